@@ -1,0 +1,68 @@
+package replication
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+// Config is everything a node must be told. Zero values of optional fields mean the defaults given with them.
+type Config struct {
+	// NodeID is the node's name, unique in the fleet.
+	NodeID string
+	// RegionID is the region's name.
+	RegionID string
+	// FleetID keeps unrelated fleets apart: nodes of different fleets refuse each other. Default "mimir".
+	FleetID string
+
+	// DataDir holds the log, the identity, staged checkpoints and rescue files. Created if missing.
+	DataDir string
+	// FS is the filesystem of DataDir. Default: the machine's.
+	FS vfs.FS
+	// Clock is the node's clock. Default: the machine's.
+	Clock clock.Clock
+	// Logger receives one event a line. Default: slog.Default().
+	Logger *slog.Logger
+
+	// PeerAddr is the address at which other nodes reach this one.
+	PeerAddr string
+	// ClientURLs are published to the region for clients; opaque here.
+	ClientURLs []string
+	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal on all of them.
+	// Afterwards membership is state of the region, and changed at run time.
+	Nodes map[string]string
+	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter.
+	Join bool
+
+	// Regions are the other regions: name to peer addresses of some or all of its nodes.
+	Regions map[string][]string
+	// InitialPrimary is the region that begins the first epoch of a new fleet. Equal everywhere.
+	InitialPrimary string
+
+	// TickInterval is the unit of Raft time. Default 100 ms.
+	TickInterval time.Duration
+	// ElectionTicks is how many ticks without a leader start an election. Default 10; at least 3.
+	ElectionTicks int
+	// SegmentBytes is the size of a log segment. Default 64 MiB.
+	SegmentBytes int64
+	// RetainBytes is how much log is kept for a slow or absent secondary before it has to bootstrap. Default 8 GiB.
+	RetainBytes int64
+	// CompactBytes is how much log is written between two attempts to release log. Default 64 MiB.
+	CompactBytes int64
+	// MaxFrameBytes is where a batch of waiting commands is closed. Default 1 MiB.
+	MaxFrameBytes int
+	// MaxInflightBytes bounds the commands proposed but not yet applied; beyond it Propose waits. Default 64 MiB.
+	MaxInflightBytes int64
+	// StreamWindowBytes bounds what is on its way to a secondary. Default 32 MiB.
+	StreamWindowBytes int64
+
+	// OnAsk answers Ask on the leader of the primary region. May be nil.
+	OnAsk func(ctx context.Context, request []byte) ([]byte, error)
+	// OnLeadership is told, in order, when this node becomes or ceases to be the primary region's leader that takes
+	// writes. It must not block. May be nil.
+	OnLeadership func(primaryLeader bool)
+}

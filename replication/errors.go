@@ -1,0 +1,38 @@
+package replication
+
+import "errors"
+
+// Errors that callers must tell apart. All are returned wrapped; compare with errors.Is.
+var (
+	// ErrNotLeader says that the call needs the leader of the region (RegionFailover, membership).
+	ErrNotLeader = errors.New("replication: not the leader of the region")
+	// ErrNotReady says that no leader of the primary region could be reached before the deadline. The write was
+	// certainly not applied and may be tried again.
+	ErrNotReady = errors.New("replication: no primary leader known")
+	// ErrClosed says that the replicator was shut down.
+	ErrClosed = errors.New("replication: closed")
+	// ErrUnknownOutcome says that a write was handed over, and that it cannot be known whether it was or will be
+	// applied.
+	ErrUnknownOutcome = errors.New("replication: outcome unknown")
+	// ErrUnderReplicated says that a write is applied in the primary, but not yet known to be durable in as many
+	// regions as were asked for.
+	ErrUnderReplicated = errors.New("replication: not yet durable in as many regions as asked")
+	// ErrTooLarge says that a command or batch is over the limit.
+	ErrTooLarge = errors.New("replication: command too large")
+	// ErrVolatile is what Storage.Sync returns if the storage keeps nothing on disk.
+	ErrVolatile = errors.New("replication: storage keeps nothing on disk")
+	// ErrStopped says that this node stopped itself because it can no longer keep an invariant. The cause is wrapped.
+	ErrStopped = errors.New("replication: node stopped")
+	// ErrIdentity says that a data directory belongs to another node, region or fleet.
+	ErrIdentity = errors.New("replication: data directory of another node")
+	// ErrDiskLost says that the region knows this node, but its data directory is empty.
+	ErrDiskLost = errors.New("replication: this member has lost its data")
+	// ErrUnknownRegion says that a region's name is not configured.
+	ErrUnknownRegion = errors.New("replication: unknown region")
+	// ErrHandoff says that a switchover was aborted; the primary is what it was.
+	ErrHandoff = errors.New("replication: switchover aborted")
+	// ErrNeedsForce says that a failover may lose writes, and was not forced.
+	ErrNeedsForce = errors.New("replication: failover may lose writes and was not forced")
+	// ErrDiverged says that a region's history has a fork and is being rejoined.
+	ErrDiverged = errors.New("replication: history diverged")
+)

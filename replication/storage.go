@@ -1,0 +1,68 @@
+package replication
+
+import (
+	"io"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Words of the history, given to the embedder by alias.
+type (
+	// Command is one write, opaque to this package.
+	Command = timeline.Command
+	// Position is the number of a command in the history.
+	Position = timeline.Position
+	// Epoch is the number of one reign of one primary.
+	Epoch = timeline.Epoch
+	// Chain is the running hash over a history.
+	Chain = timeline.Chain
+	// Reign is the beginning of an epoch, as the storage sees it.
+	Reign = timeline.Reign
+)
+
+// Storage is the deterministic engine that an embedder brings: equal calls in equal order must leave equal contents
+// and give equal results on every node. It must not consult a clock, randomness or anything else that may answer
+// differently elsewhere.
+//
+// The library calls Load once before anything else, and then Apply, Begin and Restore from one goroutine at a time,
+// never concurrently with each other. Snapshot is called by that same goroutine. Sync may be called concurrently with all of them.
+// An error of any method stops the node: it says that the engine cannot go on, never that a command was refused by
+// its own rules (that is a result).
+type Storage interface {
+	// Load returns the Metadata that the storage holds, nil if it is empty.
+	Load() (*Metadata, error)
+	// Apply applies a run of commands in order and saves meta with them, all in one atomic step: after a crash
+	// either everything of the batch is there or nothing is. It need not be durable on return: the log replays what was lost.
+	// It returns one result for each command, or nil if b.WantResults is false. It must not keep b or its commands.
+	Apply(b *Batch) ([][]byte, error)
+	// Begin tells of a new epoch, in order with the commands, and saves meta atomically with what it changes.
+	Begin(r Reign, meta *Metadata) error
+	// Sync makes everything applied so far durable. A storage that keeps nothing on disk returns ErrVolatile:
+	// the library then keeps snapshots of it beside the log.
+	Sync() error
+	// Snapshot writes the whole content, Metadata included, as of the last Apply or Begin.
+	Snapshot(w io.Writer) error
+	// Restore replaces the whole content by what Snapshot wrote, atomically and durably (a volatile storage excepted), Metadata
+	// included. On an error the former content must still be there.
+	Restore(r io.Reader) error
+}
+
+// Checkpointer is a Storage that makes and takes whole states as files, usually by hard links. Where a Storage implements it,
+// Snapshot and Restore are not called. Directories are on Config.FS.
+type Checkpointer interface {
+	// Checkpoint makes the new directory dir hold a durable, consistent copy of the state as of the last
+	// Apply or Begin. The files must not change afterwards. Called by the goroutine that applies: it should be quick.
+	Checkpoint(dir string) error
+	// Install replaces the whole state, atomically and durably, by the checkpoint in dir, which it may consume; dir is on
+	// the same filesystem. On an error the former state must still be there.
+	Install(dir string) error
+}
+
+// Batch is a run of consecutive commands of one epoch. Commands may be empty: then only Metadata is to be saved.
+type Batch struct {
+	Epoch       Epoch
+	First       Position // of Commands[0]
+	Commands    []Command
+	Metadata    *Metadata
+	WantResults bool // somebody on this node waits for results
+}

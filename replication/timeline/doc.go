@@ -1,0 +1,14 @@
+// Package timeline holds the words of the design as types, and every decision about who may write what and where
+// histories part, as pure functions and one pure state machine. Nothing here does I/O, reads a clock, starts a
+// goroutine or logs.
+//
+// It promises:
+//
+//   - Invariant 4: a [Frame] is taken only if it continues position, epoch and [Chain]; what is held already is skipped
+//     and anything else is refused with an error that names both sides' values.
+//   - Invariant 6: a [Machine] never lowers its epoch, and accepts at most one [Reign] for an epoch.
+//   - Invariant 8: [Compare] finds the exact fork of two histories, so that the tail is exactly what follows it.
+//
+// It leaves to its neighbours: keeping entries (wal), agreeing on them (raftgroup), moving them between regions
+// (stream), and applying their commands to a storage (replication).
+package timeline

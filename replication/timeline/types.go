@@ -1,0 +1,119 @@
+package timeline
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"hash"
+	"time"
+)
+
+// Position is the number of a command in the history: 1, 2, 3, … without gaps. Zero is the position before the first.
+type Position uint64
+
+// Epoch is the number of one reign of one primary. Zero means that no primary has reigned yet.
+type Epoch uint64
+
+// Command is one write, opaque to this module. It is applied exactly once, in order, in every region.
+//
+// Data is owned by the library from the moment it is handed over, and must not be changed afterwards.
+type Command struct {
+	Data []byte
+}
+
+// Chain is a running SHA-256 over everything a history holds up to a position, beginnings of epochs included.
+// Equal chains prove equal histories. The zero Chain is that of the empty history.
+type Chain [sha256.Size]byte
+
+// String returns the first eight bytes in hexadecimal, enough to tell chains apart in logs and errors.
+func (c Chain) String() string { return hex.EncodeToString(c[:8]) }
+
+// Folder extends chains without allocating. It is not safe for concurrent use.
+type Folder struct {
+	hash hash.Hash
+	head [5]byte
+}
+
+// NewFolder returns a Folder ready for use.
+func NewFolder() *Folder { return &Folder{hash: sha256.New()} }
+
+// The first byte of what is folded tells commands from beginnings, so that neither can pass for the other.
+const (
+	foldCommand byte = 1
+	foldReign   byte = 2
+)
+
+// Command returns the chain that follows c when a command with this data is appended.
+func (f *Folder) Command(c Chain, data []byte) Chain { return f.fold(c, foldCommand, data) }
+
+// Reign returns the chain that follows c when the beginning r is appended.
+func (f *Folder) Reign(c Chain, r Reign) Chain { return f.fold(c, foldReign, r.appendIdentity(nil)) }
+
+// Frame returns the chain that follows all commands of fr.
+func (f *Folder) Frame(fr *Frame) Chain {
+	c := fr.Previous
+	for i := range fr.Commands {
+		c = f.Command(c, fr.Commands[i].Data)
+	}
+	return c
+}
+
+func (f *Folder) fold(c Chain, kind byte, data []byte) Chain {
+	f.head[0] = kind
+	binary.LittleEndian.PutUint32(f.head[1:], uint32(len(data)))
+	f.hash.Reset()
+	f.hash.Write(c[:])
+	f.hash.Write(f.head[:])
+	f.hash.Write(data)
+	f.hash.Sum(c[:0])
+	return c
+}
+
+// Reign is the beginning of an epoch: an event of the history, at the same place in every region.
+type Reign struct {
+	Epoch   Epoch
+	First   Position // the first position that the epoch may write
+	Primary string   // the region that takes the writes
+	// Lossy says that a tail of the epoch before may have been lost: the reign began by a forced failover.
+	Lossy bool
+	// Handoff is the number of the handoff that a switchover decides, zero for any other beginning.
+	Handoff uint64
+	// Nonce makes two claims of one epoch differ even if everything else is equal.
+	Nonce [16]byte
+	// Previous is the chain before the beginning.
+	Previous Chain
+}
+
+// Cursor is a place in a history: everything up to and including Position, of which the last reign is Epoch's.
+type Cursor struct {
+	Epoch    Epoch
+	Position Position
+	Chain    Chain
+}
+
+// Seal fixes the end of a reign that is being handed over.
+type Seal struct {
+	Epoch   Epoch
+	To      string // the region that may begin the next epoch
+	Handoff uint64
+	// Position is the last one of the epoch. It is set when the seal is applied.
+	Position Position
+}
+
+// Slot is what a source keeps for one secondary.
+type Slot struct {
+	Region   string
+	Position Position // acknowledged: durable with the secondary's quorum
+	Lost     bool     // true once the source gave up retaining log for it; it has to bootstrap
+}
+
+// Member is a node of a region, as the node published itself.
+type Member struct {
+	ID         uint64 // Raft identity
+	Name       string
+	PeerAddr   string   // where other nodes reach it
+	ClientURLs []string // where clients reach it; opaque to this module
+	Learner    bool
+	// Since is the wall time at which it published itself, for people only; no decision reads it.
+	Since time.Time
+}
