@@ -139,3 +139,8 @@ type SlotStatus struct {
 	Connected bool     `json:"connected"`
 	Lost      bool     `json:"lost,omitempty"` // past the retention bound: it has to bootstrap
 }
+
+// proposal is what the options of a Propose add up to.
+type proposal struct {
+	regions int
+}
