@@ -1,0 +1,69 @@
+package timeline
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Op names what a Control does. The names are on disk: never change one.
+type Op string
+
+// Controls of a region.
+const (
+	OpSeal    Op = "seal"    // primary: fix the end of the reign for a handoff
+	OpUnseal  Op = "unseal"  // primary: the target refused; go on
+	OpRefuse  Op = "refuse"  // target: never begin by this handoff
+	OpYield   Op = "yield"   // a higher claim exists: take no writes of the own reign any more
+	OpDiverge Op = "diverge" // the history has a fork: save the tail, then rejoin
+	OpInstall Op = "install" // replace the state by a staged checkpoint of the source
+	OpSlots   Op = "slots"   // what the secondaries have acknowledged
+	OpMember  Op = "member"  // a node published its addresses
+)
+
+// Control changes the state of one region. It travels in that region's Raft log alone.
+type Control struct {
+	Op      Op       `json:"op"`
+	Epoch   Epoch    `json:"epoch,omitempty"`   // seal, unseal, refuse: the epoch that is handed over
+	Handoff uint64   `json:"handoff,omitempty"` // seal, unseal, refuse
+	To      string   `json:"to,omitempty"`      // seal
+	Claim   *Reign   `json:"claim,omitempty"`   // yield, diverge: the reign that outranks this region's
+	Fork    Position `json:"fork,omitempty"`    // diverge: last shared position
+	At      Position `json:"at,omitempty"`      // diverge: this region's last position when it was proposed
+	// Checkpoint and Origin are what install replaces the state by.
+	Checkpoint string  `json:"checkpoint,omitempty"` // identity of the staged checkpoint
+	Origin     *Origin `json:"origin,omitempty"`
+	Slots      []Slot  `json:"slots,omitempty"`
+	Member     *Member `json:"member,omitempty"`
+}
+
+// Origin is a place in a history together with the reigns that lead to it.
+type Origin struct {
+	Cursor Cursor  `json:"cursor"`
+	Reigns []Reign `json:"reigns"`
+}
+
+// controlHeaderBytes is version, kind and two reserved bytes; a JSON object follows.
+const controlHeaderBytes = 4
+
+// EncodeControl returns the payload of c.
+func EncodeControl(c *Control) ([]byte, error) {
+	body, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode control %s: %w", c.Op, err)
+	}
+	return append([]byte{FormatVersion, byte(KindControl), 0, 0}, body...), nil
+}
+
+// DecodeControl decodes the payload of a control.
+func DecodeControl(p []byte) (*Control, error) {
+	if k, err := KindOf(p); err != nil {
+		return nil, err
+	} else if k != KindControl || len(p) < controlHeaderBytes {
+		return nil, fmt.Errorf("%w: not a control", ErrFormat)
+	}
+	c := new(Control)
+	if err := json.Unmarshal(p[controlHeaderBytes:], c); err != nil {
+		return nil, fmt.Errorf("%w: control: %w", ErrFormat, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,64 @@
+package timeline
+
+// Relation says how one history stands to another.
+type Relation int
+
+// Relations of a to b.
+const (
+	Prefix  Relation = iota // b continues a, or they are equal
+	Extends                 // a continues b
+	Forked                  // each has something the other has not
+)
+
+func (r Relation) String() string { return [...]string{"prefix", "extends", "forked"}[r] }
+
+// Compare tells how history a, of which aLast is the last position, stands to b, and the last position they share. It trusts
+// that an epoch has one primary and that a primary's log is linear, so that equal reigns hold equal commands; whoever can, checks
+// the chain at that position as well.
+func Compare(a, b []Reign, aLast, bLast Position) (Relation, Position) {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	aEnd, bEnd := endOf(a, n, aLast), endOf(b, n, bLast)
+	switch {
+	case n == len(a) && aEnd <= bEnd:
+		return Prefix, aEnd
+	case n == len(b) && bEnd <= aEnd:
+		return Extends, bEnd
+	default:
+		return Forked, min(aEnd, bEnd)
+	}
+}
+
+// endOf returns the last position that the first n reigns of h wrote. Without a common reign nothing is shared.
+func endOf(h []Reign, n int, last Position) Position {
+	switch {
+	case n < len(h):
+		return h[n].First - 1
+	case n == 0:
+		return 0
+	default:
+		return last
+	}
+}
+
+// Supersedes reports whether the claim a outranks b: the higher epoch does. Two claims of one epoch, possible only when an
+// operator forced both, are ordered by the name of their regions: the smaller one wins. The zero Reign claims nothing.
+func Supersedes(a, b Reign) bool {
+	if a.Epoch != b.Epoch {
+		return a.Epoch > b.Epoch
+	}
+	if a.Primary != b.Primary {
+		return b.Primary == "" || (a.Primary != "" && a.Primary < b.Primary)
+	}
+	return false
+}
+
+// Latest returns the last reign of a history, the zero Reign if it is empty.
+func Latest(h []Reign) Reign {
+	if len(h) == 0 {
+		return Reign{}
+	}
+	return h[len(h)-1]
+}

@@ -1,0 +1,260 @@
+package timeline
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// Outcome is what became of an entry. It is the same on every node of a region.
+type Outcome int
+
+// Outcomes.
+const (
+	Applied Outcome = iota
+	Skipped         // it was applied before
+	Refused         // the rules forbid it; Why tells which
+)
+
+func (o Outcome) String() string { return [...]string{"applied", "skipped", "refused"}[o] }
+
+// ErrChain says that an entry continues the position but not the chain: this node's state differs from what its log's
+// author had. Nothing may be applied after it (invariant 13).
+var ErrChain = errors.New("timeline: chain does not continue")
+
+// Machine applies entries to a State. It is not safe for concurrent use.
+type Machine struct {
+	state  *State
+	folder *Folder
+}
+
+// NewMachine returns a machine that owns s.
+func NewMachine(s *State) *Machine { return &Machine{state: s, folder: NewFolder()} }
+
+// State returns the machine's state, valid until the next call that changes it.
+func (m *Machine) State() *State { return m.state }
+
+// refusal is a reason, in the words an operator reads.
+func refusal(format string, args ...any) (Outcome, string, error) {
+	return Refused, fmt.Sprintf(format, args...), nil
+}
+
+// Frame applies f (invariants 4, 5 and 6): its epoch is the current one, it continues position and chain, and a region that began
+// the epoch itself is still entitled to write.
+func (m *Machine) Frame(f *Frame) (Outcome, string, error) {
+	s := m.state
+	switch {
+	case s.Diverged != nil:
+		return refusal("region is diverged at %d", s.Diverged.Fork)
+	case f.Epoch != s.Cursor.Epoch:
+		if f.Epoch < s.Cursor.Epoch && f.Last() <= s.Cursor.Position {
+			return Skipped, "", nil
+		}
+		return refusal("epoch %d, region is at %d", f.Epoch, s.Cursor.Epoch)
+	case f.Last() <= s.Cursor.Position:
+		return Skipped, "", nil
+	case f.First != s.Cursor.Position+1:
+		return refusal("first position %d, region is at %d", f.First, s.Cursor.Position)
+	case s.ownsEpoch() && s.Role() != Primary:
+		return refusal("region yielded to epoch %d of %s", s.Yielded.Epoch, s.Yielded.Primary)
+	case s.Seal != nil:
+		return refusal("sealed at %d for %s", s.Seal.Position, s.Seal.To)
+	case f.Previous != s.Cursor.Chain:
+		return Refused, "", fmt.Errorf("%w: frame at position %d of epoch %d follows chain %v, this node has %v", ErrChain, f.First, f.Epoch, f.Previous, s.Cursor.Chain)
+	}
+	s.Cursor.Chain = m.folder.Frame(f)
+	s.Cursor.Position = f.Last()
+	return Applied, "", nil
+}
+
+// Reign applies the beginning of an epoch.
+func (m *Machine) Reign(r Reign) (Outcome, string, error) {
+	s := m.state
+	switch {
+	case s.Diverged != nil:
+		return refusal("region is diverged at %d", s.Diverged.Fork)
+	case slices.Contains(s.Reigns, r):
+		return Skipped, "", nil
+	case r.Epoch <= s.Cursor.Epoch:
+		return refusal("epoch %d of %s, region is at %d", r.Epoch, r.Primary, s.Cursor.Epoch)
+	case r.First != s.Cursor.Position+1:
+		return refusal("epoch %d begins at %d, region is at %d", r.Epoch, r.First, s.Cursor.Position)
+	case r.Primary == s.Region && r.Epoch <= s.Yielded.Epoch:
+		return refusal("epoch %d, region yielded to epoch %d of %s", r.Epoch, s.Yielded.Epoch, s.Yielded.Primary)
+	case r.Primary == s.Region && r.Handoff != 0 && s.Refused.covers(r.Epoch-1, r.Handoff):
+		return refusal("handoff %d of epoch %d was refused here", r.Handoff, r.Epoch-1)
+	case r.Previous != s.Cursor.Chain:
+		return Refused, "", fmt.Errorf("%w: epoch %d begins at %d after chain %v, this node has %v", ErrChain, r.Epoch, r.First, r.Previous, s.Cursor.Chain)
+	}
+	s.Reigns = append(s.Reigns, r)
+	s.Cursor.Epoch = r.Epoch
+	s.Cursor.Chain = m.folder.Reign(s.Cursor.Chain, r)
+	s.Seal = nil
+	if r.Primary == s.Region {
+		s.Slots = nil
+	}
+	return Applied, "", nil
+}
+
+func (r Refusal) covers(e Epoch, handoff uint64) bool {
+	return r.Handoff != 0 && r.Epoch == e && handoff <= r.Handoff
+}
+
+// Control applies c.
+func (m *Machine) Control(c *Control) (Outcome, string, error) {
+	switch c.Op {
+	case OpSeal:
+		return m.seal(c)
+	case OpUnseal:
+		return m.unseal(c)
+	case OpRefuse:
+		return m.refuse(c)
+	case OpYield:
+		return m.yield(c)
+	case OpDiverge:
+		return m.diverge(c)
+	case OpInstall:
+		return m.install(c)
+	case OpSlots:
+		return m.slots(c)
+	case OpMember:
+		return m.member(c)
+	default:
+		return Refused, "", fmt.Errorf("%w: control %q", ErrVersion, c.Op)
+	}
+}
+
+func (m *Machine) seal(c *Control) (Outcome, string, error) {
+	s := m.state
+	switch {
+	case s.Role() != Primary:
+		return refusal("region is not primary")
+	case c.Epoch != s.Cursor.Epoch:
+		return refusal("seal of epoch %d, region is at %d", c.Epoch, s.Cursor.Epoch)
+	case s.Seal != nil:
+		return refusal("sealed already, for %s", s.Seal.To)
+	case c.Handoff != s.Handoffs+1:
+		return refusal("handoff %d, the next is %d", c.Handoff, s.Handoffs+1)
+	case c.To == s.Region || c.To == "":
+		return refusal("handoff to %q", c.To)
+	}
+	s.Handoffs = c.Handoff
+	s.Seal = &Seal{Epoch: c.Epoch, To: c.To, Handoff: c.Handoff, Position: s.Cursor.Position}
+	return Applied, "", nil
+}
+
+func (m *Machine) unseal(c *Control) (Outcome, string, error) {
+	s := m.state
+	if s.Seal == nil || s.Seal.Epoch != c.Epoch || s.Seal.Handoff != c.Handoff {
+		return refusal("not sealed for handoff %d of epoch %d", c.Handoff, c.Epoch)
+	}
+	s.Seal = nil
+	return Applied, "", nil
+}
+
+func (m *Machine) refuse(c *Control) (Outcome, string, error) {
+	s := m.state
+	switch {
+	case s.Cursor.Epoch > c.Epoch:
+		return refusal("epoch %d has begun", s.Cursor.Epoch)
+	case s.Refused.covers(c.Epoch, c.Handoff):
+		return Skipped, "", nil
+	}
+	s.Refused = Refusal{Epoch: c.Epoch, Handoff: c.Handoff}
+	return Applied, "", nil
+}
+
+func (m *Machine) yield(c *Control) (Outcome, string, error) {
+	s := m.state
+	switch {
+	case c.Claim == nil || c.Claim.Primary == s.Region:
+		return refusal("no claim of another region")
+	case !Supersedes(*c.Claim, s.HighestClaim()):
+		return Skipped, "", nil
+	}
+	s.Yielded = *c.Claim
+	s.Seal = nil
+	return Applied, "", nil
+}
+
+func (m *Machine) diverge(c *Control) (Outcome, string, error) {
+	s := m.state
+	switch {
+	case s.Diverged != nil:
+		return Skipped, "", nil
+	case c.Claim == nil:
+		return refusal("no claim")
+	case c.At != s.Cursor.Position || c.Epoch != s.Cursor.Epoch:
+		return refusal("proposed at %d of epoch %d, region is at %d of %d", c.At, c.Epoch, s.Cursor.Position, s.Cursor.Epoch)
+	case c.Fork > s.Cursor.Position:
+		return refusal("fork at %d, region is at %d", c.Fork, s.Cursor.Position)
+	}
+	s.Diverged = &Divergence{Fork: c.Fork, At: s.Cursor.Position, Claim: *c.Claim}
+	if Supersedes(*c.Claim, s.Yielded) {
+		s.Yielded = *c.Claim
+	}
+	s.Seal = nil
+	return Applied, "", nil
+}
+
+func (m *Machine) install(c *Control) (Outcome, string, error) {
+	s := m.state
+	switch {
+	case c.Origin == nil || c.Checkpoint == "":
+		return refusal("no checkpoint")
+	case s.Role() == Primary:
+		return refusal("region is primary")
+	case s.Diverged == nil && c.Origin.Cursor.Position <= s.Cursor.Position:
+		return refusal("checkpoint at %d, region is at %d", c.Origin.Cursor.Position, s.Cursor.Position)
+	}
+	s.Cursor, s.Reigns = c.Origin.Cursor, slices.Clone(c.Origin.Reigns)
+	s.Seal, s.Diverged, s.Slots = nil, nil, nil
+	return Applied, "", s.valid()
+}
+
+// slots replaces what is known of the secondaries; an acknowledgement never falls within a reign.
+func (m *Machine) slots(c *Control) (Outcome, string, error) {
+	s := m.state
+	for _, n := range c.Slots {
+		i := slices.IndexFunc(s.Slots, func(o Slot) bool { return o.Region == n.Region })
+		if i < 0 {
+			s.Slots = append(s.Slots, n)
+			continue
+		}
+		n.Position = max(n.Position, s.Slots[i].Position)
+		s.Slots[i] = n
+	}
+	sort.Slice(s.Slots, func(i, j int) bool { return strings.Compare(s.Slots[i].Region, s.Slots[j].Region) < 0 })
+	return Applied, "", nil
+}
+
+func (m *Machine) member(c *Control) (Outcome, string, error) {
+	if c.Member == nil || c.Member.ID == 0 {
+		return refusal("no member")
+	}
+	m.SetMember(*c.Member)
+	return Applied, "", nil
+}
+
+// SetMember adds or replaces a member, which a change of the Raft configuration does as well.
+func (m *Machine) SetMember(n Member) {
+	s := m.state
+	if i := slices.IndexFunc(s.Members, func(o Member) bool { return o.ID == n.ID }); i >= 0 {
+		s.Members[i] = n
+		return
+	}
+	s.Members = append(s.Members, n)
+	slices.SortFunc(s.Members, func(a, b Member) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+}
+
+// RemoveMember forgets a member that left the Raft configuration.
+func (m *Machine) RemoveMember(id uint64) {
+	m.state.Members = slices.DeleteFunc(m.state.Members, func(o Member) bool { return o.ID == id })
+}

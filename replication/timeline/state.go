@@ -1,0 +1,139 @@
+package timeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// Role is what a region is in its fleet.
+type Role string
+
+// Roles of a region.
+const (
+	Primary   Role = "primary"
+	Secondary Role = "secondary"
+	Diverged  Role = "diverged" // it holds a tail that the fleet's history does not have
+)
+
+// Refusal is a region's durable promise never to begin an epoch by this handoff or an earlier one of the epoch.
+type Refusal struct {
+	Epoch   Epoch  // the epoch that was to be handed over
+	Handoff uint64 // zero: nothing was refused
+}
+
+// Divergence is a fork that a region has to mend before it can follow again.
+type Divergence struct {
+	Fork  Position // last shared position
+	At    Position // last position of this region: the tail is (Fork, At]
+	Claim Reign    // the reign of the fleet's history that outranks this region's
+}
+
+// State is what a region knows of the history and of its own place in it. It is the same on every node of the region at equal
+// applied index.
+//
+// Invariants, checked by valid:
+//
+//	S1  Reigns rise strictly in epoch and never fall in First; Cursor.Epoch is the last one's.
+//	S2  Cursor.Position is at least the last reign's First-1.
+//	S3  a Seal belongs to the current epoch, whose primary this region is, and its Position is the Cursor's.
+//	S4  a diverged region is not sealed.
+type State struct {
+	Region   string
+	Cursor   Cursor `json:"-"` // kept in the storage's metadata, beside the record
+	Reigns   []Reign
+	Seal     *Seal       `json:",omitempty"`
+	Handoffs uint64      `json:",omitempty"` // number of the last handoff that this region began
+	Refused  Refusal     `json:",omitzero"`
+	Yielded  Reign       `json:",omitzero"` // the highest claim to which this region gave way
+	Diverged *Divergence `json:",omitempty"`
+	Members  []Member    `json:",omitempty"` // by ID
+	Slots    []Slot      `json:",omitempty"` // by region
+	Conf     []byte      `json:",omitempty"` // the Raft configuration, opaque here
+}
+
+// Role derives the region's role.
+func (s *State) Role() Role {
+	switch {
+	case s.Diverged != nil:
+		return Diverged
+	case s.ownsEpoch() && !Supersedes(s.Yielded, Latest(s.Reigns)):
+		return Primary
+	default:
+		return Secondary
+	}
+}
+
+// Writable reports whether the region takes new commands: it is primary and not sealed.
+func (s *State) Writable() bool { return s.Role() == Primary && s.Seal == nil }
+
+// ownsEpoch reports whether this region began the current epoch.
+func (s *State) ownsEpoch() bool { return Latest(s.Reigns).Primary == s.Region && s.Region != "" }
+
+// HighestClaim returns the highest claim this region knows of: its own history's or the one it yielded to.
+func (s *State) HighestClaim() Reign {
+	if l := Latest(s.Reigns); !Supersedes(s.Yielded, l) {
+		return l
+	}
+	return s.Yielded
+}
+
+// Clone returns a copy that shares nothing that changes.
+func (s *State) Clone() *State {
+	c := *s
+	c.Reigns, c.Members, c.Slots = slices.Clone(s.Reigns), slices.Clone(s.Members), slices.Clone(s.Slots)
+	if s.Seal != nil {
+		seal := *s.Seal
+		c.Seal = &seal
+	}
+	if s.Diverged != nil {
+		d := *s.Diverged
+		c.Diverged = &d
+	}
+	return &c
+}
+
+func (s *State) valid() error {
+	for i, r := range s.Reigns {
+		if i > 0 && (r.Epoch <= s.Reigns[i-1].Epoch || r.First < s.Reigns[i-1].First) {
+			return fmt.Errorf("timeline: reigns out of order: epoch %d at %d after epoch %d at %d", r.Epoch, r.First, s.Reigns[i-1].Epoch, s.Reigns[i-1].First)
+		}
+	}
+	last := Latest(s.Reigns)
+	switch {
+	case s.Cursor.Epoch != last.Epoch:
+		return fmt.Errorf("timeline: cursor at epoch %d, last reign is %d", s.Cursor.Epoch, last.Epoch)
+	case last.Epoch != 0 && s.Cursor.Position+1 < last.First:
+		return fmt.Errorf("timeline: position %d before the reign that begins at %d", s.Cursor.Position, last.First)
+	case s.Seal != nil && (s.Seal.Epoch != s.Cursor.Epoch || !s.ownsEpoch() || s.Seal.Position != s.Cursor.Position):
+		return fmt.Errorf("timeline: seal of epoch %d at %d, cursor at epoch %d, position %d", s.Seal.Epoch, s.Seal.Position, s.Cursor.Epoch, s.Cursor.Position)
+	case s.Seal != nil && s.Diverged != nil:
+		return fmt.Errorf("timeline: sealed and diverged at once")
+	}
+	return nil
+}
+
+// EncodeRecord returns everything but the cursor, for the storage's metadata.
+func (s *State) EncodeRecord() ([]byte, error) {
+	body, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode region state: %w", err)
+	}
+	return append([]byte{FormatVersion}, body...), nil
+}
+
+// DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
+func DecodeRecord(p []byte, c Cursor) (*State, error) {
+	if len(p) == 0 || p[0] != FormatVersion {
+		return nil, fmt.Errorf("%w: region state of %d bytes", ErrFormat, len(p))
+	}
+	s := new(State)
+	if err := json.Unmarshal(p[1:], s); err != nil {
+		return nil, fmt.Errorf("%w: region state: %w", ErrFormat, err)
+	}
+	s.Cursor = c
+	if err := s.valid(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return s, nil
+}
