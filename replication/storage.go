@@ -43,8 +43,9 @@ type Storage interface {
 	// Snapshot writes the whole content, Metadata included, as of the last Apply or Begin.
 	Snapshot(w io.Writer) error
 	// Restore replaces the whole content by what Snapshot wrote, atomically and durably (a volatile storage excepted), Metadata
-	// included. On an error the former content must still be there.
-	Restore(r io.Reader) error
+	// included. If meta is not nil it takes the place of the Metadata in r, in the same atomic step. On an error the
+	// former content must still be there.
+	Restore(r io.Reader, meta *Metadata) error
 }
 
 // Checkpointer is a Storage that makes and takes whole states as files, usually by hard links. Where a Storage implements it,
@@ -54,8 +55,9 @@ type Checkpointer interface {
 	// Apply or Begin. The files must not change afterwards. Called by the goroutine that applies: it should be quick.
 	Checkpoint(dir string) error
 	// Install replaces the whole state, atomically and durably, by the checkpoint in dir, which it may consume; dir is on
-	// the same filesystem. On an error the former state must still be there.
-	Install(dir string) error
+	// the same filesystem. If meta is not nil it takes the place of the Metadata in the checkpoint, in the same atomic
+	// step. On an error the former state must still be there.
+	Install(dir string, meta *Metadata) error
 }
 
 // Batch is a run of consecutive commands of one epoch. Commands may be empty: then only Metadata is to be saved.

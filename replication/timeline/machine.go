@@ -99,7 +99,7 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 }
 
 func (r Refusal) covers(e Epoch, handoff uint64) bool {
-	return r.Handoff != 0 && r.Epoch == e && handoff <= r.Handoff
+	return r.Handoff != 0 && (e < r.Epoch || e == r.Epoch && handoff <= r.Handoff)
 }
 
 // Control applies c.
