@@ -1,0 +1,130 @@
+package fleet
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+// Config is what a Watcher needs.
+type Config struct {
+	Regions  map[string][]string // other regions: name to addresses
+	Ask      func(ctx context.Context, addr string) (Report, error)
+	Clock    clock.Clock
+	Interval time.Duration // between rounds; default 1 s
+	Timeout  time.Duration // of one question; default 1 s
+}
+
+// Watcher asks the nodes of other regions how they are, in rounds, and keeps the last View. It is safe for concurrent use.
+type Watcher struct {
+	config  Config
+	mu      sync.Mutex
+	view    View
+	changed chan struct{}
+	nudge   map[string]chan struct{}
+}
+
+// NewWatcher returns a Watcher that knows nothing yet.
+func NewWatcher(c Config) *Watcher {
+	if c.Interval == 0 {
+		c.Interval = time.Second
+	}
+	if c.Timeout == 0 {
+		c.Timeout = time.Second
+	}
+	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]chan struct{}{}}
+	w.view.Regions = map[string]Region{}
+	for name := range c.Regions {
+		w.view.Regions[name] = Region{Name: name}
+		w.nudge[name] = make(chan struct{}, 1)
+	}
+	return w
+}
+
+// Run asks until ctx ends.
+func (w *Watcher) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for name, addrs := range w.config.Regions {
+		wg.Go(func() { w.watch(ctx, name, addrs) })
+	}
+	wg.Wait()
+}
+
+// View returns the last picture, and a channel that is closed when there is a newer one.
+func (w *Watcher) View() (View, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.view, w.changed
+}
+
+// Refresh begins a round for every region at once instead of at the next interval.
+func (w *Watcher) Refresh() {
+	for _, n := range w.nudge {
+		select {
+		case n <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
+	timer := w.config.Clock.NewTimer(w.config.Interval)
+	defer timer.Stop()
+	for {
+		w.round(ctx, name, addrs)
+		timer.Reset(w.config.Interval)
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.nudge[name]:
+		case <-timer.C():
+		}
+	}
+}
+
+// round asks every address at once, and publishes what has come when all have answered or the time is up.
+func (w *Watcher) round(ctx context.Context, name string, addrs []string) {
+	ctx, cancel := context.WithTimeout(ctx, w.config.Timeout)
+	defer cancel()
+	at := w.config.Clock.Now()
+	heard := make([]*Heard, len(addrs))
+	errs := make([]error, len(addrs))
+	var wg sync.WaitGroup
+	for i, addr := range addrs {
+		wg.Go(func() {
+			report, err := w.config.Ask(ctx, addr)
+			if err != nil {
+				errs[i] = err
+				return
+			}
+			heard[i] = &Heard{Report: report, Asked: addr, At: at}
+		})
+	}
+	wg.Wait()
+	region := Region{Name: name}
+	for i, h := range heard {
+		if h != nil && h.Region == name {
+			region.Nodes = append(region.Nodes, *h)
+		} else if errs[i] != nil {
+			region.Err = errs[i]
+		}
+	}
+	if len(region.Nodes) > 0 {
+		region.Err = nil
+	}
+	w.publish(region)
+}
+
+func (w *Watcher) publish(r Region) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r.Tries = w.view.Regions[r.Name].Tries + 1
+	next := View{Regions: maps.Clone(w.view.Regions)}
+	next.Regions[r.Name] = r
+	w.view = next
+	close(w.changed)
+	w.changed = make(chan struct{})
+}

@@ -1,0 +1,145 @@
+package rescue
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+const suffix = ".rescue"
+
+// ErrNotFound says that there is no rescue file of that name.
+var ErrNotFound = errors.New("rescue: no such tail")
+
+// Name returns the name of the tail that the divergence d of a region cut.
+func Name(region string, d timeline.Divergence) string {
+	return fmt.Sprintf("%s-e%d-%d-%d", region, d.Claim.Epoch, d.Fork, d.At)
+}
+
+// Write saves a tail in dir, durably, under name. The entries come from next, which returns io.EOF after the last one. If
+// a complete file of that name is there it is left alone: entries apply again after a crash.
+func Write(fs vfs.FS, dir, name string, h Header, next func() ([]byte, error)) (Counts, error) {
+	path := fs.PathJoin(dir, name+suffix)
+	if c, _, err := Scan(fs, dir, name, nil); err == nil {
+		return c, nil
+	}
+	counts, err := write(fs, dir, path, h, next)
+	if err != nil {
+		return Counts{}, fmt.Errorf("save tail %s: %w", path, err)
+	}
+	return counts, nil
+}
+
+func write(fs vfs.FS, dir, path string, h Header, next func() ([]byte, error)) (Counts, error) {
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return Counts{}, err
+	}
+	temporary := path + ".tmp"
+	f, err := fs.Create(temporary, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return Counts{}, err
+	}
+	counts, err := copyEntries(f, h, next)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return Counts{}, err
+	}
+	if err := fs.Rename(temporary, path); err != nil {
+		return Counts{}, err
+	}
+	return counts, syncDir(fs, dir)
+}
+
+func copyEntries(f io.Writer, h Header, next func() ([]byte, error)) (Counts, error) {
+	b := bufio.NewWriterSize(f, 1<<20)
+	e, err := NewEncoder(b, h)
+	if err != nil {
+		return Counts{}, err
+	}
+	for {
+		p, err := next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return Counts{}, err
+		}
+		if err := e.Entry(p); err != nil {
+			return Counts{}, err
+		}
+	}
+	counts, err := e.Close()
+	if err != nil {
+		return Counts{}, err
+	}
+	return counts, b.Flush()
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Scan reads a whole tail and checks it; visit, if not nil, sees each payload in order. Errors: ErrNotFound, ErrDamaged, and what visit
+// returns.
+func Scan(fs vfs.FS, dir, name string, visit func(payload []byte) error) (Counts, Header, error) {
+	if strings.ContainsAny(name, "/\\") {
+		return Counts{}, Header{}, fmt.Errorf("%w: %q", ErrNotFound, name)
+	}
+	f, err := fs.Open(fs.PathJoin(dir, name+suffix))
+	if oserror.IsNotExist(err) {
+		return Counts{}, Header{}, fmt.Errorf("%w: %s", ErrNotFound, name)
+	} else if err != nil {
+		return Counts{}, Header{}, err
+	}
+	defer f.Close()
+	d, err := NewDecoder(bufio.NewReaderSize(f, 1<<20))
+	if err != nil {
+		return Counts{}, Header{}, fmt.Errorf("%s: %w", name, err)
+	}
+	for {
+		p, err := d.Next()
+		if err == io.EOF {
+			return d.Counts(), d.Header(), nil
+		}
+		if err != nil {
+			return Counts{}, Header{}, fmt.Errorf("%s: %w", name, err)
+		}
+		if visit != nil {
+			if err := visit(p); err != nil {
+				return Counts{}, Header{}, err
+			}
+		}
+	}
+}
+
+// List returns the names of the tails in dir, in order. A directory that does not exist has none.
+func List(fs vfs.FS, dir string) ([]string, error) {
+	files, err := fs.List(dir)
+	if oserror.IsNotExist(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("list tails: %w", err)
+	}
+	var names []string
+	for _, f := range files {
+		if n, ok := strings.CutSuffix(f, suffix); ok {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
