@@ -1,0 +1,138 @@
+package server
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// sniffTimeout bounds how long a new connection may take to show what it speaks.
+const sniffTimeout = 10 * time.Second
+
+// preface opens every HTTP/2 connection (RFC 9113, section 3.4).
+var preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+// sniffer divides the connections of one listener: HTTP/2 goes to the gRPC side, everything else to the HTTP/1.1 side. Under TLS
+// the negotiated protocol decides. The listener's configuration must prefer "http/1.1" over "h2": clients that offer both,
+// such as browsers and curl, then reach the HTTP side, and gRPC clients, which offer h2 alone, the other.
+type sniffer struct {
+	inner      net.Listener
+	grpc, http *side
+	closing    sync.Once
+	done       chan struct{}
+}
+
+// side is the listener of one protocol.
+type side struct {
+	*sniffer
+	connections chan net.Conn
+}
+
+func sniff(l net.Listener) *sniffer {
+	s := &sniffer{inner: l, done: make(chan struct{})}
+	s.grpc = &side{s, make(chan net.Conn)}
+	s.http = &side{s, make(chan net.Conn)}
+	go s.run()
+	return s
+}
+
+func (s *sniffer) run() {
+	for {
+		c, err := s.inner.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			s.close()
+			return
+		}
+		if err != nil {
+			// Out of file descriptors, most likely: wait for some to be closed.
+			select {
+			case <-time.After(50 * time.Millisecond):
+				continue
+			case <-s.done:
+				return
+			}
+		}
+		go s.divide(c)
+	}
+}
+
+func (s *sniffer) close() error {
+	err := error(nil)
+	s.closing.Do(func() {
+		close(s.done)
+		err = s.inner.Close()
+	})
+	return err
+}
+
+func (s *sniffer) divide(c net.Conn) {
+	c.SetDeadline(time.Now().Add(sniffTimeout))
+	to, c, err := s.recognize(c)
+	if err != nil {
+		c.Close()
+		return
+	}
+	c.SetDeadline(time.Time{})
+	select {
+	case to.connections <- c:
+	case <-s.done:
+		c.Close()
+	}
+}
+
+func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
+	if secure, ok := c.(*tls.Conn); ok {
+		if err := secure.Handshake(); err != nil {
+			return nil, c, err
+		}
+		if secure.ConnectionState().NegotiatedProtocol == "h2" {
+			return s.grpc, c, nil
+		}
+		return s.http, c, nil
+	}
+	seen := make([]byte, len(preface))
+	n := 0
+	for n < len(preface) {
+		read, err := c.Read(seen[n:])
+		n += read
+		if !bytes.Equal(seen[:n], preface[:n]) {
+			return s.http, &replayed{c, seen[:n]}, nil
+		}
+		if err != nil {
+			return nil, c, err
+		}
+	}
+	return s.grpc, &replayed{c, seen}, nil
+}
+
+// Accept returns the next connection of this side's protocol.
+func (l *side) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.connections:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close stops both sides: they share one port.
+func (l *side) Close() error   { return l.close() }
+func (l *side) Addr() net.Addr { return l.inner.Addr() }
+
+// replayed is a connection whose first bytes were read already.
+type replayed struct {
+	net.Conn
+	first []byte
+}
+
+func (c *replayed) Read(p []byte) (int, error) {
+	if len(c.first) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.first)
+	c.first = c.first[n:]
+	return n, nil
+}

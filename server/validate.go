@@ -1,0 +1,189 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// Limits of configuration values.
+const (
+	maxRequestBytesLimit = 32 << 20
+	minSegmentBytes      = 1 << 20
+	minElectionTicks     = 3
+)
+
+var nameFormat = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
+
+// Validate checks every key, and keys against each other. The error is ErrConfig and prints the refused value.
+func (c *Config) Validate() error {
+	for _, check := range []func() error{c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateLimits} {
+		if err := check(); err != nil {
+			return fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateNames() error {
+	for _, f := range []struct{ key, text string }{{"name", c.Name}, {"region", c.Region}, {"fleet", c.Fleet}} {
+		if f.text == "" {
+			return fmt.Errorf("%s is missing", f.key)
+		}
+		if !nameFormat.MatchString(f.text) {
+			return fmt.Errorf("%s %q: use up to 63 letters, digits, dots, dashes and underscores", f.key, f.text)
+		}
+	}
+	if c.DataDir == "" {
+		return fmt.Errorf("data-dir is missing")
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return fmt.Errorf("log-level %q: use debug, info, warn or error", c.LogLevel)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("log-format %q: use text or json", c.LogFormat)
+	}
+	return nil
+}
+
+func (c *Config) validateAddresses() error {
+	listen := map[string]string{}
+	for _, f := range []struct {
+		key, text          string
+		reachable, present bool
+	}{
+		{"listen-client", c.ListenClient, false, true},
+		{"advertise-client", c.AdvertiseClient, true, true},
+		{"listen-peer", c.ListenPeer, false, true},
+		{"advertise-peer", c.AdvertisePeer, true, true},
+		{"listen-http", c.ListenHTTP, false, c.ListenHTTP != ""},
+	} {
+		if !f.present {
+			continue
+		}
+		if err := checkAddress(f.text, f.reachable); err != nil {
+			return fmt.Errorf("%s %q: %w", f.key, f.text, err)
+		}
+		if _, port, _ := net.SplitHostPort(f.text); !f.reachable && port != "0" {
+			if other, taken := listen[f.text]; taken {
+				return fmt.Errorf("%s and %s are both %q", other, f.key, f.text)
+			}
+			listen[f.text] = f.key
+		}
+	}
+	if c.Pprof && c.ListenHTTP == "" {
+		return fmt.Errorf("pprof needs listen-http")
+	}
+	return nil
+}
+
+// checkAddress wants host:port, and a host and port that others can dial if reachable.
+func checkAddress(text string, reachable bool) error {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return fmt.Errorf("want host:port")
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("port %q is not between 0 and 65535", port)
+	}
+	if ip := net.ParseIP(host); reachable && (host == "" || n == 0 || (ip != nil && ip.IsUnspecified())) {
+		return fmt.Errorf("others cannot dial it; set an address with a host and a port")
+	}
+	return nil
+}
+
+func (c *Config) validateTopology() error {
+	for name, addr := range c.Nodes {
+		if !nameFormat.MatchString(name) {
+			return fmt.Errorf("nodes: %q: not a node name", name)
+		}
+		if err := checkAddress(addr, true); err != nil {
+			return fmt.Errorf("nodes: %s %q: %w", name, addr, err)
+		}
+	}
+	if addr, listed := c.Nodes[c.Name]; !c.Join && !listed {
+		return fmt.Errorf("nodes does not list this node, %q", c.Name)
+	} else if listed && addr != c.AdvertisePeer {
+		return fmt.Errorf("nodes gives this node, %q, the address %q, but advertise-peer is %q", c.Name, addr, c.AdvertisePeer)
+	}
+	for name, addrs := range c.Regions {
+		if !nameFormat.MatchString(name) {
+			return fmt.Errorf("regions: %q: not a region name", name)
+		}
+		if name == c.Region {
+			return fmt.Errorf("regions lists %q, which is this node's own region", name)
+		}
+		if len(addrs) == 0 {
+			return fmt.Errorf("regions: %s has no address", name)
+		}
+		for _, addr := range addrs {
+			if err := checkAddress(addr, true); err != nil {
+				return fmt.Errorf("regions: %s %q: %w", name, addr, err)
+			}
+		}
+	}
+	if c.InitialPrimary == "" {
+		return fmt.Errorf("initial-primary is missing: name one of the %d regions", len(c.Regions)+1)
+	}
+	if _, other := c.Regions[c.InitialPrimary]; !other && c.InitialPrimary != c.Region {
+		return fmt.Errorf("initial-primary %q is neither this region, %q, nor in regions", c.InitialPrimary, c.Region)
+	}
+	return nil
+}
+
+func (c *Config) validateTLS() error {
+	for _, b := range []struct {
+		key      string
+		block    TLS
+		listener bool
+	}{{"client-tls", c.ClientTLS, true}, {"peer-tls", c.PeerTLS, true}, {"region-tls", c.RegionTLS, false}} {
+		if (b.block.Cert == "") != (b.block.Key == "") {
+			return fmt.Errorf("%s: cert %q and key %q belong together", b.key, b.block.Cert, b.block.Key)
+		}
+		if b.block.Enabled() && b.listener && b.block.Cert == "" {
+			return fmt.Errorf("%s: ca %q without cert and key", b.key, b.block.CA)
+		}
+		if b.block.RequireClientCert && b.block.CA == "" {
+			return fmt.Errorf("%s: require-client-cert needs ca", b.key)
+		}
+	}
+	if c.RegionTLS.Enabled() && !c.PeerTLS.Enabled() {
+		return fmt.Errorf("region-tls needs peer-tls")
+	}
+	if c.RegionTLS.RequireClientCert {
+		return fmt.Errorf("region-tls: require-client-cert belongs to peer-tls, whose listener serves regions too")
+	}
+	return nil
+}
+
+func (c *Config) validateLimits() error {
+	for _, f := range []struct {
+		key      string
+		got      int64
+		low, top int64
+	}{
+		{"max-request-bytes", int64(c.MaxRequestBytes), 1, maxRequestBytesLimit},
+		{"max-txn-ops", int64(c.MaxTxnOps), 1, 1 << 20},
+		{"cache-bytes", int64(c.CacheBytes), 1 << 20, 1 << 50},
+		{"mem-table-bytes", int64(c.MemTableBytes), 1 << 20, 2 << 30},
+		{"segment-bytes", int64(c.SegmentBytes), minSegmentBytes, 4 << 30},
+		{"retain-bytes", int64(c.RetainBytes), int64(c.SegmentBytes), 1 << 60},
+		{"election-ticks", int64(c.ElectionTicks), minElectionTicks, 1000},
+	} {
+		if f.got < f.low || f.got > f.top {
+			return fmt.Errorf("%s %d is not between %d and %d", f.key, f.got, f.low, f.top)
+		}
+	}
+	if c.TickInterval < time.Millisecond || c.TickInterval > 10*time.Second {
+		return fmt.Errorf("tick-interval %s is not between 1ms and 10s", c.TickInterval)
+	}
+	if c.ShutdownTimeout < 0 {
+		return fmt.Errorf("shutdown-timeout %s is negative", c.ShutdownTimeout)
+	}
+	return nil
+}
