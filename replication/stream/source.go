@@ -1,0 +1,204 @@
+package stream
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// Service is the name under which a Source is offered on a transport.
+const Service = "stream/1"
+
+// Log is what a source needs of a node's log; *wal.Log is one.
+type Log interface {
+	// Seek returns the index of the first entry that a reader which has everything up to position needs next;
+	// raft.ErrCompacted if it may be gone.
+	Seek(position timeline.Position) (uint64, error)
+	// Entries returns entries of [lo, hi), at least one; raft.ErrCompacted, raft.ErrUnavailable.
+	Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error)
+	// FirstPosition returns the lowest position from which Seek succeeds, false if the log holds no history.
+	FirstPosition() (timeline.Position, bool)
+	// Pin keeps entries from index on until Unpin.
+	Pin(name string, index uint64)
+	Unpin(name string)
+	// Bytes returns how many bytes of entries are held.
+	Bytes() int64
+}
+
+// History is what this node has applied. It is safe for concurrent use.
+type History interface {
+	// View returns a consistent picture. It is cheap and never blocks for long.
+	View() View
+	// Changed returns a channel that is closed when View changes next. Take it before View.
+	Changed() <-chan struct{}
+}
+
+// View is a picture of what a node has applied. Nobody changes what it points to.
+type View struct {
+	Cursor timeline.Cursor  // after the entry at Index
+	Index  uint64           // the last Raft index applied
+	Reigns []timeline.Reign // the history, in order of epochs
+	// Serving is nil, or says why this node cannot be a source: its history has diverged, it is stopping.
+	Serving error
+}
+
+// SourceConfig is what a Source is made of. All functions are optional, must not block, and may be called concurrently.
+type SourceConfig struct {
+	Region  string // of this node
+	Log     Log
+	History History
+	Clock   clock.Clock  // default clock.Real
+	Logger  *slog.Logger // default slog.Default()
+
+	// WindowBytes bounds what one subscriber has been sent and not acknowledged. Default 32 MiB.
+	WindowBytes int64
+	// BatchBytes is where a batch is closed, between 64 KiB and 1 MiB. Default 512 KiB.
+	BatchBytes int
+	// SilenceTimeout ends a session of which nothing was heard for so long. Default 5 s.
+	SilenceTimeout time.Duration
+
+	// Committed returns a position that no command committed in the primary region before the call exceeds (a read index), so that
+	// lag is an upper bound even if this node itself is behind. It may block until ctx ends. Nil: the node's own
+	// position counts.
+	Committed func(ctx context.Context) (timeline.Position, error)
+	// Refused tells of an applied entry that continues the history and yet was refused, because it came after a
+	// seal that was lifted later. Nil: there is none.
+	Refused func(index uint64) bool
+	// OnSubscriber is told who subscribes, and with which history, before it is judged.
+	OnSubscriber func(region string, at timeline.Cursor, reigns []timeline.Reign)
+	// OnAck is told what is durable with the quorum of a secondary.
+	OnAck func(region string, position timeline.Position)
+	// OnSession is told when the first session of a region begins and when its last one ends.
+	OnSession func(region string, connected bool)
+}
+
+func (c SourceConfig) withDefaults() SourceConfig {
+	if c.Clock == nil {
+		c.Clock = clock.Real
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.WindowBytes <= 0 {
+		c.WindowBytes = defaultWindowBytes
+	}
+	if c.BatchBytes <= 0 {
+		c.BatchBytes = defaultBatchBytes
+	}
+	c.BatchBytes = min(max(c.BatchBytes, minBatchBytes), maxBatchBytes)
+	if c.SilenceTimeout <= 0 {
+		c.SilenceTimeout = defaultSilenceTimeout
+	}
+	return c
+}
+
+const (
+	defaultWindowBytes    = 32 << 20
+	defaultBatchBytes     = 512 << 10
+	minBatchBytes         = 64 << 10
+	maxBatchBytes         = 1 << 20
+	defaultSilenceTimeout = 5 * time.Second
+)
+
+// Source serves this node's applied log to subscribers. It is safe for concurrent use.
+type Source struct {
+	config  SourceConfig
+	encoder *zstd.Encoder
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	counts   map[string]int // sessions by region
+	number   uint64         // of the last session
+}
+
+// NewSource returns a Source; offer its Handle as Service.
+func NewSource(c SourceConfig) *Source {
+	return &Source{
+		config:   c.withDefaults(),
+		encoder:  newEncoder(),
+		sessions: make(map[*session]struct{}),
+		counts:   make(map[string]int),
+	}
+}
+
+// SlotView is a connected secondary as this source sees it.
+type SlotView struct {
+	Region       string
+	Acknowledged timeline.Position // durable with the secondary's quorum
+	Sent         timeline.Position
+	Lag          Lag // of what is acknowledged; an upper bound
+	Since        time.Time
+}
+
+// Lag is an upper bound of what a region is behind its source (invariant 14).
+type Lag struct {
+	Commands uint64
+	Bytes    uint64
+	// Seconds says that everything committed at the source so long ago is here.
+	Seconds float64
+	// Known is false as long as the source's position has not been heard and reached once; then no bound is known.
+	Known bool
+}
+
+// Slots returns the connected secondaries, by name.
+func (s *Source) Slots() []SlotView {
+	asked := s.config.Clock.Now()
+	view := s.config.History.View()
+	s.mu.Lock()
+	sessions := make([]*session, 0, len(s.sessions))
+	for x := range s.sessions {
+		sessions = append(sessions, x)
+	}
+	s.mu.Unlock()
+
+	best := make(map[string]SlotView)
+	for _, x := range sessions {
+		slot := x.slot(asked, view)
+		if held, ok := best[slot.Region]; !ok || slot.Acknowledged > held.Acknowledged {
+			best[slot.Region] = slot
+		}
+	}
+	slots := make([]SlotView, 0, len(best))
+	for _, slot := range best {
+		slots = append(slots, slot)
+	}
+	slices.SortFunc(slots, func(a, b SlotView) int { return strings.Compare(a.Region, b.Region) })
+	return slots
+}
+
+func (s *Source) enter(x *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[x] = struct{}{}
+	s.counts[x.region]++
+	if s.counts[x.region] == 1 && s.config.OnSession != nil {
+		s.config.OnSession(x.region, true)
+	}
+}
+
+func (s *Source) leave(x *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, x)
+	if s.counts[x.region]--; s.counts[x.region] == 0 {
+		delete(s.counts, x.region)
+		if s.config.OnSession != nil {
+			s.config.OnSession(x.region, false)
+		}
+	}
+}
+
+// Handle serves one subscriber until either side ends it. It is the transport.Handler of Service.
+func (s *Source) Handle(ctx context.Context, stream transport.Stream) error {
+	return s.serve(ctx, stream)
+}
