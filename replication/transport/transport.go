@@ -50,6 +50,8 @@ var (
 	ErrClosed = errors.New("transport: closed")
 	// ErrTooLarge says that a message is over MaxMessageBytes.
 	ErrTooLarge = errors.New("transport: message too large")
+	// ErrFleet says that the peer belongs to another fleet, and refuses to talk.
+	ErrFleet = errors.New("transport: peer belongs to another fleet")
 )
 
 // MaxMessageBytes bounds one message.
