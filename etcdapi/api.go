@@ -1,0 +1,185 @@
+package etcdapi
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"math"
+	"sync/atomic"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/api/v3/version"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+// Replicator is what this package needs of replication.MultiRegionReplicator.
+type Replicator interface {
+	Propose(ctx context.Context, cs []*replication.Command, opts ...replication.ProposeOption) (*replication.Receipt, error)
+	ReadBarrier(ctx context.Context, l replication.Level) error
+	Ask(ctx context.Context, request []byte) ([]byte, error)
+	Health() *replication.HealthStatus
+	TransferLeader(ctx context.Context, to uint64) error
+	Members(ctx context.Context) ([]replication.NodeStatus, error)
+	AddMember(ctx context.Context, name, peerAddr string, learner bool) (replication.NodeStatus, error)
+	RemoveMember(ctx context.Context, id uint64) error
+	PromoteMember(ctx context.Context, id uint64) error
+}
+
+// Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's.
+type Limits struct {
+	// RequestBytes bounds a write as it is proposed. Default 1.5 MiB.
+	RequestBytes int
+	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default 128.
+	TxnOps int
+	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default 7 s.
+	RequestTimeout time.Duration
+	// ProgressInterval is how often a quiet watch that asked for it is told of its progress; a tenth is added at random.
+	// Default 10 min.
+	ProgressInterval time.Duration
+	// LeaderTimeout is how long a stream that requires a leader outlives the loss of it. Default 3 s.
+	LeaderTimeout time.Duration
+}
+
+// Default limits.
+const (
+	DefaultRequestBytes     = 3 << 19
+	DefaultTxnOps           = 128
+	DefaultRequestTimeout   = 7 * time.Second
+	DefaultProgressInterval = 10 * time.Minute
+	DefaultLeaderTimeout    = 3 * time.Second
+
+	// requestOverheadBytes is what a message may have beyond RequestBytes before gRPC refuses to read it.
+	requestOverheadBytes = 512 << 10
+	// healthAge is how old the term and leader may be that headers and leader checks are made from.
+	healthAge = 50 * time.Millisecond
+)
+
+// Options are what an API is made of. Store, Lessor and Replicator must be set.
+type Options struct {
+	Store      *kv.Store
+	Lessor     *kv.Lessor
+	Replicator Replicator
+	// ClusterID is sent in every response, and must be the same on all nodes of a fleet: clients take a change for
+	// another cluster.
+	ClusterID uint64
+	// Version is the etcd version whose API is spoken. Default: that of the linked API module.
+	Version string
+	Limits  Limits
+	// Clock is the node's clock. Default: the machine's.
+	Clock clock.Clock
+	// Logger receives one event a line. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// API is the etcd API of one node. It is safe for concurrent use.
+type API struct {
+	store      *kv.Store
+	lessor     *kv.Lessor
+	replicator Replicator
+	clusterID  uint64
+	version    string
+	limits     Limits
+	clock      clock.Clock
+	logger     *slog.Logger
+
+	renewals renewals
+	health   atomic.Pointer[healthPicture]
+}
+
+// New returns an API. It starts nothing.
+func New(o Options) *API {
+	a := &API{
+		store:      o.Store,
+		lessor:     o.Lessor,
+		replicator: o.Replicator,
+		clusterID:  o.ClusterID,
+		version:    cmp.Or(o.Version, version.Version),
+		limits: Limits{
+			RequestBytes:     cmp.Or(o.Limits.RequestBytes, DefaultRequestBytes),
+			TxnOps:           cmp.Or(o.Limits.TxnOps, DefaultTxnOps),
+			RequestTimeout:   cmp.Or(o.Limits.RequestTimeout, DefaultRequestTimeout),
+			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
+			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
+		},
+		clock:  o.Clock,
+		logger: cmp.Or(o.Logger, slog.Default()),
+	}
+	if a.clock == nil {
+		a.clock = clock.Real
+	}
+	a.renewals.ask = a.askRenew
+	return a
+}
+
+// ServerOptions returns what the grpc.Server of Register must be made with: message limits, and the checks that streams and
+// requests of clients which require a leader need.
+func (a *API) ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxConcurrentStreams(math.MaxUint32),
+		grpc.ChainUnaryInterceptor(a.unaryInterceptor),
+		grpc.ChainStreamInterceptor(a.streamInterceptor),
+	}
+}
+
+// Register adds all services to s.
+func (a *API) Register(s *grpc.Server) {
+	pb.RegisterKVServer(s, &kvServer{API: a})
+	pb.RegisterWatchServer(s, &watchServer{API: a})
+	pb.RegisterLeaseServer(s, &leaseServer{API: a})
+	pb.RegisterClusterServer(s, &clusterServer{API: a})
+	pb.RegisterMaintenanceServer(s, &maintenanceServer{API: a})
+	pb.RegisterAuthServer(s, &authServer{API: a})
+	healthpb.RegisterHealthServer(s, &healthServer{API: a})
+}
+
+// write proposes one command and returns its response, or the status that says why there is none.
+func write[R interface{ GetHeader() *pb.ResponseHeader }](ctx context.Context, a *API, command []byte, decode func([]byte) (R, error)) (none R, err error) {
+	if len(command) > a.limits.RequestBytes {
+		return none, rpctypes.ErrGRPCRequestTooLarge
+	}
+	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	defer cancel()
+	receipt, err := a.replicator.Propose(bounded, []*replication.Command{{Data: command}})
+	if err != nil {
+		return none, a.statusOf(ctx, err)
+	}
+	response, err := decode(receipt.Results[0])
+	if err != nil {
+		return none, a.statusOf(ctx, err)
+	}
+	a.fill(response.GetHeader())
+	return response, nil
+}
+
+// barrier returns once a local read is linearizable.
+func (a *API) barrier(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	defer cancel()
+	if err := a.replicator.ReadBarrier(bounded, replication.Linearizable); err != nil {
+		return a.statusOf(ctx, err)
+	}
+	return nil
+}
+
+// header returns a response header for what was read or written at revision.
+func (a *API) header(revision int64) *pb.ResponseHeader {
+	h := &pb.ResponseHeader{}
+	a.fill(h)
+	h.Revision = revision
+	return h
+}
+
+// fill sets everything of h but the revision.
+func (a *API) fill(h *pb.ResponseHeader) {
+	picture := a.recentHealth()
+	h.ClusterId, h.MemberId, h.RaftTerm = a.clusterID, picture.RaftID, picture.Term
+}

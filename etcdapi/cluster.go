@@ -1,0 +1,130 @@
+package etcdapi
+
+import (
+	"context"
+	"net"
+	"net/url"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// clusterServer shows the nodes of this region as etcd shows members, and changes them.
+type clusterServer struct {
+	pb.UnimplementedClusterServer
+	*API
+}
+
+// MemberList lists the nodes of this region.
+func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
+	if r.Linearizable {
+		if err := s.barrier(ctx); err != nil {
+			return nil, err
+		}
+	}
+	members, err := s.members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.MemberListResponse{Header: s.header(0), Members: members}, nil
+}
+
+// MemberAdd adds a node by its peer address. etcd's request carries no name: the node brings its own when it joins.
+func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
+	address, err := peerAddress(r.PeerURLs)
+	if err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	defer cancel()
+	added, err := s.replicator.AddMember(bounded, "", address, r.IsLearner)
+	if err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	members, err := s.members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.MemberAddResponse{Header: s.header(0), Member: member(&added), Members: members}, nil
+}
+
+// MemberRemove removes a node.
+func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
+	members, err := s.change(ctx, r.ID, s.replicator.RemoveMember)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.MemberRemoveResponse{Header: s.header(0), Members: members}, nil
+}
+
+// MemberPromote makes a voter of a learner.
+func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
+	members, err := s.change(ctx, r.ID, s.replicator.PromoteMember)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.MemberPromoteResponse{Header: s.header(0), Members: members}, nil
+}
+
+// MemberUpdate is refused: a node publishes its addresses itself, from its configuration, when it starts.
+func (s *clusterServer) MemberUpdate(context.Context, *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "mimir: a node publishes its peer address from its own configuration; change it there and restart the node")
+}
+
+// change applies one change to a member that exists, and returns the members after it.
+func (s *clusterServer) change(ctx context.Context, id uint64, apply func(context.Context, uint64) error) ([]*pb.Member, error) {
+	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	defer cancel()
+	nodes, err := s.replicator.Members(bounded)
+	if err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	if nodeOf(nodes, id) == nil {
+		return nil, rpctypes.ErrGRPCMemberNotFound
+	}
+	if err := apply(bounded, id); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	return s.members(ctx)
+}
+
+func (s *clusterServer) members(ctx context.Context) ([]*pb.Member, error) {
+	nodes, err := s.replicator.Members(ctx)
+	if err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	members := make([]*pb.Member, 0, len(nodes))
+	for i := range nodes {
+		members = append(members, member(&nodes[i]))
+	}
+	return members, nil
+}
+
+func member(n *replication.NodeStatus) *pb.Member {
+	return &pb.Member{
+		ID:         n.ID,
+		Name:       n.Name,
+		PeerURLs:   []string{"http://" + n.PeerAddr},
+		ClientURLs: n.ClientURLs,
+		IsLearner:  n.Learner,
+	}
+}
+
+// peerAddress returns the host and port of the one peer URL that a node has.
+func peerAddress(urls []string) (string, error) {
+	if len(urls) != 1 {
+		return "", rpctypes.ErrGRPCMemberBadURLs
+	}
+	u, err := url.Parse(urls[0])
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" {
+		return "", rpctypes.ErrGRPCMemberBadURLs
+	}
+	if _, _, err := net.SplitHostPort(u.Host); err != nil {
+		return "", rpctypes.ErrGRPCMemberBadURLs
+	}
+	return u.Host, nil
+}

@@ -1,0 +1,67 @@
+package etcdapi
+
+import (
+	"context"
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// statuses says what clients are told for the errors of the rooms below. The first match counts.
+//
+// Every Unavailable is retried by clientv3 for reads only. For a write it is handed to the caller, so that ErrUnknownOutcome can be
+// Unavailable, as the timeouts of etcd are, without a write ever being applied twice.
+var statuses = []struct{ from, to error }{
+	{kv.ErrCompacted, rpctypes.ErrGRPCCompacted},
+	{kv.ErrFutureRevision, rpctypes.ErrGRPCFutureRev},
+	{kv.ErrKeyNotFound, rpctypes.ErrGRPCKeyNotFound},
+	{kv.ErrLeaseNotFound, rpctypes.ErrGRPCLeaseNotFound},
+	{kv.ErrLeaseExists, rpctypes.ErrGRPCLeaseExist},
+	{kv.ErrLeaseTTLTooLarge, rpctypes.ErrGRPCLeaseTTLTooLarge},
+	{kv.ErrEmptyKey, rpctypes.ErrGRPCEmptyKey},
+	{kv.ErrValueProvided, rpctypes.ErrGRPCValueProvided},
+	{kv.ErrLeaseProvided, rpctypes.ErrGRPCLeaseProvided},
+	{kv.ErrTooManyOps, rpctypes.ErrGRPCTooManyOps},
+	{kv.ErrDuplicateKey, rpctypes.ErrGRPCDuplicateKey},
+	{kv.ErrInvalidSortOption, rpctypes.ErrGRPCInvalidSortOption},
+	{kv.ErrNotLessor, rpctypes.ErrGRPCLeaderChanged},
+	{kv.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
+	{kv.ErrClosed, rpctypes.ErrGRPCStopped},
+
+	{replication.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
+	{replication.ErrUnknownOutcome, rpctypes.ErrGRPCTimeoutDueToLeaderFail},
+	{replication.ErrNotReady, rpctypes.ErrGRPCNoLeader},
+	{replication.ErrNotLeader, rpctypes.ErrGRPCNotLeader},
+	{replication.ErrClosed, rpctypes.ErrGRPCStopped},
+	{replication.ErrStopped, rpctypes.ErrGRPCStopped},
+	{replication.ErrDiverged, rpctypes.ErrGRPCUnhealthy},
+
+	// The request's own deadline or cancellation is told first, so what is left is RequestTimeout.
+	{context.DeadlineExceeded, rpctypes.ErrGRPCTimeout},
+	{context.Canceled, rpctypes.ErrGRPCCanceled},
+}
+
+// statusOf returns the gRPC status for err of a call made on behalf of the request whose context is ctx.
+func (a *API) statusOf(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ended := ctx.Err(); ended != nil {
+		return status.FromContextError(ended).Err()
+	}
+	for _, s := range statuses {
+		if errors.Is(err, s.from) {
+			return s.to
+		}
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	a.logger.Error("request failed in a way that clients cannot tell apart", "error", err)
+	return status.Error(codes.Unknown, err.Error())
+}

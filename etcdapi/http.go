@@ -1,0 +1,119 @@
+package etcdapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"go.etcd.io/etcd/api/v3/etcdserverpb/gw"
+	"go.etcd.io/etcd/api/v3/version"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// HTTPHandler serves what etcd serves over HTTP beside gRPC: /health, /version and the JSON gateway under /v3/. The gateway's requests take
+// the way of any gRPC request, over a connection in memory, until ctx ends.
+func (a *API) HTTPHandler(ctx context.Context) (http.Handler, error) {
+	gateway, err := a.gateway(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/health", a.serveHealth)
+	mux.HandleFunc("/version", a.serveVersion)
+	mux.Handle("/v3/", gateway)
+	return mux, nil
+}
+
+// gatewayBufferBytes is the size of the connection's buffer.
+const gatewayBufferBytes = 256 << 10
+
+func (a *API) gateway(ctx context.Context) (http.Handler, error) {
+	listener := bufconn.Listen(gatewayBufferBytes)
+	server := grpc.NewServer(a.ServerOptions()...)
+	a.Register(server)
+	connection, err := grpc.NewClient("passthrough:///gateway",
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<31-1)))
+	if err != nil {
+		return nil, fmt.Errorf("etcdapi: JSON gateway: %w", err)
+	}
+	mux := runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{
+		Marshaler: &runtime.JSONPb{
+			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
+			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
+		},
+	}))
+	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
+		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler,
+		gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler, gw.RegisterAuthHandler,
+	} {
+		if err := register(ctx, mux, connection); err != nil {
+			return nil, fmt.Errorf("etcdapi: JSON gateway: %w", err)
+		}
+	}
+	go server.Serve(listener) //nolint:errcheck // ends with Stop
+	context.AfterFunc(ctx, func() {
+		connection.Close()
+		server.Stop()
+	})
+	return mux, nil
+}
+
+// serveHealth says whether this node can serve linearizable reads, by doing one; with ?serializable=true, whether it is there at all.
+func (a *API) serveHealth(w http.ResponseWriter, r *http.Request) {
+	if !isGet(w, r) {
+		return
+	}
+	answer := struct {
+		Health string `json:"health"`
+		Reason string `json:"reason"`
+	}{Health: "true"}
+	status := http.StatusOK
+	if !strings.EqualFold(r.URL.Query().Get("serializable"), "true") {
+		if reason := a.unhealthy(r.Context()); reason != "" {
+			answer.Health, answer.Reason, status = "false", reason, http.StatusServiceUnavailable
+		}
+	}
+	writeJSON(w, status, answer)
+}
+
+func (a *API) unhealthy(ctx context.Context) string {
+	if !a.hasLeader() {
+		return "RAFT NO LEADER"
+	}
+	if err := a.barrier(ctx); err != nil {
+		return "QGET ERROR:" + err.Error()
+	}
+	return ""
+}
+
+func (a *API) serveVersion(w http.ResponseWriter, r *http.Request) {
+	if !isGet(w, r) {
+		return
+	}
+	minor := minorVersion(a.version)
+	writeJSON(w, http.StatusOK, version.Versions{Server: a.version, Cluster: minor, Storage: minor})
+}
+
+func isGet(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet {
+		return true
+	}
+	w.Header().Set("Allow", http.MethodGet)
+	http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+	return false
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body) //nolint:errcheck // the client is gone
+}

@@ -1,0 +1,91 @@
+package etcdapi
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+)
+
+// keepAliveWindow bounds the renewals of one stream that are under way. Clients send those of all their leases on one stream, and
+// the leader who answers may be an ocean away: they are not answered one after the other.
+const keepAliveWindow = 1024
+
+// keepAliveStream is one client's stream of renewals.
+type keepAliveStream struct {
+	*API
+	stream  grpc.BidiStreamingServer[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse]
+	permits chan struct{}
+	answers chan renewal // as roomy as permits: who answers never waits for a slow client
+}
+
+// LeaseKeepAlive extends leases. Nothing is written: the leader of the primary region counts down, and every leader starts from
+// the full time to live (invariant 12).
+func (s *leaseServer) LeaseKeepAlive(stream grpc.BidiStreamingServer[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse]) error {
+	k := &keepAliveStream{
+		API:     s.API,
+		stream:  stream,
+		permits: make(chan struct{}, keepAliveWindow),
+		answers: make(chan renewal, keepAliveWindow),
+	}
+	ctx := stream.Context()
+	ended := make(chan error, 1)
+	go func() { ended <- k.receive(ctx) }()
+	for {
+		select {
+		case answer := <-k.answers:
+			if err := k.send(answer); err != nil {
+				return s.statusOf(ctx, err)
+			}
+			<-k.permits
+		case err := <-ended:
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return s.statusOf(ctx, err)
+		case <-ctx.Done():
+			return s.statusOf(ctx, ctx.Err())
+		}
+	}
+}
+
+// receive hands requests on. When the client has closed its side, it waits until all are answered, and returns io.EOF.
+func (k *keepAliveStream) receive(ctx context.Context) error {
+	for {
+		r, err := k.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			err = k.acquire(ctx, keepAliveWindow)
+			if err == nil {
+				err = io.EOF
+			}
+		} else if err == nil {
+			err = k.acquire(ctx, 1)
+		}
+		if err != nil {
+			return err
+		}
+		// The header is taken before: a client must not see a lease alive at a revision at which it was revoked already.
+		header := k.header(k.store.Revision())
+		k.renewals.renew(renewal{response: &pb.LeaseKeepAliveResponse{Header: header, ID: r.ID}}, k.answers)
+	}
+}
+
+func (k *keepAliveStream) acquire(ctx context.Context, permits int) error {
+	for range permits {
+		select {
+		case k.permits <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (k *keepAliveStream) send(answer renewal) error {
+	if answer.err != nil {
+		return answer.err
+	}
+	return k.stream.Send(answer.response)
+}

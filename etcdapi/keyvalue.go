@@ -1,0 +1,145 @@
+package etcdapi
+
+import (
+	"context"
+	"errors"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/kv"
+)
+
+// kvServer is the KV service.
+type kvServer struct {
+	pb.UnimplementedKVServer
+	*API
+}
+
+// Range reads from this node's store.
+func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	if err := kv.CheckRange(r); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	var response *pb.RangeResponse
+	err := s.read(ctx, r.Serializable, func() (err error) {
+		response, err = s.store.Range(ctx, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.fill(response.Header)
+	return response, nil
+}
+
+// RangeStream reads a range in chunks of bounded size, all of one revision.
+func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingServer[pb.RangeStreamResponse]) error {
+	ctx := stream.Context()
+	if err := checkRangeStream(r); err != nil {
+		return s.statusOf(ctx, err)
+	}
+	return s.read(ctx, r.Serializable, func() error {
+		return s.store.RangeStream(ctx, r, func(chunk *pb.RangeResponse) error {
+			if chunk.Header != nil {
+				s.fill(chunk.Header)
+			}
+			return stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk})
+		})
+	})
+}
+
+// Put writes one key.
+func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
+	if err := kv.CheckPut(r); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	return write(ctx, s.API, kv.EncodePut(r), kv.DecodePutResult)
+}
+
+// DeleteRange deletes keys.
+func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
+	if err := kv.CheckDeleteRange(r); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	return write(ctx, s.API, kv.EncodeDeleteRange(r), kv.DecodeDeleteRangeResult)
+}
+
+// Txn is proposed if it may write, and read from this node's store if it cannot.
+func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
+	if err := kv.CheckTxn(r, s.limits.TxnOps); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	if kv.IsReadOnly(r) {
+		return s.readOnlyTxn(ctx, r)
+	}
+	return write(ctx, s.API, kv.EncodeTxn(r), kv.DecodeTxnResult)
+}
+
+func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
+	var response *pb.TxnResponse
+	err := s.read(ctx, isSerializable(r), func() (err error) {
+		response, err = s.store.ReadOnlyTxn(ctx, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.fill(response.Header)
+	return response, nil
+}
+
+// Compact puts the revisions before the given one out of reach, in every region. Their space is freed in the background, on each
+// node by itself; physical does not wait for it.
+func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
+	return write(ctx, s.API, kv.EncodeCompaction(r), kv.DecodeCompactionResult)
+}
+
+// read runs a read of the local store as fresh as asked for. A serializable read at a revision that this node does not have
+// yet waits until it has what the primary has: the revision may come from a write acknowledged elsewhere.
+func (s *kvServer) read(ctx context.Context, serializable bool, local func() error) error {
+	if !serializable {
+		if err := s.barrier(ctx); err != nil {
+			return err
+		}
+		return s.statusOf(ctx, local())
+	}
+	err := local()
+	if errors.Is(err, kv.ErrFutureRevision) && s.barrier(ctx) == nil {
+		err = local()
+	}
+	return s.statusOf(ctx, err)
+}
+
+// isSerializable reports whether every operation of a read-only transaction says that it may be stale. One without operations
+// only compares, and is linearizable.
+func isSerializable(r *pb.TxnRequest) bool {
+	if len(r.Success)+len(r.Failure) == 0 {
+		return false
+	}
+	for _, branch := range [][]*pb.RequestOp{r.Success, r.Failure} {
+		for _, op := range branch {
+			nested := op.GetRequestTxn()
+			if !op.GetRequestRange().GetSerializable() && (nested == nil || !isSerializable(nested)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func checkRangeStream(r *pb.RangeRequest) error {
+	if err := kv.CheckRange(r); err != nil {
+		return err
+	}
+	byKey := r.SortTarget == pb.RangeRequest_KEY && r.SortOrder == pb.RangeRequest_ASCEND
+	if r.SortOrder != pb.RangeRequest_NONE && !byKey {
+		return status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")
+	}
+	if r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0 {
+		return status.Error(codes.Unimplemented, "RangeStream does not support revision filters")
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package etcdapi
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+)
+
+// requiresLeader reports whether the client asked that this node has a leader (clientv3.WithRequireLeader).
+func requiresLeader(ctx context.Context) bool {
+	values := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)
+	return len(values) > 0 && values[0] == rpctypes.MetadataHasLeader
+}
+
+func (a *API) hasLeader() bool { return a.recentHealth().LeaderRaftID != 0 }
+
+func (a *API) unaryInterceptor(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if requiresLeader(ctx) && !a.hasLeader() {
+		return nil, rpctypes.ErrGRPCNoLeader
+	}
+	return handle(ctx, req)
+}
+
+// streamInterceptor ends streams that require a leader when this node has been without one for LeaderTimeout: the client then
+// goes to another node.
+func (a *API) streamInterceptor(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if !requiresLeader(ss.Context()) {
+		return handle(srv, ss)
+	}
+	if !a.hasLeader() {
+		return rpctypes.ErrGRPCNoLeader
+	}
+	ctx, cancel := context.WithCancelCause(ss.Context())
+	defer cancel(nil)
+	go func() { cancel(a.untilLeaderless(ctx)) }()
+	err := handle(srv, &boundedStream{ServerStream: ss, ctx: ctx})
+	if errors.Is(context.Cause(ctx), rpctypes.ErrGRPCNoLeader) {
+		return rpctypes.ErrGRPCNoLeader
+	}
+	return err
+}
+
+// untilLeaderless returns ErrGRPCNoLeader after LeaderTimeout without a leader, or nil when ctx ends.
+func (a *API) untilLeaderless(ctx context.Context) error {
+	const looks = 3
+	ticker := a.clock.NewTicker(a.limits.LeaderTimeout / looks)
+	defer ticker.Stop()
+	var since time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-ticker.C():
+			switch {
+			case a.hasLeader():
+				since = time.Time{}
+			case since.IsZero():
+				since = now
+			case now.Sub(since) >= a.limits.LeaderTimeout*(looks-1)/looks:
+				return rpctypes.ErrGRPCNoLeader
+			}
+		}
+	}
+}
+
+// boundedStream is a stream with a context of its own.
+type boundedStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *boundedStream) Context() context.Context { return s.ctx }

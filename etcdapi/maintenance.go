@@ -1,0 +1,120 @@
+package etcdapi
+
+import (
+	"context"
+	"slices"
+
+	"github.com/coreos/go-semver/semver"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// maintenanceServer is the Maintenance service. Downgrade is Unimplemented, by embedding.
+type maintenanceServer struct {
+	pb.UnimplementedMaintenanceServer
+	*API
+}
+
+// Alarm lists no alarms, because there are none: what etcd raises alarms for is an error of the request here.
+func (s *maintenanceServer) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
+	if r.Action == pb.AlarmRequest_ACTIVATE {
+		return nil, status.Error(codes.Unimplemented, "mimir: alarms cannot be activated")
+	}
+	return &pb.AlarmResponse{Header: s.header(s.store.Revision())}, nil
+}
+
+// Status describes this node.
+func (s *maintenanceServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
+	health := s.replicator.Health()
+	total, inUse := s.store.SizeBytes()
+	response := &pb.StatusResponse{
+		Header:           s.header(s.store.Revision()),
+		Version:          s.version,
+		StorageVersion:   minorVersion(s.version),
+		DbSize:           total,
+		DbSizeInUse:      inUse,
+		Leader:           health.LeaderRaftID,
+		RaftIndex:        health.CommitIndex,
+		RaftTerm:         health.Term,
+		RaftAppliedIndex: health.AppliedIndex,
+		DowngradeInfo:    &pb.DowngradeInfo{},
+	}
+	if self := nodeOf(health.Nodes, health.RaftID); self != nil {
+		response.IsLearner = self.Learner
+	}
+	if health.LeaderRaftID == 0 {
+		response.Errors = append(response.Errors, rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader))
+	}
+	if health.Problem != "" {
+		response.Errors = append(response.Errors, health.Problem)
+	}
+	return response, nil
+}
+
+// Hash is HashKV at the newest revision.
+func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
+	hash, _, revision, err := s.store.Hash(ctx, 0)
+	if err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	return &pb.HashResponse{Header: s.header(revision), Hash: hash}, nil
+}
+
+// HashKV hashes the contents up to a revision. It is equal on all nodes of all regions (invariant 10), and differs from
+// what an etcd with the same contents says.
+func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+	hash, compacted, revision, err := s.store.Hash(ctx, r.Revision)
+	if err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	response := &pb.HashKVResponse{Header: s.header(revision), Hash: hash, CompactRevision: compacted, HashRevision: r.Revision}
+	if r.Revision == 0 {
+		response.HashRevision = revision
+	}
+	return response, nil
+}
+
+// MoveLeader hands the leadership of this region from this node to another.
+func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
+	health := s.replicator.Health()
+	if !health.Leader {
+		return nil, rpctypes.ErrGRPCNotLeader
+	}
+	if target := nodeOf(health.Nodes, r.TargetID); target == nil || target.Learner {
+		return nil, rpctypes.ErrGRPCBadLeaderTransferee
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	defer cancel()
+	if err := s.replicator.TransferLeader(bounded, r.TargetID); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	return &pb.MoveLeaderResponse{}, nil
+}
+
+// Defragment does nothing: the store gives space back by itself.
+func (s *maintenanceServer) Defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+	return &pb.DefragmentResponse{Header: s.header(s.store.Revision())}, nil
+}
+
+// nodeOf returns the node with a Raft identity, nil if there is none.
+func nodeOf(nodes []replication.NodeStatus, id uint64) *replication.NodeStatus {
+	i := slices.IndexFunc(nodes, func(n replication.NodeStatus) bool { return n.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &nodes[i]
+}
+
+// minorVersion returns version with its patch number zero, as clusters of etcd agree on it.
+func minorVersion(version string) string {
+	v, err := semver.NewVersion(version)
+	if err != nil {
+		return version
+	}
+	v.Patch = 0
+	return v.String()
+}

@@ -1,0 +1,61 @@
+package etcdapi
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"hash"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+)
+
+const (
+	// snapshotChunkBytes is the size of one message of a snapshot.
+	snapshotChunkBytes = 64 << 10
+	// snapshotAlignBytes is what etcd clients expect the content to be a multiple of: that, with the digest after it, is how they know
+	// that a snapshot file is whole. The content is filled up with zeros.
+	snapshotAlignBytes = 512
+)
+
+// Snapshot sends a copy of this node's store and a SHA-256 digest of it.
+func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream grpc.ServerStreamingServer[pb.SnapshotResponse]) error {
+	estimate, _ := s.store.SizeBytes()
+	sender := &snapshotSender{stream: stream, digest: sha256.New(), estimate: estimate, version: minorVersion(s.version)}
+	buffered := bufio.NewWriterSize(sender, snapshotChunkBytes)
+	if err := s.store.SnapshotTo(buffered); err != nil {
+		return s.statusOf(stream.Context(), err)
+	}
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	if over := sender.sent % snapshotAlignBytes; over != 0 {
+		if _, err := sender.Write(make([]byte, snapshotAlignBytes-over)); err != nil {
+			return err
+		}
+	}
+	return stream.Send(&pb.SnapshotResponse{Blob: sender.digest.Sum(nil), Version: sender.version})
+}
+
+// snapshotSender is the writer of a snapshot's content.
+type snapshotSender struct {
+	stream   grpc.ServerStreamingServer[pb.SnapshotResponse]
+	digest   hash.Hash
+	version  string
+	sent     int64
+	estimate int64 // of the whole content: its size is known only when it is written
+}
+
+// Write sends p as one message. It copies p: gRPC may marshal it after Send has returned.
+func (s *snapshotSender) Write(p []byte) (int, error) {
+	s.digest.Write(p)
+	s.sent += int64(len(p))
+	err := s.stream.Send(&pb.SnapshotResponse{
+		RemainingBytes: uint64(max(s.estimate-s.sent, 1)),
+		Blob:           append([]byte(nil), p...),
+		Version:        s.version,
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

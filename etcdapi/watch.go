@@ -1,0 +1,153 @@
+package etcdapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+
+	"github.com/mimir-kv/mimir/kv"
+)
+
+// What etcd says when it refuses to create a watch.
+const (
+	reasonEmptyRange  = "mvcc: watcher range is empty"
+	reasonDuplicateID = "mvcc: duplicate watch ID provided on the WatchStream"
+)
+
+// noWatch is the watch ID of responses that are about no one watch.
+const noWatch = -1
+
+// watchServer is the Watch service.
+type watchServer struct {
+	pb.UnimplementedWatchServer
+	*API
+}
+
+// Watch serves one stream, which carries any number of watches. It ends when the client or the node goes, never because
+// one of its watches ended.
+func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]) error {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	w := &watchStream{API: s.API, stream: stream, ctx: ctx, fail: cancel, watches: make(map[int64]*watch)}
+	defer w.close()
+	go func() { cancel(w.receive()) }()
+	<-ctx.Done()
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, io.EOF):
+		return nil
+	case errors.Is(cause, context.Canceled):
+		return rpctypes.ErrGRPCWatchCanceled
+	default:
+		return s.statusOf(stream.Context(), cause)
+	}
+}
+
+// receive handles requests until the stream ends; it returns why, io.EOF if the client has closed its side.
+func (w *watchStream) receive() error {
+	for {
+		r, err := w.stream.Recv()
+		if err != nil {
+			return err
+		}
+		switch {
+		case r.GetCreateRequest() != nil:
+			err = w.create(r.GetCreateRequest())
+		case r.GetCancelRequest() != nil:
+			err = w.cancel(r.GetCancelRequest().WatchId)
+		case r.GetProgressRequest() != nil:
+			w.requestProgress()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// create starts a watch, or says why not.
+func (w *watchStream) create(r *pb.WatchCreateRequest) error {
+	if len(r.Key) == 0 {
+		r.Key = []byte{0} // the smallest key
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	id, reason := w.admit(r)
+	if reason != "" {
+		return w.refuse(reason)
+	}
+	watcher, err := w.store.Watch(kv.WatchRequest{
+		Key: r.Key, RangeEnd: r.RangeEnd, StartRevision: r.StartRevision, PrevKV: r.PrevKv,
+		NoPut:    hasFilter(r, pb.WatchCreateRequest_NOPUT),
+		NoDelete: hasFilter(r, pb.WatchCreateRequest_NODELETE),
+	})
+	var compacted *kv.CompactedError
+	switch {
+	case errors.As(err, &compacted):
+		created := &pb.WatchResponse{Header: w.header(w.store.Revision()), WatchId: id, Created: true}
+		return errors.Join(w.stream.Send(created), w.sendCompacted(id, compacted.Revision))
+	case err != nil:
+		return err
+	}
+	created := &pb.WatchResponse{Header: w.header(watcher.Created()), WatchId: id, Created: true}
+	if err := w.stream.Send(created); err != nil {
+		watcher.Close()
+		return err
+	}
+	w.start(id, watcher, r)
+	return nil
+}
+
+// admit chooses the ID of a new watch, or says why there can be none. The caller holds mu.
+func (w *watchStream) admit(r *pb.WatchCreateRequest) (id int64, reason string) {
+	unbounded := len(r.RangeEnd) == 1 && r.RangeEnd[0] == 0
+	switch {
+	case r.StartRevision < 0:
+		return noWatch, rpctypes.ErrCompacted.Error()
+	case len(r.RangeEnd) != 0 && !unbounded && bytes.Compare(r.Key, r.RangeEnd) >= 0:
+		return noWatch, reasonEmptyRange
+	case r.WatchId != 0 && w.watches[r.WatchId] != nil:
+		return noWatch, reasonDuplicateID
+	case r.WatchId != 0:
+		return r.WatchId, ""
+	}
+	for w.watches[w.nextID] != nil {
+		w.nextID++
+	}
+	id = w.nextID
+	w.nextID++
+	return id, ""
+}
+
+// refuse answers a request for a watch that will not be. The caller holds mu.
+func (w *watchStream) refuse(reason string) error {
+	return w.stream.Send(&pb.WatchResponse{
+		Header: w.header(w.store.Revision()), WatchId: noWatch, Created: true, Canceled: true, CancelReason: reason,
+	})
+}
+
+// cancel ends a watch at the client's wish. Nothing is sent for an ID that is not in use.
+func (w *watchStream) cancel(id int64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one := w.watches[id]
+	if one == nil {
+		return nil
+	}
+	w.remove(one)
+	return w.stream.Send(&pb.WatchResponse{Header: w.header(w.store.Revision()), WatchId: id, Canceled: true})
+}
+
+func hasFilter(r *pb.WatchCreateRequest, f pb.WatchCreateRequest_FilterType) bool {
+	for _, have := range r.Filters {
+		if have == f {
+			return true
+		}
+	}
+	return false
+}

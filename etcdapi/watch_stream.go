@@ -1,0 +1,190 @@
+package etcdapi
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+
+	"github.com/mimir-kv/mimir/kv"
+)
+
+// watchStream is one client's stream and the watches on it. Every watch has a goroutine that waits for its events and sends them:
+// a client that reads slowly holds up nobody but its own stream, and the store keeps what it has not taken on disk.
+type watchStream struct {
+	*API
+	stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]
+	ctx    context.Context
+	fail   context.CancelCauseFunc // ends the stream
+
+	running sync.WaitGroup
+
+	// mu is held while sending, so that the order of what is sent is the order of what was decided under it.
+	mu      sync.Mutex
+	watches map[int64]*watch
+	nextID  int64
+	created uint64 // how many watches were ever started
+	ticking bool   // notifyProgress runs
+}
+
+// watch is one watch of a stream.
+type watch struct {
+	id       int64
+	watcher  *kv.Watcher
+	start    int64 // first revision asked for, zero for from now on
+	notify   bool
+	fragment bool
+
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// What follows is guarded by the stream's mu.
+	gone      bool
+	quiet     bool // no events were sent since the last tick of notifyProgress
+	questions []func(progress int64)
+	interrupt context.CancelFunc // of the current wait for events
+}
+
+// start begins to send the events of a watch that was announced. The caller holds mu.
+func (w *watchStream) start(id int64, watcher *kv.Watcher, r *pb.WatchCreateRequest) {
+	one := &watch{id: id, watcher: watcher, start: r.StartRevision, notify: r.ProgressNotify, fragment: r.Fragment}
+	one.ctx, one.cancel = context.WithCancel(w.ctx)
+	w.watches[id] = one
+	w.created++
+	if one.notify && !w.ticking {
+		w.ticking = true
+		w.running.Go(w.notifyProgress)
+	}
+	w.running.Go(func() { w.run(one) })
+}
+
+// run sends the events of one watch until it ends.
+func (w *watchStream) run(one *watch) {
+	defer one.watcher.Close()
+	waiting, ok := w.answerQuestions(one, nil)
+	for ok {
+		batch, err := one.watcher.Next(waiting)
+		if err == nil {
+			err = w.sendEvents(one, batch)
+		}
+		if interrupted := waiting.Err() != nil; interrupted {
+			waiting, ok = w.answerQuestions(one, waiting)
+		} else if err != nil {
+			w.end(one, err)
+			return
+		}
+	}
+}
+
+// answerQuestions tells everybody who asked how far the watch is. It is called by the watch's own goroutine while it holds no events, so
+// that everything up to the watcher's progress has been sent. It returns the context of the next wait, and false if
+// the watch has ended. finished is the context of the last wait.
+func (w *watchStream) answerQuestions(one *watch, finished context.Context) (context.Context, bool) {
+	progress := one.watcher.Progress()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one.answer(progress)
+	if one.gone || one.ctx.Err() != nil {
+		return finished, false
+	}
+	var waiting context.Context
+	waiting, one.interrupt = context.WithCancel(one.ctx)
+	return waiting, true
+}
+
+// answer answers all questions. The caller holds the stream's mu.
+func (one *watch) answer(progress int64) {
+	questions := one.questions
+	one.questions = nil
+	for _, answer := range questions {
+		answer(progress)
+	}
+}
+
+// ask has answer called with the watch's progress, with mu held. The caller holds mu.
+func (w *watchStream) ask(one *watch, answer func(progress int64)) {
+	one.questions = append(one.questions, answer)
+	if one.interrupt != nil {
+		one.interrupt()
+	}
+}
+
+func (w *watchStream) sendEvents(one *watch, batch kv.WatchBatch) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if one.gone || len(batch.Events) == 0 {
+		return nil
+	}
+	one.quiet = false
+	response := &pb.WatchResponse{Header: w.header(batch.Revision), WatchId: one.id, Events: batch.Events}
+	if one.fragment {
+		return sendFragments(response, w.limits.RequestBytes+requestOverheadBytes, w.stream.Send)
+	}
+	return w.stream.Send(response)
+}
+
+// end tells the client why a watch ended by itself. If the node or stream is going, the stream goes with it: the client resumes
+// all of its watches elsewhere.
+func (w *watchStream) end(one *watch, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if one.gone {
+		return
+	}
+	w.remove(one)
+	var compacted *kv.CompactedError
+	switch {
+	case errors.As(err, &compacted):
+		err = w.sendCompacted(one.id, compacted.Revision)
+	case errors.Is(err, kv.ErrRewound):
+		err = w.stream.Send(&pb.WatchResponse{
+			Header: w.header(w.store.Revision()), WatchId: one.id, Canceled: true, CancelReason: err.Error(),
+		})
+	}
+	if err != nil {
+		w.fail(err)
+	}
+}
+
+// sendCompacted says that a watch cannot go on because what it needs is compacted. The revision of such a header is zero, as in etcd. The
+// caller holds mu.
+func (w *watchStream) sendCompacted(id, revision int64) error {
+	return w.stream.Send(&pb.WatchResponse{Header: w.header(0), WatchId: id, Canceled: true, CompactRevision: revision})
+}
+
+// remove forgets a watch; nothing more is sent for it, and questions to it are no longer about it. The caller holds mu.
+func (w *watchStream) remove(one *watch) {
+	one.gone = true
+	one.cancel()
+	delete(w.watches, one.id)
+	one.answer(0)
+}
+
+// close ends all watches and waits for their goroutines. No watch can be started after it has held mu.
+func (w *watchStream) close() {
+	w.fail(context.Canceled)
+	w.mu.Lock()
+	w.mu.Unlock() //nolint:staticcheck // a barrier: create looks at the context with mu held
+	w.running.Wait()
+}
+
+// jitter is the fraction of the interval that is added at random to it.
+const jitter = 10
+
+// notifyProgress tells quiet watches that asked for it how far they are, from time to time.
+func (w *watchStream) notifyProgress() {
+	interval := w.limits.ProgressInterval + randomDuration(w.limits.ProgressInterval/jitter)
+	ticker := w.clock.NewTicker(max(interval, time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-ticker.C():
+			w.notifyQuiet()
+		}
+	}
+}
