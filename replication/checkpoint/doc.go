@@ -1,0 +1,13 @@
+// Package checkpoint moves a directory of immutable files over a stream: how a follower that fell behind, or a region
+// that is empty, gets a whole state.
+//
+// It promises:
+//
+//   - What [Receive] returns without an error is complete: every file has the bytes that [Describe] summed, and is durable
+//     (invariants 1 and 13). Anything less has no manifest, so that [Load] refuses it.
+//   - A transfer that broke off is taken up where it stopped, if it is offered again with the same manifest.
+//   - Nothing is written outside the directory, whatever the sender says.
+//
+// It leaves to its neighbours: making and installing checkpoints (the storage), what Meta means and when a transfer is
+// needed (raftgroup, replication), and the connection (transport). The formats are in README.md.
+package checkpoint

@@ -1,0 +1,201 @@
+package checkpoint
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Files that this package keeps beside the data.
+const (
+	manifestName = "CHECKPOINT-MANIFEST"  // of a complete checkpoint
+	stagingName  = "CHECKPOINT-STAGING"   // of one that is being received
+	scratchName  = "CHECKPOINT-TEMPORARY" // of a manifest that is being written
+)
+
+// readBytes is how much of a file is read at a time.
+const readBytes = 1 << 20
+
+func reserved(name string) bool {
+	switch strings.ToUpper(name) { // some filesystems do not tell case
+	case manifestName, stagingName, scratchName:
+		return true
+	}
+	return false
+}
+
+// Describe reads and sums every file of dir, which may have one level of directories. The files must not change
+// afterwards, until the checkpoint is removed.
+func Describe(fs vfs.FS, dir string, id [16]byte, meta []byte) (*Manifest, error) {
+	names, err := list(fs, dir)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
+	}
+	m := &Manifest{ID: id, Meta: meta, Files: make([]File, 0, len(names))}
+	buf := make([]byte, readBytes)
+	for _, name := range names {
+		f := File{Name: name}
+		if f.Bytes, f.Sum, err = sum(fs, path(fs, dir, name), buf); err != nil {
+			return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
+		}
+		m.Files = append(m.Files, f)
+	}
+	if err := m.validate(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Verify reads every file of dir and compares it with m. A difference is ErrCorrupt.
+func Verify(fs vfs.FS, dir string, m *Manifest) error {
+	buf := make([]byte, readBytes)
+	for i := range m.Files {
+		f := &m.Files[i]
+		size, got, err := sum(fs, path(fs, dir, f.Name), buf)
+		switch {
+		case err != nil:
+			return fmt.Errorf("checkpoint: verify %s: %w", dir, err)
+		case size != f.Bytes || got != f.Sum:
+			return fmt.Errorf("%w: %s in %s has %d bytes with sum %x, want %d with %x", ErrCorrupt, f.Name, dir, size, got[:8], f.Bytes, f.Sum[:8])
+		}
+	}
+	return nil
+}
+
+// Save writes m beside the files of dir, atomically and durably. It does not look at the files.
+func Save(fs vfs.FS, dir string, m *Manifest) error { return writeManifest(fs, dir, manifestName, m) }
+
+// Load returns the manifest that Save or Receive left in dir. Without one the error is ErrIncomplete.
+func Load(fs vfs.FS, dir string) (*Manifest, error) { return readManifest(fs, dir, manifestName) }
+
+// Remove deletes dir with everything in it, durably. A missing directory is no error.
+func Remove(fs vfs.FS, dir string) error {
+	if err := fs.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("checkpoint: remove %s: %w", dir, err)
+	}
+	return syncDir(fs, fs.PathDir(dir))
+}
+
+func writeManifest(fs vfs.FS, dir, name string, m *Manifest) error {
+	p, err := m.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	scratch := fs.PathJoin(dir, scratchName)
+	f, err := fs.Create(scratch, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("checkpoint: save manifest: %w", err)
+	}
+	_, err = f.Write(p)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fs.Rename(scratch, fs.PathJoin(dir, name))
+	}
+	if err != nil {
+		return fmt.Errorf("checkpoint: save manifest: %w", err)
+	}
+	return syncDir(fs, dir)
+}
+
+func readManifest(fs vfs.FS, dir, name string) (*Manifest, error) {
+	f, err := fs.Open(fs.PathJoin(dir, name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s has no manifest", ErrIncomplete, dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: load manifest: %w", err)
+	}
+	defer f.Close()
+	p, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: load manifest: %w", err)
+	}
+	m := new(Manifest)
+	if err := m.UnmarshalBinary(p); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return m, nil
+}
+
+// list returns the names of all files of dir but this package's own, in order.
+func list(fs vfs.FS, dir string) ([]string, error) {
+	top, err := fs.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, name := range top {
+		if reserved(name) {
+			continue
+		}
+		info, err := fs.Stat(fs.PathJoin(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			names = append(names, name)
+			continue
+		}
+		nested, err := fs.List(fs.PathJoin(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range nested {
+			names = append(names, name+"/"+n)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// path returns where a manifest's file is.
+func path(fs vfs.FS, dir, name string) string {
+	return fs.PathJoin(append([]string{dir}, strings.Split(name, "/")...)...)
+}
+
+func sum(fs vfs.FS, name string, buf []byte) (int64, [sha256.Size]byte, error) {
+	f, err := fs.Open(name, vfs.SequentialReadsOption)
+	if err != nil {
+		return 0, [sha256.Size]byte{}, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := hashInto(h, f, buf)
+	return n, [sha256.Size]byte(h.Sum(nil)), err
+}
+
+// hashInto folds the rest of r into h. Unlike io.Copy it never hands buf to a hash that keeps it.
+func hashInto(h hash.Hash, r io.Reader, buf []byte) (int64, error) {
+	var total int64
+	for {
+		n, err := r.Read(buf)
+		h.Write(buf[:n])
+		total += int64(n)
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return fmt.Errorf("checkpoint: sync %s: %w", dir, err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("checkpoint: sync %s: %w", dir, err)
+	}
+	return nil
+}

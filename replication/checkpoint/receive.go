@@ -1,0 +1,320 @@
+package checkpoint
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// Progress tells how far a transfer is. DoneBytes includes what an earlier attempt had left.
+type Progress struct {
+	DoneBytes, TotalBytes int64
+}
+
+// Receive takes a checkpoint that the peer sends with Send into dir, which belongs to it alone. What dir holds of the
+// same checkpoint is kept, anything else in it is removed. On return without an error every file is verified and durable,
+// and Load finds the manifest. On an error nothing is lost that a further attempt could use; a file whose content is
+// wrong is ErrCorrupt and has been removed.
+//
+// progress may be nil; it is called from this goroutine, after each chunk. ctx is looked at between messages: to end a
+// transfer that is blocked, end the stream.
+func Receive(ctx context.Context, s transport.Stream, fs vfs.FS, dir string, progress func(Progress)) (*Manifest, error) {
+	r := &receiver{ctx: ctx, stream: s, fs: fs, dir: dir, progress: progress, buf: make([]byte, readBytes)}
+	if err := r.run(); err != nil {
+		if r.streamErr == nil {
+			// The reason is for the sender's log only; if it does not arrive, the end of the stream will.
+			_ = s.Send(append([]byte{kindFailed}, err.Error()[:min(len(err.Error()), maxReason)]...))
+		}
+		return nil, fmt.Errorf("checkpoint: receive from %s: %w", s.Peer(), err)
+	}
+	// Everything is here already: that the sender may not learn it is no error of the receiver.
+	_ = s.Send([]byte{kindDone})
+	return r.manifest, nil
+}
+
+type receiver struct {
+	ctx       context.Context
+	stream    transport.Stream
+	streamErr error
+	fs        vfs.FS
+	dir       string
+	progress  func(Progress)
+	buf       []byte
+	manifest  *Manifest
+	done      int64 // bytes that need not be received any more
+}
+
+func (r *receiver) run() error {
+	p, err := r.recv()
+	if err != nil {
+		return err
+	}
+	if len(p) == 0 || p[0] != kindManifest {
+		return fmt.Errorf("%w: the first message is no manifest", ErrFormat)
+	}
+	r.manifest = new(Manifest)
+	if err := r.manifest.UnmarshalBinary(p[1:]); err != nil {
+		return err
+	}
+	complete, err := r.prepare(p[1:])
+	if err != nil {
+		return err
+	}
+	wants, err := r.missing()
+	if err != nil {
+		return err
+	}
+	if complete {
+		if len(wants) == 0 {
+			return nil
+		}
+		if err := r.rename(manifestName, stagingName); err != nil { // it is not complete any more
+			return err
+		}
+	}
+	if err := r.checkSpace(); err != nil {
+		return err
+	}
+	for len(wants) > 0 {
+		if wants, err = r.fetch(wants); err != nil {
+			return err
+		}
+	}
+	return r.install()
+}
+
+func (r *receiver) recv() ([]byte, error) {
+	if err := r.ctx.Err(); err != nil {
+		return nil, err
+	}
+	p, err := r.stream.Recv()
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	r.streamErr = err
+	return p, err
+}
+
+func (r *receiver) report() {
+	if r.progress != nil {
+		r.progress(Progress{DoneBytes: r.done, TotalBytes: r.manifest.Bytes()})
+	}
+}
+
+// prepare makes dir hold nothing but what belongs to the offered manifest, and notes durably what is being received. It
+// reports whether an earlier attempt had finished.
+func (r *receiver) prepare(offer []byte) (complete bool, err error) {
+	for _, name := range []string{manifestName, stagingName} {
+		m, err := readManifest(r.fs, r.dir, name)
+		if err != nil {
+			continue // whatever it is, it is not this checkpoint
+		}
+		if p, err := m.MarshalBinary(); err == nil && bytes.Equal(p, offer) {
+			return name == manifestName, r.removeStrangers()
+		}
+	}
+	if err := r.fs.RemoveAll(r.dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
+	if err := r.fs.MkdirAll(r.dir, 0o755); err != nil {
+		return false, err
+	}
+	if err := syncDir(r.fs, r.fs.PathDir(r.dir)); err != nil {
+		return false, err
+	}
+	return false, writeManifest(r.fs, r.dir, stagingName, r.manifest)
+}
+
+// removeStrangers removes files that are not in the manifest.
+func (r *receiver) removeStrangers() error {
+	names, err := list(r.fs, r.dir)
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool, len(r.manifest.Files))
+	for i := range r.manifest.Files {
+		known[r.manifest.Files[i].Name] = true
+	}
+	for _, name := range names {
+		if !known[name] {
+			if err := r.fs.RemoveAll(path(r.fs, r.dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// missing looks at what is there and returns what has to be fetched. It changes nothing.
+func (r *receiver) missing() ([]want, error) {
+	var wants []want
+	for i := range r.manifest.Files {
+		f := &r.manifest.Files[i]
+		name := path(r.fs, r.dir, f.Name)
+		info, err := r.fs.Stat(name)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			wants = append(wants, want{file: i})
+			continue
+		case err != nil:
+			return nil, err
+		case info.Size() < f.Bytes:
+			wants = append(wants, want{file: i, offset: info.Size()})
+			r.done += info.Size()
+			continue
+		}
+		size, got, err := sum(r.fs, name, r.buf)
+		if err != nil {
+			return nil, err
+		}
+		if size != f.Bytes || got != f.Sum {
+			wants = append(wants, want{file: i})
+			continue
+		}
+		if err := r.syncFile(name); err != nil {
+			return nil, err
+		}
+		r.done += f.Bytes
+	}
+	return wants, nil
+}
+
+// syncFile makes durable what an earlier attempt wrote.
+func (r *receiver) syncFile(name string) error {
+	f, err := r.fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func (r *receiver) checkSpace() error {
+	usage, err := r.fs.GetDiskUsage(r.dir)
+	if err != nil {
+		return nil // a filesystem that cannot tell; a full disk will show on writing
+	}
+	if need := r.manifest.Bytes() - r.done; need > 0 && uint64(need) > usage.AvailBytes {
+		return fmt.Errorf("%w: %d bytes to receive, %d free at %s", ErrNoSpace, need, usage.AvailBytes, r.dir)
+	}
+	return nil
+}
+
+// fetch asks for wants and takes them, and returns those which turned out wrong although only a part of them was
+// fetched: then it was the part from before that a crash had damaged.
+func (r *receiver) fetch(wants []want) (again []want, err error) {
+	if r.streamErr = r.stream.Send(encodeWants(wants)); r.streamErr != nil {
+		return nil, r.streamErr
+	}
+	for _, w := range wants {
+		f := &r.manifest.Files[w.file]
+		name := path(r.fs, r.dir, f.Name)
+		if strings.Contains(f.Name, "/") {
+			if err := r.makeParent(name); err != nil {
+				return nil, err
+			}
+		}
+		got, err := r.take(w, f, name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
+		}
+		if got == f.Sum {
+			continue
+		}
+		if err := r.fs.Remove(name); err != nil {
+			return nil, err
+		}
+		r.done -= f.Bytes
+		if w.offset == 0 {
+			return nil, fmt.Errorf("%w: %s has sum %x, want %x", ErrCorrupt, f.Name, got[:8], f.Sum[:8])
+		}
+		again = append(again, want{file: w.file})
+	}
+	return again, nil
+}
+
+func (r *receiver) makeParent(name string) error {
+	parent := r.fs.PathDir(name)
+	if _, err := r.fs.Stat(parent); err == nil {
+		return nil
+	}
+	return r.fs.MkdirAll(parent, 0o755)
+}
+
+// take receives the rest of one file, makes it durable, and returns the sum of the whole.
+func (r *receiver) take(w want, file *File, name string) (got [sha256.Size]byte, err error) {
+	if w.offset == 0 { // what is there, if anything, is wrong
+		if err := r.fs.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return got, err
+		}
+	}
+	f, err := r.fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return got, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	h := sha256.New()
+	if w.offset > 0 {
+		if _, err := hashInto(h, io.NewSectionReader(f, 0, w.offset), r.buf); err != nil {
+			return got, err
+		}
+	}
+	for offset := w.offset; offset < file.Bytes; {
+		p, err := r.recv()
+		if err != nil {
+			return got, err
+		}
+		c, err := decodeChunk(p, r.manifest)
+		if err != nil {
+			return got, err
+		}
+		if c.file != w.file || c.offset != offset {
+			return got, fmt.Errorf("%w: chunk of file %d at %d, want file %d at %d", ErrFormat, c.file, c.offset, w.file, offset)
+		}
+		h.Write(c.data)
+		if _, err := f.WriteAt(c.data, offset); err != nil {
+			return got, err
+		}
+		offset += int64(len(c.data))
+		r.done += int64(len(c.data))
+		r.report()
+	}
+	if err := f.Sync(); err != nil {
+		return got, err
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+// install makes the directories durable, and then the staged checkpoint a complete one.
+func (r *receiver) install() error {
+	synced := make(map[string]bool)
+	for i := range r.manifest.Files {
+		parent := r.fs.PathDir(path(r.fs, r.dir, r.manifest.Files[i].Name))
+		if synced[parent] {
+			continue
+		}
+		synced[parent] = true
+		if err := syncDir(r.fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(r.fs, r.dir); err != nil {
+		return err
+	}
+	return r.rename(stagingName, manifestName)
+}
+
+func (r *receiver) rename(from, to string) error {
+	if err := r.fs.Rename(r.fs.PathJoin(r.dir, from), r.fs.PathJoin(r.dir, to)); err != nil {
+		return err
+	}
+	return syncDir(r.fs, r.dir)
+}

@@ -1,0 +1,80 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// Send offers the files of dir, as m describes them, and serves what the receiver asks for. A nil error says that the
+// receiver has everything, verified and durable; ErrReceiver that it gave up. ctx is looked at between messages: to end a transfer that
+// is blocked, end the stream.
+func Send(ctx context.Context, s transport.Stream, fs vfs.FS, dir string, m *Manifest) error {
+	offer, err := m.AppendBinary([]byte{kindManifest})
+	if err != nil {
+		return err
+	}
+	if err := s.Send(offer); err != nil {
+		return fmt.Errorf("checkpoint: send to %s: %w", s.Peer(), err)
+	}
+	for {
+		p, err := s.Recv()
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return fmt.Errorf("checkpoint: send to %s: %w", s.Peer(), err)
+		}
+		switch {
+		case len(p) == 1 && p[0] == kindDone:
+			return nil
+		case len(p) > 0 && p[0] == kindFailed:
+			return fmt.Errorf("%w: %s: %.*q", ErrReceiver, s.Peer(), maxReason, p[1:])
+		}
+		wants, err := decodeWants(p, m)
+		if err != nil {
+			return err
+		}
+		for _, w := range wants {
+			if err := sendFile(ctx, s, fs, dir, m, w); err != nil {
+				return fmt.Errorf("checkpoint: send %s to %s: %w", m.Files[w.file].Name, s.Peer(), err)
+			}
+		}
+	}
+}
+
+func sendFile(ctx context.Context, s transport.Stream, fs vfs.FS, dir string, m *Manifest, w want) error {
+	size := m.Files[w.file].Bytes
+	if w.offset == size {
+		return nil
+	}
+	f, err := fs.Open(path(fs, dir, m.Files[w.file].Name), vfs.SequentialReadsOption)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for offset := w.offset; offset < size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(chunkBytes, size-offset)
+		p := make([]byte, chunkHeader+n)
+		if got, err := f.ReadAt(p[chunkHeader:], offset); int64(got) < n {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = fmt.Errorf("%w: ends at byte %d, the manifest says %d", ErrCorrupt, offset+int64(got), size)
+			}
+			return err
+		}
+		sealChunk(p, w.file, offset)
+		if err := s.Send(p); err != nil {
+			return err
+		}
+		offset += n
+	}
+	return nil
+}
