@@ -1,0 +1,163 @@
+package raftgroup
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/replication/wal"
+)
+
+// Peer is a member with which a group is first formed.
+type Peer struct {
+	ID      uint64 // never zero, never used again for another node
+	Name    string
+	Addr    string
+	Learner bool
+}
+
+// Machine is the state that the group keeps equal on all its members. Its methods are called from the applier goroutine, one
+// at a time, except where said. An error stops the node.
+type Machine interface {
+	// Apply applies committed entries in order; the empty ones with which a leader begins its term are among them. It may keep
+	// an entry's Data, which nobody changes any more, but not the slice. What it applied need not be durable on return.
+	Apply(entries []*raftpb.Entry) error
+	// ApplyConf applies a membership change, after raft took it, with the members that follow from it. The machine saves conf with
+	// the applied index. cc.Context is what the proposer of the change gave; a change without any Changes leaves a joint configuration.
+	ApplyConf(e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raftpb.ConfState) error
+	// Applied returns the last entry that the state contains, with the members as of it; zeros and nil if the state is empty. Called once, by New.
+	Applied() (index, term uint64, conf *raftpb.ConfState)
+	// Sync makes what is applied durable and returns an applied index that is. Called from another goroutine,
+	// concurrently with every other method.
+	Sync() (index uint64, err error)
+	// Checkpoint makes the new directory dir, on Config.FS, hold a copy of the state in files that never change again, and returns
+	// the last entry it contains and the members as of it.
+	Checkpoint(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
+	// Install replaces the state, atomically and durably, by the checkpoint in dir, which it may consume.
+	Install(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
+}
+
+// Config is what a group is made of. Fields without a default are required.
+type Config struct {
+	// ID is this node's; it must be among Peers unless Join.
+	ID   uint64
+	Name string
+	// GroupID keeps groups apart: peers of another are refused at connection.
+	GroupID string
+	// Peers form the group. They are used as long as log and state hold nothing else, and must be equal on all of them.
+	Peers []Peer
+	// Join makes a node without log and state wait until a leader of an existing group sends it the state.
+	Join bool
+
+	Log     *wal.Log
+	Machine Machine
+	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the group.
+	FS         vfs.FS
+	StagingDir string
+
+	// Transport opens streams to peers; the services a peer opens here are returned by Group.Services.
+	Transport transport.Transport
+	// Address returns where a member is reached, as known now. Safe for concurrent use.
+	Address func(id uint64) (addr string, ok bool)
+
+	Clock          clock.Clock
+	TickInterval   time.Duration // the unit of Raft time; default 100 ms
+	ElectionTicks  int           // without a leader for this long, up to twice as long: election; default 10, at least 3
+	HeartbeatTicks int           // default 1
+
+	// CompactBytes is how much log is written between two attempts to release log, and at least so much is always kept for
+	// members that come back. Default 64 MiB.
+	CompactBytes int64
+	// MaxMessageBytes is where a message to a follower is closed; a larger entry travels alone. Default 1 MiB.
+	MaxMessageBytes int64
+	// MaxInflightBytes bounds what is on its way to one follower. Default 64 MiB.
+	MaxInflightBytes int64
+	// MaxUncommittedBytes bounds what a leader took and a quorum has not confirmed; beyond it Propose returns ErrBusy. Default 256 MiB.
+	MaxUncommittedBytes int64
+	// MaxApplyBytes bounds what is on its way to the machine. Default 32 MiB.
+	MaxApplyBytes int64
+
+	Logger *slog.Logger // default: slog.Default
+
+	// OnLeader is told that this node leads term and has applied everything up to and including its own first entry of it: what it
+	// applied is the state after its whole log as it was then. OnFollower is told that leadership was lost or the leader is another (0: none known). Both
+	// are called from the applier goroutine, in order with Apply, and must not block. Either may be nil.
+	OnLeader   func(term uint64)
+	OnFollower func(term, leader uint64)
+	// OnFatal is told, once and on a goroutine of its own, why the group stopped itself. It may call Stop. May be nil.
+	OnFatal func(error)
+}
+
+const (
+	defaultTickInterval     = 100 * time.Millisecond
+	defaultElectionTicks    = 10
+	minElectionTicks        = 3
+	defaultHeartbeatTicks   = 1
+	defaultCompactBytes     = 64 << 20
+	defaultMessageBytes     = 1 << 20
+	defaultInflightBytes    = 64 << 20
+	defaultUncommittedBytes = 256 << 20
+	defaultApplyBytes       = 32 << 20
+	maxInflightMessages     = 1024
+)
+
+// withDefaults returns c with every optional field set, or what is wrong with it.
+func (c Config) withDefaults() (Config, error) {
+	setDefault(&c.TickInterval, defaultTickInterval)
+	setDefault(&c.ElectionTicks, defaultElectionTicks)
+	setDefault(&c.HeartbeatTicks, defaultHeartbeatTicks)
+	setDefault(&c.CompactBytes, defaultCompactBytes)
+	setDefault(&c.MaxMessageBytes, defaultMessageBytes)
+	setDefault(&c.MaxInflightBytes, max(defaultInflightBytes, c.MaxMessageBytes))
+	setDefault(&c.MaxUncommittedBytes, defaultUncommittedBytes)
+	setDefault(&c.MaxApplyBytes, defaultApplyBytes)
+	if c.Clock == nil {
+		c.Clock = clock.Real
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	switch {
+	case c.ID == 0:
+		return c, fmt.Errorf("%w: ID is 0", ErrConfig)
+	case c.Log == nil || c.Machine == nil || c.FS == nil || c.Transport == nil || c.Address == nil || c.StagingDir == "":
+		return c, fmt.Errorf("%w: Log, Machine, FS, StagingDir, Transport and Address are required", ErrConfig)
+	case c.TickInterval < 0 || c.CompactBytes < 0 || c.MaxUncommittedBytes < 0 || c.MaxApplyBytes < 0 || c.MaxMessageBytes < 0:
+		return c, fmt.Errorf("%w: a limit is negative", ErrConfig)
+	case c.ElectionTicks < minElectionTicks || c.HeartbeatTicks < 1 || c.ElectionTicks <= c.HeartbeatTicks:
+		return c, fmt.Errorf("%w: ElectionTicks %d (at least %d) with HeartbeatTicks %d", ErrConfig, c.ElectionTicks, minElectionTicks, c.HeartbeatTicks)
+	case c.MaxInflightBytes < c.MaxMessageBytes:
+		return c, fmt.Errorf("%w: MaxInflightBytes %d is below MaxMessageBytes %d", ErrConfig, c.MaxInflightBytes, c.MaxMessageBytes)
+	}
+	return c, c.checkPeers()
+}
+
+func (c *Config) checkPeers() error {
+	seen := make(map[uint64]bool, len(c.Peers))
+	voters := 0
+	for _, p := range c.Peers {
+		if p.ID == 0 || seen[p.ID] {
+			return fmt.Errorf("%w: peer %q has ID %d, which is zero or taken", ErrConfig, p.Name, p.ID)
+		}
+		seen[p.ID] = true
+		if !p.Learner {
+			voters++
+		}
+	}
+	if !c.Join && (voters == 0 || !seen[c.ID]) {
+		return fmt.Errorf("%w: %d voters, and node %d among them: %t", ErrConfig, voters, c.ID, seen[c.ID])
+	}
+	return nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,38 @@
+package raftgroup
+
+import "errors"
+
+// Errors that callers tell apart with errors.Is.
+var (
+	// ErrNotLeader says that this node does not lead the term asked for, or is handing leadership over. Nothing was appended.
+	ErrNotLeader = errors.New("raftgroup: not the leader")
+	// ErrBusy says that too much is uncommitted, or another membership change is under way. Nothing was appended; try again.
+	ErrBusy = errors.New("raftgroup: busy")
+	// ErrStopped says that the group was stopped, or stopped itself: then the cause is wrapped too. Whether a proposal that was
+	// under way was appended is unknown.
+	ErrStopped = errors.New("raftgroup: stopped")
+	// ErrTooLarge says that a payload is over MaxPayloadBytes. Nothing was appended.
+	ErrTooLarge = errors.New("raftgroup: payload too large")
+	// ErrMembership says that a membership change makes no sense for the members as they are.
+	ErrMembership = errors.New("raftgroup: impossible membership change")
+	// ErrTransfer says that leadership did not go where it was asked to go.
+	ErrTransfer = errors.New("raftgroup: leadership not transferred")
+	// ErrUnknownOutcome says that a membership change may or may not have been made.
+	ErrUnknownOutcome = errors.New("raftgroup: outcome unknown")
+
+	// ErrConfig says that a Config cannot work.
+	ErrConfig = errors.New("raftgroup: invalid configuration")
+	// ErrLogLost says that the machine has a state, but the log is empty: votes and acknowledgements of this member are
+	// forgotten, and it must not take part again under its identity.
+	ErrLogLost = errors.New("raftgroup: the log is lost")
+	// ErrStateLost says that the machine lacks entries which the log has released.
+	ErrStateLost = errors.New("raftgroup: the state is behind the log")
+	// ErrMachine wraps what a method of the machine returned.
+	ErrMachine = errors.New("raftgroup: machine failed")
+	// ErrInvariant says that the Raft state machine found itself contradicted.
+	ErrInvariant = errors.New("raftgroup: invariant broken")
+	// ErrFormat says that bytes from a peer are not a message of this protocol.
+	ErrFormat = errors.New("raftgroup: malformed message")
+	// ErrWrongGroup says that a peer belongs to another group, or meant another node.
+	ErrWrongGroup = errors.New("raftgroup: peer of another group")
+)

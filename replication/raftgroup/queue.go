@@ -1,0 +1,51 @@
+package raftgroup
+
+import "sync"
+
+// queue hands items of any number of goroutines to one that takes all that wait at once. What may wait is bounded by those who
+// push: raft limits what it has under way.
+type queue[T any] struct {
+	wake chan struct{}
+
+	mu    sync.Mutex
+	items []T
+	spare []T
+}
+
+func newQueue[T any]() *queue[T] { return &queue[T]{wake: make(chan struct{}, 1)} }
+
+func (q *queue[T]) push(item T) {
+	q.mu.Lock()
+	q.items = append(q.items, item)
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next blocks until something waits and returns all of it, or false once quit is closed. The slice is valid until the call after.
+func (q *queue[T]) next(quit <-chan struct{}) ([]T, bool) {
+	for {
+		select {
+		case <-quit:
+			return nil, false
+		default:
+		}
+		q.mu.Lock()
+		items := q.items
+		if len(items) > 0 {
+			clear(q.spare)
+			q.items, q.spare = q.spare[:0], items
+		}
+		q.mu.Unlock()
+		if len(items) > 0 {
+			return items, true
+		}
+		select {
+		case <-q.wake:
+		case <-quit:
+			return nil, false
+		}
+	}
+}

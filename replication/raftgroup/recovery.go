@@ -1,0 +1,97 @@
+package raftgroup
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// A group begins with its log standing at this entry, which never exists: every first member has it, as if by a snapshot of the
+// empty state with the first members. So a member that joins later, with nothing, can only begin with a snapshot, which
+// tells it the members; the log alone could not.
+const (
+	genesisIndex = 1
+	genesisTerm  = 1
+)
+
+// recovered is what log and machine together say about this node.
+type recovered struct {
+	hard    *raftpb.HardState
+	conf    *raftpb.ConfState
+	applied uint64
+}
+
+// recoverState brings log and machine into step and returns what raft starts from.
+func recoverState(c *Config) (recovered, error) {
+	index, term, conf := c.Machine.Applied()
+	hard := c.Log.HardState()
+	if hard == nil && c.Log.LastIndex() == 0 {
+		switch {
+		case index > 0:
+			return recovered{}, fmt.Errorf("%w: the state of node %d is at entry %d; remove the member and add a new one", ErrLogLost, c.ID, index)
+		case c.Join:
+			return recovered{conf: &raftpb.ConfState{}}, nil
+		}
+		first := &raftpb.HardState{Term: new(uint64(genesisTerm)), Vote: new(uint64(0)), Commit: new(uint64(genesisIndex))}
+		if err := c.Log.Reset(genesisIndex, genesisTerm, first); err != nil {
+			return recovered{}, err
+		}
+		hard = first
+	}
+	if index == 0 {
+		return recoverEmptyMachine(c, hard)
+	}
+	if conf == nil {
+		return recovered{}, fmt.Errorf("%w: no members with the state at entry %d", ErrStateLost, index)
+	}
+	// Installing a checkpoint changes the machine first and the log second: finish what a crash interrupted.
+	if known, err := c.Log.Term(index); index > c.Log.LastIndex() || (err == nil && known != term) {
+		hard = raised(hard, term, index)
+		if err := c.Log.Reset(index, term, hard); err != nil {
+			return recovered{}, err
+		}
+	}
+	if base := c.Log.FirstIndex() - 1; index < base {
+		return recovered{}, fmt.Errorf("%w: state at entry %d, log begins after %d", ErrStateLost, index, base)
+	}
+	return recovered{hard: held(c, raised(hard, 0, index)), conf: conf, applied: index}, nil
+}
+
+// recoverEmptyMachine is for a machine that never became durable: the log must go back to the beginning.
+func recoverEmptyMachine(c *Config, hard *raftpb.HardState) (recovered, error) {
+	if c.Log.LastIndex() == 0 {
+		return recovered{hard: hard, conf: &raftpb.ConfState{}}, nil // still waiting to join
+	}
+	base := c.Log.FirstIndex() - 1
+	if term, err := c.Log.Term(base); base != genesisIndex || err != nil || term != genesisTerm {
+		return recovered{}, fmt.Errorf("%w: state is empty, log begins after %d", ErrStateLost, base)
+	}
+	conf := &raftpb.ConfState{}
+	for _, p := range c.Peers {
+		if p.Learner {
+			conf.Learners = append(conf.Learners, p.ID)
+		} else {
+			conf.Voters = append(conf.Voters, p.ID)
+		}
+	}
+	if len(conf.Voters) == 0 {
+		return recovered{}, fmt.Errorf("%w: the first members are needed to replay the log", ErrConfig)
+	}
+	return recovered{hard: held(c, raised(hard, genesisTerm, genesisIndex)), conf: conf, applied: genesisIndex}, nil
+}
+
+// raised returns hard with at least this term and commit. A vote holds for its own term only.
+func raised(hard *raftpb.HardState, term, commit uint64) *raftpb.HardState {
+	r := &raftpb.HardState{Term: new(hard.GetTerm()), Vote: new(hard.GetVote()), Commit: new(max(hard.GetCommit(), commit))}
+	if term > hard.GetTerm() {
+		r.Term, r.Vote = new(term), new(uint64(0))
+	}
+	return r
+}
+
+// held lowers the commit to what the log holds. A hard state goes to disk ahead of the entries of the same write, so a power
+// cut can leave it alone; entries that it covers were acknowledged to nobody.
+func held(c *Config, hard *raftpb.HardState) *raftpb.HardState {
+	hard.Commit = new(min(hard.GetCommit(), c.Log.LastIndex()))
+	return hard
+}
