@@ -1,0 +1,299 @@
+package wal
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+const (
+	// maxBufferBytes is where an append that is still being encoded is written out, and what is kept for the next one.
+	maxBufferBytes = 4 << 20
+	// maxZeroAheadBytes is how far a segment that was not used before is filled with zeros ahead of the records, so that most appends
+	// overwrite blocks the file has, and their sync need not commit metadata.
+	maxZeroAheadBytes = 4 << 20
+)
+
+var zeros [256 << 10]byte
+
+// writer is the state of the appender.
+type writer struct {
+	failed  error
+	buffer  []byte // records encoded but not yet written
+	offset  int64  // in the newest segment, where the buffer goes
+	size    int64  // of the newest segment's file
+	synced  int64  // the newest segment is durable up to here
+	dirty   bool   // something was written since the last sync
+	marked  bool   // the log ends with a mark
+	last    uint64 // the last entry, those in the buffer included
+	pending []run  // the entries in the buffer
+	state   *raftpb.HardState
+	number  uint64   // of the newest segment ever made
+	spares  []string // files ready for reuse
+}
+
+// Write is one step of an Append: the hard state first, then the entries. Either may be missing.
+type Write struct {
+	HardState *raftpb.HardState
+	Entries   []*raftpb.Entry
+}
+
+// run is entries whose records follow each other, the first at offset.
+type run struct {
+	entries []*raftpb.Entry
+	offset  int64
+}
+
+// Append writes ws in order and, if sync, makes it durable, together with everything appended before, by one fdatasync (more only where a
+// segment ends). Entries must continue the log or overwrite a suffix of it, which cuts the rest; otherwise the error is ErrOrder. Hard
+// state and entries belong to the log from then on and must not be changed.
+//
+// Readers see entries once they are written; with sync, and unless the append is larger than 4 MiB, once they are durable. After
+// a crash any prefix of an append that did not return may be there. After an error of the disk every later call fails with it, wrapped
+// in ErrFailed.
+func (l *Log) Append(ws []Write, sync bool) error {
+	if err := l.usable(); err != nil {
+		return err
+	}
+	if err := l.check(ws); err != nil {
+		return err
+	}
+	for _, w := range ws {
+		if err := l.write(w); err != nil {
+			return l.fail(err)
+		}
+	}
+	return l.fail(l.flush(sync))
+}
+
+func (l *Log) usable() error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return ErrClosed
+	}
+	return l.writer.failed
+}
+
+// fail makes an error of the disk final.
+func (l *Log) fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	if l.writer.failed == nil {
+		l.writer.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+		l.options.Logger.Error("log failed; nothing is appended until it is opened again", "dir", l.options.Dir, "error", err)
+	}
+	return l.writer.failed
+}
+
+// check refuses what cannot be appended before anything is written.
+func (l *Log) check(ws []Write) error {
+	first, last := l.segments[0].prevIndex+1, l.writer.last
+	for _, w := range ws {
+		for _, e := range w.Entries {
+			index := e.GetIndex()
+			if index < first || index > last+1 {
+				return fmt.Errorf("%w: entry %d to a log of %d to %d", ErrOrder, index, first, last)
+			}
+			if len(e.Data) > maxDataBytes-recordHeaderBytes {
+				return fmt.Errorf("%w: entry %d of %d bytes", ErrOrder, index, len(e.Data))
+			}
+			last = index
+		}
+	}
+	return nil
+}
+
+func (l *Log) write(w Write) error {
+	if w.HardState != nil {
+		if err := l.room(recordBytes(hardStateBytes)); err != nil {
+			return err
+		}
+		var b [hardStateBytes]byte
+		l.stage(record{kind: kindHardState, data: appendHardState(b[:0], w.HardState)})
+		l.writer.state = w.HardState
+	}
+	begin, offset := 0, l.end()
+	staged := func(end int) {
+		if begin < end {
+			l.writer.pending = append(l.writer.pending, run{w.Entries[begin:end], offset})
+		}
+		begin = end
+	}
+	for i, e := range w.Entries {
+		size := recordBytes(len(e.Data))
+		switch {
+		case e.GetIndex() <= l.writer.last:
+			staged(i)
+			if err := l.cutFrom(e.GetIndex()); err != nil {
+				return err
+			}
+			offset = l.end()
+		case !l.fits(size) || len(l.writer.buffer) >= maxBufferBytes:
+			staged(i)
+			if err := l.room(size); err != nil {
+				return err
+			}
+			offset = l.end()
+		}
+		l.stage(record{kind: kindEntry, entryType: e.GetType(), index: e.GetIndex(), term: e.GetTerm(), data: e.Data})
+		l.writer.last = e.GetIndex()
+	}
+	staged(len(w.Entries))
+	return nil
+}
+
+// end is where the next record goes.
+func (l *Log) end() int64 { return l.writer.offset + int64(len(l.writer.buffer)) }
+
+// fits tells whether a record of this size still goes into the newest segment. A segment takes at least one.
+func (l *Log) fits(size int64) bool {
+	return l.end()+size <= l.options.SegmentBytes || l.end() == headerBytes
+}
+
+// room makes room for a record of this size: in a new segment, if need be, and in the buffer.
+func (l *Log) room(size int64) error {
+	if !l.fits(size) {
+		return l.roll()
+	}
+	if len(l.writer.buffer) >= maxBufferBytes {
+		return l.flush(false)
+	}
+	return nil
+}
+
+// stage encodes a record into the buffer.
+func (l *Log) stage(r record) {
+	r.synced = l.writer.synced
+	l.writer.buffer = appendRecord(l.writer.buffer, l.tail().number, l.end(), r)
+	l.writer.marked = r.kind == kindMark
+}
+
+// flush writes the buffer, syncs if told to, and shows the entries to readers.
+func (l *Log) flush(sync bool) error {
+	w, tail := &l.writer, l.tail()
+	if len(w.buffer) > 0 {
+		if _, err := tail.file.WriteAt(w.buffer, w.offset); err != nil {
+			return err
+		}
+		w.offset += int64(len(w.buffer))
+		w.dirty = true
+		if err := l.zeroAhead(); err != nil {
+			return err
+		}
+		if w.buffer = w.buffer[:0]; cap(w.buffer) > 2*maxBufferBytes {
+			w.buffer = nil
+		}
+	}
+	if sync && w.dirty {
+		if err := tail.file.SyncData(); err != nil {
+			return err
+		}
+		w.synced, w.dirty = w.offset, false
+	}
+	l.publish()
+	return nil
+}
+
+// zeroAhead fills the newest segment beyond its records when the file has been used up.
+func (l *Log) zeroAhead() error {
+	w := &l.writer
+	if w.offset <= w.size {
+		return nil
+	}
+	w.size = w.offset
+	target := min(w.offset+min(maxZeroAheadBytes, l.options.SegmentBytes/16), l.options.SegmentBytes)
+	for w.size < target {
+		n, err := l.tail().file.WriteAt(zeros[:min(int64(len(zeros)), target-w.size)], w.size)
+		if err != nil {
+			return err
+		}
+		w.size += int64(n)
+	}
+	return nil
+}
+
+// publish shows what was written to the readers.
+func (l *Log) publish() {
+	w := &l.writer
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tail := l.tail()
+	for _, p := range w.pending {
+		for _, e := range p.entries {
+			tail.add(e.GetIndex(), e.GetTerm(), e.GetType(), e.Data, p.offset)
+			p.offset += recordBytes(len(e.Data))
+			l.cache.push(e)
+		}
+	}
+	clear(w.pending)
+	w.pending = w.pending[:0]
+	tail.end = w.offset
+	l.hardState = w.state
+}
+
+// cutFrom cuts the entries from index on. In the newest segment the records that follow do it; where earlier segments are cut, the
+// header of a new one does.
+func (l *Log) cutFrom(index uint64) error {
+	if err := l.flush(false); err != nil {
+		return err
+	}
+	keep := len(l.segments) // the segments that still hold something before index
+	for keep > 0 && l.segments[keep-1].prevIndex+1 >= index {
+		keep--
+	}
+	tail := l.tail()
+	if keep == len(l.segments) || tail.prevIndex+1 == index {
+		reach, err := tail.reachBefore(index)
+		if err != nil {
+			return err
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		tail.cutFrom(index, reach)
+		l.cache.cutFrom(index)
+		l.writer.last = index - 1
+		return nil
+	}
+	h := &header{prevIndex: index - 1, prevTerm: l.holding(index - 1).term(index - 1), hardState: l.writer.state}
+	if keep == 0 {
+		h.reach = l.segments[0].base
+		if l.segments[0].baseIndex != 0 {
+			h.reach = unknownReach
+		}
+		return l.begin(h, 0)
+	}
+	before := l.segments[keep-1]
+	reach, err := before.reachBefore(index)
+	if err != nil {
+		return err
+	}
+	if h.reach = reach; before.base == unknownReach || before.baseIndex >= index {
+		h.reach = unknownReach
+	}
+	return l.begin(h, keep)
+}
+
+// roll seals the newest segment and begins the next.
+func (l *Log) roll() error {
+	if err := l.flush(false); err != nil {
+		return err
+	}
+	tail := l.tail()
+	if tail.last == tail.prevIndex && len(l.segments) > 1 {
+		// It holds nothing but hard states: the next one takes its place.
+		return l.begin(&header{prevIndex: tail.prevIndex, prevTerm: tail.prevTerm, reach: tail.nextReach(), hardState: l.writer.state}, len(l.segments)-1)
+	}
+	sealed := l.end()
+	l.stage(record{kind: kindIndex, index: tail.last, term: tail.reach, data: tail.encodeIndex()})
+	if err := l.flush(true); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	tail.end = sealed
+	l.mu.Unlock()
+	return l.begin(&header{
+		prevIndex: tail.last, prevTerm: tail.term(tail.last), reach: tail.nextReach(), hardState: l.writer.state,
+	}, len(l.segments))
+}

@@ -1,0 +1,317 @@
+package wal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Open opens the log in a directory, or creates it. A torn tail, which only a crash during an Append leaves, is cut and reported
+// to the logger. Damage before it, or a missing segment, is ErrCorrupt. What Open returns is durable.
+func Open(o Options) (*Log, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	l := &Log{options: o, cache: cache{limit: o.CacheBytes}}
+	if err := makeDir(o.FS, o.Dir); err != nil {
+		return nil, fmt.Errorf("wal: create %s: %w", o.Dir, err)
+	}
+	dir, err := o.FS.OpenDir(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("wal: open %s: %w", o.Dir, err)
+	}
+	l.dir = dir
+	if err := l.load(); err != nil {
+		for _, s := range l.segments {
+			_ = s.file.Close()
+		}
+		_ = dir.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// load finds the segments, reads the newest, and links the others to it.
+func (l *Log) load() error {
+	names, err := l.options.FS.List(l.options.Dir)
+	if err != nil {
+		return fmt.Errorf("wal: list %s: %w", l.options.Dir, err)
+	}
+	var numbers []uint64
+	var spares []string
+	for _, name := range names {
+		if n, ok := parseName(name, segmentSuffix); ok {
+			numbers = append(numbers, n)
+		} else if n, ok := parseName(name, spareSuffix); ok {
+			spares = append(spares, l.options.FS.PathJoin(l.options.Dir, name))
+			l.writer.number = max(l.writer.number, n)
+		}
+	}
+	if len(numbers) == 0 {
+		l.keepSpares(spares)
+		return l.begin(&header{}, 0)
+	}
+	slices.Sort(numbers)
+	newest := numbers[len(numbers)-1]
+	floor, err := l.loadNewest(newest)
+	if err != nil {
+		return err
+	}
+	l.writer.number = max(l.writer.number, newest)
+	if err := l.loadChain(floor); err != nil {
+		return err
+	}
+	l.writer.last = l.tail().last
+	l.hardState = l.writer.state
+	l.cache.reset(l.writer.last + 1)
+	for _, n := range numbers {
+		if !slices.ContainsFunc(l.segments, func(s *segment) bool { return s.number == n }) {
+			spares = append(spares, l.segmentName(n))
+		}
+	}
+	l.keepSpares(spares)
+	return nil
+}
+
+// keepSpares keeps files that are not part of the log for reuse, as many as wanted, and removes the others. Nothing depends
+// on its success.
+func (l *Log) keepSpares(names []string) {
+	fs := l.options.FS
+	for _, name := range names {
+		if len(l.writer.spares) >= l.options.SpareSegments {
+			_ = fs.Remove(name)
+			continue
+		}
+		spare := strings.TrimSuffix(strings.TrimSuffix(name, segmentSuffix), spareSuffix) + spareSuffix
+		if slices.Contains(l.writer.spares, spare) {
+			_ = fs.Remove(name)
+		} else if name == spare || fs.Rename(name, spare) == nil {
+			l.writer.spares = append(l.writer.spares, spare)
+		}
+	}
+}
+
+// loadHeader opens a segment and reads its header.
+func (l *Log) loadHeader(number uint64) (*segment, *header, int64, error) {
+	name := l.segmentName(number)
+	file, size, err := openSegment(l.options.FS, name)
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("wal: open segment: %w", err)
+	}
+	b := make([]byte, headerBytes)
+	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		_ = file.Close()
+		return nil, nil, 0, fmt.Errorf("wal: read %s: %w", name, err)
+	}
+	h, err := decodeHeader(b, number)
+	if err != nil {
+		_ = file.Close()
+		if errors.Is(err, ErrVersion) {
+			return nil, nil, 0, fmt.Errorf("%s: %w", name, err)
+		}
+		return nil, nil, 0, corruptAt(name, 0, err)
+	}
+	return newSegment(h, name, file), h, size, nil
+}
+
+// loadNewest reads all of the newest segment, cuts a torn tail, and returns the oldest segment that is part of the log.
+func (l *Log) loadNewest(number uint64) (floor uint64, err error) {
+	s, h, size, err := l.loadHeader(number)
+	if err != nil {
+		return 0, err
+	}
+	l.segments = []*segment{s}
+	w := &l.writer
+	w.size, w.state, w.marked, floor = size, h.hardState, true, h.floor
+	scan := &scanner{file: s.file, segment: number, offset: headerBytes, limit: size, chunk: readChunkBytes}
+	for {
+		r, offset := record{}, scan.offset
+		if r, err = scan.next(); err != nil {
+			break
+		}
+		w.marked = r.kind == kindMark
+		switch r.kind {
+		case kindHardState:
+			if w.state, err = decodeHardState(r.data); err != nil {
+				return 0, corruptAt(s.name, offset, err)
+			}
+		case kindFloor:
+			floor = r.index
+		case kindEntry:
+			if err := s.replay(r, offset); err != nil {
+				return 0, err
+			}
+		}
+		s.end = scan.offset
+	}
+	if !errors.Is(err, errInvalid) {
+		return 0, err
+	}
+	w.offset = s.end
+	if err := l.cutTorn(s, size); err != nil {
+		return 0, err
+	}
+	// What was read may still be only in the memory of the operating system.
+	if err := s.file.SyncData(); err != nil {
+		return 0, fmt.Errorf("wal: sync %s: %w", s.name, err)
+	}
+	w.synced = w.offset
+	return floor, nil
+}
+
+// replay takes note of an entry record read at offset.
+func (s *segment) replay(r record, offset int64) error {
+	if r.index <= s.prevIndex || r.index > s.last+1 {
+		return s.corrupt(offset, "entry %d after %d", r.index, s.last)
+	}
+	if r.index <= s.last {
+		s.end = offset
+		reach, err := s.reachBefore(r.index)
+		if err != nil {
+			return err
+		}
+		s.cutFrom(r.index, reach)
+	}
+	s.add(r.index, r.term, r.entryType, r.data, offset)
+	return nil
+}
+
+// cutTorn looks at what is behind the last valid record of the newest segment. A record there that was written when more than that
+// was durable proves damage. Otherwise it is what a crash left of an append that never returned: it is overwritten with zeros, so that
+// it cannot come back behind new records.
+func (l *Log) cutTorn(s *segment, size int64) error {
+	end := s.end
+	remains, err := findRecords(&scanner{file: s.file, segment: s.number, offset: end, limit: size, chunk: readChunkBytes})
+	if err != nil {
+		return err
+	}
+	if remains.synced > end {
+		return s.corrupt(end, "record damaged; a later one at %d says that everything before %d was durable", remains.last, remains.synced)
+	}
+	if remains.end <= end {
+		return nil
+	}
+	l.options.Logger.Warn("cut the torn tail that a crash left", "segment", s.name, "offset", end, "bytes", remains.end-end, "lastIndex", s.last)
+	for at := end; at < remains.end; {
+		n, err := s.file.WriteAt(zeros[:min(int64(len(zeros)), remains.end-at)], at)
+		if err != nil {
+			return fmt.Errorf("wal: cut torn tail of %s: %w", s.name, err)
+		}
+		at += int64(n)
+	}
+	l.writer.size = max(l.writer.size, remains.end)
+	return nil
+}
+
+// remains is what was found behind the last valid record of a segment.
+type remains struct {
+	last   int64 // where the last record begins
+	end    int64 // where the furthest record ends, or would end
+	synced int64 // the highest offset that a record says was durable
+}
+
+// findRecords finds all headers of records from the scanner's offset on, whatever lies between them.
+func findRecords(scan *scanner) (found remains, err error) {
+	for ; ; scan.skip(recordAlignment) {
+		switch err := scan.fill(recordHeaderBytes); {
+		case errors.Is(err, errInvalid):
+			return found, nil
+		case err != nil:
+			return found, err
+		}
+		if zero := scan.zeros(); zero > 0 {
+			scan.skip(zero - recordHeaderBytes)
+			continue
+		}
+		r, dataBytes, _, ok := decodeRecordHeader(scan.buffer, scan.segment, scan.offset)
+		if ok {
+			found.last = scan.offset
+			found.end = max(found.end, min(scan.offset+recordBytes(dataBytes), scan.limit))
+			found.synced = max(found.synced, r.synced)
+		}
+	}
+}
+
+// zeros returns how many whole pages of zeros the buffer begins with, in bytes.
+func (s *scanner) zeros() (n int64) {
+	const page = 4 << 10
+	for b := s.buffer; len(b) >= page && bytes.Equal(b[:page], zeros[:page]); b = b[page:] {
+		n += page
+	}
+	return n
+}
+
+// loadChain opens the segments before the newest, back to the floor, and links them up.
+func (l *Log) loadChain(floor uint64) error {
+	for s := l.segments[0]; s.number != floor; s = l.segments[0] {
+		if s.follows < floor {
+			return corruptAt(s.name, 0, fmt.Errorf("it follows segment %d, but the log begins with segment %d", s.follows, floor))
+		}
+		if _, err := l.options.FS.Stat(l.segmentName(s.follows)); err != nil {
+			return corruptAt(l.segmentName(s.follows), 0, fmt.Errorf("segment is missing: %w", err))
+		}
+		before, _, size, err := l.loadHeader(s.follows)
+		if err != nil {
+			return err
+		}
+		l.segments = append([]*segment{before}, l.segments...)
+		if err := l.loadSealed(before, int64(s.sealed), size); err != nil {
+			return err
+		}
+	}
+	for i, s := range l.segments[1:] {
+		before := l.segments[i]
+		if s.prevIndex > before.last || s.prevIndex < before.prevIndex {
+			return s.corrupt(0, "it continues entry %d, but %s holds %d to %d", s.prevIndex, before.name, before.prevIndex+1, before.last)
+		}
+		if s.prevIndex < before.last {
+			reach, err := before.reachBefore(s.prevIndex + 1)
+			if err != nil {
+				return err
+			}
+			before.cutFrom(s.prevIndex+1, reach)
+		}
+		if term := before.term(s.prevIndex); term != s.prevTerm {
+			return s.corrupt(0, "it continues entry %d of term %d, but %s holds it with term %d", s.prevIndex, s.prevTerm, before.name, term)
+		}
+	}
+	return nil
+}
+
+// loadSealed reads the index of a sealed segment, whose entries end where the index begins. If the index is damaged, every record is read instead.
+func (l *Log) loadSealed(s *segment, sealed, size int64) error {
+	if sealed < headerBytes || sealed > size {
+		return s.corrupt(0, "it should be sealed at offset %d and has %d bytes", sealed, size)
+	}
+	s.end = sealed
+	scan := &scanner{file: s.file, segment: s.number, offset: sealed, limit: size, chunk: minChunkBytes}
+	r, err := scan.next()
+	if err == nil && r.kind == kindIndex {
+		if err = s.decodeIndex(r); err == nil {
+			return nil
+		}
+	} else if err != nil && !errors.Is(err, errInvalid) {
+		return err
+	}
+	l.options.Logger.Warn("index of a sealed segment is damaged; reading the whole segment", "segment", s.name, "offset", sealed, "error", err)
+	scan = &scanner{file: s.file, segment: s.number, offset: headerBytes, limit: sealed, chunk: readChunkBytes}
+	for scan.offset < sealed {
+		offset := scan.offset
+		r, err := scan.next()
+		if errors.Is(err, errInvalid) {
+			return corruptAt(s.name, offset, err)
+		} else if err != nil {
+			return err
+		}
+		if r.kind == kindEntry {
+			if err := s.replay(r, offset); err != nil {
+				return err
+			}
+		}
+	}
+	s.end = sealed
+	return nil
+}
