@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -89,16 +90,18 @@ func (c SinkConfig) withDefaults() SinkConfig {
 	return c
 }
 
-// Sink follows a source. Run is called once; Lag and Status are safe for concurrent use.
+// Sink follows a source. Run is called by one goroutine at a time; Lag and Status are safe for concurrent use.
 type Sink struct {
 	config  SinkConfig
 	decoder *zstd.Decoder
+	logged  string // the last loss logged; of Run alone
 
-	mu       sync.Mutex
-	status   Status
-	horizon  horizon
-	unsent   uint64 // bytes that the source had committed and not sent when it answered last
-	unproved uint64 // bytes received and not yet applied here
+	telling sync.Mutex // orders OnStatus
+	mu      sync.Mutex
+	status  Status
+	horizon horizon
+	unsent  uint64 // bytes that the source had and that have not arrived
+	held    uint64 // bytes received and not applied here
 }
 
 // NewSink returns a Sink that does nothing before Run.
@@ -108,7 +111,134 @@ func NewSink(c SinkConfig) *Sink {
 
 // Run follows the source until ctx ends, trying again for ever. It returns ctx's error, or a *ForkError or *BootstrapError, which
 // need a decision above; it may be called again afterwards.
-func (k *Sink) Run(ctx context.Context) error { return k.run(ctx) }
+func (k *Sink) Run(ctx context.Context) error {
+	backoff := k.config.MinBackoff
+	for {
+		progress, err := k.tryAll(ctx)
+		if err != nil {
+			return err
+		}
+		if progress {
+			backoff = k.config.MinBackoff
+		}
+		if err := k.pause(ctx, backoff); err != nil {
+			return err
+		}
+		backoff = min(2*backoff, k.config.MaxBackoff)
+	}
+}
+
+// tryAll tries one address after the other until one of them served. An error is Run's. A bootstrap is
+// believed only when no address can do without.
+func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
+	var bootstrap *BootstrapError
+	for _, address := range k.config.Addresses() {
+		f := k.newFollowing(address)
+		err := f.run(ctx)
+		if ctx.Err() != nil {
+			k.lost(address, ctx.Err())
+			return false, ctx.Err()
+		}
+		k.lost(address, err)
+		var fork *ForkError
+		if errors.As(err, &fork) {
+			return false, fork
+		}
+		if f.accepted {
+			return f.progress, nil
+		}
+		errors.As(err, &bootstrap)
+	}
+	if bootstrap != nil {
+		return false, bootstrap
+	}
+	return false, ctx.Err()
+}
+
+// pause waits between half and all of d.
+func (k *Sink) pause(ctx context.Context, d time.Duration) error {
+	t := k.config.Clock.NewTimer(d/2 + time.Duration(k.config.Rand.Int64N(int64(d/2)+1)))
+	defer t.Stop()
+	select {
+	case <-t.C():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// lost reports the end of a session; a loss that only repeats itself is logged once.
+func (k *Sink) lost(address string, err error) {
+	k.tell(func(s *Status) { s.Connected, s.Address, s.Err = false, address, err })
+	text := address + ": " + err.Error()
+	switch {
+	case errors.Is(err, context.Canceled):
+	case errors.Is(err, ErrGap), errors.Is(err, ErrChain), errors.Is(err, ErrEpoch):
+		k.config.Logger.Error("stream does not continue the history held here; nothing of it was taken", "source", address, "error", err)
+	case text != k.logged:
+		k.config.Logger.Warn("stream not connected", "source", address, "error", err)
+	}
+	k.logged = text
+}
+
+// tell changes the status and passes it on.
+func (k *Sink) tell(change func(*Status)) {
+	k.telling.Lock()
+	defer k.telling.Unlock()
+	k.mu.Lock()
+	change(&k.status)
+	status := k.status
+	k.mu.Unlock()
+	if k.config.OnStatus != nil {
+		k.config.OnStatus(status)
+	}
+}
+
+// hear notes a position that is committed at the source.
+func (k *Sink) hear(committed timeline.Position) {
+	k.mu.Lock()
+	further := committed > k.status.Committed
+	k.mu.Unlock()
+	if further {
+		k.tell(func(s *Status) { s.Committed = max(s.Committed, committed) })
+	}
+}
+
+// received notes that so many bytes came.
+func (k *Sink) received(committed timeline.Position, bytes int64) {
+	k.mu.Lock()
+	k.unsent -= min(k.unsent, uint64(bytes))
+	k.held += uint64(bytes)
+	k.mu.Unlock()
+	k.hear(committed)
+}
+
+// applied notes that everything up to position is applied here, so many bytes of it received in this session.
+func (k *Sink) applied(position timeline.Position, bytes int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held -= uint64(bytes)
+	k.horizon.reach(position)
+}
+
+// dropped notes that so many bytes have to come again.
+func (k *Sink) dropped(bytes int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held -= uint64(bytes)
+	k.unsent += uint64(bytes)
+}
+
+// learn notes that at the moment sentAt nothing beyond p.committed was committed.
+func (k *Sink) learn(sentAt time.Time, p pong) {
+	applied := k.config.Taker.Cursor().Position
+	k.mu.Lock()
+	k.unsent = p.unsent
+	k.horizon.add(sentAt, p.committed)
+	k.horizon.reach(applied)
+	k.mu.Unlock()
+	k.hear(p.committed)
+}
 
 // Status returns what is known of the source.
 func (k *Sink) Status() Status {
@@ -117,6 +247,18 @@ func (k *Sink) Status() Status {
 	return k.status
 }
 
-// Lag returns how far this region is behind. Commands and Bytes are as of the source's last answer, which is at most Seconds
-// old; Seconds holds for this moment: everything that was committed at the source so long ago is applied here.
-func (k *Sink) Lag() Lag { return k.lag() }
+// Lag returns how far this region is behind. Commands and Bytes are as of the source's last word; Seconds holds for this moment:
+// everything that was committed at the source so long ago is applied here.
+func (k *Sink) Lag() Lag {
+	applied := k.config.Taker.Cursor().Position
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var l Lag
+	if k.status.Committed > applied {
+		l.Commands = uint64(k.status.Committed - applied)
+		l.Bytes = k.unsent + k.held
+	}
+	k.horizon.reach(applied)
+	l.Seconds, l.Known = k.horizon.seconds(k.config.Clock.Now())
+	return l
+}

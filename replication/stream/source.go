@@ -13,7 +13,6 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/timeline"
-	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // Service is the name under which a Source is offered on a transport.
@@ -48,6 +47,9 @@ type View struct {
 	Cursor timeline.Cursor  // after the entry at Index
 	Index  uint64           // the last Raft index applied
 	Reigns []timeline.Reign // the history, in order of epochs
+	// Bytes is the size of all history entries applied since some moment before the source was made; it only rises.
+	// Zero: not counted; then lag in bytes is bounded by the size of the log.
+	Bytes uint64
 	// Serving is nil, or says why this node cannot be a source: its history has diverged, it is stopping.
 	Serving error
 }
@@ -117,8 +119,10 @@ type Source struct {
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
-	counts   map[string]int // sessions by region
-	number   uint64         // of the last session
+	number   uint64 // of the last session
+
+	telling sync.Mutex
+	counts  map[string]int // sessions by region; guarded by telling
 }
 
 // NewSource returns a Source; offer its Handle as Service.
@@ -178,27 +182,28 @@ func (s *Source) Slots() []SlotView {
 
 func (s *Source) enter(x *session) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.sessions[x] = struct{}{}
-	s.counts[x.region]++
-	if s.counts[x.region] == 1 && s.config.OnSession != nil {
-		s.config.OnSession(x.region, true)
-	}
+	s.mu.Unlock()
+	s.count(x.region, 1)
 }
 
 func (s *Source) leave(x *session) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.sessions, x)
-	if s.counts[x.region]--; s.counts[x.region] == 0 {
-		delete(s.counts, x.region)
-		if s.config.OnSession != nil {
-			s.config.OnSession(x.region, false)
-		}
-	}
+	s.mu.Unlock()
+	s.count(x.region, -1)
 }
 
-// Handle serves one subscriber until either side ends it. It is the transport.Handler of Service.
-func (s *Source) Handle(ctx context.Context, stream transport.Stream) error {
-	return s.serve(ctx, stream)
+// count tells of the first and the last session of a region, in order.
+func (s *Source) count(region string, change int) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	before := s.counts[region]
+	s.counts[region] = before + change
+	if before+change == 0 {
+		delete(s.counts, region)
+	}
+	if f := s.config.OnSession; f != nil && (before == 0 || before+change == 0) {
+		f(region, change > 0)
+	}
 }

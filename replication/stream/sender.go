@@ -1,0 +1,163 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+func (v verdict) String() string {
+	switch v {
+	case verdictAccept:
+		return "accept"
+	case verdictFork:
+		return "fork"
+	case verdictBootstrap:
+		return "bootstrap"
+	case verdictBehind:
+		return "behind"
+	case verdictRefuse:
+		return "refuse"
+	case verdictChain:
+		return "chain mismatch"
+	default:
+		return fmt.Sprintf("verdict %d", byte(v))
+	}
+}
+
+// sender reads the log and sends. It is used by one goroutine.
+type sender struct {
+	session *session
+	config  *SourceConfig
+	reader  *reader
+	packer  packer
+}
+
+func newSender(x *session) *sender {
+	return &sender{session: x, config: &x.source.config, packer: packer{encoder: x.source.encoder}}
+}
+
+// judge compares the subscriber's history with this node's and, if the former is a prefix, reads what comes first: that
+// what is held there leads to what is applied here, the chain says.
+func (s *sender) judge(view View, sub *subscribe) (*answer, chunk) {
+	a := &answer{at: view.Cursor}
+	if view.Serving != nil {
+		a.verdict, a.text = verdictRefuse, view.Serving.Error()
+		return a, chunk{}
+	}
+	relation, shared := timeline.Compare(sub.reigns, view.Reigns, sub.at.Position, view.Cursor.Position)
+	switch relation {
+	case timeline.Forked:
+		a.verdict, a.position, a.reigns = verdictFork, shared, view.Reigns
+		return a, chunk{}
+	case timeline.Extends:
+		a.verdict = verdictBehind
+		return a, chunk{}
+	}
+	first, err := s.first(view, sub.at)
+	switch {
+	case err == nil:
+		a.verdict = verdictAccept
+	case lacksLog(err):
+		a.verdict, a.position = verdictBootstrap, oldestServed(s.config.Log, s.reader, view)
+	case errors.Is(err, ErrChain):
+		a.verdict, a.text = verdictChain, err.Error()
+	default:
+		a.verdict, a.text = verdictRefuse, err.Error()
+	}
+	if err != nil && a.verdict != verdictBootstrap {
+		s.session.log.Error("cannot continue a subscriber's history", "held", sub.at.Position, "epoch", sub.at.Epoch, "error", err)
+	}
+	return a, first
+}
+
+func (s *sender) first(view View, at timeline.Cursor) (chunk, error) {
+	r, err := newReader(s.config.Log, s.config.Refused, view, at)
+	if err != nil {
+		return chunk{}, err
+	}
+	s.reader = r
+	s.session.begin(view)
+	return r.read(view, s.config.BatchBytes)
+}
+
+// run sends the answer, the first chunk, and then everything as it is applied here. It ends with an error only.
+func (s *sender) run(ctx context.Context, a *answer, view View, c chunk) error {
+	if err := s.session.stream.Send(encodeAnswer(a)); err != nil {
+		return err
+	}
+	for {
+		if err := s.send(ctx, view, c); err != nil {
+			return err
+		}
+		if c.end {
+			if err := s.await(ctx, view.Index); err != nil {
+				return err
+			}
+		}
+		asked := s.config.Clock.Now()
+		view = s.config.History.View()
+		s.session.observe(asked, view)
+		if view.Serving != nil {
+			return fmt.Errorf("%w: %w", ErrRefused, view.Serving)
+		}
+		var err error
+		if c, err = s.reader.read(view, s.config.BatchBytes); err != nil {
+			return err
+		}
+	}
+}
+
+// send sends c once the window has room for it, and answers pings meanwhile.
+func (s *sender) send(ctx context.Context, view View, c chunk) error {
+	x, cost := s.session, bodyBytes(c.payloads)
+	for !x.admit(view, c, cost, s.reader.needs()) {
+		select {
+		case <-x.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := s.sendPongs(s.config.History.View()); err != nil {
+			return err
+		}
+	}
+	if len(c.payloads) > 0 {
+		if err := x.stream.Send(s.packer.pack(c.payloads, view.Cursor.Position)); err != nil {
+			return err
+		}
+	}
+	return s.sendPongs(view)
+}
+
+// await returns once more than index is applied, and answers pings meanwhile.
+func (s *sender) await(ctx context.Context, index uint64) error {
+	for {
+		changed := s.config.History.Changed()
+		now := s.config.History.View()
+		if err := s.sendPongs(now); err != nil {
+			return err
+		}
+		if now.Index != index || now.Serving != nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-s.session.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// sendPongs answers the pings that can be answered: a known position only once it is applied here, so that the bytes that go with it
+// are counted.
+func (s *sender) sendPongs(view View) error {
+	for _, p := range s.session.answers(view) {
+		if err := s.session.stream.Send(encodePong(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
