@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,19 +13,15 @@ import (
 
 // Limits of the client port's gRPC server. Keep-alive figures are etcd's.
 const (
-	requestOverheadBytes = 512 << 10
-	windowBytes          = 1 << 20
-	keepaliveMinTime     = 5 * time.Second
-	keepaliveInterval    = 2 * time.Hour
-	keepaliveTimeout     = 20 * time.Second
+	windowBytes       = 1 << 20
+	keepaliveMinTime  = 5 * time.Second
+	keepaliveInterval = 2 * time.Hour
+	keepaliveTimeout  = 20 * time.Second
 )
 
-// newRPCServer makes the gRPC server of the client port. TLS is the listener's business.
-func newRPCServer(c *Config, calls *callMetrics) *grpc.Server {
-	return grpc.NewServer(
-		grpc.MaxRecvMsgSize(int(c.MaxRequestBytes)+requestOverheadBytes),
-		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.MaxConcurrentStreams(math.MaxUint32),
+// newRPCServer makes the gRPC server of the client port with the API's own options. TLS is the listener's business.
+func newRPCServer(calls *callMetrics, api ...grpc.ServerOption) *grpc.Server {
+	return grpc.NewServer(append(api,
 		grpc.InitialWindowSize(windowBytes),
 		grpc.InitialConnWindowSize(4*windowBytes),
 		grpc.SharedWriteBuffer(true),
@@ -34,7 +29,7 @@ func newRPCServer(c *Config, calls *callMetrics) *grpc.Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
 		grpc.UnaryInterceptor(calls.unary),
 		grpc.StreamInterceptor(calls.stream),
-	)
+	)...)
 }
 
 // callMetrics counts and times requests. Its maps are complete before the server serves and are only read afterwards.

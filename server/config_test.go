@@ -1,0 +1,172 @@
+package server
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+const goodFile = `
+name: us-1
+region: us
+data-dir: /tmp/us-1
+advertise-peer: us-1.example:2380
+nodes: {us-1: "us-1.example:2380", us-2: "us-2.example:2380"}
+regions: {eu: ["eu-1.example:2380"]}
+initial-primary: us
+tick-interval: 50ms
+retain-bytes: 2GiB
+client-tls: {cert: c.pem, key: k.pem}
+`
+
+func loadText(t *testing.T, text string, env map[string]string, arguments ...string) (*Config, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	AddFlags(flags)
+	if err := flags.Parse(arguments); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, flags)
+	if err != nil && strings.Contains(err.Error(), "\n") {
+		t.Errorf("not one line: %q", err)
+	}
+	return c, err
+}
+
+func TestLoad(t *testing.T) {
+	c, err := loadText(t, goodFile, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Name != "us-1" || c.TickInterval != 50*time.Millisecond || c.RetainBytes != 2<<30 || c.ClientTLS.Key != "k.pem" {
+		t.Errorf("file not read: %+v", c)
+	}
+	if c.Fleet != "mimir" || c.MaxTxnOps != 128 || c.AdvertiseClient != "127.0.0.1:2379" || c.ClientURL() != "https://127.0.0.1:2379" {
+		t.Errorf("defaults not filled: %+v", c)
+	}
+}
+
+func TestLoadPrecedence(t *testing.T) {
+	env := map[string]string{"MIMIR_LOG_LEVEL": "warn", "MIMIR_MAX_TXN_OPS": "99", "MIMIR_CLIENT_TLS_CERT": "env.pem"}
+	c, err := loadText(t, goodFile, env, "--max-txn-ops=7", "--regions=eu=a:1,eu=b:2,ap=c:3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.LogLevel != "warn" || c.MaxTxnOps != 7 || c.ClientTLS.Cert != "env.pem" {
+		t.Errorf("got %q, %d, %q", c.LogLevel, c.MaxTxnOps, c.ClientTLS.Cert)
+	}
+	if want := map[string][]string{"eu": {"a:1", "b:2"}, "ap": {"c:3"}}; !reflect.DeepEqual(c.Regions, want) {
+		t.Errorf("got regions %v", c.Regions)
+	}
+}
+
+func TestLoadAlone(t *testing.T) {
+	c, err := loadText(t, "{name: solo, region: here, data-dir: d}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Nodes["solo"] != "127.0.0.1:2380" || c.InitialPrimary != "here" {
+		t.Errorf("one node alone is not complete: %+v", c)
+	}
+}
+
+// Each refusal must be one line that names the key and the refused value, or the file and line.
+func TestLoadRefuses(t *testing.T) {
+	replace := func(old, new string) string { return strings.Replace(goodFile, old, new, 1) }
+	for _, test := range []struct {
+		name, file string
+		env        map[string]string
+		want       string
+	}{
+		{"unknown key", goodFile + "nmae: x\n", nil, `config.yaml:12: unknown key "nmae" (did you mean "name"?)`},
+		{"unknown nested key", replace("key: k.pem", "kee: k.pem"), nil, `config.yaml:11: unknown key "kee" (did you mean "key"?)`},
+		{"wrong type", replace("tick-interval: 50ms", "max-txn-ops: many"), nil, "config.yaml:9:"},
+		{"wrong size", replace("2GiB", "2 apples"), nil, `"2 apples" is not a size`},
+		{"broken YAML", "name: [", nil, "config.yaml"},
+		{"no name", replace("name: us-1", ""), nil, "name is missing"},
+		{"bad name", replace("name: us-1", "name: us/1"), nil, `name "us/1"`},
+		{"no data directory", replace("data-dir: /tmp/us-1", ""), nil, "data-dir is missing"},
+		{"bad address", goodFile + "listen-client: here\n", nil, `listen-client "here": want host:port`},
+		{"bad port", goodFile + "listen-client: here:99999\n", nil, `port "99999"`},
+		{"nobody can dial", goodFile + "listen-client: 0.0.0.0:2379\n", nil, `advertise-client "0.0.0.0:2379": others cannot dial it`},
+		{"same port twice", goodFile + "listen-http: 127.0.0.1:2380\n", nil, `listen-peer and listen-http are both "127.0.0.1:2380"`},
+		{"not in nodes", replace("us-1: \"us-1.example:2380\", ", ""), nil, `nodes does not list this node, "us-1"`},
+		{"other address in nodes", replace("advertise-peer: us-1.example", "advertise-peer: other.example"), nil, `but advertise-peer is "other.example:2380"`},
+		{"own region", replace("{eu:", "{us:"), nil, `regions lists "us"`},
+		{"empty region", replace(`["eu-1.example:2380"]`, "[]"), nil, "eu has no address"},
+		{"no primary", replace("initial-primary: us", ""), nil, "initial-primary is missing"},
+		{"unknown primary", replace("initial-primary: us", "initial-primary: mars"), nil, `initial-primary "mars"`},
+		{"cert without key", replace(", key: k.pem", ""), nil, `cert "c.pem" and key ""`},
+		{"mutual without CA", replace("key: k.pem", "key: k.pem, require-client-cert: true"), nil, "require-client-cert needs ca"},
+		{"region without peer TLS", goodFile + "region-tls: {ca: x}\n", nil, "region-tls needs peer-tls"},
+		{"limit", goodFile + "max-request-bytes: 1GiB\n", nil, "max-request-bytes 1073741824 is not between"},
+		{"ticks", goodFile + "election-ticks: 1\n", nil, "election-ticks 1 is not between 3"},
+		{"log level", goodFile + "log-level: loud\n", nil, `log-level "loud"`},
+		{"environment", goodFile, map[string]string{"MIMIR_TICK_INTERVAL": "soon"}, `MIMIR_TICK_INTERVAL: "soon" is not a duration`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := loadText(t, test.file, test.env)
+			if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v\nwant %s", err, test.want)
+			}
+		})
+	}
+	if _, err := Load(filepath.Join(t.TempDir(), "none"), os.LookupEnv, nil); !errors.Is(err, ErrConfig) {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+// Every key of the struct is a setting, so that a flag and a variable exist for it.
+func TestSettingsAreComplete(t *testing.T) {
+	known := map[string]bool{}
+	for _, s := range settings {
+		known[s.key] = true
+	}
+	var walk func(prefix string, typ reflect.Type)
+	walk = func(prefix string, typ reflect.Type) {
+		for i := range typ.NumField() {
+			field := typ.Field(i)
+			key := prefix + field.Tag.Get("yaml")
+			if field.Type == reflect.TypeFor[TLS]() {
+				walk(key+"-", field.Type)
+				continue
+			}
+			if !known[key] {
+				t.Errorf("no setting for %s", key)
+			}
+			delete(known, key)
+		}
+	}
+	walk("", reflect.TypeFor[Config]())
+	for key := range known {
+		t.Errorf("setting %s has no field", key)
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for text, want := range map[string]Bytes{"0": 0, "1536": 1536, "1536KiB": 1536 << 10, "8 GiB": 8 << 30, "7B": 7} {
+		var b, again Bytes
+		if err := b.Set(text); err != nil || b != want {
+			t.Errorf("%q: got %d, %v", text, b, err)
+		}
+		if err := again.Set(b.String()); err != nil || again != b {
+			t.Errorf("%q does not survive String: %q", text, b.String())
+		}
+	}
+	for _, text := range []string{"", "-1", "1.5MiB", "9223372036854775807TiB"} {
+		var b Bytes
+		if b.Set(text) == nil {
+			t.Errorf("%q was taken as %d", text, b)
+		}
+	}
+}

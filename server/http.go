@@ -1,0 +1,86 @@
+package server
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+const headerTimeout = 10 * time.Second
+
+// routes are the handlers that the client port and listen-http are made of.
+type routes struct {
+	api      http.Handler // /health, /version and the JSON gateway
+	admin    http.Handler
+	registry *prometheus.Registry
+	health   func() *replication.HealthStatus
+}
+
+// client returns what the client port serves over HTTP/1.1.
+func (r *routes) client() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", r.api)
+	mux.Handle("/mimir/v1/", r.admin)
+	r.observe(mux)
+	return mux
+}
+
+// private returns what listen-http serves. The operator's calls are there only if the client port is open to everyone as well:
+// otherwise this port, which knows no certificates, would be a way around them.
+func (r *routes) private(admin, profiles bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/health", r.api)
+	mux.Handle("/version", r.api)
+	if admin {
+		mux.Handle("/mimir/v1/", r.admin)
+	}
+	if profiles {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	r.observe(mux)
+	return mux
+}
+
+func (r *routes) observe(mux *http.ServeMux) {
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { probe(w, "") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { probe(w, notReady(r.health())) })
+}
+
+// notReady says why a node should get no clients, "" if it should.
+func notReady(h *replication.HealthStatus) string {
+	switch {
+	case h.Problem != "":
+		return h.Problem
+	case h.LeaderID == "":
+		return "the region has no leader"
+	case !h.Healthy:
+		return "not healthy"
+	default:
+		return ""
+	}
+}
+
+// probe answers in the form of etcd's /livez and /readyz.
+func probe(w http.ResponseWriter, problem string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if problem != "" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		w.Write([]byte(problem + "\n"))
+		return
+	}
+	w.Write([]byte("ok\n"))
+}
+
+func newHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout}
+}

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+)
+
+// listeners are the bound ports of one node. They are bound before anything is opened, so that a port in use costs nothing.
+type listeners struct {
+	client, peer, http net.Listener // http is nil if not configured
+	clientTLS, peerTLS *tls.Config  // nil: plaintext
+	dialTLS            *tls.Config
+}
+
+func listen(c *Config) (*listeners, error) {
+	l := &listeners{}
+	var err error
+	// Clients that offer both protocols are to get HTTP/1.1: see sniffer.
+	if l.clientTLS, err = listenerTLS([]string{"http/1.1", "h2"}, c.ClientTLS); err != nil {
+		return nil, fmt.Errorf("%w: client-tls: %w", ErrConfig, err)
+	}
+	if l.peerTLS, err = listenerTLS([]string{"h2"}, c.PeerTLS, c.RegionTLS); err != nil {
+		return nil, fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)
+	}
+	if l.dialTLS, err = dialerTLS(c.PeerTLS, c.RegionTLS); err != nil {
+		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)
+	}
+	for _, port := range []struct {
+		key, addr string
+		to        *net.Listener
+	}{{"listen-client", c.ListenClient, &l.client}, {"listen-peer", c.ListenPeer, &l.peer}, {"listen-http", c.ListenHTTP, &l.http}} {
+		if port.addr == "" {
+			continue
+		}
+		if *port.to, err = net.Listen("tcp", port.addr); err != nil {
+			l.close()
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return nil, fmt.Errorf("%s %s: the port is in use by another process", port.key, port.addr)
+			}
+			return nil, fmt.Errorf("%s %s: %w", port.key, port.addr, err)
+		}
+	}
+	if l.clientTLS != nil {
+		l.client = tls.NewListener(l.client, l.clientTLS)
+	}
+	return l, nil
+}
+
+func (l *listeners) close() {
+	for _, one := range []net.Listener{l.client, l.peer, l.http} {
+		if one != nil {
+			one.Close()
+		}
+	}
+}

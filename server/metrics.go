@@ -1,0 +1,99 @@
+package server
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// nodeMetrics reads a node's figures when they are scraped, and costs nothing otherwise.
+type nodeMetrics struct {
+	health func() *replication.HealthStatus
+	store  func() storeFigures
+
+	leader, healthy, sealed, role, epoch, position, term, committed, applied, logBytes *prometheus.Desc
+	revision, compacted, storeBytes                                                    *prometheus.Desc
+	lagCommands, lagBytes, lagSeconds                                                  *prometheus.Desc
+	slotPosition, slotCommands, slotBytes, slotSeconds, slotConnected, slotLost        *prometheus.Desc
+}
+
+// storeFigures is what the store tells of itself.
+type storeFigures struct {
+	revision, compacted, bytes, bytesInUse int64
+}
+
+func newNodeMetrics(health func() *replication.HealthStatus, store func() storeFigures) *nodeMetrics {
+	one := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("mimir_"+name, help, labels, nil)
+	}
+	return &nodeMetrics{
+		health: health, store: store,
+		leader:        one("leader", "1 if this node leads its region."),
+		healthy:       one("healthy", "1 if this node can serve linearizable reads of its region."),
+		sealed:        one("sealed", "1 while a switchover holds writes back."),
+		role:          one("role", "1 for the role that the region has.", "role"),
+		epoch:         one("epoch", "Number of the reign this node has applied."),
+		position:      one("position", "Number of the last command applied."),
+		term:          one("term", "Raft term."),
+		committed:     one("commit_index", "Last Raft entry known to be committed."),
+		applied:       one("applied_index", "Last Raft entry applied."),
+		logBytes:      one("log_bytes", "Bytes of log kept."),
+		revision:      one("revision", "Revision of the store."),
+		compacted:     one("compact_revision", "Revision up to which history was compacted."),
+		storeBytes:    one("store_bytes", "Bytes of the store on disk.", "kind"),
+		lagCommands:   one("lag_commands", "Upper bound of the commands this region is behind the primary."),
+		lagBytes:      one("lag_bytes", "Upper bound of the bytes this region is behind the primary."),
+		lagSeconds:    one("lag_seconds", "Upper bound of the seconds this region is behind the primary; negative if unknown."),
+		slotPosition:  one("slot_position", "Last position acknowledged by a region that follows.", "to"),
+		slotCommands:  one("slot_lag_commands", "Upper bound of the commands a following region is behind.", "to"),
+		slotBytes:     one("slot_lag_bytes", "Upper bound of the bytes a following region is behind.", "to"),
+		slotSeconds:   one("slot_lag_seconds", "Upper bound of the seconds a following region is behind; negative if unknown.", "to"),
+		slotConnected: one("slot_connected", "1 while a following region is connected.", "to"),
+		slotLost:      one("slot_lost", "1 if a region fell past the retained log and has to bootstrap.", "to"),
+	}
+}
+
+// Describe sends nothing: labels come and go with regions, so the collector is unchecked.
+func (m *nodeMetrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads one picture of the node.
+func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	h, s := m.health(), m.store()
+	gauge(m.leader, truth(h.Leader))
+	gauge(m.healthy, truth(h.Healthy))
+	gauge(m.sealed, truth(h.Sealed))
+	for _, role := range []replication.Role{replication.RolePrimary, replication.RoleSecondary, replication.RoleDiverged} {
+		gauge(m.role, truth(h.Role == role), string(role))
+	}
+	gauge(m.epoch, float64(h.Epoch))
+	gauge(m.position, float64(h.Position))
+	gauge(m.term, float64(h.Term))
+	gauge(m.committed, float64(h.CommitIndex))
+	gauge(m.applied, float64(h.AppliedIndex))
+	gauge(m.logBytes, float64(h.LogBytes))
+	gauge(m.revision, float64(s.revision))
+	gauge(m.compacted, float64(s.compacted))
+	gauge(m.storeBytes, float64(s.bytes), "total")
+	gauge(m.storeBytes, float64(s.bytesInUse), "in_use")
+	gauge(m.lagCommands, float64(h.Lag.Commands))
+	gauge(m.lagBytes, float64(h.Lag.Bytes))
+	gauge(m.lagSeconds, h.Lag.Seconds)
+	for _, slot := range h.Slots {
+		gauge(m.slotPosition, float64(slot.Position), slot.Region)
+		gauge(m.slotCommands, float64(slot.Lag.Commands), slot.Region)
+		gauge(m.slotBytes, float64(slot.Lag.Bytes), slot.Region)
+		gauge(m.slotSeconds, slot.Lag.Seconds, slot.Region)
+		gauge(m.slotConnected, truth(slot.Connected), slot.Region)
+		gauge(m.slotLost, truth(slot.Lost), slot.Region)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
