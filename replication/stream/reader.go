@@ -45,12 +45,15 @@ type chunk struct {
 
 // newReader starts after at. The caller has pinned the log.
 func newReader(log Log, refused func(uint64) bool, view View, at timeline.Cursor) (*reader, error) {
-	index, err := log.Seek(at.Position)
-	if err != nil {
-		return nil, err
+	index := view.Index + 1
+	if at != view.Cursor { // otherwise nothing that is held is needed, and perhaps nothing is held
+		found, err := log.Seek(at.Position)
+		if err != nil {
+			return nil, err
+		}
+		// Beyond what is applied entries may still be replaced: what stands there now tells nothing.
+		index = min(index, found)
 	}
-	// Beyond what is applied entries may still be replaced: what stands there now tells nothing.
-	index = min(index, view.Index+1)
 	return &reader{log: log, refused: refused, tracker: newTracker(at), next: index, given: at}, nil
 }
 
@@ -158,12 +161,12 @@ func (r *reader) missing(view View) error {
 }
 
 // oldestServed returns the least position from which this node can serve, after a reader (which may be nil) failed for want of
-// log.
-func oldestServed(log Log, r *reader, view View) timeline.Position {
+// log. It is beyond what is held.
+func oldestServed(log Log, r *reader, view View, held timeline.Position) timeline.Position {
 	if r != nil && r.gap > 0 {
 		return r.gap - 1
 	}
-	if first, ok := log.FirstPosition(); ok && first <= view.Cursor.Position {
+	if first, ok := log.FirstPosition(); ok && first > held && first <= view.Cursor.Position {
 		return first
 	}
 	return view.Cursor.Position

@@ -61,7 +61,7 @@ func (s *sender) judge(view View, sub *subscribe) (*answer, chunk) {
 	case err == nil:
 		a.verdict = verdictAccept
 	case lacksLog(err):
-		a.verdict, a.position = verdictBootstrap, oldestServed(s.config.Log, s.reader, view)
+		a.verdict, a.position = verdictBootstrap, oldestServed(s.config.Log, s.reader, view, sub.at.Position)
 	case errors.Is(err, ErrChain):
 		a.verdict, a.text = verdictChain, err.Error()
 	default:
