@@ -262,10 +262,9 @@ func (p *pair) serve(change ...func(*SourceConfig)) {
 	p.nodes = append(p.nodes, node)
 }
 
-// follow starts the sink, configured by change.
-func (p *pair) follow(change ...func(*SinkConfig)) {
+// newSink makes a sink in a new process of eu.
+func (p *pair) newSink(change ...func(*SinkConfig)) (end func()) {
 	node := p.network.Node(euAddress)
-	p.nodes = append(p.nodes, node)
 	c := SinkConfig{
 		Region: "eu", Transport: node, Taker: p.eu, Logger: quiet,
 		Addresses: func() []string { return []string{usAddress} }, Rand: rand.New(rand.NewPCG(1, 2)),
@@ -274,13 +273,29 @@ func (p *pair) follow(change ...func(*SinkConfig)) {
 		f(&c)
 	}
 	p.sink = NewSink(c)
+	return func() { node.Close() }
+}
+
+// follow starts a sink; stop ends it.
+func (p *pair) follow(change ...func(*SinkConfig)) {
+	end := p.newSink(change...)
+	sink := p.sink
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- p.sink.Run(ctx) }()
+	go func() { done <- sink.Run(ctx) }()
 	p.stop = sync.OnceValue(func() error {
 		cancel()
+		defer end()
 		return <-done
 	})
+}
+
+// outcome runs a sink until it ends by itself, or for a minute.
+func (p *pair) outcome() error {
+	defer p.newSink()()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return p.sink.Run(ctx)
 }
 
 // close ends everything.
