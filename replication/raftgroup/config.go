@@ -30,7 +30,8 @@ type Machine interface {
 	// ApplyConf applies a membership change, after raft took it, with the members that follow from it. The machine saves conf with
 	// the applied index. cc.Context is what the proposer of the change gave; a change without any Changes leaves a joint configuration.
 	ApplyConf(e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raftpb.ConfState) error
-	// Applied returns the last entry that the state contains, with the members as of it; zeros and nil if the state is empty. Called once, by New.
+	// Applied returns the last entry that the state contains, with the members as of it. Called once, by New. Until the first
+	// change of members these are the voters and learners of Config.Peers; a state at index 0 may leave them out (nil).
 	Applied() (index, term uint64, conf *raftpb.ConfState)
 	// Sync makes what is applied durable and returns an applied index that is. Called from another goroutine,
 	// concurrently with every other method.

@@ -39,9 +39,9 @@ func recoverState(c *Config) (recovered, error) {
 		hard = first
 	}
 	if index == 0 {
-		return recoverEmptyMachine(c, hard)
+		return recoverEmptyMachine(c, hard, conf)
 	}
-	if conf == nil {
+	if len(conf.GetVoters()) == 0 {
 		return recovered{}, fmt.Errorf("%w: no members with the state at entry %d", ErrStateLost, index)
 	}
 	// Installing a checkpoint changes the machine first and the log second: finish what a crash interrupted.
@@ -58,7 +58,7 @@ func recoverState(c *Config) (recovered, error) {
 }
 
 // recoverEmptyMachine is for a machine that never became durable: the log must go back to the beginning.
-func recoverEmptyMachine(c *Config, hard *raftpb.HardState) (recovered, error) {
+func recoverEmptyMachine(c *Config, hard *raftpb.HardState, conf *raftpb.ConfState) (recovered, error) {
 	if c.Log.LastIndex() == 0 {
 		return recovered{hard: hard, conf: &raftpb.ConfState{}}, nil // still waiting to join
 	}
@@ -66,18 +66,25 @@ func recoverEmptyMachine(c *Config, hard *raftpb.HardState) (recovered, error) {
 	if term, err := c.Log.Term(base); base != genesisIndex || err != nil || term != genesisTerm {
 		return recovered{}, fmt.Errorf("%w: state is empty, log begins after %d", ErrStateLost, base)
 	}
+	if len(conf.GetVoters()) == 0 {
+		conf = firstMembers(c.Peers)
+	}
+	if len(conf.Voters) == 0 {
+		return recovered{}, fmt.Errorf("%w: the first members are needed to replay the log", ErrConfig)
+	}
+	return recovered{hard: held(c, raised(hard, genesisTerm, genesisIndex)), conf: conf, applied: genesisIndex}, nil
+}
+
+func firstMembers(peers []Peer) *raftpb.ConfState {
 	conf := &raftpb.ConfState{}
-	for _, p := range c.Peers {
+	for _, p := range peers {
 		if p.Learner {
 			conf.Learners = append(conf.Learners, p.ID)
 		} else {
 			conf.Voters = append(conf.Voters, p.ID)
 		}
 	}
-	if len(conf.Voters) == 0 {
-		return recovered{}, fmt.Errorf("%w: the first members are needed to replay the log", ErrConfig)
-	}
-	return recovered{hard: held(c, raised(hard, genesisTerm, genesisIndex)), conf: conf, applied: genesisIndex}, nil
+	return conf
 }
 
 // raised returns hard with at least this term and commit. A vote holds for its own term only.

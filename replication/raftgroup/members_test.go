@@ -1,0 +1,136 @@
+package raftgroup
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// joiner adds a node that holds nothing and waits to be told of the group.
+func (c *cluster) joiner(id uint64) *member {
+	m := c.add(id)
+	m.join = true
+	return c.start(id)
+}
+
+func TestMembersComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3).startAll()
+		defer c.close()
+		c.write("before")
+		m := c.joiner(4)
+		for _, change := range []string{"l4", "v4"} {
+			if err := c.change(change); err != nil {
+				t.Fatal(err)
+			}
+			c.converge()
+		}
+		if r := m.machine.records(); len(r) == 0 || len(c.history.where("before")) != 1 {
+			t.Errorf("the new member has %v", r)
+		}
+		if err := c.change("r1"); err != nil {
+			t.Fatal(err)
+		}
+		c.stop(1)
+		c.write("after")
+		c.converge()
+		if s := c.leader().group.Status(); len(s.Conf.GetVoters()) != 3 || contains(s.Conf, 1) {
+			t.Errorf("members are %v", s.Conf)
+		}
+		c.crash(4) // it knows its membership from disk alone
+		c.start(4)
+		c.write("again")
+		c.converge()
+	})
+}
+
+func TestJointChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3).startAll()
+		defer c.close()
+		for _, id := range []uint64{4, 5} {
+			c.joiner(id)
+		}
+		if err := c.change("v4 v5 r1 r2"); err != nil {
+			t.Fatal(err)
+		}
+		c.await("the leaving members to stop leading", func() bool { return c.leader().id > 2 })
+		if conf := c.leader().group.Status().Conf; len(conf.GetVotersOutgoing()) != 0 || len(conf.GetVoters()) != 3 {
+			t.Errorf("members are %v", conf)
+		}
+		c.stop(1)
+		c.stop(2)
+		c.write("x")
+		c.converge()
+	})
+}
+
+func TestMembershipRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3).startAll()
+		defer c.close()
+		l := c.leader()
+		for _, change := range []string{"", "r1 r2 r3", "v0"} {
+			if err := c.change(change); !errors.Is(err, ErrMembership) {
+				t.Errorf("change %q: %v", change, err)
+			}
+		}
+		for _, m := range c.members {
+			cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(uint64(9))}}}
+			if m != l {
+				if err := m.group.ChangeMembers(t.Context(), cc); !errors.Is(err, ErrNotLeader) {
+					t.Errorf("change at a follower: %v", err)
+				}
+			}
+		}
+		// Two at once: one of them is told to come back.
+		outcome := make(chan error, 2)
+		for _, change := range []string{"l8", "l9"} {
+			go func() { outcome <- c.change(change) }()
+		}
+		a, b := <-outcome, <-outcome
+		if (a == nil) == (b == nil) || !errors.Is(errors.Join(a, b), ErrBusy) {
+			t.Errorf("two changes at once: %v, %v", a, b)
+		}
+	})
+}
+
+func TestTransferLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3).startAll()
+		defer c.close()
+		for range 5 {
+			l := c.leader()
+			to := l.id%3 + 1
+			if err := l.group.TransferLeader(t.Context(), to); err != nil {
+				t.Fatal(err)
+			}
+			if now := c.leader(); now.id != to {
+				t.Errorf("%d leads, want %d", now.id, to)
+			}
+			if err := l.group.TransferLeader(t.Context(), to); !errors.Is(err, ErrNotLeader) {
+				t.Errorf("transfer by a follower: %v", err)
+			}
+			c.write("x")
+		}
+		l := c.leader()
+		if err := l.group.TransferLeader(t.Context(), l.id); err != nil {
+			t.Errorf("transfer to itself: %v", err)
+		}
+		if err := l.group.TransferLeader(t.Context(), 99); !errors.Is(err, ErrTransfer) {
+			t.Errorf("transfer to a stranger: %v", err)
+		}
+		to := l.id%3 + 1
+		c.stop(to)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := l.group.TransferLeader(ctx, to); !errors.Is(err, ErrTransfer) {
+			t.Errorf("transfer to a dead member: %v", err)
+		}
+		c.write("y")
+	})
+}
