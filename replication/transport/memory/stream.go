@@ -168,7 +168,7 @@ func (e *end) Send(p []byte) error {
 		s.mu.Lock()
 		to, moved := &e.peer.in, s.moved
 		switch {
-		case e.ctx.Err() != nil:
+		case e.ctx.Err() != nil && context.Cause(e.ctx) != io.EOF:
 			s.mu.Unlock()
 			return context.Cause(e.ctx)
 		case to.ended:

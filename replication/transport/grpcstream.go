@@ -1,0 +1,176 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// maxErrorBytes bounds the text of a handler's error on the wire.
+const maxErrorBytes = 4 << 10
+
+func checkSize(p []byte) error {
+	if len(p) > MaxMessageBytes {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(p), MaxMessageBytes)
+	}
+	return nil
+}
+
+// clientStream is the opener's side.
+type clientStream struct {
+	transport *grpcTransport
+	grpc      grpc.ClientStream
+	addr      string
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+}
+
+func (s *clientStream) Context() context.Context { return s.ctx }
+func (s *clientStream) Peer() string             { return s.addr }
+
+func (s *clientStream) Send(p []byte) error {
+	if err := checkSize(p); err != nil {
+		return err
+	}
+	err := s.grpc.SendMsg(&message{p})
+	switch {
+	case err == nil:
+		return nil
+	case s.ctx.Err() == nil && !errors.Is(err, io.EOF):
+		return s.end(err)
+	case s.ctx.Err() != nil && context.Cause(s.ctx) != io.EOF:
+		return context.Cause(s.ctx)
+	}
+	// The peer's handler returned; gRPC keeps what it said for RecvMsg.
+	return fmt.Errorf("%w: %s ended the stream", ErrUnreachable, s.addr)
+}
+
+func (s *clientStream) Recv() ([]byte, error) {
+	var m message
+	if err := s.grpc.RecvMsg(&m); err != nil {
+		return nil, s.end(err)
+	}
+	return m.bytes, nil
+}
+
+func (s *clientStream) CloseSend() error {
+	if err := s.grpc.CloseSend(); err != nil {
+		return s.end(err)
+	}
+	return nil
+}
+
+// end ends the stream and returns why: what the first call said.
+func (s *clientStream) end(err error) error {
+	switch {
+	case s.ctx.Err() != nil:
+	case errors.Is(err, io.EOF):
+		s.cancel(io.EOF)
+	case s.transport.isClosed():
+		s.cancel(ErrClosed)
+	default:
+		s.cancel(s.translate(err))
+	}
+	return context.Cause(s.ctx)
+}
+
+// translate turns gRPC's error into this package's.
+func (s *clientStream) translate(err error) error {
+	st := status.Convert(err)
+	if s.grpc != nil {
+		if v := s.grpc.Trailer().Get(errorKey); len(v) == 1 {
+			i, err := strconv.Atoi(v[0])
+			if err != nil || i < 0 || i >= len(wireErrors) {
+				i = 0 // of a newer version: the text still says what it is
+			}
+			return &remoteError{kind: wireErrors[i], text: st.Message()}
+		}
+	}
+	switch st.Code() {
+	case codes.Unimplemented:
+		return fmt.Errorf("%w: %s", ErrNoService, s.addr)
+	case codes.ResourceExhausted:
+		return fmt.Errorf("%w: from %s: %s", ErrTooLarge, s.addr, st.Message())
+	}
+	return fmt.Errorf("%w: %s: %s", ErrUnreachable, s.addr, st.Message())
+}
+
+// serverStream is the handler's side.
+type serverStream struct {
+	transport *grpcTransport
+	grpc      grpc.ServerStream
+	peer      string
+}
+
+func (s *serverStream) Context() context.Context { return s.grpc.Context() }
+func (s *serverStream) Peer() string             { return s.peer }
+
+func (s *serverStream) Send(p []byte) error {
+	if err := checkSize(p); err != nil {
+		return err
+	}
+	if err := s.grpc.SendMsg(&message{p}); err != nil {
+		return s.translate(err)
+	}
+	return nil
+}
+
+func (s *serverStream) Recv() ([]byte, error) {
+	var m message
+	if err := s.grpc.RecvMsg(&m); err != nil {
+		return nil, s.translate(err)
+	}
+	return m.bytes, nil
+}
+
+func (s *serverStream) CloseSend() error {
+	return errors.New("transport: CloseSend by a handler, which has to return instead")
+}
+
+func (s *serverStream) translate(err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return io.EOF
+	case s.transport.isClosed():
+		return ErrClosed
+	case status.Code(err) == codes.ResourceExhausted:
+		return fmt.Errorf("%w: from %s: %s", ErrTooLarge, s.peer, status.Convert(err).Message())
+	}
+	return fmt.Errorf("%w: %s is gone: %s", ErrUnreachable, s.peer, status.Convert(err).Message())
+}
+
+// handle serves one stream of any service.
+func (t *grpcTransport) handle(_ any, g grpc.ServerStream) error {
+	s := &serverStream{transport: t, grpc: g}
+	err := t.dispatch(s)
+	if err == nil {
+		return nil
+	}
+	g.SetTrailer(metadata.Pairs(errorKey, strconv.Itoa(wireIndex(err))))
+	text := err.Error()
+	return status.Error(codes.Unknown, strings.ToValidUTF8(text[:min(len(text), maxErrorBytes)], "�"))
+}
+
+func (t *grpcTransport) dispatch(s *serverStream) error {
+	md, _ := metadata.FromIncomingContext(s.grpc.Context())
+	s.peer = describePeer(s.grpc.Context(), md)
+	if fleet := first(md, fleetKey); fleet != t.options.FleetID {
+		return fmt.Errorf("%w: node %s is of fleet %q, %s is of fleet %q",
+			ErrFleet, t.options.NodeName, t.options.FleetID, s.peer, fleet)
+	}
+	method, _ := grpc.MethodFromServerStream(s.grpc)
+	service, ok := strings.CutPrefix(method, methodPrefix)
+	h := t.services[service]
+	if !ok || h == nil {
+		return fmt.Errorf("%w: %s by node %s", ErrNoService, strings.TrimPrefix(method, "/"), t.options.NodeName)
+	}
+	return h(s.grpc.Context(), s)
+}

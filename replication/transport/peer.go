@@ -1,0 +1,125 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+)
+
+// Metadata of every stream. Binary, because names may be in any script.
+const (
+	fleetKey  = "mimir-fleet-bin"
+	nodeKey   = "mimir-node-bin"
+	regionKey = "mimir-region-bin"
+	errorKey  = "mimir-error" // trailer: index in wireErrors
+)
+
+// reconnect is how a connection that broke is made again.
+var reconnect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.3, MaxDelay: 2 * time.Second},
+	MinConnectTimeout: 5 * time.Second,
+}
+
+// openStream is the one kind of method there is.
+var openStream = grpc.StreamDesc{StreamName: "open", ServerStreams: true, ClientStreams: true}
+
+// peer is an address with its connections.
+type peer struct {
+	connections []*grpc.ClientConn
+	next        atomic.Uint64
+}
+
+func (p *peer) pick() *grpc.ClientConn {
+	return p.connections[p.next.Add(1)%uint64(len(p.connections))]
+}
+
+func (p *peer) close() {
+	for _, c := range p.connections {
+		_ = c.Close() // only says that it is closed already
+	}
+}
+
+// peer returns the connections to addr, made on first use.
+func (t *grpcTransport) peer(addr string) (*peer, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, ErrClosed
+	}
+	if p := t.peers[addr]; p != nil {
+		return p, nil
+	}
+	n := 1
+	if t.options.Connections != nil {
+		n = max(1, t.options.Connections(addr))
+	}
+	p := new(peer)
+	for range n {
+		// The connection is made on first use, and by our dialer: the name is resolved there.
+		c, err := grpc.NewClient("passthrough:///"+addr, t.dialOptions()...)
+		if err != nil {
+			p.close()
+			return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, addr, err)
+		}
+		p.connections = append(p.connections, c)
+	}
+	t.peers[addr] = p
+	return p, nil
+}
+
+func (t *grpcTransport) dialOptions() []grpc.DialOption {
+	o := t.options
+	security := insecure.NewCredentials()
+	if o.ClientTLS != nil {
+		security = credentials.NewTLS(o.ClientTLS)
+	}
+	dial := o.Dialer
+	if dial == nil {
+		dial = t.sockets.dial
+	}
+	return []grpc.DialOption{
+		grpc.WithTransportCredentials(security),
+		grpc.WithContextDialer(dial),
+		grpc.WithConnectParams(reconnect),
+		grpc.WithStaticStreamWindowSize(o.WindowBytes),
+		grpc.WithStaticConnWindowSize(o.WindowBytes),
+		grpc.WithReadBufferSize(bufferBytes),
+		grpc.WithWriteBufferSize(bufferBytes),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: o.DeadAfter, PermitWithoutStream: true}),
+		grpc.WithDefaultCallOptions(
+			grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(MaxMessageBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes)),
+		grpc.WithDisableRetry(), // would keep copies of what was sent
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableHealthCheck(),
+		grpc.WithUserAgent("mimir"),
+	}
+}
+
+// Open implements Transport. It waits for a connection that is being made, and fails at once while one is waiting to
+// be tried again.
+func (t *grpcTransport) Open(ctx context.Context, addr, service string) (Stream, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p, err := t.peer(addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &clientStream{transport: t, addr: addr}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	outgoing := metadata.NewOutgoingContext(s.ctx, metadata.Pairs(
+		fleetKey, t.options.FleetID, nodeKey, t.options.NodeName, regionKey, t.options.Region))
+	s.grpc, err = p.pick().NewStream(outgoing, &openStream, methodPrefix+service)
+	if err != nil {
+		return nil, s.end(err)
+	}
+	return s, nil
+}

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package transport
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// Only linux lets a process choose these for one socket.
+func setCongestion(*net.TCPConn, string) error { return nil }
+
+func setUserTimeout(*net.TCPConn, time.Duration) error { return nil }
+
+func isClosedSocket(err error) bool { return errors.Is(err, net.ErrClosed) }
