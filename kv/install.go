@@ -1,0 +1,134 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Checkpoint makes the new directory dir hold a durable copy of the store as of the last Apply or Begin, by hard
+// links. It takes as long as a flush of what was applied since the last Sync.
+func (s *Store) Checkpoint(dir string) error {
+	g, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer g.release()
+	return checkpoint(g, dir)
+}
+
+func checkpoint(g *generation, dir string) error {
+	if err := g.db.Flush(); err != nil {
+		return fmt.Errorf("kv: checkpoint: %w", err)
+	}
+	if err := g.db.Checkpoint(dir); err != nil {
+		return fmt.Errorf("kv: checkpoint %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Install replaces the content by the checkpoint in dir, which it consumes, and returns once that is durable. Reads
+// under way end on the former content. Watchers go on where they are, or end with ErrRewound or a
+// *CompactedError if the new content does not have what they saw or still need. On an error the former content stays.
+func (s *Store) Install(dir string) error {
+	g, name, err := s.stage(dir)
+	if err != nil {
+		return fmt.Errorf("kv: install %s: %w", dir, err)
+	}
+	if err := s.marker.Move(name); err != nil {
+		return errors.Join(fmt.Errorf("kv: install %s: %w", dir, err), s.discard(g))
+	}
+	s.mu.Lock()
+	old := s.current.Swap(g)
+	s.leases = g.leases
+	if s.observer != nil {
+		s.observer.replaced(s.leases)
+	}
+	s.watchers.replaced(old.state.Load(), g.state.Load())
+	s.wakeWaiters()
+	s.mu.Unlock()
+	s.compactor.wakeUp()
+	// Streams may hold the former content for long; it goes when they are done.
+	s.retired.Go(func() {
+		if err := s.discard(old); err != nil {
+			s.options.Logger.Warn("former content cannot be removed", "dir", old.path, "error", err)
+		}
+	})
+	return nil
+}
+
+// stage moves the checkpoint in dir to where generations are, makes it durable, and opens it.
+func (s *Store) stage(dir string) (*generation, string, error) {
+	fs := s.options.FS
+	if info, err := fs.Stat(dir); err != nil || !info.IsDir() {
+		return nil, "", errors.Join(err, errors.New("not a directory"))
+	}
+	if desc, err := pebble.Peek(dir, fs); err != nil || !desc.Exists {
+		return nil, "", errors.Join(err, fmt.Errorf("%w: not a checkpoint", ErrCorrupt))
+	}
+	if err := syncTree(fs, dir); err != nil {
+		return nil, "", err
+	}
+	name := generationName(s.marker.NextIter())
+	path := fs.PathJoin(s.options.Dir, name)
+	if err := fs.RemoveAll(path); err != nil {
+		return nil, "", err
+	}
+	if err := fs.Rename(dir, path); err != nil {
+		return nil, "", err
+	}
+	for _, parent := range []string{fs.PathDir(dir), s.options.Dir} {
+		if err := syncDir(fs, parent); err != nil {
+			return nil, "", err
+		}
+	}
+	g, err := openGeneration(&s.options, s.cache, path)
+	if err != nil {
+		return nil, "", errors.Join(err, fs.RemoveAll(path))
+	}
+	return g, name, nil
+}
+
+// discard closes a generation and removes its files.
+func (s *Store) discard(g *generation) error {
+	return errors.Join(g.close(), s.options.FS.RemoveAll(g.path))
+}
+
+// temporary returns the name of a directory that does not exist and is removed at the next Open.
+func (s *Store) temporary() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.temp++
+	return s.options.FS.PathJoin(s.options.Dir, fmt.Sprintf("%s%06d", temporaryPrefix, s.temp))
+}
+
+// Snapshot writes the content as an archive; see SnapshotTo.
+func (s *Store) Snapshot(w io.Writer) error { return s.SnapshotTo(w) }
+
+// SnapshotTo writes a consistent copy of the content to w: the files of a checkpoint in an archive that verifies
+// itself (README.md has the format). Its length is 32 above a multiple of 512, the SHA-256 of all before last, which is how
+// etcd's tools know a whole snapshot. It may run beside everything else.
+func (s *Store) SnapshotTo(w io.Writer) error {
+	dir := s.temporary()
+	g, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	err = checkpoint(g, dir)
+	g.release()
+	if err == nil {
+		err = writeArchive(w, s.options.FS, dir)
+	}
+	return errors.Join(err, s.options.FS.RemoveAll(dir))
+}
+
+// Restore replaces the content by what Snapshot wrote, like Install.
+func (s *Store) Restore(r io.Reader) error {
+	dir := s.temporary()
+	if err := readArchive(r, s.options.FS, dir); err != nil {
+		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.options.FS.RemoveAll(dir))
+	}
+	return s.Install(dir)
+}

@@ -1,0 +1,205 @@
+package kv
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"math"
+	"slices"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// view is what a request sees: a reader, the newest revision it may see, and the state that says what can be read.
+type view struct {
+	reader
+	now   int64
+	state *state
+}
+
+// Range answers r from what this node has: at r.Revision, or at the current revision if that is not positive. Header, count and
+// contents are of one moment. It has the meaning of etcd's Range, Count without regard to limit and filters included.
+// Errors: ErrCompacted, ErrFutureRevision, those of CheckRange, the context's.
+func (s *Store) Range(ctx context.Context, r *pb.RangeRequest) (resp *pb.RangeResponse, err error) {
+	if err := CheckRange(r); err != nil {
+		return nil, err
+	}
+	err = s.read(func(v view) error {
+		resp, err = v.rangeKeys(ctx, r)
+		return err
+	})
+	return resp, err
+}
+
+// read calls f with a view of the current revision.
+func (s *Store) read(f func(v view) error) error {
+	g, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer g.release()
+	// What is read at a revision never changes until it is compacted away. So it is enough that the revision is loaded before the
+	// iterator is made, and the compaction revision, which is published before anything is removed, after.
+	now := g.state.Load().revision
+	snapshot, err := newSnapshotReader(g.db)
+	if err != nil {
+		return err
+	}
+	return closeAfter(snapshot, f(view{reader: snapshot, now: now, state: g.state.Load()}))
+}
+
+// at returns the revision at which r reads, if it can.
+func (v view) at(r *pb.RangeRequest) (int64, error) {
+	rev := r.Revision
+	if rev <= 0 {
+		rev = v.now
+	}
+	if rev > v.now {
+		return 0, ErrFutureRevision
+	}
+	return rev, v.state.checkRead(rev)
+}
+
+func (v view) rangeKeys(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	rev, err := v.at(r)
+	if err != nil {
+		return nil, err
+	}
+	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: v.now}}
+	sp := newSpan(r.Key, r.RangeEnd)
+	if sp.single() {
+		return resp, v.rangeOne(r, rev, resp)
+	}
+	var slab keyValueSlab
+	dropValues := r.KeysOnly && r.SortTarget != pb.RangeRequest_VALUE
+	resp.Count, err = v.scan(ctx, sp, rev, fetchLimit(r), func(key []byte, ver *version) error {
+		resp.Kvs = append(resp.Kvs, slab.add(key, ver, dropValues))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	finishRange(r, resp)
+	return resp, nil
+}
+
+func (v view) rangeOne(r *pb.RangeRequest, rev int64, resp *pb.RangeResponse) error {
+	ver, err := v.newest(r.Key, rev)
+	if err != nil || !ver.exists() {
+		return err
+	}
+	resp.Count = 1
+	if !r.CountOnly {
+		var slab keyValueSlab
+		resp.Kvs = append(resp.Kvs, slab.add(r.Key, &ver, r.KeysOnly))
+		finishRange(r, resp)
+	}
+	return nil
+}
+
+// fetchLimit is how many keys have to be fetched to answer r: one more than asked for, to know whether there are more, and
+// all if some may be filtered out or come in another order.
+func fetchLimit(r *pb.RangeRequest) int64 {
+	switch {
+	case r.CountOnly:
+		return 0
+	case r.Limit <= 0 || r.Limit == math.MaxInt64 || hasFilters(r) || !inKeyOrder(r.SortTarget, r.SortOrder):
+		return math.MaxInt64
+	}
+	return r.Limit + 1
+}
+
+func hasFilters(r *pb.RangeRequest) bool {
+	return r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0
+}
+
+func inKeyOrder(target pb.RangeRequest_SortTarget, order pb.RangeRequest_SortOrder) bool {
+	return order == pb.RangeRequest_NONE || (target == pb.RangeRequest_KEY && order == pb.RangeRequest_ASCEND)
+}
+
+// finishRange filters, sorts and cuts what was fetched in order of keys.
+func finishRange(r *pb.RangeRequest, resp *pb.RangeResponse) {
+	if hasFilters(r) {
+		resp.Kvs = slices.DeleteFunc(resp.Kvs, func(kv *mvccpb.KeyValue) bool { return filteredOut(r, kv) })
+	}
+	order := r.SortOrder
+	if order == pb.RangeRequest_NONE && r.SortTarget != pb.RangeRequest_KEY {
+		order = pb.RangeRequest_ASCEND
+	}
+	if !inKeyOrder(r.SortTarget, order) {
+		compare := comparison(r.SortTarget)
+		slices.SortStableFunc(resp.Kvs, func(a, b *mvccpb.KeyValue) int {
+			if order == pb.RangeRequest_DESCEND {
+				a, b = b, a
+			}
+			return compare(a, b)
+		})
+	}
+	if r.Limit > 0 && int64(len(resp.Kvs)) > r.Limit {
+		resp.Kvs, resp.More = resp.Kvs[:r.Limit], true
+	}
+	if r.KeysOnly {
+		for _, kv := range resp.Kvs {
+			kv.Value = nil
+		}
+	}
+}
+
+func filteredOut(r *pb.RangeRequest, kv *mvccpb.KeyValue) bool {
+	return (r.MaxModRevision != 0 && kv.ModRevision > r.MaxModRevision) ||
+		(r.MinModRevision != 0 && kv.ModRevision < r.MinModRevision) ||
+		(r.MaxCreateRevision != 0 && kv.CreateRevision > r.MaxCreateRevision) ||
+		(r.MinCreateRevision != 0 && kv.CreateRevision < r.MinCreateRevision)
+}
+
+func comparison(target pb.RangeRequest_SortTarget) func(a, b *mvccpb.KeyValue) int {
+	switch target {
+	case pb.RangeRequest_VERSION:
+		return func(a, b *mvccpb.KeyValue) int { return cmp.Compare(a.Version, b.Version) }
+	case pb.RangeRequest_CREATE:
+		return func(a, b *mvccpb.KeyValue) int { return cmp.Compare(a.CreateRevision, b.CreateRevision) }
+	case pb.RangeRequest_MOD:
+		return func(a, b *mvccpb.KeyValue) int { return cmp.Compare(a.ModRevision, b.ModRevision) }
+	case pb.RangeRequest_VALUE:
+		return func(a, b *mvccpb.KeyValue) int { return bytes.Compare(a.Value, b.Value) }
+	}
+	return func(a, b *mvccpb.KeyValue) int { return bytes.Compare(a.Key, b.Key) }
+}
+
+// keyValueSlab makes the key-values of one response, in blocks: a few allocations instead of two a key.
+type keyValueSlab struct {
+	free  []mvccpb.KeyValue
+	bytes []byte
+	next  int
+}
+
+const (
+	slabFirst    = 1
+	slabMost     = 256
+	slabMaxBytes = 64 << 10
+)
+
+func (s *keyValueSlab) add(key []byte, v *version, keysOnly bool) *mvccpb.KeyValue {
+	if len(s.free) == 0 {
+		s.next = min(max(s.next*4, slabFirst), slabMost)
+		s.free = make([]mvccpb.KeyValue, s.next)
+	}
+	kv := &s.free[0]
+	s.free = s.free[1:]
+	kv.Key = s.copy(key)
+	if len(v.value) > 0 && !keysOnly {
+		kv.Value = s.copy(v.value)
+	}
+	kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease = v.create, v.main, v.number, v.lease
+	return kv
+}
+
+func (s *keyValueSlab) copy(p []byte) []byte {
+	if len(p) > cap(s.bytes)-len(s.bytes) {
+		s.bytes = make([]byte, 0, max(len(p), min(s.next*(len(p)+16), slabMaxBytes)))
+	}
+	n := len(s.bytes)
+	s.bytes = append(s.bytes, p...)
+	return s.bytes[n:len(s.bytes):len(s.bytes)]
+}

@@ -1,0 +1,124 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// reader reads versions: of a database, or of a database with the batch that is being applied to it.
+type reader interface {
+	// newest returns the newest version of key at or below rev, a delete included; the zero version if there is none. The
+	// value may alias memory of the reader until the next call.
+	newest(key []byte, rev int64) (version, error)
+	// scan counts the keys of sp that exist at rev, and calls visit for the first limit of them, in order. Key and value are
+	// valid only during the call; an error of visit ends the scan.
+	scan(ctx context.Context, sp span, rev, limit int64, visit visitor) (count int64, err error)
+}
+
+// cancelCheckKeys is how many keys a scan visits between two looks at its context.
+const cancelCheckKeys = 1024
+
+// visitor receives a key and its version. Both are valid only during the call.
+type visitor func(key []byte, v *version) error
+
+// scanVersions walks it, whose bounds are those of a span, over the versions that exist at rev. See reader.scan.
+func scanVersions(ctx context.Context, it *pebble.Iterator, rev, limit int64, visit visitor) (count int64, err error) {
+	var key, seek []byte
+	visited := 0
+	for ok := it.First(); ok; {
+		if visited++; visited%cancelCheckKeys == 0 && ctx.Err() != nil {
+			return count, ctx.Err()
+		}
+		k := it.Key()
+		prefix := split(k)
+		at, kind, err := decodeSuffix(k[prefix:])
+		if err != nil {
+			return count, err
+		}
+		if at.main > rev {
+			seek = appendSuffix(append(seek[:0], k[:prefix]...), last(rev), 0)
+			ok = it.SeekGE(seek)
+			continue
+		}
+		if kind == kindPut {
+			if count++; count <= limit {
+				v := version{stamp: at, kind: kind}
+				if err := decodeAt(it, &v); err != nil {
+					return count, err
+				}
+				if key, err = appendUnescaped(key[:0], k[1:prefix]); err != nil {
+					return count, err
+				}
+				if err := visit(key, &v); err != nil {
+					return count, err
+				}
+			}
+		}
+		ok = it.NextPrefix()
+	}
+	return count, it.Error()
+}
+
+// decodeAt decodes the value at which it stands.
+func decodeAt(it *pebble.Iterator, v *version) error {
+	p, err := it.ValueAndErr()
+	if err != nil {
+		return err
+	}
+	return v.decode(p)
+}
+
+// seekVersion finds the newest version of a key at or before the stamp. target is a buffer to use.
+func seekVersion(it *pebble.Iterator, target, key []byte, at stamp) (v version, buffer []byte, err error) {
+	buffer = appendSuffix(appendKeyPrefix(target[:0], key), at, 0)
+	if !it.SeekPrefixGE(buffer) {
+		return version{}, buffer, it.Error()
+	}
+	if v, err = versionAt(it); err != nil {
+		return version{}, buffer, fmt.Errorf("key %x: %w", key, err)
+	}
+	return v, buffer, nil
+}
+
+// versionAt decodes the version at which it stands.
+func versionAt(it *pebble.Iterator) (v version, err error) {
+	k := it.Key()
+	if v.stamp, v.kind, err = decodeSuffix(k[split(k):]); err != nil {
+		return version{}, err
+	}
+	return v, decodeAt(it, &v)
+}
+
+// snapshotReader reads a database as it is when its first iterator is made. It must be closed.
+type snapshotReader struct {
+	db     pebble.Reader
+	points *pebble.Iterator // made with the reader, so that all it shows is of one moment
+	buffer []byte
+}
+
+func newSnapshotReader(db pebble.Reader) (*snapshotReader, error) {
+	points, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableKeys}, UpperBound: []byte{tableKeys + 1}})
+	if err != nil {
+		return nil, err
+	}
+	return &snapshotReader{db: db, points: points}, nil
+}
+
+func (r *snapshotReader) Close() error { return r.points.Close() }
+
+func (r *snapshotReader) newest(key []byte, rev int64) (v version, err error) {
+	v, r.buffer, err = seekVersion(r.points, r.buffer, key, last(rev))
+	return v, err
+}
+
+func (r *snapshotReader) scan(ctx context.Context, sp span, rev, limit int64, visit visitor) (int64, error) {
+	lower, upper := sp.bounds()
+	it, err := r.points.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
+	if err != nil {
+		return 0, err
+	}
+	count, err := scanVersions(ctx, it, rev, limit, visit)
+	return count, closeAfter(it, err)
+}
