@@ -42,6 +42,8 @@ type region struct {
 	changed  chan struct{}
 	hold     bool // appended entries do not commit
 	taking   int  // calls of Take under way; more than one is an error
+	term     uint64
+	refused  map[uint64]bool // applied, and refused by the rules
 	// refuseAfter lets Take fail after so many payloads, once. Zero: never.
 	refuseAfter int
 }
@@ -61,6 +63,10 @@ func (r *region) open() {
 	}
 	r.log, r.machine = log, timeline.NewMachine(&timeline.State{Region: r.name})
 	r.index, r.last, r.commands, r.counted, r.hold = 0, log.LastIndex(), nil, 0, false
+	r.term, r.refused = 1, make(map[uint64]bool)
+	if r.last > 0 {
+		r.term, _ = log.Term(r.last)
+	}
 	r.changed = make(chan struct{})
 	r.commit()
 }
@@ -78,7 +84,7 @@ func (r *region) restart() {
 func (r *region) propose(payloads ...[]byte) {
 	r.t.Helper()
 	w := wal.Write{}
-	kind, term := raftpb.EntryNormal, uint64(1)
+	kind, term := raftpb.EntryNormal, r.term
 	for _, p := range payloads {
 		r.last++
 		index := r.last
@@ -101,7 +107,9 @@ func (r *region) commit() {
 			return
 		}
 		for _, e := range entries {
-			r.apply(e.GetData())
+			if r.apply(e.GetData()) == timeline.Refused {
+				r.refused[e.GetIndex()] = true
+			}
 			r.index = e.GetIndex()
 		}
 	}
@@ -109,8 +117,7 @@ func (r *region) commit() {
 	r.changed = make(chan struct{})
 }
 
-func (r *region) apply(p []byte) {
-	var outcome timeline.Outcome
+func (r *region) apply(p []byte) (outcome timeline.Outcome) {
 	var err error
 	switch k, _ := timeline.KindOf(p); k {
 	case timeline.KindFrame:
@@ -126,7 +133,7 @@ func (r *region) apply(p []byte) {
 	case timeline.KindReign:
 		var reign timeline.Reign
 		if reign, err = timeline.DecodeReign(p); err == nil {
-			_, _, err = r.machine.Reign(reign)
+			outcome, _, err = r.machine.Reign(reign)
 			r.counted += uint64(len(p))
 		}
 	case timeline.KindControl:
@@ -138,6 +145,19 @@ func (r *region) apply(p []byte) {
 	if err != nil {
 		r.t.Errorf("apply at %s: %v", r.name, err)
 	}
+	return outcome
+}
+
+// replace loses what is appended and not committed, as a change of leaders does.
+func (r *region) replace() {
+	r.last = r.index
+	r.term++
+}
+
+func (r *region) wasRefused(index uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused[index]
 }
 
 // write appends commands as one frame after everything that is there.
