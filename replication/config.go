@@ -2,12 +2,18 @@ package replication
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/raftgroup"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Config is everything a node must be told. Zero values of optional fields mean the defaults given with them.
@@ -55,6 +61,8 @@ type Config struct {
 	CompactBytes int64
 	// MaxFrameBytes is where a batch of waiting commands is closed. Default 1 MiB.
 	MaxFrameBytes int
+	// MaxCommandBytes bounds one Propose. Default and maximum 16 MiB.
+	MaxCommandBytes int
 	// MaxInflightBytes bounds the commands proposed but not yet applied; beyond it Propose waits. Default 64 MiB.
 	MaxInflightBytes int64
 	// StreamWindowBytes bounds what is on its way to a secondary. Default 32 MiB.
@@ -65,4 +73,94 @@ type Config struct {
 	// OnLeadership is told, in order, when this node becomes or ceases to be the primary region's leader that takes
 	// writes. It must not block. May be nil.
 	OnLeadership func(primaryLeader bool)
+}
+
+// Defaults of a Config.
+const (
+	defaultFleet        = "mimir"
+	defaultTick         = 100 * time.Millisecond
+	defaultElection     = 10
+	defaultSegment      = 64 << 20
+	defaultRetain       = 8 << 30
+	defaultCompact      = 64 << 20
+	defaultFrame        = 1 << 20
+	defaultInflight     = 64 << 20
+	defaultCommand      = 16 << 20
+	defaultStreamWindow = 32 << 20
+)
+
+// ErrConfig says that a Config cannot work.
+var ErrConfig = errors.New("replication: invalid configuration")
+
+func (c Config) withDefaults() (Config, error) {
+	setDefault(&c.FleetID, defaultFleet)
+	setDefault(&c.TickInterval, defaultTick)
+	setDefault(&c.ElectionTicks, defaultElection)
+	setDefault(&c.SegmentBytes, defaultSegment)
+	setDefault(&c.RetainBytes, defaultRetain)
+	setDefault(&c.CompactBytes, defaultCompact)
+	setDefault(&c.MaxFrameBytes, defaultFrame)
+	setDefault(&c.MaxInflightBytes, defaultInflight)
+	setDefault(&c.MaxCommandBytes, defaultCommand)
+	setDefault(&c.StreamWindowBytes, defaultStreamWindow)
+	if c.FS == nil {
+		c.FS = vfs.Default
+	}
+	if c.Clock == nil {
+		c.Clock = clock.Real
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	_, self := c.Nodes[c.NodeID]
+	_, twice := c.Regions[c.RegionID]
+	_, primary := c.Regions[c.InitialPrimary]
+	switch {
+	case c.NodeID == "" || c.RegionID == "" || c.DataDir == "" || c.PeerAddr == "":
+		return c, fmt.Errorf("%w: NodeID %q, RegionID %q, DataDir %q and PeerAddr %q are required", ErrConfig, c.NodeID, c.RegionID, c.DataDir, c.PeerAddr)
+	case !c.Join && !self:
+		return c, fmt.Errorf("%w: node %q is not among the nodes of region %q", ErrConfig, c.NodeID, c.RegionID)
+	case twice:
+		return c, fmt.Errorf("%w: region %q is this one, and among the others", ErrConfig, c.RegionID)
+	case c.InitialPrimary != c.RegionID && !primary:
+		return c, fmt.Errorf("%w: initial primary %q is not a region", ErrConfig, c.InitialPrimary)
+	case c.MaxFrameBytes < 0 || c.MaxInflightBytes < int64(c.MaxFrameBytes) || c.SegmentBytes < 0 || c.RetainBytes < 0:
+		return c, fmt.Errorf("%w: MaxFrameBytes %d, MaxInflightBytes %d, SegmentBytes %d, RetainBytes %d", ErrConfig, c.MaxFrameBytes, c.MaxInflightBytes, c.SegmentBytes, c.RetainBytes)
+	case c.MaxCommandBytes < 0 || c.MaxCommandBytes > timeline.MaxCommandBytes:
+		return c, fmt.Errorf("%w: MaxCommandBytes %d, at most %d", ErrConfig, c.MaxCommandBytes, timeline.MaxCommandBytes)
+	}
+	for name, addrs := range c.Regions {
+		if name == "" || len(addrs) == 0 {
+			return c, fmt.Errorf("%w: region %q has no addresses", ErrConfig, name)
+		}
+	}
+	return c, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// path returns a place in the data directory.
+func (c *Config) path(name string) string { return c.FS.PathJoin(c.DataDir, name) }
+
+// callTimeout bounds one question to another node: long enough for the other side of the world.
+func (c *Config) callTimeout() time.Duration {
+	return max(time.Second, c.TickInterval*time.Duration(c.ElectionTicks))
+}
+
+// fleetInterval is how often other regions are asked how they are.
+func (c *Config) fleetInterval() time.Duration { return time.Second }
+
+// peers returns the members with which the region is first formed, in an order that is the same everywhere.
+func (n *node) peers() []raftgroup.Peer {
+	names := slices.Sorted(maps.Keys(n.config.Nodes))
+	list := make([]raftgroup.Peer, 0, len(names))
+	for _, name := range names {
+		list = append(list, raftgroup.Peer{ID: raftID(n.config.RegionID, name), Name: name, Addr: n.config.Nodes[name]})
+	}
+	return list
 }

@@ -14,6 +14,9 @@ var (
 	// ErrUnknownOutcome says that a write was handed over, and that it cannot be known whether it was or will be
 	// applied.
 	ErrUnknownOutcome = errors.New("replication: outcome unknown")
+	// ErrRejected says that the leader of the primary region will not take a call, whoever forwards it. Nothing was
+	// written.
+	ErrRejected = errors.New("replication: rejected by the leader")
 	// ErrUnderReplicated says that a write is applied in the primary, but not yet known to be durable in as many
 	// regions as were asked for.
 	ErrUnderReplicated = errors.New("replication: not yet durable in as many regions as asked")
@@ -31,6 +34,8 @@ var (
 	ErrUnknownRegion = errors.New("replication: unknown region")
 	// ErrHandoff says that a switchover was aborted; the primary is what it was.
 	ErrHandoff = errors.New("replication: switchover aborted")
+	// ErrAlreadyPrimary says that the region asked to become primary is.
+	ErrAlreadyPrimary = errors.New("replication: region is primary already")
 	// ErrNeedsForce says that a failover may lose writes, and was not forced.
 	ErrNeedsForce = errors.New("replication: failover may lose writes and was not forced")
 	// ErrDiverged says that a region's history has a fork and is being rejoined.

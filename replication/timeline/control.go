@@ -34,6 +34,8 @@ type Control struct {
 	Origin     *Origin `json:"origin,omitempty"`
 	Slots      []Slot  `json:"slots,omitempty"`
 	Member     *Member `json:"member,omitempty"`
+	// Token lets its proposer know the control again when it is applied; it decides nothing.
+	Token uint64 `json:"token,omitempty"`
 }
 
 // Origin is a place in a history together with the reigns that lead to it.

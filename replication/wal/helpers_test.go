@@ -126,7 +126,7 @@ func (m *model) differs(l *Log) error {
 	for lo := m.prevIndex + 1; lo <= last; {
 		got, err := l.Entries(lo, last+1, 3000)
 		if err != nil || len(got) == 0 {
-			return fmt.Errorf("entries from %d: %d, %v", lo, len(got), err)
+			return fmt.Errorf("entries from %d: %d, %w", lo, len(got), err)
 		}
 		for _, e := range got {
 			if want := m.entries[lo-m.prevIndex-1]; !sameEntry(e, want) {

@@ -76,30 +76,26 @@ func (s *script) writes() (ws []Write, states []model) {
 	return ws, states
 }
 
-func (s *script) compact(l *Log) error {
-	if len(s.model.entries) == 0 {
-		return nil
-	}
+// compact picks an index to compact to, and applies that to the model.
+func (s *script) compact() (index uint64) {
 	n := s.random.Uint64N(uint64(len(s.model.entries)) + 1)
-	index := s.model.prevIndex + n
-	if n > 0 {
-		s.model.prevTerm = s.model.term(index)
-		s.model.prevIndex = index
-		s.model.entries = s.model.entries[n:]
-	}
-	return l.Compact(index)
+	index = s.model.prevIndex + n
+	s.model.prevTerm, s.model.prevIndex, s.model.entries = s.model.term(index), index, s.model.entries[n:]
+	return index
 }
 
-func (s *script) reset(l *Log) error {
-	index := s.model.last() + s.random.Uint64N(50)
+// reset picks a place to reset to, and applies that to the model.
+func (s *script) reset() (index, term uint64, hs *raftpb.HardState) {
+	index = s.model.last() + s.random.Uint64N(50)
 	s.term++
-	hs := newHardState(s.term, 0, index)
+	hs = newHardState(s.term, 0, index)
 	s.model = model{prevIndex: index, prevTerm: s.term - 1, state: hs}
 	s.position += s.random.Uint64N(50)
-	return l.Reset(index, s.term-1, hs)
+	return index, s.term - 1, hs
 }
 
-func checkSeek(l *Log, m *model) error {
+// checkSeek compares Seek with a look at everything the log holds.
+func checkSeek(l *Log) error {
 	first, known := l.FirstPosition()
 	if !known {
 		if _, err := l.Seek(0); !errors.Is(err, raft.ErrCompacted) {
@@ -150,10 +146,10 @@ func TestModel(t *testing.T) {
 					err = l.Append(ws, s.random.IntN(4) > 0)
 				case n < 88:
 					what = "compact"
-					err = s.compact(l)
+					err = l.Compact(s.compact())
 				case n < 91:
 					what = "reset"
-					err = s.reset(l)
+					err = l.Reset(s.reset())
 				default:
 					what = "reopen"
 					if err = l.Close(); err == nil {
@@ -164,7 +160,7 @@ func TestModel(t *testing.T) {
 					err = s.model.differs(l)
 				}
 				if err == nil && step%5 == 0 {
-					err = checkSeek(l, &s.model)
+					err = checkSeek(l)
 				}
 				if err != nil {
 					t.Fatalf("step %d, %s: %v", step, what, err)

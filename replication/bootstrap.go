@@ -1,0 +1,191 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/checkpoint"
+	"github.com/mimir-kv/mimir/replication/fleet"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// bootstrap replaces this region's state by the source's: the leader fetches a copy, a majority of the nodes stages it, and then
+// the region agrees to install it. A crash at any point leaves either the old state or the new one on each node.
+func (n *node) bootstrap(ctx context.Context, f *following) error {
+	defer n.governor.setActivity(f, "")
+	id, meta, err := n.fetchFrom(ctx, f)
+	if err != nil {
+		return err
+	}
+	n.governor.setActivity(f, "staging copy "+id)
+	if err := n.stageOnMajority(ctx, id); err != nil {
+		return err
+	}
+	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpInstall, Checkpoint: id, Origin: &meta.Origin})
+	if err != nil {
+		return err
+	}
+	if a.outcome == timeline.Refused {
+		return fmt.Errorf("install copy %s: %w: %s", id, ErrRejected, a.why)
+	}
+	return nil
+}
+
+// fetchFrom gets a copy from any node of the source.
+func (n *node) fetchFrom(ctx context.Context, f *following) (string, *copyMeta, error) {
+	var errs []error
+	for _, addr := range n.addressesOf(f.source) {
+		began := n.config.Clock.Now()
+		n.logger.Info("bootstraps", "source", f.source, "addr", addr)
+		progress := n.reportProgress(f, began)
+		id, meta, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, Have: n.copies.partial()}, progress)
+		if err == nil && meta.Region != f.source {
+			err = fmt.Errorf("%w: copy of region %s, asked %s", ErrMessage, meta.Region, f.source)
+		}
+		if err == nil {
+			return id, meta, nil
+		}
+		errs = append(errs, fmt.Errorf("bootstrap from %s: %w", addr, err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return "", nil, errors.Join(errs...)
+}
+
+// reportProgress keeps the activity that status shows: bytes and the time that remains at the pace so far.
+func (n *node) reportProgress(f *following, began time.Time) func(checkpoint.Progress) {
+	return func(p checkpoint.Progress) {
+		text := fmt.Sprintf("bootstrap: %d of %d bytes", p.DoneBytes, p.TotalBytes)
+		if spent := n.config.Clock.Now().Sub(began); p.DoneBytes > 0 && spent > time.Second {
+			left := time.Duration(float64(spent) * float64(p.TotalBytes-p.DoneBytes) / float64(p.DoneBytes))
+			text += ", about " + left.Round(time.Second).String() + " left"
+		}
+		n.governor.setActivity(f, text)
+	}
+}
+
+// stageOnMajority has the other nodes fetch the copy from this one.
+func (n *node) stageOnMajority(ctx context.Context, id string) error {
+	status := n.group.Status()
+	voters := status.Conf.GetVoters()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	have, errs := 0, []error(nil)
+	for _, voter := range voters {
+		if voter == n.id {
+			mu.Lock()
+			have++
+			mu.Unlock()
+			continue
+		}
+		addr, ok := n.memberAddr(voter)
+		if !ok {
+			continue
+		}
+		wg.Go(func() {
+			err := n.call(ctx, addr, opStage, stageRequest{ID: id, From: n.config.PeerAddr}, nil)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+			} else {
+				have++
+			}
+		})
+	}
+	wg.Wait()
+	if have <= len(voters)/2 {
+		return fmt.Errorf("copy %s is on %d of %d nodes: %w", id, have, len(voters), errors.Join(errs...))
+	}
+	return nil
+}
+
+// installElsewhere is for a node that applies an install without having staged the copy: it takes the state of a node of its region that
+// has installed it. That state may be further than the entry; what it contains is then passed over.
+func (a *applier) installElsewhere(minIndex uint64) error {
+	dir, meta, err := a.fetchOwn(minIndex)
+	if err != nil {
+		return err
+	}
+	state, err := stateOf(meta)
+	if err != nil {
+		return err
+	}
+	if state.Region != a.region || meta.AppliedIndex < minIndex {
+		return fmt.Errorf("%w: state of region %s at entry %d", ErrIdentity, state.Region, meta.AppliedIndex)
+	}
+	if err := a.replace(dir, meta); err != nil {
+		return err
+	}
+	a.machine = timeline.NewMachine(state)
+	a.index, a.term, a.saved, a.record = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex, nil
+	return nil
+}
+
+// fetchOwn gets the state of a node of this region that has applied minIndex, and tries until the node stops.
+func (n *node) fetchOwn(minIndex uint64) (string, *Metadata, error) {
+	ctx := n.barrier.base
+	for {
+		for _, addr := range n.otherMembers() {
+			id, _, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, MinIndex: minIndex, Have: n.copies.partial()}, nil)
+			if err == nil {
+				dir, err := n.copies.stagedDir(id)
+				if err != nil {
+					return "", nil, err
+				}
+				meta, err := n.applier.states.metadataOf(dir)
+				return dir, meta, err
+			}
+			n.logger.Info("waits for a node of the region with the installed state", "asked", addr, "err", err)
+		}
+		if err := n.pause(ctx, time.Second); err != nil {
+			return "", nil, err
+		}
+	}
+}
+
+// otherMembers returns where to reach the other nodes of the region.
+func (n *node) otherMembers() []string {
+	var list []string
+	v := n.applier.board.get()
+	for _, m := range v.state.Members {
+		if m.ID != n.id && m.PeerAddr != "" {
+			list = append(list, m.PeerAddr)
+		}
+	}
+	if len(list) > 0 {
+		return list
+	}
+	for id, addr := range n.config.Nodes {
+		if id != n.config.NodeID {
+			list = append(list, addr)
+		}
+	}
+	return list
+}
+
+// memberAddr returns where a member is reached: as it published itself, or as this node's configuration says.
+func (n *node) memberAddr(id uint64) (string, bool) {
+	for _, m := range n.applier.board.get().state.Members {
+		if m.ID == id && m.PeerAddr != "" {
+			return m.PeerAddr, true
+		}
+	}
+	for name, addr := range n.config.Nodes {
+		if raftID(n.config.RegionID, name) == id {
+			return addr, true
+		}
+	}
+	return "", false
+}
+
+// askReport asks a node how it and its region are.
+func (n *node) askReport(ctx context.Context, addr string) (fleet.Report, error) {
+	var r fleet.Report
+	err := n.call(ctx, addr, opReport, nil, &r)
+	return r, err
+}

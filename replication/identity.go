@@ -1,0 +1,117 @@
+package replication
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/fleet"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+const (
+	identityFile    = "IDENTITY"
+	identityVersion = 1
+)
+
+// identity says whose data a directory holds.
+type identity struct {
+	Version int    `json:"version"`
+	Fleet   string `json:"fleet"`
+	Region  string `json:"region"`
+	Node    string `json:"node"`
+	RaftID  uint64 `json:"raftID"`
+}
+
+// raftID derives a node's Raft identity from its names. A node that lost its disk comes back under another name.
+func raftID(region, node string) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s\x00%s", region, node)
+	return max(h.Sum64(), 1)
+}
+
+// claimDirectory checks that the data directory is this node's, and reports whether it was empty.
+func claimDirectory(fs vfs.FS, c *Config) (fresh bool, err error) {
+	if err := fs.MkdirAll(c.DataDir, 0o755); err != nil {
+		return false, fmt.Errorf("create data directory: %w", err)
+	}
+	path := fs.PathJoin(c.DataDir, identityFile)
+	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: raftID(c.RegionID, c.NodeID)}
+	encoded, err := readFile(fs, path)
+	if oserror.IsNotExist(err) {
+		return true, nil
+	} else if err != nil {
+		return false, fmt.Errorf("read identity: %w", err)
+	}
+	var found identity
+	if err := json.Unmarshal(encoded, &found); err != nil {
+		return false, fmt.Errorf("%w: %s is not readable: %w", ErrIdentity, path, err)
+	}
+	if found != own {
+		return false, fmt.Errorf("%w: %s belongs to node %s of region %s in fleet %s (format %d); this is node %s of region %s in fleet %s",
+			ErrIdentity, c.DataDir, found.Node, found.Region, found.Fleet, found.Version, own.Node, own.Region, own.Fleet)
+	}
+	return false, nil
+}
+
+// markDirectory makes the data directory this node's, durably.
+func markDirectory(fs vfs.FS, c *Config) error {
+	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: raftID(c.RegionID, c.NodeID)}
+	encoded, err := json.Marshal(own)
+	if err != nil {
+		return err
+	}
+	path := fs.PathJoin(c.DataDir, identityFile)
+	f, err := fs.Create(path+".tmp", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	_, err = io.WriteString(f, string(encoded)+"\n")
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	if err := fs.Rename(path+".tmp", path); err != nil {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	return syncDir(fs, c.DataDir)
+}
+
+// checkNotKnown asks the region's other nodes whether this one, whose data directory is empty, was a member with data before. If so it
+// must not vote again under its old identity: it has forgotten what it promised.
+func (n *node) checkNotKnown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
+	defer cancel()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var known error
+	for id, addr := range n.config.Nodes {
+		if id == n.config.NodeID {
+			continue
+		}
+		wg.Go(func() {
+			var r fleet.Report
+			if n.call(ctx, addr, opReport, nil, &r) != nil {
+				return
+			}
+			if slices.ContainsFunc(r.Members, func(m timeline.Member) bool { return m.ID == n.id }) {
+				mu.Lock()
+				defer mu.Unlock()
+				known = fmt.Errorf("%w: node %s knows %s as a member with data, but %s is empty; remove the member and add it again under a new name",
+					ErrDiskLost, id, n.config.NodeID, n.config.DataDir)
+			}
+		})
+	}
+	wg.Wait()
+	return known
+}

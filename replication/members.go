@@ -1,0 +1,116 @@
+package replication
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/raftgroup"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// memberChange is a change of a region's membership on its way to the leader.
+type memberChange struct {
+	Do       string   `json:"do"` // add, promote, remove
+	ID       uint64   `json:"id,omitempty"`
+	Name     string   `json:"name,omitempty"`
+	PeerAddr string   `json:"peer,omitempty"`
+	Clients  []string `json:"clients,omitempty"`
+	Learner  bool     `json:"learner,omitempty"`
+}
+
+// ErrMember says that a membership change makes no sense: the member is not there, or is there already.
+var ErrMember = errors.New("replication: impossible membership change")
+
+// Members returns the nodes of this region, as its log says.
+func (n *node) Members(context.Context) ([]NodeStatus, error) {
+	if err := n.err(); err != nil {
+		return nil, err
+	}
+	return n.nodeStatuses(n.group.Status()), nil
+}
+
+// AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The node is then
+// started with Config.Join. Any node of the region takes the call.
+func (n *node) AddMember(ctx context.Context, name, peerAddr string, learner bool) (NodeStatus, error) {
+	id := raftID(n.config.RegionID, name)
+	err := n.memberCall(ctx, memberChange{Do: "add", ID: id, Name: name, PeerAddr: peerAddr, Learner: learner})
+	return NodeStatus{ID: id, Name: name, Region: n.config.RegionID, PeerAddr: peerAddr, Learner: learner}, err
+}
+
+// RemoveMember removes a node from this region. It can only come back under another name.
+func (n *node) RemoveMember(ctx context.Context, id uint64) error {
+	return n.memberCall(ctx, memberChange{Do: "remove", ID: id})
+}
+
+// PromoteMember makes a learner a voter.
+func (n *node) PromoteMember(ctx context.Context, id uint64) error {
+	return n.memberCall(ctx, memberChange{Do: "promote", ID: id})
+}
+
+// TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader elsewhere.
+func (n *node) TransferLeader(ctx context.Context, to uint64) error {
+	if err := n.err(); err != nil {
+		return err
+	}
+	err := n.group.TransferLeader(ctx, to)
+	if errors.Is(err, raftgroup.ErrNotLeader) {
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	}
+	return err
+}
+
+func (n *node) memberCall(ctx context.Context, c memberChange) error {
+	if err := n.err(); err != nil {
+		return err
+	}
+	if _, leads := n.governor.leads(); leads {
+		return n.changeMembers(ctx, c)
+	}
+	addr := n.LeaderAddr()
+	if addr == "" {
+		return fmt.Errorf("%w: region %s has no leader", ErrNotReady, n.config.RegionID)
+	}
+	return n.call(ctx, addr, opMembers, c, nil)
+}
+
+// changeMembers runs on the leader.
+func (n *node) changeMembers(ctx context.Context, c memberChange) error {
+	conf := n.group.Status().Conf
+	voter, learner := slices.Contains(conf.GetVoters(), c.ID), slices.Contains(conf.GetLearners(), c.ID)
+	kind := raftpb.ConfChangeType_ConfChangeAddNode
+	switch {
+	case c.Do == "add" && (voter || learner):
+		return fmt.Errorf("%w: %s is a member already", ErrMember, c.Name)
+	case c.Do == "add" && (c.Name == "" || c.PeerAddr == ""):
+		return fmt.Errorf("%w: a name and a peer address are needed", ErrMember)
+	case c.Do == "add" && c.Learner:
+		kind = raftpb.ConfChangeType_ConfChangeAddLearnerNode
+	case c.Do == "promote" && !learner:
+		return fmt.Errorf("%w: %d is not a learner", ErrMember, c.ID)
+	case c.Do == "remove" && !voter && !learner:
+		return fmt.Errorf("%w: %d is not a member", ErrMember, c.ID)
+	case c.Do == "remove" && voter && len(conf.GetVoters()) == 1:
+		return fmt.Errorf("%w: the last voter cannot be removed", ErrMember)
+	case c.Do == "remove":
+		kind = raftpb.ConfChangeType_ConfChangeRemoveNode
+	}
+	cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: &kind, NodeId: &c.ID}}}
+	if c.Do == "add" {
+		m := timeline.Member{ID: c.ID, Name: c.Name, PeerAddr: c.PeerAddr, ClientURLs: c.Clients, Learner: c.Learner}
+		description, err := json.Marshal(m)
+		if err != nil {
+			return err
+		}
+		cc.Context = description
+	}
+	err := n.group.ChangeMembers(ctx, cc)
+	if errors.Is(err, raftgroup.ErrNotLeader) {
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	}
+	return err
+}

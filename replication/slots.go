@@ -1,0 +1,278 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+const (
+	// slotInterval is how often acknowledgements are written to the region's log: they only decide how much log to keep.
+	slotInterval = 2 * time.Second
+	// slotPin is the name under which the log is kept for slots.
+	slotPin = "slots"
+)
+
+// acknowledgement is what a secondary's quorum has, passed on to the leader.
+type acknowledgement struct {
+	Region   string   `json:"region"`
+	Position Position `json:"position"`
+}
+
+// slots keeps what the secondaries have acknowledged: at once in memory, for writes that wait for it, and now and then in the region's
+// log, for the log that has to be kept.
+type slots struct {
+	node *node
+
+	mu        sync.Mutex
+	acked     map[string]Position
+	connected map[string]bool
+	news      map[string]Position // to be passed on to the leader
+	wake      chan struct{}
+	waiting   []*waitingUnit
+}
+
+// waitingUnit is an applied unit that waits for further regions.
+type waitingUnit struct {
+	unit    *unit
+	receipt *Receipt
+}
+
+func newSlots(n *node) *slots {
+	return &slots{node: n, acked: map[string]Position{}, connected: map[string]bool{}, news: map[string]Position{}, wake: make(chan struct{}, 1)}
+}
+
+// acknowledged is told by the source on this node.
+func (s *slots) acknowledged(region string, p Position) {
+	s.mu.Lock()
+	s.news[region] = max(s.news[region], p)
+	s.mu.Unlock()
+	s.nudge()
+}
+
+func (s *slots) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *slots) session(region string, connected bool) {
+	s.mu.Lock()
+	s.connected[region] = connected
+	s.mu.Unlock()
+	s.node.logger.Info("secondary", "secondary", region, "connected", connected)
+}
+
+// acknowledge takes an acknowledgement on the leader, and completes what waited for it.
+func (s *slots) acknowledge(region string, p Position) error {
+	if _, ok := s.node.config.Regions[region]; !ok {
+		return fmt.Errorf("%w: %s", ErrUnknownRegion, region)
+	}
+	s.mu.Lock()
+	s.acked[region] = max(s.acked[region], p)
+	var ready []*waitingUnit
+	s.waiting = slices.DeleteFunc(s.waiting, func(w *waitingUnit) bool {
+		w.receipt.Regions = s.regionsAt(w.receipt.Position)
+		if w.receipt.Regions < w.unit.regions {
+			return false
+		}
+		ready = append(ready, w)
+		return true
+	})
+	s.mu.Unlock()
+	for _, w := range ready {
+		w.unit.finish(result{receipt: w.receipt})
+	}
+	return nil
+}
+
+// regionsAt counts the regions that have p. The caller holds mu.
+func (s *slots) regionsAt(p Position) int {
+	k := 1
+	for _, a := range s.acked {
+		if a >= p {
+			k++
+		}
+	}
+	return k
+}
+
+// deliver completes an applied unit, at once or when enough regions have it.
+func (s *slots) deliver(u *unit, r *Receipt) {
+	if u.regions <= 1 {
+		u.finish(result{receipt: r})
+		return
+	}
+	s.mu.Lock()
+	r.Regions = s.regionsAt(r.Position)
+	enough := r.Regions >= u.regions
+	if !enough {
+		s.waiting = append(s.waiting, &waitingUnit{unit: u, receipt: r})
+	}
+	s.mu.Unlock()
+	if enough {
+		u.finish(result{receipt: r})
+	}
+	s.nudge()
+}
+
+// run passes acknowledgements on, gives up on units whose time is over, and keeps log.
+func (s *slots) run(ctx context.Context) {
+	timer := s.node.config.Clock.NewTicker(slotInterval)
+	defer timer.Stop()
+	defer s.abandon()
+	for {
+		s.passOn(ctx)
+		expired := s.nextDeadline()
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-expired.C():
+			s.expire()
+		case <-timer.C():
+			s.persist(ctx)
+			s.retain()
+			s.node.copies.tidy()
+		}
+		expired.Stop()
+	}
+}
+
+// passOn brings what the source on this node heard to the leader, itself or another.
+func (s *slots) passOn(ctx context.Context) {
+	s.mu.Lock()
+	news := s.news
+	s.news = map[string]Position{}
+	s.mu.Unlock()
+	for region, p := range news {
+		if _, leads := s.node.governor.leads(); leads {
+			if err := s.acknowledge(region, p); err != nil {
+				s.node.logger.Warn("acknowledgement of an unknown region", "err", err)
+			}
+			continue
+		}
+		addr := s.node.LeaderAddr()
+		if addr == "" {
+			continue // the secondary acknowledges again with its next frames
+		}
+		callCtx, cancel := context.WithTimeout(ctx, s.node.config.callTimeout())
+		_ = s.node.call(callCtx, addr, opAck, acknowledgement{Region: region, Position: p}, nil) // the next one makes up for it
+		cancel()
+	}
+}
+
+// nextDeadline returns a timer for the first waiting unit that runs out of time.
+func (s *slots) nextDeadline() interface {
+	C() <-chan time.Time
+	Stop()
+} {
+	wait := time.Hour
+	now := s.node.config.Clock.Now()
+	s.mu.Lock()
+	for _, w := range s.waiting {
+		if !w.unit.deadline.IsZero() {
+			wait = min(wait, w.unit.deadline.Sub(now))
+		}
+	}
+	s.mu.Unlock()
+	return s.node.config.Clock.NewTimer(max(wait, 0))
+}
+
+func (s *slots) expire() {
+	now := s.node.config.Clock.Now()
+	s.mu.Lock()
+	var late []*waitingUnit
+	s.waiting = slices.DeleteFunc(s.waiting, func(w *waitingUnit) bool {
+		if w.unit.deadline.IsZero() || w.unit.deadline.After(now) {
+			return false
+		}
+		late = append(late, w)
+		return true
+	})
+	s.mu.Unlock()
+	for _, w := range late {
+		w.unit.finish(underReplicated(w))
+	}
+}
+
+func underReplicated(w *waitingUnit) result {
+	return result{receipt: w.receipt, err: fmt.Errorf("%w: position %d is in %d of %d", ErrUnderReplicated, w.receipt.Position, w.receipt.Regions, w.unit.regions)}
+}
+
+func (s *slots) abandon() {
+	s.mu.Lock()
+	waiting := s.waiting
+	s.waiting = nil
+	s.mu.Unlock()
+	for _, w := range waiting {
+		w.unit.finish(underReplicated(w))
+	}
+}
+
+// persist writes what moved to the region's log, and gives up on secondaries that would keep more log than is allowed.
+func (s *slots) persist(ctx context.Context) {
+	if _, leads := s.node.governor.leads(); !leads {
+		return
+	}
+	state := &s.node.applier.board.get().state
+	tooMuch := s.node.log.Bytes() > s.node.config.RetainBytes
+	var moved []timeline.Slot
+	s.mu.Lock()
+	for region := range s.node.config.Regions {
+		held, known := slotOf(state, region)
+		next := timeline.Slot{Region: region, Position: max(held.Position, s.acked[region])}
+		next.Lost = tooMuch && next.Position < state.Cursor.Position && !s.connected[region]
+		if known && next.Position == held.Position && held.Lost {
+			next.Lost = true // until it moves again
+		}
+		if next != held || (!known && next.Position > 0) {
+			moved = append(moved, next)
+		}
+	}
+	s.mu.Unlock()
+	if len(moved) == 0 || state.Role() == timeline.Diverged {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.node.config.callTimeout())
+	defer cancel()
+	if _, err := s.node.control(ctx, &timeline.Control{Op: timeline.OpSlots, Slots: moved}); err != nil && ctx.Err() == nil {
+		s.node.logger.Debug("slots not saved", "err", err)
+	}
+}
+
+func slotOf(s *timeline.State, region string) (timeline.Slot, bool) {
+	for _, o := range s.Slots {
+		if o.Region == region {
+			return o, true
+		}
+	}
+	return timeline.Slot{Region: region}, false
+}
+
+// retain keeps the log from the first position that some slot still needs; without a slot, a configured region needs all.
+func (s *slots) retain() {
+	state := &s.node.applier.board.get().state
+	if len(s.node.config.Regions) == 0 {
+		return
+	}
+	lowest := state.Cursor.Position
+	for region := range s.node.config.Regions {
+		if slot, _ := slotOf(state, region); !slot.Lost {
+			lowest = min(lowest, slot.Position)
+		}
+	}
+	if s.node.log.Bytes() > s.node.config.RetainBytes && state.Role() != timeline.Primary {
+		lowest = state.Cursor.Position
+	}
+	index, err := s.node.log.Seek(lowest)
+	if err != nil {
+		return // gone already; whoever needs it bootstraps
+	}
+	s.node.log.Pin(slotPin, index)
+}

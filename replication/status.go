@@ -1,0 +1,224 @@
+package replication
+
+import (
+	"context"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/fleet"
+	"github.com/mimir-kv/mimir/replication/raftgroup"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// report is what this node says of itself to other nodes.
+func (n *node) report() fleet.Report {
+	n.mu.Lock()
+	running := !n.started.IsZero()
+	n.mu.Unlock()
+	v := n.applier.board.get()
+	s := &v.state
+	_, leads := n.governor.leads()
+	r := fleet.Report{
+		Fleet: n.config.FleetID, Region: n.config.RegionID, Node: n.config.NodeID, ID: n.id,
+		PeerAddr: n.config.PeerAddr, ClientURLs: n.config.ClientURLs,
+		Leader: leads, Index: v.index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
+		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
+	}
+	if !running {
+		return r
+	}
+	status := n.group.Status()
+	r.LeaderID, r.Term = status.Leader, status.Term
+	r.LogBytes = n.log.Bytes()
+	r.Following = n.followingNow()
+	if leads {
+		r.Slots = n.slots.now()
+	}
+	return r
+}
+
+// now returns the slots with what was acknowledged since they were saved.
+func (s *slots) now() []timeline.Slot {
+	saved := slices.Clone(s.node.applier.board.get().state.Slots)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for region, p := range s.acked {
+		i := slices.IndexFunc(saved, func(o timeline.Slot) bool { return o.Region == region })
+		if i < 0 {
+			saved = append(saved, timeline.Slot{Region: region, Position: p})
+		} else {
+			saved[i].Position = max(saved[i].Position, p)
+		}
+	}
+	return saved
+}
+
+// Health implements Replicator.
+func (n *node) Health() *HealthStatus {
+	h := &HealthStatus{NodeID: n.config.NodeID, Region: n.config.RegionID, RaftID: n.id}
+	if err := n.err(); err != nil {
+		h.Problem = err.Error()
+		return h
+	}
+	n.mu.Lock()
+	started := n.started
+	n.mu.Unlock()
+	if started.IsZero() {
+		h.Problem = "not started"
+		return h
+	}
+	v := n.applier.board.get()
+	view, _ := n.fleet.View()
+	status := n.group.Status()
+	s := &v.state
+	_, h.Leader = n.governor.leads()
+	h.LeaderRaftID, h.LeaderID = status.Leader, n.memberName(status.Leader)
+	h.Term, h.CommitIndex, h.AppliedIndex = status.Term, status.Commit, v.index
+	h.Role, h.Epoch, h.Position = Role(s.Role()), s.Cursor.Epoch, s.Cursor.Position
+	h.Chain, h.Sealed = hex.EncodeToString(s.Cursor.Chain[:]), s.Seal != nil
+	h.Primary = view.Claim(s.HighestClaim()).Primary
+	h.LogBytes, h.Uptime = n.log.Bytes(), n.config.Clock.Now().Sub(started)
+	h.Slots = n.slotStatuses()
+	h.Nodes = n.nodeStatuses(status)
+	n.healthLag(h)
+	h.Healthy = status.Leader != 0 && s.Role() != timeline.Diverged
+	if status.Leader == 0 {
+		h.Problem = "no leader"
+	} else if !h.Healthy {
+		h.Problem = "history diverged; rejoining"
+	}
+	return h
+}
+
+// healthLag fills in what this region is behind. Only the leader of a secondary follows the stream and knows the time; other nodes
+// report what the fleet's picture says, without a bound in seconds.
+func (n *node) healthLag(h *HealthStatus) {
+	if h.Role == RolePrimary {
+		return
+	}
+	h.Lag.Seconds = -1
+	if f := n.followingNow(); f != nil {
+		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds}
+	}
+	if p := n.lastHeard(h.Primary); p > h.Position {
+		h.Lag.Commands = max(h.Lag.Commands, uint64(p-h.Position))
+	}
+}
+
+// slotStatuses describes the secondaries: those whose stream this node serves with their lag, the others by what is acknowledged.
+func (n *node) slotStatuses() []SlotStatus {
+	position := n.applier.board.get().state.Cursor.Position
+	var list []SlotStatus
+	for _, s := range n.slots.now() {
+		o := SlotStatus{Region: s.Region, Position: s.Position, Lost: s.Lost, Lag: Lag{Seconds: -1}}
+		if position > s.Position {
+			o.Lag.Commands = uint64(position - s.Position)
+		}
+		list = append(list, o)
+	}
+	for _, live := range n.source.Slots() {
+		i := slices.IndexFunc(list, func(o SlotStatus) bool { return o.Region == live.Region })
+		if i < 0 {
+			i, list = len(list), append(list, SlotStatus{Region: live.Region})
+		}
+		lag := Lag{Commands: live.Lag.Commands, Bytes: live.Lag.Bytes, Seconds: live.Lag.Seconds}
+		if !live.Lag.Known {
+			lag.Seconds = -1
+		}
+		list[i].Position, list[i].Lag, list[i].Connected = max(list[i].Position, live.Acknowledged), lag, true
+	}
+	slices.SortFunc(list, func(a, b SlotStatus) int { return strings.Compare(a.Region, b.Region) })
+	return list
+}
+
+func (n *node) nodeStatuses(status raftgroup.Status) []NodeStatus {
+	known := map[uint64]NodeStatus{}
+	learners := status.Conf.GetLearners()
+	for _, id := range append(slices.Clone(status.Conf.GetVoters()), learners...) {
+		addr, _ := n.memberAddr(id)
+		known[id] = NodeStatus{ID: id, Name: n.memberName(id), Region: n.config.RegionID, PeerAddr: addr, Leader: id == status.Leader, Learner: slices.Contains(learners, id)}
+	}
+	for _, m := range n.applier.board.get().state.Members {
+		if s, ok := known[m.ID]; ok {
+			s.ClientURLs = m.ClientURLs
+			known[m.ID] = s
+		}
+	}
+	list := make([]NodeStatus, 0, len(known))
+	for id, s := range known {
+		p, tracked := status.Progress[id]
+		s.Reachable = id == n.id || (tracked && p.Active)
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b NodeStatus) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// FleetStatus is the whole fleet as one node sees it.
+type FleetStatus struct {
+	Fleet   string         `json:"fleet"`
+	Asked   string         `json:"asked"` // the node that made the picture
+	Primary string         `json:"primary"`
+	Epoch   Epoch          `json:"epoch"`
+	Regions []RegionStatus `json:"regions"`
+}
+
+// RegionStatus is one region of the fleet.
+type RegionStatus struct {
+	Name     string       `json:"name"`
+	Role     Role         `json:"role"` // "" if nobody answered
+	Epoch    Epoch        `json:"epoch"`
+	Position Position     `json:"position"`
+	Chain    string       `json:"chain"`
+	Leader   string       `json:"leader"`
+	Sealed   bool         `json:"sealed,omitempty"`
+	Lag      Lag          `json:"lag"`
+	Activity string       `json:"activity,omitempty"` // what it does besides following
+	Nodes    []NodeStatus `json:"nodes"`
+	// Survivable says that the region can lose one more node, and LossSurvivable that the fleet can lose the whole region without losing
+	// an acknowledged write: some other region has everything that this one is known to have.
+	Survivable     bool   `json:"survivesNodeLoss"`
+	LossSurvivable bool   `json:"survivable"`
+	Problem        string `json:"problem,omitempty"`
+}
+
+// Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within the call timeout, are
+// shown as unreachable.
+func (n *node) Fleet(ctx context.Context) *FleetStatus {
+	own := map[string][]string{n.config.RegionID: {}}
+	for _, m := range n.nodeStatuses(n.group.Status()) {
+		if m.ID != n.id {
+			own[n.config.RegionID] = append(own[n.config.RegionID], m.PeerAddr)
+		}
+	}
+	for name, addrs := range n.config.Regions {
+		own[name] = addrs
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	regions := map[string]*fleet.Region{}
+	for name, addrs := range own {
+		region := &fleet.Region{Name: name}
+		regions[name] = region
+		for _, addr := range addrs {
+			wg.Go(func() {
+				askCtx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
+				defer cancel()
+				r, err := n.askReport(askCtx, addr)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					region.Err = err
+					return
+				}
+				region.Nodes = append(region.Nodes, fleet.Heard{Report: r, Asked: addr})
+			})
+		}
+	}
+	wg.Wait()
+	r := regions[n.config.RegionID]
+	r.Nodes = append(r.Nodes, fleet.Heard{Report: n.report(), Asked: n.config.PeerAddr})
+	return summarize(n.config.FleetID, n.config.NodeID, regions)
+}

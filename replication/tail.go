@@ -1,0 +1,187 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/rescue"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/wal"
+)
+
+// TailInfo describes a rescue file of one node.
+type TailInfo struct {
+	Name string `json:"name"`
+	rescue.Header
+	rescue.Counts
+	Damaged string `json:"damaged,omitempty"` // why it cannot be read
+}
+
+func (n *node) rescueDir() string { return n.config.path("rescue") }
+
+// saveTail writes what is applied here after the fork, up to the entry that says so, to a rescue file (invariant 8). If the log does
+// not reach back that far on this node, the whole state is kept beside it instead.
+func (n *node) saveTail(d timeline.Divergence, upTo uint64) error {
+	name := rescue.Name(n.config.RegionID, d)
+	header := rescue.Header{
+		Fleet: n.config.FleetID, Region: n.config.RegionID, Node: n.config.NodeID,
+		Fork: d.Fork, Last: d.At, Claim: d.Claim, Saved: n.config.Clock.Now().UTC(),
+	}
+	counts, err := rescue.Write(n.config.FS, n.rescueDir(), name, header, tailOf(n.log, d, upTo))
+	if errors.Is(err, raft.ErrCompacted) {
+		return n.saveState(name)
+	}
+	if err != nil {
+		return err
+	}
+	n.logger.Warn("saved the tail that the fleet's history does not have", "tail", name, "dir", n.rescueDir(),
+		"commands", counts.Commands, "bytes", counts.Bytes, "fork", d.Fork, "last", d.At)
+	return nil
+}
+
+// saveState keeps a copy of the whole state under the tail's name.
+func (n *node) saveState(name string) error {
+	fs, a := n.config.FS, n.applier
+	if err := fs.MkdirAll(n.rescueDir(), 0o755); err != nil {
+		return err
+	}
+	dir := fs.PathJoin(n.rescueDir(), name+".state")
+	if err := fs.RemoveAll(dir); err != nil {
+		return err
+	}
+	meta, err := a.metadata()
+	if err != nil {
+		return err
+	}
+	if err := a.states.copyTo(dir, meta); err != nil {
+		return fmt.Errorf("save state before rejoining: %w", err)
+	}
+	n.logger.Warn("the log does not reach back to the fork on this node; saved the whole state instead of the tail", "dir", dir)
+	return syncDir(fs, n.rescueDir())
+}
+
+// tailOf returns the payloads of the history after the fork, read from the log.
+func tailOf(log *wal.Log, d timeline.Divergence, upTo uint64) func() ([]byte, error) {
+	var entries []*raftpb.Entry
+	var index uint64
+	at := d.Fork
+	return func() ([]byte, error) {
+		for {
+			if index == 0 {
+				first, err := log.Seek(d.Fork)
+				if err != nil {
+					return nil, err
+				}
+				index = first
+			}
+			if len(entries) == 0 {
+				if index >= upTo {
+					return nil, tailEnd(at, d.At)
+				}
+				read, err := log.Entries(index, upTo, 1<<20)
+				if err != nil {
+					return nil, err
+				}
+				entries, index = read, read[len(read)-1].GetIndex()+1
+			}
+			p := entries[0].GetData()
+			entries = entries[1:]
+			h, ok := timeline.ReadHeader(p)
+			if !ok || h.Last() < at || h.First > at+1 || (h.Kind == timeline.KindFrame && h.Last() == at) {
+				continue
+			}
+			at = h.Last()
+			return p, nil
+		}
+	}
+}
+
+func tailEnd(at, want Position) error {
+	if at != want {
+		return fmt.Errorf("%w: tail ends at %d in the log, at %d in the state", wal.ErrCorrupt, at, want)
+	}
+	return io.EOF
+}
+
+// localTails describes the rescue files of this node.
+func (n *node) localTails() ([]TailInfo, error) {
+	names, err := rescue.List(n.config.FS, n.rescueDir())
+	if err != nil {
+		return nil, err
+	}
+	tails := make([]TailInfo, 0, len(names))
+	for _, name := range names {
+		t := TailInfo{Name: name}
+		if t.Counts, t.Header, err = rescue.Scan(n.config.FS, n.rescueDir(), name, nil); err != nil {
+			t.Damaged = err.Error()
+		}
+		tails = append(tails, t)
+	}
+	return tails, nil
+}
+
+// Tails returns the rescue files on this node, by name.
+func (n *node) Tails(context.Context) ([]TailInfo, error) { return n.localTails() }
+
+// ReadTail calls visit with each command of a rescue file on this node, in order. Errors: rescue.ErrNotFound, rescue.ErrDamaged, and what visit
+// returns.
+func (n *node) ReadTail(ctx context.Context, name string, visit func(epoch Epoch, p Position, c Command) error) error {
+	var f timeline.Frame
+	_, _, err := rescue.Scan(n.config.FS, n.rescueDir(), name, func(payload []byte) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if h, _ := timeline.ReadHeader(payload); h.Kind != timeline.KindFrame {
+			return nil
+		}
+		if err := timeline.DecodeFrame(payload, &f); err != nil {
+			return fmt.Errorf("%w: %w", rescue.ErrDamaged, err)
+		}
+		for i, c := range f.Commands {
+			if err := visit(f.Epoch, f.First+Position(i), Command{Data: slices.Clone(c.Data)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// publication is a node describing itself to its region.
+type publication struct {
+	Member timeline.Member `json:"member"`
+}
+
+// describeSelf publishes this node's addresses to its region if they are not there, or have changed.
+func (n *node) describeSelf(ctx context.Context) {
+	s := &n.applier.board.get().state
+	i := slices.IndexFunc(s.Members, func(m timeline.Member) bool { return m.ID == n.id })
+	if i >= 0 {
+		if m := s.Members[i]; m.PeerAddr == n.config.PeerAddr && slices.Equal(m.ClientURLs, n.config.ClientURLs) && m.Name == n.config.NodeID {
+			return
+		}
+	}
+	m := timeline.Member{ID: n.id, Name: n.config.NodeID, PeerAddr: n.config.PeerAddr, ClientURLs: n.config.ClientURLs, Since: n.config.Clock.Now().UTC()}
+	if i >= 0 {
+		m.Learner = s.Members[i].Learner
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
+	defer cancel()
+	if _, leads := n.governor.leads(); leads {
+		_ = n.publishMember(ctx, publication{m}) // tried again at the next turn
+	} else if addr := n.LeaderAddr(); addr != "" {
+		_ = n.call(ctx, addr, opPublish, publication{m}, nil) // likewise
+	}
+}
+
+// publishMember writes a node's description to the region's log; only the leader can.
+func (n *node) publishMember(ctx context.Context, p publication) error {
+	_, err := n.control(ctx, &timeline.Control{Op: timeline.OpMember, Member: &p.Member})
+	return err
+}

@@ -1,0 +1,112 @@
+package wal
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// crashPoints calls crash before every operation that changes the filesystem.
+func crashPoints(fs *vfs.MemFS, crash func()) vfs.FS {
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			crash()
+		}
+		return nil
+	}))
+}
+
+// matchesAny says whether a log equals one of the states, and how it differs from the last if it does not.
+func matchesAny(l *Log, states []model) (err error) {
+	for i := range states {
+		if err = states[i].differs(l); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%d states, none fits; the last: %w", len(states), err)
+}
+
+// TestCrash takes a clone of the disk as a crash would leave it before every single write, sync and rename, with nothing, some or all
+// of what was not synced, and checks that each holds all that was acknowledged (invariant 1) and nothing that was never appended.
+func TestCrash(t *testing.T) {
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { crashRun(t, seed) })
+	}
+}
+
+func crashRun(t *testing.T, seed uint64) {
+	disk := vfs.NewCrashableMem()
+	s := &script{random: newRandom(seed), term: 1, epoch: 1}
+	dice := newRandom(seed + 1000)
+	states := []model{{}} // what a crash may leave: the last durable state and what came after
+	clones := 0
+	check := func() {
+		percent := []int{0, 0, 30, 60, 90, 100}[dice.IntN(6)]
+		clone := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: dice})
+		clones++
+		l, err := tryOpen(clone)
+		if err != nil {
+			t.Fatalf("clone %d with %d%% of what was not synced: %v", clones, percent, err)
+		}
+		if err := matchesAny(l, states); err != nil {
+			t.Fatalf("clone %d with %d%% of what was not synced: %v", clones, percent, err)
+		}
+		// What was recovered once stays, also when the next crash comes at once, and it can be appended to.
+		last := l.LastIndex()
+		mustAppend(t, l, Write{Entries: []*raftpb.Entry{entry(last+1, 1000, nil)}})
+		again := openLog(t, clone.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: dice}))
+		if again.LastIndex() != last+1 {
+			t.Fatalf("clone %d: %d entries after a second crash, want %d", clones, again.LastIndex(), last+1)
+		}
+		if err := checkSeek(again); err != nil {
+			t.Fatalf("clone %d: %v", clones, err)
+		}
+	}
+	fs := crashPoints(disk, func() {
+		if dice.IntN(3) == 0 {
+			check()
+		}
+	})
+	l := openLog(t, fs)
+	for step := range 40 {
+		var err error
+		sync := true
+		switch n := s.random.IntN(100); {
+		case n < 80:
+			ws, steps := s.writes()
+			sync = s.random.IntN(4) > 0
+			states = append(states, steps...)
+			err = l.Append(ws, sync)
+		case n < 92:
+			if err = l.Append(nil, true); err == nil {
+				index := s.compact()
+				states = []model{s.model.clone()} // a log that holds more fits as well
+				err = l.Compact(index)
+			}
+		case n < 95:
+			index, term, hs := s.reset()
+			states = append(states, s.model.clone())
+			err = l.Reset(index, term, hs)
+		default:
+			if err = l.Close(); err == nil {
+				l = openLog(t, fs)
+			}
+		}
+		if err != nil {
+			t.Fatalf("step %d: %v", step, err)
+		}
+		if sync {
+			states = []model{s.model.clone()}
+		}
+		check()
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if clones < 100 {
+		t.Fatalf("only %d crashes", clones)
+	}
+}
