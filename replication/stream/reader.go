@@ -52,7 +52,7 @@ func newReader(log Log, refused func(uint64) bool, view View, at timeline.Cursor
 			return nil, err
 		}
 		// Beyond what is applied entries may still be replaced: what stands there now tells nothing.
-		index = min(index, found+1)
+		index = min(index, found)
 	}
 	return &reader{log: log, refused: refused, tracker: newTracker(at), next: index, given: at}, nil
 }
