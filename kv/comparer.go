@@ -20,7 +20,7 @@ var comparer = &pebble.Comparer{
 	FormatKey:            pebble.DefaultComparer.FormatKey,
 	Separator:            separator,
 	Successor:            func(dst, a []byte) []byte { return append(dst, a...) },
-	ImmediateSuccessor:   func(dst, a []byte) []byte { return append(append(dst, a...), 0) },
+	ImmediateSuccessor:   immediateSuccessor,
 }
 
 // split returns the length of a key without its version suffix. A suffix ends with its own length, and nothing else ends
@@ -44,5 +44,13 @@ func separator(dst, a, b []byte) []byte {
 	if s := dst[start:]; len(s) == 0 || s[len(s)-1] == suffixBytes || bytes.Equal(s, prefix) {
 		return append(dst[:start], a...)
 	}
+	return dst
+}
+
+// immediateSuccessor appends the smallest key without suffix above all versions of a, which has none. Such keys end
+// with the terminator, and no key has the byte after it in that place.
+func immediateSuccessor(dst, a []byte) []byte {
+	dst = append(dst, a...)
+	dst[len(dst)-1]++
 	return dst
 }

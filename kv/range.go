@@ -58,7 +58,10 @@ func (v view) at(r *pb.RangeRequest) (int64, error) {
 	if rev > v.now {
 		return 0, ErrFutureRevision
 	}
-	return rev, v.state.checkRead(rev)
+	if v.state.compactedAt(rev) != 0 {
+		return 0, ErrCompacted
+	}
+	return rev, nil
 }
 
 func (v view) rangeKeys(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
