@@ -32,7 +32,8 @@ type watchServer struct {
 // one of its watches ended.
 func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
-	w := &watchStream{API: s.API, stream: stream, ctx: ctx, fail: cancel, watches: make(map[int64]*watch)}
+	w := &watchStream{API: s.API, stream: stream, ctx: ctx, fail: cancel,
+		watches: make(map[int64]*watch), ended: make(map[int64]bool)}
 	defer w.close()
 	go func() { cancel(w.receive()) }()
 	<-ctx.Done()
@@ -111,18 +112,20 @@ func (w *watchStream) admit(r *pb.WatchCreateRequest) (id int64, reason string) 
 		return noWatch, rpctypes.ErrCompacted.Error()
 	case len(r.RangeEnd) != 0 && !unbounded && bytes.Compare(r.Key, r.RangeEnd) >= 0:
 		return noWatch, reasonEmptyRange
-	case r.WatchId != 0 && w.watches[r.WatchId] != nil:
+	case r.WatchId != 0 && w.inUse(r.WatchId):
 		return noWatch, reasonDuplicateID
 	case r.WatchId != 0:
 		return r.WatchId, ""
 	}
-	for w.watches[w.nextID] != nil {
+	for w.inUse(w.nextID) {
 		w.nextID++
 	}
 	id = w.nextID
 	w.nextID++
 	return id, ""
 }
+
+func (w *watchStream) inUse(id int64) bool { return w.watches[id] != nil || w.ended[id] }
 
 // refuse answers a request for a watch that will not be. The caller holds mu.
 func (w *watchStream) refuse(reason string) error {
@@ -135,11 +138,13 @@ func (w *watchStream) refuse(reason string) error {
 func (w *watchStream) cancel(id int64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	one := w.watches[id]
-	if one == nil {
+	if !w.inUse(id) {
 		return nil
 	}
-	w.remove(one)
+	if one := w.watches[id]; one != nil {
+		w.remove(one)
+	}
+	delete(w.ended, id)
 	return w.stream.Send(&pb.WatchResponse{Header: w.header(w.store.Revision()), WatchId: id, Canceled: true})
 }
 

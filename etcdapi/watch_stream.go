@@ -25,6 +25,7 @@ type watchStream struct {
 	// mu is held while sending, so that the order of what is sent is the order of what was decided under it.
 	mu      sync.Mutex
 	watches map[int64]*watch
+	ended   map[int64]bool // ended by compaction; the client may still cancel them, and the IDs are in use until then
 	nextID  int64
 	created uint64 // how many watches were ever started
 	ticking bool   // notifyProgress runs
@@ -152,6 +153,7 @@ func (w *watchStream) end(one *watch, err error) {
 // sendCompacted says that a watch cannot go on because what it needs is compacted. The revision of such a header is zero, as in etcd. The
 // caller holds mu.
 func (w *watchStream) sendCompacted(id, revision int64) error {
+	w.ended[id] = true
 	return w.stream.Send(&pb.WatchResponse{Header: w.header(0), WatchId: id, Canceled: true, CompactRevision: revision})
 }
 

@@ -1,0 +1,35 @@
+package compat
+
+import (
+	"net/url"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+// startEtcd starts an empty etcd of one member with the default configuration, and returns the address of its clients.
+func startEtcd(t testing.TB) string {
+	t.Helper()
+	anyPort := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+	c := embed.NewConfig()
+	c.Dir = t.TempDir()
+	c.LogLevel = "panic"
+	c.UnsafeNoFsync = true
+	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{anyPort}, []url.URL{anyPort}
+	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{anyPort}, []url.URL{anyPort}
+	c.InitialCluster = c.InitialClusterFromName(c.Name)
+	e, err := embed.StartEtcd(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	select {
+	case <-e.Server.ReadyNotify():
+	case err := <-e.Err():
+		t.Fatal(err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("etcd is not ready after 30 s")
+	}
+	return e.Clients[0].Addr().String()
+}

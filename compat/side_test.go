@@ -1,0 +1,163 @@
+package compat
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// side is one of the two that are compared, seen through the bare protocol: no client library in between that could make
+// answers equal.
+type side struct {
+	name     string
+	kv       pb.KVClient
+	lease    pb.LeaseClient
+	maintain pb.MaintenanceClient
+	watches  *watches
+}
+
+func dial(t *testing.T, name, endpoint string) *side {
+	t.Helper()
+	connection, err := grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { connection.Close() })
+	return &side{
+		name:     name,
+		kv:       pb.NewKVClient(connection),
+		lease:    pb.NewLeaseClient(connection),
+		maintain: pb.NewMaintenanceClient(connection),
+		watches:  openWatches(t, name, pb.NewWatchClient(connection)),
+	}
+}
+
+// answer is what a request came to: a response or a status.
+type answer struct {
+	response proto.Message
+	code     string
+	text     string
+}
+
+// do sends a request and returns the answer, without what cannot be equal.
+func (s *side) do(ctx context.Context, request proto.Message) answer {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	response, err := s.send(ctx, request)
+	if err != nil {
+		return answer{code: status.Code(err).String(), text: status.Convert(err).Message()}
+	}
+	return answer{response: withoutIdentity(response)}
+}
+
+// stream is a RangeRequest that goes to RangeStream.
+type stream struct{ *pb.RangeRequest }
+
+func (s *side) send(ctx context.Context, request proto.Message) (proto.Message, error) {
+	switch r := request.(type) {
+	case *pb.RangeRequest:
+		return s.kv.Range(ctx, r)
+	case stream:
+		return s.rangeStream(ctx, r.RangeRequest)
+	case *pb.PutRequest:
+		return s.kv.Put(ctx, r)
+	case *pb.DeleteRangeRequest:
+		return s.kv.DeleteRange(ctx, r)
+	case *pb.TxnRequest:
+		return s.kv.Txn(ctx, r)
+	case *pb.CompactionRequest:
+		return s.kv.Compact(ctx, r)
+	case *pb.LeaseGrantRequest:
+		return s.lease.LeaseGrant(ctx, r)
+	case *pb.LeaseRevokeRequest:
+		return s.lease.LeaseRevoke(ctx, r)
+	case *pb.LeaseTimeToLiveRequest:
+		return s.lease.LeaseTimeToLive(ctx, r)
+	case *pb.LeaseLeasesRequest:
+		return s.lease.LeaseLeases(ctx, r)
+	case *pb.LeaseKeepAliveRequest:
+		return s.keepAlive(ctx, r)
+	case *pb.HashKVRequest:
+		return s.maintain.HashKV(ctx, r)
+	}
+	return nil, errors.New("compat: no such request")
+}
+
+// rangeStream returns the chunks put together, as the protocol says they can be.
+func (s *side) rangeStream(ctx context.Context, r *pb.RangeRequest) (proto.Message, error) {
+	chunks, err := s.kv.RangeStream(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	whole := &pb.RangeResponse{}
+	for {
+		chunk, err := chunks.Recv()
+		if errors.Is(err, io.EOF) {
+			return whole, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if whole.Header != nil {
+			return nil, errors.New("compat: a chunk after the one with the header")
+		}
+		proto.Merge(whole, chunk.RangeResponse)
+	}
+}
+
+func (s *side) keepAlive(ctx context.Context, r *pb.LeaseKeepAliveRequest) (proto.Message, error) {
+	renewals, err := s.lease.LeaseKeepAlive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := renewals.Send(r); err != nil {
+		return nil, err
+	}
+	return renewals.Recv()
+}
+
+// withoutIdentity removes from a response what two clusters cannot have in common, and brings in order what has none.
+func withoutIdentity(response proto.Message) proto.Message {
+	forEachHeader(response.ProtoReflect(), func(h *pb.ResponseHeader) { h.ClusterId, h.MemberId, h.RaftTerm = 0, 0, 0 })
+	switch r := response.(type) {
+	case *pb.LeaseTimeToLiveResponse:
+		if d := r.GrantedTTL - r.TTL; r.TTL > 0 && d >= 0 && d < 60 {
+			r.TTL = r.GrantedTTL // time has passed
+		}
+		slices.SortFunc(r.Keys, slices.Compare)
+	case *pb.LeaseLeasesResponse:
+		slices.SortFunc(r.Leases, func(a, b *pb.LeaseStatus) int { return int(a.ID - b.ID) })
+	case *pb.HashKVResponse:
+		r.Hash = 0
+	}
+	return response
+}
+
+func forEachHeader(m protoreflect.Message, do func(*pb.ResponseHeader)) {
+	if h, ok := m.Interface().(*pb.ResponseHeader); ok {
+		do(h)
+		return
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil || f.IsMap():
+		case f.IsList():
+			for i := range v.List().Len() {
+				forEachHeader(v.List().Get(i).Message(), do)
+			}
+		default:
+			forEachHeader(v.Message(), do)
+		}
+		return true
+	})
+}

@@ -1,0 +1,84 @@
+package etcdapitest
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+// ClusterID is the cluster ID of test nodes.
+const ClusterID = 42
+
+// Node is a running node.
+type Node struct {
+	API        *etcdapi.API
+	Store      *kv.Store
+	Lessor     *kv.Lessor
+	Replicator *Replicator
+	// Endpoint is the address at which clients reach the node.
+	Endpoint string
+}
+
+// Start starts a node that stops with the test.
+func Start(tb testing.TB, limits etcdapi.Limits) *Node {
+	tb.Helper()
+	logger := slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	store, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: "kv", Logger: logger})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	n := &Node{Store: store, Replicator: newReplicator(store)}
+	n.Lessor = kv.NewLessor(store, clock.Real, func(ctx context.Context, id int64) error {
+		_, err := n.Replicator.Propose(ctx, []*replication.Command{{Data: kv.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})}})
+		return err
+	})
+	n.API = etcdapi.New(etcdapi.Options{
+		Store: store, Lessor: n.Lessor, Replicator: n.Replicator, ClusterID: ClusterID, Limits: limits, Logger: logger,
+	})
+	n.Replicator.answer = n.API.AnswerAsk
+	n.Lessor.Promote()
+	server := n.serve(tb)
+	tb.Cleanup(func() {
+		server.Stop()
+		n.Lessor.Close()
+		close(n.Replicator.done)
+		if err := store.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return n
+}
+
+func (n *Node) serve(tb testing.TB) *grpc.Server {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	n.Endpoint = listener.Addr().String()
+	server := grpc.NewServer(n.API.ServerOptions()...)
+	n.API.Register(server)
+	go server.Serve(listener) //nolint:errcheck // ends with Stop
+	return server
+}
+
+// Dial returns a connection to the node that closes with the test.
+func (n *Node) Dial(tb testing.TB) *grpc.ClientConn {
+	tb.Helper()
+	connection, err := grpc.NewClient(n.Endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { connection.Close() })
+	return connection
+}

@@ -1,0 +1,238 @@
+package etcdapitest
+
+import (
+	"context"
+	"sync"
+
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// nodeID is the Raft identity of the only node.
+const nodeID = 1
+
+// Replicator applies commands to a store. It is safe for concurrent use.
+type Replicator struct {
+	store    *kv.Store
+	queue    chan *unit
+	done     chan struct{}
+	position replication.Position // of the applier alone
+
+	mu       sync.Mutex
+	fail     error // of every call but Health
+	leader   uint64
+	members  []replication.NodeStatus
+	answer   func(context.Context, []byte) ([]byte, error)
+	hold     chan struct{} // not nil while questions are held
+	asked    int
+	barriers int
+}
+
+var _ etcdapi.Replicator = (*Replicator)(nil)
+
+type unit struct {
+	commands []*replication.Command
+	receipt  chan *replication.Receipt
+}
+
+func newReplicator(store *kv.Store) *Replicator {
+	r := &Replicator{
+		store:  store,
+		queue:  make(chan *unit, 1024),
+		done:   make(chan struct{}),
+		leader: nodeID,
+		members: []replication.NodeStatus{{
+			ID: nodeID, Name: "test-1", Region: "test", PeerAddr: "127.0.0.1:2380",
+			ClientURLs: []string{"http://127.0.0.1:2379"}, Leader: true, Reachable: true,
+		}},
+	}
+	go r.run()
+	return r
+}
+
+// run applies what waits, in batches.
+func (r *Replicator) run() {
+	for {
+		var units []*unit
+		select {
+		case <-r.done:
+			return
+		case u := <-r.queue:
+			units = append(units, u)
+		}
+		for range len(r.queue) {
+			units = append(units, <-r.queue)
+		}
+		r.apply(units)
+	}
+}
+
+func (r *Replicator) apply(units []*unit) {
+	batch := &replication.Batch{Epoch: 1, First: r.position + 1, WantResults: true}
+	for _, u := range units {
+		for _, c := range u.commands {
+			batch.Commands = append(batch.Commands, *c)
+		}
+	}
+	r.position += replication.Position(len(batch.Commands))
+	batch.Metadata = &replication.Metadata{AppliedIndex: uint64(r.position), AppliedTerm: 1, Epoch: 1, Position: r.position}
+	results, err := r.store.Apply(batch)
+	if err != nil {
+		panic(err)
+	}
+	for _, u := range units {
+		n := len(u.commands)
+		u.receipt <- &replication.Receipt{Epoch: 1, Position: r.position, Results: results[:n:n], Regions: 1}
+		results = results[n:]
+	}
+}
+
+// Fail makes every call fail with err until it is called with nil.
+func (r *Replicator) Fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail = err
+}
+
+// HoldAsks makes questions wait, as for an answer from far away, until release is called.
+func (r *Replicator) HoldAsks() (release func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	hold := make(chan struct{})
+	r.hold = hold
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.hold = nil
+		close(hold)
+	}
+}
+
+// SetLeader says whether the node knows a leader.
+func (r *Replicator) SetLeader(known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leader = 0
+	if known {
+		r.leader = nodeID
+	}
+}
+
+// Calls returns how many questions were asked and how many barriers passed.
+func (r *Replicator) Calls() (asked, barriers int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked, r.barriers
+}
+
+func (r *Replicator) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fail
+}
+
+// Propose applies commands.
+func (r *Replicator) Propose(ctx context.Context, cs []*replication.Command, _ ...replication.ProposeOption) (*replication.Receipt, error) {
+	if err := r.failure(); err != nil {
+		return nil, err
+	}
+	u := &unit{commands: cs, receipt: make(chan *replication.Receipt, 1)}
+	select {
+	case r.queue <- u:
+	case <-r.done:
+		return nil, replication.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case receipt := <-u.receipt:
+		return receipt, nil
+	case <-r.done:
+		return nil, replication.ErrClosed
+	}
+}
+
+// ReadBarrier returns at once: what was acknowledged is applied.
+func (r *Replicator) ReadBarrier(context.Context, replication.Level) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.barriers++
+	return r.fail
+}
+
+// Ask is answered by the node itself.
+func (r *Replicator) Ask(ctx context.Context, request []byte) ([]byte, error) {
+	r.mu.Lock()
+	r.asked++
+	answer, err, hold := r.answer, r.fail, r.hold
+	r.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answer(ctx, request)
+}
+
+// Health describes the node.
+func (r *Replicator) Health() *replication.HealthStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return &replication.HealthStatus{
+		NodeID: "test-1", Region: "test", RaftID: nodeID, Healthy: r.leader != 0 && r.fail == nil,
+		Leader: r.leader == nodeID, LeaderRaftID: r.leader, Term: 2, Role: replication.RolePrimary,
+		Nodes: append([]replication.NodeStatus(nil), r.members...),
+	}
+}
+
+// TransferLeader makes another node the leader, as far as Health goes.
+func (r *Replicator) TransferLeader(_ context.Context, to uint64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leader = to
+	return r.fail
+}
+
+// Members returns the members.
+func (r *Replicator) Members(context.Context) ([]replication.NodeStatus, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]replication.NodeStatus(nil), r.members...), r.fail
+}
+
+// AddMember adds a member that never comes.
+func (r *Replicator) AddMember(_ context.Context, name, peerAddr string, learner bool) (replication.NodeStatus, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	added := replication.NodeStatus{ID: uint64(len(r.members) + 1), Name: name, Region: "test", PeerAddr: peerAddr, Learner: learner}
+	r.members = append(r.members, added)
+	return added, r.fail
+}
+
+// RemoveMember removes a member.
+func (r *Replicator) RemoveMember(_ context.Context, id uint64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := r.members[:0:0]
+	for _, m := range r.members {
+		if m.ID != id {
+			kept = append(kept, m)
+		}
+	}
+	r.members = kept
+	return r.fail
+}
+
+// PromoteMember makes a voter of a learner.
+func (r *Replicator) PromoteMember(_ context.Context, id uint64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.members {
+		if r.members[i].ID == id {
+			r.members[i].Learner = false
+		}
+	}
+	return r.fail
+}

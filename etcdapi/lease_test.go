@@ -1,0 +1,103 @@
+package etcdapi_test
+
+import (
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+)
+
+func TestLeases(t *testing.T) {
+	c, ctx := client(t, etcdapitest.Start(t, etcdapi.Limits{})), bounded(t)
+	granted, err := c.Grant(ctx, 100)
+	if err != nil || granted.ID <= 0 || granted.TTL != 100 {
+		t.Fatalf("grant: %v, %v", granted, err)
+	}
+	if _, err := c.Put(ctx, "k", "v", clientv3.WithLease(granted.ID)); err != nil {
+		t.Fatal(err)
+	}
+	left, err := c.TimeToLive(ctx, granted.ID, clientv3.WithAttachedKeys())
+	if err != nil || left.GrantedTTL != 100 || left.TTL < 80 || left.TTL > 100 || len(left.Keys) != 1 || string(left.Keys[0]) != "k" {
+		t.Fatalf("time to live: %v, %v", left, err)
+	}
+	alive, err := c.KeepAliveOnce(ctx, granted.ID)
+	if err != nil || alive.TTL != 100 {
+		t.Fatalf("keep-alive: %v, %v", alive, err)
+	}
+	if all, err := c.Leases(ctx); err != nil || len(all.Leases) != 1 || all.Leases[0].ID != granted.ID {
+		t.Fatalf("leases: %v, %v", all, err)
+	}
+	if _, err := c.Revoke(ctx, granted.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Get(ctx, "k"); err != nil || got.Count != 0 {
+		t.Fatalf("the key of a revoked lease: %v, %v", got, err)
+	}
+	if left, err := c.TimeToLive(ctx, granted.ID); err != nil || left.TTL != -1 {
+		t.Fatalf("time to live of a revoked lease: %v, %v", left, err)
+	}
+}
+
+func TestLeaseExpires(t *testing.T) {
+	c, ctx := client(t, etcdapitest.Start(t, etcdapi.Limits{})), bounded(t)
+	granted, err := c.Grant(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put, err := c.Put(ctx, "k", "v", clientv3.WithLease(granted.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := <-c.Watch(ctx, "k", clientv3.WithRev(put.Header.Revision+1))
+	if len(gone.Events) != 1 || gone.Events[0].Type != clientv3.EventTypeDelete {
+		t.Fatalf("watch says %v", gone)
+	}
+}
+
+// Clients renew all their leases on one stream; the leader may be far away.
+func TestKeepAlivesShareQuestions(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	ctx, lease := bounded(t), pb.NewLeaseClient(n.Dial(t))
+	const leases = 500
+	for id := range int64(leases) {
+		if _, err := lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: id + 1, TTL: 100}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release := n.Replicator.HoldAsks()
+	stream, err := lease.LeaseKeepAlive(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range int64(leases + 1) {
+		if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: id + 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	answered := map[int64]int64{}
+	for range leases + 1 {
+		r, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		answered[r.ID] = r.TTL
+	}
+	for id := range int64(leases) {
+		if answered[id+1] != 100 {
+			t.Fatalf("lease %d: time to live %d", id+1, answered[id+1])
+		}
+	}
+	if ttl, ok := answered[leases+1]; !ok || ttl != 0 {
+		t.Errorf("a lease that does not exist: time to live %d, answered %v", ttl, ok)
+	}
+	if asked, _ := n.Replicator.Calls(); asked > leases/2 {
+		t.Errorf("%d questions for %d leases", asked, leases)
+	}
+}

@@ -1,0 +1,179 @@
+package etcdapi_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+func TestMembers(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	listed, err := c.MemberList(ctx)
+	if err != nil || len(listed.Members) != 1 || listed.Members[0].Name != "test-1" ||
+		listed.Members[0].PeerURLs[0] != "http://127.0.0.1:2380" || listed.Members[0].ClientURLs[0] != "http://127.0.0.1:2379" {
+		t.Fatalf("member list: %v, %v", listed, err)
+	}
+	added, err := c.MemberAddAsLearner(ctx, []string{"http://127.0.0.1:9999"})
+	if err != nil || !added.Member.IsLearner || len(added.Members) != 2 {
+		t.Fatalf("member add: %v, %v", added, err)
+	}
+	if promoted, err := c.MemberPromote(ctx, added.Member.ID); err != nil || promoted.Members[1].IsLearner {
+		t.Fatalf("member promote: %v, %v", promoted, err)
+	}
+	if removed, err := c.MemberRemove(ctx, added.Member.ID); err != nil || len(removed.Members) != 1 {
+		t.Fatalf("member remove: %v, %v", removed, err)
+	}
+	if _, err := c.MemberRemove(ctx, 99); !errors.Is(err, rpctypes.ErrMemberNotFound) {
+		t.Errorf("removal of nobody: %v", err)
+	}
+	if _, err := c.MemberUpdate(ctx, 1, []string{"http://127.0.0.1:1"}); status.Code(err) != codes.Unimplemented {
+		t.Errorf("member update: %v", err)
+	}
+	bare := pb.NewClusterClient(n.Dial(t))
+	for _, bad := range []string{"", "127.0.0.1:80", "http://nowhere", "ftp://h:1", "http://h:1/path"} {
+		_, err := bare.MemberAdd(ctx, &pb.MemberAddRequest{PeerURLs: []string{bad}})
+		if rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCMemberBadURLs) {
+			t.Errorf("peer URL %q: %v", bad, err)
+		}
+	}
+}
+
+func TestMaintenance(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	put(t, n, "k", "v")
+	s, err := c.Status(ctx, n.Endpoint)
+	if err != nil || s.Leader != 1 || s.RaftTerm != 2 || !strings.HasPrefix(s.Version, "3.") || len(s.Errors) != 0 {
+		t.Errorf("status: %v, %v", s, err)
+	}
+	first, err := c.HashKV(ctx, n.Endpoint, 0)
+	if err != nil || first.HashRevision != 2 {
+		t.Fatalf("hash: %v, %v", first, err)
+	}
+	put(t, n, "k", "w")
+	if again, err := c.HashKV(ctx, n.Endpoint, 2); err != nil || again.Hash != first.Hash {
+		t.Errorf("hash of the same revision later: %v, %v", again, err)
+	}
+	if now, err := c.HashKV(ctx, n.Endpoint, 0); err != nil || now.Hash == first.Hash {
+		t.Errorf("hash of other contents: %v, %v", now, err)
+	}
+	if alarms, err := c.AlarmList(ctx); err != nil || len(alarms.Alarms) != 0 {
+		t.Errorf("alarms: %v, %v", alarms, err)
+	}
+	if _, err := c.Defragment(ctx, n.Endpoint); err != nil {
+		t.Errorf("defragment: %v", err)
+	}
+	if _, err := c.MoveLeader(ctx, 7); rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCBadLeaderTransferee) {
+		t.Errorf("leadership to nobody: %v", err)
+	}
+	if _, err := c.Auth.AuthStatus(ctx); err != nil {
+		t.Errorf("auth status: %v", err)
+	}
+	if _, err := c.UserAdd(ctx, "u", "p"); status.Code(err) != codes.Unimplemented {
+		t.Errorf("user add: %v", err)
+	}
+}
+
+// clientv3 with a user name goes on without a token where authentication is off.
+func TestClientWithUser(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{n.Endpoint}, Username: "u", Password: "p", Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Put(bounded(t), "k", "v"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	put(t, n, "k", strings.Repeat("v", 200<<10))
+	r, err := client(t, n).Snapshot(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, digest := got[:len(got)-sha256.Size], got[len(got)-sha256.Size:]
+	if sum := sha256.Sum256(content); !bytes.Equal(sum[:], digest) || len(content)%512 != 0 || len(content) == 0 {
+		t.Errorf("%d bytes with digest %x", len(content), digest)
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	handler, err := n.API.HTTPHandler(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	call := func(method, path, body string) (int, string) {
+		r, err := http.NewRequestWithContext(bounded(t), method, server.URL+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		all, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, strings.TrimSpace(string(all))
+	}
+	expect := func(method, path, body string, code int, contains string) {
+		t.Helper()
+		if got, text := call(method, path, body); got != code || !strings.Contains(strings.ReplaceAll(text, ", ", ","), contains) {
+			t.Errorf("%s %s: %d %s", method, path, got, text)
+		}
+	}
+	expect("GET", "/health", "", 200, `{"health":"true","reason":""}`)
+	expect("POST", "/health", "", 405, "")
+	expect("GET", "/version", "", 200, `"etcdserver":"3.7.`)
+	expect("POST", "/v3/kv/put", `{"key":"aw==","value":"dg=="}`, 200, `"revision":"2"`)
+	expect("POST", "/v3/kv/range", `{"key":"aw=="}`, 200, `"kvs":[{"key":"aw==","create_revision":"2","mod_revision":"2","version":"1","value":"dg=="}],"count":"1"`)
+	expect("POST", "/v3/kv/range", `{}`, 400, "etcdserver: key is not provided")
+	expect("POST", "/v3/lease/grant", `{"ID":"7","TTL":"100"}`, 200, `"ID":"7","TTL":"100"`)
+	expect("POST", "/v3/lease/keepalive", `{"ID":"7"}`, 200, `"ID":"7","TTL":"100"`)
+	n.Replicator.Fail(replication.ErrNotReady)
+	expect("GET", "/health", "", 503, `{"health":"false","reason":"QGET ERROR`)
+	expect("GET", "/health?serializable=true", "", 200, `{"health":"true"`)
+	n.Replicator.SetLeader(false)
+	expect("GET", "/health", "", 503, `"health":"false"`)
+}
+
+func TestHealthService(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	r, err := healthpb.NewHealthClient(n.Dial(t)).Check(bounded(t), &healthpb.HealthCheckRequest{})
+	if err != nil || r.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("%v, %v", r, err)
+	}
+	if _, err := pb.NewMaintenanceClient(n.Dial(t)).Downgrade(bounded(t), &pb.DowngradeRequest{}); status.Code(err) != codes.Unimplemented {
+		t.Errorf("downgrade: %v", err)
+	}
+}
