@@ -80,7 +80,7 @@ func (w *writer) append(tasks []writerTask) error {
 			bytes += int64(len(e.GetData())) + entryOverhead
 		}
 	}
-	if err := w.g.config.Log.Append(w.writes, false); err != nil {
+	if err := w.g.config.Log.Append(w.writes, sync); err != nil {
 		return err
 	}
 	for _, t := range tasks {
