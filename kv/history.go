@@ -51,7 +51,7 @@ func (h *historyReader) previous() (version, error) {
 }
 
 // readEvents reads the events that w wants of a stretch of history: at least one revision that has some, and not many more than
-// catchUpBytes. The batch's Revision says how far it came.
+// the limit. The batch's Revision says how far it came.
 func (w *Watcher) readEvents(ctx context.Context, read *diskRead) (batch WatchBatch, err error) {
 	g, err := w.store.acquire()
 	if err != nil {
@@ -83,7 +83,7 @@ func (w *Watcher) collectEvents(ctx context.Context, h *historyReader, read *dis
 		if err != nil {
 			return WatchBatch{}, err
 		}
-		if at.main != lastMain && bytes >= catchUpBytes {
+		if at.main != lastMain && bytes >= w.store.watchers.limits.catchUpBytes {
 			batch.Revision = lastMain
 			return batch, nil
 		}

@@ -28,15 +28,16 @@ type WatchBatch struct {
 	Revision int64
 }
 
-// Bounds of what is kept in memory for a watcher that is slow. Past them it reads from disk.
-const (
-	maxQueuedEvents = 4096
-	maxQueuedBytes  = 4 << 20
-	// catchUpBytes is about how much is read from disk for one batch.
-	catchUpBytes = 1 << 20
+// watchLimits bounds what is kept in memory for a watcher that is slow. Past the first two it reads from disk.
+type watchLimits struct {
+	queuedEvents int
+	queuedBytes  int
+	catchUpBytes int // about how much is read from disk for one batch
 	// joinRevisions is how close to the present a watcher that reads from disk has to be to be fed from memory again.
-	joinRevisions = 1024
-)
+	joinRevisions int64
+}
+
+var defaultWatchLimits = watchLimits{queuedEvents: 4096, queuedBytes: 4 << 20, catchUpBytes: 1 << 20, joinRevisions: 1024}
 
 // Watcher yields events in order of revision, each once (invariant 11). It follows the applier in memory while it
 // keeps up, and reads from disk while it does not; it never holds the applier up. Next is called by one goroutine at
@@ -200,7 +201,7 @@ func (w *Watcher) take() (WatchBatch, *diskRead, error) {
 	now := s.state().revision
 	read := &diskRead{from: p.next, to: now, generation: s.watchers.generation}
 	p.diskFrom = p.next
-	p.synced = now-p.next < joinRevisions
+	p.synced = now-p.next < s.watchers.limits.joinRevisions
 	return WatchBatch{}, read, nil
 }
 
@@ -244,7 +245,8 @@ func (w *Watcher) publish(events []*mvccpb.Event, bytes int, from, to int64) {
 	if !p.synced {
 		return
 	}
-	if n := len(p.queue); n > 0 && (n+len(events) > maxQueuedEvents || p.queueBytes+bytes > maxQueuedBytes) {
+	limits := &w.store.watchers.limits
+	if n := len(p.queue); n > 0 && (n+len(events) > limits.queuedEvents || p.queueBytes+bytes > limits.queuedBytes) {
 		w.fallBehind(from)
 		return
 	}

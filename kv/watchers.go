@@ -19,13 +19,15 @@ type watcherSet struct {
 	// generation counts how often the content of the store was replaced.
 	generation uint64
 	// ended is set once the store is closed.
-	ended error
-	level atomic.Int32
+	ended  error
+	limits watchLimits
+	level  atomic.Int32
 }
 
 func (ws *watcherSet) init() {
 	ws.all = map[*Watcher]struct{}{}
 	ws.points = map[string][]*Watcher{}
+	ws.limits = defaultWatchLimits
 }
 
 // wanted says what a run has to gather. A watcher that comes too late for a run reads from disk what the run did not gather.

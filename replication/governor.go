@@ -63,7 +63,7 @@ func (g *governor) run(ctx context.Context) {
 	defer g.follow("", 0)
 	for {
 		g.consider(ctx)
-		timer.Reset(time.Second)
+		timer.Reset(g.patience())
 		select {
 		case <-ctx.Done():
 			return
@@ -71,6 +71,16 @@ func (g *governor) run(ctx context.Context) {
 		case <-timer.C():
 		}
 	}
+}
+
+// patience is how long the governor waits for news before it looks again: not long while no primary is known.
+func (g *governor) patience() time.Duration {
+	v, _ := g.node.fleet.View()
+	if v.Claim(g.node.applier.board.get().state.HighestClaim()).Epoch != 0 {
+		return time.Second
+	}
+	g.node.fleet.Refresh()
+	return 5 * retryEvery
 }
 
 // consider takes the one step that is due.

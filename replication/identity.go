@@ -40,7 +40,7 @@ func raftID(region, node string) uint64 {
 
 // claimDirectory checks that the data directory is this node's, and reports whether it was empty.
 func claimDirectory(fs vfs.FS, c *Config) (fresh bool, err error) {
-	if err := fs.MkdirAll(c.DataDir, 0o755); err != nil {
+	if err := makeDir(fs, c.DataDir); err != nil {
 		return false, fmt.Errorf("create data directory: %w", err)
 	}
 	path := fs.PathJoin(c.DataDir, identityFile)
@@ -60,6 +60,24 @@ func claimDirectory(fs vfs.FS, c *Config) (fresh bool, err error) {
 			ErrIdentity, c.DataDir, found.Node, found.Region, found.Fleet, found.Version, own.Node, own.Region, own.Fleet)
 	}
 	return false, nil
+}
+
+// makeDir makes dir and what it lies in, durably.
+func makeDir(fs vfs.FS, dir string) error {
+	_, err := fs.Stat(dir)
+	if err == nil || !oserror.IsNotExist(err) {
+		return err
+	}
+	parent := fs.PathDir(dir)
+	if parent != dir {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
 }
 
 // markDirectory makes the data directory this node's, durably.

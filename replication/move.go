@@ -119,7 +119,7 @@ func (n *node) waitClose(ctx context.Context, to string) error {
 	defer cancel()
 	for {
 		n.fleet.Refresh()
-		v, changed := n.fleet.View()
+		v, _ := n.fleet.View()
 		own := n.applier.board.get().state.Cursor
 		l := v.Regions[to].Leader()
 		why := fmt.Errorf("region %s has no leader that answers: %w", to, errOr(v.Regions[to].Err))
@@ -129,10 +129,8 @@ func (n *node) waitClose(ctx context.Context, to string) error {
 				return nil
 			}
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), why)
+		if err := n.pause(ctx, retryEvery); err != nil {
+			return fmt.Errorf("%w: %w", err, why)
 		}
 	}
 }

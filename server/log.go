@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// newLogger returns the logger of a validated configuration: one event a line, with the node's name.
+// newLogger returns the logger of a validated configuration: one event a line.
 func newLogger(c *Config, w io.Writer) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
@@ -16,5 +16,5 @@ func newLogger(c *Config, w io.Writer) *slog.Logger {
 	if c.LogFormat == "json" {
 		h = slog.NewJSONHandler(w, options)
 	}
-	return slog.New(h).With("node", c.Name, "region", c.Region)
+	return slog.New(h)
 }

@@ -18,6 +18,9 @@ type Config struct {
 	Timeout  time.Duration // of one question; default 1 s
 }
 
+// minGap is the least time between two rounds, however often Refresh is called.
+const minGap = 20 * time.Millisecond
+
 // Watcher asks the nodes of other regions how they are, in rounds, and keeps the last View. It is safe for concurrent use.
 type Watcher struct {
 	config  Config
@@ -60,7 +63,7 @@ func (w *Watcher) View() (View, <-chan struct{}) {
 	return w.view, w.changed
 }
 
-// Refresh begins a round for every region at once instead of at the next interval.
+// Refresh begins a round for every region soon instead of at the next interval.
 func (w *Watcher) Refresh() {
 	for _, n := range w.nudge {
 		select {
@@ -75,7 +78,13 @@ func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
 	defer timer.Stop()
 	for {
 		w.round(ctx, name, addrs)
-		timer.Reset(w.config.Interval)
+		timer.Reset(minGap)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C():
+		}
+		timer.Reset(w.config.Interval - minGap)
 		select {
 		case <-ctx.Done():
 			return

@@ -74,7 +74,7 @@ type Config struct {
 	// CompactBytes is how much log is written between two attempts to release log, and at least so much is always kept for
 	// members that come back. Default 64 MiB.
 	CompactBytes int64
-	// MaxMessageBytes is where a message to a follower is closed; a larger entry travels alone. Default 1 MiB.
+	// MaxMessageBytes is where a message to a follower is closed; a larger entry travels alone. Default 1 MiB, at most 8 MiB.
 	MaxMessageBytes int64
 	// MaxInflightBytes bounds what is on its way to one follower. Default 64 MiB.
 	MaxInflightBytes int64
@@ -105,6 +105,7 @@ const (
 	defaultUncommittedBytes = 256 << 20
 	defaultApplyBytes       = 32 << 20
 	maxInflightMessages     = 1024
+	maxMessageBytes         = 8 << 20 // small entries may take several times what raft counts
 )
 
 // withDefaults returns c with every optional field set, or what is wrong with it.
@@ -132,8 +133,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: a limit is negative", ErrConfig)
 	case c.ElectionTicks < minElectionTicks || c.HeartbeatTicks < 1 || c.ElectionTicks <= c.HeartbeatTicks:
 		return c, fmt.Errorf("%w: ElectionTicks %d (at least %d) with HeartbeatTicks %d", ErrConfig, c.ElectionTicks, minElectionTicks, c.HeartbeatTicks)
-	case c.MaxInflightBytes < c.MaxMessageBytes:
-		return c, fmt.Errorf("%w: MaxInflightBytes %d is below MaxMessageBytes %d", ErrConfig, c.MaxInflightBytes, c.MaxMessageBytes)
+	case c.MaxInflightBytes < c.MaxMessageBytes || c.MaxMessageBytes > maxMessageBytes:
+		return c, fmt.Errorf("%w: MaxMessageBytes %d must be at most %d and MaxInflightBytes %d", ErrConfig, c.MaxMessageBytes, maxMessageBytes, c.MaxInflightBytes)
 	}
 	return c, c.checkPeers()
 }

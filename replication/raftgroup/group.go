@@ -33,6 +33,7 @@ type Group struct {
 	ended   chan struct{} // the loop is no more
 	started atomic.Bool
 	stop    sync.Once
+	fail    sync.Once
 
 	mu      sync.Mutex
 	running sync.WaitGroup // of every goroutine of the group; added to under mu while not closed
@@ -157,11 +158,13 @@ func (g *Group) fatal(err error) {
 	if g.context.Err() != nil {
 		return // stopping already; what fails now is a consequence
 	}
-	g.halt(fmt.Errorf("%w: %w", ErrStopped, err))
-	g.log.Error("node must stop", "error", err)
-	if g.config.OnFatal != nil {
-		go g.config.OnFatal(err)
-	}
+	g.fail.Do(func() {
+		g.halt(fmt.Errorf("%w: %w", ErrStopped, err))
+		g.log.Error("node must stop", "error", err)
+		if g.config.OnFatal != nil {
+			go g.config.OnFatal(err)
+		}
+	})
 }
 
 // stopped is what callers get once the group has ended.

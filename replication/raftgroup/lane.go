@@ -12,7 +12,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// maxEnvelopeBytes is where a transport message is closed if more messages wait.
+// maxEnvelopeBytes bounds a transport message of several messages.
 const maxEnvelopeBytes = 1 << 20
 
 // Waiting between attempts to reach a peer, in ticks; each attempt without success doubles it, and half of it is random.
@@ -175,9 +175,10 @@ func (l *lane) sendAll(s transport.Stream) error {
 	messages := l.take()
 	for len(messages) > 0 {
 		n, size := 1, encodedBytes(messages[0])
-		for n < len(messages) && size < maxEnvelopeBytes {
-			size += encodedBytes(messages[n])
-			n++
+		for ; n < len(messages); n++ {
+			if size += encodedBytes(messages[n]); size > maxEnvelopeBytes {
+				break
+			}
 		}
 		if err := s.Send(encodeMessages(messages[:n])); err != nil {
 			return err

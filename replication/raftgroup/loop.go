@@ -104,9 +104,8 @@ func (l *loop) receive(m *raftpb.Message) {
 	case raftpb.MsgSnap:
 		l.offered = append(l.offered, m.GetSnapshot())
 	case raftpb.MsgReadIndex:
-		if !l.mayAnswerReads() {
-			return // the peer asks again
-		}
+		l.receiveRead(m)
+		return
 	}
 	_ = l.node.Step(m)
 }

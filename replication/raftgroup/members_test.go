@@ -134,3 +134,22 @@ func TestTransferLeader(t *testing.T) {
 		c.write("y")
 	})
 }
+
+// A checkpoint made before a node became a member is of no use to it, and must not be offered again and again.
+func TestJoinersOneAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1).startAll()
+		defer c.close()
+		for id := uint64(2); id <= 5; id++ {
+			c.joiner(id)
+			began := time.Now()
+			if err := c.change("l" + string(rune('0'+id))); err != nil {
+				t.Fatal(err)
+			}
+			c.converge()
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("member %d was brought up in %v", id, took)
+			}
+		}
+	})
+}

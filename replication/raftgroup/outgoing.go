@@ -21,8 +21,8 @@ const (
 
 	// A checkpoint that nobody takes is kept for this many election timeouts, for another follower or another try.
 	idleElections = 6
-	// After a failure the next checkpoint is not made before this many election timeouts.
-	pauseElections = 2
+	// After a failure nothing is made or sent for this many election timeouts.
+	pauseElections = 1
 )
 
 // outgoing makes checkpoints for followers that need more than the log holds, one at a time, and sends them.
@@ -36,7 +36,7 @@ type outgoing struct {
 	mu     sync.Mutex
 	held   *heldCheckpoint
 	making bool
-	pause  int // ticks before another may be made
+	pause  int // ticks before the next may be made or sent
 }
 
 // heldCheckpoint is one that is complete.
@@ -46,6 +46,7 @@ type heldCheckpoint struct {
 	snapshot *raftpb.Snapshot
 	users    int // transfers under way
 	idle     int // ticks without any
+	stale    bool
 }
 
 type checkpointRequest struct{ dir string }
@@ -70,8 +71,11 @@ func (o *outgoing) remove() error {
 func (o *outgoing) snapshot() (*raftpb.Snapshot, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.pause > 0 {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
 	if h := o.held; h != nil {
-		if h.snapshot.GetMetadata().GetIndex()+1 >= o.g.config.Log.FirstIndex() {
+		if !h.stale && h.snapshot.GetMetadata().GetIndex()+1 >= o.g.config.Log.FirstIndex() {
 			return h.snapshot, nil
 		}
 		if h.users > 0 {
@@ -79,7 +83,7 @@ func (o *outgoing) snapshot() (*raftpb.Snapshot, error) {
 		}
 		o.drop()
 	}
-	if !o.making && o.pause == 0 {
+	if !o.making {
 		o.making = true
 		o.g.config.Log.Pin(pinName, o.g.view.applied.Load()+1)
 		o.g.applier.queue.push(applierTask{checkpoint: &checkpointRequest{dir: o.dir}})
@@ -150,6 +154,9 @@ func (o *outgoing) send(m *raftpb.Message) {
 	o.mu.Lock()
 	h := o.held
 	known := h != nil && string(h.snapshot.GetData()) == string(m.GetSnapshot().GetData())
+	if known && !contains(h.snapshot.GetMetadata().GetConfState(), m.GetTo()) {
+		h.stale, known = true, false // made before the peer was a member, which would refuse it
+	}
 	if known {
 		h.users++
 		h.idle = 0
@@ -166,6 +173,9 @@ func (o *outgoing) transfer(h *heldCheckpoint, m *raftpb.Message) {
 	err := o.stream(ctx, h, m)
 	o.mu.Lock()
 	h.users--
+	if err != nil {
+		o.pause = pauseElections * o.g.config.ElectionTicks
+	}
 	o.mu.Unlock()
 	status := raft.SnapshotFinish
 	if err != nil {

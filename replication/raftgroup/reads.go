@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 
 	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
 )
 
 // maxReadRounds is how many confirmations of leadership are under way at once; reads that come meanwhile share the next.
@@ -32,7 +33,11 @@ type reads struct {
 	rounds  map[uint64]*readRound
 	last    uint64 // number of the newest round
 	prefix  [16]byte
+	foreign []*raftpb.Message // of other members, for a leader that may not answer yet
 }
+
+// maxForeignReads bounds the rounds of others that wait; their members ask again.
+const maxForeignReads = 1024
 
 func newReads(id uint64) reads {
 	r := reads{rounds: make(map[uint64]*readRound)}
@@ -70,9 +75,24 @@ func (l *loop) mayAnswerReads() bool {
 	return l.node.BasicStatus().RaftState != raft.StateLeader // it may have become one in this turn
 }
 
+// receiveRead takes the round of another member.
+func (l *loop) receiveRead(m *raftpb.Message) {
+	if l.mayAnswerReads() {
+		_ = l.node.Step(m)
+	} else if len(l.reads.foreign) < maxForeignReads {
+		l.reads.foreign = append(l.reads.foreign, m)
+	}
+}
+
 // read asks raft on behalf of all who wait, if now is the time.
 func (l *loop) read() {
 	r := &l.reads
+	if len(r.foreign) > 0 && l.mayAnswerReads() {
+		for _, m := range r.foreign {
+			_ = l.node.Step(m)
+		}
+		r.foreign = emptied(r.foreign)
+	}
 	if len(r.waiting) == 0 || len(r.rounds) >= maxReadRounds || (l.leader == 0 && !l.leading) || !l.mayAnswerReads() {
 		return
 	}

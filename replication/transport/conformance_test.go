@@ -291,7 +291,7 @@ func TestMessagesOverTheLimitAreRefused(t *testing.T) {
 func TestFlowControlBlocksAndGoesOn(t *testing.T) {
 	both(t, func(t *testing.T, a, b transport.Transport) {
 		gate := make(chan struct{})
-		const total, size = 100, 1 << 20 // more than any window
+		const total, size = 48, 1 << 20 // more than any window
 		serve(t, b, func(_ context.Context, s transport.Stream) error {
 			<-gate
 			for range total {

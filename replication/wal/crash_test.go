@@ -66,7 +66,7 @@ func crashRun(t *testing.T, seed uint64) {
 		}
 	}
 	fs := crashPoints(disk, func() {
-		if dice.IntN(3) == 0 {
+		if dice.IntN(4) == 0 {
 			check()
 		}
 	})
@@ -101,12 +101,14 @@ func crashRun(t *testing.T, seed uint64) {
 		if sync {
 			states = []model{s.model.clone()}
 		}
-		check()
+		if step%4 == 0 {
+			check()
+		}
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if clones < 100 {
+	if clones < 40 {
 		t.Fatalf("only %d crashes", clones)
 	}
 }

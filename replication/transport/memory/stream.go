@@ -205,8 +205,8 @@ func (n *Network) handOver(p []byte) []byte {
 		return p
 	}
 	c := append([]byte(nil), p...)
-	for i := range p {
-		p[i] = 0xdb
+	for n := copy(p, "poisoned"); n > 0 && n < len(p); n *= 2 {
+		copy(p[n:], p[:n])
 	}
 	return c
 }
