@@ -1,0 +1,270 @@
+package replication_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
+)
+
+// testFleet is a fleet of real nodes with ledgers on a network in memory. It lives in a synctest bubble.
+type testFleet struct {
+	t       *testing.T
+	network *memory.Network
+	regions map[string][]string // region to names of nodes
+	nodes   map[string]*testNode
+}
+
+type testNode struct {
+	*replication.MultiRegionReplicator
+	region string
+	disk   *vfs.MemFS
+	ledger *ledger
+	up     bool
+}
+
+func inBubble(t *testing.T, regions map[string]int, body func(f *testFleet)) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &testFleet{t: t, network: memory.NewNetwork(clock.Real, 1), regions: map[string][]string{}, nodes: map[string]*testNode{}}
+		for region, size := range regions {
+			for i := range size {
+				name := fmt.Sprintf("%s-%d", region, i+1)
+				f.regions[region] = append(f.regions[region], name)
+				f.nodes[name] = &testNode{region: region, disk: vfs.NewCrashableMem()}
+			}
+		}
+		f.startAll()
+		body(f)
+		f.stopAll()
+	})
+}
+
+func (f *testFleet) names() []string {
+	var names []string
+	for n := range f.nodes {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (f *testFleet) startAll() {
+	for _, n := range f.names() {
+		f.start(n)
+	}
+}
+
+func (f *testFleet) stopAll() {
+	for _, n := range f.names() {
+		if f.nodes[n].up {
+			f.stop(n)
+		}
+	}
+}
+
+func (f *testFleet) start(name string) {
+	n := f.nodes[name]
+	c := &replication.Config{
+		NodeID: name, RegionID: n.region, DataDir: "/data", FS: n.disk, PeerAddr: name,
+		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: "us", SegmentBytes: 64 << 10, CompactBytes: 128 << 10,
+		Logger: slog.New(slog.NewTextHandler(testOutput(), nil)),
+	}
+	for _, peer := range f.regions[n.region] {
+		c.Nodes[peer] = peer
+	}
+	for region, names := range f.regions {
+		if region != n.region {
+			c.Regions[region] = names
+		}
+	}
+	n.ledger = &ledger{}
+	r, err := replication.NewMultiRegionReplicator(c, n.ledger)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	r.SetTransport(f.network.Node(name))
+	if err := r.Start(f.t.Context()); err != nil {
+		f.t.Fatal(err)
+	}
+	n.MultiRegionReplicator, n.up = r, true
+}
+
+func testOutput() *os.File {
+	if os.Getenv("MIMIR_TEST_LOG") != "" {
+		return os.Stderr
+	}
+	f, _ := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	return f
+}
+
+func (f *testFleet) stop(name string) {
+	if err := f.nodes[name].Shutdown(); err != nil {
+		f.t.Errorf("shut down %s: %v", name, err)
+	}
+	f.nodes[name].up = false
+}
+
+// kill takes a node's power away: what its disk had not synced is gone.
+func (f *testFleet) kill(name string) {
+	n := f.nodes[name]
+	disk := n.disk.CrashClone(vfs.CrashCloneCfg{})
+	f.network.Crash(name)
+	f.stop(name)
+	n.disk = disk
+}
+
+func (f *testFleet) put(node, value string) *replication.Receipt {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), 30*time.Second)
+	defer cancel()
+	r, err := f.nodes[node].Propose(ctx, []*replication.Command{{Data: []byte(value)}})
+	if err != nil {
+		f.t.Fatalf("put %s at %s: %v", value, node, err)
+	}
+	return r
+}
+
+// eventually waits, in virtual time, until every running node's ledger is want.
+func (f *testFleet) eventually(want []string) {
+	f.t.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		wrong := ""
+		for _, name := range f.names() {
+			if n := f.nodes[name]; n.up && !slices.Equal(n.ledger.commands(), want) {
+				wrong = fmt.Sprintf("%s has %d commands, want %d", name, len(n.ledger.commands()), len(want))
+			}
+		}
+		if wrong == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatal(wrong)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func values(from, to int) []string {
+	var v []string
+	for i := from; i < to; i++ {
+		v = append(v, fmt.Sprintf("c%d", i))
+	}
+	return v
+}
+
+func TestOneNodeTakesWrites(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1}, func(f *testFleet) {
+		if r := f.put("us-1", "c0"); r.Position != 1 || r.Epoch != 1 || string(r.Results[0]) != "did c0" {
+			t.Fatalf("receipt %+v", r)
+		}
+		f.kill("us-1")
+		f.start("us-1")
+		f.put("us-1", "c1")
+		f.eventually(values(0, 2))
+	})
+}
+
+func TestWritesReachEveryRegionFromAnyNode(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
+		for i := range 30 {
+			f.put(f.names()[i%6], fmt.Sprintf("c%d", i))
+		}
+		f.eventually(values(0, 30))
+	})
+}
+
+func TestWholeFleetLosesPower(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
+		for i := range 20 {
+			f.put("eu-2", fmt.Sprintf("c%d", i))
+		}
+		for _, n := range f.names() {
+			f.kill(n)
+		}
+		f.startAll()
+		f.put("eu-1", "c20")
+		f.eventually(values(0, 21))
+	})
+}
+
+func TestSwitchoverLosesNothing(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
+		for i := range 10 {
+			f.put("us-1", fmt.Sprintf("c%d", i))
+		}
+		r, err := f.nodes["us-2"].Switchover(f.t.Context(), "eu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Epoch != 2 || r.Position != 10 || r.From != "us" {
+			t.Fatalf("report %+v", r)
+		}
+		for i := 10; i < 20; i++ {
+			if r := f.put(f.names()[i%6], fmt.Sprintf("c%d", i)); r.Epoch != 2 {
+				t.Fatalf("receipt %+v", r)
+			}
+		}
+		f.eventually(values(0, 20))
+	})
+}
+
+func TestDeposedPrimarySavesItsTailAndRejoins(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
+		for i := range 10 {
+			f.put("us-1", fmt.Sprintf("c%d", i))
+		}
+		f.eventually(values(0, 10))
+		for _, n := range f.regions["eu"] {
+			f.network.Isolate(n)
+		}
+		for i := range 5 {
+			f.put("us-1", fmt.Sprintf("lost%d", i))
+		}
+		for _, n := range f.regions["us"] {
+			f.kill(n)
+		}
+		f.network.HealAll()
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", false); err == nil {
+			t.Fatal("failover without force went through")
+		}
+		r, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Epoch != 2 || r.Position != 10 || !r.Lossy {
+			t.Fatalf("report %+v", r)
+		}
+		for i := 10; i < 20; i++ {
+			f.put("eu-2", fmt.Sprintf("c%d", i))
+		}
+		for _, n := range f.regions["us"] {
+			f.start(n)
+		}
+		f.eventually(values(0, 20))
+		for _, name := range f.regions["us"] {
+			tails, err := f.nodes[name].Tails(f.t.Context())
+			if err != nil || len(tails) != 1 || tails[0].Commands != 5 || tails[0].Fork != 10 {
+				t.Fatalf("%s: tails %+v, %v", name, tails, err)
+			}
+			var lost []string
+			err = f.nodes[name].ReadTail(f.t.Context(), tails[0].Name, func(_ replication.Epoch, _ replication.Position, c replication.Command) error {
+				lost = append(lost, string(c.Data))
+				return nil
+			})
+			if err != nil || !slices.Equal(lost, []string{"lost0", "lost1", "lost2", "lost3", "lost4"}) {
+				t.Fatalf("%s: tail %v, %v", name, lost, err)
+			}
+		}
+	})
+}

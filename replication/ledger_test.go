@@ -1,0 +1,85 @@
+package replication_test
+
+import (
+	"encoding/gob"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// ledger is a volatile storage that remembers every command and every beginning of an epoch.
+type ledger struct {
+	mu   sync.Mutex
+	held ledgerState
+}
+
+type ledgerState struct {
+	Commands []string
+	Reigns   []replication.Reign
+	Meta     *replication.Metadata
+}
+
+func (l *ledger) Load() (*replication.Metadata, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held.Meta, nil
+}
+
+func (l *ledger) Apply(b *replication.Batch) ([][]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var results [][]byte
+	for i, c := range b.Commands {
+		if int(b.First)+i != len(l.held.Commands)+1 {
+			return nil, fmt.Errorf("position %d after %d commands", int(b.First)+i, len(l.held.Commands))
+		}
+		l.held.Commands = append(l.held.Commands, string(c.Data))
+		results = append(results, []byte("did "+string(c.Data)))
+	}
+	l.held.Meta = b.Metadata
+	return results, nil
+}
+
+func (l *ledger) Begin(r replication.Reign, meta *replication.Metadata) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held.Reigns = append(l.held.Reigns, r)
+	l.held.Meta = meta
+	return nil
+}
+
+func (l *ledger) Sync() error { return replication.ErrVolatile }
+
+func (l *ledger) Snapshot(w io.Writer) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return gob.NewEncoder(w).Encode(l.held)
+}
+
+func (l *ledger) Restore(r io.Reader, meta *replication.Metadata) error {
+	var s ledgerState
+	if err := gob.NewDecoder(r).Decode(&s); err != nil {
+		return err
+	}
+	if meta != nil {
+		s.Meta = meta
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = s
+	return nil
+}
+
+func (l *ledger) commands() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.held.Commands)
+}
+
+func (l *ledger) equal(o *ledger) bool {
+	a, b := l.commands(), o.commands()
+	return slices.Equal(a, b)
+}

@@ -1,0 +1,162 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// fake is a source that accepts everybody and sends what a test wants.
+func (p *pair) fake(messages ...[]byte) {
+	p.t.Helper()
+	node := p.network.Node(usAddress)
+	p.nodes = append(p.nodes, node)
+	err := node.Serve(map[string]transport.Handler{Service: func(ctx context.Context, s transport.Stream) error {
+		if _, err := s.Recv(); err != nil {
+			return err
+		}
+		for _, m := range append([][]byte{encodeAnswer(&answer{verdict: verdictAccept})}, messages...) {
+			if err := s.Send(append([]byte(nil), m...)); err != nil {
+				return err
+			}
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func pack(payloads ...[]byte) []byte {
+	return (&packer{encoder: newEncoder()}).pack(payloads, 100)
+}
+
+// A sink hands over nothing of what does not continue its history, or of what came damaged, and says both sides' values.
+func TestSinkRefuses(t *testing.T) {
+	start := timeline.Cursor{}
+	reign := reignAt(start, 1, "us")
+	first := newTracker(start)
+	if _, err := first.next(reign); err != nil {
+		t.Fatal(err)
+	}
+	a := frame(first.at, "a")
+	after := newTracker(first.at)
+	if _, err := after.next(a); err != nil {
+		t.Fatal(err)
+	}
+	b := frame(after.at, strings.Repeat("b", 10<<10))
+
+	gap, chain, epoch := after.at, after.at, after.at
+	gap.Position++
+	chain.Chain[5] ^= 1
+	epoch.Epoch++
+	flipped := pack(b)
+	flipped[len(flipped)/2] ^= 1
+	lied := pack(b)
+	lied[12] ^= 1 // the size it announces
+	lied = finish(lied[:len(lied)-sumBytes])
+
+	for name, c := range map[string]struct {
+		second []byte
+		want   error
+		says   []string
+	}{
+		"gap":               {pack(frame(gap, "x")), ErrGap, []string{"positions 3 to 3", "up to 1"}},
+		"gap before reign":  {pack(reignAt(gap, 2, "us")), ErrGap, []string{"position 3", "up to 1"}},
+		"chain":             {pack(frame(chain, "x")), ErrChain, []string{chain.Chain.String(), after.at.Chain.String()}},
+		"chain of reign":    {pack(reignAt(chain, 2, "us")), ErrChain, []string{chain.Chain.String(), after.at.Chain.String()}},
+		"chain after good":  {pack(b, frame(timeline.Cursor{Epoch: 1, Position: 2}, "x")), ErrChain, nil},
+		"other epoch":       {pack(frame(epoch, "x")), ErrEpoch, []string{"epoch 2", "held here 1"}},
+		"no history":        {pack([]byte{1, byte(timeline.KindControl), 0, 0, '{', '}'}), timeline.ErrFormat, nil},
+		"cut frame":         {pack(b[:len(b)-1]), timeline.ErrFormat, nil},
+		"bit on the wire":   {flipped, ErrProtocol, []string{"checksum"}},
+		"size on the wire":  {lied, ErrProtocol, nil},
+		"newer version":     {finish([]byte{protocolVersion + 1, byte(kindBatch)}), ErrProtocol, []string{"version 2"}},
+		"out of turn":       {encodePing(1), ErrProtocol, nil},
+		"more than window":  {pack([]byte(strings.Repeat("x", 70<<10))), ErrProtocol, []string{"window is 65536"}},
+		"end of the stream": {nil, ErrProtocol, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, p *pair) {
+				p.eu.hold = name == "more than window"
+				p.fake(pack(reign), pack(a), c.second)
+				var met error
+				p.follow(func(k *SinkConfig) {
+					k.WindowBytes = 64 << 10
+					k.OnStatus = func(s Status) {
+						if met == nil {
+							met = s.Err
+						}
+					}
+				})
+				wait(t, "the session ends", func() bool { return p.sink.Status().Err != nil })
+				p.stop()
+				if !errors.Is(met, c.want) {
+					t.Fatalf("session ended with %v, want %v", met, c.want)
+				}
+				for _, s := range c.says {
+					if !strings.Contains(met.Error(), s) {
+						t.Errorf("%q does not say %q", met, s)
+					}
+				}
+				if at := p.eu.Cursor(); at != after.at && at != first.at && at != start {
+					t.Errorf("eu is at %+v", at)
+				}
+			})
+		})
+	}
+}
+
+// What was damaged in the memory of a source stays there: it is not even sent (invariant 13).
+func TestSourceDoesNotSendDamage(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pair) {
+		p.us.write("good")
+		damaged := &damagedLog{Log: p.us.log, index: 3}
+		p.us.write("damaged")
+		p.us.write("after")
+		p.serve(func(c *SourceConfig) { c.Log = damaged })
+		p.follow()
+		wait(t, "the source refuses", func() bool { return errors.Is(p.sink.Status().Err, ErrChain) })
+		p.eu.mu.Lock()
+		if p.eu.last != 0 {
+			t.Errorf("%d entries were handed over", p.eu.last)
+		}
+		p.eu.mu.Unlock()
+		damaged.healed.Store(true)
+		p.converge()
+	})
+}
+
+// damagedLog flips a bit of one entry.
+type damagedLog struct {
+	Log
+	index  uint64
+	healed atomic.Bool
+}
+
+func (l *damagedLog) Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error) {
+	entries, err := l.Log.Entries(lo, hi, maxBytes)
+	if err != nil || l.healed.Load() {
+		return entries, err
+	}
+	entries = slices.Clone(entries)
+	for i, e := range entries {
+		if e.GetIndex() == l.index {
+			index, term, kind := e.GetIndex(), e.GetTerm(), e.GetType()
+			data := bytes.Clone(e.GetData())
+			data[len(data)-1] ^= 1
+			entries[i] = &raftpb.Entry{Index: &index, Term: &term, Type: &kind, Data: data}
+		}
+	}
+	return entries, nil
+}
