@@ -142,7 +142,9 @@ func TestPinsWhatIsNotAcknowledged(t *testing.T) {
 func TestSessionsAreTold(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pair) {
 		var told []bool
-		p.serve(func(c *SourceConfig) { c.OnSession = func(region string, connected bool) { told = append(told, connected) } })
+		p.serve(func(c *SourceConfig) {
+			c.OnSession = func(region string, connected bool) { told = append(told, connected) }
+		})
 		p.follow()
 		p.converge()
 		p.network.Break(usAddress, euAddress)
