@@ -182,6 +182,23 @@ func syncTree(fs vfs.FS, path string) error {
 	return closeAfter(f, f.Sync())
 }
 
+// createDir makes path and its missing parents, durably.
+func createDir(fs vfs.FS, path string) error {
+	if _, err := fs.Stat(path); err == nil {
+		return nil
+	}
+	parent := fs.PathDir(path)
+	if parent != path {
+		if err := createDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
+}
+
 func syncDir(fs vfs.FS, path string) error {
 	d, err := fs.OpenDir(path)
 	if err != nil {

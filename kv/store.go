@@ -80,7 +80,7 @@ func Open(o Options) (*Store, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := createDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("kv: %w", err)
 	}
 	marker, name, err := atomicfs.LocateMarker(o.FS, o.Dir, markerName)

@@ -1,0 +1,282 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
+)
+
+func (n *node) watch(r WatchRequest) *Watcher {
+	n.t.Helper()
+	w, err := n.Watch(r)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(w.Close)
+	return w
+}
+
+// next returns the next batch, or the error that ended the watcher.
+func next(t testing.TB, w *Watcher) (WatchBatch, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	b, err := w.Next(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal("no event in time")
+	}
+	return b, err
+}
+
+// collect returns the events up to a revision.
+func collect(t testing.TB, w *Watcher, upTo int64) (events []*mvccpb.Event) {
+	t.Helper()
+	for last := int64(0); last < upTo; {
+		b, err := next(t, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b.Events) == 0 || b.Events[0].Kv.ModRevision <= last || b.Revision < b.Events[len(b.Events)-1].Kv.ModRevision {
+			t.Fatalf("batch of %d events up to %d after %d", len(b.Events), b.Revision, last)
+		}
+		events = append(events, b.Events...)
+		last = b.Revision
+	}
+	return events
+}
+
+func sameEvents(t testing.TB, what string, got, want []*mvccpb.Event) {
+	t.Helper()
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || !proto.Equal(got[i], want[i]) {
+			t.Fatalf("%s: %d events, want %d; first difference at %d:\n got %v\nwant %v", what, len(got), len(want), i, got[min(i, len(got)):min(i+1, len(got))], want[min(i, len(want)):min(i+1, len(want))])
+		}
+	}
+}
+
+func TestWatchFromNowAndFromThePast(t *testing.T) {
+	n, m := newNode(t), newModel()
+	do := func(qs ...any) {
+		var commands [][]byte
+		for _, q := range qs {
+			m.apply(q)
+			commands = append(commands, encodeRequest(q))
+		}
+		n.apply(commands...)
+	}
+	key := func(s string) []byte { return []byte(s) }
+	do(&pb.PutRequest{Key: key("a"), Value: key("1")}, &pb.PutRequest{Key: key("b"), Value: key("2")})
+	now := n.watch(WatchRequest{Key: key("a"), RangeEnd: key("c"), PrevKV: true})
+	past := n.watch(WatchRequest{Key: key("a"), RangeEnd: key("\x00"), StartRevision: 2, PrevKV: true})
+	one := n.watch(WatchRequest{Key: key("b")})
+	deletes := n.watch(WatchRequest{Key: key("a"), RangeEnd: key("\x00"), NoPut: true, StartRevision: 1})
+	future := n.watch(WatchRequest{Key: key("a"), RangeEnd: key("\x00"), StartRevision: 5})
+	expect(t, "created", now.Created(), 3)
+	do(&pb.PutRequest{Key: key("a"), Value: key("3")}, &pb.DeleteRangeRequest{Key: key("a"), RangeEnd: key("c")}, &pb.PutRequest{Key: key("d")})
+	sameEvents(t, "from now", collect(t, now, 5), m.events(4, key("a"), key("c"), true))
+	sameEvents(t, "from the past", collect(t, past, 6), m.events(2, key("a"), key("\x00"), true))
+	sameEvents(t, "one key", collect(t, one, 5), m.events(4, key("b"), nil, false))
+	sameEvents(t, "future", collect(t, future, 6), m.events(5, key("a"), key("\x00"), false))
+	got := collect(t, deletes, 5)
+	expect(t, "deletes only", len(got), 2)
+	expect(t, "progress of an idle watcher", one.Progress(), 6)
+}
+
+func TestWatchCompacted(t *testing.T) {
+	n := newNode(t)
+	n.apply(put("a", "1"), put("a", "2"), del("a", ""), put("a", "3"), compact(4))
+	var compacted *CompactedError
+	if _, err := next(t, n.watch(WatchRequest{Key: []byte("a"), StartRevision: 3})); !errors.As(err, &compacted) || compacted.Revision != 4 {
+		t.Fatalf("below the compaction: %v", err)
+	}
+	for range 2 { // before and after old versions are removed
+		w := n.watch(WatchRequest{Key: []byte("a"), StartRevision: 4, PrevKV: true})
+		events := collect(t, w, 5)
+		expect(t, "events from the compaction revision on", len(events), 2)
+		expect(t, "the delete at it", events[0].Type, mvccpb.Event_DELETE)
+		expect(t, "has no previous value", events[0].PrevKv, nil)
+		if _, err := n.compactor.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWatchAcrossLossyReign(t *testing.T) {
+	n := newNode(t)
+	key := []byte("a")
+	n.apply(put("a", "1"), put("a", "2"))
+	live := n.watch(WatchRequest{Key: key})
+	behind := n.watch(WatchRequest{Key: key, StartRevision: 2})
+	waiting := n.watch(WatchRequest{Key: key, StartRevision: 9}) // saw 8 at the deposed primary
+	n.begin(true)
+	base := int64(3 + LossyJump)
+	expect(t, "revision", n.Revision(), base)
+	n.apply(put("a", "3"))
+	expect(t, "live goes on", collect(t, live, base+1)[0].Kv.ModRevision, base+1)
+	expect(t, "behind sees all", len(collect(t, behind, base+1)), 3)
+	for what, w := range map[string]*Watcher{
+		"waiting":  waiting,
+		"resuming": n.watch(WatchRequest{Key: key, StartRevision: 4}),
+		"inside":   n.watch(WatchRequest{Key: key, StartRevision: base - 1}),
+	} {
+		var compacted *CompactedError
+		if _, err := next(t, w); !errors.As(err, &compacted) || compacted.Revision != base {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	expect(t, "from the base", collect(t, n.watch(WatchRequest{Key: key, StartRevision: base}), base+1)[0].Kv.ModRevision, base+1)
+	expect(t, "read before the gap", n.get("a", 3), "2 c2 m3 v2")
+	expect(t, "read in the gap", n.get("a", 4), ErrCompacted.Error())
+	expect(t, "read at the base", n.get("a", base), "2 c2 m3 v2")
+}
+
+// TestWatchersSeeEverythingOnce runs watchers of all speeds beside an applier and a compactor that stays behind them
+// (invariant 11).
+func TestWatchersSeeEverythingOnce(t *testing.T) {
+	n, m := newNode(t), newModel()
+	const batches, watchers = 200, 20
+	n.watchers.limits = watchLimits{queuedEvents: 100, queuedBytes: 64 << 10, catchUpBytes: 16 << 10, joinRevisions: 200}
+	random := rand.New(rand.NewPCG(1, 2))
+	var wg sync.WaitGroup
+	type seen struct {
+		start    int64
+		key, end []byte
+		previous bool
+		events   []*mvccpb.Event
+	}
+	all := make([]*seen, 0, watchers)
+	last := make(chan int64)
+	final := int64(0)
+	start := func(i int) {
+		s := &seen{key: []byte(fmt.Sprint("k", random.IntN(20))), previous: i%3 == 0}
+		if i%2 == 0 {
+			s.end = []byte(fmt.Sprint("k", random.IntN(20)))
+			if string(s.end) <= string(s.key) {
+				s.end = []byte{0}
+			}
+		}
+		request := WatchRequest{Key: s.key, RangeEnd: s.end, PrevKV: s.previous}
+		s.start = m.revision + 1
+		if i%4 < 2 {
+			request.StartRevision = 1 + random.Int64N(m.revision)
+			s.start = request.StartRevision
+		}
+		w := n.watch(request)
+		all = append(all, s)
+		slow := time.Duration(0)
+		if i%5 == 0 {
+			slow = time.Millisecond
+		}
+		wg.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go func() {
+				<-last
+				for w.Progress() < final && ctx.Err() == nil {
+					time.Sleep(time.Millisecond)
+				}
+				cancel()
+			}()
+			for {
+				b, err := w.Next(ctx)
+				if err != nil {
+					if ctx.Err() == nil {
+						t.Error(err)
+					}
+					return
+				}
+				s.events = append(s.events, b.Events...)
+				time.Sleep(slow)
+			}
+		})
+	}
+	for i := range batches {
+		if i%(batches/watchers) == 0 {
+			start(i * watchers / batches)
+		}
+		var commands [][]byte
+		for range 1 + random.IntN(60) {
+			var q any = &pb.PutRequest{Key: []byte(fmt.Sprint("k", random.IntN(20))), Value: make([]byte, random.IntN(4000))}
+			if random.IntN(9) == 0 {
+				q = &pb.DeleteRangeRequest{Key: []byte(fmt.Sprint("k", random.IntN(20))), RangeEnd: []byte("k4")}
+			}
+			m.apply(q)
+			commands = append(commands, encodeRequest(q))
+		}
+		n.apply(commands...)
+	}
+	final = m.revision
+	close(last)
+	wg.Wait()
+	for i, s := range all {
+		sameEvents(t, fmt.Sprint("watcher ", i), s.events, m.events(s.start, s.key, s.end, s.previous))
+	}
+}
+
+func TestRangeIndexFindsWhatAListFinds(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	var x rangeIndex
+	var list []*Watcher
+	name := func() []byte { return []byte(fmt.Sprintf("%02d", random.IntN(40))) }
+	for range 3000 {
+		switch k := random.IntN(4); {
+		case k < 2:
+			end := name()
+			if random.IntN(8) == 0 {
+				end = []byte{0}
+			}
+			w := &Watcher{span: newSpan(name(), end)}
+			x.add(w)
+			list = append(list, w)
+		case k == 2 && len(list) > 0:
+			i := random.IntN(len(list))
+			x.remove(list[i])
+			list[i] = list[len(list)-1]
+			list = list[:len(list)-1]
+		default:
+			key := name()
+			found := map[*Watcher]int{}
+			x.visit(key, func(w *Watcher) { found[w]++ })
+			for _, w := range list {
+				want := 0
+				if w.span.contains(key) {
+					want = 1
+				}
+				if found[w] != want {
+					t.Fatalf("key %s, interval [%s, %s): found %d times, want %d", key, w.span.start, w.span.end, found[w], want)
+				}
+			}
+		}
+	}
+}
+
+func TestClosedWatcher(t *testing.T) {
+	n := newNode(t)
+	w := n.watch(WatchRequest{Key: []byte("a")})
+	w.Close()
+	w.Close()
+	if _, err := next(t, w); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed watcher: %v", err)
+	}
+	w = n.watch(WatchRequest{Key: []byte("a")})
+	done := make(chan error)
+	go func() {
+		_, err := w.Next(context.Background())
+		done <- err
+	}()
+	n.Close()
+	if err := <-done; !errors.Is(err, ErrClosed) {
+		t.Errorf("watcher of a closed store: %v", err)
+	}
+	if _, err := n.Watch(WatchRequest{Key: []byte("a")}); !errors.Is(err, ErrClosed) {
+		t.Errorf("watch at a closed store: %v", err)
+	}
+}
