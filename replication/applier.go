@@ -52,8 +52,9 @@ type applier struct {
 	machine *timeline.Machine
 	index   uint64
 	term    uint64
-	saved   uint64 // index of the last metadata saved
-	record  []byte // encoded state, nil if it has to be encoded anew
+	saved   uint64          // index of the last metadata saved
+	record  []byte          // encoded state, nil if it has to be encoded anew
+	frozen  *timeline.State // copy of the state for views, nil if it has to be made anew
 	run     run
 	told    []applied
 }
@@ -81,8 +82,17 @@ func newApplier(storage Storage, state *timeline.State, index, term uint64, logg
 }
 
 func (a *applier) viewNow() *view {
-	return &view{state: *a.machine.State().Clone(), index: a.index, term: a.term}
+	s := a.machine.State()
+	if a.frozen == nil {
+		a.frozen = s.Clone()
+	}
+	v := &view{state: *a.frozen, index: a.index, term: a.term}
+	v.state.Cursor = s.Cursor
+	return v
 }
+
+// changed says that more than the cursor of the state is new.
+func (a *applier) changed() { a.record, a.frozen = nil, nil }
 
 // Apply implements raftgroup.Machine.
 func (a *applier) Apply(entries []*raftpb.Entry) error {
@@ -229,7 +239,7 @@ func (a *applier) reign(e *raftpb.Entry) error {
 		return nil
 	}
 	a.logger.Info("epoch begins", "epoch", r.Epoch, "primary", r.Primary, "first", r.First, "lossy", r.Lossy)
-	a.record = nil
+	a.changed()
 	meta, err := a.metadata()
 	if err != nil {
 		return err
@@ -259,7 +269,7 @@ func (a *applier) control(e *raftpb.Entry) error {
 		a.logger.Info("passed over control", "op", c.Op, "index", a.index, "outcome", outcome, "why", why)
 		return nil
 	}
-	a.record = nil
+	a.changed()
 	return a.effect(c)
 }
 
@@ -318,7 +328,7 @@ func (a *applier) ApplyConf(e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raft
 	if err := a.members(cc, conf); err != nil {
 		return fmt.Errorf("apply configuration change %d: %w", a.index, err)
 	}
-	a.record = nil
+	a.changed()
 	meta, err := a.metadata()
 	if err != nil {
 		return err

@@ -122,7 +122,8 @@ func (a *applier) installElsewhere(minIndex uint64) error {
 		return err
 	}
 	a.machine = timeline.NewMachine(state)
-	a.index, a.term, a.saved, a.record = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex, nil
+	a.index, a.term, a.saved = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex
+	a.changed()
 	return nil
 }
 

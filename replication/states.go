@@ -222,7 +222,8 @@ func (a *applier) Install(dir string) (uint64, uint64, *raftpb.ConfState, error)
 		return 0, 0, nil, err
 	}
 	a.machine = timeline.NewMachine(state)
-	a.index, a.term, a.saved, a.record = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex, nil
+	a.index, a.term, a.saved = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex
+	a.changed()
 	a.publish()
 	conf, err := a.conf()
 	return a.index, a.term, conf, err

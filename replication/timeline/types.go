@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"hash"
 	"time"
 )
@@ -27,6 +28,29 @@ type Chain [sha256.Size]byte
 
 // String returns the first eight bytes in hexadecimal, enough to tell chains apart in logs and errors.
 func (c Chain) String() string { return hex.EncodeToString(c[:8]) }
+
+// MarshalText writes the whole chain in hexadecimal.
+func (c Chain) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, c[:]), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (c *Chain) UnmarshalText(p []byte) error { return decodeHex(c[:], p) }
+
+// Nonce is randomness that makes two claims of one epoch differ even if everything else is equal.
+type Nonce [16]byte
+
+// MarshalText writes the nonce in hexadecimal.
+func (n Nonce) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, n[:]), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (n *Nonce) UnmarshalText(p []byte) error { return decodeHex(n[:], p) }
+
+func decodeHex(dst, p []byte) error {
+	if len(p) != hex.EncodedLen(len(dst)) {
+		return fmt.Errorf("%w: %d hexadecimal digits, want %d", ErrFormat, len(p), hex.EncodedLen(len(dst)))
+	}
+	_, err := hex.Decode(dst, p)
+	return err
+}
 
 // Folder extends chains without allocating. It is not safe for concurrent use.
 type Folder struct {
@@ -78,8 +102,7 @@ type Reign struct {
 	Lossy bool
 	// Handoff is the number of the handoff that a switchover decides, zero for any other beginning.
 	Handoff uint64
-	// Nonce makes two claims of one epoch differ even if everything else is equal.
-	Nonce [16]byte
+	Nonce   Nonce
 	// Previous is the chain before the beginning.
 	Previous Chain
 }
