@@ -277,17 +277,21 @@ func TestAnotherCheckpointReplacesTheUnfinishedOne(t *testing.T) {
 func TestDamagedPartIsFetchedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, m := source(t)
-		for _, limit := range []int{6, unlimited} {
-			to := vfs.NewMem()
-			transfer(t, from, m, to, limit, nil)
-			name := "target/000012.sst"
-			p := read(t, to, name)
-			p[100] ^= 1
-			write(t, to, name, p)
-			if o := transfer(t, from, m, to, unlimited, nil); o.err != nil {
-				t.Fatalf("limit %d: %v", limit, o.err)
+		damage := map[string]func(p []byte) []byte{
+			"flipped":  func(p []byte) []byte { p[100] ^= 1; return p },
+			"too long": func(p []byte) []byte { return append(p, contents["000012.sst"]...) },
+		}
+		for what, damaged := range damage {
+			for _, limit := range []int{6, unlimited} {
+				to := vfs.NewMem()
+				transfer(t, from, m, to, limit, nil)
+				name := "target/000012.sst"
+				write(t, to, name, damaged(read(t, to, name)))
+				if o := transfer(t, from, m, to, unlimited, nil); o.err != nil {
+					t.Fatalf("%s, limit %d: %v", what, limit, o.err)
+				}
+				checkComplete(t, to, "target", m)
 			}
-			checkComplete(t, to, "target", m)
 		}
 	})
 }

@@ -53,8 +53,8 @@ type GRPCOptions struct {
 	// link needs; where that is missing there is one warning, and the system's own is used.
 	CongestionControl string
 	// DeadAfter is about how long a peer may be silent, on a connection that is not busy or has unacknowledged data, before
-	// its streams end. At least 3 s; default 6 s. A peer whose process hangs while its machine answers is noticed by the server
-	// side in the same time, and by the dialling side within 10 s more.
+	// its streams end. At least 3 s; default 6 s. A peer whose process hangs while its machine answers is noticed by the accepting
+	// side in half as much again, and by the dialling side within 10 s more.
 	DeadAfter time.Duration
 	// WindowBytes is the receive window of each stream, and of each connection. At least 64 KiB; default 16 MiB.
 	WindowBytes int32
@@ -121,7 +121,8 @@ func (t *grpcTransport) serverOptions() []grpc.ServerOption {
 		grpc.ReadBufferSize(bufferBytes),
 		grpc.WriteBufferSize(bufferBytes),
 		grpc.ConnectionTimeout(handshakeTime),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.DeadAfter / 2, Timeout: o.DeadAfter / 2}),
+		// The pings wait behind data in the socket: on a slow link a shorter timeout would end a busy connection.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.DeadAfter / 2, Timeout: o.DeadAfter}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
 	}
