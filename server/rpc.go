@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,18 +34,20 @@ func newRPCServer(calls *callMetrics, api ...grpc.ServerOption) *grpc.Server {
 	)...)
 }
 
-// callMetrics counts and times requests. Its maps are complete before the server serves and are only read afterwards.
+// callMetrics counts and times requests. A method's series begin with its first request, and are found without a look-up by label
+// from then on.
 type callMetrics struct {
 	handled  *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	open     *prometheus.GaugeVec
-	methods  map[string]*methodMetrics
+	methods  sync.Map // full method to *methodMetrics
 }
 
 type methodMetrics struct {
-	handled  [codes.Unauthenticated + 1]prometheus.Counter
-	duration prometheus.Observer
-	open     prometheus.Gauge
+	name     string
+	handled  [codes.Unauthenticated + 1]atomic.Pointer[prometheus.Counter]
+	duration prometheus.Observer // of a unary method
+	open     prometheus.Gauge    // of a stream
 }
 
 func newCallMetrics(r prometheus.Registerer) *callMetrics {
@@ -58,59 +62,54 @@ func newCallMetrics(r prometheus.Registerer) *callMetrics {
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "mimir_open_streams", Help: "Streams that clients hold open.",
 		}, []string{"method"}),
-		methods: map[string]*methodMetrics{},
 	}
 	r.MustRegister(m.handled, m.duration, m.open)
 	return m
 }
 
-// prepare makes the series of every registered method, so that a request costs no look-up by label.
-func (m *callMetrics) prepare(s *grpc.Server) {
-	for service, info := range s.GetServiceInfo() {
-		for _, method := range info.Methods {
-			name := "/" + service + "/" + method.Name
-			one := &methodMetrics{}
-			for code := range one.handled {
-				one.handled[code] = m.handled.WithLabelValues(name, codes.Code(code).String())
-			}
-			if method.IsClientStream || method.IsServerStream {
-				one.open = m.open.WithLabelValues(name)
-			} else {
-				one.duration = m.duration.WithLabelValues(name)
-			}
-			m.methods[name] = one
-		}
+// method returns the series of a registered method.
+func (m *callMetrics) method(name string, stream bool) *methodMetrics {
+	if one, ok := m.methods.Load(name); ok {
+		return one.(*methodMetrics)
 	}
+	fresh := &methodMetrics{name: name}
+	if stream {
+		fresh.open = m.open.WithLabelValues(name)
+	} else {
+		fresh.duration = m.duration.WithLabelValues(name)
+	}
+	one, _ := m.methods.LoadOrStore(name, fresh)
+	return one.(*methodMetrics)
 }
 
-func (m *methodMetrics) count(err error) {
+func (m *callMetrics) count(one *methodMetrics, err error) {
 	code := status.Code(err)
-	if int(code) >= len(m.handled) {
+	if int(code) >= len(one.handled) {
 		code = codes.Unknown
 	}
-	m.handled[code].Inc()
+	c := one.handled[code].Load()
+	if c == nil {
+		fresh := m.handled.WithLabelValues(one.name, code.String())
+		c = &fresh
+		one.handled[code].Store(c)
+	}
+	(*c).Inc()
 }
 
 func (m *callMetrics) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	one := m.methods[info.FullMethod]
-	if one == nil {
-		return handle(ctx, request)
-	}
+	one := m.method(info.FullMethod, false)
 	began := time.Now()
 	answer, err := handle(ctx, request)
 	one.duration.Observe(time.Since(began).Seconds())
-	one.count(err)
+	m.count(one, err)
 	return answer, err
 }
 
 func (m *callMetrics) stream(service any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	one := m.methods[info.FullMethod]
-	if one == nil {
-		return handle(service, s)
-	}
+	one := m.method(info.FullMethod, true)
 	one.open.Inc()
 	defer one.open.Dec()
 	err := handle(service, s)
-	one.count(err)
+	m.count(one, err)
 	return err
 }

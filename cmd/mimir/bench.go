@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mimir-kv/mimir/bench"
+)
+
+func newBench(n *connection) *cobra.Command {
+	o := bench.DefaultOptions()
+	var compare []string
+	c := &cobra.Command{
+		Use:   "bench [flags]",
+		Short: "Load endpoints with etcd clients and measure",
+		Long: "Load etcd-compatible endpoints and print throughput and latency. With --compare-endpoints every measurement is made on both\n" +
+			"sets in turn, and the ratio of the medians is printed. The operations put keys under bench/ and bench-watch/.",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := n.check(); err != nil {
+				return err
+			}
+			secure, err := n.tls()
+			if err != nil {
+				return err
+			}
+			names := []string{"A"}
+			o.Sides = []bench.Side{{Name: "A", Endpoints: n.endpoints, TLS: secure}}
+			if len(compare) > 0 {
+				names = append(names, "B")
+				o.Sides = append(o.Sides, bench.Side{Name: "B", Endpoints: compare, TLS: secure})
+			}
+			o.Progress = func(line string) { fmt.Fprintln(c.ErrOrStderr(), line) }
+			report, err := bench.Run(c.Context(), o)
+			if report != nil && len(report.Measurements) > 0 {
+				report.Summarize(names...)
+				if err := n.print(c.OutOrStdout(), report, func(w io.Writer) { report.Print(w) }); err != nil {
+					return err
+				}
+			}
+			return err
+		},
+	}
+	n.addFlags(c)
+	f := c.Flags()
+	f.StringSliceVar(&compare, "compare-endpoints", nil, "second set of endpoints, measured in turn with the first")
+	f.StringSliceVar(&o.Operations, "ops", o.Operations, "put, get, get-serializable, range, txn, watch")
+	f.IntVar(&o.Clients, "clients", o.Clients, "concurrent callers")
+	f.IntVar(&o.Connections, "connections", o.Connections, "gRPC connections that they share")
+	f.IntVar(&o.KeySpace, "key-space", o.KeySpace, "different keys")
+	f.IntVar(&o.KeyBytes, "key-size", o.KeyBytes, "bytes of a key")
+	f.IntVar(&o.ValueBytes, "value-size", o.ValueBytes, "bytes of a value")
+	f.IntVar(&o.RangeLimit, "range-limit", o.RangeLimit, "keys of a range")
+	f.IntVar(&o.Rounds, "rounds", o.Rounds, "measurements of each operation on each set")
+	f.DurationVar(&o.Duration, "duration", o.Duration, "length of a measurement")
+	f.IntVar(&o.Total, "total", o.Total, "operations of a measurement, instead of --duration")
+	f.DurationVar(&o.Warmup, "warmup", o.Warmup, "load before each measurement that is not counted")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of keys and values")
+	return c
+}

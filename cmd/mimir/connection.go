@@ -1,0 +1,83 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mimir-kv/mimir/server"
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+const defaultEndpoint = "127.0.0.1:2379"
+
+// connection holds the flags of commands that talk to a fleet.
+type connection struct {
+	endpoints []string
+	block     server.TLS
+	insecure  bool
+	output    string
+}
+
+func (n *connection) addFlags(c *cobra.Command) {
+	endpoints := []string{defaultEndpoint}
+	if text, ok := os.LookupEnv("MIMIR_ENDPOINTS"); ok {
+		endpoints = splitList(text)
+	}
+	flags := c.Flags()
+	flags.StringSliceVar(&n.endpoints, "endpoints", endpoints, "client addresses of any nodes of any regions, tried in turn (MIMIR_ENDPOINTS)")
+	flags.StringVar(&n.block.CA, "cacert", "", "PEM file of the authorities trusted to sign the servers' certificates")
+	flags.StringVar(&n.block.Cert, "cert", "", "PEM file of the certificate to show")
+	flags.StringVar(&n.block.Key, "key", "", "PEM file of its key")
+	flags.BoolVar(&n.insecure, "insecure-skip-tls-verify", false, "use TLS, but trust any server")
+	flags.StringVarP(&n.output, "output", "o", "text", "text or json")
+}
+
+func (n *connection) check() error {
+	if n.output != "text" && n.output != "json" {
+		return fmt.Errorf("%w: --output %q: use text or json", errUsage, n.output)
+	}
+	if len(n.endpoints) == 0 {
+		return fmt.Errorf("%w: --endpoints is empty", errUsage)
+	}
+	return nil
+}
+
+func (n *connection) tls() (*tls.Config, error) {
+	if (n.block.Cert == "") != (n.block.Key == "") {
+		return nil, fmt.Errorf("%w: --cert and --key belong together", errUsage)
+	}
+	return server.ClientTLSConfig(n.block, n.insecure)
+}
+
+// client returns a client of the fleet. The caller closes it.
+func (n *connection) client() (*admin.Client, error) {
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	secure, err := n.tls()
+	if err != nil {
+		return nil, err
+	}
+	return admin.NewClient(n.endpoints, secure)
+}
+
+// print writes v as JSON, or lets text write it for a reader.
+func (n *connection) print(w io.Writer, v any, text func(io.Writer)) error {
+	if n.output == "json" {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	}
+	text(w)
+	return nil
+}
+
+func splitList(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}

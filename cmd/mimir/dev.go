@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mimir-kv/mimir/cmd/mimir/dev"
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+func newDev(hurry <-chan struct{}) *cobra.Command {
+	o := dev.Options{Dir: "mimir-dev"}
+	c := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a whole fleet on this machine",
+		Long: "Run a whole fleet on this machine, each node a process of its own, until Ctrl-C. DIR/fleet.json says where everything is. Started\n" +
+			"again on the same directory it goes on with the same data and addresses. Each node's directory has its log, and the config.yaml\n" +
+			"with which mimir serve starts it again by hand.",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkDev(c, &o); err != nil {
+				return err
+			}
+			executable, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			out := c.OutOrStdout()
+			o.Serve, o.Ready, o.Out = []string{executable, "serve"}, fleetReady, out
+			o.OnReady = func(f *dev.Fleet, took time.Duration) { introduce(out, &o, f, took) }
+			return dev.Run(c.Context(), o, hurry)
+		},
+	}
+	f := c.Flags()
+	f.StringSliceVar(&o.Regions, "regions", nil, "names of the regions, the first one primary (default "+strings.Join(dev.DefaultRegions, ",")+")")
+	f.IntVar(&o.Nodes, "nodes", 0, fmt.Sprintf("nodes of each region (default %d)", dev.DefaultNodes))
+	f.StringVar(&o.Dir, "data-dir", o.Dir, "directory of everything")
+	f.DurationVar(&o.WANDelay, "wan-delay", 0, "delay between regions, one way")
+	return c
+}
+
+func checkDev(c *cobra.Command, o *dev.Options) error {
+	seen := map[string]bool{}
+	for _, name := range o.Regions {
+		if name == "" || strings.ContainsAny(name, "/\\ ") || seen[name] {
+			return fmt.Errorf("%w: --regions: %q is not a name, or there twice", errUsage, name)
+		}
+		seen[name] = true
+	}
+	if c.Flags().Changed("nodes") && (o.Nodes < 1 || o.Nodes > 7 || o.Nodes%2 == 0) {
+		return fmt.Errorf("%w: --nodes %d: a region has 1, 3, 5 or 7", errUsage, o.Nodes)
+	}
+	if o.WANDelay < 0 {
+		return fmt.Errorf("%w: --wan-delay %s is negative", errUsage, o.WANDelay)
+	}
+	return nil
+}
+
+// fleetReady says what is missing until every region has a leader, one region is primary, the others follow it, and every node answers a
+// linearizable read.
+func fleetReady(ctx context.Context, f *dev.Fleet) string {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	primary := ""
+	for _, r := range f.Regions {
+		leader, problem := regionLeader(ctx, &r)
+		switch {
+		case leader == nil:
+			return problem
+		case leader.Role == replication.RolePrimary:
+			primary = r.Name
+		case leader.Lag.Seconds < 0:
+			return "region " + r.Name + " does not follow yet"
+		}
+	}
+	if primary == "" {
+		return "no region is primary"
+	}
+	for _, r := range f.Regions {
+		for _, n := range r.Nodes {
+			if err := readBarrier(ctx, n.Client); err != nil {
+				return n.Name + ": " + err.Error()
+			}
+		}
+	}
+	return ""
+}
+
+// regionLeader asks every node of a region.
+func regionLeader(ctx context.Context, r *dev.Region) (leader *admin.Node, problem string) {
+	problem = "region " + r.Name + " has no leader"
+	for _, n := range r.Nodes {
+		client, err := admin.NewClient([]string{n.Client}, nil)
+		if err != nil {
+			return nil, err.Error()
+		}
+		node, err := client.Node(ctx)
+		client.Close()
+		if err != nil {
+			return nil, n.Name + " does not answer"
+		}
+		if node.Leader {
+			leader = node
+		}
+	}
+	return leader, problem
+}
+
+func readBarrier(ctx context.Context, addr string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/health", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("not healthy: %s", answer.Status)
+	}
+	return nil
+}
+
+// introduce prints how to talk to the fleet.
+func introduce(w io.Writer, o *dev.Options, f *dev.Fleet, took time.Duration) {
+	fmt.Fprintf(w, "%d regions of %d nodes are ready after %.1f s; data, logs and fleet.json are in %s\n\n", len(f.Regions), len(f.Regions[0].Nodes),
+		took.Seconds(), o.Dir)
+	for _, r := range f.Regions {
+		fmt.Fprintf(w, "  %-10s", r.Name)
+		for _, n := range r.Nodes {
+			fmt.Fprintf(w, "  %s %s", n.Name, n.Client)
+		}
+		fmt.Fprintln(w)
+	}
+	at := ""
+	if first := f.Regions[0].Nodes[0].Client; first != defaultEndpoint {
+		at = " --endpoints " + first
+	}
+	last := f.Regions[len(f.Regions)-1]
+	me := invocation()
+	fmt.Fprintf(w, "\nCtrl-C stops all of it. In another terminal, try:\n\n"+
+		"  %s status%s\n  etcdctl --endpoints %s put greeting hello\n", me, at, last.Nodes[0].Client)
+	if len(f.Regions) > 1 {
+		fmt.Fprintf(w, "  %s switchover --to %s%s\n", me, last.Name, at)
+	} else {
+		fmt.Fprintf(w, "  %s bench%s --duration 3s\n", me, at)
+	}
+	fmt.Fprintln(w)
+}
+
+// invocation is how this program was called, for commands to copy.
+func invocation() string {
+	if strings.Contains(os.Args[0], "go-build") {
+		return "go run ./cmd/mimir"
+	}
+	if !strings.ContainsRune(os.Args[0], filepath.Separator) {
+		return "mimir"
+	}
+	return os.Args[0]
+}

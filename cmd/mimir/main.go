@@ -1,0 +1,120 @@
+// Command mimir is a multi-region key-value store with the etcd v3 API: the server, and everything an operator does with it.
+//
+// Exit status: 0 done, 1 failed with one clear line on standard error, 2 wrong usage or configuration.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mimir-kv/mimir/bench"
+	"github.com/mimir-kv/mimir/server"
+)
+
+// Exit statuses, part of the command line's contract.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// errUsage marks wrong usage of the command line.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, hurry := signalled()
+	os.Exit(run(ctx, hurry, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// signalled returns a context that ends with the first SIGINT or SIGTERM, and a channel that is closed by the second. A third
+// one kills.
+func signalled() (context.Context, <-chan struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	hurry := make(chan struct{})
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		close(hurry)
+		signal.Stop(signals)
+	}()
+	return ctx, hurry
+}
+
+// run is the whole command without the process around it.
+func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, errs io.Writer) int {
+	root := newRoot(hurry)
+	root.SetArgs(arguments)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintln(errs, "mimir:", oneLine(err))
+	if isUsage(err) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func isUsage(err error) bool {
+	return errors.Is(err, errUsage) || errors.Is(err, server.ErrConfig) || errors.Is(err, bench.ErrOptions) ||
+		strings.HasPrefix(err.Error(), "required flag")
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+func newRoot(hurry <-chan struct{}) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "mimir",
+		Short:         "One history of writes, identical in every region, behind the etcd v3 API",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          knownCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	connection := &connection{}
+	root.AddCommand(
+		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection),
+		newTail(connection), newBench(connection), newVersion(),
+	)
+	return root
+}
+
+func noArguments(c *cobra.Command, arguments []string) error {
+	if len(arguments) > 0 {
+		return fmt.Errorf("%w: %s takes no argument, got %q", errUsage, c.CommandPath(), arguments[0])
+	}
+	return nil
+}
+
+// knownCommand refuses what cobra could not find among the commands of c.
+func knownCommand(c *cobra.Command, arguments []string) error {
+	if len(arguments) > 0 {
+		return fmt.Errorf("%w: unknown command %q; see %s --help", errUsage, arguments[0], c.CommandPath())
+	}
+	return nil
+}
+
+// oneArgument wants exactly one argument and names what it is.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, arguments []string) error {
+		if len(arguments) != 1 {
+			return fmt.Errorf("%w: %s wants one argument, %s; got %d", errUsage, c.CommandPath(), what, len(arguments))
+		}
+		return nil
+	}
+}

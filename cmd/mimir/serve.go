@@ -1,0 +1,30 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mimir-kv/mimir/server"
+)
+
+func newServe(hurry <-chan struct{}) *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run one node",
+		Long: "Run one node until SIGTERM or SIGINT, which hands leadership over and stops it in good order; a second one stops it at\n" +
+			"once. Each key of the configuration file is also an environment variable (listen-client: MIMIR_LISTEN_CLIENT) and a flag.",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			config, err := server.Load(file, os.LookupEnv, c.Flags())
+			if err != nil {
+				return err
+			}
+			return server.Run(c.Context(), config, server.Options{Version: version(), LogTo: os.Stderr, Hurry: hurry})
+		},
+	}
+	c.Flags().StringVar(&file, "config", os.Getenv("MIMIR_CONFIG"), "configuration file, YAML")
+	server.AddFlags(c.Flags())
+	return c
+}

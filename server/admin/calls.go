@@ -1,0 +1,64 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// Node returns the picture that the first endpoint which answers has of itself.
+func (c *Client) Node(ctx context.Context) (*Node, error) {
+	n := &Node{HealthStatus: &replication.HealthStatus{}}
+	return n, c.get(ctx, "/mimir/v1/node", n)
+}
+
+// Fleet returns the fleet as one node sees it.
+func (c *Client) Fleet(ctx context.Context) (*replication.FleetStatus, error) {
+	f := &replication.FleetStatus{}
+	return f, c.get(ctx, "/mimir/v1/fleet", f)
+}
+
+// Switchover moves the primary without loss. It takes as long as it takes: bound it with ctx.
+func (c *Client) Switchover(ctx context.Context, to string) (*replication.MoveReport, error) {
+	r := &replication.MoveReport{}
+	return r, c.post(ctx, "/mimir/v1/switchover", Move{To: to}, r)
+}
+
+// Failover makes a region primary without the old one.
+func (c *Client) Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error) {
+	r := &replication.MoveReport{}
+	return r, c.post(ctx, "/mimir/v1/failover", Move{To: to, Force: force}, r)
+}
+
+// Tails returns the rescue files of the first endpoint that answers.
+func (c *Client) Tails(ctx context.Context) ([]replication.TailInfo, error) {
+	var tails []replication.TailInfo
+	return tails, c.get(ctx, "/mimir/v1/tails", &tails)
+}
+
+// ReadTail calls visit with each write of a tail, in order, and returns an error if the tail did not come whole.
+func (c *Client) ReadTail(ctx context.Context, name string, visit func(*Write) error) error {
+	return c.each(ctx, func(endpoint string) error {
+		body, err := c.open(ctx, http.MethodGet, endpoint, "/mimir/v1/tails/"+url.PathEscape(name), nil)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		for d := json.NewDecoder(body); ; {
+			w := &Write{}
+			if err := d.Decode(w); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return &Error{Endpoint: endpoint, Text: endpoint + ": tail cut short: " + err.Error()}
+			}
+			if err := visit(w); err != nil {
+				return &visitError{err}
+			}
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// ErrNoEndpoint says that none of the endpoints answered.
+var ErrNoEndpoint = errors.New("no endpoint answered")
+
+// An endpoint that does not connect, or does not answer a question, within these times is given up for the next one.
+const (
+	dialTimeout   = 3 * time.Second
+	answerTimeout = 10 * time.Second
+)
+
+// Client asks nodes. It is safe for concurrent use.
+type Client struct {
+	endpoints []string
+	http      *http.Client
+}
+
+// NewClient returns a client of the nodes at endpoints, each host:port or a URL. A secure configuration makes https the
+// default of those that name no scheme.
+func NewClient(endpoints []string, secure *tls.Config) (*Client, error) {
+	c := &Client{http: &http.Client{Transport: &http.Transport{
+		TLSClientConfig: secure, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: dialTimeout,
+		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+	}}}
+	for _, e := range endpoints {
+		c.endpoints = append(c.endpoints, baseURL(e, secure != nil))
+	}
+	if len(c.endpoints) == 0 {
+		return nil, errors.New("no endpoints")
+	}
+	return c, nil
+}
+
+func baseURL(endpoint string, secure bool) string {
+	endpoint = strings.TrimRight(endpoint, "/")
+	switch {
+	case strings.Contains(endpoint, "://"):
+		return endpoint
+	case secure:
+		return "https://" + endpoint
+	default:
+		return "http://" + endpoint
+	}
+}
+
+// At returns a client of other endpoints that shares everything else with c.
+func (c *Client) At(endpoints ...string) *Client {
+	other := &Client{http: c.http}
+	for _, e := range endpoints {
+		other.endpoints = append(other.endpoints, baseURL(e, strings.HasPrefix(c.endpoints[0], "https://")))
+	}
+	return other
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Error is what a node answered instead of a result.
+type Error struct {
+	Status   int    `json:"-"`
+	Endpoint string `json:"-"`
+	Text     string `json:"error"`
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// get decodes the answer of the first endpoint that gives one.
+func (c *Client) get(ctx context.Context, path string, out any) error {
+	return c.each(ctx, func(endpoint string) error {
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		return c.ask(ctx, http.MethodGet, endpoint, path, nil, out)
+	})
+}
+
+// post sends a call that changes something. It is repeated at another endpoint only if it certainly did not arrive.
+func (c *Client) post(ctx context.Context, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	return c.each(ctx, func(endpoint string) error {
+		if err := c.reachable(ctx, endpoint); err != nil {
+			return err
+		}
+		err := c.ask(ctx, http.MethodPost, endpoint, path, body, out)
+		var answered *Error
+		if err != nil && !errors.As(err, &answered) {
+			return &Error{Endpoint: endpoint, Text: fmt.Sprintf("%s did not say how it ended: %v; see mimir status", endpoint, err)}
+		}
+		return err
+	})
+}
+
+// each calls f for one endpoint after the other until one answers, with a result or an Error.
+func (c *Client) each(ctx context.Context, f func(endpoint string) error) error {
+	var failures []string
+	for _, endpoint := range c.endpoints {
+		err := f(endpoint)
+		var answered *Error
+		var visited *visitError
+		if err == nil || errors.As(err, &answered) || errors.As(err, &visited) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		failures = append(failures, err.Error())
+	}
+	return fmt.Errorf("%w: %s", ErrNoEndpoint, strings.Join(failures, "; "))
+}
+
+// reachable asks for the node's own picture, which costs nothing.
+func (c *Client) reachable(ctx context.Context, endpoint string) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return c.ask(ctx, http.MethodGet, endpoint, "/mimir/v1/node", nil, nil)
+}
+
+func (c *Client) ask(ctx context.Context, method, endpoint, path string, body []byte, out any) error {
+	answer, err := c.open(ctx, method, endpoint, path, body)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(answer).Decode(out); err != nil {
+		return fmt.Errorf("%s%s: not an answer of a Mimir node: %w", endpoint, path, err)
+	}
+	return nil
+}
+
+// open returns the body of a good answer; the caller closes it.
+func (c *Client) open(ctx context.Context, method, endpoint, path string, body []byte) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, method, endpoint+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode == http.StatusOK {
+		return answer.Body, nil
+	}
+	defer answer.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	failure := &Error{Status: answer.StatusCode, Endpoint: endpoint}
+	if err := json.Unmarshal(text, failure); err != nil || failure.Text == "" {
+		return nil, fmt.Errorf("%s%s: %s: not a Mimir node?", endpoint, path, answer.Status)
+	}
+	return nil, failure
+}
+
+// visitError is an error of the caller's own visit: no other endpoint is asked because of it.
+type visitError struct{ error }
+
+func (e *visitError) Unwrap() error { return e.error }

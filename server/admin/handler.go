@@ -1,0 +1,168 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/rescue"
+)
+
+// Replicator is what this package needs of replication.MultiRegionReplicator.
+type Replicator interface {
+	Health() *replication.HealthStatus
+	Fleet(ctx context.Context) *replication.FleetStatus
+	Switchover(ctx context.Context, to string) (*replication.MoveReport, error)
+	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
+	Tails(ctx context.Context) ([]replication.TailInfo, error)
+	ReadTail(ctx context.Context, name string, visit func(replication.Epoch, replication.Position, replication.Command) error) error
+}
+
+// Node is one node's picture of itself.
+type Node struct {
+	*replication.HealthStatus
+	Version         string `json:"version"`
+	Revision        int64  `json:"revision"`
+	CompactRevision int64  `json:"compactRevision"`
+	StoreBytes      int64  `json:"storeBytes"`
+}
+
+// Write is one command of a tail.
+type Write struct {
+	Epoch    replication.Epoch    `json:"epoch"`
+	Position replication.Position `json:"position"`
+	// Op is put, delete-range, txn, compact, lease-grant or lease-revoke, and Request what it was asked to do, as the etcd API's JSON: keys
+	// and values in base64.
+	Op      string          `json:"op"`
+	Request json.RawMessage `json:"request"`
+}
+
+// Move is the body of a switchover or failover.
+type Move struct {
+	To    string `json:"to"`
+	Force bool   `json:"force,omitempty"`
+}
+
+// HandlerOptions are what a handler answers from. All must be set.
+type HandlerOptions struct {
+	Replicator Replicator
+	Node       func() Node
+	Logger     *slog.Logger
+}
+
+// maxBodyBytes bounds what a call may send.
+const maxBodyBytes = 64 << 10
+
+type handler struct{ HandlerOptions }
+
+// NewHandler returns the handler of everything under /mimir/v1/.
+func NewHandler(o HandlerOptions) http.Handler {
+	h := &handler{o}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
+	mux.HandleFunc("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) { answer(w, o.Replicator.Fleet(r.Context()), nil) })
+	mux.HandleFunc("POST /mimir/v1/switchover", h.move)
+	mux.HandleFunc("POST /mimir/v1/failover", h.move)
+	mux.HandleFunc("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
+		tails, err := o.Replicator.Tails(r.Context())
+		answer(w, tails, err)
+	})
+	mux.HandleFunc("GET /mimir/v1/tails/{name}", h.readTail)
+	mux.HandleFunc("/mimir/v1/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusNotFound, fmt.Sprintf("no such call: %s %s", r.Method, r.URL.Path))
+	})
+	return mux
+}
+
+func (h *handler) move(w http.ResponseWriter, r *http.Request) {
+	var in Move
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	body.DisallowUnknownFields()
+	if err := body.Decode(&in); err != nil {
+		refuse(w, http.StatusBadRequest, "body: "+err.Error())
+		return
+	}
+	if in.To == "" {
+		refuse(w, http.StatusBadRequest, `body: "to" names no region`)
+		return
+	}
+	// A move goes on if the caller hangs up: only the replicator decides how it ends.
+	ctx := context.WithoutCancel(r.Context())
+	var report *replication.MoveReport
+	var err error
+	if r.URL.Path == "/mimir/v1/switchover" {
+		h.Logger.Info("switchover asked for", "to", in.To, "by", r.RemoteAddr)
+		report, err = h.Replicator.Switchover(ctx, in.To)
+	} else {
+		h.Logger.Warn("failover asked for", "to", in.To, "force", in.Force, "by", r.RemoteAddr)
+		report, err = h.Replicator.Failover(ctx, in.To, in.Force)
+	}
+	answer(w, report, err)
+}
+
+// readTail sends one JSON object a line. An error on the way ends the connection, so that a cut tail is never taken for a whole one.
+func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
+	out := json.NewEncoder(w)
+	began := false
+	err := h.Replicator.ReadTail(r.Context(), r.PathValue("name"), func(e replication.Epoch, p replication.Position, c replication.Command) error {
+		write, err := describe(e, p, c.Data)
+		if err != nil {
+			return err
+		}
+		if !began {
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			began = true
+		}
+		return out.Encode(write)
+	})
+	switch {
+	case err != nil && began:
+		h.Logger.Warn("tail not sent to its end", "tail", r.PathValue("name"), "err", err)
+		panic(http.ErrAbortHandler)
+	case err != nil:
+		refuse(w, statusOf(err), err.Error())
+	}
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		refuse(w, statusOf(err), err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client is gone
+}
+
+func refuse(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(Error{Text: text}) //nolint:errcheck // the client is gone
+}
+
+// statusOf gives the status under which an error is reported; the text says the rest.
+func statusOf(err error) int {
+	for _, c := range []struct {
+		err    error
+		status int
+	}{
+		{replication.ErrUnknownRegion, http.StatusNotFound},
+		{rescue.ErrNotFound, http.StatusNotFound},
+		{replication.ErrAlreadyPrimary, http.StatusConflict},
+		{replication.ErrNeedsForce, http.StatusConflict},
+		{replication.ErrHandoff, http.StatusConflict},
+		{replication.ErrDiverged, http.StatusConflict},
+		{replication.ErrNotReady, http.StatusServiceUnavailable},
+		{replication.ErrNotLeader, http.StatusServiceUnavailable},
+		{replication.ErrClosed, http.StatusServiceUnavailable},
+		{context.DeadlineExceeded, http.StatusGatewayTimeout},
+	} {
+		if errors.Is(err, c.err) {
+			return c.status
+		}
+	}
+	return http.StatusInternalServerError
+}

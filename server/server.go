@@ -1,0 +1,216 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+// Options are what a process knows beside its configuration.
+type Options struct {
+	Version string
+	LogTo   io.Writer
+	// Hurry, when closed, ends a stop in good order at once. May be nil.
+	Hurry <-chan struct{}
+}
+
+// ErrAbrupt says that a stop in good order was cut short. Nothing is lost: the log has it.
+var ErrAbrupt = errors.New("stopped before everything was in order")
+
+// Run is one node's whole life: it returns nil after ctx has ended and the node has stopped in good order, and an error if the node could not
+// start, stopped itself, or had to be cut short.
+func Run(ctx context.Context, c *Config, o Options) error {
+	s, err := open(c, o)
+	if err != nil {
+		return err
+	}
+	if err := s.start(ctx); err != nil {
+		s.abandon()
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		s.logger.Info("stopping")
+		return s.stop(o.Hurry)
+	case <-s.replicator.Stopped():
+		s.abandon()
+		return s.replicator.Err()
+	case err := <-s.failed:
+		s.abandon()
+		return err
+	}
+}
+
+// server is one node's parts, in the order in which they are built.
+type server struct {
+	config     *Config
+	version    string
+	logger     *slog.Logger
+	ports      *listeners
+	store      *kv.Store
+	lessor     *kv.Lessor
+	replicator *replication.MultiRegionReplicator
+	api        *etcdapi.API
+	rpc        *grpc.Server
+	web        []*http.Server
+	gateway    context.CancelFunc
+	failed     chan error // a listener that gave up
+}
+
+// open binds the ports and opens the store: everything that can be refused before the node joins anything.
+func open(c *Config, o Options) (*server, error) {
+	s := &server{config: c, version: o.Version, failed: make(chan error, 3)}
+	plain := newLogger(c, o.LogTo)
+	s.logger = plain.With("node", c.Name, "region", c.Region)
+	var err error
+	if s.ports, err = listen(c); err != nil {
+		return nil, err
+	}
+	if s.store, err = kv.Open(kv.Options{
+		Dir: filepath.Join(c.DataDir, "kv"), CacheBytes: int64(c.CacheBytes), MemTableBytes: uint64(c.MemTableBytes), Logger: s.logger,
+	}); err != nil {
+		s.ports.close()
+		if strings.Contains(err.Error(), "lock") {
+			err = fmt.Errorf("is another process using it? %w", err)
+		}
+		return nil, fmt.Errorf("data-dir %s: %w", c.DataDir, err)
+	}
+	if err = s.build(plain); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) build(plain *slog.Logger) error {
+	c := s.config
+	s.lessor = kv.NewLessor(s.store, clock.Real, s.revoke)
+	peers, err := transport.NewGRPC(transport.GRPCOptions{
+		Listener: s.ports.peer, ServerTLS: s.ports.peerTLS, ClientTLS: s.ports.dialTLS,
+		FleetID: c.Fleet, NodeName: c.Name, Region: c.Region, Logger: s.logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.replicator, err = replication.NewMultiRegionReplicator(&replication.Config{
+		NodeID: c.Name, RegionID: c.Region, FleetID: c.Fleet, DataDir: c.DataDir, Logger: plain,
+		PeerAddr: c.AdvertisePeer, ClientURLs: []string{c.ClientURL()}, Nodes: c.Nodes, Join: c.Join,
+		Regions: c.Regions, InitialPrimary: c.InitialPrimary,
+		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks,
+		SegmentBytes: int64(c.SegmentBytes), RetainBytes: int64(c.RetainBytes),
+		OnAsk:        func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) },
+		OnLeadership: s.onLeadership,
+	}, s.store)
+	if err != nil {
+		return errors.Join(err, peers.Close())
+	}
+	s.replicator.SetTransport(peers)
+	s.api = etcdapi.New(etcdapi.Options{
+		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Fleet), Logger: s.logger,
+		Limits: etcdapi.Limits{RequestBytes: int(c.MaxRequestBytes), TxnOps: c.MaxTxnOps},
+	})
+	return nil
+}
+
+// onLeadership makes the node that takes the fleet's writes the one that keeps its leases.
+func (s *server) onLeadership(primaryLeader bool) {
+	if primaryLeader {
+		s.lessor.Promote()
+	} else {
+		s.lessor.Demote()
+	}
+}
+
+// revoke ends a lease that nobody renewed.
+func (s *server) revoke(ctx context.Context, id int64) error {
+	command := kv.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})
+	_, err := s.replicator.Propose(ctx, []*replication.Command{{Data: command}})
+	return err
+}
+
+// start joins the region and begins to serve clients.
+func (s *server) start(ctx context.Context) error {
+	if err := s.replicator.Start(ctx); err != nil {
+		if errors.Is(err, replication.ErrIdentity) || errors.Is(err, replication.ErrDiskLost) {
+			return fmt.Errorf("data-dir %s: %w", s.config.DataDir, err)
+		}
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		newNodeMetrics(s.replicator.Health, s.figures))
+	s.rpc = newRPCServer(newCallMetrics(registry), s.api.ServerOptions()...)
+	s.api.Register(s.rpc)
+	gateway, cancel := context.WithCancel(context.Background())
+	s.gateway = cancel
+	api, err := s.api.HTTPHandler(gateway)
+	if err != nil {
+		return err
+	}
+	handler := admin.NewHandler(admin.HandlerOptions{Replicator: s.replicator, Node: s.node, Logger: s.logger})
+	routes := &routes{api: api, admin: handler, registry: registry, health: s.replicator.Health}
+	both := sniff(s.ports.client)
+	s.serve("listen-client", func() error { return s.rpc.Serve(both.grpc) })
+	s.web = append(s.web, newHTTPServer(routes.client()))
+	s.serve("listen-client", func() error { return s.web[0].Serve(both.http) })
+	if s.ports.http != nil {
+		private := newHTTPServer(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof))
+		s.web = append(s.web, private)
+		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
+	}
+	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer, "http", s.config.ListenHTTP)
+	return nil
+}
+
+func (s *server) serve(key string, run func() error) {
+	go func() {
+		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
+			s.failed <- fmt.Errorf("%s: %w", key, err)
+		}
+	}()
+}
+
+func (s *server) figures() storeFigures {
+	m := s.store.Metrics()
+	return storeFigures{revision: m.Revision, compacted: m.CompactRevision, bytes: m.TotalBytes, bytesInUse: m.InUseBytes}
+}
+
+func (s *server) node() admin.Node {
+	total, _ := s.store.SizeBytes()
+	return admin.Node{
+		HealthStatus: s.replicator.Health(), Version: s.version,
+		Revision: s.store.Revision(), CompactRevision: s.store.CompactRevision(), StoreBytes: total,
+	}
+}
+
+// clusterID gives every node of a fleet the same number, which clients compare.
+func clusterID(fleet string) uint64 {
+	sum := sha256.Sum256([]byte("mimir fleet " + fleet))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// drainTime is how long unfinished requests get when the node stops; watches never finish by themselves.
+const drainTime = time.Second

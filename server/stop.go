@@ -1,0 +1,102 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// stop ends the node in good order, or with ErrAbrupt when hurry is closed or the time is up.
+func (s *server) stop(hurry <-chan struct{}) error {
+	done := make(chan error, 1)
+	go func() { done <- s.stopInOrder() }()
+	timeout := time.NewTimer(s.config.ShutdownTimeout)
+	defer timeout.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-hurry:
+		return fmt.Errorf("%w: asked to hurry", ErrAbrupt)
+	case <-timeout.C:
+		return fmt.Errorf("%w: not within shutdown-timeout %s", ErrAbrupt, s.config.ShutdownTimeout)
+	}
+}
+
+// stopInOrder hands leadership over while the node still serves, so that clients see a pause and no error; then it ends requests, the
+// replicator, and last the store that all of them used.
+func (s *server) stopInOrder() error {
+	s.handOver()
+	s.drain()
+	err := s.replicator.Shutdown()
+	s.lessor.Close()
+	return errors.Join(err, s.store.Sync(), s.store.Close())
+}
+
+// handOver gives leadership to a voter that can be reached. If there is none, the others elect one when this node is gone.
+func (s *server) handOver() {
+	h := s.replicator.Health()
+	if !h.Leader {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.ShutdownTimeout/3)
+	defer cancel()
+	for _, n := range h.Nodes {
+		if n.ID == h.RaftID || n.Learner || !n.Reachable {
+			continue
+		}
+		err := s.replicator.TransferLeader(ctx, n.ID)
+		if err == nil || errors.Is(err, replication.ErrNotLeader) {
+			return
+		}
+		s.logger.Warn("leadership not handed over", "to", n.Name, "err", err)
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// drain tells clients to go elsewhere and gives requests under way some time.
+func (s *server) drain() {
+	finished := make(chan struct{})
+	go func() {
+		s.rpc.GracefulStop()
+		close(finished)
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	for _, web := range s.web {
+		if web.Shutdown(ctx) != nil {
+			web.Close()
+		}
+	}
+	select {
+	case <-finished:
+	case <-ctx.Done():
+		s.rpc.Stop()
+	}
+	s.gateway()
+}
+
+// abandon lets go of whatever is there, after a start that failed or a node that stopped itself.
+func (s *server) abandon() {
+	if s.rpc != nil {
+		s.rpc.Stop()
+	}
+	for _, web := range s.web {
+		web.Close()
+	}
+	if s.gateway != nil {
+		s.gateway()
+	}
+	if s.replicator != nil {
+		s.replicator.Shutdown()
+	}
+	if s.lessor != nil {
+		s.lessor.Close()
+	}
+	s.store.Close()
+	s.ports.close()
+}
