@@ -68,8 +68,8 @@ func FuzzOnDisk(f *testing.F) {
 		if at, err := decodeRevision(p); err == nil && !bytes.Equal(appendRevision(nil, at), p) {
 			t.Fatalf("revision %x", p)
 		}
-		if key, err := appendUnescaped(nil, p); err == nil && !bytes.Equal(appendEscaped(nil, key), p) {
-			t.Fatalf("escaped key %x", p)
+		if key, err := userKey(p, tableBytes); err == nil && p[0] == tableKeys && !bytes.Equal(appendKeyPrefix(nil, key), p) {
+			t.Fatalf("user key %x", p)
 		}
 		v := version{kind: kindPut}
 		_ = v.decode(p)
@@ -109,11 +109,11 @@ func TestComparer(t *testing.T) {
 			for _, s := range suffixes {
 				k, next := append(bytes.Clone(a), s...), append(bytes.Clone(b), s...)
 				sep := comparer.Separator(nil, k, next)
-				if bytes.Compare(k, sep) > 0 || bytes.Compare(sep, next) >= 0 || bytes.Compare(sep[:split(sep)], next[:split(next)]) > 0 {
+				if compareKeys(k, sep) > 0 || compareKeys(sep, next) >= 0 {
 					t.Errorf("separator of %x and %x: %x", k, next, sep)
 				}
 			}
-			if up := comparer.ImmediateSuccessor(nil, a); bytes.Compare(up, b) > 0 || split(up) != len(up) {
+			if up := comparer.ImmediateSuccessor(nil, a); compareKeys(up, b) > 0 || split(up) != len(up) {
 				t.Errorf("successor of %x: %x is above %x", a, up, b)
 			}
 		}

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -16,13 +15,10 @@ const (
 	tableRevisions byte = 'R' // revision: the user key that changed
 )
 
-// A user key is escaped (0x00 becomes 0x00 0xff) and ends with 0x00 0x01, which keeps its order and makes no key the
-// prefix of another. A version suffix follows: both numbers inverted, so that the newest version comes first, the
-// kind, and the length of the suffix. Every other key ends with 0x01, so that it has no suffix.
+// What precedes a version suffix ends with the sentinel, which keeps the order of user keys. The suffix is both numbers
+// inverted, so that the newest version comes first, the kind, and its own length, which no sentinel can be taken for.
 const (
-	escape      byte = 0x00
-	escapedZero byte = 0xff
-	terminator  byte = 0x01
+	sentinel    byte = 0x00
 	suffixBytes      = 8 + 4 + 1 + 1
 )
 
@@ -33,8 +29,8 @@ const (
 )
 
 var (
-	keyMetadata = []byte{tableMeta, 'm', terminator}
-	keyState    = []byte{tableMeta, 's', terminator}
+	keyMetadata = []byte{tableMeta, 'm', sentinel}
+	keyState    = []byte{tableMeta, 's', sentinel}
 )
 
 // stamp is the place of a change in the history: the revision and its number inside it.
@@ -46,39 +42,17 @@ type stamp struct {
 // last is the newest stamp that a reader at revision rev may see.
 func last(rev int64) stamp { return stamp{main: rev, sub: math.MaxUint32} }
 
-func appendEscaped(dst, key []byte) []byte {
-	for {
-		i := bytes.IndexByte(key, escape)
-		if i < 0 {
-			return append(append(dst, key...), escape, terminator)
-		}
-		dst = append(append(dst, key[:i]...), escape, escapedZero)
-		key = key[i+1:]
+// userKey returns the user key in p, which has no suffix, after what names the table. It aliases p.
+func userKey(p []byte, tableBytes int) ([]byte, error) {
+	if n := len(p); n <= tableBytes || p[n-1] != sentinel {
+		return nil, fmt.Errorf("%w: key %x", ErrCorrupt, p)
 	}
-}
-
-// appendUnescaped undoes appendEscaped.
-func appendUnescaped(dst, p []byte) ([]byte, error) {
-	if n := len(p); n < 2 || p[n-1] != terminator || p[n-2] != escape {
-		return nil, fmt.Errorf("%w: key %x without end", ErrCorrupt, p)
-	}
-	p = p[:len(p)-2]
-	for {
-		i := bytes.IndexByte(p, escape)
-		if i < 0 {
-			return append(dst, p...), nil
-		}
-		if i+1 >= len(p) || p[i+1] != escapedZero {
-			return nil, fmt.Errorf("%w: key %x", ErrCorrupt, p)
-		}
-		dst = append(append(dst, p[:i]...), 0)
-		p = p[i+2:]
-	}
+	return p[tableBytes : len(p)-1], nil
 }
 
 // appendKeyPrefix appends the key that sorts before all versions of a user key.
 func appendKeyPrefix(dst, key []byte) []byte {
-	return appendEscaped(append(dst, tableKeys), key)
+	return append(append(append(dst, tableKeys), key...), sentinel)
 }
 
 // appendSuffix appends a version suffix. As the end of a seek target it finds at or after the version.
@@ -98,40 +72,44 @@ func decodeSuffix(p []byte) (at stamp, kind byte, err error) {
 
 func appendRevision(dst []byte, at stamp) []byte {
 	dst = binary.BigEndian.AppendUint64(append(dst, tableRevisions), uint64(at.main))
-	return append(binary.BigEndian.AppendUint32(dst, at.sub), terminator)
+	return append(binary.BigEndian.AppendUint32(dst, at.sub), sentinel)
 }
 
 func decodeRevision(p []byte) (stamp, error) {
-	if len(p) != 14 || p[0] != tableRevisions || p[13] != terminator {
+	if len(p) != 14 || p[0] != tableRevisions || p[13] != sentinel {
 		return stamp{}, fmt.Errorf("%w: revision key %x", ErrCorrupt, p)
 	}
 	return stamp{main: int64(binary.BigEndian.Uint64(p[1:])), sub: binary.BigEndian.Uint32(p[9:])}, nil
 }
 
 func appendLease(dst []byte, id int64) []byte {
-	return append(binary.BigEndian.AppendUint64(append(dst, tableLeases), uint64(id)), terminator)
+	return append(binary.BigEndian.AppendUint64(append(dst, tableLeases), uint64(id)), sentinel)
 }
 
 func decodeLease(p []byte) (int64, error) {
-	if len(p) != 10 || p[0] != tableLeases || p[9] != terminator {
+	if len(p) != 10 || p[0] != tableLeases || p[9] != sentinel {
 		return 0, fmt.Errorf("%w: lease key %x", ErrCorrupt, p)
 	}
 	return int64(binary.BigEndian.Uint64(p[1:])), nil
 }
 
-const attachedPrefixBytes = 1 + 8
+// How many bytes precede the user key.
+const (
+	tableBytes         = 1
+	attachedTableBytes = 1 + 8
+)
 
 func appendAttached(dst []byte, id int64, key []byte) []byte {
-	return appendEscaped(binary.BigEndian.AppendUint64(append(dst, tableAttached), uint64(id)), key)
+	dst = binary.BigEndian.AppendUint64(append(dst, tableAttached), uint64(id))
+	return append(append(dst, key...), sentinel)
 }
 
 // attachedBounds returns the bounds of all keys attached to a lease.
 func attachedBounds(id int64) (lower, upper []byte) {
-	lower = append(binary.BigEndian.AppendUint64([]byte{tableAttached}, uint64(id)), 0)
-	if uint64(id) == math.MaxUint64 {
+	if lower = appendAttached(nil, id, nil); uint64(id) == math.MaxUint64 {
 		return lower, []byte{tableAttached + 1}
 	}
-	return lower, append(binary.BigEndian.AppendUint64([]byte{tableAttached}, uint64(id)+1), 0)
+	return lower, appendAttached(nil, id+1, nil)
 }
 
 // bounds returns the bounds of all versions of the keys of a span.
@@ -139,9 +117,7 @@ func (s span) bounds() (lower, upper []byte) {
 	lower = appendKeyPrefix(nil, s.start)
 	switch {
 	case s.single():
-		// The terminator is below every escaped byte, so this is above all versions of the key and below every other key.
-		upper = append([]byte(nil), lower...)
-		upper[len(upper)-1]++
+		upper = comparer.ImmediateSuccessor(nil, lower)
 	case len(s.end) == 0:
 		upper = []byte{tableKeys + 1}
 	default:

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 )
 
@@ -20,7 +21,9 @@ type rangeEntry struct {
 	greatest span
 }
 
-func rangeName(s span) string { return string(appendEscaped(nil, s.start)) + string(s.end) }
+func rangeName(s span) string {
+	return string(append(append(binary.AppendUvarint(nil, uint64(len(s.start))), s.start...), s.end...))
+}
 
 func (x *rangeIndex) add(w *Watcher) {
 	if x.byRange == nil {

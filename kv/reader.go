@@ -25,7 +25,7 @@ type visitor func(key []byte, v *version) error
 
 // scanVersions walks it, whose bounds are those of a span, over the versions that exist at rev. See reader.scan.
 func scanVersions(ctx context.Context, it *pebble.Iterator, rev, limit int64, visit visitor) (count int64, err error) {
-	var key, seek []byte
+	var seek []byte
 	visited := 0
 	for ok := it.First(); ok; {
 		if visited++; visited%cancelCheckKeys == 0 && ctx.Err() != nil {
@@ -48,7 +48,8 @@ func scanVersions(ctx context.Context, it *pebble.Iterator, rev, limit int64, vi
 				if err := decodeAt(it, &v); err != nil {
 					return count, err
 				}
-				if key, err = appendUnescaped(key[:0], k[1:prefix]); err != nil {
+				key, err := userKey(k[:prefix], tableBytes)
+				if err != nil {
 					return count, err
 				}
 				if err := visit(key, &v); err != nil {

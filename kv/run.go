@@ -205,11 +205,11 @@ func (r *run) attached(id int64) ([][]byte, error) {
 
 func attachedKeys(it *pebble.Iterator) (keys [][]byte, err error) {
 	for ok := it.First(); ok; ok = it.Next() {
-		key, err := appendUnescaped(nil, it.Key()[attachedPrefixBytes:])
+		key, err := userKey(it.Key(), attachedTableBytes)
 		if err != nil {
 			return nil, err
 		}
-		keys = append(keys, key)
+		keys = append(keys, bytes.Clone(key))
 	}
 	return keys, it.Error()
 }
