@@ -2,6 +2,7 @@ package raftgroup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,7 +28,8 @@ type cluster struct {
 	history *history
 	peers   []Peer
 	members map[uint64]*member
-	tune    func(*Config) // before each start
+	tune    func(*Config)       // before each start
+	wrap    func(vfs.FS) vfs.FS // the filesystem that a member sees
 }
 
 // member is one node; what is in the first block survives its crashes.
@@ -49,8 +51,9 @@ type member struct {
 func newCluster(t testing.TB, voters int) *cluster {
 	c := &cluster{
 		t: t, net: memory.NewNetwork(clock.Real, 1), random: rand.New(rand.NewPCG(1, 2)),
-		history: newHistory(), members: map[uint64]*member{}, tune: func(*Config) {},
+		history: newHistory(), members: map[uint64]*member{}, tune: func(*Config) {}, wrap: func(fs vfs.FS) vfs.FS { return fs },
 	}
+	c.net.SetPoison(true)
 	for id := range uint64(voters) {
 		c.peers = append(c.peers, Peer{ID: id + 1, Name: fmt.Sprint("n", id+1), Addr: fmt.Sprint("n", id+1)})
 		c.add(id + 1)
@@ -82,21 +85,22 @@ func (c *cluster) start(id uint64) *member {
 }
 
 func (c *cluster) tryStart(m *member) (err error) {
-	if m.log, err = wal.Open(wal.Options{FS: m.disk, Dir: "log", SegmentBytes: 64 << 10, CacheBytes: 64 << 10, Logger: quiet}); err != nil {
+	fs := c.wrap(m.disk)
+	if m.log, err = wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 64 << 10, CacheBytes: 64 << 10, Logger: quiet}); err != nil {
 		return err
 	}
 	var first *raftpb.ConfState
 	if !m.join {
 		first = firstMembers(c.peers)
 	}
-	if m.machine, err = openMachine(m.disk, "state", first, c.history); err != nil {
+	if m.machine, err = openMachine(fs, "state", first, c.history); err != nil {
 		return err
 	}
 	m.leads, m.fatal = make(chan uint64, 1000), make(chan error, 1)
 	m.transport = c.net.Node(m.addr)
 	leads, fatal := m.leads, m.fatal
 	config := Config{
-		ID: m.id, Name: m.addr, GroupID: "test", Peers: c.peers, Join: m.join, Log: m.log, Machine: m.machine, FS: m.disk, StagingDir: "staging",
+		ID: m.id, Name: m.addr, GroupID: "test", Peers: c.peers, Join: m.join, Log: m.log, Machine: m.machine, FS: fs, StagingDir: "staging",
 		Transport: m.transport, Address: func(id uint64) (string, bool) { return fmt.Sprint("n", id), true },
 		Clock: clock.Real, TickInterval: 10 * time.Millisecond, Logger: quiet,
 		OnLeader: func(term uint64) { leads <- term }, OnFatal: func(err error) { fatal <- err },
@@ -136,7 +140,7 @@ func (c *cluster) end(m *member) {
 	m.running = false
 	m.group.Stop()
 	m.transport.Close()
-	if err := m.log.Close(); err != nil {
+	if err := m.log.Close(); err != nil && !errors.Is(err, wal.ErrFailed) {
 		c.t.Errorf("member %d: closing the log: %v", m.id, err)
 	}
 }

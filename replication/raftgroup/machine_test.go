@@ -56,11 +56,10 @@ type machine struct {
 	fs      vfs.FS
 	dir     string
 	history *history
-	slow    func() // called by Apply, may be nil
-	fail    error  // returned by Apply
 
 	mu    sync.Mutex
 	state machineState
+	fail  error // returned by Apply
 }
 
 type machineState struct {
@@ -87,9 +86,6 @@ func openMachine(fs vfs.FS, dir string, first *raftpb.ConfState, h *history) (*m
 }
 
 func (m *machine) Apply(entries []*raftpb.Entry) error {
-	if m.slow != nil {
-		m.slow()
-	}
 	for _, e := range entries {
 		if e.GetType() != raftpb.EntryNormal {
 			return fmt.Errorf("entry %d is of type %s", e.GetIndex(), e.GetType())
@@ -98,6 +94,8 @@ func (m *machine) Apply(entries []*raftpb.Entry) error {
 			return err
 		}
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return m.fail
 }
 
