@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc/test/bufconn"
 
@@ -331,6 +332,24 @@ func TestServeTwice(t *testing.T) {
 		serve(t, b, echo)
 		if err := b.Serve(nil); err == nil {
 			t.Fatal("served twice")
+		}
+	})
+}
+
+func TestCloseWaitsForHandlers(t *testing.T) {
+	both(t, func(t *testing.T, a, b transport.Transport) {
+		returned := false
+		serve(t, b, func(ctx context.Context, s transport.Stream) error {
+			<-ctx.Done()
+			time.Sleep(time.Second) // virtual: a handler that has something to put in order
+			returned = true
+			return nil
+		})
+		open(t, t.Context(), a, "b", service)
+		synctest.Wait()
+		b.Close()
+		if !returned {
+			t.Fatal("a handler still runs after Close")
 		}
 	})
 }

@@ -369,3 +369,26 @@ func BenchmarkStream(b *testing.B) {
 		}
 	}
 }
+
+func TestCutThatHealsBeforeTheArrivalChangesNothing(t *testing.T) {
+	pair(t, func(t *testing.T, n *memory.Network, a transport.Transport, serve func(transport.Handler)) {
+		arrived := make(chan time.Time, 1)
+		serve(func(_ context.Context, s transport.Stream) error {
+			s.Recv()
+			arrived <- time.Now()
+			return nil
+		})
+		n.SetDelay("a", "b", 10*time.Millisecond, 0)
+		s := open(t, a, "b")
+		time.Sleep(time.Second)
+		start := time.Now()
+		s.Send([]byte("x"))
+		time.Sleep(2 * time.Millisecond)
+		n.Cut("a", "b")
+		time.Sleep(2 * time.Millisecond)
+		n.HealAll()
+		if d := (<-arrived).Sub(start); d != 10*time.Millisecond {
+			t.Fatalf("arrived after %v", d)
+		}
+	})
+}
