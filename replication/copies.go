@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/checkpoint"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -120,7 +121,7 @@ func (c *copies) make() (*servedCopy, string, error) {
 	n, id := c.node, nonce()
 	name := hex.EncodeToString(id[:])
 	dir := n.config.FS.PathJoin(c.made, name)
-	if err := n.config.FS.MkdirAll(c.made, 0o755); err != nil {
+	if err := durable.MakeDir(n.config.FS, c.made); err != nil {
 		return nil, "", err
 	}
 	if _, err := n.applier.Sync(); err != nil { // so that the copy itself is quick
@@ -192,7 +193,7 @@ func (c *copies) fetch(ctx context.Context, addr string, r copyRequest, progress
 		return "", nil, err
 	}
 	fs := c.node.config.FS
-	if err := fs.MkdirAll(c.here, 0o755); err != nil {
+	if err := durable.MakeDir(fs, c.here); err != nil {
 		return "", nil, err
 	}
 	incoming := fs.PathJoin(c.here, "incoming")
@@ -212,7 +213,7 @@ func (c *copies) fetch(ctx context.Context, addr string, r copyRequest, progress
 	if err := fs.Rename(incoming, dir); err != nil {
 		return "", nil, err
 	}
-	return id, &meta, syncDir(fs, c.here)
+	return id, &meta, durable.SyncDir(fs, c.here)
 }
 
 // partial returns the identity of the copy of which a part is staged, "" if there is none.

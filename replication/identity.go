@@ -3,7 +3,6 @@ package replication
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -40,12 +40,12 @@ func raftID(region, node string) uint64 {
 
 // claimDirectory checks that the data directory is this node's, and reports whether it was empty.
 func claimDirectory(fs vfs.FS, c *Config) (fresh bool, err error) {
-	if err := makeDir(fs, c.DataDir); err != nil {
+	if err := durable.MakeDir(fs, c.DataDir); err != nil {
 		return false, fmt.Errorf("create data directory: %w", err)
 	}
 	path := fs.PathJoin(c.DataDir, identityFile)
 	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: raftID(c.RegionID, c.NodeID)}
-	encoded, err := readFile(fs, path)
+	encoded, err := durable.ReadFile(fs, path)
 	if oserror.IsNotExist(err) {
 		return true, nil
 	} else if err != nil {
@@ -62,24 +62,6 @@ func claimDirectory(fs vfs.FS, c *Config) (fresh bool, err error) {
 	return false, nil
 }
 
-// makeDir makes dir and what it lies in, durably.
-func makeDir(fs vfs.FS, dir string) error {
-	_, err := fs.Stat(dir)
-	if err == nil || !oserror.IsNotExist(err) {
-		return err
-	}
-	parent := fs.PathDir(dir)
-	if parent != dir {
-		if err := makeDir(fs, parent); err != nil {
-			return err
-		}
-	}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return syncDir(fs, parent)
-}
-
 // markDirectory makes the data directory this node's, durably.
 func markDirectory(fs vfs.FS, c *Config) error {
 	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: raftID(c.RegionID, c.NodeID)}
@@ -87,22 +69,14 @@ func markDirectory(fs vfs.FS, c *Config) error {
 	if err != nil {
 		return err
 	}
-	path := fs.PathJoin(c.DataDir, identityFile)
-	f, err := fs.Create(path+".tmp", vfs.WriteCategoryUnspecified)
+	err = durable.WriteFile(fs, fs.PathJoin(c.DataDir, identityFile), func(w io.Writer) error {
+		_, err := w.Write(append(encoded, '\n'))
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
-	_, err = io.WriteString(f, string(encoded)+"\n")
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write identity: %w", err)
-	}
-	if err := fs.Rename(path+".tmp", path); err != nil {
-		return fmt.Errorf("write identity: %w", err)
-	}
-	return syncDir(fs, c.DataDir)
+	return nil
 }
 
 // checkNotKnown asks the region's other nodes whether this one, whose data directory is empty, was a member with data before. If so it

@@ -74,7 +74,7 @@ func (h history) View() stream.View {
 	switch {
 	case v.state.Role() == timeline.Diverged:
 		view.Serving = ErrDiverged
-	case v.state.Yielded.Epoch > v.state.Cursor.Epoch && timeline.Latest(v.state.Reigns).Primary == v.state.Region:
+	case v.state.Role() == timeline.Secondary && timeline.Latest(v.state.Reigns).Primary == v.state.Region:
 		view.Serving = fmt.Errorf("%w: deposed by epoch %d of %s", ErrDiverged, v.state.Yielded.Epoch, v.state.Yielded.Primary)
 	case h.node.err() != nil:
 		view.Serving = h.node.err()

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -31,7 +32,7 @@ type states struct {
 
 func (s states) copyTo(dir string, meta *Metadata) error {
 	contents := s.fs.PathJoin(dir, contentsFolder)
-	if err := s.fs.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MakeDir(s.fs, dir); err != nil {
 		return err
 	}
 	if c, ok := s.storage.(Checkpointer); ok {
@@ -39,30 +40,26 @@ func (s states) copyTo(dir string, meta *Metadata) error {
 			return fmt.Errorf("storage: checkpoint: %w", err)
 		}
 	} else {
-		if err := s.fs.MkdirAll(contents, 0o755); err != nil {
+		if err := durable.MakeDir(s.fs, contents); err != nil {
 			return err
 		}
-		if err := s.writeFile(s.fs.PathJoin(contents, streamFile), s.storage.Snapshot); err != nil {
+		if err := durable.WriteFile(s.fs, s.fs.PathJoin(contents, streamFile), s.storage.Snapshot); err != nil {
 			return fmt.Errorf("storage: snapshot: %w", err)
-		}
-		if err := syncDir(s.fs, contents); err != nil {
-			return err
 		}
 	}
 	encoded, err := meta.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	write := func(w io.Writer) error { _, err := w.Write(encoded); return err }
-	if err := s.writeFile(s.fs.PathJoin(dir, metadataFile), write); err != nil {
+	return durable.WriteFile(s.fs, s.fs.PathJoin(dir, metadataFile), func(w io.Writer) error {
+		_, err := w.Write(encoded)
 		return err
-	}
-	return syncDir(s.fs, dir)
+	})
 }
 
 // metadataOf returns the metadata of the state in dir.
 func (s states) metadataOf(dir string) (*Metadata, error) {
-	encoded, err := readFile(s.fs, s.fs.PathJoin(dir, metadataFile))
+	encoded, err := durable.ReadFile(s.fs, s.fs.PathJoin(dir, metadataFile))
 	if err != nil {
 		return nil, err
 	}
@@ -82,38 +79,6 @@ func (s states) replaceBy(dir string, meta *Metadata) error {
 	}
 	defer f.Close()
 	return s.storage.Restore(bufio.NewReaderSize(f, 1<<20), meta)
-}
-
-func (s states) writeFile(path string, fill func(io.Writer) error) error {
-	f, err := s.fs.Create(path, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	b := bufio.NewWriterSize(f, 1<<20)
-	if err = fill(b); err == nil {
-		err = b.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-func readFile(fs vfs.FS, path string) ([]byte, error) {
-	f, err := fs.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(f)
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // keeper keeps snapshots of a volatile storage beside the log: one directory each, named by applied index.
@@ -159,7 +124,7 @@ func (k keeper) keep(meta *Metadata) error {
 	if err := k.fs.Rename(temporary, path); err != nil {
 		return err
 	}
-	if err := syncDir(k.fs, k.dir); err != nil {
+	if err := durable.SyncDir(k.fs, k.dir); err != nil {
 		return err
 	}
 	names, err := k.fs.List(k.dir)

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/rescue"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/wal"
@@ -48,7 +49,7 @@ func (n *node) saveTail(d timeline.Divergence, upTo uint64) error {
 // saveState keeps a copy of the whole state under the tail's name.
 func (n *node) saveState(name string) error {
 	fs, a := n.config.FS, n.applier
-	if err := fs.MkdirAll(n.rescueDir(), 0o755); err != nil {
+	if err := durable.MakeDir(fs, n.rescueDir()); err != nil {
 		return err
 	}
 	dir := fs.PathJoin(n.rescueDir(), name+".state")
@@ -63,7 +64,7 @@ func (n *node) saveState(name string) error {
 		return fmt.Errorf("save state before rejoining: %w", err)
 	}
 	n.logger.Warn("the log does not reach back to the fork on this node; saved the whole state instead of the tail", "dir", dir)
-	return syncDir(fs, n.rescueDir())
+	return durable.SyncDir(fs, n.rescueDir())
 }
 
 // tailOf returns the payloads of the history after the fork, read from the log.

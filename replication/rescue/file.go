@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -38,38 +39,26 @@ func Write(fs vfs.FS, dir, name string, h Header, next func() ([]byte, error)) (
 	return counts, nil
 }
 
-func write(fs vfs.FS, dir, path string, h Header, next func() ([]byte, error)) (Counts, error) {
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+func write(fs vfs.FS, dir, path string, h Header, next func() ([]byte, error)) (counts Counts, err error) {
+	if err := durable.MakeDir(fs, dir); err != nil {
 		return Counts{}, err
 	}
-	temporary := path + ".tmp"
-	f, err := fs.Create(temporary, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return Counts{}, err
-	}
-	counts, err := copyEntries(f, h, next)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return Counts{}, err
-	}
-	if err := fs.Rename(temporary, path); err != nil {
-		return Counts{}, err
-	}
-	return counts, syncDir(fs, dir)
+	err = durable.WriteFile(fs, path, func(w io.Writer) error {
+		counts, err = copyEntries(w, h, next)
+		return err
+	})
+	return counts, err
 }
 
-func copyEntries(f io.Writer, h Header, next func() ([]byte, error)) (Counts, error) {
-	b := bufio.NewWriterSize(f, 1<<20)
-	e, err := NewEncoder(b, h)
+func copyEntries(w io.Writer, h Header, next func() ([]byte, error)) (Counts, error) {
+	e, err := NewEncoder(w, h)
 	if err != nil {
 		return Counts{}, err
 	}
 	for {
 		p, err := next()
 		if err == io.EOF {
-			break
+			return e.Close()
 		}
 		if err != nil {
 			return Counts{}, err
@@ -78,19 +67,6 @@ func copyEntries(f io.Writer, h Header, next func() ([]byte, error)) (Counts, er
 			return Counts{}, err
 		}
 	}
-	counts, err := e.Close()
-	if err != nil {
-		return Counts{}, err
-	}
-	return counts, b.Flush()
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Scan reads a whole tail and checks it; visit, if not nil, sees each payload in order. Errors: ErrNotFound, ErrDamaged, and what visit
