@@ -42,7 +42,7 @@ func (p *place) start() {
 	}
 	p.sink = NewSink(SinkConfig{
 		Region: p.name, Transport: p.node, Taker: p.region, Logger: quiet, WindowBytes: 96 << 10,
-		Addresses: func() []string { return []string{p.before.name} }, Rand: p.random,
+		Addresses: func() []string { return []string{p.before.name} }, Rand: rand.New(rand.NewPCG(p.random.Uint64(), 0)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

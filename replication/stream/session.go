@@ -13,7 +13,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// session is one subscriber of a Source. Three goroutines serve it: one receives, one decides what the messages mean, and
+// session is one subscriber of a Source. Three goroutines serve it: one receives, one decides what the messages mean and when it is over, and
 // one reads the log and sends.
 type session struct {
 	source *Source
@@ -119,7 +119,7 @@ func receive(ctx context.Context, stream transport.Stream) <-chan message {
 	return c
 }
 
-// run judges the subscription and serves it. The goroutines that it starts end with the stream.
+// run judges the subscription and serves it.
 func (x *session) run(ctx context.Context, sub *subscribe, incoming <-chan message) error {
 	x.source.config.Log.Pin(x.pin, 0) // nothing is released between the verdict and the first read
 	defer x.end()
@@ -127,19 +127,34 @@ func (x *session) run(ctx context.Context, sub *subscribe, incoming <-chan messa
 	view := x.source.config.History.View()
 	a, first := sender.judge(view, sub)
 	if a.verdict != verdictAccept {
-		x.log.Info("subscription not served", "verdict", a.verdict.String(), "position", sub.at.Position, "epoch", sub.at.Epoch, "reason", a.text)
+		x.log.Debug("subscription not served", "verdict", a.verdict.String(), "position", sub.at.Position, "epoch", sub.at.Epoch, "reason", a.text)
 		return x.stream.Send(encodeAnswer(a))
 	}
-	x.source.enter(x)
-	defer x.source.leave(x)
 	x.log.Info("subscription served", "position", sub.at.Position, "epoch", sub.at.Epoch)
+	x.source.enter(x)
 	x.tellAck(sub.at.Position)
-	done := make(chan error, 1)
-	go func() { done <- sender.run(ctx, a, view, first) }()
-	err := x.control(ctx, incoming, done)
+	err := x.serve(ctx, incoming, func(ctx context.Context) error { return sender.run(ctx, a, view, first) })
 	x.log.Info("subscription ended", "acknowledged", x.slotPosition(), "reason", err)
 	if errors.Is(err, io.EOF) {
 		return nil
+	}
+	return err
+}
+
+// serve runs send beside control until one of them ends.
+func (x *session) serve(ctx context.Context, incoming <-chan message, send func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		defer close(done)
+		done <- send(ctx)
+	}()
+	err := x.control(ctx, incoming, done)
+	cancel()
+	x.end()
+	x.source.leave(x)
+	for range done { // nothing may be sent any more once the handler has returned; a dead peer breaks the stream
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -132,7 +133,11 @@ func (k *Sink) Run(ctx context.Context) error {
 // believed only when no address can do without.
 func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 	var bootstrap *BootstrapError
-	for _, address := range k.config.Addresses() {
+	addresses := k.config.Addresses()
+	if len(addresses) == 0 {
+		k.lost("", errNoAddress)
+	}
+	for _, address := range addresses {
 		f := k.newFollowing(address)
 		err := f.run(ctx)
 		if ctx.Err() != nil {
@@ -166,6 +171,8 @@ func (k *Sink) pause(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+var errNoAddress = fmt.Errorf("%w: no address of the source is known", transport.ErrUnreachable)
 
 // lost reports the end of a session; a loss that only repeats itself is logged once.
 func (k *Sink) lost(address string, err error) {
