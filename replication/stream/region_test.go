@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +35,7 @@ type region struct {
 	machine  *timeline.Machine
 	index    uint64 // applied
 	last     uint64 // appended
-	commands [][]byte
+	commands []string // only ever appended to
 	counted  uint64
 	serving  error
 	changed  chan struct{}
@@ -125,7 +124,7 @@ func (r *region) apply(p []byte) (outcome timeline.Outcome) {
 		if err = timeline.DecodeFrame(p, &f); err == nil {
 			if outcome, _, err = r.machine.Frame(&f); outcome == timeline.Applied && err == nil {
 				for _, c := range f.Commands {
-					r.commands = append(r.commands, bytes.Clone(c.Data))
+					r.commands = append(r.commands, string(c.Data))
 				}
 				r.counted += uint64(len(p))
 			}
@@ -240,11 +239,7 @@ func (r *region) Take(ctx context.Context, payloads [][]byte) error {
 func (r *region) texts() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := make([]string, len(r.commands))
-	for i, c := range r.commands {
-		s[i] = string(c)
-	}
-	return s
+	return slices.Clip(r.commands)
 }
 
 // pair is a source region and a secondary on one network.

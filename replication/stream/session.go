@@ -13,8 +13,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// session is one subscriber of a Source. Three goroutines serve it: one receives, one decides what the messages mean and when it is over, and
-// one reads the log and sends.
+// session is one subscriber of a Source. Three goroutines serve it: one receives, one decides what the messages mean and
+// when it is over, and one reads the log and sends.
 type session struct {
 	source *Source
 	stream transport.Stream

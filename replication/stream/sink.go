@@ -24,9 +24,10 @@ type Taker interface {
 	Reigns() []timeline.Reign
 	// Changed returns a channel that is closed when Cursor changes next. Take it before Cursor.
 	Changed() <-chan struct{}
-	// Take hands over payloads to be proposed in this order, and returns when Raft took them, committed or not. It blocks for
-	// back-pressure. If what it took can be lost, because this node ceased to lead the region, Run's context must end. The payloads belong to the Taker from then on; the slice that holds them does not. Any error ends the session:
-	// what was lost is sent again in the next.
+	// Take hands over payloads to be proposed in this order, and returns when Raft took them, committed or not. It blocks
+	// for back-pressure. The payloads belong to the Taker from then on; the slice that holds them does not. Any error ends
+	// the session: what was lost is sent again in the next. If what was taken can be lost without an error, because
+	// this node ceased to lead the region, Run's context must end.
 	Take(ctx context.Context, payloads [][]byte) error
 }
 
