@@ -1,0 +1,167 @@
+package lint
+
+import (
+	"go/ast"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// below lists, for each room, the rooms of this tree that it may import. A room that is not listed may import none; tests are bound
+// by the same rules, but for the rooms made for them.
+var below = map[string][]string{
+	"replication/timeline":         {},
+	"replication/clock":            {},
+	"replication/durable":          {},
+	"replication/transport":        {"replication/clock"},
+	"replication/transport/memory": {"replication/transport", "replication/clock"},
+	"replication/wal":              {"replication/timeline", "replication/durable"},
+	"replication/checkpoint":       {"replication/transport", "replication/durable"},
+	"replication/rescue":           {"replication/timeline", "replication/durable"},
+	"replication/fleet":            {"replication/timeline", "replication/clock"},
+	"replication/raftgroup":        {"replication/wal", "replication/transport", "replication/checkpoint", "replication/clock", "replication/durable"},
+	"replication/stream":           {"replication/timeline", "replication/transport", "replication/clock"},
+	"replication": {
+		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/wal", "replication/checkpoint",
+		"replication/rescue", "replication/fleet", "replication/raftgroup", "replication/stream",
+	},
+	"kv":      {"replication", "replication/clock", "replication/durable"},
+	"etcdapi": {"kv", "replication", "replication/clock"},
+	"server":  {"server", "etcdapi", "kv", "replication", "replication/clock", "replication/transport", "replication/rescue"},
+	"bench":   {"bench"},
+	"cmd":     {"cmd", "server", "bench", "kv", "replication", "replication/rescue"},
+	"sim":     {"sim", "kv", "replication"},
+	"e2e":     {"e2e", "cmd", "server", "bench", "kv", "replication"},
+	"lint":    {},
+}
+
+// forTests are rooms that any test may use.
+var forTests = []string{"replication/transport/memory", "replication/clock", "etcdapi/etcdapitest", "replication/wal", "replication/timeline", "replication/transport"}
+
+// loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
+var loose = []string{"server", "cmd", "sim", "e2e", "bench"}
+
+func TestImportsRunDownward(t *testing.T) {
+	for _, f := range tree(t) {
+		room := f.room
+		if room == "." {
+			continue
+		}
+		key := room
+		if top, _, _ := strings.Cut(room, "/"); slices.Contains(loose, top) || top == "etcdapi" {
+			key = top
+		}
+		allowed, listed := below[key]
+		if !listed {
+			t.Errorf("%s: room %s has no rule", f.path, room)
+			continue
+		}
+		for _, path := range f.imports() {
+			other, own := strings.CutPrefix(path, module)
+			if !own || other == room {
+				continue
+			}
+			if f.test && slices.Contains(forTests, other) || key == "etcdapi" && within(other, "etcdapi") {
+				continue
+			}
+			ok := slices.Contains(allowed, other)
+			if slices.Contains(loose, key) {
+				ok = slices.ContainsFunc(allowed, func(a string) bool { return within(other, a) })
+			}
+			if !ok {
+				t.Errorf("%s: %s must not import %s", f.path, room, other)
+			}
+		}
+	}
+}
+
+// foreign are packages that a part of the tree must not know.
+var foreign = []struct{ room, prefix, why string }{
+	{"replication", "go.etcd.io/etcd", "replication knows nothing of etcd"},
+	{"kv", "google.golang.org/grpc", "kv knows nothing of gRPC services"},
+	{"kv", "go.etcd.io/raft", "kv knows nothing of Raft"},
+	{"replication/timeline", "go.etcd.io", "timeline is pure"},
+	{".", "go.etcd.io/etcd/server", "a real etcd is for compat only"},
+}
+
+func TestRoomsDoNotKnowWhatIsAbove(t *testing.T) {
+	for _, f := range tree(t) {
+		for _, rule := range foreign {
+			for _, path := range f.imports() {
+				if (rule.room == "." || within(f.room, rule.room)) && strings.HasPrefix(path, rule.prefix) {
+					t.Errorf("%s imports %s: %s", f.path, path, rule.why)
+				}
+			}
+		}
+	}
+}
+
+// machine is what replaces a seam by the machine itself.
+var machine = map[string][]string{
+	"time": {"Now", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Since", "Until"},
+	"os":   {"Open", "Create", "OpenFile", "ReadFile", "WriteFile", "Mkdir", "MkdirAll", "Remove", "RemoveAll", "Rename", "Stat", "ReadDir"},
+	"net":  {"Dial", "DialTimeout", "Listen", "Dialer"},
+}
+
+// TestSeams keeps clock, filesystem and network injected under replication and in kv.
+func TestSeams(t *testing.T) {
+	for _, f := range tree(t) {
+		real := f.room == "replication/clock" || f.room == "replication/transport"
+		if f.test || real || (!within(f.room, "replication") && f.room != "kv") {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if p, ok := s.X.(*ast.Ident); ok && p.Obj == nil && slices.Contains(machine[p.Name], s.Sel.Name) {
+				t.Errorf("%s: %s.%s goes past a seam", f.set.Position(s.Pos()), p.Name, s.Sel.Name)
+			}
+			return true
+		})
+	}
+}
+
+const (
+	maxFileLines     = 600
+	maxFunctionLines = 80
+)
+
+func TestSizes(t *testing.T) {
+	for _, f := range tree(t) {
+		if f.test {
+			continue
+		}
+		if f.size > maxFileLines {
+			t.Errorf("%s has %d lines: is it one room, or several?", f.path, f.size)
+		}
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok {
+				if n := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line + 1; n > maxFunctionLines {
+					t.Errorf("%s: %s has %d lines", f.set.Position(fn.Pos()), fn.Name.Name, n)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItPromises(t *testing.T) {
+	documented := map[string]bool{}
+	for _, f := range tree(t) {
+		if f.test {
+			continue
+		}
+		documented[f.room] = documented[f.room] || f.ast.Doc != nil
+	}
+	for room, ok := range documented {
+		if !ok {
+			t.Errorf("%s has no package comment", room)
+		}
+		for _, word := range []string{"util", "utils", "common", "helpers", "misc"} {
+			if strings.HasSuffix("/"+room, "/"+word) {
+				t.Errorf("%s: a room is named after what it does", room)
+			}
+		}
+	}
+}
