@@ -33,8 +33,8 @@ type region struct {
 	mu       sync.Mutex
 	log      *wal.Log
 	machine  *timeline.Machine
-	index    uint64 // applied
-	last     uint64 // appended
+	index    uint64   // applied
+	last     uint64   // appended
 	commands []string // only ever appended to
 	counted  uint64
 	serving  error
