@@ -25,7 +25,7 @@ func (l *Log) Unpin(name string) {
 }
 
 // Compact releases the whole segments that hold nothing but entries up to index and before every pin. The newest segment always
-// stays. Reads in progress are not disturbed. The terms of the entry before the new first is still known. It costs one sync when
+// stays. Reads in progress are not disturbed. The term of the entry before the new first is still known. It costs one sync when
 // something is released, and nothing otherwise.
 func (l *Log) Compact(index uint64) error {
 	if err := l.usable(); err != nil {

@@ -87,7 +87,7 @@ func crashRun(t *testing.T, seed uint64) {
 				err = l.Compact(index)
 			}
 		case n < 95:
-			index, term, hs := s.reset()
+			index, term, hs := s.restart()
 			states = append(states, s.model.clone())
 			err = l.Reset(index, term, hs)
 		default:
@@ -110,5 +110,21 @@ func crashRun(t *testing.T, seed uint64) {
 	}
 	if clones < 40 {
 		t.Fatalf("only %d crashes", clones)
+	}
+}
+
+// TestKilledThenPowerCut kills a process, whose last writes the operating system still has in memory, opens the log, which sees them, and
+// cuts the power: what Open returned must be durable.
+func TestKilledThenPowerCut(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	l := openLog(t, disk)
+	if err := l.Append([]Write{{HardState: newHardState(4, 1, 0), Entries: []*raftpb.Entry{entry(1, 4, []byte("x"))}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if l = openLog(t, disk); l.LastIndex() != 1 || l.HardState().GetTerm() != 4 {
+		t.Fatalf("last index %d, %v after a kill", l.LastIndex(), l.HardState())
+	}
+	if l = openLog(t, disk.CrashClone(vfs.CrashCloneCfg{})); l.LastIndex() != 1 || l.HardState().GetTerm() != 4 {
+		t.Fatalf("last index %d, %v after a power cut", l.LastIndex(), l.HardState())
 	}
 }

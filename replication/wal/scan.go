@@ -96,13 +96,11 @@ func entryBytes(dataBytes int) uint64 { return uint64(dataBytes) + 32 }
 
 // read returns entries of the span from lo on, as many as fit into maxBytes, but at least one unless atLeastOne is false.
 func (sp span) read(maxBytes uint64, atLeastOne bool) (entries []*raftpb.Entry, size uint64, err error) {
-	scan := scanner{
-		file: sp.segment.file, segment: sp.segment.number, offset: sp.offset, limit: sp.limit,
-		chunk: int64(min(max(maxBytes, minChunkBytes), readChunkBytes)),
-	}
+	scan := scanner{file: sp.segment.file, segment: sp.segment.number, offset: sp.offset, limit: sp.limit}
 	var slabs []slab
-	for next := sp.lo; next < sp.hi; {
+	for next := sp.lo; next < sp.hi && (size < maxBytes || len(entries) == 0); {
 		offset := scan.offset
+		scan.chunk = int64(min(max(maxBytes-size, minChunkBytes), readChunkBytes))
 		r, err := scan.next()
 		switch {
 		case errors.Is(err, errInvalid):
