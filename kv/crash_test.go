@@ -129,17 +129,17 @@ func TestInstall(t *testing.T) {
 	w := n.watch(WatchRequest{Key: []byte("a"), RangeEnd: []byte{0}, StartRevision: 2})
 	expect(t, "before", len(collect(t, w, 2)), 1)
 
-	if err := n.Install("nothing"); err == nil {
+	if err := n.Install("nothing", nil); err == nil {
 		t.Error("a directory that is not there was installed")
 	}
 	if err := fs.MkdirAll("empty", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Install("empty"); !errors.Is(err, ErrCorrupt) {
+	if err := n.Install("empty", nil); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("an empty directory: %v", err)
 	}
 	expect(t, "after a failed install", n.get("a", 0), "1 c2 m2 v1")
-	if err := n.Install("copy"); err != nil {
+	if err := n.Install("copy", nil); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "installed", n.fingerprint(), from.fingerprint())
@@ -177,7 +177,7 @@ func TestInstallIsDurable(t *testing.T) {
 	if err := n.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	staged, _, err := n.stage("copy")
+	staged, _, err := n.stage("copy", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,11 +190,15 @@ func TestInstallIsDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.apply(put("a", "newer"))
-	if err := n.Install("copy2"); err != nil {
+	other := &replication.Metadata{AppliedIndex: 1000, Position: 7, Record: []byte("of another region")}
+	if err := n.Install("copy2", other); err != nil {
 		t.Fatal(err)
 	}
 	crashed = openNode(t, fs.CrashClone(vfs.CrashCloneCfg{}))
 	expect(t, "crash after", crashed.get("a", 0), "new c2 m3 v2")
+	if m, err := crashed.Load(); err != nil || m == nil || m.AppliedIndex != 1000 || string(m.Record) != "of another region" {
+		t.Errorf("metadata given with the install: %+v, %v", m, err)
+	}
 }
 
 func TestInstallEndsWatchersThatCannotGoOn(t *testing.T) {
@@ -205,7 +209,7 @@ func TestInstallEndsWatchersThatCannotGoOn(t *testing.T) {
 	}
 	n.apply(put("a", "3"))
 	ahead := n.watch(WatchRequest{Key: []byte("a")})
-	if err := n.Install("early"); err != nil {
+	if err := n.Install("early", nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := next(t, ahead); !errors.Is(err, ErrRewound) {
@@ -228,7 +232,7 @@ func TestInstallEndsWatchersThatCannotGoOn(t *testing.T) {
 	early := n.Revision()
 	n.apply(put("a", "tail"))
 	tail := n.watch(WatchRequest{Key: []byte("a")})
-	if err := n.Install("later"); err != nil {
+	if err := n.Install("later", nil); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "fork", early, 3)
@@ -253,15 +257,15 @@ func TestSnapshotRestore(t *testing.T) {
 	whole := archive.String()
 	for _, i := range []int{0, 20, len(whole) / 2, len(whole) - 1} {
 		damaged := whole[:i] + string(whole[i]^1) + whole[i+1:]
-		if err := other.Restore(strings.NewReader(damaged)); err == nil {
+		if err := other.Restore(strings.NewReader(damaged), nil); err == nil {
 			t.Errorf("byte %d damaged: restored", i)
 		}
-		if err := other.Restore(strings.NewReader(whole[:i])); !errors.Is(err, ErrCorrupt) {
+		if err := other.Restore(strings.NewReader(whole[:i]), nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("cut at %d: %v", i, err)
 		}
 	}
 	expect(t, "after failed restores", other.get("c", 0), "kept c2 m2 v1")
-	if err := other.Restore(strings.NewReader(whole)); err != nil {
+	if err := other.Restore(strings.NewReader(whole), nil); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "restored", other.fingerprint(), n.fingerprint())

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // Checkpoint makes the new directory dir hold a durable copy of the store as of the last Apply or Begin, by hard
@@ -31,9 +33,10 @@ func checkpoint(g *generation, dir string) error {
 
 // Install replaces the content by the checkpoint in dir, which it consumes, and returns once that is durable. Reads
 // under way end on the former content. Watchers go on where they are, or end with ErrRewound or a
-// *CompactedError if the new content does not have what they saw or still need. On an error the former content stays.
-func (s *Store) Install(dir string) error {
-	g, name, err := s.stage(dir)
+// *CompactedError if the new content does not have what they saw or still need. If meta is not nil it takes the place of the metadata in
+// the checkpoint. On an error the former content stays.
+func (s *Store) Install(dir string, meta *replication.Metadata) error {
+	g, name, err := s.stage(dir, meta)
 	if err != nil {
 		return fmt.Errorf("kv: install %s: %w", dir, err)
 	}
@@ -59,8 +62,8 @@ func (s *Store) Install(dir string) error {
 	return nil
 }
 
-// stage moves the checkpoint in dir to where generations are, makes it durable, and opens it.
-func (s *Store) stage(dir string) (*generation, string, error) {
+// stage moves the checkpoint in dir to where generations are, makes it durable, with meta in it, and opens it.
+func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, string, error) {
 	fs := s.options.FS
 	if info, err := fs.Stat(dir); err != nil || !info.IsDir() {
 		return nil, "", errors.Join(err, errors.New("not a directory"))
@@ -88,7 +91,26 @@ func (s *Store) stage(dir string) (*generation, string, error) {
 	if err != nil {
 		return nil, "", errors.Join(err, fs.RemoveAll(path))
 	}
+	if err := g.exchange(meta); err != nil {
+		return nil, "", errors.Join(err, s.discard(g))
+	}
 	return g, name, nil
+}
+
+// exchange puts meta in the place of the metadata, durably. Nil changes nothing.
+func (g *generation) exchange(meta *replication.Metadata) error {
+	if meta == nil {
+		return nil
+	}
+	encoded, err := meta.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if err := g.db.Set(keyMetadata, encoded, pebble.NoSync); err != nil {
+		return err
+	}
+	g.metadata = meta
+	return g.db.Flush()
 }
 
 // discard closes a generation and removes its files.
@@ -125,10 +147,10 @@ func (s *Store) SnapshotTo(w io.Writer) error {
 }
 
 // Restore replaces the content by what Snapshot wrote, like Install.
-func (s *Store) Restore(r io.Reader) error {
+func (s *Store) Restore(r io.Reader, meta *replication.Metadata) error {
 	dir := s.temporary()
 	if err := readArchive(r, s.options.FS, dir); err != nil {
 		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.options.FS.RemoveAll(dir))
 	}
-	return s.Install(dir)
+	return s.Install(dir, meta)
 }

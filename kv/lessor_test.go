@@ -154,7 +154,7 @@ func TestRevokedAndReplacedLeases(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		expect(t, "a revoked lease is not revoked again", p.calls, 0)
-		if err := n.Install("copy"); err != nil {
+		if err := n.Install("copy", nil); err != nil {
 			t.Fatal(err)
 		}
 		if ttl, err := l.Renew(1); ttl != 5 || err != nil {
