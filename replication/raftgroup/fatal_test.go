@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -101,21 +102,27 @@ func TestStrangersAreRefused(t *testing.T) {
 func TestLeadershipIsToldInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
+		var mu sync.Mutex
 		events := map[uint64][]string{}
+		told := func(id uint64, event string) {
+			mu.Lock()
+			defer mu.Unlock()
+			events[id] = append(events[id], event)
+		}
 		c.tune = func(config *Config) {
 			id, m, inner := config.ID, config.Machine.(*machine), config.OnLeader
 			config.OnLeader = func(term uint64) {
 				if m.lastTerm() != term {
 					t.Errorf("member %d leads term %d and has applied term %d", id, term, m.lastTerm())
 				}
-				events[id] = append(events[id], fmt.Sprint("leads ", term))
+				told(id, fmt.Sprint("leads ", term))
 				inner(term)
 			}
 			config.OnFollower = func(term, leader uint64) {
 				if leader == id {
 					t.Errorf("member %d follows itself", id)
 				}
-				events[id] = append(events[id], "follows")
+				told(id, "follows")
 			}
 		}
 		c.startAll()

@@ -19,6 +19,8 @@ const maxEnvelopeBytes = 1 << 20
 const (
 	minBackoffTicks = 1
 	maxBackoffTicks = 8
+	// When the pause reaches this, one warning is due; it is passed once only.
+	warnBackoffTicks = 4
 )
 
 var errNoAddress = errors.New("no address is known")
@@ -93,7 +95,9 @@ func (l *lane) run() {
 		if l.g.config.Clock.Now().Sub(began) > maxBackoffTicks*l.g.config.TickInterval {
 			backoff = minBackoffTicks
 		}
-		l.g.log.Debug("peer unreachable", "peer", l.to, "error", err)
+		if backoff == warnBackoffTicks && l.g.context.Err() == nil {
+			l.g.log.Warn("peer unreachable", "peer", l.to, "error", err)
+		}
 		l.take()
 		l.unreachable()
 		if !l.pause(backoff) {

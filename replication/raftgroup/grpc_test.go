@@ -1,0 +1,92 @@
+package raftgroup
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/replication/wal"
+)
+
+// Over the real transport, in real time: three members elect, write, and bring up a fourth by a checkpoint.
+func TestOverGRPC(t *testing.T) {
+	addrs := map[uint64]string{}
+	listeners := map[uint64]net.Listener{}
+	for id := uint64(1); id <= 4; id++ {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners[id], addrs[id] = l, l.Addr().String()
+	}
+	peers := []Peer{{ID: 1}, {ID: 2}, {ID: 3}}
+	leads := make(chan *Group, 10)
+	start := func(id uint64) *Group {
+		fs := vfs.NewMem()
+		log, err := wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 1 << 20, Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var first *raftpb.ConfState
+		if id <= 3 {
+			first = firstMembers(peers)
+		}
+		m, err := openMachine(fs, "state", first, newHistory())
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := transport.NewGRPC(transport.GRPCOptions{Listener: listeners[id], FleetID: "test", NodeName: fmt.Sprint(id), Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var g *Group
+		g, err = New(Config{
+			ID: id, Name: fmt.Sprint(id), GroupID: "test", Peers: peers, Join: id > 3, Log: log, Machine: m, FS: fs, StagingDir: "staging", Transport: tr,
+			Address: func(id uint64) (string, bool) { return addrs[id], true }, TickInterval: 20 * time.Millisecond, Logger: quiet,
+			OnLeader: func(uint64) { leads <- g },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Serve(g.Services()); err != nil {
+			t.Fatal(err)
+		}
+		g.Start()
+		t.Cleanup(func() { g.Stop(); tr.Close(); log.Close() })
+		return g
+	}
+	groups := []*Group{start(1), start(2), start(3)}
+	l := <-leads
+	payload := bytes.Repeat([]byte("x"), 1<<20)
+	var last uint64
+	for range 8 {
+		index, err := l.Propose(t.Context(), l.Status().Term, [][]byte{payload})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = index
+	}
+	groups = append(groups, start(4))
+	change := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(uint64(4))}}}
+	if err := l.ChangeMembers(t.Context(), change); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for _, g := range groups {
+		for g.Applied() <= last {
+			if time.Now().After(deadline) {
+				t.Fatalf("member %d is at %d, wants more than %d", g.config.ID, g.Applied(), last)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if index, err := g.ReadIndex(t.Context()); err != nil || index < last {
+			t.Errorf("read at %d, %v", index, err)
+		}
+	}
+}
