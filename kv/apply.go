@@ -25,6 +25,7 @@ func (s *Store) Apply(b *replication.Batch) ([][]byte, error) {
 	defer g.release()
 	results, err := s.apply(g, b)
 	if err != nil {
+		s.heads.clear() // it may know of what was not written
 		return nil, fmt.Errorf("kv: apply at position %d: %w", b.First, err)
 	}
 	return results, nil
@@ -41,7 +42,7 @@ func (s *Store) apply(g *generation, b *replication.Batch) (results [][]byte, er
 		}
 		scan = scan || requests[i].needsScan()
 	}
-	r, err := newRun(g, scan, s.leases, s.watchers.wanted())
+	r, err := s.newRun(g, scan, s.watchers.wanted())
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +99,11 @@ func (r *run) executeDecoded(q *request, failed error) (resp proto.Message, err 
 
 // plainPut does a put without options.
 func (r *run) plainPut(q *pb.PutRequest) error {
-	prev, err := r.current(q.Key)
+	find := r.head
+	if r.collect == collectEventsWithPrevious {
+		find = r.current
+	}
+	prev, err := find(q.Key)
 	if err != nil {
 		return err
 	}
@@ -112,7 +117,7 @@ func (s *Store) Begin(reign replication.Reign, meta *replication.Metadata) error
 		return err
 	}
 	defer g.release()
-	r, err := newRun(g, false, s.leases, collectEventsWithPrevious)
+	r, err := s.newRun(g, false, collectEventsWithPrevious)
 	if err != nil {
 		return fmt.Errorf("kv: begin epoch %d: %w", reign.Epoch, err)
 	}

@@ -18,8 +18,9 @@ type run struct {
 	state   *state // as of the last finished command
 	sub     uint32 // changes made by the command under way
 
-	points *pebble.Iterator // over the database without the batch
-	latest map[string]version
+	points *pebble.Iterator   // over the database without the batch
+	latest map[string]version // written by this run
+	heads  *headCache
 	leases leaseOverlay
 
 	collect collectLevel
@@ -45,14 +46,14 @@ const (
 	collectEventsWithPrevious
 )
 
-func newRun(g *generation, indexed bool, leases map[int64]int64, collect collectLevel) (*run, error) {
+func (s *Store) newRun(g *generation, indexed bool, collect collectLevel) (*run, error) {
 	points, err := g.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableKeys}, UpperBound: []byte{tableKeys + 1}})
 	if err != nil {
 		return nil, err
 	}
 	r := &run{
-		indexed: indexed, state: g.state.Load(), points: points, latest: map[string]version{},
-		leases: leaseOverlay{base: leases}, collect: collect,
+		indexed: indexed, state: g.state.Load(), points: points, latest: map[string]version{}, heads: &s.heads,
+		leases: leaseOverlay{base: s.leases}, collect: collect,
 	}
 	if indexed {
 		r.batch = g.db.NewIndexedBatch()
@@ -109,6 +110,14 @@ func (r *run) current(key []byte) (version, error) {
 	return v, err
 }
 
+// head returns the newest version of key without its value, with the changes of this run.
+func (r *run) head(key []byte) (version, error) {
+	if v, ok := r.heads.get(key); ok {
+		return v, nil
+	}
+	return r.current(key)
+}
+
 func (r *run) newIter(lower, upper []byte) (*pebble.Iterator, error) {
 	if !r.indexed {
 		return nil, fmt.Errorf("kv: scan in a batch without index")
@@ -151,7 +160,9 @@ func (r *run) write(key []byte, prev *version, value []byte, lease int64, kind b
 		return err
 	}
 	r.sub++
-	r.latest[string(key)] = v
+	name := string(key)
+	r.latest[name] = v
+	r.heads.put(name, v)
 	return r.store(key, &v)
 }
 
@@ -260,7 +271,11 @@ func (r *run) deleteKeys(sp span, each func(key []byte, v *version)) (int64, err
 }
 
 func (r *run) deleteOne(key []byte, each func(key []byte, v *version)) (int64, error) {
-	v, err := r.current(key)
+	find := r.head
+	if each != nil || r.collect == collectEventsWithPrevious {
+		find = r.current
+	}
+	v, err := find(key)
 	if err != nil || !v.exists() {
 		return 0, err
 	}

@@ -69,6 +69,7 @@ type Store struct {
 	observer leaseObserver
 	temp     uint64
 
+	heads     headCache // of the goroutine that applies
 	compactor *compactor
 	retired   sync.WaitGroup // former generations being closed
 	closed    sync.Once
