@@ -75,7 +75,7 @@ func (d *duel) run(steps int) {
 		d.step()
 	}
 	for range 5 { // so that watches which began in the future have begun
-		d.both(&pb.PutRequest{Key: []byte("a/end")})
+		d.both(&pb.PutRequest{Key: []byte("a/pass")})
 	}
 	d.settle()
 	d.compareWatches()
@@ -107,7 +107,7 @@ func (d *duel) step() {
 	case n < 92:
 		d.both(&pb.LeaseKeepAliveRequest{ID: d.leaseID()})
 	case n < 93:
-		d.both(&pb.HashKVRequest{Revision: d.pastRevision()})
+		d.both(d.hash())
 	case n < 98:
 		d.createWatch(d.watch())
 	default:

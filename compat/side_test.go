@@ -9,6 +9,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
@@ -128,7 +129,16 @@ func (s *side) keepAlive(ctx context.Context, r *pb.LeaseKeepAliveRequest) (prot
 
 // withoutIdentity removes from a response what two clusters cannot have in common, and brings in order what has none.
 func withoutIdentity(response proto.Message) proto.Message {
-	forEachHeader(response.ProtoReflect(), func(h *pb.ResponseHeader) { h.ClusterId, h.MemberId, h.RaftTerm = 0, 0, 0 })
+	forEach(response.ProtoReflect(), func(m proto.Message) {
+		switch m := m.(type) {
+		case *pb.ResponseHeader:
+			m.ClusterId, m.MemberId, m.RaftTerm = 0, 0, 0
+		case *mvccpb.KeyValue:
+			if len(m.Value) == 0 {
+				m.Lease = 0 // etcd 3.7 leaves it out of answers to keys_only
+			}
+		}
+	})
 	switch r := response.(type) {
 	case *pb.LeaseTimeToLiveResponse:
 		if d := r.GrantedTTL - r.TTL; r.TTL > 0 && d >= 0 && d < 60 {
@@ -139,24 +149,23 @@ func withoutIdentity(response proto.Message) proto.Message {
 		slices.SortFunc(r.Leases, func(a, b *pb.LeaseStatus) int { return int(a.ID - b.ID) })
 	case *pb.HashKVResponse:
 		r.Hash = 0
+		r.CompactRevision = 0 // etcd begins at -1, and of a revision that was compacted it says what was so before
 	}
 	return response
 }
 
-func forEachHeader(m protoreflect.Message, do func(*pb.ResponseHeader)) {
-	if h, ok := m.Interface().(*pb.ResponseHeader); ok {
-		do(h)
-		return
-	}
+// forEach calls do for a message and all messages in it.
+func forEach(m protoreflect.Message, do func(proto.Message)) {
+	do(m.Interface())
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
 		case f.Message() == nil || f.IsMap():
 		case f.IsList():
 			for i := range v.List().Len() {
-				forEachHeader(v.List().Get(i).Message(), do)
+				forEach(v.List().Get(i).Message(), do)
 			}
 		default:
-			forEachHeader(v.Message(), do)
+			forEach(v.Message(), do)
 		}
 		return true
 	})
