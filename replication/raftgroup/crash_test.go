@@ -3,6 +3,7 @@ package raftgroup
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,7 +51,7 @@ func TestFollowerFarBehindGetsCheckpoint(t *testing.T) {
 		behind := l.id%3 + 1
 		c.crash(behind)
 		last := c.members[behind].machine.lastIndex()
-		payload := string(make([]byte, 4<<10))
+		payload := strings.Repeat("x", 4<<10)
 		for i := 0; l.log.FirstIndex() <= last+1; i++ {
 			if i == 500 {
 				t.Fatal("the log is never released")
@@ -86,7 +87,7 @@ func TestCheckpointOverBadLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
-		payload := string(make([]byte, 512<<10))
+		payload := strings.Repeat("x", 512<<10)
 		for i := range 10 {
 			c.write(fmt.Sprint(i, payload))
 		}
