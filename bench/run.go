@@ -9,6 +9,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 )
 
 // Measurement is one operation run on one side in one round.
@@ -79,6 +80,7 @@ func connect(ctx context.Context, o *Options, side Side) (*target, error) {
 		endpoints = append(endpoints[n:], endpoints[:n]...)
 		c, err := clientv3.New(clientv3.Config{
 			Endpoints: endpoints, TLS: side.TLS, DialTimeout: 5 * time.Second, MaxCallSendMsgSize: 64 << 20, Context: ctx,
+			Logger: zap.NewNop(), // errors are counted, not logged
 		})
 		if err != nil {
 			t.close()

@@ -100,7 +100,7 @@ func (f *fleetReport) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "fleet %s, epoch %d, primary %s (as %s sees it)\n\n", f.Fleet, f.Epoch, primary, f.Asked)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "REGION\tROLE\tEPOCH\tPOSITION\tREVISION\tLEADER\tNODES\tLAG\tPROBLEM")
+	fmt.Fprintln(t, "REGION\tROLE\tEPOCH\tPOSITION\tREVISION\tLEADER\tNODES\tLAG")
 	for _, r := range f.Regions {
 		up := 0
 		for _, node := range r.Nodes {
@@ -108,11 +108,16 @@ func (f *fleetReport) print(w io.Writer) {
 				up++
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%s\t%s\n", r.Name, dash(string(r.Role)), r.Epoch, r.Position, number(r.Revision),
-			dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus), r.problems())
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%s\n", r.Name, dash(string(r.Role)), r.Epoch, r.Position, number(r.Revision),
+			dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus))
 	}
 	t.Flush()
 	fmt.Fprintln(w)
+	for _, r := range f.Regions {
+		if text := r.problems(); text != "" {
+			fmt.Fprintf(w, "%s: %s\n", r.Name, text)
+		}
+	}
 	if f.Survivable {
 		fmt.Fprintln(w, "Any one region can be lost without losing an acknowledged write.")
 		return

@@ -32,8 +32,14 @@ type Client struct {
 // NewClient returns a client of the nodes at endpoints, each host:port or a URL. A secure configuration makes https the
 // default of those that name no scheme.
 func NewClient(endpoints []string, secure *tls.Config) (*Client, error) {
+	protocol := secure
+	if secure != nil {
+		// HTTP/2 on the client port is gRPC alone.
+		protocol = secure.Clone()
+		protocol.NextProtos = []string{"http/1.1"}
+	}
 	c := &Client{http: &http.Client{Transport: &http.Transport{
-		TLSClientConfig: secure, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: dialTimeout,
+		TLSClientConfig: protocol, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: dialTimeout,
 		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
 	}}}
 	for _, e := range endpoints {

@@ -1,0 +1,249 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+// logged is a log that may be written and read at the same time.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// testConfig returns a node that stands alone.
+func testConfig(t *testing.T, name string) *Config {
+	t.Helper()
+	c := DefaultConfig()
+	c.Name, c.Region, c.DataDir = name, name+"-region", filepath.Join(t.TempDir(), "data")
+	c.ListenClient, c.ListenPeer = freeAddr(t), freeAddr(t)
+	c.SegmentBytes, c.CacheBytes, c.MemTableBytes = 1<<20, 8<<20, 4<<20
+	c.TickInterval = 20 * time.Millisecond
+	c.complete()
+	return &c
+}
+
+// runNode runs a node until the test ends or the returned function is called, which waits for its end.
+func runNode(t *testing.T, c *Config) (stop func() error) {
+	t.Helper()
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	log := &logged{}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, c, Options{Version: "test", LogTo: log}) }()
+	stop = sync.OnceValue(func() error { cancel(); return <-done })
+	t.Cleanup(func() {
+		if err := stop(); err != nil && !t.Failed() {
+			t.Errorf("%s: %v", c.Name, err)
+		}
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", c.Name, log)
+		}
+	})
+	return stop
+}
+
+func adminClient(t *testing.T, c *Config, block TLS) *admin.Client {
+	t.Helper()
+	secure, err := ClientTLSConfig(block, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := admin.NewClient([]string{c.ClientURL()}, secure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+func etcdClient(t *testing.T, c *Config, block TLS) *clientv3.Client {
+	t.Helper()
+	secure, err := ClientTLSConfig(block, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{c.ClientURL()}, TLS: secure, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+func eventually(t *testing.T, what string, ok func(ctx context.Context) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for !ok(ctx) {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within 30 s: %s", what)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// One node alone comes up, serves everything on its ports, stops in good order, and has everything when it is back.
+func TestNodeAlone(t *testing.T) {
+	c := testConfig(t, "solo")
+	c.ListenHTTP, c.Pprof = freeAddr(t), true
+	stop := runNode(t, c)
+	client := etcdClient(t, c, TLS{})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	eventually(t, "a put is taken", func(ctx context.Context) bool { _, err := client.Put(ctx, "a", "1"); return err == nil })
+	for url, want := range map[string]string{
+		"http://" + c.ListenClient + "/health":           `"health":"true"`,
+		"http://" + c.ListenClient + "/version":          `"etcdserver"`,
+		"http://" + c.ListenClient + "/metrics":          `mimir_requests_total{code="OK",method="/etcdserverpb.KV/Put"}`,
+		"http://" + c.ListenClient + "/mimir/v1/node":    `"revision":2`,
+		"http://" + c.ListenClient + "/mimir/v1/nothing": `"error":"no such call`,
+		"http://" + c.ListenHTTP + "/metrics":            "mimir_leader 1",
+		"http://" + c.ListenHTTP + "/health":             `"health":"true"`,
+		"http://" + c.ListenHTTP + "/livez":              "ok",
+		"http://" + c.ListenHTTP + "/readyz":             "ok",
+		"http://" + c.ListenHTTP + "/debug/pprof/":       "goroutine",
+		"http://" + c.ListenHTTP + "/mimir/v1/fleet":     `"primary":"solo-region"`,
+	} {
+		if body, err := getHTTP(url, nil); err != nil || !strings.Contains(body, want) {
+			t.Errorf("%s: %v, no %s in %.300s", url, err, want, body)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Fatalf("did not stop in good order: %v", err)
+	}
+	runNode(t, c)
+	eventually(t, "the node is back", func(ctx context.Context) bool { _, err := client.Get(ctx, "a"); return err == nil })
+	if answer, err := client.Get(ctx, "a"); err != nil || len(answer.Kvs) != 1 {
+		t.Errorf("after a restart: %v, %v", answer, err)
+	}
+}
+
+// Two regions with authorities of their own, and certificates demanded on every connection.
+func TestFleetWithMutualTLS(t *testing.T) {
+	clients, us, eu := newAuthority(t, "clients"), newAuthority(t, "us"), newAuthority(t, "eu")
+	nodes := map[string]*Config{"us": testConfig(t, "us-1"), "eu": testConfig(t, "eu-1")}
+	for name, authorities := range map[string][2]*authority{"us": {us, eu}, "eu": {eu, us}} {
+		c := nodes[name]
+		c.Region, c.InitialPrimary = name, "us"
+		c.ClientTLS, c.PeerTLS = clients.issue(t, c.Name), authorities[0].issue(t, c.Name)
+		c.ClientTLS.RequireClientCert, c.PeerTLS.RequireClientCert = true, true
+		c.RegionTLS = TLS{CA: authorities[1].file}
+	}
+	nodes["us"].Regions = map[string][]string{"eu": {nodes["eu"].AdvertisePeer}}
+	nodes["eu"].Regions = map[string][]string{"us": {nodes["us"].AdvertisePeer}}
+	nodes["us"].ListenHTTP = freeAddr(t)
+	runNode(t, nodes["us"])
+	runNode(t, nodes["eu"])
+	me := clients.issue(t, "me")
+	secondary := etcdClient(t, nodes["eu"], me)
+	eventually(t, "a put at the secondary is forwarded and comes back", func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		if _, err := secondary.Put(ctx, "k", "v"); err != nil {
+			return false
+		}
+		answer, err := secondary.Get(ctx, "k")
+		return err == nil && len(answer.Kvs) == 1
+	})
+	operator := adminClient(t, nodes["us"], me)
+	report, err := operator.Switchover(t.Context(), "eu")
+	if err != nil || report.To != "eu" || report.Lossy {
+		t.Errorf("switchover: %+v, %v", report, err)
+	}
+	if _, err := adminClient(t, nodes["us"], TLS{CA: clients.file}).Node(t.Context()); err == nil {
+		t.Error("the operator's calls are open to whoever has no certificate")
+	}
+	if body, err := getHTTP("http://"+nodes["us"].ListenHTTP+"/mimir/v1/node", nil); err != nil || !strings.Contains(body, "404") {
+		t.Errorf("the plaintext port offers the operator's calls: %s, %v", body, err)
+	}
+}
+
+// Everything that a start refuses is one clear line.
+func TestStartRefuses(t *testing.T) {
+	refusal := func(c *Config) error {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		err := Run(ctx, c, Options{LogTo: &logged{}})
+		if err == nil || strings.Contains(err.Error(), "\n") {
+			t.Fatalf("got %v", err)
+		}
+		return err
+	}
+	c := testConfig(t, "first")
+	taken, err := net.Listen("tcp", c.ListenPeer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := refusal(c); !strings.Contains(err.Error(), "listen-peer "+c.ListenPeer+": the port is in use") {
+		t.Errorf("port in use: %v", err)
+	}
+	taken.Close()
+
+	stop := runNode(t, c)
+	eventually(t, "first serves", func(ctx context.Context) bool { _, err := getHTTP(c.ClientURL()+"/livez", nil); return err == nil })
+	same := testConfig(t, "same")
+	same.DataDir = c.DataDir
+	if err := refusal(same); !strings.Contains(err.Error(), "is another process using it") {
+		t.Errorf("directory in use: %v", err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := refusal(same); !errors.Is(err, replication.ErrIdentity) || !strings.Contains(err.Error(), c.DataDir) {
+		t.Errorf("directory of another node: %v", err)
+	}
+
+	file := testConfig(t, "file")
+	if err := os.WriteFile(file.DataDir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := refusal(file); !strings.Contains(err.Error(), "data-dir "+file.DataDir) {
+		t.Errorf("directory that is a file: %v", err)
+	}
+	broken := testConfig(t, "broken")
+	broken.ClientTLS = TLS{Cert: "none.pem", Key: "none.pem"}
+	if err := refusal(broken); !errors.Is(err, ErrConfig) {
+		t.Errorf("missing certificate: %v", err)
+	}
+}
