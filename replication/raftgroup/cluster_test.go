@@ -86,7 +86,7 @@ func (c *cluster) start(id uint64) *member {
 
 func (c *cluster) tryStart(m *member) (err error) {
 	fs := c.wrap(m.disk)
-	if m.log, err = wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 64 << 10, CacheBytes: 64 << 10, Logger: quiet}); err != nil {
+	if m.log, err = wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 4 << 10, CacheBytes: 64 << 10, Logger: quiet}); err != nil {
 		return err
 	}
 	var first *raftpb.ConfState

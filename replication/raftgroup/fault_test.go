@@ -32,7 +32,7 @@ func faults(t *testing.T, seed uint64) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		c := newCluster(t, []int{1, 3, 3, 5}[random.IntN(4)])
 		c.random = random
-		c.tune = func(config *Config) { config.CompactBytes, config.MaxMessageBytes = 4<<10, 1<<10 }
+		c.tune = func(config *Config) { config.CompactBytes, config.MaxMessageBytes = 2<<10, 1<<10 }
 		c.net.SetDetection(50 * time.Millisecond)
 		c.net.SetDelay("", "", time.Millisecond, time.Duration(random.IntN(10))*time.Millisecond)
 		c.startAll()
