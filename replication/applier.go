@@ -44,6 +44,7 @@ type applier struct {
 	saveTail func(d timeline.Divergence, upTo uint64) error
 	staged   func(id string) (dir string, err error)
 	fetchOwn func(minIndex uint64) (dir string, meta *Metadata, err error)
+	rebase   func(index uint64, p Position) // tells the log where its history begins
 	// who waits
 	waiting func() bool
 	resolve func([]applied)
@@ -53,6 +54,7 @@ type applier struct {
 	index   uint64
 	term    uint64
 	saved   uint64          // index of the last metadata saved
+	bytes   uint64          // of history entries applied by this process
 	record  []byte          // encoded state, nil if it has to be encoded anew
 	frozen  *timeline.State // copy of the state for views, nil if it has to be made anew
 	run     run
@@ -86,7 +88,7 @@ func (a *applier) viewNow() *view {
 	if a.frozen == nil {
 		a.frozen = s.Clone()
 	}
-	v := &view{state: *a.frozen, index: a.index, term: a.term}
+	v := &view{state: *a.frozen, index: a.index, term: a.term, bytes: a.bytes}
 	v.state.Cursor = s.Cursor
 	return v
 }
@@ -166,6 +168,7 @@ func (a *applier) frame(e *raftpb.Entry) error {
 	if len(r.frames) == 0 {
 		r.batch.Epoch, r.batch.First = f.Epoch, f.First
 	}
+	a.bytes += uint64(len(e.GetData()))
 	r.batch.Commands = append(r.batch.Commands, f.Commands...)
 	r.frames = append(r.frames, pendingFrame{told: len(a.told) - 1, count: len(f.Commands)})
 	r.bytes += len(e.GetData())
@@ -269,6 +272,10 @@ func (a *applier) control(e *raftpb.Entry) error {
 		a.logger.Info("passed over control", "op", c.Op, "index", a.index, "outcome", outcome, "why", why)
 		return nil
 	}
+	if c.Op == timeline.OpInstall {
+		s := a.machine.State()
+		s.Base = timeline.Base{Index: a.index, Position: s.Cursor.Position}
+	}
 	a.changed()
 	return a.effect(c)
 }
@@ -310,6 +317,7 @@ func (a *applier) install(c *timeline.Control, meta *Metadata) error {
 		return fmt.Errorf("install checkpoint %s: %w", c.Checkpoint, err)
 	}
 	a.saved = a.index
+	a.rebase(a.index, c.Origin.Cursor.Position)
 	a.logger.Info("installed checkpoint of the source", "position", c.Origin.Cursor.Position, "epoch", c.Origin.Cursor.Epoch)
 	return nil
 }

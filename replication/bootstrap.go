@@ -122,6 +122,7 @@ func (a *applier) installElsewhere(minIndex uint64) error {
 		return err
 	}
 	a.machine = timeline.NewMachine(state)
+	a.rebase(state.Base.Index, state.Base.Position)
 	a.index, a.term, a.saved = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex
 	a.changed()
 	return nil

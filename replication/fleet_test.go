@@ -268,3 +268,36 @@ func TestDeposedPrimarySavesItsTailAndRejoins(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatWasCutNeverComesBack: a region that was away while another lost its tail follows that one when it is primary again.
+func TestWhatWasCutNeverComesBack(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, func(f *testFleet) {
+		for i := range 10 {
+			f.put("us-1", fmt.Sprintf("c%d", i))
+		}
+		f.eventually(values(0, 10))
+		f.network.Isolate("eu-1")
+		f.network.Isolate("ap-1")
+		for i := range 5 {
+			f.put("us-1", fmt.Sprintf("lost%d", i))
+		}
+		f.kill("us-1")
+		f.network.Reconnect("eu-1")
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+			f.t.Fatal(err)
+		}
+		for i := 10; i < 20; i++ {
+			f.put("eu-1", fmt.Sprintf("c%d", i))
+		}
+		f.start("us-1")
+		if err := f.nodes["us-1"].WaitPosition(f.t.Context(), 20); err != nil {
+			f.t.Fatal(err)
+		}
+		if _, err := f.nodes["us-1"].Switchover(f.t.Context(), "us"); err != nil {
+			f.t.Fatal(err)
+		}
+		f.put("us-1", "c20")
+		f.network.Reconnect("ap-1")
+		f.eventually(values(0, 21))
+	})
+}

@@ -203,7 +203,11 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 		Committed: n.sourceCommitted, OnAck: n.slots.acknowledged, OnSession: n.slots.session,
 	})
 	a.saveTail, a.staged, a.fetchOwn = n.saveTail, n.copies.stagedDir, n.fetchOwn
-	a.waiting, a.resolve = n.pipeline.waiting, n.resolved
+	a.waiting, a.resolve, a.rebase = n.pipeline.waiting, n.resolved, n.log.Rebase
+	n.log.Rebase(state.Base.Index, state.Base.Position)
+	if _, known := n.log.FirstPosition(); !known {
+		n.log.Rebase(meta.AppliedIndex, meta.Position)
+	}
 }
 
 // resolved tells what was applied to whoever waits for it, and lets the governor look at what it decides.

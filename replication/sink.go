@@ -70,7 +70,7 @@ func (h history) Changed() <-chan struct{} { return h.node.applier.board.changed
 
 func (h history) View() stream.View {
 	v := h.node.applier.board.get()
-	view := stream.View{Cursor: v.state.Cursor, Index: v.index, Reigns: v.state.Reigns}
+	view := stream.View{Cursor: v.state.Cursor, Index: v.index, Reigns: v.state.Reigns, Bytes: v.bytes}
 	switch {
 	case v.state.Role() == timeline.Diverged:
 		view.Serving = ErrDiverged

@@ -187,6 +187,7 @@ func (a *applier) Install(dir string) (uint64, uint64, *raftpb.ConfState, error)
 		return 0, 0, nil, err
 	}
 	a.machine = timeline.NewMachine(state)
+	a.rebase(meta.AppliedIndex, meta.Position)
 	a.index, a.term, a.saved = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex
 	a.changed()
 	a.publish()

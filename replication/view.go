@@ -11,6 +11,7 @@ type view struct {
 	state timeline.State
 	index uint64 // applied
 	term  uint64 // of the entry at index
+	bytes uint64 // of history entries applied by this process
 }
 
 // board publishes the newest view and wakes whoever waits for a newer one.

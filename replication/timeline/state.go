@@ -29,6 +29,13 @@ type Divergence struct {
 	Claim Reign    // the reign of the fleet's history that outranks this region's
 }
 
+// Base is the entry of the region's log that installed a state of another region: what stands before it is not this history's
+// any more, and must not be streamed (invariant 9).
+type Base struct {
+	Index    uint64   // of the entry; zero: there is none
+	Position Position // of the state that it installed
+}
+
 // State is what a region knows of the history and of its own place in it. It is the same on every node of the region at equal
 // applied index.
 //
@@ -47,6 +54,7 @@ type State struct {
 	Refused  Refusal     `json:",omitzero"`
 	Yielded  Reign       `json:",omitzero"` // the highest claim to which this region gave way
 	Diverged *Divergence `json:",omitempty"`
+	Base     Base        `json:",omitzero"`
 	Members  []Member    `json:",omitempty"` // by ID
 	Slots    []Slot      `json:",omitempty"` // by region
 	Conf     []byte      `json:",omitempty"` // the Raft configuration, opaque here

@@ -112,6 +112,9 @@ func (l *Log) FirstPosition() (pos timeline.Position, ok bool) {
 }
 
 func (l *Log) firstPosition() (timeline.Position, bool) {
+	if b, ok := l.based(); ok {
+		return timeline.Position(b.position), true
+	}
 	for _, s := range l.segments {
 		if s.base != unknownReach {
 			return timeline.Position(s.base), true
@@ -158,11 +161,15 @@ func (l *Log) seekPoint(pos uint64) (next, last uint64, err error) {
 	if !ok || pos < uint64(first) {
 		return 0, 0, fmt.Errorf("seek position %d, the log begins after %d: %w", pos, first, raft.ErrCompacted)
 	}
+	least := l.first()
+	if b, ok := l.based(); ok {
+		least = b.index + 1
+	}
 	for i := len(l.segments) - 1; i >= 0; i-- {
 		points := l.segments[i].points
 		if n := sort.Search(len(points), func(i int) bool { return points[i].reach > pos }); n > 0 {
-			return points[n-1].index, l.tail().last, nil
+			return max(points[n-1].index, least), l.tail().last, nil
 		}
 	}
-	return l.first(), l.tail().last, nil
+	return least, l.tail().last, nil
 }

@@ -77,6 +77,7 @@ type Log struct {
 	cache     cache
 	hardState *raftpb.HardState
 	pins      map[string]uint64
+	base      base
 	closed    bool
 }
 
