@@ -20,6 +20,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
+var _ etcdapi.Replicator = (*replication.MultiRegionReplicator)(nil)
+
 // patience bounds every wait of these tests.
 const patience = 20 * time.Second
 

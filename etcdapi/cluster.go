@@ -33,15 +33,28 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 	return &pb.MemberListResponse{Header: s.header(0), Members: members}, nil
 }
 
-// MemberAdd adds a node by its peer address. etcd's request carries no name: the node brings its own when it joins.
+// MemberAdd adds a node. etcd's request has no field for a name, by which Mimir knows a node: it stands before the address, as in
+// http://NAME@HOST:PORT.
 func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
-	address, err := peerAddress(r.PeerURLs)
+	name, address, err := peer(r.PeerURLs)
 	if err != nil {
 		return nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
 	defer cancel()
-	added, err := s.replicator.AddMember(bounded, "", address, r.IsLearner)
+	nodes, err := s.replicator.Members(bounded)
+	if err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	for i := range nodes {
+		switch {
+		case nodes[i].Name == name:
+			return nil, rpctypes.ErrGRPCMemberExist
+		case nodes[i].PeerAddr == address:
+			return nil, rpctypes.ErrGRPCPeerURLExist
+		}
+	}
+	added, err := s.replicator.AddMember(bounded, name, address, r.IsLearner)
 	if err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
@@ -54,7 +67,7 @@ func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (
 
 // MemberRemove removes a node.
 func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
-	members, err := s.change(ctx, r.ID, s.replicator.RemoveMember)
+	members, err := s.change(ctx, r.ID, s.replicator.RemoveMember, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +76,12 @@ func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequ
 
 // MemberPromote makes a voter of a learner.
 func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
-	members, err := s.change(ctx, r.ID, s.replicator.PromoteMember)
+	members, err := s.change(ctx, r.ID, s.replicator.PromoteMember, func(n *replication.NodeStatus) error {
+		if !n.Learner {
+			return rpctypes.ErrGRPCMemberNotLearner
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -75,16 +93,25 @@ func (s *clusterServer) MemberUpdate(context.Context, *pb.MemberUpdateRequest) (
 	return nil, status.Error(codes.Unimplemented, "mimir: a node publishes its peer address from its own configuration; change it there and restart the node")
 }
 
-// change applies one change to a member that exists, and returns the members after it.
-func (s *clusterServer) change(ctx context.Context, id uint64, apply func(context.Context, uint64) error) ([]*pb.Member, error) {
+// change applies one change to a member that exists and that allow, unless it is nil, has nothing against. It returns the members
+// after it.
+func (s *clusterServer) change(
+	ctx context.Context, id uint64, apply func(context.Context, uint64) error, allow func(*replication.NodeStatus) error,
+) ([]*pb.Member, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
 	defer cancel()
 	nodes, err := s.replicator.Members(bounded)
 	if err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	if nodeOf(nodes, id) == nil {
+	node := nodeOf(nodes, id)
+	if node == nil {
 		return nil, rpctypes.ErrGRPCMemberNotFound
+	}
+	if allow != nil {
+		if err := allow(node); err != nil {
+			return nil, err
+		}
 	}
 	if err := apply(bounded, id); err != nil {
 		return nil, s.statusOf(ctx, err)
@@ -114,17 +141,23 @@ func member(n *replication.NodeStatus) *pb.Member {
 	}
 }
 
-// peerAddress returns the host and port of the one peer URL that a node has.
-func peerAddress(urls []string) (string, error) {
+// errNoName says how to give a name to a new node.
+var errNoName = status.Error(codes.InvalidArgument, "mimir: the name of the new node is missing: give its peer URL as http://NAME@HOST:PORT")
+
+// peer returns the name and the address in the one peer URL that a node has.
+func peer(urls []string) (name, address string, err error) {
 	if len(urls) != 1 {
-		return "", rpctypes.ErrGRPCMemberBadURLs
+		return "", "", rpctypes.ErrGRPCMemberBadURLs
 	}
 	u, err := url.Parse(urls[0])
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" {
-		return "", rpctypes.ErrGRPCMemberBadURLs
+		return "", "", rpctypes.ErrGRPCMemberBadURLs
 	}
 	if _, _, err := net.SplitHostPort(u.Host); err != nil {
-		return "", rpctypes.ErrGRPCMemberBadURLs
+		return "", "", rpctypes.ErrGRPCMemberBadURLs
 	}
-	return u.Host, nil
+	if u.User.Username() == "" {
+		return "", "", errNoName
+	}
+	return u.User.Username(), u.Host, nil
 }

@@ -40,6 +40,9 @@ var statuses = []struct{ from, to error }{
 	{replication.ErrClosed, rpctypes.ErrGRPCStopped},
 	{replication.ErrStopped, rpctypes.ErrGRPCStopped},
 	{replication.ErrDiverged, rpctypes.ErrGRPCUnhealthy},
+	{replication.ErrMember, rpctypes.ErrGRPCMemberNotEnoughStarted},
+	// The leader that was asked is one no longer, or not yet.
+	{replication.ErrRejected, rpctypes.ErrGRPCLeaderChanged},
 
 	// The request's own deadline or cancellation is told first, so what is left is RequestTimeout.
 	{context.DeadlineExceeded, rpctypes.ErrGRPCTimeout},

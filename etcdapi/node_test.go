@@ -31,12 +31,24 @@ func TestMembers(t *testing.T) {
 		listed.Members[0].PeerURLs[0] != "http://127.0.0.1:2380" || listed.Members[0].ClientURLs[0] != "http://127.0.0.1:2379" {
 		t.Fatalf("member list: %v, %v", listed, err)
 	}
-	added, err := c.MemberAddAsLearner(ctx, []string{"http://127.0.0.1:9999"})
-	if err != nil || !added.Member.IsLearner || len(added.Members) != 2 {
+	added, err := c.MemberAddAsLearner(ctx, []string{"http://test-2@127.0.0.1:9999"})
+	if err != nil || added.Member.Name != "test-2" || !added.Member.IsLearner || len(added.Members) != 2 {
 		t.Fatalf("member add: %v, %v", added, err)
+	}
+	if _, err := c.MemberAdd(ctx, []string{"http://test-2@127.0.0.1:1"}); !errors.Is(err, rpctypes.ErrMemberExist) {
+		t.Errorf("a name twice: %v", err)
+	}
+	if _, err := c.MemberAdd(ctx, []string{"http://test-3@127.0.0.1:9999"}); !errors.Is(err, rpctypes.ErrPeerURLExist) {
+		t.Errorf("an address twice: %v", err)
+	}
+	if _, err := c.MemberAdd(ctx, []string{"http://127.0.0.1:1"}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a node without name: %v", err)
 	}
 	if promoted, err := c.MemberPromote(ctx, added.Member.ID); err != nil || promoted.Members[1].IsLearner {
 		t.Fatalf("member promote: %v, %v", promoted, err)
+	}
+	if _, err := c.MemberPromote(ctx, added.Member.ID); !errors.Is(err, rpctypes.ErrMemberNotLearner) {
+		t.Errorf("promotion of a voter: %v", err)
 	}
 	if removed, err := c.MemberRemove(ctx, added.Member.ID); err != nil || len(removed.Members) != 1 {
 		t.Fatalf("member remove: %v, %v", removed, err)
