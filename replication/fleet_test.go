@@ -99,6 +99,9 @@ func (f *testFleet) start(name string) {
 	n.MultiRegionReplicator, n.up = r, true
 }
 
+// quiet drops every line.
+var quiet = slog.New(slog.DiscardHandler)
+
 func testOutput() *os.File {
 	if os.Getenv("MIMIR_TEST_LOG") != "" {
 		return os.Stderr
