@@ -1,0 +1,166 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// outcome is what a client knows of its operation.
+type outcome int
+
+const (
+	acknowledged outcome = iota
+	refused              // certainly not done
+	unknown
+)
+
+func (o outcome) String() string { return [...]string{"acknowledged", "refused", "unknown"}[o] }
+
+// operation is one call of a client. Begin and end are numbers of one order over all clients.
+type operation struct {
+	node       string
+	values     []string // of a write: the data of its commands
+	begin, end uint64
+	outcome    outcome
+	epoch      replication.Epoch    // of a write
+	position   replication.Position // of the last command
+	regions    int                  // in which the write is durable, as the receipt says
+	seen       *place               // of a read
+}
+
+// diary is all operations of all clients. It is safe for concurrent use.
+type diary struct {
+	mu         sync.Mutex
+	clock      uint64
+	operations []operation
+}
+
+func (d *diary) now() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.clock++
+	return d.clock
+}
+
+func (d *diary) add(o operation) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.clock++
+	o.end = d.clock
+	d.operations = append(d.operations, o)
+}
+
+// client writes and reads at random nodes until its time is over.
+type client struct {
+	fleet  *fleet
+	diary  *diary
+	number int
+	name   string
+	random *rand.Rand
+
+	writes    int
+	compacted int64
+}
+
+func newClient(f *fleet, d *diary, number int) *client {
+	name := fmt.Sprintf("client%d", number)
+	return &client{fleet: f, diary: d, number: number, name: name, random: stream(f.plan.seed, name)}
+}
+
+func (c *client) run(ctx context.Context, until time.Time) {
+	for time.Now().Before(until) {
+		time.Sleep(time.Duration(c.random.Int64N(int64(c.fleet.plan.think))))
+		list := c.fleet.running()
+		if len(list) == 0 {
+			continue
+		}
+		p := list[c.random.IntN(len(list))]
+		patience := pick(c.random, 300*time.Millisecond, 2*time.Second, 6*time.Second)
+		callCtx, cancel := context.WithTimeout(ctx, patience)
+		if c.random.IntN(4) == 0 {
+			c.read(callCtx, p)
+		} else {
+			c.write(callCtx, p, 1+c.random.IntN(3)*c.random.IntN(2))
+		}
+		cancel()
+	}
+}
+
+// write proposes one unit of unique commands. What a process says after its power failed was never heard.
+func (c *client) write(ctx context.Context, p *process, commands int) outcome {
+	o := operation{node: p.NodeID(), begin: c.diary.now()}
+	unit := make([]*replication.Command, commands)
+	for i := range unit {
+		c.writes++
+		data := c.command(fmt.Sprintf("%s/%d ", c.name, c.writes))
+		o.values = append(o.values, string(data))
+		unit[i] = &replication.Command{Data: data}
+	}
+	var options []replication.ProposeOption
+	if len(c.fleet.plan.regions) > 1 && c.random.IntN(8) == 0 {
+		options = append(options, replication.WithRegions(2))
+	}
+	r, err := p.Propose(ctx, unit, options...)
+	switch {
+	case p.gone.Load():
+		o.outcome = unknown
+	case err == nil, errors.Is(err, replication.ErrUnderReplicated) && r != nil:
+		o.outcome, o.epoch, o.position, o.regions = acknowledged, r.Epoch, r.Position, r.Regions
+	case errors.Is(err, replication.ErrNotReady), errors.Is(err, replication.ErrTooLarge):
+		o.outcome = refused
+	default:
+		o.outcome = unknown
+	}
+	c.diary.add(o)
+	return o.outcome
+}
+
+// valueName is how many bytes of a command tell it apart.
+const valueName = 24
+
+// command returns a command of the storage in use that holds the unique name.
+func (c *client) command(name string) []byte {
+	value := name + strings.Repeat("x", c.random.IntN(c.fleet.plan.payload))
+	if c.fleet.plan.storage != storageKV {
+		return []byte(value)
+	}
+	key := func() []byte { return fmt.Appendf(nil, "k%02d", c.random.IntN(40)) }
+	put := &pb.PutRequest{Key: key(), Value: []byte(value)}
+	switch c.random.IntN(12) {
+	case 0:
+		c.compacted += 1 + c.random.Int64N(30)
+		return kv.EncodeCompaction(&pb.CompactionRequest{Revision: c.compacted*int64(c.fleet.plan.clients) + int64(c.number)})
+	case 1:
+		return kv.EncodeTxn(&pb.TxnRequest{
+			Compare: []*pb.Compare{{Key: key(), Target: pb.Compare_VERSION, Result: pb.Compare_GREATER, TargetUnion: &pb.Compare_Version{Version: c.random.Int64N(5)}}},
+			Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: put}}},
+			Failure: []*pb.RequestOp{
+				{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: key(), RangeEnd: []byte("k99")}}},
+				{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(name), Value: []byte("failed")}}},
+			},
+		})
+	default:
+		return kv.EncodePut(put)
+	}
+}
+
+// read makes a linearizable read of the place at which a node is.
+func (c *client) read(ctx context.Context, p *process) {
+	o := operation{node: p.NodeID(), begin: c.diary.now()}
+	err := p.ReadBarrier(ctx, replication.Linearizable)
+	o.seen = p.witness.at.Load()
+	if err != nil || p.gone.Load() {
+		return
+	}
+	c.diary.add(o)
+}

@@ -1,0 +1,95 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Options chooses a run. Everything that is zero is drawn from the seed.
+type Options struct {
+	Seed    uint64
+	Regions int           // 1 to 3
+	Nodes   int           // in each region: 1, 3 or 5
+	Storage string        // "ledger", "volatile" or "kv"
+	Chaos   time.Duration // how long faults happen, in virtual time
+	Forced  string        // forced failovers: "yes" or "no"
+}
+
+// Storages of a run.
+const (
+	storageLedger   = "ledger"   // durable after Sync
+	storageVolatile = "volatile" // the library keeps its snapshots
+	storageKV       = "kv"
+)
+
+// plan is everything that is fixed before a run begins.
+type plan struct {
+	seed        uint64
+	regions     []string
+	size        int // nodes of a region
+	storage     string
+	chaos       time.Duration
+	forced      bool // failovers are forced
+	clients     int
+	think       time.Duration // between two operations of a client, at most
+	payload     int           // bytes of a value, at most
+	calm        time.Duration // between two faults, at most
+	slowSync    time.Duration
+	far, jitter time.Duration // between regions
+	retainBytes int64
+}
+
+var regionNames = []string{"us", "eu", "ap"}
+
+func newPlan(o Options) *plan {
+	r := stream(o.Seed, "plan")
+	p := &plan{
+		seed:        o.Seed,
+		regions:     regionNames[:pick(r, 1, 2, 2, 2, 2, 3, 3)],
+		size:        pick(r, 1, 3, 3, 3, 3, 3),
+		storage:     pick(r, storageLedger, storageLedger, storageLedger, storageVolatile, storageKV),
+		chaos:       time.Duration(8+r.IntN(10)) * time.Second,
+		forced:      r.IntN(2) == 0,
+		clients:     2 + r.IntN(4),
+		think:       time.Duration(20+r.IntN(200)) * time.Millisecond,
+		payload:     pick(r, 20, 400, 2000),
+		calm:        pick(r, 300*time.Millisecond, time.Second, 3*time.Second),
+		slowSync:    pick(r, 100*time.Microsecond, time.Millisecond, 5*time.Millisecond),
+		far:         time.Duration(r.IntN(80)) * time.Millisecond,
+		jitter:      time.Duration(r.IntN(20)) * time.Millisecond,
+		retainBytes: pick[int64](r, 8<<30, 256<<10, 64<<10),
+	}
+	if o.Regions > 0 {
+		p.regions = regionNames[:o.Regions]
+	}
+	if o.Nodes > 0 {
+		p.size = o.Nodes
+	}
+	if o.Storage != "" {
+		p.storage = o.Storage
+	}
+	if o.Chaos > 0 {
+		p.chaos = o.Chaos
+	}
+	if o.Forced != "" {
+		p.forced = o.Forced == "yes"
+	}
+	return p
+}
+
+func (p *plan) String() string {
+	return fmt.Sprintf("%d regions of %d nodes, %s, %v of faults every %v at most, forced failovers %t, %d clients, sync %v, far %v+%v, retain %d bytes",
+		len(p.regions), p.size, p.storage, p.chaos, p.calm, p.forced, p.clients, p.slowSync, p.far, p.jitter, p.retainBytes)
+}
+
+// stream returns the randomness of one purpose.
+func stream(seed uint64, purpose string) *rand.Rand {
+	h := uint64(14695981039346656037)
+	for _, c := range []byte(purpose) {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return rand.New(rand.NewPCG(seed, h))
+}
+
+func pick[T any](r *rand.Rand, choices ...T) T { return choices[r.IntN(len(choices))] }

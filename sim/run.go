@@ -1,0 +1,263 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// Result is what a run was, for tests of the simulation itself.
+type Result struct {
+	Failures     []string // what was found to be wrong, each naming its invariant
+	Acknowledged int      // writes
+	Unknown      int
+	Reads        int
+	Tails        int // rescue files
+	Epochs       int
+	Starts       int           // of processes
+	Virtual      time.Duration // length of the run
+	Plan         string
+	journal      *journal
+}
+
+// Story returns the last lines of what happened.
+func (r *Result) Story(lines int) string { return r.journal.last(lines) }
+
+const (
+	// convergence is how long a healed fleet may take to come together (invariant 15).
+	convergence = 3 * time.Minute
+	// lastWrites is how long the write at each node may take after that.
+	lastWrites = 30 * time.Second
+)
+
+// Run lets a fleet live through what o.Seed holds for it, and checks. It does not fail t by itself.
+func Run(t *testing.T, o Options) *Result {
+	t.Helper()
+	cryptotest.SetGlobalRandom(t, o.Seed)
+	p := newPlan(o)
+	r := &Result{Plan: p.String()}
+	e := &evidence{plan: p}
+	synctest.Test(t, func(t *testing.T) {
+		r.journal = newJournal()
+		r.journal.tell("plan: %v", p)
+		e.collect(t.Context(), r.journal)
+		r.Virtual = time.Since(r.journal.began)
+		for _, m := range e.fleet.members {
+			r.Starts += m.starts
+		}
+	})
+	e.check(r.journal.wrong)
+	r.Failures = r.journal.failures
+	r.summarize(e)
+	return r
+}
+
+func (r *Result) summarize(e *evidence) {
+	for _, o := range e.diary.operations {
+		switch {
+		case o.values == nil:
+			r.Reads++
+		case o.outcome == acknowledged:
+			r.Acknowledged++
+		case o.outcome == unknown:
+			r.Unknown++
+		}
+	}
+	for _, f := range e.final {
+		r.Tails += len(f.tails)
+	}
+	r.Epochs = len(e.fleet.lineage.reigns)
+}
+
+// evidence is everything that is known when a run is over.
+type evidence struct {
+	plan      *plan
+	fleet     *fleet
+	diary     *diary
+	final     []final
+	converged bool
+}
+
+// final is what a node held at the end.
+type final struct {
+	node, region       string
+	at                 *place
+	tails              []tail
+	items              []string // of a ledger
+	hash               uint32   // of kv
+	revision, compact  int64
+	primary, writable  bool
+	wholeStatesRescued int
+}
+
+// tail is the content of one rescue file.
+type tail struct {
+	info     replication.TailInfo
+	commands []tailCommand
+}
+
+type tailCommand struct {
+	epoch    replication.Epoch
+	position replication.Position
+	data     string
+}
+
+// collect lives through the run, in the bubble. Nothing of it runs any more when collect returns.
+func (e *evidence) collect(ctx context.Context, j *journal) {
+	e.fleet, e.diary = newFleet(e.plan, j), &diary{}
+	f := e.fleet
+	f.startAll(ctx)
+	until := time.Now().Add(e.plan.chaos)
+	var clients sync.WaitGroup
+	for i := range e.plan.clients {
+		c := newClient(f, e.diary, i)
+		clients.Go(func() { c.run(ctx, until) })
+	}
+	(&faults{f, stream(e.plan.seed, "faults")}).run(ctx, until)
+	clients.Wait()
+	f.work.Wait()
+	j.tell("the faults are over")
+	f.network.HealAll()
+	for _, a := range e.plan.regions {
+		for _, b := range e.plan.regions {
+			f.network.SetDelay(a, b, time.Millisecond, time.Millisecond)
+		}
+	}
+	for _, m := range f.members {
+		if p := m.current(); p != nil {
+			p.disk.arm(0, nil)
+		}
+	}
+	f.startAll(ctx)
+	e.converged = e.converge(ctx)
+	for _, m := range f.members {
+		if p := m.current(); p != nil {
+			e.final = append(e.final, p.final(ctx))
+		}
+	}
+	for _, m := range f.members {
+		m.stop()
+	}
+}
+
+// converge waits until all nodes are at one place, writes once more at each of them, and waits again.
+func (e *evidence) converge(ctx context.Context) bool {
+	j, f := e.fleet.journal, e.fleet
+	if why := e.together(0); why != "" {
+		e.notTogether(why)
+		return false
+	}
+	j.tell("the fleet is together at %v", f.running()[0].witness.at.Load())
+	c := newClient(f, e.diary, e.plan.clients)
+	for _, p := range f.running() {
+		ctx, cancel := context.WithTimeout(ctx, lastWrites)
+		if got := c.write(ctx, p, 1); got != acknowledged {
+			j.wrong("15", "a write at %s after the faults is %v", p.NodeID(), got)
+		}
+		c.read(ctx, p)
+		cancel()
+	}
+	last := e.diary.operations[len(e.diary.operations)-1].seen.position
+	if why := e.together(last); why != "" {
+		e.notTogether(why)
+		return false
+	}
+	return true
+}
+
+// together returns "" once all nodes run and are at one place, at least at position least and in an epoch whose primary takes
+// writes, or else why that did not come about in time.
+func (e *evidence) together(least replication.Position) string {
+	f := e.fleet
+	deadline := time.Now().Add(convergence)
+	for {
+		why := f.apart(least)
+		if why == "" || time.Now().After(deadline) {
+			return why
+		}
+		time.Sleep(100 * time.Millisecond)
+		for _, m := range f.members {
+			m.bury()
+		}
+	}
+}
+
+func (f *fleet) apart(least replication.Position) string {
+	var first *process
+	primaries := 0
+	for _, m := range f.members {
+		p := m.current()
+		if p == nil {
+			return m.name + " does not run"
+		}
+		if first == nil {
+			first = p
+		}
+		at, want := p.witness.at.Load(), first.witness.at.Load()
+		switch h := p.Health(); {
+		case at != want || at == nil:
+			return fmt.Sprintf("%s is at %v, %s at %v", first.NodeID(), want, m.name, at)
+		case at.position < least:
+			return fmt.Sprintf("%s is at %v, written was up to %d", m.name, at, least)
+		case h.Role == replication.RolePrimary && h.Leader && !h.Sealed:
+			primaries++
+		}
+	}
+	if primaries != 1 {
+		return fmt.Sprintf("%d leaders of primary regions that are not sealed", primaries)
+	}
+	return ""
+}
+
+func (e *evidence) notTogether(why string) {
+	j := e.fleet.journal
+	j.wrong("15", "the fleet did not come together within %v: %s", convergence, why)
+	for _, m := range e.fleet.members {
+		if p := m.current(); p != nil {
+			h, _ := json.Marshal(p.Health())
+			j.tell("%s: %s", m.name, h)
+		}
+	}
+}
+
+// final asks a node what it holds.
+func (p *process) final(ctx context.Context) final {
+	f := final{node: p.NodeID(), region: p.member.region, at: p.witness.at.Load()}
+	wrong := p.member.fleet.journal.wrong
+	h := p.Health()
+	f.primary = h.Role == replication.RolePrimary
+	infos, err := p.Tails(ctx)
+	if err != nil {
+		wrong("8", "tails of %s: %v", f.node, err)
+	}
+	for _, info := range infos {
+		t := tail{info: info}
+		err := p.ReadTail(ctx, info.Name, func(e replication.Epoch, at replication.Position, c replication.Command) error {
+			t.commands = append(t.commands, tailCommand{e, at, string(c.Data)})
+			return nil
+		})
+		if err != nil {
+			wrong("8", "tail %s of %s: %v", info.Name, f.node, err)
+		}
+		f.tails = append(f.tails, t)
+	}
+	switch s := p.storage.(type) {
+	case *ledger:
+		f.items = s.items()
+	case *kv.Store:
+		f.hash, f.compact, f.revision, err = s.Hash(ctx, 0)
+		if err != nil && !errors.Is(err, kv.ErrClosed) {
+			wrong("10", "hash of %s: %v", f.node, err)
+		}
+	}
+	return f
+}

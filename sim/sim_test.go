@@ -1,0 +1,55 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+)
+
+var (
+	oneSeed   = flag.Uint64("sim.seed", 0, "run this seed alone")
+	fromSeed  = flag.Uint64("sim.from", 1, "first seed")
+	seedCount = flag.Int("sim.seeds", 0, "how many seeds; default 240, under the race detector 40")
+	storageOf = flag.String("sim.storage", "", "ledger, volatile or kv; default: drawn from the seed")
+	regionsOf = flag.Int("sim.regions", 0, "regions; default: drawn from the seed")
+	traceLen  = flag.Int("sim.trace", 150, "lines of the story told with a failure")
+)
+
+const defaultSeeds, raceSeeds = 240, 40
+
+func TestSeeds(t *testing.T) {
+	from, count := *fromSeed, *seedCount
+	if count == 0 {
+		count = defaultSeeds
+		if raceEnabled {
+			count = raceSeeds
+		}
+	}
+	if *oneSeed != 0 {
+		from, count = *oneSeed, 1
+	}
+	var sum Result
+	began := time.Now()
+	for seed := from; seed < from+uint64(count); seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			r := Run(t, Options{Seed: seed, Storage: *storageOf, Regions: *regionsOf})
+			sum.Acknowledged += r.Acknowledged
+			sum.Unknown += r.Unknown
+			sum.Reads += r.Reads
+			sum.Tails += r.Tails
+			sum.Epochs += r.Epochs
+			sum.Starts += r.Starts
+			sum.Virtual += r.Virtual
+			if len(r.Failures) == 0 {
+				return
+			}
+			for _, f := range r.Failures {
+				t.Error(f)
+			}
+			t.Logf("plan: %s\n%s\nrun it again: go test ./sim -run TestSeeds -sim.seed=%d", r.Plan, r.Story(*traceLen), seed)
+		})
+	}
+	t.Logf("%d seeds in %v: %v of virtual time, %d processes started, %d writes acknowledged, %d unknown, %d reads, %d epochs, %d rescue files",
+		count, time.Since(began).Round(time.Millisecond), sum.Virtual.Round(time.Second), sum.Starts, sum.Acknowledged, sum.Unknown, sum.Reads, sum.Epochs, sum.Tails)
+}
