@@ -174,8 +174,9 @@ func (s *server) start(ctx context.Context) error {
 	routes := &routes{api: api, admin: handler, registry: registry, health: s.replicator.Health}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.Serve(both.grpc) })
-	s.web = append(s.web, newHTTPServer(routes.client()))
-	s.serve("listen-client", func() error { return s.web[0].Serve(both.http) })
+	open := newHTTPServer(routes.client())
+	s.web = append(s.web, open)
+	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {
 		private := newHTTPServer(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof))
 		s.web = append(s.web, private)

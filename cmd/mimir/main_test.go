@@ -205,7 +205,7 @@ func TestFleetByHand(t *testing.T) {
 	})
 
 	// The secondary hangs while the primary writes, and both die. What the secondary had not read is gone; it takes over.
-	syscall.Kill(us.PID, syscall.SIGSTOP)
+	freeze(t, us.PID)
 	put(t, eu.Client, "only-in-eu")
 	syscall.Kill(eu.PID, syscall.SIGKILL)
 	syscall.Kill(us.PID, syscall.SIGKILL)
@@ -237,6 +237,22 @@ func TestFleetByHand(t *testing.T) {
 	if code := stop(); code != exitDone {
 		t.Errorf("dev ended with %d", code)
 	}
+}
+
+// freeze stops a process, and returns when none of its threads runs any more, as far as the system tells.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	syscall.Kill(pid, syscall.SIGSTOP)
+	eventually(t, "every thread has stopped", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, name := range threads {
+			text, err := os.ReadFile(name)
+			if _, state, ok := strings.Cut(string(text), ") "); err == nil && ok && !strings.HasPrefix(state, "T") {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // runServe runs a node in this process and returns what stops it.
