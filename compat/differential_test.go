@@ -119,8 +119,8 @@ func (d *duel) step() {
 func (d *duel) both(request proto.Message) {
 	d.Helper()
 	node := d.mimir[d.IntN(len(d.mimir))]
-	if r, ok := request.(*pb.RangeRequest); ok && len(d.mimir) > 1 {
-		r.Serializable = false // a node may be behind another
+	if len(d.mimir) > 1 {
+		d.catchUp(node)
 	}
 	d.history = append(d.history, fmt.Sprintf("%4d  %T %v", len(d.history), request, request))
 	want, got := d.etcd.do(d.Context(), request), node.do(d.Context(), request)
@@ -141,6 +141,9 @@ func (d *duel) both(request proto.Message) {
 	}
 }
 
+// catchUp makes a node that may be behind others answer as if it were not, whatever it says without asking anybody.
+func (d *duel) catchUp(node *side) { node.do(d.Context(), &pb.RangeRequest{Key: []byte("a")}) }
+
 // each calls do for the watch streams of both sides. Watches of Mimir are all on one node.
 func (d *duel) each(do func(w *watches) (*pb.WatchResponse, error)) (etcd, mimir *pb.WatchResponse) {
 	d.Helper()
@@ -160,8 +163,7 @@ const watchWait = 10 * time.Second
 func (d *duel) createWatch(request *pb.WatchCreateRequest) {
 	d.Helper()
 	if len(d.mimir) > 1 {
-		// The node with the watches may be behind, and the revision at which a watch begins would differ.
-		d.mimir[0].do(d.Context(), &pb.RangeRequest{Key: []byte("a")})
+		d.catchUp(d.mimir[0]) // otherwise the revision at which the watch begins may differ
 	}
 	d.history = append(d.history, fmt.Sprintf("%4d  watch %v", len(d.history), request))
 	want, got := d.each(func(w *watches) (*pb.WatchResponse, error) {
@@ -194,6 +196,9 @@ func (d *duel) cancelWatch() {
 
 func (d *duel) finishCancel(id int64) {
 	d.Helper()
+	if len(d.mimir) > 1 {
+		d.catchUp(d.mimir[0])
+	}
 	d.history = append(d.history, fmt.Sprintf("%4d  cancel watch %d", len(d.history), id))
 	want, got := d.each(func(w *watches) (*pb.WatchResponse, error) {
 		if err := w.cancel(id); err != nil {

@@ -5,9 +5,17 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
-// authServer says that authentication is off. Everything that would administer users or roles is Unimplemented, by embedding.
+// authMethods begins the full names of the service's methods.
+const authMethods = "/etcdserverpb.Auth/"
+
+var errNoAuthentication = status.Error(codes.Unimplemented, "mimir: users and roles of etcd are not offered; use TLS client certificates to admit clients")
+
+// authServer says that authentication is off. Everything that would administer users or roles is Unimplemented, by embedding; the
+// interceptor says so in words.
 type authServer struct {
 	pb.UnimplementedAuthServer
 	*API

@@ -3,11 +3,14 @@ package etcdapi
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 // requiresLeader reports whether the client asked that this node has a leader (clientv3.WithRequireLeader).
@@ -18,11 +21,15 @@ func requiresLeader(ctx context.Context) bool {
 
 func (a *API) hasLeader() bool { return a.recentHealth().LeaderRaftID != 0 }
 
-func (a *API) unaryInterceptor(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+func (a *API) unaryInterceptor(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	if requiresLeader(ctx) && !a.hasLeader() {
 		return nil, rpctypes.ErrGRPCNoLeader
 	}
-	return handle(ctx, req)
+	response, err := handle(ctx, req)
+	if status.Code(err) == codes.Unimplemented && strings.HasPrefix(info.FullMethod, authMethods) {
+		return nil, errNoAuthentication
+	}
+	return response, err
 }
 
 // streamInterceptor ends streams that require a leader when this node has been without one for LeaderTimeout: the client then
