@@ -24,7 +24,7 @@ func script(seed uint64, batches int) (log []replication.Batch) {
 			var c []byte
 			switch k := random.IntN(12); {
 			case k < 8:
-				c = EncodePut(&pb.PutRequest{Key: key, Value: make([]byte, random.IntN(900)), Lease: int64(random.IntN(3))})
+				c = EncodePut(&pb.PutRequest{Key: key, Value: make([]byte, random.IntN(4000)), Lease: int64(random.IntN(3))})
 				revision++
 			case k < 10:
 				c = EncodeDeleteRange(&pb.DeleteRangeRequest{Key: key, RangeEnd: []byte("k2")})
@@ -81,7 +81,8 @@ func TestCrashKeepsAPrefix(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(5, 6))
 	fs := vfs.NewCrashableMem()
-	n := openNode(t, fs)
+	// With tables so small, Pebble flushes by itself, between any two of its batches.
+	n := openNodeWith(t, Options{FS: fs, MemTableBytes: 32 << 10})
 	recovered := map[uint64]bool{}
 	for i := range log {
 		if _, err := n.Apply(&log[i]); err != nil {
@@ -148,8 +149,11 @@ func TestInstall(t *testing.T) {
 	if err != nil || m == nil || m.Position != from.metadata.Position {
 		t.Errorf("metadata %+v, %v", m, err)
 	}
-	if n.Close() != nil {
-		t.Fatal("close")
+	n.apply(put("a", "3"), put("b", "4"))
+	from.apply(put("a", "3"), put("b", "4"))
+	expect(t, "goes on alike", n.fingerprint(), from.fingerprint())
+	if n.Sync() != nil || n.Close() != nil {
+		t.Fatal("sync or close")
 	}
 	expect(t, "after restart", openNode(t, fs).fingerprint(), from.fingerprint())
 	names, _ := fs.List("store")

@@ -19,13 +19,18 @@ type node struct {
 }
 
 func openNode(t testing.TB, fs vfs.FS) *node {
+	return openNodeWith(t, Options{FS: fs, MemTableBytes: 1 << 20})
+}
+
+func openNodeWith(t testing.TB, o Options) *node {
 	t.Helper()
-	s, err := Open(Options{FS: fs, Dir: "store", MemTableBytes: 1 << 20, CacheBytes: 8 << 20})
+	o.Dir, o.CacheBytes = "store", 8<<20
+	s, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	n := &node{Store: s, t: t, fs: fs}
+	n := &node{Store: s, t: t, fs: o.FS}
 	m, err := s.Load()
 	if err != nil {
 		t.Fatal(err)
