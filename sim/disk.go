@@ -2,13 +2,18 @@ package sim
 
 import (
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// disk is a filesystem in memory whose syncs take time, and which can lose power between any two operations.
+// logFolder is where a node keeps its log.
+const logFolder = dataFolder + "/wal/"
+
+// disk is a filesystem in memory whose syncs of log data take time, and which can lose power between any two operations. Other syncs
+// are done at once: some are made under a mutex, and a bubble's time stands still while a goroutine waits for one.
 type disk struct {
 	vfs.FS
 	mu     sync.Mutex
@@ -44,8 +49,8 @@ func (d *disk) change() {
 	}
 }
 
-// sync is called before each sync: what is to be synced waits, unsynced, for the disk.
-func (d *disk) sync() {
+// spin lets what is to be synced wait for the disk, unsynced.
+func (d *disk) spin() {
 	d.mu.Lock()
 	wait := time.Duration(d.random.Int64N(int64(d.slow)))
 	if d.random.IntN(200) == 0 {
@@ -53,27 +58,32 @@ func (d *disk) sync() {
 	}
 	d.mu.Unlock()
 	time.Sleep(wait)
-	d.change()
 }
 
 // Create implements vfs.FS.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	d.change()
-	return d.file(d.FS.Create(name, c))
+	f, err := d.FS.Create(name, c)
+	return d.file(name, f, err)
 }
 
 // OpenReadWrite implements vfs.FS.
 func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	return d.file(d.FS.OpenReadWrite(name, c, opts...))
+	f, err := d.FS.OpenReadWrite(name, c, opts...)
+	return d.file(name, f, err)
 }
 
 // OpenDir implements vfs.FS.
-func (d *disk) OpenDir(name string) (vfs.File, error) { return d.file(d.FS.OpenDir(name)) }
+func (d *disk) OpenDir(name string) (vfs.File, error) {
+	f, err := d.FS.OpenDir(name)
+	return d.file(name, f, err)
+}
 
 // ReuseForWrite implements vfs.FS.
 func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	d.change()
-	return d.file(d.FS.ReuseForWrite(from, to, c))
+	f, err := d.FS.ReuseForWrite(from, to, c)
+	return d.file(to, f, err)
 }
 
 // Link implements vfs.FS.
@@ -100,17 +110,18 @@ func (d *disk) Rename(from, to string) error {
 	return d.FS.Rename(from, to)
 }
 
-func (d *disk) file(f vfs.File, err error) (vfs.File, error) {
+func (d *disk) file(name string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &diskFile{f, d}, nil
+	return &diskFile{File: f, disk: d, log: strings.HasPrefix(name, logFolder)}, nil
 }
 
 // diskFile is a file, or a directory, open for changes.
 type diskFile struct {
 	vfs.File
 	disk *disk
+	log  bool
 }
 
 // Write implements vfs.File.
@@ -127,18 +138,21 @@ func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
 
 // Sync implements vfs.File.
 func (f *diskFile) Sync() error {
-	f.disk.sync()
+	f.disk.change()
 	return f.File.Sync()
 }
 
 // SyncData implements vfs.File.
 func (f *diskFile) SyncData() error {
-	f.disk.sync()
+	if f.log {
+		f.disk.spin()
+	}
+	f.disk.change()
 	return f.File.SyncData()
 }
 
 // SyncTo implements vfs.File.
 func (f *diskFile) SyncTo(length int64) (bool, error) {
-	f.disk.sync()
+	f.disk.change()
 	return f.File.SyncTo(length)
 }

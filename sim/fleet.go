@@ -20,6 +20,12 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
+// Folders of a node's disk.
+const (
+	dataFolder  = "/data"
+	stateFolder = "/state"
+)
+
 // fleet is all nodes of a run. Only the goroutine of the faults starts and ends processes.
 type fleet struct {
 	plan    *plan
@@ -66,7 +72,7 @@ func newFleet(p *plan, j *journal) *fleet {
 				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name), memory: vfs.NewCrashableMem(),
 			})
 		}
-		f.network.SetDelay(region, region, 200*time.Microsecond, 300*time.Microsecond)
+		f.network.SetDelay(region, region, p.near, p.near)
 		for _, other := range p.regions {
 			if other != region {
 				f.network.SetDelay(region, other, p.far, p.jitter)
@@ -101,7 +107,7 @@ func (m *member) current() *process {
 func (m *member) config(fs vfs.FS) *replication.Config {
 	f := m.fleet
 	c := &replication.Config{
-		NodeID: m.name, RegionID: m.region, DataDir: "/data", FS: fs, PeerAddr: m.name,
+		NodeID: m.name, RegionID: m.region, DataDir: dataFolder, FS: fs, PeerAddr: m.name,
 		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: f.plan.regions[0],
 		SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
 		Logger: slog.New(slog.NewTextHandler(f.journal, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
@@ -157,7 +163,7 @@ func (m *member) start(ctx context.Context) {
 func (p *process) open(kind string) (replication.Storage, error) {
 	if kind == storageKV {
 		s, err := kv.Open(kv.Options{
-			FS: p.disk, Dir: "/state", CacheBytes: 1 << 20, MemTableBytes: 256 << 10,
+			FS: p.disk, Dir: stateFolder, CacheBytes: 1 << 20, MemTableBytes: 256 << 10,
 			Logger: slog.New(slog.DiscardHandler),
 		})
 		p.storage = s
@@ -167,7 +173,7 @@ func (p *process) open(kind string) (replication.Storage, error) {
 	if kind == storageLedger {
 		fs = p.disk
 	}
-	l, err := openLedger(fs, "/state")
+	l, err := openLedger(fs, stateFolder)
 	p.storage = l
 	return l, err
 }

@@ -36,6 +36,7 @@ type plan struct {
 	payload     int           // bytes of a value, at most
 	calm        time.Duration // between two faults, at most
 	slowSync    time.Duration
+	near        time.Duration // inside a region
 	far, jitter time.Duration // between regions
 	retainBytes int64
 }
@@ -56,6 +57,7 @@ func newPlan(o Options) *plan {
 		payload:     pick(r, 20, 400, 2000),
 		calm:        pick(r, 300*time.Millisecond, time.Second, 3*time.Second),
 		slowSync:    pick(r, 100*time.Microsecond, time.Millisecond, 5*time.Millisecond),
+		near:        pick(r, 0, 100*time.Microsecond, 2*time.Millisecond),
 		far:         time.Duration(r.IntN(80)) * time.Millisecond,
 		jitter:      time.Duration(r.IntN(20)) * time.Millisecond,
 		retainBytes: pick[int64](r, 8<<30, 256<<10, 64<<10),
@@ -79,8 +81,8 @@ func newPlan(o Options) *plan {
 }
 
 func (p *plan) String() string {
-	return fmt.Sprintf("%d regions of %d nodes, %s, %v of faults every %v at most, forced failovers %t, %d clients, sync %v, far %v+%v, retain %d bytes",
-		len(p.regions), p.size, p.storage, p.chaos, p.calm, p.forced, p.clients, p.slowSync, p.far, p.jitter, p.retainBytes)
+	return fmt.Sprintf("%d regions of %d nodes, %s, %v of faults every %v at most, forced failovers %t, %d clients, sync %v, near %v, far %v+%v, retain %d bytes",
+		len(p.regions), p.size, p.storage, p.chaos, p.calm, p.forced, p.clients, p.slowSync, p.near, p.far, p.jitter, p.retainBytes)
 }
 
 // stream returns the randomness of one purpose.
