@@ -42,6 +42,7 @@ type node struct {
 	fleet    *fleet.Watcher
 	source   *stream.Source
 	slots    *slots
+	streamed *streamLog
 	governor *governor
 	copies   *copies
 
@@ -198,8 +199,9 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 	n.router = &router{clock: c.Clock, find: n.findRoute, refresh: n.fleet.Refresh, pipeline: n.pipeline, forward: n.forward, wake: make(chan struct{}, 1)}
 	n.pipeline.again, n.forward.again = n.router.again, n.router.again
 	n.barrier = &barrier{confirm: n.confirmRead}
+	n.streamed = &streamLog{Log: n.log, pins: map[string]bool{}}
 	n.source = stream.NewSource(stream.SourceConfig{
-		Region: c.RegionID, Log: n.log, History: n.history(), Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
+		Region: c.RegionID, Log: n.streamed, History: n.history(), Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
 		Committed: n.sourceCommitted, OnAck: n.slots.acknowledged, OnSession: n.slots.session,
 	})
 	a.saveTail, a.staged, a.fetchOwn = n.saveTail, n.copies.stagedDir, n.fetchOwn

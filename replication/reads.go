@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -20,6 +21,9 @@ type barrier struct {
 	running int
 	next    *round // gathers readers, not begun
 }
+
+// arrivalTimeout is how long a confirmed place may take to arrive at a secondary before it is asked for anew.
+const arrivalTimeout = 30 * time.Second
 
 type round struct {
 	done chan struct{}
@@ -84,23 +88,29 @@ func (n *node) ReadBarrier(ctx context.Context, l Level) error {
 
 // confirmRead makes the applied state at least as new as everything acknowledged before.
 func (n *node) confirmRead(ctx context.Context) error {
+	at, err := n.primaryPosition(ctx)
+	if err != nil {
+		n.fleet.Refresh()
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, arrivalTimeout)
+	defer cancel()
+	return n.waitCursor(ctx, at)
+}
+
+// primaryPosition asks the primary for a place that covers everything acknowledged before.
+func (n *node) primaryPosition(ctx context.Context) (at timeline.Cursor, err error) {
 	ctx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
 	defer cancel()
 	if n.isPrimaryView() {
-		_, err := n.confirmedPosition(ctx)
-		return err
+		return n.confirmedPosition(ctx)
 	}
 	to := n.findRoute()
 	if to.addr == "" {
-		n.fleet.Refresh()
-		return ErrNotReady
+		return at, ErrNotReady
 	}
-	var at timeline.Cursor
-	if err := n.call(ctx, to.addr, opPosition, nil, &at); err != nil {
-		n.fleet.Refresh()
-		return err
-	}
-	return n.waitCursor(ctx, at)
+	err = n.call(ctx, to.addr, opPosition, nil, &at)
+	return at, err
 }
 
 // confirmedPosition returns a place in the history that covers every write acknowledged by the primary region before the call.

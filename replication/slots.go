@@ -10,12 +10,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-const (
-	// slotInterval is how often acknowledgements are written to the region's log: they only decide how much log to keep.
-	slotInterval = 2 * time.Second
-	// slotPin is the name under which the log is kept for slots.
-	slotPin = "slots"
-)
+// slotInterval is how often acknowledgements are written to the region's log: they only decide how much log to keep.
+const slotInterval = 2 * time.Second
 
 // acknowledgement is what a secondary's quorum has, passed on to the leader.
 type acknowledgement struct {
@@ -221,13 +217,12 @@ func (s *slots) persist(ctx context.Context) {
 		return
 	}
 	state := &s.node.applier.board.get().state
-	tooMuch := s.node.log.Bytes() > s.node.config.RetainBytes
 	var moved []timeline.Slot
 	s.mu.Lock()
 	for region := range s.node.config.Regions {
 		held, known := slotOf(state, region)
 		next := timeline.Slot{Region: region, Position: max(held.Position, s.acked[region])}
-		next.Lost = tooMuch && next.Position < state.Cursor.Position && !s.connected[region]
+		next.Lost = s.node.heldFor(next.Position) > s.node.config.RetainBytes
 		if known && next.Position == held.Position && held.Lost {
 			next.Lost = true // until it moves again
 		}
@@ -253,26 +248,4 @@ func slotOf(s *timeline.State, region string) (timeline.Slot, bool) {
 		}
 	}
 	return timeline.Slot{Region: region}, false
-}
-
-// retain keeps the log from the first position that some slot still needs; without a slot, a configured region needs all.
-func (s *slots) retain() {
-	state := &s.node.applier.board.get().state
-	if len(s.node.config.Regions) == 0 {
-		return
-	}
-	lowest := state.Cursor.Position
-	for region := range s.node.config.Regions {
-		if slot, _ := slotOf(state, region); !slot.Lost {
-			lowest = min(lowest, slot.Position)
-		}
-	}
-	if s.node.log.Bytes() > s.node.config.RetainBytes && state.Role() != timeline.Primary {
-		lowest = state.Cursor.Position
-	}
-	index, err := s.node.log.Seek(lowest)
-	if err != nil {
-		return // gone already; whoever needs it bootstraps
-	}
-	s.node.log.Pin(slotPin, index)
 }

@@ -1,0 +1,76 @@
+package replication
+
+import (
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/wal"
+)
+
+// slotPin is the name under which the log is kept for slots.
+const slotPin = "slots"
+
+// heldFor estimates how many bytes of log are kept for a reader that has p.
+func (n *node) heldFor(p Position) int64 {
+	index, err := n.log.Seek(p)
+	if err != nil {
+		return 0
+	}
+	first, last := n.log.FirstIndex(), n.log.LastIndex()
+	return int64(float64(n.log.Bytes()) * float64(last+1-index) / float64(last+2-first))
+}
+
+// streamLog is the log as streams read it. Their pins yield to the bound on what is kept.
+type streamLog struct {
+	*wal.Log
+	mu   sync.Mutex
+	pins map[string]bool
+}
+
+// Pin implements stream.Log.
+func (l *streamLog) Pin(name string, index uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pins[name] = true
+	l.Log.Pin(name, index)
+}
+
+// Unpin implements stream.Log.
+func (l *streamLog) Unpin(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.pins, name)
+	l.Log.Unpin(name)
+}
+
+// release drops every pin of a stream; a stream that goes on reading pins anew what is still there.
+func (l *streamLog) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name := range l.pins {
+		l.Log.Unpin(name)
+	}
+	clear(l.pins)
+}
+
+// retain keeps the log from the first position that some slot still needs; without a slot, a configured region needs all.
+func (s *slots) retain() {
+	state := &s.node.applier.board.get().state
+	if len(s.node.config.Regions) == 0 {
+		return
+	}
+	lowest := state.Cursor.Position
+	for region := range s.node.config.Regions {
+		if slot, _ := slotOf(state, region); !slot.Lost {
+			lowest = min(lowest, slot.Position)
+		}
+	}
+	if s.node.heldFor(lowest) > s.node.config.RetainBytes {
+		s.node.streamed.release() // whoever still reads there has to bootstrap
+		lowest = state.Cursor.Position
+	}
+	index, err := s.node.log.Seek(lowest)
+	if err != nil {
+		return // gone already; whoever needs it bootstraps
+	}
+	s.node.log.Pin(slotPin, index)
+}
