@@ -3,6 +3,7 @@ package replication
 import (
 	"sync"
 
+	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/wal"
 )
 
@@ -60,8 +61,8 @@ func (s *slots) retain() {
 	}
 	lowest := state.Cursor.Position
 	for region := range s.node.config.Regions {
-		if slot, _ := slotOf(state, region); !slot.Lost {
-			lowest = min(lowest, slot.Position)
+		if p, needed := s.neededBy(state, region); needed {
+			lowest = min(lowest, p)
 		}
 	}
 	if s.node.heldFor(lowest) > s.node.config.RetainBytes {
@@ -73,4 +74,17 @@ func (s *slots) retain() {
 		return // gone already; whoever needs it bootstraps
 	}
 	s.node.log.Pin(slotPin, index)
+}
+
+// neededBy returns what a region has, as far as is known here. A secondary keeps log for the day on which it is primary: until then it
+// goes by what the others report.
+func (s *slots) neededBy(state *timeline.State, region string) (Position, bool) {
+	slot, _ := slotOf(state, region)
+	if state.Role() != timeline.Primary {
+		v, _ := s.node.fleet.View()
+		if l := v.Regions[region].Leader(); l != nil {
+			return l.Cursor.Position, true
+		}
+	}
+	return slot.Position, !slot.Lost
 }
