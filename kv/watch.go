@@ -279,7 +279,7 @@ func (w *Watcher) replaced(old, now *state) {
 		if p.diskFrom != 0 {
 			p.dropQueue()
 		}
-		p.synced, p.next, p.diskFrom = false, upTo+1, 0
+		p.synced, p.next, p.diskFrom = upTo == now.revision, upTo+1, 0
 		w.signal()
 	}
 }
