@@ -108,94 +108,97 @@ func TestCheckpointOverBadLink(t *testing.T) {
 	})
 }
 
-// A crash between the installation of a checkpoint and the reset of the log leaves a state ahead of its log.
-func TestRecoveryFinishesInstall(t *testing.T) {
-	fs := vfs.NewMem()
-	hard := func(term, commit uint64) *raftpb.HardState {
-		return &raftpb.HardState{Term: new(term), Vote: new(uint64(2)), Commit: new(commit)}
-	}
-	entry := func(index, term uint64) *raftpb.Entry { return &raftpb.Entry{Index: new(index), Term: new(term)} }
-	conf := &raftpb.ConfState{Voters: []uint64{1, 2, 3}}
-	peers := []Peer{{ID: 1}, {ID: 2}, {ID: 3}}
-	tests := []struct {
-		name    string
-		join    bool
-		hard    *raftpb.HardState
-		entries []*raftpb.Entry
-		compact uint64
-		state   machineState
+// recoveryTest is a log and a state as a crash may leave them, and what has to be made of them.
+type recoveryTest struct {
+	name    string
+	fresh   bool // nothing was ever written
+	join    bool
+	hard    *raftpb.HardState
+	entries []*raftpb.Entry
+	state   machineState
 
-		want              error
-		term, vote        uint64
-		commit, last      uint64
-		applied           uint64
-		members           int
-		firstIndex        uint64
-		withoutAnyHistory bool
-	}{
-		{name: "new", withoutAnyHistory: true, term: 1, commit: 1, last: 1, applied: 1, members: 3, firstIndex: 2},
-		{name: "joins", join: true, withoutAnyHistory: true, firstIndex: 1},
-		{name: "log lost", withoutAnyHistory: true, state: machineState{Index: 5, Term: 2, Conf: conf}, want: ErrLogLost},
+	want                 error
+	term, vote, commit   uint64
+	applied, first, last uint64
+	members              int
+}
+
+func recoveryTests() []recoveryTest {
+	entry := func(index, term uint64) *raftpb.Entry { return &raftpb.Entry{Index: new(index), Term: new(term)} }
+	two := []*raftpb.Entry{entry(2, 2), entry(3, 2)}
+	conf := &raftpb.ConfState{Voters: []uint64{1, 2, 3}}
+	return []recoveryTest{
+		{name: "new", fresh: true, term: 1, commit: 1, applied: 1, first: 2, last: 1, members: 3},
+		{name: "joins", fresh: true, join: true, first: 1},
+		{name: "log lost", fresh: true, state: machineState{Index: 5, Term: 2, Conf: conf}, want: ErrLogLost},
 		{
-			name: "replays all", hard: hard(2, 3), entries: []*raftpb.Entry{entry(2, 2), entry(3, 2)},
-			term: 2, vote: 2, commit: 3, last: 3, applied: 1, members: 3, firstIndex: 2,
+			name: "replays all", hard: votedFor2(2, 3), entries: two,
+			term: 2, vote: 2, commit: 3, applied: 1, first: 2, last: 3, members: 3,
 		},
 		{
-			name: "state ahead of the known commit", hard: hard(2, 1), entries: []*raftpb.Entry{entry(2, 2), entry(3, 2)},
-			state: machineState{Index: 3, Term: 2, Conf: conf},
-			term:  2, vote: 2, commit: 3, last: 3, applied: 3, members: 3, firstIndex: 2,
+			name: "state ahead of the known commit", hard: votedFor2(2, 1), entries: two, state: machineState{Index: 3, Term: 2, Conf: conf},
+			term: 2, vote: 2, commit: 3, applied: 3, first: 2, last: 3, members: 3,
 		},
 		{
-			name: "commit ahead of a torn log", hard: hard(2, 9), entries: []*raftpb.Entry{entry(2, 2), entry(3, 2)},
-			term: 2, vote: 2, commit: 3, last: 3, applied: 1, members: 3, firstIndex: 2,
+			name: "commit ahead of a torn log", hard: votedFor2(2, 9), entries: two,
+			term: 2, vote: 2, commit: 3, applied: 1, first: 2, last: 3, members: 3,
 		},
 		{
-			name: "state ahead of the log", hard: hard(2, 3), entries: []*raftpb.Entry{entry(2, 2), entry(3, 2)},
-			state: machineState{Index: 9, Term: 2, Conf: conf},
-			term:  2, vote: 2, commit: 9, last: 9, applied: 9, members: 3, firstIndex: 10,
+			name: "state ahead of the log", hard: votedFor2(2, 3), entries: two, state: machineState{Index: 9, Term: 2, Conf: conf},
+			term: 2, vote: 2, commit: 9, applied: 9, first: 10, last: 9, members: 3,
 		},
 		{
-			name: "state from a term the log never saw", hard: hard(2, 3), entries: []*raftpb.Entry{entry(2, 2), entry(3, 2)},
-			state: machineState{Index: 9, Term: 7, Conf: conf},
-			term:  7, commit: 9, last: 9, applied: 9, members: 3, firstIndex: 10,
+			name: "state from a term the log never saw", hard: votedFor2(2, 3), entries: two, state: machineState{Index: 9, Term: 7, Conf: conf},
+			term: 7, commit: 9, applied: 9, first: 10, last: 9, members: 3,
 		},
 		{
-			name: "state contradicts an uncommitted tail", hard: hard(7, 2), entries: []*raftpb.Entry{entry(2, 2), entry(3, 2), entry(4, 2)},
+			name: "state contradicts an uncommitted tail", hard: votedFor2(7, 2), entries: append(two[:2:2], entry(4, 2)),
 			state: machineState{Index: 3, Term: 5, Conf: conf},
-			term:  7, vote: 2, commit: 3, last: 3, applied: 3, members: 3, firstIndex: 4,
+			term:  7, vote: 2, commit: 3, applied: 3, first: 4, last: 3, members: 3,
 		},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			log, err := wal.Open(wal.Options{FS: fs, Dir: tt.name, SegmentBytes: 64 << 10, Logger: quiet})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer log.Close()
-			if !tt.withoutAnyHistory {
-				if err := log.Reset(genesisIndex, genesisTerm, hard(1, 1)); err != nil {
-					t.Fatal(err)
-				}
-				if err := log.Append([]wal.Write{{HardState: tt.hard, Entries: tt.entries}}, true); err != nil {
-					t.Fatal(err)
-				}
-			}
-			c := Config{ID: 1, Peers: peers, Join: tt.join, Log: log, Machine: &machine{state: tt.state}}
-			got, err := recoverState(&c)
-			if !errors.Is(err, tt.want) || tt.want != nil {
-				if tt.want == nil || !errors.Is(err, tt.want) {
-					t.Fatalf("error %v, want %v", err, tt.want)
-				}
-				return
-			}
-			h := got.hard
-			if h.GetTerm() != tt.term || h.GetVote() != tt.vote || h.GetCommit() != tt.commit || got.applied != tt.applied {
-				t.Errorf("starts from %v, applied %d", h, got.applied)
-			}
-			if len(got.conf.GetVoters()) != tt.members || log.LastIndex() != tt.last || log.FirstIndex() != tt.firstIndex {
-				t.Errorf("members %v, log from %d to %d", got.conf, log.FirstIndex(), log.LastIndex())
-			}
-		})
+}
+
+func votedFor2(term, commit uint64) *raftpb.HardState {
+	return &raftpb.HardState{Term: new(term), Vote: new(uint64(2)), Commit: new(commit)}
+}
+
+// A crash may leave a state ahead of its log, between the installation of a checkpoint and the reset of the log, or a hard state
+// ahead of both.
+func TestRecovery(t *testing.T) {
+	for _, tt := range recoveryTests() {
+		t.Run(tt.name, tt.run)
+	}
+}
+
+func (tt *recoveryTest) run(t *testing.T) {
+	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if !tt.fresh {
+		if err := log.Reset(genesisIndex, genesisTerm, votedFor2(1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := log.Append([]wal.Write{{HardState: tt.hard, Entries: tt.entries}}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := Config{ID: 1, Peers: []Peer{{ID: 1}, {ID: 2}, {ID: 3}}, Join: tt.join, Log: log, Machine: &machine{state: tt.state}}
+	got, err := recoverState(&c)
+	if !errors.Is(err, tt.want) {
+		t.Fatalf("error %v, want %v", err, tt.want)
+	}
+	if tt.want != nil {
+		return
+	}
+	h := got.hard
+	if h.GetTerm() != tt.term || h.GetVote() != tt.vote || h.GetCommit() != tt.commit || got.applied != tt.applied {
+		t.Errorf("starts from %v, applied %d", h, got.applied)
+	}
+	if len(got.conf.GetVoters()) != tt.members || log.LastIndex() != tt.last || log.FirstIndex() != tt.first {
+		t.Errorf("members %v, log from %d to %d", got.conf, log.FirstIndex(), log.LastIndex())
 	}
 }
 
