@@ -1,0 +1,17 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// Build builds the mimir of this tree. It must be called inside the tree.
+func Build(ctx context.Context, binary string) error {
+	text, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/mimir-kv/mimir/cmd/mimir").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build mimir: %w: %s", err, strings.TrimSpace(string(text)))
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package e2e
+
+import (
+	"context"
+	"time"
+
+	"github.com/mimir-kv/mimir/e2e/fleet"
+)
+
+// restart is the phase of that name.
+func (r *run) restart(ctx context.Context) error {
+	a, b, err := r.primary(ctx)
+	if err != nil {
+		return err
+	}
+	clients, closeAll, err := connectEach(fleet.Clients(r.fleet.Nodes()))
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	w := startWriters(ctx, clients, "/restart/")
+	defer w.stop()
+	if err := w.more(ctx, r.Writes); err != nil {
+		return err
+	}
+	fleet.Kill(r.fleet.Nodes())
+	writes := w.stop()
+	r.line("killed all nodes of all regions")
+	began := time.Now()
+	if err := fleet.Start(r.fleet.Nodes()); err != nil {
+		return err
+	}
+	if err := r.awaitServing(ctx); err != nil {
+		return err
+	}
+	r.line("serves again %s after the start of the processes", short(time.Since(began)))
+	end, err := r.awaitEqual(ctx)
+	if err != nil {
+		return err
+	}
+	held, err := sameContents(ctx, a, b, "/restart/")
+	if err != nil {
+		return err
+	}
+	acked, err := checkAcknowledged(writes, held, nothingMissing)
+	if err != nil {
+		return err
+	}
+	r.line("all %d acknowledged writes are in both regions", acked)
+	return r.checkHashes(ctx, end)
+}

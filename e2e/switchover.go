@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// switchover is the phase of that name.
+func (r *run) switchover(ctx context.Context) error {
+	from, to, err := r.primary(ctx)
+	if err != nil {
+		return err
+	}
+	start, err := r.awaitEqual(ctx)
+	if err != nil {
+		return err
+	}
+	watching, err := connect(fleet.Clients(to.Nodes)...)
+	if err != nil {
+		return err
+	}
+	defer watching.Close()
+	watcher := record(ctx, watching, start+1)
+	if err := r.move(ctx, from, to, "/switchover/there/"); err != nil {
+		return err
+	}
+	if err := r.move(ctx, to, from, "/switchover/back/"); err != nil {
+		return err
+	}
+	end, err := r.awaitEqual(ctx)
+	if err != nil {
+		return err
+	}
+	events, err := watcher.upTo(ctx, end)
+	if err != nil {
+		return err
+	}
+	if err := r.checkEvents(ctx, watcher, from, events); err != nil {
+		return err
+	}
+	return r.checkHashes(ctx, end)
+}
+
+// move does one switchover while clients of all nodes write, and checks that they noticed a pause at most.
+func (r *run) move(ctx context.Context, from, to *fleet.Region, prefix string) error {
+	clients, closeAll, err := connectEach(fleet.Clients(r.fleet.Nodes()))
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	w := startWriters(ctx, clients, prefix)
+	defer w.stop()
+	if err := w.more(ctx, r.Writes); err != nil {
+		return err
+	}
+	var report replication.MoveReport
+	began := time.Now()
+	if err := r.operate(ctx, &report, "switchover", "--to", to.Name); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	if err := w.more(ctx, r.Writes); err != nil {
+		return err
+	}
+	writes := w.stop()
+	if err := w.firstError(); err != nil {
+		return fmt.Errorf("a client saw an error: %w", err)
+	}
+	if report.From != from.Name || report.To != to.Name || report.Lossy {
+		return fmt.Errorf("unexpected report: %+v", report)
+	}
+	if _, err := r.awaitEqual(ctx); err != nil {
+		return err
+	}
+	held, err := sameContents(ctx, from, to, prefix)
+	if err != nil {
+		return err
+	}
+	acked, err := checkAcknowledged(writes, held, nothingMissing)
+	if err != nil {
+		return err
+	}
+	pause, at := longestPause(writes)
+	r.line("%s took over from %s in epoch %d; writes paused for %s (as measured by the primary), the command took %s", to.Name, from.Name, report.Epoch,
+		short(report.Pause), short(took))
+	r.line("clients of all nodes: %d writes acknowledged and all there, no error; longest time without an acknowledgement %s (%s after the command began), slowest write %s",
+		acked, short(pause), short(at.Sub(began)), short(slowest(writes)))
+	return nil
+}

@@ -1,0 +1,167 @@
+package e2e
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// writers put keys of their own, one after the other, and keep what came of each. They repeat nothing: what a client library hides
+// is hidden, and nothing else.
+type writers struct {
+	prefix string
+	acks   atomic.Int64
+	errors atomic.Int64
+	cancel context.CancelFunc
+	all    sync.WaitGroup
+
+	mu     sync.Mutex
+	writes []write
+}
+
+// write is one put, with err if it was not acknowledged.
+type write struct {
+	key, value   string
+	revision     int64
+	began, ended time.Time
+	err          error
+}
+
+const (
+	writersPerClient = 4
+	writeTimeout     = 60 * time.Second
+	errorPause       = 50 * time.Millisecond
+)
+
+// startWriters begins to write under a prefix through every client.
+func startWriters(ctx context.Context, clients []*clientv3.Client, prefix string) *writers {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &writers{prefix: prefix, cancel: cancel}
+	for i, client := range clients {
+		for j := range writersPerClient {
+			w.all.Go(func() { w.work(ctx, client, fmt.Sprintf("%s%d-%d/", prefix, i, j)) })
+		}
+	}
+	return w
+}
+
+func (w *writers) work(ctx context.Context, client *clientv3.Client, prefix string) {
+	for i := 0; ctx.Err() == nil; i++ {
+		one := write{key: fmt.Sprintf("%s%08d", prefix, i), began: time.Now()}
+		one.value = "written to " + one.key
+		putting, cancel := context.WithTimeout(ctx, writeTimeout)
+		answer, err := client.Put(putting, one.key, one.value)
+		cancel()
+		one.ended = time.Now()
+		if one.err = err; err == nil {
+			one.revision = answer.Header.Revision
+			w.acks.Add(1)
+		} else if ctx.Err() == nil {
+			w.errors.Add(1)
+			select {
+			case <-time.After(errorPause):
+			case <-ctx.Done():
+			}
+		}
+		w.mu.Lock()
+		w.writes = append(w.writes, one)
+		w.mu.Unlock()
+	}
+}
+
+// more waits for a number of acknowledgements from now on.
+func (w *writers) more(ctx context.Context, count int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for want := w.acks.Load() + int64(count); w.acks.Load() < want; {
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("%d acknowledgements missing after %s (%d errors): %w", want-w.acks.Load(), patience, w.errors.Load(), ctx.Err()), w.firstError())
+		case <-poll.C:
+		}
+	}
+	return nil
+}
+
+// stop ends the writers, interrupts what is under way, and returns all writes in the order in which they ended. The outcome of those that
+// were interrupted is unknown.
+func (w *writers) stop() []write {
+	w.cancel()
+	w.all.Wait()
+	slices.SortFunc(w.writes, func(a, b write) int { return a.ended.Compare(b.ended) })
+	return w.writes
+}
+
+// firstError returns why a put failed that was not interrupted by stop.
+func (w *writers) firstError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, one := range w.writes {
+		if one.err != nil && !errors.Is(one.err, context.Canceled) {
+			return fmt.Errorf("put %s, after %s: %w", one.key, short(one.ended.Sub(one.began)), one.err)
+		}
+	}
+	return nil
+}
+
+// longestPause returns the longest time without an acknowledgement, and when it began.
+func longestPause(writes []write) (pause time.Duration, began time.Time) {
+	var last time.Time
+	for _, one := range writes {
+		if one.err != nil {
+			continue
+		}
+		if gap := one.ended.Sub(last); !last.IsZero() && gap > pause {
+			pause, began = gap, last
+		}
+		last = one.ended
+	}
+	return pause, began
+}
+
+// slowest returns the acknowledged write that took longest.
+func slowest(writes []write) time.Duration {
+	one := slices.MaxFunc(writes, func(a, b write) int { return cmp.Compare(a.latency(), b.latency()) })
+	return one.latency()
+}
+
+func (w *write) latency() time.Duration {
+	if w.err != nil {
+		return 0
+	}
+	return w.ended.Sub(w.began)
+}
+
+// checkAcknowledged wants every acknowledged write in held at the revision that its answer named and applied once, but for those that missing
+// allows, and no write applied twice. It returns how many were acknowledged.
+func checkAcknowledged(writes []write, held map[string]*mvccpb.KeyValue, missing func(key string) bool) (acked int, err error) {
+	for _, one := range writes {
+		kv := held[one.key]
+		if kv != nil && (kv.Version != 1 || string(kv.Value) != one.value) {
+			return 0, fmt.Errorf("%s was put once, but is {%s}", one.key, describe(kv))
+		}
+		if one.err != nil {
+			continue
+		}
+		acked++
+		if kv == nil && !missing(one.key) {
+			return 0, fmt.Errorf("%s was acknowledged at revision %d and is lost", one.key, one.revision)
+		}
+		if kv != nil && kv.ModRevision != one.revision {
+			return 0, fmt.Errorf("%s was acknowledged at revision %d and is {%s}", one.key, one.revision, describe(kv))
+		}
+	}
+	return acked, nil
+}
+
+func nothingMissing(string) bool { return false }
