@@ -37,11 +37,12 @@ func (n *node) bootstrap(ctx context.Context, f *following) error {
 // fetchFrom gets a copy from any node of the source.
 func (n *node) fetchFrom(ctx context.Context, f *following) (string, *copyMeta, error) {
 	var errs []error
+	claim := n.applier.board.get().state.HighestClaim()
 	for _, addr := range n.addressesOf(f.source) {
 		began := n.config.Clock.Now()
 		n.logger.Info("bootstraps", "source", f.source, "addr", addr)
 		progress := n.reportProgress(f, began)
-		id, meta, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, Have: n.copies.partial()}, progress)
+		id, meta, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, Have: n.copies.partial(), MinEpoch: claim.Epoch}, progress)
 		if err == nil && meta.Region != f.source {
 			err = fmt.Errorf("%w: copy of region %s, asked %s", ErrMessage, meta.Region, f.source)
 		}

@@ -158,7 +158,7 @@ func (n *node) answerCall(ctx context.Context, r *callRequest) (any, error) {
 	case opPublish:
 		return withBody(r, func(in publication) (any, error) { return nil, n.publishMember(ctx, in) })
 	case opAck:
-		return withBody(r, func(in acknowledgement) (any, error) { return nil, n.slots.acknowledge(in.Region, in.Position) })
+		return withBody(r, func(in acknowledgement) (any, error) { return nil, n.slots.acknowledge(in) })
 	case opStage:
 		return withBody(r, func(in stageRequest) (any, error) { return nil, n.stage(ctx, in) })
 	case opBegin:

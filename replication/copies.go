@@ -29,6 +29,8 @@ type copyRequest struct {
 	ID       string `json:"id,omitempty"`
 	Have     string `json:"have,omitempty"`
 	MinIndex uint64 `json:"minIndex,omitempty"`
+	// MinEpoch is the claim to which the asking region gave way: a history without it would lead back into its own reign.
+	MinEpoch Epoch `json:"minEpoch,omitempty"`
 }
 
 // copyMeta travels with a copy: where in the history it is.
@@ -101,6 +103,9 @@ func (c *copies) take(r *copyRequest) (*servedCopy, string, error) {
 	v := c.node.applier.board.get()
 	if v.index < r.MinIndex {
 		return nil, "", fmt.Errorf("%w: state at entry %d, asked for %d", ErrNotReady, v.index, r.MinIndex)
+	}
+	if v.state.Cursor.Epoch < r.MinEpoch {
+		return nil, "", fmt.Errorf("%w: state of epoch %d, asked for %d", ErrNotReady, v.state.Cursor.Epoch, r.MinEpoch)
 	}
 	if r.Region != c.node.config.RegionID && v.state.Role() == timeline.Diverged {
 		return nil, "", fmt.Errorf("%w: region %s cannot be copied", ErrDiverged, c.node.config.RegionID)

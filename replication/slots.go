@@ -16,7 +16,26 @@ const slotInterval = 2 * time.Second
 // acknowledgement is what a secondary's quorum has, passed on to the leader.
 type acknowledgement struct {
 	Region   string   `json:"region"`
+	Epoch    Epoch    `json:"epoch"` // of the last reign up to the position
 	Position Position `json:"position"`
+}
+
+// newer reports whether a is further than b.
+func (a acknowledgement) newer(b acknowledgement) bool {
+	return a.Epoch > b.Epoch || a.Epoch == b.Epoch && a.Position > b.Position
+}
+
+// within returns the last position of the history s that a covers. Positions alone cannot be compared: the history in which one
+// was acknowledged may have been cut since.
+func (a acknowledgement) within(s *timeline.State) Position {
+	end := s.Cursor.Position
+	for i := len(s.Reigns) - 1; i >= 0; i-- {
+		if s.Reigns[i].Epoch == a.Epoch {
+			return min(a.Position, end)
+		}
+		end = s.Reigns[i].First - 1
+	}
+	return 0
 }
 
 // slots keeps what the secondaries have acknowledged: at once in memory, for writes that wait for it, and now and then in the region's
@@ -25,9 +44,9 @@ type slots struct {
 	node *node
 
 	mu        sync.Mutex
-	acked     map[string]Position
+	acked     map[string]acknowledgement
 	connected map[string]bool
-	news      map[string]Position // to be passed on to the leader
+	news      map[string]acknowledgement // to be passed on to the leader
 	wake      chan struct{}
 	waiting   []*waitingUnit
 }
@@ -39,13 +58,16 @@ type waitingUnit struct {
 }
 
 func newSlots(n *node) *slots {
-	return &slots{node: n, acked: map[string]Position{}, connected: map[string]bool{}, news: map[string]Position{}, wake: make(chan struct{}, 1)}
+	return &slots{node: n, acked: map[string]acknowledgement{}, connected: map[string]bool{}, news: map[string]acknowledgement{}, wake: make(chan struct{}, 1)}
 }
 
 // acknowledged is told by the source on this node.
-func (s *slots) acknowledged(region string, p Position) {
+func (s *slots) acknowledged(region string, e Epoch, p Position) {
+	a := acknowledgement{Region: region, Epoch: e, Position: p}
 	s.mu.Lock()
-	s.news[region] = max(s.news[region], p)
+	if a.newer(s.news[region]) {
+		s.news[region] = a
+	}
 	s.mu.Unlock()
 	s.nudge()
 }
@@ -65,15 +87,18 @@ func (s *slots) session(region string, connected bool) {
 }
 
 // acknowledge takes an acknowledgement on the leader, and completes what waited for it.
-func (s *slots) acknowledge(region string, p Position) error {
-	if _, ok := s.node.config.Regions[region]; !ok {
-		return fmt.Errorf("%w: %s", ErrUnknownRegion, region)
+func (s *slots) acknowledge(a acknowledgement) error {
+	if _, ok := s.node.config.Regions[a.Region]; !ok {
+		return fmt.Errorf("%w: %s", ErrUnknownRegion, a.Region)
 	}
 	s.mu.Lock()
-	s.acked[region] = max(s.acked[region], p)
+	if a.newer(s.acked[a.Region]) {
+		s.acked[a.Region] = a
+	}
+	state := &s.node.applier.board.get().state
 	var ready []*waitingUnit
 	s.waiting = slices.DeleteFunc(s.waiting, func(w *waitingUnit) bool {
-		w.receipt.Regions = s.regionsAt(w.receipt.Position)
+		w.receipt.Regions = s.regionsAt(w.receipt, state)
 		if w.receipt.Regions < w.unit.regions {
 			return false
 		}
@@ -87,11 +112,15 @@ func (s *slots) acknowledge(region string, p Position) error {
 	return nil
 }
 
-// regionsAt counts the regions that have p. The caller holds mu.
-func (s *slots) regionsAt(p Position) int {
+// regionsAt counts the regions that have a write: this one alone, once the write was cut from its history. The caller
+// holds mu.
+func (s *slots) regionsAt(r *Receipt, state *timeline.State) int {
 	k := 1
+	if (acknowledgement{Epoch: r.Epoch, Position: r.Position}).within(state) < r.Position {
+		return k
+	}
 	for _, a := range s.acked {
-		if a >= p {
+		if a.within(state) >= r.Position {
 			k++
 		}
 	}
@@ -104,8 +133,9 @@ func (s *slots) deliver(u *unit, r *Receipt) {
 		u.finish(result{receipt: r})
 		return
 	}
+	state := &s.node.applier.board.get().state
 	s.mu.Lock()
-	r.Regions = s.regionsAt(r.Position)
+	r.Regions = s.regionsAt(r, state)
 	enough := r.Regions >= u.regions
 	if !enough {
 		s.waiting = append(s.waiting, &waitingUnit{unit: u, receipt: r})
@@ -144,11 +174,11 @@ func (s *slots) run(ctx context.Context) {
 func (s *slots) passOn(ctx context.Context) {
 	s.mu.Lock()
 	news := s.news
-	s.news = map[string]Position{}
+	s.news = map[string]acknowledgement{}
 	s.mu.Unlock()
-	for region, p := range news {
+	for _, a := range news {
 		if _, leads := s.node.governor.leads(); leads {
-			if err := s.acknowledge(region, p); err != nil {
+			if err := s.acknowledge(a); err != nil {
 				s.node.logger.Warn("acknowledgement of an unknown region", "err", err)
 			}
 			continue
@@ -158,7 +188,7 @@ func (s *slots) passOn(ctx context.Context) {
 			continue // the secondary acknowledges again with its next frames
 		}
 		callCtx, cancel := context.WithTimeout(ctx, s.node.config.callTimeout())
-		_ = s.node.call(callCtx, addr, opAck, acknowledgement{Region: region, Position: p}, nil) // the next one makes up for it
+		_ = s.node.call(callCtx, addr, opAck, a, nil) // the next one makes up for it
 		cancel()
 	}
 }
@@ -221,7 +251,7 @@ func (s *slots) persist(ctx context.Context) {
 	s.mu.Lock()
 	for region := range s.node.config.Regions {
 		held, known := slotOf(state, region)
-		next := timeline.Slot{Region: region, Position: max(held.Position, s.acked[region])}
+		next := timeline.Slot{Region: region, Position: max(held.Position, s.acked[region].within(state))}
 		next.Lost = s.node.heldFor(next.Position) > s.node.config.RetainBytes
 		if known && next.Position == held.Position && held.Lost {
 			next.Lost = true // until it moves again

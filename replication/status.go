@@ -41,10 +41,12 @@ func (n *node) report() fleet.Report {
 
 // now returns the slots with what was acknowledged since they were saved.
 func (s *slots) now() []timeline.Slot {
-	saved := slices.Clone(s.node.applier.board.get().state.Slots)
+	state := &s.node.applier.board.get().state
+	saved := slices.Clone(state.Slots)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for region, p := range s.acked {
+	for region, a := range s.acked {
+		p := a.within(state)
 		i := slices.IndexFunc(saved, func(o timeline.Slot) bool { return o.Region == region })
 		if i < 0 {
 			saved = append(saved, timeline.Slot{Region: region, Position: p})

@@ -44,7 +44,7 @@ func TestAcknowledgesOnlyWhatIsCommitted(t *testing.T) {
 		var acked []timeline.Position
 		p.us.write("a", "b")
 		p.serve(func(c *SourceConfig) {
-			c.OnAck = func(region string, position timeline.Position) {
+			c.OnAck = func(region string, _ timeline.Epoch, position timeline.Position) {
 				mu.Lock()
 				defer mu.Unlock()
 				if held := p.eu.Cursor().Position; region != "eu" || position > held {

@@ -132,7 +132,7 @@ func (x *session) run(ctx context.Context, sub *subscribe, incoming <-chan messa
 	}
 	x.log.Info("subscription served", "position", sub.at.Position, "epoch", sub.at.Epoch)
 	x.source.enter(x)
-	x.tellAck(sub.at.Position)
+	x.tellAck(ack{sub.at.Epoch, sub.at.Position})
 	err := x.serve(ctx, incoming, func(ctx context.Context) error { return sender.run(ctx, a, view, first) })
 	x.log.Info("subscription ended", "acknowledged", x.slotPosition(), "reason", err)
 	if errors.Is(err, io.EOF) {
@@ -222,13 +222,13 @@ func (x *session) acknowledge(a ack) {
 	x.mu.Unlock()
 	x.signal()
 	if moved {
-		x.tellAck(a.position)
+		x.tellAck(a)
 	}
 }
 
-func (x *session) tellAck(position timeline.Position) {
+func (x *session) tellAck(a ack) {
 	if f := x.source.config.OnAck; f != nil {
-		f(x.region, position)
+		f(x.region, a.epoch, a.position)
 	}
 }
 

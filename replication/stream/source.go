@@ -78,8 +78,9 @@ type SourceConfig struct {
 	Refused func(index uint64) bool
 	// OnSubscriber is told who subscribes, and with which history, before it is judged.
 	OnSubscriber func(region string, at timeline.Cursor, reigns []timeline.Reign)
-	// OnAck is told what is durable with the quorum of a secondary.
-	OnAck func(region string, position timeline.Position)
+	// OnAck is told what is durable with the quorum of a secondary: everything up to position in a history whose last reign up to there is
+	// epoch's.
+	OnAck func(region string, epoch timeline.Epoch, position timeline.Position)
 	// OnSession is told when the first session of a region begins and when its last one ends.
 	OnSession func(region string, connected bool)
 }

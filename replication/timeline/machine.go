@@ -206,6 +206,8 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 		return refusal("no checkpoint")
 	case s.Role() == Primary:
 		return refusal("region is primary")
+	case Supersedes(s.HighestClaim(), Latest(c.Origin.Reigns)):
+		return refusal("checkpoint of epoch %d, region gave way to epoch %d", c.Origin.Cursor.Epoch, s.HighestClaim().Epoch)
 	case s.Diverged == nil && c.Origin.Cursor.Position <= s.Cursor.Position:
 		return refusal("checkpoint at %d, region is at %d", c.Origin.Cursor.Position, s.Cursor.Position)
 	}
