@@ -66,8 +66,8 @@ func (r *run) failover(ctx context.Context) error {
 	return r.checkHashes(ctx, end)
 }
 
-// loseRegion cuts the link under load, so that the old primary acknowledges what the new one does not have, kills the old primary and
-// heals the link.
+// loseRegion cuts the link under load, so that the old primary acknowledges what the new one does not have, and kills the old
+// primary with what is on its way. The link is whole afterwards.
 func (r *run) loseRegion(ctx context.Context, w *writers, old, next *fleet.Region) error {
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
@@ -77,6 +77,7 @@ func (r *run) loseRegion(ctx context.Context, w *writers, old, next *fleet.Regio
 		return err
 	}
 	fleet.Kill(old.Nodes)
+	r.fleet.Lose(old.Name, next.Name)
 	r.fleet.Heal(old.Name, next.Name)
 	r.line("killed all of %s, which had acknowledged at least %d writes behind a cut link", old.Name, r.Writes/4)
 	_, err := r.leader(ctx, next)

@@ -183,6 +183,10 @@ func (f *Fleet) Cut(a, b string) { f.between(a, b, (*link).cut) }
 // Heal undoes Cut: what was held back arrives.
 func (f *Fleet) Heal(a, b string) { f.between(a, b, (*link).heal) }
 
+// Lose drops what is on its way between two regions and breaks the connections, as if the machines that send it were gone. It leaves a
+// cut link cut.
+func (f *Fleet) Lose(a, b string) { f.between(a, b, (*link).lose) }
+
 func (f *Fleet) between(a, b string, do func(*link)) {
 	for _, k := range f.links {
 		if k.from == a && k.to == b || k.from == b && k.to == a {

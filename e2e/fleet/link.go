@@ -59,6 +59,15 @@ func (k *link) heal() {
 	}
 }
 
+// lose breaks every connection, and drops what is on its way.
+func (k *link) lose() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for c := range k.open {
+		c.Close()
+	}
+}
+
 // pass returns when the link is not cut.
 func (k *link) pass() {
 	k.mu.Lock()
@@ -69,13 +78,11 @@ func (k *link) pass() {
 
 func (k *link) close() {
 	k.listener.Close()
-	k.heal()
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.closed = true
-	for c := range k.open {
-		c.Close()
-	}
+	k.mu.Unlock()
+	k.lose()
+	k.heal()
 }
 
 func (k *link) run() {
