@@ -99,11 +99,7 @@ func (r *run) executeDecoded(q *request, failed error) (resp proto.Message, err 
 
 // plainPut does a put without options.
 func (r *run) plainPut(q *pb.PutRequest) error {
-	find := r.head
-	if r.collect == collectEventsWithPrevious {
-		find = r.current
-	}
-	prev, err := find(q.Key)
+	prev, err := r.replaced(q.Key, false)
 	if err != nil {
 		return err
 	}

@@ -18,20 +18,6 @@ func TestReadsAreOfOneMoment(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	all := &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")}
-	check := func(resp *pb.RangeResponse, err error) {
-		switch {
-		case errors.Is(err, ErrCompacted) || errors.Is(err, context.Canceled):
-		case err != nil:
-			t.Error(err)
-		case len(resp.Kvs) == 3:
-			a, b, c := resp.Kvs[0], resp.Kvs[1], resp.Kvs[2]
-			if string(a.Value) != string(b.Value) || string(b.Value) != string(c.Value) || a.ModRevision > resp.Header.Revision || a.ModRevision != c.ModRevision {
-				t.Errorf("at %d: %v", resp.Header.Revision, resp.Kvs)
-			}
-		case len(resp.Kvs) != 0:
-			t.Errorf("%d keys", len(resp.Kvs))
-		}
-	}
 	for back := range int64(3) {
 		wg.Go(func() {
 			for ctx.Err() == nil {
@@ -39,13 +25,14 @@ func TestReadsAreOfOneMoment(t *testing.T) {
 				if back > 0 {
 					q.Revision = max(1, n.Revision()-back*5)
 				}
-				check(n.Range(ctx, q))
+				resp, err := n.Range(ctx, q)
+				checkMoment(t, resp, err)
 				var whole pb.RangeResponse
-				err := n.RangeStream(ctx, q, func(c *pb.RangeResponse) error {
+				err = n.RangeStream(ctx, q, func(c *pb.RangeResponse) error {
 					whole.Kvs, whole.Header = append(whole.Kvs, c.Kvs...), c.Header
 					return nil
 				})
-				check(&whole, err)
+				checkMoment(t, &whole, err)
 				if _, _, _, err := n.Hash(ctx, 0); err != nil && ctx.Err() == nil {
 					t.Error(err)
 				}
@@ -98,6 +85,21 @@ func TestReadsAreOfOneMoment(t *testing.T) {
 	stop()
 	wg.Wait()
 	expect(t, "revisions seen by the watcher", seen, n.Revision())
+}
+
+func checkMoment(t *testing.T, resp *pb.RangeResponse, err error) {
+	switch {
+	case errors.Is(err, ErrCompacted) || errors.Is(err, context.Canceled):
+	case err != nil:
+		t.Error(err)
+	case len(resp.Kvs) == 3:
+		a, b, c := resp.Kvs[0], resp.Kvs[1], resp.Kvs[2]
+		if string(a.Value) != string(b.Value) || string(b.Value) != string(c.Value) || a.ModRevision > resp.Header.Revision || a.ModRevision != c.ModRevision {
+			t.Errorf("at %d: %v", resp.Header.Revision, resp.Kvs)
+		}
+	case len(resp.Kvs) != 0:
+		t.Errorf("%d keys", len(resp.Kvs))
+	}
 }
 
 func opPut(key, value string) *pb.RequestOp {

@@ -53,7 +53,7 @@ func (r *run) checkLease(id int64) error {
 // put does q. Where it is strict, a key that ignore_value or ignore_lease need must exist; inside a transaction that has been
 // checked before.
 func (r *run) put(q *pb.PutRequest, strict bool) (*pb.PutResponse, error) {
-	prev, err := r.current(q.Key)
+	prev, err := r.replaced(q.Key, q.PrevKv || q.IgnoreValue)
 	if err != nil {
 		return nil, err
 	}

@@ -118,6 +118,14 @@ func (r *run) head(key []byte) (version, error) {
 	return r.current(key)
 }
 
+// replaced returns the version of key that a change is about to replace, with its value if the change or a watcher needs it.
+func (r *run) replaced(key []byte, needValue bool) (version, error) {
+	if needValue || r.collect == collectEventsWithPrevious {
+		return r.current(key)
+	}
+	return r.head(key)
+}
+
 func (r *run) newIter(lower, upper []byte) (*pebble.Iterator, error) {
 	if !r.indexed {
 		return nil, fmt.Errorf("kv: scan in a batch without index")
@@ -271,11 +279,7 @@ func (r *run) deleteKeys(sp span, each func(key []byte, v *version)) (int64, err
 }
 
 func (r *run) deleteOne(key []byte, each func(key []byte, v *version)) (int64, error) {
-	find := r.head
-	if each != nil || r.collect == collectEventsWithPrevious {
-		find = r.current
-	}
-	v, err := find(key)
+	v, err := r.replaced(key, each != nil)
 	if err != nil || !v.exists() {
 		return 0, err
 	}

@@ -83,7 +83,7 @@ func (e *evaluation) holds(ctx context.Context, c *pb.Compare) (bool, error) {
 	}
 	sp := newSpan(c.Key, c.RangeEnd)
 	if sp.single() {
-		v, err := e.view.newest(sp.start, e.view.now)
+		v, err := e.newest(sp.start, c.Target == pb.Compare_VALUE)
 		if err != nil || !v.exists() {
 			return missing(), err
 		}
@@ -103,6 +103,14 @@ func (e *evaluation) holds(ctx context.Context, c *pb.Compare) (bool, error) {
 		return missing(), nil
 	}
 	return err == nil, err
+}
+
+// newest returns the newest version of key, its value only if that is needed.
+func (e *evaluation) newest(key []byte, needValue bool) (version, error) {
+	if e.run != nil && !needValue {
+		return e.run.head(key)
+	}
+	return e.view.newest(key, e.view.now)
 }
 
 func compareVersion(c *pb.Compare, v *version) bool {
@@ -155,7 +163,7 @@ func (e *evaluation) check(b *branch) error {
 
 func (e *evaluation) checkPut(q *pb.PutRequest) error {
 	if q.IgnoreValue || q.IgnoreLease {
-		v, err := e.view.newest(q.Key, e.view.now)
+		v, err := e.newest(q.Key, false)
 		if err != nil {
 			return err
 		}
