@@ -158,6 +158,24 @@ func (f *testFleet) eventually(want []string) {
 	}
 }
 
+// cutOff isolates nodes, and waits until the leader of the primary has noticed: what it commits then stays there.
+func (f *testFleet) cutOff(primary string, nodes ...string) {
+	f.t.Helper()
+	for _, n := range nodes {
+		f.network.Isolate(n)
+	}
+	deadline := time.Now().Add(time.Minute)
+	connected := func(s replication.SlotStatus) bool { return s.Connected }
+	for _, name := range f.regions[primary] {
+		for slices.ContainsFunc(f.nodes[name].Health().Slots, connected) {
+			if time.Now().After(deadline) {
+				f.t.Fatalf("%s still serves a stream", name)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
 func values(from, to int) []string {
 	var v []string
 	for i := from; i < to; i++ {
@@ -228,9 +246,7 @@ func TestDeposedPrimarySavesItsTailAndRejoins(t *testing.T) {
 			f.put("us-1", fmt.Sprintf("c%d", i))
 		}
 		f.eventually(values(0, 10))
-		for _, n := range f.regions["eu"] {
-			f.network.Isolate(n)
-		}
+		f.cutOff("us", f.regions["eu"]...)
 		for i := range 5 {
 			f.put("us-1", fmt.Sprintf("lost%d", i))
 		}
@@ -279,8 +295,7 @@ func TestWhatWasCutNeverComesBack(t *testing.T) {
 			f.put("us-1", fmt.Sprintf("c%d", i))
 		}
 		f.eventually(values(0, 10))
-		f.network.Isolate("eu-1")
-		f.network.Isolate("ap-1")
+		f.cutOff("us", "eu-1", "ap-1")
 		for i := range 5 {
 			f.put("us-1", fmt.Sprintf("lost%d", i))
 		}
