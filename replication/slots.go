@@ -207,7 +207,7 @@ func (s *slots) nextDeadline() interface {
 		}
 	}
 	s.mu.Unlock()
-	return s.node.config.Clock.NewTimer(max(wait, 0))
+	return s.node.config.Clock.NewTimer(max(wait, time.Millisecond))
 }
 
 func (s *slots) expire() {
