@@ -126,6 +126,25 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
+// Whatever the file holds, it is either taken and sound, or refused with one line.
+func FuzzConfigFile(f *testing.F) {
+	f.Add(goodFile)
+	f.Add("{name: a, region: b, data-dir: c}")
+	f.Add("name: &a [*a]\n")
+	f.Add("cache-bytes: 1KiB\nnodes: {a: b}\n? x")
+	f.Fuzz(func(t *testing.T, text string) {
+		c := DefaultConfig()
+		err := decode("config.yaml", []byte(text), &c)
+		if err == nil {
+			c.complete()
+			err = c.Validate()
+		}
+		if err != nil && (!errors.Is(err, ErrConfig) || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%q", err)
+		}
+	})
+}
+
 // Every key of the struct is a setting, so that a flag and a variable exist for it.
 func TestSettingsAreComplete(t *testing.T) {
 	known := map[string]bool{}

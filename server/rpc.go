@@ -19,6 +19,8 @@ const (
 	keepaliveMinTime  = 5 * time.Second
 	keepaliveInterval = 2 * time.Hour
 	keepaliveTimeout  = 20 * time.Second
+	// streamWorkers keep their grown stacks from one request to the next; more requests than that get goroutines of their own.
+	streamWorkers = 256
 )
 
 // newRPCServer makes the gRPC server of the client port with the API's own options. TLS is the listener's business.
@@ -27,6 +29,7 @@ func newRPCServer(calls *callMetrics, api ...grpc.ServerOption) *grpc.Server {
 		grpc.InitialWindowSize(windowBytes),
 		grpc.InitialConnWindowSize(4*windowBytes),
 		grpc.SharedWriteBuffer(true),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
 		grpc.UnaryInterceptor(calls.unary),
