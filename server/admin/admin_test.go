@@ -1,0 +1,162 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/rescue"
+)
+
+// fake is a replicator whose moves are counted and whose tail breaks after `whole` writes if that is not negative.
+type fake struct {
+	moves int
+	whole int
+}
+
+func (f *fake) Health() *replication.HealthStatus {
+	return &replication.HealthStatus{NodeID: "us-1", Region: "us"}
+}
+
+func (f *fake) Fleet(context.Context) *replication.FleetStatus {
+	return &replication.FleetStatus{Fleet: "test", Primary: "us"}
+}
+
+func (f *fake) Switchover(_ context.Context, to string) (*replication.MoveReport, error) {
+	f.moves++
+	if to == "mars" {
+		return nil, fmt.Errorf("%w: %q", replication.ErrUnknownRegion, to)
+	}
+	return &replication.MoveReport{To: to, Epoch: 2}, nil
+}
+
+func (f *fake) Failover(_ context.Context, to string, force bool) (*replication.MoveReport, error) {
+	f.moves++
+	if !force {
+		return nil, replication.ErrNeedsForce
+	}
+	return &replication.MoveReport{To: to, Lossy: true}, nil
+}
+
+func (f *fake) Tails(context.Context) ([]replication.TailInfo, error) {
+	return []replication.TailInfo{{Name: "t"}}, nil
+}
+
+func (f *fake) ReadTail(_ context.Context, name string, visit func(replication.Epoch, replication.Position, replication.Command) error) error {
+	if name != "t" {
+		return rescue.ErrNotFound
+	}
+	command := kv.EncodePut(&pb.PutRequest{Key: []byte("k"), Value: make([]byte, 1000)})
+	for i := range 100 {
+		if i == f.whole {
+			return rescue.ErrDamaged
+		}
+		if err := visit(1, replication.Position(i+1), replication.Command{Data: command}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve returns a client of a fake node, behind the given endpoints that are tried first.
+func serve(t *testing.T, f *fake, before ...string) *Client {
+	t.Helper()
+	h := NewHandler(HandlerOptions{
+		Replicator: f, Logger: slog.New(slog.DiscardHandler),
+		Node: func() Node { return Node{HealthStatus: f.Health(), Revision: 7} },
+	})
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	c, err := NewClient(append(before, s.URL), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestCalls(t *testing.T) {
+	f := &fake{whole: -1}
+	c := serve(t, f, "127.0.0.1:1")
+	ctx := t.Context()
+	if n, err := c.Node(ctx); err != nil || n.NodeID != "us-1" || n.Revision != 7 {
+		t.Errorf("node: %+v, %v", n, err)
+	}
+	if s, err := c.Fleet(ctx); err != nil || s.Primary != "us" {
+		t.Errorf("fleet: %+v, %v", s, err)
+	}
+	if r, err := c.Switchover(ctx, "eu"); err != nil || r.To != "eu" || r.Epoch != 2 {
+		t.Errorf("switchover: %+v, %v", r, err)
+	}
+	var refused *Error
+	if _, err := c.Switchover(ctx, "mars"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound || !strings.Contains(refused.Text, "mars") {
+		t.Errorf("unknown region: %v", err)
+	}
+	if _, err := c.Failover(ctx, "eu", false); !errors.As(err, &refused) || refused.Status != http.StatusConflict {
+		t.Errorf("failover without force: %v", err)
+	}
+	if r, err := c.Failover(ctx, "eu", true); err != nil || !r.Lossy {
+		t.Errorf("failover: %+v, %v", r, err)
+	}
+	if _, err := c.Switchover(ctx, ""); !errors.As(err, &refused) || refused.Status != http.StatusBadRequest {
+		t.Errorf("no region: %v", err)
+	}
+	if f.moves != 4 {
+		t.Errorf("%d moves reached the replicator, want 4", f.moves)
+	}
+}
+
+// A move whose outcome is not known is never sent to another node.
+func TestMoveIsNotRepeated(t *testing.T) {
+	dies := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			panic(http.ErrAbortHandler)
+		}
+		io.WriteString(w, "{}")
+	}))
+	defer dies.Close()
+	f := &fake{}
+	if _, err := serve(t, f, dies.URL).Switchover(t.Context(), "eu"); err == nil || !strings.Contains(err.Error(), "did not say how it ended") {
+		t.Errorf("got %v", err)
+	}
+	if f.moves != 0 {
+		t.Error("the move was sent a second time")
+	}
+}
+
+func TestReadTail(t *testing.T) {
+	count := 0
+	visit := func(w *Write) error {
+		count++
+		if w.Op != "put" || w.Position != replication.Position(count) {
+			t.Errorf("got %+v", w)
+		}
+		return nil
+	}
+	if err := serve(t, &fake{whole: -1}).ReadTail(t.Context(), "t", visit); err != nil || count != 100 {
+		t.Errorf("%d writes, %v", count, err)
+	}
+	for _, whole := range []int{0, 1, 50, 99} {
+		count = 0
+		if err := serve(t, &fake{whole: whole}).ReadTail(t.Context(), "t", visit); err == nil {
+			t.Errorf("a tail damaged after %d writes was taken for a whole one of %d", whole, count)
+		}
+	}
+	if err := serve(t, &fake{}).ReadTail(t.Context(), "none", visit); err == nil || !strings.Contains(err.Error(), "no such tail") {
+		t.Errorf("got %v", err)
+	}
+	enough := errors.New("enough")
+	if err := serve(t, &fake{whole: -1}).ReadTail(t.Context(), "t", func(*Write) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("got %v", err)
+	}
+}
