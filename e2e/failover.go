@@ -72,6 +72,7 @@ func (r *run) loseRegion(ctx context.Context, w *writers, old, next *fleet.Regio
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
 	}
+	r.line("clients of all nodes write, %.0f writes a second", w.rate())
 	r.fleet.Cut(old.Name, next.Name)
 	if err := w.more(ctx, r.Writes/4); err != nil {
 		return err

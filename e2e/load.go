@@ -65,9 +65,12 @@ func (r *run) load(ctx context.Context) error {
 	return r.checkHashes(ctx, end)
 }
 
+// calmShare is the share of the records that is loaded before anything happens.
+const calmShare = 0.1
+
 // disturb kills the leader of each region, starts it again, and cuts the link, at fixed shares of the load.
 func (r *run) disturb(ctx context.Context, l *loader, primary, secondary *fleet.Region) error {
-	if err := l.reaches(ctx, 0.1); err != nil {
+	if err := l.reaches(ctx, calmShare); err != nil {
 		return err
 	}
 	var killed []*fleet.Node
@@ -122,11 +125,14 @@ func (r *run) reportLoad(l *loader, took time.Duration) {
 
 // reportLag says how long after its acknowledgement by the primary the watcher of the secondary saw each write.
 func (r *run) reportLag(l *loader, watcher *recorder) {
-	var lags []time.Duration
-	for _, a := range l.acked {
-		lags = append(lags, max(0, watcher.arrived[a.revision-watcher.from].Sub(a.at)))
+	var all, calm []time.Duration
+	for i, a := range l.acked {
+		lag := max(0, watcher.arrived[a.revision-watcher.from].Sub(a.at))
+		if all = append(all, lag); i < int(calmShare*float64(len(l.records))) {
+			calm = append(calm, lag)
+		}
 	}
-	r.line("seen by the watcher after the acknowledgement: %s", spread(lags))
+	r.line("seen by the watcher after the acknowledgement: %s; before the first kill: %s", spread(all), spread(calm))
 }
 
 // checkEvents compares what the watcher of the secondary was told during the load with the history that the primary tells afterwards.

@@ -23,9 +23,10 @@ func (r *run) restart(ctx context.Context) error {
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
 	}
+	rate := w.rate()
 	fleet.Kill(r.fleet.Nodes())
 	writes := w.stop()
-	r.line("killed all nodes of all regions")
+	r.line("killed all nodes of all regions, which took %.0f writes a second", rate)
 	began := time.Now()
 	if err := fleet.Start(r.fleet.Nodes()); err != nil {
 		return err

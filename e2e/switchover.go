@@ -57,6 +57,7 @@ func (r *run) move(ctx context.Context, from, to *fleet.Region, prefix string) e
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
 	}
+	rate := w.rate()
 	var report replication.MoveReport
 	began := time.Now()
 	if err := r.operate(ctx, &report, "switchover", "--to", to.Name); err != nil {
@@ -87,7 +88,8 @@ func (r *run) move(ctx context.Context, from, to *fleet.Region, prefix string) e
 	pause, at := longestPause(writes)
 	r.line("%s took over from %s in epoch %d; writes paused for %s (as measured by the primary), the command took %s", to.Name, from.Name, report.Epoch,
 		short(report.Pause), short(took))
-	r.line("clients of all nodes: %d writes acknowledged and all there, no error; longest time without an acknowledgement %s (%s after the command began), slowest write %s",
-		acked, short(pause), short(at.Sub(began)), short(slowest(writes)))
+	r.line("clients of all nodes: %d writes acknowledged (%.0f a second before the move) and all there, no error", acked, rate)
+	r.line("longest time without an acknowledgement %s, %s after the command began; slowest write %s", short(pause), short(at.Sub(began)),
+		short(slowest(writes)))
 	return nil
 }

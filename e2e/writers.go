@@ -18,6 +18,7 @@ import (
 // is hidden, and nothing else.
 type writers struct {
 	prefix string
+	began  time.Time
 	acks   atomic.Int64
 	errors atomic.Int64
 	cancel context.CancelFunc
@@ -44,7 +45,7 @@ const (
 // startWriters begins to write under a prefix through every client.
 func startWriters(ctx context.Context, clients []*clientv3.Client, prefix string) *writers {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &writers{prefix: prefix, cancel: cancel}
+	w := &writers{prefix: prefix, began: time.Now(), cancel: cancel}
 	for i, client := range clients {
 		for j := range writersPerClient {
 			w.all.Go(func() { w.work(ctx, client, fmt.Sprintf("%s%d-%d/", prefix, i, j)) })
@@ -92,6 +93,9 @@ func (w *writers) more(ctx context.Context, count int) error {
 	}
 	return nil
 }
+
+// rate is how many writes were acknowledged a second until now.
+func (w *writers) rate() float64 { return perSecond(int(w.acks.Load()), time.Since(w.began)) }
 
 // stop ends the writers, interrupts what is under way, and returns all writes in the order in which they ended. The outcome of those that
 // were interrupted is unknown.
