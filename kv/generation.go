@@ -46,6 +46,13 @@ func pebbleOptions(o *Options, cache *pebble.Cache) *pebble.Options {
 		Logger:                      pebbleLogger{o.Logger},
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 	}
+	if failed := o.OnFailure; failed != nil {
+		p.EventListener = &pebble.EventListener{BackgroundError: func(err error) {
+			if !errors.Is(err, pebble.ErrClosed) {
+				go failed(fmt.Errorf("kv: write in the background: %w", err))
+			}
+		}}
+	}
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}

@@ -127,11 +127,11 @@ func (t *modelTxn) deleteRange(q *pb.DeleteRangeRequest) *pb.DeleteRangeResponse
 }
 
 func (m *model) checkPut(q *pb.PutRequest) error {
-	if _, ok := m.at(string(q.Key), m.revision); !ok && (q.IgnoreValue || q.IgnoreLease) {
-		return ErrKeyNotFound
-	}
 	if _, ok := m.leases[q.Lease]; !ok && q.Lease != 0 {
 		return ErrLeaseNotFound
+	}
+	if _, ok := m.at(string(q.Key), m.revision); !ok && (q.IgnoreValue || q.IgnoreLease) {
+		return ErrKeyNotFound
 	}
 	return nil
 }

@@ -32,6 +32,9 @@ type Options struct {
 	MemTableBytes uint64
 	// Logger receives one event a line. Default: slog.Default().
 	Logger *slog.Logger
+	// OnFailure is told, on a goroutine of its own, that the disk took no more: a flush or a compaction failed. What is applied from
+	// then on may never become durable, and Apply may wait for ever, so the owner should stop. It may be told again. May be nil.
+	OnFailure func(error)
 }
 
 func (o *Options) setDefaults() error {

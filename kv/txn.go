@@ -161,17 +161,19 @@ func (e *evaluation) check(b *branch) error {
 	return nil
 }
 
+// checkPut looks for the lease before the key, as etcd does.
 func (e *evaluation) checkPut(q *pb.PutRequest) error {
-	if q.IgnoreValue || q.IgnoreLease {
-		v, err := e.newest(q.Key, false)
-		if err != nil {
-			return err
-		}
-		if !v.exists() {
-			return ErrKeyNotFound
-		}
+	if err := e.run.checkLease(q.Lease); err != nil {
+		return err
 	}
-	return e.run.checkLease(q.Lease)
+	if !q.IgnoreValue && !q.IgnoreLease {
+		return nil
+	}
+	v, err := e.newest(q.Key, false)
+	if err == nil && !v.exists() {
+		err = ErrKeyNotFound
+	}
+	return err
 }
 
 func (e *evaluation) do(ctx context.Context, b *branch) (*pb.TxnResponse, error) {

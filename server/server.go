@@ -59,10 +59,10 @@ func Run(ctx context.Context, c *Config, o Options) error {
 		s.logger.Info("stopping")
 		return s.stop(o.Hurry)
 	case <-s.replicator.Stopped():
-		s.abandon()
+		s.leave()
 		return s.replicator.Err()
 	case err := <-s.failed:
-		s.abandon()
+		s.leave()
 		return err
 	}
 }
@@ -91,7 +91,7 @@ type server struct {
 	rpc        *grpc.Server
 	web        []*http.Server
 	gateway    context.CancelFunc
-	failed     chan error // a listener that gave up
+	failed     chan error // a listener or the store that gave up
 }
 
 // open binds the ports and opens the store: everything that can be refused before the node joins anything.
@@ -105,6 +105,7 @@ func open(c *Config, o Options) (*server, error) {
 	}
 	if s.store, err = kv.Open(kv.Options{
 		Dir: filepath.Join(c.DataDir, "kv"), CacheBytes: int64(c.CacheBytes), MemTableBytes: uint64(c.MemTableBytes), Logger: s.logger,
+		OnFailure: s.storeFailed,
 	}); err != nil {
 		s.ports.close()
 		if strings.Contains(err.Error(), "lock") {

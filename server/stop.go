@@ -80,6 +80,33 @@ func (s *server) drain() {
 	s.gateway()
 }
 
+// storeFailed stops the process: what is applied may never become durable, and a node that can apply nothing must not lead.
+func (s *server) storeFailed(err error) {
+	select {
+	case s.failed <- err:
+	default: // somebody said so before
+	}
+}
+
+// leaveTime bounds what a node that failed may still try to put in order.
+const leaveTime = 3 * time.Second
+
+// leave abandons what a failed node has, for as long as that takes no longer than leaveTime: a part that is stuck must not keep the
+// process from ending.
+func (s *server) leave() {
+	done := make(chan struct{})
+	go func() {
+		s.abandon()
+		close(done)
+	}()
+	timeout := time.NewTimer(leaveTime)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+	}
+}
+
 // abandon lets go of whatever is there, after a start that failed or a node that stopped itself.
 func (s *server) abandon() {
 	if s.rpc != nil {
