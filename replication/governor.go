@@ -31,6 +31,7 @@ type following struct {
 	cancel   context.CancelFunc
 	done     chan struct{}
 	sink     *stream.Sink
+	taker    *taker
 	activity string // what it does if it is not the stream
 }
 
@@ -132,8 +133,8 @@ func (g *governor) yield(ctx context.Context, claim Reign) error {
 	return err
 }
 
-// suspend keeps the governor from acting, and ends the stream: everything it proposed is in the log when suspend returns. The
-// caller must call the returned function.
+// suspend keeps the governor from acting, and ends the stream: everything it proposed is applied when suspend returns, unless this
+// node leads no more. The caller must call the returned function.
 func (g *governor) suspend() (resume func()) {
 	g.mu.Lock()
 	g.suspended++
@@ -160,12 +161,14 @@ func (g *governor) follow(source string, term uint64) {
 	if old != nil {
 		old.cancel()
 		<-old.done
+		_ = old.taker.Settle(g.node.barrier.base) // fails only if the node stops
 	}
 	if source == "" {
 		return
 	}
 	ctx, cancel := context.WithCancel(g.node.barrier.base)
-	f := &following{source: source, term: term, cancel: cancel, done: make(chan struct{}), sink: g.node.newSink(source, term)}
+	t := &taker{node: g.node, term: term}
+	f := &following{source: source, term: term, cancel: cancel, done: make(chan struct{}), taker: t, sink: g.node.newSink(source, t)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.suspended > 0 || g.term != term {

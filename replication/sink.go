@@ -3,17 +3,18 @@ package replication
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/mimir-kv/mimir/replication/fleet"
 	"github.com/mimir-kv/mimir/replication/stream"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// newSink returns a stream from the region source, to be run by the leader of term.
-func (n *node) newSink(source string, term uint64) *stream.Sink {
+// newSink returns a stream from the region source into t.
+func (n *node) newSink(source string, t *taker) *stream.Sink {
 	return stream.NewSink(stream.SinkConfig{
 		Region: n.config.RegionID, Transport: n.transport, Clock: n.config.Clock, Logger: n.logger,
-		Taker:       &taker{node: n, term: term},
+		Taker:       t,
 		Addresses:   func() []string { return n.addressesOf(source) },
 		WindowBytes: n.config.StreamWindowBytes,
 	})
@@ -48,17 +49,32 @@ func (n *node) addressesOf(region string) []string {
 type taker struct {
 	node *node
 	term uint64
+	last atomic.Uint64 // index of the last entry proposed
 }
 
 func (t *taker) Cursor() timeline.Cursor  { return t.node.applier.board.get().state.Cursor }
 func (t *taker) Reigns() []timeline.Reign { return t.node.applier.board.get().state.Reigns }
 func (t *taker) Changed() <-chan struct{} { return t.node.applier.board.changed() }
 func (t *taker) Take(ctx context.Context, payloads [][]byte) error {
-	_, err := t.node.group.Propose(ctx, t.term, payloads)
+	first, err := t.node.group.Propose(ctx, t.term, payloads)
 	if err != nil {
 		return fmt.Errorf("propose %d entries of the stream: %w", len(payloads), err)
 	}
+	t.last.Store(first + uint64(len(payloads)) - 1)
 	return nil
+}
+
+// Settle implements stream.Taker. As long as this node leads the term, what it proposed stays in the log.
+func (t *taker) Settle(ctx context.Context) error {
+	for {
+		term, _ := t.node.governor.leads()
+		if t.node.applier.board.get().index >= t.last.Load() || term != t.term {
+			return nil
+		}
+		if err := t.node.pause(ctx, retryEvery); err != nil {
+			return err
+		}
+	}
 }
 
 // history is this node's applied log as a source of the stream.

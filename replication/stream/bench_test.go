@@ -42,6 +42,8 @@ func (d *drain) Changed() <-chan struct{} {
 	return d.changed
 }
 
+func (d *drain) Settle(context.Context) error { return nil }
+
 func (d *drain) Take(ctx context.Context, payloads [][]byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -112,8 +112,14 @@ func (f *following) next() (kind, []byte, error) {
 
 // subscribe asks for what follows what is applied here.
 func (f *following) subscribe(ctx context.Context) error {
+	if err := f.config.Taker.Settle(ctx); err != nil {
+		return err
+	}
 	// The cursor first: the history taken after it leads at least so far, and what it has more is cut.
 	f.held = f.config.Taker.Cursor()
+	f.mu.Lock()
+	f.heard = f.config.Clock.Now() // the silence begins here
+	f.mu.Unlock()
 	f.reigns = upTo(f.config.Taker.Reigns(), f.held.Epoch)
 	var err error
 	if f.stream, err = f.config.Transport.Open(ctx, f.address, Service); err != nil {

@@ -217,6 +217,8 @@ func (r *region) Changed() <-chan struct{} {
 
 var errDeposed = errors.New("no longer leader")
 
+func (r *region) Settle(context.Context) error { return nil }
+
 func (r *region) Take(ctx context.Context, payloads [][]byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -20,6 +20,9 @@ import (
 type Taker interface {
 	// Cursor returns what is applied here, and so committed by this region's quorum.
 	Cursor() timeline.Cursor
+	// Settle returns once everything that Take took is applied here, or can no longer be applied. Called before each session,
+	// so that nothing of a former one stands between Cursor and what the new one hands over.
+	Settle(ctx context.Context) error
 	// Reigns returns the history that goes with it; nobody changes it. It may be ahead of a Cursor taken before.
 	Reigns() []timeline.Reign
 	// Changed returns a channel that is closed when Cursor changes next. Take it before Cursor.

@@ -85,6 +85,8 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 		return refusal("epoch %d, region yielded to epoch %d of %s", r.Epoch, s.Yielded.Epoch, s.Yielded.Primary)
 	case r.Primary == s.Region && r.Handoff != 0 && s.Refused.covers(r.Epoch-1, r.Handoff):
 		return refusal("handoff %d of epoch %d was refused here", r.Handoff, r.Epoch-1)
+	case r.Previous != s.Cursor.Chain && s.begunBefore(r):
+		return refusal("epoch %d begins at %d where epoch %d has begun since it was proposed", r.Epoch, r.First, s.Cursor.Epoch)
 	case r.Previous != s.Cursor.Chain:
 		return Refused, "", fmt.Errorf("%w: epoch %d begins at %d after chain %v, this node has %v", ErrChain, r.Epoch, r.First, r.Previous, s.Cursor.Chain)
 	}
@@ -96,6 +98,11 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 		s.Slots = nil
 	}
 	return Applied, "", nil
+}
+
+// begunBefore reports whether r was made at the current position before another reign began there.
+func (s *State) begunBefore(r Reign) bool {
+	return slices.ContainsFunc(s.Reigns, func(o Reign) bool { return o.First == r.First && o.Previous == r.Previous })
 }
 
 func (r Refusal) covers(e Epoch, handoff uint64) bool {
