@@ -14,13 +14,22 @@ func connect(endpoints ...string) (*clientv3.Client, error) {
 
 // connectEach returns a client for each endpoint, and what closes them all.
 func connectEach(endpoints []string) (clients []*clientv3.Client, closeAll func(), err error) {
+	return connectAll(len(endpoints), func(i int) []string { return endpoints[i : i+1] })
+}
+
+// connectTimes returns a number of clients which all have the same endpoints, and what closes them all.
+func connectTimes(count int, endpoints []string) (clients []*clientv3.Client, closeAll func(), err error) {
+	return connectAll(count, func(int) []string { return endpoints })
+}
+
+func connectAll(count int, endpoints func(i int) []string) (clients []*clientv3.Client, closeAll func(), err error) {
 	closeAll = func() {
 		for _, c := range clients {
 			c.Close()
 		}
 	}
-	for _, endpoint := range endpoints {
-		c, err := connect(endpoint)
+	for i := range count {
+		c, err := connect(endpoints(i)...)
 		if err != nil {
 			closeAll()
 			return nil, nil, err

@@ -11,8 +11,8 @@ import (
 	"github.com/mimir-kv/mimir/e2e/fleet"
 )
 
-// pageKeys is how many keys a request for contents asks for.
-const pageKeys = 1000
+// pageKeys is how many keys a request for contents asks for. Every page counts all keys that are left, so they are large.
+const pageKeys = 8000
 
 // contents returns everything under a prefix as one node has it, by key.
 func contents(ctx context.Context, n *fleet.Node, prefix string) (map[string]*mvccpb.KeyValue, error) {

@@ -17,7 +17,9 @@ type loader struct {
 	acked   []acknowledgement // of each record, valid once it is done
 	next    atomic.Int64
 	done    atomic.Int64
-	retries atomic.Int64
+
+	mu       sync.Mutex
+	failures map[string]int // puts that were repeated, by why they failed
 
 	hold   int64         // records that may be begun before release
 	free   chan struct{} // closed by release
@@ -41,7 +43,7 @@ const (
 func startLoader(ctx context.Context, clients []*clientv3.Client, records []Record) *loader {
 	l := &loader{
 		records: records, acked: make([]acknowledgement, len(records)), hold: int64(len(records) * 9 / 10),
-		free: make(chan struct{}), whole: make(chan struct{}),
+		free: make(chan struct{}), whole: make(chan struct{}), failures: map[string]int{},
 	}
 	go func() {
 		defer close(l.whole)
@@ -72,7 +74,6 @@ func (l *loader) work(ctx context.Context, client *clientv3.Client) {
 			}
 		}
 		for !l.put(ctx, client, i) {
-			l.retries.Add(1)
 			select {
 			case <-time.After(retryPause):
 			case <-ctx.Done():
@@ -89,6 +90,9 @@ func (l *loader) put(ctx context.Context, client *clientv3.Client, i int64) bool
 	began := time.Now()
 	answer, err := client.Put(ctx, l.records[i].Key, string(l.records[i].Value))
 	if err != nil {
+		l.mu.Lock()
+		l.failures[err.Error()]++
+		l.mu.Unlock()
 		return false
 	}
 	now := time.Now()
