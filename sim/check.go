@@ -30,9 +30,10 @@ func (e *evidence) check(wrong report) {
 			checkTail(e.fleet.lineage, f, t, wrong)
 		}
 	}
-	if !forced(end, e.fleet.lineage) {
+	if !e.fleet.lineage.forced() {
 		checkOrder(e.diary.operations, wrong)
 	}
+	checkHandovers(e.fleet.lineage, wrong)
 	e.checkContents(end, wrong)
 }
 
@@ -144,13 +145,27 @@ func (l *lineage) reign(r replication.Reign) *place {
 }
 
 // forced reports whether any failover was.
-func forced(end *place, l *lineage) bool {
+func (l *lineage) forced() bool {
 	for _, reigns := range l.reigns {
 		if slices.ContainsFunc(reigns, func(r replication.Reign) bool { return r.Lossy }) {
 			return true
 		}
 	}
 	return false
+}
+
+// checkHandovers checks that an epoch which was handed over ended where the next one begins, on every node (invariant 6).
+func checkHandovers(l *lineage, wrong report) {
+	for _, p := range l.places {
+		if p.data == "" {
+			continue
+		}
+		for _, next := range l.reigns[p.epoch+1] {
+			if !next.Lossy && p.position >= next.First && l.reign(next).parent.within == p.within {
+				wrong("6", "%s applied %v, and the epoch was handed over to %s, which began the next one at %d", p.by, p, next.Primary, next.First)
+			}
+		}
+	}
 }
 
 // checkOrder checks strict serializability (invariant 2): positions are the order, reads are at the position they saw, and what ended before

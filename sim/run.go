@@ -157,7 +157,7 @@ func (e *evidence) converge(ctx context.Context) bool {
 		return false
 	}
 	j.tell("the fleet is together at %v", f.running()[0].witness.at.Load())
-	c := newClient(f, e.diary, e.plan.clients)
+	c, before := newClient(f, e.diary, e.plan.clients), len(e.diary.operations)
 	for _, p := range f.running() {
 		ctx, cancel := context.WithTimeout(ctx, lastWrites)
 		got := c.write(ctx, p, 1)
@@ -170,7 +170,10 @@ func (e *evidence) converge(ctx context.Context) bool {
 		c.read(ctx, p)
 		cancel()
 	}
-	last := e.diary.operations[len(e.diary.operations)-1].seen.position
+	var last replication.Position
+	for _, o := range e.diary.operations[before:] {
+		last = max(last, o.position)
+	}
 	if why := e.together(last); why != "" {
 		e.notTogether(why)
 		return false
