@@ -102,7 +102,7 @@ func (r *run) badNodes(ctx context.Context) error {
 		{"a wrong value", config("value", func(c *fleet.Config) { c.SegmentBytes = "many" }), statusUsage, `"many"`},
 		{"an unknown primary", config("primary", func(c *fleet.Config) { c.InitialPrimary = "mars" }), statusUsage, `"mars"`},
 		{"a port in use", config("port", func(c *fleet.Config) { c.DataDir, c.ListenClient = elsewhere, n.Config.ListenClient }), statusFailed, "in use"},
-		{"a data directory in use", config("directory", func(*fleet.Config) {}), statusFailed, n.Config.DataDir},
+		{"a data directory in use", config("directory", func(*fleet.Config) {}), statusFailed, "another process"},
 	})
 	if err != nil {
 		return err

@@ -231,7 +231,7 @@ func (n *node) groupConfig() raftgroup.Config {
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Address: n.memberAddr, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Logger: n.logger, OnLeader: n.onLeader, OnFollower: n.onFollower, OnFatal: n.fail,
+		Logger: c.Logger, OnLeader: n.onLeader, OnFollower: n.onFollower, OnFatal: n.fail,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -108,7 +109,7 @@ func open(c *Config, o Options) (*server, error) {
 		OnFailure: s.storeFailed,
 	}); err != nil {
 		s.ports.close()
-		if strings.Contains(err.Error(), "lock") {
+		if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock") {
 			err = fmt.Errorf("is another process using it? %w", err)
 		}
 		return nil, fmt.Errorf("data-dir %s: %w", c.DataDir, err)

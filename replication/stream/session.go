@@ -86,7 +86,7 @@ func (s *Source) newSession(stream transport.Stream, sub *subscribe) *session {
 		source: s, stream: stream, region: sub.region,
 		pin:    fmt.Sprintf("stream/%s/%d", sub.region, number),
 		since:  s.config.Clock.Now(),
-		log:    s.config.Logger.With("region", sub.region, "peer", stream.Peer()),
+		log:    s.config.Logger.With("subscriber", sub.region, "peer", stream.Peer()),
 		wake:   make(chan struct{}, 1),
 		acked:  ack{sub.at.Epoch, sub.at.Position},
 		window: window{limit: limit},
