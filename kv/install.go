@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -31,7 +33,7 @@ func checkpoint(g *generation, dir string) error {
 	return nil
 }
 
-// Install replaces the content by the checkpoint in dir, which it consumes, and returns once that is durable. Reads
+// Install replaces the content by the checkpoint in dir, which it leaves as it is, and returns once that is durable. Reads
 // under way end on the former content. Watchers go on where they are, or end with ErrRewound or a
 // *CompactedError if the new content does not have what they saw or still need. If meta is not nil it takes the place of the metadata in
 // the checkpoint. On an error the former content stays.
@@ -63,7 +65,7 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 	return nil
 }
 
-// stage moves the checkpoint in dir to where generations are, makes it durable, with meta in it, and opens it.
+// stage links the checkpoint in dir to where generations are, makes it durable, with meta in it, and opens it.
 func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, string, error) {
 	fs := s.options.FS
 	if info, err := fs.Stat(dir); err != nil || !info.IsDir() {
@@ -72,21 +74,16 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 	if desc, err := pebble.Peek(dir, fs); err != nil || !desc.Exists {
 		return nil, "", errors.Join(err, fmt.Errorf("%w: not a checkpoint", ErrCorrupt))
 	}
-	if err := syncTree(fs, dir); err != nil {
-		return nil, "", err
-	}
 	name := generationName(s.marker.NextIter())
 	path := fs.PathJoin(s.options.Dir, name)
 	if err := fs.RemoveAll(path); err != nil {
 		return nil, "", err
 	}
-	if err := fs.Rename(dir, path); err != nil {
-		return nil, "", err
+	if err := linkTree(fs, dir, path); err != nil {
+		return nil, "", errors.Join(err, fs.RemoveAll(path))
 	}
-	for _, parent := range []string{fs.PathDir(dir), s.options.Dir} {
-		if err := syncDir(fs, parent); err != nil {
-			return nil, "", err
-		}
+	if err := errors.Join(syncTree(fs, path), syncDir(fs, s.options.Dir)); err != nil {
+		return nil, "", err
 	}
 	g, err := openGeneration(&s.options, s.cache, path)
 	if err != nil {
@@ -96,6 +93,34 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 		return nil, "", errors.Join(err, s.discard(g))
 	}
 	return g, name, nil
+}
+
+// linkTree makes the new directory to hold what from holds: tables, which never change, as links and the rest as copies.
+func linkTree(fs vfs.FS, from, to string) error {
+	names, err := fs.List(from)
+	if err != nil {
+		return err
+	}
+	if err := fs.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	for _, name := range names {
+		source, target := fs.PathJoin(from, name), fs.PathJoin(to, name)
+		info, err := fs.Stat(source)
+		switch {
+		case err != nil:
+		case info.IsDir():
+			err = linkTree(fs, source, target)
+		case strings.HasSuffix(name, ".sst"):
+			err = vfs.LinkOrCopy(fs, source, target)
+		default:
+			err = vfs.Copy(fs, source, target)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // exchange puts meta in the place of the metadata, durably. Nil changes nothing.

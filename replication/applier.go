@@ -318,6 +318,9 @@ func (a *applier) install(c *timeline.Control, meta *Metadata) error {
 	}
 	a.saved = a.index
 	a.rebase(a.index, c.Origin.Cursor.Position)
+	if err := a.states.fs.RemoveAll(dir); err != nil {
+		a.logger.Warn("installed copy not removed", "dir", dir, "err", err)
+	}
 	a.logger.Info("installed checkpoint of the source", "position", c.Origin.Cursor.Position, "epoch", c.Origin.Cursor.Epoch)
 	return nil
 }

@@ -55,6 +55,7 @@ type slots struct {
 type waitingUnit struct {
 	unit    *unit
 	receipt *Receipt
+	reign   Reign // in which it was written; the epoch alone is not unique if operators forced two
 }
 
 func newSlots(n *node) *slots {
@@ -98,6 +99,9 @@ func (s *slots) acknowledge(a acknowledgement) error {
 	state := &s.node.applier.board.get().state
 	var ready []*waitingUnit
 	s.waiting = slices.DeleteFunc(s.waiting, func(w *waitingUnit) bool {
+		if !slices.Contains(state.Reigns, w.reign) {
+			return false // the write was cut; its deadline ends the wait
+		}
 		w.receipt.Regions = s.regionsAt(w.receipt, state)
 		if w.receipt.Regions < w.unit.regions {
 			return false
@@ -127,6 +131,16 @@ func (s *slots) regionsAt(r *Receipt, state *timeline.State) int {
 	return k
 }
 
+// reignOf returns the reign of an epoch in the history s, the zero Reign if it has none.
+func reignOf(s *timeline.State, e Epoch) Reign {
+	for _, r := range s.Reigns {
+		if r.Epoch == e {
+			return r
+		}
+	}
+	return Reign{}
+}
+
 // deliver completes an applied unit, at once or when enough regions have it.
 func (s *slots) deliver(u *unit, r *Receipt) {
 	if u.regions <= 1 {
@@ -138,7 +152,7 @@ func (s *slots) deliver(u *unit, r *Receipt) {
 	r.Regions = s.regionsAt(r, state)
 	enough := r.Regions >= u.regions
 	if !enough {
-		s.waiting = append(s.waiting, &waitingUnit{unit: u, receipt: r})
+		s.waiting = append(s.waiting, &waitingUnit{unit: u, receipt: r, reign: reignOf(state, r.Epoch)})
 	}
 	s.mu.Unlock()
 	if enough {

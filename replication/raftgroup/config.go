@@ -39,7 +39,7 @@ type Machine interface {
 	// Checkpoint makes the new directory dir, on Config.FS, hold a copy of the state in files that never change again, and returns
 	// the last entry it contains and the members as of it.
 	Checkpoint(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
-	// Install replaces the state, atomically and durably, by the checkpoint in dir, which it may consume.
+	// Install replaces the state, atomically and durably, by the checkpoint in dir, which the group removes.
 	Install(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
 }
 
