@@ -1,0 +1,116 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// answers is a network of nodes that answer as they are told, and count how often they were asked.
+type answers struct {
+	mu    sync.Mutex
+	nodes map[string]Report
+	asked map[string]int
+}
+
+func (a *answers) ask(_ context.Context, addr string) (Report, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked[addr]++
+	r, ok := a.nodes[addr]
+	if !ok {
+		return Report{}, errors.New("unreachable")
+	}
+	return r, nil
+}
+
+func (a *answers) set(addr string, r Report) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.nodes[addr] = r
+}
+
+func reign(epoch timeline.Epoch, primary string) timeline.Reign {
+	return timeline.Reign{Epoch: epoch, First: 1, Primary: primary}
+}
+
+func watch(t *testing.T, a *answers, body func(w *Watcher)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWatcher(Config{
+			Regions: map[string][]string{"eu": {"eu-1", "eu-2"}, "ap": {"ap-1"}}, Ask: a.ask, Clock: clock.Real,
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { w.Run(ctx) })
+		body(w)
+		cancel()
+		running.Wait()
+	})
+}
+
+func TestViewIsWhatNodesSaid(t *testing.T) {
+	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
+	a.set("eu-1", Report{Region: "eu", Node: "eu-1", Claim: reign(1, "us"), Cursor: timeline.Cursor{Position: 7}})
+	a.set("eu-2", Report{Region: "eu", Node: "eu-2", Leader: true, Term: 3, Claim: reign(2, "eu"), Cursor: timeline.Cursor{Position: 5}})
+	watch(t, a, func(w *Watcher) {
+		if v, _ := w.View(); v.Settled() {
+			t.Error("settled before anybody was asked")
+		}
+		synctest.Wait()
+		v, changed := w.View()
+		if !v.Settled() {
+			t.Error("a region that does not answer keeps the picture from settling")
+		}
+		if l := v.Regions["eu"].Leader(); l == nil || l.Node != "eu-2" || l.Asked != "eu-2" {
+			t.Errorf("leader %+v", l)
+		}
+		if f := v.Regions["eu"].Furthest(); f == nil || f.Node != "eu-2" {
+			t.Errorf("furthest %+v: the higher claim counts before the position", f)
+		}
+		if c := v.Claim(reign(1, "us")); c != reign(2, "eu") {
+			t.Errorf("highest claim %+v", c)
+		}
+		if v.Regions["ap"].Err == nil || v.Regions["ap"].Leader() != nil {
+			t.Errorf("a region that nobody heard: %+v", v.Regions["ap"])
+		}
+		a.set("ap-1", Report{Region: "ap", Node: "ap-1", Claim: reign(3, "ap")})
+		<-changed
+		synctest.Wait()
+		if v, _ := w.View(); v.Claim(timeline.Reign{}) != reign(3, "ap") || v.Regions["ap"].Err != nil {
+			t.Errorf("after the next round: %+v", v.Regions["ap"])
+		}
+	})
+}
+
+func TestANodeOfAnotherRegionIsNotBelieved(t *testing.T) {
+	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
+	a.set("eu-1", Report{Region: "elsewhere", Leader: true, Claim: reign(9, "elsewhere")})
+	watch(t, a, func(w *Watcher) {
+		synctest.Wait()
+		if v, _ := w.View(); v.Claim(timeline.Reign{}).Epoch != 0 || v.Regions["eu"].Leader() != nil {
+			t.Errorf("%+v", v.Regions["eu"])
+		}
+	})
+}
+
+func TestRefreshAsksSoonAndNotTooOften(t *testing.T) {
+	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
+	watch(t, a, func(w *Watcher) {
+		began := time.Now()
+		for time.Since(began) < 500*time.Millisecond {
+			w.Refresh()
+			time.Sleep(time.Millisecond)
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if n := a.asked["eu-1"]; n < 15 || n > 30 {
+			t.Errorf("asked %d times in half a second", n)
+		}
+	})
+}
