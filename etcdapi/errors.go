@@ -40,6 +40,7 @@ var statuses = []struct{ from, to error }{
 	{replication.ErrClosed, rpctypes.ErrGRPCStopped},
 	{replication.ErrStopped, rpctypes.ErrGRPCStopped},
 	{replication.ErrDiverged, rpctypes.ErrGRPCUnhealthy},
+	{replication.ErrLearnerBehind, rpctypes.ErrGRPCLearnerNotReady},
 	{replication.ErrMember, rpctypes.ErrGRPCMemberNotEnoughStarted},
 	// The leader that was asked is one no longer, or not yet.
 	{replication.ErrRejected, rpctypes.ErrGRPCLeaderChanged},

@@ -57,6 +57,8 @@ var remoteErrors = map[string]error{
 	"already-primary":  ErrAlreadyPrimary,
 	"rejected":         ErrRejected,
 	"under-replicated": ErrUnderReplicated,
+	"member":           ErrMember,
+	"learner-behind":   ErrLearnerBehind,
 }
 
 // call asks the node at addr and decodes its answer into out, unless that is nil.

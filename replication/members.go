@@ -13,6 +13,12 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
+// ErrLearnerBehind says that a learner has too little of the log to vote: as a voter it would count for the quorum and hold it up.
+var ErrLearnerBehind = errors.New("replication: learner is not in sync with the leader")
+
+// learnerEntries is how many entries of the log a learner may lack when it is promoted.
+const learnerEntries = 5_000
+
 // memberChange is a change of a region's membership on its way to the leader.
 type memberChange struct {
 	Do       string   `json:"do"` // add, promote, remove
@@ -47,7 +53,7 @@ func (n *node) RemoveMember(ctx context.Context, id uint64) error {
 	return n.memberCall(ctx, memberChange{Do: "remove", ID: id})
 }
 
-// PromoteMember makes a learner a voter.
+// PromoteMember makes a learner a voter. ErrLearnerBehind if it has not caught up.
 func (n *node) PromoteMember(ctx context.Context, id uint64) error {
 	return n.memberCall(ctx, memberChange{Do: "promote", ID: id})
 }
@@ -80,7 +86,8 @@ func (n *node) memberCall(ctx context.Context, c memberChange) error {
 
 // changeMembers runs on the leader.
 func (n *node) changeMembers(ctx context.Context, c memberChange) error {
-	conf := n.group.Status().Conf
+	status := n.group.Status()
+	conf, progress := status.Conf, status.Progress[c.ID]
 	voter, learner := slices.Contains(conf.GetVoters(), c.ID), slices.Contains(conf.GetLearners(), c.ID)
 	kind := raftpb.ConfChangeType_ConfChangeAddNode
 	switch {
@@ -92,6 +99,8 @@ func (n *node) changeMembers(ctx context.Context, c memberChange) error {
 		kind = raftpb.ConfChangeType_ConfChangeAddLearnerNode
 	case c.Do == "promote" && !learner:
 		return fmt.Errorf("%w: %d is not a learner", ErrMember, c.ID)
+	case c.Do == "promote" && (!progress.Active || progress.Match+learnerEntries < status.Commit || progress.Match == 0):
+		return fmt.Errorf("%w: it has entries up to %d of %d", ErrLearnerBehind, progress.Match, status.Commit)
 	case c.Do == "remove" && !voter && !learner:
 		return fmt.Errorf("%w: %d is not a member", ErrMember, c.ID)
 	case c.Do == "remove" && voter && len(conf.GetVoters()) == 1:

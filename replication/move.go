@@ -44,6 +44,8 @@ type handover struct {
 var errAlreadyBegun = errors.New("replication: the next epoch has begun")
 
 const (
+	// findTimeout is how long a move looks for the leader that can do it.
+	findTimeout = 15 * time.Second
 	// catchUpTimeout is how long a switchover waits, before it seals, for the target to be close.
 	catchUpTimeout = 30 * time.Second
 	// handoverTimeout is how long writes pause at most before a switchover is aborted.
@@ -58,9 +60,20 @@ func (n *node) Switchover(ctx context.Context, to string) (*MoveReport, error) {
 	if _, ok := n.config.Regions[to]; !ok && to != n.config.RegionID {
 		return nil, fmt.Errorf("%w: %q; known are %s", ErrUnknownRegion, to, n.regionNames())
 	}
+	report, err := n.untilFound(ctx, func() (*MoveReport, error) { return n.moveOnce(ctx, to) })
+	if isRoutingError(err) {
+		err = fmt.Errorf("the primary region does not answer; if it is lost, a failover moves the primary without it: %w", err)
+	}
+	return report, err
+}
+
+// untilFound repeats a move that has not reached the leader it needs: an election may be under way. It gives up after findTimeout, so
+// that no move begins long after it was asked for.
+func (n *node) untilFound(ctx context.Context, move func() (*MoveReport, error)) (*MoveReport, error) {
+	began := n.config.Clock.Now()
 	for {
-		report, err := n.moveOnce(ctx, to)
-		if err == nil || !isRoutingError(err) {
+		report, err := move()
+		if err == nil || !isRoutingError(err) || n.config.Clock.Now().Sub(began) > findTimeout {
 			return report, err
 		}
 		n.fleet.Refresh()
@@ -309,16 +322,7 @@ func (n *node) Failover(ctx context.Context, to string, force bool) (*MoveReport
 	if _, ok := n.config.Regions[to]; !ok && to != n.config.RegionID {
 		return nil, fmt.Errorf("%w: %q; known are %s", ErrUnknownRegion, to, n.regionNames())
 	}
-	for {
-		report, err := n.failoverOnce(ctx, to, force)
-		if err == nil || !isRoutingError(err) {
-			return report, err
-		}
-		n.fleet.Refresh()
-		if n.pause(ctx, 5*retryEvery) != nil {
-			return nil, err
-		}
-	}
+	return n.untilFound(ctx, func() (*MoveReport, error) { return n.failoverOnce(ctx, to, force) })
 }
 
 func (n *node) failoverOnce(ctx context.Context, to string, force bool) (*MoveReport, error) {
