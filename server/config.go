@@ -30,7 +30,7 @@ type Config struct {
 	Pprof bool `yaml:"pprof"`
 
 	// Nodes are the voters that first form this region, this node included: name to peer address. Equal on all of them.
-	// Default: this node alone.
+	// Default: this node alone. With Join: the nodes that the region has, this one not needed.
 	Nodes map[string]string `yaml:"nodes"`
 	// Join says that the region exists already and that this node waits to be added to it.
 	Join bool `yaml:"join"`

@@ -25,7 +25,7 @@ var settings = append([]setting{
 	{"advertise-peer", "address at which other nodes reach this one", func(c *Config) value { return stringValue(&c.AdvertisePeer) }},
 	{"listen-http", "plaintext address for metrics and health", func(c *Config) value { return stringValue(&c.ListenHTTP) }},
 	{"pprof", "serve profiles on listen-http", func(c *Config) value { return boolValue(&c.Pprof) }},
-	{"nodes", "voters that first form the region", func(c *Config) value { return nodesValue(&c.Nodes) }},
+	{"nodes", "voters that first form the region; with join, the nodes it has", func(c *Config) value { return nodesValue(&c.Nodes) }},
 	{"join", "wait to be added to a region that exists", func(c *Config) value { return boolValue(&c.Join) }},
 	{"regions", "peer addresses of the other regions", func(c *Config) value { return regionsValue(&c.Regions) }},
 	{"initial-primary", "region that takes writes first", func(c *Config) value { return stringValue(&c.InitialPrimary) }},

@@ -98,6 +98,9 @@ func checkAddress(text string, reachable bool) error {
 }
 
 func (c *Config) validateTopology() error {
+	if _, self := c.Nodes[c.Name]; c.Join && (len(c.Nodes) == 0 || self && len(c.Nodes) == 1) {
+		return fmt.Errorf("nodes is missing: a node that joins needs the nodes that its region has")
+	}
 	for name, addr := range c.Nodes {
 		if !nameFormat.MatchString(name) {
 			return fmt.Errorf("nodes: %q: not a node name", name)
