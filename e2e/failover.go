@@ -31,7 +31,7 @@ func (r *run) failover(ctx context.Context) error {
 		return err
 	}
 	defer closeAll()
-	w := startWriters(ctx, clients, "/failover/")
+	w := startWriters(ctx, clients, r.prefix("failover"))
 	defer w.stop()
 	if err := r.loseRegion(ctx, w, old, next); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (r *run) loseRegion(ctx context.Context, w *writers, old, next *fleet.Regio
 
 // checkTail compares what was acknowledged with what both regions hold and what the rescue file of the old primary holds.
 func (r *run) checkTail(ctx context.Context, old, next *fleet.Region, writes []write, fork replication.Position) error {
-	held, err := sameContents(ctx, next, old, "/failover/")
+	held, err := sameContents(ctx, next, old, r.prefix("failover"))
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func (r *run) restart(ctx context.Context) error {
 		return err
 	}
 	defer closeAll()
-	w := startWriters(ctx, clients, "/restart/")
+	w := startWriters(ctx, clients, r.prefix("restart"))
 	defer w.stop()
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (r *run) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	held, err := sameContents(ctx, a, b, "/restart/")
+	held, err := sameContents(ctx, a, b, r.prefix("restart"))
 	if err != nil {
 		return err
 	}

@@ -22,23 +22,25 @@ type Options struct {
 	Delay   time.Duration // between the regions, one way
 	Cut     time.Duration // for how long the load phase cuts the link between the regions
 	Writes  int           // acknowledged writes that the other phases wait for, before and after what they do
-	Phases  []string      // some of Phases(), in any order
+	Phases  []string      // names of Phases(), run as they are listed, and as often
 	Out     io.Writer     // receives the report
 }
 
-// The phases, in the order in which they run.
+// The phases, in the order in which they run by default.
 var phases = []struct {
 	name, about string
 	run         func(*run, context.Context) error
 }{
 	{"load", "load records while nodes are killed and the link is cut", (*run).load},
 	{"switchover", "move the primary and back under load", (*run).switchover},
+	{"interrupted", "cut the link and kill leaders during switchovers under load", (*run).interrupted},
 	{"failover", "kill the primary region under load and fail over", (*run).failover},
 	{"restart", "kill the whole fleet under load and start it again", (*run).restart},
+	{"bootstrap", "keep a region away until the log does not reach back to what it has", (*run).bootstrap},
 	{"badinput", "wrong input of every kind", (*run).badInput},
 }
 
-// Phases returns the names of the phases, in the order in which they run.
+// Phases returns the names of the phases, in the order in which they run by default.
 func Phases() []string {
 	var names []string
 	for _, p := range phases {
@@ -59,7 +61,11 @@ type run struct {
 	Options
 	report
 	fleet *fleet.Fleet
+	round int // of the phase that runs, from 1
 }
+
+// prefix returns where the running phase writes.
+func (r *run) prefix(name string) string { return fmt.Sprintf("/%s/%d/", name, r.round) }
 
 // Run runs the phases on one fleet, and returns an error at the first thing that is not as promised.
 func Run(ctx context.Context, o Options) (err error) {
@@ -83,10 +89,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	r.line("%d regions of %d nodes serve; %s between them", len(f.Regions), nodesPerRegion, o.Delay)
-	for _, p := range phases {
-		if !slices.Contains(o.Phases, p.name) {
-			continue
-		}
+	for i, name := range o.Phases {
+		r.round = i + 1
+		p := phases[slices.Index(Phases(), name)]
 		r.phase(p.name + ": " + p.about)
 		if err := p.run(r, ctx); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)

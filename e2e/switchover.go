@@ -25,10 +25,10 @@ func (r *run) switchover(ctx context.Context) error {
 	}
 	defer watching.Close()
 	watcher := record(ctx, watching, start+1)
-	if err := r.move(ctx, from, to, "/switchover/there/"); err != nil {
+	if err := r.move(ctx, from, to, r.prefix("there")); err != nil {
 		return err
 	}
-	if err := r.move(ctx, to, from, "/switchover/back/"); err != nil {
+	if err := r.move(ctx, to, from, r.prefix("back")); err != nil {
 		return err
 	}
 	end, err := r.awaitEqual(ctx)

@@ -118,6 +118,16 @@ func (w *writers) firstError() error {
 	return nil
 }
 
+// failures counts the writes that ended with an error, but for those that stop interrupted.
+func failures(writes []write) (count int) {
+	for _, one := range writes {
+		if one.err != nil && !errors.Is(one.err, context.Canceled) {
+			count++
+		}
+	}
+	return count
+}
+
 // longestPause returns the longest time without an acknowledgement, and when it began.
 func longestPause(writes []write) (pause time.Duration, began time.Time) {
 	var last time.Time

@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/mimir-kv/mimir/e2e/fleet"
+)
+
+// bootstrapValueBytes is the size of the values that push a secondary out of the retained log: as large as a request may be, about.
+const bootstrapValueBytes = 1 << 20
+
+// bootstrap is the phase of that name.
+func (r *run) bootstrap(ctx context.Context) error {
+	primary, secondary, err := r.primary(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.retainLittle(ctx, primary); err != nil {
+		return err
+	}
+	before, err := installs(secondary)
+	if err != nil {
+		return err
+	}
+	fleet.Kill(secondary.Nodes)
+	r.line("killed all of %s", secondary.Name)
+	if err := r.outgrow(ctx, primary); err != nil {
+		return err
+	}
+	if err := fleet.Start(secondary.Nodes); err != nil {
+		return err
+	}
+	end, err := r.awaitEqual(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := sameContents(ctx, primary, secondary, "/"); err != nil {
+		return err
+	}
+	after, err := installs(secondary)
+	if err != nil {
+		return err
+	}
+	if after == before {
+		return errors.New("nobody installed a copy: the log was retained, and the test tested nothing")
+	}
+	r.line("%s is back and equal at revision %d; %d of its nodes installed a copy", secondary.Name, end, after-before)
+	return r.checkHashes(ctx, end)
+}
+
+// retainLittle restarts the nodes of a region in good order, one after the other, with a log that holds little for absent regions.
+func (r *run) retainLittle(ctx context.Context, region *fleet.Region) error {
+	for _, n := range region.Nodes {
+		n.Config.RetainBytes = n.Config.SegmentBytes
+		if err := n.Save(); err != nil {
+			return err
+		}
+		if status := n.Stop(); status != 0 {
+			return fmt.Errorf("%s was asked to stop and ended with status %d", n.Config.Name, status)
+		}
+		if err := n.Start(); err != nil {
+			return err
+		}
+		if err := r.awaitServing(ctx); err != nil {
+			return err
+		}
+	}
+	r.line("restarted %s node by node, in good order, with retain-bytes %s", region.Name, region.Nodes[0].Config.RetainBytes)
+	return nil
+}
+
+// outgrowValues is how many values are written while the secondary is away. A node looks every 64 MiB for log to release, and releases
+// what its store has on disk, but for what it retains.
+const outgrowValues = 160
+
+// outgrow writes more than any node retains.
+func (r *run) outgrow(ctx context.Context, primary *fleet.Region) error {
+	client, err := connect(fleet.Clients(primary.Nodes)...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	value := strings.Repeat("0123456789abcdef", bootstrapValueBytes/16)
+	for i := range outgrowValues {
+		putting, cancel := context.WithTimeout(ctx, writeTimeout)
+		_, err := client.Put(putting, fmt.Sprintf("%s%06d", r.prefix("bootstrap"), i), value)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("write while the secondary is away: %w", err)
+		}
+	}
+	r.line("wrote %d MiB meanwhile", outgrowValues*bootstrapValueBytes>>20)
+	return nil
+}
+
+// installs counts how often nodes of a region installed a copy of another region's state.
+func installs(region *fleet.Region) (count int, err error) {
+	for _, n := range region.Nodes {
+		text, err := os.ReadFile(n.LogPath())
+		if err != nil {
+			return 0, err
+		}
+		count += strings.Count(string(text), "installed checkpoint of the source")
+	}
+	return count, nil
+}

@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// interruption is something that goes wrong during a switchover, and how it ends.
+type interruption struct {
+	what       string
+	begin, end func() error
+}
+
+// interrupted is the phase of that name. However a switchover ends, one region takes writes afterwards, and has all of them.
+func (r *run) interrupted(ctx context.Context) error {
+	for i := range 3 {
+		from, to, err := r.primary(ctx)
+		if err != nil {
+			return err
+		}
+		leaders := map[*fleet.Region]*fleet.Node{}
+		for _, region := range r.fleet.Regions {
+			if leaders[region], err = r.leader(ctx, region); err != nil {
+				return err
+			}
+		}
+		kill := func(region *fleet.Region) interruption {
+			n := leaders[region]
+			return interruption{"kill of the leader of " + region.Name, func() error { n.Kill(); return nil }, n.Start}
+		}
+		fault := []interruption{
+			{"cut of the link", func() error { r.fleet.Cut(from.Name, to.Name); return nil }, func() error { r.fleet.Heal(from.Name, to.Name); return nil }},
+			kill(from), kill(to),
+		}[i]
+		if err := r.interrupt(ctx, from, to, fault, fmt.Sprintf("%s%d/", r.prefix("interrupted"), i)); err != nil {
+			return fmt.Errorf("%s: %w", fault.what, err)
+		}
+	}
+	return nil
+}
+
+// interrupt begins a switchover under load and lets the fault happen while it is under way.
+func (r *run) interrupt(ctx context.Context, from, to *fleet.Region, fault interruption, prefix string) error {
+	clients, closeAll, err := connectEach(fleet.Clients(r.fleet.Nodes()))
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	w := startWriters(ctx, clients, prefix)
+	defer w.stop()
+	if err := w.more(ctx, r.Writes); err != nil {
+		return err
+	}
+	moved := make(chan error, 1)
+	go func() {
+		var report replication.MoveReport
+		moved <- r.operate(ctx, &report, "switchover", "--to", to.Name)
+	}()
+	if err := r.awaitSeal(ctx, from); err != nil {
+		return err
+	}
+	if err := fault.begin(); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(r.Cut):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := fault.end(); err != nil {
+		return err
+	}
+	outcome := "took place"
+	if err := <-moved; err != nil {
+		outcome = "did not take place: " + err.Error()
+	}
+	r.line("%s for %s, once writes paused: the switchover %s", fault.what, r.Cut, outcome)
+	if err := w.more(ctx, r.Writes); err != nil {
+		return err
+	}
+	writes := w.stop()
+	return r.checkInterrupted(ctx, from, to, prefix, writes)
+}
+
+// awaitSeal waits until a region has stopped taking writes, or is no longer primary.
+func (r *run) awaitSeal(ctx context.Context, region *fleet.Region) error {
+	return r.await(ctx, region.Name+" pauses writes", func(ctx context.Context) string {
+		for _, n := range region.Nodes {
+			if node, err := ask(ctx, n); err == nil && (node.Sealed || node.Role != replication.RolePrimary) {
+				return ""
+			}
+		}
+		return "it still takes them"
+	})
+}
+
+func (r *run) checkInterrupted(ctx context.Context, from, to *fleet.Region, prefix string, writes []write) error {
+	if err := r.awaitServing(ctx); err != nil {
+		return err
+	}
+	end, err := r.awaitEqual(ctx)
+	if err != nil {
+		return err
+	}
+	held, err := sameContents(ctx, from, to, prefix)
+	if err != nil {
+		return err
+	}
+	acked, err := checkAcknowledged(writes, held, nothingMissing)
+	if err != nil {
+		return err
+	}
+	primary, _, err := r.primary(ctx)
+	if err != nil {
+		return err
+	}
+	pause, _ := longestPause(writes)
+	r.line("%s takes writes; all %d acknowledged ones are in both regions, %d ended with an error; longest time without an acknowledgement %s", primary.Name, acked,
+		failures(writes), short(pause))
+	return r.checkHashes(ctx, end)
+}
