@@ -46,8 +46,9 @@ type applier struct {
 	fetchOwn func(minIndex uint64) (dir string, meta *Metadata, err error)
 	rebase   func(index uint64, p Position) // tells the log where its history begins
 	// who waits
-	waiting func() bool
-	resolve func([]applied)
+	waiting   func() bool
+	resolve   func([]applied)
+	overtaken func() // entries were passed over
 
 	mu      sync.Mutex // held while the storage is changed or copied
 	machine *timeline.Machine

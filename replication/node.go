@@ -205,7 +205,7 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 		Committed: n.sourceCommitted, OnAck: n.slots.acknowledged, OnSession: n.slots.session,
 	})
 	a.saveTail, a.staged, a.fetchOwn = n.saveTail, n.copies.stagedDir, n.fetchOwn
-	a.waiting, a.resolve, a.rebase = n.pipeline.waiting, n.resolved, n.log.Rebase
+	a.waiting, a.resolve, a.overtaken, a.rebase = n.pipeline.waiting, n.resolved, n.pipeline.overtaken, n.log.Rebase
 	n.log.Rebase(state.Base.Index, state.Base.Position)
 	if _, known := n.log.FirstPosition(); !known {
 		n.log.Rebase(meta.AppliedIndex, meta.Position)

@@ -2,9 +2,12 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
+	"github.com/mimir-kv/mimir/replication/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -95,7 +98,10 @@ func (p *pipeline) step(ctx context.Context) bool {
 		p.again(f.units)
 		return true
 	}
-	if _, err := p.propose(ctx, f.term, [][]byte{payload}); err != nil {
+	switch _, err := p.propose(ctx, f.term, [][]byte{payload}); {
+	case errors.Is(err, raftgroup.ErrStopped):
+		return false // raft may have taken it: abandon says that nobody knows
+	case err != nil:
 		p.takeBack(f, stamp)
 	}
 	return true
@@ -170,14 +176,18 @@ func (p *pipeline) register(f *flight, reign uint64) bool {
 	return true
 }
 
-// takeBack undoes the registration of a frame that raft did not take. It is the last one registered.
+// takeBack undoes the registration of a frame that raft did not take. It is the last one registered, unless somebody has ended
+// its units already.
 func (p *pipeline) takeBack(f *flight, stamp timeline.Cursor) {
 	p.mu.Lock()
-	if n := len(p.flights); n > 0 && p.flights[n-1] == f {
-		p.flights = p.flights[:n-1]
-		p.inFlight -= f.bytes
-		p.stamp = stamp
+	last := len(p.flights) - 1
+	if last < 0 || p.flights[last] != f {
+		p.mu.Unlock()
+		return
 	}
+	p.flights = p.flights[:last]
+	p.inFlight -= f.bytes
+	p.stamp = stamp
 	p.mu.Unlock()
 	p.again(f.units)
 }
@@ -209,16 +219,17 @@ func (p *pipeline) lead(term uint64) {
 	p.evaluate()
 }
 
-// follow says that this node does not lead. What is in flight stays: the log will tell what became of it.
+// follow says that this node does not lead. What is in flight stays, frames and requests alike: the log will tell what became of it.
 func (p *pipeline) follow() {
 	p.mu.Lock()
 	p.term = 0
-	queue, controls := p.shut(), p.controls
-	p.controls, p.closing = nil, 0
+	queue, controls := p.shut(), slices.Clone(p.controls)
 	p.mu.Unlock()
 	p.again(queue)
 	for _, r := range controls {
-		r.done <- requestResult{err: ErrNotLeader}
+		if r.term == 0 {
+			p.settle(r, requestResult{err: ErrNotLeader})
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/mimir-kv/mimir/replication/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -192,5 +193,63 @@ func TestNoFrameStandsBehindASeal(t *testing.T) {
 	var f timeline.Frame
 	if err := timeline.DecodeFrame(b.log[len(b.log)-1], &f); err != nil || f.First != 12 {
 		t.Fatalf("first frame after the seal was lifted: %d, %v", f.First, err)
+	}
+}
+
+// A node that proposed frames and then was given a state of another node cannot tell whether they are part of it: neither may they be
+// proposed again, nor may their callers wait for ever.
+func TestNothingIsRepeatedThatAGivenStateMayHold(t *testing.T) {
+	b := newPipelineBench()
+	b.lead(5)
+	u := b.put(t, 10)
+	var ended []result
+	u.finish = func(r result) { ended = append(ended, r) }
+	b.step(t.Context())
+	b.follow()
+	b.overtaken()
+	b.resolve([]applied{{term: 6, index: 9}})
+	if len(b.back) != 0 {
+		t.Fatal("a unit that may be applied came back")
+	}
+	if len(ended) != 1 || !errors.Is(ended[0].err, ErrUnknownOutcome) {
+		t.Fatalf("ended with %v", ended)
+	}
+}
+
+// Requests of a leader that lost its term may still be decided by the log, as frames may.
+func TestARequestOfALostTermIsAnsweredByTheLog(t *testing.T) {
+	b := newPipelineBench()
+	b.lead(5)
+	r := &request{closes: true, token: 99, done: make(chan requestResult, 1)}
+	b.controls = append(b.controls, r)
+	b.step(t.Context())
+	b.follow()
+	if len(r.done) != 0 {
+		t.Fatal("answered although the log may still hold it")
+	}
+	b.resolve([]applied{{term: 5, index: 1, token: 99}})
+	if res := <-r.done; res.err != nil || res.applied.token != 99 {
+		t.Fatalf("answered %+v", res)
+	}
+}
+
+// A frame handed to raft as it stops may have been taken; whoever waits for it learns that once, from abandon.
+func TestAFrameThatRaftMayHaveTakenDoesNotComeBack(t *testing.T) {
+	for _, refuse := range []error{raftgroup.ErrStopped, raftgroup.ErrBusy} {
+		b := newPipelineBench()
+		b.lead(5)
+		u := b.put(t, 10)
+		ends := 0
+		u.finish = func(result) { ends++ }
+		propose := b.propose
+		b.propose = func(ctx context.Context, term uint64, payloads [][]byte) (uint64, error) {
+			b.abandon(ErrClosed)
+			b.refuse = refuse
+			return propose(ctx, term, payloads)
+		}
+		b.step(t.Context())
+		if len(b.back) != 0 || ends != 1 {
+			t.Errorf("%v: came back %d, ended %d times", refuse, len(b.back), ends)
+		}
 	}
 }

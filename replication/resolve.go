@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -90,6 +91,26 @@ func (p *pipeline) answer(t *applied) bool {
 		p.settle(r, res)
 	}
 	return len(ended) > 0 || t.token != 0 || t.reign != nil
+}
+
+// overtaken says that the state of another node took the place of this one's: entries were passed over unseen, and what is in flight may
+// have been among them.
+func (p *pipeline) overtaken() {
+	err := fmt.Errorf("%w: this node was given a newer state", ErrUnknownOutcome)
+	p.mu.Lock()
+	flights, controls := p.flights, slices.Clone(p.controls)
+	p.flights, p.inFlight = nil, 0
+	p.mu.Unlock()
+	for _, f := range flights {
+		for _, u := range f.units {
+			u.finish(result{err: err})
+		}
+	}
+	for _, r := range controls {
+		if r.term != 0 {
+			p.settle(r, requestResult{err: err})
+		}
+	}
 }
 
 // abandon ends everything that waits, because the node stops.

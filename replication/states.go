@@ -191,6 +191,7 @@ func (a *applier) Install(dir string) (uint64, uint64, *raftpb.ConfState, error)
 	a.index, a.term, a.saved = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex
 	a.changed()
 	a.publish()
+	a.overtaken()
 	conf, err := a.conf()
 	return a.index, a.term, conf, err
 }
