@@ -1,6 +1,7 @@
 package replication_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -40,14 +41,11 @@ func (w *words) Snapshot(out io.Writer) error                             { retu
 
 func (w *words) Restore(in io.Reader, m *replication.Metadata) error {
 	restored := words{Count: map[string]int{}}
-	if err := json.NewDecoder(in).Decode(&restored); err != nil {
-		return err
+	err := json.NewDecoder(in).Decode(&restored)
+	if restored.Meta = cmp.Or(m, restored.Meta); err == nil {
+		*w = restored
 	}
-	*w = restored
-	if m != nil {
-		w.Meta = m
-	}
-	return nil
+	return err
 }
 
 // Two regions of one node each, in one process. A real fleet uses transport.NewGRPC in place of the network in memory.
@@ -56,20 +54,18 @@ func Example() {
 	regions := map[string][]string{"eu": {"eu-1"}, "us": {"us-1"}}
 	nodes := map[string]*replication.MultiRegionReplicator{}
 	for _, region := range slices.Sorted(maps.Keys(regions)) {
-		others := maps.Clone(regions)
+		name, others := regions[region][0], maps.Clone(regions)
 		delete(others, region)
-		name := regions[region][0]
 		config := replication.Config{
 			NodeID: name, RegionID: region, PeerAddr: name, Nodes: map[string]string{name: name}, Regions: others,
 			InitialPrimary: "us", DataDir: "/" + name, FS: vfs.NewMem(), Logger: quiet,
 		}
-		node, _ := replication.NewMultiRegionReplicator(&config, &words{Count: map[string]int{}})
-		node.SetTransport(network.Node(name))
-		if err := node.Start(context.Background()); err != nil {
+		nodes[region], _ = replication.NewMultiRegionReplicator(&config, &words{Count: map[string]int{}})
+		nodes[region].SetTransport(network.Node(name))
+		if err := nodes[region].Start(context.Background()); err != nil {
 			panic(err)
 		}
-		defer node.Shutdown()
-		nodes[region] = node
+		defer nodes[region].Shutdown()
 	}
 	for word := range strings.FieldsSeq("to be or not to be") {
 		if err := nodes["eu"].Apply(&replication.Command{Data: []byte(word)}, time.Minute); err != nil { // forwarded to us
