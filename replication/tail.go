@@ -34,7 +34,7 @@ func (n *node) saveTail(d timeline.Divergence, upTo uint64) error {
 		Fleet: n.config.FleetID, Region: n.config.RegionID, Node: n.config.NodeID,
 		Fork: d.Fork, Last: d.At, Claim: d.Claim, Saved: n.config.Clock.Now().UTC(),
 	}
-	counts, err := rescue.Write(n.config.FS, n.rescueDir(), name, header, tailOf(n.log, d, upTo))
+	counts, err := rescue.Write(n.config.FS, n.rescueDir(), name, header, tailOf(n.log, n.applier.machine.State().Reigns, d, upTo))
 	if errors.Is(err, raft.ErrCompacted) {
 		return n.saveState(name)
 	}
@@ -67,10 +67,12 @@ func (n *node) saveState(name string) error {
 	return durable.SyncDir(fs, n.rescueDir())
 }
 
-// tailOf returns the payloads of the history after the fork, read from the log.
-func tailOf(log *wal.Log, d timeline.Divergence, upTo uint64) func() ([]byte, error) {
+// tailOf returns the payloads of the history that reigns describe, after the fork, read from the log. What was refused when it was applied
+// stands there too, and is no part of it.
+func tailOf(log *wal.Log, reigns []timeline.Reign, d timeline.Divergence, upTo uint64) func() ([]byte, error) {
 	var entries []*raftpb.Entry
 	var index uint64
+	var epoch Epoch // of the last beginning
 	at := d.Fork
 	return func() ([]byte, error) {
 		for {
@@ -94,8 +96,14 @@ func tailOf(log *wal.Log, d timeline.Divergence, upTo uint64) func() ([]byte, er
 			p := entries[0].GetData()
 			entries = entries[1:]
 			h, ok := timeline.ReadHeader(p)
-			if !ok || h.Last() < at || h.First > at+1 || (h.Kind == timeline.KindFrame && h.Last() == at) {
+			if !ok || h.First != at+1 || !timeline.Within(reigns, d.At, h) {
 				continue
+			}
+			if h.Kind == timeline.KindReign {
+				if h.Epoch <= epoch {
+					continue // again, or in vain
+				}
+				epoch = h.Epoch
 			}
 			at = h.Last()
 			return p, nil
@@ -181,8 +189,11 @@ func (n *node) describeSelf(ctx context.Context) {
 	}
 }
 
-// publishMember writes a node's description to the region's log; only the leader can.
+// publishMember writes a node's description to the region's log; only the leader can. A node that was removed and still runs is refused.
 func (n *node) publishMember(ctx context.Context, p publication) error {
+	if conf := n.group.Status().Conf; !slices.Contains(conf.GetVoters(), p.Member.ID) && !slices.Contains(conf.GetLearners(), p.Member.ID) {
+		return fmt.Errorf("%w: %s is not a member", ErrMember, p.Member.Name)
+	}
 	_, err := n.control(ctx, &timeline.Control{Op: timeline.OpMember, Member: &p.Member})
 	return err
 }
