@@ -73,11 +73,14 @@ func (r *run) retainLittle(ctx context.Context, region *fleet.Region) error {
 	return nil
 }
 
-// outgrowValues is how many values are written while the secondary is away. A node looks every 64 MiB for log to release, and releases
-// what its store has on disk, but for what it retains.
-const outgrowValues = 160
+// A secondary that stays away is given up between two batches of so many values, and before so many were written. A node looks every
+// 64 MiB for log to release, and keeps as much for its own region.
+const (
+	outgrowBatch = 16
+	outgrowMost  = 1024
+)
 
-// outgrow writes more than any node retains.
+// outgrow writes until no node of the primary region has all the log that was written here.
 func (r *run) outgrow(ctx context.Context, primary *fleet.Region) error {
 	client, err := connect(fleet.Clients(primary.Nodes)...)
 	if err != nil {
@@ -85,16 +88,38 @@ func (r *run) outgrow(ctx context.Context, primary *fleet.Region) error {
 	}
 	defer client.Close()
 	value := strings.Repeat("0123456789abcdef", bootstrapValueBytes/16)
-	for i := range outgrowValues {
+	for written := 1; written <= outgrowMost; written++ {
 		putting, cancel := context.WithTimeout(ctx, writeTimeout)
-		_, err := client.Put(putting, fmt.Sprintf("%s%06d", r.prefix("bootstrap"), i), value)
+		_, err := client.Put(putting, fmt.Sprintf("%s%06d", r.prefix("bootstrap"), written), value)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("write while the secondary is away: %w", err)
 		}
+		if written%outgrowBatch != 0 {
+			continue
+		}
+		held, err := mostLog(ctx, primary)
+		if err != nil {
+			return err
+		}
+		if held < int64(written-outgrowBatch)*bootstrapValueBytes {
+			r.line("wrote %d MiB meanwhile, of which the nodes keep at most %d MiB of log", written*bootstrapValueBytes>>20, held>>20)
+			return nil
+		}
 	}
-	r.line("wrote %d MiB meanwhile", outgrowValues*bootstrapValueBytes>>20)
-	return nil
+	return fmt.Errorf("%s keeps all log, though %d MiB were written while a secondary was away", primary.Name, outgrowMost*bootstrapValueBytes>>20)
+}
+
+// mostLog returns how much log the node of a region has that has most.
+func mostLog(ctx context.Context, region *fleet.Region) (most int64, err error) {
+	for _, n := range region.Nodes {
+		node, err := ask(ctx, n)
+		if err != nil {
+			return 0, err
+		}
+		most = max(most, node.LogBytes)
+	}
+	return most, nil
 }
 
 // installs counts how often nodes of a region installed a copy of another region's state.
