@@ -100,10 +100,11 @@ func tailOf(log *wal.Log, reigns []timeline.Reign, d timeline.Divergence, upTo u
 				continue
 			}
 			if h.Kind == timeline.KindReign {
-				if h.Epoch <= epoch {
+				r, err := timeline.DecodeReign(p)
+				if err != nil || r.Epoch <= epoch || !slices.Contains(reigns, r) {
 					continue // again, or in vain
 				}
-				epoch = h.Epoch
+				epoch = r.Epoch
 			}
 			at = h.Last()
 			return p, nil

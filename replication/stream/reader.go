@@ -94,7 +94,7 @@ func (r *reader) read(view View, maxBytes int) (chunk, error) {
 func (r *reader) look(view View, e *raftpb.Entry, c *chunk) error {
 	r.next = e.GetIndex() + 1
 	h, ok := timeline.ReadHeader(e.GetData())
-	if !ok || e.GetType() != raftpb.EntryNormal || !admits(view, h) || r.refused != nil && r.refused(e.GetIndex()) {
+	if !ok || e.GetType() != raftpb.EntryNormal || !timeline.Within(view.Reigns, view.Cursor.Position, h) || r.refused != nil && r.refused(e.GetIndex()) {
 		return nil
 	}
 	before := r.tracker.at
@@ -175,24 +175,4 @@ func oldestServed(log Log, r *reader, view View, held timeline.Position) timelin
 // lacksLog reports whether an error of the reader means that a subscriber needs a checkpoint.
 func lacksLog(err error) bool {
 	return errors.Is(err, errMissing) || errors.Is(err, raft.ErrCompacted)
-}
-
-// admits reports whether an applied entry can be part of the history that the node has: its epoch is one of the reigns, it lies
-// within that reign, and not beyond what is applied.
-func admits(view View, h timeline.Header) bool {
-	for i := len(view.Reigns) - 1; i >= 0; i-- {
-		r := &view.Reigns[i]
-		if r.Epoch != h.Epoch {
-			continue
-		}
-		if h.Kind == timeline.KindReign {
-			return r.First == h.First
-		}
-		end := view.Cursor.Position
-		if i+1 < len(view.Reigns) {
-			end = view.Reigns[i+1].First - 1
-		}
-		return h.First >= r.First && h.Last() <= end
-	}
-	return false
 }

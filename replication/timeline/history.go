@@ -43,6 +43,22 @@ func endOf(h []Reign, n int, last Position) Position {
 	}
 }
 
+// Within reports whether an entry of a log can be part of the history that these reigns and this last position describe: its epoch
+// is one of the reigns, it lies within that reign, and not beyond what is applied. A log also holds what was refused.
+func Within(reigns []Reign, last Position, h Header) bool {
+	for i := len(reigns) - 1; i >= 0; i-- {
+		r := &reigns[i]
+		if r.Epoch != h.Epoch {
+			continue
+		}
+		if h.Kind == KindReign {
+			return r.First == h.First
+		}
+		return h.First >= r.First && h.Last() <= endOf(reigns, i+1, last)
+	}
+	return false
+}
+
 // Supersedes reports whether the claim a outranks b: the higher epoch does. Two claims of one epoch, possible only when an
 // operator forced both, are ordered by the name of their regions: the smaller one wins. The zero Reign claims nothing.
 func Supersedes(a, b Reign) bool {
