@@ -144,6 +144,9 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) (err e
 	if err := r.batch.Commit(pebble.NoSync); err != nil {
 		return err
 	}
+	if len(r.turns) > 0 && before.keys != nil {
+		r.state.keys = s.turnKeys(before.keys, r.turns)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.state.Store(r.state)
@@ -156,6 +159,24 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) (err e
 		s.compactor.wakeUp()
 	}
 	return nil
+}
+
+// turnKeys returns the keys that exist after the turns, nil if they are too many.
+func (s *Store) turnKeys(before *keySet, turns []turn) *keySet {
+	edit := before.change()
+	for _, t := range turns {
+		if t.exists {
+			edit.add(t.key)
+		} else {
+			edit.remove(t.key)
+		}
+	}
+	after := edit.set()
+	if after.len() > s.options.CountedKeys {
+		s.options.Logger.Info("too many keys to count them in memory", "keys", after.len(), "limit", s.options.CountedKeys)
+		return nil
+	}
+	return &after
 }
 
 // resultWriter gathers results; those of plain puts share memory.

@@ -66,13 +66,13 @@ func openGeneration(o *Options, cache *pebble.Cache, path string) (*generation, 
 		return nil, fmt.Errorf("kv: open %s: %w", path, err)
 	}
 	g := &generation{db: db, path: path}
-	if err := g.load(); err != nil {
+	if err := g.load(o.CountedKeys); err != nil {
 		return nil, errors.Join(fmt.Errorf("kv: load %s: %w", path, err), db.Close())
 	}
 	return g, nil
 }
 
-func (g *generation) load() error {
+func (g *generation) load(countedKeys int) error {
 	st := newState()
 	p, err := get(g.db, keyState)
 	if err != nil {
@@ -82,6 +82,9 @@ func (g *generation) load() error {
 		if st, err = decodeState(p); err != nil {
 			return err
 		}
+	}
+	if st.keys, err = loadKeys(g.db, st.revision, countedKeys); err != nil {
+		return err
 	}
 	g.state.Store(st)
 	if p, err = get(g.db, keyMetadata); err != nil {

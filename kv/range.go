@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"slices"
 
@@ -16,6 +17,32 @@ type view struct {
 	reader
 	now   int64
 	state *state
+	keys  *keySet // that exist at now; nil if they have to be counted by a scan
+}
+
+// fetch is a scan that stops after limit keys if those of sp are counted already.
+func (v view) fetch(ctx context.Context, sp span, rev, limit int64, visit visitor) (count int64, err error) {
+	if v.keys == nil || rev != v.now || limit == maxKeys {
+		return v.scan(ctx, sp, rev, limit, visit)
+	}
+	count = v.keys.count(sp)
+	left := min(limit, count)
+	if left == 0 {
+		return count, nil
+	}
+	_, err = v.scan(ctx, sp, rev, left, func(key []byte, ver *version) error {
+		if err := visit(key, ver); err != nil {
+			return err
+		}
+		if left--; left == 0 {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return count, err
 }
 
 // Range answers r from what this node has: at r.Revision, or at the current revision if that is not positive. Header, count and
@@ -41,12 +68,12 @@ func (s *Store) read(f func(v view) error) error {
 	defer g.release()
 	// What is read at a revision never changes until it is compacted away. So it is enough that the revision is loaded before the
 	// iterator is made, and the compaction revision, which is published before anything is removed, after.
-	now := g.state.Load().revision
+	before := g.state.Load()
 	snapshot, err := newSnapshotReader(g.db)
 	if err != nil {
 		return err
 	}
-	return closeAfter(snapshot, f(view{reader: snapshot, now: now, state: g.state.Load()}))
+	return closeAfter(snapshot, f(view{reader: snapshot, now: before.revision, state: g.state.Load(), keys: before.keys}))
 }
 
 // at returns the revision at which r reads, if it can.
@@ -76,7 +103,7 @@ func (v view) rangeKeys(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRespo
 	}
 	var slab keyValueSlab
 	dropValues := r.KeysOnly && r.SortTarget != pb.RangeRequest_VALUE
-	resp.Count, err = v.scan(ctx, sp, rev, fetchLimit(r), func(key []byte, ver *version) error {
+	resp.Count, err = v.fetch(ctx, sp, rev, fetchLimit(r), func(key []byte, ver *version) error {
 		resp.Kvs = append(resp.Kvs, slab.add(key, ver, dropValues))
 		return nil
 	})
@@ -108,7 +135,7 @@ func fetchLimit(r *pb.RangeRequest) int64 {
 	case r.CountOnly:
 		return 0
 	case r.Limit <= 0 || r.Limit == math.MaxInt64 || hasFilters(r) || !inKeyOrder(r.SortTarget, r.SortOrder):
-		return math.MaxInt64
+		return maxKeys
 	}
 	return r.Limit + 1
 }

@@ -70,7 +70,7 @@ func (v view) sendScanned(ctx context.Context, r *pb.RangeRequest, send func(chu
 	c := chunker{send: send}
 	var slab keyValueSlab
 	var sent int64
-	count, err := v.scan(ctx, newSpan(r.Key, r.RangeEnd), rev, fetchLimit(r), func(key []byte, ver *version) error {
+	count, err := v.fetch(ctx, newSpan(r.Key, r.RangeEnd), rev, fetchLimit(r), func(key []byte, ver *version) error {
 		if sent++; r.Limit > 0 && sent > r.Limit {
 			return nil
 		}

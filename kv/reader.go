@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -16,6 +17,9 @@ type reader interface {
 	// valid only during the call; an error of visit ends the scan.
 	scan(ctx context.Context, sp span, rev, limit int64, visit visitor) (count int64, err error)
 }
+
+// errEnough is what a visitor returns that wants no more.
+var errEnough = errors.New("kv: enough keys visited")
 
 // cancelCheckKeys is how many keys a scan visits between two looks at its context.
 const cancelCheckKeys = 1024
@@ -92,11 +96,12 @@ func versionAt(it *pebble.Iterator) (v version, err error) {
 	return v, decodeAt(it, &v)
 }
 
-// snapshotReader reads a database as it is when its first iterator is made. It must be closed.
+// snapshotReader reads a database as it is when the reader is made. Visitors must not read from it. It must be closed.
 type snapshotReader struct {
-	db     pebble.Reader
-	points *pebble.Iterator // made with the reader, so that all it shows is of one moment
-	buffer []byte
+	points *pebble.Iterator
+	// narrowed says that the bounds are those of a scan, not of the table.
+	narrowed bool
+	buffer   []byte
 }
 
 func newSnapshotReader(db pebble.Reader) (*snapshotReader, error) {
@@ -104,22 +109,22 @@ func newSnapshotReader(db pebble.Reader) (*snapshotReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &snapshotReader{db: db, points: points}, nil
+	return &snapshotReader{points: points}, nil
 }
 
 func (r *snapshotReader) Close() error { return r.points.Close() }
 
 func (r *snapshotReader) newest(key []byte, rev int64) (v version, err error) {
+	if r.narrowed {
+		r.points.SetBounds([]byte{tableKeys}, []byte{tableKeys + 1})
+		r.narrowed = false
+	}
 	v, r.buffer, err = seekVersion(r.points, r.buffer, key, last(rev))
 	return v, err
 }
 
 func (r *snapshotReader) scan(ctx context.Context, sp span, rev, limit int64, visit visitor) (int64, error) {
-	lower, upper := sp.bounds()
-	it, err := r.points.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
-	if err != nil {
-		return 0, err
-	}
-	count, err := scanVersions(ctx, it, rev, limit, visit)
-	return count, closeAfter(it, err)
+	r.points.SetBounds(sp.bounds())
+	r.narrowed = true
+	return scanVersions(ctx, r.points, rev, limit, visit)
 }

@@ -23,11 +23,18 @@ type run struct {
 	heads  *headCache
 	leases leaseOverlay
 
+	turns   []turn
 	collect collectLevel
 	changes []change
 
 	keyBuffer   []byte
 	otherBuffer []byte
+}
+
+// turn is a key that began or ceased to exist.
+type turn struct {
+	key    string
+	exists bool
 }
 
 // change is an event of this run, for watchers. Key, value and prev may alias the batch that is being applied.
@@ -169,6 +176,9 @@ func (r *run) write(key []byte, prev *version, value []byte, lease int64, kind b
 	}
 	r.sub++
 	name := string(key)
+	if exists := kind == kindPut; exists != prev.exists() {
+		r.turns = append(r.turns, turn{key: name, exists: exists})
+	}
 	r.latest[name] = v
 	r.heads.put(name, v)
 	return r.store(key, &v)

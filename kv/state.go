@@ -15,11 +15,13 @@ const (
 	neverCompact  = -1 // compaction revision of a store that was never compacted, as in etcd
 )
 
-// state is what every batch saves beside the contents. Values are immutable once published.
+// state is what every batch saves beside the contents, and what follows from them. Values are immutable once published.
 type state struct {
 	revision int64
 	compact  int64
 	gaps     []gap
+	// keys are those that exist at revision, nil if they are more than Options.CountedKeys. They are not saved.
+	keys *keySet
 }
 
 // gap is what a lossy reign leaves: revisions strictly between before and base belong to no history that survived. Someone may

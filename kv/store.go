@@ -30,6 +30,10 @@ type Options struct {
 	CacheBytes int64
 	// MemTableBytes is how much is written before it is flushed. Default 64 MiB.
 	MemTableBytes uint64
+	// CountedKeys is up to how many keys the store keeps in memory (about 60 bytes and the key each) to tell how many an interval
+	// has now, as every range with a limit does, without a walk over all of them. With more keys it walks, until it is opened anew
+	// with fewer. Default 2,097,152; negative for none.
+	CountedKeys int
 	// Logger receives one event a line. Default: slog.Default().
 	Logger *slog.Logger
 	// OnFailure is told, on a goroutine of its own, that the disk took no more: a flush or a compaction failed. What is applied from
@@ -49,6 +53,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = 64 << 20
+	}
+	if o.CountedKeys == 0 {
+		o.CountedKeys = 2 << 20
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
