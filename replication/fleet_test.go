@@ -319,3 +319,30 @@ func TestWhatWasCutNeverComesBack(t *testing.T) {
 		f.eventually(values(0, 21))
 	})
 }
+
+// TestAReturningPrimaryAsksBeforeItAnswers: while a primary was down another region took over; a linearizable read of the old one sees what
+// was written there.
+func TestAReturningPrimaryAsksBeforeItAnswers(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.kill("us-1")
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+			f.t.Fatal(err)
+		}
+		f.put("eu-1", "c1")
+		f.network.SetDelay("us-1", "eu-1", 100*time.Millisecond, 0)
+		f.start("us-1")
+		ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+		defer cancel()
+		if err := f.nodes["us-1"].WaitForLeader(ctx); err != nil {
+			f.t.Fatal(err)
+		}
+		if err := f.nodes["us-1"].ReadBarrier(ctx, replication.Linearizable); err != nil {
+			f.t.Fatal(err)
+		}
+		if got := f.nodes["us-1"].ledger.commands(); !slices.Equal(got, values(0, 2)) {
+			t.Fatalf("a linearizable read sees %v", got)
+		}
+	})
+}

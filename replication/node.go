@@ -298,13 +298,18 @@ func (n *node) propose(ctx context.Context, term uint64, payloads [][]byte) (uin
 	return n.group.Propose(ctx, term, payloads)
 }
 
-// mayOpen reports whether the region may write as far as is known here: it is primary and not sealed, every other region was asked at
-// least once since this process started, and none of them has a higher claim.
+// mayOpen returns the applied place, and whether the region may write there.
 func (n *node) mayOpen() (timeline.Cursor, bool) {
 	s := &n.applier.board.get().state
+	return s.Cursor, n.entitled(s)
+}
+
+// entitled reports whether the region in this state acts as primary as far as is known here: it is primary and not sealed, every other
+// region was asked at least once since this process started, and none of them has a higher claim.
+func (n *node) entitled(s *timeline.State) bool {
 	v, _ := n.fleet.View()
 	own := s.HighestClaim()
-	return s.Cursor, s.Writable() && v.Settled() && !timeline.Supersedes(v.Claim(own), own)
+	return s.Writable() && v.Settled() && !timeline.Supersedes(v.Claim(own), own)
 }
 
 // fail stops the node loudly: it can no longer keep an invariant.

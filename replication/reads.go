@@ -124,8 +124,9 @@ func (n *node) confirmedPosition(ctx context.Context) (timeline.Cursor, error) {
 	if err != nil {
 		return timeline.Cursor{}, err
 	}
-	// While sealed, the next epoch may have begun elsewhere already.
-	if !v.state.Writable() {
+	// While sealed, the next epoch may have begun elsewhere already; and as long as other regions were not asked, in a reign that is
+	// not known here.
+	if !n.entitled(&v.state) {
 		return timeline.Cursor{}, fmt.Errorf("%w: region %s is %s, sealed: %t", ErrNotReady, n.config.RegionID, v.state.Role(), v.state.Seal != nil)
 	}
 	return v.state.Cursor, nil

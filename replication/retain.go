@@ -59,6 +59,10 @@ func (s *slots) retain() {
 	if len(s.node.config.Regions) == 0 {
 		return
 	}
+	if timeline.Supersedes(state.HighestClaim(), timeline.Latest(state.Reigns)) {
+		s.node.log.Pin(slotPin, 0) // there may be a fork, and a tail to be saved from all that is held
+		return
+	}
 	lowest := state.Cursor.Position
 	for region := range s.node.config.Regions {
 		if p, needed := s.neededBy(state, region); needed {

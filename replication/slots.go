@@ -64,12 +64,7 @@ func newSlots(n *node) *slots {
 
 // acknowledged is told by the source on this node.
 func (s *slots) acknowledged(region string, e Epoch, p Position) {
-	a := acknowledgement{Region: region, Epoch: e, Position: p}
-	s.mu.Lock()
-	if a.newer(s.news[region]) {
-		s.news[region] = a
-	}
-	s.mu.Unlock()
+	s.keepNews(acknowledgement{Region: region, Epoch: e, Position: p})
 	s.nudge()
 }
 
@@ -197,13 +192,20 @@ func (s *slots) passOn(ctx context.Context) {
 			}
 			continue
 		}
-		addr := s.node.LeaderAddr()
-		if addr == "" {
-			continue // the secondary acknowledges again with its next frames
-		}
 		callCtx, cancel := context.WithTimeout(ctx, s.node.config.callTimeout())
-		_ = s.node.call(callCtx, addr, opAck, a, nil) // the next one makes up for it
+		if addr := s.node.LeaderAddr(); addr == "" || s.node.call(callCtx, addr, opAck, a, nil) != nil {
+			s.keepNews(a)
+		}
 		cancel()
+	}
+}
+
+// keepNews notes an acknowledgement that is to reach the leader.
+func (s *slots) keepNews(a acknowledgement) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.newer(s.news[a.Region]) {
+		s.news[a.Region] = a
 	}
 }
 

@@ -218,9 +218,14 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 	case s.Diverged == nil && c.Origin.Cursor.Position <= s.Cursor.Position:
 		return refusal("checkpoint at %d, region is at %d", c.Origin.Cursor.Position, s.Cursor.Position)
 	}
-	s.Cursor, s.Reigns = c.Origin.Cursor, slices.Clone(c.Origin.Reigns)
-	s.Seal, s.Diverged, s.Slots = nil, nil, nil
-	return Applied, "", s.valid()
+	next := *s
+	next.Cursor, next.Reigns = c.Origin.Cursor, slices.Clone(c.Origin.Reigns)
+	next.Seal, next.Diverged, next.Slots = nil, nil, nil
+	if err := next.valid(); err != nil {
+		return refusal("checkpoint contradicts itself: %v", err)
+	}
+	*s = next
+	return Applied, "", nil
 }
 
 // slots replaces what is known of the secondaries; an acknowledgement never falls within a reign.

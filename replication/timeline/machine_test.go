@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -142,4 +143,20 @@ func describe(s *State) string {
 		text += fmt.Sprintf(", yielded to epoch %d of %s", s.Yielded.Epoch, s.Yielded.Primary)
 	}
 	return text + "\n"
+}
+
+// A copy whose description contradicts itself comes from a faulty peer: the region stays as it is, and goes on.
+func TestACheckpointThatContradictsItselfIsRefused(t *testing.T) {
+	m := NewMachine(&State{Region: "eu"})
+	before := m.State().Clone()
+	for _, origin := range []Origin{
+		{Cursor: Cursor{Epoch: 7, Position: 10}},
+		{Cursor: Cursor{Epoch: 1, Position: 10}, Reigns: []Reign{{Epoch: 1, First: 20, Primary: "us"}}},
+		{Cursor: Cursor{Epoch: 2, Position: 10}, Reigns: []Reign{{Epoch: 3, First: 1, Primary: "us"}, {Epoch: 2, First: 1, Primary: "us"}}},
+	} {
+		outcome, _, err := m.Control(&Control{Op: OpInstall, Checkpoint: "copy", Origin: &origin})
+		if outcome != Refused || err != nil || !reflect.DeepEqual(m.State(), before) {
+			t.Errorf("%+v: %v, %v", origin, outcome, err)
+		}
+	}
 }
