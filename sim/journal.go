@@ -14,6 +14,7 @@ const journalLines = 50_000
 type journal struct {
 	mu       sync.Mutex
 	began    time.Time
+	length   time.Duration // of the run, once it is over
 	lines    []string
 	failures []string
 	failed   int
@@ -46,10 +47,22 @@ func (j *journal) Write(p []byte) (int, error) {
 func (j *journal) add(line string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	at := j.length
+	if at == 0 {
+		at = time.Since(j.began)
+	}
 	if len(j.lines) >= journalLines {
 		j.lines = j.lines[journalLines/10:]
 	}
-	j.lines = append(j.lines, fmt.Sprintf("%10.6f %s", time.Since(j.began).Seconds(), line))
+	j.lines = append(j.lines, fmt.Sprintf("%10.6f %s", at.Seconds(), line))
+}
+
+// stop ends virtual time, and returns how long the run was.
+func (j *journal) stop() time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.length = time.Since(j.began)
+	return j.length
 }
 
 // last returns the last n lines.

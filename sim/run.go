@@ -50,7 +50,7 @@ func Run(t *testing.T, o Options) *Result {
 		r.journal = newJournal()
 		r.journal.tell("plan: %v", p)
 		e.collect(t.Context(), r.journal)
-		r.Virtual = time.Since(r.journal.began)
+		r.Virtual = r.journal.stop()
 		for _, m := range e.fleet.members {
 			r.Starts += m.starts
 		}
@@ -89,14 +89,12 @@ type evidence struct {
 
 // final is what a node held at the end.
 type final struct {
-	node, region       string
-	at                 *place
-	tails              []tail
-	items              []string // of a ledger
-	hash               uint32   // of kv
-	revision, compact  int64
-	primary, writable  bool
-	wholeStatesRescued int
+	node, region      string
+	at                *place
+	tails             []tail
+	items             []string // of a ledger
+	hash              uint32   // of kv
+	revision, compact int64
 }
 
 // tail is the content of one rescue file.
@@ -240,8 +238,6 @@ func (e *evidence) notTogether(why string) {
 func (p *process) final(ctx context.Context) final {
 	f := final{node: p.NodeID(), region: p.member.region, at: p.witness.at.Load()}
 	wrong := p.member.fleet.journal.wrong
-	h := p.Health()
-	f.primary = h.Role == replication.RolePrimary
 	infos, err := p.Tails(ctx)
 	if err != nil {
 		wrong("8", "tails of %s: %v", f.node, err)

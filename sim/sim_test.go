@@ -10,13 +10,13 @@ import (
 var (
 	oneSeed   = flag.Uint64("sim.seed", 0, "run this seed alone")
 	fromSeed  = flag.Uint64("sim.from", 1, "first seed")
-	seedCount = flag.Int("sim.seeds", 0, "how many seeds; default 240, under the race detector 40")
+	seedCount = flag.Int("sim.seeds", 0, "how many seeds; default 200, under the race detector 40")
 	storageOf = flag.String("sim.storage", "", "ledger, volatile or kv; default: drawn from the seed")
 	regionsOf = flag.Int("sim.regions", 0, "regions; default: drawn from the seed")
 	traceLen  = flag.Int("sim.trace", 150, "lines of the story told with a failure")
 )
 
-const defaultSeeds, raceSeeds = 240, 40
+const defaultSeeds, raceSeeds = 200, 40
 
 func TestSeeds(t *testing.T) {
 	from, count := *fromSeed, *seedCount
