@@ -74,16 +74,17 @@ func (r *run) interrupt(ctx context.Context, from, to *fleet.Region, fault inter
 	if err := fault.end(); err != nil {
 		return err
 	}
-	outcome := "took place"
-	if err := <-moved; err != nil {
-		outcome = "did not take place: " + err.Error()
+	outcome := <-moved
+	if outcome == nil {
+		r.line("%s for %s, once writes paused: the command says that the primary moved", fault.what, r.Cut)
+	} else {
+		r.line("%s for %s, once writes paused: the command says: %s", fault.what, r.Cut, outcome)
 	}
-	r.line("%s for %s, once writes paused: the switchover %s", fault.what, r.Cut, outcome)
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
 	}
 	writes := w.stop()
-	return r.checkInterrupted(ctx, from, to, prefix, writes)
+	return r.checkInterrupted(ctx, from, to, prefix, writes, outcome)
 }
 
 // awaitSeal waits until a region has stopped taking writes, or is no longer primary.
@@ -98,7 +99,7 @@ func (r *run) awaitSeal(ctx context.Context, region *fleet.Region) error {
 	})
 }
 
-func (r *run) checkInterrupted(ctx context.Context, from, to *fleet.Region, prefix string, writes []write) error {
+func (r *run) checkInterrupted(ctx context.Context, from, to *fleet.Region, prefix string, writes []write, outcome error) error {
 	if err := r.awaitServing(ctx); err != nil {
 		return err
 	}
@@ -117,6 +118,9 @@ func (r *run) checkInterrupted(ctx context.Context, from, to *fleet.Region, pref
 	primary, _, err := r.primary(ctx)
 	if err != nil {
 		return err
+	}
+	if outcome == nil && primary != to {
+		return fmt.Errorf("%s is primary, though the command says that %s is", primary.Name, to.Name)
 	}
 	pause, _ := longestPause(writes)
 	r.line("%s takes writes; all %d acknowledged ones are in both regions, %d ended with an error; longest time without an acknowledgement %s", primary.Name, acked,

@@ -60,7 +60,7 @@ func (n *node) Switchover(ctx context.Context, to string) (*MoveReport, error) {
 	if _, ok := n.config.Regions[to]; !ok && to != n.config.RegionID {
 		return nil, fmt.Errorf("%w: %q; known are %s", ErrUnknownRegion, to, n.regionNames())
 	}
-	report, err := n.untilFound(ctx, func() (*MoveReport, error) { return n.moveOnce(ctx, to) })
+	report, err := n.untilFound(ctx, to, func() (*MoveReport, error) { return n.moveOnce(ctx, to) })
 	if isRoutingError(err) {
 		err = fmt.Errorf("the primary region does not answer; if it is lost, a failover moves the primary without it: %w", err)
 	}
@@ -69,10 +69,13 @@ func (n *node) Switchover(ctx context.Context, to string) (*MoveReport, error) {
 
 // untilFound repeats a move that has not reached the leader it needs: an election may be under way. It gives up after findTimeout, so
 // that no move begins long after it was asked for.
-func (n *node) untilFound(ctx context.Context, move func() (*MoveReport, error)) (*MoveReport, error) {
-	began := n.config.Clock.Now()
-	for {
+func (n *node) untilFound(ctx context.Context, to string, move func() (*MoveReport, error)) (*MoveReport, error) {
+	began, before := n.config.Clock.Now(), n.claim()
+	for tries := 1; ; tries++ {
 		report, err := move()
+		if tries > 1 && errors.Is(err, ErrAlreadyPrimary) {
+			return n.moved(ctx, before, to, err)
+		}
 		if err == nil || !isRoutingError(err) || n.config.Clock.Now().Sub(began) > findTimeout {
 			return report, err
 		}
@@ -81,6 +84,26 @@ func (n *node) untilFound(ctx context.Context, move func() (*MoveReport, error))
 			return nil, err
 		}
 	}
+}
+
+// claim returns the highest claim that is known here.
+func (n *node) claim() Reign {
+	v, _ := n.fleet.View()
+	return v.Claim(n.applier.board.get().state.HighestClaim())
+}
+
+// moved is for a move that finds, when it is repeated, that the region is primary: a try before brought that about, and the node
+// that did it ended before it could say so.
+func (n *node) moved(ctx context.Context, before Reign, to string, already error) (*MoveReport, error) {
+	n.freshView(ctx)
+	now := n.claim()
+	if now.Primary != to || now.Epoch <= before.Epoch {
+		return nil, already
+	}
+	return &MoveReport{
+		From: before.Primary, To: to, Epoch: now.Epoch, Position: now.First - 1, Lossy: now.Lossy,
+		Warnings: []string{"the node that moved the primary ended before it could tell for how long writes paused"},
+	}, nil
 }
 
 func (n *node) moveOnce(ctx context.Context, to string) (*MoveReport, error) {
@@ -322,7 +345,7 @@ func (n *node) Failover(ctx context.Context, to string, force bool) (*MoveReport
 	if _, ok := n.config.Regions[to]; !ok && to != n.config.RegionID {
 		return nil, fmt.Errorf("%w: %q; known are %s", ErrUnknownRegion, to, n.regionNames())
 	}
-	return n.untilFound(ctx, func() (*MoveReport, error) { return n.failoverOnce(ctx, to, force) })
+	return n.untilFound(ctx, to, func() (*MoveReport, error) { return n.failoverOnce(ctx, to, force) })
 }
 
 func (n *node) failoverOnce(ctx context.Context, to string, force bool) (*MoveReport, error) {

@@ -80,8 +80,10 @@ func printMove(w io.Writer, r *replication.MoveReport) {
 	fmt.Fprintf(w, "%s is primary, after %s: epoch %d begins after position %d\n", r.To, from, r.Epoch, r.Position)
 	if r.Lossy {
 		fmt.Fprintf(w, "%d commands of %s are known to be missing; there may be more. If %s comes back it saves them: see mimir tail list\n", r.Behind, from, from)
-	} else {
+	} else if r.Pause > 0 {
 		fmt.Fprintf(w, "nothing was lost; writes paused for %s\n", r.Pause.Round(100*time.Microsecond))
+	} else {
+		fmt.Fprintln(w, "nothing was lost")
 	}
 	for _, text := range r.Warnings {
 		fmt.Fprintln(w, "warning:", text)
