@@ -166,7 +166,7 @@ func (f *following) judge(a *answer) error {
 		f.config.Logger.Info("stream connected", "source", f.address, "position", f.held.Position, "epoch", f.held.Epoch, "committed", a.at.Position)
 		return nil
 	case verdictFork:
-		if timeline.Supersedes(timeline.Latest(f.reigns), timeline.Latest(a.reigns)) {
+		if held := timeline.Latest(f.reigns); held.Epoch != 0 && !timeline.Supersedes(timeline.Latest(a.reigns), held) {
 			return fmt.Errorf("%w: it forks at position %d with epoch %d, held here epoch %d", ErrBehind, a.position, a.at.Epoch, f.held.Epoch)
 		}
 		return &ForkError{Fork: a.position, Held: f.held, Source: a.reigns, SourceCursor: a.at, Address: f.address}

@@ -199,3 +199,21 @@ func TestChainMismatchIsLoud(t *testing.T) {
 		})
 	}
 }
+
+// A region that was wiped and began its first epoch once more claims no more than what is held here: nothing here gives way to it.
+func TestASecondFirstEpochIsNoFork(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pair) {
+		p.us.write("new")
+		p.eu.mu.Lock()
+		p.eu.propose(timeline.AppendReign(nil, timeline.Reign{Epoch: 1, First: 1, Primary: "us", Nonce: timeline.Nonce{9}}))
+		p.eu.mu.Unlock()
+		p.eu.write("old", "older")
+		p.serve()
+		if err := p.outcome(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Run returned %v", err)
+		}
+		if got := p.eu.texts(); len(got) != 2 {
+			t.Errorf("eu holds %v", got)
+		}
+	})
+}
