@@ -17,25 +17,42 @@ func summarize(name, asked string, regions map[string]*fleet.Region) *FleetStatu
 		claim = fleet.View{Regions: map[string]fleet.Region{r.Name: *r}}.Claim(claim)
 	}
 	out.Primary, out.Epoch = claim.Primary, claim.Epoch
+	spokesmen := map[string]*fleet.Heard{}
 	for _, r := range regions {
+		spokesmen[r.Name] = spokesman(r)
 		out.Regions = append(out.Regions, summarizeRegion(r))
 	}
 	slices.SortFunc(out.Regions, func(a, b RegionStatus) int { return strings.Compare(a.Name, b.Name) })
 	for i := range out.Regions {
 		r := &out.Regions[i]
 		r.LossSurvivable = slices.ContainsFunc(out.Regions, func(o RegionStatus) bool {
-			return o.Name != r.Name && o.Role != "" && o.Role != RoleDiverged && o.Epoch >= r.Epoch && o.Position >= r.Position
+			return o.Name != r.Name && o.Role != RoleDiverged && holds(spokesmen[o.Name], spokesmen[r.Name])
 		})
 	}
 	return out
 }
 
+// spokesman returns the report that speaks for a region: its leader's, or else the one that is furthest; nil if nobody answered.
+func spokesman(r *fleet.Region) *fleet.Heard {
+	if l := r.Leader(); l != nil {
+		return l
+	}
+	return r.Furthest()
+}
+
+// holds reports whether a has everything that b is known to have.
+func holds(a, b *fleet.Heard) bool {
+	if a == nil || b == nil {
+		return a != nil
+	}
+	relation, _ := timeline.Compare(b.Reigns, a.Reigns, b.Cursor.Position, a.Cursor.Position)
+	return relation == timeline.Prefix
+}
+
 func summarizeRegion(r *fleet.Region) RegionStatus {
 	s := RegionStatus{Name: r.Name, Lag: Lag{Seconds: -1}}
-	best := r.Leader()
-	if best == nil {
-		best = r.Furthest()
-	} else {
+	best := spokesman(r)
+	if best != nil && best.Leader {
 		s.Leader = best.Node
 	}
 	if best == nil {
