@@ -43,7 +43,8 @@ type applier struct {
 	// effects that need more than the storage
 	saveTail func(d timeline.Divergence, upTo uint64) error
 	staged   func(id string) (dir string, err error)
-	fetchOwn func(minIndex uint64) (dir string, meta *Metadata, err error)
+	discard  func(id string) // a staged copy that is not needed any more
+	fetchOwn func(minIndex uint64) (id, dir string, meta *Metadata, err error)
 	rebase   func(index uint64, p Position) // tells the log where its history begins
 	// who waits
 	waiting   func() bool
@@ -319,6 +320,7 @@ func (a *applier) install(c *timeline.Control, meta *Metadata) error {
 	}
 	a.saved = a.index
 	a.rebase(a.index, c.Origin.Cursor.Position)
+	a.discard(c.Checkpoint)
 	if err := a.states.fs.RemoveAll(dir); err != nil {
 		a.logger.Warn("installed copy not removed", "dir", dir, "err", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -16,14 +17,17 @@ import (
 // the region agrees to install it. A crash at any point leaves either the old state or the new one on each node.
 func (n *node) bootstrap(ctx context.Context, f *following) error {
 	defer n.governor.setActivity(f, "")
-	id, meta, err := n.fetchFrom(ctx, f)
-	if err != nil {
-		return err
+	if f.copied == nil {
+		if err := n.fetchFrom(ctx, f); err != nil {
+			return err
+		}
 	}
+	id, meta := f.copied.id, f.copied.meta
 	n.governor.setActivity(f, "staging copy "+id)
-	if err := n.stageOnMajority(ctx, id); err != nil {
+	if err := n.stageOnMajority(ctx, id, f.term); err != nil {
 		return err
 	}
+	f.copied = nil
 	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpInstall, Checkpoint: id, Origin: &meta.Origin})
 	if err != nil {
 		return err
@@ -35,7 +39,7 @@ func (n *node) bootstrap(ctx context.Context, f *following) error {
 }
 
 // fetchFrom gets a copy from any node of the source.
-func (n *node) fetchFrom(ctx context.Context, f *following) (string, *copyMeta, error) {
+func (n *node) fetchFrom(ctx context.Context, f *following) error {
 	var errs []error
 	claim := n.applier.board.get().state.HighestClaim()
 	for _, addr := range n.addressesOf(f.source) {
@@ -47,14 +51,16 @@ func (n *node) fetchFrom(ctx context.Context, f *following) (string, *copyMeta, 
 			err = fmt.Errorf("%w: copy of region %s, asked %s", ErrMessage, meta.Region, f.source)
 		}
 		if err == nil {
-			return id, meta, nil
+			n.copies.keep(id, f.term)
+			f.copied = &copiedSource{id, meta}
+			return nil
 		}
 		errs = append(errs, fmt.Errorf("bootstrap from %s: %w", addr, err))
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return "", nil, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // reportProgress keeps the activity that status shows: bytes and the time that remains at the pace so far.
@@ -69,8 +75,8 @@ func (n *node) reportProgress(f *following, began time.Time) func(checkpoint.Pro
 	}
 }
 
-// stageOnMajority has the other nodes fetch the copy from this one.
-func (n *node) stageOnMajority(ctx context.Context, id string) error {
+// stageOnMajority has the other nodes fetch the copy from this one, which leads term.
+func (n *node) stageOnMajority(ctx context.Context, id string, term uint64) error {
 	status := n.group.Status()
 	voters := status.Conf.GetVoters()
 	var mu sync.Mutex
@@ -88,7 +94,7 @@ func (n *node) stageOnMajority(ctx context.Context, id string) error {
 			continue
 		}
 		wg.Go(func() {
-			err := n.call(ctx, addr, opStage, stageRequest{ID: id, From: n.config.PeerAddr}, nil)
+			err := n.call(ctx, addr, opStage, stageRequest{ID: id, From: n.config.PeerAddr, Term: term}, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -108,10 +114,11 @@ func (n *node) stageOnMajority(ctx context.Context, id string) error {
 // installElsewhere is for a node that applies an install without having staged the copy: it takes the state of a node of its region that
 // has installed it. That state may be further than the entry; what it contains is then passed over.
 func (a *applier) installElsewhere(minIndex uint64) error {
-	dir, meta, err := a.fetchOwn(minIndex)
+	id, dir, meta, err := a.fetchOwn(minIndex)
 	if err != nil {
 		return err
 	}
+	defer a.discard(id)
 	state, err := stateOf(meta)
 	if err != nil {
 		return err
@@ -130,23 +137,22 @@ func (a *applier) installElsewhere(minIndex uint64) error {
 }
 
 // fetchOwn gets the state of a node of this region that has applied minIndex, and tries until the node stops.
-func (n *node) fetchOwn(minIndex uint64) (string, *Metadata, error) {
+func (n *node) fetchOwn(minIndex uint64) (id, dir string, meta *Metadata, err error) {
 	ctx := n.barrier.base
 	for {
 		for _, addr := range n.otherMembers() {
 			id, _, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, MinIndex: minIndex, Have: n.copies.partial()}, nil)
 			if err == nil {
-				dir, err := n.copies.stagedDir(id)
-				if err != nil {
-					return "", nil, err
+				n.copies.keep(id, math.MaxUint64) // nobody but the caller lets it go
+				if dir, err = n.copies.stagedDir(id); err == nil {
+					meta, err = n.applier.states.metadataOf(dir)
 				}
-				meta, err := n.applier.states.metadataOf(dir)
-				return dir, meta, err
+				return id, dir, meta, err
 			}
 			n.logger.Info("waits for a node of the region with the installed state", "asked", addr, "err", err)
 		}
 		if err := n.pause(ctx, time.Second); err != nil {
-			return "", nil, err
+			return "", "", nil, err
 		}
 	}
 }

@@ -46,21 +46,29 @@ type copies struct {
 	made string // copies of this node's state, for others
 	here string // copies of other states, for this node
 
+	fetching chan struct{} // has room for the one that fetches: there is one place for what comes in
+
 	mu      sync.Mutex
 	serving map[string]*servedCopy
-	making  sync.Mutex // one at a time
+	staged  map[string]uint64 // the term whose leader may propose to install the copy
+	making  sync.Mutex        // one at a time
 }
 
 // servedCopy is a copy of this node's state that somebody takes or may come back for.
 type servedCopy struct {
 	dir      string
+	index    uint64 // of the state
+	epoch    Epoch
 	manifest *checkpoint.Manifest
 	users    int
 	idle     time.Time // since when nobody takes it
 }
 
 func newCopies(n *node) *copies {
-	return &copies{node: n, made: n.config.path("copies"), here: n.config.path("staging"), serving: map[string]*servedCopy{}}
+	return &copies{
+		node: n, made: n.config.path("copies"), here: n.config.path("staging"),
+		fetching: make(chan struct{}, 1), serving: map[string]*servedCopy{}, staged: map[string]uint64{},
+	}
 }
 
 // serve is the transport handler of copyService.
@@ -111,7 +119,7 @@ func (c *copies) take(r *copyRequest) (*servedCopy, string, error) {
 		return nil, "", fmt.Errorf("%w: region %s cannot be copied", ErrDiverged, c.node.config.RegionID)
 	}
 	c.mu.Lock()
-	if held := c.serving[r.Have]; held != nil {
+	if held := c.serving[r.Have]; held != nil && held.index >= r.MinIndex && held.epoch >= r.MinEpoch {
 		held.users++
 		c.mu.Unlock()
 		return held, r.Have, nil
@@ -144,7 +152,7 @@ func (c *copies) make() (*servedCopy, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("copy state: %w", errors.Join(err, checkpoint.Remove(n.config.FS, dir)))
 	}
-	copied := &servedCopy{dir: dir, manifest: m, users: 1}
+	copied := &servedCopy{dir: dir, index: meta.AppliedIndex, epoch: meta.Epoch, manifest: m, users: 1}
 	c.mu.Lock()
 	c.serving[name] = copied
 	c.mu.Unlock()
@@ -158,8 +166,9 @@ func (c *copies) release(s *servedCopy) {
 	s.idle = c.node.config.Clock.Now()
 }
 
-// tidy removes copies that nobody came back for.
+// tidy removes copies that nobody came back for, and staged ones that nobody can ask for.
 func (c *copies) tidy() {
+	c.tidyStaged()
 	now := c.node.config.Clock.Now()
 	c.mu.Lock()
 	var old []*servedCopy
@@ -177,13 +186,62 @@ func (c *copies) tidy() {
 	}
 }
 
-// clean removes what an earlier process left: copies for others, and staged copies that the log has passed.
+// keep says that the leader of term may propose to install a staged copy.
+func (c *copies) keep(id string, term uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.staged[id] = max(c.staged[id], term)
+}
+
+// tidyStaged removes staged copies that nobody can propose to install any more: terms never fall in a log. Of a copy that an earlier
+// process staged only the present term is known, which is no lower.
+func (c *copies) tidyStaged() {
+	names, err := c.node.config.FS.List(c.here)
+	if err != nil {
+		return // nothing was staged yet
+	}
+	present, applied := c.node.group.Status().Term, c.node.applier.board.get().term
+	for _, id := range names {
+		if !isCopyID(id) {
+			continue
+		}
+		c.mu.Lock()
+		term, known := c.staged[id]
+		if !known {
+			c.staged[id] = present
+		}
+		c.mu.Unlock()
+		if known && applied > term {
+			c.discard(id)
+		}
+	}
+}
+
+// discard removes a staged copy.
+func (c *copies) discard(id string) {
+	dir := c.node.config.FS.PathJoin(c.here, id)
+	if err := checkpoint.Remove(c.node.config.FS, dir); err != nil {
+		c.node.logger.Warn("staged copy not removed", "dir", dir, "err", err)
+		return
+	}
+	c.mu.Lock()
+	delete(c.staged, id)
+	c.mu.Unlock()
+}
+
+// clean removes what an earlier process left for others.
 func (c *copies) clean() error {
 	return checkpoint.Remove(c.node.config.FS, c.made)
 }
 
 // fetch takes a copy from addr into the staging folder and returns its identity and place.
 func (c *copies) fetch(ctx context.Context, addr string, r copyRequest, progress func(checkpoint.Progress)) (string, *copyMeta, error) {
+	select {
+	case c.fetching <- struct{}{}:
+		defer func() { <-c.fetching }()
+	case <-ctx.Done():
+		return "", nil, context.Cause(ctx)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s, err := c.node.transport.Open(ctx, addr, copyService)
@@ -230,9 +288,14 @@ func (c *copies) partial() string {
 	return hex.EncodeToString(m.ID[:])
 }
 
+func isCopyID(id string) bool {
+	b, err := hex.DecodeString(id)
+	return err == nil && len(b) == 16
+}
+
 // stagedDir returns where a copy is staged. The identity may come from another node.
 func (c *copies) stagedDir(id string) (string, error) {
-	if b, err := hex.DecodeString(id); err != nil || len(b) != 16 {
+	if !isCopyID(id) {
 		return "", fmt.Errorf("%w: copy %q", ErrMessage, id)
 	}
 	dir := c.node.config.FS.PathJoin(c.here, id)
@@ -244,9 +307,11 @@ func (c *copies) stagedDir(id string) (string, error) {
 type stageRequest struct {
 	ID   string `json:"id"`
 	From string `json:"from"`
+	Term uint64 `json:"term"` // that the asking node leads
 }
 
 func (n *node) stage(ctx context.Context, r stageRequest) error {
+	n.copies.keep(r.ID, max(r.Term, n.group.Status().Term))
 	if _, err := n.copies.stagedDir(r.ID); err == nil {
 		return nil
 	}

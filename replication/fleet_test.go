@@ -284,6 +284,9 @@ func TestDeposedPrimarySavesItsTailAndRejoins(t *testing.T) {
 			if err != nil || !slices.Equal(lost, []string{"lost0", "lost1", "lost2", "lost3", "lost4"}) {
 				t.Fatalf("%s: tail %v, %v", name, lost, err)
 			}
+			if staged, err := f.nodes[name].disk.List("/data/staging"); err != nil || len(staged) != 0 {
+				t.Fatalf("%s: staged copies left: %v, %v", name, staged, err)
+			}
 		}
 	})
 }

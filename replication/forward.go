@@ -230,13 +230,17 @@ func (n *node) serveForwards(ctx context.Context, s transport.Stream) error {
 // answers gathers results for one stream.
 type answers struct {
 	mu   sync.Mutex
-	next []byte
+	next [][]byte // messages
 	wake chan struct{}
 }
 
 func (a *answers) add(id uint64, r result) {
 	a.mu.Lock()
-	a.next = appendAnswer(a.next, id, r)
+	if last := len(a.next) - 1; last >= 0 && len(a.next[last]) < maxForwardBytes {
+		a.next[last] = appendAnswer(a.next[last], id, r)
+	} else {
+		a.next = append(a.next, appendAnswer(nil, id, r))
+	}
 	a.mu.Unlock()
 	select {
 	case a.wake <- struct{}{}:
@@ -252,11 +256,13 @@ func (a *answers) send(ctx context.Context, s transport.Stream) {
 		case <-a.wake:
 		}
 		a.mu.Lock()
-		message := a.next
+		messages := a.next
 		a.next = nil
 		a.mu.Unlock()
-		if message != nil && s.Send(message) != nil {
-			return
+		for _, m := range messages {
+			if s.Send(m) != nil {
+				return
+			}
 		}
 	}
 }

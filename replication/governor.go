@@ -18,6 +18,7 @@ type governor struct {
 	node *node
 	wake chan struct{}
 
+	changing  sync.Mutex // held by follow: one stream ends before the next begins
 	mu        sync.Mutex
 	term      uint64 // this node leads it; zero: it does not
 	suspended int    // somebody else decides about the epoch just now
@@ -33,6 +34,13 @@ type following struct {
 	sink     *stream.Sink
 	taker    *taker
 	activity string // what it does if it is not the stream
+	copied   *copiedSource
+}
+
+// copiedSource is a copy of the source that is here and that the region was not yet asked to install.
+type copiedSource struct {
+	id   string
+	meta *copyMeta
 }
 
 func newGovernor(n *node) *governor { return &governor{node: n, wake: make(chan struct{}, 1)} }
@@ -150,6 +158,8 @@ func (g *governor) suspend() (resume func()) {
 
 // follow makes source the region that is followed; "" follows none. It returns when the former stream has ended.
 func (g *governor) follow(source string, term uint64) {
+	g.changing.Lock()
+	defer g.changing.Unlock()
 	g.mu.Lock()
 	old := g.following
 	if old != nil && old.source == source && old.term == term && !old.ended() {

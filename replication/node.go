@@ -122,6 +122,9 @@ func (n *node) open() error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	n.build(state, meta)
+	if err := n.copies.clean(); err != nil {
+		return errors.Join(err, n.log.Close())
+	}
 	n.group, err = raftgroup.New(n.groupConfig())
 	if err != nil {
 		return errors.Join(err, n.log.Close())
@@ -204,7 +207,7 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 		Region: c.RegionID, Log: n.streamed, History: n.history(), Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
 		Committed: n.sourceCommitted, OnAck: n.slots.acknowledged, OnSession: n.slots.session,
 	})
-	a.saveTail, a.staged, a.fetchOwn = n.saveTail, n.copies.stagedDir, n.fetchOwn
+	a.saveTail, a.staged, a.discard, a.fetchOwn = n.saveTail, n.copies.stagedDir, n.copies.discard, n.fetchOwn
 	a.waiting, a.resolve, a.overtaken, a.rebase = n.pipeline.waiting, n.resolved, n.pipeline.overtaken, n.log.Rebase
 	n.log.Rebase(state.Base.Index, state.Base.Position)
 	if _, known := n.log.FirstPosition(); !known {
