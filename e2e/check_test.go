@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// The checks that the whole run rests on see what they are there for.
+
+func TestRecorderWantsEveryEventOnce(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		revisions []int64
+		says      string
+	}{
+		{"in order", []int64{5, 6, 7}, ""},
+		{"one missing", []int64{5, 7}, "saw revision 7 (key k) where 6 was next"},
+		{"one doubled", []int64{5, 6, 6}, "saw revision 6 (key k) where 7 was next"},
+		{"out of order", []int64{6, 5}, "saw revision 6 (key k) where 5 was next"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := &recorder{from: 5, grown: make(chan struct{})}
+			var events []*clientv3.Event
+			for _, revision := range test.revisions {
+				events = append(events, &clientv3.Event{Kv: &mvccpb.KeyValue{Key: []byte("k"), ModRevision: revision}})
+			}
+			err := r.take(&clientv3.WatchResponse{Events: events})
+			if got := errorText(err); test.says == "" && err != nil || !strings.Contains(got, test.says) {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+func TestAcknowledgedWritesAreChecked(t *testing.T) {
+	failed := errors.New("failed")
+	for _, test := range []struct {
+		name   string
+		err    error
+		held   *mvccpb.KeyValue
+		tailed bool
+		says   string
+	}{
+		{"there", nil, &mvccpb.KeyValue{ModRevision: 9, Version: 1, Value: []byte("v")}, false, ""},
+		{"rescued", nil, nil, true, ""},
+		{"unknown outcome, not there", failed, nil, false, ""},
+		{"unknown outcome, there", failed, &mvccpb.KeyValue{ModRevision: 10, Version: 1, Value: []byte("v")}, false, ""},
+		{"lost", nil, nil, false, "is lost"},
+		{"at another revision", nil, &mvccpb.KeyValue{ModRevision: 10, Version: 1, Value: []byte("v")}, false, "acknowledged at revision 9"},
+		{"applied twice", nil, &mvccpb.KeyValue{ModRevision: 9, Version: 2, Value: []byte("v")}, false, "put once"},
+		{"applied twice, outcome unknown", failed, &mvccpb.KeyValue{ModRevision: 9, Version: 2, Value: []byte("v")}, false, "put once"},
+		{"another value", nil, &mvccpb.KeyValue{ModRevision: 9, Version: 1, Value: []byte("w")}, false, "put once"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			held := map[string]*mvccpb.KeyValue{}
+			if test.held != nil {
+				held["k"] = test.held
+			}
+			_, err := checkAcknowledged([]write{{key: "k", value: "v", revision: 9, err: test.err}}, held, func(string) bool { return test.tailed })
+			if got := errorText(err); test.says == "" && err != nil || !strings.Contains(got, test.says) {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+func TestLongestPause(t *testing.T) {
+	at := func(milliseconds int) time.Time { return time.UnixMilli(int64(milliseconds)) }
+	writes := []write{{ended: at(10)}, {ended: at(12)}, {ended: at(40), err: context.Canceled}, {ended: at(52)}, {ended: at(60)}}
+	if pause, began := longestPause(writes); pause != 40*time.Millisecond || !began.Equal(at(12)) {
+		t.Errorf("%s from %s", pause, began)
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
