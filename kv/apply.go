@@ -25,7 +25,6 @@ func (s *Store) Apply(b *replication.Batch) ([][]byte, error) {
 	defer g.release()
 	results, err := s.apply(g, b)
 	if err != nil {
-		s.heads.clear() // it may know of what was not written
 		return nil, fmt.Errorf("kv: apply at position %d: %w", b.First, err)
 	}
 	return results, nil
@@ -144,12 +143,15 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) (err e
 	if err := r.batch.Commit(pebble.NoSync); err != nil {
 		return err
 	}
+	for key, h := range r.latest {
+		r.latest[key] = h.keep()
+	}
 	if len(r.turns) > 0 && before.keys != nil {
 		r.state.keys = s.turnKeys(before.keys, r.turns)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g.state.Store(r.state)
+	g.heads.publish(r.latest, func() { g.state.Store(r.state) })
 	s.publishLeases(&r.leases)
 	if r.state.revision != before.revision {
 		s.watchers.publish(before, r)

@@ -1,27 +1,81 @@
 package kv
 
-// headCache remembers the newest version of the keys that were written last, without the value, so that a put need not
-// search for the version it replaces. It holds up to twice headCacheKeys keys. It belongs to the goroutine that applies.
+import "sync"
+
+// headCache remembers the newest version of the keys that were written or read last, so that neither a put has to search for the
+// version it replaces, nor a read for what is read often. It holds up to twice headCacheKeys keys, and values of up to twice
+// maxBytes. It belongs to one generation.
+//
+// A version here is the newest of its key as of some published revision or a later one. So a reader at a published revision may take
+// it if it is not newer than that.
 type headCache struct {
-	young, old map[string]version
+	maxBytes int
+
+	mu         sync.RWMutex
+	young, old map[string]head
+	youngBytes int    // of values
+	moment     uint64 // number of publications
 }
 
-const headCacheKeys = 1 << 17
+// head is the newest version of a key. Nothing of it changes.
+type head struct {
+	version
+	whole bool // with its value
+}
 
-func (c *headCache) get(key []byte) (version, bool) {
-	if v, ok := c.young[string(key)]; ok {
-		return v, true
+const (
+	headCacheKeys     = 1 << 17
+	headCacheShare    = 8       // of the bytes of the block cache as many again are for values, twice
+	maxHeadValueBytes = 4 << 10 // larger values are left out
+)
+
+// keep returns the head as it is remembered: it shares no memory with whoever wrote or read it.
+func (h head) keep() head {
+	if h.whole = len(h.value) <= maxHeadValueBytes; h.whole {
+		h.detach()
+	} else {
+		h.value = nil
 	}
-	v, ok := c.old[string(key)]
-	return v, ok
+	return h
 }
 
-func (c *headCache) put(key string, v version) {
-	if c.young == nil || len(c.young) >= headCacheKeys {
-		c.old, c.young = c.young, map[string]version{}
+// get returns the head of key, and the moment of the look-up for offer.
+func (c *headCache) get(key []byte) (h head, moment uint64, ok bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if h, ok = c.young[string(key)]; !ok {
+		h, ok = c.old[string(key)]
 	}
-	v.value = nil
-	c.young[key] = v
+	return h, c.moment, ok
 }
 
-func (c *headCache) clear() { c.young, c.old = nil, nil }
+// publish adds what a batch wrote, in heads to keep, and calls show, which publishes the batch, as one step for whoever offers.
+func (c *headCache) publish(written map[string]head, show func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moment++
+	for key, h := range written {
+		c.put(key, h)
+	}
+	show()
+}
+
+// offer adds the newest version of a key as it was read after the given moment, if nothing was published since then and nobody else
+// is in the way.
+func (c *headCache) offer(key []byte, v version, moment uint64) {
+	if len(v.value) > maxHeadValueBytes || !c.mu.TryLock() {
+		return
+	}
+	defer c.mu.Unlock()
+	if c.moment == moment {
+		c.put(string(key), head{version: v}.keep())
+	}
+}
+
+func (c *headCache) put(key string, h head) {
+	if c.young == nil || len(c.young) >= headCacheKeys || c.youngBytes > c.maxBytes {
+		c.old, c.young, c.youngBytes = c.young, map[string]head{}, 0
+	}
+	c.youngBytes += len(h.value) - len(c.young[key].value)
+	c.young[key] = h
+}

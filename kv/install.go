@@ -45,7 +45,6 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 	if err := s.marker.Move(name); err != nil {
 		return errors.Join(fmt.Errorf("kv: install %s: %w", dir, err), s.discard(g))
 	}
-	s.heads.clear()
 	s.mu.Lock()
 	old := s.current.Swap(g)
 	s.leases = g.leases

@@ -52,9 +52,46 @@ func (s *Store) Range(ctx context.Context, r *pb.RangeRequest) (resp *pb.RangeRe
 	if err := CheckRange(r); err != nil {
 		return nil, err
 	}
-	err = s.read(func(v view) error {
+	g, err := s.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer g.release()
+	if newSpan(r.Key, r.RangeEnd).single() {
+		return g.rangeOne(r)
+	}
+	err = g.read(func(v view) error {
 		resp, err = v.rangeKeys(ctx, r)
 		return err
+	})
+	return resp, err
+}
+
+// rangeOne answers r, which names one key, from memory if the key was written or read a short time ago.
+func (g *generation) rangeOne(r *pb.RangeRequest) (resp *pb.RangeResponse, err error) {
+	now := g.state.Load()
+	v := view{now: now.revision, state: now}
+	rev, err := v.at(r)
+	if err != nil {
+		return nil, err
+	}
+	h, moment, ok := g.heads.get(r.Key)
+	if ok && h.main <= rev && h.whole {
+		return v.answerOne(r, &h.version), nil
+	}
+	err = g.read(func(v view) error {
+		if rev, err = v.at(r); err != nil {
+			return err
+		}
+		ver, err := v.newest(r.Key, rev)
+		if err != nil {
+			return err
+		}
+		if rev == v.now && ver.exists() {
+			g.heads.offer(r.Key, ver, moment)
+		}
+		resp = v.answerOne(r, &ver)
+		return nil
 	})
 	return resp, err
 }
@@ -66,6 +103,10 @@ func (s *Store) read(f func(v view) error) error {
 		return err
 	}
 	defer g.release()
+	return g.read(f)
+}
+
+func (g *generation) read(f func(v view) error) error {
 	// What is read at a revision never changes until it is compacted away. So it is enough that the revision is loaded before the
 	// iterator is made, and the compaction revision, which is published before anything is removed, after.
 	before := g.state.Load()
@@ -96,11 +137,15 @@ func (v view) rangeKeys(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRespo
 	if err != nil {
 		return nil, err
 	}
-	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: v.now}}
 	sp := newSpan(r.Key, r.RangeEnd)
 	if sp.single() {
-		return resp, v.rangeOne(r, rev, resp)
+		ver, err := v.newest(r.Key, rev)
+		if err != nil {
+			return nil, err
+		}
+		return v.answerOne(r, &ver), nil
 	}
+	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: v.now}}
 	var slab keyValueSlab
 	dropValues := r.KeysOnly && r.SortTarget != pb.RangeRequest_VALUE
 	resp.Count, err = v.fetch(ctx, sp, rev, fetchLimit(r), func(key []byte, ver *version) error {
@@ -114,18 +159,38 @@ func (v view) rangeKeys(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRespo
 	return resp, nil
 }
 
-func (v view) rangeOne(r *pb.RangeRequest, rev int64, resp *pb.RangeResponse) error {
-	ver, err := v.newest(r.Key, rev)
-	if err != nil || !ver.exists() {
-		return err
+// oneKey is the answer about one key, in one piece.
+type oneKey struct {
+	response pb.RangeResponse
+	header   pb.ResponseHeader
+	kv       mvccpb.KeyValue
+	kvs      [1]*mvccpb.KeyValue
+}
+
+// answerOne answers r, which names one key, of which ver is the version that it asks for.
+func (v view) answerOne(r *pb.RangeRequest, ver *version) *pb.RangeResponse {
+	one := &oneKey{}
+	resp := &one.response
+	resp.Header = &one.header
+	resp.Header.Revision = v.now
+	if !ver.exists() {
+		return resp
 	}
 	resp.Count = 1
-	if !r.CountOnly {
-		var slab keyValueSlab
-		resp.Kvs = append(resp.Kvs, slab.add(r.Key, &ver, r.KeysOnly))
+	if r.CountOnly {
+		return resp
+	}
+	found := *ver
+	if r.KeysOnly {
+		found.value = nil
+	}
+	found.fill(&one.kv, r.Key)
+	one.kvs[0] = &one.kv
+	resp.Kvs = one.kvs[:]
+	if hasFilters(r) {
 		finishRange(r, resp)
 	}
-	return nil
+	return resp
 }
 
 // fetchLimit is how many keys have to be fetched to answer r: one more than asked for, to know whether there are more, and

@@ -18,8 +18,8 @@ type run struct {
 	state   *state // as of the last finished command
 	sub     uint32 // changes made by the command under way
 
-	points *pebble.Iterator   // over the database without the batch
-	latest map[string]version // written by this run
+	points *pebble.Iterator // over the database without the batch
+	latest map[string]head  // written by this run
 	heads  *headCache
 	leases leaseOverlay
 
@@ -59,7 +59,7 @@ func (s *Store) newRun(g *generation, indexed bool, collect collectLevel) (*run,
 		return nil, err
 	}
 	r := &run{
-		indexed: indexed, state: g.state.Load(), points: points, latest: map[string]version{}, heads: &s.heads,
+		indexed: indexed, state: g.state.Load(), points: points, latest: map[string]head{}, heads: &g.heads,
 		leases: leaseOverlay{base: s.leases}, collect: collect,
 	}
 	if indexed {
@@ -95,7 +95,7 @@ func (r *run) view() view { return view{reader: r, now: r.now(), state: r.state}
 // newest implements reader. Revisions before the current one are found in the batch as well, which is indexed then.
 func (r *run) newest(key []byte, rev int64) (version, error) {
 	if rev >= r.now() {
-		return r.current(key)
+		return r.current(key, true)
 	}
 	it, err := r.newIter([]byte{tableKeys}, []byte{tableKeys + 1})
 	if err != nil {
@@ -107,30 +107,22 @@ func (r *run) newest(key []byte, rev int64) (version, error) {
 	return v, closeAfter(it, err)
 }
 
-// current returns the newest version of key, with the changes of this run.
-func (r *run) current(key []byte) (version, error) {
-	if v, ok := r.latest[string(key)]; ok {
-		return v, nil
+// current returns the newest version of key, with the changes of this run. The value may be left out if it is not needed.
+func (r *run) current(key []byte, needValue bool) (version, error) {
+	if h, ok := r.latest[string(key)]; ok {
+		return h.version, nil
+	}
+	if h, _, ok := r.heads.get(key); ok && (h.whole || !needValue) {
+		return h.version, nil
 	}
 	v, buffer, err := seekVersion(r.points, r.keyBuffer, key, last(r.state.revision))
 	r.keyBuffer = buffer
 	return v, err
 }
 
-// head returns the newest version of key without its value, with the changes of this run.
-func (r *run) head(key []byte) (version, error) {
-	if v, ok := r.heads.get(key); ok {
-		return v, nil
-	}
-	return r.current(key)
-}
-
 // replaced returns the version of key that a change is about to replace, with its value if the change or a watcher needs it.
 func (r *run) replaced(key []byte, needValue bool) (version, error) {
-	if needValue || r.collect == collectEventsWithPrevious {
-		return r.current(key)
-	}
-	return r.head(key)
+	return r.current(key, needValue || r.collect == collectEventsWithPrevious)
 }
 
 func (r *run) newIter(lower, upper []byte) (*pebble.Iterator, error) {
@@ -179,8 +171,7 @@ func (r *run) write(key []byte, prev *version, value []byte, lease int64, kind b
 	if exists := kind == kindPut; exists != prev.exists() {
 		r.turns = append(r.turns, turn{key: name, exists: exists})
 	}
-	r.latest[name] = v
-	r.heads.put(name, v)
+	r.latest[name] = head{version: v, whole: true}
 	return r.store(key, &v)
 }
 

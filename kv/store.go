@@ -26,7 +26,8 @@ type Options struct {
 	FS vfs.FS
 	// Dir is created if missing. It belongs to one open Store.
 	Dir string
-	// CacheBytes bounds the cache of blocks; it should hold the hot set. Default 128 MiB.
+	// CacheBytes bounds the cache of blocks; it should hold the hot set. The values written or read last take up to a quarter as much
+	// beside it. Default 128 MiB.
 	CacheBytes int64
 	// MemTableBytes is how much is written before it is flushed. Default 64 MiB.
 	MemTableBytes uint64
@@ -79,7 +80,6 @@ type Store struct {
 	observer leaseObserver
 	temp     uint64
 
-	heads     headCache // of the goroutine that applies
 	compactor *compactor
 	retired   sync.WaitGroup // former generations being closed
 	closed    sync.Once

@@ -108,7 +108,7 @@ func (e *evaluation) holds(ctx context.Context, c *pb.Compare) (bool, error) {
 // newest returns the newest version of key, its value only if that is needed.
 func (e *evaluation) newest(key []byte, needValue bool) (version, error) {
 	if e.run != nil && !needValue {
-		return e.run.head(key)
+		return e.run.current(key, false)
 	}
 	return e.view.newest(key, e.view.now)
 }
