@@ -2,6 +2,7 @@ package replication_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -72,7 +73,7 @@ func (f *testFleet) stopAll() {
 	}
 }
 
-func (f *testFleet) start(name string) {
+func (f *testFleet) configOf(name string) *replication.Config {
 	n := f.nodes[name]
 	c := &replication.Config{
 		NodeID: name, RegionID: n.region, DataDir: "/data", FS: n.disk, PeerAddr: name,
@@ -87,8 +88,13 @@ func (f *testFleet) start(name string) {
 			c.Regions[region] = names
 		}
 	}
+	return c
+}
+
+func (f *testFleet) start(name string) {
+	n := f.nodes[name]
 	n.ledger = &ledger{}
-	r, err := replication.NewMultiRegionReplicator(c, n.ledger)
+	r, err := replication.NewMultiRegionReplicator(f.configOf(name), n.ledger)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -240,6 +246,23 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 	})
 }
 
+// The history has reigns of the region that lost its disks, and the region has yielded before it can take them from the stream.
+func TestAFormerPrimaryThatLostAllItsDisksComesBack(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		if _, err := f.nodes["us-1"].Switchover(f.t.Context(), "eu"); err != nil {
+			t.Fatal(err)
+		}
+		f.eventually(values(0, 1))
+		f.kill("us-1")
+		f.nodes["us-1"].disk = vfs.NewCrashableMem()
+		f.put("eu-1", "c1")
+		f.start("us-1")
+		f.put("eu-1", "c2")
+		f.eventually(values(0, 3))
+	})
+}
+
 func TestDeposedPrimarySavesItsTailAndRejoins(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
 		for i := range 10 {
@@ -320,6 +343,26 @@ func TestWhatWasCutNeverComesBack(t *testing.T) {
 		f.put("us-1", "c20")
 		f.network.Reconnect("ap-1")
 		f.eventually(values(0, 21))
+	})
+}
+
+// TestANodeWithoutItsLogDoesNotStart: it would have forgotten its votes, and what it acknowledged.
+func TestANodeWithoutItsLogDoesNotStart(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.stop("us-1")
+		n := f.nodes["us-1"]
+		if err := n.disk.RemoveAll("/data/wal"); err != nil {
+			t.Fatal(err)
+		}
+		r, err := replication.NewMultiRegionReplicator(f.configOf("us-1"), &ledger{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetTransport(f.network.Node("us-1"))
+		if err := r.Start(f.t.Context()); !errors.Is(err, replication.ErrDiskLost) {
+			t.Fatalf("started with %v", err)
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -236,7 +237,7 @@ func (n *node) followSource(ctx context.Context, f *following) {
 
 func (n *node) followOnce(ctx context.Context, f *following) error {
 	s := &n.applier.board.get().state
-	if s.Diverged != nil {
+	if s.Diverged != nil || n.forgot(f.source) {
 		return n.bootstrap(ctx, f)
 	}
 	err := f.sink.Run(ctx)
@@ -250,6 +251,17 @@ func (n *node) followOnce(ctx context.Context, f *following) error {
 	default:
 		return err
 	}
+}
+
+// forgot reports whether the source's history has a reign of this region that is missing here: all disks of the region were lost. The stream
+// cannot bring it back, since a region that has yielded begins none of its own epochs, so the region takes a copy of the state.
+func (n *node) forgot(source string) bool {
+	s := &n.applier.board.get().state
+	v, _ := n.fleet.View()
+	l := v.Regions[source].Leader()
+	return l != nil && slices.ContainsFunc(l.Reigns, func(r Reign) bool {
+		return r.Primary == n.config.RegionID && r.Epoch > s.Cursor.Epoch && r.Epoch <= s.Yielded.Epoch
+	})
 }
 
 // diverge fixes where this region's history parts from the fleet's. Every node saves the tail when it applies this.
