@@ -52,6 +52,9 @@ func (r *run) failover(ctx context.Context) error {
 	if err := fleet.Start(old.Nodes); err != nil {
 		return err
 	}
+	if err := r.disturbRejoin(ctx, old); err != nil {
+		return err
+	}
 	end, err := r.awaitEqual(ctx)
 	if err != nil {
 		return err
@@ -83,6 +86,25 @@ func (r *run) loseRegion(ctx context.Context, w *writers, old, next *fleet.Regio
 	r.line("killed all of %s, which had acknowledged at least %d writes behind a cut link", old.Name, r.Writes/4)
 	_, err := r.leader(ctx, next)
 	return err
+}
+
+// rejoinKills is how many leaders of the old primary are killed while it finds out that it is not primary any more.
+const rejoinKills = 2
+
+// disturbRejoin kills whoever leads the old primary as soon as somebody does, and starts the node again.
+func (r *run) disturbRejoin(ctx context.Context, old *fleet.Region) error {
+	for range rejoinKills {
+		n, err := r.leader(ctx, old)
+		if err != nil {
+			return err
+		}
+		n.Kill()
+		if err := n.Start(); err != nil {
+			return err
+		}
+		r.line("killed %s, the leader of %s, while it rejoined, and started it again", n.Config.Name, old.Name)
+	}
+	return nil
 }
 
 // checkTail compares what was acknowledged with what both regions hold and what the rescue file of the old primary holds.
