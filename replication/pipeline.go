@@ -19,7 +19,7 @@ type pipeline struct {
 	propose   func(ctx context.Context, term uint64, payloads [][]byte) (uint64, error)
 	again     func([]*unit) // units that were certainly not applied
 	applied   func(u *unit, r *Receipt)
-	mayOpen   func() (timeline.Cursor, bool) // the applied place, if this region may write
+	mayOpen   func() (timeline.Cursor, bool) // the applied place, if this region may write; called with mu held
 	frameSize int
 	window    int64 // bytes in flight
 
@@ -244,8 +244,8 @@ func (p *pipeline) shut() []*unit {
 // evaluate begins to stamp if this node may write and everything it proposed has been applied. It is called whenever one
 // of these may have become true.
 func (p *pipeline) evaluate() {
-	cursor, may := p.mayOpen()
 	p.mu.Lock()
+	cursor, may := p.mayOpen() // with the lock: an answer from before the last control counts for nothing
 	var queue []*unit
 	switch {
 	case !may && p.open:

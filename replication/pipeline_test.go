@@ -253,3 +253,21 @@ func TestAFrameThatRaftMayHaveTakenDoesNotComeBack(t *testing.T) {
 		}
 	}
 }
+
+// Whether the region may write is asked with the lock held. An answer that is older than the end of a control would open the pipeline behind
+// a seal, or leave it closed for good.
+func TestTheRightToWriteIsNeverOutOfDate(t *testing.T) {
+	b := newPipelineBench()
+	ask := b.mayOpen
+	b.mayOpen = func() (timeline.Cursor, bool) {
+		if b.mu.TryLock() {
+			b.mu.Unlock()
+			t.Error("asked without the lock")
+		}
+		return ask()
+	}
+	b.lead(5)
+	if !b.isOpen() {
+		t.Fatal("closed")
+	}
+}
