@@ -94,7 +94,7 @@ func (n *node) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := n.open(); err != nil {
+	if err := n.open(fresh); err != nil {
 		return err
 	}
 	if fresh {
@@ -110,8 +110,9 @@ func (n *node) Start(ctx context.Context) error {
 	return nil
 }
 
-// open brings back the log and the state, and builds everything on top of them. Nothing runs yet.
-func (n *node) open() error {
+// open brings back the log and the state, and builds everything on top of them. Nothing runs yet. A directory that was marked held a log
+// before: if that is gone, so are this node's votes.
+func (n *node) open(fresh bool) error {
 	c := &n.config
 	state, meta, err := n.load()
 	if err != nil {
@@ -120,6 +121,10 @@ func (n *node) open() error {
 	n.log, err = wal.Open(wal.Options{FS: c.FS, Dir: c.path("wal"), SegmentBytes: c.SegmentBytes, Logger: n.logger})
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
+	}
+	if !fresh && !c.Join && n.log.HardState() == nil && meta.AppliedIndex == 0 {
+		err := fmt.Errorf("%w: %s is marked as its own and holds neither log nor state; remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
+		return errors.Join(err, n.log.Close())
 	}
 	n.build(state, meta)
 	if err := n.copies.clean(); err != nil {
