@@ -352,10 +352,10 @@ func (n *node) Shutdown() error {
 	running := !n.started.IsZero()
 	n.mu.Unlock()
 	n.halt()
-	if !running {
-		return nil
-	}
 	n.work.Wait()
+	if !running && n.transport != nil {
+		return n.transport.Close() // never started, or not to the end
+	}
 	return nil
 }
 

@@ -97,8 +97,9 @@ type NodeStatus struct {
 	Reachable  bool     `json:"reachable"`
 }
 
-// Lag is what a region is behind the primary. Each figure is an upper bound: it is never less than the real lag
-// (invariant 14). Seconds is negative if the primary cannot be heard and no bound is known.
+// Lag is what a region is behind the primary. Seconds is an upper bound at this moment (invariant 14), also while the primary cannot be
+// heard; negative: no bound is known. Commands and Bytes are as of the primary's last word, and only the leader of a secondary,
+// which follows the stream, knows Bytes.
 type Lag struct {
 	Commands uint64  `json:"commands"`
 	Bytes    uint64  `json:"bytes"`
