@@ -10,14 +10,13 @@ import (
 // slotPin is the name under which the log is kept for slots.
 const slotPin = "slots"
 
-// heldFor estimates how many bytes of log are kept for a reader that has p.
+// heldFor returns how many bytes of log are kept for a reader that has p; zero if the log does not reach back so far.
 func (n *node) heldFor(p Position) int64 {
 	index, err := n.log.Seek(p)
 	if err != nil {
 		return 0
 	}
-	first, last := n.log.FirstIndex(), n.log.LastIndex()
-	return int64(float64(n.log.Bytes()) * float64(last+1-index) / float64(last+2-first))
+	return n.log.BytesFrom(index)
 }
 
 // streamLog is the log as streams read it. Their pins yield to the bound on what is kept.
