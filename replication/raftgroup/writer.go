@@ -24,10 +24,29 @@ type writer struct {
 	writes     []wal.Write
 	local      []*raftpb.Message
 	compaction compaction
+	promises   promises
+}
+
+// promises tells whether what is written has to be durable before raft's answers go out: entries, term and vote have, the commit index
+// has not, which a restarted member learns again from its leader. So a message that only moves the commit index costs no sync.
+type promises struct {
+	term, vote uint64 // as last written
+	owed       bool   // something of them was written since the last sync
+}
+
+// wrote notes what is about to be written.
+func (p *promises) wrote(m *raftpb.Message) {
+	p.owed = p.owed || len(m.GetEntries()) > 0
+	if hard := hardState(m); hard != nil && (hard.GetTerm() != p.term || hard.GetVote() != p.vote) {
+		p.term, p.vote, p.owed = hard.GetTerm(), hard.GetVote(), true
+	}
 }
 
 func newWriter(g *Group) *writer {
-	return &writer{g: g, queue: newQueue[writerTask](), compaction: newCompaction(g.config.Log.LastIndex())}
+	// Whatever a former life has written and not synced is owed.
+	return &writer{
+		g: g, queue: newQueue[writerTask](), compaction: newCompaction(g.config.Log.LastIndex()), promises: promises{owed: true},
+	}
 }
 
 func (w *writer) run() {
@@ -65,23 +84,28 @@ func (w *writer) do(tasks []writerTask) error {
 	return w.append(tasks[first:])
 }
 
-// append writes all messages with one sync, none if nobody waits for it, and then lets out what promised durability.
+// append writes all messages with one sync, none if no answer needs it, and then lets out the answers.
 func (w *writer) append(tasks []writerTask) error {
 	if len(tasks) == 0 {
 		return nil
 	}
-	sync := false
+	answers := false
 	var bytes int64
 	w.writes = emptied(w.writes)
 	for _, t := range tasks {
 		w.writes = append(w.writes, wal.Write{HardState: hardState(t.message), Entries: t.message.GetEntries()})
-		sync = sync || len(t.message.GetResponses()) > 0
+		answers = answers || len(t.message.GetResponses()) > 0
+		w.promises.wrote(t.message)
 		for _, e := range t.message.GetEntries() {
 			bytes += int64(len(e.GetData())) + entryOverhead
 		}
 	}
+	sync := answers && w.promises.owed
 	if err := w.g.config.Log.Append(w.writes, sync); err != nil {
 		return err
+	}
+	if sync {
+		w.promises.owed = false
 	}
 	for _, t := range tasks {
 		w.respond(t.message)
@@ -106,6 +130,7 @@ func (w *writer) restore(m *raftpb.Message) error {
 		return err
 	}
 	w.compaction = newCompaction(meta.GetIndex())
+	w.promises = promises{owed: true}
 	if len(m.GetEntries()) > 0 {
 		if err := w.g.config.Log.Append([]wal.Write{{Entries: m.GetEntries()}}, true); err != nil {
 			return err
