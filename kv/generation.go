@@ -66,7 +66,7 @@ func openGeneration(o *Options, cache *pebble.Cache, path string) (*generation, 
 	if err != nil {
 		return nil, fmt.Errorf("kv: open %s: %w", path, err)
 	}
-	g := &generation{db: db, path: path, heads: headCache{maxBytes: int(o.CacheBytes / headCacheShare)}}
+	g := &generation{db: db, path: path, heads: headCache{maxKeys: headCacheKeys, maxBytes: int(o.CacheBytes / headCacheShare)}}
 	if err := g.load(o.CountedKeys); err != nil {
 		return nil, errors.Join(fmt.Errorf("kv: load %s: %w", path, err), db.Close())
 	}

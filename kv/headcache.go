@@ -3,13 +3,13 @@ package kv
 import "sync"
 
 // headCache remembers the newest version of the keys that were written or read last, so that neither a put has to search for the
-// version it replaces, nor a read for what is read often. It holds up to twice headCacheKeys keys, and values of up to twice
-// maxBytes. It belongs to one generation.
+// version it replaces, nor a read for what is read often. It holds up to twice maxKeys keys, and values of up to twice
+// maxBytes: keys beyond that are remembered without. It belongs to one generation.
 //
 // A version here is the newest of its key as of some published revision or a later one. So a reader at a published revision may take
 // it if it is not newer than that.
 type headCache struct {
-	maxBytes int
+	maxKeys, maxBytes int
 
 	mu         sync.RWMutex
 	young, old map[string]head
@@ -25,7 +25,7 @@ type head struct {
 
 const (
 	headCacheKeys     = 1 << 17
-	headCacheShare    = 8       // of the bytes of the block cache as many again are for values, twice
+	headCacheShare    = 4       // this part of the bytes of the block cache is for values, twice
 	maxHeadValueBytes = 4 << 10 // larger values are left out
 )
 
@@ -73,9 +73,13 @@ func (c *headCache) offer(key []byte, v version, moment uint64) {
 }
 
 func (c *headCache) put(key string, h head) {
-	if c.young == nil || len(c.young) >= headCacheKeys || c.youngBytes > c.maxBytes {
+	if c.young == nil || len(c.young) >= c.maxKeys {
 		c.old, c.young, c.youngBytes = c.young, map[string]head{}, 0
 	}
 	c.youngBytes += len(h.value) - len(c.young[key].value)
+	if c.youngBytes > c.maxBytes {
+		c.youngBytes -= len(h.value)
+		h.value, h.whole = nil, false
+	}
 	c.young[key] = h
 }

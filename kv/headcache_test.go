@@ -17,13 +17,20 @@ import (
 func TestPointReadsAreExact(t *testing.T) {
 	const keys, perHalf, valueBytes = 32, 6, 100
 	s, err := Open(Options{
-		FS: vfs.NewMem(), Dir: "data", CacheBytes: headCacheShare * perHalf * valueBytes, Logger: slog.New(slog.DiscardHandler),
+		FS: vfs.NewMem(), Dir: "data", CacheBytes: headCacheShare * perHalf * valueBytes * 2 / 3, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
 	n := &node{Store: s, t: t}
+	forget := func() {
+		heads := &s.current.Load().heads
+		heads.mu.Lock()
+		heads.maxKeys = perHalf
+		heads.mu.Unlock()
+	}
+	forget()
 	key := func(rev int64) []byte { return fmt.Appendf(nil, "k%d", rev%keys) }
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -70,6 +77,7 @@ func TestPointReadsAreExact(t *testing.T) {
 			if err := n.Install("copy", nil); err != nil {
 				t.Fatal(err)
 			}
+			forget()
 		}
 	}
 	stop()

@@ -26,7 +26,7 @@ type Options struct {
 	FS vfs.FS
 	// Dir is created if missing. It belongs to one open Store.
 	Dir string
-	// CacheBytes bounds the cache of blocks; it should hold the hot set. The values written or read last take up to a quarter as much
+	// CacheBytes bounds the cache of blocks; it should hold the hot set. The values written or read last take up to half as much
 	// beside it. Default 128 MiB.
 	CacheBytes int64
 	// MemTableBytes is how much is written before it is flushed. Default 64 MiB.
