@@ -195,8 +195,8 @@ func (n *node) Fleet(ctx context.Context) *FleetStatus {
 			own[n.config.RegionID] = append(own[n.config.RegionID], m.PeerAddr)
 		}
 	}
-	for name, addrs := range n.config.Regions {
-		own[name] = addrs
+	for name := range n.config.Regions {
+		own[name] = n.addressesOf(name)
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup

@@ -88,6 +88,23 @@ func TestViewIsWhatNodesSaid(t *testing.T) {
 	})
 }
 
+func TestMembersThatJoinedLaterAreAskedToo(t *testing.T) {
+	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
+	members := []timeline.Member{{ID: 1, PeerAddr: "eu-1-as-it-names-itself"}, {ID: 2, PeerAddr: "eu-2"}, {ID: 3, PeerAddr: "eu-3"}}
+	a.set("eu-1", Report{Region: "eu", Node: "eu-1", ID: 1, Members: members})
+	a.set("eu-3", Report{Region: "eu", Node: "eu-3", ID: 3, Leader: true, Members: members})
+	watch(t, a, func(w *Watcher) {
+		synctest.Wait()
+		v, _ := w.View()
+		if l := v.Regions["eu"].Leader(); l == nil || l.Asked != "eu-3" {
+			t.Errorf("leader %+v", l)
+		}
+		if n := a.asked["eu-1-as-it-names-itself"]; n != 0 {
+			t.Errorf("a node that answered at its configured address was asked %d times at another", n)
+		}
+	})
+}
+
 func TestANodeOfAnotherRegionIsNotBelieved(t *testing.T) {
 	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
 	a.set("eu-1", Report{Region: "elsewhere", Leader: true, Claim: reign(9, "elsewhere")})

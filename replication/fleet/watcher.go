@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -94,10 +95,36 @@ func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
 	}
 }
 
-// round asks every address at once, and publishes what has come when all have answered or the time is up.
+// round asks every address at once, and then the members that these tell of and that were not among them: nodes that joined the region
+// after this one was configured. It publishes what has come when all have answered or the time is up.
 func (w *Watcher) round(ctx context.Context, name string, addrs []string) {
 	ctx, cancel := context.WithTimeout(ctx, w.config.Timeout)
 	defer cancel()
+	region := Region{Name: name}
+	w.ask(ctx, &region, addrs)
+	w.ask(ctx, &region, newcomers(&region, addrs))
+	if len(region.Nodes) > 0 {
+		region.Err = nil
+	}
+	w.publish(region)
+}
+
+// newcomers returns the addresses of members that nobody was asked at.
+func newcomers(r *Region, asked []string) []string {
+	var list []string
+	for i := range r.Nodes {
+		for _, m := range r.Nodes[i].Members {
+			answered := slices.ContainsFunc(r.Nodes, func(h Heard) bool { return h.ID == m.ID })
+			if !answered && m.PeerAddr != "" && !slices.Contains(asked, m.PeerAddr) && !slices.Contains(list, m.PeerAddr) {
+				list = append(list, m.PeerAddr)
+			}
+		}
+	}
+	return list
+}
+
+// ask adds the reports of the nodes at addrs to r.
+func (w *Watcher) ask(ctx context.Context, r *Region, addrs []string) {
 	at := w.config.Clock.Now()
 	heard := make([]*Heard, len(addrs))
 	errs := make([]error, len(addrs))
@@ -113,18 +140,13 @@ func (w *Watcher) round(ctx context.Context, name string, addrs []string) {
 		})
 	}
 	wg.Wait()
-	region := Region{Name: name}
 	for i, h := range heard {
-		if h != nil && h.Region == name {
-			region.Nodes = append(region.Nodes, *h)
+		if h != nil && h.Region == r.Name {
+			r.Nodes = append(r.Nodes, *h)
 		} else if errs[i] != nil {
-			region.Err = errs[i]
+			r.Err = errs[i]
 		}
 	}
-	if len(region.Nodes) > 0 {
-		region.Err = nil
-	}
-	w.publish(region)
 }
 
 func (w *Watcher) publish(r Region) {
