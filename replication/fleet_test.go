@@ -392,3 +392,27 @@ func TestAReturningPrimaryAsksBeforeItAnswers(t *testing.T) {
 		}
 	})
 }
+
+func TestCallsBeforeStartAreRefused(t *testing.T) {
+	c := &replication.Config{NodeID: "us-1", RegionID: "us", DataDir: "/data", FS: vfs.NewMem(), PeerAddr: "us-1", Nodes: map[string]string{"us-1": "us-1"}, InitialPrimary: "us"}
+	n, err := replication.NewMultiRegionReplicator(c, &ledger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	_, proposed := n.Propose(ctx, []*replication.Command{{Data: []byte("x")}})
+	_, moved := n.Switchover(ctx, "us")
+	_, failed := n.Failover(ctx, "us", true)
+	for i, err := range []error{proposed, moved, failed, n.ReadBarrier(ctx, replication.Linearizable), n.WaitPosition(ctx, 1), n.RegionFailover(ctx), n.WaitForLeader(ctx)} {
+		if !errors.Is(err, replication.ErrNotReady) {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	if n.IsLeader() || n.IsPrimaryRegion() || n.LeaderAddr() != "" || n.LeaderID() != "" || n.Health().Healthy || n.Err() != nil {
+		t.Error("a node that was not started claims to be something")
+	}
+	n.Fleet(ctx)
+	if err := n.Shutdown(); err != nil {
+		t.Error(err)
+	}
+}

@@ -188,12 +188,12 @@ func statusOf(err error) (byte, string) {
 	switch {
 	case err == nil:
 		return answerDone, ""
+	case errors.Is(err, ErrUnderReplicated): // first: the unit is applied, whatever else the error says
+		return answerUnderReplicated, err.Error()
 	case errors.Is(err, ErrNotReady), errors.Is(err, ErrNotLeader):
 		return answerNotTaken, err.Error()
 	case errors.Is(err, ErrTooLarge):
 		return answerTooLarge, err.Error()
-	case errors.Is(err, ErrUnderReplicated):
-		return answerUnderReplicated, err.Error()
 	case errors.Is(err, errNoCommands), errors.Is(err, ErrUnknownRegion):
 		return answerRejected, err.Error()
 	default:

@@ -3,6 +3,7 @@ package replication
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -53,6 +54,9 @@ func TestAnswersKeepTheirErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	if status, _ := statusOf(fmt.Errorf("%w: %w", ErrUnderReplicated, ErrNotLeader)); status != answerUnderReplicated {
+		t.Errorf("a unit that was applied has status %d", status)
 	}
 	if status, _ := statusOf(ErrNotReady); status != answerNotTaken {
 		t.Errorf("a unit that was not taken has status %d", status)

@@ -123,3 +123,39 @@ func (n *node) changeMembers(ctx context.Context, c memberChange) error {
 	}
 	return err
 }
+
+// publication is a node describing itself to its region.
+type publication struct {
+	Member timeline.Member `json:"member"`
+}
+
+// describeSelf publishes this node's addresses to its region if they are not there, or have changed.
+func (n *node) describeSelf(ctx context.Context) {
+	s := &n.applier.board.get().state
+	i := slices.IndexFunc(s.Members, func(m timeline.Member) bool { return m.ID == n.id })
+	if i >= 0 {
+		if m := s.Members[i]; m.PeerAddr == n.config.PeerAddr && slices.Equal(m.ClientURLs, n.config.ClientURLs) && m.Name == n.config.NodeID {
+			return
+		}
+	}
+	m := timeline.Member{ID: n.id, Name: n.config.NodeID, PeerAddr: n.config.PeerAddr, ClientURLs: n.config.ClientURLs, Since: n.config.Clock.Now().UTC()}
+	if i >= 0 {
+		m.Learner = s.Members[i].Learner
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
+	defer cancel()
+	if _, leads := n.governor.leads(); leads {
+		_ = n.publishMember(ctx, publication{m}) // tried again at the next turn
+	} else if addr := n.LeaderAddr(); addr != "" {
+		_ = n.call(ctx, addr, opPublish, publication{m}, nil) // likewise
+	}
+}
+
+// publishMember writes a node's description to the region's log; only the leader can. A node that was removed and still runs is refused.
+func (n *node) publishMember(ctx context.Context, p publication) error {
+	if conf := n.group.Status().Conf; !slices.Contains(conf.GetVoters(), p.Member.ID) && !slices.Contains(conf.GetLearners(), p.Member.ID) {
+		return fmt.Errorf("%w: %s is not a member", ErrMember, p.Member.Name)
+	}
+	_, err := n.control(ctx, &timeline.Control{Op: timeline.OpMember, Member: &p.Member})
+	return err
+}

@@ -57,6 +57,9 @@ const (
 // Switchover moves the primary to the region to, without losing anything. Any node takes the call. On ErrHandoff the primary
 // is what it was; on ErrUnknownOutcome the region ends what was begun by itself, one way or the other.
 func (n *node) Switchover(ctx context.Context, to string) (*MoveReport, error) {
+	if err := n.err(); err != nil {
+		return nil, err
+	}
 	if _, ok := n.config.Regions[to]; !ok && to != n.config.RegionID {
 		return nil, fmt.Errorf("%w: %q; known are %s", ErrUnknownRegion, to, n.regionNames())
 	}
@@ -342,6 +345,9 @@ func (n *node) refuseHandoff(ctx context.Context, h handover) (*Reign, error) {
 // it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old region comes back
 // and saves it.
 func (n *node) Failover(ctx context.Context, to string, force bool) (*MoveReport, error) {
+	if err := n.err(); err != nil {
+		return nil, err
+	}
 	if _, ok := n.config.Regions[to]; !ok && to != n.config.RegionID {
 		return nil, fmt.Errorf("%w: %q; known are %s", ErrUnknownRegion, to, n.regionNames())
 	}

@@ -274,6 +274,7 @@ func (n *node) onLeader(term uint64) {
 func (n *node) onFollower(term, leader uint64) {
 	n.pipeline.follow()
 	n.governor.setTerm(0)
+	n.slots.abandon(errLedElsewhere)
 	n.leadership()
 }
 
@@ -335,12 +336,27 @@ func (n *node) fail(cause error) {
 func (n *node) Stopped() <-chan struct{} { return n.stopped }
 
 // Err returns nil while the node runs, ErrClosed after Shutdown, and the wrapped cause if it stopped itself.
-func (n *node) Err() error { return n.err() }
-
-func (n *node) err() error {
+func (n *node) Err() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.failure
+}
+
+// err returns why a call cannot be served at all: the node was not started, or runs no more.
+func (n *node) err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.failure == nil && n.started.IsZero() {
+		return fmt.Errorf("%w: not started", ErrNotReady)
+	}
+	return n.failure
+}
+
+// running reports whether the node was started, so that everything below is there.
+func (n *node) running() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.started.IsZero()
 }
 
 // Shutdown implements Replicator.

@@ -134,6 +134,9 @@ func (n *node) confirmedPosition(ctx context.Context) (timeline.Cursor, error) {
 
 // WaitPosition returns once everything up to p is applied on this node.
 func (n *node) WaitPosition(ctx context.Context, p Position) error {
+	if err := n.err(); err != nil {
+		return err
+	}
 	_, err := n.waitView(ctx, func(v *view) bool { return v.state.Cursor.Position >= p })
 	return err
 }

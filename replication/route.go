@@ -44,16 +44,16 @@ func isRoutingError(err error) bool {
 
 // IsLeader implements Replicator.
 func (n *node) IsLeader() bool {
+	if !n.running() {
+		return false
+	}
 	_, leads := n.governor.leads()
 	return leads
 }
 
 // leader returns the Raft identity of the region's leader, zero if none is known.
 func (n *node) leader() uint64 {
-	n.mu.Lock()
-	running := !n.started.IsZero()
-	n.mu.Unlock()
-	if !running {
+	if !n.running() {
 		return 0
 	}
 	return n.group.Status().Leader
@@ -61,12 +61,22 @@ func (n *node) leader() uint64 {
 
 // LeaderAddr implements Replicator.
 func (n *node) LeaderAddr() string {
-	addr, _ := n.memberAddr(n.leader())
+	id := n.leader()
+	if id == 0 {
+		return ""
+	}
+	addr, _ := n.memberAddr(id)
 	return addr
 }
 
 // LeaderID implements Replicator.
-func (n *node) LeaderID() string { return n.memberName(n.leader()) }
+func (n *node) LeaderID() string {
+	id := n.leader()
+	if id == 0 {
+		return ""
+	}
+	return n.memberName(id)
+}
 
 func (n *node) memberName(id uint64) string {
 	for _, m := range n.applier.board.get().state.Members {
@@ -105,7 +115,7 @@ func (n *node) NodeID() string { return n.config.NodeID }
 func (n *node) RegionID() string { return n.config.RegionID }
 
 // IsPrimaryRegion reports whether this node's region is the primary, as far as this node knows.
-func (n *node) IsPrimaryRegion() bool { return n.isPrimaryView() }
+func (n *node) IsPrimaryRegion() bool { return n.running() && n.isPrimaryView() }
 
 func (n *node) regionNames() string {
 	names := []string{n.config.RegionID}

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -160,7 +161,7 @@ func (s *slots) deliver(u *unit, r *Receipt) {
 func (s *slots) run(ctx context.Context) {
 	timer := s.node.config.Clock.NewTicker(slotInterval)
 	defer timer.Stop()
-	defer s.abandon()
+	defer s.abandon(errors.New("the node stops"))
 	for {
 		s.passOn(ctx)
 		expired := s.nextDeadline()
@@ -247,13 +248,19 @@ func underReplicated(w *waitingUnit) result {
 	return result{receipt: w.receipt, err: fmt.Errorf("%w: position %d is in %d of %d", ErrUnderReplicated, w.receipt.Position, w.receipt.Regions, w.unit.regions)}
 }
 
-func (s *slots) abandon() {
+// errLedElsewhere says why a wait for further regions ended. The write is applied: no error that reads as "not done" may stand here.
+var errLedElsewhere = errors.New("acknowledgements go to another leader now")
+
+// abandon ends every wait for further regions: this node will hear of no more acknowledgements.
+func (s *slots) abandon(why error) {
 	s.mu.Lock()
 	waiting := s.waiting
 	s.waiting = nil
 	s.mu.Unlock()
 	for _, w := range waiting {
-		w.unit.finish(underReplicated(w))
+		r := underReplicated(w)
+		r.err = fmt.Errorf("%w: %w", r.err, why)
+		w.unit.finish(r)
 	}
 }
 

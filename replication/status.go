@@ -189,6 +189,9 @@ type RegionStatus struct {
 // Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within the call timeout, are
 // shown as unreachable.
 func (n *node) Fleet(ctx context.Context) *FleetStatus {
+	if !n.running() {
+		return &FleetStatus{Fleet: n.config.FleetID, Asked: n.config.NodeID}
+	}
 	own := map[string][]string{n.config.RegionID: {}}
 	for _, m := range n.nodeStatuses(n.group.Status()) {
 		if m.ID != n.id {
