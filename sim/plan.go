@@ -57,7 +57,7 @@ func newPlan(o Options) *plan {
 		payload:     pick(r, 20, 400, 2000),
 		calm:        pick(r, 300*time.Millisecond, time.Second, 3*time.Second),
 		slowSync:    pick(r, 100*time.Microsecond, time.Millisecond, 5*time.Millisecond),
-		near:        pick(r, 200*time.Microsecond, 500*time.Microsecond, 2*time.Millisecond), // never zero: an endless exchange must end with the run
+		near:        pick(r, time.Millisecond, 2*time.Millisecond, 4*time.Millisecond), // never zero: an endless exchange must end with the run
 		far:         time.Duration(r.IntN(80)) * time.Millisecond,
 		jitter:      time.Duration(r.IntN(20)) * time.Millisecond,
 		retainBytes: pick[int64](r, 8<<30, 256<<10, 64<<10),

@@ -26,9 +26,13 @@ const plantedSeeds = 60
 
 var plantedBugs = []planted{
 	{
-		name:   "early acknowledgement",
-		edits:  []edit{{"replication/raftgroup/writer.go", "Append(w.writes, sync);", "Append(w.writes, sync && false);"}},
-		caught: []string{"invariant 1:", "invariant 4:", "invariant 8:"},
+		name: "early acknowledgement",
+		edits: []edit{{
+			"replication/pipeline.go", "\t\tp.takeBack(f, stamp)\n\t}\n\treturn true",
+			"\t\tp.takeBack(f, stamp)\n\tdefault:\n\t\tat := stamp.Position\n\t\tfor _, u := range f.units {\n\t\t\tat += Position(len(u.commands))\n" +
+				"\t\t\tp.applied(u, &Receipt{Epoch: stamp.Epoch, Position: at, Regions: 1})\n\t\t}\n\t}\n\treturn true",
+		}},
+		caught: []string{"invariant 1:", "invariant 2:", "invariant 8:"}, // lost, or not there yet for a read that began later
 	},
 	{
 		name:   "off-by-one resume",
