@@ -28,9 +28,10 @@ var plantedBugs = []planted{
 	{
 		name: "early acknowledgement",
 		edits: []edit{{
-			"replication/pipeline.go", "\t\tp.takeBack(f, stamp)\n\t}\n\treturn true",
-			"\t\tp.takeBack(f, stamp)\n\tdefault:\n\t\tat := stamp.Position\n\t\tfor _, u := range f.units {\n\t\t\tat += Position(len(u.commands))\n" +
-				"\t\t\tp.applied(u, &Receipt{Epoch: stamp.Epoch, Position: at, Regions: 1})\n\t\t}\n\t}\n\treturn true",
+			"replication/pipeline.go", "\tswitch _, err := p.propose(ctx, f.term, [][]byte{payload}); {",
+			"\tat := stamp.Position\n\tfor _, u := range f.units {\n\t\tat += Position(len(u.commands))\n" +
+				"\t\tp.applied(u, &Receipt{Epoch: stamp.Epoch, Position: at, Regions: 1})\n\t}\n\tf.units = nil\n" +
+				"\tswitch _, err := p.propose(ctx, f.term, [][]byte{payload}); {",
 		}},
 		caught: []string{"invariant 1:", "invariant 2:", "invariant 8:"}, // lost, or not there yet for a read that began later
 	},
