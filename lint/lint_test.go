@@ -10,33 +10,33 @@ import (
 // below lists, for each room, the rooms of this tree that it may import. A room that is not listed may import none; tests are bound
 // by the same rules, but for the rooms made for them.
 var below = map[string][]string{
-	"replication/timeline":         {},
-	"replication/clock":            {},
-	"replication/durable":          {},
-	"replication/transport":        {"replication/clock"},
-	"replication/transport/memory": {"replication/transport", "replication/clock"},
-	"replication/wal":              {"replication/timeline", "replication/durable"},
-	"replication/checkpoint":       {"replication/transport", "replication/durable"},
-	"replication/rescue":           {"replication/timeline", "replication/durable"},
-	"replication/fleet":            {"replication/timeline", "replication/clock"},
-	"replication/raftgroup":        {"replication/wal", "replication/transport", "replication/checkpoint", "replication/clock", "replication/durable"},
-	"replication/stream":           {"replication/timeline", "replication/transport", "replication/clock"},
+	"replication/timeline":            {},
+	"replication/clock":               {},
+	"replication/durable":             {},
+	"replication/transport":           {"replication/clock"},
+	"replication/transport/memory":    {"replication/transport", "replication/clock"},
+	"replication/internal/wal":        {"replication/timeline", "replication/durable"},
+	"replication/internal/checkpoint": {"replication/transport", "replication/durable"},
+	"replication/internal/rescue":     {"replication/timeline", "replication/durable"},
+	"replication/internal/fleet":      {"replication/timeline", "replication/clock"},
+	"replication/internal/raftgroup":  {"replication/internal/wal", "replication/transport", "replication/internal/checkpoint", "replication/clock", "replication/durable"},
+	"replication/internal/stream":     {"replication/timeline", "replication/transport", "replication/clock"},
 	"replication": {
-		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/wal", "replication/checkpoint",
-		"replication/rescue", "replication/fleet", "replication/raftgroup", "replication/stream",
+		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",
+		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup", "replication/internal/stream",
 	},
 	"kv":      {"replication", "replication/clock", "replication/durable"},
 	"etcdapi": {"kv", "replication", "replication/clock"},
-	"server":  {"server", "etcdapi", "kv", "replication", "replication/clock", "replication/transport", "replication/rescue"},
+	"server":  {"server", "etcdapi", "kv", "replication", "replication/clock", "replication/transport", "replication/internal/rescue"},
 	"bench":   {"bench"},
-	"cmd":     {"cmd", "server", "bench", "kv", "replication", "replication/rescue"},
+	"cmd":     {"cmd", "server", "bench", "kv", "replication", "replication/internal/rescue"},
 	"sim":     {"sim", "kv", "replication"},
 	"e2e":     {"e2e", "cmd", "server", "bench", "kv", "replication"},
 	"lint":    {},
 }
 
 // forTests are rooms that any test may use.
-var forTests = []string{"replication/transport/memory", "replication/clock", "etcdapi/etcdapitest", "replication/wal", "replication/timeline", "replication/transport"}
+var forTests = []string{"replication/transport/memory", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport"}
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
 var loose = []string{"server", "cmd", "sim", "e2e", "bench"}

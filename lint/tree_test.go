@@ -23,7 +23,7 @@ type file struct {
 	size int // lines
 }
 
-// tree parses every Go file of this module; compat is a module of its own.
+// tree parses every Go file of this module; folders with a go.mod of their own are other modules.
 func tree(t *testing.T) []file {
 	t.Helper()
 	root, err := filepath.Abs("..")
@@ -37,7 +37,7 @@ func tree(t *testing.T) []file {
 		}
 		rel, _ := filepath.Rel(root, path)
 		rel = filepath.ToSlash(rel)
-		if d.IsDir() && (rel == "compat" || d.Name() == "testdata" || (strings.HasPrefix(d.Name(), ".") && rel != ".")) {
+		if d.IsDir() && ((rel != "." && isModule(path)) || d.Name() == "testdata" || (strings.HasPrefix(d.Name(), ".") && rel != ".")) {
 			return filepath.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(rel, ".go") {
@@ -62,6 +62,11 @@ func tree(t *testing.T) []file {
 		t.Fatal(err)
 	}
 	return files
+}
+
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
 }
 
 func (f *file) imports() []string {

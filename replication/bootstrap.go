@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mimir-kv/mimir/replication/checkpoint"
-	"github.com/mimir-kv/mimir/replication/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mimir-kv/mimir/replication/checkpoint"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mimir-kv/mimir/replication/stream"
+	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mimir-kv/mimir/replication/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 

@@ -14,12 +14,12 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	"github.com/mimir-kv/mimir/replication/fleet"
-	"github.com/mimir-kv/mimir/replication/raftgroup"
-	"github.com/mimir-kv/mimir/replication/stream"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/stream"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
-	"github.com/mimir-kv/mimir/replication/wal"
 )
 
 // node is one process's part in the history: what RaftReplicator and MultiRegionReplicator share. It builds the rooms below and

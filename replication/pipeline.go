@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/mimir-kv/mimir/replication/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 

@@ -1,7 +1,7 @@
 package replication
 
 import (
-	"github.com/mimir-kv/mimir/replication/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 )
 
 // RaftReplicator keeps one history in one region alone. It implements Replicator.

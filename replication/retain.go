@@ -3,8 +3,8 @@ package replication
 import (
 	"sync"
 
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
-	"github.com/mimir-kv/mimir/replication/wal"
 )
 
 // slotPin is the name under which the log is kept for slots.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mimir-kv/mimir/replication/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/mimir-kv/mimir/replication/fleet"
-	"github.com/mimir-kv/mimir/replication/stream"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 

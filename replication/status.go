@@ -7,8 +7,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/mimir-kv/mimir/replication/fleet"
-	"github.com/mimir-kv/mimir/replication/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mimir-kv/mimir/replication/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 

@@ -3,7 +3,7 @@ package replication
 import (
 	"testing"
 
-	"github.com/mimir-kv/mimir/replication/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 

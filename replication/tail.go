@@ -11,9 +11,9 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/durable"
-	"github.com/mimir-kv/mimir/replication/rescue"
+	"github.com/mimir-kv/mimir/replication/internal/rescue"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
-	"github.com/mimir-kv/mimir/replication/wal"
 )
 
 // TailInfo describes a rescue file of one node.
@@ -23,6 +23,14 @@ type TailInfo struct {
 	rescue.Counts
 	Damaged string `json:"damaged,omitempty"` // why it cannot be read
 }
+
+// Errors of ReadTail.
+var (
+	// ErrTailNotFound says that there is no rescue file of this name on this node.
+	ErrTailNotFound = rescue.ErrNotFound
+	// ErrTailDamaged says that a rescue file cannot be read whole.
+	ErrTailDamaged = rescue.ErrDamaged
+)
 
 func (n *node) rescueDir() string { return n.config.path("rescue") }
 
@@ -139,7 +147,7 @@ func (n *node) localTails() ([]TailInfo, error) {
 // Tails returns the rescue files on this node, by name.
 func (n *node) Tails(context.Context) ([]TailInfo, error) { return n.localTails() }
 
-// ReadTail calls visit with each command of a rescue file on this node, in order. Errors: rescue.ErrNotFound, rescue.ErrDamaged, and what visit
+// ReadTail calls visit with each command of a rescue file on this node, in order. Errors: ErrTailNotFound, ErrTailDamaged, and what visit
 // returns.
 func (n *node) ReadTail(ctx context.Context, name string, visit func(epoch Epoch, p Position, c Command) error) error {
 	var f timeline.Frame

@@ -8,8 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
-	"github.com/mimir-kv/mimir/replication/wal"
 )
 
 // TestATailLeavesOutWhatWasRefused: the log holds what the region refused, and what it was given twice, between the entries of its

@@ -15,7 +15,6 @@ import (
 
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/replication/rescue"
 )
 
 // fake is a replicator whose moves are counted and whose tail breaks after `whole` writes if that is not negative.
@@ -54,12 +53,12 @@ func (f *fake) Tails(context.Context) ([]replication.TailInfo, error) {
 
 func (f *fake) ReadTail(_ context.Context, name string, visit func(replication.Epoch, replication.Position, replication.Command) error) error {
 	if name != "t" {
-		return rescue.ErrNotFound
+		return replication.ErrTailNotFound
 	}
 	command := kv.EncodePut(&pb.PutRequest{Key: []byte("k"), Value: make([]byte, 1000)})
 	for i := range 100 {
 		if i == f.whole {
-			return rescue.ErrDamaged
+			return replication.ErrTailDamaged
 		}
 		if err := visit(1, replication.Position(i+1), replication.Command{Data: command}); err != nil {
 			return err

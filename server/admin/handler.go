@@ -9,7 +9,6 @@ import (
 	"net/http"
 
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/replication/rescue"
 )
 
 // Replicator is what this package needs of replication.MultiRegionReplicator.
@@ -150,7 +149,7 @@ func statusOf(err error) int {
 		status int
 	}{
 		{replication.ErrUnknownRegion, http.StatusNotFound},
-		{rescue.ErrNotFound, http.StatusNotFound},
+		{replication.ErrTailNotFound, http.StatusNotFound},
 		{replication.ErrAlreadyPrimary, http.StatusConflict},
 		{replication.ErrNeedsForce, http.StatusConflict},
 		{replication.ErrHandoff, http.StatusConflict},

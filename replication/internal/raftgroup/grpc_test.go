@@ -10,8 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
-	"github.com/mimir-kv/mimir/replication/wal"
 )
 
 // Over the real transport, in real time: three members elect, write, and bring up a fourth by a checkpoint.

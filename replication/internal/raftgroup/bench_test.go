@@ -11,9 +11,9 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
-	"github.com/mimir-kv/mimir/replication/wal"
 )
 
 // BenchmarkPropose measures three members in one process, on disks and a network in memory: how many batches of how many payloads go

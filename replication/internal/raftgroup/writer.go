@@ -5,7 +5,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	"github.com/mimir-kv/mimir/replication/wal"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
 // entryOverhead is what an entry costs in the log beside its payload, nearly.

@@ -9,8 +9,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
-	"github.com/mimir-kv/mimir/replication/wal"
 )
 
 // Peer is a member with which a group is first formed.

@@ -14,7 +14,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 
-	"github.com/mimir-kv/mimir/replication/wal"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
 // roundSyncs is how many batches one log appends before it is the other's turn.

@@ -12,7 +12,7 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
-	"github.com/mimir-kv/mimir/replication/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 )
 
 const (

@@ -15,9 +15,9 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
-	"github.com/mimir-kv/mimir/replication/wal"
 )
 
 // cluster is a group of members on one simulated network, each with a disk of its own. Used inside a synctest bubble.

@@ -11,7 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
-	"github.com/mimir-kv/mimir/replication/wal"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
 // Invariant 1: what was acknowledged survives a power cut of all members at once.

@@ -4,7 +4,7 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
-	"github.com/mimir-kv/mimir/replication/wal"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
 // storage is the log as raft reads it, on the loop.

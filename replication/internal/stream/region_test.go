@@ -15,10 +15,10 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
-	"github.com/mimir-kv/mimir/replication/wal"
 )
 
 var quiet = slog.New(slog.DiscardHandler)

@@ -13,8 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
-	"github.com/mimir-kv/mimir/replication/wal"
 )
 
 // A machine that fails stops its node, says why, and leaves the others alone.
