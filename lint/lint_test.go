@@ -19,8 +19,13 @@ var below = map[string][]string{
 	"replication/internal/checkpoint": {"replication/transport", "replication/durable"},
 	"replication/internal/rescue":     {"replication/timeline", "replication/durable"},
 	"replication/internal/fleet":      {"replication/timeline", "replication/clock"},
-	"replication/internal/raftgroup":  {"replication/internal/wal", "replication/transport", "replication/internal/checkpoint", "replication/clock", "replication/durable"},
-	"replication/internal/stream":     {"replication/timeline", "replication/transport", "replication/clock"},
+	"replication/internal/raftgroup": {
+		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
+		"replication/internal/wal", "replication/transport", "replication/clock",
+	},
+	"replication/internal/raftgroup/snapshots": {"replication/internal/raftgroup/peers", "replication/internal/checkpoint", "replication/transport"},
+	"replication/internal/raftgroup/peers":     {"replication/transport", "replication/clock"},
+	"replication/internal/stream":              {"replication/timeline", "replication/transport", "replication/clock"},
 	"replication": {
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup", "replication/internal/stream",

@@ -16,8 +16,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
-// BenchmarkPropose measures three members in one process, on disks and a network in memory: how many batches of how many payloads go
-// through log, commit and apply on all of them, with up to 64 batches under way.
+// BenchmarkPropose measures three members in one process, on disks and a network in memory: how many batches of how
+// many payloads go through log, commit and apply on all of them, with up to 64 batches under way.
 func BenchmarkPropose(b *testing.B) {
 	for _, size := range []int{1, 16, 128} {
 		b.Run(fmt.Sprintf("%dx256B", size), func(b *testing.B) { benchmarkPropose(b, size) })

@@ -163,8 +163,8 @@ func votedFor2(term, commit uint64) *raftpb.HardState {
 	return &raftpb.HardState{Term: new(term), Vote: new(uint64(2)), Commit: new(commit)}
 }
 
-// A crash may leave a state ahead of its log, between the installation of a checkpoint and the reset of the log, or a hard state
-// ahead of both.
+// A crash may leave a state ahead of its log, between the installation of a checkpoint and the reset of the log, or a
+// hard state ahead of both.
 func TestRecovery(t *testing.T) {
 	for _, tt := range recoveryTests() {
 		t.Run(tt.name, tt.run)

@@ -13,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/snapshots"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -80,9 +82,10 @@ func TestStrangersAreRefused(t *testing.T) {
 		defer c.close()
 		stranger := c.net.Node("stranger")
 		defer stranger.Close()
-		for _, service := range []string{ServiceMessages, ServiceSnapshot} {
+		for _, service := range []string{peers.Service, snapshots.Service} {
 			for _, first := range [][]byte{
-				hello{group: "other", from: 2, to: 1}.encode(), hello{group: "test", from: 2, to: 3}.encode(), []byte("GET / HTTP/1.1"), {},
+				peers.Hello{Group: "other", From: 2, To: 1}.Encode(), peers.Hello{Group: "test", From: 2, To: 3}.Encode(),
+				[]byte("GET / HTTP/1.1"), {},
 			} {
 				s, err := stranger.Open(t.Context(), "n1", service)
 				if err == nil {

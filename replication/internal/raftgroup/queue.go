@@ -2,8 +2,8 @@ package raftgroup
 
 import "sync"
 
-// queue hands items of any number of goroutines to one that takes all that wait at once. What may wait is bounded by those who
-// push: raft limits what it has under way.
+// queue hands items of any number of goroutines to one that takes all that wait at once. What may wait is bounded by
+// those who push: raft limits what it has under way.
 type queue[T any] struct {
 	wake chan struct{}
 
@@ -24,7 +24,8 @@ func (q *queue[T]) push(item T) {
 	}
 }
 
-// next blocks until something waits and returns all of it, or false once quit is closed. The slice is valid until the call after.
+// next blocks until something waits and returns all of it, or false once quit is closed. The slice is valid until the
+// call after.
 func (q *queue[T]) next(quit <-chan struct{}) ([]T, bool) {
 	for {
 		select {

@@ -6,9 +6,9 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// A group begins with its log standing at this entry, which never exists: every first member has it, as if by a snapshot of the
-// empty state with the first members. So a member that joins later, with nothing, can only begin with a snapshot, which
-// tells it the members; the log alone could not.
+// A group begins with its log standing at this entry, which never exists: every first member has it, as if by a
+// snapshot of the empty state with the first members. So a member that joins later, with nothing, can only begin with a
+// snapshot, which tells it the members; the log alone could not.
 const (
 	genesisIndex = 1
 	genesisTerm  = 1
@@ -96,8 +96,8 @@ func raised(hard *raftpb.HardState, term, commit uint64) *raftpb.HardState {
 	return r
 }
 
-// held lowers the commit to what the log holds. A hard state goes to disk ahead of the entries of the same write, so a power
-// cut can leave it alone; entries that it covers were acknowledged to nobody.
+// held lowers the commit to what the log holds. A hard state goes to disk ahead of the entries of the same write, so a
+// power cut can leave it alone; entries that it covers were acknowledged to nobody.
 func held(c *Config, hard *raftpb.HardState) *raftpb.HardState {
 	hard.Commit = new(min(hard.GetCommit(), c.Log.LastIndex()))
 	return hard

@@ -10,8 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// TestCommitIndexCostsNoSync writes one entry after the other, so that each is followed by a message that says no more than that it is
-// committed, and counts syncs of the logs: nearly one for each entry on each member.
+// TestCommitIndexCostsNoSync writes one entry after the other, so that each is followed by a message that says no more
+// than that it is committed, and counts syncs of the logs: nearly one for each entry on each member.
 func TestCommitIndexCostsNoSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var syncs atomic.Int64
