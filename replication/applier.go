@@ -9,6 +9,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -38,7 +40,7 @@ type applier struct {
 	states  states
 	keeper  keeper
 	logger  *slog.Logger
-	board   *board
+	applied *region.Applied
 	region  string
 	// effects that need more than the storage
 	saveTail func(d timeline.Divergence, upTo uint64) error
@@ -76,22 +78,22 @@ type pendingFrame struct {
 	count int
 }
 
-func newApplier(storage Storage, state *timeline.State, index, term uint64, logger *slog.Logger) *applier {
+func newApplier(storage Storage, state *timeline.State, index, term uint64, l *life.Life, logger *slog.Logger) *applier {
 	a := &applier{
 		storage: storage, logger: logger, region: state.Region,
 		machine: timeline.NewMachine(state), index: index, term: term, saved: index,
 	}
-	a.board = newBoard(a.viewNow())
+	a.applied = region.NewApplied(a.viewNow(), l)
 	return a
 }
 
-func (a *applier) viewNow() *view {
+func (a *applier) viewNow() *region.View {
 	s := a.machine.State()
 	if a.frozen == nil {
 		a.frozen = s.Clone()
 	}
-	v := &view{state: *a.frozen, index: a.index, term: a.term, bytes: a.bytes}
-	v.state.Cursor = s.Cursor
+	v := &region.View{State: *a.frozen, Index: a.index, Term: a.term, Bytes: a.bytes}
+	v.State.Cursor = s.Cursor
 	return v
 }
 
@@ -119,7 +121,7 @@ func (a *applier) Apply(entries []*raftpb.Entry) error {
 
 // publish makes what was applied visible, first to readers, then to the waiting writers.
 func (a *applier) publish() {
-	a.board.publish(a.viewNow())
+	a.applied.Publish(a.viewNow())
 	if len(a.told) > 0 {
 		a.resolve(a.told)
 		a.told = nil
