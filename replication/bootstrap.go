@@ -33,8 +33,8 @@ func (n *node) bootstrap(ctx context.Context, f *following) error {
 	if err != nil {
 		return err
 	}
-	if a.outcome == timeline.Refused {
-		return fmt.Errorf("install copy %s: %w: %s", id, ErrRejected, a.why)
+	if a.Outcome == timeline.Refused {
+		return fmt.Errorf("install copy %s: %w: %s", id, ErrRejected, a.Why)
 	}
 	return nil
 }

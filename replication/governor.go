@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -264,18 +265,18 @@ func (n *node) diverge(ctx context.Context, fork *stream.ForkError) error {
 	a, err := n.control(ctx, &timeline.Control{
 		Op: timeline.OpDiverge, Fork: fork.Fork, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Claim: &claim,
 	})
-	if err == nil && a.outcome == timeline.Refused {
-		err = fmt.Errorf("%w: %s", ErrDiverged, a.why)
+	if err == nil && a.Outcome == timeline.Refused {
+		err = fmt.Errorf("%w: %s", ErrDiverged, a.Why)
 	}
 	return err
 }
 
 // control proposes c and returns what became of it.
-func (n *node) control(ctx context.Context, c *timeline.Control) (applied, error) {
+func (n *node) control(ctx context.Context, c *timeline.Control) (region.Outcome, error) {
 	c.Token = token()
 	payload, err := timeline.EncodeControl(c)
 	if err != nil {
-		return applied{}, err
+		return region.Outcome{}, err
 	}
 	closes := c.Op != timeline.OpSlots && c.Op != timeline.OpMember
 	return n.pipeline.request(ctx, &request{payload: payload, closes: closes, token: c.Token})
@@ -289,8 +290,8 @@ func (n *node) begin(ctx context.Context, r Reign) (*Reign, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin epoch %d: %w", r.Epoch, err)
 	}
-	if a.outcome != timeline.Applied {
-		return nil, fmt.Errorf("begin epoch %d: %w: %s", r.Epoch, ErrRejected, a.why)
+	if a.Outcome != timeline.Applied {
+		return nil, fmt.Errorf("begin epoch %d: %w: %s", r.Epoch, ErrRejected, a.Why)
 	}
 	return &r, nil
 }

@@ -166,8 +166,8 @@ func (n *node) seal(ctx context.Context, to string) (*timeline.Seal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	if a.outcome != timeline.Applied {
-		return nil, fmt.Errorf("seal: %w: %s", ErrRejected, a.why)
+	if a.Outcome != timeline.Applied {
+		return nil, fmt.Errorf("seal: %w: %s", ErrRejected, a.Why)
 	}
 	v := n.applied.View()
 	if v.State.Seal == nil {
@@ -211,8 +211,8 @@ func (n *node) abort(ctx context.Context, seal timeline.Seal) (*Reign, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unseal: %w", err)
 	}
-	if a.outcome == timeline.Refused {
-		return nil, fmt.Errorf("unseal: %w: %s", ErrRejected, a.why)
+	if a.Outcome == timeline.Refused {
+		return nil, fmt.Errorf("unseal: %w: %s", ErrRejected, a.Why)
 	}
 	n.logger.Info("switchover aborted; the region takes writes again", "to", seal.To, "handoff", seal.Handoff)
 	return nil, nil
@@ -234,8 +234,8 @@ func (n *node) resolveHandoff(ctx context.Context, seal timeline.Seal) error {
 // giveWay makes this region a secondary of the reign that has begun elsewhere.
 func (n *node) giveWay(ctx context.Context, r Reign) error {
 	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpYield, Claim: &r})
-	if err == nil && a.outcome == timeline.Refused {
-		err = fmt.Errorf("%w: %s", ErrRejected, a.why)
+	if err == nil && a.Outcome == timeline.Refused {
+		err = fmt.Errorf("%w: %s", ErrRejected, a.Why)
 	}
 	if err != nil {
 		n.logger.Warn("the new primary has begun; giving way follows", "err", err)
@@ -314,8 +314,8 @@ func (n *node) refuseHandoff(ctx context.Context, h handover) (*Reign, error) {
 	if begun := n.begunBy(h); begun != nil {
 		return begun, nil
 	}
-	if a.outcome == timeline.Refused {
-		return nil, fmt.Errorf("%w: %s", contract.ErrAlreadyBegun, a.why)
+	if a.Outcome == timeline.Refused {
+		return nil, fmt.Errorf("%w: %s", contract.ErrAlreadyBegun, a.Why)
 	}
 	return nil, nil
 }

@@ -233,10 +233,10 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 }
 
 // resolved tells what was applied to whoever waits for it, and lets the governor look at what it decides.
-func (n *node) resolved(entries []applied) {
+func (n *node) resolved(entries []region.Outcome) {
 	n.pipeline.resolve(entries)
 	for i := range entries {
-		if entries[i].token != 0 || entries[i].reign != nil {
+		if entries[i].Token != 0 || entries[i].Reign != nil {
 			n.leadershipChanged()
 			n.governor.nudge()
 			return
