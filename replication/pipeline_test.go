@@ -162,7 +162,7 @@ func TestNoFrameStandsBehindASeal(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		a, err := b.request(t.Context(), &request{payload: payload, closes: true, Token: 99})
+		a, err := b.request(t.Context(), &request{payload: payload, closes: true, token: 99})
 		if err == nil && a.Token != 99 {
 			err = fmt.Errorf("answered by %+v", a)
 		}
