@@ -72,7 +72,7 @@ type Config struct {
 
 	Clock          clock.Clock
 	TickInterval   time.Duration // the unit of Raft time; default 100 ms
-	ElectionTicks  int           // without a leader for this long, up to twice as long: election; default 10, at least 3
+	ElectionTicks  int           // an election after one to two times as long without a leader; default 10, at least 3
 	HeartbeatTicks int           // default 1
 
 	// CompactBytes is how much log is written between two attempts to release log, and at least so much is always kept
@@ -134,14 +134,17 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.ID == 0:
 		return c, fmt.Errorf("%w: ID is 0", ErrConfig)
-	case c.Log == nil || c.Machine == nil || c.FS == nil || c.Transport == nil || c.Address == nil || c.StagingDir == "":
+	case c.Log == nil || c.Machine == nil || c.FS == nil || c.StagingDir == "" || c.Transport == nil || c.Address == nil:
 		return c, fmt.Errorf("%w: Log, Machine, FS, StagingDir, Transport and Address are required", ErrConfig)
-	case c.TickInterval < 0 || c.CompactBytes < 0 || c.MaxUncommittedBytes < 0 || c.MaxApplyBytes < 0 || c.MaxMessageBytes < 0:
+	case c.TickInterval < 0 || c.CompactBytes < 0 ||
+		c.MaxUncommittedBytes < 0 || c.MaxApplyBytes < 0 || c.MaxMessageBytes < 0:
 		return c, fmt.Errorf("%w: a limit is negative", ErrConfig)
 	case c.ElectionTicks < minElectionTicks || c.HeartbeatTicks < 1 || c.ElectionTicks <= c.HeartbeatTicks:
-		return c, fmt.Errorf("%w: ElectionTicks %d (at least %d) with HeartbeatTicks %d", ErrConfig, c.ElectionTicks, minElectionTicks, c.HeartbeatTicks)
+		return c, fmt.Errorf("%w: ElectionTicks %d (at least %d) with HeartbeatTicks %d",
+			ErrConfig, c.ElectionTicks, minElectionTicks, c.HeartbeatTicks)
 	case c.MaxInflightBytes < c.MaxMessageBytes || c.MaxMessageBytes > maxMessageBytes:
-		return c, fmt.Errorf("%w: MaxMessageBytes %d must be at most %d and MaxInflightBytes %d", ErrConfig, c.MaxMessageBytes, maxMessageBytes, c.MaxInflightBytes)
+		return c, fmt.Errorf("%w: MaxMessageBytes %d must be at most %d and MaxInflightBytes %d",
+			ErrConfig, c.MaxMessageBytes, maxMessageBytes, c.MaxInflightBytes)
 	}
 	return c, c.checkPeers()
 }

@@ -69,8 +69,8 @@ func New(c Config) (*Group, error) {
 
 func peersConfig(c *Config) peers.Config {
 	return peers.Config{
-		Group: c.GroupID, ID: c.ID, Transport: c.Transport, Address: c.Address, Clock: c.Clock, TickInterval: c.TickInterval,
-		MaxInflightBytes: c.MaxInflightBytes, Logger: c.Logger,
+		Group: c.GroupID, ID: c.ID, Transport: c.Transport, Address: c.Address,
+		Clock: c.Clock, TickInterval: c.TickInterval, MaxInflightBytes: c.MaxInflightBytes, Logger: c.Logger,
 	}
 }
 

@@ -131,7 +131,8 @@ func raftConfig(c *Config, s *storage) *raft.Config {
 func (l *loop) valid() error {
 	v := l.view
 	switch {
-	case l.term != v.term.Load() || l.leader != v.leader.Load() || l.leading != v.leading.Load() || l.commit != v.commit.Load():
+	case l.term != v.term.Load() || l.commit != v.commit.Load() ||
+		l.leader != v.leader.Load() || l.leading != v.leading.Load():
 		return fmt.Errorf("loop: at commit %d of term %d led by %d, shows %d of %d led by %d",
 			l.commit, l.term, l.leader, v.commit.Load(), v.term.Load(), v.leader.Load())
 	case l.leading && l.leader != l.self:

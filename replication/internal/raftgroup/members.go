@@ -75,7 +75,8 @@ func newChange(term uint64, cc *raftpb.ConfChangeV2) (*proposal, *memberWait, er
 	}
 	wait := &memberWait{change: change, reply: make(chan error, 1)}
 	entry := &raftpb.Entry{Type: raftpb.EntryConfChangeV2.Enum(), Data: data}
-	return &proposal{term: term, entries: []*raftpb.Entry{entry}, member: wait, reply: make(chan proposed, 1)}, wait, nil
+	p := &proposal{term: term, entries: []*raftpb.Entry{entry}, member: wait, reply: make(chan proposed, 1)}
+	return p, wait, nil
 }
 
 // decodeChange reads the entry of a membership change; an empty one leaves a joint configuration.

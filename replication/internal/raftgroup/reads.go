@@ -120,7 +120,8 @@ func (l *loop) read() {
 	}
 	r.last++
 	r.rounds[r.last] = round
-	l.node.ReadIndex(binary.LittleEndian.AppendUint64(append(make([]byte, 0, readContextBytes), r.prefix[:]...), r.last))
+	asked := append(make([]byte, 0, readContextBytes), r.prefix[:]...)
+	l.node.ReadIndex(binary.LittleEndian.AppendUint64(asked, r.last))
 }
 
 // confirm answers the callers of a round.

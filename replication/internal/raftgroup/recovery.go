@@ -28,11 +28,12 @@ func recoverState(c *Config) (recovered, error) {
 	if hard == nil && c.Log.LastIndex() == 0 {
 		switch {
 		case index > 0:
-			return recovered{}, fmt.Errorf("%w: the state of node %d is at entry %d; remove the member and add a new one", ErrLogLost, c.ID, index)
+			return recovered{}, fmt.Errorf("%w: the state of node %d is at entry %d; remove the member and add a new one",
+				ErrLogLost, c.ID, index)
 		case c.Join:
 			return recovered{conf: &raftpb.ConfState{}}, nil
 		}
-		first := &raftpb.HardState{Term: new(uint64(genesisTerm)), Vote: new(uint64(0)), Commit: new(uint64(genesisIndex))}
+		first := raised(nil, genesisTerm, genesisIndex)
 		if err := c.Log.Reset(genesisIndex, genesisTerm, first); err != nil {
 			return recovered{}, err
 		}
@@ -87,9 +88,11 @@ func firstMembers(peers []Peer) *raftpb.ConfState {
 	return conf
 }
 
-// raised returns hard with at least this term and commit. A vote holds for its own term only.
+// raised returns hard, nil if there was none, with at least this term and commit. A vote holds for its own term only.
 func raised(hard *raftpb.HardState, term, commit uint64) *raftpb.HardState {
-	r := &raftpb.HardState{Term: new(hard.GetTerm()), Vote: new(hard.GetVote()), Commit: new(max(hard.GetCommit(), commit))}
+	r := &raftpb.HardState{
+		Term: new(hard.GetTerm()), Vote: new(hard.GetVote()), Commit: new(max(hard.GetCommit(), commit)),
+	}
 	if term > hard.GetTerm() {
 		r.Term, r.Vote = new(term), new(uint64(0))
 	}

@@ -57,8 +57,8 @@ type answers interface {
 // newWriter returns a writer that has compaction decide what is released.
 func newWriter(c *Config, state installer, peers messenger, answers answers, compaction compaction) *writer {
 	return &writer{
-		self: c.ID, log: c.Log, tasks: newQueue[writerTask](), state: state, peers: peers, answers: answers, compaction: compaction,
-		promises: promises{owed: true}, // whatever a former life has written and not synced
+		self: c.ID, log: c.Log, tasks: newQueue[writerTask](), state: state, peers: peers, answers: answers,
+		compaction: compaction, promises: promises{owed: true}, // whatever a former life has written and not synced
 	}
 }
 
