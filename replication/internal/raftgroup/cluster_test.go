@@ -139,9 +139,31 @@ func (c *cluster) end(m *member) {
 	}
 	m.running = false
 	m.group.Stop()
+	if err := errors.Join(m.group.loop.valid(), m.group.writer.compaction.valid(), m.group.mail.valid()); err != nil {
+		c.t.Errorf("member %d: %v", m.id, err)
+	}
 	m.transport.Close()
 	if err := m.log.Close(); err != nil && !errors.Is(err, wal.ErrFailed) {
 		c.t.Errorf("member %d: closing the log: %v", m.id, err)
+	}
+}
+
+// valid checks what must hold between two turns of the loop, on each running member.
+func (c *cluster) valid() {
+	c.t.Helper()
+	for _, m := range c.members {
+		if !m.running {
+			continue
+		}
+		var err error
+		m.group.mail.do(func(l *loop) {
+			if len(l.offered) == 0 { // a turn that took a snapshot is not over
+				err = l.valid()
+			}
+		})
+		if err != nil {
+			c.t.Errorf("member %d: %v", m.id, err)
+		}
 	}
 }
 
@@ -223,6 +245,7 @@ func (c *cluster) write(data string) {
 		}
 		return len(c.history.where(data)) > 0
 	})
+	c.valid()
 }
 
 // converge waits until all running members have applied the same entries, as many as the leader has.
@@ -244,6 +267,7 @@ func (c *cluster) converge() {
 			longest = r
 		}
 	}
+	c.valid()
 	for _, m := range c.members {
 		for i, r := range m.machine.records() {
 			if r != longest[i] {

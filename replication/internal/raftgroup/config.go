@@ -134,7 +134,8 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.ID == 0:
 		return c, fmt.Errorf("%w: ID is 0", ErrConfig)
-	case c.Log == nil || c.Machine == nil || c.FS == nil || c.StagingDir == "" || c.Transport == nil || c.Address == nil:
+	case c.Log == nil || c.Machine == nil || c.FS == nil || c.StagingDir == "" ||
+		c.Transport == nil || c.Address == nil:
 		return c, fmt.Errorf("%w: Log, Machine, FS, StagingDir, Transport and Address are required", ErrConfig)
 	case c.TickInterval < 0 || c.CompactBytes < 0 ||
 		c.MaxUncommittedBytes < 0 || c.MaxApplyBytes < 0 || c.MaxMessageBytes < 0:

@@ -84,8 +84,10 @@ func TestStrangersAreRefused(t *testing.T) {
 		defer stranger.Close()
 		for _, service := range []string{peers.Service, snapshots.Service} {
 			for _, first := range [][]byte{
-				peers.Hello{Group: "other", From: 2, To: 1}.Encode(), peers.Hello{Group: "test", From: 2, To: 3}.Encode(),
-				[]byte("GET / HTTP/1.1"), {},
+				peers.Hello{Group: "other", From: 2, To: 1}.Encode(),
+				peers.Hello{Group: "test", From: 2, To: 3}.Encode(),
+				[]byte("GET / HTTP/1.1"),
+				{},
 			} {
 				s, err := stranger.Open(t.Context(), "n1", service)
 				if err == nil {
@@ -108,7 +110,7 @@ func TestLeadershipIsToldInOrder(t *testing.T) {
 		c := newCluster(t, 3)
 		var mu sync.Mutex
 		events := map[uint64][]string{}
-		told := func(id uint64, event string) {
+		note := func(id uint64, event string) {
 			mu.Lock()
 			defer mu.Unlock()
 			events[id] = append(events[id], event)
@@ -119,14 +121,14 @@ func TestLeadershipIsToldInOrder(t *testing.T) {
 				if m.lastTerm() != term {
 					t.Errorf("member %d leads term %d and has applied term %d", id, term, m.lastTerm())
 				}
-				told(id, fmt.Sprint("leads ", term))
+				note(id, fmt.Sprint("leads ", term))
 				inner(term)
 			}
 			config.OnFollower = func(term, leader uint64) {
 				if leader == id {
-					t.Errorf("member %d follows itself", id)
+					t.Errorf("member %d steps down for itself", id)
 				}
-				told(id, "follows")
+				note(id, "steps down")
 			}
 		}
 		c.startAll()
@@ -146,7 +148,7 @@ func TestLeadershipIsToldInOrder(t *testing.T) {
 			for i, event := range told {
 				if leads := strings.HasPrefix(event, "leads"); leads {
 					total++
-					if i+1 < len(told) && told[i+1] != "follows" {
+					if i+1 < len(told) && told[i+1] != "steps down" {
 						t.Errorf("member %d was told %v", id, told)
 					}
 				}

@@ -28,8 +28,8 @@ func recoverState(c *Config) (recovered, error) {
 	if hard == nil && c.Log.LastIndex() == 0 {
 		switch {
 		case index > 0:
-			return recovered{}, fmt.Errorf("%w: the state of node %d is at entry %d; remove the member and add a new one",
-				ErrLogLost, c.ID, index)
+			const advice = "remove the member and add a new one"
+			return recovered{}, fmt.Errorf("%w: the state of %d is at entry %d; %s", ErrLogLost, c.ID, index, advice)
 		case c.Join:
 			return recovered{conf: &raftpb.ConfState{}}, nil
 		}
