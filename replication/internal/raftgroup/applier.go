@@ -216,7 +216,7 @@ func (a *applier) applyChange(ctx context.Context, e *raftpb.Entry) error {
 	}
 	conf, ok := a.raft.applyChange(cc)
 	if !ok {
-		<-ctx.Done() // whatever ended the loop ends the group, and says why
+		<-ctx.Done() // whatever ended the loop is about to end the group, and says why
 		return context.Cause(ctx)
 	}
 	if err := a.machine.ApplyConf(e, cc, conf); err != nil {

@@ -92,8 +92,8 @@ type Config struct {
 	Logger *slog.Logger // default: slog.Default
 
 	// OnLeader is told that this node leads term and has applied everything up to and including its own first entry of
-	// it: what it applied is the state after its whole log as it was then. OnFollower is told that leadership was lost
-	// or the leader is another (0: none known). Both are called from the applier goroutine, in order with Apply, and
+	// it: what it applied is the state after its whole log as it was then. OnFollower is told that this node stepped
+	// down, or that another leads (0: none known). Both are called from the applier goroutine, in order with Apply, and
 	// must not block. Either may be nil.
 	OnLeader   func(term uint64)
 	OnFollower func(term, leader uint64)
@@ -101,6 +101,7 @@ type Config struct {
 	OnFatal func(error)
 }
 
+// Defaults and limits; Config says what each of them is for.
 const (
 	defaultTickInterval     = 100 * time.Millisecond
 	defaultElectionTicks    = 10
@@ -111,7 +112,7 @@ const (
 	defaultInflightBytes    = 64 << 20
 	defaultUncommittedBytes = 256 << 20
 	defaultApplyBytes       = 32 << 20
-	maxInflightMessages     = 1024
+	maxInflightMessages     = 1024    // to one follower; bytes are what bounds it, but for the smallest entries
 	maxMessageBytes         = 8 << 20 // small entries may take several times what raft counts
 )
 

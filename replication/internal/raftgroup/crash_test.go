@@ -193,6 +193,9 @@ func (tt *recoveryTest) run(t *testing.T) {
 	if tt.want != nil {
 		return
 	}
+	if err := got.valid(log.FirstIndex(), log.LastIndex()); err != nil {
+		t.Error(err)
+	}
 	h := got.hard
 	if h.GetTerm() != tt.term || h.GetVote() != tt.vote || h.GetCommit() != tt.commit || got.applied != tt.applied {
 		t.Errorf("starts from %v, applied %d", h, got.applied)

@@ -13,6 +13,15 @@
 // and reads go in, messages come out. The writer appends to the log everything that waits, with one sync. The applier
 // hands committed entries to the machine. The followers are sent entries while the leader's own sync still runs.
 //
+// None of them holds the group, nor another's state. Each names what it needs of its neighbours as an interface beside
+// it: the loop hands work down to writer, applier, peers and snapshots, the writer has the applier install a received
+// state, and everything that comes back goes through the mailbox. [Group] alone knows them all, and does nothing but
+// put them together.
+//
+// Two rooms lie below: package peers connects the members, package snapshots brings whole states to those that need
+// more than the log holds. Where a file speaks of a property by number, the list stands at the type it belongs to, with
+// a valid method beside it that the tests run.
+//
 // The rules of consensus are those of go.etcd.io/raft, the log is package wal's, files of a checkpoint are moved by
 // package checkpoint, connections are package transport's. What entries mean, who is a member under which name, and
 // when a learner is promoted is left to the owner of the machine.

@@ -62,7 +62,8 @@ func TestLogFailureStopsTheNode(t *testing.T) {
 		before := m.group.Applied()
 		full.Store(true)
 		// The commit index of what was written before may be on its way to the log still, and stop the group first.
-		if _, err := m.group.Propose(t.Context(), m.group.Status().Term, [][]byte{[]byte("y")}); err != nil && !errors.Is(err, ErrStopped) {
+		_, err := m.group.Propose(t.Context(), m.group.Status().Term, [][]byte{[]byte("y")})
+		if err != nil && !errors.Is(err, ErrStopped) {
 			t.Fatal(err)
 		}
 		if err := <-m.fatal; !errors.Is(err, wal.ErrFailed) {

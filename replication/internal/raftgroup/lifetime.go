@@ -14,7 +14,8 @@ import (
 //
 //  1. The first cause counts: what fails once the end has begun is a consequence of it.
 //  2. Once wait has returned, no goroutine of the group runs and none will.
-//  3. A failure from inside is told once, on a goroutine that wait does not wait for: whoever is told may stop the
+//  3. Whoever finds the mailbox closed, or the loop gone, finds the cause: cause waits for it.
+//  4. A failure from inside is told once, on a goroutine that wait does not wait for: whoever is told may stop the
 //     group.
 //
 // Its methods are safe for concurrent use. It is what [peers.Lifetime] asks for.
@@ -46,12 +47,11 @@ func newLifetime(log *slog.Logger, box closer, onFatal func(error)) *lifetime {
 // Context ends with the group; its cause is an error that is ErrStopped.
 func (l *lifetime) Context() context.Context { return l.context }
 
-// cause is what callers get once the group has ended, or is about to.
+// cause is what callers get once the group has ended, or is about to: a loop that panics is gone a moment before the
+// end begins, and must not pass for one that was stopped.
 func (l *lifetime) cause() error {
-	if err := context.Cause(l.context); err != nil {
-		return err
-	}
-	return ErrStopped
+	<-l.context.Done()
+	return context.Cause(l.context)
 }
 
 // Spawn runs f on a goroutine that wait waits for; false if the group has been stopped. A panic stops the node: it is

@@ -73,8 +73,15 @@ func TestStopIsNoFailure(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		})
-		if err := l.cause(); !errors.Is(err, ErrStopped) {
-			t.Errorf("about to end by %v", err)
+		cause := make(chan error, 1)
+		go func() { cause <- l.cause() }()
+		synctest.Wait()
+		if len(cause) != 0 {
+			t.Error("has a cause before the end")
+		}
+		l.halt(ErrStopped)
+		if err := <-cause; err != ErrStopped {
+			t.Errorf("ended by %v", err)
 		}
 	})
 	if len(told) != 0 {

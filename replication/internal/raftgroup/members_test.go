@@ -82,7 +82,8 @@ func TestMembershipRefusals(t *testing.T) {
 			}
 		}
 		for _, m := range c.members {
-			cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(uint64(9))}}}
+			add := &raftpb.ConfChangeSingle{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(uint64(9))}
+			cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{add}}
 			if m != l {
 				if err := m.group.ChangeMembers(t.Context(), cc); !errors.Is(err, ErrNotLeader) {
 					t.Errorf("change at a follower: %v", err)

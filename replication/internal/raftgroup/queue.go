@@ -8,12 +8,13 @@ type queue[T any] struct {
 	wake chan struct{}
 
 	mu    sync.Mutex
-	items []T
-	spare []T
+	items []T // that wait
+	spare []T // what next returned last, to be filled again
 }
 
 func newQueue[T any]() *queue[T] { return &queue[T]{wake: make(chan struct{}, 1)} }
 
+// push never blocks. The queue keeps item until the call of next after the one that returned it.
 func (q *queue[T]) push(item T) {
 	q.mu.Lock()
 	q.items = append(q.items, item)

@@ -24,9 +24,10 @@ type read struct {
 	reply chan uint64     // takes one answer
 }
 
+// readRound is one confirmation of leadership under way, for everybody who asked before it began.
 type readRound struct {
 	callers []*read
-	ticks   int
+	ticks   int // since it began
 }
 
 // reads is the loop's state of linearizable reads.
@@ -36,10 +37,10 @@ type readRound struct {
 //     asked.
 //  3. No two rounds ever have the same context, in no life of this member.
 type reads struct {
-	waiting []*read
+	waiting []*read // for a round to begin
 	rounds  map[uint64]*readRound
-	last    uint64 // number of the newest round
-	prefix  [16]byte
+	last    uint64   // number of the newest round
+	prefix  [16]byte // of every context: this member, and its life, which is random
 	foreign []*raftpb.Message // of other members, for a leader that may not answer yet
 }
 
@@ -87,7 +88,7 @@ func (l *loop) mayAnswerReads() bool {
 	return l.node.BasicStatus().RaftState != raft.StateLeader // it may have become one in this turn
 }
 
-// receiveRead takes the round of another member.
+// receiveRead takes the round of another member. One for which there is no room is dropped; its member asks again.
 func (l *loop) receiveRead(m *raftpb.Message) {
 	if l.mayAnswerReads() {
 		_ = l.node.Step(m)
@@ -124,7 +125,7 @@ func (l *loop) read() {
 	l.node.ReadIndex(binary.LittleEndian.AppendUint64(asked, r.last))
 }
 
-// confirm answers the callers of a round.
+// confirm answers the callers of a round. raft hands out rounds of former lives too, which mean nothing here.
 func (r *reads) confirm(state raft.ReadState) {
 	if len(state.RequestCtx) != readContextBytes || [16]byte(state.RequestCtx) != r.prefix {
 		return

@@ -5,7 +5,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// drain handles what raft has ready.
+// drain handles what raft has ready. With asynchronous storage nothing of it is acknowledged here: every message to a
+// local thread carries the answers that step it further, once it is done.
 func (l *loop) drain() {
 	for l.node.HasReady() {
 		rd := l.node.Ready()
@@ -38,7 +39,8 @@ func (l *loop) dispatch(m *raftpb.Message) {
 	}
 }
 
-// appending notes what goes to the log.
+// appending notes what goes to the log: which snapshot is taken, where a term begins, where the proposals of this turn
+// are.
 func (l *loop) appending(m *raftpb.Message) {
 	if m.GetSnapshot() != nil {
 		l.installing = m.GetSnapshot().GetData()

@@ -15,13 +15,31 @@ const (
 )
 
 // recovered is what log and machine together say about this node.
+//
+//  1. What is applied is committed, what is committed is in the log, and the log goes on where the state ends, or
+//     before.
+//  2. The members are known, but to a node that still waits to join: it has no entry, no log, and may have a vote.
 type recovered struct {
-	hard    *raftpb.HardState
-	conf    *raftpb.ConfState
+	hard    *raftpb.HardState // nil if there never was one
+	conf    *raftpb.ConfState // as of applied
 	applied uint64
 }
 
-// recoverState brings log and machine into step and returns what raft starts from.
+// valid returns what contradicts the properties above, for a log of the entries from first to last.
+func (r *recovered) valid(first, last uint64) error {
+	commit := r.hard.GetCommit()
+	switch {
+	case first > r.applied+1 || r.applied > commit || commit > last:
+		return fmt.Errorf("recovered: applied %d, committed %d, log from %d to %d", r.applied, commit, first, last)
+	case len(r.conf.GetVoters()) == 0 && (r.applied > 0 || last > 0):
+		return fmt.Errorf("recovered: applied %d, log to %d, and no members", r.applied, last)
+	}
+	return nil
+}
+
+// recoverState brings log and machine into step and returns what raft starts from. It may change the log: what it does
+// is safe to do again, if a crash comes in between. ErrLogLost and ErrStateLost say that this member cannot go on as
+// what it was.
 func recoverState(c *Config) (recovered, error) {
 	index, term, conf := c.Machine.Applied()
 	hard := c.Log.HardState()
