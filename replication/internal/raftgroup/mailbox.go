@@ -30,11 +30,6 @@ func (w *work) clear() {
 	w.bytes = 0
 }
 
-func emptied[T any](s []T) []T {
-	clear(s)
-	return s[:0]
-}
-
 // mailbox is the only way to the loop, for everybody else. It collects work, which the loop takes all at once.
 //
 //  1. Posting wakes the loop and never blocks, but for Receive, which peers may be held up by.

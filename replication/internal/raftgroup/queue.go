@@ -51,3 +51,9 @@ func (q *queue[T]) next(quit <-chan struct{}) ([]T, bool) {
 		}
 	}
 }
+
+// emptied returns s without items, to be filled again; it keeps none of them from being collected.
+func emptied[T any](s []T) []T {
+	clear(s)
+	return s[:0]
+}

@@ -39,8 +39,8 @@ type readRound struct {
 type reads struct {
 	waiting []*read // for a round to begin
 	rounds  map[uint64]*readRound
-	last    uint64   // number of the newest round
-	prefix  [16]byte // of every context: this member, and its life, which is random
+	last    uint64            // number of the newest round
+	prefix  [16]byte          // of every context: this member, and its life, which is random
 	foreign []*raftpb.Message // of other members, for a leader that may not answer yet
 }
 

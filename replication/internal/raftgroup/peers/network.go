@@ -13,6 +13,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
+// Service is the name under which members take each other's messages; the number is that of the protocol.
+const Service = "raft/1"
+
 // Config is what a network is made of. Every field is required.
 type Config struct {
 	Group string // peers of another are refused

@@ -7,9 +7,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// Service is the name under which members take each other's messages; the number is that of the protocol.
-const Service = "raft/1"
-
 // Serve takes the messages of one stream of a peer: the handler of Service. The stream ends with the group, although
 // nobody can interrupt Recv.
 func (n *Network) Serve(ctx context.Context, s transport.Stream) error {
