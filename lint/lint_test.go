@@ -13,6 +13,7 @@ var below = map[string][]string{
 	"replication/timeline":            {},
 	"replication/clock":               {},
 	"replication/durable":             {},
+	"replication/durable/pebblefs":    {"replication/durable"},
 	"replication/transport":           {"replication/clock"},
 	"replication/transport/memory":    {"replication/transport", "replication/clock"},
 	"replication/internal/wal":        {"replication/timeline", "replication/durable"},
@@ -36,7 +37,7 @@ var below = map[string][]string{
 }
 
 // forTests are rooms that any test may use.
-var forTests = []string{"replication/transport/memory", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport"}
+var forTests = []string{"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport"}
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
 var loose = []string{"server", "cmd", "sim", "e2e", "bench"}
@@ -106,7 +107,7 @@ var machine = map[string][]string{
 // TestSeams keeps clock, filesystem and network injected under replication and in kv.
 func TestSeams(t *testing.T) {
 	for _, f := range tree(t) {
-		real := f.room == "replication/clock" || f.room == "replication/transport"
+		real := f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport"
 		if f.test || real || (!within(f.room, "replication") && f.room != "kv") {
 			continue
 		}

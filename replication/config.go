@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -28,7 +28,7 @@ type Config struct {
 	// DataDir holds the log, the identity, staged checkpoints and rescue files. Created if missing.
 	DataDir string
 	// FS is the filesystem of DataDir. Default: the machine's.
-	FS vfs.FS
+	FS durable.FS
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -104,7 +104,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxCommandBytes, defaultCommand)
 	setDefault(&c.StreamWindowBytes, defaultStreamWindow)
 	if c.FS == nil {
-		c.FS = vfs.Default
+		c.FS = durable.OS
 	}
 	if c.Clock == nil {
 		c.Clock = clock.Real
@@ -145,7 +145,7 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 // path returns a place in the data directory.
-func (c *Config) path(name string) string { return c.FS.PathJoin(c.DataDir, name) }
+func (c *Config) path(name string) string { return filepath.Join(c.DataDir, name) }
 
 // callTimeout bounds one question to another node: long enough for the other side of the world.
 func (c *Config) callTimeout() time.Duration {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -58,7 +59,7 @@ func Example() {
 		delete(others, region)
 		config := replication.Config{
 			NodeID: name, RegionID: region, PeerAddr: name, Nodes: map[string]string{name: name}, Regions: others,
-			InitialPrimary: "us", DataDir: "/" + name, FS: vfs.NewMem(), Logger: quiet,
+			InitialPrimary: "us", DataDir: "/" + name, FS: pebblefs.New(vfs.NewMem()), Logger: quiet,
 		}
 		nodes[region], _ = replication.NewMultiRegionReplicator(&config, &words{Count: map[string]int{}})
 		nodes[region].SetTransport(network.Node(name))

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -28,7 +29,7 @@ func TestOverGRPC(t *testing.T) {
 	peers := []Peer{{ID: 1}, {ID: 2}, {ID: 3}}
 	leads := make(chan *Group, 10)
 	start := func(id uint64) *Group {
-		fs := vfs.NewMem()
+		fs := pebblefs.New(vfs.NewMem())
 		log, err := wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 1 << 20, Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
