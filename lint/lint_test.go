@@ -14,7 +14,8 @@ var below = map[string][]string{
 	"replication/clock":               {},
 	"replication/durable":             {},
 	"replication/durable/pebblefs":    {"replication/durable"},
-	"replication/transport":           {"replication/clock"},
+	"replication/transport":           {},
+	"replication/transport/grpc":      {"replication/transport"},
 	"replication/transport/memory":    {"replication/transport", "replication/clock"},
 	"replication/internal/wal":        {"replication/timeline", "replication/durable"},
 	"replication/internal/checkpoint": {"replication/transport", "replication/durable"},
@@ -37,7 +38,7 @@ var below = map[string][]string{
 }
 
 // forTests are rooms that any test may use.
-var forTests = []string{"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport"}
+var forTests = []string{"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport", "replication/transport/grpc"}
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
 var loose = []string{"server", "cmd", "sim", "e2e", "bench"}
@@ -107,7 +108,7 @@ var machine = map[string][]string{
 // TestSeams keeps clock, filesystem and network injected under replication and in kv.
 func TestSeams(t *testing.T) {
 	for _, f := range tree(t) {
-		real := f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport"
+		real := f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport/grpc"
 		if f.test || real || (!within(f.room, "replication") && f.room != "kv") {
 			continue
 		}

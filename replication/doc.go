@@ -14,7 +14,7 @@
 // Then
 //
 //	node, err := replication.NewMultiRegionReplicator(&config, storage)
-//	node.SetTransport(network) // transport.NewGRPC, or transport/memory in tests
+//	node.SetTransport(network) // grpctransport.New, or transport/memory in tests
 //	err = node.Start(ctx)
 //
 // and the same on every other node. [NewRaftReplicator] is for one region alone. The example shows a whole engine in two regions.

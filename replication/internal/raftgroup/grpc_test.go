@@ -12,7 +12,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
-	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
 // Over the real transport, in real time: three members elect, write, and bring up a fourth by a checkpoint.
@@ -42,7 +42,7 @@ func TestOverGRPC(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr, err := transport.NewGRPC(transport.GRPCOptions{Listener: listeners[id], FleetID: "test", NodeName: fmt.Sprint(id), Logger: quiet})
+		tr, err := grpctransport.New(grpctransport.Options{Listener: listeners[id], FleetID: "test", NodeName: fmt.Sprint(id), Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}
