@@ -27,10 +27,13 @@ func control(f *os.File, op string, call func(fd int) error) error {
 		for failed = call(int(fd)); failed == unix.EINTR; failed = call(int(fd)) {
 		}
 	})
-	if err == nil && failed != nil {
-		err = &os.PathError{Op: op, Path: f.Name(), Err: failed}
+	if err != nil { // only a closed file cannot be controlled
+		failed = os.ErrClosed
 	}
-	return err
+	if failed != nil {
+		return &os.PathError{Op: op, Path: f.Name(), Err: failed}
+	}
+	return nil
 }
 
 func freeBytes(name string) (uint64, error) {
