@@ -27,7 +27,7 @@ type Config struct {
 
 	// DataDir holds the log, the identity, staged checkpoints and rescue files. Created if missing.
 	DataDir string
-	// FS is the filesystem of DataDir. Default: the machine's.
+	// FS is the filesystem of DataDir. Default: durable.OS, the machine's; durable/pebblefs makes one of Pebble's.
 	FS durable.FS
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock

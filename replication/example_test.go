@@ -49,7 +49,7 @@ func (w *words) Restore(in io.Reader, m *replication.Metadata) error {
 	return err
 }
 
-// Two regions of one node each, in one process. A real fleet uses grpctransport.New in place of the network in memory.
+// Two regions of one node each, in one process. A real fleet uses package transport/grpc in place of the network in memory.
 func Example() {
 	network := memory.NewNetwork(clock.Real, 1)
 	regions := map[string][]string{"eu": {"eu-1"}, "us": {"us-1"}}
