@@ -18,7 +18,7 @@
 //	err = node.Start(ctx)
 //
 // and the same on every other node. Whoever brings another transport links no gRPC; [Config] says where another clock and filesystem go in.
-//  [NewRaftReplicator] is for one region alone. The example shows a whole engine in two regions.
+// [NewRaftReplicator] is for one region alone. The example shows a whole engine in two regions.
 //
 // # Writing
 //
