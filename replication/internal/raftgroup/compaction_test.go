@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
@@ -38,7 +39,7 @@ func compactionOf(log *wal.Log, n *neighbour, portion int64) compaction {
 // testLog opens a log that ends at genesis.
 func testLog(t *testing.T, fs vfs.FS) *wal.Log {
 	t.Helper()
-	log, err := wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
+	log, err := wal.Open(wal.Options{FS: pebblefs.New(fs), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

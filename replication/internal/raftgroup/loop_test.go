@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -32,7 +33,7 @@ type rig struct {
 
 func newRig(t *testing.T, voters ...uint64) *rig {
 	r := &rig{t: t, log: testLog(t, vfs.NewMem())}
-	c, err := Config{ID: 1, Join: true, Log: r.log, Machine: &machine{}, FS: vfs.NewMem(), StagingDir: "s",
+	c, err := Config{ID: 1, Join: true, Log: r.log, Machine: &machine{}, FS: pebblefs.New(vfs.NewMem()), StagingDir: "s",
 		Transport: noTransport{}, Address: func(uint64) (string, bool) { return "", false }, Logger: quiet,
 		MaxUncommittedBytes: 1000}.withDefaults()
 	if err != nil {

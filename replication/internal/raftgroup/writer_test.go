@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
@@ -31,7 +32,7 @@ func newBench(t *testing.T) *bench {
 // onDisk returns the last entry, and the term, that a power cut now would leave for sure.
 func (b *bench) onDisk() (last, term uint64) {
 	log, err := wal.Open(wal.Options{
-		FS: b.disk.CrashClone(vfs.CrashCloneCfg{}), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet,
+		FS: pebblefs.New(b.disk.CrashClone(vfs.CrashCloneCfg{})), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet,
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -134,7 +135,7 @@ func TestCommitIsNotSynced(t *testing.T) {
 	if got := b.writer.log.HardState().GetCommit(); got != 2 {
 		t.Errorf("commit is %d", got)
 	}
-	log, err := wal.Open(wal.Options{FS: before, Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
+	log, err := wal.Open(wal.Options{FS: pebblefs.New(before), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
 	if err != nil || log.LastIndex() != 2 {
 		t.Errorf("the entry was not on disk before: %v", err)
 	}

@@ -3,9 +3,8 @@ package snapshots
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -56,7 +55,7 @@ func (in *Incoming) valid() error {
 func name(id []byte) string { return incomingPrefix + hex.EncodeToString(id) }
 
 // Dir returns where the checkpoint of an ID is, once raft was told of it.
-func (in *Incoming) Dir(id []byte) string { return in.config.FS.PathJoin(in.config.Dir, name(id)) }
+func (in *Incoming) Dir(id []byte) string { return filepath.Join(in.config.Dir, name(id)) }
 
 // Serve is the handler of Service, by which a leader sends a checkpoint; ErrBusy while another is received or waits to
 // be installed.
@@ -151,7 +150,7 @@ func (in *Incoming) removeOthers(id []byte) error {
 		if !strings.HasPrefix(other, incomingPrefix) || other == name(id) {
 			continue
 		}
-		if err := fs.RemoveAll(fs.PathJoin(dir, other)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := fs.RemoveAll(filepath.Join(dir, other)); err != nil {
 			return fmt.Errorf("raftgroup: removing %s: %w", other, err)
 		}
 	}

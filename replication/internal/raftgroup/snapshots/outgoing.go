@@ -2,9 +2,8 @@ package snapshots
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"sync"
 
 	"go.etcd.io/raft/v3"
@@ -63,10 +62,10 @@ type held struct {
 // NewOutgoing makes the directory, and removes from it what a former life left.
 func NewOutgoing(c Config, log Log, state State, network Network, r Raft, life peers.Lifetime) (*Outgoing, error) {
 	o := &Outgoing{
-		config: c, dir: c.FS.PathJoin(c.Dir, outgoingDir),
+		config: c, dir: filepath.Join(c.Dir, outgoingDir),
 		log: log, state: state, network: network, raft: r, life: life,
 	}
-	if err := c.FS.MkdirAll(c.Dir, 0o755); err != nil {
+	if err := c.FS.MkdirAll(c.Dir); err != nil {
 		return nil, fmt.Errorf("raftgroup: staging directory: %w", err)
 	}
 	return o, o.remove()
@@ -98,7 +97,7 @@ func (h *held) index() uint64 { return h.snapshot.GetMetadata().GetIndex() }
 
 // remove deletes what is left of a checkpoint.
 func (o *Outgoing) remove() error {
-	if err := o.config.FS.RemoveAll(o.dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := o.config.FS.RemoveAll(o.dir); err != nil {
 		return fmt.Errorf("raftgroup: removing %s: %w", o.dir, err)
 	}
 	return nil

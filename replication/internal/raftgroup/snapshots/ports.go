@@ -5,10 +5,10 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -16,7 +16,7 @@ import (
 // Config is what both directions need. Every field is required.
 type Config struct {
 	// FS and Dir are where checkpoints stay while they are sent and received. The directory belongs to this package.
-	FS  vfs.FS
+	FS  durable.FS
 	Dir string
 	// ElectionTicks is an election timeout in ticks; how long things are kept and put off is counted in it.
 	ElectionTicks int

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -32,7 +35,7 @@ type node struct {
 	t *testing.T
 	*Outgoing
 	*Incoming
-	fs      vfs.FS
+	fs      durable.FS
 	ctx     context.Context
 	end     func()
 	running sync.WaitGroup
@@ -51,7 +54,7 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	n := &node{
-		t: t, fs: vfs.NewMem(), ctx: ctx, end: func() { cancel(errEnd) },
+		t: t, fs: pebblefs.New(vfs.NewMem()), ctx: ctx, end: func() { cancel(errEnd) },
 		first: 2, pins: map[string]uint64{}, applied: 7, members: &raftpb.ConfState{Voters: []uint64{1, 2, 3}},
 	}
 	tr := net.Node(fmt.Sprint(id))
@@ -131,16 +134,14 @@ func (n *node) Checkpoint(_ context.Context, dir string) (*raftpb.SnapshotMetada
 	if n.broken != nil {
 		return nil, n.broken
 	}
-	if err := n.fs.MkdirAll(dir, 0o755); err != nil {
+	if err := n.fs.MkdirAll(dir); err != nil {
 		return nil, err
 	}
-	f, err := n.fs.Create(n.fs.PathJoin(dir, "state"), vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return nil, err
-	}
-	_, err = fmt.Fprint(f, n.applied)
 	meta := &raftpb.SnapshotMetadata{Index: new(n.applied), Term: new(uint64(2)), ConfState: n.members}
-	return meta, errors.Join(err, f.Sync(), f.Close())
+	return meta, durable.WriteFile(n.fs, filepath.Join(dir, "state"), func(w io.Writer) error {
+		_, err := fmt.Fprint(w, n.applied)
+		return err
+	})
 }
 
 // set changes what surrounds the directions.
@@ -208,12 +209,10 @@ func (n *node) pinned() uint64 {
 
 // state returns what the checkpoint of s, received here, holds.
 func (n *node) state(s *raftpb.Snapshot) string {
-	f, err := n.fs.Open(n.fs.PathJoin(n.Dir(s.GetData()), "state"))
+	p, err := durable.ReadFile(n.fs, filepath.Join(n.Dir(s.GetData()), "state"))
 	if err != nil {
 		return err.Error()
 	}
-	defer f.Close()
-	p, _ := io.ReadAll(f)
 	return string(p)
 }
 
@@ -353,8 +352,8 @@ func TestBrokenTransfer(t *testing.T) {
 func TestLeftoversAreRemoved(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network, a, b *node) {
 		left := b.Dir(make([]byte, idBytes))
-		for _, dir := range []string{left, b.fs.PathJoin("staging", outgoingDir)} {
-			if err := b.fs.MkdirAll(dir, 0o755); err != nil {
+		for _, dir := range []string{left, filepath.Join("staging", outgoingDir)} {
+			if err := b.fs.MkdirAll(dir); err != nil {
 				t.Fatal(err)
 			}
 		}
