@@ -43,7 +43,8 @@ func benchmarkPropose(b *testing.B, size int) {
 		m := &countingMachine{conf: firstMembers(peers), applied: make(chan struct{}, 1)}
 		tr := net.Node(fmt.Sprint(i + 1))
 		groups[i], err = New(Config{
-			ID: uint64(i + 1), Name: fmt.Sprint(i + 1), Peers: peers, Log: log, Machine: m, FS: fs, StagingDir: "staging", Transport: tr,
+			ID: uint64(i + 1), Name: fmt.Sprint(i + 1), Peers: peers, Log: log, Machine: m,
+			FS: fs, StagingDir: "staging", Transport: tr,
 			Address: func(id uint64) (string, bool) { return fmt.Sprint(id), true }, Logger: quiet,
 			OnLeader: func(uint64) { machine = m; leads <- groups[i] },
 		})

@@ -33,9 +33,11 @@ type rig struct {
 
 func newRig(t *testing.T, voters ...uint64) *rig {
 	r := &rig{t: t, log: testLog(t, vfs.NewMem())}
-	c, err := Config{ID: 1, Join: true, Log: r.log, Machine: &machine{}, FS: pebblefs.New(vfs.NewMem()), StagingDir: "s",
+	c, err := Config{
+		ID: 1, Join: true, Log: r.log, Machine: &machine{}, FS: pebblefs.New(vfs.NewMem()), StagingDir: "s",
 		Transport: noTransport{}, Address: func(uint64) (string, bool) { return "", false }, Logger: quiet,
-		MaxUncommittedBytes: 1000}.withDefaults()
+		MaxUncommittedBytes: 1000,
+	}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}
