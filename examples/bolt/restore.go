@@ -1,9 +1,13 @@
 package bolt
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -38,42 +42,44 @@ func (s *Store) Restore(r io.Reader, meta *replication.Metadata) error {
 	return errors.Join(err, reopened)
 }
 
-// receive makes a file at path of what r has, checks it, and puts meta in.
+// receive makes a file at path of what r has, and puts meta in.
 func receive(path string, r io.Reader, meta *replication.Metadata) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(f, r)
-	if err == nil {
+	if err = copyChecked(f, r); err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil || meta == nil {
 		return err
 	}
-	db, err := bbolt.Open(path, 0o600, nil)
+	db, err := openFile(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(complete(db, n, meta), db.Close())
+	return errors.Join(db.Update(func(tx *bbolt.Tx) error { return save(tx, meta) }), db.Close())
 }
 
-func complete(db *bbolt.DB, received int64, meta *replication.Metadata) error {
-	return db.Update(func(tx *bbolt.Tx) error {
-		if tx.Size() != received {
-			return fmt.Errorf("the snapshot has %d bytes, %d were received", tx.Size(), received)
-		}
-		for err := range tx.Check() {
-			return err
-		}
-		if tx.Bucket(bucketMeta) == nil || tx.Bucket(bucketCounts) == nil {
-			return errors.New("not a snapshot of this store")
-		}
-		if meta == nil {
-			return nil
-		}
-		return save(tx, meta)
-	})
+// copyChecked copies the file in a snapshot to w, and fails if it is not whole.
+func copyChecked(w io.Writer, r io.Reader) error {
+	var length [8]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return fmt.Errorf("length of the snapshot: %w", err)
+	}
+	sum := sha256.New()
+	_, err := io.CopyN(io.MultiWriter(w, sum), r, int64(min(binary.BigEndian.Uint64(length[:]), math.MaxInt64)))
+	if err != nil {
+		return fmt.Errorf("file in the snapshot: %w", err)
+	}
+	want := make([]byte, sha256.Size)
+	if _, err := io.ReadFull(r, want); err != nil {
+		return fmt.Errorf("checksum of the snapshot: %w", err)
+	}
+	if got := sum.Sum(nil); !bytes.Equal(got, want) {
+		return fmt.Errorf("the snapshot is damaged: SHA-256 %x, want %x", got, want)
+	}
+	return nil
 }
 
 // syncDir makes the names in dir durable.

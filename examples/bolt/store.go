@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -48,8 +49,12 @@ func Open(dir string) (*Store, error) {
 	return s, syncDir(dir)
 }
 
+// mapBytes is how far the file is mapped from the beginning. bbolt maps a file anew when it outgrows its map, and waits for every read
+// transaction before it does: a snapshot that is being written out would hold up the writes. This takes address space, not memory.
+const mapBytes = 64 << 30
+
 func openFile(path string) (*bbolt.DB, error) {
-	db, err := bbolt.Open(path, 0o600, nil)
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{InitialMmapSize: mapBytes})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -161,5 +166,20 @@ func (s *Store) Snapshot() (replication.Snapshot, error) {
 
 type view struct{ tx *bbolt.Tx }
 
-func (v view) WriteTo(w io.Writer) (int64, error) { return v.tx.WriteTo(w) }
-func (v view) Close() error                       { return v.tx.Rollback() }
+// WriteTo writes the length of the file, the file, and its SHA-256: bbolt does not notice a file that is cut short before it is too late.
+func (v view) WriteTo(w io.Writer) (int64, error) {
+	head := binary.BigEndian.AppendUint64(nil, uint64(v.tx.Size()))
+	sum := sha256.New()
+	if _, err := w.Write(head); err != nil {
+		return 0, err
+	}
+	n, err := v.tx.WriteTo(io.MultiWriter(w, sum))
+	n += int64(len(head))
+	if err != nil {
+		return n, err
+	}
+	m, err := w.Write(sum.Sum(nil))
+	return n + int64(m), err
+}
+
+func (v view) Close() error { return v.tx.Rollback() }

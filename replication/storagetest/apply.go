@@ -11,7 +11,7 @@ import (
 )
 
 // length is how many commands the histories of the suite have.
-const length = 200
+const length = 120
 
 func empty(t *testing.T, s Suite) {
 	r := newHistory(s, 0).replica(t)

@@ -19,8 +19,9 @@ type event struct {
 
 // history is a sequence of events that replicas apply up to some place each.
 type history struct {
-	suite  Suite
-	events []event
+	suite    Suite
+	events   []event
+	contents [][]byte // behind each event, of a replica that applied one at a time; nil until they are asked for
 }
 
 // newHistory returns the history of the suite's seed: n commands, and now and then a beginning.
@@ -159,11 +160,23 @@ func (r *replica) check(what string) {
 
 func (r *replica) checkContents(what string) {
 	r.t.Helper()
-	other := r.history.replica(r.t)
-	other.apply(r.at, 1)
-	if got, want := r.contents(), other.contents(); !bytes.Equal(got, want) {
+	if got, want := r.contents(), r.history.reference(r.t)[r.at]; !bytes.Equal(got, want) {
 		r.t.Fatalf("%s: contents after %d events:\n%.2000q\nanother replica holds\n%.2000q", what, r.at, got, want)
 	}
+}
+
+// reference returns what a replica holds behind each event.
+func (h *history) reference(t testing.TB) [][]byte {
+	t.Helper()
+	if h.contents == nil {
+		r := h.replica(t)
+		h.contents = append(h.contents, r.contents())
+		for r.at < len(h.events) {
+			r.apply(r.at+1, 1)
+			h.contents = append(h.contents, r.contents())
+		}
+	}
+	return h.contents
 }
 
 func equal(a, b *contract.Metadata) bool { return reflect.DeepEqual(a, b) }

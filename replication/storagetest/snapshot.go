@@ -36,6 +36,21 @@ func written(t testing.TB, v contract.Snapshot) []byte {
 	return b.Bytes()
 }
 
+// beside applies events up to the place to beside an open view, which must not hold up a command.
+func (r *replica) beside(what string, to int) {
+	r.t.Helper()
+	applied := make(chan struct{})
+	defer close(applied)
+	go func() {
+		select {
+		case <-applied:
+		case <-time.After(patience):
+			panic("storagetest: " + what + " no command is applied: the view holds what Apply or Begin needs")
+		}
+	}()
+	r.apply(to, 7)
+}
+
 // A view shows the position at which it was taken, whatever was applied before it is written out.
 func snapshot(t *testing.T, s Suite) {
 	h := newHistory(s, length)
@@ -43,9 +58,9 @@ func snapshot(t *testing.T, s Suite) {
 	third := len(h.events) / 3
 	r.apply(third, 7)
 	first := view(t, r)
-	r.apply(2*third, 7)
+	r.beside("with a view open", 2*third)
 	second := view(t, r)
-	r.apply(len(h.events), 7)
+	r.beside("with two views open", len(h.events))
 	for at, v := range map[int]contract.Snapshot{third: first, 2 * third: second} {
 		other := h.replica(t)
 		if err := other.Storage().Restore(bytes.NewReader(written(t, v)), nil); err != nil {
@@ -62,15 +77,15 @@ func snapshot(t *testing.T, s Suite) {
 // stalled is a writer that says when it is first written to, and goes on only when told.
 type stalled struct {
 	bytes.Buffer
-	reached, go_ chan struct{}
-	once         bool
+	reached, goOn chan struct{}
+	once          bool
 }
 
 func (w *stalled) Write(p []byte) (int, error) {
 	if !w.once {
 		w.once = true
 		close(w.reached)
-		<-w.go_
+		<-w.goOn
 	}
 	return w.Buffer.Write(p)
 }
@@ -82,24 +97,15 @@ func snapshotWhileApplying(t *testing.T, s Suite) {
 	half := len(h.events) / 2
 	r.apply(half, 7)
 	v := view(t, r)
-	w := &stalled{reached: make(chan struct{}), go_: make(chan struct{})}
+	w := &stalled{reached: make(chan struct{}), goOn: make(chan struct{})}
 	finished := make(chan error, 1)
 	go func() {
 		_, err := v.WriteTo(w)
 		finished <- errors.Join(err, v.Close())
 	}()
 	<-w.reached
-	applied := make(chan struct{})
-	go func() {
-		select {
-		case <-applied:
-		case <-time.After(patience):
-			panic("storagetest: no command was applied while a snapshot is written out: WriteTo holds what Apply needs")
-		}
-	}()
-	r.apply(len(h.events), 7)
-	close(applied)
-	close(w.go_)
+	r.beside("while a view is written out", len(h.events))
+	close(w.goOn)
 	if err := <-finished; err != nil {
 		t.Fatalf("write snapshot: %v", err)
 	}
