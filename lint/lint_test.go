@@ -23,6 +23,7 @@ var below = map[string][]string{
 	"replication/internal/rescue":     {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet":      {"replication/timeline", "replication/clock"},
 	"replication/contract":            {"replication/timeline", "replication/internal/checksum"},
+	"replication/storagetest":         {"replication/contract"},
 	"replication/internal/life":       {"replication/contract", "replication/clock"},
 	"replication/internal/region":     {"replication/contract", "replication/timeline"},
 	"replication/internal/peer":       {"replication/contract", "replication/transport"},
@@ -57,7 +58,7 @@ var below = map[string][]string{
 }
 
 // forTests are rooms that any test may use.
-var forTests = []string{"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport", "replication/transport/grpc"}
+var forTests = []string{"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport", "replication/storagetest", "replication/transport/grpc"}
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
 var loose = []string{"server", "cmd", "sim", "e2e", "bench"}
@@ -127,7 +128,7 @@ var machine = map[string][]string{
 // TestSeams keeps clock, filesystem and network injected under replication and in kv.
 func TestSeams(t *testing.T) {
 	for _, f := range tree(t) {
-		real := f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport/grpc"
+		real := f.room == "replication/storagetest" || f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport/grpc"
 		if f.test || real || (!within(f.room, "replication") && f.room != "kv") {
 			continue
 		}
