@@ -3,6 +3,8 @@ package replication
 import (
 	"context"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/propose"
 )
 
 // Replicator is what a node of one replicated history offers. RaftReplicator implements it for one region alone,
@@ -45,12 +47,12 @@ const (
 )
 
 // ProposeOption changes what Propose waits for.
-type ProposeOption func(*proposal)
+type ProposeOption func(*propose.Options)
 
 // WithRegions makes Propose return only when the write is durable with the quorums of k regions, the primary's
 // included. If that takes longer than the context allows, Propose returns the receipt together with ErrUnderReplicated: the write is
 // applied in the primary, and may be lost with it.
-func WithRegions(k int) ProposeOption { return func(p *proposal) { p.regions = k } }
+func WithRegions(k int) ProposeOption { return func(o *propose.Options) { o.Regions = k } }
 
 // HealthStatus is one node's picture of itself and its region.
 type HealthStatus struct {
@@ -76,9 +78,4 @@ type HealthStatus struct {
 	Nodes        []NodeStatus  `json:"nodes"`
 	LogBytes     int64         `json:"logBytes"`
 	Uptime       time.Duration `json:"uptimeNanos"`
-}
-
-// proposal is what the options of a Propose add up to.
-type proposal struct {
-	regions int
 }
