@@ -10,8 +10,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 )
 
-// Messages of the propose service, little endian. A request message is the version byte and any number of units; an
-// answer message likewise. README.md of package replication has the byte tables. Each unit and each answer ends with
+// Messages of the propose service, little endian. A request message is the version byte and any number of proposals; an
+// answer message likewise. README.md of package replication has the byte tables. Each of them ends with
 // the CRC-32C of its bytes.
 const forwardVersion = 1
 
@@ -29,7 +29,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func beginForward(size int) []byte { return append(make([]byte, 0, size), forwardVersion) }
 
-// appendForward appends one unit: id, regions, milliseconds to wait, count, then length and bytes of each command.
+// appendForward appends one proposal: id, regions, milliseconds to wait, count, then length and bytes of each command.
 func appendForward(b []byte, id uint64, u *proposal, now time.Time) []byte {
 	start := len(b)
 	var wait uint32
@@ -47,7 +47,7 @@ func appendForward(b []byte, id uint64, u *proposal, now time.Time) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
 }
 
-// readForwards calls visit for each unit. Commands alias message.
+// readForwards calls visit for each proposal. Commands alias message.
 func readForwards(message []byte, now time.Time, visit func(id uint64, u *proposal)) error {
 	b, err := checkVersion(message)
 	for err == nil && len(b) > 0 {
@@ -63,7 +63,7 @@ func readForwards(message []byte, now time.Time, visit func(id uint64, u *propos
 func readForward(b []byte, now time.Time) (uint64, *proposal, []byte, error) {
 	const fixed = 8 + 1 + 4 + 4
 	if len(b) < fixed {
-		return 0, nil, nil, fmt.Errorf("%w: unit of %d bytes", contract.ErrMessage, len(b))
+		return 0, nil, nil, fmt.Errorf("%w: proposal of %d bytes", contract.ErrMessage, len(b))
 	}
 	id, wait, count := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[9:]), binary.LittleEndian.Uint32(b[13:])
 	u := &proposal{regions: int(b[8]), foreign: true}

@@ -24,10 +24,10 @@ func TestUnitsCrossUnchanged(t *testing.T) {
 		ids = append(ids, id)
 		if id == 7 && (len(u.commands) != 2 || string(u.commands[0].Data) != "a" || u.regions != 2 ||
 			u.deadline.Sub(now) != 9*time.Second || u.bytes != 1) {
-			t.Errorf("unit 7: %+v", u)
+			t.Errorf("proposal 7: %+v", u)
 		}
 		if id == 8 && (!u.deadline.IsZero() || !u.foreign) {
-			t.Errorf("unit 8: %+v", u)
+			t.Errorf("proposal 8: %+v", u)
 		}
 	})
 	if err != nil || len(ids) != 2 {

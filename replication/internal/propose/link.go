@@ -122,7 +122,7 @@ func (l *link) end(cause error) {
 	l.queue, l.pending = nil, nil
 	l.mu.Unlock()
 	level := slog.LevelDebug
-	if len(pending) > 0 {
+	if len(pending) > 0 && l.owner.ctx.Err() == nil {
 		level = slog.LevelWarn
 	}
 	l.owner.logger.Log(context.Background(), level, "connection to the leader broke",

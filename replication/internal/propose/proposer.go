@@ -70,7 +70,7 @@ type Proposer struct {
 
 var _ region.Proposers = (*Proposer)(nil)
 
-// New returns a Proposer that takes nothing before Run, and makes no frame before Lead.
+// New returns a Proposer. What is proposed waits for Run, and no frame is made before Lead.
 func New(c Config) *Proposer {
 	p := &Proposer{config: c, parking: newParking()}
 	p.pipeline = newPipeline(&c, p.parking)
