@@ -234,16 +234,17 @@ func (n *node) buildWrites(log *slots.Log) {
 	n.proposer = propose.New(propose.Config{
 		Group: lateGroup{n}, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Applied: n.applied, Life: n.life,
 		Transport: n.transport, Clock: c.Clock, Logger: n.logger,
-		Regions: len(c.Regions) + 1, MaxCommandBytes: c.MaxCommandBytes, FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes,
+		Regions: len(c.Regions) + 1, MaxCommandBytes: c.MaxCommandBytes,
+		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes,
 	})
 	n.slots = slots.New(slots.Config{
-		Regions: slices.Sorted(maps.Keys(c.Regions)), Tracker: n.tracker, Log: log, Controls: n.proposer, Leader: n.directory, Client: n.client,
-		Fleet: n.fleet, Applied: n.applied, Leadership: n.leadership, Clock: c.Clock, Logger: n.logger,
+		Regions: slices.Sorted(maps.Keys(c.Regions)), Tracker: n.tracker, Log: log, Controls: n.proposer,
+		Leader: n.directory, Client: n.client, Fleet: n.fleet, Applied: n.applied, Leadership: n.leadership, Clock: c.Clock, Logger: n.logger,
 		RetainBytes: c.RetainBytes, Timeout: c.callTimeout(),
 	})
 	n.reads = reads.New(reads.Config{
-		Region: c.RegionID, Group: lateGroup{n}, Standing: n.standing, Fleet: n.fleet, Writes: n.proposer, Applied: n.applied, Client: n.client,
-		Life: n.life, Timeout: c.callTimeout(), OnAsk: c.OnAsk,
+		Region: c.RegionID, Group: lateGroup{n}, Standing: n.standing, Fleet: n.fleet, Writes: n.proposer,
+		Applied: n.applied, Client: n.client, Life: n.life, Timeout: c.callTimeout(), OnAsk: c.OnAsk,
 	})
 }
 
@@ -282,7 +283,9 @@ func (n *node) services() map[string]transport.Handler {
 func (n *node) launch() {
 	n.slots.Retain()
 	n.group.Start()
-	for _, f := range []func(context.Context){n.proposer.Run, n.fleet.Run, n.governor.run, n.slots.Run, n.watchFleet, n.tidyCopies} {
+	for _, f := range []func(context.Context){
+		n.proposer.Run, n.fleet.Run, n.governor.run, n.slots.Run, n.watchFleet, n.tidyCopies,
+	} {
 		n.life.Go(f)
 	}
 	n.life.Go(func(ctx context.Context) {

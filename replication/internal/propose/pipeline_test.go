@@ -275,6 +275,26 @@ func TestNoFrameStandsBehindASeal(t *testing.T) {
 	}
 }
 
+// Frames of two terms never fly together: the log could not tell which of them were lost.
+func TestANewTermWaitsForTheFramesOfTheOld(t *testing.T) {
+	b := newBench(t)
+	b.lead(5)
+	b.put(10)
+	b.step()
+	waiting := b.put(10)
+	b.lead(6)
+	b.check()
+	if b.isOpen() || len(b.back) != 1 || b.back[0] != waiting {
+		t.Fatalf("open %t, came back %d", b.isOpen(), len(b.back))
+	}
+	b.cursor = timeline.Cursor{Epoch: 3, Position: 11}
+	b.told(region.Outcome{Term: 5, Index: 1, Epoch: 3, First: 11}, region.Outcome{Term: 6, Index: 2})
+	b.evaluate()
+	if b.check(); !b.isOpen() {
+		t.Fatal("closed for good")
+	}
+}
+
 // A control that ends nothing lets frames pass beside it.
 func TestSlotsDoNotStopTheWrites(t *testing.T) {
 	b := newBench(t)
