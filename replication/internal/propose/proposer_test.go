@@ -29,6 +29,8 @@ type member struct {
 	transport transport.Transport
 	answer    int // bytes of each result
 
+	applying sync.Mutex // outcomes are told in the order of the log
+
 	mu      sync.Mutex
 	route   standing.Route
 	may     bool
@@ -165,6 +167,8 @@ func (m *member) judge(term uint64, p []byte) region.Outcome {
 
 // release applies what is held.
 func (m *member) release() {
+	m.applying.Lock()
+	defer m.applying.Unlock()
 	m.mu.Lock()
 	outcomes := m.held
 	m.held = nil
