@@ -7,6 +7,9 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/lease"
 )
 
 // model is etcd's data model in its plainest form: every version of every key in a list, and no thought for speed.
@@ -128,24 +131,24 @@ func (t *modelTxn) deleteRange(q *pb.DeleteRangeRequest) *pb.DeleteRangeResponse
 
 func (m *model) checkPut(q *pb.PutRequest) error {
 	if _, ok := m.leases[q.Lease]; !ok && q.Lease != 0 {
-		return ErrLeaseNotFound
+		return command.ErrLeaseNotFound
 	}
 	if _, ok := m.at(string(q.Key), m.revision); !ok && (q.IgnoreValue || q.IgnoreLease) {
-		return ErrKeyNotFound
+		return command.ErrKeyNotFound
 	}
 	return nil
 }
 
 func (m *model) readable(rev int64) error {
 	if rev > m.revision {
-		return ErrFutureRevision
+		return command.ErrFutureRevision
 	}
 	if rev < m.compact {
-		return ErrCompacted
+		return command.ErrCompacted
 	}
 	for _, g := range m.gaps {
 		if g[0] < rev && rev < g[1] {
-			return ErrCompacted
+			return command.ErrCompacted
 		}
 	}
 	return nil
@@ -279,7 +282,7 @@ func (m *model) apply(q any) (any, error) {
 	switch q := q.(type) {
 	case *pb.PutRequest:
 		if _, ok := m.leases[q.Lease]; !ok && q.Lease != 0 {
-			return nil, ErrLeaseNotFound
+			return nil, command.ErrLeaseNotFound
 		}
 		if err := m.checkPut(q); err != nil {
 			return nil, err
@@ -297,22 +300,22 @@ func (m *model) apply(q any) (any, error) {
 		return resp, nil
 	case *pb.CompactionRequest:
 		if q.Revision <= m.compact {
-			return nil, ErrCompacted
+			return nil, command.ErrCompacted
 		}
 		if q.Revision > m.revision {
-			return nil, ErrFutureRevision
+			return nil, command.ErrFutureRevision
 		}
 		m.compact = q.Revision
 		return &pb.CompactionResponse{Header: &pb.ResponseHeader{Revision: m.revision}}, nil
 	case *pb.LeaseGrantRequest:
 		if _, ok := m.leases[q.ID]; ok {
-			return nil, ErrLeaseExists
+			return nil, command.ErrLeaseExists
 		}
-		m.leases[q.ID] = max(q.TTL, MinLeaseTTL)
+		m.leases[q.ID] = max(q.TTL, lease.MinTTL)
 		return &pb.LeaseGrantResponse{Header: &pb.ResponseHeader{Revision: m.revision}, ID: q.ID, TTL: m.leases[q.ID]}, nil
 	case *pb.LeaseRevokeRequest:
 		if _, ok := m.leases[q.ID]; !ok {
-			return nil, ErrLeaseNotFound
+			return nil, command.ErrLeaseNotFound
 		}
 		for _, key := range m.live([]byte{0}, []byte{0}, m.revision) {
 			if v, _ := m.at(key, m.revision); v.lease == q.ID {
