@@ -117,24 +117,40 @@ func (s *Store) temporary() string {
 	return s.options.FS.PathJoin(s.options.Dir, fmt.Sprintf("%s%06d", temporaryPrefix, s.temporaries.Add(1)))
 }
 
-// Snapshot writes the content as an archive; see SnapshotTo.
-func (s *Store) Snapshot(w io.Writer) error { return s.SnapshotTo(w) }
+// Snapshot implements replication.Storage: a checkpoint, written out as an archive that verifies itself (README.md has
+// the format). Close removes it.
+func (s *Store) Snapshot() (replication.Snapshot, error) {
+	whole, err := s.copy()
+	if err != nil {
+		return nil, err
+	}
+	return whole, nil
+}
 
-// SnapshotTo writes a consistent copy of the content to w: the files of a checkpoint in an archive that verifies
-// itself (README.md has the format). Its length is 32 above a multiple of 512, the SHA-256 of all before last, which
-// is how etcd's tools know a whole snapshot. It may run beside everything else.
-func (s *Store) SnapshotTo(w io.Writer) error {
+func (s *Store) copy() (*snapshot.Copy, error) {
 	dir := s.temporary()
 	g, err := s.acquire()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = checkpoint(g, dir)
 	g.release()
-	if err == nil {
-		err = snapshot.Write(w, s.options.FS, dir)
+	if err != nil {
+		return nil, errors.Join(err, s.options.FS.RemoveAll(dir))
 	}
-	return errors.Join(err, s.options.FS.RemoveAll(dir))
+	return snapshot.NewCopy(s.options.FS, dir), nil
+}
+
+// SnapshotTo writes a consistent copy of the content to w: the files of a checkpoint in an archive. Its length is 32
+// above a multiple of 512, the SHA-256 of all before last, which is how etcd's tools know a whole snapshot. It may run
+// beside everything else.
+func (s *Store) SnapshotTo(w io.Writer) error {
+	whole, err := s.copy()
+	if err != nil {
+		return err
+	}
+	_, err = whole.WriteTo(w)
+	return errors.Join(err, whole.Close())
 }
 
 // Restore replaces the content by what Snapshot wrote, like Install.
