@@ -167,7 +167,8 @@ func (s *Store) living(before *keyset.Set, changes []liveness) *keyset.Set {
 	}
 	after := edit.Set()
 	if after.Len() > s.options.CountedKeys {
-		s.options.Logger.Info("too many keys to count them in memory", "keys", after.Len(), "limit", s.options.CountedKeys)
+		s.options.Logger.Info("too many keys to count them in memory",
+			"keys", after.Len(), "limit", s.options.CountedKeys)
 		return nil
 	}
 	return &after

@@ -54,7 +54,10 @@ func BenchmarkApply(b *testing.B) {
 		keys     uint64
 		watchers int
 		txn      bool
-	}{{"NewKeys", 0, 0, false}, {"Overwrite", benchKeys, 0, false}, {"Watched", benchKeys, 1, false}, {"Txn", benchKeys, 0, true}} {
+	}{
+		{"NewKeys", 0, 0, false}, {"Overwrite", benchKeys, 0, false}, {"Watched", benchKeys, 1, false},
+		{"Txn", benchKeys, 0, true},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			n := benchStore(b)
 			n.fill(b, c.keys)
@@ -104,8 +107,11 @@ func BenchmarkApply(b *testing.B) {
 
 func casTxn(key, value []byte) *pb.TxnRequest {
 	return &pb.TxnRequest{
-		Compare: []*pb.Compare{{Key: key, Target: pb.Compare_MOD, Result: pb.Compare_GREATER, TargetUnion: &pb.Compare_ModRevision{ModRevision: 1}}},
-		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: key, Value: value}}}},
+		Compare: []*pb.Compare{{
+			Key: key, Target: pb.Compare_MOD, Result: pb.Compare_GREATER,
+			TargetUnion: &pb.Compare_ModRevision{ModRevision: 1},
+		}},
+		Success: []*pb.RequestOp{opPut(string(key), string(value))},
 	}
 }
 
@@ -147,7 +153,8 @@ func BenchmarkScan(b *testing.B) {
 				if to < from {
 					continue
 				}
-				q := &pb.RangeRequest{Key: binary.BigEndian.AppendUint64([]byte("/registry/pods/"), from), RangeEnd: binary.BigEndian.AppendUint64([]byte("/registry/pods/"), to)}
+				name := func(i uint64) []byte { return binary.BigEndian.AppendUint64([]byte("/registry/pods/"), i) }
+				q := &pb.RangeRequest{Key: name(from), RangeEnd: name(to)}
 				r, err := n.Range(b.Context(), q)
 				if err != nil {
 					b.Fatal(err)

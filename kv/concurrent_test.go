@@ -64,7 +64,8 @@ func TestReadsAreOfOneMoment(t *testing.T) {
 	})
 	for i := range 600 {
 		value := fmt.Sprint(i)
-		n.apply(command.EncodeTxn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("k1", value), opPut("k2", value), opPut("k3", value)}}))
+		ops := []*pb.RequestOp{opPut("k1", value), opPut("k2", value), opPut("k3", value)}
+		n.apply(command.EncodeTxn(&pb.TxnRequest{Success: ops}))
 		if i%10 == 9 {
 			n.apply(compact(n.Revision() - 7))
 		}
@@ -97,7 +98,8 @@ func checkMoment(t *testing.T, resp *pb.RangeResponse, err error) {
 		t.Error(err)
 	case len(resp.Kvs) == 3:
 		a, b, c := resp.Kvs[0], resp.Kvs[1], resp.Kvs[2]
-		if string(a.Value) != string(b.Value) || string(b.Value) != string(c.Value) || a.ModRevision > resp.Header.Revision || a.ModRevision != c.ModRevision {
+		if string(a.Value) != string(b.Value) || string(b.Value) != string(c.Value) ||
+			a.ModRevision > resp.Header.Revision || a.ModRevision != c.ModRevision {
 			t.Errorf("at %d: %v", resp.Header.Revision, resp.Kvs)
 		}
 	case len(resp.Kvs) != 0:
@@ -106,5 +108,6 @@ func checkMoment(t *testing.T, resp *pb.RangeResponse, err error) {
 }
 
 func opPut(key, value string) *pb.RequestOp {
-	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: []byte(value)}}}
+	q := &pb.PutRequest{Key: []byte(key), Value: []byte(value)}
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: q}}
 }

@@ -27,7 +27,8 @@ func script(seed uint64, batches int) (log []replication.Batch) {
 			var c []byte
 			switch k := random.IntN(12); {
 			case k < 8:
-				c = command.EncodePut(&pb.PutRequest{Key: key, Value: make([]byte, random.IntN(4000)), Lease: int64(random.IntN(3))})
+				value, lease := make([]byte, random.IntN(4000)), int64(random.IntN(3))
+				c = command.EncodePut(&pb.PutRequest{Key: key, Value: value, Lease: lease})
 				revision++
 			case k < 10:
 				c = command.EncodeDeleteRange(&pb.DeleteRangeRequest{Key: key, RangeEnd: []byte("k2")})
@@ -99,7 +100,8 @@ func TestCrashKeepsAPrefix(t *testing.T) {
 		if i%6 != 0 {
 			continue
 		}
-		clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 10 * random.IntN(11), RNG: rand.New(rand.NewPCG(uint64(i), 1))})
+		kept := vfs.CrashCloneCfg{UnsyncedDataPercent: 10 * random.IntN(11), RNG: rand.New(rand.NewPCG(uint64(i), 1))}
+		clone := fs.CrashClone(kept)
 		back := openNode(t, clone)
 		index := back.metadata.AppliedIndex
 		recovered[index] = true
@@ -124,7 +126,7 @@ func TestInstall(t *testing.T) {
 	}
 	defer source.Close()
 	from := &node{Store: source, t: t}
-	from.apply(put("a", "1"), put("a", "2"), put("b", "3"), command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: 7, TTL: 60}))
+	from.apply(put("a", "1"), put("a", "2"), put("b", "3"), grant(7, 60))
 	if err := source.Checkpoint("copy"); err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +205,8 @@ func TestInstallIsDurable(t *testing.T) {
 	}
 	crashed = openNode(t, fs.CrashClone(vfs.CrashCloneCfg{}))
 	expect(t, "crash after", crashed.get("a", 0), "new c2 m3 v2")
-	if m, err := crashed.Load(); err != nil || m == nil || m.AppliedIndex != 1000 || string(m.Record) != "of another region" {
+	m, err := crashed.Load()
+	if err != nil || m == nil || m.AppliedIndex != 1000 || string(m.Record) != "of another region" {
 		t.Errorf("metadata given with the install: %+v, %v", m, err)
 	}
 }

@@ -48,7 +48,8 @@ func openGeneration(o *Options, cache *pebble.Cache, path string) (*generation, 
 	if err != nil {
 		return nil, fmt.Errorf("kv: open %s: %w", path, err)
 	}
-	g := &generation{db: db, path: path, heads: headCache{maxKeys: headCacheKeys, maxBytes: int(o.CacheBytes / headCacheShare)}}
+	g := &generation{db: db, path: path}
+	g.heads.maxKeys, g.heads.maxBytes = headCacheKeys, int(o.CacheBytes/headCacheShare)
 	if err := g.load(o.CountedKeys); err != nil {
 		return nil, errors.Join(fmt.Errorf("kv: load %s: %w", path, err), db.Close())
 	}

@@ -21,7 +21,8 @@ import (
 func TestPointReadsAreExact(t *testing.T) {
 	const keys, perHalf, valueBytes = 32, 6, 100
 	s, err := Open(Options{
-		FS: vfs.NewMem(), Dir: "data", CacheBytes: headCacheShare * perHalf * valueBytes * 2 / 3, Logger: slog.New(slog.DiscardHandler),
+		FS: vfs.NewMem(), Dir: "data", CacheBytes: headCacheShare * perHalf * valueBytes * 2 / 3,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +63,8 @@ func TestPointReadsAreExact(t *testing.T) {
 				switch {
 				case want <= mvcc.FirstRevision && resp.Count != 0:
 					t.Errorf("%s exists at %d", q.Key, at)
-				case want > mvcc.FirstRevision && (resp.Count != 1 || resp.Kvs[0].ModRevision != want || len(resp.Kvs[0].Value) != valueBytes):
+				case want > mvcc.FirstRevision &&
+					(resp.Count != 1 || resp.Kvs[0].ModRevision != want || len(resp.Kvs[0].Value) != valueBytes):
 					t.Errorf("%s at %d: %v, want revision %d", q.Key, at, resp, want)
 				}
 				if t.Failed() {

@@ -27,7 +27,8 @@ func (s *Store) Metrics() Metrics {
 	now := g.now.Load()
 	watchers, slow := s.watchers.Count()
 	return Metrics{
-		Revision: now.Revision, CompactRevision: now.Compact, Leases: s.leases.Len(), Watchers: watchers, SlowWatchers: slow,
+		Revision: now.Revision, CompactRevision: now.Compact,
+		Leases: s.leases.Len(), Watchers: watchers, SlowWatchers: slow,
 		TotalBytes: int64(p.DiskSpaceUsage()), InUseBytes: total.AggregateSize(),
 		MemTableBytes: p.MemTable.Size, CacheHits: p.BlockCache.Hits, CacheMisses: p.BlockCache.Misses,
 		WriteAmplification: total.WriteAmp(),

@@ -67,7 +67,8 @@ func (m *model) kv(key string, rev int64) *mvccpb.KeyValue {
 		return nil
 	}
 	return &mvccpb.KeyValue{
-		Key: []byte(key), Value: v.value, CreateRevision: v.create, ModRevision: v.mod, Version: v.version, Lease: v.lease,
+		Key: []byte(key), Value: v.value,
+		CreateRevision: v.create, ModRevision: v.mod, Version: v.version, Lease: v.lease,
 	}
 }
 
@@ -166,8 +167,10 @@ func (m *model) rangeKeys(q *pb.RangeRequest, now int64) *pb.RangeResponse {
 	}
 	for _, key := range keys {
 		kv := m.kv(key, rev)
-		if (q.MinModRevision == 0 || kv.ModRevision >= q.MinModRevision) && (q.MaxModRevision == 0 || kv.ModRevision <= q.MaxModRevision) &&
-			(q.MinCreateRevision == 0 || kv.CreateRevision >= q.MinCreateRevision) && (q.MaxCreateRevision == 0 || kv.CreateRevision <= q.MaxCreateRevision) {
+		if (q.MinModRevision == 0 || kv.ModRevision >= q.MinModRevision) &&
+			(q.MaxModRevision == 0 || kv.ModRevision <= q.MaxModRevision) &&
+			(q.MinCreateRevision == 0 || kv.CreateRevision >= q.MinCreateRevision) &&
+			(q.MaxCreateRevision == 0 || kv.CreateRevision <= q.MaxCreateRevision) {
 			resp.Kvs = append(resp.Kvs, kv)
 		}
 	}
@@ -181,7 +184,8 @@ func (m *model) rangeKeys(q *pb.RangeRequest, now int64) *pb.RangeResponse {
 			a, b = b, a
 		}
 		return [...]int{
-			bytes.Compare(a.Key, b.Key), cmp.Compare(a.Version, b.Version), cmp.Compare(a.CreateRevision, b.CreateRevision),
+			bytes.Compare(a.Key, b.Key), cmp.Compare(a.Version, b.Version),
+			cmp.Compare(a.CreateRevision, b.CreateRevision),
 			cmp.Compare(a.ModRevision, b.ModRevision), bytes.Compare(a.Value, b.Value),
 		}[q.SortTarget]
 	})
@@ -213,9 +217,11 @@ func (m *model) compares(q *pb.TxnRequest) bool {
 
 func modelCompare(c *pb.Compare, kv *mvccpb.KeyValue) bool {
 	result := map[pb.Compare_CompareTarget]int{
-		pb.Compare_VALUE: bytes.Compare(kv.Value, c.GetValue()), pb.Compare_CREATE: cmp.Compare(kv.CreateRevision, c.GetCreateRevision()),
-		pb.Compare_MOD: cmp.Compare(kv.ModRevision, c.GetModRevision()), pb.Compare_VERSION: cmp.Compare(kv.Version, c.GetVersion()),
-		pb.Compare_LEASE: cmp.Compare(kv.Lease, c.GetLease()),
+		pb.Compare_VALUE:   bytes.Compare(kv.Value, c.GetValue()),
+		pb.Compare_CREATE:  cmp.Compare(kv.CreateRevision, c.GetCreateRevision()),
+		pb.Compare_MOD:     cmp.Compare(kv.ModRevision, c.GetModRevision()),
+		pb.Compare_VERSION: cmp.Compare(kv.Version, c.GetVersion()),
+		pb.Compare_LEASE:   cmp.Compare(kv.Lease, c.GetLease()),
 	}[c.Target]
 	return [...]bool{result == 0, result > 0, result < 0, result != 0}[c.Result]
 }
@@ -312,7 +318,8 @@ func (m *model) apply(q any) (any, error) {
 			return nil, command.ErrLeaseExists
 		}
 		m.leases[q.ID] = max(q.TTL, lease.MinTTL)
-		return &pb.LeaseGrantResponse{Header: &pb.ResponseHeader{Revision: m.revision}, ID: q.ID, TTL: m.leases[q.ID]}, nil
+		header := &pb.ResponseHeader{Revision: m.revision}
+		return &pb.LeaseGrantResponse{Header: header, ID: q.ID, TTL: m.leases[q.ID]}, nil
 	case *pb.LeaseRevokeRequest:
 		if _, ok := m.leases[q.ID]; !ok {
 			return nil, command.ErrLeaseNotFound

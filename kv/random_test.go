@@ -18,7 +18,9 @@ import (
 )
 
 // Generators of requests. Keys hold bytes that need escaping, and each other as prefixes.
-var keys = rapid.SampledFrom([]string{"a", "a\x00", "a\x00\x01", "a\x00\xff", "ab", "b", "b\xff", "b\x0e", "\x00", "\xff", "c/0123456789abc\x0e"})
+var keys = rapid.SampledFrom([]string{
+	"a", "a\x00", "a\x00\x01", "a\x00\xff", "ab", "b", "b\xff", "b\x0e", "\x00", "\xff", "c/0123456789abc\x0e",
+})
 
 func genKey(t *rapid.T) []byte { return []byte(keys.Draw(t, "key")) }
 
@@ -69,7 +71,10 @@ func genDelete(t *rapid.T) *pb.DeleteRangeRequest {
 }
 
 func genCompare(t *rapid.T, m *model) *pb.Compare {
-	c := &pb.Compare{Key: genKey(t), RangeEnd: genEnd(t), Result: pb.Compare_CompareResult(rapid.Int32Range(0, 3).Draw(t, "result"))}
+	result := func() pb.Compare_CompareResult {
+		return pb.Compare_CompareResult(rapid.Int32Range(0, 3).Draw(t, "result"))
+	}
+	c := &pb.Compare{Key: genKey(t), RangeEnd: genEnd(t), Result: result()}
 	switch c.Target = pb.Compare_CompareTarget(rapid.Int32Range(0, 4).Draw(t, "target")); c.Target {
 	case pb.Compare_VERSION:
 		c.TargetUnion = &pb.Compare_Version{Version: rapid.Int64Range(0, 3).Draw(t, "version")}

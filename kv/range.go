@@ -32,7 +32,9 @@ type view struct {
 }
 
 // fetch is a scan that stops after limit keys if those of sp are counted already.
-func (v view) fetch(ctx context.Context, sp command.Span, rev, limit int64, visit mvcc.Visitor) (count int64, err error) {
+func (v view) fetch(
+	ctx context.Context, sp command.Span, rev, limit int64, visit mvcc.Visitor,
+) (count int64, err error) {
 	if v.keys == nil || rev != v.now || limit == mvcc.NoLimit {
 		return v.Scan(ctx, sp, rev, limit, visit)
 	}
@@ -126,7 +128,8 @@ func (g *generation) read(f func(v view) error) error {
 	if err != nil {
 		return err
 	}
-	return cmp.Or(f(view{reader: reader, now: before.Revision, state: g.now.Load().State, keys: before.keys}), reader.Close())
+	v := view{reader: reader, now: before.Revision, state: g.now.Load().State, keys: before.keys}
+	return cmp.Or(f(v), reader.Close())
 }
 
 // at returns the revision at which r reads, if it can.

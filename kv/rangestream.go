@@ -73,7 +73,8 @@ func (v view) sendScanned(ctx context.Context, r *pb.RangeRequest, send func(chu
 	c := chunker{send: send}
 	var slab keyValueSlab
 	var sent int64
-	count, err := v.fetch(ctx, command.SpanOf(r.Key, r.RangeEnd), rev, fetchLimit(r), func(key []byte, ver *mvcc.Version) error {
+	sp := command.SpanOf(r.Key, r.RangeEnd)
+	count, err := v.fetch(ctx, sp, rev, fetchLimit(r), func(key []byte, ver *mvcc.Version) error {
 		if sent++; r.Limit > 0 && sent > r.Limit {
 			return nil
 		}

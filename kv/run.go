@@ -46,8 +46,8 @@ func newRun(g *generation, leases lease.Edit, indexed bool, gather watch.Level) 
 		return nil, err
 	}
 	r := &run{
-		indexed: indexed, state: g.now.Load().State, base: base, latest: map[string]head{}, heads: &g.heads, leases: leases,
-		written: watch.Written{Level: gather},
+		indexed: indexed, state: g.now.Load().State, base: base, latest: map[string]head{}, heads: &g.heads,
+		leases: leases, written: watch.Written{Level: gather},
 	}
 	if indexed {
 		r.batch = g.db.NewIndexedBatch()
@@ -108,7 +108,9 @@ func (r *run) Newest(key []byte, rev int64) (v mvcc.Version, err error) {
 }
 
 // Scan implements reader.
-func (r *run) Scan(ctx context.Context, sp command.Span, rev, limit int64, visit mvcc.Visitor) (count int64, err error) {
+func (r *run) Scan(
+	ctx context.Context, sp command.Span, rev, limit int64, visit mvcc.Visitor,
+) (count int64, err error) {
 	err = r.readBatch(func(all *mvcc.Reader) error {
 		count, err = all.Scan(ctx, sp, rev, limit, visit)
 		return err

@@ -111,7 +111,9 @@ func TestRevisionsFollowEtcd(t *testing.T) {
 	expect(t, "after three puts", n.Revision(), 4)
 	n.apply(del("a", ""), del("nothing", ""), put("a", "4"))
 	expect(t, "a delete of nothing takes no revision", n.Revision(), 6)
-	for rev, want := range map[int64]string{1: "-", 2: "1 c2 m2 v1", 3: "2 c2 m3 v2", 4: "2 c2 m3 v2", 5: "-", 6: "4 c6 m6 v1"} {
+	for rev, want := range map[int64]string{
+		1: "-", 2: "1 c2 m2 v1", 3: "2 c2 m3 v2", 4: "2 c2 m3 v2", 5: "-", 6: "4 c6 m6 v1",
+	} {
 		expect(t, fmt.Sprint("a at ", rev), n.get("a", rev), want)
 	}
 	expect(t, "future", n.get("a", 7), command.ErrFutureRevision.Error())

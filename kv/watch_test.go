@@ -48,7 +48,7 @@ func collect(t testing.TB, w *watch.Watcher, upTo int64) (events []*mvccpb.Event
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(b.Events) == 0 || b.Events[0].Kv.ModRevision <= last || b.Revision < b.Events[len(b.Events)-1].Kv.ModRevision {
+		if n := len(b.Events); n == 0 || b.Events[0].Kv.ModRevision <= last || b.Revision < b.Events[n-1].Kv.ModRevision {
 			t.Fatalf("batch of %d events up to %d after %d", len(b.Events), b.Revision, last)
 		}
 		events = append(events, b.Events...)
@@ -61,7 +61,9 @@ func sameEvents(t testing.TB, what string, got, want []*mvccpb.Event) {
 	t.Helper()
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || !proto.Equal(got[i], want[i]) {
-			t.Fatalf("%s: %d events, want %d; first difference at %d:\n got %v\nwant %v", what, len(got), len(want), i, got[min(i, len(got)):min(i+1, len(got))], want[min(i, len(want)):min(i+1, len(want))])
+			one := func(all []*mvccpb.Event) []*mvccpb.Event { return all[min(i, len(all)):min(i+1, len(all))] }
+			t.Fatalf("%s: %d events, want %d; first difference at %d:\n got %v\nwant %v",
+				what, len(got), len(want), i, one(got), one(want))
 		}
 	}
 }
@@ -84,7 +86,8 @@ func TestWatchFromNowAndFromThePast(t *testing.T) {
 	deletes := n.watch(watch.Request{Key: key("a"), RangeEnd: key("\x00"), NoPut: true, StartRevision: 1})
 	future := n.watch(watch.Request{Key: key("a"), RangeEnd: key("\x00"), StartRevision: 5})
 	expect(t, "created", now.Created(), 3)
-	do(&pb.PutRequest{Key: key("a"), Value: key("3")}, &pb.DeleteRangeRequest{Key: key("a"), RangeEnd: key("c")}, &pb.PutRequest{Key: key("d")})
+	do(&pb.PutRequest{Key: key("a"), Value: key("3")}, &pb.DeleteRangeRequest{Key: key("a"), RangeEnd: key("c")},
+		&pb.PutRequest{Key: key("d")})
 	sameEvents(t, "from now", collect(t, now, 5), m.events(4, key("a"), key("c"), true))
 	sameEvents(t, "from the past", collect(t, past, 6), m.events(2, key("a"), key("\x00"), true))
 	sameEvents(t, "one key", collect(t, one, 5), m.events(4, key("b"), nil, false))
@@ -98,7 +101,8 @@ func TestWatchCompacted(t *testing.T) {
 	n := newNode(t)
 	n.apply(put("a", "1"), put("a", "2"), del("a", ""), put("a", "3"), compact(4))
 	var compacted *watch.CompactedError
-	if _, err := next(t, n.watch(watch.Request{Key: []byte("a"), StartRevision: 3})); !errors.As(err, &compacted) || compacted.Revision != 4 {
+	w := n.watch(watch.Request{Key: []byte("a"), StartRevision: 3})
+	if _, err := next(t, w); !errors.As(err, &compacted) || compacted.Revision != 4 {
 		t.Fatalf("below the compaction: %v", err)
 	}
 	for range 2 { // before and after old versions are removed
@@ -136,7 +140,8 @@ func TestWatchAcrossLossyReign(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	expect(t, "from the base", collect(t, n.watch(watch.Request{Key: key, StartRevision: base}), base+1)[0].Kv.ModRevision, base+1)
+	fresh := n.watch(watch.Request{Key: key, StartRevision: base})
+	expect(t, "from the base", collect(t, fresh, base+1)[0].Kv.ModRevision, base+1)
 	expect(t, "read before the gap", n.get("a", 3), "2 c2 m3 v2")
 	expect(t, "read in the gap", n.get("a", 4), command.ErrCompacted.Error())
 	expect(t, "read at the base", n.get("a", base), "2 c2 m3 v2")

@@ -82,7 +82,8 @@ func TestIsReadOnly(t *testing.T) {
 func TestSpan(t *testing.T) {
 	keys := []string{"", "a", "a\x00", "a\x00\x00", "ab", "b", "c", "\xff"}
 	for _, c := range []struct{ key, end, want string }{
-		{"a", "", "a"}, {"a", "\x00", "a|a\x00|a\x00\x00|ab|b|c|\xff"}, {"a", "b", "a|a\x00|a\x00\x00|ab"}, {"b", "a", ""}, {"a", "a\x00", "a"},
+		{"a", "", "a"}, {"a", "\x00", "a|a\x00|a\x00\x00|ab|b|c|\xff"}, {"a", "b", "a|a\x00|a\x00\x00|ab"},
+		{"b", "a", ""}, {"a", "a\x00", "a"},
 	} {
 		sp := SpanOf([]byte(c.key), []byte(c.end))
 		from, to := sp.Interval()

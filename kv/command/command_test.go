@@ -12,8 +12,9 @@ import (
 
 // TestEncodings holds C1: these bytes are in logs.
 func TestEncodings(t *testing.T) {
+	mod := &pb.Compare_ModRevision{ModRevision: 7}
 	txn := &pb.TxnRequest{
-		Compare: []*pb.Compare{{Key: []byte("k"), Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{ModRevision: 7}}},
+		Compare: []*pb.Compare{{Key: []byte("k"), Target: pb.Compare_MOD, TargetUnion: mod}},
 		Success: []*pb.RequestOp{opPut("k")},
 	}
 	for _, c := range []struct {
@@ -117,7 +118,8 @@ func TestResults(t *testing.T) {
 // TestNeedsScan goes through what the batch has to be an index for.
 func TestNeedsScan(t *testing.T) {
 	txn := func(ops ...*pb.RequestOp) []byte { return EncodeTxn(&pb.TxnRequest{Failure: ops}) }
-	past := &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("k"), Revision: 3}}}
+	past := opRange("k", "")
+	past.GetRequestRange().Revision = 3
 	for _, c := range []struct {
 		command []byte
 		want    bool

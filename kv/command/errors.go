@@ -34,7 +34,8 @@ var (
 
 // codes are the errors that a result can carry. The position is on the wire: only append.
 var codes = []error{
-	nil, ErrCompacted, ErrFutureRevision, ErrKeyNotFound, ErrLeaseNotFound, ErrLeaseExists, ErrLeaseTTLTooLarge, ErrMalformed,
+	nil, ErrCompacted, ErrFutureRevision, ErrKeyNotFound, ErrLeaseNotFound, ErrLeaseExists, ErrLeaseTTLTooLarge,
+	ErrMalformed,
 }
 
 // Carries reports whether err is one that a result can carry.

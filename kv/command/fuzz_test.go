@@ -28,7 +28,8 @@ func FuzzDecodeCommand(f *testing.F) {
 			t.Fatalf("refused: %v", err)
 		}
 		got := &pb.PutRequest{
-			Key: r.Put.Key, Value: r.Put.Value, Lease: r.Put.Lease, PrevKv: r.Put.PrevKv, IgnoreValue: r.Put.IgnoreValue, IgnoreLease: r.Put.IgnoreLease,
+			Key: r.Put.Key, Value: r.Put.Value, Lease: r.Put.Lease, PrevKv: r.Put.PrevKv,
+			IgnoreValue: r.Put.IgnoreValue, IgnoreLease: r.Put.IgnoreLease,
 		}
 		want.ProtoReflect().SetUnknown(nil)
 		if !proto.Equal(got, want) {

@@ -103,7 +103,8 @@ func txnNeedsScan(t *pb.TxnRequest) bool {
 	for _, branch := range [][]*pb.RequestOp{t.Success, t.Failure} {
 		for _, op := range branch {
 			r, d, n := op.GetRequestRange(), op.GetRequestDeleteRange(), op.GetRequestTxn()
-			if r != nil && (len(r.RangeEnd) > 0 || r.Revision > 0) || d != nil && len(d.RangeEnd) > 0 || n != nil && txnNeedsScan(n) {
+			if r != nil && (len(r.RangeEnd) > 0 || r.Revision > 0) ||
+				d != nil && len(d.RangeEnd) > 0 || n != nil && txnNeedsScan(n) {
 				return true
 			}
 		}

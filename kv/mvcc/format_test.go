@@ -22,7 +22,8 @@ func FuzzOnDisk(f *testing.F) {
 		if at, err := decodeRevision(p); err == nil && !bytes.Equal(appendRevision(nil, at), p) {
 			t.Fatalf("revision %x", p)
 		}
-		if key, err := userKey(p, tableBytes); err == nil && p[0] == tableKeys && !bytes.Equal(appendKeyPrefix(nil, key), p) {
+		key, err := userKey(p, tableBytes)
+		if err == nil && p[0] == tableKeys && !bytes.Equal(appendKeyPrefix(nil, key), p) {
 			t.Fatalf("user key %x", p)
 		}
 		v := Version{Kind: KindPut}

@@ -23,7 +23,9 @@ func OpenHistory(db pebble.Reader, from, to int64) (*History, error) {
 		return nil, err
 	}
 	lower, upper := tableBounds()
-	points, err := revisions.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
+	points, err := revisions.Clone(pebble.CloneOptions{
+		IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper},
+	})
 	if err != nil {
 		return nil, cmp.Or(err, revisions.Close())
 	}

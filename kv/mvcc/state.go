@@ -114,7 +114,8 @@ func (s *State) valid() error {
 	from := int64(0)
 	for _, g := range s.Gaps {
 		if g.Before < from || g.Base <= g.Before || g.Base <= s.Compact || g.Base > s.Revision {
-			return fmt.Errorf("gap (%d, %d) after %d, compacted at %d, revision %d", g.Before, g.Base, from, s.Compact, s.Revision)
+			return fmt.Errorf("gap (%d, %d) after %d, compacted at %d, revision %d",
+				g.Before, g.Base, from, s.Compact, s.Revision)
 		}
 		from = g.Base
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/mimir-kv/mimir/kv/command"
 )
 
-// TestStateNeverOpensAgain takes random steps, and sees that the fields agree after each, that an encoded state is the same
-// again, and that a revision which could not be read never can be (M3).
+// TestStateNeverOpensAgain takes random steps, and sees that the fields agree after each, that an encoded state is
+// the same again, and that a revision which could not be read never can be (M3).
 func TestStateNeverOpensAgain(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 50 {

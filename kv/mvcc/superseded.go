@@ -50,8 +50,8 @@ func (h *History) removeSuperseded(batch *pebble.Batch, compact int64, most int)
 	return more, batch.DeleteRange([]byte{tableRevisions}, end, nil)
 }
 
-// removeBefore removes the version before the change of key at the stamp, and the change itself if it deleted the key. What
-// the compaction revision itself changed stays, also where a transaction changed a key twice.
+// removeBefore removes the version before the change of key at the stamp, and the change itself if it deleted the
+// key. What the compaction revision itself changed stays, also where a transaction changed a key twice.
 func (h *History) removeBefore(batch *pebble.Batch, key []byte, at Stamp, compact int64) error {
 	h.buffer = appendSuffix(appendKeyPrefix(h.buffer[:0], key), at, 0)
 	if !h.points.SeekPrefixGE(h.buffer) {

@@ -171,8 +171,8 @@ func hash(t testing.TB, db *pebble.DB, rev, compact int64) uint32 {
 	return sum
 }
 
-// TestHistoryAndItsRemoval reads all changes, removes what a compaction superseded in steps of every size, and sees that
-// nothing that can be read changes (M2, M4).
+// TestHistoryAndItsRemoval reads all changes, removes what a compaction superseded in steps of every size, and sees
+// that nothing that can be read changes (M2, M4).
 func TestHistoryAndItsRemoval(t *testing.T) {
 	for steps := 1; steps < 8; steps++ {
 		db := openDB(t)
@@ -228,8 +228,8 @@ func TestLeasesAndState(t *testing.T) {
 	change(t, db, func(_ *pebble.Batch, w *Writer) error {
 		return errors.Join(
 			w.Grant(7, 60), w.Grant(-1, 5), w.Grant(8, 1<<40), w.Revoke(8),
-			w.Attach([]byte("b"), 0, 7), w.Attach([]byte("a\x00"), 0, 7), w.Attach([]byte("c"), 0, 7), w.Attach([]byte("c"), 7, -1),
-			w.Attach([]byte("b"), 7, 7), w.State(state), w.Metadata(plain("meta")))
+			w.Attach([]byte("b"), 0, 7), w.Attach([]byte("a\x00"), 0, 7),
+			w.Attach([]byte("c"), 0, 7), w.Attach([]byte("c"), 7, -1), w.Attach([]byte("b"), 7, 7), w.State(state), w.Metadata(plain("meta")))
 	})
 	leases := map[int64]uint64{}
 	err := EachLease(db, func(id int64, ttl uint64) error { leases[id] = ttl; return nil })

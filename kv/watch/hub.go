@@ -52,8 +52,8 @@ func (h *Hub) Watch(r Request) (*Watcher, error) {
 		return nil, h.ended
 	}
 	w := &Watcher{
-		hub: h, request: r, span: command.SpanOf(r.Key, r.RangeEnd), created: h.now.Revision, wake: make(chan struct{}, 1),
-		position: begin(h.now, r.StartRevision),
+		hub: h, request: r, span: command.SpanOf(r.Key, r.RangeEnd), created: h.now.Revision,
+		wake: make(chan struct{}, 1), position: begin(h.now, r.StartRevision),
 	}
 	h.watchers.add(w)
 	h.setLevel()

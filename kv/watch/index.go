@@ -92,7 +92,8 @@ func (x *index) valid() error {
 		}
 	}
 	if len(found) != len(x.all) || previous != x.withPrevious {
-		return fmt.Errorf("%d of %d watchers are found; %d of %d want previous values", len(found), len(x.all), previous, x.withPrevious)
+		return fmt.Errorf("%d of %d watchers are found; %d of %d want previous values",
+			len(found), len(x.all), previous, x.withPrevious)
 	}
 	return nil
 }

@@ -167,18 +167,18 @@ func (p *position) valid(now int64) error {
 		return fmt.Errorf("W1: %d events wait for a watcher that ended: %w", n, p.err)
 	case p.err != nil:
 		return nil
-	case p.sent > now || n == 0 && p.queueBytes != 0:
-		return fmt.Errorf("W2: sent up to %d of %d, %d bytes in %d events", p.sent, now, p.queueBytes, n)
-	case n > 0 && (p.queue[0].Kv.ModRevision <= max(p.sent, p.diskFrom) || p.queuedTo > now):
-		return fmt.Errorf("W2: events from %d up to %d wait; sent up to %d, reading from %d, published %d",
-			p.queue[0].Kv.ModRevision, p.queuedTo, p.sent, p.diskFrom, now)
-	case !p.synced && p.next <= p.sent, !p.synced && n > 0 && p.next <= p.queuedTo, p.diskFrom != 0 && p.diskFrom <= p.sent:
-		return fmt.Errorf("W3: goes on from %d, reading from %d; sent up to %d, events up to %d wait", p.next, p.diskFrom, p.sent, p.queuedTo)
+	case p.sent > now || n == 0 && p.queueBytes != 0 || n > 0 && p.queuedTo > now:
+		return fmt.Errorf("W2: sent up to %d, %d events and %d bytes up to %d wait; published %d",
+			p.sent, n, p.queueBytes, p.queuedTo, now)
+	case p.diskFrom != 0 && p.diskFrom <= p.sent:
+		return fmt.Errorf("W3: reading from %d, sent up to %d", p.diskFrom, p.sent)
+	case !p.synced && (p.next <= p.sent || n > 0 && p.next <= p.queuedTo):
+		return fmt.Errorf("W3: goes on from %d; sent up to %d, events up to %d wait", p.next, p.sent, p.queuedTo)
 	}
-	last := p.sent
+	last := max(p.sent+1, p.diskFrom)
 	for _, e := range p.queue {
 		if e.Kv.ModRevision < last || e.Kv.ModRevision > p.queuedTo {
-			return fmt.Errorf("W2: an event of revision %d waits after %d, all up to %d", e.Kv.ModRevision, last, p.queuedTo)
+			return fmt.Errorf("W2: an event of %d waits after %d, all up to %d", e.Kv.ModRevision, last, p.queuedTo)
 		}
 		last = e.Kv.ModRevision
 	}

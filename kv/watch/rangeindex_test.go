@@ -38,7 +38,8 @@ func TestRangeIndexFindsWhatAListFinds(t *testing.T) {
 					want = 1
 				}
 				if found[w] != want {
-					t.Fatalf("key %s, interval [%s, %s): found %d times, want %d", key, w.span.Start, w.span.End, found[w], want)
+					t.Fatalf("key %s, interval [%s, %s): found %d times, want %d",
+						key, w.span.Start, w.span.End, found[w], want)
 				}
 			}
 		}
