@@ -11,6 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/snapshot"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 // Checkpoint makes the new directory dir hold a durable copy of the store as of the last Apply or Begin, by hard
@@ -77,7 +78,7 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 	if err := snapshot.Link(fs, dir, path); err != nil {
 		return nil, "", errors.Join(err, fs.RemoveAll(path))
 	}
-	if err := errors.Join(snapshot.Sync(fs, path), snapshot.SyncDir(fs, s.options.Dir)); err != nil {
+	if err := errors.Join(snapshot.Sync(fs, path), pebblefs.New(fs).SyncDir(s.options.Dir)); err != nil {
 		return nil, "", err
 	}
 	g, err := openGeneration(&s.options, s.cache, path)

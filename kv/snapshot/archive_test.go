@@ -10,12 +10,14 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/kv/mvcc"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 // write makes files with the given contents in a directory.
 func write(t testing.TB, fs vfs.FS, dir string, files map[string]string) {
 	t.Helper()
-	if err := MakeDir(fs, dir); err != nil {
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for name, content := range files {
@@ -93,7 +95,7 @@ func TestArchive(t *testing.T) {
 func TestLinkAndSync(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	write(t, fs, "from", checkpoint)
-	if err := MakeDir(fs, "a/b"); err != nil {
+	if err := durable.MakeDir(pebblefs.New(fs), "a/b"); err != nil {
 		t.Fatal(err)
 	}
 	if err := Link(fs, "from", "a/b/to"); err != nil {
@@ -103,7 +105,7 @@ func TestLinkAndSync(t *testing.T) {
 	if _, err := fs.CrashClone(vfs.CrashCloneCfg{}).Stat("a/b/to"); err == nil {
 		t.Error("durable before it was synced: the test shows nothing")
 	}
-	if err := errors.Join(Sync(fs, "a/b/to"), SyncDir(fs, "a/b")); err != nil {
+	if err := errors.Join(Sync(fs, "a/b/to"), pebblefs.New(fs).SyncDir("a/b")); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "after a crash", fs.CrashClone(vfs.CrashCloneCfg{}), "a/b/to", checkpoint)

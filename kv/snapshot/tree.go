@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 // Link makes the new directory to hold what from holds: tables, which never change, as links and the rest as copies.
@@ -51,37 +53,11 @@ func Sync(fs vfs.FS, path string) error {
 				return err
 			}
 		}
-		return SyncDir(fs, path)
+		return pebblefs.New(fs).SyncDir(path)
 	}
 	f, err := fs.Open(path)
 	if err != nil {
 		return err
 	}
 	return cmp.Or(f.Sync(), f.Close())
-}
-
-// MakeDir makes path and its missing parents, durably.
-func MakeDir(fs vfs.FS, path string) error {
-	if _, err := fs.Stat(path); err == nil {
-		return nil
-	}
-	parent := fs.PathDir(path)
-	if parent != path {
-		if err := MakeDir(fs, parent); err != nil {
-			return err
-		}
-	}
-	if err := fs.MkdirAll(path, 0o755); err != nil {
-		return err
-	}
-	return SyncDir(fs, parent)
-}
-
-// SyncDir makes the names in the directory path durable.
-func SyncDir(fs vfs.FS, path string) error {
-	d, err := fs.OpenDir(path)
-	if err != nil {
-		return err
-	}
-	return cmp.Or(d.Sync(), d.Close())
 }
