@@ -118,7 +118,7 @@ func (p *pipeline) nextFlight() (*flight, timeline.Cursor, uint64) {
 	f := &flight{term: p.term, first: p.stamp.Position + 1}
 	taken, commands := 0, 0
 	for _, u := range p.queue {
-		if len(f.units) > 0 && (f.bytes+int64(u.bytes) > int64(p.frameSize) || commands+len(u.commands) > maxRunCommands) {
+		if len(f.units) > 0 && (f.bytes+int64(u.bytes) > int64(p.frameSize) || commands+len(u.commands) > region.MaxRunCommands) {
 			break
 		}
 		taken++

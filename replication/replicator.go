@@ -2,6 +2,7 @@ package replication
 
 import (
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 )
 
 // RaftReplicator keeps one history in one region alone. It implements Replicator.
@@ -14,7 +15,7 @@ type MultiRegionReplicator struct{ *node }
 var (
 	_ Replicator        = (*RaftReplicator)(nil)
 	_ Replicator        = (*MultiRegionReplicator)(nil)
-	_ raftgroup.Machine = (*applier)(nil)
+	_ raftgroup.Machine = (*region.Applier)(nil)
 )
 
 // NewRaftReplicator returns a node of a region that stands alone. The storage belongs to the caller, who closes it after

@@ -174,7 +174,8 @@ func (s *slots) run(ctx context.Context) {
 		case <-timer.C():
 			s.persist(ctx)
 			s.retain()
-			s.node.copies.tidy()
+			s.node.staging.Tidy(s.node.group.Status().Term)
+			s.node.shelf.Tidy()
 		}
 		expired.Stop()
 	}

@@ -135,14 +135,29 @@ func (m *machine) Sync() (uint64, error) {
 	return state.Index, writeState(m.fs, m.dir, state)
 }
 
-func (m *machine) Checkpoint(dir string) (uint64, uint64, *raftpb.ConfState, error) {
+func (m *machine) Checkpoint(dir string) (*Checkpoint, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.fs.MkdirAll(dir, 0o755); err != nil {
-		return 0, 0, nil, err
-	}
-	return m.state.Index, m.state.Term, m.state.Conf, writeState(m.fs, dir, m.state)
+	state := m.state
+	state.Records = state.Records[:len(state.Records):len(state.Records)]
+	return &Checkpoint{Index: state.Index, Term: state.Term, Conf: state.Conf, Draft: &draft{fs: m.fs, dir: dir, state: state}}, nil
 }
+
+// draft is a state on its way into a directory.
+type draft struct {
+	fs    vfs.FS
+	dir   string
+	state machineState
+}
+
+func (d *draft) Write() error {
+	if err := d.fs.MkdirAll(d.dir, 0o755); err != nil {
+		return err
+	}
+	return writeState(d.fs, d.dir, d.state)
+}
+
+func (d *draft) Close() error { return nil }
 
 func (m *machine) Install(dir string) (uint64, uint64, *raftpb.ConfState, error) {
 	state, err := readState(m.fs, m.fs.PathJoin(dir, "state"))

@@ -91,29 +91,36 @@ func (o *outgoing) snapshot() (*raftpb.Snapshot, error) {
 	return nil, raft.ErrSnapshotTemporarilyUnavailable
 }
 
-// make runs on the applier. Reading the files again to sum them is left to another goroutine.
+// make runs on the applier, which only takes hold of the state: what takes long is left to another goroutine, while the applier goes on.
 func (r *checkpointRequest) make(g *Group) {
 	o := g.outgoing
 	if err := o.remove(); err != nil {
 		o.made(nil, err)
 		return
 	}
-	index, term, conf, err := g.config.Machine.Checkpoint(r.dir)
+	c, err := g.config.Machine.Checkpoint(r.dir)
 	if err != nil {
 		o.made(nil, fmt.Errorf("%w: checkpoint: %w", ErrMachine, err))
 		return
 	}
-	g.spawn(func() {
-		var id [checkpointIDBytes]byte
-		rand.Read(id[:])
-		m, err := checkpoint.Describe(g.config.FS, r.dir, id, nil)
-		if err != nil {
-			o.made(nil, err)
-			return
-		}
-		meta := &raftpb.SnapshotMetadata{Index: new(index), Term: new(term), ConfState: conf}
-		o.made(&heldCheckpoint{dir: r.dir, manifest: m, snapshot: &raftpb.Snapshot{Data: id[:], Metadata: meta}}, nil)
-	})
+	if !g.spawn(func() { o.made(o.complete(r.dir, c)) }) {
+		o.made(nil, errors.Join(g.stopped(), c.Draft.Close()))
+	}
+}
+
+// complete writes a checkpoint out and describes its files.
+func (o *outgoing) complete(dir string, c *Checkpoint) (*heldCheckpoint, error) {
+	if err := c.Draft.Write(); err != nil {
+		return nil, fmt.Errorf("%w: checkpoint: %w", ErrMachine, err)
+	}
+	var id [checkpointIDBytes]byte
+	rand.Read(id[:])
+	m, err := checkpoint.Describe(o.g.config.FS, dir, id, nil)
+	if err != nil {
+		return nil, err
+	}
+	meta := &raftpb.SnapshotMetadata{Index: new(c.Index), Term: new(c.Term), ConfState: c.Conf}
+	return &heldCheckpoint{dir: dir, manifest: m, snapshot: &raftpb.Snapshot{Data: id[:], Metadata: meta}}, nil
 }
 
 // made notes the outcome. A checkpoint that cannot be made, for lack of space perhaps, is no reason to stop the leader.
