@@ -11,6 +11,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -77,6 +78,8 @@ type Applier struct {
 	run     run
 	told    []Outcome
 }
+
+var _ raftgroup.Machine = (*Applier)(nil)
 
 // NewApplier returns an applier that publishes to applied. [Applier.Load] is called before any other method.
 func NewApplier(c Config, applied *Applied) *Applier {
