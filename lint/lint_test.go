@@ -23,6 +23,7 @@ var below = map[string][]string{
 	"replication/internal/stream":     {"replication/timeline", "replication/transport", "replication/clock"},
 	"replication/contract":            {"replication/timeline"},
 	"replication/internal/life":       {"replication/contract", "replication/clock"},
+	"replication/internal/enginetest": {"replication/contract", "replication/durable"},
 	"replication/internal/copies":     {"replication/contract", "replication/durable"},
 	"replication/internal/region":     {"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup"},
 	"replication/internal/tail": {
@@ -54,7 +55,7 @@ var below = map[string][]string{
 }
 
 // forTests are rooms that any test may use.
-var forTests = []string{"replication/transport/memory", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport"}
+var forTests = []string{"replication/transport/memory", "replication/clock", "etcdapi/etcdapitest", "replication/internal/enginetest", "replication/durable", "replication/internal/wal", "replication/timeline", "replication/transport"}
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
 var loose = []string{"server", "cmd", "sim", "e2e", "bench"}

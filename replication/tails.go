@@ -21,8 +21,8 @@ var (
 // Tails returns the rescue files on this node, by name.
 func (n *node) Tails(context.Context) ([]TailInfo, error) { return n.tails.List() }
 
-// ReadTail calls visit with each command of a rescue file on this node, in order. Errors: ErrTailNotFound, ErrTailDamaged, and what visit
-// returns.
+// ReadTail calls visit with each command of a rescue file on this node, in order. Errors: ErrTailNotFound,
+// ErrTailDamaged, and what visit returns.
 func (n *node) ReadTail(ctx context.Context, name string, visit func(epoch Epoch, p Position, c Command) error) error {
 	return n.tails.Read(ctx, name, visit)
 }

@@ -36,8 +36,8 @@ type Machine struct {
 // NewMachine returns a machine that begins with a copy of s.
 func NewMachine(s *State) *Machine { return &Machine{state: s.Clone(), folder: NewFolder()} }
 
-// State returns the state as it is now. It shares nothing with the machine; what was returned at different times may share what did not
-// change between them, so it is for reading only.
+// State returns the state as it is now. It shares nothing with the machine; what was returned at different times may
+// share what did not change between them, so it is for reading only.
 func (m *Machine) State() State {
 	if m.shown == nil {
 		m.shown = m.state.Clone()
@@ -70,8 +70,8 @@ func refusal(format string, args ...any) (Outcome, string, error) {
 	return Refused, fmt.Sprintf(format, args...), nil
 }
 
-// Frame applies f (invariants 4, 5 and 6): its epoch is the current one, it continues position and chain, and a region that began
-// the epoch itself is still entitled to write.
+// Frame applies f (invariants 4, 5 and 6): its epoch is the current one, it continues position and chain, and a region
+// that began the epoch itself is still entitled to write.
 func (m *Machine) Frame(f *Frame) (Outcome, string, error) {
 	s := m.state
 	switch {

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Rebase says that the entry at index of the region's log installed the state as it is now, which is another region's: what stands in the
-// log before it is not this history's. A later entry can only move the base forward.
+// Rebase says that the entry at index of the region's log installed the state as it is now, which is another region's:
+// what stands in the log before it is not this history's. A later entry can only move the base forward.
 func (m *Machine) Rebase(index uint64) error {
 	s := m.state
 	if index <= s.Base.Index {
@@ -25,8 +25,8 @@ type Membership struct {
 	Learners []uint64 // Raft identities of the nodes that do not vote now
 }
 
-// Configure brings the region's list of nodes in line with its Raft configuration: nodes that left are forgotten, and every other one is a
-// learner exactly if it does not vote.
+// Configure brings the region's list of nodes in line with its Raft configuration: nodes that left are forgotten, and
+// every other one is a learner exactly if it does not vote.
 func (m *Machine) Configure(c Membership) {
 	s := m.state
 	s.Conf = slices.Clone(c.Conf)

@@ -26,8 +26,8 @@ func full(t *testing.T) *Machine {
 	return m
 }
 
-// TestNobodyElseChangesTheState: whatever a reader does to what it was given, and whoever made the first state to what he gave, the machine
-// does not notice.
+// TestNobodyElseChangesTheState: whatever a reader does to what it was given, and whoever made the first state to what
+// he gave, the machine does not notice.
 func TestNobodyElseChangesTheState(t *testing.T) {
 	m := full(t)
 	want := *m.state.Clone()

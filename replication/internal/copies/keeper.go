@@ -16,7 +16,8 @@ import (
 // partSuffix ends the names of directories that are no copies yet.
 const partSuffix = ".tmp"
 
-// Keeper keeps copies of a volatile storage beside the log: one directory each, named by applied index. It is safe for concurrent use.
+// Keeper keeps copies of a volatile storage beside the log: one directory each, named by applied index. It is safe for
+// concurrent use.
 type Keeper struct {
 	maker *Maker
 	dir   string
@@ -31,8 +32,8 @@ type Keeper struct {
 // NewKeeper returns the keeper of the copies in dir, which is its own.
 func NewKeeper(m *Maker, dir string) *Keeper { return &Keeper{maker: m, dir: dir} }
 
-// Newest returns the directory of the newest copy, "" if there is none, and removes what was never finished. It is called before anything is
-// begun.
+// Newest returns the directory of the newest copy, "" if there is none, and removes what was never finished. It is
+// called before anything is begun.
 func (k *Keeper) Newest() (string, error) {
 	fs := k.maker.fs
 	names, err := fs.List(k.dir)
@@ -80,8 +81,9 @@ func (k *Keeper) Begin(meta *contract.Metadata) (*Part, error) {
 	return k.maker.Begin(k.maker.fs.PathJoin(k.dir, name), meta)
 }
 
-// Keep writes p out, has it take the place of the copy before (C4), and returns the applied index of the copy that is there then. A part that is
-// no newer than that, or whose state is being replaced, is dropped; the latter with ErrReplaced.
+// Keep writes p out, has it take the place of the copy before (C4), and returns the applied index of the copy that is
+// there then. A part that is no newer than that, or whose state is being replaced, is dropped; the latter with
+// ErrReplaced.
 func (k *Keeper) Keep(p *Part) (kept uint64, err error) {
 	k.keeping.Lock()
 	defer k.keeping.Unlock()

@@ -22,8 +22,8 @@ const (
 // ErrReplaced says that a copy was not finished because the state that it was made of is being replaced by another.
 var ErrReplaced = errors.New("copies: the state is being replaced")
 
-// Maker makes copies of one storage and puts them back. Begin and Restore are called where no command is being applied, and not concurrently
-// with each other; the other methods are safe for concurrent use.
+// Maker makes copies of one storage and puts them back. Begin and Restore are called where no command is being applied,
+// and not concurrently with each other; the other methods are safe for concurrent use.
 type Maker struct {
 	fs      vfs.FS
 	storage contract.Storage
@@ -37,8 +37,8 @@ func NewMaker(fs vfs.FS, storage contract.Storage) *Maker {
 	return &Maker{fs: fs, storage: storage, open: map[*Part]bool{}}
 }
 
-// Begin takes hold of the content as it is now, for a copy in dir, which nothing else uses. meta describes that content. It is quick: what
-// takes long is left to [Part.Write].
+// Begin takes hold of the content as it is now, for a copy in dir, which nothing else uses. meta describes that
+// content. It is quick: what takes long is left to [Part.Write].
 func (m *Maker) Begin(dir string, meta *contract.Metadata) (*Part, error) {
 	p := &Part{maker: m, dir: dir, meta: meta, closed: make(chan struct{})}
 	if c, ok := m.storage.(contract.Checkpointer); ok {
@@ -71,8 +71,8 @@ func (m *Maker) Metadata(dir string) (*contract.Metadata, error) {
 	return meta, meta.UnmarshalBinary(encoded)
 }
 
-// Restore replaces the content of the storage by the copy in dir, with meta in place of the copy's own metadata. Parts that hold a view are
-// told to end, and waited for.
+// Restore replaces the content of the storage by the copy in dir, with meta in place of the copy's own metadata. Parts
+// that hold a view are told to end, and waited for.
 func (m *Maker) Restore(dir string, meta *contract.Metadata) error {
 	m.revoke()
 	if c, ok := m.storage.(contract.Checkpointer); ok {

@@ -11,7 +11,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
-// Part is a copy in the making. Whoever began it calls Write, or else Close; either may run while further commands are applied.
+// Part is a copy in the making. Whoever began it calls Write, or else Close; either may run while further commands are
+// applied.
 type Part struct {
 	maker   *Maker
 	dir     string
@@ -27,8 +28,9 @@ type Part struct {
 // Metadata describes the content that the copy has.
 func (p *Part) Metadata() *contract.Metadata { return p.meta }
 
-// Write makes the copy complete and durable (C1, C2), and lets go of the view. It is called at most once. Errors: ErrReplaced when another
-// state is about to take the place of this one; what is in the directory is then of no use, as after any other error.
+// Write makes the copy complete and durable (C1, C2), and lets go of the view. It is called at most once. Errors:
+// ErrReplaced when another state is about to take the place of this one; what is in the directory is then of no use, as
+// after any other error.
 func (p *Part) Write() error {
 	if err := errors.Join(p.writeContents(), p.Close()); err != nil {
 		return err

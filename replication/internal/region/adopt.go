@@ -10,12 +10,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// adopt makes the state that meta describes this node's: one to which it did not come by applying entries. dir is the copy that has it; "" says
-// that the storage has it already.
+// adopt makes the state that meta describes this node's: one to which it did not come by applying entries. dir is the
+// copy that has it; "" says that the storage has it already.
 //
-// Whatever the way to it (a start, a snapshot of Raft, the install of another region's state, or that of a node that missed the install), this
-// is the only place where the state is replaced: the metadata is checked first; the storage then has the old state or the new one, also after a
-// crash; and when it is done the log begins where the state does, readers see the state, and whoever proposed what it passed over is told.
+// Whatever the way to it (a start, a snapshot of Raft, the install of another region's state, or that of a node that
+// missed the install), this is the only place where the state is replaced: the metadata is checked first; the storage
+// then has the old state or the new one, also after a crash; and when it is done the log begins where the state does,
+// readers see the state, and whoever proposed what it passed over is told.
 func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 	state, err := a.check(meta)
 	if err != nil {
@@ -36,7 +37,8 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 
 // check returns the state that meta describes, if it may take the place of the one that is here.
 func (a *Applier) check(meta *contract.Metadata) (*timeline.State, error) {
-	state, err := timeline.DecodeRecord(meta.Record, timeline.Cursor{Epoch: meta.Epoch, Position: meta.Position, Chain: meta.Chain})
+	at := timeline.Cursor{Epoch: meta.Epoch, Position: meta.Position, Chain: meta.Chain}
+	state, err := timeline.DecodeRecord(meta.Record, at)
 	switch {
 	case err != nil:
 		return nil, err
@@ -70,8 +72,8 @@ func (a *Applier) replace(dir string, meta *contract.Metadata) error {
 	return nil
 }
 
-// rebase tells the log where its history begins: behind the entry that installed the state, as far as the log leads from there to the state.
-// Otherwise, or if the log knows of no position, it begins behind the state.
+// rebase tells the log where its history begins: behind the entry that installed the state, as far as the log leads
+// from there to the state. Otherwise, or if the log knows of no position, it begins behind the state.
 func (a *Applier) rebase(meta *contract.Metadata, base timeline.Base) {
 	log := a.config.Log
 	if term, err := log.Term(meta.AppliedIndex); err == nil && term == meta.AppliedTerm {
@@ -83,7 +85,8 @@ func (a *Applier) rebase(meta *contract.Metadata, base timeline.Base) {
 	log.Rebase(meta.AppliedIndex, meta.Position)
 }
 
-// Load begins with the region's state as the storage or its keeper has it, or else with first, which it returns as not found.
+// Load begins with the region's state as the storage or its keeper has it, or else with first, which it returns as not
+// found.
 func (a *Applier) Load(first *timeline.State) (found bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -102,7 +105,8 @@ func (a *Applier) Load(first *timeline.State) (found bool, err error) {
 	return true, nil
 }
 
-// stored returns what describes the state that this node had before; nil if it had none. dir is the copy that has it, "" if the storage does.
+// stored returns what describes the state that this node had before; nil if it had none. dir is the copy that has it,
+// "" if the storage does.
 func (a *Applier) stored() (dir string, meta *contract.Metadata, err error) {
 	meta, err = a.config.Storage.Load()
 	if err != nil {
@@ -136,8 +140,8 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 	return a.index, a.term, conf, err
 }
 
-// install replaces the state by the copy that the region agreed on. A node that has not staged it takes the state of a node of its region that
-// has installed it. That may be further than the entry; what it contains is then passed over.
+// install replaces the state by the copy that the region agreed on. A node that has not staged it takes the state of a
+// node of its region that has installed it. That may be further than the entry; what it contains is then passed over.
 func (a *Applier) install(c *timeline.Control) error {
 	if err := a.machine.Rebase(a.index); err != nil {
 		return err
@@ -149,7 +153,7 @@ func (a *Applier) install(c *timeline.Control) error {
 	id, staging := c.Checkpoint, a.config.Staging
 	dir, err := staging.Dir(id)
 	if err != nil {
-		a.config.Logger.Info("copy to be installed is not here; takes the state of another node", "copy", id, "err", err)
+		a.config.Logger.Info("copy to install is not here; takes the state of another node", "copy", id, "err", err)
 		if id, dir, meta, err = a.fetchOwn(); err != nil {
 			return fmt.Errorf("take the state of another node: %w", err)
 		}

@@ -29,8 +29,8 @@ type Log interface {
 type Staging interface {
 	// Dir returns where the copy with this identity is; an error if it is not here.
 	Dir(id string) (string, error)
-	// FetchOwn gets a copy of the state of another node of this region that has applied minIndex, and returns its identity. It tries until the
-	// node stops.
+	// FetchOwn gets a copy of the state of another node of this region that has applied minIndex, and returns its
+	// identity. It tries until the node stops.
 	FetchOwn(minIndex uint64) (id string, err error)
 	// Discard removes a copy.
 	Discard(id string)
@@ -38,8 +38,8 @@ type Staging interface {
 
 // Tails saves what a region loses when it gives way to another history.
 type Tails interface {
-	// Save saves what the history that reigns describe has after the fork d, from the log's entries before upTo, durably. whole copies the whole
-	// state into a new directory, for when the log does not reach back so far.
+	// Save saves what the history that reigns describe has after the fork d, from the log's entries before upTo,
+	// durably. whole copies the whole state into a new directory, for when the log does not reach back so far.
 	Save(d timeline.Divergence, reigns []timeline.Reign, upTo uint64, whole func(dir string) error) error
 }
 
@@ -56,8 +56,8 @@ type Config struct {
 	Logger    *slog.Logger
 }
 
-// Applier turns committed entries into batches for the storage. It implements raftgroup.Machine. Every decision is timeline's; here are only
-// the effects, in order.
+// Applier turns committed entries into batches for the storage. It implements raftgroup.Machine. Every decision is
+// timeline's; here are only the effects, in order.
 //
 // Invariants, checked by valid, outside of the methods that change the state:
 //
@@ -129,19 +129,22 @@ func (a *Applier) metadata() (*contract.Metadata, error) {
 	}
 	c := a.machine.Cursor()
 	return &contract.Metadata{
-		AppliedIndex: a.index, AppliedTerm: a.term, Epoch: c.Epoch, Position: c.Position, Chain: c.Chain, Record: record,
+		AppliedIndex: a.index, AppliedTerm: a.term,
+		Epoch: c.Epoch, Position: c.Position, Chain: c.Chain, Record: record,
 	}, nil
 }
 
 func (a *Applier) save(meta *contract.Metadata) error {
-	if _, err := a.config.Storage.Apply(&contract.Batch{Epoch: meta.Epoch, First: meta.Position + 1, Metadata: meta}); err != nil {
+	nothing := &contract.Batch{Epoch: meta.Epoch, First: meta.Position + 1, Metadata: meta}
+	if _, err := a.config.Storage.Apply(nothing); err != nil {
 		return fmt.Errorf("storage: save metadata: %w", err)
 	}
 	a.saved = a.index
 	return nil
 }
 
-// saveAll makes the storage know its own place: what only moved the index may not be there yet. It returns the metadata that is.
+// saveAll makes the storage know its own place: what only moved the index may not be there yet. It returns the metadata
+// that is.
 func (a *Applier) saveAll() (*contract.Metadata, error) {
 	meta, err := a.metadata()
 	if err != nil || a.saved == a.index {

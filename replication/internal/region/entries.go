@@ -9,7 +9,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// MaxRunCommands is how many commands one atomic batch to the storage may gather. A frame should have no more; a larger one travels alone.
+// MaxRunCommands is how many commands one atomic batch to the storage may gather. A frame should have no more; a larger
+// one travels alone.
 const MaxRunCommands = 8192
 
 // maxRunBytes bounds the entries of such a batch.
@@ -94,7 +95,8 @@ func (a *Applier) flush() error {
 		return fmt.Errorf("storage: apply %d commands at position %d: %w", len(r.batch.Commands), r.batch.First, err)
 	}
 	if r.batch.WantResults && len(results) != len(r.batch.Commands) {
-		return fmt.Errorf("storage returned %d results for %d commands at position %d", len(results), len(r.batch.Commands), r.batch.First)
+		return fmt.Errorf("storage returned %d results for %d commands at position %d",
+			len(results), len(r.batch.Commands), r.batch.First)
 	}
 	a.saved = a.index
 	if r.batch.WantResults {
@@ -123,7 +125,8 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 	a.tell(Outcome{Outcome: outcome, Why: why, Reign: &r})
 	log := a.config.Logger
 	if outcome != timeline.Applied {
-		log.Info("passed over beginning of an epoch", "epoch", r.Epoch, "primary", r.Primary, "outcome", outcome, "why", why)
+		log.Info("passed over beginning of an epoch",
+			"epoch", r.Epoch, "primary", r.Primary, "outcome", outcome, "why", why)
 		return nil
 	}
 	log.Info("epoch begins", "epoch", r.Epoch, "primary", r.Primary, "first", r.First, "lossy", r.Lossy)

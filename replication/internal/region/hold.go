@@ -12,16 +12,16 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// Held is this region's state as of one entry, on its way into a copy. Whoever holds it calls Write, or else Close; either may run while
-// further entries are applied.
+// Held is this region's state as of one entry, on its way into a copy. Whoever holds it calls Write, or else Close;
+// either may run while further entries are applied.
 type Held struct {
 	*copies.Part
 	Origin timeline.Origin   // where in the history the state is
 	Conf   *raftpb.ConfState // the members as of it
 }
 
-// Hold takes hold of the state as it is now, for a copy in the new directory dir. It is quick: nothing is applied meanwhile, and what takes long
-// is left to Write.
+// Hold takes hold of the state as it is now, for a copy in the new directory dir. It is quick: nothing is applied
+// meanwhile, and what takes long is left to Write.
 func (a *Applier) Hold(dir string) (*Held, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -13,7 +13,8 @@ import (
 
 // Log is what tails are read from.
 type Log interface {
-	// Seek returns the index from which a reader that has everything up to p has to read; raft.ErrCompacted if what follows p may be gone.
+	// Seek returns the index from which a reader that has everything up to p has to read; raft.ErrCompacted if what
+	// follows p may be gone.
 	Seek(p timeline.Position) (uint64, error)
 	// Entries returns entries from lo on, before hi: at least one, of about maxBytes at most.
 	Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error)
@@ -22,8 +23,8 @@ type Log interface {
 // readBytes is how much of the log is read at a time.
 const readBytes = 1 << 20
 
-// entriesOf returns the payloads of the history that reigns describe, after the fork, read from the log. What was refused when it was applied
-// stands there too, and is no part of it.
+// entriesOf returns the payloads of the history that reigns describe, after the fork, read from the log. What was
+// refused when it was applied stands there too, and is no part of it.
 func entriesOf(log Log, reigns []timeline.Reign, d timeline.Divergence, upTo uint64) func() ([]byte, error) {
 	r := &reader{log: log, reigns: reigns, tail: d, upTo: upTo, at: d.Fork}
 	return r.next

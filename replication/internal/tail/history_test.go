@@ -12,8 +12,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// TestATailLeavesOutWhatWasRefused: the log holds what the region refused, and what it was given twice, between the entries of its
-// history. The tail is those entries alone.
+// TestATailLeavesOutWhatWasRefused: the log holds what the region refused, and what it was given twice, between the
+// entries of its history. The tail is those entries alone.
 func TestATailLeavesOutWhatWasRefused(t *testing.T) {
 	log, err := wal.Open(wal.Options{FS: vfs.NewCrashableMem(), Dir: "/wal"})
 	if err != nil {

@@ -20,13 +20,14 @@ type Saver struct {
 // NewSaver returns who saves to t what log has.
 func NewSaver(t *Tails, log Log) *Saver { return &Saver{tails: t, log: log} }
 
-// Save writes what the history that reigns describe has after the fork d, from the entries of the log before upTo, to a rescue file. If the log does
-// not reach back that far on this node, whole copies the whole state into a directory beside it instead. What was saved before a crash is left
-// alone.
+// Save writes what the history that reigns describe has after the fork d, from the entries of the log before upTo, to a
+// rescue file. If the log does not reach back that far on this node, whole copies the whole state into a directory
+// beside it instead. What was saved before a crash is left alone.
 func (s *Saver) Save(d timeline.Divergence, reigns []timeline.Reign, upTo uint64, whole func(dir string) error) error {
 	c, name := &s.tails.config, rescue.Name(s.tails.config.Region, d)
 	header := rescue.Header{
-		Fleet: c.Fleet, Region: c.Region, Node: c.Node, Fork: d.Fork, Last: d.At, Claim: d.Claim, Saved: c.Clock.Now().UTC(),
+		Fleet: c.Fleet, Region: c.Region, Node: c.Node,
+		Fork: d.Fork, Last: d.At, Claim: d.Claim, Saved: c.Clock.Now().UTC(),
 	}
 	counts, err := rescue.Write(c.FS, c.Dir, name, header, entriesOf(s.log, reigns, d, upTo))
 	if errors.Is(err, raft.ErrCompacted) {
@@ -53,6 +54,7 @@ func (s *Saver) saveWhole(name string, whole func(dir string) error) error {
 	if err := whole(dir); err != nil {
 		return fmt.Errorf("save state before rejoining: %w", err)
 	}
-	s.tails.config.Logger.Warn("the log does not reach back to the fork on this node; saved the whole state instead of the tail", "dir", dir)
+	s.tails.config.Logger.Warn(
+		"the log does not reach back to the fork on this node; saved the whole state instead of the tail", "dir", dir)
 	return durable.SyncDir(fs, s.tails.config.Dir)
 }

@@ -63,8 +63,8 @@ func (t *Tails) List() ([]Info, error) {
 	return tails, nil
 }
 
-// Read calls visit with each command of a rescue file, in order. Errors: rescue.ErrNotFound, rescue.ErrDamaged, the cause of ctx, and what visit
-// returns.
+// Read calls visit with each command of a rescue file, in order. Errors: rescue.ErrNotFound, rescue.ErrDamaged, the
+// cause of ctx, and what visit returns.
 func (t *Tails) Read(
 	ctx context.Context, name string, visit func(timeline.Epoch, timeline.Position, contract.Command) error,
 ) error {

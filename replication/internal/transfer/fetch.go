@@ -11,8 +11,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 )
 
-// Fetch takes a copy from addr and returns its identity and description. progress may be nil; it is told of what has come. Only one fetch runs at
-// a time: others wait. The term for which the copy is to stay is for the caller to say, with [Staging.Keep].
+// Fetch takes a copy from addr and returns its identity and description. progress may be nil; it is told of what has
+// come. Only one fetch runs at a time: others wait. The term for which the copy is to stay is for the caller to say,
+// with [Staging.Keep].
 func (s *Staging) Fetch(
 	ctx context.Context, addr string, r Request, progress func(checkpoint.Progress),
 ) (id string, d *Description, err error) {
@@ -64,7 +65,8 @@ func (s *Staging) receive(
 	return checkpoint.Receive(ctx, stream, s.config.FS, s.incoming(), progress)
 }
 
-// Partial returns the identity of the copy of which a part is here, so that the same can be asked for again; "" if there is none.
+// Partial returns the identity of the copy of which a part is here, so that the same can be asked for again; "" if
+// there is none.
 func (s *Staging) Partial() string {
 	m, err := checkpoint.Partial(s.config.FS, s.incoming())
 	if err != nil {

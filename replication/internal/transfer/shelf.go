@@ -46,7 +46,8 @@ type ShelfConfig struct {
 	Logger  *slog.Logger
 }
 
-// Shelf makes, keeps and serves copies of this node's state, each a directory named by its identity. It is safe for concurrent use.
+// Shelf makes, keeps and serves copies of this node's state, each a directory named by its identity. It is safe for
+// concurrent use.
 type Shelf struct {
 	config ShelfConfig
 	making sync.Mutex // one at a time
@@ -101,7 +102,8 @@ func (s *Shelf) take(r *Request) (*shelved, error) {
 		return nil, fmt.Errorf("%w: state at entry %d, asked for %d", contract.ErrNotReady, v.Index, r.MinIndex)
 	}
 	if v.State.Cursor.Epoch < r.MinEpoch {
-		return nil, fmt.Errorf("%w: state of epoch %d, asked for %d", contract.ErrNotReady, v.State.Cursor.Epoch, r.MinEpoch)
+		return nil, fmt.Errorf("%w: state of epoch %d, asked for %d",
+			contract.ErrNotReady, v.State.Cursor.Epoch, r.MinEpoch)
 	}
 	if r.Region != s.config.Region && v.State.Role() == timeline.Diverged {
 		return nil, fmt.Errorf("%w: region %s cannot be copied", contract.ErrDiverged, s.config.Region)

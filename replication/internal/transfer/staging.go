@@ -42,7 +42,8 @@ type StagingConfig struct {
 	Logger    *slog.Logger
 }
 
-// Staging has the copies of other states that came to this node, each a directory named by its identity. It is safe for concurrent use.
+// Staging has the copies of other states that came to this node, each a directory named by its identity. It is safe for
+// concurrent use.
 type Staging struct {
 	config   StagingConfig
 	fetching chan struct{} // has room for the one that fetches: there is one place for what comes in
@@ -134,8 +135,8 @@ func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
 	}
 }
 
-// Tidy removes copies that nobody can propose to install any more: terms never fall in a log. present is the term that this node is in: of a copy
-// that an earlier process staged only this is known, which is no lower.
+// Tidy removes copies that nobody can propose to install any more: terms never fall in a log. present is the term that
+// this node is in: of a copy that an earlier process staged only this is known, which is no lower.
 func (s *Staging) Tidy(present uint64) {
 	names, err := s.config.FS.List(s.config.Dir)
 	if err != nil {

@@ -22,14 +22,15 @@ type StageRequest struct {
 	Term uint64 `json:"term"` // that the asking node leads
 }
 
-// Request asks for a state. With an ID it is that copy and no other; otherwise any that has applied MinIndex (of the own region) will do,
-// and Have names the one of which a part is there.
+// Request asks for a state. With an ID it is that copy and no other; otherwise any that has applied MinIndex (of the
+// own region) will do, and Have names the one of which a part is there.
 type Request struct {
 	Region   string `json:"region"`
 	ID       string `json:"id,omitempty"`
 	Have     string `json:"have,omitempty"`
 	MinIndex uint64 `json:"minIndex,omitempty"`
-	// MinEpoch is the claim to which the asking region gave way: a history without it would lead back into its own reign.
+	// MinEpoch is the claim to which the asking region gave way: a history without it would lead back into its own
+	// reign.
 	MinEpoch timeline.Epoch `json:"minEpoch,omitempty"`
 }
 
