@@ -154,7 +154,8 @@ func TestAKeeperHasOneCopyAndOnlyANewerOneTakesItsPlace(t *testing.T) {
 	}
 }
 
-// TestKeepingFromManySides: whoever keeps what, in whatever order, a crash finds one of the states, and never an older one than was reported.
+// TestKeepingFromManySides: whoever keeps what, in whatever order, a crash finds one of the states, and never an older
+// one than was reported.
 func TestKeepingFromManySides(t *testing.T) {
 	disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
 	k := NewKeeper(NewMaker(disk, e), "/kept")

@@ -59,7 +59,8 @@ type machine struct {
 
 	mu    sync.Mutex
 	state machineState
-	fail  error // returned by Apply
+	fail  error  // returned by Apply
+	dwell func() // called before a checkpoint is written, if not nil
 }
 
 type machineState struct {
@@ -140,7 +141,7 @@ func (m *machine) Checkpoint(dir string) (*Checkpoint, error) {
 	defer m.mu.Unlock()
 	state := m.state
 	state.Records = state.Records[:len(state.Records):len(state.Records)]
-	return &Checkpoint{Index: state.Index, Term: state.Term, Conf: state.Conf, Draft: &draft{fs: m.fs, dir: dir, state: state}}, nil
+	return &Checkpoint{Index: state.Index, Term: state.Term, Conf: state.Conf, Draft: &draft{fs: m.fs, dir: dir, state: state, dwell: m.dwell}}, nil
 }
 
 // draft is a state on its way into a directory.
@@ -148,9 +149,13 @@ type draft struct {
 	fs    vfs.FS
 	dir   string
 	state machineState
+	dwell func()
 }
 
 func (d *draft) Write() error {
+	if d.dwell != nil {
+		d.dwell()
+	}
 	if err := d.fs.MkdirAll(d.dir, 0o755); err != nil {
 		return err
 	}

@@ -106,7 +106,8 @@ func TestATransferThatBrokeOffGoesOn(t *testing.T) {
 	})
 }
 
-// TestANodeTakesTheStateOfAnyOtherThatIsFarEnough: it goes round until one is, and nothing but itself lets go of what it got.
+// TestANodeTakesTheStateOfAnyOtherThatIsFarEnough: it goes round until one is, and nothing but itself lets go of what
+// it got.
 func TestANodeTakesTheStateOfAnyOtherThatIsFarEnough(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
 		a, b, c := start(t, net, "us-1"), start(t, net, "us-2"), start(t, net, "us-3")
