@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 )
 
@@ -36,14 +37,14 @@ func TestACopyIsWhatItWasBegunWith(t *testing.T) {
 		t.Run(fmt.Sprintf("files %t", files), func(t *testing.T) {
 			disk := vfs.NewCrashableMem()
 			open := func(path string) (*enginetest.Engine, *Maker) {
-				e, err := enginetest.Open(disk, path)
+				e, err := enginetest.Open(pebblefs.New(disk), path)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if files {
-					return e, NewMaker(disk, enginetest.Files{Engine: e})
+					return e, NewMaker(pebblefs.New(disk), enginetest.Files{Engine: e})
 				}
-				return e, NewMaker(disk, e)
+				return e, NewMaker(pebblefs.New(disk), e)
 			}
 			e, m := open("/engine")
 			meta := put(t, e, "a", "b")
@@ -88,7 +89,7 @@ func TestACrashLeavesNoPartThatPassesForACopy(t *testing.T) {
 		return nil
 	}))
 	e := enginetest.Volatile()
-	p, err := NewMaker(fs, e).Begin("/copy", put(t, e, "a"))
+	p, err := NewMaker(pebblefs.New(fs), e).Begin("/copy", put(t, e, "a"))
 	if err == nil {
 		err = p.Write()
 	}
@@ -96,7 +97,7 @@ func TestACrashLeavesNoPartThatPassesForACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, clone := range clones {
-		m := NewMaker(clone, enginetest.Volatile())
+		m := NewMaker(pebblefs.New(clone), enginetest.Volatile())
 		meta, err := m.Metadata("/copy")
 		if err != nil {
 			continue
@@ -112,7 +113,7 @@ func TestACrashLeavesNoPartThatPassesForACopy(t *testing.T) {
 
 func TestAKeeperHasOneCopyAndOnlyANewerOneTakesItsPlace(t *testing.T) {
 	disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
-	m := NewMaker(disk, e)
+	m := NewMaker(pebblefs.New(disk), e)
 	k := NewKeeper(m, "/kept")
 	if dir, err := k.Newest(); dir != "" || err != nil {
 		t.Fatalf("%q, %v", dir, err)
@@ -142,7 +143,7 @@ func TestAKeeperHasOneCopyAndOnlyANewerOneTakesItsPlace(t *testing.T) {
 		t.Errorf("on disk: %v", names)
 	}
 	disk = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 2))})
-	k = NewKeeper(NewMaker(disk, e), "/kept")
+	k = NewKeeper(NewMaker(pebblefs.New(disk), e), "/kept")
 	if dir, err := k.Newest(); dir != "/kept/3" || err != nil || k.Kept() != 3 {
 		t.Errorf("%q, %v", dir, err)
 	}
@@ -158,7 +159,7 @@ func TestAKeeperHasOneCopyAndOnlyANewerOneTakesItsPlace(t *testing.T) {
 // one than was reported.
 func TestKeepingFromManySides(t *testing.T) {
 	disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
-	k := NewKeeper(NewMaker(disk, e), "/kept")
+	k := NewKeeper(NewMaker(pebblefs.New(disk), e), "/kept")
 	var wg sync.WaitGroup
 	for i := range 20 {
 		p, err := k.Begin(put(t, e, fmt.Sprint(i)))
@@ -171,7 +172,7 @@ func TestKeepingFromManySides(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			after := NewKeeper(NewMaker(disk.CrashClone(vfs.CrashCloneCfg{}), e), "/kept")
+			after := NewKeeper(NewMaker(pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{})), e), "/kept")
 			if _, err := after.Newest(); err != nil || after.Kept() < index {
 				t.Errorf("reported %d, on disk is %d, %v", index, after.Kept(), err)
 			}
@@ -187,7 +188,7 @@ func TestKeepingFromManySides(t *testing.T) {
 func TestRestoreWaitsForWhatIsBeingWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
-		m := NewMaker(disk, e)
+		m := NewMaker(pebblefs.New(disk), e)
 		meta := put(t, e, "a")
 		p, err := m.Begin("/copy", meta)
 		if err == nil {

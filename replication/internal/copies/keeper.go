@@ -3,14 +3,13 @@ package copies
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 
-	"github.com/cockroachdb/errors/oserror"
-
 	"github.com/mimir-kv/mimir/replication/contract"
-	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // partSuffix ends the names of directories that are no copies yet.
@@ -37,7 +36,7 @@ func NewKeeper(m *Maker, dir string) *Keeper { return &Keeper{maker: m, dir: dir
 func (k *Keeper) Newest() (string, error) {
 	fs := k.maker.fs
 	names, err := fs.List(k.dir)
-	if oserror.IsNotExist(err) {
+	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	} else if err != nil {
 		return "", err
@@ -45,7 +44,7 @@ func (k *Keeper) Newest() (string, error) {
 	var newest uint64
 	for _, n := range names {
 		if strings.HasSuffix(n, partSuffix) {
-			if err := fs.RemoveAll(fs.PathJoin(k.dir, n)); err != nil {
+			if err := fs.RemoveAll(filepath.Join(k.dir, n)); err != nil {
 				return "", err
 			}
 		} else if i, err := strconv.ParseUint(n, 10, 64); err == nil {
@@ -78,7 +77,7 @@ func (k *Keeper) Begin(meta *contract.Metadata) (*Part, error) {
 	k.began++
 	name := fmt.Sprintf("%d-%d%s", meta.AppliedIndex, k.began, partSuffix)
 	k.mu.Unlock()
-	return k.maker.Begin(k.maker.fs.PathJoin(k.dir, name), meta)
+	return k.maker.Begin(filepath.Join(k.dir, name), meta)
 }
 
 // Keep writes p out, has it take the place of the copy before (C4), and returns the applied index of the copy that is
@@ -89,7 +88,7 @@ func (k *Keeper) Keep(p *Part) (kept uint64, err error) {
 	defer k.keeping.Unlock()
 	fs := k.maker.fs
 	defer func() {
-		if gone := fs.RemoveAll(p.dir); gone != nil && !oserror.IsNotExist(gone) {
+		if gone := fs.RemoveAll(p.dir); gone != nil && !errors.Is(gone, os.ErrNotExist) {
 			err = errors.Join(err, gone)
 		}
 	}()
@@ -104,7 +103,7 @@ func (k *Keeper) Keep(p *Part) (kept uint64, err error) {
 	if err := fs.Rename(p.dir, k.path(index)); err != nil {
 		return kept, err
 	}
-	if err := durable.SyncDir(fs, k.dir); err != nil {
+	if err := fs.SyncDir(k.dir); err != nil {
 		return kept, err
 	}
 	k.setKept(index)
@@ -119,7 +118,7 @@ func (k *Keeper) removeBefore(index uint64) error {
 	}
 	for _, n := range names {
 		if i, err := strconv.ParseUint(n, 10, 64); err == nil && i < index {
-			if err := fs.RemoveAll(fs.PathJoin(k.dir, n)); err != nil {
+			if err := fs.RemoveAll(filepath.Join(k.dir, n)); err != nil {
 				return err
 			}
 		}
@@ -128,5 +127,5 @@ func (k *Keeper) removeBefore(index uint64) error {
 }
 
 func (k *Keeper) path(index uint64) string {
-	return k.maker.fs.PathJoin(k.dir, strconv.FormatUint(index, 10))
+	return filepath.Join(k.dir, strconv.FormatUint(index, 10))
 }

@@ -4,9 +4,8 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
@@ -25,7 +24,7 @@ var ErrReplaced = errors.New("copies: the state is being replaced")
 // Maker makes copies of one storage and puts them back. Begin and Restore are called where no command is being applied,
 // and not concurrently with each other; the other methods are safe for concurrent use.
 type Maker struct {
-	fs      vfs.FS
+	fs      durable.FS
 	storage contract.Storage
 
 	mu   sync.Mutex
@@ -33,7 +32,7 @@ type Maker struct {
 }
 
 // NewMaker returns the maker of copies of storage, which are directories on fs.
-func NewMaker(fs vfs.FS, storage contract.Storage) *Maker {
+func NewMaker(fs durable.FS, storage contract.Storage) *Maker {
 	return &Maker{fs: fs, storage: storage, open: map[*Part]bool{}}
 }
 
@@ -63,7 +62,7 @@ func (m *Maker) Begin(dir string, meta *contract.Metadata) (*Part, error) {
 
 // Metadata returns the metadata of the copy in dir.
 func (m *Maker) Metadata(dir string) (*contract.Metadata, error) {
-	encoded, err := durable.ReadFile(m.fs, m.fs.PathJoin(dir, metadataFile))
+	encoded, err := durable.ReadFile(m.fs, filepath.Join(dir, metadataFile))
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +77,7 @@ func (m *Maker) Restore(dir string, meta *contract.Metadata) error {
 	if c, ok := m.storage.(contract.Checkpointer); ok {
 		return c.Install(m.contents(dir), meta)
 	}
-	f, err := m.fs.Open(m.fs.PathJoin(m.contents(dir), streamFile))
+	f, err := m.fs.Open(filepath.Join(m.contents(dir), streamFile))
 	if err != nil {
 		return err
 	}
@@ -100,4 +99,4 @@ func (m *Maker) revoke() {
 	}
 }
 
-func (m *Maker) contents(dir string) string { return m.fs.PathJoin(dir, contentsFolder) }
+func (m *Maker) contents(dir string) string { return filepath.Join(dir, contentsFolder) }

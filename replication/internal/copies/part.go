@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -40,7 +41,7 @@ func (p *Part) Write() error {
 		return err
 	}
 	fs := p.maker.fs
-	return durable.WriteFile(fs, fs.PathJoin(p.dir, metadataFile), func(w io.Writer) error {
+	return durable.WriteFile(fs, filepath.Join(p.dir, metadataFile), func(w io.Writer) error {
 		_, err := w.Write(encoded)
 		return err
 	})
@@ -54,7 +55,7 @@ func (p *Part) writeContents() error {
 	if err := durable.MakeDir(fs, contents); err != nil {
 		return err
 	}
-	err := durable.WriteFile(fs, fs.PathJoin(contents, streamFile), func(w io.Writer) error {
+	err := durable.WriteFile(fs, filepath.Join(contents, streamFile), func(w io.Writer) error {
 		if p.revoked.Load() {
 			return ErrReplaced
 		}

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
-
-	"github.com/cockroachdb/errors/oserror"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
@@ -28,7 +27,7 @@ type Engine struct {
 	// engine is used.
 	Writing func()
 
-	fs   vfs.FS
+	fs   durable.FS
 	path string // "" if nothing is kept
 
 	mu      sync.Mutex
@@ -40,17 +39,17 @@ type Engine struct {
 func Volatile() *Engine { return &Engine{} }
 
 // Open returns an engine that keeps what was synced in the file path.
-func Open(fs vfs.FS, path string) (*Engine, error) {
+func Open(fs durable.FS, path string) (*Engine, error) {
 	e := &Engine{fs: fs, path: path}
 	c, err := read(fs, path)
-	if oserror.IsNotExist(err) {
+	if errors.Is(err, os.ErrNotExist) {
 		return e, nil
 	}
 	e.content = c
 	return e, err
 }
 
-func read(fs vfs.FS, path string) (c Content, err error) {
+func read(fs durable.FS, path string) (c Content, err error) {
 	p, err := durable.ReadFile(fs, path)
 	if err != nil {
 		return c, err
@@ -58,7 +57,7 @@ func read(fs vfs.FS, path string) (c Content, err error) {
 	return c, json.Unmarshal(p, &c)
 }
 
-func write(fs vfs.FS, path string, c Content) error {
+func write(fs durable.FS, path string, c Content) error {
 	return durable.WriteFile(fs, path, func(w io.Writer) error { return json.NewEncoder(w).Encode(c) })
 }
 
@@ -200,12 +199,12 @@ func (f Files) Checkpoint(dir string) error {
 	if err := durable.MakeDir(f.fs, dir); err != nil {
 		return err
 	}
-	return write(f.fs, f.fs.PathJoin(dir, fileName), f.Content())
+	return write(f.fs, filepath.Join(dir, fileName), f.Content())
 }
 
 // Install implements contract.Checkpointer.
 func (f Files) Install(dir string, meta *contract.Metadata) error {
-	c, err := read(f.fs, f.fs.PathJoin(dir, fileName))
+	c, err := read(f.fs, filepath.Join(dir, fileName))
 	if err != nil {
 		return err
 	}

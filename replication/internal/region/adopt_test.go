@@ -12,27 +12,28 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // opener opens a storage, and the engine in it, with what a filesystem has of it.
-type opener func(fs vfs.FS) (*enginetest.Engine, contract.Storage, error)
+type opener func(fs durable.FS) (*enginetest.Engine, contract.Storage, error)
 
 // kinds are the storages with which every way to another state is tried.
 var kinds = []struct {
 	name string
 	open opener
 }{
-	{"volatile", func(vfs.FS) (*enginetest.Engine, contract.Storage, error) {
+	{"volatile", func(durable.FS) (*enginetest.Engine, contract.Storage, error) {
 		e := enginetest.Volatile()
 		return e, e, nil
 	}},
-	{"one file", func(fs vfs.FS) (*enginetest.Engine, contract.Storage, error) {
+	{"one file", func(fs durable.FS) (*enginetest.Engine, contract.Storage, error) {
 		e, err := enginetest.Open(fs, dataDir+"/engine")
 		return e, e, err
 	}},
-	{"checkpoints", func(fs vfs.FS) (*enginetest.Engine, contract.Storage, error) {
+	{"checkpoints", func(fs durable.FS) (*enginetest.Engine, contract.Storage, error) {
 		e, err := enginetest.Open(fs, dataDir+"/engine")
 		return e, enginetest.Files{Engine: e}, err
 	}},
@@ -76,7 +77,7 @@ func newScript(t *testing.T) *script {
 }
 
 // sourceCopy puts the state of the region that goes on into dir.
-func (s *script) sourceCopy(t *testing.T, fs vfs.FS, dir string) {
+func (s *script) sourceCopy(t *testing.T, fs durable.FS, dir string) {
 	e := enginetest.Volatile()
 	p := newPlace(t, "eu", fs, e, e).load()
 	a := newAuthor(t, "eu")
@@ -96,9 +97,9 @@ func (s *script) sourceCopy(t *testing.T, fs vfs.FS, dir string) {
 }
 
 // ownCopy puts the state of another node of us into dir, which has installed the source's and gone on.
-func (s *script) ownCopy(t *testing.T, fs vfs.FS, dir string) {
+func (s *script) ownCopy(t *testing.T, fs durable.FS, dir string) {
 	e := enginetest.Volatile()
-	p := newPlace(t, "us", vfs.NewCrashableMem(), e, e).load()
+	p := newPlace(t, "us", memory(), e, e).load()
 	s.sourceCopy(t, p.fs, "/source")
 	p.staged["copy"] = "/source"
 	p.apply(append(append(slices.Clone(s.old), s.install), s.on...)...)
@@ -111,7 +112,7 @@ func (s *script) ownCopy(t *testing.T, fs vfs.FS, dir string) {
 // takes the way.
 type way struct {
 	name    string
-	prepare func(t *testing.T, s *script, fs vfs.FS)
+	prepare func(t *testing.T, s *script, fs durable.FS)
 	equip   func(p *place)
 	enter   func(p *place, s *script) error
 	want    []string
@@ -121,7 +122,7 @@ type way struct {
 var ways = []way{
 	{
 		name:    "a snapshot of Raft",
-		prepare: func(t *testing.T, s *script, fs vfs.FS) { s.ownCopy(t, fs, "/received") },
+		prepare: func(t *testing.T, s *script, fs durable.FS) { s.ownCopy(t, fs, "/received") },
 		equip:   func(*place) {},
 		enter: func(p *place, _ *script) error {
 			_, _, _, err := p.Install("/received")
@@ -131,14 +132,14 @@ var ways = []way{
 	},
 	{
 		name:    "the install of another region's state",
-		prepare: func(t *testing.T, s *script, fs vfs.FS) { s.sourceCopy(t, fs, "/staging/copy") },
+		prepare: func(t *testing.T, s *script, fs durable.FS) { s.sourceCopy(t, fs, "/staging/copy") },
 		equip:   func(p *place) { p.staged["copy"] = "/staging/copy" },
 		enter:   func(p *place, s *script) error { return p.Apply(p.enter(1, s.install)) },
 		want:    after, base: timeline.Base{Index: 5, Position: 4},
 	},
 	{
 		name:    "an install whose copy is not here",
-		prepare: func(t *testing.T, s *script, fs vfs.FS) { s.ownCopy(t, fs, "/staging/own") },
+		prepare: func(t *testing.T, s *script, fs durable.FS) { s.ownCopy(t, fs, "/staging/own") },
 		equip: func(p *place) {
 			p.staged["own"] = "/staging/own"
 			p.give = func(minIndex uint64) (string, error) {
@@ -160,7 +161,7 @@ func TestEveryWayToAnotherState(t *testing.T) {
 		for _, kind := range kinds {
 			t.Run(w.name+"/"+kind.name, func(t *testing.T) {
 				s, disk := newScript(t), vfs.NewCrashableMem()
-				p := running(t, s, disk, disk, w, kind.open)
+				p := running(t, s, disk, pebblefs.New(disk), w, kind.open)
 				p.passed = 0
 				if err := w.enter(p, s); err != nil {
 					t.Fatal(err)
@@ -195,13 +196,13 @@ func TestACrashLeavesTheOldStateOrTheNew(t *testing.T) {
 				var clones []*vfs.MemFS
 				watching := false
 				random := rand.New(rand.NewPCG(1, 2))
-				fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				fs := pebblefs.New(errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
 					if watching && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 						clones = append(clones, disk.CrashClone(vfs.CrashCloneCfg{}))
 						clones = append(clones, disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: random}))
 					}
 					return nil
-				}))
+				})))
 				p := running(t, s, disk, fs, w, kind.open)
 				watching = true
 				if err := w.enter(p, s); err != nil {
@@ -246,14 +247,14 @@ func (w *way) again(p *place, s *script) error {
 
 // running returns a node with the state before, durable on disk, and with what the way needs. It works on fs, which is
 // disk or around it.
-func running(t *testing.T, s *script, disk *vfs.MemFS, fs vfs.FS, w way, open opener) *place {
+func running(t *testing.T, s *script, disk *vfs.MemFS, fs durable.FS, w way, open opener) *place {
 	t.Helper()
 	for _, dir := range []string{dataDir, "/staging"} {
-		if err := durable.MakeDir(disk, dir); err != nil {
+		if err := durable.MakeDir(pebblefs.New(disk), dir); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.prepare(t, s, disk)
+	w.prepare(t, s, pebblefs.New(disk))
 	e, storage, err := open(fs)
 	if err != nil {
 		t.Fatal(err)
@@ -273,11 +274,12 @@ func running(t *testing.T, s *script, disk *vfs.MemFS, fs vfs.FS, w way, open op
 // opened returns a node that begins with what is on disk.
 func opened(t *testing.T, disk *vfs.MemFS, open opener) *place {
 	t.Helper()
-	e, storage, err := open(disk)
+	fs := pebblefs.New(disk)
+	e, storage, err := open(fs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newPlace(t, "us", disk, e, storage).load()
+	return newPlace(t, "us", fs, e, storage).load()
 }
 
 // TestAStartIsAWayToo: the state that the storage or its keeper has is checked and taken as any other, and a crash
@@ -287,7 +289,7 @@ func TestAStartIsAWayToo(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			s, disk := newScript(t), vfs.NewCrashableMem()
 			w := ways[1]
-			p := running(t, s, disk, disk, w, kind.open)
+			p := running(t, s, disk, pebblefs.New(disk), w, kind.open)
 			p.apply(s.install)
 			if _, err := p.Sync(); err != nil {
 				t.Fatal(err)
@@ -295,11 +297,11 @@ func TestAStartIsAWayToo(t *testing.T) {
 			disk = disk.CrashClone(vfs.CrashCloneCfg{})
 			// One log that leads to the state, and one that was lost in the middle of a snapshot.
 			for _, log := range []*fakeLog{p.log, {}} {
-				e, storage, err := kind.open(disk)
+				e, storage, err := kind.open(pebblefs.New(disk))
 				if err != nil {
 					t.Fatal(err)
 				}
-				q := newPlace(t, "us", disk, e, storage)
+				q := newPlace(t, "us", pebblefs.New(disk), e, storage)
 				q.log.terms, q.log.last = log.terms, log.last
 				q.load()
 				want := timeline.Base{Index: 5, Position: 4}
@@ -307,11 +309,11 @@ func TestAStartIsAWayToo(t *testing.T) {
 					t.Errorf("entry %d, the log begins behind %+v, passed over %d times", q.index, q.log.base(), q.passed)
 				}
 			}
-			e, storage, err := kind.open(disk)
+			e, storage, err := kind.open(pebblefs.New(disk))
 			if err != nil {
 				t.Fatal(err)
 			}
-			eu := newPlace(t, "eu", disk, e, storage)
+			eu := newPlace(t, "eu", pebblefs.New(disk), e, storage)
 			if _, err := eu.Load(&timeline.State{Region: "eu"}); !errors.Is(err, contract.ErrIdentity) {
 				t.Errorf("the state of us at a node of eu: %v", err)
 			}
@@ -321,7 +323,7 @@ func TestAStartIsAWayToo(t *testing.T) {
 
 func TestANodeBeginsWithTheFirstStateIfThereIsNone(t *testing.T) {
 	e := enginetest.Volatile()
-	p := newPlace(t, "us", vfs.NewCrashableMem(), e, e)
+	p := newPlace(t, "us", memory(), e, e)
 	found, err := p.Load(&timeline.State{Region: "us", Conf: []byte{}})
 	p.check()
 	if found || err != nil || p.passed != 0 {
@@ -332,7 +334,7 @@ func TestANodeBeginsWithTheFirstStateIfThereIsNone(t *testing.T) {
 // TestTheRequestForAnInstallIsAnsweredBeforeWorkInFlightEnds: who proposed it learns what became of it.
 func TestTheRequestForAnInstallIsAnsweredBeforeWorkInFlightEnds(t *testing.T) {
 	s, disk := newScript(t), vfs.NewCrashableMem()
-	p := running(t, s, disk, disk, ways[1], kinds[0].open)
+	p := running(t, s, disk, pebblefs.New(disk), ways[1], kinds[0].open)
 	told := len(p.told)
 	p.apply(s.install)
 	if len(p.told) != told+1 || p.told[told].Outcome != timeline.Applied || p.told[told].Index != 5 {

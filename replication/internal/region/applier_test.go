@@ -6,7 +6,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -17,7 +16,7 @@ import (
 
 func volatilePlace(t *testing.T, name string) *place {
 	e := enginetest.Volatile()
-	return newPlace(t, name, vfs.NewCrashableMem(), e, e).load()
+	return newPlace(t, name, memory(), e, e).load()
 }
 
 func TestCommandsApplyOnceAndInOrder(t *testing.T) {
@@ -120,7 +119,7 @@ func TestApplyingGoesOnWhileTheStateIsWrittenOut(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := enginetest.Volatile()
 				g := newGate(e)
-				p, a := newPlace(t, "us", vfs.NewCrashableMem(), e, e).load(), newAuthor(t, "us")
+				p, a := newPlace(t, "us", memory(), e, e).load(), newAuthor(t, "us")
 				p.apply(a.begin(1, "us"), a.frame("a", "b"))
 				write, dir := way(p)
 				written := make(chan error, 1)
@@ -153,7 +152,7 @@ func TestApplyingGoesOnWhileTheStateIsWrittenOut(t *testing.T) {
 // TestViewsEndBeforeTheStateIsReplaced: what was being written is given up, waited for, and no error of the node.
 func TestViewsEndBeforeTheStateIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fs := vfs.NewCrashableMem()
+		fs := memory()
 		plain := enginetest.Volatile()
 		source, a := newPlace(t, "us", fs, plain, plain).load(), newAuthor(t, "us")
 		first, frame := a.begin(1, "us"), a.frame("a", "b")
@@ -161,7 +160,7 @@ func TestViewsEndBeforeTheStateIsReplaced(t *testing.T) {
 		source.copyHere("/newer")
 
 		e := enginetest.Volatile()
-		p := newPlace(t, "us", vfs.FS(fs), e, e).load()
+		p := newPlace(t, "us", fs, e, e).load()
 		p.apply(first, frame)
 		g := newGate(e)
 		held, err := p.Hold("/older")
@@ -219,7 +218,7 @@ func TestViewsEndBeforeTheStateIsReplaced(t *testing.T) {
 }
 
 func TestAStateOfAnotherRegionOrOfThePastIsRefused(t *testing.T) {
-	fs := vfs.NewCrashableMem()
+	fs := memory()
 	e := enginetest.Volatile()
 	eu, a := newPlace(t, "eu", fs, e, e).load(), newAuthor(t, "eu")
 	eu.apply(a.begin(1, "eu"), a.frame("x"))

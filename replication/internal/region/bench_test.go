@@ -7,10 +7,13 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -20,7 +23,7 @@ import (
 type place struct {
 	t      *testing.T
 	name   string // of the region
-	fs     vfs.FS
+	fs     durable.FS
 	engine *enginetest.Engine
 	log    *fakeLog
 	staged map[string]string // identity to directory
@@ -37,8 +40,11 @@ type place struct {
 
 const dataDir = "/data"
 
+// memory returns an empty filesystem.
+func memory() durable.FS { return pebblefs.New(vfs.NewCrashableMem()) }
+
 // newPlace returns an applier of the region that keeps its state with storage, an engine or what is around one.
-func newPlace(t *testing.T, name string, fs vfs.FS, engine *enginetest.Engine, storage contract.Storage) *place {
+func newPlace(t *testing.T, name string, fs durable.FS, engine *enginetest.Engine, storage contract.Storage) *place {
 	p := &place{t: t, name: name, fs: fs, engine: engine, staged: map[string]string{}}
 	p.log = &fakeLog{terms: map[uint64]uint64{}}
 	p.give = func(uint64) (string, error) { return "", errors.New("there is no other node") }

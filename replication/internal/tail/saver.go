@@ -3,6 +3,7 @@ package tail
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"go.etcd.io/raft/v3"
 
@@ -47,7 +48,7 @@ func (s *Saver) saveWhole(name string, whole func(dir string) error) error {
 	if err := durable.MakeDir(fs, s.tails.config.Dir); err != nil {
 		return err
 	}
-	dir := fs.PathJoin(s.tails.config.Dir, name+".state")
+	dir := filepath.Join(s.tails.config.Dir, name+".state")
 	if err := fs.RemoveAll(dir); err != nil {
 		return err
 	}
@@ -56,5 +57,5 @@ func (s *Saver) saveWhole(name string, whole func(dir string) error) error {
 	}
 	s.tails.config.Logger.Warn(
 		"the log does not reach back to the fork on this node; saved the whole state instead of the tail", "dir", dir)
-	return durable.SyncDir(fs, s.tails.config.Dir)
+	return fs.SyncDir(s.tails.config.Dir)
 }

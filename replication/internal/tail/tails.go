@@ -6,10 +6,9 @@ import (
 	"log/slog"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/rescue"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -29,7 +28,7 @@ type Info struct {
 // Config is what Tails is made of. Every field is required.
 type Config struct {
 	Fleet, Region, Node string
-	FS                  vfs.FS
+	FS                  durable.FS
 	Dir                 string // of the rescue files; nothing else is there
 	Clock               clock.Clock
 	Logger              *slog.Logger

@@ -15,6 +15,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/rescue"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -62,9 +63,9 @@ func lost(t *testing.T) (*shortLog, []timeline.Reign, timeline.Divergence) {
 	return l, m.State().Reigns, timeline.Divergence{Fork: 1, At: 3, Claim: claim}
 }
 
-func tailsOn(fs vfs.FS) *Tails {
+func tailsOn(disk *vfs.MemFS) *Tails {
 	return New(Config{
-		Fleet: "f", Region: "us", Node: "us-1", FS: fs, Dir: "/rescue", Clock: clock.Real, Logger: slog.New(slog.DiscardHandler),
+		Fleet: "f", Region: "us", Node: "us-1", FS: pebblefs.New(disk), Dir: "/rescue", Clock: clock.Real, Logger: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -116,7 +117,7 @@ func TestTheWholeStateIsKeptIfTheLogIsTooShort(t *testing.T) {
 			if _, err := disk.Stat(to); err == nil {
 				t.Error("what an earlier attempt left is in the way")
 			}
-			if err := durable.MakeDir(disk, to); err != nil {
+			if err := durable.MakeDir(pebblefs.New(disk), to); err != nil {
 				return err
 			}
 			dir = to
@@ -145,9 +146,9 @@ func TestATailThatDoesNotReachTheStateIsNotSaved(t *testing.T) {
 
 func TestOtherNodesAreToldOfDamagedTailsToo(t *testing.T) {
 	disk := vfs.NewMem()
-	err := durable.MakeDir(disk, "/rescue")
+	err := durable.MakeDir(pebblefs.New(disk), "/rescue")
 	if err == nil {
-		err = durable.WriteFile(disk, "/rescue/broken.rescue", func(w io.Writer) error {
+		err = durable.WriteFile(pebblefs.New(disk), "/rescue/broken.rescue", func(w io.Writer) error {
 			_, err := w.Write([]byte("not a tail"))
 			return err
 		})

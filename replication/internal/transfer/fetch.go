@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
@@ -39,7 +40,7 @@ func (s *Staging) Fetch(
 	if err := fs.Rename(s.incoming(), dir); err != nil {
 		return "", nil, err
 	}
-	return id, d, durable.SyncDir(fs, s.config.Dir)
+	return id, d, fs.SyncDir(s.config.Dir)
 }
 
 // receive fills the place for what comes in.
@@ -75,4 +76,4 @@ func (s *Staging) Partial() string {
 	return hex.EncodeToString(m.ID[:])
 }
 
-func (s *Staging) incoming() string { return s.config.FS.PathJoin(s.config.Dir, incomingFolder) }
+func (s *Staging) incoming() string { return filepath.Join(s.config.Dir, incomingFolder) }

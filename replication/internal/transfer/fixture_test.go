@@ -13,6 +13,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 	"github.com/mimir-kv/mimir/replication/internal/life"
@@ -66,15 +67,15 @@ func (n *node) open(net *memory.Network, name string) {
 	tr := net.Node(n.addr)
 	n.client = peer.NewClient(tr)
 	n.staging = NewStaging(StagingConfig{
-		Region: name, FS: n.disk, Dir: "/staging", Transport: tr, Peers: n, Applied: n.applied, Life: n.life, Logger: quiet,
+		Region: name, FS: pebblefs.New(n.disk), Dir: "/staging", Transport: tr, Peers: n, Applied: n.applied, Life: n.life, Logger: quiet,
 	})
-	n.maker = copies.NewMaker(n.disk, n.engine)
+	n.maker = copies.NewMaker(pebblefs.New(n.disk), n.engine)
 	n.applier = region.NewApplier(region.Config{
 		Region: name, Storage: n.engine, Maker: n.maker, Keeper: copies.NewKeeper(n.maker, "/kept"),
 		Log: noLog{}, Staging: n.staging, Tails: noTails{}, Proposers: nobody{}, Logger: quiet,
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
-		Region: name, FS: n.disk, Dir: "/copies", Source: n.applier, Applied: n.applied, Staging: n.staging,
+		Region: name, FS: pebblefs.New(n.disk), Dir: "/copies", Source: n.applier, Applied: n.applied, Staging: n.staging,
 		Clock: clock.Real, Logger: quiet,
 	})
 	if _, err := n.applier.Load(&timeline.State{Region: name}); err != nil {
@@ -144,7 +145,7 @@ func (n *node) holds(id string, want []string) {
 		n.t.Fatalf("copy %s: %v", id, err)
 	}
 	e := enginetest.Volatile()
-	m := copies.NewMaker(n.disk.CrashClone(vfs.CrashCloneCfg{}), e)
+	m := copies.NewMaker(pebblefs.New(n.disk.CrashClone(vfs.CrashCloneCfg{})), e)
 	meta, err := m.Metadata(dir)
 	if err == nil {
 		err = m.Restore(dir, meta)

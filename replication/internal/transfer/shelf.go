@@ -8,10 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -37,7 +36,7 @@ type Source interface {
 // ShelfConfig is what a shelf is made of. Every field is required.
 type ShelfConfig struct {
 	Region  string
-	FS      vfs.FS
+	FS      durable.FS
 	Dir     string // of the copies; the shelf's own
 	Source  Source
 	Applied *region.Applied
@@ -131,7 +130,7 @@ func (s *Shelf) make() (*shelved, error) {
 	var id [idBytes]byte
 	_, _ = rand.Read(id[:]) // never fails
 	name := hex.EncodeToString(id[:])
-	dir := s.config.FS.PathJoin(s.config.Dir, name)
+	dir := filepath.Join(s.config.Dir, name)
 	if err := durable.MakeDir(s.config.FS, s.config.Dir); err != nil {
 		return nil, err
 	}

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -33,7 +33,7 @@ type Peers interface {
 // StagingConfig is what a staging place is made of. Every field is required.
 type StagingConfig struct {
 	Region    string
-	FS        vfs.FS
+	FS        durable.FS
 	Dir       string // of the copies; its own
 	Transport transport.Transport
 	Peers     Peers
@@ -91,7 +91,7 @@ func (s *Staging) Dir(id string) (string, error) {
 	return dir, nil
 }
 
-func (s *Staging) dir(id string) string { return s.config.FS.PathJoin(s.config.Dir, id) }
+func (s *Staging) dir(id string) string { return filepath.Join(s.config.Dir, id) }
 
 // Keep says that the leader of term may propose to install a copy.
 func (s *Staging) Keep(id string, term uint64) {

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -212,7 +213,7 @@ func TestAStagedCopyStaysWhileItMayBeInstalled(t *testing.T) {
 			t.Fatal("gone while its leader may propose to install it")
 		}
 		us.disk = us.disk.CrashClone(vfs.CrashCloneCfg{}) // of the next process
-		us.staging.config.FS, us.staging.terms = us.disk, map[string]uint64{}
+		us.staging.config.FS, us.staging.terms = pebblefs.New(us.disk), map[string]uint64{}
 		if tidied(4) || tidied(5) {
 			t.Fatal("gone in the term in which it was found")
 		}
