@@ -23,10 +23,13 @@ var below = map[string][]string{
 	"replication/internal/rescue":     {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet":      {"replication/timeline", "replication/clock"},
 	"replication/contract":            {"replication/timeline", "replication/internal/checksum"},
+	"replication/storagetest":         {"replication/contract"},
 	"replication/internal/life":       {"replication/contract", "replication/clock"},
 	"replication/internal/enginetest": {"replication/contract", "replication/durable"},
 	"replication/internal/copies":     {"replication/contract", "replication/durable"},
-	"replication/internal/region":     {"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup"},
+	"replication/internal/region": {
+		"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup",
+	},
 	"replication/internal/tail": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable", "replication/internal/peer",
 		"replication/internal/rescue", "replication/internal/wal",
@@ -35,11 +38,11 @@ var below = map[string][]string{
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable", "replication/transport",
 		"replication/internal/peer", "replication/internal/life", "replication/internal/region", "replication/internal/checkpoint",
 	},
-	"replication/internal/peer":     {"replication/contract", "replication/transport"},
-	"replication/internal/members":  {"replication/internal/region"},
-	"replication/internal/standing": {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
-	"replication/internal/raftgroup":  {"replication/internal/checksum", "replication/internal/wal", "replication/transport", "replication/internal/checkpoint", "replication/clock", "replication/durable"},
-	"replication/internal/stream":     {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
+	"replication/internal/peer":      {"replication/contract", "replication/transport"},
+	"replication/internal/members":   {"replication/internal/region"},
+	"replication/internal/standing":  {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
+	"replication/internal/raftgroup": {"replication/internal/checksum", "replication/internal/wal", "replication/transport", "replication/internal/checkpoint", "replication/clock", "replication/durable"},
+	"replication/internal/stream":    {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
 	"replication": {
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/members", "replication/internal/standing", "replication/internal/copies", "replication/internal/tail",
@@ -61,7 +64,8 @@ var below = map[string][]string{
 // forTests are rooms that any test may use.
 var forTests = []string{
 	"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest",
-	"replication/internal/enginetest", "replication/internal/copies", "replication/internal/wal", "replication/timeline", "replication/transport", "replication/transport/grpc",
+	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies", "replication/internal/wal",
+	"replication/timeline", "replication/transport", "replication/transport/grpc",
 }
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
@@ -132,7 +136,7 @@ var machine = map[string][]string{
 // TestSeams keeps clock, filesystem and network injected under replication and in kv.
 func TestSeams(t *testing.T) {
 	for _, f := range tree(t) {
-		real := f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport/grpc"
+		real := f.room == "replication/storagetest" || f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport/grpc"
 		if f.test || real || (!within(f.room, "replication") && f.room != "kv") {
 			continue
 		}

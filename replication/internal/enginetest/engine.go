@@ -82,9 +82,6 @@ func (e *Engine) Load() (*contract.Metadata, error) { return e.Content().Meta, n
 func (e *Engine) Apply(b *contract.Batch) ([][]byte, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if old := e.content.Meta; old != nil && b.Metadata.AppliedIndex < old.AppliedIndex {
-		return nil, fmt.Errorf("entry %d applied after %d", b.Metadata.AppliedIndex, old.AppliedIndex)
-	}
 	var results [][]byte
 	for i, c := range b.Commands {
 		if at := int(b.First) + i; at != len(e.content.Commands)+1 {
