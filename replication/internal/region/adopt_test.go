@@ -170,6 +170,9 @@ func TestEveryWayToAnotherState(t *testing.T) {
 				if got := p.commands(); !slices.Equal(got, w.want) || p.passed != 1 {
 					t.Errorf("commands %q, passed over %d times", got, p.passed)
 				}
+				if len(p.staged) != 0 {
+					t.Errorf("copies left: %v", p.staged)
+				}
 				if p.log.base() != w.base {
 					t.Errorf("the log begins behind %+v, want %+v", p.log.base(), w.base)
 				}
@@ -318,6 +321,24 @@ func TestAStartIsAWayToo(t *testing.T) {
 				t.Errorf("the state of us at a node of eu: %v", err)
 			}
 		})
+	}
+}
+
+// TestALogWithoutPositionsBeginsBehindTheState: after a snapshot of Raft it stands at the state's entry and holds
+// nothing.
+func TestALogWithoutPositionsBeginsBehindTheState(t *testing.T) {
+	fs, e := memory(), enginetest.Volatile()
+	p, a := newPlace(t, "us", fs, e, e).load(), newAuthor(t, "us")
+	p.apply(a.begin(1, "us"), a.frame("a"))
+	p.copyHere("/copy")
+	e = enginetest.Volatile()
+	q := newPlace(t, "us", fs, e, e).load()
+	q.log.terms = map[uint64]uint64{2: 1}
+	if _, _, _, err := q.Install("/copy"); err != nil {
+		t.Fatal(err)
+	}
+	if want := (timeline.Base{Index: 2, Position: 1}); q.log.base() != want {
+		t.Errorf("the log begins behind %+v, want %+v", q.log.base(), want)
 	}
 }
 

@@ -168,6 +168,7 @@ func (l *fakeLog) Term(index uint64) (uint64, error) {
 	return 0, errors.New("not in the log")
 }
 
+// FirstPosition is known once an entry was put in, or a base was told.
 func (l *fakeLog) FirstPosition() (contract.Position, bool) { return 0, l.last > 0 || l.based }
 
 func (l *fakeLog) Rebase(index uint64, p contract.Position) {
