@@ -38,11 +38,20 @@ var below = map[string][]string{
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable", "replication/transport",
 		"replication/internal/peer", "replication/internal/life", "replication/internal/region", "replication/internal/checkpoint",
 	},
-	"replication/internal/peer":      {"replication/contract", "replication/transport"},
-	"replication/internal/members":   {"replication/internal/region"},
-	"replication/internal/standing":  {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
-	"replication/internal/raftgroup": {"replication/internal/checksum", "replication/internal/wal", "replication/transport", "replication/internal/checkpoint", "replication/clock", "replication/durable"},
-	"replication/internal/stream":    {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
+	"replication/internal/peer":     {"replication/contract", "replication/transport"},
+	"replication/internal/members":  {"replication/internal/region"},
+	"replication/internal/standing": {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
+	"replication/internal/raftgroup": {
+		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
+		"replication/internal/wal", "replication/transport", "replication/clock", "replication/durable",
+	},
+	"replication/internal/raftgroup/snapshots": {
+		"replication/internal/raftgroup/peers", "replication/internal/checkpoint", "replication/transport", "replication/durable",
+	},
+	"replication/internal/raftgroup/peers": {
+		"replication/internal/checksum", "replication/transport", "replication/clock",
+	},
+	"replication/internal/stream": {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
 	"replication": {
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/members", "replication/internal/standing", "replication/internal/copies", "replication/internal/tail",
