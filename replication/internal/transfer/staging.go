@@ -65,6 +65,9 @@ func (s *Staging) Answer(r *peer.Registry, present func() uint64) {
 }
 
 func (s *Staging) stage(ctx context.Context, r StageRequest, present uint64) error {
+	if err := checkID(r.ID); err != nil {
+		return fmt.Errorf("stage copy: %w", err)
+	}
 	s.Keep(r.ID, max(r.Term, present))
 	if _, err := s.Dir(r.ID); err == nil {
 		return nil
