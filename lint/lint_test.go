@@ -25,10 +25,22 @@ var below = map[string][]string{
 	"replication/contract":            {"replication/timeline", "replication/internal/checksum"},
 	"replication/storagetest":         {"replication/contract"},
 	"replication/internal/life":       {"replication/contract", "replication/clock"},
-	"replication/internal/region":     {"replication/contract", "replication/timeline"},
-	"replication/internal/peer":       {"replication/contract", "replication/transport"},
-	"replication/internal/members":    {"replication/internal/region"},
-	"replication/internal/standing":   {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
+	"replication/internal/enginetest": {"replication/contract", "replication/durable"},
+	"replication/internal/copies":     {"replication/contract", "replication/durable"},
+	"replication/internal/region": {
+		"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup",
+	},
+	"replication/internal/tail": {
+		"replication/contract", "replication/timeline", "replication/clock", "replication/durable", "replication/internal/peer",
+		"replication/internal/rescue", "replication/internal/wal",
+	},
+	"replication/internal/transfer": {
+		"replication/contract", "replication/timeline", "replication/clock", "replication/durable", "replication/transport",
+		"replication/internal/peer", "replication/internal/life", "replication/internal/region", "replication/internal/checkpoint",
+	},
+	"replication/internal/peer":     {"replication/contract", "replication/transport"},
+	"replication/internal/members":  {"replication/internal/region"},
+	"replication/internal/standing": {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
 	"replication/internal/raftgroup": {
 		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
 		"replication/internal/wal", "replication/transport", "replication/clock", "replication/durable",
@@ -56,7 +68,8 @@ var below = map[string][]string{
 	"replication": {
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/propose", "replication/internal/slots", "replication/internal/reads",
-		"replication/internal/members", "replication/internal/standing",
+		"replication/internal/members", "replication/internal/standing", "replication/internal/copies", "replication/internal/tail",
+		"replication/internal/transfer",
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup", "replication/internal/stream",
 		"replication/internal/checksum",
@@ -78,7 +91,11 @@ var below = map[string][]string{
 }
 
 // forTests are rooms that any test may use.
-var forTests = []string{"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport", "replication/storagetest", "replication/transport/grpc"}
+var forTests = []string{
+	"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest",
+	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies", "replication/internal/wal",
+	"replication/timeline", "replication/transport", "replication/transport/grpc",
+}
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
 var loose = []string{"server", "cmd", "sim", "e2e", "bench"}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/transfer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -47,12 +47,12 @@ func (n *node) fetchFrom(ctx context.Context, f *following) error {
 		began := n.config.Clock.Now()
 		n.logger.Info("bootstraps", "source", f.source, "addr", addr)
 		progress := n.reportProgress(f, began)
-		id, meta, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, Have: n.copies.partial(), MinEpoch: claim.Epoch}, progress)
+		id, meta, err := n.staging.Fetch(ctx, addr, transfer.Request{Region: n.config.RegionID, Have: n.staging.Partial(), MinEpoch: claim.Epoch}, progress)
 		if err == nil && meta.Region != f.source {
 			err = fmt.Errorf("%w: copy of region %s, asked %s", ErrMessage, meta.Region, f.source)
 		}
 		if err == nil {
-			n.copies.keep(id, f.term)
+			n.staging.Keep(id, f.term)
 			f.copied = &copiedSource{id, meta}
 			return nil
 		}
@@ -95,7 +95,7 @@ func (n *node) stageOnMajority(ctx context.Context, id string, term uint64) erro
 			continue
 		}
 		wg.Go(func() {
-			err := ask(ctx, n, addr, askStage, stageRequest{ID: id, From: n.config.PeerAddr, Term: term})
+			err := ask(ctx, n, addr, transfer.AskStage, transfer.StageRequest{ID: id, From: n.config.PeerAddr, Term: term})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -110,52 +110,6 @@ func (n *node) stageOnMajority(ctx context.Context, id string, term uint64) erro
 		return fmt.Errorf("copy %s is on %d of %d nodes: %w", id, have, len(voters), errors.Join(errs...))
 	}
 	return nil
-}
-
-// installElsewhere is for a node that applies an install without having staged the copy: it takes the state of a node of its region that
-// has installed it. That state may be further than the entry; what it contains is then passed over.
-func (a *applier) installElsewhere(minIndex uint64) error {
-	id, dir, meta, err := a.fetchOwn(minIndex)
-	if err != nil {
-		return err
-	}
-	defer a.discard(id)
-	state, err := stateOf(meta)
-	if err != nil {
-		return err
-	}
-	if state.Region != a.region || meta.AppliedIndex < minIndex {
-		return fmt.Errorf("%w: state of region %s at entry %d", ErrIdentity, state.Region, meta.AppliedIndex)
-	}
-	if err := a.replace(dir, meta); err != nil {
-		return err
-	}
-	a.machine = timeline.NewMachine(state)
-	a.rebase(state.Base.Index, state.Base.Position)
-	a.index, a.term, a.saved = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex
-	a.changed()
-	return nil
-}
-
-// fetchOwn gets the state of a node of this region that has applied minIndex, and tries until the node stops.
-func (n *node) fetchOwn(minIndex uint64) (id, dir string, meta *Metadata, err error) {
-	ctx := n.life.Context()
-	for {
-		for _, addr := range n.directory.Others() {
-			id, _, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, MinIndex: minIndex, Have: n.copies.partial()}, nil)
-			if err == nil {
-				n.copies.keep(id, math.MaxUint64) // nobody but the caller lets it go
-				if dir, err = n.copies.stagedDir(id); err == nil {
-					meta, err = n.applier.states.metadataOf(dir)
-				}
-				return id, dir, meta, err
-			}
-			n.logger.Info("waits for a node of the region with the installed state", "asked", addr, "err", err)
-		}
-		if err := n.life.Pause(ctx, time.Second); err != nil {
-			return "", "", nil, err
-		}
-	}
 }
 
 // askReport asks a node how it and its region are.

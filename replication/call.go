@@ -13,8 +13,6 @@ const (
 	askReport = peer.Question[peer.Nothing, fleet.Report]("report")
 	// To the leader: this is how a member describes itself.
 	askPublish = peer.Question[publication, peer.Nothing]("publish")
-	// Fetch a checkpoint that is to be installed.
-	askStage = peer.Question[stageRequest, peer.Nothing]("stage")
 	// To the target of a switchover: begin the next epoch.
 	askBegin = peer.Question[handover, *Reign]("begin")
 	// To the target of a switchover: promise never to begin it; or say that it has begun.
@@ -25,8 +23,6 @@ const (
 	askFailover = peer.Question[moveRequest, *MoveReport]("failover")
 	// To the leader: change the region's membership.
 	askMembers = peer.Question[memberChange, peer.Nothing]("members")
-	// Rescue files of this node.
-	askTails = peer.Question[peer.Nothing, []TailInfo]("tails")
 )
 
 // ask puts a question whose answer says nothing but that it was done.
@@ -42,13 +38,13 @@ func (n *node) questions() *peer.Registry {
 	n.slots.Register(r)
 	n.reads.Register(r)
 	peer.Handle(r, askPublish, done(n.publishMember))
-	peer.Handle(r, askStage, done(n.stage))
 	peer.Handle(r, askBegin, n.beginHandedOver)
 	peer.Handle(r, askRefuse, n.refuseHandoff)
 	peer.Handle(r, askMove, func(ctx context.Context, in moveRequest) (*MoveReport, error) { return n.switchOver(ctx, in.To) })
 	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*MoveReport, error) { return n.failOver(ctx, in.Force) })
 	peer.Handle(r, askMembers, done(n.changeMembers))
-	peer.Handle(r, askTails, func(context.Context, peer.Nothing) ([]TailInfo, error) { return n.localTails() })
+	n.staging.Answer(r, func() uint64 { return n.group.Status().Term })
+	n.tails.Answer(r)
 	return r
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/stream"
+	"github.com/mimir-kv/mimir/replication/internal/transfer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -40,7 +41,7 @@ type following struct {
 // copiedSource is a copy of the source that is here and that the region was not yet asked to install.
 type copiedSource struct {
 	id   string
-	meta *copyMeta
+	meta *transfer.Description
 }
 
 func newGovernor(n *node) *governor { return &governor{node: n, wake: make(chan struct{}, 1)} }

@@ -1,4 +1,4 @@
-package replication
+package tail
 
 import (
 	"io"
@@ -13,8 +13,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// TestATailLeavesOutWhatWasRefused: the log holds what the region refused, and what it was given twice, between the entries of its
-// history. The tail is those entries alone.
+// TestATailLeavesOutWhatWasRefused: the log holds what the region refused, and what it was given twice, between the
+// entries of its history. The tail is those entries alone.
 func TestATailLeavesOutWhatWasRefused(t *testing.T) {
 	log, err := wal.Open(wal.Options{FS: pebblefs.New(vfs.NewCrashableMem()), Dir: "/wal"})
 	if err != nil {
@@ -27,10 +27,10 @@ func TestATailLeavesOutWhatWasRefused(t *testing.T) {
 	add := func(payload []byte) {
 		entries = append(entries, &raftpb.Entry{Index: new(uint64(len(entries) + 1)), Term: new(uint64(1)), Data: payload})
 	}
-	frame := func(epoch Epoch, first Position, n int, data string) {
-		f := timeline.Frame{Epoch: epoch, First: first, Previous: machine.State().Cursor.Chain}
+	frame := func(epoch timeline.Epoch, first timeline.Position, n int, data string) {
+		f := timeline.Frame{Epoch: epoch, First: first, Previous: machine.Cursor().Chain}
 		for range n {
-			f.Commands = append(f.Commands, Command{Data: []byte(data)})
+			f.Commands = append(f.Commands, timeline.Command{Data: []byte(data)})
 		}
 		outcome, _, err := machine.Frame(&f)
 		if err != nil {
@@ -41,8 +41,8 @@ func TestATailLeavesOutWhatWasRefused(t *testing.T) {
 		}
 		add(timeline.AppendFrame(nil, &f))
 	}
-	begin := func(epoch Epoch, first Position, n byte) {
-		r := Reign{Epoch: epoch, First: first, Primary: "us", Previous: machine.State().Cursor.Chain, Nonce: timeline.Nonce{n}}
+	begin := func(epoch timeline.Epoch, first timeline.Position, n byte) {
+		r := timeline.Reign{Epoch: epoch, First: first, Primary: "us", Previous: machine.Cursor().Chain, Nonce: timeline.Nonce{n}}
 		outcome, _, err := machine.Reign(r)
 		if err != nil {
 			t.Fatal(err)
@@ -67,7 +67,7 @@ func TestATailLeavesOutWhatWasRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := machine.State()
-	next := tailOf(log, s.Reigns, timeline.Divergence{Fork: 3, At: s.Cursor.Position}, uint64(len(entries)+1))
+	next := entriesOf(log, s.Reigns, timeline.Divergence{Fork: 3, At: s.Cursor.Position}, uint64(len(entries)+1))
 	var f timeline.Frame
 	var got []string
 	for {
