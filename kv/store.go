@@ -27,13 +27,13 @@ type Options struct {
 	// Dir is created if missing. It belongs to one open Store.
 	Dir string
 	// CacheBytes bounds the cache of blocks; it should hold the hot set. The values written or read last take up to half as much
-	// beside it. Default 128 MiB.
+	// beside it. Default DefaultCacheBytes.
 	CacheBytes int64
-	// MemTableBytes is how much is written before it is flushed. Default 64 MiB.
+	// MemTableBytes is how much is written before it is flushed. Default DefaultMemTableBytes.
 	MemTableBytes uint64
 	// CountedKeys is up to how many keys the store keeps in memory (about 60 bytes and the key each) to tell how many an interval
 	// has now, as every range with a limit does, without a walk over all of them. With more keys it walks, until it is opened anew
-	// with fewer. Default 2,097,152; negative for none.
+	// with fewer. Default DefaultCountedKeys; negative for none.
 	CountedKeys int
 	// Logger receives one event a line. Default: slog.Default().
 	Logger *slog.Logger
@@ -41,6 +41,13 @@ type Options struct {
 	// then on may never become durable, and Apply may wait for ever, so the owner should stop. It may be told again. May be nil.
 	OnFailure func(error)
 }
+
+// Defaults of Options.
+const (
+	DefaultCacheBytes    = 256 << 20
+	DefaultMemTableBytes = 64 << 20
+	DefaultCountedKeys   = 2 << 20
+)
 
 func (o *Options) setDefaults() error {
 	if o.Dir == "" {
@@ -50,13 +57,13 @@ func (o *Options) setDefaults() error {
 		o.FS = vfs.Default
 	}
 	if o.CacheBytes <= 0 {
-		o.CacheBytes = 128 << 20
+		o.CacheBytes = DefaultCacheBytes
 	}
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 64 << 20
+		o.MemTableBytes = DefaultMemTableBytes
 	}
 	if o.CountedKeys == 0 {
-		o.CountedKeys = 2 << 20
+		o.CountedKeys = DefaultCountedKeys
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

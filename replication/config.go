@@ -22,7 +22,7 @@ type Config struct {
 	NodeID string
 	// RegionID is the region's name.
 	RegionID string
-	// FleetID keeps unrelated fleets apart: nodes of different fleets refuse each other. Default "mimir".
+	// FleetID keeps unrelated fleets apart: nodes of different fleets refuse each other. Default DefaultFleetID.
 	FleetID string
 
 	// DataDir holds the log, the identity, staged checkpoints and rescue files. Created if missing.
@@ -49,23 +49,28 @@ type Config struct {
 	// InitialPrimary is the region that begins the first epoch of a new fleet. Equal everywhere.
 	InitialPrimary string
 
-	// TickInterval is the unit of Raft time. Default 100 ms.
+	// TickInterval is the unit of Raft time. Default DefaultTickInterval.
 	TickInterval time.Duration
-	// ElectionTicks is how many ticks without a leader start an election. Default 10; at least 3.
+	// ElectionTicks is how many ticks without a leader start an election. Default DefaultElectionTicks; at least
+	// MinElectionTicks.
 	ElectionTicks int
-	// SegmentBytes is the size of a log segment. Default 64 MiB.
+	// SegmentBytes is the size of a log segment. Default DefaultSegmentBytes; MinSegmentBytes to
+	// MaxSegmentBytes.
 	SegmentBytes int64
-	// RetainBytes is how much log is kept for a slow or absent secondary before it has to bootstrap. Default 8 GiB.
+	// RetainBytes is how much log is kept for a slow or absent secondary before it has to bootstrap. Default
+	// DefaultRetainBytes.
 	RetainBytes int64
-	// CompactBytes is how much log is written between two attempts to release log. Default 64 MiB.
+	// CompactBytes is how much log is written between two attempts to release log. Default
+	// DefaultCompactBytes.
 	CompactBytes int64
-	// MaxFrameBytes is where a batch of waiting commands is closed. Default 1 MiB.
+	// MaxFrameBytes is where a batch of waiting commands is closed. Default DefaultMaxFrameBytes.
 	MaxFrameBytes int
-	// MaxCommandBytes bounds one Propose. Default and maximum 16 MiB.
+	// MaxCommandBytes bounds one Propose. Default DefaultMaxCommandBytes, at most CommandBytesLimit.
 	MaxCommandBytes int
-	// MaxInflightBytes bounds the commands proposed but not yet applied; beyond it Propose waits. Default 64 MiB.
+	// MaxInflightBytes bounds the commands proposed but not yet applied; beyond it Propose waits. Default
+	// DefaultMaxInflightBytes.
 	MaxInflightBytes int64
-	// StreamWindowBytes bounds what is on its way to a secondary. Default 32 MiB.
+	// StreamWindowBytes bounds what is on its way to a secondary. Default DefaultStreamWindowBytes.
 	StreamWindowBytes int64
 
 	// OnAsk answers Ask on the leader of the primary region. May be nil.
@@ -77,32 +82,40 @@ type Config struct {
 
 // Defaults of a Config.
 const (
-	defaultFleet        = "mimir"
-	defaultTick         = 100 * time.Millisecond
-	defaultElection     = 10
-	defaultSegment      = 64 << 20
-	defaultRetain       = 8 << 30
-	defaultCompact      = 64 << 20
-	defaultFrame        = 1 << 20
-	defaultInflight     = 64 << 20
-	defaultCommand      = 16 << 20
-	defaultStreamWindow = 32 << 20
+	DefaultFleetID           = "mimir"
+	DefaultTickInterval      = 100 * time.Millisecond
+	DefaultElectionTicks     = 10
+	DefaultSegmentBytes      = 64 << 20
+	DefaultRetainBytes       = 8 << 30
+	DefaultCompactBytes      = 64 << 20
+	DefaultMaxFrameBytes     = 1 << 20
+	DefaultMaxCommandBytes   = CommandBytesLimit
+	DefaultMaxInflightBytes  = 64 << 20
+	DefaultStreamWindowBytes = 32 << 20
+)
+
+// Limits of a Config.
+const (
+	MinElectionTicks  = 3
+	MinSegmentBytes   = 4 << 10
+	MaxSegmentBytes   = 1 << 30
+	CommandBytesLimit = timeline.MaxCommandBytes // the most that MaxCommandBytes can be
 )
 
 // ErrConfig says that a Config cannot work.
 var ErrConfig = errors.New("replication: invalid configuration")
 
 func (c Config) withDefaults() (Config, error) {
-	setDefault(&c.FleetID, defaultFleet)
-	setDefault(&c.TickInterval, defaultTick)
-	setDefault(&c.ElectionTicks, defaultElection)
-	setDefault(&c.SegmentBytes, defaultSegment)
-	setDefault(&c.RetainBytes, defaultRetain)
-	setDefault(&c.CompactBytes, defaultCompact)
-	setDefault(&c.MaxFrameBytes, defaultFrame)
-	setDefault(&c.MaxInflightBytes, defaultInflight)
-	setDefault(&c.MaxCommandBytes, defaultCommand)
-	setDefault(&c.StreamWindowBytes, defaultStreamWindow)
+	setDefault(&c.FleetID, DefaultFleetID)
+	setDefault(&c.TickInterval, DefaultTickInterval)
+	setDefault(&c.ElectionTicks, DefaultElectionTicks)
+	setDefault(&c.SegmentBytes, DefaultSegmentBytes)
+	setDefault(&c.RetainBytes, DefaultRetainBytes)
+	setDefault(&c.CompactBytes, DefaultCompactBytes)
+	setDefault(&c.MaxFrameBytes, DefaultMaxFrameBytes)
+	setDefault(&c.MaxInflightBytes, DefaultMaxInflightBytes)
+	setDefault(&c.MaxCommandBytes, DefaultMaxCommandBytes)
+	setDefault(&c.StreamWindowBytes, DefaultStreamWindowBytes)
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
@@ -126,8 +139,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: initial primary %q is not a region", ErrConfig, c.InitialPrimary)
 	case c.MaxFrameBytes < 0 || c.MaxInflightBytes < int64(c.MaxFrameBytes) || c.SegmentBytes < 0 || c.RetainBytes < 0:
 		return c, fmt.Errorf("%w: MaxFrameBytes %d, MaxInflightBytes %d, SegmentBytes %d, RetainBytes %d", ErrConfig, c.MaxFrameBytes, c.MaxInflightBytes, c.SegmentBytes, c.RetainBytes)
-	case c.MaxCommandBytes < 0 || c.MaxCommandBytes > timeline.MaxCommandBytes:
-		return c, fmt.Errorf("%w: MaxCommandBytes %d, at most %d", ErrConfig, c.MaxCommandBytes, timeline.MaxCommandBytes)
+	case c.MaxCommandBytes < 0 || c.MaxCommandBytes > CommandBytesLimit:
+		return c, fmt.Errorf("%w: MaxCommandBytes %d, at most %d", ErrConfig, c.MaxCommandBytes, CommandBytesLimit)
 	}
 	for name, addrs := range c.Regions {
 		if name == "" || len(addrs) == 0 {
