@@ -99,20 +99,19 @@ type server struct {
 func open(c *Config, o Options) (*server, error) {
 	s := &server{config: c, version: o.Version, failed: make(chan error, 3)}
 	plain := newLogger(c, o.LogTo)
-	s.logger = plain.With("node", c.Name, "region", c.Region)
+	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
 	var err error
 	if s.ports, err = listen(c); err != nil {
 		return nil, err
 	}
-	if s.store, err = kv.Open(kv.Options{
-		Dir: filepath.Join(c.DataDir, "kv"), CacheBytes: int64(c.CacheBytes), MemTableBytes: uint64(c.MemTableBytes), Logger: s.logger,
-		OnFailure: s.storeFailed,
-	}); err != nil {
+	store := c.Store
+	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, "kv"), s.logger, s.storeFailed
+	if s.store, err = kv.Open(store); err != nil {
 		s.ports.close()
 		if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock") {
 			err = fmt.Errorf("is another process using it? %w", err)
 		}
-		return nil, fmt.Errorf("data-dir %s: %w", c.DataDir, err)
+		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
 	}
 	if err = s.build(plain); err != nil {
 		s.abandon()
@@ -124,29 +123,25 @@ func open(c *Config, o Options) (*server, error) {
 func (s *server) build(plain *slog.Logger) error {
 	c := s.config
 	s.lessor = kv.NewLessor(s.store, clock.Real, s.revoke)
-	peers, err := transport.NewGRPC(transport.GRPCOptions{
-		Listener: s.ports.peer, ServerTLS: s.ports.peerTLS, ClientTLS: s.ports.dialTLS,
-		FleetID: c.Fleet, NodeName: c.Name, Region: c.Region, Logger: s.logger,
-	})
+	wire := c.Peers
+	wire.Listener, wire.ServerTLS, wire.ClientTLS = s.ports.peer, s.ports.peerTLS, s.ports.dialTLS
+	wire.FleetID, wire.NodeName, wire.Region = c.Replication.FleetID, c.Replication.NodeID, c.Replication.RegionID
+	wire.Logger = s.logger
+	peers, err := transport.NewGRPC(wire)
 	if err != nil {
 		return err
 	}
-	s.replicator, err = replication.NewMultiRegionReplicator(&replication.Config{
-		NodeID: c.Name, RegionID: c.Region, FleetID: c.Fleet, DataDir: c.DataDir, Logger: plain,
-		PeerAddr: c.AdvertisePeer, ClientURLs: []string{c.ClientURL()}, Nodes: c.Nodes, Join: c.Join,
-		Regions: c.Regions, InitialPrimary: c.InitialPrimary,
-		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks,
-		SegmentBytes: int64(c.SegmentBytes), RetainBytes: int64(c.RetainBytes),
-		OnAsk:        func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) },
-		OnLeadership: s.onLeadership,
-	}, s.store)
+	node := c.Replication
+	node.Logger, node.ClientURLs, node.OnLeadership = plain, []string{c.ClientURL()}, s.onLeadership
+	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
+	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
 	s.replicator.SetTransport(peers)
 	s.api = etcdapi.New(etcdapi.Options{
-		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Fleet), Logger: s.logger,
-		Limits: etcdapi.Limits{RequestBytes: int(c.MaxRequestBytes), TxnOps: c.MaxTxnOps},
+		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
+		Limits: c.Limits, Logger: s.logger,
 	})
 	return nil
 }
@@ -171,7 +166,7 @@ func (s *server) revoke(ctx context.Context, id int64) error {
 func (s *server) start(ctx context.Context) error {
 	if err := s.replicator.Start(ctx); err != nil {
 		if errors.Is(err, replication.ErrIdentity) || errors.Is(err, replication.ErrDiskLost) {
-			return fmt.Errorf("data-dir %s: %w", s.config.DataDir, err)
+			return fmt.Errorf("data-dir %s: %w", s.config.Replication.DataDir, err)
 		}
 		return err
 	}

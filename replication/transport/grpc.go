@@ -23,6 +23,9 @@ const (
 	DefaultCongestionControl = "bbr"
 )
 
+// MinDeadAfter is the least GRPCOptions.DeadAfter.
+const MinDeadAfter = 3 * time.Second
+
 // SystemCongestionControl as CongestionControl leaves the sockets as the system makes them.
 const SystemCongestionControl = "system"
 
@@ -53,10 +56,10 @@ type GRPCOptions struct {
 	// link needs; where that is missing there is one warning, and the system's own is used.
 	CongestionControl string
 	// DeadAfter is about how long a peer may be silent, on a connection that is not busy or has unacknowledged data, before
-	// its streams end. At least 3 s; default 6 s. A peer whose process hangs while its machine answers is noticed by the accepting
+	// its streams end. At least MinDeadAfter; default DefaultDeadAfter. A peer whose process hangs while its machine answers is noticed by the accepting
 	// side in half as much again, and by the dialling side within 10 s more.
 	DeadAfter time.Duration
-	// WindowBytes is the receive window of each stream, and of each connection. At least 64 KiB; default 16 MiB.
+	// WindowBytes is the receive window of each stream, and of each connection. At least 64 KiB; default DefaultWindowBytes.
 	WindowBytes int32
 	// Logger receives the warnings. Default slog.Default().
 	Logger *slog.Logger
@@ -93,8 +96,8 @@ func NewGRPC(o GRPCOptions) (Transport, error) {
 	switch {
 	case o.FleetID == "":
 		return nil, errors.New("transport: FleetID is empty")
-	case o.DeadAfter < 3*time.Second:
-		return nil, fmt.Errorf("transport: DeadAfter is %v, must be at least 3s", o.DeadAfter)
+	case o.DeadAfter < MinDeadAfter:
+		return nil, fmt.Errorf("transport: DeadAfter is %v, must be at least %v", o.DeadAfter, MinDeadAfter)
 	case o.WindowBytes < 64<<10:
 		return nil, fmt.Errorf("transport: WindowBytes is %d, must be at least 65536", o.WindowBytes)
 	}
