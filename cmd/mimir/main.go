@@ -81,10 +81,12 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 		Short:         "One history of writes, identical in every region, behind the etcd v3 API",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       version(),
 		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.SetVersionTemplate(versionText())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	connection := &connection{}
 	root.AddCommand(
