@@ -9,8 +9,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// Config is everything one node is told. What each key means, its default and its bounds stand in settings.go, once: from there come
-// the YAML file, the environment, the flags and docs/configuration.md.
+// Config is everything one node is told. What each key means, its default and its bounds stand in settings.go, once:
+// from there come the YAML file, the environment, the flags and docs/configuration.md.
 type Config struct {
 	// Replication, Store, Peers and Limits are handed to the rooms below as they are; server adds the wiring.
 	Replication replication.Config
@@ -25,8 +25,8 @@ type Config struct {
 	// Pprof serves Go's profiles on ListenHTTP.
 	Pprof bool
 
-	// ClientTLS secures ListenClient; PeerTLS secures ListenPeer and the connections to other nodes; RegionTLS is what this node
-	// shows to and trusts in other regions besides.
+	// ClientTLS secures ListenClient; PeerTLS secures ListenPeer and the connections to other nodes; RegionTLS is what
+	// this node shows to and trusts in other regions besides.
 	ClientTLS, PeerTLS, RegionTLS TLS
 
 	LogLevel, LogFormat string
@@ -34,7 +34,8 @@ type Config struct {
 	ShutdownTimeout time.Duration
 }
 
-// TLS names the files that secure a listener or a dialer; all empty means plaintext. Files are read again when they change.
+// TLS names the files that secure a listener or a dialer; all empty means plaintext. Files are read again when they
+// change.
 type TLS struct {
 	// Cert and Key are PEM files: the certificate with its chain, and its key.
 	Cert, Key string

@@ -40,8 +40,8 @@ type Options struct {
 // ErrAbrupt says that a stop in good order was cut short. Nothing is lost: the log has it.
 var ErrAbrupt = errors.New("stopped before everything was in order")
 
-// Run is one node's whole life: it returns nil after ctx has ended and the node has stopped in good order, and an error if the node could not
-// start, stopped itself, or had to be cut short.
+// Run is one node's whole life: it returns nil after ctx has ended and the node has stopped in good order, and an error
+// if the node could not start, stopped itself, or had to be cut short.
 func Run(ctx context.Context, c *Config, o Options) error {
 	relaxCollector()
 	s, err := open(c, o)
@@ -68,8 +68,8 @@ func Run(ctx context.Context, c *Config, o Options) error {
 	}
 }
 
-// collectorPercent trades memory for processor time: with requests as small as ours, the default of 100 collects so often that it took
-// up to a fifth of the processor time of a read.
+// collectorPercent trades memory for processor time: with requests as small as ours, the default of 100 collects so
+// often that it took up to a fifth of the processor time of a read.
 const collectorPercent = 200
 
 // relaxCollector sets it, unless the environment has its own wish.
@@ -171,7 +171,8 @@ func (s *server) start(ctx context.Context) error {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newNodeMetrics(s.replicator.Health, s.figures))
 	s.rpc = newRPCServer(newCallMetrics(registry), s.api.ServerOptions()...)
 	s.api.Register(s.rpc)
@@ -193,7 +194,8 @@ func (s *server) start(ctx context.Context) error {
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}
-	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer, "http", s.config.ListenHTTP)
+	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
+		"http", s.config.ListenHTTP)
 	return nil
 }
 
@@ -207,7 +209,9 @@ func (s *server) serve(key string, run func() error) {
 
 func (s *server) figures() storeFigures {
 	m := s.store.Metrics()
-	return storeFigures{revision: m.Revision, compacted: m.CompactRevision, bytes: m.TotalBytes, bytesInUse: m.InUseBytes}
+	return storeFigures{
+		revision: m.Revision, compacted: m.CompactRevision, bytes: m.TotalBytes, bytesInUse: m.InUseBytes,
+	}
 }
 
 func (s *server) node() admin.Node {

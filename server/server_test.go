@@ -132,19 +132,23 @@ func TestNodeAlone(t *testing.T) {
 	client := etcdClient(t, c, TLS{})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	eventually(t, "a put is taken", func(ctx context.Context) bool { _, err := client.Put(ctx, "a", "1"); return err == nil })
+	eventually(t, "a put is taken", func(ctx context.Context) bool {
+		_, err := client.Put(ctx, "a", "1")
+		return err == nil
+	})
+	open, private := "http://"+c.ListenClient, "http://"+c.ListenHTTP
 	for url, want := range map[string]string{
-		"http://" + c.ListenClient + "/health":           `"health":"true"`,
-		"http://" + c.ListenClient + "/version":          `"etcdserver"`,
-		"http://" + c.ListenClient + "/metrics":          `mimir_requests_total{code="OK",method="/etcdserverpb.KV/Put"}`,
-		"http://" + c.ListenClient + "/mimir/v1/node":    `"revision":2`,
-		"http://" + c.ListenClient + "/mimir/v1/nothing": `"error":"no such call`,
-		"http://" + c.ListenHTTP + "/metrics":            "mimir_leader 1",
-		"http://" + c.ListenHTTP + "/health":             `"health":"true"`,
-		"http://" + c.ListenHTTP + "/livez":              "ok",
-		"http://" + c.ListenHTTP + "/readyz":             "ok",
-		"http://" + c.ListenHTTP + "/debug/pprof/":       "goroutine",
-		"http://" + c.ListenHTTP + "/mimir/v1/fleet":     `"primary":"solo-region"`,
+		open + "/health":            `"health":"true"`,
+		open + "/version":           `"etcdserver"`,
+		open + "/metrics":           `mimir_requests_total{code="OK",method="/etcdserverpb.KV/Put"}`,
+		open + "/mimir/v1/node":     `"revision":2`,
+		open + "/mimir/v1/nothing":  `"error":"no such call`,
+		private + "/metrics":        "mimir_leader 1",
+		private + "/health":         `"health":"true"`,
+		private + "/livez":          "ok",
+		private + "/readyz":         "ok",
+		private + "/debug/pprof/":   "goroutine",
+		private + "/mimir/v1/fleet": `"primary":"solo-region"`,
 	} {
 		if body, err := getHTTP(url, nil); err != nil || !strings.Contains(body, want) {
 			t.Errorf("%s: %v, no %s in %.300s", url, err, want, body)
@@ -154,13 +158,17 @@ func TestNodeAlone(t *testing.T) {
 		t.Fatalf("did not stop in good order: %v", err)
 	}
 	runNode(t, c)
-	eventually(t, "the node is back", func(ctx context.Context) bool { _, err := client.Get(ctx, "a"); return err == nil })
+	eventually(t, "the node is back", func(ctx context.Context) bool {
+		_, err := client.Get(ctx, "a")
+		return err == nil
+	})
 	if answer, err := client.Get(ctx, "a"); err != nil || len(answer.Kvs) != 1 {
 		t.Errorf("after a restart: %v, %v", answer, err)
 	}
 }
 
-// The largest request that the configuration takes is one that the log takes, and one byte more is refused as too large.
+// The largest request that the configuration takes is one that the log takes, and one byte more is refused as too
+// large.
 func TestLargestRequest(t *testing.T) {
 	c := testConfig(t, "large")
 	c.Limits.RequestBytes = replication.CommandBytesLimit
@@ -221,7 +229,8 @@ func TestFleetWithMutualTLS(t *testing.T) {
 	if _, err := adminClient(t, nodes["us"], TLS{CA: clients.file}).Node(t.Context()); err == nil {
 		t.Error("the operator's calls are open to whoever has no certificate")
 	}
-	if body, err := getHTTP("http://"+nodes["us"].ListenHTTP+"/mimir/v1/node", nil); err != nil || !strings.Contains(body, "404") {
+	if body, err := getHTTP("http://"+nodes["us"].ListenHTTP+"/mimir/v1/node", nil); err != nil ||
+		!strings.Contains(body, "404") {
 		t.Errorf("the plaintext port offers the operator's calls: %s, %v", body, err)
 	}
 }
@@ -249,7 +258,10 @@ func TestStartRefuses(t *testing.T) {
 	taken.Close()
 
 	stop := runNode(t, c)
-	eventually(t, "first serves", func(ctx context.Context) bool { _, err := getHTTP(c.ClientURL()+"/livez", nil); return err == nil })
+	eventually(t, "first serves", func(ctx context.Context) bool {
+		_, err := getHTTP(c.ClientURL()+"/livez", nil)
+		return err == nil
+	})
 	same := testConfig(t, "same")
 	same.Replication.DataDir = c.Replication.DataDir
 	if err := refusal(same); !strings.Contains(err.Error(), "is another process using it") {
@@ -258,7 +270,8 @@ func TestStartRefuses(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := refusal(same); !errors.Is(err, replication.ErrIdentity) || !strings.Contains(err.Error(), c.Replication.DataDir) {
+	if err := refusal(same); !errors.Is(err, replication.ErrIdentity) ||
+		!strings.Contains(err.Error(), c.Replication.DataDir) {
 		t.Errorf("directory of another node: %v", err)
 	}
 

@@ -17,15 +17,16 @@ type section struct {
 	settings []setting
 }
 
-// sections declare every setting, once: its key, default and bounds, what it does, and where it goes. A new one is a line here;
-// `go test ./server -run Documented -update` writes it into docs/configuration.md.
+// sections declare every setting, once: its key, default and bounds, what it does, and where it goes. A new one is a
+// line here; `go test ./server -run Documented -update` writes it into docs/configuration.md.
 var sections = []section{
 	{"Identity and data", []setting{
 		text("name", "", "name of this node, unique in the fleet; written into the data directory at the first start",
 			func(c *Config) *string { return &c.Replication.NodeID }),
 		text("region", "", "region this node belongs to; likewise",
 			func(c *Config) *string { return &c.Replication.RegionID }),
-		text("fleet", replication.DefaultFleetID, "keeps fleets apart: nodes of different fleets refuse each other; likewise",
+		text("fleet", replication.DefaultFleetID,
+			"keeps fleets apart: nodes of different fleets refuse each other; likewise",
 			func(c *Config) *string { return &c.Replication.FleetID }),
 		text("data-dir", "", "directory of everything this node keeps; created if missing; one node at a time",
 			func(c *Config) *string { return &c.Replication.DataDir }),
@@ -33,91 +34,126 @@ var sections = []section{
 	{"Addresses", []setting{
 		text("listen-client", "127.0.0.1:2379", "where clients connect: gRPC and HTTP on one port",
 			func(c *Config) *string { return &c.ListenClient }),
-		text("advertise-client", "", "where clients reach this node from outside; as `listen-client` if not set, which must then "+
-			"name a host", func(c *Config) *string { return &c.AdvertiseClient }),
+		text("advertise-client", "",
+			"where clients reach this node from outside; as `listen-client` if not set, which must then name "+
+				"a host",
+			func(c *Config) *string { return &c.AdvertiseClient }),
 		text("listen-peer", "127.0.0.1:2380", "where other nodes connect, of this region and of the others",
 			func(c *Config) *string { return &c.ListenPeer }),
-		text("advertise-peer", "", "where other nodes reach this one; as `listen-peer` if not set; equal to this node's entry in "+
-			"`nodes`", func(c *Config) *string { return &c.Replication.PeerAddr }),
-		text("listen-http", "", "plaintext port for `/metrics`, `/health`, `/livez`, `/readyz`, `/version`; without `client-tls` "+
-			"also the operator's calls; not opened if not set", func(c *Config) *string { return &c.ListenHTTP }),
+		text("advertise-peer", "",
+			"where other nodes reach this one; as `listen-peer` if not set; equal to this node's entry in "+
+				"`nodes`",
+			func(c *Config) *string { return &c.Replication.PeerAddr }),
+		text("listen-http", "",
+			"plaintext port for `/metrics`, `/health`, `/livez`, `/readyz`, `/version`; without `client-tls` "+
+				"also the operator's calls; not opened if not set",
+			func(c *Config) *string { return &c.ListenHTTP }),
 		yesOrNo("pprof", "serve Go's profiles on `listen-http` under `/debug/pprof/`",
 			func(c *Config) *bool { return &c.Pprof }),
 	}},
 	{"Region and fleet", []setting{
-		addressOfEach("nodes", "peer addresses of the voters that first form the region, this node included; equal on all of them; "+
-			"this node alone if not set. With `join`: the nodes that the region has",
+		addressOfEach("nodes",
+			"peer addresses of the voters that first form the region, this node included; equal on all of "+
+				"them; this node alone if not set. With `join`: the nodes that the region has",
 			func(c *Config) *map[string]string { return &c.Replication.Nodes }),
 		yesOrNo("join", "the region exists, and this node was added to it with `etcdctl member add`",
 			func(c *Config) *bool { return &c.Replication.Join }),
-		addressesOfEach("regions", "peer addresses of the nodes of every other region. List all that it has: nodes that are not "+
-			"listed are found from the others, as long as one of the listed addresses answers",
+		addressesOfEach("regions",
+			"peer addresses of the nodes of every other region. List all that it has: nodes that are not "+
+				"listed are found from the others, as long as one of the listed addresses answers",
 			func(c *Config) *map[string][]string { return &c.Replication.Regions }),
-		text("initial-primary", "", "region that takes writes first in a new fleet; equal everywhere; needed as soon as there are "+
-			"`regions`. Later the region's log says who is primary", func(c *Config) *string { return &c.Replication.InitialPrimary }),
+		text("initial-primary", "",
+			"region that takes writes first in a new fleet; equal everywhere; needed as soon as there are "+
+				"`regions`. Later the region's log says who is primary",
+			func(c *Config) *string { return &c.Replication.InitialPrimary }),
 	}},
 	{"TLS", slices.Concat(
-		files("client-tls", "clients", "authorities trusted to sign clients", func(c *Config) *TLS { return &c.ClientTLS }),
+		files("client-tls", "clients", "authorities trusted to sign clients",
+			func(c *Config) *TLS { return &c.ClientTLS }),
 		files("peer-tls", "nodes", "authorities trusted to sign nodes; the machine's if not set",
 			func(c *Config) *TLS { return &c.PeerTLS }),
 		files("region-tls", "", "authorities of other regions", func(c *Config) *TLS { return &c.RegionTLS }),
 	)},
 	{"Log", []setting{
-		text("log-level", "info", "`debug`, `info`, `warn` or `error`; the log goes to standard error, one event a line",
+		text("log-level", "info",
+			"`debug`, `info`, `warn` or `error`; the log goes to standard error, one event a line",
 			func(c *Config) *string { return &c.LogLevel }),
-		text("log-format", "text", "`text` or `json`", func(c *Config) *string { return &c.LogFormat }),
+		text("log-format", "text", "`text` or `json`",
+			func(c *Config) *string { return &c.LogFormat }),
 	}},
 	{"Limits and sizes", []setting{
-		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1, replication.CommandBytesLimit, "largest client request",
+		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1, replication.CommandBytesLimit,
+			"largest client request",
 			func(c *Config) *int { return &c.Limits.RequestBytes }),
 		count("max-txn-ops", etcdapi.DefaultTxnOps, 1, 1<<20, "most operations in a transaction",
 			func(c *Config) *int { return &c.Limits.TxnOps }),
-		size("cache-bytes", kv.DefaultCacheBytes, 1<<20, unbounded, "memory for hot blocks of the store; the values written or read "+
-			"last take up to half as much beside it", func(c *Config) *int64 { return &c.Store.CacheBytes }),
+		size("cache-bytes", kv.DefaultCacheBytes, 1<<20, unbounded,
+			"memory for hot blocks of the store; the values written or read last take up to half as much "+
+				"beside it",
+			func(c *Config) *int64 { return &c.Store.CacheBytes }),
 		size("mem-table-bytes", kv.DefaultMemTableBytes, 1<<20, 2<<30, "size of a memory table of the store",
 			func(c *Config) *uint64 { return &c.Store.MemTableBytes }),
-		count("counted-keys", kv.DefaultCountedKeys, -1, math.MaxInt32, "up to how many keys are held in memory, at about 60 bytes "+
-			"and the key each, to count what a range with a limit has left out; with more keys it walks over them; -1 for none",
+		count("counted-keys", kv.DefaultCountedKeys, -1, math.MaxInt32,
+			"up to how many keys are held in memory, at about 60 bytes and the key each, to count what a "+
+				"range with a limit has left out; with more keys it walks over them; -1 for none",
 			func(c *Config) *int { return &c.Store.CountedKeys }),
-		size("retain-bytes", replication.DefaultRetainBytes, 1<<20, unbounded, "log kept for a slow or absent region before it has "+
-			"to bootstrap", func(c *Config) *int64 { return &c.Replication.RetainBytes }),
-		size("segment-bytes", replication.DefaultSegmentBytes, 1<<20, replication.MaxSegmentBytes, "size of a log segment",
+		size("retain-bytes", replication.DefaultRetainBytes, 1<<20, unbounded,
+			"log kept for a slow or absent region before it has to bootstrap",
+			func(c *Config) *int64 { return &c.Replication.RetainBytes }),
+		size("segment-bytes", replication.DefaultSegmentBytes, 1<<20, replication.MaxSegmentBytes,
+			"size of a log segment",
 			func(c *Config) *int64 { return &c.Replication.SegmentBytes }),
-		size("compact-bytes", replication.DefaultCompactBytes, 64<<10, unbounded, "log written between two attempts to release log; "+
-			"at least so much is kept for a node that comes back", func(c *Config) *int64 { return &c.Replication.CompactBytes }),
-		size("max-command-bytes", replication.DefaultMaxCommandBytes, 1, replication.CommandBytesLimit, "largest write that the log "+
-			"takes", func(c *Config) *int { return &c.Replication.MaxCommandBytes }),
-		size("max-frame-bytes", replication.DefaultMaxFrameBytes, 1<<10, replication.CommandBytesLimit, "where a batch of waiting "+
-			"writes is closed; one larger write is a batch of its own", func(c *Config) *int { return &c.Replication.MaxFrameBytes }),
-		size("max-inflight-bytes", replication.DefaultMaxInflightBytes, 1<<10, 128<<20, "writes proposed and not yet applied; beyond "+
-			"it they wait", func(c *Config) *int64 { return &c.Replication.MaxInflightBytes }),
-		size("stream-window-bytes", replication.DefaultStreamWindowBytes, 64<<10, unbounded, "what may be on its way to another "+
-			"region and not acknowledged; more helps on long fast links",
+		size("compact-bytes", replication.DefaultCompactBytes, 64<<10, unbounded,
+			"log written between two attempts to release log; at least so much is kept for a node that comes "+
+				"back",
+			func(c *Config) *int64 { return &c.Replication.CompactBytes }),
+		size("max-command-bytes", replication.DefaultMaxCommandBytes, 1, replication.CommandBytesLimit,
+			"largest write that the log takes",
+			func(c *Config) *int { return &c.Replication.MaxCommandBytes }),
+		size("max-frame-bytes", replication.DefaultMaxFrameBytes, 1<<10, replication.CommandBytesLimit,
+			"where a batch of waiting writes is closed; one larger write is a batch of its own",
+			func(c *Config) *int { return &c.Replication.MaxFrameBytes }),
+		size("max-inflight-bytes", replication.DefaultMaxInflightBytes, 1<<10, 128<<20,
+			"writes proposed and not yet applied; beyond it they wait",
+			func(c *Config) *int64 { return &c.Replication.MaxInflightBytes }),
+		size("stream-window-bytes", replication.DefaultStreamWindowBytes, 64<<10, unbounded,
+			"what may be on its way to another region and not acknowledged; more helps on long fast links",
 			func(c *Config) *int64 { return &c.Replication.StreamWindowBytes }),
-		size("peer-window-bytes", transport.DefaultWindowBytes, 64<<10, 1<<30, "receive window of a connection between nodes, and of "+
-			"each stream on it", func(c *Config) *int32 { return &c.Peers.WindowBytes }),
-		text("peer-congestion-control", transport.DefaultCongestionControl, "what is asked of the system for sockets between nodes; "+
-			"`"+transport.SystemCongestionControl+"` asks for nothing", func(c *Config) *string { return &c.Peers.CongestionControl }),
+		size("peer-window-bytes", transport.DefaultWindowBytes, 64<<10, 1<<30,
+			"receive window of a connection between nodes, and of each stream on it",
+			func(c *Config) *int32 { return &c.Peers.WindowBytes }),
+		text("peer-congestion-control", transport.DefaultCongestionControl,
+			"what is asked of the system for sockets between nodes; "+
+				"`"+transport.SystemCongestionControl+"` asks for nothing",
+			func(c *Config) *string { return &c.Peers.CongestionControl }),
 	}},
 	{"Timing", []setting{
-		duration("tick-interval", replication.DefaultTickInterval, time.Millisecond, 10*time.Second, "unit of Raft time: leaders send "+
-			"heartbeats at this pace; equal in a region", func(c *Config) *time.Duration { return &c.Replication.TickInterval }),
-		count("election-ticks", replication.DefaultElectionTicks, replication.MinElectionTicks, 1000, "ticks without a leader that "+
-			"start an election", func(c *Config) *int { return &c.Replication.ElectionTicks }),
-		duration("peer-dead-after", transport.DefaultDeadAfter, transport.MinDeadAfter, time.Hour, "how long another node may be "+
-			"silent on an idle connection before it is given up", func(c *Config) *time.Duration { return &c.Peers.DeadAfter }),
-		duration("request-timeout", etcdapi.DefaultRequestTimeout, time.Millisecond, 24*time.Hour, "bound of a request whose client "+
-			"set no deadline, or a later one", func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }),
-		duration("watch-progress-interval", etcdapi.DefaultProgressInterval, 100*time.Millisecond, 24*time.Hour, "how often a quiet "+
-			"watch that asked for it is told of its progress", func(c *Config) *time.Duration { return &c.Limits.ProgressInterval }),
-		duration("leader-timeout", etcdapi.DefaultLeaderTimeout, time.Millisecond, time.Hour, "how long a stream that requires a "+
-			"leader outlives the loss of it", func(c *Config) *time.Duration { return &c.Limits.LeaderTimeout }),
-		duration("shutdown-timeout", 10*time.Second, 0, 24*time.Hour, "bound of a stop in good order; beyond it the node stops at "+
-			"once, which loses nothing", func(c *Config) *time.Duration { return &c.ShutdownTimeout }),
+		duration("tick-interval", replication.DefaultTickInterval, time.Millisecond, 10*time.Second,
+			"unit of Raft time: leaders send heartbeats at this pace; equal in a region",
+			func(c *Config) *time.Duration { return &c.Replication.TickInterval }),
+		count("election-ticks", replication.DefaultElectionTicks, replication.MinElectionTicks, 1000,
+			"ticks without a leader that start an election",
+			func(c *Config) *int { return &c.Replication.ElectionTicks }),
+		duration("peer-dead-after", transport.DefaultDeadAfter, transport.MinDeadAfter, time.Hour,
+			"how long another node may be silent on an idle connection before it is given up",
+			func(c *Config) *time.Duration { return &c.Peers.DeadAfter }),
+		duration("request-timeout", etcdapi.DefaultRequestTimeout, time.Millisecond, 24*time.Hour,
+			"bound of a request whose client set no deadline, or a later one",
+			func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }),
+		duration("watch-progress-interval", etcdapi.DefaultProgressInterval, 100*time.Millisecond, 24*time.Hour,
+			"how often a quiet watch that asked for it is told of its progress",
+			func(c *Config) *time.Duration { return &c.Limits.ProgressInterval }),
+		duration("leader-timeout", etcdapi.DefaultLeaderTimeout, time.Millisecond, time.Hour,
+			"how long a stream that requires a leader outlives the loss of it",
+			func(c *Config) *time.Duration { return &c.Limits.LeaderTimeout }),
+		duration("shutdown-timeout", 10*time.Second, 0, 24*time.Hour,
+			"bound of a stop in good order; beyond it the node stops at once, which loses nothing",
+			func(c *Config) *time.Duration { return &c.ShutdownTimeout }),
 	}},
 }
 
-// files are the settings of a block of TLS files; whom says who connects to the listener that it secures, empty for none.
+// files are the settings of a block of TLS files; whom says who connects to the listener that it secures, empty for
+// none.
 func files(key, whom, authorities string, at func(*Config) *TLS) []setting {
 	cert, require := "PEM file: certificate and its chain", "refuse "+whom+" without a certificate signed by `ca`"
 	if whom == "" {

@@ -46,11 +46,12 @@ var wiring = map[reflect.Type]map[string]string{
 
 // probes are values of each kind that are nobody's default.
 var probes = map[string]string{
-	"string": "x", "bool": "true", "int": "7", "size": "7", "duration": "7s", "name=addr,…": "a=b:1", "region=addr,…": "a=b:1",
+	"string": "x", "bool": "true", "int": "7", "size": "7", "duration": "7s", "name=addr,…": "a=b:1",
+	"region=addr,…": "a=b:1",
 }
 
-// Every field of the library's configuration, of the store's options, of the transport's and of the API's limits has a setting, or
-// stands in wiring; and every setting goes somewhere, alone.
+// Every field of the library's configuration, of the store's options, of the transport's and of the API's limits has a
+// setting, or stands in wiring; and every setting goes somewhere, alone.
 func TestEverySettingOfTheRoomsBelowIsReached(t *testing.T) {
 	reached := map[reflect.Type]map[string]string{}
 	owner := map[string]string{}

@@ -12,7 +12,9 @@ var nameFormat = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 
 // Validate checks every key, and keys against each other. The error is ErrConfig and prints the refused value.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateLimits} {
+	for _, check := range []func() error{
+		c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateLimits,
+	} {
 		if err := check(); err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		}
@@ -21,7 +23,9 @@ func (c *Config) Validate() error {
 }
 
 func (c *Config) validateNames() error {
-	for _, f := range []struct{ key, text string }{{"name", c.Replication.NodeID}, {"region", c.Replication.RegionID}, {"fleet", c.Replication.FleetID}} {
+	for _, f := range []struct{ key, text string }{
+		{"name", c.Replication.NodeID}, {"region", c.Replication.RegionID}, {"fleet", c.Replication.FleetID},
+	} {
 		if f.text == "" {
 			return fmt.Errorf("%s is missing", f.key)
 		}
@@ -90,7 +94,8 @@ func checkAddress(text string, reachable bool) error {
 }
 
 func (c *Config) validateTopology() error {
-	if _, self := c.Replication.Nodes[c.Replication.NodeID]; c.Replication.Join && (len(c.Replication.Nodes) == 0 || self && len(c.Replication.Nodes) == 1) {
+	if _, self := c.Replication.Nodes[c.Replication.NodeID]; c.Replication.Join &&
+		(len(c.Replication.Nodes) == 0 || self && len(c.Replication.Nodes) == 1) {
 		return fmt.Errorf("nodes is missing: a node that joins needs the nodes that its region has")
 	}
 	for name, addr := range c.Replication.Nodes {
@@ -104,7 +109,8 @@ func (c *Config) validateTopology() error {
 	if addr, listed := c.Replication.Nodes[c.Replication.NodeID]; !c.Replication.Join && !listed {
 		return fmt.Errorf("nodes does not list this node, %q", c.Replication.NodeID)
 	} else if listed && addr != c.Replication.PeerAddr {
-		return fmt.Errorf("nodes gives this node, %q, the address %q, but advertise-peer is %q", c.Replication.NodeID, addr, c.Replication.PeerAddr)
+		return fmt.Errorf("nodes gives this node, %q, the address %q, but advertise-peer is %q", c.Replication.NodeID,
+			addr, c.Replication.PeerAddr)
 	}
 	for name, addrs := range c.Replication.Regions {
 		if !nameFormat.MatchString(name) {
@@ -125,8 +131,10 @@ func (c *Config) validateTopology() error {
 	if c.Replication.InitialPrimary == "" {
 		return fmt.Errorf("initial-primary is missing: name one of the %d regions", len(c.Replication.Regions)+1)
 	}
-	if _, other := c.Replication.Regions[c.Replication.InitialPrimary]; !other && c.Replication.InitialPrimary != c.Replication.RegionID {
-		return fmt.Errorf("initial-primary %q is neither this region, %q, nor in regions", c.Replication.InitialPrimary, c.Replication.RegionID)
+	if _, other := c.Replication.Regions[c.Replication.InitialPrimary]; !other &&
+		c.Replication.InitialPrimary != c.Replication.RegionID {
+		return fmt.Errorf("initial-primary %q is neither this region, %q, nor in regions", c.Replication.InitialPrimary,
+			c.Replication.RegionID)
 	}
 	return nil
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// ledger is the simplest storage: the list of all commands and beginnings. With a filesystem it keeps them in a file, a record for
-// each batch, durable after Sync; without one it is volatile.
+// ledger is the simplest storage: the list of all commands and beginnings. With a filesystem it keeps them in a file, a
+// record for each batch, durable after Sync; without one it is volatile.
 type ledger struct {
 	fs  vfs.FS // nil: volatile
 	dir string

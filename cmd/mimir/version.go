@@ -9,7 +9,8 @@ import (
 	api "go.etcd.io/etcd/api/v3/version"
 )
 
-// release is the version as whoever builds a package says it: go build -ldflags "-X main.release=v1.2.3". Empty otherwise.
+// release is the version as whoever builds a package says it: go build -ldflags "-X main.release=v1.2.3". Empty
+// otherwise.
 var release string
 
 // version returns the release, or the module's version, or the commit it was built from.
@@ -38,7 +39,8 @@ func version() string {
 
 // versionText is what `mimir version` and `mimir --version` print.
 func versionText() string {
-	return fmt.Sprintf("mimir %s\netcd API %s\n%s %s/%s\n", version(), api.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("mimir %s\netcd API %s\n%s %s/%s\n", version(), api.Version, runtime.Version(), runtime.GOOS,
+		runtime.GOARCH)
 }
 
 func newVersion() *cobra.Command {

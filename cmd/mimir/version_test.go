@@ -20,8 +20,8 @@ func TestVersionIsAlsoAFlag(t *testing.T) {
 	}
 }
 
-// A package is often built from an archive, without the repository: the version is what the packager says, by the command in
-// docs/operating.md.
+// A package is often built from an archive, without the repository: the version is what the packager says, by the
+// command in docs/operating.md.
 func TestVersionOfAPackage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("links the whole program")
@@ -31,7 +31,8 @@ func TestVersionOfAPackage(t *testing.T) {
 		t.Errorf("%s does not name %s: %v", manual, flags, err)
 	}
 	program := filepath.Join(t.TempDir(), "mimir")
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags", flags+"v1.2.3-ours", "-o", program, ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags", flags+"v1.2.3-ours", "-o",
+		program, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -40,7 +40,8 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 	}
 	n := &Node{Store: store, Replicator: newReplicator(store)}
 	n.Lessor = kv.NewLessor(store, clock.Real, func(ctx context.Context, id int64) error {
-		_, err := n.Replicator.Propose(ctx, []*replication.Command{{Data: kv.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})}})
+		_, err := n.Replicator.Propose(ctx,
+			[]*replication.Command{{Data: kv.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})}})
 		return err
 	})
 	n.API = etcdapi.New(etcdapi.Options{

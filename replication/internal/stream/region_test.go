@@ -178,7 +178,8 @@ func frame(at timeline.Cursor, commands ...string) []byte {
 
 // reignAt returns the beginning of an epoch after at.
 func reignAt(at timeline.Cursor, epoch timeline.Epoch, primary string) []byte {
-	return timeline.AppendReign(nil, timeline.Reign{Epoch: epoch, First: at.Position + 1, Primary: primary, Previous: at.Chain})
+	return timeline.AppendReign(nil,
+		timeline.Reign{Epoch: epoch, First: at.Position + 1, Primary: primary, Previous: at.Chain})
 }
 
 // begin makes the region primary of an epoch.
