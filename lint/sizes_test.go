@@ -19,7 +19,12 @@ const (
 
 // notYet are rooms that are being rewritten, and are not held to sizes and words until they are done. A room stands for
 // what lies in it too, but for "replication", which stands for itself.
-var notYet = []string{"replication", "replication/internal/raftgroup", "kv", "e2e", "cmd/mimir/dev"}
+var notYet = []string{
+	"replication", "replication/contract", "replication/internal/life", "replication/internal/members",
+	"replication/internal/peer",
+	"replication/internal/raftgroup", "replication/internal/region", "replication/internal/standing", "kv", "e2e",
+	"cmd/mimir/dev",
+}
 
 func excepted(room string) bool {
 	for _, n := range notYet {
