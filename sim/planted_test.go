@@ -37,8 +37,10 @@ var plantedBugs = []planted{
 		caught: []string{"invariant 1:", "invariant 2:", "invariant 8:"},
 	},
 	{
-		name:   "off-by-one resume",
-		edits:  []edit{{"replication/internal/stream/reader.go", "index = min(index, found)", "index = min(index, found+1)"}},
+		name: "off-by-one resume",
+		edits: []edit{
+			{"replication/internal/stream/reader.go", "index = min(index, found)", "index = min(index, found+1)"},
+		},
 		caught: []string{"invariant 15:"},
 	},
 	{
