@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -38,15 +38,15 @@ type Config struct {
 	PeerAddr string
 	// ClientURLs are published to the region for clients; opaque here.
 	ClientURLs []string
-	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal on all of them.
-	// Afterwards membership is state of the region, and changed at run time.
+	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal on all of them; 1, 3, 5
+	// or 7. Afterwards membership is state of the region, and changed at run time.
 	Nodes map[string]string
 	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter.
 	Join bool
 
 	// Regions are the other regions: name to peer addresses of some or all of its nodes.
 	Regions map[string][]string
-	// InitialPrimary is the region that begins the first epoch of a new fleet. Equal everywhere.
+	// InitialPrimary is the region that begins the first epoch of a new fleet. Equal everywhere. Default: this region, if it is the only one.
 	InitialPrimary string
 
 	// TickInterval is the unit of Raft time. Default DefaultTickInterval.
@@ -63,9 +63,10 @@ type Config struct {
 	// CompactBytes is how much log is written between two attempts to release log. Default
 	// DefaultCompactBytes.
 	CompactBytes int64
-	// MaxFrameBytes is where a batch of waiting commands is closed. Default DefaultMaxFrameBytes.
+	// MaxFrameBytes is where a batch of waiting commands is closed. Default DefaultMaxFrameBytes; at most
+	// FrameBytesLimit.
 	MaxFrameBytes int
-	// MaxCommandBytes bounds one Propose. Default DefaultMaxCommandBytes, at most CommandBytesLimit.
+	// MaxCommandBytes bounds one Propose. Default DefaultMaxCommandBytes; at most CommandBytesLimit.
 	MaxCommandBytes int
 	// MaxInflightBytes bounds the commands proposed but not yet applied; beyond it Propose waits. Default
 	// DefaultMaxInflightBytes.
@@ -97,12 +98,14 @@ const (
 // Limits of a Config.
 const (
 	MinElectionTicks  = 3
-	MinSegmentBytes   = 4 << 10
-	MaxSegmentBytes   = 1 << 30
+	MinSegmentBytes   = wal.MinSegmentBytes
+	MaxSegmentBytes   = wal.MaxSegmentBytes
 	CommandBytesLimit = timeline.MaxCommandBytes // the most that MaxCommandBytes can be
+	FrameBytesLimit   = 32 << 20                 // the most that MaxFrameBytes can be: a frame fits one message between nodes
 )
 
-func (c Config) withDefaults() (Config, error) {
+// withDefaults returns the configuration with every optional field filled in.
+func (c Config) withDefaults() Config {
 	setDefault(&c.FleetID, DefaultFleetID)
 	setDefault(&c.TickInterval, DefaultTickInterval)
 	setDefault(&c.ElectionTicks, DefaultElectionTicks)
@@ -113,6 +116,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxInflightBytes, DefaultMaxInflightBytes)
 	setDefault(&c.MaxCommandBytes, DefaultMaxCommandBytes)
 	setDefault(&c.StreamWindowBytes, DefaultStreamWindowBytes)
+	if len(c.Regions) == 0 {
+		setDefault(&c.InitialPrimary, c.RegionID)
+	}
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
@@ -122,29 +128,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	_, self := c.Nodes[c.NodeID]
-	_, twice := c.Regions[c.RegionID]
-	_, primary := c.Regions[c.InitialPrimary]
-	switch {
-	case c.NodeID == "" || c.RegionID == "" || c.DataDir == "" || c.PeerAddr == "":
-		return c, fmt.Errorf("%w: NodeID %q, RegionID %q, DataDir %q and PeerAddr %q are required", ErrConfig, c.NodeID, c.RegionID, c.DataDir, c.PeerAddr)
-	case !c.Join && !self:
-		return c, fmt.Errorf("%w: node %q is not among the nodes of region %q", ErrConfig, c.NodeID, c.RegionID)
-	case twice:
-		return c, fmt.Errorf("%w: region %q is this one, and among the others", ErrConfig, c.RegionID)
-	case c.InitialPrimary != c.RegionID && !primary:
-		return c, fmt.Errorf("%w: initial primary %q is not a region", ErrConfig, c.InitialPrimary)
-	case c.MaxFrameBytes < 0 || c.MaxInflightBytes < int64(c.MaxFrameBytes) || c.SegmentBytes < 0 || c.RetainBytes < 0:
-		return c, fmt.Errorf("%w: MaxFrameBytes %d, MaxInflightBytes %d, SegmentBytes %d, RetainBytes %d", ErrConfig, c.MaxFrameBytes, c.MaxInflightBytes, c.SegmentBytes, c.RetainBytes)
-	case c.MaxCommandBytes < 0 || c.MaxCommandBytes > CommandBytesLimit:
-		return c, fmt.Errorf("%w: MaxCommandBytes %d, at most %d", ErrConfig, c.MaxCommandBytes, CommandBytesLimit)
-	}
-	for name, addrs := range c.Regions {
-		if name == "" || len(addrs) == 0 {
-			return c, fmt.Errorf("%w: region %q has no addresses", ErrConfig, name)
-		}
-	}
-	return c, nil
+	return c
 }
 
 func setDefault[T comparable](field *T, value T) {

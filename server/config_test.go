@@ -17,7 +17,7 @@ name: us-1
 region: us
 data-dir: /tmp/us-1
 advertise-peer: us-1.example:2380
-nodes: {us-1: "us-1.example:2380", us-2: "us-2.example:2380"}
+nodes: {us-1: "us-1.example:2380", us-2: "us-2.example:2380", us-3: "us-3.example:2380"}
 regions: {eu: ["eu-1.example:2380"]}
 initial-primary: us
 tick-interval: 50ms
@@ -122,6 +122,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"not in nodes", replace("us-1: \"us-1.example:2380\", ", ""), nil, `nodes does not list this node, "us-1"`},
 		{"other address in nodes", replace("advertise-peer: us-1.example", "advertise-peer: other.example"), nil,
 			`but advertise-peer is "other.example:2380"`},
+		{"two voters", replace(`, us-3: "us-3.example:2380"`, ""), nil, "1, 3, 5 or 7 voters, Nodes has 2"},
 		{"own region", replace("{eu:", "{us:"), nil, `regions lists "us"`},
 		{"empty region", replace(`["eu-1.example:2380"]`, "[]"), nil, "eu has no address"},
 		{"no primary", replace("initial-primary: us", ""), nil, "initial-primary is missing"},

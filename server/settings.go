@@ -110,7 +110,7 @@ var sections = []section{
 		size("max-command-bytes", replication.DefaultMaxCommandBytes, 1, replication.CommandBytesLimit,
 			"largest write that the log takes",
 			func(c *Config) *int { return &c.Replication.MaxCommandBytes }),
-		size("max-frame-bytes", replication.DefaultMaxFrameBytes, 1<<10, replication.CommandBytesLimit,
+		size("max-frame-bytes", replication.DefaultMaxFrameBytes, 1<<10, replication.FrameBytesLimit,
 			"where a batch of waiting writes is closed; one larger write is a batch of its own",
 			func(c *Config) *int { return &c.Replication.MaxFrameBytes }),
 		size("max-inflight-bytes", replication.DefaultMaxInflightBytes, 1<<10, 128<<20,

@@ -39,7 +39,7 @@ func (s *server) stopInOrder() error {
 // gone.
 func (s *server) handOver() {
 	h := s.replicator.Health()
-	if !h.Leader {
+	if !h.IsLeader {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.ShutdownTimeout/3)

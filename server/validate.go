@@ -14,6 +14,7 @@ var nameFormat = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 func (c *Config) Validate() error {
 	for _, check := range []func() error{
 		c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateLimits,
+		c.Replication.Validate,
 	} {
 		if err := check(); err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)

@@ -35,10 +35,14 @@ type Options struct {
 	Logger        *slog.Logger // default slog.Default()
 }
 
+// Limits of Options.SegmentBytes.
+const (
+	MinSegmentBytes = 4 << 10
+	MaxSegmentBytes = 1 << 30
+)
+
 const (
 	defaultSegmentBytes  = 64 << 20
-	minSegmentBytes      = 4 << 10
-	maxSegmentBytes      = 1 << 30
 	defaultCacheBytes    = 32 << 20
 	defaultSpareSegments = 2
 )
@@ -50,8 +54,8 @@ func (o *Options) complete() error {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = defaultSegmentBytes
 	}
-	if o.SegmentBytes < minSegmentBytes || o.SegmentBytes > maxSegmentBytes {
-		return fmt.Errorf("wal: segments of %d bytes; must be %d to %d", o.SegmentBytes, minSegmentBytes, maxSegmentBytes)
+	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
+		return fmt.Errorf("wal: segments of %d bytes; must be %d to %d", o.SegmentBytes, MinSegmentBytes, MaxSegmentBytes)
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
