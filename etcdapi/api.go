@@ -36,16 +36,18 @@ type Replicator interface {
 
 // Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's.
 type Limits struct {
-	// RequestBytes bounds a write as it is proposed. Default 1.5 MiB.
+	// RequestBytes bounds a write as it is proposed. Default DefaultRequestBytes.
 	RequestBytes int
-	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default 128.
+	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default DefaultTxnOps.
 	TxnOps int
-	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default 7 s.
+	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default
+	// DefaultRequestTimeout.
 	RequestTimeout time.Duration
 	// ProgressInterval is how often a quiet watch that asked for it is told of its progress; a tenth is added at
-	// random. Default 10 min.
+	// random. Default DefaultProgressInterval.
 	ProgressInterval time.Duration
-	// LeaderTimeout is how long a stream that requires a leader outlives the loss of it. Default 3 s.
+	// LeaderTimeout is how long a stream that requires a leader outlives the loss of it. Default
+	// DefaultLeaderTimeout.
 	LeaderTimeout time.Duration
 }
 
