@@ -58,12 +58,13 @@ func of[T any](key, kind, meaning string, preset T, at func(*Config) *T, v form[
 		key: key, kind: kind, meaning: meaning,
 		reset: func(c *Config) { *at(c) = preset },
 		get:   func(c *Config) string { return v.format(*at(c)) },
-		set: func(c *Config, s string) (err error) {
+		set: func(c *Config, s string) error {
 			value, err := v.parse(s)
-			if err == nil {
-				*at(c) = value
+			if err != nil {
+				return err
 			}
-			return err
+			*at(c) = value
+			return nil
 		},
 		decode: func(c *Config, n *yaml.Node) error { return n.Decode(at(c)) },
 	}
@@ -105,13 +106,14 @@ func duration(key string, preset, low, high time.Duration, meaning string, at fu
 func size[T ~int | ~int32 | ~int64 | ~uint64](
 	key string, preset, low, high Bytes, meaning string, at func(*Config) *T,
 ) setting {
-	parse := func(text string) (n T, err error) {
+	parse := func(text string) (T, error) {
 		var b Bytes
 		if err := b.Set(text); err != nil {
-			return n, err
+			return 0, err
 		}
-		if n = T(b); n < 0 || Bytes(n) != b {
-			return n, fmt.Errorf("%q is more than this machine can count", text)
+		n := T(b)
+		if n < 0 || Bytes(n) != b {
+			return 0, fmt.Errorf("%q is more than this setting can count", text)
 		}
 		return n, nil
 	}
