@@ -6,7 +6,7 @@ import (
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
 // Config is everything one node is told. What each key means, its default and its bounds stand in settings.go, once:
@@ -15,7 +15,7 @@ type Config struct {
 	// Replication, Store, Peers and Limits are handed to the rooms below as they are; server adds the wiring.
 	Replication replication.Config
 	Store       kv.Options
-	Peers       transport.GRPCOptions
+	Peers       grpctransport.Options
 	Limits      etcdapi.Limits
 
 	// Listen… are addresses to bind, host:port. ListenHTTP may be empty.

@@ -25,7 +25,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
-	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
@@ -127,7 +127,7 @@ func (s *server) build(plain *slog.Logger) error {
 	wire.Listener, wire.ServerTLS, wire.ClientTLS = s.ports.peer, s.ports.peerTLS, s.ports.dialTLS
 	wire.FleetID, wire.NodeName, wire.Region = c.Replication.FleetID, c.Replication.NodeID, c.Replication.RegionID
 	wire.Logger = s.logger
-	peers, err := transport.NewGRPC(wire)
+	peers, err := grpctransport.New(wire)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
 // section is a heading of docs/configuration.md and the settings below it.
@@ -119,12 +119,12 @@ var sections = []section{
 		size("stream-window-bytes", replication.DefaultStreamWindowBytes, 64<<10, unbounded,
 			"what may be on its way to another region and not acknowledged; more helps on long fast links",
 			func(c *Config) *int64 { return &c.Replication.StreamWindowBytes }),
-		size("peer-window-bytes", transport.DefaultWindowBytes, 64<<10, 1<<30,
+		size("peer-window-bytes", grpctransport.DefaultWindowBytes, 64<<10, 1<<30,
 			"receive window of a connection between nodes, and of each stream on it",
 			func(c *Config) *int32 { return &c.Peers.WindowBytes }),
-		text("peer-congestion-control", transport.DefaultCongestionControl,
+		text("peer-congestion-control", grpctransport.DefaultCongestionControl,
 			"what is asked of the system for sockets between nodes; "+
-				"`"+transport.SystemCongestionControl+"` asks for nothing",
+				"`"+grpctransport.SystemCongestionControl+"` asks for nothing",
 			func(c *Config) *string { return &c.Peers.CongestionControl }),
 	}},
 	{"Timing", []setting{
@@ -134,7 +134,7 @@ var sections = []section{
 		count("election-ticks", replication.DefaultElectionTicks, replication.MinElectionTicks, 1000,
 			"ticks without a leader that start an election",
 			func(c *Config) *int { return &c.Replication.ElectionTicks }),
-		duration("peer-dead-after", transport.DefaultDeadAfter, transport.MinDeadAfter, time.Hour,
+		duration("peer-dead-after", grpctransport.DefaultDeadAfter, grpctransport.MinDeadAfter, time.Hour,
 			"how long another node may be silent on an idle connection before it is given up",
 			func(c *Config) *time.Duration { return &c.Peers.DeadAfter }),
 		duration("request-timeout", etcdapi.DefaultRequestTimeout, time.Millisecond, 24*time.Hour,

@@ -11,7 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
 // wiring are the fields of the rooms below that no setting reaches, with what gives them their value.
@@ -30,7 +30,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"Logger":    "made of log-level and log-format",
 		"OnFailure": "ends the process",
 	},
-	reflect.TypeFor[transport.GRPCOptions](): {
+	reflect.TypeFor[grpctransport.Options](): {
 		"Listener":    "bound to listen-peer",
 		"ServerTLS":   "made of peer-tls and region-tls",
 		"ClientTLS":   "made of peer-tls and region-tls",

@@ -3,9 +3,10 @@ package checkpoint
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"reflect"
 	"testing"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 func sample() *Manifest {
@@ -18,7 +19,8 @@ func sample() *Manifest {
 
 func TestNamesThatWouldEscapeAreRefused(t *testing.T) {
 	for _, name := range []string{
-		"", ".", "..", "/", "/etc/passwd", "../a", "a/..", "a/../b", "./a", "a//b", "a/b/c", "a/", `..\a`, "C:a", "a\x00b", "a\nb",
+		"", ".", "..", "/", "/etc/passwd", "../a", "a/..", "a/../b", "./a", "a//b", "a/b/c", "a/", `..\a`, "C:a",
+		"a\x00b", "a\nb",
 		"\xff\xfe", "CHECKPOINT-MANIFEST", "checkpoint-staging", "CHECKPOINT-TEMPORARY/x", string(make([]byte, 300)),
 	} {
 		m := &Manifest{Files: []File{{Name: name}}}
@@ -63,7 +65,7 @@ func TestEveryFlippedBitOfAManifestIsSeen(t *testing.T) {
 // sealed returns body with the checksum that fits it.
 func sealed(body []byte) []byte {
 	p := append([]byte(nil), body...)
-	return binary.LittleEndian.AppendUint32(p, crc32.Checksum(p, castagnoli))
+	return binary.LittleEndian.AppendUint32(p, checksum.Of(p))
 }
 
 func FuzzManifest(f *testing.F) {

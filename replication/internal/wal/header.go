@@ -4,9 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 // ErrVersion means that a segment was written by a newer version of this module: upgrade the node.
@@ -46,7 +47,7 @@ func (h *header) encode() []byte {
 		b = append(b, 1)
 	}
 	b = append(b, make([]byte, headerBytes-4-len(b))...)
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.LittleEndian.AppendUint32(b, checksum.Of(b))
 }
 
 // decodeHeader decodes the header of the segment with this number.
@@ -55,14 +56,17 @@ func decodeHeader(b []byte, segment uint64) (*header, error) {
 		return nil, errors.New("no segment header")
 	}
 	sum := binary.LittleEndian.Uint32(b[headerBytes-4:])
-	if sum != crc32.Checksum(b[:headerBytes-4], castagnoli) {
+	if sum != checksum.Of(b[:headerBytes-4]) {
 		return nil, errors.New("segment header fails its checksum")
 	}
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
 	if v := word(1); v != formatVersion {
 		return nil, fmt.Errorf("%w: version %d, this node knows %d; upgrade it", ErrVersion, v, formatVersion)
 	}
-	h := &header{segment: word(2), follows: word(3), sealed: word(4), floor: word(5), prevIndex: word(6), prevTerm: word(7), reach: word(8)}
+	h := &header{
+		segment: word(2), follows: word(3), sealed: word(4), floor: word(5), prevIndex: word(6), prevTerm: word(7),
+		reach: word(8),
+	}
 	if b[96] == 1 {
 		h.hardState = newHardState(word(9), word(10), word(11))
 	}

@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 // recordKind tells what a record holds. The values are on disk: never renumber.
@@ -29,8 +30,6 @@ const (
 	maxDataBytes = 1 << 30
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // errInvalid says that no record of this segment begins at an offset, or that its data is damaged.
 var errInvalid = errors.New("no valid record")
 
@@ -40,8 +39,8 @@ type record struct {
 	entryType raftpb.EntryType
 	index     uint64
 	term      uint64
-	// synced is an offset in this segment up to which everything was durable when the record was written. It tells a tail that a crash
-	// tore from damage to what had been safe.
+	// synced is an offset in this segment up to which everything was durable when the record was written. It tells a
+	// tail that a crash tore from damage to what had been safe.
 	synced int64
 	data   []byte
 }
@@ -57,7 +56,8 @@ func recordSeed(segment uint64, offset int64) uint32 {
 	return uint32(segment)*2654435761 ^ uint32(offset)
 }
 
-// appendRecord appends the encoding of r to dst, for the given offset of the given segment. See README.md for the bytes.
+// appendRecord appends the encoding of r to dst, for the given offset of the given segment. See README.md for the
+// bytes.
 func appendRecord(dst []byte, segment uint64, offset int64, r record) []byte {
 	size := int(recordBytes(len(r.data)))
 	begin := len(dst)
@@ -65,23 +65,23 @@ func appendRecord(dst []byte, segment uint64, offset int64, r record) []byte {
 	b := dst[begin:]
 	copy(b[recordHeaderBytes:], r.data)
 	clear(b[recordHeaderBytes+len(r.data):])
-	binary.LittleEndian.PutUint32(b[4:], crc32.Update(0, castagnoli, r.data))
+	binary.LittleEndian.PutUint32(b[4:], checksum.Of(r.data))
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(r.data)))
 	binary.LittleEndian.PutUint32(b[12:], uint32(r.synced))
 	binary.LittleEndian.PutUint64(b[16:], r.index)
 	binary.LittleEndian.PutUint64(b[24:], r.term)
 	binary.LittleEndian.PutUint64(b[32:], uint64(r.kind)|uint64(byte(r.entryType))<<8)
-	binary.LittleEndian.PutUint32(b, crc32.Update(recordSeed(segment, offset), castagnoli, b[4:recordHeaderBytes]))
+	binary.LittleEndian.PutUint32(b, checksum.Add(recordSeed(segment, offset), b[4:recordHeaderBytes]))
 	return dst
 }
 
-// decodeRecordHeader decodes the header at the beginning of b, and returns how many bytes of data follow and their checksum.
-// ok is false if no record of this segment begins at this offset.
+// decodeRecordHeader decodes the header at the beginning of b, and returns how many bytes of data follow and their
+// checksum. ok is false if no record of this segment begins at this offset.
 func decodeRecordHeader(b []byte, segment uint64, offset int64) (r record, dataBytes int, dataSum uint32, ok bool) {
 	if len(b) < recordHeaderBytes || b[32] == 0 || recordKind(b[32]) > kindMark {
 		return record{}, 0, 0, false
 	}
-	sum := crc32.Update(recordSeed(segment, offset), castagnoli, b[4:recordHeaderBytes])
+	sum := checksum.Add(recordSeed(segment, offset), b[4:recordHeaderBytes])
 	length := binary.LittleEndian.Uint32(b[8:])
 	if sum != binary.LittleEndian.Uint32(b) || length > maxDataBytes {
 		return record{}, 0, 0, false
@@ -106,7 +106,8 @@ func decodeHardState(b []byte) (*raftpb.HardState, error) {
 	if len(b) != hardStateBytes {
 		return nil, fmt.Errorf("hard state of %d bytes", len(b))
 	}
-	return newHardState(binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])), nil
+	return newHardState(binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]),
+		binary.LittleEndian.Uint64(b[16:])), nil
 }
 
 func newHardState(term, vote, commit uint64) *raftpb.HardState {

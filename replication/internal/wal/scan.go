@@ -3,10 +3,11 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 const (
@@ -39,7 +40,7 @@ func (s *scanner) next() (record, error) {
 		return record{}, err
 	}
 	r.data = s.buffer[recordHeaderBytes : recordHeaderBytes+dataBytes : recordHeaderBytes+dataBytes]
-	if crc32.Checksum(r.data, castagnoli) != sum {
+	if checksum.Of(r.data) != sum {
 		return record{}, errInvalid
 	}
 	s.skip(recordBytes(dataBytes))
@@ -94,7 +95,8 @@ type span struct {
 // entryBytes is an upper bound of what raftpb needs to encode an entry with so much data.
 func entryBytes(dataBytes int) uint64 { return uint64(dataBytes) + 32 }
 
-// read returns entries of the span from lo on, as many as fit into maxBytes, but at least one unless atLeastOne is false.
+// read returns entries of the span from lo on, as many as fit into maxBytes, but at least one unless atLeastOne is
+// false.
 func (sp span) read(maxBytes uint64, atLeastOne bool) (entries []*raftpb.Entry, size uint64, err error) {
 	scan := scanner{file: sp.segment.file, segment: sp.segment.number, offset: sp.offset, limit: sp.limit}
 	var slabs []slab

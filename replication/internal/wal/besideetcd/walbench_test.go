@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	etcdwal "go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
@@ -40,8 +40,8 @@ func (s *source) next() []*raftpb.Entry {
 	return s.batch
 }
 
-// BenchmarkBesideEtcd appends batches and syncs each, in rounds that alternate between the two logs. Mimir's log is compacted as a node would, so that it
-// reuses segments; etcd's makes new ones ahead of need by itself.
+// BenchmarkBesideEtcd appends batches and syncs each, in rounds that alternate between the two logs. Mimir's log is
+// compacted as a node would, so that it reuses segments; etcd's makes new ones ahead of need by itself.
 func BenchmarkBesideEtcd(b *testing.B) {
 	for _, size := range []struct{ entries, bytes int }{{128, 256}, {16, 256}, {1, 256}, {128, 4096}} {
 		b.Run(fmt.Sprintf("entries=%d/bytes=%d", size.entries, size.bytes), func(b *testing.B) {
@@ -72,7 +72,7 @@ func BenchmarkBesideEtcd(b *testing.B) {
 }
 
 func openMimir(b *testing.B) *wal.Log {
-	l, err := wal.Open(wal.Options{FS: vfs.Default, Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	l, err := wal.Open(wal.Options{FS: durable.OS, Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

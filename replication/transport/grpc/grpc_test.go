@@ -1,4 +1,4 @@
-package transport_test
+package grpctransport_test
 
 import (
 	"bytes"
@@ -25,22 +25,23 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // tcp returns a transport on a free loopback port, closed with the test.
-func tcp(t testing.TB, change func(*transport.GRPCOptions)) (transport.Transport, string) {
+func tcp(t testing.TB, change func(*grpctransport.Options)) (transport.Transport, string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := transport.GRPCOptions{Listener: l, FleetID: "fleet", NodeName: "node", Region: "us"}
+	o := grpctransport.Options{Listener: l, FleetID: "fleet", NodeName: "node", Region: "us"}
 	if change != nil {
 		change(&o)
 	}
-	tr, err := transport.NewGRPC(o)
+	tr, err := grpctransport.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +76,10 @@ func newAuthority(t *testing.T) *authority {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -97,8 +100,10 @@ func (a *authority) issue(t *testing.T) tls.Certificate {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "node"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "node"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
@@ -110,9 +115,10 @@ func (a *authority) issue(t *testing.T) tls.Certificate {
 
 func TestMutualTLS(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
-	server, addr := tcp(t, func(o *transport.GRPCOptions) {
+	server, addr := tcp(t, func(o *grpctransport.Options) {
 		o.ServerTLS = &tls.Config{
-			Certificates: []tls.Certificate{ours.issue(t)}, ClientCAs: ours.pool, ClientAuth: tls.RequireAndVerifyClientCert,
+			Certificates: []tls.Certificate{ours.issue(t)}, ClientCAs: ours.pool,
+			ClientAuth: tls.RequireAndVerifyClientCert,
 		}
 	})
 	serve(t, server, echo)
@@ -121,17 +127,22 @@ func TestMutualTLS(t *testing.T) {
 		config *tls.Config
 		ok     bool
 	}{
-		{"certificate of our authority", &tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: ours.pool}, true},
-		{"certificate of another authority", &tls.Config{Certificates: []tls.Certificate{theirs.issue(t)}, RootCAs: ours.pool}, false},
+		{"certificate of our authority",
+			&tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: ours.pool}, true},
+		{"certificate of another authority",
+			&tls.Config{Certificates: []tls.Certificate{theirs.issue(t)}, RootCAs: ours.pool}, false},
 		{"no certificate", &tls.Config{RootCAs: ours.pool}, false},
-		{"server of another authority", &tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: theirs.pool}, false},
-		{"server of another name", &tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: ours.pool, ServerName: "else"}, false},
+		{"server of another authority",
+			&tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: theirs.pool}, false},
+		{"server of another name",
+			&tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: ours.pool, ServerName: "else"}, false},
 		{"plaintext", nil, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			client, _ := tcp(t, func(o *transport.GRPCOptions) { o.ClientTLS = test.config })
+			client, _ := tcp(t, func(o *grpctransport.Options) { o.ClientTLS = test.config })
 			p, err := call(t, client, addr, []byte("hello"))
-			if test.ok && (err != nil || string(p) != "hello") || !test.ok && !errors.Is(err, transport.ErrUnreachable) {
+			if test.ok && (err != nil || string(p) != "hello") ||
+				!test.ok && !errors.Is(err, transport.ErrUnreachable) {
 				t.Fatalf("%q, %v", p, err)
 			}
 		})
@@ -141,9 +152,10 @@ func TestMutualTLS(t *testing.T) {
 func TestAnotherFleetIsRefused(t *testing.T) {
 	server, addr := tcp(t, nil)
 	serve(t, server, echo)
-	client, _ := tcp(t, func(o *transport.GRPCOptions) { o.FleetID, o.NodeName = "staging é", "eu-1" })
+	client, _ := tcp(t, func(o *grpctransport.Options) { o.FleetID, o.NodeName = "staging é", "eu-1" })
 	_, err := call(t, client, addr, nil)
-	if !errors.Is(err, transport.ErrFleet) || !strings.Contains(err.Error(), `"staging é"`) || !strings.Contains(err.Error(), `"fleet"`) {
+	if !errors.Is(err, transport.ErrFleet) || !strings.Contains(err.Error(), `"staging é"`) ||
+		!strings.Contains(err.Error(), `"fleet"`) {
 		t.Fatal(err)
 	}
 }
@@ -151,7 +163,7 @@ func TestAnotherFleetIsRefused(t *testing.T) {
 func TestPeersAreNamed(t *testing.T) {
 	server, addr := tcp(t, nil)
 	serve(t, server, func(_ context.Context, s transport.Stream) error { return s.Send([]byte(s.Peer())) })
-	client, _ := tcp(t, func(o *transport.GRPCOptions) { o.NodeName = "eu-1" })
+	client, _ := tcp(t, func(o *grpctransport.Options) { o.NodeName = "eu-1" })
 	if p, err := call(t, client, addr, nil); err != nil || !strings.HasPrefix(string(p), "eu-1@127.0.0.1:") {
 		t.Fatalf("%q, %v", p, err)
 	}
@@ -172,7 +184,7 @@ func TestReconnectsToAPeerThatCameBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := transport.NewGRPC(transport.GRPCOptions{Listener: l, FleetID: "fleet"})
+	again, err := grpctransport.New(grpctransport.Options{Listener: l, FleetID: "fleet"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +296,7 @@ func (f *freezable) Close() error {
 func TestParallelConnections(t *testing.T) {
 	server, addr := tcp(t, nil)
 	serve(t, server, func(_ context.Context, s transport.Stream) error { return s.Send([]byte(s.Peer())) })
-	client, _ := tcp(t, func(o *transport.GRPCOptions) { o.Connections = func(string) int { return 3 } })
+	client, _ := tcp(t, func(o *grpctransport.Options) { o.Connections = func(string) int { return 3 } })
 	peers := map[string]bool{}
 	for range 9 {
 		p, err := call(t, client, addr, nil)
@@ -302,7 +314,7 @@ func TestMissingCongestionControlIsOneWarning(t *testing.T) {
 	var log bytes.Buffer
 	var mu sync.Mutex
 	logger := slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))
-	server, addr := tcp(t, func(o *transport.GRPCOptions) { o.CongestionControl, o.Logger = "nosuch", logger })
+	server, addr := tcp(t, func(o *grpctransport.Options) { o.CongestionControl, o.Logger = "nosuch", logger })
 	serve(t, server, echo)
 	for range 3 {
 		client, _ := tcp(t, nil)
@@ -329,16 +341,16 @@ func (l lockedWriter) Write(p []byte) (int, error) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for _, o := range []transport.GRPCOptions{
+	for _, o := range []grpctransport.Options{
 		{},
 		{FleetID: "f", DeadAfter: time.Second},
 		{FleetID: "f", WindowBytes: 100},
 	} {
-		if _, err := transport.NewGRPC(o); err == nil {
+		if _, err := grpctransport.New(o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
 	}
-	tr, err := transport.NewGRPC(transport.GRPCOptions{FleetID: "f"})
+	tr, err := grpctransport.New(grpctransport.Options{FleetID: "f"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +364,9 @@ func BenchmarkThroughput(b *testing.B) {
 	for _, size := range []int{256, 4 << 10, 64 << 10, 1 << 20} {
 		b.Run(byteSize(size), func(b *testing.B) {
 			server, addr := tcp(b, nil)
-			if err := server.Serve(map[string]transport.Handler{service: func(_ context.Context, s transport.Stream) error {
+			if err := server.Serve(map[string]transport.Handler{service: func(
+				_ context.Context, s transport.Stream,
+			) error {
 				for {
 					if _, err := s.Recv(); errors.Is(err, io.EOF) {
 						return nil
