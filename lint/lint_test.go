@@ -24,14 +24,24 @@ var below = map[string][]string{
 	"replication/internal/rescue":  {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet":   {"replication/timeline", "replication/clock"},
 	"replication/contract":         {"replication/timeline", "replication/internal/checksum"},
+	"replication/storagetest":      {"replication/contract"},
 	"replication/internal/life":    {"replication/contract", "replication/clock"},
 	"replication/internal/region":  {"replication/contract", "replication/timeline"},
 	"replication/internal/peer":    {"replication/contract", "replication/transport"},
 	"replication/internal/members": {"replication/internal/region"},
 	"replication/internal/standing": {"replication/timeline", "replication/internal/region",
 		"replication/internal/fleet"},
-	"replication/internal/raftgroup": {"replication/internal/checksum", "replication/internal/wal",
-		"replication/transport", "replication/internal/checkpoint", "replication/clock", "replication/durable"},
+	"replication/internal/raftgroup": {
+		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
+		"replication/internal/wal", "replication/transport", "replication/clock", "replication/durable",
+	},
+	"replication/internal/raftgroup/snapshots": {
+		"replication/internal/raftgroup/peers", "replication/internal/checkpoint", "replication/transport",
+		"replication/durable",
+	},
+	"replication/internal/raftgroup/peers": {
+		"replication/internal/checksum", "replication/transport", "replication/clock",
+	},
 	"replication/internal/stream": {"replication/internal/checksum", "replication/timeline", "replication/transport",
 		"replication/clock"},
 	"replication": {
@@ -56,7 +66,7 @@ var below = map[string][]string{
 // forTests are rooms that any test may use.
 var forTests = []string{
 	"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock",
-	"replication/internal/wal", "replication/timeline", "replication/transport",
+	"replication/internal/wal", "replication/timeline", "replication/transport", "replication/storagetest",
 	"replication/transport/grpc",
 }
 
@@ -153,8 +163,8 @@ var machine = map[string][]string{
 // TestSeams keeps clock, filesystem and network injected under replication and in kv.
 func TestSeams(t *testing.T) {
 	for _, f := range tree(t) {
-		real := f.room == "replication/clock" || f.room == "replication/durable" ||
-			f.room == "replication/transport/grpc"
+		real := f.room == "replication/storagetest" || f.room == "replication/clock" ||
+			f.room == "replication/durable" || f.room == "replication/transport/grpc"
 		if f.test || real || (!within(f.room, "replication") && f.room != "kv") {
 			continue
 		}

@@ -22,7 +22,7 @@ const (
 var notYet = []string{
 	"cmd/mimir/dev", "e2e", "kv",
 	"replication", "replication/contract", "replication/internal/life", "replication/internal/members",
-	"replication/internal/peer", "replication/internal/raftgroup", "replication/internal/region",
+	"replication/internal/peer", "replication/internal/region",
 	"replication/internal/standing",
 }
 

@@ -1,20 +1,14 @@
-package raftgroup
+package peers
 
 import (
 	"encoding/binary"
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
-
-	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
-// formatVersion is the version of everything this package sends. 1: the first.
-const formatVersion = 1
-
-// Layout, little endian; README.md has the tables.
+// Layout, little endian; README.md of raftgroup has the tables.
 const (
-	envelopeBytes    = 1 + 4
 	messageBytes     = 1 + 1 + 2 + 4 + 5*8
 	entryHeaderBytes = 8 + 8 + 1 + 4
 
@@ -23,9 +17,9 @@ const (
 
 // onWire are the kinds of messages that a peer may send. Everything else is local to a node, or travels in another way.
 var onWire = [...]bool{
-	raftpb.MsgApp: true, raftpb.MsgAppResp: true, raftpb.MsgVote: true, raftpb.MsgVoteResp: true, raftpb.MsgHeartbeat: true,
-	raftpb.MsgHeartbeatResp: true, raftpb.MsgTimeoutNow: true, raftpb.MsgReadIndex: true, raftpb.MsgReadIndexResp: true,
-	raftpb.MsgPreVote: true, raftpb.MsgPreVoteResp: true,
+	raftpb.MsgApp: true, raftpb.MsgAppResp: true, raftpb.MsgVote: true, raftpb.MsgVoteResp: true,
+	raftpb.MsgPreVote: true, raftpb.MsgPreVoteResp: true, raftpb.MsgHeartbeat: true, raftpb.MsgHeartbeatResp: true,
+	raftpb.MsgReadIndex: true, raftpb.MsgReadIndexResp: true, raftpb.MsgTimeoutNow: true,
 }
 
 // encodedBytes returns the size of m in an envelope.
@@ -39,36 +33,15 @@ func encodedBytes(m *raftpb.Message) int {
 
 // encodeMessages returns one envelope with all messages. It reads them only: raft may still use their entries.
 func encodeMessages(messages []*raftpb.Message) []byte {
-	size := envelopeBytes
+	size := 0
 	for _, m := range messages {
 		size += encodedBytes(m)
 	}
-	p := append(make([]byte, 0, size), formatVersion, 0, 0, 0, 0)
+	p := NewEnvelope(size)
 	for _, m := range messages {
 		p = appendMessage(p, m)
 	}
-	return sealed(p)
-}
-
-// sealed writes the checksum of all that follows it.
-func sealed(p []byte) []byte {
-	binary.LittleEndian.PutUint32(p[1:], checksum.Of(p[envelopeBytes:]))
-	return p
-}
-
-// opened returns what an envelope holds.
-func opened(p []byte) ([]byte, error) {
-	switch {
-	case len(p) < envelopeBytes:
-		return nil, fmt.Errorf("%w: %d bytes", ErrFormat, len(p))
-	case p[0] != formatVersion:
-		return nil, fmt.Errorf("%w: version %d, this node knows %d", ErrFormat, p[0], formatVersion)
-	}
-	body, want := p[envelopeBytes:], binary.LittleEndian.Uint32(p[1:])
-	if got := checksum.Of(body); got != want {
-		return nil, fmt.Errorf("%w: checksum %08x, want %08x", ErrFormat, got, want)
-	}
-	return body, nil
+	return Seal(p)
 }
 
 func appendMessage(p []byte, m *raftpb.Message) []byte {
@@ -93,9 +66,10 @@ func appendMessage(p []byte, m *raftpb.Message) []byte {
 	return p
 }
 
-// decodeMessages reads an envelope of messages that from sent to to. Entries alias p, which must not change any more.
+// decodeMessages reads an envelope of messages that from sent to to; ErrFormat if it is anything else. What it returns
+// aliases p, which must not change any more: entries are kept in the log's cache as they came.
 func decodeMessages(p []byte, from, to uint64) ([]*raftpb.Message, error) {
-	body, err := opened(p)
+	body, err := Unseal(p)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +107,8 @@ func decodeMessage(p []byte, from, to uint64) (*raftpb.Message, []byte, error) {
 	}
 	p = p[messageBytes:]
 	if contextBytes > len(p) || entries > (len(p)-contextBytes)/entryHeaderBytes {
-		return nil, nil, fmt.Errorf("%w: context of %d bytes and %d entries in %d bytes", ErrFormat, contextBytes, entries, len(p))
+		return nil, nil, fmt.Errorf("%w: context of %d bytes and %d entries in %d bytes",
+			ErrFormat, contextBytes, entries, len(p))
 	}
 	m := &b.message
 	m.Type, m.To, m.From, m.Term, m.LogTerm, m.Index = &b.kind, &b.to, &b.from, &b.term, &b.logTerm, &b.index
@@ -164,7 +139,8 @@ func decodeEntries(p []byte, count int) ([]*raftpb.Entry, []byte, error) {
 			return nil, nil, fmt.Errorf("%w: entry cut short", ErrFormat)
 		}
 		b := &blocks[i]
-		b.term, b.index, b.kind = binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:]), raftpb.EntryType(p[16])
+		b.term, b.index = binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:])
+		b.kind = raftpb.EntryType(p[16])
 		n := int(binary.LittleEndian.Uint32(p[17:]))
 		p = p[entryHeaderBytes:]
 		if n > len(p) || b.kind > raftpb.EntryConfChangeV2 {
