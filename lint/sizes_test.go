@@ -22,8 +22,8 @@ const (
 var notYet = []string{
 	"cmd/mimir/dev", "e2e", "kv",
 	"replication", "replication/contract", "replication/internal/life", "replication/internal/members",
-	"replication/internal/peer", "replication/internal/region",
-	"replication/internal/standing",
+	"replication/internal/peer", "replication/internal/propose", "replication/internal/reads",
+	"replication/internal/region", "replication/internal/slots", "replication/internal/standing",
 }
 
 func excepted(room string) bool {
