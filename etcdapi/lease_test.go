@@ -20,7 +20,8 @@ func TestLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, err := c.TimeToLive(ctx, granted.ID, clientv3.WithAttachedKeys())
-	if err != nil || left.GrantedTTL != 100 || left.TTL < 80 || left.TTL > 100 || len(left.Keys) != 1 || string(left.Keys[0]) != "k" {
+	if err != nil || left.GrantedTTL != 100 || left.TTL < 80 || left.TTL > 100 || len(left.Keys) != 1 ||
+		string(left.Keys[0]) != "k" {
 		t.Fatalf("time to live: %v, %v", left, err)
 	}
 	alive, err := c.KeepAliveOnce(ctx, granted.ID)

@@ -179,8 +179,8 @@ func (e *evidence) converge(ctx context.Context) bool {
 	return true
 }
 
-// together returns "" once all nodes run and are at one place, at least at position least and in an epoch whose primary takes
-// writes, or else why that did not come about in time.
+// together returns "" once all nodes run and are at one place, at least at position least and in an epoch whose primary
+// takes writes, or else why that did not come about in time.
 func (e *evidence) together(least replication.Position) string {
 	f := e.fleet
 	deadline := time.Now().Add(convergence)
@@ -244,10 +244,11 @@ func (p *process) final(ctx context.Context) final {
 	}
 	for _, info := range infos {
 		t := tail{info: info}
-		err := p.ReadTail(ctx, info.Name, func(e replication.Epoch, at replication.Position, c replication.Command) error {
-			t.commands = append(t.commands, tailCommand{e, at, string(c.Data)})
-			return nil
-		})
+		err := p.ReadTail(ctx, info.Name,
+			func(e replication.Epoch, at replication.Position, c replication.Command) error {
+				t.commands = append(t.commands, tailCommand{e, at, string(c.Data)})
+				return nil
+			})
 		if err != nil {
 			wrong("8", "tail %s of %s: %v", info.Name, f.node, err)
 		}
