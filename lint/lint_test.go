@@ -52,8 +52,22 @@ var below = map[string][]string{
 		"replication/internal/checksum", "replication/transport", "replication/clock",
 	},
 	"replication/internal/stream": {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
+	"replication/internal/propose": {
+		"replication/internal/checksum",
+		"replication/contract", "replication/timeline", "replication/clock", "replication/transport", "replication/internal/life",
+		"replication/internal/region", "replication/internal/peer", "replication/internal/standing", "replication/internal/raftgroup",
+	},
+	"replication/internal/slots": {
+		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/region", "replication/internal/peer",
+		"replication/internal/fleet", "replication/internal/wal",
+	},
+	"replication/internal/reads": {
+		"replication/contract", "replication/timeline", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
+		"replication/internal/standing",
+	},
 	"replication": {
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
+		"replication/internal/propose", "replication/internal/slots", "replication/internal/reads",
 		"replication/internal/members", "replication/internal/standing", "replication/internal/copies", "replication/internal/tail",
 		"replication/internal/transfer",
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",
