@@ -38,7 +38,7 @@ func (r *run) bootstrap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := sameContents(ctx, primary, secondary, "/"); err != nil {
+	if _, err := sameContents(ctx, primary, secondary, "/", end); err != nil {
 		return err
 	}
 	after, err := installs(secondary)

@@ -63,7 +63,7 @@ func (r *run) failover(ctx context.Context) error {
 	if end < before+leastJump {
 		return fmt.Errorf("the revision is %d after the failover, and was %d before: it should have jumped by %d", end, before, leastJump)
 	}
-	if err := r.checkTail(ctx, old, next, writes, report.Position); err != nil {
+	if err := r.checkTail(ctx, old, next, writes, report.Position, end); err != nil {
 		return err
 	}
 	return r.checkHashes(ctx, end)
@@ -107,9 +107,9 @@ func (r *run) disturbRejoin(ctx context.Context, old *fleet.Region) error {
 	return nil
 }
 
-// checkTail compares what was acknowledged with what both regions hold and what the rescue file of the old primary holds.
-func (r *run) checkTail(ctx context.Context, old, next *fleet.Region, writes []write, fork replication.Position) error {
-	held, err := sameContents(ctx, next, old, r.prefix("failover"))
+// checkTail compares what was acknowledged with what both regions hold at the revision end, and what the rescue file of the old primary holds.
+func (r *run) checkTail(ctx context.Context, old, next *fleet.Region, writes []write, fork replication.Position, end int64) error {
+	held, err := sameContents(ctx, next, old, r.prefix("failover"), end)
 	if err != nil {
 		return err
 	}

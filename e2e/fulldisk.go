@@ -55,7 +55,11 @@ func (r *run) fullDisk(ctx context.Context) error {
 	if err := errors.Join(n.Start(), r.awaitHealthy(ctx, n)); err != nil {
 		return fmt.Errorf("with space again: %w", err)
 	}
-	held, err := contents(ctx, n, "/disk/")
+	end, err := now(ctx, n)
+	if err != nil {
+		return err
+	}
+	held, err := contents(ctx, n, "/disk/", end)
 	if err != nil {
 		return err
 	}

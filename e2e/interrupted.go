@@ -107,7 +107,7 @@ func (r *run) checkInterrupted(ctx context.Context, from, to *fleet.Region, pref
 	if err != nil {
 		return err
 	}
-	held, err := sameContents(ctx, from, to, prefix)
+	held, err := sameContents(ctx, from, to, prefix, end)
 	if err != nil {
 		return err
 	}

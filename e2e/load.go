@@ -62,7 +62,7 @@ func (r *run) load(ctx context.Context) error {
 		return err
 	}
 	r.reportLag(l, watcher)
-	if err := r.checkRecords(ctx, primary, secondary); err != nil {
+	if err := r.checkRecords(ctx, primary, secondary, end); err != nil {
 		return err
 	}
 	return r.checkHashes(ctx, end)
@@ -133,7 +133,7 @@ func (r *run) reportLoad(l *loader, took time.Duration) {
 func (r *run) reportLag(l *loader, watcher *recorder) {
 	var all, calm []time.Duration
 	for i, a := range l.acked {
-		lag := max(0, watcher.arrived[a.revision-watcher.from].Sub(a.at))
+		lag := max(0, watcher.arrival(a.revision).Sub(a.at))
 		if all = append(all, lag); i < int(calmShare/2*float64(len(l.records))) {
 			calm = append(calm, lag)
 		}
@@ -162,6 +162,6 @@ func (r *run) checkEvents(ctx context.Context, watcher *recorder, primary *fleet
 			return fmt.Errorf("event %d of %s has version %d", versions[e.Key], e.Key, e.Version)
 		}
 	}
-	r.line("the watcher saw each of %d events once and in order, as the primary's history has them; its watch was resumed %d times", len(events), watcher.resumed)
+	r.line("the watcher saw each of %d events once and in order, as the primary's history has them; its watch was resumed %d times", len(events), watcher.resumptions())
 	return nil
 }

@@ -67,6 +67,20 @@ func (r *recorder) count() int {
 	return len(r.events)
 }
 
+// arrival is when the event of a revision came, which must have come.
+func (r *recorder) arrival(revision int64) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.arrived[revision-r.from]
+}
+
+// resumptions is how often the watch had to be made anew until now.
+func (r *recorder) resumptions() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.resumed
+}
+
 func (r *recorder) take(answer *clientv3.WatchResponse) error {
 	now := time.Now()
 	r.mu.Lock()

@@ -39,7 +39,7 @@ func (r *run) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	held, err := sameContents(ctx, a, b, r.prefix("restart"))
+	held, err := sameContents(ctx, a, b, r.prefix("restart"), end)
 	if err != nil {
 		return err
 	}

@@ -74,10 +74,11 @@ func (r *run) move(ctx context.Context, from, to *fleet.Region, prefix string) e
 	if report.From != from.Name || report.To != to.Name || report.Lossy {
 		return fmt.Errorf("unexpected report: %+v", report)
 	}
-	if _, err := r.awaitEqual(ctx); err != nil {
+	end, err := r.awaitEqual(ctx)
+	if err != nil {
 		return err
 	}
-	held, err := sameContents(ctx, from, to, prefix)
+	held, err := sameContents(ctx, from, to, prefix, end)
 	if err != nil {
 		return err
 	}
