@@ -37,7 +37,7 @@ var plantedBugs = []planted{
 	},
 	{
 		name:   "off-by-one resume",
-		edits:  []edit{{"replication/stream/reader.go", "index = min(index, found)", "index = min(index, found+1)"}},
+		edits:  []edit{{"replication/internal/stream/reader.go", "index = min(index, found)", "index = min(index, found+1)"}},
 		caught: []string{"invariant 15:"},
 	},
 	{
