@@ -33,6 +33,7 @@ var below = map[string][]string{
 	"sim":     {"sim", "kv", "replication"},
 	"e2e":     {"e2e", "cmd", "server", "bench", "kv", "replication"},
 	"lint":    {},
+	"check":   {},
 }
 
 // forTests are rooms that any test may use.
