@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // Sizes beyond a node's defaults: the request that it takes, and the message that it reads at all.
@@ -84,7 +84,7 @@ func (r *run) badRequests(ctx context.Context) error {
 }
 
 // request does one call through a client of one node, which would send messages of any size.
-func (r *run) request(ctx context.Context, n *fleet.Node, do func(context.Context, *clientv3.Client) error) error {
+func (r *run) request(ctx context.Context, n *localfleet.Node, do func(context.Context, *clientv3.Client) error) error {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{n.Config.ListenClient}, MaxCallSendMsgSize: clientSendBytes, Logger: zap.NewNop(),
 	})

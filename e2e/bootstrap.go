@@ -7,7 +7,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // bootstrapValueBytes is the size of the values that push a secondary out of the retained log: as large as a request may be, about.
@@ -26,12 +26,12 @@ func (r *run) bootstrap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fleet.Kill(secondary.Nodes)
+	localfleet.Kill(secondary.Nodes)
 	r.line("killed all of %s", secondary.Name)
 	if err := r.outgrow(ctx, primary); err != nil {
 		return err
 	}
-	if err := fleet.Start(secondary.Nodes); err != nil {
+	if err := localfleet.Start(secondary.Nodes); err != nil {
 		return err
 	}
 	end, err := r.awaitEqual(ctx)
@@ -53,7 +53,7 @@ func (r *run) bootstrap(ctx context.Context) error {
 }
 
 // retainLittle restarts the nodes of a region in good order, one after the other, with a log that holds little for absent regions.
-func (r *run) retainLittle(ctx context.Context, region *fleet.Region) error {
+func (r *run) retainLittle(ctx context.Context, region *localfleet.Region) error {
 	for _, n := range region.Nodes {
 		n.Config.RetainBytes = n.Config.SegmentBytes
 		if err := n.Save(); err != nil {
@@ -81,8 +81,8 @@ const (
 )
 
 // outgrow writes until no node of the primary region has all the log that was written here.
-func (r *run) outgrow(ctx context.Context, primary *fleet.Region) error {
-	client, err := connect(fleet.Clients(primary.Nodes)...)
+func (r *run) outgrow(ctx context.Context, primary *localfleet.Region) error {
+	client, err := connect(localfleet.Clients(primary.Nodes)...)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (r *run) outgrow(ctx context.Context, primary *fleet.Region) error {
 }
 
 // mostLog returns how much log the node of a region has that has most.
-func mostLog(ctx context.Context, region *fleet.Region) (most int64, err error) {
+func mostLog(ctx context.Context, region *localfleet.Region) (most int64, err error) {
 	for _, n := range region.Nodes {
 		node, err := ask(ctx, n)
 		if err != nil {
@@ -123,7 +123,7 @@ func mostLog(ctx context.Context, region *fleet.Region) (most int64, err error) 
 }
 
 // installs counts how often nodes of a region installed a copy of another region's state.
-func installs(region *fleet.Region) (count int, err error) {
+func installs(region *localfleet.Region) (count int, err error) {
 	for _, n := range region.Nodes {
 		text, err := os.ReadFile(n.LogPath())
 		if err != nil {

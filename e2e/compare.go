@@ -8,14 +8,14 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // pageKeys is how many keys a request for contents asks for. Every page counts all keys that are left, so they are large.
 const pageKeys = 8000
 
 // contents returns everything under a prefix as one node has it at a revision, by key. The node must have reached the revision.
-func contents(ctx context.Context, n *fleet.Node, prefix string, revision int64) (map[string]*mvccpb.KeyValue, error) {
+func contents(ctx context.Context, n *localfleet.Node, prefix string, revision int64) (map[string]*mvccpb.KeyValue, error) {
 	client, err := connect(n.Config.ListenClient)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func contents(ctx context.Context, n *fleet.Node, prefix string, revision int64)
 }
 
 // now returns the revision of a linearizable read at a node: that of the last write before it, at least.
-func now(ctx context.Context, n *fleet.Node) (revision int64, err error) {
+func now(ctx context.Context, n *localfleet.Node) (revision int64, err error) {
 	client, err := connect(n.Config.ListenClient)
 	if err != nil {
 		return 0, err
@@ -55,7 +55,7 @@ func now(ctx context.Context, n *fleet.Node) (revision int64, err error) {
 // sameContents reads everything under a prefix at a revision from a node of each region, and returns it if they hold the same. The revision
 // is one that awaitEqual returned after the writers had ended: what was acknowledged is in it, and what was interrupted and lands only
 // now is not, in neither region.
-func sameContents(ctx context.Context, a, b *fleet.Region, prefix string, revision int64) (map[string]*mvccpb.KeyValue, error) {
+func sameContents(ctx context.Context, a, b *localfleet.Region, prefix string, revision int64) (map[string]*mvccpb.KeyValue, error) {
 	first, err := contents(ctx, a.Nodes[0], prefix, revision)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func describe(kv *mvccpb.KeyValue) string {
 }
 
 // checkRecords wants every record, and nothing else, in both regions alike at a revision.
-func (r *run) checkRecords(ctx context.Context, a, b *fleet.Region, revision int64) error {
+func (r *run) checkRecords(ctx context.Context, a, b *localfleet.Region, revision int64) error {
 	held, err := sameContents(ctx, a, b, "/apt/", revision)
 	if err != nil {
 		return err

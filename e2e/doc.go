@@ -14,5 +14,5 @@
 //   - bad input gives one clear line and the right exit status or gRPC code.
 //
 // Run does it; command firstlight is Run for everyone, and the tests of this package are Run with a small excerpt. The
-// driver of the processes and links is package fleet. What happens inside a node is for the tests of the other rooms, and of sim.
+// driver of the processes and links is package localfleet. What happens inside a node is for the tests of the other rooms, and of sim.
 package e2e

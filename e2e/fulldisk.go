@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // A disk of diskSize holds a reserve that is given back when the disk was full.
@@ -75,7 +75,7 @@ func (r *run) fullDisk(ctx context.Context) error {
 func diskKey(i int) string { return fmt.Sprintf("/disk/%06d", i) }
 
 // fill writes until a write fails, and returns how many were acknowledged.
-func (r *run) fill(ctx context.Context, n *fleet.Node) (acked int, refused error) {
+func (r *run) fill(ctx context.Context, n *localfleet.Node) (acked int, refused error) {
 	client, err := connect(n.Config.ListenClient)
 	if err != nil {
 		return 0, err
@@ -93,7 +93,7 @@ func (r *run) fill(ctx context.Context, n *fleet.Node) (acked int, refused error
 }
 
 // reportFull wants a node with a full disk either to have ended with status 1 and a line that says why, or to refuse with an error that does.
-func (r *run) reportFull(ctx context.Context, n *fleet.Node, acked int, refused error) error {
+func (r *run) reportFull(ctx context.Context, n *localfleet.Node, acked int, refused error) error {
 	const reason = "no space left on device"
 	select {
 	case <-n.Ended():
@@ -106,12 +106,7 @@ func (r *run) reportFull(ctx context.Context, n *fleet.Node, acked int, refused 
 		}
 		return fmt.Errorf("the node runs on a full disk, and writes fail with: %w", refused)
 	}
-	text, err := os.ReadFile(n.LogPath())
-	if err != nil {
-		return err
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	last := lines[len(lines)-1]
+	last := n.LastWords()
 	if n.ExitStatus() != statusFailed || !strings.HasPrefix(last, "mimir: ") || !strings.Contains(last, reason) {
 		return fmt.Errorf("the node ended with status %d and the last words %q", n.ExitStatus(), last)
 	}

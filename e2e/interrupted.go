@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -22,13 +22,13 @@ func (r *run) interrupted(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		leaders := map[*fleet.Region]*fleet.Node{}
+		leaders := map[*localfleet.Region]*localfleet.Node{}
 		for _, region := range r.fleet.Regions {
 			if leaders[region], err = r.leader(ctx, region); err != nil {
 				return err
 			}
 		}
-		kill := func(region *fleet.Region) interruption {
+		kill := func(region *localfleet.Region) interruption {
 			n := leaders[region]
 			return interruption{"kill of the leader of " + region.Name, func() error { n.Kill(); return nil }, n.Start}
 		}
@@ -44,8 +44,8 @@ func (r *run) interrupted(ctx context.Context) error {
 }
 
 // interrupt begins a switchover under load and lets the fault happen while it is under way.
-func (r *run) interrupt(ctx context.Context, from, to *fleet.Region, fault interruption, prefix string) error {
-	clients, closeAll, err := connectEach(fleet.Clients(r.fleet.Nodes()))
+func (r *run) interrupt(ctx context.Context, from, to *localfleet.Region, fault interruption, prefix string) error {
+	clients, closeAll, err := connectEach(localfleet.Clients(r.fleet.Nodes()))
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (r *run) interrupt(ctx context.Context, from, to *fleet.Region, fault inter
 }
 
 // awaitSeal waits until a region has stopped taking writes, or is no longer primary.
-func (r *run) awaitSeal(ctx context.Context, region *fleet.Region) error {
+func (r *run) awaitSeal(ctx context.Context, region *localfleet.Region) error {
 	return r.await(ctx, region.Name+" pauses writes", func(ctx context.Context) string {
 		for _, n := range region.Nodes {
 			if node, err := ask(ctx, n); err == nil && (node.Sealed || node.Role != replication.RolePrimary) {
@@ -99,7 +99,7 @@ func (r *run) awaitSeal(ctx context.Context, region *fleet.Region) error {
 	})
 }
 
-func (r *run) checkInterrupted(ctx context.Context, from, to *fleet.Region, prefix string, writes []write, outcome error) error {
+func (r *run) checkInterrupted(ctx context.Context, from, to *localfleet.Region, prefix string, writes []write, outcome error) error {
 	if err := r.awaitServing(ctx); err != nil {
 		return err
 	}

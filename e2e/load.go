@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // loadTimeout bounds the whole load with its faults.
@@ -27,12 +27,12 @@ func (r *run) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clients, closeAll, err := connectTimes(loadClients, fleet.Clients(primary.Nodes))
+	clients, closeAll, err := connectTimes(loadClients, localfleet.Clients(primary.Nodes))
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	watching, err := connect(fleet.Clients(secondary.Nodes)...)
+	watching, err := connect(localfleet.Clients(secondary.Nodes)...)
 	if err != nil {
 		return err
 	}
@@ -72,12 +72,12 @@ func (r *run) load(ctx context.Context) error {
 const calmShare = 0.1
 
 // disturb kills the leader of each region, starts it again, and cuts the link, at fixed shares of the load.
-func (r *run) disturb(ctx context.Context, l *loader, primary, secondary *fleet.Region) error {
+func (r *run) disturb(ctx context.Context, l *loader, primary, secondary *localfleet.Region) error {
 	if err := l.reaches(ctx, calmShare); err != nil {
 		return err
 	}
-	var killed []*fleet.Node
-	for _, region := range []*fleet.Region{primary, secondary} {
+	var killed []*localfleet.Node
+	for _, region := range []*localfleet.Region{primary, secondary} {
 		n, err := r.leader(ctx, region)
 		if err != nil {
 			return err
@@ -89,7 +89,7 @@ func (r *run) disturb(ctx context.Context, l *loader, primary, secondary *fleet.
 	if err := l.reaches(ctx, 0.3); err != nil {
 		return err
 	}
-	if err := fleet.Start(killed); err != nil {
+	if err := localfleet.Start(killed); err != nil {
 		return err
 	}
 	r.line("started both again with %d records loaded", l.done.Load())
@@ -142,8 +142,8 @@ func (r *run) reportLag(l *loader, watcher *recorder) {
 }
 
 // checkEvents compares what the watcher of the secondary was told during the load with the history that the primary tells afterwards.
-func (r *run) checkEvents(ctx context.Context, watcher *recorder, primary *fleet.Region, events []event) error {
-	client, err := connect(fleet.Clients(primary.Nodes)...)
+func (r *run) checkEvents(ctx context.Context, watcher *recorder, primary *localfleet.Region, events []event) error {
+	client, err := connect(localfleet.Clients(primary.Nodes)...)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 )
@@ -18,7 +18,7 @@ import (
 const askTimeout = 5 * time.Second
 
 // ask returns what a node says of itself.
-func ask(ctx context.Context, n *fleet.Node) (*admin.Node, error) {
+func ask(ctx context.Context, n *localfleet.Node) (*admin.Node, error) {
 	client, err := admin.NewClient([]string{n.Config.ListenClient}, nil)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (r *run) awaitServing(ctx context.Context) error {
 }
 
 // primary returns the primary region and the other one.
-func (r *run) primary(ctx context.Context) (primary, secondary *fleet.Region, err error) {
+func (r *run) primary(ctx context.Context) (primary, secondary *localfleet.Region, err error) {
 	err = r.await(ctx, "one region is primary", func(ctx context.Context) string {
 		for i, region := range r.fleet.Regions {
 			for _, n := range region.Nodes {
@@ -77,7 +77,7 @@ func (r *run) primary(ctx context.Context) (primary, secondary *fleet.Region, er
 }
 
 // leader waits until the running nodes of a region have a leader.
-func (r *run) leader(ctx context.Context, region *fleet.Region) (leader *fleet.Node, err error) {
+func (r *run) leader(ctx context.Context, region *localfleet.Region) (leader *localfleet.Node, err error) {
 	err = r.await(ctx, "region "+region.Name+" has a leader", func(ctx context.Context) string {
 		for _, n := range region.Nodes {
 			if node, err := ask(ctx, n); err == nil && node.Leader {
@@ -122,7 +122,7 @@ func (r *run) mimir(ctx context.Context, arguments ...string) (status int, out, 
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	c := exec.CommandContext(ctx, r.Binary, arguments...)
-	c.Env = fleet.Environment()
+	c.Env = localfleet.Environment()
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	err = c.Run()
@@ -135,7 +135,7 @@ func (r *run) mimir(ctx context.Context, arguments ...string) (status int, out, 
 
 // operate runs a command that must succeed and decodes the JSON that it prints.
 func (r *run) operate(ctx context.Context, answer any, arguments ...string) error {
-	arguments = append(arguments, "-o", "json", "--endpoints", strings.Join(fleet.Clients(r.fleet.Nodes()), ","))
+	arguments = append(arguments, "-o", "json", "--endpoints", strings.Join(localfleet.Clients(r.fleet.Nodes()), ","))
 	status, out, errs, err := r.mimir(ctx, arguments...)
 	if err != nil || status != 0 {
 		return errors.Join(fmt.Errorf("mimir %s: exit status %d: %s", strings.Join(arguments, " "), status, errs), err)

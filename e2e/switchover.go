@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -19,7 +19,7 @@ func (r *run) switchover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	watching, err := connect(fleet.Clients(to.Nodes)...)
+	watching, err := connect(localfleet.Clients(to.Nodes)...)
 	if err != nil {
 		return err
 	}
@@ -46,8 +46,8 @@ func (r *run) switchover(ctx context.Context) error {
 }
 
 // move does one switchover while clients of all nodes write, and checks that they noticed a pause at most.
-func (r *run) move(ctx context.Context, from, to *fleet.Region, prefix string) error {
-	clients, closeAll, err := connectEach(fleet.Clients(r.fleet.Nodes()))
+func (r *run) move(ctx context.Context, from, to *localfleet.Region, prefix string) error {
+	clients, closeAll, err := connectEach(localfleet.Clients(r.fleet.Nodes()))
 	if err != nil {
 		return err
 	}

@@ -29,15 +29,17 @@ var below = map[string][]string{
 	"etcdapi": {"kv", "replication", "replication/clock"},
 	"server":  {"server", "etcdapi", "kv", "replication", "replication/clock", "replication/transport", "replication/internal/rescue"},
 	"bench":   {"bench"},
-	"cmd":     {"cmd", "server", "bench", "kv", "replication", "replication/internal/rescue"},
+	"cmd":     {"cmd", "server", "bench", "kv", "replication", "replication/internal/rescue", "localfleet"},
 	"sim":     {"sim", "kv", "replication"},
-	"e2e":     {"e2e", "cmd", "server", "bench", "kv", "replication"},
+	"e2e":     {"e2e", "cmd", "server", "bench", "kv", "replication", "localfleet"},
 	"lint":    {},
 	"check":   {},
+	// On this machine: processes, links and ports, which know nothing of what a node is.
+	"localfleet": {},
 }
 
 // forTests are rooms that any test may use.
-var forTests = []string{"replication/transport/memory", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport"}
+var forTests = []string{"replication/transport/memory", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport", "localfleet"}
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
 var loose = []string{"server", "cmd", "sim", "e2e", "bench"}

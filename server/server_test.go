@@ -15,6 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 )
@@ -37,14 +38,17 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
+// freeAddr is an address that stays free until the test listens there, whatever else this machine does: one that the system chose could be
+// gone by then.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports := localfleet.AnyPorts()
+	t.Cleanup(ports.Close)
+	addrs, err := ports.Next(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addrs[0]
 }
 
 // testConfig returns a node that stands alone.

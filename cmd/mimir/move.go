@@ -23,11 +23,9 @@ func newSwitchover(n *connection) *cobra.Command {
 		Long: "Move the primary to another region. Writes pause until that region has everything; if it does not get there, the switchover is\n" +
 			"aborted and the primary stays what it was.",
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return n.move(c, func(ctx context.Context, client *admin.Client) (*replication.MoveReport, error) {
-				return client.Switchover(ctx, to)
-			})
-		},
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) { return client.Switchover(ctx, to) })
+		}),
 	}
 	n.addFlags(c)
 	c.Flags().StringVar(&to, "to", "", "region that becomes primary")
@@ -44,11 +42,9 @@ func newFailover(n *connection) *cobra.Command {
 		Long: "Make a region primary at its own last position, without asking the old primary. Writes that had not arrived there are not part of\n" +
 			"the fleet's history any more; the old primary keeps them in a rescue file when it comes back: see mimir tail.",
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return n.move(c, func(ctx context.Context, client *admin.Client) (*replication.MoveReport, error) {
-				return client.Failover(ctx, to, force)
-			})
-		},
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) { return client.Failover(ctx, to, force) })
+		}),
 	}
 	n.addFlags(c)
 	c.Flags().StringVar(&to, "to", "", "region that becomes primary")
@@ -57,15 +53,10 @@ func newFailover(n *connection) *cobra.Command {
 	return c
 }
 
-func (n *connection) move(c *cobra.Command, do func(context.Context, *admin.Client) (*replication.MoveReport, error)) error {
-	client, err := n.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
+func (n *connection) move(c *cobra.Command, do func(context.Context) (*replication.MoveReport, error)) error {
 	ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
 	defer cancel()
-	report, err := do(ctx, client)
+	report, err := do(ctx)
 	if err != nil {
 		return err
 	}

@@ -34,18 +34,13 @@ func newStatus(n *connection) *cobra.Command {
 		Use:   "status",
 		Short: "Show the whole fleet",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := n.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			report, err := inspect(c.Context(), client)
 			if err != nil {
 				return err
 			}
 			return n.print(c.OutOrStdout(), report, report.print)
-		},
+		}),
 	}
 	n.addFlags(c)
 	return c

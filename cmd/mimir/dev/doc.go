@@ -9,6 +9,6 @@
 //	NODE/log            what the node logged
 //	NODE/data           everything the node keeps
 //
-// With a delay, what one region sends to a node of another passes a TCP proxy in this process, one for each pair of region
-// and node, which holds every byte for that time in each direction.
+// With a delay, what one region sends to a node of another passes a link in this process, one for each pair of region and node. Package
+// localfleet runs the processes and the links; here is what a fleet is from one run to the next.
 package dev

@@ -1,13 +1,33 @@
-package fleet
+package localfleet
 
 import (
 	"errors"
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 )
+
+// linkTo returns a link to a target that is closed with the test.
+func linkTo(t *testing.T, target string, delay time.Duration) *link {
+	t.Helper()
+	k := newLink(freeAddrs(t, 1)[0], target, delay)
+	t.Cleanup(k.close)
+	return k
+}
+
+func freeAddrs(t *testing.T, count int) []string {
+	t.Helper()
+	ports := AnyPorts()
+	t.Cleanup(ports.Close)
+	addrs, err := ports.Next(count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addrs
+}
 
 // joined returns both ends of a connection through a link.
 func joined(t *testing.T, delay time.Duration) (k *link, near, far net.Conn) {
@@ -17,18 +37,17 @@ func joined(t *testing.T, delay time.Duration) (k *link, near, far net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { target.Close() })
-	if k, err = newLink(target.Addr().String(), delay); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(k.close)
-	if near, err = net.Dial("tcp", k.addr()); err != nil {
+	k = linkTo(t, target.Addr().String(), delay)
+	if near, err = net.Dial("tcp", k.addr); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { near.Close() })
-	if far, err = target.Accept(); err != nil {
-		t.Fatal(err)
+	for range 2 { // the first one was the link's look
+		if far, err = target.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { far.Close() })
 	}
-	t.Cleanup(func() { far.Close() })
 	for _, c := range []net.Conn{near, far} {
 		c.SetDeadline(time.Now().Add(30 * time.Second))
 	}
@@ -94,4 +113,42 @@ func TestLostBytesNeverArrive(t *testing.T) {
 	if n, err := io.Copy(io.Discard, far); n != 0 {
 		t.Errorf("%d bytes arrived, %v", n, err)
 	}
+}
+
+// awaitRefusal waits until connections are refused, or until they are not.
+func awaitRefusal(t *testing.T, addr string, want bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		if (err != nil) == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("want refused %t, got %v", want, err)
+		}
+	}
+}
+
+func TestLinkRefusesWhileItsTargetDoes(t *testing.T) {
+	addr := freeAddrs(t, 1)[0]
+	k := linkTo(t, addr, 0)
+	if _, err := net.Dial("tcp", k.addr); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Fatalf("a target that never listened: %v", err)
+	}
+	target, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitRefusal(t, k.addr, false)
+	target.Close()
+	k.suspect()
+	awaitRefusal(t, k.addr, true)
+	k.cut()
+	awaitRefusal(t, k.addr, false)
+	k.heal()
+	awaitRefusal(t, k.addr, true)
 }
