@@ -151,24 +151,56 @@ func (s *Store) temporary() string {
 	return s.options.FS.PathJoin(s.options.Dir, fmt.Sprintf("%s%06d", temporaryPrefix, s.temp))
 }
 
-// Snapshot writes the content as an archive; see SnapshotTo.
-func (s *Store) Snapshot(w io.Writer) error { return s.SnapshotTo(w) }
-
-// SnapshotTo writes a consistent copy of the content to w: the files of a checkpoint in an archive that verifies
-// itself (README.md has the format). Its length is 32 above a multiple of 512, the SHA-256 of all before last, which is how
-// etcd's tools know a whole snapshot. It may run beside everything else.
-func (s *Store) SnapshotTo(w io.Writer) error {
+// Snapshot implements replication.Storage: a checkpoint, written out as an archive that verifies itself (README.md has the format).
+// Close removes it.
+func (s *Store) Snapshot() (replication.Snapshot, error) {
 	dir := s.temporary()
 	g, err := s.acquire()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = checkpoint(g, dir)
 	g.release()
-	if err == nil {
-		err = writeArchive(w, s.options.FS, dir)
+	if err != nil {
+		return nil, errors.Join(err, s.options.FS.RemoveAll(dir))
 	}
-	return errors.Join(err, s.options.FS.RemoveAll(dir))
+	return &archive{fs: s.options.FS, dir: dir}, nil
+}
+
+// archive is a checkpoint that is written out as one stream.
+type archive struct {
+	fs  vfs.FS
+	dir string
+}
+
+func (a *archive) WriteTo(w io.Writer) (int64, error) {
+	counted := countingWriter{to: w}
+	err := writeArchive(&counted, a.fs, a.dir)
+	return counted.bytes, err
+}
+
+func (a *archive) Close() error { return a.fs.RemoveAll(a.dir) }
+
+type countingWriter struct {
+	to    io.Writer
+	bytes int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.bytes += int64(n)
+	return n, err
+}
+
+// SnapshotTo writes a consistent copy of the content to w: the files of a checkpoint in an archive. Its length is 32 above a multiple of
+// 512, the SHA-256 of all before last, which is how etcd's tools know a whole snapshot. It may run beside everything else.
+func (s *Store) SnapshotTo(w io.Writer) error {
+	view, err := s.Snapshot()
+	if err != nil {
+		return err
+	}
+	_, err = view.WriteTo(w)
+	return errors.Join(err, view.Close())
 }
 
 // Restore replaces the content by what Snapshot wrote, like Install.

@@ -9,6 +9,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -18,19 +20,6 @@ const (
 	maxRunCommands = 8192
 )
 
-// applied tells whoever proposed an entry what became of it.
-type applied struct {
-	term    uint64
-	index   uint64
-	outcome timeline.Outcome
-	why     string
-	epoch   Epoch
-	first   Position // of a frame
-	results [][]byte // of a frame's commands
-	token   uint64   // of a control
-	reign   *Reign   // of a reign
-}
-
 // applier turns committed entries into batches for the storage. It implements raftgroup.Machine. Every decision is timeline's;
 // here are only the effects, in order.
 type applier struct {
@@ -38,7 +27,7 @@ type applier struct {
 	states  states
 	keeper  keeper
 	logger  *slog.Logger
-	board   *board
+	applied *region.Applied
 	region  string
 	// effects that need more than the storage
 	saveTail func(d timeline.Divergence, upTo uint64) error
@@ -48,7 +37,7 @@ type applier struct {
 	rebase   func(index uint64, p Position) // tells the log where its history begins
 	// who waits
 	waiting   func() bool
-	resolve   func([]applied)
+	resolve   func([]region.Outcome)
 	overtaken func() // entries were passed over
 
 	mu      sync.Mutex // held while the storage is changed or copied
@@ -60,7 +49,7 @@ type applier struct {
 	record  []byte          // encoded state, nil if it has to be encoded anew
 	frozen  *timeline.State // copy of the state for views, nil if it has to be made anew
 	run     run
-	told    []applied
+	told    []region.Outcome
 }
 
 // run gathers the commands of consecutive frames until they are handed to the storage as one batch.
@@ -76,22 +65,22 @@ type pendingFrame struct {
 	count int
 }
 
-func newApplier(storage Storage, state *timeline.State, index, term uint64, logger *slog.Logger) *applier {
+func newApplier(storage Storage, state *timeline.State, index, term uint64, l *life.Life, logger *slog.Logger) *applier {
 	a := &applier{
 		storage: storage, logger: logger, region: state.Region,
 		machine: timeline.NewMachine(state), index: index, term: term, saved: index,
 	}
-	a.board = newBoard(a.viewNow())
+	a.applied = region.NewApplied(a.viewNow(), l)
 	return a
 }
 
-func (a *applier) viewNow() *view {
+func (a *applier) viewNow() *region.View {
 	s := a.machine.State()
 	if a.frozen == nil {
 		a.frozen = s.Clone()
 	}
-	v := &view{state: *a.frozen, index: a.index, term: a.term, bytes: a.bytes}
-	v.state.Cursor = s.Cursor
+	v := &region.View{State: *a.frozen, Index: a.index, Term: a.term, Bytes: a.bytes}
+	v.State.Cursor = s.Cursor
 	return v
 }
 
@@ -119,7 +108,7 @@ func (a *applier) Apply(entries []*raftpb.Entry) error {
 
 // publish makes what was applied visible, first to readers, then to the waiting writers.
 func (a *applier) publish() {
-	a.board.publish(a.viewNow())
+	a.applied.Publish(a.viewNow())
 	if len(a.told) > 0 {
 		a.resolve(a.told)
 		a.told = nil
@@ -140,14 +129,14 @@ func (a *applier) entry(e *raftpb.Entry) error {
 		return a.control(e)
 	default: // a leader's first entry
 		a.advance(e)
-		a.tell(applied{term: a.term, index: a.index})
+		a.tell(region.Outcome{Term: a.term, Index: a.index})
 		return nil
 	}
 }
 
 func (a *applier) advance(e *raftpb.Entry) { a.index, a.term = e.GetIndex(), e.GetTerm() }
 
-func (a *applier) tell(t applied) { a.told = append(a.told, t) }
+func (a *applier) tell(t region.Outcome) { a.told = append(a.told, t) }
 
 func (a *applier) frame(e *raftpb.Entry) error {
 	f := &a.run.frame
@@ -159,7 +148,7 @@ func (a *applier) frame(e *raftpb.Entry) error {
 		return err
 	}
 	a.advance(e)
-	a.tell(applied{term: a.term, index: a.index, outcome: outcome, why: why, epoch: f.Epoch, first: f.First})
+	a.tell(region.Outcome{Term: a.term, Index: a.index, Outcome: outcome, Why: why, Epoch: f.Epoch, First: f.First})
 	if outcome != timeline.Applied {
 		if outcome == timeline.Refused {
 			a.logger.Info("refused frame", "index", a.index, "epoch", f.Epoch, "first", f.First, "why", why)
@@ -201,7 +190,7 @@ func (a *applier) flush() error {
 	a.saved = a.index
 	if r.batch.WantResults {
 		for _, p := range r.frames {
-			a.told[p.told].results, results = results[:p.count:p.count], results[p.count:]
+			a.told[p.told].Results, results = results[:p.count:p.count], results[p.count:]
 		}
 	}
 	clear(r.batch.Commands)
@@ -238,7 +227,7 @@ func (a *applier) reign(e *raftpb.Entry) error {
 		return err
 	}
 	a.advance(e)
-	a.tell(applied{term: a.term, index: a.index, outcome: outcome, why: why, reign: &r})
+	a.tell(region.Outcome{Term: a.term, Index: a.index, Outcome: outcome, Why: why, Reign: &r})
 	if outcome != timeline.Applied {
 		a.logger.Info("passed over beginning of an epoch", "epoch", r.Epoch, "primary", r.Primary, "outcome", outcome, "why", why)
 		return nil
@@ -269,7 +258,7 @@ func (a *applier) control(e *raftpb.Entry) error {
 		return err
 	}
 	a.advance(e)
-	a.tell(applied{term: a.term, index: a.index, outcome: outcome, why: why, token: c.Token})
+	a.tell(region.Outcome{Term: a.term, Index: a.index, Outcome: outcome, Why: why, Token: c.Token})
 	if outcome != timeline.Applied {
 		a.logger.Info("passed over control", "op", c.Op, "index", a.index, "outcome", outcome, "why", why)
 		return nil
@@ -350,7 +339,7 @@ func (a *applier) ApplyConf(e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raft
 	if err := a.save(meta); err != nil {
 		return err
 	}
-	a.tell(applied{term: a.term, index: a.index})
+	a.tell(region.Outcome{Term: a.term, Index: a.index})
 	a.publish()
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -32,8 +33,8 @@ func (n *node) bootstrap(ctx context.Context, f *following) error {
 	if err != nil {
 		return err
 	}
-	if a.outcome == timeline.Refused {
-		return fmt.Errorf("install copy %s: %w: %s", id, ErrRejected, a.why)
+	if a.Outcome == timeline.Refused {
+		return fmt.Errorf("install copy %s: %w: %s", id, ErrRejected, a.Why)
 	}
 	return nil
 }
@@ -41,8 +42,8 @@ func (n *node) bootstrap(ctx context.Context, f *following) error {
 // fetchFrom gets a copy from any node of the source.
 func (n *node) fetchFrom(ctx context.Context, f *following) error {
 	var errs []error
-	claim := n.applier.board.get().state.HighestClaim()
-	for _, addr := range n.addressesOf(f.source) {
+	claim := n.applied.View().State.HighestClaim()
+	for _, addr := range n.fleet.Addresses(f.source) {
 		began := n.config.Clock.Now()
 		n.logger.Info("bootstraps", "source", f.source, "addr", addr)
 		progress := n.reportProgress(f, began)
@@ -89,12 +90,12 @@ func (n *node) stageOnMajority(ctx context.Context, id string, term uint64) erro
 			mu.Unlock()
 			continue
 		}
-		addr, ok := n.memberAddr(voter)
+		addr, ok := n.directory.Addr(voter)
 		if !ok {
 			continue
 		}
 		wg.Go(func() {
-			err := n.call(ctx, addr, opStage, stageRequest{ID: id, From: n.config.PeerAddr, Term: term}, nil)
+			err := ask(ctx, n, addr, askStage, stageRequest{ID: id, From: n.config.PeerAddr, Term: term})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -138,9 +139,9 @@ func (a *applier) installElsewhere(minIndex uint64) error {
 
 // fetchOwn gets the state of a node of this region that has applied minIndex, and tries until the node stops.
 func (n *node) fetchOwn(minIndex uint64) (id, dir string, meta *Metadata, err error) {
-	ctx := n.barrier.base
+	ctx := n.life.Context()
 	for {
-		for _, addr := range n.otherMembers() {
+		for _, addr := range n.directory.Others() {
 			id, _, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, MinIndex: minIndex, Have: n.copies.partial()}, nil)
 			if err == nil {
 				n.copies.keep(id, math.MaxUint64) // nobody but the caller lets it go
@@ -151,50 +152,13 @@ func (n *node) fetchOwn(minIndex uint64) (id, dir string, meta *Metadata, err er
 			}
 			n.logger.Info("waits for a node of the region with the installed state", "asked", addr, "err", err)
 		}
-		if err := n.pause(ctx, time.Second); err != nil {
+		if err := n.life.Pause(ctx, time.Second); err != nil {
 			return "", "", nil, err
 		}
 	}
 }
 
-// otherMembers returns where to reach the other nodes of the region.
-func (n *node) otherMembers() []string {
-	var list []string
-	v := n.applier.board.get()
-	for _, m := range v.state.Members {
-		if m.ID != n.id && m.PeerAddr != "" {
-			list = append(list, m.PeerAddr)
-		}
-	}
-	if len(list) > 0 {
-		return list
-	}
-	for id, addr := range n.config.Nodes {
-		if id != n.config.NodeID {
-			list = append(list, addr)
-		}
-	}
-	return list
-}
-
-// memberAddr returns where a member is reached: as it published itself, or as this node's configuration says.
-func (n *node) memberAddr(id uint64) (string, bool) {
-	for _, m := range n.applier.board.get().state.Members {
-		if m.ID == id && m.PeerAddr != "" {
-			return m.PeerAddr, true
-		}
-	}
-	for name, addr := range n.config.Nodes {
-		if raftID(n.config.RegionID, name) == id {
-			return addr, true
-		}
-	}
-	return "", false
-}
-
 // askReport asks a node how it and its region are.
 func (n *node) askReport(ctx context.Context, addr string) (fleet.Report, error) {
-	var r fleet.Report
-	err := n.call(ctx, addr, opReport, nil, &r)
-	return r, err
+	return peer.Ask(ctx, n.client, addr, askReport, peer.Nothing{})
 }

@@ -2,188 +2,65 @@ package replication
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 
-	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// callService carries single questions between nodes: one request, one answer, both JSON, so that neighbouring versions
-// understand each other.
-const callService = "call/1"
-
-// callRequest is a question to a node.
-type callRequest struct {
-	Op   string          `json:"op"`
-	Body json.RawMessage `json:"body,omitempty"`
-}
-
-// callAnswer is its answer: a body, or an error by name with its text.
-type callAnswer struct {
-	Body  json.RawMessage `json:"body,omitempty"`
-	Error string          `json:"error,omitempty"`
-	Text  string          `json:"text,omitempty"`
-}
-
-// Questions that a node answers.
+// Questions that a node answers. The names are on the wire.
 const (
-	opReport   = "report"   // fleet.Report
-	opPosition = "position" // a position that covers everything acknowledged before
-	opAsk      = "ask"      // for Config.OnAsk
-	opPublish  = "publish"  // a member describes itself to its leader
-	opAck      = "ack"      // a node that serves a stream passes on an acknowledgement
-	opStage    = "stage"    // fetch a checkpoint that is to be installed
-	opBegin    = "begin"    // target of a switchover: begin the next epoch
-	opRefuse   = "refuse"   // target of a switchover: promise never to begin it
-	opMove     = "move"     // leader of the primary: switch over
-	opFailover = "failover" // leader of a secondary: take over
-	opMembers  = "members"  // change the region's membership
-	opTails    = "tails"    // rescue files of this node
+	// How are you and your region?
+	askReport = peer.Question[peer.Nothing, fleet.Report]("report")
+	// Which place covers everything acknowledged before?
+	askPosition = peer.Question[peer.Nothing, timeline.Cursor]("position")
+	// For Config.OnAsk.
+	askEmbedder = peer.Question[[]byte, []byte]("ask")
+	// To the leader: this is how a member describes itself.
+	askPublish = peer.Question[publication, peer.Nothing]("publish")
+	// To the leader: a secondary acknowledged this to a node that serves its stream.
+	askAck = peer.Question[acknowledgement, peer.Nothing]("ack")
+	// Fetch a checkpoint that is to be installed.
+	askStage = peer.Question[stageRequest, peer.Nothing]("stage")
+	// To the target of a switchover: begin the next epoch.
+	askBegin = peer.Question[handover, *Reign]("begin")
+	// To the target of a switchover: promise never to begin it; or say that it has begun.
+	askRefuse = peer.Question[handover, *Reign]("refuse")
+	// To the leader of the primary: switch over.
+	askMove = peer.Question[moveRequest, *MoveReport]("move")
+	// To the leader of a secondary: take over.
+	askFailover = peer.Question[moveRequest, *MoveReport]("failover")
+	// To the leader: change the region's membership.
+	askMembers = peer.Question[memberChange, peer.Nothing]("members")
+	// Rescue files of this node.
+	askTails = peer.Question[peer.Nothing, []TailInfo]("tails")
 )
 
-// remoteErrors are the errors that keep their identity on the way. The names are on the wire.
-var remoteErrors = map[string]error{
-	"not-leader":       ErrNotLeader,
-	"not-ready":        ErrNotReady,
-	"closed":           ErrClosed,
-	"unknown-outcome":  ErrUnknownOutcome,
-	"stopped":          ErrStopped,
-	"unknown-region":   ErrUnknownRegion,
-	"handoff":          ErrHandoff,
-	"needs-force":      ErrNeedsForce,
-	"diverged":         ErrDiverged,
-	"already-begun":    errAlreadyBegun,
-	"already-primary":  ErrAlreadyPrimary,
-	"rejected":         ErrRejected,
-	"under-replicated": ErrUnderReplicated,
-	"member":           ErrMember,
-	"learner-behind":   ErrLearnerBehind,
+// ask puts a question whose answer says nothing but that it was done.
+func ask[In any](ctx context.Context, n *node, addr string, q peer.Question[In, peer.Nothing], in In) error {
+	_, err := peer.Ask(ctx, n.client, addr, q, in)
+	return err
 }
 
-// call asks the node at addr and decodes its answer into out, unless that is nil.
-func (n *node) call(ctx context.Context, addr, op string, in, out any) error {
-	err := n.exchange(ctx, addr, op, in, out)
-	if err != nil {
-		return fmt.Errorf("ask %s for %s: %w", addr, op, err)
-	}
-	return nil
+// questions registers who answers what.
+func (n *node) questions() *peer.Registry {
+	r := peer.NewRegistry(n.life.Err)
+	peer.Handle(r, askReport, func(context.Context, peer.Nothing) (fleet.Report, error) { return n.report(), nil })
+	peer.Handle(r, askPosition, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) { return n.confirmedPosition(ctx) })
+	peer.Handle(r, askEmbedder, n.answerAsk)
+	peer.Handle(r, askPublish, done(n.publishMember))
+	peer.Handle(r, askAck, done(func(_ context.Context, a acknowledgement) error { return n.slots.acknowledge(a) }))
+	peer.Handle(r, askStage, done(n.stage))
+	peer.Handle(r, askBegin, n.beginHandedOver)
+	peer.Handle(r, askRefuse, n.refuseHandoff)
+	peer.Handle(r, askMove, func(ctx context.Context, in moveRequest) (*MoveReport, error) { return n.switchOver(ctx, in.To) })
+	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*MoveReport, error) { return n.failOver(ctx, in.Force) })
+	peer.Handle(r, askMembers, done(n.changeMembers))
+	peer.Handle(r, askTails, func(context.Context, peer.Nothing) ([]TailInfo, error) { return n.localTails() })
+	return r
 }
 
-func (n *node) exchange(ctx context.Context, addr, op string, in, out any) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	request, err := json.Marshal(callRequest{Op: op, Body: body})
-	if err != nil {
-		return err
-	}
-	s, err := n.transport.Open(ctx, addr, callService)
-	if err != nil {
-		return err
-	}
-	if err := s.Send(request); err != nil {
-		return err
-	}
-	if err := s.CloseSend(); err != nil {
-		return err
-	}
-	encoded, err := s.Recv()
-	if err != nil {
-		return err
-	}
-	var answer callAnswer
-	if err := json.Unmarshal(encoded, &answer); err != nil {
-		return fmt.Errorf("%w: answer: %w", ErrMessage, err)
-	}
-	if answer.Text != "" {
-		return &remoteError{kind: remoteErrors[answer.Error], text: answer.Text}
-	}
-	if out == nil || len(answer.Body) == 0 {
-		return nil
-	}
-	return json.Unmarshal(answer.Body, out)
-}
-
-// remoteError is an error of another node. It is what it was there, as far as callers must tell it apart.
-type remoteError struct {
-	kind error
-	text string
-}
-
-func (e *remoteError) Error() string { return e.text }
-func (e *remoteError) Unwrap() error { return e.kind }
-
-// serveCall is the other end.
-func (n *node) serveCall(ctx context.Context, s transport.Stream) error {
-	encoded, err := s.Recv()
-	if err != nil {
-		return ignoreEnd(err)
-	}
-	var request callRequest
-	if err := json.Unmarshal(encoded, &request); err != nil {
-		return fmt.Errorf("%w: question: %w", ErrMessage, err)
-	}
-	body, err := n.answerCall(ctx, &request)
-	var answer callAnswer
-	if err != nil {
-		answer.Text = err.Error()
-		for name, kind := range remoteErrors {
-			if errors.Is(err, kind) {
-				answer.Error = name
-			}
-		}
-	} else if answer.Body, err = json.Marshal(body); err != nil {
-		return err
-	}
-	out, err := json.Marshal(answer)
-	if err != nil {
-		return err
-	}
-	return s.Send(out)
-}
-
-func (n *node) answerCall(ctx context.Context, r *callRequest) (any, error) {
-	if err := n.err(); err != nil {
-		return nil, err
-	}
-	switch r.Op {
-	case opReport:
-		return n.report(), nil
-	case opPosition:
-		return n.confirmedPosition(ctx)
-	case opAsk:
-		return withBody(r, func(in []byte) ([]byte, error) { return n.answerAsk(ctx, in) })
-	case opPublish:
-		return withBody(r, func(in publication) (any, error) { return nil, n.publishMember(ctx, in) })
-	case opAck:
-		return withBody(r, func(in acknowledgement) (any, error) { return nil, n.slots.acknowledge(in) })
-	case opStage:
-		return withBody(r, func(in stageRequest) (any, error) { return nil, n.stage(ctx, in) })
-	case opBegin:
-		return withBody(r, func(in handover) (*Reign, error) { return n.beginHandedOver(ctx, in) })
-	case opRefuse:
-		return withBody(r, func(in handover) (*Reign, error) { return n.refuseHandoff(ctx, in) })
-	case opMove:
-		return withBody(r, func(in moveRequest) (*MoveReport, error) { return n.switchOver(ctx, in.To) })
-	case opFailover:
-		return withBody(r, func(in moveRequest) (*MoveReport, error) { return n.failOver(ctx, in.Force) })
-	case opMembers:
-		return withBody(r, func(in memberChange) (any, error) { return nil, n.changeMembers(ctx, in) })
-	case opTails:
-		return n.localTails()
-	default:
-		return nil, fmt.Errorf("%w: unknown question %q", ErrRejected, r.Op)
-	}
-}
-
-func withBody[In, Out any](r *callRequest, f func(In) (Out, error)) (any, error) {
-	var in In
-	if err := json.Unmarshal(r.Body, &in); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrMessage, r.Op, err)
-	}
-	return f(in)
+// done is an answerer of a question whose answer says nothing but that it was done.
+func done[In any](f func(context.Context, In) error) func(context.Context, In) (peer.Nothing, error) {
+	return func(ctx context.Context, in In) (peer.Nothing, error) { return peer.Nothing{}, f(ctx, in) }
 }

@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -12,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -89,9 +89,6 @@ const (
 	defaultStreamWindow = 32 << 20
 )
 
-// ErrConfig says that a Config cannot work.
-var ErrConfig = errors.New("replication: invalid configuration")
-
 func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.FleetID, defaultFleet)
 	setDefault(&c.TickInterval, defaultTick)
@@ -160,7 +157,7 @@ func (n *node) peers() []raftgroup.Peer {
 	names := slices.Sorted(maps.Keys(n.config.Nodes))
 	list := make([]raftgroup.Peer, 0, len(names))
 	for _, name := range names {
-		list = append(list, raftgroup.Peer{ID: raftID(n.config.RegionID, name), Name: name, Addr: n.config.Nodes[name]})
+		list = append(list, raftgroup.Peer{ID: members.RaftID(n.config.RegionID, name), Name: name, Addr: n.config.Nodes[name]})
 	}
 	return list
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -75,7 +76,7 @@ func newCopies(n *node) *copies {
 func (c *copies) serve(ctx context.Context, s transport.Stream) error {
 	encoded, err := s.Recv()
 	if err != nil {
-		return ignoreEnd(err)
+		return peer.IgnoreEnd(err)
 	}
 	var r copyRequest
 	if err := json.Unmarshal(encoded, &r); err != nil {
@@ -108,14 +109,14 @@ func (c *copies) sendStaged(ctx context.Context, s transport.Stream, id string) 
 
 // take returns a copy that fits the request, an earlier one that is still good or a new one.
 func (c *copies) take(r *copyRequest) (*servedCopy, string, error) {
-	v := c.node.applier.board.get()
-	if v.index < r.MinIndex {
-		return nil, "", fmt.Errorf("%w: state at entry %d, asked for %d", ErrNotReady, v.index, r.MinIndex)
+	v := c.node.applied.View()
+	if v.Index < r.MinIndex {
+		return nil, "", fmt.Errorf("%w: state at entry %d, asked for %d", ErrNotReady, v.Index, r.MinIndex)
 	}
-	if v.state.Cursor.Epoch < r.MinEpoch {
-		return nil, "", fmt.Errorf("%w: state of epoch %d, asked for %d", ErrNotReady, v.state.Cursor.Epoch, r.MinEpoch)
+	if v.State.Cursor.Epoch < r.MinEpoch {
+		return nil, "", fmt.Errorf("%w: state of epoch %d, asked for %d", ErrNotReady, v.State.Cursor.Epoch, r.MinEpoch)
 	}
-	if r.Region != c.node.config.RegionID && v.state.Role() == timeline.Diverged {
+	if r.Region != c.node.config.RegionID && v.State.Role() == timeline.Diverged {
 		return nil, "", fmt.Errorf("%w: region %s cannot be copied", ErrDiverged, c.node.config.RegionID)
 	}
 	c.mu.Lock()
@@ -200,7 +201,7 @@ func (c *copies) tidyStaged() {
 	if err != nil {
 		return // nothing was staged yet
 	}
-	present, applied := c.node.group.Status().Term, c.node.applier.board.get().term
+	present, applied := c.node.group.Status().Term, c.node.applied.View().Term
 	for _, id := range names {
 		if !isCopyID(id) {
 			continue

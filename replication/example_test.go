@@ -37,7 +37,11 @@ func (w *words) Apply(b *replication.Batch) (results [][]byte, err error) {
 
 func (w *words) Begin(_ replication.Reign, m *replication.Metadata) error { w.Meta = m; return nil }
 func (w *words) Sync() error                                              { return replication.ErrVolatile }
-func (w *words) Snapshot(out io.Writer) error                             { return json.NewEncoder(out).Encode(w) }
+
+func (w *words) Snapshot() (replication.Snapshot, error) {
+	content, err := json.Marshal(w)
+	return replication.SnapshotBytes(content), err
+}
 
 func (w *words) Restore(in io.Reader, m *replication.Metadata) error {
 	restored := words{Count: map[string]int{}}

@@ -2,11 +2,11 @@ package replication
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
@@ -211,7 +211,7 @@ func (n *node) serveForwards(ctx context.Context, s transport.Stream) error {
 	for {
 		message, err := s.Recv()
 		if err != nil {
-			return ignoreEnd(err)
+			return peer.IgnoreEnd(err)
 		}
 		err = readForwards(message, n.config.Clock.Now(), func(id uint64, u *unit) {
 			u.finish = func(r result) { out.add(id, r) }
@@ -265,11 +265,4 @@ func (a *answers) send(ctx context.Context, s transport.Stream) {
 			}
 		}
 	}
-}
-
-func ignoreEnd(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
 }

@@ -22,8 +22,7 @@ const (
 	answerRejected        byte = 5 // certainly not applied, and no other node would take it
 )
 
-// ErrMessage says that a message between nodes is malformed.
-var ErrMessage = errors.New("replication: malformed message")
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func beginForward(size int) []byte { return append(make([]byte, 0, size), forwardVersion) }
 

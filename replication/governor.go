@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -21,8 +22,7 @@ type governor struct {
 
 	changing  sync.Mutex // held by follow: one stream ends before the next begins
 	mu        sync.Mutex
-	term      uint64 // this node leads it; zero: it does not
-	suspended int    // somebody else decides about the epoch just now
+	suspended int // somebody else decides about the epoch just now
 	following *following
 }
 
@@ -53,19 +53,6 @@ func (g *governor) nudge() {
 	}
 }
 
-func (g *governor) setTerm(term uint64) {
-	g.mu.Lock()
-	g.term = term
-	g.mu.Unlock()
-	g.nudge()
-}
-
-func (g *governor) leads() (uint64, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.term, g.term != 0
-}
-
 // run reconsiders whenever something changed, and once in a while.
 func (g *governor) run(ctx context.Context) {
 	timer := g.node.config.Clock.NewTimer(time.Second)
@@ -86,7 +73,7 @@ func (g *governor) run(ctx context.Context) {
 // patience is how long the governor waits for news before it looks again: not long while no primary is known.
 func (g *governor) patience() time.Duration {
 	v, _ := g.node.fleet.View()
-	if v.Claim(g.node.applier.board.get().state.HighestClaim()).Epoch != 0 {
+	if v.Claim(g.node.applied.View().State.HighestClaim()).Epoch != 0 {
 		return time.Second
 	}
 	g.node.fleet.Refresh()
@@ -97,7 +84,7 @@ func (g *governor) patience() time.Duration {
 func (g *governor) consider(ctx context.Context) {
 	n := g.node
 	n.describeSelf(ctx)
-	term, leads := g.leads()
+	term, leads := g.node.leadership.Term()
 	if !leads {
 		g.follow("", 0)
 		return
@@ -108,7 +95,7 @@ func (g *governor) consider(ctx context.Context) {
 	if suspended {
 		return
 	}
-	s := &n.applier.board.get().state
+	s := &n.applied.View().State
 	v, _ := n.fleet.View()
 	claim := v.Claim(s.HighestClaim())
 	var err error
@@ -172,22 +159,22 @@ func (g *governor) follow(source string, term uint64) {
 	if old != nil {
 		old.cancel()
 		<-old.done
-		_ = old.taker.Settle(g.node.barrier.base) // fails only if the node stops
+		_ = old.taker.Settle(g.node.life.Context()) // fails only if the node stops
 	}
 	if source == "" {
 		return
 	}
-	ctx, cancel := context.WithCancel(g.node.barrier.base)
+	ctx, cancel := context.WithCancel(g.node.life.Context())
 	t := &taker{node: g.node, term: term}
 	f := &following{source: source, term: term, cancel: cancel, done: make(chan struct{}), taker: t, sink: g.node.newSink(source, t)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.suspended > 0 || g.term != term {
+	if leads, _ := g.node.leadership.Term(); g.suspended > 0 || leads != term {
 		cancel()
 		return
 	}
 	g.following = f
-	g.node.work.Go(func() {
+	g.node.life.Go(func(context.Context) {
 		defer close(f.done)
 		defer g.nudge()
 		g.node.followSource(ctx, f)
@@ -228,7 +215,7 @@ func (n *node) followSource(ctx context.Context, f *following) {
 		}
 		if err != nil {
 			n.logger.Warn("does not follow; will try again", "source", f.source, "err", err)
-			if n.pause(ctx, time.Second) != nil {
+			if n.life.Pause(ctx, time.Second) != nil {
 				return
 			}
 		}
@@ -236,7 +223,7 @@ func (n *node) followSource(ctx context.Context, f *following) {
 }
 
 func (n *node) followOnce(ctx context.Context, f *following) error {
-	s := &n.applier.board.get().state
+	s := &n.applied.View().State
 	if s.Diverged != nil || n.forgot(f.source) {
 		return n.bootstrap(ctx, f)
 	}
@@ -256,7 +243,7 @@ func (n *node) followOnce(ctx context.Context, f *following) error {
 // forgot reports whether the source's history has a reign of this region that is missing here: all disks of the region were lost. The stream
 // cannot bring it back, since a region that has yielded begins none of its own epochs, so the region takes a copy of the state.
 func (n *node) forgot(source string) bool {
-	s := &n.applier.board.get().state
+	s := &n.applied.View().State
 	v, _ := n.fleet.View()
 	l := v.Regions[source].Leader()
 	return l != nil && slices.ContainsFunc(l.Reigns, func(r Reign) bool {
@@ -270,7 +257,7 @@ func (n *node) diverge(ctx context.Context, fork *stream.ForkError) error {
 		return fmt.Errorf("%w: source %s has no history", ErrDiverged, fork.Address)
 	}
 	claim := timeline.Latest(fork.Source)
-	s := &n.applier.board.get().state
+	s := &n.applied.View().State
 	if s.Cursor.Position < fork.Fork {
 		return nil // the picture moved; ask again
 	}
@@ -278,18 +265,18 @@ func (n *node) diverge(ctx context.Context, fork *stream.ForkError) error {
 	a, err := n.control(ctx, &timeline.Control{
 		Op: timeline.OpDiverge, Fork: fork.Fork, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Claim: &claim,
 	})
-	if err == nil && a.outcome == timeline.Refused {
-		err = fmt.Errorf("%w: %s", ErrDiverged, a.why)
+	if err == nil && a.Outcome == timeline.Refused {
+		err = fmt.Errorf("%w: %s", ErrDiverged, a.Why)
 	}
 	return err
 }
 
 // control proposes c and returns what became of it.
-func (n *node) control(ctx context.Context, c *timeline.Control) (applied, error) {
+func (n *node) control(ctx context.Context, c *timeline.Control) (region.Outcome, error) {
 	c.Token = token()
 	payload, err := timeline.EncodeControl(c)
 	if err != nil {
-		return applied{}, err
+		return region.Outcome{}, err
 	}
 	closes := c.Op != timeline.OpSlots && c.Op != timeline.OpMember
 	return n.pipeline.request(ctx, &request{payload: payload, closes: closes, token: c.Token})
@@ -297,14 +284,14 @@ func (n *node) control(ctx context.Context, c *timeline.Control) (applied, error
 
 // begin proposes the beginning of an epoch at this node's applied position, and returns the reign once it is applied.
 func (n *node) begin(ctx context.Context, r Reign) (*Reign, error) {
-	s := &n.applier.board.get().state
+	s := &n.applied.View().State
 	r.First, r.Previous, r.Nonce = s.Cursor.Position+1, s.Cursor.Chain, nonce()
 	a, err := n.pipeline.request(ctx, &request{payload: timeline.AppendReign(nil, r), closes: true, reign: &r})
 	if err != nil {
 		return nil, fmt.Errorf("begin epoch %d: %w", r.Epoch, err)
 	}
-	if a.outcome != timeline.Applied {
-		return nil, fmt.Errorf("begin epoch %d: %w: %s", r.Epoch, ErrRejected, a.why)
+	if a.Outcome != timeline.Applied {
+		return nil, fmt.Errorf("begin epoch %d: %w: %s", r.Epoch, ErrRejected, a.Why)
 	}
 	return &r, nil
 }

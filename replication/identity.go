@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"slices"
 	"sync"
@@ -13,7 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/durable"
-	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -31,20 +31,13 @@ type identity struct {
 	RaftID  uint64 `json:"raftID"`
 }
 
-// raftID derives a node's Raft identity from its names. A node that lost its disk comes back under another name.
-func raftID(region, node string) uint64 {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%s\x00%s", region, node)
-	return max(h.Sum64(), 1)
-}
-
 // claimDirectory checks that the data directory is this node's, and reports whether it was empty.
 func claimDirectory(fs vfs.FS, c *Config) (fresh bool, err error) {
 	if err := durable.MakeDir(fs, c.DataDir); err != nil {
 		return false, fmt.Errorf("create data directory: %w", err)
 	}
 	path := fs.PathJoin(c.DataDir, identityFile)
-	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: raftID(c.RegionID, c.NodeID)}
+	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: members.RaftID(c.RegionID, c.NodeID)}
 	encoded, err := durable.ReadFile(fs, path)
 	if oserror.IsNotExist(err) {
 		return true, nil
@@ -64,7 +57,7 @@ func claimDirectory(fs vfs.FS, c *Config) (fresh bool, err error) {
 
 // markDirectory makes the data directory this node's, durably.
 func markDirectory(fs vfs.FS, c *Config) error {
-	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: raftID(c.RegionID, c.NodeID)}
+	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: members.RaftID(c.RegionID, c.NodeID)}
 	encoded, err := json.Marshal(own)
 	if err != nil {
 		return err
@@ -92,8 +85,8 @@ func (n *node) checkNotKnown(ctx context.Context) error {
 			continue
 		}
 		wg.Go(func() {
-			var r fleet.Report
-			if n.call(ctx, addr, opReport, nil, &r) != nil {
+			r, err := peer.Ask(ctx, n.client, addr, askReport, peer.Nothing{})
+			if err != nil {
 				return
 			}
 			if slices.ContainsFunc(r.Members, func(m timeline.Member) bool { return m.ID == n.id }) {

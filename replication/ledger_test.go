@@ -1,6 +1,7 @@
 package replication_test
 
 import (
+	"bytes"
 	"encoding/gob"
 	"fmt"
 	"io"
@@ -53,10 +54,12 @@ func (l *ledger) Begin(r replication.Reign, meta *replication.Metadata) error {
 
 func (l *ledger) Sync() error { return replication.ErrVolatile }
 
-func (l *ledger) Snapshot(w io.Writer) error {
+func (l *ledger) Snapshot() (replication.Snapshot, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return gob.NewEncoder(w).Encode(l.held)
+	var b bytes.Buffer
+	err := gob.NewEncoder(&b).Encode(l.held)
+	return replication.SnapshotBytes(b.Bytes()), err
 }
 
 func (l *ledger) Restore(r io.Reader, meta *replication.Metadata) error {

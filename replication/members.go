@@ -9,12 +9,10 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
-
-// ErrLearnerBehind says that a learner has too little of the log to vote: as a voter it would count for the quorum and hold it up.
-var ErrLearnerBehind = errors.New("replication: learner is not in sync with the leader")
 
 // learnerEntries is how many entries of the log a learner may lack when it is promoted.
 const learnerEntries = 5_000
@@ -29,12 +27,9 @@ type memberChange struct {
 	Learner  bool     `json:"learner,omitempty"`
 }
 
-// ErrMember says that a membership change makes no sense: the member is not there, or is there already.
-var ErrMember = errors.New("replication: impossible membership change")
-
 // Members returns the nodes of this region, as its log says.
 func (n *node) Members(context.Context) ([]NodeStatus, error) {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return nil, err
 	}
 	return n.nodeStatuses(n.group.Status()), nil
@@ -43,7 +38,7 @@ func (n *node) Members(context.Context) ([]NodeStatus, error) {
 // AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The node is then
 // started with Config.Join. Any node of the region takes the call.
 func (n *node) AddMember(ctx context.Context, name, peerAddr string, learner bool) (NodeStatus, error) {
-	id := raftID(n.config.RegionID, name)
+	id := members.RaftID(n.config.RegionID, name)
 	err := n.memberCall(ctx, memberChange{Do: "add", ID: id, Name: name, PeerAddr: peerAddr, Learner: learner})
 	return NodeStatus{ID: id, Name: name, Region: n.config.RegionID, PeerAddr: peerAddr, Learner: learner}, err
 }
@@ -60,7 +55,7 @@ func (n *node) PromoteMember(ctx context.Context, id uint64) error {
 
 // TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader elsewhere.
 func (n *node) TransferLeader(ctx context.Context, to uint64) error {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return err
 	}
 	err := n.group.TransferLeader(ctx, to)
@@ -71,17 +66,17 @@ func (n *node) TransferLeader(ctx context.Context, to uint64) error {
 }
 
 func (n *node) memberCall(ctx context.Context, c memberChange) error {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return err
 	}
-	if _, leads := n.governor.leads(); leads {
+	if _, leads := n.leadership.Term(); leads {
 		return n.changeMembers(ctx, c)
 	}
-	addr := n.LeaderAddr()
+	addr := n.directory.LeaderAddr()
 	if addr == "" {
 		return fmt.Errorf("%w: region %s has no leader", ErrNotReady, n.config.RegionID)
 	}
-	return n.call(ctx, addr, opMembers, c, nil)
+	return ask(ctx, n, addr, askMembers, c)
 }
 
 // changeMembers runs on the leader.
@@ -131,7 +126,7 @@ type publication struct {
 
 // describeSelf publishes this node's addresses to its region if they are not there, or have changed.
 func (n *node) describeSelf(ctx context.Context) {
-	s := &n.applier.board.get().state
+	s := &n.applied.View().State
 	i := slices.IndexFunc(s.Members, func(m timeline.Member) bool { return m.ID == n.id })
 	if i >= 0 {
 		if m := s.Members[i]; m.PeerAddr == n.config.PeerAddr && slices.Equal(m.ClientURLs, n.config.ClientURLs) && m.Name == n.config.NodeID {
@@ -144,10 +139,10 @@ func (n *node) describeSelf(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
 	defer cancel()
-	if _, leads := n.governor.leads(); leads {
+	if _, leads := n.leadership.Term(); leads {
 		_ = n.publishMember(ctx, publication{m}) // tried again at the next turn
-	} else if addr := n.LeaderAddr(); addr != "" {
-		_ = n.call(ctx, addr, opPublish, publication{m}, nil) // likewise
+	} else if addr := n.directory.LeaderAddr(); addr != "" {
+		_ = ask(ctx, n, addr, askPublish, publication{m}) // likewise
 	}
 }
 

@@ -6,25 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
-
-// MoveReport tells how the primary moved.
-type MoveReport struct {
-	From     string   `json:"from"` // the primary before; "" if none was known
-	To       string   `json:"to"`
-	Epoch    Epoch    `json:"epoch"`    // the one that began
-	Position Position `json:"position"` // the last one of the epoch before
-	// Pause is for how long no region took writes: from the seal to the beginning, as the old primary measured it. Zero for a failover.
-	Pause time.Duration `json:"pauseNanos"`
-	Lossy bool          `json:"lossy"` // a tail may have been lost; its old region saves it when it is back
-	// Behind is how many commands the new primary is known to lack of the old one's history. More may be lost: nobody
-	// can ask a region that does not answer.
-	Behind uint64 `json:"behind"`
-	// Warnings are what an operator should know.
-	Warnings []string `json:"warnings,omitempty"`
-}
 
 type moveRequest struct {
 	To    string `json:"to,omitempty"`
@@ -40,9 +26,6 @@ type handover struct {
 	End     timeline.Cursor `json:"end"` // where it ends
 }
 
-// errAlreadyBegun says that the target of a handoff has begun an epoch and cannot promise not to.
-var errAlreadyBegun = errors.New("replication: the next epoch has begun")
-
 const (
 	// findTimeout is how long a move looks for the leader that can do it.
 	findTimeout = 15 * time.Second
@@ -57,14 +40,14 @@ const (
 // Switchover moves the primary to the region to, without losing anything. Any node takes the call. On ErrHandoff the primary
 // is what it was; on ErrUnknownOutcome the region ends what was begun by itself, one way or the other.
 func (n *node) Switchover(ctx context.Context, to string) (*MoveReport, error) {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return nil, err
 	}
 	if _, ok := n.config.Regions[to]; !ok && to != n.config.RegionID {
 		return nil, fmt.Errorf("%w: %q; known are %s", ErrUnknownRegion, to, n.regionNames())
 	}
 	report, err := n.untilFound(ctx, to, func() (*MoveReport, error) { return n.moveOnce(ctx, to) })
-	if isRoutingError(err) {
+	if peer.Elsewhere(err) {
 		err = fmt.Errorf("the primary region does not answer; if it is lost, a failover moves the primary without it: %w", err)
 	}
 	return report, err
@@ -79,11 +62,11 @@ func (n *node) untilFound(ctx context.Context, to string, move func() (*MoveRepo
 		if tries > 1 && errors.Is(err, ErrAlreadyPrimary) {
 			return n.moved(ctx, before, to, err)
 		}
-		if err == nil || !isRoutingError(err) || n.config.Clock.Now().Sub(began) > findTimeout {
+		if err == nil || !peer.Elsewhere(err) || n.config.Clock.Now().Sub(began) > findTimeout {
 			return report, err
 		}
 		n.fleet.Refresh()
-		if n.pause(ctx, 5*retryEvery) != nil {
+		if n.life.Pause(ctx, 5*retryEvery) != nil {
 			return nil, err
 		}
 	}
@@ -92,7 +75,7 @@ func (n *node) untilFound(ctx context.Context, to string, move func() (*MoveRepo
 // claim returns the highest claim that is known here.
 func (n *node) claim() Reign {
 	v, _ := n.fleet.View()
-	return v.Claim(n.applier.board.get().state.HighestClaim())
+	return v.Claim(n.applied.View().State.HighestClaim())
 }
 
 // moved is for a move that finds, when it is repeated, that the region is primary: a try before brought that about, and the node
@@ -110,15 +93,11 @@ func (n *node) moved(ctx context.Context, before Reign, to string, already error
 }
 
 func (n *node) moveOnce(ctx context.Context, to string) (*MoveReport, error) {
-	switch route := n.findRoute(); {
-	case route.local:
+	switch route := n.standing.Route(); {
+	case route.Local:
 		return n.switchOver(ctx, to)
-	case route.addr != "":
-		var r MoveReport
-		if err := n.call(ctx, route.addr, opMove, moveRequest{To: to}, &r); err != nil {
-			return nil, err
-		}
-		return &r, nil
+	case route.Addr != "":
+		return peer.Ask(ctx, n.client, route.Addr, askMove, moveRequest{To: to})
 	default:
 		return nil, fmt.Errorf("%w: no region is known to be primary", ErrNotReady)
 	}
@@ -159,7 +138,7 @@ func (n *node) waitClose(ctx context.Context, to string) error {
 	for {
 		n.fleet.Refresh()
 		v, _ := n.fleet.View()
-		own := n.applier.board.get().state.Cursor
+		own := n.applied.View().State.Cursor
 		l := v.Regions[to].Leader()
 		why := fmt.Errorf("region %s has no leader that answers: %w", to, errOr(v.Regions[to].Err))
 		if l != nil {
@@ -168,7 +147,7 @@ func (n *node) waitClose(ctx context.Context, to string) error {
 				return nil
 			}
 		}
-		if err := n.pause(ctx, retryEvery); err != nil {
+		if err := n.life.Pause(ctx, retryEvery); err != nil {
 			return fmt.Errorf("%w: %w", err, why)
 		}
 	}
@@ -182,26 +161,26 @@ func errOr(err error) error {
 }
 
 func (n *node) seal(ctx context.Context, to string) (*timeline.Seal, error) {
-	s := &n.applier.board.get().state
+	s := &n.applied.View().State
 	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpSeal, Epoch: s.Cursor.Epoch, To: to, Handoff: s.Handoffs + 1})
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	if a.outcome != timeline.Applied {
-		return nil, fmt.Errorf("seal: %w: %s", ErrRejected, a.why)
+	if a.Outcome != timeline.Applied {
+		return nil, fmt.Errorf("seal: %w: %s", ErrRejected, a.Why)
 	}
-	v := n.applier.board.get()
-	if v.state.Seal == nil {
+	v := n.applied.View()
+	if v.State.Seal == nil {
 		return nil, fmt.Errorf("seal: %w: lifted at once", ErrRejected)
 	}
-	return v.state.Seal, nil
+	return v.State.Seal, nil
 }
 
 // handOver asks the target to begin. If it does not in time, the handoff is aborted: but only the target can say so, because it
 // may have begun.
 func (n *node) handOver(ctx context.Context, seal timeline.Seal) (*Reign, error) {
 	h := n.handoverOf(seal)
-	reign, err := n.askTarget(ctx, opBegin, h, handoverTimeout)
+	reign, err := n.askTarget(ctx, askBegin, h, handoverTimeout)
 	if err == nil {
 		return reign, n.giveWay(ctx, *reign)
 	}
@@ -218,13 +197,13 @@ func (n *node) handOver(ctx context.Context, seal timeline.Seal) (*Reign, error)
 }
 
 func (n *node) handoverOf(seal timeline.Seal) handover {
-	s := &n.applier.board.get().state
+	s := &n.applied.View().State
 	return handover{From: n.config.RegionID, To: seal.To, Epoch: seal.Epoch, Handoff: seal.Handoff, End: s.Cursor}
 }
 
 // abort has the target refuse the handoff, and then lifts the seal; or it learns that the target has begun.
 func (n *node) abort(ctx context.Context, seal timeline.Seal) (*Reign, error) {
-	begun, err := n.askTarget(ctx, opRefuse, n.handoverOf(seal), n.config.callTimeout()*2)
+	begun, err := n.askTarget(ctx, askRefuse, n.handoverOf(seal), n.config.callTimeout()*2)
 	if err != nil || begun != nil {
 		return begun, err
 	}
@@ -232,8 +211,8 @@ func (n *node) abort(ctx context.Context, seal timeline.Seal) (*Reign, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unseal: %w", err)
 	}
-	if a.outcome == timeline.Refused {
-		return nil, fmt.Errorf("unseal: %w: %s", ErrRejected, a.why)
+	if a.Outcome == timeline.Refused {
+		return nil, fmt.Errorf("unseal: %w: %s", ErrRejected, a.Why)
 	}
 	n.logger.Info("switchover aborted; the region takes writes again", "to", seal.To, "handoff", seal.Handoff)
 	return nil, nil
@@ -255,8 +234,8 @@ func (n *node) resolveHandoff(ctx context.Context, seal timeline.Seal) error {
 // giveWay makes this region a secondary of the reign that has begun elsewhere.
 func (n *node) giveWay(ctx context.Context, r Reign) error {
 	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpYield, Claim: &r})
-	if err == nil && a.outcome == timeline.Refused {
-		err = fmt.Errorf("%w: %s", ErrRejected, a.why)
+	if err == nil && a.Outcome == timeline.Refused {
+		err = fmt.Errorf("%w: %s", ErrRejected, a.Why)
 	}
 	if err != nil {
 		n.logger.Warn("the new primary has begun; giving way follows", "err", err)
@@ -265,22 +244,22 @@ func (n *node) giveWay(ctx context.Context, r Reign) error {
 }
 
 // askTarget puts a question of a switchover to the leader of the target, and tries its nodes until the time is up.
-func (n *node) askTarget(ctx context.Context, op string, h handover, timeout time.Duration) (*Reign, error) {
+func (n *node) askTarget(ctx context.Context, q peer.Question[handover, *Reign], h handover, timeout time.Duration) (*Reign, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
 		var err error
-		for _, addr := range n.addressesOf(h.To) {
+		for _, addr := range n.fleet.Addresses(h.To) {
 			var reign *Reign
-			if err = n.call(ctx, addr, op, h, &reign); err == nil {
+			if reign, err = peer.Ask(ctx, n.client, addr, q, h); err == nil {
 				return reign, nil
 			}
-			if !isRoutingError(err) {
+			if !peer.Elsewhere(err) {
 				return nil, err
 			}
 		}
 		n.fleet.Refresh()
-		if n.pause(ctx, 5*retryEvery) != nil {
+		if n.life.Pause(ctx, 5*retryEvery) != nil {
 			return nil, fmt.Errorf("region %s: %w", h.To, err)
 		}
 	}
@@ -292,20 +271,20 @@ func (n *node) beginHandedOver(ctx context.Context, h handover) (*Reign, error) 
 	if h.To != n.config.RegionID {
 		return nil, fmt.Errorf("%w: handoff to %s asked of %s", ErrRejected, h.To, n.config.RegionID)
 	}
-	if _, leads := n.governor.leads(); !leads {
+	if _, leads := n.leadership.Term(); !leads {
 		return nil, ErrNotLeader
 	}
 	if begun := n.begunBy(h); begun != nil {
 		return begun, nil
 	}
-	if err := n.waitCursor(ctx, h.End); err != nil {
+	if err := n.applied.Reach(ctx, h.End); err != nil {
 		return nil, fmt.Errorf("%w: did not reach position %d: %w", ErrHandoff, h.End.Position, err)
 	}
 	defer n.governor.suspend()()
 	if begun := n.begunBy(h); begun != nil {
 		return begun, nil
 	}
-	if c := n.applier.board.get().state.Cursor; c != h.End {
+	if c := n.applied.View().State.Cursor; c != h.End {
 		return nil, fmt.Errorf("%w: region %s is at epoch %d, position %d, chain %v; %s ends at %d, %d, %v",
 			ErrHandoff, h.To, c.Epoch, c.Position, c.Chain, h.From, h.End.Epoch, h.End.Position, h.End.Chain)
 	}
@@ -314,7 +293,7 @@ func (n *node) beginHandedOver(ctx context.Context, h handover) (*Reign, error) 
 
 // begunBy returns the reign that this handoff began here, nil if it did not.
 func (n *node) begunBy(h handover) *Reign {
-	for _, r := range n.applier.board.get().state.Reigns {
+	for _, r := range n.applied.View().State.Reigns {
 		if r.Epoch == h.Epoch+1 && r.Primary == h.To && r.Handoff == h.Handoff {
 			return &r
 		}
@@ -325,7 +304,7 @@ func (n *node) begunBy(h handover) *Reign {
 // refuseHandoff runs on the leader of the target: it commits the promise never to begin by this handoff, or returns the reign that
 // has begun.
 func (n *node) refuseHandoff(ctx context.Context, h handover) (*Reign, error) {
-	if _, leads := n.governor.leads(); !leads {
+	if _, leads := n.leadership.Term(); !leads {
 		return nil, ErrNotLeader
 	}
 	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpRefuse, Epoch: h.Epoch, Handoff: h.Handoff})
@@ -335,8 +314,8 @@ func (n *node) refuseHandoff(ctx context.Context, h handover) (*Reign, error) {
 	if begun := n.begunBy(h); begun != nil {
 		return begun, nil
 	}
-	if a.outcome == timeline.Refused {
-		return nil, fmt.Errorf("%w: %s", errAlreadyBegun, a.why)
+	if a.Outcome == timeline.Refused {
+		return nil, fmt.Errorf("%w: %s", contract.ErrAlreadyBegun, a.Why)
 	}
 	return nil, nil
 }
@@ -345,7 +324,7 @@ func (n *node) refuseHandoff(ctx context.Context, h handover) (*Reign, error) {
 // it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old region comes back
 // and saves it.
 func (n *node) Failover(ctx context.Context, to string, force bool) (*MoveReport, error) {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return nil, err
 	}
 	if _, ok := n.config.Regions[to]; !ok && to != n.config.RegionID {
@@ -357,29 +336,25 @@ func (n *node) Failover(ctx context.Context, to string, force bool) (*MoveReport
 func (n *node) failoverOnce(ctx context.Context, to string, force bool) (*MoveReport, error) {
 	addr := ""
 	if to == n.config.RegionID {
-		if _, leads := n.governor.leads(); leads {
+		if _, leads := n.leadership.Term(); leads {
 			return n.failOver(ctx, force)
 		}
-		addr = n.LeaderAddr()
-	} else if list := n.addressesOf(to); len(list) > 0 {
+		addr = n.directory.LeaderAddr()
+	} else if list := n.fleet.Addresses(to); len(list) > 0 {
 		addr = list[0]
 	}
 	if addr == "" {
 		return nil, fmt.Errorf("%w: region %s has no leader that is known here", ErrNotReady, to)
 	}
-	var r MoveReport
-	if err := n.call(ctx, addr, opFailover, moveRequest{Force: force}, &r); err != nil {
-		return nil, err
-	}
-	return &r, nil
+	return peer.Ask(ctx, n.client, addr, askFailover, moveRequest{Force: force})
 }
 
 // failOver runs on the leader of the region that takes over.
 func (n *node) failOver(ctx context.Context, force bool) (*MoveReport, error) {
-	if _, leads := n.governor.leads(); !leads {
+	if _, leads := n.leadership.Term(); !leads {
 		return nil, ErrNotLeader
 	}
-	s := &n.applier.board.get().state
+	s := &n.applied.View().State
 	switch s.Role() {
 	case timeline.Primary:
 		if s.Seal == nil {
@@ -421,7 +396,7 @@ func (n *node) freshView(ctx context.Context) fleet.View {
 
 // assess tells what is known of what a failover loses.
 func (n *node) assess(v fleet.View) *MoveReport {
-	s := &n.applier.board.get().state
+	s := &n.applied.View().State
 	claim := v.Claim(s.HighestClaim())
 	r := &MoveReport{From: claim.Primary, To: n.config.RegionID}
 	heard := n.lastHeard(claim.Primary)
@@ -459,7 +434,7 @@ func (n *node) lastHeard(region string) Position {
 func (n *node) beginForced(ctx context.Context, v fleet.View) (*Reign, error) {
 	var err error
 	for range 10 {
-		s := &n.applier.board.get().state
+		s := &n.applied.View().State
 		epoch := v.Claim(s.HighestClaim()).Epoch + 1
 		if s.Seal != nil {
 			epoch++ // the target of the open handoff may have begun the next one
@@ -478,7 +453,7 @@ func (n *node) beginForced(ctx context.Context, v fleet.View) (*Reign, error) {
 // RegionFailover makes this node's region primary by force. On a node that does not lead its region it is ErrNotLeader; in the
 // primary region it does nothing.
 func (n *node) RegionFailover(ctx context.Context) error {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return err
 	}
 	_, err := n.failOver(ctx, true)

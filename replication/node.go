@@ -8,14 +8,18 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -31,6 +35,13 @@ type node struct {
 	storage   Storage
 	transport transport.Transport
 	logger    *slog.Logger
+
+	life       *life.Life
+	leadership *region.Leadership
+	applied    *region.Applied
+	client     *peer.Client
+	directory  *members.Directory
+	standing   *standing.Standing
 
 	log      *wal.Log
 	applier  *applier
@@ -48,14 +59,6 @@ type node struct {
 
 	leading sync.Mutex
 	leads   bool // what OnLeadership was told last
-
-	mu      sync.Mutex
-	started time.Time // zero: not yet
-	failure error
-	once    sync.Once
-	stopped chan struct{}
-	cancel  context.CancelFunc
-	work    sync.WaitGroup
 }
 
 func newNode(c *Config, storage Storage, mode ReplicationMode) (*node, error) {
@@ -63,10 +66,10 @@ func newNode(c *Config, storage Storage, mode ReplicationMode) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	logger := config.Logger.With("node", config.NodeID, "region", config.RegionID)
 	return &node{
-		config: config, id: raftID(config.RegionID, config.NodeID), mode: mode, storage: storage,
-		logger:  config.Logger.With("node", config.NodeID, "region", config.RegionID),
-		stopped: make(chan struct{}),
+		config: config, id: members.RaftID(config.RegionID, config.NodeID), mode: mode, storage: storage, logger: logger,
+		life: life.New(config.Clock, logger), leadership: &region.Leadership{},
 	}, nil
 }
 
@@ -75,16 +78,21 @@ func (n *node) SetTransport(t transport.Transport) { n.transport = t }
 
 // Start implements Replicator.
 func (n *node) Start(ctx context.Context) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	switch {
-	case n.failure != nil:
-		return n.failure
-	case !n.started.IsZero():
-		return errors.New("replication: started already")
-	case n.transport == nil:
+	if n.transport == nil {
 		return errors.New("replication: no transport set")
 	}
+	if err := n.life.Begin(); err != nil {
+		return err
+	}
+	if err := n.start(ctx); err != nil {
+		n.life.Retry()
+		return err
+	}
+	return nil
+}
+
+func (n *node) start(ctx context.Context) error {
+	n.client = peer.NewClient(n.transport)
 	fresh, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
 		return err
@@ -105,7 +113,9 @@ func (n *node) Start(ctx context.Context) error {
 	if err := n.transport.Serve(n.services()); err != nil {
 		return errors.Join(fmt.Errorf("serve peers: %w", err), n.log.Close())
 	}
-	n.started = n.config.Clock.Now()
+	if err := n.life.Ready(); err != nil {
+		return errors.Join(err, n.log.Close())
+	}
 	n.launch()
 	return nil
 }
@@ -192,21 +202,23 @@ func (n *node) keeper() keeper {
 
 func (n *node) build(state *timeline.State, meta *Metadata) {
 	c := &n.config
-	a := newApplier(n.storage, state, meta.AppliedIndex, meta.AppliedTerm, n.logger)
+	a := newApplier(n.storage, state, meta.AppliedIndex, meta.AppliedTerm, n.life, n.logger)
 	a.states, a.keeper = states{fs: c.FS, storage: n.storage}, n.keeper()
-	n.applier = a
+	n.applier, n.applied = a, a.applied
+	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, n.leader)
 	n.fleet = fleet.NewWatcher(fleet.Config{Regions: c.Regions, Ask: n.askReport, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout()})
+	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory)
 	n.slots = newSlots(n)
 	n.copies = newCopies(n)
 	n.governor = newGovernor(n)
 	n.pipeline = &pipeline{
-		propose: n.propose, mayOpen: n.mayOpen, applied: n.slots.deliver,
+		propose: n.propose, mayOpen: n.standing.MayWrite, applied: n.slots.deliver,
 		frameSize: c.MaxFrameBytes, window: c.MaxInflightBytes, wake: make(chan struct{}, 1), folder: timeline.NewFolder(),
 	}
 	n.forward = &forwarder{transport: n.transport, clock: c.Clock, links: map[string]*link{}, misrouted: n.fleet.Refresh}
-	n.router = &router{clock: c.Clock, find: n.findRoute, refresh: n.fleet.Refresh, pipeline: n.pipeline, forward: n.forward, wake: make(chan struct{}, 1)}
+	n.router = &router{clock: c.Clock, find: n.standing.Route, refresh: n.fleet.Refresh, pipeline: n.pipeline, forward: n.forward, wake: make(chan struct{}, 1)}
 	n.pipeline.again, n.forward.again = n.router.again, n.router.again
-	n.barrier = &barrier{confirm: n.confirmRead}
+	n.barrier = &barrier{confirm: n.confirmRead, life: n.life}
 	n.streamed = &streamLog{Log: n.log, pins: map[string]bool{}}
 	n.source = stream.NewSource(stream.SourceConfig{
 		Region: c.RegionID, Log: n.streamed, History: n.history(), Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
@@ -221,11 +233,11 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 }
 
 // resolved tells what was applied to whoever waits for it, and lets the governor look at what it decides.
-func (n *node) resolved(entries []applied) {
+func (n *node) resolved(entries []region.Outcome) {
 	n.pipeline.resolve(entries)
 	for i := range entries {
-		if entries[i].token != 0 || entries[i].reign != nil {
-			n.leadership()
+		if entries[i].Token != 0 || entries[i].Reign != nil {
+			n.leadershipChanged()
 			n.governor.nudge()
 			return
 		}
@@ -237,15 +249,15 @@ func (n *node) groupConfig() raftgroup.Config {
 	return raftgroup.Config{
 		ID: n.id, Name: c.NodeID, GroupID: c.FleetID + "/" + c.RegionID, Peers: n.peers(), Join: c.Join,
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
-		Transport: n.transport, Address: n.memberAddr, Clock: c.Clock,
+		Transport: n.transport, Address: n.directory.Addr, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Logger: c.Logger, OnLeader: n.onLeader, OnFollower: n.onFollower, OnFatal: n.fail,
+		Logger: c.Logger, OnLeader: n.onLeader, OnFollower: n.onFollower, OnFatal: n.life.Fail,
 	}
 }
 
 func (n *node) services() map[string]transport.Handler {
 	s := n.group.Services()
-	s[callService] = n.serveCall
+	s[peer.Service] = n.questions().Serve
 	s[proposeService] = n.serveForwards
 	s[stream.Service] = n.source.Handle
 	s[copyService] = n.copies.serve
@@ -253,33 +265,37 @@ func (n *node) services() map[string]transport.Handler {
 }
 
 func (n *node) launch() {
-	ctx, cancel := context.WithCancel(context.Background())
-	n.cancel = cancel
-	n.forward.ctx, n.barrier.base = ctx, ctx
+	n.forward.ctx = n.life.Context()
 	n.slots.retain()
 	n.group.Start()
 	for _, f := range []func(context.Context){n.pipeline.run, n.router.run, n.fleet.Run, n.governor.run, n.slots.run, n.watchFleet} {
-		n.work.Go(func() { f(ctx) })
+		n.life.Go(f)
 	}
+	n.life.Go(func(ctx context.Context) {
+		<-ctx.Done()
+		n.tearDown()
+	})
 }
 
 // onLeader and onFollower are called in order with what is applied.
 func (n *node) onLeader(term uint64) {
 	n.logger.Info("leads its region", "term", term)
 	n.pipeline.lead(term)
-	n.governor.setTerm(term)
-	n.leadership()
+	n.leadership.Set(term)
+	n.governor.nudge()
+	n.leadershipChanged()
 }
 
 func (n *node) onFollower(term, leader uint64) {
 	n.pipeline.follow()
-	n.governor.setTerm(0)
+	n.leadership.Set(0)
+	n.governor.nudge()
 	n.slots.abandon(errLedElsewhere)
-	n.leadership()
+	n.leadershipChanged()
 }
 
-// leadership tells the embedder when this node begins or ceases to take the fleet's writes.
-func (n *node) leadership() {
+// leadershipChanged tells the embedder when this node begins or ceases to take the fleet's writes.
+func (n *node) leadershipChanged() {
 	n.leading.Lock()
 	defer n.leading.Unlock()
 	if open := n.pipeline.isOpen(); open != n.leads && n.config.OnLeadership != nil {
@@ -293,7 +309,7 @@ func (n *node) watchFleet(ctx context.Context) {
 	for {
 		_, changed := n.fleet.View()
 		n.pipeline.evaluate()
-		n.leadership()
+		n.leadershipChanged()
 		n.governor.nudge()
 		select {
 		case <-ctx.Done():
@@ -307,117 +323,38 @@ func (n *node) propose(ctx context.Context, term uint64, payloads [][]byte) (uin
 	return n.group.Propose(ctx, term, payloads)
 }
 
-// mayOpen returns the applied place, and whether the region may write there.
-func (n *node) mayOpen() (timeline.Cursor, bool) {
-	s := &n.applier.board.get().state
-	return s.Cursor, n.entitled(s)
-}
-
-// entitled reports whether the region in this state acts as primary as far as is known here: it is primary and not sealed, every other
-// region was asked at least once since this process started, and none of them has a higher claim.
-func (n *node) entitled(s *timeline.State) bool {
-	v, _ := n.fleet.View()
-	own := s.HighestClaim()
-	return s.Writable() && v.Settled() && !timeline.Supersedes(v.Claim(own), own)
-}
-
-// fail stops the node loudly: it can no longer keep an invariant.
-func (n *node) fail(cause error) {
-	n.mu.Lock()
-	if n.failure == nil {
-		n.failure = fmt.Errorf("%w: %w", ErrStopped, cause)
-		n.logger.Error("node stops itself", "cause", cause)
-	}
-	n.mu.Unlock()
-	n.halt()
-}
-
 // Stopped is closed once the node was shut down or stopped itself; Err says why.
-func (n *node) Stopped() <-chan struct{} { return n.stopped }
+func (n *node) Stopped() <-chan struct{} { return n.life.Stopped() }
 
-// Err returns nil while the node runs, ErrClosed after Shutdown, and the wrapped cause if it stopped itself.
-func (n *node) Err() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.failure
-}
-
-// err returns why a call cannot be served at all: the node was not started, or runs no more.
-func (n *node) err() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.failure == nil && n.started.IsZero() {
-		return fmt.Errorf("%w: not started", ErrNotReady)
-	}
-	return n.failure
-}
+// Err returns nil while nothing has ended the node, ErrClosed after Shutdown, and the wrapped cause if it stopped itself.
+func (n *node) Err() error { return n.life.Failure() }
 
 // running reports whether the node was started, so that everything below is there.
 func (n *node) running() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return !n.started.IsZero()
+	_, ok := n.life.Started()
+	return ok
 }
 
 // Shutdown implements Replicator.
 func (n *node) Shutdown() error {
-	n.mu.Lock()
-	if n.failure == nil {
-		n.failure = ErrClosed
-	}
-	running := !n.started.IsZero()
-	n.mu.Unlock()
-	n.halt()
-	n.work.Wait()
-	if !running && n.transport != nil {
+	n.life.Close()
+	n.life.Wait()
+	if !n.running() && n.transport != nil {
 		return n.transport.Close() // never started, or not to the end
 	}
 	return nil
 }
 
-// halt ends every wait; tearDown does the rest once.
-func (n *node) halt() {
-	n.once.Do(func() {
-		close(n.stopped)
-		n.mu.Lock()
-		running := !n.started.IsZero()
-		n.mu.Unlock()
-		if running {
-			n.work.Go(n.tearDown)
-		}
-	})
-}
-
 func (n *node) tearDown() {
-	err := n.err()
-	n.cancel()
+	err := n.life.Failure()
 	n.pipeline.abandon(err)
 	n.router.abandon(err)
 	n.group.Stop()
-	closed := errors.Join(n.transport.Close(), n.forwardDone())
-	if closed = errors.Join(closed, n.log.Close()); closed != nil {
+	n.forward.finished.Wait()
+	if closed := errors.Join(n.transport.Close(), n.log.Close()); closed != nil {
 		n.logger.Warn("closing", "err", closed)
 	}
-	n.leadership()
-}
-
-func (n *node) forwardDone() error {
-	n.forward.finished.Wait()
-	return nil
-}
-
-// pause waits for d, or returns why not.
-func (n *node) pause(ctx context.Context, d time.Duration) error {
-	t := n.config.Clock.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C():
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-n.stopped:
-		return n.err()
-	}
+	n.leadershipChanged()
 }
 
 // nonce returns fresh randomness: it tells proposals apart and decides nothing.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -57,7 +58,7 @@ type request struct {
 }
 
 type requestResult struct {
-	applied applied
+	applied region.Outcome
 	err     error
 }
 
@@ -262,12 +263,12 @@ func (p *pipeline) evaluate() {
 
 // request proposes a control or a beginning, in order with the frames, and returns what became of it when it was applied
 // here.
-func (p *pipeline) request(ctx context.Context, r *request) (applied, error) {
+func (p *pipeline) request(ctx context.Context, r *request) (region.Outcome, error) {
 	r.done = make(chan requestResult, 1)
 	p.mu.Lock()
 	if p.term == 0 {
 		p.mu.Unlock()
-		return applied{}, ErrNotLeader
+		return region.Outcome{}, ErrNotLeader
 	}
 	p.controls = append(p.controls, r)
 	p.nudge()
@@ -276,7 +277,7 @@ func (p *pipeline) request(ctx context.Context, r *request) (applied, error) {
 	case res := <-r.done:
 		return res.applied, res.err
 	case <-ctx.Done():
-		return applied{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, context.Cause(ctx))
+		return region.Outcome{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, context.Cause(ctx))
 	}
 }
 

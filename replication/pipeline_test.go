@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -83,12 +84,12 @@ func TestEveryFrameContinuesTheOneBefore(t *testing.T) {
 			t.Fatalf("frame at %d of epoch %d behind position %d of epoch %d", f.First, f.Epoch, at.Position, at.Epoch)
 		}
 		at = timeline.Cursor{Epoch: f.Epoch, Position: f.Last(), Chain: folder.Frame(&f)}
-		b.resolve([]applied{{term: 5, index: 1, epoch: f.Epoch, first: f.First, results: make([][]byte, len(f.Commands))}})
+		b.resolve([]region.Outcome{{Term: 5, Index: 1, Epoch: f.Epoch, First: f.First, Results: make([][]byte, len(f.Commands))}})
 	}
 	for b.step(t.Context()) {
 	}
 	for _, f := range b.frames(t)[maxFlights:] {
-		b.resolve([]applied{{term: 5, index: 1, epoch: f.Epoch, first: f.First, results: make([][]byte, len(f.Commands))}})
+		b.resolve([]region.Outcome{{Term: 5, Index: 1, Epoch: f.Epoch, First: f.First, Results: make([][]byte, len(f.Commands))}})
 	}
 	want := Position(10)
 	for i, u := range units {
@@ -108,11 +109,11 @@ func TestUnitsOfALostTermComeBack(t *testing.T) {
 	if len(b.back) != 0 {
 		t.Fatal("a unit whose frame may still be committed came back")
 	}
-	b.resolve([]applied{{term: 4, index: 1}})
+	b.resolve([]region.Outcome{{Term: 4, Index: 1}})
 	if len(b.back) != 0 {
 		t.Fatal("an entry of an earlier term proves nothing")
 	}
-	b.resolve([]applied{{term: 6, index: 2}})
+	b.resolve([]region.Outcome{{Term: 6, Index: 2}})
 	if len(b.back) != 1 || b.back[0] != u || b.results[u] != nil {
 		t.Fatalf("units that came back: %d", len(b.back))
 	}
@@ -124,7 +125,7 @@ func TestFramesOfAnEarlierTermMayStillBeApplied(t *testing.T) {
 	u := b.put(t, 10)
 	b.step(t.Context())
 	b.follow()
-	b.resolve([]applied{{term: 5, index: 1, epoch: 3, first: 11}, {term: 6, index: 2}})
+	b.resolve([]region.Outcome{{Term: 5, Index: 1, Epoch: 3, First: 11}, {Term: 6, Index: 2}})
 	if len(b.back) != 0 || b.results[u] == nil || b.results[u].Position != 11 {
 		t.Fatalf("came back %d, receipt %+v", len(b.back), b.results[u])
 	}
@@ -162,7 +163,7 @@ func TestNoFrameStandsBehindASeal(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		a, err := b.request(t.Context(), &request{payload: payload, closes: true, token: 99})
-		if err == nil && a.token != 99 {
+		if err == nil && a.Token != 99 {
 			err = fmt.Errorf("answered by %+v", a)
 		}
 		done <- err
@@ -182,7 +183,7 @@ func TestNoFrameStandsBehindASeal(t *testing.T) {
 		t.Fatal("open while the seal is on its way")
 	}
 	b.writes = false
-	b.resolve([]applied{{term: 5, index: 1, epoch: 3, first: 11}, {term: 5, index: 2, token: 99}})
+	b.resolve([]region.Outcome{{Term: 5, Index: 1, Epoch: 3, First: 11}, {Term: 5, Index: 2, Token: 99}})
 	if err := <-done; err != nil || b.isOpen() {
 		t.Fatalf("%v, open %t", err, b.isOpen())
 	}
@@ -207,7 +208,7 @@ func TestNothingIsRepeatedThatAGivenStateMayHold(t *testing.T) {
 	b.step(t.Context())
 	b.follow()
 	b.overtaken()
-	b.resolve([]applied{{term: 6, index: 9}})
+	b.resolve([]region.Outcome{{Term: 6, Index: 9}})
 	if len(b.back) != 0 {
 		t.Fatal("a unit that may be applied came back")
 	}
@@ -227,8 +228,8 @@ func TestARequestOfALostTermIsAnsweredByTheLog(t *testing.T) {
 	if len(r.done) != 0 {
 		t.Fatal("answered although the log may still hold it")
 	}
-	b.resolve([]applied{{term: 5, index: 1, token: 99}})
-	if res := <-r.done; res.err != nil || res.applied.token != 99 {
+	b.resolve([]region.Outcome{{Term: 5, Index: 1, Token: 99}})
+	if res := <-r.done; res.err != nil || res.applied.Token != 99 {
 		t.Fatalf("answered %+v", res)
 	}
 }

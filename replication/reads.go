@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -15,7 +18,7 @@ const maxRounds = 4
 // barrier lets many reads share one confirmation, each of which began after all of its reads.
 type barrier struct {
 	confirm func(ctx context.Context) error
-	base    context.Context
+	life    *life.Life
 
 	mu      sync.Mutex
 	running int
@@ -56,7 +59,7 @@ func (b *barrier) begin() {
 	b.next = nil
 	b.running++
 	go func() {
-		r.err = b.confirm(b.base)
+		r.err = b.confirm(b.life.Context())
 		close(r.done)
 		b.mu.Lock()
 		b.running--
@@ -69,7 +72,7 @@ func (b *barrier) begin() {
 // acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the primary.
 // Errors: ErrNotReady if that cannot be confirmed before ctx ends, ErrClosed, ErrStopped.
 func (n *node) ReadBarrier(ctx context.Context, l Level) error {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return err
 	}
 	if l == Serializable {
@@ -77,10 +80,10 @@ func (n *node) ReadBarrier(ctx context.Context, l Level) error {
 	}
 	for {
 		err := n.barrier.wait(ctx)
-		if err == nil || ctx.Err() != nil || n.err() != nil {
+		if err == nil || ctx.Err() != nil || n.life.Err() != nil {
 			return err
 		}
-		if err := n.pause(ctx, retryEvery); err != nil {
+		if err := n.life.Pause(ctx, retryEvery); err != nil {
 			return fmt.Errorf("%w: %w", ErrNotReady, err)
 		}
 	}
@@ -95,22 +98,21 @@ func (n *node) confirmRead(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, arrivalTimeout)
 	defer cancel()
-	return n.waitCursor(ctx, at)
+	return n.applied.Reach(ctx, at)
 }
 
 // primaryPosition asks the primary for a place that covers everything acknowledged before.
 func (n *node) primaryPosition(ctx context.Context) (at timeline.Cursor, err error) {
 	ctx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
 	defer cancel()
-	if n.isPrimaryView() {
+	if n.standing.Primary() {
 		return n.confirmedPosition(ctx)
 	}
-	to := n.findRoute()
-	if to.addr == "" {
+	to := n.standing.Route()
+	if to.Addr == "" {
 		return at, ErrNotReady
 	}
-	err = n.call(ctx, to.addr, opPosition, nil, &at)
-	return at, err
+	return peer.Ask(ctx, n.client, to.Addr, askPosition, peer.Nothing{})
 }
 
 // confirmedPosition returns a place in the history that covers every write acknowledged by the primary region before the call.
@@ -120,81 +122,54 @@ func (n *node) confirmedPosition(ctx context.Context) (timeline.Cursor, error) {
 	if err != nil {
 		return timeline.Cursor{}, err
 	}
-	v, err := n.waitView(ctx, func(v *view) bool { return v.index >= index })
+	v, err := n.applied.Wait(ctx, func(v *region.View) bool { return v.Index >= index })
 	if err != nil {
 		return timeline.Cursor{}, err
 	}
 	// While sealed, the next epoch may have begun elsewhere already; and as long as other regions were not asked, in a reign that is
 	// not known here.
-	if !n.entitled(&v.state) {
-		return timeline.Cursor{}, fmt.Errorf("%w: region %s is %s, sealed: %t", ErrNotReady, n.config.RegionID, v.state.Role(), v.state.Seal != nil)
+	if !n.standing.Entitled(&v.State) {
+		return timeline.Cursor{}, fmt.Errorf("%w: region %s is %s, sealed: %t", ErrNotReady, n.config.RegionID, v.State.Role(), v.State.Seal != nil)
 	}
-	return v.state.Cursor, nil
+	return v.State.Cursor, nil
 }
 
 // WaitPosition returns once everything up to p is applied on this node.
 func (n *node) WaitPosition(ctx context.Context, p Position) error {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return err
 	}
-	_, err := n.waitView(ctx, func(v *view) bool { return v.state.Cursor.Position >= p })
+	_, err := n.applied.Wait(ctx, func(v *region.View) bool { return v.State.Cursor.Position >= p })
 	return err
-}
-
-func (n *node) waitCursor(ctx context.Context, c timeline.Cursor) error {
-	_, err := n.waitView(ctx, func(v *view) bool {
-		return v.state.Cursor.Position >= c.Position && v.state.Cursor.Epoch >= c.Epoch
-	})
-	return err
-}
-
-// waitView returns the first view that ok likes.
-func (n *node) waitView(ctx context.Context, ok func(*view) bool) (*view, error) {
-	for {
-		changed := n.applier.board.changed()
-		v := n.applier.board.get()
-		if ok(v) {
-			return v, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return v, fmt.Errorf("%w: %w", ErrNotReady, context.Cause(ctx))
-		case <-n.stopped:
-			return v, n.err()
-		}
-	}
 }
 
 // Ask puts a question to the embedder's OnAsk on the leader of the primary region, and returns its answer. Errors: ErrNotReady if there is no such
 // leader before ctx ends, ErrRejected if OnAsk refused.
 func (n *node) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	for {
-		if err := n.err(); err != nil {
+		if err := n.life.Err(); err != nil {
 			return nil, err
 		}
 		answer, err := n.askOnce(ctx, request)
-		if err == nil || !isRoutingError(err) {
+		if err == nil || !peer.Elsewhere(err) {
 			return answer, err
 		}
 		n.fleet.Refresh()
-		if perr := n.pause(ctx, retryEvery); perr != nil {
+		if perr := n.life.Pause(ctx, retryEvery); perr != nil {
 			return nil, fmt.Errorf("%w: %w", ErrNotReady, err)
 		}
 	}
 }
 
 func (n *node) askOnce(ctx context.Context, request []byte) ([]byte, error) {
-	to := n.findRoute()
-	if to.local {
+	to := n.standing.Route()
+	if to.Local {
 		return n.answerAsk(ctx, request)
 	}
-	if to.addr == "" {
+	if to.Addr == "" {
 		return nil, ErrNotReady
 	}
-	var answer []byte
-	err := n.call(ctx, to.addr, opAsk, request, &answer)
-	return answer, err
+	return peer.Ask(ctx, n.client, to.Addr, askEmbedder, request)
 }
 
 func (n *node) answerAsk(ctx context.Context, request []byte) ([]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -15,7 +16,7 @@ func (p *pipeline) waiting() bool {
 }
 
 // resolve tells units and requests what became of them, in the order of the log. It is called by the goroutine that applies.
-func (p *pipeline) resolve(entries []applied) {
+func (p *pipeline) resolve(entries []region.Outcome) {
 	decided := false
 	for i := range entries {
 		t := &entries[i]
@@ -36,13 +37,13 @@ func (p *pipeline) resolve(entries []applied) {
 
 // land takes out the flight that t is, and those that t proves lost: terms never fall in a log, so that nothing of an earlier
 // term can be applied behind an entry of a later one.
-func (p *pipeline) land(t *applied) (lost []*unit, landed *flight) {
+func (p *pipeline) land(t *region.Outcome) (lost []*unit, landed *flight) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.flights) > 0 {
 		f := p.flights[0]
-		same := f.term == t.term && t.first == f.first && t.first != 0
-		if !same && f.term >= t.term {
+		same := f.term == t.Term && t.First == f.first && t.First != 0
+		if !same && f.term >= t.Term {
 			break
 		}
 		p.flights = p.flights[1:]
@@ -56,16 +57,16 @@ func (p *pipeline) land(t *applied) (lost []*unit, landed *flight) {
 }
 
 // deliver gives the units of a frame their results.
-func (p *pipeline) deliver(f *flight, t *applied) {
-	if t.outcome != timeline.Applied {
+func (p *pipeline) deliver(f *flight, t *region.Outcome) {
+	if t.Outcome != timeline.Applied {
 		p.again(f.units)
 		return
 	}
-	position, results := t.first-1, t.results
+	position, results := t.First-1, t.Results
 	for _, u := range f.units {
 		k := len(u.commands)
 		position += Position(k)
-		r := &Receipt{Epoch: t.epoch, Position: position, Regions: 1}
+		r := &Receipt{Epoch: t.Epoch, Position: position, Regions: 1}
 		if results != nil {
 			r.Results, results = results[:k:k], results[k:]
 		}
@@ -74,15 +75,15 @@ func (p *pipeline) deliver(f *flight, t *applied) {
 }
 
 // answer ends the requests that t is or proves lost, and reports whether the right to write may have changed.
-func (p *pipeline) answer(t *applied) bool {
+func (p *pipeline) answer(t *region.Outcome) bool {
 	p.mu.Lock()
 	ended := map[*request]requestResult{}
 	for _, r := range p.controls {
 		switch {
 		case r.term == 0:
-		case r.token != 0 && r.token == t.token, r.reign != nil && t.reign != nil && *r.reign == *t.reign:
+		case r.token != 0 && r.token == t.Token, r.reign != nil && t.Reign != nil && *r.reign == *t.Reign:
 			ended[r] = requestResult{applied: *t}
-		case r.term < t.term:
+		case r.term < t.Term:
 			ended[r] = requestResult{err: ErrNotLeader}
 		}
 	}
@@ -90,7 +91,7 @@ func (p *pipeline) answer(t *applied) bool {
 	for r, res := range ended {
 		p.settle(r, res)
 	}
-	return len(ended) > 0 || t.token != 0 || t.reign != nil
+	return len(ended) > 0 || t.Token != 0 || t.Reign != nil
 }
 
 // overtaken says that the state of another node took the place of this one's: entries were passed over unseen, and what is in flight may

@@ -54,7 +54,7 @@ func (l *streamLog) release() {
 
 // retain keeps the log from the first position that some slot still needs; without a slot, a configured region needs all.
 func (s *slots) retain() {
-	state := &s.node.applier.board.get().state
+	state := &s.node.applied.View().State
 	if len(s.node.config.Regions) == 0 {
 		return
 	}

@@ -6,22 +6,17 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
 )
 
 // retryEvery is how long a unit without a route waits at most before it is looked at again; usually news of a leader or a
 // primary wakes it earlier.
 const retryEvery = 20 * time.Millisecond
 
-// route is where units go now.
-type route struct {
-	local bool
-	addr  string // of the leader of the primary region, "" if none is known
-}
-
 // router brings units to whoever takes writes, and keeps those that have nowhere to go.
 type router struct {
 	clock    clock.Clock
-	find     func() route
+	find     func() standing.Route
 	refresh  func() // asks for news of the fleet
 	pipeline *pipeline
 	forward  *forwarder
@@ -40,10 +35,10 @@ func (r *router) submit(u *unit) {
 
 func (r *router) send(u *unit) bool {
 	switch to := r.find(); {
-	case to.local:
+	case to.Local:
 		return r.pipeline.enqueue(u)
-	case to.addr != "":
-		return r.forward.enqueue(to.addr, u)
+	case to.Addr != "":
+		return r.forward.enqueue(to.Addr, u)
 	default:
 		return false
 	}

@@ -15,34 +15,9 @@ func (n *node) newSink(source string, t *taker) *stream.Sink {
 	return stream.NewSink(stream.SinkConfig{
 		Region: n.config.RegionID, Transport: n.transport, Clock: n.config.Clock, Logger: n.logger,
 		Taker:       t,
-		Addresses:   func() []string { return n.addressesOf(source) },
+		Addresses:   func() []string { return n.fleet.Addresses(source) },
 		WindowBytes: n.config.StreamWindowBytes,
 	})
-}
-
-// addressesOf returns where to reach the region: its leader first, then who else answered, then the rest.
-func (n *node) addressesOf(region string) []string {
-	v, _ := n.fleet.View()
-	r := v.Regions[region]
-	var list []string
-	add := func(addr string) {
-		for _, a := range list {
-			if a == addr {
-				return
-			}
-		}
-		list = append(list, addr)
-	}
-	if l := r.Leader(); l != nil {
-		add(l.Asked)
-	}
-	for i := range r.Nodes {
-		add(r.Nodes[i].Asked)
-	}
-	for _, a := range n.config.Regions[region] {
-		add(a)
-	}
-	return list
 }
 
 // taker is this region as the stream sees it. It takes entries only while this node leads the term it was made for.
@@ -52,9 +27,9 @@ type taker struct {
 	last atomic.Uint64 // index of the last entry proposed
 }
 
-func (t *taker) Cursor() timeline.Cursor  { return t.node.applier.board.get().state.Cursor }
-func (t *taker) Reigns() []timeline.Reign { return t.node.applier.board.get().state.Reigns }
-func (t *taker) Changed() <-chan struct{} { return t.node.applier.board.changed() }
+func (t *taker) Cursor() timeline.Cursor  { return t.node.applied.View().State.Cursor }
+func (t *taker) Reigns() []timeline.Reign { return t.node.applied.View().State.Reigns }
+func (t *taker) Changed() <-chan struct{} { return t.node.applied.Changed() }
 func (t *taker) Take(ctx context.Context, payloads [][]byte) error {
 	first, err := t.node.group.Propose(ctx, t.term, payloads)
 	if err != nil {
@@ -67,11 +42,11 @@ func (t *taker) Take(ctx context.Context, payloads [][]byte) error {
 // Settle implements stream.Taker. As long as this node leads the term, what it proposed stays in the log.
 func (t *taker) Settle(ctx context.Context) error {
 	for {
-		term, _ := t.node.governor.leads()
-		if t.node.applier.board.get().index >= t.last.Load() || term != t.term {
+		term, _ := t.node.leadership.Term()
+		if t.node.applied.View().Index >= t.last.Load() || term != t.term {
 			return nil
 		}
-		if err := t.node.pause(ctx, retryEvery); err != nil {
+		if err := t.node.life.Pause(ctx, retryEvery); err != nil {
 			return err
 		}
 	}
@@ -82,18 +57,18 @@ type history struct{ node *node }
 
 func (n *node) history() history { return history{n} }
 
-func (h history) Changed() <-chan struct{} { return h.node.applier.board.changed() }
+func (h history) Changed() <-chan struct{} { return h.node.applied.Changed() }
 
 func (h history) View() stream.View {
-	v := h.node.applier.board.get()
-	view := stream.View{Cursor: v.state.Cursor, Index: v.index, Reigns: v.state.Reigns, Bytes: v.bytes}
+	v := h.node.applied.View()
+	view := stream.View{Cursor: v.State.Cursor, Index: v.Index, Reigns: v.State.Reigns, Bytes: v.Bytes}
 	switch {
-	case v.state.Role() == timeline.Diverged:
+	case v.State.Role() == timeline.Diverged:
 		view.Serving = ErrDiverged
-	case v.state.Role() == timeline.Secondary && timeline.Latest(v.state.Reigns).Primary == v.state.Region:
-		view.Serving = fmt.Errorf("%w: deposed by epoch %d of %s", ErrDiverged, v.state.Yielded.Epoch, v.state.Yielded.Primary)
-	case h.node.err() != nil:
-		view.Serving = h.node.err()
+	case v.State.Role() == timeline.Secondary && timeline.Latest(v.State.Reigns).Primary == v.State.Region:
+		view.Serving = fmt.Errorf("%w: deposed by epoch %d of %s", ErrDiverged, v.State.Yielded.Epoch, v.State.Yielded.Primary)
+	case h.node.life.Err() != nil:
+		view.Serving = h.node.life.Err()
 	}
 	return view
 }

@@ -92,7 +92,7 @@ func (s *slots) acknowledge(a acknowledgement) error {
 	if a.newer(s.acked[a.Region]) {
 		s.acked[a.Region] = a
 	}
-	state := &s.node.applier.board.get().state
+	state := &s.node.applied.View().State
 	var ready []*waitingUnit
 	s.waiting = slices.DeleteFunc(s.waiting, func(w *waitingUnit) bool {
 		if !slices.Contains(state.Reigns, w.reign) {
@@ -143,7 +143,7 @@ func (s *slots) deliver(u *unit, r *Receipt) {
 		u.finish(result{receipt: r})
 		return
 	}
-	state := &s.node.applier.board.get().state
+	state := &s.node.applied.View().State
 	s.mu.Lock()
 	r.Regions = s.regionsAt(r, state)
 	enough := r.Regions >= u.regions
@@ -187,14 +187,14 @@ func (s *slots) passOn(ctx context.Context) {
 	s.news = map[string]acknowledgement{}
 	s.mu.Unlock()
 	for _, a := range news {
-		if _, leads := s.node.governor.leads(); leads {
+		if _, leads := s.node.leadership.Term(); leads {
 			if err := s.acknowledge(a); err != nil {
 				s.node.logger.Warn("acknowledgement of an unknown region", "err", err)
 			}
 			continue
 		}
 		callCtx, cancel := context.WithTimeout(ctx, s.node.config.callTimeout())
-		if addr := s.node.LeaderAddr(); addr == "" || s.node.call(callCtx, addr, opAck, a, nil) != nil {
+		if addr := s.node.directory.LeaderAddr(); addr == "" || ask(callCtx, s.node, addr, askAck, a) != nil {
 			s.keepNews(a)
 		}
 		cancel()
@@ -266,10 +266,10 @@ func (s *slots) abandon(why error) {
 
 // persist writes what moved to the region's log, and gives up on secondaries that would keep more log than is allowed.
 func (s *slots) persist(ctx context.Context) {
-	if _, leads := s.node.governor.leads(); !leads {
+	if _, leads := s.node.leadership.Term(); !leads {
 		return
 	}
-	state := &s.node.applier.board.get().state
+	state := &s.node.applied.View().State
 	var moved []timeline.Slot
 	s.mu.Lock()
 	for region := range s.node.config.Regions {

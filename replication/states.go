@@ -43,7 +43,7 @@ func (s states) copyTo(dir string, meta *Metadata) error {
 		if err := durable.MakeDir(s.fs, contents); err != nil {
 			return err
 		}
-		if err := durable.WriteFile(s.fs, s.fs.PathJoin(contents, streamFile), s.storage.Snapshot); err != nil {
+		if err := s.writeView(contents); err != nil {
 			return fmt.Errorf("storage: snapshot: %w", err)
 		}
 	}
@@ -55,6 +55,18 @@ func (s states) copyTo(dir string, meta *Metadata) error {
 		_, err := w.Write(encoded)
 		return err
 	})
+}
+
+func (s states) writeView(dir string) error {
+	view, err := s.storage.Snapshot()
+	if err != nil {
+		return err
+	}
+	err = durable.WriteFile(s.fs, s.fs.PathJoin(dir, streamFile), func(w io.Writer) error {
+		_, err := view.WriteTo(w)
+		return err
+	})
+	return errors.Join(err, view.Close())
 }
 
 // metadataOf returns the metadata of the state in dir.

@@ -14,16 +14,14 @@ import (
 
 // report is what this node says of itself to other nodes.
 func (n *node) report() fleet.Report {
-	n.mu.Lock()
-	running := !n.started.IsZero()
-	n.mu.Unlock()
-	v := n.applier.board.get()
-	s := &v.state
-	_, leads := n.governor.leads()
+	running := n.running()
+	v := n.applied.View()
+	s := &v.State
+	_, leads := n.leadership.Term()
 	r := fleet.Report{
 		Fleet: n.config.FleetID, Region: n.config.RegionID, Node: n.config.NodeID, ID: n.id,
 		PeerAddr: n.config.PeerAddr, ClientURLs: n.config.ClientURLs,
-		Leader: leads, Index: v.index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
+		Leader: leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
 		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
 	}
 	if !running {
@@ -41,7 +39,7 @@ func (n *node) report() fleet.Report {
 
 // now returns the slots with what was acknowledged since they were saved.
 func (s *slots) now() []timeline.Slot {
-	state := &s.node.applier.board.get().state
+	state := &s.node.applied.View().State
 	saved := slices.Clone(state.Slots)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,24 +58,18 @@ func (s *slots) now() []timeline.Slot {
 // Health implements Replicator.
 func (n *node) Health() *HealthStatus {
 	h := &HealthStatus{NodeID: n.config.NodeID, Region: n.config.RegionID, RaftID: n.id}
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		h.Problem = err.Error()
 		return h
 	}
-	n.mu.Lock()
-	started := n.started
-	n.mu.Unlock()
-	if started.IsZero() {
-		h.Problem = "not started"
-		return h
-	}
-	v := n.applier.board.get()
+	started, _ := n.life.Started()
+	v := n.applied.View()
 	view, _ := n.fleet.View()
 	status := n.group.Status()
-	s := &v.state
-	_, h.Leader = n.governor.leads()
-	h.LeaderRaftID, h.LeaderID = status.Leader, n.memberName(status.Leader)
-	h.Term, h.CommitIndex, h.AppliedIndex = status.Term, status.Commit, v.index
+	s := &v.State
+	_, h.Leader = n.leadership.Term()
+	h.LeaderRaftID, h.LeaderID = status.Leader, n.directory.Name(status.Leader)
+	h.Term, h.CommitIndex, h.AppliedIndex = status.Term, status.Commit, v.Index
 	h.Role, h.Epoch, h.Position = Role(s.Role()), s.Cursor.Epoch, s.Cursor.Position
 	h.Chain, h.Sealed = hex.EncodeToString(s.Cursor.Chain[:]), s.Seal != nil
 	h.Primary = view.Claim(s.HighestClaim()).Primary
@@ -111,7 +103,7 @@ func (n *node) healthLag(h *HealthStatus) {
 
 // slotStatuses describes the secondaries: those whose stream this node serves with their lag, the others by what is acknowledged.
 func (n *node) slotStatuses() []SlotStatus {
-	position := n.applier.board.get().state.Cursor.Position
+	position := n.applied.View().State.Cursor.Position
 	var list []SlotStatus
 	for _, s := range n.slots.now() {
 		o := SlotStatus{Region: s.Region, Position: s.Position, Lost: s.Lost, Lag: Lag{Seconds: -1}}
@@ -139,10 +131,10 @@ func (n *node) nodeStatuses(status raftgroup.Status) []NodeStatus {
 	known := map[uint64]NodeStatus{}
 	learners := status.Conf.GetLearners()
 	for _, id := range append(slices.Clone(status.Conf.GetVoters()), learners...) {
-		addr, _ := n.memberAddr(id)
-		known[id] = NodeStatus{ID: id, Name: n.memberName(id), Region: n.config.RegionID, PeerAddr: addr, Leader: id == status.Leader, Learner: slices.Contains(learners, id)}
+		addr, _ := n.directory.Addr(id)
+		known[id] = NodeStatus{ID: id, Name: n.directory.Name(id), Region: n.config.RegionID, PeerAddr: addr, Leader: id == status.Leader, Learner: slices.Contains(learners, id)}
 	}
-	for _, m := range n.applier.board.get().state.Members {
+	for _, m := range n.applied.View().State.Members {
 		if s, ok := known[m.ID]; ok {
 			s.ClientURLs = m.ClientURLs
 			known[m.ID] = s
@@ -158,34 +150,6 @@ func (n *node) nodeStatuses(status raftgroup.Status) []NodeStatus {
 	return list
 }
 
-// FleetStatus is the whole fleet as one node sees it.
-type FleetStatus struct {
-	Fleet   string         `json:"fleet"`
-	Asked   string         `json:"asked"` // the node that made the picture
-	Primary string         `json:"primary"`
-	Epoch   Epoch          `json:"epoch"`
-	Regions []RegionStatus `json:"regions"`
-}
-
-// RegionStatus is one region of the fleet.
-type RegionStatus struct {
-	Name     string       `json:"name"`
-	Role     Role         `json:"role"` // "" if nobody answered
-	Epoch    Epoch        `json:"epoch"`
-	Position Position     `json:"position"`
-	Chain    string       `json:"chain"`
-	Leader   string       `json:"leader"`
-	Sealed   bool         `json:"sealed,omitempty"`
-	Lag      Lag          `json:"lag"`
-	Activity string       `json:"activity,omitempty"` // what it does besides following
-	Nodes    []NodeStatus `json:"nodes"`
-	// Survivable says that the region can lose one more node, and LossSurvivable that the fleet can lose the whole region without losing
-	// an acknowledged write: some other region has everything that this one is known to have.
-	Survivable     bool   `json:"survivesNodeLoss"`
-	LossSurvivable bool   `json:"survivable"`
-	Problem        string `json:"problem,omitempty"`
-}
-
 // Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within the call timeout, are
 // shown as unreachable.
 func (n *node) Fleet(ctx context.Context) *FleetStatus {
@@ -199,7 +163,7 @@ func (n *node) Fleet(ctx context.Context) *FleetStatus {
 		}
 	}
 	for name := range n.config.Regions {
-		own[name] = n.addressesOf(name)
+		own[name] = n.fleet.Addresses(name)
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup

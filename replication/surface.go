@@ -44,28 +44,6 @@ const (
 	ModeMultiRegion ReplicationMode = "multi-region"
 )
 
-// Role is what a region is in its fleet.
-type Role string
-
-// Roles. A region that is neither holds a history that has to be mended first.
-const (
-	RolePrimary   Role = "primary"
-	RoleSecondary Role = "secondary"
-	// RoleDiverged is a region with a tail that the fleet's history does not have. It takes no writes and serves no stream;
-	// it saves the tail and rejoins by itself.
-	RoleDiverged Role = "diverged"
-)
-
-// Receipt tells where in the history a write is, with the storage's results.
-type Receipt struct {
-	Epoch    Epoch
-	Position Position // of the last command of the unit
-	Results  [][]byte // one for each command
-	// Regions is the number of regions in which the write was known to be durable when the call returned, this
-	// history's primary included.
-	Regions int
-}
-
 // ProposeOption changes what Propose waits for.
 type ProposeOption func(*proposal)
 
@@ -73,38 +51,6 @@ type ProposeOption func(*proposal)
 // included. If that takes longer than the context allows, Propose returns the receipt together with ErrUnderReplicated: the write is
 // applied in the primary, and may be lost with it.
 func WithRegions(k int) ProposeOption { return func(p *proposal) { p.regions = k } }
-
-// Level says how fresh a read has to be.
-type Level int
-
-// Levels of ReadBarrier.
-const (
-	// Linearizable sees every write acknowledged anywhere before the call began.
-	Linearizable Level = iota
-	// Serializable sees whatever this node has.
-	Serializable
-)
-
-// NodeStatus is one node as others see it.
-type NodeStatus struct {
-	ID         uint64   `json:"id"`
-	Name       string   `json:"name"`
-	Region     string   `json:"region"`
-	PeerAddr   string   `json:"peer"`
-	ClientURLs []string `json:"clientURLs,omitempty"`
-	Leader     bool     `json:"leader"`
-	Learner    bool     `json:"learner,omitempty"`
-	Reachable  bool     `json:"reachable"`
-}
-
-// Lag is what a region is behind the primary. Seconds is an upper bound at this moment (invariant 14), also while the primary cannot be
-// heard; negative: no bound is known. Commands and Bytes are as of the primary's last word, and only the leader of a secondary,
-// which follows the stream, knows Bytes.
-type Lag struct {
-	Commands uint64  `json:"commands"`
-	Bytes    uint64  `json:"bytes"`
-	Seconds  float64 `json:"seconds"`
-}
 
 // HealthStatus is one node's picture of itself and its region.
 type HealthStatus struct {
@@ -130,15 +76,6 @@ type HealthStatus struct {
 	Nodes        []NodeStatus  `json:"nodes"`
 	LogBytes     int64         `json:"logBytes"`
 	Uptime       time.Duration `json:"uptimeNanos"`
-}
-
-// SlotStatus is a secondary as its source sees it.
-type SlotStatus struct {
-	Region    string   `json:"region"`
-	Position  Position `json:"position"` // acknowledged
-	Lag       Lag      `json:"lag"`
-	Connected bool     `json:"connected"`
-	Lost      bool     `json:"lost,omitempty"` // past the retention bound: it has to bootstrap
 }
 
 // proposal is what the options of a Propose add up to.

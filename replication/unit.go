@@ -58,7 +58,7 @@ func (n *node) Propose(ctx context.Context, cs []*Command, opts ...ProposeOption
 	case r := <-done:
 		return r.receipt, r.err
 	case <-ctx.Done():
-	case <-n.stopped:
+	case <-n.life.Stopped():
 	}
 	if u.withdraw() {
 		return nil, n.gaveUp(ctx)
@@ -73,21 +73,21 @@ func (n *node) Propose(ctx context.Context, cs []*Command, opts ...ProposeOption
 
 // gaveUp says why a unit that went nowhere was withdrawn.
 func (n *node) gaveUp(ctx context.Context) error {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrNotReady, context.Cause(ctx))
 }
 
 func (n *node) cause(ctx context.Context) error {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return err
 	}
 	return context.Cause(ctx)
 }
 
 func (n *node) newUnit(ctx context.Context, cs []*Command, opts []ProposeOption) (*unit, <-chan result, error) {
-	if err := n.err(); err != nil {
+	if err := n.life.Err(); err != nil {
 		return nil, nil, err
 	}
 	var p proposal

@@ -199,7 +199,11 @@ func TestLedgerKeepsWhatWasSynced(t *testing.T) {
 		t.Fatalf("after the crash: %v, %q", meta, after.items())
 	}
 	var copied bytes.Buffer
-	if err := l.Snapshot(&copied); err != nil {
+	view, err := l.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := view.WriteTo(&copied); err != nil {
 		t.Fatal(err)
 	}
 	if err := after.Restore(&copied, &replication.Metadata{Position: 7}); err != nil {

@@ -183,10 +183,12 @@ func (l *ledger) Sync() error {
 }
 
 // Snapshot implements replication.Storage.
-func (l *ledger) Snapshot(w io.Writer) error {
+func (l *ledger) Snapshot() (replication.Snapshot, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return gob.NewEncoder(w).Encode(l.held)
+	var b bytes.Buffer
+	err := gob.NewEncoder(&b).Encode(l.held)
+	return replication.SnapshotBytes(b.Bytes()), err
 }
 
 // Restore implements replication.Storage.

@@ -64,6 +64,28 @@ func (w *Watcher) View() (View, <-chan struct{}) {
 	return w.view, w.changed
 }
 
+// Addresses returns where to reach the region: its leader first, then who else answered, then the rest.
+func (w *Watcher) Addresses(region string) []string {
+	v, _ := w.View()
+	r := v.Regions[region]
+	var list []string
+	add := func(addr string) {
+		if !slices.Contains(list, addr) {
+			list = append(list, addr)
+		}
+	}
+	if l := r.Leader(); l != nil {
+		add(l.Asked)
+	}
+	for i := range r.Nodes {
+		add(r.Nodes[i].Asked)
+	}
+	for _, a := range w.config.Regions[region] {
+		add(a)
+	}
+	return list
+}
+
 // Refresh begins a round for every region soon instead of at the next interval.
 func (w *Watcher) Refresh() {
 	for _, n := range w.nudge {

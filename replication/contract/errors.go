@@ -1,4 +1,4 @@
-package replication
+package contract
 
 import "errors"
 
@@ -40,4 +40,14 @@ var (
 	ErrNeedsForce = errors.New("replication: failover may lose writes and was not forced")
 	// ErrDiverged says that a region's history has a fork and is being rejoined.
 	ErrDiverged = errors.New("replication: history diverged")
+	// ErrAlreadyBegun says that the target of a handoff has begun an epoch and cannot promise not to.
+	ErrAlreadyBegun = errors.New("replication: the next epoch has begun")
+	// ErrConfig says that a Config cannot work.
+	ErrConfig = errors.New("replication: invalid configuration")
+	// ErrMember says that a membership change makes no sense: the member is not there, or is there already.
+	ErrMember = errors.New("replication: impossible membership change")
+	// ErrLearnerBehind says that a learner has too little of the log to vote: as a voter it would count for the quorum and hold it up.
+	ErrLearnerBehind = errors.New("replication: learner is not in sync with the leader")
+	// ErrMessage says that a message of another node cannot be read: it is damaged, or of a version that this node does not know.
+	ErrMessage = errors.New("replication: malformed message")
 )

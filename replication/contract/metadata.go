@@ -1,4 +1,4 @@
-package replication
+package contract
 
 import (
 	"encoding/binary"

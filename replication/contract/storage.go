@@ -1,4 +1,4 @@
-package replication
+package contract
 
 import (
 	"io"
@@ -24,8 +24,8 @@ type (
 // and give equal results on every node. It must not consult a clock, randomness or anything else that may answer
 // differently elsewhere.
 //
-// The library calls Load once before anything else, and then Apply, Begin and Restore from one goroutine at a time,
-// never concurrently with each other. Snapshot is called by that same goroutine. Sync may be called concurrently with all of them.
+// The library calls Load once before anything else, and then Apply, Begin, Snapshot and Restore from one goroutine at a time, never
+// concurrently with each other. Sync, and the methods of a Snapshot, may be called concurrently with all of them.
 // An error of any method stops the node: it says that the engine cannot go on, never that a command was refused by
 // its own rules (that is a result).
 type Storage interface {
@@ -40,12 +40,23 @@ type Storage interface {
 	// Sync makes everything applied so far durable. A storage that keeps nothing on disk returns ErrVolatile:
 	// the library then keeps snapshots of it beside the log.
 	Sync() error
-	// Snapshot writes the whole content, Metadata included, as of the last Apply or Begin.
-	Snapshot(w io.Writer) error
-	// Restore replaces the whole content by what Snapshot wrote, atomically and durably (a volatile storage excepted), Metadata
+	// Snapshot returns a consistent view of the whole content, Metadata included, as of the last Apply or Begin. Commands wait while it
+	// runs, so it only takes hold of the view (a read transaction, a copy on write); the library writes the view out while it applies
+	// further commands, which must not show in it, and closes it.
+	Snapshot() (Snapshot, error)
+	// Restore replaces the whole content by what a Snapshot wrote, atomically and durably (a volatile storage excepted), Metadata
 	// included. If meta is not nil it takes the place of the Metadata in r, in the same atomic step. On an error the
 	// former content must still be there.
 	Restore(r io.Reader, meta *Metadata) error
+}
+
+// Snapshot is a view of a Storage's content at one position. The library calls WriteTo at most once, then Close exactly once, from one
+// goroutine. Several views may be open at a time. They are closed before a Restore begins.
+type Snapshot interface {
+	// WriteTo writes the content in the form that Restore reads.
+	io.WriterTo
+	// Close lets go of the view.
+	io.Closer
 }
 
 // Checkpointer is a Storage that makes and takes whole states as files, usually by hard links. Where a Storage implements it,

@@ -1,0 +1,95 @@
+package replication
+
+import "github.com/mimir-kv/mimir/replication/contract"
+
+// Words of the history.
+type (
+	// Command is one write, opaque to this package.
+	Command = contract.Command
+	// Position is the number of a command in the history.
+	Position = contract.Position
+	// Epoch is the number of one reign of one primary.
+	Epoch = contract.Epoch
+	// Chain is the running hash over a history.
+	Chain = contract.Chain
+	// Reign is the beginning of an epoch, as the storage sees it.
+	Reign = contract.Reign
+)
+
+// What the embedder writes, and is given for it.
+type (
+	// Storage is the deterministic engine that an embedder brings. Its contract is with its methods in package contract.
+	Storage = contract.Storage
+	// Snapshot is a view of a Storage's content at one position.
+	Snapshot = contract.Snapshot
+	// Checkpointer is a Storage that makes and takes whole states as files.
+	Checkpointer = contract.Checkpointer
+	// Batch is a run of consecutive commands of one epoch.
+	Batch = contract.Batch
+	// Metadata is what the library must find again in the storage.
+	Metadata = contract.Metadata
+)
+
+// What is reported.
+type (
+	// Role is what a region is in its fleet.
+	Role = contract.Role
+	// Receipt tells where in the history a write is, with the storage's results.
+	Receipt = contract.Receipt
+	// Level says how fresh a read has to be.
+	Level = contract.Level
+	// Lag is what a region is behind the primary.
+	Lag = contract.Lag
+	// NodeStatus is one node as others see it.
+	NodeStatus = contract.NodeStatus
+	// SlotStatus is a secondary as its source sees it.
+	SlotStatus = contract.SlotStatus
+	// FleetStatus is the whole fleet as one node sees it.
+	FleetStatus = contract.FleetStatus
+	// RegionStatus is one region of the fleet.
+	RegionStatus = contract.RegionStatus
+	// MoveReport tells how the primary moved.
+	MoveReport = contract.MoveReport
+)
+
+// Roles of a region.
+const (
+	RolePrimary   = contract.RolePrimary
+	RoleSecondary = contract.RoleSecondary
+	RoleDiverged  = contract.RoleDiverged
+)
+
+// Levels of ReadBarrier.
+const (
+	Linearizable = contract.Linearizable
+	Serializable = contract.Serializable
+)
+
+// Errors that callers must tell apart. All are returned wrapped; compare with errors.Is. What each says stands in package contract.
+var (
+	ErrNotLeader       = contract.ErrNotLeader
+	ErrNotReady        = contract.ErrNotReady
+	ErrClosed          = contract.ErrClosed
+	ErrUnknownOutcome  = contract.ErrUnknownOutcome
+	ErrRejected        = contract.ErrRejected
+	ErrUnderReplicated = contract.ErrUnderReplicated
+	ErrTooLarge        = contract.ErrTooLarge
+	ErrVolatile        = contract.ErrVolatile
+	ErrStopped         = contract.ErrStopped
+	ErrIdentity        = contract.ErrIdentity
+	ErrDiskLost        = contract.ErrDiskLost
+	ErrUnknownRegion   = contract.ErrUnknownRegion
+	ErrHandoff         = contract.ErrHandoff
+	ErrAlreadyPrimary  = contract.ErrAlreadyPrimary
+	ErrNeedsForce      = contract.ErrNeedsForce
+	ErrDiverged        = contract.ErrDiverged
+	ErrConfig          = contract.ErrConfig
+	ErrMember          = contract.ErrMember
+	ErrLearnerBehind   = contract.ErrLearnerBehind
+	ErrMessage         = contract.ErrMessage
+	ErrMetadata        = contract.ErrMetadata
+)
+
+// SnapshotBytes returns a Snapshot whose content is p, for engines that are small enough to write themselves out at once. p must not be
+// changed afterwards.
+func SnapshotBytes(p []byte) Snapshot { return contract.SnapshotBytes(p) }

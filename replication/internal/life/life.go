@@ -1,0 +1,163 @@
+// Package life is a node from its making to its end: whether it may be called, what ends every wait, and which work has to be over
+// before it is gone.
+//
+// It promises that a state is only ever left forward (made, starting, ready, ended), that the first reason for an end is the one that every
+// call is told, and that nothing begins after the end. It leaves to its neighbours what starting and ending mean.
+package life
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+)
+
+// ErrStarted says that a node was started before.
+var ErrStarted = errors.New("replication: started already")
+
+type stage int
+
+const (
+	made stage = iota
+	starting
+	ready
+	ended
+)
+
+// Life is safe for concurrent use; none of its methods but Wait and Pause block.
+type Life struct {
+	clock  clock.Clock
+	logger *slog.Logger
+	ctx    context.Context // ends with the node
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	stage   stage
+	started time.Time // when it became ready
+	failure error     // why it ended
+	work    sync.WaitGroup
+}
+
+// New returns a node's life before its start.
+func New(c clock.Clock, logger *slog.Logger) *Life {
+	l := &Life{clock: c, logger: logger, done: make(chan struct{})}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	return l
+}
+
+// Begin claims the one start. Errors: ErrStarted, and what ended the node before it was started.
+func (l *Life) Begin() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch l.stage {
+	case made:
+		l.stage = starting
+		return nil
+	case ended:
+		return l.failure
+	default:
+		return ErrStarted
+	}
+}
+
+// Retry takes Begin back after a start that failed and left nothing behind, so that the node may be started again.
+func (l *Life) Retry() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stage == starting {
+		l.stage = made
+	}
+}
+
+// Ready says that the node is built and may be called. Error: what ended the node while it was starting.
+func (l *Life) Ready() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stage == ended {
+		return l.failure
+	}
+	l.stage, l.started = ready, l.clock.Now()
+	return nil
+}
+
+// Fail ends the node loudly: it can no longer keep an invariant. Only the first reason counts.
+func (l *Life) Fail(cause error) {
+	if l.end(fmt.Errorf("%w: %w", contract.ErrStopped, cause)) {
+		l.logger.Error("node stops itself", "err", cause)
+	}
+}
+
+// Close ends the node because its owner wants so.
+func (l *Life) Close() { l.end(contract.ErrClosed) }
+
+func (l *Life) end(why error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stage == ended {
+		return false
+	}
+	l.stage, l.failure = ended, why
+	close(l.done)
+	l.cancel()
+	return true
+}
+
+// Err returns why a call cannot be served: nil while the node is ready, ErrNotReady before, and afterwards what ended it.
+func (l *Life) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch l.stage {
+	case ready:
+		return nil
+	case ended:
+		return l.failure
+	default:
+		return fmt.Errorf("%w: not started", contract.ErrNotReady)
+	}
+}
+
+// Failure returns what ended the node, nil while nothing did.
+func (l *Life) Failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failure
+}
+
+// Started returns when the node became ready; ok is false if it never did.
+func (l *Life) Started() (at time.Time, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.started, !l.started.IsZero()
+}
+
+// Stopped is closed when the node ends.
+func (l *Life) Stopped() <-chan struct{} { return l.done }
+
+// Context ends with the node.
+func (l *Life) Context() context.Context { return l.ctx }
+
+// Go runs f until it returns, which it must soon after its context ends with the node.
+func (l *Life) Go(f func(ctx context.Context)) { l.work.Go(func() { f(l.ctx) }) }
+
+// Wait returns when everything that Go began has returned. Nothing may be begun afterwards.
+func (l *Life) Wait() { l.work.Wait() }
+
+// Pause waits for d, or returns why not: the context's cause, or what ended the node.
+func (l *Life) Pause(ctx context.Context, d time.Duration) error {
+	t := l.clock.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-l.done:
+		return l.Failure()
+	}
+}

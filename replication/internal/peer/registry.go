@@ -1,0 +1,83 @@
+package peer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// Nothing stands for a question without content, or an answer without one.
+type Nothing = struct{}
+
+// Registry is the questions that a node answers. It is filled while the node is built, and not changed afterwards.
+type Registry struct {
+	ready    func() error
+	handlers map[string]func(ctx context.Context, body json.RawMessage) (any, error)
+}
+
+// NewRegistry returns a registry without questions. ready says why the node answers none now; nil: it does.
+func NewRegistry(ready func() error) *Registry {
+	return &Registry{ready: ready, handlers: map[string]func(context.Context, json.RawMessage) (any, error){}}
+}
+
+// Handle registers who answers a question. Each question has one answerer: a second one panics, since it is a mistake in the wiring.
+func Handle[In, Out any](r *Registry, q Question[In, Out], f func(ctx context.Context, in In) (Out, error)) {
+	if _, twice := r.handlers[string(q)]; twice {
+		panic("peer: two answerers for question " + string(q))
+	}
+	r.handlers[string(q)] = func(ctx context.Context, body json.RawMessage) (any, error) {
+		var in In
+		if len(body) > 0 {
+			if err := json.Unmarshal(body, &in); err != nil {
+				return nil, fmt.Errorf("%w: %s: %w", contract.ErrMessage, q, err)
+			}
+		}
+		return f(ctx, in)
+	}
+}
+
+// Serve is the transport's handler of Service.
+func (r *Registry) Serve(ctx context.Context, s transport.Stream) error {
+	encoded, err := s.Recv()
+	if err != nil {
+		return IgnoreEnd(err)
+	}
+	var q request
+	if err := json.Unmarshal(encoded, &q); err != nil {
+		return fmt.Errorf("%w: question: %w", contract.ErrMessage, err)
+	}
+	body, err := r.answer(ctx, &q)
+	out, err := encode(body, err)
+	if err != nil {
+		return fmt.Errorf("answer %s: %w", q.Op, err)
+	}
+	return s.Send(out)
+}
+
+func (r *Registry) answer(ctx context.Context, q *request) (any, error) {
+	if err := r.ready(); err != nil {
+		return nil, err
+	}
+	f := r.handlers[q.Op]
+	if f == nil {
+		return nil, fmt.Errorf("%w: unknown question %q", contract.ErrRejected, q.Op)
+	}
+	return f(ctx, q.Body)
+}
+
+func encode(body any, failure error) ([]byte, error) {
+	var a answer
+	if failure != nil {
+		a.Error, a.Text = nameOf(failure), failure.Error()
+	} else {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		a.Body = encoded
+	}
+	return json.Marshal(a)
+}

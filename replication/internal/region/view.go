@@ -1,0 +1,93 @@
+package region
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// View is what this node has applied, hence what its region committed. It is never changed after it was published.
+type View struct {
+	State timeline.State
+	Index uint64 // of the last entry applied
+	Term  uint64 // of that entry
+	Bytes uint64 // of history entries applied by this process
+}
+
+// End tells when waiting is over for good.
+type End interface {
+	Stopped() <-chan struct{}
+	Failure() error
+}
+
+// Applied holds the newest view and wakes whoever waits for a newer one. It is safe for concurrent use. Only the applier publishes.
+type Applied struct {
+	end End
+
+	mu      sync.Mutex
+	current *View
+	wake    chan struct{} // nil while nobody waits
+}
+
+// NewApplied returns a handle that shows v. Waits end with end.
+func NewApplied(v *View, end End) *Applied { return &Applied{current: v, end: end} }
+
+// View returns the newest view.
+func (a *Applied) View() *View {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.current
+}
+
+// State returns the state of the newest view, which must not be changed.
+func (a *Applied) State() *timeline.State { return &a.View().State }
+
+// Changed returns a channel that is closed when the view changes next. Take it before the view.
+func (a *Applied) Changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.wake == nil {
+		a.wake = make(chan struct{})
+	}
+	return a.wake
+}
+
+// Publish makes v the newest view. Only the applier calls it, in order.
+func (a *Applied) Publish(v *View) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.current = v
+	if a.wake != nil {
+		close(a.wake)
+		a.wake = nil
+	}
+}
+
+// Wait returns the first view that ok likes. Errors: ErrNotReady when ctx ends first, and what ended the node.
+func (a *Applied) Wait(ctx context.Context, ok func(*View) bool) (*View, error) {
+	for {
+		changed := a.Changed()
+		v := a.View()
+		if ok(v) {
+			return v, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return v, fmt.Errorf("%w: %w", contract.ErrNotReady, context.Cause(ctx))
+		case <-a.end.Stopped():
+			return v, a.end.Failure()
+		}
+	}
+}
+
+// Reach returns once everything up to the place c is applied here. Errors as of Wait.
+func (a *Applied) Reach(ctx context.Context, c timeline.Cursor) error {
+	_, err := a.Wait(ctx, func(v *View) bool {
+		return v.State.Cursor.Position >= c.Position && v.State.Cursor.Epoch >= c.Epoch
+	})
+	return err
+}
