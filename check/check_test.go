@@ -78,7 +78,8 @@ func TestWithoutCompiler(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	var out strings.Builder
-	if err := run([]string{"-require-race"}, &out); err == nil || !strings.Contains(err.Error(), "the race detector does not work here") {
+	err := run([]string{"-require-race"}, &out)
+	if err == nil || !strings.Contains(err.Error(), "the race detector does not work here") {
 		t.Errorf("got %v and %s", err, &out)
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/mimir-kv/mimir/localfleet"
 )
 
-// bootstrapValueBytes is the size of the values that push a secondary out of the retained log: as large as a request may be, about.
+// bootstrapValueBytes is the size of the values that push a secondary out of the retained log: as large as a request
+// may be, about.
 const bootstrapValueBytes = 1 << 20
 
 // bootstrap is the phase of that name.
@@ -52,7 +53,8 @@ func (r *run) bootstrap(ctx context.Context) error {
 	return r.checkHashes(ctx, end)
 }
 
-// retainLittle restarts the nodes of a region in good order, one after the other, with a log that holds little for absent regions.
+// retainLittle restarts the nodes of a region in good order, one after the other, with a log that holds little for
+// absent regions.
 func (r *run) retainLittle(ctx context.Context, region *localfleet.Region) error {
 	for _, n := range region.Nodes {
 		n.Config.RetainBytes = n.Config.SegmentBytes
@@ -73,8 +75,8 @@ func (r *run) retainLittle(ctx context.Context, region *localfleet.Region) error
 	return nil
 }
 
-// A secondary that stays away is given up between two batches of so many values, and before so many were written. A node looks every
-// 64 MiB for log to release, and keeps as much for its own region.
+// A secondary that stays away is given up between two batches of so many values, and before so many were written. A
+// node looks every 64 MiB for log to release, and keeps as much for its own region.
 const (
 	outgrowBatch = 16
 	outgrowMost  = 1024

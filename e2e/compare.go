@@ -11,10 +11,12 @@ import (
 	"github.com/mimir-kv/mimir/localfleet"
 )
 
-// pageKeys is how many keys a request for contents asks for. Every page counts all keys that are left, so they are large.
+// pageKeys is how many keys a request for contents asks for. Every page counts all keys that are left, so they are
+// large.
 const pageKeys = 8000
 
-// contents returns everything under a prefix as one node has it at a revision, by key. The node must have reached the revision.
+// contents returns everything under a prefix as one node has it at a revision, by key. The node must have reached the
+// revision.
 func contents(ctx context.Context, n *localfleet.Node, prefix string, revision int64) (map[string]*mvccpb.KeyValue, error) {
 	client, err := connect(n.Config.ListenClient)
 	if err != nil {
@@ -52,9 +54,9 @@ func now(ctx context.Context, n *localfleet.Node) (revision int64, err error) {
 	return answer.Header.Revision, nil
 }
 
-// sameContents reads everything under a prefix at a revision from a node of each region, and returns it if they hold the same. The revision
-// is one that awaitEqual returned after the writers had ended: what was acknowledged is in it, and what was interrupted and lands only
-// now is not, in neither region.
+// sameContents reads everything under a prefix at a revision from a node of each region, and returns it if they hold
+// the same. The revision is one that awaitEqual returned after the writers had ended: what was acknowledged is in it,
+// and what was interrupted and lands only now is not, in neither region.
 func sameContents(ctx context.Context, a, b *localfleet.Region, prefix string, revision int64) (map[string]*mvccpb.KeyValue, error) {
 	first, err := contents(ctx, a.Nodes[0], prefix, revision)
 	if err != nil {

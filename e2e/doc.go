@@ -1,5 +1,5 @@
-// Package e2e holds the acceptance run of Mimir: a fleet of real processes, real disks and real etcd clients, under the faults that
-// the product promises to survive.
+// Package e2e holds the acceptance run of Mimir: a fleet of real processes, real disks and real etcd clients, under the
+// faults that the product promises to survive.
 //
 // It checks from outside, with what an operator and a client have, that
 //
@@ -14,5 +14,6 @@
 //   - bad input gives one clear line and the right exit status or gRPC code.
 //
 // Run does it; command firstlight is Run for everyone, and the tests of this package are Run with a small excerpt. The
-// driver of the processes and links is package localfleet. What happens inside a node is for the tests of the other rooms, and of sim.
+// driver of the processes and links is package localfleet. What happens inside a node is for the tests of the other
+// rooms, and of sim.
 package e2e

@@ -69,8 +69,8 @@ func (r *run) failover(ctx context.Context) error {
 	return r.checkHashes(ctx, end)
 }
 
-// loseRegion cuts the link under load, so that the old primary acknowledges what the new one does not have, and kills the old
-// primary with what is on its way. The link is whole afterwards.
+// loseRegion cuts the link under load, so that the old primary acknowledges what the new one does not have, and kills
+// the old primary with what is on its way. The link is whole afterwards.
 func (r *run) loseRegion(ctx context.Context, w *writers, old, next *localfleet.Region) error {
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
@@ -107,7 +107,8 @@ func (r *run) disturbRejoin(ctx context.Context, old *localfleet.Region) error {
 	return nil
 }
 
-// checkTail compares what was acknowledged with what both regions hold at the revision end, and what the rescue file of the old primary holds.
+// checkTail compares what was acknowledged with what both regions hold at the revision end, and what the rescue file of
+// the old primary holds.
 func (r *run) checkTail(ctx context.Context, old, next *localfleet.Region, writes []write, fork replication.Position, end int64) error {
 	held, err := sameContents(ctx, next, old, r.prefix("failover"), end)
 	if err != nil {
@@ -146,7 +147,8 @@ func (r *run) checkTail(ctx context.Context, old, next *localfleet.Region, write
 	return nil
 }
 
-// exportTail returns the keys that the newest tail holds: every node of the old primary has a copy, and the first one is exported.
+// exportTail returns the keys that the newest tail holds: every node of the old primary has a copy, and the first one
+// is exported.
 func (r *run) exportTail(ctx context.Context, old *localfleet.Region, fork replication.Position) (map[string]bool, error) {
 	var tails []replication.TailInfo
 	if err := r.operate(ctx, &tails, "tail", "list"); err != nil {

@@ -20,7 +20,8 @@ const (
 	valueBytes   = 64 << 10
 )
 
-// fullDisk fills the disk of a node and wants it to say so, and to have everything that it acknowledged when there is space again.
+// fullDisk fills the disk of a node and wants it to say so, and to have everything that it acknowledged when there is
+// space again.
 func (r *run) fullDisk(ctx context.Context) error {
 	dir := filepath.Join(r.Dir, "disk")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -92,7 +93,8 @@ func (r *run) fill(ctx context.Context, n *localfleet.Node) (acked int, refused 
 	return acked, nil
 }
 
-// reportFull wants a node with a full disk either to have ended with status 1 and a line that says why, or to refuse with an error that does.
+// reportFull wants a node with a full disk either to have ended with status 1 and a line that says why, or to refuse
+// with an error that does.
 func (r *run) reportFull(ctx context.Context, n *localfleet.Node, acked int, refused error) error {
 	const reason = "no space left on device"
 	select {

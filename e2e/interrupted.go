@@ -15,7 +15,8 @@ type interruption struct {
 	begin, end func() error
 }
 
-// interrupted is the phase of that name. However a switchover ends, one region takes writes afterwards, and has all of them.
+// interrupted is the phase of that name. However a switchover ends, one region takes writes afterwards, and has all of
+// them.
 func (r *run) interrupted(ctx context.Context) error {
 	for i := range 3 {
 		from, to, err := r.primary(ctx)

@@ -141,7 +141,8 @@ func (r *run) reportLag(l *loader, watcher *recorder) {
 	r.line("seen by the watcher after the acknowledgement: %s; of the first records, before any fault: %s", spread(all), spread(calm))
 }
 
-// checkEvents compares what the watcher of the secondary was told during the load with the history that the primary tells afterwards.
+// checkEvents compares what the watcher of the secondary was told during the load with the history that the primary
+// tells afterwards.
 func (r *run) checkEvents(ctx context.Context, watcher *recorder, primary *localfleet.Region, events []event) error {
 	client, err := connect(localfleet.Clients(primary.Nodes)...)
 	if err != nil {

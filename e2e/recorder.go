@@ -20,8 +20,9 @@ type event struct {
 	Value                      [sha256.Size]byte
 }
 
-// recorder watches everything from one revision on and keeps what it is told. It expects one event for each revision, as a history of
-// plain puts has them, and ends with an error at the first one that is missing, doubled or out of order.
+// recorder watches everything from one revision on and keeps what it is told. It expects one event for each revision,
+// as a history of plain puts has them, and ends with an error at the first one that is missing, doubled or out of
+// order.
 type recorder struct {
 	from int64
 

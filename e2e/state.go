@@ -90,7 +90,8 @@ func (r *run) leader(ctx context.Context, region *localfleet.Region) (leader *lo
 	return leader, err
 }
 
-// awaitEqual waits until every node of every region is at the same position with the same chain, and returns its revision.
+// awaitEqual waits until every node of every region is at the same position with the same chain, and returns its
+// revision.
 func (r *run) awaitEqual(ctx context.Context) (revision int64, err error) {
 	err = r.await(ctx, "all nodes are equal", func(ctx context.Context) string {
 		nodes, missing := r.askAll(ctx)

@@ -14,8 +14,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// writers put keys of their own, one after the other, and keep what came of each. They repeat nothing: what a client library hides
-// is hidden, and nothing else.
+// writers put keys of their own, one after the other, and keep what came of each. They repeat nothing: what a client
+// library hides is hidden, and nothing else.
 type writers struct {
 	prefix string
 	began  time.Time
@@ -97,8 +97,8 @@ func (w *writers) more(ctx context.Context, count int) error {
 // rate is how many writes were acknowledged a second until now.
 func (w *writers) rate() float64 { return perSecond(int(w.acks.Load()), time.Since(w.began)) }
 
-// stop ends the writers, interrupts what is under way, and returns all writes in the order in which they ended. The outcome of those that
-// were interrupted is unknown.
+// stop ends the writers, interrupts what is under way, and returns all writes in the order in which they ended. The
+// outcome of those that were interrupted is unknown.
 func (w *writers) stop() []write {
 	w.cancel()
 	w.all.Wait()
@@ -156,8 +156,8 @@ func (w *write) latency() time.Duration {
 	return w.ended.Sub(w.began)
 }
 
-// checkAcknowledged wants every acknowledged write in held at the revision that its answer named and applied once, but for those that missing
-// allows, and no write applied twice. It returns how many were acknowledged.
+// checkAcknowledged wants every acknowledged write in held at the revision that its answer named and applied once, but
+// for those that missing allows, and no write applied twice. It returns how many were acknowledged.
 func checkAcknowledged(writes []write, held map[string]*mvccpb.KeyValue, missing func(key string) bool) (acked int, err error) {
 	for _, one := range writes {
 		kv := held[one.key]

@@ -44,7 +44,8 @@ type boundLink struct {
 	*link
 }
 
-// New lays out a fleet: it writes every node's configuration and opens the links. No node runs yet. The caller closes the fleet.
+// New lays out a fleet: it writes every node's configuration and opens the links. No node runs yet. The caller closes
+// the fleet.
 func New(o Options) (f *Fleet, err error) {
 	f = &Fleet{ports: AnyPorts()}
 	defer func() {
@@ -89,7 +90,8 @@ func newNode(o *Options, region, name string) (*Node, error) {
 		return nil, err
 	}
 	return &Node{Dir: filepath.Join(o.Dir, name), Command: o.Command, Config: Config{
-		Name: name, Region: region, DataDir: p.DataDir, InitialPrimary: o.Regions[0], ListenClient: p.Client, ListenPeer: p.Peer, ListenHTTP: p.HTTP,
+		Name: name, Region: region, DataDir: p.DataDir, InitialPrimary: o.Regions[0],
+		ListenClient: p.Client, ListenPeer: p.Peer, ListenHTTP: p.HTTP,
 		CacheBytes: "64MiB", MemTableBytes: "32MiB", SegmentBytes: "16MiB",
 	}}, nil
 }
@@ -159,8 +161,8 @@ func (f *Fleet) Cut(a, b string) { f.between(a, b, (*link).cut) }
 // Heal undoes Cut: what was held back arrives.
 func (f *Fleet) Heal(a, b string) { f.between(a, b, (*link).heal) }
 
-// Lose drops what is on its way between two regions and breaks the connections, as if the machines that send it were gone. It leaves a
-// cut link cut.
+// Lose drops what is on its way between two regions and breaks the connections, as if the machines that send it were
+// gone. It leaves a cut link cut.
 func (f *Fleet) Lose(a, b string) { f.between(a, b, (*link).lose) }
 
 func (f *Fleet) between(a, b string, do func(*link)) {

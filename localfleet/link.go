@@ -14,18 +14,19 @@ const (
 	chunkLimit = 1024
 )
 
-// lookInterval is how often a link looks whether its target listens again, and lookTimeout how long a look takes at most.
+// lookInterval is how often a link looks whether its target listens again, and lookTimeout how long a look takes at
+// most.
 const (
 	lookInterval = 20 * time.Millisecond
 	lookTimeout  = 5 * time.Second
 )
 
-// link relays TCP connections from an address of its own to a target. It delivers each byte a delay after it came, and nothing at all
-// while it is cut: neither bytes nor the end of a connection.
+// link relays TCP connections from an address of its own to a target. It delivers each byte a delay after it came, and
+// nothing at all while it is cut: neither bytes nor the end of a connection.
 //
-// It listens while the target does, so that who connects to a target that is gone is refused here as well, and always while it is cut. It
-// looks again when something makes it suspect the target: the end of a connection or of the process. A target whose end nobody noticed costs
-// the first connection, which is reset.
+// It listens while the target does, so that who connects to a target that is gone is refused here as well, and always
+// while it is cut. It looks again when something makes it suspect the target: the end of a connection or of the
+// process. A target whose end nobody noticed costs the first connection, which is reset.
 type link struct {
 	addr, target string
 	delay        time.Duration

@@ -110,7 +110,8 @@ func (n *Node) Stop() int {
 	return n.ExitStatus()
 }
 
-// Stop asks all nodes that run to end, kills those that have not after StopGrace, or at once when hurry is closed, and returns when all are gone.
+// Stop asks all nodes that run to end, kills those that have not after StopGrace, or at once when hurry is closed, and
+// returns when all are gone.
 func Stop(nodes []*Node, hurry <-chan struct{}) {
 	var running []*process
 	for _, n := range nodes {

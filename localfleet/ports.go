@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// Ports lie below the range from which systems choose by themselves, so that they stay free while nobody listens. They come in slots of
-// slotPorts; who listens on the last port of a slot has all of it.
+// Ports lie below the range from which systems choose by themselves, so that they stay free while nobody listens. They
+// come in slots of slotPorts; who listens on the last port of a slot has all of it.
 const (
 	lowestPort  = 10_000
 	highestPort = 30_000
@@ -18,8 +18,8 @@ const (
 // MaxPorts is how many ports Next hands out at once, at most.
 const MaxPorts = slotPorts - 1
 
-// Ports hands out addresses of 127.0.0.1 on which nobody listens, and that nobody else gets from Ports until Close. Its methods are not for
-// concurrent use.
+// Ports hands out addresses of 127.0.0.1 on which nobody listens, and that nobody else gets from Ports until Close. Its
+// methods are not for concurrent use.
 type Ports struct {
 	next   int
 	claims []net.Listener
@@ -31,8 +31,8 @@ func AnyPorts() *Ports {
 	return PortsFrom(lowestPort + slotPorts*rand.IntN(slots*3/4)) // at least a quarter of them lies ahead
 }
 
-// PortsFrom hands out first and the ports above it, then those that begin 10 higher, and so on, but for ports that are taken. The caller
-// closes it.
+// PortsFrom hands out first and the ports above it, then those that begin 10 higher, and so on, but for ports that are
+// taken. The caller closes it.
 func PortsFrom(first int) *Ports { return &Ports{next: first} }
 
 // Next returns addresses with successive ports.

@@ -16,8 +16,8 @@ type process struct {
 	done    chan struct{} // closed when it has ended
 }
 
-// spawns receives what starts processes. One thread that never ends runs them all, because a process that is to die with its
-// parent dies with the thread that started it.
+// spawns receives what starts processes. One thread that never ends runs them all, because a process that is to die
+// with its parent dies with the thread that started it.
 var spawns = sync.OnceValue(func() chan<- func() {
 	requests := make(chan func())
 	go func() {
@@ -78,7 +78,8 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// stopProcesses asks all to end, kills those that have not after grace, or at once when hurry is closed, and returns when all are gone.
+// stopProcesses asks all to end, kills those that have not after grace, or at once when hurry is closed, and returns
+// when all are gone.
 func stopProcesses(all []*process, grace time.Duration, hurry <-chan struct{}) {
 	for _, p := range all {
 		terminate(p.command.Process)

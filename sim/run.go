@@ -179,9 +179,9 @@ func (e *evidence) converge(ctx context.Context) bool {
 	return true
 }
 
-// together returns "" once all nodes run and are at one place, at least at position least and in an epoch whose primary takes
-// writes, or else why that did not come about in time. It looks when nothing moves, and nothing does until the caller lets time pass: a
-// write that a client gave up may still land, but not between two looks.
+// together returns "" once all nodes run and are at one place, at least at position least and in an epoch whose primary
+// takes writes, or else why that did not come about in time. It looks when nothing moves, and nothing does until the
+// caller lets time pass: a write that a client gave up may still land, but not between two looks.
 func (e *evidence) together(least replication.Position) string {
 	f := e.fleet
 	deadline := time.Now().Add(convergence)

@@ -68,7 +68,9 @@ func (n *connection) client() (*admin.Client, error) {
 }
 
 // asking returns what a command does that asks a fleet something, with a client that is closed afterwards.
-func (n *connection) asking(do func(c *cobra.Command, client *admin.Client, arguments []string) error) func(*cobra.Command, []string) error {
+func (n *connection) asking(
+	do func(c *cobra.Command, client *admin.Client, arguments []string) error,
+) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, arguments []string) error {
 		client, err := n.client()
 		if err != nil {

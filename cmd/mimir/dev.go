@@ -65,8 +65,8 @@ func checkDev(c *cobra.Command, o *dev.Options) error {
 	return nil
 }
 
-// fleetReady says what is missing until every region has a leader, one region is primary, the others follow it, and every node answers a
-// linearizable read.
+// fleetReady says what is missing until every region has a leader, one region is primary, the others follow it, and
+// every node answers a linearizable read.
 func fleetReady(ctx context.Context, f *dev.Fleet) string {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()

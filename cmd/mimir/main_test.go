@@ -204,7 +204,8 @@ func TestFleetByHand(t *testing.T) {
 		return s.Primary == "eu" && s.region("us").Role == replication.RoleSecondary && s.region("us").Lag.Seconds >= 0
 	})
 
-	// The secondary hangs while the primary writes, and both die. What the secondary had not read is gone; it takes over.
+	// The secondary hangs while the primary writes, and both die. What the secondary had not read is gone; it takes
+	// over.
 	freeze(t, us.PID)
 	put(t, eu.Client, "only-in-eu")
 	syscall.Kill(eu.PID, syscall.SIGKILL)

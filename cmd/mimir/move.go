@@ -12,7 +12,8 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
-// moveTimeout bounds a switchover or failover. It is longer than the server's own bounds, so that a node says how it ended.
+// moveTimeout bounds a switchover or failover. It is longer than the server's own bounds, so that a node says how it
+// ended.
 const moveTimeout = 90 * time.Second
 
 func newSwitchover(n *connection) *cobra.Command {
@@ -24,7 +25,9 @@ func newSwitchover(n *connection) *cobra.Command {
 			"aborted and the primary stays what it was.",
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
-			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) { return client.Switchover(ctx, to) })
+			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) {
+				return client.Switchover(ctx, to)
+			})
 		}),
 	}
 	n.addFlags(c)
@@ -43,7 +46,9 @@ func newFailover(n *connection) *cobra.Command {
 			"the fleet's history any more; the old primary keeps them in a rescue file when it comes back: see mimir tail.",
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
-			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) { return client.Failover(ctx, to, force) })
+			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) {
+				return client.Failover(ctx, to, force)
+			})
 		}),
 	}
 	n.addFlags(c)

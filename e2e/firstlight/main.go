@@ -1,5 +1,6 @@
-// Command firstlight is the acceptance run of Mimir on this machine: two regions of three nodes, every one a real process, under
-// real records and real faults. It prints a report, and ends with status 1 at the first thing that is not as promised.
+// Command firstlight is the acceptance run of Mimir on this machine: two regions of three nodes, every one a real
+// process, under real records and real faults. It prints a report, and ends with status 1 at the first thing that is
+// not as promised.
 //
 //	go run ./e2e/firstlight
 package main

@@ -57,7 +57,10 @@ func load(dir string) (*Fleet, error) {
 		return nil, err
 	}
 	f := &Fleet{}
-	if err := json.Unmarshal(text, f); err != nil || len(f.Regions) == 0 {
+	if err = json.Unmarshal(text, f); err == nil && len(f.Regions) == 0 {
+		err = errors.New("it has no regions")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", filepath.Join(dir, fleetFile), err)
 	}
 	return f, nil
@@ -67,15 +70,18 @@ func load(dir string) (*Fleet, error) {
 func (f *Fleet) check(o *Options) error {
 	nodes := len(f.Regions[0].Nodes)
 	if (o.Regions != nil && !slices.Equal(o.Regions, f.names())) || (o.Nodes != 0 && o.Nodes != nodes) {
-		return fmt.Errorf("%s holds a fleet of the regions %s with %d nodes each; leave out --regions and --nodes to go on with it, or choose another --data-dir",
-			o.Dir, strings.Join(f.names(), ","), nodes)
+		return fmt.Errorf("%s holds a fleet of the regions %s with %d nodes each; "+
+			"leave out --regions and --nodes to go on with it, or choose another --data-dir", o.Dir, strings.Join(f.names(), ","), nodes)
 	}
 	return nil
 }
 
-// layOut writes the configuration of every node and opens the links between them: those of an earlier run, or of a new fleet if saved is nil.
+// layOut writes the configuration of every node and opens the links between them: those of an earlier run, or of a new
+// fleet if saved is nil.
 func (o *Options) layOut(saved *Fleet, ports *localfleet.Ports) (*localfleet.Fleet, error) {
-	want := localfleet.Options{Dir: o.Dir, Command: o.Serve, Regions: o.Regions, Nodes: o.Nodes, Delay: o.WANDelay, Direct: o.WANDelay == 0}
+	want := localfleet.Options{
+		Dir: o.Dir, Command: o.Serve, Regions: o.Regions, Nodes: o.Nodes, Delay: o.WANDelay, Direct: o.WANDelay == 0,
+	}
 	if saved != nil {
 		want.Regions, want.Nodes, want.Place = saved.names(), len(saved.Regions[0].Nodes), saved.place
 		return localfleet.New(want)
@@ -112,7 +118,8 @@ func describe(f *localfleet.Fleet) *Fleet {
 		for _, n := range r.Nodes {
 			c := &n.Config
 			region.Nodes = append(region.Nodes, Node{
-				Name: c.Name, Client: c.ListenClient, Peer: c.ListenPeer, HTTP: c.ListenHTTP, PID: n.PID(), DataDir: c.DataDir,
+				Name: c.Name, Client: c.ListenClient, Peer: c.ListenPeer, HTTP: c.ListenHTTP,
+				PID: n.PID(), DataDir: c.DataDir,
 			})
 		}
 		d.Regions = append(d.Regions, region)

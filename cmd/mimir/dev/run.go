@@ -40,8 +40,8 @@ type Options struct {
 	Out io.Writer
 }
 
-// Run starts the fleet and returns when ctx has ended and everything is stopped; a close of hurry makes the stop abrupt. It
-// returns an error if the fleet cannot be started.
+// Run starts the fleet and returns when ctx has ended and everything is stopped; a close of hurry makes the stop
+// abrupt. It returns an error if the fleet cannot be started.
 func Run(ctx context.Context, o Options, hurry <-chan struct{}) (err error) {
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return err
