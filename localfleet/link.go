@@ -164,8 +164,10 @@ func (k *link) pass() {
 }
 
 func (k *link) close() {
-	close(k.ended)
 	k.mu.Lock()
+	if !k.closed {
+		close(k.ended)
+	}
 	k.closed = true
 	if k.listener != nil {
 		k.listener.Close()
