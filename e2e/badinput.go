@@ -144,7 +144,7 @@ func (r *run) awaitHealthy(ctx context.Context, n *localfleet.Node) error {
 			return "it ended"
 		case err != nil:
 			return err.Error()
-		case !node.Healthy || !node.Leader:
+		case !node.Healthy || !node.IsLeader:
 			return "it does not lead: " + node.Problem
 		}
 		return ""
