@@ -71,7 +71,8 @@ func (r *run) retainLittle(ctx context.Context, region *localfleet.Region) error
 			return err
 		}
 	}
-	r.line("restarted %s node by node, in good order, with retain-bytes %s", region.Name, region.Nodes[0].Config.RetainBytes)
+	r.line("restarted %s node by node, in good order, with retain-bytes %s", region.Name,
+		region.Nodes[0].Config.RetainBytes)
 	return nil
 }
 
@@ -105,11 +106,13 @@ func (r *run) outgrow(ctx context.Context, primary *localfleet.Region) error {
 			return err
 		}
 		if held < int64(written-outgrowBatch)*bootstrapValueBytes {
-			r.line("wrote %d MiB meanwhile, of which the nodes keep at most %d MiB of log", written*bootstrapValueBytes>>20, held>>20)
+			r.line("wrote %d MiB meanwhile, of which the nodes keep at most %d MiB of log",
+				written*bootstrapValueBytes>>20, held>>20)
 			return nil
 		}
 	}
-	return fmt.Errorf("%s keeps all log, though %d MiB were written while a secondary was away", primary.Name, outgrowMost*bootstrapValueBytes>>20)
+	return fmt.Errorf("%s keeps all log, though %d MiB were written while a secondary was away", primary.Name,
+		outgrowMost*bootstrapValueBytes>>20)
 }
 
 // mostLog returns how much log the node of a region has that has most.

@@ -15,18 +15,22 @@ import (
 // large.
 const pageKeys = 8000
 
+// content is what a node holds, by key.
+type content map[string]*mvccpb.KeyValue
+
 // contents returns everything under a prefix as one node has it at a revision, by key. The node must have reached the
 // revision.
-func contents(ctx context.Context, n *localfleet.Node, prefix string, revision int64) (map[string]*mvccpb.KeyValue, error) {
+func contents(ctx context.Context, n *localfleet.Node, prefix string, revision int64) (content, error) {
 	client, err := connect(n.Config.ListenClient)
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	all := map[string]*mvccpb.KeyValue{}
+	all := content{}
 	key, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	for {
-		answer, err := client.Get(ctx, key, clientv3.WithRange(end), clientv3.WithLimit(pageKeys), clientv3.WithRev(revision), clientv3.WithSerializable())
+		answer, err := client.Get(ctx, key, clientv3.WithRange(end), clientv3.WithLimit(pageKeys),
+			clientv3.WithRev(revision), clientv3.WithSerializable())
 		if err != nil {
 			return nil, fmt.Errorf("read %s at revision %d: %w", n.Config.Name, revision, err)
 		}
@@ -57,7 +61,7 @@ func now(ctx context.Context, n *localfleet.Node) (revision int64, err error) {
 // sameContents reads everything under a prefix at a revision from a node of each region, and returns it if they hold
 // the same. The revision is one that awaitEqual returned after the writers had ended: what was acknowledged is in it,
 // and what was interrupted and lands only now is not, in neither region.
-func sameContents(ctx context.Context, a, b *localfleet.Region, prefix string, revision int64) (map[string]*mvccpb.KeyValue, error) {
+func sameContents(ctx context.Context, a, b *localfleet.Region, prefix string, revision int64) (content, error) {
 	first, err := contents(ctx, a.Nodes[0], prefix, revision)
 	if err != nil {
 		return nil, err
@@ -67,13 +71,15 @@ func sameContents(ctx context.Context, a, b *localfleet.Region, prefix string, r
 		return nil, err
 	}
 	if len(first) != len(second) {
-		return nil, fmt.Errorf("at revision %d %s holds %d keys under %s, and %s %d", revision, a.Name, len(first), prefix, b.Name, len(second))
+		return nil, fmt.Errorf("at revision %d %s holds %d keys under %s, and %s %d", revision, a.Name, len(first),
+			prefix, b.Name, len(second))
 	}
 	for key, one := range first {
 		other := second[key]
-		if other == nil || one.ModRevision != other.ModRevision || one.CreateRevision != other.CreateRevision || one.Version != other.Version ||
-			!bytes.Equal(one.Value, other.Value) {
-			return nil, fmt.Errorf("%s is {%s} in %s and {%s} in %s", key, describe(one), a.Name, describe(other), b.Name)
+		if other == nil || one.ModRevision != other.ModRevision || one.CreateRevision != other.CreateRevision ||
+			one.Version != other.Version || !bytes.Equal(one.Value, other.Value) {
+			return nil, fmt.Errorf("%s is {%s} in %s and {%s} in %s", key, describe(one), a.Name, describe(other),
+				b.Name)
 		}
 	}
 	return first, nil
@@ -83,7 +89,8 @@ func describe(kv *mvccpb.KeyValue) string {
 	if kv == nil {
 		return "nothing"
 	}
-	return fmt.Sprintf("created at %d, modified at %d, version %d, %d bytes", kv.CreateRevision, kv.ModRevision, kv.Version, len(kv.Value))
+	return fmt.Sprintf("created at %d, modified at %d, version %d, %d bytes", kv.CreateRevision, kv.ModRevision,
+		kv.Version, len(kv.Value))
 }
 
 // checkRecords wants every record, and nothing else, in both regions alike at a revision.
@@ -121,8 +128,8 @@ func (r *run) checkHashes(ctx context.Context, revision int64) error {
 		if i == 0 {
 			first = answer.Hash
 		} else if answer.Hash != first {
-			return fmt.Errorf("at revision %d the hash of %s is %08x, but that of %s %08x", revision, n.Config.Name, answer.Hash,
-				r.fleet.Nodes()[0].Config.Name, first)
+			return fmt.Errorf("at revision %d the hash of %s is %08x, but that of %s %08x", revision, n.Config.Name,
+				answer.Hash, r.fleet.Nodes()[0].Config.Name, first)
 		}
 	}
 	r.line("all %d nodes have the hash %08x at revision %d", len(r.fleet.Nodes()), first, revision)

@@ -40,7 +40,8 @@ func (r *run) failover(ctx context.Context) error {
 	if err := r.operate(ctx, &report, "failover", "--to", next.Name, "--force"); err != nil {
 		return err
 	}
-	r.line("%s took over in epoch %d after position %d; it is known to lack %d commands", next.Name, report.Epoch, report.Position, report.Behind)
+	r.line("%s took over in epoch %d after position %d; it is known to lack %d commands", next.Name, report.Epoch,
+		report.Position, report.Behind)
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
 	}
@@ -61,7 +62,8 @@ func (r *run) failover(ctx context.Context) error {
 	}
 	r.line("%s is back, follows by itself, and is equal at revision %d", old.Name, end)
 	if end < before+leastJump {
-		return fmt.Errorf("the revision is %d after the failover, and was %d before: it should have jumped by %d", end, before, leastJump)
+		return fmt.Errorf("the revision is %d after the failover, and was %d before: it should have jumped by %d", end,
+			before, leastJump)
 	}
 	if err := r.checkTail(ctx, old, next, writes, report.Position, end); err != nil {
 		return err
@@ -109,7 +111,9 @@ func (r *run) disturbRejoin(ctx context.Context, old *localfleet.Region) error {
 
 // checkTail compares what was acknowledged with what both regions hold at the revision end, and what the rescue file of
 // the old primary holds.
-func (r *run) checkTail(ctx context.Context, old, next *localfleet.Region, writes []write, fork replication.Position, end int64) error {
+func (r *run) checkTail(
+	ctx context.Context, old, next *localfleet.Region, writes []write, fork replication.Position, end int64,
+) error {
 	held, err := sameContents(ctx, next, old, r.prefix("failover"), end)
 	if err != nil {
 		return err
@@ -142,14 +146,17 @@ func (r *run) checkTail(ctx context.Context, old, next *localfleet.Region, write
 	if inTail == 0 {
 		return fmt.Errorf("no acknowledged write is in the tail: the test tested nothing")
 	}
-	r.line("of %d acknowledged writes %d are in both regions and %d in the rescue files of %s (with %d that were not acknowledged); none is missing, none in both",
+	r.line("of %d acknowledged writes %d are in both regions and %d in the rescue files of %s "+
+		"(with %d that were not acknowledged); none is missing, none in both",
 		acked, acked-inTail, inTail, old.Name, len(tail)-inTail)
 	return nil
 }
 
 // exportTail returns the keys that the newest tail holds: every node of the old primary has a copy, and the first one
 // is exported.
-func (r *run) exportTail(ctx context.Context, old *localfleet.Region, fork replication.Position) (map[string]bool, error) {
+func (r *run) exportTail(
+	ctx context.Context, old *localfleet.Region, fork replication.Position,
+) (map[string]bool, error) {
 	var tails []replication.TailInfo
 	if err := r.operate(ctx, &tails, "tail", "list"); err != nil {
 		return nil, err
@@ -165,15 +172,19 @@ func (r *run) exportTail(ctx context.Context, old *localfleet.Region, fork repli
 		name, commands = t.Name, t.Commands
 	}
 	if copies != len(old.Nodes) {
-		return nil, fmt.Errorf("%d copies of a tail after position %d, instead of one on each of %d nodes: %+v", copies, fork, len(old.Nodes), tails)
+		return nil, fmt.Errorf("%d copies of a tail after position %d, instead of one on each of %d nodes: %+v", copies,
+			fork, len(old.Nodes), tails)
 	}
 	return r.readTail(ctx, name, fork, commands)
 }
 
-func (r *run) readTail(ctx context.Context, name string, fork replication.Position, commands uint64) (map[string]bool, error) {
+func (r *run) readTail(
+	ctx context.Context, name string, fork replication.Position, commands uint64,
+) (map[string]bool, error) {
 	path := filepath.Join(r.Dir, name+".json")
 	endpoints := strings.Join(localfleet.Clients(r.fleet.Nodes()), ",")
-	if status, _, errs, err := r.mimir(ctx, "tail", "export", name, "--to", path, "--endpoints", endpoints); err != nil || status != 0 {
+	status, _, errs, err := r.mimir(ctx, "tail", "export", name, "--to", path, "--endpoints", endpoints)
+	if err != nil || status != 0 {
 		return nil, fmt.Errorf("mimir tail export: exit status %d: %s %w", status, errs, err)
 	}
 	text, err := os.ReadFile(path)

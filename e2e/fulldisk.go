@@ -27,8 +27,10 @@ func (r *run) fullDisk(ctx context.Context) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	if text, err := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", diskSize, "mimir-e2e", dir).CombinedOutput(); err != nil {
-		r.line("a full disk: skipped, because a small file system cannot be mounted here: %s", strings.TrimSpace(string(text)))
+	mount := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", diskSize, "mimir-e2e", dir)
+	if text, err := mount.CombinedOutput(); err != nil {
+		r.line("a full disk: skipped, because a small file system cannot be mounted here: %s",
+			strings.TrimSpace(string(text)))
 		return nil
 	}
 	defer exec.Command("umount", dir).Run()
@@ -112,6 +114,7 @@ func (r *run) reportFull(ctx context.Context, n *localfleet.Node, acked int, ref
 	if n.ExitStatus() != statusFailed || !strings.HasPrefix(last, "mimir: ") || !strings.Contains(last, reason) {
 		return fmt.Errorf("the node ended with status %d and the last words %q", n.ExitStatus(), last)
 	}
-	r.line("a full disk: after %d writes the node ended with status %d, %s", acked, n.ExitStatus(), strings.ReplaceAll(last, r.Dir, "DIR"))
+	r.line("a full disk: after %d writes the node ended with status %d, %s", acked, n.ExitStatus(),
+		strings.ReplaceAll(last, r.Dir, "DIR"))
 	return nil
 }

@@ -34,7 +34,8 @@ func (r *run) interrupted(ctx context.Context) error {
 			return interruption{"kill of the leader of " + region.Name, func() error { n.Kill(); return nil }, n.Start}
 		}
 		fault := []interruption{
-			{"cut of the link", func() error { r.fleet.Cut(from.Name, to.Name); return nil }, func() error { r.fleet.Heal(from.Name, to.Name); return nil }},
+			{"cut of the link", func() error { r.fleet.Cut(from.Name, to.Name); return nil },
+				func() error { r.fleet.Heal(from.Name, to.Name); return nil }},
 			kill(from), kill(to),
 		}[i]
 		if err := r.interrupt(ctx, from, to, fault, fmt.Sprintf("%s%d/", r.prefix("interrupted"), i)); err != nil {
@@ -100,7 +101,9 @@ func (r *run) awaitSeal(ctx context.Context, region *localfleet.Region) error {
 	})
 }
 
-func (r *run) checkInterrupted(ctx context.Context, from, to *localfleet.Region, prefix string, writes []write, outcome error) error {
+func (r *run) checkInterrupted(
+	ctx context.Context, from, to *localfleet.Region, prefix string, writes []write, outcome error,
+) error {
 	if err := r.awaitServing(ctx); err != nil {
 		return err
 	}
@@ -124,7 +127,7 @@ func (r *run) checkInterrupted(ctx context.Context, from, to *localfleet.Region,
 		return fmt.Errorf("%s is primary, though the command says that %s is", primary.Name, to.Name)
 	}
 	pause, _ := longestPause(writes)
-	r.line("%s takes writes; all %d acknowledged ones are in both regions, %d ended with an error; longest time without an acknowledgement %s", primary.Name, acked,
-		failures(writes), short(pause))
+	r.line("%s takes writes; all %d acknowledged ones are in both regions, %d ended with an error; "+
+		"longest time without an acknowledgement %s", primary.Name, acked, failures(writes), short(pause))
 	return r.checkHashes(ctx, end)
 }

@@ -121,8 +121,8 @@ func (r *run) reportLoad(l *loader, took time.Duration) {
 		bytes += len(l.records[i].Value)
 		latencies = append(latencies, l.acked[i].took)
 	}
-	r.line("loaded %d records, %.1f MB, in %s: %.0f a second (the last tenth waits for the link)", len(l.records), float64(bytes)/1e6,
-		short(took), perSecond(len(l.records), took))
+	r.line("loaded %d records, %.1f MB, in %s: %.0f a second (the last tenth waits for the link)", len(l.records),
+		float64(bytes)/1e6, short(took), perSecond(len(l.records), took))
 	for text, count := range l.failures {
 		r.line("%d puts were repeated after: %s", count, text)
 	}
@@ -138,7 +138,8 @@ func (r *run) reportLag(l *loader, watcher *recorder) {
 			calm = append(calm, lag)
 		}
 	}
-	r.line("seen by the watcher after the acknowledgement: %s; of the first records, before any fault: %s", spread(all), spread(calm))
+	r.line("seen by the watcher after the acknowledgement: %s; of the first records, before any fault: %s", spread(all),
+		spread(calm))
 }
 
 // checkEvents compares what the watcher of the secondary was told during the load with the history that the primary
@@ -163,6 +164,7 @@ func (r *run) checkEvents(ctx context.Context, watcher *recorder, primary *local
 			return fmt.Errorf("event %d of %s has version %d", versions[e.Key], e.Key, e.Version)
 		}
 	}
-	r.line("the watcher saw each of %d events once and in order, as the primary's history has them; its watch was resumed %d times", len(events), watcher.resumptions())
+	r.line("the watcher saw each of %d events once and in order, as the primary's history has them; "+
+		"its watch was resumed %d times", len(events), watcher.resumptions())
 	return nil
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -94,7 +93,8 @@ func (r *recorder) take(answer *clientv3.WatchResponse) error {
 			return fmt.Errorf("watcher saw revision %d (key %s) where %d was next", e.Kv.ModRevision, e.Kv.Key, want)
 		}
 		r.events = append(r.events, event{
-			e.Kv.ModRevision, e.Kv.CreateRevision, e.Kv.Version, e.Type == mvccpb.Event_DELETE, string(e.Kv.Key), sha256.Sum256(e.Kv.Value),
+			e.Kv.ModRevision, e.Kv.CreateRevision, e.Kv.Version, e.Type == mvccpb.Event_DELETE, string(e.Kv.Key),
+			sha256.Sum256(e.Kv.Value),
 		})
 		r.arrived = append(r.arrived, now)
 	}
@@ -129,7 +129,7 @@ func (r *recorder) upTo(ctx context.Context, revision int64) ([]event, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), fmt.Errorf("the watcher has seen events up to revision %d of %d", last, revision))
+			return nil, fmt.Errorf("the watcher has seen events up to revision %d of %d: %w", last, revision, ctx.Err())
 		case <-grown:
 		}
 	}

@@ -49,7 +49,8 @@ func ReadRecords(r io.Reader, limit int) ([]Record, error) {
 }
 
 func stanzaKey(stanza []byte) string {
-	return "/apt/" + stanzaField(stanza, "Package") + "/" + stanzaField(stanza, "Version") + "/" + stanzaField(stanza, "Architecture")
+	return "/apt/" + stanzaField(stanza, "Package") + "/" + stanzaField(stanza, "Version") + "/" +
+		stanzaField(stanza, "Architecture")
 }
 
 // stanzaField returns the value of a field of one line, "-" if there is none.

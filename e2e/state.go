@@ -107,9 +107,12 @@ func (r *run) awaitEqual(ctx context.Context) (revision int64, err error) {
 			if !node.Healthy {
 				return fmt.Sprintf("%s: %s", n.Config.Name, node.Problem)
 			}
-			if node.Chain != first.Chain || node.Position != first.Position || node.Revision != first.Revision || node.Epoch != first.Epoch {
-				return fmt.Sprintf("%s is at epoch %d, position %d, revision %d, %s at epoch %d, position %d, revision %d", n.Config.Name, node.Epoch,
-					node.Position, node.Revision, first.NodeID, first.Epoch, first.Position, first.Revision)
+			if node.Chain != first.Chain || node.Position != first.Position || node.Revision != first.Revision ||
+				node.Epoch != first.Epoch {
+				return fmt.Sprintf("%s is at epoch %d, position %d, revision %d, "+
+					"%s at epoch %d, position %d, revision %d",
+					n.Config.Name, node.Epoch, node.Position, node.Revision,
+					first.NodeID, first.Epoch, first.Position, first.Revision)
 			}
 		}
 		revision = first.Revision

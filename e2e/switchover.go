@@ -87,10 +87,11 @@ func (r *run) move(ctx context.Context, from, to *localfleet.Region, prefix stri
 		return err
 	}
 	pause, at := longestPause(writes)
-	r.line("%s took over from %s in epoch %d; writes paused for %s (as measured by the primary), the command took %s", to.Name, from.Name, report.Epoch,
-		short(report.Pause), short(took))
-	r.line("clients of all nodes: %d writes acknowledged (%.0f a second before the move) and all there, no error", acked, rate)
-	r.line("longest time without an acknowledgement %s, %s after the command began; slowest write %s", short(pause), short(at.Sub(began)),
-		short(slowest(writes)))
+	r.line("%s took over from %s in epoch %d; writes paused for %s (as measured by the primary), the command took %s",
+		to.Name, from.Name, report.Epoch, short(report.Pause), short(took))
+	r.line("clients of all nodes: %d writes acknowledged (%.0f a second before the move) and all there, no error",
+		acked, rate)
+	r.line("longest time without an acknowledgement %s, %s after the command began; slowest write %s", short(pause),
+		short(at.Sub(began)), short(slowest(writes)))
 	return nil
 }

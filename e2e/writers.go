@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -87,7 +86,9 @@ func (w *writers) more(ctx context.Context, count int) error {
 	for want := w.acks.Load() + int64(count); w.acks.Load() < want; {
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("%d acknowledgements missing after %s (%d errors): %w", want-w.acks.Load(), patience, w.errors.Load(), ctx.Err()), w.firstError())
+			missing := fmt.Errorf("%d acknowledgements missing after %s (%d errors): %w",
+				want-w.acks.Load(), patience, w.errors.Load(), ctx.Err())
+			return errors.Join(missing, w.firstError())
 		case <-poll.C:
 		}
 	}
@@ -158,7 +159,7 @@ func (w *write) latency() time.Duration {
 
 // checkAcknowledged wants every acknowledged write in held at the revision that its answer named and applied once, but
 // for those that missing allows, and no write applied twice. It returns how many were acknowledged.
-func checkAcknowledged(writes []write, held map[string]*mvccpb.KeyValue, missing func(key string) bool) (acked int, err error) {
+func checkAcknowledged(writes []write, held content, missing func(key string) bool) (acked int, err error) {
 	for _, one := range writes {
 		kv := held[one.key]
 		if kv != nil && (kv.Version != 1 || string(kv.Value) != one.value) {

@@ -117,7 +117,8 @@ func TestDirectFleetHasNoLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if got, want := f.Regions[0].Nodes[0].Config.Regions["eu"][0], f.Regions[1].Nodes[0].Config.ListenPeer; got != want {
+	got, want := f.Regions[0].Nodes[0].Config.Regions["eu"][0], f.Regions[1].Nodes[0].Config.ListenPeer
+	if got != want {
 		t.Errorf("eu is reached at %s, and listens at %s", got, want)
 	}
 }

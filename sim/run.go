@@ -246,10 +246,11 @@ func (p *process) final(ctx context.Context) final {
 	}
 	for _, info := range infos {
 		t := tail{info: info}
-		err := p.ReadTail(ctx, info.Name, func(e replication.Epoch, at replication.Position, c replication.Command) error {
+		keep := func(e replication.Epoch, at replication.Position, c replication.Command) error {
 			t.commands = append(t.commands, tailCommand{e, at, string(c.Data)})
 			return nil
-		})
+		}
+		err := p.ReadTail(ctx, info.Name, keep)
 		if err != nil {
 			wrong("8", "tail %s of %s: %v", info.Name, f.node, err)
 		}

@@ -30,8 +30,10 @@ func (n *connection) addFlags(c *cobra.Command) {
 		endpoints = splitList(text)
 	}
 	flags := c.Flags()
-	flags.StringSliceVar(&n.endpoints, "endpoints", endpoints, "client addresses of any nodes of any regions, tried in turn (MIMIR_ENDPOINTS)")
-	flags.StringVar(&n.block.CA, "cacert", os.Getenv("MIMIR_CACERT"), "PEM file of the authorities trusted to sign the servers' certificates (MIMIR_CACERT)")
+	flags.StringSliceVar(&n.endpoints, "endpoints", endpoints,
+		"client addresses of any nodes of any regions, tried in turn (MIMIR_ENDPOINTS)")
+	flags.StringVar(&n.block.CA, "cacert", os.Getenv("MIMIR_CACERT"),
+		"PEM file of the authorities trusted to sign the servers' certificates (MIMIR_CACERT)")
 	flags.StringVar(&n.block.Cert, "cert", os.Getenv("MIMIR_CERT"), "PEM file of the certificate to show (MIMIR_CERT)")
 	flags.StringVar(&n.block.Key, "key", os.Getenv("MIMIR_KEY"), "PEM file of its key (MIMIR_KEY)")
 	flags.BoolVar(&n.insecure, "insecure-skip-tls-verify", false, "use TLS, but trust any server")

@@ -103,8 +103,8 @@ func (f *fleetReport) print(w io.Writer) {
 				up++
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%s\n", r.Name, dash(string(r.Role)), r.Epoch, r.Position, number(r.Revision),
-			dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus))
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%s\n", r.Name, dash(string(r.Role)), r.Epoch, r.Position,
+			number(r.Revision), dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus))
 	}
 	t.Flush()
 	fmt.Fprintln(w)
@@ -119,7 +119,8 @@ func (f *fleetReport) print(w io.Writer) {
 	}
 	for _, r := range f.Regions {
 		if !r.LossSurvivable {
-			fmt.Fprintf(w, "Losing region %s now would lose acknowledged writes: no other region is known to have everything it has.\n", r.Name)
+			fmt.Fprintf(w, "Losing region %s now would lose acknowledged writes: "+
+				"no other region is known to have everything it has.\n", r.Name)
 		}
 	}
 }

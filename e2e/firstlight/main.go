@@ -77,7 +77,8 @@ func records(ctx context.Context, input string, limit int) ([]e2e.Record, error)
 	if input != "" {
 		text, err = os.ReadFile(input)
 	} else if text, err = exec.CommandContext(ctx, "apt-cache", "dumpavail").Output(); err != nil {
-		err = fmt.Errorf("apt-cache dumpavail: %w; on a machine without it, give a file of such stanzas with -input", err)
+		err = fmt.Errorf("apt-cache dumpavail: %w; on a machine without it, give a file of such stanzas with -input",
+			err)
 	}
 	if err != nil {
 		return nil, err

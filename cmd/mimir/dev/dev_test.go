@@ -112,16 +112,19 @@ func TestFleetLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	var saved Fleet
-	if err := json.Unmarshal(text, &saved); err != nil || len(saved.Regions) != 2 || saved.Regions[1].Nodes[1].Name != "eu-2" {
+	if err := json.Unmarshal(text, &saved); err != nil || len(saved.Regions) != 2 ||
+		saved.Regions[1].Nodes[1].Name != "eu-2" {
 		t.Fatalf("fleet.json: %s, %v", text, err)
 	}
-	if err := Run(t.Context(), Options{Dir: dir, Out: io.Discard}, nil); err == nil || !strings.Contains(err.Error(), "another mimir dev") {
+	if err := Run(t.Context(), Options{Dir: dir, Out: io.Discard}, nil); err == nil ||
+		!strings.Contains(err.Error(), "another mimir dev") {
 		t.Errorf("a second fleet in the same directory: %v", err)
 	}
 	victim := saved.Regions[0].Nodes[1]
 	syscall.Kill(victim.PID, syscall.SIGKILL)
 	eventually(t, "the killed node is reported", func() bool {
-		return strings.Contains(out.String(), "us-2") && strings.Contains(out.String(), filepath.Join(dir, "us-2", "config.yaml"))
+		return strings.Contains(out.String(), "us-2") &&
+			strings.Contains(out.String(), filepath.Join(dir, "us-2", "config.yaml"))
 	})
 	survivor := f.Regions[1].Nodes[0]
 	if !alive(survivor.PID) {
@@ -146,7 +149,8 @@ func TestFleetLife(t *testing.T) {
 		t.Error("a second run does not go on with the same addresses and new processes")
 	}
 	us, err := os.ReadFile(filepath.Join(dir, "us-1", "config.yaml"))
-	if err != nil || strings.Contains(string(us), survivor.Peer) || !strings.Contains(string(us), saved.Regions[0].Nodes[1].Peer) {
+	if err != nil || strings.Contains(string(us), survivor.Peer) ||
+		!strings.Contains(string(us), saved.Regions[0].Nodes[1].Peer) {
 		t.Errorf("with a delay, other regions must be reached through proxies and the own one directly:\n%s", us)
 	}
 }
@@ -158,7 +162,8 @@ func TestFleetOfAnotherShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, o := range []Options{{Dir: dir, Regions: []string{"eu"}}, {Dir: dir, Nodes: 1}} {
-		if err := Run(t.Context(), o, nil); err == nil || !strings.Contains(err.Error(), "holds a fleet of the regions us with 3 nodes") {
+		if err := Run(t.Context(), o, nil); err == nil ||
+			!strings.Contains(err.Error(), "holds a fleet of the regions us with 3 nodes") {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}

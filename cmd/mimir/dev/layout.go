@@ -71,7 +71,8 @@ func (f *Fleet) check(o *Options) error {
 	nodes := len(f.Regions[0].Nodes)
 	if (o.Regions != nil && !slices.Equal(o.Regions, f.names())) || (o.Nodes != 0 && o.Nodes != nodes) {
 		return fmt.Errorf("%s holds a fleet of the regions %s with %d nodes each; "+
-			"leave out --regions and --nodes to go on with it, or choose another --data-dir", o.Dir, strings.Join(f.names(), ","), nodes)
+			"leave out --regions and --nodes to go on with it, or choose another --data-dir", o.Dir,
+			strings.Join(f.names(), ","), nodes)
 	}
 	return nil
 }

@@ -144,7 +144,8 @@ func (o *Options) awaitReady(ctx context.Context, f *Fleet, ended <-chan *localf
 		case n := <-ended:
 			return errors.New(obituary(n))
 		case <-late.C:
-			return fmt.Errorf("not ready after %s: %s; the nodes' logs are in %s", readyTimeout, missing, filepath.Join(o.Dir, "*", "log"))
+			return fmt.Errorf("not ready after %s: %s; the nodes' logs are in %s", readyTimeout, missing,
+				filepath.Join(o.Dir, "*", "log"))
 		case <-poll.C:
 		}
 	}
