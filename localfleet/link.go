@@ -17,7 +17,7 @@ const (
 // lookInterval is how often a link looks whether its target listens again, and lookTimeout how long a look takes at
 // most.
 const (
-	lookInterval = 20 * time.Millisecond
+	lookInterval = 50 * time.Millisecond
 	lookTimeout  = 5 * time.Second
 )
 
