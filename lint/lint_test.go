@@ -23,15 +23,39 @@ var below = map[string][]string{
 	"replication/internal/rescue":     {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet":      {"replication/timeline", "replication/clock"},
 	"replication/contract":            {"replication/timeline", "replication/internal/checksum"},
+	"replication/storagetest":         {"replication/contract"},
 	"replication/internal/life":       {"replication/contract", "replication/clock"},
 	"replication/internal/region":     {"replication/contract", "replication/timeline"},
 	"replication/internal/peer":       {"replication/contract", "replication/transport"},
 	"replication/internal/members":    {"replication/internal/region"},
 	"replication/internal/standing":   {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
-	"replication/internal/raftgroup":  {"replication/internal/checksum", "replication/internal/wal", "replication/transport", "replication/internal/checkpoint", "replication/clock", "replication/durable"},
-	"replication/internal/stream":     {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
+	"replication/internal/raftgroup": {
+		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
+		"replication/internal/wal", "replication/transport", "replication/clock", "replication/durable",
+	},
+	"replication/internal/raftgroup/snapshots": {
+		"replication/internal/raftgroup/peers", "replication/internal/checkpoint", "replication/transport", "replication/durable",
+	},
+	"replication/internal/raftgroup/peers": {
+		"replication/internal/checksum", "replication/transport", "replication/clock",
+	},
+	"replication/internal/stream": {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
+	"replication/internal/propose": {
+		"replication/internal/checksum",
+		"replication/contract", "replication/timeline", "replication/clock", "replication/transport", "replication/internal/life",
+		"replication/internal/region", "replication/internal/peer", "replication/internal/standing", "replication/internal/raftgroup",
+	},
+	"replication/internal/slots": {
+		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/region", "replication/internal/peer",
+		"replication/internal/fleet", "replication/internal/wal",
+	},
+	"replication/internal/reads": {
+		"replication/contract", "replication/timeline", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
+		"replication/internal/standing",
+	},
 	"replication": {
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
+		"replication/internal/propose", "replication/internal/slots", "replication/internal/reads",
 		"replication/internal/members", "replication/internal/standing",
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup", "replication/internal/stream",
@@ -54,7 +78,7 @@ var below = map[string][]string{
 var forTests = []string{
 	"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock",
 	"etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport",
-	"replication/transport/grpc", "localfleet",
+	"replication/storagetest", "replication/transport/grpc", "localfleet",
 }
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
@@ -125,7 +149,7 @@ var machine = map[string][]string{
 // TestSeams keeps clock, filesystem and network injected under replication and in kv.
 func TestSeams(t *testing.T) {
 	for _, f := range tree(t) {
-		real := f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport/grpc"
+		real := f.room == "replication/storagetest" || f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport/grpc"
 		if f.test || real || (!within(f.room, "replication") && f.room != "kv") {
 			continue
 		}

@@ -29,7 +29,7 @@ func (n *node) bootstrap(ctx context.Context, f *following) error {
 		return err
 	}
 	f.copied = nil
-	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpInstall, Checkpoint: id, Origin: &meta.Origin})
+	a, err := n.proposer.Control(ctx, &timeline.Control{Op: timeline.OpInstall, Checkpoint: id, Origin: &meta.Origin})
 	if err != nil {
 		return err
 	}

@@ -5,21 +5,14 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
-	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Questions that a node answers. The names are on the wire.
 const (
 	// How are you and your region?
 	askReport = peer.Question[peer.Nothing, fleet.Report]("report")
-	// Which place covers everything acknowledged before?
-	askPosition = peer.Question[peer.Nothing, timeline.Cursor]("position")
-	// For Config.OnAsk.
-	askEmbedder = peer.Question[[]byte, []byte]("ask")
 	// To the leader: this is how a member describes itself.
 	askPublish = peer.Question[publication, peer.Nothing]("publish")
-	// To the leader: a secondary acknowledged this to a node that serves its stream.
-	askAck = peer.Question[acknowledgement, peer.Nothing]("ack")
 	// Fetch a checkpoint that is to be installed.
 	askStage = peer.Question[stageRequest, peer.Nothing]("stage")
 	// To the target of a switchover: begin the next epoch.
@@ -46,10 +39,9 @@ func ask[In any](ctx context.Context, n *node, addr string, q peer.Question[In, 
 func (n *node) questions() *peer.Registry {
 	r := peer.NewRegistry(n.life.Err)
 	peer.Handle(r, askReport, func(context.Context, peer.Nothing) (fleet.Report, error) { return n.report(), nil })
-	peer.Handle(r, askPosition, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) { return n.confirmedPosition(ctx) })
-	peer.Handle(r, askEmbedder, n.answerAsk)
+	n.slots.Register(r)
+	n.reads.Register(r)
 	peer.Handle(r, askPublish, done(n.publishMember))
-	peer.Handle(r, askAck, done(func(_ context.Context, a acknowledgement) error { return n.slots.acknowledge(a) }))
 	peer.Handle(r, askStage, done(n.stage))
 	peer.Handle(r, askBegin, n.beginHandedOver)
 	peer.Handle(r, askRefuse, n.refuseHandoff)

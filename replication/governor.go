@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -118,14 +117,14 @@ func (g *governor) consider(ctx context.Context) {
 
 // beginFirst begins the history of a new fleet.
 func (g *governor) beginFirst(ctx context.Context) error {
-	_, err := g.node.begin(ctx, Reign{Epoch: 1, Primary: g.node.config.RegionID})
+	_, err := g.node.proposer.Begin(ctx, Reign{Epoch: 1, Primary: g.node.config.RegionID})
 	return err
 }
 
 // yield gives way to a higher claim: from the moment that this is applied, the region takes no writes of its own reign.
 func (g *governor) yield(ctx context.Context, claim Reign) error {
 	g.node.logger.Info("yields to a higher claim", "epoch", claim.Epoch, "primary", claim.Primary)
-	_, err := g.node.control(ctx, &timeline.Control{Op: timeline.OpYield, Claim: &claim})
+	_, err := g.node.proposer.Control(ctx, &timeline.Control{Op: timeline.OpYield, Claim: &claim})
 	return err
 }
 
@@ -262,36 +261,11 @@ func (n *node) diverge(ctx context.Context, fork *stream.ForkError) error {
 		return nil // the picture moved; ask again
 	}
 	n.logger.Warn("history has a fork; the tail is saved and the region rejoins", "fork", fork.Fork, "last", s.Cursor.Position, "epoch", claim.Epoch, "primary", claim.Primary)
-	a, err := n.control(ctx, &timeline.Control{
+	a, err := n.proposer.Control(ctx, &timeline.Control{
 		Op: timeline.OpDiverge, Fork: fork.Fork, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Claim: &claim,
 	})
 	if err == nil && a.Outcome == timeline.Refused {
 		err = fmt.Errorf("%w: %s", ErrDiverged, a.Why)
 	}
 	return err
-}
-
-// control proposes c and returns what became of it.
-func (n *node) control(ctx context.Context, c *timeline.Control) (region.Outcome, error) {
-	c.Token = token()
-	payload, err := timeline.EncodeControl(c)
-	if err != nil {
-		return region.Outcome{}, err
-	}
-	closes := c.Op != timeline.OpSlots && c.Op != timeline.OpMember
-	return n.pipeline.request(ctx, &request{payload: payload, closes: closes, token: c.Token})
-}
-
-// begin proposes the beginning of an epoch at this node's applied position, and returns the reign once it is applied.
-func (n *node) begin(ctx context.Context, r Reign) (*Reign, error) {
-	s := &n.applied.View().State
-	r.First, r.Previous, r.Nonce = s.Cursor.Position+1, s.Cursor.Chain, nonce()
-	a, err := n.pipeline.request(ctx, &request{payload: timeline.AppendReign(nil, r), closes: true, reign: &r})
-	if err != nil {
-		return nil, fmt.Errorf("begin epoch %d: %w", r.Epoch, err)
-	}
-	if a.Outcome != timeline.Applied {
-		return nil, fmt.Errorf("begin epoch %d: %w: %s", r.Epoch, ErrRejected, a.Why)
-	}
-	return &r, nil
 }

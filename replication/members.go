@@ -151,6 +151,6 @@ func (n *node) publishMember(ctx context.Context, p publication) error {
 	if conf := n.group.Status().Conf; !slices.Contains(conf.GetVoters(), p.Member.ID) && !slices.Contains(conf.GetLearners(), p.Member.ID) {
 		return fmt.Errorf("%w: %s is not a member", ErrMember, p.Member.Name)
 	}
-	_, err := n.control(ctx, &timeline.Control{Op: timeline.OpMember, Member: &p.Member})
+	_, err := n.proposer.Control(ctx, &timeline.Control{Op: timeline.OpMember, Member: &p.Member})
 	return err
 }

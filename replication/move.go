@@ -108,7 +108,7 @@ func (n *node) switchOver(ctx context.Context, to string) (*MoveReport, error) {
 	if to == n.config.RegionID {
 		return nil, fmt.Errorf("%w: %s", ErrAlreadyPrimary, to)
 	}
-	if !n.pipeline.isOpen() {
+	if !n.proposer.Open() {
 		return nil, fmt.Errorf("%w: this node does not take writes", ErrNotReady)
 	}
 	if err := n.waitClose(ctx, to); err != nil {
@@ -162,7 +162,7 @@ func errOr(err error) error {
 
 func (n *node) seal(ctx context.Context, to string) (*timeline.Seal, error) {
 	s := &n.applied.View().State
-	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpSeal, Epoch: s.Cursor.Epoch, To: to, Handoff: s.Handoffs + 1})
+	a, err := n.proposer.Control(ctx, &timeline.Control{Op: timeline.OpSeal, Epoch: s.Cursor.Epoch, To: to, Handoff: s.Handoffs + 1})
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
@@ -207,7 +207,7 @@ func (n *node) abort(ctx context.Context, seal timeline.Seal) (*Reign, error) {
 	if err != nil || begun != nil {
 		return begun, err
 	}
-	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpUnseal, Epoch: seal.Epoch, Handoff: seal.Handoff})
+	a, err := n.proposer.Control(ctx, &timeline.Control{Op: timeline.OpUnseal, Epoch: seal.Epoch, Handoff: seal.Handoff})
 	if err != nil {
 		return nil, fmt.Errorf("unseal: %w", err)
 	}
@@ -233,7 +233,7 @@ func (n *node) resolveHandoff(ctx context.Context, seal timeline.Seal) error {
 
 // giveWay makes this region a secondary of the reign that has begun elsewhere.
 func (n *node) giveWay(ctx context.Context, r Reign) error {
-	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpYield, Claim: &r})
+	a, err := n.proposer.Control(ctx, &timeline.Control{Op: timeline.OpYield, Claim: &r})
 	if err == nil && a.Outcome == timeline.Refused {
 		err = fmt.Errorf("%w: %s", ErrRejected, a.Why)
 	}
@@ -288,7 +288,7 @@ func (n *node) beginHandedOver(ctx context.Context, h handover) (*Reign, error) 
 		return nil, fmt.Errorf("%w: region %s is at epoch %d, position %d, chain %v; %s ends at %d, %d, %v",
 			ErrHandoff, h.To, c.Epoch, c.Position, c.Chain, h.From, h.End.Epoch, h.End.Position, h.End.Chain)
 	}
-	return n.begin(ctx, Reign{Epoch: h.Epoch + 1, Primary: n.config.RegionID, Handoff: h.Handoff})
+	return n.proposer.Begin(ctx, Reign{Epoch: h.Epoch + 1, Primary: n.config.RegionID, Handoff: h.Handoff})
 }
 
 // begunBy returns the reign that this handoff began here, nil if it did not.
@@ -307,7 +307,7 @@ func (n *node) refuseHandoff(ctx context.Context, h handover) (*Reign, error) {
 	if _, leads := n.leadership.Term(); !leads {
 		return nil, ErrNotLeader
 	}
-	a, err := n.control(ctx, &timeline.Control{Op: timeline.OpRefuse, Epoch: h.Epoch, Handoff: h.Handoff})
+	a, err := n.proposer.Control(ctx, &timeline.Control{Op: timeline.OpRefuse, Epoch: h.Epoch, Handoff: h.Handoff})
 	if err != nil {
 		return nil, err
 	}
@@ -440,7 +440,7 @@ func (n *node) beginForced(ctx context.Context, v fleet.View) (*Reign, error) {
 			epoch++ // the target of the open handoff may have begun the next one
 		}
 		var r *Reign
-		if r, err = n.begin(ctx, Reign{Epoch: epoch, Primary: n.config.RegionID, Lossy: true}); err == nil {
+		if r, err = n.proposer.Begin(ctx, Reign{Epoch: epoch, Primary: n.config.RegionID, Lossy: true}); err == nil {
 			return r, nil
 		}
 		if !errors.Is(err, ErrRejected) {
