@@ -11,7 +11,7 @@ import (
 
 func TestCommandLine(t *testing.T) {
 	all := func() ([]string, error) {
-		return []string{module + "/kv", module + "/" + longest[0], module + "/server"}, nil
+		return []string{module + "/bench", module + "/" + longest[0], module + "/server"}, nil
 	}
 	for _, test := range []struct {
 		line      string
@@ -20,7 +20,7 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"", true, "vet ./...", "test -race -timeout 15m ./..."},
 		{"", false, "vet ./...", "test -timeout 15m ./..."},
-		{"-quick", true, "vet ./...", "test -race -timeout 15m " + module + "/kv " + module + "/server"},
+		{"-quick", true, "vet ./...", "test -race -timeout 15m " + module + "/bench " + module + "/server"},
 		{"-require-race -v", true, "vet ./...", "test -race -timeout 15m ./... -v"},
 		{"-run X ./kv ./server", true, "vet ./kv ./server", "test -race -timeout 15m ./kv ./server -run X"},
 		{"./kv -args -quick", true, "vet ./kv", "test -race -timeout 15m ./kv -args -quick"},
