@@ -166,11 +166,12 @@ func (w *watchStream) remove(one *oneWatch) {
 	one.answer(0)
 }
 
-// close ends all watches and waits for their goroutines. No watch can be started after it has held mu.
+// close ends all watches and waits for their goroutines. No watch is started after that: create looks at the context with
+// mu held.
 func (w *watchStream) close() {
-	w.fail(context.Canceled)
 	w.mu.Lock()
-	w.mu.Unlock() //nolint:staticcheck // a barrier: create looks at the context with mu held
+	w.fail(context.Canceled)
+	w.mu.Unlock()
 	w.running.Wait()
 }
 

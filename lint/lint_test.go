@@ -90,17 +90,20 @@ var below = map[string][]string{
 	"etcdapi":     {"kv", "kv/command", "kv/mvcc", "kv/lease", "kv/watch", "replication", "replication/clock"},
 	"server":      {"server", "etcdapi", "kv", "replication", "replication/clock", "replication/transport", "replication/internal/rescue"},
 	"bench":       {"bench"},
-	"cmd":         {"cmd", "server", "bench", "kv", "replication", "replication/internal/rescue"},
+	"cmd":         {"cmd", "server", "bench", "kv", "replication", "replication/internal/rescue", "localfleet"},
 	"sim":         {"sim", "kv", "replication"},
-	"e2e":         {"e2e", "cmd", "server", "bench", "kv", "replication"},
+	"e2e":         {"e2e", "cmd", "server", "bench", "kv", "replication", "localfleet"},
 	"lint":        {},
+	"check":       {},
+	// On this machine: processes, links and ports, which know nothing of what a node is.
+	"localfleet": {},
 }
 
 // forTests are rooms that any test may use.
 var forTests = []string{
 	"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest",
 	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies", "replication/internal/wal",
-	"replication/timeline", "replication/transport", "replication/transport/grpc",
+	"replication/timeline", "replication/transport", "replication/transport/grpc", "localfleet",
 }
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.

@@ -69,6 +69,20 @@ func (n *connection) client() (*admin.Client, error) {
 	return admin.NewClient(n.endpoints, secure)
 }
 
+// asking returns what a command does that asks a fleet something, with a client that is closed afterwards.
+func (n *connection) asking(
+	do func(c *cobra.Command, client *admin.Client, arguments []string) error,
+) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, arguments []string) error {
+		client, err := n.client()
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		return do(c, client, arguments)
+	}
+}
+
 // print writes v as JSON, or lets text write it for a reader.
 func (n *connection) print(w io.Writer, v any, text func(io.Writer)) error {
 	if n.output == "json" {

@@ -136,8 +136,7 @@ func readBarrier(ctx context.Context, addr string) error {
 // introduce prints how to talk to the fleet.
 func introduce(w io.Writer, o *dev.Options, f *dev.Fleet, took time.Duration) {
 	fmt.Fprintf(w, "%d regions of %d nodes are ready after %.1f s; data, logs and fleet.json are in %s\n\n",
-		len(f.Regions), len(f.Regions[0].Nodes),
-		took.Seconds(), o.Dir)
+		len(f.Regions), len(f.Regions[0].Nodes), took.Seconds(), o.Dir)
 	for _, r := range f.Regions {
 		fmt.Fprintf(w, "  %-10s", r.Name)
 		for _, n := range r.Nodes {

@@ -91,8 +91,8 @@ func TestExitStatus(t *testing.T) {
 			if status != test.status || !strings.Contains(out+errs, test.want) {
 				t.Errorf("status %d\n%s%s", status, out, errs)
 			}
-			if status != exitDone &&
-				(strings.Count(errs, "\n") != 1 || out != "" || !strings.HasPrefix(errs, "mimir: ")) {
+			if status != exitDone && (strings.Count(errs, "\n") != 1 || out != "" ||
+				!strings.HasPrefix(errs, "mimir: ")) {
 				t.Errorf("not one clear line on standard error:\n%s%s", out, errs)
 			}
 		})
@@ -310,8 +310,8 @@ func TestBench(t *testing.T) {
 	f, _, _ := startDev(t, "--regions", "us,eu", "--nodes", "1", "--wan-delay", "1ms")
 	code, text, errs := mimir(t, "bench", "-o", "json", "--endpoints", f.Regions[0].Nodes[0].Client,
 		"--compare-endpoints", f.Regions[1].Nodes[0].Client,
-		"--ops", "put,get,get-serializable,range,txn,watch", "--clients", "8", "--connections", "2", "--key-space",
-		"50", "--total", "200", "--warmup", "0s")
+		"--ops", "put,get,get-serializable,range,txn,watch", "--clients", "8", "--connections", "2",
+		"--key-space", "50", "--total", "200", "--warmup", "0s")
 	var report struct {
 		Summary []struct {
 			Operation string

@@ -34,18 +34,13 @@ func newStatus(n *connection) *cobra.Command {
 		Use:   "status",
 		Short: "Show the whole fleet",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := n.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			report, err := inspect(c.Context(), client)
 			if err != nil {
 				return err
 			}
 			return n.print(c.OutOrStdout(), report, report.print)
-		},
+		}),
 	}
 	n.addFlags(c)
 	return c
@@ -109,8 +104,7 @@ func (f *fleetReport) print(w io.Writer) {
 			}
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%s\n", r.Name, dash(string(r.Role)), r.Epoch, r.Position,
-			number(r.Revision),
-			dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus))
+			number(r.Revision), dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus))
 	}
 	t.Flush()
 	fmt.Fprintln(w)
@@ -125,8 +119,8 @@ func (f *fleetReport) print(w io.Writer) {
 	}
 	for _, r := range f.Regions {
 		if !r.LossSurvivable {
-			fmt.Fprintf(w, "Losing region %s now would lose acknowledged writes: no other region is known to have "+
-				"everything it has.\n", r.Name)
+			fmt.Fprintf(w, "Losing region %s now would lose acknowledged writes: "+
+				"no other region is known to have everything it has.\n", r.Name)
 		}
 	}
 }

@@ -91,18 +91,13 @@ func newTailList(n *connection) *cobra.Command {
 		Use:   "list",
 		Short: "List the tails on all nodes",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := n.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			all, err := tails(c.Context(), client)
 			if err != nil {
 				return err
 			}
 			return n.print(c.OutOrStdout(), all, func(w io.Writer) { printTails(w, all) })
-		},
+		}),
 	}
 	n.addFlags(c)
 	return c
@@ -121,8 +116,8 @@ func printTails(w io.Writer, all []storedTail) {
 			continue
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\tepoch %d of %s\t\n", one.Name, one.Node, one.Fork, one.Last,
-			one.Commands,
-			byteText(one.Bytes), one.Saved.Local().Format(time.DateTime), one.Claim.Epoch, one.Claim.Primary)
+			one.Commands, byteText(one.Bytes), one.Saved.Local().Format(time.DateTime),
+			one.Claim.Epoch, one.Claim.Primary)
 	}
 	t.Flush()
 }
@@ -133,18 +128,13 @@ func newTailShow(n *connection) *cobra.Command {
 		Use:   "show NAME",
 		Short: "Show what a tail holds",
 		Args:  oneArgument("the name of a tail"),
-		RunE: func(c *cobra.Command, arguments []string) error {
-			client, err := n.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {
 			tail, err := findTail(c.Context(), client, arguments[0])
 			if err != nil {
 				return err
 			}
 			return n.showTail(c, client.At(tail.URLs...), tail, limit)
-		},
+		}),
 	}
 	n.addFlags(c)
 	c.Flags().IntVar(&limit, "limit", limit, "show at most so many writes")
@@ -191,12 +181,7 @@ func newTailExport(n *connection) *cobra.Command {
 			"position, op and the request in the form of the etcd API's JSON, with keys and values in base64. The\n" +
 			"file appears only when it is whole.",
 		Args: oneArgument("the name of a tail"),
-		RunE: func(c *cobra.Command, arguments []string) error {
-			client, err := n.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {
 			tail, err := findTail(c.Context(), client, arguments[0])
 			if err != nil {
 				return err
@@ -210,7 +195,7 @@ func newTailExport(n *connection) *cobra.Command {
 			}
 			_, err = fmt.Fprintf(c.ErrOrStderr(), "wrote %d commands to %s\n", tail.Commands, to)
 			return err
-		},
+		}),
 	}
 	n.addFlags(c)
 	c.Flags().StringVar(&to, "to", "", "file to write; must not exist")
