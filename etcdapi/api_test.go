@@ -22,8 +22,8 @@ import (
 
 var _ etcdapi.Replicator = (*replication.MultiRegionReplicator)(nil)
 
-// patience bounds all that a test does. Only a hang reaches it: a machine that is busy with other things takes a second for
-// what takes it milliseconds alone.
+// patience bounds all that a test does. Only a hang reaches it: a machine that is busy with other things takes a second
+// for what takes it milliseconds alone.
 const patience = 2 * time.Minute
 
 func bounded(t *testing.T) context.Context {

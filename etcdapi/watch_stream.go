@@ -166,8 +166,8 @@ func (w *watchStream) remove(one *oneWatch) {
 	one.answer(0)
 }
 
-// close ends all watches and waits for their goroutines. No watch is started after that: create looks at the context with
-// mu held.
+// close ends all watches and waits for their goroutines. No watch is started after that: create looks at the context
+// with mu held.
 func (w *watchStream) close() {
 	w.mu.Lock()
 	w.fail(context.Canceled)

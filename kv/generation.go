@@ -26,11 +26,9 @@ type generation struct {
 	db   *pebble.DB
 	path string
 	// now is what readers see. It is replaced after each batch.
-	now atomic.Pointer[moment]
-	// metadata of the last batch, as loaded.
-	metadata *replication.Metadata
-	leases   lease.Set // as loaded, until the store takes them
-	heads    headCache
+	now    atomic.Pointer[moment]
+	leases lease.Set // as loaded, until the store takes them
+	heads  headCache
 
 	mu     sync.RWMutex // read-locked by readers
 	closed bool
@@ -66,18 +64,24 @@ func (g *generation) load(countedKeys int) error {
 		return err
 	}
 	g.now.Store(&moment{State: st, keys: keys})
-	p, err := mvcc.LoadMetadata(g.db)
-	if err != nil {
+	if _, err := g.metadata(); err != nil {
 		return err
-	}
-	if p != nil {
-		g.metadata = new(replication.Metadata)
-		if err := g.metadata.UnmarshalBinary(p); err != nil {
-			return fmt.Errorf("%w: %w", mvcc.ErrCorrupt, err)
-		}
 	}
 	g.leases, err = lease.Load(g.db)
 	return err
+}
+
+// metadata reads what the library saved with the last command; nil if there was none.
+func (g *generation) metadata() (*replication.Metadata, error) {
+	p, err := mvcc.LoadMetadata(g.db)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	m := new(replication.Metadata)
+	if err := m.UnmarshalBinary(p); err != nil {
+		return nil, fmt.Errorf("%w: %w", mvcc.ErrCorrupt, err)
+	}
+	return m, nil
 }
 
 // loadKeys reads the keys that exist at revision rev; nil if they are more than limit.

@@ -104,7 +104,6 @@ func (g *generation) exchange(meta *replication.Metadata) error {
 	if err = cmp.Or(err, batch.Close()); err != nil {
 		return err
 	}
-	g.metadata = meta
 	return g.db.Flush()
 }
 

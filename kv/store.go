@@ -98,14 +98,14 @@ func (s *Store) Close() error {
 	return s.closeErr
 }
 
-// Load returns the metadata that the store held when it was opened or last replaced by Install; nil if it was empty.
+// Load returns the metadata that the store holds; nil if it is empty.
 func (s *Store) Load() (*replication.Metadata, error) {
 	g, err := s.acquire()
 	if err != nil {
 		return nil, err
 	}
 	defer g.release()
-	return g.metadata, nil
+	return g.metadata()
 }
 
 // Sync makes everything applied so far durable.

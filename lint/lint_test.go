@@ -10,16 +10,17 @@ import (
 // below lists, for each room, the rooms of this tree that it may import. A room that is not listed may import none;
 // tests are bound by the same rules, but for the rooms made for them.
 var below = map[string][]string{
-	"replication/timeline":            {},
-	"replication/clock":               {},
-	"replication/durable":             {},
-	"replication/durable/pebblefs":    {"replication/durable"},
-	"replication/transport":           {},
-	"replication/transport/grpc":      {"replication/transport"},
-	"replication/transport/memory":    {"replication/transport", "replication/clock"},
-	"replication/internal/checksum":   {},
-	"replication/internal/wal":        {"replication/internal/checksum", "replication/timeline", "replication/durable"},
-	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport", "replication/durable"},
+	"replication/timeline":          {},
+	"replication/clock":             {},
+	"replication/durable":           {},
+	"replication/durable/pebblefs":  {"replication/durable"},
+	"replication/transport":         {},
+	"replication/transport/grpc":    {"replication/transport"},
+	"replication/transport/memory":  {"replication/transport", "replication/clock"},
+	"replication/internal/checksum": {},
+	"replication/internal/wal":      {"replication/internal/checksum", "replication/timeline", "replication/durable"},
+	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport",
+		"replication/durable"},
 	"replication/internal/rescue":     {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet":      {"replication/timeline", "replication/clock"},
 	"replication/contract":            {"replication/timeline", "replication/internal/checksum"},
@@ -31,16 +32,20 @@ var below = map[string][]string{
 		"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup",
 	},
 	"replication/internal/tail": {
-		"replication/contract", "replication/timeline", "replication/clock", "replication/durable", "replication/internal/peer",
+		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
+		"replication/internal/peer",
 		"replication/internal/rescue", "replication/internal/wal",
 	},
 	"replication/internal/transfer": {
-		"replication/contract", "replication/timeline", "replication/clock", "replication/durable", "replication/transport",
-		"replication/internal/peer", "replication/internal/life", "replication/internal/region", "replication/internal/checkpoint",
+		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
+		"replication/transport",
+		"replication/internal/peer", "replication/internal/life", "replication/internal/region",
+		"replication/internal/checkpoint",
 	},
-	"replication/internal/peer":     {"replication/contract", "replication/transport"},
-	"replication/internal/members":  {"replication/internal/region"},
-	"replication/internal/standing": {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
+	"replication/internal/peer":    {"replication/contract", "replication/transport"},
+	"replication/internal/members": {"replication/internal/region"},
+	"replication/internal/standing": {"replication/timeline", "replication/internal/region",
+		"replication/internal/fleet"},
 	"replication/internal/raftgroup": {
 		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
 		"replication/internal/wal", "replication/transport", "replication/clock", "replication/durable",
@@ -74,11 +79,13 @@ var below = map[string][]string{
 	"replication": {
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/propose", "replication/internal/slots", "replication/internal/reads",
-		"replication/internal/members", "replication/internal/standing", "replication/internal/copies", "replication/internal/tail",
+		"replication/internal/members", "replication/internal/standing", "replication/internal/copies",
+		"replication/internal/tail",
 		"replication/internal/transfer",
-		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",
-		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup", "replication/internal/stream",
-		"replication/internal/checksum",
+		"replication/timeline", "replication/clock", "replication/durable", "replication/transport",
+		"replication/internal/wal", "replication/internal/checkpoint",
+		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup",
+		"replication/internal/stream",
 	},
 	"kv/command":  {},
 	"kv/keyset":   {},
@@ -86,23 +93,26 @@ var below = map[string][]string{
 	"kv/snapshot": {"kv/mvcc", "replication/durable", "replication/durable/pebblefs"},
 	"kv/lease":    {"kv/command", "kv/mvcc", "replication/clock"},
 	"kv/watch":    {"kv/command", "kv/mvcc"},
-	"kv":          {"kv/command", "kv/keyset", "kv/mvcc", "kv/snapshot", "kv/lease", "kv/watch", "replication", "replication/durable", "replication/durable/pebblefs"},
-	"etcdapi":     {"kv", "kv/command", "kv/mvcc", "kv/lease", "kv/watch", "replication", "replication/clock"},
-	"server":      {"server", "etcdapi", "kv", "replication", "replication/clock", "replication/transport", "replication/internal/rescue"},
-	"bench":       {"bench"},
-	"cmd":         {"cmd", "server", "bench", "kv", "replication", "replication/internal/rescue", "localfleet"},
-	"sim":         {"sim", "kv", "replication"},
-	"e2e":         {"e2e", "cmd", "server", "bench", "kv", "replication", "localfleet"},
-	"lint":        {},
-	"check":       {},
+	"kv": {"kv/command", "kv/keyset", "kv/mvcc", "kv/snapshot", "kv/lease", "kv/watch", "replication",
+		"replication/durable", "replication/durable/pebblefs"},
+	"etcdapi": {"kv", "kv/command", "kv/mvcc", "kv/lease", "kv/watch", "replication", "replication/clock"},
+	"server":  {"server", "etcdapi", "kv", "replication"},
+	"bench":   {},
+	"cmd":     {"cmd", "server", "bench", "replication", "localfleet"},
+	"sim":     {"kv", "replication"},
+	"e2e":     {"e2e", "localfleet", "server", "replication"},
+	"lint":    {},
+	"check":   {},
 	// On this machine: processes, links and ports, which know nothing of what a node is.
 	"localfleet": {},
 }
 
 // forTests are rooms that any test may use.
 var forTests = []string{
-	"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest",
-	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies", "replication/internal/wal",
+	"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock",
+
+	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies",
+	"replication/internal/wal",
 	"replication/timeline", "replication/transport", "replication/transport/grpc", "localfleet",
 }
 
@@ -199,7 +209,8 @@ var machine = map[string][]string{
 // TestSeams keeps clock, filesystem and network injected under replication and in kv.
 func TestSeams(t *testing.T) {
 	for _, f := range tree(t) {
-		real := f.room == "replication/storagetest" || f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport/grpc"
+		real := f.room == "replication/storagetest" || f.room == "replication/clock" ||
+			f.room == "replication/durable" || f.room == "replication/transport/grpc"
 		if f.test || real || (!within(f.room, "replication") && !within(f.room, "kv")) {
 			continue
 		}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestTheStateIsReadOnly keeps everybody but timeline from writing to what a State shows: to a field called State, to what a method State
-// returns, or to a variable that holds one of these.
+// TestTheStateIsReadOnly keeps everybody but timeline from writing to what a State shows: to a field called State, to
+// what a method State returns, or to a variable that holds one of these.
 func TestTheStateIsReadOnly(t *testing.T) {
 	for _, f := range tree(t) {
 		if f.test || !within(f.room, "replication") || f.room == "replication/timeline" {

@@ -39,8 +39,8 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
-// freeAddr is an address that stays free until the test listens there, whatever else this machine does: one that the system chose could be
-// gone by then.
+// freeAddr is an address that stays free until the test listens there, whatever else this machine does: one that the
+// system chose could be gone by then.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	ports := localfleet.AnyPorts()
@@ -136,7 +136,10 @@ func TestNodeAlone(t *testing.T) {
 	client := etcdClient(t, c, TLS{})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	eventually(t, "the node serves", func(ctx context.Context) bool { _, err := client.Get(ctx, "a"); return err == nil })
+	eventually(t, "the node serves", func(ctx context.Context) bool {
+		_, err := client.Get(ctx, "a")
+		return err == nil
+	})
 	if _, err := client.Put(ctx, "a", "1"); err != nil { // once: a put that is repeated may count twice
 		t.Fatal(err)
 	}

@@ -81,7 +81,8 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 	for _, b := range plantedBugs {
 		t.Run(strings.ReplaceAll(b.name, " ", "_"), func(t *testing.T) {
 			overlay := b.plant(t, root)
-			args := []string{"test", "-overlay", overlay, "-count=1", "-failfast", "-timeout", left(t), "./sim", "-run", "^TestSeeds$",
+			args := []string{"test", "-overlay", overlay, "-count=1", "-failfast", "-timeout", left(t), "./sim", "-run",
+				"^TestSeeds$",
 				fmt.Sprintf("-sim.seeds=%d", plantedSeeds), "-sim.trace=0"}
 			c := exec.CommandContext(t.Context(), "go", append(args, b.flags...)...)
 			c.Dir = root

@@ -24,12 +24,12 @@ type (
 // and give equal results on every node. It must not consult a clock, randomness or anything else that may answer
 // differently elsewhere.
 //
-// The library calls Load once before anything else, and then Apply, Begin, Snapshot and Restore from one goroutine at a time, never
+// The library calls Load before anything else, and then Load, Apply, Begin, Snapshot and Restore from one goroutine at a time, never
 // concurrently with each other. Sync, and the methods of a Snapshot, may be called concurrently with all of them.
 // An error of any method stops the node: it says that the engine cannot go on, never that a command was refused by
 // its own rules (that is a result).
 type Storage interface {
-	// Load returns the Metadata that the storage holds, nil if it is empty.
+	// Load returns the Metadata that the storage holds now, nil if it is empty.
 	Load() (*Metadata, error)
 	// Apply applies a run of commands in order and saves meta with them, all in one atomic step: after a crash
 	// either everything of the batch is there or nothing is. It need not be durable on return: the log replays what was lost.

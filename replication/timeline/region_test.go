@@ -77,7 +77,8 @@ func TestMembersFollowTheConfiguration(t *testing.T) {
 		{Membership{Added: &Member{ID: 2}}, []Member{{ID: 2}}},
 		{Membership{Added: &Member{ID: 1}, Learners: []uint64{1}}, []Member{{ID: 1, Learner: true}, {ID: 2}}},
 		{Membership{}, []Member{{ID: 1}, {ID: 2}}},
-		{Membership{Added: &Member{ID: 1, Name: "n"}, Learners: []uint64{2}}, []Member{{ID: 1, Name: "n"}, {ID: 2, Learner: true}}},
+		{Membership{Added: &Member{ID: 1, Name: "n"}, Learners: []uint64{2}},
+			[]Member{{ID: 1, Name: "n"}, {ID: 2, Learner: true}}},
 		{Membership{Removed: []uint64{1, 5}}, []Member{{ID: 2}}},
 	} {
 		m.Configure(step.change)

@@ -53,11 +53,11 @@ type Checkpoint struct {
 	Draft       Draft
 }
 
-// Draft is a checkpoint that is not there yet. Whoever has it calls Write, or else Close, once, from any goroutine and concurrently with every
-// method of the machine.
+// Draft is a checkpoint that is not there yet. Whoever has it calls Write, or else Close, once, from any goroutine and
+// concurrently with every method of the machine.
 type Draft interface {
-	// Write makes the directory hold the state in files that never change again, and lets go of it. An error is no reason to stop: the
-	// machine may have been given another state meanwhile.
+	// Write makes the directory hold the state in files that never change again, and lets go of it. An error is no
+	// reason to stop: the machine may have been given another state meanwhile.
 	Write() error
 	// Close lets go of the state.
 	Close() error

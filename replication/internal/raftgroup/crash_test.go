@@ -77,7 +77,8 @@ func TestFollowerFarBehindGetsCheckpoint(t *testing.T) {
 	})
 }
 
-// A checkpoint is written beside the applier: writes go on, and the follower gets the state of when it was begun and the log from there.
+// A checkpoint is written beside the applier: writes go on, and the follower gets the state of when it was begun and
+// the log from there.
 func TestWritesGoOnWhileACheckpointIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()

@@ -25,7 +25,8 @@ func TestATailLeavesOutWhatWasRefused(t *testing.T) {
 	var entries []*raftpb.Entry
 	var want []string
 	add := func(payload []byte) {
-		entries = append(entries, &raftpb.Entry{Index: new(uint64(len(entries) + 1)), Term: new(uint64(1)), Data: payload})
+		entries = append(entries,
+			&raftpb.Entry{Index: new(uint64(len(entries) + 1)), Term: new(uint64(1)), Data: payload})
 	}
 	frame := func(epoch timeline.Epoch, first timeline.Position, n int, data string) {
 		f := timeline.Frame{Epoch: epoch, First: first, Previous: machine.Cursor().Chain}
@@ -42,7 +43,9 @@ func TestATailLeavesOutWhatWasRefused(t *testing.T) {
 		add(timeline.AppendFrame(nil, &f))
 	}
 	begin := func(epoch timeline.Epoch, first timeline.Position, n byte) {
-		r := timeline.Reign{Epoch: epoch, First: first, Primary: "us", Previous: machine.Cursor().Chain, Nonce: timeline.Nonce{n}}
+		r := timeline.Reign{
+			Epoch: epoch, First: first, Primary: "us", Previous: machine.Cursor().Chain, Nonce: timeline.Nonce{n},
+		}
 		outcome, _, err := machine.Reign(r)
 		if err != nil {
 			t.Fatal(err)

@@ -79,7 +79,9 @@ func (t *Tails) Read(
 			return fmt.Errorf("%w: %w", rescue.ErrDamaged, err)
 		}
 		for i, c := range f.Commands {
-			if err := visit(f.Epoch, f.First+timeline.Position(i), contract.Command{Data: slices.Clone(c.Data)}); err != nil {
+			if err := visit(
+				f.Epoch, f.First+timeline.Position(i), contract.Command{Data: slices.Clone(c.Data)},
+			); err != nil {
 				return err
 			}
 		}

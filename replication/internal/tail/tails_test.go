@@ -53,7 +53,9 @@ func lost(t *testing.T) (*shortLog, []timeline.Reign, timeline.Divergence) {
 	add(timeline.AppendReign(nil, r))
 	for _, v := range []string{"shared", "lost", "lost too"} {
 		c := m.Cursor()
-		f := timeline.Frame{Epoch: 1, First: c.Position + 1, Previous: c.Chain, Commands: []timeline.Command{{Data: []byte(v)}}}
+		f := timeline.Frame{
+			Epoch: 1, First: c.Position + 1, Previous: c.Chain, Commands: []timeline.Command{{Data: []byte(v)}},
+		}
 		if _, why, err := m.Frame(&f); why != "" || err != nil {
 			t.Fatal(why, err)
 		}
@@ -65,7 +67,8 @@ func lost(t *testing.T) (*shortLog, []timeline.Reign, timeline.Divergence) {
 
 func tailsOn(disk *vfs.MemFS) *Tails {
 	return New(Config{
-		Fleet: "f", Region: "us", Node: "us-1", FS: pebblefs.New(disk), Dir: "/rescue", Clock: clock.Real, Logger: slog.New(slog.DiscardHandler),
+		Fleet: "f", Region: "us", Node: "us-1", FS: pebblefs.New(disk), Dir: "/rescue", Clock: clock.Real,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -167,7 +170,8 @@ func TestOtherNodesAreToldOfDamagedTailsToo(t *testing.T) {
 	client := net.Node("eu-1")
 	defer client.Close()
 	list, err := peer.Ask(t.Context(), peer.NewClient(client), "us-1", Ask, peer.Nothing{})
-	if err != nil || len(list) != 1 || list[0].Name != "broken" || list[0].Damaged == "" || list[0].Saved != (time.Time{}) {
+	if err != nil || len(list) != 1 || list[0].Name != "broken" || list[0].Damaged == "" ||
+		list[0].Saved != (time.Time{}) {
 		t.Errorf("%+v, %v", list, err)
 	}
 }

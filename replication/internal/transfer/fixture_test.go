@@ -67,7 +67,8 @@ func (n *node) open(net *memory.Network, name string) {
 	tr := net.Node(n.addr)
 	n.client = peer.NewClient(tr)
 	n.staging = NewStaging(StagingConfig{
-		Region: name, FS: pebblefs.New(n.disk), Dir: "/staging", Transport: tr, Peers: n, Applied: n.applied, Life: n.life, Logger: quiet,
+		Region: name, FS: pebblefs.New(n.disk), Dir: "/staging", Transport: tr, Peers: n, Applied: n.applied,
+		Life: n.life, Logger: quiet,
 	})
 	n.maker = copies.NewMaker(pebblefs.New(n.disk), n.engine)
 	n.applier = region.NewApplier(region.Config{
@@ -75,15 +76,18 @@ func (n *node) open(net *memory.Network, name string) {
 		Log: noLog{}, Staging: n.staging, Tails: noTails{}, Proposers: nobody{}, Logger: quiet,
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
-		Region: name, FS: pebblefs.New(n.disk), Dir: "/copies", Source: n.applier, Applied: n.applied, Staging: n.staging,
-		Clock: clock.Real, Logger: quiet,
+		Region: name, FS: pebblefs.New(n.disk), Dir: "/copies", Source: n.applier, Applied: n.applied,
+		Staging: n.staging,
+		Clock:   clock.Real, Logger: quiet,
 	})
 	if _, err := n.applier.Load(&timeline.State{Region: name}); err != nil {
 		n.t.Fatal(err)
 	}
 	questions := peer.NewRegistry(func() error { return nil })
 	n.staging.Answer(questions, func() uint64 { return n.term })
-	if err := tr.Serve(map[string]transport.Handler{Service: n.shelf.Serve, peer.Service: questions.Serve}); err != nil {
+	if err := tr.Serve(
+		map[string]transport.Handler{Service: n.shelf.Serve, peer.Service: questions.Serve},
+	); err != nil {
 		n.t.Fatal(err)
 	}
 }

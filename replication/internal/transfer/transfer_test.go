@@ -88,11 +88,12 @@ func TestATransferThatBrokeOffGoesOn(t *testing.T) {
 		}
 		eu.put("later")
 		least := int64(-1)
-		id, _, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us", Have: part}, func(p checkpoint.Progress) {
-			if least < 0 {
-				least = p.DoneBytes
-			}
-		})
+		id, _, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us", Have: part},
+			func(p checkpoint.Progress) {
+				if least < 0 {
+					least = p.DoneBytes
+				}
+			})
 		if err != nil || id != part {
 			t.Fatalf("copy %s, %v, want %s", id, err, part)
 		}
