@@ -27,7 +27,9 @@ var below = map[string][]string{
 	"replication/internal/peer":       {"replication/contract", "replication/transport"},
 	"replication/internal/members":    {"replication/internal/region"},
 	"replication/internal/standing":   {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
+	"replication/internal/succession": {"replication/contract", "replication/timeline"},
 	"replication": {
+		"replication/internal/succession",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/members", "replication/internal/standing",
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",
