@@ -142,7 +142,7 @@ func (r *run) awaitHealthy(ctx context.Context, n *fleet.Node) error {
 			return "it ended"
 		case err != nil:
 			return err.Error()
-		case !node.Healthy || !node.Leader:
+		case !node.Healthy || !node.IsLeader:
 			return "it does not lead: " + node.Problem
 		}
 		return ""

@@ -65,7 +65,7 @@ func (r *run) primary(ctx context.Context) (primary, secondary *fleet.Region, er
 	err = r.await(ctx, "one region is primary", func(ctx context.Context) string {
 		for i, region := range r.fleet.Regions {
 			for _, n := range region.Nodes {
-				if node, err := ask(ctx, n); err == nil && node.Leader && node.Role == replication.RolePrimary {
+				if node, err := ask(ctx, n); err == nil && node.IsLeader && node.Role == replication.RolePrimary {
 					primary, secondary = region, r.fleet.Regions[1-i]
 					return ""
 				}
@@ -80,7 +80,7 @@ func (r *run) primary(ctx context.Context) (primary, secondary *fleet.Region, er
 func (r *run) leader(ctx context.Context, region *fleet.Region) (leader *fleet.Node, err error) {
 	err = r.await(ctx, "region "+region.Name+" has a leader", func(ctx context.Context) string {
 		for _, n := range region.Nodes {
-			if node, err := ask(ctx, n); err == nil && node.Leader {
+			if node, err := ask(ctx, n); err == nil && node.IsLeader {
 				leader = n
 				return ""
 			}

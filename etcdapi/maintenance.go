@@ -81,7 +81,7 @@ func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*p
 // MoveLeader hands the leadership of this region from this node to another.
 func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
 	health := s.replicator.Health()
-	if !health.Leader {
+	if !health.IsLeader {
 		return nil, rpctypes.ErrGRPCNotLeader
 	}
 	if target := nodeOf(health.Nodes, r.TargetID); target == nil || target.Learner {

@@ -1,6 +1,9 @@
 package replication
 
-import "github.com/mimir-kv/mimir/replication/contract"
+import (
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
 
 // Words of the history.
 type (
@@ -29,6 +32,9 @@ type (
 	// Metadata is what the library must find again in the storage.
 	Metadata = contract.Metadata
 )
+
+// Transport is the network between nodes: transport/grpc between processes, transport/memory in tests, or the embedder's own.
+type Transport = transport.Transport
 
 // What is reported.
 type (
@@ -83,6 +89,7 @@ var (
 	ErrAlreadyPrimary  = contract.ErrAlreadyPrimary
 	ErrNeedsForce      = contract.ErrNeedsForce
 	ErrDiverged        = contract.ErrDiverged
+	ErrArgument        = contract.ErrArgument
 	ErrConfig          = contract.ErrConfig
 	ErrMember          = contract.ErrMember
 	ErrLearnerBehind   = contract.ErrLearnerBehind

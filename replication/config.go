@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
-	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Config is everything a node must be told. Zero values of optional fields mean the defaults given with them.
@@ -38,15 +36,15 @@ type Config struct {
 	PeerAddr string
 	// ClientURLs are published to the region for clients; opaque here.
 	ClientURLs []string
-	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal on all of them.
-	// Afterwards membership is state of the region, and changed at run time.
+	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal on all of them; 1, 3, 5
+	// or 7. Afterwards membership is state of the region, and changed at run time.
 	Nodes map[string]string
 	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter.
 	Join bool
 
 	// Regions are the other regions: name to peer addresses of some or all of its nodes.
 	Regions map[string][]string
-	// InitialPrimary is the region that begins the first epoch of a new fleet. Equal everywhere.
+	// InitialPrimary is the region that begins the first epoch of a new fleet. Equal everywhere. Default: this region, if it is the only one.
 	InitialPrimary string
 
 	// TickInterval is the unit of Raft time. Default 100 ms.
@@ -59,7 +57,7 @@ type Config struct {
 	RetainBytes int64
 	// CompactBytes is how much log is written between two attempts to release log. Default 64 MiB.
 	CompactBytes int64
-	// MaxFrameBytes is where a batch of waiting commands is closed. Default 1 MiB.
+	// MaxFrameBytes is where a batch of waiting commands is closed. Default 1 MiB; at most 32 MiB.
 	MaxFrameBytes int
 	// MaxCommandBytes bounds one Propose. Default and maximum 16 MiB.
 	MaxCommandBytes int
@@ -89,7 +87,8 @@ const (
 	defaultStreamWindow = 32 << 20
 )
 
-func (c Config) withDefaults() (Config, error) {
+// withDefaults returns the configuration with every optional field filled in.
+func (c Config) withDefaults() Config {
 	setDefault(&c.FleetID, defaultFleet)
 	setDefault(&c.TickInterval, defaultTick)
 	setDefault(&c.ElectionTicks, defaultElection)
@@ -100,6 +99,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxInflightBytes, defaultInflight)
 	setDefault(&c.MaxCommandBytes, defaultCommand)
 	setDefault(&c.StreamWindowBytes, defaultStreamWindow)
+	if len(c.Regions) == 0 {
+		setDefault(&c.InitialPrimary, c.RegionID)
+	}
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
@@ -109,29 +111,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	_, self := c.Nodes[c.NodeID]
-	_, twice := c.Regions[c.RegionID]
-	_, primary := c.Regions[c.InitialPrimary]
-	switch {
-	case c.NodeID == "" || c.RegionID == "" || c.DataDir == "" || c.PeerAddr == "":
-		return c, fmt.Errorf("%w: NodeID %q, RegionID %q, DataDir %q and PeerAddr %q are required", ErrConfig, c.NodeID, c.RegionID, c.DataDir, c.PeerAddr)
-	case !c.Join && !self:
-		return c, fmt.Errorf("%w: node %q is not among the nodes of region %q", ErrConfig, c.NodeID, c.RegionID)
-	case twice:
-		return c, fmt.Errorf("%w: region %q is this one, and among the others", ErrConfig, c.RegionID)
-	case c.InitialPrimary != c.RegionID && !primary:
-		return c, fmt.Errorf("%w: initial primary %q is not a region", ErrConfig, c.InitialPrimary)
-	case c.MaxFrameBytes < 0 || c.MaxInflightBytes < int64(c.MaxFrameBytes) || c.SegmentBytes < 0 || c.RetainBytes < 0:
-		return c, fmt.Errorf("%w: MaxFrameBytes %d, MaxInflightBytes %d, SegmentBytes %d, RetainBytes %d", ErrConfig, c.MaxFrameBytes, c.MaxInflightBytes, c.SegmentBytes, c.RetainBytes)
-	case c.MaxCommandBytes < 0 || c.MaxCommandBytes > timeline.MaxCommandBytes:
-		return c, fmt.Errorf("%w: MaxCommandBytes %d, at most %d", ErrConfig, c.MaxCommandBytes, timeline.MaxCommandBytes)
-	}
-	for name, addrs := range c.Regions {
-		if name == "" || len(addrs) == 0 {
-			return c, fmt.Errorf("%w: region %q has no addresses", ErrConfig, name)
-		}
-	}
-	return c, nil
+	return c
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -193,7 +193,7 @@ func statusOf(err error) (byte, string) {
 		return answerNotTaken, err.Error()
 	case errors.Is(err, ErrTooLarge):
 		return answerTooLarge, err.Error()
-	case errors.Is(err, errNoCommands), errors.Is(err, ErrUnknownRegion):
+	case errors.Is(err, ErrArgument), errors.Is(err, ErrUnknownRegion):
 		return answerRejected, err.Error()
 	default:
 		return answerUnknown, err.Error()

@@ -36,7 +36,7 @@ func TestUnitsCrossUnchanged(t *testing.T) {
 }
 
 func TestAnswersKeepTheirErrors(t *testing.T) {
-	for _, want := range []error{nil, ErrTooLarge, ErrUnderReplicated, ErrUnknownOutcome, ErrStopped, errNoCommands} {
+	for _, want := range []error{nil, ErrTooLarge, ErrUnderReplicated, ErrUnknownOutcome, ErrStopped, ErrArgument} {
 		message := appendAnswer(nil, 3, result{receipt: &Receipt{Epoch: 2, Position: 9, Regions: 1, Results: [][]byte{[]byte("r"), nil}}, err: want})
 		err := readAnswers(message, func(id uint64, status byte, r *Receipt, text string) {
 			got := resultOf(status, r, text)
@@ -44,7 +44,7 @@ func TestAnswersKeepTheirErrors(t *testing.T) {
 			switch want {
 			case ErrStopped: // the leader stopped: nobody knows
 				expected = ErrUnknownOutcome
-			case errNoCommands:
+			case ErrArgument:
 				expected = ErrRejected
 			}
 			if id != 3 || !errors.Is(got.err, expected) || (want == nil && (got.receipt.Position != 9 || len(got.receipt.Results) != 2)) {

@@ -33,7 +33,9 @@ type node struct {
 	id        uint64
 	mode      ReplicationMode
 	storage   Storage
-	transport transport.Transport
+	transport Transport
+	setting   sync.Mutex // held while transport and misuse are set or taken
+	misuse    error      // of SetTransport
 	logger    *slog.Logger
 
 	life       *life.Life
@@ -62,10 +64,16 @@ type node struct {
 }
 
 func newNode(c *Config, storage Storage, mode ReplicationMode) (*node, error) {
-	config, err := c.withDefaults()
-	if err != nil {
+	if storage == nil {
+		return nil, fmt.Errorf("%w: no storage", ErrConfig)
+	}
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if mode == ModeRaft && len(c.Regions) > 0 {
+		return nil, fmt.Errorf("%w: Regions has %d entries, and a region alone has none beside it", ErrConfig, len(c.Regions))
+	}
+	config := c.withDefaults()
 	logger := config.Logger.With("node", config.NodeID, "region", config.RegionID)
 	return &node{
 		config: config, id: members.RaftID(config.RegionID, config.NodeID), mode: mode, storage: storage, logger: logger,
@@ -73,13 +81,44 @@ func newNode(c *Config, storage Storage, mode ReplicationMode) (*node, error) {
 	}, nil
 }
 
-// SetTransport gives the node its network. It is called once, before Start; the node closes the transport at Shutdown.
-func (n *node) SetTransport(t transport.Transport) { n.transport = t }
+// SetTransport takes the node's network before it starts. What was wrong is told by Start, or by Shutdown if it is too late for that.
+func (n *node) SetTransport(t Transport) {
+	n.setting.Lock()
+	defer n.setting.Unlock()
+	switch {
+	case t == nil:
+		n.misuse = fmt.Errorf("%w: the transport is nil", ErrArgument)
+	case n.transport != nil:
+		n.misuse = fmt.Errorf("%w: a transport was set before", ErrArgument)
+		n.logger.Error("second transport not taken", "err", n.misuse)
+	default:
+		n.transport = t
+	}
+}
+
+// network returns the transport, or what is wrong with it.
+func (n *node) network() (Transport, error) {
+	n.setting.Lock()
+	defer n.setting.Unlock()
+	if n.misuse == nil && n.transport == nil {
+		return nil, fmt.Errorf("%w: no transport set", ErrArgument)
+	}
+	return n.transport, n.misuse
+}
 
 // Start implements Replicator.
 func (n *node) Start(ctx context.Context) error {
-	if n.transport == nil {
-		return errors.New("replication: no transport set")
+	if ctx == nil {
+		return fmt.Errorf("%w: the context is nil", ErrArgument)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("not started: %w", context.Cause(ctx))
+	}
+	if err := n.life.Failure(); err != nil {
+		return err
+	}
+	if _, err := n.network(); err != nil {
+		return err
 	}
 	if err := n.life.Begin(); err != nil {
 		return err
@@ -323,6 +362,18 @@ func (n *node) propose(ctx context.Context, term uint64, payloads [][]byte) (uin
 	return n.group.Propose(ctx, term, payloads)
 }
 
+// callable reports why a call with this context cannot be served.
+func (n *node) callable(ctx context.Context) error {
+	switch {
+	case ctx == nil:
+		return fmt.Errorf("%w: the context is nil", ErrArgument)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", ErrNotReady, context.Cause(ctx))
+	default:
+		return n.life.Err()
+	}
+}
+
 // Stopped is closed once the node was shut down or stopped itself; Err says why.
 func (n *node) Stopped() <-chan struct{} { return n.life.Stopped() }
 
@@ -339,10 +390,15 @@ func (n *node) running() bool {
 func (n *node) Shutdown() error {
 	n.life.Close()
 	n.life.Wait()
-	if !n.running() && n.transport != nil {
-		return n.transport.Close() // never started, or not to the end
+	t, misuse := n.network()
+	switch {
+	case n.running():
+		return misuse
+	case t != nil:
+		return errors.Join(t.Close(), misuse) // never started, or not to the end
+	default:
+		return nil
 	}
-	return nil
 }
 
 func (n *node) tearDown() {

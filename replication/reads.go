@@ -75,8 +75,12 @@ func (n *node) ReadBarrier(ctx context.Context, l Level) error {
 	if err := n.life.Err(); err != nil {
 		return err
 	}
-	if l == Serializable {
+	switch l {
+	case Serializable:
 		return nil
+	case Linearizable:
+	default:
+		return fmt.Errorf("%w: level %d of a read", ErrArgument, l)
 	}
 	for {
 		err := n.barrier.wait(ctx)

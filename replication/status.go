@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -55,44 +56,101 @@ func (s *slots) now() []timeline.Slot {
 	return saved
 }
 
-// Health implements Replicator.
+// Health implements Replicator. It reads what other goroutines keep, and asks nobody.
 func (n *node) Health() *HealthStatus {
-	h := &HealthStatus{NodeID: n.config.NodeID, Region: n.config.RegionID, RaftID: n.id}
+	h := &HealthStatus{
+		Mode: n.mode, NodeID: n.config.NodeID, Region: n.config.RegionID, RaftID: n.id, State: StateReady, Lag: Lag{Seconds: -1},
+	}
 	if err := n.life.Err(); err != nil {
-		h.Problem = err.Error()
+		h.State, h.Problem = StateInitializing, err.Error()
+		if n.life.Failure() != nil {
+			h.State = StateClosed
+		}
 		return h
 	}
 	started, _ := n.life.Started()
-	v := n.applied.View()
-	view, _ := n.fleet.View()
+	h.Uptime = n.config.Clock.Now().Sub(started)
 	status := n.group.Status()
-	s := &v.State
-	_, h.Leader = n.leadership.Term()
+	h.IsLeader = n.leadership.Leads()
 	h.LeaderRaftID, h.LeaderID = status.Leader, n.directory.Name(status.Leader)
-	h.Term, h.CommitIndex, h.AppliedIndex = status.Term, status.Commit, v.Index
-	h.Role, h.Epoch, h.Position = Role(s.Role()), s.Cursor.Epoch, s.Cursor.Position
-	h.Chain, h.Sealed = hex.EncodeToString(s.Cursor.Chain[:]), s.Seal != nil
-	h.Primary = view.Claim(s.HighestClaim()).Primary
-	h.LogBytes, h.Uptime = n.log.Bytes(), n.config.Clock.Now().Sub(started)
+	h.LeaderAddr, _ = n.directory.Addr(status.Leader)
+	h.Term, h.CommitIndex, h.LogBytes = status.Term, status.Commit, n.log.Bytes()
+	n.healthOfHistory(h)
 	h.Slots = n.slotStatuses()
 	h.Nodes = n.nodeStatuses(status)
-	n.healthLag(h)
-	h.Healthy = status.Leader != 0 && s.Role() != timeline.Diverged
-	if status.Leader == 0 {
+	h.Peers = peerStatuses(n.config.Regions, n.fleetView())
+	switch {
+	case status.Leader == 0:
 		h.Problem = "no leader"
-	} else if !h.Healthy {
+	case h.Role == RoleDiverged:
 		h.Problem = "history diverged; rejoining"
+	default:
+		h.Healthy = true
 	}
 	return h
+}
+
+func (n *node) fleetView() fleet.View {
+	v, _ := n.fleet.View()
+	return v
+}
+
+// healthOfHistory fills in where this region is.
+func (n *node) healthOfHistory(h *HealthStatus) {
+	v := n.applied.View()
+	s := &v.State
+	h.AppliedIndex = v.Index
+	h.Role, h.Epoch, h.Position = Role(s.Role()), s.Cursor.Epoch, s.Cursor.Position
+	h.Chain, h.Sealed = hex.EncodeToString(s.Cursor.Chain[:]), s.Seal != nil
+	h.Primary = n.fleetView().Claim(s.HighestClaim()).Primary
+	n.healthLag(h)
+}
+
+// peerStatuses describes the other regions by what was last heard of them.
+func peerStatuses(regions map[string][]string, view fleet.View) []PeerStatus {
+	list := make([]PeerStatus, 0, len(regions))
+	for _, name := range slices.Sorted(maps.Keys(regions)) {
+		list = append(list, peerStatus(name, regions[name], view.Regions[name]))
+	}
+	return list
+}
+
+func peerStatus(name string, addrs []string, r fleet.Region) PeerStatus {
+	p := PeerStatus{ID: name, Address: addrs[0], Lag: Lag{Seconds: -1}}
+	said := r.Leader()
+	switch {
+	case said != nil && said.Role == timeline.Diverged:
+		p.Problem = "history diverged; rejoining"
+	case said != nil:
+		p.Healthy = true
+	case r.Tries == 0:
+		p.Problem = "not asked yet"
+		return p
+	default:
+		p.Problem = "no leader answers"
+		if said = r.Furthest(); said == nil {
+			if r.Err != nil {
+				p.Problem = "no node answers: " + r.Err.Error()
+			}
+			return p
+		}
+	}
+	p.Address, p.Role, p.Epoch, p.Position = said.Asked, Role(said.Role), said.Cursor.Epoch, said.Cursor.Position
+	if f := said.Following; p.Role == RolePrimary {
+		p.Lag = Lag{}
+	} else if f != nil {
+		p.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds}
+	}
+	return p
 }
 
 // healthLag fills in what this region is behind. Only the leader of a secondary follows the stream and knows the time; other nodes
 // report what the fleet's picture says, without a bound in seconds.
 func (n *node) healthLag(h *HealthStatus) {
 	if h.Role == RolePrimary {
+		h.Lag = Lag{}
 		return
 	}
-	h.Lag.Seconds = -1
 	if f := n.followingNow(); f != nil {
 		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds}
 	}
@@ -153,6 +211,9 @@ func (n *node) nodeStatuses(status raftgroup.Status) []NodeStatus {
 // Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within the call timeout, are
 // shown as unreachable.
 func (n *node) Fleet(ctx context.Context) *FleetStatus {
+	if ctx == nil {
+		ctx = n.life.Context() // each question is bounded anyway
+	}
 	if !n.running() {
 		return &FleetStatus{Fleet: n.config.FleetID, Asked: n.config.NodeID}
 	}

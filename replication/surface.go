@@ -5,17 +5,21 @@ import (
 	"time"
 )
 
-// Replicator is what a node of one replicated history offers. RaftReplicator implements it for one region alone,
-// MultiRegionReplicator for a fleet. All methods are safe for concurrent use.
+// Replicator is what a node of one replicated history offers. [RaftReplicator] implements it for one region alone,
+// [MultiRegionReplicator] for a fleet. All methods are safe for concurrent use, and none panics on misuse.
+//
+// Every method that returns an error returns ErrNotReady before Start has returned, ErrClosed after Shutdown, and ErrStopped when the node
+// had to stop itself.
 type Replicator interface {
 	// Start opens the log, joins the region and returns once this node follows or leads; it does not wait for a leader. A node is
-	// started once.
+	// started once; a start that failed may be repeated.
 	Start(ctx context.Context) error
 	// Apply writes one command and returns once it is committed and applied in the primary region. A node that
-	// is not the primary's leader forwards it. Errors: ErrNotReady and ErrTooLarge (certainly not applied),
-	// ErrUnknownOutcome, ErrClosed, ErrStopped.
+	// is not the primary's leader forwards it. The timeout must be positive. Errors: ErrArgument, ErrNotReady and ErrTooLarge (certainly not
+	// applied), ErrUnknownOutcome, ErrClosed, ErrStopped.
 	Apply(c *Command, timeout time.Duration) error
-	// ApplyBatch writes several commands as one atomic unit: at consecutive positions, all or none.
+	// ApplyBatch writes 1 to 65,536 commands, of Config.MaxCommandBytes in total, as one atomic unit: at consecutive positions, all or
+	// none. Errors are those of Apply.
 	ApplyBatch(cs []*Command, timeout time.Duration) error
 	// IsLeader reports whether this node leads its region.
 	IsLeader() bool
@@ -23,7 +27,7 @@ type Replicator interface {
 	LeaderAddr() string
 	// LeaderID returns the NodeID of the region's leader, "" if none is known.
 	LeaderID() string
-	// Health returns a fresh picture of this node; it never blocks on the network.
+	// Health returns a fresh picture of this node. It never waits, neither for the network nor for a Start or Shutdown under way.
 	Health() *HealthStatus
 	// WaitForLeader returns once a leader of the region is known, or with the context's error.
 	WaitForLeader(ctx context.Context) error
@@ -44,6 +48,11 @@ const (
 	ModeMultiRegion ReplicationMode = "multi-region"
 )
 
+var (
+	_ Replicator = (*RaftReplicator)(nil)
+	_ Replicator = (*MultiRegionReplicator)(nil)
+)
+
 // ProposeOption changes what Propose waits for.
 type ProposeOption func(*proposal)
 
@@ -51,32 +60,6 @@ type ProposeOption func(*proposal)
 // included. If that takes longer than the context allows, Propose returns the receipt together with ErrUnderReplicated: the write is
 // applied in the primary, and may be lost with it.
 func WithRegions(k int) ProposeOption { return func(p *proposal) { p.regions = k } }
-
-// HealthStatus is one node's picture of itself and its region.
-type HealthStatus struct {
-	NodeID       string        `json:"node"`
-	Region       string        `json:"region"`
-	RaftID       uint64        `json:"raftID"`
-	Healthy      bool          `json:"healthy"` // can serve linearizable reads of its region
-	Problem      string        `json:"problem,omitempty"`
-	Leader       bool          `json:"leader"`
-	LeaderID     string        `json:"leaderID"`
-	LeaderRaftID uint64        `json:"leaderRaftID"`
-	Term         uint64        `json:"term"`
-	CommitIndex  uint64        `json:"commitIndex"`
-	AppliedIndex uint64        `json:"appliedIndex"`
-	Role         Role          `json:"role"`
-	Primary      string        `json:"primary"` // the region believed to be primary
-	Epoch        Epoch         `json:"epoch"`
-	Position     Position      `json:"position"`
-	Chain        string        `json:"chain"` // hexadecimal, whole
-	Sealed       bool          `json:"sealed"`
-	Lag          Lag           `json:"lag"` // zero at the primary
-	Slots        []SlotStatus  `json:"slots,omitempty"`
-	Nodes        []NodeStatus  `json:"nodes"`
-	LogBytes     int64         `json:"logBytes"`
-	Uptime       time.Duration `json:"uptimeNanos"`
-}
 
 // proposal is what the options of a Propose add up to.
 type proposal struct {

@@ -2,8 +2,8 @@ package replication
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -87,12 +87,16 @@ func (n *node) cause(ctx context.Context) error {
 }
 
 func (n *node) newUnit(ctx context.Context, cs []*Command, opts []ProposeOption) (*unit, <-chan result, error) {
-	if err := n.life.Err(); err != nil {
+	if err := n.callable(ctx); err != nil {
 		return nil, nil, err
 	}
-	var p proposal
+	p := proposal{regions: 1}
 	for _, o := range opts {
 		o(&p)
+	}
+	if p.regions < 1 || slices.Contains(cs, nil) {
+		return nil, nil, fmt.Errorf("%w: %d commands, one of them nil: %t; durable in %d regions",
+			ErrArgument, len(cs), slices.Contains(cs, nil), p.regions)
 	}
 	u := &unit{regions: p.regions, commands: make([]Command, len(cs))}
 	for i, c := range cs {
@@ -110,13 +114,10 @@ func (n *node) newUnit(ctx context.Context, cs []*Command, opts []ProposeOption)
 	return u, done, nil
 }
 
-// errNoCommands says that a Propose has nothing to write.
-var errNoCommands = errors.New("replication: no commands")
-
 func (n *node) checkUnit(u *unit) error {
 	switch {
 	case len(u.commands) == 0:
-		return errNoCommands
+		return fmt.Errorf("%w: no commands", ErrArgument)
 	case u.bytes > n.config.MaxCommandBytes || len(u.commands) > maxUnitCommands:
 		return fmt.Errorf("%w: %d commands of %d bytes, the limit is %d commands and %d bytes",
 			ErrTooLarge, len(u.commands), u.bytes, maxUnitCommands, n.config.MaxCommandBytes)
@@ -129,13 +130,11 @@ func (n *node) checkUnit(u *unit) error {
 // maxUnitCommands bounds one atomic unit.
 const maxUnitCommands = 1 << 16
 
-// Apply implements Replicator.
-func (n *node) Apply(c *Command, timeout time.Duration) error {
-	return n.ApplyBatch([]*Command{c}, timeout)
-}
-
 // ApplyBatch implements Replicator.
 func (n *node) ApplyBatch(cs []*Command, timeout time.Duration) error {
+	if timeout <= 0 {
+		return fmt.Errorf("%w: timeout %v", ErrArgument, timeout)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	_, err := n.Propose(ctx, cs)

@@ -62,7 +62,7 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	h, s := m.health(), m.store()
-	gauge(m.leader, truth(h.Leader))
+	gauge(m.leader, truth(h.IsLeader))
 	gauge(m.healthy, truth(h.Healthy))
 	gauge(m.sealed, truth(h.Sealed))
 	for _, role := range []replication.Role{replication.RolePrimary, replication.RoleSecondary, replication.RoleDiverged} {

@@ -38,7 +38,7 @@ func (s *server) stopInOrder() error {
 // handOver gives leadership to a voter that can be reached. If there is none, the others elect one when this node is gone.
 func (s *server) handOver() {
 	h := s.replicator.Health()
-	if !h.Leader {
+	if !h.IsLeader {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.ShutdownTimeout/3)

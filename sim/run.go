@@ -213,7 +213,7 @@ func (f *fleet) apart(least replication.Position) string {
 			return fmt.Sprintf("%s is at %v, %s at %v", first.NodeID(), want, m.name, at)
 		case at.position < least:
 			return fmt.Sprintf("%s is at %v, written was up to %d", m.name, at, least)
-		case h.Role == replication.RolePrimary && h.Leader && !h.Sealed:
+		case h.Role == replication.RolePrimary && h.IsLeader && !h.Sealed:
 			primaries++
 		}
 	}

@@ -108,7 +108,7 @@ func regionLeader(ctx context.Context, r *dev.Region) (leader *admin.Node, probl
 		if err != nil {
 			return nil, n.Name + " does not answer"
 		}
-		if node.Leader {
+		if node.IsLeader {
 			leader = node
 		}
 	}

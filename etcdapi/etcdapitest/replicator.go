@@ -182,7 +182,7 @@ func (r *Replicator) Health() *replication.HealthStatus {
 	defer r.mu.Unlock()
 	return &replication.HealthStatus{
 		NodeID: "test-1", Region: "test", RaftID: nodeID, Healthy: r.leader != 0 && r.fail == nil,
-		Leader: r.leader == nodeID, LeaderRaftID: r.leader, Term: 2, Role: replication.RolePrimary,
+		IsLeader: r.leader == nodeID, LeaderRaftID: r.leader, Term: 2, Role: replication.RolePrimary,
 		Nodes: append([]replication.NodeStatus(nil), r.members...),
 	}
 }

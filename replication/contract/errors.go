@@ -42,6 +42,8 @@ var (
 	ErrDiverged = errors.New("replication: history diverged")
 	// ErrAlreadyBegun says that the target of a handoff has begun an epoch and cannot promise not to.
 	ErrAlreadyBegun = errors.New("replication: the next epoch has begun")
+	// ErrArgument says that a call makes no sense: an argument is nil, zero or out of its range. Nothing was done.
+	ErrArgument = errors.New("replication: invalid argument")
 	// ErrConfig says that a Config cannot work.
 	ErrConfig = errors.New("replication: invalid configuration")
 	// ErrMember says that a membership change makes no sense: the member is not there, or is there already.

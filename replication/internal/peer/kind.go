@@ -21,6 +21,7 @@ var kinds = []struct {
 	{"already-begun", contract.ErrAlreadyBegun},
 	// Nothing was done, and trying again changes nothing.
 	{"rejected", contract.ErrRejected},
+	{"argument", contract.ErrArgument},
 	{"too-large", contract.ErrTooLarge},
 	{"needs-force", contract.ErrNeedsForce},
 	{"already-primary", contract.ErrAlreadyPrimary},

@@ -1,0 +1,143 @@
+package replication
+
+import (
+	"context"
+	"time"
+)
+
+// RaftReplicator keeps one history in one region alone. It implements [Replicator], and offers what stands beside it for one region:
+// results, reads, membership. A region of one node needs a transport all the same.
+type RaftReplicator struct{ node *node }
+
+// NewRaftReplicator returns a node of a region that stands alone: Config.Regions and Config.InitialPrimary must be empty or say the same.
+// The storage belongs to the caller, who closes it after Shutdown. c is copied. Error: ErrConfig.
+func NewRaftReplicator(c *Config, s Storage) (*RaftReplicator, error) {
+	n, err := newNode(c, s, ModeRaft)
+	if err != nil {
+		return nil, err
+	}
+	return &RaftReplicator{n}, nil
+}
+
+// SetTransport gives the node its network, as [MultiRegionReplicator.SetTransport] does.
+func (r *RaftReplicator) SetTransport(t Transport) { r.node.SetTransport(t) }
+
+// Start implements [Replicator].
+func (r *RaftReplicator) Start(ctx context.Context) error { return r.node.Start(ctx) }
+
+// Apply implements [Replicator].
+func (r *RaftReplicator) Apply(c *Command, timeout time.Duration) error {
+	return r.node.ApplyBatch([]*Command{c}, timeout)
+}
+
+// ApplyBatch implements [Replicator].
+func (r *RaftReplicator) ApplyBatch(cs []*Command, timeout time.Duration) error {
+	return r.node.ApplyBatch(cs, timeout)
+}
+
+// Propose writes cs as one atomic unit, as [MultiRegionReplicator.Propose] does.
+func (r *RaftReplicator) Propose(ctx context.Context, cs []*Command) (*Receipt, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	return r.node.Propose(ctx, cs)
+}
+
+// ReadBarrier returns once a read of this node's storage is as fresh as l asks, as [MultiRegionReplicator.ReadBarrier] does.
+func (r *RaftReplicator) ReadBarrier(ctx context.Context, l Level) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.ReadBarrier(ctx, l)
+}
+
+// WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first.
+func (r *RaftReplicator) WaitPosition(ctx context.Context, p Position) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.WaitPosition(ctx, p)
+}
+
+// Ask puts a question to Config.OnAsk on the leader, as [MultiRegionReplicator.Ask] does.
+func (r *RaftReplicator) Ask(ctx context.Context, request []byte) ([]byte, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	return r.node.Ask(ctx, request)
+}
+
+// IsLeader implements [Replicator].
+func (r *RaftReplicator) IsLeader() bool { return r.node.IsLeader() }
+
+// LeaderAddr implements [Replicator].
+func (r *RaftReplicator) LeaderAddr() string { return r.node.LeaderAddr() }
+
+// LeaderID implements [Replicator].
+func (r *RaftReplicator) LeaderID() string { return r.node.LeaderID() }
+
+// WaitForLeader implements [Replicator].
+func (r *RaftReplicator) WaitForLeader(ctx context.Context) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.WaitForLeader(ctx)
+}
+
+// Health implements [Replicator].
+func (r *RaftReplicator) Health() *HealthStatus { return r.node.Health() }
+
+// Members returns the nodes of the region, as its log says.
+func (r *RaftReplicator) Members(ctx context.Context) ([]NodeStatus, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	return r.node.Members(ctx)
+}
+
+// AddMember adds a node to the region, as [MultiRegionReplicator.AddMember] does.
+func (r *RaftReplicator) AddMember(ctx context.Context, name, peerAddr string, learner bool) (NodeStatus, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return NodeStatus{}, err
+	}
+	return r.node.AddMember(ctx, name, peerAddr, learner)
+}
+
+// PromoteMember makes a learner a voter. Errors: ErrLearnerBehind if it has not caught up, ErrMember.
+func (r *RaftReplicator) PromoteMember(ctx context.Context, id uint64) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.PromoteMember(ctx, id)
+}
+
+// RemoveMember removes a node from the region. It can only come back under another name. Error: ErrMember.
+func (r *RaftReplicator) RemoveMember(ctx context.Context, id uint64) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.RemoveMember(ctx, id)
+}
+
+// TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader elsewhere.
+func (r *RaftReplicator) TransferLeader(ctx context.Context, to uint64) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.TransferLeader(ctx, to)
+}
+
+// Stopped is closed once the node was shut down or stopped itself; Err says why.
+func (r *RaftReplicator) Stopped() <-chan struct{} { return r.node.Stopped() }
+
+// Err returns nil while nothing has ended the node, ErrClosed after Shutdown, and ErrStopped with its cause if it stopped itself.
+func (r *RaftReplicator) Err() error { return r.node.Err() }
+
+// Shutdown implements [Replicator].
+func (r *RaftReplicator) Shutdown() error { return r.node.Shutdown() }
+
+// Mode implements [Replicator].
+func (r *RaftReplicator) Mode() ReplicationMode { return ModeRaft }
+
+// NodeID implements [Replicator].
+func (r *RaftReplicator) NodeID() string { return r.node.config.NodeID }
