@@ -16,22 +16,10 @@ const (
 	askPosition = peer.Question[peer.Nothing, timeline.Cursor]("position")
 	// For Config.OnAsk.
 	askEmbedder = peer.Question[[]byte, []byte]("ask")
-	// To the leader: this is how a member describes itself.
-	askPublish = peer.Question[publication, peer.Nothing]("publish")
 	// To the leader: a secondary acknowledged this to a node that serves its stream.
 	askAck = peer.Question[acknowledgement, peer.Nothing]("ack")
 	// Fetch a checkpoint that is to be installed.
 	askStage = peer.Question[stageRequest, peer.Nothing]("stage")
-	// To the target of a switchover: begin the next epoch.
-	askBegin = peer.Question[handover, *Reign]("begin")
-	// To the target of a switchover: promise never to begin it; or say that it has begun.
-	askRefuse = peer.Question[handover, *Reign]("refuse")
-	// To the leader of the primary: switch over.
-	askMove = peer.Question[moveRequest, *MoveReport]("move")
-	// To the leader of a secondary: take over.
-	askFailover = peer.Question[moveRequest, *MoveReport]("failover")
-	// To the leader: change the region's membership.
-	askMembers = peer.Question[memberChange, peer.Nothing]("members")
 	// Rescue files of this node.
 	askTails = peer.Question[peer.Nothing, []TailInfo]("tails")
 )
@@ -48,15 +36,11 @@ func (n *node) questions() *peer.Registry {
 	peer.Handle(r, askReport, func(context.Context, peer.Nothing) (fleet.Report, error) { return n.report(), nil })
 	peer.Handle(r, askPosition, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) { return n.confirmedPosition(ctx) })
 	peer.Handle(r, askEmbedder, n.answerAsk)
-	peer.Handle(r, askPublish, done(n.publishMember))
 	peer.Handle(r, askAck, done(func(_ context.Context, a acknowledgement) error { return n.slots.acknowledge(a) }))
 	peer.Handle(r, askStage, done(n.stage))
-	peer.Handle(r, askBegin, n.beginHandedOver)
-	peer.Handle(r, askRefuse, n.refuseHandoff)
-	peer.Handle(r, askMove, func(ctx context.Context, in moveRequest) (*MoveReport, error) { return n.switchOver(ctx, in.To) })
-	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*MoveReport, error) { return n.failOver(ctx, in.Force) })
-	peer.Handle(r, askMembers, done(n.changeMembers))
 	peer.Handle(r, askTails, func(context.Context, peer.Nothing) ([]TailInfo, error) { return n.localTails() })
+	n.governor.Answer(r)
+	n.members.Answer(r)
 	return r
 }
 

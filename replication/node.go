@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -17,8 +19,10 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/primary"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
@@ -43,6 +47,7 @@ type node struct {
 	applied    *region.Applied
 	client     *peer.Client
 	directory  *members.Directory
+	members    *members.Registrar
 	standing   *standing.Standing
 
 	log      *wal.Log
@@ -56,7 +61,8 @@ type node struct {
 	source   *stream.Source
 	slots    *slots
 	streamed *streamLog
-	governor *governor
+	governor *primary.Governor
+	follower *secondary.Follower
 	copies   *copies
 
 	leading sync.Mutex
@@ -249,7 +255,7 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory)
 	n.slots = newSlots(n)
 	n.copies = newCopies(n)
-	n.governor = newGovernor(n)
+	n.buildSuccession()
 	n.pipeline = &pipeline{
 		propose: n.propose, mayOpen: n.standing.MayWrite, applied: n.slots.deliver,
 		frameSize: c.MaxFrameBytes, window: c.MaxInflightBytes, wake: make(chan struct{}, 1), folder: timeline.NewFolder(),
@@ -271,13 +277,34 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 	}
 }
 
+// buildSuccession builds what changes the members, what follows and what moves the primary.
+func (n *node) buildSuccession() {
+	c := &n.config
+	n.members = members.NewRegistrar(members.Config{
+		Region: c.RegionID, Self: timeline.Member{ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs}, Timeout: c.callTimeout(),
+		Clock: c.Clock, Applied: n.applied, Leadership: n.leadership, Directory: n.directory, Group: groupPort{n},
+		Controls: decider{n}, Client: n.client,
+	})
+	n.follower = secondary.New(secondary.Config{
+		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock, Logger: n.logger, Life: n.life,
+		Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: groupPort{n}, Copies: copyPort{n}, Directory: n.directory,
+	})
+	regions := append(slices.Collect(maps.Keys(c.Regions)), c.RegionID)
+	slices.Sort(regions)
+	n.governor = primary.New(primary.Config{
+		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger,
+		Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Standing: n.standing, Leader: n.directory, Client: n.client,
+		Decider: decider{n}, Follower: n.follower,
+	})
+}
+
 // resolved tells what was applied to whoever waits for it, and lets the governor look at what it decides.
 func (n *node) resolved(entries []region.Outcome) {
 	n.pipeline.resolve(entries)
 	for i := range entries {
 		if entries[i].Token != 0 || entries[i].Reign != nil {
 			n.leadershipChanged()
-			n.governor.nudge()
+			n.governor.Nudge()
 			return
 		}
 	}
@@ -307,7 +334,7 @@ func (n *node) launch() {
 	n.forward.ctx = n.life.Context()
 	n.slots.retain()
 	n.group.Start()
-	for _, f := range []func(context.Context){n.pipeline.run, n.router.run, n.fleet.Run, n.governor.run, n.slots.run, n.watchFleet} {
+	for _, f := range []func(context.Context){n.pipeline.run, n.router.run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.run, n.watchFleet} {
 		n.life.Go(f)
 	}
 	n.life.Go(func(ctx context.Context) {
@@ -321,14 +348,16 @@ func (n *node) onLeader(term uint64) {
 	n.logger.Info("leads its region", "term", term)
 	n.pipeline.lead(term)
 	n.leadership.Set(term)
-	n.governor.nudge()
+	n.governor.Nudge()
+	n.members.Nudge()
 	n.leadershipChanged()
 }
 
 func (n *node) onFollower(term, leader uint64) {
 	n.pipeline.follow()
 	n.leadership.Set(0)
-	n.governor.nudge()
+	n.governor.Nudge()
+	n.members.Nudge()
 	n.slots.abandon(errLedElsewhere)
 	n.leadershipChanged()
 }
@@ -349,7 +378,7 @@ func (n *node) watchFleet(ctx context.Context) {
 		_, changed := n.fleet.View()
 		n.pipeline.evaluate()
 		n.leadershipChanged()
-		n.governor.nudge()
+		n.governor.Nudge()
 		select {
 		case <-ctx.Done():
 			return
@@ -412,6 +441,25 @@ func (n *node) tearDown() {
 	}
 	n.leadershipChanged()
 }
+
+// groupPort is the Raft group for rooms that are built before it.
+type groupPort struct{ node *node }
+
+func (g groupPort) Propose(ctx context.Context, term uint64, payloads [][]byte) (uint64, error) {
+	return g.node.group.Propose(ctx, term, payloads)
+}
+
+func (g groupPort) Status() raftgroup.Status { return g.node.group.Status() }
+
+func (g groupPort) ChangeMembers(ctx context.Context, c *raftpb.ConfChangeV2) error {
+	return g.node.group.ChangeMembers(ctx, c)
+}
+
+func (g groupPort) TransferLeader(ctx context.Context, to uint64) error {
+	return g.node.group.TransferLeader(ctx, to)
+}
+
+func (g groupPort) Voters() []uint64 { return g.node.group.Status().Conf.GetVoters() }
 
 // nonce returns fresh randomness: it tells proposals apart and decides nothing.
 func nonce() (b [16]byte) {

@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
-	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -31,7 +31,7 @@ func (n *node) report() fleet.Report {
 	status := n.group.Status()
 	r.LeaderID, r.Term = status.Leader, status.Term
 	r.LogBytes = n.log.Bytes()
-	r.Following = n.followingNow()
+	r.Following = n.follower.Following()
 	if leads {
 		r.Slots = n.slots.now()
 	}
@@ -77,7 +77,7 @@ func (n *node) Health() *HealthStatus {
 	h.Term, h.CommitIndex, h.LogBytes = status.Term, status.Commit, n.log.Bytes()
 	n.healthOfHistory(h)
 	h.Slots = n.slotStatuses()
-	h.Nodes = n.nodeStatuses(status)
+	h.Nodes = n.members.List()
 	h.Peers = peerStatuses(n.config.Regions, n.fleetView())
 	switch {
 	case status.Leader == 0:
@@ -151,10 +151,10 @@ func (n *node) healthLag(h *HealthStatus) {
 		h.Lag = Lag{}
 		return
 	}
-	if f := n.followingNow(); f != nil {
+	if f := n.follower.Following(); f != nil {
 		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds}
 	}
-	if p := n.lastHeard(h.Primary); p > h.Position {
+	if p := n.governor.LastHeard(h.Primary); p > h.Position {
 		h.Lag.Commands = max(h.Lag.Commands, uint64(p-h.Position))
 	}
 }
@@ -185,29 +185,6 @@ func (n *node) slotStatuses() []SlotStatus {
 	return list
 }
 
-func (n *node) nodeStatuses(status raftgroup.Status) []NodeStatus {
-	known := map[uint64]NodeStatus{}
-	learners := status.Conf.GetLearners()
-	for _, id := range append(slices.Clone(status.Conf.GetVoters()), learners...) {
-		addr, _ := n.directory.Addr(id)
-		known[id] = NodeStatus{ID: id, Name: n.directory.Name(id), Region: n.config.RegionID, PeerAddr: addr, Leader: id == status.Leader, Learner: slices.Contains(learners, id)}
-	}
-	for _, m := range n.applied.View().State.Members {
-		if s, ok := known[m.ID]; ok {
-			s.ClientURLs = m.ClientURLs
-			known[m.ID] = s
-		}
-	}
-	list := make([]NodeStatus, 0, len(known))
-	for id, s := range known {
-		p, tracked := status.Progress[id]
-		s.Reachable = id == n.id || (tracked && p.Active)
-		list = append(list, s)
-	}
-	slices.SortFunc(list, func(a, b NodeStatus) int { return strings.Compare(a.Name, b.Name) })
-	return list
-}
-
 // Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within the call timeout, are
 // shown as unreachable.
 func (n *node) Fleet(ctx context.Context) *FleetStatus {
@@ -218,7 +195,7 @@ func (n *node) Fleet(ctx context.Context) *FleetStatus {
 		return &FleetStatus{Fleet: n.config.FleetID, Asked: n.config.NodeID}
 	}
 	own := map[string][]string{n.config.RegionID: {}}
-	for _, m := range n.nodeStatuses(n.group.Status()) {
+	for _, m := range n.members.List() {
 		if m.ID != n.id {
 			own[n.config.RegionID] = append(own[n.config.RegionID], m.PeerAddr)
 		}
@@ -251,4 +228,9 @@ func (n *node) Fleet(ctx context.Context) *FleetStatus {
 	r := regions[n.config.RegionID]
 	r.Nodes = append(r.Nodes, fleet.Heard{Report: n.report(), Asked: n.config.PeerAddr})
 	return summarize(n.config.FleetID, n.config.NodeID, regions)
+}
+
+// askReport asks a node how it and its region are.
+func (n *node) askReport(ctx context.Context, addr string) (fleet.Report, error) {
+	return peer.Ask(ctx, n.client, addr, askReport, peer.Nothing{})
 }

@@ -26,8 +26,8 @@ type Directory struct {
 	leader  func() uint64 // Raft identity, zero if none is known
 }
 
-// NewDirectory returns the directory of the node self in the region of this name. nodes are the configured ones, name to peer address; leader returns the Raft identity
-// of the region's leader, zero while none is known.
+// NewDirectory returns the directory of the node self in the region of this name. nodes are the configured ones, name to peer address; leader
+// returns the Raft identity of the region's leader, zero while none is known.
 func NewDirectory(
 	name string, self uint64, nodes map[string]string, applied *region.Applied, leader func() uint64,
 ) *Directory {

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	walks     = 2000
+	walks     = 4000
 	walkSteps = 90
 )
 
@@ -62,7 +62,7 @@ func (w *world) stride(r *rand.Rand, p *place, force bool) {
 	case n < 25 && len(w.net) > 0:
 		m := w.net[r.IntN(len(w.net))]
 		w.say("> deliver %d", m.number)
-		w.deliver(m, n < 5)
+		w.deliver(m, n < 9)
 	case n < 28 && len(w.net) > 0:
 		m := w.net[r.IntN(len(w.net))]
 		w.say("> lose %d", m.number)

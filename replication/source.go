@@ -1,0 +1,36 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/internal/stream"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// history is this node's applied log as a source of the stream.
+type history struct{ node *node }
+
+func (n *node) history() history { return history{n} }
+
+func (h history) Changed() <-chan struct{} { return h.node.applied.Changed() }
+
+func (h history) View() stream.View {
+	v := h.node.applied.View()
+	view := stream.View{Cursor: v.State.Cursor, Index: v.Index, Reigns: v.State.Reigns, Bytes: v.Bytes}
+	switch {
+	case v.State.Role() == timeline.Diverged:
+		view.Serving = ErrDiverged
+	case v.State.Role() == timeline.Secondary && timeline.Latest(v.State.Reigns).Primary == v.State.Region:
+		view.Serving = fmt.Errorf("%w: deposed by epoch %d of %s", ErrDiverged, v.State.Yielded.Epoch, v.State.Yielded.Primary)
+	case h.node.life.Err() != nil:
+		view.Serving = h.node.life.Err()
+	}
+	return view
+}
+
+// sourceCommitted returns a position that nothing acknowledged by the region before exceeds, so that lag is never reported too small.
+func (n *node) sourceCommitted(ctx context.Context) (Position, error) {
+	c, err := n.confirmedPosition(ctx)
+	return c.Position, err
+}
