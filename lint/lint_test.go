@@ -26,6 +26,10 @@ var below = map[string][]string{
 	"replication/internal/region":     {"replication/contract", "replication/timeline"},
 	"replication/internal/peer":       {"replication/contract", "replication/transport"},
 	"replication/internal/members":    {"replication/contract", "replication/timeline", "replication/clock", "replication/internal/region", "replication/internal/peer", "replication/internal/raftgroup"},
+	"replication/internal/overview": {
+		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/fleet", "replication/internal/life",
+		"replication/internal/peer", "replication/internal/region", "replication/internal/succession",
+	},
 	"replication/internal/secondary": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport", "replication/internal/checkpoint", "replication/internal/fleet",
 		"replication/internal/life", "replication/internal/region", "replication/internal/stream", "replication/internal/succession",
@@ -37,7 +41,7 @@ var below = map[string][]string{
 	"replication/internal/standing":   {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
 	"replication/internal/succession": {"replication/contract", "replication/timeline"},
 	"replication": {
-		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",
+		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary", "replication/internal/overview",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/members", "replication/internal/standing",
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",

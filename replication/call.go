@@ -3,15 +3,12 @@ package replication
 import (
 	"context"
 
-	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Questions that a node answers. The names are on the wire.
 const (
-	// How are you and your region?
-	askReport = peer.Question[peer.Nothing, fleet.Report]("report")
 	// Which place covers everything acknowledged before?
 	askPosition = peer.Question[peer.Nothing, timeline.Cursor]("position")
 	// For Config.OnAsk.
@@ -33,7 +30,6 @@ func ask[In any](ctx context.Context, n *node, addr string, q peer.Question[In, 
 // questions registers who answers what.
 func (n *node) questions() *peer.Registry {
 	r := peer.NewRegistry(n.life.Err)
-	peer.Handle(r, askReport, func(context.Context, peer.Nothing) (fleet.Report, error) { return n.report(), nil })
 	peer.Handle(r, askPosition, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) { return n.confirmedPosition(ctx) })
 	peer.Handle(r, askEmbedder, n.answerAsk)
 	peer.Handle(r, askAck, done(func(_ context.Context, a acknowledgement) error { return n.slots.acknowledge(a) }))
@@ -41,6 +37,7 @@ func (n *node) questions() *peer.Registry {
 	peer.Handle(r, askTails, func(context.Context, peer.Nothing) ([]TailInfo, error) { return n.localTails() })
 	n.governor.Answer(r)
 	n.members.Answer(r)
+	n.reporter.Answer(r)
 	return r
 }
 

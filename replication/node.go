@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -18,6 +16,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/overview"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/primary"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
@@ -63,6 +62,8 @@ type node struct {
 	streamed *streamLog
 	governor *primary.Governor
 	follower *secondary.Follower
+	reporter *overview.Reporter
+	survey   *overview.Survey
 	copies   *copies
 
 	leading sync.Mutex
@@ -251,11 +252,12 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 	a.states, a.keeper = states{fs: c.FS, storage: n.storage}, n.keeper()
 	n.applier, n.applied = a, a.applied
 	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, n.leader)
-	n.fleet = fleet.NewWatcher(fleet.Config{Regions: c.Regions, Ask: n.askReport, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout()})
+	n.fleet = fleet.NewWatcher(fleet.Config{Regions: c.Regions, Ask: func(ctx context.Context, addr string) (fleet.Report, error) { return overview.Ask(ctx, n.client, addr) }, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout()})
 	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory)
 	n.slots = newSlots(n)
 	n.copies = newCopies(n)
 	n.buildSuccession()
+	n.buildOverview()
 	n.pipeline = &pipeline{
 		propose: n.propose, mayOpen: n.standing.MayWrite, applied: n.slots.deliver,
 		frameSize: c.MaxFrameBytes, window: c.MaxInflightBytes, wake: make(chan struct{}, 1), folder: timeline.NewFolder(),
@@ -275,27 +277,6 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 	if _, known := n.log.FirstPosition(); !known {
 		n.log.Rebase(meta.AppliedIndex, meta.Position)
 	}
-}
-
-// buildSuccession builds what changes the members, what follows and what moves the primary.
-func (n *node) buildSuccession() {
-	c := &n.config
-	n.members = members.NewRegistrar(members.Config{
-		Region: c.RegionID, Self: timeline.Member{ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs}, Timeout: c.callTimeout(),
-		Clock: c.Clock, Applied: n.applied, Leadership: n.leadership, Directory: n.directory, Group: groupPort{n},
-		Controls: decider{n}, Client: n.client,
-	})
-	n.follower = secondary.New(secondary.Config{
-		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock, Logger: n.logger, Life: n.life,
-		Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: groupPort{n}, Copies: copyPort{n}, Directory: n.directory,
-	})
-	regions := append(slices.Collect(maps.Keys(c.Regions)), c.RegionID)
-	slices.Sort(regions)
-	n.governor = primary.New(primary.Config{
-		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger,
-		Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Standing: n.standing, Leader: n.directory, Client: n.client,
-		Decider: decider{n}, Follower: n.follower,
-	})
 }
 
 // resolved tells what was applied to whoever waits for it, and lets the governor look at what it decides.
@@ -441,25 +422,6 @@ func (n *node) tearDown() {
 	}
 	n.leadershipChanged()
 }
-
-// groupPort is the Raft group for rooms that are built before it.
-type groupPort struct{ node *node }
-
-func (g groupPort) Propose(ctx context.Context, term uint64, payloads [][]byte) (uint64, error) {
-	return g.node.group.Propose(ctx, term, payloads)
-}
-
-func (g groupPort) Status() raftgroup.Status { return g.node.group.Status() }
-
-func (g groupPort) ChangeMembers(ctx context.Context, c *raftpb.ConfChangeV2) error {
-	return g.node.group.ChangeMembers(ctx, c)
-}
-
-func (g groupPort) TransferLeader(ctx context.Context, to uint64) error {
-	return g.node.group.TransferLeader(ctx, to)
-}
-
-func (g groupPort) Voters() []uint64 { return g.node.group.Status().Conf.GetVoters() }
 
 // nonce returns fresh randomness: it tells proposals apart and decides nothing.
 func nonce() (b [16]byte) {

@@ -6,37 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
-	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
-
-// report is what this node says of itself to other nodes.
-func (n *node) report() fleet.Report {
-	running := n.running()
-	v := n.applied.View()
-	s := &v.State
-	_, leads := n.leadership.Term()
-	r := fleet.Report{
-		Fleet: n.config.FleetID, Region: n.config.RegionID, Node: n.config.NodeID, ID: n.id,
-		PeerAddr: n.config.PeerAddr, ClientURLs: n.config.ClientURLs,
-		Leader: leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
-		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
-	}
-	if !running {
-		return r
-	}
-	status := n.group.Status()
-	r.LeaderID, r.Term = status.Leader, status.Term
-	r.LogBytes = n.log.Bytes()
-	r.Following = n.follower.Following()
-	if leads {
-		r.Slots = n.slots.now()
-	}
-	return r
-}
 
 // now returns the slots with what was acknowledged since they were saved.
 func (s *slots) now() []timeline.Slot {
@@ -85,7 +58,8 @@ func (n *node) Health() *HealthStatus {
 	case h.Role == RoleDiverged:
 		h.Problem = "history diverged; rejoining"
 	default:
-		h.Healthy = true
+		h.Problem = n.reporter.Problem()
+		h.Healthy = h.Problem == ""
 	}
 	return h
 }
@@ -185,8 +159,7 @@ func (n *node) slotStatuses() []SlotStatus {
 	return list
 }
 
-// Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within the call timeout, are
-// shown as unreachable.
+// Fleet asks every node of every region, and returns the picture.
 func (n *node) Fleet(ctx context.Context) *FleetStatus {
 	if ctx == nil {
 		ctx = n.life.Context() // each question is bounded anyway
@@ -194,43 +167,11 @@ func (n *node) Fleet(ctx context.Context) *FleetStatus {
 	if !n.running() {
 		return &FleetStatus{Fleet: n.config.FleetID, Asked: n.config.NodeID}
 	}
-	own := map[string][]string{n.config.RegionID: {}}
-	for _, m := range n.members.List() {
-		if m.ID != n.id {
-			own[n.config.RegionID] = append(own[n.config.RegionID], m.PeerAddr)
-		}
-	}
-	for name := range n.config.Regions {
-		own[name] = n.fleet.Addresses(name)
-	}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	regions := map[string]*fleet.Region{}
-	for name, addrs := range own {
-		region := &fleet.Region{Name: name}
-		regions[name] = region
-		for _, addr := range addrs {
-			wg.Go(func() {
-				askCtx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
-				defer cancel()
-				r, err := n.askReport(askCtx, addr)
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil {
-					region.Err = err
-					return
-				}
-				region.Nodes = append(region.Nodes, fleet.Heard{Report: r, Asked: addr})
-			})
-		}
-	}
-	wg.Wait()
-	r := regions[n.config.RegionID]
-	r.Nodes = append(r.Nodes, fleet.Heard{Report: n.report(), Asked: n.config.PeerAddr})
-	return summarize(n.config.FleetID, n.config.NodeID, regions)
+	return n.survey.Fleet(ctx)
 }
 
-// askReport asks a node how it and its region are.
-func (n *node) askReport(ctx context.Context, addr string) (fleet.Report, error) {
-	return peer.Ask(ctx, n.client, addr, askReport, peer.Nothing{})
-}
+// slotsPort gives the reporter what the secondaries have.
+type slotsPort struct{ slots *slots }
+
+// Now implements overview.Slots.
+func (p slotsPort) Now() []timeline.Slot { return p.slots.now() }
