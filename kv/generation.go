@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 // generation is one Pebble database: the whole content between two Installs. A reader holds it from acquire to release, and
@@ -184,38 +185,13 @@ func syncTree(fs vfs.FS, path string) error {
 				return err
 			}
 		}
-		return syncDir(fs, path)
+		return pebblefs.New(fs).SyncDir(path)
 	}
 	f, err := fs.Open(path)
 	if err != nil {
 		return err
 	}
 	return closeAfter(f, f.Sync())
-}
-
-// createDir makes path and its missing parents, durably.
-func createDir(fs vfs.FS, path string) error {
-	if _, err := fs.Stat(path); err == nil {
-		return nil
-	}
-	parent := fs.PathDir(path)
-	if parent != path {
-		if err := createDir(fs, parent); err != nil {
-			return err
-		}
-	}
-	if err := fs.MkdirAll(path, 0o755); err != nil {
-		return err
-	}
-	return syncDir(fs, parent)
-}
-
-func syncDir(fs vfs.FS, path string) error {
-	d, err := fs.OpenDir(path)
-	if err != nil {
-		return err
-	}
-	return closeAfter(d, d.Sync())
 }
 
 // closeAfter closes c and returns the first of both errors.

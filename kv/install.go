@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 // Checkpoint makes the new directory dir hold a durable copy of the store as of the last Apply or Begin, by hard
@@ -81,7 +82,7 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 	if err := linkTree(fs, dir, path); err != nil {
 		return nil, "", errors.Join(err, fs.RemoveAll(path))
 	}
-	if err := errors.Join(syncTree(fs, path), syncDir(fs, s.options.Dir)); err != nil {
+	if err := errors.Join(syncTree(fs, path), pebblefs.New(fs).SyncDir(s.options.Dir)); err != nil {
 		return nil, "", err
 	}
 	g, err := openGeneration(&s.options, s.cache, path)

@@ -13,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 var (
@@ -91,7 +93,7 @@ func Open(o Options) (*Store, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	if err := createDir(o.FS, o.Dir); err != nil {
+	if err := durable.MakeDir(pebblefs.New(o.FS), o.Dir); err != nil {
 		return nil, fmt.Errorf("kv: %w", err)
 	}
 	marker, name, err := atomicfs.LocateMarker(o.FS, o.Dir, markerName)

@@ -13,15 +13,17 @@ var below = map[string][]string{
 	"replication/timeline":            {},
 	"replication/clock":               {},
 	"replication/durable":             {},
-	"replication/transport":           {"replication/clock"},
+	"replication/durable/pebblefs":    {"replication/durable"},
+	"replication/transport":           {},
+	"replication/transport/grpc":      {"replication/transport"},
 	"replication/transport/memory":    {"replication/transport", "replication/clock"},
-	"replication/internal/wal":        {"replication/timeline", "replication/durable"},
-	"replication/internal/checkpoint": {"replication/transport", "replication/durable"},
-	"replication/internal/rescue":     {"replication/timeline", "replication/durable"},
+	"replication/internal/checksum":   {},
+	"replication/internal/wal":        {"replication/internal/checksum", "replication/timeline", "replication/durable"},
+	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport", "replication/durable"},
+	"replication/internal/rescue":     {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/fleet":      {"replication/timeline", "replication/clock"},
-	"replication/internal/raftgroup":  {"replication/internal/wal", "replication/transport", "replication/internal/checkpoint", "replication/clock", "replication/durable"},
-	"replication/internal/stream":     {"replication/timeline", "replication/transport", "replication/clock"},
-	"replication/contract":            {"replication/timeline"},
+	"replication/contract":            {"replication/timeline", "replication/internal/checksum"},
+	"replication/storagetest":         {"replication/contract"},
 	"replication/internal/life":       {"replication/contract", "replication/clock"},
 	"replication/internal/region":     {"replication/contract", "replication/timeline"},
 	"replication/internal/peer":       {"replication/contract", "replication/transport"},
@@ -40,14 +42,17 @@ var below = map[string][]string{
 	},
 	"replication/internal/standing":   {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
 	"replication/internal/succession": {"replication/contract", "replication/timeline"},
+	"replication/internal/raftgroup":  {"replication/internal/checksum", "replication/internal/wal", "replication/transport", "replication/internal/checkpoint", "replication/clock", "replication/durable"},
+	"replication/internal/stream":     {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary", "replication/internal/overview",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/members", "replication/internal/standing",
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup", "replication/internal/stream",
+		"replication/internal/checksum",
 	},
-	"kv":      {"replication", "replication/clock", "replication/durable"},
+	"kv":      {"replication", "replication/clock", "replication/durable", "replication/durable/pebblefs"},
 	"etcdapi": {"kv", "replication", "replication/clock"},
 	"server":  {"server", "etcdapi", "kv", "replication", "replication/clock", "replication/transport", "replication/internal/rescue"},
 	"bench":   {"bench"},
@@ -58,7 +63,7 @@ var below = map[string][]string{
 }
 
 // forTests are rooms that any test may use.
-var forTests = []string{"replication/transport/memory", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport"}
+var forTests = []string{"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest", "replication/internal/wal", "replication/timeline", "replication/transport", "replication/storagetest", "replication/transport/grpc"}
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
 var loose = []string{"server", "cmd", "sim", "e2e", "bench"}
@@ -128,7 +133,7 @@ var machine = map[string][]string{
 // TestSeams keeps clock, filesystem and network injected under replication and in kv.
 func TestSeams(t *testing.T) {
 	for _, f := range tree(t) {
-		real := f.room == "replication/clock" || f.room == "replication/transport"
+		real := f.room == "replication/storagetest" || f.room == "replication/clock" || f.room == "replication/durable" || f.room == "replication/transport/grpc"
 		if f.test || real || (!within(f.room, "replication") && f.room != "kv") {
 			continue
 		}

@@ -4,12 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 )
@@ -25,8 +25,8 @@ type Config struct {
 
 	// DataDir holds the log, the identity, staged checkpoints and rescue files. Created if missing.
 	DataDir string
-	// FS is the filesystem of DataDir. Default: the machine's.
-	FS vfs.FS
+	// FS is the filesystem of DataDir. Default: durable.OS, the machine's; durable/pebblefs makes one of Pebble's.
+	FS durable.FS
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -103,7 +103,7 @@ func (c Config) withDefaults() Config {
 		setDefault(&c.InitialPrimary, c.RegionID)
 	}
 	if c.FS == nil {
-		c.FS = vfs.Default
+		c.FS = durable.OS
 	}
 	if c.Clock == nil {
 		c.Clock = clock.Real
@@ -122,7 +122,7 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 // path returns a place in the data directory.
-func (c *Config) path(name string) string { return c.FS.PathJoin(c.DataDir, name) }
+func (c *Config) path(name string) string { return filepath.Join(c.DataDir, name) }
 
 // callTimeout bounds one question to another node: long enough for the other side of the world.
 func (c *Config) callTimeout() time.Duration {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -134,7 +135,7 @@ func (c *copies) make() (*servedCopy, string, error) {
 	defer c.making.Unlock()
 	n, id := c.node, nonce()
 	name := hex.EncodeToString(id[:])
-	dir := n.config.FS.PathJoin(c.made, name)
+	dir := filepath.Join(c.made, name)
 	if err := durable.MakeDir(n.config.FS, c.made); err != nil {
 		return nil, "", err
 	}
@@ -220,7 +221,7 @@ func (c *copies) tidyStaged() {
 
 // discard removes a staged copy.
 func (c *copies) discard(id string) {
-	dir := c.node.config.FS.PathJoin(c.here, id)
+	dir := filepath.Join(c.here, id)
 	if err := checkpoint.Remove(c.node.config.FS, dir); err != nil {
 		c.node.logger.Warn("staged copy not removed", "dir", dir, "err", err)
 		return
@@ -260,7 +261,7 @@ func (c *copies) fetch(ctx context.Context, addr string, r copyRequest, progress
 	if err := durable.MakeDir(fs, c.here); err != nil {
 		return "", nil, err
 	}
-	incoming := fs.PathJoin(c.here, "incoming")
+	incoming := filepath.Join(c.here, "incoming")
 	m, err := checkpoint.Receive(ctx, s, fs, incoming, progress)
 	if err != nil {
 		return "", nil, err
@@ -270,19 +271,19 @@ func (c *copies) fetch(ctx context.Context, addr string, r copyRequest, progress
 		return "", nil, fmt.Errorf("%w: description of a copy: %w", ErrMessage, err)
 	}
 	id := hex.EncodeToString(m.ID[:])
-	dir := fs.PathJoin(c.here, id)
+	dir := filepath.Join(c.here, id)
 	if err := checkpoint.Remove(fs, dir); err != nil {
 		return "", nil, err
 	}
 	if err := fs.Rename(incoming, dir); err != nil {
 		return "", nil, err
 	}
-	return id, &meta, durable.SyncDir(fs, c.here)
+	return id, &meta, fs.SyncDir(c.here)
 }
 
 // partial returns the identity of the copy of which a part is staged, "" if there is none.
 func (c *copies) partial() string {
-	m, err := checkpoint.Partial(c.node.config.FS, c.node.config.FS.PathJoin(c.here, "incoming"))
+	m, err := checkpoint.Partial(c.node.config.FS, filepath.Join(c.here, "incoming"))
 	if err != nil {
 		return ""
 	}
@@ -299,7 +300,7 @@ func (c *copies) stagedDir(id string) (string, error) {
 	if !isCopyID(id) {
 		return "", fmt.Errorf("%w: copy %q", ErrMessage, id)
 	}
-	dir := c.node.config.FS.PathJoin(c.here, id)
+	dir := filepath.Join(c.here, id)
 	_, err := checkpoint.Load(c.node.config.FS, dir)
 	return dir, err
 }

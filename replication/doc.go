@@ -14,10 +14,11 @@
 // Then
 //
 //	node, err := replication.NewMultiRegionReplicator(&config, storage)
-//	node.SetTransport(network) // transport.NewGRPC, or transport/memory in tests
+//	node.SetTransport(network) // package transport/grpc, or transport/memory in tests
 //	err = node.Start(ctx)
 //
-// and the same on every other node. [NewRaftReplicator] is for one region alone. The example shows a whole engine in two regions.
+// and the same on every other node. Whoever brings another transport links no gRPC; [Config] says where another clock and filesystem go in.
+// [NewRaftReplicator] is for one region alone. The example shows a whole engine in two regions.
 //
 // # Writing
 //

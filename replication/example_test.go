@@ -15,6 +15,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -52,7 +53,7 @@ func (w *words) Restore(in io.Reader, m *replication.Metadata) error {
 	return err
 }
 
-// Two regions of one node each, in one process. A real fleet uses transport.NewGRPC in place of the network in memory.
+// Two regions of one node each, in one process. A real fleet uses package transport/grpc in place of the network in memory.
 func Example() {
 	network := memory.NewNetwork(clock.Real, 1)
 	regions := map[string][]string{"eu": {"eu-1"}, "us": {"us-1"}}
@@ -62,7 +63,7 @@ func Example() {
 		delete(others, region)
 		config := replication.Config{
 			NodeID: name, RegionID: region, PeerAddr: name, Nodes: map[string]string{name: name}, Regions: others,
-			InitialPrimary: "us", DataDir: "/" + name, FS: vfs.NewMem(), Logger: quiet,
+			InitialPrimary: "us", DataDir: "/" + name, FS: pebblefs.New(vfs.NewMem()), Logger: quiet,
 		}
 		nodes[region], _ = replication.NewMultiRegionReplicator(&config, &words{Count: map[string]int{}})
 		nodes[region].SetTransport(network.Node(name))

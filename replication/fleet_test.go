@@ -15,6 +15,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -76,7 +77,7 @@ func (f *testFleet) stopAll() {
 func (f *testFleet) configOf(name string) *replication.Config {
 	n := f.nodes[name]
 	c := &replication.Config{
-		NodeID: name, RegionID: n.region, DataDir: "/data", FS: n.disk, PeerAddr: name,
+		NodeID: name, RegionID: n.region, DataDir: "/data", FS: pebblefs.New(n.disk), PeerAddr: name,
 		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: "us", SegmentBytes: 64 << 10, CompactBytes: 128 << 10,
 		Logger: slog.New(slog.NewTextHandler(testOutput(), nil)),
 	}
@@ -394,7 +395,7 @@ func TestAReturningPrimaryAsksBeforeItAnswers(t *testing.T) {
 }
 
 func TestCallsBeforeStartAreRefused(t *testing.T) {
-	c := &replication.Config{NodeID: "us-1", RegionID: "us", DataDir: "/data", FS: vfs.NewMem(), PeerAddr: "us-1", Nodes: map[string]string{"us-1": "us-1"}, InitialPrimary: "us"}
+	c := &replication.Config{NodeID: "us-1", RegionID: "us", DataDir: "/data", FS: pebblefs.New(vfs.NewMem()), PeerAddr: "us-1", Nodes: map[string]string{"us-1": "us-1"}, InitialPrimary: "us"}
 	n, err := replication.NewMultiRegionReplicator(c, &ledger{})
 	if err != nil {
 		t.Fatal(err)

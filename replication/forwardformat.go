@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 // Messages of the propose service, little endian. A request message is the version byte and any number of units; an answer message
@@ -41,7 +43,7 @@ func appendForward(b []byte, id uint64, u *unit, now time.Time) []byte {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(u.commands[i].Data)))
 		b = append(b, u.commands[i].Data...)
 	}
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+	return binary.LittleEndian.AppendUint32(b, checksum.Of(b[start:]))
 }
 
 // readForwards calls visit for each unit. Commands alias message.
@@ -107,7 +109,7 @@ func appendAnswer(b []byte, id uint64, r result) []byte {
 	}
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(text)))
 	b = append(b, text...)
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+	return binary.LittleEndian.AppendUint32(b, checksum.Of(b[start:]))
 }
 
 // readAnswers calls visit for each answer. Results alias message.
@@ -177,7 +179,7 @@ func checkSum(b, rest []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: no checksum", ErrMessage)
 	}
 	body := b[:len(b)-len(rest)]
-	if got, want := crc32.Checksum(body, castagnoli), binary.LittleEndian.Uint32(rest); got != want {
+	if got, want := checksum.Of(body), binary.LittleEndian.Uint32(rest); got != want {
 		return nil, fmt.Errorf("%w: checksum %08x, want %08x", ErrMessage, got, want)
 	}
 	return rest[4:], nil

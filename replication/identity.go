@@ -3,13 +3,13 @@ package replication
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
-
-	"github.com/cockroachdb/errors/oserror"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/members"
@@ -32,14 +32,14 @@ type identity struct {
 }
 
 // claimDirectory checks that the data directory is this node's, and reports whether it was empty.
-func claimDirectory(fs vfs.FS, c *Config) (fresh bool, err error) {
+func claimDirectory(fs durable.FS, c *Config) (fresh bool, err error) {
 	if err := durable.MakeDir(fs, c.DataDir); err != nil {
 		return false, fmt.Errorf("create data directory: %w", err)
 	}
-	path := fs.PathJoin(c.DataDir, identityFile)
+	path := filepath.Join(c.DataDir, identityFile)
 	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: members.RaftID(c.RegionID, c.NodeID)}
 	encoded, err := durable.ReadFile(fs, path)
-	if oserror.IsNotExist(err) {
+	if errors.Is(err, os.ErrNotExist) {
 		return true, nil
 	} else if err != nil {
 		return false, fmt.Errorf("read identity: %w", err)
@@ -56,13 +56,13 @@ func claimDirectory(fs vfs.FS, c *Config) (fresh bool, err error) {
 }
 
 // markDirectory makes the data directory this node's, durably.
-func markDirectory(fs vfs.FS, c *Config) error {
+func markDirectory(fs durable.FS, c *Config) error {
 	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: members.RaftID(c.RegionID, c.NodeID)}
 	encoded, err := json.Marshal(own)
 	if err != nil {
 		return err
 	}
-	err = durable.WriteFile(fs, fs.PathJoin(c.DataDir, identityFile), func(w io.Writer) error {
+	err = durable.WriteFile(fs, filepath.Join(c.DataDir, identityFile), func(w io.Writer) error {
 		_, err := w.Write(append(encoded, '\n'))
 		return err
 	})

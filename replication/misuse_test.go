@@ -14,6 +14,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
@@ -21,7 +22,7 @@ import (
 // alone is the configuration of a region of one node.
 func alone() *replication.Config {
 	return &replication.Config{
-		NodeID: "us-1", RegionID: "us", DataDir: "/data", FS: vfs.NewMem(), PeerAddr: "us-1",
+		NodeID: "us-1", RegionID: "us", DataDir: "/data", FS: pebblefs.New(vfs.NewMem()), PeerAddr: "us-1",
 		Nodes: map[string]string{"us-1": "us-1"}, Logger: quiet,
 	}
 }
@@ -188,8 +189,11 @@ func misuseWhileReady(t *testing.T, r *replication.MultiRegionReplicator, ended 
 func TestTransportIsSetOnce(t *testing.T) {
 	network := memory.NewNetwork(clock.Real, 1)
 	for name, set := range map[string]func(r *replication.RaftReplicator){
-		"nil":   func(r *replication.RaftReplicator) { r.SetTransport(nil) },
-		"twice": func(r *replication.RaftReplicator) { r.SetTransport(network.Node("a")); r.SetTransport(network.Node("b")) },
+		"nil": func(r *replication.RaftReplicator) { r.SetTransport(nil) },
+		"twice": func(r *replication.RaftReplicator) {
+			r.SetTransport(network.Node("a"))
+			r.SetTransport(network.Node("b"))
+		},
 	} {
 		r, err := replication.NewRaftReplicator(alone(), &ledger{})
 		if err != nil {

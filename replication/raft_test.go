@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -21,7 +22,7 @@ func TestARegionAlone(t *testing.T) {
 		ledgers := map[string]*ledger{}
 		for _, name := range names {
 			c := alone()
-			c.NodeID, c.PeerAddr, c.FS = name, name, vfs.NewMem()
+			c.NodeID, c.PeerAddr, c.FS = name, name, pebblefs.New(vfs.NewMem())
 			c.Nodes = map[string]string{"us-1": "us-1", "us-2": "us-2", "us-3": "us-3"}
 			ledgers[name] = &ledger{}
 			r, err := replication.NewRaftReplicator(c, ledgers[name])

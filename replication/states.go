@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 
-	"github.com/cockroachdb/errors/oserror"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/durable"
@@ -26,12 +26,12 @@ const (
 
 // states copies the storage's whole state to directories and back.
 type states struct {
-	fs      vfs.FS
+	fs      durable.FS
 	storage Storage
 }
 
 func (s states) copyTo(dir string, meta *Metadata) error {
-	contents := s.fs.PathJoin(dir, contentsFolder)
+	contents := filepath.Join(dir, contentsFolder)
 	if err := durable.MakeDir(s.fs, dir); err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (s states) copyTo(dir string, meta *Metadata) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(s.fs, s.fs.PathJoin(dir, metadataFile), func(w io.Writer) error {
+	return durable.WriteFile(s.fs, filepath.Join(dir, metadataFile), func(w io.Writer) error {
 		_, err := w.Write(encoded)
 		return err
 	})
@@ -62,7 +62,7 @@ func (s states) writeView(dir string) error {
 	if err != nil {
 		return err
 	}
-	err = durable.WriteFile(s.fs, s.fs.PathJoin(dir, streamFile), func(w io.Writer) error {
+	err = durable.WriteFile(s.fs, filepath.Join(dir, streamFile), func(w io.Writer) error {
 		_, err := view.WriteTo(w)
 		return err
 	})
@@ -71,7 +71,7 @@ func (s states) writeView(dir string) error {
 
 // metadataOf returns the metadata of the state in dir.
 func (s states) metadataOf(dir string) (*Metadata, error) {
-	encoded, err := durable.ReadFile(s.fs, s.fs.PathJoin(dir, metadataFile))
+	encoded, err := durable.ReadFile(s.fs, filepath.Join(dir, metadataFile))
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +81,11 @@ func (s states) metadataOf(dir string) (*Metadata, error) {
 
 // replaceBy replaces the storage's state by the one in dir, with meta.
 func (s states) replaceBy(dir string, meta *Metadata) error {
-	contents := s.fs.PathJoin(dir, contentsFolder)
+	contents := filepath.Join(dir, contentsFolder)
 	if c, ok := s.storage.(Checkpointer); ok {
 		return c.Install(contents, meta)
 	}
-	f, err := s.fs.Open(s.fs.PathJoin(contents, streamFile))
+	f, err := s.fs.Open(filepath.Join(contents, streamFile))
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ type keeper struct {
 // newest returns the directory of the newest complete snapshot, "" if there is none.
 func (k keeper) newest() (string, error) {
 	names, err := k.fs.List(k.dir)
-	if oserror.IsNotExist(err) {
+	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	} else if err != nil {
 		return "", err
@@ -116,13 +116,13 @@ func (k keeper) newest() (string, error) {
 	if best == 0 {
 		return "", nil
 	}
-	return k.fs.PathJoin(k.dir, strconv.FormatUint(best, 10)), nil
+	return filepath.Join(k.dir, strconv.FormatUint(best, 10)), nil
 }
 
 // keep saves the state as of meta, and drops older snapshots.
 func (k keeper) keep(meta *Metadata) error {
 	name := strconv.FormatUint(meta.AppliedIndex, 10)
-	path := k.fs.PathJoin(k.dir, name)
+	path := filepath.Join(k.dir, name)
 	if _, err := k.fs.Stat(path); err == nil {
 		return nil
 	}
@@ -136,7 +136,7 @@ func (k keeper) keep(meta *Metadata) error {
 	if err := k.fs.Rename(temporary, path); err != nil {
 		return err
 	}
-	if err := durable.SyncDir(k.fs, k.dir); err != nil {
+	if err := k.fs.SyncDir(k.dir); err != nil {
 		return err
 	}
 	names, err := k.fs.List(k.dir)
@@ -144,7 +144,7 @@ func (k keeper) keep(meta *Metadata) error {
 		return err
 	}
 	for _, n := range slices.DeleteFunc(names, func(n string) bool { return n == name }) {
-		if err := k.fs.RemoveAll(k.fs.PathJoin(k.dir, n)); err != nil {
+		if err := k.fs.RemoveAll(filepath.Join(k.dir, n)); err != nil {
 			return err
 		}
 	}

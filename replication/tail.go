@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 
 	"go.etcd.io/raft/v3"
@@ -60,7 +61,7 @@ func (n *node) saveState(name string) error {
 	if err := durable.MakeDir(fs, n.rescueDir()); err != nil {
 		return err
 	}
-	dir := fs.PathJoin(n.rescueDir(), name+".state")
+	dir := filepath.Join(n.rescueDir(), name+".state")
 	if err := fs.RemoveAll(dir); err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (n *node) saveState(name string) error {
 		return fmt.Errorf("save state before rejoining: %w", err)
 	}
 	n.logger.Warn("the log does not reach back to the fork on this node; saved the whole state instead of the tail", "dir", dir)
-	return durable.SyncDir(fs, n.rescueDir())
+	return fs.SyncDir(n.rescueDir())
 }
 
 // tailOf returns the payloads of the history that reigns describe, after the fork, read from the log. What was refused when it was applied

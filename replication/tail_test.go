@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -15,7 +16,7 @@ import (
 // TestATailLeavesOutWhatWasRefused: the log holds what the region refused, and what it was given twice, between the entries of its
 // history. The tail is those entries alone.
 func TestATailLeavesOutWhatWasRefused(t *testing.T) {
-	log, err := wal.Open(wal.Options{FS: vfs.NewCrashableMem(), Dir: "/wal"})
+	log, err := wal.Open(wal.Options{FS: pebblefs.New(vfs.NewCrashableMem()), Dir: "/wal"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
-	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
@@ -124,7 +124,7 @@ func open(c *Config, o Options) (*server, error) {
 func (s *server) build(plain *slog.Logger) error {
 	c := s.config
 	s.lessor = kv.NewLessor(s.store, clock.Real, s.revoke)
-	peers, err := transport.NewGRPC(transport.GRPCOptions{
+	peers, err := grpctransport.New(grpctransport.Options{
 		Listener: s.ports.peer, ServerTLS: s.ports.peerTLS, ClientTLS: s.ports.dialTLS,
 		FleetID: c.Fleet, NodeName: c.Name, Region: c.Region, Logger: s.logger,
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 // noted gathers what a checker finds wrong.
@@ -175,7 +176,7 @@ func TestOrderOfWritesAndReads(t *testing.T) {
 
 func TestLedgerKeepsWhatWasSynced(t *testing.T) {
 	disk := vfs.NewCrashableMem()
-	l, err := openLedger(disk, stateFolder)
+	l, err := openLedger(pebblefs.New(disk), stateFolder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +192,7 @@ func TestLedgerKeepsWhatWasSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	apply(2, "b")
-	after, err := openLedger(disk.CrashClone(vfs.CrashCloneCfg{}), stateFolder)
+	after, err := openLedger(pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{})), stateFolder)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -107,7 +109,7 @@ func (m *member) current() *process {
 func (m *member) config(fs vfs.FS) *replication.Config {
 	f := m.fleet
 	c := &replication.Config{
-		NodeID: m.name, RegionID: m.region, DataDir: dataFolder, FS: fs, PeerAddr: m.name,
+		NodeID: m.name, RegionID: m.region, DataDir: dataFolder, FS: pebblefs.New(fs), PeerAddr: m.name,
 		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: f.plan.regions[0],
 		SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
 		Logger: slog.New(slog.NewTextHandler(f.journal, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
@@ -169,9 +171,9 @@ func (p *process) open(kind string) (replication.Storage, error) {
 		p.storage = s
 		return s, err
 	}
-	var fs vfs.FS
+	var fs durable.FS
 	if kind == storageLedger {
-		fs = p.disk
+		fs = pebblefs.New(p.disk)
 	}
 	l, err := openLedger(fs, stateFolder)
 	p.storage = l

@@ -8,24 +8,24 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
-	"github.com/cockroachdb/errors/oserror"
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // ledger is the simplest storage: the list of all commands and beginnings. With a filesystem it keeps them in a file, a record for
 // each batch, durable after Sync; without one it is volatile.
 type ledger struct {
-	fs  vfs.FS // nil: volatile
+	fs  durable.FS // nil: volatile
 	dir string
 
 	mu   sync.Mutex
 	held ledgerState
-	file vfs.File
+	file durable.File
 }
 
 type ledgerState struct {
@@ -42,19 +42,16 @@ type ledgerRecord struct {
 const ledgerFile = "ledger"
 
 // openLedger brings back what the file holds up to the first record that is not whole.
-func openLedger(fs vfs.FS, dir string) (*ledger, error) {
+func openLedger(fs durable.FS, dir string) (*ledger, error) {
 	l := &ledger{fs: fs, dir: dir}
 	if fs == nil {
 		return l, nil
 	}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MakeDir(fs, dir); err != nil {
 		return nil, err
 	}
-	if err := syncFolder(fs, "/"); err != nil {
-		return nil, err
-	}
-	p, err := readAll(fs, fs.PathJoin(dir, ledgerFile))
-	if err != nil && !oserror.IsNotExist(err) {
+	p, err := durable.ReadFile(fs, filepath.Join(dir, ledgerFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	for {
@@ -98,8 +95,8 @@ func encodeRecord(r ledgerRecord) ([]byte, error) {
 
 // rewrite makes a new file that holds s, durably, in place of the old one.
 func (l *ledger) rewrite(s ledgerState) error {
-	path := l.fs.PathJoin(l.dir, ledgerFile)
-	f, err := l.fs.Create(path+".new", vfs.WriteCategoryUnspecified)
+	path := filepath.Join(l.dir, ledgerFile)
+	f, err := l.fs.Create(path + ".new")
 	if err != nil {
 		return err
 	}
@@ -118,7 +115,7 @@ func (l *ledger) rewrite(s ledgerState) error {
 	if err := l.fs.Rename(path+".new", path); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if err := syncFolder(l.fs, l.dir); err != nil {
+	if err := l.fs.SyncDir(l.dir); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	old := l.file
@@ -226,21 +223,4 @@ func (l *ledger) items() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.held.Items)
-}
-
-func readAll(fs vfs.FS, path string) ([]byte, error) {
-	f, err := fs.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	p, err := io.ReadAll(f)
-	return p, errors.Join(err, f.Close())
-}
-
-func syncFolder(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 // Metadata is what the library must find again in the storage, saved in the same atomic write as the commands
@@ -36,7 +37,7 @@ func (m *Metadata) AppendBinary(dst []byte) ([]byte, error) {
 	}
 	dst = append(dst, m.Chain[:]...)
 	dst = append(dst, m.Record...)
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli)), nil
+	return binary.LittleEndian.AppendUint32(dst, checksum.Of(dst[start:])), nil
 }
 
 // MarshalBinary returns the encoding.
@@ -48,7 +49,7 @@ func (m *Metadata) UnmarshalBinary(p []byte) error {
 		return fmt.Errorf("%w: %d bytes", ErrMetadata, len(p))
 	}
 	body, sum := p[:len(p)-4], binary.LittleEndian.Uint32(p[len(p)-4:])
-	if got := crc32.Checksum(body, castagnoli); got != sum {
+	if got := checksum.Of(body); got != sum {
 		return fmt.Errorf("%w: checksum %08x, want %08x", ErrMetadata, got, sum)
 	}
 	m.AppliedIndex = binary.LittleEndian.Uint64(body[1:])
@@ -59,5 +60,3 @@ func (m *Metadata) UnmarshalBinary(p []byte) error {
 	m.Record = append([]byte(nil), body[metadataFixed:]...)
 	return nil
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)

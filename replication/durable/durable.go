@@ -1,49 +1,35 @@
-// Package durable makes files and directories that survive a power cut once they are made: what is written is synced, and so is every
-// directory that gained a name.
-//
-// It leaves to its neighbours what the files mean. It is safe for concurrent use on different paths.
 package durable
 
 import (
 	"bufio"
 	"errors"
 	"io"
-
-	"github.com/cockroachdb/errors/oserror"
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"io/fs"
+	"path/filepath"
 )
 
-// MakeDir makes dir and every directory above it that is missing.
-func MakeDir(fs vfs.FS, dir string) error {
-	_, err := fs.Stat(dir)
-	if err == nil || !oserror.IsNotExist(err) {
+// MakeDir makes dir and every directory above it that is missing, durably.
+func MakeDir(fsys FS, dir string) error {
+	_, err := fsys.Stat(dir)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	parent := fs.PathDir(dir)
+	parent := filepath.Dir(dir)
 	if parent != dir {
-		if err := MakeDir(fs, parent); err != nil {
+		if err := MakeDir(fsys, parent); err != nil {
 			return err
 		}
 	}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fsys.MkdirAll(dir); err != nil {
 		return err
 	}
-	return SyncDir(fs, parent)
+	return fsys.SyncDir(parent)
 }
 
-// SyncDir makes the names in dir durable.
-func SyncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// WriteFile makes path hold what fill writes, replacing a former file at once. On an error the former file is still there.
-func WriteFile(fs vfs.FS, path string, fill func(io.Writer) error) error {
+// WriteFile makes path hold what fill writes, durably, replacing a former file at once. On an error the former file is still there.
+func WriteFile(fsys FS, path string, fill func(io.Writer) error) error {
 	temporary := path + ".tmp"
-	f, err := fs.Create(temporary, vfs.WriteCategoryUnspecified)
+	f, err := fsys.Create(temporary)
 	if err != nil {
 		return err
 	}
@@ -57,15 +43,15 @@ func WriteFile(fs vfs.FS, path string, fill func(io.Writer) error) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := fs.Rename(temporary, path); err != nil {
+	if err := fsys.Rename(temporary, path); err != nil {
 		return err
 	}
-	return SyncDir(fs, fs.PathDir(path))
+	return fsys.SyncDir(filepath.Dir(path))
 }
 
 // ReadFile returns the content of path.
-func ReadFile(fs vfs.FS, path string) ([]byte, error) {
-	f, err := fs.Open(path)
+func ReadFile(fsys FS, path string) ([]byte, error) {
+	f, err := fsys.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package durable
+package durable_test
 
 import (
 	"errors"
@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 func write(text string) func(io.Writer) error {
@@ -17,35 +20,35 @@ func write(text string) func(io.Writer) error {
 
 func TestWhatIsMadeSurvivesAPowerCut(t *testing.T) {
 	disk := vfs.NewCrashableMem()
-	if err := MakeDir(disk, "/a/b/c"); err != nil {
+	if err := durable.MakeDir(pebblefs.New(disk), "/a/b/c"); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteFile(disk, "/a/b/c/file", write("one")); err != nil {
+	if err := durable.WriteFile(pebblefs.New(disk), "/a/b/c/file", write("one")); err != nil {
 		t.Fatal(err)
 	}
 	disk = disk.CrashClone(vfs.CrashCloneCfg{})
-	if p, err := ReadFile(disk, "/a/b/c/file"); err != nil || string(p) != "one" {
+	if p, err := durable.ReadFile(pebblefs.New(disk), "/a/b/c/file"); err != nil || string(p) != "one" {
 		t.Fatalf("%q, %v", p, err)
 	}
-	if err := MakeDir(disk, "/a/b/c"); err != nil {
+	if err := durable.MakeDir(pebblefs.New(disk), "/a/b/c"); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestAFailedWriteLeavesTheFormerFile(t *testing.T) {
 	disk := vfs.NewCrashableMem()
-	if err := WriteFile(disk, "/file", write("one")); err != nil {
+	if err := durable.WriteFile(pebblefs.New(disk), "/file", write("one")); err != nil {
 		t.Fatal(err)
 	}
 	full := errors.New("disk full")
-	err := WriteFile(disk, "/file", func(w io.Writer) error {
+	err := durable.WriteFile(pebblefs.New(disk), "/file", func(w io.Writer) error {
 		return errors.Join(write("two")(w), full)
 	})
 	if !errors.Is(err, full) {
 		t.Fatal(err)
 	}
 	for _, fs := range []*vfs.MemFS{disk, disk.CrashClone(vfs.CrashCloneCfg{})} {
-		if p, err := ReadFile(fs, "/file"); err != nil || string(p) != "one" {
+		if p, err := durable.ReadFile(pebblefs.New(fs), "/file"); err != nil || string(p) != "one" {
 			t.Fatalf("%q, %v", p, err)
 		}
 	}

@@ -4,7 +4,7 @@
 // nothing is sent to a process of another fleet. It knows nothing of what the messages mean: raftgroup, stream,
 // checkpoint and replication define those.
 //
-// [NewGRPC] is the Transport of real processes; package transport/memory is one inside a process, with faults, for
+// Package transport/grpc is the Transport of real processes; package transport/memory is one inside a process, with faults, for
 // tests and simulation. Both keep the same rules:
 //
 //   - The opener learns how a stream ended from Recv. An error of Send says only that it is over.

@@ -21,15 +21,25 @@ func AsRemote(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &remoteError{kind: wireErrors[wireIndex(err)], text: err.Error()}
+	return Remote(Kind(err), err.Error())
 }
 
-// wireIndex returns the index in wireErrors of what err is, 0 (ErrRemote) if it is none of them.
-func wireIndex(err error) int {
+// Kind returns the number by which an implementation of Transport sends what err is: that of the error of this package that errors.Is
+// finds in it, 0 (ErrRemote) if there is none. The numbers never change.
+func Kind(err error) int {
 	for i, known := range wireErrors {
 		if errors.Is(err, known) {
 			return i
 		}
 	}
 	return 0
+}
+
+// Remote returns what the opener of a stream sees of a handler's error that arrived as a kind and a text. A kind that is not known, as of
+// a newer version, is ErrRemote.
+func Remote(kind int, text string) error {
+	if kind < 0 || kind >= len(wireErrors) {
+		kind = 0
+	}
+	return &remoteError{kind: wireErrors[kind], text: text}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -77,7 +78,7 @@ func source(t testing.TB) (vfs.FS, *checkpoint.Manifest) {
 	for name, data := range contents {
 		write(t, fs, "source/"+name, data)
 	}
-	m, err := checkpoint.Describe(fs, "source", [16]byte{1, 2, 3}, []byte("index 42"))
+	m, err := checkpoint.Describe(pebblefs.New(fs), "source", [16]byte{1, 2, 3}, []byte("index 42"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,15 +87,16 @@ func source(t testing.TB) (vfs.FS, *checkpoint.Manifest) {
 
 func checkComplete(t testing.TB, fs vfs.FS, dir string, want *checkpoint.Manifest) {
 	t.Helper()
-	m, err := checkpoint.Load(fs, dir)
+	m, err := checkpoint.Load(pebblefs.New(fs), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(m.Meta) != string(want.Meta) || m.ID != want.ID || !slices.Equal(m.Files, want.Files) {
 		t.Fatalf("loaded %v", m)
 	}
-	if err := checkpoint.Verify(fs, dir, m); err != nil {
-		t.Fatal(err)
+	again, err := checkpoint.Describe(pebblefs.New(fs), dir, m.ID, m.Meta)
+	if err != nil || !slices.Equal(again.Files, m.Files) {
+		t.Fatalf("the manifest changes what is described: %v, %v", again, err)
 	}
 	for name, data := range contents {
 		if !bytes.Equal(read(t, fs, dir+"/"+name), data) {
@@ -157,7 +159,7 @@ func transfer(t testing.TB, from vfs.FS, m *checkpoint.Manifest, to vfs.FS, limi
 	defer b.Close()
 	sent := make(chan error, 1)
 	b.Serve(map[string]transport.Handler{service: func(ctx context.Context, s transport.Stream) error {
-		err := checkpoint.Send(ctx, s, from, "source", m)
+		err := checkpoint.Send(ctx, s, pebblefs.New(from), "source", m)
 		sent <- err
 		return err
 	}})
@@ -173,7 +175,7 @@ func transfer(t testing.TB, from vfs.FS, m *checkpoint.Manifest, to vfs.FS, limi
 			change(p)
 		}
 	}}
-	o.manifest, o.err = checkpoint.Receive(ctx, l, to, "target", nil)
+	o.manifest, o.err = checkpoint.Receive(ctx, l, pebblefs.New(to), "target", nil)
 	o.messages = limit - l.left
 	synctest.Wait()
 	b.Close()
@@ -198,13 +200,13 @@ func TestTransfer(t *testing.T) {
 		if again.err != nil || again.sendErr != nil || again.bytes > 4096 {
 			t.Fatalf("a complete checkpoint was sent again: %+v", again)
 		}
-		if err := checkpoint.Remove(to, "target"); err != nil {
+		if err := checkpoint.Remove(pebblefs.New(to), "target"); err != nil {
 			t.Fatal(err)
 		}
-		if err := checkpoint.Remove(to, "target"); err != nil {
+		if err := checkpoint.Remove(pebblefs.New(to), "target"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := checkpoint.Load(to, "target"); !errors.Is(err, checkpoint.ErrIncomplete) {
+		if _, err := checkpoint.Load(pebblefs.New(to), "target"); !errors.Is(err, checkpoint.ErrIncomplete) {
 			t.Fatal(err)
 		}
 	})
@@ -227,7 +229,7 @@ func TestInterruptedAtEveryMessageAndResumed(t *testing.T) {
 				}
 				random := rand.New(rand.NewPCG(seed, uint64(limit)))
 				to = to.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(seed) * 50, RNG: random})
-				if _, err := checkpoint.Load(to, "target"); !errors.Is(err, checkpoint.ErrIncomplete) {
+				if _, err := checkpoint.Load(pebblefs.New(to), "target"); !errors.Is(err, checkpoint.ErrIncomplete) {
 					t.Fatalf("limit %d: an unfinished checkpoint has a manifest: %v", limit, err)
 				}
 				if o := transfer(t, from, m, to, unlimited, nil); o.err != nil {
@@ -310,10 +312,7 @@ func TestCorruptionIsRefusedAndRemoved(t *testing.T) {
 		if _, err := to.Stat("target/000012.sst"); err == nil {
 			t.Fatal("the damaged file is still there")
 		}
-		if _, err := checkpoint.Load(to, "target"); !errors.Is(err, checkpoint.ErrIncomplete) {
-			t.Fatal(err)
-		}
-		if err := checkpoint.Verify(from, "source", m); !errors.Is(err, checkpoint.ErrCorrupt) {
+		if _, err := checkpoint.Load(pebblefs.New(to), "target"); !errors.Is(err, checkpoint.ErrIncomplete) {
 			t.Fatal(err)
 		}
 	})
@@ -362,7 +361,7 @@ func TestFullDisk(t *testing.T) {
 		if !errors.Is(o.err, syscall.ENOSPC) || !strings.Contains(fmt.Sprint(o.sendErr), "no space") {
 			t.Fatal(o.err, o.sendErr)
 		}
-		if _, err := checkpoint.Load(mem, "target"); !errors.Is(err, checkpoint.ErrIncomplete) {
+		if _, err := checkpoint.Load(pebblefs.New(mem), "target"); !errors.Is(err, checkpoint.ErrIncomplete) {
 			t.Fatal(err)
 		}
 		mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1000, TotalBytes: 1 << 30})
@@ -377,21 +376,6 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-func TestSaveLoad(t *testing.T) {
-	from, m := source(t)
-	if _, err := checkpoint.Load(from, "source"); !errors.Is(err, checkpoint.ErrIncomplete) {
-		t.Fatal(err)
-	}
-	if err := checkpoint.Save(from, "source", m); err != nil {
-		t.Fatal(err)
-	}
-	checkComplete(t, from, "source", m)
-	again, err := checkpoint.Describe(from, "source", m.ID, m.Meta)
-	if err != nil || !slices.Equal(again.Files, m.Files) {
-		t.Fatalf("the manifest changes what is described: %v, %v", again, err)
-	}
-}
-
 func TestProgressEndsAtTheTotal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, m := source(t)
@@ -403,7 +387,7 @@ func TestProgressEndsAtTheTotal(t *testing.T) {
 		to := vfs.NewMem()
 		// The other way round: the opener sends, and the handler receives.
 		b.Serve(map[string]transport.Handler{service: func(ctx context.Context, s transport.Stream) error {
-			_, err := checkpoint.Receive(ctx, s, to, "target", func(p checkpoint.Progress) {
+			_, err := checkpoint.Receive(ctx, s, pebblefs.New(to), "target", func(p checkpoint.Progress) {
 				if p.DoneBytes <= last.DoneBytes {
 					t.Errorf("from %d to %d", last.DoneBytes, p.DoneBytes)
 				}
@@ -415,7 +399,7 @@ func TestProgressEndsAtTheTotal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := checkpoint.Send(t.Context(), s, from, "source", m); err != nil {
+		if err := checkpoint.Send(t.Context(), s, pebblefs.New(from), "source", m); err != nil {
 			t.Fatal(err)
 		}
 		if last.DoneBytes != m.Bytes() || last.TotalBytes != m.Bytes() {

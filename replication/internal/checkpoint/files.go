@@ -7,10 +7,11 @@ import (
 	"hash"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // Files that this package keeps beside the data.
@@ -33,7 +34,7 @@ func reserved(name string) bool {
 
 // Describe reads and sums every file of dir, which may have one level of directories. The files must not change
 // afterwards, until the checkpoint is removed.
-func Describe(fs vfs.FS, dir string, id [16]byte, meta []byte) (*Manifest, error) {
+func Describe(fs durable.FS, dir string, id [16]byte, meta []byte) (*Manifest, error) {
 	names, err := list(fs, dir)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
@@ -42,7 +43,7 @@ func Describe(fs vfs.FS, dir string, id [16]byte, meta []byte) (*Manifest, error
 	buf := make([]byte, readBytes)
 	for _, name := range names {
 		f := File{Name: name}
-		if f.Bytes, f.Sum, err = sum(fs, path(fs, dir, name), buf); err != nil {
+		if f.Bytes, f.Sum, err = sum(fs, path(dir, name), buf); err != nil {
 			return nil, fmt.Errorf("checkpoint: describe %s: %w", dir, err)
 		}
 		m.Files = append(m.Files, f)
@@ -53,43 +54,27 @@ func Describe(fs vfs.FS, dir string, id [16]byte, meta []byte) (*Manifest, error
 	return m, nil
 }
 
-// Verify reads every file of dir and compares it with m. A difference is ErrCorrupt.
-func Verify(fs vfs.FS, dir string, m *Manifest) error {
-	buf := make([]byte, readBytes)
-	for i := range m.Files {
-		f := &m.Files[i]
-		size, got, err := sum(fs, path(fs, dir, f.Name), buf)
-		switch {
-		case err != nil:
-			return fmt.Errorf("checkpoint: verify %s: %w", dir, err)
-		case size != f.Bytes || got != f.Sum:
-			return fmt.Errorf("%w: %s in %s has %d bytes with sum %x, want %d with %x", ErrCorrupt, f.Name, dir, size, got[:8], f.Bytes, f.Sum[:8])
-		}
+// Load returns the manifest that Receive left in dir. Without one the error is ErrIncomplete.
+func Load(fs durable.FS, dir string) (*Manifest, error) { return readManifest(fs, dir, manifestName) }
+
+// Remove deletes dir with everything in it, durably. A missing directory is no error.
+func Remove(fs durable.FS, dir string) error {
+	if err := fs.RemoveAll(dir); err != nil {
+		return fmt.Errorf("checkpoint: remove %s: %w", dir, err)
+	}
+	if err := fs.SyncDir(filepath.Dir(dir)); err != nil {
+		return fmt.Errorf("checkpoint: remove %s: %w", dir, err)
 	}
 	return nil
 }
 
-// Save writes m beside the files of dir, atomically and durably. It does not look at the files.
-func Save(fs vfs.FS, dir string, m *Manifest) error { return writeManifest(fs, dir, manifestName, m) }
-
-// Load returns the manifest that Save or Receive left in dir. Without one the error is ErrIncomplete.
-func Load(fs vfs.FS, dir string) (*Manifest, error) { return readManifest(fs, dir, manifestName) }
-
-// Remove deletes dir with everything in it, durably. A missing directory is no error.
-func Remove(fs vfs.FS, dir string) error {
-	if err := fs.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("checkpoint: remove %s: %w", dir, err)
-	}
-	return syncDir(fs, fs.PathDir(dir))
-}
-
-func writeManifest(fs vfs.FS, dir, name string, m *Manifest) error {
+func writeManifest(fs durable.FS, dir, name string, m *Manifest) error {
 	p, err := m.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	scratch := fs.PathJoin(dir, scratchName)
-	f, err := fs.Create(scratch, vfs.WriteCategoryUnspecified)
+	scratch := filepath.Join(dir, scratchName)
+	f, err := fs.Create(scratch)
 	if err != nil {
 		return fmt.Errorf("checkpoint: save manifest: %w", err)
 	}
@@ -98,16 +83,19 @@ func writeManifest(fs vfs.FS, dir, name string, m *Manifest) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = fs.Rename(scratch, fs.PathJoin(dir, name))
+		err = fs.Rename(scratch, filepath.Join(dir, name))
+	}
+	if err == nil {
+		err = fs.SyncDir(dir)
 	}
 	if err != nil {
 		return fmt.Errorf("checkpoint: save manifest: %w", err)
 	}
-	return syncDir(fs, dir)
+	return nil
 }
 
-func readManifest(fs vfs.FS, dir, name string) (*Manifest, error) {
-	f, err := fs.Open(fs.PathJoin(dir, name))
+func readManifest(fs durable.FS, dir, name string) (*Manifest, error) {
+	f, err := fs.Open(filepath.Join(dir, name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s has no manifest", ErrIncomplete, dir)
 	}
@@ -127,7 +115,7 @@ func readManifest(fs vfs.FS, dir, name string) (*Manifest, error) {
 }
 
 // list returns the names of all files of dir but this package's own, in order.
-func list(fs vfs.FS, dir string) ([]string, error) {
+func list(fs durable.FS, dir string) ([]string, error) {
 	top, err := fs.List(dir)
 	if err != nil {
 		return nil, err
@@ -137,7 +125,7 @@ func list(fs vfs.FS, dir string) ([]string, error) {
 		if reserved(name) {
 			continue
 		}
-		info, err := fs.Stat(fs.PathJoin(dir, name))
+		info, err := fs.Stat(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}
@@ -145,7 +133,7 @@ func list(fs vfs.FS, dir string) ([]string, error) {
 			names = append(names, name)
 			continue
 		}
-		nested, err := fs.List(fs.PathJoin(dir, name))
+		nested, err := fs.List(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}
@@ -158,12 +146,10 @@ func list(fs vfs.FS, dir string) ([]string, error) {
 }
 
 // path returns where a manifest's file is.
-func path(fs vfs.FS, dir, name string) string {
-	return fs.PathJoin(append([]string{dir}, strings.Split(name, "/")...)...)
-}
+func path(dir, name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
 
-func sum(fs vfs.FS, name string, buf []byte) (int64, [sha256.Size]byte, error) {
-	f, err := fs.Open(name, vfs.SequentialReadsOption)
+func sum(fs durable.FS, name string, buf []byte) (int64, [sha256.Size]byte, error) {
+	f, err := fs.Open(name)
 	if err != nil {
 		return 0, [sha256.Size]byte{}, err
 	}
@@ -187,15 +173,4 @@ func hashInto(h hash.Hash, r io.Reader, buf []byte) (int64, error) {
 			return total, err
 		}
 	}
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return fmt.Errorf("checkpoint: sync %s: %w", dir, err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("checkpoint: sync %s: %w", dir, err)
-	}
-	return nil
 }

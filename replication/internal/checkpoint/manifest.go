@@ -5,9 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"strings"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 // Errors of this package, to compare with errors.Is.
@@ -69,8 +70,6 @@ const (
 	crcBytes      = 4
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // AppendBinary appends the encoding to dst. It refuses a manifest that UnmarshalBinary would refuse.
 func (m *Manifest) AppendBinary(dst []byte) ([]byte, error) {
 	if err := m.validate(); err != nil {
@@ -90,7 +89,7 @@ func (m *Manifest) AppendBinary(dst []byte) ([]byte, error) {
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(f.Bytes))
 		dst = append(dst, f.Sum[:]...)
 	}
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli)), nil
+	return binary.LittleEndian.AppendUint32(dst, checksum.Of(dst[start:])), nil
 }
 
 // MarshalBinary returns the encoding.
@@ -102,7 +101,7 @@ func (m *Manifest) UnmarshalBinary(p []byte) error {
 		return fmt.Errorf("%w: manifest of %d bytes", ErrFormat, len(p))
 	}
 	body := p[:len(p)-crcBytes]
-	if got, want := crc32.Checksum(body, castagnoli), binary.LittleEndian.Uint32(p[len(body):]); got != want {
+	if got, want := checksum.Of(body), binary.LittleEndian.Uint32(p[len(body):]); got != want {
 		return fmt.Errorf("%w: manifest checksum %08x, want %08x", ErrCorrupt, got, want)
 	}
 	if v := body[4]; v != FormatVersion {

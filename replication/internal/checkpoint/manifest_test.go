@@ -3,9 +3,10 @@ package checkpoint
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"reflect"
 	"testing"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 func sample() *Manifest {
@@ -63,7 +64,7 @@ func TestEveryFlippedBitOfAManifestIsSeen(t *testing.T) {
 // sealed returns body with the checksum that fits it.
 func sealed(body []byte) []byte {
 	p := append([]byte(nil), body...)
-	return binary.LittleEndian.AppendUint32(p, crc32.Checksum(p, castagnoli))
+	return binary.LittleEndian.AppendUint32(p, checksum.Of(p))
 }
 
 func FuzzManifest(f *testing.F) {

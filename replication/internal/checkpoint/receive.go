@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
@@ -27,7 +27,7 @@ type Progress struct {
 //
 // progress may be nil; it is called from this goroutine, after each chunk. ctx is looked at between messages: to end a
 // transfer that is blocked, end the stream.
-func Receive(ctx context.Context, s transport.Stream, fs vfs.FS, dir string, progress func(Progress)) (*Manifest, error) {
+func Receive(ctx context.Context, s transport.Stream, fs durable.FS, dir string, progress func(Progress)) (*Manifest, error) {
 	r := &receiver{ctx: ctx, stream: s, fs: fs, dir: dir, progress: progress, buf: make([]byte, readBytes)}
 	if err := r.run(); err != nil {
 		if r.streamErr == nil {
@@ -45,7 +45,7 @@ type receiver struct {
 	ctx       context.Context
 	stream    transport.Stream
 	streamErr error
-	fs        vfs.FS
+	fs        durable.FS
 	dir       string
 	progress  func(Progress)
 	buf       []byte
@@ -122,13 +122,13 @@ func (r *receiver) prepare(offer []byte) (complete bool, err error) {
 			return name == manifestName, r.removeStrangers()
 		}
 	}
-	if err := r.fs.RemoveAll(r.dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := r.fs.RemoveAll(r.dir); err != nil {
 		return false, err
 	}
-	if err := r.fs.MkdirAll(r.dir, 0o755); err != nil {
+	if err := r.fs.MkdirAll(r.dir); err != nil {
 		return false, err
 	}
-	if err := syncDir(r.fs, r.fs.PathDir(r.dir)); err != nil {
+	if err := r.fs.SyncDir(filepath.Dir(r.dir)); err != nil {
 		return false, err
 	}
 	return false, writeManifest(r.fs, r.dir, stagingName, r.manifest)
@@ -146,7 +146,7 @@ func (r *receiver) removeStrangers() error {
 	}
 	for _, name := range names {
 		if !known[name] {
-			if err := r.fs.RemoveAll(path(r.fs, r.dir, name)); err != nil {
+			if err := r.fs.RemoveAll(path(r.dir, name)); err != nil {
 				return err
 			}
 		}
@@ -159,7 +159,7 @@ func (r *receiver) missing() ([]want, error) {
 	var wants []want
 	for i := range r.manifest.Files {
 		f := &r.manifest.Files[i]
-		name := path(r.fs, r.dir, f.Name)
+		name := path(r.dir, f.Name)
 		info, err := r.fs.Stat(name)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
@@ -190,7 +190,7 @@ func (r *receiver) missing() ([]want, error) {
 
 // syncFile makes durable what an earlier attempt wrote.
 func (r *receiver) syncFile(name string) error {
-	f, err := r.fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	f, err := r.fs.OpenReadWrite(name)
 	if err != nil {
 		return err
 	}
@@ -198,12 +198,12 @@ func (r *receiver) syncFile(name string) error {
 }
 
 func (r *receiver) checkSpace() error {
-	usage, err := r.fs.GetDiskUsage(r.dir)
+	free, err := r.fs.FreeBytes(r.dir)
 	if err != nil {
 		return nil // a filesystem that cannot tell; a full disk will show on writing
 	}
-	if need := r.manifest.Bytes() - r.done; need > 0 && uint64(need) > usage.AvailBytes {
-		return fmt.Errorf("%w: %d bytes to receive, %d free at %s", ErrNoSpace, need, usage.AvailBytes, r.dir)
+	if need := r.manifest.Bytes() - r.done; need > 0 && uint64(need) > free {
+		return fmt.Errorf("%w: %d bytes to receive, %d free at %s", ErrNoSpace, need, free, r.dir)
 	}
 	return nil
 }
@@ -216,7 +216,7 @@ func (r *receiver) fetch(wants []want) (again []want, err error) {
 	}
 	for _, w := range wants {
 		f := &r.manifest.Files[w.file]
-		name := path(r.fs, r.dir, f.Name)
+		name := path(r.dir, f.Name)
 		if strings.Contains(f.Name, "/") {
 			if err := r.makeParent(name); err != nil {
 				return nil, err
@@ -242,11 +242,11 @@ func (r *receiver) fetch(wants []want) (again []want, err error) {
 }
 
 func (r *receiver) makeParent(name string) error {
-	parent := r.fs.PathDir(name)
+	parent := filepath.Dir(name)
 	if _, err := r.fs.Stat(parent); err == nil {
 		return nil
 	}
-	return r.fs.MkdirAll(parent, 0o755)
+	return r.fs.MkdirAll(parent)
 }
 
 // take receives the rest of one file, makes it durable, and returns the sum of the whole.
@@ -256,7 +256,7 @@ func (r *receiver) take(w want, file *File, name string) (got [sha256.Size]byte,
 			return got, err
 		}
 	}
-	f, err := r.fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	f, err := r.fs.OpenReadWrite(name)
 	if err != nil {
 		return got, err
 	}
@@ -297,24 +297,24 @@ func (r *receiver) take(w want, file *File, name string) (got [sha256.Size]byte,
 func (r *receiver) install() error {
 	synced := make(map[string]bool)
 	for i := range r.manifest.Files {
-		parent := r.fs.PathDir(path(r.fs, r.dir, r.manifest.Files[i].Name))
+		parent := filepath.Dir(path(r.dir, r.manifest.Files[i].Name))
 		if synced[parent] {
 			continue
 		}
 		synced[parent] = true
-		if err := syncDir(r.fs, parent); err != nil {
+		if err := r.fs.SyncDir(parent); err != nil {
 			return err
 		}
 	}
-	if err := syncDir(r.fs, r.dir); err != nil {
+	if err := r.fs.SyncDir(r.dir); err != nil {
 		return err
 	}
 	return r.rename(stagingName, manifestName)
 }
 
 func (r *receiver) rename(from, to string) error {
-	if err := r.fs.Rename(r.fs.PathJoin(r.dir, from), r.fs.PathJoin(r.dir, to)); err != nil {
+	if err := r.fs.Rename(filepath.Join(r.dir, from), filepath.Join(r.dir, to)); err != nil {
 		return err
 	}
-	return syncDir(r.fs, r.dir)
+	return r.fs.SyncDir(r.dir)
 }

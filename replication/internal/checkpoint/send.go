@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // Send offers the files of dir, as m describes them, and serves what the receiver asks for. A nil error says that the
 // receiver has everything, verified and durable; ErrReceiver that it gave up. ctx is looked at between messages: to end a transfer that
 // is blocked, end the stream.
-func Send(ctx context.Context, s transport.Stream, fs vfs.FS, dir string, m *Manifest) error {
+func Send(ctx context.Context, s transport.Stream, fs durable.FS, dir string, m *Manifest) error {
 	offer, err := m.AppendBinary([]byte{kindManifest})
 	if err != nil {
 		return err
@@ -48,12 +47,12 @@ func Send(ctx context.Context, s transport.Stream, fs vfs.FS, dir string, m *Man
 	}
 }
 
-func sendFile(ctx context.Context, s transport.Stream, fs vfs.FS, dir string, m *Manifest, w want) error {
+func sendFile(ctx context.Context, s transport.Stream, fs durable.FS, dir string, m *Manifest, w want) error {
 	size := m.Files[w.file].Bytes
 	if w.offset == size {
 		return nil
 	}
-	f, err := fs.Open(path(fs, dir, m.Files[w.file].Name), vfs.SequentialReadsOption)
+	f, err := fs.Open(path(dir, m.Files[w.file].Name))
 	if err != nil {
 		return err
 	}

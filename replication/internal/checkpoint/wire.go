@@ -3,7 +3,8 @@ package checkpoint
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 // Kinds of message: the first byte of each. The values are on the wire: never renumber.
@@ -42,7 +43,7 @@ func encodeWants(ws []want) []byte {
 		p = binary.LittleEndian.AppendUint32(p, uint32(w.file))
 		p = binary.LittleEndian.AppendUint64(p, uint64(w.offset))
 	}
-	return binary.LittleEndian.AppendUint32(p, crc32.Checksum(p, castagnoli))
+	return binary.LittleEndian.AppendUint32(p, checksum.Of(p))
 }
 
 // decodeWants checks every want against m.
@@ -51,7 +52,7 @@ func decodeWants(p []byte, m *Manifest) ([]want, error) {
 		return nil, fmt.Errorf("%w: want of %d bytes", ErrFormat, len(p))
 	}
 	body := p[:len(p)-crcBytes]
-	if got, want := crc32.Checksum(body, castagnoli), binary.LittleEndian.Uint32(p[len(body):]); got != want {
+	if got, want := checksum.Of(body), binary.LittleEndian.Uint32(p[len(body):]); got != want {
 		return nil, fmt.Errorf("%w: want with checksum %08x, want %08x", ErrCorrupt, got, want)
 	}
 	ws := make([]want, 0, len(body)/wantBytes)
@@ -75,7 +76,7 @@ func sealChunk(p []byte, file int, offset int64) {
 
 // chunkSum covers the whole message but the checksum itself.
 func chunkSum(p []byte) uint32 {
-	return crc32.Update(crc32.Checksum(p[:13], castagnoli), castagnoli, p[chunkHeader:])
+	return checksum.Add(checksum.Of(p[:13]), p[chunkHeader:])
 }
 
 // decodeChunk checks p against the file it must continue: data aliases p.

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -34,7 +35,7 @@ func benchmarkPropose(b *testing.B, size int) {
 		peers = append(peers, Peer{ID: id + 1})
 	}
 	for i := range groups {
-		fs := vfs.NewMem()
+		fs := pebblefs.New(vfs.NewMem())
 		log, err := wal.Open(wal.Options{FS: fs, Dir: "log", Logger: quiet})
 		if err != nil {
 			b.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -85,7 +86,7 @@ func (c *cluster) start(id uint64) *member {
 }
 
 func (c *cluster) tryStart(m *member) (err error) {
-	fs := c.wrap(m.disk)
+	fs := pebblefs.New(c.wrap(m.disk))
 	if m.log, err = wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 4 << 10, CacheBytes: 64 << 10, Logger: quiet}); err != nil {
 		return err
 	}

@@ -3,9 +3,10 @@ package raftgroup
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 // formatVersion is the version of everything this package sends. 1: the first.
@@ -19,8 +20,6 @@ const (
 
 	flagReject = 1
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // onWire are the kinds of messages that a peer may send. Everything else is local to a node, or travels in another way.
 var onWire = [...]bool{
@@ -53,7 +52,7 @@ func encodeMessages(messages []*raftpb.Message) []byte {
 
 // sealed writes the checksum of all that follows it.
 func sealed(p []byte) []byte {
-	binary.LittleEndian.PutUint32(p[1:], crc32.Checksum(p[envelopeBytes:], castagnoli))
+	binary.LittleEndian.PutUint32(p[1:], checksum.Of(p[envelopeBytes:]))
 	return p
 }
 
@@ -66,7 +65,7 @@ func opened(p []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: version %d, this node knows %d", ErrFormat, p[0], formatVersion)
 	}
 	body, want := p[envelopeBytes:], binary.LittleEndian.Uint32(p[1:])
-	if got := crc32.Checksum(body, castagnoli); got != want {
+	if got := checksum.Of(body); got != want {
 		return nil, fmt.Errorf("%w: checksum %08x, want %08x", ErrFormat, got, want)
 	}
 	return body, nil

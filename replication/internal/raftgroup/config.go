@@ -5,10 +5,10 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -58,7 +58,7 @@ type Config struct {
 	Log     *wal.Log
 	Machine Machine
 	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the group.
-	FS         vfs.FS
+	FS         durable.FS
 	StagingDir string
 
 	// Transport opens streams to peers; the services a peer opens here are returned by Group.Services.

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
@@ -172,7 +173,7 @@ func TestRecovery(t *testing.T) {
 }
 
 func (tt *recoveryTest) run(t *testing.T) {
-	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
+	log, err := wal.Open(wal.Options{FS: pebblefs.New(vfs.NewMem()), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func (tt *recoveryTest) run(t *testing.T) {
 // A state that lacks what the log released must never be taken for a whole one.
 func TestStateLost(t *testing.T) {
 	for _, state := range []machineState{{}, {Index: 4, Term: 2, Conf: &raftpb.ConfState{Voters: []uint64{1}}}} {
-		log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
+		log, err := wal.Open(wal.Options{FS: pebblefs.New(vfs.NewMem()), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}

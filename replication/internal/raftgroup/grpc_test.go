@@ -10,8 +10,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
-	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
 // Over the real transport, in real time: three members elect, write, and bring up a fourth by a checkpoint.
@@ -28,7 +29,7 @@ func TestOverGRPC(t *testing.T) {
 	peers := []Peer{{ID: 1}, {ID: 2}, {ID: 3}}
 	leads := make(chan *Group, 10)
 	start := func(id uint64) *Group {
-		fs := vfs.NewMem()
+		fs := pebblefs.New(vfs.NewMem())
 		log, err := wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 1 << 20, Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
@@ -41,7 +42,7 @@ func TestOverGRPC(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr, err := transport.NewGRPC(transport.GRPCOptions{Listener: listeners[id], FleetID: "test", NodeName: fmt.Sprint(id), Logger: quiet})
+		tr, err := grpctransport.New(grpctransport.Options{Listener: listeners[id], FleetID: "test", NodeName: fmt.Sprint(id), Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,9 +3,8 @@ package raftgroup
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -33,7 +32,7 @@ func newIncoming(g *Group) (*incoming, error) { return &incoming{g: g}, nil }
 func (in *incoming) name(id []byte) string { return incomingPrefix + hex.EncodeToString(id) }
 
 func (in *incoming) dir(id []byte) string {
-	return in.g.config.FS.PathJoin(in.g.config.StagingDir, in.name(id))
+	return filepath.Join(in.g.config.StagingDir, in.name(id))
 }
 
 // serve is the service by which a leader sends a checkpoint.
@@ -122,7 +121,7 @@ func (in *incoming) removeOthers(id []byte) error {
 		if !strings.HasPrefix(name, incomingPrefix) || name == in.name(id) {
 			continue
 		}
-		if err := c.FS.RemoveAll(c.FS.PathJoin(c.StagingDir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := c.FS.RemoveAll(filepath.Join(c.StagingDir, name)); err != nil {
 			return fmt.Errorf("raftgroup: removing %s: %w", name, err)
 		}
 	}

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // record is one entry as a machine saw it.
@@ -53,7 +55,7 @@ func (h *history) where(data string) []uint64 {
 
 // machine is a Machine that keeps everything in memory, and on disk what Sync wrote.
 type machine struct {
-	fs      vfs.FS
+	fs      durable.FS
 	dir     string
 	history *history
 
@@ -68,16 +70,13 @@ type machineState struct {
 	Records     []record
 }
 
-func openMachine(fs vfs.FS, dir string, first *raftpb.ConfState, h *history) (*machine, error) {
+func openMachine(fs durable.FS, dir string, first *raftpb.ConfState, h *history) (*machine, error) {
 	m := &machine{fs: fs, dir: dir, history: h}
 	m.state.Conf = first
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MakeDir(fs, dir); err != nil {
 		return nil, err
 	}
-	if err := syncDir(fs, "/"); err != nil {
-		return nil, err
-	}
-	state, err := readState(fs, fs.PathJoin(dir, "state"))
+	state, err := readState(fs, filepath.Join(dir, "state"))
 	if errors.Is(err, os.ErrNotExist) {
 		return m, nil
 	}
@@ -138,14 +137,14 @@ func (m *machine) Sync() (uint64, error) {
 func (m *machine) Checkpoint(dir string) (uint64, uint64, *raftpb.ConfState, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.fs.MkdirAll(dir, 0o755); err != nil {
+	if err := m.fs.MkdirAll(dir); err != nil {
 		return 0, 0, nil, err
 	}
 	return m.state.Index, m.state.Term, m.state.Conf, writeState(m.fs, dir, m.state)
 }
 
 func (m *machine) Install(dir string) (uint64, uint64, *raftpb.ConfState, error) {
-	state, err := readState(m.fs, m.fs.PathJoin(dir, "state"))
+	state, err := readState(m.fs, filepath.Join(dir, "state"))
 	if err == nil {
 		err = writeState(m.fs, m.dir, state)
 	}
@@ -169,43 +168,15 @@ func (m *machine) records() []record {
 	return append([]record(nil), m.state.Records...)
 }
 
-func readState(fs vfs.FS, path string) (machineState, error) {
+func readState(fs durable.FS, path string) (machineState, error) {
 	var s machineState
-	f, err := fs.Open(path)
-	if err != nil {
-		return s, err
-	}
-	defer f.Close()
-	p, err := io.ReadAll(f)
+	p, err := durable.ReadFile(fs, path)
 	if err != nil {
 		return s, err
 	}
 	return s, json.Unmarshal(p, &s)
 }
 
-func writeState(fs vfs.FS, dir string, s machineState) error {
-	p, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	f, err := fs.Create(fs.PathJoin(dir, "state.new"), vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(p)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := fs.Rename(fs.PathJoin(dir, "state.new"), fs.PathJoin(dir, "state")); err != nil {
-		return err
-	}
-	return syncDir(fs, dir)
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+func writeState(fs durable.FS, dir string, s machineState) error {
+	return durable.WriteFile(fs, filepath.Join(dir, "state"), func(w io.Writer) error { return json.NewEncoder(w).Encode(s) })
 }

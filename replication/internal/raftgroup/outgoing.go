@@ -3,10 +3,9 @@ package raftgroup
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
-	"os"
+	"path/filepath"
 	"sync"
 
 	"go.etcd.io/raft/v3"
@@ -52,8 +51,8 @@ type heldCheckpoint struct {
 type checkpointRequest struct{ dir string }
 
 func newOutgoing(g *Group) (*outgoing, error) {
-	o := &outgoing{g: g, dir: g.config.FS.PathJoin(g.config.StagingDir, outgoingDir)}
-	if err := g.config.FS.MkdirAll(g.config.StagingDir, 0o755); err != nil {
+	o := &outgoing{g: g, dir: filepath.Join(g.config.StagingDir, outgoingDir)}
+	if err := g.config.FS.MkdirAll(g.config.StagingDir); err != nil {
 		return nil, fmt.Errorf("raftgroup: staging directory: %w", err)
 	}
 	return o, o.remove()
@@ -61,7 +60,7 @@ func newOutgoing(g *Group) (*outgoing, error) {
 
 // remove deletes what is left of a checkpoint.
 func (o *outgoing) remove() error {
-	if err := o.g.config.FS.RemoveAll(o.dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := o.g.config.FS.RemoveAll(o.dir); err != nil {
 		return fmt.Errorf("raftgroup: removing %s: %w", o.dir, err)
 	}
 	return nil

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/cockroachdb/errors/oserror"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -27,8 +26,8 @@ func Name(region string, d timeline.Divergence) string {
 
 // Write saves a tail in dir, durably, under name. The entries come from next, which returns io.EOF after the last one. If
 // a complete file of that name is there it is left alone: entries apply again after a crash.
-func Write(fs vfs.FS, dir, name string, h Header, next func() ([]byte, error)) (Counts, error) {
-	path := fs.PathJoin(dir, name+suffix)
+func Write(fs durable.FS, dir, name string, h Header, next func() ([]byte, error)) (Counts, error) {
+	path := filepath.Join(dir, name+suffix)
 	if c, _, err := Scan(fs, dir, name, nil); err == nil {
 		return c, nil
 	}
@@ -39,7 +38,7 @@ func Write(fs vfs.FS, dir, name string, h Header, next func() ([]byte, error)) (
 	return counts, nil
 }
 
-func write(fs vfs.FS, dir, path string, h Header, next func() ([]byte, error)) (counts Counts, err error) {
+func write(fs durable.FS, dir, path string, h Header, next func() ([]byte, error)) (counts Counts, err error) {
 	if err := durable.MakeDir(fs, dir); err != nil {
 		return Counts{}, err
 	}
@@ -71,12 +70,12 @@ func copyEntries(w io.Writer, h Header, next func() ([]byte, error)) (Counts, er
 
 // Scan reads a whole tail and checks it; visit, if not nil, sees each payload in order. Errors: ErrNotFound, ErrDamaged, and what visit
 // returns.
-func Scan(fs vfs.FS, dir, name string, visit func(payload []byte) error) (Counts, Header, error) {
+func Scan(fs durable.FS, dir, name string, visit func(payload []byte) error) (Counts, Header, error) {
 	if strings.ContainsAny(name, "/\\") {
 		return Counts{}, Header{}, fmt.Errorf("%w: %q", ErrNotFound, name)
 	}
-	f, err := fs.Open(fs.PathJoin(dir, name+suffix))
-	if oserror.IsNotExist(err) {
+	f, err := fs.Open(filepath.Join(dir, name+suffix))
+	if errors.Is(err, os.ErrNotExist) {
 		return Counts{}, Header{}, fmt.Errorf("%w: %s", ErrNotFound, name)
 	} else if err != nil {
 		return Counts{}, Header{}, err
@@ -103,9 +102,9 @@ func Scan(fs vfs.FS, dir, name string, visit func(payload []byte) error) (Counts
 }
 
 // List returns the names of the tails in dir, in order. A directory that does not exist has none.
-func List(fs vfs.FS, dir string) ([]string, error) {
+func List(fs durable.FS, dir string) ([]string, error) {
 	files, err := fs.List(dir)
-	if oserror.IsNotExist(err) {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("list tails: %w", err)

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -46,8 +46,6 @@ const (
 	recordEntry byte = 2
 	recordClose byte = 3
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Encoder writes a tail to w.
 type Encoder struct {
@@ -104,7 +102,7 @@ func (e *Encoder) record(kind byte, body []byte) error {
 }
 
 func sum(kind byte, body []byte) uint32 {
-	return crc32.Update(crc32.Checksum([]byte{kind}, castagnoli), castagnoli, body)
+	return checksum.Add(checksum.Of([]byte{kind}), body)
 }
 
 // Decoder reads a tail.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -29,21 +30,21 @@ var header = Header{Fleet: "f", Region: "us", Node: "us-1", Last: 20}
 
 func TestTailSurvivesPowerLossOnceWritten(t *testing.T) {
 	disk := vfs.NewCrashableMem()
-	want, err := Write(disk, "/data/rescue", "x", header, tail(10))
+	want, err := Write(pebblefs.New(disk), "/data/rescue", "x", header, tail(10))
 	if err != nil || want.Commands != 20 || want.Entries != 10 {
 		t.Fatalf("%+v, %v", want, err)
 	}
 	after := disk.CrashClone(vfs.CrashCloneCfg{})
 	seen := 0
-	got, h, err := Scan(after, "/data/rescue", "x", func([]byte) error { seen++; return nil })
+	got, h, err := Scan(pebblefs.New(after), "/data/rescue", "x", func([]byte) error { seen++; return nil })
 	if err != nil || got != want || h != header || seen != 10 {
 		t.Fatalf("%+v, %+v, %d entries, %v", got, h, seen, err)
 	}
-	names, err := List(after, "/data/rescue")
+	names, err := List(pebblefs.New(after), "/data/rescue")
 	if err != nil || len(names) != 1 || names[0] != "x" {
 		t.Fatalf("%v, %v", names, err)
 	}
-	again, err := Write(after, "/data/rescue", "x", header, func() ([]byte, error) { return nil, errors.New("read again") })
+	again, err := Write(pebblefs.New(after), "/data/rescue", "x", header, func() ([]byte, error) { return nil, errors.New("read again") })
 	if err != nil || again != want {
 		t.Fatalf("a complete file was not left alone: %+v, %v", again, err)
 	}
@@ -79,7 +80,7 @@ func TestDamageIsNeverAShorterTail(t *testing.T) {
 
 func TestNamesStayInTheDirectory(t *testing.T) {
 	for _, name := range []string{"../x", "a/b", "missing"} {
-		if _, _, err := Scan(vfs.NewMem(), "/rescue", name, nil); !errors.Is(err, ErrNotFound) {
+		if _, _, err := Scan(pebblefs.New(vfs.NewMem()), "/rescue", name, nil); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

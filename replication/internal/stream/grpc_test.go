@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
 // The same over real connections: catch up, follow, and go on after the source's process has been replaced.
@@ -18,7 +19,7 @@ func TestOverGRPC(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := transport.NewGRPC(transport.GRPCOptions{Listener: l, FleetID: "test", NodeName: "us-1", Region: "us", Logger: quiet})
+		g, err := grpctransport.New(grpctransport.Options{Listener: l, FleetID: "test", NodeName: "us-1", Region: "us", Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +33,7 @@ func TestOverGRPC(t *testing.T) {
 	for i := range 100 {
 		p.us.write(strings.Repeat(fmt.Sprint("catch up ", i), 1000))
 	}
-	client, err := transport.NewGRPC(transport.GRPCOptions{FleetID: "test", NodeName: "eu-1", Region: "eu", Logger: quiet})
+	client, err := grpctransport.New(grpctransport.Options{FleetID: "test", NodeName: "eu-1", Region: "eu", Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

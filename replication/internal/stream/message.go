@@ -3,8 +3,8 @@ package stream
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -73,14 +73,12 @@ type pong struct {
 	unsent    uint64 // bound of the bytes committed and not sent before this message
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // begin starts a message in dst, which must be empty.
 func begin(dst []byte, k kind) []byte { return append(dst, protocolVersion, byte(k)) }
 
 // finish closes a message.
 func finish(m []byte) []byte {
-	return binary.LittleEndian.AppendUint32(m, crc32.Checksum(m, castagnoli))
+	return binary.LittleEndian.AppendUint32(m, checksum.Of(m))
 }
 
 // open checks a message and returns its kind and body.
@@ -89,7 +87,7 @@ func open(m []byte) (kind, []byte, error) {
 		return 0, nil, fmt.Errorf("%w: %d bytes", ErrProtocol, len(m))
 	}
 	body, sum := m[:len(m)-sumBytes], binary.LittleEndian.Uint32(m[len(m)-sumBytes:])
-	if got := crc32.Checksum(body, castagnoli); got != sum {
+	if got := checksum.Of(body); got != sum {
 		return 0, nil, fmt.Errorf("%w: checksum %08x, message says %08x", ErrProtocol, got, sum)
 	}
 	if m[0] != protocolVersion {

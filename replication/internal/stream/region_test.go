@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -56,7 +57,7 @@ func newRegion(t testing.TB, name string) *region {
 // open starts from what the disk holds; everything there counts as committed.
 func (r *region) open() {
 	r.t.Helper()
-	log, err := wal.Open(wal.Options{FS: r.fs, Dir: "log", SegmentBytes: 64 << 10, CacheBytes: 32 << 10, Logger: quiet})
+	log, err := wal.Open(wal.Options{FS: pebblefs.New(r.fs), Dir: "log", SegmentBytes: 64 << 10, CacheBytes: 32 << 10, Logger: quiet})
 	if err != nil {
 		r.t.Fatalf("open log of %s: %v", r.name, err)
 	}

@@ -67,9 +67,6 @@ func (s *Source) Handle(ctx context.Context, stream transport.Stream) error {
 	if err != nil {
 		return err
 	}
-	if s.config.OnSubscriber != nil {
-		s.config.OnSubscriber(sub.region, sub.at, sub.reigns)
-	}
 	return s.newSession(stream, sub).run(ctx, sub, incoming)
 }
 

@@ -76,8 +76,6 @@ type SourceConfig struct {
 	// Refused tells of an applied entry that continues the history and yet was refused, because it came after a
 	// seal that was lifted later. Nil: there is none.
 	Refused func(index uint64) bool
-	// OnSubscriber is told who subscribes, and with which history, before it is judged.
-	OnSubscriber func(region string, at timeline.Cursor, reigns []timeline.Reign)
 	// OnAck is told what is durable with the quorum of a secondary: everything up to position in a history whose last reign up to there is
 	// epoch's.
 	OnAck func(region string, epoch timeline.Epoch, position timeline.Position)

@@ -7,8 +7,9 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 const benchEntries = 128
@@ -37,7 +38,7 @@ func reportSyncs(b *testing.B) {
 func BenchmarkAppend(b *testing.B) {
 	for _, recycled := range []bool{true, false} {
 		b.Run(fmt.Sprintf("recycled=%v", recycled), func(b *testing.B) {
-			l, err := Open(Options{FS: vfs.Default, Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler), SpareSegments: 3})
+			l, err := Open(Options{FS: durable.OS, Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler), SpareSegments: 3})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -129,7 +130,7 @@ func (quietPebble) Fatalf(format string, args ...any) {
 
 // BenchmarkRead reads a log from disk in runs of 1 MiB, as a stream does that is behind.
 func BenchmarkRead(b *testing.B) {
-	l, err := Open(Options{FS: vfs.Default, Dir: b.TempDir(), CacheBytes: 1, Logger: slog.New(slog.DiscardHandler)})
+	l, err := Open(Options{FS: durable.OS, Dir: b.TempDir(), CacheBytes: 1, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

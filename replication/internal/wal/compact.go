@@ -2,8 +2,6 @@ package wal
 
 import (
 	"go.etcd.io/raft/v3/raftpb"
-
-	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Pin keeps the entries from index on until the name is pinned elsewhere or unpinned, whatever Compact is told. Pins are not
@@ -64,24 +62,15 @@ func (l *Log) releasable(index uint64) int {
 	return n
 }
 
-// Reset empties the log, which continues at index+1 after an entry of the given term; a nil hard state keeps the last one. When it returns, that is durable.
-// The position of that place is not known to the log: until a history entry is appended Seek finds nothing, see ResetAt.
+// Reset empties the log, which continues at index+1 after an entry of the given term; a nil hard state keeps the last one. When it
+// returns, that is durable. The position of that place is not known to the log: until a history entry is appended Seek finds nothing,
+// unless Rebase says what it is.
 func (l *Log) Reset(index, term uint64, hs *raftpb.HardState) error {
-	return l.reset(index, term, unknownReach, hs)
-}
-
-// ResetAt is Reset for a place in the history that the caller knows: a reader that has everything up to pos needs no entry
-// up to index.
-func (l *Log) ResetAt(index, term uint64, pos timeline.Position, hs *raftpb.HardState) error {
-	return l.reset(index, term, uint64(pos), hs)
-}
-
-func (l *Log) reset(index, term, reach uint64, hs *raftpb.HardState) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
 	if hs != nil {
 		l.writer.state = hs
 	}
-	return l.fail(l.begin(&header{prevIndex: index, prevTerm: term, reach: reach, hardState: l.writer.state}, 0))
+	return l.fail(l.begin(&header{prevIndex: index, prevTerm: term, reach: unknownReach, hardState: l.writer.state}, 0))
 }

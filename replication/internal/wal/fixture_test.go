@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -45,7 +46,7 @@ func openLog(t testing.TB, fs vfs.FS, change ...func(*Options)) *Log {
 }
 
 func tryOpen(fs vfs.FS, change ...func(*Options)) (*Log, error) {
-	o := Options{FS: fs, Dir: testDir, SegmentBytes: 16 << 10, CacheBytes: 8 << 10, Logger: slog.New(slog.DiscardHandler)}
+	o := Options{FS: pebblefs.New(fs), Dir: testDir, SegmentBytes: 16 << 10, CacheBytes: 8 << 10, Logger: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&o)
 	}

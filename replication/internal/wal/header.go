@@ -4,9 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 // ErrVersion means that a segment was written by a newer version of this module: upgrade the node.
@@ -46,7 +47,7 @@ func (h *header) encode() []byte {
 		b = append(b, 1)
 	}
 	b = append(b, make([]byte, headerBytes-4-len(b))...)
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.LittleEndian.AppendUint32(b, checksum.Of(b))
 }
 
 // decodeHeader decodes the header of the segment with this number.
@@ -55,7 +56,7 @@ func decodeHeader(b []byte, segment uint64) (*header, error) {
 		return nil, errors.New("no segment header")
 	}
 	sum := binary.LittleEndian.Uint32(b[headerBytes-4:])
-	if sum != crc32.Checksum(b[:headerBytes-4], castagnoli) {
+	if sum != checksum.Of(b[:headerBytes-4]) {
 		return nil, errors.New("segment header fails its checksum")
 	}
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }

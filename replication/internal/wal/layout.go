@@ -2,10 +2,11 @@ package wal
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 const (
@@ -14,7 +15,7 @@ const (
 )
 
 func (l *Log) segmentName(number uint64) string {
-	return l.options.FS.PathJoin(l.options.Dir, fmt.Sprintf("%020d%s", number, segmentSuffix))
+	return filepath.Join(l.options.Dir, fmt.Sprintf("%020d%s", number, segmentSuffix))
 }
 
 // parseName returns the number in the name of a segment or spare file.
@@ -25,43 +26,6 @@ func parseName(name, suffix string) (uint64, bool) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)
 	return n, err == nil && n > 0
-}
-
-// makeDir creates a directory and the missing ones above it, durably.
-func makeDir(fs vfs.FS, dir string) error {
-	var parents []string
-	for d := dir; ; {
-		if _, err := fs.Stat(d); err == nil {
-			break
-		}
-		parent := fs.PathDir(d)
-		if parent == d {
-			break
-		}
-		parents = append(parents, parent)
-		d = parent
-	}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	for _, d := range parents {
-		if err := syncDir(fs, d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	f, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		_ = f.Close()
-		return err
-	}
-	return f.Close()
 }
 
 // begin makes a new newest segment that continues the first keep segments after entry h.prevIndex; the other segments are dropped. When
@@ -104,7 +68,7 @@ func (l *Log) begin(h *header, keep int) error {
 
 // create makes the file of a segment, from a spare one if there is any. The header is durable before the file gets its name, so that a
 // file with the name of a segment always is one.
-func (l *Log) create(h *header, name string) (file vfs.File, size int64, err error) {
+func (l *Log) create(h *header, name string) (file durable.File, size int64, err error) {
 	fs := l.options.FS
 	fresh := strings.TrimSuffix(name, segmentSuffix) + spareSuffix
 	if n := len(l.writer.spares); n > 0 {
@@ -117,14 +81,14 @@ func (l *Log) create(h *header, name string) (file vfs.File, size int64, err err
 	if err := fs.Rename(fresh, name); err != nil {
 		return nil, 0, err
 	}
-	if err := l.dir.Sync(); err != nil {
+	if err := fs.SyncDir(l.options.Dir); err != nil {
 		return nil, 0, err
 	}
 	return openSegment(fs, name)
 }
 
-func writeHeader(fs vfs.FS, name string, h *header) error {
-	file, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+func writeHeader(fs durable.FS, name string, h *header) error {
+	file, err := fs.OpenReadWrite(name)
 	if err != nil {
 		return err
 	}
@@ -137,12 +101,12 @@ func writeHeader(fs vfs.FS, name string, h *header) error {
 	return err
 }
 
-func openSegment(fs vfs.FS, name string) (vfs.File, int64, error) {
-	file, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+func openSegment(fs durable.FS, name string) (durable.File, int64, error) {
+	file, err := fs.OpenReadWrite(name)
 	if err != nil {
 		return nil, 0, err
 	}
-	info, err := file.Stat()
+	info, err := fs.Stat(name)
 	if err != nil {
 		_ = file.Close()
 		return nil, 0, err

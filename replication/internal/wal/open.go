@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // Open opens the log in a directory, or creates it. A torn tail, which only a crash during an Append leaves, is cut and reported
@@ -16,19 +19,13 @@ func Open(o Options) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{options: o, cache: cache{limit: o.CacheBytes}}
-	if err := makeDir(o.FS, o.Dir); err != nil {
+	if err := durable.MakeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("wal: create %s: %w", o.Dir, err)
 	}
-	dir, err := o.FS.OpenDir(o.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("wal: open %s: %w", o.Dir, err)
-	}
-	l.dir = dir
 	if err := l.load(); err != nil {
 		for _, s := range l.segments {
 			_ = s.file.Close()
 		}
-		_ = dir.Close()
 		return nil, err
 	}
 	return l, nil
@@ -46,7 +43,7 @@ func (l *Log) load() error {
 		if n, ok := parseName(name, segmentSuffix); ok {
 			numbers = append(numbers, n)
 		} else if n, ok := parseName(name, spareSuffix); ok {
-			spares = append(spares, l.options.FS.PathJoin(l.options.Dir, name))
+			spares = append(spares, filepath.Join(l.options.Dir, name))
 			l.writer.number = max(l.writer.number, n)
 		}
 	}

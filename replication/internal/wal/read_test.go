@@ -105,13 +105,10 @@ func TestPositionsAfterReset(t *testing.T) {
 	reset(true, 199)
 	mustAppend(t, l, Write{Entries: []*raftpb.Entry{entry(52, 4, nil)}}) // the only one of a known position is cut
 	reset(false, 0)
-	if err := l.ResetAt(60, 4, 300, nil); err != nil {
+	if err := l.Reset(60, 4, nil); err != nil {
 		t.Fatal(err)
 	}
-	reset(true, 300)
-	if next, err := l.Seek(300); next != 61 || err != nil {
-		t.Fatalf("seek 300: %d, %v", next, err)
-	}
+	reset(false, 0)
 	if hs := l.HardState(); hs.GetTerm() != 3 {
 		t.Fatalf("hard state %v was lost by a reset without one", hs)
 	}

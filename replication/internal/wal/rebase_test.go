@@ -9,12 +9,13 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // TestRebaseHidesWhatWasCut: a region's log holds a tail up to 50, then an install of a state at 20, then the history from 21 on.
 func TestRebaseHidesWhatWasCut(t *testing.T) {
-	l, err := Open(Options{FS: vfs.NewMem(), Dir: "log", SegmentBytes: 8 << 10})
+	l, err := Open(Options{FS: pebblefs.New(vfs.NewMem()), Dir: "log", SegmentBytes: 8 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 // recordKind tells what a record holds. The values are on disk: never renumber.
@@ -28,8 +29,6 @@ const (
 	// maxDataBytes bounds the data of one record, so that no offset ever leaves 32 bits.
 	maxDataBytes = 1 << 30
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // errInvalid says that no record of this segment begins at an offset, or that its data is damaged.
 var errInvalid = errors.New("no valid record")
@@ -65,13 +64,13 @@ func appendRecord(dst []byte, segment uint64, offset int64, r record) []byte {
 	b := dst[begin:]
 	copy(b[recordHeaderBytes:], r.data)
 	clear(b[recordHeaderBytes+len(r.data):])
-	binary.LittleEndian.PutUint32(b[4:], crc32.Update(0, castagnoli, r.data))
+	binary.LittleEndian.PutUint32(b[4:], checksum.Of(r.data))
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(r.data)))
 	binary.LittleEndian.PutUint32(b[12:], uint32(r.synced))
 	binary.LittleEndian.PutUint64(b[16:], r.index)
 	binary.LittleEndian.PutUint64(b[24:], r.term)
 	binary.LittleEndian.PutUint64(b[32:], uint64(r.kind)|uint64(byte(r.entryType))<<8)
-	binary.LittleEndian.PutUint32(b, crc32.Update(recordSeed(segment, offset), castagnoli, b[4:recordHeaderBytes]))
+	binary.LittleEndian.PutUint32(b, checksum.Add(recordSeed(segment, offset), b[4:recordHeaderBytes]))
 	return dst
 }
 
@@ -81,7 +80,7 @@ func decodeRecordHeader(b []byte, segment uint64, offset int64) (r record, dataB
 	if len(b) < recordHeaderBytes || b[32] == 0 || recordKind(b[32]) > kindMark {
 		return record{}, 0, 0, false
 	}
-	sum := crc32.Update(recordSeed(segment, offset), castagnoli, b[4:recordHeaderBytes])
+	sum := checksum.Add(recordSeed(segment, offset), b[4:recordHeaderBytes])
 	length := binary.LittleEndian.Uint32(b[8:])
 	if sum != binary.LittleEndian.Uint32(b) || length > maxDataBytes {
 		return record{}, 0, 0, false

@@ -3,10 +3,11 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 const (
@@ -39,7 +40,7 @@ func (s *scanner) next() (record, error) {
 		return record{}, err
 	}
 	r.data = s.buffer[recordHeaderBytes : recordHeaderBytes+dataBytes : recordHeaderBytes+dataBytes]
-	if crc32.Checksum(r.data, castagnoli) != sum {
+	if checksum.Of(r.data) != sum {
 		return record{}, errInvalid
 	}
 	s.skip(recordBytes(dataBytes))

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -36,7 +36,7 @@ type termRun struct{ index, term uint64 }
 type segment struct {
 	number    uint64
 	name      string
-	file      vfs.File
+	file      durable.File
 	follows   uint64
 	sealed    uint64
 	prevIndex uint64
@@ -53,7 +53,7 @@ type segment struct {
 	use use
 }
 
-func newSegment(h *header, name string, file vfs.File) *segment {
+func newSegment(h *header, name string, file durable.File) *segment {
 	s := &segment{
 		number: h.segment, name: name, file: file, follows: h.follows, sealed: h.sealed,
 		prevIndex: h.prevIndex, prevTerm: h.prevTerm, last: h.prevIndex, end: headerBytes, base: h.reach,

@@ -3,7 +3,7 @@ package wal
 import (
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // What becomes of a segment that is no longer part of the log, once nobody reads it.
@@ -30,14 +30,14 @@ func (u *use) claim() bool {
 func (s *segment) enter() { s.use.readers.Add(1) }
 
 // leave ends what enter began.
-func (s *segment) leave(fs vfs.FS) {
+func (s *segment) leave(fs durable.FS) {
 	if s.use.readers.Add(-1) == 0 && s.use.claim() {
 		s.bury(fs)
 	}
 }
 
 // retire ends the use of a segment that is no longer part of the log, now or when the last reader leaves.
-func (s *segment) retire(fate int32, fs vfs.FS) {
+func (s *segment) retire(fate int32, fs durable.FS) {
 	s.use.fate.Store(fate)
 	if s.use.claim() {
 		s.bury(fs)
@@ -45,7 +45,7 @@ func (s *segment) retire(fate int32, fs vfs.FS) {
 }
 
 // bury carries out the fate. Nothing depends on the outcome: a file that stays behind is found at the next Open.
-func (s *segment) bury(fs vfs.FS) {
+func (s *segment) bury(fs durable.FS) {
 	_ = s.file.Close()
 	if s.use.fate.Load() == fateRemove {
 		_ = fs.Remove(s.name)
@@ -53,7 +53,7 @@ func (s *segment) bury(fs vfs.FS) {
 }
 
 // recycle retires a segment and gives its file a new name, unless somebody reads it; it reports whether it did.
-func (s *segment) recycle(fs vfs.FS, name string) bool {
+func (s *segment) recycle(fs durable.FS, name string) bool {
 	s.use.fate.Store(fateRemove)
 	if !s.use.claim() {
 		return false

@@ -7,9 +7,10 @@ import (
 	"sort"
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // Errors of a Log. Entries that are not held are reported as raft.ErrCompacted and raft.ErrUnavailable.
@@ -27,7 +28,7 @@ var (
 
 // Options say where a log is and how it is laid out.
 type Options struct {
-	FS            vfs.FS       // required
+	FS            durable.FS   // required
 	Dir           string       // required; created if missing
 	SegmentBytes  int64        // where a segment is sealed and the next begun; default 64 MiB, 4 KiB to 1 GiB
 	CacheBytes    int64        // memory for the newest entries; default 32 MiB
@@ -69,8 +70,7 @@ func (o *Options) complete() error {
 // from any goroutine at any time.
 type Log struct {
 	options Options
-	dir     vfs.File // of Options.Dir, to sync it
-	writer  writer   // the appender's own
+	writer  writer // the appender's own
 
 	mu        sync.RWMutex
 	segments  []*segment // oldest first, never empty; the newest is appended to
@@ -176,5 +176,5 @@ func (l *Log) Close() error {
 		s.retire(fateClose, l.options.FS)
 	}
 	l.mu.Unlock()
-	return errors.Join(err, l.dir.Close())
+	return err
 }

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	etcdwal "go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
@@ -72,7 +72,7 @@ func BenchmarkBesideEtcd(b *testing.B) {
 }
 
 func openMimir(b *testing.B) *wal.Log {
-	l, err := wal.Open(wal.Options{FS: vfs.Default, Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	l, err := wal.Open(wal.Options{FS: durable.OS, Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

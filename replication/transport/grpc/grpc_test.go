@@ -1,4 +1,4 @@
-package transport_test
+package grpctransport_test
 
 import (
 	"bytes"
@@ -25,22 +25,23 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // tcp returns a transport on a free loopback port, closed with the test.
-func tcp(t testing.TB, change func(*transport.GRPCOptions)) (transport.Transport, string) {
+func tcp(t testing.TB, change func(*grpctransport.Options)) (transport.Transport, string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := transport.GRPCOptions{Listener: l, FleetID: "fleet", NodeName: "node", Region: "us"}
+	o := grpctransport.Options{Listener: l, FleetID: "fleet", NodeName: "node", Region: "us"}
 	if change != nil {
 		change(&o)
 	}
-	tr, err := transport.NewGRPC(o)
+	tr, err := grpctransport.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func (a *authority) issue(t *testing.T) tls.Certificate {
 
 func TestMutualTLS(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
-	server, addr := tcp(t, func(o *transport.GRPCOptions) {
+	server, addr := tcp(t, func(o *grpctransport.Options) {
 		o.ServerTLS = &tls.Config{
 			Certificates: []tls.Certificate{ours.issue(t)}, ClientCAs: ours.pool, ClientAuth: tls.RequireAndVerifyClientCert,
 		}
@@ -129,7 +130,7 @@ func TestMutualTLS(t *testing.T) {
 		{"plaintext", nil, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			client, _ := tcp(t, func(o *transport.GRPCOptions) { o.ClientTLS = test.config })
+			client, _ := tcp(t, func(o *grpctransport.Options) { o.ClientTLS = test.config })
 			p, err := call(t, client, addr, []byte("hello"))
 			if test.ok && (err != nil || string(p) != "hello") || !test.ok && !errors.Is(err, transport.ErrUnreachable) {
 				t.Fatalf("%q, %v", p, err)
@@ -141,7 +142,7 @@ func TestMutualTLS(t *testing.T) {
 func TestAnotherFleetIsRefused(t *testing.T) {
 	server, addr := tcp(t, nil)
 	serve(t, server, echo)
-	client, _ := tcp(t, func(o *transport.GRPCOptions) { o.FleetID, o.NodeName = "staging é", "eu-1" })
+	client, _ := tcp(t, func(o *grpctransport.Options) { o.FleetID, o.NodeName = "staging é", "eu-1" })
 	_, err := call(t, client, addr, nil)
 	if !errors.Is(err, transport.ErrFleet) || !strings.Contains(err.Error(), `"staging é"`) || !strings.Contains(err.Error(), `"fleet"`) {
 		t.Fatal(err)
@@ -151,7 +152,7 @@ func TestAnotherFleetIsRefused(t *testing.T) {
 func TestPeersAreNamed(t *testing.T) {
 	server, addr := tcp(t, nil)
 	serve(t, server, func(_ context.Context, s transport.Stream) error { return s.Send([]byte(s.Peer())) })
-	client, _ := tcp(t, func(o *transport.GRPCOptions) { o.NodeName = "eu-1" })
+	client, _ := tcp(t, func(o *grpctransport.Options) { o.NodeName = "eu-1" })
 	if p, err := call(t, client, addr, nil); err != nil || !strings.HasPrefix(string(p), "eu-1@127.0.0.1:") {
 		t.Fatalf("%q, %v", p, err)
 	}
@@ -172,7 +173,7 @@ func TestReconnectsToAPeerThatCameBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := transport.NewGRPC(transport.GRPCOptions{Listener: l, FleetID: "fleet"})
+	again, err := grpctransport.New(grpctransport.Options{Listener: l, FleetID: "fleet"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +285,7 @@ func (f *freezable) Close() error {
 func TestParallelConnections(t *testing.T) {
 	server, addr := tcp(t, nil)
 	serve(t, server, func(_ context.Context, s transport.Stream) error { return s.Send([]byte(s.Peer())) })
-	client, _ := tcp(t, func(o *transport.GRPCOptions) { o.Connections = func(string) int { return 3 } })
+	client, _ := tcp(t, func(o *grpctransport.Options) { o.Connections = func(string) int { return 3 } })
 	peers := map[string]bool{}
 	for range 9 {
 		p, err := call(t, client, addr, nil)
@@ -302,7 +303,7 @@ func TestMissingCongestionControlIsOneWarning(t *testing.T) {
 	var log bytes.Buffer
 	var mu sync.Mutex
 	logger := slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))
-	server, addr := tcp(t, func(o *transport.GRPCOptions) { o.CongestionControl, o.Logger = "nosuch", logger })
+	server, addr := tcp(t, func(o *grpctransport.Options) { o.CongestionControl, o.Logger = "nosuch", logger })
 	serve(t, server, echo)
 	for range 3 {
 		client, _ := tcp(t, nil)
@@ -329,16 +330,16 @@ func (l lockedWriter) Write(p []byte) (int, error) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for _, o := range []transport.GRPCOptions{
+	for _, o := range []grpctransport.Options{
 		{},
 		{FleetID: "f", DeadAfter: time.Second},
 		{FleetID: "f", WindowBytes: 100},
 	} {
-		if _, err := transport.NewGRPC(o); err == nil {
+		if _, err := grpctransport.New(o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
 	}
-	tr, err := transport.NewGRPC(transport.GRPCOptions{FleetID: "f"})
+	tr, err := grpctransport.New(grpctransport.Options{FleetID: "f"})
 	if err != nil {
 		t.Fatal(err)
 	}

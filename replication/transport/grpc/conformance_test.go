@@ -1,4 +1,4 @@
-package transport_test
+package grpctransport_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -57,17 +58,17 @@ func (p *pipes) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return c, err
 }
 
-func (p *pipes) node(t *testing.T, addr string, change func(*transport.GRPCOptions)) transport.Transport {
+func (p *pipes) node(t *testing.T, addr string, change func(*grpctransport.Options)) transport.Transport {
 	t.Helper()
 	l := bufconn.Listen(64 << 10)
 	p.mu.Lock()
 	p.listeners[addr] = l
 	p.mu.Unlock()
-	o := transport.GRPCOptions{Listener: l, FleetID: "fleet", NodeName: addr, Region: "us", Dialer: p.dial}
+	o := grpctransport.Options{Listener: l, FleetID: "fleet", NodeName: addr, Region: "us", Dialer: p.dial}
 	if change != nil {
 		change(&o)
 	}
-	tr, err := transport.NewGRPC(o)
+	tr, err := grpctransport.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +314,7 @@ func TestFlowControlBlocksAndGoesOn(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		if n := len(sent); n == 0 || n*size > 2*transport.DefaultWindowBytes {
+		if n := len(sent); n == 0 || n*size > 2*grpctransport.DefaultWindowBytes {
 			t.Fatalf("%d MiB were sent to a peer that does not read", n)
 		}
 		close(gate)

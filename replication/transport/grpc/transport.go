@@ -1,4 +1,4 @@
-package transport
+package grpctransport
 
 import (
 	"context"
@@ -14,9 +14,11 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// Defaults of GRPCOptions.
+// Defaults of Options.
 const (
 	DefaultDeadAfter         = 6 * time.Second
 	DefaultWindowBytes       = 16 << 20
@@ -33,9 +35,9 @@ const (
 	handshakeTime = 10 * time.Second
 )
 
-// GRPCOptions configure NewGRPC.
-type GRPCOptions struct {
-	// Listener is bound already; the transport owns it from NewGRPC on. May be nil in a process that only opens streams.
+// Options configure New.
+type Options struct {
+	// Listener is bound already; the transport owns it from New on. May be nil in a process that only opens streams.
 	Listener net.Listener
 	// ServerTLS and ClientTLS are for accepted and for dialled connections; nil means plaintext. If ClientTLS.ServerName is
 	// empty, the host of the dialled address is checked against the peer's certificate.
@@ -62,12 +64,12 @@ type GRPCOptions struct {
 	Logger *slog.Logger
 }
 
-// grpcTransport is the Transport of real processes.
-type grpcTransport struct {
-	options  GRPCOptions
+// node is the Transport of a real process.
+type node struct {
+	options  Options
 	sockets  *sockets
 	server   *grpc.Server
-	services map[string]Handler // set once, before the server runs
+	services map[string]transport.Handler // set once, before the server runs
 	serving  sync.WaitGroup
 
 	mu      sync.Mutex
@@ -76,8 +78,8 @@ type grpcTransport struct {
 	peers   map[string]*peer
 }
 
-// NewGRPC returns a Transport over gRPC. Nothing is accepted before Serve.
-func NewGRPC(o GRPCOptions) (Transport, error) {
+// New returns a Transport over gRPC. Nothing is accepted before Serve.
+func New(o Options) (transport.Transport, error) {
 	if o.CongestionControl == "" {
 		o.CongestionControl = DefaultCongestionControl
 	}
@@ -98,24 +100,24 @@ func NewGRPC(o GRPCOptions) (Transport, error) {
 	case o.WindowBytes < 64<<10:
 		return nil, fmt.Errorf("transport: WindowBytes is %d, must be at least 65536", o.WindowBytes)
 	}
-	t := &grpcTransport{options: o, peers: make(map[string]*peer)}
-	t.sockets = &sockets{congestion: o.CongestionControl, deadAfter: o.DeadAfter, logger: o.Logger}
-	t.server = grpc.NewServer(t.serverOptions()...)
-	return t, nil
+	n := &node{options: o, peers: make(map[string]*peer)}
+	n.sockets = &sockets{congestion: o.CongestionControl, deadAfter: o.DeadAfter, logger: o.Logger}
+	n.server = grpc.NewServer(n.serverOptions()...)
+	return n, nil
 }
 
-func (t *grpcTransport) serverOptions() []grpc.ServerOption {
-	o := t.options
+func (n *node) serverOptions() []grpc.ServerOption {
+	o := n.options
 	security := insecure.NewCredentials()
 	if o.ServerTLS != nil {
 		security = credentials.NewTLS(o.ServerTLS)
 	}
 	return []grpc.ServerOption{
 		grpc.Creds(security),
-		grpc.UnknownServiceHandler(t.handle),
+		grpc.UnknownServiceHandler(n.handle),
 		grpc.ForceServerCodecV2(rawCodec{}),
-		grpc.MaxRecvMsgSize(MaxMessageBytes),
-		grpc.MaxSendMsgSize(MaxMessageBytes),
+		grpc.MaxRecvMsgSize(transport.MaxMessageBytes),
+		grpc.MaxSendMsgSize(transport.MaxMessageBytes),
 		grpc.StaticStreamWindowSize(o.WindowBytes),
 		grpc.StaticConnWindowSize(o.WindowBytes),
 		grpc.ReadBufferSize(bufferBytes),
@@ -129,50 +131,50 @@ func (t *grpcTransport) serverOptions() []grpc.ServerOption {
 }
 
 // Serve implements Transport.
-func (t *grpcTransport) Serve(services map[string]Handler) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (n *node) Serve(services map[string]transport.Handler) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	switch {
-	case t.closed:
-		return ErrClosed
-	case t.started:
+	case n.closed:
+		return transport.ErrClosed
+	case n.started:
 		return errors.New("transport: Serve called twice")
-	case t.options.Listener == nil:
+	case n.options.Listener == nil:
 		return errors.New("transport: Serve without a listener")
 	}
-	t.started = true
-	t.services = make(map[string]Handler, len(services))
+	n.started = true
+	n.services = make(map[string]transport.Handler, len(services))
 	for name, h := range services {
-		t.services[name] = h
+		n.services[name] = h
 	}
-	l := tunedListener{t.options.Listener, t.sockets}
-	t.serving.Go(func() {
-		if err := t.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			t.options.Logger.Error("transport no longer accepts connections", "address", l.Addr().String(), "error", err)
+	l := tunedListener{n.options.Listener, n.sockets}
+	n.serving.Go(func() {
+		if err := n.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			n.options.Logger.Error("transport no longer accepts connections", "address", l.Addr().String(), "error", err)
 		}
 	})
 	return nil
 }
 
 // Close implements Transport.
-func (t *grpcTransport) Close() error {
-	t.mu.Lock()
-	peers := t.peers
-	t.closed, t.peers = true, nil
-	t.mu.Unlock()
+func (n *node) Close() error {
+	n.mu.Lock()
+	peers := n.peers
+	n.closed, n.peers = true, nil
+	n.mu.Unlock()
 	for _, p := range peers {
 		p.close()
 	}
-	t.server.Stop()
-	if l := t.options.Listener; l != nil {
+	n.server.Stop()
+	if l := n.options.Listener; l != nil {
 		_ = l.Close() // the server has closed it already if it ran
 	}
-	t.serving.Wait()
+	n.serving.Wait()
 	return nil
 }
 
-func (t *grpcTransport) isClosed() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.closed
+func (n *node) isClosed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.closed
 }

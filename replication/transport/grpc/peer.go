@@ -1,4 +1,4 @@
-package transport
+package grpctransport
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // Metadata of every stream. Binary, because names may be in any script.
@@ -19,7 +21,7 @@ const (
 	fleetKey  = "mimir-fleet-bin"
 	nodeKey   = "mimir-node-bin"
 	regionKey = "mimir-region-bin"
-	errorKey  = "mimir-error" // trailer: index in wireErrors
+	errorKey  = "mimir-error" // trailer: kind of the error
 )
 
 // reconnect is how a connection that broke is made again.
@@ -48,42 +50,42 @@ func (p *peer) close() {
 }
 
 // peer returns the connections to addr, made on first use.
-func (t *grpcTransport) peer(addr string) (*peer, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return nil, ErrClosed
+func (n *node) peer(addr string) (*peer, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil, transport.ErrClosed
 	}
-	if p := t.peers[addr]; p != nil {
+	if p := n.peers[addr]; p != nil {
 		return p, nil
 	}
-	n := 1
-	if t.options.Connections != nil {
-		n = max(1, t.options.Connections(addr))
+	count := 1
+	if n.options.Connections != nil {
+		count = max(1, n.options.Connections(addr))
 	}
 	p := new(peer)
-	for range n {
+	for range count {
 		// The connection is made on first use, and by our dialer: the name is resolved there.
-		c, err := grpc.NewClient("passthrough:///"+addr, t.dialOptions()...)
+		c, err := grpc.NewClient("passthrough:///"+addr, n.dialOptions()...)
 		if err != nil {
 			p.close()
-			return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, addr, err)
+			return nil, fmt.Errorf("%w: %s: %w", transport.ErrUnreachable, addr, err)
 		}
 		p.connections = append(p.connections, c)
 	}
-	t.peers[addr] = p
+	n.peers[addr] = p
 	return p, nil
 }
 
-func (t *grpcTransport) dialOptions() []grpc.DialOption {
-	o := t.options
+func (n *node) dialOptions() []grpc.DialOption {
+	o := n.options
 	security := insecure.NewCredentials()
 	if o.ClientTLS != nil {
 		security = credentials.NewTLS(o.ClientTLS)
 	}
 	dial := o.Dialer
 	if dial == nil {
-		dial = t.sockets.dial
+		dial = n.sockets.dial
 	}
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(security),
@@ -94,8 +96,8 @@ func (t *grpcTransport) dialOptions() []grpc.DialOption {
 		grpc.WithReadBufferSize(bufferBytes),
 		grpc.WithWriteBufferSize(bufferBytes),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: o.DeadAfter, PermitWithoutStream: true}),
-		grpc.WithDefaultCallOptions(
-			grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(MaxMessageBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes)),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}),
+			grpc.MaxCallRecvMsgSize(transport.MaxMessageBytes), grpc.MaxCallSendMsgSize(transport.MaxMessageBytes)),
 		grpc.WithDisableRetry(), // would keep copies of what was sent
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableHealthCheck(),
@@ -105,18 +107,18 @@ func (t *grpcTransport) dialOptions() []grpc.DialOption {
 
 // Open implements Transport. It waits for a connection that is being made, and fails at once while one is waiting to
 // be tried again.
-func (t *grpcTransport) Open(ctx context.Context, addr, service string) (Stream, error) {
+func (n *node) Open(ctx context.Context, addr, service string) (transport.Stream, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p, err := t.peer(addr)
+	p, err := n.peer(addr)
 	if err != nil {
 		return nil, err
 	}
-	s := &clientStream{transport: t, addr: addr}
+	s := &clientStream{node: n, addr: addr}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	outgoing := metadata.NewOutgoingContext(s.ctx, metadata.Pairs(
-		fleetKey, t.options.FleetID, nodeKey, t.options.NodeName, regionKey, t.options.Region))
+		fleetKey, n.options.FleetID, nodeKey, n.options.NodeName, regionKey, n.options.Region))
 	s.grpc, err = p.pick().NewStream(outgoing, &openStream, methodPrefix+service)
 	if err != nil {
 		return nil, s.end(err)

@@ -1,4 +1,4 @@
-package transport
+package grpctransport
 
 import (
 	"context"
@@ -12,25 +12,27 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // maxErrorBytes bounds the text of a handler's error on the wire.
 const maxErrorBytes = 4 << 10
 
 func checkSize(p []byte) error {
-	if len(p) > MaxMessageBytes {
-		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(p), MaxMessageBytes)
+	if len(p) > transport.MaxMessageBytes {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", transport.ErrTooLarge, len(p), transport.MaxMessageBytes)
 	}
 	return nil
 }
 
 // clientStream is the opener's side.
 type clientStream struct {
-	transport *grpcTransport
-	grpc      grpc.ClientStream
-	addr      string
-	ctx       context.Context
-	cancel    context.CancelCauseFunc
+	node   *node
+	grpc   grpc.ClientStream
+	addr   string
+	ctx    context.Context
+	cancel context.CancelCauseFunc
 }
 
 func (s *clientStream) Context() context.Context { return s.ctx }
@@ -50,7 +52,7 @@ func (s *clientStream) Send(p []byte) error {
 		return context.Cause(s.ctx)
 	}
 	// The peer's handler returned; gRPC keeps what it said for RecvMsg.
-	return fmt.Errorf("%w: %s ended the stream", ErrUnreachable, s.addr)
+	return fmt.Errorf("%w: %s ended the stream", transport.ErrUnreachable, s.addr)
 }
 
 func (s *clientStream) Recv() ([]byte, error) {
@@ -74,40 +76,40 @@ func (s *clientStream) end(err error) error {
 	case s.ctx.Err() != nil:
 	case errors.Is(err, io.EOF):
 		s.cancel(io.EOF)
-	case s.transport.isClosed():
-		s.cancel(ErrClosed)
+	case s.node.isClosed():
+		s.cancel(transport.ErrClosed)
 	default:
 		s.cancel(s.translate(err))
 	}
 	return context.Cause(s.ctx)
 }
 
-// translate turns gRPC's error into this package's.
+// translate turns gRPC's error into one of package transport.
 func (s *clientStream) translate(err error) error {
 	st := status.Convert(err)
 	if s.grpc != nil {
 		if v := s.grpc.Trailer().Get(errorKey); len(v) == 1 {
-			i, err := strconv.Atoi(v[0])
-			if err != nil || i < 0 || i >= len(wireErrors) {
-				i = 0 // of a newer version: the text still says what it is
+			kind, err := strconv.Atoi(v[0])
+			if err != nil {
+				kind = -1 // no kind that anybody knows: the text still says what it is
 			}
-			return &remoteError{kind: wireErrors[i], text: st.Message()}
+			return transport.Remote(kind, st.Message())
 		}
 	}
 	switch st.Code() {
 	case codes.Unimplemented:
-		return fmt.Errorf("%w: %s", ErrNoService, s.addr)
+		return fmt.Errorf("%w: %s", transport.ErrNoService, s.addr)
 	case codes.ResourceExhausted:
-		return fmt.Errorf("%w: from %s: %s", ErrTooLarge, s.addr, st.Message())
+		return fmt.Errorf("%w: from %s: %s", transport.ErrTooLarge, s.addr, st.Message())
 	}
-	return fmt.Errorf("%w: %s: %s", ErrUnreachable, s.addr, st.Message())
+	return fmt.Errorf("%w: %s: %s", transport.ErrUnreachable, s.addr, st.Message())
 }
 
 // serverStream is the handler's side.
 type serverStream struct {
-	transport *grpcTransport
-	grpc      grpc.ServerStream
-	peer      string
+	node *node
+	grpc grpc.ServerStream
+	peer string
 }
 
 func (s *serverStream) Context() context.Context { return s.grpc.Context() }
@@ -139,38 +141,38 @@ func (s *serverStream) translate(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
 		return io.EOF
-	case s.transport.isClosed():
-		return ErrClosed
+	case s.node.isClosed():
+		return transport.ErrClosed
 	case status.Code(err) == codes.ResourceExhausted:
-		return fmt.Errorf("%w: from %s: %s", ErrTooLarge, s.peer, status.Convert(err).Message())
+		return fmt.Errorf("%w: from %s: %s", transport.ErrTooLarge, s.peer, status.Convert(err).Message())
 	}
-	return fmt.Errorf("%w: %s is gone: %s", ErrUnreachable, s.peer, status.Convert(err).Message())
+	return fmt.Errorf("%w: %s is gone: %s", transport.ErrUnreachable, s.peer, status.Convert(err).Message())
 }
 
 // handle serves one stream of any service.
-func (t *grpcTransport) handle(_ any, g grpc.ServerStream) error {
-	s := &serverStream{transport: t, grpc: g}
-	err := t.dispatch(s)
+func (n *node) handle(_ any, g grpc.ServerStream) error {
+	s := &serverStream{node: n, grpc: g}
+	err := n.dispatch(s)
 	if err == nil {
 		return nil
 	}
-	g.SetTrailer(metadata.Pairs(errorKey, strconv.Itoa(wireIndex(err))))
+	g.SetTrailer(metadata.Pairs(errorKey, strconv.Itoa(transport.Kind(err))))
 	text := err.Error()
 	return status.Error(codes.Unknown, strings.ToValidUTF8(text[:min(len(text), maxErrorBytes)], "�"))
 }
 
-func (t *grpcTransport) dispatch(s *serverStream) error {
+func (n *node) dispatch(s *serverStream) error {
 	md, _ := metadata.FromIncomingContext(s.grpc.Context())
 	s.peer = describePeer(s.grpc.Context(), md)
-	if fleet := first(md, fleetKey); fleet != t.options.FleetID {
+	if fleet := first(md, fleetKey); fleet != n.options.FleetID {
 		return fmt.Errorf("%w: node %s is of fleet %q, %s is of fleet %q",
-			ErrFleet, t.options.NodeName, t.options.FleetID, s.peer, fleet)
+			transport.ErrFleet, n.options.NodeName, n.options.FleetID, s.peer, fleet)
 	}
 	method, _ := grpc.MethodFromServerStream(s.grpc)
 	service, ok := strings.CutPrefix(method, methodPrefix)
-	h := t.services[service]
+	h := n.services[service]
 	if !ok || h == nil {
-		return fmt.Errorf("%w: %s by node %s", ErrNoService, strings.TrimPrefix(method, "/"), t.options.NodeName)
+		return fmt.Errorf("%w: %s by node %s", transport.ErrNoService, strings.TrimPrefix(method, "/"), n.options.NodeName)
 	}
 	return h(s.grpc.Context(), s)
 }

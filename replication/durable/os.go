@@ -1,0 +1,66 @@
+package durable
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// OS is the filesystem of the machine.
+var OS FS = machine{}
+
+type machine struct{}
+
+func (machine) Create(name string) (File, error) {
+	return opened(os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666))
+}
+
+func (machine) Open(name string) (File, error) {
+	f, err := os.Open(name)
+	if err == nil {
+		adviseSequential(f)
+	}
+	return opened(f, err)
+}
+
+func (machine) OpenReadWrite(name string) (File, error) {
+	return opened(os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666))
+}
+
+func (machine) Remove(name string) error              { return os.Remove(name) }
+func (machine) RemoveAll(name string) error           { return os.RemoveAll(name) }
+func (machine) Rename(from, to string) error          { return os.Rename(from, to) }
+func (machine) MkdirAll(dir string) error             { return os.MkdirAll(dir, 0o755) }
+func (machine) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
+func (machine) FreeBytes(name string) (uint64, error) { return freeBytes(name) }
+
+func (machine) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (machine) List(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
+// opened makes a File of what package os returned.
+func opened(f *os.File, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+// osFile is a file of the machine.
+type osFile struct{ *os.File }
+
+// SyncData implements File.
+func (f osFile) SyncData() error { return syncData(f.File) }

@@ -1,0 +1,18 @@
+//go:build !linux
+
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// The standard library offers the cheaper sync, the advice and the free space on linux only.
+func syncData(f *os.File) error { return f.Sync() }
+
+func adviseSequential(*os.File) {}
+
+func freeBytes(name string) (uint64, error) {
+	return 0, fmt.Errorf("free space at %s: %w", name, errors.ErrUnsupported)
+}

@@ -1,0 +1,58 @@
+package storagetest
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+)
+
+// Engine is one replica of the storage under test, with what the suite cannot know of it.
+type Engine interface {
+	// Storage returns the storage. The suite keeps the contract of its methods: what is called by one goroutine at a time, and what is not.
+	Storage() contract.Storage
+	// Contents returns everything that the storage holds but for the Metadata, in a form in which equal contents are equal bytes. It is
+	// not called concurrently with Apply, Begin or Restore.
+	Contents() ([]byte, error)
+	// Crashed returns a replica opened on a copy of what the disk would hold if the power failed now; this replica goes on. It is called
+	// between two calls of the storage, and while a Restore reads. For a storage that keeps nothing on disk it is an empty one.
+	Crashed(t testing.TB) Engine
+	// Close closes the storage. It is called once, whatever happened before.
+	Close() error
+}
+
+// Directories is an Engine whose storage is a [contract.Checkpointer].
+type Directories interface {
+	// NewDir returns the path of a directory that does not exist, on the filesystem of the storage.
+	NewDir() string
+}
+
+// Suite says what is tested.
+type Suite struct {
+	// New returns an empty replica.
+	New func(t testing.TB) Engine
+	// Command returns the data of some command that the engine takes. It is drawn from r alone. Good commands touch few things often, so
+	// that their order shows.
+	Command func(r *rand.Rand) []byte
+	// Seed begins the sequence of commands; equal seeds give equal runs. Zero: 1.
+	Seed uint64
+}
+
+// Run runs the suite as subtests of t.
+func Run(t *testing.T, s Suite) {
+	if s.Seed == 0 {
+		s.Seed = 1
+	}
+	for _, part := range []struct {
+		name string
+		test func(t *testing.T, s Suite)
+	}{
+		{"Empty", empty}, {"OrderAndResults", orderAndResults}, {"Metadata", metadata}, {"KeepsNothing", keepsNothing},
+		{"Begin", begin}, {"PowerCut", powerCut},
+		{"Snapshot", snapshot}, {"SnapshotWhileApplying", snapshotWhileApplying}, {"SnapshotUnused", snapshotUnused},
+		{"Restore", restore}, {"RestoreThatFails", restoreThatFails}, {"RestoreCutOff", restoreCutOff},
+		{"Checkpoint", checkpoint},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.test(t, s) })
+	}
+}

@@ -1,0 +1,182 @@
+package storagetest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+)
+
+// event is one command, or the beginning of an epoch.
+type event struct {
+	data  []byte
+	reign *contract.Reign
+}
+
+// history is a sequence of events that replicas apply up to some place each.
+type history struct {
+	suite    Suite
+	events   []event
+	contents [][]byte // behind each event, of a replica that applied one at a time; nil until they are asked for
+}
+
+// newHistory returns the history of the suite's seed: n commands, and now and then a beginning.
+func newHistory(s Suite, n int) *history {
+	r := rand.New(rand.NewPCG(s.Seed, 0))
+	h := &history{suite: s}
+	epoch := contract.Epoch(1)
+	h.events = append(h.events, event{reign: &contract.Reign{Epoch: epoch, First: 1, Primary: "here"}})
+	for position := contract.Position(1); int(position) <= n; position++ {
+		h.events = append(h.events, event{data: s.Command(r)})
+		if r.IntN(20) == 0 {
+			epoch++
+			h.events = append(h.events, event{reign: &contract.Reign{
+				Epoch: epoch, First: position + 1, Primary: []string{"here", "there"}[epoch%2], Lossy: epoch%3 == 0,
+			}})
+		}
+	}
+	return h
+}
+
+// metadata describes the place behind the first n events.
+func (h *history) metadata(n int) *contract.Metadata {
+	m := &contract.Metadata{AppliedIndex: uint64(n), AppliedTerm: 1, Record: []byte("opaque")}
+	for _, e := range h.events[:n] {
+		if e.reign != nil {
+			m.Epoch = e.reign.Epoch
+		} else {
+			m.Position++
+		}
+	}
+	binary.LittleEndian.PutUint64(m.Chain[:], uint64(n))
+	return m
+}
+
+// replica is an engine that has applied the first events of a history.
+type replica struct {
+	Engine
+	t       testing.TB
+	history *history
+	at      int // events applied
+}
+
+func (h *history) replica(t testing.TB) *replica {
+	return adopt(t, h, h.suite.New(t), 0)
+}
+
+func adopt(t testing.TB, h *history, e Engine, at int) *replica {
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return &replica{Engine: e, t: t, history: h, at: at}
+}
+
+// apply applies events up to the place to, in batches of at most size commands, and returns the commands' results.
+func (r *replica) apply(to, size int) [][]byte {
+	r.t.Helper()
+	var results [][]byte
+	for r.at < to {
+		if reign := r.history.events[r.at].reign; reign != nil {
+			r.at++
+			if err := r.Storage().Begin(*reign, r.history.metadata(r.at)); err != nil {
+				r.t.Fatalf("Begin epoch %d: %v", reign.Epoch, err)
+			}
+			continue
+		}
+		results = append(results, r.batch(min(to, r.at+size))...)
+	}
+	return results
+}
+
+// batch applies the commands up to the place to, or to the next beginning.
+func (r *replica) batch(to int) [][]byte {
+	r.t.Helper()
+	before := r.history.metadata(r.at)
+	b := &contract.Batch{Epoch: before.Epoch, First: before.Position + 1, WantResults: true}
+	for r.at < to && r.history.events[r.at].reign == nil {
+		b.Commands = append(b.Commands, contract.Command{Data: slices.Clone(r.history.events[r.at].data)})
+		r.at++
+	}
+	b.Metadata = r.history.metadata(r.at)
+	results, err := r.Storage().Apply(b)
+	if err != nil {
+		r.t.Fatalf("Apply %d commands at position %d: %v", len(b.Commands), b.First, err)
+	}
+	if len(results) != len(b.Commands) {
+		r.t.Fatalf("Apply returned %d results for %d commands", len(results), len(b.Commands))
+	}
+	out := make([][]byte, len(results))
+	for i := range results {
+		out[i] = slices.Clone(results[i])
+	}
+	scribble(b)
+	return out
+}
+
+// scribble spoils a batch that the storage must not have kept.
+func scribble(b *contract.Batch) {
+	for _, c := range b.Commands {
+		for i := range c.Data {
+			c.Data[i] ^= 0xff
+		}
+	}
+	clear(b.Commands)
+}
+
+// loaded returns the metadata that the storage holds.
+func (r *replica) loaded() *contract.Metadata {
+	r.t.Helper()
+	m, err := r.Storage().Load()
+	if err != nil {
+		r.t.Fatalf("Load: %v", err)
+	}
+	return m
+}
+
+// contents returns what the storage holds.
+func (r *replica) contents() []byte {
+	r.t.Helper()
+	c, err := r.Contents()
+	if err != nil {
+		r.t.Fatalf("contents: %v", err)
+	}
+	return c
+}
+
+// check holds the replica against one that applied the same events one at a time.
+func (r *replica) check(what string) {
+	r.t.Helper()
+	if m, want := r.loaded(), r.history.metadata(r.at); r.at > 0 && !equal(m, want) {
+		r.t.Fatalf("%s: metadata %+v, want %+v", what, m, want)
+	}
+	r.checkContents(what)
+}
+
+func (r *replica) checkContents(what string) {
+	r.t.Helper()
+	if got, want := r.contents(), r.history.reference(r.t)[r.at]; !bytes.Equal(got, want) {
+		r.t.Fatalf("%s: contents after %d events:\n%.2000q\nanother replica holds\n%.2000q", what, r.at, got, want)
+	}
+}
+
+// reference returns what a replica holds behind each event.
+func (h *history) reference(t testing.TB) [][]byte {
+	t.Helper()
+	if h.contents == nil {
+		r := h.replica(t)
+		h.contents = append(h.contents, r.contents())
+		for r.at < len(h.events) {
+			r.apply(r.at+1, 1)
+			h.contents = append(h.contents, r.contents())
+		}
+	}
+	return h.contents
+}
+
+func equal(a, b *contract.Metadata) bool { return reflect.DeepEqual(a, b) }
