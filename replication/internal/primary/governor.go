@@ -2,6 +2,7 @@ package primary
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -194,7 +195,7 @@ func (g *Governor) order(ctx context.Context, in func(call uint64) succession.In
 	case r := <-done:
 		return r
 	case <-g.config.Life.Stopped():
-		return succession.Reply{Err: g.config.Life.Failure()}
+		return succession.Reply{Err: fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, g.config.Life.Failure())}
 	}
 }
 
