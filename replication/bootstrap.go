@@ -19,7 +19,8 @@ func (c copyPort) Fetch(
 	ctx context.Context, addr string, minEpoch Epoch, term uint64, progress func(checkpoint.Progress),
 ) (string, succession.Copy, error) {
 	n := c.node
-	id, meta, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, Have: n.copies.partial(), MinEpoch: minEpoch}, progress)
+	id, meta, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, Have: n.copies.partial(),
+		MinEpoch: minEpoch}, progress)
 	if err != nil {
 		return "", succession.Copy{}, err
 	}
@@ -32,8 +33,8 @@ func (c copyPort) Offer(ctx context.Context, addr, id string, term uint64) error
 	return ask(ctx, c.node, addr, askStage, stageRequest{ID: id, From: c.node.config.PeerAddr, Term: term})
 }
 
-// installElsewhere is for a node that applies an install without having staged the copy: it takes the state of a node of its region that
-// has installed it. That state may be further than the entry; what it contains is then passed over.
+// installElsewhere is for a node that applies an install without having staged the copy: it takes the state of a node
+// of its region that has installed it. That state may be further than the entry; what it contains is then passed over.
 func (a *applier) installElsewhere(minIndex uint64) error {
 	id, dir, meta, err := a.fetchOwn(minIndex)
 	if err != nil {
@@ -62,7 +63,8 @@ func (n *node) fetchOwn(minIndex uint64) (id, dir string, meta *Metadata, err er
 	ctx := n.life.Context()
 	for {
 		for _, addr := range n.directory.Others() {
-			id, _, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, MinIndex: minIndex, Have: n.copies.partial()}, nil)
+			id, _, err := n.copies.fetch(ctx, addr, copyRequest{Region: n.config.RegionID, MinIndex: minIndex,
+				Have: n.copies.partial()}, nil)
 			if err == nil {
 				n.copies.keep(id, math.MaxUint64) // nobody but the caller lets it go
 				if dir, err = n.copies.stagedDir(id); err == nil {

@@ -22,14 +22,16 @@ func (h history) View() stream.View {
 	case v.State.Role() == timeline.Diverged:
 		view.Serving = ErrDiverged
 	case v.State.Role() == timeline.Secondary && timeline.Latest(v.State.Reigns).Primary == v.State.Region:
-		view.Serving = fmt.Errorf("%w: deposed by epoch %d of %s", ErrDiverged, v.State.Yielded.Epoch, v.State.Yielded.Primary)
+		view.Serving = fmt.Errorf("%w: deposed by epoch %d of %s", ErrDiverged, v.State.Yielded.Epoch,
+			v.State.Yielded.Primary)
 	case h.node.life.Err() != nil:
 		view.Serving = h.node.life.Err()
 	}
 	return view
 }
 
-// sourceCommitted returns a position that nothing acknowledged by the region before exceeds, so that lag is never reported too small.
+// sourceCommitted returns a position that nothing acknowledged by the region before exceeds, so that lag is never
+// reported too small.
 func (n *node) sourceCommitted(ctx context.Context) (Position, error) {
 	c, err := n.confirmedPosition(ctx)
 	return c.Position, err

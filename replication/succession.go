@@ -19,19 +19,24 @@ import (
 func (n *node) buildSuccession() {
 	c := &n.config
 	n.members = members.NewRegistrar(members.Config{
-		Region: c.RegionID, Self: timeline.Member{ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs}, Timeout: c.callTimeout(),
+		Region: c.RegionID, Self: timeline.Member{ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr,
+			ClientURLs: c.ClientURLs}, Timeout: c.callTimeout(),
 		Clock: c.Clock, Applied: n.applied, Leadership: n.leadership, Directory: n.directory, Group: groupPort{n},
 		Controls: decider{n}, Client: n.client,
 	})
 	n.follower = secondary.New(secondary.Config{
-		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock, Logger: n.logger, Life: n.life,
-		Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: groupPort{n}, Copies: copyPort{n}, Directory: n.directory,
+		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
+		Logger: n.logger, Life: n.life,
+		Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: groupPort{n}, Copies: copyPort{n},
+		Directory: n.directory,
 	})
 	regions := append(slices.Collect(maps.Keys(c.Regions)), c.RegionID)
 	slices.Sort(regions)
 	n.governor = primary.New(primary.Config{
-		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger,
-		Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Standing: n.standing, Leader: n.directory, Client: n.client,
+		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(),
+		Clock: c.Clock, Logger: n.logger,
+		Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Standing: n.standing,
+		Leader: n.directory, Client: n.client,
 		Decider: decider{n}, Follower: n.follower,
 	})
 }
@@ -41,11 +46,13 @@ func (n *node) buildOverview() {
 	c := &n.config
 	self := timeline.Member{ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs}
 	n.reporter = overview.NewReporter(overview.ReporterConfig{
-		Fleet: c.FleetID, Region: c.RegionID, Self: self, Clock: c.Clock, Life: n.life, Applied: n.applied, Leadership: n.leadership,
-		Group: groupPort{n}, Log: n.log, Slots: slotsPort{n.slots}, Follower: n.follower, Governor: n.governor,
+		Fleet: c.FleetID, Region: c.RegionID, Self: self, Clock: c.Clock, Life: n.life, Applied: n.applied,
+		Leadership: n.leadership,
+		Group:      groupPort{n}, Log: n.log, Slots: slotsPort{n.slots}, Follower: n.follower, Governor: n.governor,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
-		Fleet: c.FleetID, Region: c.RegionID, Regions: slices.Sorted(maps.Keys(c.Regions)), Self: self, Timeout: c.callTimeout(),
+		Fleet: c.FleetID, Region: c.RegionID, Regions: slices.Sorted(maps.Keys(c.Regions)), Self: self,
+		Timeout: c.callTimeout(),
 		Watcher: n.fleet, Members: n.members, Client: n.client, Reporter: n.reporter,
 	})
 }

@@ -47,10 +47,12 @@ func (f *testFleet) sealForDead() error {
 	return <-told
 }
 
-// TestASealedPrimaryWhoseTargetDiedSaysSoAndGoesOnByForce: it takes no writes of its own accord, since the target may have begun.
+// TestASealedPrimaryWhoseTargetDiedSaysSoAndGoesOnByForce: it takes no writes of its own accord, since the target may
+// have begun.
 func TestASealedPrimaryWhoseTargetDiedSaysSoAndGoesOnByForce(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
-		if err := f.sealForDead(); !errors.Is(err, replication.ErrUnknownOutcome) || errors.Is(err, replication.ErrHandoff) {
+		if err := f.sealForDead(); !errors.Is(err, replication.ErrUnknownOutcome) || errors.Is(err,
+			replication.ErrHandoff) {
 			t.Fatalf("switchover told %v", err)
 		}
 		f.fleetSays("us-1", "us", "sealed for a handoff to eu since")
@@ -61,7 +63,10 @@ func TestASealedPrimaryWhoseTargetDiedSaysSoAndGoesOnByForce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Epoch != 3 || !slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.Contains(w, "eu may have begun epoch 2") }) {
+		if r.Epoch != 3 || !slices.ContainsFunc(r.Warnings, func(w string) bool {
+			return strings.Contains(w,
+				"eu may have begun epoch 2")
+		}) {
 			t.Fatalf("report %+v", r)
 		}
 		if p := f.put("us-1", "c1"); p.Epoch != 3 {

@@ -55,7 +55,8 @@ func (r *Registrar) describe(ctx context.Context) {
 	}
 }
 
-// publish writes a node's description to the region's log; only the leader can. A node that was removed and still runs is refused.
+// publish writes a node's description to the region's log; only the leader can. A node that was removed and still runs
+// is refused.
 func (r *Registrar) publish(ctx context.Context, p publication) error {
 	conf := r.config.Group.Status().Conf
 	if !slices.Contains(conf.GetVoters(), p.Member.ID) && !slices.Contains(conf.GetLearners(), p.Member.ID) {

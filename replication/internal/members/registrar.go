@@ -75,7 +75,8 @@ type Config struct {
 	Client     *peer.Client
 }
 
-// Registrar keeps the list of the region's nodes: it changes who they are, and describes this one. It is safe for concurrent use.
+// Registrar keeps the list of the region's nodes: it changes who they are, and describes this one. It is safe for
+// concurrent use.
 type Registrar struct {
 	config Config
 	wake   chan struct{}
@@ -89,7 +90,10 @@ func (r *Registrar) Answer(to *peer.Registry) {
 	peer.Handle(to, askPublish, func(ctx context.Context, p publication) (peer.Nothing, error) {
 		return peer.Nothing{}, r.publish(ctx, p)
 	})
-	peer.Handle(to, askMembers, func(ctx context.Context, c change) (peer.Nothing, error) { return peer.Nothing{}, r.apply(ctx, c) })
+	peer.Handle(to, askMembers, func(ctx context.Context, c change) (peer.Nothing, error) {
+		return peer.Nothing{},
+			r.apply(ctx, c)
+	})
 }
 
 // List returns the nodes of the region as its log says, by name.
@@ -120,7 +124,8 @@ func (r *Registrar) List() []contract.NodeStatus {
 	return list
 }
 
-// Add adds a node to the region, as a voter or as a learner that receives everything and does not vote. Any node takes the call.
+// Add adds a node to the region, as a voter or as a learner that receives everything and does not vote. Any node takes
+// the call.
 func (r *Registrar) Add(ctx context.Context, name, peerAddr string, learner bool) (contract.NodeStatus, error) {
 	id := RaftID(r.config.Region, name)
 	err := r.bring(ctx, change{Do: "add", ID: id, Name: name, PeerAddr: peerAddr, Learner: learner})
@@ -137,7 +142,8 @@ func (r *Registrar) Promote(ctx context.Context, id uint64) error {
 	return r.bring(ctx, change{Do: "promote", ID: id})
 }
 
-// Transfer makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader elsewhere.
+// Transfer makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
+// elsewhere.
 func (r *Registrar) Transfer(ctx context.Context, to uint64) error {
 	return asLeader(r.config.Group.TransferLeader(ctx, to))
 }
@@ -191,8 +197,10 @@ func kindOf(c change, status raftgroup.Status) (raftpb.ConfChangeType, error) {
 		return raftpb.ConfChangeType_ConfChangeAddLearnerNode, nil
 	case c.Do == "promote" && !learner:
 		return 0, fmt.Errorf("%w: %d is not a learner", contract.ErrMember, c.ID)
-	case c.Do == "promote" && (!progress.Active || progress.Match+learnerEntries < status.Commit || progress.Match == 0):
-		return 0, fmt.Errorf("%w: it has entries up to %d of %d", contract.ErrLearnerBehind, progress.Match, status.Commit)
+	case c.Do == "promote" && (!progress.Active || progress.Match+learnerEntries < status.Commit ||
+		progress.Match == 0):
+		return 0, fmt.Errorf("%w: it has entries up to %d of %d", contract.ErrLearnerBehind, progress.Match,
+			status.Commit)
 	case c.Do == "remove" && !voter && !learner:
 		return 0, fmt.Errorf("%w: %d is not a member", contract.ErrMember, c.ID)
 	case c.Do == "remove" && voter && len(conf.GetVoters()) == 1:

@@ -23,8 +23,9 @@ type group struct {
 func (g *group) Status() raftgroup.Status {
 	return raftgroup.Status{
 		ID: 1, Leader: 1, IsLeader: true, Term: 2, Commit: 10_000,
-		Conf:     &raftpb.ConfState{Voters: []uint64{1, 2}, Learners: []uint64{3}},
-		Progress: map[uint64]raftgroup.Progress{1: {Match: 10_000, Active: true}, 2: {Match: 10_000}, 3: {Match: 100, Active: true}},
+		Conf: &raftpb.ConfState{Voters: []uint64{1, 2}, Learners: []uint64{3}},
+		Progress: map[uint64]raftgroup.Progress{1: {Match: 10_000, Active: true}, 2: {Match: 10_000}, 3: {Match: 100,
+			Active: true}},
 	}
 }
 
@@ -50,7 +51,8 @@ func (never) Stopped() <-chan struct{} { return nil }
 func (never) Failure() error           { return nil }
 
 func testRegistrar(g *group, c *controls) *Registrar {
-	applied := region.NewApplied(&region.View{State: timeline.State{Region: "us", Members: []timeline.Member{{ID: 1, Name: "us-1", PeerAddr: "us-1"}}}}, never{})
+	applied := region.NewApplied(&region.View{State: timeline.State{Region: "us",
+		Members: []timeline.Member{{ID: 1, Name: "us-1", PeerAddr: "us-1"}}}}, never{})
 	leadership := &region.Leadership{}
 	leadership.Set(2)
 	directory := NewDirectory("us", 1, map[string]string{"us-1": "us-1"}, applied, func() uint64 { return 1 })
@@ -70,8 +72,10 @@ func TestChangesThatMakeNoSenseAreRefused(t *testing.T) {
 		{"a member again", change{Do: "add", ID: 2, Name: "us-2", PeerAddr: "us-2"}, contract.ErrMember, 0},
 		{"a learner again", change{Do: "add", ID: 3, Name: "us-3", PeerAddr: "us-3"}, contract.ErrMember, 0},
 		{"no address", change{Do: "add", ID: 4, Name: "us-4"}, contract.ErrMember, 0},
-		{"a voter", change{Do: "add", ID: 4, Name: "us-4", PeerAddr: "us-4"}, nil, raftpb.ConfChangeType_ConfChangeAddNode},
-		{"a learner", change{Do: "add", ID: 4, Name: "us-4", PeerAddr: "us-4", Learner: true}, nil, raftpb.ConfChangeType_ConfChangeAddLearnerNode},
+		{"a voter", change{Do: "add", ID: 4, Name: "us-4", PeerAddr: "us-4"}, nil,
+			raftpb.ConfChangeType_ConfChangeAddNode},
+		{"a learner", change{Do: "add", ID: 4, Name: "us-4", PeerAddr: "us-4", Learner: true}, nil,
+			raftpb.ConfChangeType_ConfChangeAddLearnerNode},
 		{"a voter promoted", change{Do: "promote", ID: 2}, contract.ErrMember, 0},
 		{"a learner behind", change{Do: "promote", ID: 3}, contract.ErrLearnerBehind, 0},
 		{"a stranger", change{Do: "remove", ID: 4}, contract.ErrMember, 0},
@@ -92,10 +96,12 @@ func TestChangesThatMakeNoSenseAreRefused(t *testing.T) {
 func TestANodeThatWasRemovedIsRefused(t *testing.T) {
 	c := &controls{}
 	r := testRegistrar(&group{}, c)
-	if err := r.publish(t.Context(), publication{timeline.Member{ID: 4, Name: "us-4"}}); !errors.Is(err, contract.ErrMember) || len(c.proposed) != 0 {
+	if err := r.publish(t.Context(), publication{timeline.Member{ID: 4, Name: "us-4"}}); !errors.Is(err,
+		contract.ErrMember) || len(c.proposed) != 0 {
 		t.Fatalf("published with %v: %v", err, c.proposed)
 	}
-	if err := r.publish(t.Context(), publication{timeline.Member{ID: 3, Name: "us-3"}}); err != nil || len(c.proposed) != 1 {
+	if err := r.publish(t.Context(), publication{timeline.Member{ID: 3, Name: "us-3"}}); err != nil ||
+		len(c.proposed) != 1 {
 		t.Fatalf("published with %v: %v", err, c.proposed)
 	}
 }

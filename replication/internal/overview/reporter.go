@@ -73,8 +73,9 @@ func (r *Reporter) Report() fleet.Report {
 	s := &v.State
 	leads := c.Leadership.Leads()
 	out := fleet.Report{
-		Fleet: c.Fleet, Region: c.Region, Node: c.Self.Name, ID: c.Self.ID, PeerAddr: c.Self.PeerAddr, ClientURLs: c.Self.ClientURLs,
-		Leader: leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
+		Fleet: c.Fleet, Region: c.Region, Node: c.Self.Name, ID: c.Self.ID, PeerAddr: c.Self.PeerAddr,
+		ClientURLs: c.Self.ClientURLs,
+		Leader:     leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
 		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
 	}
 	if _, started := c.Life.Started(); !started {
@@ -97,5 +98,6 @@ func (r *Reporter) Problem() string {
 		return ""
 	}
 	since := r.config.Clock.Now().Add(-h.For).UTC().Format(time.RFC3339)
-	return fmt.Sprintf("sealed for a handoff to %s since %s, %s does not answer: %s", h.Seal.To, since, h.Seal.To, h.Silence)
+	return fmt.Sprintf("sealed for a handoff to %s since %s, %s does not answer: %s", h.Seal.To, since, h.Seal.To,
+		h.Silence)
 }

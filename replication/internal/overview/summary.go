@@ -27,13 +27,15 @@ func summarize(name, asked string, regions map[string]*fleet.Region) *contract.F
 	for i := range out.Regions {
 		r := &out.Regions[i]
 		r.LossSurvivable = slices.ContainsFunc(out.Regions, func(o contract.RegionStatus) bool {
-			return o.Name != r.Name && o.Role != contract.RoleDiverged && holds(representatives[o.Name], representatives[r.Name])
+			return o.Name != r.Name && o.Role != contract.RoleDiverged && holds(representatives[o.Name],
+				representatives[r.Name])
 		})
 	}
 	return out
 }
 
-// representative returns the report that speaks for a region: its leader's, or else the one that is furthest; nil if nobody answered.
+// representative returns the report that speaks for a region: its leader's, or else the one that is furthest; nil if
+// nobody answered.
 func representative(r *fleet.Region) *fleet.Heard {
 	if l := r.Leader(); l != nil {
 		return l
@@ -72,7 +74,8 @@ func summarizeRegion(r *fleet.Region) contract.RegionStatus {
 	}
 	reachable := 0
 	for _, m := range best.Members {
-		n := contract.NodeStatus{ID: m.ID, Name: m.Name, Region: r.Name, PeerAddr: m.PeerAddr, ClientURLs: m.ClientURLs, Learner: m.Learner}
+		n := contract.NodeStatus{ID: m.ID, Name: m.Name, Region: r.Name, PeerAddr: m.PeerAddr,
+			ClientURLs: m.ClientURLs, Learner: m.Learner}
 		for _, h := range r.Nodes {
 			if h.ID == m.ID {
 				n.Reachable, n.Leader = true, h.Leader && h.Node == s.Leader

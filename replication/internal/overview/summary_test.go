@@ -13,7 +13,8 @@ func TestOnlyARegionWithTheSameHistoryMakesALossSurvivable(t *testing.T) {
 	second := timeline.Reign{Epoch: 2, First: 11, Primary: "eu", Lossy: true}
 	region := func(name string, last timeline.Position, reigns ...timeline.Reign) *fleet.Region {
 		h := fleet.Heard{Report: fleet.Report{
-			Region: name, Node: name + "-1", Leader: true, Role: timeline.Secondary, Reigns: reigns, Claim: timeline.Latest(reigns),
+			Region: name, Node: name + "-1", Leader: true, Role: timeline.Secondary, Reigns: reigns,
+			Claim:  timeline.Latest(reigns),
 			Cursor: timeline.Cursor{Epoch: timeline.Latest(reigns).Epoch, Position: last},
 		}}
 		return &fleet.Region{Name: name, Nodes: []fleet.Heard{h}}

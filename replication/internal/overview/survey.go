@@ -33,8 +33,8 @@ type Survey struct{ config SurveyConfig }
 // NewSurvey returns a Survey.
 func NewSurvey(c SurveyConfig) *Survey { return &Survey{c} }
 
-// Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within the timeout of a question,
-// are shown as unreachable.
+// Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within
+// the timeout of a question, are shown as unreachable.
 func (s *Survey) Fleet(ctx context.Context) *contract.FleetStatus {
 	c := &s.config
 	addresses := map[string][]string{c.Region: {}}

@@ -11,11 +11,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 )
 
-// Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without force it is ErrNeedsForce:
-// what the old primary had and this region has not will be lost to the fleet, until the old region comes back and saves it.
+// Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without
+// force it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old
+// region comes back and saves it.
 //
-// It is also the way out for a primary that is sealed for a handoff whose target is gone for good: forced to itself, it begins an epoch above the
-// one that the target may have begun. Should that have happened after all, the target gives way and saves what it wrote as a tail.
+// It is also the way out for a primary that is sealed for a handoff whose target is gone for good: forced to itself,
+// it begins an epoch above the one that the target may have begun. Should that have happened after all, the target
+// gives way and saves what it wrote as a tail.
 func (g *Governor) Failover(ctx context.Context, to string, force bool) (*contract.MoveReport, error) {
 	if err := g.known(to); err != nil {
 		return nil, err
@@ -23,8 +25,8 @@ func (g *Governor) Failover(ctx context.Context, to string, force bool) (*contra
 	return g.untilFound(ctx, to, func() (*contract.MoveReport, error) { return g.failoverOnce(ctx, to, force) })
 }
 
-// RegionFailover makes this node's region primary by force. On a node that does not lead its region it is ErrNotLeader; in the primary region it
-// does nothing.
+// RegionFailover makes this node's region primary by force. On a node that does not lead its region it is
+// ErrNotLeader; in the primary region it does nothing.
 func (g *Governor) RegionFailover(ctx context.Context) error {
 	_, err := g.failOver(ctx, true)
 	if errors.Is(err, contract.ErrAlreadyPrimary) {
@@ -59,7 +61,8 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 	}
 	report := g.assess(g.freshView(ctx))
 	if !force {
-		return nil, fmt.Errorf("%w: region %s is known to lack %d commands of %s, and may lack more; use switchover while the primary answers, or force",
+		return nil, fmt.Errorf("%w: region %s is known to lack %d commands of %s, and may lack more; "+
+			"use switchover while the primary answers, or force",
 			contract.ErrNeedsForce, g.config.Region, report.Behind, report.From)
 	}
 	r := g.order(ctx, func(call uint64) succession.Input { return succession.Takeover{Call: call} })
@@ -67,7 +70,8 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 		return nil, r.Err
 	}
 	report.Epoch, report.Position, report.Lossy = r.Reign.Epoch, r.Reign.First-1, true
-	g.config.Logger.Warn("took over by force", "epoch", report.Epoch, "from", report.From, "position", report.Position, "behind", report.Behind)
+	g.config.Logger.Warn("took over by force", "epoch", report.Epoch, "from", report.From, "position", report.Position,
+		"behind", report.Behind)
 	return report, nil
 }
 
@@ -95,7 +99,8 @@ func (g *Governor) assess(v fleet.View) *contract.MoveReport {
 		r.Behind = uint64(heard - s.Cursor.Position)
 	}
 	if s.Seal != nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("region %s may have begun epoch %d by handoff %d; if it has, it gives way and saves what it wrote as a tail",
+		r.Warnings = append(r.Warnings, fmt.Sprintf("region %s may have begun epoch %d by handoff %d; "+
+			"if it has, it gives way and saves what it wrote as a tail",
 			s.Seal.To, s.Seal.Epoch+1, s.Seal.Handoff))
 	}
 	for name, region := range v.Regions {
@@ -103,9 +108,11 @@ func (g *Governor) assess(v fleet.View) *contract.MoveReport {
 		switch {
 		case f == nil:
 		case name == claim.Primary && region.Leader() != nil:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("region %s still answers: a switchover would lose nothing", name))
+			r.Warnings = append(r.Warnings, fmt.Sprintf("region %s still answers: a switchover would lose nothing",
+				name))
 		case f.Cursor.Position > s.Cursor.Position:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("region %s has %d commands more", name, f.Cursor.Position-s.Cursor.Position))
+			r.Warnings = append(r.Warnings, fmt.Sprintf("region %s has %d commands more", name,
+				f.Cursor.Position-s.Cursor.Position))
 		}
 	}
 	return r

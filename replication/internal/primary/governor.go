@@ -20,11 +20,11 @@ import (
 
 // Decider takes decisions through the region's log. It is safe for concurrent use.
 type Decider interface {
-	// Control proposes c, and returns what became of it once it is applied here. Errors: ErrNotLeader (nothing was proposed) and
-	// ErrUnknownOutcome.
+	// Control proposes c, and returns what became of it once it is applied here. Errors: ErrNotLeader (nothing was
+	// proposed) and ErrUnknownOutcome.
 	Control(ctx context.Context, c *timeline.Control) (region.Outcome, error)
-	// Begin proposes the beginning of an epoch at the place that is applied here. Errors: ErrRejected if the rules forbid it, and as of
-	// Control.
+	// Begin proposes the beginning of an epoch at the place that is applied here. Errors: ErrRejected if the rules
+	// forbid it, and as of Control.
 	Begin(ctx context.Context, r timeline.Reign) (*timeline.Reign, error)
 	// Open reports whether this node takes writes.
 	Open() bool
@@ -103,7 +103,8 @@ func (g *Governor) Nudge() {
 	}
 }
 
-// Run looks whenever something changed and when the machine wants to, and begins what is to be done, until ctx ends. The node's life runs it.
+// Run looks whenever something changed and when the machine wants to, and begins what is to be done, until ctx ends.
+// The node's life runs it.
 func (g *Governor) Run(ctx context.Context) {
 	timer := g.config.Clock.NewTimer(time.Second)
 	defer timer.Stop()
@@ -160,12 +161,14 @@ func (g *Governor) rest() time.Duration {
 func (g *Governor) view() succession.View {
 	v, _ := g.config.Fleet.View()
 	out := succession.View{State: g.config.Applied.State(), Fleet: succession.Fleet{
-		Settled: v.Settled(), Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{}, Silent: map[string]string{},
+		Settled: v.Settled(), Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{},
+		Silent: map[string]string{},
 	}}
 	out.Term, _ = g.config.Leadership.Term()
 	for name, r := range v.Regions {
 		if l := r.Leader(); l != nil {
-			out.Fleet.Leaders[name] = succession.Sight{Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns, Sealed: l.Sealed}
+			out.Fleet.Leaders[name] = succession.Sight{Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns,
+				Sealed: l.Sealed}
 		} else if r.Err != nil {
 			out.Fleet.Silent[name] = r.Err.Error()
 		} else {

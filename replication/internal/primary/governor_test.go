@@ -69,7 +69,8 @@ func (nobody) Heard(string) timeline.Position { return 0 }
 func (nobody) LeaderAddr() string             { return "us-1" }
 
 // run gives body a governor of us, which is primary of epoch 1, beside eu, whose leader answers with begin and refuse.
-func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign, error), body func(g *Governor, u *us)) {
+func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign, error), body func(g *Governor,
+	u *us)) {
 	synctest.Test(t, func(t *testing.T) {
 		logger := slog.New(slog.DiscardHandler)
 		network := memory.NewNetwork(clock.Real, 1)
@@ -78,18 +79,28 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 		u := &us{machine: timeline.NewMachine(&timeline.State{Region: "us"}), fails: map[timeline.Op]error{}}
 		u.applied = region.NewApplied(&region.View{State: *u.machine.State().Clone()}, l)
 		leadership := &region.Leadership{}
-		watcher := fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real, Ask: func(context.Context, string) (fleet.Report, error) {
-			s := u.applied.State()
-			return fleet.Report{Region: "eu", Leader: true, Role: timeline.Secondary, Cursor: s.Cursor, Reigns: s.Reigns}, nil
-		}})
+		watcher := fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real,
+			Ask: func(context.Context, string) (fleet.Report, error) {
+				s := u.applied.State()
+				return fleet.Report{Region: "eu", Leader: true, Role: timeline.Secondary, Cursor: s.Cursor,
+					Reigns: s.Reigns}, nil
+			}})
 		g := New(Config{
-			Region: "us", Regions: []string{"eu", "us"}, Founder: true, CallTimeout: time.Second, Clock: clock.Real, Logger: logger, Life: l,
-			Applied: u.applied, Leadership: leadership, Fleet: watcher, Standing: standing.New("us", u.applied, leadership, watcher, nobody{}),
+			Region: "us", Regions: []string{"eu", "us"}, Founder: true, CallTimeout: time.Second, Clock: clock.Real,
+			Logger: logger, Life: l,
+			Applied: u.applied, Leadership: leadership, Fleet: watcher, Standing: standing.New("us", u.applied,
+				leadership, watcher, nobody{}),
 			Leader: nobody{}, Client: peer.NewClient(own), Decider: u, Follower: nobody{},
 		})
 		eu := peer.NewRegistry(func() error { return nil })
-		peer.Handle(eu, askBegin, func(_ context.Context, h succession.Handover) (*timeline.Reign, error) { return begin(h) })
-		peer.Handle(eu, askRefuse, func(_ context.Context, h succession.Handover) (*timeline.Reign, error) { return refuse(h) })
+		peer.Handle(eu, askBegin, func(_ context.Context, h succession.Handover) (*timeline.Reign,
+			error) {
+			return begin(h)
+		})
+		peer.Handle(eu, askRefuse, func(_ context.Context, h succession.Handover) (*timeline.Reign,
+			error) {
+			return refuse(h)
+		})
 		target := network.Node("eu-1")
 		if err := target.Serve(map[string]transport.Handler{peer.Service: eu.Serve}); err != nil {
 			t.Fatal(err)
@@ -111,7 +122,8 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 }
 
 func begun(h succession.Handover) (*timeline.Reign, error) {
-	return &timeline.Reign{Epoch: h.Epoch + 1, Primary: h.To, First: h.End.Position + 1, Previous: h.End.Chain, Handoff: h.Handoff}, nil
+	return &timeline.Reign{Epoch: h.Epoch + 1, Primary: h.To, First: h.End.Position + 1, Previous: h.End.Chain,
+		Handoff: h.Handoff}, nil
 }
 
 func refused(succession.Handover) (*timeline.Reign, error) { return nil, nil }
@@ -130,13 +142,18 @@ func TestWhatASwitchoverTellsIsWhatIsKnown(t *testing.T) {
 		writable      bool
 	}{
 		{why: "it went through", begin: begun, refuse: cannot},
-		{why: "the target cannot, and refuses", begin: cannot, refuse: refused, want: contract.ErrHandoff, writable: true},
+		{why: "the target cannot, and refuses", begin: cannot, refuse: refused, want: contract.ErrHandoff,
+			writable: true},
 		{why: "the target cannot say, and had begun", begin: cannot, refuse: begun},
 		{why: "the target says nothing", begin: cannot, refuse: cannot, want: contract.ErrUnknownOutcome},
-		{why: "the seal was not proposed", begin: begun, refuse: refused, op: timeline.OpSeal, err: contract.ErrNotLeader, want: contract.ErrHandoff, writable: true},
-		{why: "nobody knows of the seal", begin: begun, refuse: refused, op: timeline.OpSeal, err: contract.ErrUnknownOutcome, want: contract.ErrUnknownOutcome, writable: true},
-		{why: "nor by an error of no kind", begin: begun, refuse: refused, op: timeline.OpSeal, err: lost, want: contract.ErrUnknownOutcome, writable: true},
-		{why: "the seal is not lifted", begin: cannot, refuse: refused, op: timeline.OpUnseal, err: contract.ErrUnknownOutcome, want: contract.ErrUnknownOutcome},
+		{why: "the seal was not proposed", begin: begun, refuse: refused, op: timeline.OpSeal,
+			err: contract.ErrNotLeader, want: contract.ErrHandoff, writable: true},
+		{why: "nobody knows of the seal", begin: begun, refuse: refused, op: timeline.OpSeal,
+			err: contract.ErrUnknownOutcome, want: contract.ErrUnknownOutcome, writable: true},
+		{why: "nor by an error of no kind", begin: begun, refuse: refused, op: timeline.OpSeal, err: lost,
+			want: contract.ErrUnknownOutcome, writable: true},
+		{why: "the seal is not lifted", begin: cannot, refuse: refused, op: timeline.OpUnseal,
+			err: contract.ErrUnknownOutcome, want: contract.ErrUnknownOutcome},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			run(t, c.begin, c.refuse, func(g *Governor, u *us) {

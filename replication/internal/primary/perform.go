@@ -89,7 +89,8 @@ func (g *Governor) ask(ctx context.Context, e succession.Effect) succession.Answ
 		case err != nil:
 			out.Err, out.Again = err, false
 		case begun == nil && e.Do == succession.AskBegin:
-			out.Err, out.Again = fmt.Errorf("%w: %s says neither that it has begun nor that it cannot", contract.ErrMessage, addr), false
+			out.Err, out.Again = fmt.Errorf("%w: %s says neither that it has begun nor that it cannot",
+				contract.ErrMessage, addr), false
 		default:
 			out.Begun, out.Refused, out.Err, out.Again = begun, begun == nil, nil, false
 		}
@@ -103,9 +104,11 @@ func (g *Governor) tell(e succession.Effect) {
 	logger := g.config.Logger
 	switch e.Do {
 	case succession.AskBegin:
-		logger.Info("asks the target of a switchover to begin", "to", e.Handover.To, "epoch", e.Handover.Epoch, "position", e.Handover.End.Position, "handoff", e.Handover.Handoff)
+		logger.Info("asks the target of a switchover to begin", "to", e.Handover.To, "epoch", e.Handover.Epoch,
+			"position", e.Handover.End.Position, "handoff", e.Handover.Handoff)
 	case succession.AskRefuse:
-		logger.Warn("asks the target of a switchover to refuse, so that this region goes on", "to", e.Handover.To, "epoch", e.Handover.Epoch, "handoff", e.Handover.Handoff)
+		logger.Warn("asks the target of a switchover to refuse, so that this region goes on", "to", e.Handover.To,
+			"epoch", e.Handover.Epoch, "handoff", e.Handover.Handoff)
 	case succession.Begin:
 		logger.Info("begins an epoch", "epoch", e.Reign.Epoch, "handoff", e.Reign.Handoff, "lossy", e.Reign.Lossy)
 	case succession.Propose:
@@ -123,6 +126,7 @@ func (g *Governor) tellControl(c *timeline.Control) {
 	case timeline.OpYield:
 		logger.Info("yields to a higher claim", "epoch", c.Claim.Epoch, "primary", c.Claim.Primary)
 	case timeline.OpDiverge:
-		logger.Warn("history has a fork; the tail is saved and the region rejoins", "fork", c.Fork, "last", c.At, "epoch", c.Claim.Epoch, "primary", c.Claim.Primary)
+		logger.Warn("history has a fork; the tail is saved and the region rejoins", "fork", c.Fork, "last", c.At,
+			"epoch", c.Claim.Epoch, "primary", c.Claim.Primary)
 	}
 }

@@ -13,15 +13,16 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// Switchover moves the primary to the region to, without losing anything. Any node takes the call. On ErrHandoff the primary is what it was; on
-// ErrUnknownOutcome the region ends what was begun by itself, one way or the other.
+// Switchover moves the primary to the region to, without losing anything. Any node takes the call. On ErrHandoff the
+// primary is what it was; on ErrUnknownOutcome the region ends what was begun by itself, one way or the other.
 func (g *Governor) Switchover(ctx context.Context, to string) (*contract.MoveReport, error) {
 	if err := g.known(to); err != nil {
 		return nil, err
 	}
 	report, err := g.untilFound(ctx, to, func() (*contract.MoveReport, error) { return g.moveOnce(ctx, to) })
 	if peer.Elsewhere(err) {
-		err = fmt.Errorf("the primary region does not answer; if it is lost, a failover moves the primary without it: %w", err)
+		err = fmt.Errorf("the primary region does not answer; if it is lost, a failover moves the primary without it: "+
+			"%w", err)
 	}
 	return report, err
 }
@@ -34,7 +35,8 @@ func (g *Governor) known(to string) error {
 }
 
 // untilFound repeats a move that has not reached the leader it needs: an election may be under way (G3).
-func (g *Governor) untilFound(ctx context.Context, to string, move func() (*contract.MoveReport, error)) (*contract.MoveReport, error) {
+func (g *Governor) untilFound(ctx context.Context, to string, move func() (*contract.MoveReport,
+	error)) (*contract.MoveReport, error) {
 	began, before := g.config.Clock.Now(), g.config.Standing.Claim()
 	for tries := 1; ; tries++ {
 		report, err := move()
@@ -51,9 +53,10 @@ func (g *Governor) untilFound(ctx context.Context, to string, move func() (*cont
 	}
 }
 
-// moved is for a move that finds, when it is repeated, that the region is primary: a try before brought that about, and the node that did it
-// ended before it could say so.
-func (g *Governor) moved(ctx context.Context, before timeline.Reign, to string, already error) (*contract.MoveReport, error) {
+// moved is for a move that finds, when it is repeated, that the region is primary: a try before brought that about,
+// and the node that did it ended before it could say so.
+func (g *Governor) moved(ctx context.Context, before timeline.Reign, to string, already error) (*contract.MoveReport,
+	error) {
 	g.freshView(ctx)
 	now := g.config.Standing.Claim()
 	if now.Primary != to || now.Epoch <= before.Epoch {
@@ -89,5 +92,6 @@ func (g *Governor) switchOver(ctx context.Context, to string) (*contract.MoveRep
 		return nil, r.Err
 	}
 	g.config.Fleet.Refresh()
-	return &contract.MoveReport{From: g.config.Region, To: to, Epoch: r.Reign.Epoch, Position: r.End, Pause: r.Pause}, nil
+	return &contract.MoveReport{From: g.config.Region, To: to, Epoch: r.Reign.Epoch, Position: r.End,
+		Pause: r.Pause}, nil
 }

@@ -29,11 +29,17 @@ type moveRequest struct {
 // Answer registers what this room answers.
 func (g *Governor) Answer(r *peer.Registry) {
 	peer.Handle(r, askBegin, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
-		reply := g.order(ctx, func(call uint64) succession.Input { return succession.BeginAsked{Call: call, Handover: h} })
+		reply := g.order(ctx, func(call uint64) succession.Input {
+			return succession.BeginAsked{Call: call,
+				Handover: h}
+		})
 		return reply.Reign, reply.Err
 	})
 	peer.Handle(r, askRefuse, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
-		reply := g.order(ctx, func(call uint64) succession.Input { return succession.RefuseAsked{Call: call, Handover: h} })
+		reply := g.order(ctx, func(call uint64) succession.Input {
+			return succession.RefuseAsked{Call: call,
+				Handover: h}
+		})
 		return reply.Reign, reply.Err
 	})
 	peer.Handle(r, askMove, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {

@@ -31,9 +31,10 @@ type Group interface {
 
 // Copies keeps copies of other regions' states on this node. It is safe for concurrent use.
 type Copies interface {
-	// Fetch gets a copy from the node at addr whose history has at least the epoch minEpoch, and keeps it for as long as the leader of
-	// term can propose to install it. It returns the region whose state it is.
-	Fetch(ctx context.Context, addr string, minEpoch timeline.Epoch, term uint64, progress func(checkpoint.Progress)) (string, succession.Copy, error)
+	// Fetch gets a copy from the node at addr whose history has at least the epoch minEpoch, and keeps it for as long
+	// as the leader of term can propose to install it. It returns the region whose state it is.
+	Fetch(ctx context.Context, addr string, minEpoch timeline.Epoch, term uint64,
+		progress func(checkpoint.Progress)) (string, succession.Copy, error)
 	// Offer has the node at addr, of this region, fetch the copy from here, and returns when it has it.
 	Offer(ctx context.Context, addr, id string, term uint64) error
 }
@@ -112,8 +113,9 @@ func (f *Follower) enter(e succession.Effect) *session {
 	c := &f.config
 	t := &taker{config: c, term: e.Term}
 	f.current = &session{term: e.Term, source: e.Source, taker: t, sink: stream.NewSink(stream.SinkConfig{
-		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t, WindowBytes: c.WindowBytes,
-		Addresses: func() []string { return c.Fleet.Addresses(e.Source) },
+		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
+		WindowBytes: c.WindowBytes,
+		Addresses:   func() []string { return c.Fleet.Addresses(e.Source) },
 	})}
 	return f.current
 }

@@ -60,8 +60,9 @@ func (m *Machine) follow(claim timeline.Reign) {
 
 func (m *Machine) run(e Effect) { m.running = &activity{id: m.do(e), deed: e.Do, source: e.Source} }
 
-// forgot reports whether the source's history has a reign of this region that is missing here: all disks of the region were lost. The
-// stream cannot bring it back, since a region that has yielded begins none of its own epochs, so the region takes a copy of the state.
+// forgot reports whether the source's history has a reign of this region that is missing here: all disks of the region
+// were lost. The stream cannot bring it back, since a region that has yielded begins none of its own epochs, so the
+// region takes a copy of the state.
 func (m *Machine) forgot(source string) bool {
 	s := m.view.State
 	return slices.ContainsFunc(m.view.Fleet.Leaders[source].Reigns, func(r timeline.Reign) bool {

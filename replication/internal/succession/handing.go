@@ -61,10 +61,12 @@ func (m *Machine) approach() {
 		m.fail(o.call, fmt.Errorf("%w: region %s is not primary any more", contract.ErrHandoff, m.region))
 	case isClose:
 		o.sealing, o.began = true, m.now
-		m.decide(&timeline.Control{Op: timeline.OpSeal, Epoch: s.Cursor.Epoch, To: o.to, Handoff: s.Handoffs + 1}, m.sealed)
+		m.decide(&timeline.Control{Op: timeline.OpSeal, Epoch: s.Cursor.Epoch, To: o.to, Handoff: s.Handoffs + 1},
+			m.sealed)
 	case m.now >= o.until:
 		m.move = nil
-		m.fail(o.call, fmt.Errorf("%w: region %s did not catch up within %v: %s", contract.ErrHandoff, o.to, m.limits.CatchUp, why))
+		m.fail(o.call, fmt.Errorf("%w: region %s did not catch up within %v: %s", contract.ErrHandoff, o.to,
+			m.limits.CatchUp, why))
 	default:
 		o.why = why
 		m.wake(o.until)
@@ -78,8 +80,10 @@ func (m *Machine) distance(to string) (why string, isClose bool) {
 	if !ok {
 		return fmt.Sprintf("region %s has no leader that answers: %s", to, m.view.Fleet.Silent[to]), false
 	}
-	why = fmt.Sprintf("region %s is %s at epoch %d, position %d; this region at %d, %d", to, l.Role, l.Cursor.Epoch, l.Cursor.Position, own.Epoch, own.Position)
-	return why, l.Role == timeline.Secondary && l.Cursor.Epoch == own.Epoch && l.Cursor.Position+m.limits.Close >= own.Position
+	why = fmt.Sprintf("region %s is %s at epoch %d, position %d; this region at %d, %d", to, l.Role, l.Cursor.Epoch,
+		l.Cursor.Position, own.Epoch, own.Position)
+	return why, l.Role == timeline.Secondary && l.Cursor.Epoch == own.Epoch &&
+		l.Cursor.Position+m.limits.Close >= own.Position
 }
 
 // sealed is told what became of the seal that this leader proposed.
@@ -108,8 +112,8 @@ func (m *Machine) sealed(in Decided) {
 	}
 }
 
-// handOver asks the target of the open seal to begin. If it does not in time, the handoff is aborted; but only the target can say so,
-// because it may have begun (P1, P5).
+// handOver asks the target of the open seal to begin. If it does not in time, the handoff is aborted; but only the
+// target can say so, because it may have begun (P1, P5).
 func (m *Machine) handOver(seal timeline.Seal) {
 	a := m.attempt
 	if a == nil || a.seal != seal {
@@ -205,7 +209,8 @@ func (m *Machine) finishMove() {
 				return
 			}
 			m.move = nil
-			m.fail(o.call, fmt.Errorf("%w: %w; aborting: region %s: %w", contract.ErrUnknownOutcome, a.aborted, o.to, orNoAnswer(a.silence)))
+			m.fail(o.call, fmt.Errorf("%w: %w; aborting: region %s: %w", contract.ErrUnknownOutcome, a.aborted, o.to,
+				orNoAnswer(a.silence)))
 		}
 		return
 	}
@@ -218,7 +223,8 @@ func (m *Machine) finishMove() {
 	case a != nil && a.seal == *o.sealed && a.refused && s.Writable():
 		m.fail(o.call, fmt.Errorf("%w: %w", contract.ErrHandoff, a.aborted))
 	default:
-		m.fail(o.call, fmt.Errorf("%w: epoch %d of %s has begun meanwhile", contract.ErrUnknownOutcome, claim.Epoch, claim.Primary))
+		m.fail(o.call, fmt.Errorf("%w: epoch %d of %s has begun meanwhile", contract.ErrUnknownOutcome, claim.Epoch,
+			claim.Primary))
 	}
 }
 

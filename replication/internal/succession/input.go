@@ -5,7 +5,8 @@ import "github.com/mimir-kv/mimir/replication/timeline"
 // Input is what happened before a step; nil: nothing but the passing of time, or news in the view.
 type Input interface{ input() }
 
-// Switchover asks this leader of the primary to hand it over to the region To. Answered by an Answer to Call, as all calls are.
+// Switchover asks this leader of the primary to hand it over to the region To. Answered by an Answer to Call, as all
+// calls are.
 type Switchover struct {
 	Call uint64
 	To   string
@@ -37,7 +38,8 @@ type Decided struct {
 	ID      uint64
 	Outcome timeline.Outcome
 	Why     string // of a refusal
-	// Err says that the outcome is not known; ErrNotLeader and ErrNotReady of package contract, that nothing was proposed.
+	// Err says that the outcome is not known; ErrNotLeader and ErrNotReady of package contract, that nothing was
+	// proposed.
 	Err error
 }
 

@@ -246,7 +246,8 @@ func (m *Machine) gaveUp(in GaveUp) {
 	for id, r := range m.refusals {
 		if r.call == in.Call {
 			delete(m.refusals, id)
-			m.fail(in.Call, fmt.Errorf("%w: refuse handoff %d: %w", contract.ErrUnknownOutcome, r.handover.Handoff, in.Why))
+			m.fail(in.Call, fmt.Errorf("%w: refuse handoff %d: %w", contract.ErrUnknownOutcome, r.handover.Handoff,
+				in.Why))
 		}
 	}
 	for i, o := range m.takings {

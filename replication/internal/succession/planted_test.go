@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// plantedMistakes are edits of the machine, or of the state under it, that the scripts have to notice. Those that break what is promised must
-// be caught by the walks as well, which know nothing but the properties.
+// plantedMistakes are edits of the machine, or of the state under it, that the scripts have to notice. Those that
+// break what is promised must be caught by the walks as well, which know nothing but the properties.
 var plantedMistakes = []struct {
 	name, file, old, new string
 	property             string // that the walks find violated; "": the scripts alone
@@ -21,15 +21,18 @@ var plantedMistakes = []struct {
 	},
 	{
 		"a promise is forgotten by a restart", "../../timeline/state.go",
-		"Refused  Refusal     `json:\",omitzero\"`", "Refused  Refusal     `json:\"-\"`", "two primaries in one history",
+		"Refused  Refusal     `json:\",omitzero\"`",
+		"Refused  Refusal     `json:\"-\"`", "two primaries in one history",
 	},
 	{
 		"an answer is taken for the wrong handoff", "handing.go",
-		"if a == nil || a.seal.Handoff != in.Handover.Handoff || !in.Handover.of(seal) {", "if a == nil || seal == nil {", "two primaries in one history",
+		"if a == nil || a.seal.Handoff != in.Handover.Handoff || !in.Handover.of(seal) {",
+		"if a == nil || seal == nil {", "two primaries in one history",
 	},
 	{
 		"a refusal is promised before it is committed", "taking.go",
-		"m.refusals[id] = refusal{in.Call, h}", "_ = id\n\t\tm.answer(in.Call, Reply{Refused: true})", "two primaries in one history",
+		"m.refusals[id] = refusal{in.Call, h}",
+		"_ = id\n\t\tm.answer(in.Call, Reply{Refused: true})", "two primaries in one history",
 	},
 	{
 		"the target is asked to refuse only once", "handing.go",
@@ -44,7 +47,8 @@ var plantedMistakes = []struct {
 		"\tif m.stop() {\n\t\treturn\n\t}\n\to.proposed = true", "\tm.stop()\n\to.proposed = true", "",
 	},
 	{
-		"a forced epoch may be that of an open handoff", "takeover.go", "epoch = seal.Epoch + 2", "epoch = seal.Epoch + 1", "",
+		"a forced epoch may be that of an open handoff", "takeover.go",
+		"epoch = seal.Epoch + 2", "epoch = seal.Epoch + 1", "",
 	},
 	{
 		"a copy is installed before a majority has it", "following.go", "case !m.copied.staged:", "case false:", "",
@@ -58,7 +62,8 @@ func TestPlantedMistakesAreCaught(t *testing.T) {
 	for _, p := range plantedMistakes {
 		t.Run(strings.ReplaceAll(p.name, " ", "_"), func(t *testing.T) {
 			overlay := plant(t, p.file, p.old, p.new)
-			args := []string{"test", "-overlay", overlay, "-vet=off", "-count=1", "-timeout=120s", "-run", "^Test(Scripts|Walks)$", "."}
+			args := []string{"test", "-overlay", overlay, "-vet=off", "-count=1", "-timeout=120s", "-run",
+				"^Test(Scripts|Walks)$", "."}
 			out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
 			if err == nil {
 				t.Fatal("nothing noticed it")
@@ -84,7 +89,8 @@ func plant(t *testing.T, file, old, damaged string) string {
 		t.Fatal(err)
 	}
 	if n := strings.Count(string(source), old); n != 1 {
-		t.Fatalf("%s holds %d times %q, want once: the code has moved on, and this mistake has to move with it", file, n, old)
+		t.Fatalf("%s holds %d times %q, want once: the code has moved on, and this mistake has to move with it", file,
+			n, old)
 	}
 	dir := t.TempDir()
 	to := filepath.Join(dir, "damaged.go")

@@ -18,12 +18,14 @@ func (w *world) check() {
 			ended := reigns[i-1]
 			for _, p := range w.regions {
 				if p.state().Writable() && timeline.Latest(p.state().Reigns) == ended {
-					w.breaks("two primaries in one history: %s takes writes of epoch %d, which %s has ended", p.name, ended.Epoch, r.Primary)
+					w.breaks("two primaries in one history: %s takes writes of epoch %d, which %s has ended", p.name,
+						ended.Epoch, r.Primary)
 				}
 			}
 			for _, a := range w.acked {
 				if a.reign == ended && a.last >= r.First {
-					w.breaks("lost by a switchover: %d of epoch %d was acknowledged, and epoch %d begins at %d", a.last, ended.Epoch, r.Epoch, r.First)
+					w.breaks("lost by a switchover: %d of epoch %d was acknowledged, and epoch %d begins at %d",
+						a.last, ended.Epoch, r.Epoch, r.First)
 				}
 			}
 		}
@@ -59,7 +61,8 @@ func (w *world) converged() string {
 		case s.Seal != nil:
 			return p.name + " stays sealed for " + s.Seal.To
 		case s.Cursor != first.Cursor:
-			return fmt.Sprintf("%s is at %d of epoch %d, %s at %d of %d", p.name, s.Cursor.Position, s.Cursor.Epoch, first.Region, first.Cursor.Position, first.Cursor.Epoch)
+			return fmt.Sprintf("%s is at %d of epoch %d, %s at %d of %d", p.name, s.Cursor.Position, s.Cursor.Epoch,
+				first.Region, first.Cursor.Position, first.Cursor.Epoch)
 		case s.Writable():
 			primaries++
 		}

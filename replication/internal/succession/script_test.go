@@ -10,8 +10,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestScripts plays the scripts in testdata. "fleet us eu ap" makes a fleet in which us is primary and everybody follows; "play" does what
-// its lines say and tells what came of each:
+// TestScripts plays the scripts in testdata. "fleet us eu ap" makes a fleet in which us is primary and everybody
+// follows; "play" does what its lines say and tells what came of each:
 //
 //	us writes N         clients write
 //	us commits          what us has proposed is applied, and its leader is told

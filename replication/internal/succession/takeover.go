@@ -44,7 +44,8 @@ func (m *Machine) takeOver(in Takeover) {
 	}
 }
 
-// force begins an epoch above everything known (P3). What a stream had proposed before it was stopped is applied in front of it.
+// force begins an epoch above everything known (P3). What a stream had proposed before it was stopped is applied in
+// front of it.
 func (m *Machine) force(claim timeline.Reign) {
 	o := m.takeover
 	if err := May(m.view.State); err != nil {

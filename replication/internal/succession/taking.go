@@ -34,8 +34,9 @@ func (m *Machine) finishTakings() {
 		if begun := begunBy(h, s); begun != nil {
 			m.answer(o.call, Reply{Reign: begun})
 		} else if !o.proposed && o.reached(s) && s.Cursor != h.End {
-			m.fail(o.call, fmt.Errorf("%w: region %s is at epoch %d, position %d, chain %v; %s ends at %d, %d, %v", contract.ErrHandoff,
-				h.To, s.Cursor.Epoch, s.Cursor.Position, s.Cursor.Chain, h.From, h.End.Epoch, h.End.Position, h.End.Chain))
+			m.fail(o.call, fmt.Errorf("%w: region %s is at epoch %d, position %d, chain %v; %s ends at %d, %d, %v",
+				contract.ErrHandoff, h.To, s.Cursor.Epoch, s.Cursor.Position, s.Cursor.Chain,
+				h.From, h.End.Epoch, h.End.Position, h.End.Chain))
 		} else {
 			open = append(open, o)
 		}
@@ -109,7 +110,8 @@ func (m *Machine) refuseAsked(in RefuseAsked) {
 	case m.term == 0:
 		m.fail(in.Call, contract.ErrNotLeader)
 	default:
-		id := m.do(Effect{Do: Propose, Control: &timeline.Control{Op: timeline.OpRefuse, Epoch: h.Epoch, Handoff: h.Handoff}})
+		c := &timeline.Control{Op: timeline.OpRefuse, Epoch: h.Epoch, Handoff: h.Handoff}
+		id := m.do(Effect{Do: Propose, Control: c})
 		m.refusals[id] = refusal{in.Call, h}
 	}
 }

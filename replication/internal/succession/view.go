@@ -65,7 +65,7 @@ func begunBy(h Handover, s *timeline.State) *timeline.Reign {
 // Limits are the times and distances of a handoff.
 type Limits struct {
 	CatchUp  time.Duration // how long a switchover waits, before it seals, for the target to be close
-	Handover time.Duration // how long the target is asked to begin; writes pause for so long at most before the handoff is aborted
+	Handover time.Duration // how long the target is asked to begin, and so how long writes pause before an abort
 	Abort    time.Duration // how long a caller waits for the end of an abort
 	Ask      time.Duration // for one question
 	Again    time.Duration // between two looks at a region that is not ready yet

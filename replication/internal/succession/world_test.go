@@ -17,8 +17,9 @@ var testLimits = Limits{
 	Again: 100 * time.Millisecond, Retry: time.Second, Poll: time.Second, Close: 10,
 }
 
-// world is a small fleet: each region a real state machine with its log, led by a Machine while somebody leads it, and the messages between
-// them. Nothing happens in it but what is asked for, and everything that happens is told in words.
+// world is a small fleet: each region a real state machine with its log, led by a Machine while somebody leads it, and
+// the messages between them. Nothing happens in it but what is asked for, and everything that happens is told in
+// words.
 type world struct {
 	t       *testing.T
 	now     Instant
@@ -83,7 +84,8 @@ func newWorld(t *testing.T, names ...string) *world {
 	w := &world{t: t}
 	for _, name := range names {
 		w.regions = append(w.regions, &place{
-			name: name, machine: timeline.NewMachine(&timeline.State{Region: name}), heard: map[string]news{}, copies: map[string]copyOf{},
+			name: name, machine: timeline.NewMachine(&timeline.State{Region: name}), heard: map[string]news{},
+			copies: map[string]copyOf{},
 		})
 	}
 	return w
@@ -116,7 +118,8 @@ func (w *world) leads(p *place) {
 	w.step(p, nil)
 }
 
-// dies ends the leader. Its region comes back from what is on its disks; what the leader had proposed is lost, or was committed before.
+// dies ends the leader. Its region comes back from what is on its disks; what the leader had proposed is lost, or was
+// committed before.
 func (w *world) dies(p *place, losing bool) {
 	if !losing {
 		for len(p.log) > 0 {
@@ -136,7 +139,8 @@ func (w *world) dies(p *place, losing bool) {
 }
 
 func (w *world) view(p *place) View {
-	v := View{Term: p.term, State: p.state().Clone(), Fleet: Fleet{Settled: true, Leaders: map[string]Sight{}, Silent: map[string]string{}}}
+	v := View{Term: p.term, State: p.state().Clone(), Fleet: Fleet{Settled: true, Leaders: map[string]Sight{},
+		Silent: map[string]string{}}}
 	for name, n := range p.heard {
 		v.Fleet.Leaders[name] = n.sight
 		if timeline.Supersedes(n.claim, v.Fleet.Claim) {
@@ -152,7 +156,8 @@ func (w *world) hears(p, other *place) {
 		delete(p.heard, other.name)
 	} else {
 		s := other.state().Clone()
-		p.heard[other.name] = news{Sight{Role: s.Role(), Cursor: s.Cursor, Reigns: s.Reigns, Sealed: s.Seal}, s.HighestClaim()}
+		p.heard[other.name] = news{Sight{Role: s.Role(), Cursor: s.Cursor, Reigns: s.Reigns, Sealed: s.Seal},
+			s.HighestClaim()}
 	}
 	w.step(p, nil)
 }
@@ -189,7 +194,8 @@ func (w *world) perform(p *place, e Effect) {
 		w.say("%s: stops to %s", p.name, p.running.Do)
 	default:
 		if p.running != nil {
-			w.broken = append(w.broken, fmt.Sprintf("%s runs two things at once: %s and %s", p.name, p.running.Do, e.Do))
+			w.broken = append(w.broken, fmt.Sprintf("%s runs two things at once: %s and %s", p.name, p.running.Do,
+				e.Do))
 		}
 		p.running, p.stopping = &e, false
 		w.say("%s: begins to %s from %s", p.name, e.Do, e.Source)
@@ -206,7 +212,8 @@ func (w *world) send(m *message) {
 func (m *message) String() string {
 	if m.answer == nil {
 		h := m.effect.Handover
-		return fmt.Sprintf("#%d %s -> %s: %s, handoff %d of epoch %d at %d", m.number, m.from, m.to, m.effect.Do, h.Handoff, h.Epoch, h.End.Position)
+		return fmt.Sprintf("#%d %s -> %s: %s, handoff %d of epoch %d at %d", m.number, m.from, m.to, m.effect.Do,
+			h.Handoff, h.Epoch, h.End.Position)
 	}
 	return fmt.Sprintf("#%d %s -> %s: %s", m.number, m.from, m.to, describeAnswer(*m.answer))
 }
@@ -218,7 +225,8 @@ func (w *world) reply(p *place, e Effect) {
 		w.say("%s tells the operator: %s", p.name, describeReply(e.Reply))
 		return
 	}
-	a := &Answered{ID: q.effect.ID, Handover: q.effect.Handover, Begun: e.Reply.Reign, Refused: e.Reply.Refused, Err: e.Reply.Err}
+	a := &Answered{ID: q.effect.ID, Handover: q.effect.Handover, Begun: e.Reply.Reign, Refused: e.Reply.Refused,
+		Err: e.Reply.Err}
 	a.Again = errors.Is(a.Err, contract.ErrNotLeader) || errors.Is(a.Err, contract.ErrNotReady)
 	w.send(&message{from: p.name, to: q.from, effect: q.effect, answer: a})
 }
@@ -313,7 +321,8 @@ func (w *world) writes(p *place, n int) {
 	w.step(p, nil)
 }
 
-// works brings what the region's leader has running one step forward: a stream takes what its source has, everything else ends.
+// works brings what the region's leader has running one step forward: a stream takes what its source has, everything
+// else ends.
 func (w *world) works(p *place) {
 	e, stopped := p.running, p.stopping
 	if e == nil {
@@ -429,7 +438,8 @@ func (w *world) settle() bool {
 // quiet reports whether nothing is left that time alone would bring about.
 func (w *world) quiet() bool {
 	for _, p := range w.regions {
-		if p.leader != nil && (p.state().Seal != nil || p.leader.rests() || p.leader.move != nil || len(p.questions) > 0) {
+		if p.leader != nil && (p.state().Seal != nil || p.leader.rests() || p.leader.move != nil ||
+			len(p.questions) > 0) {
 			return false
 		}
 	}
