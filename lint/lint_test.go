@@ -42,11 +42,34 @@ var below = map[string][]string{
 	},
 	"replication/internal/standing":   {"replication/timeline", "replication/internal/region", "replication/internal/fleet"},
 	"replication/internal/succession": {"replication/contract", "replication/timeline"},
-	"replication/internal/raftgroup":  {"replication/internal/checksum", "replication/internal/wal", "replication/transport", "replication/internal/checkpoint", "replication/clock", "replication/durable"},
-	"replication/internal/stream":     {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
+	"replication/internal/raftgroup": {
+		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
+		"replication/internal/wal", "replication/transport", "replication/clock", "replication/durable",
+	},
+	"replication/internal/raftgroup/snapshots": {
+		"replication/internal/raftgroup/peers", "replication/internal/checkpoint", "replication/transport", "replication/durable",
+	},
+	"replication/internal/raftgroup/peers": {
+		"replication/internal/checksum", "replication/transport", "replication/clock",
+	},
+	"replication/internal/stream": {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
+	"replication/internal/propose": {
+		"replication/internal/checksum",
+		"replication/contract", "replication/timeline", "replication/clock", "replication/transport", "replication/internal/life",
+		"replication/internal/region", "replication/internal/peer", "replication/internal/standing", "replication/internal/raftgroup",
+	},
+	"replication/internal/slots": {
+		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/region", "replication/internal/peer",
+		"replication/internal/fleet", "replication/internal/wal",
+	},
+	"replication/internal/reads": {
+		"replication/contract", "replication/timeline", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
+		"replication/internal/standing",
+	},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary", "replication/internal/overview",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
+		"replication/internal/propose", "replication/internal/slots", "replication/internal/reads",
 		"replication/internal/members", "replication/internal/standing",
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup", "replication/internal/stream",

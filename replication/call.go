@@ -4,17 +4,10 @@ import (
 	"context"
 
 	"github.com/mimir-kv/mimir/replication/internal/peer"
-	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Questions that a node answers. The names are on the wire.
 const (
-	// Which place covers everything acknowledged before?
-	askPosition = peer.Question[peer.Nothing, timeline.Cursor]("position")
-	// For Config.OnAsk.
-	askEmbedder = peer.Question[[]byte, []byte]("ask")
-	// To the leader: a secondary acknowledged this to a node that serves its stream.
-	askAck = peer.Question[acknowledgement, peer.Nothing]("ack")
 	// Fetch a checkpoint that is to be installed.
 	askStage = peer.Question[stageRequest, peer.Nothing]("stage")
 	// Rescue files of this node.
@@ -30,9 +23,8 @@ func ask[In any](ctx context.Context, n *node, addr string, q peer.Question[In, 
 // questions registers who answers what.
 func (n *node) questions() *peer.Registry {
 	r := peer.NewRegistry(n.life.Err)
-	peer.Handle(r, askPosition, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) { return n.confirmedPosition(ctx) })
-	peer.Handle(r, askEmbedder, n.answerAsk)
-	peer.Handle(r, askAck, done(func(_ context.Context, a acknowledgement) error { return n.slots.acknowledge(a) }))
+	n.slots.Register(r)
+	n.reads.Register(r)
 	peer.Handle(r, askStage, done(n.stage))
 	peer.Handle(r, askTails, func(context.Context, peer.Nothing) ([]TailInfo, error) { return n.localTails() })
 	n.governor.Answer(r)

@@ -212,6 +212,32 @@ func TestWritesReachEveryRegionFromAnyNode(t *testing.T) {
 	})
 }
 
+// A write that waits for a second region is answered from any node: with what it waited for, or with the receipt and why not, before its
+// caller leaves.
+func TestWritesWaitForFurtherRegions(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
+		put := func(name string) (*replication.Receipt, error) {
+			ctx, cancel := context.WithTimeout(f.t.Context(), 10*time.Second)
+			defer cancel()
+			return f.nodes[name].Propose(ctx, []*replication.Command{{Data: []byte("c")}}, replication.WithRegions(2))
+		}
+		f.put("us-1", "c0")
+		for _, name := range f.names() {
+			if r, err := put(name); err != nil || r.Regions != 2 {
+				t.Errorf("%s: %+v, %v", name, r, err)
+			}
+		}
+		f.cutOff("us", "eu-1")
+		for _, name := range f.regions["us"] {
+			r, err := put(name)
+			if !errors.Is(err, replication.ErrUnderReplicated) || r == nil || r.Regions != 1 || len(r.Results) != 1 {
+				t.Errorf("%s without the other region: %+v, %v", name, r, err)
+			}
+		}
+		f.network.HealAll()
+	})
+}
+
 func TestWholeFleetLosesPower(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
 		for i := range 20 {

@@ -30,12 +30,12 @@ func (r *MultiRegionReplicator) Start(ctx context.Context) error { return r.node
 
 // Apply implements [Replicator].
 func (r *MultiRegionReplicator) Apply(c *Command, timeout time.Duration) error {
-	return r.node.ApplyBatch([]*Command{c}, timeout)
+	return applyBatch(r.node, []*Command{c}, timeout)
 }
 
 // ApplyBatch implements [Replicator].
 func (r *MultiRegionReplicator) ApplyBatch(cs []*Command, timeout time.Duration) error {
-	return r.node.ApplyBatch(cs, timeout)
+	return applyBatch(r.node, cs, timeout)
 }
 
 // Propose writes cs, 1 to 65,536 commands of Config.MaxCommandBytes in total, as one atomic unit and returns where it is in the history, with
@@ -45,10 +45,7 @@ func (r *MultiRegionReplicator) ApplyBatch(cs []*Command, timeout time.Duration)
 // Errors: ErrArgument, ErrNotReady and ErrTooLarge say that nothing was and will be written; ErrUnknownOutcome says that it cannot be known;
 // ErrUnderReplicated comes with a receipt; ErrClosed, ErrStopped.
 func (r *MultiRegionReplicator) Propose(ctx context.Context, cs []*Command, opts ...ProposeOption) (*Receipt, error) {
-	if err := r.node.callable(ctx); err != nil {
-		return nil, err
-	}
-	return r.node.Propose(ctx, cs, opts...)
+	return write(ctx, r.node, cs, opts)
 }
 
 // ReadBarrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write that was
@@ -58,7 +55,10 @@ func (r *MultiRegionReplicator) ReadBarrier(ctx context.Context, l Level) error 
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.ReadBarrier(ctx, l)
+	if l != Linearizable && l != Serializable {
+		return fmt.Errorf("%w: level %d of a read", ErrArgument, l)
+	}
+	return r.node.reads.Barrier(ctx, l)
 }
 
 // WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first.
@@ -66,7 +66,7 @@ func (r *MultiRegionReplicator) WaitPosition(ctx context.Context, p Position) er
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.WaitPosition(ctx, p)
+	return r.node.reads.WaitPosition(ctx, p)
 }
 
 // Ask puts a question to Config.OnAsk on the leader of the primary region, and returns its answer. Errors: ErrNotReady if there is no such
@@ -75,7 +75,7 @@ func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.Ask(ctx, request)
+	return r.node.reads.Ask(ctx, request)
 }
 
 // IsLeader implements [Replicator].

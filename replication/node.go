@@ -3,11 +3,13 @@ package replication
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -19,9 +21,12 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/overview"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/primary"
+	"github.com/mimir-kv/mimir/replication/internal/propose"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/secondary"
+	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
@@ -52,14 +57,12 @@ type node struct {
 	log      *wal.Log
 	applier  *applier
 	group    *raftgroup.Group
-	pipeline *pipeline
-	router   *router
-	forward  *forwarder
-	barrier  *barrier
 	fleet    *fleet.Watcher
+	proposer *propose.Proposer
+	tracker  *slots.Tracker
+	slots    *slots.Slots
+	reads    *reads.Reads
 	source   *stream.Source
-	slots    *slots
-	streamed *streamLog
 	governor *primary.Governor
 	follower *secondary.Follower
 	reporter *overview.Reporter
@@ -252,36 +255,52 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 	a.states, a.keeper = states{fs: c.FS, storage: n.storage}, n.keeper()
 	n.applier, n.applied = a, a.applied
 	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, n.leader)
-	n.fleet = fleet.NewWatcher(fleet.Config{Regions: c.Regions, Ask: func(ctx context.Context, addr string) (fleet.Report, error) { return overview.Ask(ctx, n.client, addr) }, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout()})
+	n.fleet = fleet.NewWatcher(fleet.Config{
+		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
+		Ask: func(ctx context.Context, addr string) (fleet.Report, error) { return overview.Ask(ctx, n.client, addr) },
+	})
 	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory)
-	n.slots = newSlots(n)
 	n.copies = newCopies(n)
+	streamed := slots.NewLog(n.log)
+	n.buildWrites(streamed)
 	n.buildSuccession()
 	n.buildOverview()
-	n.pipeline = &pipeline{
-		propose: n.propose, mayOpen: n.standing.MayWrite, applied: n.slots.deliver,
-		frameSize: c.MaxFrameBytes, window: c.MaxInflightBytes, wake: make(chan struct{}, 1), folder: timeline.NewFolder(),
-	}
-	n.forward = &forwarder{transport: n.transport, clock: c.Clock, links: map[string]*link{}, misrouted: n.fleet.Refresh}
-	n.router = &router{clock: c.Clock, find: n.standing.Route, refresh: n.fleet.Refresh, pipeline: n.pipeline, forward: n.forward, wake: make(chan struct{}, 1)}
-	n.pipeline.again, n.forward.again = n.router.again, n.router.again
-	n.barrier = &barrier{confirm: n.confirmRead, life: n.life}
-	n.streamed = &streamLog{Log: n.log, pins: map[string]bool{}}
 	n.source = stream.NewSource(stream.SourceConfig{
-		Region: c.RegionID, Log: n.streamed, History: n.history(), Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
-		Committed: n.sourceCommitted, OnAck: n.slots.acknowledged, OnSession: n.slots.session,
+		Region: c.RegionID, Log: streamed, History: n.history(), Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
+		Committed: n.sourceCommitted, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session,
 	})
 	a.saveTail, a.staged, a.discard, a.fetchOwn = n.saveTail, n.copies.stagedDir, n.copies.discard, n.fetchOwn
-	a.waiting, a.resolve, a.overtaken, a.rebase = n.pipeline.waiting, n.resolved, n.pipeline.overtaken, n.log.Rebase
+	a.waiting, a.resolve, a.overtaken, a.rebase = n.proposer.Waiting, n.resolved, n.proposer.Overtaken, n.log.Rebase
 	n.log.Rebase(state.Base.Index, state.Base.Position)
 	if _, known := n.log.FirstPosition(); !known {
 		n.log.Rebase(meta.AppliedIndex, meta.Position)
 	}
 }
 
+// buildWrites builds the way of writes and of reads.
+func (n *node) buildWrites(log *slots.Log) {
+	c := &n.config
+	n.tracker = slots.NewTracker(n.applied)
+	n.proposer = propose.New(propose.Config{
+		Group: lateGroup{n}, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Applied: n.applied, Life: n.life,
+		Transport: n.transport, Clock: c.Clock, Logger: n.logger,
+		Regions: len(c.Regions) + 1, MaxCommandBytes: c.MaxCommandBytes,
+		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes,
+	})
+	n.slots = slots.New(slots.Config{
+		Regions: slices.Sorted(maps.Keys(c.Regions)), Tracker: n.tracker, Log: log, Controls: n.proposer,
+		Leader: n.directory, Client: n.client, Fleet: n.fleet, Applied: n.applied, Leadership: n.leadership, Clock: c.Clock, Logger: n.logger,
+		RetainBytes: c.RetainBytes, Timeout: c.callTimeout(),
+	})
+	n.reads = reads.New(reads.Config{
+		Region: c.RegionID, Group: lateGroup{n}, Standing: n.standing, Fleet: n.fleet, Writes: n.proposer,
+		Applied: n.applied, Client: n.client, Life: n.life, Timeout: c.callTimeout(), OnAsk: c.OnAsk,
+	})
+}
+
 // resolved tells what was applied to whoever waits for it, and lets the governor look at what it decides.
 func (n *node) resolved(entries []region.Outcome) {
-	n.pipeline.resolve(entries)
+	n.proposer.Resolve(entries)
 	for i := range entries {
 		if entries[i].Token != 0 || entries[i].Reign != nil {
 			n.leadershipChanged()
@@ -305,17 +324,18 @@ func (n *node) groupConfig() raftgroup.Config {
 func (n *node) services() map[string]transport.Handler {
 	s := n.group.Services()
 	s[peer.Service] = n.questions().Serve
-	s[proposeService] = n.serveForwards
+	s[propose.Service] = n.proposer.Serve
 	s[stream.Service] = n.source.Handle
 	s[copyService] = n.copies.serve
 	return s
 }
 
 func (n *node) launch() {
-	n.forward.ctx = n.life.Context()
-	n.slots.retain()
+	n.slots.Retain()
 	n.group.Start()
-	for _, f := range []func(context.Context){n.pipeline.run, n.router.run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.run, n.watchFleet} {
+	for _, f := range []func(context.Context){
+		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.watchFleet, n.tidyCopies,
+	} {
 		n.life.Go(f)
 	}
 	n.life.Go(func(ctx context.Context) {
@@ -327,7 +347,8 @@ func (n *node) launch() {
 // onLeader and onFollower are called in order with what is applied.
 func (n *node) onLeader(term uint64) {
 	n.logger.Info("leads its region", "term", term)
-	n.pipeline.lead(term)
+	n.tracker.Lead()
+	n.proposer.Lead(term)
 	n.leadership.Set(term)
 	n.governor.Nudge()
 	n.members.Nudge()
@@ -335,11 +356,11 @@ func (n *node) onLeader(term uint64) {
 }
 
 func (n *node) onFollower(term, leader uint64) {
-	n.pipeline.follow()
+	n.proposer.StepDown()
 	n.leadership.Set(0)
 	n.governor.Nudge()
 	n.members.Nudge()
-	n.slots.abandon(errLedElsewhere)
+	n.tracker.StepDown()
 	n.leadershipChanged()
 }
 
@@ -347,7 +368,7 @@ func (n *node) onFollower(term, leader uint64) {
 func (n *node) leadershipChanged() {
 	n.leading.Lock()
 	defer n.leading.Unlock()
-	if open := n.pipeline.isOpen(); open != n.leads && n.config.OnLeadership != nil {
+	if open := n.proposer.Open(); open != n.leads && n.config.OnLeadership != nil {
 		n.leads = open
 		n.config.OnLeadership(open)
 	}
@@ -357,7 +378,7 @@ func (n *node) leadershipChanged() {
 func (n *node) watchFleet(ctx context.Context) {
 	for {
 		_, changed := n.fleet.View()
-		n.pipeline.evaluate()
+		n.proposer.Evaluate()
 		n.leadershipChanged()
 		n.governor.Nudge()
 		select {
@@ -368,8 +389,18 @@ func (n *node) watchFleet(ctx context.Context) {
 	}
 }
 
-func (n *node) propose(ctx context.Context, term uint64, payloads [][]byte) (uint64, error) {
-	return n.group.Propose(ctx, term, payloads)
+// tidyCopies removes what nobody came back for, now and then.
+func (n *node) tidyCopies(ctx context.Context) {
+	ticker := n.config.Clock.NewTicker(2 * time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+			n.copies.tidy()
+		}
+	}
 }
 
 // callable reports why a call with this context cannot be served.
@@ -383,6 +414,15 @@ func (n *node) callable(ctx context.Context) error {
 		return n.life.Err()
 	}
 }
+
+// lateGroup is the Raft group for rooms that are built before it, since it needs the machine that tells them outcomes.
+type lateGroup struct{ node *node }
+
+func (g lateGroup) Propose(ctx context.Context, term uint64, payloads [][]byte) (uint64, error) {
+	return g.node.group.Propose(ctx, term, payloads)
+}
+
+func (g lateGroup) ReadIndex(ctx context.Context) (uint64, error) { return g.node.group.ReadIndex(ctx) }
 
 // Stopped is closed once the node was shut down or stopped itself; Err says why.
 func (n *node) Stopped() <-chan struct{} { return n.life.Stopped() }
@@ -413,10 +453,9 @@ func (n *node) Shutdown() error {
 
 func (n *node) tearDown() {
 	err := n.life.Failure()
-	n.pipeline.abandon(err)
-	n.router.abandon(err)
+	n.proposer.Abandon(err)
 	n.group.Stop()
-	n.forward.finished.Wait()
+	n.proposer.Wait()
 	if closed := errors.Join(n.transport.Close(), n.log.Close()); closed != nil {
 		n.logger.Warn("closing", "err", closed)
 	}
@@ -427,9 +466,4 @@ func (n *node) tearDown() {
 func nonce() (b [16]byte) {
 	_, _ = rand.Read(b[:]) // never fails
 	return b
-}
-
-func token() uint64 {
-	b := nonce()
-	return binary.LittleEndian.Uint64(b[:]) | 1
 }

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -27,20 +28,17 @@ func (r *RaftReplicator) Start(ctx context.Context) error { return r.node.Start(
 
 // Apply implements [Replicator].
 func (r *RaftReplicator) Apply(c *Command, timeout time.Duration) error {
-	return r.node.ApplyBatch([]*Command{c}, timeout)
+	return applyBatch(r.node, []*Command{c}, timeout)
 }
 
 // ApplyBatch implements [Replicator].
 func (r *RaftReplicator) ApplyBatch(cs []*Command, timeout time.Duration) error {
-	return r.node.ApplyBatch(cs, timeout)
+	return applyBatch(r.node, cs, timeout)
 }
 
 // Propose writes cs as one atomic unit, as [MultiRegionReplicator.Propose] does.
 func (r *RaftReplicator) Propose(ctx context.Context, cs []*Command) (*Receipt, error) {
-	if err := r.node.callable(ctx); err != nil {
-		return nil, err
-	}
-	return r.node.Propose(ctx, cs)
+	return write(ctx, r.node, cs, nil)
 }
 
 // ReadBarrier returns once a read of this node's storage is as fresh as l asks, as [MultiRegionReplicator.ReadBarrier] does.
@@ -48,7 +46,10 @@ func (r *RaftReplicator) ReadBarrier(ctx context.Context, l Level) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.ReadBarrier(ctx, l)
+	if l != Linearizable && l != Serializable {
+		return fmt.Errorf("%w: level %d of a read", ErrArgument, l)
+	}
+	return r.node.reads.Barrier(ctx, l)
 }
 
 // WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first.
@@ -56,7 +57,7 @@ func (r *RaftReplicator) WaitPosition(ctx context.Context, p Position) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.WaitPosition(ctx, p)
+	return r.node.reads.WaitPosition(ctx, p)
 }
 
 // Ask puts a question to Config.OnAsk on the leader, as [MultiRegionReplicator.Ask] does.
@@ -64,7 +65,7 @@ func (r *RaftReplicator) Ask(ctx context.Context, request []byte) ([]byte, error
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.Ask(ctx, request)
+	return r.node.reads.Ask(ctx, request)
 }
 
 // IsLeader implements [Replicator].

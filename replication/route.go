@@ -2,7 +2,11 @@ package replication
 
 import (
 	"context"
+	"time"
 )
+
+// retryEvery is how often this package looks again at what it waits for, where nobody tells.
+const retryEvery = 20 * time.Millisecond
 
 // IsLeader implements Replicator.
 func (n *node) IsLeader() bool {

@@ -33,6 +33,6 @@ func (h history) View() stream.View {
 // sourceCommitted returns a position that nothing acknowledged by the region before exceeds, so that lag is never
 // reported too small.
 func (n *node) sourceCommitted(ctx context.Context) (Position, error) {
-	c, err := n.confirmedPosition(ctx)
+	c, err := n.reads.Confirmed(ctx)
 	return c.Position, err
 }

@@ -11,24 +11,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// now returns the slots with what was acknowledged since they were saved.
-func (s *slots) now() []timeline.Slot {
-	state := &s.node.applied.View().State
-	saved := slices.Clone(state.Slots)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for region, a := range s.acked {
-		p := a.within(state)
-		i := slices.IndexFunc(saved, func(o timeline.Slot) bool { return o.Region == region })
-		if i < 0 {
-			saved = append(saved, timeline.Slot{Region: region, Position: p})
-		} else {
-			saved[i].Position = max(saved[i].Position, p)
-		}
-	}
-	return saved
-}
-
 // Health implements Replicator. It reads what other goroutines keep, and asks nobody.
 func (n *node) Health() *HealthStatus {
 	h := &HealthStatus{
@@ -137,7 +119,7 @@ func (n *node) healthLag(h *HealthStatus) {
 func (n *node) slotStatuses() []SlotStatus {
 	position := n.applied.View().State.Cursor.Position
 	var list []SlotStatus
-	for _, s := range n.slots.now() {
+	for _, s := range n.slots.Now() {
 		o := SlotStatus{Region: s.Region, Position: s.Position, Lost: s.Lost, Lag: Lag{Seconds: -1}}
 		if position > s.Position {
 			o.Lag.Commands = uint64(position - s.Position)
@@ -169,9 +151,3 @@ func (n *node) Fleet(ctx context.Context) *FleetStatus {
 	}
 	return n.survey.Fleet(ctx)
 }
-
-// slotsPort gives the reporter what the secondaries have.
-type slotsPort struct{ slots *slots }
-
-// Now implements overview.Slots.
-func (p slotsPort) Now() []timeline.Slot { return p.slots.now() }

@@ -21,13 +21,13 @@ func (n *node) buildSuccession() {
 	n.members = members.NewRegistrar(members.Config{
 		Region: c.RegionID, Self: timeline.Member{ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr,
 			ClientURLs: c.ClientURLs}, Timeout: c.callTimeout(),
-		Clock: c.Clock, Applied: n.applied, Leadership: n.leadership, Directory: n.directory, Group: groupPort{n},
-		Controls: decider{n}, Client: n.client,
+		Clock: c.Clock, Applied: n.applied, Leadership: n.leadership, Directory: n.directory, Group: lateGroup{n},
+		Controls: n.proposer, Client: n.client,
 	})
 	n.follower = secondary.New(secondary.Config{
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
 		Logger: n.logger, Life: n.life,
-		Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: groupPort{n}, Copies: copyPort{n},
+		Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: lateGroup{n}, Copies: copyPort{n},
 		Directory: n.directory,
 	})
 	regions := append(slices.Collect(maps.Keys(c.Regions)), c.RegionID)
@@ -37,7 +37,7 @@ func (n *node) buildSuccession() {
 		Clock: c.Clock, Logger: n.logger,
 		Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Standing: n.standing,
 		Leader: n.directory, Client: n.client,
-		Decider: decider{n}, Follower: n.follower,
+		Decider: n.proposer, Follower: n.follower,
 	})
 }
 
@@ -48,7 +48,7 @@ func (n *node) buildOverview() {
 	n.reporter = overview.NewReporter(overview.ReporterConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Self: self, Clock: c.Clock, Life: n.life, Applied: n.applied,
 		Leadership: n.leadership,
-		Group:      groupPort{n}, Log: n.log, Slots: slotsPort{n.slots}, Follower: n.follower, Governor: n.governor,
+		Group:      lateGroup{n}, Log: n.log, Slots: n.slots, Follower: n.follower, Governor: n.governor,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Regions: slices.Sorted(maps.Keys(c.Regions)), Self: self,
@@ -57,27 +57,20 @@ func (n *node) buildOverview() {
 	})
 }
 
-// groupPort is the Raft group for rooms that are built before it.
-type groupPort struct{ node *node }
-
-func (g groupPort) Propose(ctx context.Context, term uint64, payloads [][]byte) (uint64, error) {
-	return g.node.group.Propose(ctx, term, payloads)
-}
-
 // Leader implements overview.Group.
-func (g groupPort) Leader() (id, term uint64) {
+func (g lateGroup) Leader() (id, term uint64) {
 	status := g.node.group.Status()
 	return status.Leader, status.Term
 }
 
-func (g groupPort) Status() raftgroup.Status { return g.node.group.Status() }
+func (g lateGroup) Status() raftgroup.Status { return g.node.group.Status() }
 
-func (g groupPort) ChangeMembers(ctx context.Context, c *raftpb.ConfChangeV2) error {
+func (g lateGroup) ChangeMembers(ctx context.Context, c *raftpb.ConfChangeV2) error {
 	return g.node.group.ChangeMembers(ctx, c)
 }
 
-func (g groupPort) TransferLeader(ctx context.Context, to uint64) error {
+func (g lateGroup) TransferLeader(ctx context.Context, to uint64) error {
 	return g.node.group.TransferLeader(ctx, to)
 }
 
-func (g groupPort) Voters() []uint64 { return g.node.group.Status().Conf.GetVoters() }
+func (g lateGroup) Voters() []uint64 { return g.node.group.Status().Conf.GetVoters() }

@@ -2,7 +2,11 @@ package replication
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/propose"
 )
 
 // Replicator is what a node of one replicated history offers. [RaftReplicator] implements it for one region alone,
@@ -54,14 +58,48 @@ var (
 )
 
 // ProposeOption changes what Propose waits for.
-type ProposeOption func(*proposal)
+type ProposeOption func(*propose.Options)
 
 // WithRegions makes Propose return only when the write is durable with the quorums of k regions, the primary's
 // included. If that takes longer than the context allows, Propose returns the receipt together with ErrUnderReplicated: the write is
 // applied in the primary, and may be lost with it.
-func WithRegions(k int) ProposeOption { return func(p *proposal) { p.regions = k } }
+func WithRegions(k int) ProposeOption { return func(o *propose.Options) { o.Regions = k } }
 
-// proposal is what the options of a Propose add up to.
-type proposal struct {
-	regions int
+// optionsOf adds up the options of a write, and checks what its caller gave.
+func optionsOf(cs []*Command, opts []ProposeOption) (propose.Options, error) {
+	o := propose.Options{Regions: 1}
+	for _, option := range opts {
+		option(&o)
+	}
+	switch {
+	case len(cs) == 0:
+		return o, fmt.Errorf("%w: no commands", ErrArgument)
+	case slices.Contains(cs, nil):
+		return o, fmt.Errorf("%w: one of %d commands is nil", ErrArgument, len(cs))
+	case o.Regions < 1:
+		return o, fmt.Errorf("%w: durable in %d regions", ErrArgument, o.Regions)
+	}
+	return o, nil
+}
+
+// applyBatch is a write that waits as long as timeout.
+func applyBatch(n *node, cs []*Command, timeout time.Duration) error {
+	if timeout <= 0 {
+		return fmt.Errorf("%w: timeout %v", ErrArgument, timeout)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	_, err := write(ctx, n, cs, nil)
+	return err
+}
+
+func write(ctx context.Context, n *node, cs []*Command, opts []ProposeOption) (*Receipt, error) {
+	if err := n.callable(ctx); err != nil {
+		return nil, err
+	}
+	o, err := optionsOf(cs, opts)
+	if err != nil {
+		return nil, err
+	}
+	return n.proposer.Propose(ctx, cs, o)
 }

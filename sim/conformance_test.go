@@ -9,6 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/storagetest"
 )
 
@@ -33,9 +35,9 @@ type ledgerEngine struct {
 
 func openLedgerEngine(t testing.TB, disk *vfs.MemFS) ledgerEngine {
 	t.Helper()
-	var fs vfs.FS
+	var fs durable.FS
 	if disk != nil {
-		fs = disk
+		fs = pebblefs.New(disk)
 	}
 	l, err := openLedger(fs, "/ledger")
 	if err != nil {

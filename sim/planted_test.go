@@ -28,10 +28,11 @@ var plantedBugs = []planted{
 	{
 		name: "early acknowledgement",
 		edits: []edit{{
-			"replication/pipeline.go", "\tswitch _, err := p.propose(ctx, f.term, [][]byte{payload}); {",
-			"\tat := stamp.Position\n\tfor _, u := range f.units {\n\t\tat += Position(len(u.commands))\n" +
-				"\t\tp.applied(u, &Receipt{Epoch: stamp.Epoch, Position: at, Regions: 1})\n\t}\n\tf.units = nil\n" +
-				"\tswitch _, err := p.propose(ctx, f.term, [][]byte{payload}); {",
+			"replication/internal/propose/pipeline.go",
+			"\tswitch _, err := p.group.Propose(ctx, f.term, [][]byte{payload}); {",
+			"\tat := stamp.Position\n\tfor _, u := range f.proposals {\n\t\tat += contract.Position(len(u.commands))\n" +
+				"\t\tp.applied(u, &contract.Receipt{Epoch: stamp.Epoch, Position: at, Regions: 1})\n\t}\n\tf.proposals = nil\n" +
+				"\tswitch _, err := p.group.Propose(ctx, f.term, [][]byte{payload}); {",
 		}},
 		caught: []string{"invariant 1:", "invariant 2:", "invariant 8:"}, // lost, or not there yet for a read that began later
 	},

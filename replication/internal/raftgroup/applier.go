@@ -1,25 +1,34 @@
 package raftgroup
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/snapshots"
 )
 
-// applierTask is one of: committed entries, a change of role, a wait for a membership change, a checkpoint to make, one to install.
+// applierTask is one of: committed entries, a change of role, a wait for a membership change, a checkpoint to make, one
+// to install.
 type applierTask struct {
 	message    *raftpb.Message
 	role       *role
-	member     *memberWait
+	change     *memberWait
 	checkpoint *checkpointRequest
 	install    *installRequest
 }
 
-// role is what this node is in a term.
-type role struct {
-	term    uint64
-	leader  uint64
-	leading bool
+// checkpointRequest is answered before anything that came after it is applied.
+type checkpointRequest struct {
+	dir  string
+	done chan made
+}
+
+type made struct {
+	meta *raftpb.SnapshotMetadata
+	err  error
 }
 
 type installRequest struct {
@@ -28,40 +37,112 @@ type installRequest struct {
 }
 
 // applier is the only one that changes the machine. It applies everything that waits in one go.
+//
+//  1. The machine sees tasks in the order in which they were handed over, and entries in the order of the log, each
+//     once.
+//  2. What the view shows as applied, the machine has; who waits for an entry is told after that, and so is the owner
+//     of the group of his leadership.
+//  3. raft hears of entries only once they are applied.
+//  4. An error ends the applier; the node stops.
+//
+// apply, changeRole, awaitChange, Checkpoint and install may be called from any goroutine, everything else is the
+// applier's own.
 type applier struct {
-	g       *Group
-	queue   *queue[applierTask]
-	entries []*raftpb.Entry   // collects the normal entries of several messages
-	replies []*raftpb.Message // to the loop
-	members []*memberWait
+	machine Machine
+	view    *view
+	raft    changes
+	staged  staged
+	tasks   *queue[applierTask]
+	log     *slog.Logger
 
-	leads     uint64 // the term that this node leads, 0 if none
-	announced bool
+	entries []*raftpb.Entry   // collects the normal entries of several messages
+	replies []*raftpb.Message // to raft
+	waits   memberWaits
+	role    leadership
 }
 
-func newApplier(g *Group) *applier { return &applier{g: g, queue: newQueue[applierTask]()} }
+// changes is raft, as the applier needs it.
+type changes interface {
+	answers
+	// applyChange lets raft take a committed membership change, and returns the members that follow from it; false if
+	// the group has ended. It waits for the loop.
+	applyChange(cc *raftpb.ConfChangeV2) (*raftpb.ConfState, bool)
+}
 
-func (a *applier) run() {
+// staged is where received checkpoints are.
+type staged interface {
+	Dir(id []byte) string
+	Remove(id []byte)
+}
+
+var _ snapshots.State = (*applier)(nil)
+
+func newApplier(c *Config, v *view, raft changes, staged staged) *applier {
+	return &applier{
+		machine: c.Machine, view: v, raft: raft, staged: staged, tasks: newQueue[applierTask](), log: c.Logger,
+		role: leadership{onLeader: c.OnLeader, onFollower: c.OnFollower},
+	}
+}
+
+// apply takes committed entries.
+func (a *applier) apply(m *raftpb.Message) { a.tasks.push(applierTask{message: m}) }
+
+// changeRole takes what this node has become, in order with the entries.
+func (a *applier) changeRole(r role) { a.tasks.push(applierTask{role: &r}) }
+
+// awaitChange takes somebody who waits for a membership change that is in the log.
+func (a *applier) awaitChange(w *memberWait) { a.tasks.push(applierTask{change: w}) }
+
+// Applied returns the last entry that the machine has.
+func (a *applier) Applied() uint64 { return a.view.applied.Load() }
+
+// Checkpoint makes the new directory dir hold a copy of the state, as it is when everything handed over before is
+// applied.
+func (a *applier) Checkpoint(ctx context.Context, dir string) (*raftpb.SnapshotMetadata, error) {
+	r := &checkpointRequest{dir: dir, done: make(chan made, 1)}
+	a.tasks.push(applierTask{checkpoint: r})
+	select {
+	case m := <-r.done:
+		return m.meta, m.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// install replaces the state by the received checkpoint of s, once everything handed over before is applied, and
+// returns when that is durable. An error of the machine ends the applier, and with it ctx.
+func (a *applier) install(ctx context.Context, s *raftpb.Snapshot) error {
+	r := &installRequest{snapshot: s, done: make(chan struct{})}
+	a.tasks.push(applierTask{install: r})
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (a *applier) run(ctx context.Context) error {
 	for {
-		tasks, ok := a.queue.next(a.g.context.Done())
+		tasks, ok := a.tasks.next(ctx.Done())
 		if !ok {
-			return
+			return nil
 		}
-		if err := a.do(tasks); err != nil {
-			a.g.fatal(err)
-			return
+		if err := a.do(ctx, tasks); err != nil {
+			return err
 		}
 	}
 }
 
-func (a *applier) do(tasks []applierTask) error {
+// do handles tasks in order; committed entries that follow each other in one go.
+func (a *applier) do(ctx context.Context, tasks []applierTask) error {
 	for len(tasks) > 0 {
 		run := 0
 		for run < len(tasks) && tasks[run].message != nil {
 			run++
 		}
 		if run > 0 {
-			if err := a.apply(tasks[:run]); err != nil {
+			if err := a.applyAll(ctx, tasks[:run]); err != nil {
 				return err
 			}
 			tasks = tasks[run:]
@@ -78,19 +159,19 @@ func (a *applier) do(tasks []applierTask) error {
 func (a *applier) other(t *applierTask) error {
 	switch {
 	case t.role != nil:
-		a.changeRole(t.role)
-	case t.member != nil:
-		a.members = append(a.members, t.member)
+		a.role.change(*t.role)
+	case t.change != nil:
+		a.waits.add(t.change)
 	case t.checkpoint != nil:
-		t.checkpoint.make(a.g)
+		t.checkpoint.done <- a.checkpoint(t.checkpoint.dir)
 	case t.install != nil:
-		return a.installNow(t.install)
+		return a.replace(t.install)
 	}
 	return nil
 }
 
-// apply hands the entries of several messages to the machine and reports them to raft.
-func (a *applier) apply(tasks []applierTask) error {
+// applyAll hands the entries of several messages to the machine and reports them to raft.
+func (a *applier) applyAll(ctx context.Context, tasks []applierTask) error {
 	a.entries = emptied(a.entries)
 	a.replies = emptied(a.replies)
 	for _, t := range tasks {
@@ -102,7 +183,7 @@ func (a *applier) apply(tasks []applierTask) error {
 			if err := a.applyCollected(); err != nil {
 				return err
 			}
-			if err := a.applyChange(e); err != nil {
+			if err := a.applyChange(ctx, e); err != nil {
 				return err
 			}
 		}
@@ -111,7 +192,7 @@ func (a *applier) apply(tasks []applierTask) error {
 	if err := a.applyCollected(); err != nil {
 		return err
 	}
-	a.g.mail.deliver(a.replies)
+	a.raft.deliver(a.replies)
 	return nil
 }
 
@@ -119,7 +200,7 @@ func (a *applier) applyCollected() error {
 	if len(a.entries) == 0 {
 		return nil
 	}
-	if err := a.g.config.Machine.Apply(a.entries); err != nil {
+	if err := a.machine.Apply(a.entries); err != nil {
 		return fmt.Errorf("%w: apply at %d: %w", ErrMachine, a.entries[0].GetIndex(), err)
 	}
 	a.applied(a.entries...)
@@ -128,105 +209,60 @@ func (a *applier) applyCollected() error {
 }
 
 // applyChange applies a membership change. The loop takes it into raft, while this goroutine waits.
-func (a *applier) applyChange(e *raftpb.Entry) error {
+func (a *applier) applyChange(ctx context.Context, e *raftpb.Entry) error {
 	cc, err := decodeChange(e)
 	if err != nil {
 		return err
 	}
-	var conf *raftpb.ConfState
-	if !a.g.onLoop(func() { conf = a.g.loop.applyChange(cc) }) {
-		return a.g.stopped()
+	conf, ok := a.raft.applyChange(cc)
+	if !ok {
+		<-ctx.Done() // whatever ended the loop is about to end the group, and says why
+		return context.Cause(ctx)
 	}
-	if err := a.g.config.Machine.ApplyConf(e, cc, conf); err != nil {
+	if err := a.machine.ApplyConf(e, cc, conf); err != nil {
 		return fmt.Errorf("%w: membership change at %d: %w", ErrMachine, e.GetIndex(), err)
 	}
-	a.g.view.conf.Store(conf)
-	a.g.log.Info("members", "index", e.GetIndex(), "voters", conf.GetVoters(), "learners", conf.GetLearners(), "leaving", conf.GetVotersOutgoing())
+	a.view.conf.Store(conf)
+	a.log.Info("members", "index", e.GetIndex(),
+		"voters", conf.GetVoters(), "learners", conf.GetLearners(), "leaving", conf.GetVotersOutgoing())
 	a.applied(e)
 	return nil
 }
 
-// applied publishes progress, answers who waits for a change, and announces leadership once all of the log before it is applied.
+// applied publishes progress, answers who waits for a change, and announces leadership once all of the log before it is
+// applied.
 func (a *applier) applied(entries ...*raftpb.Entry) {
 	last := entries[len(entries)-1]
-	a.g.view.applied.Store(last.GetIndex())
-	if len(a.members) > 0 {
-		for _, e := range entries {
-			a.answerMembers(e)
-		}
-	}
-	if a.leads != 0 && !a.announced && last.GetTerm() == a.leads {
-		a.announced = true
-		if a.g.config.OnLeader != nil {
-			a.g.config.OnLeader(a.leads)
-		}
-	}
+	a.view.applied.Store(last.GetIndex())
+	a.waits.applied(entries, a.view.conf.Load())
+	a.role.applied(last.GetTerm())
 }
 
-// answerMembers tells the waiting what became of their changes now that e is applied.
-func (a *applier) answerMembers(e *raftpb.Entry) {
-	left := len(a.g.view.conf.Load().GetVotersOutgoing()) == 0
-	waiting := a.members[:0]
-	for _, w := range a.members {
-		switch {
-		case w.joint && left:
-			w.reply <- nil
-		case w.index != e.GetIndex():
-			waiting = append(waiting, w)
-		case w.term != e.GetTerm():
-			w.reply <- fmt.Errorf("%w: another leader overwrote the change", ErrNotLeader)
-		case left:
-			w.reply <- nil
-		default:
-			w.joint = true
-			waiting = append(waiting, w)
-		}
+// checkpoint makes one of the state as it is now.
+func (a *applier) checkpoint(dir string) made {
+	index, term, conf, err := a.machine.Checkpoint(dir)
+	if err != nil {
+		return made{err: fmt.Errorf("%w: checkpoint: %w", ErrMachine, err)}
 	}
-	clear(a.members[len(waiting):])
-	a.members = waiting
+	return made{meta: &raftpb.SnapshotMetadata{Index: new(index), Term: new(term), ConfState: conf}}
 }
 
-func (a *applier) changeRole(r *role) {
-	if r.leading {
-		a.leads, a.announced = r.term, false
-		return
-	}
-	a.leads = 0
-	if a.g.config.OnFollower != nil {
-		a.g.config.OnFollower(r.term, r.leader)
-	}
-}
-
-// install has the applier install a checkpoint, after everything committed before, and waits; false if the group ended first.
-func (a *applier) install(s *raftpb.Snapshot) bool {
-	r := &installRequest{snapshot: s, done: make(chan struct{})}
-	a.queue.push(applierTask{install: r})
-	select {
-	case <-r.done:
-		return true
-	case <-a.g.context.Done():
-		return false
-	}
-}
-
-func (a *applier) installNow(r *installRequest) error {
-	want := r.snapshot.GetMetadata()
-	dir := a.g.incoming.dir(r.snapshot.GetData())
-	index, term, conf, err := a.g.config.Machine.Install(dir)
+// replace installs a checkpoint, which must be what its leader said: the log will stand on it.
+func (a *applier) replace(r *installRequest) error {
+	id, want := r.snapshot.GetData(), r.snapshot.GetMetadata()
+	index, term, conf, err := a.machine.Install(a.staged.Dir(id))
 	if err != nil {
 		return fmt.Errorf("%w: installing the checkpoint at %d: %w", ErrMachine, want.GetIndex(), err)
 	}
 	if index != want.GetIndex() || term != want.GetTerm() {
-		return fmt.Errorf("%w: checkpoint holds entry %d of term %d, its leader said %d of %d", ErrMachine, index, term, want.GetIndex(), want.GetTerm())
+		return fmt.Errorf("%w: checkpoint holds entry %d of term %d, its leader said %d of %d",
+			ErrMachine, index, term, want.GetIndex(), want.GetTerm())
 	}
-	a.g.view.applied.Store(index)
-	a.g.view.conf.Store(conf)
-	a.g.incoming.release(r.snapshot.GetData())
-	for _, w := range a.members {
-		w.reply <- fmt.Errorf("%w: this node was given a newer state", ErrUnknownOutcome)
-	}
-	a.members = emptied(a.members)
-	a.g.log.Info("checkpoint installed", "index", index, "term", term)
+	a.view.applied.Store(index)
+	a.view.conf.Store(conf)
+	a.staged.Remove(id)
+	a.waits.abandon()
+	a.log.Info("checkpoint installed", "index", index, "term", term)
 	close(r.done)
 	return nil
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
-// BenchmarkPropose measures three members in one process, on disks and a network in memory: how many batches of how many payloads go
-// through log, commit and apply on all of them, with up to 64 batches under way.
+// BenchmarkPropose measures three members in one process, on disks and a network in memory: how many batches of how
+// many payloads go through log, commit and apply on all of them, with up to 64 batches under way.
 func BenchmarkPropose(b *testing.B) {
 	for _, size := range []int{1, 16, 128} {
 		b.Run(fmt.Sprintf("%dx256B", size), func(b *testing.B) { benchmarkPropose(b, size) })
@@ -43,7 +43,8 @@ func benchmarkPropose(b *testing.B, size int) {
 		m := &countingMachine{conf: firstMembers(peers), applied: make(chan struct{}, 1)}
 		tr := net.Node(fmt.Sprint(i + 1))
 		groups[i], err = New(Config{
-			ID: uint64(i + 1), Name: fmt.Sprint(i + 1), Peers: peers, Log: log, Machine: m, FS: fs, StagingDir: "staging", Transport: tr,
+			ID: uint64(i + 1), Name: fmt.Sprint(i + 1), Peers: peers, Log: log, Machine: m,
+			FS: fs, StagingDir: "staging", Transport: tr,
 			Address: func(id uint64) (string, bool) { return fmt.Sprint(id), true }, Logger: quiet,
 			OnLeader: func(uint64) { machine = m; leads <- groups[i] },
 		})

@@ -52,7 +52,8 @@ type member struct {
 func newCluster(t testing.TB, voters int) *cluster {
 	c := &cluster{
 		t: t, net: memory.NewNetwork(clock.Real, 1), random: rand.New(rand.NewPCG(1, 2)),
-		history: newHistory(), members: map[uint64]*member{}, tune: func(*Config) {}, wrap: func(fs vfs.FS) vfs.FS { return fs },
+		history: newHistory(), members: map[uint64]*member{},
+		tune: func(*Config) {}, wrap: func(fs vfs.FS) vfs.FS { return fs },
 	}
 	c.net.SetPoison(true)
 	for id := range uint64(voters) {
@@ -87,7 +88,8 @@ func (c *cluster) start(id uint64) *member {
 
 func (c *cluster) tryStart(m *member) (err error) {
 	fs := pebblefs.New(c.wrap(m.disk))
-	if m.log, err = wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 4 << 10, CacheBytes: 64 << 10, Logger: quiet}); err != nil {
+	m.log, err = wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 4 << 10, CacheBytes: 64 << 10, Logger: quiet})
+	if err != nil {
 		return err
 	}
 	var first *raftpb.ConfState
@@ -101,7 +103,8 @@ func (c *cluster) tryStart(m *member) (err error) {
 	m.transport = c.net.Node(m.addr)
 	leads, fatal := m.leads, m.fatal
 	config := Config{
-		ID: m.id, Name: m.addr, GroupID: "test", Peers: c.peers, Join: m.join, Log: m.log, Machine: m.machine, FS: fs, StagingDir: "staging",
+		ID: m.id, Name: m.addr, GroupID: "test", Peers: c.peers, Join: m.join,
+		Log: m.log, Machine: m.machine, FS: fs, StagingDir: "staging",
 		Transport: m.transport, Address: func(id uint64) (string, bool) { return fmt.Sprint("n", id), true },
 		Clock: clock.Real, TickInterval: 10 * time.Millisecond, Logger: quiet,
 		OnLeader: func(term uint64) { leads <- term }, OnFatal: func(err error) { fatal <- err },
@@ -140,9 +143,31 @@ func (c *cluster) end(m *member) {
 	}
 	m.running = false
 	m.group.Stop()
+	if err := errors.Join(m.group.loop.valid(), m.group.writer.compaction.valid(), m.group.mail.valid()); err != nil {
+		c.t.Errorf("member %d: %v", m.id, err)
+	}
 	m.transport.Close()
 	if err := m.log.Close(); err != nil && !errors.Is(err, wal.ErrFailed) {
 		c.t.Errorf("member %d: closing the log: %v", m.id, err)
+	}
+}
+
+// valid checks what must hold between two turns of the loop, on each running member.
+func (c *cluster) valid() {
+	c.t.Helper()
+	for _, m := range c.members {
+		if !m.running {
+			continue
+		}
+		var err error
+		m.group.mail.do(func(l *loop) {
+			if len(l.offered) == 0 { // a turn that took a snapshot is not over
+				err = l.valid()
+			}
+		})
+		if err != nil {
+			c.t.Errorf("member %d: %v", m.id, err)
+		}
 	}
 }
 
@@ -224,6 +249,7 @@ func (c *cluster) write(data string) {
 		}
 		return len(c.history.where(data)) > 0
 	})
+	c.valid()
 }
 
 // converge waits until all running members have applied the same entries, as many as the leader has.
@@ -245,6 +271,7 @@ func (c *cluster) converge() {
 			longest = r
 		}
 	}
+	c.valid()
 	for _, m := range c.members {
 		for i, r := range m.machine.records() {
 			if r != longest[i] {

@@ -21,23 +21,26 @@ type Peer struct {
 	Learner bool
 }
 
-// Machine is the state that the group keeps equal on all its members. Its methods are called from the applier goroutine, one
-// at a time, except where said. An error stops the node.
+// Machine is the state that the group keeps equal on all its members. Its methods are called from the applier
+// goroutine, one at a time, except where said. An error stops the node.
 type Machine interface {
-	// Apply applies committed entries in order; the empty ones with which a leader begins its term are among them. It may keep
-	// an entry's Data, which nobody changes any more, but not the slice. What it applied need not be durable on return.
+	// Apply applies committed entries in order; the empty ones with which a leader begins its term are among them. It
+	// may keep an entry's Data, which nobody changes any more, but not the slice. What it applied need not be durable
+	// on return.
 	Apply(entries []*raftpb.Entry) error
-	// ApplyConf applies a membership change, after raft took it, with the members that follow from it. The machine saves conf with
-	// the applied index. cc.Context is what the proposer of the change gave; a change without any Changes leaves a joint configuration.
+	// ApplyConf applies a membership change, after raft took it, with the members that follow from it. The machine
+	// saves conf with the applied index. cc.Context is what the proposer of the change gave; a change without any
+	// Changes leaves a joint configuration.
 	ApplyConf(e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raftpb.ConfState) error
-	// Applied returns the last entry that the state contains, with the members as of it. Called once, by New. Until the first
-	// change of members these are the voters and learners of Config.Peers; a state at index 0 may leave them out (nil).
+	// Applied returns the last entry that the state contains, with the members as of it. Called once, by New. Until the
+	// first change of members these are the voters and learners of Config.Peers; a state at index 0 may leave them out
+	// (nil).
 	Applied() (index, term uint64, conf *raftpb.ConfState)
 	// Sync makes what is applied durable and returns an applied index that is. Called from another goroutine,
 	// concurrently with every other method.
 	Sync() (index uint64, err error)
-	// Checkpoint makes the new directory dir, on Config.FS, hold a copy of the state in files that never change again, and returns
-	// the last entry it contains and the members as of it.
+	// Checkpoint makes the new directory dir, on Config.FS, hold a copy of the state in files that never change again,
+	// and returns the last entry it contains and the members as of it.
 	Checkpoint(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
 	// Install replaces the state, atomically and durably, by the checkpoint in dir, which the group removes.
 	Install(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
@@ -57,7 +60,8 @@ type Config struct {
 
 	Log     *wal.Log
 	Machine Machine
-	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the group.
+	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the
+	// group.
 	FS         durable.FS
 	StagingDir string
 
@@ -68,32 +72,36 @@ type Config struct {
 
 	Clock          clock.Clock
 	TickInterval   time.Duration // the unit of Raft time; default 100 ms
-	ElectionTicks  int           // without a leader for this long, up to twice as long: election; default 10, at least 3
+	ElectionTicks  int           // an election after one to two times as long without a leader; default 10, at least 3
 	HeartbeatTicks int           // default 1
 
-	// CompactBytes is how much log is written between two attempts to release log, and at least so much is always kept for
-	// members that come back. Default 64 MiB.
+	// CompactBytes is how much log is written between two attempts to release log, and at least so much is always kept
+	// for members that come back. Default 64 MiB.
 	CompactBytes int64
-	// MaxMessageBytes is where a message to a follower is closed; a larger entry travels alone. Default 1 MiB, at most 8 MiB.
+	// MaxMessageBytes is where a message to a follower is closed; a larger entry travels alone. Default 1 MiB, at most
+	// 8 MiB.
 	MaxMessageBytes int64
 	// MaxInflightBytes bounds what is on its way to one follower. Default 64 MiB.
 	MaxInflightBytes int64
-	// MaxUncommittedBytes bounds what a leader took and a quorum has not confirmed; beyond it Propose returns ErrBusy. Default 256 MiB.
+	// MaxUncommittedBytes bounds what a leader took and a quorum has not confirmed; beyond it Propose returns ErrBusy.
+	// Default 256 MiB.
 	MaxUncommittedBytes int64
 	// MaxApplyBytes bounds what is on its way to the machine. Default 32 MiB.
 	MaxApplyBytes int64
 
 	Logger *slog.Logger // default: slog.Default
 
-	// OnLeader is told that this node leads term and has applied everything up to and including its own first entry of it: what it
-	// applied is the state after its whole log as it was then. OnFollower is told that leadership was lost or the leader is another (0: none known). Both
-	// are called from the applier goroutine, in order with Apply, and must not block. Either may be nil.
+	// OnLeader is told that this node leads term and has applied everything up to and including its own first entry of
+	// it: what it applied is the state after its whole log as it was then. OnFollower is told that this node stepped
+	// down, or that another leads (0: none known). Both are called from the applier goroutine, in order with Apply, and
+	// must not block. Either may be nil.
 	OnLeader   func(term uint64)
 	OnFollower func(term, leader uint64)
 	// OnFatal is told, once and on a goroutine of its own, why the group stopped itself. It may call Stop. May be nil.
 	OnFatal func(error)
 }
 
+// Defaults and limits; Config says what each of them is for.
 const (
 	defaultTickInterval     = 100 * time.Millisecond
 	defaultElectionTicks    = 10
@@ -104,7 +112,7 @@ const (
 	defaultInflightBytes    = 64 << 20
 	defaultUncommittedBytes = 256 << 20
 	defaultApplyBytes       = 32 << 20
-	maxInflightMessages     = 1024
+	maxInflightMessages     = 1024    // to one follower; bytes are what bounds it, but for the smallest entries
 	maxMessageBytes         = 8 << 20 // small entries may take several times what raft counts
 )
 
@@ -127,14 +135,18 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.ID == 0:
 		return c, fmt.Errorf("%w: ID is 0", ErrConfig)
-	case c.Log == nil || c.Machine == nil || c.FS == nil || c.Transport == nil || c.Address == nil || c.StagingDir == "":
+	case c.Log == nil || c.Machine == nil || c.FS == nil || c.StagingDir == "" ||
+		c.Transport == nil || c.Address == nil:
 		return c, fmt.Errorf("%w: Log, Machine, FS, StagingDir, Transport and Address are required", ErrConfig)
-	case c.TickInterval < 0 || c.CompactBytes < 0 || c.MaxUncommittedBytes < 0 || c.MaxApplyBytes < 0 || c.MaxMessageBytes < 0:
+	case c.TickInterval < 0 || c.CompactBytes < 0 ||
+		c.MaxUncommittedBytes < 0 || c.MaxApplyBytes < 0 || c.MaxMessageBytes < 0:
 		return c, fmt.Errorf("%w: a limit is negative", ErrConfig)
 	case c.ElectionTicks < minElectionTicks || c.HeartbeatTicks < 1 || c.ElectionTicks <= c.HeartbeatTicks:
-		return c, fmt.Errorf("%w: ElectionTicks %d (at least %d) with HeartbeatTicks %d", ErrConfig, c.ElectionTicks, minElectionTicks, c.HeartbeatTicks)
+		return c, fmt.Errorf("%w: ElectionTicks %d (at least %d) with HeartbeatTicks %d",
+			ErrConfig, c.ElectionTicks, minElectionTicks, c.HeartbeatTicks)
 	case c.MaxInflightBytes < c.MaxMessageBytes || c.MaxMessageBytes > maxMessageBytes:
-		return c, fmt.Errorf("%w: MaxMessageBytes %d must be at most %d and MaxInflightBytes %d", ErrConfig, c.MaxMessageBytes, maxMessageBytes, c.MaxInflightBytes)
+		return c, fmt.Errorf("%w: MaxMessageBytes %d must be at most %d and MaxInflightBytes %d",
+			ErrConfig, c.MaxMessageBytes, maxMessageBytes, c.MaxInflightBytes)
 	}
 	return c, c.checkPeers()
 }

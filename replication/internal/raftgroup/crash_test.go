@@ -137,25 +137,28 @@ func recoveryTests() []recoveryTest {
 			term: 2, vote: 2, commit: 3, applied: 1, first: 2, last: 3, members: 3,
 		},
 		{
-			name: "state ahead of the known commit", hard: votedFor2(2, 1), entries: two, state: machineState{Index: 3, Term: 2, Conf: conf},
-			term: 2, vote: 2, commit: 3, applied: 3, first: 2, last: 3, members: 3,
+			name: "state ahead of the known commit", hard: votedFor2(2, 1), entries: two,
+			state: machineState{Index: 3, Term: 2, Conf: conf},
+			term:  2, vote: 2, commit: 3, applied: 3, first: 2, last: 3, members: 3,
 		},
 		{
 			name: "commit ahead of a torn log", hard: votedFor2(2, 9), entries: two,
 			term: 2, vote: 2, commit: 3, applied: 1, first: 2, last: 3, members: 3,
 		},
 		{
-			name: "state ahead of the log", hard: votedFor2(2, 3), entries: two, state: machineState{Index: 9, Term: 2, Conf: conf},
-			term: 2, vote: 2, commit: 9, applied: 9, first: 10, last: 9, members: 3,
+			name: "state ahead of the log", hard: votedFor2(2, 3), entries: two,
+			state: machineState{Index: 9, Term: 2, Conf: conf},
+			term:  2, vote: 2, commit: 9, applied: 9, first: 10, last: 9, members: 3,
 		},
 		{
-			name: "state from a term the log never saw", hard: votedFor2(2, 3), entries: two, state: machineState{Index: 9, Term: 7, Conf: conf},
-			term: 7, commit: 9, applied: 9, first: 10, last: 9, members: 3,
+			name: "state from a term the log never saw", hard: votedFor2(2, 3), entries: two,
+			state: machineState{Index: 9, Term: 7, Conf: conf},
+			term:  7, commit: 9, applied: 9, first: 10, last: 9, members: 3,
 		},
 		{
-			name: "state contradicts an uncommitted tail", hard: votedFor2(7, 2), entries: append(two[:2:2], entry(4, 2)),
-			state: machineState{Index: 3, Term: 5, Conf: conf},
-			term:  7, vote: 2, commit: 3, applied: 3, first: 4, last: 3, members: 3,
+			name: "state contradicts an uncommitted tail", hard: votedFor2(7, 2),
+			entries: append(two[:2:2], entry(4, 2)), state: machineState{Index: 3, Term: 5, Conf: conf},
+			term: 7, vote: 2, commit: 3, applied: 3, first: 4, last: 3, members: 3,
 		},
 	}
 }
@@ -164,8 +167,8 @@ func votedFor2(term, commit uint64) *raftpb.HardState {
 	return &raftpb.HardState{Term: new(term), Vote: new(uint64(2)), Commit: new(commit)}
 }
 
-// A crash may leave a state ahead of its log, between the installation of a checkpoint and the reset of the log, or a hard state
-// ahead of both.
+// A crash may leave a state ahead of its log, between the installation of a checkpoint and the reset of the log, or a
+// hard state ahead of both.
 func TestRecovery(t *testing.T) {
 	for _, tt := range recoveryTests() {
 		t.Run(tt.name, tt.run)
@@ -186,13 +189,17 @@ func (tt *recoveryTest) run(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := Config{ID: 1, Peers: []Peer{{ID: 1}, {ID: 2}, {ID: 3}}, Join: tt.join, Log: log, Machine: &machine{state: tt.state}}
+	peers := []Peer{{ID: 1}, {ID: 2}, {ID: 3}}
+	c := Config{ID: 1, Peers: peers, Join: tt.join, Log: log, Machine: &machine{state: tt.state}}
 	got, err := recoverState(&c)
 	if !errors.Is(err, tt.want) {
 		t.Fatalf("error %v, want %v", err, tt.want)
 	}
 	if tt.want != nil {
 		return
+	}
+	if err := got.valid(log.FirstIndex(), log.LastIndex()); err != nil {
+		t.Error(err)
 	}
 	h := got.hard
 	if h.GetTerm() != tt.term || h.GetVote() != tt.vote || h.GetCommit() != tt.commit || got.applied != tt.applied {
@@ -206,7 +213,8 @@ func (tt *recoveryTest) run(t *testing.T) {
 // A state that lacks what the log released must never be taken for a whole one.
 func TestStateLost(t *testing.T) {
 	for _, state := range []machineState{{}, {Index: 4, Term: 2, Conf: &raftpb.ConfState{Voters: []uint64{1}}}} {
-		log, err := wal.Open(wal.Options{FS: pebblefs.New(vfs.NewMem()), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
+		fs := pebblefs.New(vfs.NewMem())
+		log, err := wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 64 << 10, Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,18 +2,27 @@
 //
 // It promises, for whatever [Machine] it is given:
 //
-//   - Invariant 1: an entry reaches the machine only after a quorum has it on disk, and this node too. Nothing that promises
-//     durability (a vote, an acknowledgement) leaves the node before the log's sync behind it returned.
+//   - Invariant 1: an entry reaches the machine only after a quorum has it on disk, and this node too. Nothing that
+//     promises durability (a vote, an acknowledgement) leaves the node before the log's sync behind it returned.
 //   - Invariant 2: [Group.ReadIndex] returns a point at or after everything that was acknowledged before the call.
-//   - Invariant 5: every machine of the group sees the same entries once and in the same order, across crashes: what a crash
-//     took from the machine is replayed from the log, and a log that cannot give it is refused with an error.
+//   - Invariant 5: every machine of the group sees the same entries once and in the same order, across crashes: what a
+//     crash took from the machine is replayed from the log, and a log that cannot give it is refused with an error.
 //   - Invariant 13: damage of the log or a state that contradicts it stops the node; it is never sent nor applied.
 //
-// Three goroutines share the work. The loop owns the Raft state machine and never blocks: messages, ticks, proposals and
-// reads go in, messages come out. The writer appends to the log everything that waits, with one sync. The applier hands committed
-// entries to the machine. The followers are sent entries while the leader's own sync still runs.
+// Three goroutines share the work. The loop owns the Raft state machine and never blocks: messages, ticks, proposals
+// and reads go in, messages come out. The writer appends to the log everything that waits, with one sync. The applier
+// hands committed entries to the machine. The followers are sent entries while the leader's own sync still runs.
 //
-// The rules of consensus are those of go.etcd.io/raft, the log is package wal's, files of a checkpoint are moved by package
-// checkpoint, connections are package transport's. What entries mean, who is a member under which
-// name, and when a learner is promoted is left to the owner of the machine.
+// None of them holds the group, nor another's state. Each names what it needs of its neighbours as an interface beside
+// it: the loop hands work down to writer, applier, peers and snapshots, the writer has the applier install a received
+// state, and everything that comes back goes through the mailbox. [Group] alone knows them all, and does nothing but
+// put them together.
+//
+// Two rooms lie below: package peers connects the members, package snapshots brings whole states to those that need
+// more than the log holds. Where a file speaks of a property by number, the list stands at the type it belongs to, with
+// a valid method beside it that the tests run.
+//
+// The rules of consensus are those of go.etcd.io/raft, the log is package wal's, files of a checkpoint are moved by
+// package checkpoint, connections are package transport's. What entries mean, who is a member under which name, and
+// when a learner is promoted is left to the owner of the machine.
 package raftgroup

@@ -1,15 +1,21 @@
 package raftgroup
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+)
 
 // Errors that callers tell apart with errors.Is.
 var (
-	// ErrNotLeader says that this node does not lead the term asked for, or is handing leadership over. Nothing was appended.
+	// ErrNotLeader says that this node does not lead the term asked for, or is handing leadership over. Nothing was
+	// appended.
 	ErrNotLeader = errors.New("raftgroup: not the leader")
-	// ErrBusy says that too much is uncommitted, or another membership change is under way. Nothing was appended; try again.
+	// ErrBusy says that too much is uncommitted, or another membership change is under way. Nothing was appended; try
+	// again.
 	ErrBusy = errors.New("raftgroup: busy")
-	// ErrStopped says that the group was stopped, or stopped itself: then the cause is wrapped too. Whether a proposal that was
-	// under way was appended is unknown.
+	// ErrStopped says that the group was stopped, or stopped itself: then the cause is wrapped too. Whether a proposal
+	// that was under way was appended is unknown.
 	ErrStopped = errors.New("raftgroup: stopped")
 	// ErrTooLarge says that a payload is over MaxPayloadBytes. Nothing was appended.
 	ErrTooLarge = errors.New("raftgroup: payload too large")
@@ -32,7 +38,7 @@ var (
 	// ErrInvariant says that the Raft state machine found itself contradicted.
 	ErrInvariant = errors.New("raftgroup: invariant broken")
 	// ErrFormat says that bytes from a peer are not a message of this protocol.
-	ErrFormat = errors.New("raftgroup: malformed message")
+	ErrFormat = peers.ErrFormat
 	// ErrWrongGroup says that a peer belongs to another group, or meant another node.
-	ErrWrongGroup = errors.New("raftgroup: peer of another group")
+	ErrWrongGroup = peers.ErrWrongGroup
 )

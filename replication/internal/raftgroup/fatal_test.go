@@ -13,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/snapshots"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -60,7 +62,8 @@ func TestLogFailureStopsTheNode(t *testing.T) {
 		before := m.group.Applied()
 		full.Store(true)
 		// The commit index of what was written before may be on its way to the log still, and stop the group first.
-		if _, err := m.group.Propose(t.Context(), m.group.Status().Term, [][]byte{[]byte("y")}); err != nil && !errors.Is(err, ErrStopped) {
+		_, err := m.group.Propose(t.Context(), m.group.Status().Term, [][]byte{[]byte("y")})
+		if err != nil && !errors.Is(err, ErrStopped) {
 			t.Fatal(err)
 		}
 		if err := <-m.fatal; !errors.Is(err, wal.ErrFailed) {
@@ -80,9 +83,12 @@ func TestStrangersAreRefused(t *testing.T) {
 		defer c.close()
 		stranger := c.net.Node("stranger")
 		defer stranger.Close()
-		for _, service := range []string{ServiceMessages, ServiceSnapshot} {
+		for _, service := range []string{peers.Service, snapshots.Service} {
 			for _, first := range [][]byte{
-				hello{group: "other", from: 2, to: 1}.encode(), hello{group: "test", from: 2, to: 3}.encode(), []byte("GET / HTTP/1.1"), {},
+				peers.Hello{Group: "other", From: 2, To: 1}.Encode(),
+				peers.Hello{Group: "test", From: 2, To: 3}.Encode(),
+				[]byte("GET / HTTP/1.1"),
+				{},
 			} {
 				s, err := stranger.Open(t.Context(), "n1", service)
 				if err == nil {
@@ -105,7 +111,7 @@ func TestLeadershipIsToldInOrder(t *testing.T) {
 		c := newCluster(t, 3)
 		var mu sync.Mutex
 		events := map[uint64][]string{}
-		told := func(id uint64, event string) {
+		note := func(id uint64, event string) {
 			mu.Lock()
 			defer mu.Unlock()
 			events[id] = append(events[id], event)
@@ -116,14 +122,14 @@ func TestLeadershipIsToldInOrder(t *testing.T) {
 				if m.lastTerm() != term {
 					t.Errorf("member %d leads term %d and has applied term %d", id, term, m.lastTerm())
 				}
-				told(id, fmt.Sprint("leads ", term))
+				note(id, fmt.Sprint("leads ", term))
 				inner(term)
 			}
 			config.OnFollower = func(term, leader uint64) {
 				if leader == id {
-					t.Errorf("member %d follows itself", id)
+					t.Errorf("member %d steps down for itself", id)
 				}
-				told(id, "follows")
+				note(id, "steps down")
 			}
 		}
 		c.startAll()
@@ -143,7 +149,7 @@ func TestLeadershipIsToldInOrder(t *testing.T) {
 			for i, event := range told {
 				if leads := strings.HasPrefix(event, "leads"); leads {
 					total++
-					if i+1 < len(told) && told[i+1] != "follows" {
+					if i+1 < len(told) && told[i+1] != "steps down" {
 						t.Errorf("member %d was told %v", id, told)
 					}
 				}

@@ -15,8 +15,8 @@ var (
 	onlySeed = flag.Uint64("seed", 0, "the only seed TestRandomFaults runs, if not 0")
 )
 
-// Invariants 1 and 5 under crashes, power cuts, partitions, delays and released log: an entry that its proposer applied is never lost,
-// nothing is applied twice or in another order anywhere, and once faults stop, all members agree.
+// Invariants 1 and 5 under crashes, power cuts, partitions, delays and released log: an entry that its proposer applied
+// is never lost, nothing is applied twice or in another order anywhere, and once faults stop, all members agree.
 func TestRandomFaults(t *testing.T) {
 	if *onlySeed != 0 {
 		faults(t, *onlySeed)

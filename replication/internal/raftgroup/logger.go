@@ -8,8 +8,8 @@ import (
 	"go.etcd.io/raft/v3"
 )
 
-// raftLogger lets raft speak through slog. What raft calls information is detail to an operator: the group itself reports
-// changes of leadership.
+// raftLogger lets raft speak through slog. What raft calls information is detail to an operator: the group itself
+// reports changes of leadership.
 type raftLogger struct{ log *slog.Logger }
 
 var _ raft.Logger = raftLogger{}

@@ -1,63 +1,164 @@
 package raftgroup
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock"
 )
 
-// loop owns the Raft state machine. Everything here runs on its goroutine, and never blocks.
+// loop owns the Raft state machine. Everything here runs on its goroutine, and never blocks: what takes time is handed
+// to the neighbours, whose answers come back through the mailbox.
+//
+// What holds between two turns:
+//
+//  1. term, leader, leading and commit are those of raft's last Ready, and what view shows.
+//  2. Whoever leads names itself as the leader.
+//  3. start is 0 unless this node leads, and then it is the first index of its term, once that is known.
+//  4. Nothing of the turn is left: no proposal without an answer, no snapshot that was neither taken nor discarded.
 type loop struct {
-	g    *Group
+	self           uint64
+	clock          clock.Clock
+	tickInterval   time.Duration
+	electionTicks  int
+	maxUncommitted int64
+	log            *slog.Logger
+
+	mail *mailbox
+	neighbours
+	view *view
+
 	node *raft.RawNode
 	work work // of this turn
 
-	// As of the last Ready.
 	term    uint64
 	leader  uint64
 	leading bool
 	commit  uint64
-	// start is the first index of the term that this node leads; 0 until it is known.
-	start uint64
+	start   uint64
 
 	taken        []*proposal // stepped in this turn; their index comes with the next Ready
-	takenEntries uint64
+	takenEntries uint64      // of all of taken
 	reads        reads
 	transfers    []*leaderTransfer
 	offered      []*raftpb.Snapshot // stepped in this turn
-	syncing      bool               // the machine is being made durable
-	installing   []byte             // the ID of the checkpoint last handed to the writer
+	installing   []byte             // the ID of the checkpoint last handed to the writer, in this turn
 }
 
-func newLoop(g *Group, initial recovered) (l *loop, err error) {
-	s := &storage{log: g.config.Log, initial: initial, snapshot: g.outgoing.snapshot}
+// neighbours are to whom the loop hands what raft has ready. None of their methods blocks.
+type neighbours struct {
+	writer   logThread
+	applier  applyThread
+	peers    sender
+	outgoing offerer
+	incoming discarder
+}
+
+// logThread takes what goes to the log, in order.
+type logThread interface{ append(m *raftpb.Message) }
+
+// applyThread takes what goes to the machine, and what must be known in order with it.
+type applyThread interface {
+	apply(m *raftpb.Message)
+	changeRole(r role)
+	awaitChange(w *memberWait)
+}
+
+// sender takes messages to other members.
+type sender interface {
+	messenger
+	Retain(conf *raftpb.ConfState)
+}
+
+// offerer makes and sends checkpoints.
+type offerer interface {
+	Snapshot() (*raftpb.Snapshot, error)
+	Send(m *raftpb.Message)
+	Tick()
+}
+
+// discarder is told of received checkpoints that raft had no use for.
+type discarder interface{ Discard(id []byte) }
+
+// newLoop starts raft from what log and machine say.
+func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view) (l *loop, err error) {
 	defer func() {
 		if r := recover(); r != nil { // raft panics at what it cannot start from
 			err = errors.Join(ErrInvariant, fmt.Errorf("%v", r))
 		}
 	}()
-	node, err := raft.NewRawNode(raftConfig(&g.config, s))
+	node, err := raft.NewRawNode(raftConfig(c, &storage{log: c.Log, initial: initial, snapshots: n.outgoing}))
 	if err != nil {
 		return nil, err
 	}
-	return &loop{g: g, node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(g.config.ID)}, nil
+	return &loop{
+		self: c.ID, clock: c.Clock, tickInterval: c.TickInterval, electionTicks: c.ElectionTicks,
+		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, mail: mail, neighbours: n, view: v,
+		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
+	}, nil
 }
 
-func (l *loop) run() {
-	defer l.g.endLoop()
-	ticker := l.g.config.Clock.NewTicker(l.g.config.TickInterval)
+// raftConfig is how a group uses raft.
+func raftConfig(c *Config, s *storage) *raft.Config {
+	return &raft.Config{
+		ID:                        c.ID,
+		ElectionTick:              c.ElectionTicks,
+		HeartbeatTick:             c.HeartbeatTicks,
+		Storage:                   s,
+		Applied:                   s.initial.applied,
+		AsyncStorageWrites:        true,
+		MaxSizePerMsg:             uint64(c.MaxMessageBytes),
+		MaxCommittedSizePerReady:  uint64(c.MaxApplyBytes),
+		MaxUncommittedEntriesSize: uint64(c.MaxUncommittedBytes),
+		MaxInflightMsgs:           maxInflightMessages,
+		MaxInflightBytes:          uint64(c.MaxInflightBytes),
+		CheckQuorum:               true,
+		PreVote:                   true,
+		ReadOnlyOption:            raft.ReadOnlySafe,
+		Logger:                    raftLogger{c.Logger},
+		DisableProposalForwarding: true,
+		StepDownOnRemoval:         true,
+	}
+}
+
+// valid returns what contradicts the properties above. It is the loop's, between turns.
+func (l *loop) valid() error {
+	v := l.view
+	switch {
+	case l.term != v.term.Load() || l.commit != v.commit.Load() ||
+		l.leader != v.leader.Load() || l.leading != v.leading.Load():
+		return fmt.Errorf("loop: at commit %d of term %d led by %d, shows %d of %d led by %d",
+			l.commit, l.term, l.leader, v.commit.Load(), v.term.Load(), v.leader.Load())
+	case l.leading && l.leader != l.self:
+		return fmt.Errorf("loop: %d leads term %d and names %d", l.self, l.term, l.leader)
+	case !l.leading && l.start != 0:
+		return fmt.Errorf("loop: term %d begins at %d without being led from here", l.term, l.start)
+	case len(l.taken) > 0 || l.takenEntries > 0:
+		return fmt.Errorf("loop: %d proposals of %d entries have no answer", len(l.taken), l.takenEntries)
+	case len(l.offered) > 0 || l.installing != nil:
+		return fmt.Errorf("loop: %d snapshots are neither taken nor discarded", len(l.offered))
+	}
+	return l.reads.valid()
+}
+
+func (l *loop) run(ctx context.Context) error {
+	ticker := l.clock.NewTicker(l.tickInterval)
 	defer ticker.Stop()
 	l.begin()
 	for {
 		ticked := false
 		select {
-		case <-l.g.context.Done():
-			return
+		case <-ctx.Done():
+			return nil
 		case <-ticker.C():
 			ticked = true
-		case <-l.g.mail.wake:
+		case <-l.mail.wake:
 		}
 		l.turn(ticked)
 	}
@@ -65,8 +166,8 @@ func (l *loop) run() {
 
 // begin lets the only voter lead at once: there is nobody to wait for.
 func (l *loop) begin() {
-	conf := l.g.view.conf.Load()
-	if voters := conf.GetVoters(); len(voters) == 1 && voters[0] == l.g.config.ID && len(conf.GetVotersOutgoing()) == 0 {
+	conf := l.view.conf.Load()
+	if voters := conf.GetVoters(); len(voters) == 1 && voters[0] == l.self && len(conf.GetVotersOutgoing()) == 0 {
 		_ = l.node.Campaign() // refused only while a membership change waits to be applied; then the timeout does it
 	}
 	l.drain()
@@ -74,7 +175,7 @@ func (l *loop) begin() {
 
 // turn does everything that waits. Proposals come last, so that the last entries of the Ready that follows are theirs.
 func (l *loop) turn(ticked bool) {
-	l.g.mail.take(&l.work)
+	l.mail.take(&l.work)
 	for _, m := range l.work.local {
 		_ = l.node.Step(m)
 	}
@@ -82,7 +183,7 @@ func (l *loop) turn(ticked bool) {
 		l.receive(m)
 	}
 	for _, call := range l.work.calls {
-		call()
+		call(l)
 	}
 	if ticked {
 		l.tick()
@@ -94,7 +195,7 @@ func (l *loop) turn(ticked bool) {
 	}
 	l.work.clear()
 	l.drain()
-	l.dropUnusedSnapshots()
+	l.discardUnused()
 	l.checkTransfers()
 }
 
@@ -112,86 +213,6 @@ func (l *loop) receive(m *raftpb.Message) {
 
 func (l *loop) tick() {
 	l.node.Tick()
-	l.reads.tick(l.g.config.ElectionTicks)
-	l.g.outgoing.tick()
-}
-
-// drain handles what raft has ready.
-func (l *loop) drain() {
-	for l.node.HasReady() {
-		rd := l.node.Ready()
-		l.observe(&rd)
-		for _, m := range rd.Messages {
-			l.dispatch(m)
-		}
-		for _, state := range rd.ReadStates {
-			l.reads.confirm(state)
-		}
-		l.read()
-	}
-}
-
-// dispatch sends a message where it belongs. Those to peers come first in a Ready: they travel while the log is written.
-func (l *loop) dispatch(m *raftpb.Message) {
-	switch m.GetTo() {
-	case raft.LocalAppendThread:
-		l.appending(m)
-		l.g.writer.queue.push(writerTask{message: m})
-	case raft.LocalApplyThread:
-		l.g.applier.queue.push(applierTask{message: m})
-	default:
-		if m.GetType() == raftpb.MsgSnap {
-			l.g.outgoing.send(m)
-		} else {
-			l.g.network.send(m)
-		}
-	}
-}
-
-// appending notes what goes to the log.
-func (l *loop) appending(m *raftpb.Message) {
-	if m.GetSnapshot() != nil {
-		l.installing = m.GetSnapshot().GetData()
-	}
-	if l.leading && l.start == 0 {
-		for _, e := range m.GetEntries() {
-			if e.GetTerm() == l.term {
-				l.start = e.GetIndex()
-				break
-			}
-		}
-	}
-	l.answerProposals(m.GetEntries())
-}
-
-// observe publishes a change of term, leader or commit, and tells the applier of a change of role in order with the entries.
-func (l *loop) observe(rd *raft.Ready) {
-	term, leader, leading := l.term, l.leader, l.leading
-	if !raft.IsEmptyHardState(rd.HardState) {
-		term = rd.HardState.GetTerm()
-		l.commit = rd.HardState.GetCommit()
-		l.g.view.commit.Store(l.commit)
-	}
-	if rd.SoftState != nil {
-		leader, leading = rd.SoftState.Lead, rd.SoftState.RaftState == raft.StateLeader
-	}
-	if term == l.term && leader == l.leader && leading == l.leading {
-		return
-	}
-	if leading != l.leading || leader != l.leader {
-		l.g.log.Info("leader", "term", term, "leader", leader, "self", leading)
-	}
-	if leading && (!l.leading || term != l.term) {
-		l.start = 0
-	}
-	was := role{term: l.term, leader: l.leader, leading: l.leading}
-	l.term, l.leader, l.leading = term, leader, leading
-	l.g.view.term.Store(term)
-	l.g.view.leader.Store(leader)
-	l.g.view.leading.Store(leading)
-	is := role{term: term, leader: leader, leading: leading}
-	if is.leading || was.leading || is.leader != was.leader {
-		l.g.applier.queue.push(applierTask{role: &is})
-	}
-	l.reads.askAgain()
+	l.reads.tick(l.electionTicks)
+	l.outgoing.Tick()
 }

@@ -178,5 +178,7 @@ func readState(fs durable.FS, path string) (machineState, error) {
 }
 
 func writeState(fs durable.FS, dir string, s machineState) error {
-	return durable.WriteFile(fs, filepath.Join(dir, "state"), func(w io.Writer) error { return json.NewEncoder(w).Encode(s) })
+	return durable.WriteFile(fs, filepath.Join(dir, "state"), func(w io.Writer) error {
+		return json.NewEncoder(w).Encode(s)
+	})
 }

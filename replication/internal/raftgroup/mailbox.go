@@ -1,19 +1,21 @@
 package raftgroup
 
 import (
+	"fmt"
 	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// maxReceivedBytes bounds the messages of peers that wait for the loop; beyond it the streams they come from stand still.
+// maxReceivedBytes bounds the messages of peers that wait for the loop; beyond it the streams they come from stand
+// still.
 const maxReceivedBytes = 64 << 20
 
 // work is what waits for one turn of the loop.
 type work struct {
 	local     []*raftpb.Message // from the writer and the applier, in order from each
 	received  []*raftpb.Message // from peers, in order from each stream
-	calls     []func()          // run on the loop
+	calls     []func(*loop)     // run on the loop
 	reads     []*read
 	proposals []*proposal
 	bytes     int // of received
@@ -28,14 +30,18 @@ func (w *work) clear() {
 	w.bytes = 0
 }
 
-func emptied[T any](s []T) []T {
-	clear(s)
-	return s[:0]
-}
-
-// mailbox collects work for the loop, which takes all of it at once. Posting wakes the loop and never blocks, but for receive.
+// mailbox is the only way to the loop, for everybody else. It collects work, which the loop takes all at once.
+//
+//  1. Posting wakes the loop and never blocks, but for Receive, which peers may be held up by.
+//  2. What was posted before the box was closed may still be done; what is posted after is refused.
+//  3. ended is closed when nothing posted will be done any more. So whoever waits for an answer waits for ended too,
+//     and looks for the answer once more when that comes first: it may have been the last thing the loop did.
+//
+// Its methods are safe for concurrent use, but take, valid and end, which are the loop's.
 type mailbox struct {
-	wake chan struct{}
+	wake  chan struct{}
+	ended chan struct{}
+	once  sync.Once
 
 	mu      sync.Mutex
 	space   sync.Cond // the loop took what waited, or the box was closed
@@ -44,9 +50,19 @@ type mailbox struct {
 }
 
 func newMailbox() *mailbox {
-	m := &mailbox{wake: make(chan struct{}, 1)}
+	m := &mailbox{wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	m.space.L = &m.mu
 	return m
+}
+
+// valid returns what contradicts itself.
+func (m *mailbox) valid() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if w := &m.waiting; w.bytes < 0 || len(w.received) == 0 && w.bytes > 0 {
+		return fmt.Errorf("mailbox: %d messages of peers in %d bytes", len(w.received), w.bytes)
+	}
+	return nil
 }
 
 // take exchanges what waits against w, which must be clear.
@@ -64,6 +80,9 @@ func (m *mailbox) close() {
 	m.space.Broadcast()
 	m.mu.Unlock()
 }
+
+// end notes that the loop is no more, or never began.
+func (m *mailbox) end() { m.once.Do(func() { close(m.ended) }) }
 
 // post adds work under the lock; false if the box is closed.
 func (m *mailbox) post(add func(*work)) bool {
@@ -86,30 +105,32 @@ func (m *mailbox) ring() {
 	}
 }
 
-// deliver hands over messages of this node's own threads.
-func (m *mailbox) deliver(messages []*raftpb.Message) {
-	m.post(func(w *work) { w.local = append(w.local, messages...) })
-}
-
 // call has f run on the loop; false if it never will.
-func (m *mailbox) call(f func()) bool {
+func (m *mailbox) call(f func(*loop)) bool {
 	return m.post(func(w *work) { w.calls = append(w.calls, f) })
 }
 
-// receive hands over messages of a peer, and blocks while too many wait.
-func (m *mailbox) receive(messages []*raftpb.Message, bytes int) bool {
-	m.mu.Lock()
-	for !m.closed && m.waiting.bytes > maxReceivedBytes {
-		m.space.Wait()
+// do has f run on the loop and waits for it; false if the group ended before. It must not be called on the loop.
+func (m *mailbox) do(f func(*loop)) bool {
+	done := make(chan struct{})
+	if !m.call(func(l *loop) { f(l); close(done) }) {
+		return false
 	}
-	ok := !m.closed
-	if ok {
-		m.waiting.received = append(m.waiting.received, messages...)
-		m.waiting.bytes += bytes
-	}
-	m.mu.Unlock()
-	if ok {
-		m.ring()
-	}
+	_, ok := await(done, m.ended)
 	return ok
+}
+
+// await waits for an answer; false if the loop ended without one.
+func await[T any](answer <-chan T, ended <-chan struct{}) (a T, ok bool) {
+	select {
+	case a = <-answer:
+		return a, true
+	case <-ended:
+		select {
+		case a = <-answer:
+			return a, true
+		default:
+			return a, false
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package raftgroup
 
 import (
-	"context"
 	"fmt"
 
 	"go.etcd.io/raft/v3/confchange"
@@ -10,40 +9,34 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// memberWait is somebody who waits for a membership change to be applied.
-type memberWait struct {
-	change      *raftpb.ConfChangeV2
-	index, term uint64
-	joint       bool // applied, but the joint configuration has still to be left
-	reply       chan error
-}
-
-// ChangeMembers changes the members and returns when that is applied here; a change of several members at once goes through a joint
-// configuration, which has been left by then. Only the leader can: ErrNotLeader elsewhere. ErrBusy says that another change is
-// under way, ErrMembership that cc makes no sense, ErrUnknownOutcome or ctx's error that it may still happen.
-func (g *Group) ChangeMembers(ctx context.Context, cc *raftpb.ConfChangeV2) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+// newChange returns a proposal to change the members, for the leader of term, and who waits for it. cc stays the
+// caller's.
+func newChange(term uint64, cc *raftpb.ConfChangeV2) (*proposal, *memberWait, error) {
 	change := proto.Clone(cc).(*raftpb.ConfChangeV2)
 	data, err := proto.Marshal(change)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMembership, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrMembership, err)
 	}
 	wait := &memberWait{change: change, reply: make(chan error, 1)}
 	entry := &raftpb.Entry{Type: raftpb.EntryConfChangeV2.Enum(), Data: data}
-	p := &proposal{term: g.view.term.Load(), entries: []*raftpb.Entry{entry}, member: wait, reply: make(chan proposed, 1)}
-	if _, err := g.submit(p); err != nil {
-		return err
+	p := &proposal{term: term, entries: []*raftpb.Entry{entry}, member: wait, reply: make(chan proposed, 1)}
+	return p, wait, nil
+}
+
+// decodeChange reads the entry of a membership change; an empty one leaves a joint configuration.
+func decodeChange(e *raftpb.Entry) (*raftpb.ConfChangeV2, error) {
+	if e.GetType() == raftpb.EntryConfChange {
+		var cc raftpb.ConfChange
+		if err := proto.Unmarshal(e.GetData(), &cc); err != nil {
+			return nil, fmt.Errorf("%w: membership change at %d: %w", ErrInvariant, e.GetIndex(), err)
+		}
+		return cc.AsV2(), nil
 	}
-	select {
-	case err := <-wait.reply:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-g.ended:
-		return fmt.Errorf("%w: %w", ErrUnknownOutcome, g.stopped())
+	cc := new(raftpb.ConfChangeV2)
+	if err := proto.Unmarshal(e.GetData(), cc); err != nil {
+		return nil, fmt.Errorf("%w: membership change at %d: %w", ErrInvariant, e.GetIndex(), err)
 	}
+	return cc, nil
 }
 
 // checkChange tries a change on the members as they are: once committed, an impossible one could only stop every node.
@@ -78,85 +71,9 @@ func (l *loop) checkChange(cc *raftpb.ConfChangeV2) error {
 	return nil
 }
 
-// applyChange lets raft take a committed change, on the loop.
+// applyChange lets raft take a committed change, while the applier waits.
 func (l *loop) applyChange(cc *raftpb.ConfChangeV2) *raftpb.ConfState {
 	conf := l.node.ApplyConfChange(cc)
-	l.g.network.retain(conf)
+	l.peers.Retain(conf)
 	return conf
-}
-
-// decodeChange reads the entry of a membership change; an empty one leaves a joint configuration.
-func decodeChange(e *raftpb.Entry) (*raftpb.ConfChangeV2, error) {
-	if e.GetType() == raftpb.EntryConfChange {
-		var cc raftpb.ConfChange
-		if err := proto.Unmarshal(e.GetData(), &cc); err != nil {
-			return nil, fmt.Errorf("%w: membership change at %d: %w", ErrInvariant, e.GetIndex(), err)
-		}
-		return cc.AsV2(), nil
-	}
-	cc := new(raftpb.ConfChangeV2)
-	if err := proto.Unmarshal(e.GetData(), cc); err != nil {
-		return nil, fmt.Errorf("%w: membership change at %d: %w", ErrInvariant, e.GetIndex(), err)
-	}
-	return cc, nil
-}
-
-// leaderTransfer is somebody who waits for another leader.
-type leaderTransfer struct {
-	to    uint64
-	reply chan error
-}
-
-// TransferLeader hands leadership to a voter and returns when this node follows it. ErrNotLeader if this node does not lead;
-// ErrTransfer if the other did not take over within an election timeout, or another node did.
-func (g *Group) TransferLeader(ctx context.Context, to uint64) error {
-	t := &leaderTransfer{to: to, reply: make(chan error, 1)}
-	if !g.mail.call(func() { g.loop.transfer(t) }) {
-		return g.stopped()
-	}
-	select {
-	case err := <-t.reply:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-g.ended:
-		return g.stopped()
-	}
-}
-
-func (l *loop) transfer(t *leaderTransfer) {
-	switch _, voter := l.node.Status().Config.Voters.IDs()[t.to]; {
-	case !l.leading:
-		t.reply <- fmt.Errorf("%w: leader is %d", ErrNotLeader, l.leader)
-	case t.to == l.g.config.ID:
-		t.reply <- nil
-	case !voter:
-		t.reply <- fmt.Errorf("%w: %d is not a voter", ErrTransfer, t.to)
-	default:
-		l.node.TransferLeader(t.to)
-		l.transfers = append(l.transfers, t)
-	}
-}
-
-// checkTransfers answers those whose transfer came to an end.
-func (l *loop) checkTransfers() {
-	if len(l.transfers) == 0 {
-		return
-	}
-	under := l.node.BasicStatus().LeadTransferee
-	waiting := l.transfers[:0]
-	for _, t := range l.transfers {
-		switch {
-		case l.leader == t.to:
-			t.reply <- nil
-		case l.leading && under != t.to:
-			t.reply <- fmt.Errorf("%w: %d did not take over in time", ErrTransfer, t.to)
-		case !l.leading && l.leader != 0:
-			t.reply <- fmt.Errorf("%w: %d leads", ErrTransfer, l.leader)
-		default:
-			waiting = append(waiting, t)
-		}
-	}
-	clear(l.transfers[len(waiting):])
-	l.transfers = waiting
 }

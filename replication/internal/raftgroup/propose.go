@@ -1,71 +1,48 @@
 package raftgroup
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // MaxPayloadBytes bounds one payload: an entry travels in one message of the transport.
 const MaxPayloadBytes = transport.MaxMessageBytes - 1<<20
 
-// proposal is a batch of entries on its way into the log.
+// proposal is a batch of entries on its way into the log. The loop answers it within the turn that takes it.
 type proposal struct {
 	term    uint64
 	entries []*raftpb.Entry
-	member  *memberWait // for a membership change
-	reply   chan proposed
+	member  *memberWait   // for a membership change
+	reply   chan proposed // takes one answer
 }
 
+// proposed says where a proposal is, or why it is nowhere.
 type proposed struct {
 	first uint64
 	err   error
 }
 
-// Propose hands payloads, as consecutive entries of one proposal, to raft. It returns once raft took them into its log, with the
-// index of the first, long before they are committed; or an error, and then nothing was appended (ErrStopped excepted):
-// ErrNotLeader if this node does not lead term or is handing leadership over, ErrBusy if too much is uncommitted, ErrTooLarge,
-// or ctx's if it had ended. Once handed over, a proposal does not wait for ctx: the loop answers within a turn.
-// Payloads belong to the group from then on and must not change.
-func (g *Group) Propose(ctx context.Context, term uint64, payloads [][]byte) (first uint64, err error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
+// newProposal makes payloads the entries of one proposal.
+func newProposal(term uint64, payloads [][]byte) (*proposal, error) {
 	if len(payloads) == 0 {
-		return 0, fmt.Errorf("%w: nothing to propose", ErrConfig)
+		return nil, fmt.Errorf("%w: nothing to propose", ErrConfig)
 	}
 	block := make([]raftpb.Entry, len(payloads))
 	entries := make([]*raftpb.Entry, len(payloads))
 	for i, p := range payloads {
 		if len(p) > MaxPayloadBytes {
-			return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(p), MaxPayloadBytes)
+			return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(p), MaxPayloadBytes)
 		}
 		block[i].Data = p
 		entries[i] = &block[i]
 	}
-	return g.submit(&proposal{term: term, entries: entries, reply: make(chan proposed, 1)})
-}
-
-func (g *Group) submit(p *proposal) (uint64, error) {
-	if !g.mail.post(func(w *work) { w.proposals = append(w.proposals, p) }) {
-		return 0, g.stopped()
-	}
-	select {
-	case r := <-p.reply:
-		return r.first, r.err
-	case <-g.ended:
-		select {
-		case r := <-p.reply:
-			return r.first, r.err
-		default:
-			return 0, g.stopped()
-		}
-	}
+	return &proposal{term: term, entries: entries, reply: make(chan proposed, 1)}, nil
 }
 
 // propose steps a proposal. If raft takes it, its answer waits for the index.
@@ -74,7 +51,7 @@ func (l *loop) propose(p *proposal) {
 		p.reply <- proposed{err: err}
 		return
 	}
-	err := l.node.Step(&raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(l.g.config.ID), Entries: p.entries})
+	err := l.node.Step(&raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(l.self), Entries: p.entries})
 	if err != nil {
 		p.reply <- proposed{err: l.refusal(p.term, err)}
 		return
@@ -105,14 +82,15 @@ func (l *loop) refusal(term uint64, err error) error {
 		return fmt.Errorf("%w: lost the leadership of term %d", ErrNotLeader, term)
 	case s.LeadTransferee != 0:
 		return fmt.Errorf("%w: handing leadership to %d", ErrNotLeader, s.LeadTransferee)
-	case !contains(l.g.view.conf.Load(), l.g.config.ID):
+	case !peers.IsMember(l.view.conf.Load(), l.self):
 		return fmt.Errorf("%w: no longer a member", ErrNotLeader)
 	default:
-		return fmt.Errorf("%w: more than %d bytes are uncommitted", ErrBusy, l.g.config.MaxUncommittedBytes)
+		return fmt.Errorf("%w: more than %d bytes are uncommitted", ErrBusy, l.maxUncommitted)
 	}
 }
 
-// answerProposals tells those whose entries were just taken where they are: at the end of what goes to the log.
+// answerProposals tells those whose entries were just taken where they are: at the end of what goes to the log, for
+// proposals are the last thing that a turn steps.
 func (l *loop) answerProposals(entries []*raftpb.Entry) {
 	if len(l.taken) == 0 || len(entries) == 0 {
 		return
@@ -127,7 +105,7 @@ func (l *loop) answerProposals(entries []*raftpb.Entry) {
 				continue
 			}
 			p.member.index, p.member.term = first, p.term
-			l.g.applier.queue.push(applierTask{member: p.member})
+			l.applier.awaitChange(p.member) // before the entry itself, which is not even in the log
 		}
 		p.reply <- proposed{first: first}
 	}

@@ -2,18 +2,19 @@ package raftgroup
 
 import "sync"
 
-// queue hands items of any number of goroutines to one that takes all that wait at once. What may wait is bounded by those who
-// push: raft limits what it has under way.
+// queue hands items of any number of goroutines to one that takes all that wait at once. What may wait is bounded by
+// those who push: raft limits what it has under way.
 type queue[T any] struct {
 	wake chan struct{}
 
 	mu    sync.Mutex
-	items []T
-	spare []T
+	items []T // that wait
+	spare []T // what next returned last, to be filled again
 }
 
 func newQueue[T any]() *queue[T] { return &queue[T]{wake: make(chan struct{}, 1)} }
 
+// push never blocks. The queue keeps item until the call of next after the one that returned it.
 func (q *queue[T]) push(item T) {
 	q.mu.Lock()
 	q.items = append(q.items, item)
@@ -24,7 +25,8 @@ func (q *queue[T]) push(item T) {
 	}
 }
 
-// next blocks until something waits and returns all of it, or false once quit is closed. The slice is valid until the call after.
+// next blocks until something waits and returns all of it, or false once quit is closed. The slice is valid until the
+// call after.
 func (q *queue[T]) next(quit <-chan struct{}) ([]T, bool) {
 	for {
 		select {
@@ -48,4 +50,10 @@ func (q *queue[T]) next(quit <-chan struct{}) ([]T, bool) {
 			return nil, false
 		}
 	}
+}
+
+// emptied returns s without items, to be filled again; it keeps none of them from being collected.
+func emptied[T any](s []T) []T {
+	clear(s)
+	return s[:0]
 }

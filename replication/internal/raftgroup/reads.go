@@ -4,35 +4,43 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// maxReadRounds is how many confirmations of leadership are under way at once; reads that come meanwhile share the next.
+// maxReadRounds is how many confirmations of leadership are under way at once; reads that come meanwhile share the
+// next.
 const maxReadRounds = 2
 
-// A round is known by what raft carries with it: who asked, in which life, and its number there. No two rounds ever have the same,
-// so an answer that was delayed can never confirm a later read.
+// A round is known by what raft carries with it: who asked, in which life, and its number there. No two rounds ever
+// have the same, so an answer that was delayed can never confirm a later read.
 const readContextBytes = 8 + 8 + 8
 
 // read is somebody who waits for a linearizable point.
 type read struct {
-	ctx   context.Context
-	reply chan uint64
+	ctx   context.Context // who asks no more is not asked for
+	reply chan uint64     // takes one answer
 }
 
+// readRound is one confirmation of leadership under way, for everybody who asked before it began.
 type readRound struct {
 	callers []*read
-	ticks   int
+	ticks   int // since it began
 }
 
 // reads is the loop's state of linearizable reads.
+//
+//  1. A caller is in one place: he waits, or is in one round. So he is answered once.
+//  2. At most maxReadRounds rounds are under way, none without callers, and each was begun after all its callers had
+//     asked.
+//  3. No two rounds ever have the same context, in no life of this member.
 type reads struct {
-	waiting []*read
+	waiting []*read // for a round to begin
 	rounds  map[uint64]*readRound
-	last    uint64 // number of the newest round
-	prefix  [16]byte
+	last    uint64            // number of the newest round
+	prefix  [16]byte          // of every context: this member, and its life, which is random
 	foreign []*raftpb.Message // of other members, for a leader that may not answer yet
 }
 
@@ -46,28 +54,33 @@ func newReads(id uint64) reads {
 	return r
 }
 
-// ReadIndex returns an index that is at or after everything acknowledged before the call: a machine that has applied it can serve a
-// linearizable read. It works on every member, and tries again until ctx ends.
-func (g *Group) ReadIndex(ctx context.Context) (uint64, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
+// valid returns what contradicts the properties above.
+func (r *reads) valid() error {
+	if len(r.rounds) > maxReadRounds || len(r.foreign) > maxForeignReads {
+		return fmt.Errorf("reads: %d rounds, and %d of others", len(r.rounds), len(r.foreign))
 	}
-	r := &read{ctx: ctx, reply: make(chan uint64, 1)}
-	if !g.mail.post(func(w *work) { w.reads = append(w.reads, r) }) {
-		return 0, g.stopped()
+	seen := make(map[*read]bool)
+	for _, caller := range r.waiting {
+		seen[caller] = true
 	}
-	select {
-	case index := <-r.reply:
-		return index, nil
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-g.ended:
-		return 0, g.stopped()
+	count := len(r.waiting)
+	for number, round := range r.rounds {
+		if number > r.last || len(round.callers) == 0 {
+			return fmt.Errorf("reads: round %d of %d has %d callers", number, r.last, len(round.callers))
+		}
+		for _, caller := range round.callers {
+			seen[caller] = true
+		}
+		count += len(round.callers)
 	}
+	if len(seen) != count {
+		return fmt.Errorf("reads: %d callers are in %d places", len(seen), count)
+	}
+	return nil
 }
 
-// mayAnswerReads is false for a leader that has not yet committed an entry of its own term: it may not know the newest commit. (raft itself
-// lets the leader of a single voter answer too early.)
+// mayAnswerReads is false for a leader that has not yet committed an entry of its own term: it may not know the newest
+// commit. (raft itself lets the leader of a single voter answer too early.)
 func (l *loop) mayAnswerReads() bool {
 	if l.leading {
 		return l.start != 0 && l.commit >= l.start
@@ -75,7 +88,7 @@ func (l *loop) mayAnswerReads() bool {
 	return l.node.BasicStatus().RaftState != raft.StateLeader // it may have become one in this turn
 }
 
-// receiveRead takes the round of another member.
+// receiveRead takes the round of another member. One for which there is no room is dropped; its member asks again.
 func (l *loop) receiveRead(m *raftpb.Message) {
 	if l.mayAnswerReads() {
 		_ = l.node.Step(m)
@@ -108,10 +121,11 @@ func (l *loop) read() {
 	}
 	r.last++
 	r.rounds[r.last] = round
-	l.node.ReadIndex(binary.LittleEndian.AppendUint64(append(make([]byte, 0, readContextBytes), r.prefix[:]...), r.last))
+	asked := append(make([]byte, 0, readContextBytes), r.prefix[:]...)
+	l.node.ReadIndex(binary.LittleEndian.AppendUint64(asked, r.last))
 }
 
-// confirm answers the callers of a round.
+// confirm answers the callers of a round. raft hands out rounds of former lives too, which mean nothing here.
 func (r *reads) confirm(state raft.ReadState) {
 	if len(state.RequestCtx) != readContextBytes || [16]byte(state.RequestCtx) != r.prefix {
 		return
@@ -136,8 +150,8 @@ func (r *reads) tick(electionTicks int) {
 	}
 }
 
-// askAgain gives up all rounds: the leader they were sent to is another.
-func (r *reads) askAgain() {
+// requeue gives up all rounds, and has their callers ask again: the leader they were sent to is another.
+func (r *reads) requeue() {
 	for number, round := range r.rounds {
 		r.giveUp(number, round)
 	}

@@ -101,8 +101,8 @@ func (m *machine) holds(index, term uint64) bool {
 	return false
 }
 
-// The only member forgets in a power cut what it knew to be committed, for commits are not synced. A read right after the restart
-// must wait until it knows again.
+// The only member forgets in a power cut what it knew to be committed, for commits are not synced. A read right after
+// the restart must wait until it knows again.
 func TestReadAfterRestartOfOnlyMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 1)

@@ -6,33 +6,52 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// A group begins with its log standing at this entry, which never exists: every first member has it, as if by a snapshot of the
-// empty state with the first members. So a member that joins later, with nothing, can only begin with a snapshot, which
-// tells it the members; the log alone could not.
+// A group begins with its log standing at this entry, which never exists: every first member has it, as if by a
+// snapshot of the empty state with the first members. So a member that joins later, with nothing, can only begin with a
+// snapshot, which tells it the members; the log alone could not.
 const (
 	genesisIndex = 1
 	genesisTerm  = 1
 )
 
 // recovered is what log and machine together say about this node.
+//
+//  1. What is applied is committed, what is committed is in the log, and the log goes on where the state ends, or
+//     before.
+//  2. The members are known, but to a node that still waits to join: it has no entry, no log, and may have a vote.
 type recovered struct {
-	hard    *raftpb.HardState
-	conf    *raftpb.ConfState
+	hard    *raftpb.HardState // nil if there never was one
+	conf    *raftpb.ConfState // as of applied
 	applied uint64
 }
 
-// recoverState brings log and machine into step and returns what raft starts from.
+// valid returns what contradicts the properties above, for a log of the entries from first to last.
+func (r *recovered) valid(first, last uint64) error {
+	commit := r.hard.GetCommit()
+	switch {
+	case first > r.applied+1 || r.applied > commit || commit > last:
+		return fmt.Errorf("recovered: applied %d, committed %d, log from %d to %d", r.applied, commit, first, last)
+	case len(r.conf.GetVoters()) == 0 && (r.applied > 0 || last > 0):
+		return fmt.Errorf("recovered: applied %d, log to %d, and no members", r.applied, last)
+	}
+	return nil
+}
+
+// recoverState brings log and machine into step and returns what raft starts from. It may change the log: what it does
+// is safe to do again, if a crash comes in between. ErrLogLost and ErrStateLost say that this member cannot go on as
+// what it was.
 func recoverState(c *Config) (recovered, error) {
 	index, term, conf := c.Machine.Applied()
 	hard := c.Log.HardState()
 	if hard == nil && c.Log.LastIndex() == 0 {
 		switch {
 		case index > 0:
-			return recovered{}, fmt.Errorf("%w: the state of node %d is at entry %d; remove the member and add a new one", ErrLogLost, c.ID, index)
+			const advice = "remove the member and add a new one"
+			return recovered{}, fmt.Errorf("%w: the state of %d is at entry %d; %s", ErrLogLost, c.ID, index, advice)
 		case c.Join:
 			return recovered{conf: &raftpb.ConfState{}}, nil
 		}
-		first := &raftpb.HardState{Term: new(uint64(genesisTerm)), Vote: new(uint64(0)), Commit: new(uint64(genesisIndex))}
+		first := raised(nil, genesisTerm, genesisIndex)
 		if err := c.Log.Reset(genesisIndex, genesisTerm, first); err != nil {
 			return recovered{}, err
 		}
@@ -87,17 +106,19 @@ func firstMembers(peers []Peer) *raftpb.ConfState {
 	return conf
 }
 
-// raised returns hard with at least this term and commit. A vote holds for its own term only.
+// raised returns hard, nil if there was none, with at least this term and commit. A vote holds for its own term only.
 func raised(hard *raftpb.HardState, term, commit uint64) *raftpb.HardState {
-	r := &raftpb.HardState{Term: new(hard.GetTerm()), Vote: new(hard.GetVote()), Commit: new(max(hard.GetCommit(), commit))}
+	r := &raftpb.HardState{
+		Term: new(hard.GetTerm()), Vote: new(hard.GetVote()), Commit: new(max(hard.GetCommit(), commit)),
+	}
 	if term > hard.GetTerm() {
 		r.Term, r.Vote = new(term), new(uint64(0))
 	}
 	return r
 }
 
-// held lowers the commit to what the log holds. A hard state goes to disk ahead of the entries of the same write, so a power
-// cut can leave it alone; entries that it covers were acknowledged to nobody.
+// held lowers the commit to what the log holds. A hard state goes to disk ahead of the entries of the same write, so a
+// power cut can leave it alone; entries that it covers were acknowledged to nobody.
 func held(c *Config, hard *raftpb.HardState) *raftpb.HardState {
 	hard.Commit = new(min(hard.GetCommit(), c.Log.LastIndex()))
 	return hard

@@ -3,9 +3,7 @@ package raftgroup
 import (
 	"sync/atomic"
 
-	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
-	"go.etcd.io/raft/v3/tracker"
 )
 
 // Status is how this member sees the group.
@@ -28,52 +26,27 @@ type Progress struct {
 	Active bool   // it was heard of within the last election timeout
 }
 
-// view is what the loop and the applier publish for everybody.
+// view is what the loop and the applier publish for everybody: the loop term, leader, leading and commit, the applier
+// applied and conf. Each is right for itself; two of them read one after the other may be of different moments.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
 	leading                       atomic.Bool
-	conf                          atomic.Pointer[raftpb.ConfState]
+	conf                          atomic.Pointer[raftpb.ConfState] // nobody changes what it points to
 }
 
-// Status returns the present state; Progress costs a turn of the loop, everything else nothing. Nobody may change Conf.
-func (g *Group) Status() Status {
-	s := Status{
-		ID:       g.config.ID,
-		Term:     g.view.term.Load(),
-		Leader:   g.view.leader.Load(),
-		IsLeader: g.view.leading.Load(),
-		Commit:   g.view.commit.Load(),
-		Applied:  g.view.applied.Load(),
-		Conf:     g.view.conf.Load(),
-	}
-	if s.IsLeader {
-		g.onLoop(func() { s.Progress = g.loop.progress() })
-	}
-	return s
+func newView(initial recovered) *view {
+	v := new(view)
+	v.applied.Store(initial.applied)
+	v.conf.Store(initial.conf)
+	v.term.Store(initial.hard.GetTerm())
+	v.commit.Store(initial.hard.GetCommit())
+	return v
 }
 
-// Applied returns the last index that the machine has.
-func (g *Group) Applied() uint64 { return g.view.applied.Load() }
-
-// progress is for the loop alone.
-func (l *loop) progress() map[uint64]Progress {
-	if !l.leading {
-		return nil
-	}
-	members := make(map[uint64]Progress)
-	l.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
-		members[id] = Progress{Match: pr.Match, Next: pr.Next, State: stateName(pr.State), Active: pr.RecentActive || id == l.g.config.ID}
-	})
-	return members
-}
-
-func stateName(s tracker.StateType) string {
-	switch s {
-	case tracker.StateReplicate:
-		return "replicate"
-	case tracker.StateSnapshot:
-		return "snapshot"
-	default:
-		return "probe"
+// status returns everything but Progress.
+func (v *view) status() Status {
+	return Status{
+		Term: v.term.Load(), Leader: v.leader.Load(), IsLeader: v.leading.Load(),
+		Commit: v.commit.Load(), Applied: v.applied.Load(), Conf: v.conf.Load(),
 	}
 }

@@ -7,11 +7,17 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
-// storage is the log as raft reads it, on the loop.
+// storage is the log as raft reads it, on the loop. The writer changes the log meanwhile; raft never asks for what it
+// has not been told to be there.
 type storage struct {
-	log      *wal.Log
-	initial  recovered
-	snapshot func() (*raftpb.Snapshot, error)
+	log       *wal.Log
+	initial   recovered
+	snapshots snapshotter
+}
+
+// snapshotter names the snapshot to be sent, or says that there is none yet.
+type snapshotter interface {
+	Snapshot() (*raftpb.Snapshot, error)
 }
 
 var _ raft.Storage = (*storage)(nil)
@@ -27,4 +33,4 @@ func (s *storage) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 func (s *storage) Term(i uint64) (uint64, error)       { return s.log.Term(i) }
 func (s *storage) LastIndex() (uint64, error)          { return s.log.LastIndex(), nil }
 func (s *storage) FirstIndex() (uint64, error)         { return s.log.FirstIndex(), nil }
-func (s *storage) Snapshot() (*raftpb.Snapshot, error) { return s.snapshot() }
+func (s *storage) Snapshot() (*raftpb.Snapshot, error) { return s.snapshots.Snapshot() }

@@ -1,6 +1,7 @@
 package raftgroup
 
 import (
+	"context"
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -18,74 +19,91 @@ type writerTask struct {
 }
 
 // writer is the only one that changes the log. It appends everything that waits with one sync.
+//
+//  1. An answer that promises durability leaves after the sync behind it returned (invariant 1 of the package), and
+//     answers leave in the order of the messages that held them back.
+//  2. Tasks are done in order: what came before a snapshot is in the log before it, what came after stands on it.
+//  3. An error ends the writer; nothing is answered any more.
+//
+// append and release may be called from any goroutine, everything else is the writer's own.
 type writer struct {
-	g          *Group
-	queue      *queue[writerTask]
-	writes     []wal.Write
-	local      []*raftpb.Message
+	self    uint64
+	log     *wal.Log
+	tasks   *queue[writerTask]
+	state   installer
+	peers   messenger
+	answers answers
+
 	compaction compaction
 	promises   promises
+	writes     []wal.Write       // of the append under way
+	local      []*raftpb.Message // answers to this node's own raft
 }
 
-// promises tells whether what is written has to be durable before raft's answers go out: entries, term and vote have, the commit index
-// has not, which a restarted member learns again from its leader. So a message that only moves the commit index costs no sync.
-type promises struct {
-	term, vote uint64 // as last written
-	owed       bool   // something of them was written since the last sync
+// installer replaces the state by a received checkpoint, after everything committed before it, and returns once that is
+// durable.
+type installer interface {
+	install(ctx context.Context, s *raftpb.Snapshot) error
 }
 
-// wrote notes what is about to be written.
-func (p *promises) wrote(m *raftpb.Message) {
-	p.owed = p.owed || len(m.GetEntries()) > 0
-	if hard := hardState(m); hard != nil && (hard.GetTerm() != p.term || hard.GetVote() != p.vote) {
-		p.term, p.vote, p.owed = hard.GetTerm(), hard.GetVote(), true
-	}
+// messenger takes messages to other members. It never blocks.
+type messenger interface{ Send(m *raftpb.Message) }
+
+// answers takes messages of this node's threads to its raft. It never blocks.
+type answers interface {
+	deliver(messages []*raftpb.Message)
 }
 
-func newWriter(g *Group) *writer {
-	// Whatever a former life has written and not synced is owed.
+// newWriter returns a writer that has compaction decide what is released.
+func newWriter(c *Config, state installer, peers messenger, answers answers, compaction compaction) *writer {
 	return &writer{
-		g: g, queue: newQueue[writerTask](), compaction: newCompaction(g.config.Log.LastIndex()), promises: promises{owed: true},
+		self: c.ID, log: c.Log, tasks: newQueue[writerTask](), state: state, peers: peers, answers: answers,
+		compaction: compaction, promises: promises{owed: true}, // whatever a former life has written and not synced
 	}
 }
 
-func (w *writer) run() {
+// append takes a message of raft to its log.
+func (w *writer) append(m *raftpb.Message) { w.tasks.push(writerTask{message: m}) }
+
+// release takes an index up to which the log is not needed any more.
+func (w *writer) release(index uint64) { w.tasks.push(writerTask{release: index}) }
+
+func (w *writer) run(ctx context.Context) error {
 	for {
-		tasks, ok := w.queue.next(w.g.context.Done())
+		tasks, ok := w.tasks.next(ctx.Done())
 		if !ok {
-			return
+			return nil
 		}
-		if err := w.do(tasks); err != nil {
-			w.g.fatal(err)
-			return
+		if err := w.do(ctx, tasks); err != nil {
+			return err
 		}
 	}
 }
 
 // do handles tasks in order. A snapshot and a release stand alone between the appends.
-func (w *writer) do(tasks []writerTask) error {
+func (w *writer) do(ctx context.Context, tasks []writerTask) error {
 	first := 0
 	for i, t := range tasks {
 		if t.message != nil && t.message.GetSnapshot() == nil {
 			continue
 		}
-		if err := w.append(tasks[first:i]); err != nil {
+		if err := w.write(tasks[first:i]); err != nil {
 			return err
 		}
 		first = i + 1
 		if t.message != nil {
-			if err := w.restore(t.message); err != nil {
+			if err := w.restore(ctx, t.message); err != nil {
 				return err
 			}
-		} else if err := w.g.config.Log.Compact(t.release); err != nil {
+		} else if err := w.log.Compact(t.release); err != nil {
 			return fmt.Errorf("releasing log up to %d: %w", t.release, err)
 		}
 	}
-	return w.append(tasks[first:])
+	return w.write(tasks[first:])
 }
 
-// append writes all messages with one sync, none if no answer needs it, and then lets out the answers.
-func (w *writer) append(tasks []writerTask) error {
+// write appends all messages with one sync, none if no answer needs it, and then lets out the answers.
+func (w *writer) write(tasks []writerTask) error {
 	if len(tasks) == 0 {
 		return nil
 	}
@@ -101,7 +119,7 @@ func (w *writer) append(tasks []writerTask) error {
 		}
 	}
 	sync := answers && w.promises.owed
-	if err := w.g.config.Log.Append(w.writes, sync); err != nil {
+	if err := w.log.Append(w.writes, sync); err != nil {
 		return err
 	}
 	if sync {
@@ -111,28 +129,28 @@ func (w *writer) append(tasks []writerTask) error {
 		w.respond(t.message)
 	}
 	w.flush()
-	w.compaction.wrote(w.g, bytes)
+	w.compaction.wrote(bytes, w)
 	return nil
 }
 
-// restore replaces state and log by a checkpoint that has been received: the state first, so that a crash between the two leaves a
-// state ahead of its log, which recovery understands.
-func (w *writer) restore(m *raftpb.Message) error {
+// restore replaces state and log by a checkpoint that has been received: the state first, so that a crash between the
+// two leaves a state ahead of its log, which recovery understands.
+func (w *writer) restore(ctx context.Context, m *raftpb.Message) error {
 	meta := m.GetSnapshot().GetMetadata()
-	if !w.g.applier.install(m.GetSnapshot()) {
-		return w.g.stopped()
+	if err := w.state.install(ctx, m.GetSnapshot()); err != nil {
+		return err
 	}
 	hard := hardState(m)
 	if hard == nil {
-		hard = w.g.config.Log.HardState()
+		hard = w.log.HardState()
 	}
-	if err := w.g.config.Log.Reset(meta.GetIndex(), meta.GetTerm(), raised(hard, 0, meta.GetIndex())); err != nil {
-		return err
+	if err := w.log.Reset(meta.GetIndex(), meta.GetTerm(), raised(hard, 0, meta.GetIndex())); err != nil {
+		return fmt.Errorf("log after the checkpoint at %d: %w", meta.GetIndex(), err)
 	}
-	w.compaction = newCompaction(meta.GetIndex())
+	w.compaction.restart(meta.GetIndex())
 	w.promises = promises{owed: true}
 	if len(m.GetEntries()) > 0 {
-		if err := w.g.config.Log.Append([]wal.Write{{Entries: m.GetEntries()}}, true); err != nil {
+		if err := w.log.Append([]wal.Write{{Entries: m.GetEntries()}}, true); err != nil {
 			return err
 		}
 	}
@@ -144,25 +162,17 @@ func (w *writer) restore(m *raftpb.Message) error {
 // respond sends what a message held back until it was durable.
 func (w *writer) respond(m *raftpb.Message) {
 	for _, r := range m.GetResponses() {
-		if r.GetTo() == w.g.config.ID {
+		if r.GetTo() == w.self {
 			w.local = append(w.local, r)
 		} else {
-			w.g.network.send(r)
+			w.peers.Send(r)
 		}
 	}
 }
 
 func (w *writer) flush() {
 	if len(w.local) > 0 {
-		w.g.mail.deliver(w.local)
+		w.answers.deliver(w.local)
 		w.local = emptied(w.local)
 	}
-}
-
-// hardState returns the hard state that a message carries, nil if none.
-func hardState(m *raftpb.Message) *raftpb.HardState {
-	if m.Term == nil && m.Vote == nil && m.Commit == nil {
-		return nil
-	}
-	return &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
 }

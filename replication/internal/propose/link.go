@@ -1,0 +1,213 @@
+package propose
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// Bounds of one message between nodes, and of what waits to become one.
+const (
+	maxForwardBytes = 1 << 20
+	maxForwardQueue = 64 << 20
+)
+
+// forwarder sends proposals to other nodes, and brings back what became of them.
+type forwarder struct {
+	ctx       context.Context // of the node
+	transport transport.Transport
+	clock     clock.Clock
+	logger    *slog.Logger
+	back      requeuer // of proposals that were certainly not applied
+	fleet     Fleet
+
+	mu      sync.Mutex
+	stopped bool
+	links   map[string]*link
+	running sync.WaitGroup
+}
+
+func newForwarder(c *Config, back requeuer) *forwarder {
+	return &forwarder{
+		ctx: c.Life.Context(), transport: c.Transport, clock: c.Clock, logger: c.Logger, back: back, fleet: c.Fleet,
+		links: map[string]*link{},
+	}
+}
+
+// enqueue gives u to the link to addr; false means that it has no room.
+func (f *forwarder) enqueue(addr string, u *proposal) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped || f.ctx.Err() != nil {
+		return false
+	}
+	l := f.links[addr]
+	if l == nil {
+		l = &link{owner: f, addr: addr, wake: make(chan struct{}, 1), pending: map[uint64]*proposal{}}
+		f.links[addr] = l
+		f.running.Go(func() { l.run(f.ctx) })
+	}
+	return l.enqueue(u)
+}
+
+func (f *forwarder) drop(l *link) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.links[l.addr] == l {
+		delete(f.links, l.addr)
+	}
+}
+
+// wait returns when no link is left. None is made afterwards.
+func (f *forwarder) wait() {
+	f.mu.Lock()
+	f.stopped = true
+	f.mu.Unlock()
+	f.running.Wait()
+}
+
+// link is the stream to one node. It ends with the stream, whichever half of that ends first; the next proposal opens a
+// new one.
+type link struct {
+	owner *forwarder
+	addr  string
+	wake  chan struct{}
+
+	mu      sync.Mutex
+	dead    bool
+	queue   []*proposal
+	bytes   int64 // of the queue
+	next    uint64
+	pending map[uint64]*proposal // sent, not answered
+}
+
+func (l *link) enqueue(u *proposal) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead || l.bytes > maxForwardQueue {
+		return false
+	}
+	l.queue = append(l.queue, u)
+	l.bytes += int64(u.bytes)
+	nudge(l.wake)
+	return true
+}
+
+// run lives as long as the stream.
+func (l *link) run(ctx context.Context) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s, err := l.owner.transport.Open(ctx, l.addr, Service)
+	if err == nil {
+		var halves sync.WaitGroup
+		halves.Go(func() { cancel(l.receive(s)) })
+		halves.Go(func() { cancel(l.send(ctx, s)) })
+		halves.Wait()
+		err = context.Cause(ctx) // of the half that ended first
+	}
+	l.owner.drop(l)
+	l.end(err)
+}
+
+// end gives up what the link has. What was sent and not answered has an unknown outcome; the rest may go another way.
+func (l *link) end(cause error) {
+	l.mu.Lock()
+	l.dead = true
+	queue, pending := l.queue, l.pending
+	l.queue, l.pending = nil, nil
+	l.mu.Unlock()
+	level := slog.LevelDebug
+	if len(pending) > 0 && l.owner.ctx.Err() == nil {
+		level = slog.LevelWarn
+	}
+	l.owner.logger.Log(context.Background(), level, "connection to the leader broke",
+		"addr", l.addr, "unanswered", len(pending), "unsent", len(queue), "err", cause)
+	err := fmt.Errorf("%w: connection to the leader at %s broke: %w", contract.ErrUnknownOutcome, l.addr, cause)
+	for _, u := range pending {
+		u.finish(result{err: err})
+	}
+	l.owner.fleet.Refresh()
+	l.owner.back.requeue(queue)
+}
+
+// send returns why it ends, never nil.
+func (l *link) send(ctx context.Context, s transport.Stream) error {
+	for {
+		message := l.gather()
+		if message == nil {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-l.wake:
+			}
+			continue
+		}
+		if err := s.Send(message); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+	}
+}
+
+// gather makes one message of what waits.
+func (l *link) gather() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b []byte
+	taken := 0
+	for _, u := range l.queue {
+		if len(b) > maxForwardBytes {
+			break
+		}
+		taken++
+		l.bytes -= int64(u.bytes)
+		if !u.claim() {
+			continue
+		}
+		if b == nil {
+			b = beginForward(min(maxForwardBytes, int(l.bytes)+u.bytes+512))
+		}
+		l.next++
+		l.pending[l.next] = u
+		b = appendForward(b, l.next, u, l.owner.clock.Now())
+	}
+	clear(l.queue[:taken])
+	l.queue = l.queue[taken:]
+	if len(l.queue) == 0 {
+		l.queue = nil
+	}
+	return b
+}
+
+// receive returns why it ends, never nil.
+func (l *link) receive(s transport.Stream) error {
+	for {
+		message, err := s.Recv()
+		if err != nil {
+			return fmt.Errorf("receive: %w", err)
+		}
+		if err := readAnswers(message, l.answer); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *link) answer(id uint64, status byte, r *contract.Receipt, text string) {
+	l.mu.Lock()
+	u := l.pending[id]
+	delete(l.pending, id)
+	l.mu.Unlock()
+	if u == nil {
+		return
+	}
+	if status == answerNotTaken {
+		l.owner.fleet.Refresh()
+		l.owner.back.requeue([]*proposal{u})
+		return
+	}
+	u.finish(resultOf(status, r, text))
+}

@@ -1,0 +1,318 @@
+package propose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// pipeline turns proposals into frames on the leader of the primary region, and knows them again when their frame is
+// applied.
+//
+// It is the only proposer of frames of its own region's epoch and of every control that ends the right to write, from
+// one goroutine. So every frame in the log continues the one before it, and no frame stands behind the seal that
+// forbids it.
+//
+// Invariants while mu is free, checked by valid:
+//
+//	P1  each flight begins where the one before it ends, and the stamp is where the last one ends.
+//	P2  inFlight is the sum of the flights' bytes.
+//	P3  flights are of one term; while open, of the term that this node leads.
+//	P4  while open, this node leads a term.
+//	P5  it is not open while a control is in flight that may end the right to write; closing counts these.
+//	P6  while it is not open, nothing waits in the queue.
+//	P7  whatever is in a flight was claimed: its caller cannot withdraw it any more.
+//	P8  after abandon it is not open, and nothing waits or is in flight.
+type pipeline struct {
+	group      Group
+	standing   Standing
+	durability Durability
+	back       requeuer // of proposals that were certainly not applied
+	clock      clock.Clock
+	frameBytes int
+	window     int64 // bytes in flight
+	wake       chan struct{}
+	folder     *timeline.Folder
+
+	mu       sync.Mutex
+	term     uint64 // that this node leads, with everything before it applied; zero: it does not
+	open     bool
+	openings uint64 // so far, so that a frame in the making notices one
+	stamp    timeline.Cursor
+	queue    []*proposal
+	requests []*request
+	closing  int
+	flights  []*flight
+	inFlight int64
+	ended    error // why it was abandoned
+}
+
+func newPipeline(c *Config, back requeuer) *pipeline {
+	return &pipeline{
+		group: c.Group, standing: c.Standing, durability: c.Durability, back: back, clock: c.Clock,
+		frameBytes: c.FrameBytes, window: c.WindowBytes, wake: make(chan struct{}, 1), folder: timeline.NewFolder(),
+	}
+}
+
+// valid checks P1 to P8.
+func (p *pipeline) valid() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var bytes int64
+	for i, f := range p.flights {
+		bytes += f.bytes
+		if i > 0 && f.first != p.flights[i-1].after.Position+1 {
+			return fmt.Errorf("P1: flight at %d behind one that ends at %d", f.first, p.flights[i-1].after.Position)
+		}
+		if f.term != p.flights[0].term || p.open && f.term != p.term {
+			return fmt.Errorf("P3: flight of term %d beside one of term %d, leading %d", f.term, p.flights[0].term, p.term)
+		}
+		if slices.ContainsFunc(f.proposals, func(u *proposal) bool { return u.phase.Load() != phaseClaimed }) {
+			return fmt.Errorf("P7: the flight at %d holds a proposal that was not claimed", f.first)
+		}
+	}
+	closing := 0
+	for _, r := range p.requests {
+		if r.closes && r.term != 0 {
+			closing++
+		}
+	}
+	last := len(p.flights) - 1
+	switch {
+	case last >= 0 && p.stamp != p.flights[last].after:
+		return fmt.Errorf("P1: stamp at %d, the last flight ends at %d", p.stamp.Position, p.flights[last].after.Position)
+	case bytes != p.inFlight:
+		return fmt.Errorf("P2: %d bytes in flight, counted %d", bytes, p.inFlight)
+	case p.open && p.term == 0:
+		return errors.New("P4: open without a term")
+	case closing != p.closing || p.open && closing > 0:
+		return fmt.Errorf("P5: open %t, %d closing controls in flight, counted %d", p.open, closing, p.closing)
+	case !p.open && len(p.queue) > 0:
+		return fmt.Errorf("P6: closed, %d wait", len(p.queue))
+	case p.ended != nil && (p.open || len(p.flights)+len(p.requests) > 0):
+		return fmt.Errorf("P8: abandoned, open %t, %d flights, %d requests", p.open, len(p.flights), len(p.requests))
+	}
+	return nil
+}
+
+// flight is a frame between its proposal and its application.
+type flight struct {
+	term      uint64
+	first     contract.Position
+	proposals []*proposal
+	bytes     int64
+	after     timeline.Cursor // where it ends
+}
+
+const (
+	// maxFlights bounds small frames in flight: while that many are on their way, what arrives gathers in the next.
+	maxFlights = 4
+	// maxFrameCommands bounds a frame of several proposals.
+	maxFrameCommands = 8192
+)
+
+func (p *pipeline) run(ctx context.Context) {
+	for {
+		for p.step(ctx) {
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wake:
+		}
+	}
+}
+
+// step proposes one thing, controls first; false means that there is nothing to do.
+func (p *pipeline) step(ctx context.Context) bool {
+	if r := p.nextRequest(); r != nil {
+		return p.proposeRequest(ctx, r)
+	}
+	f, stamp, opening := p.nextFlight()
+	if f == nil {
+		return false
+	}
+	payload := p.encode(f, stamp)
+	if !p.register(f, opening) {
+		p.back.requeue(f.proposals)
+		return true
+	}
+	switch _, err := p.group.Propose(ctx, f.term, [][]byte{payload}); {
+	case errors.Is(err, raftgroup.ErrStopped):
+		return false // raft may have taken it: abandon says that nobody knows
+	case err != nil:
+		p.takeBack(f, stamp)
+	}
+	return true
+}
+
+// nextFlight takes from the queue what fits a frame.
+func (p *pipeline) nextFlight() (*flight, timeline.Cursor, uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.open || len(p.queue) == 0 || p.inFlight >= p.window || p.gathering() {
+		return nil, timeline.Cursor{}, 0
+	}
+	f := &flight{term: p.term, first: p.stamp.Position + 1}
+	taken, commands := 0, 0
+	for _, u := range p.queue {
+		full := f.bytes+int64(u.bytes) > int64(p.frameBytes) || commands+len(u.commands) > maxFrameCommands
+		if full && len(f.proposals) > 0 {
+			break
+		}
+		taken++
+		if !u.claim() {
+			continue
+		}
+		f.proposals = append(f.proposals, u)
+		f.bytes += int64(u.bytes)
+		commands += len(u.commands)
+	}
+	clear(p.queue[:taken])
+	p.queue = p.queue[taken:]
+	if len(f.proposals) == 0 {
+		return nil, timeline.Cursor{}, 0
+	}
+	return f, p.stamp, p.openings
+}
+
+// gathering reports whether enough small frames are on their way that waiting for one of them makes a larger next one.
+func (p *pipeline) gathering() bool {
+	if len(p.flights) < maxFlights {
+		return false
+	}
+	bytes := 0
+	for _, u := range p.queue {
+		if bytes += u.bytes; bytes >= p.frameBytes {
+			return false
+		}
+	}
+	return true
+}
+
+// encode makes the frame that follows stamp.
+func (p *pipeline) encode(f *flight, stamp timeline.Cursor) []byte {
+	count := 0
+	for _, u := range f.proposals {
+		count += len(u.commands)
+	}
+	commands := make([]contract.Command, 0, count)
+	for _, u := range f.proposals {
+		commands = append(commands, u.commands...)
+	}
+	frame := timeline.Frame{Epoch: stamp.Epoch, First: f.first, Previous: stamp.Chain, Commands: commands}
+	f.after = timeline.Cursor{Epoch: stamp.Epoch, Position: frame.Last(), Chain: p.folder.Frame(&frame)}
+	return timeline.AppendFrame(make([]byte, 0, timeline.FrameBytes(count, int(f.bytes))), &frame)
+}
+
+func (p *pipeline) register(f *flight, opening uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.open || p.openings != opening {
+		return false
+	}
+	p.flights = append(p.flights, f)
+	p.inFlight += f.bytes
+	p.stamp = f.after
+	return true
+}
+
+// takeBack undoes the registration of a frame that raft did not take. It is the last one registered, unless somebody
+// has ended its proposals already.
+func (p *pipeline) takeBack(f *flight, stamp timeline.Cursor) {
+	p.mu.Lock()
+	last := len(p.flights) - 1
+	if last < 0 || p.flights[last] != f {
+		p.mu.Unlock()
+		return
+	}
+	p.flights = p.flights[:last]
+	p.inFlight -= f.bytes
+	p.stamp = stamp
+	p.mu.Unlock()
+	p.back.requeue(f.proposals)
+}
+
+// enqueue takes a proposal; false means that this node takes no writes now.
+func (p *pipeline) enqueue(u *proposal) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.open {
+		return false
+	}
+	p.queue = append(p.queue, u)
+	nudge(p.wake)
+	return true
+}
+
+// isOpen reports whether this node takes writes now.
+func (p *pipeline) isOpen() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open
+}
+
+// lead says that this node leads term and has applied everything before it.
+func (p *pipeline) lead(term uint64) {
+	var queue []*proposal
+	p.mu.Lock()
+	if p.term != term {
+		queue = p.shut()
+	}
+	if p.ended == nil {
+		p.term = term
+	}
+	p.mu.Unlock()
+	p.back.requeue(queue)
+	p.evaluate()
+}
+
+// stepDown says that this node does not lead. What is in flight stays, frames and requests alike: the log will tell
+// what became of it.
+func (p *pipeline) stepDown() {
+	p.mu.Lock()
+	p.term = 0
+	queue := p.shut()
+	p.settle(func(r *request) *answer {
+		if r.term != 0 {
+			return nil
+		}
+		return &answer{err: contract.ErrNotLeader}
+	})
+	p.mu.Unlock()
+	p.back.requeue(queue)
+}
+
+// shut stops stamping and returns what waited. The caller holds mu.
+func (p *pipeline) shut() []*proposal {
+	p.open = false
+	queue := p.queue
+	p.queue = nil
+	return queue
+}
+
+// evaluate begins to stamp if this node may write and everything it proposed has been applied. It is called whenever
+// one of these may have become true.
+func (p *pipeline) evaluate() {
+	p.mu.Lock()
+	cursor, may := p.standing.MayWrite() // with the lock: an answer from before the last control counts for nothing
+	var queue []*proposal
+	switch {
+	case !may && p.open:
+		queue = p.shut()
+	case may && !p.open && p.term != 0 && p.closing == 0 && len(p.requests) == 0 && len(p.flights) == 0:
+		p.open = true
+		p.openings++
+		p.stamp = cursor
+		nudge(p.wake)
+	}
+	p.mu.Unlock()
+	p.back.requeue(queue)
+}

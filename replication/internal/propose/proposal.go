@@ -1,0 +1,140 @@
+package propose
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+)
+
+// proposal is one Propose on its way to the primary's leader: commands that are applied together.
+type proposal struct {
+	commands []contract.Command
+	bytes    int
+	regions  int
+	deadline time.Time // zero: none; bounds the wait for further regions
+	phase    atomic.Int32
+	foreign  bool         // forwarded by another node
+	finish   func(result) // called exactly once for a proposal that was not withdrawn
+}
+
+// Phases of a proposal. Once it was claimed, only its result says what became of it.
+const (
+	phaseWaiting int32 = iota
+	phaseClaimed
+	phaseWithdrawn
+)
+
+// claim takes the proposal for a pipeline or a link; false means that its caller has given up.
+func (u *proposal) claim() bool {
+	return u.phase.CompareAndSwap(phaseWaiting, phaseClaimed) || u.phase.Load() == phaseClaimed
+}
+
+// release makes a proposal that was certainly not applied ready for another route.
+func (u *proposal) release() { u.phase.CompareAndSwap(phaseClaimed, phaseWaiting) }
+
+// withdraw reports whether the proposal was still waiting, and takes it out.
+func (u *proposal) withdraw() bool { return u.phase.CompareAndSwap(phaseWaiting, phaseWithdrawn) }
+
+func (u *proposal) withdrawn() bool { return u.phase.Load() == phaseWithdrawn }
+
+// result is what became of a proposal.
+type result struct {
+	receipt *contract.Receipt
+	err     error
+}
+
+// Options say what Propose waits for.
+type Options struct {
+	Regions int // in which the write has to be durable, this history's primary included; 0 and 1: in that one
+}
+
+// Propose writes cs as one atomic unit and returns where it is in the history, with the storage's results. Any node
+// takes it and forwards it to the leader of the primary region. While there is none (an election, a switchover), it
+// waits until ctx ends.
+//
+// Errors: ErrNotReady, ErrTooLarge, ErrRejected and ErrUnknownRegion say that nothing was and will be written;
+// ErrUnknownOutcome says that it cannot be known; ErrUnderReplicated comes with a receipt; ErrClosed, ErrStopped.
+func (p *Proposer) Propose(ctx context.Context, cs []*contract.Command, o Options) (*contract.Receipt, error) {
+	if err := p.config.Life.Err(); err != nil {
+		return nil, err
+	}
+	u, done, err := p.newProposal(ctx, cs, o)
+	if err != nil {
+		return nil, err
+	}
+	p.router.submit(u)
+	select {
+	case r := <-done:
+		return r.receipt, r.err
+	case <-ctx.Done():
+	case <-p.config.Life.Stopped():
+	}
+	if u.withdraw() {
+		return nil, p.gaveUp(ctx)
+	}
+	select {
+	case r := <-done:
+		return r.receipt, r.err
+	default:
+		return nil, fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, p.cause(ctx))
+	}
+}
+
+// gaveUp says why a proposal that went nowhere was withdrawn.
+func (p *Proposer) gaveUp(ctx context.Context) error {
+	if err := p.config.Life.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", contract.ErrNotReady, context.Cause(ctx))
+}
+
+func (p *Proposer) cause(ctx context.Context) error {
+	if err := p.config.Life.Err(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+func (p *Proposer) newProposal(
+	ctx context.Context, cs []*contract.Command, o Options,
+) (*proposal, <-chan result, error) {
+	u := &proposal{regions: o.Regions, commands: make([]contract.Command, len(cs))}
+	for i, c := range cs {
+		u.commands[i] = *c
+		u.bytes += len(c.Data)
+	}
+	if err := p.check(u); err != nil {
+		return nil, nil, err
+	}
+	if d, ok := ctx.Deadline(); ok && o.Regions > 1 {
+		u.deadline = d
+	}
+	done := make(chan result, 1)
+	u.finish = func(r result) { done <- r }
+	return u, done, nil
+}
+
+// maxCommands bounds one proposal.
+const maxCommands = 1 << 16
+
+// errNoCommands says that a proposal has nothing to write.
+var errNoCommands = fmt.Errorf("%w: no commands", contract.ErrRejected)
+
+// check refuses what no pipeline takes.
+func (p *Proposer) check(u *proposal) error {
+	c := &p.config
+	switch {
+	case len(u.commands) == 0:
+		return errNoCommands
+	case u.bytes > c.MaxCommandBytes || len(u.commands) > maxCommands:
+		return fmt.Errorf("%w: %d commands of %d bytes, the limit is %d commands and %d bytes",
+			contract.ErrTooLarge, len(u.commands), u.bytes, maxCommands, c.MaxCommandBytes)
+	case u.regions > c.Regions:
+		return fmt.Errorf("%w: durability in %d regions asked, the fleet has %d",
+			contract.ErrUnknownRegion, u.regions, c.Regions)
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package propose
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// Group is the region's log.
+type Group interface {
+	// Propose appends payloads in term and returns the index of the first. Errors as of raftgroup: nothing was
+	// appended, ErrStopped excepted.
+	Propose(ctx context.Context, term uint64, payloads [][]byte) (first uint64, err error)
+}
+
+// Standing is what this node knows of who may write.
+type Standing interface {
+	// MayWrite returns the applied place, and whether this region may write there. It must not block.
+	MayWrite() (timeline.Cursor, bool)
+	// Route returns where writes go now.
+	Route() standing.Route
+}
+
+// Fleet can be asked for news of who is primary.
+type Fleet interface{ Refresh() }
+
+// Durability knows in which regions a write is.
+type Durability interface {
+	// Await calls done once: with r when k regions have the applied write, or with r and ErrUnderReplicated when that
+	// cannot be waited for any longer, at the deadline at the latest (zero: none). It sets r.Regions.
+	Await(k int, r *contract.Receipt, deadline time.Time, done func(*contract.Receipt, error))
+}
+
+// Config is what a Proposer needs. All fields are required.
+type Config struct {
+	Group      Group
+	Standing   Standing
+	Fleet      Fleet
+	Durability Durability
+	Applied    *region.Applied
+	Life       *life.Life
+	Transport  transport.Transport
+	Clock      clock.Clock
+	Logger     *slog.Logger
+
+	Regions         int   // in the fleet, this one included
+	MaxCommandBytes int   // bounds one proposal
+	FrameBytes      int   // where a frame of waiting proposals is closed
+	WindowBytes     int64 // of commands proposed but not yet applied
+}
+
+// Proposer takes writes, controls and beginnings of epochs to the region's log. It is safe for concurrent use. It
+// implements region.Proposers.
+type Proposer struct {
+	config    Config
+	pipeline  *pipeline
+	parking   *parking
+	forwarder *forwarder
+	router    *router
+}
+
+var _ region.Proposers = (*Proposer)(nil)
+
+// New returns a Proposer. What is proposed waits for Run, and no frame is made before Lead.
+func New(c Config) *Proposer {
+	p := &Proposer{config: c, parking: newParking()}
+	p.pipeline = newPipeline(&c, p.parking)
+	p.forwarder = newForwarder(&c, p.parking)
+	p.router = &router{
+		clock: c.Clock, standing: c.Standing, fleet: c.Fleet,
+		pipeline: p.pipeline, forwarder: p.forwarder, parking: p.parking,
+	}
+	return p
+}
+
+// Run does the work until ctx ends.
+func (p *Proposer) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { p.router.run(ctx) })
+	wg.Go(func() { p.pipeline.run(ctx) })
+	wg.Wait()
+}
+
+// Lead says that this node leads term, and has applied everything before it.
+func (p *Proposer) Lead(term uint64) { p.pipeline.lead(term) }
+
+// StepDown says that this node does not lead. What is in flight stays: the log will tell what became of it.
+func (p *Proposer) StepDown() { p.pipeline.stepDown() }
+
+// Evaluate looks anew at whether this region may write. It is called whenever that may have changed.
+func (p *Proposer) Evaluate() { p.pipeline.evaluate() }
+
+// Open reports whether this node takes the fleet's writes now.
+func (p *Proposer) Open() bool { return p.pipeline.isOpen() }
+
+// Waiting implements region.Proposers.
+func (p *Proposer) Waiting() bool { return p.pipeline.waiting() }
+
+// Resolve implements region.Proposers.
+func (p *Proposer) Resolve(outcomes []region.Outcome) { p.pipeline.resolve(outcomes) }
+
+// Overtaken implements region.Proposers.
+func (p *Proposer) Overtaken() { p.pipeline.overtaken() }
+
+// Abandon ends everything that waits with err, because the node stops. Nothing is taken afterwards.
+func (p *Proposer) Abandon(err error) {
+	p.pipeline.abandon(err)
+	p.parking.abandon(err)
+}
+
+// Wait returns when no link to another node is left; they end with the node's life.
+func (p *Proposer) Wait() { p.forwarder.wait() }

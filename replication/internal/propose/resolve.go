@@ -1,0 +1,153 @@
+package propose
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// waiting reports whether results of commands are wanted on this node.
+func (p *pipeline) waiting() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.flights) > 0
+}
+
+// resolve tells proposals and requests what became of them, in the order of the log. It is called by the goroutine that
+// applies.
+func (p *pipeline) resolve(outcomes []region.Outcome) {
+	decided := false
+	for i := range outcomes {
+		t := &outcomes[i]
+		lost, f := p.land(t)
+		p.back.requeue(lost)
+		if f != nil {
+			p.deliver(f, t)
+		}
+		if p.decide(t) {
+			decided = true
+		}
+	}
+	nudge(p.wake)
+	if decided {
+		p.evaluate()
+	}
+}
+
+// land takes out the flight that t is, and those that t proves lost: terms never fall in a log, so that nothing of an
+// earlier term can be applied behind an entry of a later one.
+func (p *pipeline) land(t *region.Outcome) (lost []*proposal, landed *flight) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.flights) > 0 {
+		f := p.flights[0]
+		same := f.term == t.Term && t.First == f.first && t.First != 0
+		if !same && f.term >= t.Term {
+			break
+		}
+		p.flights = p.flights[1:]
+		p.inFlight -= f.bytes
+		if same {
+			return lost, f
+		}
+		lost = append(lost, f.proposals...)
+	}
+	return lost, nil
+}
+
+// deliver gives the proposals of a frame their results.
+func (p *pipeline) deliver(f *flight, t *region.Outcome) {
+	if t.Outcome != timeline.Applied {
+		p.back.requeue(f.proposals)
+		return
+	}
+	position, results := t.First-1, t.Results
+	for _, u := range f.proposals {
+		k := len(u.commands)
+		position += contract.Position(k)
+		r := &contract.Receipt{Epoch: t.Epoch, Position: position, Regions: 1}
+		if results != nil {
+			r.Results, results = results[:k:k], results[k:]
+		}
+		p.applied(u, r)
+	}
+}
+
+// applied answers a proposal that is applied: at once, or, where it asks for more than this region, when those have it.
+func (p *pipeline) applied(u *proposal, r *contract.Receipt) {
+	if u.regions <= 1 {
+		u.finish(result{receipt: r})
+		return
+	}
+	done := func(r *contract.Receipt, err error) { u.finish(result{receipt: r, err: err}) }
+	p.durability.Await(u.regions, r, p.patience(u), done)
+}
+
+// patience returns until when u waits for further regions. That is a little before its caller gives up, so that the
+// receipt still reaches him; what comes from another node says such a time already.
+func (p *pipeline) patience(u *proposal) time.Time {
+	if u.deadline.IsZero() || u.foreign {
+		return u.deadline
+	}
+	return u.deadline.Add(-max(u.deadline.Sub(p.clock.Now()), 0) / 10)
+}
+
+// decide ends the requests that t is or proves lost, and reports whether the right to write may have changed.
+func (p *pipeline) decide(t *region.Outcome) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	settled := p.settle(func(r *request) *answer {
+		switch {
+		case r.term == 0:
+			return nil
+		case r.token != 0 && r.token == t.Token, r.reign != nil && t.Reign != nil && *r.reign == *t.Reign:
+			return &answer{outcome: *t}
+		case r.term < t.Term:
+			return &answer{err: contract.ErrNotLeader}
+		default:
+			return nil
+		}
+	})
+	return settled || t.Token != 0 || t.Reign != nil
+}
+
+// overtaken says that the state of another node took the place of this one's: entries were passed over unseen, and what
+// is in flight may have been among them.
+func (p *pipeline) overtaken() {
+	err := fmt.Errorf("%w: this node was given a newer state", contract.ErrUnknownOutcome)
+	p.mu.Lock()
+	flights := p.flights
+	p.flights, p.inFlight = nil, 0
+	p.settle(func(r *request) *answer {
+		if r.term == 0 {
+			return nil
+		}
+		return &answer{err: err}
+	})
+	p.mu.Unlock()
+	finish(flights, err)
+}
+
+// abandon ends everything that waits, because the node stops.
+func (p *pipeline) abandon(err error) {
+	p.mu.Lock()
+	queue, flights := p.shut(), p.flights
+	p.ended, p.term, p.flights, p.inFlight = err, 0, nil, 0
+	p.settle(func(*request) *answer { return &answer{err: err} })
+	p.mu.Unlock()
+	for _, u := range queue {
+		u.finish(result{err: err})
+	}
+	finish(flights, err)
+}
+
+func finish(flights []*flight, err error) {
+	for _, f := range flights {
+		for _, u := range f.proposals {
+			u.finish(result{err: err})
+		}
+	}
+}

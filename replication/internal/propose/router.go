@@ -1,0 +1,145 @@
+package propose
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+)
+
+// retryEvery is how long a proposal without a route waits before it is looked at again.
+const retryEvery = 20 * time.Millisecond
+
+// requeuer takes back proposals that were certainly not applied.
+type requeuer interface{ requeue(us []*proposal) }
+
+// parking keeps proposals that have nowhere to go.
+type parking struct {
+	wake chan struct{}
+
+	mu     sync.Mutex
+	parked []*proposal
+}
+
+func newParking() *parking { return &parking{wake: make(chan struct{}, 1)} }
+
+func (k *parking) park(us ...*proposal) {
+	k.mu.Lock()
+	k.parked = append(k.parked, us...)
+	k.mu.Unlock()
+	nudge(k.wake)
+}
+
+// requeue implements requeuer. Proposals of this node are sent anew after a moment; another node's go back to it, which
+// knows whether anybody still waits.
+func (k *parking) requeue(us []*proposal) {
+	var own []*proposal
+	for _, u := range us {
+		if u.foreign {
+			u.finish(result{err: contract.ErrNotReady})
+			continue
+		}
+		u.release()
+		own = append(own, u)
+	}
+	if len(own) > 0 {
+		k.park(own...)
+	}
+}
+
+// take empties the parking.
+func (k *parking) take() []*proposal {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	us := k.parked
+	k.parked = nil
+	return us
+}
+
+func (k *parking) empty() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.parked) == 0
+}
+
+// abandon ends what waits, because the node stops.
+func (k *parking) abandon(err error) {
+	for _, u := range k.take() {
+		if u.claim() {
+			u.finish(result{err: err})
+		}
+	}
+}
+
+// router brings proposals to whoever takes writes, and parks those for which nobody does.
+type router struct {
+	clock     clock.Clock
+	standing  Standing
+	fleet     Fleet
+	pipeline  *pipeline
+	forwarder *forwarder
+	parking   *parking
+}
+
+// submit sends u on its way.
+func (r *router) submit(u *proposal) {
+	if !r.send(u) {
+		r.parking.park(u)
+	}
+}
+
+func (r *router) send(u *proposal) bool {
+	switch to := r.standing.Route(); {
+	case to.Local:
+		return r.pipeline.enqueue(u)
+	case to.Addr != "":
+		return r.forwarder.enqueue(to.Addr, u)
+	default:
+		return false
+	}
+}
+
+// run looks at parked proposals until ctx ends.
+func (r *router) run(ctx context.Context) {
+	timer := r.clock.NewTimer(retryEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.parking.wake:
+		}
+		for !r.parking.empty() {
+			timer.Reset(retryEvery)
+			select {
+			case <-ctx.Done():
+				return
+			case <-timer.C():
+			}
+			r.resend()
+		}
+	}
+}
+
+func (r *router) resend() {
+	var left []*proposal
+	for _, u := range r.parking.take() {
+		if !u.withdrawn() && !r.send(u) {
+			left = append(left, u)
+		}
+	}
+	if len(left) > 0 {
+		r.fleet.Refresh()
+		r.parking.park(left...)
+	}
+}
+
+// nudge wakes whoever waits on c, now or the next time.
+func nudge(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,64 @@
+package peers
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// Hello is the first message of every stream between members: who opens it, and who is meant. The opener sends it, and
+// is not answered: a receiver that will not have it ends the stream.
+type Hello struct {
+	Group    string
+	From, To uint64
+}
+
+const helloFixedBytes = 8 + 8
+
+// Encode returns h as an envelope.
+func (h Hello) Encode() []byte {
+	p := NewEnvelope(helloFixedBytes + len(h.Group))
+	p = binary.LittleEndian.AppendUint64(p, h.From)
+	p = binary.LittleEndian.AppendUint64(p, h.To)
+	return Seal(append(p, h.Group...))
+}
+
+func decodeHello(p []byte) (Hello, error) {
+	body, err := Unseal(p)
+	if err != nil {
+		return Hello{}, err
+	}
+	if len(body) < helloFixedBytes {
+		return Hello{}, fmt.Errorf("%w: hello of %d bytes", ErrFormat, len(p))
+	}
+	return Hello{
+		Group: string(body[helloFixedBytes:]),
+		From:  binary.LittleEndian.Uint64(body), To: binary.LittleEndian.Uint64(body[8:]),
+	}, nil
+}
+
+// check refuses peers that are of another group, or look for another member than id (N3).
+func (h Hello) check(group string, id uint64) error {
+	if h.Group != group || h.To != id || h.From == 0 || h.From == id {
+		return fmt.Errorf("%w: %d of %q looks for %d; this is %d of %q",
+			ErrWrongGroup, h.From, h.Group, h.To, id, group)
+	}
+	return nil
+}
+
+// Greet reads and checks the first message of a stream that a peer opened. It blocks as long as the peer says nothing.
+func (n *Network) Greet(s transport.Stream) (Hello, error) {
+	p, err := s.Recv()
+	if err != nil {
+		return Hello{}, err
+	}
+	h, err := decodeHello(p)
+	if err == nil {
+		err = h.check(n.config.Group, n.config.ID)
+	}
+	if err != nil {
+		n.config.Logger.Warn("peer refused", "peer", s.Peer(), "err", err)
+	}
+	return h, err
+}

@@ -1,0 +1,139 @@
+package peers
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// Service is the name under which members take each other's messages; the number is that of the protocol.
+const Service = "raft/1"
+
+// Config is what a network is made of. Every field is required.
+type Config struct {
+	Group string // peers of another are refused
+	ID    uint64 // this member
+
+	Transport transport.Transport
+	// Address returns where a member is reached, as known now. Safe for concurrent use.
+	Address func(id uint64) (addr string, ok bool)
+
+	Clock        clock.Clock
+	TickInterval time.Duration // pauses between attempts to connect are counted in it
+	// MaxInflightBytes is what raft may have on its way to one peer; twice as much may wait for its stream.
+	MaxInflightBytes int64
+	Logger           *slog.Logger
+}
+
+// Inbox is where messages go that arrive: raft's side. Its methods may be called from any goroutine.
+type Inbox interface {
+	// Receive takes the messages of one envelope, which was of so many bytes. Those of one stream are handed over in
+	// order. It blocks while too many wait, and so holds up the peer; false says that the group has ended.
+	Receive(messages []*raftpb.Message, bytes int) bool
+	// ReportUnreachable notes that messages to a member were lost. It never blocks.
+	ReportUnreachable(id uint64)
+}
+
+// Lifetime is how long the group lasts, for the goroutines that serve it.
+type Lifetime interface {
+	// Spawn runs f on a goroutine that the end of the group waits for; false, and f never runs, if it has ended.
+	Spawn(f func()) bool
+	// Context ends with the group; its cause says why.
+	Context() context.Context
+}
+
+// Network is all connections of this member to the others. Its methods are safe for concurrent use.
+type Network struct {
+	config Config
+	inbox  Inbox
+	life   Lifetime
+
+	mu    sync.Mutex
+	peers map[uint64]*peer
+}
+
+// peer is the two ways to one member (N2).
+type peer struct {
+	control *stream // everything but appends
+	entries *stream // appends, which may be megabytes behind
+}
+
+// maxControlBytes bounds the small messages that wait for one peer.
+const maxControlBytes = 1 << 20
+
+// New returns a network without connections; the first message to a member opens one.
+func New(c Config, inbox Inbox, life Lifetime) *Network {
+	return &Network{config: c, inbox: inbox, life: life, peers: make(map[uint64]*peer)}
+}
+
+// Send queues m for its receiver, or drops it if too much waits (N1). m is the network's to read until it is sent; its
+// entries stay raft's, and nobody changes them.
+func (n *Network) Send(m *raftpb.Message) {
+	p := n.peer(m.GetTo())
+	if p == nil {
+		return
+	}
+	// Everything that may move a follower's log goes one way, in order: an empty append that overtook entries would be
+	// refused.
+	if m.GetType() == raftpb.MsgApp {
+		p.entries.push(m)
+	} else {
+		p.control.push(m)
+	}
+}
+
+// peer returns the ways to a member, new ones if need be; nil once the group has ended.
+func (n *Network) peer(id uint64) *peer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[id]
+	if p == nil {
+		p = &peer{control: newStream(n, id, maxControlBytes), entries: newStream(n, id, 2*n.config.MaxInflightBytes)}
+		if !n.life.Spawn(p.control.run) || !n.life.Spawn(p.entries.run) {
+			return nil
+		}
+		n.peers[id] = p
+	}
+	return p
+}
+
+// Retain ends the streams to those who are not in conf any more (N5).
+func (n *Network) Retain(conf *raftpb.ConfState) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id, p := range n.peers {
+		if !IsMember(conf, id) {
+			p.control.retire()
+			p.entries.retire()
+			delete(n.peers, id)
+		}
+	}
+}
+
+// Open opens a stream to a service of a member, and says hello. It lives until ctx ends, or either side ends it;
+// ErrNoAddress if nobody knows where the member is.
+func (n *Network) Open(ctx context.Context, to uint64, service string) (transport.Stream, error) {
+	addr, ok := n.config.Address(to)
+	if !ok {
+		return nil, ErrNoAddress
+	}
+	s, err := n.config.Transport.Open(ctx, addr, service)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Send(Hello{Group: n.config.Group, From: n.config.ID, To: to}.Encode())
+}
+
+// IsMember reports whether id is a member of any kind: one that leaves a joint configuration, or is still to become a
+// learner, is.
+func IsMember(conf *raftpb.ConfState, id uint64) bool {
+	return slices.Contains(conf.GetVoters(), id) || slices.Contains(conf.GetLearners(), id) ||
+		slices.Contains(conf.GetVotersOutgoing(), id) || slices.Contains(conf.GetLearnersNext(), id)
+}

@@ -1,0 +1,313 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
+)
+
+// life ends with its test.
+type life struct {
+	ctx     context.Context
+	running sync.WaitGroup
+}
+
+func (l *life) Context() context.Context { return l.ctx }
+func (l *life) Spawn(f func()) bool {
+	if l.ctx.Err() != nil {
+		return false
+	}
+	l.running.Go(f)
+	return true
+}
+
+// inbox collects what one member gets.
+type inbox struct {
+	mu          sync.Mutex
+	received    []*raftpb.Message
+	unreachable map[uint64]int
+	closed      bool
+}
+
+func (b *inbox) Receive(messages []*raftpb.Message, _ int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.received = append(b.received, messages...)
+	return !b.closed
+}
+
+func (b *inbox) ReportUnreachable(id uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unreachable[id]++
+}
+
+// losses returns how often raft was told that messages to a member were lost.
+func (b *inbox) losses(id uint64) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.unreachable[id]
+}
+
+// indexes returns the indexes of the messages of a kind that arrived, in order.
+func (b *inbox) indexes(kind raftpb.MessageType) (list []uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.received {
+		if m.GetType() == kind {
+			list = append(list, m.GetIndex())
+		}
+	}
+	return list
+}
+
+// errEnd is why the groups of these tests end.
+var errEnd = errors.New("the test is over")
+
+// node is one member with nothing but its network.
+type node struct {
+	*Network
+	inbox *inbox
+	life  *life
+	end   func()
+}
+
+func newNode(t *testing.T, net *memory.Network, id uint64) *node {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	tr := net.Node(fmt.Sprint(id))
+	n := &node{inbox: &inbox{unreachable: map[uint64]int{}}, life: &life{ctx: ctx}, end: func() { cancel(errEnd) }}
+	n.Network = New(Config{
+		Group: "test", ID: id, Transport: tr, Clock: clock.Real,
+		TickInterval: 10 * time.Millisecond, MaxInflightBytes: 1 << 20,
+		Address: func(id uint64) (string, bool) { return fmt.Sprint(id), id < 9 },
+		Logger:  slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}, n.inbox, n.life)
+	if err := tr.Serve(map[string]transport.Handler{Service: n.Serve}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		n.end()
+		tr.Close()
+		n.life.running.Wait()
+	})
+	return n
+}
+
+// valid checks the streams to all members.
+func (n *node) valid(t *testing.T) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.peers {
+		if err := errors.Join(p.control.valid(), p.entries.valid()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func message(kind raftpb.MessageType, to, index uint64, data ...byte) *raftpb.Message {
+	m := &raftpb.Message{Type: kind.Enum(), To: new(to), From: new(uint64(1)), Index: new(index)}
+	if len(data) > 0 {
+		m.Entries = []*raftpb.Entry{{Index: new(index), Data: data}}
+	}
+	return m
+}
+
+// inBubble runs f with a network of two members.
+func inBubble(t *testing.T, f func(t *testing.T, net *memory.Network, a, b *node)) {
+	synctest.Test(t, func(t *testing.T) {
+		net := memory.NewNetwork(clock.Real, 1)
+		f(t, net, newNode(t, net, 1), newNode(t, net, 2))
+	})
+}
+
+// N2: each way keeps its order, whatever the other carries.
+func TestEachWayKeepsItsOrder(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, b *node) {
+		for i := range uint64(50) {
+			a.Send(message(raftpb.MsgApp, 2, i))
+			a.Send(message(raftpb.MsgHeartbeat, 2, i))
+			a.valid(t)
+		}
+		time.Sleep(time.Second)
+		for _, kind := range []raftpb.MessageType{raftpb.MsgApp, raftpb.MsgHeartbeat} {
+			list := b.inbox.indexes(kind)
+			for i, index := range list {
+				if index != uint64(i) {
+					t.Errorf("%s: message %d is %d", kind, i, index)
+				}
+			}
+			if len(list) == 0 {
+				t.Errorf("%s: nothing arrived", kind)
+			}
+		}
+	})
+}
+
+// N1: what does not fit is dropped, the newest first, and raft is told once; a message larger than the queue fits if it
+// is alone.
+func TestFullQueueDropsAndTellsOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, _ *node) {
+		s := newStream(a.Network, 2, 1<<10)
+		push := func(index uint64, bytes int) {
+			s.push(message(raftpb.MsgApp, 2, index, make([]byte, bytes)...))
+			if err := s.valid(); err != nil {
+				t.Error(err)
+			}
+		}
+		for round := 1; round <= 2; round++ {
+			for i := range uint64(40) {
+				push(i, 100)
+			}
+			if told := a.inbox.losses(2); told != round {
+				t.Errorf("raft was told of losses %d times in %d rounds", told, round)
+			}
+			for i, m := range s.take() {
+				if m.GetIndex() != uint64(i) {
+					t.Errorf("message %d is %d", i, m.GetIndex())
+				}
+			}
+		}
+		push(100, 5<<10)
+		push(101, 1)
+		if left := s.take(); len(left) != 1 || left[0].GetIndex() != 100 {
+			t.Errorf("%d messages wait", len(left))
+		}
+	})
+}
+
+// N1: a connection that breaks costs what waited, raft is told, and the next message goes through.
+func TestBrokenConnectionIsOpenedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network, a, b *node) {
+		net.SetDetection(20 * time.Millisecond)
+		a.Send(message(raftpb.MsgHeartbeat, 2, 1))
+		time.Sleep(time.Second)
+		net.Cut("1", "2")
+		for i := range uint64(100) {
+			a.Send(message(raftpb.MsgHeartbeat, 2, 2+i))
+			time.Sleep(10 * time.Millisecond)
+		}
+		if a.inbox.losses(2) == 0 {
+			t.Error("raft was not told")
+		}
+		net.HealAll()
+		time.Sleep(time.Second)
+		a.Send(message(raftpb.MsgHeartbeat, 2, 1000))
+		time.Sleep(time.Second)
+		if list := b.inbox.indexes(raftpb.MsgHeartbeat); list[0] != 1 || list[len(list)-1] != 1000 {
+			t.Errorf("arrived %v", list)
+		}
+		a.valid(t)
+	})
+}
+
+func TestMemberWithoutAddress(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, _ *node) {
+		if _, err := a.Open(t.Context(), 9, Service); !errors.Is(err, ErrNoAddress) {
+			t.Error(err)
+		}
+		a.Send(message(raftpb.MsgHeartbeat, 9, 1))
+		time.Sleep(time.Second)
+		if a.inbox.losses(9) == 0 {
+			t.Error("raft was not told")
+		}
+	})
+}
+
+// N5: the streams to those who left end, and come back with the member.
+func TestRetainEndsStreams(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, b *node) {
+		a.Send(message(raftpb.MsgHeartbeat, 2, 1))
+		time.Sleep(time.Second)
+		before := a.peers[2]
+		a.Retain(&raftpb.ConfState{Learners: []uint64{2}})
+		if a.peers[2] != before {
+			t.Error("the streams to a learner ended")
+		}
+		a.Retain(&raftpb.ConfState{Voters: []uint64{1}})
+		if len(a.peers) != 0 {
+			t.Error("the streams to a former member go on")
+		}
+		time.Sleep(time.Second)
+		a.Send(message(raftpb.MsgHeartbeat, 2, 2))
+		time.Sleep(time.Second)
+		if list := b.inbox.indexes(raftpb.MsgHeartbeat); len(list) != 2 {
+			t.Errorf("arrived %v", list)
+		}
+	})
+}
+
+// N3 and N4: whatever is not a hello for this member, or not a message of a peer, ends the stream.
+func TestStrangersAreTurnedAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network, a, b *node) {
+		stranger := net.Node("stranger")
+		defer stranger.Close()
+		good := Hello{Group: "test", From: 1, To: 2}.Encode()
+		for _, said := range [][][]byte{
+			{Hello{Group: "other", From: 1, To: 2}.Encode()},
+			{Hello{Group: "test", From: 1, To: 3}.Encode()},
+			{[]byte("GET / HTTP/1.1")},
+			{good, []byte("GET / HTTP/1.1")},
+			{good, encodeMessages([]*raftpb.Message{message(raftpb.MsgHup, 2, 1)})},
+		} {
+			s, err := stranger.Open(t.Context(), "2", Service)
+			for _, p := range said {
+				if err == nil {
+					err = s.Send(p)
+				}
+			}
+			if err == nil {
+				_, err = s.Recv()
+			}
+			if !errors.Is(err, transport.ErrRemote) {
+				t.Errorf("after %q: %v", said, err)
+			}
+		}
+		if len(b.inbox.received) != 0 {
+			t.Errorf("taken: %v", b.inbox.received)
+		}
+	})
+}
+
+// N5: the group's end ends the streams that others opened, and says why.
+func TestServeEndsWithTheGroup(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, b *node) {
+		s, err := a.Open(t.Context(), 2, Service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		b.end()
+		if _, err := s.Recv(); !errors.Is(err, transport.ErrRemote) {
+			t.Errorf("the stream ended with %v", err)
+		}
+		if err := b.Serve(t.Context(), s); !errors.Is(err, errEnd) {
+			t.Errorf("served after the end: %v", err)
+		}
+		b.Send(message(raftpb.MsgHeartbeat, 1, 1)) // nobody minds
+	})
+}
+
+func TestIsMember(t *testing.T) {
+	conf := &raftpb.ConfState{
+		Voters: []uint64{1}, Learners: []uint64{2}, VotersOutgoing: []uint64{3}, LearnersNext: []uint64{4},
+	}
+	for id := range uint64(6) {
+		if got, want := IsMember(conf, id), id >= 1 && id <= 4; got != want {
+			t.Errorf("%d: %t", id, got)
+		}
+	}
+}

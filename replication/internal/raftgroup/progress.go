@@ -1,0 +1,47 @@
+package raftgroup
+
+import (
+	"math"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+)
+
+// slowestMatch returns the lowest index that all live members have; a follower knows nothing of that, and bounds
+// nothing.
+func (l *loop) slowestMatch() uint64 {
+	lowest := uint64(math.MaxUint64)
+	if l.leading {
+		l.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+			if id != l.self && pr.RecentActive {
+				lowest = min(lowest, pr.Match)
+			}
+		})
+	}
+	return lowest
+}
+
+// progress returns what this node, as the leader, knows of the members; nil if it does not lead.
+func (l *loop) progress() map[uint64]Progress {
+	if !l.leading {
+		return nil
+	}
+	members := make(map[uint64]Progress)
+	l.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		members[id] = Progress{
+			Match: pr.Match, Next: pr.Next, State: stateName(pr.State), Active: pr.RecentActive || id == l.self,
+		}
+	})
+	return members
+}
+
+func stateName(s tracker.StateType) string {
+	switch s {
+	case tracker.StateReplicate:
+		return "replicate"
+	case tracker.StateSnapshot:
+		return "snapshot"
+	default:
+		return "probe"
+	}
+}

@@ -1,0 +1,100 @@
+package raftgroup
+
+import (
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// drain handles what raft has ready. With asynchronous storage nothing of it is acknowledged here: every message to a
+// local thread carries the answers that step it further, once it is done.
+func (l *loop) drain() {
+	for l.node.HasReady() {
+		rd := l.node.Ready()
+		l.observe(&rd)
+		for _, m := range rd.Messages {
+			l.dispatch(m)
+		}
+		for _, state := range rd.ReadStates {
+			l.reads.confirm(state)
+		}
+		l.read()
+	}
+}
+
+// dispatch sends a message where it belongs. Those to peers come first in a Ready: they travel while the log is
+// written.
+func (l *loop) dispatch(m *raftpb.Message) {
+	switch m.GetTo() {
+	case raft.LocalAppendThread:
+		l.appending(m)
+		l.writer.append(m)
+	case raft.LocalApplyThread:
+		l.applier.apply(m)
+	default:
+		if m.GetType() == raftpb.MsgSnap {
+			l.outgoing.Send(m)
+		} else {
+			l.peers.Send(m)
+		}
+	}
+}
+
+// appending notes what goes to the log: which snapshot is taken, where a term begins, where the proposals of this turn
+// are.
+func (l *loop) appending(m *raftpb.Message) {
+	if m.GetSnapshot() != nil {
+		l.installing = m.GetSnapshot().GetData()
+	}
+	if l.leading && l.start == 0 {
+		for _, e := range m.GetEntries() {
+			if e.GetTerm() == l.term {
+				l.start = e.GetIndex()
+				break
+			}
+		}
+	}
+	l.answerProposals(m.GetEntries())
+}
+
+// discardUnused lets go of checkpoints that raft was told of in this turn and did not take: it had better ones.
+func (l *loop) discardUnused() {
+	for _, s := range l.offered {
+		if string(s.GetData()) != string(l.installing) {
+			l.incoming.Discard(s.GetData())
+		}
+	}
+	l.offered, l.installing = emptied(l.offered), nil
+}
+
+// observe publishes a change of term, leader or commit, and tells the applier of a change of role in order with the
+// entries.
+func (l *loop) observe(rd *raft.Ready) {
+	term, leader, leading := l.term, l.leader, l.leading
+	if !raft.IsEmptyHardState(rd.HardState) {
+		term = rd.HardState.GetTerm()
+		l.commit = rd.HardState.GetCommit()
+		l.view.commit.Store(l.commit)
+	}
+	if rd.SoftState != nil {
+		leader, leading = rd.SoftState.Lead, rd.SoftState.RaftState == raft.StateLeader
+	}
+	if term == l.term && leader == l.leader && leading == l.leading {
+		return
+	}
+	if leading != l.leading || leader != l.leader {
+		l.log.Info("leader", "term", term, "leader", leader, "self", leading)
+	}
+	if !leading || !l.leading || term != l.term {
+		l.start = 0
+	}
+	was := role{term: l.term, leader: l.leader, leading: l.leading}
+	l.term, l.leader, l.leading = term, leader, leading
+	l.view.term.Store(term)
+	l.view.leader.Store(leader)
+	l.view.leading.Store(leading)
+	is := role{term: term, leader: leader, leading: leading}
+	if is.leading || was.leading || is.leader != was.leader {
+		l.applier.changeRole(is)
+	}
+	l.reads.requeue()
+}

@@ -1,0 +1,174 @@
+package snapshots
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// incomingPrefix begins the names of directories in Config.Dir that hold what was received; the rest is the
+// checkpoint's ID.
+const incomingPrefix = "receive-"
+
+// Incoming receives checkpoints, one at a time: from the first message until it is installed or refused by raft (P4).
+// What a broken transfer left is taken up again if the same checkpoint is offered.
+//
+// The only place is claimed by a stream. When that fails it gives the place back; when it succeeds the place is the
+// snapshot's, and stays taken until Remove or Discard of its ID. Hence raft's side must end with one of the two for
+// every snapshot it was told of, whether it was taken or not.
+type Incoming struct {
+	config  Config
+	network Network
+	inbox   Inbox
+	life    peers.Lifetime
+
+	mu      sync.Mutex
+	claimed bool
+	id      string // of the one that raft was told of; empty while it is still received
+}
+
+// NewIncoming returns a receiver with its place free. What a former life left stays until the next offer, which may be
+// of the same checkpoint.
+func NewIncoming(c Config, network Network, inbox Inbox, life peers.Lifetime) *Incoming {
+	return &Incoming{config: c, network: network, inbox: inbox, life: life}
+}
+
+// valid returns what contradicts itself. It is for tests.
+func (in *Incoming) valid() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.id != "" && (!in.claimed || len(in.id) != idBytes) {
+		return fmt.Errorf("incoming: claimed: %t, by checkpoint %x", in.claimed, in.id)
+	}
+	return nil
+}
+
+func name(id []byte) string { return incomingPrefix + hex.EncodeToString(id) }
+
+// Dir returns where the checkpoint of an ID is, once raft was told of it.
+func (in *Incoming) Dir(id []byte) string { return filepath.Join(in.config.Dir, name(id)) }
+
+// Serve is the handler of Service, by which a leader sends a checkpoint; ErrBusy while another is received or waits to
+// be installed.
+func (in *Incoming) Serve(ctx context.Context, s transport.Stream) error {
+	if !in.claim() {
+		return ErrBusy
+	}
+	group := in.life.Context()
+	ended := make(chan error, 1)
+	if !in.life.Spawn(func() {
+		err := in.receive(ctx, s)
+		if err != nil {
+			in.release()
+		}
+		ended <- err
+	}) {
+		return context.Cause(group)
+	}
+	// The end of the stream does not hurry: whoever claimed the place writes into the directory until Recv fails.
+	select {
+	case err := <-ended:
+		return err
+	case <-group.Done():
+		return context.Cause(group)
+	}
+}
+
+// claim takes the only place.
+func (in *Incoming) claim() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.claimed {
+		return false
+	}
+	in.claimed = true
+	return true
+}
+
+func (in *Incoming) release() {
+	in.mu.Lock()
+	in.claimed, in.id = false, ""
+	in.mu.Unlock()
+}
+
+// receive stages a checkpoint and, once it is verified and durable, lets raft know of it (P3).
+func (in *Incoming) receive(ctx context.Context, s transport.Stream) error {
+	h, err := in.network.Greet(s)
+	if err != nil {
+		return err
+	}
+	p, err := s.Recv()
+	if err != nil {
+		return err
+	}
+	term, snapshot, err := decodeOffer(p)
+	if err != nil {
+		return err
+	}
+	id := snapshot.GetData()
+	if err := in.removeOthers(id); err != nil {
+		return err
+	}
+	m, err := checkpoint.Receive(ctx, s, in.config.FS, in.Dir(id), nil)
+	if err != nil {
+		return err
+	}
+	if string(m.ID[:]) != string(id) {
+		return fmt.Errorf("%w: checkpoint %x, offered was %x", peers.ErrFormat, m.ID, id)
+	}
+	index := snapshot.GetMetadata().GetIndex()
+	in.config.Logger.Info("checkpoint received", "peer", h.From, "index", index, "bytes", m.Bytes())
+	in.mu.Lock()
+	in.id = string(id) // before raft knows of it: it may discard it at once
+	in.mu.Unlock()
+	message := &raftpb.Message{
+		Type: raftpb.MsgSnap.Enum(), From: new(h.From), To: new(h.To), Term: new(term), Snapshot: snapshot,
+	}
+	if !in.inbox.Receive([]*raftpb.Message{message}, len(p)) {
+		return context.Cause(in.life.Context())
+	}
+	return nil
+}
+
+// removeOthers deletes what is left of other checkpoints.
+func (in *Incoming) removeOthers(id []byte) error {
+	fs, dir := in.config.FS, in.config.Dir
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("raftgroup: staging directory: %w", err)
+	}
+	for _, other := range names {
+		if !strings.HasPrefix(other, incomingPrefix) || other == name(id) {
+			continue
+		}
+		if err := fs.RemoveAll(filepath.Join(dir, other)); err != nil {
+			return fmt.Errorf("raftgroup: removing %s: %w", other, err)
+		}
+	}
+	return nil
+}
+
+// Remove deletes a checkpoint that was installed, or that raft had no use for, and makes room for another.
+func (in *Incoming) Remove(id []byte) {
+	in.mu.Lock()
+	ours := in.claimed && in.id == string(id)
+	in.mu.Unlock()
+	if err := checkpoint.Remove(in.config.FS, in.Dir(id)); err != nil {
+		in.config.Logger.Warn("checkpoint not removed", "err", err)
+	}
+	if ours {
+		in.release()
+	}
+}
+
+// Discard is Remove for whoever must not wait for a disk.
+func (in *Incoming) Discard(id []byte) { in.life.Spawn(func() { in.Remove(id) }) }

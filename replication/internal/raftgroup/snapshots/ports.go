@@ -1,0 +1,61 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// Config is what both directions need. Every field is required.
+type Config struct {
+	// FS and Dir are where checkpoints stay while they are sent and received. The directory belongs to this package.
+	FS  durable.FS
+	Dir string
+	// ElectionTicks is an election timeout in ticks; how long things are kept and put off is counted in it.
+	ElectionTicks int
+	Logger        *slog.Logger
+}
+
+// State is the applied state, of which checkpoints are made.
+type State interface {
+	// Applied returns the last entry that the state contains.
+	Applied() uint64
+	// Checkpoint makes the new directory dir hold a copy of the state, between two entries, and returns the last entry
+	// that it contains and the members as of it. It blocks until that is done or ctx ends.
+	Checkpoint(ctx context.Context, dir string) (*raftpb.SnapshotMetadata, error)
+}
+
+// Log is what has to be kept for the receiver of a checkpoint. Its methods may be called from any goroutine.
+type Log interface {
+	// FirstIndex returns the first entry that the log holds.
+	FirstIndex() uint64
+	// Pin keeps entries from index on until Unpin of the same name; a further Pin of that name replaces it.
+	Pin(name string, index uint64)
+	Unpin(name string)
+}
+
+// Raft is told how a snapshot fared. It never blocks.
+type Raft interface {
+	ReportSnapshot(to uint64, status raft.SnapshotStatus)
+}
+
+// Inbox is how raft is told of a snapshot that arrived: as of any message of a peer.
+type Inbox interface {
+	Receive(messages []*raftpb.Message, bytes int) bool
+}
+
+// Network opens streams to members and tells who is at the other end of one.
+type Network interface {
+	Open(ctx context.Context, to uint64, service string) (transport.Stream, error)
+	Greet(s transport.Stream) (peers.Hello, error)
+}
+
+// ErrBusy says that another checkpoint is being received. Its sender tries again.
+var ErrBusy = errors.New("raftgroup: another checkpoint is being received")

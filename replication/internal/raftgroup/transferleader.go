@@ -1,0 +1,48 @@
+package raftgroup
+
+import "fmt"
+
+// leaderTransfer is somebody who waits for another leader.
+type leaderTransfer struct {
+	to    uint64
+	reply chan error // takes one answer
+}
+
+// transfer asks raft to hand leadership over, if that can be. Others may wait already, for the same or for another:
+// raft goes by whoever came last, and checkTransfers tells the rest.
+func (l *loop) transfer(t *leaderTransfer) {
+	switch _, voter := l.node.Status().Config.Voters.IDs()[t.to]; {
+	case !l.leading:
+		t.reply <- fmt.Errorf("%w: leader is %d", ErrNotLeader, l.leader)
+	case t.to == l.self:
+		t.reply <- nil
+	case !voter:
+		t.reply <- fmt.Errorf("%w: %d is not a voter", ErrTransfer, t.to)
+	default:
+		l.node.TransferLeader(t.to)
+		l.transfers = append(l.transfers, t)
+	}
+}
+
+// checkTransfers answers those whose transfer came to an end. A leader that stepped down waits until it knows for whom.
+func (l *loop) checkTransfers() {
+	if len(l.transfers) == 0 {
+		return
+	}
+	under := l.node.BasicStatus().LeadTransferee
+	waiting := l.transfers[:0]
+	for _, t := range l.transfers {
+		switch {
+		case l.leader == t.to:
+			t.reply <- nil
+		case l.leading && under != t.to:
+			t.reply <- fmt.Errorf("%w: %d did not take over in time", ErrTransfer, t.to)
+		case !l.leading && l.leader != 0:
+			t.reply <- fmt.Errorf("%w: %d leads", ErrTransfer, l.leader)
+		default:
+			waiting = append(waiting, t)
+		}
+	}
+	clear(l.transfers[len(waiting):])
+	l.transfers = waiting
+}

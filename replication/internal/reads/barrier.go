@@ -1,0 +1,62 @@
+package reads
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+)
+
+// maxRounds is how many confirmations may be under way at once. Reads that come meanwhile share the next one.
+const maxRounds = 4
+
+// barrier lets many reads share one confirmation, which begins after all of them did.
+type barrier struct {
+	ctx     context.Context // of the node
+	confirm func(ctx context.Context) error
+
+	mu      sync.Mutex
+	running int
+	next    *round // gathers readers, not begun
+}
+
+type round struct {
+	done chan struct{}
+	err  error
+}
+
+func (b *barrier) wait(ctx context.Context) error {
+	b.mu.Lock()
+	r := b.next
+	if r == nil {
+		r = &round{done: make(chan struct{})}
+		b.next = r
+	}
+	b.begin()
+	b.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", contract.ErrNotReady, context.Cause(ctx))
+	}
+}
+
+// begin starts the gathered round if there is room. The caller holds mu.
+func (b *barrier) begin() {
+	if b.next == nil || b.running >= maxRounds {
+		return
+	}
+	r := b.next
+	b.next = nil
+	b.running++
+	go func() {
+		r.err = b.confirm(b.ctx)
+		close(r.done)
+		b.mu.Lock()
+		b.running--
+		b.begin()
+		b.mu.Unlock()
+	}()
+}

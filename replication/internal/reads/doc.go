@@ -1,0 +1,12 @@
+// Package reads makes a read of this node's storage as fresh as it has to be, and puts the embedder's questions to the
+// node that takes the fleet's writes.
+//
+// It promises:
+//
+//   - Invariant 2: after a linearizable barrier, what is applied here holds every write that was acknowledged anywhere
+//     in the fleet before the call. One confirmation serves all reads that began before it, and none that began after.
+//   - Invariant 6, its half: a node confirms a place only for a region that is entitled to be primary: not while a
+//     handoff is open, not before every other region was asked, and not when one of them has a higher claim.
+//
+// It leaves to its neighbours agreement inside the region (raftgroup), who is primary (standing), and the data itself.
+package reads

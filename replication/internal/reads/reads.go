@@ -1,0 +1,155 @@
+package reads
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+const (
+	// retryEvery is how long a read that could not be confirmed waits before it tries again.
+	retryEvery = 20 * time.Millisecond
+	// arrivalTimeout is how long a confirmed place may take to arrive at a secondary before it is asked for anew.
+	arrivalTimeout = 30 * time.Second
+)
+
+// Group is the region's log.
+type Group interface {
+	// ReadIndex returns a point at or after everything that the region acknowledged before the call.
+	ReadIndex(ctx context.Context) (uint64, error)
+}
+
+// Standing is what this node knows of who is primary.
+type Standing interface {
+	Primary() bool
+	Route() standing.Route
+	Entitled(s *timeline.State) bool
+}
+
+// Fleet can be asked for news of who is primary.
+type Fleet interface{ Refresh() }
+
+// Writes tell whether this node takes the fleet's writes.
+type Writes interface{ Open() bool }
+
+// Config is what Reads need. All fields but OnAsk are required.
+type Config struct {
+	Region   string // of this node
+	Group    Group
+	Standing Standing
+	Fleet    Fleet
+	Writes   Writes
+	Applied  *region.Applied
+	Client   *peer.Client
+	Life     *life.Life
+	Timeout  time.Duration // of one question
+	OnAsk    func(ctx context.Context, request []byte) ([]byte, error)
+}
+
+// Reads are safe for concurrent use.
+type Reads struct {
+	config  Config
+	barrier *barrier
+}
+
+// New returns the reads of a node.
+func New(c Config) *Reads {
+	r := &Reads{config: c}
+	r.barrier = &barrier{ctx: c.Life.Context(), confirm: r.confirm}
+	return r
+}
+
+// Register makes this node answer the questions "position" and "ask".
+func (r *Reads) Register(reg *peer.Registry) {
+	peer.Handle(reg, askPosition, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) {
+		return r.Confirmed(ctx)
+	})
+	peer.Handle(reg, askEmbedder, r.answer)
+}
+
+// Barrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write that
+// was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the primary.
+// Errors: ErrNotReady if that cannot be confirmed before ctx ends, ErrClosed, ErrStopped.
+func (r *Reads) Barrier(ctx context.Context, l contract.Level) error {
+	alive := r.config.Life
+	if err := alive.Err(); err != nil {
+		return err
+	}
+	if l == contract.Serializable {
+		return nil
+	}
+	for {
+		err := r.barrier.wait(ctx)
+		if err == nil || ctx.Err() != nil || alive.Err() != nil {
+			return err
+		}
+		if err := alive.Pause(ctx, retryEvery); err != nil {
+			return fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+		}
+	}
+}
+
+// WaitPosition returns once everything up to p is applied on this node. Errors: ErrNotReady when ctx ends first,
+// ErrClosed, ErrStopped.
+func (r *Reads) WaitPosition(ctx context.Context, p contract.Position) error {
+	if err := r.config.Life.Err(); err != nil {
+		return err
+	}
+	_, err := r.config.Applied.Wait(ctx, func(v *region.View) bool { return v.State.Cursor.Position >= p })
+	return err
+}
+
+// confirm makes the applied state at least as new as everything acknowledged before.
+func (r *Reads) confirm(ctx context.Context) error {
+	at, err := r.primaryPosition(ctx)
+	if err != nil {
+		r.config.Fleet.Refresh()
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, arrivalTimeout)
+	defer cancel()
+	return r.config.Applied.Reach(ctx, at)
+}
+
+// primaryPosition asks the primary for a place that covers everything acknowledged before.
+func (r *Reads) primaryPosition(ctx context.Context) (timeline.Cursor, error) {
+	c := &r.config
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	if c.Standing.Primary() {
+		return r.Confirmed(ctx)
+	}
+	to := c.Standing.Route()
+	if to.Addr == "" {
+		return timeline.Cursor{}, contract.ErrNotReady
+	}
+	return peer.Ask(ctx, c.Client, to.Addr, askPosition, peer.Nothing{})
+}
+
+// Confirmed returns a place in the history that covers every write acknowledged by the primary region before the call.
+// Only a node of the primary region answers; ErrNotReady if its region is not entitled to be that.
+func (r *Reads) Confirmed(ctx context.Context) (timeline.Cursor, error) {
+	c := &r.config
+	index, err := c.Group.ReadIndex(ctx)
+	if err != nil {
+		return timeline.Cursor{}, fmt.Errorf("confirm a read: %w", err)
+	}
+	v, err := c.Applied.Wait(ctx, func(v *region.View) bool { return v.Index >= index })
+	if err != nil {
+		return timeline.Cursor{}, err
+	}
+	// While sealed, the next epoch may have begun elsewhere already; and as long as other regions were not asked, in a
+	// reign that is not known here.
+	if !c.Standing.Entitled(&v.State) {
+		return timeline.Cursor{}, fmt.Errorf("%w: region %s is %s, sealed: %t",
+			contract.ErrNotReady, c.Region, v.State.Role(), v.State.Seal != nil)
+	}
+	return v.State.Cursor, nil
+}

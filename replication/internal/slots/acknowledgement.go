@@ -1,0 +1,55 @@
+package slots
+
+import (
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// acknowledgement is what a secondary's quorum has, passed on to the leader.
+type acknowledgement struct {
+	Region   string            `json:"region"`
+	Epoch    contract.Epoch    `json:"epoch"` // of the last reign up to the position
+	Position contract.Position `json:"position"`
+}
+
+// newer reports whether a is further than b.
+func (a acknowledgement) newer(b acknowledgement) bool {
+	return a.Epoch > b.Epoch || a.Epoch == b.Epoch && a.Position > b.Position
+}
+
+// within returns the last position of the history s that a covers. Positions alone cannot be compared: the history in
+// which one was acknowledged may have been cut since.
+func (a acknowledgement) within(s *timeline.State) contract.Position {
+	end := s.Cursor.Position
+	for i := len(s.Reigns) - 1; i >= 0; i-- {
+		if s.Reigns[i].Epoch == a.Epoch {
+			return min(a.Position, end)
+		}
+		end = s.Reigns[i].First - 1
+	}
+	return 0
+}
+
+// acknowledgements are the newest of each region.
+type acknowledgements map[string]acknowledgement
+
+func (m acknowledgements) note(a acknowledgement) {
+	if a.newer(m[a.Region]) {
+		m[a.Region] = a
+	}
+}
+
+// regionsAt counts the regions that have a write of the history s, this one included: this one alone, once the write
+// was cut from it.
+func (m acknowledgements) regionsAt(r *contract.Receipt, s *timeline.State) int {
+	k := 1
+	if (acknowledgement{Epoch: r.Epoch, Position: r.Position}).within(s) < r.Position {
+		return k
+	}
+	for _, a := range m {
+		if a.within(s) >= r.Position {
+			k++
+		}
+	}
+	return k
+}

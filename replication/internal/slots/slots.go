@@ -1,0 +1,224 @@
+package slots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// interval is how often acknowledgements are written to the region's log: they only decide how much log to keep.
+const interval = 2 * time.Second
+
+// To the leader: a secondary acknowledged this to a node that serves its stream.
+const question = peer.Question[acknowledgement, peer.Nothing]("ack")
+
+// Controls takes slots to the region's log.
+type Controls interface {
+	Control(ctx context.Context, c *timeline.Control) (region.Outcome, error)
+}
+
+// Leader tells where this region's own leader is.
+type Leader interface {
+	// LeaderAddr returns its peer address, "" if none is known.
+	LeaderAddr() string
+}
+
+// Fleet is the picture of the other regions.
+type Fleet interface {
+	View() (fleet.View, <-chan struct{})
+}
+
+// Config is what Slots need. All fields are required.
+type Config struct {
+	Regions    []string // the others
+	Tracker    *Tracker
+	Log        *Log
+	Controls   Controls
+	Leader     Leader
+	Client     *peer.Client
+	Fleet      Fleet
+	Applied    *region.Applied
+	Leadership *region.Leadership
+	Clock      clock.Clock
+	Logger     *slog.Logger
+
+	RetainBytes int64         // of log, kept for a slow or absent secondary
+	Timeout     time.Duration // of one question, and of writing slots to the log
+}
+
+// Slots keep what the secondaries have acknowledged: at once in the tracker, for writes that wait for it, and now and
+// then in the region's log, for the log that has to be kept. They are safe for concurrent use.
+type Slots struct {
+	config  Config
+	tracker *Tracker
+	wake    chan struct{}
+
+	mu   sync.Mutex
+	news acknowledgements // to be passed on to the leader
+}
+
+// New returns Slots; nothing is passed on, saved or released before Run.
+func New(c Config) *Slots {
+	return &Slots{config: c, tracker: c.Tracker, news: acknowledgements{}, wake: make(chan struct{}, 1)}
+}
+
+// Register makes this node answer the question "ack".
+func (s *Slots) Register(r *peer.Registry) {
+	peer.Handle(r, question, func(_ context.Context, a acknowledgement) (peer.Nothing, error) {
+		return peer.Nothing{}, s.acknowledge(a)
+	})
+}
+
+// Acknowledged is told by the stream's source on this node that a secondary has everything up to p, in the history
+// whose last reign up to there is of epoch e. It does not block.
+func (s *Slots) Acknowledged(region string, e contract.Epoch, p contract.Position) {
+	s.keepNews(acknowledgement{Region: region, Epoch: e, Position: p})
+	nudge(s.wake)
+}
+
+// Session is told by the stream's source on this node that a secondary came or went.
+func (s *Slots) Session(region string, connected bool) {
+	s.config.Logger.Info("secondary", "secondary", region, "connected", connected)
+}
+
+// acknowledge takes an acknowledgement on the leader.
+func (s *Slots) acknowledge(a acknowledgement) error {
+	if !slices.Contains(s.config.Regions, a.Region) {
+		return fmt.Errorf("%w: %s", contract.ErrUnknownRegion, a.Region)
+	}
+	s.tracker.acknowledge(a)
+	return nil
+}
+
+// errStops says why waits end when Run does.
+var errStops = errors.New("the node stops")
+
+// Run passes acknowledgements on, ends waits whose time is over, saves slots and keeps log, until ctx ends.
+func (s *Slots) Run(ctx context.Context) {
+	ticker := s.config.Clock.NewTicker(interval)
+	defer ticker.Stop()
+	defer s.tracker.Abandon(errStops)
+	for {
+		s.passOn(ctx)
+		expired := s.config.Clock.NewTimer(max(s.tracker.next(s.config.Clock.Now(), time.Hour), time.Millisecond))
+		select {
+		case <-ctx.Done():
+			expired.Stop()
+			return
+		case <-s.wake:
+		case <-s.tracker.changed:
+		case <-expired.C():
+			s.tracker.expire(s.config.Clock.Now())
+		case <-ticker.C():
+			s.persist(ctx)
+			s.Retain()
+		}
+		expired.Stop()
+	}
+}
+
+// passOn brings what the source on this node heard to the leader, itself or another.
+func (s *Slots) passOn(ctx context.Context) {
+	s.mu.Lock()
+	news := s.news
+	s.news = acknowledgements{}
+	s.mu.Unlock()
+	for _, a := range news {
+		if s.config.Leadership.Leads() {
+			if err := s.acknowledge(a); err != nil {
+				s.config.Logger.Warn("acknowledgement of an unknown region", "err", err)
+			}
+		} else if err := s.askLeader(ctx, a); err != nil {
+			s.keepNews(a)
+		}
+	}
+}
+
+func (s *Slots) askLeader(ctx context.Context, a acknowledgement) error {
+	addr := s.config.Leader.LeaderAddr()
+	if addr == "" {
+		return contract.ErrNotReady
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	_, err := peer.Ask(ctx, s.config.Client, addr, question, a)
+	return err
+}
+
+// keepNews notes an acknowledgement that is to reach the leader.
+func (s *Slots) keepNews(a acknowledgement) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.news.note(a)
+}
+
+// persist writes what moved to the region's log, and gives up on secondaries that would keep more log than is allowed.
+func (s *Slots) persist(ctx context.Context) {
+	state := s.config.Applied.State()
+	if !s.config.Leadership.Leads() || state.Role() == timeline.Diverged {
+		return
+	}
+	moved := s.moved(state)
+	if len(moved) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	_, err := s.config.Controls.Control(ctx, &timeline.Control{Op: timeline.OpSlots, Slots: moved})
+	if err != nil && ctx.Err() == nil {
+		s.config.Logger.Debug("slots not saved", "err", err)
+	}
+}
+
+// moved returns the slots that are not what the state says.
+func (s *Slots) moved(state *timeline.State) []timeline.Slot {
+	acked := s.tracker.within(state)
+	var moved []timeline.Slot
+	for _, region := range s.config.Regions {
+		held, known := slotOf(state, region)
+		next := timeline.Slot{Region: region, Position: max(held.Position, acked[region])}
+		next.Lost = s.config.Log.heldFor(next.Position) > s.config.RetainBytes
+		if known && next.Position == held.Position && held.Lost {
+			next.Lost = true // until it moves again
+		}
+		if next != held || (!known && next.Position > 0) {
+			moved = append(moved, next)
+		}
+	}
+	return moved
+}
+
+// Now returns the slots with what was acknowledged since they were saved.
+func (s *Slots) Now() []timeline.Slot {
+	state := s.config.Applied.State()
+	saved := slices.Clone(state.Slots)
+	for region, p := range s.tracker.within(state) {
+		i := slices.IndexFunc(saved, func(o timeline.Slot) bool { return o.Region == region })
+		if i < 0 {
+			saved = append(saved, timeline.Slot{Region: region, Position: p})
+		} else {
+			saved[i].Position = max(saved[i].Position, p)
+		}
+	}
+	return saved
+}
+
+func slotOf(s *timeline.State, region string) (timeline.Slot, bool) {
+	for _, o := range s.Slots {
+		if o.Region == region {
+			return o, true
+		}
+	}
+	return timeline.Slot{Region: region}, false
+}

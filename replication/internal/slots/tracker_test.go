@@ -1,0 +1,176 @@
+package slots
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// past is a history that a test changes.
+type past struct{ state timeline.State }
+
+func (p *past) State() *timeline.State { return &p.state }
+
+// newPast returns a history of two reigns: epoch 1 up to position 10, epoch 3 up to position end.
+func newPast(end contract.Position) *past {
+	return &past{timeline.State{
+		Region: "us",
+		Cursor: timeline.Cursor{Epoch: 3, Position: end},
+		Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "eu"}, {Epoch: 3, First: 11, Primary: "us"}},
+	}}
+}
+
+func TestAnAcknowledgementCountsInItsHistory(t *testing.T) {
+	for _, c := range []struct {
+		epoch    contract.Epoch
+		position contract.Position
+		want     contract.Position
+	}{
+		{3, 15, 15},
+		{3, 99, 20}, // further than this node has applied
+		{1, 7, 7},
+		{1, 15, 10}, // a tail of epoch 1 that this history does not have
+		{2, 15, 0},  // of another history altogether
+		{4, 30, 0},
+	} {
+		if got := (acknowledgement{Epoch: c.epoch, Position: c.position}).within(&newPast(20).state); got != c.want {
+			t.Errorf("epoch %d, position %d covers %d, want %d", c.epoch, c.position, got, c.want)
+		}
+	}
+}
+
+// TestTracker writes steps as words: "lead", "down", "stop", "await NAME K POSITION [AT]", "ack REGION EPOCH POSITION",
+// "at SECOND", "cut POSITION" (a beginning above it takes the place of epoch 3). Answers are "NAME=REGIONS" and
+// "NAME!REGIONS" if under-replicated.
+func TestTracker(t *testing.T) {
+	for _, c := range []struct{ name, steps, want string }{
+		{"enough at once", "lead; ack eu 3 12; await a 2 12", "a=2"},
+		{"when it comes", "lead; await a 2 12; ack eu 3 11; ack eu 3 12", "a=2"},
+		{"every region counts once", "lead; await a 3 12; ack eu 3 12; ack eu 3 13; ack ap 3 12", "a=3"},
+		{"one acknowledgement for many", "lead; await a 2 12; await b 2 13; await c 2 14; ack eu 3 13", "a=2 b=2"},
+		{"an older one changes nothing", "lead; ack eu 3 12; ack eu 3 5; await a 2 12", "a=2"},
+		{"a higher epoch is newer", "lead; ack eu 1 10; ack eu 3 11; await a 2 11", "a=2"},
+		{"of another history", "lead; await a 2 12; ack eu 2 99; ack eu 1 99", ""},
+		{"the reign before", "lead; await a 2 9 5; ack eu 1 99", "a=2"},
+		{"time is over", "lead; await a 3 12 5; ack eu 3 12; at 4; at 5", "a!2"},
+		{"no deadline", "lead; await a 2 12; at 3600", ""},
+		{"one of two is late", "lead; await a 2 12 5; await b 2 13 9; at 6; ack eu 3 13", "a!1 b=2"},
+		{"steps down", "lead; await a 2 12; down; ack eu 3 12", "a!1"},
+		{"landed after it stepped down", "lead; down; await a 2 12", "a!1"},
+		{"enough although it does not lead", "lead; ack eu 3 12; down; await a 2 12", "a=2"},
+		{"never led", "await a 2 12", "a!1"},
+		{"leads again", "lead; down; lead; await a 2 12; ack eu 3 12", "a=2"},
+		{"the node stops", "lead; await a 2 12; stop; await b 2 13", "a!1 b!1"},
+		{"the write was cut", "lead; await a 2 12 5; cut 11; ack eu 4 12; at 5", "a!1"},
+		{"cut before it waits", "lead; cut 11; ack eu 3 20; await a 2 12 5; at 5", "a!1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newTrackerBench(t)
+			for _, step := range strings.Split(c.steps, "; ") {
+				b.do(step)
+			}
+			if got := strings.Join(b.answers, " "); got != c.want {
+				t.Errorf("%s: %q, want %q", c.steps, got, c.want)
+			}
+		})
+	}
+}
+
+type trackerBench struct {
+	*Tracker
+	t       *testing.T
+	past    *past
+	start   time.Time
+	answers []string
+}
+
+func newTrackerBench(t *testing.T) *trackerBench {
+	p := newPast(20)
+	return &trackerBench{Tracker: NewTracker(p), t: t, past: p, start: time.Unix(1000, 0)}
+}
+
+func (b *trackerBench) after(seconds int) time.Time {
+	return b.start.Add(time.Duration(seconds) * time.Second)
+}
+
+func (b *trackerBench) do(step string) {
+	word, rest, _ := strings.Cut(step, " ")
+	var name string
+	var k, position, second int
+	switch word {
+	case "lead":
+		b.Lead()
+	case "down":
+		b.StepDown()
+	case "stop":
+		b.Abandon(errStops)
+	case "await":
+		if n, _ := fmt.Sscan(rest, &name, &k, &position, &second); n < 3 {
+			b.t.Fatal(step)
+		}
+		b.await(name, k, contract.Position(position), second)
+	case "ack":
+		fmt.Sscan(rest, &name, &k, &position)
+		b.acknowledge(acknowledgement{Region: name, Epoch: contract.Epoch(k), Position: contract.Position(position)})
+	case "at":
+		fmt.Sscan(rest, &second)
+		b.expire(b.after(second))
+	case "cut":
+		fmt.Sscan(rest, &position)
+		cut := newPast(contract.Position(position))
+		cut.state.Reigns[1] = timeline.Reign{Epoch: 4, First: contract.Position(position) + 1, Primary: "eu"}
+		cut.state.Cursor.Epoch = 4
+		b.past.state = cut.state
+	default:
+		b.t.Fatal(step)
+	}
+}
+
+func (b *trackerBench) await(name string, k int, p contract.Position, second int) {
+	var deadline time.Time
+	if second > 0 {
+		deadline = b.after(second)
+	}
+	epoch := contract.Epoch(3)
+	if p <= 10 {
+		epoch = 1
+	}
+	b.Await(k, &contract.Receipt{Epoch: epoch, Position: p, Regions: 1}, deadline, func(r *contract.Receipt, err error) {
+		if !b.mu.TryLock() {
+			b.t.Error("answered with the lock held")
+		} else {
+			b.mu.Unlock()
+		}
+		sign := "="
+		if err != nil {
+			sign = "!"
+			if peer.Kind(err) != contract.ErrUnderReplicated {
+				b.t.Errorf("%s ends with %v", name, err)
+			}
+		}
+		b.answers = append(b.answers, fmt.Sprintf("%s%s%d", name, sign, r.Regions))
+	})
+}
+
+// The one who calls expire has to know when: Await tells of a new deadline, and next says the nearest.
+func TestTheNearestDeadlineIsKnown(t *testing.T) {
+	b := newTrackerBench(t)
+	b.do("lead")
+	if got := b.next(b.start, time.Hour); got != time.Hour {
+		t.Errorf("nobody waits: %v", got)
+	}
+	b.do("await a 2 12 9")
+	b.do("await b 2 12 5")
+	b.do("await c 2 12")
+	if len(b.changed) != 1 {
+		t.Error("nobody was woken")
+	}
+	if got := b.next(b.start, time.Hour); got != 5*time.Second {
+		t.Errorf("next deadline in %v", got)
+	}
+}
