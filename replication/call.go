@@ -27,9 +27,9 @@ func (n *node) questions() *peer.Registry {
 	n.reads.Register(r)
 	peer.Handle(r, askStage, done(n.stage))
 	peer.Handle(r, askTails, func(context.Context, peer.Nothing) ([]TailInfo, error) { return n.localTails() })
-	n.governor.Answer(r)
-	n.members.Answer(r)
-	n.reporter.Answer(r)
+	n.governor.Register(r)
+	n.members.Register(r)
+	n.reporter.Register(r)
 	return r
 }
 

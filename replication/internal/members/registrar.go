@@ -85,8 +85,8 @@ type Registrar struct {
 // NewRegistrar returns a Registrar that describes nobody before Run.
 func NewRegistrar(c Config) *Registrar { return &Registrar{config: c, wake: make(chan struct{}, 1)} }
 
-// Answer registers what this room answers.
-func (r *Registrar) Answer(to *peer.Registry) {
+// Register registers what this room answers.
+func (r *Registrar) Register(to *peer.Registry) {
 	peer.Handle(to, askPublish, func(ctx context.Context, p publication) (peer.Nothing, error) {
 		return peer.Nothing{}, r.publish(ctx, p)
 	})

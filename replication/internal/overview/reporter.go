@@ -61,8 +61,8 @@ type Reporter struct{ config ReporterConfig }
 // NewReporter returns a Reporter.
 func NewReporter(c ReporterConfig) *Reporter { return &Reporter{c} }
 
-// Answer registers what this room answers.
-func (r *Reporter) Answer(to *peer.Registry) {
+// Register registers what this room answers.
+func (r *Reporter) Register(to *peer.Registry) {
 	peer.Handle(to, AskReport, func(context.Context, peer.Nothing) (fleet.Report, error) { return r.Report(), nil })
 }
 

@@ -39,22 +39,24 @@ func (u *us) Control(_ context.Context, c *timeline.Control) (region.Outcome, er
 		return region.Outcome{}, err
 	}
 	outcome, why, err := u.machine.Control(c)
-	u.applied.Publish(&region.View{State: *u.machine.State().Clone()})
+	u.publish()
 	return region.Outcome{Outcome: outcome, Why: why}, err
 }
 
 func (u *us) Begin(_ context.Context, r timeline.Reign) (*timeline.Reign, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	s := u.machine.State()
-	r.First, r.Previous = s.Cursor.Position+1, s.Cursor.Chain
+	at := u.applied.State().Cursor
+	r.First, r.Previous = at.Position+1, at.Chain
 	outcome, why, err := u.machine.Reign(r)
-	u.applied.Publish(&region.View{State: *s.Clone()})
+	u.publish()
 	if err == nil && outcome != timeline.Applied {
 		err = fmt.Errorf("%w: %s", contract.ErrRejected, why)
 	}
 	return &r, err
 }
+
+func (u *us) publish() { u.applied.Publish(&region.View{State: *u.machine.State().Clone()}) }
 
 func (u *us) Open() bool { return u.applied.State().Writable() }
 
@@ -77,7 +79,7 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 		own := network.Node("us-1")
 		l := life.New(clock.Real, logger)
 		u := &us{machine: timeline.NewMachine(&timeline.State{Region: "us"}), fails: map[timeline.Op]error{}}
-		u.applied = region.NewApplied(&region.View{State: *u.machine.State().Clone()}, l)
+		u.applied = region.NewApplied(&region.View{State: timeline.State{Region: "us"}}, l)
 		leadership := &region.Leadership{}
 		watcher := fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real,
 			Ask: func(context.Context, string) (fleet.Report, error) {

@@ -26,8 +26,8 @@ type moveRequest struct {
 	Force bool   `json:"force,omitempty"`
 }
 
-// Answer registers what this room answers.
-func (g *Governor) Answer(r *peer.Registry) {
+// Register registers what this room answers.
+func (g *Governor) Register(r *peer.Registry) {
 	peer.Handle(r, askBegin, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
 		reply := g.order(ctx, func(call uint64) succession.Input {
 			return succession.BeginAsked{Call: call,
