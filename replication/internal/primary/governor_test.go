@@ -132,6 +132,11 @@ func refused(succession.Handover) (*timeline.Reign, error) { return nil, nil }
 
 func cannot(succession.Handover) (*timeline.Reign, error) { return nil, contract.ErrRejected }
 
+// vague says what the target knows of its own part, which is not the end of the switchover.
+func vague(succession.Handover) (*timeline.Reign, error) { return nil, contract.ErrUnknownOutcome }
+
+func behind(succession.Handover) (*timeline.Reign, error) { return nil, contract.ErrHandoff }
+
 // TestWhatASwitchoverTellsIsWhatIsKnown: ErrHandoff only if the primary is what it was.
 func TestWhatASwitchoverTellsIsWhatIsKnown(t *testing.T) {
 	lost := errors.New("the answer was lost")
@@ -147,6 +152,9 @@ func TestWhatASwitchoverTellsIsWhatIsKnown(t *testing.T) {
 		{why: "the target cannot, and refuses", begin: cannot, refuse: refused, want: contract.ErrHandoff,
 			writable: true},
 		{why: "the target cannot say, and had begun", begin: cannot, refuse: begun},
+		{why: "the target does not know, and refuses", begin: vague, refuse: refused, want: contract.ErrHandoff,
+			writable: true},
+		{why: "the target does not get there", begin: behind, refuse: behind, want: contract.ErrUnknownOutcome},
 		{why: "the target says nothing", begin: cannot, refuse: cannot, want: contract.ErrUnknownOutcome},
 		{why: "the seal was not proposed", begin: begun, refuse: refused, op: timeline.OpSeal,
 			err: contract.ErrNotLeader, want: contract.ErrHandoff, writable: true},
@@ -163,7 +171,7 @@ func TestWhatASwitchoverTellsIsWhatIsKnown(t *testing.T) {
 				u.fails[c.op] = c.err
 				u.mu.Unlock()
 				r, err := g.Switchover(context.Background(), "eu")
-				if !errors.Is(err, c.want) || c.want != contract.ErrHandoff && errors.Is(err, contract.ErrHandoff) {
+				if !errors.Is(err, c.want) || peer.Kind(err) != c.want {
 					t.Errorf("told %v, want %v", err, c.want)
 				}
 				if c.want == nil && (r.Epoch != 2 || r.To != "eu") {

@@ -95,13 +95,13 @@ func (m *Machine) sealed(in Decided) {
 	switch {
 	case in.Err != nil && notProposed(in.Err):
 		m.move = nil
-		m.fail(o.call, fmt.Errorf("%w: seal: %w", contract.ErrHandoff, in.Err))
+		m.fail(o.call, fmt.Errorf("%w: seal: %v", contract.ErrHandoff, in.Err))
 	case in.Err != nil:
 		m.move = nil
-		m.fail(o.call, fmt.Errorf("%w: seal for %s: %w", contract.ErrUnknownOutcome, o.to, in.Err))
+		m.fail(o.call, fmt.Errorf("%w: seal for %s: %v", contract.ErrUnknownOutcome, o.to, in.Err))
 	case in.Outcome != timeline.Applied:
 		m.move = nil
-		m.fail(o.call, fmt.Errorf("%w: seal: %w: %s", contract.ErrHandoff, contract.ErrRejected, in.Why))
+		m.fail(o.call, fmt.Errorf("%w: seal: %s", contract.ErrHandoff, in.Why))
 	case s.Seal == nil || s.Seal.To != o.to:
 		m.move = nil
 		m.fail(o.call, fmt.Errorf("%w: the seal for %s was lifted at once", contract.ErrUnknownOutcome, o.to))
@@ -196,7 +196,8 @@ func orNoAnswer(err error) error {
 	return err
 }
 
-// finishMove answers a switchover whose end is known, or for which nobody waits any longer.
+// finishMove answers a switchover whose end is known, or for which nobody waits any longer. The error is of that one
+// kind: what the target answered on the way is told as text, so that it is not taken for the end.
 func (m *Machine) finishMove() {
 	o, a, s := m.move, m.attempt, m.view.State
 	if o == nil || o.sealed == nil {
@@ -209,7 +210,7 @@ func (m *Machine) finishMove() {
 				return
 			}
 			m.move = nil
-			m.fail(o.call, fmt.Errorf("%w: %w; aborting: region %s: %w", contract.ErrUnknownOutcome, a.aborted, o.to,
+			m.fail(o.call, fmt.Errorf("%w: %v; aborting: region %s: %v", contract.ErrUnknownOutcome, a.aborted, o.to,
 				orNoAnswer(a.silence)))
 		}
 		return
@@ -221,7 +222,7 @@ func (m *Machine) finishMove() {
 	case h.begun(claim):
 		m.answer(o.call, Reply{Reign: &claim, End: o.sealed.Position, Pause: time.Duration(m.now - o.began)})
 	case a != nil && a.seal == *o.sealed && a.refused && s.Writable():
-		m.fail(o.call, fmt.Errorf("%w: %w", contract.ErrHandoff, a.aborted))
+		m.fail(o.call, fmt.Errorf("%w: %v", contract.ErrHandoff, a.aborted))
 	default:
 		m.fail(o.call, fmt.Errorf("%w: epoch %d of %s has begun meanwhile", contract.ErrUnknownOutcome, claim.Epoch,
 			claim.Primary))
