@@ -15,6 +15,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
 )
@@ -64,7 +65,7 @@ const (
 // Options are what an API is made of. Store, Lessor and Replicator must be set.
 type Options struct {
 	Store      *kv.Store
-	Lessor     *kv.Lessor
+	Lessor     *lease.Lessor
 	Replicator Replicator
 	// ClusterID is sent in every response, and must be the same on all nodes of a fleet: clients take a change for
 	// another cluster.
@@ -81,7 +82,7 @@ type Options struct {
 // API is the etcd API of one node. It is safe for concurrent use.
 type API struct {
 	store      *kv.Store
-	lessor     *kv.Lessor
+	lessor     *lease.Lessor
 	replicator Replicator
 	clusterID  uint64
 	version    string

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
 )
 
 // Questions that a node puts to the leader of the primary region, which alone counts down leases. README.md has the bytes.
@@ -60,7 +60,7 @@ func (a *API) answerRenew(body []byte) ([]byte, error) {
 	for _, id := range ids {
 		ttl, err := a.lessor.Renew(id)
 		switch {
-		case errors.Is(err, kv.ErrLeaseNotFound):
+		case errors.Is(err, command.ErrLeaseNotFound):
 			ttl = leaseGone
 		case err != nil:
 			return nil, err
@@ -81,7 +81,7 @@ func (a *API) answerTimeToLive(body []byte) ([]byte, error) {
 	}
 	remaining, granted, err := a.lessor.TimeToLive(ids[0])
 	switch {
-	case errors.Is(err, kv.ErrLeaseNotFound):
+	case errors.Is(err, command.ErrLeaseNotFound):
 		remaining, granted = leaseGone, 0
 	case err != nil:
 		return nil, err

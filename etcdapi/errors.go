@@ -9,6 +9,9 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/lease"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -17,20 +20,20 @@ import (
 // Every Unavailable is retried by clientv3 for reads only. For a write it is handed to the caller, so that ErrUnknownOutcome can be
 // Unavailable, as the timeouts of etcd are, without a write ever being applied twice.
 var statuses = []struct{ from, to error }{
-	{kv.ErrCompacted, rpctypes.ErrGRPCCompacted},
-	{kv.ErrFutureRevision, rpctypes.ErrGRPCFutureRev},
-	{kv.ErrKeyNotFound, rpctypes.ErrGRPCKeyNotFound},
-	{kv.ErrLeaseNotFound, rpctypes.ErrGRPCLeaseNotFound},
-	{kv.ErrLeaseExists, rpctypes.ErrGRPCLeaseExist},
-	{kv.ErrLeaseTTLTooLarge, rpctypes.ErrGRPCLeaseTTLTooLarge},
-	{kv.ErrEmptyKey, rpctypes.ErrGRPCEmptyKey},
-	{kv.ErrValueProvided, rpctypes.ErrGRPCValueProvided},
-	{kv.ErrLeaseProvided, rpctypes.ErrGRPCLeaseProvided},
-	{kv.ErrTooManyOps, rpctypes.ErrGRPCTooManyOps},
-	{kv.ErrDuplicateKey, rpctypes.ErrGRPCDuplicateKey},
-	{kv.ErrInvalidSortOption, rpctypes.ErrGRPCInvalidSortOption},
-	{kv.ErrNotLessor, rpctypes.ErrGRPCLeaderChanged},
-	{kv.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
+	{command.ErrCompacted, rpctypes.ErrGRPCCompacted},
+	{command.ErrFutureRevision, rpctypes.ErrGRPCFutureRev},
+	{command.ErrKeyNotFound, rpctypes.ErrGRPCKeyNotFound},
+	{command.ErrLeaseNotFound, rpctypes.ErrGRPCLeaseNotFound},
+	{command.ErrLeaseExists, rpctypes.ErrGRPCLeaseExist},
+	{command.ErrLeaseTTLTooLarge, rpctypes.ErrGRPCLeaseTTLTooLarge},
+	{command.ErrEmptyKey, rpctypes.ErrGRPCEmptyKey},
+	{command.ErrValueProvided, rpctypes.ErrGRPCValueProvided},
+	{command.ErrLeaseProvided, rpctypes.ErrGRPCLeaseProvided},
+	{command.ErrTooManyOps, rpctypes.ErrGRPCTooManyOps},
+	{command.ErrDuplicateKey, rpctypes.ErrGRPCDuplicateKey},
+	{command.ErrInvalidSortOption, rpctypes.ErrGRPCInvalidSortOption},
+	{lease.ErrNotLessor, rpctypes.ErrGRPCLeaderChanged},
+	{mvcc.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 	{kv.ErrClosed, rpctypes.ErrGRPCStopped},
 
 	{replication.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
 )
 
 // kvServer is the KV service.
@@ -20,7 +20,7 @@ type kvServer struct {
 
 // Range reads from this node's store.
 func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
-	if err := kv.CheckRange(r); err != nil {
+	if err := command.CheckRange(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	var response *pb.RangeResponse
@@ -53,29 +53,29 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 
 // Put writes one key.
 func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
-	if err := kv.CheckPut(r); err != nil {
+	if err := command.CheckPut(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	return write(ctx, s.API, kv.EncodePut(r), kv.DecodePutResult)
+	return write(ctx, s.API, command.EncodePut(r), command.DecodePutResult)
 }
 
 // DeleteRange deletes keys.
 func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
-	if err := kv.CheckDeleteRange(r); err != nil {
+	if err := command.CheckDeleteRange(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	return write(ctx, s.API, kv.EncodeDeleteRange(r), kv.DecodeDeleteRangeResult)
+	return write(ctx, s.API, command.EncodeDeleteRange(r), command.DecodeDeleteRangeResult)
 }
 
 // Txn is proposed if it may write, and read from this node's store if it cannot.
 func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
-	if err := kv.CheckTxn(r, s.limits.TxnOps); err != nil {
+	if err := command.CheckTxn(r, s.limits.TxnOps); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	if kv.IsReadOnly(r) {
+	if command.IsReadOnly(r) {
 		return s.readOnlyTxn(ctx, r)
 	}
-	return write(ctx, s.API, kv.EncodeTxn(r), kv.DecodeTxnResult)
+	return write(ctx, s.API, command.EncodeTxn(r), command.DecodeTxnResult)
 }
 
 func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
@@ -94,7 +94,7 @@ func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRe
 // Compact puts the revisions before the given one out of reach, in every region. Their space is freed in the background, on each
 // node by itself; physical does not wait for it.
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	return write(ctx, s.API, kv.EncodeCompaction(r), kv.DecodeCompactionResult)
+	return write(ctx, s.API, command.EncodeCompaction(r), command.DecodeCompactionResult)
 }
 
 // read runs a read of the local store as fresh as asked for. A serializable read at a revision that this node does not have
@@ -107,7 +107,7 @@ func (s *kvServer) read(ctx context.Context, serializable bool, local func() err
 		return s.statusOf(ctx, local())
 	}
 	err := local()
-	if errors.Is(err, kv.ErrFutureRevision) && s.barrier(ctx) == nil {
+	if errors.Is(err, command.ErrFutureRevision) && s.barrier(ctx) == nil {
 		err = local()
 	}
 	return s.statusOf(ctx, err)
@@ -131,7 +131,7 @@ func isSerializable(r *pb.TxnRequest) bool {
 }
 
 func checkRangeStream(r *pb.RangeRequest) error {
-	if err := kv.CheckRange(r); err != nil {
+	if err := command.CheckRange(r); err != nil {
 		return err
 	}
 	byKey := r.SortTarget == pb.RangeRequest_KEY && r.SortOrder == pb.RangeRequest_ASCEND

@@ -6,7 +6,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
-	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
 )
 
 // leaseServer is the Lease service.
@@ -20,12 +20,12 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (
 	for r.ID == 0 {
 		r.ID = rand.Int64()
 	}
-	return write(ctx, s.API, kv.EncodeLeaseGrant(r), kv.DecodeLeaseGrantResult)
+	return write(ctx, s.API, command.EncodeLeaseGrant(r), command.DecodeLeaseGrantResult)
 }
 
 // LeaseRevoke revokes a lease and deletes its keys.
 func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
-	return write(ctx, s.API, kv.EncodeLeaseRevoke(r), kv.DecodeLeaseRevokeResult)
+	return write(ctx, s.API, command.EncodeLeaseRevoke(r), command.DecodeLeaseRevokeResult)
 }
 
 // LeaseTimeToLive asks the leader of the primary region for the remaining time, and takes the keys from this node once it has all that was

@@ -10,7 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 
-	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/watch"
 )
 
 // What etcd says when it refuses to create a watch.
@@ -33,7 +33,7 @@ type watchServer struct {
 func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	w := &watchStream{API: s.API, stream: stream, ctx: ctx, fail: cancel,
-		watches: make(map[int64]*watch), ended: make(map[int64]bool)}
+		watches: make(map[int64]*oneWatch), ended: make(map[int64]bool)}
 	defer w.close()
 	go func() { cancel(w.receive()) }()
 	<-ctx.Done()
@@ -82,12 +82,12 @@ func (w *watchStream) create(r *pb.WatchCreateRequest) error {
 	if reason != "" {
 		return w.refuse(reason)
 	}
-	watcher, err := w.store.Watch(kv.WatchRequest{
+	watcher, err := w.store.Watch(watch.Request{
 		Key: r.Key, RangeEnd: r.RangeEnd, StartRevision: r.StartRevision, PrevKV: r.PrevKv,
 		NoPut:    hasFilter(r, pb.WatchCreateRequest_NOPUT),
 		NoDelete: hasFilter(r, pb.WatchCreateRequest_NODELETE),
 	})
-	var compacted *kv.CompactedError
+	var compacted *watch.CompactedError
 	switch {
 	case errors.As(err, &compacted):
 		created := &pb.WatchResponse{Header: w.header(w.store.Revision()), WatchId: id, Created: true}

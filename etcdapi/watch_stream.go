@@ -9,7 +9,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 
-	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/watch"
 )
 
 // watchStream is one client's stream and the watches on it. Every watch has a goroutine that waits for its events and sends them:
@@ -24,17 +24,17 @@ type watchStream struct {
 
 	// mu is held while sending, so that the order of what is sent is the order of what was decided under it.
 	mu      sync.Mutex
-	watches map[int64]*watch
+	watches map[int64]*oneWatch
 	ended   map[int64]bool // ended by compaction; the client may still cancel them, and the IDs are in use until then
 	nextID  int64
 	created uint64 // how many watches were ever started
 	ticking bool   // notifyProgress runs
 }
 
-// watch is one watch of a stream.
-type watch struct {
+// oneWatch is one watch of a stream.
+type oneWatch struct {
 	id       int64
-	watcher  *kv.Watcher
+	watcher  *watch.Watcher
 	start    int64 // first revision asked for, zero for from now on
 	notify   bool
 	fragment bool
@@ -50,8 +50,8 @@ type watch struct {
 }
 
 // start begins to send the events of a watch that was announced. The caller holds mu.
-func (w *watchStream) start(id int64, watcher *kv.Watcher, r *pb.WatchCreateRequest) {
-	one := &watch{id: id, watcher: watcher, start: r.StartRevision, notify: r.ProgressNotify, fragment: r.Fragment}
+func (w *watchStream) start(id int64, watcher *watch.Watcher, r *pb.WatchCreateRequest) {
+	one := &oneWatch{id: id, watcher: watcher, start: r.StartRevision, notify: r.ProgressNotify, fragment: r.Fragment}
 	one.ctx, one.cancel = context.WithCancel(w.ctx)
 	w.watches[id] = one
 	w.created++
@@ -63,7 +63,7 @@ func (w *watchStream) start(id int64, watcher *kv.Watcher, r *pb.WatchCreateRequ
 }
 
 // run sends the events of one watch until it ends.
-func (w *watchStream) run(one *watch) {
+func (w *watchStream) run(one *oneWatch) {
 	defer one.watcher.Close()
 	waiting, ok := w.answerQuestions(one, nil)
 	for ok {
@@ -83,7 +83,7 @@ func (w *watchStream) run(one *watch) {
 // answerQuestions tells everybody who asked how far the watch is. It is called by the watch's own goroutine while it holds no events, so
 // that everything up to the watcher's progress has been sent. It returns the context of the next wait, and false if
 // the watch has ended. finished is the context of the last wait.
-func (w *watchStream) answerQuestions(one *watch, finished context.Context) (context.Context, bool) {
+func (w *watchStream) answerQuestions(one *oneWatch, finished context.Context) (context.Context, bool) {
 	progress := one.watcher.Progress()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -97,7 +97,7 @@ func (w *watchStream) answerQuestions(one *watch, finished context.Context) (con
 }
 
 // answer answers all questions. The caller holds the stream's mu.
-func (one *watch) answer(progress int64) {
+func (one *oneWatch) answer(progress int64) {
 	questions := one.questions
 	one.questions = nil
 	for _, answer := range questions {
@@ -106,14 +106,14 @@ func (one *watch) answer(progress int64) {
 }
 
 // ask has answer called with the watch's progress, with mu held. The caller holds mu.
-func (w *watchStream) ask(one *watch, answer func(progress int64)) {
+func (w *watchStream) ask(one *oneWatch, answer func(progress int64)) {
 	one.questions = append(one.questions, answer)
 	if one.interrupt != nil {
 		one.interrupt()
 	}
 }
 
-func (w *watchStream) sendEvents(one *watch, batch kv.WatchBatch) error {
+func (w *watchStream) sendEvents(one *oneWatch, batch watch.Batch) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if one.gone || len(batch.Events) == 0 {
@@ -129,18 +129,18 @@ func (w *watchStream) sendEvents(one *watch, batch kv.WatchBatch) error {
 
 // end tells the client why a watch ended by itself. If the node or stream is going, the stream goes with it: the client resumes
 // all of its watches elsewhere.
-func (w *watchStream) end(one *watch, err error) {
+func (w *watchStream) end(one *oneWatch, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if one.gone {
 		return
 	}
 	w.remove(one)
-	var compacted *kv.CompactedError
+	var compacted *watch.CompactedError
 	switch {
 	case errors.As(err, &compacted):
 		err = w.sendCompacted(one.id, compacted.Revision)
-	case errors.Is(err, kv.ErrRewound):
+	case errors.Is(err, watch.ErrRewound):
 		err = w.stream.Send(&pb.WatchResponse{
 			Header: w.header(w.store.Revision()), WatchId: one.id, Canceled: true, CancelReason: err.Error(),
 		})
@@ -158,7 +158,7 @@ func (w *watchStream) sendCompacted(id, revision int64) error {
 }
 
 // remove forgets a watch; nothing more is sent for it, and questions to it are no longer about it. The caller holds mu.
-func (w *watchStream) remove(one *watch) {
+func (w *watchStream) remove(one *oneWatch) {
 	one.gone = true
 	one.cancel()
 	delete(w.watches, one.id)

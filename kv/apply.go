@@ -1,7 +1,7 @@
 package kv
 
 import (
-	"encoding/binary"
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -9,14 +9,15 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/keyset"
+	"github.com/mimir-kv/mimir/kv/mvcc"
+	"github.com/mimir-kv/mimir/kv/watch"
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// maxKeys is no limit.
-const maxKeys = 1<<63 - 1
-
-// Apply applies a batch of commands in order, with its metadata, in one atomic write. A command that cannot be decoded is refused
-// like one that breaks a rule: on every node alike.
+// Apply applies a batch of commands in order, with its metadata, in one atomic write. A command that cannot be
+// decoded is refused like one that breaks a rule: on every node alike.
 func (s *Store) Apply(b *replication.Batch) ([][]byte, error) {
 	g, err := s.acquire()
 	if err != nil {
@@ -31,46 +32,44 @@ func (s *Store) Apply(b *replication.Batch) ([][]byte, error) {
 }
 
 func (s *Store) apply(g *generation, b *replication.Batch) (results [][]byte, err error) {
-	requests := make([]request, len(b.Commands))
+	requests := make([]command.Request, len(b.Commands))
 	failed := make(map[int]error)
 	scan := false
 	for i := range b.Commands {
-		if err := decodeCommand(b.Commands[i].Data, &requests[i]); err != nil {
+		if err := requests[i].Decode(b.Commands[i].Data); err != nil {
 			failed[i] = err
 			continue
 		}
-		scan = scan || requests[i].needsScan()
+		scan = scan || requests[i].NeedsScan()
 	}
-	r, err := s.newRun(g, scan, s.watchers.wanted())
+	r, err := newRun(g, s.leases.Edit(), scan, s.watchers.Wanted())
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = closeAfter(r, err) }()
-	var out resultWriter
+	defer func() { err = cmp.Or(err, r.Close()) }()
+	var out *command.Results // nil if nobody wants them
 	if b.WantResults {
-		out.results = make([][]byte, 0, len(b.Commands))
+		out = command.NewResults(len(b.Commands))
 	}
 	for i := range requests {
-		if err := r.apply(&requests[i], failed[i], b.WantResults, &out); err != nil {
+		if err := r.apply(&requests[i], failed[i], out); err != nil {
 			return nil, err
 		}
 	}
 	if err := s.commit(g, r, b.Metadata); err != nil {
 		return nil, err
 	}
-	return out.results, nil
+	return out.All(), nil
 }
 
-// apply does one command and adds its result.
-func (r *run) apply(q *request, failed error, want bool, out *resultWriter) error {
-	if failed == nil && q.isPlainPut() {
-		if err := r.plainPut(&q.put); err != nil {
+// apply does one command and adds its result to out.
+func (r *run) apply(q *command.Request, failed error, out *command.Results) error {
+	if failed == nil && q.IsPlainPut() {
+		if err := r.plainPut(&q.Put); err != nil {
 			return err
 		}
 		r.finish()
-		if want {
-			out.put(r.state.revision)
-		}
+		out.Put(r.state.Revision)
 		return nil
 	}
 	resp, err := r.executeDecoded(q, failed)
@@ -78,18 +77,16 @@ func (r *run) apply(q *request, failed error, want bool, out *resultWriter) erro
 	var refused refusal
 	switch {
 	case errors.As(err, &refused):
-		if want {
-			out.refused(refused)
-		}
+		out.Refused(refused)
 	case err != nil:
 		return err
-	case want:
-		out.results = append(out.results, encodeResult(resp))
+	default:
+		out.Done(resp)
 	}
 	return nil
 }
 
-func (r *run) executeDecoded(q *request, failed error) (resp proto.Message, err error) {
+func (r *run) executeDecoded(q *command.Request, failed error) (resp proto.Message, err error) {
 	if failed != nil {
 		return nil, refuse(failed)
 	}
@@ -102,7 +99,7 @@ func (r *run) plainPut(q *pb.PutRequest) error {
 	if err != nil {
 		return err
 	}
-	return r.write(q.Key, &prev, q.Value, 0, kindPut)
+	return r.change(q.Key, &prev, q.Value, 0, mvcc.KindPut)
 }
 
 // Begin jumps the revision if a tail may have been lost, and saves meta.
@@ -112,32 +109,28 @@ func (s *Store) Begin(reign replication.Reign, meta *replication.Metadata) error
 		return err
 	}
 	defer g.release()
-	r, err := s.newRun(g, false, collectEventsWithPrevious)
+	r, err := newRun(g, s.leases.Edit(), false, watch.EventsWithPrevious)
 	if err != nil {
 		return fmt.Errorf("kv: begin epoch %d: %w", reign.Epoch, err)
 	}
 	if reign.Lossy {
-		r.state = r.state.jumped()
+		r.state = r.state.Jumped()
 	}
-	if err := closeAfter(r, s.commit(g, r, meta)); err != nil {
+	if err := cmp.Or(s.commit(g, r, meta), r.Close()); err != nil {
 		return fmt.Errorf("kv: begin epoch %d: %w", reign.Epoch, err)
 	}
 	return nil
 }
 
 // commit writes a run with its metadata and shows it to readers and watchers.
-func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) (err error) {
-	before := g.state.Load()
-	if r.state != before {
-		r.otherBuffer = r.state.append(r.otherBuffer[:0])
-		if err := r.batch.Set(keyState, r.otherBuffer, nil); err != nil {
+func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error {
+	before := g.now.Load()
+	if r.state != before.State {
+		if err := r.write.State(r.state); err != nil {
 			return err
 		}
 	}
-	if r.otherBuffer, err = meta.AppendBinary(r.otherBuffer[:0]); err != nil {
-		return err
-	}
-	if err := r.batch.Set(keyMetadata, r.otherBuffer, nil); err != nil {
+	if err := r.write.Metadata(meta); err != nil {
 		return err
 	}
 	if err := r.batch.Commit(pebble.NoSync); err != nil {
@@ -146,65 +139,37 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) (err e
 	for key, h := range r.latest {
 		r.latest[key] = h.keep()
 	}
-	if len(r.turns) > 0 && before.keys != nil {
-		r.state.keys = s.turnKeys(before.keys, r.turns)
+	after := &moment{State: r.state, keys: before.keys}
+	if len(r.liveness) > 0 && before.keys != nil {
+		after.keys = s.living(before.keys, r.liveness)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g.heads.publish(r.latest, func() { g.state.Store(r.state) })
-	s.publishLeases(&r.leases)
-	if r.state.revision != before.revision {
-		s.watchers.publish(before, r)
-		s.wakeWaiters()
-	}
-	if r.state.compact != before.compact {
+	// One step for watchers, for whoever looks at leases, and for readers.
+	s.watchers.Publish(r.state, r.written, func() {
+		s.leases.Publish(&r.leases, func() {
+			g.heads.publish(r.latest, func() { g.now.Store(after) })
+		})
+	})
+	if r.state.Compact != before.Compact {
 		s.compactor.wakeUp()
 	}
 	return nil
 }
 
-// turnKeys returns the keys that exist after the turns, nil if they are too many.
-func (s *Store) turnKeys(before *keySet, turns []turn) *keySet {
-	edit := before.change()
-	for _, t := range turns {
-		if t.exists {
-			edit.add(t.key)
+// living returns the keys that exist after changes, nil if they are too many.
+func (s *Store) living(before *keyset.Set, changes []liveness) *keyset.Set {
+	edit := before.Change()
+	for _, c := range changes {
+		if c.exists {
+			edit.Add(c.key)
 		} else {
-			edit.remove(t.key)
+			edit.Remove(c.key)
 		}
 	}
-	after := edit.set()
-	if after.len() > s.options.CountedKeys {
-		s.options.Logger.Info("too many keys to count them in memory", "keys", after.len(), "limit", s.options.CountedKeys)
+	after := edit.Set()
+	if after.Len() > s.options.CountedKeys {
+		s.options.Logger.Info("too many keys to count them in memory",
+			"keys", after.Len(), "limit", s.options.CountedKeys)
 		return nil
 	}
 	return &after
-}
-
-// resultWriter gathers results; those of plain puts share memory.
-type resultWriter struct {
-	results [][]byte
-	arena   []byte
-}
-
-// maxPutResultBytes bounds the result of a put: code, header field, length, revision field, revision.
-const maxPutResultBytes = 1 + 1 + 1 + 1 + binary.MaxVarintLen64
-
-// put adds the result of a plain put: a PutResponse with nothing but the revision in its header.
-func (w *resultWriter) put(revision int64) {
-	if cap(w.arena)-len(w.arena) < maxPutResultBytes {
-		w.arena = make([]byte, 0, 128*maxPutResultBytes)
-	}
-	const headerField, revisionField = 1<<3 | 2, 3 << 3
-	start := len(w.arena)
-	a := append(w.arena, resultOK, headerField, 0, revisionField)
-	a = binary.AppendUvarint(a, uint64(revision))
-	a[start+2] = byte(len(a) - start - 3)
-	w.arena = a
-	w.results = append(w.results, a[start:len(a):len(a)])
-}
-
-func (w *resultWriter) refused(err error) {
-	code, _ := codeOf(err)
-	w.results = append(w.results, encodeError(code))
 }

@@ -8,11 +8,13 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/watch"
 	"github.com/mimir-kv/mimir/replication"
 )
 
 func benchStore(b *testing.B) *node {
-	s, err := Open(Options{Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	s, err := Open(Options{Dir: b.TempDir(), CacheBytes: 128 << 20, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -35,7 +37,7 @@ func (n *node) fill(b *testing.B, keys uint64) {
 	for i := uint64(0); i < keys; {
 		batch := &replication.Batch{First: 1, Metadata: &n.metadata}
 		for range benchBatch {
-			c := EncodePut(&pb.PutRequest{Key: benchKey(nil, i), Value: value})
+			c := command.EncodePut(&pb.PutRequest{Key: benchKey(nil, i), Value: value})
 			batch.Commands = append(batch.Commands, replication.Command{Data: c})
 			i++
 		}
@@ -52,12 +54,15 @@ func BenchmarkApply(b *testing.B) {
 		keys     uint64
 		watchers int
 		txn      bool
-	}{{"NewKeys", 0, 0, false}, {"Overwrite", benchKeys, 0, false}, {"Watched", benchKeys, 1, false}, {"Txn", benchKeys, 0, true}} {
+	}{
+		{"NewKeys", 0, 0, false}, {"Overwrite", benchKeys, 0, false}, {"Watched", benchKeys, 1, false},
+		{"Txn", benchKeys, 0, true},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			n := benchStore(b)
 			n.fill(b, c.keys)
 			for range c.watchers {
-				w, err := n.Watch(WatchRequest{Key: []byte("/"), RangeEnd: []byte{0}})
+				w, err := n.Watch(watch.Request{Key: []byte("/"), RangeEnd: []byte{0}})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -73,7 +78,7 @@ func BenchmarkApply(b *testing.B) {
 			batch := &replication.Batch{First: 1, Metadata: &n.metadata, WantResults: true}
 			batch.Commands = make([]replication.Command, benchBatch)
 			for i := range batch.Commands {
-				batch.Commands[i].Data = EncodePut(&pb.PutRequest{Key: benchKey(nil, 0), Value: value})
+				batch.Commands[i].Data = command.EncodePut(&pb.PutRequest{Key: benchKey(nil, 0), Value: value})
 			}
 			random := uint64(1)
 			b.ReportAllocs()
@@ -86,7 +91,7 @@ func BenchmarkApply(b *testing.B) {
 						at = (random >> 20) % c.keys
 					}
 					if c.txn {
-						batch.Commands[i].Data = EncodeTxn(casTxn(benchKey(nil, at), value))
+						batch.Commands[i].Data = command.EncodeTxn(casTxn(benchKey(nil, at), value))
 						continue
 					}
 					benchKey(batch.Commands[i].Data[3:3], at)
@@ -102,8 +107,11 @@ func BenchmarkApply(b *testing.B) {
 
 func casTxn(key, value []byte) *pb.TxnRequest {
 	return &pb.TxnRequest{
-		Compare: []*pb.Compare{{Key: key, Target: pb.Compare_MOD, Result: pb.Compare_GREATER, TargetUnion: &pb.Compare_ModRevision{ModRevision: 1}}},
-		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: key, Value: value}}}},
+		Compare: []*pb.Compare{{
+			Key: key, Target: pb.Compare_MOD, Result: pb.Compare_GREATER,
+			TargetUnion: &pb.Compare_ModRevision{ModRevision: 1},
+		}},
+		Success: []*pb.RequestOp{opPut(string(key), string(value))},
 	}
 }
 
@@ -145,7 +153,8 @@ func BenchmarkScan(b *testing.B) {
 				if to < from {
 					continue
 				}
-				q := &pb.RangeRequest{Key: binary.BigEndian.AppendUint64([]byte("/registry/pods/"), from), RangeEnd: binary.BigEndian.AppendUint64([]byte("/registry/pods/"), to)}
+				name := func(i uint64) []byte { return binary.BigEndian.AppendUint64([]byte("/registry/pods/"), i) }
+				q := &pb.RangeRequest{Key: name(from), RangeEnd: name(to)}
 				r, err := n.Range(b.Context(), q)
 				if err != nil {
 					b.Fatal(err)

@@ -9,10 +9,13 @@ import (
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/watch"
 )
 
-// TestReadsAreOfOneMoment reads and watches while the store applies, compacts, is checkpointed, and is replaced by its own
-// checkpoints. Each transaction gives three keys one value, so that a read of two moments shows.
+// TestReadsAreOfOneMoment reads and watches while the store applies, compacts, is checkpointed, and is replaced by
+// its own checkpoints. Each transaction gives three keys one value, so that a read of two moments shows.
 func TestReadsAreOfOneMoment(t *testing.T) {
 	n := newNode(t)
 	ctx, stop := context.WithCancel(t.Context())
@@ -40,7 +43,7 @@ func TestReadsAreOfOneMoment(t *testing.T) {
 		})
 	}
 	seen := int64(1)
-	w := n.watch(WatchRequest{Key: all.Key, RangeEnd: all.RangeEnd})
+	w := n.watch(watch.Request{Key: all.Key, RangeEnd: all.RangeEnd})
 	wg.Go(func() {
 		for {
 			b, err := w.Next(ctx)
@@ -61,7 +64,8 @@ func TestReadsAreOfOneMoment(t *testing.T) {
 	})
 	for i := range 600 {
 		value := fmt.Sprint(i)
-		n.apply(EncodeTxn(&pb.TxnRequest{Success: []*pb.RequestOp{opPut("k1", value), opPut("k2", value), opPut("k3", value)}}))
+		ops := []*pb.RequestOp{opPut("k1", value), opPut("k2", value), opPut("k3", value)}
+		n.apply(command.EncodeTxn(&pb.TxnRequest{Success: ops}))
 		if i%10 == 9 {
 			n.apply(compact(n.Revision() - 7))
 		}
@@ -89,12 +93,13 @@ func TestReadsAreOfOneMoment(t *testing.T) {
 
 func checkMoment(t *testing.T, resp *pb.RangeResponse, err error) {
 	switch {
-	case errors.Is(err, ErrCompacted) || errors.Is(err, context.Canceled):
+	case errors.Is(err, command.ErrCompacted) || errors.Is(err, context.Canceled):
 	case err != nil:
 		t.Error(err)
 	case len(resp.Kvs) == 3:
 		a, b, c := resp.Kvs[0], resp.Kvs[1], resp.Kvs[2]
-		if string(a.Value) != string(b.Value) || string(b.Value) != string(c.Value) || a.ModRevision > resp.Header.Revision || a.ModRevision != c.ModRevision {
+		if string(a.Value) != string(b.Value) || string(b.Value) != string(c.Value) ||
+			a.ModRevision > resp.Header.Revision || a.ModRevision != c.ModRevision {
 			t.Errorf("at %d: %v", resp.Header.Revision, resp.Kvs)
 		}
 	case len(resp.Kvs) != 0:
@@ -103,5 +108,6 @@ func checkMoment(t *testing.T, resp *pb.RangeResponse, err error) {
 }
 
 func opPut(key, value string) *pb.RequestOp {
-	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: []byte(value)}}}
+	q := &pb.PutRequest{Key: []byte(key), Value: []byte(value)}
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: q}}
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
+	"github.com/mimir-kv/mimir/kv/watch"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -24,12 +27,13 @@ func script(seed uint64, batches int) (log []replication.Batch) {
 			var c []byte
 			switch k := random.IntN(12); {
 			case k < 8:
-				c = EncodePut(&pb.PutRequest{Key: key, Value: make([]byte, random.IntN(4000)), Lease: int64(random.IntN(3))})
+				value, lease := make([]byte, random.IntN(4000)), int64(random.IntN(3))
+				c = command.EncodePut(&pb.PutRequest{Key: key, Value: value, Lease: lease})
 				revision++
 			case k < 10:
-				c = EncodeDeleteRange(&pb.DeleteRangeRequest{Key: key, RangeEnd: []byte("k2")})
+				c = command.EncodeDeleteRange(&pb.DeleteRangeRequest{Key: key, RangeEnd: []byte("k2")})
 			case k == 10:
-				c = EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: int64(1 + random.IntN(2)), TTL: 10})
+				c = command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: int64(1 + random.IntN(2)), TTL: 10})
 			default:
 				c = compact(revision / 2)
 			}
@@ -65,9 +69,9 @@ func (n *node) replay(log []replication.Batch) {
 	}
 }
 
-// TestCrashKeepsAPrefix crashes a store at every few batches, keeping some of what was not synced, and replays the log on what is
-// left: contents and revisions are those of a store that never crashed, and the metadata never runs ahead of the
-// contents (invariant 5).
+// TestCrashKeepsAPrefix crashes a store at every few batches, keeping some of what was not synced, and replays the
+// log on what is left: contents and revisions are those of a store that never crashed, and the metadata never runs
+// ahead of the contents (invariant 5).
 func TestCrashKeepsAPrefix(t *testing.T) {
 	log := script(1, 240)
 	want := make([]string, len(log)+1) // by applied index
@@ -96,7 +100,8 @@ func TestCrashKeepsAPrefix(t *testing.T) {
 		if i%6 != 0 {
 			continue
 		}
-		clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 10 * random.IntN(11), RNG: rand.New(rand.NewPCG(uint64(i), 1))})
+		kept := vfs.CrashCloneCfg{UnsyncedDataPercent: 10 * random.IntN(11), RNG: rand.New(rand.NewPCG(uint64(i), 1))}
+		clone := fs.CrashClone(kept)
 		back := openNode(t, clone)
 		index := back.metadata.AppliedIndex
 		recovered[index] = true
@@ -121,13 +126,13 @@ func TestInstall(t *testing.T) {
 	}
 	defer source.Close()
 	from := &node{Store: source, t: t}
-	from.apply(put("a", "1"), put("a", "2"), put("b", "3"), EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: 7, TTL: 60}))
+	from.apply(put("a", "1"), put("a", "2"), put("b", "3"), grant(7, 60))
 	if err := source.Checkpoint("copy"); err != nil {
 		t.Fatal(err)
 	}
 	n := openNode(t, fs)
 	n.apply(put("a", "1"))
-	w := n.watch(WatchRequest{Key: []byte("a"), RangeEnd: []byte{0}, StartRevision: 2})
+	w := n.watch(watch.Request{Key: []byte("a"), RangeEnd: []byte{0}, StartRevision: 2})
 	expect(t, "before", len(collect(t, w, 2)), 1)
 
 	if err := n.Install("nothing", nil); err == nil {
@@ -136,7 +141,7 @@ func TestInstall(t *testing.T) {
 	if err := fs.MkdirAll("empty", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Install("empty", nil); !errors.Is(err, ErrCorrupt) {
+	if err := n.Install("empty", nil); !errors.Is(err, mvcc.ErrCorrupt) {
 		t.Errorf("an empty directory: %v", err)
 	}
 	expect(t, "after a failed install", n.get("a", 0), "1 c2 m2 v1")
@@ -200,7 +205,8 @@ func TestInstallIsDurable(t *testing.T) {
 	}
 	crashed = openNode(t, fs.CrashClone(vfs.CrashCloneCfg{}))
 	expect(t, "crash after", crashed.get("a", 0), "new c2 m3 v2")
-	if m, err := crashed.Load(); err != nil || m == nil || m.AppliedIndex != 1000 || string(m.Record) != "of another region" {
+	m, err := crashed.Load()
+	if err != nil || m == nil || m.AppliedIndex != 1000 || string(m.Record) != "of another region" {
 		t.Errorf("metadata given with the install: %+v, %v", m, err)
 	}
 }
@@ -212,15 +218,15 @@ func TestInstallEndsWatchersThatCannotGoOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.apply(put("a", "3"))
-	ahead := n.watch(WatchRequest{Key: []byte("a")})
+	ahead := n.watch(watch.Request{Key: []byte("a")})
 	if err := n.Install("early", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := next(t, ahead); !errors.Is(err, ErrRewound) {
+	if _, err := next(t, ahead); !errors.Is(err, watch.ErrRewound) {
 		t.Errorf("watcher ahead of the new content: %v", err)
 	}
-	atFork := n.watch(WatchRequest{Key: []byte("a")})
-	behind := n.watch(WatchRequest{Key: []byte("a"), StartRevision: 2})
+	atFork := n.watch(watch.Request{Key: []byte("a")})
+	behind := n.watch(watch.Request{Key: []byte("a"), StartRevision: 2})
 
 	// Another region goes on from revision 3 after a failover, while this one makes a tail.
 	other := newNode(t)
@@ -235,13 +241,13 @@ func TestInstallEndsWatchersThatCannotGoOn(t *testing.T) {
 	}
 	early := n.Revision()
 	n.apply(put("a", "tail"))
-	tail := n.watch(WatchRequest{Key: []byte("a")})
+	tail := n.watch(watch.Request{Key: []byte("a")})
 	if err := n.Install("later", nil); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "fork", early, 3)
-	for what, w := range map[string]*Watcher{"one that has the tail": tail, "one whose tail is queued": atFork} {
-		if _, err := next(t, w); !errors.Is(err, ErrCompacted) {
+	for what, w := range map[string]*watch.Watcher{"one that has the tail": tail, "one whose tail is queued": atFork} {
+		if _, err := next(t, w); !errors.Is(err, command.ErrCompacted) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -264,7 +270,7 @@ func TestSnapshotRestore(t *testing.T) {
 		if err := other.Restore(strings.NewReader(damaged), nil); err == nil {
 			t.Errorf("byte %d damaged: restored", i)
 		}
-		if err := other.Restore(strings.NewReader(whole[:i]), nil); !errors.Is(err, ErrCorrupt) {
+		if err := other.Restore(strings.NewReader(whole[:i]), nil); !errors.Is(err, mvcc.ErrCorrupt) {
 			t.Errorf("cut at %d: %v", i, err)
 		}
 	}

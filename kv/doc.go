@@ -5,11 +5,15 @@
 //
 //   - Invariant 5: the effects of a batch and the replication metadata are one atomic write; after a crash the store is
 //     exactly what it was after some earlier batch.
-//   - Invariant 10: revision, compaction revision and contents are a function of the commands and reigns applied, however
-//     they were cut into batches, and whenever old versions are physically removed.
-//   - Invariant 11: a [Watcher] yields every matching event once and in order, or ends with an error that says why.
-//   - Invariant 12: nothing here lets a lease expire but a LeaseRevoke command; the [Lessor] of the primary's leader only
-//     asks for one, and gives every lease its full time to live when it is promoted.
+//   - Invariant 10: revision, compaction revision and contents are a function of the commands and reigns applied,
+//     however they were cut into batches, and whenever old versions are physically removed.
+//   - A batch is published in one step: to readers, to whoever looks at leases, and to watchers.
+//
+// Its rooms, from the ground up: command (what requests and results look like as bytes), keyset (the keys that exist,
+// counted), mvcc (versions on disk), snapshot (whole copies as files), lease (which leases there are, and keeping
+// them alive: invariant 12), watch (events, each once and in order: invariant 11). Here they are put together: a
+// batch is a run over a generation, one Pebble database; its commands are executed, transactions and ranges among
+// them.
 //
 // It leaves to its neighbours: the order of commands and their durability (replication; Pebble's own log is off), who
 // may write, regions, and the translation to and from gRPC (etcdapi). It knows nothing of regions or Raft.

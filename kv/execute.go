@@ -5,6 +5,10 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/lease"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
 // refusal marks an error as one of the store's own rules: a result, not a failure of the engine.
@@ -14,65 +18,62 @@ func (r refusal) Unwrap() error { return r.error }
 
 // refuse returns err as a refusal if a result can carry it.
 func refuse(err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := codeOf(err); ok {
+	if err != nil && command.Carries(err) {
 		return refusal{err}
 	}
 	return err
 }
 
 // execute does one command other than a plain put. The response is nil if the command was refused.
-func (r *run) execute(q *request) (proto.Message, error) {
+func (r *run) execute(q *command.Request) (proto.Message, error) {
 	switch {
-	case q.deleteRange != nil:
-		return r.deleteRange(q.deleteRange)
-	case q.txn != nil:
-		return r.txn(q.txn)
-	case q.compaction != nil:
-		return r.compact(q.compaction)
-	case q.grant != nil:
-		return r.leaseGrant(q.grant)
-	case q.revoke != nil:
-		return r.leaseRevoke(q.revoke)
+	case q.DeleteRange != nil:
+		return r.deleteRange(q.DeleteRange)
+	case q.Txn != nil:
+		return r.txn(q.Txn)
+	case q.Compaction != nil:
+		return r.compact(q.Compaction)
+	case q.Grant != nil:
+		return r.leaseGrant(q.Grant)
+	case q.Revoke != nil:
+		return r.leaseRevoke(q.Revoke)
 	}
-	if err := r.checkLease(q.put.Lease); err != nil {
+	if err := r.checkLease(q.Put.Lease); err != nil {
 		return nil, err
 	}
-	return r.put(&q.put, true)
+	return r.put(&q.Put, true)
 }
 
 func (r *run) checkLease(id int64) error {
-	if id != 0 && !r.leases.has(id) {
-		return refusal{ErrLeaseNotFound}
+	if id != 0 && !r.leases.Has(id) {
+		return refusal{command.ErrLeaseNotFound}
 	}
 	return nil
 }
 
-// put does q. Where it is strict, a key that ignore_value or ignore_lease need must exist; inside a transaction that has been
-// checked before.
+// put does q. Where it is strict, a key that ignore_value or ignore_lease need must exist; inside a transaction that
+// has been checked before.
 func (r *run) put(q *pb.PutRequest, strict bool) (*pb.PutResponse, error) {
 	prev, err := r.replaced(q.Key, q.PrevKv || q.IgnoreValue)
 	if err != nil {
 		return nil, err
 	}
-	if strict && (q.IgnoreValue || q.IgnoreLease) && !prev.exists() {
-		return nil, refusal{ErrKeyNotFound}
+	if strict && (q.IgnoreValue || q.IgnoreLease) && !prev.Exists() {
+		return nil, refusal{command.ErrKeyNotFound}
 	}
 	resp := &pb.PutResponse{}
-	if q.PrevKv && prev.exists() {
-		resp.PrevKv = prev.keyValue(q.Key)
+	if q.PrevKv && prev.Exists() {
+		resp.PrevKv = prev.KeyValue(q.Key)
 	}
-	value, lease := q.Value, q.Lease
+	value, id := q.Value, q.Lease
 	if q.IgnoreValue {
-		prev.detach()
-		value = prev.value
+		prev.Detach()
+		value = prev.Value
 	}
 	if q.IgnoreLease {
-		lease = prev.lease
+		id = prev.Lease
 	}
-	if err := r.write(q.Key, &prev, value, lease, kindPut); err != nil {
+	if err := r.change(q.Key, &prev, value, id, mvcc.KindPut); err != nil {
 		return nil, err
 	}
 	resp.Header = &pb.ResponseHeader{Revision: r.now()}
@@ -81,12 +82,12 @@ func (r *run) put(q *pb.PutRequest, strict bool) (*pb.PutResponse, error) {
 
 func (r *run) deleteRange(q *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
 	resp := &pb.DeleteRangeResponse{}
-	var each func(key []byte, v *version)
+	var each func(key []byte, v *mvcc.Version)
 	if q.PrevKv {
-		each = func(key []byte, v *version) { resp.PrevKvs = append(resp.PrevKvs, v.keyValue(key)) }
+		each = func(key []byte, v *mvcc.Version) { resp.PrevKvs = append(resp.PrevKvs, v.KeyValue(key)) }
 	}
 	var err error
-	resp.Deleted, err = r.deleteKeys(newSpan(q.Key, q.RangeEnd), each)
+	resp.Deleted, err = r.deleteKeys(command.SpanOf(q.Key, q.RangeEnd), each)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func (r *run) deleteRange(q *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, er
 }
 
 func (r *run) compact(q *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	next, err := r.state.compacted(q.Revision)
+	next, err := r.state.Compacted(q.Revision)
 	if err != nil {
 		return nil, refuse(err)
 	}
@@ -116,13 +117,13 @@ func (r *run) txn(q *pb.TxnRequest) (*pb.TxnResponse, error) {
 func (r *run) leaseGrant(q *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
 	switch {
 	case q.ID == 0:
-		return nil, refusal{ErrLeaseNotFound}
-	case q.TTL > MaxLeaseTTL:
-		return nil, refusal{ErrLeaseTTLTooLarge}
-	case r.leases.has(q.ID):
-		return nil, refusal{ErrLeaseExists}
+		return nil, refusal{command.ErrLeaseNotFound}
+	case q.TTL > lease.MaxTTL:
+		return nil, refusal{command.ErrLeaseTTLTooLarge}
+	case r.leases.Has(q.ID):
+		return nil, refusal{command.ErrLeaseExists}
 	}
-	ttl := max(q.TTL, MinLeaseTTL)
+	ttl := max(q.TTL, lease.MinTTL)
 	if err := r.grant(q.ID, ttl); err != nil {
 		return nil, err
 	}
@@ -131,8 +132,8 @@ func (r *run) leaseGrant(q *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error
 
 // leaseRevoke deletes the keys attached to the lease, all at one revision, and the lease.
 func (r *run) leaseRevoke(q *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
-	if !r.leases.has(q.ID) {
-		return nil, refusal{ErrLeaseNotFound}
+	if !r.leases.Has(q.ID) {
+		return nil, refusal{command.ErrLeaseNotFound}
 	}
 	keys, err := r.attached(q.ID)
 	if err != nil {

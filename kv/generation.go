@@ -1,64 +1,45 @@
 package kv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/kv/keyset"
+	"github.com/mimir-kv/mimir/kv/lease"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
-// generation is one Pebble database: the whole content between two Installs. A reader holds it from acquire to release, and
-// it is closed only after the last of them.
+// ErrClosed says that the store was closed.
+var ErrClosed = errors.New("kv: closed")
+
+// generation is one Pebble database: the whole content between two Installs. A reader holds it from acquire to
+// release, and it is closed only after the last of them.
 type generation struct {
 	db   *pebble.DB
 	path string
-	// state is what readers see. It is replaced after each batch.
-	state atomic.Pointer[state]
+	// now is what readers see. It is replaced after each batch.
+	now atomic.Pointer[moment]
 	// metadata of the last batch, as loaded.
 	metadata *replication.Metadata
-	leases   map[int64]int64
+	leases   lease.Set // as loaded, until the store takes them
 	heads    headCache
 
 	mu     sync.RWMutex // read-locked by readers
 	closed bool
 }
 
-func pebbleOptions(o *Options, cache *pebble.Cache) *pebble.Options {
-	p := &pebble.Options{
-		FS:                          o.FS,
-		Comparer:                    comparer,
-		Cache:                       cache,
-		DisableWAL:                  true,
-		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                o.MemTableBytes,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       64,
-		MaxOpenFiles:                4096,
-		Logger:                      pebbleLogger{o.Logger},
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-	}
-	if failed := o.OnFailure; failed != nil {
-		p.EventListener = &pebble.EventListener{BackgroundError: func(err error) {
-			if !errors.Is(err, pebble.ErrClosed) {
-				go failed(fmt.Errorf("kv: write in the background: %w", err))
-			}
-		}}
-	}
-	for i := range p.Levels {
-		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-	}
-	return p
+// moment is the store after a batch. It does not change.
+type moment struct {
+	*mvcc.State
+	keys *keyset.Set // that exist at the revision, nil if they are more than Options.CountedKeys; not on disk
 }
 
 // openGeneration opens or creates the database at path and loads its state.
@@ -67,7 +48,8 @@ func openGeneration(o *Options, cache *pebble.Cache, path string) (*generation, 
 	if err != nil {
 		return nil, fmt.Errorf("kv: open %s: %w", path, err)
 	}
-	g := &generation{db: db, path: path, heads: headCache{maxKeys: headCacheKeys, maxBytes: int(o.CacheBytes / headCacheShare)}}
+	g := &generation{db: db, path: path}
+	g.heads.maxKeys, g.heads.maxBytes = headCacheKeys, int(o.CacheBytes/headCacheShare)
 	if err := g.load(o.CountedKeys); err != nil {
 		return nil, errors.Join(fmt.Errorf("kv: load %s: %w", path, err), db.Close())
 	}
@@ -75,44 +57,45 @@ func openGeneration(o *Options, cache *pebble.Cache, path string) (*generation, 
 }
 
 func (g *generation) load(countedKeys int) error {
-	st := newState()
-	p, err := get(g.db, keyState)
+	st, err := mvcc.LoadState(g.db)
 	if err != nil {
 		return err
 	}
-	if p != nil {
-		if st, err = decodeState(p); err != nil {
-			return err
-		}
-	}
-	if st.keys, err = loadKeys(g.db, st.revision, countedKeys); err != nil {
+	keys, err := loadKeys(g.db, st.Revision, countedKeys)
+	if err != nil {
 		return err
 	}
-	g.state.Store(st)
-	if p, err = get(g.db, keyMetadata); err != nil {
+	g.now.Store(&moment{State: st, keys: keys})
+	p, err := mvcc.LoadMetadata(g.db)
+	if err != nil {
 		return err
 	}
 	if p != nil {
 		g.metadata = new(replication.Metadata)
 		if err := g.metadata.UnmarshalBinary(p); err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			return fmt.Errorf("%w: %w", mvcc.ErrCorrupt, err)
 		}
 	}
-	g.leases, err = loadLeases(g.db)
+	g.leases, err = lease.Load(g.db)
 	return err
 }
 
-// get returns a copy of the value of key, nil if there is none.
-func get(r pebble.Reader, key []byte) ([]byte, error) {
-	p, closer, err := r.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
+// loadKeys reads the keys that exist at revision rev; nil if they are more than limit.
+func loadKeys(db pebble.Reader, rev int64, limit int) (*keyset.Set, error) {
+	if limit <= 0 {
 		return nil, nil
 	}
+	r, err := mvcc.NewReader(db)
 	if err != nil {
 		return nil, err
 	}
-	p = append([]byte{}, p...)
-	return p, closer.Close()
+	edit := keyset.Set{}.Change()
+	all, err := r.EachKey(rev, limit, edit.Add)
+	if err = cmp.Or(err, r.Close()); err != nil || !all {
+		return nil, err
+	}
+	keys := edit.Set()
+	return &keys, nil
 }
 
 func (g *generation) release() { g.mu.RUnlock() }
@@ -128,16 +111,19 @@ func (g *generation) close() error {
 	return g.db.Close()
 }
 
+// current is the generation that counts.
+type current struct{ atomic.Pointer[generation] }
+
 // acquire returns the current generation, which stays open until it is released. A holder must not acquire again.
-func (s *Store) acquire() (*generation, error) {
+func (c *current) acquire() (*generation, error) {
 	for {
-		g := s.current.Load()
+		g := c.Load()
 		g.mu.RLock()
 		if !g.closed {
 			return g, nil
 		}
 		g.mu.RUnlock()
-		if s.current.Load() == g {
+		if c.Load() == g {
 			return nil, ErrClosed
 		}
 	}
@@ -167,52 +153,4 @@ func removeLeftovers(fs vfs.FS, dir, keep string) error {
 		}
 	}
 	return nil
-}
-
-// syncTree makes everything under path durable, path itself included.
-func syncTree(fs vfs.FS, path string) error {
-	info, err := fs.Stat(path)
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		names, err := fs.List(path)
-		if err != nil {
-			return err
-		}
-		for _, name := range names {
-			if err := syncTree(fs, fs.PathJoin(path, name)); err != nil {
-				return err
-			}
-		}
-		return pebblefs.New(fs).SyncDir(path)
-	}
-	f, err := fs.Open(path)
-	if err != nil {
-		return err
-	}
-	return closeAfter(f, f.Sync())
-}
-
-// closeAfter closes c and returns the first of both errors.
-func closeAfter(c io.Closer, err error) error {
-	if closeErr := c.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}
-
-// pebbleLogger passes on what Pebble complains about, and drops what it merely tells.
-type pebbleLogger struct{ l *slog.Logger }
-
-func (p pebbleLogger) Infof(string, ...any) {}
-
-func (p pebbleLogger) Errorf(format string, args ...any) {
-	p.l.Error("pebble", "error", fmt.Sprintf(format, args...))
-}
-
-func (p pebbleLogger) Fatalf(format string, args ...any) {
-	message := fmt.Sprintf(format, args...)
-	p.l.Error("pebble cannot go on", "error", message)
-	panic("kv: pebble: " + message)
 }

@@ -1,13 +1,17 @@
 package kv
 
-import "sync"
+import (
+	"sync"
 
-// headCache remembers the newest version of the keys that were written or read last, so that neither a put has to search for the
-// version it replaces, nor a read for what is read often. It holds up to twice maxKeys keys, and values of up to twice
-// maxBytes: keys beyond that are remembered without. It belongs to one generation.
+	"github.com/mimir-kv/mimir/kv/mvcc"
+)
+
+// headCache remembers the newest version of the keys that were written or read last, so that neither a put has to
+// search for the version it replaces, nor a read for what is read often. It holds up to twice maxKeys keys, and
+// values of up to twice maxBytes: keys beyond that are remembered without. It belongs to one generation.
 //
-// A version here is the newest of its key as of some published revision or a later one. So a reader at a published revision may take
-// it if it is not newer than that.
+// A version here is the newest of its key as of some published revision or a later one. So a reader at a published
+// revision may take it if it is not newer than that.
 type headCache struct {
 	maxKeys, maxBytes int
 
@@ -19,7 +23,7 @@ type headCache struct {
 
 // head is the newest version of a key. Nothing of it changes.
 type head struct {
-	version
+	mvcc.Version
 	whole bool // with its value
 }
 
@@ -31,10 +35,10 @@ const (
 
 // keep returns the head as it is remembered: it shares no memory with whoever wrote or read it.
 func (h head) keep() head {
-	if h.whole = len(h.value) <= maxHeadValueBytes; h.whole {
-		h.detach()
+	if h.whole = len(h.Value) <= maxHeadValueBytes; h.whole {
+		h.Detach()
 	} else {
-		h.value = nil
+		h.Value = nil
 	}
 	return h
 }
@@ -49,7 +53,8 @@ func (c *headCache) get(key []byte) (h head, moment uint64, ok bool) {
 	return h, c.moment, ok
 }
 
-// publish adds what a batch wrote, in heads to keep, and calls show, which publishes the batch, as one step for whoever offers.
+// publish adds what a batch wrote, in heads to keep, and calls show, which publishes the batch, as one step for
+// whoever offers.
 func (c *headCache) publish(written map[string]head, show func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,15 +65,15 @@ func (c *headCache) publish(written map[string]head, show func()) {
 	show()
 }
 
-// offer adds the newest version of a key as it was read after the given moment, if nothing was published since then and nobody else
-// is in the way.
-func (c *headCache) offer(key []byte, v version, moment uint64) {
-	if len(v.value) > maxHeadValueBytes || !c.mu.TryLock() {
+// offer adds the newest version of a key as it was read after the given moment, if nothing was published since then
+// and nobody else is in the way.
+func (c *headCache) offer(key []byte, v mvcc.Version, moment uint64) {
+	if len(v.Value) > maxHeadValueBytes || !c.mu.TryLock() {
 		return
 	}
 	defer c.mu.Unlock()
 	if c.moment == moment {
-		c.put(string(key), head{version: v}.keep())
+		c.put(string(key), head{Version: v}.keep())
 	}
 }
 
@@ -76,10 +81,10 @@ func (c *headCache) put(key string, h head) {
 	if c.young == nil || len(c.young) >= c.maxKeys {
 		c.old, c.young, c.youngBytes = c.young, map[string]head{}, 0
 	}
-	c.youngBytes += len(h.value) - len(c.young[key].value)
+	c.youngBytes += len(h.Value) - len(c.young[key].Value)
 	if c.youngBytes > c.maxBytes {
-		c.youngBytes -= len(h.value)
-		h.value, h.whole = nil, false
+		c.youngBytes -= len(h.Value)
+		h.Value, h.whole = nil, false
 	}
 	c.young[key] = h
 }

@@ -10,14 +10,19 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
-// TestPointReadsAreExact reads single keys beside writes, each of which writes the next key, so that the revision of a response says what
-// must be in it. The cache of heads is far too small, so that it forgets and is filled by reads all the time.
+// TestPointReadsAreExact reads single keys beside writes, each of which writes the next key, so that the revision of
+// a response says what must be in it. The cache of heads is far too small, so that it forgets and is filled by reads
+// all the time.
 func TestPointReadsAreExact(t *testing.T) {
 	const keys, perHalf, valueBytes = 32, 6, 100
 	s, err := Open(Options{
-		FS: vfs.NewMem(), Dir: "data", CacheBytes: headCacheShare * perHalf * valueBytes * 2 / 3, Logger: slog.New(slog.DiscardHandler),
+		FS: vfs.NewMem(), Dir: "data", CacheBytes: headCacheShare * perHalf * valueBytes * 2 / 3,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -56,9 +61,10 @@ func TestPointReadsAreExact(t *testing.T) {
 				}
 				want := at - (at-i%keys+keys)%keys // the last revision that wrote the key
 				switch {
-				case want <= firstRevision && resp.Count != 0:
+				case want <= mvcc.FirstRevision && resp.Count != 0:
 					t.Errorf("%s exists at %d", q.Key, at)
-				case want > firstRevision && (resp.Count != 1 || resp.Kvs[0].ModRevision != want || len(resp.Kvs[0].Value) != valueBytes):
+				case want > mvcc.FirstRevision &&
+					(resp.Count != 1 || resp.Kvs[0].ModRevision != want || len(resp.Kvs[0].Value) != valueBytes):
 					t.Errorf("%s at %d: %v, want revision %d", q.Key, at, resp, want)
 				}
 				if t.Failed() {
@@ -69,7 +75,7 @@ func TestPointReadsAreExact(t *testing.T) {
 	}
 	value := bytes.Repeat([]byte{'v'}, valueBytes)
 	for i := range 4000 {
-		n.apply(EncodePut(&pb.PutRequest{Key: key(n.Revision() + 1), Value: value}))
+		n.apply(command.EncodePut(&pb.PutRequest{Key: key(n.Revision() + 1), Value: value}))
 		if i == 2000 {
 			if err := n.Checkpoint("copy"); err != nil {
 				t.Fatal(err)
@@ -87,11 +93,11 @@ func TestPointReadsAreExact(t *testing.T) {
 // TestPointReadAfterInstall sees that nothing is remembered of the content that was replaced.
 func TestPointReadAfterInstall(t *testing.T) {
 	n := newNode(t)
-	n.apply(EncodePut(&pb.PutRequest{Key: []byte("k"), Value: []byte("kept")}))
+	n.apply(command.EncodePut(&pb.PutRequest{Key: []byte("k"), Value: []byte("kept")}))
 	if err := n.Checkpoint("copy"); err != nil {
 		t.Fatal(err)
 	}
-	n.apply(EncodePut(&pb.PutRequest{Key: []byte("k"), Value: []byte("lost")}))
+	n.apply(command.EncodePut(&pb.PutRequest{Key: []byte("k"), Value: []byte("lost")}))
 	if err := n.Install("copy", nil); err != nil {
 		t.Fatal(err)
 	}

@@ -24,20 +24,19 @@ func (s *Store) Metrics() Metrics {
 	defer g.release()
 	p := g.db.Metrics()
 	total := p.Total()
-	st := g.state.Load()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	now := g.now.Load()
+	watchers, slow := s.watchers.Count()
 	return Metrics{
-		Revision: st.revision, CompactRevision: st.compact, Leases: len(s.leases),
-		Watchers: len(s.watchers.all), SlowWatchers: s.watchers.slow(),
+		Revision: now.Revision, CompactRevision: now.Compact,
+		Leases: s.leases.Len(), Watchers: watchers, SlowWatchers: slow,
 		TotalBytes: int64(p.DiskSpaceUsage()), InUseBytes: total.AggregateSize(),
 		MemTableBytes: p.MemTable.Size, CacheHits: p.BlockCache.Hits, CacheMisses: p.BlockCache.Misses,
 		WriteAmplification: total.WriteAmp(),
 	}
 }
 
-// SizeBytes returns what the store takes on disk, and how much of that is not obsolete. What is not yet flushed is counted in
-// both.
+// SizeBytes returns what the store takes on disk, and how much of that is not obsolete. What is not yet flushed is
+// counted in both.
 func (s *Store) SizeBytes() (total, inUse int64) {
 	m := s.Metrics()
 	unflushed := int64(m.MemTableBytes)

@@ -7,6 +7,9 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/lease"
 )
 
 // model is etcd's data model in its plainest form: every version of every key in a list, and no thought for speed.
@@ -64,7 +67,8 @@ func (m *model) kv(key string, rev int64) *mvccpb.KeyValue {
 		return nil
 	}
 	return &mvccpb.KeyValue{
-		Key: []byte(key), Value: v.value, CreateRevision: v.create, ModRevision: v.mod, Version: v.version, Lease: v.lease,
+		Key: []byte(key), Value: v.value,
+		CreateRevision: v.create, ModRevision: v.mod, Version: v.version, Lease: v.lease,
 	}
 }
 
@@ -128,24 +132,24 @@ func (t *modelTxn) deleteRange(q *pb.DeleteRangeRequest) *pb.DeleteRangeResponse
 
 func (m *model) checkPut(q *pb.PutRequest) error {
 	if _, ok := m.leases[q.Lease]; !ok && q.Lease != 0 {
-		return ErrLeaseNotFound
+		return command.ErrLeaseNotFound
 	}
 	if _, ok := m.at(string(q.Key), m.revision); !ok && (q.IgnoreValue || q.IgnoreLease) {
-		return ErrKeyNotFound
+		return command.ErrKeyNotFound
 	}
 	return nil
 }
 
 func (m *model) readable(rev int64) error {
 	if rev > m.revision {
-		return ErrFutureRevision
+		return command.ErrFutureRevision
 	}
 	if rev < m.compact {
-		return ErrCompacted
+		return command.ErrCompacted
 	}
 	for _, g := range m.gaps {
 		if g[0] < rev && rev < g[1] {
-			return ErrCompacted
+			return command.ErrCompacted
 		}
 	}
 	return nil
@@ -163,8 +167,10 @@ func (m *model) rangeKeys(q *pb.RangeRequest, now int64) *pb.RangeResponse {
 	}
 	for _, key := range keys {
 		kv := m.kv(key, rev)
-		if (q.MinModRevision == 0 || kv.ModRevision >= q.MinModRevision) && (q.MaxModRevision == 0 || kv.ModRevision <= q.MaxModRevision) &&
-			(q.MinCreateRevision == 0 || kv.CreateRevision >= q.MinCreateRevision) && (q.MaxCreateRevision == 0 || kv.CreateRevision <= q.MaxCreateRevision) {
+		if (q.MinModRevision == 0 || kv.ModRevision >= q.MinModRevision) &&
+			(q.MaxModRevision == 0 || kv.ModRevision <= q.MaxModRevision) &&
+			(q.MinCreateRevision == 0 || kv.CreateRevision >= q.MinCreateRevision) &&
+			(q.MaxCreateRevision == 0 || kv.CreateRevision <= q.MaxCreateRevision) {
 			resp.Kvs = append(resp.Kvs, kv)
 		}
 	}
@@ -178,7 +184,8 @@ func (m *model) rangeKeys(q *pb.RangeRequest, now int64) *pb.RangeResponse {
 			a, b = b, a
 		}
 		return [...]int{
-			bytes.Compare(a.Key, b.Key), cmp.Compare(a.Version, b.Version), cmp.Compare(a.CreateRevision, b.CreateRevision),
+			bytes.Compare(a.Key, b.Key), cmp.Compare(a.Version, b.Version),
+			cmp.Compare(a.CreateRevision, b.CreateRevision),
 			cmp.Compare(a.ModRevision, b.ModRevision), bytes.Compare(a.Value, b.Value),
 		}[q.SortTarget]
 	})
@@ -210,9 +217,11 @@ func (m *model) compares(q *pb.TxnRequest) bool {
 
 func modelCompare(c *pb.Compare, kv *mvccpb.KeyValue) bool {
 	result := map[pb.Compare_CompareTarget]int{
-		pb.Compare_VALUE: bytes.Compare(kv.Value, c.GetValue()), pb.Compare_CREATE: cmp.Compare(kv.CreateRevision, c.GetCreateRevision()),
-		pb.Compare_MOD: cmp.Compare(kv.ModRevision, c.GetModRevision()), pb.Compare_VERSION: cmp.Compare(kv.Version, c.GetVersion()),
-		pb.Compare_LEASE: cmp.Compare(kv.Lease, c.GetLease()),
+		pb.Compare_VALUE:   bytes.Compare(kv.Value, c.GetValue()),
+		pb.Compare_CREATE:  cmp.Compare(kv.CreateRevision, c.GetCreateRevision()),
+		pb.Compare_MOD:     cmp.Compare(kv.ModRevision, c.GetModRevision()),
+		pb.Compare_VERSION: cmp.Compare(kv.Version, c.GetVersion()),
+		pb.Compare_LEASE:   cmp.Compare(kv.Lease, c.GetLease()),
 	}[c.Target]
 	return [...]bool{result == 0, result > 0, result < 0, result != 0}[c.Result]
 }
@@ -279,7 +288,7 @@ func (m *model) apply(q any) (any, error) {
 	switch q := q.(type) {
 	case *pb.PutRequest:
 		if _, ok := m.leases[q.Lease]; !ok && q.Lease != 0 {
-			return nil, ErrLeaseNotFound
+			return nil, command.ErrLeaseNotFound
 		}
 		if err := m.checkPut(q); err != nil {
 			return nil, err
@@ -297,22 +306,23 @@ func (m *model) apply(q any) (any, error) {
 		return resp, nil
 	case *pb.CompactionRequest:
 		if q.Revision <= m.compact {
-			return nil, ErrCompacted
+			return nil, command.ErrCompacted
 		}
 		if q.Revision > m.revision {
-			return nil, ErrFutureRevision
+			return nil, command.ErrFutureRevision
 		}
 		m.compact = q.Revision
 		return &pb.CompactionResponse{Header: &pb.ResponseHeader{Revision: m.revision}}, nil
 	case *pb.LeaseGrantRequest:
 		if _, ok := m.leases[q.ID]; ok {
-			return nil, ErrLeaseExists
+			return nil, command.ErrLeaseExists
 		}
-		m.leases[q.ID] = max(q.TTL, MinLeaseTTL)
-		return &pb.LeaseGrantResponse{Header: &pb.ResponseHeader{Revision: m.revision}, ID: q.ID, TTL: m.leases[q.ID]}, nil
+		m.leases[q.ID] = max(q.TTL, lease.MinTTL)
+		header := &pb.ResponseHeader{Revision: m.revision}
+		return &pb.LeaseGrantResponse{Header: header, ID: q.ID, TTL: m.leases[q.ID]}, nil
 	case *pb.LeaseRevokeRequest:
 		if _, ok := m.leases[q.ID]; !ok {
-			return nil, ErrLeaseNotFound
+			return nil, command.ErrLeaseNotFound
 		}
 		for _, key := range m.live([]byte{0}, []byte{0}, m.revision) {
 			if v, _ := m.at(key, m.revision); v.lease == q.ID {

@@ -12,11 +12,15 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
 )
 
 // Generators of requests. Keys hold bytes that need escaping, and each other as prefixes.
-var keys = rapid.SampledFrom([]string{"a", "a\x00", "a\x00\x01", "a\x00\xff", "ab", "b", "b\xff", "b\x0e", "\x00", "\xff", "c/0123456789abc\x0e"})
+var keys = rapid.SampledFrom([]string{
+	"a", "a\x00", "a\x00\x01", "a\x00\xff", "ab", "b", "b\xff", "b\x0e", "\x00", "\xff", "c/0123456789abc\x0e",
+})
 
 func genKey(t *rapid.T) []byte { return []byte(keys.Draw(t, "key")) }
 
@@ -67,7 +71,10 @@ func genDelete(t *rapid.T) *pb.DeleteRangeRequest {
 }
 
 func genCompare(t *rapid.T, m *model) *pb.Compare {
-	c := &pb.Compare{Key: genKey(t), RangeEnd: genEnd(t), Result: pb.Compare_CompareResult(rapid.Int32Range(0, 3).Draw(t, "result"))}
+	result := func() pb.Compare_CompareResult {
+		return pb.Compare_CompareResult(rapid.Int32Range(0, 3).Draw(t, "result"))
+	}
+	c := &pb.Compare{Key: genKey(t), RangeEnd: genEnd(t), Result: result()}
 	switch c.Target = pb.Compare_CompareTarget(rapid.Int32Range(0, 4).Draw(t, "target")); c.Target {
 	case pb.Compare_VERSION:
 		c.TargetUnion = &pb.Compare_Version{Version: rapid.Int64Range(0, 3).Draw(t, "version")}
@@ -115,7 +122,7 @@ func genRequest(t *rapid.T, m *model) any {
 	case kind < 11:
 		return genDelete(t)
 	case kind < 16:
-		if q := genTxn(t, m, 2); CheckTxn(q, 128) == nil {
+		if q := genTxn(t, m, 2); command.CheckTxn(q, 128) == nil {
 			return q
 		}
 		return genPut(t)
@@ -130,33 +137,33 @@ func genRequest(t *rapid.T, m *model) any {
 func encodeRequest(q any) []byte {
 	switch q := q.(type) {
 	case *pb.PutRequest:
-		return EncodePut(q)
+		return command.EncodePut(q)
 	case *pb.DeleteRangeRequest:
-		return EncodeDeleteRange(q)
+		return command.EncodeDeleteRange(q)
 	case *pb.TxnRequest:
-		return EncodeTxn(q)
+		return command.EncodeTxn(q)
 	case *pb.CompactionRequest:
-		return EncodeCompaction(q)
+		return command.EncodeCompaction(q)
 	case *pb.LeaseGrantRequest:
-		return EncodeLeaseGrant(q)
+		return command.EncodeLeaseGrant(q)
 	}
-	return EncodeLeaseRevoke(q.(*pb.LeaseRevokeRequest))
+	return command.EncodeLeaseRevoke(q.(*pb.LeaseRevokeRequest))
 }
 
 func decodeFor(q any, result []byte) (proto.Message, error) {
 	switch q.(type) {
 	case *pb.PutRequest:
-		return DecodePutResult(result)
+		return command.DecodePutResult(result)
 	case *pb.DeleteRangeRequest:
-		return DecodeDeleteRangeResult(result)
+		return command.DecodeDeleteRangeResult(result)
 	case *pb.TxnRequest:
-		return DecodeTxnResult(result)
+		return command.DecodeTxnResult(result)
 	case *pb.CompactionRequest:
-		return DecodeCompactionResult(result)
+		return command.DecodeCompactionResult(result)
 	case *pb.LeaseGrantRequest:
-		return DecodeLeaseGrantResult(result)
+		return command.DecodeLeaseGrantResult(result)
 	}
-	return DecodeLeaseRevokeResult(result)
+	return command.DecodeLeaseRevokeResult(result)
 }
 
 // same compares a response with the model's.
@@ -220,8 +227,8 @@ func TestStoreDoesWhatEtcdDoes(t *testing.T) {
 				if err := n.Begin(replication.Reign{Epoch: 1, Lossy: true}, &n.metadata); err != nil {
 					t.Fatal(err)
 				}
-				m.gaps = append(m.gaps, [2]int64{m.revision, m.revision + LossyJump})
-				m.revision += LossyJump
+				m.gaps = append(m.gaps, [2]int64{m.revision, m.revision + mvcc.LossyJump})
+				m.revision += mvcc.LossyJump
 			}
 			checkReads(t, n, m)
 		}

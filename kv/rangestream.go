@@ -6,6 +6,9 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
 // streamChunkBytes is where a chunk of RangeStream is closed. A chunk is larger by at most one key-value.
@@ -15,7 +18,7 @@ const streamChunkBytes = 256 << 10
 // key-values, and the last one, which may hold none, header, more and count. Requests that filter or sort are
 // collected first. An error of send ends the stream. The chunk belongs to send.
 func (s *Store) RangeStream(ctx context.Context, r *pb.RangeRequest, send func(chunk *pb.RangeResponse) error) error {
-	if err := CheckRange(r); err != nil {
+	if err := command.CheckRange(r); err != nil {
 		return err
 	}
 	return s.read(func(v view) error {
@@ -70,7 +73,8 @@ func (v view) sendScanned(ctx context.Context, r *pb.RangeRequest, send func(chu
 	c := chunker{send: send}
 	var slab keyValueSlab
 	var sent int64
-	count, err := v.fetch(ctx, newSpan(r.Key, r.RangeEnd), rev, fetchLimit(r), func(key []byte, ver *version) error {
+	sp := command.SpanOf(r.Key, r.RangeEnd)
+	count, err := v.fetch(ctx, sp, rev, fetchLimit(r), func(key []byte, ver *mvcc.Version) error {
 		if sent++; r.Limit > 0 && sent > r.Limit {
 			return nil
 		}

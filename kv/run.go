@@ -2,265 +2,206 @@ package kv
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/binary"
-	"fmt"
+	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
-	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/lease"
+	"github.com/mimir-kv/mimir/kv/mvcc"
+	"github.com/mimir-kv/mimir/kv/watch"
 )
 
-// run applies the commands of one batch to a state. Nothing of it is visible to anyone before it is committed and published.
+// run applies the commands of one batch to a state. Nothing of it is visible to anyone before it is committed and
+// published.
 type run struct {
 	batch *pebble.Batch
+	write *mvcc.Writer // to the batch
 	// indexed says that batch can be read. Scans need that; single keys are found in latest.
 	indexed bool
-	state   *state // as of the last finished command
-	sub     uint32 // changes made by the command under way
+	state   *mvcc.State // as of the last finished command
+	sub     uint32      // changes made by the command under way
 
-	points *pebble.Iterator // over the database without the batch
-	latest map[string]head  // written by this run
+	base   *mvcc.Reader    // of the database without the batch
+	latest map[string]head // written by this run
 	heads  *headCache
-	leases leaseOverlay
+	leases lease.Edit
 
-	turns   []turn
-	collect collectLevel
-	changes []change
-
-	keyBuffer   []byte
-	otherBuffer []byte
+	liveness []liveness
+	written  watch.Written
 }
 
-// turn is a key that began or ceased to exist.
-type turn struct {
+// liveness is a change of it: a key that began or ceased to exist.
+type liveness struct {
 	key    string
 	exists bool
 }
 
-// change is an event of this run, for watchers. Key, value and prev may alias the batch that is being applied.
-type change struct {
-	key  []byte
-	now  version
-	prev *mvccpb.KeyValue
-}
-
-// collectLevel is what a run gathers for watchers.
-type collectLevel int
-
-const (
-	collectNothing collectLevel = iota
-	collectEvents
-	collectEventsWithPrevious
-)
-
-func (s *Store) newRun(g *generation, indexed bool, collect collectLevel) (*run, error) {
-	points, err := g.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableKeys}, UpperBound: []byte{tableKeys + 1}})
+// newRun begins a run on what g holds. gather is what watchers want of it.
+func newRun(g *generation, leases lease.Edit, indexed bool, gather watch.Level) (*run, error) {
+	base, err := mvcc.NewReader(g.db)
 	if err != nil {
 		return nil, err
 	}
 	r := &run{
-		indexed: indexed, state: g.state.Load(), points: points, latest: map[string]head{}, heads: &g.heads,
-		leases: leaseOverlay{base: s.leases}, collect: collect,
+		indexed: indexed, state: g.now.Load().State, base: base, latest: map[string]head{}, heads: &g.heads,
+		leases: leases, written: watch.Written{Level: gather},
 	}
 	if indexed {
 		r.batch = g.db.NewIndexedBatch()
 	} else {
 		r.batch = g.db.NewBatch()
 	}
+	r.write = mvcc.NewWriter(r.batch)
 	return r, nil
 }
 
 // Close releases what the run holds.
-func (r *run) Close() error { return closeAfter(r.points, r.batch.Close()) }
+func (r *run) Close() error { return cmp.Or(r.base.Close(), r.batch.Close()) }
 
 // now is the newest revision that the command under way may see.
 func (r *run) now() int64 {
 	if r.sub > 0 {
-		return r.state.revision + 1
+		return r.state.Revision + 1
 	}
-	return r.state.revision
+	return r.state.Revision
 }
 
 // finish ends a command: its changes, if it made any, become a revision.
 func (r *run) finish() {
 	if r.sub > 0 {
 		next := *r.state
-		next.revision++
+		next.Revision++
 		r.state, r.sub = &next, 0
 	}
 }
 
 func (r *run) view() view { return view{reader: r, now: r.now(), state: r.state} }
 
-// newest implements reader. Revisions before the current one are found in the batch as well, which is indexed then.
-func (r *run) newest(key []byte, rev int64) (version, error) {
+var errNoIndex = errors.New("kv: scan in a batch without index")
+
+// readBatch calls f with a reader of the database with the batch.
+func (r *run) readBatch(f func(all *mvcc.Reader) error) error {
+	if !r.indexed {
+		return errNoIndex
+	}
+	all, err := mvcc.NewReader(r.batch)
+	if err != nil {
+		return err
+	}
+	return cmp.Or(f(all), all.Close())
+}
+
+// Newest implements reader. Revisions before the current one are found in the batch as well, which is indexed then.
+func (r *run) Newest(key []byte, rev int64) (v mvcc.Version, err error) {
 	if rev >= r.now() {
 		return r.current(key, true)
 	}
-	it, err := r.newIter([]byte{tableKeys}, []byte{tableKeys + 1})
-	if err != nil {
-		return version{}, err
-	}
-	v, buffer, err := seekVersion(it, r.keyBuffer, key, last(rev))
-	r.keyBuffer = buffer
-	v.detach()
-	return v, closeAfter(it, err)
-}
-
-// current returns the newest version of key, with the changes of this run. The value may be left out if it is not needed.
-func (r *run) current(key []byte, needValue bool) (version, error) {
-	if h, ok := r.latest[string(key)]; ok {
-		return h.version, nil
-	}
-	if h, _, ok := r.heads.get(key); ok && (h.whole || !needValue) {
-		return h.version, nil
-	}
-	v, buffer, err := seekVersion(r.points, r.keyBuffer, key, last(r.state.revision))
-	r.keyBuffer = buffer
+	err = r.readBatch(func(all *mvcc.Reader) error {
+		v, err = all.Newest(key, rev)
+		v.Detach()
+		return err
+	})
 	return v, err
 }
 
-// replaced returns the version of key that a change is about to replace, with its value if the change or a watcher needs it.
-func (r *run) replaced(key []byte, needValue bool) (version, error) {
-	return r.current(key, needValue || r.collect == collectEventsWithPrevious)
+// Scan implements reader.
+func (r *run) Scan(
+	ctx context.Context, sp command.Span, rev, limit int64, visit mvcc.Visitor,
+) (count int64, err error) {
+	err = r.readBatch(func(all *mvcc.Reader) error {
+		count, err = all.Scan(ctx, sp, rev, limit, visit)
+		return err
+	})
+	return count, err
 }
 
-func (r *run) newIter(lower, upper []byte) (*pebble.Iterator, error) {
-	if !r.indexed {
-		return nil, fmt.Errorf("kv: scan in a batch without index")
+// current returns the newest version of key, with the changes of this run. The value may be left out if it is not
+// needed.
+func (r *run) current(key []byte, needValue bool) (mvcc.Version, error) {
+	if h, ok := r.latest[string(key)]; ok {
+		return h.Version, nil
 	}
-	return r.batch.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-}
-
-// scan implements reader.
-func (r *run) scan(ctx context.Context, sp span, rev, limit int64, visit visitor) (int64, error) {
-	it, err := r.newIter(sp.bounds())
-	if err != nil {
-		return 0, err
+	if h, _, ok := r.heads.get(key); ok && (h.whole || !needValue) {
+		return h.Version, nil
 	}
-	count, err := scanVersions(ctx, it, rev, limit, visit)
-	return count, closeAfter(it, err)
+	return r.base.Newest(key, r.state.Revision)
 }
 
-// write adds the next change of the command under way: value under key, or the deletion of key. key and value must stay as
-// they are until the run is published; prev is the version that it replaces.
-func (r *run) write(key []byte, prev *version, value []byte, lease int64, kind byte) error {
-	v := version{stamp: stamp{main: r.state.revision + 1, sub: r.sub}, kind: kind}
+// replaced returns the version of key that a change is about to replace, with its value if the change or a watcher
+// needs it.
+func (r *run) replaced(key []byte, needValue bool) (mvcc.Version, error) {
+	return r.current(key, needValue || r.written.Level == watch.EventsWithPrevious)
+}
+
+// change adds the next change of the command under way: value under key, or the deletion of key. key and value must
+// stay as they are until the run is published; prev is the version that it replaces.
+func (r *run) change(key []byte, prev *mvcc.Version, value []byte, leaseID int64, kind byte) error {
+	v := mvcc.Version{Stamp: mvcc.Stamp{Main: r.state.Revision + 1, Sub: r.sub}, Kind: kind}
 	oldLease := int64(0)
-	if prev.exists() {
-		oldLease = prev.lease
+	if prev.Exists() {
+		oldLease = prev.Lease
 	}
-	if kind == kindPut {
-		v.create, v.number, v.lease, v.value = v.main, 1, lease, value
-		if prev.exists() {
-			v.create, v.number = prev.create, prev.number+1
+	if kind == mvcc.KindPut {
+		v.Create, v.Number, v.Lease, v.Value = v.Main, 1, leaseID, value
+		if prev.Exists() {
+			v.Create, v.Number = prev.Create, prev.Number+1
 		}
 	}
-	if r.collect > collectNothing {
-		c := change{key: key, now: v}
-		if r.collect == collectEventsWithPrevious && prev.exists() {
-			c.prev = prev.keyValue(key)
+	if r.written.Level > watch.Nothing {
+		c := watch.Change{Key: key, Now: v}
+		if r.written.Level == watch.EventsWithPrevious && prev.Exists() {
+			c.Prev = prev.KeyValue(key)
 		}
-		r.changes = append(r.changes, c)
+		r.written.Changes = append(r.written.Changes, c)
 	}
-	if err := r.attach(key, oldLease, v.lease); err != nil {
+	if err := r.write.Attach(key, oldLease, v.Lease); err != nil {
 		return err
 	}
 	r.sub++
 	name := string(key)
-	if exists := kind == kindPut; exists != prev.exists() {
-		r.turns = append(r.turns, turn{key: name, exists: exists})
+	if exists := kind == mvcc.KindPut; exists != prev.Exists() {
+		r.liveness = append(r.liveness, liveness{key: name, exists: exists})
 	}
-	r.latest[name] = head{version: v, whole: true}
-	return r.store(key, &v)
-}
-
-// store adds a version and its place in the history to the batch.
-func (r *run) store(key []byte, v *version) error {
-	var header [maxHeaderBytes]byte
-	n := 0
-	if v.kind == kindPut {
-		n = len(v.appendHeader(header[:0]))
-	}
-	k := appendSuffix(appendKeyPrefix(r.keyBuffer[:0], key), v.stamp, v.kind)
-	r.keyBuffer = k
-	set := r.batch.SetDeferred(len(k), n+len(v.value))
-	copy(set.Key, k)
-	copy(set.Value, header[:n])
-	copy(set.Value[n:], v.value)
-	if err := set.Finish(); err != nil {
-		return err
-	}
-	r.otherBuffer = appendRevision(r.otherBuffer[:0], v.stamp)
-	return r.batch.Set(r.otherBuffer, key, nil)
-}
-
-// attach moves key from one lease to another; 0 is none.
-func (r *run) attach(key []byte, from, to int64) error {
-	if from == to {
-		return nil
-	}
-	if from != 0 {
-		r.otherBuffer = appendAttached(r.otherBuffer[:0], from, key)
-		if err := r.batch.Delete(r.otherBuffer, nil); err != nil {
-			return err
-		}
-	}
-	if to != 0 {
-		r.otherBuffer = appendAttached(r.otherBuffer[:0], to, key)
-		return r.batch.Set(r.otherBuffer, nil, nil)
-	}
-	return nil
+	r.latest[name] = head{Version: v, whole: true}
+	return r.write.Version(key, &v)
 }
 
 // attached returns the keys attached to a lease, in order.
 func (r *run) attached(id int64) ([][]byte, error) {
-	it, err := r.newIter(attachedBounds(id))
-	if err != nil {
-		return nil, err
+	if !r.indexed {
+		return nil, errNoIndex
 	}
-	keys, err := attachedKeys(it)
-	return keys, closeAfter(it, err)
-}
-
-func attachedKeys(it *pebble.Iterator) (keys [][]byte, err error) {
-	for ok := it.First(); ok; ok = it.Next() {
-		key, err := userKey(it.Key(), attachedTableBytes)
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, bytes.Clone(key))
-	}
-	return keys, it.Error()
+	return mvcc.AttachedKeys(r.batch, id)
 }
 
 func (r *run) grant(id, ttl int64) error {
-	r.leases.set(id, ttl)
-	r.otherBuffer = appendLease(r.otherBuffer[:0], id)
-	return r.batch.Set(r.otherBuffer, binary.AppendUvarint(nil, uint64(ttl)), nil)
+	r.leases.Grant(id, ttl)
+	return r.write.Grant(id, ttl)
 }
 
 func (r *run) revoke(id int64) error {
-	r.leases.set(id, 0)
-	r.otherBuffer = appendLease(r.otherBuffer[:0], id)
-	return r.batch.Delete(r.otherBuffer, nil)
+	r.leases.Revoke(id)
+	return r.write.Revoke(id)
 }
 
 // deleteKeys deletes all keys of a span that exist, and calls each with what is deleted.
-func (r *run) deleteKeys(sp span, each func(key []byte, v *version)) (int64, error) {
-	if sp.single() {
-		return r.deleteOne(sp.start, each)
+func (r *run) deleteKeys(sp command.Span, each func(key []byte, v *mvcc.Version)) (int64, error) {
+	if sp.Single() {
+		return r.deleteOne(sp.Start, each)
 	}
 	type found struct {
 		key []byte
-		v   version
+		v   mvcc.Version
 	}
 	var doomed []found
-	keepValues := each != nil || r.collect == collectEventsWithPrevious
-	_, err := r.scan(context.Background(), sp, r.now(), maxKeys, func(key []byte, v *version) error {
+	keepValues := each != nil || r.written.Level == watch.EventsWithPrevious
+	_, err := r.Scan(context.Background(), sp, r.now(), mvcc.NoLimit, func(key []byte, v *mvcc.Version) error {
 		f := found{key: bytes.Clone(key), v: *v}
-		if f.v.value = nil; keepValues {
-			f.v.value = bytes.Clone(v.value)
+		if f.v.Value = nil; keepValues {
+			f.v.Value = bytes.Clone(v.Value)
 		}
 		doomed = append(doomed, f)
 		return nil
@@ -272,20 +213,20 @@ func (r *run) deleteKeys(sp span, each func(key []byte, v *version)) (int64, err
 		if each != nil {
 			each(doomed[i].key, &doomed[i].v)
 		}
-		if err := r.write(doomed[i].key, &doomed[i].v, nil, 0, kindDelete); err != nil {
+		if err := r.change(doomed[i].key, &doomed[i].v, nil, 0, mvcc.KindDelete); err != nil {
 			return 0, err
 		}
 	}
 	return int64(len(doomed)), nil
 }
 
-func (r *run) deleteOne(key []byte, each func(key []byte, v *version)) (int64, error) {
+func (r *run) deleteOne(key []byte, each func(key []byte, v *mvcc.Version)) (int64, error) {
 	v, err := r.replaced(key, each != nil)
-	if err != nil || !v.exists() {
+	if err != nil || !v.Exists() {
 		return 0, err
 	}
 	if each != nil {
 		each(key, &v)
 	}
-	return 1, r.write(key, &v, nil, 0, kindDelete)
+	return 1, r.change(key, &v, nil, 0, mvcc.KindDelete)
 }

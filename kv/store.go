@@ -1,17 +1,16 @@
 package kv
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
 
+	"github.com/mimir-kv/mimir/kv/lease"
+	"github.com/mimir-kv/mimir/kv/watch"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
@@ -22,70 +21,23 @@ var (
 	_ replication.Checkpointer = (*Store)(nil)
 )
 
-// Options says where a Store is and what it may use.
-type Options struct {
-	// FS is the filesystem of Dir. Default: the machine's.
-	FS vfs.FS
-	// Dir is created if missing. It belongs to one open Store.
-	Dir string
-	// CacheBytes bounds the cache of blocks; it should hold the hot set. The values written or read last take up to half as much
-	// beside it. Default 128 MiB.
-	CacheBytes int64
-	// MemTableBytes is how much is written before it is flushed. Default 64 MiB.
-	MemTableBytes uint64
-	// CountedKeys is up to how many keys the store keeps in memory (about 60 bytes and the key each) to tell how many an interval
-	// has now, as every range with a limit does, without a walk over all of them. With more keys it walks, until it is opened anew
-	// with fewer. Default 2,097,152; negative for none.
-	CountedKeys int
-	// Logger receives one event a line. Default: slog.Default().
-	Logger *slog.Logger
-	// OnFailure is told, on a goroutine of its own, that the disk took no more: a flush or a compaction failed. What is applied from
-	// then on may never become durable, and Apply may wait for ever, so the owner should stop. It may be told again. May be nil.
-	OnFailure func(error)
-}
-
-func (o *Options) setDefaults() error {
-	if o.Dir == "" {
-		return errors.New("kv: Options.Dir is empty")
-	}
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
-	if o.CacheBytes <= 0 {
-		o.CacheBytes = 128 << 20
-	}
-	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 64 << 20
-	}
-	if o.CountedKeys == 0 {
-		o.CountedKeys = 2 << 20
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	return nil
-}
-
 // Store is the multi-version store. Reads, watches and lookups are safe for concurrent use with each other and with
-// everything else; Apply, Begin, Install and Restore are called by one goroutine at a time, as replication.Storage says.
+// everything else; Apply, Begin, Install and Restore are called by one goroutine at a time, as replication.Storage
+// says.
 type Store struct {
 	options Options
 	cache   *pebble.Cache
 	marker  *atomicfs.Marker
-	current atomic.Pointer[generation]
+	current current
 
-	// mu guards publication: what follows it changes together with generation.state, in one step for watchers.
-	mu       sync.Mutex
-	watchers watcherSet
-	changed  chan struct{} // closed when the revision rises; nil while nobody waits
-	leases   map[int64]int64
-	observer leaseObserver
-	temp     uint64
+	watchers *watch.Hub
+	leases   *lease.Table
 
-	compactor *compactor
-	retired   sync.WaitGroup // former generations being closed
-	closed    sync.Once
-	closeErr  error
+	temporaries atomic.Uint64 // directories named
+	compactor   *compactor
+	retired     sync.WaitGroup // former generations being closed
+	closed      sync.Once
+	closeErr    error
 }
 
 // Open opens the store in o.Dir, or creates it.
@@ -107,9 +59,9 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(err, marker.Close())
 	}
 	s.current.Store(g)
-	s.leases = g.leases
-	s.watchers.init()
-	s.compactor = startCompactor(s)
+	s.leases = lease.NewTable(g.leases)
+	s.watchers = watch.NewHub(&s.current, g.now.Load().State, watch.DefaultLimits)
+	s.compactor = startCompactor(&s.current, o.Logger)
 	return s, nil
 }
 
@@ -138,10 +90,7 @@ func (s *Store) openCurrent(name string) (*generation, error) {
 func (s *Store) Close() error {
 	s.closed.Do(func() {
 		s.compactor.stop()
-		s.mu.Lock()
-		s.watchers.endAll(ErrClosed)
-		s.wakeWaiters()
-		s.mu.Unlock()
+		s.watchers.Close(ErrClosed)
 		s.closeErr = errors.Join(s.current.Load().close(), s.marker.Close())
 		s.retired.Wait()
 		s.cache.Unref()
@@ -172,43 +121,12 @@ func (s *Store) Sync() error {
 	return nil
 }
 
-func (s *Store) state() *state { return s.current.Load().state.Load() }
+func (s *Store) acquire() (*generation, error) { return s.current.acquire() }
+
+func (s *Store) now() *moment { return s.current.Load().now.Load() }
 
 // Revision returns the revision of the last change applied; 1 if there was none.
-func (s *Store) Revision() int64 { return s.state().revision }
+func (s *Store) Revision() int64 { return s.now().Revision }
 
 // CompactRevision returns the lowest revision that can be read; -1 if the store was never compacted.
-func (s *Store) CompactRevision() int64 { return s.state().compact }
-
-// WaitRevision returns once the store has reached rev, or with the context's error, or with ErrClosed.
-func (s *Store) WaitRevision(ctx context.Context, rev int64) error {
-	for {
-		s.mu.Lock()
-		if s.state().revision >= rev {
-			s.mu.Unlock()
-			return nil
-		}
-		if s.watchers.ended != nil {
-			s.mu.Unlock()
-			return ErrClosed
-		}
-		if s.changed == nil {
-			s.changed = make(chan struct{})
-		}
-		changed := s.changed
-		s.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// wakeWaiters wakes WaitRevision. s.mu is held.
-func (s *Store) wakeWaiters() {
-	if s.changed != nil {
-		close(s.changed)
-		s.changed = nil
-	}
-}
+func (s *Store) CompactRevision() int64 { return s.now().Compact }

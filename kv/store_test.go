@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -72,14 +73,14 @@ func (n *node) begin(lossy bool) {
 }
 
 func put(key, value string) []byte {
-	return EncodePut(&pb.PutRequest{Key: []byte(key), Value: []byte(value)})
+	return command.EncodePut(&pb.PutRequest{Key: []byte(key), Value: []byte(value)})
 }
 
 func del(key, end string) []byte {
-	return EncodeDeleteRange(&pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)})
+	return command.EncodeDeleteRange(&pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end)})
 }
 
-func compact(rev int64) []byte { return EncodeCompaction(&pb.CompactionRequest{Revision: rev}) }
+func compact(rev int64) []byte { return command.EncodeCompaction(&pb.CompactionRequest{Revision: rev}) }
 
 // get renders the value of key at rev, "-" if there is none.
 func (n *node) get(key string, rev int64) string {
@@ -110,12 +111,14 @@ func TestRevisionsFollowEtcd(t *testing.T) {
 	expect(t, "after three puts", n.Revision(), 4)
 	n.apply(del("a", ""), del("nothing", ""), put("a", "4"))
 	expect(t, "a delete of nothing takes no revision", n.Revision(), 6)
-	for rev, want := range map[int64]string{1: "-", 2: "1 c2 m2 v1", 3: "2 c2 m3 v2", 4: "2 c2 m3 v2", 5: "-", 6: "4 c6 m6 v1"} {
+	for rev, want := range map[int64]string{
+		1: "-", 2: "1 c2 m2 v1", 3: "2 c2 m3 v2", 4: "2 c2 m3 v2", 5: "-", 6: "4 c6 m6 v1",
+	} {
 		expect(t, fmt.Sprint("a at ", rev), n.get("a", rev), want)
 	}
-	expect(t, "future", n.get("a", 7), ErrFutureRevision.Error())
+	expect(t, "future", n.get("a", 7), command.ErrFutureRevision.Error())
 	n.apply(compact(4))
-	expect(t, "compacted", n.get("a", 3), ErrCompacted.Error())
+	expect(t, "compacted", n.get("a", 3), command.ErrCompacted.Error())
 	expect(t, "at the compaction", n.get("a", 4), "2 c2 m3 v2")
 }
 

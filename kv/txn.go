@@ -7,12 +7,15 @@ import (
 	"errors"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
 // ReadOnlyTxn does a transaction that IsReadOnly, at the current revision, from what this node has. Errors:
 // ErrCompacted and ErrFutureRevision of its ranges, the context's.
 func (s *Store) ReadOnlyTxn(ctx context.Context, r *pb.TxnRequest) (resp *pb.TxnResponse, err error) {
-	if !IsReadOnly(r) {
+	if !command.IsReadOnly(r) {
 		return nil, errors.New("kv: transaction writes")
 	}
 	err = s.read(func(v view) error {
@@ -79,18 +82,18 @@ func (e *evaluation) choose(ctx context.Context, q *pb.TxnRequest) (*branch, err
 func (e *evaluation) holds(ctx context.Context, c *pb.Compare) (bool, error) {
 	missing := func() bool {
 		// A value can be empty, but there is no way to say that it is missing.
-		return c.Target != pb.Compare_VALUE && compareVersion(c, &version{})
+		return c.Target != pb.Compare_VALUE && compareVersion(c, &mvcc.Version{})
 	}
-	sp := newSpan(c.Key, c.RangeEnd)
-	if sp.single() {
-		v, err := e.newest(sp.start, c.Target == pb.Compare_VALUE)
-		if err != nil || !v.exists() {
+	sp := command.SpanOf(c.Key, c.RangeEnd)
+	if sp.Single() {
+		v, err := e.newest(sp.Start, c.Target == pb.Compare_VALUE)
+		if err != nil || !v.Exists() {
 			return missing(), err
 		}
 		return compareVersion(c, &v), nil
 	}
 	errFalse := errors.New("comparison is false")
-	count, err := e.view.scan(ctx, sp, e.view.now, maxKeys, func(_ []byte, v *version) error {
+	count, err := e.view.Scan(ctx, sp, e.view.now, mvcc.NoLimit, func(_ []byte, v *mvcc.Version) error {
 		if !compareVersion(c, v) {
 			return errFalse
 		}
@@ -106,26 +109,26 @@ func (e *evaluation) holds(ctx context.Context, c *pb.Compare) (bool, error) {
 }
 
 // newest returns the newest version of key, its value only if that is needed.
-func (e *evaluation) newest(key []byte, needValue bool) (version, error) {
+func (e *evaluation) newest(key []byte, needValue bool) (mvcc.Version, error) {
 	if e.run != nil && !needValue {
 		return e.run.current(key, false)
 	}
-	return e.view.newest(key, e.view.now)
+	return e.view.Newest(key, e.view.now)
 }
 
-func compareVersion(c *pb.Compare, v *version) bool {
+func compareVersion(c *pb.Compare, v *mvcc.Version) bool {
 	var result int
 	switch c.Target {
 	case pb.Compare_VALUE:
-		result = bytes.Compare(v.value, c.GetValue())
+		result = bytes.Compare(v.Value, c.GetValue())
 	case pb.Compare_CREATE:
-		result = cmp.Compare(v.create, c.GetCreateRevision())
+		result = cmp.Compare(v.Create, c.GetCreateRevision())
 	case pb.Compare_MOD:
-		result = cmp.Compare(v.main, c.GetModRevision())
+		result = cmp.Compare(v.Main, c.GetModRevision())
 	case pb.Compare_VERSION:
-		result = cmp.Compare(v.number, c.GetVersion())
+		result = cmp.Compare(v.Number, c.GetVersion())
 	case pb.Compare_LEASE:
-		result = cmp.Compare(v.lease, c.GetLease())
+		result = cmp.Compare(v.Lease, c.GetLease())
 	}
 	switch c.Result {
 	case pb.Compare_EQUAL:
@@ -170,8 +173,8 @@ func (e *evaluation) checkPut(q *pb.PutRequest) error {
 		return nil
 	}
 	v, err := e.newest(q.Key, false)
-	if err == nil && !v.exists() {
-		err = ErrKeyNotFound
+	if err == nil && !v.Exists() {
+		err = command.ErrKeyNotFound
 	}
 	return err
 }

@@ -12,9 +12,13 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
+	"github.com/mimir-kv/mimir/kv/watch"
 )
 
-func (n *node) watch(r WatchRequest) *Watcher {
+func (n *node) watch(r watch.Request) *watch.Watcher {
 	n.t.Helper()
 	w, err := n.Watch(r)
 	if err != nil {
@@ -25,7 +29,7 @@ func (n *node) watch(r WatchRequest) *Watcher {
 }
 
 // next returns the next batch, or the error that ended the watcher.
-func next(t testing.TB, w *Watcher) (WatchBatch, error) {
+func next(t testing.TB, w *watch.Watcher) (watch.Batch, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -37,14 +41,14 @@ func next(t testing.TB, w *Watcher) (WatchBatch, error) {
 }
 
 // collect returns the events up to a revision.
-func collect(t testing.TB, w *Watcher, upTo int64) (events []*mvccpb.Event) {
+func collect(t testing.TB, w *watch.Watcher, upTo int64) (events []*mvccpb.Event) {
 	t.Helper()
 	for last := int64(0); last < upTo; {
 		b, err := next(t, w)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(b.Events) == 0 || b.Events[0].Kv.ModRevision <= last || b.Revision < b.Events[len(b.Events)-1].Kv.ModRevision {
+		if n := len(b.Events); n == 0 || b.Events[0].Kv.ModRevision <= last || b.Revision < b.Events[n-1].Kv.ModRevision {
 			t.Fatalf("batch of %d events up to %d after %d", len(b.Events), b.Revision, last)
 		}
 		events = append(events, b.Events...)
@@ -57,7 +61,9 @@ func sameEvents(t testing.TB, what string, got, want []*mvccpb.Event) {
 	t.Helper()
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || !proto.Equal(got[i], want[i]) {
-			t.Fatalf("%s: %d events, want %d; first difference at %d:\n got %v\nwant %v", what, len(got), len(want), i, got[min(i, len(got)):min(i+1, len(got))], want[min(i, len(want)):min(i+1, len(want))])
+			one := func(all []*mvccpb.Event) []*mvccpb.Event { return all[min(i, len(all)):min(i+1, len(all))] }
+			t.Fatalf("%s: %d events, want %d; first difference at %d:\n got %v\nwant %v",
+				what, len(got), len(want), i, one(got), one(want))
 		}
 	}
 }
@@ -74,13 +80,14 @@ func TestWatchFromNowAndFromThePast(t *testing.T) {
 	}
 	key := func(s string) []byte { return []byte(s) }
 	do(&pb.PutRequest{Key: key("a"), Value: key("1")}, &pb.PutRequest{Key: key("b"), Value: key("2")})
-	now := n.watch(WatchRequest{Key: key("a"), RangeEnd: key("c"), PrevKV: true})
-	past := n.watch(WatchRequest{Key: key("a"), RangeEnd: key("\x00"), StartRevision: 2, PrevKV: true})
-	one := n.watch(WatchRequest{Key: key("b")})
-	deletes := n.watch(WatchRequest{Key: key("a"), RangeEnd: key("\x00"), NoPut: true, StartRevision: 1})
-	future := n.watch(WatchRequest{Key: key("a"), RangeEnd: key("\x00"), StartRevision: 5})
+	now := n.watch(watch.Request{Key: key("a"), RangeEnd: key("c"), PrevKV: true})
+	past := n.watch(watch.Request{Key: key("a"), RangeEnd: key("\x00"), StartRevision: 2, PrevKV: true})
+	one := n.watch(watch.Request{Key: key("b")})
+	deletes := n.watch(watch.Request{Key: key("a"), RangeEnd: key("\x00"), NoPut: true, StartRevision: 1})
+	future := n.watch(watch.Request{Key: key("a"), RangeEnd: key("\x00"), StartRevision: 5})
 	expect(t, "created", now.Created(), 3)
-	do(&pb.PutRequest{Key: key("a"), Value: key("3")}, &pb.DeleteRangeRequest{Key: key("a"), RangeEnd: key("c")}, &pb.PutRequest{Key: key("d")})
+	do(&pb.PutRequest{Key: key("a"), Value: key("3")}, &pb.DeleteRangeRequest{Key: key("a"), RangeEnd: key("c")},
+		&pb.PutRequest{Key: key("d")})
 	sameEvents(t, "from now", collect(t, now, 5), m.events(4, key("a"), key("c"), true))
 	sameEvents(t, "from the past", collect(t, past, 6), m.events(2, key("a"), key("\x00"), true))
 	sameEvents(t, "one key", collect(t, one, 5), m.events(4, key("b"), nil, false))
@@ -93,12 +100,13 @@ func TestWatchFromNowAndFromThePast(t *testing.T) {
 func TestWatchCompacted(t *testing.T) {
 	n := newNode(t)
 	n.apply(put("a", "1"), put("a", "2"), del("a", ""), put("a", "3"), compact(4))
-	var compacted *CompactedError
-	if _, err := next(t, n.watch(WatchRequest{Key: []byte("a"), StartRevision: 3})); !errors.As(err, &compacted) || compacted.Revision != 4 {
+	var compacted *watch.CompactedError
+	w := n.watch(watch.Request{Key: []byte("a"), StartRevision: 3})
+	if _, err := next(t, w); !errors.As(err, &compacted) || compacted.Revision != 4 {
 		t.Fatalf("below the compaction: %v", err)
 	}
 	for range 2 { // before and after old versions are removed
-		w := n.watch(WatchRequest{Key: []byte("a"), StartRevision: 4, PrevKV: true})
+		w := n.watch(watch.Request{Key: []byte("a"), StartRevision: 4, PrevKV: true})
 		events := collect(t, w, 5)
 		expect(t, "events from the compaction revision on", len(events), 2)
 		expect(t, "the delete at it", events[0].Type, mvccpb.Event_DELETE)
@@ -113,28 +121,29 @@ func TestWatchAcrossLossyReign(t *testing.T) {
 	n := newNode(t)
 	key := []byte("a")
 	n.apply(put("a", "1"), put("a", "2"))
-	live := n.watch(WatchRequest{Key: key})
-	behind := n.watch(WatchRequest{Key: key, StartRevision: 2})
-	waiting := n.watch(WatchRequest{Key: key, StartRevision: 9}) // saw 8 at the deposed primary
+	live := n.watch(watch.Request{Key: key})
+	behind := n.watch(watch.Request{Key: key, StartRevision: 2})
+	waiting := n.watch(watch.Request{Key: key, StartRevision: 9}) // saw 8 at the deposed primary
 	n.begin(true)
-	base := int64(3 + LossyJump)
+	base := int64(3 + mvcc.LossyJump)
 	expect(t, "revision", n.Revision(), base)
 	n.apply(put("a", "3"))
 	expect(t, "live goes on", collect(t, live, base+1)[0].Kv.ModRevision, base+1)
 	expect(t, "behind sees all", len(collect(t, behind, base+1)), 3)
-	for what, w := range map[string]*Watcher{
+	for what, w := range map[string]*watch.Watcher{
 		"waiting":  waiting,
-		"resuming": n.watch(WatchRequest{Key: key, StartRevision: 4}),
-		"inside":   n.watch(WatchRequest{Key: key, StartRevision: base - 1}),
+		"resuming": n.watch(watch.Request{Key: key, StartRevision: 4}),
+		"inside":   n.watch(watch.Request{Key: key, StartRevision: base - 1}),
 	} {
-		var compacted *CompactedError
+		var compacted *watch.CompactedError
 		if _, err := next(t, w); !errors.As(err, &compacted) || compacted.Revision != base {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	expect(t, "from the base", collect(t, n.watch(WatchRequest{Key: key, StartRevision: base}), base+1)[0].Kv.ModRevision, base+1)
+	fresh := n.watch(watch.Request{Key: key, StartRevision: base})
+	expect(t, "from the base", collect(t, fresh, base+1)[0].Kv.ModRevision, base+1)
 	expect(t, "read before the gap", n.get("a", 3), "2 c2 m3 v2")
-	expect(t, "read in the gap", n.get("a", 4), ErrCompacted.Error())
+	expect(t, "read in the gap", n.get("a", 4), command.ErrCompacted.Error())
 	expect(t, "read at the base", n.get("a", base), "2 c2 m3 v2")
 }
 
@@ -143,7 +152,8 @@ func TestWatchAcrossLossyReign(t *testing.T) {
 func TestWatchersSeeEverythingOnce(t *testing.T) {
 	n, m := newNode(t), newModel()
 	const batches, watchers = 200, 20
-	n.watchers.limits = watchLimits{queuedEvents: 100, queuedBytes: 64 << 10, catchUpBytes: 16 << 10, joinRevisions: 200}
+	limits := watch.Limits{QueuedEvents: 100, QueuedBytes: 64 << 10, CatchUpBytes: 16 << 10, JoinRevisions: 200}
+	n.watchers = watch.NewHub(&n.current, n.now().State, limits)
 	random := rand.New(rand.NewPCG(1, 2))
 	var wg sync.WaitGroup
 	type seen struct {
@@ -163,7 +173,7 @@ func TestWatchersSeeEverythingOnce(t *testing.T) {
 				s.end = []byte{0}
 			}
 		}
-		request := WatchRequest{Key: s.key, RangeEnd: s.end, PrevKV: s.previous}
+		request := watch.Request{Key: s.key, RangeEnd: s.end, PrevKV: s.previous}
 		s.start = m.revision + 1
 		if i%4 < 2 {
 			request.StartRevision = 1 + random.Int64N(m.revision)
@@ -221,52 +231,15 @@ func TestWatchersSeeEverythingOnce(t *testing.T) {
 	}
 }
 
-func TestRangeIndexFindsWhatAListFinds(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4))
-	var x rangeIndex
-	var list []*Watcher
-	name := func() []byte { return []byte(fmt.Sprintf("%02d", random.IntN(40))) }
-	for range 3000 {
-		switch k := random.IntN(4); {
-		case k < 2:
-			end := name()
-			if random.IntN(8) == 0 {
-				end = []byte{0}
-			}
-			w := &Watcher{span: newSpan(name(), end)}
-			x.add(w)
-			list = append(list, w)
-		case k == 2 && len(list) > 0:
-			i := random.IntN(len(list))
-			x.remove(list[i])
-			list[i] = list[len(list)-1]
-			list = list[:len(list)-1]
-		default:
-			key := name()
-			found := map[*Watcher]int{}
-			x.visit(key, func(w *Watcher) { found[w]++ })
-			for _, w := range list {
-				want := 0
-				if w.span.contains(key) {
-					want = 1
-				}
-				if found[w] != want {
-					t.Fatalf("key %s, interval [%s, %s): found %d times, want %d", key, w.span.start, w.span.end, found[w], want)
-				}
-			}
-		}
-	}
-}
-
 func TestClosedWatcher(t *testing.T) {
 	n := newNode(t)
-	w := n.watch(WatchRequest{Key: []byte("a")})
+	w := n.watch(watch.Request{Key: []byte("a")})
 	w.Close()
 	w.Close()
-	if _, err := next(t, w); !errors.Is(err, ErrClosed) {
+	if _, err := next(t, w); !errors.Is(err, watch.ErrClosed) {
 		t.Errorf("closed watcher: %v", err)
 	}
-	w = n.watch(WatchRequest{Key: []byte("a")})
+	w = n.watch(watch.Request{Key: []byte("a")})
 	done := make(chan error)
 	go func() {
 		_, err := w.Next(context.Background())
@@ -276,7 +249,7 @@ func TestClosedWatcher(t *testing.T) {
 	if err := <-done; !errors.Is(err, ErrClosed) {
 		t.Errorf("watcher of a closed store: %v", err)
 	}
-	if _, err := n.Watch(WatchRequest{Key: []byte("a")}); !errors.Is(err, ErrClosed) {
+	if _, err := n.Watch(watch.Request{Key: []byte("a")}); !errors.Is(err, ErrClosed) {
 		t.Errorf("watch at a closed store: %v", err)
 	}
 }

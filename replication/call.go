@@ -6,14 +6,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 )
 
-// Questions that a node answers. The names are on the wire.
-const (
-	// Fetch a checkpoint that is to be installed.
-	askStage = peer.Question[stageRequest, peer.Nothing]("stage")
-	// Rescue files of this node.
-	askTails = peer.Question[peer.Nothing, []TailInfo]("tails")
-)
-
 // ask puts a question whose answer says nothing but that it was done.
 func ask[In any](ctx context.Context, n *node, addr string, q peer.Question[In, peer.Nothing], in In) error {
 	_, err := peer.Ask(ctx, n.client, addr, q, in)
@@ -25,11 +17,11 @@ func (n *node) questions() *peer.Registry {
 	r := peer.NewRegistry(n.life.Err)
 	n.slots.Register(r)
 	n.reads.Register(r)
-	peer.Handle(r, askStage, done(n.stage))
-	peer.Handle(r, askTails, func(context.Context, peer.Nothing) ([]TailInfo, error) { return n.localTails() })
 	n.governor.Register(r)
 	n.members.Register(r)
 	n.reporter.Register(r)
+	n.staging.Answer(r, func() uint64 { return n.group.Status().Term })
+	n.tails.Answer(r)
 	return r
 }
 

@@ -25,6 +25,7 @@ type testFleet struct {
 	network *memory.Network
 	regions map[string][]string // region to names of nodes
 	nodes   map[string]*testNode
+	log     slog.Handler // of all nodes
 }
 
 type testNode struct {
@@ -38,6 +39,7 @@ type testNode struct {
 func inBubble(t *testing.T, regions map[string]int, body func(f *testFleet)) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &testFleet{t: t, network: memory.NewNetwork(clock.Real, 1), regions: map[string][]string{}, nodes: map[string]*testNode{}}
+		f.log = slog.NewTextHandler(testOutput(), nil)
 		for region, size := range regions {
 			for i := range size {
 				name := fmt.Sprintf("%s-%d", region, i+1)
@@ -79,7 +81,7 @@ func (f *testFleet) configOf(name string) *replication.Config {
 	c := &replication.Config{
 		NodeID: name, RegionID: n.region, DataDir: "/data", FS: pebblefs.New(n.disk), PeerAddr: name,
 		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: "us", SegmentBytes: 64 << 10, CompactBytes: 128 << 10,
-		Logger: slog.New(slog.NewTextHandler(testOutput(), nil)),
+		Logger: slog.New(f.log),
 	}
 	for _, peer := range f.regions[n.region] {
 		c.Nodes[peer] = peer

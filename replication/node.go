@@ -15,6 +15,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
@@ -29,6 +30,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
+	"github.com/mimir-kv/mimir/replication/internal/tail"
+	"github.com/mimir-kv/mimir/replication/internal/transfer"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -55,7 +58,10 @@ type node struct {
 	standing   *standing.Standing
 
 	log      *wal.Log
-	applier  *applier
+	tails    *tail.Tails
+	staging  *transfer.Staging
+	shelf    *transfer.Shelf
+	applier  *region.Applier
 	group    *raftgroup.Group
 	fleet    *fleet.Watcher
 	proposer *propose.Proposer
@@ -67,7 +73,6 @@ type node struct {
 	follower *secondary.Follower
 	reporter *overview.Reporter
 	survey   *overview.Survey
-	copies   *copies
 
 	leading sync.Mutex
 	leads   bool // what OnLeadership was told last
@@ -88,6 +93,10 @@ func newNode(c *Config, storage Storage, mode ReplicationMode) (*node, error) {
 	return &node{
 		config: config, id: members.RaftID(config.RegionID, config.NodeID), mode: mode, storage: storage, logger: logger,
 		life: life.New(config.Clock, logger), leadership: &region.Leadership{},
+		tails: tail.New(tail.Config{
+			Fleet: config.FleetID, Region: config.RegionID, Node: config.NodeID, FS: config.FS, Dir: config.path("rescue"),
+			Clock: config.Clock, Logger: logger,
+		}),
 	}, nil
 }
 
@@ -171,22 +180,14 @@ func (n *node) start(ctx context.Context) error {
 
 // open brings back the log and the state, and builds everything on top of them. Nothing runs yet. A directory that was marked held a log
 // before: if that is gone, so are this node's votes.
-func (n *node) open(fresh bool) error {
+func (n *node) open(fresh bool) (err error) {
 	c := &n.config
-	state, meta, err := n.load()
-	if err != nil {
-		return err
-	}
 	n.log, err = wal.Open(wal.Options{FS: c.FS, Dir: c.path("wal"), SegmentBytes: c.SegmentBytes, Logger: n.logger})
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	if !fresh && !c.Join && n.log.HardState() == nil && meta.AppliedIndex == 0 {
-		err := fmt.Errorf("%w: %s is marked as its own and holds neither log nor state; remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
-		return errors.Join(err, n.log.Close())
-	}
-	n.build(state, meta)
-	if err := n.copies.clean(); err != nil {
+	n.build()
+	if err := n.load(fresh); err != nil {
 		return errors.Join(err, n.log.Close())
 	}
 	n.group, err = raftgroup.New(n.groupConfig())
@@ -196,38 +197,17 @@ func (n *node) open(fresh bool) error {
 	return nil
 }
 
-// load returns the region's state as the storage has it, or a new one.
-func (n *node) load() (*timeline.State, *Metadata, error) {
-	k := n.keeper()
-	meta, err := n.storage.Load()
+// load brings back what is applied, and removes what an earlier process left for others.
+func (n *node) load(fresh bool) error {
+	c := &n.config
+	found, err := n.applier.Load(n.emptyState())
 	if err != nil {
-		return nil, nil, fmt.Errorf("load storage: %w", err)
+		return err
 	}
-	if meta == nil {
-		dir, err := k.newest()
-		if err != nil {
-			return nil, nil, fmt.Errorf("find snapshot: %w", err)
-		}
-		if dir != "" {
-			if meta, err = k.metadataOf(dir); err == nil {
-				err = k.replaceBy(dir, meta)
-			}
-			if err != nil {
-				return nil, nil, fmt.Errorf("restore snapshot %s: %w", dir, err)
-			}
-		}
+	if !fresh && !c.Join && n.log.HardState() == nil && !found {
+		return fmt.Errorf("%w: %s is marked as its own and holds neither log nor state; remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
 	}
-	if meta == nil {
-		return n.emptyState(), &Metadata{}, nil
-	}
-	state, err := stateOf(meta)
-	if err != nil {
-		return nil, nil, fmt.Errorf("load storage: %w", err)
-	}
-	if state.Region != n.config.RegionID {
-		return nil, nil, fmt.Errorf("%w: state of region %s, this is %s", ErrIdentity, state.Region, n.config.RegionID)
-	}
-	return state, meta, nil
+	return n.shelf.Clean()
 }
 
 // emptyState is what a region begins with. The members with which it is formed are part of it, so that a later change of the
@@ -245,22 +225,15 @@ func (n *node) emptyState() *timeline.State {
 	return s
 }
 
-func (n *node) keeper() keeper {
-	return keeper{states: states{fs: n.config.FS, storage: n.storage}, dir: n.config.path("snapshots")}
-}
-
-func (n *node) build(state *timeline.State, meta *Metadata) {
+func (n *node) build() {
 	c := &n.config
-	a := newApplier(n.storage, state, meta.AppliedIndex, meta.AppliedTerm, n.life, n.logger)
-	a.states, a.keeper = states{fs: c.FS, storage: n.storage}, n.keeper()
-	n.applier, n.applied = a, a.applied
+	n.applied = region.NewApplied(&region.View{State: timeline.State{Region: c.RegionID}}, n.life)
 	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, n.leader)
 	n.fleet = fleet.NewWatcher(fleet.Config{
 		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
 		Ask: func(ctx context.Context, addr string) (fleet.Report, error) { return overview.Ask(ctx, n.client, addr) },
 	})
 	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory)
-	n.copies = newCopies(n)
 	streamed := slots.NewLog(n.log)
 	n.buildWrites(streamed)
 	n.buildSuccession()
@@ -269,13 +242,33 @@ func (n *node) build(state *timeline.State, meta *Metadata) {
 		Region: c.RegionID, Log: streamed, History: n.history(), Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
 		Committed: n.sourceCommitted, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session,
 	})
-	a.saveTail, a.staged, a.discard, a.fetchOwn = n.saveTail, n.copies.stagedDir, n.copies.discard, n.fetchOwn
-	a.waiting, a.resolve, a.overtaken, a.rebase = n.proposer.Waiting, n.resolved, n.proposer.Overtaken, n.log.Rebase
-	n.log.Rebase(state.Base.Index, state.Base.Position)
-	if _, known := n.log.FirstPosition(); !known {
-		n.log.Rebase(meta.AppliedIndex, meta.Position)
-	}
+	n.buildState()
 }
+
+// buildState builds the rooms that hold the region's state.
+func (n *node) buildState() {
+	c := &n.config
+	n.staging = transfer.NewStaging(transfer.StagingConfig{
+		Region: c.RegionID, FS: c.FS, Dir: c.path("staging"), Transport: n.transport, Peers: n.directory, Applied: n.applied,
+		Life: n.life, Logger: n.logger,
+	})
+	maker := copies.NewMaker(c.FS, n.storage)
+	n.applier = region.NewApplier(region.Config{
+		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
+		Log: n.log, Staging: n.staging, Tails: tail.NewSaver(n.tails, n.log), Proposers: proposers{n}, Logger: n.logger,
+	}, n.applied)
+	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
+		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
+		Clock: c.Clock, Logger: n.logger,
+	})
+}
+
+// proposers are told what became of what this node proposed.
+type proposers struct{ node *node }
+
+func (p proposers) Waiting() bool                 { return p.node.proposer.Waiting() }
+func (p proposers) Resolve(told []region.Outcome) { p.node.resolved(told) }
+func (p proposers) Overtaken()                    { p.node.proposer.Overtaken() }
 
 // buildWrites builds the way of writes and of reads.
 func (n *node) buildWrites(log *slots.Log) {
@@ -326,7 +319,7 @@ func (n *node) services() map[string]transport.Handler {
 	s[peer.Service] = n.questions().Serve
 	s[propose.Service] = n.proposer.Serve
 	s[stream.Service] = n.source.Handle
-	s[copyService] = n.copies.serve
+	s[transfer.Service] = n.shelf.Serve
 	return s
 }
 
@@ -398,7 +391,8 @@ func (n *node) tidyCopies(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C():
-			n.copies.tidy()
+			n.staging.Tidy(n.group.Status().Term)
+			n.shelf.Tidy()
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package server
 
-import "time"
+import (
+	"time"
+
+	"github.com/mimir-kv/mimir/kv"
+)
 
 // Config is everything one node is told. Each key can be given in the YAML file, as an environment variable
 // (MIMIR_ and the key in capitals, dashes as underscores: MIMIR_LISTEN_CLIENT), and as a flag (--listen-client); a flag
@@ -56,9 +60,9 @@ type Config struct {
 	MaxRequestBytes Bytes `yaml:"max-request-bytes"`
 	// MaxTxnOps bounds the operations of one transaction. Default 128.
 	MaxTxnOps int `yaml:"max-txn-ops"`
-	// CacheBytes is the memory that holds hot blocks of the store. Default 256 MiB.
+	// CacheBytes is the memory that holds hot blocks of the store. Default kv.DefaultCacheBytes.
 	CacheBytes Bytes `yaml:"cache-bytes"`
-	// MemTableBytes is the size of a memory table of the store. Default 64 MiB.
+	// MemTableBytes is the size of a memory table of the store. Default kv.DefaultMemTableBytes.
 	MemTableBytes Bytes `yaml:"mem-table-bytes"`
 	// RetainBytes is how much log is kept for a slow or absent region before it has to bootstrap. Default 8 GiB.
 	RetainBytes Bytes `yaml:"retain-bytes"`
@@ -97,8 +101,8 @@ func DefaultConfig() Config {
 		LogFormat:       "text",
 		MaxRequestBytes: 3 << 19,
 		MaxTxnOps:       128,
-		CacheBytes:      256 << 20,
-		MemTableBytes:   64 << 20,
+		CacheBytes:      kv.DefaultCacheBytes,
+		MemTableBytes:   kv.DefaultMemTableBytes,
 		RetainBytes:     8 << 30,
 		SegmentBytes:    64 << 20,
 		TickInterval:    100 * time.Millisecond,

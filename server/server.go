@@ -23,6 +23,8 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
@@ -86,7 +88,7 @@ type server struct {
 	logger     *slog.Logger
 	ports      *listeners
 	store      *kv.Store
-	lessor     *kv.Lessor
+	lessor     *lease.Lessor
 	replicator *replication.MultiRegionReplicator
 	api        *etcdapi.API
 	rpc        *grpc.Server
@@ -123,7 +125,7 @@ func open(c *Config, o Options) (*server, error) {
 
 func (s *server) build(plain *slog.Logger) error {
 	c := s.config
-	s.lessor = kv.NewLessor(s.store, clock.Real, s.revoke)
+	s.lessor = lease.NewLessor(s.store, clock.Real, s.revoke)
 	peers, err := grpctransport.New(grpctransport.Options{
 		Listener: s.ports.peer, ServerTLS: s.ports.peerTLS, ClientTLS: s.ports.dialTLS,
 		FleetID: c.Fleet, NodeName: c.Name, Region: c.Region, Logger: s.logger,
@@ -162,8 +164,8 @@ func (s *server) onLeadership(primaryLeader bool) {
 
 // revoke ends a lease that nobody renewed.
 func (s *server) revoke(ctx context.Context, id int64) error {
-	command := kv.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})
-	_, err := s.replicator.Propose(ctx, []*replication.Command{{Data: command}})
+	revocation := command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})
+	_, err := s.replicator.Propose(ctx, []*replication.Command{{Data: revocation}})
 	return err
 }
 

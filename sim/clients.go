@@ -11,7 +11,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
-	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -139,9 +139,9 @@ func (c *client) command(name string) []byte {
 	switch c.random.IntN(12) {
 	case 0:
 		c.compacted += 1 + c.random.Int64N(30)
-		return kv.EncodeCompaction(&pb.CompactionRequest{Revision: c.compacted*int64(c.fleet.plan.clients+1) + int64(c.number)})
+		return command.EncodeCompaction(&pb.CompactionRequest{Revision: c.compacted*int64(c.fleet.plan.clients+1) + int64(c.number)})
 	case 1:
-		return kv.EncodeTxn(&pb.TxnRequest{
+		return command.EncodeTxn(&pb.TxnRequest{
 			Compare: []*pb.Compare{{Key: key(), Target: pb.Compare_VERSION, Result: pb.Compare_GREATER, TargetUnion: &pb.Compare_Version{Version: c.random.Int64N(5)}}},
 			Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: put}}},
 			Failure: []*pb.RequestOp{
@@ -150,7 +150,7 @@ func (c *client) command(name string) []byte {
 			},
 		})
 	default:
-		return kv.EncodePut(put)
+		return command.EncodePut(put)
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
 )
@@ -24,7 +26,7 @@ const ClusterID = 42
 type Node struct {
 	API        *etcdapi.API
 	Store      *kv.Store
-	Lessor     *kv.Lessor
+	Lessor     *lease.Lessor
 	Replicator *Replicator
 	// Endpoint is the address at which clients reach the node.
 	Endpoint string
@@ -39,8 +41,8 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 		tb.Fatal(err)
 	}
 	n := &Node{Store: store, Replicator: newReplicator(store)}
-	n.Lessor = kv.NewLessor(store, clock.Real, func(ctx context.Context, id int64) error {
-		_, err := n.Replicator.Propose(ctx, []*replication.Command{{Data: kv.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})}})
+	n.Lessor = lease.NewLessor(store, clock.Real, func(ctx context.Context, id int64) error {
+		_, err := n.Replicator.Propose(ctx, []*replication.Command{{Data: command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})}})
 		return err
 	})
 	n.API = etcdapi.New(etcdapi.Options{

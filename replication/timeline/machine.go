@@ -24,25 +24,54 @@ func (o Outcome) String() string { return [...]string{"applied", "skipped", "ref
 // author had. Nothing may be applied after it (invariant 13).
 var ErrChain = errors.New("timeline: chain does not continue")
 
-// Machine applies entries to a State. It is not safe for concurrent use.
+// Machine applies entries to a State, which nothing else can change. It is not safe for concurrent use.
 type Machine struct {
 	state  *State
 	folder *Folder
+	// What readers were given, nil where it has to be made anew: a change of the cursor alone leaves both good.
+	shown  *State
+	record []byte
 }
 
-// NewMachine returns a machine that owns s.
-func NewMachine(s *State) *Machine { return &Machine{state: s, folder: NewFolder()} }
+// NewMachine returns a machine that begins with a copy of s.
+func NewMachine(s *State) *Machine { return &Machine{state: s.Clone(), folder: NewFolder()} }
 
-// State returns the machine's state, valid until the next call that changes it.
-func (m *Machine) State() *State { return m.state }
+// State returns the state as it is now. It shares nothing with the machine; what was returned at different times may
+// share what did not change between them, so it is for reading only.
+func (m *Machine) State() State {
+	if m.shown == nil {
+		m.shown = m.state.Clone()
+	}
+	s := *m.shown
+	s.Cursor = m.state.Cursor
+	return s
+}
+
+// Cursor returns the place of the state in the history.
+func (m *Machine) Cursor() Cursor { return m.state.Cursor }
+
+// Record returns what [State.EncodeRecord] makes of the state. The bytes must not be changed.
+func (m *Machine) Record() ([]byte, error) {
+	if m.record == nil {
+		r, err := m.state.EncodeRecord()
+		if err != nil {
+			return nil, err
+		}
+		m.record = r
+	}
+	return m.record, nil
+}
+
+// changed says that more than the cursor is new.
+func (m *Machine) changed() { m.shown, m.record = nil, nil }
 
 // refusal is a reason, in the words an operator reads.
 func refusal(format string, args ...any) (Outcome, string, error) {
 	return Refused, fmt.Sprintf(format, args...), nil
 }
 
-// Frame applies f (invariants 4, 5 and 6): its epoch is the current one, it continues position and chain, and a region that began
-// the epoch itself is still entitled to write.
+// Frame applies f (invariants 4, 5 and 6): its epoch is the current one, it continues position and chain, and a region
+// that began the epoch itself is still entitled to write.
 func (m *Machine) Frame(f *Frame) (Outcome, string, error) {
 	s := m.state
 	switch {
@@ -97,6 +126,7 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 	if r.Primary == s.Region {
 		s.Slots = nil
 	}
+	m.changed()
 	return Applied, "", nil
 }
 
@@ -111,6 +141,14 @@ func (r Refusal) covers(e Epoch, handoff uint64) bool {
 
 // Control applies c.
 func (m *Machine) Control(c *Control) (Outcome, string, error) {
+	outcome, why, err := m.control(c)
+	if outcome == Applied {
+		m.changed()
+	}
+	return outcome, why, err
+}
+
+func (m *Machine) control(c *Control) (Outcome, string, error) {
 	switch c.Op {
 	case OpSeal:
 		return m.seal(c)
@@ -248,27 +286,6 @@ func (m *Machine) member(c *Control) (Outcome, string, error) {
 	if c.Member == nil || c.Member.ID == 0 {
 		return refusal("no member")
 	}
-	m.SetMember(*c.Member)
+	m.state.setMember(*c.Member)
 	return Applied, "", nil
-}
-
-// SetMember adds or replaces a member, which a change of the Raft configuration does as well.
-func (m *Machine) SetMember(n Member) {
-	s := m.state
-	if i := slices.IndexFunc(s.Members, func(o Member) bool { return o.ID == n.ID }); i >= 0 {
-		s.Members[i] = n
-		return
-	}
-	s.Members = append(s.Members, n)
-	slices.SortFunc(s.Members, func(a, b Member) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
-}
-
-// RemoveMember forgets a member that left the Raft configuration.
-func (m *Machine) RemoveMember(id uint64) {
-	m.state.Members = slices.DeleteFunc(m.state.Members, func(o Member) bool { return o.ID == id })
 }

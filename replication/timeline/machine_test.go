@@ -26,10 +26,8 @@ func TestMachine(t *testing.T) {
 			for line := range strings.Lines(d.Input) {
 				b.WriteString(w.apply(t, m, strings.Fields(line)))
 			}
-			b.WriteString(describe(m.State()))
-			if err := m.State().valid(); err != nil {
-				t.Fatalf("%s: %v", d.Pos, err)
-			}
+			s := m.State()
+			b.WriteString(describe(&s))
 			return b.String()
 		})
 	})
@@ -44,6 +42,7 @@ type world struct {
 func (w *world) apply(t *testing.T, m *Machine, words []string) string {
 	t.Helper()
 	s := m.State()
+	defer holds(t, m)
 	args := map[string]string{}
 	for _, a := range words[1:] {
 		k, v, _ := strings.Cut(a, "=")
@@ -89,7 +88,7 @@ func (w *world) apply(t *testing.T, m *Machine, words []string) string {
 			Fork: Position(number("fork", 0)), At: Position(number("at", uint64(s.Cursor.Position))),
 		}
 		if other := w.machines[args["claim"]]; other != nil {
-			claim := other.State().HighestClaim()
+			claim := other.state.HighestClaim()
 			c.Claim = &claim
 		}
 		if other := w.machines[args["of"]]; other != nil {
@@ -128,6 +127,25 @@ func (w *world) one(m *Machine, entry any) string {
 func (w *world) follow(t *testing.T, m *Machine, source string) {
 	for _, e := range w.history[source] {
 		w.one(m, e)
+		holds(t, m)
+	}
+}
+
+// holds checks what is true of a machine after every step: its state is valid, and what readers get is that state.
+func holds(t *testing.T, m *Machine) {
+	t.Helper()
+	if err := m.state.valid(); err != nil {
+		t.Fatal(err)
+	}
+	if shown := m.State(); !reflect.DeepEqual(shown, *m.state.Clone()) {
+		t.Fatalf("readers see %+v, the machine has %+v", shown, *m.state)
+	}
+	record, err := m.Record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fresh, err := m.state.EncodeRecord(); err != nil || string(fresh) != string(record) {
+		t.Fatalf("record %s of state %s, %v", record, fresh, err)
 	}
 }
 
@@ -148,7 +166,7 @@ func describe(s *State) string {
 // A copy whose description contradicts itself comes from a faulty peer: the region stays as it is, and goes on.
 func TestACheckpointThatContradictsItselfIsRefused(t *testing.T) {
 	m := NewMachine(&State{Region: "eu"})
-	before := m.State().Clone()
+	before := m.State()
 	for _, origin := range []Origin{
 		{Cursor: Cursor{Epoch: 7, Position: 10}},
 		{Cursor: Cursor{Epoch: 1, Position: 10}, Reigns: []Reign{{Epoch: 1, First: 20, Primary: "us"}}},

@@ -45,6 +45,7 @@ type Base struct {
 //	S2  Cursor.Position is at least the last reign's First-1.
 //	S3  a Seal belongs to the current epoch, whose primary this region is, and its Position is the Cursor's.
 //	S4  a diverged region is not sealed.
+//	S5  Members rise strictly in ID.
 type State struct {
 	Region   string
 	Cursor   Cursor `json:"-"` // kept in the storage's metadata, beside the record
@@ -90,6 +91,10 @@ func (s *State) HighestClaim() Reign {
 func (s *State) Clone() *State {
 	c := *s
 	c.Reigns, c.Members, c.Slots = slices.Clone(s.Reigns), slices.Clone(s.Members), slices.Clone(s.Slots)
+	c.Conf = slices.Clone(s.Conf)
+	for i := range c.Members {
+		c.Members[i].ClientURLs = slices.Clone(c.Members[i].ClientURLs)
+	}
 	if s.Seal != nil {
 		seal := *s.Seal
 		c.Seal = &seal
@@ -117,6 +122,11 @@ func (s *State) valid() error {
 		return fmt.Errorf("timeline: seal of epoch %d at %d, cursor at epoch %d, position %d", s.Seal.Epoch, s.Seal.Position, s.Cursor.Epoch, s.Cursor.Position)
 	case s.Seal != nil && s.Diverged != nil:
 		return fmt.Errorf("timeline: sealed and diverged at once")
+	}
+	for i := 1; i < len(s.Members); i++ {
+		if s.Members[i].ID <= s.Members[i-1].ID {
+			return fmt.Errorf("timeline: member %d stands behind %d", s.Members[i].ID, s.Members[i-1].ID)
+		}
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
-	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -55,12 +55,12 @@ func (f *fake) ReadTail(_ context.Context, name string, visit func(replication.E
 	if name != "t" {
 		return replication.ErrTailNotFound
 	}
-	command := kv.EncodePut(&pb.PutRequest{Key: []byte("k"), Value: make([]byte, 1000)})
+	put := command.EncodePut(&pb.PutRequest{Key: []byte("k"), Value: make([]byte, 1000)})
 	for i := range 100 {
 		if i == f.whole {
 			return replication.ErrTailDamaged
 		}
-		if err := visit(1, replication.Position(i+1), replication.Command{Data: command}); err != nil {
+		if err := visit(1, replication.Position(i+1), replication.Command{Data: put}); err != nil {
 			return err
 		}
 	}

@@ -6,13 +6,13 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
 
 // describe makes a command readable.
-func describe(e replication.Epoch, p replication.Position, command []byte) (*Write, error) {
-	request, err := kv.DecodeCommand(command)
+func describe(e replication.Epoch, p replication.Position, data []byte) (*Write, error) {
+	request, err := command.Decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("position %d: %w", p, err)
 	}

@@ -9,5 +9,5 @@
 //   - Nothing is written outside the directory, whatever the sender says.
 //
 // It leaves to its neighbours: making and installing checkpoints (the storage), what Meta means and when a transfer is
-// needed (raftgroup, replication), and the connection (transport). The formats are in README.md.
+// needed (raftgroup, transfer), and the connection (transport). The formats are in README.md.
 package checkpoint

@@ -56,7 +56,7 @@ func (u *us) Begin(_ context.Context, r timeline.Reign) (*timeline.Reign, error)
 	return &r, err
 }
 
-func (u *us) publish() { u.applied.Publish(&region.View{State: *u.machine.State().Clone()}) }
+func (u *us) publish() { u.applied.Publish(&region.View{State: u.machine.State()}) }
 
 func (u *us) Open() bool { return u.applied.State().Writable() }
 

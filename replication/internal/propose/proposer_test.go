@@ -65,7 +65,7 @@ func newMember(t *testing.T, tr transport.Transport) *member {
 	if _, _, err := m.machine.Reign(timeline.Reign{Epoch: 1, First: 1, Primary: "us"}); err != nil {
 		t.Fatal(err)
 	}
-	m.applied = region.NewApplied(&region.View{State: *m.machine.State().Clone()}, m.life)
+	m.applied = region.NewApplied(&region.View{State: m.machine.State()}, m.life)
 	m.Proposer = New(Config{
 		Group: memberLog{m}, Standing: m, Fleet: m, Durability: m, Applied: m.applied, Life: m.life,
 		Transport: tr, Clock: clock.Real, Logger: logger,
@@ -172,7 +172,7 @@ func (m *member) release() {
 	m.mu.Lock()
 	outcomes := m.held
 	m.held = nil
-	m.applied.Publish(&region.View{State: *m.machine.State().Clone()})
+	m.applied.Publish(&region.View{State: m.machine.State()})
 	m.mu.Unlock()
 	m.Resolve(outcomes)
 	if err := m.pipeline.valid(); err != nil {

@@ -20,15 +20,17 @@ type applierTask struct {
 	install    *installRequest
 }
 
-// checkpointRequest is answered before anything that came after it is applied.
+// checkpointRequest is answered before anything that came after it is applied, unless ctx ends first.
 type checkpointRequest struct {
+	ctx  context.Context
 	dir  string
-	done chan made
+	done chan made // without room: what is sent is taken
 }
 
+// made is a state that the machine holds on to, or why it does not.
 type made struct {
-	meta *raftpb.SnapshotMetadata
-	err  error
+	checkpoint *Checkpoint
+	err        error
 }
 
 type installRequest struct {
@@ -97,16 +99,24 @@ func (a *applier) awaitChange(w *memberWait) { a.tasks.push(applierTask{change: 
 func (a *applier) Applied() uint64 { return a.view.applied.Load() }
 
 // Checkpoint makes the new directory dir hold a copy of the state, as it is when everything handed over before is
-// applied.
+// applied. The copy is written on the caller's goroutine, while applying goes on.
 func (a *applier) Checkpoint(ctx context.Context, dir string) (*raftpb.SnapshotMetadata, error) {
-	r := &checkpointRequest{dir: dir, done: make(chan made, 1)}
+	r := &checkpointRequest{ctx: ctx, dir: dir, done: make(chan made)}
 	a.tasks.push(applierTask{checkpoint: r})
+	var m made
 	select {
-	case m := <-r.done:
-		return m.meta, m.err
+	case m = <-r.done:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	if m.err == nil {
+		m.err = m.checkpoint.Draft.Write()
+	}
+	if m.err != nil {
+		return nil, fmt.Errorf("%w: checkpoint: %w", ErrMachine, m.err)
+	}
+	c := m.checkpoint
+	return &raftpb.SnapshotMetadata{Index: &c.Index, Term: &c.Term, ConfState: c.Conf}, nil
 }
 
 // install replaces the state by the received checkpoint of s, once everything handed over before is applied, and
@@ -163,7 +173,7 @@ func (a *applier) other(t *applierTask) error {
 	case t.change != nil:
 		a.waits.add(t.change)
 	case t.checkpoint != nil:
-		t.checkpoint.done <- a.checkpoint(t.checkpoint.dir)
+		a.checkpoint(t.checkpoint)
 	case t.install != nil:
 		return a.replace(t.install)
 	}
@@ -238,13 +248,22 @@ func (a *applier) applied(entries ...*raftpb.Entry) {
 	a.role.applied(last.GetTerm())
 }
 
-// checkpoint makes one of the state as it is now.
-func (a *applier) checkpoint(dir string) made {
-	index, term, conf, err := a.machine.Checkpoint(dir)
-	if err != nil {
-		return made{err: fmt.Errorf("%w: checkpoint: %w", ErrMachine, err)}
+// checkpoint takes hold of the state as it is now, for whoever waits for it.
+func (a *applier) checkpoint(r *checkpointRequest) {
+	if r.ctx.Err() != nil {
+		return
 	}
-	return made{meta: &raftpb.SnapshotMetadata{Index: new(index), Term: new(term), ConfState: conf}}
+	c, err := a.machine.Checkpoint(r.dir)
+	select {
+	case r.done <- made{checkpoint: c, err: err}:
+	case <-r.ctx.Done():
+		if err != nil {
+			return
+		}
+		if err := c.Draft.Close(); err != nil {
+			a.log.Warn("letting go of a state", "err", err)
+		}
+	}
 }
 
 // replace installs a checkpoint, which must be what its leader said: the log will stand on it.

@@ -16,12 +16,14 @@ type stage struct {
 	applier *applier
 	events  []string
 	broken  error // of the machine
+	draft   noted // of its checkpoints
+	holding func()
 	holds   uint64
 	ended   bool // the loop
 }
 
 func newStage(t *testing.T) *stage {
-	s := &stage{t: t, holds: 9}
+	s := &stage{t: t, holds: 9, draft: make(noted, 1)}
 	s.applier = newApplier(&Config{
 		Machine: s, Logger: quiet, OnLeader: func(term uint64) { s.note("leads %d at %d", term, s.applier.Applied()) },
 		OnFollower: func(term, leader uint64) { s.note("steps down for %d", leader) },
@@ -47,9 +49,25 @@ func (s *stage) ApplyConf(e *raftpb.Entry, _ *raftpb.ConfChangeV2, conf *raftpb.
 func (s *stage) Applied() (uint64, uint64, *raftpb.ConfState) { return 0, 0, nil }
 func (s *stage) Sync() (uint64, error)                        { return 0, nil }
 
-func (s *stage) Checkpoint(dir string) (uint64, uint64, *raftpb.ConfState, error) {
+func (s *stage) Checkpoint(dir string) (*Checkpoint, error) {
 	s.note("checkpoint in %s", dir)
-	return s.applier.Applied(), 2, s.applier.view.conf.Load(), s.broken
+	if s.holding != nil {
+		s.holding()
+	}
+	return &Checkpoint{Index: s.applier.Applied(), Term: 2, Conf: s.applier.view.conf.Load(), Draft: s.draft}, s.broken
+}
+
+// noted is a draft that tells what becomes of it.
+type noted chan string
+
+func (n noted) Write() error {
+	n <- "written"
+	return nil
+}
+
+func (n noted) Close() error {
+	n <- "let go"
+	return nil
 }
 
 func (s *stage) Install(dir string) (uint64, uint64, *raftpb.ConfState, error) {
@@ -194,10 +212,20 @@ func TestCheckpointBetweenEntries(t *testing.T) {
 	if meta.GetIndex() != 2 || meta.GetTerm() != 2 || len(meta.GetConfState().GetVoters()) != 1 {
 		t.Errorf("made %v", meta)
 	}
+	if got := <-s.draft; got != "written" {
+		t.Errorf("the state was %s", got)
+	}
 	// It is of another's want: that it fails stops nobody.
-	s.applier.tasks.push(applierTask{checkpoint: &checkpointRequest{dir: "there", done: make(chan made, 1)}})
-	s.broken = errors.New("no space left")
+	full := errors.New("no space left")
+	refused := &checkpointRequest{ctx: t.Context(), dir: "there", done: make(chan made)}
+	s.applier.tasks.push(applierTask{checkpoint: refused})
+	s.broken = full
+	failed := make(chan error, 1)
+	go func() { failed <- (<-refused.done).err }()
 	if err := s.do(); err != nil {
+		t.Error(err)
+	}
+	if err := <-failed; !errors.Is(err, full) {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -205,6 +233,20 @@ func TestCheckpointBetweenEntries(t *testing.T) {
 	if _, err := s.applier.Checkpoint(ctx, "nowhere"); !errors.Is(err, ErrStopped) {
 		t.Error(err)
 	}
+}
+
+// A state that nobody waits for any more is let go.
+func TestCheckpointForNobody(t *testing.T) {
+	s := newStage(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &checkpointRequest{ctx: ctx, dir: "here", done: make(chan made)}
+	s.holding = cancel // it goes while the machine takes hold
+	s.applier.checkpoint(r)
+	if got := <-s.draft; got != "let go" {
+		t.Errorf("the state was %s", got)
+	}
+	s.applier.checkpoint(r) // and whoever has gone before gets none
+	s.expect("checkpoint in here")
 }
 
 func TestInstall(t *testing.T) {

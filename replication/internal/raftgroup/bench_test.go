@@ -112,8 +112,8 @@ func (m *countingMachine) ApplyConf(*raftpb.Entry, *raftpb.ConfChangeV2, *raftpb
 }
 func (m *countingMachine) Applied() (uint64, uint64, *raftpb.ConfState) { return 0, 0, m.conf }
 func (m *countingMachine) Sync() (uint64, error)                        { return m.index.Load(), nil }
-func (m *countingMachine) Checkpoint(string) (uint64, uint64, *raftpb.ConfState, error) {
-	return 0, 0, nil, ErrMachine
+func (m *countingMachine) Checkpoint(string) (*Checkpoint, error) {
+	return nil, ErrMachine
 }
 func (m *countingMachine) Install(string) (uint64, uint64, *raftpb.ConfState, error) {
 	return 0, 0, nil, ErrMachine

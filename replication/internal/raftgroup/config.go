@@ -39,11 +39,28 @@ type Machine interface {
 	// Sync makes what is applied durable and returns an applied index that is. Called from another goroutine,
 	// concurrently with every other method.
 	Sync() (index uint64, err error)
-	// Checkpoint makes the new directory dir, on Config.FS, hold a copy of the state in files that never change again,
-	// and returns the last entry it contains and the members as of it.
-	Checkpoint(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
+	// Checkpoint takes hold of the state as it is, for a checkpoint in the new directory dir on Config.FS. Nothing is
+	// applied meanwhile: what takes long is left to the Draft.
+	Checkpoint(dir string) (*Checkpoint, error)
 	// Install replaces the state, atomically and durably, by the checkpoint in dir, which the group removes.
 	Install(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
+}
+
+// Checkpoint is a state that a machine holds on to until it is written out.
+type Checkpoint struct {
+	Index, Term uint64            // of the last entry it contains
+	Conf        *raftpb.ConfState // the members as of it
+	Draft       Draft
+}
+
+// Draft is a checkpoint that is not there yet. Whoever has it calls Write, or else Close, once, from any goroutine and concurrently with every
+// method of the machine.
+type Draft interface {
+	// Write makes the directory hold the state in files that never change again, and lets go of it. An error is no reason to stop: the
+	// machine may have been given another state meanwhile.
+	Write() error
+	// Close lets go of the state.
+	Close() error
 }
 
 // Config is what a group is made of. Fields without a default are required.

@@ -77,6 +77,36 @@ func TestFollowerFarBehindGetsCheckpoint(t *testing.T) {
 	})
 }
 
+// A checkpoint is written beside the applier: writes go on, and the follower gets the state of when it was begun and the log from there.
+func TestWritesGoOnWhileACheckpointIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3).startAll()
+		defer c.close()
+		entered, release := make(chan struct{}, 8), make(chan struct{})
+		for _, m := range c.members {
+			m.machine.mu.Lock()
+			m.machine.dwell = func() {
+				entered <- struct{}{}
+				<-release
+			}
+			m.machine.mu.Unlock()
+		}
+		c.joiner(4) // a member that joins begins with a checkpoint
+		if err := c.change("l4"); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		for i := range 20 {
+			c.write(fmt.Sprint("while ", i))
+		}
+		if got := c.members[4].machine.lastIndex(); got != 0 {
+			t.Fatalf("the new member is at entry %d already", got)
+		}
+		close(release)
+		c.converge()
+	})
+}
+
 func (m *machine) lastIndex() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -61,7 +61,8 @@ type machine struct {
 
 	mu    sync.Mutex
 	state machineState
-	fail  error // returned by Apply
+	fail  error  // returned by Apply
+	dwell func() // called before a checkpoint is written, if not nil
 }
 
 type machineState struct {
@@ -134,14 +135,34 @@ func (m *machine) Sync() (uint64, error) {
 	return state.Index, writeState(m.fs, m.dir, state)
 }
 
-func (m *machine) Checkpoint(dir string) (uint64, uint64, *raftpb.ConfState, error) {
+func (m *machine) Checkpoint(dir string) (*Checkpoint, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.fs.MkdirAll(dir); err != nil {
-		return 0, 0, nil, err
-	}
-	return m.state.Index, m.state.Term, m.state.Conf, writeState(m.fs, dir, m.state)
+	state := m.state
+	state.Records = state.Records[:len(state.Records):len(state.Records)]
+	d := &draft{fs: m.fs, dir: dir, state: state, dwell: m.dwell}
+	return &Checkpoint{Index: state.Index, Term: state.Term, Conf: state.Conf, Draft: d}, nil
 }
+
+// draft is a state on its way into a directory.
+type draft struct {
+	fs    durable.FS
+	dir   string
+	state machineState
+	dwell func()
+}
+
+func (d *draft) Write() error {
+	if d.dwell != nil {
+		d.dwell()
+	}
+	if err := d.fs.MkdirAll(d.dir); err != nil {
+		return err
+	}
+	return writeState(d.fs, d.dir, d.state)
+}
+
+func (d *draft) Close() error { return nil }
 
 func (m *machine) Install(dir string) (uint64, uint64, *raftpb.ConfState, error) {
 	state, err := readState(m.fs, filepath.Join(dir, "state"))

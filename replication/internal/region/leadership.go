@@ -2,8 +2,8 @@ package region
 
 import "sync/atomic"
 
-// Leadership is the term in which this node leads its region and has applied everything before it. It is safe for concurrent use; the
-// Raft group sets it, in order with what is applied.
+// Leadership is the term in which this node leads its region and has applied everything before it. It is safe for
+// concurrent use; the Raft group sets it, in order with what is applied.
 type Leadership struct{ term atomic.Uint64 }
 
 // Set says that this node leads term; zero: it does not lead.

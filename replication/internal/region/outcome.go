@@ -24,7 +24,7 @@ type Proposers interface {
 	Waiting() bool
 	// Resolve tells outcomes, after they are visible in the view.
 	Resolve([]Outcome)
-	// Overtaken says that the state of another node took the place of this one's: entries were passed over unseen, and what is in flight may
-	// have been among them.
+	// Overtaken says that the state of another node took the place of this one's: entries were passed over unseen, and
+	// what is in flight may have been among them.
 	Overtaken()
 }

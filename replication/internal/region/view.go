@@ -23,7 +23,8 @@ type End interface {
 	Failure() error
 }
 
-// Applied holds the newest view and wakes whoever waits for a newer one. It is safe for concurrent use. Only the applier publishes.
+// Applied holds the newest view and wakes whoever waits for a newer one. It is safe for concurrent use. Only the
+// applier publishes.
 type Applied struct {
 	end End
 

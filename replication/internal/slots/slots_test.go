@@ -117,9 +117,11 @@ func (m *member) Control(_ context.Context, c *timeline.Control) (region.Outcome
 	m.saved = append(m.saved, c.Slots)
 	m.mu.Unlock()
 	m.change(func(s *timeline.State) {
-		if _, _, err := timeline.NewMachine(s).Control(c); err != nil {
+		machine := timeline.NewMachine(s)
+		if _, _, err := machine.Control(c); err != nil {
 			m.t.Error(err)
 		}
+		*s = machine.State()
 	})
 	return region.Outcome{}, nil
 }

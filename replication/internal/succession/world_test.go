@@ -109,7 +109,10 @@ func (w *world) told() string {
 	return w.tale.String()
 }
 
-func (p *place) state() *timeline.State { return p.machine.State() }
+func (p *place) state() *timeline.State {
+	s := p.machine.State()
+	return &s
+}
 
 // leads makes somebody lead the region, with everything applied that is in its log.
 func (w *world) leads(p *place) {

@@ -1,0 +1,113 @@
+package command
+
+import (
+	"fmt"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// Request is a decoded command. Exactly one of its fields is set, Put if no pointer is.
+type Request struct {
+	Put         pb.PutRequest // aliases the command
+	DeleteRange *pb.DeleteRangeRequest
+	Txn         *pb.TxnRequest
+	Compaction  *pb.CompactionRequest
+	Grant       *pb.LeaseGrantRequest
+	Revoke      *pb.LeaseRevokeRequest
+}
+
+// Decode decodes a command into r, which is overwritten and may alias p. The error is ErrMalformed.
+func (r *Request) Decode(p []byte) error {
+	r.DeleteRange, r.Txn, r.Compaction, r.Grant, r.Revoke = nil, nil, nil, nil, nil
+	if len(p) == 0 {
+		return fmt.Errorf("%w: empty", ErrMalformed)
+	}
+	var m proto.Message
+	switch t := tag(p[0]); t {
+	case tagPut:
+		return decodePut(p[1:], &r.Put)
+	case tagDeleteRange:
+		r.DeleteRange = new(pb.DeleteRangeRequest)
+		m = r.DeleteRange
+	case tagTxn:
+		r.Txn = new(pb.TxnRequest)
+		m = r.Txn
+	case tagCompaction:
+		r.Compaction = new(pb.CompactionRequest)
+		m = r.Compaction
+	case tagLeaseGrant:
+		r.Grant = new(pb.LeaseGrantRequest)
+		m = r.Grant
+	case tagLeaseRevoke:
+		r.Revoke = new(pb.LeaseRevokeRequest)
+		m = r.Revoke
+	default:
+		return fmt.Errorf("%w: tag %d", ErrMalformed, t)
+	}
+	if err := proto.Unmarshal(p[1:], m); err != nil {
+		return fmt.Errorf("%w: tag %d: %w", ErrMalformed, p[0], err)
+	}
+	return nil
+}
+
+// Decode returns the request that a command does, for people and programs that read tails: one of PutRequest,
+// DeleteRangeRequest, TxnRequest, CompactionRequest, LeaseGrantRequest and LeaseRevokeRequest. It may alias p. The
+// error is ErrMalformed.
+func Decode(p []byte) (proto.Message, error) {
+	r := new(Request)
+	if err := r.Decode(p); err != nil {
+		return nil, err
+	}
+	switch {
+	case r.DeleteRange != nil:
+		return r.DeleteRange, nil
+	case r.Txn != nil:
+		return r.Txn, nil
+	case r.Compaction != nil:
+		return r.Compaction, nil
+	case r.Grant != nil:
+		return r.Grant, nil
+	case r.Revoke != nil:
+		return r.Revoke, nil
+	}
+	return &r.Put, nil
+}
+
+// IsPlainPut reports whether r is a put without options, the command that is to be fast.
+func (r *Request) IsPlainPut() bool {
+	return r.DeleteRange == nil && r.Txn == nil && r.Compaction == nil && r.Grant == nil && r.Revoke == nil &&
+		r.Put.Lease == 0 && !r.Put.PrevKv && !r.Put.IgnoreValue && !r.Put.IgnoreLease
+}
+
+// NeedsScan reports whether a command reads more than single keys at the current revision, so that the batch it is
+// applied in has to be an index too.
+func (r *Request) NeedsScan() bool {
+	switch {
+	case r.Revoke != nil:
+		return true
+	case r.DeleteRange != nil:
+		return len(r.DeleteRange.RangeEnd) > 0
+	case r.Txn != nil:
+		return txnNeedsScan(r.Txn)
+	}
+	return false
+}
+
+func txnNeedsScan(t *pb.TxnRequest) bool {
+	for _, c := range t.Compare {
+		if len(c.RangeEnd) > 0 {
+			return true
+		}
+	}
+	for _, branch := range [][]*pb.RequestOp{t.Success, t.Failure} {
+		for _, op := range branch {
+			r, d, n := op.GetRequestRange(), op.GetRequestDeleteRange(), op.GetRequestTxn()
+			if r != nil && (len(r.RangeEnd) > 0 || r.Revision > 0) ||
+				d != nil && len(d.RangeEnd) > 0 || n != nil && txnNeedsScan(n) {
+				return true
+			}
+		}
+	}
+	return false
+}

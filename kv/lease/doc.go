@@ -1,0 +1,14 @@
+// Package lease is leases: which there are, and keeping them alive on the one node where that is its task.
+//
+// It promises:
+//
+//   - Invariant 12: nothing here lets a lease end but a revocation that was applied. The [Lessor] of the primary's
+//     leader only asks for one, and gives every lease its full time to live when it is promoted.
+//   - L1: a [Table] tells its observer of every change, in order; the observer's picture is the table's at any moment
+//     that both are seen.
+//   - L2: a lease of a promoted Lessor either waits for its deadline or is being revoked, and no more than a bounded
+//     number are being revoked at a time.
+//
+// It leaves to its neighbours: deciding what is granted and revoked, deleting the keys that are attached to a lease,
+// and writing all that (kv); proposing a revocation (server); who is the primary's leader (replication).
+package lease

@@ -1,0 +1,295 @@
+package lease
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+const (
+	// maxExpiring bounds the revocations under way at a time.
+	maxExpiring = 64
+	// expireRetry is how long after a failed revocation it is tried again.
+	expireRetry = time.Second
+)
+
+// ErrNotLessor says that leases are not kept alive on this node; ask the leader of the primary region.
+var ErrNotLessor = errors.New("kv: leases are not kept alive on this node")
+
+// Lessor keeps leases alive on the one node where that is its task, the leader of the primary region, and asks for the
+// revocation of those that nobody renewed. It holds nothing but deadlines, in memory and on the injected clock: every
+// lease gets its full time to live at Promote, so that none expires early because the primary moved (invariant 12). It
+// is safe for concurrent use.
+type Lessor struct {
+	leases Leases
+	clock  clock.Clock
+	expire func(ctx context.Context, leaseID int64) error
+
+	mu       sync.Mutex
+	promoted bool
+	reign    int // counts promotions, so that what an earlier one began is recognised
+	items    map[int64]*leaseItem
+	due      leaseHeap // not those that are expiring
+	expiring int
+	wake     chan struct{}
+	closed   bool
+
+	ctx    context.Context // of the current promotion
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// Leases is where a Lessor learns which leases there are. A [Table] is one, and so is whatever passes its observer on
+// to one.
+type Leases interface {
+	// ObserveLeases makes o the one observer, nil for none, and tells it of all leases before it returns, and of each
+	// change from then on.
+	ObserveLeases(o Observer)
+}
+
+// NewLessor returns a Lessor that is not promoted. expire proposes the revocation of a lease and returns once that is
+// applied, or an error if that is not known; it is called again then. Close stops it.
+func NewLessor(leases Leases, c clock.Clock, expire func(ctx context.Context, leaseID int64) error) *Lessor {
+	l := &Lessor{leases: leases, clock: c, expire: expire, items: map[int64]*leaseItem{}, wake: make(chan struct{}, 1)}
+	leases.ObserveLeases(l)
+	l.done.Go(l.loop)
+	return l
+}
+
+// Promote begins to keep leases: each gets its full time to live from now. It does not block.
+func (l *Lessor) Promote() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.promoted || l.closed {
+		return
+	}
+	l.promoted = true
+	l.reign++
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.refresh()
+}
+
+// Demote ends the keeping of leases, and with it attempts to revoke that are under way. It does not block.
+func (l *Lessor) Demote() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.demote()
+}
+
+func (l *Lessor) demote() {
+	if l.promoted {
+		l.promoted = false
+		l.cancel()
+		l.due = nil
+	}
+}
+
+// Close demotes, and returns when nothing of the lessor runs any more.
+func (l *Lessor) Close() {
+	l.leases.ObserveLeases(nil)
+	l.mu.Lock()
+	l.demote()
+	l.closed = true
+	l.mu.Unlock()
+	l.signal()
+	l.done.Wait()
+}
+
+// Renew gives a lease its full time to live again, and returns it in seconds. Errors: ErrNotLessor,
+// command.ErrLeaseNotFound, which also meets a lease whose revocation has been asked for.
+func (l *Lessor) Renew(id int64) (ttl int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	it, err := l.find(id)
+	if err != nil {
+		return 0, err
+	}
+	if it.place < 0 || it.failed || !l.clock.Now().Before(it.deadline) {
+		return 0, command.ErrLeaseNotFound
+	}
+	it.deadline = l.deadline(it.ttl)
+	heap.Fix(&l.due, it.place)
+	return it.ttl, nil
+}
+
+// TimeToLive returns what is left of a lease and what was granted, in seconds. What is left is -1 if the lease has
+// expired and only its revocation is not done. Errors: ErrNotLessor, command.ErrLeaseNotFound.
+func (l *Lessor) TimeToLive(id int64) (remaining, granted int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	it, err := l.find(id)
+	if err != nil {
+		return 0, 0, err
+	}
+	left := it.deadline.Sub(l.clock.Now())
+	if it.place < 0 || it.failed || left <= 0 {
+		return -1, it.ttl, nil
+	}
+	return int64(left / time.Second), it.ttl, nil
+}
+
+func (l *Lessor) find(id int64) (*leaseItem, error) {
+	if !l.promoted {
+		return nil, ErrNotLessor
+	}
+	it := l.items[id]
+	if it == nil {
+		return nil, command.ErrLeaseNotFound
+	}
+	return it, nil
+}
+
+// valid checks that the heap is what is waiting of the leases, and L2. l.mu is held.
+func (l *Lessor) valid() error {
+	if l.expiring < 0 || l.expiring > maxExpiring {
+		return fmt.Errorf("%d revocations are under way", l.expiring)
+	}
+	if !l.promoted {
+		if len(l.due) != 0 {
+			return fmt.Errorf("%d leases wait for a deadline at one that is not promoted", len(l.due))
+		}
+		return nil
+	}
+	for place, it := range l.due {
+		if it.place != place || l.items[it.id] != it {
+			return fmt.Errorf("lease %d, at place %d of the heap, is one at %d", it.id, place, it.place)
+		}
+		if above := l.due[max(0, place-1)/2]; it.deadline.Before(above.deadline) {
+			return fmt.Errorf("lease %d at place %d of the heap is due before the one above it", it.id, place)
+		}
+	}
+	waiting := 0
+	for id, it := range l.items {
+		if it.id != id {
+			return fmt.Errorf("lease %d stands under %d", it.id, id)
+		}
+		if it.place >= 0 {
+			waiting++
+		}
+	}
+	if waiting != len(l.due) {
+		return fmt.Errorf("%d leases wait for a deadline, %d are in the heap", waiting, len(l.due))
+	}
+	return nil
+}
+
+// deadline returns when a lease renewed now expires. Times to live beyond what a Duration holds are cut.
+func (l *Lessor) deadline(ttl int64) time.Time {
+	const most = int64(1<<63-1) / int64(time.Second)
+	return l.clock.Now().Add(time.Duration(min(ttl, most)) * time.Second)
+}
+
+// refresh gives every lease its full time to live. l.mu is held.
+func (l *Lessor) refresh() {
+	l.due = l.due[:0]
+	for _, it := range l.items {
+		it.deadline, it.failed, it.place = l.deadline(it.ttl), false, len(l.due)
+		l.due = append(l.due, it)
+	}
+	heap.Init(&l.due)
+	l.signal()
+}
+
+func (l *Lessor) granted(id, ttl int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	it := &leaseItem{id: id, ttl: ttl, place: -1}
+	l.items[id] = it
+	if l.promoted {
+		it.deadline = l.deadline(ttl)
+		heap.Push(&l.due, it)
+		l.signal()
+	}
+}
+
+func (l *Lessor) revoked(id int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if it := l.items[id]; it != nil {
+		delete(l.items, id)
+		if l.promoted && it.place >= 0 {
+			heap.Remove(&l.due, it.place)
+		}
+	}
+}
+
+func (l *Lessor) replaced(all Set) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.items = make(map[int64]*leaseItem, len(all))
+	for id, ttl := range all {
+		l.items[id] = &leaseItem{id: id, ttl: ttl, place: -1}
+	}
+	if l.promoted {
+		l.refresh()
+	}
+}
+
+func (l *Lessor) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// loop begins the revocation of leases that are due.
+func (l *Lessor) loop() {
+	for {
+		wait, closed := l.expireDue()
+		if closed {
+			return
+		}
+		var fired <-chan time.Time
+		if wait > 0 {
+			timer := l.clock.NewTimer(wait)
+			fired = timer.C()
+			select {
+			case <-fired:
+			case <-l.wake:
+			}
+			timer.Stop()
+			continue
+		}
+		<-l.wake
+	}
+}
+
+// expireDue begins revocations, and returns how long it is until the next lease is due: 0 if that is not known.
+func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return 0, true
+	}
+	now := l.clock.Now()
+	for l.promoted && len(l.due) > 0 && l.expiring < maxExpiring {
+		first := l.due[0]
+		if left := first.deadline.Sub(now); left > 0 {
+			return left, false
+		}
+		heap.Pop(&l.due)
+		l.expiring++
+		ctx, reign := l.ctx, l.reign
+		l.done.Go(func() { l.finish(first, reign, l.expire(ctx, first.id)) })
+	}
+	return 0, false
+}
+
+// finish settles an attempt to revoke. A lease that is still there is tried again.
+func (l *Lessor) finish(it *leaseItem, reign int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expiring--
+	if err != nil && l.promoted && l.reign == reign && l.items[it.id] == it && it.place < 0 {
+		it.failed = true
+		it.deadline = l.clock.Now().Add(expireRetry)
+		heap.Push(&l.due, it)
+	}
+	l.signal()
+}

@@ -1,0 +1,157 @@
+package lease
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/mimir-kv/mimir/kv/mvcc"
+)
+
+// Bounds of a lease's time to live, in seconds. A shorter one is granted as MinTTL, a longer one is refused.
+const (
+	MinTTL = 2
+	MaxTTL = 9_000_000_000
+)
+
+// Lease is a lease that was granted and not yet revoked.
+type Lease struct {
+	ID  int64
+	TTL int64 // granted time to live in seconds
+}
+
+// Set is leases by ID: their granted times to live in seconds.
+type Set map[int64]int64
+
+// Load reads the leases in a database.
+func Load(db pebble.Reader) (Set, error) {
+	leases := Set{}
+	err := mvcc.EachLease(db, func(id int64, ttl uint64) error {
+		if ttl == 0 || ttl > MaxTTL {
+			return fmt.Errorf("%w: lease %d has a time to live of %d seconds", mvcc.ErrCorrupt, id, ttl)
+		}
+		leases[id] = int64(ttl)
+		return nil
+	})
+	return leases, err
+}
+
+// Observer is told of leases, in order and with the table locked: it does not block or call back. A [Lessor] is one.
+type Observer interface {
+	granted(id, ttl int64)
+	revoked(id int64)
+	replaced(all Set) // valid during the call
+}
+
+// Table is the leases that are published. It is safe for concurrent use, but only one goroutine at a time changes it.
+type Table struct {
+	mu       sync.Mutex
+	leases   Set
+	observer Observer
+}
+
+// NewTable returns a table that begins with leases, which become its own.
+func NewTable(leases Set) *Table { return &Table{leases: leases} }
+
+// TTL returns the granted time to live of a lease in seconds; ok is false if there is no such lease.
+func (t *Table) TTL(id int64) (ttl int64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ttl, ok = t.leases[id]
+	return ttl, ok
+}
+
+// Len returns how many leases there are.
+func (t *Table) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.leases)
+}
+
+// All returns all leases, by ID.
+func (t *Table) All() []Lease {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]Lease, 0, len(t.leases))
+	for id, ttl := range t.leases {
+		all = append(all, Lease{ID: id, TTL: ttl})
+	}
+	slices.SortFunc(all, func(a, b Lease) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// ObserveLeases makes o the one observer, nil for none, and tells it of all leases.
+func (t *Table) ObserveLeases(o Observer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.observer = o; o != nil {
+		o.replaced(t.leases)
+	}
+}
+
+// Replace makes leases, which become the table's own, take the place of all there are, as one step with show, for
+// whoever reads the table.
+func (t *Table) Replace(leases Set, show func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	show()
+	t.leases = leases
+	if t.observer != nil {
+		t.observer.replaced(leases)
+	}
+}
+
+// Edit is the leases as a batch changes them. It is used by the goroutine that changes the table, and no longer once
+// the table changes otherwise.
+type Edit struct {
+	base    Set
+	changed Set // 0 for one that is revoked
+}
+
+// Edit begins to change the table.
+func (t *Table) Edit() Edit { return Edit{base: t.leases} }
+
+// Has reports whether a lease exists, with the changes of the edit.
+func (e *Edit) Has(id int64) bool {
+	if ttl, ok := e.changed[id]; ok {
+		return ttl != 0
+	}
+	_, ok := e.base[id]
+	return ok
+}
+
+// Grant adds a lease.
+func (e *Edit) Grant(id, ttl int64) { e.set(id, ttl) }
+
+// Revoke takes a lease away.
+func (e *Edit) Revoke(id int64) { e.set(id, 0) }
+
+func (e *Edit) set(id, ttl int64) {
+	if e.changed == nil {
+		e.changed = Set{}
+	}
+	e.changed[id] = ttl
+}
+
+// Publish makes the changes of an edit visible, as one step with show, for whoever reads the table.
+func (t *Table) Publish(e *Edit, show func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	show()
+	for id, ttl := range e.changed {
+		if ttl == 0 {
+			delete(t.leases, id)
+			if t.observer != nil {
+				t.observer.revoked(id)
+			}
+			continue
+		}
+		t.leases[id] = ttl
+		if t.observer != nil {
+			t.observer.granted(id, ttl)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/lease"
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+func grant(id, ttl int64) []byte {
+	return command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: id, TTL: ttl})
+}
+
+// proposer is a stand-in for the log: it applies revocations at once, unless it is told to fail.
+type proposer struct {
+	mu      sync.Mutex
+	node    *node
+	fail    bool
+	calls   int
+	running int
+	most    int
+	slow    time.Duration
+}
+
+func (p *proposer) expire(ctx context.Context, id int64) error {
+	p.mu.Lock()
+	p.calls++
+	p.running++
+	p.most = max(p.most, p.running)
+	slow := p.slow
+	p.mu.Unlock()
+	if slow > 0 {
+		select {
+		case <-time.After(slow):
+		case <-ctx.Done():
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running--
+	if p.fail || ctx.Err() != nil {
+		return errors.New("not now")
+	}
+	p.node.apply(command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id}))
+	return nil
+}
+
+func (p *proposer) setFail(fail bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fail = fail
+}
+
+func withLessor(t *testing.T, f func(t *testing.T, n *node, p *proposer, l *lease.Lessor)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		p := &proposer{node: n}
+		l := lease.NewLessor(n.Store, clock.Real, p.expire)
+		f(t, n, p, l)
+		l.Close()
+		n.Close()
+	})
+}
+
+func TestLeaseExpires(t *testing.T) {
+	withLessor(t, func(t *testing.T, n *node, p *proposer, l *lease.Lessor) {
+		if _, err := l.Renew(1); !errors.Is(err, lease.ErrNotLessor) {
+			t.Errorf("before promotion: %v", err)
+		}
+		n.apply(grant(1, 10), command.EncodePut(&pb.PutRequest{Key: []byte("a"), Lease: 1}))
+		l.Promote()
+		n.apply(grant(2, 20))
+		time.Sleep(9 * time.Second)
+		remaining, granted, err := l.TimeToLive(1)
+		if remaining != 1 || granted != 10 || err != nil {
+			t.Errorf("time to live %d of %d, %v", remaining, granted, err)
+		}
+		if ttl, err := l.Renew(1); ttl != 10 || err != nil {
+			t.Errorf("renew: %d, %v", ttl, err)
+		}
+		time.Sleep(9 * time.Second)
+		synctest.Wait()
+		expect(t, "leases while renewed", len(n.Leases()), 2)
+		time.Sleep(time.Second + time.Millisecond)
+		synctest.Wait()
+		expect(t, "leases after expiry", len(n.Leases()), 1)
+		expect(t, "its key", n.get("a", 0), "-")
+		if _, err := l.Renew(1); !errors.Is(err, command.ErrLeaseNotFound) {
+			t.Errorf("expired: %v", err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		expect(t, "the other, 20 s after its grant", len(n.Leases()), 0)
+	})
+}
+
+func TestRevokedAndReplacedLeases(t *testing.T) {
+	withLessor(t, func(t *testing.T, n *node, p *proposer, l *lease.Lessor) {
+		n.apply(grant(1, 5), grant(2, 50))
+		if err := n.Checkpoint("copy"); err != nil {
+			t.Fatal(err)
+		}
+		l.Promote()
+		n.apply(command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 1}))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		expect(t, "a revoked lease is not revoked again", p.calls, 0)
+		if err := n.Install("copy", nil); err != nil {
+			t.Fatal(err)
+		}
+		if ttl, err := l.Renew(1); ttl != 5 || err != nil {
+			t.Errorf("lease of the installed content: %d, %v", ttl, err)
+		}
+	})
+}

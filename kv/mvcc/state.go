@@ -1,0 +1,162 @@
+package mvcc
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/mimir-kv/mimir/kv/command"
+)
+
+// LossyJump is how far the revision jumps at the beginning of a reign that may have lost a tail: further than a deposed
+// primary can have served.
+const LossyJump = 1_000_000_000
+
+// FirstRevision is the revision of an empty store, as in etcd.
+const FirstRevision = 1
+
+// neverCompact is the compaction revision of a store that was never compacted, as in etcd.
+const neverCompact = -1
+
+// State is what every batch saves beside the contents: the revision, and which revisions can be read (M3). Values are
+// immutable once published.
+type State struct {
+	Revision int64 // of the last change
+	Compact  int64 // the lowest revision that can be read, at most Revision; -1 if never compacted
+	Gaps     []Gap // from old to new, those that end above Compact
+}
+
+// Gap is what a lossy reign leaves: revisions strictly between Before and Base belong to no history that survived.
+// Someone may have seen them from the deposed primary, so nothing is ever served at them.
+type Gap struct {
+	Before, Base int64
+}
+
+// newState is that of an empty store.
+func newState() *State { return &State{Revision: FirstRevision, Compact: neverCompact} }
+
+// CheckRead says whether the contents at rev can be read: nil, command.ErrFutureRevision or command.ErrCompacted.
+func (s *State) CheckRead(rev int64) error {
+	if rev > s.Revision {
+		return command.ErrFutureRevision
+	}
+	if s.CompactedAt(rev) != 0 {
+		return command.ErrCompacted
+	}
+	return nil
+}
+
+// CompactedAt returns the revision at which the history resumes if rev cannot be read or watched from, 0 if it can.
+func (s *State) CompactedAt(rev int64) int64 {
+	if rev < s.Compact {
+		return s.Compact
+	}
+	return s.InGap(rev)
+}
+
+// InGap returns the revision at which the history resumes if rev is inside a gap, 0 if it is not.
+func (s *State) InGap(rev int64) int64 {
+	for _, g := range s.Gaps {
+		if g.Before < rev && rev < g.Base {
+			return max(g.Base, s.Compact)
+		}
+	}
+	return 0
+}
+
+// Lost says whether a watcher that was sent everything up to upTo, and wants nothing below minimum, can go on: 0, or
+// the revision at which the history resumes for it. What it was sent inside a gap is no part of this history; what it
+// was sent before a gap is.
+func (s *State) Lost(upTo, minimum int64) int64 {
+	if next := max(upTo+1, minimum); next < s.Compact {
+		return s.Compact
+	}
+	if base := s.InGap(upTo); base != 0 {
+		return base
+	}
+	if minimum > upTo {
+		return s.InGap(minimum)
+	}
+	return 0
+}
+
+// Jumped returns the state after the beginning of a lossy reign.
+func (s *State) Jumped() *State {
+	next := *s
+	next.Revision = s.Revision + LossyJump
+	next.Gaps = append(append([]Gap(nil), s.Gaps...), Gap{Before: s.Revision, Base: next.Revision})
+	return &next
+}
+
+// Compacted returns the state after a compaction at rev, or an error.
+func (s *State) Compacted(rev int64) (*State, error) {
+	if rev <= s.Compact {
+		return nil, command.ErrCompacted
+	}
+	if rev > s.Revision {
+		return nil, command.ErrFutureRevision
+	}
+	next := *s
+	next.Compact, next.Gaps = rev, nil
+	for _, g := range s.Gaps {
+		if g.Base > rev {
+			next.Gaps = append(next.Gaps, g)
+		}
+	}
+	return &next, nil
+}
+
+// valid checks that the fields agree.
+func (s *State) valid() error {
+	if s.Revision < FirstRevision || s.Compact > s.Revision || s.Compact < neverCompact {
+		return fmt.Errorf("revision %d, compacted at %d", s.Revision, s.Compact)
+	}
+	from := int64(0)
+	for _, g := range s.Gaps {
+		if g.Before < from || g.Base <= g.Before || g.Base <= s.Compact || g.Base > s.Revision {
+			return fmt.Errorf("gap (%d, %d) after %d, compacted at %d, revision %d",
+				g.Before, g.Base, from, s.Compact, s.Revision)
+		}
+		from = g.Base
+	}
+	return nil
+}
+
+const stateVersion = 1
+
+// append appends the encoding to dst: version, revision, compaction revision, gaps, CRC-32C.
+func (s *State) append(dst []byte) []byte {
+	start := len(dst)
+	dst = append(dst, stateVersion)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.Revision))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.Compact))
+	for _, g := range s.Gaps {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(g.Before))
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(g.Base))
+	}
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+}
+
+func decodeState(p []byte) (*State, error) {
+	const fixed = 1 + 8 + 8
+	if len(p) < fixed+4 || (len(p)-fixed-4)%16 != 0 || p[0] != stateVersion {
+		return nil, fmt.Errorf("%w: state of %d bytes", ErrCorrupt, len(p))
+	}
+	body := p[:len(p)-4]
+	if got, want := crc32.Checksum(body, castagnoli), binary.LittleEndian.Uint32(p[len(p)-4:]); got != want {
+		return nil, fmt.Errorf("%w: state has checksum %08x, want %08x", ErrCorrupt, got, want)
+	}
+	s := &State{
+		Revision: int64(binary.LittleEndian.Uint64(body[1:])),
+		Compact:  int64(binary.LittleEndian.Uint64(body[9:])),
+	}
+	for body = body[fixed:]; len(body) > 0; body = body[16:] {
+		s.Gaps = append(s.Gaps, Gap{
+			Before: int64(binary.LittleEndian.Uint64(body)),
+			Base:   int64(binary.LittleEndian.Uint64(body[8:])),
+		})
+	}
+	return s, nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -1,0 +1,98 @@
+package mvcc
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/mimir-kv/mimir/kv/command"
+)
+
+// TestStateNeverOpensAgain takes random steps, and sees that the fields agree after each, that an encoded state is
+// the same again, and that a revision which could not be read never can be (M3).
+func TestStateNeverOpensAgain(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		s := newState()
+		closed := map[int64]bool{}
+		for range 60 {
+			next := *s
+			switch random.IntN(4) {
+			case 0:
+				next = *s.Jumped()
+			case 1:
+				rev := s.Revision - random.Int64N(5) + 1
+				if len(s.Gaps) > 0 && random.IntN(2) == 0 {
+					rev = s.Gaps[0].Base - random.Int64N(3)
+				}
+				compacted, err := s.Compacted(rev)
+				switch {
+				case rev <= s.Compact != errors.Is(err, command.ErrCompacted),
+					rev > s.Revision != errors.Is(err, command.ErrFutureRevision):
+					t.Fatalf("%+v compacted at %d: %v", s, rev, err)
+				case err == nil:
+					next = *compacted
+				}
+			default:
+				next.Revision++
+			}
+			s = &next
+			if err := s.valid(); err != nil {
+				t.Fatalf("%+v: %v", s, err)
+			}
+			if back, err := decodeState(s.append(nil)); err != nil || back.valid() != nil || back.Revision != s.Revision {
+				t.Fatalf("%+v is read as %+v, %v", s, back, err)
+			}
+			for rev := range closed {
+				if s.CheckRead(rev) == nil {
+					t.Fatalf("%+v: %d can be read again", s, rev)
+				}
+			}
+			probes := []int64{s.Revision, s.Compact - 1, s.Compact, s.Revision - 1}
+			for _, g := range s.Gaps {
+				probes = append(probes, g.Before, g.Before+1, g.Base-1, g.Base)
+			}
+			for _, rev := range probes {
+				if err := s.CheckRead(rev); rev > 0 && errors.Is(err, command.ErrCompacted) {
+					closed[rev] = true
+					base := s.CompactedAt(rev)
+					if s.InGap(base) != 0 && base == s.Compact { // compacted at a revision inside a gap
+						base = s.InGap(base)
+					}
+					if s.CheckRead(base) != nil {
+						t.Fatalf("%+v: %d goes on at %d, which cannot be read", s, rev, base)
+					}
+				}
+			}
+			if s.CheckRead(s.Revision+1) == nil {
+				t.Fatalf("%+v: the future can be read", s)
+			}
+		}
+	}
+}
+
+func TestLost(t *testing.T) {
+	s := &State{Revision: 30, Compact: 5, Gaps: []Gap{{Before: 10, Base: 20}}}
+	for _, c := range []struct{ upTo, minimum, want int64 }{
+		{30, 0, 0}, {4, 0, 0}, {3, 0, 5}, {3, 5, 0}, // what is compacted
+		{10, 0, 0}, {11, 0, 20}, {19, 0, 20}, {20, 0, 0}, // what was sent in the gap
+		{10, 15, 20}, {10, 20, 0}, {25, 15, 0}, // what is waited for in the gap
+	} {
+		if got := s.Lost(c.upTo, c.minimum); got != c.want {
+			t.Errorf("sent up to %d, nothing wanted below %d: %d, want %d", c.upTo, c.minimum, got, c.want)
+		}
+	}
+}
+
+func TestValidFindsWhatIsWrong(t *testing.T) {
+	for _, s := range []State{
+		{Revision: 0, Compact: -1}, {Revision: 5, Compact: 6}, {Revision: 5, Compact: -2},
+		{Revision: 30, Compact: 20, Gaps: []Gap{{10, 20}}}, {Revision: 15, Gaps: []Gap{{10, 20}}},
+		{Revision: 30, Gaps: []Gap{{20, 20}}},
+		{Revision: 90, Gaps: []Gap{{30, 40}, {10, 20}}},
+	} {
+		if s.valid() == nil {
+			t.Errorf("%+v is taken for valid", s)
+		}
+	}
+}

@@ -1,0 +1,255 @@
+package mvcc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/kv/command"
+)
+
+func openDB(t testing.TB) *pebble.DB {
+	t.Helper()
+	db, err := pebble.Open("db", &pebble.Options{
+		FS: vfs.NewMem(), Comparer: Comparer, FormatMajorVersion: pebble.FormatNewest, DisableWAL: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// change writes to db what f does, as one batch.
+func change(t testing.TB, db *pebble.DB, f func(b *pebble.Batch, w *Writer) error) {
+	t.Helper()
+	b := db.NewBatch()
+	if err := errors.Join(f(b, NewWriter(b)), b.Commit(pebble.NoSync), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// written is a version as the test wrote it.
+type written struct {
+	key string
+	v   Version
+}
+
+// history writes n random changes of few keys, one or two a revision, and returns them.
+func history(t testing.TB, db *pebble.DB, random *rand.Rand, n int) (all []written) {
+	t.Helper()
+	keys := []string{"a", "a\x00", "a\x00\x01", "ab", "b\x0e", "\xff"}
+	at := Stamp{Main: FirstRevision + 1}
+	change(t, db, func(_ *pebble.Batch, w *Writer) error {
+		for range n {
+			one := written{key: keys[random.IntN(len(keys))], v: Version{Stamp: at, Kind: KindDelete}}
+			if random.IntN(3) > 0 {
+				value := fmt.Append(nil, "value ", at)
+				one.v = Version{Stamp: at, Kind: KindPut, Create: at.Main, Number: 1, Lease: int64(random.IntN(2)), Value: value}
+			}
+			all = append(all, one)
+			if err := w.Version([]byte(one.key), &one.v); err != nil {
+				return err
+			}
+			if at.Sub++; random.IntN(3) > 0 || at.Sub == 2 {
+				at = Stamp{Main: at.Main + 1}
+			}
+		}
+		return nil
+	})
+	return all
+}
+
+// newest is what Newest has to find.
+func newest(all []written, key string, rev int64) (v Version) {
+	for _, one := range all {
+		if one.key == key && one.v.Main <= rev {
+			v = one.v
+		}
+	}
+	return v
+}
+
+func sameVersion(a, b Version) bool {
+	return a.Stamp == b.Stamp && a.Kind == b.Kind && a.Create == b.Create && a.Number == b.Number && a.Lease == b.Lease &&
+		string(a.Value) == string(b.Value)
+}
+
+// TestReader finds and scans at every revision what a list of all changes has (M1).
+func TestReader(t *testing.T) {
+	db, random := openDB(t), rand.New(rand.NewPCG(1, 2))
+	all := history(t, db, random, 200)
+	last := all[len(all)-1].v.Main
+	r, err := NewReader(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	names := []string{"a", "a\x00", "a\x00\x01", "ab", "b", "b\x0e", "c", "\xff"}
+	for rev := int64(FirstRevision); rev <= last; rev++ {
+		for _, key := range names {
+			got, err := r.Newest([]byte(key), rev)
+			if want := newest(all, key, rev); err != nil || !sameVersion(got, want) {
+				t.Fatalf("%q at %d: %+v, %v; want %+v", key, rev, got, err, want)
+			}
+		}
+		sp := command.SpanOf([]byte(names[random.IntN(len(names))]), []byte(names[random.IntN(len(names))]))
+		var want []string
+		for _, key := range names {
+			if v := newest(all, key, rev); v.Exists() && sp.Contains([]byte(key)) {
+				want = append(want, key)
+			}
+		}
+		limit := random.Int64N(4)
+		var got []string
+		count, err := r.Scan(context.Background(), sp, rev, limit, func(key []byte, v *Version) error {
+			if !sameVersion(*v, newest(all, string(key), rev)) {
+				t.Errorf("%q at %d is visited as %+v", key, rev, v)
+			}
+			got = append(got, string(key))
+			return nil
+		})
+		if err != nil || count != int64(len(want)) || !slices.Equal(got, want[:min(int(limit), len(want))]) {
+			t.Fatalf("%q, %q at %d: %q of %d, %v; want %q", sp.Start, sp.End, rev, got, count, err, want)
+		}
+	}
+	keys := 0
+	if all, err := r.EachKey(last, 0, func(string) { keys++ }); all || err != nil || keys != 0 {
+		t.Errorf("more keys than none: %d, %t, %v", keys, all, err)
+	}
+}
+
+// changes reads the history of the revisions from from to to.
+func changes(t testing.TB, db *pebble.DB, from, to int64) (all []written) {
+	t.Helper()
+	h, err := OpenHistory(db, from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ok := h.First(); ok; ok = h.Next() {
+		key, at, err := h.Change()
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := written{key: string(key)}
+		if one.v, err = h.Version(key, at); err != nil {
+			t.Fatal(err)
+		}
+		one.v.Detach()
+		all = append(all, one)
+	}
+	if err := errors.Join(h.Err(), h.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func sameChanges(t testing.TB, what string, got, want []written) {
+	t.Helper()
+	same := func(a, b written) bool { return a.key == b.key && sameVersion(a.v, b.v) }
+	if !slices.EqualFunc(got, want, same) {
+		t.Fatalf("%s: %d changes, want %d:\n got %v\nwant %v", what, len(got), len(want), got, want)
+	}
+}
+
+func hash(t testing.TB, db *pebble.DB, rev, compact int64) uint32 {
+	t.Helper()
+	r, err := NewReader(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := r.Hash(context.Background(), rev, compact)
+	if err = errors.Join(err, r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+// TestHistoryAndItsRemoval reads all changes, removes what a compaction superseded in steps of every size, and sees
+// that nothing that can be read changes (M2, M4).
+func TestHistoryAndItsRemoval(t *testing.T) {
+	for steps := 1; steps < 8; steps++ {
+		db := openDB(t)
+		all := history(t, db, rand.New(rand.NewPCG(uint64(steps), 2)), 150)
+		last := all[len(all)-1].v.Main
+		sameChanges(t, "all", changes(t, db, 0, last), all)
+		for compact := last / 3; compact <= last; compact += last / 3 {
+			before := hash(t, db, last, compact)
+			for more := true; more; {
+				change(t, db, func(b *pebble.Batch, _ *Writer) (err error) {
+					more, err = RemoveSuperseded(db, b, compact, steps)
+					return err
+				})
+				if now := hash(t, db, last, compact); now != before {
+					t.Fatalf("steps of %d: hash %x became %x below %d", steps, before, now, compact)
+				}
+			}
+			from := slices.IndexFunc(all, func(one written) bool { return one.v.Main >= compact })
+			sameChanges(t, fmt.Sprint("from ", compact), changes(t, db, 0, last), all[from:])
+			r, err := NewReader(db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for rev := compact; rev <= last; rev++ {
+				for _, one := range all {
+					got, err := r.Newest([]byte(one.key), rev)
+					want := newest(all, one.key, rev)
+					if want.Main < compact && want.Kind == KindDelete {
+						want = Version{} // is removed with what it deleted
+					}
+					if err != nil || !sameVersion(got, want) {
+						t.Fatalf("%q at %d, compacted at %d: %+v, %v; want %+v", one.key, rev, compact, got, err, want)
+					}
+				}
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestLeasesAndState writes leases, attached keys, state and metadata, and reads them.
+func TestLeasesAndState(t *testing.T) {
+	db := openDB(t)
+	if s, err := LoadState(db); err != nil || s.Revision != FirstRevision || s.Compact != neverCompact {
+		t.Errorf("state of nothing: %+v, %v", s, err)
+	}
+	if p, err := LoadMetadata(db); p != nil || err != nil {
+		t.Errorf("metadata of nothing: %x, %v", p, err)
+	}
+	state := newState().Jumped()
+	change(t, db, func(_ *pebble.Batch, w *Writer) error {
+		return errors.Join(
+			w.Grant(7, 60), w.Grant(-1, 5), w.Grant(8, 1<<40), w.Revoke(8),
+			w.Attach([]byte("b"), 0, 7), w.Attach([]byte("a\x00"), 0, 7),
+			w.Attach([]byte("c"), 0, 7), w.Attach([]byte("c"), 7, -1), w.Attach([]byte("b"), 7, 7), w.State(state), w.Metadata(plain("meta")))
+	})
+	leases := map[int64]uint64{}
+	err := EachLease(db, func(id int64, ttl uint64) error { leases[id] = ttl; return nil })
+	if err != nil || len(leases) != 2 || leases[7] != 60 || leases[-1] != 5 {
+		t.Errorf("leases %v, %v", leases, err)
+	}
+	for id, want := range map[int64]string{7: `["a\x00" "b"]`, -1: `["c"]`, 8: "[]"} {
+		if keys, err := AttachedKeys(db, id); err != nil || fmt.Sprintf("%q", keys) != want {
+			t.Errorf("keys of lease %d: %q, %v", id, keys, err)
+		}
+	}
+	if s, err := LoadState(db); err != nil || fmt.Sprint(s) != fmt.Sprint(state) {
+		t.Errorf("state %+v, %v; want %+v", s, err, state)
+	}
+	if p, err := LoadMetadata(db); string(p) != "meta" || err != nil {
+		t.Errorf("metadata %q, %v", p, err)
+	}
+}
+
+// plain is its own encoding.
+type plain string
+
+func (p plain) AppendBinary(dst []byte) ([]byte, error) { return append(dst, p...), nil }

@@ -1,0 +1,60 @@
+package kv
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Defaults of Options.
+const (
+	DefaultCacheBytes    = 256 << 20
+	DefaultMemTableBytes = 64 << 20
+	DefaultCountedKeys   = 2 << 20
+)
+
+// Options says where a Store is and what it may use.
+type Options struct {
+	// FS is the filesystem of Dir. Default: the machine's.
+	FS vfs.FS
+	// Dir is created if missing. It belongs to one open Store.
+	Dir string
+	// CacheBytes bounds the cache of blocks; it should hold the hot set. The values written or read last take up to
+	// half as much beside it. Default DefaultCacheBytes.
+	CacheBytes int64
+	// MemTableBytes is how much is written before it is flushed. Default DefaultMemTableBytes.
+	MemTableBytes uint64
+	// CountedKeys is up to how many keys the store keeps in memory (about 60 bytes and the key each) to tell how many
+	// an interval has now, as every range with a limit does, without a walk over all of them. With more keys it
+	// walks, until it is opened anew with fewer. Default DefaultCountedKeys; negative for none.
+	CountedKeys int
+	// Logger receives one event a line. Default: slog.Default().
+	Logger *slog.Logger
+	// OnFailure is told, on a goroutine of its own, that the disk took no more: a flush or a compaction failed. What
+	// is applied from then on may never become durable, and Apply may wait for ever, so the owner should stop. It may
+	// be told again. May be nil.
+	OnFailure func(error)
+}
+
+func (o *Options) setDefaults() error {
+	if o.Dir == "" {
+		return errors.New("kv: Options.Dir is empty")
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = DefaultMemTableBytes
+	}
+	if o.CountedKeys == 0 {
+		o.CountedKeys = DefaultCountedKeys
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return nil
+}

@@ -1,0 +1,186 @@
+package watch
+
+import (
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/mimir-kv/mimir/kv/mvcc"
+)
+
+// Limits bounds what is kept in memory for a watcher that is slow. Past the first two it reads from disk.
+type Limits struct {
+	QueuedEvents int
+	QueuedBytes  int
+	CatchUpBytes int // about how much is read from disk for one batch
+	// JoinRevisions is how close to the present a watcher that reads from disk has to be to be fed from memory again.
+	JoinRevisions int64
+}
+
+// DefaultLimits are those of a server.
+var DefaultLimits = Limits{QueuedEvents: 4096, QueuedBytes: 4 << 20, CatchUpBytes: 1 << 20, JoinRevisions: 1024}
+
+// position says where a watcher is. Everything up to sent has been yielded. If it is synced, the queue holds everything
+// after that, except what Next is just reading from disk: from diskFrom, if that is not zero, to the queue's beginning.
+// If it is not synced, the queue holds what precedes next.
+type position struct {
+	minimum  int64 // no events below are wanted; 0 for all
+	synced   bool
+	next     int64
+	diskFrom int64
+	sent     int64
+
+	queue      []*mvccpb.Event
+	queueBytes int
+	queuedTo   int64
+
+	err error
+}
+
+// begin returns where a watcher begins that wants everything from the revision start on: 0 for everything after now.
+func begin(now *mvcc.State, start int64) position {
+	p := position{minimum: max(start, 0)}
+	if start <= 0 || start > now.Revision {
+		p.synced, p.sent = true, now.Revision
+		return p
+	}
+	p.next, p.sent = start, start-1
+	if base := now.CompactedAt(start); base != 0 {
+		p.err = &CompactedError{Revision: base}
+	}
+	return p
+}
+
+// upTo returns the revision up to which everything is in the queue or yielded.
+func (p *position) upTo(published int64) int64 {
+	switch {
+	case p.diskFrom != 0:
+		return p.diskFrom - 1
+	case p.synced:
+		return published
+	}
+	return p.next - 1
+}
+
+// progress returns a revision up to which all there is has been yielded.
+func (p *position) progress(published int64) int64 {
+	if len(p.queue) > 0 || p.err != nil {
+		return p.sent
+	}
+	return max(p.sent, p.upTo(published))
+}
+
+func (p *position) dropQueue() { p.queue, p.queueBytes = nil, 0 }
+
+// end makes err what the watcher yields from now on.
+func (p *position) end(err error) {
+	if p.err == nil {
+		p.err = err
+		p.dropQueue()
+	}
+}
+
+// stretch is a part of history that has to be read from disk.
+type stretch struct {
+	from, to int64
+}
+
+// take returns what waits in memory, or else what has to be read from disk, or neither. A watcher near the present is
+// fed from memory again at once: what is published meanwhile waits in the queue behind what is read.
+func (p *position) take(now int64, limits *Limits) (Batch, *stretch) {
+	if len(p.queue) > 0 {
+		batch := Batch{Events: p.queue, Revision: p.queuedTo}
+		p.sent = p.queuedTo
+		p.dropQueue()
+		return batch, nil
+	}
+	if p.synced {
+		return Batch{}, nil
+	}
+	p.diskFrom = p.next
+	p.synced = now-p.next < limits.JoinRevisions
+	return Batch{}, &stretch{from: p.next, to: now}
+}
+
+// read settles where the watcher is after it has read a stretch up to a revision, all of which is yielded.
+func (p *position) read(s *stretch, upTo int64) {
+	p.diskFrom, p.sent = 0, upTo
+	if upTo < s.to {
+		p.behind(upTo)
+	} else if p.next == s.from { // else it fell behind meanwhile
+		p.next = upTo + 1
+	}
+}
+
+// unread settles where the watcher is after it has failed to read a stretch.
+func (p *position) unread(s *stretch) {
+	p.diskFrom = 0
+	p.behind(s.from - 1)
+}
+
+// behind makes the watcher read everything after a revision from disk. What waits begins after the stretch that was
+// being read: it cannot follow.
+func (p *position) behind(upTo int64) {
+	p.synced, p.next = false, upTo+1
+	p.dropQueue()
+}
+
+// publish adds events to the queue of a synced watcher. They are all that it wants of the revisions after from up to
+// to.
+func (p *position) publish(events []*mvccpb.Event, bytes int, from, to int64, limits *Limits) {
+	if !p.synced {
+		return
+	}
+	if n := len(p.queue); n > 0 && (n+len(events) > limits.QueuedEvents || p.queueBytes+bytes > limits.QueuedBytes) {
+		p.fallBehind(from)
+		return
+	}
+	p.queue = append(p.queue, events...)
+	p.queueBytes += bytes
+	p.queuedTo = to
+}
+
+// fallBehind makes a synced watcher read everything after revision from from disk, once it has yielded what waits.
+func (p *position) fallBehind(from int64) { p.synced, p.next = false, from+1 }
+
+// replace settles the position in a store whose content was replaced.
+func (p *position) replace(old, now *mvcc.State) {
+	upTo := p.upTo(old.Revision)
+	switch base := now.Lost(upTo, p.minimum); {
+	case base != 0:
+		p.end(&CompactedError{Revision: base})
+	case upTo > now.Revision:
+		p.end(fmt.Errorf("%w: it was sent revisions up to %d, the store is at %d", ErrRewound, upTo, now.Revision))
+	default:
+		if p.diskFrom != 0 {
+			p.dropQueue()
+		}
+		p.synced, p.next, p.diskFrom = upTo == now.Revision, upTo+1, 0
+	}
+}
+
+// valid checks W1 to W3 at a published revision.
+func (p *position) valid(now int64) error {
+	n := len(p.queue)
+	switch {
+	case p.err != nil && n > 0:
+		return fmt.Errorf("W1: %d events wait for a watcher that ended: %w", n, p.err)
+	case p.err != nil:
+		return nil
+	case p.sent > now || n == 0 && p.queueBytes != 0 || n > 0 && p.queuedTo > now:
+		return fmt.Errorf("W2: sent up to %d, %d events and %d bytes up to %d wait; published %d",
+			p.sent, n, p.queueBytes, p.queuedTo, now)
+	case p.diskFrom != 0 && p.diskFrom <= p.sent:
+		return fmt.Errorf("W3: reading from %d, sent up to %d", p.diskFrom, p.sent)
+	case !p.synced && (p.next <= p.sent || n > 0 && p.next <= p.queuedTo):
+		return fmt.Errorf("W3: goes on from %d; sent up to %d, events up to %d wait", p.next, p.sent, p.queuedTo)
+	}
+	last := max(p.sent+1, p.diskFrom)
+	for _, e := range p.queue {
+		if e.Kv.ModRevision < last || e.Kv.ModRevision > p.queuedTo {
+			return fmt.Errorf("W2: an event of %d waits after %d, all up to %d", e.Kv.ModRevision, last, p.queuedTo)
+		}
+		last = e.Kv.ModRevision
+	}
+	return nil
+}

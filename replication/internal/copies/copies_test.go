@@ -1,0 +1,228 @@
+package copies
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/internal/enginetest"
+)
+
+func put(t *testing.T, e *enginetest.Engine, values ...string) *contract.Metadata {
+	t.Helper()
+	n := len(e.Content().Commands)
+	b := &contract.Batch{First: contract.Position(n + 1)}
+	for _, v := range values {
+		b.Commands = append(b.Commands, contract.Command{Data: []byte(v)})
+	}
+	n += len(values)
+	b.Metadata = &contract.Metadata{AppliedIndex: uint64(n), Position: contract.Position(n), Record: []byte("record")}
+	if _, err := e.Apply(b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Metadata
+}
+
+func TestACopyIsWhatItWasBegunWith(t *testing.T) {
+	for _, files := range []bool{false, true} {
+		t.Run(fmt.Sprintf("files %t", files), func(t *testing.T) {
+			disk := vfs.NewCrashableMem()
+			open := func(path string) (*enginetest.Engine, *Maker) {
+				e, err := enginetest.Open(pebblefs.New(disk), path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if files {
+					return e, NewMaker(pebblefs.New(disk), enginetest.Files{Engine: e})
+				}
+				return e, NewMaker(pebblefs.New(disk), e)
+			}
+			e, m := open("/engine")
+			meta := put(t, e, "a", "b")
+			p, err := m.Begin("/copies/one", meta)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, e, "later")
+			if _, err := m.Metadata("/copies/one"); err == nil {
+				t.Error("a part passes for a copy")
+			}
+			if err := p.Write(); err != nil {
+				t.Fatal(err)
+			}
+			disk = disk.CrashClone(vfs.CrashCloneCfg{})
+			other, m := open("/other")
+			read, err := m.Metadata("/copies/one")
+			if err != nil || read.AppliedIndex != 2 || string(read.Record) != "record" {
+				t.Fatalf("metadata %+v, %v", read, err)
+			}
+			read.AppliedIndex = 7
+			if err := m.Restore("/copies/one", read); err != nil {
+				t.Fatal(err)
+			}
+			if c := other.Content(); !slices.Equal(c.Commands, []string{"a", "b"}) || c.Meta.AppliedIndex != 7 {
+				t.Errorf("restored %q at entry %d", c.Commands, c.Meta.AppliedIndex)
+			}
+		})
+	}
+}
+
+// TestACrashLeavesNoPartThatPassesForACopy (C2).
+func TestACrashLeavesNoPartThatPassesForACopy(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	var clones []*vfs.MemFS
+	random := rand.New(rand.NewPCG(1, 2))
+	fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: 50 * (len(clones) % 3), RNG: random}
+			clones = append(clones, disk.CrashClone(cfg))
+		}
+		return nil
+	}))
+	e := enginetest.Volatile()
+	p, err := NewMaker(pebblefs.New(fs), e).Begin("/copy", put(t, e, "a"))
+	if err == nil {
+		err = p.Write()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, clone := range clones {
+		m := NewMaker(pebblefs.New(clone), enginetest.Volatile())
+		meta, err := m.Metadata("/copy")
+		if err != nil {
+			continue
+		}
+		if err := m.Restore("/copy", meta); err != nil {
+			t.Errorf("crash %d of %d: a copy that cannot be restored: %v", i, len(clones), err)
+		}
+	}
+	if len(clones) < 5 {
+		t.Errorf("%d crashes", len(clones))
+	}
+}
+
+func TestAKeeperHasOneCopyAndOnlyANewerOneTakesItsPlace(t *testing.T) {
+	disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
+	m := NewMaker(pebblefs.New(disk), e)
+	k := NewKeeper(m, "/kept")
+	if dir, err := k.Newest(); dir != "" || err != nil {
+		t.Fatalf("%q, %v", dir, err)
+	}
+	begin := func(values ...string) *Part {
+		t.Helper()
+		p, err := k.Begin(put(t, e, values...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	older, twin := begin("a"), begin()
+	newer, unfinished := begin("b"), begin("c")
+	for _, step := range []struct {
+		part *Part
+		want uint64
+	}{{older, 1}, {twin, 1}, {newer, 2}, {begin(), 3}} {
+		if index, err := k.Keep(step.part); err != nil || index != step.want || k.Kept() != step.want {
+			t.Fatalf("kept %d, %v, want %d", index, err, step.want)
+		}
+	}
+	if err := unfinished.writeContents(); err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := disk.List("/kept"); len(names) != 2 { // the copy and the part
+		t.Errorf("on disk: %v", names)
+	}
+	disk = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 2))})
+	k = NewKeeper(NewMaker(pebblefs.New(disk), e), "/kept")
+	if dir, err := k.Newest(); dir != "/kept/3" || err != nil || k.Kept() != 3 {
+		t.Errorf("%q, %v", dir, err)
+	}
+	if names, _ := disk.List("/kept"); len(names) != 1 {
+		t.Errorf("on disk: %v", names)
+	}
+	if index, err := k.Keep(older); index != 3 || err != nil {
+		t.Errorf("kept %d, %v", index, err)
+	}
+}
+
+// TestKeepingFromManySides: whoever keeps what, in whatever order, a crash finds one of the states, and never an older
+// one than was reported.
+func TestKeepingFromManySides(t *testing.T) {
+	disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
+	k := NewKeeper(NewMaker(pebblefs.New(disk), e), "/kept")
+	var wg sync.WaitGroup
+	for i := range 20 {
+		p, err := k.Begin(put(t, e, fmt.Sprint(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			index, err := k.Keep(p)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			after := NewKeeper(NewMaker(pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{})), e), "/kept")
+			if _, err := after.Newest(); err != nil || after.Kept() < index {
+				t.Errorf("reported %d, on disk is %d, %v", index, after.Kept(), err)
+			}
+		})
+	}
+	wg.Wait()
+	if k.Kept() != 20 || e.Views() != 0 {
+		t.Errorf("kept %d, %d views open", k.Kept(), e.Views())
+	}
+}
+
+// TestRestoreWaitsForWhatIsBeingWritten (C3).
+func TestRestoreWaitsForWhatIsBeingWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
+		m := NewMaker(pebblefs.New(disk), e)
+		meta := put(t, e, "a")
+		p, err := m.Begin("/copy", meta)
+		if err == nil {
+			err = p.Write()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		release := make(chan struct{})
+		e.Writing = func() { <-release }
+		written, begun := make(chan error, 1), [2]*Part{}
+		for i := range begun {
+			if begun[i], err = m.Begin(fmt.Sprintf("/part%d", i), meta); err != nil {
+				t.Fatal(err)
+			}
+		}
+		go func() { written <- begun[0].Write() }()
+		restored := make(chan error, 1)
+		synctest.Wait()
+		go func() { restored <- m.Restore("/copy", meta) }()
+		synctest.Wait()
+		close(release)
+		if err := <-written; !errors.Is(err, ErrReplaced) {
+			t.Errorf("written: %v", err)
+		}
+		synctest.Wait()
+		if len(restored) != 0 {
+			t.Error("restored while a view was open")
+		}
+		if err := begun[1].Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-restored; err != nil {
+			t.Error(err)
+		}
+	})
+}

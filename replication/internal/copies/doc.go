@@ -1,0 +1,17 @@
+// Package copies turns the whole content of a storage into a directory, and back.
+//
+// A copy is a whole state of a region: a directory with the file METADATA beside the folder contents, in which a
+// Checkpointer has its files and any other storage the one file stream. A part is a copy that is not complete yet.
+//
+// It promises:
+//
+//   - C1. A copy holds the content as of the metadata with which it was begun, whatever is applied while it is written.
+//   - C2. METADATA comes last: a directory that has it is complete and durable.
+//   - C3. No view of the storage is open while its content is being replaced: [Maker.Restore] has what is being written
+//     end first.
+//   - C4. A [Keeper] has one complete copy of a volatile storage on disk at any time, once it had one, and only ever a
+//     newer one in its place.
+//
+// It leaves to its neighbours: when no command is being applied (region), how copies travel (transfer, checkpoint), and
+// what a storage writes (contract).
+package copies

@@ -1,0 +1,102 @@
+package copies
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+)
+
+// Names in a copy. They are on disk: never change one.
+const (
+	metadataFile   = "METADATA"
+	contentsFolder = "contents"
+	streamFile     = "stream"
+)
+
+// ErrReplaced says that a copy was not finished because the state that it was made of is being replaced by another.
+var ErrReplaced = errors.New("copies: the state is being replaced")
+
+// Maker makes copies of one storage and puts them back. Begin and Restore are called where no command is being applied,
+// and not concurrently with each other; the other methods are safe for concurrent use.
+type Maker struct {
+	fs      durable.FS
+	storage contract.Storage
+
+	mu   sync.Mutex
+	open map[*Part]bool // parts that hold a view
+}
+
+// NewMaker returns the maker of copies of storage, which are directories on fs.
+func NewMaker(fs durable.FS, storage contract.Storage) *Maker {
+	return &Maker{fs: fs, storage: storage, open: map[*Part]bool{}}
+}
+
+// Begin takes hold of the content as it is now, for a copy in dir, which nothing else uses. meta describes that
+// content. It is quick: what takes long is left to [Part.Write].
+func (m *Maker) Begin(dir string, meta *contract.Metadata) (*Part, error) {
+	p := &Part{maker: m, dir: dir, meta: meta, closed: make(chan struct{})}
+	if c, ok := m.storage.(contract.Checkpointer); ok {
+		if err := durable.MakeDir(m.fs, dir); err != nil {
+			return nil, err
+		}
+		if err := c.Checkpoint(m.contents(dir)); err != nil {
+			return nil, fmt.Errorf("storage: checkpoint: %w", err)
+		}
+		return p, nil
+	}
+	view, err := m.storage.Snapshot()
+	if err != nil {
+		return nil, fmt.Errorf("storage: snapshot: %w", err)
+	}
+	p.view = view
+	m.mu.Lock()
+	m.open[p] = true
+	m.mu.Unlock()
+	return p, nil
+}
+
+// Metadata returns the metadata of the copy in dir.
+func (m *Maker) Metadata(dir string) (*contract.Metadata, error) {
+	encoded, err := durable.ReadFile(m.fs, filepath.Join(dir, metadataFile))
+	if err != nil {
+		return nil, err
+	}
+	meta := new(contract.Metadata)
+	return meta, meta.UnmarshalBinary(encoded)
+}
+
+// Restore replaces the content of the storage by the copy in dir, with meta in place of the copy's own metadata. Parts
+// that hold a view are told to end, and waited for.
+func (m *Maker) Restore(dir string, meta *contract.Metadata) error {
+	m.revoke()
+	if c, ok := m.storage.(contract.Checkpointer); ok {
+		return c.Install(m.contents(dir), meta)
+	}
+	f, err := m.fs.Open(filepath.Join(m.contents(dir), streamFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return m.storage.Restore(bufio.NewReaderSize(f, 1<<20), meta)
+}
+
+// revoke ends every open view. Nobody begins another meanwhile.
+func (m *Maker) revoke() {
+	m.mu.Lock()
+	var open []*Part
+	for p := range m.open {
+		p.revoked.Store(true)
+		open = append(open, p)
+	}
+	m.mu.Unlock()
+	for _, p := range open {
+		<-p.closed
+	}
+}
+
+func (m *Maker) contents(dir string) string { return filepath.Join(dir, contentsFolder) }

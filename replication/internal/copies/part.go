@@ -1,0 +1,100 @@
+package copies
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+)
+
+// Part is a copy in the making. Whoever began it calls Write, or else Close; either may run while further commands are
+// applied.
+type Part struct {
+	maker   *Maker
+	dir     string
+	meta    *contract.Metadata
+	view    contract.Snapshot // nil: the files are there already
+	revoked atomic.Bool       // the storage is about to be given another content
+
+	once   sync.Once
+	closed chan struct{} // the view is closed
+	err    error         // of closing it
+}
+
+// Metadata describes the content that the copy has.
+func (p *Part) Metadata() *contract.Metadata { return p.meta }
+
+// Write makes the copy complete and durable (C1, C2), and lets go of the view. It is called at most once. Errors:
+// ErrReplaced when another state is about to take the place of this one; what is in the directory is then of no use, as
+// after any other error.
+func (p *Part) Write() error {
+	if err := errors.Join(p.writeContents(), p.Close()); err != nil {
+		return err
+	}
+	encoded, err := p.meta.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	fs := p.maker.fs
+	return durable.WriteFile(fs, filepath.Join(p.dir, metadataFile), func(w io.Writer) error {
+		_, err := w.Write(encoded)
+		return err
+	})
+}
+
+func (p *Part) writeContents() error {
+	if p.view == nil {
+		return nil
+	}
+	fs, contents := p.maker.fs, p.maker.contents(p.dir)
+	if err := durable.MakeDir(fs, contents); err != nil {
+		return err
+	}
+	err := durable.WriteFile(fs, filepath.Join(contents, streamFile), func(w io.Writer) error {
+		if p.revoked.Load() {
+			return ErrReplaced
+		}
+		_, err := p.view.WriteTo(&revocable{Writer: w, part: p})
+		return err
+	})
+	if err != nil && p.revoked.Load() {
+		return fmt.Errorf("%w: %w", ErrReplaced, err)
+	}
+	if err != nil {
+		return fmt.Errorf("storage: snapshot: %w", err)
+	}
+	return nil
+}
+
+// Close lets go of the view. It may be called again.
+func (p *Part) Close() error {
+	p.once.Do(func() {
+		if p.view != nil {
+			p.err = p.view.Close()
+		}
+		m := p.maker
+		m.mu.Lock()
+		delete(m.open, p)
+		m.mu.Unlock()
+		close(p.closed)
+	})
+	return p.err
+}
+
+// revocable is where a view is written to: it ends the writing when the view has to be closed.
+type revocable struct {
+	io.Writer
+	part *Part
+}
+
+func (r *revocable) Write(b []byte) (int, error) {
+	if r.part.revoked.Load() {
+		return 0, ErrReplaced
+	}
+	return r.Writer.Write(b)
+}

@@ -1,0 +1,179 @@
+package region
+
+import (
+	"errors"
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// adopt makes the state that meta describes this node's: one to which it did not come by applying entries. dir is the
+// copy that has it; "" says that the storage has it already.
+//
+// Whatever the way to it (a start, a snapshot of Raft, the install of another region's state, or that of a node that
+// missed the install), this is the only place where the state is replaced: the metadata is checked first; the storage
+// then has the old state or the new one, also after a crash; and when it is done the log begins where the state does,
+// readers see the state, and whoever proposed what it passed over is told.
+func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
+	state, err := a.check(meta)
+	if err != nil {
+		return err
+	}
+	if dir != "" {
+		if err := a.replace(dir, meta); err != nil {
+			return err
+		}
+	}
+	a.machine = timeline.NewMachine(state)
+	a.index, a.term, a.saved = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex
+	a.rebase(meta, state.Base)
+	a.publish()
+	a.config.Proposers.Overtaken()
+	return nil
+}
+
+// check returns the state that meta describes, if it may take the place of the one that is here.
+func (a *Applier) check(meta *contract.Metadata) (*timeline.State, error) {
+	at := timeline.Cursor{Epoch: meta.Epoch, Position: meta.Position, Chain: meta.Chain}
+	state, err := timeline.DecodeRecord(meta.Record, at)
+	switch {
+	case err != nil:
+		return nil, err
+	case state.Region != a.config.Region:
+		return nil, fmt.Errorf("%w: state of region %s, this is %s", contract.ErrIdentity, state.Region, a.config.Region)
+	case meta.AppliedIndex < a.index:
+		return nil, fmt.Errorf("%w: state at entry %d, this node is at %d", contract.ErrIdentity, meta.AppliedIndex, a.index)
+	}
+	return state, nil
+}
+
+// replace puts the copy in dir in the storage's place, and keeps it if the storage cannot by itself.
+func (a *Applier) replace(dir string, meta *contract.Metadata) error {
+	if err := a.config.Maker.Restore(dir, meta); err != nil {
+		return fmt.Errorf("storage: install: %w", err)
+	}
+	err := a.config.Storage.Sync()
+	if err != nil && !errors.Is(err, contract.ErrVolatile) {
+		return fmt.Errorf("storage: sync: %w", err)
+	}
+	if err == nil || a.config.Keeper.Kept() >= meta.AppliedIndex {
+		return nil
+	}
+	part, err := a.config.Keeper.Begin(meta)
+	if err == nil {
+		_, err = a.config.Keeper.Keep(part)
+	}
+	if err != nil {
+		return fmt.Errorf("keep installed state: %w", err)
+	}
+	return nil
+}
+
+// rebase tells the log where its history begins: behind the entry that installed the state, as far as the log leads
+// from there to the state. Otherwise, or if the log knows of no position, it begins behind the state.
+func (a *Applier) rebase(meta *contract.Metadata, base timeline.Base) {
+	log := a.config.Log
+	if term, err := log.Term(meta.AppliedIndex); err == nil && term == meta.AppliedTerm {
+		log.Rebase(base.Index, base.Position)
+		if _, known := log.FirstPosition(); known {
+			return
+		}
+	}
+	log.Rebase(meta.AppliedIndex, meta.Position)
+}
+
+// Load begins with the region's state as the storage or its keeper has it, or else with first, which it returns as not
+// found.
+func (a *Applier) Load(first *timeline.State) (found bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	dir, meta, err := a.stored()
+	if err != nil {
+		return false, err
+	}
+	if meta == nil {
+		a.machine = timeline.NewMachine(first)
+		a.publish()
+		return false, nil
+	}
+	if err := a.adopt(dir, meta); err != nil {
+		return false, fmt.Errorf("load state: %w", err)
+	}
+	return true, nil
+}
+
+// stored returns what describes the state that this node had before; nil if it had none. dir is the copy that has it,
+// "" if the storage does.
+func (a *Applier) stored() (dir string, meta *contract.Metadata, err error) {
+	meta, err = a.config.Storage.Load()
+	if err != nil {
+		return "", nil, fmt.Errorf("load storage: %w", err)
+	}
+	newest, err := a.config.Keeper.Newest()
+	if err != nil {
+		return "", nil, fmt.Errorf("find kept state: %w", err)
+	}
+	if meta != nil || newest == "" {
+		return "", meta, nil
+	}
+	if meta, err = a.config.Maker.Metadata(newest); err != nil {
+		return "", nil, fmt.Errorf("kept state %s: %w", newest, err)
+	}
+	return newest, meta, nil
+}
+
+// Install implements raftgroup.Machine: the state of another node of this region takes the place of this one's.
+func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfState, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	meta, err := a.config.Maker.Metadata(dir)
+	if err == nil {
+		err = a.adopt(dir, meta)
+	}
+	if err != nil {
+		return 0, 0, nil, fmt.Errorf("received state: %w", err)
+	}
+	conf, err = a.conf()
+	return a.index, a.term, conf, err
+}
+
+// install replaces the state by the copy that the region agreed on. A node that has not staged it takes the state of a
+// node of its region that has installed it. That may be further than the entry; what it contains is then passed over.
+func (a *Applier) install(c *timeline.Control) error {
+	if err := a.machine.Rebase(a.index); err != nil {
+		return err
+	}
+	meta, err := a.metadata()
+	if err != nil {
+		return err
+	}
+	id, staging := c.Checkpoint, a.config.Staging
+	dir, err := staging.Dir(id)
+	if err != nil {
+		a.config.Logger.Info("copy to install is not here; takes the state of another node", "copy", id, "err", err)
+		if id, dir, meta, err = a.fetchOwn(); err != nil {
+			return fmt.Errorf("take the state of another node: %w", err)
+		}
+	}
+	if err := a.adopt(dir, meta); err != nil {
+		return fmt.Errorf("install copy %s: %w", id, err)
+	}
+	staging.Discard(id)
+	at := a.machine.Cursor()
+	a.config.Logger.Info("installed the state of the source", "copy", id, "position", at.Position, "epoch", at.Epoch)
+	return nil
+}
+
+func (a *Applier) fetchOwn() (id, dir string, meta *contract.Metadata, err error) {
+	if id, err = a.config.Staging.FetchOwn(a.index); err != nil {
+		return "", "", nil, err
+	}
+	if dir, err = a.config.Staging.Dir(id); err != nil {
+		return "", "", nil, err
+	}
+	meta, err = a.config.Maker.Metadata(dir)
+	return id, dir, meta, err
+}

@@ -1,0 +1,209 @@
+package region
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Log is what the region says to this node's log, and asks of it.
+type Log interface {
+	// Term returns the term of an entry that the log holds, or of the one behind which it begins.
+	Term(index uint64) (uint64, error)
+	// FirstPosition returns the least position that a reader may begin with; ok is false while none is known.
+	FirstPosition() (p contract.Position, ok bool)
+	// Rebase says that a state at p took the place of everything up to the entry at index.
+	Rebase(index uint64, p contract.Position)
+}
+
+// Staging has the copies of other states that came to this node.
+type Staging interface {
+	// Dir returns where the copy with this identity is; an error if it is not here.
+	Dir(id string) (string, error)
+	// FetchOwn gets a copy of the state of another node of this region that has applied minIndex, and returns its
+	// identity. It tries until the node stops.
+	FetchOwn(minIndex uint64) (id string, err error)
+	// Discard removes a copy.
+	Discard(id string)
+}
+
+// Tails saves what a region loses when it gives way to another history.
+type Tails interface {
+	// Save saves what the history that reigns describe has after the fork d, from the log's entries before upTo,
+	// durably. whole copies the whole state into a new directory, for when the log does not reach back so far.
+	Save(d timeline.Divergence, reigns []timeline.Reign, upTo uint64, whole func(dir string) error) error
+}
+
+// Config is what an applier is made of. Every field is required.
+type Config struct {
+	Region    string
+	Storage   contract.Storage
+	Maker     *copies.Maker // of copies of Storage
+	Keeper    *copies.Keeper
+	Log       Log
+	Staging   Staging
+	Tails     Tails
+	Proposers Proposers
+	Logger    *slog.Logger
+}
+
+// Applier turns committed entries into batches for the storage. It implements raftgroup.Machine. Every decision is
+// timeline's; here are only the effects, in order.
+//
+// Invariants, checked by valid, outside of the methods that change the state:
+//
+//	A1  the machine's state is valid, and of this region.
+//	A2  saved is at most index: the storage never has metadata of an entry that was not applied.
+//	A3  nothing waits to be handed to the storage, and nothing waits to be told.
+//	A4  what is published is what is applied.
+type Applier struct {
+	config  Config
+	applied *Applied
+
+	mu      sync.Mutex // held while the storage is changed, or taken hold of
+	machine *timeline.Machine
+	index   uint64
+	term    uint64
+	saved   uint64 // index of the last metadata saved
+	bytes   uint64 // of history entries applied by this process
+	run     run
+	told    []Outcome
+}
+
+var _ raftgroup.Machine = (*Applier)(nil)
+
+// NewApplier returns an applier that publishes to applied. [Applier.Load] is called before any other method.
+func NewApplier(c Config, applied *Applied) *Applier {
+	return &Applier{config: c, applied: applied, machine: timeline.NewMachine(&timeline.State{Region: c.Region})}
+}
+
+// Apply implements raftgroup.Machine.
+func (a *Applier) Apply(entries []*raftpb.Entry) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range entries {
+		if e.GetIndex() <= a.index {
+			continue // a state that was adopted contains it
+		}
+		if err := a.entry(e); err != nil {
+			return fmt.Errorf("apply entry %d: %w", e.GetIndex(), err)
+		}
+	}
+	if err := a.flush(); err != nil {
+		return fmt.Errorf("apply up to entry %d: %w", a.index, err)
+	}
+	a.publish()
+	return nil
+}
+
+// publish makes what was applied visible, first to readers, then to the waiting writers.
+func (a *Applier) publish() {
+	a.applied.Publish(&View{State: a.machine.State(), Index: a.index, Term: a.term, Bytes: a.bytes})
+	if len(a.told) > 0 {
+		a.config.Proposers.Resolve(a.told)
+		a.told = nil
+	}
+}
+
+func (a *Applier) advance(e *raftpb.Entry) { a.index, a.term = e.GetIndex(), e.GetTerm() }
+
+func (a *Applier) tell(t Outcome) {
+	t.Term, t.Index = a.term, a.index
+	a.told = append(a.told, t)
+}
+
+// metadata describes the state as of the last entry.
+func (a *Applier) metadata() (*contract.Metadata, error) {
+	record, err := a.machine.Record()
+	if err != nil {
+		return nil, err
+	}
+	c := a.machine.Cursor()
+	return &contract.Metadata{
+		AppliedIndex: a.index, AppliedTerm: a.term,
+		Epoch: c.Epoch, Position: c.Position, Chain: c.Chain, Record: record,
+	}, nil
+}
+
+func (a *Applier) save(meta *contract.Metadata) error {
+	nothing := &contract.Batch{Epoch: meta.Epoch, First: meta.Position + 1, Metadata: meta}
+	if _, err := a.config.Storage.Apply(nothing); err != nil {
+		return fmt.Errorf("storage: save metadata: %w", err)
+	}
+	a.saved = a.index
+	return nil
+}
+
+// saveAll makes the storage know its own place: what only moved the index may not be there yet. It returns the metadata
+// that is.
+func (a *Applier) saveAll() (*contract.Metadata, error) {
+	meta, err := a.metadata()
+	if err != nil || a.saved == a.index {
+		return meta, err
+	}
+	return meta, a.save(meta)
+}
+
+// Applied implements raftgroup.Machine.
+func (a *Applier) Applied() (uint64, uint64, *raftpb.ConfState) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	conf, _ := a.conf()
+	return a.index, a.term, conf
+}
+
+// conf returns the Raft configuration in the state, an empty one if there is none yet.
+func (a *Applier) conf() (*raftpb.ConfState, error) {
+	c := &raftpb.ConfState{}
+	if err := proto.Unmarshal(a.machine.State().Conf, c); err != nil {
+		return c, fmt.Errorf("%w: raft configuration: %w", contract.ErrMetadata, err)
+	}
+	return c, nil
+}
+
+// Sync implements raftgroup.Machine.
+func (a *Applier) Sync() (uint64, error) {
+	a.mu.Lock()
+	index := a.saved
+	a.mu.Unlock()
+	err := a.config.Storage.Sync()
+	if errors.Is(err, contract.ErrVolatile) {
+		return a.keep()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("storage: sync: %w", err)
+	}
+	return index, nil
+}
+
+func (a *Applier) valid() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, v := a.machine.State(), a.applied.View()
+	record, err := a.machine.Record()
+	if err == nil {
+		_, err = timeline.DecodeRecord(record, s.Cursor)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("A1: %w", err)
+	case s.Region != a.config.Region:
+		return fmt.Errorf("A1: state of region %s", s.Region)
+	case a.saved > a.index:
+		return fmt.Errorf("A2: metadata of entry %d saved, %d applied", a.saved, a.index)
+	case len(a.run.frames) > 0 || len(a.told) > 0:
+		return fmt.Errorf("A3: %d frames gathered, %d outcomes not told", len(a.run.frames), len(a.told))
+	case v.Index != a.index || v.Term != a.term || v.State.Cursor != s.Cursor || len(v.State.Reigns) != len(s.Reigns):
+		return fmt.Errorf("A4: entry %d at %+v is applied, %d at %+v shown", a.index, s.Cursor, v.Index, v.State.Cursor)
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package region
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// MaxRunCommands is how many commands one atomic batch to the storage may gather. A frame should have no more; a larger
+// one travels alone.
+const MaxRunCommands = 8192
+
+// maxRunBytes bounds the entries of such a batch.
+const maxRunBytes = 4 << 20
+
+// run gathers the commands of consecutive frames until they are handed to the storage as one batch.
+type run struct {
+	batch  contract.Batch
+	bytes  int
+	frames []pendingFrame
+	frame  timeline.Frame // scratch
+}
+
+type pendingFrame struct {
+	told  int // place in Applier.told
+	count int
+}
+
+func (a *Applier) entry(e *raftpb.Entry) error {
+	kind, err := timeline.KindOf(e.GetData())
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case timeline.KindFrame:
+		return a.frame(e)
+	case timeline.KindReign:
+		return a.reign(e)
+	case timeline.KindControl:
+		return a.control(e)
+	default: // a leader's first entry
+		a.advance(e)
+		a.tell(Outcome{})
+		return nil
+	}
+}
+
+func (a *Applier) frame(e *raftpb.Entry) error {
+	f := &a.run.frame
+	if err := timeline.DecodeFrame(e.GetData(), f); err != nil {
+		return err
+	}
+	outcome, why, err := a.machine.Frame(f)
+	if err != nil {
+		return err
+	}
+	a.advance(e)
+	a.tell(Outcome{Outcome: outcome, Why: why, Epoch: f.Epoch, First: f.First})
+	if outcome != timeline.Applied {
+		if outcome == timeline.Refused {
+			a.config.Logger.Info("refused frame", "index", a.index, "epoch", f.Epoch, "first", f.First, "why", why)
+		}
+		return nil
+	}
+	r := &a.run
+	if len(r.frames) == 0 {
+		r.batch.Epoch, r.batch.First = f.Epoch, f.First
+	}
+	a.bytes += uint64(len(e.GetData()))
+	r.batch.Commands = append(r.batch.Commands, f.Commands...)
+	r.frames = append(r.frames, pendingFrame{told: len(a.told) - 1, count: len(f.Commands)})
+	r.bytes += len(e.GetData())
+	if r.bytes >= maxRunBytes || len(r.batch.Commands) >= MaxRunCommands {
+		return a.flush()
+	}
+	return nil
+}
+
+// flush hands the gathered commands to the storage, with the metadata that goes with them (invariant 5).
+func (a *Applier) flush() error {
+	r := &a.run
+	if len(r.frames) == 0 {
+		return nil
+	}
+	meta, err := a.metadata()
+	if err != nil {
+		return err
+	}
+	r.batch.Metadata, r.batch.WantResults = meta, a.config.Proposers.Waiting()
+	results, err := a.config.Storage.Apply(&r.batch)
+	if err != nil {
+		return fmt.Errorf("storage: apply %d commands at position %d: %w", len(r.batch.Commands), r.batch.First, err)
+	}
+	if r.batch.WantResults && len(results) != len(r.batch.Commands) {
+		return fmt.Errorf("storage returned %d results for %d commands at position %d",
+			len(results), len(r.batch.Commands), r.batch.First)
+	}
+	a.saved = a.index
+	if r.batch.WantResults {
+		for _, p := range r.frames {
+			a.told[p.told].Results, results = results[:p.count:p.count], results[p.count:]
+		}
+	}
+	clear(r.batch.Commands)
+	r.batch.Commands, r.frames, r.bytes = r.batch.Commands[:0], r.frames[:0], 0
+	return nil
+}
+
+func (a *Applier) reign(e *raftpb.Entry) error {
+	r, err := timeline.DecodeReign(e.GetData())
+	if err != nil {
+		return err
+	}
+	if err := a.flush(); err != nil {
+		return err
+	}
+	outcome, why, err := a.machine.Reign(r)
+	if err != nil {
+		return err
+	}
+	a.advance(e)
+	a.tell(Outcome{Outcome: outcome, Why: why, Reign: &r})
+	log := a.config.Logger
+	if outcome != timeline.Applied {
+		log.Info("passed over beginning of an epoch",
+			"epoch", r.Epoch, "primary", r.Primary, "outcome", outcome, "why", why)
+		return nil
+	}
+	log.Info("epoch begins", "epoch", r.Epoch, "primary", r.Primary, "first", r.First, "lossy", r.Lossy)
+	meta, err := a.metadata()
+	if err != nil {
+		return err
+	}
+	if err := a.config.Storage.Begin(r, meta); err != nil {
+		return fmt.Errorf("storage: begin epoch %d: %w", r.Epoch, err)
+	}
+	a.saved = a.index
+	return nil
+}
+
+func (a *Applier) control(e *raftpb.Entry) error {
+	c, err := timeline.DecodeControl(e.GetData())
+	if err != nil {
+		return err
+	}
+	if err := a.flush(); err != nil {
+		return err
+	}
+	outcome, why, err := a.machine.Control(c)
+	if err != nil {
+		return err
+	}
+	a.advance(e)
+	a.tell(Outcome{Outcome: outcome, Why: why, Token: c.Token})
+	if outcome != timeline.Applied {
+		a.config.Logger.Info("passed over control", "op", c.Op, "index", a.index, "outcome", outcome, "why", why)
+		return nil
+	}
+	return a.effect(c)
+}
+
+// effect carries out an applied control. What it does must be complete before the metadata says that it was.
+func (a *Applier) effect(c *timeline.Control) error {
+	switch c.Op {
+	case timeline.OpInstall:
+		return a.install(c)
+	case timeline.OpDiverge:
+		s := a.machine.State()
+		if err := a.config.Tails.Save(*s.Diverged, s.Reigns, a.index, a.copyTo); err != nil {
+			return err
+		}
+	}
+	meta, err := a.metadata()
+	if err != nil {
+		return err
+	}
+	return a.save(meta)
+}

@@ -1,0 +1,95 @@
+package region
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Held is this region's state as of one entry, on its way into a copy. Whoever holds it calls Write, or else Close;
+// either may run while further entries are applied.
+type Held struct {
+	*copies.Part
+	Origin timeline.Origin   // where in the history the state is
+	Conf   *raftpb.ConfState // the members as of it
+}
+
+// Hold takes hold of the state as it is now, for a copy in the new directory dir. It is quick: nothing is applied
+// meanwhile, and what takes long is left to Write.
+func (a *Applier) Hold(dir string) (*Held, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	meta, err := a.saveAll()
+	if err != nil {
+		return nil, err
+	}
+	conf, err := a.conf()
+	if err != nil {
+		return nil, err
+	}
+	part, err := a.config.Maker.Begin(dir, meta)
+	if err != nil {
+		return nil, err
+	}
+	s := a.machine.State()
+	return &Held{Part: part, Origin: timeline.Origin{Cursor: s.Cursor, Reigns: slices.Clone(s.Reigns)}, Conf: conf}, nil
+}
+
+// Checkpoint implements raftgroup.Machine.
+func (a *Applier) Checkpoint(dir string) (*raftgroup.Checkpoint, error) {
+	h, err := a.Hold(dir)
+	if err != nil {
+		return nil, err
+	}
+	meta := h.Metadata()
+	return &raftgroup.Checkpoint{Index: meta.AppliedIndex, Term: meta.AppliedTerm, Conf: h.Conf, Draft: h.Part}, nil
+}
+
+// copyTo makes a complete copy of the state in dir while nothing is applied. The caller holds mu.
+func (a *Applier) copyTo(dir string) error {
+	meta, err := a.metadata()
+	if err != nil {
+		return err
+	}
+	part, err := a.config.Maker.Begin(dir, meta)
+	if err != nil {
+		return err
+	}
+	return part.Write()
+}
+
+// keep makes a volatile storage's state durable, and returns the index of what is.
+func (a *Applier) keep() (uint64, error) {
+	part, err := a.beginKeeping()
+	if err != nil {
+		return 0, fmt.Errorf("keep state: %w", err)
+	}
+	if part == nil {
+		return a.config.Keeper.Kept(), nil
+	}
+	index, err := a.config.Keeper.Keep(part)
+	if err != nil && !errors.Is(err, copies.ErrReplaced) { // then what takes its place is kept by whoever brings it
+		return 0, fmt.Errorf("keep state: %w", err)
+	}
+	return index, nil
+}
+
+// beginKeeping returns nil if what is kept is the state as it is.
+func (a *Applier) beginKeeping() (*copies.Part, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.index <= a.config.Keeper.Kept() {
+		return nil, nil
+	}
+	meta, err := a.saveAll()
+	if err != nil {
+		return nil, err
+	}
+	return a.config.Keeper.Begin(meta)
+}

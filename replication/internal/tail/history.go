@@ -1,0 +1,96 @@
+package tail
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/wal"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Log is what tails are read from.
+type Log interface {
+	// Seek returns the index from which a reader that has everything up to p has to read; raft.ErrCompacted if what
+	// follows p may be gone.
+	Seek(p timeline.Position) (uint64, error)
+	// Entries returns entries from lo on, before hi: at least one, of about maxBytes at most.
+	Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error)
+}
+
+// readBytes is how much of the log is read at a time.
+const readBytes = 1 << 20
+
+// entriesOf returns the payloads of the history that reigns describe, after the fork, read from the log. What was
+// refused when it was applied stands there too, and is no part of it.
+func entriesOf(log Log, reigns []timeline.Reign, d timeline.Divergence, upTo uint64) func() ([]byte, error) {
+	r := &reader{log: log, reigns: reigns, tail: d, upTo: upTo, at: d.Fork}
+	return r.next
+}
+
+// reader goes through the log once.
+type reader struct {
+	log    Log
+	reigns []timeline.Reign
+	tail   timeline.Divergence
+	upTo   uint64
+
+	entries []*raftpb.Entry // read and not looked at
+	index   uint64          // of the entry behind them; zero before the first read
+	at      timeline.Position
+	epoch   timeline.Epoch // of the last beginning
+}
+
+// next returns the next payload of the history, io.EOF after the last one.
+func (r *reader) next() ([]byte, error) {
+	for {
+		if len(r.entries) == 0 {
+			if err := r.read(); err != nil {
+				return nil, err
+			}
+		}
+		p := r.entries[0].GetData()
+		r.entries = r.entries[1:]
+		if r.takes(p) {
+			return p, nil
+		}
+	}
+}
+
+func (r *reader) read() (err error) {
+	if r.index == 0 {
+		if r.index, err = r.log.Seek(r.tail.Fork); err != nil {
+			return err
+		}
+	}
+	if r.index >= r.upTo {
+		if r.at != r.tail.At {
+			return fmt.Errorf("%w: tail ends at %d in the log, at %d in the state", wal.ErrCorrupt, r.at, r.tail.At)
+		}
+		return io.EOF
+	}
+	if r.entries, err = r.log.Entries(r.index, r.upTo, readBytes); err != nil {
+		return err
+	}
+	r.index = r.entries[len(r.entries)-1].GetIndex() + 1
+	return nil
+}
+
+// takes reports whether the history took p after what it took before.
+func (r *reader) takes(p []byte) bool {
+	h, ok := timeline.ReadHeader(p)
+	if !ok || h.First != r.at+1 || !timeline.Within(r.reigns, r.tail.At, h) {
+		return false
+	}
+	if h.Kind == timeline.KindReign {
+		b, err := timeline.DecodeReign(p)
+		if err != nil || b.Epoch <= r.epoch || !slices.Contains(r.reigns, b) {
+			return false // again, or in vain
+		}
+		r.epoch = b.Epoch
+	}
+	r.at = h.Last()
+	return true
+}

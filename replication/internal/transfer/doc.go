@@ -1,0 +1,18 @@
+// Package transfer moves copies of whole states between nodes: to a region that cannot follow the log of its source,
+// and between the nodes of one region.
+//
+// [Shelf] makes copies of this node's state for others and serves them. [Staging] has the copies of other states that
+// came here, until they are installed or of no use.
+//
+// It promises:
+//
+//   - T1. A copy has one identity everywhere, and content and description do not change under it. A transfer that broke
+//     off goes on where it stopped, if the same copy is still there to be had.
+//   - T2. A copy that is staged is complete and durable (invariant 13). It stays until [Staging.Discard], or until no
+//     leader can propose any more that it be installed: terms never fall in a log.
+//   - T3. A copy fits what was asked for: the region of its origin knows it as no older than the index or the claim
+//     that the asking side named, and a region whose history has a fork gives its state to nobody else.
+//
+// It leaves to its neighbours: what a copy is (copies), how its files travel (checkpoint), when one is needed
+// (secondary, region), and installing it (region).
+package transfer

@@ -1,0 +1,79 @@
+package transfer
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+)
+
+// Fetch takes a copy from addr and returns its identity and description. progress may be nil; it is told of what has
+// come. Only one fetch runs at a time: others wait. The term for which the copy is to stay is for the caller to say,
+// with [Staging.Keep].
+func (s *Staging) Fetch(
+	ctx context.Context, addr string, r Request, progress func(checkpoint.Progress),
+) (id string, d *Description, err error) {
+	select {
+	case s.fetching <- struct{}{}:
+		defer func() { <-s.fetching }()
+	case <-ctx.Done():
+		return "", nil, context.Cause(ctx)
+	}
+	m, err := s.receive(ctx, addr, r, progress)
+	if err != nil {
+		return "", nil, err
+	}
+	d = new(Description)
+	if err := json.Unmarshal(m.Meta, d); err != nil {
+		return "", nil, fmt.Errorf("%w: description of a copy: %w", contract.ErrMessage, err)
+	}
+	id = hex.EncodeToString(m.ID[:])
+	fs, dir := s.config.FS, s.dir(id)
+	if err := checkpoint.Remove(fs, dir); err != nil {
+		return "", nil, err
+	}
+	if err := fs.Rename(s.incoming(), dir); err != nil {
+		return "", nil, err
+	}
+	return id, d, fs.SyncDir(s.config.Dir)
+}
+
+// receive fills the place for what comes in.
+func (s *Staging) receive(
+	ctx context.Context, addr string, r Request, progress func(checkpoint.Progress),
+) (*checkpoint.Manifest, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	encoded, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := s.config.Transport.Open(ctx, addr, Service)
+	if err != nil {
+		return nil, err
+	}
+	if err := stream.Send(encoded); err != nil {
+		return nil, err
+	}
+	if err := durable.MakeDir(s.config.FS, s.config.Dir); err != nil {
+		return nil, err
+	}
+	return checkpoint.Receive(ctx, stream, s.config.FS, s.incoming(), progress)
+}
+
+// Partial returns the identity of the copy of which a part is here, so that the same can be asked for again; "" if
+// there is none.
+func (s *Staging) Partial() string {
+	m, err := checkpoint.Partial(s.config.FS, s.incoming())
+	if err != nil {
+		return ""
+	}
+	return hex.EncodeToString(m.ID[:])
+}
+
+func (s *Staging) incoming() string { return filepath.Join(s.config.Dir, incomingFolder) }

@@ -1,0 +1,188 @@
+package transfer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// lifetime is how long a copy waits for a receiver that lost its connection.
+const lifetime = 10 * time.Minute
+
+// Source is the state of which copies are made.
+type Source interface {
+	// Sync makes what is applied durable.
+	Sync() (index uint64, err error)
+	// Hold takes hold of the state as it is now, for a copy in the new directory dir.
+	Hold(dir string) (*region.Held, error)
+}
+
+// ShelfConfig is what a shelf is made of. Every field is required.
+type ShelfConfig struct {
+	Region  string
+	FS      durable.FS
+	Dir     string // of the copies; the shelf's own
+	Source  Source
+	Applied *region.Applied
+	Staging *Staging // passes on what came here
+	Clock   clock.Clock
+	Logger  *slog.Logger
+}
+
+// Shelf makes, keeps and serves copies of this node's state, each a directory named by its identity. It is safe for
+// concurrent use.
+type Shelf struct {
+	config ShelfConfig
+	making sync.Mutex // one at a time
+
+	mu     sync.Mutex
+	copies map[string]*shelved
+}
+
+// shelved is a copy that somebody takes or may come back for.
+type shelved struct {
+	id       string
+	dir      string
+	index    uint64 // of the state
+	epoch    timeline.Epoch
+	manifest *checkpoint.Manifest
+	users    int
+	idle     time.Time // since when nobody takes it
+}
+
+// NewShelf returns an empty shelf.
+func NewShelf(c ShelfConfig) *Shelf { return &Shelf{config: c, copies: map[string]*shelved{}} }
+
+// Clean removes what an earlier process left.
+func (s *Shelf) Clean() error { return checkpoint.Remove(s.config.FS, s.config.Dir) }
+
+// Serve is the transport's handler of Service.
+func (s *Shelf) Serve(ctx context.Context, stream transport.Stream) error {
+	encoded, err := stream.Recv()
+	if err != nil {
+		return peer.IgnoreEnd(err)
+	}
+	var r Request
+	if err := json.Unmarshal(encoded, &r); err != nil {
+		return fmt.Errorf("%w: request for a copy: %w", contract.ErrMessage, err)
+	}
+	if r.ID != "" {
+		return s.config.Staging.send(ctx, stream, r.ID)
+	}
+	taken, err := s.take(&r)
+	if err != nil {
+		return err
+	}
+	defer s.release(taken)
+	s.config.Logger.Info("sends its state", "to", r.Region, "copy", taken.id, "bytes", taken.manifest.Bytes())
+	return checkpoint.Send(ctx, stream, s.config.FS, taken.dir, taken.manifest)
+}
+
+// take returns a copy that fits the request, an earlier one that is still good or a new one.
+func (s *Shelf) take(r *Request) (*shelved, error) {
+	v := s.config.Applied.View()
+	if v.Index < r.MinIndex {
+		return nil, fmt.Errorf("%w: state at entry %d, asked for %d", contract.ErrNotReady, v.Index, r.MinIndex)
+	}
+	if v.State.Cursor.Epoch < r.MinEpoch {
+		return nil, fmt.Errorf("%w: state of epoch %d, asked for %d",
+			contract.ErrNotReady, v.State.Cursor.Epoch, r.MinEpoch)
+	}
+	if r.Region != s.config.Region && v.State.Role() == timeline.Diverged {
+		return nil, fmt.Errorf("%w: region %s cannot be copied", contract.ErrDiverged, s.config.Region)
+	}
+	s.mu.Lock()
+	if c := s.copies[r.Have]; c != nil && c.index >= r.MinIndex && c.epoch >= r.MinEpoch {
+		c.users++
+		s.mu.Unlock()
+		return c, nil
+	}
+	s.mu.Unlock()
+	made, err := s.make()
+	if err != nil {
+		return nil, fmt.Errorf("copy state: %w", err)
+	}
+	s.mu.Lock()
+	s.copies[made.id] = made
+	s.mu.Unlock()
+	return made, nil
+}
+
+func (s *Shelf) make() (*shelved, error) {
+	s.making.Lock()
+	defer s.making.Unlock()
+	var id [idBytes]byte
+	_, _ = rand.Read(id[:]) // never fails
+	name := hex.EncodeToString(id[:])
+	dir := filepath.Join(s.config.Dir, name)
+	if err := durable.MakeDir(s.config.FS, s.config.Dir); err != nil {
+		return nil, err
+	}
+	if _, err := s.config.Source.Sync(); err != nil { // so that taking hold is quick
+		return nil, err
+	}
+	held, err := s.config.Source.Hold(dir)
+	if err == nil {
+		err = held.Write()
+	}
+	var m *checkpoint.Manifest
+	if err == nil {
+		m, err = s.describe(dir, id, held)
+	}
+	if err != nil {
+		return nil, errors.Join(err, checkpoint.Remove(s.config.FS, dir))
+	}
+	meta := held.Metadata()
+	return &shelved{id: name, dir: dir, index: meta.AppliedIndex, epoch: meta.Epoch, manifest: m, users: 1}, nil
+}
+
+func (s *Shelf) describe(dir string, id [idBytes]byte, held *region.Held) (*checkpoint.Manifest, error) {
+	d := Description{Region: s.config.Region, Index: held.Metadata().AppliedIndex, Origin: held.Origin}
+	encoded, err := json.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	return checkpoint.Describe(s.config.FS, dir, id, encoded)
+}
+
+func (s *Shelf) release(c *shelved) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.users--
+	c.idle = s.config.Clock.Now()
+}
+
+// Tidy removes copies that nobody came back for.
+func (s *Shelf) Tidy() {
+	now := s.config.Clock.Now()
+	s.mu.Lock()
+	var old []*shelved
+	for id, c := range s.copies {
+		if c.users == 0 && now.Sub(c.idle) > lifetime {
+			old = append(old, c)
+			delete(s.copies, id)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range old {
+		if err := checkpoint.Remove(s.config.FS, c.dir); err != nil {
+			s.config.Logger.Warn("copy not removed", "dir", c.dir, "err", err)
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// incomingFolder is where the one part is that is on its way here.
+const incomingFolder = "incoming"
+
+// ownRetry is the pause between two rounds through the nodes of the region.
+const ownRetry = time.Second
+
+// Peers knows the other nodes of this region.
+type Peers interface {
+	// Others returns where to reach them.
+	Others() []string
+}
+
+// StagingConfig is what a staging place is made of. Every field is required.
+type StagingConfig struct {
+	Region    string
+	FS        durable.FS
+	Dir       string // of the copies; its own
+	Transport transport.Transport
+	Peers     Peers
+	Applied   *region.Applied
+	Life      *life.Life
+	Logger    *slog.Logger
+}
+
+// Staging has the copies of other states that came to this node, each a directory named by its identity. It is safe for
+// concurrent use.
+type Staging struct {
+	config   StagingConfig
+	fetching chan struct{} // has room for the one that fetches: there is one place for what comes in
+
+	mu    sync.Mutex
+	terms map[string]uint64 // of each copy: the last term whose leader may propose to install it
+}
+
+// NewStaging returns the place for what is in its directory and what comes.
+func NewStaging(c StagingConfig) *Staging {
+	return &Staging{config: c, fetching: make(chan struct{}, 1), terms: map[string]uint64{}}
+}
+
+// Answer registers the answers to what other nodes ask. present returns the term that this node is in.
+func (s *Staging) Answer(r *peer.Registry, present func() uint64) {
+	peer.Handle(r, AskStage, func(ctx context.Context, in StageRequest) (peer.Nothing, error) {
+		return peer.Nothing{}, s.stage(ctx, in, present())
+	})
+}
+
+func (s *Staging) stage(ctx context.Context, r StageRequest, present uint64) error {
+	if err := checkID(r.ID); err != nil {
+		return fmt.Errorf("stage copy: %w", err)
+	}
+	s.Keep(r.ID, max(r.Term, present))
+	if _, err := s.Dir(r.ID); err == nil {
+		return nil
+	}
+	id, _, err := s.Fetch(ctx, r.From, Request{Region: s.config.Region, ID: r.ID}, nil)
+	if err == nil && id != r.ID {
+		err = fmt.Errorf("%w: got copy %s, asked for %s", contract.ErrMessage, id, r.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("stage copy: %w", err)
+	}
+	return nil
+}
+
+// Dir implements region.Staging. The identity may come from another node.
+func (s *Staging) Dir(id string) (string, error) {
+	if err := checkID(id); err != nil {
+		return "", err
+	}
+	dir := s.dir(id)
+	if _, err := checkpoint.Load(s.config.FS, dir); err != nil {
+		return "", err
+	}
+	return dir, nil
+}
+
+func (s *Staging) dir(id string) string { return filepath.Join(s.config.Dir, id) }
+
+// Keep says that the leader of term may propose to install a copy.
+func (s *Staging) Keep(id string, term uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.terms[id] = max(s.terms[id], term)
+}
+
+// Discard implements region.Staging.
+func (s *Staging) Discard(id string) {
+	dir := s.dir(id)
+	if err := checkpoint.Remove(s.config.FS, dir); err != nil {
+		s.config.Logger.Warn("staged copy not removed", "dir", dir, "err", err)
+		return
+	}
+	s.mu.Lock()
+	delete(s.terms, id)
+	s.mu.Unlock()
+}
+
+// FetchOwn implements region.Staging. The copy stays until it is discarded.
+func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
+	ctx := s.config.Life.Context()
+	for {
+		for _, addr := range s.config.Peers.Others() {
+			r := Request{Region: s.config.Region, MinIndex: minIndex, Have: s.Partial()}
+			id, d, err := s.Fetch(ctx, addr, r, nil)
+			if err == nil && d.Region != s.config.Region {
+				s.Discard(id)
+				err = fmt.Errorf("%w: copy of region %s", contract.ErrIdentity, d.Region)
+			}
+			if err == nil {
+				s.Keep(id, math.MaxUint64)
+				return id, nil
+			}
+			s.config.Logger.Info("waits for a node of the region with the installed state", "asked", addr, "err", err)
+		}
+		if err := s.config.Life.Pause(ctx, ownRetry); err != nil {
+			return "", err
+		}
+	}
+}
+
+// Tidy removes copies that nobody can propose to install any more: terms never fall in a log. present is the term that
+// this node is in: of a copy that an earlier process staged only this is known, which is no lower.
+func (s *Staging) Tidy(present uint64) {
+	names, err := s.config.FS.List(s.config.Dir)
+	if err != nil {
+		return // nothing was staged yet
+	}
+	applied := s.config.Applied.View().Term
+	for _, id := range names {
+		if !isID(id) {
+			continue
+		}
+		s.mu.Lock()
+		term, known := s.terms[id]
+		if !known {
+			s.terms[id] = present
+		}
+		s.mu.Unlock()
+		if known && applied > term {
+			s.Discard(id)
+		}
+	}
+}
+
+// send passes on, inside the region, a copy that came here.
+func (s *Staging) send(ctx context.Context, stream transport.Stream, id string) error {
+	dir, err := s.Dir(id)
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", id, err)
+	}
+	m, err := checkpoint.Load(s.config.FS, dir)
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", id, err)
+	}
+	return checkpoint.Send(ctx, stream, s.config.FS, dir, m)
+}

@@ -1,0 +1,264 @@
+package transfer
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
+)
+
+func TestTheStateOfAnotherRegionArrives(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
+		eu.begin("eu")
+		eu.put("a", "b")
+		id, d, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us", MinEpoch: 1}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		us.holds(id, []string{"a", "b"})
+		if d.Region != "eu" || d.Index != 2 || d.Origin.Cursor != eu.author.Cursor() || len(d.Origin.Reigns) != 1 {
+			t.Errorf("description %+v", d)
+		}
+		if got := us.staged(); !slices.Equal(got, []string{id}) {
+			t.Errorf("staged %v", got)
+		}
+	})
+}
+
+// TestACopyFitsWhatWasAskedFor (T3).
+func TestACopyFitsWhatWasAskedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us := start(t, net, "us-1")
+		us.begin("us")
+		us.put("a")
+		for _, c := range []struct {
+			name string
+			r    Request
+			want error
+		}{
+			{"what it has", Request{Region: "us", MinIndex: 2, MinEpoch: 1}, nil},
+			{"a later entry", Request{Region: "us", MinIndex: 3}, contract.ErrNotReady},
+			{"a later epoch", Request{Region: "eu", MinEpoch: 2}, contract.ErrNotReady},
+		} {
+			if _, err := us.shelf.take(&c.r); !errors.Is(err, c.want) {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		}
+		claim := &timeline.Reign{Epoch: 2, First: 1, Primary: "eu"}
+		us.control(&timeline.Control{Op: timeline.OpDiverge, Epoch: 1, Fork: 0, At: 1, Claim: claim})
+		if _, err := us.shelf.take(&Request{Region: "us"}); err != nil {
+			t.Errorf("a diverged region to its own node: %v", err)
+		}
+		if _, err := us.shelf.take(&Request{Region: "eu"}); !errors.Is(err, contract.ErrDiverged) {
+			t.Errorf("a diverged region to another: %v", err)
+		}
+	})
+}
+
+// TestATransferThatBrokeOffGoesOn, with the same copy, although the state has moved since (T1).
+func TestATransferThatBrokeOffGoesOn(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
+		eu.begin("eu")
+		large := strings.Repeat("x", 3<<20)
+		eu.put(large)
+		broken := func(p checkpoint.Progress) {
+			if p.DoneBytes > p.TotalBytes/2 {
+				net.Break("us-1", "eu-1")
+			}
+		}
+		if _, _, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us"}, broken); err == nil {
+			t.Fatal("the transfer did not break off")
+		}
+		part := us.staging.Partial()
+		if part == "" || eu.shelf.copies[part] == nil {
+			t.Fatalf("a part of %q is there", part)
+		}
+		eu.put("later")
+		least := int64(-1)
+		id, _, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us", Have: part}, func(p checkpoint.Progress) {
+			if least < 0 {
+				least = p.DoneBytes
+			}
+		})
+		if err != nil || id != part {
+			t.Fatalf("copy %s, %v, want %s", id, err, part)
+		}
+		us.holds(id, []string{large})
+		if least < 1<<20 {
+			t.Errorf("began again with %d bytes", least)
+		}
+		id, _, err = us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us", Have: part, MinIndex: 3}, nil)
+		if err != nil || id == part {
+			t.Errorf("copy %s of before entry 3, %v", id, err)
+		}
+	})
+}
+
+// TestANodeTakesTheStateOfAnyOtherThatIsFarEnough: it goes round until one is, and nothing but itself lets go of what
+// it got.
+func TestANodeTakesTheStateOfAnyOtherThatIsFarEnough(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		a, b, c := start(t, net, "us-1"), start(t, net, "us-2"), start(t, net, "us-3")
+		a.others = []string{"us-2", "us-3"}
+		for _, n := range []*node{b, c} {
+			n.begin("us")
+			n.put("a")
+		}
+		net.Isolate("us-2")
+		fetched := make(chan string, 1)
+		go func() {
+			id, err := a.staging.FetchOwn(3)
+			if err != nil {
+				t.Error(err)
+			}
+			fetched <- id
+		}()
+		time.Sleep(20 * time.Second)
+		if len(fetched) != 0 {
+			t.Fatal("took a state that is not far enough")
+		}
+		c.put("b")
+		id := <-fetched
+		a.holds(id, []string{"a", "b"})
+		a.term = 99
+		a.enter(nil)
+		for range 2 {
+			a.staging.Tidy(99)
+		}
+		a.holds(id, []string{"a", "b"})
+		a.staging.Discard(id)
+		if len(a.staged()) != 0 {
+			t.Errorf("staged %v", a.staged())
+		}
+	})
+}
+
+func TestLookingForAStateEndsWithTheNode(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		a := start(t, net, "us-1")
+		a.others = []string{"us-2"}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := a.staging.FetchOwn(1)
+			ended <- err
+		}()
+		synctest.Wait()
+		a.life.Close()
+		if err := <-ended; err == nil {
+			t.Error("no error")
+		}
+	})
+}
+
+func TestANodeStagesWhatItsLeaderHas(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		leader, follower, source := start(t, net, "us-1"), start(t, net, "us-2"), start(t, net, "eu-1")
+		source.begin("eu")
+		source.put("a")
+		id, _, err := leader.staging.Fetch(t.Context(), "eu-1", Request{Region: "us"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stage := func(id string) error {
+			r := StageRequest{ID: id, From: "us-1", Term: 5}
+			_, err := peer.Ask(t.Context(), leader.client, "us-2", AskStage, r)
+			return err
+		}
+		if err := stage(id); err != nil {
+			t.Fatal(err)
+		}
+		follower.holds(id, []string{"a"})
+		leader.staging.Discard(id)
+		if err := stage(id); err != nil { // what is here needs nobody
+			t.Error(err)
+		}
+		for _, wrong := range []string{strings.Repeat("0", 32), "../../etc", ""} {
+			if err := stage(wrong); err == nil {
+				t.Errorf("staged %q", wrong)
+			}
+		}
+	})
+}
+
+// TestAStagedCopyStaysWhileItMayBeInstalled (T2).
+func TestAStagedCopyStaysWhileItMayBeInstalled(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
+		eu.begin("eu")
+		id, _, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		us.staging.Keep(id, 3)
+		tidied := func(applied uint64) bool {
+			us.term = applied
+			us.enter(nil)
+			us.staging.Tidy(applied + 1)
+			return len(us.staged()) == 0
+		}
+		if tidied(2) || tidied(3) {
+			t.Fatal("gone while its leader may propose to install it")
+		}
+		us.disk = us.disk.CrashClone(vfs.CrashCloneCfg{}) // of the next process
+		us.staging.config.FS, us.staging.terms = pebblefs.New(us.disk), map[string]uint64{}
+		if tidied(4) || tidied(5) {
+			t.Fatal("gone in the term in which it was found")
+		}
+		if !tidied(6) {
+			t.Error("kept although no leader can propose it any more")
+		}
+	})
+}
+
+func TestCopiesForOthersGoOnceNobodyComesBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us := start(t, net, "us-1")
+		us.begin("us")
+		used, err := us.shelf.take(&Request{Region: "eu"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := us.shelf.take(&Request{Region: "eu", Have: used.id})
+		if err != nil || again != used {
+			t.Fatalf("another copy, %v", err)
+		}
+		us.shelf.release(again)
+		count := func() int {
+			us.shelf.Tidy()
+			names, _ := us.disk.List("/copies")
+			return len(names)
+		}
+		time.Sleep(2 * lifetime)
+		if count() != 1 {
+			t.Error("a copy that is being taken is gone")
+		}
+		us.shelf.release(used)
+		time.Sleep(lifetime)
+		if count() != 1 {
+			t.Error("gone before its time")
+		}
+		time.Sleep(time.Second)
+		if count() != 0 {
+			t.Error("kept for nobody")
+		}
+		if _, err := us.shelf.take(&Request{Region: "eu"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := us.shelf.Clean(); err != nil || count() != 0 {
+			t.Errorf("an earlier process left copies: %v", err)
+		}
+	})
+}
