@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -454,10 +453,4 @@ func (n *node) tearDown() {
 		n.logger.Warn("closing", "err", closed)
 	}
 	n.leadershipChanged()
-}
-
-// nonce returns fresh randomness: it tells proposals apart and decides nothing.
-func nonce() (b [16]byte) {
-	_, _ = rand.Read(b[:]) // never fails
-	return b
 }

@@ -4,19 +4,24 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // history is this node's applied log as a source of the stream.
-type history struct{ node *node }
+type history struct {
+	applied *region.Applied
+	life    *life.Life
+}
 
-func (n *node) history() history { return history{n} }
+func (n *node) history() history { return history{n.applied, n.life} }
 
-func (h history) Changed() <-chan struct{} { return h.node.applied.Changed() }
+func (h history) Changed() <-chan struct{} { return h.applied.Changed() }
 
 func (h history) View() stream.View {
-	v := h.node.applied.View()
+	v := h.applied.View()
 	view := stream.View{Cursor: v.State.Cursor, Index: v.Index, Reigns: v.State.Reigns, Bytes: v.Bytes}
 	switch {
 	case v.State.Role() == timeline.Diverged:
@@ -24,8 +29,8 @@ func (h history) View() stream.View {
 	case v.State.Role() == timeline.Secondary && timeline.Latest(v.State.Reigns).Primary == v.State.Region:
 		view.Serving = fmt.Errorf("%w: deposed by epoch %d of %s", ErrDiverged, v.State.Yielded.Epoch,
 			v.State.Yielded.Primary)
-	case h.node.life.Err() != nil:
-		view.Serving = h.node.life.Err()
+	case h.life.Err() != nil:
+		view.Serving = h.life.Err()
 	}
 	return view
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/internal/transfer"
 )
@@ -28,5 +29,6 @@ func (c copyPort) Fetch(
 // Offer implements secondary.Copies.
 func (c copyPort) Offer(ctx context.Context, addr, id string, term uint64) error {
 	r := transfer.StageRequest{ID: id, From: c.node.config.PeerAddr, Term: term}
-	return ask(ctx, c.node, addr, transfer.AskStage, r)
+	_, err := peer.Ask(ctx, c.node.client, addr, transfer.AskStage, r)
+	return err
 }
