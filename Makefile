@@ -1,12 +1,18 @@
-# A thin list of the commands in README.md.
+# The commands of README.md by name, and what a change is checked with before it is merged.
 
-.PHONY: build test compat ci
+.PHONY: build dev test quick compat ci
 
 build:
 	go build -o mimir ./cmd/mimir
 
+dev:
+	go run ./cmd/mimir dev
+
 test:
-	go test -race -timeout 15m ./...
+	go run ./check
+
+quick:
+	go run ./check -quick
 
 compat:
 	cd compat && go test -timeout 15m ./...

@@ -9,7 +9,9 @@ import (
 
 func TestBucketsCoverEverything(t *testing.T) {
 	last := -1
-	for _, v := range []uint64{0, 1, 63, 64, 127, 128, 129, 130, 255, 256, 1000, 1 << 20, 1<<20 + 1<<14, 1 << 62, 1<<63 - 1, 1<<64 - 1} {
+	for _, v := range []uint64{
+		0, 1, 63, 64, 127, 128, 129, 130, 255, 256, 1000, 1 << 20, 1<<20 + 1<<14, 1 << 62, 1<<63 - 1, 1<<64 - 1,
+	} {
 		i := bucket(v)
 		if i < last || i >= len(Histogram{}.counts) {
 			t.Fatalf("bucket(%d) = %d after %d", v, i, last)
@@ -49,7 +51,8 @@ func TestQuantiles(t *testing.T) {
 func TestSummary(t *testing.T) {
 	r := Report{Measurements: []Measurement{
 		{Side: "a", Operation: Put, PerSecond: 30, P50: 3}, {Side: "b", Operation: Put, PerSecond: 5, P50: 9},
-		{Side: "a", Operation: Put, PerSecond: 10, P50: 1}, {Side: "b", Operation: Put, PerSecond: 10, P50: 7, Errors: 2},
+		{Side: "a", Operation: Put, PerSecond: 10, P50: 1},
+		{Side: "b", Operation: Put, PerSecond: 10, P50: 7, Errors: 2},
 		{Side: "a", Operation: Put, PerSecond: 20, P50: 2}, {Side: "b", Operation: Put, PerSecond: 15, P50: 8},
 	}}
 	r.Summarize("a", "b")

@@ -84,7 +84,8 @@ func middle[T float64 | time.Duration](values []T) T {
 
 // Print writes the summary as a table.
 func (r *Report) Print(w io.Writer) {
-	fmt.Fprintf(w, "%d clients, %d connections, %d keys, values of %d bytes; medians\n", r.Clients, r.Connections, r.KeySpace, r.ValueBytes)
+	fmt.Fprintf(w, "%d clients, %d connections, %d keys, values of %d bytes; medians\n", r.Clients, r.Connections,
+		r.KeySpace, r.ValueBytes)
 	for _, s := range r.Summary {
 		fmt.Fprintf(w, "%-16s %s", s.Operation, s.A)
 		if s.B.Side != "" {

@@ -30,7 +30,8 @@ type Measurement struct {
 	Max       time.Duration `json:"maxNanos"`
 }
 
-// Run measures every operation in every round on every side: A B, B A, A B, … It ends early with ctx, returning what it has.
+// Run measures every operation in every round on every side: A B, B A, A B, … It ends early with ctx, returning what it
+// has.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -79,8 +80,9 @@ func connect(ctx context.Context, o *Options, side Side) (*target, error) {
 		n := i % len(endpoints)
 		endpoints = append(endpoints[n:], endpoints[:n]...)
 		c, err := clientv3.New(clientv3.Config{
-			Endpoints: endpoints, TLS: side.TLS, DialTimeout: 5 * time.Second, MaxCallSendMsgSize: 64 << 20, Context: ctx,
-			Logger: zap.NewNop(), // errors are counted, not logged
+			Endpoints: endpoints, TLS: side.TLS, DialTimeout: 5 * time.Second, MaxCallSendMsgSize: 64 << 20,
+			Context: ctx,
+			Logger:  zap.NewNop(), // errors are counted, not logged
 		})
 		if err != nil {
 			t.close()

@@ -22,8 +22,8 @@ const stampBytes = 8
 // errWatchLost says that a watch ended, or brought less than was put.
 var errWatchLost = errors.New("watch lost events")
 
-// measureWatch lets every connection watch the same keys while all callers put them: each put gives as many events as there are
-// connections. Latency is from the start of the put until the event arrived; the rate is in events.
+// measureWatch lets every connection watch the same keys while all callers put them: each put gives as many events as
+// there are connections. Latency is from the start of the put until the event arrived; the rate is in events.
 func measureWatch(ctx context.Context, o *Options, t *target) (*Measurement, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -46,7 +46,8 @@ func measureWatch(ctx context.Context, o *Options, t *target) (*Measurement, err
 	puts := drive(ctx, o, t, func(ctx context.Context, c *clientv3.Client, random *rand.Rand) error {
 		answer, err := c.Put(ctx, watchPrefix+o.key(random.IntN(o.KeySpace)), o.stamped(random))
 		if err == nil {
-			for seen := last.Load(); seen < answer.Header.Revision && !last.CompareAndSwap(seen, answer.Header.Revision); {
+			for seen := last.Load(); seen < answer.Header.Revision &&
+				!last.CompareAndSwap(seen, answer.Header.Revision); {
 				seen = last.Load()
 			}
 		}
@@ -65,7 +66,8 @@ func measureWatch(ctx context.Context, o *Options, t *target) (*Measurement, err
 		whole.latency.Merge(&w.latency)
 		if missing := puts.latency.Count() - min(w.events, puts.latency.Count()); missing > 0 && puts.errors == 0 {
 			whole.errors += missing
-			whole.first = errors.Join(whole.first, fmt.Errorf("%w: %d of %d", errWatchLost, missing, puts.latency.Count()))
+			whole.first = errors.Join(whole.first,
+				fmt.Errorf("%w: %d of %d", errWatchLost, missing, puts.latency.Count()))
 		}
 	}
 	return whole.measurement(t.name, Watch), nil

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // badInput is the phase of that name.
@@ -43,8 +43,10 @@ func (r *run) refuse(ctx context.Context, refusals []refusal) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.what, err)
 		}
-		if status != c.status || strings.Contains(errs, "\n") || out != "" || !strings.HasPrefix(errs, "mimir: ") || !strings.Contains(errs, c.says) {
-			return fmt.Errorf("%s: wanted exit status %d and one line that says %q, got status %d and:\n%s%s", c.what, c.status, c.says, status, out, errs)
+		if status != c.status || strings.Contains(errs, "\n") || out != "" || !strings.HasPrefix(errs, "mimir: ") ||
+			!strings.Contains(errs, c.says) {
+			return fmt.Errorf("%s: wanted exit status %d and one line that says %q, got status %d and:\n%s%s", c.what,
+				c.status, c.says, status, out, errs)
 		}
 		r.line("%s: status %d, %s", c.what, status, strings.ReplaceAll(errs, r.Dir, "DIR"))
 	}
@@ -53,18 +55,23 @@ func (r *run) refuse(ctx context.Context, refusals []refusal) error {
 
 // badCommands gives the running fleet orders that it must refuse.
 func (r *run) badCommands(ctx context.Context) error {
-	endpoints := strings.Join(fleet.Clients(r.fleet.Nodes()), ",")
+	endpoints := strings.Join(localfleet.Clients(r.fleet.Nodes()), ",")
 	primary, secondary, err := r.primary(ctx)
 	if err != nil {
 		return err
 	}
 	return r.refuse(ctx, []refusal{
-		{"switchover to an unknown region", []string{"switchover", "--to", "mars", "--endpoints", endpoints}, statusFailed, `"mars"`},
-		{"failover to an unknown region", []string{"failover", "--to", "mars", "--force", "--endpoints", endpoints}, statusFailed, `"mars"`},
-		{"failover without force", []string{"failover", "--to", secondary.Name, "--endpoints", endpoints}, statusFailed, "force"},
-		{"switchover to the primary", []string{"switchover", "--to", primary.Name, "--endpoints", endpoints}, statusFailed, "primary"},
+		{"switchover to an unknown region", []string{"switchover", "--to", "mars", "--endpoints", endpoints},
+			statusFailed, `"mars"`},
+		{"failover to an unknown region", []string{"failover", "--to", "mars", "--force", "--endpoints", endpoints},
+			statusFailed, `"mars"`},
+		{"failover without force", []string{"failover", "--to", secondary.Name, "--endpoints", endpoints},
+			statusFailed, "force"},
+		{"switchover to the primary", []string{"switchover", "--to", primary.Name, "--endpoints", endpoints},
+			statusFailed, "primary"},
 		{"an unknown tail", []string{"tail", "show", "none", "--endpoints", endpoints}, statusFailed, `no tail "none"`},
-		{"nobody at the endpoint", []string{"status", "--endpoints", "127.0.0.1:1"}, statusFailed, "no endpoint answered"},
+		{"nobody at the endpoint", []string{"status", "--endpoints", "127.0.0.1:1"},
+			statusFailed, "no endpoint answered"},
 		{"an unknown flag", []string{"status", "--fly"}, statusUsage, "--fly"},
 	})
 }
@@ -77,19 +84,21 @@ func (r *run) badNodes(ctx context.Context) error {
 	}
 	defer solo.Close()
 	n := solo.Nodes()[0]
-	config := func(name string, change func(*fleet.Config)) []string {
+	ports := localfleet.AnyPorts()
+	defer ports.Close()
+	config := func(name string, change func(*localfleet.Config)) []string {
 		c := n.Config
-		ports, err := fleet.FreePorts(3)
+		place, err := localfleet.PlaceOn(ports, filepath.Join(r.Dir, name))
 		if err != nil {
 			return nil
 		}
-		c.ListenClient, c.ListenPeer, c.ListenHTTP, c.Nodes = ports[0], ports[1], ports[2], nil
+		c.ListenClient, c.ListenPeer, c.ListenHTTP, c.Nodes = place.Client, place.Peer, place.HTTP, nil
 		change(&c)
-		other := &fleet.Node{Dir: filepath.Join(r.Dir, name), Config: c}
+		other := &localfleet.Node{Dir: filepath.Join(r.Dir, name), Config: c}
 		if err := other.Save(); err != nil {
 			return nil
 		}
-		return []string{"serve", "--config", filepath.Join(other.Dir, "config.yaml")}
+		return []string{"serve", "--config", other.ConfigPath()}
 	}
 	elsewhere := filepath.Join(r.Dir, "elsewhere")
 	wrong := filepath.Join(r.Dir, "wrong.yaml")
@@ -99,25 +108,33 @@ func (r *run) badNodes(ctx context.Context) error {
 	err = r.refuse(ctx, []refusal{
 		{"an unknown key", []string{"serve", "--config", wrong}, statusUsage, `unknown key "regoin"`},
 		{"no such file", []string{"serve", "--config", filepath.Join(r.Dir, "none.yaml")}, statusUsage, "none.yaml"},
-		{"a wrong value", config("value", func(c *fleet.Config) { c.SegmentBytes = "many" }), statusUsage, `"many"`},
-		{"an unknown primary", config("primary", func(c *fleet.Config) { c.InitialPrimary = "mars" }), statusUsage, `"mars"`},
-		{"a port in use", config("port", func(c *fleet.Config) { c.DataDir, c.ListenClient = elsewhere, n.Config.ListenClient }), statusFailed, "in use"},
-		{"a data directory in use", config("directory", func(*fleet.Config) {}), statusFailed, "another process"},
+		{"a wrong value", config("value", func(c *localfleet.Config) { c.SegmentBytes = "many" }),
+			statusUsage, `"many"`},
+		{"an unknown primary", config("primary", func(c *localfleet.Config) { c.InitialPrimary = "mars" }),
+			statusUsage, `"mars"`},
+		{"a port in use", config("port", func(c *localfleet.Config) {
+			c.DataDir, c.ListenClient = elsewhere, n.Config.ListenClient
+		}), statusFailed, "in use"},
+		{"a data directory in use", config("directory", func(*localfleet.Config) {}), statusFailed, "another process"},
 	})
 	if err != nil {
 		return err
 	}
 	n.Stop()
 	return r.refuse(ctx, []refusal{
-		{"a data directory of another node", config("node", func(c *fleet.Config) { c.Name = "other" }), statusFailed, "belongs to node " + n.Config.Name},
-		{"a data directory of another region", config("region", func(c *fleet.Config) { c.Region, c.InitialPrimary = "other", "other" }), statusFailed,
-			"belongs to node " + n.Config.Name},
+		{"a data directory of another node", config("node", func(c *localfleet.Config) { c.Name = "other" }),
+			statusFailed, "belongs to node " + n.Config.Name},
+		{"a data directory of another region", config("region", func(c *localfleet.Config) {
+			c.Region, c.InitialPrimary = "other", "other"
+		}), statusFailed, "belongs to node " + n.Config.Name},
 	})
 }
 
 // startSolo starts a region of one node with its data in a directory, and waits until it serves. The caller closes it.
-func (r *run) startSolo(ctx context.Context, region, dataDir string) (*fleet.Fleet, error) {
-	f, err := fleet.New(fleet.Options{Dir: r.Dir, Command: []string{r.Binary, "serve"}, Regions: []string{region}, Nodes: 1})
+func (r *run) startSolo(ctx context.Context, region, dataDir string) (*localfleet.Fleet, error) {
+	f, err := localfleet.New(localfleet.Options{
+		Dir: r.Dir, Command: []string{r.Binary, "serve"}, Regions: []string{region}, Nodes: 1,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +151,7 @@ func (r *run) startSolo(ctx context.Context, region, dataDir string) (*fleet.Fle
 	return f, nil
 }
 
-func (r *run) awaitHealthy(ctx context.Context, n *fleet.Node) error {
+func (r *run) awaitHealthy(ctx context.Context, n *localfleet.Node) error {
 	return r.await(ctx, n.Config.Name+" serves", func(ctx context.Context) string {
 		node, err := ask(ctx, n)
 		switch {

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // Sizes beyond a node's defaults: the request that it takes, and the message that it reads at all.
@@ -35,37 +35,45 @@ func (r *run) badRequests(ctx context.Context) error {
 		want error // nil: any error with the code
 		do   func(context.Context, *clientv3.Client) error
 	}{
-		{"a value that is too large", codes.InvalidArgument, rpctypes.ErrRequestTooLarge, func(ctx context.Context, c *clientv3.Client) error {
-			_, err := c.Put(ctx, "/bad/large", strings.Repeat("x", tooLargeBytes))
-			return err
-		}},
-		{"a message that is far too large", codes.ResourceExhausted, nil, func(ctx context.Context, c *clientv3.Client) error {
-			_, err := c.Put(ctx, "/bad/larger", strings.Repeat("x", farTooLarge))
-			return err
-		}},
-		{"a transaction with too many operations", codes.InvalidArgument, rpctypes.ErrTooManyOps, func(ctx context.Context, c *clientv3.Client) error {
-			_, err := c.Txn(ctx).Then(operations...).Commit()
-			return err
-		}},
-		{"an empty key", codes.InvalidArgument, rpctypes.ErrEmptyKey, func(ctx context.Context, c *clientv3.Client) error {
-			_, err := c.Put(ctx, "", "x")
-			return err
-		}},
-		{"a revision of the future", codes.OutOfRange, rpctypes.ErrFutureRev, func(ctx context.Context, c *clientv3.Client) error {
-			_, err := c.Compact(ctx, 1<<60)
-			return err
-		}},
-		{"an unknown lease", codes.NotFound, rpctypes.ErrLeaseNotFound, func(ctx context.Context, c *clientv3.Client) error {
-			_, err := c.Put(ctx, "/bad/lease", "x", clientv3.WithLease(4711))
-			return err
-		}},
+		{"a value that is too large", codes.InvalidArgument, rpctypes.ErrRequestTooLarge,
+			func(ctx context.Context, c *clientv3.Client) error {
+				_, err := c.Put(ctx, "/bad/large", strings.Repeat("x", tooLargeBytes))
+				return err
+			}},
+		{"a message that is far too large", codes.ResourceExhausted, nil,
+			func(ctx context.Context, c *clientv3.Client) error {
+				_, err := c.Put(ctx, "/bad/larger", strings.Repeat("x", farTooLarge))
+				return err
+			}},
+		{"a transaction with too many operations", codes.InvalidArgument, rpctypes.ErrTooManyOps,
+			func(ctx context.Context, c *clientv3.Client) error {
+				_, err := c.Txn(ctx).Then(operations...).Commit()
+				return err
+			}},
+		{"an empty key", codes.InvalidArgument, rpctypes.ErrEmptyKey,
+			func(ctx context.Context, c *clientv3.Client) error {
+				_, err := c.Put(ctx, "", "x")
+				return err
+			}},
+		{"a revision of the future", codes.OutOfRange, rpctypes.ErrFutureRev,
+			func(ctx context.Context, c *clientv3.Client) error {
+				_, err := c.Compact(ctx, 1<<60)
+				return err
+			}},
+		{"an unknown lease", codes.NotFound, rpctypes.ErrLeaseNotFound,
+			func(ctx context.Context, c *clientv3.Client) error {
+				_, err := c.Put(ctx, "/bad/lease", "x", clientv3.WithLease(4711))
+				return err
+			}},
 	}
 	for _, request := range requests {
 		answer := ""
 		for _, n := range r.fleet.Nodes() {
 			err := r.request(ctx, n, request.do)
-			if code := codeOf(err); err == nil || code != request.code || request.want != nil && !errors.Is(err, request.want) {
-				return fmt.Errorf("%s at %s: wanted %s (%v), got %s: %v", request.what, n.Config.Name, request.code, request.want, code, err)
+			code := codeOf(err)
+			if err == nil || code != request.code || request.want != nil && !errors.Is(err, request.want) {
+				return fmt.Errorf("%s at %s: wanted %s (%v), got %s: %v", request.what, n.Config.Name, request.code,
+					request.want, code, err)
 			}
 			answer = err.Error()
 		}
@@ -84,7 +92,7 @@ func (r *run) badRequests(ctx context.Context) error {
 }
 
 // request does one call through a client of one node, which would send messages of any size.
-func (r *run) request(ctx context.Context, n *fleet.Node, do func(context.Context, *clientv3.Client) error) error {
+func (r *run) request(ctx context.Context, n *localfleet.Node, do func(context.Context, *clientv3.Client) error) error {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{n.Config.ListenClient}, MaxCallSendMsgSize: clientSendBytes, Logger: zap.NewNop(),
 	})

@@ -7,10 +7,11 @@ import (
 	"os"
 	"strings"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
-// bootstrapValueBytes is the size of the values that push a secondary out of the retained log: as large as a request may be, about.
+// bootstrapValueBytes is the size of the values that push a secondary out of the retained log: as large as a request
+// may be, about.
 const bootstrapValueBytes = 1 << 20
 
 // bootstrap is the phase of that name.
@@ -26,19 +27,19 @@ func (r *run) bootstrap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fleet.Kill(secondary.Nodes)
+	localfleet.Kill(secondary.Nodes)
 	r.line("killed all of %s", secondary.Name)
 	if err := r.outgrow(ctx, primary); err != nil {
 		return err
 	}
-	if err := fleet.Start(secondary.Nodes); err != nil {
+	if err := localfleet.Start(secondary.Nodes); err != nil {
 		return err
 	}
 	end, err := r.awaitEqual(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := sameContents(ctx, primary, secondary, "/"); err != nil {
+	if _, err := sameContents(ctx, primary, secondary, "/", end); err != nil {
 		return err
 	}
 	after, err := installs(secondary)
@@ -52,8 +53,9 @@ func (r *run) bootstrap(ctx context.Context) error {
 	return r.checkHashes(ctx, end)
 }
 
-// retainLittle restarts the nodes of a region in good order, one after the other, with a log that holds little for absent regions.
-func (r *run) retainLittle(ctx context.Context, region *fleet.Region) error {
+// retainLittle restarts the nodes of a region in good order, one after the other, with a log that holds little for
+// absent regions.
+func (r *run) retainLittle(ctx context.Context, region *localfleet.Region) error {
 	for _, n := range region.Nodes {
 		n.Config.RetainBytes = n.Config.SegmentBytes
 		if err := n.Save(); err != nil {
@@ -69,20 +71,21 @@ func (r *run) retainLittle(ctx context.Context, region *fleet.Region) error {
 			return err
 		}
 	}
-	r.line("restarted %s node by node, in good order, with retain-bytes %s", region.Name, region.Nodes[0].Config.RetainBytes)
+	r.line("restarted %s node by node, in good order, with retain-bytes %s", region.Name,
+		region.Nodes[0].Config.RetainBytes)
 	return nil
 }
 
-// A secondary that stays away is given up between two batches of so many values, and before so many were written. A node looks every
-// 64 MiB for log to release, and keeps as much for its own region.
+// A secondary that stays away is given up between two batches of so many values, and before so many were written. A
+// node looks every 64 MiB for log to release, and keeps as much for its own region.
 const (
 	outgrowBatch = 16
 	outgrowMost  = 1024
 )
 
 // outgrow writes until no node of the primary region has all the log that was written here.
-func (r *run) outgrow(ctx context.Context, primary *fleet.Region) error {
-	client, err := connect(fleet.Clients(primary.Nodes)...)
+func (r *run) outgrow(ctx context.Context, primary *localfleet.Region) error {
+	client, err := connect(localfleet.Clients(primary.Nodes)...)
 	if err != nil {
 		return err
 	}
@@ -103,15 +106,17 @@ func (r *run) outgrow(ctx context.Context, primary *fleet.Region) error {
 			return err
 		}
 		if held < int64(written-outgrowBatch)*bootstrapValueBytes {
-			r.line("wrote %d MiB meanwhile, of which the nodes keep at most %d MiB of log", written*bootstrapValueBytes>>20, held>>20)
+			r.line("wrote %d MiB meanwhile, of which the nodes keep at most %d MiB of log",
+				written*bootstrapValueBytes>>20, held>>20)
 			return nil
 		}
 	}
-	return fmt.Errorf("%s keeps all log, though %d MiB were written while a secondary was away", primary.Name, outgrowMost*bootstrapValueBytes>>20)
+	return fmt.Errorf("%s keeps all log, though %d MiB were written while a secondary was away", primary.Name,
+		outgrowMost*bootstrapValueBytes>>20)
 }
 
 // mostLog returns how much log the node of a region has that has most.
-func mostLog(ctx context.Context, region *fleet.Region) (most int64, err error) {
+func mostLog(ctx context.Context, region *localfleet.Region) (most int64, err error) {
 	for _, n := range region.Nodes {
 		node, err := ask(ctx, n)
 		if err != nil {
@@ -123,7 +128,7 @@ func mostLog(ctx context.Context, region *fleet.Region) (most int64, err error) 
 }
 
 // installs counts how often nodes of a region installed a copy of another region's state.
-func installs(region *fleet.Region) (count int, err error) {
+func installs(region *localfleet.Region) (count int, err error) {
 	for _, n := range region.Nodes {
 		text, err := os.ReadFile(n.LogPath())
 		if err != nil {

@@ -50,11 +50,14 @@ func TestAcknowledgedWritesAreChecked(t *testing.T) {
 		{"there", nil, &mvccpb.KeyValue{ModRevision: 9, Version: 1, Value: []byte("v")}, false, ""},
 		{"rescued", nil, nil, true, ""},
 		{"unknown outcome, not there", failed, nil, false, ""},
-		{"unknown outcome, there", failed, &mvccpb.KeyValue{ModRevision: 10, Version: 1, Value: []byte("v")}, false, ""},
+		{"unknown outcome, there", failed, &mvccpb.KeyValue{ModRevision: 10, Version: 1, Value: []byte("v")},
+			false, ""},
 		{"lost", nil, nil, false, "is lost"},
-		{"at another revision", nil, &mvccpb.KeyValue{ModRevision: 10, Version: 1, Value: []byte("v")}, false, "acknowledged at revision 9"},
+		{"at another revision", nil, &mvccpb.KeyValue{ModRevision: 10, Version: 1, Value: []byte("v")},
+			false, "acknowledged at revision 9"},
 		{"applied twice", nil, &mvccpb.KeyValue{ModRevision: 9, Version: 2, Value: []byte("v")}, false, "put once"},
-		{"applied twice, outcome unknown", failed, &mvccpb.KeyValue{ModRevision: 9, Version: 2, Value: []byte("v")}, false, "put once"},
+		{"applied twice, outcome unknown", failed, &mvccpb.KeyValue{ModRevision: 9, Version: 2, Value: []byte("v")},
+			false, "put once"},
 		{"another value", nil, &mvccpb.KeyValue{ModRevision: 9, Version: 1, Value: []byte("w")}, false, "put once"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -62,7 +65,8 @@ func TestAcknowledgedWritesAreChecked(t *testing.T) {
 			if test.held != nil {
 				held["k"] = test.held
 			}
-			_, err := checkAcknowledged([]write{{key: "k", value: "v", revision: 9, err: test.err}}, held, func(string) bool { return test.tailed })
+			_, err := checkAcknowledged([]write{{key: "k", value: "v", revision: 9, err: test.err}}, held,
+				func(string) bool { return test.tailed })
 			if got := errorText(err); test.says == "" && err != nil || !strings.Contains(got, test.says) {
 				t.Error(got)
 			}
@@ -72,7 +76,9 @@ func TestAcknowledgedWritesAreChecked(t *testing.T) {
 
 func TestLongestPause(t *testing.T) {
 	at := func(milliseconds int) time.Time { return time.UnixMilli(int64(milliseconds)) }
-	writes := []write{{ended: at(10)}, {ended: at(12)}, {ended: at(40), err: context.Canceled}, {ended: at(52)}, {ended: at(60)}}
+	writes := []write{
+		{ended: at(10)}, {ended: at(12)}, {ended: at(40), err: context.Canceled}, {ended: at(52)}, {ended: at(60)},
+	}
 	if pause, began := longestPause(writes); pause != 40*time.Millisecond || !began.Equal(at(12)) {
 		t.Errorf("%s from %s", pause, began)
 	}

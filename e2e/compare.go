@@ -8,27 +8,32 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
-// pageKeys is how many keys a request for contents asks for. Every page counts all keys that are left, so they are large.
+// pageKeys is how many keys a request for contents asks for. Every page counts all keys that are left, so they are
+// large.
 const pageKeys = 8000
 
-// contents returns everything under a prefix as one node has it, by key.
-func contents(ctx context.Context, n *fleet.Node, prefix string) (map[string]*mvccpb.KeyValue, error) {
+// content is what a node holds, by key.
+type content map[string]*mvccpb.KeyValue
+
+// contents returns everything under a prefix as one node has it at a revision, by key. The node must have reached the
+// revision.
+func contents(ctx context.Context, n *localfleet.Node, prefix string, revision int64) (content, error) {
 	client, err := connect(n.Config.ListenClient)
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	all := map[string]*mvccpb.KeyValue{}
-	key, end, revision := prefix, clientv3.GetPrefixRangeEnd(prefix), int64(0)
+	all := content{}
+	key, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	for {
-		answer, err := client.Get(ctx, key, clientv3.WithRange(end), clientv3.WithLimit(pageKeys), clientv3.WithRev(revision), clientv3.WithSerializable())
+		answer, err := client.Get(ctx, key, clientv3.WithRange(end), clientv3.WithLimit(pageKeys),
+			clientv3.WithRev(revision), clientv3.WithSerializable())
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", n.Config.Name, err)
+			return nil, fmt.Errorf("read %s at revision %d: %w", n.Config.Name, revision, err)
 		}
-		revision = answer.Header.Revision
 		for _, kv := range answer.Kvs {
 			all[string(kv.Key)] = kv
 			key = string(kv.Key) + "\x00"
@@ -39,24 +44,42 @@ func contents(ctx context.Context, n *fleet.Node, prefix string) (map[string]*mv
 	}
 }
 
-// sameContents reads everything under a prefix from a node of each region, and returns it if they hold the same.
-func sameContents(ctx context.Context, a, b *fleet.Region, prefix string) (map[string]*mvccpb.KeyValue, error) {
-	first, err := contents(ctx, a.Nodes[0], prefix)
+// now returns the revision of a linearizable read at a node: that of the last write before it, at least.
+func now(ctx context.Context, n *localfleet.Node) (revision int64, err error) {
+	client, err := connect(n.Config.ListenClient)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	answer, err := client.Get(ctx, everything)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", n.Config.Name, err)
+	}
+	return answer.Header.Revision, nil
+}
+
+// sameContents reads everything under a prefix at a revision from a node of each region, and returns it if they hold
+// the same. The revision is one that awaitEqual returned after the writers had ended: what was acknowledged is in it,
+// and what was interrupted and lands only now is not, in neither region.
+func sameContents(ctx context.Context, a, b *localfleet.Region, prefix string, revision int64) (content, error) {
+	first, err := contents(ctx, a.Nodes[0], prefix, revision)
 	if err != nil {
 		return nil, err
 	}
-	second, err := contents(ctx, b.Nodes[len(b.Nodes)-1], prefix)
+	second, err := contents(ctx, b.Nodes[len(b.Nodes)-1], prefix, revision)
 	if err != nil {
 		return nil, err
 	}
 	if len(first) != len(second) {
-		return nil, fmt.Errorf("%s holds %d keys under %s, and %s %d", a.Name, len(first), prefix, b.Name, len(second))
+		return nil, fmt.Errorf("at revision %d %s holds %d keys under %s, and %s %d", revision, a.Name, len(first),
+			prefix, b.Name, len(second))
 	}
 	for key, one := range first {
 		other := second[key]
-		if other == nil || one.ModRevision != other.ModRevision || one.CreateRevision != other.CreateRevision || one.Version != other.Version ||
-			!bytes.Equal(one.Value, other.Value) {
-			return nil, fmt.Errorf("%s is {%s} in %s and {%s} in %s", key, describe(one), a.Name, describe(other), b.Name)
+		if other == nil || one.ModRevision != other.ModRevision || one.CreateRevision != other.CreateRevision ||
+			one.Version != other.Version || !bytes.Equal(one.Value, other.Value) {
+			return nil, fmt.Errorf("%s is {%s} in %s and {%s} in %s", key, describe(one), a.Name, describe(other),
+				b.Name)
 		}
 	}
 	return first, nil
@@ -66,12 +89,13 @@ func describe(kv *mvccpb.KeyValue) string {
 	if kv == nil {
 		return "nothing"
 	}
-	return fmt.Sprintf("created at %d, modified at %d, version %d, %d bytes", kv.CreateRevision, kv.ModRevision, kv.Version, len(kv.Value))
+	return fmt.Sprintf("created at %d, modified at %d, version %d, %d bytes", kv.CreateRevision, kv.ModRevision,
+		kv.Version, len(kv.Value))
 }
 
-// checkRecords wants every record, and nothing else, in both regions alike.
-func (r *run) checkRecords(ctx context.Context, a, b *fleet.Region) error {
-	held, err := sameContents(ctx, a, b, "/apt/")
+// checkRecords wants every record, and nothing else, in both regions alike at a revision.
+func (r *run) checkRecords(ctx context.Context, a, b *localfleet.Region, revision int64) error {
+	held, err := sameContents(ctx, a, b, "/apt/", revision)
 	if err != nil {
 		return err
 	}
@@ -104,8 +128,8 @@ func (r *run) checkHashes(ctx context.Context, revision int64) error {
 		if i == 0 {
 			first = answer.Hash
 		} else if answer.Hash != first {
-			return fmt.Errorf("at revision %d the hash of %s is %08x, but that of %s %08x", revision, n.Config.Name, answer.Hash,
-				r.fleet.Nodes()[0].Config.Name, first)
+			return fmt.Errorf("at revision %d the hash of %s is %08x, but that of %s %08x", revision, n.Config.Name,
+				answer.Hash, r.fleet.Nodes()[0].Config.Name, first)
 		}
 	}
 	r.line("all %d nodes have the hash %08x at revision %d", len(r.fleet.Nodes()), first, revision)

@@ -1,18 +1,22 @@
-// Package e2e holds the acceptance run of Mimir: a fleet of real processes, real disks and real etcd clients, under the faults that
-// the product promises to survive.
+// Package e2e holds the acceptance run of Mimir: a fleet of real processes, real disks and real etcd clients, under the
+// faults that the product promises to survive.
 //
 // It checks from outside, with what an operator and a client have, that
 //
-//   - a load of real records arrives whole and identical in every region while nodes are killed and the link is cut, and a
-//     watcher of the secondary sees every event once and in order (invariants 1, 4, 5, 10 and 11);
+//   - a load of real records arrives whole and identical in every region while nodes are killed and the link is cut,
+//     and a watcher of the secondary sees every event once and in order (invariants 1, 4, 5, 10 and 11);
 //   - a switchover under load loses nothing and shows clients a pause and no error (invariants 6 and 7);
-//   - a switchover during which the link is cut or a leader dies ends with one primary that has every write (invariant 6);
-//   - a region that was away for longer than the log is kept takes a copy of the state, and the log stays within its bound;
-//   - after a forced failover every acknowledged write is either in the new primary or in the rescue file of the old one, never in
-//     both, and the old region follows again by itself even if its leaders die meanwhile (invariants 8 and 9);
+//   - a switchover during which the link is cut or a leader dies ends with one primary that has every write
+//     (invariant 6);
+//   - a region that was away for longer than the log is kept takes a copy of the state, and the log stays within its
+//     bound;
+//   - after a forced failover every acknowledged write is either in the new primary or in the rescue file of the old
+//     one, never in both, and the old region follows again by itself even if its leaders die meanwhile
+//     (invariants 8 and 9);
 //   - a fleet that lost power as a whole comes back with everything and needs no hand (invariants 1 and 15);
 //   - bad input gives one clear line and the right exit status or gRPC code.
 //
 // Run does it; command firstlight is Run for everyone, and the tests of this package are Run with a small excerpt. The
-// driver of the processes and links is package fleet. What happens inside a node is for the tests of the other rooms, and of sim.
+// driver of the processes and links is package localfleet. What happens inside a node is for the tests of the other
+// rooms, and of sim.
 package e2e

@@ -39,7 +39,8 @@ func TestFirstLight(t *testing.T) {
 	defer cancel()
 	// All phases but bootstrap, which writes gigabytes.
 	err = Run(ctx, Options{
-		Binary: binary, Dir: dir, Records: records, Delay: 5 * time.Millisecond, Cut: time.Second, Writes: 200, Out: testWriter{t},
+		Binary: binary, Dir: dir, Records: records, Delay: 5 * time.Millisecond, Cut: time.Second,
+		Writes: 200, Out: testWriter{t},
 		Phases: []string{"load", "switchover", "interrupted", "failover", "restart", "badinput"},
 	})
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 )
@@ -26,7 +26,7 @@ func (r *run) failover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clients, closeAll, err := connectEach(fleet.Clients(r.fleet.Nodes()))
+	clients, closeAll, err := connectEach(localfleet.Clients(r.fleet.Nodes()))
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,8 @@ func (r *run) failover(ctx context.Context) error {
 	if err := r.operate(ctx, &report, "failover", "--to", next.Name, "--force"); err != nil {
 		return err
 	}
-	r.line("%s took over in epoch %d after position %d; it is known to lack %d commands", next.Name, report.Epoch, report.Position, report.Behind)
+	r.line("%s took over in epoch %d after position %d; it is known to lack %d commands", next.Name, report.Epoch,
+		report.Position, report.Behind)
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (r *run) failover(ctx context.Context) error {
 	if report.To != next.Name || !report.Lossy {
 		return fmt.Errorf("unexpected report: %+v", report)
 	}
-	if err := fleet.Start(old.Nodes); err != nil {
+	if err := localfleet.Start(old.Nodes); err != nil {
 		return err
 	}
 	if err := r.disturbRejoin(ctx, old); err != nil {
@@ -61,17 +62,18 @@ func (r *run) failover(ctx context.Context) error {
 	}
 	r.line("%s is back, follows by itself, and is equal at revision %d", old.Name, end)
 	if end < before+leastJump {
-		return fmt.Errorf("the revision is %d after the failover, and was %d before: it should have jumped by %d", end, before, leastJump)
+		return fmt.Errorf("the revision is %d after the failover, and was %d before: it should have jumped by %d", end,
+			before, leastJump)
 	}
-	if err := r.checkTail(ctx, old, next, writes, report.Position); err != nil {
+	if err := r.checkTail(ctx, old, next, writes, report.Position, end); err != nil {
 		return err
 	}
 	return r.checkHashes(ctx, end)
 }
 
-// loseRegion cuts the link under load, so that the old primary acknowledges what the new one does not have, and kills the old
-// primary with what is on its way. The link is whole afterwards.
-func (r *run) loseRegion(ctx context.Context, w *writers, old, next *fleet.Region) error {
+// loseRegion cuts the link under load, so that the old primary acknowledges what the new one does not have, and kills
+// the old primary with what is on its way. The link is whole afterwards.
+func (r *run) loseRegion(ctx context.Context, w *writers, old, next *localfleet.Region) error {
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
 	}
@@ -80,7 +82,7 @@ func (r *run) loseRegion(ctx context.Context, w *writers, old, next *fleet.Regio
 	if err := w.more(ctx, r.Writes/4); err != nil {
 		return err
 	}
-	fleet.Kill(old.Nodes)
+	localfleet.Kill(old.Nodes)
 	r.fleet.Lose(old.Name, next.Name)
 	r.fleet.Heal(old.Name, next.Name)
 	r.line("killed all of %s, which had acknowledged at least %d writes behind a cut link", old.Name, r.Writes/4)
@@ -92,7 +94,7 @@ func (r *run) loseRegion(ctx context.Context, w *writers, old, next *fleet.Regio
 const rejoinKills = 2
 
 // disturbRejoin kills whoever leads the old primary as soon as somebody does, and starts the node again.
-func (r *run) disturbRejoin(ctx context.Context, old *fleet.Region) error {
+func (r *run) disturbRejoin(ctx context.Context, old *localfleet.Region) error {
 	for range rejoinKills {
 		n, err := r.leader(ctx, old)
 		if err != nil {
@@ -107,9 +109,12 @@ func (r *run) disturbRejoin(ctx context.Context, old *fleet.Region) error {
 	return nil
 }
 
-// checkTail compares what was acknowledged with what both regions hold and what the rescue file of the old primary holds.
-func (r *run) checkTail(ctx context.Context, old, next *fleet.Region, writes []write, fork replication.Position) error {
-	held, err := sameContents(ctx, next, old, r.prefix("failover"))
+// checkTail compares what was acknowledged with what both regions hold at the revision end, and what the rescue file of
+// the old primary holds.
+func (r *run) checkTail(
+	ctx context.Context, old, next *localfleet.Region, writes []write, fork replication.Position, end int64,
+) error {
+	held, err := sameContents(ctx, next, old, r.prefix("failover"), end)
 	if err != nil {
 		return err
 	}
@@ -141,13 +146,17 @@ func (r *run) checkTail(ctx context.Context, old, next *fleet.Region, writes []w
 	if inTail == 0 {
 		return fmt.Errorf("no acknowledged write is in the tail: the test tested nothing")
 	}
-	r.line("of %d acknowledged writes %d are in both regions and %d in the rescue files of %s (with %d that were not acknowledged); none is missing, none in both",
+	r.line("of %d acknowledged writes %d are in both regions and %d in the rescue files of %s "+
+		"(with %d that were not acknowledged); none is missing, none in both",
 		acked, acked-inTail, inTail, old.Name, len(tail)-inTail)
 	return nil
 }
 
-// exportTail returns the keys that the newest tail holds: every node of the old primary has a copy, and the first one is exported.
-func (r *run) exportTail(ctx context.Context, old *fleet.Region, fork replication.Position) (map[string]bool, error) {
+// exportTail returns the keys that the newest tail holds: every node of the old primary has a copy, and the first one
+// is exported.
+func (r *run) exportTail(
+	ctx context.Context, old *localfleet.Region, fork replication.Position,
+) (map[string]bool, error) {
 	var tails []replication.TailInfo
 	if err := r.operate(ctx, &tails, "tail", "list"); err != nil {
 		return nil, err
@@ -163,15 +172,19 @@ func (r *run) exportTail(ctx context.Context, old *fleet.Region, fork replicatio
 		name, commands = t.Name, t.Commands
 	}
 	if copies != len(old.Nodes) {
-		return nil, fmt.Errorf("%d copies of a tail after position %d, instead of one on each of %d nodes: %+v", copies, fork, len(old.Nodes), tails)
+		return nil, fmt.Errorf("%d copies of a tail after position %d, instead of one on each of %d nodes: %+v", copies,
+			fork, len(old.Nodes), tails)
 	}
 	return r.readTail(ctx, name, fork, commands)
 }
 
-func (r *run) readTail(ctx context.Context, name string, fork replication.Position, commands uint64) (map[string]bool, error) {
+func (r *run) readTail(
+	ctx context.Context, name string, fork replication.Position, commands uint64,
+) (map[string]bool, error) {
 	path := filepath.Join(r.Dir, name+".json")
-	endpoints := strings.Join(fleet.Clients(r.fleet.Nodes()), ",")
-	if status, _, errs, err := r.mimir(ctx, "tail", "export", name, "--to", path, "--endpoints", endpoints); err != nil || status != 0 {
+	endpoints := strings.Join(localfleet.Clients(r.fleet.Nodes()), ",")
+	status, _, errs, err := r.mimir(ctx, "tail", "export", name, "--to", path, "--endpoints", endpoints)
+	if err != nil || status != 0 {
 		return nil, fmt.Errorf("mimir tail export: exit status %d: %s %w", status, errs, err)
 	}
 	text, err := os.ReadFile(path)

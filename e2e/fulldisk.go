@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // A disk of diskSize holds a reserve that is given back when the disk was full.
@@ -20,14 +20,17 @@ const (
 	valueBytes   = 64 << 10
 )
 
-// fullDisk fills the disk of a node and wants it to say so, and to have everything that it acknowledged when there is space again.
+// fullDisk fills the disk of a node and wants it to say so, and to have everything that it acknowledged when there is
+// space again.
 func (r *run) fullDisk(ctx context.Context) error {
 	dir := filepath.Join(r.Dir, "disk")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	if text, err := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", diskSize, "mimir-e2e", dir).CombinedOutput(); err != nil {
-		r.line("a full disk: skipped, because a small file system cannot be mounted here: %s", strings.TrimSpace(string(text)))
+	mount := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", diskSize, "mimir-e2e", dir)
+	if text, err := mount.CombinedOutput(); err != nil {
+		r.line("a full disk: skipped, because a small file system cannot be mounted here: %s",
+			strings.TrimSpace(string(text)))
 		return nil
 	}
 	defer exec.Command("umount", dir).Run()
@@ -55,7 +58,11 @@ func (r *run) fullDisk(ctx context.Context) error {
 	if err := errors.Join(n.Start(), r.awaitHealthy(ctx, n)); err != nil {
 		return fmt.Errorf("with space again: %w", err)
 	}
-	held, err := contents(ctx, n, "/disk/")
+	end, err := now(ctx, n)
+	if err != nil {
+		return err
+	}
+	held, err := contents(ctx, n, "/disk/", end)
 	if err != nil {
 		return err
 	}
@@ -71,7 +78,7 @@ func (r *run) fullDisk(ctx context.Context) error {
 func diskKey(i int) string { return fmt.Sprintf("/disk/%06d", i) }
 
 // fill writes until a write fails, and returns how many were acknowledged.
-func (r *run) fill(ctx context.Context, n *fleet.Node) (acked int, refused error) {
+func (r *run) fill(ctx context.Context, n *localfleet.Node) (acked int, refused error) {
 	client, err := connect(n.Config.ListenClient)
 	if err != nil {
 		return 0, err
@@ -88,8 +95,9 @@ func (r *run) fill(ctx context.Context, n *fleet.Node) (acked int, refused error
 	return acked, nil
 }
 
-// reportFull wants a node with a full disk either to have ended with status 1 and a line that says why, or to refuse with an error that does.
-func (r *run) reportFull(ctx context.Context, n *fleet.Node, acked int, refused error) error {
+// reportFull wants a node with a full disk either to have ended with status 1 and a line that says why, or to refuse
+// with an error that does.
+func (r *run) reportFull(ctx context.Context, n *localfleet.Node, acked int, refused error) error {
 	const reason = "no space left on device"
 	select {
 	case <-n.Ended():
@@ -102,15 +110,11 @@ func (r *run) reportFull(ctx context.Context, n *fleet.Node, acked int, refused 
 		}
 		return fmt.Errorf("the node runs on a full disk, and writes fail with: %w", refused)
 	}
-	text, err := os.ReadFile(n.LogPath())
-	if err != nil {
-		return err
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	last := lines[len(lines)-1]
+	last := n.LastWords()
 	if n.ExitStatus() != statusFailed || !strings.HasPrefix(last, "mimir: ") || !strings.Contains(last, reason) {
 		return fmt.Errorf("the node ended with status %d and the last words %q", n.ExitStatus(), last)
 	}
-	r.line("a full disk: after %d writes the node ended with status %d, %s", acked, n.ExitStatus(), strings.ReplaceAll(last, r.Dir, "DIR"))
+	r.line("a full disk: after %d writes the node ended with status %d, %s", acked, n.ExitStatus(),
+		strings.ReplaceAll(last, r.Dir, "DIR"))
 	return nil
 }

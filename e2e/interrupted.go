@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -15,25 +15,27 @@ type interruption struct {
 	begin, end func() error
 }
 
-// interrupted is the phase of that name. However a switchover ends, one region takes writes afterwards, and has all of them.
+// interrupted is the phase of that name. However a switchover ends, one region takes writes afterwards, and has all of
+// them.
 func (r *run) interrupted(ctx context.Context) error {
 	for i := range 3 {
 		from, to, err := r.primary(ctx)
 		if err != nil {
 			return err
 		}
-		leaders := map[*fleet.Region]*fleet.Node{}
+		leaders := map[*localfleet.Region]*localfleet.Node{}
 		for _, region := range r.fleet.Regions {
 			if leaders[region], err = r.leader(ctx, region); err != nil {
 				return err
 			}
 		}
-		kill := func(region *fleet.Region) interruption {
+		kill := func(region *localfleet.Region) interruption {
 			n := leaders[region]
 			return interruption{"kill of the leader of " + region.Name, func() error { n.Kill(); return nil }, n.Start}
 		}
 		fault := []interruption{
-			{"cut of the link", func() error { r.fleet.Cut(from.Name, to.Name); return nil }, func() error { r.fleet.Heal(from.Name, to.Name); return nil }},
+			{"cut of the link", func() error { r.fleet.Cut(from.Name, to.Name); return nil },
+				func() error { r.fleet.Heal(from.Name, to.Name); return nil }},
 			kill(from), kill(to),
 		}[i]
 		if err := r.interrupt(ctx, from, to, fault, fmt.Sprintf("%s%d/", r.prefix("interrupted"), i)); err != nil {
@@ -44,8 +46,8 @@ func (r *run) interrupted(ctx context.Context) error {
 }
 
 // interrupt begins a switchover under load and lets the fault happen while it is under way.
-func (r *run) interrupt(ctx context.Context, from, to *fleet.Region, fault interruption, prefix string) error {
-	clients, closeAll, err := connectEach(fleet.Clients(r.fleet.Nodes()))
+func (r *run) interrupt(ctx context.Context, from, to *localfleet.Region, fault interruption, prefix string) error {
+	clients, closeAll, err := connectEach(localfleet.Clients(r.fleet.Nodes()))
 	if err != nil {
 		return err
 	}
@@ -88,7 +90,7 @@ func (r *run) interrupt(ctx context.Context, from, to *fleet.Region, fault inter
 }
 
 // awaitSeal waits until a region has stopped taking writes, or is no longer primary.
-func (r *run) awaitSeal(ctx context.Context, region *fleet.Region) error {
+func (r *run) awaitSeal(ctx context.Context, region *localfleet.Region) error {
 	return r.await(ctx, region.Name+" pauses writes", func(ctx context.Context) string {
 		for _, n := range region.Nodes {
 			if node, err := ask(ctx, n); err == nil && (node.Sealed || node.Role != replication.RolePrimary) {
@@ -99,7 +101,9 @@ func (r *run) awaitSeal(ctx context.Context, region *fleet.Region) error {
 	})
 }
 
-func (r *run) checkInterrupted(ctx context.Context, from, to *fleet.Region, prefix string, writes []write, outcome error) error {
+func (r *run) checkInterrupted(
+	ctx context.Context, from, to *localfleet.Region, prefix string, writes []write, outcome error,
+) error {
 	if err := r.awaitServing(ctx); err != nil {
 		return err
 	}
@@ -107,7 +111,7 @@ func (r *run) checkInterrupted(ctx context.Context, from, to *fleet.Region, pref
 	if err != nil {
 		return err
 	}
-	held, err := sameContents(ctx, from, to, prefix)
+	held, err := sameContents(ctx, from, to, prefix, end)
 	if err != nil {
 		return err
 	}
@@ -123,7 +127,7 @@ func (r *run) checkInterrupted(ctx context.Context, from, to *fleet.Region, pref
 		return fmt.Errorf("%s is primary, though the command says that %s is", primary.Name, to.Name)
 	}
 	pause, _ := longestPause(writes)
-	r.line("%s takes writes; all %d acknowledged ones are in both regions, %d ended with an error; longest time without an acknowledgement %s", primary.Name, acked,
-		failures(writes), short(pause))
+	r.line("%s takes writes; all %d acknowledged ones are in both regions, %d ended with an error; "+
+		"longest time without an acknowledgement %s", primary.Name, acked, failures(writes), short(pause))
 	return r.checkHashes(ctx, end)
 }

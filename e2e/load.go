@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // loadTimeout bounds the whole load with its faults.
@@ -27,12 +27,12 @@ func (r *run) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clients, closeAll, err := connectTimes(loadClients, fleet.Clients(primary.Nodes))
+	clients, closeAll, err := connectTimes(loadClients, localfleet.Clients(primary.Nodes))
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	watching, err := connect(fleet.Clients(secondary.Nodes)...)
+	watching, err := connect(localfleet.Clients(secondary.Nodes)...)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (r *run) load(ctx context.Context) error {
 		return err
 	}
 	r.reportLag(l, watcher)
-	if err := r.checkRecords(ctx, primary, secondary); err != nil {
+	if err := r.checkRecords(ctx, primary, secondary, end); err != nil {
 		return err
 	}
 	return r.checkHashes(ctx, end)
@@ -72,12 +72,12 @@ func (r *run) load(ctx context.Context) error {
 const calmShare = 0.1
 
 // disturb kills the leader of each region, starts it again, and cuts the link, at fixed shares of the load.
-func (r *run) disturb(ctx context.Context, l *loader, primary, secondary *fleet.Region) error {
+func (r *run) disturb(ctx context.Context, l *loader, primary, secondary *localfleet.Region) error {
 	if err := l.reaches(ctx, calmShare); err != nil {
 		return err
 	}
-	var killed []*fleet.Node
-	for _, region := range []*fleet.Region{primary, secondary} {
+	var killed []*localfleet.Node
+	for _, region := range []*localfleet.Region{primary, secondary} {
 		n, err := r.leader(ctx, region)
 		if err != nil {
 			return err
@@ -89,7 +89,7 @@ func (r *run) disturb(ctx context.Context, l *loader, primary, secondary *fleet.
 	if err := l.reaches(ctx, 0.3); err != nil {
 		return err
 	}
-	if err := fleet.Start(killed); err != nil {
+	if err := localfleet.Start(killed); err != nil {
 		return err
 	}
 	r.line("started both again with %d records loaded", l.done.Load())
@@ -121,8 +121,8 @@ func (r *run) reportLoad(l *loader, took time.Duration) {
 		bytes += len(l.records[i].Value)
 		latencies = append(latencies, l.acked[i].took)
 	}
-	r.line("loaded %d records, %.1f MB, in %s: %.0f a second (the last tenth waits for the link)", len(l.records), float64(bytes)/1e6,
-		short(took), perSecond(len(l.records), took))
+	r.line("loaded %d records, %.1f MB, in %s: %.0f a second (the last tenth waits for the link)", len(l.records),
+		float64(bytes)/1e6, short(took), perSecond(len(l.records), took))
 	for text, count := range l.failures {
 		r.line("%d puts were repeated after: %s", count, text)
 	}
@@ -133,17 +133,19 @@ func (r *run) reportLoad(l *loader, took time.Duration) {
 func (r *run) reportLag(l *loader, watcher *recorder) {
 	var all, calm []time.Duration
 	for i, a := range l.acked {
-		lag := max(0, watcher.arrived[a.revision-watcher.from].Sub(a.at))
+		lag := max(0, watcher.arrival(a.revision).Sub(a.at))
 		if all = append(all, lag); i < int(calmShare/2*float64(len(l.records))) {
 			calm = append(calm, lag)
 		}
 	}
-	r.line("seen by the watcher after the acknowledgement: %s; of the first records, before any fault: %s", spread(all), spread(calm))
+	r.line("seen by the watcher after the acknowledgement: %s; of the first records, before any fault: %s", spread(all),
+		spread(calm))
 }
 
-// checkEvents compares what the watcher of the secondary was told during the load with the history that the primary tells afterwards.
-func (r *run) checkEvents(ctx context.Context, watcher *recorder, primary *fleet.Region, events []event) error {
-	client, err := connect(fleet.Clients(primary.Nodes)...)
+// checkEvents compares what the watcher of the secondary was told during the load with the history that the primary
+// tells afterwards.
+func (r *run) checkEvents(ctx context.Context, watcher *recorder, primary *localfleet.Region, events []event) error {
+	client, err := connect(localfleet.Clients(primary.Nodes)...)
 	if err != nil {
 		return err
 	}
@@ -162,6 +164,7 @@ func (r *run) checkEvents(ctx context.Context, watcher *recorder, primary *fleet
 			return fmt.Errorf("event %d of %s has version %d", versions[e.Key], e.Key, e.Version)
 		}
 	}
-	r.line("the watcher saw each of %d events once and in order, as the primary's history has them; its watch was resumed %d times", len(events), watcher.resumed)
+	r.line("the watcher saw each of %d events once and in order, as the primary's history has them; "+
+		"its watch was resumed %d times", len(events), watcher.resumptions())
 	return nil
 }

@@ -10,8 +10,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// loader puts records until each is acknowledged. A put whose outcome is unknown is repeated: its key gets another version
-// with the same value, at worst.
+// loader puts records until each is acknowledged. A put whose outcome is unknown is repeated: its key gets another
+// version with the same value, at worst.
 type loader struct {
 	records []Record
 	acked   []acknowledgement // of each record, valid once it is done

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -20,8 +19,9 @@ type event struct {
 	Value                      [sha256.Size]byte
 }
 
-// recorder watches everything from one revision on and keeps what it is told. It expects one event for each revision, as a history of
-// plain puts has them, and ends with an error at the first one that is missing, doubled or out of order.
+// recorder watches everything from one revision on and keeps what it is told. It expects one event for each revision,
+// as a history of plain puts has them, and ends with an error at the first one that is missing, doubled or out of
+// order.
 type recorder struct {
 	from int64
 
@@ -67,6 +67,20 @@ func (r *recorder) count() int {
 	return len(r.events)
 }
 
+// arrival is when the event of a revision came, which must have come.
+func (r *recorder) arrival(revision int64) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.arrived[revision-r.from]
+}
+
+// resumptions is how often the watch had to be made anew until now.
+func (r *recorder) resumptions() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.resumed
+}
+
 func (r *recorder) take(answer *clientv3.WatchResponse) error {
 	now := time.Now()
 	r.mu.Lock()
@@ -79,7 +93,8 @@ func (r *recorder) take(answer *clientv3.WatchResponse) error {
 			return fmt.Errorf("watcher saw revision %d (key %s) where %d was next", e.Kv.ModRevision, e.Kv.Key, want)
 		}
 		r.events = append(r.events, event{
-			e.Kv.ModRevision, e.Kv.CreateRevision, e.Kv.Version, e.Type == mvccpb.Event_DELETE, string(e.Kv.Key), sha256.Sum256(e.Kv.Value),
+			e.Kv.ModRevision, e.Kv.CreateRevision, e.Kv.Version, e.Type == mvccpb.Event_DELETE, string(e.Kv.Key),
+			sha256.Sum256(e.Kv.Value),
 		})
 		r.arrived = append(r.arrived, now)
 	}
@@ -114,7 +129,7 @@ func (r *recorder) upTo(ctx context.Context, revision int64) ([]event, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), fmt.Errorf("the watcher has seen events up to revision %d of %d", last, revision))
+			return nil, fmt.Errorf("the watcher has seen events up to revision %d of %d: %w", last, revision, ctx.Err())
 		case <-grown:
 		}
 	}

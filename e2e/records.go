@@ -16,7 +16,8 @@ type Record struct {
 // maxStanzaLine is the longest line that a stanza may have.
 const maxStanzaLine = 4 << 20
 
-// ReadRecords reads stanzas as `apt-cache dumpavail` prints them, separated by empty lines; at most limit of them if it is not 0.
+// ReadRecords reads stanzas as `apt-cache dumpavail` prints them, separated by empty lines; at most limit of them if it
+// is not 0.
 func ReadRecords(r io.Reader, limit int) ([]Record, error) {
 	var records []Record
 	seen := map[string]int{}
@@ -48,7 +49,8 @@ func ReadRecords(r io.Reader, limit int) ([]Record, error) {
 }
 
 func stanzaKey(stanza []byte) string {
-	return "/apt/" + stanzaField(stanza, "Package") + "/" + stanzaField(stanza, "Version") + "/" + stanzaField(stanza, "Architecture")
+	return "/apt/" + stanzaField(stanza, "Package") + "/" + stanzaField(stanza, "Version") + "/" +
+		stanzaField(stanza, "Architecture")
 }
 
 // stanzaField returns the value of a field of one line, "-" if there is none.

@@ -29,7 +29,8 @@ func TestReadRecords(t *testing.T) {
 		if got := strings.Join(keys, " "); got != test.keys {
 			t.Errorf("limit %d: %s", test.limit, got)
 		}
-		if got := string(records[0].Value); got != "Package: a\nVersion: 1:2-3\nArchitecture: all\nDescription: x\n more of it" {
+		const want = "Package: a\nVersion: 1:2-3\nArchitecture: all\nDescription: x\n more of it"
+		if got := string(records[0].Value); got != want {
 			t.Errorf("value %q", got)
 		}
 	}

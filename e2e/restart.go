@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // restart is the phase of that name.
@@ -13,7 +13,7 @@ func (r *run) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clients, closeAll, err := connectEach(fleet.Clients(r.fleet.Nodes()))
+	clients, closeAll, err := connectEach(localfleet.Clients(r.fleet.Nodes()))
 	if err != nil {
 		return err
 	}
@@ -24,11 +24,11 @@ func (r *run) restart(ctx context.Context) error {
 		return err
 	}
 	rate := w.rate()
-	fleet.Kill(r.fleet.Nodes())
+	localfleet.Kill(r.fleet.Nodes())
 	writes := w.stop()
 	r.line("killed all nodes of all regions, which took %.0f writes a second", rate)
 	began := time.Now()
-	if err := fleet.Start(r.fleet.Nodes()); err != nil {
+	if err := localfleet.Start(r.fleet.Nodes()); err != nil {
 		return err
 	}
 	if err := r.awaitServing(ctx); err != nil {
@@ -39,7 +39,7 @@ func (r *run) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	held, err := sameContents(ctx, a, b, r.prefix("restart"))
+	held, err := sameContents(ctx, a, b, r.prefix("restart"), end)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // Options of a run. All but Delay must be set.
@@ -60,7 +60,7 @@ const (
 type run struct {
 	Options
 	report
-	fleet *fleet.Fleet
+	fleet *localfleet.Fleet
 	round int // of the phase that runs, from 1
 }
 
@@ -74,7 +74,7 @@ func Run(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("no phase %q; there are %s", name, strings.Join(Phases(), ", "))
 		}
 	}
-	f, err := fleet.New(fleet.Options{
+	f, err := localfleet.New(localfleet.Options{
 		Dir: o.Dir, Command: []string{o.Binary, "serve"}, Regions: regionNames, Nodes: nodesPerRegion, Delay: o.Delay,
 	})
 	if err != nil {
@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer f.Close()
 	r := &run{Options: o, fleet: f, report: report{out: o.Out, start: time.Now()}}
-	if err := fleet.Start(f.Nodes()); err != nil {
+	if err := localfleet.Start(f.Nodes()); err != nil {
 		return err
 	}
 	if err := r.awaitServing(ctx); err != nil {

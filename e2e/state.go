@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 )
@@ -18,7 +18,7 @@ import (
 const askTimeout = 5 * time.Second
 
 // ask returns what a node says of itself.
-func ask(ctx context.Context, n *fleet.Node) (*admin.Node, error) {
+func ask(ctx context.Context, n *localfleet.Node) (*admin.Node, error) {
 	client, err := admin.NewClient([]string{n.Config.ListenClient}, nil)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (r *run) awaitServing(ctx context.Context) error {
 }
 
 // primary returns the primary region and the other one.
-func (r *run) primary(ctx context.Context) (primary, secondary *fleet.Region, err error) {
+func (r *run) primary(ctx context.Context) (primary, secondary *localfleet.Region, err error) {
 	err = r.await(ctx, "one region is primary", func(ctx context.Context) string {
 		for i, region := range r.fleet.Regions {
 			for _, n := range region.Nodes {
@@ -77,7 +77,7 @@ func (r *run) primary(ctx context.Context) (primary, secondary *fleet.Region, er
 }
 
 // leader waits until the running nodes of a region have a leader.
-func (r *run) leader(ctx context.Context, region *fleet.Region) (leader *fleet.Node, err error) {
+func (r *run) leader(ctx context.Context, region *localfleet.Region) (leader *localfleet.Node, err error) {
 	err = r.await(ctx, "region "+region.Name+" has a leader", func(ctx context.Context) string {
 		for _, n := range region.Nodes {
 			if node, err := ask(ctx, n); err == nil && node.IsLeader {
@@ -90,7 +90,8 @@ func (r *run) leader(ctx context.Context, region *fleet.Region) (leader *fleet.N
 	return leader, err
 }
 
-// awaitEqual waits until every node of every region is at the same position with the same chain, and returns its revision.
+// awaitEqual waits until every node of every region is at the same position with the same chain, and returns its
+// revision.
 func (r *run) awaitEqual(ctx context.Context) (revision int64, err error) {
 	err = r.await(ctx, "all nodes are equal", func(ctx context.Context) string {
 		nodes, missing := r.askAll(ctx)
@@ -106,9 +107,12 @@ func (r *run) awaitEqual(ctx context.Context) (revision int64, err error) {
 			if !node.Healthy {
 				return fmt.Sprintf("%s: %s", n.Config.Name, node.Problem)
 			}
-			if node.Chain != first.Chain || node.Position != first.Position || node.Revision != first.Revision || node.Epoch != first.Epoch {
-				return fmt.Sprintf("%s is at epoch %d, position %d, revision %d, %s at epoch %d, position %d, revision %d", n.Config.Name, node.Epoch,
-					node.Position, node.Revision, first.NodeID, first.Epoch, first.Position, first.Revision)
+			if node.Chain != first.Chain || node.Position != first.Position || node.Revision != first.Revision ||
+				node.Epoch != first.Epoch {
+				return fmt.Sprintf("%s is at epoch %d, position %d, revision %d, "+
+					"%s at epoch %d, position %d, revision %d",
+					n.Config.Name, node.Epoch, node.Position, node.Revision,
+					first.NodeID, first.Epoch, first.Position, first.Revision)
 			}
 		}
 		revision = first.Revision
@@ -122,7 +126,7 @@ func (r *run) mimir(ctx context.Context, arguments ...string) (status int, out, 
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	c := exec.CommandContext(ctx, r.Binary, arguments...)
-	c.Env = fleet.Environment()
+	c.Env = localfleet.Environment()
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	err = c.Run()
@@ -135,7 +139,7 @@ func (r *run) mimir(ctx context.Context, arguments ...string) (status int, out, 
 
 // operate runs a command that must succeed and decodes the JSON that it prints.
 func (r *run) operate(ctx context.Context, answer any, arguments ...string) error {
-	arguments = append(arguments, "-o", "json", "--endpoints", strings.Join(fleet.Clients(r.fleet.Nodes()), ","))
+	arguments = append(arguments, "-o", "json", "--endpoints", strings.Join(localfleet.Clients(r.fleet.Nodes()), ","))
 	status, out, errs, err := r.mimir(ctx, arguments...)
 	if err != nil || status != 0 {
 		return errors.Join(fmt.Errorf("mimir %s: exit status %d: %s", strings.Join(arguments, " "), status, errs), err)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mimir-kv/mimir/e2e/fleet"
+	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -19,7 +19,7 @@ func (r *run) switchover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	watching, err := connect(fleet.Clients(to.Nodes)...)
+	watching, err := connect(localfleet.Clients(to.Nodes)...)
 	if err != nil {
 		return err
 	}
@@ -46,8 +46,8 @@ func (r *run) switchover(ctx context.Context) error {
 }
 
 // move does one switchover while clients of all nodes write, and checks that they noticed a pause at most.
-func (r *run) move(ctx context.Context, from, to *fleet.Region, prefix string) error {
-	clients, closeAll, err := connectEach(fleet.Clients(r.fleet.Nodes()))
+func (r *run) move(ctx context.Context, from, to *localfleet.Region, prefix string) error {
+	clients, closeAll, err := connectEach(localfleet.Clients(r.fleet.Nodes()))
 	if err != nil {
 		return err
 	}
@@ -74,10 +74,11 @@ func (r *run) move(ctx context.Context, from, to *fleet.Region, prefix string) e
 	if report.From != from.Name || report.To != to.Name || report.Lossy {
 		return fmt.Errorf("unexpected report: %+v", report)
 	}
-	if _, err := r.awaitEqual(ctx); err != nil {
+	end, err := r.awaitEqual(ctx)
+	if err != nil {
 		return err
 	}
-	held, err := sameContents(ctx, from, to, prefix)
+	held, err := sameContents(ctx, from, to, prefix, end)
 	if err != nil {
 		return err
 	}
@@ -86,10 +87,11 @@ func (r *run) move(ctx context.Context, from, to *fleet.Region, prefix string) e
 		return err
 	}
 	pause, at := longestPause(writes)
-	r.line("%s took over from %s in epoch %d; writes paused for %s (as measured by the primary), the command took %s", to.Name, from.Name, report.Epoch,
-		short(report.Pause), short(took))
-	r.line("clients of all nodes: %d writes acknowledged (%.0f a second before the move) and all there, no error", acked, rate)
-	r.line("longest time without an acknowledgement %s, %s after the command began; slowest write %s", short(pause), short(at.Sub(began)),
-		short(slowest(writes)))
+	r.line("%s took over from %s in epoch %d; writes paused for %s (as measured by the primary), the command took %s",
+		to.Name, from.Name, report.Epoch, short(report.Pause), short(took))
+	r.line("clients of all nodes: %d writes acknowledged (%.0f a second before the move) and all there, no error",
+		acked, rate)
+	r.line("longest time without an acknowledgement %s, %s after the command began; slowest write %s", short(pause),
+		short(at.Sub(began)), short(slowest(writes)))
 	return nil
 }

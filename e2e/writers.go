@@ -10,12 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// writers put keys of their own, one after the other, and keep what came of each. They repeat nothing: what a client library hides
-// is hidden, and nothing else.
+// writers put keys of their own, one after the other, and keep what came of each. They repeat nothing: what a client
+// library hides is hidden, and nothing else.
 type writers struct {
 	prefix string
 	began  time.Time
@@ -87,7 +86,9 @@ func (w *writers) more(ctx context.Context, count int) error {
 	for want := w.acks.Load() + int64(count); w.acks.Load() < want; {
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("%d acknowledgements missing after %s (%d errors): %w", want-w.acks.Load(), patience, w.errors.Load(), ctx.Err()), w.firstError())
+			missing := fmt.Errorf("%d acknowledgements missing after %s (%d errors): %w",
+				want-w.acks.Load(), patience, w.errors.Load(), ctx.Err())
+			return errors.Join(missing, w.firstError())
 		case <-poll.C:
 		}
 	}
@@ -97,8 +98,8 @@ func (w *writers) more(ctx context.Context, count int) error {
 // rate is how many writes were acknowledged a second until now.
 func (w *writers) rate() float64 { return perSecond(int(w.acks.Load()), time.Since(w.began)) }
 
-// stop ends the writers, interrupts what is under way, and returns all writes in the order in which they ended. The outcome of those that
-// were interrupted is unknown.
+// stop ends the writers, interrupts what is under way, and returns all writes in the order in which they ended. The
+// outcome of those that were interrupted is unknown.
 func (w *writers) stop() []write {
 	w.cancel()
 	w.all.Wait()
@@ -156,9 +157,9 @@ func (w *write) latency() time.Duration {
 	return w.ended.Sub(w.began)
 }
 
-// checkAcknowledged wants every acknowledged write in held at the revision that its answer named and applied once, but for those that missing
-// allows, and no write applied twice. It returns how many were acknowledged.
-func checkAcknowledged(writes []write, held map[string]*mvccpb.KeyValue, missing func(key string) bool) (acked int, err error) {
+// checkAcknowledged wants every acknowledged write in held at the revision that its answer named and applied once, but
+// for those that missing allows, and no write applied twice. It returns how many were acknowledged.
+func checkAcknowledged(writes []write, held content, missing func(key string) bool) (acked int, err error) {
 	for _, one := range writes {
 		kv := held[one.key]
 		if kv != nil && (kv.Version != 1 || string(kv.Value) != one.value) {

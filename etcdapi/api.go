@@ -22,7 +22,9 @@ import (
 
 // Replicator is what this package needs of replication.MultiRegionReplicator.
 type Replicator interface {
-	Propose(ctx context.Context, cs []*replication.Command, opts ...replication.ProposeOption) (*replication.Receipt, error)
+	Propose(
+		ctx context.Context, cs []*replication.Command, opts ...replication.ProposeOption,
+	) (*replication.Receipt, error)
 	ReadBarrier(ctx context.Context, l replication.Level) error
 	Ask(ctx context.Context, request []byte) ([]byte, error)
 	Health() *replication.HealthStatus
@@ -35,16 +37,18 @@ type Replicator interface {
 
 // Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's.
 type Limits struct {
-	// RequestBytes bounds a write as it is proposed. Default 1.5 MiB.
+	// RequestBytes bounds a write as it is proposed. Default DefaultRequestBytes.
 	RequestBytes int
-	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default 128.
+	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default DefaultTxnOps.
 	TxnOps int
-	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default 7 s.
+	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default
+	// DefaultRequestTimeout.
 	RequestTimeout time.Duration
-	// ProgressInterval is how often a quiet watch that asked for it is told of its progress; a tenth is added at random.
-	// Default 10 min.
+	// ProgressInterval is how often a quiet watch that asked for it is told of its progress; a tenth is added at
+	// random. Default DefaultProgressInterval.
 	ProgressInterval time.Duration
-	// LeaderTimeout is how long a stream that requires a leader outlives the loss of it. Default 3 s.
+	// LeaderTimeout is how long a stream that requires a leader outlives the loss of it. Default
+	// DefaultLeaderTimeout.
 	LeaderTimeout time.Duration
 }
 
@@ -119,8 +123,8 @@ func New(o Options) *API {
 	return a
 }
 
-// ServerOptions returns what the grpc.Server of Register must be made with: message limits, and the checks that streams and
-// requests of clients which require a leader need.
+// ServerOptions returns what the grpc.Server of Register must be made with: message limits, and the checks that streams
+// and requests of clients which require a leader need.
 func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
@@ -143,7 +147,9 @@ func (a *API) Register(s *grpc.Server) {
 }
 
 // write proposes one command and returns its response, or the status that says why there is none.
-func write[R interface{ GetHeader() *pb.ResponseHeader }](ctx context.Context, a *API, command []byte, decode func([]byte) (R, error)) (none R, err error) {
+func write[R interface{ GetHeader() *pb.ResponseHeader }](
+	ctx context.Context, a *API, command []byte, decode func([]byte) (R, error),
+) (none R, err error) {
 	if len(command) > a.limits.RequestBytes {
 		return none, rpctypes.ErrGRPCRequestTooLarge
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/mimir-kv/mimir/kv/command"
 )
 
-// Questions that a node puts to the leader of the primary region, which alone counts down leases. README.md has the bytes.
+// Questions that a node puts to the leader of the primary region, which alone counts down leases. README.md has the
+// bytes.
 const (
 	askVersion = 1
 
@@ -26,8 +27,8 @@ const (
 // ErrAsk says that a question or an answer between nodes is malformed or of an unknown version.
 var ErrAsk = errors.New("etcdapi: malformed question")
 
-// AnswerAsk answers a question of another node. It is meant for replication.Config.OnAsk. It fails if this node is not the leader
-// of the primary region; the node that asks then tries again.
+// AnswerAsk answers a question of another node. It is meant for replication.Config.OnAsk. It fails if this node is not
+// the leader of the primary region; the node that asks then tries again.
 func (a *API) AnswerAsk(_ context.Context, request []byte) ([]byte, error) {
 	if len(request) < 2 || request[0] != askVersion {
 		return nil, fmt.Errorf("%w: %d bytes", ErrAsk, len(request))

@@ -12,10 +12,11 @@ import (
 // authMethods begins the full names of the service's methods.
 const authMethods = "/etcdserverpb.Auth/"
 
-var errNoAuthentication = status.Error(codes.Unimplemented, "mimir: users and roles of etcd are not offered; use TLS client certificates to admit clients")
+var errNoAuthentication = status.Error(codes.Unimplemented,
+	"mimir: users and roles of etcd are not offered; use TLS client certificates to admit clients")
 
-// authServer says that authentication is off. Everything that would administer users or roles is Unimplemented, by embedding; the
-// interceptor says so in words.
+// authServer says that authentication is off. Everything that would administer users or roles is Unimplemented, by
+// embedding; the interceptor says so in words.
 type authServer struct {
 	pb.UnimplementedAuthServer
 	*API

@@ -33,8 +33,8 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 	return &pb.MemberListResponse{Header: s.header(0), Members: members}, nil
 }
 
-// MemberAdd adds a node. etcd's request has no field for a name, by which Mimir knows a node: it stands before the address, as in
-// http://NAME@HOST:PORT.
+// MemberAdd adds a node. etcd's request has no field for a name, by which Mimir knows a node: it stands before the
+// address, as in http://NAME@HOST:PORT.
 func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
 	name, address, err := peer(r.PeerURLs)
 	if err != nil {
@@ -75,7 +75,9 @@ func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequ
 }
 
 // MemberPromote makes a voter of a learner.
-func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
+func (s *clusterServer) MemberPromote(
+	ctx context.Context, r *pb.MemberPromoteRequest,
+) (*pb.MemberPromoteResponse, error) {
 	members, err := s.change(ctx, r.ID, s.replicator.PromoteMember, func(n *replication.NodeStatus) error {
 		if !n.Learner {
 			return rpctypes.ErrGRPCMemberNotLearner
@@ -90,13 +92,15 @@ func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRe
 
 // MemberUpdate is refused: a node publishes its addresses itself, from its configuration, when it starts.
 func (s *clusterServer) MemberUpdate(context.Context, *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "mimir: a node publishes its peer address from its own configuration; change it there and restart the node")
+	return nil, status.Error(codes.Unimplemented,
+		"mimir: a node publishes its peer address from its own configuration; change it there and restart the node")
 }
 
-// change applies one change to a member that exists and that allow, unless it is nil, has nothing against. It returns the members
-// after it.
+// change applies one change to a member that exists and that allow, unless it is nil, has nothing against. It returns
+// the members after it.
 func (s *clusterServer) change(
-	ctx context.Context, id uint64, apply func(context.Context, uint64) error, allow func(*replication.NodeStatus) error,
+	ctx context.Context, id uint64, apply func(context.Context, uint64) error,
+	allow func(*replication.NodeStatus) error,
 ) ([]*pb.Member, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
 	defer cancel()
@@ -142,7 +146,8 @@ func member(n *replication.NodeStatus) *pb.Member {
 }
 
 // errNoName says how to give a name to a new node.
-var errNoName = status.Error(codes.InvalidArgument, "mimir: the name of the new node is missing: give its peer URL as http://NAME@HOST:PORT")
+var errNoName = status.Error(codes.InvalidArgument,
+	"mimir: the name of the new node is missing: give its peer URL as http://NAME@HOST:PORT")
 
 // peer returns the name and the address in the one peer URL that a node has.
 func peer(urls []string) (name, address string, err error) {

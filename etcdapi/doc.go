@@ -4,16 +4,18 @@
 // It promises:
 //
 //   - Requests that etcd refuses are refused with the same gRPC code and message, because clients compare them.
-//   - A read is linearizable unless the request says serializable; a write is acknowledged only by a receipt of replication.
-//   - An error that clients retry is only given for a write that was certainly not applied, or that clients do not retry
-//     by themselves: nothing is applied twice (invariant 5 seen from the client).
-//   - A watch sends every event once and in order, or ends with an explicit error (invariant 11); a progress notification never
-//     runs ahead of the events sent on its stream.
-//   - Any node answers any request, of any region; what only the primary's leader knows (the remaining time of leases) is asked
-//     of it, in batches.
+//   - A read is linearizable unless the request says serializable; a write is acknowledged only by a receipt of
+//     replication.
+//   - An error that clients retry is only given for a write that was certainly not applied, or that clients do not
+//     retry by themselves: nothing is applied twice (invariant 5 seen from the client).
+//   - A watch sends every event once and in order, or ends with an explicit error (invariant 11); a progress
+//     notification never runs ahead of the events sent on its stream.
+//   - Any node answers any request, of any region; what only the primary's leader knows (the remaining time of leases)
+//     is asked of it, in batches.
 //
-// It holds no state of its own that outlives a request or stream. It leaves what requests mean to kv, order and durability to
-// replication, and listeners, TLS and metrics to server. Roles, users and authentication tokens of etcd are not offered.
+// It holds no state of its own that outlives a request or stream. It leaves what requests mean to kv, order and
+// durability to replication, and listeners, TLS and metrics to server. Roles, users and authentication tokens of etcd
+// are not offered.
 //
 // README.md has the table of services and the bytes of the messages between nodes.
 package etcdapi

@@ -17,8 +17,8 @@ import (
 
 // statuses says what clients are told for the errors of the rooms below. The first match counts.
 //
-// Every Unavailable is retried by clientv3 for reads only. For a write it is handed to the caller, so that ErrUnknownOutcome can be
-// Unavailable, as the timeouts of etcd are, without a write ever being applied twice.
+// Every Unavailable is retried by clientv3 for reads only. For a write it is handed to the caller, so that
+// ErrUnknownOutcome can be Unavailable, as the timeouts of etcd are, without a write ever being applied twice.
 var statuses = []struct{ from, to error }{
 	{command.ErrCompacted, rpctypes.ErrGRPCCompacted},
 	{command.ErrFutureRevision, rpctypes.ErrGRPCFutureRev},
@@ -69,6 +69,6 @@ func (a *API) statusOf(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	a.logger.Error("request failed in a way that clients cannot tell apart", "error", err)
+	a.logger.Error("request failed in a way that clients cannot tell apart", "err", err)
 	return status.Error(codes.Unknown, err.Error())
 }

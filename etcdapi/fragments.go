@@ -5,8 +5,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// sendFragments sends a watch response in as many messages as it takes to keep each below limitBytes; one event is never cut. All
-// but the last are marked as fragments. Each message is new, because gRPC may read it after Send has returned.
+// sendFragments sends a watch response in as many messages as it takes to keep each below limitBytes; one event is
+// never cut. All but the last are marked as fragments. Each message is new, because gRPC may read it after Send has
+// returned.
 func sendFragments(whole *pb.WatchResponse, limitBytes int, send func(*pb.WatchResponse) error) error {
 	if len(whole.Events) < 2 || proto.Size(whole) < limitBytes {
 		return send(whole)

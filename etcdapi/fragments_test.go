@@ -18,7 +18,10 @@ func TestFragmentsPutTogetherAreTheWhole(t *testing.T) {
 		}
 		limit := rapid.IntRange(100, 2000).Draw(t, "limit")
 		var sent []*pb.WatchResponse
-		if err := sendFragments(whole, limit, func(r *pb.WatchResponse) error { sent = append(sent, r); return nil }); err != nil {
+		if err := sendFragments(whole, limit, func(r *pb.WatchResponse) error {
+			sent = append(sent, r)
+			return nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 		together := &pb.WatchResponse{}

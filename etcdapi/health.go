@@ -15,8 +15,8 @@ type healthPicture struct {
 	taken time.Time
 }
 
-// recentHealth returns a picture that is at most healthAge old: taking one for every response header would cost more than
-// many of the requests.
+// recentHealth returns a picture that is at most healthAge old: taking one for every response header would cost more
+// than many of the requests.
 func (a *API) recentHealth() *replication.HealthStatus {
 	now := a.clock.Now()
 	if p := a.health.Load(); p != nil && now.Sub(p.taken) < healthAge {

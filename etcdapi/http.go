@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// HTTPHandler serves what etcd serves over HTTP beside gRPC: /health, /version and the JSON gateway under /v3/. The gateway's requests take
-// the way of any gRPC request, over a connection in memory, until ctx ends.
+// HTTPHandler serves what etcd serves over HTTP beside gRPC: /health, /version and the JSON gateway under /v3/. The
+// gateway's requests take the way of any gRPC request, over a connection in memory, until ctx ends.
 func (a *API) HTTPHandler(ctx context.Context) (http.Handler, error) {
 	gateway, err := a.gateway(ctx)
 	if err != nil {
@@ -39,7 +39,9 @@ func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	server := grpc.NewServer(a.ServerOptions()...)
 	a.Register(server)
 	connection, err := grpc.NewClient("passthrough:///gateway",
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return listener.DialContext(ctx)
+		}),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<31-1)))
 	if err != nil {
@@ -67,7 +69,8 @@ func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	return mux, nil
 }
 
-// serveHealth says whether this node can serve linearizable reads, by doing one; with ?serializable=true, whether it is there at all.
+// serveHealth says whether this node can serve linearizable reads, by doing one; with ?serializable=true, whether it is
+// there at all.
 func (a *API) serveHealth(w http.ResponseWriter, r *http.Request) {
 	if !isGet(w, r) {
 		return

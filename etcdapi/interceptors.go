@@ -21,7 +21,9 @@ func requiresLeader(ctx context.Context) bool {
 
 func (a *API) hasLeader() bool { return a.recentHealth().LeaderRaftID != 0 }
 
-func (a *API) unaryInterceptor(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+func (a *API) unaryInterceptor(
+	ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+) (any, error) {
 	if requiresLeader(ctx) && !a.hasLeader() {
 		return nil, rpctypes.ErrGRPCNoLeader
 	}
@@ -32,9 +34,11 @@ func (a *API) unaryInterceptor(ctx context.Context, req any, info *grpc.UnarySer
 	return response, err
 }
 
-// streamInterceptor ends streams that require a leader when this node has been without one for LeaderTimeout: the client then
-// goes to another node.
-func (a *API) streamInterceptor(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+// streamInterceptor ends streams that require a leader when this node has been without one for LeaderTimeout: the
+// client then goes to another node.
+func (a *API) streamInterceptor(
+	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
+) error {
 	if !requiresLeader(ss.Context()) {
 		return handle(srv, ss)
 	}

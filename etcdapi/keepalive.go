@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// keepAliveWindow bounds the renewals of one stream that are under way. Clients send those of all their leases on one stream, and
-// the leader who answers may be an ocean away: they are not answered one after the other.
+// keepAliveWindow bounds the renewals of one stream that are under way. Clients send those of all their leases on one
+// stream, and the leader who answers may be an ocean away: they are not answered one after the other.
 const keepAliveWindow = 1024
 
 // keepAliveStream is one client's stream of renewals.
@@ -21,9 +21,11 @@ type keepAliveStream struct {
 	answers chan renewal // as roomy as permits: who answers never waits for a slow client
 }
 
-// LeaseKeepAlive extends leases. Nothing is written: the leader of the primary region counts down, and every leader starts from
-// the full time to live (invariant 12).
-func (s *leaseServer) LeaseKeepAlive(stream grpc.BidiStreamingServer[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse]) error {
+// LeaseKeepAlive extends leases. Nothing is written: the leader of the primary region counts down, and every leader
+// starts from the full time to live (invariant 12).
+func (s *leaseServer) LeaseKeepAlive(
+	stream grpc.BidiStreamingServer[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse],
+) error {
 	k := &keepAliveStream{
 		API:     s.API,
 		stream:  stream,
@@ -66,7 +68,8 @@ func (k *keepAliveStream) receive(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// The header is taken before: a client must not see a lease alive at a revision at which it was revoked already.
+		// The header is taken before: a client must not see a lease alive at a revision at which it was revoked
+		// already.
 		header := k.header(k.store.Revision())
 		k.renewals.renew(renewal{response: &pb.LeaseKeepAliveResponse{Header: header, ID: r.ID}}, k.answers)
 	}

@@ -91,14 +91,14 @@ func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRe
 	return response, nil
 }
 
-// Compact puts the revisions before the given one out of reach, in every region. Their space is freed in the background, on each
-// node by itself; physical does not wait for it.
+// Compact puts the revisions before the given one out of reach, in every region. Their space is freed in the
+// background, on each node by itself; physical does not wait for it.
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
 	return write(ctx, s.API, command.EncodeCompaction(r), command.DecodeCompactionResult)
 }
 
-// read runs a read of the local store as fresh as asked for. A serializable read at a revision that this node does not have
-// yet waits until it has what the primary has: the revision may come from a write acknowledged elsewhere.
+// read runs a read of the local store as fresh as asked for. A serializable read at a revision that this node does not
+// have yet waits until it has what the primary has: the revision may come from a write acknowledged elsewhere.
 func (s *kvServer) read(ctx context.Context, serializable bool, local func() error) error {
 	if !serializable {
 		if err := s.barrier(ctx); err != nil {
@@ -113,8 +113,8 @@ func (s *kvServer) read(ctx context.Context, serializable bool, local func() err
 	return s.statusOf(ctx, err)
 }
 
-// isSerializable reports whether every operation of a read-only transaction says that it may be stale. One without operations
-// only compares, and is linearizable.
+// isSerializable reports whether every operation of a read-only transaction says that it may be stale. One without
+// operations only compares, and is linearizable.
 func isSerializable(r *pb.TxnRequest) bool {
 	if len(r.Success)+len(r.Failure) == 0 {
 		return false

@@ -15,7 +15,8 @@ type leaseServer struct {
 	*API
 }
 
-// LeaseGrant grants a lease. Its ID, if the client gives none, is chosen here, before the command exists: commands are deterministic.
+// LeaseGrant grants a lease. Its ID, if the client gives none, is chosen here, before the command exists: commands are
+// deterministic.
 func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
 	for r.ID == 0 {
 		r.ID = rand.Int64()
@@ -28,9 +29,11 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 	return write(ctx, s.API, command.EncodeLeaseRevoke(r), command.DecodeLeaseRevokeResult)
 }
 
-// LeaseTimeToLive asks the leader of the primary region for the remaining time, and takes the keys from this node once it has all that was
-// acknowledged.
-func (s *leaseServer) LeaseTimeToLive(ctx context.Context, r *pb.LeaseTimeToLiveRequest) (*pb.LeaseTimeToLiveResponse, error) {
+// LeaseTimeToLive asks the leader of the primary region for the remaining time, and takes the keys from this node once
+// it has all that was acknowledged.
+func (s *leaseServer) LeaseTimeToLive(
+	ctx context.Context, r *pb.LeaseTimeToLiveRequest,
+) (*pb.LeaseTimeToLiveResponse, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
 	defer cancel()
 	answer, err := s.replicator.Ask(bounded, encodeTimeToLive(r.ID))
@@ -58,7 +61,9 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 		return nil, err
 	}
 	leases := s.store.Leases()
-	response := &pb.LeaseLeasesResponse{Header: s.header(s.store.Revision()), Leases: make([]*pb.LeaseStatus, 0, len(leases))}
+	response := &pb.LeaseLeasesResponse{
+		Header: s.header(s.store.Revision()), Leases: make([]*pb.LeaseStatus, 0, len(leases)),
+	}
 	for _, l := range leases {
 		response.Leases = append(response.Leases, &pb.LeaseStatus{ID: l.ID})
 	}

@@ -2,6 +2,7 @@ package etcdapi_test
 
 import (
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -12,6 +13,7 @@ import (
 
 func TestLeases(t *testing.T) {
 	c, ctx := client(t, etcdapitest.Start(t, etcdapi.Limits{})), bounded(t)
+	began := time.Now()
 	granted, err := c.Grant(ctx, 100)
 	if err != nil || granted.ID <= 0 || granted.TTL != 100 {
 		t.Fatalf("grant: %v, %v", granted, err)
@@ -20,7 +22,9 @@ func TestLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, err := c.TimeToLive(ctx, granted.ID, clientv3.WithAttachedKeys())
-	if err != nil || left.GrantedTTL != 100 || left.TTL < 80 || left.TTL > 100 || len(left.Keys) != 1 || string(left.Keys[0]) != "k" {
+	least := 99 - int64(time.Since(began)/time.Second)
+	if err != nil || left.GrantedTTL != 100 || left.TTL < least || left.TTL > 100 || len(left.Keys) != 1 ||
+		string(left.Keys[0]) != "k" {
 		t.Fatalf("time to live: %v, %v", left, err)
 	}
 	alive, err := c.KeepAliveOnce(ctx, granted.ID)
@@ -42,7 +46,9 @@ func TestLeases(t *testing.T) {
 }
 
 func TestLeaseExpires(t *testing.T) {
-	c, ctx := client(t, etcdapitest.Start(t, etcdapi.Limits{})), bounded(t)
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	n.Lessor.Demote() // nothing expires before the key has its lease
 	granted, err := c.Grant(ctx, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -51,6 +57,7 @@ func TestLeaseExpires(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.Lessor.Promote()
 	gone := <-c.Watch(ctx, "k", clientv3.WithRev(put.Header.Revision+1))
 	if len(gone.Events) != 1 || gone.Events[0].Type != clientv3.EventTypeDelete {
 		t.Fatalf("watch says %v", gone)
@@ -61,9 +68,9 @@ func TestLeaseExpires(t *testing.T) {
 func TestKeepAlivesShareQuestions(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
 	ctx, lease := bounded(t), pb.NewLeaseClient(n.Dial(t))
-	const leases = 500
+	const leases, ttl = 500, 1000 // seconds: none expires before it is renewed
 	for id := range int64(leases) {
-		if _, err := lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: id + 1, TTL: 100}); err != nil {
+		if _, err := lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: id + 1, TTL: ttl}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -90,12 +97,12 @@ func TestKeepAlivesShareQuestions(t *testing.T) {
 		answered[r.ID] = r.TTL
 	}
 	for id := range int64(leases) {
-		if answered[id+1] != 100 {
+		if answered[id+1] != ttl {
 			t.Fatalf("lease %d: time to live %d", id+1, answered[id+1])
 		}
 	}
-	if ttl, ok := answered[leases+1]; !ok || ttl != 0 {
-		t.Errorf("a lease that does not exist: time to live %d, answered %v", ttl, ok)
+	if left, ok := answered[leases+1]; !ok || left != 0 {
+		t.Errorf("a lease that does not exist: time to live %d, answered %v", left, ok)
 	}
 	if asked, _ := n.Replicator.Calls(); asked > leases/2 {
 		t.Errorf("%d questions for %d leases", asked, leases)

@@ -71,7 +71,9 @@ func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*p
 	if err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	response := &pb.HashKVResponse{Header: s.header(revision), Hash: hash, CompactRevision: compacted, HashRevision: r.Revision}
+	response := &pb.HashKVResponse{
+		Header: s.header(revision), Hash: hash, CompactRevision: compacted, HashRevision: r.Revision,
+	}
 	if r.Revision == 0 {
 		response.HashRevision = revision
 	}

@@ -28,7 +28,8 @@ func TestMembers(t *testing.T) {
 	c, ctx := client(t, n), bounded(t)
 	listed, err := c.MemberList(ctx)
 	if err != nil || len(listed.Members) != 1 || listed.Members[0].Name != "test-1" ||
-		listed.Members[0].PeerURLs[0] != "http://127.0.0.1:2380" || listed.Members[0].ClientURLs[0] != "http://127.0.0.1:2379" {
+		listed.Members[0].PeerURLs[0] != "http://127.0.0.1:2380" ||
+		listed.Members[0].ClientURLs[0] != "http://127.0.0.1:2379" {
 		t.Fatalf("member list: %v, %v", listed, err)
 	}
 	added, err := c.MemberAddAsLearner(ctx, []string{"http://test-2@127.0.0.1:9999"})
@@ -93,13 +94,16 @@ func TestMaintenance(t *testing.T) {
 	if _, err := c.Defragment(ctx, n.Endpoint); err != nil {
 		t.Errorf("defragment: %v", err)
 	}
-	if _, err := c.MoveLeader(ctx, 7); rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCBadLeaderTransferee) {
+	if _, err := c.MoveLeader(
+		ctx, 7,
+	); rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCBadLeaderTransferee) {
 		t.Errorf("leadership to nobody: %v", err)
 	}
 	if _, err := c.Auth.AuthStatus(ctx); err != nil {
 		t.Errorf("auth status: %v", err)
 	}
-	if _, err := c.UserAdd(ctx, "u", "p"); status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "not offered") {
+	if _, err := c.UserAdd(ctx, "u", "p"); status.Code(err) != codes.Unimplemented ||
+		!strings.Contains(err.Error(), "not offered") {
 		t.Errorf("user add: %v", err)
 	}
 }
@@ -107,7 +111,8 @@ func TestMaintenance(t *testing.T) {
 // clientv3 with a user name goes on without a token where authentication is off.
 func TestClientWithUser(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{n.Endpoint}, Username: "u", Password: "p", Logger: zap.NewNop()})
+	c, err := clientv3.New(
+		clientv3.Config{Endpoints: []string{n.Endpoint}, Username: "u", Password: "p", Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +165,8 @@ func TestHTTP(t *testing.T) {
 	}
 	expect := func(method, path, body string, code int, contains string) {
 		t.Helper()
-		if got, text := call(method, path, body); got != code || !strings.Contains(strings.ReplaceAll(text, ", ", ","), contains) {
+		if got, text := call(method, path, body); got != code ||
+			!strings.Contains(strings.ReplaceAll(text, ", ", ","), contains) {
 			t.Errorf("%s %s: %d %s", method, path, got, text)
 		}
 	}
@@ -168,7 +174,8 @@ func TestHTTP(t *testing.T) {
 	expect("POST", "/health", "", 405, "")
 	expect("GET", "/version", "", 200, `"etcdserver":"3.7.`)
 	expect("POST", "/v3/kv/put", `{"key":"aw==","value":"dg=="}`, 200, `"revision":"2"`)
-	expect("POST", "/v3/kv/range", `{"key":"aw=="}`, 200, `"kvs":[{"key":"aw==","create_revision":"2","mod_revision":"2","version":"1","value":"dg=="}],"count":"1"`)
+	expect("POST", "/v3/kv/range", `{"key":"aw=="}`, 200,
+		`"kvs":[{"key":"aw==","create_revision":"2","mod_revision":"2","version":"1","value":"dg=="}],"count":"1"`)
 	expect("POST", "/v3/kv/range", `{}`, 400, "etcdserver: key is not provided")
 	expect("POST", "/v3/lease/grant", `{"ID":"7","TTL":"100"}`, 200, `"ID":"7","TTL":"100"`)
 	expect("POST", "/v3/lease/keepalive", `{"ID":"7"}`, 200, `"ID":"7","TTL":"100"`)
@@ -185,7 +192,9 @@ func TestHealthService(t *testing.T) {
 	if err != nil || r.Status != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("%v, %v", r, err)
 	}
-	if _, err := pb.NewMaintenanceClient(n.Dial(t)).Downgrade(bounded(t), &pb.DowngradeRequest{}); status.Code(err) != codes.Unimplemented {
+	if _, err := pb.NewMaintenanceClient(n.Dial(t)).Downgrade(
+		bounded(t), &pb.DowngradeRequest{},
+	); status.Code(err) != codes.Unimplemented {
 		t.Errorf("downgrade: %v", err)
 	}
 }

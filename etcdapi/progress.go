@@ -9,18 +9,19 @@ import (
 )
 
 // A progress notification at revision R says: every event up to R has been sent. Clients resume from there after a
-// broken connection, so it must never be ahead of what was sent. Only the goroutine of a watch knows when it holds no events;
-// so it is asked, and answers between two waits.
+// broken connection, so it must never be ahead of what was sent. Only the goroutine of a watch knows when it holds no
+// events; so it is asked, and answers between two waits.
 
-// requestProgress answers a client that asks how far all watches of the stream are. A stream without watches gets no answer, as in etcd.
+// requestProgress answers a client that asks how far all watches of the stream are. A stream without watches gets no
+// answer, as in etcd.
 func (w *watchStream) requestProgress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.askAll()
 }
 
-// askAll asks every watch, and sends the least of the answers once all are in. If a watch was created in the meantime, it asks again:
-// the notification is for all watches of the stream. The caller holds mu.
+// askAll asks every watch, and sends the least of the answers once all are in. If a watch was created in the meantime,
+// it asks again: the notification is for all watches of the stream. The caller holds mu.
 func (w *watchStream) askAll() {
 	missing, created := len(w.watches), w.created
 	target, floor := w.store.Revision(), int64(math.MaxInt64)

@@ -8,8 +8,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// renewals gathers the lease keep-alives of all streams of this node: while one question is on its way to the primary's leader,
-// those that arrive wait for the next and share it. The zero value is ready once ask is set.
+// renewals gathers the lease keep-alives of all streams of this node: while one question is on its way to the primary's
+// leader, those that arrive wait for the next and share it. The zero value is ready once ask is set.
 type renewals struct {
 	ask func(ids []int64) (ttls []int64, err error)
 
@@ -18,7 +18,8 @@ type renewals struct {
 	asking  bool
 }
 
-// renewal is a keep-alive and its answer. The response comes with everything but the time to live, which is zero if the lease does not exist.
+// renewal is a keep-alive and its answer. The response comes with everything but the time to live, which is zero if the
+// lease does not exist.
 type renewal struct {
 	response *pb.LeaseKeepAliveResponse
 	err      error

@@ -12,15 +12,19 @@ import (
 const (
 	// snapshotChunkBytes is the size of one message of a snapshot.
 	snapshotChunkBytes = 64 << 10
-	// snapshotAlignBytes is what etcd clients expect the content to be a multiple of: that, with the digest after it, is how they know
-	// that a snapshot file is whole. The content is filled up with zeros.
+	// snapshotAlignBytes is what etcd clients expect the content to be a multiple of: that, with the digest after it,
+	// is how they know that a snapshot file is whole. The content is filled up with zeros.
 	snapshotAlignBytes = 512
 )
 
 // Snapshot sends a copy of this node's store and a SHA-256 digest of it.
-func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream grpc.ServerStreamingServer[pb.SnapshotResponse]) error {
+func (s *maintenanceServer) Snapshot(
+	_ *pb.SnapshotRequest, stream grpc.ServerStreamingServer[pb.SnapshotResponse],
+) error {
 	estimate, _ := s.store.SizeBytes()
-	sender := &snapshotSender{stream: stream, digest: sha256.New(), estimate: estimate, version: minorVersion(s.version)}
+	sender := &snapshotSender{
+		stream: stream, digest: sha256.New(), estimate: estimate, version: minorVersion(s.version),
+	}
 	buffered := bufio.NewWriterSize(sender, snapshotChunkBytes)
 	if err := s.store.SnapshotTo(buffered); err != nil {
 		return s.statusOf(stream.Context(), err)

@@ -12,8 +12,9 @@ import (
 	"github.com/mimir-kv/mimir/kv/watch"
 )
 
-// watchStream is one client's stream and the watches on it. Every watch has a goroutine that waits for its events and sends them:
-// a client that reads slowly holds up nobody but its own stream, and the store keeps what it has not taken on disk.
+// watchStream is one client's stream and the watches on it. Every watch has a goroutine that waits for its events and
+// sends them: a client that reads slowly holds up nobody but its own stream, and the store keeps what it has not taken
+// on disk.
 type watchStream struct {
 	*API
 	stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]
@@ -80,9 +81,9 @@ func (w *watchStream) run(one *oneWatch) {
 	}
 }
 
-// answerQuestions tells everybody who asked how far the watch is. It is called by the watch's own goroutine while it holds no events, so
-// that everything up to the watcher's progress has been sent. It returns the context of the next wait, and false if
-// the watch has ended. finished is the context of the last wait.
+// answerQuestions tells everybody who asked how far the watch is. It is called by the watch's own goroutine while it
+// holds no events, so that everything up to the watcher's progress has been sent. It returns the context of the next
+// wait, and false if the watch has ended. finished is the context of the last wait.
 func (w *watchStream) answerQuestions(one *oneWatch, finished context.Context) (context.Context, bool) {
 	progress := one.watcher.Progress()
 	w.mu.Lock()
@@ -127,8 +128,8 @@ func (w *watchStream) sendEvents(one *oneWatch, batch watch.Batch) error {
 	return w.stream.Send(response)
 }
 
-// end tells the client why a watch ended by itself. If the node or stream is going, the stream goes with it: the client resumes
-// all of its watches elsewhere.
+// end tells the client why a watch ended by itself. If the node or stream is going, the stream goes with it: the client
+// resumes all of its watches elsewhere.
 func (w *watchStream) end(one *oneWatch, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -150,8 +151,8 @@ func (w *watchStream) end(one *oneWatch, err error) {
 	}
 }
 
-// sendCompacted says that a watch cannot go on because what it needs is compacted. The revision of such a header is zero, as in etcd. The
-// caller holds mu.
+// sendCompacted says that a watch cannot go on because what it needs is compacted. The revision of such a header is
+// zero, as in etcd. The caller holds mu.
 func (w *watchStream) sendCompacted(id, revision int64) error {
 	w.ended[id] = true
 	return w.stream.Send(&pb.WatchResponse{Header: w.header(0), WatchId: id, Canceled: true, CompactRevision: revision})
@@ -165,11 +166,12 @@ func (w *watchStream) remove(one *oneWatch) {
 	one.answer(0)
 }
 
-// close ends all watches and waits for their goroutines. No watch can be started after it has held mu.
+// close ends all watches and waits for their goroutines. No watch is started after that: create looks at the context with
+// mu held.
 func (w *watchStream) close() {
-	w.fail(context.Canceled)
 	w.mu.Lock()
-	w.mu.Unlock() //nolint:staticcheck // a barrier: create looks at the context with mu held
+	w.fail(context.Canceled)
+	w.mu.Unlock()
 	w.running.Wait()
 }
 

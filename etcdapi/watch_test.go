@@ -57,12 +57,15 @@ func (s watchStream) create(r *pb.WatchCreateRequest) *pb.WatchResponse {
 
 func (s watchStream) cancel(id int64) {
 	s.Helper()
-	s.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}})
+	s.send(&pb.WatchRequest{
+		RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}},
+	})
 }
 
 func (s watchStream) askProgress() {
 	s.Helper()
-	s.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
+	s.send(
+		&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
 }
 
 func put(t *testing.T, n *etcdapitest.Node, key, value string) {
@@ -85,7 +88,8 @@ func TestWatchIDs(t *testing.T) {
 		{"first", &pb.WatchCreateRequest{Key: key}, 0, ""},
 		{"chosen by the client", &pb.WatchCreateRequest{Key: key, WatchId: 1}, 1, ""},
 		{"next that is free", &pb.WatchCreateRequest{Key: key}, 2, ""},
-		{"in use", &pb.WatchCreateRequest{Key: key, WatchId: 2}, -1, "mvcc: duplicate watch ID provided on the WatchStream"},
+		{"in use", &pb.WatchCreateRequest{Key: key, WatchId: 2}, -1,
+			"mvcc: duplicate watch ID provided on the WatchStream"},
 		{"empty range", &pb.WatchCreateRequest{Key: key, RangeEnd: []byte("a")}, -1, "mvcc: watcher range is empty"},
 		{"before all history", &pb.WatchCreateRequest{Key: key, StartRevision: -1}, -1, rpctypes.ErrCompacted.Error()},
 	} {
@@ -222,7 +226,8 @@ func TestCompactedWatch(t *testing.T) {
 	if r := s.receive(); !r.Canceled || r.WatchId != 3 {
 		t.Errorf("cancel of a watch that was ended: %v", r)
 	}
-	if r := <-c.Watch(ctx, "k", clientv3.WithRev(2)); !errors.Is(r.Err(), rpctypes.ErrCompacted) || r.CompactRevision != 4 {
+	if r := <-c.Watch(ctx, "k", clientv3.WithRev(2)); !errors.Is(r.Err(), rpctypes.ErrCompacted) ||
+		r.CompactRevision != 4 {
 		t.Errorf("client sees %v", r.Err())
 	}
 }
@@ -234,7 +239,9 @@ func TestStreamEndsWithoutLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("k")}}}); err != nil {
+	if err := s.Send(&pb.WatchRequest{
+		RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("k")}},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Recv(); err != nil {
@@ -244,7 +251,9 @@ func TestStreamEndsWithoutLeader(t *testing.T) {
 	if _, err := s.Recv(); rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader) {
 		t.Errorf("stream ended with %v", err)
 	}
-	if _, err := pb.NewKVClient(n.Dial(t)).Range(ctx, &pb.RangeRequest{Key: []byte("k"), Serializable: true}); rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader) {
+	if _, err := pb.NewKVClient(n.Dial(t)).Range(
+		ctx, &pb.RangeRequest{Key: []byte("k"), Serializable: true},
+	); rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader) {
 		t.Errorf("request that requires a leader: %v", err)
 	}
 	without, err := pb.NewWatchClient(n.Dial(t)).Watch(ctx)

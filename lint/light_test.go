@@ -7,10 +7,12 @@ import (
 )
 
 // heavy is what a program that embeds the library must not link for it: the library has seams there.
-var heavy = []string{"google.golang.org/grpc", "github.com/cockroachdb/", "github.com/getsentry/", "github.com/prometheus/"}
+var heavy = []string{
+	"google.golang.org/grpc", "github.com/cockroachdb/", "github.com/getsentry/", "github.com/prometheus/",
+}
 
-// maxLinked bounds the packages that the library links, those of the standard library and of this tree not counted. Raft with
-// protobuf, and compression, make 44.
+// maxLinked bounds the packages that the library links, those of the standard library and of this tree not counted.
+// Raft with protobuf, and compression, make 44.
 const maxLinked = 48
 
 func TestTheLibraryIsLightToEmbed(t *testing.T) {
@@ -33,7 +35,8 @@ func TestTheLibraryIsLightToEmbed(t *testing.T) {
 		}
 	}
 	if len(linked) > maxLinked {
-		t.Errorf("replication links %d packages, the bound is %d:\n%s", len(linked), maxLinked, strings.Join(linked, "\n"))
+		t.Errorf("replication links %d packages, the bound is %d:\n%s", len(linked), maxLinked,
+			strings.Join(linked, "\n"))
 	}
 	if len(linked) == 0 {
 		t.Error("go list names no package: the test sees nothing")

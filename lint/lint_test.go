@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// below lists, for each room, the rooms of this tree that it may import. A room that is not listed may import none; tests are bound
-// by the same rules, but for the rooms made for them.
+// below lists, for each room, the rooms of this tree that it may import. A room that is not listed may import none;
+// tests are bound by the same rules, but for the rooms made for them.
 var below = map[string][]string{
 	"replication/timeline":            {},
 	"replication/clock":               {},
@@ -59,23 +59,29 @@ var below = map[string][]string{
 		"replication/internal/wal", "replication/transport", "replication/clock", "replication/durable",
 	},
 	"replication/internal/raftgroup/snapshots": {
-		"replication/internal/raftgroup/peers", "replication/internal/checkpoint", "replication/transport", "replication/durable",
+		"replication/internal/raftgroup/peers", "replication/internal/checkpoint", "replication/transport",
+		"replication/durable",
 	},
 	"replication/internal/raftgroup/peers": {
 		"replication/internal/checksum", "replication/transport", "replication/clock",
 	},
-	"replication/internal/stream": {"replication/internal/checksum", "replication/timeline", "replication/transport", "replication/clock"},
+	"replication/internal/stream": {"replication/internal/checksum", "replication/timeline", "replication/transport",
+		"replication/clock"},
 	"replication/internal/propose": {
 		"replication/internal/checksum",
-		"replication/contract", "replication/timeline", "replication/clock", "replication/transport", "replication/internal/life",
-		"replication/internal/region", "replication/internal/peer", "replication/internal/standing", "replication/internal/raftgroup",
+		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
+		"replication/internal/life",
+		"replication/internal/region", "replication/internal/peer", "replication/internal/standing",
+		"replication/internal/raftgroup",
 	},
 	"replication/internal/slots": {
-		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/region", "replication/internal/peer",
+		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/region",
+		"replication/internal/peer",
 		"replication/internal/fleet", "replication/internal/wal",
 	},
 	"replication/internal/reads": {
-		"replication/contract", "replication/timeline", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
+		"replication/contract", "replication/timeline", "replication/internal/life", "replication/internal/region",
+		"replication/internal/peer",
 		"replication/internal/standing",
 	},
 	"replication": {
@@ -98,54 +104,81 @@ var below = map[string][]string{
 	"etcdapi":     {"kv", "kv/command", "kv/mvcc", "kv/lease", "kv/watch", "replication", "replication/clock"},
 	"server":      {"server", "etcdapi", "kv", "replication", "replication/clock", "replication/transport", "replication/internal/rescue"},
 	"bench":       {"bench"},
-	"cmd":         {"cmd", "server", "bench", "kv", "replication", "replication/internal/rescue"},
+	"cmd":         {"cmd", "server", "bench", "kv", "replication", "replication/internal/rescue", "localfleet"},
 	"sim":         {"sim", "kv", "replication"},
-	"e2e":         {"e2e", "cmd", "server", "bench", "kv", "replication"},
+	"e2e":         {"e2e", "cmd", "server", "bench", "kv", "replication", "localfleet"},
 	"lint":        {},
+	"check":       {},
+	// On this machine: processes, links and ports, which know nothing of what a node is.
+	"localfleet": {},
 }
 
 // forTests are rooms that any test may use.
 var forTests = []string{
 	"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock", "etcdapi/etcdapitest",
 	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies", "replication/internal/wal",
-	"replication/timeline", "replication/transport", "replication/transport/grpc",
+	"replication/timeline", "replication/transport", "replication/transport/grpc", "localfleet",
 }
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.
 var loose = []string{"server", "cmd", "sim", "e2e", "bench"}
 
 func TestImportsRunDownward(t *testing.T) {
+	used := map[[2]string]bool{}
 	for _, f := range tree(t) {
 		room := f.room
 		if room == "." {
 			continue
 		}
-		key := room
-		if top, _, _ := strings.Cut(room, "/"); slices.Contains(loose, top) || top == "etcdapi" {
-			key = top
-		}
-		allowed, listed := below[key]
-		if !listed {
+		key := ruleOf(room)
+		if _, listed := below[key]; !listed {
 			t.Errorf("%s: room %s has no rule", f.path, room)
 			continue
 		}
 		for _, path := range f.imports() {
 			other, own := strings.CutPrefix(path, module)
-			if !own || other == room {
+			if !own || other == room || key == "etcdapi" && within(other, "etcdapi") {
 				continue
 			}
-			if f.test && slices.Contains(forTests, other) || key == "etcdapi" && within(other, "etcdapi") {
-				continue
-			}
-			ok := slices.Contains(allowed, other)
-			if slices.Contains(loose, key) {
-				ok = slices.ContainsFunc(allowed, func(a string) bool { return within(other, a) })
-			}
-			if !ok {
+			edge := allowed(key, other)
+			used[[2]string{key, edge}] = true
+			if f.test && slices.Contains(forTests, other) {
+				used[[2]string{"", other}] = true
+			} else if edge == "" {
 				t.Errorf("%s: %s must not import %s", f.path, room, other)
 			}
 		}
 	}
+	for key, rooms := range below {
+		for _, other := range rooms {
+			if !used[[2]string{key, other}] {
+				t.Errorf("%s may import %s, and does not: take it out of the table", key, other)
+			}
+		}
+	}
+	for _, room := range forTests {
+		if !used[[2]string{"", room}] {
+			t.Errorf("tests may import %s, and none does: take it out of the list", room)
+		}
+	}
+}
+
+// ruleOf returns the entry of below that binds a room.
+func ruleOf(room string) string {
+	if top, _, _ := strings.Cut(room, "/"); slices.Contains(loose, top) || top == "etcdapi" {
+		return top
+	}
+	return room
+}
+
+// allowed returns the room in the rule of key that lets it import other; empty if there is none.
+func allowed(key, other string) string {
+	for _, a := range below[key] {
+		if a == other || slices.Contains(loose, key) && within(other, a) {
+			return a
+		}
+	}
+	return ""
 }
 
 // foreign are packages that a part of the tree must not know.
@@ -172,8 +205,9 @@ func TestRoomsDoNotKnowWhatIsAbove(t *testing.T) {
 // machine is what replaces a seam by the machine itself.
 var machine = map[string][]string{
 	"time": {"Now", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Since", "Until"},
-	"os":   {"Open", "Create", "OpenFile", "ReadFile", "WriteFile", "Mkdir", "MkdirAll", "Remove", "RemoveAll", "Rename", "Stat", "ReadDir"},
-	"net":  {"Dial", "DialTimeout", "Listen", "Dialer"},
+	"os": {"Open", "Create", "OpenFile", "ReadFile", "WriteFile", "Mkdir", "MkdirAll", "Remove", "RemoveAll",
+		"Rename", "Stat", "ReadDir"},
+	"net": {"Dial", "DialTimeout", "Listen", "Dialer"},
 }
 
 // TestSeams keeps clock, filesystem and network injected under replication and in kv.
@@ -193,29 +227,6 @@ func TestSeams(t *testing.T) {
 			}
 			return true
 		})
-	}
-}
-
-const (
-	maxFileLines     = 600
-	maxFunctionLines = 80
-)
-
-func TestSizes(t *testing.T) {
-	for _, f := range tree(t) {
-		if f.test {
-			continue
-		}
-		if f.size > maxFileLines {
-			t.Errorf("%s has %d lines: is it one room, or several?", f.path, f.size)
-		}
-		for _, d := range f.ast.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok {
-				if n := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line + 1; n > maxFunctionLines {
-					t.Errorf("%s: %s has %d lines", f.set.Position(fn.Pos()), fn.Name.Name, n)
-				}
-			}
-		}
 	}
 }
 

@@ -37,7 +37,8 @@ func tree(t *testing.T) []file {
 		}
 		rel, _ := filepath.Rel(root, path)
 		rel = filepath.ToSlash(rel)
-		if d.IsDir() && ((rel != "." && isModule(path)) || d.Name() == "testdata" || (strings.HasPrefix(d.Name(), ".") && rel != ".")) {
+		if d.IsDir() && ((rel != "." && isModule(path)) || d.Name() == "testdata" ||
+			(strings.HasPrefix(d.Name(), ".") && rel != ".")) {
 			return filepath.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(rel, ".go") {

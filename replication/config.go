@@ -12,6 +12,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Config is everything a node must be told. Zero values of optional fields mean the defaults given with them.
@@ -20,7 +22,7 @@ type Config struct {
 	NodeID string
 	// RegionID is the region's name.
 	RegionID string
-	// FleetID keeps unrelated fleets apart: nodes of different fleets refuse each other. Default "mimir".
+	// FleetID keeps unrelated fleets apart: nodes of different fleets refuse each other. Default DefaultFleetID.
 	FleetID string
 
 	// DataDir holds the log, the identity, staged checkpoints and rescue files. Created if missing.
@@ -47,23 +49,29 @@ type Config struct {
 	// InitialPrimary is the region that begins the first epoch of a new fleet. Equal everywhere. Default: this region, if it is the only one.
 	InitialPrimary string
 
-	// TickInterval is the unit of Raft time. Default 100 ms.
+	// TickInterval is the unit of Raft time. Default DefaultTickInterval.
 	TickInterval time.Duration
-	// ElectionTicks is how many ticks without a leader start an election. Default 10; at least 3.
+	// ElectionTicks is how many ticks without a leader start an election. Default DefaultElectionTicks; at least
+	// MinElectionTicks.
 	ElectionTicks int
-	// SegmentBytes is the size of a log segment. Default 64 MiB.
+	// SegmentBytes is the size of a log segment. Default DefaultSegmentBytes; MinSegmentBytes to
+	// MaxSegmentBytes.
 	SegmentBytes int64
-	// RetainBytes is how much log is kept for a slow or absent secondary before it has to bootstrap. Default 8 GiB.
+	// RetainBytes is how much log is kept for a slow or absent secondary before it has to bootstrap. Default
+	// DefaultRetainBytes.
 	RetainBytes int64
-	// CompactBytes is how much log is written between two attempts to release log. Default 64 MiB.
+	// CompactBytes is how much log is written between two attempts to release log. Default
+	// DefaultCompactBytes.
 	CompactBytes int64
-	// MaxFrameBytes is where a batch of waiting commands is closed. Default 1 MiB; at most 32 MiB.
+	// MaxFrameBytes is where a batch of waiting commands is closed. Default DefaultMaxFrameBytes; at most
+	// FrameBytesLimit.
 	MaxFrameBytes int
-	// MaxCommandBytes bounds one Propose. Default and maximum 16 MiB.
+	// MaxCommandBytes bounds one Propose. Default DefaultMaxCommandBytes; at most CommandBytesLimit.
 	MaxCommandBytes int
-	// MaxInflightBytes bounds the commands proposed but not yet applied; beyond it Propose waits. Default 64 MiB.
+	// MaxInflightBytes bounds the commands proposed but not yet applied; beyond it Propose waits. Default
+	// DefaultMaxInflightBytes.
 	MaxInflightBytes int64
-	// StreamWindowBytes bounds what is on its way to a secondary. Default 32 MiB.
+	// StreamWindowBytes bounds what is on its way to a secondary. Default DefaultStreamWindowBytes.
 	StreamWindowBytes int64
 
 	// OnAsk answers Ask on the leader of the primary region. May be nil.
@@ -75,30 +83,39 @@ type Config struct {
 
 // Defaults of a Config.
 const (
-	defaultFleet        = "mimir"
-	defaultTick         = 100 * time.Millisecond
-	defaultElection     = 10
-	defaultSegment      = 64 << 20
-	defaultRetain       = 8 << 30
-	defaultCompact      = 64 << 20
-	defaultFrame        = 1 << 20
-	defaultInflight     = 64 << 20
-	defaultCommand      = 16 << 20
-	defaultStreamWindow = 32 << 20
+	DefaultFleetID           = "mimir"
+	DefaultTickInterval      = 100 * time.Millisecond
+	DefaultElectionTicks     = 10
+	DefaultSegmentBytes      = 64 << 20
+	DefaultRetainBytes       = 8 << 30
+	DefaultCompactBytes      = 64 << 20
+	DefaultMaxFrameBytes     = 1 << 20
+	DefaultMaxCommandBytes   = CommandBytesLimit
+	DefaultMaxInflightBytes  = 64 << 20
+	DefaultStreamWindowBytes = 32 << 20
+)
+
+// Limits of a Config.
+const (
+	MinElectionTicks  = 3
+	MinSegmentBytes   = wal.MinSegmentBytes
+	MaxSegmentBytes   = wal.MaxSegmentBytes
+	CommandBytesLimit = timeline.MaxCommandBytes // the most that MaxCommandBytes can be
+	FrameBytesLimit   = 32 << 20                 // the most that MaxFrameBytes can be: a frame fits one message between nodes
 )
 
 // withDefaults returns the configuration with every optional field filled in.
 func (c Config) withDefaults() Config {
-	setDefault(&c.FleetID, defaultFleet)
-	setDefault(&c.TickInterval, defaultTick)
-	setDefault(&c.ElectionTicks, defaultElection)
-	setDefault(&c.SegmentBytes, defaultSegment)
-	setDefault(&c.RetainBytes, defaultRetain)
-	setDefault(&c.CompactBytes, defaultCompact)
-	setDefault(&c.MaxFrameBytes, defaultFrame)
-	setDefault(&c.MaxInflightBytes, defaultInflight)
-	setDefault(&c.MaxCommandBytes, defaultCommand)
-	setDefault(&c.StreamWindowBytes, defaultStreamWindow)
+	setDefault(&c.FleetID, DefaultFleetID)
+	setDefault(&c.TickInterval, DefaultTickInterval)
+	setDefault(&c.ElectionTicks, DefaultElectionTicks)
+	setDefault(&c.SegmentBytes, DefaultSegmentBytes)
+	setDefault(&c.RetainBytes, DefaultRetainBytes)
+	setDefault(&c.CompactBytes, DefaultCompactBytes)
+	setDefault(&c.MaxFrameBytes, DefaultMaxFrameBytes)
+	setDefault(&c.MaxInflightBytes, DefaultMaxInflightBytes)
+	setDefault(&c.MaxCommandBytes, DefaultMaxCommandBytes)
+	setDefault(&c.StreamWindowBytes, DefaultStreamWindowBytes)
 	if len(c.Regions) == 0 {
 		setDefault(&c.InitialPrimary, c.RegionID)
 	}

@@ -4,12 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/mimir-kv/mimir/replication/timeline"
 )
-
-// maxFrame bounds Config.MaxFrameBytes: a frame and what is said beside it must fit one message between nodes.
-const maxFrame = 32 << 20
 
 // Validate reports whether a node can be made of c, fields left out standing for their defaults. It touches nothing outside c. The error is
 // ErrConfig and names the values that it refuses.
@@ -84,14 +79,19 @@ func sizesFault(c *Config) string {
 	for _, f := range []struct {
 		name  string
 		value int64
+		least int64
 		most  int64 // zero: no bound
 	}{
-		{"SegmentBytes", c.SegmentBytes, 0}, {"RetainBytes", c.RetainBytes, 0}, {"CompactBytes", c.CompactBytes, 0},
-		{"MaxFrameBytes", int64(c.MaxFrameBytes), maxFrame}, {"MaxCommandBytes", int64(c.MaxCommandBytes), timeline.MaxCommandBytes},
-		{"MaxInflightBytes", c.MaxInflightBytes, 0}, {"StreamWindowBytes", c.StreamWindowBytes, 0},
+		{"SegmentBytes", c.SegmentBytes, MinSegmentBytes, MaxSegmentBytes},
+		{"RetainBytes", c.RetainBytes, 1, 0},
+		{"CompactBytes", c.CompactBytes, 1, 0},
+		{"MaxFrameBytes", int64(c.MaxFrameBytes), 1, FrameBytesLimit},
+		{"MaxCommandBytes", int64(c.MaxCommandBytes), 1, CommandBytesLimit},
+		{"MaxInflightBytes", c.MaxInflightBytes, 1, 0},
+		{"StreamWindowBytes", c.StreamWindowBytes, 1, 0},
 	} {
-		if f.value < 1 {
-			return fmt.Sprintf("%s is %d, at least 1 is needed", f.name, f.value)
+		if f.value < f.least {
+			return fmt.Sprintf("%s is %d, at least %d is needed", f.name, f.value, f.least)
 		}
 		if f.most != 0 && f.value > f.most {
 			return fmt.Sprintf("%s is %d, at most %d is possible", f.name, f.value, f.most)
@@ -104,8 +104,9 @@ func sizesFault(c *Config) string {
 }
 
 func timesFault(c *Config) string {
-	if c.TickInterval <= 0 || c.ElectionTicks < 3 {
-		return fmt.Sprintf("TickInterval %v must be positive, ElectionTicks %d at least 3", c.TickInterval, c.ElectionTicks)
+	if c.TickInterval <= 0 || c.ElectionTicks < MinElectionTicks {
+		return fmt.Sprintf("TickInterval %v must be positive, ElectionTicks %d at least %d",
+			c.TickInterval, c.ElectionTicks, MinElectionTicks)
 	}
 	return ""
 }

@@ -17,7 +17,7 @@ name: us-1
 region: us
 data-dir: /tmp/us-1
 advertise-peer: us-1.example:2380
-nodes: {us-1: "us-1.example:2380", us-2: "us-2.example:2380"}
+nodes: {us-1: "us-1.example:2380", us-2: "us-2.example:2380", us-3: "us-3.example:2380"}
 regions: {eu: ["eu-1.example:2380"]}
 initial-primary: us
 tick-interval: 50ms
@@ -48,10 +48,12 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Name != "us-1" || c.TickInterval != 50*time.Millisecond || c.RetainBytes != 2<<30 || c.ClientTLS.Key != "k.pem" {
+	r := &c.Replication
+	if r.NodeID != "us-1" || r.TickInterval != 50*time.Millisecond || r.RetainBytes != 2<<30 ||
+		c.ClientTLS.Key != "k.pem" {
 		t.Errorf("file not read: %+v", c)
 	}
-	if c.Fleet != "mimir" || c.MaxTxnOps != 128 || c.AdvertiseClient != "127.0.0.1:2379" || c.ClientURL() != "https://127.0.0.1:2379" {
+	if r.FleetID != "mimir" || c.Limits.TxnOps != 128 || c.ClientURL() != "https://127.0.0.1:2379" {
 		t.Errorf("defaults not filled: %+v", c)
 	}
 }
@@ -62,11 +64,25 @@ func TestLoadPrecedence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.LogLevel != "warn" || c.MaxTxnOps != 7 || c.ClientTLS.Cert != "env.pem" {
-		t.Errorf("got %q, %d, %q", c.LogLevel, c.MaxTxnOps, c.ClientTLS.Cert)
+	if c.LogLevel != "warn" || c.Limits.TxnOps != 7 || c.ClientTLS.Cert != "env.pem" {
+		t.Errorf("got %q, %d, %q", c.LogLevel, c.Limits.TxnOps, c.ClientTLS.Cert)
 	}
-	if want := map[string][]string{"eu": {"a:1", "b:2"}, "ap": {"c:3"}}; !reflect.DeepEqual(c.Regions, want) {
-		t.Errorf("got regions %v", c.Regions)
+	if want := map[string][]string{
+		"eu": {"a:1", "b:2"}, "ap": {"c:3"},
+	}; !reflect.DeepEqual(c.Replication.Regions, want) {
+		t.Errorf("got regions %v", c.Replication.Regions)
+	}
+}
+
+// Blocks can be named once and used again, as YAML has it.
+func TestLoadAnchors(t *testing.T) {
+	c, err := loadText(t, strings.Replace(goodFile, "client-tls: {", "client-tls: &tls {", 1)+
+		"peer-tls: {<<: *tls, ca: ca.pem}\n", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (TLS{Cert: "c.pem", Key: "k.pem", CA: "ca.pem"}); c.PeerTLS != want {
+		t.Errorf("got %+v", c.PeerTLS)
 	}
 }
 
@@ -75,7 +91,7 @@ func TestLoadAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Nodes["solo"] != "127.0.0.1:2380" || c.InitialPrimary != "here" {
+	if c.Replication.Nodes["solo"] != "127.0.0.1:2380" || c.Replication.InitialPrimary != "here" {
 		t.Errorf("one node alone is not complete: %+v", c)
 	}
 }
@@ -89,7 +105,8 @@ func TestLoadRefuses(t *testing.T) {
 		want       string
 	}{
 		{"unknown key", goodFile + "nmae: x\n", nil, `config.yaml:12: unknown key "nmae" (did you mean "name"?)`},
-		{"unknown nested key", replace("key: k.pem", "kee: k.pem"), nil, `config.yaml:11: unknown key "kee" (did you mean "key"?)`},
+		{"unknown nested key", replace("key: k.pem", "kee: k.pem"), nil,
+			`config.yaml:11: unknown key "kee" (did you mean "key"?)`},
 		{"wrong type", replace("tick-interval: 50ms", "max-txn-ops: many"), nil, "config.yaml:9:"},
 		{"wrong size", replace("2GiB", "2 apples"), nil, `"2 apples" is not a size`},
 		{"broken YAML", "name: [", nil, "config.yaml"},
@@ -98,21 +115,40 @@ func TestLoadRefuses(t *testing.T) {
 		{"no data directory", replace("data-dir: /tmp/us-1", ""), nil, "data-dir is missing"},
 		{"bad address", goodFile + "listen-client: here\n", nil, `listen-client "here": want host:port`},
 		{"bad port", goodFile + "listen-client: here:99999\n", nil, `port "99999"`},
-		{"nobody can dial", goodFile + "listen-client: 0.0.0.0:2379\n", nil, `advertise-client "0.0.0.0:2379": others cannot dial it`},
-		{"same port twice", goodFile + "listen-http: 127.0.0.1:2380\n", nil, `listen-peer and listen-http are both "127.0.0.1:2380"`},
+		{"nobody can dial", goodFile + "listen-client: 0.0.0.0:2379\n", nil,
+			`advertise-client "0.0.0.0:2379": others cannot dial it`},
+		{"same port twice", goodFile + "listen-http: 127.0.0.1:2380\n", nil,
+			`listen-peer and listen-http are both "127.0.0.1:2380"`},
 		{"not in nodes", replace("us-1: \"us-1.example:2380\", ", ""), nil, `nodes does not list this node, "us-1"`},
-		{"other address in nodes", replace("advertise-peer: us-1.example", "advertise-peer: other.example"), nil, `but advertise-peer is "other.example:2380"`},
+		{"other address in nodes", replace("advertise-peer: us-1.example", "advertise-peer: other.example"), nil,
+			`but advertise-peer is "other.example:2380"`},
+		{"two voters", replace(`, us-3: "us-3.example:2380"`, ""), nil, "1, 3, 5 or 7 voters, Nodes has 2"},
 		{"own region", replace("{eu:", "{us:"), nil, `regions lists "us"`},
 		{"empty region", replace(`["eu-1.example:2380"]`, "[]"), nil, "eu has no address"},
 		{"no primary", replace("initial-primary: us", ""), nil, "initial-primary is missing"},
 		{"unknown primary", replace("initial-primary: us", "initial-primary: mars"), nil, `initial-primary "mars"`},
 		{"cert without key", replace(", key: k.pem", ""), nil, `cert "c.pem" and key ""`},
-		{"mutual without CA", replace("key: k.pem", "key: k.pem, require-client-cert: true"), nil, "require-client-cert needs ca"},
+		{"mutual without CA", replace("key: k.pem", "key: k.pem, require-client-cert: true"), nil,
+			"require-client-cert needs ca"},
 		{"region without peer TLS", goodFile + "region-tls: {ca: x}\n", nil, "region-tls needs peer-tls"},
-		{"limit", goodFile + "max-request-bytes: 1GiB\n", nil, "max-request-bytes 1073741824 is not between"},
-		{"ticks", goodFile + "election-ticks: 1\n", nil, "election-ticks 1 is not between 3"},
+		{"key twice", goodFile + "name: x\n", nil, `config.yaml:12: mapping key "name" already defined at line 2`},
+		{"more than the library takes", goodFile + "max-request-bytes: 32MiB\n", nil,
+			"max-request-bytes 32MiB is out of bounds: 1 to 16MiB"},
+		{"more than the log takes", goodFile + "max-command-bytes: 1MiB\n", nil,
+			"max-request-bytes 1536KiB is above max-command-bytes, which is 1MiB"},
+		{"segment that the log refuses", goodFile + "segment-bytes: 4GiB\n", nil,
+			"segment-bytes 4GiB is out of bounds: 1MiB to 1GiB"},
+		{"segment above what is kept", replace("2GiB", "32MiB"), nil,
+			"segment-bytes 64MiB is above retain-bytes, which is 32MiB"},
+		{"batch above what may be under way", goodFile + "max-inflight-bytes: 512KiB\n", nil,
+			"max-frame-bytes 1MiB is above max-inflight-bytes, which is 512KiB"},
+		{"more than a field counts", goodFile + "peer-window-bytes: 8GiB\n", nil,
+			`config.yaml:12: "8GiB" is more than`},
+		{"ticks", goodFile + "election-ticks: 1\n", nil, "election-ticks 1 is out of bounds: 3 to 1000"},
+		{"tick", replace("50ms", "50us"), nil, "tick-interval 50µs is out of bounds: 1ms to 10s"},
 		{"log level", goodFile + "log-level: loud\n", nil, `log-level "loud"`},
-		{"environment", goodFile, map[string]string{"MIMIR_TICK_INTERVAL": "soon"}, `MIMIR_TICK_INTERVAL: "soon" is not a duration`},
+		{"environment", goodFile, map[string]string{"MIMIR_TICK_INTERVAL": "soon"},
+			`MIMIR_TICK_INTERVAL: "soon" is not a duration`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := loadText(t, test.file, test.env)
@@ -131,6 +167,7 @@ func FuzzConfigFile(f *testing.F) {
 	f.Add(goodFile)
 	f.Add("{name: a, region: b, data-dir: c}")
 	f.Add("name: &a [*a]\n")
+	f.Add("client-tls: &a {cert: x, <<: *a}\npeer-tls: {<<: *a, key: y}\n? 1\n")
 	f.Add("cache-bytes: 1KiB\nnodes: {a: b}\n? x")
 	f.Fuzz(func(t *testing.T, text string) {
 		c := DefaultConfig()
@@ -143,33 +180,6 @@ func FuzzConfigFile(f *testing.F) {
 			t.Errorf("%q", err)
 		}
 	})
-}
-
-// Every key of the struct is a setting, so that a flag and a variable exist for it.
-func TestSettingsAreComplete(t *testing.T) {
-	known := map[string]bool{}
-	for _, s := range settings {
-		known[s.key] = true
-	}
-	var walk func(prefix string, typ reflect.Type)
-	walk = func(prefix string, typ reflect.Type) {
-		for i := range typ.NumField() {
-			field := typ.Field(i)
-			key := prefix + field.Tag.Get("yaml")
-			if field.Type == reflect.TypeFor[TLS]() {
-				walk(key+"-", field.Type)
-				continue
-			}
-			if !known[key] {
-				t.Errorf("no setting for %s", key)
-			}
-			delete(known, key)
-		}
-	}
-	walk("", reflect.TypeFor[Config]())
-	for key := range known {
-		t.Errorf("setting %s has no field", key)
-	}
 }
 
 func TestBytes(t *testing.T) {

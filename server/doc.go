@@ -5,12 +5,13 @@
 // refused value; that a process which reports ready serves clients; that a stop in good order hands leadership over
 // first; and that a node which can no longer keep an invariant ends the process with one line saying why.
 //
-// It keeps none of the numbered invariants itself. What a request means is left to etcdapi and kv, what is replicated and
-// when to replication, and the operator's protocol (JSON under /mimir/v1/) to package admin.
+// It keeps none of the numbered invariants itself. What a request means is left to etcdapi and kv, what is replicated
+// and when to replication, and the operator's protocol (JSON under /mimir/v1/) to package admin.
 //
 // Listeners:
 //
-//	listen-client   gRPC and HTTP/1.1 on one port: the etcd API, its JSON gateway, /health, /version, /metrics, /mimir/v1/
+//	listen-client   gRPC and HTTP/1.1 on one port: the etcd API, its JSON gateway, /health, /version, /metrics,
+//	                /mimir/v1/
 //	listen-peer     nodes of this region and of the others: Raft, stream, forwarded requests
 //	listen-http     optional, plaintext: /metrics, /health, /livez, /readyz, and, if so configured, /debug/pprof/
 package server

@@ -30,8 +30,8 @@ func (r *routes) client() http.Handler {
 	return mux
 }
 
-// private returns what listen-http serves. The operator's calls are there only if the client port is open to everyone as well:
-// otherwise this port, which knows no certificates, would be a way around them.
+// private returns what listen-http serves. The operator's calls are there only if the client port is open to everyone
+// as well: otherwise this port, which knows no certificates, would be a way around them.
 func (r *routes) private(admin, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/health", r.api)

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// listeners are the bound ports of one node. They are bound before anything is opened, so that a port in use costs nothing.
+// listeners are the bound ports of one node. They are bound before anything is opened, so that a port in use costs
+// nothing.
 type listeners struct {
 	client, peer, http net.Listener // http is nil if not configured
 	clientTLS, peerTLS *tls.Config  // nil: plaintext
@@ -31,7 +32,10 @@ func listen(c *Config) (*listeners, error) {
 	for _, port := range []struct {
 		key, addr string
 		to        *net.Listener
-	}{{"listen-client", c.ListenClient, &l.client}, {"listen-peer", c.ListenPeer, &l.peer}, {"listen-http", c.ListenHTTP, &l.http}} {
+	}{
+		{"listen-client", c.ListenClient, &l.client}, {"listen-peer", c.ListenPeer, &l.peer},
+		{"listen-http", c.ListenHTTP, &l.http},
+	} {
 		if port.addr == "" {
 			continue
 		}

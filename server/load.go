@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -17,8 +19,8 @@ import (
 // the refused value.
 var ErrConfig = errors.New("configuration")
 
-// Load reads the file (none if empty), then the environment, then the flags that were set, fills defaults and validates.
-// All errors are ErrConfig.
+// Load reads the file (none if empty), then the environment, then the flags that were set, fills defaults and
+// validates. All errors are ErrConfig.
 func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagSet) (*Config, error) {
 	c := DefaultConfig()
 	if file != "" {
@@ -32,18 +34,16 @@ func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagS
 	}
 	for _, s := range settings {
 		if text, ok := lookupEnv(s.env()); ok {
-			if err := s.field(&c).Set(text); err != nil {
+			if err := s.set(&c, text); err != nil {
 				return nil, fmt.Errorf("%w: %s: %w", ErrConfig, s.env(), err)
 			}
 		}
-	}
-	for _, s := range settings {
 		if flags == nil {
-			break
+			continue
 		}
-		if f := flags.Lookup(s.key); f != nil && f.Changed {
-			if err := s.field(&c).Set(f.Value.String()); err != nil {
-				return nil, fmt.Errorf("%w: --%s: %w", ErrConfig, s.key, err)
+		if f := flags.Lookup(s.name()); f != nil && f.Changed {
+			if err := s.set(&c, f.Value.String()); err != nil {
+				return nil, fmt.Errorf("%w: --%s: %w", ErrConfig, s.name(), err)
 			}
 		}
 	}
@@ -54,56 +54,110 @@ func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagS
 	return &c, nil
 }
 
+// decode reads the first document of a file into c.
 func decode(file string, text []byte, c *Config) error {
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	err := d.Decode(c)
-	if err == nil || errors.Is(err, io.EOF) {
+	var document yaml.Node
+	if err := yaml.NewDecoder(bytes.NewReader(text)).Decode(&document); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return fmt.Errorf("%w: %s", ErrConfig, place(file, oneLine(err.Error())))
+	}
+	d := decoder{config: c}
+	d.mapping("", &document)
+	if len(d.complaints) == 0 {
 		return nil
 	}
-	complaints := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
-	var wrong *yaml.TypeError
-	if errors.As(err, &wrong) {
-		complaints = wrong.Errors
+	for i, text := range d.complaints {
+		d.complaints[i] = place(file, oneLine(text))
 	}
-	for i, text := range complaints {
-		complaints[i] = explain(file, text)
-	}
-	return fmt.Errorf("%w: %s", ErrConfig, strings.Join(complaints, "; "))
+	return fmt.Errorf("%w: %s", ErrConfig, strings.Join(d.complaints, "; "))
 }
 
-var (
-	atLine       = regexp.MustCompile(`^line (\d+): (.*)$`)
-	unknownField = regexp.MustCompile(`^field (\S+) not found in type`)
-)
+// decoder fills a Config from YAML, and gathers what is wrong.
+type decoder struct {
+	config     *Config
+	complaints []string // beginning with "line N: "
+}
 
-// explain turns a complaint of the YAML decoder into file:line: and the key.
-func explain(file, text string) string {
-	m := atLine.FindStringSubmatch(strings.ReplaceAll(text, "\n", " "))
-	if m == nil {
-		return file + ": " + text
+// mapping reads the keys of n, which are nested under prefix.
+func (d *decoder) mapping(prefix string, n *yaml.Node) {
+	var values map[string]yaml.Node
+	if err := n.Decode(&values); err != nil {
+		d.complain(err)
+		return
 	}
-	line, what := m[1], m[2]
-	if f := unknownField.FindStringSubmatch(what); f != nil {
-		what = fmt.Sprintf("unknown key %q", f[1])
-		if near := nearest(f[1]); near != "" {
-			what += fmt.Sprintf(" (did you mean %q?)", near)
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		value := values[key]
+		full := prefix + key
+		i := slices.IndexFunc(settings, func(s setting) bool { return s.key == full })
+		switch {
+		case i >= 0:
+			if err := settings[i].decode(d.config, &value); err != nil {
+				d.complain(err)
+			}
+		case slices.ContainsFunc(settings, func(s setting) bool { return strings.HasPrefix(s.key, full+".") }):
+			d.mapping(full+".", &value)
+		default:
+			d.unknown(key, lineOf(n, key, value.Line))
 		}
 	}
-	return file + ":" + line + ": " + what
+}
+
+func (d *decoder) complain(err error) {
+	var wrong *yaml.TypeError
+	if errors.As(err, &wrong) {
+		d.complaints = append(d.complaints, wrong.Errors...)
+		return
+	}
+	d.complaints = append(d.complaints, err.Error())
+}
+
+func (d *decoder) unknown(key string, line int) {
+	text := fmt.Sprintf("line %d: unknown key %q", line, key)
+	if near := nearest(key); near != "" {
+		text += fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	d.complaints = append(d.complaints, text)
+}
+
+// lineOf returns the line of key in n, and otherwise if it comes from somewhere else.
+func lineOf(n *yaml.Node, key string, otherwise int) int {
+	for n.Kind == yaml.DocumentNode {
+		n = n.Content[0]
+	}
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == key {
+				return n.Content[i].Line
+			}
+		}
+	}
+	return otherwise
+}
+
+var atLine = regexp.MustCompile(`^line (\d+): (.*)$`)
+
+// place turns "line N: what" into file:N: what.
+func place(file, text string) string {
+	if m := atLine.FindStringSubmatch(text); m != nil {
+		return file + ":" + m[1] + ": " + m[2]
+	}
+	return file + ": " + text
+}
+
+func oneLine(text string) string {
+	return strings.Join(strings.Fields(strings.TrimPrefix(text, "yaml: ")), " ")
 }
 
 // nearest returns the known key within two edits of word, "" if there is none.
 func nearest(word string) string {
 	best, bestDistance := "", 3
-	for _, known := range []string{"client-tls", "peer-tls", "region-tls", "cert", "key", "ca", "require-client-cert"} {
-		if d := distance(word, known); d < bestDistance {
-			best, bestDistance = known, d
-		}
-	}
 	for _, s := range settings {
-		if d := distance(word, s.key); d < bestDistance {
-			best, bestDistance = s.key, d
+		for _, known := range append(strings.Split(s.key, "."), s.key) {
+			if d := distance(word, known); d < bestDistance {
+				best, bestDistance = known, d
+			}
 		}
 	}
 	return best

@@ -28,26 +28,28 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 	}
 	return &nodeMetrics{
 		health: health, store: store,
-		leader:        one("leader", "1 if this node leads its region."),
-		healthy:       one("healthy", "1 if this node can serve linearizable reads of its region."),
-		sealed:        one("sealed", "1 while a switchover holds writes back."),
-		role:          one("role", "1 for the role that the region has.", "role"),
-		epoch:         one("epoch", "Number of the reign this node has applied."),
-		position:      one("position", "Number of the last command applied."),
-		term:          one("term", "Raft term."),
-		committed:     one("commit_index", "Last Raft entry known to be committed."),
-		applied:       one("applied_index", "Last Raft entry applied."),
-		logBytes:      one("log_bytes", "Bytes of log kept."),
-		revision:      one("revision", "Revision of the store."),
-		compacted:     one("compact_revision", "Revision up to which history was compacted."),
-		storeBytes:    one("store_bytes", "Bytes of the store on disk.", "kind"),
-		lagCommands:   one("lag_commands", "Upper bound of the commands this region is behind the primary."),
-		lagBytes:      one("lag_bytes", "Upper bound of the bytes this region is behind the primary."),
-		lagSeconds:    one("lag_seconds", "Upper bound of the seconds this region is behind the primary; negative if unknown."),
-		slotPosition:  one("slot_position", "Last position acknowledged by a region that follows.", "to"),
-		slotCommands:  one("slot_lag_commands", "Upper bound of the commands a following region is behind.", "to"),
-		slotBytes:     one("slot_lag_bytes", "Upper bound of the bytes a following region is behind.", "to"),
-		slotSeconds:   one("slot_lag_seconds", "Upper bound of the seconds a following region is behind; negative if unknown.", "to"),
+		leader:      one("leader", "1 if this node leads its region."),
+		healthy:     one("healthy", "1 if this node can serve linearizable reads of its region."),
+		sealed:      one("sealed", "1 while a switchover holds writes back."),
+		role:        one("role", "1 for the role that the region has.", "role"),
+		epoch:       one("epoch", "Number of the reign this node has applied."),
+		position:    one("position", "Number of the last command applied."),
+		term:        one("term", "Raft term."),
+		committed:   one("commit_index", "Last Raft entry known to be committed."),
+		applied:     one("applied_index", "Last Raft entry applied."),
+		logBytes:    one("log_bytes", "Bytes of log kept."),
+		revision:    one("revision", "Revision of the store."),
+		compacted:   one("compact_revision", "Revision up to which history was compacted."),
+		storeBytes:  one("store_bytes", "Bytes of the store on disk.", "kind"),
+		lagCommands: one("lag_commands", "Upper bound of the commands this region is behind the primary."),
+		lagBytes:    one("lag_bytes", "Upper bound of the bytes this region is behind the primary."),
+		lagSeconds: one("lag_seconds",
+			"Upper bound of the seconds this region is behind the primary; negative if unknown."),
+		slotPosition: one("slot_position", "Last position acknowledged by a region that follows.", "to"),
+		slotCommands: one("slot_lag_commands", "Upper bound of the commands a following region is behind.", "to"),
+		slotBytes:    one("slot_lag_bytes", "Upper bound of the bytes a following region is behind.", "to"),
+		slotSeconds: one("slot_lag_seconds",
+			"Upper bound of the seconds a following region is behind; negative if unknown.", "to"),
 		slotConnected: one("slot_connected", "1 while a following region is connected.", "to"),
 		slotLost:      one("slot_lost", "1 if a region fell past the retained log and has to bootstrap.", "to"),
 	}
@@ -65,7 +67,9 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge(m.leader, truth(h.IsLeader))
 	gauge(m.healthy, truth(h.Healthy))
 	gauge(m.sealed, truth(h.Sealed))
-	for _, role := range []replication.Role{replication.RolePrimary, replication.RoleSecondary, replication.RoleDiverged} {
+	for _, role := range []replication.Role{
+		replication.RolePrimary, replication.RoleSecondary, replication.RoleDiverged,
+	} {
 		gauge(m.role, truth(h.Role == role), string(role))
 	}
 	gauge(m.epoch, float64(h.Epoch))

@@ -19,7 +19,8 @@ const (
 	keepaliveMinTime  = 5 * time.Second
 	keepaliveInterval = 2 * time.Hour
 	keepaliveTimeout  = 20 * time.Second
-	// streamWorkers keep their grown stacks from one request to the next; more requests than that get goroutines of their own.
+	// streamWorkers keep their grown stacks from one request to the next; more requests than that get goroutines of
+	// their own.
 	streamWorkers = 256
 )
 
@@ -28,7 +29,6 @@ func newRPCServer(calls *callMetrics, api ...grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(api,
 		grpc.InitialWindowSize(windowBytes),
 		grpc.InitialConnWindowSize(4*windowBytes),
-		grpc.SharedWriteBuffer(true),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
@@ -37,8 +37,8 @@ func newRPCServer(calls *callMetrics, api ...grpc.ServerOption) *grpc.Server {
 	)...)
 }
 
-// callMetrics counts and times requests. A method's series begin with its first request, and are found without a look-up by label
-// from then on.
+// callMetrics counts and times requests. A method's series begin with its first request, and are found without a
+// look-up by label from then on.
 type callMetrics struct {
 	handled  *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -99,7 +99,9 @@ func (m *callMetrics) count(one *methodMetrics, err error) {
 	(*c).Inc()
 }
 
-func (m *callMetrics) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+func (m *callMetrics) unary(
+	ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+) (any, error) {
 	one := m.method(info.FullMethod, false)
 	began := time.Now()
 	answer, err := handle(ctx, request)
@@ -108,7 +110,9 @@ func (m *callMetrics) unary(ctx context.Context, request any, info *grpc.UnarySe
 	return answer, err
 }
 
-func (m *callMetrics) stream(service any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+func (m *callMetrics) stream(
+	service any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler,
+) error {
 	one := m.method(info.FullMethod, true)
 	one.open.Inc()
 	defer one.open.Dec()

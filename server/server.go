@@ -42,8 +42,8 @@ type Options struct {
 // ErrAbrupt says that a stop in good order was cut short. Nothing is lost: the log has it.
 var ErrAbrupt = errors.New("stopped before everything was in order")
 
-// Run is one node's whole life: it returns nil after ctx has ended and the node has stopped in good order, and an error if the node could not
-// start, stopped itself, or had to be cut short.
+// Run is one node's whole life: it returns nil after ctx has ended and the node has stopped in good order, and an error
+// if the node could not start, stopped itself, or had to be cut short.
 func Run(ctx context.Context, c *Config, o Options) error {
 	relaxCollector()
 	s, err := open(c, o)
@@ -70,8 +70,8 @@ func Run(ctx context.Context, c *Config, o Options) error {
 	}
 }
 
-// collectorPercent trades memory for processor time: with requests as small as ours, the default of 100 collects so often that it took
-// up to a fifth of the processor time of a read.
+// collectorPercent trades memory for processor time: with requests as small as ours, the default of 100 collects so
+// often that it took up to a fifth of the processor time of a read.
 const collectorPercent = 200
 
 // relaxCollector sets it, unless the environment has its own wish.
@@ -101,20 +101,19 @@ type server struct {
 func open(c *Config, o Options) (*server, error) {
 	s := &server{config: c, version: o.Version, failed: make(chan error, 3)}
 	plain := newLogger(c, o.LogTo)
-	s.logger = plain.With("node", c.Name, "region", c.Region)
+	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
 	var err error
 	if s.ports, err = listen(c); err != nil {
 		return nil, err
 	}
-	if s.store, err = kv.Open(kv.Options{
-		Dir: filepath.Join(c.DataDir, "kv"), CacheBytes: int64(c.CacheBytes), MemTableBytes: uint64(c.MemTableBytes), Logger: s.logger,
-		OnFailure: s.storeFailed,
-	}); err != nil {
+	store := c.Store
+	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, "kv"), s.logger, s.storeFailed
+	if s.store, err = kv.Open(store); err != nil {
 		s.ports.close()
 		if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock") {
 			err = fmt.Errorf("is another process using it? %w", err)
 		}
-		return nil, fmt.Errorf("data-dir %s: %w", c.DataDir, err)
+		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
 	}
 	if err = s.build(plain); err != nil {
 		s.abandon()
@@ -126,29 +125,25 @@ func open(c *Config, o Options) (*server, error) {
 func (s *server) build(plain *slog.Logger) error {
 	c := s.config
 	s.lessor = lease.NewLessor(s.store, clock.Real, s.revoke)
-	peers, err := grpctransport.New(grpctransport.Options{
-		Listener: s.ports.peer, ServerTLS: s.ports.peerTLS, ClientTLS: s.ports.dialTLS,
-		FleetID: c.Fleet, NodeName: c.Name, Region: c.Region, Logger: s.logger,
-	})
+	wire := c.Peers
+	wire.Listener, wire.ServerTLS, wire.ClientTLS = s.ports.peer, s.ports.peerTLS, s.ports.dialTLS
+	wire.FleetID, wire.NodeName, wire.Region = c.Replication.FleetID, c.Replication.NodeID, c.Replication.RegionID
+	wire.Logger = s.logger
+	peers, err := grpctransport.New(wire)
 	if err != nil {
 		return err
 	}
-	s.replicator, err = replication.NewMultiRegionReplicator(&replication.Config{
-		NodeID: c.Name, RegionID: c.Region, FleetID: c.Fleet, DataDir: c.DataDir, Logger: plain,
-		PeerAddr: c.AdvertisePeer, ClientURLs: []string{c.ClientURL()}, Nodes: c.Nodes, Join: c.Join,
-		Regions: c.Regions, InitialPrimary: c.InitialPrimary,
-		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks,
-		SegmentBytes: int64(c.SegmentBytes), RetainBytes: int64(c.RetainBytes),
-		OnAsk:        func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) },
-		OnLeadership: s.onLeadership,
-	}, s.store)
+	node := c.Replication
+	node.Logger, node.ClientURLs, node.OnLeadership = plain, []string{c.ClientURL()}, s.onLeadership
+	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
+	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
 	s.replicator.SetTransport(peers)
 	s.api = etcdapi.New(etcdapi.Options{
-		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Fleet), Logger: s.logger,
-		Limits: etcdapi.Limits{RequestBytes: int(c.MaxRequestBytes), TxnOps: c.MaxTxnOps},
+		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
+		Limits: c.Limits, Logger: s.logger,
 	})
 	return nil
 }
@@ -173,12 +168,13 @@ func (s *server) revoke(ctx context.Context, id int64) error {
 func (s *server) start(ctx context.Context) error {
 	if err := s.replicator.Start(ctx); err != nil {
 		if errors.Is(err, replication.ErrIdentity) || errors.Is(err, replication.ErrDiskLost) {
-			return fmt.Errorf("data-dir %s: %w", s.config.DataDir, err)
+			return fmt.Errorf("data-dir %s: %w", s.config.Replication.DataDir, err)
 		}
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newNodeMetrics(s.replicator.Health, s.figures))
 	s.rpc = newRPCServer(newCallMetrics(registry), s.api.ServerOptions()...)
 	s.api.Register(s.rpc)
@@ -200,7 +196,8 @@ func (s *server) start(ctx context.Context) error {
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}
-	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer, "http", s.config.ListenHTTP)
+	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
+		"http", s.config.ListenHTTP)
 	return nil
 }
 
@@ -214,7 +211,9 @@ func (s *server) serve(key string, run func() error) {
 
 func (s *server) figures() storeFigures {
 	m := s.store.Metrics()
-	return storeFigures{revision: m.Revision, compacted: m.CompactRevision, bytes: m.TotalBytes, bytesInUse: m.InUseBytes}
+	return storeFigures{
+		revision: m.Revision, compacted: m.CompactRevision, bytes: m.TotalBytes, bytesInUse: m.InUseBytes,
+	}
 }
 
 func (s *server) node() admin.Node {

@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 )
@@ -37,24 +39,28 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
+// freeAddr is an address that stays free until the test listens there, whatever else this machine does: one that the system chose could be
+// gone by then.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports := localfleet.AnyPorts()
+	t.Cleanup(ports.Close)
+	addrs, err := ports.Next(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addrs[0]
 }
 
 // testConfig returns a node that stands alone.
 func testConfig(t *testing.T, name string) *Config {
 	t.Helper()
 	c := DefaultConfig()
-	c.Name, c.Region, c.DataDir = name, name+"-region", filepath.Join(t.TempDir(), "data")
+	r := &c.Replication
+	r.NodeID, r.RegionID, r.DataDir = name, name+"-region", filepath.Join(t.TempDir(), "data")
 	c.ListenClient, c.ListenPeer = freeAddr(t), freeAddr(t)
-	c.SegmentBytes, c.CacheBytes, c.MemTableBytes = 1<<20, 8<<20, 4<<20
-	c.TickInterval = 20 * time.Millisecond
+	r.SegmentBytes, c.Store.CacheBytes, c.Store.MemTableBytes = 1<<20, 8<<20, 4<<20
+	r.TickInterval = 20 * time.Millisecond
 	c.complete()
 	return &c
 }
@@ -72,10 +78,10 @@ func runNode(t *testing.T, c *Config) (stop func() error) {
 	stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() {
 		if err := stop(); err != nil && !t.Failed() {
-			t.Errorf("%s: %v", c.Name, err)
+			t.Errorf("%s: %v", c.Replication.NodeID, err)
 		}
 		if t.Failed() {
-			t.Logf("log of %s:\n%s", c.Name, log)
+			t.Logf("log of %s:\n%s", c.Replication.NodeID, log)
 		}
 	})
 	return stop
@@ -130,19 +136,23 @@ func TestNodeAlone(t *testing.T) {
 	client := etcdClient(t, c, TLS{})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	eventually(t, "a put is taken", func(ctx context.Context) bool { _, err := client.Put(ctx, "a", "1"); return err == nil })
+	eventually(t, "the node serves", func(ctx context.Context) bool { _, err := client.Get(ctx, "a"); return err == nil })
+	if _, err := client.Put(ctx, "a", "1"); err != nil { // once: a put that is repeated may count twice
+		t.Fatal(err)
+	}
+	open, private := "http://"+c.ListenClient, "http://"+c.ListenHTTP
 	for url, want := range map[string]string{
-		"http://" + c.ListenClient + "/health":           `"health":"true"`,
-		"http://" + c.ListenClient + "/version":          `"etcdserver"`,
-		"http://" + c.ListenClient + "/metrics":          `mimir_requests_total{code="OK",method="/etcdserverpb.KV/Put"}`,
-		"http://" + c.ListenClient + "/mimir/v1/node":    `"revision":2`,
-		"http://" + c.ListenClient + "/mimir/v1/nothing": `"error":"no such call`,
-		"http://" + c.ListenHTTP + "/metrics":            "mimir_leader 1",
-		"http://" + c.ListenHTTP + "/health":             `"health":"true"`,
-		"http://" + c.ListenHTTP + "/livez":              "ok",
-		"http://" + c.ListenHTTP + "/readyz":             "ok",
-		"http://" + c.ListenHTTP + "/debug/pprof/":       "goroutine",
-		"http://" + c.ListenHTTP + "/mimir/v1/fleet":     `"primary":"solo-region"`,
+		open + "/health":            `"health":"true"`,
+		open + "/version":           `"etcdserver"`,
+		open + "/metrics":           `mimir_requests_total{code="OK",method="/etcdserverpb.KV/Put"}`,
+		open + "/mimir/v1/node":     `"revision":2`,
+		open + "/mimir/v1/nothing":  `"error":"no such call`,
+		private + "/metrics":        "mimir_leader 1",
+		private + "/health":         `"health":"true"`,
+		private + "/livez":          "ok",
+		private + "/readyz":         "ok",
+		private + "/debug/pprof/":   "goroutine",
+		private + "/mimir/v1/fleet": `"primary":"solo-region"`,
 	} {
 		if body, err := getHTTP(url, nil); err != nil || !strings.Contains(body, want) {
 			t.Errorf("%s: %v, no %s in %.300s", url, err, want, body)
@@ -152,9 +162,39 @@ func TestNodeAlone(t *testing.T) {
 		t.Fatalf("did not stop in good order: %v", err)
 	}
 	runNode(t, c)
-	eventually(t, "the node is back", func(ctx context.Context) bool { _, err := client.Get(ctx, "a"); return err == nil })
+	eventually(t, "the node is back", func(ctx context.Context) bool {
+		_, err := client.Get(ctx, "a")
+		return err == nil
+	})
 	if answer, err := client.Get(ctx, "a"); err != nil || len(answer.Kvs) != 1 {
 		t.Errorf("after a restart: %v, %v", answer, err)
+	}
+}
+
+// The largest request that the configuration takes is one that the log takes, and one byte more is refused as too
+// large.
+func TestLargestRequest(t *testing.T) {
+	c := testConfig(t, "large")
+	c.Limits.RequestBytes = replication.CommandBytesLimit
+	runNode(t, c)
+	eventually(t, "large serves", func(ctx context.Context) bool {
+		_, err := getHTTP(c.ClientURL()+"/livez", nil)
+		return err == nil
+	})
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{c.ClientURL()}, Logger: zap.NewNop(), MaxCallSendMsgSize: 2 * replication.CommandBytesLimit,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	value := strings.Repeat("v", replication.CommandBytesLimit)
+	const overhead = 1 + 2 + 1 + 1 + 4 // tag of the command; key and value with their tags and lengths
+	if _, err := client.Put(t.Context(), "k", value[overhead:]); err != nil {
+		t.Errorf("the largest: %v", err)
+	}
+	if _, err := client.Put(t.Context(), "k", value[overhead-1:]); !errors.Is(err, rpctypes.ErrRequestTooLarge) {
+		t.Errorf("one byte more: %v", err)
 	}
 }
 
@@ -164,13 +204,13 @@ func TestFleetWithMutualTLS(t *testing.T) {
 	nodes := map[string]*Config{"us": testConfig(t, "us-1"), "eu": testConfig(t, "eu-1")}
 	for name, authorities := range map[string][2]*authority{"us": {us, eu}, "eu": {eu, us}} {
 		c := nodes[name]
-		c.Region, c.InitialPrimary = name, "us"
-		c.ClientTLS, c.PeerTLS = clients.issue(t, c.Name), authorities[0].issue(t, c.Name)
+		c.Replication.RegionID, c.Replication.InitialPrimary = name, "us"
+		c.ClientTLS, c.PeerTLS = clients.issue(t, name), authorities[0].issue(t, name)
 		c.ClientTLS.RequireClientCert, c.PeerTLS.RequireClientCert = true, true
 		c.RegionTLS = TLS{CA: authorities[1].file}
 	}
-	nodes["us"].Regions = map[string][]string{"eu": {nodes["eu"].AdvertisePeer}}
-	nodes["eu"].Regions = map[string][]string{"us": {nodes["us"].AdvertisePeer}}
+	nodes["us"].Replication.Regions = map[string][]string{"eu": {nodes["eu"].ListenPeer}}
+	nodes["eu"].Replication.Regions = map[string][]string{"us": {nodes["us"].ListenPeer}}
 	nodes["us"].ListenHTTP = freeAddr(t)
 	runNode(t, nodes["us"])
 	runNode(t, nodes["eu"])
@@ -193,7 +233,8 @@ func TestFleetWithMutualTLS(t *testing.T) {
 	if _, err := adminClient(t, nodes["us"], TLS{CA: clients.file}).Node(t.Context()); err == nil {
 		t.Error("the operator's calls are open to whoever has no certificate")
 	}
-	if body, err := getHTTP("http://"+nodes["us"].ListenHTTP+"/mimir/v1/node", nil); err != nil || !strings.Contains(body, "404") {
+	if body, err := getHTTP("http://"+nodes["us"].ListenHTTP+"/mimir/v1/node", nil); err != nil ||
+		!strings.Contains(body, "404") {
 		t.Errorf("the plaintext port offers the operator's calls: %s, %v", body, err)
 	}
 }
@@ -221,24 +262,28 @@ func TestStartRefuses(t *testing.T) {
 	taken.Close()
 
 	stop := runNode(t, c)
-	eventually(t, "first serves", func(ctx context.Context) bool { _, err := getHTTP(c.ClientURL()+"/livez", nil); return err == nil })
+	eventually(t, "first serves", func(ctx context.Context) bool {
+		_, err := getHTTP(c.ClientURL()+"/livez", nil)
+		return err == nil
+	})
 	same := testConfig(t, "same")
-	same.DataDir = c.DataDir
+	same.Replication.DataDir = c.Replication.DataDir
 	if err := refusal(same); !strings.Contains(err.Error(), "is another process using it") {
 		t.Errorf("directory in use: %v", err)
 	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := refusal(same); !errors.Is(err, replication.ErrIdentity) || !strings.Contains(err.Error(), c.DataDir) {
+	if err := refusal(same); !errors.Is(err, replication.ErrIdentity) ||
+		!strings.Contains(err.Error(), c.Replication.DataDir) {
 		t.Errorf("directory of another node: %v", err)
 	}
 
 	file := testConfig(t, "file")
-	if err := os.WriteFile(file.DataDir, nil, 0o600); err != nil {
+	if err := os.WriteFile(file.Replication.DataDir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := refusal(file); !strings.Contains(err.Error(), "data-dir "+file.DataDir) {
+	if err := refusal(file); !strings.Contains(err.Error(), "data-dir "+file.Replication.DataDir) {
 		t.Errorf("directory that is a file: %v", err)
 	}
 	broken := testConfig(t, "broken")

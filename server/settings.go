@@ -1,77 +1,184 @@
 package server
 
 import (
-	"strings"
+	"math"
+	"slices"
+	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
 
-// setting is one key of the configuration as the environment and the command line see it.
-type setting struct {
-	key   string
-	help  string
-	field func(*Config) value
+// section is a heading of docs/configuration.md and the settings below it.
+type section struct {
+	title    string
+	settings []setting
 }
 
-// settings lists every key of Config. A test holds it against the struct's YAML keys.
-var settings = append([]setting{
-	{"name", "name of this node, unique in the fleet", func(c *Config) value { return stringValue(&c.Name) }},
-	{"region", "region this node belongs to", func(c *Config) value { return stringValue(&c.Region) }},
-	{"fleet", "identity of the fleet", func(c *Config) value { return stringValue(&c.Fleet) }},
-	{"data-dir", "directory of everything this node keeps", func(c *Config) value { return stringValue(&c.DataDir) }},
-	{"listen-client", "address for clients", func(c *Config) value { return stringValue(&c.ListenClient) }},
-	{"advertise-client", "address at which clients reach this node", func(c *Config) value { return stringValue(&c.AdvertiseClient) }},
-	{"listen-peer", "address for other nodes", func(c *Config) value { return stringValue(&c.ListenPeer) }},
-	{"advertise-peer", "address at which other nodes reach this one", func(c *Config) value { return stringValue(&c.AdvertisePeer) }},
-	{"listen-http", "plaintext address for metrics and health", func(c *Config) value { return stringValue(&c.ListenHTTP) }},
-	{"pprof", "serve profiles on listen-http", func(c *Config) value { return boolValue(&c.Pprof) }},
-	{"nodes", "voters that first form the region; with join, the nodes it has", func(c *Config) value { return nodesValue(&c.Nodes) }},
-	{"join", "wait to be added to a region that exists", func(c *Config) value { return boolValue(&c.Join) }},
-	{"regions", "peer addresses of the other regions", func(c *Config) value { return regionsValue(&c.Regions) }},
-	{"initial-primary", "region that takes writes first", func(c *Config) value { return stringValue(&c.InitialPrimary) }},
-	{"log-level", "debug, info, warn or error", func(c *Config) value { return stringValue(&c.LogLevel) }},
-	{"log-format", "text or json", func(c *Config) value { return stringValue(&c.LogFormat) }},
-	{"max-request-bytes", "largest client request", func(c *Config) value { return bytesValue(&c.MaxRequestBytes) }},
-	{"max-txn-ops", "most operations in a transaction", func(c *Config) value { return intValue(&c.MaxTxnOps) }},
-	{"cache-bytes", "memory for hot blocks of the store", func(c *Config) value { return bytesValue(&c.CacheBytes) }},
-	{"mem-table-bytes", "size of a memory table of the store", func(c *Config) value { return bytesValue(&c.MemTableBytes) }},
-	{"retain-bytes", "log kept for an absent region", func(c *Config) value { return bytesValue(&c.RetainBytes) }},
-	{"segment-bytes", "size of a log segment", func(c *Config) value { return bytesValue(&c.SegmentBytes) }},
-	{"tick-interval", "unit of Raft time", func(c *Config) value { return durationValue(&c.TickInterval) }},
-	{"election-ticks", "ticks without a leader that start an election", func(c *Config) value { return intValue(&c.ElectionTicks) }},
-	{"shutdown-timeout", "bound of a stop in good order", func(c *Config) value { return durationValue(&c.ShutdownTimeout) }},
-}, tlsSettings()...)
+// sections declare every setting, once: its key, default and bounds, what it does, and where it goes. A new one is a
+// line here; `go test ./server -run Documented -update` writes it into docs/configuration.md.
+var sections = []section{
+	{"Identity and data", []setting{
+		text("name", "", "name of this node, unique in the fleet; written into the data directory at the first start",
+			func(c *Config) *string { return &c.Replication.NodeID }),
+		text("region", "", "region this node belongs to; likewise",
+			func(c *Config) *string { return &c.Replication.RegionID }),
+		text("fleet", replication.DefaultFleetID,
+			"keeps fleets apart: nodes of different fleets refuse each other; likewise",
+			func(c *Config) *string { return &c.Replication.FleetID }),
+		text("data-dir", "", "directory of everything this node keeps; created if missing; one node at a time",
+			func(c *Config) *string { return &c.Replication.DataDir }),
+	}},
+	{"Addresses", []setting{
+		text("listen-client", "127.0.0.1:2379", "where clients connect: gRPC and HTTP on one port",
+			func(c *Config) *string { return &c.ListenClient }),
+		text("advertise-client", "",
+			"where clients reach this node from outside; as `listen-client` if not set, which must then name "+
+				"a host",
+			func(c *Config) *string { return &c.AdvertiseClient }),
+		text("listen-peer", "127.0.0.1:2380", "where other nodes connect, of this region and of the others",
+			func(c *Config) *string { return &c.ListenPeer }),
+		text("advertise-peer", "",
+			"where other nodes reach this one; as `listen-peer` if not set; equal to this node's entry in "+
+				"`nodes`",
+			func(c *Config) *string { return &c.Replication.PeerAddr }),
+		text("listen-http", "",
+			"plaintext port for `/metrics`, `/health`, `/livez`, `/readyz`, `/version`; without `client-tls` "+
+				"also the operator's calls; not opened if not set",
+			func(c *Config) *string { return &c.ListenHTTP }),
+		yesOrNo("pprof", "serve Go's profiles on `listen-http` under `/debug/pprof/`",
+			func(c *Config) *bool { return &c.Pprof }),
+	}},
+	{"Region and fleet", []setting{
+		addressOfEach("nodes",
+			"peer addresses of the voters that first form the region, this node included; equal on all of "+
+				"them; this node alone if not set. With `join`: the nodes that the region has",
+			func(c *Config) *map[string]string { return &c.Replication.Nodes }),
+		yesOrNo("join", "the region exists, and this node was added to it with `etcdctl member add`",
+			func(c *Config) *bool { return &c.Replication.Join }),
+		addressesOfEach("regions",
+			"peer addresses of the nodes of every other region. List all that it has: nodes that are not "+
+				"listed are found from the others, as long as one of the listed addresses answers",
+			func(c *Config) *map[string][]string { return &c.Replication.Regions }),
+		text("initial-primary", "",
+			"region that takes writes first in a new fleet; equal everywhere; needed as soon as there are "+
+				"`regions`. Later the region's log says who is primary",
+			func(c *Config) *string { return &c.Replication.InitialPrimary }),
+	}},
+	{"TLS", slices.Concat(
+		files("client-tls", "clients", "authorities trusted to sign clients",
+			func(c *Config) *TLS { return &c.ClientTLS }),
+		files("peer-tls", "nodes", "authorities trusted to sign nodes; the machine's if not set",
+			func(c *Config) *TLS { return &c.PeerTLS }),
+		files("region-tls", "", "authorities of other regions", func(c *Config) *TLS { return &c.RegionTLS }),
+	)},
+	{"Log", []setting{
+		text("log-level", "info",
+			"`debug`, `info`, `warn` or `error`; the log goes to standard error, one event a line",
+			func(c *Config) *string { return &c.LogLevel }),
+		text("log-format", "text", "`text` or `json`",
+			func(c *Config) *string { return &c.LogFormat }),
+	}},
+	{"Limits and sizes", []setting{
+		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1, replication.CommandBytesLimit,
+			"largest client request",
+			func(c *Config) *int { return &c.Limits.RequestBytes }),
+		count("max-txn-ops", etcdapi.DefaultTxnOps, 1, 1<<20, "most operations in a transaction",
+			func(c *Config) *int { return &c.Limits.TxnOps }),
+		size("cache-bytes", kv.DefaultCacheBytes, 1<<20, unbounded,
+			"memory for hot blocks of the store; the values written or read last take up to half as much "+
+				"beside it",
+			func(c *Config) *int64 { return &c.Store.CacheBytes }),
+		size("mem-table-bytes", kv.DefaultMemTableBytes, 1<<20, 2<<30, "size of a memory table of the store",
+			func(c *Config) *uint64 { return &c.Store.MemTableBytes }),
+		count("counted-keys", kv.DefaultCountedKeys, -1, math.MaxInt32,
+			"up to how many keys are held in memory, at about 60 bytes and the key each, to count what a "+
+				"range with a limit has left out; with more keys it walks over them; -1 for none",
+			func(c *Config) *int { return &c.Store.CountedKeys }),
+		size("retain-bytes", replication.DefaultRetainBytes, 1<<20, unbounded,
+			"log kept for a slow or absent region before it has to bootstrap",
+			func(c *Config) *int64 { return &c.Replication.RetainBytes }),
+		size("segment-bytes", replication.DefaultSegmentBytes, 1<<20, replication.MaxSegmentBytes,
+			"size of a log segment",
+			func(c *Config) *int64 { return &c.Replication.SegmentBytes }),
+		size("compact-bytes", replication.DefaultCompactBytes, 64<<10, unbounded,
+			"log written between two attempts to release log; at least so much is kept for a node that comes "+
+				"back",
+			func(c *Config) *int64 { return &c.Replication.CompactBytes }),
+		size("max-command-bytes", replication.DefaultMaxCommandBytes, 1, replication.CommandBytesLimit,
+			"largest write that the log takes",
+			func(c *Config) *int { return &c.Replication.MaxCommandBytes }),
+		size("max-frame-bytes", replication.DefaultMaxFrameBytes, 1<<10, replication.FrameBytesLimit,
+			"where a batch of waiting writes is closed; one larger write is a batch of its own",
+			func(c *Config) *int { return &c.Replication.MaxFrameBytes }),
+		size("max-inflight-bytes", replication.DefaultMaxInflightBytes, 1<<10, 128<<20,
+			"writes proposed and not yet applied; beyond it they wait",
+			func(c *Config) *int64 { return &c.Replication.MaxInflightBytes }),
+		size("stream-window-bytes", replication.DefaultStreamWindowBytes, 64<<10, unbounded,
+			"what may be on its way to another region and not acknowledged; more helps on long fast links",
+			func(c *Config) *int64 { return &c.Replication.StreamWindowBytes }),
+		size("peer-window-bytes", grpctransport.DefaultWindowBytes, 64<<10, 1<<30,
+			"receive window of a connection between nodes, and of each stream on it",
+			func(c *Config) *int32 { return &c.Peers.WindowBytes }),
+		text("peer-congestion-control", grpctransport.DefaultCongestionControl,
+			"what is asked of the system for sockets between nodes; "+
+				"`"+grpctransport.SystemCongestionControl+"` asks for nothing",
+			func(c *Config) *string { return &c.Peers.CongestionControl }),
+	}},
+	{"Timing", []setting{
+		duration("tick-interval", replication.DefaultTickInterval, time.Millisecond, 10*time.Second,
+			"unit of Raft time: leaders send heartbeats at this pace; equal in a region",
+			func(c *Config) *time.Duration { return &c.Replication.TickInterval }),
+		count("election-ticks", replication.DefaultElectionTicks, replication.MinElectionTicks, 1000,
+			"ticks without a leader that start an election",
+			func(c *Config) *int { return &c.Replication.ElectionTicks }),
+		duration("peer-dead-after", grpctransport.DefaultDeadAfter, grpctransport.MinDeadAfter, time.Hour,
+			"how long another node may be silent on an idle connection before it is given up",
+			func(c *Config) *time.Duration { return &c.Peers.DeadAfter }),
+		duration("request-timeout", etcdapi.DefaultRequestTimeout, time.Millisecond, 24*time.Hour,
+			"bound of a request whose client set no deadline, or a later one",
+			func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }),
+		duration("watch-progress-interval", etcdapi.DefaultProgressInterval, 100*time.Millisecond, 24*time.Hour,
+			"how often a quiet watch that asked for it is told of its progress",
+			func(c *Config) *time.Duration { return &c.Limits.ProgressInterval }),
+		duration("leader-timeout", etcdapi.DefaultLeaderTimeout, time.Millisecond, time.Hour,
+			"how long a stream that requires a leader outlives the loss of it",
+			func(c *Config) *time.Duration { return &c.Limits.LeaderTimeout }),
+		duration("shutdown-timeout", 10*time.Second, 0, 24*time.Hour,
+			"bound of a stop in good order; beyond it the node stops at once, which loses nothing",
+			func(c *Config) *time.Duration { return &c.ShutdownTimeout }),
+	}},
+}
 
-func tlsSettings() []setting {
-	var all []setting
-	for _, block := range []struct {
-		key string
-		at  func(*Config) *TLS
-	}{
-		{"client-tls", func(c *Config) *TLS { return &c.ClientTLS }},
-		{"peer-tls", func(c *Config) *TLS { return &c.PeerTLS }},
-		{"region-tls", func(c *Config) *TLS { return &c.RegionTLS }},
-	} {
-		all = append(all,
-			setting{block.key + "-cert", "PEM file of the certificate", func(c *Config) value { return stringValue(&block.at(c).Cert) }},
-			setting{block.key + "-key", "PEM file of the key", func(c *Config) value { return stringValue(&block.at(c).Key) }},
-			setting{block.key + "-ca", "PEM file of the trusted authorities", func(c *Config) value { return stringValue(&block.at(c).CA) }},
-			setting{block.key + "-require-client-cert", "refuse whoever has no trusted certificate",
-				func(c *Config) value { return boolValue(&block.at(c).RequireClientCert) }},
-		)
+// files are the settings of a block of TLS files; whom says who connects to the listener that it secures, empty for
+// none.
+func files(key, whom, authorities string, at func(*Config) *TLS) []setting {
+	cert, require := "PEM file: certificate and its chain", "refuse "+whom+" without a certificate signed by `ca`"
+	if whom == "" {
+		cert = "PEM file: certificate to show to other regions if they do not accept that of `peer-tls`"
+		require = "always refused here: it belongs to `peer-tls`, whose listener serves regions too"
+	}
+	return []setting{
+		text(key+".cert", "", cert, func(c *Config) *string { return &at(c).Cert }),
+		text(key+".key", "", "PEM file: its key", func(c *Config) *string { return &at(c).Key }),
+		text(key+".ca", "", "PEM file: "+authorities, func(c *Config) *string { return &at(c).CA }),
+		yesOrNo(key+".require-client-cert", require, func(c *Config) *bool { return &at(c).RequireClientCert }),
+	}
+}
+
+// settings are those of all sections.
+var settings = func() (all []setting) {
+	for _, s := range sections {
+		all = append(all, s.settings...)
 	}
 	return all
-}
+}()
 
-func (s setting) env() string { return "MIMIR_" + strings.ToUpper(strings.ReplaceAll(s.key, "-", "_")) }
-
-// AddFlags adds a flag for every key.
-func AddFlags(flags *pflag.FlagSet) {
-	defaults := DefaultConfig()
-	for _, s := range settings {
-		f := flags.VarPF(s.field(&defaults), s.key, "", s.help)
-		if s.field(&defaults).kind == "bool" {
-			f.NoOptDefVal = "true"
-		}
-	}
+// ascending are pairs of settings of which the first must not be above the second.
+var ascending = [][2]string{
+	{"max-request-bytes", "max-command-bytes"},
+	{"max-frame-bytes", "max-inflight-bytes"},
+	{"segment-bytes", "retain-bytes"},
 }

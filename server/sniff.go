@@ -15,9 +15,10 @@ const sniffTimeout = 10 * time.Second
 // preface opens every HTTP/2 connection (RFC 9113, section 3.4).
 var preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
-// sniffer divides the connections of one listener: HTTP/2 goes to the gRPC side, everything else to the HTTP/1.1 side. Under TLS
-// the negotiated protocol decides. The listener's configuration must prefer "http/1.1" over "h2": clients that offer both,
-// such as browsers and curl, then reach the HTTP side, and gRPC clients, which offer h2 alone, the other.
+// sniffer divides the connections of one listener: HTTP/2 goes to the gRPC side, everything else to the HTTP/1.1 side.
+// Under TLS the negotiated protocol decides. The listener's configuration must prefer "http/1.1" over "h2": clients
+// that offer both, such as browsers and curl, then reach the HTTP side, and gRPC clients, which offer h2 alone, the
+// other.
 type sniffer struct {
 	inner      net.Listener
 	grpc, http *side

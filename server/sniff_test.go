@@ -52,7 +52,9 @@ func callRPC(t *testing.T, addr string, c credentials.TransportCredentials) erro
 
 func getHTTP(url string, c *tls.Config) (string, error) {
 	// ForceAttemptHTTP2 offers h2 and http/1.1, as curl and browsers do.
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}, Timeout: 10 * time.Second}
+	client := &http.Client{
+		Transport: &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}, Timeout: 10 * time.Second,
+	}
 	defer client.CloseIdleConnections()
 	answer, err := client.Get(url)
 	if err != nil {

@@ -25,8 +25,8 @@ func (s *server) stop(hurry <-chan struct{}) error {
 	}
 }
 
-// stopInOrder hands leadership over while the node still serves, so that clients see a pause and no error; then it ends requests, the
-// replicator, and last the store that all of them used.
+// stopInOrder hands leadership over while the node still serves, so that clients see a pause and no error; then it ends
+// requests, the replicator, and last the store that all of them used.
 func (s *server) stopInOrder() error {
 	s.handOver()
 	s.drain()
@@ -35,7 +35,8 @@ func (s *server) stopInOrder() error {
 	return errors.Join(err, s.store.Sync(), s.store.Close())
 }
 
-// handOver gives leadership to a voter that can be reached. If there is none, the others elect one when this node is gone.
+// handOver gives leadership to a voter that can be reached. If there is none, the others elect one when this node is
+// gone.
 func (s *server) handOver() {
 	h := s.replicator.Health()
 	if !h.IsLeader {
@@ -80,7 +81,8 @@ func (s *server) drain() {
 	s.gateway()
 }
 
-// storeFailed stops the process: what is applied may never become durable, and a node that can apply nothing must not lead.
+// storeFailed stops the process: what is applied may never become durable, and a node that can apply nothing must not
+// lead.
 func (s *server) storeFailed(err error) {
 	select {
 	case s.failed <- err:
@@ -91,8 +93,8 @@ func (s *server) storeFailed(err error) {
 // leaveTime bounds what a node that failed may still try to put in order.
 const leaveTime = 3 * time.Second
 
-// leave abandons what a failed node has, for as long as that takes no longer than leaveTime: a part that is stuck must not keep the
-// process from ending.
+// leave abandons what a failed node has, for as long as that takes no longer than leaveTime: a part that is stuck must
+// not keep the process from ending.
 func (s *server) leave() {
 	done := make(chan struct{})
 	go func() {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// keypair is a certificate read from files, read again when they change. A change that cannot be read keeps the former one.
+// keypair is a certificate read from files, read again when they change. A change that cannot be read keeps the former
+// one.
 type keypair struct {
 	certFile, keyFile string
 
@@ -89,8 +90,8 @@ func authorities(files ...string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// listenerTLS returns the configuration of a listener that trusts the authorities of all blocks and shows the certificate of the
-// first; nil if that is not enabled.
+// listenerTLS returns the configuration of a listener that trusts the authorities of all blocks and shows the
+// certificate of the first; nil if that is not enabled.
 func listenerTLS(protocols []string, block TLS, also ...TLS) (*tls.Config, error) {
 	if !block.Enabled() {
 		return nil, nil
@@ -118,8 +119,8 @@ func listenerTLS(protocols []string, block TLS, also ...TLS) (*tls.Config, error
 	return c, nil
 }
 
-// dialerTLS returns the configuration of a dialer that trusts the authorities of all blocks, and shows the first of their
-// certificates that the other side accepts; nil if no block is enabled.
+// dialerTLS returns the configuration of a dialer that trusts the authorities of all blocks, and shows the first of
+// their certificates that the other side accepts; nil if no block is enabled.
 func dialerTLS(blocks ...TLS) (*tls.Config, error) {
 	var pairs []*keypair
 	enabled := false
@@ -168,7 +169,8 @@ func caFiles(blocks []TLS) []string {
 // skips the check of the server's certificate.
 func ClientTLSConfig(block TLS, insecure bool) (*tls.Config, error) {
 	if insecure && block.CA != "" {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, errors.New("trusting any server and naming an authority exclude each other"))
+		return nil, fmt.Errorf("%w: %w", ErrConfig,
+			errors.New("trusting any server and naming an authority exclude each other"))
 	}
 	c, err := dialerTLS(block)
 	if err != nil {

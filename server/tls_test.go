@@ -41,7 +41,8 @@ func handshake(t *testing.T, listener, dialer *tls.Config) (client, server strin
 	return client, near.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
 }
 
-// Two regions with authorities of their own: each node trusts both, and shows the certificate that the other side takes.
+// Two regions with authorities of their own: each node trusts both, and shows the certificate that the other side
+// takes.
 func TestRegionTLS(t *testing.T) {
 	us, eu := newAuthority(t, "us"), newAuthority(t, "eu")
 	node := func(own, other *authority, name string) (peer, region TLS) {
@@ -59,7 +60,8 @@ func TestRegionTLS(t *testing.T) {
 	}{
 		{"within a region", usPeer, usRegion, us.issue(t, "us-2"), usRegion, "us-2", "us-1"},
 		{"between regions", euPeer, euRegion, usPeer, usRegion, "us-1", "eu-1"},
-		{"with a certificate for the other region", euPeer, TLS{}, usPeer, eu.issue(t, "us-1-at-eu"), "us-1-at-eu", "eu-1"},
+		{"with a certificate for the other region", euPeer, TLS{}, usPeer, eu.issue(t, "us-1-at-eu"), "us-1-at-eu",
+			"eu-1"},
 		{"without trust", euPeer, TLS{}, usPeer, usRegion, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

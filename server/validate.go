@@ -6,21 +6,16 @@ import (
 	"net"
 	"regexp"
 	"strconv"
-	"time"
-)
-
-// Limits of configuration values.
-const (
-	maxRequestBytesLimit = 32 << 20
-	minSegmentBytes      = 1 << 20
-	minElectionTicks     = 3
 )
 
 var nameFormat = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 
 // Validate checks every key, and keys against each other. The error is ErrConfig and prints the refused value.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateLimits} {
+	for _, check := range []func() error{
+		c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateLimits,
+		c.Replication.Validate,
+	} {
 		if err := check(); err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		}
@@ -29,7 +24,9 @@ func (c *Config) Validate() error {
 }
 
 func (c *Config) validateNames() error {
-	for _, f := range []struct{ key, text string }{{"name", c.Name}, {"region", c.Region}, {"fleet", c.Fleet}} {
+	for _, f := range []struct{ key, text string }{
+		{"name", c.Replication.NodeID}, {"region", c.Replication.RegionID}, {"fleet", c.Replication.FleetID},
+	} {
 		if f.text == "" {
 			return fmt.Errorf("%s is missing", f.key)
 		}
@@ -37,7 +34,7 @@ func (c *Config) validateNames() error {
 			return fmt.Errorf("%s %q: use up to 63 letters, digits, dots, dashes and underscores", f.key, f.text)
 		}
 	}
-	if c.DataDir == "" {
+	if c.Replication.DataDir == "" {
 		return fmt.Errorf("data-dir is missing")
 	}
 	var level slog.Level
@@ -59,7 +56,7 @@ func (c *Config) validateAddresses() error {
 		{"listen-client", c.ListenClient, false, true},
 		{"advertise-client", c.AdvertiseClient, true, true},
 		{"listen-peer", c.ListenPeer, false, true},
-		{"advertise-peer", c.AdvertisePeer, true, true},
+		{"advertise-peer", c.Replication.PeerAddr, true, true},
 		{"listen-http", c.ListenHTTP, false, c.ListenHTTP != ""},
 	} {
 		if !f.present {
@@ -98,10 +95,11 @@ func checkAddress(text string, reachable bool) error {
 }
 
 func (c *Config) validateTopology() error {
-	if _, self := c.Nodes[c.Name]; c.Join && (len(c.Nodes) == 0 || self && len(c.Nodes) == 1) {
+	if _, self := c.Replication.Nodes[c.Replication.NodeID]; c.Replication.Join &&
+		(len(c.Replication.Nodes) == 0 || self && len(c.Replication.Nodes) == 1) {
 		return fmt.Errorf("nodes is missing: a node that joins needs the nodes that its region has")
 	}
-	for name, addr := range c.Nodes {
+	for name, addr := range c.Replication.Nodes {
 		if !nameFormat.MatchString(name) {
 			return fmt.Errorf("nodes: %q: not a node name", name)
 		}
@@ -109,16 +107,17 @@ func (c *Config) validateTopology() error {
 			return fmt.Errorf("nodes: %s %q: %w", name, addr, err)
 		}
 	}
-	if addr, listed := c.Nodes[c.Name]; !c.Join && !listed {
-		return fmt.Errorf("nodes does not list this node, %q", c.Name)
-	} else if listed && addr != c.AdvertisePeer {
-		return fmt.Errorf("nodes gives this node, %q, the address %q, but advertise-peer is %q", c.Name, addr, c.AdvertisePeer)
+	if addr, listed := c.Replication.Nodes[c.Replication.NodeID]; !c.Replication.Join && !listed {
+		return fmt.Errorf("nodes does not list this node, %q", c.Replication.NodeID)
+	} else if listed && addr != c.Replication.PeerAddr {
+		return fmt.Errorf("nodes gives this node, %q, the address %q, but advertise-peer is %q", c.Replication.NodeID,
+			addr, c.Replication.PeerAddr)
 	}
-	for name, addrs := range c.Regions {
+	for name, addrs := range c.Replication.Regions {
 		if !nameFormat.MatchString(name) {
 			return fmt.Errorf("regions: %q: not a region name", name)
 		}
-		if name == c.Region {
+		if name == c.Replication.RegionID {
 			return fmt.Errorf("regions lists %q, which is this node's own region", name)
 		}
 		if len(addrs) == 0 {
@@ -130,11 +129,13 @@ func (c *Config) validateTopology() error {
 			}
 		}
 	}
-	if c.InitialPrimary == "" {
-		return fmt.Errorf("initial-primary is missing: name one of the %d regions", len(c.Regions)+1)
+	if c.Replication.InitialPrimary == "" {
+		return fmt.Errorf("initial-primary is missing: name one of the %d regions", len(c.Replication.Regions)+1)
 	}
-	if _, other := c.Regions[c.InitialPrimary]; !other && c.InitialPrimary != c.Region {
-		return fmt.Errorf("initial-primary %q is neither this region, %q, nor in regions", c.InitialPrimary, c.Region)
+	if _, other := c.Replication.Regions[c.Replication.InitialPrimary]; !other &&
+		c.Replication.InitialPrimary != c.Replication.RegionID {
+		return fmt.Errorf("initial-primary %q is neither this region, %q, nor in regions", c.Replication.InitialPrimary,
+			c.Replication.RegionID)
 	}
 	return nil
 }
@@ -165,28 +166,21 @@ func (c *Config) validateTLS() error {
 }
 
 func (c *Config) validateLimits() error {
-	for _, f := range []struct {
-		key      string
-		got      int64
-		low, top int64
-	}{
-		{"max-request-bytes", int64(c.MaxRequestBytes), 1, maxRequestBytesLimit},
-		{"max-txn-ops", int64(c.MaxTxnOps), 1, 1 << 20},
-		{"cache-bytes", int64(c.CacheBytes), 1 << 20, 1 << 50},
-		{"mem-table-bytes", int64(c.MemTableBytes), 1 << 20, 2 << 30},
-		{"segment-bytes", int64(c.SegmentBytes), minSegmentBytes, 4 << 30},
-		{"retain-bytes", int64(c.RetainBytes), int64(c.SegmentBytes), 1 << 60},
-		{"election-ticks", int64(c.ElectionTicks), minElectionTicks, 1000},
-	} {
-		if f.got < f.low || f.got > f.top {
-			return fmt.Errorf("%s %d is not between %d and %d", f.key, f.got, f.low, f.top)
+	byKey := map[string]setting{}
+	for _, s := range settings {
+		byKey[s.key] = s
+		if s.check == nil {
+			continue
+		}
+		if err := s.check(c); err != nil {
+			return err
 		}
 	}
-	if c.TickInterval < time.Millisecond || c.TickInterval > 10*time.Second {
-		return fmt.Errorf("tick-interval %s is not between 1ms and 10s", c.TickInterval)
-	}
-	if c.ShutdownTimeout < 0 {
-		return fmt.Errorf("shutdown-timeout %s is negative", c.ShutdownTimeout)
+	for _, pair := range ascending {
+		low, high := byKey[pair[0]], byKey[pair[1]]
+		if low.number(c) > high.number(c) {
+			return fmt.Errorf("%s %s is above %s, which is %s", low.key, low.get(c), high.key, high.get(c))
+		}
 	}
 	return nil
 }

@@ -7,9 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
+
+// form is how values of a type are written on the command line and in the environment.
+type form[T any] struct {
+	parse  func(string) (T, error)
+	format func(T) string
+}
 
 // Bytes is a size that is written as a plain number or with a unit: 1536KiB, 64MiB, 8GiB.
 type Bytes int64
@@ -46,114 +50,83 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
-// Type names the value in flag help.
-func (*Bytes) Type() string { return "size" }
-
-// UnmarshalYAML parses a scalar.
-func (b *Bytes) UnmarshalYAML(n *yaml.Node) error {
-	if err := b.Set(n.Value); err != nil {
-		return fmt.Errorf("line %d: %w", n.Line, err)
+func parseBool(s string) (bool, error) {
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, fmt.Errorf("%q is neither true nor false", s)
 	}
-	return nil
+	return b, nil
 }
 
-// MarshalYAML writes the size with its unit.
-func (b Bytes) MarshalYAML() (any, error) { return b.String(), nil }
-
-// value adapts one field of a Config to pflag.Value.
-type value struct {
-	set  func(string) error
-	get  func() string
-	kind string
+func parseInt(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a whole number", s)
+	}
+	return n, nil
 }
 
-func (v value) Set(s string) error { return v.set(s) }
-func (v value) String() string     { return v.get() }
-func (v value) Type() string       { return v.kind }
-
-func stringValue(p *string) value {
-	return value{func(s string) error { *p = s; return nil }, func() string { return *p }, "string"}
+func parseDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration such as 100ms or 10s", s)
+	}
+	return d, nil
 }
 
-func boolValue(p *bool) value {
-	return value{func(s string) error {
-		b, err := strconv.ParseBool(s)
-		if err != nil {
-			return fmt.Errorf("%q is neither true nor false", s)
+// formatDuration leaves out what is zero: 10m, not 10m0s.
+func formatDuration(d time.Duration) string {
+	text := d.String()
+	for _, pair := range [][2]string{{"m0s", "m"}, {"h0m", "h"}} {
+		if rest, ok := strings.CutSuffix(text, pair[0]); ok {
+			text = rest + pair[1]
 		}
-		*p = b
-		return nil
-	}, func() string { return strconv.FormatBool(*p) }, "bool"}
+	}
+	return text
 }
 
-func intValue(p *int) value {
-	return value{func(s string) error {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			return fmt.Errorf("%q is not a whole number", s)
+// parseNodes reads name=host:port,name=host:port.
+func parseNodes(s string) (map[string]string, error) {
+	nodes := map[string]string{}
+	for _, pair := range split(s) {
+		name, addr, ok := strings.Cut(pair, "=")
+		if _, twice := nodes[name]; !ok || twice {
+			return nil, fmt.Errorf("%q: want name=host:port, each name once", pair)
 		}
-		*p = n
-		return nil
-	}, func() string { return strconv.Itoa(*p) }, "int"}
+		nodes[name] = addr
+	}
+	return nodes, nil
 }
 
-func durationValue(p *time.Duration) value {
-	return value{func(s string) error {
-		d, err := time.ParseDuration(s)
-		if err != nil {
-			return fmt.Errorf("%q is not a duration such as 100ms or 10s", s)
-		}
-		*p = d
-		return nil
-	}, func() string { return p.String() }, "duration"}
+func formatNodes(nodes map[string]string) string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		pairs = append(pairs, name+"="+nodes[name])
+	}
+	return strings.Join(pairs, ",")
 }
 
-func bytesValue(p *Bytes) value { return value{p.Set, func() string { return p.String() }, "size"} }
-
-// nodesValue reads name=host:port,name=host:port.
-func nodesValue(p *map[string]string) value {
-	return value{func(s string) error {
-		nodes := map[string]string{}
-		for _, pair := range split(s) {
-			name, addr, ok := strings.Cut(pair, "=")
-			if _, twice := nodes[name]; !ok || twice {
-				return fmt.Errorf("%q: want name=host:port, each name once", pair)
-			}
-			nodes[name] = addr
+// parseRegions reads region=host:port,region=host:port; a region with several nodes is named several times.
+func parseRegions(s string) (map[string][]string, error) {
+	regions := map[string][]string{}
+	for _, pair := range split(s) {
+		name, addr, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, fmt.Errorf("%q: want region=host:port", pair)
 		}
-		*p = nodes
-		return nil
-	}, func() string {
-		var pairs []string
-		for _, name := range slices.Sorted(maps.Keys(*p)) {
-			pairs = append(pairs, name+"="+(*p)[name])
-		}
-		return strings.Join(pairs, ",")
-	}, "name=addr,…"}
+		regions[name] = append(regions[name], addr)
+	}
+	return regions, nil
 }
 
-// regionsValue reads region=host:port,region=host:port; a region with several nodes is named several times.
-func regionsValue(p *map[string][]string) value {
-	return value{func(s string) error {
-		regions := map[string][]string{}
-		for _, pair := range split(s) {
-			name, addr, ok := strings.Cut(pair, "=")
-			if !ok {
-				return fmt.Errorf("%q: want region=host:port", pair)
-			}
-			regions[name] = append(regions[name], addr)
+func formatRegions(regions map[string][]string) string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(regions)) {
+		for _, addr := range regions[name] {
+			pairs = append(pairs, name+"="+addr)
 		}
-		*p = regions
-		return nil
-	}, func() string {
-		var pairs []string
-		for _, name := range slices.Sorted(maps.Keys(*p)) {
-			for _, addr := range (*p)[name] {
-				pairs = append(pairs, name+"="+addr)
-			}
-		}
-		return strings.Join(pairs, ",")
-	}, "region=addr,…"}
+	}
+	return strings.Join(pairs, ",")
 }
 
 func split(s string) []string {

@@ -72,19 +72,25 @@ func (e *evidence) checkWrites(end *place, rescued map[string]map[string]bool, w
 			want := o.position - replication.Position(len(o.values)-1-i)
 			switch {
 			case len(places) == 0:
-				wrong("1", "command %q was acknowledged at position %d of epoch %d, and never applied", name, want, o.epoch)
+				wrong("1", "command %q was acknowledged at position %d of epoch %d, and never applied", name, want,
+					o.epoch)
 			case places[0].position != want || places[0].epoch != o.epoch:
-				wrong("5", "command %q was acknowledged at position %d of epoch %d, and is at %v", name, want, o.epoch, places[0])
+				wrong("5", "command %q was acknowledged at position %d of epoch %d, and is at %v", name, want, o.epoch,
+					places[0])
 			case !places[0].before(end) && len(rescued[v]) == 0:
-				wrong("1", "command %q was acknowledged at %s at position %d of epoch %d, and is neither in the final history nor in a rescue file", name, o.node, want, o.epoch)
+				wrong("1", "command %q was acknowledged at %s at position %d of epoch %d, and is neither in the "+
+					"final history nor in a rescue file", name, o.node, want, o.epoch)
 			case !places[0].before(end) && o.regions >= len(e.plan.regions) && o.regions > 1:
-				wrong("1", "command %q was acknowledged as durable in all %d regions at position %d of epoch %d, and was lost", name, o.regions, want, o.epoch)
+				wrong("1",
+					"command %q was acknowledged as durable in all %d regions at position %d of epoch %d, and was lost",
+					name, o.regions, want, o.epoch)
 			}
 		}
 	}
 }
 
-// checkEverApplied checks that whatever any node applied is in the final history or in a rescue file (invariants 1, 3 and 8).
+// checkEverApplied checks that whatever any node applied is in the final history or in a rescue file (invariants 1, 3
+// and 8).
 func checkEverApplied(l *lineage, end *place, rescued map[string]map[string]bool, wrong report) {
 	final := map[*place]bool{}
 	for _, p := range end.path() {
@@ -92,7 +98,8 @@ func checkEverApplied(l *lineage, end *place, rescued map[string]map[string]bool
 	}
 	for _, p := range l.places {
 		if p.data != "" && !final[p] && len(rescued[p.data]) == 0 {
-			wrong("8", "command %q, applied by %s at %v, is neither in the final history nor in a rescue file", p.data[:min(len(p.data), valueName)], p.by, p)
+			wrong("8", "command %q, applied by %s at %v, is neither in the final history nor in a rescue file",
+				p.data[:min(len(p.data), valueName)], p.by, p)
 		}
 	}
 }
@@ -105,14 +112,17 @@ func checkTail(l *lineage, f final, t tail, wrong report) {
 		return
 	}
 	if want := uint64(t.info.Last - t.info.Fork); uint64(len(t.commands)) != want || t.info.Commands != want {
-		wrong("8", "%s holds %d commands and says %d; from the fork at %d to %d there are %d", name, len(t.commands), t.info.Commands, t.info.Fork, t.info.Last, want)
+		wrong("8", "%s holds %d commands and says %d; from the fork at %d to %d there are %d", name, len(t.commands),
+			t.info.Commands, t.info.Fork, t.info.Last, want)
 		return
 	}
 	var last *place
 	for i, c := range t.commands {
 		places := l.placesOf(c.data)
-		if len(places) == 0 || places[0].position != c.position || places[0].epoch != c.epoch || c.position != t.info.Fork+1+replication.Position(i) {
-			wrong("8", "%s: command %d says position %d of epoch %d, and was applied at %v", name, i, c.position, c.epoch, places)
+		if len(places) == 0 || places[0].position != c.position || places[0].epoch != c.epoch ||
+			c.position != t.info.Fork+1+replication.Position(i) {
+			wrong("8", "%s: command %d says position %d of epoch %d, and was applied at %v", name, i, c.position,
+				c.epoch, places)
 			return
 		}
 		if last != nil && !last.before(places[0]) {
@@ -154,7 +164,8 @@ func (l *lineage) forced() bool {
 	return false
 }
 
-// checkHandovers checks that an epoch which was handed over ended where the next one begins, on every node (invariant 6).
+// checkHandovers checks that an epoch which was handed over ended where the next one begins, on every node (invariant
+// 6).
 func checkHandovers(l *lineage, wrong report) {
 	for _, p := range l.places {
 		if p.data == "" {
@@ -162,14 +173,15 @@ func checkHandovers(l *lineage, wrong report) {
 		}
 		for _, next := range l.reigns[p.epoch+1] {
 			if !next.Lossy && p.position >= next.First && l.reign(next).parent.within == p.within {
-				wrong("6", "%s applied %v, and the epoch was handed over to %s, which began the next one at %d", p.by, p, next.Primary, next.First)
+				wrong("6", "%s applied %v, and the epoch was handed over to %s, which began the next one at %d", p.by,
+					p, next.Primary, next.First)
 			}
 		}
 	}
 }
 
-// checkOrder checks strict serializability (invariant 2): positions are the order, reads are at the position they saw, and what ended before
-// something else began comes before it.
+// checkOrder checks strict serializability (invariant 2): positions are the order, reads are at the position they saw,
+// and what ended before something else began comes before it.
 func checkOrder(operations []operation, wrong report) {
 	var done []operation
 	for _, o := range operations {
@@ -222,7 +234,8 @@ func (e *evidence) checkContents(end *place, wrong report) {
 	}
 	for _, f := range e.final {
 		if f.at == end && !slices.Equal(f.items, want) {
-			wrong("5", "%s is at %v with other contents: %d items, the history has %d", f.node, end, len(f.items), len(want))
+			wrong("5", "%s is at %v with other contents: %d items, the history has %d", f.node, end, len(f.items),
+				len(want))
 		}
 	}
 }
@@ -236,13 +249,17 @@ func (e *evidence) checkStores(end *place, wrong report) {
 	}
 	for _, f := range e.final {
 		if f.at == end && (f.hash != hash || f.compact != compact || f.revision != revision) {
-			wrong("10", "%s at %v has hash %08x, revision %d, compacted at %d; its history makes %08x, %d, %d", f.node, end, f.hash, f.revision, f.compact, hash, revision, compact)
+			wrong("10", "%s at %v has hash %08x, revision %d, compacted at %d; its history makes %08x, %d, %d", f.node,
+				end, f.hash, f.revision, f.compact, hash, revision, compact)
 		}
 	}
 }
 
 func replay(end *place) (hash uint32, compact, revision int64, err error) {
-	s, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: "/replay", CacheBytes: 1 << 20, MemTableBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	s, err := kv.Open(kv.Options{
+		FS: vfs.NewMem(), Dir: "/replay", CacheBytes: 1 << 20, MemTableBytes: 1 << 20,
+		Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		return 0, 0, 0, err
 	}
@@ -252,7 +269,10 @@ func replay(end *place) (hash uint32, compact, revision int64, err error) {
 		if p.reign != nil {
 			err = s.Begin(*p.reign, meta)
 		} else {
-			_, err = s.Apply(&replication.Batch{Epoch: p.epoch, First: p.position, Commands: []replication.Command{{Data: []byte(strings.Clone(p.data))}}, Metadata: meta})
+			_, err = s.Apply(&replication.Batch{
+				Epoch: p.epoch, First: p.position,
+				Commands: []replication.Command{{Data: []byte(strings.Clone(p.data))}}, Metadata: meta,
+			})
 		}
 		if err != nil {
 			return 0, 0, 0, err

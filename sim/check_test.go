@@ -75,7 +75,8 @@ func TestWritesAreAccountedFor(t *testing.T) {
 			var n noted
 			l, _, end := story(&n)
 			e := &evidence{
-				plan: &plan{regions: []string{"us", "eu"}}, fleet: &fleet{lineage: l}, diary: &diary{operations: []operation{test.did}},
+				plan: &plan{regions: []string{"us", "eu"}}, fleet: &fleet{lineage: l},
+				diary: &diary{operations: []operation{test.did}},
 				final: []final{{node: "us-1", region: "us", at: end, tails: []tail{rescue(l, test.tails...)}}},
 			}
 			rescued := rescuedValues(e.final)
@@ -182,7 +183,10 @@ func TestLedgerKeepsWhatWasSynced(t *testing.T) {
 	}
 	apply := func(p replication.Position, data string) {
 		t.Helper()
-		b := &replication.Batch{First: p, Commands: []replication.Command{{Data: []byte(data)}}, Metadata: &replication.Metadata{Position: p}}
+		b := &replication.Batch{
+			First: p, Commands: []replication.Command{{Data: []byte(data)}},
+			Metadata: &replication.Metadata{Position: p},
+		}
 		if _, err := l.Apply(b); err != nil {
 			t.Fatal(err)
 		}

@@ -139,14 +139,22 @@ func (c *client) command(name string) []byte {
 	switch c.random.IntN(12) {
 	case 0:
 		c.compacted += 1 + c.random.Int64N(30)
-		return command.EncodeCompaction(&pb.CompactionRequest{Revision: c.compacted*int64(c.fleet.plan.clients+1) + int64(c.number)})
+		return command.EncodeCompaction(
+			&pb.CompactionRequest{Revision: c.compacted*int64(c.fleet.plan.clients+1) + int64(c.number)})
 	case 1:
 		return command.EncodeTxn(&pb.TxnRequest{
-			Compare: []*pb.Compare{{Key: key(), Target: pb.Compare_VERSION, Result: pb.Compare_GREATER, TargetUnion: &pb.Compare_Version{Version: c.random.Int64N(5)}}},
+			Compare: []*pb.Compare{{
+				Key: key(), Target: pb.Compare_VERSION, Result: pb.Compare_GREATER,
+				TargetUnion: &pb.Compare_Version{Version: c.random.Int64N(5)},
+			}},
 			Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: put}}},
 			Failure: []*pb.RequestOp{
-				{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: key(), RangeEnd: []byte("k99")}}},
-				{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(name), Value: []byte("failed")}}},
+				{Request: &pb.RequestOp_RequestDeleteRange{
+					RequestDeleteRange: &pb.DeleteRangeRequest{Key: key(), RangeEnd: []byte("k99")},
+				}},
+				{Request: &pb.RequestOp_RequestPut{
+					RequestPut: &pb.PutRequest{Key: []byte(name), Value: []byte("failed")},
+				}},
 			},
 		})
 	default:

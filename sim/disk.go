@@ -12,8 +12,9 @@ import (
 // logFolder is where a node keeps its log.
 const logFolder = dataFolder + "/wal/"
 
-// disk is a filesystem in memory whose syncs of log data take time, and which can lose power between any two operations. Other syncs
-// are done at once: some are made under a mutex, and a bubble's time stands still while a goroutine waits for one.
+// disk is a filesystem in memory whose syncs of log data take time, and which can lose power between any two
+// operations. Other syncs are done at once: some are made under a mutex, and a bubble's time stands still while a
+// goroutine waits for one.
 type disk struct {
 	vfs.FS
 	mu     sync.Mutex

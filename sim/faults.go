@@ -34,7 +34,8 @@ func (x *faults) list() []fault {
 		{2, x.transferLeader},
 	}
 	if len(x.fleet.plan.regions) > 1 {
-		list = append(list, fault{2, x.killRegion}, fault{2, x.cutRegions}, fault{1, x.isolateRegion}, fault{4, x.switchover})
+		list = append(list, fault{2, x.killRegion}, fault{2, x.cutRegions}, fault{1, x.isolateRegion},
+			fault{4, x.switchover})
 	}
 	if x.fleet.plan.forced && len(x.fleet.plan.regions) > 1 {
 		list = append(list, fault{3, x.failover}, fault{3, x.disaster})

@@ -71,7 +71,8 @@ func newFleet(p *plan, j *journal) *fleet {
 		for i := range p.size {
 			name := fmt.Sprintf("%s-%d", region, i+1)
 			f.members = append(f.members, &member{
-				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name), memory: vfs.NewCrashableMem(),
+				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name),
+				memory: vfs.NewCrashableMem(),
 			})
 		}
 		f.network.SetDelay(region, region, p.near, p.near)
@@ -137,13 +138,16 @@ func (m *member) start(ctx context.Context) {
 	j := m.fleet.journal
 	p := &process{member: m, memory: m.memory}
 	m.starts++
-	p.disk = newDisk(m.memory, stream(m.fleet.plan.seed, fmt.Sprintf("disk %s %d", m.name, m.starts)), m.fleet.plan.slowSync)
+	p.disk = newDisk(m.memory, stream(m.fleet.plan.seed, fmt.Sprintf("disk %s %d", m.name, m.starts)),
+		m.fleet.plan.slowSync)
 	storage, err := p.open(m.fleet.plan.storage)
 	if err != nil {
 		j.wrong("1", "%s cannot open its storage: %v", m.name, err)
 		return
 	}
-	p.witness = &witness{Storage: storage, lineage: m.fleet.lineage, region: m.region, node: m.name, gone: &p.gone, wrong: j.wrong}
+	p.witness = &witness{
+		Storage: storage, lineage: m.fleet.lineage, region: m.region, node: m.name, gone: &p.gone, wrong: j.wrong,
+	}
 	p.MultiRegionReplicator, err = replication.NewMultiRegionReplicator(m.config(p.disk), p.witness.storage())
 	if err == nil {
 		p.SetTransport(m.fleet.network.Node(m.name))
@@ -180,8 +184,8 @@ func (p *process) open(kind string) (replication.Storage, error) {
 	return l, err
 }
 
-// lose takes the power away: the network hears nothing more, and the disk keeps what was synced and some of the rest. It can
-// be called from inside the process, in the middle of anything.
+// lose takes the power away: the network hears nothing more, and the disk keeps what was synced and some of the rest.
+// It can be called from inside the process, in the middle of anything.
 func (p *process) lose() {
 	p.once.Do(func() {
 		m := p.member
@@ -233,6 +237,7 @@ func (m *member) end(p *process) {
 			m.fleet.journal.wrong("15", "shut down %s: %v", m.name, err)
 		}
 	case <-time.After(5 * time.Minute):
-		panic(fmt.Sprintf("sim: seed %d: %s does not shut down\n%s", m.fleet.plan.seed, m.name, m.fleet.journal.last(200)))
+		panic(fmt.Sprintf("sim: seed %d: %s does not shut down\n%s", m.fleet.plan.seed, m.name,
+			m.fleet.journal.last(200)))
 	}
 }

@@ -10,7 +10,8 @@ import (
 // journalLines is how much of the story is kept: enough for what led to a failure.
 const journalLines = 50_000
 
-// journal gathers the story of a run and what went wrong. It is safe for concurrent use, and the writer of the nodes' logs.
+// journal gathers the story of a run and what went wrong. It is safe for concurrent use, and the writer of the nodes'
+// logs.
 type journal struct {
 	mu       sync.Mutex
 	began    time.Time

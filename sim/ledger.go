@@ -17,8 +17,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
-// ledger is the simplest storage: the list of all commands and beginnings. With a filesystem it keeps them in a file, a record for
-// each batch, durable after Sync; without one it is volatile.
+// ledger is the simplest storage: the list of all commands and beginnings. With a filesystem it keeps them in a file, a
+// record for each batch, durable after Sync; without one it is volatile.
 type ledger struct {
 	fs  durable.FS // nil: volatile
 	dir string

@@ -66,7 +66,8 @@ type lineage struct {
 func newLineage(wrong func(invariant, format string, args ...any)) *lineage {
 	root := &place{}
 	return &lineage{
-		folder: timeline.NewFolder(), genesis: root, places: map[replication.Chain]*place{{}: root}, values: map[string][]*place{},
+		folder: timeline.NewFolder(), genesis: root, places: map[replication.Chain]*place{{}: root},
+		values: map[string][]*place{},
 		reigns: map[replication.Epoch][]replication.Reign{}, regions: map[string]map[uint64]applied{}, wrong: wrong,
 	}
 }
@@ -86,7 +87,9 @@ func (l *lineage) command(p *place, data, region, node string) *place {
 	if q := l.places[chain]; q != nil {
 		return q
 	}
-	q := &place{parent: p, epoch: p.epoch, position: p.position + 1, chain: chain, data: data, within: p.within, by: node}
+	q := &place{
+		parent: p, epoch: p.epoch, position: p.position + 1, chain: chain, data: data, within: p.within, by: node,
+	}
 	l.places[chain] = q
 	l.values[data] = append(l.values[data], q)
 	switch {
@@ -122,7 +125,8 @@ func (l *lineage) begin(p *place, r replication.Reign, region, node string) *pla
 func (l *lineage) claim(r replication.Reign) {
 	for _, o := range l.reigns[r.Epoch] {
 		if !o.Lossy && !r.Lossy {
-			l.wrong("6", "epoch %d has two primaries, %s from %d and %s from %d, and none was forced", r.Epoch, o.Primary, o.First, r.Primary, r.First)
+			l.wrong("6", "epoch %d has two primaries, %s from %d and %s from %d, and none was forced", r.Epoch,
+				o.Primary, o.First, r.Primary, r.First)
 		}
 		if o.Primary == r.Primary {
 			l.wrong("6", "epoch %d was begun twice by %s, from %d and from %d", r.Epoch, r.Primary, o.First, r.First)
@@ -144,7 +148,8 @@ func (l *lineage) reached(region, node string, index, term uint64, at *place) {
 		return
 	}
 	if was.term != term || was.at != at {
-		l.wrong("4", "after entry %d of %s, %s was at %v in term %d, and %s is at %v in term %d", index, region, was.by, was.at, was.term, node, at, term)
+		l.wrong("4", "after entry %d of %s, %s was at %v in term %d, and %s is at %v in term %d", index, region, was.by,
+			was.at, was.term, node, at, term)
 	}
 }
 

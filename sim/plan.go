@@ -46,18 +46,19 @@ var regionNames = []string{"us", "eu", "ap"}
 func newPlan(o Options) *plan {
 	r := stream(o.Seed, "plan")
 	p := &plan{
-		seed:        o.Seed,
-		regions:     regionNames[:pick(r, 1, 2, 2, 2, 2, 3, 3)],
-		size:        pick(r, 1, 3, 3, 3, 3, 3),
-		storage:     pick(r, storageLedger, storageLedger, storageLedger, storageVolatile, storageKV),
-		chaos:       time.Duration(8+r.IntN(10)) * time.Second,
-		forced:      r.IntN(2) == 0,
-		clients:     2 + r.IntN(4),
-		think:       time.Duration(20+r.IntN(200)) * time.Millisecond,
-		payload:     pick(r, 20, 400, 2000),
-		calm:        pick(r, 300*time.Millisecond, time.Second, 3*time.Second),
-		slowSync:    pick(r, 100*time.Microsecond, time.Millisecond, 5*time.Millisecond),
-		near:        pick(r, time.Millisecond, 2*time.Millisecond, 4*time.Millisecond), // never zero: an endless exchange must end with the run
+		seed:     o.Seed,
+		regions:  regionNames[:pick(r, 1, 2, 2, 2, 2, 3, 3)],
+		size:     pick(r, 1, 3, 3, 3, 3, 3),
+		storage:  pick(r, storageLedger, storageLedger, storageLedger, storageVolatile, storageKV),
+		chaos:    time.Duration(8+r.IntN(10)) * time.Second,
+		forced:   r.IntN(2) == 0,
+		clients:  2 + r.IntN(4),
+		think:    time.Duration(20+r.IntN(200)) * time.Millisecond,
+		payload:  pick(r, 20, 400, 2000),
+		calm:     pick(r, 300*time.Millisecond, time.Second, 3*time.Second),
+		slowSync: pick(r, 100*time.Microsecond, time.Millisecond, 5*time.Millisecond),
+		// never zero: an endless exchange must end with the run
+		near:        pick(r, time.Millisecond, 2*time.Millisecond, 4*time.Millisecond),
 		far:         time.Duration(r.IntN(80)) * time.Millisecond,
 		jitter:      time.Duration(r.IntN(20)) * time.Millisecond,
 		retainBytes: pick[int64](r, 8<<30, 256<<10, 64<<10),
@@ -81,8 +82,10 @@ func newPlan(o Options) *plan {
 }
 
 func (p *plan) String() string {
-	return fmt.Sprintf("%d regions of %d nodes, %s, %v of faults every %v at most, forced failovers %t, %d clients, sync %v, near %v, far %v+%v, retain %d bytes",
-		len(p.regions), p.size, p.storage, p.chaos, p.calm, p.forced, p.clients, p.slowSync, p.near, p.far, p.jitter, p.retainBytes)
+	return fmt.Sprintf("%d regions of %d nodes, %s, %v of faults every %v at most, forced failovers %t, %d clients, "+
+		"sync %v, near %v, far %v+%v, retain %d bytes",
+		len(p.regions), p.size, p.storage, p.chaos, p.calm, p.forced, p.clients, p.slowSync, p.near, p.far, p.jitter,
+		p.retainBytes)
 }
 
 // stream returns the randomness of one purpose.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // planted is a bug: some edits, and how it is to be found.
@@ -30,22 +31,29 @@ var plantedBugs = []planted{
 		edits: []edit{{
 			"replication/internal/propose/pipeline.go",
 			"\tswitch _, err := p.group.Propose(ctx, f.term, [][]byte{payload}); {",
-			"\tat := stamp.Position\n\tfor _, u := range f.proposals {\n\t\tat += contract.Position(len(u.commands))\n" +
-				"\t\tp.applied(u, &contract.Receipt{Epoch: stamp.Epoch, Position: at, Regions: 1})\n\t}\n\tf.proposals = nil\n" +
+			"\tat := stamp.Position\n\tfor _, u := range f.proposals {\n\t\tat += " +
+				"contract.Position(len(u.commands))\n" +
+				"\t\tp.applied(u, &contract.Receipt{Epoch: stamp.Epoch, Position: at, Regions: " +
+				"1})\n\t}\n\tf.proposals = nil\n" +
 				"\tswitch _, err := p.group.Propose(ctx, f.term, [][]byte{payload}); {",
 		}},
-		caught: []string{"invariant 1:", "invariant 2:", "invariant 8:"}, // lost, or not there yet for a read that began later
+		// lost, or not there yet for a read that began later
+		caught: []string{"invariant 1:", "invariant 2:", "invariant 8:"},
 	},
 	{
-		name:   "off-by-one resume",
-		edits:  []edit{{"replication/internal/stream/reader.go", "index = min(index, found)", "index = min(index, found+1)"}},
+		name: "off-by-one resume",
+		edits: []edit{
+			{"replication/internal/stream/reader.go", "index = min(index, found)", "index = min(index, found+1)"},
+		},
 		caught: []string{"invariant 15:"},
 	},
 	{
 		name: "skipped epoch check: what is handed over goes on being written",
 		edits: []edit{
-			{"replication/timeline/state.go", "return s.Role() == Primary && s.Seal == nil", "return s.Role() == Primary"},
-			{"replication/timeline/machine.go", "case s.Seal != nil:\n\t\treturn refusal(\"sealed at", "case false:\n\t\treturn refusal(\"sealed at"},
+			{"replication/timeline/state.go", "return s.Role() == Primary && s.Seal == nil",
+				"return s.Role() == Primary"},
+			{"replication/timeline/machine.go", "case s.Seal != nil:\n\t\treturn refusal(\"sealed at",
+				"case false:\n\t\treturn refusal(\"sealed at"},
 		},
 		caught: []string{"invariant 6:"},
 	},
@@ -73,7 +81,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 	for _, b := range plantedBugs {
 		t.Run(strings.ReplaceAll(b.name, " ", "_"), func(t *testing.T) {
 			overlay := b.plant(t, root)
-			args := []string{"test", "-overlay", overlay, "-count=1", "-failfast", "-timeout=180s", "./sim", "-run", "^TestSeeds$",
+			args := []string{"test", "-overlay", overlay, "-count=1", "-failfast", "-timeout", left(t), "./sim", "-run", "^TestSeeds$",
 				fmt.Sprintf("-sim.seeds=%d", plantedSeeds), "-sim.trace=0"}
 			c := exec.CommandContext(t.Context(), "go", append(args, b.flags...)...)
 			c.Dir = root
@@ -93,6 +101,15 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 	}
 }
 
+// left is the time that this test has, as a -timeout. A bound of its own would count how busy the machine is.
+func left(t *testing.T) string {
+	deadline, bounded := t.Deadline()
+	if !bounded {
+		return "0"
+	}
+	return time.Until(deadline).String()
+}
+
 // plant writes the damaged files and returns the overlay that puts them in place.
 func (b planted) plant(t *testing.T, root string) string {
 	dir := t.TempDir()
@@ -104,7 +121,8 @@ func (b planted) plant(t *testing.T, root string) string {
 			t.Fatal(err)
 		}
 		if n := strings.Count(string(source), e.old); n != 1 {
-			t.Fatalf("%s holds %d times %q, want once: the code has moved on, and this bug has to move with it", e.file, n, e.old)
+			t.Fatalf("%s holds %d times %q, want once: the code has moved on, and this bug has to move with it", e.file,
+				n, e.old)
 		}
 		damaged := filepath.Join(dir, fmt.Sprintf("%d.go", i))
 		if err := os.WriteFile(damaged, []byte(strings.Replace(string(source), e.old, e.new, 1)), 0o600); err != nil {

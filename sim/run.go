@@ -179,12 +179,14 @@ func (e *evidence) converge(ctx context.Context) bool {
 	return true
 }
 
-// together returns "" once all nodes run and are at one place, at least at position least and in an epoch whose primary takes
-// writes, or else why that did not come about in time.
+// together returns "" once all nodes run and are at one place, at least at position least and in an epoch whose primary
+// takes writes, or else why that did not come about in time. It looks when nothing moves, and nothing does until the
+// caller lets time pass: a write that a client gave up may still land, but not between two looks.
 func (e *evidence) together(least replication.Position) string {
 	f := e.fleet
 	deadline := time.Now().Add(convergence)
 	for {
+		synctest.Wait()
 		why := f.apart(least)
 		if why == "" || time.Now().After(deadline) {
 			return why
@@ -244,10 +246,11 @@ func (p *process) final(ctx context.Context) final {
 	}
 	for _, info := range infos {
 		t := tail{info: info}
-		err := p.ReadTail(ctx, info.Name, func(e replication.Epoch, at replication.Position, c replication.Command) error {
+		keep := func(e replication.Epoch, at replication.Position, c replication.Command) error {
 			t.commands = append(t.commands, tailCommand{e, at, string(c.Data)})
 			return nil
-		})
+		}
+		err := p.ReadTail(ctx, info.Name, keep)
 		if err != nil {
 			wrong("8", "tail %s of %s: %v", info.Name, f.node, err)
 		}

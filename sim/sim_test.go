@@ -47,9 +47,12 @@ func TestSeeds(t *testing.T) {
 			for _, f := range r.Failures {
 				t.Error(f)
 			}
-			t.Logf("plan: %s\n%s\nrun it again: go test ./sim -run TestSeeds -sim.seed=%d", r.Plan, r.Story(*traceLen), seed)
+			t.Logf("plan: %s\n%s\nrun it again: go test ./sim -run TestSeeds -sim.seed=%d", r.Plan, r.Story(*traceLen),
+				seed)
 		})
 	}
-	t.Logf("%d seeds in %v: %v of virtual time, %d processes started, %d writes acknowledged, %d unknown, %d reads, %d epochs, %d rescue files",
-		count, time.Since(began).Round(time.Millisecond), sum.Virtual.Round(time.Second), sum.Starts, sum.Acknowledged, sum.Unknown, sum.Reads, sum.Epochs, sum.Tails)
+	t.Logf("%d seeds in %v: %v of virtual time, %d processes started, %d writes acknowledged, %d unknown, %d reads, "+
+		"%d epochs, %d rescue files",
+		count, time.Since(began).Round(time.Millisecond), sum.Virtual.Round(time.Second), sum.Starts, sum.Acknowledged,
+		sum.Unknown, sum.Reads, sum.Epochs, sum.Tails)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// witness stands between a node and its storage and checks that every batch continues what the storage has. It sees only
-// the life of one process; what it saw after the power was gone does not count.
+// witness stands between a node and its storage and checks that every batch continues what the storage has. It sees
+// only the life of one process; what it saw after the power was gone does not count.
 type witness struct {
 	replication.Storage
 	lineage      *lineage
@@ -55,7 +55,8 @@ func (w *witness) loaded(meta *replication.Metadata) {
 	if meta != nil {
 		at = w.lineage.find(meta.Chain)
 		if at == nil || at.position != meta.Position || at.epoch != meta.Epoch {
-			w.wrong("5", "storage of %s says position %d of epoch %d, chain %v: nobody was ever there", w.node, meta.Position, meta.Epoch, meta.Chain)
+			w.wrong("5", "storage of %s says position %d of epoch %d, chain %v: nobody was ever there", w.node,
+				meta.Position, meta.Epoch, meta.Chain)
 			return
 		}
 		w.settle(at, meta)
@@ -66,7 +67,8 @@ func (w *witness) loaded(meta *replication.Metadata) {
 // settle checks the metadata that goes with a place.
 func (w *witness) settle(at *place, meta *replication.Metadata) {
 	if meta.Chain != at.chain || meta.Position != at.position || meta.Epoch != at.epoch {
-		w.wrong("5", "%s saves position %d of epoch %d, chain %v, with the data of %v", w.node, meta.Position, meta.Epoch, meta.Chain, at)
+		w.wrong("5", "%s saves position %d of epoch %d, chain %v, with the data of %v", w.node, meta.Position,
+			meta.Epoch, meta.Chain, at)
 	}
 	if meta.AppliedIndex < w.index {
 		w.wrong("5", "applied index of %s falls from %d to %d", w.node, w.index, meta.AppliedIndex)
@@ -77,14 +79,16 @@ func (w *witness) settle(at *place, meta *replication.Metadata) {
 		return
 	}
 	w.record = string(meta.Record)
-	state, err := timeline.DecodeRecord(meta.Record, timeline.Cursor{Epoch: meta.Epoch, Position: meta.Position, Chain: meta.Chain})
+	state, err := timeline.DecodeRecord(meta.Record,
+		timeline.Cursor{Epoch: meta.Epoch, Position: meta.Position, Chain: meta.Chain})
 	if err != nil {
 		w.wrong("6", "state record of %s: %v", w.node, err)
 		return
 	}
 	claim := state.HighestClaim()
 	if timeline.Supersedes(w.claim, claim) {
-		w.wrong("6", "%s knew of epoch %d of %s, and now only of epoch %d of %s", w.node, w.claim.Epoch, w.claim.Primary, claim.Epoch, claim.Primary)
+		w.wrong("6", "%s knew of epoch %d of %s, and now only of epoch %d of %s", w.node, w.claim.Epoch,
+			w.claim.Primary, claim.Epoch, claim.Primary)
 	}
 	w.claim = claim
 }

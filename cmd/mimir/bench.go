@@ -15,8 +15,9 @@ func newBench(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench [flags]",
 		Short: "Load endpoints with etcd clients and measure",
-		Long: "Load etcd-compatible endpoints and print throughput and latency. With --compare-endpoints every measurement is made on both\n" +
-			"sets in turn, and the ratio of the medians is printed. The operations put keys under bench/ and bench-watch/.",
+		Long: "Load etcd-compatible endpoints and print throughput and latency. With --compare-endpoints every\n" +
+			"measurement is made on both sets in turn, and the ratio of the medians is printed. The operations\n" +
+			"put keys under bench/ and bench-watch/.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := n.check(); err != nil {

@@ -30,8 +30,10 @@ func (n *connection) addFlags(c *cobra.Command) {
 		endpoints = splitList(text)
 	}
 	flags := c.Flags()
-	flags.StringSliceVar(&n.endpoints, "endpoints", endpoints, "client addresses of any nodes of any regions, tried in turn (MIMIR_ENDPOINTS)")
-	flags.StringVar(&n.block.CA, "cacert", os.Getenv("MIMIR_CACERT"), "PEM file of the authorities trusted to sign the servers' certificates (MIMIR_CACERT)")
+	flags.StringSliceVar(&n.endpoints, "endpoints", endpoints,
+		"client addresses of any nodes of any regions, tried in turn (MIMIR_ENDPOINTS)")
+	flags.StringVar(&n.block.CA, "cacert", os.Getenv("MIMIR_CACERT"),
+		"PEM file of the authorities trusted to sign the servers' certificates (MIMIR_CACERT)")
 	flags.StringVar(&n.block.Cert, "cert", os.Getenv("MIMIR_CERT"), "PEM file of the certificate to show (MIMIR_CERT)")
 	flags.StringVar(&n.block.Key, "key", os.Getenv("MIMIR_KEY"), "PEM file of its key (MIMIR_KEY)")
 	flags.BoolVar(&n.insecure, "insecure-skip-tls-verify", false, "use TLS, but trust any server")
@@ -65,6 +67,20 @@ func (n *connection) client() (*admin.Client, error) {
 		return nil, err
 	}
 	return admin.NewClient(n.endpoints, secure)
+}
+
+// asking returns what a command does that asks a fleet something, with a client that is closed afterwards.
+func (n *connection) asking(
+	do func(c *cobra.Command, client *admin.Client, arguments []string) error,
+) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, arguments []string) error {
+		client, err := n.client()
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		return do(c, client, arguments)
+	}
 }
 
 // print writes v as JSON, or lets text write it for a reader.

@@ -22,9 +22,10 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a whole fleet on this machine",
-		Long: "Run a whole fleet on this machine, each node a process of its own, until Ctrl-C. DIR/fleet.json says where everything is. Started\n" +
-			"again on the same directory it goes on with the same data and addresses. Each node's directory has its log, and the config.yaml\n" +
-			"with which mimir serve starts it again by hand.",
+		Long: "Run a whole fleet on this machine, each node a process of its own, until Ctrl-C. DIR/fleet.json says\n" +
+			"where everything is. Started again on the same directory it goes on with the same data and\n" +
+			"addresses. Each node's directory has its log, and the config.yaml with which mimir serve starts it\n" +
+			"again by hand.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkDev(c, &o); err != nil {
@@ -41,7 +42,8 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringSliceVar(&o.Regions, "regions", nil, "names of the regions, the first one primary (default "+strings.Join(dev.DefaultRegions, ",")+")")
+	f.StringSliceVar(&o.Regions, "regions", nil,
+		"names of the regions, the first one primary (default "+strings.Join(dev.DefaultRegions, ",")+")")
 	f.IntVar(&o.Nodes, "nodes", 0, fmt.Sprintf("nodes of each region (default %d)", dev.DefaultNodes))
 	f.StringVar(&o.Dir, "data-dir", o.Dir, "directory of everything")
 	f.DurationVar(&o.WANDelay, "wan-delay", 0, "delay between regions, one way")
@@ -65,8 +67,8 @@ func checkDev(c *cobra.Command, o *dev.Options) error {
 	return nil
 }
 
-// fleetReady says what is missing until every region has a leader, one region is primary, the others follow it, and every node answers a
-// linearizable read.
+// fleetReady says what is missing until every region has a leader, one region is primary, the others follow it, and
+// every node answers a linearizable read.
 func fleetReady(ctx context.Context, f *dev.Fleet) string {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -133,8 +135,8 @@ func readBarrier(ctx context.Context, addr string) error {
 
 // introduce prints how to talk to the fleet.
 func introduce(w io.Writer, o *dev.Options, f *dev.Fleet, took time.Duration) {
-	fmt.Fprintf(w, "%d regions of %d nodes are ready after %.1f s; data, logs and fleet.json are in %s\n\n", len(f.Regions), len(f.Regions[0].Nodes),
-		took.Seconds(), o.Dir)
+	fmt.Fprintf(w, "%d regions of %d nodes are ready after %.1f s; data, logs and fleet.json are in %s\n\n",
+		len(f.Regions), len(f.Regions[0].Nodes), took.Seconds(), o.Dir)
 	for _, r := range f.Regions {
 		fmt.Fprintf(w, "  %-10s", r.Name)
 		for _, n := range r.Nodes {

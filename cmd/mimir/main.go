@@ -1,4 +1,5 @@
-// Command mimir is a multi-region key-value store with the etcd v3 API: the server, and everything an operator does with it.
+// Command mimir is a multi-region key-value store with the etcd v3 API: the server, and everything an operator does
+// with it.
 //
 // Exit status: 0 done, 1 failed with one clear line on standard error, 2 wrong usage or configuration.
 package main
@@ -34,8 +35,8 @@ func main() {
 	os.Exit(run(ctx, hurry, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// signalled returns a context that ends with the first SIGINT or SIGTERM, and a channel that is closed by the second. A third
-// one kills.
+// signalled returns a context that ends with the first SIGINT or SIGTERM, and a channel that is closed by the second. A
+// third one kills.
 func signalled() (context.Context, <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	hurry := make(chan struct{})
@@ -81,10 +82,12 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 		Short:         "One history of writes, identical in every region, behind the etcd v3 API",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       version(),
 		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.SetVersionTemplate(versionText())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	connection := &connection{}
 	root.AddCommand(

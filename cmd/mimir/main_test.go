@@ -91,7 +91,8 @@ func TestExitStatus(t *testing.T) {
 			if status != test.status || !strings.Contains(out+errs, test.want) {
 				t.Errorf("status %d\n%s%s", status, out, errs)
 			}
-			if status != exitDone && (strings.Count(errs, "\n") != 1 || out != "" || !strings.HasPrefix(errs, "mimir: ")) {
+			if status != exitDone && (strings.Count(errs, "\n") != 1 || out != "" ||
+				!strings.HasPrefix(errs, "mimir: ")) {
 				t.Errorf("not one clear line on standard error:\n%s%s", out, errs)
 			}
 		})
@@ -190,13 +191,15 @@ func TestFleetByHand(t *testing.T) {
 	eventually(t, "both regions are equal", func() bool {
 		s := status(t, both)
 		a, b := s.region("us"), s.region("eu")
-		return s.Survivable && a.Position == 1 && b.Position == 1 && a.Chain == b.Chain && a.Revision == 2 && b.Revision == 2
+		return s.Survivable && a.Position == 1 && b.Position == 1 && a.Chain == b.Chain && a.Revision == 2 &&
+			b.Revision == 2
 	})
 	code, text, errs := mimir(t, "switchover", "--to", "eu", "--endpoints", us.Client)
 	if code != exitDone || !strings.Contains(text, "nothing was lost; writes paused for") {
 		t.Fatalf("switchover: %d %s%s", code, text, errs)
 	}
-	if code, _, errs := mimir(t, "switchover", "--to", "mars", "--endpoints", both); code != exitFailed || !strings.Contains(errs, `"mars"`) {
+	if code, _, errs := mimir(t, "switchover", "--to", "mars", "--endpoints", both); code != exitFailed ||
+		!strings.Contains(errs, `"mars"`) {
 		t.Errorf("unknown region: %d %s", code, errs)
 	}
 	eventually(t, "us follows eu", func() bool {
@@ -204,7 +207,8 @@ func TestFleetByHand(t *testing.T) {
 		return s.Primary == "eu" && s.region("us").Role == replication.RoleSecondary && s.region("us").Lag.Seconds >= 0
 	})
 
-	// The secondary hangs while the primary writes, and both die. What the secondary had not read is gone; it takes over.
+	// The secondary hangs while the primary writes, and both die. What the secondary had not read is gone; it takes
+	// over.
 	freeze(t, us.PID)
 	put(t, eu.Client, "only-in-eu")
 	syscall.Kill(eu.PID, syscall.SIGKILL)
@@ -217,10 +221,12 @@ func TestFleetByHand(t *testing.T) {
 		code, _, _ := mimir(t, "status", "--endpoints", us.Client)
 		return code == exitDone && status(t, us.Client).region("us").Leader != ""
 	})
-	if code, _, errs := mimir(t, "failover", "--to", "us", "--endpoints", both); code != exitFailed || !strings.Contains(errs, "force") {
+	if code, _, errs := mimir(t, "failover", "--to", "us", "--endpoints", both); code != exitFailed ||
+		!strings.Contains(errs, "force") {
 		t.Errorf("failover without force: %d %s", code, errs)
 	}
-	if code, text, errs := mimir(t, "failover", "--to", "us", "--force", "--endpoints", both); code != exitDone || !strings.Contains(text, "us is primary, after eu") {
+	if code, text, errs := mimir(t, "failover", "--to", "us", "--force", "--endpoints", both); code != exitDone ||
+		!strings.Contains(text, "us is primary, after eu") {
 		t.Fatalf("failover: %d %s%s", code, text, errs)
 	}
 	put(t, us.Client, "after")
@@ -229,7 +235,8 @@ func TestFleetByHand(t *testing.T) {
 	checkTail(t, both)
 	eventually(t, "both regions are equal again", func() bool {
 		s := status(t, both)
-		return s.Survivable && s.Primary == "us" && s.region("us").Chain == s.region("eu").Chain && s.region("eu").Revision > 1_000_000_000
+		return s.Survivable && s.Primary == "us" && s.region("us").Chain == s.region("eu").Chain &&
+			s.region("eu").Revision > 1_000_000_000
 	})
 	if code := again(); code != exitDone {
 		t.Errorf("serve ended with %d", code)
@@ -284,13 +291,16 @@ func checkTail(t *testing.T, endpoints string) {
 	if err != nil || bytes.Count(text, []byte("\n")) != 1 || !bytes.Contains(text, []byte(key)) {
 		t.Errorf("exported: %s %v", text, err)
 	}
-	if code, text, errs := mimir(t, "tail", "show", name, "--endpoints", endpoints); code != exitDone || !strings.Contains(text, key) {
+	if code, text, errs := mimir(t, "tail", "show", name, "--endpoints", endpoints); code != exitDone ||
+		!strings.Contains(text, key) {
 		t.Errorf("show: %d %s%s", code, text, errs)
 	}
-	if code, _, errs := mimir(t, "tail", "export", "none", "--endpoints", endpoints); code != exitFailed || !strings.Contains(errs, `no tail "none"`) {
+	if code, _, errs := mimir(t, "tail", "export", "none", "--endpoints", endpoints); code != exitFailed ||
+		!strings.Contains(errs, `no tail "none"`) {
 		t.Errorf("export of nothing: %d %s", code, errs)
 	}
-	if code, _, errs := mimir(t, "tail", "export", name, "--to", file, "--endpoints", endpoints); code != exitFailed || !strings.Contains(errs, "exists already") {
+	if code, _, errs := mimir(t, "tail", "export", name, "--to", file, "--endpoints", endpoints); code != exitFailed ||
+		!strings.Contains(errs, "exists already") {
 		t.Errorf("export over a file: %d %s", code, errs)
 	}
 }
@@ -298,8 +308,10 @@ func checkTail(t *testing.T, endpoints string) {
 // A short benchmark of every operation, against both regions, has no error.
 func TestBench(t *testing.T) {
 	f, _, _ := startDev(t, "--regions", "us,eu", "--nodes", "1", "--wan-delay", "1ms")
-	code, text, errs := mimir(t, "bench", "-o", "json", "--endpoints", f.Regions[0].Nodes[0].Client, "--compare-endpoints", f.Regions[1].Nodes[0].Client,
-		"--ops", "put,get,get-serializable,range,txn,watch", "--clients", "8", "--connections", "2", "--key-space", "50", "--total", "200", "--warmup", "0s")
+	code, text, errs := mimir(t, "bench", "-o", "json", "--endpoints", f.Regions[0].Nodes[0].Client,
+		"--compare-endpoints", f.Regions[1].Nodes[0].Client,
+		"--ops", "put,get,get-serializable,range,txn,watch", "--clients", "8", "--connections", "2",
+		"--key-space", "50", "--total", "200", "--warmup", "0s")
 	var report struct {
 		Summary []struct {
 			Operation string

@@ -12,7 +12,8 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
-// moveTimeout bounds a switchover or failover. It is longer than the server's own bounds, so that a node says how it ended.
+// moveTimeout bounds a switchover or failover. It is longer than the server's own bounds, so that a node says how it
+// ended.
 const moveTimeout = 90 * time.Second
 
 func newSwitchover(n *connection) *cobra.Command {
@@ -20,14 +21,14 @@ func newSwitchover(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "switchover --to REGION",
 		Short: "Move the primary to another region, losing nothing",
-		Long: "Move the primary to another region. Writes pause until that region has everything; if it does not get there, the switchover is\n" +
-			"aborted and the primary stays what it was.",
+		Long: "Move the primary to another region. Writes pause until that region has everything; if it does not\n" +
+			"get there, the switchover is aborted and the primary stays what it was.",
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return n.move(c, func(ctx context.Context, client *admin.Client) (*replication.MoveReport, error) {
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) {
 				return client.Switchover(ctx, to)
 			})
-		},
+		}),
 	}
 	n.addFlags(c)
 	c.Flags().StringVar(&to, "to", "", "region that becomes primary")
@@ -41,14 +42,15 @@ func newFailover(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "failover --to REGION --force",
 		Short: "Make another region primary without the old one, which may lose writes",
-		Long: "Make a region primary at its own last position, without asking the old primary. Writes that had not arrived there are not part of\n" +
-			"the fleet's history any more; the old primary keeps them in a rescue file when it comes back: see mimir tail.",
+		Long: "Make a region primary at its own last position, without asking the old primary. Writes that had not\n" +
+			"arrived there are not part of the fleet's history any more; the old primary keeps them in a rescue\n" +
+			"file when it comes back: see mimir tail.",
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return n.move(c, func(ctx context.Context, client *admin.Client) (*replication.MoveReport, error) {
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) {
 				return client.Failover(ctx, to, force)
 			})
-		},
+		}),
 	}
 	n.addFlags(c)
 	c.Flags().StringVar(&to, "to", "", "region that becomes primary")
@@ -57,15 +59,10 @@ func newFailover(n *connection) *cobra.Command {
 	return c
 }
 
-func (n *connection) move(c *cobra.Command, do func(context.Context, *admin.Client) (*replication.MoveReport, error)) error {
-	client, err := n.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
+func (n *connection) move(c *cobra.Command, do func(context.Context) (*replication.MoveReport, error)) error {
 	ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
 	defer cancel()
-	report, err := do(ctx, client)
+	report, err := do(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +76,8 @@ func printMove(w io.Writer, r *replication.MoveReport) {
 	}
 	fmt.Fprintf(w, "%s is primary, after %s: epoch %d begins after position %d\n", r.To, from, r.Epoch, r.Position)
 	if r.Lossy {
-		fmt.Fprintf(w, "%d commands of %s are known to be missing; there may be more. If %s comes back it saves them: see mimir tail list\n", r.Behind, from, from)
+		fmt.Fprintf(w, "%d commands of %s are known to be missing; there may be more. "+
+			"If %s comes back it saves them: see mimir tail list\n", r.Behind, from, from)
 	} else if r.Pause > 0 {
 		fmt.Fprintf(w, "nothing was lost; writes paused for %s\n", r.Pause.Round(100*time.Microsecond))
 	} else {

@@ -47,7 +47,8 @@ func (p *progress) step(done uint64) {
 	p.next, p.shown = now.Add(p.interval()), true
 	elapsed := now.Sub(p.began)
 	left := time.Duration(float64(elapsed) * float64(p.total-min(done, p.total)) / float64(done))
-	line := fmt.Sprintf("%d of %d %s, %.0f/s, %s left", done, p.total, p.unit, float64(done)/elapsed.Seconds(), left.Round(time.Second))
+	line := fmt.Sprintf("%d of %d %s, %.0f/s, %s left", done, p.total, p.unit, float64(done)/elapsed.Seconds(),
+		left.Round(time.Second))
 	if p.terminal {
 		fmt.Fprintf(p.out, "\r\033[K%s", line)
 	} else {

@@ -13,8 +13,9 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run one node",
-		Long: "Run one node until SIGTERM or SIGINT, which hands leadership over and stops it in good order; a second one stops it at\n" +
-			"once. Each key of the configuration file is also an environment variable (listen-client: MIMIR_LISTEN_CLIENT) and a flag.",
+		Long: "Run one node until SIGTERM or SIGINT, which hands leadership over and stops it in good order; a\n" +
+			"second one stops it at once. Each key of the configuration file is also an environment variable\n" +
+			"(listen-client: MIMIR_LISTEN_CLIENT) and a flag.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := server.Load(file, os.LookupEnv, c.Flags())

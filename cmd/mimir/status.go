@@ -34,18 +34,13 @@ func newStatus(n *connection) *cobra.Command {
 		Use:   "status",
 		Short: "Show the whole fleet",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := n.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			report, err := inspect(c.Context(), client)
 			if err != nil {
 				return err
 			}
 			return n.print(c.OutOrStdout(), report, report.print)
-		},
+		}),
 	}
 	n.addFlags(c)
 	return c
@@ -108,8 +103,8 @@ func (f *fleetReport) print(w io.Writer) {
 				up++
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%s\n", r.Name, dash(string(r.Role)), r.Epoch, r.Position, number(r.Revision),
-			dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus))
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%s\n", r.Name, dash(string(r.Role)), r.Epoch, r.Position,
+			number(r.Revision), dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus))
 	}
 	t.Flush()
 	fmt.Fprintln(w)
@@ -124,7 +119,8 @@ func (f *fleetReport) print(w io.Writer) {
 	}
 	for _, r := range f.Regions {
 		if !r.LossSurvivable {
-			fmt.Fprintf(w, "Losing region %s now would lose acknowledged writes: no other region is known to have everything it has.\n", r.Name)
+			fmt.Fprintf(w, "Losing region %s now would lose acknowledged writes: "+
+				"no other region is known to have everything it has.\n", r.Name)
 		}
 	}
 }

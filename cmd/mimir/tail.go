@@ -27,8 +27,8 @@ func newTail(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tail",
 		Short: "Look at writes that a failover cut off",
-		Long: "After a failover, the old primary saves the writes that the new one did not have to a rescue file on each of its nodes, before\n" +
-			"it rejoins. These commands find and read them.",
+		Long: "After a failover, the old primary saves the writes that the new one did not have to a rescue file on\n" +
+			"each of its nodes, before it rejoins. These commands find and read them.",
 		Args: knownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -91,18 +91,13 @@ func newTailList(n *connection) *cobra.Command {
 		Use:   "list",
 		Short: "List the tails on all nodes",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := n.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			all, err := tails(c.Context(), client)
 			if err != nil {
 				return err
 			}
 			return n.print(c.OutOrStdout(), all, func(w io.Writer) { printTails(w, all) })
-		},
+		}),
 	}
 	n.addFlags(c)
 	return c
@@ -120,8 +115,9 @@ func printTails(w io.Writer, all []storedTail) {
 			fmt.Fprintf(t, "%s\t%s\t-\t-\t-\t-\t-\t-\t%s\n", one.Name, one.Node, one.Damaged)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\tepoch %d of %s\t\n", one.Name, one.Node, one.Fork, one.Last, one.Commands,
-			byteText(one.Bytes), one.Saved.Local().Format(time.DateTime), one.Claim.Epoch, one.Claim.Primary)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\tepoch %d of %s\t\n", one.Name, one.Node, one.Fork, one.Last,
+			one.Commands, byteText(one.Bytes), one.Saved.Local().Format(time.DateTime),
+			one.Claim.Epoch, one.Claim.Primary)
 	}
 	t.Flush()
 }
@@ -132,18 +128,13 @@ func newTailShow(n *connection) *cobra.Command {
 		Use:   "show NAME",
 		Short: "Show what a tail holds",
 		Args:  oneArgument("the name of a tail"),
-		RunE: func(c *cobra.Command, arguments []string) error {
-			client, err := n.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {
 			tail, err := findTail(c.Context(), client, arguments[0])
 			if err != nil {
 				return err
 			}
 			return n.showTail(c, client.At(tail.URLs...), tail, limit)
-		},
+		}),
 	}
 	n.addFlags(c)
 	c.Flags().IntVar(&limit, "limit", limit, "show at most so many writes")
@@ -186,15 +177,11 @@ func newTailExport(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export NAME",
 		Short: "Write a tail as JSON, one write a line",
-		Long: "Write every write of a tail as one JSON object a line, to standard output or a file: epoch, position, op and the request in the form\n" +
-			"of the etcd API's JSON, with keys and values in base64. The file appears only when it is whole.",
+		Long: "Write every write of a tail as one JSON object a line, to standard output or a file: epoch,\n" +
+			"position, op and the request in the form of the etcd API's JSON, with keys and values in base64. The\n" +
+			"file appears only when it is whole.",
 		Args: oneArgument("the name of a tail"),
-		RunE: func(c *cobra.Command, arguments []string) error {
-			client, err := n.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {
 			tail, err := findTail(c.Context(), client, arguments[0])
 			if err != nil {
 				return err
@@ -208,7 +195,7 @@ func newTailExport(n *connection) *cobra.Command {
 			}
 			_, err = fmt.Fprintf(c.ErrOrStderr(), "wrote %d commands to %s\n", tail.Commands, to)
 			return err
-		},
+		}),
 	}
 	n.addFlags(c)
 	c.Flags().StringVar(&to, "to", "", "file to write; must not exist")

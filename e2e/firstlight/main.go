@@ -1,5 +1,6 @@
-// Command firstlight is the acceptance run of Mimir on this machine: two regions of three nodes, every one a real process, under
-// real records and real faults. It prints a report, and ends with status 1 at the first thing that is not as promised.
+// Command firstlight is the acceptance run of Mimir on this machine: two regions of three nodes, every one a real
+// process, under real records and real faults. It prints a report, and ends with status 1 at the first thing that is
+// not as promised.
 //
 //	go run ./e2e/firstlight
 package main
@@ -76,7 +77,8 @@ func records(ctx context.Context, input string, limit int) ([]e2e.Record, error)
 	if input != "" {
 		text, err = os.ReadFile(input)
 	} else if text, err = exec.CommandContext(ctx, "apt-cache", "dumpavail").Output(); err != nil {
-		err = fmt.Errorf("apt-cache dumpavail: %w; on a machine without it, give a file of such stanzas with -input", err)
+		err = fmt.Errorf("apt-cache dumpavail: %w; on a machine without it, give a file of such stanzas with -input",
+			err)
 	}
 	if err != nil {
 		return nil, err

@@ -42,7 +42,8 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 	}
 	n := &Node{Store: store, Replicator: newReplicator(store)}
 	n.Lessor = lease.NewLessor(store, clock.Real, func(ctx context.Context, id int64) error {
-		_, err := n.Replicator.Propose(ctx, []*replication.Command{{Data: command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})}})
+		_, err := n.Replicator.Propose(ctx,
+			[]*replication.Command{{Data: command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})}})
 		return err
 	})
 	n.API = etcdapi.New(etcdapi.Options{

@@ -76,7 +76,9 @@ func (r *Replicator) apply(units []*unit) {
 		}
 	}
 	r.position += replication.Position(len(batch.Commands))
-	batch.Metadata = &replication.Metadata{AppliedIndex: uint64(r.position), AppliedTerm: 1, Epoch: 1, Position: r.position}
+	batch.Metadata = &replication.Metadata{
+		AppliedIndex: uint64(r.position), AppliedTerm: 1, Epoch: 1, Position: r.position,
+	}
 	results, err := r.store.Apply(batch)
 	if err != nil {
 		panic(err)
@@ -133,7 +135,9 @@ func (r *Replicator) failure() error {
 }
 
 // Propose applies commands.
-func (r *Replicator) Propose(ctx context.Context, cs []*replication.Command, _ ...replication.ProposeOption) (*replication.Receipt, error) {
+func (r *Replicator) Propose(
+	ctx context.Context, cs []*replication.Command, _ ...replication.ProposeOption,
+) (*replication.Receipt, error) {
 	if err := r.failure(); err != nil {
 		return nil, err
 	}
@@ -206,7 +210,9 @@ func (r *Replicator) Members(context.Context) ([]replication.NodeStatus, error) 
 func (r *Replicator) AddMember(_ context.Context, name, peerAddr string, learner bool) (replication.NodeStatus, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	added := replication.NodeStatus{ID: uint64(len(r.members) + 1), Name: name, Region: "test", PeerAddr: peerAddr, Learner: learner}
+	added := replication.NodeStatus{
+		ID: uint64(len(r.members) + 1), Name: name, Region: "test", PeerAddr: peerAddr, Learner: learner,
+	}
 	r.members = append(r.members, added)
 	return added, r.fail
 }

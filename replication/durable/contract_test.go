@@ -35,7 +35,10 @@ func TestWhatIsMissingIsNotExist(t *testing.T) {
 		_, readWrite := disk.OpenReadWrite(missing)
 		_, list := disk.List(missing)
 		_, stat := disk.Stat(missing)
-		for i, err := range []error{open, create, readWrite, list, stat, disk.Remove(missing), disk.Rename(missing, dir+"x"), disk.SyncDir(missing)} {
+		for i, err := range []error{
+			open, create, readWrite, list, stat, disk.Remove(missing), disk.Rename(missing, dir+"x"),
+			disk.SyncDir(missing),
+		} {
 			if !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("call %d: %v", i, err)
 			}

@@ -26,7 +26,8 @@ func MakeDir(fsys FS, dir string) error {
 	return fsys.SyncDir(parent)
 }
 
-// WriteFile makes path hold what fill writes, durably, replacing a former file at once. On an error the former file is still there.
+// WriteFile makes path hold what fill writes, durably, replacing a former file at once. On an error the former file is
+// still there.
 func WriteFile(fsys FS, path string, fill func(io.Writer) error) error {
 	temporary := path + ".tmp"
 	f, err := fsys.Create(temporary)

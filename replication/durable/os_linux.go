@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncData leaves out what nobody needs to read the file, such as its times: over blocks that are there no metadata is written.
+// syncData leaves out what nobody needs to read the file, such as its times: over blocks that are there no metadata is
+// written.
 func syncData(f *os.File) error {
 	return control(f, "fdatasync", unix.Fdatasync)
 }

@@ -34,7 +34,9 @@ func orderAndResults(t *testing.T, s Suite) {
 	}
 	silent := h.replica(t)
 	silent.apply(1, 1) // the first beginning
-	b := &contract.Batch{Epoch: 1, First: 1, Commands: []contract.Command{{Data: h.events[1].data}}, Metadata: h.metadata(2)}
+	b := &contract.Batch{
+		Epoch: 1, First: 1, Commands: []contract.Command{{Data: h.events[1].data}}, Metadata: h.metadata(2),
+	}
 	if _, err := silent.Storage().Apply(b); err != nil {
 		t.Fatalf("Apply without results: %v", err)
 	}
@@ -65,8 +67,8 @@ func metadata(t *testing.T, s Suite) {
 	}
 }
 
-// What the library does with a batch after Apply has returned is its own business. Every batch of this suite is spoiled; here the contents
-// are read late.
+// What the library does with a batch after Apply has returned is its own business. Every batch of this suite is
+// spoiled; here the contents are read late.
 func keepsNothing(t *testing.T, s Suite) {
 	h := newHistory(s, length)
 	r := h.replica(t)

@@ -1,9 +1,11 @@
-// Package storagetest is the contract of [replication.Storage] as a test: the author of an engine calls [Run] from one test of his own.
+// Package storagetest is the contract of [replication.Storage] as a test: the author of an engine calls [Run] from one
+// test of his own.
 //
-// It promises that an engine which passes keeps what the library relies on: commands apply in order and give their results, data and
-// metadata are saved in one atomic step (invariant 5), what was synced survives a power cut, a snapshot shows one position while applying
-// goes on, a restore that fails or is cut off leaves the former content, and equal commands leave equal contents on every replica, however
-// they are cut into batches (invariant 10).
+// It promises that an engine which passes keeps what the library relies on: commands apply in order and give their
+// results, data and metadata are saved in one atomic step (invariant 5), what was synced survives a power cut, a
+// snapshot shows one position while applying goes on, a restore that fails or is cut off leaves the former content, and
+// equal commands leave equal contents on every replica, however they are cut into batches (invariant 10).
 //
-// It leaves to the author what commands mean, how contents are compared, and what a power cut leaves of his disk: [Engine].
+// It leaves to the author what commands mean, how contents are compared, and what a power cut leaves of his disk:
+// [Engine].
 package storagetest

@@ -9,13 +9,15 @@ import (
 
 // Engine is one replica of the storage under test, with what the suite cannot know of it.
 type Engine interface {
-	// Storage returns the storage. The suite keeps the contract of its methods: what is called by one goroutine at a time, and what is not.
+	// Storage returns the storage. The suite keeps the contract of its methods: what is called by one goroutine at a
+	// time, and what is not.
 	Storage() contract.Storage
-	// Contents returns everything that the storage holds but for the Metadata, in a form in which equal contents are equal bytes. It is
-	// not called concurrently with Apply, Begin or Restore.
+	// Contents returns everything that the storage holds but for the Metadata, in a form in which equal contents are
+	// equal bytes. It is not called concurrently with Apply, Begin or Restore.
 	Contents() ([]byte, error)
-	// Crashed returns a replica opened on a copy of what the disk would hold if the power failed now; this replica goes on. It is called
-	// between two calls of the storage, and while a Restore reads. For a storage that keeps nothing on disk it is an empty one.
+	// Crashed returns a replica opened on a copy of what the disk would hold if the power failed now; this replica goes
+	// on. It is called between two calls of the storage, and while a Restore reads. For a storage that keeps nothing on
+	// disk it is an empty one.
 	Crashed(t testing.TB) Engine
 	// Close closes the storage. It is called once, whatever happened before.
 	Close() error
@@ -31,8 +33,8 @@ type Directories interface {
 type Suite struct {
 	// New returns an empty replica.
 	New func(t testing.TB) Engine
-	// Command returns the data of some command that the engine takes. It is drawn from r alone. Good commands touch few things often, so
-	// that their order shows.
+	// Command returns the data of some command that the engine takes. It is drawn from r alone. Good commands touch few
+	// things often, so that their order shows.
 	Command func(r *rand.Rand) []byte
 	// Seed begins the sequence of commands; equal seeds give equal runs. Zero: 1.
 	Seed uint64

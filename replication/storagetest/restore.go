@@ -108,7 +108,9 @@ func restoreCutOff(t *testing.T, s Suite) {
 		r := behind(t, h)
 		former := r.at
 		var after *replica
-		reader := &cutOff{Reader: bytes.NewReader(content), at: share, cut: func() { after = adopt(t, h, r.Crashed(t), 0) }}
+		reader := &cutOff{
+			Reader: bytes.NewReader(content), at: share, cut: func() { after = adopt(t, h, r.Crashed(t), 0) },
+		}
 		if err := r.Storage().Restore(reader, nil); err != nil {
 			t.Fatalf("Restore: %v", err)
 		}
@@ -125,7 +127,8 @@ func restoreCutOff(t *testing.T, s Suite) {
 		case equal(m, h.metadata(at)):
 			after.at = at
 		default:
-			t.Fatalf("after a power cut at byte %d of a restore: metadata %+v, neither the former nor the new", share, m)
+			t.Fatalf("after a power cut at byte %d of a restore: metadata %+v, neither the former nor the new", share,
+				m)
 		}
 		after.check("after a power cut in a restore")
 		after.apply(len(h.events), 7)

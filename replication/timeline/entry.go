@@ -188,7 +188,8 @@ func DecodeReign(p []byte) (Reign, error) {
 	}
 	copy(r.Nonce[:], b[25:41])
 	n := int(binary.LittleEndian.Uint16(b[41:]))
-	if len(p) != fixed+n || r.Epoch != h.Epoch || r.First != h.First || r.Epoch == 0 || r.First == 0 || n == 0 || h.Count != 0 || b[0]&^reignFlagLossy != 0 {
+	if len(p) != fixed+n || r.Epoch != h.Epoch || r.First != h.First || r.Epoch == 0 || r.First == 0 || n == 0 ||
+		h.Count != 0 || b[0]&^reignFlagLossy != 0 {
 		return Reign{}, fmt.Errorf("%w: reign of epoch %d at %d", ErrFormat, h.Epoch, h.First)
 	}
 	r.Primary = string(p[fixed:])

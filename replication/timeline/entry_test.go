@@ -11,7 +11,8 @@ import (
 func TestFrameRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := Frame{
-			Epoch: Epoch(rapid.Uint64Min(1).Draw(t, "epoch")), First: Position(rapid.Uint64Range(1, 1<<60).Draw(t, "first")),
+			Epoch:    Epoch(rapid.Uint64Min(1).Draw(t, "epoch")),
+			First:    Position(rapid.Uint64Range(1, 1<<60).Draw(t, "first")),
 			Previous: Chain(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "chain")),
 		}
 		for _, d := range rapid.SliceOfN(rapid.SliceOf(rapid.Byte()), 1, 20).Draw(t, "commands") {
@@ -22,7 +23,8 @@ func TestFrameRoundTrip(t *testing.T) {
 		if err := DecodeFrame(encoded, &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Epoch != want.Epoch || got.First != want.First || got.Previous != want.Previous || len(got.Commands) != len(want.Commands) {
+		if got.Epoch != want.Epoch || got.First != want.First || got.Previous != want.Previous ||
+			len(got.Commands) != len(want.Commands) {
 			t.Fatalf("got %+v, want %+v", got, want)
 		}
 		for i := range got.Commands {
@@ -40,7 +42,9 @@ func TestFrameRoundTrip(t *testing.T) {
 }
 
 func TestReignRoundTrip(t *testing.T) {
-	want := Reign{Epoch: 7, First: 12, Primary: "eu-west", Lossy: true, Handoff: 3, Nonce: Nonce{1, 2}, Previous: Chain{9}}
+	want := Reign{
+		Epoch: 7, First: 12, Primary: "eu-west", Lossy: true, Handoff: 3, Nonce: Nonce{1, 2}, Previous: Chain{9},
+	}
 	encoded := AppendReign(nil, want)
 	got, err := DecodeReign(encoded)
 	if err != nil || got != want {
@@ -54,10 +58,12 @@ func TestReignRoundTrip(t *testing.T) {
 
 func TestRecordRoundTrip(t *testing.T) {
 	want := &State{
-		Region: "us", Cursor: Cursor{Epoch: 2, Position: 9, Chain: Chain{1}}, Handoffs: 4, Refused: Refusal{Epoch: 1, Handoff: 2},
+		Region: "us", Cursor: Cursor{Epoch: 2, Position: 9, Chain: Chain{1}}, Handoffs: 4,
+		Refused: Refusal{Epoch: 1, Handoff: 2},
 		Reigns:  []Reign{{Epoch: 1, First: 1, Primary: "us"}, {Epoch: 2, First: 5, Primary: "us", Nonce: Nonce{3}}},
 		Seal:    &Seal{Epoch: 2, To: "eu", Handoff: 4, Position: 9},
-		Members: []Member{{ID: 1, Name: "a", PeerAddr: "h:1"}}, Slots: []Slot{{Region: "eu", Position: 8}}, Conf: []byte{1, 2},
+		Members: []Member{{ID: 1, Name: "a", PeerAddr: "h:1"}}, Slots: []Slot{{Region: "eu", Position: 8}},
+		Conf: []byte{1, 2},
 	}
 	encoded, err := want.EncodeRecord()
 	if err != nil {

@@ -12,9 +12,9 @@ const (
 
 func (r Relation) String() string { return [...]string{"prefix", "extends", "forked"}[r] }
 
-// Compare tells how history a, of which aLast is the last position, stands to b, and the last position they share. It trusts
-// that an epoch has one primary and that a primary's log is linear, so that equal reigns hold equal commands; whoever can, checks
-// the chain at that position as well.
+// Compare tells how history a, of which aLast is the last position, stands to b, and the last position they share. It
+// trusts that an epoch has one primary and that a primary's log is linear, so that equal reigns hold equal commands;
+// whoever can, checks the chain at that position as well.
 func Compare(a, b []Reign, aLast, bLast Position) (Relation, Position) {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
@@ -43,8 +43,9 @@ func endOf(h []Reign, n int, last Position) Position {
 	}
 }
 
-// Within reports whether an entry of a log can be part of the history that these reigns and this last position describe: its epoch
-// is one of the reigns, it lies within that reign, and not beyond what is applied. A log also holds what was refused.
+// Within reports whether an entry of a log can be part of the history that these reigns and this last position
+// describe: its epoch is one of the reigns, it lies within that reign, and not beyond what is applied. A log also holds
+// what was refused.
 func Within(reigns []Reign, last Position, h Header) bool {
 	for i := len(reigns) - 1; i >= 0; i-- {
 		r := &reigns[i]
@@ -59,8 +60,9 @@ func Within(reigns []Reign, last Position, h Header) bool {
 	return false
 }
 
-// Supersedes reports whether the claim a outranks b: the higher epoch does. Two claims of one epoch, possible only when an
-// operator forced both, are ordered by the name of their regions: the smaller one wins. The zero Reign claims nothing.
+// Supersedes reports whether the claim a outranks b: the higher epoch does. Two claims of one epoch, possible only when
+// an operator forced both, are ordered by the name of their regions: the smaller one wins. The zero Reign claims
+// nothing.
 func Supersedes(a, b Reign) bool {
 	if a.Epoch != b.Epoch {
 		return a.Epoch > b.Epoch

@@ -21,10 +21,22 @@ func TestCompare(t *testing.T) {
 		{name: "ahead", a: []Reign{one}, aLast: 7, b: []Reign{one}, bLast: 5, want: Extends, fork: 5},
 		{name: "behind by a reign", a: []Reign{one}, aLast: 5, b: []Reign{one, two}, bLast: 5, want: Prefix, fork: 5},
 		{name: "deposed with a tail", a: []Reign{one}, aLast: 6, b: []Reign{one, two}, bLast: 9, want: Forked, fork: 5},
-		{name: "source has not heard of the reign", a: []Reign{one, two}, aLast: 5, b: []Reign{one}, bLast: 5, want: Extends, fork: 5},
-		{name: "two successors", a: []Reign{one, two}, aLast: 8, b: []Reign{one, other}, bLast: 9, want: Forked, fork: 3},
-		{name: "successor without commands", a: []Reign{one, two}, aLast: 5, b: []Reign{one, other}, bLast: 9, want: Forked, fork: 3},
-		{name: "nothing in common", a: []Reign{one}, aLast: 3, b: []Reign{{Epoch: 1, First: 1, Primary: "us", Nonce: Nonce{1}}}, bLast: 5, want: Forked},
+		{
+			name: "source has not heard of the reign", a: []Reign{one, two}, aLast: 5, b: []Reign{one}, bLast: 5,
+			want: Extends, fork: 5,
+		},
+		{
+			name: "two successors", a: []Reign{one, two}, aLast: 8, b: []Reign{one, other}, bLast: 9, want: Forked,
+			fork: 3,
+		},
+		{
+			name: "successor without commands", a: []Reign{one, two}, aLast: 5, b: []Reign{one, other}, bLast: 9,
+			want: Forked, fork: 3,
+		},
+		{
+			name: "nothing in common", a: []Reign{one}, aLast: 3,
+			b: []Reign{{Epoch: 1, First: 1, Primary: "us", Nonce: Nonce{1}}}, bLast: 5, want: Forked,
+		},
 	} {
 		got, fork := Compare(c.a, c.b, c.aLast, c.bLast)
 		if got != c.want || fork != c.fork {

@@ -91,7 +91,8 @@ func (m *Machine) Frame(f *Frame) (Outcome, string, error) {
 	case s.Seal != nil:
 		return refusal("sealed at %d for %s", s.Seal.Position, s.Seal.To)
 	case f.Previous != s.Cursor.Chain:
-		return Refused, "", fmt.Errorf("%w: frame at position %d of epoch %d follows chain %v, this node has %v", ErrChain, f.First, f.Epoch, f.Previous, s.Cursor.Chain)
+		return Refused, "", fmt.Errorf("%w: frame at position %d of epoch %d follows chain %v, this node has %v",
+			ErrChain, f.First, f.Epoch, f.Previous, s.Cursor.Chain)
 	}
 	s.Cursor.Chain = m.folder.Frame(f)
 	s.Cursor.Position = f.Last()
@@ -115,9 +116,11 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 	case r.Primary == s.Region && r.Handoff != 0 && s.Refused.covers(r.Epoch-1, r.Handoff):
 		return refusal("handoff %d of epoch %d was refused here", r.Handoff, r.Epoch-1)
 	case r.Previous != s.Cursor.Chain && s.begunBefore(r):
-		return refusal("epoch %d begins at %d where epoch %d has begun since it was proposed", r.Epoch, r.First, s.Cursor.Epoch)
+		return refusal("epoch %d begins at %d where epoch %d has begun since it was proposed", r.Epoch, r.First,
+			s.Cursor.Epoch)
 	case r.Previous != s.Cursor.Chain:
-		return Refused, "", fmt.Errorf("%w: epoch %d begins at %d after chain %v, this node has %v", ErrChain, r.Epoch, r.First, r.Previous, s.Cursor.Chain)
+		return Refused, "", fmt.Errorf("%w: epoch %d begins at %d after chain %v, this node has %v", ErrChain, r.Epoch,
+			r.First, r.Previous, s.Cursor.Chain)
 	}
 	s.Reigns = append(s.Reigns, r)
 	s.Cursor.Epoch = r.Epoch
@@ -232,7 +235,8 @@ func (m *Machine) diverge(c *Control) (Outcome, string, error) {
 	case c.Claim == nil:
 		return refusal("no claim")
 	case c.At != s.Cursor.Position || c.Epoch != s.Cursor.Epoch:
-		return refusal("proposed at %d of epoch %d, region is at %d of %d", c.At, c.Epoch, s.Cursor.Position, s.Cursor.Epoch)
+		return refusal("proposed at %d of epoch %d, region is at %d of %d", c.At, c.Epoch, s.Cursor.Position,
+			s.Cursor.Epoch)
 	case c.Fork > s.Cursor.Position:
 		return refusal("fork at %d, region is at %d", c.Fork, s.Cursor.Position)
 	}
@@ -252,7 +256,8 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 	case s.Role() == Primary:
 		return refusal("region is primary")
 	case Supersedes(s.HighestClaim(), Latest(c.Origin.Reigns)):
-		return refusal("checkpoint of epoch %d, region gave way to epoch %d", c.Origin.Cursor.Epoch, s.HighestClaim().Epoch)
+		return refusal("checkpoint of epoch %d, region gave way to epoch %d", c.Origin.Cursor.Epoch,
+			s.HighestClaim().Epoch)
 	case s.Diverged == nil && c.Origin.Cursor.Position <= s.Cursor.Position:
 		return refusal("checkpoint at %d, region is at %d", c.Origin.Cursor.Position, s.Cursor.Position)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestMachine runs the scripts in testdata/machine. Each block names a region and lists entries that are applied to it, one a line; below stand
-// what became of each, and the region's state. Fields left out continue the region as it is; "from REGION" applies that region's whole
-// history, as its stream would.
+// TestMachine runs the scripts in testdata/machine. Each block names a region and lists entries that are applied to it,
+// one a line; below stand what became of each, and the region's state. Fields left out continue the region as it is;
+// "from REGION" applies that region's whole history, as its stream would.
 func TestMachine(t *testing.T) {
 	datadriven.Walk(t, "testdata/machine", func(t *testing.T, path string) {
 		w := world{machines: map[string]*Machine{}, history: map[string][]any{}}
@@ -64,7 +64,10 @@ func (w *world) apply(t *testing.T, m *Machine, words []string) string {
 		w.follow(t, m, words[1])
 		return ""
 	case "frame":
-		f := Frame{Epoch: Epoch(number("epoch", uint64(s.Cursor.Epoch))), First: Position(number("first", uint64(s.Cursor.Position+1))), Previous: s.Cursor.Chain}
+		f := Frame{
+			Epoch: Epoch(number("epoch", uint64(s.Cursor.Epoch))),
+			First: Position(number("first", uint64(s.Cursor.Position+1))), Previous: s.Cursor.Chain,
+		}
 		for i := range number("n", 1) {
 			f.Commands = append(f.Commands, Command{Data: fmt.Appendf(nil, "%s-%d-%d", s.Region, f.First, i)})
 		}
@@ -79,12 +82,14 @@ func (w *world) apply(t *testing.T, m *Machine, words []string) string {
 		}
 		_, lossy := args["lossy"]
 		entry = Reign{
-			Epoch: Epoch(number("epoch", uint64(s.Cursor.Epoch+1))), First: Position(number("first", uint64(s.Cursor.Position+1))),
+			Epoch:   Epoch(number("epoch", uint64(s.Cursor.Epoch+1))),
+			First:   Position(number("first", uint64(s.Cursor.Position+1))),
 			Primary: primary, Lossy: lossy, Handoff: number("handoff", 0), Previous: s.Cursor.Chain,
 		}
 	default:
 		c := &Control{
-			Op: Op(words[0]), Epoch: Epoch(number("epoch", uint64(s.Cursor.Epoch))), Handoff: number("handoff", s.Handoffs+1), To: args["to"],
+			Op: Op(words[0]), Epoch: Epoch(number("epoch", uint64(s.Cursor.Epoch))),
+			Handoff: number("handoff", s.Handoffs+1), To: args["to"],
 			Fork: Position(number("fork", 0)), At: Position(number("at", uint64(s.Cursor.Position))),
 		}
 		if other := w.machines[args["claim"]]; other != nil {
@@ -150,7 +155,8 @@ func holds(t *testing.T, m *Machine) {
 }
 
 func describe(s *State) string {
-	text := fmt.Sprintf("%s is %s, epoch %d, position %d, writable %t", s.Region, s.Role(), s.Cursor.Epoch, s.Cursor.Position, s.Writable())
+	text := fmt.Sprintf("%s is %s, epoch %d, position %d, writable %t", s.Region, s.Role(), s.Cursor.Epoch,
+		s.Cursor.Position, s.Writable())
 	if s.Seal != nil {
 		text += fmt.Sprintf(", sealed at %d for %s by handoff %d", s.Seal.Position, s.Seal.To, s.Seal.Handoff)
 	}
@@ -170,7 +176,10 @@ func TestACheckpointThatContradictsItselfIsRefused(t *testing.T) {
 	for _, origin := range []Origin{
 		{Cursor: Cursor{Epoch: 7, Position: 10}},
 		{Cursor: Cursor{Epoch: 1, Position: 10}, Reigns: []Reign{{Epoch: 1, First: 20, Primary: "us"}}},
-		{Cursor: Cursor{Epoch: 2, Position: 10}, Reigns: []Reign{{Epoch: 3, First: 1, Primary: "us"}, {Epoch: 2, First: 1, Primary: "us"}}},
+		{
+			Cursor: Cursor{Epoch: 2, Position: 10},
+			Reigns: []Reign{{Epoch: 3, First: 1, Primary: "us"}, {Epoch: 2, First: 1, Primary: "us"}},
+		},
 	} {
 		outcome, _, err := m.Control(&Control{Op: OpInstall, Checkpoint: "copy", Origin: &origin})
 		if outcome != Refused || err != nil || !reflect.DeepEqual(m.State(), before) {

@@ -29,15 +29,15 @@ type Divergence struct {
 	Claim Reign    // the reign of the fleet's history that outranks this region's
 }
 
-// Base is the entry of the region's log that installed a state of another region: what stands before it is not this history's
-// any more, and must not be streamed (invariant 9).
+// Base is the entry of the region's log that installed a state of another region: what stands before it is not this
+// history's any more, and must not be streamed (invariant 9).
 type Base struct {
 	Index    uint64   // of the entry; zero: there is none
 	Position Position // of the state that it installed
 }
 
-// State is what a region knows of the history and of its own place in it. It is the same on every node of the region at equal
-// applied index.
+// State is what a region knows of the history and of its own place in it. It is the same on every node of the region at
+// equal applied index.
 //
 // Invariants, checked by valid:
 //
@@ -109,7 +109,8 @@ func (s *State) Clone() *State {
 func (s *State) valid() error {
 	for i, r := range s.Reigns {
 		if i > 0 && (r.Epoch <= s.Reigns[i-1].Epoch || r.First < s.Reigns[i-1].First) {
-			return fmt.Errorf("timeline: reigns out of order: epoch %d at %d after epoch %d at %d", r.Epoch, r.First, s.Reigns[i-1].Epoch, s.Reigns[i-1].First)
+			return fmt.Errorf("timeline: reigns out of order: epoch %d at %d after epoch %d at %d", r.Epoch, r.First,
+				s.Reigns[i-1].Epoch, s.Reigns[i-1].First)
 		}
 	}
 	last := Latest(s.Reigns)
@@ -119,7 +120,8 @@ func (s *State) valid() error {
 	case last.Epoch != 0 && s.Cursor.Position+1 < last.First:
 		return fmt.Errorf("timeline: position %d before the reign that begins at %d", s.Cursor.Position, last.First)
 	case s.Seal != nil && (s.Seal.Epoch != s.Cursor.Epoch || !s.ownsEpoch() || s.Seal.Position != s.Cursor.Position):
-		return fmt.Errorf("timeline: seal of epoch %d at %d, cursor at epoch %d, position %d", s.Seal.Epoch, s.Seal.Position, s.Cursor.Epoch, s.Cursor.Position)
+		return fmt.Errorf("timeline: seal of epoch %d at %d, cursor at epoch %d, position %d", s.Seal.Epoch,
+			s.Seal.Position, s.Cursor.Epoch, s.Cursor.Position)
 	case s.Seal != nil && s.Diverged != nil:
 		return fmt.Errorf("timeline: sealed and diverged at once")
 	}

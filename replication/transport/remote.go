@@ -24,8 +24,8 @@ func AsRemote(err error) error {
 	return Remote(Kind(err), err.Error())
 }
 
-// Kind returns the number by which an implementation of Transport sends what err is: that of the error of this package that errors.Is
-// finds in it, 0 (ErrRemote) if there is none. The numbers never change.
+// Kind returns the number by which an implementation of Transport sends what err is: that of the error of this package
+// that errors.Is finds in it, 0 (ErrRemote) if there is none. The numbers never change.
 func Kind(err error) int {
 	for i, known := range wireErrors {
 		if errors.Is(err, known) {
@@ -35,8 +35,8 @@ func Kind(err error) int {
 	return 0
 }
 
-// Remote returns what the opener of a stream sees of a handler's error that arrived as a kind and a text. A kind that is not known, as of
-// a newer version, is ErrRemote.
+// Remote returns what the opener of a stream sees of a handler's error that arrived as a kind and a text. A kind that
+// is not known, as of a newer version, is ErrRemote.
 func Remote(kind int, text string) error {
 	if kind < 0 || kind >= len(wireErrors) {
 		kind = 0

@@ -25,8 +25,8 @@ type Handler func(ctx context.Context, s Stream) error
 // Stream is a sequence of messages in each direction, reliable and in order until it breaks. One goroutine may send
 // while another receives.
 type Stream interface {
-	// Send queues p, which the transport owns from then on and nobody may change. It blocks while the peer's window is full. A nil
-	// error says nothing about arrival.
+	// Send queues p, which the transport owns from then on and nobody may change. It blocks while the peer's window is
+	// full. A nil error says nothing about arrival.
 	Send(p []byte) error
 	// Recv returns the next message, which the caller owns. io.EOF says that the peer ended its side in good order.
 	Recv() ([]byte, error)

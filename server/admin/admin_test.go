@@ -51,7 +51,9 @@ func (f *fake) Tails(context.Context) ([]replication.TailInfo, error) {
 	return []replication.TailInfo{{Name: "t"}}, nil
 }
 
-func (f *fake) ReadTail(_ context.Context, name string, visit func(replication.Epoch, replication.Position, replication.Command) error) error {
+func (f *fake) ReadTail(
+	_ context.Context, name string, visit func(replication.Epoch, replication.Position, replication.Command) error,
+) error {
 	if name != "t" {
 		return replication.ErrTailNotFound
 	}
@@ -98,7 +100,8 @@ func TestCalls(t *testing.T) {
 		t.Errorf("switchover: %+v, %v", r, err)
 	}
 	var refused *Error
-	if _, err := c.Switchover(ctx, "mars"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound || !strings.Contains(refused.Text, "mars") {
+	if _, err := c.Switchover(ctx, "mars"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound ||
+		!strings.Contains(refused.Text, "mars") {
 		t.Errorf("unknown region: %v", err)
 	}
 	if _, err := c.Failover(ctx, "eu", false); !errors.As(err, &refused) || refused.Status != http.StatusConflict {
@@ -125,7 +128,8 @@ func TestMoveIsNotRepeated(t *testing.T) {
 	}))
 	defer dies.Close()
 	f := &fake{}
-	if _, err := serve(t, f, dies.URL).Switchover(t.Context(), "eu"); err == nil || !strings.Contains(err.Error(), "did not say how it ended") {
+	if _, err := serve(t, f, dies.URL).Switchover(t.Context(), "eu"); err == nil ||
+		!strings.Contains(err.Error(), "did not say how it ended") {
 		t.Errorf("got %v", err)
 	}
 	if f.moves != 0 {
@@ -151,11 +155,14 @@ func TestReadTail(t *testing.T) {
 			t.Errorf("a tail damaged after %d writes was taken for a whole one of %d", whole, count)
 		}
 	}
-	if err := serve(t, &fake{}).ReadTail(t.Context(), "none", visit); err == nil || !strings.Contains(err.Error(), "no such tail") {
+	if err := serve(t, &fake{}).ReadTail(t.Context(), "none", visit); err == nil ||
+		!strings.Contains(err.Error(), "no such tail") {
 		t.Errorf("got %v", err)
 	}
 	enough := errors.New("enough")
-	if err := serve(t, &fake{whole: -1}).ReadTail(t.Context(), "t", func(*Write) error { return enough }); !errors.Is(err, enough) {
+	if err := serve(t, &fake{whole: -1}).ReadTail(t.Context(), "t", func(*Write) error {
+		return enough
+	}); !errors.Is(err, enough) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -106,7 +106,10 @@ func (c *Client) post(ctx context.Context, path string, in, out any) error {
 		err := c.ask(ctx, http.MethodPost, endpoint, path, body, out)
 		var answered *Error
 		if err != nil && !errors.As(err, &answered) {
-			return &Error{Endpoint: endpoint, Text: fmt.Sprintf("%s did not say how it ended: %v; see mimir status", endpoint, err)}
+			return &Error{
+				Endpoint: endpoint,
+				Text:     fmt.Sprintf("%s did not say how it ended: %v; see mimir status", endpoint, err),
+			}
 		}
 		return err
 	})

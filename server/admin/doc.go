@@ -1,8 +1,8 @@
-// Package admin is the operator's protocol: JSON over HTTP under /mimir/v1/ on every node's client port, served by Handler and spoken
-// by Client.
+// Package admin is the operator's protocol: JSON over HTTP under /mimir/v1/ on every node's client port, served by
+// Handler and spoken by Client.
 //
-// It promises that a client can ask any node of any region, that it tries the endpoints it was given in turn until one answers,
-// and that an error arrives as the one line that the node has to say. It decides nothing: replication does.
+// It promises that a client can ask any node of any region, that it tries the endpoints it was given in turn until one
+// answers, and that an error arrives as the one line that the node has to say. It decides nothing: replication does.
 //
 //	GET  /mimir/v1/node            this node                      Node
 //	GET  /mimir/v1/fleet           every region, as asked now     replication.FleetStatus

@@ -18,7 +18,10 @@ type Replicator interface {
 	Switchover(ctx context.Context, to string) (*replication.MoveReport, error)
 	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
 	Tails(ctx context.Context) ([]replication.TailInfo, error)
-	ReadTail(ctx context.Context, name string, visit func(replication.Epoch, replication.Position, replication.Command) error) error
+	ReadTail(
+		ctx context.Context, name string,
+		visit func(replication.Epoch, replication.Position, replication.Command) error,
+	) error
 }
 
 // Node is one node's picture of itself.
@@ -34,8 +37,8 @@ type Node struct {
 type Write struct {
 	Epoch    replication.Epoch    `json:"epoch"`
 	Position replication.Position `json:"position"`
-	// Op is put, delete-range, txn, compact, lease-grant or lease-revoke, and Request what it was asked to do, as the etcd API's JSON: keys
-	// and values in base64.
+	// Op is put, delete-range, txn, compact, lease-grant or lease-revoke, and Request what it was asked to do, as the
+	// etcd API's JSON: keys and values in base64.
 	Op      string          `json:"op"`
 	Request json.RawMessage `json:"request"`
 }
@@ -63,7 +66,9 @@ func NewHandler(o HandlerOptions) http.Handler {
 	h := &handler{o}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
-	mux.HandleFunc("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) { answer(w, o.Replicator.Fleet(r.Context()), nil) })
+	mux.HandleFunc("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, o.Replicator.Fleet(r.Context()), nil)
+	})
 	mux.HandleFunc("POST /mimir/v1/switchover", h.move)
 	mux.HandleFunc("POST /mimir/v1/failover", h.move)
 	mux.HandleFunc("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
@@ -103,21 +108,23 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 	answer(w, report, err)
 }
 
-// readTail sends one JSON object a line. An error on the way ends the connection, so that a cut tail is never taken for a whole one.
+// readTail sends one JSON object a line. An error on the way ends the connection, so that a cut tail is never taken for
+// a whole one.
 func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
 	out := json.NewEncoder(w)
 	began := false
-	err := h.Replicator.ReadTail(r.Context(), r.PathValue("name"), func(e replication.Epoch, p replication.Position, c replication.Command) error {
-		write, err := describe(e, p, c.Data)
-		if err != nil {
-			return err
-		}
-		if !began {
-			w.Header().Set("Content-Type", "application/x-ndjson")
-			began = true
-		}
-		return out.Encode(write)
-	})
+	err := h.Replicator.ReadTail(r.Context(), r.PathValue("name"),
+		func(e replication.Epoch, p replication.Position, c replication.Command) error {
+			write, err := describe(e, p, c.Data)
+			if err != nil {
+				return err
+			}
+			if !began {
+				w.Header().Set("Content-Type", "application/x-ndjson")
+				began = true
+			}
+			return out.Encode(write)
+		})
 	switch {
 	case err != nil && began:
 		h.Logger.Warn("tail not sent to its end", "tail", r.PathValue("name"), "err", err)

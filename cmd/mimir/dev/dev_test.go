@@ -8,11 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,7 +76,7 @@ func fakeFleet(t *testing.T, o Options) (*Fleet, *output, func() error) {
 	o.Ready = func(_ context.Context, f *Fleet) string {
 		for _, r := range f.Regions {
 			for i := range r.Nodes {
-				if _, err := os.Stat(o.configPath(&r.Nodes[i]) + ".runs"); err != nil {
+				if _, err := os.Stat(filepath.Join(o.Dir, r.Nodes[i].Name, "config.yaml.runs")); err != nil {
 					return r.Nodes[i].Name
 				}
 			}
@@ -114,16 +112,19 @@ func TestFleetLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	var saved Fleet
-	if err := json.Unmarshal(text, &saved); err != nil || len(saved.Regions) != 2 || saved.Regions[1].Nodes[1].Name != "eu-2" {
+	if err := json.Unmarshal(text, &saved); err != nil || len(saved.Regions) != 2 ||
+		saved.Regions[1].Nodes[1].Name != "eu-2" {
 		t.Fatalf("fleet.json: %s, %v", text, err)
 	}
-	if err := Run(t.Context(), Options{Dir: dir, Out: io.Discard}, nil); err == nil || !strings.Contains(err.Error(), "another mimir dev") {
+	if err := Run(t.Context(), Options{Dir: dir, Out: io.Discard}, nil); err == nil ||
+		!strings.Contains(err.Error(), "another mimir dev") {
 		t.Errorf("a second fleet in the same directory: %v", err)
 	}
 	victim := saved.Regions[0].Nodes[1]
 	syscall.Kill(victim.PID, syscall.SIGKILL)
 	eventually(t, "the killed node is reported", func() bool {
-		return strings.Contains(out.String(), "us-2") && strings.Contains(out.String(), filepath.Join(dir, "us-2", "config.yaml"))
+		return strings.Contains(out.String(), "us-2") &&
+			strings.Contains(out.String(), filepath.Join(dir, "us-2", "config.yaml"))
 	})
 	survivor := f.Regions[1].Nodes[0]
 	if !alive(survivor.PID) {
@@ -148,7 +149,8 @@ func TestFleetLife(t *testing.T) {
 		t.Error("a second run does not go on with the same addresses and new processes")
 	}
 	us, err := os.ReadFile(filepath.Join(dir, "us-1", "config.yaml"))
-	if err != nil || strings.Contains(string(us), survivor.Peer) || !strings.Contains(string(us), saved.Regions[0].Nodes[1].Peer) {
+	if err != nil || strings.Contains(string(us), survivor.Peer) ||
+		!strings.Contains(string(us), saved.Regions[0].Nodes[1].Peer) {
 		t.Errorf("with a delay, other regions must be reached through proxies and the own one directly:\n%s", us)
 	}
 }
@@ -160,7 +162,8 @@ func TestFleetOfAnotherShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, o := range []Options{{Dir: dir, Regions: []string{"eu"}}, {Dir: dir, Nodes: 1}} {
-		if err := Run(t.Context(), o, nil); err == nil || !strings.Contains(err.Error(), "holds a fleet of the regions us with 3 nodes") {
+		if err := Run(t.Context(), o, nil); err == nil ||
+			!strings.Contains(err.Error(), "holds a fleet of the regions us with 3 nodes") {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
@@ -174,73 +177,5 @@ func TestNodeThatCannotStart(t *testing.T) {
 	}, nil)
 	if err == nil || !strings.Contains(err.Error(), "exit status 1; its last words: cannot start with") {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestFreePortsAreDistinct(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	port := taken.Addr().(*net.TCPAddr).Port - 1
-	if port+portStep >= lastPort {
-		port = firstPort
-	}
-	first, err := freePorts(&port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := freePorts(&port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := append(first[:], second[:]...)
-	slices.Sort(all)
-	if len(slices.Compact(all)) != 6 || slices.Contains(all, taken.Addr().String()) {
-		t.Errorf("got %v and %v", first, second)
-	}
-}
-
-func TestProxyDelaysAndKeepsOrder(t *testing.T) {
-	target, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer target.Close()
-	go func() {
-		for {
-			c, err := target.Accept()
-			if err != nil {
-				return
-			}
-			go func() { io.Copy(c, c); c.(*net.TCPConn).CloseWrite() }()
-		}
-	}()
-	const delay = 20 * time.Millisecond
-	p, err := newProxy(target.Addr().String(), delay)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
-	c, err := net.Dial("tcp", p.addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
-	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	began := time.Now()
-	go func() { c.Write(sent); c.(*net.TCPConn).CloseWrite() }()
-	first := make([]byte, 1)
-	if _, err := io.ReadFull(c, first); err != nil {
-		t.Fatal(err)
-	}
-	if took := time.Since(began); took < 2*delay {
-		t.Errorf("the first byte was back after %s, less than twice %s", took, delay)
-	}
-	rest, err := io.ReadAll(c)
-	if err != nil || !bytes.Equal(append(first, rest...), sent) {
-		t.Errorf("echo differs: %d of %d bytes, %v", len(rest)+1, len(sent), err)
 	}
 }

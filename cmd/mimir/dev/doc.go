@@ -1,14 +1,14 @@
 // Package dev runs a whole fleet on this machine, for trying things out: each node a real `mimir serve` process.
 //
-// It promises that the fleet keeps its addresses and data from one run to the next, that nothing it started outlives
-// it (on Linux not even if it is killed), and that a node which ends is reported and left alone, so that faults can be tried by hand. Its
-// directory holds:
+// It promises that the fleet keeps its addresses and data from one run to the next, that nothing it started outlives it
+// (on Linux not even if it is killed), and that a node which ends is reported and left alone, so that faults can be
+// tried by hand. Its directory holds:
 //
 //	fleet.json          addresses, process ids and data directories, for programs
 //	NODE/config.yaml    what `mimir serve --config` needs to start that node again
 //	NODE/log            what the node logged
 //	NODE/data           everything the node keeps
 //
-// With a delay, what one region sends to a node of another passes a TCP proxy in this process, one for each pair of region
-// and node, which holds every byte for that time in each direction.
+// With a delay, what one region sends to a node of another passes a link in this process, one for each pair of region
+// and node. Package localfleet runs the processes and the links; here is what a fleet is from one run to the next.
 package dev

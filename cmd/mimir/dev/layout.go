@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // Fleet is what fleet.json holds. Addresses are host:port.
@@ -38,13 +36,8 @@ type Node struct {
 
 const fleetFile = "fleet.json"
 
-// The first node gets firstPort and the two above it, the next one starts portStep higher, and so on, skipping ports that are
-// taken. They lie below the range from which systems choose ports by themselves, so they stay free between runs.
-const (
-	firstPort = 2379
-	portStep  = 10
-	lastPort  = 30000
-)
+// firstPort is etcd's: the first node gets it, and with it every client's and command's default endpoint.
+const firstPort = 2379
 
 // names returns the names of the fleet's regions.
 func (f *Fleet) names() []string {
@@ -64,7 +57,10 @@ func load(dir string) (*Fleet, error) {
 		return nil, err
 	}
 	f := &Fleet{}
-	if err := json.Unmarshal(text, f); err != nil || len(f.Regions) == 0 {
+	if err = json.Unmarshal(text, f); err == nil && len(f.Regions) == 0 {
+		err = errors.New("it has no regions")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", filepath.Join(dir, fleetFile), err)
 	}
 	return f, nil
@@ -74,57 +70,62 @@ func load(dir string) (*Fleet, error) {
 func (f *Fleet) check(o *Options) error {
 	nodes := len(f.Regions[0].Nodes)
 	if (o.Regions != nil && !slices.Equal(o.Regions, f.names())) || (o.Nodes != 0 && o.Nodes != nodes) {
-		return fmt.Errorf("%s holds a fleet of the regions %s with %d nodes each; leave out --regions and --nodes to go on with it, or choose another --data-dir",
-			o.Dir, strings.Join(f.names(), ","), nodes)
+		return fmt.Errorf("%s holds a fleet of the regions %s with %d nodes each; "+
+			"leave out --regions and --nodes to go on with it, or choose another --data-dir", o.Dir,
+			strings.Join(f.names(), ","), nodes)
 	}
 	return nil
 }
 
-// create lays out a new fleet on free ports.
-func create(o *Options) (*Fleet, error) {
-	regions, nodes := o.Regions, o.Nodes
-	if regions == nil {
-		regions = DefaultRegions
+// layOut writes the configuration of every node and opens the links between them: those of an earlier run, or of a new
+// fleet if saved is nil.
+func (o *Options) layOut(saved *Fleet, ports *localfleet.Ports) (*localfleet.Fleet, error) {
+	want := localfleet.Options{
+		Dir: o.Dir, Command: o.Serve, Regions: o.Regions, Nodes: o.Nodes, Delay: o.WANDelay, Direct: o.WANDelay == 0,
 	}
-	if nodes == 0 {
-		nodes = DefaultNodes
+	if saved != nil {
+		want.Regions, want.Nodes, want.Place = saved.names(), len(saved.Regions[0].Nodes), saved.place
+		return localfleet.New(want)
 	}
-	f, port := &Fleet{}, firstPort
-	for _, name := range regions {
-		r := Region{Name: name}
-		for i := range nodes {
-			addrs, err := freePorts(&port)
-			if err != nil {
-				return nil, err
-			}
-			node := name + "-" + strconv.Itoa(i+1)
-			r.Nodes = append(r.Nodes, Node{
-				Name: node, Client: addrs[0], Peer: addrs[1], HTTP: addrs[2], DataDir: filepath.Join(o.Dir, node, "data"),
-			})
-		}
-		f.Regions = append(f.Regions, r)
+	if want.Regions == nil {
+		want.Regions = DefaultRegions
 	}
-	return f, nil
+	if want.Nodes == 0 {
+		want.Nodes = DefaultNodes
+	}
+	want.Place = func(node string) (localfleet.Place, error) {
+		return localfleet.PlaceOn(ports, filepath.Join(o.Dir, node))
+	}
+	return localfleet.New(want)
 }
 
-// freePorts returns three addresses from *port on and moves *port past them.
-func freePorts(port *int) ([3]string, error) {
-	for ; *port < lastPort; *port += portStep {
-		var addrs [3]string
-		free := true
-		for i := range addrs {
-			addrs[i] = net.JoinHostPort("127.0.0.1", strconv.Itoa(*port+i))
-			l, err := net.Listen("tcp", addrs[i])
-			if free = free && err == nil; err == nil {
-				l.Close()
+// place returns where a node was in an earlier run.
+func (f *Fleet) place(node string) (localfleet.Place, error) {
+	for _, r := range f.Regions {
+		for _, n := range r.Nodes {
+			if n.Name == node {
+				return localfleet.Place{Client: n.Client, Peer: n.Peer, HTTP: n.HTTP, DataDir: n.DataDir}, nil
 			}
 		}
-		if free {
-			*port += portStep
-			return addrs, nil
-		}
 	}
-	return [3]string{}, errors.New("no free ports on 127.0.0.1")
+	return localfleet.Place{}, fmt.Errorf("%s is damaged: it has no node %s", fleetFile, node)
+}
+
+// describe returns what fleet.json says of a fleet.
+func describe(f *localfleet.Fleet) *Fleet {
+	d := &Fleet{}
+	for _, r := range f.Regions {
+		region := Region{Name: r.Name}
+		for _, n := range r.Nodes {
+			c := &n.Config
+			region.Nodes = append(region.Nodes, Node{
+				Name: c.Name, Client: c.ListenClient, Peer: c.ListenPeer, HTTP: c.ListenHTTP,
+				PID: n.PID(), DataDir: c.DataDir,
+			})
+		}
+		d.Regions = append(d.Regions, region)
+	}
+	return d
 }
 
 // save writes fleet.json so that a reader sees either the old or the new one.
@@ -138,50 +139,4 @@ func (f *Fleet) save(dir string) error {
 		return err
 	}
 	return os.Rename(path+".new", path)
-}
-
-// nodeConfig is the part of server.Config that a fleet on one machine sets. Sizes suit many nodes on a small machine.
-type nodeConfig struct {
-	Name           string              `yaml:"name"`
-	Region         string              `yaml:"region"`
-	DataDir        string              `yaml:"data-dir"`
-	ListenClient   string              `yaml:"listen-client"`
-	ListenPeer     string              `yaml:"listen-peer"`
-	ListenHTTP     string              `yaml:"listen-http"`
-	Nodes          map[string]string   `yaml:"nodes"`
-	Regions        map[string][]string `yaml:"regions,omitempty"`
-	InitialPrimary string              `yaml:"initial-primary"`
-	CacheBytes     string              `yaml:"cache-bytes"`
-	MemTableBytes  string              `yaml:"mem-table-bytes"`
-	SegmentBytes   string              `yaml:"segment-bytes"`
-}
-
-func (o *Options) configPath(n *Node) string { return filepath.Join(o.Dir, n.Name, "config.yaml") }
-func (o *Options) logPath(n *Node) string    { return filepath.Join(o.Dir, n.Name, "log") }
-
-// writeConfig writes a node's config.yaml. reach gives the address at which the node's region reaches a node of another one.
-func (o *Options) writeConfig(f *Fleet, r *Region, n *Node, reach func(from, to string) string) error {
-	c := nodeConfig{
-		Name: n.Name, Region: r.Name, DataDir: n.DataDir, ListenClient: n.Client, ListenPeer: n.Peer, ListenHTTP: n.HTTP,
-		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: f.Regions[0].Name,
-		CacheBytes: "64MiB", MemTableBytes: "32MiB", SegmentBytes: "16MiB",
-	}
-	for _, other := range f.Regions {
-		for _, peer := range other.Nodes {
-			if other.Name == r.Name {
-				c.Nodes[peer.Name] = peer.Peer
-			} else {
-				c.Regions[other.Name] = append(c.Regions[other.Name], reach(r.Name, peer.Peer))
-			}
-		}
-	}
-	text, err := yaml.Marshal(c)
-	if err != nil {
-		return err
-	}
-	path := o.configPath(n)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, text, 0o644)
 }

@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // Defaults of a new fleet.
@@ -18,10 +21,7 @@ var DefaultRegions = []string{"us", "eu"}
 // DefaultNodes is how many nodes each region of a new fleet has.
 const DefaultNodes = 3
 
-const (
-	stopGrace    = 15 * time.Second
-	readyTimeout = 60 * time.Second
-)
+const readyTimeout = 60 * time.Second
 
 // Options of a fleet on this machine.
 type Options struct {
@@ -40,8 +40,8 @@ type Options struct {
 	Out io.Writer
 }
 
-// Run starts the fleet and returns when ctx has ended and everything is stopped; a close of hurry makes the stop abrupt. It
-// returns an error if the fleet cannot be started.
+// Run starts the fleet and returns when ctx has ended and everything is stopped; a close of hurry makes the stop
+// abrupt. It returns an error if the fleet cannot be started.
 func Run(ctx context.Context, o Options, hurry <-chan struct{}) (err error) {
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return err
@@ -54,91 +54,39 @@ func Run(ctx context.Context, o Options, hurry <-chan struct{}) (err error) {
 		return fmt.Errorf("another mimir dev uses %s: %w", o.Dir, err)
 	}
 	defer lock.Close()
-	f, err := load(o.Dir)
+	saved, err := load(o.Dir)
 	if err != nil {
 		return err
 	}
-	if f != nil {
-		err = f.check(&o)
-	} else {
-		f, err = create(&o)
-	}
-	if err != nil {
-		return err
-	}
-	proxies, err := o.configure(f)
-	defer func() {
-		for _, p := range proxies {
-			p.close()
+	if saved != nil {
+		if err := saved.check(&o); err != nil {
+			return err
 		}
-	}()
+	}
+	ports := localfleet.PortsFrom(firstPort)
+	defer ports.Close()
+	f, err := o.layOut(saved, ports)
 	if err != nil {
 		return err
 	}
+	defer f.Close()
 	return o.run(ctx, f, hurry)
 }
 
-// configure writes every node's config.yaml and starts the proxies that they name.
-func (o *Options) configure(f *Fleet) (map[[2]string]*proxy, error) {
-	proxies := map[[2]string]*proxy{}
-	var failed error
-	reach := func(from, to string) string {
-		if o.WANDelay == 0 {
-			return to
-		}
-		p := proxies[[2]string{from, to}]
-		if p == nil {
-			var err error
-			if p, err = newProxy(to, o.WANDelay); err != nil {
-				failed = err
-				return to
-			}
-			proxies[[2]string{from, to}] = p
-		}
-		return p.addr()
-	}
-	for i := range f.Regions {
-		for j := range f.Regions[i].Nodes {
-			if err := o.writeConfig(f, &f.Regions[i], &f.Regions[i].Nodes[j], reach); err != nil {
-				return proxies, err
-			}
-		}
-	}
-	return proxies, failed
-}
-
-func (o *Options) run(ctx context.Context, f *Fleet, hurry <-chan struct{}) error {
+func (o *Options) run(ctx context.Context, local *localfleet.Fleet, hurry <-chan struct{}) error {
 	began := time.Now()
-	spawn := newSpawner()
-	defer spawn.close()
-	var children []*child
-	defer func() { stop(children, stopGrace, hurry) }()
-	ended := make(chan *child)
-	for i := range f.Regions {
-		for j := range f.Regions[i].Nodes {
-			n := &f.Regions[i].Nodes[j]
-			c, err := spawn.start(n, o.logPath(n), append(append([]string(nil), o.Serve...), "--config", o.configPath(n)))
-			if err != nil {
-				return fmt.Errorf("start %s: %w", n.Name, err)
-			}
-			n.PID = c.command.Process.Pid
-			children = append(children, c)
-		}
+	nodes := local.Nodes()
+	defer localfleet.Stop(nodes, hurry)
+	if err := localfleet.Start(nodes); err != nil {
+		return err
 	}
+	f := describe(local)
 	if err := f.save(o.Dir); err != nil {
 		return err
 	}
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for _, c := range children {
-		go func() {
-			<-c.done
-			select {
-			case ended <- c:
-			case <-watching.Done():
-			}
-		}()
-	}
+	ended := watch(watching, nodes)
 	if err := o.awaitReady(ctx, f, ended); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -153,14 +101,34 @@ func (o *Options) run(ctx context.Context, f *Fleet, hurry <-chan struct{}) erro
 		case <-ctx.Done():
 			fmt.Fprintln(o.Out, "stopping")
 			return nil
-		case c := <-ended:
-			fmt.Fprintf(o.Out, "%s\n  to start it again: %s\n", o.obituary(c), o.serveCommand(c.node))
+		case n := <-ended:
+			fmt.Fprintf(o.Out, "%s\n  to start it again: %s\n", obituary(n), strings.Join(n.CommandLine(), " "))
 		}
 	}
 }
 
+// watch returns a channel that gets every node that ends until ctx does.
+func watch(ctx context.Context, nodes []*localfleet.Node) <-chan *localfleet.Node {
+	ended := make(chan *localfleet.Node)
+	for _, n := range nodes {
+		gone := n.Ended()
+		go func() {
+			select {
+			case <-gone:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case ended <- n:
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return ended
+}
+
 // awaitReady polls until the fleet serves. A node that ends meanwhile is an error: something is wrong with its start.
-func (o *Options) awaitReady(ctx context.Context, f *Fleet, ended <-chan *child) error {
+func (o *Options) awaitReady(ctx context.Context, f *Fleet, ended <-chan *localfleet.Node) error {
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
 	late := time.NewTimer(readyTimeout)
@@ -173,32 +141,21 @@ func (o *Options) awaitReady(ctx context.Context, f *Fleet, ended <-chan *child)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case c := <-ended:
-			return errors.New(o.obituary(c))
+		case n := <-ended:
+			return errors.New(obituary(n))
 		case <-late.C:
-			return fmt.Errorf("not ready after %s: %s; the nodes' logs are in %s", readyTimeout, missing, filepath.Join(o.Dir, "*", "log"))
+			return fmt.Errorf("not ready after %s: %s; the nodes' logs are in %s", readyTimeout, missing,
+				filepath.Join(o.Dir, "*", "log"))
 		case <-poll.C:
 		}
 	}
 }
 
-// obituary says how a child ended, with its own last words.
-func (o *Options) obituary(c *child) string {
-	how := "exit status 0"
-	if c.err != nil {
-		how = c.err.Error()
-	}
-	text := fmt.Sprintf("%s (pid %d) ended: %s", c.node.Name, c.node.PID, how)
-	if last := lastLine(o.logPath(c.node)); last != "" {
+// obituary says how a node ended, with its own last words.
+func obituary(n *localfleet.Node) string {
+	text := fmt.Sprintf("%s (pid %d) ended: %s", n.Config.Name, n.PID(), n.Exit())
+	if last := n.LastWords(); last != "" {
 		text += "; its last words: " + last
 	}
 	return text
-}
-
-func (o *Options) serveCommand(n *Node) string {
-	text := ""
-	for _, word := range append(append([]string(nil), o.Serve...), "--config", o.configPath(n)) {
-		text += word + " "
-	}
-	return text[:len(text)-1]
 }

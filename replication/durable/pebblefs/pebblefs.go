@@ -1,7 +1,8 @@
-// Package pebblefs makes a filesystem of Pebble's one of this library's, for a program that hands one filesystem to Pebble and to the
-// library, and for tests: Pebble has one in memory that forgets at a power cut what was not synced.
+// Package pebblefs makes a filesystem of Pebble's one of this library's, for a program that hands one filesystem to
+// Pebble and to the library, and for tests: Pebble has one in memory that forgets at a power cut what was not synced.
 //
-// It promises what durable.FS says, as far as the filesystem below does. It is a package of its own so that the library does not link Pebble.
+// It promises what durable.FS says, as far as the filesystem below does. It is a package of its own so that the library
+// does not link Pebble.
 package pebblefs
 
 import (

@@ -149,8 +149,11 @@ type outcome struct {
 	bytes    int64
 }
 
-// transfer moves m from the directory "source" of from into "target" of to, over a stream that breaks after limit messages.
-func transfer(t testing.TB, from vfs.FS, m *checkpoint.Manifest, to vfs.FS, limit int, change func([]byte)) (o outcome) {
+// transfer moves m from the directory "source" of from into "target" of to, over a stream that breaks after limit
+// messages.
+func transfer(
+	t testing.TB, from vfs.FS, m *checkpoint.Manifest, to vfs.FS, limit int, change func([]byte),
+) (o outcome) {
 	t.Helper()
 	n := memory.NewNetwork(clock.Real, 1)
 	n.SetPoison(true)

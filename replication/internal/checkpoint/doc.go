@@ -3,8 +3,8 @@
 //
 // It promises:
 //
-//   - What [Receive] returns without an error is complete: every file has the bytes that [Describe] summed, and is durable
-//     (invariants 1 and 13). Anything less has no manifest, so that [Load] refuses it.
+//   - What [Receive] returns without an error is complete: every file has the bytes that [Describe] summed, and is
+//     durable (invariants 1 and 13). Anything less has no manifest, so that [Load] refuses it.
 //   - A transfer that broke off is taken up where it stopped, if it is offered again with the same manifest.
 //   - Nothing is written outside the directory, whatever the sender says.
 //

@@ -111,7 +111,8 @@ func (m *Manifest) UnmarshalBinary(p []byte) error {
 	count := uint64(binary.LittleEndian.Uint32(body[28:]))
 	rest := body[manifestFixed:]
 	if metaBytes > uint64(len(rest)) || count > MaxFiles {
-		return fmt.Errorf("%w: manifest with %d bytes of meta and %d files in %d bytes", ErrFormat, metaBytes, count, len(p))
+		return fmt.Errorf("%w: manifest with %d bytes of meta and %d files in %d bytes", ErrFormat, metaBytes, count,
+			len(p))
 	}
 	d := Manifest{ID: [16]byte(body[8:24])}
 	if metaBytes > 0 {
@@ -185,7 +186,8 @@ func (m *Manifest) validate() error {
 	return nil
 }
 
-// checkName refuses every name that could lead out of the directory, mean something to a filesystem, or hit this package's own files.
+// checkName refuses every name that could lead out of the directory, mean something to a filesystem, or hit this
+// package's own files.
 func checkName(name string) error {
 	parts := strings.Split(name, "/")
 	if len(name) > MaxNameBytes || len(parts) > 2 {

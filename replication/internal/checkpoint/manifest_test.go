@@ -19,7 +19,8 @@ func sample() *Manifest {
 
 func TestNamesThatWouldEscapeAreRefused(t *testing.T) {
 	for _, name := range []string{
-		"", ".", "..", "/", "/etc/passwd", "../a", "a/..", "a/../b", "./a", "a//b", "a/b/c", "a/", `..\a`, "C:a", "a\x00b", "a\nb",
+		"", ".", "..", "/", "/etc/passwd", "../a", "a/..", "a/../b", "./a", "a//b", "a/b/c", "a/", `..\a`, "C:a",
+		"a\x00b", "a\nb",
 		"\xff\xfe", "CHECKPOINT-MANIFEST", "checkpoint-staging", "CHECKPOINT-TEMPORARY/x", string(make([]byte, 300)),
 	} {
 		m := &Manifest{Files: []File{{Name: name}}}

@@ -21,13 +21,15 @@ type Progress struct {
 }
 
 // Receive takes a checkpoint that the peer sends with Send into dir, which belongs to it alone. What dir holds of the
-// same checkpoint is kept, anything else in it is removed. On return without an error every file is verified and durable,
-// and Load finds the manifest. On an error nothing is lost that a further attempt could use; a file whose content is
-// wrong is ErrCorrupt and has been removed.
+// same checkpoint is kept, anything else in it is removed. On return without an error every file is verified and
+// durable, and Load finds the manifest. On an error nothing is lost that a further attempt could use; a file whose
+// content is wrong is ErrCorrupt and has been removed.
 //
 // progress may be nil; it is called from this goroutine, after each chunk. ctx is looked at between messages: to end a
 // transfer that is blocked, end the stream.
-func Receive(ctx context.Context, s transport.Stream, fs durable.FS, dir string, progress func(Progress)) (*Manifest, error) {
+func Receive(
+	ctx context.Context, s transport.Stream, fs durable.FS, dir string, progress func(Progress),
+) (*Manifest, error) {
 	r := &receiver{ctx: ctx, stream: s, fs: fs, dir: dir, progress: progress, buf: make([]byte, readBytes)}
 	if err := r.run(); err != nil {
 		if r.streamErr == nil {
@@ -277,7 +279,8 @@ func (r *receiver) take(w want, file *File, name string) (got [sha256.Size]byte,
 			return got, err
 		}
 		if c.file != w.file || c.offset != offset {
-			return got, fmt.Errorf("%w: chunk of file %d at %d, want file %d at %d", ErrFormat, c.file, c.offset, w.file, offset)
+			return got, fmt.Errorf("%w: chunk of file %d at %d, want file %d at %d", ErrFormat, c.file, c.offset,
+				w.file, offset)
 		}
 		h.Write(c.data)
 		if _, err := f.WriteAt(c.data, offset); err != nil {

@@ -11,8 +11,8 @@ import (
 )
 
 // Send offers the files of dir, as m describes them, and serves what the receiver asks for. A nil error says that the
-// receiver has everything, verified and durable; ErrReceiver that it gave up. ctx is looked at between messages: to end a transfer that
-// is blocked, end the stream.
+// receiver has everything, verified and durable; ErrReceiver that it gave up. ctx is looked at between messages: to end
+// a transfer that is blocked, end the stream.
 func Send(ctx context.Context, s transport.Stream, fs durable.FS, dir string, m *Manifest) error {
 	offer, err := m.AppendBinary([]byte{kindManifest})
 	if err != nil {

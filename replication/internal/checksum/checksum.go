@@ -1,6 +1,7 @@
 // Package checksum is the one checksum of everything that this library writes to disks and wires: CRC-32C.
 //
-// It promises that a changed bit, and any burst of up to 32, is noticed. It is no protection against somebody who means it.
+// It promises that a changed bit, and any burst of up to 32, is noticed. It is no protection against somebody who means
+// it.
 package checksum
 
 import "hash/crc32"

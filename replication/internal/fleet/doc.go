@@ -1,6 +1,6 @@
-// Package fleet keeps a node's picture of the other regions: who leads them, where they are in the history, and which claim to be
-// primary is the highest.
+// Package fleet keeps a node's picture of the other regions: who leads them, where they are in the history, and which
+// claim to be primary is the highest.
 //
-// It promises that a picture is never invented: every report is what a node said of itself, with the local time at which it was
-// asked. It decides nothing: timeline has the rules of claims, and replication acts on them.
+// It promises that a picture is never invented: every report is what a node said of itself, with the local time at
+// which it was asked. It decides nothing: timeline has the rules of claims, and replication acts on them.
 package fleet

@@ -57,7 +57,9 @@ func watch(t *testing.T, a *answers, body func(w *Watcher)) {
 func TestViewIsWhatNodesSaid(t *testing.T) {
 	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
 	a.set("eu-1", Report{Region: "eu", Node: "eu-1", Claim: reign(1, "us"), Cursor: timeline.Cursor{Position: 7}})
-	a.set("eu-2", Report{Region: "eu", Node: "eu-2", Leader: true, Term: 3, Claim: reign(2, "eu"), Cursor: timeline.Cursor{Position: 5}})
+	a.set("eu-2", Report{
+		Region: "eu", Node: "eu-2", Leader: true, Term: 3, Claim: reign(2, "eu"), Cursor: timeline.Cursor{Position: 5},
+	})
 	watch(t, a, func(w *Watcher) {
 		if v, _ := w.View(); v.Settled() {
 			t.Error("settled before anybody was asked")
@@ -90,7 +92,9 @@ func TestViewIsWhatNodesSaid(t *testing.T) {
 
 func TestMembersThatJoinedLaterAreAskedToo(t *testing.T) {
 	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
-	members := []timeline.Member{{ID: 1, PeerAddr: "eu-1-as-it-names-itself"}, {ID: 2, PeerAddr: "eu-2"}, {ID: 3, PeerAddr: "eu-3"}}
+	members := []timeline.Member{
+		{ID: 1, PeerAddr: "eu-1-as-it-names-itself"}, {ID: 2, PeerAddr: "eu-2"}, {ID: 3, PeerAddr: "eu-3"},
+	}
 	a.set("eu-1", Report{Region: "eu", Node: "eu-1", ID: 1, Members: members})
 	a.set("eu-3", Report{Region: "eu", Node: "eu-3", ID: 3, Leader: true, Members: members})
 	watch(t, a, func(w *Watcher) {

@@ -59,7 +59,8 @@ type Region struct {
 	Err   error   // why nobody answered in the last round
 }
 
-// Leader returns the report of the region's leader, nil if none answered. If several say that they lead, the highest term does.
+// Leader returns the report of the region's leader, nil if none answered. If several say that they lead, the highest
+// term does.
 func (r Region) Leader() *Heard {
 	var best *Heard
 	for i := range r.Nodes {

@@ -22,7 +22,8 @@ type Config struct {
 // minGap is the least time between two rounds, however often Refresh is called.
 const minGap = 20 * time.Millisecond
 
-// Watcher asks the nodes of other regions how they are, in rounds, and keeps the last View. It is safe for concurrent use.
+// Watcher asks the nodes of other regions how they are, in rounds, and keeps the last View. It is safe for concurrent
+// use.
 type Watcher struct {
 	config  Config
 	mu      sync.Mutex
@@ -117,8 +118,8 @@ func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
 	}
 }
 
-// round asks every address at once, and then the members that these tell of and that were not among them: nodes that joined the region
-// after this one was configured. It publishes what has come when all have answered or the time is up.
+// round asks every address at once, and then the members that these tell of and that were not among them: nodes that
+// joined the region after this one was configured. It publishes what has come when all have answered or the time is up.
 func (w *Watcher) round(ctx context.Context, name string, addrs []string) {
 	ctx, cancel := context.WithTimeout(ctx, w.config.Timeout)
 	defer cancel()
@@ -137,7 +138,8 @@ func newcomers(r *Region, asked []string) []string {
 	for i := range r.Nodes {
 		for _, m := range r.Nodes[i].Members {
 			answered := slices.ContainsFunc(r.Nodes, func(h Heard) bool { return h.ID == m.ID })
-			if !answered && m.PeerAddr != "" && !slices.Contains(asked, m.PeerAddr) && !slices.Contains(list, m.PeerAddr) {
+			if !answered && m.PeerAddr != "" && !slices.Contains(asked, m.PeerAddr) &&
+				!slices.Contains(list, m.PeerAddr) {
 				list = append(list, m.PeerAddr)
 			}
 		}

@@ -9,12 +9,11 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// MaxRunCommands is how many commands one atomic batch to the storage may gather. A frame should have no more; a larger
-// one travels alone.
-const MaxRunCommands = 8192
-
-// maxRunBytes bounds the entries of such a batch.
-const maxRunBytes = 4 << 20
+// Bounds of one atomic batch to the storage. A larger frame travels alone.
+const (
+	maxRunBytes    = 4 << 20
+	maxRunCommands = 8192
+)
 
 // run gathers the commands of consecutive frames until they are handed to the storage as one batch.
 type run struct {
@@ -73,7 +72,7 @@ func (a *Applier) frame(e *raftpb.Entry) error {
 	r.batch.Commands = append(r.batch.Commands, f.Commands...)
 	r.frames = append(r.frames, pendingFrame{told: len(a.told) - 1, count: len(f.Commands)})
 	r.bytes += len(e.GetData())
-	if r.bytes >= maxRunBytes || len(r.batch.Commands) >= MaxRunCommands {
+	if r.bytes >= maxRunBytes || len(r.batch.Commands) >= maxRunCommands {
 		return a.flush()
 	}
 	return nil

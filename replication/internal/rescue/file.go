@@ -24,8 +24,8 @@ func Name(region string, d timeline.Divergence) string {
 	return fmt.Sprintf("%s-e%d-%d-%d", region, d.Claim.Epoch, d.Fork, d.At)
 }
 
-// Write saves a tail in dir, durably, under name. The entries come from next, which returns io.EOF after the last one. If
-// a complete file of that name is there it is left alone: entries apply again after a crash.
+// Write saves a tail in dir, durably, under name. The entries come from next, which returns io.EOF after the last one.
+// If a complete file of that name is there it is left alone: entries apply again after a crash.
 func Write(fs durable.FS, dir, name string, h Header, next func() ([]byte, error)) (Counts, error) {
 	path := filepath.Join(dir, name+suffix)
 	if c, _, err := Scan(fs, dir, name, nil); err == nil {
@@ -68,8 +68,8 @@ func copyEntries(w io.Writer, h Header, next func() ([]byte, error)) (Counts, er
 	}
 }
 
-// Scan reads a whole tail and checks it; visit, if not nil, sees each payload in order. Errors: ErrNotFound, ErrDamaged, and what visit
-// returns.
+// Scan reads a whole tail and checks it; visit, if not nil, sees each payload in order. Errors: ErrNotFound,
+// ErrDamaged, and what visit returns.
 func Scan(fs durable.FS, dir, name string, visit func(payload []byte) error) (Counts, Header, error) {
 	if strings.ContainsAny(name, "/\\") {
 		return Counts{}, Header{}, fmt.Errorf("%w: %q", ErrNotFound, name)

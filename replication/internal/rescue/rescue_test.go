@@ -21,7 +21,10 @@ func tail(n int) func() ([]byte, error) {
 			return nil, io.EOF
 		}
 		i++
-		f := timeline.Frame{Epoch: 1, First: timeline.Position(2*i - 1), Commands: []timeline.Command{{Data: fmt.Appendf(nil, "a%d", i)}, {Data: []byte("b")}}}
+		f := timeline.Frame{
+			Epoch: 1, First: timeline.Position(2*i - 1),
+			Commands: []timeline.Command{{Data: fmt.Appendf(nil, "a%d", i)}, {Data: []byte("b")}},
+		}
 		return timeline.AppendFrame(nil, &f), nil
 	}
 }
@@ -44,7 +47,9 @@ func TestTailSurvivesPowerLossOnceWritten(t *testing.T) {
 	if err != nil || len(names) != 1 || names[0] != "x" {
 		t.Fatalf("%v, %v", names, err)
 	}
-	again, err := Write(pebblefs.New(after), "/data/rescue", "x", header, func() ([]byte, error) { return nil, errors.New("read again") })
+	again, err := Write(pebblefs.New(after), "/data/rescue", "x", header, func() ([]byte, error) {
+		return nil, errors.New("read again")
+	})
 	if err != nil || again != want {
 		t.Fatalf("a complete file was not left alone: %+v, %v", again, err)
 	}

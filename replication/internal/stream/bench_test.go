@@ -78,7 +78,10 @@ func (p *pair) fill(bytes int, random bool) {
 				value[i] = "0123456789abcdef"[rnd.IntN(16)]
 			}
 			if !random {
-				copy(value[100:], fmt.Appendf(nil, `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"pod-%d","labels":{"app":"web","tier":"front"}},"status":"Running"}`, rnd.IntN(1000)))
+				copy(value[100:], fmt.Appendf(nil,
+					`{"kind":"Pod","apiVersion":"v1","metadata":{"name":"pod-%d",`+
+						`"labels":{"app":"web","tier":"front"}},"status":"Running"}`,
+					rnd.IntN(1000)))
 				copy(value[300:], value[100:300])
 				copy(value[500:], value[:500])
 			}

@@ -41,7 +41,8 @@ func pack(payloads ...[]byte) []byte {
 	return (&packer{encoder: newEncoder()}).pack(payloads, 100)
 }
 
-// A sink hands over nothing of what does not continue its history, or of what came damaged, and says both sides' values.
+// A sink hands over nothing of what does not continue its history, or of what came damaged, and says both sides'
+// values.
 func TestSinkRefuses(t *testing.T) {
 	start := timeline.Cursor{}
 	reign := reignAt(start, 1, "us")
@@ -71,10 +72,12 @@ func TestSinkRefuses(t *testing.T) {
 		want   error
 		says   []string
 	}{
-		"gap":               {pack(frame(gap, "x")), ErrGap, []string{"positions 3 to 3", "up to 1"}},
-		"gap before reign":  {pack(reignAt(gap, 2, "us")), ErrGap, []string{"position 3", "up to 1"}},
-		"chain":             {pack(frame(chain, "x")), ErrChain, []string{chain.Chain.String(), after.at.Chain.String()}},
-		"chain of reign":    {pack(reignAt(chain, 2, "us")), ErrChain, []string{chain.Chain.String(), after.at.Chain.String()}},
+		"gap":              {pack(frame(gap, "x")), ErrGap, []string{"positions 3 to 3", "up to 1"}},
+		"gap before reign": {pack(reignAt(gap, 2, "us")), ErrGap, []string{"position 3", "up to 1"}},
+		"chain": {pack(frame(chain, "x")), ErrChain,
+			[]string{chain.Chain.String(), after.at.Chain.String()}},
+		"chain of reign": {pack(reignAt(chain, 2, "us")), ErrChain,
+			[]string{chain.Chain.String(), after.at.Chain.String()}},
 		"chain after good":  {pack(b, frame(timeline.Cursor{Epoch: 1, Position: 2}, "x")), ErrChain, nil},
 		"other epoch":       {pack(frame(epoch, "x")), ErrEpoch, []string{"epoch 2", "held here 1"}},
 		"no history":        {pack([]byte{1, byte(timeline.KindControl), 0, 0, '{', '}'}), timeline.ErrFormat, nil},

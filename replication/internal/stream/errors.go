@@ -7,7 +7,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// Errors that end a session. The sink logs them, applies nothing, and tries again after a pause; compare with errors.Is.
+// Errors that end a session. The sink logs them, applies nothing, and tries again after a pause; compare with
+// errors.Is.
 var (
 	// ErrGap says that an entry does not begin where the history held here ends.
 	ErrGap = errors.New("stream: gap in the history")
@@ -26,8 +27,8 @@ var (
 	ErrRefused = errors.New("stream: refused by source")
 )
 
-// ForkError says that the subscriber has commands, or a reign, that the source's history does not have. Sink.Run returns it: the
-// region cannot follow before its tail is saved and cut.
+// ForkError says that the subscriber has commands, or a reign, that the source's history does not have. Sink.Run
+// returns it: the region cannot follow before its tail is saved and cut.
 type ForkError struct {
 	Fork         timeline.Position // the last position both share
 	Held         timeline.Cursor   // where the subscriber was
@@ -37,12 +38,13 @@ type ForkError struct {
 }
 
 func (e *ForkError) Error() string {
-	return fmt.Sprintf("stream: history forks from the source %s after position %d: held here position %d of epoch %d, there position %d of epoch %d",
+	return fmt.Sprintf("stream: history forks from the source %s after position %d: held here position %d of epoch "+
+		"%d, there position %d of epoch %d",
 		e.Address, e.Fork, e.Held.Position, e.Held.Epoch, e.SourceCursor.Position, e.SourceCursor.Epoch)
 }
 
-// BootstrapError says that no source holds enough log to go on from where the subscriber is. Sink.Run returns it: the region
-// needs a checkpoint.
+// BootstrapError says that no source holds enough log to go on from where the subscriber is. Sink.Run returns it: the
+// region needs a checkpoint.
 type BootstrapError struct {
 	Held         timeline.Cursor   // where the subscriber was
 	Oldest       timeline.Position // a subscriber must have at least this position
@@ -51,6 +53,7 @@ type BootstrapError struct {
 }
 
 func (e *BootstrapError) Error() string {
-	return fmt.Sprintf("stream: source %s holds its log only after position %d, needed after %d: bootstrap from a checkpoint",
+	return fmt.Sprintf(
+		"stream: source %s holds its log only after position %d, needed after %d: bootstrap from a checkpoint",
 		e.Address, e.Oldest, e.Held.Position)
 }

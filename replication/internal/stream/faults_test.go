@@ -42,7 +42,8 @@ func (p *place) start() {
 	}
 	p.sink = NewSink(SinkConfig{
 		Region: p.name, Transport: p.node, Taker: p.region, Logger: quiet, WindowBytes: 96 << 10,
-		Addresses: func() []string { return []string{p.before.name} }, Rand: rand.New(rand.NewPCG(p.random.Uint64(), 0)),
+		Addresses: func() []string { return []string{p.before.name} },
+		Rand:      rand.New(rand.NewPCG(p.random.Uint64(), 0)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -151,7 +152,8 @@ func (p *place) writes(step int) {
 	}
 }
 
-// Whatever breaks, each region's history is at every moment a prefix of that of the region before it, and in the end they are equal.
+// Whatever breaks, each region's history is at every moment a prefix of that of the region before it, and in the end
+// they are equal.
 func TestFaults(t *testing.T) {
 	seeds := 25
 	if testing.Short() {
@@ -206,7 +208,8 @@ func runFaults(t *testing.T, seed uint64) {
 		for _, p := range all[1:] {
 			mine, source := p.texts(), p.before.texts()
 			if len(mine) > len(source) || !slices.Equal(mine, source[:len(mine)]) {
-				t.Fatalf("step %d: history of %s (%d) is no prefix of that of %s (%d)", step, p.name, len(mine), p.before.name, len(source))
+				t.Fatalf("step %d: history of %s (%d) is no prefix of that of %s (%d)", step, p.name, len(mine),
+					p.before.name, len(source))
 			}
 		}
 	}

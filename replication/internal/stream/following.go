@@ -15,8 +15,8 @@ import (
 )
 
 // following is one session of a Sink. One goroutine receives and never waits for anything else, so that answers are
-// heard even while the region is slow; one checks what came and hands it over; one sends acknowledgements and pings; one
-// watches for silence.
+// heard even while the region is slow; one checks what came and hands it over; one sends acknowledgements and pings;
+// one watches for silence.
 type following struct {
 	sink    *Sink
 	config  *SinkConfig
@@ -163,19 +163,23 @@ func (f *following) judge(a *answer) error {
 			s.Committed = max(s.Committed, a.at.Position)
 		})
 		f.sink.logged = ""
-		f.config.Logger.Info("stream connected", "source", f.address, "position", f.held.Position, "epoch", f.held.Epoch, "committed", a.at.Position)
+		f.config.Logger.Info("stream connected", "source", f.address, "position", f.held.Position,
+			"epoch", f.held.Epoch, "committed", a.at.Position)
 		return nil
 	case verdictFork:
 		if held := timeline.Latest(f.reigns); held.Epoch != 0 && !timeline.Supersedes(timeline.Latest(a.reigns), held) {
-			return fmt.Errorf("%w: it forks at position %d with epoch %d, held here epoch %d", ErrBehind, a.position, a.at.Epoch, f.held.Epoch)
+			return fmt.Errorf("%w: it forks at position %d with epoch %d, held here epoch %d", ErrBehind, a.position,
+				a.at.Epoch, f.held.Epoch)
 		}
 		return &ForkError{Fork: a.position, Held: f.held, Source: a.reigns, SourceCursor: a.at, Address: f.address}
 	case verdictBootstrap:
 		return &BootstrapError{Held: f.held, Oldest: a.position, SourceCursor: a.at, Address: f.address}
 	case verdictBehind:
-		return fmt.Errorf("%w: it is at position %d of epoch %d, held here position %d of epoch %d", ErrBehind, a.at.Position, a.at.Epoch, f.held.Position, f.held.Epoch)
+		return fmt.Errorf("%w: it is at position %d of epoch %d, held here position %d of epoch %d", ErrBehind,
+			a.at.Position, a.at.Epoch, f.held.Position, f.held.Epoch)
 	case verdictChain:
-		return fmt.Errorf("%w: held here position %d of epoch %d with chain %v; the source says: %s", ErrChain, f.held.Position, f.held.Epoch, f.held.Chain, a.text)
+		return fmt.Errorf("%w: held here position %d of epoch %d with chain %v; the source says: %s", ErrChain,
+			f.held.Position, f.held.Epoch, f.held.Chain, a.text)
 	case verdictRefuse:
 		return fmt.Errorf("%w: %s", ErrRefused, a.text)
 	default:
@@ -214,7 +218,8 @@ func (f *following) enqueue(body []byte) error {
 	f.mu.Lock()
 	if f.bytes > 0 && f.bytes+cost > f.config.WindowBytes {
 		defer f.mu.Unlock()
-		return fmt.Errorf("%w: batch of %d bytes on top of %d, the window is %d", ErrProtocol, cost, f.bytes, f.config.WindowBytes)
+		return fmt.Errorf("%w: batch of %d bytes on top of %d, the window is %d", ErrProtocol, cost, f.bytes,
+			f.config.WindowBytes)
 	}
 	f.bytes += cost
 	f.queue = append(f.queue, batch{body, cost})

@@ -19,7 +19,8 @@ func TestOverGRPC(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := grpctransport.New(grpctransport.Options{Listener: l, FleetID: "test", NodeName: "us-1", Region: "us", Logger: quiet})
+		g, err := grpctransport.New(
+			grpctransport.Options{Listener: l, FleetID: "test", NodeName: "us-1", Region: "us", Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,12 +34,14 @@ func TestOverGRPC(t *testing.T) {
 	for i := range 100 {
 		p.us.write(strings.Repeat(fmt.Sprint("catch up ", i), 1000))
 	}
-	client, err := grpctransport.New(grpctransport.Options{FleetID: "test", NodeName: "eu-1", Region: "eu", Logger: quiet})
+	client, err := grpctransport.New(
+		grpctransport.Options{FleetID: "test", NodeName: "eu-1", Region: "eu", Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
 	sink := NewSink(SinkConfig{
-		Region: "eu", Transport: client, Taker: p.eu, Logger: quiet, Addresses: func() []string { return []string{address} },
+		Region: "eu", Transport: client, Taker: p.eu, Logger: quiet,
+		Addresses: func() []string { return []string{address} },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -9,8 +9,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// hand checks what arrived and hands over what continues the history. What it handed over may still be lost on its way through
-// Raft; the next session begins at what is applied by then.
+// hand checks what arrived and hands over what continues the history. What it handed over may still be lost on its way
+// through Raft; the next session begins at what is applied by then.
 func (f *following) hand(ctx context.Context) error {
 	c := checker{tracker: newTracker(f.held), decoder: f.sink.decoder}
 	for {
@@ -90,8 +90,8 @@ func (f *following) dequeue() []batch {
 	return batches
 }
 
-// speak acknowledges what is applied here, which this region's quorum has committed, as soon as it changes, and asks for the
-// source's position.
+// speak acknowledges what is applied here, which this region's quorum has committed, as soon as it changes, and asks
+// for the source's position.
 func (f *following) speak(ctx context.Context) error {
 	ticker := f.config.Clock.NewTicker(f.config.PingInterval)
 	defer ticker.Stop()

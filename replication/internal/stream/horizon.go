@@ -21,8 +21,8 @@ type mark struct {
 	position timeline.Position
 }
 
-// maxMarks bounds the memory of a horizon. When it is full every second mark is forgotten, which makes the bound coarser
-// but never too low.
+// maxMarks bounds the memory of a horizon. When it is full every second mark is forgotten, which makes the bound
+// coarser but never too low.
 const maxMarks = 512
 
 // add notes that at the moment at nothing beyond position was committed.

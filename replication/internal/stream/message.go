@@ -121,7 +121,8 @@ func encodeAnswer(a *answer) []byte {
 func decodeAnswer(body []byte) (*answer, error) {
 	r := fieldReader{rest: body}
 	a := &answer{
-		verdict: verdict(r.byte()), at: r.cursor(), position: timeline.Position(r.uint64()), text: r.text(), reigns: r.reigns(),
+		verdict: verdict(r.byte()), at: r.cursor(), position: timeline.Position(r.uint64()), text: r.text(),
+		reigns: r.reigns(),
 	}
 	return a, r.end("answer")
 }

@@ -31,7 +31,8 @@ func body(t testing.TB, m []byte, want kind) []byte {
 func TestMessagesComeBack(t *testing.T) {
 	at := timeline.Cursor{Epoch: 4, Position: 80, Chain: timeline.Chain{1, 2, 3}}
 	sub := &subscribe{region: "eu", at: at, window: 1 << 20, reigns: someReigns()}
-	if got, err := decodeSubscribe(body(t, encodeSubscribe(sub), kindSubscribe)); err != nil || !reflect.DeepEqual(got, sub) {
+	if got, err := decodeSubscribe(body(t, encodeSubscribe(sub), kindSubscribe)); err != nil ||
+		!reflect.DeepEqual(got, sub) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	ans := &answer{verdict: verdictFork, at: at, position: 76, text: "why", reigns: someReigns()}
@@ -49,7 +50,8 @@ func TestMessagesComeBack(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	long := strings.Repeat("x", 1<<17)
-	if got, err := decodeAnswer(body(t, encodeAnswer(&answer{text: long}), kindAnswer)); err != nil || !strings.HasPrefix(long, got.text) {
+	if got, err := decodeAnswer(body(t, encodeAnswer(&answer{text: long}), kindAnswer)); err != nil ||
+		!strings.HasPrefix(long, got.text) {
 		t.Errorf("long text: %d bytes, %v", len(got.text), err)
 	}
 }

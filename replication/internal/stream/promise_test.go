@@ -216,7 +216,8 @@ func TestLagIsAnUpperBound(t *testing.T) {
 			}
 			bytes := p.us.View().Bytes - p.eu.View().Bytes
 			if l := slots[0].Lag; l.Seconds < real || int(l.Commands) < len(written)-held || l.Bytes < bytes {
-				t.Fatalf("write %d: slot %+v, real are %.3fs, %d commands and %d bytes", i, slots[0], real, len(written)-held, bytes)
+				t.Fatalf("write %d: slot %+v, real are %.3fs, %d commands and %d bytes", i, slots[0], real,
+					len(written)-held, bytes)
 			}
 		}
 		p.converge()
@@ -227,7 +228,8 @@ func TestLagIsAnUpperBound(t *testing.T) {
 	})
 }
 
-// A follower that does not hear its own leader serves what it has, but does not make the secondary believe that it is up to date.
+// A follower that does not hear its own leader serves what it has, but does not make the secondary believe that it is
+// up to date.
 func TestLagSeesPastALaggingSource(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pair) {
 		var committed timeline.Position // in us
@@ -261,7 +263,8 @@ func TestLagSeesPastALaggingSource(t *testing.T) {
 	})
 }
 
-// What came after the seal of a reign is in the log of the old primary and in no history, whether a subscriber was there or comes later.
+// What came after the seal of a reign is in the log of the old primary and in no history, whether a subscriber was
+// there or comes later.
 func TestFramesAfterASealAreNotSent(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		bubble(t, func(t *testing.T, p *pair) {

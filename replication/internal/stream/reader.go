@@ -94,7 +94,8 @@ func (r *reader) read(view View, maxBytes int) (chunk, error) {
 func (r *reader) look(view View, e *raftpb.Entry, c *chunk) error {
 	r.next = e.GetIndex() + 1
 	h, ok := timeline.ReadHeader(e.GetData())
-	if !ok || e.GetType() != raftpb.EntryNormal || !timeline.Within(view.Reigns, view.Cursor.Position, h) || r.refused != nil && r.refused(e.GetIndex()) {
+	if !ok || e.GetType() != raftpb.EntryNormal || !timeline.Within(view.Reigns, view.Cursor.Position, h) ||
+		r.refused != nil && r.refused(e.GetIndex()) {
 		return nil
 	}
 	before := r.tracker.at
@@ -117,7 +118,8 @@ func (r *reader) look(view View, e *raftpb.Entry, c *chunk) error {
 	return nil
 }
 
-// search notes an entry that lies beyond the next position: either it was refused when it was applied, or the log has a gap.
+// search notes an entry that lies beyond the next position: either it was refused when it was applied, or the log has a
+// gap.
 func (r *reader) search(view View, h timeline.Header, bytes int) error {
 	if r.gap == 0 {
 		r.gap = h.First
@@ -150,7 +152,8 @@ func (r *reader) confirm(view View) error {
 	case at.Position < view.Cursor.Position:
 		return r.missing(view)
 	default:
-		return fmt.Errorf("%w: after position %d of epoch %d the chain is %v, this node has applied position %d of epoch %d with chain %v",
+		return fmt.Errorf("%w: after position %d of epoch %d the chain is %v, this node has applied position %d of "+
+			"epoch %d with chain %v",
 			ErrChain, at.Position, at.Epoch, at.Chain, view.Cursor.Position, view.Cursor.Epoch, view.Cursor.Chain)
 	}
 }
@@ -160,8 +163,8 @@ func (r *reader) missing(view View) error {
 		errMissing, r.tracker.at.Position, r.tracker.at.Epoch, view.Cursor.Position, view.Cursor.Epoch)
 }
 
-// oldestServed returns the least position from which this node can serve, after a reader (which may be nil) failed for want of
-// log. It is beyond what is held.
+// oldestServed returns the least position from which this node can serve, after a reader (which may be nil) failed for
+// want of log. It is beyond what is held.
 func oldestServed(log Log, r *reader, view View, held timeline.Position) timeline.Position {
 	if r != nil && r.gap > 0 {
 		return r.gap - 1

@@ -57,7 +57,8 @@ func newRegion(t testing.TB, name string) *region {
 // open starts from what the disk holds; everything there counts as committed.
 func (r *region) open() {
 	r.t.Helper()
-	log, err := wal.Open(wal.Options{FS: pebblefs.New(r.fs), Dir: "log", SegmentBytes: 64 << 10, CacheBytes: 32 << 10, Logger: quiet})
+	log, err := wal.Open(
+		wal.Options{FS: pebblefs.New(r.fs), Dir: "log", SegmentBytes: 64 << 10, CacheBytes: 32 << 10, Logger: quiet})
 	if err != nil {
 		r.t.Fatalf("open log of %s: %v", r.name, err)
 	}
@@ -179,7 +180,8 @@ func frame(at timeline.Cursor, commands ...string) []byte {
 
 // reignAt returns the beginning of an epoch after at.
 func reignAt(at timeline.Cursor, epoch timeline.Epoch, primary string) []byte {
-	return timeline.AppendReign(nil, timeline.Reign{Epoch: epoch, First: at.Position + 1, Primary: primary, Previous: at.Chain})
+	return timeline.AppendReign(nil,
+		timeline.Reign{Epoch: epoch, First: at.Position + 1, Primary: primary, Previous: at.Chain})
 }
 
 // begin makes the region primary of an epoch.

@@ -68,7 +68,8 @@ func (s *sender) judge(view View, sub *subscribe) (*answer, chunk) {
 		a.verdict, a.text = verdictRefuse, err.Error()
 	}
 	if err != nil && a.verdict != verdictBootstrap {
-		s.session.log.Error("cannot continue a subscriber's history", "held", sub.at.Position, "epoch", sub.at.Epoch, "error", err)
+		s.session.log.Error("cannot continue a subscriber's history", "held", sub.at.Position, "epoch", sub.at.Epoch,
+			"err", err)
 	}
 	return a, first
 }
@@ -151,8 +152,8 @@ func (s *sender) await(ctx context.Context, index uint64) error {
 	}
 }
 
-// sendPongs answers the pings that can be answered: a known position only once it is applied here, so that the bytes that go with it
-// are counted.
+// sendPongs answers the pings that can be answered: a known position only once it is applied here, so that the bytes
+// that go with it are counted.
 func (s *sender) sendPongs(view View) error {
 	for _, p := range s.session.answers(view) {
 		if err := s.session.stream.Send(encodePong(p)); err != nil {

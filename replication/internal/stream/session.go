@@ -13,8 +13,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// session is one subscriber of a Source. Three goroutines serve it: one receives, one decides what the messages mean and
-// when it is over, and one reads the log and sends.
+// session is one subscriber of a Source. Three goroutines serve it: one receives, one decides what the messages mean
+// and when it is over, and one reads the log and sends.
 type session struct {
 	source *Source
 	stream transport.Stream
@@ -124,14 +124,15 @@ func (x *session) run(ctx context.Context, sub *subscribe, incoming <-chan messa
 	view := x.source.config.History.View()
 	a, first := sender.judge(view, sub)
 	if a.verdict != verdictAccept {
-		x.log.Debug("subscription not served", "verdict", a.verdict.String(), "position", sub.at.Position, "epoch", sub.at.Epoch, "reason", a.text)
+		x.log.Debug("subscription not served", "verdict", a.verdict.String(), "position", sub.at.Position,
+			"epoch", sub.at.Epoch, "answer", a.text)
 		return x.stream.Send(encodeAnswer(a))
 	}
 	x.log.Info("subscription served", "position", sub.at.Position, "epoch", sub.at.Epoch)
 	x.source.enter(x)
 	x.tellAck(ack{sub.at.Epoch, sub.at.Position})
 	err := x.serve(ctx, incoming, func(ctx context.Context) error { return sender.run(ctx, a, view, first) })
-	x.log.Info("subscription ended", "acknowledged", x.slotPosition(), "reason", err)
+	x.log.Info("subscription ended", "acknowledged", x.slotPosition(), "err", err)
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -241,8 +242,8 @@ func (x *session) repin() {
 	x.source.config.Log.Pin(x.pin, index)
 }
 
-// ask has a ping answered. One question for the committed position is under way at a time; a ping that comes meanwhile is answered
-// without.
+// ask has a ping answered. One question for the committed position is under way at a time; a ping that comes meanwhile
+// is answered without.
 func (x *session) ask(ctx context.Context, token uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -269,8 +270,8 @@ func (x *session) askCommitted(ctx context.Context, token uint64) {
 	x.signal()
 }
 
-// answers takes the pings that can be answered, view being what is applied here. A position asked for counts only once it is
-// applied here, so that the bytes that go with it are counted.
+// answers takes the pings that can be answered, view being what is applied here. A position asked for counts only once
+// it is applied here, so that the bytes that go with it are counted.
 func (x *session) answers(view View) []pong {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -303,7 +304,8 @@ func (x *session) begin(view View) {
 	x.backlog.start(view, x.source.config.Log)
 }
 
-// admit makes c, which was read from view, part of the window if there is room; needs is the first log index not read with it.
+// admit makes c, which was read from view, part of the window if there is room; needs is the first log index not read
+// with it.
 func (x *session) admit(view View, c chunk, cost int64, needs uint64) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

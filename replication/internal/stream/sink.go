@@ -20,17 +20,17 @@ import (
 type Taker interface {
 	// Cursor returns what is applied here, and so committed by this region's quorum.
 	Cursor() timeline.Cursor
-	// Settle returns once everything that Take took is applied here, or can no longer be applied. Called before each session,
-	// so that nothing of a former one stands between Cursor and what the new one hands over.
+	// Settle returns once everything that Take took is applied here, or can no longer be applied. Called before each
+	// session, so that nothing of a former one stands between Cursor and what the new one hands over.
 	Settle(ctx context.Context) error
 	// Reigns returns the history that goes with it; nobody changes it. It may be ahead of a Cursor taken before.
 	Reigns() []timeline.Reign
 	// Changed returns a channel that is closed when Cursor changes next. Take it before Cursor.
 	Changed() <-chan struct{}
-	// Take hands over payloads to be proposed in this order, and returns when Raft took them, committed or not. It blocks
-	// for back-pressure. The payloads belong to the Taker from then on; the slice that holds them does not. Any error ends
-	// the session: what was lost is sent again in the next. If what was taken can be lost without an error, because
-	// this node ceased to lead the region, Run's context must end.
+	// Take hands over payloads to be proposed in this order, and returns when Raft took them, committed or not. It
+	// blocks for back-pressure. The payloads belong to the Taker from then on; the slice that holds them does not. Any
+	// error ends the session: what was lost is sent again in the next. If what was taken can be lost without an error,
+	// because this node ceased to lead the region, Run's context must end.
 	Take(ctx context.Context, payloads [][]byte) error
 }
 
@@ -114,8 +114,8 @@ func NewSink(c SinkConfig) *Sink {
 	return &Sink{config: c.withDefaults(), decoder: newDecoder()}
 }
 
-// Run follows the source until ctx ends, trying again for ever. It returns ctx's error, or a *ForkError or *BootstrapError, which
-// need a decision above; it may be called again afterwards.
+// Run follows the source until ctx ends, trying again for ever. It returns ctx's error, or a *ForkError or
+// *BootstrapError, which need a decision above; it may be called again afterwards.
 func (k *Sink) Run(ctx context.Context) error {
 	backoff := k.config.MinBackoff
 	for {
@@ -185,9 +185,10 @@ func (k *Sink) lost(address string, err error) {
 	switch {
 	case errors.Is(err, context.Canceled):
 	case errors.Is(err, ErrGap), errors.Is(err, ErrChain), errors.Is(err, ErrEpoch):
-		k.config.Logger.Error("stream does not continue the history held here; nothing of it was taken", "source", address, "error", err)
+		k.config.Logger.Error("stream does not continue the history held here; nothing of it was taken",
+			"source", address, "err", err)
 	case text != k.logged:
-		k.config.Logger.Warn("stream not connected", "source", address, "error", err)
+		k.config.Logger.Warn("stream not connected", "source", address, "err", err)
 	}
 	k.logged = text
 }
@@ -258,8 +259,8 @@ func (k *Sink) Status() Status {
 	return k.status
 }
 
-// Lag returns how far this region is behind. Commands and Bytes are as of the source's last word; Seconds holds for this moment:
-// everything that was committed at the source so long ago is applied here.
+// Lag returns how far this region is behind. Commands and Bytes are as of the source's last word; Seconds holds for
+// this moment: everything that was committed at the source so long ago is applied here.
 func (k *Sink) Lag() Lag {
 	applied := k.config.Taker.Cursor().Position
 	k.mu.Lock()

@@ -69,15 +69,15 @@ type SourceConfig struct {
 	// SilenceTimeout ends a session of which nothing was heard for so long. Default 5 s.
 	SilenceTimeout time.Duration
 
-	// Committed returns a position that no command committed in the primary region before the call exceeds (a read index), so that
-	// lag is an upper bound even if this node itself is behind. It may block until ctx ends. Nil: the node's own
-	// position counts.
+	// Committed returns a position that no command committed in the primary region before the call exceeds (a read
+	// index), so that lag is an upper bound even if this node itself is behind. It may block until ctx ends. Nil: the
+	// node's own position counts.
 	Committed func(ctx context.Context) (timeline.Position, error)
 	// Refused tells of an applied entry that continues the history and yet was refused, because it came after a
 	// seal that was lifted later. Nil: there is none.
 	Refused func(index uint64) bool
-	// OnAck is told what is durable with the quorum of a secondary: everything up to position in a history whose last reign up to there is
-	// epoch's.
+	// OnAck is told what is durable with the quorum of a secondary: everything up to position in a history whose last
+	// reign up to there is epoch's.
 	OnAck func(region string, epoch timeline.Epoch, position timeline.Position)
 	// OnSession is told when the first session of a region begins and when its last one ends.
 	OnSession func(region string, connected bool)

@@ -19,8 +19,8 @@ func newTracker(at timeline.Cursor) *tracker {
 }
 
 // next moves over payload and reports true if it continues the history. What is held already is false without an
-// error. Errors are ErrGap, ErrEpoch and ErrChain, or timeline's for a payload that is no history at all; the tracker stays
-// where it was.
+// error. Errors are ErrGap, ErrEpoch and ErrChain, or timeline's for a payload that is no history at all; the tracker
+// stays where it was.
 func (t *tracker) next(payload []byte) (bool, error) {
 	h, ok := timeline.ReadHeader(payload)
 	if !ok {
@@ -37,9 +37,11 @@ func (t *tracker) reign(h timeline.Header, payload []byte) (bool, error) {
 	case h.Epoch <= t.at.Epoch:
 		return false, nil
 	case h.First != t.at.Position+1:
-		return false, fmt.Errorf("%w: epoch %d begins at position %d, held here up to %d of epoch %d", ErrGap, h.Epoch, h.First, t.at.Position, t.at.Epoch)
+		return false, fmt.Errorf("%w: epoch %d begins at position %d, held here up to %d of epoch %d", ErrGap, h.Epoch,
+			h.First, t.at.Position, t.at.Epoch)
 	case h.Previous != t.at.Chain:
-		return false, fmt.Errorf("%w: epoch %d begins at position %d after chain %v, held here %v", ErrChain, h.Epoch, h.First, h.Previous, t.at.Chain)
+		return false, fmt.Errorf("%w: epoch %d begins at position %d after chain %v, held here %v", ErrChain, h.Epoch,
+			h.First, h.Previous, t.at.Chain)
 	}
 	r, err := timeline.DecodeReign(payload)
 	if err != nil {
@@ -55,11 +57,14 @@ func (t *tracker) commands(h timeline.Header, payload []byte) (bool, error) {
 	case h.Last() <= t.at.Position && h.Last() >= h.First:
 		return false, nil
 	case h.First != t.at.Position+1:
-		return false, fmt.Errorf("%w: frame of positions %d to %d, held here up to %d", ErrGap, h.First, h.Last(), t.at.Position)
+		return false, fmt.Errorf("%w: frame of positions %d to %d, held here up to %d", ErrGap, h.First, h.Last(),
+			t.at.Position)
 	case h.Epoch != t.at.Epoch:
-		return false, fmt.Errorf("%w: frame at position %d is of epoch %d, held here %d", ErrEpoch, h.First, h.Epoch, t.at.Epoch)
+		return false, fmt.Errorf("%w: frame at position %d is of epoch %d, held here %d", ErrEpoch, h.First, h.Epoch,
+			t.at.Epoch)
 	case h.Previous != t.at.Chain:
-		return false, fmt.Errorf("%w: frame at position %d follows chain %v, held here %v", ErrChain, h.First, h.Previous, t.at.Chain)
+		return false, fmt.Errorf("%w: frame at position %d follows chain %v, held here %v", ErrChain, h.First,
+			h.Previous, t.at.Chain)
 	}
 	if err := timeline.DecodeFrame(payload, &t.frame); err != nil {
 		return false, err

@@ -25,7 +25,8 @@ func TestFork(t *testing.T) {
 		if err := p.outcome(); !errors.As(err, &fork) {
 			t.Fatalf("Run returned %v, want a ForkError", err)
 		}
-		if fork.Fork != 2 || fork.Held.Position != 3 || fork.SourceCursor != p.us.Cursor() || len(fork.Source) != 2 || fork.Address != usAddress {
+		if fork.Fork != 2 || fork.Held.Position != 3 || fork.SourceCursor != p.us.Cursor() || len(fork.Source) != 2 ||
+			fork.Address != usAddress {
 			t.Errorf("fork is %+v", fork)
 		}
 		if got := p.eu.texts(); len(got) != 3 {
@@ -127,7 +128,9 @@ func TestAfterInstall(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pair) {
 		p.us.write("a", "b", "c")
 		v := p.us.View()
-		p.eu.control(&timeline.Control{Op: timeline.OpInstall, Checkpoint: "x", Origin: &timeline.Origin{Cursor: v.Cursor, Reigns: v.Reigns}})
+		p.eu.control(&timeline.Control{
+			Op: timeline.OpInstall, Checkpoint: "x", Origin: &timeline.Origin{Cursor: v.Cursor, Reigns: v.Reigns},
+		})
 		p.eu.commands = p.us.commands
 		p.serve()
 		p.follow()
@@ -145,7 +148,9 @@ func TestAfterInstall(t *testing.T) {
 		if err := p.outcome(); !errors.As(err, &boot) || boot.Oldest != 3 {
 			t.Fatalf("Run returned %v, want a bootstrap from 3 on", err)
 		}
-		asia.control(&timeline.Control{Op: timeline.OpInstall, Checkpoint: "x", Origin: &timeline.Origin{Cursor: v.Cursor, Reigns: v.Reigns}})
+		asia.control(&timeline.Control{
+			Op: timeline.OpInstall, Checkpoint: "x", Origin: &timeline.Origin{Cursor: v.Cursor, Reigns: v.Reigns},
+		})
 		asia.commands = p.us.commands[:3:3]
 		p.follow()
 		p.converge()
@@ -200,12 +205,14 @@ func TestChainMismatchIsLoud(t *testing.T) {
 	}
 }
 
-// A region that was wiped and began its first epoch once more claims no more than what is held here: nothing here gives way to it.
+// A region that was wiped and began its first epoch once more claims no more than what is held here: nothing here gives
+// way to it.
 func TestASecondFirstEpochIsNoFork(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pair) {
 		p.us.write("new")
 		p.eu.mu.Lock()
-		p.eu.propose(timeline.AppendReign(nil, timeline.Reign{Epoch: 1, First: 1, Primary: "us", Nonce: timeline.Nonce{9}}))
+		p.eu.propose(
+			timeline.AppendReign(nil, timeline.Reign{Epoch: 1, First: 1, Primary: "us", Nonce: timeline.Nonce{9}}))
 		p.eu.mu.Unlock()
 		p.eu.write("old", "older")
 		p.serve()

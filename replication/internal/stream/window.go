@@ -9,8 +9,8 @@ type sent struct {
 	cost  int64           // what it takes of the window
 }
 
-// window is what is on its way and not acknowledged, oldest first. Both sides count the same: the sizes of plain bodies. It is
-// not safe for concurrent use.
+// window is what is on its way and not acknowledged, oldest first. Both sides count the same: the sizes of plain
+// bodies. It is not safe for concurrent use.
 type window struct {
 	limit   int64
 	batches []sent

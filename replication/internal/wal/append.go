@@ -6,31 +6,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-const (
-	// maxBufferBytes is where an append that is still being encoded is written out, and what is kept for the next one.
-	maxBufferBytes = 4 << 20
-	// maxZeroAheadBytes is how far a segment that was not used before is filled with zeros ahead of the records, so that most appends
-	// overwrite blocks the file has, and their sync need not commit metadata.
-	maxZeroAheadBytes = 4 << 20
-)
-
-var zeros [256 << 10]byte
-
-// writer is the state of the appender.
-type writer struct {
-	failed  error
-	buffer  []byte // records encoded but not yet written
-	offset  int64  // in the newest segment, where the buffer goes
-	size    int64  // of the newest segment's file
-	synced  int64  // the newest segment is durable up to here
-	dirty   bool   // something was written since the last sync
-	marked  bool   // the log ends with a mark
-	last    uint64 // the last entry, those in the buffer included
-	pending []run  // the entries in the buffer
-	state   *raftpb.HardState
-	number  uint64   // of the newest segment ever made
-	spares  []string // files ready for reuse
-}
+// maxBufferBytes is where an append that is still being encoded is written out, and what is kept for the next one.
+const maxBufferBytes = 4 << 20
 
 // Write is one step of an Append: the hard state first, then the entries. Either may be missing.
 type Write struct {
@@ -44,13 +21,13 @@ type run struct {
 	offset  int64
 }
 
-// Append writes ws in order and, if sync, makes it durable, together with everything appended before, by one fdatasync (more only where a
-// segment ends). Entries must continue the log or overwrite a suffix of it, which cuts the rest; otherwise the error is ErrOrder. Hard
-// state and entries belong to the log from then on and must not be changed.
+// Append writes ws in order and, if sync, makes it durable, together with everything appended before, by one fdatasync
+// (more only where a segment ends). Entries must continue the log or overwrite a suffix of it, which cuts the rest;
+// otherwise the error is ErrOrder. Hard state and entries belong to the log from then on and must not be changed.
 //
-// Readers see entries once they are written; with sync, and unless the append is larger than 4 MiB, once they are durable. After
-// a crash any prefix of an append that did not return may be there. After an error of the disk every later call fails with it, wrapped
-// in ErrFailed.
+// Readers see entries once they are written; with sync, and unless the append is larger than 4 MiB, once they are
+// durable. After a crash any prefix of an append that did not return may be there. After an error of the disk every
+// later call fails with it, wrapped in ErrFailed.
 func (l *Log) Append(ws []Write, sync bool) error {
 	if err := l.usable(); err != nil {
 		return err
@@ -82,7 +59,8 @@ func (l *Log) fail(err error) error {
 	}
 	if l.writer.failed == nil {
 		l.writer.failed = fmt.Errorf("%w: %w", ErrFailed, err)
-		l.options.Logger.Error("log failed; nothing is appended until it is opened again", "dir", l.options.Dir, "error", err)
+		l.options.Logger.Error("log failed; nothing is appended until it is opened again", "dir", l.options.Dir,
+			"err", err)
 	}
 	return l.writer.failed
 }
@@ -111,10 +89,10 @@ func (l *Log) write(w Write) error {
 			return err
 		}
 		var b [hardStateBytes]byte
-		l.stage(record{kind: kindHardState, data: appendHardState(b[:0], w.HardState)})
+		l.writer.stage(record{kind: kindHardState, data: appendHardState(b[:0], w.HardState)})
 		l.writer.state = w.HardState
 	}
-	begin, offset := 0, l.end()
+	begin, offset := 0, l.writer.end()
 	staged := func(end int) {
 		if begin < end {
 			l.writer.pending = append(l.writer.pending, run{w.Entries[begin:end], offset})
@@ -129,27 +107,25 @@ func (l *Log) write(w Write) error {
 			if err := l.cutFrom(e.GetIndex()); err != nil {
 				return err
 			}
-			offset = l.end()
+			offset = l.writer.end()
 		case !l.fits(size) || len(l.writer.buffer) >= maxBufferBytes:
 			staged(i)
 			if err := l.room(size); err != nil {
 				return err
 			}
-			offset = l.end()
+			offset = l.writer.end()
 		}
-		l.stage(record{kind: kindEntry, entryType: e.GetType(), index: e.GetIndex(), term: e.GetTerm(), data: e.Data})
+		l.writer.stage(
+			record{kind: kindEntry, entryType: e.GetType(), index: e.GetIndex(), term: e.GetTerm(), data: e.Data})
 		l.writer.last = e.GetIndex()
 	}
 	staged(len(w.Entries))
 	return nil
 }
 
-// end is where the next record goes.
-func (l *Log) end() int64 { return l.writer.offset + int64(len(l.writer.buffer)) }
-
 // fits tells whether a record of this size still goes into the newest segment. A segment takes at least one.
 func (l *Log) fits(size int64) bool {
-	return l.end()+size <= l.options.SegmentBytes || l.end() == headerBytes
+	return l.writer.end()+size <= l.options.SegmentBytes || l.writer.end() == headerBytes
 }
 
 // room makes room for a record of this size: in a new segment, if need be, and in the buffer.
@@ -163,13 +139,6 @@ func (l *Log) room(size int64) error {
 	return nil
 }
 
-// stage encodes a record into the buffer.
-func (l *Log) stage(r record) {
-	r.synced = l.writer.synced
-	l.writer.buffer = appendRecord(l.writer.buffer, l.tail().number, l.end(), r)
-	l.writer.marked = r.kind == kindMark
-}
-
 // flush writes the buffer, syncs if told to, and shows the entries to readers.
 func (l *Log) flush(sync bool) error {
 	w, tail := &l.writer, l.tail()
@@ -179,7 +148,7 @@ func (l *Log) flush(sync bool) error {
 		}
 		w.offset += int64(len(w.buffer))
 		w.dirty = true
-		if err := l.zeroAhead(); err != nil {
+		if err := w.zeroAhead(tail.file, l.options.SegmentBytes); err != nil {
 			return err
 		}
 		if w.buffer = w.buffer[:0]; cap(w.buffer) > 2*maxBufferBytes {
@@ -193,24 +162,6 @@ func (l *Log) flush(sync bool) error {
 		w.synced, w.dirty = w.offset, false
 	}
 	l.publish()
-	return nil
-}
-
-// zeroAhead fills the newest segment beyond its records when the file has been used up.
-func (l *Log) zeroAhead() error {
-	w := &l.writer
-	if w.offset <= w.size {
-		return nil
-	}
-	w.size = w.offset
-	target := min(w.offset+min(maxZeroAheadBytes, l.options.SegmentBytes/16), l.options.SegmentBytes)
-	for w.size < target {
-		n, err := l.tail().file.WriteAt(zeros[:min(int64(len(zeros)), target-w.size)], w.size)
-		if err != nil {
-			return err
-		}
-		w.size += int64(n)
-	}
 	return nil
 }
 
@@ -233,8 +184,8 @@ func (l *Log) publish() {
 	l.hardState = w.state
 }
 
-// cutFrom cuts the entries from index on. In the newest segment the records that follow do it; where earlier segments are cut, the
-// header of a new one does.
+// cutFrom cuts the entries from index on. In the newest segment the records that follow do it; where earlier segments
+// are cut, the header of a new one does.
 func (l *Log) cutFrom(index uint64) error {
 	if err := l.flush(false); err != nil {
 		return err
@@ -283,10 +234,12 @@ func (l *Log) roll() error {
 	tail := l.tail()
 	if tail.last == tail.prevIndex && len(l.segments) > 1 {
 		// It holds nothing but hard states: the next one takes its place.
-		return l.begin(&header{prevIndex: tail.prevIndex, prevTerm: tail.prevTerm, reach: tail.nextReach(), hardState: l.writer.state}, len(l.segments)-1)
+		return l.begin(&header{
+			prevIndex: tail.prevIndex, prevTerm: tail.prevTerm, reach: tail.nextReach(), hardState: l.writer.state,
+		}, len(l.segments)-1)
 	}
-	sealed := l.end()
-	l.stage(record{kind: kindIndex, index: tail.last, term: tail.reach, data: tail.encodeIndex()})
+	sealed := l.writer.end()
+	l.writer.stage(record{kind: kindIndex, index: tail.last, term: tail.reach, data: tail.encodeIndex()})
 	if err := l.flush(true); err != nil {
 		return err
 	}
@@ -296,4 +249,44 @@ func (l *Log) roll() error {
 	return l.begin(&header{
 		prevIndex: tail.last, prevTerm: tail.term(tail.last), reach: tail.nextReach(), hardState: l.writer.state,
 	}, len(l.segments))
+}
+
+// begin makes a new newest segment that continues the first keep segments after entry h.prevIndex; the other segments
+// are dropped. When it returns, all that is durable.
+func (l *Log) begin(h *header, keep int) error {
+	w := &l.writer
+	h.segment = l.folder.number + 1
+	h.floor = h.segment
+	if keep > 0 {
+		before := l.segments[keep-1]
+		h.follows, h.sealed, h.floor = before.number, uint64(before.end), l.segments[0].number
+	}
+	name := l.folder.segmentName(h.segment)
+	file, size, err := l.folder.create(h, name)
+	if err != nil {
+		return err
+	}
+	l.folder.number = h.segment
+	w.segment, w.offset, w.size, w.synced = h.segment, headerBytes, size, headerBytes
+	w.dirty, w.marked, w.last = false, true, h.prevIndex
+
+	l.mu.Lock()
+	dropped := append([]*segment(nil), l.segments[keep:]...)
+	l.segments = append(l.segments[:keep:keep], newSegment(h, name, file))
+	if keep == 0 {
+		l.cache.reset(h.prevIndex + 1)
+	} else {
+		if before := l.segments[keep-1]; before.last > h.prevIndex {
+			reach := h.reach
+			if reach == unknownReach {
+				reach = 0
+			}
+			before.cutFrom(h.prevIndex+1, reach)
+		}
+		l.cache.cutFrom(h.prevIndex + 1)
+	}
+	l.hardState = w.state
+	l.mu.Unlock()
+	l.folder.release(dropped)
+	return nil
 }

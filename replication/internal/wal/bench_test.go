@@ -34,11 +34,13 @@ func reportSyncs(b *testing.B) {
 	b.ReportMetric(float64(b.N*benchEntries)/b.Elapsed().Seconds(), "entries/s")
 }
 
-// BenchmarkAppend appends 128 entries of 256 bytes a sync, in segments that were used before, as in a log that is compacted, or that never were.
+// BenchmarkAppend appends 128 entries of 256 bytes a sync, in segments that were used before, as in a log that is
+// compacted, or that never were.
 func BenchmarkAppend(b *testing.B) {
 	for _, recycled := range []bool{true, false} {
 		b.Run(fmt.Sprintf("recycled=%v", recycled), func(b *testing.B) {
-			l, err := Open(Options{FS: durable.OS, Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler), SpareSegments: 3})
+			l, err := Open(
+				Options{FS: durable.OS, Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler), SpareSegments: 3})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -67,7 +67,8 @@ func (c *cache) reset(index uint64) {
 	c.first, c.next = index, index
 }
 
-// appendTo appends entries [lo, hi) to dst while their size stays within maxBytes, but at least one if dst is empty. All must be held.
+// appendTo appends entries [lo, hi) to dst while their size stays within maxBytes, but at least one if dst is empty.
+// All must be held.
 func (c *cache) appendTo(dst []*raftpb.Entry, lo, hi, size, maxBytes uint64) []*raftpb.Entry {
 	for i := lo; i < hi; i++ {
 		e := c.slot(i)

@@ -4,8 +4,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// Pin keeps the entries from index on until the name is pinned elsewhere or unpinned, whatever Compact is told. Pins are not
-// durable: whoever needs one sets it again after Open, before the first Compact.
+// Pin keeps the entries from index on until the name is pinned elsewhere or unpinned, whatever Compact is told. Pins
+// are not durable: whoever needs one sets it again after Open, before the first Compact.
 func (l *Log) Pin(name string, index uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -22,9 +22,9 @@ func (l *Log) Unpin(name string) {
 	delete(l.pins, name)
 }
 
-// Compact releases the whole segments that hold nothing but entries up to index and before every pin. The newest segment always
-// stays. Reads in progress are not disturbed. The term of the entry before the new first is still known. It costs one sync when
-// something is released, and nothing otherwise.
+// Compact releases the whole segments that hold nothing but entries up to index and before every pin. The newest
+// segment always stays. Reads in progress are not disturbed. The term of the entry before the new first is still known.
+// It costs one sync when something is released, and nothing otherwise.
 func (l *Log) Compact(index uint64) error {
 	if err := l.usable(); err != nil {
 		return err
@@ -33,7 +33,7 @@ func (l *Log) Compact(index uint64) error {
 	if n == 0 {
 		return nil
 	}
-	l.stage(record{kind: kindFloor, index: l.segments[n].number})
+	l.writer.stage(record{kind: kindFloor, index: l.segments[n].number})
 	if err := l.flush(true); err != nil {
 		return l.fail(err)
 	}
@@ -42,7 +42,7 @@ func (l *Log) Compact(index uint64) error {
 	l.segments = append([]*segment(nil), l.segments[n:]...)
 	l.cache.cutBefore(l.first())
 	l.mu.Unlock()
-	l.release(dropped)
+	l.folder.release(dropped)
 	return nil
 }
 
@@ -62,9 +62,9 @@ func (l *Log) releasable(index uint64) int {
 	return n
 }
 
-// Reset empties the log, which continues at index+1 after an entry of the given term; a nil hard state keeps the last one. When it
-// returns, that is durable. The position of that place is not known to the log: until a history entry is appended Seek finds nothing,
-// unless Rebase says what it is.
+// Reset empties the log, which continues at index+1 after an entry of the given term; a nil hard state keeps the last
+// one. When it returns, that is durable. The position of that place is not known to the log: until a history entry is
+// appended Seek finds nothing, unless Rebase says what it is.
 func (l *Log) Reset(index, term uint64, hs *raftpb.HardState) error {
 	if err := l.usable(); err != nil {
 		return err

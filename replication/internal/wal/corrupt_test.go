@@ -79,8 +79,8 @@ func filled(t testing.TB, segments int) (*vfs.MemFS, model) {
 	return fs, s.model
 }
 
-// TestFlippedBits damages one bit at a time of a log that was closed, everywhere. The damage is either found, and said where, or it
-// changes nothing; what is read is never wrong (invariant 13).
+// TestFlippedBits damages one bit at a time of a log that was closed, everywhere. The damage is either found, and said
+// where, or it changes nothing; what is read is never wrong (invariant 13).
 func TestFlippedBits(t *testing.T) {
 	fs, want := filled(t, 3)
 	random := newRandom(1)
@@ -128,18 +128,22 @@ func TestDamageIsNamed(t *testing.T) {
 	bad[offset+recordHeaderBytes+70] ^= 1
 	writeFile(t, fs, name, bad)
 	_, err := tryOpen(fs)
-	if want := fmt.Sprintf("%s at offset %d", name, offset); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), want) {
+	if want := fmt.Sprintf("%s at offset %d", name, offset); !errors.Is(err, ErrCorrupt) ||
+		!strings.Contains(err.Error(), want) {
 		t.Fatalf("got %v, want %q in it", err, want)
 	}
 }
 
-// TestTornTail cuts the newest segment at every byte of its last append. What was synced before stays, and the log goes on from there.
+// TestTornTail cuts the newest segment at every byte of its last append. What was synced before stays, and the log goes
+// on from there.
 func TestTornTail(t *testing.T) {
 	fs := vfs.NewMem()
 	l := openLog(t, fs)
 	mustAppend(t, l, Write{HardState: newHardState(1, 2, 0), Entries: []*raftpb.Entry{entry(1, 1, frame(1, 1, 2, 50))}})
 	before := l.writer.offset
-	mustAppend(t, l, Write{Entries: []*raftpb.Entry{entry(2, 1, frame(1, 3, 1, 40)), entry(3, 1, nil), entry(4, 1, frame(1, 4, 1, 9))}})
+	mustAppend(t, l, Write{
+		Entries: []*raftpb.Entry{entry(2, 1, frame(1, 3, 1, 40)), entry(3, 1, nil), entry(4, 1, frame(1, 4, 1, 9))},
+	})
 	name, after := l.tail().name, l.writer.offset
 	good := readFile(t, fs, name)
 	for cut := before; cut < after; cut++ {
@@ -163,8 +167,8 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// TestTornTailStaysCut lets a crash lose the first of two entries of an append. Once the second was cut, it must not come back
-// behind a new entry of the same size.
+// TestTornTailStaysCut lets a crash lose the first of two entries of an append. Once the second was cut, it must not
+// come back behind a new entry of the same size.
 func TestTornTailStaysCut(t *testing.T) {
 	fs := vfs.NewMem()
 	l := openLog(t, fs)
@@ -206,8 +210,8 @@ func TestMissingSegment(t *testing.T) {
 	}
 }
 
-// TestDiskErrors makes every operation that changes the disk fail once. The log is poisoned from then on, and what was acknowledged
-// before is there when it is opened again.
+// TestDiskErrors makes every operation that changes the disk fail once. The log is poisoned from then on, and what was
+// acknowledged before is there when it is opened again.
 func TestDiskErrors(t *testing.T) {
 	for nth := range int32(200) {
 		disk := vfs.NewCrashableMem()

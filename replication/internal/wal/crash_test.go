@@ -29,8 +29,9 @@ func matchesAny(l *Log, states []model) (err error) {
 	return fmt.Errorf("%d states, none fits; the last: %w", len(states), err)
 }
 
-// TestCrash takes a clone of the disk as a crash would leave it before every single write, sync and rename, with nothing, some or all
-// of what was not synced, and checks that each holds all that was acknowledged (invariant 1) and nothing that was never appended.
+// TestCrash takes a clone of the disk as a crash would leave it before every single write, sync and rename, with
+// nothing, some or all of what was not synced, and checks that each holds all that was acknowledged (invariant 1) and
+// nothing that was never appended.
 func TestCrash(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { crashRun(t, seed) })
@@ -113,12 +114,14 @@ func crashRun(t *testing.T, seed uint64) {
 	}
 }
 
-// TestKilledThenPowerCut kills a process, whose last writes the operating system still has in memory, opens the log, which sees them, and
-// cuts the power: what Open returned must be durable.
+// TestKilledThenPowerCut kills a process, whose last writes the operating system still has in memory, opens the log,
+// which sees them, and cuts the power: what Open returned must be durable.
 func TestKilledThenPowerCut(t *testing.T) {
 	disk := vfs.NewCrashableMem()
 	l := openLog(t, disk)
-	if err := l.Append([]Write{{HardState: newHardState(4, 1, 0), Entries: []*raftpb.Entry{entry(1, 4, []byte("x"))}}}, false); err != nil {
+	if err := l.Append(
+		[]Write{{HardState: newHardState(4, 1, 0), Entries: []*raftpb.Entry{entry(1, 4, []byte("x"))}}}, false,
+	); err != nil {
 		t.Fatal(err)
 	}
 	if l = openLog(t, disk); l.LastIndex() != 1 || l.HardState().GetTerm() != 4 {

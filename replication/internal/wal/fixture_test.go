@@ -27,13 +27,15 @@ func entry(index, term uint64, data []byte) *raftpb.Entry {
 func frame(epoch, first uint64, count, commandBytes int) []byte {
 	f := timeline.Frame{Epoch: timeline.Epoch(epoch), First: timeline.Position(first)}
 	for i := range count {
-		f.Commands = append(f.Commands, timeline.Command{Data: bytes.Repeat([]byte{byte(first) + byte(i)}, commandBytes)})
+		f.Commands = append(f.Commands,
+			timeline.Command{Data: bytes.Repeat([]byte{byte(first) + byte(i)}, commandBytes)})
 	}
 	return timeline.AppendFrame(nil, &f)
 }
 
 func reign(epoch, first uint64) []byte {
-	return timeline.AppendReign(nil, timeline.Reign{Epoch: timeline.Epoch(epoch), First: timeline.Position(first), Primary: "us"})
+	return timeline.AppendReign(nil,
+		timeline.Reign{Epoch: timeline.Epoch(epoch), First: timeline.Position(first), Primary: "us"})
 }
 
 func openLog(t testing.TB, fs vfs.FS, change ...func(*Options)) *Log {
@@ -46,7 +48,10 @@ func openLog(t testing.TB, fs vfs.FS, change ...func(*Options)) *Log {
 }
 
 func tryOpen(fs vfs.FS, change ...func(*Options)) (*Log, error) {
-	o := Options{FS: pebblefs.New(fs), Dir: testDir, SegmentBytes: 16 << 10, CacheBytes: 8 << 10, Logger: slog.New(slog.DiscardHandler)}
+	o := Options{
+		FS: pebblefs.New(fs), Dir: testDir, SegmentBytes: 16 << 10, CacheBytes: 8 << 10,
+		Logger: slog.New(slog.DiscardHandler),
+	}
 	for _, c := range change {
 		c(&o)
 	}
@@ -86,7 +91,8 @@ func (m *model) term(i uint64) uint64 {
 }
 
 func sameEntry(a, b *raftpb.Entry) bool {
-	return a.GetIndex() == b.GetIndex() && a.GetTerm() == b.GetTerm() && a.GetType() == b.GetType() && bytes.Equal(a.Data, b.Data)
+	return a.GetIndex() == b.GetIndex() && a.GetTerm() == b.GetTerm() && a.GetType() == b.GetType() &&
+		bytes.Equal(a.Data, b.Data)
 }
 
 func sameState(a, b *raftpb.HardState) bool {

@@ -10,8 +10,10 @@ import (
 
 // FuzzRecord decodes whatever it is given, and expects what it accepts to be encoded alike again.
 func FuzzRecord(f *testing.F) {
-	f.Add(appendRecord(nil, 3, 128, record{kind: kindEntry, index: 7, term: 2, synced: 128, data: []byte("payload")}), uint64(3), int64(128))
-	f.Add(appendRecord(nil, 9, 4096, record{kind: kindHardState, data: appendHardState(nil, newHardState(1, 2, 3))}), uint64(9), int64(4096))
+	f.Add(appendRecord(nil, 3, 128, record{kind: kindEntry, index: 7, term: 2, synced: 128, data: []byte("payload")}),
+		uint64(3), int64(128))
+	f.Add(appendRecord(nil, 9, 4096, record{kind: kindHardState, data: appendHardState(nil, newHardState(1, 2, 3))}),
+		uint64(9), int64(4096))
 	f.Add(appendRecord(nil, 1, 8, record{kind: kindMark, synced: 8}), uint64(1), int64(8))
 	f.Fuzz(func(t *testing.T, b []byte, segment uint64, offset int64) {
 		r, dataBytes, _, ok := decodeRecordHeader(b, segment, offset)
@@ -20,7 +22,8 @@ func FuzzRecord(f *testing.F) {
 		}
 		r.data = b[recordHeaderBytes : recordHeaderBytes+dataBytes]
 		again, n, _, ok := decodeRecordHeader(appendRecord(nil, segment, offset, r), segment, offset)
-		if !ok || n != dataBytes || again.kind != r.kind || again.index != r.index || again.term != r.term || again.synced != r.synced {
+		if !ok || n != dataBytes || again.kind != r.kind || again.index != r.index || again.term != r.term ||
+			again.synced != r.synced {
 			t.Fatalf("%+v became %+v", r, again)
 		}
 		if r.kind == kindHardState {
@@ -32,14 +35,18 @@ func FuzzRecord(f *testing.F) {
 // FuzzHeader decodes whatever it is given as the header of a segment.
 func FuzzHeader(f *testing.F) {
 	f.Add((&header{segment: 1, floor: 1}).encode(), uint64(1))
-	f.Add((&header{segment: 8, follows: 7, sealed: 999, floor: 3, prevIndex: 50, prevTerm: 2, reach: 10, hardState: newHardState(2, 1, 9)}).encode(), uint64(8))
+	f.Add((&header{
+		segment: 8, follows: 7, sealed: 999, floor: 3, prevIndex: 50, prevTerm: 2, reach: 10,
+		hardState: newHardState(2, 1, 9),
+	}).encode(), uint64(8))
 	f.Fuzz(func(t *testing.T, b []byte, segment uint64) {
 		h, err := decodeHeader(b, segment)
 		if err != nil {
 			return
 		}
 		again, err := decodeHeader(h.encode(), segment)
-		if err != nil || !sameState(again.hardState, h.hardState) || again.prevIndex != h.prevIndex || again.reach != h.reach || again.sealed != h.sealed {
+		if err != nil || !sameState(again.hardState, h.hardState) || again.prevIndex != h.prevIndex ||
+			again.reach != h.reach || again.sealed != h.sealed {
 			t.Fatalf("%+v became %+v, %v", h, again, err)
 		}
 	})
@@ -70,8 +77,8 @@ func FuzzIndex(f *testing.F) {
 	})
 }
 
-// FuzzSegment puts bytes over a good segment at some place, and expects Open and Entries to find damage or the log as it was, up to
-// where a tail may be torn.
+// FuzzSegment puts bytes over a good segment at some place, and expects Open and Entries to find damage or the log as
+// it was, up to where a tail may be torn.
 func FuzzSegment(f *testing.F) {
 	fs := vfs.NewMem()
 	l, err := tryOpen(fs)

@@ -63,7 +63,10 @@ func decodeHeader(b []byte, segment uint64) (*header, error) {
 	if v := word(1); v != formatVersion {
 		return nil, fmt.Errorf("%w: version %d, this node knows %d; upgrade it", ErrVersion, v, formatVersion)
 	}
-	h := &header{segment: word(2), follows: word(3), sealed: word(4), floor: word(5), prevIndex: word(6), prevTerm: word(7), reach: word(8)}
+	h := &header{
+		segment: word(2), follows: word(3), sealed: word(4), floor: word(5), prevIndex: word(6), prevTerm: word(7),
+		reach: word(8),
+	}
 	if b[96] == 1 {
 		h.hardState = newHardState(word(9), word(10), word(11))
 	}

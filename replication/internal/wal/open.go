@@ -4,21 +4,21 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
-// Open opens the log in a directory, or creates it. A torn tail, which only a crash during an Append leaves, is cut and reported
-// to the logger. Damage before it, or a missing segment, is ErrCorrupt. What Open returns is durable.
+// Open opens the log in a directory, or creates it. A torn tail, which only a crash during an Append leaves, is cut and
+// reported to the logger. Damage before it, or a missing segment, is ErrCorrupt. What Open returns is durable.
 func Open(o Options) (*Log, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	l := &Log{options: o, cache: cache{limit: o.CacheBytes}}
+	l := &Log{
+		options: o, cache: cache{limit: o.CacheBytes}, folder: folder{fs: o.FS, dir: o.Dir, most: o.SpareSegments},
+	}
 	if err := durable.MakeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("wal: create %s: %w", o.Dir, err)
 	}
@@ -44,11 +44,11 @@ func (l *Log) load() error {
 			numbers = append(numbers, n)
 		} else if n, ok := parseName(name, spareSuffix); ok {
 			spares = append(spares, filepath.Join(l.options.Dir, name))
-			l.writer.number = max(l.writer.number, n)
+			l.folder.number = max(l.folder.number, n)
 		}
 	}
 	if len(numbers) == 0 {
-		l.keepSpares(spares)
+		l.folder.keepSpares(spares)
 		return l.begin(&header{}, 0)
 	}
 	slices.Sort(numbers)
@@ -57,7 +57,7 @@ func (l *Log) load() error {
 	if err != nil {
 		return err
 	}
-	l.writer.number = max(l.writer.number, newest)
+	l.folder.number = max(l.folder.number, newest)
 	if err := l.loadChain(floor); err != nil {
 		return err
 	}
@@ -66,63 +66,22 @@ func (l *Log) load() error {
 	l.cache.reset(l.writer.last + 1)
 	for _, n := range numbers {
 		if !slices.ContainsFunc(l.segments, func(s *segment) bool { return s.number == n }) {
-			spares = append(spares, l.segmentName(n))
+			spares = append(spares, l.folder.segmentName(n))
 		}
 	}
-	l.keepSpares(spares)
+	l.folder.keepSpares(spares)
 	return nil
-}
-
-// keepSpares keeps files that are not part of the log for reuse, as many as wanted, and removes the others. Nothing depends
-// on its success.
-func (l *Log) keepSpares(names []string) {
-	fs := l.options.FS
-	for _, name := range names {
-		if len(l.writer.spares) >= l.options.SpareSegments {
-			_ = fs.Remove(name)
-			continue
-		}
-		spare := strings.TrimSuffix(strings.TrimSuffix(name, segmentSuffix), spareSuffix) + spareSuffix
-		if slices.Contains(l.writer.spares, spare) {
-			_ = fs.Remove(name)
-		} else if name == spare || fs.Rename(name, spare) == nil {
-			l.writer.spares = append(l.writer.spares, spare)
-		}
-	}
-}
-
-// loadHeader opens a segment and reads its header.
-func (l *Log) loadHeader(number uint64) (*segment, *header, int64, error) {
-	name := l.segmentName(number)
-	file, size, err := openSegment(l.options.FS, name)
-	if err != nil {
-		return nil, nil, 0, fmt.Errorf("wal: open segment: %w", err)
-	}
-	b := make([]byte, headerBytes)
-	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		_ = file.Close()
-		return nil, nil, 0, fmt.Errorf("wal: read %s: %w", name, err)
-	}
-	h, err := decodeHeader(b, number)
-	if err != nil {
-		_ = file.Close()
-		if errors.Is(err, ErrVersion) {
-			return nil, nil, 0, fmt.Errorf("%s: %w", name, err)
-		}
-		return nil, nil, 0, corruptAt(name, 0, err)
-	}
-	return newSegment(h, name, file), h, size, nil
 }
 
 // loadNewest reads all of the newest segment, cuts a torn tail, and returns the oldest segment that is part of the log.
 func (l *Log) loadNewest(number uint64) (floor uint64, err error) {
-	s, h, size, err := l.loadHeader(number)
+	s, h, size, err := l.folder.open(number)
 	if err != nil {
 		return 0, err
 	}
 	l.segments = []*segment{s}
 	w := &l.writer
-	w.size, w.state, w.marked, floor = size, h.hardState, true, h.floor
+	w.segment, w.size, w.state, w.marked, floor = number, size, h.hardState, true, h.floor
 	scan := &scanner{file: s.file, segment: number, offset: headerBytes, limit: size, chunk: readChunkBytes}
 	for {
 		r, offset := record{}, scan.offset
@@ -176,22 +135,25 @@ func (s *segment) replay(r record, offset int64) error {
 	return nil
 }
 
-// cutTorn looks at what is behind the last valid record of the newest segment. A record there that was written when more than that
-// was durable proves damage. Otherwise it is what a crash left of an append that never returned: it is overwritten with zeros, so that
-// it cannot come back behind new records.
+// cutTorn looks at what is behind the last valid record of the newest segment. A record there that was written when
+// more than that was durable proves damage. Otherwise it is what a crash left of an append that never returned: it is
+// overwritten with zeros, so that it cannot come back behind new records.
 func (l *Log) cutTorn(s *segment, size int64) error {
 	end := s.end
-	remains, err := findRecords(&scanner{file: s.file, segment: s.number, offset: end, limit: size, chunk: readChunkBytes})
+	remains, err := findRecords(
+		&scanner{file: s.file, segment: s.number, offset: end, limit: size, chunk: readChunkBytes})
 	if err != nil {
 		return err
 	}
 	if remains.synced > end {
-		return s.corrupt(end, "record damaged; a later one at %d says that everything before %d was durable", remains.last, remains.synced)
+		return s.corrupt(end, "record damaged; a later one at %d says that everything before %d was durable",
+			remains.last, remains.synced)
 	}
 	if remains.end <= end {
 		return nil
 	}
-	l.options.Logger.Warn("cut the torn tail that a crash left", "segment", s.name, "offset", end, "bytes", remains.end-end, "lastIndex", s.last)
+	l.options.Logger.Warn("cut the torn tail that a crash left", "segment", s.name, "offset", end,
+		"bytes", remains.end-end, "lastIndex", s.last)
 	for at := end; at < remains.end; {
 		n, err := s.file.WriteAt(zeros[:min(int64(len(zeros)), remains.end-at)], at)
 		if err != nil {
@@ -245,12 +207,13 @@ func (s *scanner) zeros() (n int64) {
 func (l *Log) loadChain(floor uint64) error {
 	for s := l.segments[0]; s.number != floor; s = l.segments[0] {
 		if s.follows < floor {
-			return corruptAt(s.name, 0, fmt.Errorf("it follows segment %d, but the log begins with segment %d", s.follows, floor))
+			return corruptAt(s.name, 0,
+				fmt.Errorf("it follows segment %d, but the log begins with segment %d", s.follows, floor))
 		}
-		if _, err := l.options.FS.Stat(l.segmentName(s.follows)); err != nil {
-			return corruptAt(l.segmentName(s.follows), 0, fmt.Errorf("segment is missing: %w", err))
+		if _, err := l.options.FS.Stat(l.folder.segmentName(s.follows)); err != nil {
+			return corruptAt(l.folder.segmentName(s.follows), 0, fmt.Errorf("segment is missing: %w", err))
 		}
-		before, _, size, err := l.loadHeader(s.follows)
+		before, _, size, err := l.folder.open(s.follows)
 		if err != nil {
 			return err
 		}
@@ -262,7 +225,8 @@ func (l *Log) loadChain(floor uint64) error {
 	for i, s := range l.segments[1:] {
 		before := l.segments[i]
 		if s.prevIndex > before.last || s.prevIndex < before.prevIndex {
-			return s.corrupt(0, "it continues entry %d, but %s holds %d to %d", s.prevIndex, before.name, before.prevIndex+1, before.last)
+			return s.corrupt(0, "it continues entry %d, but %s holds %d to %d", s.prevIndex, before.name,
+				before.prevIndex+1, before.last)
 		}
 		if s.prevIndex < before.last {
 			reach, err := before.reachBefore(s.prevIndex + 1)
@@ -272,13 +236,15 @@ func (l *Log) loadChain(floor uint64) error {
 			before.cutFrom(s.prevIndex+1, reach)
 		}
 		if term := before.term(s.prevIndex); term != s.prevTerm {
-			return s.corrupt(0, "it continues entry %d of term %d, but %s holds it with term %d", s.prevIndex, s.prevTerm, before.name, term)
+			return s.corrupt(0, "it continues entry %d of term %d, but %s holds it with term %d", s.prevIndex,
+				s.prevTerm, before.name, term)
 		}
 	}
 	return nil
 }
 
-// loadSealed reads the index of a sealed segment, whose entries end where the index begins. If the index is damaged, every record is read instead.
+// loadSealed reads the index of a sealed segment, whose entries end where the index begins. If the index is damaged,
+// every record is read instead.
 func (l *Log) loadSealed(s *segment, sealed, size int64) error {
 	if sealed < headerBytes || sealed > size {
 		return s.corrupt(0, "it should be sealed at offset %d and has %d bytes", sealed, size)
@@ -293,7 +259,8 @@ func (l *Log) loadSealed(s *segment, sealed, size int64) error {
 	} else if err != nil && !errors.Is(err, errInvalid) {
 		return err
 	}
-	l.options.Logger.Warn("index of a sealed segment is damaged; reading the whole segment", "segment", s.name, "offset", sealed, "error", err)
+	l.options.Logger.Warn("index of a sealed segment is damaged; reading the whole segment", "segment", s.name,
+		"offset", sealed, "err", err)
 	scan = &scanner{file: s.file, segment: s.number, offset: headerBytes, limit: sealed, chunk: readChunkBytes}
 	for scan.offset < sealed {
 		offset := scan.offset

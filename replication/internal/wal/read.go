@@ -10,11 +10,12 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// Entries returns entries [lo, hi), as many as fit into maxBytes but at least one: from memory if they are recent, otherwise from disk.
-// They must not be changed. Entries read together may share memory, so keep them together or not at all.
+// Entries returns entries [lo, hi), as many as fit into maxBytes but at least one: from memory if they are recent,
+// otherwise from disk. They must not be changed. Entries read together may share memory, so keep them together or not
+// at all.
 //
-// The error is raft.ErrCompacted if lo is before FirstIndex(), raft.ErrUnavailable if hi is after LastIndex()+1, and ErrCorrupt if an entry
-// is damaged.
+// The error is raft.ErrCompacted if lo is before FirstIndex(), raft.ErrUnavailable if hi is after LastIndex()+1, and
+// ErrCorrupt if an entry is damaged.
 func (l *Log) Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error) {
 	var entries []*raftpb.Entry
 	var size uint64
@@ -72,7 +73,8 @@ func (s *segment) span(lo, hi uint64) span {
 	return span{segment: s, name: s.name, offset: p.offset, limit: s.end, lo: lo, hi: until}
 }
 
-// reachBefore returns the reach of the log before an entry of the segment, or after its last one. Only the appender calls it.
+// reachBefore returns the reach of the log before an entry of the segment, or after its last one. Only the appender
+// calls it.
 func (s *segment) reachBefore(index uint64) (uint64, error) {
 	if index > s.last {
 		return s.reach, nil
@@ -103,8 +105,8 @@ func (s *segment) reachBefore(index uint64) (uint64, error) {
 	return reach, nil
 }
 
-// FirstPosition returns the least position from which Seek can serve a reader. ok is false while none is known: after a Reset, until
-// a history entry is appended.
+// FirstPosition returns the least position from which Seek can serve a reader. ok is false while none is known: after a
+// Reset, until a history entry is appended.
 func (l *Log) FirstPosition() (pos timeline.Position, ok bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -123,13 +125,14 @@ func (l *Log) firstPosition() (timeline.Position, bool) {
 	return 0, false
 }
 
-// Seek returns the index from which a reader that has everything up to pos has to read: that of the first frame that ends
-// after pos or reign that begins after it, LastIndex()+1 if there is none. Every entry that holds pos+1, and the reign that
-// begins there, is at or after it.
+// Seek returns the index from which a reader that has everything up to pos has to read: that of the first frame that
+// ends after pos or reign that begins after it, LastIndex()+1 if there is none. Every entry that holds pos+1, and the
+// reign that begins there, is at or after it.
 //
-// The log holds entries that the history refused as well (of a deposed primary, or twice): the reader has to check that what it finds
-// continues what it has. The error is raft.ErrCompacted if entries that may hold pos+1 were released, or nothing is known about
-// positions. The cost is a look into the sparse index and a read of what lies between two points of it.
+// The log holds entries that the history refused as well (of a deposed primary, or twice): the reader has to check that
+// what it finds continues what it has. The error is raft.ErrCompacted if entries that may hold pos+1 were released, or
+// nothing is known about positions. The cost is a look into the sparse index and a read of what lies between two points
+// of it.
 func (l *Log) Seek(pos timeline.Position) (uint64, error) {
 	next, last, err := l.seekPoint(uint64(pos))
 	if err != nil {

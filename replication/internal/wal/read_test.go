@@ -152,8 +152,8 @@ func TestPins(t *testing.T) {
 	}
 }
 
-// TestReadersDuringAppend reads at random while the log is appended to, overwritten and compacted. Every entry says what it is, so that
-// one that was mixed up or reused is noticed.
+// TestReadersDuringAppend reads at random while the log is appended to, overwritten and compacted. Every entry says
+// what it is, so that one that was mixed up or reused is noticed.
 func TestReadersDuringAppend(t *testing.T) {
 	fs := vfs.NewMem()
 	l := openLog(t, fs)
@@ -186,10 +186,12 @@ func TestReadersDuringAppend(t *testing.T) {
 					}
 				}
 				reads.Add(1)
-				if _, err := l.Term(lo); err != nil && !errors.Is(err, raft.ErrCompacted) && !errors.Is(err, raft.ErrUnavailable) {
+				if _, err := l.Term(lo); err != nil && !errors.Is(err, raft.ErrCompacted) &&
+					!errors.Is(err, raft.ErrUnavailable) {
 					t.Error(err)
 				}
-				if _, err := l.Seek(0); err != nil && !errors.Is(err, raft.ErrUnavailable) && !errors.Is(err, raft.ErrCompacted) {
+				if _, err := l.Seek(0); err != nil && !errors.Is(err, raft.ErrUnavailable) &&
+					!errors.Is(err, raft.ErrCompacted) {
 					t.Error(err)
 				}
 			}

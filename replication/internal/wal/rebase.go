@@ -8,9 +8,10 @@ type base struct {
 	position uint64
 }
 
-// Rebase says that a state at pos took the place of everything that the entries up to index made: for readers at a position the log
-// begins behind index, with a reader that has pos. What stands before is entries of Raft still, but no longer of the history.
-// It is remembered in memory only; whoever knows calls it again after Open. An earlier base is replaced by a later one.
+// Rebase says that a state at pos took the place of everything that the entries up to index made: for readers at a
+// position the log begins behind index, with a reader that has pos. What stands before is entries of Raft still, but no
+// longer of the history. It is remembered in memory only; whoever knows calls it again after Open. An earlier base is
+// replaced by a later one.
 func (l *Log) Rebase(index uint64, pos timeline.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

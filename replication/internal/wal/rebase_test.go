@@ -13,7 +13,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// TestRebaseHidesWhatWasCut: a region's log holds a tail up to 50, then an install of a state at 20, then the history from 21 on.
+// TestRebaseHidesWhatWasCut: a region's log holds a tail up to 50, then an install of a state at 20, then the history
+// from 21 on.
 func TestRebaseHidesWhatWasCut(t *testing.T) {
 	l, err := Open(Options{FS: pebblefs.New(vfs.NewMem()), Dir: "log", SegmentBytes: 8 << 10})
 	if err != nil {

@@ -39,8 +39,8 @@ type record struct {
 	entryType raftpb.EntryType
 	index     uint64
 	term      uint64
-	// synced is an offset in this segment up to which everything was durable when the record was written. It tells a tail that a crash
-	// tore from damage to what had been safe.
+	// synced is an offset in this segment up to which everything was durable when the record was written. It tells a
+	// tail that a crash tore from damage to what had been safe.
 	synced int64
 	data   []byte
 }
@@ -56,7 +56,8 @@ func recordSeed(segment uint64, offset int64) uint32 {
 	return uint32(segment)*2654435761 ^ uint32(offset)
 }
 
-// appendRecord appends the encoding of r to dst, for the given offset of the given segment. See README.md for the bytes.
+// appendRecord appends the encoding of r to dst, for the given offset of the given segment. See README.md for the
+// bytes.
 func appendRecord(dst []byte, segment uint64, offset int64, r record) []byte {
 	size := int(recordBytes(len(r.data)))
 	begin := len(dst)
@@ -74,8 +75,8 @@ func appendRecord(dst []byte, segment uint64, offset int64, r record) []byte {
 	return dst
 }
 
-// decodeRecordHeader decodes the header at the beginning of b, and returns how many bytes of data follow and their checksum.
-// ok is false if no record of this segment begins at this offset.
+// decodeRecordHeader decodes the header at the beginning of b, and returns how many bytes of data follow and their
+// checksum. ok is false if no record of this segment begins at this offset.
 func decodeRecordHeader(b []byte, segment uint64, offset int64) (r record, dataBytes int, dataSum uint32, ok bool) {
 	if len(b) < recordHeaderBytes || b[32] == 0 || recordKind(b[32]) > kindMark {
 		return record{}, 0, 0, false
@@ -105,7 +106,8 @@ func decodeHardState(b []byte) (*raftpb.HardState, error) {
 	if len(b) != hardStateBytes {
 		return nil, fmt.Errorf("hard state of %d bytes", len(b))
 	}
-	return newHardState(binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])), nil
+	return newHardState(binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]),
+		binary.LittleEndian.Uint64(b[16:])), nil
 }
 
 func newHardState(term, vote, commit uint64) *raftpb.HardState {

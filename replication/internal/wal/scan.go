@@ -95,7 +95,8 @@ type span struct {
 // entryBytes is an upper bound of what raftpb needs to encode an entry with so much data.
 func entryBytes(dataBytes int) uint64 { return uint64(dataBytes) + 32 }
 
-// read returns entries of the span from lo on, as many as fit into maxBytes, but at least one unless atLeastOne is false.
+// read returns entries of the span from lo on, as many as fit into maxBytes, but at least one unless atLeastOne is
+// false.
 func (sp span) read(maxBytes uint64, atLeastOne bool) (entries []*raftpb.Entry, size uint64, err error) {
 	scan := scanner{file: sp.segment.file, segment: sp.segment.number, offset: sp.offset, limit: sp.limit}
 	var slabs []slab

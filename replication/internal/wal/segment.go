@@ -18,7 +18,8 @@ import (
 const pointSpacingBytes = 32 << 10
 
 // point is one point of the sparse index: an entry, where it is, and the reach of all entries before it. Points are in
-// order of index, offset and reach. A point that begins a run is not physically continued from the records before it, because they were cut.
+// order of index, offset and reach. A point that begins a run is not physically continued from the records before it,
+// because they were cut.
 type point struct {
 	index  uint64
 	offset int64
@@ -29,10 +30,11 @@ type point struct {
 // termRun says that entries from index on have this term.
 type termRun struct{ index, term uint64 }
 
-// segment is one file of the log. Everything but the file is guarded by the mutex of the Log; only the appender changes it.
+// segment is one file of the log. Everything but the file is guarded by the mutex of the Log; only the appender changes
+// it.
 //
-// The reach of a run of entries is the highest position that any of them needs a reader to lack: a frame's last, a reign's first.
-// A reader that has everything up to the reach needs none of them.
+// The reach of a run of entries is the highest position that any of them needs a reader to lack: a frame's last, a
+// reign's first. A reader that has everything up to the reach needs none of them.
 type segment struct {
 	number    uint64
 	name      string
@@ -132,8 +134,8 @@ func (s *segment) term(index uint64) uint64 {
 	return s.terms[n-1].term
 }
 
-// pointBefore returns the last point at or before an entry of the segment, and the entry at which its run of physically consecutive
-// records ends (exclusive). The result is no further than hi.
+// pointBefore returns the last point at or before an entry of the segment, and the entry at which its run of physically
+// consecutive records ends (exclusive). The result is no further than hi.
 func (s *segment) pointBefore(index, hi uint64) (point, uint64) {
 	n := sort.Search(len(s.points), func(i int) bool { return s.points[i].index > index })
 	until := min(hi, s.last+1)
@@ -219,7 +221,8 @@ func (s *segment) decodeIndex(r record) error {
 		}
 		ts, at = append(ts, t), at+2
 	}
-	if first := s.prevIndex + 1; r.index >= first && (points == 0 || terms == 0 || ps[0].index != first || ts[0].index != first) || r.index < s.prevIndex {
+	if first := s.prevIndex + 1; r.index >= first &&
+		(points == 0 || terms == 0 || ps[0].index != first || ts[0].index != first) || r.index < s.prevIndex {
 		return fmt.Errorf("index does not begin with entry %d", first)
 	}
 	// The reach after the last entry travels in the term field of the record: an index has no term.

@@ -13,8 +13,8 @@ const (
 	fateClose
 )
 
-// use counts the readers of a segment, so that its file is neither closed nor reused under them. A reader enters with the mutex of the
-// Log held; once a segment is retired nobody enters.
+// use counts the readers of a segment, so that its file is neither closed nor reused under them. A reader enters with
+// the mutex of the Log held; once a segment is retired nobody enters.
 type use struct {
 	readers atomic.Int32
 	fate    atomic.Int32

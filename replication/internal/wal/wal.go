@@ -15,14 +15,16 @@ import (
 
 // Errors of a Log. Entries that are not held are reported as raft.ErrCompacted and raft.ErrUnavailable.
 var (
-	// ErrCorrupt means that bytes which were durable once no longer validate. The node must stop and be rebuilt from its peers.
+	// ErrCorrupt means that bytes which were durable once no longer validate. The node must stop and be rebuilt from
+	// its peers.
 	ErrCorrupt = errors.New("wal: corrupt")
-	// ErrFailed means that a write or a sync failed: nobody knows what is on disk, so nothing is appended any more. Open the log again.
+	// ErrFailed means that a write or a sync failed: nobody knows what is on disk, so nothing is appended any more.
+	// Open the log again.
 	ErrFailed = errors.New("wal: failed")
 	// ErrClosed means that the log was closed.
 	ErrClosed = errors.New("wal: closed")
-	// ErrOrder means that an append neither continues the log nor overwrites a suffix of it, or that an entry is too large.
-	// Nothing was written, and the log can be used further.
+	// ErrOrder means that an append neither continues the log nor overwrites a suffix of it, or that an entry is too
+	// large. Nothing was written, and the log can be used further.
 	ErrOrder = errors.New("wal: entry cannot be appended")
 )
 
@@ -36,10 +38,14 @@ type Options struct {
 	Logger        *slog.Logger // default slog.Default()
 }
 
+// Limits of Options.SegmentBytes.
+const (
+	MinSegmentBytes = 4 << 10
+	MaxSegmentBytes = 1 << 30
+)
+
 const (
 	defaultSegmentBytes  = 64 << 20
-	minSegmentBytes      = 4 << 10
-	maxSegmentBytes      = 1 << 30
 	defaultCacheBytes    = 32 << 20
 	defaultSpareSegments = 2
 )
@@ -51,8 +57,9 @@ func (o *Options) complete() error {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = defaultSegmentBytes
 	}
-	if o.SegmentBytes < minSegmentBytes || o.SegmentBytes > maxSegmentBytes {
-		return fmt.Errorf("wal: segments of %d bytes; must be %d to %d", o.SegmentBytes, minSegmentBytes, maxSegmentBytes)
+	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
+		return fmt.Errorf("wal: segments of %d bytes; must be %d to %d", o.SegmentBytes, MinSegmentBytes,
+			MaxSegmentBytes)
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
@@ -70,7 +77,8 @@ func (o *Options) complete() error {
 // from any goroutine at any time.
 type Log struct {
 	options Options
-	writer  writer // the appender's own
+	folder  folder // the appender's own
+	writer  writer // likewise
 
 	mu        sync.RWMutex
 	segments  []*segment // oldest first, never empty; the newest is appended to
@@ -112,8 +120,8 @@ func (l *Log) LastIndex() uint64 {
 	return l.tail().last
 }
 
-// Term returns the term of an entry from FirstIndex()-1 to LastIndex(). It never reads from disk. The error is raft.ErrCompacted
-// before that and raft.ErrUnavailable after.
+// Term returns the term of an entry from FirstIndex()-1 to LastIndex(). It never reads from disk. The error is
+// raft.ErrCompacted before that and raft.ErrUnavailable after.
 func (l *Log) Term(index uint64) (uint64, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -137,8 +145,8 @@ func (l *Log) Bytes() int64 {
 	return sum
 }
 
-// BytesFrom returns how much of the disk the entries from index on take, zero beyond the end. It may count up to one spacing of the sparse
-// index, 32 KiB, too much, and costs one look into that index.
+// BytesFrom returns how much of the disk the entries from index on take, zero beyond the end. It may count up to one
+// spacing of the sparse index, 32 KiB, too much, and costs one look into that index.
 func (l *Log) BytesFrom(index uint64) int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -153,8 +161,9 @@ func (l *Log) BytesFrom(index uint64) int64 {
 	return sum
 }
 
-// Close makes everything durable and lets go of the files; reads in progress finish first. It marks the end of the log, so that
-// damage to it is told from a torn tail at the next Open. After a failure it writes nothing and returns that failure.
+// Close makes everything durable and lets go of the files; reads in progress finish first. It marks the end of the log,
+// so that damage to it is told from a torn tail at the next Open. After a failure it writes nothing and returns that
+// failure.
 func (l *Log) Close() error {
 	l.mu.RLock()
 	closed := l.closed
@@ -166,7 +175,7 @@ func (l *Log) Close() error {
 	if err == nil && !l.writer.marked {
 		// The mark proves what was durable before it, so that has to be synced first.
 		if err = l.flush(true); err == nil {
-			l.stage(record{kind: kindMark})
+			l.writer.stage(record{kind: kindMark})
 			err = l.flush(true)
 		}
 	}

@@ -9,8 +9,9 @@ import (
 // message is what this package hands to gRPC's SendMsg and RecvMsg: bytes as they are.
 type message struct{ bytes []byte }
 
-// rawCodec puts messages on the wire as they are. Sending copies nothing. Receiving copies once, out of gRPC's pooled buffers into a
-// slice of the exact size that the caller may keep: a reference instead would pin a whole pooled buffer for a short message.
+// rawCodec puts messages on the wire as they are. Sending copies nothing. Receiving copies once, out of gRPC's pooled
+// buffers into a slice of the exact size that the caller may keep: a reference instead would pin a whole pooled buffer
+// for a short message.
 type rawCodec struct{}
 
 func (rawCodec) Name() string { return "mimir" }

@@ -175,7 +175,8 @@ func TestHandlersErrorReachesTheOpener(t *testing.T) {
 			}
 			for range 2 {
 				_, err := s.Recv()
-				if want := "transport: peer reported: " + test.give.Error(); !errors.Is(err, test.want) || err.Error() != want {
+				if want := "transport: peer reported: " + test.give.Error(); !errors.Is(err, test.want) ||
+					err.Error() != want {
 					t.Fatalf("%v arrives as %v", test.give, err)
 				}
 			}

@@ -76,8 +76,10 @@ func newAuthority(t *testing.T) *authority {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -98,8 +100,10 @@ func (a *authority) issue(t *testing.T) tls.Certificate {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "node"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "node"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
@@ -113,7 +117,8 @@ func TestMutualTLS(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
 	server, addr := tcp(t, func(o *grpctransport.Options) {
 		o.ServerTLS = &tls.Config{
-			Certificates: []tls.Certificate{ours.issue(t)}, ClientCAs: ours.pool, ClientAuth: tls.RequireAndVerifyClientCert,
+			Certificates: []tls.Certificate{ours.issue(t)}, ClientCAs: ours.pool,
+			ClientAuth: tls.RequireAndVerifyClientCert,
 		}
 	})
 	serve(t, server, echo)
@@ -122,17 +127,22 @@ func TestMutualTLS(t *testing.T) {
 		config *tls.Config
 		ok     bool
 	}{
-		{"certificate of our authority", &tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: ours.pool}, true},
-		{"certificate of another authority", &tls.Config{Certificates: []tls.Certificate{theirs.issue(t)}, RootCAs: ours.pool}, false},
+		{"certificate of our authority",
+			&tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: ours.pool}, true},
+		{"certificate of another authority",
+			&tls.Config{Certificates: []tls.Certificate{theirs.issue(t)}, RootCAs: ours.pool}, false},
 		{"no certificate", &tls.Config{RootCAs: ours.pool}, false},
-		{"server of another authority", &tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: theirs.pool}, false},
-		{"server of another name", &tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: ours.pool, ServerName: "else"}, false},
+		{"server of another authority",
+			&tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: theirs.pool}, false},
+		{"server of another name",
+			&tls.Config{Certificates: []tls.Certificate{ours.issue(t)}, RootCAs: ours.pool, ServerName: "else"}, false},
 		{"plaintext", nil, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			client, _ := tcp(t, func(o *grpctransport.Options) { o.ClientTLS = test.config })
 			p, err := call(t, client, addr, []byte("hello"))
-			if test.ok && (err != nil || string(p) != "hello") || !test.ok && !errors.Is(err, transport.ErrUnreachable) {
+			if test.ok && (err != nil || string(p) != "hello") ||
+				!test.ok && !errors.Is(err, transport.ErrUnreachable) {
 				t.Fatalf("%q, %v", p, err)
 			}
 		})
@@ -144,7 +154,8 @@ func TestAnotherFleetIsRefused(t *testing.T) {
 	serve(t, server, echo)
 	client, _ := tcp(t, func(o *grpctransport.Options) { o.FleetID, o.NodeName = "staging é", "eu-1" })
 	_, err := call(t, client, addr, nil)
-	if !errors.Is(err, transport.ErrFleet) || !strings.Contains(err.Error(), `"staging é"`) || !strings.Contains(err.Error(), `"fleet"`) {
+	if !errors.Is(err, transport.ErrFleet) || !strings.Contains(err.Error(), `"staging é"`) ||
+		!strings.Contains(err.Error(), `"fleet"`) {
 		t.Fatal(err)
 	}
 }
@@ -353,7 +364,9 @@ func BenchmarkThroughput(b *testing.B) {
 	for _, size := range []int{256, 4 << 10, 64 << 10, 1 << 20} {
 		b.Run(byteSize(size), func(b *testing.B) {
 			server, addr := tcp(b, nil)
-			if err := server.Serve(map[string]transport.Handler{service: func(_ context.Context, s transport.Stream) error {
+			if err := server.Serve(map[string]transport.Handler{service: func(
+				_ context.Context, s transport.Stream,
+			) error {
 				for {
 					if _, err := s.Recv(); errors.Is(err, io.EOF) {
 						return nil

@@ -12,8 +12,8 @@ import (
 	grpcpeer "google.golang.org/grpc/peer"
 )
 
-// sockets sets the options of TCP sockets: congestion control, and how soon a silent peer counts as dead. Both are matters
-// of the sender, so they are set on dialled and accepted sockets alike. TCP_NODELAY is Go's default.
+// sockets sets the options of TCP sockets: congestion control, and how soon a silent peer counts as dead. Both are
+// matters of the sender, so they are set on dialled and accepted sockets alike. TCP_NODELAY is Go's default.
 type sockets struct {
 	congestion string
 	deadAfter  time.Duration
@@ -47,7 +47,7 @@ func (o *sockets) tune(c net.Conn) {
 		}
 	}
 	if err != nil && !isClosedSocket(err) {
-		o.warn.Do(func() { o.logger.Warn("a socket option is not available; going on without", "error", err) })
+		o.warn.Do(func() { o.logger.Warn("a socket option is not available; going on without", "err", err) })
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 
 func setCongestion(c *net.TCPConn, name string) error {
 	return control(c, func(fd int) error {
-		return os.NewSyscallError("setsockopt TCP_CONGESTION", unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name))
+		return os.NewSyscallError("setsockopt TCP_CONGESTION",
+			unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name))
 	})
 }
 

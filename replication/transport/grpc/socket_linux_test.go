@@ -43,7 +43,9 @@ func TestSocketsOfBothSidesAreTuned(t *testing.T) {
 			if err != nil || strings.TrimRight(name, "\x00") != "bbr" {
 				t.Errorf("congestion control %q, %v", name, err)
 			}
-			for option, want := range map[int]int{unix.TCP_USER_TIMEOUT: 6000, unix.TCP_KEEPIDLE: 2, unix.TCP_NODELAY: 1} {
+			for option, want := range map[int]int{
+				unix.TCP_USER_TIMEOUT: 6000, unix.TCP_KEEPIDLE: 2, unix.TCP_NODELAY: 1,
+			} {
 				if got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, option); err != nil || got != want {
 					t.Errorf("option %d is %d, want %d, %v", option, got, want, err)
 				}

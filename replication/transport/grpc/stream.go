@@ -172,7 +172,8 @@ func (n *node) dispatch(s *serverStream) error {
 	service, ok := strings.CutPrefix(method, methodPrefix)
 	h := n.services[service]
 	if !ok || h == nil {
-		return fmt.Errorf("%w: %s by node %s", transport.ErrNoService, strings.TrimPrefix(method, "/"), n.options.NodeName)
+		return fmt.Errorf("%w: %s by node %s", transport.ErrNoService, strings.TrimPrefix(method, "/"),
+			n.options.NodeName)
 	}
 	return h(s.grpc.Context(), s)
 }

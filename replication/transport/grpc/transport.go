@@ -25,6 +25,9 @@ const (
 	DefaultCongestionControl = "bbr"
 )
 
+// MinDeadAfter is the least Options.DeadAfter.
+const MinDeadAfter = 3 * time.Second
+
 // SystemCongestionControl as CongestionControl leaves the sockets as the system makes them.
 const SystemCongestionControl = "system"
 
@@ -39,26 +42,28 @@ const (
 type Options struct {
 	// Listener is bound already; the transport owns it from New on. May be nil in a process that only opens streams.
 	Listener net.Listener
-	// ServerTLS and ClientTLS are for accepted and for dialled connections; nil means plaintext. If ClientTLS.ServerName is
-	// empty, the host of the dialled address is checked against the peer's certificate.
+	// ServerTLS and ClientTLS are for accepted and for dialled connections; nil means plaintext. If
+	// ClientTLS.ServerName is empty, the host of the dialled address is checked against the peer's certificate.
 	ServerTLS, ClientTLS *tls.Config
 
 	// FleetID, NodeName and Region are told to every peer. A peer of another fleet refuses with ErrFleet.
 	FleetID, NodeName, Region string
 
-	// Connections tells how many parallel TCP connections to keep to an address; streams take turns. Nil means one. More of them
-	// help where a single one cannot fill a long link.
+	// Connections tells how many parallel TCP connections to keep to an address; streams take turns. Nil means one.
+	// More of them help where a single one cannot fill a long link.
 	Connections func(addr string) int
 	// Dialer makes connections. Nil means TCP.
 	Dialer func(ctx context.Context, addr string) (net.Conn, error)
-	// CongestionControl is set on every dialled and accepted TCP socket, where the system has such a choice. Default "bbr", which a lossy long
-	// link needs; where that is missing there is one warning, and the system's own is used.
+	// CongestionControl is set on every dialled and accepted TCP socket, where the system has such a choice. Default
+	// "bbr", which a lossy long link needs; where that is missing there is one warning, and the system's own is used.
 	CongestionControl string
-	// DeadAfter is about how long a peer may be silent, on a connection that is not busy or has unacknowledged data, before
-	// its streams end. At least 3 s; default 6 s. A peer whose process hangs while its machine answers is noticed by the accepting
-	// side in half as much again, and by the dialling side within 10 s more.
+	// DeadAfter is about how long a peer may be silent, on a connection that is not busy or has unacknowledged data,
+	// before its streams end. At least MinDeadAfter; default DefaultDeadAfter. A peer whose process hangs while its
+	// machine answers is noticed by the accepting side in half as much again, and by the dialling side within 10 s
+	// more.
 	DeadAfter time.Duration
-	// WindowBytes is the receive window of each stream, and of each connection. At least 64 KiB; default 16 MiB.
+	// WindowBytes is the receive window of each stream, and of each connection. At least 64 KiB; default
+	// DefaultWindowBytes.
 	WindowBytes int32
 	// Logger receives the warnings. Default slog.Default().
 	Logger *slog.Logger
@@ -95,8 +100,8 @@ func New(o Options) (transport.Transport, error) {
 	switch {
 	case o.FleetID == "":
 		return nil, errors.New("transport: FleetID is empty")
-	case o.DeadAfter < 3*time.Second:
-		return nil, fmt.Errorf("transport: DeadAfter is %v, must be at least 3s", o.DeadAfter)
+	case o.DeadAfter < MinDeadAfter:
+		return nil, fmt.Errorf("transport: DeadAfter is %v, must be at least %v", o.DeadAfter, MinDeadAfter)
 	case o.WindowBytes < 64<<10:
 		return nil, fmt.Errorf("transport: WindowBytes is %d, must be at least 65536", o.WindowBytes)
 	}
@@ -150,7 +155,8 @@ func (n *node) Serve(services map[string]transport.Handler) error {
 	l := tunedListener{n.options.Listener, n.sockets}
 	n.serving.Go(func() {
 		if err := n.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			n.options.Logger.Error("transport no longer accepts connections", "address", l.Addr().String(), "error", err)
+			n.options.Logger.Error("transport no longer accepts connections", "address", l.Addr().String(),
+				"err", err)
 		}
 	})
 	return nil

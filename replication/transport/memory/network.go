@@ -77,7 +77,8 @@ func (n *Network) SetGroups(group func(addr string) string) {
 	n.change(func() { n.group = group })
 }
 
-// SetWindow bounds what is on its way in one direction of each stream opened from now on. A larger message passes alone.
+// SetWindow bounds what is on its way in one direction of each stream opened from now on. A larger message passes
+// alone.
 func (n *Network) SetWindow(bytes int) { n.change(func() { n.window = bytes }) }
 
 // SetDetection sets how long a stalled stream lives before it breaks, for stalls that begin from now on.

@@ -40,8 +40,8 @@ func (s *source) next() []*raftpb.Entry {
 	return s.batch
 }
 
-// BenchmarkBesideEtcd appends batches and syncs each, in rounds that alternate between the two logs. Mimir's log is compacted as a node would, so that it
-// reuses segments; etcd's makes new ones ahead of need by itself.
+// BenchmarkBesideEtcd appends batches and syncs each, in rounds that alternate between the two logs. Mimir's log is
+// compacted as a node would, so that it reuses segments; etcd's makes new ones ahead of need by itself.
 func BenchmarkBesideEtcd(b *testing.B) {
 	for _, size := range []struct{ entries, bytes int }{{128, 256}, {16, 256}, {1, 256}, {128, 4096}} {
 		b.Run(fmt.Sprintf("entries=%d/bytes=%d", size.entries, size.bytes), func(b *testing.B) {

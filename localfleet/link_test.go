@@ -1,13 +1,35 @@
-package fleet
+//go:build unix
+
+package localfleet
 
 import (
 	"errors"
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 )
+
+// linkTo returns a link to a target that is closed with the test.
+func linkTo(t *testing.T, target string, delay time.Duration) *link {
+	t.Helper()
+	k := newLink(freeAddrs(t, 1)[0], target, delay)
+	t.Cleanup(k.close)
+	return k
+}
+
+func freeAddrs(t *testing.T, count int) []string {
+	t.Helper()
+	ports := AnyPorts()
+	t.Cleanup(ports.Close)
+	addrs, err := ports.Next(count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addrs
+}
 
 // joined returns both ends of a connection through a link.
 func joined(t *testing.T, delay time.Duration) (k *link, near, far net.Conn) {
@@ -17,18 +39,17 @@ func joined(t *testing.T, delay time.Duration) (k *link, near, far net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { target.Close() })
-	if k, err = newLink(target.Addr().String(), delay); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(k.close)
-	if near, err = net.Dial("tcp", k.addr()); err != nil {
+	k = linkTo(t, target.Addr().String(), delay)
+	if near, err = net.Dial("tcp", k.addr); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { near.Close() })
-	if far, err = target.Accept(); err != nil {
-		t.Fatal(err)
+	for range 2 { // the first one was the link's look
+		if far, err = target.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { far.Close() })
 	}
-	t.Cleanup(func() { far.Close() })
 	for _, c := range []net.Conn{near, far} {
 		c.SetDeadline(time.Now().Add(30 * time.Second))
 	}
@@ -94,4 +115,36 @@ func TestLostBytesNeverArrive(t *testing.T) {
 	if n, err := io.Copy(io.Discard, far); n != 0 {
 		t.Errorf("%d bytes arrived, %v", n, err)
 	}
+}
+
+func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+
+func TestLinkRefusesWhileItsTargetDoes(t *testing.T) {
+	addr := freeAddrs(t, 1)[0]
+	k := linkTo(t, addr, 0)
+	connects := func() bool {
+		c, err := net.Dial("tcp", k.addr)
+		if err == nil {
+			c.Close()
+		} else if !isRefused(err) {
+			t.Error(err)
+		}
+		return err == nil
+	}
+	refuses := func() bool { return !connects() }
+	if connects() {
+		t.Fatal("the link listens for a target that never did")
+	}
+	target, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the link listens with its target", connects)
+	target.Close()
+	k.suspect()
+	eventually(t, "the link refuses with its target", refuses)
+	k.cut()
+	eventually(t, "a cut link is silent", connects)
+	k.heal()
+	eventually(t, "the link refuses again", refuses)
 }

@@ -1,4 +1,4 @@
-package fleet
+package localfleet
 
 import (
 	"fmt"
@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -17,8 +16,8 @@ type process struct {
 	done    chan struct{} // closed when it has ended
 }
 
-// spawns receives what starts processes. One thread that never ends runs them all, because a process that is to die with its
-// parent dies with the thread that started it.
+// spawns receives what starts processes. One thread that never ends runs them all, because a process that is to die
+// with its parent dies with the thread that started it.
 var spawns = sync.OnceValue(func() chan<- func() {
 	requests := make(chan func())
 	go func() {
@@ -79,17 +78,27 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// stop asks the process to end, kills it if it has not after grace, and returns its exit status.
-func (p *process) stop(grace time.Duration) int {
-	if p.command.Process.Signal(syscall.SIGTERM) != nil {
-		p.command.Process.Kill()
+// stopProcesses asks all to end, kills those that have not after grace, or at once when hurry is closed, and returns
+// when all are gone.
+func stopProcesses(all []*process, grace time.Duration, hurry <-chan struct{}) {
+	for _, p := range all {
+		terminate(p.command.Process)
 	}
 	late := time.NewTimer(grace)
 	defer late.Stop()
-	select {
-	case <-p.done:
-	case <-late.C:
-		p.kill()
+	for _, p := range all {
+		select {
+		case <-p.done:
+			continue
+		case <-late.C:
+		case <-hurry:
+		}
+		for _, p := range all {
+			p.command.Process.Kill()
+		}
+		break
 	}
-	return p.command.ProcessState.ExitCode()
+	for _, p := range all {
+		<-p.done
+	}
 }

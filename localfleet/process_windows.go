@@ -1,12 +1,12 @@
-package dev
+package localfleet
 
 import (
 	"os"
 	"syscall"
 )
 
-// processAttributes keeps the console's Ctrl-C from the children.
-func processAttributes() *syscall.SysProcAttr {
+// attributes keeps the console's Ctrl-C from the nodes.
+func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
 

@@ -1,9 +1,13 @@
-package fleet
+package localfleet
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -26,8 +30,8 @@ type Config struct {
 	RetainBytes    string              `yaml:"retain-bytes,omitempty"`
 }
 
-// stopGrace is longer than a node's own bound for a stop in good order.
-const stopGrace = 20 * time.Second
+// StopGrace is longer than a node's own bound for a stop in good order.
+const StopGrace = 20 * time.Second
 
 // Node is one node, running or not. Its methods are not for concurrent use.
 type Node struct {
@@ -35,6 +39,7 @@ type Node struct {
 	Dir     string   // holds config.yaml, log and, unless Config says otherwise, data
 	Command []string // what runs a node, to which "--config FILE" is added
 
+	inbound []*link // to this node
 	process *process
 }
 
@@ -47,25 +52,50 @@ func (n *Node) Save() error {
 	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(n.configPath(), text, 0o644)
+	return os.WriteFile(n.ConfigPath(), text, 0o644)
 }
 
-func (n *Node) configPath() string { return filepath.Join(n.Dir, "config.yaml") }
+// ConfigPath is the file that Save writes.
+func (n *Node) ConfigPath() string { return filepath.Join(n.Dir, "config.yaml") }
 
 // LogPath is the file to which the node logs, through all its lives.
 func (n *Node) LogPath() string { return filepath.Join(n.Dir, "log") }
 
+// CommandLine is what Start runs.
+func (n *Node) CommandLine() []string {
+	return append(slices.Clone(n.Command), "--config", n.ConfigPath())
+}
+
 // Start starts the process and returns at once.
-func (n *Node) Start() (err error) {
+func (n *Node) Start() error {
 	if n.Running() {
 		return fmt.Errorf("%s runs already", n.Config.Name)
 	}
-	n.process, err = startProcess(n.LogPath(), append(append([]string(nil), n.Command...), "--config", n.configPath()))
-	return err
+	p, err := startProcess(n.LogPath(), n.CommandLine())
+	if err != nil {
+		return fmt.Errorf("start %s: %w", n.Config.Name, err)
+	}
+	n.process = p
+	inbound := n.inbound
+	go func() {
+		<-p.done
+		for _, k := range inbound {
+			k.suspect()
+		}
+	}()
+	return nil
 }
 
 // Running reports whether the process is there.
 func (n *Node) Running() bool { return n.process != nil && n.process.running() }
+
+// PID is the id of the process that Start started last, 0 if none was.
+func (n *Node) PID() int {
+	if n.process == nil {
+		return 0
+	}
+	return n.process.command.Process.Pid
+}
 
 // Kill ends the process with kill -9, if it runs, and returns when it is gone.
 func (n *Node) Kill() {
@@ -74,11 +104,51 @@ func (n *Node) Kill() {
 	}
 }
 
-// Stop ends the process in good order and returns its exit status.
-func (n *Node) Stop() int { return n.process.stop(stopGrace) }
+// Stop ends the process that Start started last in good order and returns its exit status.
+func (n *Node) Stop() int {
+	Stop([]*Node{n}, nil)
+	return n.ExitStatus()
+}
+
+// Stop asks all nodes that run to end, kills those that have not after StopGrace, or at once when hurry is closed, and
+// returns when all are gone.
+func Stop(nodes []*Node, hurry <-chan struct{}) {
+	var running []*process
+	for _, n := range nodes {
+		if n.Running() {
+			running = append(running, n.process)
+		}
+	}
+	stopProcesses(running, StopGrace, hurry)
+}
 
 // Ended is closed when the process that Start started last has ended.
 func (n *Node) Ended() <-chan struct{} { return n.process.done }
 
 // ExitStatus is that of a process that has ended; -1 if a signal ended it.
 func (n *Node) ExitStatus() int { return n.process.command.ProcessState.ExitCode() }
+
+// Exit says how a process ended that has: "exit status 1", "signal: killed".
+func (n *Node) Exit() string { return n.process.command.ProcessState.String() }
+
+// logTail is as much of the end of a log as is searched for the last line.
+const logTail = 16 << 10
+
+// LastWords is the last line of the node's log, "" if there is none.
+func (n *Node) LastWords() string {
+	f, err := os.Open(n.LogPath())
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Size() > logTail {
+		f.Seek(-logTail, io.SeekEnd)
+	}
+	last := ""
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if text := strings.TrimSpace(lines.Text()); text != "" {
+			last = text
+		}
+	}
+	return last
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestCommandLine(t *testing.T) {
+	all := func() ([]string, error) {
+		return []string{module + "/bench", module + "/" + longest[0], module + "/server"}, nil
+	}
+	for _, test := range []struct {
+		line      string
+		race      bool
+		vet, test string
+	}{
+		{"", true, "vet ./...", "test -race -timeout 15m ./..."},
+		{"", false, "vet ./...", "test -timeout 15m ./..."},
+		{"-quick", true, "vet ./...", "test -race -timeout 15m " + module + "/bench " + module + "/server"},
+		{"-require-race -v", true, "vet ./...", "test -race -timeout 15m ./... -v"},
+		{"-run X ./kv ./server", true, "vet ./kv ./server", "test -race -timeout 15m ./kv ./server -run X"},
+		{"./kv -args -quick", true, "vet ./kv", "test -race -timeout 15m ./kv -args -quick"},
+	} {
+		t.Run(test.line, func(t *testing.T) {
+			o, err := parse(strings.Fields(test.line))
+			if err != nil {
+				t.Fatal(err)
+			}
+			packages, err := o.choose(all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(o.vet(), " "); got != test.vet {
+				t.Errorf("got %q, want %q", got, test.vet)
+			}
+			if got := strings.Join(o.test(packages, test.race), " "); got != test.test {
+				t.Errorf("got %q, want %q", got, test.test)
+			}
+		})
+	}
+	if _, err := parse([]string{"--quick", "./kv"}); !errors.Is(err, errUsage) {
+		t.Errorf("-quick with packages: %v", err)
+	}
+}
+
+func TestLongestPackagesExist(t *testing.T) {
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := list(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range longest {
+		if !slices.Contains(all, module+"/"+room) {
+			t.Errorf("there is no package %s", room)
+		}
+		if !strings.Contains(string(readme), "`"+room+"`") {
+			t.Errorf("README.md does not name %s", room)
+		}
+	}
+}
+
+// Where there is no C compiler, the reason is one line, and whoever insists on the race detector gets it as an error.
+func TestWithoutCompiler(t *testing.T) {
+	t.Setenv("CGO_ENABLED", "0")
+	t.Setenv("CC", filepath.Join(t.TempDir(), "none"))
+	if err := tryRaceDetector(); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v", err)
+	}
+	var out strings.Builder
+	err := run([]string{"-require-race"}, &out)
+	if err == nil || !strings.Contains(err.Error(), "the race detector does not work here") {
+		t.Errorf("got %v and %s", err, &out)
+	}
+}

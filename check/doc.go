@@ -1,0 +1,13 @@
+// Command check is the test command of this tree: go vet and go test over everything in this module.
+//
+//	go run ./check                    all of it
+//	go run ./check -quick             all but the longest packages, which are named in longest.go
+//	go run ./check ./kv -run Watch    what go test takes, packages among it
+//
+// It promises to need Go and nothing else. The race detector needs a C compiler that works; where there is none, the
+// tests run without it, and check says so, or fails if -require-race was given. Exit status: 0 all passed, 1 something
+// failed, 2 wrong usage.
+//
+// It leaves the modules of their own and staticcheck to .ci/run, because both need more than this module's own
+// dependencies.
+package main

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+func main() {
+	err := run(os.Args[1:], os.Stdout)
+	switch {
+	case err == nil:
+		return
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(os.Stderr, "check:", err)
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "check:", err)
+		os.Exit(1)
+	}
+}
+
+func run(arguments []string, out io.Writer) error {
+	o, err := parse(arguments)
+	if err != nil {
+		return err
+	}
+	if o.help {
+		_, err := fmt.Fprintln(out, usage)
+		return err
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	unable := tryRaceDetector()
+	if unable != nil && o.requireRace {
+		return fmt.Errorf("the race detector does not work here: %w", unable)
+	}
+	if unable != nil {
+		fmt.Fprintf(out, "check: WITHOUT the race detector, which does not work here: %v\n", unable)
+	}
+	packages, err := o.choose(func() ([]string, error) { return list(root) })
+	if err != nil {
+		return err
+	}
+	if err := execute(root, out, o.vet()); err != nil {
+		return err
+	}
+	if err := execute(root, out, o.test(packages, unable == nil)); err != nil {
+		return err
+	}
+	if unable != nil {
+		fmt.Fprintln(out, "check: passed, WITHOUT the race detector")
+	}
+	return nil
+}
+
+// moduleRoot returns the directory of the module that this command was started in, which must be its own.
+func moduleRoot() (string, error) {
+	text, err := exec.Command("go", "list", "-m", "-f", "{{.Path}} {{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	path, root, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	if path != module {
+		return "", fmt.Errorf("this is not a directory of %s", module)
+	}
+	return filepath.Clean(root), nil
+}
+
+// list returns the packages of the module.
+func list(root string) ([]string, error) {
+	c := exec.Command("go", "list", "./...")
+	c.Dir, c.Stderr = root, os.Stderr
+	text, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("list packages: %w", err)
+	}
+	return strings.Fields(string(text)), nil
+}
+
+// execute runs a go command and shows what it runs.
+func execute(root string, out io.Writer, arguments []string) error {
+	shown := arguments
+	if len(shown) > maxShown {
+		shown = append(shown[:maxShown:maxShown], fmt.Sprintf("... (%d more)", len(arguments)-maxShown))
+	}
+	fmt.Fprintln(out, "check: go", strings.Join(shown, " "))
+	c := exec.Command("go", arguments...)
+	c.Dir, c.Stdin, c.Stdout, c.Stderr = root, os.Stdin, out, os.Stderr
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("go %s: %w", arguments[0], err)
+	}
+	return nil
+}
+
+// maxShown is how many words of a command line are shown.
+const maxShown = 12

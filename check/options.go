@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+const module = "github.com/mimir-kv/mimir"
+
+// testTimeout is how long one package may take; a -timeout that is given overrides it.
+const testTimeout = "15m"
+
+const usage = `usage: go run ./check [-quick] [-require-race] [what go test takes]
+  -quick         leave out the longest packages
+  -require-race  fail where the race detector does not work, instead of running without it`
+
+// errUsage marks a command line that makes no sense.
+var errUsage = errors.New("usage")
+
+// options are what a command line says.
+type options struct {
+	quick, requireRace, help bool
+	packages                 []string // that are named, each with a leading dot
+	rest                     []string // for go test, as it came
+}
+
+// parse takes what is meant for this command out of a command line. All that follows -args is for the tests.
+func parse(arguments []string) (o options, err error) {
+	for i, a := range arguments {
+		switch strings.Replace(a, "--", "-", 1) {
+		case "-quick":
+			o.quick = true
+		case "-require-race":
+			o.requireRace = true
+		case "-h", "-help":
+			o.help = true
+		case "-args":
+			o.rest = append(o.rest, arguments[i:]...)
+			return o, o.check()
+		default:
+			if a == "." || strings.HasPrefix(a, "./") {
+				o.packages = append(o.packages, a)
+			} else {
+				o.rest = append(o.rest, a)
+			}
+		}
+	}
+	return o, o.check()
+}
+
+func (o *options) check() error {
+	if o.quick && len(o.packages) > 0 {
+		return fmt.Errorf("%w: -quick chooses the packages by itself, so none can be named", errUsage)
+	}
+	return nil
+}
+
+// choose returns the packages to test, out of all.
+func (o *options) choose(all func() ([]string, error)) ([]string, error) {
+	switch {
+	case len(o.packages) > 0:
+		return o.packages, nil
+	case !o.quick:
+		return []string{"./..."}, nil
+	}
+	packages, err := all()
+	return slices.DeleteFunc(packages, func(p string) bool {
+		room, _ := strings.CutPrefix(p, module+"/")
+		return slices.Contains(longest, room)
+	}), err
+}
+
+// vet returns the arguments of go that check the sources.
+func (o *options) vet() []string {
+	if len(o.packages) > 0 {
+		return append([]string{"vet"}, o.packages...)
+	}
+	return []string{"vet", "./..."}
+}
+
+// test returns the arguments of go that test packages.
+func (o *options) test(packages []string, race bool) []string {
+	arguments := []string{"test"}
+	if race {
+		arguments = append(arguments, "-race")
+	}
+	arguments = append(arguments, "-timeout", testTimeout)
+	return slices.Concat(arguments, packages, o.rest)
+}

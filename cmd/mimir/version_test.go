@@ -1,0 +1,45 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestVersionIsAlsoAFlag(t *testing.T) {
+	status, command, errs := mimir(t, "version")
+	if status != exitDone || !strings.HasPrefix(command, "mimir "+version()+"\netcd API 3.") {
+		t.Errorf("version: %d %s%s", status, command, errs)
+	}
+	if status, flag, errs := mimir(t, "--version"); status != exitDone || flag != command {
+		t.Errorf("--version: %d\n%s%s\nwant\n%s", status, flag, errs, command)
+	}
+}
+
+// A package is often built from an archive, without the repository: the version is what the packager says, by the
+// command in docs/operating.md.
+func TestVersionOfAPackage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links the whole program")
+	}
+	const flags, manual = "-X main.release=", "../../docs/operating.md"
+	if text, err := os.ReadFile(manual); err != nil || !strings.Contains(string(text), `-ldflags "`+flags+`v`) {
+		t.Errorf("%s does not name %s: %v", manual, flags, err)
+	}
+	program := filepath.Join(t.TempDir(), "mimir")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags", flags+"v1.2.3-ours", "-o",
+		program, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, argument := range []string{"version", "--version"} {
+		out, err := exec.CommandContext(t.Context(), program, argument).CombinedOutput()
+		if err != nil || !strings.HasPrefix(string(out), "mimir v1.2.3-ours\n") {
+			t.Errorf("%s: %v\n%s", argument, err, out)
+		}
+	}
+}

@@ -1,0 +1,214 @@
+package localfleet
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Options of a fleet.
+type Options struct {
+	Dir     string        // where everything is kept
+	Command []string      // what runs a node, to which "--config FILE" is added
+	Regions []string      // names; the first one is the initial primary
+	Nodes   int           // of each region
+	Delay   time.Duration // one way, between regions
+	Direct  bool          // without links: regions reach each other's nodes where these listen, without delay
+
+	// Place says where the node of that name is; nil: on free ports, with its data in Dir/NAME/data.
+	Place func(node string) (Place, error)
+}
+
+// Place is where a node is: addresses as host:port, and a directory.
+type Place struct{ Client, Peer, HTTP, DataDir string }
+
+// Fleet is a set of regions with links between them.
+type Fleet struct {
+	Regions []*Region
+
+	ports *Ports
+	links []boundLink
+}
+
+// Region is the nodes of one place.
+type Region struct {
+	Name  string
+	Nodes []*Node
+}
+
+// boundLink carries what the nodes of one region send to one node of another, and the answers.
+type boundLink struct {
+	from, to string // regions
+	*link
+}
+
+// New lays out a fleet: it writes every node's configuration and opens the links. No node runs yet. The caller closes
+// the fleet.
+func New(o Options) (f *Fleet, err error) {
+	f = &Fleet{ports: AnyPorts()}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if o.Place == nil {
+		o.Place = func(node string) (Place, error) { return PlaceOn(f.ports, filepath.Join(o.Dir, node)) }
+	}
+	for _, name := range o.Regions {
+		r := &Region{Name: name}
+		for i := range o.Nodes {
+			n, err := newNode(&o, name, name+"-"+strconv.Itoa(i+1))
+			if err != nil {
+				return nil, err
+			}
+			r.Nodes = append(r.Nodes, n)
+		}
+		f.Regions = append(f.Regions, r)
+	}
+	for _, r := range f.Regions {
+		if err := f.introduce(r, &o); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// PlaceOn is a place on the next ports, with its data in dir/data.
+func PlaceOn(ports *Ports, dir string) (Place, error) {
+	addrs, err := ports.Next(3)
+	if err != nil {
+		return Place{}, err
+	}
+	return Place{Client: addrs[0], Peer: addrs[1], HTTP: addrs[2], DataDir: filepath.Join(dir, "data")}, nil
+}
+
+func newNode(o *Options, region, name string) (*Node, error) {
+	p, err := o.Place(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Node{Dir: filepath.Join(o.Dir, name), Command: o.Command, Config: Config{
+		Name: name, Region: region, DataDir: p.DataDir, InitialPrimary: o.Regions[0],
+		ListenClient: p.Client, ListenPeer: p.Peer, ListenHTTP: p.HTTP,
+		CacheBytes: "64MiB", MemTableBytes: "32MiB", SegmentBytes: "16MiB",
+	}}, nil
+}
+
+// introduce tells the nodes of r where all the others are, and opens the links to other regions.
+func (f *Fleet) introduce(r *Region, o *Options) error {
+	nodes, regions := map[string]string{}, map[string][]string{}
+	for _, other := range f.Regions {
+		for _, n := range other.Nodes {
+			if other == r {
+				nodes[n.Config.Name] = n.Config.ListenPeer
+				continue
+			}
+			addr, err := f.reach(r, other, n, o)
+			if err != nil {
+				return err
+			}
+			regions[other.Name] = append(regions[other.Name], addr)
+		}
+	}
+	for _, n := range r.Nodes {
+		n.Config.Nodes, n.Config.Regions = nodes, regions
+		if err := n.Save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reach returns the address at which region from reaches a node of another region.
+func (f *Fleet) reach(from, to *Region, n *Node, o *Options) (string, error) {
+	if o.Direct {
+		return n.Config.ListenPeer, nil
+	}
+	addrs, err := f.ports.Next(1)
+	if err != nil {
+		return "", err
+	}
+	k := newLink(addrs[0], n.Config.ListenPeer, o.Delay)
+	f.links = append(f.links, boundLink{from.Name, to.Name, k})
+	n.inbound = append(n.inbound, k)
+	return k.addr, nil
+}
+
+// Region returns the region of that name.
+func (f *Fleet) Region(name string) *Region {
+	for _, r := range f.Regions {
+		if r.Name == name {
+			return r
+		}
+	}
+	panic(fmt.Sprintf("localfleet: no region %q", name))
+}
+
+// Nodes returns the nodes of all regions.
+func (f *Fleet) Nodes() []*Node {
+	var all []*Node
+	for _, r := range f.Regions {
+		all = append(all, r.Nodes...)
+	}
+	return all
+}
+
+// Cut silences every link between two regions, in both directions.
+func (f *Fleet) Cut(a, b string) { f.between(a, b, (*link).cut) }
+
+// Heal undoes Cut: what was held back arrives.
+func (f *Fleet) Heal(a, b string) { f.between(a, b, (*link).heal) }
+
+// Lose drops what is on its way between two regions and breaks the connections, as if the machines that send it were
+// gone. It leaves a cut link cut.
+func (f *Fleet) Lose(a, b string) { f.between(a, b, (*link).lose) }
+
+func (f *Fleet) between(a, b string, do func(*link)) {
+	for _, k := range f.links {
+		if k.from == a && k.to == b || k.from == b && k.to == a {
+			do(k.link)
+		}
+	}
+}
+
+// Close kills every node, closes the links and gives the ports back.
+func (f *Fleet) Close() {
+	Kill(f.Nodes())
+	for _, k := range f.links {
+		k.close()
+	}
+	f.ports.Close()
+}
+
+// Start starts every node that does not run.
+func Start(nodes []*Node) error {
+	for _, n := range nodes {
+		if n.Running() {
+			continue
+		}
+		if err := n.Start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Kill kills nodes at once.
+func Kill(nodes []*Node) {
+	var all sync.WaitGroup
+	for _, n := range nodes {
+		all.Go(n.Kill)
+	}
+	all.Wait()
+}
+
+// Clients returns the client addresses of nodes.
+func Clients(nodes []*Node) []string {
+	var addrs []string
+	for _, n := range nodes {
+		addrs = append(addrs, n.Config.ListenClient)
+	}
+	return addrs
+}

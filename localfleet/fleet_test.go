@@ -1,0 +1,124 @@
+//go:build unix
+
+package localfleet
+
+import (
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// TestMain is a node when FAKE_NODE is set: it answers at its peer address with its name until it is asked to end.
+func TestMain(m *testing.M) {
+	if os.Getenv("FAKE_NODE") == "" {
+		os.Exit(m.Run())
+	}
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM)
+	var c Config
+	text, err := os.ReadFile(os.Args[len(os.Args)-1])
+	if err == nil {
+		err = yaml.Unmarshal(text, &c)
+	}
+	if err != nil || os.Getenv("MIMIR_NAME") != "" {
+		os.Exit(3)
+	}
+	l, err := net.Listen("tcp", c.ListenPeer)
+	if err != nil {
+		os.Exit(4)
+	}
+	go func() {
+		for {
+			c2, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c2, c.Name)
+			c2.Close()
+		}
+	}()
+	<-end
+}
+
+// greeting returns what is answered at an address, or why nothing is.
+func greeting(addr string) (string, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	text, err := io.ReadAll(c)
+	return string(text), err
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); <-poll.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 2 minutes: %s", what)
+		}
+	}
+}
+
+func TestNodesLiveAndDie(t *testing.T) {
+	t.Setenv("FAKE_NODE", "1")
+	t.Setenv("MIMIR_NAME", "wrong")
+	f, err := New(Options{Dir: t.TempDir(), Command: []string{os.Args[0]}, Regions: []string{"us", "eu"}, Nodes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	n := f.Region("eu").Nodes[0]
+	through := f.Region("us").Nodes[0].Config.Regions["eu"][0]
+	if through == n.Config.ListenPeer {
+		t.Fatal("the other region is reached without a link")
+	}
+	answers := func() bool { text, _ := greeting(through); return text == "eu-1" }
+	refused := func() bool { _, err := greeting(through); return isRefused(err) }
+	if !refused() {
+		t.Error("the link listens before the node runs")
+	}
+	for life := range 2 {
+		if err := Start(f.Nodes()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the node answers through the link", answers)
+		if life > 0 {
+			break
+		}
+		n.Kill()
+		if n.Running() || n.ExitStatus() != -1 {
+			t.Errorf("after a kill: running %t, status %d", n.Running(), n.ExitStatus())
+		}
+		eventually(t, "the link refuses", refused)
+	}
+	pid := n.PID()
+	if status := n.Stop(); status != 0 {
+		t.Errorf("after a stop: status %d, %s", status, n.Exit())
+	}
+	f.Close()
+	if syscall.Kill(pid, 0) == nil || f.Region("us").Nodes[0].Running() {
+		t.Error("a node outlived the fleet")
+	}
+}
+
+func TestDirectFleetHasNoLinks(t *testing.T) {
+	f, err := New(Options{Dir: t.TempDir(), Regions: []string{"us", "eu"}, Nodes: 1, Direct: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got, want := f.Regions[0].Nodes[0].Config.Regions["eu"][0], f.Regions[1].Nodes[0].Config.ListenPeer
+	if got != want {
+		t.Errorf("eu is reached at %s, and listens at %s", got, want)
+	}
+}

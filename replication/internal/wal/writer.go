@@ -1,0 +1,55 @@
+package wal
+
+import (
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/durable"
+)
+
+// maxZeroAheadBytes is how far a segment that was not used before is filled with zeros ahead of the records, so that
+// most appends overwrite blocks the file has, and their sync need not commit metadata.
+const maxZeroAheadBytes = 4 << 20
+
+var zeros [256 << 10]byte
+
+// writer is the state of the appender.
+type writer struct {
+	failed  error
+	buffer  []byte // records encoded but not yet written
+	offset  int64  // in the newest segment, where the buffer goes
+	size    int64  // of the newest segment's file
+	synced  int64  // the newest segment is durable up to here
+	dirty   bool   // something was written since the last sync
+	marked  bool   // the log ends with a mark
+	last    uint64 // the last entry, those in the buffer included
+	pending []run  // the entries in the buffer
+	state   *raftpb.HardState
+	segment uint64 // number of the newest segment
+}
+
+// end is where the next record goes.
+func (w *writer) end() int64 { return w.offset + int64(len(w.buffer)) }
+
+// stage encodes a record into the buffer.
+func (w *writer) stage(r record) {
+	r.synced = w.synced
+	w.buffer = appendRecord(w.buffer, w.segment, w.end(), r)
+	w.marked = r.kind == kindMark
+}
+
+// zeroAhead fills the newest segment beyond its records, up to limit, when its file has been used up.
+func (w *writer) zeroAhead(file durable.File, limit int64) error {
+	if w.offset <= w.size {
+		return nil
+	}
+	w.size = w.offset
+	target := min(w.offset+min(maxZeroAheadBytes, limit/16), limit)
+	for w.size < target {
+		n, err := file.WriteAt(zeros[:min(int64(len(zeros)), target-w.size)], w.size)
+		if err != nil {
+			return err
+		}
+		w.size += int64(n)
+	}
+	return nil
+}

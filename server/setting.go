@@ -1,0 +1,172 @@
+package server
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// setting is one key of the configuration: how it is read, shown and checked, and where it goes in a Config.
+type setting struct {
+	key     string // in the file; what stands behind a dot is nested
+	kind    string
+	bounds  string // for people; empty if there are none
+	meaning string
+	reset   func(*Config) // to the default
+	set     func(*Config, string) error
+	get     func(*Config) string
+	decode  func(*Config, *yaml.Node) error
+	number  func(*Config) int64 // nil unless it can be compared
+	check   func(*Config) error // nil if every value will do
+}
+
+// unbounded is the upper bound of what may be as large as it likes.
+const unbounded = math.MaxInt64
+
+// name is the key without dots: of the flag, and of the variable.
+func (s *setting) name() string { return strings.ReplaceAll(s.key, ".", "-") }
+
+func (s *setting) env() string {
+	return "MIMIR_" + strings.ToUpper(strings.ReplaceAll(s.name(), "-", "_"))
+}
+
+// help is what the setting means and which values it takes, in one line.
+func (s *setting) help() string {
+	text := s.meaning
+	if s.bounds != "" {
+		text += "; " + s.bounds
+	}
+	for _, pair := range ascending {
+		if pair[0] == s.key {
+			text += ", at most `" + pair[1] + "`"
+		}
+		if pair[1] == s.key {
+			text += ", at least `" + pair[0] + "`"
+		}
+	}
+	return text
+}
+
+// of makes a setting of a field that at finds, with the text form that v gives to it.
+func of[T any](key, kind, meaning string, preset T, at func(*Config) *T, v form[T]) setting {
+	return setting{
+		key: key, kind: kind, meaning: meaning,
+		reset: func(c *Config) { *at(c) = preset },
+		get:   func(c *Config) string { return v.format(*at(c)) },
+		set: func(c *Config, s string) error {
+			value, err := v.parse(s)
+			if err != nil {
+				return err
+			}
+			*at(c) = value
+			return nil
+		},
+		decode: func(c *Config, n *yaml.Node) error { return n.Decode(at(c)) },
+	}
+}
+
+func text(key, preset, meaning string, at func(*Config) *string) setting {
+	return of(key, "string", meaning, preset, at, form[string]{
+		func(s string) (string, error) { return s, nil }, func(s string) string { return s },
+	})
+}
+
+func yesOrNo(key, meaning string, at func(*Config) *bool) setting {
+	return of(key, "bool", meaning, false, at, form[bool]{parseBool, strconv.FormatBool})
+}
+
+func addressOfEach(key, meaning string, at func(*Config) *map[string]string) setting {
+	return of(key, "name=addr,…", meaning, nil, at, form[map[string]string]{parseNodes, formatNodes})
+}
+
+func addressesOfEach(key, meaning string, at func(*Config) *map[string][]string) setting {
+	return of(key, "region=addr,…", meaning, nil, at, form[map[string][]string]{parseRegions, formatRegions})
+}
+
+func count(key string, preset, low, high int, meaning string, at func(*Config) *int) setting {
+	s := of(key, "int", meaning, preset, at, form[int]{parseInt, strconv.Itoa})
+	return s.between(int64(low), int64(high), func(c *Config) int64 { return int64(*at(c)) }, func(n int64) string {
+		return strconv.FormatInt(n, 10)
+	})
+}
+
+func duration(key string, preset, low, high time.Duration, meaning string, at func(*Config) *time.Duration) setting {
+	s := of(key, "duration", meaning, preset, at, form[time.Duration]{parseDuration, formatDuration})
+	return s.between(int64(low), int64(high), func(c *Config) int64 { return int64(*at(c)) }, func(n int64) string {
+		return formatDuration(time.Duration(n))
+	})
+}
+
+// size is a number of bytes, whatever the type of the field.
+func size[T ~int | ~int32 | ~int64 | ~uint64](
+	key string, preset, low, high Bytes, meaning string, at func(*Config) *T,
+) setting {
+	parse := func(text string) (T, error) {
+		var b Bytes
+		if err := b.Set(text); err != nil {
+			return 0, err
+		}
+		n := T(b)
+		if n < 0 || Bytes(n) != b {
+			return 0, fmt.Errorf("%q is more than this setting can count", text)
+		}
+		return n, nil
+	}
+	s := of(key, "size", meaning, T(preset), at, form[T]{parse, func(n T) string { return Bytes(n).String() }})
+	s.decode = func(c *Config, n *yaml.Node) error {
+		var scalar string
+		if err := n.Decode(&scalar); err != nil {
+			return err
+		}
+		if err := s.set(c, scalar); err != nil {
+			return fmt.Errorf("line %d: %w", n.Line, err)
+		}
+		return nil
+	}
+	return s.between(int64(low), int64(high), func(c *Config) int64 { return int64(*at(c)) }, func(n int64) string {
+		return Bytes(n).String()
+	})
+}
+
+// between bounds a setting that is a number.
+func (s setting) between(low, high int64, number func(*Config) int64, format func(int64) string) setting {
+	s.number = number
+	s.bounds = format(low) + " to " + format(high)
+	if high == unbounded {
+		s.bounds = "at least " + format(low)
+	}
+	s.check = func(c *Config) error {
+		if n := number(c); n < low || n > high {
+			return fmt.Errorf("%s %s is out of bounds: %s", s.key, format(n), s.bounds)
+		}
+		return nil
+	}
+	return s
+}
+
+// flagValue adapts a setting of one Config to pflag.Value.
+type flagValue struct {
+	*setting
+	config *Config
+}
+
+func (f flagValue) Set(s string) error { return f.set(f.config, s) }
+func (f flagValue) String() string     { return f.get(f.config) }
+func (f flagValue) Type() string       { return f.kind }
+
+// AddFlags adds a flag for every key.
+func AddFlags(flags *pflag.FlagSet) {
+	values := DefaultConfig()
+	for i := range settings {
+		s := &settings[i]
+		f := flags.VarPF(flagValue{s, &values}, s.name(), "", strings.ReplaceAll(s.help(), "`", ""))
+		if s.kind == "bool" {
+			f.NoOptDefVal = "true"
+		}
+	}
+}
