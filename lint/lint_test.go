@@ -92,7 +92,6 @@ var below = map[string][]string{
 		"replication/internal/transfer",
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport", "replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup", "replication/internal/stream",
-		"replication/internal/checksum",
 	},
 	"kv/command":  {},
 	"kv/keyset":   {},

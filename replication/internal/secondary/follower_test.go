@@ -72,11 +72,15 @@ func TestACopyIsOfTheRegionThatWasAsked(t *testing.T) {
 	f := testFollower(s)
 	e := succession.Effect{Do: succession.Fetch, ID: 9, Term: 7, Source: "eu", Epoch: 4}
 	got := f.Run(t.Context(), e)
-	if got.ID != 9 || got.Err != nil || got.Copy == nil || got.Copy.ID != "copy of eu-3" || got.Copy.Origin.Cursor.Epoch != 4 || s.term != 7 {
+	if got.ID != 9 || got.Err != nil || got.Copy == nil {
+		t.Fatalf("ended %+v", got)
+	}
+	if got.Copy.ID != "copy of eu-3" || got.Copy.Origin.Cursor.Epoch != 4 || s.term != 7 {
 		t.Fatalf("ended %+v, term %d", got, s.term)
 	}
 	s.down = append(s.down, "eu-3")
-	if got := f.Run(t.Context(), e); got.Copy != nil || !errors.Is(got.Err, contract.ErrMessage) || !errors.Is(got.Err, errDown) {
+	got = f.Run(t.Context(), e)
+	if got.Copy != nil || !errors.Is(got.Err, contract.ErrMessage) || !errors.Is(got.Err, errDown) {
 		t.Fatalf("ended %+v", got)
 	}
 }
@@ -86,7 +90,8 @@ func TestACopyIsOfferedOnlyWhenAMajorityHasIt(t *testing.T) {
 		down []string
 		want error
 	}{{nil, nil}, {[]string{"us-2"}, nil}, {[]string{"us-2", "us-3"}, errDown}} {
-		got := testFollower(&shelf{down: c.down}).Run(t.Context(), succession.Effect{Do: succession.Stage, Term: 7, Source: "eu", Copy: "x"})
+		e := succession.Effect{Do: succession.Stage, Term: 7, Source: "eu", Copy: "x"}
+		got := testFollower(&shelf{down: c.down}).Run(t.Context(), e)
 		if !errors.Is(got.Err, c.want) {
 			t.Errorf("down %v: %v, want %v", c.down, got.Err, c.want)
 		}

@@ -45,7 +45,7 @@ func (m *Machine) follow(claim timeline.Reign) {
 	}
 	switch {
 	case m.rests():
-	case s.Diverged == nil && m.needs != source && !m.forgot(source):
+	case s.Diverged == nil && m.needs != source && !forgot(m.view, source):
 		m.run(Effect{Do: Stream, Source: source})
 	case m.copied == nil || m.copied.source != source:
 		m.run(Effect{Do: Fetch, Source: source, Epoch: s.HighestClaim().Epoch})
@@ -63,10 +63,10 @@ func (m *Machine) run(e Effect) { m.running = &activity{id: m.do(e), deed: e.Do,
 // forgot reports whether the source's history has a reign of this region that is missing here: all disks of the region
 // were lost. The stream cannot bring it back, since a region that has yielded begins none of its own epochs, so the
 // region takes a copy of the state.
-func (m *Machine) forgot(source string) bool {
-	s := m.view.State
-	return slices.ContainsFunc(m.view.Fleet.Leaders[source].Reigns, func(r timeline.Reign) bool {
-		return r.Primary == m.region && r.Epoch > s.Cursor.Epoch && r.Epoch <= s.Yielded.Epoch
+func forgot(v View, source string) bool {
+	s := v.State
+	return slices.ContainsFunc(v.Fleet.Leaders[source].Reigns, func(r timeline.Reign) bool {
+		return r.Primary == s.Region && r.Epoch > s.Cursor.Epoch && r.Epoch <= s.Yielded.Epoch
 	})
 }
 

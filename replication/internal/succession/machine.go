@@ -14,13 +14,10 @@ type Machine struct {
 	founder bool
 	limits  Limits
 
-	now  Instant
-	view View
-	last uint64 // effect told
-	out  []Effect
-	due  Instant // when to look again
+	step         // what it is taking
+	now  Instant // of it
+	view View    // at it
 
-	term     uint64 // of everything below
 	deciding *decision
 	pausedTo Instant        // nothing of its own accord is tried before
 	heard    timeline.Reign // the highest claim that an answer told of
@@ -190,8 +187,6 @@ func (m *Machine) orRest(in Decided) {
 	}
 }
 
-func (m *Machine) wake(at Instant) { m.due = min(m.due, at) }
-
 // lookAgain has the fleet asked anew, and looks at the answers soon.
 func (m *Machine) lookAgain() {
 	m.do(Effect{Do: Refresh})
@@ -205,21 +200,6 @@ func (m *Machine) decide(c *timeline.Control, done func(Decided)) {
 func (m *Machine) decideReign(r timeline.Reign, done func(Decided)) {
 	m.deciding = &decision{m.do(Effect{Do: Begin, Reign: r}), done}
 }
-
-// do adds e to what is to be done, and returns its identity.
-func (m *Machine) do(e Effect) uint64 {
-	if e.ID == 0 {
-		m.last++
-		e.ID = m.last
-	}
-	e.Term = m.term
-	m.out = append(m.out, e)
-	return e.ID
-}
-
-func (m *Machine) answer(call uint64, r Reply) { m.do(Effect{Do: Answer, Call: call, Reply: r}) }
-
-func (m *Machine) fail(call uint64, err error) { m.answer(call, Reply{Err: err}) }
 
 // undecided turns an Err of Decided into what a caller is told: nothing was done, or nobody knows.
 func undecided(err error) error {

@@ -57,7 +57,7 @@ func (m *Machine) force(claim timeline.Reign) {
 		return
 	}
 	o.tries++
-	r := timeline.Reign{Epoch: m.above(claim), Primary: m.region, Lossy: true}
+	r := timeline.Reign{Epoch: above(claim, m.view), Primary: m.region, Lossy: true}
 	m.decideReign(r, func(in Decided) {
 		if m.takeover != o {
 			return
@@ -66,7 +66,7 @@ func (m *Machine) force(claim timeline.Reign) {
 			return // and again
 		}
 		m.takeover = nil
-		switch begun := m.begunForced(r); {
+		switch begun := begunForced(m.view.State, r); {
 		case in.Err != nil:
 			m.fail(o.call, fmt.Errorf("begin epoch %d: %w", r.Epoch, undecided(in.Err)))
 		case in.Outcome == timeline.Refused || begun == nil:
@@ -78,22 +78,22 @@ func (m *Machine) force(claim timeline.Reign) {
 }
 
 // above returns an epoch above the highest claim, and above what an open handoff of that epoch may have begun.
-func (m *Machine) above(claim timeline.Reign) timeline.Epoch {
+func above(claim timeline.Reign, v View) timeline.Epoch {
 	epoch := claim.Epoch + 1
-	seals := []*timeline.Seal{m.view.State.Seal}
-	for _, l := range m.view.Fleet.Leaders {
+	seals := []*timeline.Seal{v.State.Seal}
+	for _, l := range v.Fleet.Leaders {
 		seals = append(seals, l.Sealed)
 	}
 	for _, seal := range seals {
-		if seal != nil && seal.To != m.region && seal.Epoch+1 >= epoch {
+		if seal != nil && seal.To != v.State.Region && seal.Epoch+1 >= epoch {
 			epoch = seal.Epoch + 2
 		}
 	}
 	return epoch
 }
 
-func (m *Machine) begunForced(r timeline.Reign) *timeline.Reign {
-	for _, o := range m.view.State.Reigns {
+func begunForced(s *timeline.State, r timeline.Reign) *timeline.Reign {
+	for _, o := range s.Reigns {
 		if o.Epoch == r.Epoch && o.Primary == r.Primary && o.Lossy {
 			return &o
 		}
