@@ -13,7 +13,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/members"
-	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/overview"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -85,7 +85,7 @@ func (n *node) checkNotKnown(ctx context.Context) error {
 			continue
 		}
 		wg.Go(func() {
-			r, err := peer.Ask(ctx, n.client, addr, askReport, peer.Nothing{})
+			r, err := overview.Ask(ctx, n.client, addr)
 			if err != nil {
 				return
 			}

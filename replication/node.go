@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,11 +18,14 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/overview"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/primary"
 	"github.com/mimir-kv/mimir/replication/internal/propose"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
@@ -51,6 +53,7 @@ type node struct {
 	applied    *region.Applied
 	client     *peer.Client
 	directory  *members.Directory
+	members    *members.Registrar
 	standing   *standing.Standing
 
 	log      *wal.Log
@@ -65,7 +68,10 @@ type node struct {
 	slots    *slots.Slots
 	reads    *reads.Reads
 	source   *stream.Source
-	governor *governor
+	governor *primary.Governor
+	follower *secondary.Follower
+	reporter *overview.Reporter
+	survey   *overview.Survey
 
 	leading sync.Mutex
 	leads   bool // what OnLeadership was told last
@@ -222,11 +228,15 @@ func (n *node) build() {
 	c := &n.config
 	n.applied = region.NewApplied(&region.View{State: timeline.State{Region: c.RegionID}}, n.life)
 	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, n.leader)
-	n.fleet = fleet.NewWatcher(fleet.Config{Regions: c.Regions, Ask: n.askReport, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout()})
+	n.fleet = fleet.NewWatcher(fleet.Config{
+		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
+		Ask: func(ctx context.Context, addr string) (fleet.Report, error) { return overview.Ask(ctx, n.client, addr) },
+	})
 	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory)
-	n.governor = newGovernor(n)
 	streamed := slots.NewLog(n.log)
 	n.buildWrites(streamed)
+	n.buildSuccession()
+	n.buildOverview()
 	n.source = stream.NewSource(stream.SourceConfig{
 		Region: c.RegionID, Log: streamed, History: n.history(), Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
 		Committed: n.sourceCommitted, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session,
@@ -286,7 +296,7 @@ func (n *node) resolved(entries []region.Outcome) {
 	for i := range entries {
 		if entries[i].Token != 0 || entries[i].Reign != nil {
 			n.leadershipChanged()
-			n.governor.nudge()
+			n.governor.Nudge()
 			return
 		}
 	}
@@ -316,7 +326,7 @@ func (n *node) launch() {
 	n.slots.Retain()
 	n.group.Start()
 	for _, f := range []func(context.Context){
-		n.proposer.Run, n.fleet.Run, n.governor.run, n.slots.Run, n.watchFleet, n.tidyCopies,
+		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.watchFleet, n.tidyCopies,
 	} {
 		n.life.Go(f)
 	}
@@ -332,14 +342,16 @@ func (n *node) onLeader(term uint64) {
 	n.tracker.Lead()
 	n.proposer.Lead(term)
 	n.leadership.Set(term)
-	n.governor.nudge()
+	n.governor.Nudge()
+	n.members.Nudge()
 	n.leadershipChanged()
 }
 
 func (n *node) onFollower(term, leader uint64) {
 	n.proposer.StepDown()
 	n.leadership.Set(0)
-	n.governor.nudge()
+	n.governor.Nudge()
+	n.members.Nudge()
 	n.tracker.StepDown()
 	n.leadershipChanged()
 }
@@ -360,7 +372,7 @@ func (n *node) watchFleet(ctx context.Context) {
 		_, changed := n.fleet.View()
 		n.proposer.Evaluate()
 		n.leadershipChanged()
-		n.governor.nudge()
+		n.governor.Nudge()
 		select {
 		case <-ctx.Done():
 			return
@@ -441,10 +453,4 @@ func (n *node) tearDown() {
 		n.logger.Warn("closing", "err", closed)
 	}
 	n.leadershipChanged()
-}
-
-// nonce returns fresh randomness: it tells proposals apart and decides nothing.
-func nonce() (b [16]byte) {
-	_, _ = rand.Read(b[:]) // never fails
-	return b
 }

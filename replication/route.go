@@ -2,8 +2,6 @@ package replication
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -70,12 +68,3 @@ func (n *node) RegionID() string { return n.config.RegionID }
 
 // IsPrimaryRegion reports whether this node's region is the primary, as far as this node knows.
 func (n *node) IsPrimaryRegion() bool { return n.running() && n.standing.Primary() }
-
-func (n *node) regionNames() string {
-	names := []string{n.config.RegionID}
-	for r := range n.config.Regions {
-		names = append(names, r)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
-}

@@ -6,37 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
-	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
-
-// report is what this node says of itself to other nodes.
-func (n *node) report() fleet.Report {
-	running := n.running()
-	v := n.applied.View()
-	s := &v.State
-	_, leads := n.leadership.Term()
-	r := fleet.Report{
-		Fleet: n.config.FleetID, Region: n.config.RegionID, Node: n.config.NodeID, ID: n.id,
-		PeerAddr: n.config.PeerAddr, ClientURLs: n.config.ClientURLs,
-		Leader: leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
-		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
-	}
-	if !running {
-		return r
-	}
-	status := n.group.Status()
-	r.LeaderID, r.Term = status.Leader, status.Term
-	r.LogBytes = n.log.Bytes()
-	r.Following = n.followingNow()
-	if leads {
-		r.Slots = n.slots.Now()
-	}
-	return r
-}
 
 // Health implements Replicator. It reads what other goroutines keep, and asks nobody.
 func (n *node) Health() *HealthStatus {
@@ -59,7 +32,7 @@ func (n *node) Health() *HealthStatus {
 	h.Term, h.CommitIndex, h.LogBytes = status.Term, status.Commit, n.log.Bytes()
 	n.healthOfHistory(h)
 	h.Slots = n.slotStatuses()
-	h.Nodes = n.nodeStatuses(status)
+	h.Nodes = n.members.List()
 	h.Peers = peerStatuses(n.config.Regions, n.fleetView())
 	switch {
 	case status.Leader == 0:
@@ -67,7 +40,8 @@ func (n *node) Health() *HealthStatus {
 	case h.Role == RoleDiverged:
 		h.Problem = "history diverged; rejoining"
 	default:
-		h.Healthy = true
+		h.Problem = n.reporter.Problem()
+		h.Healthy = h.Problem == ""
 	}
 	return h
 }
@@ -133,10 +107,10 @@ func (n *node) healthLag(h *HealthStatus) {
 		h.Lag = Lag{}
 		return
 	}
-	if f := n.followingNow(); f != nil {
+	if f := n.follower.Following(); f != nil {
 		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds}
 	}
-	if p := n.lastHeard(h.Primary); p > h.Position {
+	if p := n.governor.LastHeard(h.Primary); p > h.Position {
 		h.Lag.Commands = max(h.Lag.Commands, uint64(p-h.Position))
 	}
 }
@@ -167,31 +141,7 @@ func (n *node) slotStatuses() []SlotStatus {
 	return list
 }
 
-func (n *node) nodeStatuses(status raftgroup.Status) []NodeStatus {
-	known := map[uint64]NodeStatus{}
-	learners := status.Conf.GetLearners()
-	for _, id := range append(slices.Clone(status.Conf.GetVoters()), learners...) {
-		addr, _ := n.directory.Addr(id)
-		known[id] = NodeStatus{ID: id, Name: n.directory.Name(id), Region: n.config.RegionID, PeerAddr: addr, Leader: id == status.Leader, Learner: slices.Contains(learners, id)}
-	}
-	for _, m := range n.applied.View().State.Members {
-		if s, ok := known[m.ID]; ok {
-			s.ClientURLs = m.ClientURLs
-			known[m.ID] = s
-		}
-	}
-	list := make([]NodeStatus, 0, len(known))
-	for id, s := range known {
-		p, tracked := status.Progress[id]
-		s.Reachable = id == n.id || (tracked && p.Active)
-		list = append(list, s)
-	}
-	slices.SortFunc(list, func(a, b NodeStatus) int { return strings.Compare(a.Name, b.Name) })
-	return list
-}
-
-// Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within the call timeout, are
-// shown as unreachable.
+// Fleet asks every node of every region, and returns the picture.
 func (n *node) Fleet(ctx context.Context) *FleetStatus {
 	if ctx == nil {
 		ctx = n.life.Context() // each question is bounded anyway
@@ -199,38 +149,5 @@ func (n *node) Fleet(ctx context.Context) *FleetStatus {
 	if !n.running() {
 		return &FleetStatus{Fleet: n.config.FleetID, Asked: n.config.NodeID}
 	}
-	own := map[string][]string{n.config.RegionID: {}}
-	for _, m := range n.nodeStatuses(n.group.Status()) {
-		if m.ID != n.id {
-			own[n.config.RegionID] = append(own[n.config.RegionID], m.PeerAddr)
-		}
-	}
-	for name := range n.config.Regions {
-		own[name] = n.fleet.Addresses(name)
-	}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	regions := map[string]*fleet.Region{}
-	for name, addrs := range own {
-		region := &fleet.Region{Name: name}
-		regions[name] = region
-		for _, addr := range addrs {
-			wg.Go(func() {
-				askCtx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
-				defer cancel()
-				r, err := n.askReport(askCtx, addr)
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil {
-					region.Err = err
-					return
-				}
-				region.Nodes = append(region.Nodes, fleet.Heard{Report: r, Asked: addr})
-			})
-		}
-	}
-	wg.Wait()
-	r := regions[n.config.RegionID]
-	r.Nodes = append(r.Nodes, fleet.Heard{Report: n.report(), Asked: n.config.PeerAddr})
-	return summarize(n.config.FleetID, n.config.NodeID, regions)
+	return n.survey.Fleet(ctx)
 }

@@ -16,8 +16,8 @@ func RaftID(region, node string) uint64 {
 	return max(h.Sum64(), 1)
 }
 
-// Directory finds the nodes of this region: as they described themselves to it, or else as this node's configuration says. It is safe for
-// concurrent use.
+// Directory finds the nodes of this region: as they described themselves to it, or else as this node's configuration
+// says. It is safe for concurrent use.
 type Directory struct {
 	region  string
 	self    uint64
@@ -26,8 +26,8 @@ type Directory struct {
 	leader  func() uint64 // Raft identity, zero if none is known
 }
 
-// NewDirectory returns the directory of the node self in the region of this name. nodes are the configured ones, name to peer address; leader returns the Raft identity
-// of the region's leader, zero while none is known.
+// NewDirectory returns the directory of the node self in the region of this name. nodes are the configured ones, name
+// to peer address; leader returns the Raft identity of the region's leader, zero while none is known.
 func NewDirectory(
 	name string, self uint64, nodes map[string]string, applied *region.Applied, leader func() uint64,
 ) *Directory {

@@ -1,4 +1,4 @@
-package replication
+package overview
 
 import (
 	"testing"
@@ -9,11 +9,12 @@ import (
 
 // TestOnlyARegionWithTheSameHistoryMakesALossSurvivable: being further in another history does not count.
 func TestOnlyARegionWithTheSameHistoryMakesALossSurvivable(t *testing.T) {
-	first := Reign{Epoch: 1, First: 1, Primary: "us"}
-	second := Reign{Epoch: 2, First: 11, Primary: "eu", Lossy: true}
-	region := func(name string, last Position, reigns ...Reign) *fleet.Region {
+	first := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+	second := timeline.Reign{Epoch: 2, First: 11, Primary: "eu", Lossy: true}
+	region := func(name string, last timeline.Position, reigns ...timeline.Reign) *fleet.Region {
 		h := fleet.Heard{Report: fleet.Report{
-			Region: name, Node: name + "-1", Leader: true, Role: timeline.Secondary, Reigns: reigns, Claim: timeline.Latest(reigns),
+			Region: name, Node: name + "-1", Leader: true, Role: timeline.Secondary, Reigns: reigns,
+			Claim:  timeline.Latest(reigns),
 			Cursor: timeline.Cursor{Epoch: timeline.Latest(reigns).Epoch, Position: last},
 		}}
 		return &fleet.Region{Name: name, Nodes: []fleet.Heard{h}}

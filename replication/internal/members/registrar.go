@@ -1,0 +1,215 @@
+package members
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+const (
+	// learnerEntries is how many entries of the log a learner may lack when it is promoted.
+	learnerEntries = 5_000
+	// describeEvery is how often a node looks whether its region knows it as it is.
+	describeEvery = time.Second
+)
+
+// Questions that this room asks and answers. The names are on the wire.
+const (
+	// To the leader: this is how a member describes itself.
+	askPublish = peer.Question[publication, peer.Nothing]("publish")
+	// To the leader: change the region's membership.
+	askMembers = peer.Question[change, peer.Nothing]("members")
+)
+
+// change is a change of a region's membership on its way to the leader.
+type change struct {
+	Do       string   `json:"do"` // add, promote, remove
+	ID       uint64   `json:"id,omitempty"`
+	Name     string   `json:"name,omitempty"`
+	PeerAddr string   `json:"peer,omitempty"`
+	Clients  []string `json:"clients,omitempty"`
+	Learner  bool     `json:"learner,omitempty"`
+}
+
+// publication is a node describing itself to its region.
+type publication struct {
+	Member timeline.Member `json:"member"`
+}
+
+// Group is the region's Raft group. It is safe for concurrent use.
+type Group interface {
+	Status() raftgroup.Status
+	ChangeMembers(ctx context.Context, c *raftpb.ConfChangeV2) error
+	TransferLeader(ctx context.Context, to uint64) error
+}
+
+// Controls takes controls through the region's log.
+type Controls interface {
+	Control(ctx context.Context, c *timeline.Control) (region.Outcome, error)
+}
+
+// Config is what a Registrar needs.
+type Config struct {
+	Region     string
+	Self       timeline.Member // ID, Name, PeerAddr and ClientURLs of this node
+	Timeout    time.Duration   // of one question
+	Clock      clock.Clock
+	Applied    *region.Applied
+	Leadership *region.Leadership
+	Directory  *Directory
+	Group      Group
+	Controls   Controls
+	Client     *peer.Client
+}
+
+// Registrar keeps the list of the region's nodes: it changes who they are, and describes this one. It is safe for
+// concurrent use.
+type Registrar struct {
+	config Config
+	wake   chan struct{}
+}
+
+// NewRegistrar returns a Registrar that describes nobody before Run.
+func NewRegistrar(c Config) *Registrar { return &Registrar{config: c, wake: make(chan struct{}, 1)} }
+
+// Register registers what this room answers.
+func (r *Registrar) Register(to *peer.Registry) {
+	peer.Handle(to, askPublish, func(ctx context.Context, p publication) (peer.Nothing, error) {
+		return peer.Nothing{}, r.publish(ctx, p)
+	})
+	peer.Handle(to, askMembers, func(ctx context.Context, c change) (peer.Nothing, error) {
+		return peer.Nothing{},
+			r.apply(ctx, c)
+	})
+}
+
+// List returns the nodes of the region as its log says, by name.
+func (r *Registrar) List() []contract.NodeStatus {
+	status := r.config.Group.Status()
+	known := map[uint64]contract.NodeStatus{}
+	learners := status.Conf.GetLearners()
+	for _, id := range append(slices.Clone(status.Conf.GetVoters()), learners...) {
+		addr, _ := r.config.Directory.Addr(id)
+		known[id] = contract.NodeStatus{
+			ID: id, Name: r.config.Directory.Name(id), Region: r.config.Region, PeerAddr: addr,
+			Leader: id == status.Leader, Learner: slices.Contains(learners, id),
+		}
+	}
+	for _, m := range r.config.Applied.State().Members {
+		if s, ok := known[m.ID]; ok {
+			s.ClientURLs = m.ClientURLs
+			known[m.ID] = s
+		}
+	}
+	list := make([]contract.NodeStatus, 0, len(known))
+	for id, s := range known {
+		p, tracked := status.Progress[id]
+		s.Reachable = id == r.config.Self.ID || (tracked && p.Active)
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b contract.NodeStatus) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Add adds a node to the region, as a voter or as a learner that receives everything and does not vote. Any node takes
+// the call.
+func (r *Registrar) Add(ctx context.Context, name, peerAddr string, learner bool) (contract.NodeStatus, error) {
+	id := RaftID(r.config.Region, name)
+	err := r.bring(ctx, change{Do: "add", ID: id, Name: name, PeerAddr: peerAddr, Learner: learner})
+	return contract.NodeStatus{ID: id, Name: name, Region: r.config.Region, PeerAddr: peerAddr, Learner: learner}, err
+}
+
+// Remove removes a node from the region. It can only come back under another name.
+func (r *Registrar) Remove(ctx context.Context, id uint64) error {
+	return r.bring(ctx, change{Do: "remove", ID: id})
+}
+
+// Promote makes a learner a voter. ErrLearnerBehind if it has not caught up.
+func (r *Registrar) Promote(ctx context.Context, id uint64) error {
+	return r.bring(ctx, change{Do: "promote", ID: id})
+}
+
+// Transfer makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
+// elsewhere.
+func (r *Registrar) Transfer(ctx context.Context, to uint64) error {
+	return asLeader(r.config.Group.TransferLeader(ctx, to))
+}
+
+func asLeader(err error) error {
+	if errors.Is(err, raftgroup.ErrNotLeader) {
+		return fmt.Errorf("%w: %w", contract.ErrNotLeader, err)
+	}
+	return err
+}
+
+// bring brings a change to the leader.
+func (r *Registrar) bring(ctx context.Context, c change) error {
+	if r.config.Leadership.Leads() {
+		return r.apply(ctx, c)
+	}
+	addr := r.config.Directory.LeaderAddr()
+	if addr == "" {
+		return fmt.Errorf("%w: region %s has no leader", contract.ErrNotReady, r.config.Region)
+	}
+	_, err := peer.Ask(ctx, r.config.Client, addr, askMembers, c)
+	return err
+}
+
+// apply makes a change on the leader.
+func (r *Registrar) apply(ctx context.Context, c change) error {
+	kind, err := kindOf(c, r.config.Group.Status())
+	if err != nil {
+		return err
+	}
+	cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: &kind, NodeId: &c.ID}}}
+	if c.Do == "add" {
+		m := timeline.Member{ID: c.ID, Name: c.Name, PeerAddr: c.PeerAddr, ClientURLs: c.Clients, Learner: c.Learner}
+		if cc.Context, err = json.Marshal(m); err != nil {
+			return err
+		}
+	}
+	return asLeader(r.config.Group.ChangeMembers(ctx, cc))
+}
+
+// kindOf returns what a change is to Raft, or why it makes no sense for a region in this state.
+func kindOf(c change, status raftgroup.Status) (raftpb.ConfChangeType, error) {
+	conf, progress := status.Conf, status.Progress[c.ID]
+	voter, learner := slices.Contains(conf.GetVoters(), c.ID), slices.Contains(conf.GetLearners(), c.ID)
+	switch {
+	case c.Do == "add" && (voter || learner):
+		return 0, fmt.Errorf("%w: %s is a member already", contract.ErrMember, c.Name)
+	case c.Do == "add" && (c.Name == "" || c.PeerAddr == ""):
+		return 0, fmt.Errorf("%w: a name and a peer address are needed", contract.ErrMember)
+	case c.Do == "add" && c.Learner:
+		return raftpb.ConfChangeType_ConfChangeAddLearnerNode, nil
+	case c.Do == "promote" && !learner:
+		return 0, fmt.Errorf("%w: %d is not a learner", contract.ErrMember, c.ID)
+	case c.Do == "promote" && (!progress.Active || progress.Match+learnerEntries < status.Commit ||
+		progress.Match == 0):
+		return 0, fmt.Errorf("%w: it has entries up to %d of %d", contract.ErrLearnerBehind, progress.Match,
+			status.Commit)
+	case c.Do == "remove" && !voter && !learner:
+		return 0, fmt.Errorf("%w: %d is not a member", contract.ErrMember, c.ID)
+	case c.Do == "remove" && voter && len(conf.GetVoters()) == 1:
+		return 0, fmt.Errorf("%w: the last voter cannot be removed", contract.ErrMember)
+	case c.Do == "remove":
+		return raftpb.ConfChangeType_ConfChangeRemoveNode, nil
+	case c.Do == "add", c.Do == "promote":
+		return raftpb.ConfChangeType_ConfChangeAddNode, nil
+	default:
+		return 0, fmt.Errorf("%w: change %q", contract.ErrRejected, c.Do)
+	}
+}

@@ -1,0 +1,131 @@
+package members
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// group is a region of voters 1 and 2 and learner 3, led here.
+type group struct {
+	changed *raftpb.ConfChangeV2
+	err     error
+}
+
+func (g *group) Status() raftgroup.Status {
+	return raftgroup.Status{
+		ID: 1, Leader: 1, IsLeader: true, Term: 2, Commit: 10_000,
+		Conf: &raftpb.ConfState{Voters: []uint64{1, 2}, Learners: []uint64{3}},
+		Progress: map[uint64]raftgroup.Progress{1: {Match: 10_000, Active: true}, 2: {Match: 10_000}, 3: {Match: 100,
+			Active: true}},
+	}
+}
+
+func (g *group) ChangeMembers(_ context.Context, c *raftpb.ConfChangeV2) error {
+	g.changed = c
+	return g.err
+}
+
+func (g *group) TransferLeader(context.Context, uint64) error { return g.err }
+
+// controls keeps what was proposed.
+type controls struct{ proposed []*timeline.Control }
+
+func (c *controls) Control(_ context.Context, p *timeline.Control) (region.Outcome, error) {
+	c.proposed = append(c.proposed, p)
+	return region.Outcome{}, nil
+}
+
+// never ends.
+type never struct{}
+
+func (never) Stopped() <-chan struct{} { return nil }
+func (never) Failure() error           { return nil }
+
+func testRegistrar(g *group, c *controls) *Registrar {
+	applied := region.NewApplied(&region.View{State: timeline.State{Region: "us",
+		Members: []timeline.Member{{ID: 1, Name: "us-1", PeerAddr: "us-1"}}}}, never{})
+	leadership := &region.Leadership{}
+	leadership.Set(2)
+	directory := NewDirectory("us", 1, map[string]string{"us-1": "us-1"}, applied, func() uint64 { return 1 })
+	return NewRegistrar(Config{
+		Region: "us", Self: timeline.Member{ID: 1, Name: "us-1", PeerAddr: "us-1"}, Timeout: 1, Clock: clock.Real,
+		Applied: applied, Leadership: leadership, Directory: directory, Group: g, Controls: c,
+	})
+}
+
+func TestChangesThatMakeNoSenseAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		change change
+		want   error
+		kind   raftpb.ConfChangeType
+	}{
+		{"a member again", change{Do: "add", ID: 2, Name: "us-2", PeerAddr: "us-2"}, contract.ErrMember, 0},
+		{"a learner again", change{Do: "add", ID: 3, Name: "us-3", PeerAddr: "us-3"}, contract.ErrMember, 0},
+		{"no address", change{Do: "add", ID: 4, Name: "us-4"}, contract.ErrMember, 0},
+		{"a voter", change{Do: "add", ID: 4, Name: "us-4", PeerAddr: "us-4"}, nil,
+			raftpb.ConfChangeType_ConfChangeAddNode},
+		{"a learner", change{Do: "add", ID: 4, Name: "us-4", PeerAddr: "us-4", Learner: true}, nil,
+			raftpb.ConfChangeType_ConfChangeAddLearnerNode},
+		{"a voter promoted", change{Do: "promote", ID: 2}, contract.ErrMember, 0},
+		{"a learner behind", change{Do: "promote", ID: 3}, contract.ErrLearnerBehind, 0},
+		{"a stranger", change{Do: "remove", ID: 4}, contract.ErrMember, 0},
+		{"a voter removed", change{Do: "remove", ID: 2}, nil, raftpb.ConfChangeType_ConfChangeRemoveNode},
+		{"something else", change{Do: "praise", ID: 2}, contract.ErrRejected, 0},
+	} {
+		g := &group{}
+		err := testRegistrar(g, &controls{}).apply(t.Context(), c.change)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.why, err, c.want)
+		}
+		if (g.changed != nil) != (c.want == nil) || g.changed != nil && g.changed.GetChanges()[0].GetType() != c.kind {
+			t.Errorf("%s: brought to Raft: %v", c.why, g.changed)
+		}
+	}
+}
+
+func TestANodeThatWasRemovedIsRefused(t *testing.T) {
+	c := &controls{}
+	r := testRegistrar(&group{}, c)
+	if err := r.publish(t.Context(), publication{timeline.Member{ID: 4, Name: "us-4"}}); !errors.Is(err,
+		contract.ErrMember) || len(c.proposed) != 0 {
+		t.Fatalf("published with %v: %v", err, c.proposed)
+	}
+	if err := r.publish(t.Context(), publication{timeline.Member{ID: 3, Name: "us-3"}}); err != nil ||
+		len(c.proposed) != 1 {
+		t.Fatalf("published with %v: %v", err, c.proposed)
+	}
+}
+
+func TestANodeDescribesItselfOnlyIfItsRegionHasItOtherwise(t *testing.T) {
+	c := &controls{}
+	r := testRegistrar(&group{}, c)
+	r.describe(t.Context())
+	if len(c.proposed) != 0 {
+		t.Fatalf("described as %+v, and nothing has changed", c.proposed[0].Member)
+	}
+	r.config.Self.ClientURLs = []string{"http://us-1"}
+	r.describe(t.Context())
+	if len(c.proposed) != 1 || c.proposed[0].Member.ClientURLs[0] != "http://us-1" {
+		t.Fatalf("proposed %v", c.proposed)
+	}
+}
+
+func TestWithoutLeadershipOfTheGroupACallIsNotLeader(t *testing.T) {
+	r := testRegistrar(&group{err: raftgroup.ErrNotLeader}, &controls{})
+	if err := r.Transfer(t.Context(), 2); !errors.Is(err, contract.ErrNotLeader) {
+		t.Errorf("transfer: %v", err)
+	}
+	if err := r.Remove(t.Context(), 2); !errors.Is(err, contract.ErrNotLeader) {
+		t.Errorf("remove: %v", err)
+	}
+}

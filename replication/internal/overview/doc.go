@@ -1,0 +1,14 @@
+// Package overview says how this node and its region are ([Reporter]), and how the whole fleet is ([Survey]).
+//
+// It promises:
+//
+//   - O1: what is shown of a region is what one of its nodes said of itself, its leader if that answers, and else the
+//     one that is furthest. A node that does not answer is shown as unreachable.
+//   - O2 (invariant 14): a lag that nobody measures is shown as unknown, never as small.
+//   - O3: a region's loss counts as survivable only if another region has all of the same history that this one is
+//     known to have.
+//   - O4: what keeps a region from its work is told with it: a primary that is sealed for a target which does not
+//     answer says so.
+//
+// It decides nothing. It leaves the watching to fleet, and what is reported to the rooms that know it.
+package overview

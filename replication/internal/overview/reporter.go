@@ -1,0 +1,103 @@
+package overview
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// AskReport asks a node how it and its region are. The name is on the wire.
+const AskReport = peer.Question[peer.Nothing, fleet.Report]("report")
+
+// Ask returns what the node at addr says of itself.
+func Ask(ctx context.Context, c *peer.Client, addr string) (fleet.Report, error) {
+	return peer.Ask(ctx, c, addr, AskReport, peer.Nothing{})
+}
+
+// What a Reporter reads. All are safe for concurrent use, and none waits.
+type (
+	// Group is the region's Raft group.
+	Group interface {
+		// Leader returns the Raft identity of the leader, zero if none is known, and the term.
+		Leader() (id, term uint64)
+	}
+	// Log is the log on this node's disk.
+	Log interface{ Bytes() int64 }
+	// Slots knows what the secondaries have, on the leader.
+	Slots interface{ Now() []timeline.Slot }
+	// Follower follows a source, on the leader of a secondary.
+	Follower interface{ Following() *fleet.Following }
+	// Governor ends open handoffs, on the leader of a primary.
+	Governor interface{ Handing() *succession.Handing }
+)
+
+// ReporterConfig is what a Reporter needs.
+type ReporterConfig struct {
+	Fleet      string
+	Region     string
+	Self       timeline.Member
+	Clock      clock.Clock
+	Life       *life.Life
+	Applied    *region.Applied
+	Leadership *region.Leadership
+	Group      Group
+	Log        Log
+	Slots      Slots
+	Follower   Follower
+	Governor   Governor
+}
+
+// Reporter tells how this node and its region are. It is safe for concurrent use.
+type Reporter struct{ config ReporterConfig }
+
+// NewReporter returns a Reporter.
+func NewReporter(c ReporterConfig) *Reporter { return &Reporter{c} }
+
+// Register registers what this room answers.
+func (r *Reporter) Register(to *peer.Registry) {
+	peer.Handle(to, AskReport, func(context.Context, peer.Nothing) (fleet.Report, error) { return r.Report(), nil })
+}
+
+// Report returns what this node says of itself to other nodes.
+func (r *Reporter) Report() fleet.Report {
+	c := &r.config
+	v := c.Applied.View()
+	s := &v.State
+	leads := c.Leadership.Leads()
+	out := fleet.Report{
+		Fleet: c.Fleet, Region: c.Region, Node: c.Self.Name, ID: c.Self.ID, PeerAddr: c.Self.PeerAddr,
+		ClientURLs: c.Self.ClientURLs,
+		Leader:     leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
+		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
+	}
+	if _, started := c.Life.Started(); !started {
+		return out
+	}
+	out.LeaderID, out.Term = c.Group.Leader()
+	out.LogBytes = c.Log.Bytes()
+	out.Following = c.Follower.Following()
+	if leads {
+		out.Slots = c.Slots.Now()
+		out.Problem = r.Problem()
+	}
+	return out
+}
+
+// Problem returns what keeps this leader's region from its work although it leads, "" if nothing is known to.
+func (r *Reporter) Problem() string {
+	h := r.config.Governor.Handing()
+	if h == nil || h.Silence == "" {
+		return ""
+	}
+	since := r.config.Clock.Now().Add(-h.For).UTC().Format(time.RFC3339)
+	return fmt.Sprintf("sealed for a handoff to %s since %s, %s does not answer: %s", h.Seal.To, since, h.Seal.To,
+		h.Silence)
+}

@@ -1,0 +1,80 @@
+package overview
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Members lists the nodes of this region.
+type Members interface{ List() []contract.NodeStatus }
+
+// SurveyConfig is what a Survey needs.
+type SurveyConfig struct {
+	Fleet    string
+	Region   string
+	Regions  []string // the others
+	Self     timeline.Member
+	Timeout  time.Duration // of one question
+	Watcher  *fleet.Watcher
+	Members  Members
+	Client   *peer.Client
+	Reporter *Reporter
+}
+
+// Survey asks the whole fleet how it is. It is safe for concurrent use.
+type Survey struct{ config SurveyConfig }
+
+// NewSurvey returns a Survey.
+func NewSurvey(c SurveyConfig) *Survey { return &Survey{c} }
+
+// Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within
+// the timeout of a question, are shown as unreachable.
+func (s *Survey) Fleet(ctx context.Context) *contract.FleetStatus {
+	c := &s.config
+	addresses := map[string][]string{c.Region: {}}
+	for _, m := range c.Members.List() {
+		if m.ID != c.Self.ID {
+			addresses[c.Region] = append(addresses[c.Region], m.PeerAddr)
+		}
+	}
+	for _, name := range c.Regions {
+		addresses[name] = c.Watcher.Addresses(name)
+	}
+	regions := s.ask(ctx, addresses)
+	own := regions[c.Region]
+	own.Nodes = append(own.Nodes, fleet.Heard{Report: c.Reporter.Report(), Asked: c.Self.PeerAddr})
+	return summarize(c.Fleet, c.Self.Name, regions)
+}
+
+// ask asks everybody at once.
+func (s *Survey) ask(ctx context.Context, addresses map[string][]string) map[string]*fleet.Region {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	regions := map[string]*fleet.Region{}
+	for name, addrs := range addresses {
+		region := &fleet.Region{Name: name}
+		regions[name] = region
+		for _, addr := range addrs {
+			wg.Go(func() {
+				askCtx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+				defer cancel()
+				r, err := Ask(askCtx, s.config.Client, addr)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					region.Err = err
+					return
+				}
+				region.Nodes = append(region.Nodes, fleet.Heard{Report: r, Asked: addr})
+			})
+		}
+	}
+	wg.Wait()
+	return regions
+}

@@ -1,0 +1,119 @@
+package primary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+)
+
+// Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without
+// force it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old
+// region comes back and saves it.
+//
+// It is also the way out for a primary that is sealed for a handoff whose target is gone for good: forced to itself,
+// it begins an epoch above the one that the target may have begun. Should that have happened after all, the target
+// gives way and saves what it wrote as a tail.
+func (g *Governor) Failover(ctx context.Context, to string, force bool) (*contract.MoveReport, error) {
+	if err := g.known(to); err != nil {
+		return nil, err
+	}
+	return g.untilFound(ctx, to, func() (*contract.MoveReport, error) { return g.failoverOnce(ctx, to, force) })
+}
+
+// RegionFailover makes this node's region primary by force. On a node that does not lead its region it is
+// ErrNotLeader; in the primary region it does nothing.
+func (g *Governor) RegionFailover(ctx context.Context) error {
+	_, err := g.failOver(ctx, true)
+	if errors.Is(err, contract.ErrAlreadyPrimary) {
+		return nil
+	}
+	return err
+}
+
+func (g *Governor) failoverOnce(ctx context.Context, to string, force bool) (*contract.MoveReport, error) {
+	addr := ""
+	if to == g.config.Region {
+		if g.config.Leadership.Leads() {
+			return g.failOver(ctx, force)
+		}
+		addr = g.config.Leader.LeaderAddr()
+	} else if list := g.config.Fleet.Addresses(to); len(list) > 0 {
+		addr = list[0]
+	}
+	if addr == "" {
+		return nil, fmt.Errorf("%w: region %s has no leader that is known here", contract.ErrNotReady, to)
+	}
+	return peer.Ask(ctx, g.config.Client, addr, askFailover, moveRequest{Force: force})
+}
+
+// failOver runs on the leader of the region that takes over.
+func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveReport, error) {
+	if !g.config.Leadership.Leads() {
+		return nil, contract.ErrNotLeader
+	}
+	if err := succession.May(g.config.Applied.State()); err != nil {
+		return nil, err
+	}
+	report := g.assess(g.freshView(ctx))
+	if !force {
+		return nil, fmt.Errorf("%w: region %s is known to lack %d commands of %s, and may lack more; "+
+			"use switchover while the primary answers, or force",
+			contract.ErrNeedsForce, g.config.Region, report.Behind, report.From)
+	}
+	r := g.order(ctx, func(call uint64) succession.Input { return succession.Takeover{Call: call} })
+	if r.Err != nil {
+		return nil, r.Err
+	}
+	report.Epoch, report.Position, report.Lossy = r.Reign.Epoch, r.Reign.First-1, true
+	g.config.Logger.Warn("took over by force", "epoch", report.Epoch, "from", report.From, "position", report.Position,
+		"behind", report.Behind)
+	return report, nil
+}
+
+// freshView asks every region once more.
+func (g *Governor) freshView(ctx context.Context) fleet.View {
+	v, changed := g.config.Fleet.View()
+	g.config.Fleet.Refresh()
+	timer := g.config.Clock.NewTimer(g.config.CallTimeout)
+	defer timer.Stop()
+	select {
+	case <-changed:
+		v, _ = g.config.Fleet.View()
+	case <-timer.C():
+	case <-ctx.Done():
+	}
+	return v
+}
+
+// assess tells what is known of what a failover loses (G4).
+func (g *Governor) assess(v fleet.View) *contract.MoveReport {
+	s := g.config.Applied.State()
+	claim := v.Claim(s.HighestClaim())
+	r := &contract.MoveReport{From: claim.Primary, To: g.config.Region}
+	if heard := g.LastHeard(claim.Primary); heard > s.Cursor.Position {
+		r.Behind = uint64(heard - s.Cursor.Position)
+	}
+	if s.Seal != nil {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("region %s may have begun epoch %d by handoff %d; "+
+			"if it has, it gives way and saves what it wrote as a tail",
+			s.Seal.To, s.Seal.Epoch+1, s.Seal.Handoff))
+	}
+	for name, region := range v.Regions {
+		f := region.Furthest()
+		switch {
+		case f == nil:
+		case name == claim.Primary && region.Leader() != nil:
+			r.Warnings = append(r.Warnings, fmt.Sprintf("region %s still answers: a switchover would lose nothing",
+				name))
+		case f.Cursor.Position > s.Cursor.Position:
+			r.Warnings = append(r.Warnings, fmt.Sprintf("region %s has %d commands more", name,
+				f.Cursor.Position-s.Cursor.Position))
+		}
+	}
+	return r
+}

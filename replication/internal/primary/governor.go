@@ -1,0 +1,223 @@
+package primary
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Decider takes decisions through the region's log. It is safe for concurrent use.
+type Decider interface {
+	// Control proposes c, and returns what became of it once it is applied here. Errors: ErrNotLeader (nothing was
+	// proposed) and ErrUnknownOutcome.
+	Control(ctx context.Context, c *timeline.Control) (region.Outcome, error)
+	// Begin proposes the beginning of an epoch at the place that is applied here. Errors: ErrRejected if the rules
+	// forbid it, and as of Control.
+	Begin(ctx context.Context, r timeline.Reign) (*timeline.Reign, error)
+	// Open reports whether this node takes writes.
+	Open() bool
+}
+
+// Follower carries out what makes a region follow another.
+type Follower interface {
+	// Run carries out a Stream, Fetch or Stage until it has ended or ctx does. One at a time.
+	Run(ctx context.Context, e succession.Effect) succession.Ended
+	// Heard returns the highest position that is known to be committed at the source, zero if it is not followed.
+	Heard(source string) timeline.Position
+}
+
+// Config is what a Governor needs.
+type Config struct {
+	Region      string
+	Regions     []string // all of them, in order
+	Founder     bool     // this region begins the first epoch of a new fleet
+	CallTimeout time.Duration
+	Clock       clock.Clock
+	Logger      *slog.Logger
+	Life        *life.Life
+	Applied     *region.Applied
+	Leadership  *region.Leadership
+	Fleet       *fleet.Watcher
+	Standing    *standing.Standing
+	Leader      standing.Leader
+	Client      *peer.Client
+	Decider     Decider
+	Follower    Follower
+}
+
+const (
+	// findTimeout is how long a move looks for the leader that can do it.
+	findTimeout = 15 * time.Second
+	// findAgain is the pause between two tries to find it, and between two looks at a region that is not ready.
+	findAgain = 100 * time.Millisecond
+)
+
+// limits of a handoff: at most 30 s until the target is close, then writes pause for at most 10 s before it is aborted.
+func limits(callTimeout time.Duration) succession.Limits {
+	return succession.Limits{
+		CatchUp: 30 * time.Second, Handover: 10 * time.Second, Abort: 2 * callTimeout, Ask: 2 * callTimeout,
+		Again: findAgain, Retry: time.Second, Poll: time.Second, Close: 10_000,
+	}
+}
+
+// Governor acts for the region while this node leads it. It is safe for concurrent use.
+type Governor struct {
+	config Config
+	began  time.Time
+	wake   chan struct{}
+
+	mu      sync.Mutex
+	machine *succession.Machine
+	todo    []succession.Effect
+	calls   map[uint64]chan succession.Reply
+	call    uint64 // the last one
+	running map[uint64]context.CancelFunc
+}
+
+// New returns a Governor that does nothing before Run.
+func New(c Config) *Governor {
+	return &Governor{
+		config: c, began: c.Clock.Now(), wake: make(chan struct{}, 1),
+		machine: succession.New(c.Region, c.Founder, limits(c.CallTimeout)),
+		calls:   map[uint64]chan succession.Reply{}, running: map[uint64]context.CancelFunc{},
+	}
+}
+
+// Nudge has it look again: something changed.
+func (g *Governor) Nudge() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run looks whenever something changed and when the machine wants to, and begins what is to be done, until ctx ends.
+// The node's life runs it.
+func (g *Governor) Run(ctx context.Context) {
+	timer := g.config.Clock.NewTimer(time.Second)
+	defer timer.Stop()
+	for {
+		g.step(nil)
+		for _, e := range g.take() {
+			g.perform(ctx, e)
+		}
+		timer.Reset(g.rest())
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.wake:
+		case <-timer.C():
+		}
+	}
+}
+
+// step takes a step of the machine (G1). Answers are given at once; the rest is left to Run.
+func (g *Governor) step(in succession.Input) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range g.machine.Step(g.now(), g.view(), in) {
+		if e.Do != succession.Answer {
+			g.todo = append(g.todo, e)
+		} else if done := g.calls[e.Call]; done != nil {
+			delete(g.calls, e.Call)
+			done <- e.Reply
+		}
+	}
+	if in != nil {
+		g.Nudge()
+	}
+}
+
+func (g *Governor) take() []succession.Effect {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	todo := g.todo
+	g.todo = nil
+	return todo
+}
+
+func (g *Governor) now() succession.Instant { return g.config.Clock.Now().Sub(g.began) }
+
+// rest returns for how long the machine wants to be left alone.
+func (g *Governor) rest() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(time.Duration(g.machine.Due()-g.now()), time.Millisecond)
+}
+
+// view reduces what this node knows to what decides.
+func (g *Governor) view() succession.View {
+	v, _ := g.config.Fleet.View()
+	out := succession.View{State: g.config.Applied.State(), Fleet: succession.Fleet{
+		Settled: v.Settled(), Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{},
+		Silent: map[string]string{},
+	}}
+	out.Term, _ = g.config.Leadership.Term()
+	for name, r := range v.Regions {
+		if l := r.Leader(); l != nil {
+			out.Fleet.Leaders[name] = succession.Sight{Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns,
+				Sealed: l.Sealed}
+		} else if r.Err != nil {
+			out.Fleet.Silent[name] = r.Err.Error()
+		} else {
+			out.Fleet.Silent[name] = "no answer yet"
+		}
+	}
+	return out
+}
+
+// order brings in to the machine and returns its reply. A caller that ends is told how far it came.
+func (g *Governor) order(ctx context.Context, in func(call uint64) succession.Input) succession.Reply {
+	done := make(chan succession.Reply, 1)
+	g.mu.Lock()
+	g.call++
+	call := g.call
+	g.calls[call] = done
+	g.mu.Unlock()
+	g.step(in(call))
+	select {
+	case r := <-done:
+		return r
+	case <-ctx.Done():
+		g.step(succession.GaveUp{Call: call, Why: context.Cause(ctx)})
+	case <-g.config.Life.Stopped():
+	}
+	select {
+	case r := <-done:
+		return r
+	case <-g.config.Life.Stopped():
+		return succession.Reply{Err: fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, g.config.Life.Failure())}
+	}
+}
+
+// Handing describes the handoff that this leader tries to end, for people; nil if there is none.
+func (g *Governor) Handing() *succession.Handing {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.config.Leadership.Leads() {
+		return nil
+	}
+	return g.machine.Handing(g.now())
+}
+
+// LastHeard returns the highest position that the region was heard to have.
+func (g *Governor) LastHeard(name string) contract.Position {
+	v, _ := g.config.Fleet.View()
+	var p contract.Position
+	if f := v.Regions[name].Furthest(); f != nil {
+		p = f.Cursor.Position
+	}
+	return max(p, g.config.Follower.Heard(name))
+}

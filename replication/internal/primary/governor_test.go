@@ -1,0 +1,198 @@
+package primary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
+)
+
+// us is the primary of the tests: its real state machine, whose log answers as the test wants.
+type us struct {
+	applied *region.Applied
+
+	mu      sync.Mutex
+	machine *timeline.Machine
+	fails   map[timeline.Op]error // instead of being decided
+}
+
+func (u *us) Control(_ context.Context, c *timeline.Control) (region.Outcome, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := u.fails[c.Op]; err != nil {
+		return region.Outcome{}, err
+	}
+	outcome, why, err := u.machine.Control(c)
+	u.publish()
+	return region.Outcome{Outcome: outcome, Why: why}, err
+}
+
+func (u *us) Begin(_ context.Context, r timeline.Reign) (*timeline.Reign, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at := u.applied.State().Cursor
+	r.First, r.Previous = at.Position+1, at.Chain
+	outcome, why, err := u.machine.Reign(r)
+	u.publish()
+	if err == nil && outcome != timeline.Applied {
+		err = fmt.Errorf("%w: %s", contract.ErrRejected, why)
+	}
+	return &r, err
+}
+
+func (u *us) publish() { u.applied.Publish(&region.View{State: u.machine.State()}) }
+
+func (u *us) Open() bool { return u.applied.State().Writable() }
+
+// nobody follows nobody.
+type nobody struct{}
+
+func (nobody) Run(ctx context.Context, e succession.Effect) succession.Ended {
+	<-ctx.Done()
+	return succession.Ended{ID: e.ID}
+}
+func (nobody) Heard(string) timeline.Position { return 0 }
+func (nobody) LeaderAddr() string             { return "us-1" }
+
+// run gives body a governor of us, which is primary of epoch 1, beside eu, whose leader answers with begin and refuse.
+func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign, error), body func(g *Governor,
+	u *us)) {
+	synctest.Test(t, func(t *testing.T) {
+		logger := slog.New(slog.DiscardHandler)
+		network := memory.NewNetwork(clock.Real, 1)
+		own := network.Node("us-1")
+		l := life.New(clock.Real, logger)
+		u := &us{machine: timeline.NewMachine(&timeline.State{Region: "us"}), fails: map[timeline.Op]error{}}
+		u.applied = region.NewApplied(&region.View{State: timeline.State{Region: "us"}}, l)
+		leadership := &region.Leadership{}
+		watcher := fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real,
+			Ask: func(context.Context, string) (fleet.Report, error) {
+				s := u.applied.State()
+				return fleet.Report{Region: "eu", Leader: true, Role: timeline.Secondary, Cursor: s.Cursor,
+					Reigns: s.Reigns}, nil
+			}})
+		g := New(Config{
+			Region: "us", Regions: []string{"eu", "us"}, Founder: true, CallTimeout: time.Second, Clock: clock.Real,
+			Logger: logger, Life: l,
+			Applied: u.applied, Leadership: leadership, Fleet: watcher, Standing: standing.New("us", u.applied,
+				leadership, watcher, nobody{}),
+			Leader: nobody{}, Client: peer.NewClient(own), Decider: u, Follower: nobody{},
+		})
+		eu := peer.NewRegistry(func() error { return nil })
+		peer.Handle(eu, askBegin, func(_ context.Context, h succession.Handover) (*timeline.Reign,
+			error) {
+			return begin(h)
+		})
+		peer.Handle(eu, askRefuse, func(_ context.Context, h succession.Handover) (*timeline.Reign,
+			error) {
+			return refuse(h)
+		})
+		target := network.Node("eu-1")
+		if err := target.Serve(map[string]transport.Handler{peer.Service: eu.Serve}); err != nil {
+			t.Fatal(err)
+		}
+		leadership.Set(1)
+		for _, f := range []func(context.Context){watcher.Run, g.Run} {
+			l.Go(f)
+		}
+		for !u.Open() || g.view().Fleet.Leaders["eu"].Cursor != u.applied.State().Cursor {
+			watcher.Refresh()
+			time.Sleep(10 * time.Millisecond)
+		}
+		body(g, u)
+		l.Close()
+		l.Wait()
+		_ = target.Close()
+		_ = own.Close()
+	})
+}
+
+func begun(h succession.Handover) (*timeline.Reign, error) {
+	return &timeline.Reign{Epoch: h.Epoch + 1, Primary: h.To, First: h.End.Position + 1, Previous: h.End.Chain,
+		Handoff: h.Handoff}, nil
+}
+
+func refused(succession.Handover) (*timeline.Reign, error) { return nil, nil }
+
+func cannot(succession.Handover) (*timeline.Reign, error) { return nil, contract.ErrRejected }
+
+// vague says what the target knows of its own part, which is not the end of the switchover.
+func vague(succession.Handover) (*timeline.Reign, error) { return nil, contract.ErrUnknownOutcome }
+
+func behind(succession.Handover) (*timeline.Reign, error) { return nil, contract.ErrHandoff }
+
+// TestWhatASwitchoverTellsIsWhatIsKnown: ErrHandoff only if the primary is what it was.
+func TestWhatASwitchoverTellsIsWhatIsKnown(t *testing.T) {
+	lost := errors.New("the answer was lost")
+	for _, c := range []struct {
+		why           string
+		begin, refuse func(succession.Handover) (*timeline.Reign, error)
+		op            timeline.Op // that fails
+		err           error
+		want          error
+		writable      bool
+	}{
+		{why: "it went through", begin: begun, refuse: cannot},
+		{why: "the target cannot, and refuses", begin: cannot, refuse: refused, want: contract.ErrHandoff,
+			writable: true},
+		{why: "the target cannot say, and had begun", begin: cannot, refuse: begun},
+		{why: "the target does not know, and refuses", begin: vague, refuse: refused, want: contract.ErrHandoff,
+			writable: true},
+		{why: "the target does not get there", begin: behind, refuse: behind, want: contract.ErrUnknownOutcome},
+		{why: "the target says nothing", begin: cannot, refuse: cannot, want: contract.ErrUnknownOutcome},
+		{why: "the seal was not proposed", begin: begun, refuse: refused, op: timeline.OpSeal,
+			err: contract.ErrNotLeader, want: contract.ErrHandoff, writable: true},
+		{why: "nobody knows of the seal", begin: begun, refuse: refused, op: timeline.OpSeal,
+			err: contract.ErrUnknownOutcome, want: contract.ErrUnknownOutcome, writable: true},
+		{why: "nor by an error of no kind", begin: begun, refuse: refused, op: timeline.OpSeal, err: lost,
+			want: contract.ErrUnknownOutcome, writable: true},
+		{why: "the seal is not lifted", begin: cannot, refuse: refused, op: timeline.OpUnseal,
+			err: contract.ErrUnknownOutcome, want: contract.ErrUnknownOutcome},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			run(t, c.begin, c.refuse, func(g *Governor, u *us) {
+				u.mu.Lock()
+				u.fails[c.op] = c.err
+				u.mu.Unlock()
+				r, err := g.Switchover(context.Background(), "eu")
+				if !errors.Is(err, c.want) || peer.Kind(err) != c.want {
+					t.Errorf("told %v, want %v", err, c.want)
+				}
+				if c.want == nil && (r.Epoch != 2 || r.To != "eu") {
+					t.Errorf("report %+v", r)
+				}
+				if u.Open() != c.writable {
+					t.Errorf("takes writes: %t", u.Open())
+				}
+			})
+		})
+	}
+}
+
+func TestACallerThatGivesUpIsAnsweredSoon(t *testing.T) {
+	run(t, cannot, cannot, func(g *Governor, u *us) {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err := g.Switchover(ctx, "eu")
+		if !errors.Is(err, contract.ErrUnknownOutcome) || time.Since(began) > 5*time.Second {
+			t.Errorf("told %v after %v", err, time.Since(began))
+		}
+	})
+}

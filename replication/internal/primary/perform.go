@@ -1,0 +1,132 @@
+package primary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// perform begins an effect, and has the machine told what came of it (G2). Only Run calls it.
+func (g *Governor) perform(ctx context.Context, e succession.Effect) {
+	g.tell(e)
+	switch e.Do {
+	case succession.Refresh:
+		g.config.Fleet.Refresh()
+	case succession.Stop:
+		g.mu.Lock()
+		stop := g.running[e.ID]
+		g.mu.Unlock()
+		if stop != nil {
+			stop()
+		}
+	case succession.Propose:
+		g.config.Life.Go(func(ctx context.Context) { g.step(g.propose(ctx, e)) })
+	case succession.Begin:
+		g.config.Life.Go(func(ctx context.Context) { g.step(g.begin(ctx, e)) })
+	case succession.AskBegin, succession.AskRefuse:
+		g.config.Life.Go(func(ctx context.Context) { g.step(g.ask(ctx, e)) })
+	default:
+		g.follow(ctx, e)
+	}
+}
+
+func (g *Governor) propose(ctx context.Context, e succession.Effect) succession.Decided {
+	a, err := g.config.Decider.Control(ctx, e.Control)
+	if err != nil && ctx.Err() == nil {
+		g.config.Logger.Warn("region state not changed; will try again", "op", e.Control.Op, "err", err)
+	}
+	return succession.Decided{ID: e.ID, Outcome: a.Outcome, Why: a.Why, Err: err}
+}
+
+func (g *Governor) begin(ctx context.Context, e succession.Effect) succession.Decided {
+	_, err := g.config.Decider.Begin(ctx, e.Reign)
+	switch {
+	case errors.Is(err, contract.ErrRejected):
+		return succession.Decided{ID: e.ID, Outcome: timeline.Refused, Why: err.Error()}
+	case err != nil:
+		g.config.Logger.Warn("epoch not begun", "epoch", e.Reign.Epoch, "err", err)
+	}
+	return succession.Decided{ID: e.ID, Outcome: timeline.Applied, Err: err}
+}
+
+// follow runs a Stream, Fetch or Stage until it has ended, or a Stop ends it.
+func (g *Governor) follow(ctx context.Context, e succession.Effect) {
+	ctx, cancel := context.WithCancel(ctx)
+	g.mu.Lock()
+	g.running[e.ID] = cancel
+	g.mu.Unlock()
+	g.config.Life.Go(func(context.Context) {
+		defer cancel()
+		ended := g.config.Follower.Run(ctx, e)
+		g.mu.Lock()
+		delete(g.running, e.ID)
+		g.mu.Unlock()
+		g.step(ended)
+	})
+}
+
+// ask puts a question of a switchover to the leader of the target, at each of its nodes in turn.
+func (g *Governor) ask(ctx context.Context, e succession.Effect) succession.Answered {
+	ctx, cancel := context.WithTimeout(ctx, e.Until-g.now())
+	defer cancel()
+	q := askBegin
+	if e.Do == succession.AskRefuse {
+		q = askRefuse
+	}
+	out := succession.Answered{ID: e.ID, Handover: e.Handover, Again: true}
+	out.Err = fmt.Errorf("%w: no address of region %s is known", contract.ErrNotReady, e.Handover.To)
+	for _, addr := range g.config.Fleet.Addresses(e.Handover.To) {
+		begun, err := peer.Ask(ctx, g.config.Client, addr, q, e.Handover)
+		switch {
+		case err != nil && peer.Elsewhere(err):
+			out.Err = err
+			continue
+		case err != nil:
+			out.Err, out.Again = err, false
+		case begun == nil && e.Do == succession.AskBegin:
+			out.Err, out.Again = fmt.Errorf("%w: %s says neither that it has begun nor that it cannot",
+				contract.ErrMessage, addr), false
+		default:
+			out.Begun, out.Refused, out.Err, out.Again = begun, begun == nil, nil, false
+		}
+		return out
+	}
+	return out
+}
+
+// tell logs what is worth a line to people.
+func (g *Governor) tell(e succession.Effect) {
+	logger := g.config.Logger
+	switch e.Do {
+	case succession.AskBegin:
+		logger.Info("asks the target of a switchover to begin", "to", e.Handover.To, "epoch", e.Handover.Epoch,
+			"position", e.Handover.End.Position, "handoff", e.Handover.Handoff)
+	case succession.AskRefuse:
+		logger.Warn("asks the target of a switchover to refuse, so that this region goes on", "to", e.Handover.To,
+			"epoch", e.Handover.Epoch, "handoff", e.Handover.Handoff)
+	case succession.Begin:
+		logger.Info("begins an epoch", "epoch", e.Reign.Epoch, "handoff", e.Reign.Handoff, "lossy", e.Reign.Lossy)
+	case succession.Propose:
+		g.tellControl(e.Control)
+	}
+}
+
+func (g *Governor) tellControl(c *timeline.Control) {
+	logger := g.config.Logger
+	switch c.Op {
+	case timeline.OpSeal:
+		logger.Info("seals for a switchover", "to", c.To, "epoch", c.Epoch, "handoff", c.Handoff)
+	case timeline.OpUnseal:
+		logger.Info("switchover aborted; the region takes writes again", "epoch", c.Epoch, "handoff", c.Handoff)
+	case timeline.OpYield:
+		logger.Info("yields to a higher claim", "epoch", c.Claim.Epoch, "primary", c.Claim.Primary)
+	case timeline.OpDiverge:
+		logger.Warn("history has a fork; the tail is saved and the region rejoins", "fork", c.Fork, "last", c.At,
+			"epoch", c.Claim.Epoch, "primary", c.Claim.Primary)
+	}
+}

@@ -1,0 +1,51 @@
+package primary
+
+import (
+	"context"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Questions that this room asks and answers. The names are on the wire.
+const (
+	// To the target of a switchover: begin the next epoch.
+	askBegin = peer.Question[succession.Handover, *timeline.Reign]("begin")
+	// To the target of a switchover: promise never to begin it; or say that it has begun.
+	askRefuse = peer.Question[succession.Handover, *timeline.Reign]("refuse")
+	// To the leader of the primary: switch over.
+	askMove = peer.Question[moveRequest, *contract.MoveReport]("move")
+	// To the leader of a secondary: take over.
+	askFailover = peer.Question[moveRequest, *contract.MoveReport]("failover")
+)
+
+type moveRequest struct {
+	To    string `json:"to,omitempty"`
+	Force bool   `json:"force,omitempty"`
+}
+
+// Register registers what this room answers.
+func (g *Governor) Register(r *peer.Registry) {
+	peer.Handle(r, askBegin, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
+		reply := g.order(ctx, func(call uint64) succession.Input {
+			return succession.BeginAsked{Call: call,
+				Handover: h}
+		})
+		return reply.Reign, reply.Err
+	})
+	peer.Handle(r, askRefuse, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
+		reply := g.order(ctx, func(call uint64) succession.Input {
+			return succession.RefuseAsked{Call: call,
+				Handover: h}
+		})
+		return reply.Reign, reply.Err
+	})
+	peer.Handle(r, askMove, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
+		return g.switchOver(ctx, in.To)
+	})
+	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
+		return g.failOver(ctx, in.Force)
+	})
+}

@@ -1,0 +1,17 @@
+// Package secondary carries out how a region follows another: it streams from the source, fetches a copy of it, and
+// brings that to a majority of the region's nodes. One of them runs at a time, on the region's leader.
+//
+// It promises:
+//
+//   - F1 (invariant 3, 4): what the stream brings is proposed in its order, and only in the term for which it was
+//     begun.
+//   - F2: when a stream has ended, everything that it proposed is applied here, or this node leads no more. Whoever
+//     begins an epoch behind it knows where it begins.
+//   - F3 (invariant 9): a copy is of the region that was asked, and of a history that has the claim to which this
+//     region gave way. It is offered for installation only when a majority of the voters holds it, so that a crash at
+//     any point leaves the old state or the new one.
+//   - F4 (invariant 14): a lag that is not known is not reported as small.
+//
+// It leaves to its neighbours: what runs when, and what is decided of a fork (succession, through primary); the
+// stream's protocol (stream); how a copy travels and is kept (behind Copies); what is applied (region).
+package secondary

@@ -1,0 +1,191 @@
+package secondary
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/stream"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// settleEvery is how often a stream that has ended looks whether what it proposed is applied.
+const settleEvery = 20 * time.Millisecond
+
+// Group is the region's Raft group. It is safe for concurrent use.
+type Group interface {
+	// Propose takes entries to the log if this node leads term, and returns the index of the first.
+	Propose(ctx context.Context, term uint64, payloads [][]byte) (uint64, error)
+	// Voters returns the Raft identities of those whose majority decides.
+	Voters() []uint64
+}
+
+// Copies keeps copies of other regions' states on this node. It is safe for concurrent use.
+type Copies interface {
+	// Fetch gets a copy from the node at addr whose history has at least the epoch minEpoch, and keeps it for as long
+	// as the leader of term can propose to install it. It returns the region whose state it is.
+	Fetch(ctx context.Context, addr string, minEpoch timeline.Epoch, term uint64,
+		progress func(checkpoint.Progress)) (string, succession.Copy, error)
+	// Offer has the node at addr, of this region, fetch the copy from here, and returns when it has it.
+	Offer(ctx context.Context, addr, id string, term uint64) error
+}
+
+// Directory tells where the nodes of this region are.
+type Directory interface {
+	Addr(id uint64) (string, bool)
+}
+
+// Config is what a Follower needs.
+type Config struct {
+	Region      string
+	Self        uint64 // Raft identity of this node
+	WindowBytes int64  // of the stream
+	Transport   transport.Transport
+	Clock       clock.Clock
+	Logger      *slog.Logger
+	Life        *life.Life
+	Applied     *region.Applied
+	Leadership  *region.Leadership
+	Fleet       *fleet.Watcher
+	Group       Group
+	Copies      Copies
+	Directory   Directory
+}
+
+// Follower follows. Run is called by one goroutine at a time; everything else is safe for concurrent use.
+type Follower struct {
+	config Config
+
+	mu       sync.Mutex
+	current  *session
+	activity string // what it does if it is not the stream
+}
+
+// session is how this node follows one source in one term.
+type session struct {
+	term   uint64
+	source string
+	sink   *stream.Sink
+	taker  *taker
+}
+
+// New returns a Follower that follows nobody.
+func New(c Config) *Follower { return &Follower{config: c} }
+
+// Run carries out a Stream, Fetch or Stage, until it has ended or ctx does.
+func (f *Follower) Run(ctx context.Context, e succession.Effect) succession.Ended {
+	s := f.enter(e)
+	ended := succession.Ended{ID: e.ID}
+	switch e.Do {
+	case succession.Fetch:
+		ended.Copy, ended.Err = f.fetch(ctx, s, e.Epoch)
+	case succession.Stage:
+		f.setActivity("staging copy " + e.Copy)
+		ended.Err = f.stage(ctx, e.Copy, e.Term)
+	default:
+		f.stream(ctx, s, &ended)
+	}
+	f.setActivity("")
+	if ctx.Err() != nil {
+		f.leave(s)
+	} else if ended.Err != nil {
+		f.config.Logger.Warn("does not follow; will try again", "source", e.Source, "err", ended.Err)
+	}
+	return ended
+}
+
+// enter returns the session for e: the one that is there, so that what it knows of the lag stays, or a new one.
+func (f *Follower) enter(e succession.Effect) *session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.current; s != nil && s.source == e.Source && s.term == e.Term {
+		return s
+	}
+	c := &f.config
+	t := &taker{config: c, term: e.Term}
+	f.current = &session{term: e.Term, source: e.Source, taker: t, sink: stream.NewSink(stream.SinkConfig{
+		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
+		WindowBytes: c.WindowBytes,
+		Addresses:   func() []string { return c.Fleet.Addresses(e.Source) },
+	})}
+	return f.current
+}
+
+func (f *Follower) leave(s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.current == s {
+		f.current = nil
+	}
+}
+
+// stream follows until ctx ends or something has to be decided.
+func (f *Follower) stream(ctx context.Context, s *session, ended *succession.Ended) {
+	err := s.sink.Run(ctx)
+	_ = s.taker.Settle(f.config.Life.Context()) // fails only if the node stops
+	var fork *stream.ForkError
+	var bootstrap *stream.BootstrapError
+	switch {
+	case errors.As(err, &fork):
+		ended.Fork = &succession.Fork{Position: fork.Fork, Source: fork.Source}
+	case errors.As(err, &bootstrap):
+		ended.NeedsCopy = true
+	default:
+		ended.Err = err
+	}
+}
+
+func (f *Follower) setActivity(activity string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.activity = activity
+}
+
+// now returns the session of this term, nil if this node follows nobody.
+func (f *Follower) now() (*session, string) {
+	term, leads := f.config.Leadership.Term()
+	primary := f.config.Applied.State().Role() == timeline.Primary
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.current == nil || !leads || primary || f.current.term != term {
+		return nil, ""
+	}
+	return f.current, f.activity
+}
+
+// Following describes how this node follows, for people; nil if it follows nobody.
+func (f *Follower) Following() *fleet.Following {
+	s, activity := f.now()
+	if s == nil {
+		return nil
+	}
+	lag, status := s.sink.Lag(), s.sink.Status()
+	out := &fleet.Following{
+		Source: s.source, Connected: status.Connected, Activity: activity,
+		LagCommands: lag.Commands, LagBytes: lag.Bytes, LagSeconds: lag.Seconds,
+	}
+	if !lag.Known {
+		out.LagSeconds = -1
+	}
+	if activity == "" && status.Err != nil {
+		out.Activity = "not connected: " + status.Err.Error()
+	}
+	return out
+}
+
+// Heard returns the highest position that the stream from this region told of; zero if there is none.
+func (f *Follower) Heard(source string) timeline.Position {
+	if s, _ := f.now(); s != nil && s.source == source {
+		return s.sink.Status().Committed
+	}
+	return 0
+}

@@ -1,0 +1,118 @@
+package secondary
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// three is a region of three voters, of which this node is the first.
+type three struct{}
+
+func (three) Propose(context.Context, uint64, [][]byte) (uint64, error) {
+	return 0, contract.ErrNotLeader
+}
+func (three) Voters() []uint64 { return []uint64{1, 2, 3} }
+
+func (three) Addr(id uint64) (string, bool) { return map[uint64]string{2: "us-2", 3: "us-3"}[id], true }
+
+// shelf has a copy of the region that each address names, and fails at those that are down.
+type shelf struct {
+	regions map[string]string
+	down    []string
+	term    uint64
+}
+
+var errDown = errors.New("down")
+
+func (s *shelf) Fetch(
+	_ context.Context, addr string, minEpoch timeline.Epoch, term uint64, progress func(checkpoint.Progress),
+) (string, succession.Copy, error) {
+	if slices.Contains(s.down, addr) {
+		return "", succession.Copy{}, errDown
+	}
+	s.term = term
+	progress(checkpoint.Progress{DoneBytes: 1, TotalBytes: 2})
+	origin := timeline.Origin{Cursor: timeline.Cursor{Epoch: minEpoch}}
+	return s.regions[addr], succession.Copy{ID: "copy of " + addr, Origin: origin}, nil
+}
+
+func (s *shelf) Offer(_ context.Context, addr, _ string, _ uint64) error {
+	if slices.Contains(s.down, addr) {
+		return errDown
+	}
+	return nil
+}
+
+func testFollower(s *shelf) *Follower {
+	l := life.New(clock.Real, slog.New(slog.DiscardHandler))
+	leadership := &region.Leadership{}
+	leadership.Set(7)
+	return New(Config{
+		Region: "us", Self: 1, Clock: clock.Real, Logger: slog.New(slog.DiscardHandler), Life: l,
+		Applied: region.NewApplied(&region.View{State: timeline.State{Region: "us"}}, l), Leadership: leadership,
+		Fleet: fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1", "eu-2", "eu-3"}}}),
+		Group: three{}, Copies: s, Directory: three{},
+	})
+}
+
+func TestACopyIsOfTheRegionThatWasAsked(t *testing.T) {
+	s := &shelf{regions: map[string]string{"eu-2": "ap", "eu-3": "eu"}, down: []string{"eu-1"}}
+	f := testFollower(s)
+	e := succession.Effect{Do: succession.Fetch, ID: 9, Term: 7, Source: "eu", Epoch: 4}
+	got := f.Run(t.Context(), e)
+	if got.ID != 9 || got.Err != nil || got.Copy == nil {
+		t.Fatalf("ended %+v", got)
+	}
+	if got.Copy.ID != "copy of eu-3" || got.Copy.Origin.Cursor.Epoch != 4 || s.term != 7 {
+		t.Fatalf("ended %+v, term %d", got, s.term)
+	}
+	s.down = append(s.down, "eu-3")
+	got = f.Run(t.Context(), e)
+	if got.Copy != nil || !errors.Is(got.Err, contract.ErrMessage) || !errors.Is(got.Err, errDown) {
+		t.Fatalf("ended %+v", got)
+	}
+}
+
+func TestACopyIsOfferedOnlyWhenAMajorityHasIt(t *testing.T) {
+	for _, c := range []struct {
+		down []string
+		want error
+	}{{nil, nil}, {[]string{"us-2"}, nil}, {[]string{"us-2", "us-3"}, errDown}} {
+		e := succession.Effect{Do: succession.Stage, Term: 7, Source: "eu", Copy: "x"}
+		got := testFollower(&shelf{down: c.down}).Run(t.Context(), e)
+		if !errors.Is(got.Err, c.want) {
+			t.Errorf("down %v: %v, want %v", c.down, got.Err, c.want)
+		}
+	}
+}
+
+func TestWhatIsFollowedIsOfTheTermThatIsLed(t *testing.T) {
+	f := testFollower(&shelf{down: []string{"eu-1", "eu-2", "eu-3"}})
+	f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+	if s := f.Following(); s == nil || s.Source != "eu" || s.LagSeconds >= 0 {
+		t.Fatalf("follows %+v", s)
+	}
+	f.config.Leadership.Set(8)
+	if s := f.Following(); s != nil {
+		t.Fatalf("follows %+v in a term of another follower", s)
+	}
+	f.config.Leadership.Set(7)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	f.Run(ended, succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+	if s := f.Following(); s != nil {
+		t.Fatalf("follows %+v after it was stopped", s)
+	}
+}

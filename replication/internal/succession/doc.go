@@ -1,0 +1,31 @@
+// Package succession decides what the leader of a region has to do next, so that there is one primary at a time:
+// handing the primary over and taking it, taking it by force, giving way to a higher claim, following, and coming back
+// with a forked or a forgotten history. It is one pure state machine: what is applied, what was heard of the fleet,
+// what was asked and answered, and the time go in; effects come out. It does no I/O, starts no goroutine, reads no
+// clock and logs nothing.
+//
+// It promises:
+//
+//   - P1 (invariant 6): a seal is lifted only on the target's word that it has committed a refusal of this very
+//     handoff, or by a reign above everything that the handoff can have begun. A word counts only for the handoff that
+//     it names.
+//   - P2: a target begins only at the exact end of the epoch that is handed over, and while no stream of its own is
+//     under way.
+//   - P3 (invariant 6): a forced epoch is above every claim that is known, and above what an open handoff that is
+//     known may have begun.
+//   - P4: nothing that a leader must not forget is kept here. Everything it decides goes through the region's log, and
+//     what is kept beside it (for how long the target was asked, what runs just now) only hastens. So a leader that
+//     comes up continues where the machine of the one before it was: an open seal without a memory of it counts as a
+//     handoff whose time is over, and is ended by asking for the refusal.
+//   - P5 (invariant 15): while a seal is open, its target is asked until it answers. A question that is lost is asked
+//     again.
+//   - P6: one decision of a leader is in its log at a time, but for refusals, which only bind the region itself and
+//     may be given at any time.
+//
+// It leaves to its neighbours: the rules of the state itself, which hold whatever is proposed (timeline); carrying the
+// effects out and telling what came of them (primary, secondary); who may write (standing).
+//
+// Votes and leases come in as further answers and deeds: a vote is asked for where a target waits for the end of the
+// epoch, and where a takeover begins; a lease that has run out is one more reason in the view for which the region may
+// not write.
+package succession

@@ -1,0 +1,84 @@
+package succession
+
+import "github.com/mimir-kv/mimir/replication/timeline"
+
+// Input is what happened before a step; nil: nothing but the passing of time, or news in the view.
+type Input interface{ input() }
+
+// Switchover asks this leader of the primary to hand it over to the region To. Answered by an Answer to Call, as all
+// calls are.
+type Switchover struct {
+	Call uint64
+	To   string
+}
+
+// Takeover asks this leader to make its region primary by force.
+type Takeover struct{ Call uint64 }
+
+// BeginAsked is the question of a sealed primary to its target.
+type BeginAsked struct {
+	Call     uint64
+	Handover Handover
+}
+
+// RefuseAsked asks the target to promise never to begin by this handoff, or to say that it has begun.
+type RefuseAsked struct {
+	Call     uint64
+	Handover Handover
+}
+
+// GaveUp says that the caller waits no longer. It is answered nevertheless, soon.
+type GaveUp struct {
+	Call uint64
+	Why  error
+}
+
+// Decided tells what became of a Propose or Begin.
+type Decided struct {
+	ID      uint64
+	Outcome timeline.Outcome
+	Why     string // of a refusal
+	// Err says that the outcome is not known; ErrNotLeader and ErrNotReady of package contract, that nothing was
+	// proposed.
+	Err error
+}
+
+// Answered tells what the target said to an AskBegin or AskRefuse.
+type Answered struct {
+	ID       uint64
+	Handover Handover // that it is about
+	Begun    *timeline.Reign
+	Refused  bool
+	Err      error // there is no answer
+	Again    bool  // of an error: nobody was reached who could answer
+}
+
+// Ended tells how a Stream, Fetch or Stage ended. Everything that a stream proposed is applied, or can no longer be.
+type Ended struct {
+	ID        uint64
+	Fork      *Fork // of a stream
+	NeedsCopy bool  // of a stream: the source holds too little of its log
+	Copy      *Copy // of a fetch
+	Err       error
+}
+
+// Fork is where the source found that the histories part.
+type Fork struct {
+	Position timeline.Position // the last one that both share
+	Source   []timeline.Reign
+}
+
+// Copy is a whole state of the source that is here.
+type Copy struct {
+	ID     string
+	Origin timeline.Origin
+}
+
+func (Switchover) input()  {}
+func (Takeover) input()    {}
+func (BeginAsked) input()  {}
+func (RefuseAsked) input() {}
+func (GaveUp) input()      {}
+func (Decided) input()     {}
+func (Answered) input()    {}
+func (Ended) input()       {}

@@ -1,0 +1,247 @@
+package succession
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Machine is what one node has to do for its region while it leads it. It is not safe for concurrent use.
+type Machine struct {
+	region  string
+	founder bool
+	limits  Limits
+
+	step         // what it is taking
+	now  Instant // of it
+	view View    // at it
+
+	deciding *decision
+	pausedTo Instant        // nothing of its own accord is tried before
+	heard    timeline.Reign // the highest claim that an answer told of
+	attempt  *attempt       // to end the open handoff
+	move     *move
+	takings  []*taking
+	takeover *takeover
+
+	refusals map[uint64]refusal // on their way, by effect
+	running  *activity
+	copied   *copied
+	needs    string // the source whose log does not reach back far enough
+}
+
+// decision is what is on its way through the region's log.
+type decision struct {
+	id   uint64
+	done func(Decided)
+}
+
+// New returns the machine of a node of region. founder says that the region begins the first epoch of a new fleet.
+func New(region string, founder bool, l Limits) *Machine {
+	return &Machine{region: region, founder: founder, limits: l, refusals: map[uint64]refusal{}}
+}
+
+// Step takes one step at the time now, seeing v, after in happened. It returns what is to be done.
+func (m *Machine) Step(now Instant, v View, in Input) []Effect {
+	m.now, m.view, m.out = now, v, nil
+	if v.Term != m.term {
+		m.begin(v.Term)
+	}
+	m.take(in)
+	m.due = now + m.limits.Poll
+	if m.term != 0 {
+		m.consider()
+	}
+	return m.out
+}
+
+// Due returns when the next step has to be taken, if nothing happens before.
+func (m *Machine) Due() Instant { return m.due }
+
+// begin forgets what belongs to another term. What of it matters is in the log (P4).
+func (m *Machine) begin(term uint64) {
+	unknown := fmt.Errorf("%w: another node may lead the region now", contract.ErrUnknownOutcome)
+	proposed := m.deciding != nil
+	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo = term, nil, nil, nil, "", 0
+	if o := m.move; o != nil {
+		m.move = nil
+		m.fail(o.call, errIf(o.sealing, unknown))
+	}
+	if o := m.takeover; o != nil {
+		m.takeover = nil
+		m.fail(o.call, errIf(proposed, unknown))
+	}
+	for _, o := range m.takings {
+		m.fail(o.call, errIf(o.proposed, unknown))
+	}
+	m.takings = nil
+	m.stop()
+}
+
+func errIf(proposed bool, unknown error) error {
+	if proposed {
+		return unknown
+	}
+	return contract.ErrNotLeader
+}
+
+func (m *Machine) take(in Input) {
+	switch in := in.(type) {
+	case Switchover:
+		m.switchover(in)
+	case Takeover:
+		m.takeOver(in)
+	case BeginAsked:
+		m.beginAsked(in)
+	case RefuseAsked:
+		m.refuseAsked(in)
+	case GaveUp:
+		m.gaveUp(in)
+	case Answered:
+		m.answered(in)
+	case Ended:
+		m.ended(in)
+	case Decided:
+		m.decided(in)
+	}
+}
+
+func (m *Machine) decided(in Decided) {
+	if r, ok := m.refusals[in.ID]; ok {
+		delete(m.refusals, in.ID)
+		m.refused(r, in)
+		return
+	}
+	if d := m.deciding; d != nil && d.id == in.ID {
+		m.deciding = nil
+		d.done(in)
+	}
+}
+
+// consider takes the one step that is due. What it finds in the state is enough to decide it.
+func (m *Machine) consider() {
+	s := m.view.State
+	m.finishMove()
+	m.finishTakings()
+	if m.deciding != nil {
+		return
+	}
+	claim := m.claim()
+	switch {
+	case claim.Epoch == 0 && m.founder && m.view.Fleet.Settled:
+		if !m.rests() {
+			m.decideReign(timeline.Reign{Epoch: 1, Primary: m.region}, m.orRest)
+		}
+		return
+	case timeline.Supersedes(claim, s.HighestClaim()) && claim.Primary != m.region:
+		if !m.rests() {
+			m.decide(&timeline.Control{Op: timeline.OpYield, Claim: &claim}, m.orRest)
+		}
+		return
+	}
+	switch {
+	case m.takeover != nil:
+		m.force(claim)
+	case s.Seal != nil:
+		m.handOver(*s.Seal)
+	case m.move != nil:
+		m.approach()
+	case m.ripe() != nil:
+		m.takeHandover(m.ripe())
+	default:
+		m.follow(claim)
+	}
+	if claim.Epoch == 0 {
+		m.lookAgain()
+	}
+}
+
+// claim returns the highest claim that is known here.
+func (m *Machine) claim() timeline.Reign {
+	claim := m.view.State.HighestClaim()
+	for _, c := range []timeline.Reign{m.view.Fleet.Claim, m.heard} {
+		if timeline.Supersedes(c, claim) {
+			claim = c
+		}
+	}
+	return claim
+}
+
+// rests reports whether something failed so lately that it is not tried again yet.
+func (m *Machine) rests() bool {
+	if m.now >= m.pausedTo {
+		return false
+	}
+	m.wake(m.pausedTo)
+	return true
+}
+
+func (m *Machine) rest() { m.pausedTo = m.now + m.limits.Retry }
+
+// orRest is for a decision of the region's own accord: if it was not taken, the state will ask for it again.
+func (m *Machine) orRest(in Decided) {
+	if in.Err != nil || in.Outcome == timeline.Refused {
+		m.rest()
+	}
+}
+
+// lookAgain has the fleet asked anew, and looks at the answers soon.
+func (m *Machine) lookAgain() {
+	m.do(Effect{Do: Refresh})
+	m.wake(m.now + m.limits.Again)
+}
+
+func (m *Machine) decide(c *timeline.Control, done func(Decided)) {
+	m.deciding = &decision{m.do(Effect{Do: Propose, Control: c}), done}
+}
+
+func (m *Machine) decideReign(r timeline.Reign, done func(Decided)) {
+	m.deciding = &decision{m.do(Effect{Do: Begin, Reign: r}), done}
+}
+
+// undecided turns an Err of Decided into what a caller is told: nothing was done, or nobody knows.
+func undecided(err error) error {
+	if notProposed(err) || errors.Is(err, contract.ErrUnknownOutcome) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, err)
+}
+
+func notProposed(err error) bool {
+	known := !errors.Is(err, contract.ErrUnknownOutcome)
+	return known && (errors.Is(err, contract.ErrNotLeader) || errors.Is(err, contract.ErrNotReady))
+}
+
+// gaveUp ends what the caller of a call waits for, as far as it can be ended.
+func (m *Machine) gaveUp(in GaveUp) {
+	if o := m.move; o != nil && o.call == in.Call {
+		m.giveUpMove(in.Why)
+	}
+	if o := m.takeover; o != nil && o.call == in.Call {
+		m.takeover = nil
+		m.fail(in.Call, fmt.Errorf("%w: %w", errIfUnknown(m.deciding != nil), in.Why))
+	}
+	for id, r := range m.refusals {
+		if r.call == in.Call {
+			delete(m.refusals, id)
+			m.fail(in.Call, fmt.Errorf("%w: refuse handoff %d: %w", contract.ErrUnknownOutcome, r.handover.Handoff,
+				in.Why))
+		}
+	}
+	for i, o := range m.takings {
+		if o.call == in.Call {
+			m.takings = append(m.takings[:i:i], m.takings[i+1:]...)
+			m.fail(in.Call, o.givenUp(in.Why))
+			return
+		}
+	}
+}
+
+func errIfUnknown(proposed bool) error {
+	if proposed {
+		return contract.ErrUnknownOutcome
+	}
+	return contract.ErrNotReady
+}

@@ -1,0 +1,109 @@
+package succession
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// plantedMistakes are edits of the machine, or of the state under it, that the scripts have to notice. Those that
+// break what is promised must be caught by the walks as well, which know nothing but the properties.
+var plantedMistakes = []struct {
+	name, file, old, new string
+	property             string // that the walks find violated; "": the scripts alone
+}{
+	{
+		"a seal is lifted without a refusal", "handing.go",
+		"a.silence = in.Err", "a.silence, a.refused = in.Err, a.aborted != nil", "two primaries in one history",
+	},
+	{
+		"a promise is forgotten by a restart", "../../timeline/state.go",
+		"Refused  Refusal     `json:\",omitzero\"`",
+		"Refused  Refusal     `json:\"-\"`", "two primaries in one history",
+	},
+	{
+		"an answer is taken for the wrong handoff", "handing.go",
+		"if a == nil || a.seal.Handoff != in.Handover.Handoff || !in.Handover.of(seal) {",
+		"if a == nil || seal == nil {", "two primaries in one history",
+	},
+	{
+		"a refusal is promised before it is committed", "taking.go",
+		"m.refusals[id] = refusal{in.Call, h}",
+		"_ = id\n\t\tm.answer(in.Call, Reply{Refused: true})", "two primaries in one history",
+	},
+	{
+		"the target is asked to refuse only once", "handing.go",
+		"case m.now < a.askAt:", "case m.now < a.askAt || a.refusing && a.silence != nil:", "stays sealed",
+	},
+	{
+		"a leader that comes up leaves an open seal alone", "handing.go",
+		"\t\tm.attempt = a\n", "\t\treturn\n", "stays sealed",
+	},
+	{
+		"the target begins while its stream runs", "taking.go",
+		"\tif m.stop() {\n\t\treturn\n\t}\n\to.proposed = true", "\tm.stop()\n\to.proposed = true", "",
+	},
+	{
+		"a forced epoch may be that of an open handoff", "takeover.go",
+		"epoch = seal.Epoch + 2", "epoch = seal.Epoch + 1", "",
+	},
+	{
+		"a copy is installed before a majority has it", "following.go", "case !m.copied.staged:", "case false:", "",
+	},
+}
+
+func TestPlantedMistakesAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the package once for each")
+	}
+	for _, p := range plantedMistakes {
+		t.Run(strings.ReplaceAll(p.name, " ", "_"), func(t *testing.T) {
+			overlay := plant(t, p.file, p.old, p.new)
+			args := []string{"test", "-overlay", overlay, "-vet=off", "-count=1", "-timeout=120s", "-run",
+				"^Test(Scripts|Walks)$", "."}
+			out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
+			if err == nil {
+				t.Fatal("nothing noticed it")
+			}
+			if !strings.Contains(string(out), "--- FAIL: TestScripts") {
+				t.Errorf("the scripts did not notice it:\n%s", out)
+			}
+			if !strings.Contains(string(out), p.property) {
+				t.Errorf("the walks do not name the property %q:\n%.3000s", p.property, out)
+			}
+		})
+	}
+}
+
+// plant damages one file and returns the overlay that puts it in place.
+func plant(t *testing.T, file, old, damaged string) string {
+	path, err := filepath.Abs(filepath.FromSlash(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), old); n != 1 {
+		t.Fatalf("%s holds %d times %q, want once: the code has moved on, and this mistake has to move with it", file,
+			n, old)
+	}
+	dir := t.TempDir()
+	to := filepath.Join(dir, "damaged.go")
+	if err := os.WriteFile(to, []byte(strings.Replace(string(source), old, damaged, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: to}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(list, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}

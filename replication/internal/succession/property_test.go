@@ -1,0 +1,74 @@
+package succession
+
+import (
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// check looks for what must never be, whatever is lost and whoever dies.
+func (w *world) check() {
+	for _, holder := range w.regions {
+		reigns := holder.state().Reigns
+		for i, r := range reigns {
+			if i == 0 || r.Lossy {
+				continue
+			}
+			// r ended the reign before it, loss-free: by a handoff.
+			ended := reigns[i-1]
+			for _, p := range w.regions {
+				if p.state().Writable() && timeline.Latest(p.state().Reigns) == ended {
+					w.breaks("two primaries in one history: %s takes writes of epoch %d, which %s has ended", p.name,
+						ended.Epoch, r.Primary)
+				}
+			}
+			for _, a := range w.acked {
+				if a.reign == ended && a.last >= r.First {
+					w.breaks("lost by a switchover: %d of epoch %d was acknowledged, and epoch %d begins at %d",
+						a.last, ended.Epoch, r.Epoch, r.First)
+				}
+			}
+		}
+	}
+	w.oneClaim()
+}
+
+// oneClaim: without force, and with it as long as what it must be above was known, an epoch has one primary.
+func (w *world) oneClaim() {
+	claims := map[timeline.Epoch]timeline.Reign{}
+	for _, p := range w.regions {
+		for _, r := range p.state().Reigns {
+			o, known := claims[r.Epoch]
+			if known && o != r && !o.Lossy && !r.Lossy {
+				w.breaks("two primaries of epoch %d without force: %s and %s", r.Epoch, o.Primary, r.Primary)
+			}
+			claims[r.Epoch] = r
+		}
+	}
+}
+
+func (w *world) breaks(format string, args ...any) {
+	w.broken = append(w.broken, fmt.Sprintf(format, args...))
+}
+
+// converged returns why a world in which nothing is lost any more has not come to rest as it should; "" if it has.
+func (w *world) converged() string {
+	first := w.regions[0].state()
+	primaries := 0
+	for _, p := range w.regions {
+		s := p.state()
+		switch {
+		case s.Seal != nil:
+			return p.name + " stays sealed for " + s.Seal.To
+		case s.Cursor != first.Cursor:
+			return fmt.Sprintf("%s is at %d of epoch %d, %s at %d of %d", p.name, s.Cursor.Position, s.Cursor.Epoch,
+				first.Region, first.Cursor.Position, first.Cursor.Epoch)
+		case s.Writable():
+			primaries++
+		}
+	}
+	if primaries != 1 {
+		return fmt.Sprintf("%d regions take writes", primaries)
+	}
+	return ""
+}

@@ -1,0 +1,153 @@
+package succession
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+// TestScripts plays the scripts in testdata. "fleet us eu ap" makes a fleet in which us is primary and everybody
+// follows; "play" does what its lines say and tells what came of each:
+//
+//	us writes N         clients write
+//	us commits          what us has proposed is applied, and its leader is told
+//	us commits 1        likewise, the oldest entry alone
+//	us dies [losing]    its leader ends; what it had proposed was committed, or is lost
+//	us leads            a leader comes up
+//	us hears [eu]       of the other regions, or of one
+//	us works            the stream takes what there is; a fetch, a stage and what was stopped end
+//	us switches to eu   an operator asks for a switchover
+//	us takes over       and for a forced failover
+//	us gives up         the operator waits no longer
+//	us loses its disks  all of them
+//	deliver N, lose N, repeat N   message N arrives, is lost, or arrives and is still on its way
+//	wait 10s
+//	settle              until nothing changes any more
+//	show                how all regions are
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		var w *world
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			if d.Cmd == "fleet" {
+				var names []string
+				for _, a := range d.CmdArgs {
+					names = append(names, a.Key)
+				}
+				w = newWorld(t, names...)
+				w.found()
+				w.told()
+				w.show()
+				return w.told()
+			}
+			for line := range strings.Lines(d.Input) {
+				w.say("> %s", strings.TrimSpace(line))
+				w.play(strings.Fields(line))
+			}
+			if len(w.broken) > 0 {
+				t.Fatalf("%s: %s\n%s", d.Pos, strings.Join(w.broken, "\n"), w.told())
+			}
+			return w.told()
+		})
+	})
+}
+
+// found brings the fleet to where its first region is primary and the others follow.
+func (w *world) found() {
+	for _, p := range w.regions {
+		w.leads(p)
+	}
+	w.settle()
+	w.writes(w.regions[0], 3)
+	w.settle()
+}
+
+func (w *world) play(words []string) {
+	switch words[0] {
+	case "wait":
+		d, err := time.ParseDuration(words[1])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.wait(d)
+	case "settle":
+		if !w.settle() {
+			w.say("it does not come to rest")
+		}
+	case "show":
+		w.show()
+	case "deliver", "lose", "repeat":
+		m := w.message(words[1])
+		switch words[0] {
+		case "lose":
+			w.lose(m)
+		default:
+			w.deliver(m, words[0] == "repeat")
+		}
+	default:
+		w.playAt(w.at(words[0]), words[1], words[2:])
+	}
+}
+
+func (w *world) message(number string) *message {
+	for _, m := range w.net {
+		if strconv.Itoa(m.number) == number {
+			return m
+		}
+	}
+	w.t.Fatalf("no message %s is on its way\n%s", number, w.told())
+	return nil
+}
+
+func (w *world) playAt(p *place, verb string, rest []string) {
+	switch verb {
+	case "writes":
+		n, err := strconv.Atoi(rest[0])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.writes(p, n)
+	case "commits":
+		for n := len(p.log); n > 0; n-- {
+			w.commit(p)
+			if len(rest) > 0 {
+				break
+			}
+		}
+	case "dies":
+		w.dies(p, len(rest) > 0)
+	case "leads":
+		w.leads(p)
+	case "hears":
+		for _, o := range w.regions {
+			if o != p && (len(rest) == 0 || rest[0] == o.name) {
+				w.hears(p, o)
+			}
+		}
+	case "works":
+		w.works(p)
+	case "switches":
+		w.step(p, Switchover{w.operator(p), rest[1]})
+	case "takes":
+		w.step(p, Takeover{w.operator(p)})
+	case "gives":
+		w.step(p, GaveUp{p.operator, context.Canceled})
+	case "loses":
+		w.forget(p)
+	default:
+		w.t.Fatalf("no verb %q", verb)
+	}
+}
+
+func (w *world) show() {
+	for _, p := range w.regions {
+		text := describeState(p.state())
+		if p.leader == nil {
+			text += "; nobody leads"
+		}
+		w.say("%s", text)
+	}
+}

@@ -1,0 +1,131 @@
+package succession
+
+import (
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// taking is a handoff by which this region is asked to begin.
+type taking struct {
+	call     uint64
+	handover Handover
+	proposed bool
+}
+
+func (m *Machine) beginAsked(in BeginAsked) {
+	switch {
+	case in.Handover.To != m.region:
+		m.fail(in.Call, fmt.Errorf("%w: handoff to %s asked of %s", contract.ErrRejected, in.Handover.To, m.region))
+	case m.term == 0:
+		m.fail(in.Call, contract.ErrNotLeader)
+	default:
+		m.takings = append(m.takings, &taking{call: in.Call, handover: in.Handover})
+	}
+}
+
+// finishTakings answers those whose end the state tells.
+func (m *Machine) finishTakings() {
+	s := m.view.State
+	var open []*taking
+	for _, o := range m.takings {
+		h := o.handover
+		if begun := begunBy(h, s); begun != nil {
+			m.answer(o.call, Reply{Reign: begun})
+		} else if !o.proposed && o.reached(s) && s.Cursor != h.End {
+			m.fail(o.call, fmt.Errorf("%w: region %s is at epoch %d, position %d, chain %v; %s ends at %d, %d, %v",
+				contract.ErrHandoff, h.To, s.Cursor.Epoch, s.Cursor.Position, s.Cursor.Chain,
+				h.From, h.End.Epoch, h.End.Position, h.End.Chain))
+		} else {
+			open = append(open, o)
+		}
+	}
+	m.takings = open
+}
+
+func (o *taking) reached(s *timeline.State) bool {
+	return s.Cursor.Position >= o.handover.End.Position && s.Cursor.Epoch >= o.handover.End.Epoch
+}
+
+// ripe returns a handoff whose end this region has reached, nil if there is none.
+func (m *Machine) ripe() *taking {
+	for _, o := range m.takings {
+		if !o.proposed && o.reached(m.view.State) {
+			return o
+		}
+	}
+	return nil
+}
+
+// takeHandover begins the next epoch at the end of the old one. That one commit decides the switchover (P2).
+func (m *Machine) takeHandover(o *taking) {
+	if m.stop() {
+		return
+	}
+	o.proposed = true
+	h := o.handover
+	m.decideReign(timeline.Reign{Epoch: h.Epoch + 1, Primary: m.region, Handoff: h.Handoff}, func(in Decided) {
+		if in.Err == nil && in.Outcome == timeline.Applied {
+			return // the state tells
+		}
+		err := fmt.Errorf("begin epoch %d: %w: %s", h.Epoch+1, contract.ErrRejected, in.Why)
+		if in.Err != nil {
+			err = fmt.Errorf("begin epoch %d: %w", h.Epoch+1, undecided(in.Err))
+		}
+		m.dismiss(o, err)
+	})
+}
+
+// dismiss answers a taking that has failed.
+func (m *Machine) dismiss(failed *taking, err error) {
+	for i, o := range m.takings {
+		if o == failed {
+			m.takings = append(m.takings[:i:i], m.takings[i+1:]...)
+			m.fail(o.call, err)
+			return
+		}
+	}
+}
+
+func (o *taking) givenUp(why error) error {
+	if o.proposed {
+		return fmt.Errorf("%w: begin epoch %d: %w", contract.ErrUnknownOutcome, o.handover.Epoch+1, why)
+	}
+	return fmt.Errorf("%w: did not reach position %d: %w", contract.ErrHandoff, o.handover.End.Position, why)
+}
+
+// refusal is a promise on its way.
+type refusal struct {
+	call     uint64
+	handover Handover
+}
+
+// refuseAsked promises never to begin by this handoff: through the log, so that no later leader begins either.
+func (m *Machine) refuseAsked(in RefuseAsked) {
+	h := in.Handover
+	switch {
+	case h.To != m.region:
+		m.fail(in.Call, fmt.Errorf("%w: handoff to %s asked of %s", contract.ErrRejected, h.To, m.region))
+	case m.term == 0:
+		m.fail(in.Call, contract.ErrNotLeader)
+	default:
+		c := &timeline.Control{Op: timeline.OpRefuse, Epoch: h.Epoch, Handoff: h.Handoff}
+		id := m.do(Effect{Do: Propose, Control: c})
+		m.refusals[id] = refusal{in.Call, h}
+	}
+}
+
+func (m *Machine) refused(r refusal, in Decided) {
+	begun := begunBy(r.handover, m.view.State)
+	switch {
+	case in.Err != nil:
+		m.fail(r.call, undecided(in.Err))
+	case begun != nil:
+		m.answer(r.call, Reply{Reign: begun})
+	case in.Outcome == timeline.Refused:
+		m.fail(r.call, fmt.Errorf("%w: %s", contract.ErrAlreadyBegun, in.Why))
+	default:
+		m.answer(r.call, Reply{Refused: true})
+	}
+}

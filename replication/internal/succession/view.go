@@ -1,0 +1,75 @@
+package succession
+
+import (
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Instant is a reading of a clock that never goes back. Only differences mean anything.
+type Instant = time.Duration
+
+// View is what a node sees when it takes a step. It is not changed afterwards.
+type View struct {
+	// Term is the one in which this node leads its region and has applied everything before it; zero: it does not lead.
+	Term  uint64
+	State *timeline.State // applied here
+	Fleet Fleet
+}
+
+// Fleet is what was heard of the other regions, reduced to what decides.
+type Fleet struct {
+	Settled bool           // every region was asked at least once, answered or not
+	Claim   timeline.Reign // the highest claim that was heard
+	Leaders map[string]Sight
+	Silent  map[string]string // regions without a leader that answers, with the reason
+}
+
+// Sight is what the leader of another region said last.
+type Sight struct {
+	Role   timeline.Role
+	Cursor timeline.Cursor
+	Reigns []timeline.Reign
+	Sealed *timeline.Seal
+}
+
+// Handover is what the two regions of a switchover say to each other. It travels as JSON: never change a name.
+type Handover struct {
+	From    string          `json:"from"`
+	To      string          `json:"to"`
+	Epoch   timeline.Epoch  `json:"epoch"` // that ends
+	Handoff uint64          `json:"handoff"`
+	End     timeline.Cursor `json:"end"` // where it ends
+}
+
+// of reports whether h is the handoff for which a region is sealed.
+func (h Handover) of(s *timeline.Seal) bool {
+	return s != nil && h.To == s.To && h.Epoch == s.Epoch && h.Handoff == s.Handoff
+}
+
+// begun reports whether r is the reign that h brings about.
+func (h Handover) begun(r timeline.Reign) bool {
+	return r.Epoch == h.Epoch+1 && r.Primary == h.To && r.Handoff == h.Handoff
+}
+
+// begunBy returns the reign that h began in this history, nil if it did not.
+func begunBy(h Handover, s *timeline.State) *timeline.Reign {
+	for _, r := range s.Reigns {
+		if h.begun(r) {
+			return &r
+		}
+	}
+	return nil
+}
+
+// Limits are the times and distances of a handoff.
+type Limits struct {
+	CatchUp  time.Duration // how long a switchover waits, before it seals, for the target to be close
+	Handover time.Duration // how long the target is asked to begin, and so how long writes pause before an abort
+	Abort    time.Duration // how long a caller waits for the end of an abort
+	Ask      time.Duration // for one question
+	Again    time.Duration // between two looks at a region that is not ready yet
+	Retry    time.Duration // after something that failed
+	Poll     time.Duration // between two looks without news
+	Close    timeline.Position
+}

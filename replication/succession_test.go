@@ -1,0 +1,113 @@
+package replication_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// fleetSays waits until region is described by a problem with these words at node.
+func (f *testFleet) fleetSays(node, region, words string) {
+	f.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		s := f.nodes[node].Fleet(f.t.Context())
+		i := slices.IndexFunc(s.Regions, func(r replication.RegionStatus) bool { return r.Name == region })
+		if strings.Contains(s.Regions[i].Problem, words) {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("%s: %q, want %q", region, s.Regions[i].Problem, words)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// sealForDead has us sealed for a target that dies before it can begin, and returns what the operator was told.
+func (f *testFleet) sealForDead() error {
+	f.put("us-1", "c0")
+	f.eventually(values(0, 1))
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	told := make(chan error, 1)
+	f.network.SetDelay("us-1", "eu-1", 200*time.Millisecond, 0)
+	go func() {
+		_, err := f.nodes["us-1"].Switchover(ctx, "eu")
+		told <- err
+	}()
+	for !f.nodes["us-1"].Health().Sealed {
+		time.Sleep(time.Millisecond)
+	}
+	f.kill("eu-1")
+	return <-told
+}
+
+// TestASealedPrimaryWhoseTargetDiedSaysSoAndGoesOnByForce: it takes no writes of its own accord, since the target may
+// have begun.
+func TestASealedPrimaryWhoseTargetDiedSaysSoAndGoesOnByForce(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+		if err := f.sealForDead(); !errors.Is(err, replication.ErrUnknownOutcome) || errors.Is(err,
+			replication.ErrHandoff) {
+			t.Fatalf("switchover told %v", err)
+		}
+		f.fleetSays("us-1", "us", "sealed for a handoff to eu since")
+		if h := f.nodes["us-1"].Health(); h.Healthy || !h.Sealed || !strings.Contains(h.Problem, "eu does not answer") {
+			t.Fatalf("health %+v", h)
+		}
+		r, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Epoch != 3 || !slices.ContainsFunc(r.Warnings, func(w string) bool {
+			return strings.Contains(w,
+				"eu may have begun epoch 2")
+		}) {
+			t.Fatalf("report %+v", r)
+		}
+		if p := f.put("us-1", "c1"); p.Epoch != 3 {
+			t.Fatalf("receipt %+v", p)
+		}
+		f.start("eu-1")
+		f.eventually(values(0, 2))
+	})
+}
+
+// TestASealEndsWhenTheTargetIsBack: the same without force.
+func TestASealEndsWhenTheTargetIsBack(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+		if err := f.sealForDead(); !errors.Is(err, replication.ErrUnknownOutcome) {
+			t.Fatalf("switchover told %v", err)
+		}
+		f.kill("us-1")
+		f.start("us-1") // and the leader that sealed has gone, too
+		f.start("eu-1")
+		f.put("us-1", "c1")
+		f.eventually(values(0, 2))
+		if h := f.nodes["us-1"].Health(); h.Sealed || !h.Healthy {
+			t.Fatalf("health %+v", h)
+		}
+	})
+}
+
+// TestASwitchoverThatItsCallerGivesUpIsAborted: before the seal nothing has happened.
+func TestASwitchoverThatItsCallerGivesUpIsAborted(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.kill("eu-1")
+		time.Sleep(5 * time.Second) // the fleet's picture shows it
+		ctx, cancel := context.WithTimeout(f.t.Context(), time.Second)
+		defer cancel()
+		if _, err := f.nodes["us-1"].Switchover(ctx, "eu"); !errors.Is(err, replication.ErrHandoff) {
+			t.Fatalf("switchover told %v", err)
+		}
+		f.put("us-1", "c1")
+		f.start("eu-1")
+		f.eventually(values(0, 2))
+	})
+}
