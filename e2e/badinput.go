@@ -12,9 +12,13 @@ import (
 	"github.com/mimir-kv/mimir/localfleet"
 )
 
+// misuse is the phase in which everything that is asked must be refused.
+type misuse struct{ *run }
+
 // badInput is the phase of that name.
 func (r *run) badInput(ctx context.Context) error {
-	for _, part := range []func(context.Context) error{r.badCommands, r.badNodes, r.badRequests, r.fullDisk} {
+	m := misuse{r}
+	for _, part := range []func(context.Context) error{m.badCommands, m.badNodes, m.badRequests, m.fullDisk} {
 		if err := part(ctx); err != nil {
 			return err
 		}
@@ -37,7 +41,7 @@ type refusal struct {
 }
 
 // refuse runs commands and checks how they end.
-func (r *run) refuse(ctx context.Context, refusals []refusal) error {
+func (r misuse) refuse(ctx context.Context, refusals []refusal) error {
 	for _, c := range refusals {
 		status, out, errs, err := r.mimir(ctx, c.arguments...)
 		if err != nil {
@@ -54,7 +58,7 @@ func (r *run) refuse(ctx context.Context, refusals []refusal) error {
 }
 
 // badCommands gives the running fleet orders that it must refuse.
-func (r *run) badCommands(ctx context.Context) error {
+func (r misuse) badCommands(ctx context.Context) error {
 	endpoints := strings.Join(localfleet.Clients(r.fleet.Nodes()), ",")
 	primary, secondary, err := r.primary(ctx)
 	if err != nil {
@@ -77,7 +81,7 @@ func (r *run) badCommands(ctx context.Context) error {
 }
 
 // badNodes starts nodes that must not run.
-func (r *run) badNodes(ctx context.Context) error {
+func (r misuse) badNodes(ctx context.Context) error {
 	solo, err := r.startSolo(ctx, "solo", filepath.Join(r.Dir, "solo", "data"))
 	if err != nil {
 		return err
@@ -131,7 +135,7 @@ func (r *run) badNodes(ctx context.Context) error {
 }
 
 // startSolo starts a region of one node with its data in a directory, and waits until it serves. The caller closes it.
-func (r *run) startSolo(ctx context.Context, region, dataDir string) (*localfleet.Fleet, error) {
+func (r misuse) startSolo(ctx context.Context, region, dataDir string) (*localfleet.Fleet, error) {
 	f, err := localfleet.New(localfleet.Options{
 		Dir: r.Dir, Command: []string{r.Binary, "serve"}, Regions: []string{region}, Nodes: 1,
 	})
@@ -151,7 +155,7 @@ func (r *run) startSolo(ctx context.Context, region, dataDir string) (*localflee
 	return f, nil
 }
 
-func (r *run) awaitHealthy(ctx context.Context, n *localfleet.Node) error {
+func (r misuse) awaitHealthy(ctx context.Context, n *localfleet.Node) error {
 	return r.await(ctx, n.Config.Name+" serves", func(ctx context.Context) string {
 		node, err := ask(ctx, n)
 		switch {

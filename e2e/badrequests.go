@@ -23,18 +23,20 @@ const (
 	clientSendBytes = 64 << 20
 )
 
-// badRequests sends to every node what the API refuses, and checks the code. The last request must still be served.
-func (r *run) badRequests(ctx context.Context) error {
+// badRequest is what the API refuses, with the code it has to answer.
+type badRequest struct {
+	what string
+	code codes.Code
+	want error // nil: any error with the code
+	do   func(context.Context, *clientv3.Client) error
+}
+
+func badRequests() []badRequest {
 	operations := make([]clientv3.Op, tooManyOps)
 	for i := range operations {
 		operations[i] = clientv3.OpPut(fmt.Sprintf("/bad/%d", i), "")
 	}
-	requests := []struct {
-		what string
-		code codes.Code
-		want error // nil: any error with the code
-		do   func(context.Context, *clientv3.Client) error
-	}{
+	return []badRequest{
 		{"a value that is too large", codes.InvalidArgument, rpctypes.ErrRequestTooLarge,
 			func(ctx context.Context, c *clientv3.Client) error {
 				_, err := c.Put(ctx, "/bad/large", strings.Repeat("x", tooLargeBytes))
@@ -66,7 +68,11 @@ func (r *run) badRequests(ctx context.Context) error {
 				return err
 			}},
 	}
-	for _, request := range requests {
+}
+
+// badRequests sends them to every node, and checks the code. The last request must still be served.
+func (r misuse) badRequests(ctx context.Context) error {
+	for _, request := range badRequests() {
 		answer := ""
 		for _, n := range r.fleet.Nodes() {
 			err := r.request(ctx, n, request.do)
@@ -92,7 +98,9 @@ func (r *run) badRequests(ctx context.Context) error {
 }
 
 // request does one call through a client of one node, which would send messages of any size.
-func (r *run) request(ctx context.Context, n *localfleet.Node, do func(context.Context, *clientv3.Client) error) error {
+func (r misuse) request(
+	ctx context.Context, n *localfleet.Node, do func(context.Context, *clientv3.Client) error,
+) error {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{n.Config.ListenClient}, MaxCallSendMsgSize: clientSendBytes, Logger: zap.NewNop(),
 	})

@@ -22,7 +22,7 @@ const (
 
 // fullDisk fills the disk of a node and wants it to say so, and to have everything that it acknowledged when there is
 // space again.
-func (r *run) fullDisk(ctx context.Context) error {
+func (r misuse) fullDisk(ctx context.Context) error {
 	dir := filepath.Join(r.Dir, "disk")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (r *run) fullDisk(ctx context.Context) error {
 func diskKey(i int) string { return fmt.Sprintf("/disk/%06d", i) }
 
 // fill writes until a write fails, and returns how many were acknowledged.
-func (r *run) fill(ctx context.Context, n *localfleet.Node) (acked int, refused error) {
+func (r misuse) fill(ctx context.Context, n *localfleet.Node) (acked int, refused error) {
 	client, err := connect(n.Config.ListenClient)
 	if err != nil {
 		return 0, err
@@ -97,7 +97,7 @@ func (r *run) fill(ctx context.Context, n *localfleet.Node) (acked int, refused 
 
 // reportFull wants a node with a full disk either to have ended with status 1 and a line that says why, or to refuse
 // with an error that does.
-func (r *run) reportFull(ctx context.Context, n *localfleet.Node, acked int, refused error) error {
+func (r misuse) reportFull(ctx context.Context, n *localfleet.Node, acked int, refused error) error {
 	const reason = "no space left on device"
 	select {
 	case <-n.Ended():

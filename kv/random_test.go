@@ -37,7 +37,8 @@ func genRevision(t *rapid.T, m *model) int64 {
 
 func genRange(t *rapid.T, m *model) *pb.RangeRequest {
 	q := &pb.RangeRequest{
-		Key: genKey(t), RangeEnd: genEnd(t), Revision: genRevision(t, m), Limit: rapid.Int64Range(0, 4).Draw(t, "limit"),
+		Key: genKey(t), RangeEnd: genEnd(t), Revision: genRevision(t, m),
+		Limit:      rapid.Int64Range(0, 4).Draw(t, "limit"),
 		SortOrder:  pb.RangeRequest_SortOrder(rapid.Int32Range(0, 2).Draw(t, "order")),
 		SortTarget: pb.RangeRequest_SortTarget(rapid.Int32Range(0, 4).Draw(t, "target")),
 		KeysOnly:   rapid.Bool().Draw(t, "keys only"), CountOnly: rapid.IntRange(0, 9).Draw(t, "count only") == 0,
@@ -131,7 +132,9 @@ func genRequest(t *rapid.T, m *model) any {
 	case kind == 17:
 		return &pb.LeaseRevokeRequest{ID: rapid.Int64Range(1, 3).Draw(t, "lease")}
 	}
-	return &pb.LeaseGrantRequest{ID: rapid.Int64Range(1, 3).Draw(t, "lease"), TTL: rapid.Int64Range(0, 5).Draw(t, "ttl")}
+	return &pb.LeaseGrantRequest{
+		ID: rapid.Int64Range(1, 3).Draw(t, "lease"), TTL: rapid.Int64Range(0, 5).Draw(t, "ttl"),
+	}
 }
 
 func encodeRequest(q any) []byte {
@@ -238,7 +241,8 @@ func TestStoreDoesWhatEtcdDoes(t *testing.T) {
 func checkReads(t *rapid.T, n *node, m *model) {
 	t.Helper()
 	if n.Revision() != m.revision || n.CompactRevision() != m.compact {
-		t.Fatalf("at revision %d compacted to %d, want %d and %d", n.Revision(), n.CompactRevision(), m.revision, m.compact)
+		t.Fatalf("at revision %d compacted to %d, want %d and %d", n.Revision(), n.CompactRevision(), m.revision,
+			m.compact)
 	}
 	for range 3 {
 		q := genRange(t, m)
@@ -254,7 +258,10 @@ func checkReads(t *rapid.T, n *node, m *model) {
 		got, gotErr := n.Range(t.Context(), q)
 		same(t, q, got, gotErr, want, err)
 		var streamed pb.RangeResponse
-		gotErr = n.RangeStream(t.Context(), q, func(c *pb.RangeResponse) error { proto.Merge(&streamed, c); return nil })
+		gotErr = n.RangeStream(t.Context(), q, func(c *pb.RangeResponse) error {
+			proto.Merge(&streamed, c)
+			return nil
+		})
 		same(t, q, &streamed, gotErr, want, err)
 	}
 	for id := int64(1); id <= 3; id++ {

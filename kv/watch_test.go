@@ -48,7 +48,8 @@ func collect(t testing.TB, w *watch.Watcher, upTo int64) (events []*mvccpb.Event
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := len(b.Events); n == 0 || b.Events[0].Kv.ModRevision <= last || b.Revision < b.Events[n-1].Kv.ModRevision {
+		if n := len(b.Events); n == 0 || b.Events[0].Kv.ModRevision <= last ||
+			b.Revision < b.Events[n-1].Kv.ModRevision {
 			t.Fatalf("batch of %d events up to %d after %d", len(b.Events), b.Revision, last)
 		}
 		events = append(events, b.Events...)
@@ -214,7 +215,9 @@ func TestWatchersSeeEverythingOnce(t *testing.T) {
 		}
 		var commands [][]byte
 		for range 1 + random.IntN(60) {
-			var q any = &pb.PutRequest{Key: []byte(fmt.Sprint("k", random.IntN(20))), Value: make([]byte, random.IntN(4000))}
+			var q any = &pb.PutRequest{
+				Key: []byte(fmt.Sprint("k", random.IntN(20))), Value: make([]byte, random.IntN(4000)),
+			}
 			if random.IntN(9) == 0 {
 				q = &pb.DeleteRangeRequest{Key: []byte(fmt.Sprint("k", random.IntN(20))), RangeEnd: []byte("k4")}
 			}

@@ -17,29 +17,8 @@ const (
 	tabColumns       = 4
 )
 
-// notYet are rooms that are being rewritten, and are not held to sizes and words until they are done. A room stands for
-// what lies in it too, but for "replication", which stands for itself.
-var notYet = []string{
-	"cmd/mimir/dev", "e2e", "kv",
-	"replication", "replication/contract", "replication/internal/life", "replication/internal/members",
-	"replication/internal/peer", "replication/internal/propose", "replication/internal/reads",
-	"replication/internal/region", "replication/internal/slots", "replication/internal/standing",
-}
-
-func excepted(room string) bool {
-	for _, n := range notYet {
-		if room == n || n != "replication" && within(room, n) {
-			return true
-		}
-	}
-	return false
-}
-
 func TestFilesAndLinesAreShort(t *testing.T) {
 	for _, f := range tree(t) {
-		if excepted(f.room) {
-			continue
-		}
 		if f.size > maxFileLines {
 			t.Errorf("%s has %d lines: is it one room, or several?", f.path, f.size)
 		}
@@ -67,7 +46,7 @@ func columns(line string) int {
 
 func TestFunctionsFitAScreen(t *testing.T) {
 	for _, f := range tree(t) {
-		if f.test || excepted(f.room) {
+		if f.test {
 			continue
 		}
 		for _, d := range f.ast.Decls {
@@ -86,7 +65,7 @@ func TestFunctionsFitAScreen(t *testing.T) {
 func TestTypesHaveFewMethods(t *testing.T) {
 	methods := map[string]int{}
 	for _, f := range tree(t) {
-		if f.test || excepted(f.room) {
+		if f.test {
 			continue
 		}
 		for _, d := range f.ast.Decls {

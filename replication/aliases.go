@@ -2,6 +2,8 @@ package replication
 
 import (
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/rescue"
+	"github.com/mimir-kv/mimir/replication/internal/tail"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
@@ -21,7 +23,8 @@ type (
 
 // What the embedder writes, and is given for it.
 type (
-	// Storage is the deterministic engine that an embedder brings. Its contract is with its methods in package contract.
+	// Storage is the deterministic engine that an embedder brings. Its contract is with its methods in package
+	// contract.
 	Storage = contract.Storage
 	// Snapshot is a view of a Storage's content at one position.
 	Snapshot = contract.Snapshot
@@ -33,7 +36,8 @@ type (
 	Metadata = contract.Metadata
 )
 
-// Transport is the network between nodes: transport/grpc between processes, transport/memory in tests, or the embedder's own.
+// Transport is the network between nodes: transport/grpc between processes, transport/memory in tests, or the
+// embedder's own.
 type Transport = transport.Transport
 
 // What is reported.
@@ -71,7 +75,8 @@ const (
 	Serializable = contract.Serializable
 )
 
-// Errors that callers must tell apart. All are returned wrapped; compare with errors.Is. What each says stands in package contract.
+// Errors that callers must tell apart. All are returned wrapped; compare with errors.Is. What each says stands in
+// package contract.
 var (
 	ErrNotLeader       = contract.ErrNotLeader
 	ErrNotReady        = contract.ErrNotReady
@@ -97,6 +102,17 @@ var (
 	ErrMetadata        = contract.ErrMetadata
 )
 
-// SnapshotBytes returns a Snapshot whose content is p, for engines that are small enough to write themselves out at once. p must not be
-// changed afterwards.
+// SnapshotBytes returns a Snapshot whose content is p, for engines that are small enough to write themselves out at
+// once. p must not be changed afterwards.
 func SnapshotBytes(p []byte) Snapshot { return contract.SnapshotBytes(p) }
+
+// TailInfo describes a rescue file of one node.
+type TailInfo = tail.Info
+
+// Errors of ReadTail.
+var (
+	// ErrTailNotFound says that there is no rescue file of this name on this node.
+	ErrTailNotFound = rescue.ErrNotFound
+	// ErrTailDamaged says that a rescue file cannot be read whole.
+	ErrTailDamaged = rescue.ErrDamaged
+)

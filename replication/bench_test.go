@@ -34,8 +34,9 @@ func BenchmarkPropose(b *testing.B) {
 		other := map[string]string{"us": "eu", "eu": "us"}[region]
 		c := &replication.Config{
 			NodeID: region, RegionID: region, DataDir: "/data", FS: pebblefs.New(vfs.NewMem()), PeerAddr: region,
-			Nodes: map[string]string{region: region}, Regions: map[string][]string{other: {other}}, InitialPrimary: "us",
-			Logger: slog.New(slog.DiscardHandler),
+			Nodes: map[string]string{region: region}, Regions: map[string][]string{other: {other}},
+			InitialPrimary: "us",
+			Logger:         slog.New(slog.DiscardHandler),
 		}
 		n, err := replication.NewMultiRegionReplicator(c, &sink{})
 		if err != nil {

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -10,8 +11,6 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
-	"github.com/mimir-kv/mimir/replication/internal/members"
-	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -38,15 +37,16 @@ type Config struct {
 	PeerAddr string
 	// ClientURLs are published to the region for clients; opaque here.
 	ClientURLs []string
-	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal on all of them; 1, 3, 5
-	// or 7. Afterwards membership is state of the region, and changed at run time.
+	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal on
+	// all of them; 1, 3, 5 or 7. Afterwards membership is state of the region, and changed at run time.
 	Nodes map[string]string
 	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter.
 	Join bool
 
 	// Regions are the other regions: name to peer addresses of some or all of its nodes.
 	Regions map[string][]string
-	// InitialPrimary is the region that begins the first epoch of a new fleet. Equal everywhere. Default: this region, if it is the only one.
+	// InitialPrimary is the region that begins the first epoch of a new fleet. Equal everywhere. Default: this region,
+	// if it is the only one.
 	InitialPrimary string
 
 	// TickInterval is the unit of Raft time. Default DefaultTickInterval.
@@ -101,7 +101,8 @@ const (
 	MinSegmentBytes   = wal.MinSegmentBytes
 	MaxSegmentBytes   = wal.MaxSegmentBytes
 	CommandBytesLimit = timeline.MaxCommandBytes // the most that MaxCommandBytes can be
-	FrameBytesLimit   = 32 << 20                 // the most that MaxFrameBytes can be: a frame fits one message between nodes
+	// the most that MaxFrameBytes can be: a frame fits one message between nodes
+	FrameBytesLimit = 32 << 20
 )
 
 // withDefaults returns the configuration with every optional field filled in.
@@ -149,12 +150,108 @@ func (c *Config) callTimeout() time.Duration {
 // fleetInterval is how often other regions are asked how they are.
 func (c *Config) fleetInterval() time.Duration { return time.Second }
 
-// peers returns the members with which the region is first formed, in an order that is the same everywhere.
-func (n *node) peers() []raftgroup.Peer {
-	names := slices.Sorted(maps.Keys(n.config.Nodes))
-	list := make([]raftgroup.Peer, 0, len(names))
-	for _, name := range names {
-		list = append(list, raftgroup.Peer{ID: members.RaftID(n.config.RegionID, name), Name: name, Addr: n.config.Nodes[name]})
+// Validate reports whether a node can be made of c, fields left out standing for their defaults. It touches nothing
+// outside c. The error is ErrConfig and names the values that it refuses.
+func (c *Config) Validate() error {
+	if c == nil {
+		return fmt.Errorf("%w: none given", ErrConfig)
 	}
-	return list
+	full := c.withDefaults()
+	for _, check := range []func(*Config) string{identityFault, nodesFault, regionsFault, sizesFault, timesFault} {
+		if fault := check(&full); fault != "" {
+			return fmt.Errorf("%w: %s", ErrConfig, fault)
+		}
+	}
+	return nil
+}
+
+func identityFault(c *Config) string {
+	if c.NodeID == "" || c.RegionID == "" || c.DataDir == "" || c.PeerAddr == "" {
+		return fmt.Sprintf("NodeID %q, RegionID %q, DataDir %q and PeerAddr %q are required",
+			c.NodeID, c.RegionID, c.DataDir, c.PeerAddr)
+	}
+	return ""
+}
+
+func nodesFault(c *Config) string {
+	own, listed := c.Nodes[c.NodeID]
+	switch {
+	case !c.Join && !listed:
+		return fmt.Sprintf("node %q is not among the nodes of region %q, %v", c.NodeID, c.RegionID,
+			slices.Sorted(maps.Keys(c.Nodes)))
+	case listed && own != c.PeerAddr:
+		return fmt.Sprintf("Nodes has %q for node %q, whose PeerAddr is %q", own, c.NodeID, c.PeerAddr)
+	case !c.Join && (len(c.Nodes)%2 == 0 || len(c.Nodes) > 7):
+		return fmt.Sprintf("a region is formed by 1, 3, 5 or 7 voters, Nodes has %d; "+
+			"a node of a region that was formed otherwise goes on with Join", len(c.Nodes))
+	}
+	return addressFault("node", c.Nodes)
+}
+
+// addressFault finds a name or an address that is empty, and an address that two nodes share.
+func addressFault(what string, nodes map[string]string) string {
+	holders := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		addr := nodes[name]
+		if name == "" || addr == "" {
+			return fmt.Sprintf("%s %q has the address %q", what, name, addr)
+		}
+		if other, taken := holders[addr]; taken {
+			return fmt.Sprintf("%ss %q and %q have one address, %q", what, other, name, addr)
+		}
+		holders[addr] = name
+	}
+	return ""
+}
+
+func regionsFault(c *Config) string {
+	if _, twice := c.Regions[c.RegionID]; twice {
+		return fmt.Sprintf("region %q is this one, and among the others", c.RegionID)
+	}
+	if _, known := c.Regions[c.InitialPrimary]; !known && c.InitialPrimary != c.RegionID {
+		return fmt.Sprintf("initial primary %q is not a region; known are %q and %q",
+			c.InitialPrimary, c.RegionID, slices.Sorted(maps.Keys(c.Regions)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Regions)) {
+		if addrs := c.Regions[name]; name == "" || len(addrs) == 0 || slices.Contains(addrs, "") {
+			return fmt.Sprintf("region %q has the addresses %q", name, addrs)
+		}
+	}
+	return ""
+}
+
+func sizesFault(c *Config) string {
+	for _, f := range []struct {
+		name  string
+		value int64
+		least int64
+		most  int64 // zero: no bound
+	}{
+		{"SegmentBytes", c.SegmentBytes, MinSegmentBytes, MaxSegmentBytes},
+		{"RetainBytes", c.RetainBytes, 1, 0},
+		{"CompactBytes", c.CompactBytes, 1, 0},
+		{"MaxFrameBytes", int64(c.MaxFrameBytes), 1, FrameBytesLimit},
+		{"MaxCommandBytes", int64(c.MaxCommandBytes), 1, CommandBytesLimit},
+		{"MaxInflightBytes", c.MaxInflightBytes, 1, 0},
+		{"StreamWindowBytes", c.StreamWindowBytes, 1, 0},
+	} {
+		if f.value < f.least {
+			return fmt.Sprintf("%s is %d, at least %d is needed", f.name, f.value, f.least)
+		}
+		if f.most != 0 && f.value > f.most {
+			return fmt.Sprintf("%s is %d, at most %d is possible", f.name, f.value, f.most)
+		}
+	}
+	if c.MaxInflightBytes < int64(c.MaxFrameBytes) {
+		return fmt.Sprintf("MaxInflightBytes %d is less than MaxFrameBytes %d", c.MaxInflightBytes, c.MaxFrameBytes)
+	}
+	return ""
+}
+
+func timesFault(c *Config) string {
+	if c.TickInterval <= 0 || c.ElectionTicks < MinElectionTicks {
+		return fmt.Sprintf("TickInterval %v must be positive, ElectionTicks %d at least %d",
+			c.TickInterval, c.ElectionTicks, MinElectionTicks)
+	}
+	return ""
 }

@@ -53,7 +53,8 @@ func (w *words) Restore(in io.Reader, m *replication.Metadata) error {
 	return err
 }
 
-// Two regions of one node each, in one process. A real fleet uses package transport/grpc in place of the network in memory.
+// Two regions of one node each, in one process. A real fleet uses package transport/grpc in place of the network in
+// memory.
 func Example() {
 	network := memory.NewNetwork(clock.Real, 1)
 	regions := map[string][]string{"eu": {"eu-1"}, "us": {"us-1"}}
@@ -73,12 +74,15 @@ func Example() {
 		defer nodes[region].Shutdown()
 	}
 	for word := range strings.FieldsSeq("to be or not to be") {
-		if err := nodes["eu"].Apply(&replication.Command{Data: []byte(word)}, time.Minute); err != nil { // forwarded to us
+		if err := nodes["eu"].Apply(
+			&replication.Command{Data: []byte(word)}, time.Minute,
+		); err != nil { // forwarded to us
 			panic(err)
 		}
 	}
 	report, _ := nodes["us"].Switchover(context.Background(), "eu")
-	receipt, _ := nodes["us"].Propose(context.Background(), []*replication.Command{{Data: []byte("be")}}) // forwarded to eu
+	// forwarded to eu
+	receipt, _ := nodes["us"].Propose(context.Background(), []*replication.Command{{Data: []byte("be")}})
 	fmt.Printf("%s is primary after position %d; \"be\" counts %s\n", report.To, report.Position, receipt.Results[0])
 	// Output: eu is primary after position 6; "be" counts 3
 }

@@ -38,7 +38,10 @@ type testNode struct {
 
 func inBubble(t *testing.T, regions map[string]int, body func(f *testFleet)) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &testFleet{t: t, network: memory.NewNetwork(clock.Real, 1), regions: map[string][]string{}, nodes: map[string]*testNode{}}
+		f := &testFleet{
+			t: t, network: memory.NewNetwork(clock.Real, 1), regions: map[string][]string{},
+			nodes: map[string]*testNode{},
+		}
 		f.log = slog.NewTextHandler(testOutput(), nil)
 		for region, size := range regions {
 			for i := range size {
@@ -80,8 +83,9 @@ func (f *testFleet) configOf(name string) *replication.Config {
 	n := f.nodes[name]
 	c := &replication.Config{
 		NodeID: name, RegionID: n.region, DataDir: "/data", FS: pebblefs.New(n.disk), PeerAddr: name,
-		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: "us", SegmentBytes: 64 << 10, CompactBytes: 128 << 10,
-		Logger: slog.New(f.log),
+		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: "us", SegmentBytes: 64 << 10,
+		CompactBytes: 128 << 10,
+		Logger:       slog.New(f.log),
 	}
 	for _, peer := range f.regions[n.region] {
 		c.Nodes[peer] = peer
@@ -214,8 +218,8 @@ func TestWritesReachEveryRegionFromAnyNode(t *testing.T) {
 	})
 }
 
-// A write that waits for a second region is answered from any node: with what it waited for, or with the receipt and why not, before its
-// caller leaves.
+// A write that waits for a second region is answered from any node: with what it waited for, or with the receipt and
+// why not, before its caller leaves.
 func TestWritesWaitForFurtherRegions(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
 		put := func(name string) (*replication.Receipt, error) {
@@ -275,7 +279,8 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 	})
 }
 
-// The history has reigns of the region that lost its disks, and the region has yielded before it can take them from the stream.
+// The history has reigns of the region that lost its disks, and the region has yielded before it can take them from the
+// stream.
 func TestAFormerPrimaryThatLostAllItsDisksComesBack(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
 		f.put("us-1", "c0")
@@ -329,10 +334,11 @@ func TestDeposedPrimarySavesItsTailAndRejoins(t *testing.T) {
 				t.Fatalf("%s: tails %+v, %v", name, tails, err)
 			}
 			var lost []string
-			err = f.nodes[name].ReadTail(f.t.Context(), tails[0].Name, func(_ replication.Epoch, _ replication.Position, c replication.Command) error {
-				lost = append(lost, string(c.Data))
-				return nil
-			})
+			err = f.nodes[name].ReadTail(f.t.Context(), tails[0].Name,
+				func(_ replication.Epoch, _ replication.Position, c replication.Command) error {
+					lost = append(lost, string(c.Data))
+					return nil
+				})
 			if err != nil || !slices.Equal(lost, []string{"lost0", "lost1", "lost2", "lost3", "lost4"}) {
 				t.Fatalf("%s: tail %v, %v", name, lost, err)
 			}
@@ -343,7 +349,8 @@ func TestDeposedPrimarySavesItsTailAndRejoins(t *testing.T) {
 	})
 }
 
-// TestWhatWasCutNeverComesBack: a region that was away while another lost its tail follows that one when it is primary again.
+// TestWhatWasCutNeverComesBack: a region that was away while another lost its tail follows that one when it is primary
+// again.
 func TestWhatWasCutNeverComesBack(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, func(f *testFleet) {
 		for i := range 10 {
@@ -395,8 +402,8 @@ func TestANodeWithoutItsLogDoesNotStart(t *testing.T) {
 	})
 }
 
-// TestAReturningPrimaryAsksBeforeItAnswers: while a primary was down another region took over; a linearizable read of the old one sees what
-// was written there.
+// TestAReturningPrimaryAsksBeforeItAnswers: while a primary was down another region took over; a linearizable read of
+// the old one sees what was written there.
 func TestAReturningPrimaryAsksBeforeItAnswers(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
 		f.put("us-1", "c0")
@@ -423,7 +430,10 @@ func TestAReturningPrimaryAsksBeforeItAnswers(t *testing.T) {
 }
 
 func TestCallsBeforeStartAreRefused(t *testing.T) {
-	c := &replication.Config{NodeID: "us-1", RegionID: "us", DataDir: "/data", FS: pebblefs.New(vfs.NewMem()), PeerAddr: "us-1", Nodes: map[string]string{"us-1": "us-1"}, InitialPrimary: "us"}
+	c := &replication.Config{
+		NodeID: "us-1", RegionID: "us", DataDir: "/data", FS: pebblefs.New(vfs.NewMem()), PeerAddr: "us-1",
+		Nodes: map[string]string{"us-1": "us-1"}, InitialPrimary: "us",
+	}
 	n, err := replication.NewMultiRegionReplicator(c, &ledger{})
 	if err != nil {
 		t.Fatal(err)
@@ -432,12 +442,16 @@ func TestCallsBeforeStartAreRefused(t *testing.T) {
 	_, proposed := n.Propose(ctx, []*replication.Command{{Data: []byte("x")}})
 	_, moved := n.Switchover(ctx, "us")
 	_, failed := n.Failover(ctx, "us", true)
-	for i, err := range []error{proposed, moved, failed, n.ReadBarrier(ctx, replication.Linearizable), n.WaitPosition(ctx, 1), n.RegionFailover(ctx), n.WaitForLeader(ctx)} {
+	for i, err := range []error{
+		proposed, moved, failed, n.ReadBarrier(ctx, replication.Linearizable), n.WaitPosition(ctx, 1),
+		n.RegionFailover(ctx), n.WaitForLeader(ctx),
+	} {
 		if !errors.Is(err, replication.ErrNotReady) {
 			t.Errorf("call %d: %v", i, err)
 		}
 	}
-	if n.IsLeader() || n.IsPrimaryRegion() || n.LeaderAddr() != "" || n.LeaderID() != "" || n.Health().Healthy || n.Err() != nil {
+	if n.IsLeader() || n.IsPrimaryRegion() || n.LeaderAddr() != "" || n.LeaderID() != "" || n.Health().Healthy ||
+		n.Err() != nil {
 		t.Error("a node that was not started claims to be something")
 	}
 	n.Fleet(ctx)

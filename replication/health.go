@@ -1,6 +1,16 @@
 package replication
 
-import "time"
+import (
+	"context"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
 
 // State is how far a node is in its life.
 type State string
@@ -15,15 +25,16 @@ const (
 	StateClosed State = "closed"
 )
 
-// HealthStatus is one node's picture of itself, its region and the other regions. What is not known is zero; Problem says why.
+// HealthStatus is one node's picture of itself, its region and the other regions. What is not known is zero; Problem
+// says why.
 type HealthStatus struct {
 	Mode   ReplicationMode `json:"mode"`
 	NodeID string          `json:"node"`
 	Region string          `json:"region"`
 	State  State           `json:"state"`
 	RaftID uint64          `json:"raftID"`
-	// Healthy says that this node can serve linearizable reads of its region as far as it knows: it is ready, its region has a leader and
-	// its history is the fleet's.
+	// Healthy says that this node can serve linearizable reads of its region as far as it knows: it is ready, its
+	// region has a leader and its history is the fleet's.
 	Healthy bool   `json:"healthy"`
 	Problem string `json:"problem,omitempty"` // why it is not healthy
 
@@ -55,7 +66,8 @@ type PeerStatus struct {
 	ID string `json:"id"` // the region's name
 	// Address is where the region is reached: its leader, or the first address that is configured.
 	Address string `json:"address"`
-	// Healthy says that the region's leader answered in the last round, about a second ago, and that its history is the fleet's.
+	// Healthy says that the region's leader answered in the last round, about a second ago, and that its history is the
+	// fleet's.
 	Healthy  bool     `json:"healthy"`
 	Problem  string   `json:"problem,omitempty"` // why it is not healthy
 	Role     Role     `json:"role"`              // "" if nobody answered
@@ -64,3 +76,149 @@ type PeerStatus struct {
 	// Lag is what the region says it is behind the primary; zero for the primary, Seconds negative if it is not known.
 	Lag Lag `json:"lag"`
 }
+
+// health makes the picture that Health returns. It reads what other goroutines keep, and asks nobody.
+func (n *node) health() *HealthStatus {
+	h := &HealthStatus{
+		Mode: n.mode, NodeID: n.config.NodeID, Region: n.config.RegionID, RaftID: n.id, State: StateReady,
+		Lag: Lag{Seconds: -1},
+	}
+	if err := n.life.Err(); err != nil {
+		h.State, h.Problem = StateInitializing, err.Error()
+		if n.life.Failure() != nil {
+			h.State = StateClosed
+		}
+		return h
+	}
+	started, _ := n.life.Started()
+	h.Uptime = n.config.Clock.Now().Sub(started)
+	status := n.group.Status()
+	h.IsLeader = n.leadership.Leads()
+	h.LeaderRaftID, h.LeaderID = status.Leader, n.directory.Name(status.Leader)
+	h.LeaderAddr, _ = n.directory.Addr(status.Leader)
+	h.Term, h.CommitIndex, h.LogBytes = status.Term, status.Commit, n.log.Bytes()
+	n.healthOfHistory(h)
+	h.Slots = n.slotStatuses()
+	h.Nodes = n.members.List()
+	h.Peers = peerStatuses(n.config.Regions, n.fleetView())
+	switch {
+	case status.Leader == 0:
+		h.Problem = "no leader"
+	case h.Role == RoleDiverged:
+		h.Problem = "history diverged; rejoining"
+	default:
+		h.Problem = n.reporter.Problem()
+		h.Healthy = h.Problem == ""
+	}
+	return h
+}
+
+func (n *node) fleetView() fleet.View {
+	v, _ := n.fleet.View()
+	return v
+}
+
+// healthOfHistory fills in where this region is.
+func (n *node) healthOfHistory(h *HealthStatus) {
+	v := n.applied.View()
+	s := &v.State
+	h.AppliedIndex = v.Index
+	h.Role, h.Epoch, h.Position = Role(s.Role()), s.Cursor.Epoch, s.Cursor.Position
+	h.Chain, h.Sealed = hex.EncodeToString(s.Cursor.Chain[:]), s.Seal != nil
+	h.Primary = n.fleetView().Claim(s.HighestClaim()).Primary
+	n.healthLag(h)
+}
+
+// peerStatuses describes the other regions by what was last heard of them.
+func peerStatuses(regions map[string][]string, view fleet.View) []PeerStatus {
+	list := make([]PeerStatus, 0, len(regions))
+	for _, name := range slices.Sorted(maps.Keys(regions)) {
+		list = append(list, peerStatus(name, regions[name], view.Regions[name]))
+	}
+	return list
+}
+
+func peerStatus(name string, addrs []string, r fleet.Region) PeerStatus {
+	p := PeerStatus{ID: name, Address: addrs[0], Lag: Lag{Seconds: -1}}
+	said := r.Leader()
+	switch {
+	case said != nil && said.Role == timeline.Diverged:
+		p.Problem = "history diverged; rejoining"
+	case said != nil:
+		p.Healthy = true
+	case r.Tries == 0:
+		p.Problem = "not asked yet"
+		return p
+	default:
+		p.Problem = "no leader answers"
+		if said = r.Furthest(); said == nil {
+			if r.Err != nil {
+				p.Problem = "no node answers: " + r.Err.Error()
+			}
+			return p
+		}
+	}
+	p.Address, p.Role, p.Epoch, p.Position = said.Asked, Role(said.Role), said.Cursor.Epoch, said.Cursor.Position
+	if f := said.Following; p.Role == RolePrimary {
+		p.Lag = Lag{}
+	} else if f != nil {
+		p.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds}
+	}
+	return p
+}
+
+// healthLag fills in what this region is behind. Only the leader of a secondary follows the stream and knows the time;
+// other nodes report what the fleet's picture says, without a bound in seconds.
+func (n *node) healthLag(h *HealthStatus) {
+	if h.Role == RolePrimary {
+		h.Lag = Lag{}
+		return
+	}
+	if f := n.follower.Following(); f != nil {
+		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds}
+	}
+	if p := n.governor.LastHeard(h.Primary); p > h.Position {
+		h.Lag.Commands = max(h.Lag.Commands, uint64(p-h.Position))
+	}
+}
+
+// slotStatuses describes the secondaries: those whose stream this node serves with their lag, the others by what is
+// acknowledged.
+func (n *node) slotStatuses() []SlotStatus {
+	position := n.applied.View().State.Cursor.Position
+	var list []SlotStatus
+	for _, s := range n.slots.Now() {
+		o := SlotStatus{Region: s.Region, Position: s.Position, Lost: s.Lost, Lag: Lag{Seconds: -1}}
+		if position > s.Position {
+			o.Lag.Commands = uint64(position - s.Position)
+		}
+		list = append(list, o)
+	}
+	for _, live := range n.source.Slots() {
+		i := slices.IndexFunc(list, func(o SlotStatus) bool { return o.Region == live.Region })
+		if i < 0 {
+			i, list = len(list), append(list, SlotStatus{Region: live.Region})
+		}
+		lag := Lag{Commands: live.Lag.Commands, Bytes: live.Lag.Bytes, Seconds: live.Lag.Seconds}
+		if !live.Lag.Known {
+			lag.Seconds = -1
+		}
+		list[i].Position, list[i].Lag, list[i].Connected = max(list[i].Position, live.Acknowledged), lag, true
+	}
+	slices.SortFunc(list, func(a, b SlotStatus) int { return strings.Compare(a.Region, b.Region) })
+	return list
+}
+
+// fleetStatus asks every node of every region, and returns the picture.
+func (n *node) fleetStatus(ctx context.Context) *FleetStatus {
+	if ctx == nil {
+		ctx = n.life.Context() // each question is bounded anyway
+	}
+	if !n.running() {
+		return &FleetStatus{Fleet: n.config.FleetID, Asked: n.config.NodeID}
+	}
+	return n.survey.Fleet(ctx)
+}
+
+// isPrimary reports whether this region is the primary, as far as is known here.
+func (n *node) isPrimary() bool { return n.running() && n.standing.Primary() }

@@ -37,7 +37,10 @@ func claimDirectory(fs durable.FS, c *Config) (fresh bool, err error) {
 		return false, fmt.Errorf("create data directory: %w", err)
 	}
 	path := filepath.Join(c.DataDir, identityFile)
-	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: members.RaftID(c.RegionID, c.NodeID)}
+	own := identity{
+		Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID,
+		RaftID: members.RaftID(c.RegionID, c.NodeID),
+	}
 	encoded, err := durable.ReadFile(fs, path)
 	if errors.Is(err, os.ErrNotExist) {
 		return true, nil
@@ -49,15 +52,20 @@ func claimDirectory(fs durable.FS, c *Config) (fresh bool, err error) {
 		return false, fmt.Errorf("%w: %s is not readable: %w", ErrIdentity, path, err)
 	}
 	if found != own {
-		return false, fmt.Errorf("%w: %s belongs to node %s of region %s in fleet %s (format %d); this is node %s of region %s in fleet %s",
-			ErrIdentity, c.DataDir, found.Node, found.Region, found.Fleet, found.Version, own.Node, own.Region, own.Fleet)
+		return false, fmt.Errorf(
+			"%w: %s belongs to node %s of region %s in fleet %s (format %d); this is node %s of region %s in fleet %s",
+			ErrIdentity, c.DataDir, found.Node, found.Region, found.Fleet, found.Version, own.Node, own.Region,
+			own.Fleet)
 	}
 	return false, nil
 }
 
 // markDirectory makes the data directory this node's, durably.
 func markDirectory(fs durable.FS, c *Config) error {
-	own := identity{Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, RaftID: members.RaftID(c.RegionID, c.NodeID)}
+	own := identity{
+		Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID,
+		RaftID: members.RaftID(c.RegionID, c.NodeID),
+	}
 	encoded, err := json.Marshal(own)
 	if err != nil {
 		return err
@@ -72,8 +80,8 @@ func markDirectory(fs durable.FS, c *Config) error {
 	return nil
 }
 
-// checkNotKnown asks the region's other nodes whether this one, whose data directory is empty, was a member with data before. If so it
-// must not vote again under its old identity: it has forgotten what it promised.
+// checkNotKnown asks the region's other nodes whether this one, whose data directory is empty, was a member with data
+// before. If so it must not vote again under its old identity: it has forgotten what it promised.
 func (n *node) checkNotKnown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
 	defer cancel()
@@ -92,7 +100,8 @@ func (n *node) checkNotKnown(ctx context.Context) error {
 			if slices.ContainsFunc(r.Members, func(m timeline.Member) bool { return m.ID == n.id }) {
 				mu.Lock()
 				defer mu.Unlock()
-				known = fmt.Errorf("%w: node %s knows %s as a member with data, but %s is empty; remove the member and add it again under a new name",
+				known = fmt.Errorf("%w: node %s knows %s as a member with data, but %s is empty; remove the member "+
+					"and add it again under a new name",
 					ErrDiskLost, id, n.config.NodeID, n.config.DataDir)
 			}
 		})

@@ -35,18 +35,24 @@ func TestConfigurationsThatCannotWorkAreRefusedWithTheirValues(t *testing.T) {
 		change func(*replication.Config)
 		says   string
 	}{
-		"no name":             {func(c *replication.Config) { c.NodeID = "" }, `NodeID ""`},
-		"no directory":        {func(c *replication.Config) { c.DataDir = "" }, `DataDir ""`},
-		"two voters":          {func(c *replication.Config) { c.Nodes["us-2"] = "us-2" }, "1, 3, 5 or 7 voters, Nodes has 2"},
+		"no name":      {func(c *replication.Config) { c.NodeID = "" }, `NodeID ""`},
+		"no directory": {func(c *replication.Config) { c.DataDir = "" }, `DataDir ""`},
+		"two voters": {func(c *replication.Config) { c.Nodes["us-2"] = "us-2" },
+			"1, 3, 5 or 7 voters, Nodes has 2"},
 		"not among the nodes": {func(c *replication.Config) { c.NodeID = "us-9" }, `"us-9" is not among`},
-		"other address":       {func(c *replication.Config) { c.PeerAddr = "elsewhere" }, `whose PeerAddr is "elsewhere"`},
+		"other address": {func(c *replication.Config) { c.PeerAddr = "elsewhere" },
+			`whose PeerAddr is "elsewhere"`},
 		"shared address": {func(c *replication.Config) {
 			c.Nodes["us-2"], c.Nodes["us-3"] = "us-1", "us-3"
 		}, "have one address"},
-		"own region twice":   {func(c *replication.Config) { c.Regions = map[string][]string{"us": {"x"}} }, "among the others"},
-		"no addresses":       {func(c *replication.Config) { c.Regions = map[string][]string{"eu": nil}; c.InitialPrimary = "us" }, `region "eu"`},
-		"unknown primary":    {func(c *replication.Config) { c.InitialPrimary = "ap" }, `"ap" is not a region`},
-		"no primary":         {func(c *replication.Config) { c.Regions = map[string][]string{"eu": {"eu-1"}} }, `primary "" is not`},
+		"own region twice": {func(c *replication.Config) { c.Regions = map[string][]string{"us": {"x"}} },
+			"among the others"},
+		"no addresses": {
+			func(c *replication.Config) { c.Regions = map[string][]string{"eu": nil}; c.InitialPrimary = "us" },
+			`region "eu"`},
+		"unknown primary": {func(c *replication.Config) { c.InitialPrimary = "ap" }, `"ap" is not a region`},
+		"no primary": {func(c *replication.Config) { c.Regions = map[string][]string{"eu": {"eu-1"}} },
+			`primary "" is not`},
 		"command too large":  {func(c *replication.Config) { c.MaxCommandBytes = 1 << 30 }, "at most 16777216"},
 		"frame too large":    {func(c *replication.Config) { c.MaxFrameBytes = 1 << 30 }, "at most 33554432"},
 		"negative size":      {func(c *replication.Config) { c.RetainBytes = -1 }, "RetainBytes is -1"},
@@ -88,7 +94,9 @@ func calls(r *replication.MultiRegionReplicator, ctx context.Context) map[string
 	_, list["Failover"] = r.Failover(ctx, "us", true)
 	list["RegionFailover"] = r.RegionFailover(ctx)
 	_, list["Tails"] = r.Tails(ctx)
-	list["ReadTail"] = r.ReadTail(ctx, "x", func(replication.Epoch, replication.Position, replication.Command) error { return nil })
+	list["ReadTail"] = r.ReadTail(ctx, "x", func(replication.Epoch, replication.Position, replication.Command) error {
+		return nil
+	})
 	_, list["Members"] = r.Members(ctx)
 	_, list["AddMember"] = r.AddMember(ctx, "us-2", "us-2", true)
 	list["PromoteMember"] = r.PromoteMember(ctx, 1)
@@ -167,9 +175,11 @@ func misuseWhileReady(t *testing.T, r *replication.MultiRegionReplicator, ended 
 	_, hollow := r.Propose(ctx, []*replication.Command{nil})
 	_, nowhere := r.Propose(ctx, one, replication.WithRegions(0))
 	for name, err := range map[string]error{
-		"nil command": r.Apply(nil, time.Second), "no timeout": r.Apply(one[0], 0), "past timeout": r.ApplyBatch(one, -1),
-		"nil batch": r.ApplyBatch(nil, time.Second), "Propose nothing": empty, "Propose nil": hollow, "zero regions": nowhere,
-		"level": r.ReadBarrier(ctx, 7), "no visit": r.ReadTail(ctx, "x", nil),
+		"nil command": r.Apply(nil, time.Second), "no timeout": r.Apply(one[0], 0),
+		"past timeout": r.ApplyBatch(one, -1),
+		"nil batch":    r.ApplyBatch(nil, time.Second), "Propose nothing": empty, "Propose nil": hollow,
+		"zero regions": nowhere,
+		"level":        r.ReadBarrier(ctx, 7), "no visit": r.ReadTail(ctx, "x", nil),
 	} {
 		if !errors.Is(err, replication.ErrArgument) {
 			t.Errorf("%s: %v", name, err)
@@ -181,7 +191,8 @@ func misuseWhileReady(t *testing.T, r *replication.MultiRegionReplicator, ended 
 	if f := r.Fleet(nil); f == nil { //nolint:staticcheck // that is the misuse
 		t.Error("no picture")
 	}
-	if h := r.Health(); h.State != replication.StateReady || h.Mode != replication.ModeMultiRegion || !h.IsLeader || h.LeaderAddr != "us-1" {
+	if h := r.Health(); h.State != replication.StateReady || h.Mode != replication.ModeMultiRegion || !h.IsLeader ||
+		h.LeaderAddr != "us-1" {
 		t.Errorf("%+v", h)
 	}
 }

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// MultiRegionReplicator keeps one history in several regions. It implements [Replicator]; what stands beside that is for regions, and for
-// callers that want results, fresh reads or durability in more than one region.
+// MultiRegionReplicator keeps one history in several regions. It implements [Replicator]; what stands beside that is
+// for regions, and for callers that want results, fresh reads or durability in more than one region.
 type MultiRegionReplicator struct{ node *node }
 
-// NewMultiRegionReplicator returns a node of a fleet. The storage belongs to the caller, who closes it after Shutdown. c is
-// copied. Error: ErrConfig.
+// NewMultiRegionReplicator returns a node of a fleet. The storage belongs to the caller, who closes it after Shutdown.
+// c is copied. Error: ErrConfig.
 func NewMultiRegionReplicator(c *Config, s Storage) (*MultiRegionReplicator, error) {
 	n, err := newNode(c, s, ModeMultiRegion)
 	if err != nil {
@@ -20,13 +20,13 @@ func NewMultiRegionReplicator(c *Config, s Storage) (*MultiRegionReplicator, err
 	return &MultiRegionReplicator{n}, nil
 }
 
-// SetTransport gives the node its network. It is called once, before Start; the node closes the transport at Shutdown. A transport that is
-// nil, or a second one, makes Start fail with ErrArgument; one that comes after Start is not taken: that is logged, and Shutdown returns
-// it as an error.
-func (r *MultiRegionReplicator) SetTransport(t Transport) { r.node.SetTransport(t) }
+// SetTransport gives the node its network. It is called once, before Start; the node closes the transport at Shutdown.
+// A transport that is nil, or a second one, makes Start fail with ErrArgument; one that comes after Start is not taken:
+// that is logged, and Shutdown returns it as an error.
+func (r *MultiRegionReplicator) SetTransport(t Transport) { r.node.setTransport(t) }
 
 // Start implements [Replicator].
-func (r *MultiRegionReplicator) Start(ctx context.Context) error { return r.node.Start(ctx) }
+func (r *MultiRegionReplicator) Start(ctx context.Context) error { return r.node.start(ctx) }
 
 // Apply implements [Replicator].
 func (r *MultiRegionReplicator) Apply(c *Command, timeout time.Duration) error {
@@ -38,18 +38,19 @@ func (r *MultiRegionReplicator) ApplyBatch(cs []*Command, timeout time.Duration)
 	return applyBatch(r.node, cs, timeout)
 }
 
-// Propose writes cs, 1 to 65,536 commands of Config.MaxCommandBytes in total, as one atomic unit and returns where it is in the history, with
-// the storage's results. Any node takes it and forwards it to the leader of the primary region. While there is none (an election, a
-// switchover), it waits until ctx ends. The commands' data must not be changed afterwards.
+// Propose writes cs, 1 to 65,536 commands of Config.MaxCommandBytes in total, as one atomic unit and returns where it
+// is in the history, with the storage's results. Any node takes it and forwards it to the leader of the primary region.
+// While there is none (an election, a switchover), it waits until ctx ends. The commands' data must not be changed
+// afterwards.
 //
-// Errors: ErrArgument, ErrNotReady and ErrTooLarge say that nothing was and will be written; ErrUnknownOutcome says that it cannot be known;
-// ErrUnderReplicated comes with a receipt; ErrClosed, ErrStopped.
+// Errors: ErrArgument, ErrNotReady and ErrTooLarge say that nothing was and will be written; ErrUnknownOutcome says
+// that it cannot be known; ErrUnderReplicated comes with a receipt; ErrClosed, ErrStopped.
 func (r *MultiRegionReplicator) Propose(ctx context.Context, cs []*Command, opts ...ProposeOption) (*Receipt, error) {
 	return write(ctx, r.node, cs, opts)
 }
 
-// ReadBarrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write that was
-// acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the primary.
+// ReadBarrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write
+// that was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the primary.
 // Errors: ErrNotReady if that cannot be confirmed before ctx ends, ErrArgument, ErrClosed, ErrStopped.
 func (r *MultiRegionReplicator) ReadBarrier(ctx context.Context, l Level) error {
 	if err := r.node.callable(ctx); err != nil {
@@ -69,8 +70,8 @@ func (r *MultiRegionReplicator) WaitPosition(ctx context.Context, p Position) er
 	return r.node.reads.WaitPosition(ctx, p)
 }
 
-// Ask puts a question to Config.OnAsk on the leader of the primary region, and returns its answer. Errors: ErrNotReady if there is no such
-// leader before ctx ends, ErrRejected if OnAsk refused.
+// Ask puts a question to Config.OnAsk on the leader of the primary region, and returns its answer. Errors: ErrNotReady
+// if there is no such leader before ctx ends, ErrRejected if OnAsk refused.
 func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
@@ -79,59 +80,62 @@ func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte
 }
 
 // IsLeader implements [Replicator].
-func (r *MultiRegionReplicator) IsLeader() bool { return r.node.IsLeader() }
+func (r *MultiRegionReplicator) IsLeader() bool { return r.node.leadership.Leads() }
 
 // LeaderAddr implements [Replicator].
-func (r *MultiRegionReplicator) LeaderAddr() string { return r.node.LeaderAddr() }
+func (r *MultiRegionReplicator) LeaderAddr() string { return r.node.leaderAddr() }
 
 // LeaderID implements [Replicator].
-func (r *MultiRegionReplicator) LeaderID() string { return r.node.LeaderID() }
+func (r *MultiRegionReplicator) LeaderID() string { return r.node.leaderName() }
 
 // WaitForLeader implements [Replicator].
 func (r *MultiRegionReplicator) WaitForLeader(ctx context.Context) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.WaitForLeader(ctx)
+	return r.node.waitForLeader(ctx)
 }
 
 // Health implements [Replicator].
-func (r *MultiRegionReplicator) Health() *HealthStatus { return r.node.Health() }
+func (r *MultiRegionReplicator) Health() *HealthStatus { return r.node.health() }
 
-// Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within the call timeout of
-// about a second, are shown as unreachable.
-func (r *MultiRegionReplicator) Fleet(ctx context.Context) *FleetStatus { return r.node.Fleet(ctx) }
+// Fleet asks every node of every region, and returns the picture. Nodes that do not answer before ctx ends, or within
+// the call timeout of about a second, are shown as unreachable.
+func (r *MultiRegionReplicator) Fleet(ctx context.Context) *FleetStatus {
+	return r.node.fleetStatus(ctx)
+}
 
 // IsPrimaryRegion reports whether this node's region is the primary, as far as this node knows.
-func (r *MultiRegionReplicator) IsPrimaryRegion() bool { return r.node.IsPrimaryRegion() }
+func (r *MultiRegionReplicator) IsPrimaryRegion() bool { return r.node.isPrimary() }
 
-// Switchover moves the primary to the region to, without losing anything. Any node takes the call. On ErrHandoff the primary
-// is what it was; on ErrUnknownOutcome the region ends what was begun by itself, one way or the other. Further errors: ErrUnknownRegion,
-// ErrAlreadyPrimary, ErrNotReady.
+// Switchover moves the primary to the region to, without losing anything. Any node takes the call. On ErrHandoff the
+// primary is what it was; on ErrUnknownOutcome the region ends what was begun by itself, one way or the other. Further
+// errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrNotReady.
 func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.Switchover(ctx, to)
+	return r.node.governor.Switchover(ctx, to)
 }
 
-// Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without force
-// it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old region comes back
-// and saves it. Further errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrDiverged, ErrNotReady, ErrUnknownOutcome.
+// Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without
+// force it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old
+// region comes back and saves it. Further errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrDiverged, ErrNotReady,
+// ErrUnknownOutcome.
 func (r *MultiRegionReplicator) Failover(ctx context.Context, to string, force bool) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.Failover(ctx, to, force)
+	return r.node.governor.Failover(ctx, to, force)
 }
 
-// RegionFailover makes this node's region primary by force. On a node that does not lead its region it is ErrNotLeader; in the
-// primary region it does nothing.
+// RegionFailover makes this node's region primary by force. On a node that does not lead its region it is ErrNotLeader;
+// in the primary region it does nothing.
 func (r *MultiRegionReplicator) RegionFailover(ctx context.Context) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.RegionFailover(ctx)
+	return r.node.governor.RegionFailover(ctx)
 }
 
 // Tails returns the rescue files on this node, by name.
@@ -139,11 +143,11 @@ func (r *MultiRegionReplicator) Tails(ctx context.Context) ([]TailInfo, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.Tails(ctx)
+	return r.node.tails.List()
 }
 
-// ReadTail calls visit with each command of a rescue file on this node, in order. Errors: ErrTailNotFound, ErrTailDamaged, and what visit
-// returns.
+// ReadTail calls visit with each command of a rescue file on this node, in order. Errors: ErrTailNotFound,
+// ErrTailDamaged, and what visit returns.
 func (r *MultiRegionReplicator) ReadTail(
 	ctx context.Context, name string, visit func(epoch Epoch, p Position, c Command) error,
 ) error {
@@ -153,7 +157,7 @@ func (r *MultiRegionReplicator) ReadTail(
 	if visit == nil {
 		return fmt.Errorf("%w: no visit", ErrArgument)
 	}
-	return r.node.ReadTail(ctx, name, visit)
+	return r.node.tails.Read(ctx, name, visit)
 }
 
 // Members returns the nodes of this region, as its log says.
@@ -161,18 +165,18 @@ func (r *MultiRegionReplicator) Members(ctx context.Context) ([]NodeStatus, erro
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.Members(ctx)
+	return r.node.members.List(), nil
 }
 
-// AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The node is then
-// started with Config.Join. Any node of the region takes the call. Error: ErrMember if it is a member already.
+// AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The node
+// is then started with Config.Join. Any node of the region takes the call. Error: ErrMember if it is a member already.
 func (r *MultiRegionReplicator) AddMember(
 	ctx context.Context, name, peerAddr string, learner bool,
 ) (NodeStatus, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return NodeStatus{}, err
 	}
-	return r.node.AddMember(ctx, name, peerAddr, learner)
+	return r.node.members.Add(ctx, name, peerAddr, learner)
 }
 
 // PromoteMember makes a learner a voter. Errors: ErrLearnerBehind if it has not caught up, ErrMember.
@@ -180,7 +184,7 @@ func (r *MultiRegionReplicator) PromoteMember(ctx context.Context, id uint64) er
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.PromoteMember(ctx, id)
+	return r.node.members.Promote(ctx, id)
 }
 
 // RemoveMember removes a node from this region. It can only come back under another name. Error: ErrMember.
@@ -188,25 +192,27 @@ func (r *MultiRegionReplicator) RemoveMember(ctx context.Context, id uint64) err
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.RemoveMember(ctx, id)
+	return r.node.members.Remove(ctx, id)
 }
 
-// TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader elsewhere.
+// TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
+// elsewhere.
 func (r *MultiRegionReplicator) TransferLeader(ctx context.Context, to uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.TransferLeader(ctx, to)
+	return r.node.members.Transfer(ctx, to)
 }
 
 // Stopped is closed once the node was shut down or stopped itself; Err says why.
-func (r *MultiRegionReplicator) Stopped() <-chan struct{} { return r.node.Stopped() }
+func (r *MultiRegionReplicator) Stopped() <-chan struct{} { return r.node.life.Stopped() }
 
-// Err returns nil while nothing has ended the node, ErrClosed after Shutdown, and ErrStopped with its cause if it stopped itself.
-func (r *MultiRegionReplicator) Err() error { return r.node.Err() }
+// Err returns nil while nothing has ended the node, ErrClosed after Shutdown, and ErrStopped with its cause if it
+// stopped itself.
+func (r *MultiRegionReplicator) Err() error { return r.node.life.Failure() }
 
 // Shutdown implements [Replicator].
-func (r *MultiRegionReplicator) Shutdown() error { return r.node.Shutdown() }
+func (r *MultiRegionReplicator) Shutdown() error { return r.node.shutdown() }
 
 // Mode implements [Replicator].
 func (r *MultiRegionReplicator) Mode() ReplicationMode { return ModeMultiRegion }

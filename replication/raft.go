@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// RaftReplicator keeps one history in one region alone. It implements [Replicator], and offers what stands beside it for one region:
-// results, reads, membership. A region of one node needs a transport all the same.
+// RaftReplicator keeps one history in one region alone. It implements [Replicator], and offers what stands beside it
+// for one region: results, reads, membership. A region of one node needs a transport all the same.
 type RaftReplicator struct{ node *node }
 
-// NewRaftReplicator returns a node of a region that stands alone: Config.Regions and Config.InitialPrimary must be empty or say the same.
-// The storage belongs to the caller, who closes it after Shutdown. c is copied. Error: ErrConfig.
+// NewRaftReplicator returns a node of a region that stands alone: Config.Regions and Config.InitialPrimary must be
+// empty or say the same. The storage belongs to the caller, who closes it after Shutdown. c is copied. Error:
+// ErrConfig.
 func NewRaftReplicator(c *Config, s Storage) (*RaftReplicator, error) {
 	n, err := newNode(c, s, ModeRaft)
 	if err != nil {
@@ -21,10 +22,10 @@ func NewRaftReplicator(c *Config, s Storage) (*RaftReplicator, error) {
 }
 
 // SetTransport gives the node its network, as [MultiRegionReplicator.SetTransport] does.
-func (r *RaftReplicator) SetTransport(t Transport) { r.node.SetTransport(t) }
+func (r *RaftReplicator) SetTransport(t Transport) { r.node.setTransport(t) }
 
 // Start implements [Replicator].
-func (r *RaftReplicator) Start(ctx context.Context) error { return r.node.Start(ctx) }
+func (r *RaftReplicator) Start(ctx context.Context) error { return r.node.start(ctx) }
 
 // Apply implements [Replicator].
 func (r *RaftReplicator) Apply(c *Command, timeout time.Duration) error {
@@ -41,7 +42,8 @@ func (r *RaftReplicator) Propose(ctx context.Context, cs []*Command) (*Receipt, 
 	return write(ctx, r.node, cs, nil)
 }
 
-// ReadBarrier returns once a read of this node's storage is as fresh as l asks, as [MultiRegionReplicator.ReadBarrier] does.
+// ReadBarrier returns once a read of this node's storage is as fresh as l asks, as [MultiRegionReplicator.ReadBarrier]
+// does.
 func (r *RaftReplicator) ReadBarrier(ctx context.Context, l Level) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
@@ -69,31 +71,31 @@ func (r *RaftReplicator) Ask(ctx context.Context, request []byte) ([]byte, error
 }
 
 // IsLeader implements [Replicator].
-func (r *RaftReplicator) IsLeader() bool { return r.node.IsLeader() }
+func (r *RaftReplicator) IsLeader() bool { return r.node.leadership.Leads() }
 
 // LeaderAddr implements [Replicator].
-func (r *RaftReplicator) LeaderAddr() string { return r.node.LeaderAddr() }
+func (r *RaftReplicator) LeaderAddr() string { return r.node.leaderAddr() }
 
 // LeaderID implements [Replicator].
-func (r *RaftReplicator) LeaderID() string { return r.node.LeaderID() }
+func (r *RaftReplicator) LeaderID() string { return r.node.leaderName() }
 
 // WaitForLeader implements [Replicator].
 func (r *RaftReplicator) WaitForLeader(ctx context.Context) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.WaitForLeader(ctx)
+	return r.node.waitForLeader(ctx)
 }
 
 // Health implements [Replicator].
-func (r *RaftReplicator) Health() *HealthStatus { return r.node.Health() }
+func (r *RaftReplicator) Health() *HealthStatus { return r.node.health() }
 
 // Members returns the nodes of the region, as its log says.
 func (r *RaftReplicator) Members(ctx context.Context) ([]NodeStatus, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.Members(ctx)
+	return r.node.members.List(), nil
 }
 
 // AddMember adds a node to the region, as [MultiRegionReplicator.AddMember] does.
@@ -101,7 +103,7 @@ func (r *RaftReplicator) AddMember(ctx context.Context, name, peerAddr string, l
 	if err := r.node.callable(ctx); err != nil {
 		return NodeStatus{}, err
 	}
-	return r.node.AddMember(ctx, name, peerAddr, learner)
+	return r.node.members.Add(ctx, name, peerAddr, learner)
 }
 
 // PromoteMember makes a learner a voter. Errors: ErrLearnerBehind if it has not caught up, ErrMember.
@@ -109,7 +111,7 @@ func (r *RaftReplicator) PromoteMember(ctx context.Context, id uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.PromoteMember(ctx, id)
+	return r.node.members.Promote(ctx, id)
 }
 
 // RemoveMember removes a node from the region. It can only come back under another name. Error: ErrMember.
@@ -117,25 +119,27 @@ func (r *RaftReplicator) RemoveMember(ctx context.Context, id uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.RemoveMember(ctx, id)
+	return r.node.members.Remove(ctx, id)
 }
 
-// TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader elsewhere.
+// TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
+// elsewhere.
 func (r *RaftReplicator) TransferLeader(ctx context.Context, to uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
 	}
-	return r.node.TransferLeader(ctx, to)
+	return r.node.members.Transfer(ctx, to)
 }
 
 // Stopped is closed once the node was shut down or stopped itself; Err says why.
-func (r *RaftReplicator) Stopped() <-chan struct{} { return r.node.Stopped() }
+func (r *RaftReplicator) Stopped() <-chan struct{} { return r.node.life.Stopped() }
 
-// Err returns nil while nothing has ended the node, ErrClosed after Shutdown, and ErrStopped with its cause if it stopped itself.
-func (r *RaftReplicator) Err() error { return r.node.Err() }
+// Err returns nil while nothing has ended the node, ErrClosed after Shutdown, and ErrStopped with its cause if it
+// stopped itself.
+func (r *RaftReplicator) Err() error { return r.node.life.Failure() }
 
 // Shutdown implements [Replicator].
-func (r *RaftReplicator) Shutdown() error { return r.node.Shutdown() }
+func (r *RaftReplicator) Shutdown() error { return r.node.shutdown() }
 
 // Mode implements [Replicator].
 func (r *RaftReplicator) Mode() ReplicationMode { return ModeRaft }

@@ -59,7 +59,8 @@ func TestARegionAlone(t *testing.T) {
 			if err := r.ReadBarrier(t.Context(), replication.Linearizable); err != nil {
 				t.Fatal(err)
 			}
-			if h := r.Health(); h.Mode != replication.ModeRaft || !h.Healthy || h.Role != replication.RolePrimary || len(h.Peers) != 0 {
+			if h := r.Health(); h.Mode != replication.ModeRaft || !h.Healthy || h.Role != replication.RolePrimary ||
+				len(h.Peers) != 0 {
 				t.Errorf("%s: %+v", name, h)
 			}
 			if members, err := r.Members(t.Context()); err != nil || len(members) != 3 {

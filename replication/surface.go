@@ -12,18 +12,18 @@ import (
 // Replicator is what a node of one replicated history offers. [RaftReplicator] implements it for one region alone,
 // [MultiRegionReplicator] for a fleet. All methods are safe for concurrent use, and none panics on misuse.
 //
-// Every method that returns an error returns ErrNotReady before Start has returned, ErrClosed after Shutdown, and ErrStopped when the node
-// had to stop itself.
+// Every method that returns an error returns ErrNotReady before Start has returned, ErrClosed after Shutdown, and
+// ErrStopped when the node had to stop itself.
 type Replicator interface {
-	// Start opens the log, joins the region and returns once this node follows or leads; it does not wait for a leader. A node is
-	// started once; a start that failed may be repeated.
+	// Start opens the log, joins the region and returns once this node follows or leads; it does not wait for a leader.
+	// A node is started once; a start that failed may be repeated.
 	Start(ctx context.Context) error
 	// Apply writes one command and returns once it is committed and applied in the primary region. A node that
-	// is not the primary's leader forwards it. The timeout must be positive. Errors: ErrArgument, ErrNotReady and ErrTooLarge (certainly not
-	// applied), ErrUnknownOutcome, ErrClosed, ErrStopped.
+	// is not the primary's leader forwards it. The timeout must be positive. Errors: ErrArgument, ErrNotReady and
+	// ErrTooLarge (certainly not applied), ErrUnknownOutcome, ErrClosed, ErrStopped.
 	Apply(c *Command, timeout time.Duration) error
-	// ApplyBatch writes 1 to 65,536 commands, of Config.MaxCommandBytes in total, as one atomic unit: at consecutive positions, all or
-	// none. Errors are those of Apply.
+	// ApplyBatch writes 1 to 65,536 commands, of Config.MaxCommandBytes in total, as one atomic unit: at consecutive
+	// positions, all or none. Errors are those of Apply.
 	ApplyBatch(cs []*Command, timeout time.Duration) error
 	// IsLeader reports whether this node leads its region.
 	IsLeader() bool
@@ -31,7 +31,8 @@ type Replicator interface {
 	LeaderAddr() string
 	// LeaderID returns the NodeID of the region's leader, "" if none is known.
 	LeaderID() string
-	// Health returns a fresh picture of this node. It never waits, neither for the network nor for a Start or Shutdown under way.
+	// Health returns a fresh picture of this node. It never waits, neither for the network nor for a Start or Shutdown
+	// under way.
 	Health() *HealthStatus
 	// WaitForLeader returns once a leader of the region is known, or with the context's error.
 	WaitForLeader(ctx context.Context) error
@@ -61,8 +62,8 @@ var (
 type ProposeOption func(*propose.Options)
 
 // WithRegions makes Propose return only when the write is durable with the quorums of k regions, the primary's
-// included. If that takes longer than the context allows, Propose returns the receipt together with ErrUnderReplicated: the write is
-// applied in the primary, and may be lost with it.
+// included. If that takes longer than the context allows, Propose returns the receipt together with ErrUnderReplicated:
+// the write is applied in the primary, and may be lost with it.
 func WithRegions(k int) ProposeOption { return func(o *propose.Options) { o.Regions = k } }
 
 // optionsOf adds up the options of a write, and checks what its caller gave.

@@ -23,7 +23,8 @@ func TestEncodings(t *testing.T) {
 		request proto.Message
 	}{
 		{EncodePut(put("k", "v")), "010a016b120176", put("k", "v")},
-		{EncodePut(&pb.PutRequest{Key: []byte("k"), Lease: 5, PrevKv: true, IgnoreValue: true}), "010a016b180520012801", nil},
+		{EncodePut(&pb.PutRequest{Key: []byte("k"), Lease: 5, PrevKv: true, IgnoreValue: true}), "010a016b180520012801",
+			nil},
 		{EncodeDeleteRange(&pb.DeleteRangeRequest{Key: []byte("a"), RangeEnd: []byte("b")}), "020a0161120162", nil},
 		{EncodeTxn(txn), "030a0710021a016b300712051203" + "0a016b", nil},
 		{EncodeCompaction(&pb.CompactionRequest{Revision: 300}), "0408ac02", &pb.CompactionRequest{Revision: 300}},

@@ -40,7 +40,8 @@ func TestStateNeverOpensAgain(t *testing.T) {
 			if err := s.valid(); err != nil {
 				t.Fatalf("%+v: %v", s, err)
 			}
-			if back, err := decodeState(s.append(nil)); err != nil || back.valid() != nil || back.Revision != s.Revision {
+			if back, err := decodeState(s.append(nil)); err != nil || back.valid() != nil ||
+				back.Revision != s.Revision {
 				t.Fatalf("%+v is read as %+v, %v", s, back, err)
 			}
 			for rev := range closed {

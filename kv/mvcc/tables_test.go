@@ -51,7 +51,9 @@ func history(t testing.TB, db *pebble.DB, random *rand.Rand, n int) (all []writt
 			one := written{key: keys[random.IntN(len(keys))], v: Version{Stamp: at, Kind: KindDelete}}
 			if random.IntN(3) > 0 {
 				value := fmt.Append(nil, "value ", at)
-				one.v = Version{Stamp: at, Kind: KindPut, Create: at.Main, Number: 1, Lease: int64(random.IntN(2)), Value: value}
+				one.v = Version{
+					Stamp: at, Kind: KindPut, Create: at.Main, Number: 1, Lease: int64(random.IntN(2)), Value: value,
+				}
 			}
 			all = append(all, one)
 			if err := w.Version([]byte(one.key), &one.v); err != nil {
@@ -77,7 +79,8 @@ func newest(all []written, key string, rev int64) (v Version) {
 }
 
 func sameVersion(a, b Version) bool {
-	return a.Stamp == b.Stamp && a.Kind == b.Kind && a.Create == b.Create && a.Number == b.Number && a.Lease == b.Lease &&
+	return a.Stamp == b.Stamp && a.Kind == b.Kind && a.Create == b.Create && a.Number == b.Number &&
+		a.Lease == b.Lease &&
 		string(a.Value) == string(b.Value)
 }
 
@@ -229,7 +232,8 @@ func TestLeasesAndState(t *testing.T) {
 		return errors.Join(
 			w.Grant(7, 60), w.Grant(-1, 5), w.Grant(8, 1<<40), w.Revoke(8),
 			w.Attach([]byte("b"), 0, 7), w.Attach([]byte("a\x00"), 0, 7),
-			w.Attach([]byte("c"), 0, 7), w.Attach([]byte("c"), 7, -1), w.Attach([]byte("b"), 7, 7), w.State(state), w.Metadata(plain("meta")))
+			w.Attach([]byte("c"), 0, 7), w.Attach([]byte("c"), 7, -1), w.Attach([]byte("b"), 7, 7), w.State(state),
+			w.Metadata(plain("meta")))
 	})
 	leases := map[int64]uint64{}
 	err := EachLease(db, func(id int64, ttl uint64) error { leases[id] = ttl; return nil })

@@ -48,8 +48,10 @@ var (
 	ErrConfig = errors.New("replication: invalid configuration")
 	// ErrMember says that a membership change makes no sense: the member is not there, or is there already.
 	ErrMember = errors.New("replication: impossible membership change")
-	// ErrLearnerBehind says that a learner has too little of the log to vote: as a voter it would count for the quorum and hold it up.
+	// ErrLearnerBehind says that a learner has too little of the log to vote: as a voter it would count for the quorum
+	// and hold it up.
 	ErrLearnerBehind = errors.New("replication: learner is not in sync with the leader")
-	// ErrMessage says that a message of another node cannot be read: it is damaged, or of a version that this node does not know.
+	// ErrMessage says that a message of another node cannot be read: it is damaged, or of a version that this node does
+	// not know.
 	ErrMessage = errors.New("replication: malformed message")
 )

@@ -9,8 +9,8 @@ type Role string
 const (
 	RolePrimary   Role = "primary"
 	RoleSecondary Role = "secondary"
-	// RoleDiverged is a region with a tail that the fleet's history does not have. It takes no writes and serves no stream;
-	// it saves the tail and rejoins by itself.
+	// RoleDiverged is a region with a tail that the fleet's history does not have. It takes no writes and serves no
+	// stream; it saves the tail and rejoins by itself.
 	RoleDiverged Role = "diverged"
 )
 
@@ -35,9 +35,9 @@ const (
 	Serializable
 )
 
-// Lag is what a region is behind the primary. Seconds is an upper bound at this moment (invariant 14), also while the primary cannot be
-// heard; negative: no bound is known. Commands and Bytes are as of the primary's last word, and only the leader of a secondary,
-// which follows the stream, knows Bytes.
+// Lag is what a region is behind the primary. Seconds is an upper bound at this moment (invariant 14), also while the
+// primary cannot be heard; negative: no bound is known. Commands and Bytes are as of the primary's last word, and only
+// the leader of a secondary, which follows the stream, knows Bytes.
 type Lag struct {
 	Commands uint64  `json:"commands"`
 	Bytes    uint64  `json:"bytes"`
@@ -86,8 +86,8 @@ type RegionStatus struct {
 	Lag      Lag          `json:"lag"`
 	Activity string       `json:"activity,omitempty"` // what it does besides following
 	Nodes    []NodeStatus `json:"nodes"`
-	// Survivable says that the region can lose one more node, and LossSurvivable that the fleet can lose the whole region without losing
-	// an acknowledged write: some other region has everything that this one is known to have.
+	// Survivable says that the region can lose one more node, and LossSurvivable that the fleet can lose the whole
+	// region without losing an acknowledged write: some other region has everything that this one is known to have.
 	Survivable     bool   `json:"survivesNodeLoss"`
 	LossSurvivable bool   `json:"survivable"`
 	Problem        string `json:"problem,omitempty"`
@@ -99,7 +99,8 @@ type MoveReport struct {
 	To       string   `json:"to"`
 	Epoch    Epoch    `json:"epoch"`    // the one that began
 	Position Position `json:"position"` // the last one of the epoch before
-	// Pause is for how long no region took writes: from the seal to the beginning, as the old primary measured it. Zero for a failover.
+	// Pause is for how long no region took writes: from the seal to the beginning, as the old primary measured it. Zero
+	// for a failover.
 	Pause time.Duration `json:"pauseNanos"`
 	Lossy bool          `json:"lossy"` // a tail may have been lost; its old region saves it when it is back
 	// Behind is how many commands the new primary is known to lack of the old one's history. More may be lost: nobody

@@ -2,8 +2,8 @@ package contract
 
 import "io"
 
-// SnapshotBytes returns a Snapshot whose content is p, for engines that are small enough to write themselves out at once. p must not be
-// changed afterwards.
+// SnapshotBytes returns a Snapshot whose content is p, for engines that are small enough to write themselves out at
+// once. p must not be changed afterwards.
 func SnapshotBytes(p []byte) Snapshot { return bytesSnapshot(p) }
 
 type bytesSnapshot []byte

@@ -24,34 +24,35 @@ type (
 // and give equal results on every node. It must not consult a clock, randomness or anything else that may answer
 // differently elsewhere.
 //
-// The library calls Load before anything else, and then Load, Apply, Begin, Snapshot and Restore from one goroutine at a time, never
-// concurrently with each other. Sync, and the methods of a Snapshot, may be called concurrently with all of them.
-// An error of any method stops the node: it says that the engine cannot go on, never that a command was refused by
-// its own rules (that is a result).
+// The library calls Load before anything else, and then Load, Apply, Begin, Snapshot and Restore from one goroutine at
+// a time, never concurrently with each other. Sync, and the methods of a Snapshot, may be called concurrently with all
+// of them. An error of any method stops the node: it says that the engine cannot go on, never that a command was
+// refused by its own rules (that is a result).
 type Storage interface {
 	// Load returns the Metadata that the storage holds now, nil if it is empty.
 	Load() (*Metadata, error)
 	// Apply applies a run of commands in order and saves meta with them, all in one atomic step: after a crash
-	// either everything of the batch is there or nothing is. It need not be durable on return: the log replays what was lost.
-	// It returns one result for each command, or nil if b.WantResults is false. It must not keep b or its commands.
+	// either everything of the batch is there or nothing is. It need not be durable on return: the log replays what was
+	// lost. It returns one result for each command, or nil if b.WantResults is false. It must not keep b or its
+	// commands.
 	Apply(b *Batch) ([][]byte, error)
 	// Begin tells of a new epoch, in order with the commands, and saves meta atomically with what it changes.
 	Begin(r Reign, meta *Metadata) error
 	// Sync makes everything applied so far durable. A storage that keeps nothing on disk returns ErrVolatile:
 	// the library then keeps snapshots of it beside the log.
 	Sync() error
-	// Snapshot returns a consistent view of the whole content, Metadata included, as of the last Apply or Begin. Commands wait while it
-	// runs, so it only takes hold of the view (a read transaction, a copy on write); the library writes the view out while it applies
-	// further commands, which must not show in it, and closes it.
+	// Snapshot returns a consistent view of the whole content, Metadata included, as of the last Apply or Begin.
+	// Commands wait while it runs, so it only takes hold of the view (a read transaction, a copy on write); the library
+	// writes the view out while it applies further commands, which must not show in it, and closes it.
 	Snapshot() (Snapshot, error)
-	// Restore replaces the whole content by what a Snapshot wrote, atomically and durably (a volatile storage excepted), Metadata
-	// included. If meta is not nil it takes the place of the Metadata in r, in the same atomic step. On an error the
-	// former content must still be there.
+	// Restore replaces the whole content by what a Snapshot wrote, atomically and durably (a volatile storage
+	// excepted), Metadata included. If meta is not nil it takes the place of the Metadata in r, in the same atomic
+	// step. On an error the former content must still be there.
 	Restore(r io.Reader, meta *Metadata) error
 }
 
-// Snapshot is a view of a Storage's content at one position. The library calls WriteTo at most once, then Close exactly once, from one
-// goroutine. Several views may be open at a time. They are closed before a Restore begins.
+// Snapshot is a view of a Storage's content at one position. The library calls WriteTo at most once, then Close exactly
+// once, from one goroutine. Several views may be open at a time. They are closed before a Restore begins.
 type Snapshot interface {
 	// WriteTo writes the content in the form that Restore reads.
 	io.WriterTo
@@ -59,15 +60,15 @@ type Snapshot interface {
 	io.Closer
 }
 
-// Checkpointer is a Storage that makes and takes whole states as files, usually by hard links. Where a Storage implements it,
-// Snapshot and Restore are not called. Directories are on Config.FS.
+// Checkpointer is a Storage that makes and takes whole states as files, usually by hard links. Where a Storage
+// implements it, Snapshot and Restore are not called. Directories are on Config.FS.
 type Checkpointer interface {
 	// Checkpoint makes the new directory dir hold a durable, consistent copy of the state as of the last
 	// Apply or Begin. The files must not change afterwards. Called by the goroutine that applies: it should be quick.
 	Checkpoint(dir string) error
 	// Install replaces the whole state, atomically and durably, by the checkpoint in dir, which stays as it is: after a
-	// crash the library may ask for it again. dir is on the same filesystem. If meta is not nil it takes the place of the Metadata in the checkpoint, in the same atomic
-	// step. On an error the former state must still be there.
+	// crash the library may ask for it again. dir is on the same filesystem. If meta is not nil it takes the place of
+	// the Metadata in the checkpoint, in the same atomic step. On an error the former state must still be there.
 	Install(dir string, meta *Metadata) error
 }
 

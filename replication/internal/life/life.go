@@ -1,8 +1,9 @@
-// Package life is a node from its making to its end: whether it may be called, what ends every wait, and which work has to be over
-// before it is gone.
+// Package life is a node from its making to its end: whether it may be called, what ends every wait, and which work has
+// to be over before it is gone.
 //
-// It promises that a state is only ever left forward (made, starting, ready, ended), that the first reason for an end is the one that every
-// call is told, and that nothing begins after the end. It leaves to its neighbours what starting and ending mean.
+// It promises that a state is only ever left forward (made, starting, ready, ended), that the first reason for an end
+// is the one that every call is told, and that nothing begins after the end. It leaves to its neighbours what starting
+// and ending mean.
 package life
 
 import (
@@ -108,7 +109,8 @@ func (l *Life) end(why error) bool {
 	return true
 }
 
-// Err returns why a call cannot be served: nil while the node is ready, ErrNotReady before, and afterwards what ended it.
+// Err returns why a call cannot be served: nil while the node is ready, ErrNotReady before, and afterwards what ended
+// it.
 func (l *Life) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,7 +12,8 @@ import (
 // Service is the name of the stream that carries one question and its answer.
 const Service = "call/1"
 
-// Question names what is asked, with the types of its request and its answer. The names are on the wire: never change one.
+// Question names what is asked, with the types of its request and its answer. The names are on the wire: never change
+// one.
 type Question[In, Out any] string
 
 // request is a question to a node.
@@ -34,8 +35,9 @@ type Client struct{ transport transport.Transport }
 // NewClient returns a client that asks over t.
 func NewClient(t transport.Transport) *Client { return &Client{t} }
 
-// Ask puts the question to the node at addr and returns its answer. An error of that node is a [RemoteError]; its kind is found with
-// errors.Is. The question may have been answered there although the answer was lost: whether asking again is safe is for the question to say.
+// Ask puts the question to the node at addr and returns its answer. An error of that node is a [RemoteError]; its kind
+// is found with errors.Is. The question may have been answered there although the answer was lost: whether asking again
+// is safe is for the question to say.
 func Ask[In, Out any](ctx context.Context, c *Client, addr string, q Question[In, Out], in In) (out Out, err error) {
 	if err := c.exchange(ctx, addr, string(q), in, &out); err != nil {
 		return out, fmt.Errorf("ask %s for %s: %w", addr, q, err)

@@ -1,9 +1,11 @@
-// Package peer carries single questions between nodes: one request, one answer, both JSON, so that neighbouring versions understand each
-// other (invariant 16).
+// Package peer carries single questions between nodes: one request, one answer, both JSON, so that neighbouring
+// versions understand each other (invariant 16).
 //
-// It promises that an answer is the one to the question that was asked, and that an error keeps what callers must tell apart: of all kinds
-// that an error wraps, the one that comes first in the table of kinds travels, always the same one. Kinds that say "nothing is known of
-// what was done" come before those that say "nothing was done", so that the first is never taken for the second.
+// It promises that an answer is the one to the question that was asked, and that an error keeps what callers must tell
+// apart: of all kinds that an error wraps, the one that comes first in the table of kinds travels, always the same one.
+// Kinds that say "nothing is known of what was done" come before those that say "nothing was done", so that the first
+// is never taken for the second.
 //
-// It leaves to its neighbours what questions there are: each room registers its own with [Handle], and asks with [Client].
+// It leaves to its neighbours what questions there are: each room registers its own with [Handle], and asks with
+// [Client].
 package peer

@@ -8,8 +8,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// kinds are the errors that keep their identity on the way, the one that binds a caller most first: an error is of the first kind that it
-// wraps. The names are on the wire: never change one.
+// kinds are the errors that keep their identity on the way, the one that binds a caller most first: an error is of the
+// first kind that it wraps. The names are on the wire: never change one.
 var kinds = []struct {
 	name string
 	err  error
@@ -40,7 +40,8 @@ var kinds = []struct {
 	{"not-ready", contract.ErrNotReady},
 }
 
-// Kind returns the one error of package contract that err is to its callers; nil if it is none of those that must be told apart.
+// Kind returns the one error of package contract that err is to its callers; nil if it is none of those that must be
+// told apart.
 func Kind(err error) error {
 	for _, k := range kinds {
 		if errors.Is(err, k.err) {
@@ -50,7 +51,8 @@ func Kind(err error) error {
 	return nil
 }
 
-// Elsewhere reports whether a question came to the wrong node, or to none, so that nothing was done and another node may do it.
+// Elsewhere reports whether a question came to the wrong node, or to none, so that nothing was done and another node
+// may do it.
 func Elsewhere(err error) bool {
 	switch Kind(err) {
 	case contract.ErrNotLeader, contract.ErrNotReady:

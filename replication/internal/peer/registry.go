@@ -23,7 +23,8 @@ func NewRegistry(ready func() error) *Registry {
 	return &Registry{ready: ready, handlers: map[string]func(context.Context, json.RawMessage) (any, error){}}
 }
 
-// Handle registers who answers a question. Each question has one answerer: a second one panics, since it is a mistake in the wiring.
+// Handle registers who answers a question. Each question has one answerer: a second one panics, since it is a mistake
+// in the wiring.
 func Handle[In, Out any](r *Registry, q Question[In, Out], f func(ctx context.Context, in In) (Out, error)) {
 	if _, twice := r.handlers[string(q)]; twice {
 		panic("peer: two answerers for question " + string(q))

@@ -63,7 +63,9 @@ func readForward(b []byte, now time.Time) (uint64, *proposal, []byte, error) {
 	if len(b) < fixed {
 		return 0, nil, nil, fmt.Errorf("%w: proposal of %d bytes", contract.ErrMessage, len(b))
 	}
-	id, wait, count := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[9:]), binary.LittleEndian.Uint32(b[13:])
+	id, wait, count := binary.LittleEndian.Uint64(
+		b,
+	), binary.LittleEndian.Uint32(b[9:]), binary.LittleEndian.Uint32(b[13:])
 	u := &proposal{regions: int(b[8]), foreign: true}
 	if wait > 0 {
 		u.deadline = now.Add(time.Duration(wait) * time.Millisecond)

@@ -72,7 +72,8 @@ func (p *pipeline) valid() error {
 			return fmt.Errorf("P1: flight at %d behind one that ends at %d", f.first, p.flights[i-1].after.Position)
 		}
 		if f.term != p.flights[0].term || p.open && f.term != p.term {
-			return fmt.Errorf("P3: flight of term %d beside one of term %d, leading %d", f.term, p.flights[0].term, p.term)
+			return fmt.Errorf("P3: flight of term %d beside one of term %d, leading %d", f.term, p.flights[0].term,
+				p.term)
 		}
 		if slices.ContainsFunc(f.proposals, func(u *proposal) bool { return u.phase.Load() != phaseClaimed }) {
 			return fmt.Errorf("P7: the flight at %d holds a proposal that was not claimed", f.first)
@@ -87,7 +88,8 @@ func (p *pipeline) valid() error {
 	last := len(p.flights) - 1
 	switch {
 	case last >= 0 && p.stamp != p.flights[last].after:
-		return fmt.Errorf("P1: stamp at %d, the last flight ends at %d", p.stamp.Position, p.flights[last].after.Position)
+		return fmt.Errorf("P1: stamp at %d, the last flight ends at %d", p.stamp.Position,
+			p.flights[last].after.Position)
 	case bytes != p.inFlight:
 		return fmt.Errorf("P2: %d bytes in flight, counted %d", bytes, p.inFlight)
 	case p.open && p.term == 0:

@@ -238,7 +238,9 @@ func TestWhatNobodyTakesIsRefused(t *testing.T) {
 	fleetOf(t, plain, func(t *testing.T, a, b *member) {
 		b.config.Regions, b.config.MaxCommandBytes = 9, 2<<20 // so that only the leader refuses
 		for _, m := range []*member{a, b} {
-			if _, err := m.put(t.Context(), string(make([]byte, 1<<20+1)), Options{}); !errors.Is(err, contract.ErrTooLarge) {
+			if _, err := m.put(
+				t.Context(), string(make([]byte, 1<<20+1)), Options{},
+			); !errors.Is(err, contract.ErrTooLarge) {
 				t.Errorf("too large: %v", err)
 			}
 			if _, err := m.Propose(t.Context(), nil, Options{}); !errors.Is(err, contract.ErrRejected) {
@@ -259,7 +261,8 @@ func TestFurtherRegionsAreWaitedFor(t *testing.T) {
 	fleetOf(t, plain, func(t *testing.T, a, b *member) {
 		for _, m := range []*member{a, b} {
 			r, err := m.put(t.Context(), "x", Options{Regions: 3})
-			if !errors.Is(err, contract.ErrUnderReplicated) || r == nil || r.Regions != 2 || string(r.Results[0]) != "x" {
+			if !errors.Is(err, contract.ErrUnderReplicated) || r == nil || r.Regions != 2 ||
+				string(r.Results[0]) != "x" {
 				t.Errorf("%+v, %v", r, err)
 			}
 		}
@@ -358,10 +361,14 @@ func TestControlsAndBeginningsTellTheirOutcome(t *testing.T) {
 		if err != nil || r.First != 1 || r.Nonce == [16]byte{} {
 			t.Fatalf("begin: %+v, %v", r, err)
 		}
-		if _, err := a.Begin(t.Context(), timeline.Reign{Epoch: 2, Primary: "us"}); !errors.Is(err, contract.ErrRejected) {
+		if _, err := a.Begin(
+			t.Context(), timeline.Reign{Epoch: 2, Primary: "us"},
+		); !errors.Is(err, contract.ErrRejected) {
 			t.Fatalf("an epoch of the past: %v", err)
 		}
-		if _, err := b.Begin(t.Context(), timeline.Reign{Epoch: 9, Primary: "us"}); !errors.Is(err, contract.ErrNotLeader) {
+		if _, err := b.Begin(
+			t.Context(), timeline.Reign{Epoch: 9, Primary: "us"},
+		); !errors.Is(err, contract.ErrNotLeader) {
 			t.Fatalf("at a follower: %v", err)
 		}
 		if _, err := a.put(t.Context(), "x", Options{}); err != nil {

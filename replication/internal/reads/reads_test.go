@@ -311,7 +311,9 @@ func TestPositionsAreWaitedFor(t *testing.T) {
 			t.Errorf("the node stops: %v", err)
 		}
 		_, asked := us.Ask(t.Context(), nil)
-		for _, err := range []error{us.WaitPosition(t.Context(), 1), us.Barrier(t.Context(), contract.Serializable), asked} {
+		for _, err := range []error{
+			us.WaitPosition(t.Context(), 1), us.Barrier(t.Context(), contract.Serializable), asked,
+		} {
 			if !errors.Is(err, contract.ErrClosed) {
 				t.Errorf("after the end: %v", err)
 			}

@@ -43,9 +43,11 @@ func (a *Applier) check(meta *contract.Metadata) (*timeline.State, error) {
 	case err != nil:
 		return nil, err
 	case state.Region != a.config.Region:
-		return nil, fmt.Errorf("%w: state of region %s, this is %s", contract.ErrIdentity, state.Region, a.config.Region)
+		return nil, fmt.Errorf("%w: state of region %s, this is %s", contract.ErrIdentity, state.Region,
+			a.config.Region)
 	case meta.AppliedIndex < a.index:
-		return nil, fmt.Errorf("%w: state at entry %d, this node is at %d", contract.ErrIdentity, meta.AppliedIndex, a.index)
+		return nil, fmt.Errorf("%w: state at entry %d, this node is at %d", contract.ErrIdentity, meta.AppliedIndex,
+			a.index)
 	}
 	return state, nil
 }

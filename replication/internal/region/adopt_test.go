@@ -69,7 +69,8 @@ func newScript(t *testing.T) *script {
 	claim := timeline.Latest(eu.machine.State().Reigns)
 	eu.frame("c", "d")
 	s := &script{old: [][]byte{first, shared, us.frame("lost")}}
-	s.old = append(s.old, us.control(&timeline.Control{Op: timeline.OpDiverge, Fork: 2, At: 3, Epoch: 1, Claim: &claim}))
+	s.old = append(s.old,
+		us.control(&timeline.Control{Op: timeline.OpDiverge, Fork: 2, At: 3, Epoch: 1, Claim: &claim}))
 	s.origin = timeline.Origin{Cursor: eu.machine.Cursor(), Reigns: eu.machine.State().Reigns}
 	s.install = us.control(&timeline.Control{Op: timeline.OpInstall, Checkpoint: "copy", Origin: &s.origin})
 	s.on = [][]byte{us.frame("e")}
@@ -202,7 +203,8 @@ func TestACrashLeavesTheOldStateOrTheNew(t *testing.T) {
 				fs := pebblefs.New(errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
 					if watching && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 						clones = append(clones, disk.CrashClone(vfs.CrashCloneCfg{}))
-						clones = append(clones, disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: random}))
+						clones = append(clones,
+							disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: random}))
 					}
 					return nil
 				})))
@@ -309,7 +311,8 @@ func TestAStartIsAWayToo(t *testing.T) {
 				q.load()
 				want := timeline.Base{Index: 5, Position: 4}
 				if q.index != 5 || q.log.base() != want || q.passed != 1 {
-					t.Errorf("entry %d, the log begins behind %+v, passed over %d times", q.index, q.log.base(), q.passed)
+					t.Errorf("entry %d, the log begins behind %+v, passed over %d times", q.index, q.log.base(),
+						q.passed)
 				}
 			}
 			e, storage, err := kind.open(pebblefs.New(disk))

@@ -63,7 +63,8 @@ func TestMembersAreSavedWithTheConfiguration(t *testing.T) {
 	p.check()
 	index, _, conf := p.Applied()
 	members := p.seen.State().Members
-	if index != 1 || len(conf.GetLearners()) != 1 || len(members) != 1 || members[0].Name != "us-7" || !members[0].Learner {
+	if index != 1 || len(conf.GetLearners()) != 1 || len(members) != 1 || members[0].Name != "us-7" ||
+		!members[0].Learner {
 		t.Errorf("entry %d, members %v, %+v", index, conf, members)
 	}
 	if p.engine.Content().Meta.AppliedIndex != 1 {

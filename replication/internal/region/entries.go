@@ -60,7 +60,7 @@ func (a *Applier) frame(e *raftpb.Entry) error {
 	a.tell(Outcome{Outcome: outcome, Why: why, Epoch: f.Epoch, First: f.First})
 	if outcome != timeline.Applied {
 		if outcome == timeline.Refused {
-			a.config.Logger.Info("refused frame", "index", a.index, "epoch", f.Epoch, "first", f.First, "why", why)
+			a.config.Logger.Info("refused frame", "index", a.index, "epoch", f.Epoch, "first", f.First, "err", why)
 		}
 		return nil
 	}
@@ -125,7 +125,7 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 	log := a.config.Logger
 	if outcome != timeline.Applied {
 		log.Info("passed over beginning of an epoch",
-			"epoch", r.Epoch, "primary", r.Primary, "outcome", outcome, "why", why)
+			"epoch", r.Epoch, "primary", r.Primary, "outcome", outcome, "err", why)
 		return nil
 	}
 	log.Info("epoch begins", "epoch", r.Epoch, "primary", r.Primary, "first", r.First, "lossy", r.Lossy)
@@ -155,7 +155,7 @@ func (a *Applier) control(e *raftpb.Entry) error {
 	a.advance(e)
 	a.tell(Outcome{Outcome: outcome, Why: why, Token: c.Token})
 	if outcome != timeline.Applied {
-		a.config.Logger.Info("passed over control", "op", c.Op, "index", a.index, "outcome", outcome, "why", why)
+		a.config.Logger.Info("passed over control", "op", c.Op, "index", a.index, "outcome", outcome, "err", why)
 		return nil
 	}
 	return a.effect(c)

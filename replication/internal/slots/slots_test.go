@@ -57,7 +57,8 @@ func newMember(t *testing.T, tr transport.Transport) *member {
 	m.log = NewLog(fullLog(t))
 	m.Slots = New(Config{
 		Regions: []string{"ap", "eu"}, Tracker: NewTracker(m.applied), Log: m.log, Controls: m, Leader: m,
-		Client: peer.NewClient(tr), Fleet: m, Applied: m.applied, Leadership: &m.leading, Clock: clock.Real, Logger: slog.New(slog.DiscardHandler),
+		Client: peer.NewClient(tr), Fleet: m, Applied: m.applied, Leadership: &m.leading, Clock: clock.Real,
+		Logger:      slog.New(slog.DiscardHandler),
 		RetainBytes: 1 << 30, Timeout: time.Second,
 	})
 	questions := peer.NewRegistry(func() error { return nil })

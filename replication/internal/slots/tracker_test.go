@@ -140,21 +140,22 @@ func (b *trackerBench) await(name string, k int, p contract.Position, second int
 	if p <= 10 {
 		epoch = 1
 	}
-	b.Await(k, &contract.Receipt{Epoch: epoch, Position: p, Regions: 1}, deadline, func(r *contract.Receipt, err error) {
-		if !b.mu.TryLock() {
-			b.t.Error("answered with the lock held")
-		} else {
-			b.mu.Unlock()
-		}
-		sign := "="
-		if err != nil {
-			sign = "!"
-			if peer.Kind(err) != contract.ErrUnderReplicated {
-				b.t.Errorf("%s ends with %v", name, err)
+	b.Await(k, &contract.Receipt{Epoch: epoch, Position: p, Regions: 1}, deadline,
+		func(r *contract.Receipt, err error) {
+			if !b.mu.TryLock() {
+				b.t.Error("answered with the lock held")
+			} else {
+				b.mu.Unlock()
 			}
-		}
-		b.answers = append(b.answers, fmt.Sprintf("%s%s%d", name, sign, r.Regions))
-	})
+			sign := "="
+			if err != nil {
+				sign = "!"
+				if peer.Kind(err) != contract.ErrUnderReplicated {
+					b.t.Errorf("%s ends with %v", name, err)
+				}
+			}
+			b.answers = append(b.answers, fmt.Sprintf("%s%s%d", name, sign, r.Regions))
+		})
 }
 
 // The one who calls expire has to know when: Await tells of a new deadline, and next says the nearest.

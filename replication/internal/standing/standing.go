@@ -1,8 +1,9 @@
-// Package standing is what this node knows of who is primary: the highest claim, whether this region may act on its own, and where writes go.
+// Package standing is what this node knows of who is primary: the highest claim, whether this region may act on its
+// own, and where writes go.
 //
-// It promises that a region which heard of a higher claim than its own counts as entitled to nothing from that moment (invariant 6), and that
-// nothing is entitled before the other regions were asked. It decides nothing else: timeline has the rules, and it reads them off the applied
-// state and the fleet's picture.
+// It promises that a region which heard of a higher claim than its own counts as entitled to nothing from that moment
+// (invariant 6), and that nothing is entitled before the other regions were asked. It decides nothing else: timeline
+// has the rules, and it reads them off the applied state and the fleet's picture.
 package standing
 
 import (
@@ -39,8 +40,8 @@ func (s *Standing) claim(st *timeline.State) timeline.Reign {
 	return v.Claim(st.HighestClaim())
 }
 
-// Entitled reports whether the region in this state acts as primary as far as is known here: it is primary and not sealed, every other
-// region was asked at least once since this process started, and none of them has a higher claim.
+// Entitled reports whether the region in this state acts as primary as far as is known here: it is primary and not
+// sealed, every other region was asked at least once since this process started, and none of them has a higher claim.
 func (s *Standing) Entitled(st *timeline.State) bool {
 	v, _ := s.fleet.View()
 	own := st.HighestClaim()
@@ -65,8 +66,8 @@ type Route struct {
 	Addr  string // to the leader of the primary region; "" if none is known
 }
 
-// Route returns where writes go, as far as is known here: to this node, to the leader of this region, or to the leader of the region with
-// the highest claim.
+// Route returns where writes go, as far as is known here: to this node, to the leader of this region, or to the leader
+// of the region with the highest claim.
 func (s *Standing) Route() Route {
 	v, _ := s.fleet.View()
 	claim := v.Claim(s.applied.State().HighestClaim())

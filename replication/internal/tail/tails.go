@@ -40,8 +40,8 @@ type Tails struct{ config Config }
 // New returns what is in the directory.
 func New(c Config) *Tails { return &Tails{c} }
 
-// Answer registers the answers to what other nodes ask.
-func (t *Tails) Answer(r *peer.Registry) {
+// Register registers the answers to what other nodes ask.
+func (t *Tails) Register(r *peer.Registry) {
 	peer.Handle(r, Ask, func(context.Context, peer.Nothing) ([]Info, error) { return t.List() })
 }
 

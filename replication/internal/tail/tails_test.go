@@ -161,7 +161,7 @@ func TestOtherNodesAreToldOfDamagedTailsToo(t *testing.T) {
 	}
 	net := memory.NewNetwork(clock.Real, 1)
 	r := peer.NewRegistry(func() error { return nil })
-	tailsOn(disk).Answer(r)
+	tailsOn(disk).Register(r)
 	server := net.Node("us-1")
 	if err := server.Serve(map[string]transport.Handler{peer.Service: r.Serve}); err != nil {
 		t.Fatal(err)

@@ -84,7 +84,7 @@ func (n *node) open(net *memory.Network, name string) {
 		n.t.Fatal(err)
 	}
 	questions := peer.NewRegistry(func() error { return nil })
-	n.staging.Answer(questions, func() uint64 { return n.term })
+	n.staging.Register(questions, func() uint64 { return n.term })
 	if err := tr.Serve(
 		map[string]transport.Handler{Service: n.shelf.Serve, peer.Service: questions.Serve},
 	); err != nil {

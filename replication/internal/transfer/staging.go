@@ -57,8 +57,8 @@ func NewStaging(c StagingConfig) *Staging {
 	return &Staging{config: c, fetching: make(chan struct{}, 1), terms: map[string]uint64{}}
 }
 
-// Answer registers the answers to what other nodes ask. present returns the term that this node is in.
-func (s *Staging) Answer(r *peer.Registry, present func() uint64) {
+// Register registers the answers to what other nodes ask. present returns the term that this node is in.
+func (s *Staging) Register(r *peer.Registry, present func() uint64) {
 	peer.Handle(r, AskStage, func(ctx context.Context, in StageRequest) (peer.Nothing, error) {
 		return peer.Nothing{}, s.stage(ctx, in, present())
 	})

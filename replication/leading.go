@@ -1,0 +1,91 @@
+package replication
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/primary"
+	"github.com/mimir-kv/mimir/replication/internal/propose"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/slots"
+)
+
+// leading passes on, in order with what is applied, whether this node leads its region and may write: to the rooms that
+// act on it, and to the embedder. It stands between the log's goroutines and the rooms, and decides nothing.
+type leading struct {
+	*propose.Proposer // its Waiting and Overtaken are those of region.Proposers
+
+	term     *region.Leadership
+	tracker  *slots.Tracker
+	governor *primary.Governor
+	members  *members.Registrar
+	fleet    *fleet.Watcher
+	tell     func(primaryLeader bool) // Config.OnLeadership, may be nil
+	logger   *slog.Logger
+
+	mu   sync.Mutex
+	told bool
+}
+
+var _ region.Proposers = (*leading)(nil)
+
+// begins says that this node leads term, and has applied everything before it.
+func (l *leading) begins(term uint64) {
+	l.logger.Info("leads its region", "term", term)
+	l.tracker.Lead()
+	l.Lead(term)
+	l.term.Set(term)
+	l.governor.Nudge()
+	l.members.Nudge()
+	l.changed()
+}
+
+// ends says that this node does not lead, and who does.
+func (l *leading) ends(term, leader uint64) {
+	l.StepDown()
+	l.term.Set(0)
+	l.governor.Nudge()
+	l.members.Nudge()
+	l.tracker.StepDown()
+	l.changed()
+}
+
+// Resolve tells what was applied to whoever waits for it, and lets the governor look at what it decides.
+func (l *leading) Resolve(outcomes []region.Outcome) {
+	l.Proposer.Resolve(outcomes)
+	for i := range outcomes {
+		if outcomes[i].Token != 0 || outcomes[i].Reign != nil {
+			l.changed()
+			l.governor.Nudge()
+			return
+		}
+	}
+}
+
+// changed tells the embedder when this node begins or ceases to take the fleet's writes.
+func (l *leading) changed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if open := l.Open(); open != l.told && l.tell != nil {
+		l.told = open
+		l.tell(open)
+	}
+}
+
+// watch reconsiders what this node may do when news of other regions arrive, until ctx ends.
+func (l *leading) watch(ctx context.Context) {
+	for {
+		_, changed := l.fleet.View()
+		l.Evaluate()
+		l.changed()
+		l.governor.Nudge()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/reads"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/stream"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/internal/transfer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// groupPort is the Raft group as the rooms see it. They are built before it, since it needs the machine that tells them
+// outcomes; it is bound before anything runs.
+type groupPort struct{ *raftgroup.Group }
+
+// Leader returns the Raft identity of the region's leader, zero if none is known, and the term.
+func (g *groupPort) Leader() (id, term uint64) {
+	if g.Group == nil {
+		return 0, 0
+	}
+	status := g.Status()
+	return status.Leader, status.Term
+}
+
+// Voters returns the Raft identities of the region's voters.
+func (g *groupPort) Voters() []uint64 { return g.Status().Conf.GetVoters() }
+
+// copyPort gives the room of a secondary the copies that this node keeps.
+type copyPort struct {
+	region  string
+	addr    string // of this node
+	staging *transfer.Staging
+	client  *peer.Client
+}
+
+// Fetch implements secondary.Copies.
+func (c copyPort) Fetch(
+	ctx context.Context, addr string, minEpoch Epoch, term uint64, progress func(checkpoint.Progress),
+) (string, succession.Copy, error) {
+	r := transfer.Request{Region: c.region, Have: c.staging.Partial(), MinEpoch: minEpoch}
+	id, d, err := c.staging.Fetch(ctx, addr, r, progress)
+	if err != nil {
+		return "", succession.Copy{}, err
+	}
+	c.staging.Keep(id, term)
+	return d.Region, succession.Copy{ID: id, Origin: d.Origin}, nil
+}
+
+// Offer implements secondary.Copies.
+func (c copyPort) Offer(ctx context.Context, addr, id string, term uint64) error {
+	_, err := peer.Ask(ctx, c.client, addr, transfer.AskStage, transfer.StageRequest{ID: id, From: c.addr, Term: term})
+	return err
+}
+
+// history is this node's applied log as a source of the stream.
+type history struct {
+	applied *region.Applied
+	life    *life.Life
+	reads   *reads.Reads
+}
+
+// Changed implements stream.History.
+func (h history) Changed() <-chan struct{} { return h.applied.Changed() }
+
+// View implements stream.History.
+func (h history) View() stream.View {
+	v := h.applied.View()
+	view := stream.View{Cursor: v.State.Cursor, Index: v.Index, Reigns: v.State.Reigns, Bytes: v.Bytes}
+	switch {
+	case v.State.Role() == timeline.Diverged:
+		view.Serving = ErrDiverged
+	case v.State.Role() == timeline.Secondary && timeline.Latest(v.State.Reigns).Primary == v.State.Region:
+		yielded := v.State.Yielded
+		view.Serving = fmt.Errorf("%w: deposed by epoch %d of %s", ErrDiverged, yielded.Epoch, yielded.Primary)
+	case h.life.Err() != nil:
+		view.Serving = h.life.Err()
+	}
+	return view
+}
+
+// committed returns a position that nothing acknowledged by the region before exceeds, so that lag is never reported
+// too small.
+func (h history) committed(ctx context.Context) (Position, error) {
+	c, err := h.reads.Confirmed(ctx)
+	return c.Position, err
+}

@@ -1,0 +1,190 @@
+package replication
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/overview"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/primary"
+	"github.com/mimir-kv/mimir/replication/internal/propose"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/reads"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/secondary"
+	"github.com/mimir-kv/mimir/replication/internal/slots"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/internal/stream"
+	"github.com/mimir-kv/mimir/replication/internal/tail"
+	"github.com/mimir-kv/mimir/replication/internal/transfer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// build makes every room, the lower ones first. Nothing runs yet, and nothing is applied: what a room must know of the
+// state it reads from the view when it needs it.
+func (n *node) build() {
+	c := &n.config
+	n.applied = region.NewApplied(&region.View{State: timeline.State{Region: c.RegionID}}, n.life)
+	n.group = &groupPort{}
+	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, func() uint64 {
+		id, _ := n.group.Leader()
+		return id
+	})
+	n.fleet = fleet.NewWatcher(fleet.Config{
+		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
+		Ask: func(ctx context.Context, addr string) (fleet.Report, error) { return overview.Ask(ctx, n.client, addr) },
+	})
+	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory)
+	n.staging = transfer.NewStaging(transfer.StagingConfig{
+		Region: c.RegionID, FS: c.FS, Dir: c.path("staging"), Transport: n.transport, Peers: n.directory,
+		Applied: n.applied,
+		Life:    n.life, Logger: n.logger,
+	})
+	streamed := slots.NewLog(n.log)
+	n.buildWrites(streamed)
+	n.buildSuccession()
+	n.buildState()
+	n.buildSource(streamed)
+	n.buildOverview()
+}
+
+// buildWrites makes the way of writes and of reads.
+func (n *node) buildWrites(log *slots.Log) {
+	c := &n.config
+	n.tracker = slots.NewTracker(n.applied)
+	n.proposer = propose.New(propose.Config{
+		Group: n.group, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Applied: n.applied, Life: n.life,
+		Transport: n.transport, Clock: c.Clock, Logger: n.logger,
+		Regions: len(c.Regions) + 1, MaxCommandBytes: c.MaxCommandBytes,
+		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes,
+	})
+	n.slots = slots.New(slots.Config{
+		Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer, Leader: n.directory,
+		Client: n.client,
+		Fleet:  n.fleet, Applied: n.applied, Leadership: n.leadership, Clock: c.Clock, Logger: n.logger,
+		RetainBytes: c.RetainBytes, Timeout: c.callTimeout(),
+	})
+	n.reads = reads.New(reads.Config{
+		Region: c.RegionID, Group: n.group, Standing: n.standing, Fleet: n.fleet, Writes: n.proposer,
+		Applied: n.applied, Client: n.client, Life: n.life, Timeout: c.callTimeout(), OnAsk: c.OnAsk,
+	})
+}
+
+// buildSuccession makes what changes the members, what follows, and what moves the primary.
+func (n *node) buildSuccession() {
+	c := &n.config
+	n.members = members.NewRegistrar(members.Config{
+		Region: c.RegionID, Self: n.self(), Timeout: c.callTimeout(), Clock: c.Clock, Applied: n.applied,
+		Leadership: n.leadership, Directory: n.directory, Group: n.group, Controls: n.proposer, Client: n.client,
+	})
+	n.follower = secondary.New(secondary.Config{
+		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
+		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: n.group,
+		Copies:    copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client},
+		Directory: n.directory,
+	})
+	regions := append(n.otherRegions(), c.RegionID)
+	slices.Sort(regions)
+	n.governor = primary.New(primary.Config{
+		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(),
+		Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
+		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
+	})
+	n.leading = &leading{
+		Proposer: n.proposer, term: n.leadership, tracker: n.tracker, governor: n.governor, members: n.members,
+		fleet: n.fleet, tell: c.OnLeadership, logger: n.logger,
+	}
+}
+
+// buildState makes what holds the region's state, and gives copies of it away.
+func (n *node) buildState() {
+	c := &n.config
+	maker := copies.NewMaker(c.FS, n.storage)
+	n.applier = region.NewApplier(region.Config{
+		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
+		Log: n.log, Staging: n.staging, Tails: tail.NewSaver(n.tails, n.log), Proposers: n.leading, Logger: n.logger,
+	}, n.applied)
+	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
+		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
+		Clock: c.Clock, Logger: n.logger,
+	})
+}
+
+// buildSource makes what serves the stream to other regions.
+func (n *node) buildSource(log *slots.Log) {
+	c := &n.config
+	h := history{applied: n.applied, life: n.life, reads: n.reads}
+	n.source = stream.NewSource(stream.SourceConfig{
+		Region: c.RegionID, Log: log, History: h, Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
+		Committed: h.committed, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session,
+	})
+}
+
+// buildOverview makes what tells how this node and the fleet are.
+func (n *node) buildOverview() {
+	c := &n.config
+	n.reporter = overview.NewReporter(overview.ReporterConfig{
+		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Clock: c.Clock, Life: n.life, Applied: n.applied,
+		Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
+		Governor: n.governor,
+	})
+	n.survey = overview.NewSurvey(overview.SurveyConfig{
+		Fleet: c.FleetID, Region: c.RegionID, Regions: n.otherRegions(), Self: n.self(), Timeout: c.callTimeout(),
+		Watcher: n.fleet, Members: n.members, Client: n.client, Reporter: n.reporter,
+	})
+}
+
+// bindGroup makes the Raft group, on top of what is applied.
+func (n *node) bindGroup() error {
+	c := &n.config
+	g, err := raftgroup.New(raftgroup.Config{
+		ID: n.id, Name: c.NodeID, GroupID: c.FleetID + "/" + c.RegionID, Peers: n.peers(), Join: c.Join,
+		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
+		Transport: n.transport, Address: n.directory.Addr, Clock: c.Clock,
+		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
+		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: n.life.Fail,
+	})
+	n.group.Group = g
+	return err
+}
+
+// services are what this node answers on its transport, each room its own.
+func (n *node) services() map[string]transport.Handler {
+	questions := peer.NewRegistry(n.life.Err)
+	n.slots.Register(questions)
+	n.reads.Register(questions)
+	n.governor.Register(questions)
+	n.members.Register(questions)
+	n.reporter.Register(questions)
+	n.staging.Register(questions, func() uint64 { _, term := n.group.Leader(); return term })
+	n.tails.Register(questions)
+	s := n.group.Services()
+	s[peer.Service] = questions.Serve
+	s[propose.Service] = n.proposer.Serve
+	s[stream.Service] = n.source.Handle
+	s[transfer.Service] = n.shelf.Serve
+	return s
+}
+
+// self is this node as it describes itself to others.
+func (n *node) self() timeline.Member {
+	c := &n.config
+	return timeline.Member{ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs}
+}
+
+func (n *node) otherRegions() []string { return slices.Sorted(maps.Keys(n.config.Regions)) }
+
+// peers returns the members with which the region is first formed, in an order that is the same everywhere.
+func (n *node) peers() []raftgroup.Peer {
+	c := &n.config
+	list := make([]raftgroup.Peer, 0, len(c.Nodes))
+	for _, name := range slices.Sorted(maps.Keys(c.Nodes)) {
+		list = append(list, raftgroup.Peer{ID: members.RaftID(c.RegionID, name), Name: name, Addr: c.Nodes[name]})
+	}
+	return list
+}
