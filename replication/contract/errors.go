@@ -9,7 +9,7 @@ var (
 	// ErrNotReady says that no leader of the primary region could be reached before the deadline. The write was
 	// certainly not applied and may be tried again.
 	ErrNotReady = errors.New("replication: no primary leader known")
-	// ErrClosed says that the replicator was shut down.
+	// ErrClosed says that the replicator was shut down. Of a write that was under way by then nothing is known.
 	ErrClosed = errors.New("replication: closed")
 	// ErrUnknownOutcome says that a write was handed over, and that it cannot be known whether it was or will be
 	// applied.
