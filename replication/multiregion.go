@@ -43,8 +43,9 @@ func (r *MultiRegionReplicator) ApplyBatch(cs []*Command, timeout time.Duration)
 // While there is none (an election, a switchover), it waits until ctx ends. The commands' data must not be changed
 // afterwards.
 //
-// Errors: ErrArgument, ErrNotReady and ErrTooLarge say that nothing was and will be written; ErrUnknownOutcome says
-// that it cannot be known; ErrUnderReplicated comes with a receipt; ErrClosed, ErrStopped.
+// Errors: ErrArgument, ErrNotReady, ErrTooLarge, ErrRejected and ErrUnknownRegion (more regions asked for than there
+// are) say that nothing was and will be written; ErrUnknownOutcome says that it cannot be known; ErrUnderReplicated
+// comes with a receipt; ErrClosed and ErrStopped say nothing of a write that was under way.
 func (r *MultiRegionReplicator) Propose(ctx context.Context, cs []*Command, opts ...ProposeOption) (*Receipt, error) {
 	return write(ctx, r.node, cs, opts)
 }
