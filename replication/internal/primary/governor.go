@@ -109,15 +109,21 @@ func (g *Governor) Run(ctx context.Context) {
 	timer := g.config.Clock.NewTimer(time.Second)
 	defer timer.Stop()
 	for {
+		changed := g.config.Applied.Changed()
 		g.step(nil)
 		for _, e := range g.take() {
 			g.perform(ctx, e)
 		}
-		timer.Reset(g.rest())
+		rest, awaits := g.rest()
+		if !awaits {
+			changed = nil
+		}
+		timer.Reset(rest)
 		select {
 		case <-ctx.Done():
 			return
 		case <-g.wake:
+		case <-changed:
 		case <-timer.C():
 		}
 	}
@@ -150,11 +156,11 @@ func (g *Governor) take() []succession.Effect {
 
 func (g *Governor) now() succession.Instant { return g.config.Clock.Now().Sub(g.began) }
 
-// rest returns for how long the machine wants to be left alone.
-func (g *Governor) rest() time.Duration {
+// rest returns for how long the machine wants to be left alone, and whether it waits for more to be applied.
+func (g *Governor) rest() (d time.Duration, awaits bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return max(time.Duration(g.machine.Due()-g.now()), time.Millisecond)
+	return max(time.Duration(g.machine.Due()-g.now()), time.Millisecond), g.machine.Awaits()
 }
 
 // view reduces what this node knows to what decides.

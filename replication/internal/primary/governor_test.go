@@ -196,3 +196,33 @@ func TestACallerThatGivesUpIsAnsweredSoon(t *testing.T) {
 		}
 	})
 }
+
+// TestATargetBeginsAsSoonAsItIsThere: writes pause until it does, so it does not wait for the next look.
+func TestATargetBeginsAsSoonAsItIsThere(t *testing.T) {
+	run(t, cannot, cannot, func(g *Governor, u *us) {
+		_, _ = u.Control(context.Background(), &timeline.Control{Op: timeline.OpYield, Claim: &timeline.Reign{Epoch: 2,
+			Primary: "eu"}})
+		if _, err := u.Begin(context.Background(), timeline.Reign{Epoch: 2, Primary: "eu"}); err != nil {
+			t.Fatal(err)
+		}
+		begins := u.applied.State().Cursor
+		last := timeline.Frame{Epoch: 2, First: begins.Position + 1, Previous: begins.Chain,
+			Commands: []timeline.Command{{Data: []byte("last")}}}
+		h := succession.Handover{From: "eu", To: "us", Epoch: 2, Handoff: 1, End: timeline.Cursor{Epoch: 2,
+			Position: last.Last(), Chain: timeline.NewFolder().Frame(&last)}}
+		time.Sleep(5 * time.Second) // it follows
+		began := time.Now()
+		time.AfterFunc(10*time.Millisecond, func() {
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			_, _, _ = u.machine.Frame(&last)
+			u.publish()
+		})
+		r := g.order(context.Background(), func(call uint64) succession.Input {
+			return succession.BeginAsked{Call: call, Handover: h}
+		})
+		if r.Err != nil || r.Reign.Epoch != 3 || time.Since(began) > 50*time.Millisecond {
+			t.Errorf("told %+v after %v", r, time.Since(began))
+		}
+	})
+}
