@@ -209,23 +209,43 @@ func (m *Machine) finishMove() {
 				m.wake(a.answerBy)
 				return
 			}
-			m.move = nil
-			m.fail(o.call, fmt.Errorf("%w: %v; aborting: region %s: %v", contract.ErrUnknownOutcome, a.aborted, o.to,
+			m.leaveMove(fmt.Errorf("%w: %v; aborting: region %s: %v", contract.ErrUnknownOutcome, a.aborted, o.to,
 				orNoAnswer(a.silence)))
 		}
 		return
 	}
 	m.move = nil
-	h := Handover{To: o.to, Epoch: o.sealed.Epoch, Handoff: o.sealed.Handoff}
 	claim := m.claim()
 	switch {
-	case h.begun(claim):
-		m.answer(o.call, Reply{Reign: &claim, End: o.sealed.Position, Pause: time.Duration(m.now - o.began)})
+	case o.begun(claim):
+		m.moved(o, claim)
 	case a != nil && a.seal == *o.sealed && a.refused && s.Writable():
 		m.fail(o.call, fmt.Errorf("%w: %v", contract.ErrHandoff, a.aborted))
 	default:
 		m.fail(o.call, fmt.Errorf("%w: epoch %d of %s has begun meanwhile", contract.ErrUnknownOutcome, claim.Epoch,
 			claim.Primary))
+	}
+}
+
+// begun reports whether r is the reign that the switchover brings about.
+func (o *move) begun(r timeline.Reign) bool {
+	return o.sealed != nil && Handover{To: o.to, Epoch: o.sealed.Epoch, Handoff: o.sealed.Handoff}.begun(r)
+}
+
+func (m *Machine) moved(o *move, to timeline.Reign) {
+	m.answer(o.call, Reply{Reign: &to, End: o.sealed.Position, Pause: time.Duration(m.now - o.began)})
+}
+
+// leaveMove answers a switchover whose end the state does not tell here: with the reign, if it is known to have begun.
+func (m *Machine) leaveMove(unknown error) {
+	o := m.move
+	m.move = nil
+	switch claim := m.claim(); {
+	case o == nil:
+	case o.begun(claim):
+		m.moved(o, claim)
+	default:
+		m.fail(o.call, errIf(o.sealing, unknown))
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 //	us commits          what us has proposed is applied, and its leader is told
 //	us commits 1        likewise, the oldest entry alone
 //	us dies [losing]    its leader ends; what it had proposed was committed, or is lost
-//	us leads            a leader comes up
+//	us steps down [losing]  likewise, but its node lives on, and is told
+//	us leads            a leader comes up: the node that stepped down, or a new one
 //	us hears [eu]       of the other regions, or of one
 //	us works            the stream takes what there is; a fetch, a stage and what was stopped end
 //	us switches to eu   an operator asks for a switchover
@@ -119,6 +120,8 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		}
 	case "dies":
 		w.dies(p, len(rest) > 0)
+	case "steps":
+		w.stepsDown(p, len(rest) > 1)
 	case "leads":
 		w.leads(p)
 	case "hears":
@@ -145,7 +148,7 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 func (w *world) show() {
 	for _, p := range w.regions {
 		text := describeState(p.state())
-		if p.leader == nil {
+		if !p.leads() {
 			text += "; nobody leads"
 		}
 		w.say("%s", text)

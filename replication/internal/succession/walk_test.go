@@ -13,7 +13,7 @@ const (
 	walkSteps = 90
 )
 
-// TestWalks lets anything happen to a world in any order: leaders die with and without what they proposed, messages
+// TestWalks lets anything happen to a world in any order: leaders die or are deposed with and without what they proposed, messages
 // are lost, late and repeated, operators order what they like. Never are two regions primary in one history, no
 // switchover loses what was acknowledged, and once nothing is lost any more every seal ends and all regions hold one
 // history.
@@ -44,7 +44,7 @@ func walk(w *world, r *rand.Rand, force bool) {
 	}
 	w.say("> everybody is back")
 	for _, p := range w.regions {
-		if p.leader == nil {
+		if !p.leads() {
 			w.leads(p)
 		}
 	}
@@ -86,10 +86,13 @@ func (w *world) stride(r *rand.Rand, p *place, force bool) {
 	case n < 89 && force && p.leader != nil:
 		w.say("> %s takes over", p.name)
 		w.step(p, Takeover{w.operator(p)})
+	case n < 92 && p.leads() && r.IntN(2) == 0:
+		w.say("> %s steps down", p.name)
+		w.stepsDown(p, n == 91)
 	case n < 92 && p.leader != nil:
 		w.say("> %s dies", p.name)
 		w.dies(p, n == 91)
-	case n < 98 && p.leader == nil:
+	case n < 98 && !p.leads():
 		w.say("> %s leads", p.name)
 		w.leads(p)
 	case n < 84:

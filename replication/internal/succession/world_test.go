@@ -39,6 +39,7 @@ type place struct {
 	machine   *timeline.Machine
 	history   []any // what it has applied: frames and reigns
 	leader    *Machine
+	down      bool // the leader was deposed and lives on: it sees no term, until it leads again
 	term      uint64
 	log       []entry // proposed and not committed
 	heard     map[string]news
@@ -114,11 +115,32 @@ func (p *place) state() *timeline.State {
 	return &s
 }
 
-// leads makes somebody lead the region, with everything applied that is in its log.
+func (p *place) leads() bool { return p.leader != nil && !p.down }
+
+// leads makes somebody lead the region, with everything applied that is in its log: the node that was deposed, if it is
+// still there.
 func (w *world) leads(p *place) {
 	p.term++
-	p.leader, p.calls, p.questions = New(p.name, p == w.regions[0], testLimits), map[uint64]*message{}, nil
+	if !p.down {
+		p.leader, p.calls, p.questions = New(p.name, p == w.regions[0], testLimits), map[uint64]*message{}, nil
+	}
+	p.down = false
 	w.step(p, nil)
+}
+
+// stepsDown deposes the leader, whose node lives on. What it had proposed is lost, which the log tells, or is committed
+// by the next one.
+func (w *world) stepsDown(p *place, losing bool) {
+	p.down = true
+	w.step(p, nil)
+	for len(p.log) > 0 {
+		if e := p.log[0]; losing {
+			p.log = p.log[1:]
+			w.step(p, Decided{ID: e.id, Err: contract.ErrNotLeader})
+		} else {
+			w.commit(p)
+		}
+	}
 }
 
 // dies ends the leader. Its region comes back from what is on its disks; what the leader had proposed is lost, or was
@@ -130,6 +152,7 @@ func (w *world) dies(p *place, losing bool) {
 		}
 	}
 	p.leader, p.log, p.running, p.stopping, p.calls, p.questions = nil, nil, nil, false, nil, nil
+	p.down = false
 	record, err := p.state().EncodeRecord()
 	if err != nil {
 		w.t.Fatal(err)
@@ -144,6 +167,9 @@ func (w *world) dies(p *place, losing bool) {
 func (w *world) view(p *place) View {
 	v := View{Term: p.term, State: p.state().Clone(), Fleet: Fleet{Settled: true, Leaders: map[string]Sight{},
 		Silent: map[string]string{}}}
+	if p.down {
+		v.Term = 0
+	}
 	for name, n := range p.heard {
 		v.Fleet.Leaders[name] = n.sight
 		if timeline.Supersedes(n.claim, v.Fleet.Claim) {
@@ -155,7 +181,7 @@ func (w *world) view(p *place) View {
 
 // hears is p's question to another region's leader how it is.
 func (w *world) hears(p, other *place) {
-	if other.leader == nil {
+	if !other.leads() {
 		delete(p.heard, other.name)
 	} else {
 		s := other.state().Clone()
@@ -310,7 +336,7 @@ func (w *world) writes(p *place, n int) {
 		f.Commands = append(f.Commands, timeline.Command{Data: fmt.Appendf(nil, "%s-%d-%d", p.name, f.First, i)})
 	}
 	outcome, why := timeline.Refused, "nobody leads, or not primary"
-	if p.leader != nil && s.Writable() {
+	if p.leads() && s.Writable() {
 		outcome, why, _ = p.machine.Frame(&f)
 	}
 	if outcome != timeline.Applied {
@@ -335,7 +361,7 @@ func (w *world) works(p *place) {
 	ended := Ended{ID: e.ID}
 	switch {
 	case stopped:
-	case source.leader == nil:
+	case !source.leads():
 		ended.Err = fmt.Errorf("%s does not answer", source.name)
 	case e.Do == Stream:
 		f := w.stream(p, source)
@@ -422,7 +448,7 @@ func (w *world) settle() bool {
 			}
 			w.works(p)
 			for _, o := range w.regions {
-				if o != p && p.leader != nil {
+				if o != p && p.leads() {
 					w.hears(p, o)
 				}
 			}
@@ -441,7 +467,7 @@ func (w *world) settle() bool {
 // quiet reports whether nothing is left that time alone would bring about.
 func (w *world) quiet() bool {
 	for _, p := range w.regions {
-		if p.leader != nil && (p.state().Seal != nil || p.leader.rests() || p.leader.move != nil ||
+		if p.leads() && (p.state().Seal != nil || p.leader.rests() || p.leader.move != nil ||
 			len(p.questions) > 0) {
 			return false
 		}
