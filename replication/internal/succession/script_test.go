@@ -21,6 +21,7 @@ import (
 //	us leads            a leader comes up: the node that stepped down, or a new one
 //	us hears [eu]       of the other regions, or of one
 //	us works            the stream takes what there is; a fetch, a stage and what was stopped end
+//	us trims its log    what it has applied is in its log no more
 //	us switches to eu   an operator asks for a switchover
 //	us takes over       and for a forced failover
 //	us gives up         the operator waits no longer
@@ -132,6 +133,8 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		}
 	case "works":
 		w.works(p)
+	case "trims":
+		p.trimmed = p.state().Cursor.Position
 	case "switches":
 		w.step(p, Switchover{w.operator(p), rest[1]})
 	case "takes":

@@ -95,6 +95,9 @@ func (w *world) stride(r *rand.Rand, p *place, force bool) {
 	case n < 98 && !p.leads():
 		w.say("> %s leads", p.name)
 		w.leads(p)
+	case n == 98:
+		w.say("> %s trims its log", p.name)
+		p.trimmed = p.state().Cursor.Position
 	case n < 84:
 	default:
 		w.say("> wait")

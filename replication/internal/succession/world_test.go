@@ -37,7 +37,8 @@ type world struct {
 type place struct {
 	name      string
 	machine   *timeline.Machine
-	history   []any // what it has applied: frames and reigns
+	history   []any             // what it has applied: frames and reigns
+	trimmed   timeline.Position // its log begins behind
 	leader    *Machine
 	down      bool // the leader was deposed and lives on: it sees no term, until it leads again
 	term      uint64
@@ -308,6 +309,7 @@ func (w *world) commit(p *place) {
 		outcome, why, err = p.machine.Control(e.control)
 		if outcome == timeline.Applied && e.control.Op == timeline.OpInstall {
 			p.history = slices.Clone(p.copies[e.control.Checkpoint].history)
+			p.trimmed = p.state().Cursor.Position
 		}
 	}
 	if err != nil {
@@ -364,13 +366,17 @@ func (w *world) works(p *place) {
 	case !source.leads():
 		ended.Err = fmt.Errorf("%s does not answer", source.name)
 	case e.Do == Stream:
-		f := w.stream(p, source)
-		if f == nil {
+		switch ended.Fork = fork(p, source); {
+		case ended.Fork != nil:
+			w.say("%s: forks from %s after %d", p.name, source.name, ended.Fork.Position)
+		case p.state().Cursor.Position < source.trimmed:
+			w.say("%s: finds that the log of %s begins behind %d", p.name, source.name, source.trimmed)
+			ended.NeedsCopy = true
+		default:
+			w.stream(p, source)
 			w.step(p, nil)
 			return
 		}
-		w.say("%s: forks from %s after %d", p.name, source.name, f.Position)
-		ended.Fork = f
 	case source.state().Cursor.Epoch < e.Epoch && e.Do == Fetch:
 		ended.Err = fmt.Errorf("%s is at epoch %d", source.name, source.state().Cursor.Epoch)
 	case e.Do == Fetch:
@@ -389,14 +395,19 @@ func (w *world) works(p *place) {
 	w.step(p, ended)
 }
 
-// stream takes what the source has and p has not, and returns the fork if there is one.
-func (w *world) stream(p, source *place) *Fork {
+// fork returns where p's history parts from the source's, nil if it does not.
+func fork(p, source *place) *Fork {
 	s, o := p.state(), source.state()
 	relation, shared := timeline.Compare(s.Reigns, o.Reigns, s.Cursor.Position, o.Cursor.Position)
 	if relation == timeline.Forked || relation == timeline.Extends && len(s.Reigns) > len(o.Reigns) {
 		return &Fork{Position: shared, Source: slices.Clone(o.Reigns)}
 	}
-	before := s.Cursor
+	return nil
+}
+
+// stream takes what the source has and p has not.
+func (w *world) stream(p, source *place) {
+	before := p.state().Cursor
 	for _, e := range source.history {
 		var outcome timeline.Outcome
 		switch e := e.(type) {
@@ -417,7 +428,6 @@ func (w *world) stream(p, source *place) *Fork {
 		w.say("%s: follows %s to %d of epoch %d", p.name, source.name, c.Position, c.Epoch)
 	}
 	w.check()
-	return nil
 }
 
 // wait lets time pass; questions whose time is over come back without an answer.
@@ -478,6 +488,6 @@ func (w *world) quiet() bool {
 // forget takes all disks of a region: it comes back knowing nothing.
 func (w *world) forget(p *place) {
 	w.dies(p, true)
-	p.machine, p.history = timeline.NewMachine(&timeline.State{Region: p.name}), nil
+	p.machine, p.history, p.trimmed = timeline.NewMachine(&timeline.State{Region: p.name}), nil, 0
 	p.heard = map[string]news{}
 }
