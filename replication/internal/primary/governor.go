@@ -84,6 +84,28 @@ type Governor struct {
 	calls   map[uint64]chan succession.Reply
 	call    uint64 // the last one
 	running map[uint64]context.CancelFunc
+	asked   question // that was logged last
+	silent  question // whose first failure was logged last
+}
+
+// question is what a target is asked again and again until it answers.
+type question struct {
+	do       succession.Deed
+	term     uint64
+	handover succession.Handover
+}
+
+// first notes the question of e in last, and reports whether it was not there before: a target that is gone is asked
+// ten times a second, and one line says so.
+func (g *Governor) first(last *question, e succession.Effect) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q := question{e.Do, e.Term, e.Handover}
+	if *last == q {
+		return false
+	}
+	*last = q
+	return true
 }
 
 // New returns a Governor that does nothing before Run.
