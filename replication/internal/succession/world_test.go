@@ -1,6 +1,7 @@
 package succession
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -47,6 +48,7 @@ type place struct {
 	calls     map[uint64]*message // questions that wait for this leader's answer; nil for those of an operator
 	operator  uint64              // the last call of an operator
 	questions []*message          // of this leader that wait for an answer
+	late      []Decided           // that it was not told yet
 	running   *Effect
 	stopping  bool
 	copies    map[string]copyOf
@@ -126,18 +128,19 @@ func (w *world) leads(p *place) {
 		p.leader, p.calls, p.questions = New(p.name, p == w.regions[0], testLimits), map[uint64]*message{}, nil
 	}
 	p.down = false
+	clear(p.copies) // they are kept for a term
 	w.step(p, nil)
 }
 
-// stepsDown deposes the leader, whose node lives on. What it had proposed is lost, which the log tells, or is committed
-// by the next one.
+// stepsDown deposes the leader, whose node lives on. What it had proposed is lost, which it may be told late, or is
+// committed by the next one.
 func (w *world) stepsDown(p *place, losing bool) {
 	p.down = true
 	w.step(p, nil)
 	for len(p.log) > 0 {
 		if e := p.log[0]; losing {
 			p.log = p.log[1:]
-			w.step(p, Decided{ID: e.id, Err: contract.ErrNotLeader})
+			p.late = append(p.late, Decided{ID: e.id, Err: contract.ErrNotLeader})
 		} else {
 			w.commit(p)
 		}
@@ -153,7 +156,7 @@ func (w *world) dies(p *place, losing bool) {
 		}
 	}
 	p.leader, p.log, p.running, p.stopping, p.calls, p.questions = nil, nil, nil, false, nil, nil
-	p.down = false
+	p.down, p.late = false, nil
 	record, err := p.state().EncodeRecord()
 	if err != nil {
 		w.t.Fatal(err)
@@ -308,7 +311,11 @@ func (w *world) commit(p *place) {
 		what = describeControl(e.control)
 		outcome, why, err = p.machine.Control(e.control)
 		if outcome == timeline.Applied && e.control.Op == timeline.OpInstall {
-			p.history = slices.Clone(p.copies[e.control.Checkpoint].history)
+			c, kept := p.copies[e.control.Checkpoint]
+			if !kept {
+				w.breaks("%s installs a copy that is gone", p.name)
+			}
+			p.history = slices.Clone(c.history)
 			p.trimmed = p.state().Cursor.Position
 		}
 	}
@@ -355,6 +362,10 @@ func (w *world) writes(p *place, n int) {
 // works brings what the region's leader has running one step forward: a stream takes what its source has, everything
 // else ends.
 func (w *world) works(p *place) {
+	for late := p.late; len(late) > 0; late = late[1:] {
+		p.late = late[1:]
+		w.step(p, late[0])
+	}
 	e, stopped := p.running, p.stopping
 	if e == nil {
 		return
@@ -363,6 +374,7 @@ func (w *world) works(p *place) {
 	ended := Ended{ID: e.ID}
 	switch {
 	case stopped:
+		ended.Err = context.Canceled
 	case !source.leads():
 		ended.Err = fmt.Errorf("%s does not answer", source.name)
 	case e.Do == Stream:
@@ -388,7 +400,7 @@ func (w *world) works(p *place) {
 	}
 	p.running, p.stopping = nil, false
 	outcome := "done"
-	if ended.Err != nil {
+	if ended.Err != nil && !stopped {
 		outcome = ended.Err.Error()
 	}
 	w.say("%s: ends to %s from %s: %s", p.name, e.Do, e.Source, outcome)
