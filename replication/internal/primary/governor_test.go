@@ -296,3 +296,31 @@ func TestAnAbortIsLoggedWhenItIsDone(t *testing.T) {
 		}
 	})
 }
+
+// TestAnOrderThatWasCutOffIsNotSaidToBeUndone: it is given again, and who answers then does not know what became of it.
+func TestAnOrderThatWasCutOffIsNotSaidToBeUndone(t *testing.T) {
+	cut := fmt.Errorf("%w: connection broke", transport.ErrUnreachable)
+	for _, c := range []struct {
+		first, then, want error
+	}{
+		{contract.ErrNotReady, contract.ErrNotReady, contract.ErrNotReady},
+		{contract.ErrNotLeader, contract.ErrNotReady, contract.ErrNotReady},
+		{cut, contract.ErrNotReady, contract.ErrUnknownOutcome},
+		{cut, contract.ErrNotLeader, contract.ErrUnknownOutcome},
+		{cut, contract.ErrHandoff, contract.ErrHandoff},
+		{cut, nil, nil},
+	} {
+		run(t, begun, refused, func(g *Governor, _ *us) {
+			tries := 0
+			_, err := g.untilFound(context.Background(), "eu", func() (*contract.MoveReport, error) {
+				if tries++; tries == 1 {
+					return nil, c.first
+				}
+				return nil, c.then
+			})
+			if peer.Kind(err) != c.want {
+				t.Errorf("%v, then %v: told %v", c.first, c.then, err)
+			}
+		})
+	}
+}

@@ -54,12 +54,13 @@ var plantedMistakes = []struct {
 		"a copy is installed before a majority has it", "following.go", "case !m.copied.staged:", "case false:", "",
 	},
 	{
-		"a deposed leader goes on with the copy of its term", "machine.go", "m.attempt, m.copied, m.needs, m.pausedTo",
-		"m.attempt, _, m.needs, m.pausedTo", "installs a copy that is gone",
+		"a deposed leader goes on with the copy of its term", "machine.go", `m.copied, m.needs, m.pausedTo = term, nil, nil,`,
+		`m.needs, m.pausedTo = term, nil,`, "installs a copy that is gone",
 	},
 	{
-		"a deposed leader waits for what it had proposed", "machine.go", "m.term, m.deciding, m.attempt",
-		"m.term, _, m.attempt", "",
+		"a deposed leader waits for what it had proposed", "machine.go",
+		`m.deciding, m.attempt, m.copied, m.needs, m.pausedTo = term, nil,`,
+		`m.attempt, m.copied, m.needs, m.pausedTo = term,`, "",
 	},
 	{
 		"the copy of a former source is taken later", "following.go", "\t\tm.copied = nil\n", "", "",
