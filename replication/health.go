@@ -214,11 +214,11 @@ func (n *node) fleetStatus(ctx context.Context) *FleetStatus {
 	if ctx == nil {
 		ctx = n.life.Context() // each question is bounded anyway
 	}
-	if !n.running() {
+	if !n.serves() {
 		return &FleetStatus{Fleet: n.config.FleetID, Asked: n.config.NodeID}
 	}
 	return n.survey.Fleet(ctx)
 }
 
 // isPrimary reports whether this region is the primary, as far as is known here.
-func (n *node) isPrimary() bool { return n.running() && n.standing.Primary() }
+func (n *node) isPrimary() bool { return n.serves() && n.standing.Primary() }

@@ -80,7 +80,7 @@ func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte
 }
 
 // IsLeader implements [Replicator].
-func (r *MultiRegionReplicator) IsLeader() bool { return r.node.leadership.Leads() }
+func (r *MultiRegionReplicator) IsLeader() bool { return r.node.serves() && r.node.leadership.Leads() }
 
 // LeaderAddr implements [Replicator].
 func (r *MultiRegionReplicator) LeaderAddr() string { return r.node.leaderAddr() }
@@ -196,7 +196,7 @@ func (r *MultiRegionReplicator) RemoveMember(ctx context.Context, id uint64) err
 }
 
 // TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
-// elsewhere.
+// elsewhere; ErrMember if it is no voter, or did not take over in time.
 func (r *MultiRegionReplicator) TransferLeader(ctx context.Context, to uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err

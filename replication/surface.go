@@ -70,6 +70,9 @@ func WithRegions(k int) ProposeOption { return func(o *propose.Options) { o.Regi
 func optionsOf(cs []*Command, opts []ProposeOption) (propose.Options, error) {
 	o := propose.Options{Regions: 1}
 	for _, option := range opts {
+		if option == nil {
+			return o, fmt.Errorf("%w: an option is nil", ErrArgument)
+		}
 		option(&o)
 	}
 	switch {

@@ -8,7 +8,7 @@ var (
 	ErrNotLeader = errors.New("replication: not the leader of the region")
 	// ErrNotReady says that no leader of the primary region could be reached before the deadline. The write was
 	// certainly not applied and may be tried again.
-	ErrNotReady = errors.New("replication: no primary leader known")
+	ErrNotReady = errors.New("replication: not ready")
 	// ErrClosed says that the replicator was shut down.
 	ErrClosed = errors.New("replication: closed")
 	// ErrUnknownOutcome says that a write was handed over, and that it cannot be known whether it was or will be
