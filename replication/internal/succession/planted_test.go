@@ -54,7 +54,8 @@ var plantedMistakes = []struct {
 		"a copy is installed before a majority has it", "following.go", "case !m.copied.staged:", "case false:", "",
 	},
 	{
-		"a deposed leader goes on with the copy of its term", "machine.go", `m.copied, m.needs, m.pausedTo = term, nil, nil,`,
+		"a deposed leader goes on with the copy of its term", "machine.go",
+		`m.copied, m.needs, m.pausedTo = term, nil, nil,`,
 		`m.needs, m.pausedTo = term, nil,`, "installs a copy that is gone",
 	},
 	{

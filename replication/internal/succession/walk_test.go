@@ -13,10 +13,10 @@ const (
 	walkSteps = 90
 )
 
-// TestWalks lets anything happen to a world in any order: leaders die or are deposed with and without what they proposed, messages
-// are lost, late and repeated, operators order what they like. Never are two regions primary in one history, no
-// switchover loses what was acknowledged, and once nothing is lost any more every seal ends and all regions hold one
-// history.
+// TestWalks lets anything happen to a world in any order: leaders die or are deposed with and without what they
+// proposed, messages are lost, late and repeated, logs are trimmed, operators order what they like. Never are two
+// regions primary in one history, no switchover loses what was acknowledged, and once nothing is lost any more every
+// seal ends and all regions hold one history.
 func TestWalks(t *testing.T) {
 	n := walks
 	if testing.Short() {
