@@ -15,8 +15,8 @@ type Config struct {
 	Regions  map[string][]string // other regions: name to addresses
 	Ask      func(ctx context.Context, addr string) (Report, error)
 	Clock    clock.Clock
-	Interval time.Duration // between rounds; default 1 s
-	Timeout  time.Duration // of one question; default 1 s
+	Interval time.Duration // between rounds
+	Timeout  time.Duration // of one question
 }
 
 // minGap is the least time between two rounds, however often Refresh is called.
@@ -34,12 +34,6 @@ type Watcher struct {
 
 // NewWatcher returns a Watcher that knows nothing yet.
 func NewWatcher(c Config) *Watcher {
-	if c.Interval == 0 {
-		c.Interval = time.Second
-	}
-	if c.Timeout == 0 {
-		c.Timeout = time.Second
-	}
 	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]chan struct{}{}}
 	w.view.Regions = map[string]Region{}
 	for name := range c.Regions {

@@ -42,15 +42,14 @@ func (p *Proposer) take(ctx context.Context, s transport.Stream, out *answers) e
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
-		err = readForwards(message, p.config.Clock.Now(), func(id uint64, u *proposal) { p.takeOne(id, u, out) })
+		err = readForwards(message, p.config.Clock.Now(), out, p.takeOne)
 		if err != nil {
 			return err
 		}
 	}
 }
 
-func (p *Proposer) takeOne(id uint64, u *proposal, out *answers) {
-	u.finish = func(r result) { out.add(id, r) }
+func (p *Proposer) takeOne(u *proposal) {
 	if err := p.check(u); err != nil {
 		u.finish(result{err: err})
 	} else if !p.pipeline.enqueue(u) {

@@ -106,7 +106,7 @@ func (c *cluster) tryStart(m *member) (err error) {
 		ID: m.id, Name: m.addr, GroupID: "test", Peers: c.peers, Join: m.join,
 		Log: m.log, Machine: m.machine, FS: fs, StagingDir: "staging",
 		Transport: m.transport, Address: func(id uint64) (string, bool) { return fmt.Sprint("n", id), true },
-		Clock: clock.Real, TickInterval: 10 * time.Millisecond, Logger: quiet,
+		Clock: clock.Real, TickInterval: 10 * time.Millisecond, ElectionTicks: 10, CompactBytes: 1 << 20, Logger: quiet,
 		OnLeader: func(term uint64) { leads <- term }, OnFatal: func(err error) { fatal <- err },
 	}
 	c.tune(&config)

@@ -53,7 +53,7 @@ func TestOverGRPC(t *testing.T) {
 			ID: id, Name: fmt.Sprint(id), GroupID: "test", Peers: peers, Join: id > 3,
 			Log: log, Machine: m, FS: fs, StagingDir: "staging",
 			Transport: tr, Address: func(id uint64) (string, bool) { return addrs[id], true },
-			TickInterval: 20 * time.Millisecond, Logger: quiet,
+			TickInterval: 20 * time.Millisecond, ElectionTicks: 10, CompactBytes: 64 << 20, Logger: quiet,
 			OnLeader: func(uint64) { leads <- g },
 		})
 		if err != nil {

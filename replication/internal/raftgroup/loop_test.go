@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3"
@@ -36,7 +37,7 @@ func newRig(t *testing.T, voters ...uint64) *rig {
 	c, err := Config{
 		ID: 1, Join: true, Log: r.log, Machine: &machine{}, FS: pebblefs.New(vfs.NewMem()), StagingDir: "s",
 		Transport: noTransport{}, Address: func(uint64) (string, bool) { return "", false }, Logger: quiet,
-		MaxUncommittedBytes: 1000,
+		TickInterval: 100 * time.Millisecond, ElectionTicks: 10, CompactBytes: 1 << 20, MaxUncommittedBytes: 1000,
 	}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
