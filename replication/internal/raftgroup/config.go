@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -84,8 +85,8 @@ type Config struct {
 
 	// Transport opens streams to peers; the services a peer opens here are returned by Group.Services.
 	Transport transport.Transport
-	// Address returns where a member is reached, as known now. Safe for concurrent use.
-	Address func(id uint64) (addr string, ok bool)
+	// Directory tells where members are reached, and what the log calls them.
+	Directory peers.Directory
 
 	Clock          clock.Clock
 	TickInterval   time.Duration // the unit of Raft time
@@ -147,8 +148,8 @@ func (c Config) withDefaults() (Config, error) {
 	case c.ID == 0:
 		return c, fmt.Errorf("%w: ID is 0", ErrConfig)
 	case c.Log == nil || c.Machine == nil || c.FS == nil || c.StagingDir == "" ||
-		c.Transport == nil || c.Address == nil:
-		return c, fmt.Errorf("%w: Log, Machine, FS, StagingDir, Transport and Address are required", ErrConfig)
+		c.Transport == nil || c.Directory == nil:
+		return c, fmt.Errorf("%w: Log, Machine, FS, StagingDir, Transport and Directory are required", ErrConfig)
 	case c.TickInterval <= 0 || c.CompactBytes <= 0:
 		return c, fmt.Errorf("%w: TickInterval %v and CompactBytes %d must be positive", ErrConfig, c.TickInterval,
 			c.CompactBytes)

@@ -126,7 +126,7 @@ func (s *stream) run() {
 			backoff = minBackoffTicks
 		}
 		if backoff == warnBackoffTicks && s.network.life.Context().Err() == nil {
-			config.Logger.Warn("peer unreachable", "peer", s.to, "err", err)
+			config.Logger.Warn("peer unreachable", "peer", s.network.Name(s.to), "err", err)
 		}
 		s.take()
 		s.network.inbox.ReportUnreachable(s.to)
