@@ -10,15 +10,16 @@ import (
 // below lists, for each room, the rooms of this tree that it may import. A room that is not listed may import none;
 // tests are bound by the same rules, but for the rooms made for them.
 var below = map[string][]string{
-	"replication/timeline":          {},
-	"replication/clock":             {},
-	"replication/durable":           {},
-	"replication/durable/pebblefs":  {"replication/durable"},
-	"replication/transport":         {},
-	"replication/transport/grpc":    {"replication/transport"},
-	"replication/transport/memory":  {"replication/transport", "replication/clock"},
-	"replication/internal/checksum": {},
-	"replication/internal/wal":      {"replication/internal/checksum", "replication/timeline", "replication/durable"},
+	"replication/timeline":           {},
+	"replication/clock":              {},
+	"replication/durable":            {},
+	"replication/durable/pebblefs":   {"replication/durable"},
+	"replication/transport":          {},
+	"replication/transport/grpc":     {"replication/transport"},
+	"replication/transport/memory":   {"replication/transport", "replication/clock"},
+	"replication/internal/checksum":  {},
+	"replication/internal/invariant": {},
+	"replication/internal/wal":       {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport",
 		"replication/durable"},
 	"replication/internal/rescue": {"replication/internal/checksum", "replication/timeline", "replication/durable"},
@@ -49,6 +50,7 @@ var below = map[string][]string{
 	"replication/internal/copies":     {"replication/contract", "replication/durable"},
 	"replication/internal/region": {
 		"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup",
+		"replication/internal/invariant",
 	},
 	"replication/internal/tail": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
@@ -67,6 +69,7 @@ var below = map[string][]string{
 	"replication/internal/raftgroup": {
 		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
 		"replication/internal/wal", "replication/transport", "replication/clock", "replication/durable",
+		"replication/internal/invariant",
 	},
 	"replication/internal/raftgroup/snapshots": {
 		"replication/internal/raftgroup/peers", "replication/internal/checkpoint", "replication/transport",
@@ -78,7 +81,7 @@ var below = map[string][]string{
 	"replication/internal/stream": {"replication/internal/checksum", "replication/timeline", "replication/transport",
 		"replication/clock"},
 	"replication/internal/propose": {
-		"replication/internal/checksum",
+		"replication/internal/checksum", "replication/internal/invariant",
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/life",
 		"replication/internal/region", "replication/internal/peer", "replication/internal/standing",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/invariant"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -60,6 +61,9 @@ func newPipeline(c *Config, back requeuer) *pipeline {
 		frameBytes: c.FrameBytes, window: c.WindowBytes, wake: make(chan struct{}, 1), folder: timeline.NewFolder(),
 	}
 }
+
+// check is valid, where properties are checked while a node runs.
+func (p *pipeline) check() { invariant.Check("pipeline", p.valid) }
 
 // valid checks P1 to P8.
 func (p *pipeline) valid() error {
@@ -240,6 +244,7 @@ func (p *pipeline) takeBack(f *flight, stamp timeline.Cursor) {
 	p.stamp = stamp
 	p.mu.Unlock()
 	p.back.requeue(f.proposals)
+	p.check()
 }
 
 // enqueue takes a proposal; false means that this node takes no writes now.
@@ -290,6 +295,7 @@ func (p *pipeline) stepDown() {
 	})
 	p.mu.Unlock()
 	p.back.requeue(queue)
+	p.check()
 }
 
 // shut stops stamping and returns what waited. The caller holds mu.
@@ -317,4 +323,5 @@ func (p *pipeline) evaluate() {
 	}
 	p.mu.Unlock()
 	p.back.requeue(queue)
+	p.check()
 }

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/invariant"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 )
 
@@ -101,7 +102,8 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 	}
 	return &loop{
 		self: c.ID, clock: c.Clock, tickInterval: c.TickInterval, electionTicks: c.ElectionTicks,
-		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail, neighbours: n, view: v,
+		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail,
+		neighbours: n, view: v,
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 	}, nil
 }
@@ -163,6 +165,7 @@ func (l *loop) run(ctx context.Context) error {
 		case <-l.mail.wake:
 		}
 		l.turn(ticked)
+		invariant.Check("raftgroup", l.valid)
 	}
 }
 

@@ -24,7 +24,9 @@ func TestOverGRPC(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		source := NewSource(SourceConfig{Region: "us", Log: p.us.log, History: p.us, Logger: quiet, WindowBytes: testWindow})
+		source := NewSource(SourceConfig{
+			Region: "us", Log: p.us.log, History: p.us, Logger: quiet, WindowBytes: testWindow,
+		})
 		if err := g.Serve(map[string]transport.Handler{Service: source.Handle}); err != nil {
 			t.Fatal(err)
 		}

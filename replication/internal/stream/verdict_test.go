@@ -82,7 +82,9 @@ func TestBehindTriesTheNextAddress(t *testing.T) {
 		late.mu.Unlock()
 		node := p.network.Node("us-2")
 		defer node.Close()
-		source := NewSource(SourceConfig{Region: "us", Log: late.log, History: late, Logger: quiet, WindowBytes: testWindow})
+		source := NewSource(SourceConfig{
+			Region: "us", Log: late.log, History: late, Logger: quiet, WindowBytes: testWindow,
+		})
 		if err := node.Serve(map[string]transport.Handler{Service: source.Handle}); err != nil {
 			t.Fatal(err)
 		}
