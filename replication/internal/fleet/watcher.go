@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 )
 
 // Config is what a Watcher needs.
@@ -29,16 +30,16 @@ type Watcher struct {
 	mu      sync.Mutex
 	view    View
 	changed chan struct{}
-	nudge   map[string]chan struct{}
+	nudge   map[string]wake.Signal
 }
 
 // NewWatcher returns a Watcher that knows nothing yet.
 func NewWatcher(c Config) *Watcher {
-	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]chan struct{}{}}
+	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]wake.Signal{}}
 	w.view.Regions = map[string]Region{}
 	for name := range c.Regions {
 		w.view.Regions[name] = Region{Name: name}
-		w.nudge[name] = make(chan struct{}, 1)
+		w.nudge[name] = wake.New()
 	}
 	return w
 }
@@ -84,10 +85,7 @@ func (w *Watcher) Addresses(region string) []string {
 // Refresh begins a round for every region soon instead of at the next interval.
 func (w *Watcher) Refresh() {
 	for _, n := range w.nudge {
-		select {
-		case n <- struct{}{}:
-		default:
-		}
+		n.Nudge()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/invariant"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -39,7 +40,7 @@ type pipeline struct {
 	clock      clock.Clock
 	frameBytes int
 	window     int64 // bytes in flight
-	wake       chan struct{}
+	wake       wake.Signal
 	folder     *timeline.Folder
 
 	mu       sync.Mutex
@@ -58,7 +59,7 @@ type pipeline struct {
 func newPipeline(c *Config, back requeuer) *pipeline {
 	return &pipeline{
 		group: c.Group, standing: c.Standing, durability: c.Durability, back: back, clock: c.Clock,
-		frameBytes: c.FrameBytes, window: c.WindowBytes, wake: make(chan struct{}, 1), folder: timeline.NewFolder(),
+		frameBytes: c.FrameBytes, window: c.WindowBytes, wake: wake.New(), folder: timeline.NewFolder(),
 	}
 }
 
@@ -255,7 +256,7 @@ func (p *pipeline) enqueue(u *proposal) bool {
 		return false
 	}
 	p.queue = append(p.queue, u)
-	nudge(p.wake)
+	p.wake.Nudge()
 	return true
 }
 
@@ -319,7 +320,7 @@ func (p *pipeline) evaluate() {
 		p.open = true
 		p.openings++
 		p.stamp = cursor
-		nudge(p.wake)
+		p.wake.Nudge()
 	}
 	p.mu.Unlock()
 	p.back.requeue(queue)

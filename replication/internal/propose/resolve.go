@@ -31,7 +31,7 @@ func (p *pipeline) resolve(outcomes []region.Outcome) {
 			decided = true
 		}
 	}
-	nudge(p.wake)
+	p.wake.Nudge()
 	if decided {
 		p.evaluate()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
@@ -20,7 +21,7 @@ const Service = "propose/1"
 func (p *Proposer) Serve(ctx context.Context, s transport.Stream) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := &answers{wake: make(chan struct{}, 1)}
+	out := &answers{wake: wake.New()}
 	go func() { cancel(p.take(ctx, s, out)) }() // ends with the stream, which ends when this function returns
 	err := peer.IgnoreEnd(out.send(ctx, s))
 	if errors.Is(err, io.EOF) {
@@ -61,7 +62,7 @@ func (p *Proposer) takeOne(u *proposal) {
 type answers struct {
 	mu   sync.Mutex
 	next [][]byte // messages
-	wake chan struct{}
+	wake wake.Signal
 }
 
 // errAnswerTooLarge says that a proposal's results do not fit a message. It was applied; the node that asks cannot be
@@ -79,7 +80,7 @@ func (a *answers) add(id uint64, r result) {
 		r = result{err: fmt.Errorf("%w: %w: about %d bytes", contract.ErrUnknownOutcome, errAnswerTooLarge, n)}
 	}
 	a.next[last] = appendAnswer(a.next[last], id, r)
-	nudge(a.wake)
+	a.wake.Nudge()
 }
 
 // send returns why it ends, never nil.
