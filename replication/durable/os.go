@@ -2,6 +2,7 @@ package durable
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 )
@@ -33,6 +34,17 @@ func (machine) Rename(from, to string) error          { return os.Rename(from, t
 func (machine) MkdirAll(dir string) error             { return os.MkdirAll(dir, 0o755) }
 func (machine) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 func (machine) FreeBytes(name string) (uint64, error) { return freeBytes(name) }
+
+func (machine) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
 
 func (machine) SyncDir(dir string) error {
 	d, err := os.Open(dir)
