@@ -15,6 +15,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -76,7 +77,7 @@ func limits(callTimeout time.Duration) succession.Limits {
 type Governor struct {
 	config Config
 	began  time.Time
-	wake   chan struct{}
+	wake   wake.Signal
 
 	mu      sync.Mutex
 	machine *succession.Machine
@@ -111,7 +112,7 @@ func (g *Governor) first(last *question, e succession.Effect) bool {
 // New returns a Governor that does nothing before Run.
 func New(c Config) *Governor {
 	return &Governor{
-		config: c, began: c.Clock.Now(), wake: make(chan struct{}, 1),
+		config: c, began: c.Clock.Now(), wake: wake.New(),
 		machine: succession.New(c.Region, c.Founder, limits(c.CallTimeout)),
 		calls:   map[uint64]chan succession.Reply{}, running: map[uint64]context.CancelFunc{},
 	}
@@ -119,10 +120,7 @@ func New(c Config) *Governor {
 
 // Nudge has it look again: something changed.
 func (g *Governor) Nudge() {
-	select {
-	case g.wake <- struct{}{}:
-	default:
-	}
+	g.wake.Nudge()
 }
 
 // Run looks whenever something changed and when the machine wants to, and begins what is to be done, until ctx ends.

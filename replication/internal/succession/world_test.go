@@ -75,7 +75,6 @@ type message struct {
 	from, to string
 	effect   Effect // the question
 	answer   *Answered
-	done     bool // it was answered, or its time is over
 }
 
 type acknowledged struct {
