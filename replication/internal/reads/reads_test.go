@@ -87,6 +87,7 @@ func newMember(t *testing.T, tr transport.Transport, name string) *member {
 	if err := errors.Join(m.life.Begin(), m.life.Ready()); err != nil {
 		t.Fatal(err)
 	}
+	m.life.EndStart()
 	return m
 }
 
