@@ -152,7 +152,18 @@ func (l *Life) Context() context.Context { return l.ctx }
 // may call it: a start, and what Go runs.
 func (l *Life) Go(f func(ctx context.Context)) { l.work.Go(func() { f(l.ctx) }) }
 
-// Wait returns when a start under way is over, and everything that Go began has returned. It is called after the end.
+// Try is Go for whoever may come at any time: it reports whether the node had not ended, and f runs.
+func (l *Life) Try(f func(ctx context.Context)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stage == ended {
+		return false
+	}
+	l.Go(f) // with the lock, so that whoever waits after the end waits for it
+	return true
+}
+
+// Wait returns when a start under way is over, and everything that Go and Try began has returned. It is called after the end.
 func (l *Life) Wait() { l.work.Wait() }
 
 // Pause waits for d, or returns why not: the context's cause, or what ended the node.
