@@ -1,7 +1,6 @@
 package durable
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 )
@@ -33,14 +32,7 @@ func (machine) Rename(from, to string) error          { return os.Rename(from, t
 func (machine) MkdirAll(dir string) error             { return os.MkdirAll(dir, 0o755) }
 func (machine) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 func (machine) FreeBytes(name string) (uint64, error) { return freeBytes(name) }
-
-func (machine) SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+func (machine) SyncDir(dir string) error              { return syncDir(dir) }
 
 func (machine) List(dir string) ([]string, error) {
 	d, err := os.Open(dir)
