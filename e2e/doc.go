@@ -5,7 +5,7 @@
 //
 //   - a load of real records arrives whole and identical in every region while nodes are killed and the link is cut,
 //     and a watcher of the secondary sees every event once and in order (invariants 1, 4, 5, 10 and 11);
-//   - a switchover under load loses nothing and shows clients a pause and no error (invariants 6 and 7);
+//   - a switchover under load loses nothing and shows clients a pause and no error (invariant 6);
 //   - a switchover during which the link is cut or a leader dies ends with one primary that has every write
 //     (invariant 6);
 //   - a region that was away for longer than the log is kept takes a copy of the state, and the log stays within its

@@ -9,15 +9,18 @@ import (
 
 // Words of the history.
 type (
-	// Command is one write, opaque to this package.
+	// Command is one write, opaque to this package: Data []byte, which is the library's from the moment it is handed
+	// over.
 	Command = contract.Command
-	// Position is the number of a command in the history.
+	// Position is the number of a command in the history: 1, 2, 3, … without gaps. A uint64.
 	Position = contract.Position
-	// Epoch is the number of one reign of one primary.
+	// Epoch is the number of one reign of one primary; it rises at every move. A uint64.
 	Epoch = contract.Epoch
-	// Chain is the running hash over a history.
+	// Chain is the running hash over a history: [32]byte. Equal chains prove equal histories.
 	Chain = contract.Chain
-	// Reign is the beginning of an epoch, as the storage sees it.
+	// Reign is the beginning of an epoch, as the storage sees it. Fields an engine may read: Epoch; First, the first
+	// Position it may write; Primary, the region that takes the writes; Lossy, whether a tail of the epoch before may
+	// have been lost.
 	Reign = contract.Reign
 )
 
@@ -106,7 +109,9 @@ var (
 // once. p must not be changed afterwards.
 func SnapshotBytes(p []byte) Snapshot { return contract.SnapshotBytes(p) }
 
-// TailInfo describes a rescue file of one node.
+// TailInfo describes what one node saved of a tail. Fields: Name, for ReadTail; Fleet, Region, Node; Fork, the last
+// shared Position, and Last, the region's own; Claim, the Reign that outranked it; Saved, when; Commands and Bytes, how
+// much; Damaged, why it cannot be read.
 type TailInfo = tail.Info
 
 // Errors of ReadTail.

@@ -40,7 +40,8 @@ type Config struct {
 	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal on
 	// all of them; 1, 3, 5 or 7. Afterwards membership is state of the region, and changed at run time.
 	Nodes map[string]string
-	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter.
+	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter. Nodes then
+	// holds some or all of the members that the region has; this node may be left out.
 	Join bool
 
 	// Regions are the other regions: name to peer addresses of some or all of its nodes.
@@ -57,8 +58,8 @@ type Config struct {
 	// SegmentBytes is the size of a log segment. Default DefaultSegmentBytes; MinSegmentBytes to
 	// MaxSegmentBytes.
 	SegmentBytes int64
-	// RetainBytes is how much log is kept for a slow or absent secondary before it has to bootstrap. Default
-	// DefaultRetainBytes.
+	// RetainBytes is how far back a tail can be saved as commands, and how much log is kept for a slow or absent
+	// secondary before it has to bootstrap. Default DefaultRetainBytes.
 	RetainBytes int64
 	// CompactBytes is how much log is written between two attempts to release log. Default
 	// DefaultCompactBytes.
@@ -179,6 +180,8 @@ func nodesFault(c *Config) string {
 	case !c.Join && !listed:
 		return fmt.Sprintf("node %q is not among the nodes of region %q, %v", c.NodeID, c.RegionID,
 			slices.Sorted(maps.Keys(c.Nodes)))
+	case c.Join && len(c.Nodes) == 0:
+		return "with Join, Nodes has to hold members that the region has: the node finds its region through them"
 	case listed && own != c.PeerAddr:
 		return fmt.Sprintf("Nodes has %q for node %q, whose PeerAddr is %q", own, c.NodeID, c.PeerAddr)
 	case !c.Join && (len(c.Nodes)%2 == 0 || len(c.Nodes) > 7):

@@ -33,8 +33,8 @@ type HealthStatus struct {
 	Region string          `json:"region"`
 	State  State           `json:"state"`
 	RaftID uint64          `json:"raftID"`
-	// Healthy says that this node can serve linearizable reads of its region as far as it knows: it is ready, its
-	// region has a leader and its history is the fleet's.
+	// Healthy says that this node is ready, its region has a leader and may act, and its history is the fleet's. It
+	// does not say that the primary can be reached from a secondary: see Peers and Lag.
 	Healthy bool   `json:"healthy"`
 	Problem string `json:"problem,omitempty"` // why it is not healthy
 
@@ -214,11 +214,11 @@ func (n *node) fleetStatus(ctx context.Context) *FleetStatus {
 	if ctx == nil {
 		ctx = n.life.Context() // each question is bounded anyway
 	}
-	if !n.running() {
+	if !n.serves() {
 		return &FleetStatus{Fleet: n.config.FleetID, Asked: n.config.NodeID}
 	}
 	return n.survey.Fleet(ctx)
 }
 
 // isPrimary reports whether this region is the primary, as far as is known here.
-func (n *node) isPrimary() bool { return n.running() && n.standing.Primary() }
+func (n *node) isPrimary() bool { return n.serves() && n.standing.Primary() }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -51,6 +52,8 @@ func TestConfigurationsThatCannotWorkAreRefusedWithTheirValues(t *testing.T) {
 			func(c *replication.Config) { c.Regions = map[string][]string{"eu": nil}; c.InitialPrimary = "us" },
 			`region "eu"`},
 		"unknown primary": {func(c *replication.Config) { c.InitialPrimary = "ap" }, `"ap" is not a region`},
+		"joins through nobody": {func(c *replication.Config) { c.Join, c.Nodes = true, nil },
+			"members that the region has"},
 		"no primary": {func(c *replication.Config) { c.Regions = map[string][]string{"eu": {"eu-1"}} },
 			`primary "" is not`},
 		"command too large":  {func(c *replication.Config) { c.MaxCommandBytes = 1 << 30 }, "at most 16777216"},
@@ -155,6 +158,10 @@ func TestMisuseIsAnErrorAndNeverAPanic(t *testing.T) {
 		if err := r.Apply(&replication.Command{}, time.Second); !errors.Is(err, replication.ErrClosed) {
 			t.Errorf("Apply after Shutdown: %v", err)
 		}
+		if r.IsLeader() || r.IsPrimaryRegion() || r.LeaderID() != "" || r.LeaderAddr() != "" ||
+			len(r.Fleet(t.Context()).Regions) != 0 {
+			t.Error("a node that was shut down claims to be something")
+		}
 		if h := r.Health(); h.State != replication.StateClosed || h.Healthy {
 			t.Errorf("after Shutdown: %+v", h)
 		}
@@ -174,12 +181,13 @@ func misuseWhileReady(t *testing.T, r *replication.MultiRegionReplicator, ended 
 	_, empty := r.Propose(ctx, nil)
 	_, hollow := r.Propose(ctx, []*replication.Command{nil})
 	_, nowhere := r.Propose(ctx, one, replication.WithRegions(0))
+	_, noOption := r.Propose(ctx, one, nil)
 	for name, err := range map[string]error{
 		"nil command": r.Apply(nil, time.Second), "no timeout": r.Apply(one[0], 0),
 		"past timeout": r.ApplyBatch(one, -1),
 		"nil batch":    r.ApplyBatch(nil, time.Second), "Propose nothing": empty, "Propose nil": hollow,
-		"zero regions": nowhere,
-		"level":        r.ReadBarrier(ctx, 7), "no visit": r.ReadTail(ctx, "x", nil),
+		"zero regions": nowhere, "nil option": noOption,
+		"level": r.ReadBarrier(ctx, 7), "no visit": r.ReadTail(ctx, "x", nil),
 	} {
 		if !errors.Is(err, replication.ErrArgument) {
 			t.Errorf("%s: %v", name, err)
@@ -254,4 +262,40 @@ func TestHealthDoesNotWaitForAStartThatWaits(t *testing.T) {
 	if err := r.Shutdown(); err != nil {
 		t.Error(err)
 	}
+}
+
+// Two nodes on one directory would write one log twice.
+func TestADirectoryHasOneNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(clock.Real, 1)
+		disk := pebblefs.New(vfs.NewMem())
+		start := func(addr string) (*replication.RaftReplicator, error) {
+			c := alone()
+			c.FS = disk
+			r, err := replication.NewRaftReplicator(c, &ledger{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.SetTransport(network.Node(addr))
+			return r, r.Start(t.Context())
+		}
+		first, err := start("us-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := start("elsewhere")
+		if !errors.Is(err, durable.ErrLocked) {
+			t.Errorf("a second node started on the directory: %v", err)
+		}
+		if err := errors.Join(second.Shutdown(), first.Shutdown()); err != nil {
+			t.Fatal(err)
+		}
+		third, err := start("us-1")
+		if err != nil {
+			t.Errorf("the lock outlives its node: %v", err)
+		}
+		if err := third.Shutdown(); err != nil {
+			t.Error(err)
+		}
+	})
 }

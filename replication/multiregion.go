@@ -43,8 +43,9 @@ func (r *MultiRegionReplicator) ApplyBatch(cs []*Command, timeout time.Duration)
 // While there is none (an election, a switchover), it waits until ctx ends. The commands' data must not be changed
 // afterwards.
 //
-// Errors: ErrArgument, ErrNotReady and ErrTooLarge say that nothing was and will be written; ErrUnknownOutcome says
-// that it cannot be known; ErrUnderReplicated comes with a receipt; ErrClosed, ErrStopped.
+// Errors: ErrArgument, ErrNotReady, ErrTooLarge, ErrRejected and ErrUnknownRegion (more regions asked for than there
+// are) say that nothing was and will be written; ErrUnknownOutcome says that it cannot be known; ErrUnderReplicated
+// comes with a receipt; ErrClosed and ErrStopped say nothing of a write that was under way.
 func (r *MultiRegionReplicator) Propose(ctx context.Context, cs []*Command, opts ...ProposeOption) (*Receipt, error) {
 	return write(ctx, r.node, cs, opts)
 }
@@ -81,7 +82,7 @@ func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte
 }
 
 // IsLeader implements [Replicator].
-func (r *MultiRegionReplicator) IsLeader() bool { return r.node.leadership.Leads() }
+func (r *MultiRegionReplicator) IsLeader() bool { return r.node.serves() && r.node.leadership.Leads() }
 
 // LeaderAddr implements [Replicator].
 func (r *MultiRegionReplicator) LeaderAddr() string { return r.node.leaderAddr() }
@@ -198,7 +199,7 @@ func (r *MultiRegionReplicator) RemoveMember(ctx context.Context, id uint64) err
 }
 
 // TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
-// elsewhere.
+// elsewhere; ErrMember if it is no voter, or did not take over in time.
 func (r *MultiRegionReplicator) TransferLeader(ctx context.Context, to uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err

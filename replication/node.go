@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
@@ -52,6 +54,7 @@ type node struct {
 	members    *members.Registrar
 	standing   *standing.Standing
 
+	held     io.Closer // the lock of the data directory
 	log      *wal.Log
 	tails    *tail.Tails
 	staging  *transfer.Staging
@@ -148,6 +151,33 @@ func (n *node) start(ctx context.Context) error {
 
 func (n *node) bringUp(ctx context.Context) error {
 	n.client = peer.NewClient(n.transport)
+	if err := n.lock(); err != nil {
+		return err
+	}
+	if err := n.bringUpLocked(ctx); err != nil {
+		return errors.Join(err, n.held.Close())
+	}
+	return nil
+}
+
+// lockFile is held while a process uses the data directory.
+const lockFile = "LOCK"
+
+// lock keeps every other process from the data directory.
+func (n *node) lock() error {
+	c := &n.config
+	if err := durable.MakeDir(c.FS, c.DataDir); err != nil {
+		return fmt.Errorf("create data directory: %w", err)
+	}
+	held, err := c.FS.Lock(c.path(lockFile))
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", c.DataDir, err)
+	}
+	n.held = held
+	return nil
+}
+
+func (n *node) bringUpLocked(ctx context.Context) error {
 	fresh, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
 		return err
@@ -263,7 +293,7 @@ func (n *node) tearDown() {
 	n.proposer.Abandon(n.life.Failure())
 	n.group.Stop()
 	n.proposer.Wait()
-	if closed := errors.Join(n.transport.Close(), n.log.Close()); closed != nil {
+	if closed := errors.Join(n.transport.Close(), n.log.Close(), n.held.Close()); closed != nil {
 		n.logger.Warn("closing", "err", closed)
 	}
 	n.leading.changed()
@@ -303,9 +333,12 @@ func (n *node) running() bool {
 	return ok
 }
 
+// serves reports whether the node was started and has not ended.
+func (n *node) serves() bool { return n.life.Err() == nil }
+
 // leader returns the Raft identity of the region's leader, zero if none is known.
 func (n *node) leader() uint64 {
-	if !n.running() {
+	if !n.serves() {
 		return 0
 	}
 	id, _ := n.group.Leader()

@@ -71,7 +71,7 @@ func (r *RaftReplicator) Ask(ctx context.Context, request []byte) ([]byte, error
 }
 
 // IsLeader implements [Replicator].
-func (r *RaftReplicator) IsLeader() bool { return r.node.leadership.Leads() }
+func (r *RaftReplicator) IsLeader() bool { return r.node.serves() && r.node.leadership.Leads() }
 
 // LeaderAddr implements [Replicator].
 func (r *RaftReplicator) LeaderAddr() string { return r.node.leaderAddr() }
@@ -123,7 +123,7 @@ func (r *RaftReplicator) RemoveMember(ctx context.Context, id uint64) error {
 }
 
 // TransferLeader makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
-// elsewhere.
+// elsewhere; ErrMember if it is no voter, or did not take over in time.
 func (r *RaftReplicator) TransferLeader(ctx context.Context, to uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err

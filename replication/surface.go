@@ -19,8 +19,8 @@ type Replicator interface {
 	// A node is started once; a start that failed may be repeated.
 	Start(ctx context.Context) error
 	// Apply writes one command and returns once it is committed and applied in the primary region. A node that
-	// is not the primary's leader forwards it. The timeout must be positive. Errors: ErrArgument, ErrNotReady and
-	// ErrTooLarge (certainly not applied), ErrUnknownOutcome, ErrClosed, ErrStopped.
+	// is not the primary's leader forwards it. The timeout must be positive. Errors: ErrArgument, ErrNotReady,
+	// ErrTooLarge and ErrRejected (certainly not applied), ErrUnknownOutcome, ErrClosed, ErrStopped.
 	Apply(c *Command, timeout time.Duration) error
 	// ApplyBatch writes 1 to 65,536 commands, of Config.MaxCommandBytes in total, as one atomic unit: at consecutive
 	// positions, all or none. Errors are those of Apply.
@@ -70,6 +70,9 @@ func WithRegions(k int) ProposeOption { return func(o *propose.Options) { o.Regi
 func optionsOf(cs []*Command, opts []ProposeOption) (propose.Options, error) {
 	o := propose.Options{Regions: 1}
 	for _, option := range opts {
+		if option == nil {
+			return o, fmt.Errorf("%w: an option is nil", ErrArgument)
+		}
 		option(&o)
 	}
 	switch {

@@ -31,7 +31,7 @@ func (e *evidence) check(wrong report) {
 		}
 	}
 	if !e.fleet.lineage.forced() {
-		checkOrder(e.diary.operations, wrong)
+		checkOrder(e.operations.list, wrong)
 	}
 	checkHandovers(e.fleet.lineage, wrong)
 	e.checkContents(end, wrong)
@@ -56,7 +56,7 @@ func rescuedValues(all []final) map[string]map[string]bool {
 // checkWrites compares what clients were told with the final history and the rescue files (invariants 1, 5 and 8).
 func (e *evidence) checkWrites(end *place, rescued map[string]map[string]bool, wrong report) {
 	l := e.fleet.lineage
-	for _, o := range e.diary.operations {
+	for _, o := range e.operations.list {
 		for i, v := range o.values {
 			places := l.placesOf(v)
 			name := v[:min(len(v), valueName)]

@@ -76,8 +76,8 @@ func TestWritesAreAccountedFor(t *testing.T) {
 			l, _, end := story(&n)
 			e := &evidence{
 				plan: &plan{regions: []string{"us", "eu"}}, fleet: &fleet{lineage: l},
-				diary: &diary{operations: []operation{test.did}},
-				final: []final{{node: "us-1", region: "us", at: end, tails: []tail{rescue(l, test.tails...)}}},
+				operations: &operations{list: []operation{test.did}},
+				final:      []final{{node: "us-1", region: "us", at: end, tails: []tail{rescue(l, test.tails...)}}},
 			}
 			rescued := rescuedValues(e.final)
 			e.checkWrites(end, rescued, n.wrong)

@@ -38,43 +38,43 @@ type operation struct {
 	seen       *place               // of a read
 }
 
-// diary is all operations of all clients. It is safe for concurrent use.
-type diary struct {
-	mu         sync.Mutex
-	clock      uint64
-	operations []operation
+// operations are what all clients did. They are safe for concurrent use.
+type operations struct {
+	mu    sync.Mutex
+	clock uint64
+	list  []operation
 }
 
-func (d *diary) now() uint64 {
+func (d *operations) now() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.clock++
 	return d.clock
 }
 
-func (d *diary) add(o operation) {
+func (d *operations) add(o operation) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.clock++
 	o.end = d.clock
-	d.operations = append(d.operations, o)
+	d.list = append(d.list, o)
 }
 
 // client writes and reads at random nodes until its time is over.
 type client struct {
-	fleet  *fleet
-	diary  *diary
-	number int
-	name   string
-	random *rand.Rand
+	fleet      *fleet
+	operations *operations
+	number     int
+	name       string
+	random     *rand.Rand
 
 	writes    int
 	compacted int64
 }
 
-func newClient(f *fleet, d *diary, number int) *client {
+func newClient(f *fleet, d *operations, number int) *client {
 	name := fmt.Sprintf("client%d", number)
-	return &client{fleet: f, diary: d, number: number, name: name, random: stream(f.plan.seed, name)}
+	return &client{fleet: f, operations: d, number: number, name: name, random: stream(f.plan.seed, name)}
 }
 
 func (c *client) run(ctx context.Context, until time.Time) {
@@ -98,7 +98,7 @@ func (c *client) run(ctx context.Context, until time.Time) {
 
 // write proposes one unit of unique commands. What a process says after its power failed was never heard.
 func (c *client) write(ctx context.Context, p *process, commands int) outcome {
-	o := operation{node: p.NodeID(), begin: c.diary.now()}
+	o := operation{node: p.NodeID(), begin: c.operations.now()}
 	unit := make([]*replication.Command, commands)
 	for i := range unit {
 		c.writes++
@@ -121,7 +121,7 @@ func (c *client) write(ctx context.Context, p *process, commands int) outcome {
 	default:
 		o.outcome = unknown
 	}
-	c.diary.add(o)
+	c.operations.add(o)
 	return o.outcome
 }
 
@@ -164,11 +164,11 @@ func (c *client) command(name string) []byte {
 
 // read makes a linearizable read of the place at which a node is.
 func (c *client) read(ctx context.Context, p *process) {
-	o := operation{node: p.NodeID(), begin: c.diary.now()}
+	o := operation{node: p.NodeID(), begin: c.operations.now()}
 	err := p.ReadBarrier(ctx, replication.Linearizable)
-	o.seen = p.witness.at.Load()
+	o.seen = p.auditor.at.Load()
 	if err != nil || p.gone.Load() {
 		return
 	}
-	c.diary.add(o)
+	c.operations.add(o)
 }

@@ -17,7 +17,7 @@
 //   - 6: claims of a node never fall; an epoch has one primary, unless an operator forced two.
 //   - 15: after the faults the fleet converges within bounded (virtual) time.
 //
-// The checks do not trust what nodes report: a witness stands between each node and its storage, and sees every batch.
+// The checks do not trust what nodes report: an auditor stands between each node and its storage, and sees every batch.
 //
 // Time is testing/synctest's. Every decision of the simulation comes from the seed and virtual time, and so does the
 // randomness of the nodes; the order in which the goroutines of one instant run does not, so that a seed repeats a

@@ -70,7 +70,7 @@ func (x *faults) wait(d time.Duration) {
 	}
 }
 
-func (x *faults) tell(format string, args ...any) { x.fleet.journal.tell(format, args...) }
+func (x *faults) tell(format string, args ...any) { x.fleet.trace.tell(format, args...) }
 
 func (x *faults) region() string { return pick(x.random, x.fleet.plan.regions...) }
 func (x *faults) member() *member {

@@ -31,7 +31,7 @@ const (
 // fleet is all nodes of a run. Only the goroutine of the faults starts and ends processes.
 type fleet struct {
 	plan    *plan
-	journal *journal
+	trace   *trace
 	lineage *lineage
 	network *memory.Network
 	members []*member
@@ -58,14 +58,14 @@ type process struct {
 	disk    *disk
 	memory  *vfs.MemFS
 	storage io.Closer
-	witness *witness
+	auditor *auditor
 	gone    atomic.Bool // the power failed
 	once    sync.Once
 	left    *vfs.MemFS // what the disk has when the power is back
 }
 
-func newFleet(p *plan, j *journal) *fleet {
-	f := &fleet{plan: p, journal: j, lineage: newLineage(j.wrong), network: memory.NewNetwork(clock.Real, p.seed)}
+func newFleet(p *plan, j *trace) *fleet {
+	f := &fleet{plan: p, trace: j, lineage: newLineage(j.wrong), network: memory.NewNetwork(clock.Real, p.seed)}
 	f.network.SetGroups(regionOf)
 	for _, region := range p.regions {
 		for i := range p.size {
@@ -113,7 +113,7 @@ func (m *member) config(fs vfs.FS) *replication.Config {
 		NodeID: m.name, RegionID: m.region, DataDir: dataFolder, FS: pebblefs.New(fs), PeerAddr: m.name,
 		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: f.plan.regions[0],
 		SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
-		Logger: slog.New(slog.NewTextHandler(f.journal, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
+		Logger: slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
 	}
 	for _, o := range f.members {
 		if o.region == m.region {
@@ -125,7 +125,7 @@ func (m *member) config(fs vfs.FS) *replication.Config {
 	return c
 }
 
-// withoutTime leaves to the journal what it notes itself.
+// withoutTime leaves to the trace what it notes itself.
 func withoutTime(_ []string, a slog.Attr) slog.Attr {
 	if a.Key == slog.TimeKey {
 		return slog.Attr{}
@@ -135,7 +135,7 @@ func withoutTime(_ []string, a slog.Attr) slog.Attr {
 
 // start begins a process on what the disk holds.
 func (m *member) start(ctx context.Context) {
-	j := m.fleet.journal
+	j := m.fleet.trace
 	p := &process{member: m, memory: m.memory}
 	m.starts++
 	p.disk = newDisk(m.memory, stream(m.fleet.plan.seed, fmt.Sprintf("disk %s %d", m.name, m.starts)),
@@ -145,10 +145,10 @@ func (m *member) start(ctx context.Context) {
 		j.wrong("1", "%s cannot open its storage: %v", m.name, err)
 		return
 	}
-	p.witness = &witness{
+	p.auditor = &auditor{
 		Storage: storage, lineage: m.fleet.lineage, region: m.region, node: m.name, gone: &p.gone, wrong: j.wrong,
 	}
-	p.MultiRegionReplicator, err = replication.NewMultiRegionReplicator(m.config(p.disk), p.witness.storage())
+	p.MultiRegionReplicator, err = replication.NewMultiRegionReplicator(m.config(p.disk), p.auditor.storage())
 	if err == nil {
 		p.SetTransport(m.fleet.network.Node(m.name))
 		err = p.Start(ctx)
@@ -159,7 +159,7 @@ func (m *member) start(ctx context.Context) {
 		_ = p.storage.Close()
 		return
 	}
-	at := p.witness.at.Load()
+	at := p.auditor.at.Load()
 	j.tell("start %s at %v", m.name, at)
 	m.mu.Lock()
 	m.process = p
@@ -193,7 +193,7 @@ func (p *process) lose() {
 		m.fleet.network.Crash(m.name)
 		keep := pick(m.random, 0, 0, 50, 100, m.random.IntN(101))
 		p.left = p.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: m.random})
-		m.fleet.journal.tell("power of %s fails; keeps %d%% of what was not synced", m.name, keep)
+		m.fleet.trace.tell("power of %s fails; keeps %d%% of what was not synced", m.name, keep)
 	})
 }
 
@@ -204,7 +204,7 @@ func (m *member) bury() {
 		return
 	}
 	if err := p.Err(); err != nil && !p.gone.Load() {
-		m.fleet.journal.wrong("1", "%s stopped itself: %v", m.name, err)
+		m.fleet.trace.wrong("1", "%s stopped itself: %v", m.name, err)
 		p.lose()
 	}
 	if !p.gone.Load() {
@@ -218,7 +218,7 @@ func (m *member) bury() {
 // stop ends a process in good order.
 func (m *member) stop() {
 	if p := m.current(); p != nil && !p.gone.Load() {
-		m.fleet.journal.tell("stop %s", m.name)
+		m.fleet.trace.tell("stop %s", m.name)
 		m.end(p)
 	}
 	m.bury()
@@ -234,10 +234,10 @@ func (m *member) end(p *process) {
 	select {
 	case err := <-done:
 		if err = errors.Join(err, p.storage.Close()); err != nil && !p.gone.Load() {
-			m.fleet.journal.wrong("15", "shut down %s: %v", m.name, err)
+			m.fleet.trace.wrong("15", "shut down %s: %v", m.name, err)
 		}
 	case <-time.After(5 * time.Minute):
 		panic(fmt.Sprintf("sim: seed %d: %s does not shut down\n%s", m.fleet.plan.seed, m.name,
-			m.fleet.journal.last(200)))
+			m.fleet.trace.last(200)))
 	}
 }

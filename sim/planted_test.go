@@ -61,8 +61,9 @@ var plantedBugs = []planted{
 		name: "position saved apart from its data",
 		edits: []edit{{
 			"kv/apply.go",
-			"if err := r.batch.Set(keyMetadata, r.otherBuffer, nil); err != nil {",
-			"if err := g.db.Set(keyMetadata, r.otherBuffer, pebble.NoSync); err != nil {",
+			"\tif err := r.write.Metadata(meta); err != nil {",
+			"\tapart := g.db.NewBatch()\n\tif err := errors.Join(mvcc.NewWriter(apart).Metadata(meta), " +
+				"apart.Commit(pebble.NoSync)); err != nil {",
 		}},
 		flags:  []string{"-sim.storage=kv"},
 		caught: []string{"invariant 5:", "invariant 10:"},

@@ -26,11 +26,11 @@ type Result struct {
 	Starts       int           // of processes
 	Virtual      time.Duration // length of the run
 	Plan         string
-	journal      *journal
+	trace        *trace
 }
 
 // Story returns the last lines of what happened.
-func (r *Result) Story(lines int) string { return r.journal.last(lines) }
+func (r *Result) Story(lines int) string { return r.trace.last(lines) }
 
 const (
 	// convergence is how long a healed fleet may take to come together (invariant 15).
@@ -47,22 +47,22 @@ func Run(t *testing.T, o Options) *Result {
 	r := &Result{Plan: p.String()}
 	e := &evidence{plan: p}
 	synctest.Test(t, func(t *testing.T) {
-		r.journal = newJournal()
-		r.journal.tell("plan: %v", p)
-		e.collect(t.Context(), r.journal)
-		r.Virtual = r.journal.stop()
+		r.trace = newTrace()
+		r.trace.tell("plan: %v", p)
+		e.collect(t.Context(), r.trace)
+		r.Virtual = r.trace.stop()
 		for _, m := range e.fleet.members {
 			r.Starts += m.starts
 		}
 	})
-	e.check(r.journal.wrong)
-	r.Failures = r.journal.failures
+	e.check(r.trace.wrong)
+	r.Failures = r.trace.failures
 	r.summarize(e)
 	return r
 }
 
 func (r *Result) summarize(e *evidence) {
-	for _, o := range e.diary.operations {
+	for _, o := range e.operations.list {
 		switch {
 		case o.values == nil:
 			r.Reads++
@@ -80,11 +80,11 @@ func (r *Result) summarize(e *evidence) {
 
 // evidence is everything that is known when a run is over.
 type evidence struct {
-	plan      *plan
-	fleet     *fleet
-	diary     *diary
-	final     []final
-	converged bool
+	plan       *plan
+	fleet      *fleet
+	operations *operations
+	final      []final
+	converged  bool
 }
 
 // final is what a node held at the end.
@@ -110,14 +110,14 @@ type tailCommand struct {
 }
 
 // collect lives through the run, in the bubble. Nothing of it runs any more when collect returns.
-func (e *evidence) collect(ctx context.Context, j *journal) {
-	e.fleet, e.diary = newFleet(e.plan, j), &diary{}
+func (e *evidence) collect(ctx context.Context, j *trace) {
+	e.fleet, e.operations = newFleet(e.plan, j), &operations{}
 	f := e.fleet
 	f.startAll(ctx)
 	until := time.Now().Add(e.plan.chaos)
 	var clients sync.WaitGroup
 	for i := range e.plan.clients {
-		c := newClient(f, e.diary, i)
+		c := newClient(f, e.operations, i)
 		clients.Go(func() { c.run(ctx, until) })
 	}
 	(&faults{f, stream(e.plan.seed, "faults")}).run(ctx, until)
@@ -149,13 +149,13 @@ func (e *evidence) collect(ctx context.Context, j *journal) {
 
 // converge waits until all nodes are at one place, writes once more at each of them, and waits again.
 func (e *evidence) converge(ctx context.Context) bool {
-	j, f := e.fleet.journal, e.fleet
+	j, f := e.fleet.trace, e.fleet
 	if why := e.together(0); why != "" {
 		e.notTogether(why)
 		return false
 	}
-	j.tell("the fleet is together at %v", f.running()[0].witness.at.Load())
-	c, before := newClient(f, e.diary, e.plan.clients), len(e.diary.operations)
+	j.tell("the fleet is together at %v", f.running()[0].auditor.at.Load())
+	c, before := newClient(f, e.operations, e.plan.clients), len(e.operations.list)
 	for _, p := range f.running() {
 		ctx, cancel := context.WithTimeout(ctx, lastWrites)
 		got := c.write(ctx, p, 1)
@@ -169,7 +169,7 @@ func (e *evidence) converge(ctx context.Context) bool {
 		cancel()
 	}
 	var last replication.Position
-	for _, o := range e.diary.operations[before:] {
+	for _, o := range e.operations.list[before:] {
 		last = max(last, o.position)
 	}
 	if why := e.together(last); why != "" {
@@ -209,7 +209,7 @@ func (f *fleet) apart(least replication.Position) string {
 		if first == nil {
 			first = p
 		}
-		at, want := p.witness.at.Load(), first.witness.at.Load()
+		at, want := p.auditor.at.Load(), first.auditor.at.Load()
 		switch h := p.Health(); {
 		case at != want || at == nil:
 			return fmt.Sprintf("%s is at %v, %s at %v", first.NodeID(), want, m.name, at)
@@ -226,7 +226,7 @@ func (f *fleet) apart(least replication.Position) string {
 }
 
 func (e *evidence) notTogether(why string) {
-	j := e.fleet.journal
+	j := e.fleet.trace
 	j.wrong("15", "the fleet did not come together within %v: %s", convergence, why)
 	for _, m := range e.fleet.members {
 		if p := m.current(); p != nil {
@@ -238,8 +238,8 @@ func (e *evidence) notTogether(why string) {
 
 // final asks a node what it holds.
 func (p *process) final(ctx context.Context) final {
-	f := final{node: p.NodeID(), region: p.member.region, at: p.witness.at.Load()}
-	wrong := p.member.fleet.journal.wrong
+	f := final{node: p.NodeID(), region: p.member.region, at: p.auditor.at.Load()}
+	wrong := p.member.fleet.trace.wrong
 	infos, err := p.Tails(ctx)
 	if err != nil {
 		wrong("8", "tails of %s: %v", f.node, err)

@@ -6,10 +6,10 @@ import "errors"
 var (
 	// ErrNotLeader says that the call needs the leader of the region (RegionFailover, membership).
 	ErrNotLeader = errors.New("replication: not the leader of the region")
-	// ErrNotReady says that no leader of the primary region could be reached before the deadline. The write was
-	// certainly not applied and may be tried again.
-	ErrNotReady = errors.New("replication: no primary leader known")
-	// ErrClosed says that the replicator was shut down.
+	// ErrNotReady says that the call could not be served before its deadline: the node is not started, or no leader
+	// that can do it was reached. Nothing was written, and it may be tried again.
+	ErrNotReady = errors.New("replication: not ready")
+	// ErrClosed says that the replicator was shut down. Of a write that was under way by then nothing is known.
 	ErrClosed = errors.New("replication: closed")
 	// ErrUnknownOutcome says that a write was handed over, and that it cannot be known whether it was or will be
 	// applied.

@@ -26,8 +26,9 @@ type (
 //
 // The library calls Load before anything else, and then Load, Apply, Begin, Snapshot and Restore from one goroutine at
 // a time, never concurrently with each other. Sync, and the methods of a Snapshot, may be called concurrently with all
-// of them. An error of any method stops the node: it says that the engine cannot go on, never that a command was
-// refused by its own rules (that is a result).
+// of them. An error stops the node: it says that the engine cannot go on, never that a command was refused by its
+// own rules (that is a result). Excepted are errors of a Snapshot, or of a Checkpoint, that is made for another node:
+// that one asks again.
 type Storage interface {
 	// Load returns the Metadata that the storage holds now, nil if it is empty.
 	Load() (*Metadata, error)

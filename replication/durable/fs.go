@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 )
@@ -13,7 +14,7 @@ import (
 // survives a power cut only after a SyncDir of the directory that the name is in; before that it may or may not. A
 // directory of a name that is synced has to be synced in its own parent too. Content survives as [File] says.
 //
-// The directories that a process uses are its own: nobody else writes there, and nothing here locks them.
+// The directories that a process uses are its own: nobody else writes there. Lock keeps others out who ask as well.
 type FS interface {
 	// Create makes an empty file, in place of one that has the name, for reading and writing.
 	Create(name string) (File, error)
@@ -35,6 +36,11 @@ type FS interface {
 	// SyncDir returns when the names in dir are as durable as the disk can make them.
 	SyncDir(dir string) error
 
+	// Lock makes the file name, if it is missing, and holds it until the closer is closed or the process ends. While it
+	// is held every other Lock of it, in any process, fails with ErrLocked. Where the system cannot do that, it always
+	// succeeds.
+	Lock(name string) (io.Closer, error)
+
 	// List returns the names in a directory, without its path, in any order.
 	List(dir string) ([]string, error)
 	// Stat tells whether there is something of that name, how large it is, and whether it is a directory.
@@ -42,6 +48,9 @@ type FS interface {
 	// FreeBytes returns how much can still be written where name is. A filesystem that cannot tell returns an error.
 	FreeBytes(name string) (uint64, error)
 }
+
+// ErrLocked says that somebody else holds a lock.
+var ErrLocked = errors.New("durable: in use by another process")
 
 // File is an open file, which belongs to whoever opened it and must be closed once. Reads and writes at an offset may
 // be made from several goroutines at once, also beside a sync; Read and Write move one position that all share.

@@ -1,6 +1,8 @@
 package durable
 
 import (
+	"errors"
+	"io"
 	"io/fs"
 	"os"
 )
@@ -33,6 +35,17 @@ func (machine) MkdirAll(dir string) error             { return os.MkdirAll(dir, 
 func (machine) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 func (machine) FreeBytes(name string) (uint64, error) { return freeBytes(name) }
 func (machine) SyncDir(dir string) error              { return syncDir(dir) }
+
+func (machine) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
 
 func (machine) List(dir string) ([]string, error) {
 	d, err := os.Open(dir)

@@ -1,6 +1,8 @@
 package durable
 
 import (
+	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +37,15 @@ func control(f *os.File, op string, call func(fd int) error) error {
 		return &os.PathError{Op: op, Path: f.Name(), Err: failed}
 	}
 	return nil
+}
+
+// lock holds the file until it is closed.
+func lock(f *os.File) error {
+	err := control(f, "flock", func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("%w: %s", ErrLocked, f.Name())
+	}
+	return err
 }
 
 func freeBytes(name string) (uint64, error) {

@@ -121,5 +121,18 @@ func powerCut(t *testing.T, s Suite) {
 			t.Fatalf("after a power cut: event %d; %d were applied, %d synced", after.at, r.at, synced)
 		}
 		after.check("after a power cut")
+		again(t, after)
 	}
+}
+
+// again goes on behind a power cut, syncs, and has another: what the first one left half written must not hide what
+// comes behind it.
+func again(t *testing.T, r *replica) {
+	t.Helper()
+	r.apply(min(len(r.history.events), r.at+5), 2)
+	if err := r.Storage().Sync(); err != nil {
+		t.Fatalf("Sync behind a power cut: %v", err)
+	}
+	after := adopt(t, r.history, r.Crashed(t), r.at)
+	after.check("after a second power cut, behind a Sync")
 }

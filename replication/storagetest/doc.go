@@ -8,4 +8,7 @@
 //
 // It leaves to the author what commands mean, how contents are compared, and what a power cut leaves of his disk:
 // [Engine].
+//
+// It cannot see a descriptor that is not closed, or a sync that the author's Crashed does not model. Run it with the
+// race detector: Sync and the methods of a Snapshot come from other goroutines.
 package storagetest

@@ -42,6 +42,9 @@ type Suite struct {
 
 // Run runs the suite as subtests of t.
 func Run(t *testing.T, s Suite) {
+	if s.New == nil || s.Command == nil {
+		t.Fatal("storagetest: Suite.New or Suite.Command is nil")
+	}
 	if s.Seed == 0 {
 		s.Seed = 1
 	}

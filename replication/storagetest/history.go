@@ -69,6 +69,10 @@ func (h *history) replica(t testing.TB) *replica {
 }
 
 func adopt(t testing.TB, h *history, e Engine, at int) *replica {
+	t.Helper()
+	if e == nil || e.Storage() == nil {
+		t.Fatal("storagetest: New or Crashed returned no engine, or one without a storage")
+	}
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
 			t.Errorf("close: %v", err)
@@ -174,6 +178,10 @@ func (h *history) reference(t testing.TB) [][]byte {
 		for r.at < len(h.events) {
 			r.apply(r.at+1, 1)
 			h.contents = append(h.contents, r.contents())
+		}
+		if bytes.Equal(h.contents[0], h.contents[len(h.events)]) {
+			t.Fatalf("storagetest: Contents is the same before and after %d events: the suite sees nothing",
+				len(h.events))
 		}
 	}
 	return h.contents

@@ -48,12 +48,12 @@ func restore(t *testing.T, s Suite) {
 	if m := r.loaded(); !equal(m, given) {
 		t.Fatalf("metadata %+v, want the given %+v", m, given)
 	}
+	after := adopt(t, h, r.Crashed(t), at) // before anything syncs it: it is durable when Restore returns
 	r.at = at
 	r.checkContents("restored with other metadata")
 	if errors.Is(r.Storage().Sync(), contract.ErrVolatile) {
 		return
 	}
-	after := adopt(t, h, r.Crashed(t), at)
 	if m := after.loaded(); !equal(m, given) {
 		t.Fatalf("after a power cut behind a restore: metadata %+v, want %+v", m, given)
 	}

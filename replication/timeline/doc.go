@@ -10,5 +10,5 @@
 //   - Invariant 8: [Compare] finds the exact fork of two histories, so that the tail is exactly what follows it.
 //
 // It leaves to its neighbours: keeping entries (wal), agreeing on them (raftgroup), moving them between regions
-// (stream), and applying their commands to a storage (replication).
+// (stream), and applying their commands to a storage (region).
 package timeline

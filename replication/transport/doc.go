@@ -2,7 +2,7 @@
 //
 // It promises that messages of one stream arrive in order and unchanged or not at all, that a dead peer is noticed, and
 // that nothing is sent to a process of another fleet. It knows nothing of what the messages mean: raftgroup, stream,
-// checkpoint and replication define those.
+// checkpoint, propose, peer and transfer define those.
 //
 // Package transport/grpc is the Transport of real processes; package transport/memory is one inside a process, with
 // faults, for tests and simulation. Both keep the same rules:

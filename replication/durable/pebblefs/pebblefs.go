@@ -7,6 +7,8 @@ package pebblefs
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -42,6 +44,15 @@ func (a adapter) RemoveAll(name string) error {
 		return err
 	}
 	return nil
+}
+
+// Lock implements durable.FS. Pebble does not say why a lock is not to be had.
+func (a adapter) Lock(name string) (io.Closer, error) {
+	held, err := a.below.Lock(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", durable.ErrLocked, name, err)
+	}
+	return held, nil
 }
 
 func (a adapter) SyncDir(dir string) error {

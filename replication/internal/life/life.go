@@ -8,7 +8,6 @@ package life
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -19,7 +18,7 @@ import (
 )
 
 // ErrStarted says that a node was started before.
-var ErrStarted = errors.New("replication: started already")
+var ErrStarted = fmt.Errorf("%w: started already", contract.ErrArgument)
 
 type stage int
 

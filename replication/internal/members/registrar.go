@@ -143,16 +143,20 @@ func (r *Registrar) Promote(ctx context.Context, id uint64) error {
 }
 
 // Transfer makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
-// elsewhere.
+// elsewhere; ErrMember if it is no voter, or did not take over in time.
 func (r *Registrar) Transfer(ctx context.Context, to uint64) error {
 	return asLeader(r.config.Group.TransferLeader(ctx, to))
 }
 
 func asLeader(err error) error {
-	if errors.Is(err, raftgroup.ErrNotLeader) {
+	switch {
+	case errors.Is(err, raftgroup.ErrNotLeader):
 		return fmt.Errorf("%w: %w", contract.ErrNotLeader, err)
+	case errors.Is(err, raftgroup.ErrTransfer):
+		return fmt.Errorf("%w: %w", contract.ErrMember, err)
+	default:
+		return err
 	}
-	return err
 }
 
 // asChange says what an error of a change is to callers. One that waited in vain, or whose group ended, may still be

@@ -21,8 +21,8 @@
 // acknowledged.
 //
 // It leaves to its neighbours: keeping entries (wal), what an entry means and where histories part (timeline),
-// connections (transport), moving whole states (checkpoint), and what to do about a fork or a bootstrap, keeping slots
-// over disconnections and proposing (replication).
+// connections (transport), moving whole states (checkpoint), what to do about a fork or a bootstrap (succession),
+// keeping slots over disconnections (slots), and proposing (secondary).
 //
 // The messages are specified in README.md.
 package stream

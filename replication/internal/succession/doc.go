@@ -7,8 +7,8 @@
 // It promises:
 //
 //   - P1 (invariant 6): a seal is lifted only on the target's word that it has committed a refusal of this very
-//     handoff, or by a reign above everything that the handoff can have begun. A word counts only for the handoff that
-//     it names.
+//     handoff, or by a reign above everything that the handoff can have begun; or it goes with the right to write, when
+//     the region gives way. A word counts only for the handoff that it names.
 //   - P2: a target begins only at the exact end of the epoch that is handed over, and while no stream of its own is
 //     under way.
 //   - P3 (invariant 6): a forced epoch is above every claim that is known, and above what an open handoff that is

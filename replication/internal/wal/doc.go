@@ -11,7 +11,7 @@
 //     [Open]; any other damage is an error that names the segment and the offset.
 //
 // It leaves to its neighbours: which entries are committed and when log may be released (raftgroup), which of the
-// entries the history took and who may read them (replication, stream), and what payloads mean (timeline; wal reads
+// entries the history took and who may read them (region, stream), and what payloads mean (timeline; wal reads
 // only their headers, to find positions). One process at a time opens a directory: who guards the data directory guards
 // the log.
 //
