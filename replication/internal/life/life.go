@@ -51,8 +51,8 @@ func New(c clock.Clock, logger *slog.Logger) *Life {
 	return l
 }
 
-// Begin claims the one start. Whoever did calls EndStart when it is over, however it went: until then Wait waits. Errors:
-// ErrStarted, and what ended the node before it was started.
+// Begin claims the one start. Whoever did calls EndStart when it is over, however it went: until then Wait waits.
+// Errors: ErrStarted, and what ended the node before it was started.
 func (l *Life) Begin() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,8 +68,8 @@ func (l *Life) Begin() error {
 	}
 }
 
-// EndStart says that the start is over. If the node is not ready then, the start failed and left nothing behind, and the
-// node may be started again.
+// EndStart says that the start is over. If the node is not ready then, the start failed and left nothing behind, and
+// the node may be started again.
 func (l *Life) EndStart() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -162,7 +162,8 @@ func (l *Life) Try(f func(ctx context.Context)) bool {
 	return true
 }
 
-// Wait returns when a start under way is over, and everything that Go and Try began has returned. It is called after the end.
+// Wait returns when a start under way is over, and everything that Go and Try began has returned. It is called after
+// the end.
 func (l *Life) Wait() { l.work.Wait() }
 
 // Pause waits for d, or returns why not: the context's cause, or what ended the node.

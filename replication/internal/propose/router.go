@@ -32,8 +32,8 @@ func (k *parking) park(us ...*proposal) {
 	nudge(k.wake)
 }
 
-// requeue implements requeuer. Proposals of this node are sent anew after a moment, if their callers still wait; another
-// node's go back to it, which knows whether anybody does.
+// requeue implements requeuer. Proposals of this node are sent anew after a moment, if their callers still wait;
+// another node's go back to it, which knows whether anybody does.
 func (k *parking) requeue(us []*proposal) {
 	var own []*proposal
 	for _, u := range us {
