@@ -11,8 +11,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/region"
 )
 
-// What turns out not to be written is sent anew for whoever still waits, and for nobody else: it would be written at any
-// time later.
+// What turns out not to be written is sent anew for whoever still waits, and for nobody else: it would be written at
+// any time later.
 func TestWhatNobodyWaitsForIsNotSentAnew(t *testing.T) {
 	fleetOf(t, plain, func(t *testing.T, a, b *member) {
 		a.hold()
