@@ -72,7 +72,8 @@ func (r *MultiRegionReplicator) WaitPosition(ctx context.Context, p Position) er
 }
 
 // Ask puts a question to Config.OnAsk on the leader of the primary region, and returns its answer. Errors: ErrNotReady
-// if there is no such leader before ctx ends, ErrRejected if OnAsk refused.
+// if there is no such leader before ctx ends, ErrRejected if OnAsk refused. A question whose answer is lost is asked
+// again: OnAsk may hear of it more than once.
 func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
@@ -170,7 +171,8 @@ func (r *MultiRegionReplicator) Members(ctx context.Context) ([]NodeStatus, erro
 }
 
 // AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The node
-// is then started with Config.Join. Any node of the region takes the call. Error: ErrMember if it is a member already.
+// is then started with Config.Join. Any node of the region takes the call. Errors: ErrMember if it is a member already;
+// ErrNotReady and ErrNotLeader, then nothing was changed; ErrUnknownOutcome.
 func (r *MultiRegionReplicator) AddMember(
 	ctx context.Context, name, peerAddr string, learner bool,
 ) (NodeStatus, error) {

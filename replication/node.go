@@ -43,6 +43,7 @@ type node struct {
 	transport Transport
 	setting   sync.Mutex // held while transport and misuse are set or taken
 	misuse    error      // of SetTransport
+	closing   sync.Once  // of the transport of a node that never ran
 	logger    *slog.Logger
 
 	life       *life.Life
@@ -141,11 +142,11 @@ func (n *node) start(ctx context.Context) error {
 	if err := n.life.Begin(); err != nil {
 		return err
 	}
-	if err := n.bringUp(ctx); err != nil {
-		n.life.Retry()
-		return err
-	}
-	return nil
+	defer n.life.EndStart()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.life.Context(), cancel)() // a Shutdown does not wait for the network
+	return n.bringUp(ctx)
 }
 
 func (n *node) bringUp(ctx context.Context) error {
@@ -185,6 +186,9 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 		if err := n.checkNotKnown(ctx); err != nil {
 			return err
 		}
+	}
+	if err := n.life.Failure(); err != nil {
+		return err
 	}
 	if err := n.open(fresh); err != nil {
 		return err
@@ -303,8 +307,9 @@ func (n *node) shutdown() error {
 	switch {
 	case n.running():
 		return misuse
-	case t != nil:
-		return errors.Join(t.Close(), misuse) // never started, or not to the end
+	case t != nil: // never started, or not to the end
+		n.closing.Do(func() { misuse = errors.Join(t.Close(), misuse) })
+		return misuse
 	default:
 		return nil
 	}

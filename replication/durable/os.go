@@ -34,6 +34,7 @@ func (machine) Rename(from, to string) error          { return os.Rename(from, t
 func (machine) MkdirAll(dir string) error             { return os.MkdirAll(dir, 0o755) }
 func (machine) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 func (machine) FreeBytes(name string) (uint64, error) { return freeBytes(name) }
+func (machine) SyncDir(dir string) error              { return syncDir(dir) }
 
 func (machine) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
@@ -44,14 +45,6 @@ func (machine) Lock(name string) (io.Closer, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
-}
-
-func (machine) SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func (machine) List(dir string) ([]string, error) {

@@ -51,13 +51,15 @@ func New(c clock.Clock, logger *slog.Logger) *Life {
 	return l
 }
 
-// Begin claims the one start. Errors: ErrStarted, and what ended the node before it was started.
+// Begin claims the one start. Whoever did calls EndStart when it is over, however it went: until then Wait waits.
+// Errors: ErrStarted, and what ended the node before it was started.
 func (l *Life) Begin() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch l.stage {
 	case made:
 		l.stage = starting
+		l.work.Add(1) // with the lock, so that whoever waits after the end waits for it
 		return nil
 	case ended:
 		return l.failure
@@ -66,13 +68,15 @@ func (l *Life) Begin() error {
 	}
 }
 
-// Retry takes Begin back after a start that failed and left nothing behind, so that the node may be started again.
-func (l *Life) Retry() {
+// EndStart says that the start is over. If the node is not ready then, the start failed and left nothing behind, and
+// the node may be started again.
+func (l *Life) EndStart() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stage == starting {
 		l.stage = made
 	}
+	l.work.Done()
 }
 
 // Ready says that the node is built and may be called. Error: what ended the node while it was starting.
@@ -143,10 +147,23 @@ func (l *Life) Stopped() <-chan struct{} { return l.done }
 // Context ends with the node.
 func (l *Life) Context() context.Context { return l.ctx }
 
-// Go runs f until it returns, which it must soon after its context ends with the node.
+// Go runs f until it returns, which it must soon after its context ends with the node. Only what is waited for itself
+// may call it: a start, and what Go runs.
 func (l *Life) Go(f func(ctx context.Context)) { l.work.Go(func() { f(l.ctx) }) }
 
-// Wait returns when everything that Go began has returned. Nothing may be begun afterwards.
+// Try is Go for whoever may come at any time: it reports whether the node had not ended, and f runs.
+func (l *Life) Try(f func(ctx context.Context)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stage == ended {
+		return false
+	}
+	l.Go(f) // with the lock, so that whoever waits after the end waits for it
+	return true
+}
+
+// Wait returns when a start under way is over, and everything that Go and Try began has returned. It is called after
+// the end.
 func (l *Life) Wait() { l.work.Wait() }
 
 // Pause waits for d, or returns why not: the context's cause, or what ended the node.

@@ -160,6 +160,23 @@ func asLeader(err error) error {
 	}
 }
 
+// asChange says what an error of a change is to callers. One that waited in vain, or whose group ended, may still be
+// made.
+func asChange(err error) error {
+	var kind error
+	switch {
+	case err == nil, errors.Is(err, raftgroup.ErrNotLeader):
+		return asLeader(err)
+	case errors.Is(err, raftgroup.ErrBusy):
+		kind = contract.ErrNotReady
+	case errors.Is(err, raftgroup.ErrMembership):
+		kind = contract.ErrMember
+	default:
+		kind = contract.ErrUnknownOutcome
+	}
+	return fmt.Errorf("%w: %w", kind, err)
+}
+
 // bring brings a change to the leader.
 func (r *Registrar) bring(ctx context.Context, c change) error {
 	if r.config.Leadership.Leads() {
@@ -169,7 +186,7 @@ func (r *Registrar) bring(ctx context.Context, c change) error {
 	if addr == "" {
 		return fmt.Errorf("%w: region %s has no leader", contract.ErrNotReady, r.config.Region)
 	}
-	_, err := peer.Ask(ctx, r.config.Client, addr, askMembers, c)
+	_, err := peer.Order(ctx, r.config.Client, addr, askMembers, c)
 	return err
 }
 
@@ -186,7 +203,7 @@ func (r *Registrar) apply(ctx context.Context, c change) error {
 			return err
 		}
 	}
-	return asLeader(r.config.Group.ChangeMembers(ctx, cc))
+	return asChange(r.config.Group.ChangeMembers(ctx, cc))
 }
 
 // kindOf returns what a change is to Raft, or why it makes no sense for a region in this state.

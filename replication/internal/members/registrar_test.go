@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -127,5 +128,19 @@ func TestWithoutLeadershipOfTheGroupACallIsNotLeader(t *testing.T) {
 	}
 	if err := r.Remove(t.Context(), 2); !errors.Is(err, contract.ErrNotLeader) {
 		t.Errorf("remove: %v", err)
+	}
+}
+
+// What became of a change is of a kind that callers know.
+func TestAnErrorOfAChangeIsOfAKind(t *testing.T) {
+	for err, want := range map[error]error{
+		raftgroup.ErrBusy: contract.ErrNotReady, raftgroup.ErrMembership: contract.ErrMember,
+		raftgroup.ErrUnknownOutcome: contract.ErrUnknownOutcome, raftgroup.ErrStopped: contract.ErrUnknownOutcome,
+		context.DeadlineExceeded: contract.ErrUnknownOutcome,
+	} {
+		r := testRegistrar(&group{err: err}, &controls{})
+		if err := r.Remove(t.Context(), 2); peer.Kind(err) != want {
+			t.Errorf("%v, want %v", err, want)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -35,42 +36,72 @@ type Client struct{ transport transport.Transport }
 // NewClient returns a client that asks over t.
 func NewClient(t transport.Transport) *Client { return &Client{t} }
 
-// Ask puts the question to the node at addr and returns its answer. An error of that node is a [RemoteError]; its kind
-// is found with errors.Is. The question may have been answered there although the answer was lost: whether asking again
-// is safe is for the question to say.
+// Ask puts a question to the node at addr and returns its answer. It is for questions that may be asked again: the node
+// may have answered although the answer was lost. An error of that node is a [RemoteError]; its kind is found with
+// errors.Is.
 func Ask[In, Out any](ctx context.Context, c *Client, addr string, q Question[In, Out], in In) (out Out, err error) {
-	if err := c.exchange(ctx, addr, string(q), in, &out); err != nil {
+	if _, err := c.exchange(ctx, addr, string(q), in, &out); err != nil {
 		return out, fmt.Errorf("ask %s for %s: %w", addr, q, err)
 	}
 	return out, nil
 }
 
-func (c *Client) exchange(ctx context.Context, addr, op string, in, out any) error {
+// errLost says that a question was sent and that its answer did not come.
+var errLost = errors.New("the answer is lost")
+
+// Lost reports whether an order may have been carried out although its answer did not come.
+func Lost(err error) bool { return errors.Is(err, errLost) }
+
+// Order is Ask for a question that has something done. Its error is ErrNotReady if the node was not reached: nothing
+// was and will be done. It is ErrUnknownOutcome if the question was sent, and the answer is lost or says that the node
+// ended meanwhile.
+func Order[In, Out any](ctx context.Context, c *Client, addr string, q Question[In, Out], in In) (out Out, err error) {
+	sent, err := c.exchange(ctx, addr, string(q), in, &out)
+	if err == nil {
+		return out, nil
+	}
+	var remote *RemoteError
+	switch {
+	case errors.As(err, &remote):
+		if k := remote.kind; k == contract.ErrClosed || k == contract.ErrStopped {
+			err = fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, err)
+		}
+	case errors.Is(err, transport.ErrNoService), errors.Is(err, transport.ErrFleet):
+	case sent:
+		err = fmt.Errorf("%w: %w: %w", contract.ErrUnknownOutcome, errLost, err)
+	case ctx.Err() != nil, errors.Is(err, transport.ErrUnreachable):
+		err = fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+	}
+	return out, fmt.Errorf("ask %s for %s: %w", addr, q, err)
+}
+
+// exchange reports whether the question may have reached the node.
+func (c *Client) exchange(ctx context.Context, addr, op string, in, out any) (sent bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	body, err := json.Marshal(in)
 	if err != nil {
-		return err
+		return false, err
 	}
 	question, err := json.Marshal(request{Op: op, Body: body})
 	if err != nil {
-		return err
+		return false, err
 	}
 	s, err := c.transport.Open(ctx, addr, Service)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := s.Send(question); err != nil {
-		return err
+		return !errors.Is(err, transport.ErrTooLarge), err
 	}
 	if err := s.CloseSend(); err != nil {
-		return err
+		return true, err
 	}
 	encoded, err := s.Recv()
 	if err != nil {
-		return err
+		return true, err
 	}
-	return decode(encoded, out)
+	return true, decode(encoded, out)
 }
 
 func decode(encoded []byte, out any) error {

@@ -6,6 +6,9 @@
 // Kinds that say "nothing is known of what was done" come before those that say "nothing was done", so that the first
 // is never taken for the second.
 //
+// A question that has something done is put with [Order]: once it was sent, a lost answer is an unknown outcome, and
+// never passes for a node that was not reached.
+//
 // It leaves to its neighbours what questions there are: each room registers its own with [Handle], and asks with
 // [Client].
 package peer

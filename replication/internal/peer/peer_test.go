@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -154,6 +155,53 @@ func TestNobodyThereIsElsewhere(t *testing.T) {
 		}
 		if _, err := Ask(t.Context(), c, "b", wrong, "no number"); Kind(err) != contract.ErrMessage {
 			t.Errorf("a malformed question: %v", err)
+		}
+	})
+}
+
+// An order whose answer is lost may have been carried out; one that reached nobody was not.
+func TestWhatBecameOfAnOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const silent = Question[int, int]("silent")
+		n := memory.NewNetwork(clock.Real, 1)
+		a, b := n.Node("a"), n.Node("b")
+		over := contract.ErrClosed
+		r, ended := NewRegistry(func() error { return nil }), NewRegistry(func() error { return over })
+		Handle(r, silent, func(ctx context.Context, _ int) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		})
+		Handle(r, fail, func(context.Context, int) (string, error) { return "", fmt.Errorf("meanwhile: %w", over) })
+		if err := b.Serve(map[string]transport.Handler{Service: r.Serve}); err != nil {
+			t.Fatal(err)
+		}
+		z := n.Node("z")
+		if err := z.Serve(map[string]transport.Handler{Service: ended.Serve}); err != nil {
+			t.Fatal(err)
+		}
+		c := NewClient(a)
+		check := func(when string, err, want error, lost bool) {
+			t.Helper()
+			if Kind(err) != want || Lost(err) != lost || Elsewhere(err) != (want == contract.ErrNotReady) {
+				t.Errorf("%s: %v, want %v", when, err, want)
+			}
+		}
+		order := func(ctx context.Context, addr string, q Question[int, int]) error {
+			_, err := Order(ctx, c, addr, q, 1)
+			return err
+		}
+		check("nobody listens", order(t.Context(), "nobody", silent), contract.ErrNotReady, false)
+		check("it has ended", order(t.Context(), "z", silent), contract.ErrNotReady, false)
+		check("it does not know that", order(t.Context(), "b", "other"), contract.ErrRejected, false)
+		check("it ends meanwhile", order(t.Context(), "b", Question[int, int](fail)), contract.ErrUnknownOutcome, false)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		check("no time is left", order(ctx, "b", silent), contract.ErrUnknownOutcome, true)
+		check("no time was left", order(ctx, "b", silent), contract.ErrNotReady, false)
+		cancel()
+		time.AfterFunc(time.Second, func() { n.Crash("b") })
+		check("it dies", order(t.Context(), "b", silent), contract.ErrUnknownOutcome, true)
+		for _, tr := range []transport.Transport{a, b, z} {
+			tr.Close()
 		}
 	})
 }

@@ -59,8 +59,8 @@ func (r *Registry) Serve(ctx context.Context, s transport.Stream) error {
 }
 
 func (r *Registry) answer(ctx context.Context, q *request) (any, error) {
-	if err := r.ready(); err != nil {
-		return nil, err
+	if err := r.ready(); err != nil { // whoever asks has not ended, and may ask another node
+		return nil, fmt.Errorf("%w: %v", contract.ErrNotReady, err)
 	}
 	f := r.handlers[q.Op]
 	if f == nil {

@@ -48,7 +48,7 @@ func (g *Governor) failoverOnce(ctx context.Context, to string, force bool) (*co
 	if addr == "" {
 		return nil, fmt.Errorf("%w: region %s has no leader that is known here", contract.ErrNotReady, to)
 	}
-	return peer.Ask(ctx, g.config.Client, addr, askFailover, moveRequest{Force: force})
+	return peer.Order(ctx, g.config.Client, addr, askFailover, moveRequest{Force: force})
 }
 
 // failOver runs on the leader of the region that takes over.

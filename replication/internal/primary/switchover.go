@@ -20,7 +20,7 @@ func (g *Governor) Switchover(ctx context.Context, to string) (*contract.MoveRep
 		return nil, err
 	}
 	report, err := g.untilFound(ctx, to, func() (*contract.MoveReport, error) { return g.moveOnce(ctx, to) })
-	if peer.Elsewhere(err) {
+	if peer.Elsewhere(err) || peer.Lost(err) {
 		err = fmt.Errorf("the primary region does not answer; if it is lost, a failover moves the primary without it: "+
 			"%w", err)
 	}
@@ -34,30 +34,29 @@ func (g *Governor) known(to string) error {
 	return fmt.Errorf("%w: %q; known are %s", contract.ErrUnknownRegion, to, strings.Join(g.config.Regions, ", "))
 }
 
-// untilFound repeats a move that has not reached the leader it needs: an election may be under way (G3). A try whose
-// connection broke may have: when those who are asked again only say that they are the wrong ones, the outcome is
-// unknown.
+// untilFound repeats a move that has not reached the leader it needs: an election may be under way (G3). A move whose
+// answer was lost is repeated too, because it says where the primary is to be; but from then on no error may say that
+// nothing was done.
 func (g *Governor) untilFound(ctx context.Context, to string, move func() (*contract.MoveReport,
 	error)) (*contract.MoveReport, error) {
 	began, before := g.config.Clock.Now(), g.config.Standing.Claim()
-	var broke error
+	var lost error
 	for tries := 1; ; tries++ {
 		report, err := move()
 		if tries > 1 && errors.Is(err, contract.ErrAlreadyPrimary) {
 			return g.moved(ctx, before, to, err)
 		}
-		if err == nil || !peer.Elsewhere(err) {
+		again := peer.Elsewhere(err) || peer.Lost(err)
+		if peer.Lost(err) {
+			lost = err
+		} else if err != nil && lost != nil {
+			err = fmt.Errorf("%w; and then: %w", lost, err)
+		}
+		if err == nil || !again || g.config.Clock.Now().Sub(began) > findTimeout {
 			return report, err
 		}
-		if peer.Kind(err) == nil {
-			broke = err
-		}
 		g.config.Fleet.Refresh()
-		late := g.config.Clock.Now().Sub(began) > findTimeout
-		if late || g.config.Life.Pause(ctx, findAgain) != nil {
-			if broke != nil && peer.Kind(err) != nil {
-				err = fmt.Errorf("%w: %v; before: %v", contract.ErrUnknownOutcome, err, broke)
-			}
+		if g.config.Life.Pause(ctx, findAgain) != nil {
 			return nil, err
 		}
 	}
@@ -83,7 +82,7 @@ func (g *Governor) moveOnce(ctx context.Context, to string) (*contract.MoveRepor
 	case route.Local:
 		return g.switchOver(ctx, to)
 	case route.Addr != "":
-		return peer.Ask(ctx, g.config.Client, route.Addr, askMove, moveRequest{To: to})
+		return peer.Order(ctx, g.config.Client, route.Addr, askMove, moveRequest{To: to})
 	default:
 		return nil, fmt.Errorf("%w: no region is known to be primary", contract.ErrNotReady)
 	}

@@ -80,7 +80,7 @@ func (p *pipeline) valid() error {
 			return fmt.Errorf("P3: flight of term %d beside one of term %d, leading %d", f.term, p.flights[0].term,
 				p.term)
 		}
-		if slices.ContainsFunc(f.proposals, func(u *proposal) bool { return u.phase.Load() != phaseClaimed }) {
+		if slices.ContainsFunc(f.proposals, func(u *proposal) bool { return !u.claimed() }) {
 			return fmt.Errorf("P7: the flight at %d holds a proposal that was not claimed", f.first)
 		}
 	}

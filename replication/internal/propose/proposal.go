@@ -20,10 +20,12 @@ type proposal struct {
 	finish   func(result) // called exactly once for a proposal that was not withdrawn
 }
 
-// Phases of a proposal. Once it was claimed, only its result says what became of it.
+// Phases of a proposal. Once it was claimed, only its result says what became of it. A caller that leaves meanwhile is
+// told that nobody knows: if the proposal then turns out not to be written it is dropped, and not sent anew.
 const (
 	phaseWaiting int32 = iota
 	phaseClaimed
+	phaseLeft // claimed, and nobody waits for the result
 	phaseWithdrawn
 )
 
@@ -32,11 +34,29 @@ func (u *proposal) claim() bool {
 	return u.phase.CompareAndSwap(phaseWaiting, phaseClaimed) || u.phase.Load() == phaseClaimed
 }
 
-// release makes a proposal that was certainly not applied ready for another route.
-func (u *proposal) release() { u.phase.CompareAndSwap(phaseClaimed, phaseWaiting) }
+// release makes a proposal that was certainly not applied ready for another route; false means that its caller has
+// left.
+func (u *proposal) release() bool {
+	return u.phase.CompareAndSwap(phaseClaimed, phaseWaiting) || u.phase.Load() == phaseWaiting
+}
 
-// withdraw reports whether the proposal was still waiting, and takes it out.
-func (u *proposal) withdraw() bool { return u.phase.CompareAndSwap(phaseWaiting, phaseWithdrawn) }
+// withdraw says that the caller gives up. It reports whether the proposal was still waiting, and takes it out then.
+func (u *proposal) withdraw() bool {
+	for {
+		switch {
+		case u.phase.CompareAndSwap(phaseWaiting, phaseWithdrawn):
+			return true
+		case u.phase.CompareAndSwap(phaseClaimed, phaseLeft):
+			return false
+		}
+	}
+}
+
+// claimed reports whether only the result says what became of the proposal.
+func (u *proposal) claimed() bool {
+	phase := u.phase.Load()
+	return phase == phaseClaimed || phase == phaseLeft
+}
 
 func (u *proposal) withdrawn() bool { return u.phase.Load() == phaseWithdrawn }
 

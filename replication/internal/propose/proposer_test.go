@@ -78,6 +78,7 @@ func newMember(t *testing.T, tr transport.Transport) *member {
 		t.Fatal(err)
 	}
 	m.life.Go(m.Run)
+	m.life.EndStart()
 	return m
 }
 
@@ -281,7 +282,7 @@ func TestAWriteWaitsForALeader(t *testing.T) {
 			}()
 		}
 		time.Sleep(time.Second)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second+retryEvery/2) // not while it is sent once more
 		defer cancel()
 		if _, err := b.put(ctx, "given up", Options{}); !errors.Is(err, contract.ErrNotReady) {
 			t.Errorf("given up: %v", err)

@@ -33,8 +33,8 @@ func (k *parking) park(us ...*proposal) {
 	k.wake.Nudge()
 }
 
-// requeue implements requeuer. Proposals of this node are sent anew after a moment; another node's go back to it, which
-// knows whether anybody still waits.
+// requeue implements requeuer. Proposals of this node are sent anew after a moment, if their callers still wait;
+// another node's go back to it, which knows whether anybody does.
 func (k *parking) requeue(us []*proposal) {
 	var own []*proposal
 	for _, u := range us {
@@ -42,8 +42,9 @@ func (k *parking) requeue(us []*proposal) {
 			u.finish(result{err: contract.ErrNotReady})
 			continue
 		}
-		u.release()
-		own = append(own, u)
+		if u.release() {
+			own = append(own, u)
+		}
 	}
 	if len(own) > 0 {
 		k.park(own...)

@@ -17,7 +17,8 @@ const (
 )
 
 // Ask puts a question to the embedder's OnAsk on the leader of the primary region, and returns its answer. Errors:
-// ErrNotReady if there is no such leader before ctx ends, ErrRejected if OnAsk refused.
+// ErrNotReady if there is no such leader before ctx ends, ErrRejected if OnAsk refused. It asks again when an answer is
+// lost: OnAsk may hear of one request more than once.
 func (r *Reads) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	for {
 		if err := r.config.Life.Err(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/life"
 )
 
 // maxRounds is how many confirmations may be under way at once. Reads that come meanwhile share the next one.
@@ -13,7 +14,7 @@ const maxRounds = 4
 
 // barrier lets many reads share one confirmation, which begins after all of them did.
 type barrier struct {
-	ctx     context.Context // of the node
+	life    *life.Life
 	confirm func(ctx context.Context) error
 
 	mu      sync.Mutex
@@ -51,12 +52,17 @@ func (b *barrier) begin() {
 	r := b.next
 	b.next = nil
 	b.running++
-	go func() {
-		r.err = b.confirm(b.ctx)
+	alive := b.life.Try(func(ctx context.Context) {
+		r.err = b.confirm(ctx)
 		close(r.done)
 		b.mu.Lock()
 		b.running--
 		b.begin()
 		b.mu.Unlock()
-	}()
+	})
+	if !alive {
+		b.running--
+		r.err = b.life.Err()
+		close(r.done)
+	}
 }

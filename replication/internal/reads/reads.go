@@ -62,7 +62,7 @@ type Reads struct {
 // New returns the reads of a node.
 func New(c Config) *Reads {
 	r := &Reads{config: c}
-	r.barrier = &barrier{ctx: c.Life.Context(), confirm: r.confirm}
+	r.barrier = &barrier{life: c.Life, confirm: r.confirm}
 	return r
 }
 
@@ -87,11 +87,17 @@ func (r *Reads) Barrier(ctx context.Context, l contract.Level) error {
 	}
 	for {
 		err := r.barrier.wait(ctx)
-		if err == nil || ctx.Err() != nil || alive.Err() != nil {
-			return err
+		if err == nil {
+			return nil
 		}
-		if err := alive.Pause(ctx, retryEvery); err != nil {
-			return fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+		if alive.Err() == nil && ctx.Err() == nil {
+			_ = alive.Pause(ctx, retryEvery) // why it was cut short is looked at here
+		}
+		switch ended := alive.Err(); {
+		case ended != nil:
+			return ended
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: %w: %w", contract.ErrNotReady, context.Cause(ctx), err)
 		}
 	}
 }

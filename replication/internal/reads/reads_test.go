@@ -87,6 +87,7 @@ func newMember(t *testing.T, tr transport.Transport, name string) *member {
 	if err := errors.Join(m.life.Begin(), m.life.Ready()); err != nil {
 		t.Fatal(err)
 	}
+	m.life.EndStart()
 	return m
 }
 
@@ -349,6 +350,33 @@ func TestQuestionsReachTheNodeThatTakesWrites(t *testing.T) {
 		us.config.OnAsk = nil
 		if _, err := us.Ask(t.Context(), []byte("x")); !errors.Is(err, contract.ErrRejected) {
 			t.Errorf("no OnAsk: %v", err)
+		}
+	})
+}
+
+// The end of a read that was not confirmed is of the kind that it has, whatever ended the confirmation; and none is
+// under way when the node is gone.
+func TestAReadThatEndsSaysWhy(t *testing.T) {
+	pair(t, func(t *testing.T, us, _ *member) {
+		us.set(func() { us.slow = make(chan struct{}) })
+		short, cancel := context.WithTimeout(t.Context(), us.config.Timeout) // as long as a confirmation
+		defer cancel()
+		if err := us.Barrier(short, contract.Linearizable); peer.Kind(err) != contract.ErrNotReady ||
+			!errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("no time is left: %v", err)
+		}
+		done := us.read()
+		synctest.Wait()
+		us.life.Close()
+		us.life.Wait()
+		if us.barrier.running != 0 { // nobody holds the lock any more
+			t.Errorf("%d confirmations outlive the node", us.barrier.running)
+		}
+		if err := <-done; peer.Kind(err) != contract.ErrClosed {
+			t.Errorf("the node ends: %v", err)
+		}
+		if err := us.barrier.wait(t.Context()); !errors.Is(err, contract.ErrClosed) {
+			t.Errorf("afterwards: %v", err)
 		}
 	})
 }

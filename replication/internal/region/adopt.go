@@ -37,17 +37,22 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 
 // check returns the state that meta describes, if it may take the place of the one that is here.
 func (a *Applier) check(meta *contract.Metadata) (*timeline.State, error) {
-	at := timeline.Cursor{Epoch: meta.Epoch, Position: meta.Position, Chain: meta.Chain}
-	state, err := timeline.DecodeRecord(meta.Record, at)
-	switch {
-	case err != nil:
-		return nil, err
-	case state.Region != a.config.Region:
-		return nil, fmt.Errorf("%w: state of region %s, this is %s", contract.ErrIdentity, state.Region,
-			a.config.Region)
-	case meta.AppliedIndex < a.index:
+	if meta.AppliedIndex < a.index {
 		return nil, fmt.Errorf("%w: state at entry %d, this node is at %d", contract.ErrIdentity, meta.AppliedIndex,
 			a.index)
+	}
+	return a.decode(meta)
+}
+
+// decode returns the state of this region that meta describes.
+func (a *Applier) decode(meta *contract.Metadata) (*timeline.State, error) {
+	at := timeline.Cursor{Epoch: meta.Epoch, Position: meta.Position, Chain: meta.Chain}
+	state, err := timeline.DecodeRecord(meta.Record, at)
+	if err == nil && state.Region != a.config.Region {
+		err = fmt.Errorf("%w: state of region %s, this is %s", contract.ErrIdentity, state.Region, a.config.Region)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return state, nil
 }
@@ -104,6 +109,7 @@ func (a *Applier) Load(first *timeline.State) (found bool, err error) {
 	if err := a.adopt(dir, meta); err != nil {
 		return false, fmt.Errorf("load state: %w", err)
 	}
+	a.handed = a.index
 	return true, nil
 }
 
@@ -132,14 +138,34 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	meta, err := a.config.Maker.Metadata(dir)
+	if err == nil && a.handed < meta.AppliedIndex && meta.AppliedIndex < a.index {
+		return a.passOver(meta)
+	}
 	if err == nil {
 		err = a.adopt(dir, meta)
 	}
 	if err != nil {
 		return 0, 0, nil, fmt.Errorf("received state: %w", err)
 	}
+	a.handed = a.index
 	conf, err = a.conf()
 	return a.index, a.term, conf, err
+}
+
+// passOver takes a state that the one here contains: a node that took the state of another for an install may be
+// further than what Raft has for it. Raft goes on behind what it brought; its entries up to here are passed over too.
+func (a *Applier) passOver(meta *contract.Metadata) (index, term uint64, conf *raftpb.ConfState, err error) {
+	state, err := a.decode(meta)
+	if err == nil {
+		conf, err = confOf(state)
+	}
+	if err != nil {
+		return 0, 0, nil, fmt.Errorf("received state: %w", err)
+	}
+	a.handed = meta.AppliedIndex
+	a.config.Logger.Info("passed over a state that is contained in the one here", "index", meta.AppliedIndex,
+		"applied", a.index)
+	return meta.AppliedIndex, meta.AppliedTerm, conf, nil
 }
 
 // install replaces the state by the copy that the region agreed on. A node that has not staged it takes the state of a

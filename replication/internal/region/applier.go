@@ -66,6 +66,7 @@ type Config struct {
 //	A2  saved is at most index: the storage never has metadata of an entry that was not applied.
 //	A3  nothing waits to be handed to the storage, and nothing waits to be told.
 //	A4  what is published is what is applied.
+//	A5  handed is at most index: what Raft has brought is applied.
 type Applier struct {
 	config  Config
 	applied *Applied
@@ -74,6 +75,7 @@ type Applier struct {
 	machine *timeline.Machine
 	index   uint64
 	term    uint64
+	handed  uint64 // what Raft has brought reaches up to here
 	saved   uint64 // index of the last metadata saved
 	bytes   uint64 // of history entries applied by this process
 	run     run
@@ -92,6 +94,7 @@ func (a *Applier) Apply(entries []*raftpb.Entry) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, e := range entries {
+		a.handed = e.GetIndex()
 		if e.GetIndex() <= a.index {
 			continue // a state that was adopted contains it
 		}
@@ -165,8 +168,13 @@ func (a *Applier) Applied() (uint64, uint64, *raftpb.ConfState) {
 
 // conf returns the Raft configuration in the state, an empty one if there is none yet.
 func (a *Applier) conf() (*raftpb.ConfState, error) {
+	s := a.machine.State()
+	return confOf(&s)
+}
+
+func confOf(s *timeline.State) (*raftpb.ConfState, error) {
 	c := &raftpb.ConfState{}
-	if err := proto.Unmarshal(a.machine.State().Conf, c); err != nil {
+	if err := proto.Unmarshal(s.Conf, c); err != nil {
 		return c, fmt.Errorf("%w: raft configuration: %w", contract.ErrMetadata, err)
 	}
 	return c, nil
@@ -209,6 +217,8 @@ func (a *Applier) validHeld() error {
 		return fmt.Errorf("A2: metadata of entry %d saved, %d applied", a.saved, a.index)
 	case len(a.run.frames) > 0 || len(a.told) > 0:
 		return fmt.Errorf("A3: %d frames gathered, %d outcomes not told", len(a.run.frames), len(a.told))
+	case a.handed > a.index:
+		return fmt.Errorf("A5: Raft has brought entry %d, %d is applied", a.handed, a.index)
 	case v.Index != a.index || v.Term != a.term || v.State.Cursor != s.Cursor || len(v.State.Reigns) != len(s.Reigns):
 		return fmt.Errorf("A4: entry %d at %+v is applied, %d at %+v shown", a.index, s.Cursor, v.Index, v.State.Cursor)
 	}

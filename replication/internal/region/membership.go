@@ -14,6 +14,7 @@ import (
 func (a *Applier) ApplyConf(e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raftpb.ConfState) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.handed = e.GetIndex()
 	if e.GetIndex() <= a.index {
 		return nil // a state that was adopted contains it
 	}

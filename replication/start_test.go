@@ -1,0 +1,98 @@
+package replication_test
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
+)
+
+// TestAStartThatFailsAnywhereCanBeRepeated: the disk fails in each step of a start, and then no more. The node that was
+// there before has left a log and a state.
+func TestAStartThatFailsAnywhereCanBeRepeated(t *testing.T) {
+	broken := errors.New("disk on fire")
+	for _, before := range []bool{false, true} {
+		for step, reached := 0, true; reached; step++ {
+			synctest.Test(t, func(t *testing.T) {
+				disk := vfs.NewCrashableMem()
+				if before {
+					c := alone()
+					c.FS = pebblefs.New(disk)
+					once := startAlone(t, c, &ledger{})
+					writeOne(t, once)
+					if err := once.Shutdown(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var calls, armed atomic.Int64
+				armed.Store(1)
+				failing := errorfs.InjectorFunc(func(errorfs.Op) error {
+					if armed.Load() != 0 && calls.Add(1) == int64(step+1) {
+						return broken
+					}
+					return nil
+				})
+				c := alone()
+				c.FS = pebblefs.New(errorfs.Wrap(disk, failing))
+				network := memory.NewNetwork(clock.Real, 1)
+				r, err := replication.NewRaftReplicator(c, &ledger{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.SetTransport(network.Node("us-1"))
+				err = r.Start(t.Context())
+				armed.Store(0)
+				reached = calls.Load() > int64(step)
+				if err != nil {
+					if !errors.Is(err, broken) {
+						t.Errorf("step %d: %v", step, err)
+					}
+					if h := r.Health(); h.State != replication.StateInitializing {
+						t.Errorf("step %d: %+v", step, h)
+					}
+					err = r.Start(t.Context())
+				}
+				if err != nil {
+					t.Fatalf("step %d, once more: %v", step, err)
+				}
+				writeOne(t, r)
+				if err := r.Shutdown(); err != nil {
+					t.Error(err)
+				}
+			})
+			if !reached {
+				t.Logf("a start has %d steps", step)
+			}
+		}
+	}
+}
+
+func startAlone(t *testing.T, c *replication.Config, s replication.Storage) *replication.RaftReplicator {
+	t.Helper()
+	r, err := replication.NewRaftReplicator(c, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetTransport(memory.NewNetwork(clock.Real, 1).Node("us-1"))
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func writeOne(t *testing.T, r *replication.RaftReplicator) {
+	t.Helper()
+	if err := r.Apply(&replication.Command{Data: fmt.Appendf(nil, "x")}, time.Minute); err != nil {
+		t.Error(err)
+	}
+}
