@@ -2,8 +2,11 @@
 
 .PHONY: build dev test quick compat ci
 
+# The version that `mimir version` says; empty: the commit.
+VERSION ?=
+
 build:
-	go build -o mimir ./cmd/mimir
+	go build -ldflags "-X main.release=$(VERSION)" -o mimir ./cmd/mimir
 
 dev:
 	go run ./cmd/mimir dev

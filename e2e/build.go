@@ -9,7 +9,8 @@ import (
 
 // Build builds the mimir of this tree. It must be called inside the tree.
 func Build(ctx context.Context, binary string) error {
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/mimir-kv/mimir/cmd/mimir")
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary,
+		"github.com/mimir-kv/mimir/cmd/mimir")
 	text, err := build.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build mimir: %w: %s", err, strings.TrimSpace(string(text)))

@@ -94,7 +94,7 @@ type API struct {
 	clock      clock.Clock
 	logger     *slog.Logger
 
-	renewals renewals
+	renewals *renewals
 	health   atomic.Pointer[healthPicture]
 }
 
@@ -119,7 +119,7 @@ func New(o Options) *API {
 	if a.clock == nil {
 		a.clock = clock.Real
 	}
-	a.renewals.ask = a.askRenew
+	a.renewals = newRenewals(a)
 	return a
 }
 

@@ -9,9 +9,9 @@ import (
 )
 
 // renewals gathers the lease keep-alives of all streams of this node: while one question is on its way to the primary's
-// leader, those that arrive wait for the next and share it. The zero value is ready once ask is set.
+// leader, those that arrive wait for the next and share it.
 type renewals struct {
-	ask func(ids []int64) (ttls []int64, err error)
+	leader leaseRenewer
 
 	mu      sync.Mutex
 	waiting map[int64][]waiter
@@ -25,6 +25,15 @@ type renewal struct {
 	err      error
 }
 
+// leaseRenewer renews leases at the leader of the primary region: a time to live for each, negative if there is none.
+type leaseRenewer interface {
+	askRenew(ids []int64) (ttls []int64, err error)
+}
+
+func newRenewals(leader leaseRenewer) *renewals {
+	return &renewals{leader: leader, waiting: map[int64][]waiter{}}
+}
+
 type waiter struct {
 	renewal
 	answers chan<- renewal
@@ -34,9 +43,6 @@ type waiter struct {
 func (r *renewals) renew(one renewal, answers chan<- renewal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.waiting == nil {
-		r.waiting = make(map[int64][]waiter)
-	}
 	id := one.response.ID
 	r.waiting[id] = append(r.waiting[id], waiter{one, answers})
 	if !r.asking {
@@ -52,7 +58,7 @@ func (r *renewals) run() {
 		if len(ids) == 0 {
 			return
 		}
-		ttls, err := r.ask(ids)
+		ttls, err := r.leader.askRenew(ids)
 		if err == nil && len(ttls) != len(ids) {
 			err = fmt.Errorf("%w: %d answers to %d renewals", ErrAsk, len(ttls), len(ids))
 		}

@@ -19,11 +19,10 @@ func grant(id, ttl int64) []byte {
 	return command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: id, TTL: ttl})
 }
 
-// proposer is a stand-in for the log: it applies revocations at once, unless it is told to fail.
+// proposer is a stand-in for the log: it applies revocations at once.
 type proposer struct {
 	mu      sync.Mutex
 	node    *node
-	fail    bool
 	calls   int
 	running int
 	most    int
@@ -46,17 +45,11 @@ func (p *proposer) expire(ctx context.Context, id int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running--
-	if p.fail || ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return errors.New("not now")
 	}
 	p.node.apply(command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id}))
 	return nil
-}
-
-func (p *proposer) setFail(fail bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.fail = fail
 }
 
 func withLessor(t *testing.T, f func(t *testing.T, n *node, p *proposer, l *lease.Lessor)) {

@@ -10,23 +10,27 @@ import (
 // below lists, for each room, the rooms of this tree that it may import. A room that is not listed may import none;
 // tests are bound by the same rules, but for the rooms made for them.
 var below = map[string][]string{
-	"replication/timeline":          {},
-	"replication/clock":             {},
-	"replication/durable":           {},
-	"replication/durable/pebblefs":  {"replication/durable"},
-	"replication/transport":         {},
-	"replication/transport/grpc":    {"replication/transport"},
-	"replication/transport/memory":  {"replication/transport", "replication/clock"},
-	"replication/internal/checksum": {},
-	"replication/internal/wal":      {"replication/internal/checksum", "replication/timeline", "replication/durable"},
+	"replication/timeline":           {},
+	"replication/clock":              {},
+	"replication/durable":            {},
+	"replication/durable/pebblefs":   {"replication/durable"},
+	"replication/transport":          {},
+	"replication/transport/grpc":     {"replication/transport"},
+	"replication/transport/memory":   {"replication/transport", "replication/clock"},
+	"replication/internal/checksum":  {},
+	"replication/internal/wake":      {},
+	"replication/internal/invariant": {},
+	"replication/internal/wal":       {"replication/internal/checksum", "replication/timeline", "replication/durable"},
 	"replication/internal/checkpoint": {"replication/internal/checksum", "replication/transport",
 		"replication/durable"},
 	"replication/internal/rescue": {"replication/internal/checksum", "replication/timeline", "replication/durable"},
-	"replication/internal/fleet":  {"replication/timeline", "replication/clock"},
-	"replication/contract":        {"replication/timeline", "replication/internal/checksum"},
-	"replication/storagetest":     {"replication/contract"},
-	"replication/internal/life":   {"replication/contract", "replication/clock"},
-	"replication/internal/members": {"replication/contract", "replication/timeline", "replication/clock",
+	"replication/internal/fleet": {
+		"replication/internal/wake", "replication/timeline", "replication/clock"},
+	"replication/contract":      {"replication/timeline", "replication/internal/checksum"},
+	"replication/storagetest":   {"replication/contract"},
+	"replication/internal/life": {"replication/contract", "replication/clock"},
+	"replication/internal/members": {
+		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
 		"replication/internal/region", "replication/internal/peer", "replication/internal/raftgroup"},
 	"replication/internal/overview": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/fleet",
@@ -40,6 +44,7 @@ var below = map[string][]string{
 		"replication/internal/succession",
 	},
 	"replication/internal/primary": {
+		"replication/internal/wake",
 		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/fleet",
 		"replication/internal/life", "replication/internal/peer",
 		"replication/internal/region", "replication/internal/standing", "replication/internal/succession",
@@ -49,6 +54,7 @@ var below = map[string][]string{
 	"replication/internal/copies":     {"replication/contract", "replication/durable"},
 	"replication/internal/region": {
 		"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup",
+		"replication/internal/invariant",
 	},
 	"replication/internal/tail": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
@@ -65,26 +71,32 @@ var below = map[string][]string{
 	"replication/internal/standing": {"replication/timeline", "replication/internal/region",
 		"replication/internal/fleet"},
 	"replication/internal/raftgroup": {
+		"replication/internal/wake",
 		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
 		"replication/internal/wal", "replication/transport", "replication/clock", "replication/durable",
+		"replication/internal/invariant",
 	},
 	"replication/internal/raftgroup/snapshots": {
 		"replication/internal/raftgroup/peers", "replication/internal/checkpoint", "replication/transport",
 		"replication/durable",
 	},
 	"replication/internal/raftgroup/peers": {
+		"replication/internal/wake",
 		"replication/internal/checksum", "replication/transport", "replication/clock",
 	},
-	"replication/internal/stream": {"replication/internal/checksum", "replication/timeline", "replication/transport",
+	"replication/internal/stream": {
+		"replication/internal/wake", "replication/internal/checksum", "replication/timeline", "replication/transport",
 		"replication/clock"},
 	"replication/internal/propose": {
-		"replication/internal/checksum",
+		"replication/internal/wake",
+		"replication/internal/checksum", "replication/internal/invariant",
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/life",
 		"replication/internal/region", "replication/internal/peer", "replication/internal/standing",
 		"replication/internal/raftgroup",
 	},
 	"replication/internal/slots": {
+		"replication/internal/wake",
 		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/region",
 		"replication/internal/peer",
 		"replication/internal/fleet", "replication/internal/wal",

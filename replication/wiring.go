@@ -145,7 +145,7 @@ func (n *node) bindGroup() error {
 	g, err := raftgroup.New(raftgroup.Config{
 		ID: n.id, Name: c.NodeID, GroupID: c.FleetID + "/" + c.RegionID, Peers: n.peers(), Join: c.Join,
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
-		Transport: n.transport, Address: n.directory.Addr, Clock: c.Clock,
+		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
 		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: n.life.Fail,
 	})

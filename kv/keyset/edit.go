@@ -101,7 +101,7 @@ func (e *Edit) Remove(key string) {
 		return
 	}
 	e.root = e.delete(e.root, key)
-	for e.root.children != nil && len(e.root.children) == 1 {
+	for len(e.root.children) == 1 {
 		e.root = e.root.children[0]
 	}
 }

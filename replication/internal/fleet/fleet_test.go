@@ -44,6 +44,7 @@ func watch(t *testing.T, a *answers, body func(w *Watcher)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := NewWatcher(Config{
 			Regions: map[string][]string{"eu": {"eu-1", "eu-2"}, "ap": {"ap-1"}}, Ask: a.ask, Clock: clock.Real,
+			Interval: time.Second, Timeout: time.Second,
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 )
 
 // Config is what a Watcher needs.
@@ -15,8 +16,8 @@ type Config struct {
 	Regions  map[string][]string // other regions: name to addresses
 	Ask      func(ctx context.Context, addr string) (Report, error)
 	Clock    clock.Clock
-	Interval time.Duration // between rounds; default 1 s
-	Timeout  time.Duration // of one question; default 1 s
+	Interval time.Duration // between rounds
+	Timeout  time.Duration // of one question
 }
 
 // minGap is the least time between two rounds, however often Refresh is called.
@@ -29,22 +30,16 @@ type Watcher struct {
 	mu      sync.Mutex
 	view    View
 	changed chan struct{}
-	nudge   map[string]chan struct{}
+	nudge   map[string]wake.Signal
 }
 
 // NewWatcher returns a Watcher that knows nothing yet.
 func NewWatcher(c Config) *Watcher {
-	if c.Interval == 0 {
-		c.Interval = time.Second
-	}
-	if c.Timeout == 0 {
-		c.Timeout = time.Second
-	}
-	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]chan struct{}{}}
+	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]wake.Signal{}}
 	w.view.Regions = map[string]Region{}
 	for name := range c.Regions {
 		w.view.Regions[name] = Region{Name: name}
-		w.nudge[name] = make(chan struct{}, 1)
+		w.nudge[name] = wake.New()
 	}
 	return w
 }
@@ -90,10 +85,7 @@ func (w *Watcher) Addresses(region string) []string {
 // Refresh begins a round for every region soon instead of at the next interval.
 func (w *Watcher) Refresh() {
 	for _, n := range w.nudge {
-		select {
-		case n <- struct{}{}:
-		default:
-		}
+		n.Nudge()
 	}
 }
 

@@ -28,10 +28,7 @@ func (r *Registrar) Run(ctx context.Context) {
 
 // Nudge has it look again: there may be a leader now.
 func (r *Registrar) Nudge() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
+	r.wake.Nudge()
 }
 
 // describe publishes this node's addresses to its region if they are not there, or have changed.

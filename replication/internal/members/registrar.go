@@ -16,6 +16,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -79,11 +80,11 @@ type Config struct {
 // concurrent use.
 type Registrar struct {
 	config Config
-	wake   chan struct{}
+	wake   wake.Signal
 }
 
 // NewRegistrar returns a Registrar that describes nobody before Run.
-func NewRegistrar(c Config) *Registrar { return &Registrar{config: c, wake: make(chan struct{}, 1)} }
+func NewRegistrar(c Config) *Registrar { return &Registrar{config: c, wake: wake.New()} }
 
 // Register registers what this room answers.
 func (r *Registrar) Register(to *peer.Registry) {

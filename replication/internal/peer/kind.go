@@ -52,7 +52,8 @@ func Kind(err error) error {
 }
 
 // Elsewhere reports whether a question came to the wrong node, or to none, so that nothing was done and another node
-// may do it.
+// may do it. An error without a kind is of a connection that was not made, or that broke: then it may have come to the
+// right one, and whether to ask again is for the question to say.
 func Elsewhere(err error) bool {
 	switch Kind(err) {
 	case contract.ErrNotLeader, contract.ErrNotReady:

@@ -8,8 +8,8 @@
 //   - G2: everything that was begun is told to the machine once, however it ends; nothing is begun after the node's
 //     end.
 //   - G3: an order that has not reached the leader it needs is given again, for a bounded time, so that no move begins
-//     long after it was asked for. One that may have been carried out is never given again: ErrUnknownOutcome says so,
-//     and ErrHandoff only what is known.
+//     long after it was asked for. One that was given up where it may have been carried out ends with
+//     ErrUnknownOutcome, also if it was only the connection that broke; ErrHandoff says only what is known.
 //   - G4 (invariant 8): before a failover, everybody is asked once more what this region lacks, and the answer is
 //     reported.
 //

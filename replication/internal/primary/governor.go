@@ -15,6 +15,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -76,7 +77,7 @@ func limits(callTimeout time.Duration) succession.Limits {
 type Governor struct {
 	config Config
 	began  time.Time
-	wake   chan struct{}
+	wake   wake.Signal
 
 	mu      sync.Mutex
 	machine *succession.Machine
@@ -84,12 +85,34 @@ type Governor struct {
 	calls   map[uint64]chan succession.Reply
 	call    uint64 // the last one
 	running map[uint64]context.CancelFunc
+	asked   question // that was logged last
+	silent  question // whose first failure was logged last
+}
+
+// question is what a target is asked again and again until it answers.
+type question struct {
+	do       succession.Deed
+	term     uint64
+	handover succession.Handover
+}
+
+// first notes the question of e in last, and reports whether it was not there before: a target that is gone is asked
+// ten times a second, and one line says so.
+func (g *Governor) first(last *question, e succession.Effect) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q := question{e.Do, e.Term, e.Handover}
+	if *last == q {
+		return false
+	}
+	*last = q
+	return true
 }
 
 // New returns a Governor that does nothing before Run.
 func New(c Config) *Governor {
 	return &Governor{
-		config: c, began: c.Clock.Now(), wake: make(chan struct{}, 1),
+		config: c, began: c.Clock.Now(), wake: wake.New(),
 		machine: succession.New(c.Region, c.Founder, limits(c.CallTimeout)),
 		calls:   map[uint64]chan succession.Reply{}, running: map[uint64]context.CancelFunc{},
 	}
@@ -97,10 +120,7 @@ func New(c Config) *Governor {
 
 // Nudge has it look again: something changed.
 func (g *Governor) Nudge() {
-	select {
-	case g.wake <- struct{}{}:
-	default:
-	}
+	g.wake.Nudge()
 }
 
 // Run looks whenever something changed and when the machine wants to, and begins what is to be done, until ctx ends.
@@ -109,15 +129,21 @@ func (g *Governor) Run(ctx context.Context) {
 	timer := g.config.Clock.NewTimer(time.Second)
 	defer timer.Stop()
 	for {
+		changed := g.config.Applied.Changed()
 		g.step(nil)
 		for _, e := range g.take() {
 			g.perform(ctx, e)
 		}
-		timer.Reset(g.rest())
+		rest, awaits := g.rest()
+		if !awaits {
+			changed = nil
+		}
+		timer.Reset(rest)
 		select {
 		case <-ctx.Done():
 			return
 		case <-g.wake:
+		case <-changed:
 		case <-timer.C():
 		}
 	}
@@ -150,11 +176,11 @@ func (g *Governor) take() []succession.Effect {
 
 func (g *Governor) now() succession.Instant { return g.config.Clock.Now().Sub(g.began) }
 
-// rest returns for how long the machine wants to be left alone.
-func (g *Governor) rest() time.Duration {
+// rest returns for how long the machine wants to be left alone, and whether it waits for more to be applied.
+func (g *Governor) rest() (d time.Duration, awaits bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return max(time.Duration(g.machine.Due()-g.now()), time.Millisecond)
+	return max(time.Duration(g.machine.Due()-g.now()), time.Millisecond), g.machine.Awaits()
 }
 
 // view reduces what this node knows to what decides.

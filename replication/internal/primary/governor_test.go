@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -30,6 +31,35 @@ type us struct {
 	mu      sync.Mutex
 	machine *timeline.Machine
 	fails   map[timeline.Op]error // instead of being decided
+	lines   []string              // that were logged
+}
+
+// Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
+func (u *us) Enabled(context.Context, slog.Level) bool { return true }
+func (u *us) WithAttrs([]slog.Attr) slog.Handler       { return u }
+func (u *us) WithGroup(string) slog.Handler            { return u }
+func (u *us) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += " " + a.String()
+		return true
+	})
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.lines = append(u.lines, text)
+	return nil
+}
+
+// logged returns the lines with these words.
+func (u *us) logged(words string) (list []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, l := range u.lines {
+		if strings.Contains(l, words) {
+			list = append(list, l)
+		}
+	}
+	return list
 }
 
 func (u *us) Control(_ context.Context, c *timeline.Control) (region.Outcome, error) {
@@ -74,11 +104,11 @@ func (nobody) LeaderAddr() string             { return "us-1" }
 func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign, error), body func(g *Governor,
 	u *us)) {
 	synctest.Test(t, func(t *testing.T) {
-		logger := slog.New(slog.DiscardHandler)
+		u := &us{machine: timeline.NewMachine(&timeline.State{Region: "us"}), fails: map[timeline.Op]error{}}
+		logger := slog.New(u)
 		network := memory.NewNetwork(clock.Real, 1)
 		own := network.Node("us-1")
 		l := life.New(clock.Real, logger)
-		u := &us{machine: timeline.NewMachine(&timeline.State{Region: "us"}), fails: map[timeline.Op]error{}}
 		u.applied = region.NewApplied(&region.View{State: timeline.State{Region: "us"}}, l)
 		leadership := &region.Leadership{}
 		watcher := fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real,
@@ -195,4 +225,102 @@ func TestACallerThatGivesUpIsAnsweredSoon(t *testing.T) {
 			t.Errorf("told %v after %v", err, time.Since(began))
 		}
 	})
+}
+
+// TestATargetBeginsAsSoonAsItIsThere: writes pause until it does, so it does not wait for the next look.
+func TestATargetBeginsAsSoonAsItIsThere(t *testing.T) {
+	run(t, cannot, cannot, func(g *Governor, u *us) {
+		_, _ = u.Control(context.Background(), &timeline.Control{Op: timeline.OpYield, Claim: &timeline.Reign{Epoch: 2,
+			Primary: "eu"}})
+		if _, err := u.Begin(context.Background(), timeline.Reign{Epoch: 2, Primary: "eu"}); err != nil {
+			t.Fatal(err)
+		}
+		begins := u.applied.State().Cursor
+		last := timeline.Frame{Epoch: 2, First: begins.Position + 1, Previous: begins.Chain,
+			Commands: []timeline.Command{{Data: []byte("last")}}}
+		h := succession.Handover{From: "eu", To: "us", Epoch: 2, Handoff: 1, End: timeline.Cursor{Epoch: 2,
+			Position: last.Last(), Chain: timeline.NewFolder().Frame(&last)}}
+		time.Sleep(5 * time.Second) // it follows
+		began := time.Now()
+		time.AfterFunc(10*time.Millisecond, func() {
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			_, _, _ = u.machine.Frame(&last)
+			u.publish()
+		})
+		r := g.order(context.Background(), func(call uint64) succession.Input {
+			return succession.BeginAsked{Call: call, Handover: h}
+		})
+		if r.Err != nil || r.Reign.Epoch != 3 || time.Since(began) > 50*time.Millisecond {
+			t.Errorf("told %+v after %v", r, time.Since(began))
+		}
+	})
+}
+
+// TestATargetThatIsGoneIsNotLoggedAtEachQuestion: it is asked ten times a second, for as long as it takes.
+func TestATargetThatIsGoneIsNotLoggedAtEachQuestion(t *testing.T) {
+	gone := func(succession.Handover) (*timeline.Reign, error) {
+		return nil, fmt.Errorf("%w: an election", contract.ErrNotReady)
+	}
+	run(t, gone, gone, func(g *Governor, u *us) {
+		if _, err := g.Switchover(context.Background(), "eu"); !errors.Is(err, contract.ErrUnknownOutcome) {
+			t.Errorf("told %v", err)
+		}
+		time.Sleep(time.Minute)
+		for _, words := range []string{"to begin", "to refuse", "an election"} {
+			if n := len(u.logged(words)); n == 0 || n > 2 {
+				t.Errorf("%d lines with %q: %q", n, words, u.logged(words))
+			}
+		}
+	})
+}
+
+// TestAnAbortIsLoggedWhenItIsDone: not when it is begun, which may fail.
+func TestAnAbortIsLoggedWhenItIsDone(t *testing.T) {
+	run(t, cannot, refused, func(g *Governor, u *us) {
+		u.mu.Lock()
+		u.fails[timeline.OpUnseal] = contract.ErrUnknownOutcome
+		u.mu.Unlock()
+		if _, err := g.Switchover(context.Background(), "eu"); !errors.Is(err, contract.ErrUnknownOutcome) {
+			t.Errorf("told %v", err)
+		}
+		if l := u.logged("takes writes again"); len(l) != 0 {
+			t.Errorf("sealed, and logs %q", l)
+		}
+		u.mu.Lock()
+		u.fails[timeline.OpUnseal] = nil
+		u.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		if l := u.logged("takes writes again"); len(l) != 1 || !u.Open() {
+			t.Errorf("open %t, and logs %q", u.Open(), l)
+		}
+	})
+}
+
+// TestAnOrderThatWasCutOffIsNotSaidToBeUndone: it is given again, and who answers then does not know what became of it.
+func TestAnOrderThatWasCutOffIsNotSaidToBeUndone(t *testing.T) {
+	cut := fmt.Errorf("%w: connection broke", transport.ErrUnreachable)
+	for _, c := range []struct {
+		first, then, want error
+	}{
+		{contract.ErrNotReady, contract.ErrNotReady, contract.ErrNotReady},
+		{contract.ErrNotLeader, contract.ErrNotReady, contract.ErrNotReady},
+		{cut, contract.ErrNotReady, contract.ErrUnknownOutcome},
+		{cut, contract.ErrNotLeader, contract.ErrUnknownOutcome},
+		{cut, contract.ErrHandoff, contract.ErrHandoff},
+		{cut, nil, nil},
+	} {
+		run(t, begun, refused, func(g *Governor, _ *us) {
+			tries := 0
+			_, err := g.untilFound(context.Background(), "eu", func() (*contract.MoveReport, error) {
+				if tries++; tries == 1 {
+					return nil, c.first
+				}
+				return nil, c.then
+			})
+			if peer.Kind(err) != c.want {
+				t.Errorf("%v, then %v: told %v", c.first, c.then, err)
+			}
+		})
+	}
 }

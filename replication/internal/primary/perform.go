@@ -29,7 +29,14 @@ func (g *Governor) perform(ctx context.Context, e succession.Effect) {
 	case succession.Begin:
 		g.config.Life.Go(func(ctx context.Context) { g.step(g.begin(ctx, e)) })
 	case succession.AskBegin, succession.AskRefuse:
-		g.config.Life.Go(func(ctx context.Context) { g.step(g.ask(ctx, e)) })
+		g.config.Life.Go(func(ctx context.Context) {
+			a := g.ask(ctx, e)
+			if a.Err != nil && ctx.Err() == nil && g.first(&g.silent, e) {
+				g.config.Logger.Warn("the target of a switchover does not say what it was asked", "to", e.Handover.To,
+					"handoff", e.Handover.Handoff, "question", e.Do, "err", a.Err)
+			}
+			g.step(a)
+		})
 	default:
 		g.follow(ctx, e)
 	}
@@ -39,6 +46,10 @@ func (g *Governor) propose(ctx context.Context, e succession.Effect) succession.
 	a, err := g.config.Decider.Control(ctx, e.Control)
 	if err != nil && ctx.Err() == nil {
 		g.config.Logger.Warn("region state not changed; will try again", "op", e.Control.Op, "err", err)
+	}
+	if e.Control.Op == timeline.OpUnseal && err == nil && a.Outcome == timeline.Applied {
+		g.config.Logger.Info("switchover aborted; the region takes writes again", "epoch", e.Control.Epoch,
+			"handoff", e.Control.Handoff)
 	}
 	return succession.Decided{ID: e.ID, Outcome: a.Outcome, Why: a.Why, Err: err}
 }
@@ -102,16 +113,17 @@ func (g *Governor) ask(ctx context.Context, e succession.Effect) succession.Answ
 // tell logs what is worth a line to people.
 func (g *Governor) tell(e succession.Effect) {
 	logger := g.config.Logger
-	switch e.Do {
-	case succession.AskBegin:
+	switch asks := e.Do == succession.AskBegin || e.Do == succession.AskRefuse; {
+	case asks && !g.first(&g.asked, e):
+	case e.Do == succession.AskBegin:
 		logger.Info("asks the target of a switchover to begin", "to", e.Handover.To, "epoch", e.Handover.Epoch,
 			"position", e.Handover.End.Position, "handoff", e.Handover.Handoff)
-	case succession.AskRefuse:
+	case e.Do == succession.AskRefuse:
 		logger.Warn("asks the target of a switchover to refuse, so that this region goes on", "to", e.Handover.To,
 			"epoch", e.Handover.Epoch, "handoff", e.Handover.Handoff)
-	case succession.Begin:
+	case e.Do == succession.Begin:
 		logger.Info("begins an epoch", "epoch", e.Reign.Epoch, "handoff", e.Reign.Handoff, "lossy", e.Reign.Lossy)
-	case succession.Propose:
+	case e.Do == succession.Propose:
 		g.tellControl(e.Control)
 	}
 }
@@ -121,8 +133,6 @@ func (g *Governor) tellControl(c *timeline.Control) {
 	switch c.Op {
 	case timeline.OpSeal:
 		logger.Info("seals for a switchover", "to", c.To, "epoch", c.Epoch, "handoff", c.Handoff)
-	case timeline.OpUnseal:
-		logger.Info("switchover aborted; the region takes writes again", "epoch", c.Epoch, "handoff", c.Handoff)
 	case timeline.OpYield:
 		logger.Info("yields to a higher claim", "epoch", c.Claim.Epoch, "primary", c.Claim.Primary)
 	case timeline.OpDiverge:

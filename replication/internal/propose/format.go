@@ -45,46 +45,44 @@ func appendForward(b []byte, id uint64, u *proposal, now time.Time) []byte {
 	return binary.LittleEndian.AppendUint32(b, checksum.Of(b[start:]))
 }
 
-// readForwards calls visit for each proposal. Commands alias message.
-func readForwards(message []byte, now time.Time, visit func(id uint64, u *proposal)) error {
+// readForwards calls visit for each proposal, whose result goes to out. Commands alias message.
+func readForwards(message []byte, now time.Time, out *answers, visit func(*proposal)) error {
 	b, err := checkVersion(message)
 	for err == nil && len(b) > 0 {
 		var u *proposal
-		var id uint64
-		if id, u, b, err = readForward(b, now); err == nil {
-			visit(id, u)
+		if u, b, err = readForward(b, now, out); err == nil {
+			visit(u)
 		}
 	}
 	return err
 }
 
-func readForward(b []byte, now time.Time) (uint64, *proposal, []byte, error) {
+func readForward(b []byte, now time.Time, out *answers) (*proposal, []byte, error) {
 	const fixed = 8 + 1 + 4 + 4
 	if len(b) < fixed {
-		return 0, nil, nil, fmt.Errorf("%w: proposal of %d bytes", contract.ErrMessage, len(b))
+		return nil, nil, fmt.Errorf("%w: proposal of %d bytes", contract.ErrMessage, len(b))
 	}
-	id, wait, count := binary.LittleEndian.Uint64(
-		b,
-	), binary.LittleEndian.Uint32(b[9:]), binary.LittleEndian.Uint32(b[13:])
-	u := &proposal{regions: int(b[8]), foreign: true}
+	id := binary.LittleEndian.Uint64(b)
+	wait, count := binary.LittleEndian.Uint32(b[9:]), binary.LittleEndian.Uint32(b[13:])
+	u := &proposal{regions: int(b[8]), foreign: true, finish: func(r result) { out.add(id, r) }}
 	if wait > 0 {
 		u.deadline = now.Add(time.Duration(wait) * time.Millisecond)
 	}
 	rest := b[fixed:]
 	if uint64(count)*4 > uint64(len(rest)) {
-		return 0, nil, nil, fmt.Errorf("%w: %d commands in %d bytes", contract.ErrMessage, count, len(rest))
+		return nil, nil, fmt.Errorf("%w: %d commands in %d bytes", contract.ErrMessage, count, len(rest))
 	}
 	u.commands = make([]contract.Command, count)
 	for i := range u.commands {
 		data, tail, err := readBytes(rest)
 		if err != nil {
-			return 0, nil, nil, err
+			return nil, nil, err
 		}
 		u.commands[i].Data, rest = data, tail
 		u.bytes += len(data)
 	}
 	rest, err := checkSum(b, rest)
-	return id, u, rest, err
+	return u, rest, err
 }
 
 // appendAnswer appends one answer: id, status, epoch, position, regions, count, results, text.

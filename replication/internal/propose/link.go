@@ -8,6 +8,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
@@ -48,7 +49,7 @@ func (f *forwarder) enqueue(addr string, u *proposal) bool {
 	}
 	l := f.links[addr]
 	if l == nil {
-		l = &link{owner: f, addr: addr, wake: make(chan struct{}, 1), pending: map[uint64]*proposal{}}
+		l = &link{owner: f, addr: addr, wake: wake.New(), pending: map[uint64]*proposal{}}
 		f.links[addr] = l
 		f.running.Go(func() { l.run(f.ctx) })
 	}
@@ -76,7 +77,7 @@ func (f *forwarder) wait() {
 type link struct {
 	owner *forwarder
 	addr  string
-	wake  chan struct{}
+	wake  wake.Signal
 
 	mu      sync.Mutex
 	dead    bool
@@ -94,7 +95,7 @@ func (l *link) enqueue(u *proposal) bool {
 	}
 	l.queue = append(l.queue, u)
 	l.bytes += int64(u.bytes)
-	nudge(l.wake)
+	l.wake.Nudge()
 	return true
 }
 

@@ -9,7 +9,9 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/invariant"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -38,7 +40,7 @@ type pipeline struct {
 	clock      clock.Clock
 	frameBytes int
 	window     int64 // bytes in flight
-	wake       chan struct{}
+	wake       wake.Signal
 	folder     *timeline.Folder
 
 	mu       sync.Mutex
@@ -57,9 +59,12 @@ type pipeline struct {
 func newPipeline(c *Config, back requeuer) *pipeline {
 	return &pipeline{
 		group: c.Group, standing: c.Standing, durability: c.Durability, back: back, clock: c.Clock,
-		frameBytes: c.FrameBytes, window: c.WindowBytes, wake: make(chan struct{}, 1), folder: timeline.NewFolder(),
+		frameBytes: c.FrameBytes, window: c.WindowBytes, wake: wake.New(), folder: timeline.NewFolder(),
 	}
 }
+
+// check is valid, where properties are checked while a node runs.
+func (p *pipeline) check() { invariant.Check("pipeline", p.valid) }
 
 // valid checks P1 to P8.
 func (p *pipeline) valid() error {
@@ -240,6 +245,7 @@ func (p *pipeline) takeBack(f *flight, stamp timeline.Cursor) {
 	p.stamp = stamp
 	p.mu.Unlock()
 	p.back.requeue(f.proposals)
+	p.check()
 }
 
 // enqueue takes a proposal; false means that this node takes no writes now.
@@ -250,7 +256,7 @@ func (p *pipeline) enqueue(u *proposal) bool {
 		return false
 	}
 	p.queue = append(p.queue, u)
-	nudge(p.wake)
+	p.wake.Nudge()
 	return true
 }
 
@@ -290,6 +296,7 @@ func (p *pipeline) stepDown() {
 	})
 	p.mu.Unlock()
 	p.back.requeue(queue)
+	p.check()
 }
 
 // shut stops stamping and returns what waited. The caller holds mu.
@@ -313,8 +320,9 @@ func (p *pipeline) evaluate() {
 		p.open = true
 		p.openings++
 		p.stamp = cursor
-		nudge(p.wake)
+		p.wake.Nudge()
 	}
 	p.mu.Unlock()
 	p.back.requeue(queue)
+	p.check()
 }

@@ -121,7 +121,10 @@ func (p *Proposer) cause(ctx context.Context) error {
 func (p *Proposer) newProposal(
 	ctx context.Context, cs []*contract.Command, o Options,
 ) (*proposal, <-chan result, error) {
-	u := &proposal{regions: o.Regions, commands: make([]contract.Command, len(cs))}
+	done := make(chan result, 1)
+	u := &proposal{
+		regions: o.Regions, commands: make([]contract.Command, len(cs)), finish: func(r result) { done <- r },
+	}
 	for i, c := range cs {
 		u.commands[i] = *c
 		u.bytes += len(c.Data)
@@ -132,8 +135,6 @@ func (p *Proposer) newProposal(
 	if d, ok := ctx.Deadline(); ok && o.Regions > 1 {
 		u.deadline = d
 	}
-	done := make(chan result, 1)
-	u.finish = func(r result) { done <- r }
 	return u, done, nil
 }
 

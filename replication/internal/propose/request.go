@@ -54,7 +54,7 @@ func (p *pipeline) line(r *request) error {
 		return contract.ErrNotLeader
 	}
 	p.requests = append(p.requests, r)
-	nudge(p.wake)
+	p.wake.Nudge()
 	return nil
 }
 

@@ -31,10 +31,11 @@ func (p *pipeline) resolve(outcomes []region.Outcome) {
 			decided = true
 		}
 	}
-	nudge(p.wake)
+	p.wake.Nudge()
 	if decided {
 		p.evaluate()
 	}
+	p.check()
 }
 
 // land takes out the flight that t is, and those that t proves lost: terms never fall in a log, so that nothing of an
@@ -129,6 +130,7 @@ func (p *pipeline) overtaken() {
 	})
 	p.mu.Unlock()
 	finish(flights, err)
+	p.check()
 }
 
 // abandon ends everything that waits, because the node stops.
@@ -142,6 +144,7 @@ func (p *pipeline) abandon(err error) {
 		u.finish(result{err: err})
 	}
 	finish(flights, err)
+	p.check()
 }
 
 func finish(flights []*flight, err error) {

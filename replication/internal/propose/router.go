@@ -7,6 +7,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 )
 
 // retryEvery is how long a proposal without a route waits before it is looked at again.
@@ -17,19 +18,19 @@ type requeuer interface{ requeue(us []*proposal) }
 
 // parking keeps proposals that have nowhere to go.
 type parking struct {
-	wake chan struct{}
+	wake wake.Signal
 
 	mu     sync.Mutex
 	parked []*proposal
 }
 
-func newParking() *parking { return &parking{wake: make(chan struct{}, 1)} }
+func newParking() *parking { return &parking{wake: wake.New()} }
 
 func (k *parking) park(us ...*proposal) {
 	k.mu.Lock()
 	k.parked = append(k.parked, us...)
 	k.mu.Unlock()
-	nudge(k.wake)
+	k.wake.Nudge()
 }
 
 // requeue implements requeuer. Proposals of this node are sent anew after a moment, if their callers still wait;
@@ -134,13 +135,5 @@ func (r *router) resend() {
 	if len(left) > 0 {
 		r.fleet.Refresh()
 		r.parking.park(left...)
-	}
-}
-
-// nudge wakes whoever waits on c, now or the next time.
-func nudge(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
@@ -20,7 +21,7 @@ const Service = "propose/1"
 func (p *Proposer) Serve(ctx context.Context, s transport.Stream) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := &answers{wake: make(chan struct{}, 1)}
+	out := &answers{wake: wake.New()}
 	go func() { cancel(p.take(ctx, s, out)) }() // ends with the stream, which ends when this function returns
 	err := peer.IgnoreEnd(out.send(ctx, s))
 	if errors.Is(err, io.EOF) {
@@ -42,15 +43,14 @@ func (p *Proposer) take(ctx context.Context, s transport.Stream, out *answers) e
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
-		err = readForwards(message, p.config.Clock.Now(), func(id uint64, u *proposal) { p.takeOne(id, u, out) })
+		err = readForwards(message, p.config.Clock.Now(), out, p.takeOne)
 		if err != nil {
 			return err
 		}
 	}
 }
 
-func (p *Proposer) takeOne(id uint64, u *proposal, out *answers) {
-	u.finish = func(r result) { out.add(id, r) }
+func (p *Proposer) takeOne(u *proposal) {
 	if err := p.check(u); err != nil {
 		u.finish(result{err: err})
 	} else if !p.pipeline.enqueue(u) {
@@ -62,7 +62,7 @@ func (p *Proposer) takeOne(id uint64, u *proposal, out *answers) {
 type answers struct {
 	mu   sync.Mutex
 	next [][]byte // messages
-	wake chan struct{}
+	wake wake.Signal
 }
 
 // errAnswerTooLarge says that a proposal's results do not fit a message. It was applied; the node that asks cannot be
@@ -80,7 +80,7 @@ func (a *answers) add(id uint64, r result) {
 		r = result{err: fmt.Errorf("%w: %w: about %d bytes", contract.ErrUnknownOutcome, errAnswerTooLarge, n)}
 	}
 	a.next[last] = appendAnswer(a.next[last], id, r)
-	nudge(a.wake)
+	a.wake.Nudge()
 }
 
 // send returns why it ends, never nil.

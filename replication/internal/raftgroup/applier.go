@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/snapshots"
 )
 
@@ -50,12 +51,13 @@ type installRequest struct {
 // apply, changeRole, awaitChange, Checkpoint and install may be called from any goroutine, everything else is the
 // applier's own.
 type applier struct {
-	machine Machine
-	view    *view
-	raft    changes
-	staged  staged
-	tasks   *queue[applierTask]
-	log     *slog.Logger
+	machine   Machine
+	view      *view
+	raft      changes
+	staged    staged
+	tasks     *queue[applierTask]
+	log       *slog.Logger
+	directory peers.Directory // for the log
 
 	entries []*raftpb.Entry   // collects the normal entries of several messages
 	replies []*raftpb.Message // to raft
@@ -82,7 +84,8 @@ var _ snapshots.State = (*applier)(nil)
 func newApplier(c *Config, v *view, raft changes, staged staged) *applier {
 	return &applier{
 		machine: c.Machine, view: v, raft: raft, staged: staged, tasks: newQueue[applierTask](), log: c.Logger,
-		role: leadership{onLeader: c.OnLeader, onFollower: c.OnFollower},
+		directory: c.Directory,
+		role:      leadership{onLeader: c.OnLeader, onFollower: c.OnFollower},
 	}
 }
 
@@ -218,6 +221,15 @@ func (a *applier) applyCollected() error {
 	return nil
 }
 
+// names returns what the log calls members.
+func (a *applier) names(ids []uint64) []string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = peers.NameIn(a.directory, id)
+	}
+	return names
+}
+
 // applyChange applies a membership change. The loop takes it into raft, while this goroutine waits.
 func (a *applier) applyChange(ctx context.Context, e *raftpb.Entry) error {
 	cc, err := decodeChange(e)
@@ -233,8 +245,8 @@ func (a *applier) applyChange(ctx context.Context, e *raftpb.Entry) error {
 		return fmt.Errorf("%w: membership change at %d: %w", ErrMachine, e.GetIndex(), err)
 	}
 	a.view.conf.Store(conf)
-	a.log.Info("members", "index", e.GetIndex(),
-		"voters", conf.GetVoters(), "learners", conf.GetLearners(), "leaving", conf.GetVotersOutgoing())
+	a.log.Info("members", "index", e.GetIndex(), "voters", a.names(conf.GetVoters()),
+		"learners", a.names(conf.GetLearners()), "leaving", a.names(conf.GetVotersOutgoing()))
 	a.applied(e)
 	return nil
 }

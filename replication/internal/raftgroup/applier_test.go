@@ -25,7 +25,8 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	s := &stage{t: t, holds: 9, draft: make(noted, 1)}
 	s.applier = newApplier(&Config{
-		Machine: s, Logger: quiet, OnLeader: func(term uint64) { s.note("leads %d at %d", term, s.applier.Applied()) },
+		Machine: s, Directory: numbered("n"), Logger: quiet,
+		OnLeader:   func(term uint64) { s.note("leads %d at %d", term, s.applier.Applied()) },
 		OnFollower: func(term, leader uint64) { s.note("steps down for %d", leader) },
 	}, newView(recovered{conf: &raftpb.ConfState{Voters: []uint64{1}}}), s, s)
 	return s

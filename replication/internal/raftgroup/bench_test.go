@@ -36,7 +36,7 @@ func benchmarkPropose(b *testing.B, size int) {
 	}
 	for i := range groups {
 		fs := pebblefs.New(vfs.NewMem())
-		log, err := wal.Open(wal.Options{FS: fs, Dir: "log", Logger: quiet})
+		log, err := wal.Open(wal.Options{FS: fs, Dir: "log", SegmentBytes: 64 << 20, Logger: quiet})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -45,7 +45,8 @@ func benchmarkPropose(b *testing.B, size int) {
 		groups[i], err = New(Config{
 			ID: uint64(i + 1), Name: fmt.Sprint(i + 1), Peers: peers, Log: log, Machine: m,
 			FS: fs, StagingDir: "staging", Transport: tr,
-			Address: func(id uint64) (string, bool) { return fmt.Sprint(id), true }, Logger: quiet,
+			Directory: numbered(""), Logger: quiet,
+			TickInterval: 100 * time.Millisecond, ElectionTicks: 10, CompactBytes: 64 << 20,
 			OnLeader: func(uint64) { machine = m; leads <- groups[i] },
 		})
 		if err != nil {

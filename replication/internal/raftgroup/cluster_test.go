@@ -105,8 +105,8 @@ func (c *cluster) tryStart(m *member) (err error) {
 	config := Config{
 		ID: m.id, Name: m.addr, GroupID: "test", Peers: c.peers, Join: m.join,
 		Log: m.log, Machine: m.machine, FS: fs, StagingDir: "staging",
-		Transport: m.transport, Address: func(id uint64) (string, bool) { return fmt.Sprint("n", id), true },
-		Clock: clock.Real, TickInterval: 10 * time.Millisecond, Logger: quiet,
+		Transport: m.transport, Directory: numbered("n"),
+		Clock: clock.Real, TickInterval: 10 * time.Millisecond, ElectionTicks: 10, CompactBytes: 1 << 20, Logger: quiet,
 		OnLeader: func(term uint64) { leads <- term }, OnFatal: func(err error) { fatal <- err },
 	}
 	c.tune(&config)
@@ -300,3 +300,9 @@ func testLogger() *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError}))
 }
+
+// numbered is a directory of members that are called by their number, behind a prefix, and reached by that name.
+type numbered string
+
+func (n numbered) Addr(id uint64) (string, bool) { return n.Name(id), true }
+func (n numbered) Name(id uint64) string         { return fmt.Sprint(string(n), id) }

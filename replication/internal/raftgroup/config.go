@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -84,16 +85,16 @@ type Config struct {
 
 	// Transport opens streams to peers; the services a peer opens here are returned by Group.Services.
 	Transport transport.Transport
-	// Address returns where a member is reached, as known now. Safe for concurrent use.
-	Address func(id uint64) (addr string, ok bool)
+	// Directory tells where members are reached, and what the log calls them.
+	Directory peers.Directory
 
 	Clock          clock.Clock
-	TickInterval   time.Duration // the unit of Raft time; default 100 ms
-	ElectionTicks  int           // an election after one to two times as long without a leader; default 10, at least 3
+	TickInterval   time.Duration // the unit of Raft time
+	ElectionTicks  int           // an election after one to two times as long without a leader; at least 3
 	HeartbeatTicks int           // default 1
 
 	// CompactBytes is how much log is written between two attempts to release log, and at least so much is always kept
-	// for members that come back. Default 64 MiB.
+	// for members that come back.
 	CompactBytes int64
 	// MaxMessageBytes is where a message to a follower is closed; a larger entry travels alone. Default 1 MiB, at most
 	// 8 MiB.
@@ -120,11 +121,8 @@ type Config struct {
 
 // Defaults and limits; Config says what each of them is for.
 const (
-	defaultTickInterval     = 100 * time.Millisecond
-	defaultElectionTicks    = 10
 	minElectionTicks        = 3
 	defaultHeartbeatTicks   = 1
-	defaultCompactBytes     = 64 << 20
 	defaultMessageBytes     = 1 << 20
 	defaultInflightBytes    = 64 << 20
 	defaultUncommittedBytes = 256 << 20
@@ -135,10 +133,7 @@ const (
 
 // withDefaults returns c with every optional field set, or what is wrong with it.
 func (c Config) withDefaults() (Config, error) {
-	setDefault(&c.TickInterval, defaultTickInterval)
-	setDefault(&c.ElectionTicks, defaultElectionTicks)
 	setDefault(&c.HeartbeatTicks, defaultHeartbeatTicks)
-	setDefault(&c.CompactBytes, defaultCompactBytes)
 	setDefault(&c.MaxMessageBytes, defaultMessageBytes)
 	setDefault(&c.MaxInflightBytes, max(defaultInflightBytes, c.MaxMessageBytes))
 	setDefault(&c.MaxUncommittedBytes, defaultUncommittedBytes)
@@ -153,10 +148,12 @@ func (c Config) withDefaults() (Config, error) {
 	case c.ID == 0:
 		return c, fmt.Errorf("%w: ID is 0", ErrConfig)
 	case c.Log == nil || c.Machine == nil || c.FS == nil || c.StagingDir == "" ||
-		c.Transport == nil || c.Address == nil:
-		return c, fmt.Errorf("%w: Log, Machine, FS, StagingDir, Transport and Address are required", ErrConfig)
-	case c.TickInterval < 0 || c.CompactBytes < 0 ||
-		c.MaxUncommittedBytes < 0 || c.MaxApplyBytes < 0 || c.MaxMessageBytes < 0:
+		c.Transport == nil || c.Directory == nil:
+		return c, fmt.Errorf("%w: Log, Machine, FS, StagingDir, Transport and Directory are required", ErrConfig)
+	case c.TickInterval <= 0 || c.CompactBytes <= 0:
+		return c, fmt.Errorf("%w: TickInterval %v and CompactBytes %d must be positive", ErrConfig, c.TickInterval,
+			c.CompactBytes)
+	case c.MaxUncommittedBytes < 0 || c.MaxApplyBytes < 0 || c.MaxMessageBytes < 0:
 		return c, fmt.Errorf("%w: a limit is negative", ErrConfig)
 	case c.ElectionTicks < minElectionTicks || c.HeartbeatTicks < 1 || c.ElectionTicks <= c.HeartbeatTicks:
 		return c, fmt.Errorf("%w: ElectionTicks %d (at least %d) with HeartbeatTicks %d",

@@ -69,7 +69,7 @@ func New(c Config) (*Group, error) {
 
 func peersConfig(c *Config) peers.Config {
 	return peers.Config{
-		Group: c.GroupID, ID: c.ID, Transport: c.Transport, Address: c.Address,
+		Group: c.GroupID, ID: c.ID, Transport: c.Transport, Directory: c.Directory,
 		Clock: c.Clock, TickInterval: c.TickInterval, MaxInflightBytes: c.MaxInflightBytes, Logger: c.Logger,
 	}
 }

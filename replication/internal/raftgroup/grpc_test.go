@@ -52,8 +52,8 @@ func TestOverGRPC(t *testing.T) {
 		g, err = New(Config{
 			ID: id, Name: fmt.Sprint(id), GroupID: "test", Peers: peers, Join: id > 3,
 			Log: log, Machine: m, FS: fs, StagingDir: "staging",
-			Transport: tr, Address: func(id uint64) (string, bool) { return addrs[id], true },
-			TickInterval: 20 * time.Millisecond, Logger: quiet,
+			Transport: tr, Directory: listed(addrs),
+			TickInterval: 20 * time.Millisecond, ElectionTicks: 10, CompactBytes: 64 << 20, Logger: quiet,
 			OnLeader: func(uint64) { leads <- g },
 		})
 		if err != nil {
@@ -96,3 +96,9 @@ func TestOverGRPC(t *testing.T) {
 		}
 	}
 }
+
+// listed is a directory of addresses, without names.
+type listed map[uint64]string
+
+func (l listed) Addr(id uint64) (string, bool) { return l[id], true }
+func (l listed) Name(uint64) string            { return "" }

@@ -11,6 +11,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/invariant"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 )
 
 // loop owns the Raft state machine. Everything here runs on its goroutine, and never blocks: what takes time is handed
@@ -29,6 +31,7 @@ type loop struct {
 	electionTicks  int
 	maxUncommitted int64
 	log            *slog.Logger
+	directory      peers.Directory // for the log
 
 	mail *mailbox
 	neighbours
@@ -99,7 +102,8 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 	}
 	return &loop{
 		self: c.ID, clock: c.Clock, tickInterval: c.TickInterval, electionTicks: c.ElectionTicks,
-		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, mail: mail, neighbours: n, view: v,
+		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail,
+		neighbours: n, view: v,
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 	}, nil
 }
@@ -161,6 +165,7 @@ func (l *loop) run(ctx context.Context) error {
 		case <-l.mail.wake:
 		}
 		l.turn(ticked)
+		invariant.Check("raftgroup", l.valid)
 	}
 }
 

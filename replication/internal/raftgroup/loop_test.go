@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3"
@@ -35,8 +36,8 @@ func newRig(t *testing.T, voters ...uint64) *rig {
 	r := &rig{t: t, log: testLog(t, vfs.NewMem())}
 	c, err := Config{
 		ID: 1, Join: true, Log: r.log, Machine: &machine{}, FS: pebblefs.New(vfs.NewMem()), StagingDir: "s",
-		Transport: noTransport{}, Address: func(uint64) (string, bool) { return "", false }, Logger: quiet,
-		MaxUncommittedBytes: 1000,
+		Transport: noTransport{}, Directory: numbered("n"), Logger: quiet,
+		TickInterval: 100 * time.Millisecond, ElectionTicks: 10, CompactBytes: 1 << 20, MaxUncommittedBytes: 1000,
 	}.withDefaults()
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 )
 
 // maxReceivedBytes bounds the messages of peers that wait for the loop; beyond it the streams they come from stand
@@ -39,7 +41,7 @@ func (w *work) clear() {
 //
 // Its methods are safe for concurrent use, but take, valid and end, which are the loop's.
 type mailbox struct {
-	wake  chan struct{}
+	wake  wake.Signal
 	ended chan struct{}
 	once  sync.Once
 
@@ -50,7 +52,7 @@ type mailbox struct {
 }
 
 func newMailbox() *mailbox {
-	m := &mailbox{wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	m := &mailbox{wake: wake.New(), ended: make(chan struct{})}
 	m.space.L = &m.mu
 	return m
 }
@@ -99,10 +101,7 @@ func (m *mailbox) post(add func(*work)) bool {
 }
 
 func (m *mailbox) ring() {
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
+	m.wake.Nudge()
 }
 
 // call has f run on the loop; false if it never will.

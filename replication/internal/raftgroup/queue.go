@@ -1,28 +1,29 @@
 package raftgroup
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/internal/wake"
+)
 
 // queue hands items of any number of goroutines to one that takes all that wait at once. What may wait is bounded by
 // those who push: raft limits what it has under way.
 type queue[T any] struct {
-	wake chan struct{}
+	wake wake.Signal
 
 	mu    sync.Mutex
 	items []T // that wait
 	spare []T // what next returned last, to be filled again
 }
 
-func newQueue[T any]() *queue[T] { return &queue[T]{wake: make(chan struct{}, 1)} }
+func newQueue[T any]() *queue[T] { return &queue[T]{wake: wake.New()} }
 
 // push never blocks. The queue keeps item until the call of next after the one that returned it.
 func (q *queue[T]) push(item T) {
 	q.mu.Lock()
 	q.items = append(q.items, item)
 	q.mu.Unlock()
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	q.wake.Nudge()
 }
 
 // next blocks until something waits and returns all of it, or false once quit is closed. The slice is valid until the

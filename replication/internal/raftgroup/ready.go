@@ -3,6 +3,8 @@ package raftgroup
 import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 )
 
 // drain handles what raft has ready. With asynchronous storage nothing of it is acknowledged here: every message to a
@@ -82,7 +84,7 @@ func (l *loop) observe(rd *raft.Ready) {
 		return
 	}
 	if leading != l.leading || leader != l.leader {
-		l.log.Info("leader", "term", term, "leader", leader, "self", leading)
+		l.log.Info("leader", "term", term, "leader", peers.NameIn(l.directory, leader), "self", leading)
 	}
 	if !leading || !l.leading || term != l.term {
 		l.start = 0

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/invariant"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -115,6 +116,7 @@ func (a *Applier) publish() {
 		a.config.Proposers.Resolve(a.told)
 		a.told = nil
 	}
+	invariant.Check("region", a.validHeld)
 }
 
 func (a *Applier) advance(e *raftpb.Entry) { a.index, a.term = e.GetIndex(), e.GetTerm() }
@@ -196,6 +198,11 @@ func (a *Applier) Sync() (uint64, error) {
 func (a *Applier) valid() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.validHeld()
+}
+
+// validHeld checks A1 to A4, and with the record the properties of the state. The caller holds mu.
+func (a *Applier) validHeld() error {
 	s, v := a.machine.State(), a.applied.View()
 	record, err := a.machine.Record()
 	if err == nil {

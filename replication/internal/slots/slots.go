@@ -14,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -62,7 +63,7 @@ type Config struct {
 type Slots struct {
 	config  Config
 	tracker *Tracker
-	wake    chan struct{}
+	wake    wake.Signal
 
 	mu   sync.Mutex
 	news acknowledgements // to be passed on to the leader
@@ -70,7 +71,7 @@ type Slots struct {
 
 // New returns Slots; nothing is passed on, saved or released before Run.
 func New(c Config) *Slots {
-	return &Slots{config: c, tracker: c.Tracker, news: acknowledgements{}, wake: make(chan struct{}, 1)}
+	return &Slots{config: c, tracker: c.Tracker, news: acknowledgements{}, wake: wake.New()}
 }
 
 // Register makes this node answer the question "ack".
@@ -84,7 +85,7 @@ func (s *Slots) Register(r *peer.Registry) {
 // whose last reign up to there is of epoch e. It does not block.
 func (s *Slots) Acknowledged(region string, e contract.Epoch, p contract.Position) {
 	s.keepNews(acknowledgement{Region: region, Epoch: e, Position: p})
-	nudge(s.wake)
+	s.wake.Nudge()
 }
 
 // Session is told by the stream's source on this node that a secondary came or went.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -19,7 +20,7 @@ type History interface{ State() *timeline.State }
 // they go to the leader. It is safe for concurrent use, and calls whoever waits without its lock.
 type Tracker struct {
 	history History
-	changed chan struct{} // has room for one: somebody waits who did not before
+	changed wake.Signal // has room for one: somebody waits who did not before
 
 	mu      sync.Mutex
 	acked   acknowledgements
@@ -42,7 +43,7 @@ var errLedElsewhere = errors.New("acknowledgements go to another leader now")
 
 // NewTracker returns a Tracker of a node that does not lead.
 func NewTracker(h History) *Tracker {
-	return &Tracker{history: h, changed: make(chan struct{}, 1), acked: acknowledgements{}, deaf: errLedElsewhere}
+	return &Tracker{history: h, changed: wake.New(), acked: acknowledgements{}, deaf: errLedElsewhere}
 }
 
 // Lead says that this node leads: acknowledgements come here.
@@ -85,7 +86,7 @@ func (t *Tracker) Await(k int, r *contract.Receipt, deadline time.Time, done fun
 	case deaf != nil:
 		w.end(deaf)
 	default:
-		nudge(t.changed)
+		t.changed.Nudge()
 	}
 }
 
@@ -169,12 +170,4 @@ func reignOf(s *timeline.State, e contract.Epoch) timeline.Reign {
 		}
 	}
 	return timeline.Reign{}
-}
-
-// nudge wakes whoever waits on c, now or the next time.
-func nudge(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }

@@ -135,7 +135,7 @@ func (p *pair) run(b *testing.B, d *drain, f func()) {
 	node := p.network.Node(euAddress)
 	defer node.Close()
 	sink := NewSink(SinkConfig{
-		Region: "eu", Transport: node, Taker: d, Logger: quiet,
+		Region: "eu", Transport: node, Taker: d, Logger: quiet, WindowBytes: testWindow,
 		Addresses: func() []string { return []string{usAddress} },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -93,23 +93,19 @@ func TestSinkRefuses(t *testing.T) {
 			bubble(t, func(t *testing.T, p *pair) {
 				p.eu.hold = name == "more than window"
 				p.fake(pack(reign), pack(a), c.second)
-				var met error
+				var met []error
 				p.follow(func(k *SinkConfig) {
 					k.WindowBytes = 64 << 10
-					k.OnStatus = func(s Status) {
-						if met == nil {
-							met = s.Err
-						}
-					}
+					k.Logger = lossesTo(&met)
 				})
 				wait(t, "the session ends", func() bool { return p.sink.Status().Err != nil })
 				p.stop()
-				if !errors.Is(met, c.want) {
-					t.Fatalf("session ended with %v, want %v", met, c.want)
+				if len(met) == 0 || !errors.Is(met[0], c.want) {
+					t.Fatalf("sessions ended with %v, want %v", met, c.want)
 				}
 				for _, s := range c.says {
-					if !strings.Contains(met.Error(), s) {
-						t.Errorf("%q does not say %q", met, s)
+					if !strings.Contains(met[0].Error(), s) {
+						t.Errorf("%q does not say %q", met[0], s)
 					}
 				}
 				if at := p.eu.Cursor(); at != after.at && at != first.at && at != start {

@@ -30,7 +30,7 @@ type place struct {
 func (p *place) start() {
 	p.node = p.network.Node(p.name)
 	source := NewSource(SourceConfig{
-		Region: p.name, Log: p.log, History: p.region, Logger: quiet, Refused: p.wasRefused,
+		Region: p.name, Log: p.log, History: p.region, Logger: quiet,
 		WindowBytes: 128 << 10, BatchBytes: 64 << 10,
 	})
 	if err := p.node.Serve(map[string]transport.Handler{Service: source.Handle}); err != nil {
@@ -127,15 +127,9 @@ func (p *place) writes(step int) {
 	switch r.IntN(8) {
 	case 0:
 		p.propose(reignAt(at, at.Epoch+1+timeline.Epoch(r.IntN(2)), p.name))
-	case 1: // a handoff that is aborted, with frames between that are refused
-		refused := frame(at, "refused", fmt.Sprint(step))
-		tracker := newTracker(at)
-		if _, err := tracker.next(refused); err != nil {
-			p.t.Fatal(err)
-		}
+	case 1: // a handoff that is aborted
 		p.propose(
 			control(timeline.Control{Op: timeline.OpSeal, Epoch: at.Epoch, Handoff: s.Handoffs + 1, To: "eu"}),
-			refused, frame(tracker.at, "refused too"),
 			control(timeline.Control{Op: timeline.OpUnseal, Epoch: at.Epoch, Handoff: s.Handoffs + 1}))
 	case 2: // entries that do not continue the history
 		gap, old := at, at

@@ -8,9 +8,6 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// cursorBytes is the size of an encoded cursor.
-const cursorBytes = 8 + 8 + len(timeline.Chain{})
-
 func appendCursor(m []byte, c timeline.Cursor) []byte {
 	m = binary.LittleEndian.AppendUint64(m, uint64(c.Epoch))
 	m = binary.LittleEndian.AppendUint64(m, uint64(c.Position))

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -27,8 +28,8 @@ type following struct {
 
 	accepted bool // the source served
 	progress bool // something was handed over
-	arrived  chan struct{}
-	handed   chan struct{}
+	arrived  wake.Signal
+	handed   wake.Signal
 
 	mu     sync.Mutex
 	heard  time.Time
@@ -51,7 +52,7 @@ const takeBytes = 4 << 20
 func (k *Sink) newFollowing(address string) *following {
 	return &following{
 		sink: k, config: &k.config, address: address,
-		arrived: make(chan struct{}, 1), handed: make(chan struct{}, 1),
+		arrived: wake.New(), handed: wake.New(),
 		heard: k.config.Clock.Now(), pings: make(map[uint64]time.Time),
 	}
 }
@@ -225,7 +226,7 @@ func (f *following) enqueue(body []byte) error {
 	f.queue = append(f.queue, batch{body, cost})
 	f.mu.Unlock()
 	f.sink.received(committed, cost)
-	notify(f.arrived)
+	f.arrived.Nudge()
 	return nil
 }
 
@@ -243,12 +244,4 @@ func (f *following) hear(body []byte) error {
 		f.sink.learn(sentAt, p)
 	}
 	return nil
-}
-
-// notify wakes whoever waits on c, which has room for one.
-func notify(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }

@@ -24,7 +24,9 @@ func TestOverGRPC(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		source := NewSource(SourceConfig{Region: "us", Log: p.us.log, History: p.us, Logger: quiet})
+		source := NewSource(SourceConfig{
+			Region: "us", Log: p.us.log, History: p.us, Logger: quiet, WindowBytes: testWindow,
+		})
 		if err := g.Serve(map[string]transport.Handler{Service: source.Handle}); err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +42,7 @@ func TestOverGRPC(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink := NewSink(SinkConfig{
-		Region: "eu", Transport: client, Taker: p.eu, Logger: quiet,
+		Region: "eu", Transport: client, Taker: p.eu, Logger: quiet, WindowBytes: testWindow,
 		Addresses: func() []string { return []string{address} },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

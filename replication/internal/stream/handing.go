@@ -37,7 +37,7 @@ func (f *following) hand(ctx context.Context) error {
 			f.window.push(b)
 		}
 		f.mu.Unlock()
-		notify(f.handed)
+		f.handed.Nudge()
 	}
 }
 

@@ -24,14 +24,13 @@ const maxSearchBytes = 128 << 20
 // applied: a frame damaged on this node stays on it.
 type reader struct {
 	log     Log
-	refused func(index uint64) bool // may be nil
-	tracker *tracker                // after carry
-	next    uint64                  // the first index not looked at
-	carry   []byte                  // the last entry found, not yet confirmed
-	carried uint64                  // its index
-	given   timeline.Cursor         // after everything given out
-	vain    int                     // bytes read in vain since something continued the history
-	gap     timeline.Position       // where the first entry past the next position begins; zero if none was seen
+	tracker *tracker          // after carry
+	next    uint64            // the first index not looked at
+	carry   []byte            // the last entry found, not yet confirmed
+	carried uint64            // its index
+	given   timeline.Cursor   // after everything given out
+	vain    int               // bytes read in vain since something continued the history
+	gap     timeline.Position // where the first entry past the next position begins; zero if none was seen
 }
 
 // chunk is a run of payloads that belong together.
@@ -44,7 +43,7 @@ type chunk struct {
 }
 
 // newReader starts after at. The caller has pinned the log.
-func newReader(log Log, refused func(uint64) bool, view View, at timeline.Cursor) (*reader, error) {
+func newReader(log Log, view View, at timeline.Cursor) (*reader, error) {
 	index := view.Index + 1
 	if at != view.Cursor { // otherwise nothing that is held is needed, and perhaps nothing is held
 		found, err := log.Seek(at.Position)
@@ -54,7 +53,7 @@ func newReader(log Log, refused func(uint64) bool, view View, at timeline.Cursor
 		// Beyond what is applied entries may still be replaced: what stands there now tells nothing.
 		index = min(index, found)
 	}
-	return &reader{log: log, refused: refused, tracker: newTracker(at), next: index, given: at}, nil
+	return &reader{log: log, tracker: newTracker(at), next: index, given: at}, nil
 }
 
 // needs returns the first index that has not been given out.
@@ -94,8 +93,7 @@ func (r *reader) read(view View, maxBytes int) (chunk, error) {
 func (r *reader) look(view View, e *raftpb.Entry, c *chunk) error {
 	r.next = e.GetIndex() + 1
 	h, ok := timeline.ReadHeader(e.GetData())
-	if !ok || e.GetType() != raftpb.EntryNormal || !timeline.Within(view.Reigns, view.Cursor.Position, h) ||
-		r.refused != nil && r.refused(e.GetIndex()) {
+	if !ok || e.GetType() != raftpb.EntryNormal || !timeline.Within(view.Reigns, view.Cursor.Position, h) {
 		return nil
 	}
 	before := r.tracker.at

@@ -22,7 +22,30 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
+const testWindow = 32 << 20
+
 var quiet = slog.New(slog.DiscardHandler)
+
+// losses are the errors of the sessions that ended, as a sink logs them.
+type losses struct {
+	slog.Handler
+	met *[]error
+}
+
+// lossesTo returns a logger that adds the errors to met.
+func lossesTo(met *[]error) *slog.Logger { return slog.New(losses{slog.DiscardHandler, met}) }
+
+func (losses) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l losses) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok {
+			*l.met = append(*l.met, err)
+		}
+		return true
+	})
+	return nil
+}
 
 // region is a region of one node without Raft: what is proposed is appended to a real log and, when it commits, applied
 // by the real rules. It is a History and a Taker.
@@ -43,7 +66,6 @@ type region struct {
 	hold     bool // appended entries do not commit
 	taking   int  // calls of Take under way; more than one is an error
 	term     uint64
-	refused  map[uint64]bool // applied, and refused by the rules
 	// refuseAfter lets Take fail after so many payloads, once. Zero: never.
 	refuseAfter int
 }
@@ -64,7 +86,7 @@ func (r *region) open() {
 	}
 	r.log, r.machine = log, timeline.NewMachine(&timeline.State{Region: r.name})
 	r.index, r.last, r.commands, r.counted, r.hold = 0, log.LastIndex(), nil, 0, false
-	r.term, r.refused = 1, make(map[uint64]bool)
+	r.term = 1
 	if r.last > 0 {
 		r.term, _ = log.Term(r.last)
 	}
@@ -108,9 +130,7 @@ func (r *region) commit() {
 			return
 		}
 		for _, e := range entries {
-			if r.apply(e.GetData()) == timeline.Refused {
-				r.refused[e.GetIndex()] = true
-			}
+			r.apply(e.GetData())
 			r.index = e.GetIndex()
 		}
 	}
@@ -118,12 +138,13 @@ func (r *region) commit() {
 	r.changed = make(chan struct{})
 }
 
-func (r *region) apply(p []byte) (outcome timeline.Outcome) {
+func (r *region) apply(p []byte) {
 	var err error
 	switch k, _ := timeline.KindOf(p); k {
 	case timeline.KindFrame:
 		var f timeline.Frame
 		if err = timeline.DecodeFrame(p, &f); err == nil {
+			var outcome timeline.Outcome
 			if outcome, _, err = r.machine.Frame(&f); outcome == timeline.Applied && err == nil {
 				for _, c := range f.Commands {
 					r.commands = append(r.commands, string(c.Data))
@@ -134,7 +155,7 @@ func (r *region) apply(p []byte) (outcome timeline.Outcome) {
 	case timeline.KindReign:
 		var reign timeline.Reign
 		if reign, err = timeline.DecodeReign(p); err == nil {
-			outcome, _, err = r.machine.Reign(reign)
+			_, _, err = r.machine.Reign(reign)
 			r.counted += uint64(len(p))
 		}
 	case timeline.KindControl:
@@ -146,19 +167,12 @@ func (r *region) apply(p []byte) (outcome timeline.Outcome) {
 	if err != nil {
 		r.t.Errorf("apply at %s: %v", r.name, err)
 	}
-	return outcome
 }
 
 // replace loses what is appended and not committed, as a change of leaders does.
 func (r *region) replace() {
 	r.last = r.index
 	r.term++
-}
-
-func (r *region) wasRefused(index uint64) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.refused[index]
 }
 
 // write appends commands as one frame after everything that is there.
@@ -270,7 +284,7 @@ func newPair(t testing.TB) *pair {
 // serve offers the source, configured by change.
 func (p *pair) serve(change ...func(*SourceConfig)) {
 	p.t.Helper()
-	p.config = SourceConfig{Region: "us", Log: p.us.log, History: p.us, Logger: quiet}
+	p.config = SourceConfig{Region: "us", Log: p.us.log, History: p.us, Logger: quiet, WindowBytes: testWindow}
 	for _, f := range change {
 		f(&p.config)
 	}
@@ -286,7 +300,7 @@ func (p *pair) serve(change ...func(*SourceConfig)) {
 func (p *pair) newSink(change ...func(*SinkConfig)) (end func()) {
 	node := p.network.Node(euAddress)
 	c := SinkConfig{
-		Region: "eu", Transport: node, Taker: p.eu, Logger: quiet,
+		Region: "eu", Transport: node, Taker: p.eu, Logger: quiet, WindowBytes: testWindow,
 		Addresses: func() []string { return []string{usAddress} }, Rand: rand.New(rand.NewPCG(1, 2)),
 	}
 	for _, f := range change {

@@ -75,7 +75,7 @@ func (s *sender) judge(view View, sub *subscribe) (*answer, chunk) {
 }
 
 func (s *sender) first(view View, at timeline.Cursor) (chunk, error) {
-	r, err := newReader(s.config.Log, s.config.Refused, view, at)
+	r, err := newReader(s.config.Log, view, at)
 	if err != nil {
 		return chunk{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -22,7 +23,7 @@ type session struct {
 	pin    string
 	since  time.Time
 	log    *slog.Logger
-	wake   chan struct{} // something the sender waits for has changed
+	wake   wake.Signal // something the sender waits for has changed
 
 	mu      sync.Mutex
 	acked   ack
@@ -84,7 +85,7 @@ func (s *Source) newSession(stream transport.Stream, sub *subscribe) *session {
 		pin:    fmt.Sprintf("stream/%s/%d", sub.region, number),
 		since:  s.config.Clock.Now(),
 		log:    s.config.Logger.With("subscriber", sub.region, "peer", stream.Peer()),
-		wake:   make(chan struct{}, 1),
+		wake:   wake.New(),
 		acked:  ack{sub.at.Epoch, sub.at.Position},
 		window: window{limit: limit},
 		sentAt: sub.at,
@@ -332,10 +333,7 @@ func (x *session) observe(asked time.Time, view View) {
 }
 
 func (x *session) signal() {
-	select {
-	case x.wake <- struct{}{}:
-	default:
-	}
+	x.wake.Nudge()
 }
 
 func (x *session) end() {

@@ -48,14 +48,12 @@ type SinkConfig struct {
 	MinBackoff, MaxBackoff time.Duration
 	// Rand draws the pauses; used by Run alone. Default: seeded at random.
 	Rand *rand.Rand
-	// WindowBytes bounds what is received and not yet applied. Default 32 MiB.
+	// WindowBytes bounds what is received and not yet applied. Required.
 	WindowBytes int64
 	// PingInterval is the time between two questions for the source's position. Default 1 s.
 	PingInterval time.Duration
 	// SilenceTimeout ends a session in which nothing was heard for so long. Default 5 s.
 	SilenceTimeout time.Duration
-	// OnStatus is told what changes. It must not block. May be nil.
-	OnStatus func(Status)
 }
 
 // Status is what a sink knows of its source.
@@ -83,9 +81,6 @@ func (c SinkConfig) withDefaults() SinkConfig {
 	if c.Rand == nil {
 		c.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
-	if c.WindowBytes <= 0 {
-		c.WindowBytes = defaultWindowBytes
-	}
 	if c.PingInterval <= 0 {
 		c.PingInterval = time.Second
 	}
@@ -101,7 +96,6 @@ type Sink struct {
 	decoder *zstd.Decoder
 	logged  string // the last loss logged; of Run alone
 
-	telling sync.Mutex // orders OnStatus
 	mu      sync.Mutex
 	status  Status
 	horizon horizon
@@ -193,27 +187,16 @@ func (k *Sink) lost(address string, err error) {
 	k.logged = text
 }
 
-// tell changes the status and passes it on.
+// tell changes the status.
 func (k *Sink) tell(change func(*Status)) {
-	k.telling.Lock()
-	defer k.telling.Unlock()
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	change(&k.status)
-	status := k.status
-	k.mu.Unlock()
-	if k.config.OnStatus != nil {
-		k.config.OnStatus(status)
-	}
 }
 
 // hear notes a position that is committed at the source.
 func (k *Sink) hear(committed timeline.Position) {
-	k.mu.Lock()
-	further := committed > k.status.Committed
-	k.mu.Unlock()
-	if further {
-		k.tell(func(s *Status) { s.Committed = max(s.Committed, committed) })
-	}
+	k.tell(func(s *Status) { s.Committed = max(s.Committed, committed) })
 }
 
 // received notes that so many bytes came.

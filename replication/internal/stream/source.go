@@ -54,7 +54,7 @@ type View struct {
 	Serving error
 }
 
-// SourceConfig is what a Source is made of. All functions are optional, must not block, and may be called concurrently.
+// SourceConfig is what a Source is made of. Its functions are optional, must not block, and may be called concurrently.
 type SourceConfig struct {
 	Region  string // of this node
 	Log     Log
@@ -62,7 +62,7 @@ type SourceConfig struct {
 	Clock   clock.Clock  // default clock.Real
 	Logger  *slog.Logger // default slog.Default()
 
-	// WindowBytes bounds what one subscriber has been sent and not acknowledged. Default 32 MiB.
+	// WindowBytes bounds what one subscriber has been sent and not acknowledged. Required.
 	WindowBytes int64
 	// BatchBytes is where a batch is closed, between 64 KiB and 1 MiB. Default 512 KiB.
 	BatchBytes int
@@ -73,9 +73,6 @@ type SourceConfig struct {
 	// index), so that lag is an upper bound even if this node itself is behind. It may block until ctx ends. Nil: the
 	// node's own position counts.
 	Committed func(ctx context.Context) (timeline.Position, error)
-	// Refused tells of an applied entry that continues the history and yet was refused, because it came after a
-	// seal that was lifted later. Nil: there is none.
-	Refused func(index uint64) bool
 	// OnAck is told what is durable with the quorum of a secondary: everything up to position in a history whose last
 	// reign up to there is epoch's.
 	OnAck func(region string, epoch timeline.Epoch, position timeline.Position)
@@ -90,9 +87,6 @@ func (c SourceConfig) withDefaults() SourceConfig {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	if c.WindowBytes <= 0 {
-		c.WindowBytes = defaultWindowBytes
-	}
 	if c.BatchBytes <= 0 {
 		c.BatchBytes = defaultBatchBytes
 	}
@@ -104,7 +98,6 @@ func (c SourceConfig) withDefaults() SourceConfig {
 }
 
 const (
-	defaultWindowBytes    = 32 << 20
 	defaultBatchBytes     = 512 << 10
 	minBatchBytes         = 64 << 10
 	maxBatchBytes         = 1 << 20

@@ -82,7 +82,9 @@ func TestBehindTriesTheNextAddress(t *testing.T) {
 		late.mu.Unlock()
 		node := p.network.Node("us-2")
 		defer node.Close()
-		source := NewSource(SourceConfig{Region: "us", Log: late.log, History: late, Logger: quiet})
+		source := NewSource(SourceConfig{
+			Region: "us", Log: late.log, History: late, Logger: quiet, WindowBytes: testWindow,
+		})
 		if err := node.Serve(map[string]transport.Handler{Service: source.Handle}); err != nil {
 			t.Fatal(err)
 		}
@@ -90,11 +92,7 @@ func TestBehindTriesTheNextAddress(t *testing.T) {
 		var met []error
 		p.follow(func(c *SinkConfig) {
 			c.Addresses = func() []string { return []string{"us-2", "us-3", usAddress} }
-			c.OnStatus = func(s Status) {
-				if s.Err != nil {
-					met = append(met, s.Err)
-				}
-			}
+			c.Logger = lossesTo(&met)
 		})
 		p.us.write("c")
 		p.converge()

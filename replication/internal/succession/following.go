@@ -30,9 +30,16 @@ func (m *Machine) stop() bool {
 	return m.running != nil
 }
 
-// follow makes the region follow the primary, by its stream or, where that does not lead there, by a copy.
+// follow makes the region follow the primary, by its stream or, where that does not lead there, by a copy. What it knew
+// of another source is out of date when that one is followed again.
 func (m *Machine) follow(claim timeline.Reign) {
 	s, source := m.view.State, claim.Primary
+	if m.needs != source {
+		m.needs = ""
+	}
+	if m.copied != nil && m.copied.source != source {
+		m.copied = nil
+	}
 	if s.Role() == timeline.Primary || source == "" || source == m.region {
 		m.stop()
 		return
@@ -47,7 +54,7 @@ func (m *Machine) follow(claim timeline.Reign) {
 	case m.rests():
 	case s.Diverged == nil && m.needs != source && !forgot(m.view, source):
 		m.run(Effect{Do: Stream, Source: source})
-	case m.copied == nil || m.copied.source != source:
+	case m.copied == nil:
 		m.run(Effect{Do: Fetch, Source: source, Epoch: s.HighestClaim().Epoch})
 	case !m.copied.staged:
 		m.run(Effect{Do: Stage, Source: source, Copy: m.copied.ID})

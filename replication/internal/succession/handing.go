@@ -54,7 +54,7 @@ func (m *Machine) approach() {
 	if o.sealing {
 		return // finishMove has the answer
 	}
-	why, isClose := m.distance(o.to)
+	why, isClose := m.view.distance(o.to, m.limits.Close)
 	switch {
 	case !m.view.State.Writable():
 		m.move = nil
@@ -74,16 +74,17 @@ func (m *Machine) approach() {
 	}
 }
 
-func (m *Machine) distance(to string) (why string, isClose bool) {
-	own := m.view.State.Cursor
-	l, ok := m.view.Fleet.Leaders[to]
+// distance tells where the region to is, and whether it follows and lacks at most limit commands.
+func (v View) distance(to string, limit timeline.Position) (why string, isClose bool) {
+	own := v.State.Cursor
+	l, ok := v.Fleet.Leaders[to]
 	if !ok {
-		return fmt.Sprintf("region %s has no leader that answers: %s", to, m.view.Fleet.Silent[to]), false
+		return fmt.Sprintf("region %s has no leader that answers: %s", to, v.Fleet.Silent[to]), false
 	}
 	why = fmt.Sprintf("region %s is %s at epoch %d, position %d; this region at %d, %d", to, l.Role, l.Cursor.Epoch,
 		l.Cursor.Position, own.Epoch, own.Position)
 	return why, l.Role == timeline.Secondary && l.Cursor.Epoch == own.Epoch &&
-		l.Cursor.Position+m.limits.Close >= own.Position
+		l.Cursor.Position+limit >= own.Position
 }
 
 // sealed is told what became of the seal that this leader proposed.
@@ -209,23 +210,43 @@ func (m *Machine) finishMove() {
 				m.wake(a.answerBy)
 				return
 			}
-			m.move = nil
-			m.fail(o.call, fmt.Errorf("%w: %v; aborting: region %s: %v", contract.ErrUnknownOutcome, a.aborted, o.to,
+			m.leaveMove(fmt.Errorf("%w: %v; aborting: region %s: %v", contract.ErrUnknownOutcome, a.aborted, o.to,
 				orNoAnswer(a.silence)))
 		}
 		return
 	}
 	m.move = nil
-	h := Handover{To: o.to, Epoch: o.sealed.Epoch, Handoff: o.sealed.Handoff}
 	claim := m.claim()
 	switch {
-	case h.begun(claim):
-		m.answer(o.call, Reply{Reign: &claim, End: o.sealed.Position, Pause: time.Duration(m.now - o.began)})
+	case o.begun(claim):
+		m.answer(o.call, o.done(m.now, claim))
 	case a != nil && a.seal == *o.sealed && a.refused && s.Writable():
 		m.fail(o.call, fmt.Errorf("%w: %v", contract.ErrHandoff, a.aborted))
 	default:
 		m.fail(o.call, fmt.Errorf("%w: epoch %d of %s has begun meanwhile", contract.ErrUnknownOutcome, claim.Epoch,
 			claim.Primary))
+	}
+}
+
+// begun reports whether r is the reign that the switchover brings about.
+func (o *move) begun(r timeline.Reign) bool {
+	return o.sealed != nil && Handover{To: o.to, Epoch: o.sealed.Epoch, Handoff: o.sealed.Handoff}.begun(r)
+}
+
+func (o *move) done(now Instant, r timeline.Reign) Reply {
+	return Reply{Reign: &r, End: o.sealed.Position, Pause: time.Duration(now - o.began)}
+}
+
+// leaveMove answers a switchover whose end the state does not tell here: with the reign, if it is known to have begun.
+func (m *Machine) leaveMove(unknown error) {
+	o := m.move
+	m.move = nil
+	switch claim := m.claim(); {
+	case o == nil:
+	case o.begun(claim):
+		m.answer(o.call, o.done(m.now, claim))
+	default:
+		m.fail(o.call, errIf(o.sealing, unknown))
 	}
 }
 

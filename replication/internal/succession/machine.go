@@ -65,10 +65,7 @@ func (m *Machine) begin(term uint64) {
 	unknown := fmt.Errorf("%w: another node may lead the region now", contract.ErrUnknownOutcome)
 	proposed := m.deciding != nil
 	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo = term, nil, nil, nil, "", 0
-	if o := m.move; o != nil {
-		m.move = nil
-		m.fail(o.call, errIf(o.sealing, unknown))
-	}
+	m.leaveMove(unknown)
 	if o := m.takeover; o != nil {
 		m.takeover = nil
 		m.fail(o.call, errIf(proposed, unknown))

@@ -53,6 +53,19 @@ var plantedMistakes = []struct {
 	{
 		"a copy is installed before a majority has it", "following.go", "case !m.copied.staged:", "case false:", "",
 	},
+	{
+		"a deposed leader goes on with the copy of its term", "machine.go",
+		`m.copied, m.needs, m.pausedTo = term, nil, nil,`,
+		`m.needs, m.pausedTo = term, nil,`, "installs a copy that is gone",
+	},
+	{
+		"a deposed leader waits for what it had proposed", "machine.go",
+		`m.deciding, m.attempt, m.copied, m.needs, m.pausedTo = term, nil,`,
+		`m.attempt, m.copied, m.needs, m.pausedTo = term,`, "",
+	},
+	{
+		"the copy of a former source is taken later", "following.go", "\t\tm.copied = nil\n", "", "",
+	},
 }
 
 func TestPlantedMistakesAreCaught(t *testing.T) {

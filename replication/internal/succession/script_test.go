@@ -17,9 +17,11 @@ import (
 //	us commits          what us has proposed is applied, and its leader is told
 //	us commits 1        likewise, the oldest entry alone
 //	us dies [losing]    its leader ends; what it had proposed was committed, or is lost
-//	us leads            a leader comes up
+//	us steps down [losing]  likewise, but its node lives on, and is told
+//	us leads            a leader comes up: the node that stepped down, or a new one
 //	us hears [eu]       of the other regions, or of one
 //	us works            the stream takes what there is; a fetch, a stage and what was stopped end
+//	us trims its log    what it has applied is in its log no more
 //	us switches to eu   an operator asks for a switchover
 //	us takes over       and for a forced failover
 //	us gives up         the operator waits no longer
@@ -119,6 +121,8 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		}
 	case "dies":
 		w.dies(p, len(rest) > 0)
+	case "steps":
+		w.stepsDown(p, len(rest) > 1)
 	case "leads":
 		w.leads(p)
 	case "hears":
@@ -129,6 +133,8 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		}
 	case "works":
 		w.works(p)
+	case "trims":
+		p.trimmed = p.state().Cursor.Position
 	case "switches":
 		w.step(p, Switchover{w.operator(p), rest[1]})
 	case "takes":
@@ -145,7 +151,7 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 func (w *world) show() {
 	for _, p := range w.regions {
 		text := describeState(p.state())
-		if p.leader == nil {
+		if !p.leads() {
 			text += "; nobody leads"
 		}
 		w.say("%s", text)

@@ -2,6 +2,7 @@ package succession
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -56,6 +57,12 @@ func (m *Machine) ripe() *taking {
 		}
 	}
 	return nil
+}
+
+// Awaits reports whether a handoff waits for the region to reach its end. Writes pause until then, so the next step is
+// due as soon as more is applied.
+func (m *Machine) Awaits() bool {
+	return slices.ContainsFunc(m.takings, func(o *taking) bool { return !o.proposed })
 }
 
 // takeHandover begins the next epoch at the end of the old one. That one commit decides the switchover (P2).

@@ -13,10 +13,10 @@ const (
 	walkSteps = 90
 )
 
-// TestWalks lets anything happen to a world in any order: leaders die with and without what they proposed, messages
-// are lost, late and repeated, operators order what they like. Never are two regions primary in one history, no
-// switchover loses what was acknowledged, and once nothing is lost any more every seal ends and all regions hold one
-// history.
+// TestWalks lets anything happen to a world in any order: leaders die or are deposed with and without what they
+// proposed, messages are lost, late and repeated, logs are trimmed, operators order what they like. Never are two
+// regions primary in one history, no switchover loses what was acknowledged, and once nothing is lost any more every
+// seal ends and all regions hold one history.
 func TestWalks(t *testing.T) {
 	n := walks
 	if testing.Short() {
@@ -44,7 +44,7 @@ func walk(w *world, r *rand.Rand, force bool) {
 	}
 	w.say("> everybody is back")
 	for _, p := range w.regions {
-		if p.leader == nil {
+		if !p.leads() {
 			w.leads(p)
 		}
 	}
@@ -86,12 +86,18 @@ func (w *world) stride(r *rand.Rand, p *place, force bool) {
 	case n < 89 && force && p.leader != nil:
 		w.say("> %s takes over", p.name)
 		w.step(p, Takeover{w.operator(p)})
+	case n < 92 && p.leads() && r.IntN(2) == 0:
+		w.say("> %s steps down", p.name)
+		w.stepsDown(p, n == 91)
 	case n < 92 && p.leader != nil:
 		w.say("> %s dies", p.name)
 		w.dies(p, n == 91)
-	case n < 98 && p.leader == nil:
+	case n < 98 && !p.leads():
 		w.say("> %s leads", p.name)
 		w.leads(p)
+	case n == 98:
+		w.say("> %s trims its log", p.name)
+		p.trimmed = p.state().Cursor.Position
 	case n < 84:
 	default:
 		w.say("> wait")

@@ -37,14 +37,17 @@ type world struct {
 type place struct {
 	name      string
 	machine   *timeline.Machine
-	history   []any // what it has applied: frames and reigns
+	history   []any             // what it has applied: frames and reigns
+	trimmed   timeline.Position // its log begins behind
 	leader    *Machine
+	down      bool // the leader was deposed and lives on: it sees no term, until it leads again
 	term      uint64
 	log       []entry // proposed and not committed
 	heard     map[string]news
 	calls     map[uint64]*message // questions that wait for this leader's answer; nil for those of an operator
 	operator  uint64              // the last call of an operator
 	questions []*message          // of this leader that wait for an answer
+	late      []Decided           // that it was not told yet
 	running   *Effect
 	stopping  bool
 	copies    map[string]copyOf
@@ -72,7 +75,6 @@ type message struct {
 	from, to string
 	effect   Effect // the question
 	answer   *Answered
-	done     bool // it was answered, or its time is over
 }
 
 type acknowledged struct {
@@ -114,11 +116,33 @@ func (p *place) state() *timeline.State {
 	return &s
 }
 
-// leads makes somebody lead the region, with everything applied that is in its log.
+func (p *place) leads() bool { return p.leader != nil && !p.down }
+
+// leads makes somebody lead the region, with everything applied that is in its log: the node that was deposed, if it is
+// still there.
 func (w *world) leads(p *place) {
 	p.term++
-	p.leader, p.calls, p.questions = New(p.name, p == w.regions[0], testLimits), map[uint64]*message{}, nil
+	if !p.down {
+		p.leader, p.calls, p.questions = New(p.name, p == w.regions[0], testLimits), map[uint64]*message{}, nil
+	}
+	p.down = false
+	clear(p.copies) // they are kept for a term
 	w.step(p, nil)
+}
+
+// stepsDown deposes the leader, whose node lives on. What it had proposed is lost, which it may be told late, or is
+// committed by the next one.
+func (w *world) stepsDown(p *place, losing bool) {
+	p.down = true
+	w.step(p, nil)
+	for len(p.log) > 0 {
+		if e := p.log[0]; losing {
+			p.log = p.log[1:]
+			p.late = append(p.late, Decided{ID: e.id, Err: contract.ErrNotLeader})
+		} else {
+			w.commit(p)
+		}
+	}
 }
 
 // dies ends the leader. Its region comes back from what is on its disks; what the leader had proposed is lost, or was
@@ -130,6 +154,7 @@ func (w *world) dies(p *place, losing bool) {
 		}
 	}
 	p.leader, p.log, p.running, p.stopping, p.calls, p.questions = nil, nil, nil, false, nil, nil
+	p.down, p.late = false, nil
 	record, err := p.state().EncodeRecord()
 	if err != nil {
 		w.t.Fatal(err)
@@ -144,6 +169,9 @@ func (w *world) dies(p *place, losing bool) {
 func (w *world) view(p *place) View {
 	v := View{Term: p.term, State: p.state().Clone(), Fleet: Fleet{Settled: true, Leaders: map[string]Sight{},
 		Silent: map[string]string{}}}
+	if p.down {
+		v.Term = 0
+	}
 	for name, n := range p.heard {
 		v.Fleet.Leaders[name] = n.sight
 		if timeline.Supersedes(n.claim, v.Fleet.Claim) {
@@ -155,7 +183,7 @@ func (w *world) view(p *place) View {
 
 // hears is p's question to another region's leader how it is.
 func (w *world) hears(p, other *place) {
-	if other.leader == nil {
+	if !other.leads() {
 		delete(p.heard, other.name)
 	} else {
 		s := other.state().Clone()
@@ -281,7 +309,12 @@ func (w *world) commit(p *place) {
 		what = describeControl(e.control)
 		outcome, why, err = p.machine.Control(e.control)
 		if outcome == timeline.Applied && e.control.Op == timeline.OpInstall {
-			p.history = slices.Clone(p.copies[e.control.Checkpoint].history)
+			c, kept := p.copies[e.control.Checkpoint]
+			if !kept {
+				w.breaks("%s installs a copy that is gone", p.name)
+			}
+			p.history = slices.Clone(c.history)
+			p.trimmed = p.state().Cursor.Position
 		}
 	}
 	if err != nil {
@@ -310,7 +343,7 @@ func (w *world) writes(p *place, n int) {
 		f.Commands = append(f.Commands, timeline.Command{Data: fmt.Appendf(nil, "%s-%d-%d", p.name, f.First, i)})
 	}
 	outcome, why := timeline.Refused, "nobody leads, or not primary"
-	if p.leader != nil && s.Writable() {
+	if p.leads() && s.Writable() {
 		outcome, why, _ = p.machine.Frame(&f)
 	}
 	if outcome != timeline.Applied {
@@ -322,76 +355,6 @@ func (w *world) writes(p *place, n int) {
 	w.say("%s: acknowledges %d to %d in epoch %d", p.name, f.First, f.Last(), f.Epoch)
 	w.check()
 	w.step(p, nil)
-}
-
-// works brings what the region's leader has running one step forward: a stream takes what its source has, everything
-// else ends.
-func (w *world) works(p *place) {
-	e, stopped := p.running, p.stopping
-	if e == nil {
-		return
-	}
-	source := w.at(e.Source)
-	ended := Ended{ID: e.ID}
-	switch {
-	case stopped:
-	case source.leader == nil:
-		ended.Err = fmt.Errorf("%s does not answer", source.name)
-	case e.Do == Stream:
-		f := w.stream(p, source)
-		if f == nil {
-			w.step(p, nil)
-			return
-		}
-		w.say("%s: forks from %s after %d", p.name, source.name, f.Position)
-		ended.Fork = f
-	case source.state().Cursor.Epoch < e.Epoch && e.Do == Fetch:
-		ended.Err = fmt.Errorf("%s is at epoch %d", source.name, source.state().Cursor.Epoch)
-	case e.Do == Fetch:
-		s := source.state().Clone()
-		c := copyOf{timeline.Origin{Cursor: s.Cursor, Reigns: s.Reigns}, slices.Clone(source.history)}
-		id := fmt.Sprintf("%s@%d", source.name, s.Cursor.Position)
-		p.copies[id] = c
-		ended.Copy = &Copy{ID: id, Origin: c.origin}
-	}
-	p.running, p.stopping = nil, false
-	outcome := "done"
-	if ended.Err != nil {
-		outcome = ended.Err.Error()
-	}
-	w.say("%s: ends to %s from %s: %s", p.name, e.Do, e.Source, outcome)
-	w.step(p, ended)
-}
-
-// stream takes what the source has and p has not, and returns the fork if there is one.
-func (w *world) stream(p, source *place) *Fork {
-	s, o := p.state(), source.state()
-	relation, shared := timeline.Compare(s.Reigns, o.Reigns, s.Cursor.Position, o.Cursor.Position)
-	if relation == timeline.Forked || relation == timeline.Extends && len(s.Reigns) > len(o.Reigns) {
-		return &Fork{Position: shared, Source: slices.Clone(o.Reigns)}
-	}
-	before := s.Cursor
-	for _, e := range source.history {
-		var outcome timeline.Outcome
-		switch e := e.(type) {
-		case timeline.Frame:
-			if e.Last() > p.state().Cursor.Position || e.Epoch > p.state().Cursor.Epoch {
-				outcome, _, _ = p.machine.Frame(&e)
-			} else {
-				outcome = timeline.Skipped
-			}
-		case timeline.Reign:
-			outcome, _, _ = p.machine.Reign(e)
-		}
-		if outcome == timeline.Applied {
-			p.history = append(p.history, e)
-		}
-	}
-	if c := p.state().Cursor; c != before {
-		w.say("%s: follows %s to %d of epoch %d", p.name, source.name, c.Position, c.Epoch)
-	}
-	w.check()
-	return nil
 }
 
 // wait lets time pass; questions whose time is over come back without an answer.
@@ -422,7 +385,7 @@ func (w *world) settle() bool {
 			}
 			w.works(p)
 			for _, o := range w.regions {
-				if o != p && p.leader != nil {
+				if o != p && p.leads() {
 					w.hears(p, o)
 				}
 			}
@@ -441,7 +404,7 @@ func (w *world) settle() bool {
 // quiet reports whether nothing is left that time alone would bring about.
 func (w *world) quiet() bool {
 	for _, p := range w.regions {
-		if p.leader != nil && (p.state().Seal != nil || p.leader.rests() || p.leader.move != nil ||
+		if p.leads() && (p.state().Seal != nil || p.leader.rests() || p.leader.move != nil ||
 			len(p.questions) > 0) {
 			return false
 		}
@@ -452,6 +415,6 @@ func (w *world) quiet() bool {
 // forget takes all disks of a region: it comes back knowing nothing.
 func (w *world) forget(p *place) {
 	w.dies(p, true)
-	p.machine, p.history = timeline.NewMachine(&timeline.State{Region: p.name}), nil
+	p.machine, p.history, p.trimmed = timeline.NewMachine(&timeline.State{Region: p.name}), nil, 0
 	p.heard = map[string]news{}
 }

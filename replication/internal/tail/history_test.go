@@ -16,7 +16,7 @@ import (
 // TestATailLeavesOutWhatWasRefused: the log holds what the region refused, and what it was given twice, between the
 // entries of its history. The tail is those entries alone.
 func TestATailLeavesOutWhatWasRefused(t *testing.T) {
-	log, err := wal.Open(wal.Options{FS: pebblefs.New(vfs.NewCrashableMem()), Dir: "/wal"})
+	log, err := wal.Open(wal.Options{FS: pebblefs.New(vfs.NewCrashableMem()), Dir: "/wal", SegmentBytes: 64 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,10 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
-const benchEntries = 128
+const (
+	benchEntries = 128
+	benchSegment = 64 << 20
+)
 
 // batches makes runs of entries of 256 bytes, numbered from 1 on.
 func batches(n int) [][]*raftpb.Entry {
@@ -40,7 +43,10 @@ func BenchmarkAppend(b *testing.B) {
 	for _, recycled := range []bool{true, false} {
 		b.Run(fmt.Sprintf("recycled=%v", recycled), func(b *testing.B) {
 			l, err := Open(
-				Options{FS: durable.OS, Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler), SpareSegments: 3})
+				Options{
+					FS: durable.OS, Dir: b.TempDir(), SegmentBytes: benchSegment,
+					Logger: slog.New(slog.DiscardHandler), SpareSegments: 3,
+				})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -132,7 +138,10 @@ func (quietPebble) Fatalf(format string, args ...any) {
 
 // BenchmarkRead reads a log from disk in runs of 1 MiB, as a stream does that is behind.
 func BenchmarkRead(b *testing.B) {
-	l, err := Open(Options{FS: durable.OS, Dir: b.TempDir(), CacheBytes: 1, Logger: slog.New(slog.DiscardHandler)})
+	l, err := Open(Options{
+		FS: durable.OS, Dir: b.TempDir(), SegmentBytes: benchSegment, CacheBytes: 1,
+		Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -32,7 +32,7 @@ var (
 type Options struct {
 	FS            durable.FS   // required
 	Dir           string       // required; created if missing
-	SegmentBytes  int64        // where a segment is sealed and the next begun; default 64 MiB, 4 KiB to 1 GiB
+	SegmentBytes  int64        // where a segment is sealed and the next begun; required, 4 KiB to 1 GiB
 	CacheBytes    int64        // memory for the newest entries; default 32 MiB
 	SpareSegments int          // released segments kept for reuse; default 2, negative for none
 	Logger        *slog.Logger // default slog.Default()
@@ -45,7 +45,6 @@ const (
 )
 
 const (
-	defaultSegmentBytes  = 64 << 20
 	defaultCacheBytes    = 32 << 20
 	defaultSpareSegments = 2
 )
@@ -53,9 +52,6 @@ const (
 func (o *Options) complete() error {
 	if o.FS == nil || o.Dir == "" {
 		return errors.New("wal: options need a filesystem and a directory")
-	}
-	if o.SegmentBytes == 0 {
-		o.SegmentBytes = defaultSegmentBytes
 	}
 	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
 		return fmt.Errorf("wal: segments of %d bytes; must be %d to %d", o.SegmentBytes, MinSegmentBytes,

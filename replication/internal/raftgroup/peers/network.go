@@ -1,9 +1,11 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -22,14 +24,29 @@ type Config struct {
 	ID    uint64 // this member
 
 	Transport transport.Transport
-	// Address returns where a member is reached, as known now. Safe for concurrent use.
-	Address func(id uint64) (addr string, ok bool)
+	Directory Directory
 
 	Clock        clock.Clock
 	TickInterval time.Duration // pauses between attempts to connect are counted in it
 	// MaxInflightBytes is what raft may have on its way to one peer; twice as much may wait for its stream.
 	MaxInflightBytes int64
 	Logger           *slog.Logger
+}
+
+// Directory is what is known of members now. It is safe for concurrent use.
+type Directory interface {
+	// Addr returns where a member is reached.
+	Addr(id uint64) (addr string, ok bool)
+	// Name returns what a member is called, "" if nobody said it.
+	Name(id uint64) string
+}
+
+// NameIn returns what a log calls a member: by its number only if nobody knows its name, and nobody "".
+func NameIn(d Directory, id uint64) string {
+	if id == 0 {
+		return ""
+	}
+	return cmp.Or(d.Name(id), strconv.FormatUint(id, 16))
 }
 
 // Inbox is where messages go that arrive: raft's side. Its methods may be called from any goroutine.
@@ -120,7 +137,7 @@ func (n *Network) Retain(conf *raftpb.ConfState) {
 // Open opens a stream to a service of a member, and says hello. It lives until ctx ends, or either side ends it;
 // ErrNoAddress if nobody knows where the member is.
 func (n *Network) Open(ctx context.Context, to uint64, service string) (transport.Stream, error) {
-	addr, ok := n.config.Address(to)
+	addr, ok := n.config.Directory.Addr(to)
 	if !ok {
 		return nil, ErrNoAddress
 	}
@@ -130,6 +147,9 @@ func (n *Network) Open(ctx context.Context, to uint64, service string) (transpor
 	}
 	return s, s.Send(Hello{Group: n.config.Group, From: n.config.ID, To: to}.Encode())
 }
+
+// Name returns what a log calls a member.
+func (n *Network) Name(id uint64) string { return NameIn(n.config.Directory, id) }
 
 // IsMember reports whether id is a member of any kind: one that leaves a joint configuration, or is still to become a
 // learner, is.

@@ -92,8 +92,8 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 	n.Network = New(Config{
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real,
 		TickInterval: 10 * time.Millisecond, MaxInflightBytes: 1 << 20,
-		Address: func(id uint64) (string, bool) { return fmt.Sprint(id), id < 9 },
-		Logger:  slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Directory: upTo8{},
+		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}, n.inbox, n.life)
 	if err := tr.Serve(map[string]transport.Handler{Service: n.Serve}); err != nil {
 		t.Fatal(err)
@@ -311,3 +311,9 @@ func TestIsMember(t *testing.T) {
 		}
 	}
 }
+
+// upTo8 is a directory of eight members that are reached by their number.
+type upTo8 struct{}
+
+func (upTo8) Addr(id uint64) (string, bool) { return fmt.Sprint(id), id < 9 }
+func (upTo8) Name(id uint64) string         { return fmt.Sprint("n", id) }

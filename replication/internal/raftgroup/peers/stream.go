@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
@@ -41,7 +42,7 @@ type stream struct {
 	network *Network
 	to      uint64
 	limit   int64
-	wake    chan struct{}
+	wake    wake.Signal
 	retired chan struct{}
 	random  *rand.Rand
 	sending []*raftpb.Message // what the goroutine took
@@ -54,7 +55,7 @@ type stream struct {
 
 func newStream(n *Network, to uint64, limit int64) *stream {
 	return &stream{
-		network: n, to: to, limit: limit, wake: make(chan struct{}, 1), retired: make(chan struct{}),
+		network: n, to: to, limit: limit, wake: wake.New(), retired: make(chan struct{}),
 		random: rand.New(rand.NewPCG(n.config.ID, to)),
 	}
 }
@@ -95,10 +96,7 @@ func (s *stream) push(m *raftpb.Message) {
 	if report {
 		s.network.inbox.ReportUnreachable(s.to)
 	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.wake.Nudge()
 }
 
 // take empties the queue. What it returns is valid until the next take.
@@ -126,7 +124,7 @@ func (s *stream) run() {
 			backoff = minBackoffTicks
 		}
 		if backoff == warnBackoffTicks && s.network.life.Context().Err() == nil {
-			config.Logger.Warn("peer unreachable", "peer", s.to, "err", err)
+			config.Logger.Warn("peer unreachable", "peer", s.network.Name(s.to), "err", err)
 		}
 		s.take()
 		s.network.inbox.ReportUnreachable(s.to)

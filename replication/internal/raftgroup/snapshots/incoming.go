@@ -126,7 +126,7 @@ func (in *Incoming) receive(ctx context.Context, s transport.Stream) error {
 		return fmt.Errorf("%w: checkpoint %x, offered was %x", peers.ErrFormat, m.ID, id)
 	}
 	index := snapshot.GetMetadata().GetIndex()
-	in.config.Logger.Info("checkpoint received", "peer", h.From, "index", index, "bytes", m.Bytes())
+	in.config.Logger.Info("checkpoint received", "peer", in.network.Name(h.From), "index", index, "bytes", m.Bytes())
 	in.mu.Lock()
 	in.id = string(id) // before raft knows of it: it may discard it at once
 	in.mu.Unlock()

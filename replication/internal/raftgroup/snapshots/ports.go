@@ -51,10 +51,11 @@ type Inbox interface {
 	Receive(messages []*raftpb.Message, bytes int) bool
 }
 
-// Network opens streams to members and tells who is at the other end of one.
+// Network opens streams to members, tells who is at the other end of one, and what members are called in a log.
 type Network interface {
 	Open(ctx context.Context, to uint64, service string) (transport.Stream, error)
 	Greet(s transport.Stream) (peers.Hello, error)
+	Name(id uint64) string
 }
 
 // ErrBusy says that another checkpoint is being received. Its sender tries again.

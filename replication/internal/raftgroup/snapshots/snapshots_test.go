@@ -61,7 +61,7 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	network := peers.New(peers.Config{
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real, TickInterval: 10 * time.Millisecond, Logger: quiet,
-		Address: func(id uint64) (string, bool) { return fmt.Sprint(id), true }, MaxInflightBytes: 1 << 20,
+		Directory: everybody{}, MaxInflightBytes: 1 << 20,
 	}, n, n)
 	config := Config{FS: n.fs, Dir: "staging", ElectionTicks: electionTicks, Logger: quiet}
 	var err error
@@ -427,3 +427,9 @@ func TestTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// everybody is a directory of members that are reached by their number.
+type everybody struct{}
+
+func (everybody) Addr(id uint64) (string, bool) { return fmt.Sprint(id), true }
+func (everybody) Name(uint64) string            { return "" }

@@ -54,11 +54,12 @@ func (o *Outgoing) transfer(h *held, m *raftpb.Message) {
 	err := o.stream(ctx, h, m)
 	o.release(h, err)
 	if err != nil {
-		o.config.Logger.Warn("checkpoint not sent", "peer", m.GetTo(), "err", err)
+		o.config.Logger.Warn("checkpoint not sent", "peer", o.network.Name(m.GetTo()), "err", err)
 		o.raft.ReportSnapshot(m.GetTo(), raft.SnapshotFailure)
 		return
 	}
-	o.config.Logger.Info("checkpoint sent", "peer", m.GetTo(), "index", h.index(), "bytes", h.manifest.Bytes())
+	o.config.Logger.Info("checkpoint sent", "peer", o.network.Name(m.GetTo()), "index", h.index(), "bytes",
+		h.manifest.Bytes())
 	o.raft.ReportSnapshot(m.GetTo(), raft.SnapshotFinish)
 }
 

@@ -72,7 +72,9 @@ func BenchmarkBesideEtcd(b *testing.B) {
 }
 
 func openMimir(b *testing.B) *wal.Log {
-	l, err := wal.Open(wal.Options{FS: durable.OS, Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	l, err := wal.Open(wal.Options{
+		FS: durable.OS, Dir: b.TempDir(), SegmentBytes: 64 << 20, Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,0 +1,6 @@
+//go:build race || invariants
+
+package invariant
+
+// Enabled reports whether properties are checked.
+const Enabled = true

@@ -1,0 +1,92 @@
+package succession
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// works brings what the region's leader has running one step forward: a stream takes what its source has, everything
+// else ends.
+func (w *world) works(p *place) {
+	for late := p.late; len(late) > 0; late = late[1:] {
+		p.late = late[1:]
+		w.step(p, late[0])
+	}
+	e, stopped := p.running, p.stopping
+	if e == nil {
+		return
+	}
+	source := w.at(e.Source)
+	ended := Ended{ID: e.ID}
+	switch {
+	case stopped:
+		ended.Err = context.Canceled
+	case !source.leads():
+		ended.Err = fmt.Errorf("%s does not answer", source.name)
+	case e.Do == Stream:
+		switch ended.Fork = fork(p, source); {
+		case ended.Fork != nil:
+			w.say("%s: forks from %s after %d", p.name, source.name, ended.Fork.Position)
+		case p.state().Cursor.Position < source.trimmed:
+			w.say("%s: finds that the log of %s begins behind %d", p.name, source.name, source.trimmed)
+			ended.NeedsCopy = true
+		default:
+			w.stream(p, source)
+			w.step(p, nil)
+			return
+		}
+	case source.state().Cursor.Epoch < e.Epoch && e.Do == Fetch:
+		ended.Err = fmt.Errorf("%s is at epoch %d", source.name, source.state().Cursor.Epoch)
+	case e.Do == Fetch:
+		s := source.state().Clone()
+		c := copyOf{timeline.Origin{Cursor: s.Cursor, Reigns: s.Reigns}, slices.Clone(source.history)}
+		id := fmt.Sprintf("%s@%d", source.name, s.Cursor.Position)
+		p.copies[id] = c
+		ended.Copy = &Copy{ID: id, Origin: c.origin}
+	}
+	p.running, p.stopping = nil, false
+	outcome := "done"
+	if ended.Err != nil && !stopped {
+		outcome = ended.Err.Error()
+	}
+	w.say("%s: ends to %s from %s: %s", p.name, e.Do, e.Source, outcome)
+	w.step(p, ended)
+}
+
+// fork returns where p's history parts from the source's, nil if it does not.
+func fork(p, source *place) *Fork {
+	s, o := p.state(), source.state()
+	relation, shared := timeline.Compare(s.Reigns, o.Reigns, s.Cursor.Position, o.Cursor.Position)
+	if relation == timeline.Forked || relation == timeline.Extends && len(s.Reigns) > len(o.Reigns) {
+		return &Fork{Position: shared, Source: slices.Clone(o.Reigns)}
+	}
+	return nil
+}
+
+// stream takes what the source has and p has not.
+func (w *world) stream(p, source *place) {
+	before := p.state().Cursor
+	for _, e := range source.history {
+		var outcome timeline.Outcome
+		switch e := e.(type) {
+		case timeline.Frame:
+			if e.Last() > p.state().Cursor.Position || e.Epoch > p.state().Cursor.Epoch {
+				outcome, _, _ = p.machine.Frame(&e)
+			} else {
+				outcome = timeline.Skipped
+			}
+		case timeline.Reign:
+			outcome, _, _ = p.machine.Reign(e)
+		}
+		if outcome == timeline.Applied {
+			p.history = append(p.history, e)
+		}
+	}
+	if c := p.state().Cursor; c != before {
+		w.say("%s: follows %s to %d of epoch %d", p.name, source.name, c.Position, c.Epoch)
+	}
+	w.check()
+}
