@@ -34,29 +34,30 @@ func (g *Governor) known(to string) error {
 	return fmt.Errorf("%w: %q; known are %s", contract.ErrUnknownRegion, to, strings.Join(g.config.Regions, ", "))
 }
 
-// untilFound repeats a move that has not reached the leader it needs: an election may be under way (G3). A move whose
-// answer was lost is repeated too, because it says where the primary is to be; but from then on no error may say that
-// nothing was done.
+// untilFound repeats a move that has not reached the leader it needs: an election may be under way (G3). A try whose
+// connection broke may have: when those who are asked again only say that they are the wrong ones, the outcome is
+// unknown.
 func (g *Governor) untilFound(ctx context.Context, to string, move func() (*contract.MoveReport,
 	error)) (*contract.MoveReport, error) {
 	began, before := g.config.Clock.Now(), g.config.Standing.Claim()
-	var lost error
+	var broke error
 	for tries := 1; ; tries++ {
 		report, err := move()
 		if tries > 1 && errors.Is(err, contract.ErrAlreadyPrimary) {
 			return g.moved(ctx, before, to, err)
 		}
-		again := peer.Elsewhere(err) || peer.Lost(err)
-		if peer.Lost(err) {
-			lost = err
-		} else if err != nil && lost != nil {
-			err = fmt.Errorf("%w; and then: %w", lost, err)
-		}
-		if err == nil || !again || g.config.Clock.Now().Sub(began) > findTimeout {
+		if err == nil || !peer.Elsewhere(err) && !peer.Lost(err) {
 			return report, err
 		}
+		if peer.Kind(err) == nil || peer.Lost(err) {
+			broke = err
+		}
 		g.config.Fleet.Refresh()
-		if g.config.Life.Pause(ctx, findAgain) != nil {
+		late := g.config.Clock.Now().Sub(began) > findTimeout
+		if late || g.config.Life.Pause(ctx, findAgain) != nil {
+			if broke != nil && peer.Kind(err) != nil {
+				err = fmt.Errorf("%w: %v; before: %v", contract.ErrUnknownOutcome, err, broke)
+			}
 			return nil, err
 		}
 	}
