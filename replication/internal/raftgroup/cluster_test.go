@@ -266,16 +266,18 @@ func (c *cluster) converge() {
 		return true
 	})
 	var longest []record
-	for _, m := range c.members {
-		if r := m.machine.records(); len(r) > len(longest) {
-			longest = r
+	held := map[uint64][]record{} // read once: a leader may go on
+	for id, m := range c.members {
+		held[id] = m.machine.records()
+		if len(held[id]) > len(longest) {
+			longest = held[id]
 		}
 	}
 	c.valid()
-	for _, m := range c.members {
-		for i, r := range m.machine.records() {
+	for id, records := range held {
+		for i, r := range records {
 			if r != longest[i] {
-				c.t.Errorf("member %d has %v where another has %v", m.id, r, longest[i])
+				c.t.Errorf("member %d has %v where another has %v", id, r, longest[i])
 				break
 			}
 		}
