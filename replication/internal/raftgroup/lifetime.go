@@ -68,12 +68,20 @@ func (l *lifetime) Spawn(f func()) bool {
 		defer func() {
 			if r := recover(); r != nil {
 				l.log.Error("panic", "err", r, "stack", string(debug.Stack()))
-				l.fail(fmt.Errorf("%w: %v", ErrInvariant, r))
+				l.fail(broken(r))
 			}
 		}()
 		f()
 	}()
 	return true
+}
+
+// broken is the error of a panic. What an error among them wraps stays known: raft panics also when it cannot read.
+func broken(panicked any) error {
+	if err, ok := panicked.(error); ok {
+		return fmt.Errorf("%w: %w", ErrInvariant, err)
+	}
+	return fmt.Errorf("%w: %v", ErrInvariant, panicked)
 }
 
 // run spawns a part of the group that runs until the end; its error, before that, stops the node.

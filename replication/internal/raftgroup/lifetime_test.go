@@ -3,6 +3,7 @@ package raftgroup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -102,4 +103,23 @@ func TestOwnerStopsFromOnFatal(t *testing.T) {
 		l.run(func(context.Context) error { return ErrMachine })
 		<-done
 	})
+}
+
+// What raft says when it cannot go on names its cause, however it says so.
+func TestAPanicKeepsItsCause(t *testing.T) {
+	cause := errors.New("disk on fire")
+	for name, say := range map[string]func(){
+		"as raft panics itself": func() { panic(fmt.Errorf("entries: %w", cause)) },
+		"through its logger":    func() { raftLogger{}.Panicf("unexpected error (%v)", cause) },
+		"and in plain words":    func() { raftLogger{}.Panic("entries: ", cause) },
+	} {
+		func() {
+			defer func() {
+				if err := broken(recover()); !errors.Is(err, ErrInvariant) || !errors.Is(err, cause) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}()
+			say()
+		}()
+	}
 }

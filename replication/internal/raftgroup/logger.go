@@ -2,6 +2,7 @@ package raftgroup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -38,7 +39,26 @@ func (l raftLogger) Error(v ...any)                   { l.print(slog.LevelError,
 func (l raftLogger) Errorf(format string, v ...any)   { l.printf(slog.LevelError, format, v) }
 
 // Fatal and Panic end the loop, which turns the panic into the error that stops the node.
-func (l raftLogger) Fatal(v ...any)                 { panic(fmt.Sprint(v...)) }
-func (l raftLogger) Fatalf(format string, v ...any) { panic(fmt.Sprintf(format, v...)) }
-func (l raftLogger) Panic(v ...any)                 { panic(fmt.Sprint(v...)) }
-func (l raftLogger) Panicf(format string, v ...any) { panic(fmt.Sprintf(format, v...)) }
+func (l raftLogger) Fatal(v ...any)                 { panic(complaint(fmt.Sprint(v...), v)) }
+func (l raftLogger) Fatalf(format string, v ...any) { panic(complaint(fmt.Sprintf(format, v...), v)) }
+func (l raftLogger) Panic(v ...any)                 { panic(complaint(fmt.Sprint(v...), v)) }
+func (l raftLogger) Panicf(format string, v ...any) { panic(complaint(fmt.Sprintf(format, v...), v)) }
+
+// complaint is raft's reason to go on no further: its words, and what they quote, so that a log that could not be read
+// is known as that.
+func complaint(text string, quoted []any) error {
+	for _, q := range quoted {
+		if err, ok := q.(error); ok {
+			return &quoting{text, err}
+		}
+	}
+	return errors.New(text)
+}
+
+type quoting struct {
+	text  string
+	cause error
+}
+
+func (q *quoting) Error() string { return q.text }
+func (q *quoting) Unwrap() error { return q.cause }
