@@ -13,9 +13,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
-// Two regions of three nodes count what is written anywhere, move the primary, and know it all when every one of them is started again.
+// Two regions of three nodes count what is written anywhere, move the primary, and know it all when every one of them
+// is started again.
 func TestTwoRegionsSurviveARestart(t *testing.T) {
-	f := &fleet{t: t, dir: t.TempDir(), regions: map[string][]string{"us": {"us-1", "us-2", "us-3"}, "eu": {"eu-1", "eu-2", "eu-3"}}}
+	f := &fleet{
+		t: t, dir: t.TempDir(),
+		regions: map[string][]string{"us": {"us-1", "us-2", "us-3"}, "eu": {"eu-1", "eu-2", "eu-3"}},
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	f.start(ctx)

@@ -19,8 +19,8 @@ import (
 // incoming is what the name of a file ends with while it comes in.
 const incoming = ".incoming"
 
-// Restore implements replication.Storage: the snapshot becomes a file of its own, complete and synced, before it takes the place of the
-// old one. Whatever fails before that leaves the old one.
+// Restore implements replication.Storage: the snapshot becomes a file of its own, complete and synced, before it takes
+// the place of the old one. Whatever fails before that leaves the old one.
 func (s *Store) Restore(r io.Reader, meta *replication.Metadata) error {
 	temporary := s.path + incoming
 	if err := receive(temporary, r, meta); err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// Store counts words. A command is a word; its result is how often the word was written, in decimal. It is safe for concurrent use.
+// Store counts words. A command is a word; its result is how often the word was written, in decimal. It is safe for
+// concurrent use.
 type Store struct {
 	path string
 
@@ -49,8 +50,9 @@ func Open(dir string) (*Store, error) {
 	return s, syncDir(dir)
 }
 
-// mapBytes is how far the file is mapped from the beginning. bbolt maps a file anew when it outgrows its map, and waits for every read
-// transaction before it does: a snapshot that is being written out would hold up the writes. This takes address space, not memory.
+// mapBytes is how far the file is mapped from the beginning. bbolt maps a file anew when it outgrows its map, and waits
+// for every read transaction before it does: a snapshot that is being written out would hold up the writes. This takes
+// address space, not memory.
 const mapBytes = 64 << 30
 
 func openFile(path string) (*bbolt.DB, error) {
@@ -166,7 +168,8 @@ func (s *Store) Snapshot() (replication.Snapshot, error) {
 
 type view struct{ tx *bbolt.Tx }
 
-// WriteTo writes the length of the file, the file, and its SHA-256: bbolt does not notice a file that is cut short before it is too late.
+// WriteTo writes the length of the file, the file, and its SHA-256: bbolt does not notice a file that is cut short
+// before it is too late.
 func (v view) WriteTo(w io.Writer) (int64, error) {
 	head := binary.BigEndian.AppendUint64(nil, uint64(v.tx.Size()))
 	sum := sha256.New()

@@ -61,7 +61,9 @@ func (e engine) Contents() ([]byte, error) {
 func TestWordsThatAreNoneAreAResult(t *testing.T) {
 	e := open(t, filepath.Join(t.TempDir(), "new"))
 	defer e.Close()
-	b := &replication.Batch{Epoch: 1, First: 1, Commands: []replication.Command{{}, {Data: []byte("a")}}, Metadata: &replication.Metadata{}}
+	b := &replication.Batch{
+		Epoch: 1, First: 1, Commands: []replication.Command{{}, {Data: []byte("a")}}, Metadata: &replication.Metadata{},
+	}
 	results, err := e.Apply(b)
 	if err != nil || string(results[0]) != "not a word" || string(results[1]) != "1" {
 		t.Errorf("%q, %v", results, err)
