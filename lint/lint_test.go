@@ -34,9 +34,11 @@ var below = map[string][]string{
 		"replication/internal/region", "replication/internal/peer", "replication/internal/raftgroup"},
 	"replication/internal/overview": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/fleet",
-		"replication/internal/life",
+		"replication/internal/life", "replication/internal/recall",
 		"replication/internal/peer", "replication/internal/region", "replication/internal/succession",
 	},
+	"replication/internal/recall": {
+		"replication/contract", "replication/clock", "replication/durable", "replication/internal/peer"},
 	"replication/internal/secondary": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/checkpoint", "replication/internal/fleet",
@@ -110,7 +112,7 @@ var below = map[string][]string{
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",
 		"replication/internal/overview",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
-		"replication/internal/propose", "replication/internal/slots", "replication/internal/reads",
+		"replication/internal/propose", "replication/internal/slots", "replication/internal/recall", "replication/internal/reads",
 		"replication/internal/members", "replication/internal/standing", "replication/internal/copies",
 		"replication/internal/tail",
 		"replication/internal/transfer",

@@ -10,15 +10,18 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
+	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 const (
 	identityFile    = "IDENTITY"
+	diskFile        = "DISK" // its own identity, and how often it was started
 	identityVersion = 1
 )
 
@@ -108,4 +111,20 @@ func (n *node) checkNotKnown(ctx context.Context) error {
 	}
 	wg.Wait()
 	return known
+}
+
+// askTimeout bounds the questions about a node's own past, for which its start waits.
+const askTimeout = time.Second
+
+// newCheck returns what asks every other node whether this one's disk went back.
+func (n *node) newCheck() *recall.Check {
+	c := &n.config
+	addresses := n.directory.Others()
+	for _, region := range n.otherRegions() {
+		addresses = append(addresses, c.Regions[region]...)
+	}
+	return recall.NewCheck(recall.Config{
+		ID: n.id, Node: c.NodeID, Disk: n.disk, Last: max(n.log.LastIndex(), n.applied.View().Index),
+		Addresses: addresses, Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: n.client,
+	})
 }

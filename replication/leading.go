@@ -11,6 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/propose"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
 )
 
 // leading passes on, in order with what is applied, whether this node leads its region and may write: to the rooms that
@@ -19,6 +20,8 @@ type leading struct {
 	*propose.Proposer // its Waiting and Overtaken are those of region.Proposers
 
 	term     *region.Leadership
+	applied  *region.Applied
+	standing *standing.Standing
 	tracker  *slots.Tracker
 	governor *primary.Governor
 	members  *members.Registrar
@@ -28,6 +31,7 @@ type leading struct {
 
 	mu   sync.Mutex
 	told bool
+	lost bool // that this region lost a part of its reign was logged
 }
 
 var _ region.Proposers = (*leading)(nil)
@@ -75,12 +79,36 @@ func (l *leading) changed() {
 	}
 }
 
+// Loss returns what this region is known to have lost of its own reign, while this node leads it; nil if nothing is. It
+// implements overview.Losses.
+func (l *leading) Loss() error {
+	if !l.term.Leads() {
+		return nil
+	}
+	if loss := l.standing.Loss(l.applied.State(), l.Reached()); loss != nil {
+		return loss
+	}
+	return nil
+}
+
+// tellLoss logs that writes have ended for good, once.
+func (l *leading) tellLoss() {
+	loss := l.Loss()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if loss != nil && !l.lost {
+		l.logger.Error("fenced: this region lost a part of its history", "err", loss)
+	}
+	l.lost = loss != nil
+}
+
 // watch reconsiders what this node may do when news of other regions arrive, until ctx ends.
 func (l *leading) watch(ctx context.Context) {
 	for {
 		_, changed := l.fleet.View()
 		l.Evaluate()
 		l.changed()
+		l.tellLoss()
 		l.governor.Nudge()
 		select {
 		case <-ctx.Done():

@@ -22,6 +22,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/primary"
 	"github.com/mimir-kv/mimir/replication/internal/propose"
 	"github.com/mimir-kv/mimir/replication/internal/reads"
+	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
@@ -55,6 +56,8 @@ type node struct {
 	standing   *standing.Standing
 
 	held     io.Closer // the lock of the data directory
+	disk     recall.Disk
+	memory   *recall.Memory
 	log      *wal.Log
 	tails    *tail.Tails
 	staging  *transfer.Staging
@@ -190,8 +193,15 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := n.life.Failure(); err != nil {
 		return err
 	}
+	if n.disk, err = recall.Start(n.config.FS, n.config.path(diskFile)); err != nil {
+		return err
+	}
 	if err := n.open(fresh); err != nil {
 		return err
+	}
+	check := n.newCheck()
+	if err := check.Ask(ctx); err != nil {
+		return errors.Join(err, n.log.Close())
 	}
 	if fresh {
 		if err := markDirectory(n.config.FS, &n.config); err != nil {
@@ -204,7 +214,7 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := n.life.Ready(); err != nil {
 		return errors.Join(err, n.log.Close())
 	}
-	n.launch()
+	n.launch(check)
 	return nil
 }
 
@@ -256,7 +266,7 @@ func (n *node) emptyState() *timeline.State {
 }
 
 // launch sets everything going. What runs ends with the node's life, and is over before the rooms are closed.
-func (n *node) launch() {
+func (n *node) launch(check *recall.Check) {
 	n.slots.Retain()
 	n.group.Start()
 	for _, f := range []func(context.Context){
@@ -264,6 +274,11 @@ func (n *node) launch() {
 	} {
 		n.life.Go(f)
 	}
+	n.life.Go(func(ctx context.Context) {
+		if err := check.Run(ctx); err != nil {
+			n.life.Fail(err)
+		}
+	})
 	n.life.Go(func(ctx context.Context) {
 		<-ctx.Done()
 		n.tearDown()

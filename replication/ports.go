@@ -29,6 +29,9 @@ func (g *groupPort) Leader() (id, term uint64) {
 	return status.Leader, status.Term
 }
 
+// acknowledged returns the last entry that the member acknowledged to this node, the leader; zero if it does not lead.
+func (g *groupPort) acknowledged(id uint64) uint64 { return g.Status().Progress[id].Match }
+
 // Voters returns the Raft identities of the region's voters.
 func (g *groupPort) Voters() []uint64 { return g.Status().Conf.GetVoters() }
 

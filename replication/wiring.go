@@ -14,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/propose"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/reads"
+	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
@@ -31,6 +32,7 @@ func (n *node) build() {
 	c := &n.config
 	n.applied = region.NewApplied(&region.View{State: timeline.State{Region: c.RegionID}}, n.life)
 	n.group = &groupPort{}
+	n.memory = recall.NewMemory()
 	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, func() uint64 {
 		id, _ := n.group.Leader()
 		return id
@@ -38,6 +40,9 @@ func (n *node) build() {
 	n.fleet = fleet.NewWatcher(fleet.Config{
 		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
 		Ask: func(ctx context.Context, addr string) (fleet.Report, error) { return overview.Ask(ctx, n.client, addr) },
+		Heard: func(r fleet.Report) {
+			n.memory.Note(r.ID, recall.Disk{ID: r.Disk, Starts: r.Starts, Boot: r.Boot}, r.Index)
+		},
 	})
 	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory)
 	n.staging = transfer.NewStaging(transfer.StagingConfig{
@@ -96,7 +101,8 @@ func (n *node) buildSuccession() {
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
 	})
 	n.leading = &leading{
-		Proposer: n.proposer, term: n.leadership, tracker: n.tracker, governor: n.governor, members: n.members,
+		Proposer: n.proposer, term: n.leadership, applied: n.applied, standing: n.standing,
+		tracker: n.tracker, governor: n.governor, members: n.members,
 		fleet: n.fleet, tell: c.OnLeadership, logger: n.logger,
 	}
 }
@@ -129,9 +135,9 @@ func (n *node) buildSource(log *slots.Log) {
 func (n *node) buildOverview() {
 	c := &n.config
 	n.reporter = overview.NewReporter(overview.ReporterConfig{
-		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Clock: c.Clock, Life: n.life, Applied: n.applied,
-		Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
-		Governor: n.governor,
+		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Disk: n.disk, Clock: c.Clock, Life: n.life,
+		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
+		Governor: n.governor, Losses: n.leading,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Regions: n.otherRegions(), Self: n.self(), Timeout: c.callTimeout(),
@@ -163,6 +169,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.reporter.Register(questions)
 	n.staging.Register(questions, func() uint64 { _, term := n.group.Leader(); return term })
 	n.tails.Register(questions)
+	recall.Register(questions, n.config.NodeID, n.memory, n.group.acknowledged)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
 	s[propose.Service] = n.proposer.Serve

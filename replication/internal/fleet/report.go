@@ -31,7 +31,12 @@ type Report struct {
 	// Following is the state of the stream from the source, at the leader of a secondary.
 	Following *Following `json:"following,omitempty"`
 	LogBytes  int64      `json:"logBytes"`
-	Problem   string     `json:"problem,omitempty"`
+	// Disk, Starts and Boot are the node's data directory, how often it was started, and this process (recall). Index
+	// is on that disk.
+	Disk    string `json:"disk,omitempty"`
+	Starts  uint64 `json:"starts,omitempty"`
+	Boot    string `json:"boot,omitempty"`
+	Problem string `json:"problem,omitempty"`
 }
 
 // Following is how a secondary keeps up.
@@ -57,6 +62,9 @@ type Region struct {
 	Nodes []Heard // of those that answered in the last round, in the order of their configured addresses
 	Tries int     // rounds so far
 	Err   error   // why nobody answered in the last round
+	// Record is the furthest that a node of the region was heard to be, in this round or an earlier one; nil: none was
+	// heard.
+	Record *Heard
 }
 
 // Leader returns the report of the region's leader, nil if none answered. If several say that they lead, the highest
@@ -75,13 +83,16 @@ func (r Region) Leader() *Heard {
 func (r Region) Furthest() *Heard {
 	var best *Heard
 	for i := range r.Nodes {
-		n := &r.Nodes[i]
-		if best == nil || timeline.Supersedes(n.Claim, best.Claim) ||
-			(n.Claim == best.Claim && n.Cursor.Position > best.Cursor.Position) {
+		if n := &r.Nodes[i]; best == nil || n.beyond(best) {
 			best = n
 		}
 	}
 	return best
+}
+
+// beyond reports whether h is further in the history than o.
+func (h *Heard) beyond(o *Heard) bool {
+	return timeline.Supersedes(h.Claim, o.Claim) || h.Claim == o.Claim && h.Cursor.Position > o.Cursor.Position
 }
 
 // View is a picture of all other regions. It is not changed after it was made.

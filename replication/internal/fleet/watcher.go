@@ -18,6 +18,8 @@ type Config struct {
 	Clock    clock.Clock
 	Interval time.Duration // between rounds
 	Timeout  time.Duration // of one question
+	// Heard is told of every report that is believed, nil for nobody. It does not block.
+	Heard func(Report)
 }
 
 // minGap is the least time between two rounds, however often Refresh is called.
@@ -159,6 +161,9 @@ func (w *Watcher) ask(ctx context.Context, r *Region, addrs []string) {
 	for i, h := range heard {
 		if h != nil && h.Region == r.Name {
 			r.Nodes = append(r.Nodes, *h)
+			if w.config.Heard != nil {
+				w.config.Heard(h.Report)
+			}
 		} else if errs[i] != nil {
 			r.Err = errs[i]
 		}
@@ -168,7 +173,11 @@ func (w *Watcher) ask(ctx context.Context, r *Region, addrs []string) {
 func (w *Watcher) publish(r Region) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.Tries = w.view.Regions[r.Name].Tries + 1
+	before := w.view.Regions[r.Name]
+	r.Tries, r.Record = before.Tries+1, before.Record
+	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {
+		r.Record = f
+	}
 	next := View{Regions: maps.Clone(w.view.Regions)}
 	next.Regions[r.Name] = r
 	w.view = next

@@ -9,6 +9,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -35,6 +36,8 @@ type (
 	Slots interface{ Now() []timeline.Slot }
 	// Follower follows a source, on the leader of a secondary.
 	Follower interface{ Following() *fleet.Following }
+	// Losses knows whether the leader's region lost a part of the history that it wrote.
+	Losses interface{ Loss() error }
 	// Governor ends open handoffs, on the leader of a primary.
 	Governor interface{ Handing() *succession.Handing }
 )
@@ -44,6 +47,7 @@ type ReporterConfig struct {
 	Fleet      string
 	Region     string
 	Self       timeline.Member
+	Disk       recall.Disk
 	Clock      clock.Clock
 	Life       *life.Life
 	Applied    *region.Applied
@@ -53,6 +57,7 @@ type ReporterConfig struct {
 	Slots      Slots
 	Follower   Follower
 	Governor   Governor
+	Losses     Losses
 }
 
 // Reporter tells how this node and its region are. It is safe for concurrent use.
@@ -77,6 +82,7 @@ func (r *Reporter) Report() fleet.Report {
 		ClientURLs: c.Self.ClientURLs,
 		Leader:     leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
 		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
+		Disk: c.Disk.ID, Starts: c.Disk.Starts, Boot: c.Disk.Boot,
 	}
 	if _, started := c.Life.Started(); !started {
 		return out
@@ -93,6 +99,9 @@ func (r *Reporter) Report() fleet.Report {
 
 // Problem returns what keeps this leader's region from its work although it leads, "" if nothing is known to.
 func (r *Reporter) Problem() string {
+	if loss := r.config.Losses.Loss(); loss != nil {
+		return loss.Error()
+	}
 	h := r.config.Governor.Handing()
 	if h == nil || h.Silence == "" {
 		return ""

@@ -62,7 +62,7 @@ func (b *bench) Propose(_ context.Context, _ uint64, payloads [][]byte) (uint64,
 
 // MayWrite is asked with the lock held: an answer that is older than the end of a control would open the pipeline
 // behind a seal, or leave it closed for good.
-func (b *bench) MayWrite() (timeline.Cursor, bool) {
+func (b *bench) MayWrite(timeline.Position) (timeline.Cursor, bool) {
 	if b.mu.TryLock() {
 		b.mu.Unlock()
 		b.t.Error("asked for the right to write without the lock")

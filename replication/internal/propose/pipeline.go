@@ -307,11 +307,27 @@ func (p *pipeline) shut() []*proposal {
 	return queue
 }
 
+// reached returns the last position that was proposed here and may be in the log. The caller holds mu.
+func (p *pipeline) reached() contract.Position {
+	if !p.open && len(p.flights) == 0 {
+		return 0
+	}
+	return p.stamp.Position
+}
+
+// lastProposed is reached for who does not hold mu.
+func (p *pipeline) lastProposed() contract.Position {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reached()
+}
+
 // evaluate begins to stamp if this node may write and everything it proposed has been applied. It is called whenever
 // one of these may have become true.
 func (p *pipeline) evaluate() {
 	p.mu.Lock()
-	cursor, may := p.standing.MayWrite() // with the lock: an answer from before the last control counts for nothing
+	// With the lock: an answer from before the last control counts for nothing.
+	cursor, may := p.standing.MayWrite(p.reached())
 	var queue []*proposal
 	switch {
 	case !may && p.open:

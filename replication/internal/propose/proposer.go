@@ -24,8 +24,9 @@ type Group interface {
 
 // Standing is what this node knows of who may write.
 type Standing interface {
-	// MayWrite returns the applied place, and whether this region may write there. It must not block.
-	MayWrite() (timeline.Cursor, bool)
+	// MayWrite returns the applied place, and whether this region may write there. reached is the last position that
+	// was proposed here in this reign, zero for none. It must not block.
+	MayWrite(reached timeline.Position) (timeline.Cursor, bool)
 	// Route returns where writes go now.
 	Route() standing.Route
 }
@@ -98,6 +99,9 @@ func (p *Proposer) StepDown() { p.pipeline.stepDown() }
 
 // Evaluate looks anew at whether this region may write. It is called whenever that may have changed.
 func (p *Proposer) Evaluate() { p.pipeline.evaluate() }
+
+// Reached returns the last position that was proposed here in this reign and may be in the log, zero if none was.
+func (p *Proposer) Reached() timeline.Position { return p.pipeline.lastProposed() }
 
 // Open reports whether this node takes the fleet's writes now.
 func (p *Proposer) Open() bool { return p.pipeline.isOpen() }

@@ -103,7 +103,7 @@ func (m *member) Route() standing.Route {
 	return m.route
 }
 
-func (m *member) MayWrite() (timeline.Cursor, bool) {
+func (m *member) MayWrite(timeline.Position) (timeline.Cursor, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.machine.State().Cursor, m.may

@@ -31,6 +31,8 @@ type Standing interface {
 	Primary() bool
 	Route() standing.Route
 	Entitled(s *timeline.State) bool
+	// Loss returns what the region in this state is known to have lost of its own reign, nil if nothing is.
+	Loss(s *timeline.State, reached timeline.Position) *standing.Loss
 }
 
 // Fleet can be asked for news of who is primary.
@@ -156,6 +158,9 @@ func (r *Reads) Confirmed(ctx context.Context) (timeline.Cursor, error) {
 	if !c.Standing.Entitled(&v.State) {
 		return timeline.Cursor{}, fmt.Errorf("%w: region %s is %s, sealed: %t",
 			contract.ErrNotReady, c.Region, v.State.Role(), v.State.Seal != nil)
+	}
+	if loss := c.Standing.Loss(&v.State, 0); loss != nil {
+		return timeline.Cursor{}, fmt.Errorf("%w: %w", contract.ErrNotReady, loss)
 	}
 	return v.State.Cursor, nil
 }

@@ -31,6 +31,7 @@ type member struct {
 
 	mu        sync.Mutex
 	route     standing.Route
+	loss      *standing.Loss
 	settled   bool // the other regions were asked, and none has a higher claim
 	open      bool
 	index     uint64 // of the region's last commit
@@ -119,6 +120,8 @@ func (m *member) Route() standing.Route {
 	defer m.mu.Unlock()
 	return m.route
 }
+
+func (m *member) Loss(*timeline.State, timeline.Position) *standing.Loss { return m.loss }
 
 func (m *member) Entitled(s *timeline.State) bool {
 	m.mu.Lock()

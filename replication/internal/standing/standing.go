@@ -2,11 +2,14 @@
 // own, and where writes go.
 //
 // It promises that a region which heard of a higher claim than its own counts as entitled to nothing from that moment
-// (invariant 6), and that nothing is entitled before the other regions were asked. It decides nothing else: timeline
-// has the rules, and it reads them off the applied state and the fleet's picture.
+// (invariant 6), and that nothing is entitled before the other regions were asked. A primary that meets a part of its
+// own reign elsewhere that it has not has lost it, and neither writes nor confirms reads (invariant 1). It decides
+// nothing else: timeline has the rules, and it reads them off the applied state and the fleet's picture.
 package standing
 
 import (
+	"fmt"
+
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -48,10 +51,51 @@ func (s *Standing) Entitled(st *timeline.State) bool {
 	return st.Writable() && v.Settled() && !timeline.Supersedes(v.Claim(own), own)
 }
 
-// MayWrite returns the applied place, and whether the region may write there.
-func (s *Standing) MayWrite() (timeline.Cursor, bool) {
+// MayWrite returns the applied place, and whether the region may write there. reached is the last position of this
+// reign that this leader has proposed, zero if it has proposed none: what it has not applied is not lost.
+func (s *Standing) MayWrite(reached timeline.Position) (timeline.Cursor, bool) {
 	st := s.applied.State()
-	return st.Cursor, s.Entitled(st)
+	return st.Cursor, s.Entitled(st) && s.Loss(st, reached) == nil
+}
+
+// Loss is a part of this region's own reign that another region has and this one has not. A primary streams what a
+// majority of its voters has on disk, so the disks of a majority went back.
+type Loss struct {
+	Region, Node string            // that has it
+	Has          timeline.Position // its last one
+	Ends         timeline.Position // the last one here
+	Epoch        timeline.Epoch
+}
+
+// Error says what is lost, who has it, and the way out.
+func (l *Loss) Error() string {
+	return fmt.Sprintf(
+		"%s holds epoch %d up to position %d, and this region, which wrote it, up to %d: unless another "+
+			"node leads this region by now, disks of it went back. It takes no writes and answers no linearizable "+
+			"reads; "+
+			"to go on with what is there: mimir failover --to %s --force", l.Node, l.Epoch, l.Has, l.Ends, l.Region)
+}
+
+// Loss returns what a primary in this state is known to have lost, nil if nothing is: it holds the history up to st or
+// to reached, if that is further.
+func (s *Standing) Loss(st *timeline.State, reached timeline.Position) *Loss {
+	if st.Role() != timeline.Primary {
+		return nil
+	}
+	reached = max(reached, st.Cursor.Position)
+	own := timeline.Latest(st.Reigns)
+	v, _ := s.fleet.View()
+	var loss *Loss
+	for name, r := range v.Regions {
+		h := r.Record
+		if h == nil || timeline.Latest(h.Reigns) != own || h.Cursor.Position <= reached {
+			continue
+		}
+		if loss == nil || h.Cursor.Position > loss.Has {
+			loss = &Loss{Region: name, Node: h.Node, Has: h.Cursor.Position, Ends: reached, Epoch: own.Epoch}
+		}
+	}
+	return loss
 }
 
 // Primary reports whether this region is the primary, as far as is known here.

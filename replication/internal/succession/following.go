@@ -1,8 +1,6 @@
 package succession
 
 import (
-	"slices"
-
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -67,14 +65,25 @@ func (m *Machine) follow(claim timeline.Reign) {
 
 func (m *Machine) run(e Effect) { m.running = &activity{id: m.do(e), deed: e.Do, source: e.Source} }
 
-// forgot reports whether the source's history has a reign of this region that is missing here: all disks of the region
-// were lost. The stream cannot bring it back, since a region that has yielded begins none of its own epochs, so the
-// region takes a copy of the state.
+// forgot reports whether the source's history has something that this region wrote and that is missing here: a whole
+// reign, when all its disks were lost, or the end of one, when they went back. The stream cannot bring it back, since a
+// region that has yielded takes no frames and begins none of its own epochs, so the region takes a copy of the state.
 func forgot(v View, source string) bool {
-	s := v.State
-	return slices.ContainsFunc(v.Fleet.Leaders[source].Reigns, func(r timeline.Reign) bool {
-		return r.Primary == s.Region && r.Epoch > s.Cursor.Epoch && r.Epoch <= s.Yielded.Epoch
-	})
+	s, from := v.State, v.Fleet.Leaders[source]
+	for i, r := range from.Reigns {
+		if r.Primary != s.Region || s.Role() == timeline.Primary {
+			continue
+		}
+		end := from.Cursor.Position
+		if i+1 < len(from.Reigns) {
+			end = from.Reigns[i+1].First - 1
+		}
+		missing := r.Epoch > s.Cursor.Epoch && r.Epoch <= s.Yielded.Epoch
+		if missing || r == timeline.Latest(s.Reigns) && end > s.Cursor.Position {
+			return true
+		}
+	}
+	return false
 }
 
 // ended takes what an activity came to. A fork is decided at once: every node saves its tail when it applies that.

@@ -1,0 +1,43 @@
+package recall
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+)
+
+func TestStartsAreCounted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "DISK")
+	var before Disk
+	for i := range uint64(3) {
+		d, err := Start(durable.OS, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Starts != i+1 || d.Boot == before.Boot || i > 0 && d.ID != before.ID {
+			t.Errorf("start %d: %+v after %+v", i+1, d, before)
+		}
+		before = d
+	}
+}
+
+func TestADamagedCountIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "DISK")
+	for text, want := range map[string]error{
+		"":                                    contract.ErrDiskLost,
+		"{}":                                  contract.ErrDiskLost,
+		"{\"version\":1,\"disk\":\"a\"}":      contract.ErrDiskLost,
+		`{"version":9,"disk":"a","starts":4}`: contract.ErrIdentity,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Start(durable.OS, path); !errors.Is(err, want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

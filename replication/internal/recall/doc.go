@@ -1,0 +1,19 @@
+// Package recall notices a disk that went back: an older copy of a node's data directory, put where the newer one was.
+// Such a node has forgotten what it acknowledged and for whom it voted, and nothing on its disk tells. So every start
+// of a disk is numbered ([Disk]), every node remembers what it heard the others have ([Memory]), and one that starts
+// asks them what they remember of it ([Check]).
+//
+// It promises:
+//
+//   - R1 (invariant 1): a node does not serve, and stops if it serves already, once it hears that its disk held an
+//     entry that it does not hold, or has been through a start that it does not know of. It asks before it votes for
+//     the first time, those that do not answer until they do.
+//   - R2: what is remembered is what nodes said of themselves, under the identity of their disk: a disk that was
+//     replaced by an empty one is another disk, of which nothing is remembered.
+//
+// What it cannot notice: a disk whose last entries nobody is left to remember. Memory is lost with the process that
+// has it, so that a fleet whose disks all went back, to backups of one night, starts again.
+//
+// It leaves to its neighbours an empty directory (replication), entries that are damaged (wal), and a region whose
+// history is behind what it streamed (standing).
+package recall

@@ -1,0 +1,176 @@
+package replication_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// copyOf stops a node, takes a copy of its disk, and starts it again.
+func (f *testFleet) copyOf(name string) *vfs.MemFS {
+	f.stop(name)
+	old := f.nodes[name].disk.CrashClone(vfs.CrashCloneCfg{})
+	f.start(name)
+	return old
+}
+
+// refusesToStart starts a node that must not, and returns why it does not.
+func (f *testFleet) refusesToStart(name string) error {
+	f.t.Helper()
+	r, err := replication.NewMultiRegionReplicator(f.configOf(name), &ledger{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	r.SetTransport(f.network.Node(name))
+	err = r.Start(f.t.Context())
+	if err == nil {
+		f.t.Errorf("%s started on an older copy of its disk", name)
+		_ = r.Shutdown()
+		return nil
+	}
+	if !errors.Is(err, replication.ErrDiskLost) {
+		f.t.Errorf("%s does not start: %v", name, err)
+	}
+	return err
+}
+
+// TestAnOlderCopyOfADiskIsNoticed: two of three nodes acknowledged writes that only they have in their region, one of
+// them comes back with an older disk, and the other is gone. The majority that is left must not go on without these
+// writes.
+func TestAnOlderCopyOfADiskIsNoticed(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.kill("us-3")
+		old := f.copyOf("us-2")
+		for _, v := range values(1, 200) {
+			f.put("us-1", v)
+		}
+		f.eventually(values(0, 200))
+		time.Sleep(2 * time.Second) // a round of reports
+		f.kill("us-1")
+		f.kill("us-2")
+		f.nodes["us-2"].disk = old
+		f.start("us-3")
+		if err := f.refusesToStart("us-2"); err != nil && !strings.Contains(err.Error(), "remove the member") {
+			t.Errorf("says not what to do: %v", err)
+		}
+		f.start("us-1")
+		f.put("eu-1", "c200")
+		f.eventually(values(0, 201))
+	})
+}
+
+// TestAnOlderCopyIsNoticedByItsLeader: the same within one region.
+func TestAnOlderCopyIsNoticedByItsLeader(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		victim := "us-1"
+		if f.nodes[victim].Health().IsLeader {
+			victim = "us-2"
+		}
+		old := f.copyOf(victim)
+		for _, v := range values(1, 20) {
+			f.put("us-3", v)
+		}
+		f.eventually(values(0, 20))
+		f.kill(victim)
+		f.nodes[victim].disk = old
+		_ = f.refusesToStart(victim)
+	})
+}
+
+// TestAnOlderCopyThatNobodyAnswersStopsLater: those who remember are cut off when the node starts, and tell it when
+// they are back.
+func TestAnOlderCopyThatNobodyAnswersStopsLater(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		old := f.copyOf("us-1")
+		for _, v := range values(1, 20) {
+			f.put("us-1", v)
+		}
+		f.eventually(values(0, 20))
+		time.Sleep(2 * time.Second) // a round of reports
+		f.kill("us-1")
+		f.nodes["us-1"].disk = old
+		f.network.Isolate("eu-1")
+		f.start("us-1")
+		f.network.HealAll()
+		deadline := time.Now().Add(time.Minute)
+		for f.nodes["us-1"].Err() == nil {
+			if time.Now().After(deadline) {
+				t.Fatal("us-1 goes on with an older copy of its disk")
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if err := f.nodes["us-1"].Err(); !errors.Is(err, replication.ErrDiskLost) {
+			t.Errorf("stopped with %v", err)
+		}
+	})
+}
+
+// TestARestartIsNoOlderCopy: whatever was lost in a power cut had not been told to anybody.
+func TestARestartIsNoOlderCopy(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
+		want := 0
+		for range 5 {
+			for range 10 {
+				f.put("eu-1", values(want, want+1)[0])
+				want++
+			}
+			for _, n := range f.regions["us"] {
+				f.kill(n)
+				f.start(n)
+			}
+		}
+		f.eventually(values(0, want))
+	})
+}
+
+// TestAPrimaryThatLostAPartOfItsReignIsFenced: nobody remembers the node's disk, but the other region has what it
+// streamed. Nothing is acknowledged in its stead, and nothing read without it; by a failover the writes come back.
+func TestAPrimaryThatLostAPartOfItsReignIsFenced(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		old := f.copyOf("us-1")
+		for _, v := range values(1, 20) {
+			f.put("us-1", v)
+		}
+		f.eventually(values(0, 20))
+		f.kill("us-1")
+		f.kill("eu-1")
+		f.start("eu-1")
+		f.nodes["us-1"].disk = old
+		f.start("us-1")
+		ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+		defer cancel()
+		for _, name := range f.names() {
+			if _, err := f.nodes[name].Propose(ctx, []*replication.Command{{Data: []byte("x")}}); err == nil {
+				t.Errorf("%s acknowledged a write", name)
+			}
+			if err := f.nodes[name].ReadBarrier(ctx, replication.Linearizable); err == nil {
+				t.Errorf("%s confirmed a read", name)
+			}
+		}
+		if h := f.nodes["us-1"].Health(); h.Healthy || !strings.Contains(h.Problem, "failover --to eu --force") {
+			t.Errorf("us-1 is healthy: %t, %q", h.Healthy, h.Problem)
+		}
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+			t.Fatal(err)
+		}
+		f.put("us-1", "c20")
+		f.eventually(values(0, 21))
+		if h := f.nodes["us-1"].Health(); !h.Healthy {
+			t.Errorf("us-1: %s", h.Problem)
+		}
+	})
+}
