@@ -136,6 +136,11 @@ func TestARestartIsNoOlderCopy(t *testing.T) {
 			}
 		}
 		f.put("us-2", "last")
+		ctx, cancel := context.WithTimeout(f.t.Context(), 30*time.Second)
+		defer cancel()
+		if err := f.nodes["us-2"].ReadBarrier(ctx, replication.Linearizable); err != nil {
+			t.Fatal(err)
+		}
 		f.eventually(f.nodes["us-2"].ledger.commands())
 	})
 }

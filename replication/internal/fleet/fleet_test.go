@@ -91,6 +91,34 @@ func TestViewIsWhatNodesSaid(t *testing.T) {
 	})
 }
 
+// A node that replays its log says less than its region holds, so that for a while its leader is waited for.
+func TestARegionSpeaksThroughItsLeaderIfItHasOne(t *testing.T) {
+	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
+	a.set("eu-1", Report{Region: "eu", Node: "eu-1", Cursor: timeline.Cursor{Position: 1}})
+	watch(t, a, func(w *Watcher) {
+		synctest.Wait()
+		v, changed := w.View()
+		if v.Settled() {
+			t.Error("settled by a node that does not lead")
+		}
+		a.set("eu-2", Report{Region: "eu", Node: "eu-2", Leader: true, Cursor: timeline.Cursor{Position: 9}})
+		w.Refresh()
+		<-changed
+		synctest.Wait()
+		if v, _ = w.View(); !v.Settled() || v.Regions["eu"].Record.Cursor.Position != 9 {
+			t.Errorf("after its leader spoke: %+v", v.Regions["eu"])
+		}
+		for _, addr := range []string{"eu-1", "eu-2"} {
+			a.set(addr, Report{Region: "eu", Node: addr, Cursor: timeline.Cursor{Position: 2}})
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if v, _ = w.View(); !v.Settled() || v.Regions["eu"].Record.Cursor.Position != 9 {
+			t.Errorf("without a leader for long: %+v", v.Regions["eu"])
+		}
+	})
+}
+
 func TestMembersThatJoinedLaterAreAskedToo(t *testing.T) {
 	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
 	members := []timeline.Member{

@@ -62,6 +62,9 @@ type Region struct {
 	Nodes []Heard // of those that answered in the last round, in the order of their configured addresses
 	Tries int     // rounds so far
 	Err   error   // why nobody answered in the last round
+	// Unled says that nodes of the region answer, and none of them leads it yet: what they have applied may be less than
+	// what the region holds. It ends by itself, an interval after the first answer at the latest.
+	Unled bool
 	// Record is the furthest that a node of the region was heard to be, in this round or an earlier one; nil: none was
 	// heard.
 	Record *Heard
@@ -112,10 +115,11 @@ func (v View) Claim(own timeline.Reign) timeline.Reign {
 	return own
 }
 
-// Settled reports whether every region was asked at least once, answered or not.
+// Settled reports whether every region was asked at least once, answered or not, and spoke through its leader if it
+// has one.
 func (v View) Settled() bool {
 	for _, r := range v.Regions {
-		if r.Tries == 0 {
+		if r.Tries == 0 || r.Unled {
 			return false
 		}
 	}

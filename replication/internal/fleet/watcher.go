@@ -31,13 +31,15 @@ type Watcher struct {
 	config  Config
 	mu      sync.Mutex
 	view    View
+	first   map[string]time.Time // when a region was first heard
 	changed chan struct{}
 	nudge   map[string]wake.Signal
 }
 
 // NewWatcher returns a Watcher that knows nothing yet.
 func NewWatcher(c Config) *Watcher {
-	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]wake.Signal{}}
+	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]wake.Signal{},
+		first: map[string]time.Time{}}
 	w.view.Regions = map[string]Region{}
 	for name := range c.Regions {
 		w.view.Regions[name] = Region{Name: name}
@@ -177,6 +179,13 @@ func (w *Watcher) publish(r Region) {
 	r.Tries, r.Record = before.Tries+1, before.Record
 	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {
 		r.Record = f
+	}
+	if len(r.Nodes) > 0 && r.Leader() == nil {
+		now := w.config.Clock.Now()
+		if w.first[r.Name].IsZero() {
+			w.first[r.Name] = now
+		}
+		r.Unled = now.Sub(w.first[r.Name]) < w.config.Interval
 	}
 	next := View{Regions: maps.Clone(w.view.Regions)}
 	next.Regions[r.Name] = r
