@@ -142,8 +142,8 @@ var below = map[string][]string{
 
 // forTests are rooms that any test may use.
 var forTests = []string{
-	"replication/transport/memory", "replication/durable", "replication/durable/pagecache", "replication/durable/pebblefs",
-	"replication/clock",
+	"replication/transport/memory", "replication/clock",
+	"replication/durable", "replication/durable/pagecache", "replication/durable/pebblefs",
 
 	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies",
 	"replication/internal/wal",

@@ -36,6 +36,7 @@ type loop struct {
 	mail *mailbox
 	neighbours
 	view *view
+	end  logEnd
 
 	node *raft.RawNode
 	work work // of this turn
@@ -52,6 +53,8 @@ type loop struct {
 	transfers    []*leaderTransfer
 	offered      []*raftpb.Snapshot // stepped in this turn
 	installing   []byte             // the ID of the checkpoint last handed to the writer, in this turn
+	lost         forgetfuls         // empty unless this node leads
+	broken       error              // why this node must not go on
 }
 
 // neighbours are to whom the loop hands what raft has ready. None of their methods blocks.
@@ -103,7 +106,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 	return &loop{
 		self: c.ID, clock: c.Clock, tickInterval: c.TickInterval, electionTicks: c.ElectionTicks,
 		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail,
-		neighbours: n, view: v,
+		neighbours: n, view: v, end: c.Log, lost: make(forgetfuls),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 	}, nil
 }
@@ -165,6 +168,9 @@ func (l *loop) run(ctx context.Context) error {
 		case <-l.mail.wake:
 		}
 		l.turn(ticked)
+		if l.broken != nil {
+			return l.broken
+		}
 		invariant.Check("raftgroup", l.valid)
 	}
 }
@@ -185,7 +191,9 @@ func (l *loop) turn(ticked bool) {
 		_ = l.node.Step(m)
 	}
 	for _, m := range l.work.received {
-		l.receive(m)
+		if l.receive(m); l.broken != nil {
+			return
+		}
 	}
 	for _, call := range l.work.calls {
 		call(l)
@@ -212,6 +220,16 @@ func (l *loop) receive(m *raftpb.Message) {
 	case raftpb.MsgReadIndex:
 		l.receiveRead(m)
 		return
+	case raftpb.MsgHeartbeat, raftpb.MsgApp:
+		if l.broken = l.checkOwnLog(m); l.broken != nil {
+			return
+		}
+	case raftpb.MsgAppResp:
+		if !m.GetReject() {
+			l.acknowledged(m)
+		} else if l.refused(m) {
+			return
+		}
 	}
 	_ = l.node.Step(m)
 }

@@ -66,9 +66,13 @@ func (l *loop) dispatch(m *raftpb.Message) {
 	case raft.LocalApplyThread:
 		l.applier.apply(m)
 	default:
-		if m.GetType() == raftpb.MsgSnap {
+		switch m.GetType() {
+		case raftpb.MsgSnap:
 			l.outgoing.Send(m)
-		} else {
+		case raftpb.MsgApp:
+			l.remind(m)
+			l.peers.Send(m)
+		default:
 			l.peers.Send(m)
 		}
 	}
@@ -121,6 +125,7 @@ func (l *loop) observe(rd *raft.Ready) {
 	}
 	if !leading || !l.leading || term != l.term {
 		l.start = 0
+		clear(l.lost)
 	}
 	was := role{term: l.term, leader: l.leader, leading: l.leading}
 	l.term, l.leader, l.leading = term, leader, leading

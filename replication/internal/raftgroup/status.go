@@ -24,6 +24,7 @@ type Progress struct {
 	Next   uint64
 	State  string // "probe", "replicate" or "snapshot"
 	Active bool   // it was heard of within the last election timeout
+	Lost   bool   // it refuses what it had acknowledged: its disk forgot it
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leading and commit, the applier

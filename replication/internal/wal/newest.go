@@ -124,6 +124,37 @@ func (f *folder) checkOwn(name string, in logID) error {
 	if f.log == (logID{}) || in == (logID{}) || in == f.log {
 		return nil
 	}
-	return corruptAt(name, 0, fmt.Errorf("segment of another log, %x; this one is %x: whoever put it there has to take "+
-		"it away", in[:4], f.log[:4]))
+	return corruptAt(name, 0, fmt.Errorf(
+		"segment of another log, %x; this one is %x: whoever put it there has to take it away", in[:4], f.log[:4]))
+}
+
+// checkNewest refuses a directory that lacks the newest segment, which is the one that was noted or a later one.
+func (f *folder) checkNewest(numbers []uint64, noted uint64) error {
+	left := "no other is left"
+	if n := len(numbers); n > 0 {
+		if numbers[n-1] >= noted {
+			return nil
+		}
+		left = "the newest that is left is " + filepath.Base(f.segmentName(numbers[n-1]))
+	} else if noted == 0 {
+		return nil
+	}
+	return corruptAt(f.segmentName(noted), 0, fmt.Errorf(
+		"segment is missing: it was the newest of the log, and %s; what this node acknowledged is lost with it: bring "+
+			"the file back, or remove the node and add it anew", left))
+}
+
+// settle makes durable what may still be only in the memory of the operating system: the names of the segments, and
+// that the newest is noted.
+func (f *folder) settle(number uint64, noted newest) error {
+	if err := f.fs.SyncDir(f.dir); err != nil {
+		return fmt.Errorf("wal: sync %s: %w", f.dir, err)
+	}
+	if noted.number == number {
+		return nil
+	}
+	if err := f.note(number); err != nil {
+		return fmt.Errorf("wal: noting the newest segment in %s: %w", f.dir, err)
+	}
+	return nil
 }

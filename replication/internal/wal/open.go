@@ -52,7 +52,7 @@ func (l *Log) load() error {
 	if err != nil {
 		return err
 	}
-	if err := l.checkNewest(numbers, noted.number); err != nil {
+	if err := l.folder.checkNewest(numbers, noted.number); err != nil {
 		return err
 	}
 	if len(numbers) == 0 {
@@ -70,7 +70,7 @@ func (l *Log) load() error {
 	if err := l.loadChain(floor); err != nil {
 		return err
 	}
-	if err := l.settle(number, noted); err != nil {
+	if err := l.folder.settle(number, noted); err != nil {
 		return err
 	}
 	l.writer.last = l.tail().last
@@ -82,37 +82,6 @@ func (l *Log) load() error {
 		}
 	}
 	l.folder.keepSpares(spares)
-	return nil
-}
-
-// checkNewest refuses a directory that lacks the newest segment, which is the one that was noted or a later one.
-func (l *Log) checkNewest(numbers []uint64, noted uint64) error {
-	left := "no other is left"
-	if n := len(numbers); n > 0 {
-		if numbers[n-1] >= noted {
-			return nil
-		}
-		left = "the newest that is left is " + filepath.Base(l.folder.segmentName(numbers[n-1]))
-	} else if noted == 0 {
-		return nil
-	}
-	return corruptAt(l.folder.segmentName(noted), 0, fmt.Errorf(
-		"segment is missing: it was the newest of the log, and %s; what this node acknowledged is lost with it: bring "+
-			"the file back, or remove the node and add it anew", left))
-}
-
-// settle makes durable what may still be only in the memory of the operating system: the names of the segments, and
-// that the newest is noted.
-func (l *Log) settle(number uint64, noted newest) error {
-	if err := l.options.FS.SyncDir(l.options.Dir); err != nil {
-		return fmt.Errorf("wal: sync %s: %w", l.options.Dir, err)
-	}
-	if noted.number == number {
-		return nil
-	}
-	if err := l.folder.note(number); err != nil {
-		return fmt.Errorf("wal: noting the newest segment in %s: %w", l.options.Dir, err)
-	}
 	return nil
 }
 
@@ -155,7 +124,7 @@ func (l *Log) loadNewest(number uint64, noted newest) (floor uint64, err error) 
 	if err := l.cutTorn(s, size); err != nil {
 		return 0, err
 	}
-	if err := l.rewrite(s, proven); err != nil {
+	if err := s.rewrite(proven); err != nil {
 		return 0, fmt.Errorf("wal: writing the end of %s anew: %w", s.name, err)
 	}
 	w.synced = w.offset
@@ -165,7 +134,7 @@ func (l *Log) loadNewest(number uint64, noted newest) (floor uint64, err error) 
 // rewrite makes the newest segment durable, of which no record says that it is beyond proven. What was read there may
 // be only in the memory of the operating system; and if a former life ended with a sync that failed, the system has
 // forgotten that it has to be written, and another sync would do nothing. So it is written once more, over itself.
-func (l *Log) rewrite(s *segment, proven int64) error {
+func (s *segment) rewrite(proven int64) error {
 	b := make([]byte, min(readChunkBytes, max(s.end-proven, 0)))
 	for at := proven; at < s.end; {
 		n, err := s.file.ReadAt(b[:min(int64(len(b)), s.end-at)], at)
