@@ -55,6 +55,7 @@ type loop struct {
 	installing   []byte             // the ID of the checkpoint last handed to the writer, in this turn
 	lost         forgetfuls         // empty unless this node leads
 	broken       error              // why this node must not go on
+	disk         disk
 }
 
 // neighbours are to whom the loop hands what raft has ready. None of their methods blocks.
@@ -67,7 +68,11 @@ type neighbours struct {
 }
 
 // logThread takes what goes to the log, in order.
-type logThread interface{ append(m *raftpb.Message) }
+type logThread interface {
+	append(m *raftpb.Message)
+	// writing returns the number of the write that is under way, 0 if there is none.
+	writing() uint64
+}
 
 // applyThread takes what goes to the machine, and what must be known in order with it.
 type applyThread interface {
@@ -210,6 +215,7 @@ func (l *loop) turn(ticked bool) {
 	l.drain()
 	l.discardUnused()
 	l.checkTransfers()
+	l.measureDisk()
 }
 
 // receive steps a message of a peer. Errors of Step concern messages of members that are no more.
@@ -224,6 +230,10 @@ func (l *loop) receive(m *raftpb.Message) {
 		if l.broken = l.checkOwnLog(m); l.broken != nil {
 			return
 		}
+	case raftpb.MsgTimeoutNow:
+		if l.stuck() {
+			return
+		}
 	case raftpb.MsgAppResp:
 		if !m.GetReject() {
 			l.acknowledged(m)
@@ -235,7 +245,10 @@ func (l *loop) receive(m *raftpb.Message) {
 }
 
 func (l *loop) tick() {
-	l.node.Tick()
+	l.watchDisk()
+	if l.leading || !l.stuck() {
+		l.node.Tick()
+	}
 	l.reads.tick(l.electionTicks)
 	l.outgoing.Tick()
 }

@@ -30,6 +30,7 @@ type rig struct {
 	sent      []*raftpb.Message
 	discarded [][]byte
 	ticks     int
+	write     uint64 // that is under way
 }
 
 func newRig(t *testing.T, voters ...uint64) *rig {
@@ -66,6 +67,7 @@ func steppedLoop(t *testing.T, log *wal.Log, mail *mailbox, voters []uint64, n n
 type noTransport struct{ transport.Transport }
 
 func (r *rig) append(m *raftpb.Message)      { r.appends = append(r.appends, m) }
+func (r *rig) writing() uint64               { return r.write }
 func (r *rig) apply(m *raftpb.Message)       { r.applies = append(r.applies, m) }
 func (r *rig) changeRole(is role)            { r.roles = append(r.roles, is) }
 func (r *rig) awaitChange(w *memberWait)     { r.waits = append(r.waits, w) }

@@ -92,6 +92,9 @@ func (l *loop) appending(m *raftpb.Message) {
 			}
 		}
 	}
+	if n := len(m.GetEntries()); l.leading && n > 0 {
+		l.beginSample(m.GetEntries()[n-1].GetIndex())
+	}
 	l.answerProposals(m.GetEntries())
 }
 
