@@ -23,11 +23,11 @@ const (
 // disk is what the loop knows of the disk below its log. Only the writer waits for that disk, so a loop would lead on
 // for as long as it hangs; but nothing is applied here meanwhile, and so nobody is answered.
 //
-//   - A disk is stuck when one write has not ended for an election timeout, counted in ticks: a process that stood still
-//     as a whole has no stuck disk.
+//   - A disk is stuck when one write has not ended for an election timeout, counted in ticks: a process that stood
+//     still as a whole has no stuck disk.
 //   - Who has a stuck disk does not campaign: its votes, its own too, would wait for the disk.
-//   - Leadership is handed over only if others commit without this disk: to whom, says successor. From a stuck disk that
-//     is tried once in an election timeout, and with another member each time; from a slow one much less often.
+//   - Leadership is handed over only if others commit without this disk: to whom, says successor. From a stuck disk
+//     that is tried once in an election timeout, and with another member each time; from a slow one much less often.
 type disk struct {
 	write uint64          // the write under way at the last tick
 	ticks int             // since it was first seen

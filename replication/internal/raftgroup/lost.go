@@ -31,8 +31,8 @@ type forgetful struct {
 // forgetfuls are all of them, by ID. A disk that lost what it had reported as synced makes one, or whoever put an old
 // copy in its place.
 //
-//   - A refusal of what was acknowledged is not given to raft: it can make nothing of it but to send the same again, and
-//     so the two would go on as fast as the network lets them. A member that is probed is asked once a heartbeat.
+//   - A refusal of what was acknowledged is not given to raft: it can make nothing of it but to send the same again,
+//     and so the two would go on as fast as the network lets them. A member that is probed is asked once a heartbeat.
 //   - What is sent to such a member says what it had acknowledged, so that it can see for itself, and stop.
 type forgetfuls map[uint64]*forgetful
 

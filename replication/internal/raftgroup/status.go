@@ -30,8 +30,8 @@ type Progress struct {
 	Lost   bool   // it refuses what it had acknowledged: its disk forgot it
 }
 
-// view is what the loop and the applier publish for everybody: the loop term, leader, leading, commit and stalled, the applier
-// applied and conf. Each is right for itself; two of them read one after the other may be of different moments.
+// view is what the loop and the applier publish for everybody: the loop term, leader, leading, commit and stalled, the
+// applier applied and conf. Each is right for itself; two of them read one after the other may be of different moments.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
 	leading                       atomic.Bool
