@@ -13,6 +13,7 @@ var below = map[string][]string{
 	"replication/timeline":           {},
 	"replication/clock":              {},
 	"replication/durable":            {},
+	"replication/durable/pagecache":  {"replication/durable"},
 	"replication/durable/pebblefs":   {"replication/durable"},
 	"replication/transport":          {},
 	"replication/transport/grpc":     {"replication/transport"},
@@ -144,7 +145,8 @@ var below = map[string][]string{
 
 // forTests are rooms that any test may use.
 var forTests = []string{
-	"replication/transport/memory", "replication/durable", "replication/durable/pebblefs", "replication/clock",
+	"replication/transport/memory", "replication/clock",
+	"replication/durable", "replication/durable/pagecache", "replication/durable/pebblefs",
 
 	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies",
 	"replication/internal/wal",

@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -54,11 +55,14 @@ type HealthStatus struct {
 	Sealed   bool     `json:"sealed"`
 	Lag      Lag      `json:"lag"` // zero at the primary
 
-	Peers    []PeerStatus  `json:"peers,omitempty"` // every other region, by name
-	Slots    []SlotStatus  `json:"slots,omitempty"`
-	Nodes    []NodeStatus  `json:"nodes"`
-	LogBytes int64         `json:"logBytes"`
-	Uptime   time.Duration `json:"uptimeNanos"`
+	Peers    []PeerStatus `json:"peers,omitempty"` // every other region, by name
+	Slots    []SlotStatus `json:"slots,omitempty"`
+	Nodes    []NodeStatus `json:"nodes"`
+	LogBytes int64        `json:"logBytes"`
+	// DiskStalled is for how long the disk has not finished a write of the log, zero unless that is long: then this
+	// node leads nobody who can do without it, and what is asked of it waits.
+	DiskStalled time.Duration `json:"diskStalledNanos,omitempty"`
+	Uptime      time.Duration `json:"uptimeNanos"`
 }
 
 // PeerStatus is another region as this node last heard of it.
@@ -97,6 +101,7 @@ func (n *node) health() *HealthStatus {
 	h.LeaderRaftID, h.LeaderID = status.Leader, n.directory.Name(status.Leader)
 	h.LeaderAddr, _ = n.directory.Addr(status.Leader)
 	h.Term, h.CommitIndex, h.LogBytes = status.Term, status.Commit, n.log.Bytes()
+	h.DiskStalled = status.DiskStalled
 	n.healthOfHistory(h)
 	h.Slots = n.slotStatuses()
 	h.Nodes = n.members.List()
@@ -106,6 +111,8 @@ func (n *node) health() *HealthStatus {
 		h.Problem = "no leader"
 	case h.Role == RoleDiverged:
 		h.Problem = "history diverged; rejoining"
+	case h.DiskStalled > 0:
+		h.Problem = fmt.Sprintf("the disk has not finished a write for %v", h.DiskStalled)
 	default:
 		h.Problem = n.reporter.Problem()
 		h.Healthy = h.Problem == ""

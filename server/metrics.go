@@ -11,10 +11,10 @@ type nodeMetrics struct {
 	health func() *replication.HealthStatus
 	store  func() storeFigures
 
-	leader, healthy, sealed, role, epoch, position, term, committed, applied, logBytes *prometheus.Desc
-	revision, compacted, storeBytes                                                    *prometheus.Desc
-	lagCommands, lagBytes, lagSeconds                                                  *prometheus.Desc
-	slotPosition, slotCommands, slotBytes, slotSeconds, slotConnected, slotLost        *prometheus.Desc
+	leader, healthy, sealed, role, epoch, position, term, committed, applied, logBytes, stalled *prometheus.Desc
+	revision, compacted, storeBytes                                                             *prometheus.Desc
+	lagCommands, lagBytes, lagSeconds                                                           *prometheus.Desc
+	slotPosition, slotCommands, slotBytes, slotSeconds, slotConnected, slotLost                 *prometheus.Desc
 }
 
 // storeFigures is what the store tells of itself.
@@ -28,16 +28,18 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 	}
 	return &nodeMetrics{
 		health: health, store: store,
-		leader:      one("leader", "1 if this node leads its region."),
-		healthy:     one("healthy", "1 if this node can serve linearizable reads of its region."),
-		sealed:      one("sealed", "1 while a switchover holds writes back."),
-		role:        one("role", "1 for the role that the region has.", "role"),
-		epoch:       one("epoch", "Number of the reign this node has applied."),
-		position:    one("position", "Number of the last command applied."),
-		term:        one("term", "Raft term."),
-		committed:   one("commit_index", "Last Raft entry known to be committed."),
-		applied:     one("applied_index", "Last Raft entry applied."),
-		logBytes:    one("log_bytes", "Bytes of log kept."),
+		leader:    one("leader", "1 if this node leads its region."),
+		healthy:   one("healthy", "1 if this node can serve linearizable reads of its region."),
+		sealed:    one("sealed", "1 while a switchover holds writes back."),
+		role:      one("role", "1 for the role that the region has.", "role"),
+		epoch:     one("epoch", "Number of the reign this node has applied."),
+		position:  one("position", "Number of the last command applied."),
+		term:      one("term", "Raft term."),
+		committed: one("commit_index", "Last Raft entry known to be committed."),
+		applied:   one("applied_index", "Last Raft entry applied."),
+		logBytes:  one("log_bytes", "Bytes of log kept."),
+		stalled: one("disk_stalled_seconds",
+			"Seconds since when the disk has not finished a write of the log; 0 unless that is long."),
 		revision:    one("revision", "Revision of the store."),
 		compacted:   one("compact_revision", "Revision up to which history was compacted."),
 		storeBytes:  one("store_bytes", "Bytes of the store on disk.", "kind"),
@@ -78,6 +80,7 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge(m.committed, float64(h.CommitIndex))
 	gauge(m.applied, float64(h.AppliedIndex))
 	gauge(m.logBytes, float64(h.LogBytes))
+	gauge(m.stalled, h.DiskStalled.Seconds())
 	gauge(m.revision, float64(s.revision))
 	gauge(m.compacted, float64(s.compacted))
 	gauge(m.storeBytes, float64(s.bytes), "total")

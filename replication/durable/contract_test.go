@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/pagecache"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
@@ -20,6 +21,13 @@ func each(t *testing.T, f func(t *testing.T, disk durable.FS, dir string)) {
 	t.Run("pebble's of the machine", func(t *testing.T) { f(t, pebblefs.New(vfs.Default), t.TempDir()) })
 	t.Run("pebble's in memory", func(t *testing.T) {
 		disk := pebblefs.New(vfs.NewCrashableMem())
+		if err := disk.MkdirAll("/dir"); err != nil {
+			t.Fatal(err)
+		}
+		f(t, disk, "/dir")
+	})
+	t.Run("a page cache above it", func(t *testing.T) {
+		disk := pagecache.New(pebblefs.New(vfs.NewCrashableMem()))
 		if err := disk.MkdirAll("/dir"); err != nil {
 			t.Fatal(err)
 		}

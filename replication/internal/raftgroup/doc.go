@@ -7,7 +7,9 @@
 //   - Invariant 2: [Group.ReadIndex] returns a point at or after everything that was acknowledged before the call.
 //   - Invariant 5: every machine of the group sees the same entries once and in the same order, across crashes: what a
 //     crash took from the machine is replayed from the log, and a log that cannot give it is refused with an error.
-//   - Invariant 13: damage of the log or a state that contradicts it stops the node; it is never sent nor applied.
+//   - Invariant 13: damage of the log or a state that contradicts it stops the node; it is never sent nor applied. So
+//     does a log that lacks what this node acknowledged.
+//   - A leader whose disk hangs, or is far slower than those of a quorum, hands leadership over.
 //
 // Three goroutines share the work. The loop owns the Raft state machine and never blocks: messages, ticks, proposals
 // and reads go in, messages come out. The writer appends to the log everything that waits, with one sync. The applier

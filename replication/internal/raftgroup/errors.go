@@ -31,6 +31,9 @@ var (
 	// ErrLogLost says that the machine has a state, but the log is empty: votes and acknowledgements of this member are
 	// forgotten, and it must not take part again under its identity.
 	ErrLogLost = errors.New("raftgroup: the log is lost")
+	// ErrAcknowledgedLost says that the log lacks entries which this member had acknowledged: its disk did not keep
+	// what it had synced. What it promised is forgotten, and it must not take part again under its identity.
+	ErrAcknowledgedLost = errors.New("raftgroup: the log lost entries that this node had acknowledged")
 	// ErrStateLost says that the machine lacks entries which the log has released.
 	ErrStateLost = errors.New("raftgroup: the state is behind the log")
 	// ErrMachine wraps what a method of the machine returned.

@@ -36,6 +36,7 @@ type loop struct {
 	mail *mailbox
 	neighbours
 	view *view
+	end  logEnd
 
 	node *raft.RawNode
 	work work // of this turn
@@ -52,6 +53,9 @@ type loop struct {
 	transfers    []*leaderTransfer
 	offered      []*raftpb.Snapshot // stepped in this turn
 	installing   []byte             // the ID of the checkpoint last handed to the writer, in this turn
+	lost         forgetfuls         // empty unless this node leads
+	broken       error              // why this node must not go on
+	disk         disk
 }
 
 // neighbours are to whom the loop hands what raft has ready. None of their methods blocks.
@@ -64,7 +68,11 @@ type neighbours struct {
 }
 
 // logThread takes what goes to the log, in order.
-type logThread interface{ append(m *raftpb.Message) }
+type logThread interface {
+	append(m *raftpb.Message)
+	// writing returns the number of the write that is under way, 0 if there is none.
+	writing() uint64
+}
 
 // applyThread takes what goes to the machine, and what must be known in order with it.
 type applyThread interface {
@@ -103,7 +111,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 	return &loop{
 		self: c.ID, clock: c.Clock, tickInterval: c.TickInterval, electionTicks: c.ElectionTicks,
 		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail,
-		neighbours: n, view: v,
+		neighbours: n, view: v, end: c.Log, lost: make(forgetfuls),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 	}, nil
 }
@@ -165,6 +173,9 @@ func (l *loop) run(ctx context.Context) error {
 		case <-l.mail.wake:
 		}
 		l.turn(ticked)
+		if l.broken != nil {
+			return l.broken
+		}
 		invariant.Check("raftgroup", l.valid)
 	}
 }
@@ -185,7 +196,9 @@ func (l *loop) turn(ticked bool) {
 		_ = l.node.Step(m)
 	}
 	for _, m := range l.work.received {
-		l.receive(m)
+		if l.receive(m); l.broken != nil {
+			return
+		}
 	}
 	for _, call := range l.work.calls {
 		call(l)
@@ -202,6 +215,7 @@ func (l *loop) turn(ticked bool) {
 	l.drain()
 	l.discardUnused()
 	l.checkTransfers()
+	l.measureDisk()
 }
 
 // receive steps a message of a peer. Errors of Step concern messages of members that are no more.
@@ -212,12 +226,29 @@ func (l *loop) receive(m *raftpb.Message) {
 	case raftpb.MsgReadIndex:
 		l.receiveRead(m)
 		return
+	case raftpb.MsgHeartbeat, raftpb.MsgApp:
+		if l.broken = l.checkOwnLog(m); l.broken != nil {
+			return
+		}
+	case raftpb.MsgTimeoutNow:
+		if l.stuck() {
+			return
+		}
+	case raftpb.MsgAppResp:
+		if !m.GetReject() {
+			l.acknowledged(m)
+		} else if l.refused(m) {
+			return
+		}
 	}
 	_ = l.node.Step(m)
 }
 
 func (l *loop) tick() {
-	l.node.Tick()
+	l.watchDisk()
+	if l.leading || !l.stuck() {
+		l.node.Tick()
+	}
 	l.reads.tick(l.electionTicks)
 	l.outgoing.Tick()
 }

@@ -30,12 +30,23 @@ type rig struct {
 	sent      []*raftpb.Message
 	discarded [][]byte
 	ticks     int
+	write     uint64 // that is under way
 }
 
 func newRig(t *testing.T, voters ...uint64) *rig {
 	r := &rig{t: t, log: testLog(t, vfs.NewMem())}
+	r.loop = steppedLoop(t, r.log, newMailbox(), voters, neighbours{
+		writer: r, applier: r, peers: r, outgoing: outgoingRig{r}, incoming: r,
+	})
+	r.loop.begin()
+	return r
+}
+
+// steppedLoop is the loop of member 1, to be stepped by hand.
+func steppedLoop(t *testing.T, log *wal.Log, mail *mailbox, voters []uint64, n neighbours) *loop {
+	t.Helper()
 	c, err := Config{
-		ID: 1, Join: true, Log: r.log, Machine: &machine{}, FS: pebblefs.New(vfs.NewMem()), StagingDir: "s",
+		ID: 1, Join: true, Log: log, Machine: &machine{}, FS: pebblefs.New(vfs.NewMem()), StagingDir: "s",
 		Transport: noTransport{}, Directory: numbered("n"), Logger: quiet,
 		TickInterval: 100 * time.Millisecond, ElectionTicks: 10, CompactBytes: 1 << 20, MaxUncommittedBytes: 1000,
 	}.withDefaults()
@@ -45,18 +56,18 @@ func newRig(t *testing.T, voters ...uint64) *rig {
 	initial := recovered{
 		hard: raised(nil, genesisTerm, genesisIndex), conf: &raftpb.ConfState{Voters: voters}, applied: genesisIndex,
 	}
-	n := neighbours{writer: r, applier: r, peers: r, outgoing: outgoingRig{r}, incoming: r}
-	if r.loop, err = newLoop(&c, initial, newMailbox(), n, newView(initial)); err != nil {
+	l, err := newLoop(&c, initial, mail, n, newView(initial))
+	if err != nil {
 		t.Fatal(err)
 	}
-	r.loop.begin()
-	return r
+	return l
 }
 
 // noTransport is never used.
 type noTransport struct{ transport.Transport }
 
 func (r *rig) append(m *raftpb.Message)      { r.appends = append(r.appends, m) }
+func (r *rig) writing() uint64               { return r.write }
 func (r *rig) apply(m *raftpb.Message)       { r.applies = append(r.applies, m) }
 func (r *rig) changeRole(is role)            { r.roles = append(r.roles, is) }
 func (r *rig) awaitChange(w *memberWait)     { r.waits = append(r.waits, w) }

@@ -28,8 +28,10 @@ func (l *loop) progress() map[uint64]Progress {
 	}
 	members := make(map[uint64]Progress)
 	l.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		f := l.lost[id]
 		members[id] = Progress{
 			Match: pr.Match, Next: pr.Next, State: stateName(pr.State), Active: pr.RecentActive || id == l.self,
+			Lost: f != nil && f.rejects >= lostAfterRejects,
 		}
 	})
 	return members

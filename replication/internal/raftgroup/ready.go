@@ -1,6 +1,8 @@
 package raftgroup
 
 import (
+	"slices"
+
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -13,7 +15,7 @@ func (l *loop) drain() {
 	for l.node.HasReady() {
 		rd := l.node.Ready()
 		l.observe(&rd)
-		for _, m := range rd.Messages {
+		for _, m := range l.afterSync(rd.Messages) {
 			l.dispatch(m)
 		}
 		for _, state := range rd.ReadStates {
@@ -21,6 +23,37 @@ func (l *loop) drain() {
 		}
 		l.read()
 	}
+}
+
+// afterSync moves the requests for votes among the answers that wait for the log. raft lets them leave at once, and
+// counts only the candidate's own vote after it is durable; but the votes of the others are enough to lead. A candidate
+// that leads, and whom a power cut sets back to the term before, would be given the same votes again, for another log.
+// With them held back, whoever leads a term has it on disk, and so everything that a leader says may leave at once.
+func (l *loop) afterSync(messages []*raftpb.Message) []*raftpb.Message {
+	asks := func(m *raftpb.Message) bool { return m.GetType() == raftpb.MsgVote }
+	if !slices.ContainsFunc(messages, asks) {
+		return messages
+	}
+	var requests, others []*raftpb.Message
+	var toLog *raftpb.Message
+	for _, m := range messages {
+		switch {
+		case asks(m):
+			requests = append(requests, m)
+			continue
+		case m.GetTo() == raft.LocalAppendThread:
+			toLog = m
+		}
+		others = append(others, m)
+	}
+	if toLog == nil { // the term was handed over before: these wait behind it
+		toLog = &raftpb.Message{
+			Type: raftpb.MsgStorageAppend.Enum(), From: new(l.self), To: new(uint64(raft.LocalAppendThread)),
+		}
+		others = append(others, toLog)
+	}
+	toLog.Responses = slices.Concat(toLog.GetResponses(), requests)
+	return others
 }
 
 // dispatch sends a message where it belongs. Those to peers come first in a Ready: they travel while the log is
@@ -33,9 +66,13 @@ func (l *loop) dispatch(m *raftpb.Message) {
 	case raft.LocalApplyThread:
 		l.applier.apply(m)
 	default:
-		if m.GetType() == raftpb.MsgSnap {
+		switch m.GetType() {
+		case raftpb.MsgSnap:
 			l.outgoing.Send(m)
-		} else {
+		case raftpb.MsgApp:
+			l.remind(m)
+			l.peers.Send(m)
+		default:
 			l.peers.Send(m)
 		}
 	}
@@ -54,6 +91,9 @@ func (l *loop) appending(m *raftpb.Message) {
 				break
 			}
 		}
+	}
+	if n := len(m.GetEntries()); l.leading && n > 0 {
+		l.beginSample(m.GetEntries()[n-1].GetIndex())
 	}
 	l.answerProposals(m.GetEntries())
 }
@@ -88,6 +128,7 @@ func (l *loop) observe(rd *raft.Ready) {
 	}
 	if !leading || !l.leading || term != l.term {
 		l.start = 0
+		clear(l.lost)
 	}
 	was := role{term: l.term, leader: l.leader, leading: l.leading}
 	l.term, l.leader, l.leading = term, leader, leading

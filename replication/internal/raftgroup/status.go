@@ -2,6 +2,7 @@ package raftgroup
 
 import (
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 )
@@ -15,7 +16,9 @@ type Status struct {
 	Commit   uint64 // an index that is known to be committed
 	Applied  uint64 // the last index that the machine has
 	Conf     *raftpb.ConfState
-	Progress map[uint64]Progress // of every member, on the leader; nil elsewhere
+	// DiskStalled is for how long the log's disk has not finished a write, if that is longer than an election timeout.
+	DiskStalled time.Duration
+	Progress    map[uint64]Progress // of every member, on the leader; nil elsewhere
 }
 
 // Progress is what the leader knows of a member.
@@ -24,13 +27,15 @@ type Progress struct {
 	Next   uint64
 	State  string // "probe", "replicate" or "snapshot"
 	Active bool   // it was heard of within the last election timeout
+	Lost   bool   // it refuses what it had acknowledged: its disk forgot it
 }
 
-// view is what the loop and the applier publish for everybody: the loop term, leader, leading and commit, the applier
-// applied and conf. Each is right for itself; two of them read one after the other may be of different moments.
+// view is what the loop and the applier publish for everybody: the loop term, leader, leading, commit and stalled, the
+// applier applied and conf. Each is right for itself; two of them read one after the other may be of different moments.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
 	leading                       atomic.Bool
+	stalled                       atomic.Int64                     // nanoseconds
 	conf                          atomic.Pointer[raftpb.ConfState] // nobody changes what it points to
 }
 
@@ -48,5 +53,6 @@ func (v *view) status() Status {
 	return Status{
 		Term: v.term.Load(), Leader: v.leader.Load(), IsLeader: v.leading.Load(),
 		Commit: v.commit.Load(), Applied: v.applied.Load(), Conf: v.conf.Load(),
+		DiskStalled: time.Duration(v.stalled.Load()),
 	}
 }

@@ -3,6 +3,7 @@ package raftgroup
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -25,7 +26,7 @@ type writerTask struct {
 //  2. Tasks are done in order: what came before a snapshot is in the log before it, what came after stands on it.
 //  3. An error ends the writer; nothing is answered any more.
 //
-// append and release may be called from any goroutine, everything else is the writer's own.
+// append, release and writing may be called from any goroutine, everything else is the writer's own.
 type writer struct {
 	self    uint64
 	log     *wal.Log
@@ -38,6 +39,8 @@ type writer struct {
 	promises   promises
 	writes     []wal.Write       // of the append under way
 	local      []*raftpb.Message // answers to this node's own raft
+	begun      uint64            // number of the last write
+	under      atomic.Uint64     // number of the write under way, 0 if there is none
 }
 
 // installer replaces the state by a received checkpoint, after everything committed before it, and returns once that is
@@ -68,6 +71,17 @@ func (w *writer) append(m *raftpb.Message) { w.tasks.push(writerTask{message: m}
 // release takes an index up to which the log is not needed any more.
 func (w *writer) release(index uint64) { w.tasks.push(writerTask{release: index}) }
 
+// writing returns the number of the write of the log that is under way, 0 if there is none.
+func (w *writer) writing() uint64 { return w.under.Load() }
+
+// toDisk does what waits for the log's disk.
+func (w *writer) toDisk(write func() error) error {
+	w.begun++
+	w.under.Store(w.begun)
+	defer w.under.Store(0)
+	return write()
+}
+
 func (w *writer) run(ctx context.Context) error {
 	for {
 		tasks, ok := w.tasks.next(ctx.Done())
@@ -95,7 +109,7 @@ func (w *writer) do(ctx context.Context, tasks []writerTask) error {
 			if err := w.restore(ctx, t.message); err != nil {
 				return err
 			}
-		} else if err := w.log.Compact(t.release); err != nil {
+		} else if err := w.toDisk(func() error { return w.log.Compact(t.release) }); err != nil {
 			return fmt.Errorf("releasing log up to %d: %w", t.release, err)
 		}
 	}
@@ -119,7 +133,7 @@ func (w *writer) write(tasks []writerTask) error {
 		}
 	}
 	sync := answers && w.promises.owed
-	if err := w.log.Append(w.writes, sync); err != nil {
+	if err := w.toDisk(func() error { return w.log.Append(w.writes, sync) }); err != nil {
 		return err
 	}
 	if sync {
@@ -144,13 +158,17 @@ func (w *writer) restore(ctx context.Context, m *raftpb.Message) error {
 	if hard == nil {
 		hard = w.log.HardState()
 	}
-	if err := w.log.Reset(meta.GetIndex(), meta.GetTerm(), raised(hard, 0, meta.GetIndex())); err != nil {
+	err := w.toDisk(func() error {
+		return w.log.Reset(meta.GetIndex(), meta.GetTerm(), raised(hard, 0, meta.GetIndex()))
+	})
+	if err != nil {
 		return fmt.Errorf("log after the checkpoint at %d: %w", meta.GetIndex(), err)
 	}
 	w.compaction.restart(meta.GetIndex())
 	w.promises = promises{owed: true}
 	if len(m.GetEntries()) > 0 {
-		if err := w.log.Append([]wal.Write{{Entries: m.GetEntries()}}, true); err != nil {
+		entries := []wal.Write{{Entries: m.GetEntries()}}
+		if err := w.toDisk(func() error { return w.log.Append(entries, true) }); err != nil {
 			return err
 		}
 	}

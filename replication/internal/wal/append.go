@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -261,10 +262,14 @@ func (l *Log) begin(h *header, keep int) error {
 		before := l.segments[keep-1]
 		h.follows, h.sealed, h.floor = before.number, uint64(before.end), l.segments[0].number
 	}
+	h.log = l.folder.log
 	name := l.folder.segmentName(h.segment)
 	file, size, err := l.folder.create(h, name)
 	if err != nil {
 		return err
+	}
+	if err := l.folder.note(h.segment); err != nil {
+		return errors.Join(err, file.Close())
 	}
 	l.folder.number = h.segment
 	w.segment, w.offset, w.size, w.synced = h.segment, headerBytes, size, headerBytes

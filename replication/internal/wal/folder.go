@@ -25,6 +25,7 @@ type folder struct {
 	most   int      // spares kept for reuse
 	spares []string // files ready for reuse
 	number uint64   // of the newest file ever made
+	log    logID    // zero until it is known
 }
 
 func (f *folder) segmentName(number uint64) string {
@@ -126,18 +127,28 @@ func (f *folder) open(number uint64) (*segment, *header, int64, error) {
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("wal: open segment: %w", err)
 	}
-	b := make([]byte, headerBytes)
-	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		_ = file.Close()
-		return nil, nil, 0, fmt.Errorf("wal: read %s: %w", name, err)
-	}
-	h, err := decodeHeader(b, number)
+	h, err := f.readHeader(file, name, number)
 	if err != nil {
 		_ = file.Close()
-		if errors.Is(err, ErrVersion) {
-			return nil, nil, 0, fmt.Errorf("%s: %w", name, err)
-		}
-		return nil, nil, 0, corruptAt(name, 0, err)
+		return nil, nil, 0, err
 	}
 	return newSegment(h, name, file), h, size, nil
+}
+
+// readHeader reads the header of a segment of this log.
+func (f *folder) readHeader(file durable.File, name string, number uint64) (*header, error) {
+	b := make([]byte, headerBytes)
+	if _, err := file.ReadAt(b, 0); errors.Is(err, io.EOF) {
+		return nil, corruptAt(name, 0, errors.New("segment is cut short: it had its header before it had its name"))
+	} else if err != nil {
+		return nil, fmt.Errorf("wal: read %s: %w", name, err)
+	}
+	h, err := decodeHeader(b, number)
+	switch {
+	case errors.Is(err, ErrVersion):
+		return nil, fmt.Errorf("%s: %w", name, err)
+	case err != nil:
+		return nil, corruptAt(name, 0, err)
+	}
+	return h, f.checkOwn(name, h.log)
 }

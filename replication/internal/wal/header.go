@@ -18,6 +18,8 @@ const (
 	// formatVersion is that of header and records. Version 1 is the first.
 	formatVersion = 1
 	headerBytes   = 128
+	// headerIDOffset is where the identity of the log stands.
+	headerIDOffset = 104
 )
 
 // unknownReach stands for the reach before a segment when no position is known, as after a snapshot was installed.
@@ -33,6 +35,7 @@ type header struct {
 	prevTerm  uint64
 	reach     uint64 // the reach of the log before its first entry, or unknownReach
 	hardState *raftpb.HardState
+	log       logID // since version 1 was extended; former nodes write zeros, and ignore it
 }
 
 func (h *header) encode() []byte {
@@ -46,6 +49,8 @@ func (h *header) encode() []byte {
 		b = appendHardState(b, h.hardState)
 		b = append(b, 1)
 	}
+	b = append(b, make([]byte, headerIDOffset-len(b))...)
+	b = append(b, h.log[:]...)
 	b = append(b, make([]byte, headerBytes-4-len(b))...)
 	return binary.LittleEndian.AppendUint32(b, checksum.Of(b))
 }
@@ -65,7 +70,7 @@ func decodeHeader(b []byte, segment uint64) (*header, error) {
 	}
 	h := &header{
 		segment: word(2), follows: word(3), sealed: word(4), floor: word(5), prevIndex: word(6), prevTerm: word(7),
-		reach: word(8),
+		reach: word(8), log: logID(b[headerIDOffset : headerIDOffset+len(logID{})]),
 	}
 	if b[96] == 1 {
 		h.hardState = newHardState(word(9), word(10), word(11))

@@ -47,18 +47,30 @@ func (l *Log) load() error {
 			l.folder.number = max(l.folder.number, n)
 		}
 	}
-	if len(numbers) == 0 {
-		l.folder.keepSpares(spares)
-		return l.begin(&header{}, 0)
-	}
 	slices.Sort(numbers)
-	newest := numbers[len(numbers)-1]
-	floor, err := l.loadNewest(newest)
+	noted, err := l.folder.readNewest()
 	if err != nil {
 		return err
 	}
-	l.folder.number = max(l.folder.number, newest)
+	if err := l.folder.checkNewest(numbers, noted.number); err != nil {
+		return err
+	}
+	if len(numbers) == 0 {
+		l.folder.identify(noted, logID{})
+		l.folder.keepSpares(spares)
+		return l.begin(&header{}, 0)
+	}
+	number := numbers[len(numbers)-1]
+	l.folder.log = noted.log
+	floor, err := l.loadNewest(number, noted)
+	if err != nil {
+		return err
+	}
+	l.folder.number = max(l.folder.number, number)
 	if err := l.loadChain(floor); err != nil {
+		return err
+	}
+	if err := l.folder.settle(number, noted); err != nil {
 		return err
 	}
 	l.writer.last = l.tail().last
@@ -74,12 +86,14 @@ func (l *Log) load() error {
 }
 
 // loadNewest reads all of the newest segment, cuts a torn tail, and returns the oldest segment that is part of the log.
-func (l *Log) loadNewest(number uint64) (floor uint64, err error) {
+func (l *Log) loadNewest(number uint64, noted newest) (floor uint64, err error) {
 	s, h, size, err := l.folder.open(number)
 	if err != nil {
 		return 0, err
 	}
 	l.segments = []*segment{s}
+	l.folder.identify(noted, h.log)
+	proven := int64(headerBytes) // a header is synced before there is a segment
 	w := &l.writer
 	w.segment, w.size, w.state, w.marked, floor = number, size, h.hardState, true, h.floor
 	scan := &scanner{file: s.file, segment: number, offset: headerBytes, limit: size, chunk: readChunkBytes}
@@ -88,7 +102,7 @@ func (l *Log) loadNewest(number uint64) (floor uint64, err error) {
 		if r, err = scan.next(); err != nil {
 			break
 		}
-		w.marked = r.kind == kindMark
+		w.marked, proven = r.kind == kindMark, max(proven, r.synced)
 		switch r.kind {
 		case kindHardState:
 			if w.state, err = decodeHardState(r.data); err != nil {
@@ -110,12 +124,29 @@ func (l *Log) loadNewest(number uint64) (floor uint64, err error) {
 	if err := l.cutTorn(s, size); err != nil {
 		return 0, err
 	}
-	// What was read may still be only in the memory of the operating system.
-	if err := s.file.SyncData(); err != nil {
-		return 0, fmt.Errorf("wal: sync %s: %w", s.name, err)
+	if err := s.rewrite(proven); err != nil {
+		return 0, fmt.Errorf("wal: writing the end of %s anew: %w", s.name, err)
 	}
 	w.synced = w.offset
 	return floor, nil
+}
+
+// rewrite makes the newest segment durable, of which no record says that it is beyond proven. What was read there may
+// be only in the memory of the operating system; and if a former life ended with a sync that failed, the system has
+// forgotten that it has to be written, and another sync would do nothing. So it is written once more, over itself.
+func (s *segment) rewrite(proven int64) error {
+	b := make([]byte, min(readChunkBytes, max(s.end-proven, 0)))
+	for at := proven; at < s.end; {
+		n, err := s.file.ReadAt(b[:min(int64(len(b)), s.end-at)], at)
+		if n == 0 && err != nil {
+			return err
+		}
+		if _, err := s.file.WriteAt(b[:n], at); err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return s.file.SyncData()
 }
 
 // replay takes note of an entry record read at offset.
@@ -211,7 +242,8 @@ func (l *Log) loadChain(floor uint64) error {
 				fmt.Errorf("it follows segment %d, but the log begins with segment %d", s.follows, floor))
 		}
 		if _, err := l.options.FS.Stat(l.folder.segmentName(s.follows)); err != nil {
-			return corruptAt(l.folder.segmentName(s.follows), 0, fmt.Errorf("segment is missing: %w", err))
+			return corruptAt(l.folder.segmentName(s.follows), 0,
+				fmt.Errorf("segment is missing, and %s continues it: %w", filepath.Base(s.name), err))
 		}
 		before, _, size, err := l.folder.open(s.follows)
 		if err != nil {

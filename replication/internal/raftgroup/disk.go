@@ -1,0 +1,157 @@
+package raftgroup
+
+import (
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+)
+
+// A disk is slow if it takes so much longer than the quorum, for so many samples without an exception. Between equal
+// disks the one may take up to twice as long: what comes just after a sync began waits for two.
+const (
+	slowFactor  = 3
+	slowSamples = 8
+	// slowTenths is the part of an election timeout, in tenths, below which nothing is slow.
+	slowTenths = 1
+	// slowRestElections is how many election timeouts lie between two times that a slow disk gives leadership away.
+	slowRestElections = 30
+)
+
+// disk is what the loop knows of the disk below its log. Only the writer waits for that disk, so a loop would lead on
+// for as long as it hangs; but nothing is applied here meanwhile, and so nobody is answered.
+//
+//   - A disk is stuck when one write has not ended for an election timeout, counted in ticks: a process that stood
+//     still as a whole has no stuck disk.
+//   - Who has a stuck disk does not campaign: its votes, its own too, would wait for the disk.
+//   - Leadership is handed over only if others commit without this disk: to whom, says successor. From a stuck disk
+//     that is tried once in an election timeout, and with another member each time; from a slow one much less often.
+type disk struct {
+	write uint64          // the write under way at the last tick
+	ticks int             // since it was first seen
+	told  bool            // that it is stuck
+	tried map[uint64]bool // who was to take over since it is stuck
+	next  int             // ticks at which the next is tried
+
+	sample sample
+	slow   int // samples in a row
+	rest   int // ticks until a slow disk matters again
+}
+
+// sample follows one entry of this leader to its own disk and to a quorum.
+type sample struct {
+	index     uint64 // 0: none
+	begun     time.Time
+	committed time.Duration // until a quorum had it, 0 while it has not
+}
+
+// stuck tells whether one write has not ended for an election timeout.
+func (l *loop) stuck() bool { return l.disk.ticks >= l.electionTicks }
+
+// watchDisk looks at the disk, once in a tick.
+func (l *loop) watchDisk() {
+	d := &l.disk
+	d.rest = max(d.rest-1, 0)
+	write := l.writer.writing()
+	if write == 0 || write != d.write {
+		if d.told {
+			l.log.Warn("the disk of this node writes again", "after", l.ofTicks(d.ticks))
+		}
+		d.write, d.ticks, d.told, d.tried, d.next = write, 0, false, nil, 0
+		l.view.stalled.Store(0)
+	} else {
+		d.ticks++
+	}
+	if !l.stuck() {
+		return
+	}
+	l.view.stalled.Store(int64(l.ofTicks(d.ticks)))
+	if !d.told {
+		d.told = true
+		l.log.Warn("the disk of this node has not finished a write; until it has, the node takes part in no election",
+			"for", l.ofTicks(d.ticks), "leads", l.leading)
+	}
+	own := l.matchOf(l.self)
+	if !l.leading || d.ticks < d.next || l.commit <= own { // what this disk lacks is not missed yet
+		return
+	}
+	if to := l.successor(own, d.tried); to != 0 {
+		if d.tried == nil {
+			d.tried = make(map[uint64]bool)
+		}
+		d.tried[to], d.next = true, d.ticks+l.electionTicks
+		l.log.Warn("the disk of this node has not finished a write: handing leadership over",
+			"for", l.ofTicks(d.ticks), "to", peers.NameIn(l.directory, to))
+		l.node.TransferLeader(to)
+	} else {
+		d.tried = nil
+	}
+}
+
+func (l *loop) ofTicks(n int) time.Duration { return time.Duration(n) * l.tickInterval }
+
+// successor returns who can lead in place of this node: the voter that is known to have most of the log, and more than
+// least, among those that were not tried; 0 if there is none, or if somebody is to take over already.
+func (l *loop) successor(least uint64, tried map[uint64]bool) (to uint64) {
+	if l.node.BasicStatus().LeadTransferee != 0 {
+		return 0
+	}
+	most := least
+	l.node.WithProgress(func(id uint64, kind raft.ProgressType, pr tracker.Progress) {
+		if kind == raft.ProgressTypePeer && pr.RecentActive && pr.Match > most && !tried[id] && id != l.self {
+			to, most = id, pr.Match
+		}
+	})
+	return to
+}
+
+// beginSample follows the entry index, which goes to the log now, if no other is followed.
+func (l *loop) beginSample(index uint64) {
+	if l.disk.sample.index == 0 {
+		l.disk.sample = sample{index: index, begun: l.clock.Now()}
+	}
+}
+
+// measureDisk compares this disk with those of the others, at the end of a turn.
+func (l *loop) measureDisk() {
+	s := &l.disk.sample
+	if !l.leading {
+		l.disk.sample, l.disk.slow = sample{}, 0
+	}
+	if s.index == 0 {
+		return
+	}
+	committed, own := l.commit >= s.index, l.matchOf(l.self) >= s.index
+	if !committed && !own || s.committed > 0 && !own {
+		return
+	}
+	took := max(l.clock.Now().Sub(s.begun), 1)
+	if !own {
+		s.committed = took
+		return
+	}
+	waited := s.committed
+	l.disk.sample = sample{}
+	if waited == 0 || took < slowFactor*waited || took < l.ofTicks(l.electionTicks)*slowTenths/10 {
+		l.disk.slow = 0
+		return
+	}
+	if l.disk.slow++; l.disk.slow < slowSamples || l.disk.rest > 0 {
+		return
+	}
+	l.giveUpSlowly(took, waited)
+}
+
+// giveUpSlowly hands leadership over because this disk took so long for an entry that others had committed long before.
+func (l *loop) giveUpSlowly(took, waited time.Duration) {
+	to := l.successor(0, nil)
+	if to == 0 {
+		return
+	}
+	l.disk.slow, l.disk.rest = 0, slowRestElections*l.electionTicks
+	l.log.Warn("the disk of this node is slower than those of the others: handing leadership over",
+		"write", took, "others", waited, "to", peers.NameIn(l.directory, to))
+	l.node.TransferLeader(to)
+}
