@@ -20,6 +20,8 @@ import (
 const (
 	identityFile    = "IDENTITY"
 	identityVersion = 1
+	startsFile      = "STARTS"
+	startsVersion   = 1
 )
 
 // identity says whose data a directory holds.
@@ -80,8 +82,45 @@ func markDirectory(fs durable.FS, c *Config) error {
 	return nil
 }
 
+// starts says how often the node of a directory has started.
+type starts struct {
+	Version int    `json:"version"`
+	Starts  uint64 `json:"starts"`
+}
+
+// countStart notes, durably and before this node has said anything to anybody, that it starts once more, and returns
+// how often it has: 1 is the first start, or the first one of a version that counts. Of two words of this node the one
+// of the later start is newer.
+func countStart(fs durable.FS, c *Config) (uint64, error) {
+	path := filepath.Join(c.DataDir, startsFile)
+	s := starts{Version: startsVersion}
+	encoded, err := durable.ReadFile(fs, path)
+	if err == nil {
+		err = json.Unmarshal(encoded, &s)
+	}
+	switch {
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return 0, fmt.Errorf("read how often this node has started, %s: %w", path, err)
+	case s.Version != startsVersion:
+		return 0, fmt.Errorf("%w: %s is of format %d, this version knows %d", ErrIdentity, path, s.Version,
+			startsVersion)
+	}
+	s.Starts++
+	if encoded, err = json.Marshal(s); err != nil {
+		return 0, err
+	}
+	err = durable.WriteFile(fs, path, func(w io.Writer) error {
+		_, err := w.Write(append(encoded, '\n'))
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("write how often this node has started: %w", err)
+	}
+	return s.Starts, nil
+}
+
 // checkNotKnown asks the region's other nodes whether this one, whose data directory is empty, was a member with data
-// before. If so it must not vote again under its old identity: it has forgotten what it promised.
+// before, or was removed. If so it must not vote again under its old identity: it has forgotten what it promised.
 func (n *node) checkNotKnown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
 	defer cancel()
@@ -93,7 +132,13 @@ func (n *node) checkNotKnown(ctx context.Context) error {
 			continue
 		}
 		wg.Go(func() {
-			r, err := overview.Ask(ctx, n.client, addr)
+			if members.Known(ctx, n.client, addr, n.config.RegionID, n.self()) {
+				mu.Lock()
+				defer mu.Unlock()
+				known = fmt.Errorf("%w, says node %s; a name is not used twice: add it under another", ErrRemoved, id)
+				return
+			}
+			r, err := overview.Ask(ctx, n.client, addr, n.asker())
 			if err != nil {
 				return
 			}

@@ -39,6 +39,7 @@ type node struct {
 	config    Config
 	id        uint64
 	mode      ReplicationMode
+	starts    uint64 // how often this node has started, this time included
 	storage   Storage
 	transport Transport
 	setting   sync.Mutex // held while transport and misuse are set or taken
@@ -180,6 +181,9 @@ func (n *node) lock() error {
 func (n *node) bringUpLocked(ctx context.Context) error {
 	fresh, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
+		return err
+	}
+	if n.starts, err = countStart(n.config.FS, &n.config); err != nil {
 		return err
 	}
 	if fresh && !n.config.Join {

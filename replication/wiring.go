@@ -2,8 +2,11 @@ package replication
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -37,7 +40,9 @@ func (n *node) build() {
 	})
 	n.fleet = fleet.NewWatcher(fleet.Config{
 		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
-		Ask: func(ctx context.Context, addr string) (fleet.Report, error) { return overview.Ask(ctx, n.client, addr) },
+		Ask: func(ctx context.Context, addr string) (fleet.Report, error) {
+			return overview.Ask(ctx, n.client, addr, n.asker())
+		},
 	})
 	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory)
 	n.staging = transfer.NewStaging(transfer.StagingConfig{
@@ -81,6 +86,7 @@ func (n *node) buildSuccession() {
 	n.members = members.NewRegistrar(members.Config{
 		Region: c.RegionID, Self: n.self(), Timeout: c.callTimeout(), Clock: c.Clock, Applied: n.applied,
 		Leadership: n.leadership, Directory: n.directory, Group: n.group, Controls: n.proposer, Client: n.client,
+		Logger: n.logger, OnRemoved: n.removed,
 	})
 	n.follower = secondary.New(secondary.Config{
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
@@ -131,11 +137,11 @@ func (n *node) buildOverview() {
 	n.reporter = overview.NewReporter(overview.ReporterConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Clock: c.Clock, Life: n.life, Applied: n.applied,
 		Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
-		Governor: n.governor,
+		Governor: n.governor, OnAsked: n.fleet.Learn,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Regions: n.otherRegions(), Self: n.self(), Timeout: c.callTimeout(),
-		Watcher: n.fleet, Members: n.members, Client: n.client, Reporter: n.reporter,
+		Watcher: n.fleet, Nodes: n.directory, Client: n.client, Reporter: n.reporter,
 	})
 }
 
@@ -147,10 +153,42 @@ func (n *node) bindGroup() error {
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: n.life.Fail,
+		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: n.groupEnded,
 	})
 	n.group.Group = g
+	if errors.Is(err, raftgroup.ErrRemoved) {
+		return n.removal(err)
+	}
 	return err
+}
+
+// groupEnded ends this node because its group cannot go on.
+func (n *node) groupEnded(cause error) {
+	if errors.Is(cause, raftgroup.ErrRemoved) {
+		n.removed(cause)
+		return
+	}
+	n.life.Fail(cause)
+}
+
+// farewell is how long a node that was removed stays, so that the answer to whoever removed it by way of this node gets
+// out.
+const farewell = 100 * time.Millisecond
+
+// removed ends this node because its region has removed it. It does not block.
+func (n *node) removed(cause error) {
+	n.life.Try(func(ctx context.Context) {
+		if n.life.Pause(ctx, farewell) == nil {
+			n.life.Fail(n.removal(cause))
+		}
+	})
+}
+
+// removal says that this node was removed, and what to do.
+func (n *node) removal(cause error) error {
+	return fmt.Errorf("%w: %s of region %s is no member any more and takes no part again, its data in %s stays as it is; "+
+		"to use the machine again, add a node under a new name with an empty data directory: %w",
+		ErrRemoved, n.config.NodeID, n.config.RegionID, n.config.DataDir, cause)
 }
 
 // services are what this node answers on its transport, each room its own.
@@ -174,7 +212,14 @@ func (n *node) services() map[string]transport.Handler {
 // self is this node as it describes itself to others.
 func (n *node) self() timeline.Member {
 	c := &n.config
-	return timeline.Member{ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs}
+	return timeline.Member{
+		ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs, Starts: n.starts,
+	}
+}
+
+// asker is this node as it asks others how they are.
+func (n *node) asker() overview.Asker {
+	return overview.Asker{Region: n.config.RegionID, Member: n.self()}
 }
 
 func (n *node) otherRegions() []string { return slices.Sorted(maps.Keys(n.config.Regions)) }

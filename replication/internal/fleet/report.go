@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -15,6 +16,7 @@ type Report struct {
 	ID         uint64            `json:"id"`
 	PeerAddr   string            `json:"peer"`
 	ClientURLs []string          `json:"clientURLs,omitempty"`
+	Starts     uint64            `json:"starts,omitempty"` // how often the node has started
 	Leader     bool              `json:"leader"`
 	LeaderID   uint64            `json:"leaderID"`
 	Term       uint64            `json:"term"`
@@ -57,6 +59,11 @@ type Region struct {
 	Nodes []Heard // of those that answered in the last round, in the order of their configured addresses
 	Tries int     // rounds so far
 	Err   error   // why nobody answered in the last round
+}
+
+// has reports whether the node with this identity has answered.
+func (r *Region) has(id uint64) bool {
+	return id != 0 && slices.ContainsFunc(r.Nodes, func(h Heard) bool { return h.ID == id })
 }
 
 // Leader returns the report of the region's leader, nil if none answered. If several say that they lead, the highest

@@ -46,6 +46,8 @@ type loop struct {
 	commit  uint64
 	start   uint64
 
+	heard map[uint64]time.Time // when a member answered this leader last
+
 	taken        []*proposal // stepped in this turn; their index comes with the next Ready
 	takenEntries uint64      // of all of taken
 	reads        reads
@@ -105,6 +107,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail,
 		neighbours: n, view: v,
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
+		heard: map[uint64]time.Time{},
 	}, nil
 }
 
@@ -212,6 +215,10 @@ func (l *loop) receive(m *raftpb.Message) {
 	case raftpb.MsgReadIndex:
 		l.receiveRead(m)
 		return
+	case raftpb.MsgHeartbeatResp, raftpb.MsgAppResp:
+		if l.leading && m.GetTerm() == l.term {
+			l.heard[m.GetFrom()] = l.clock.Now()
+		}
 	}
 	_ = l.node.Step(m)
 }

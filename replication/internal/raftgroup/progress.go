@@ -2,6 +2,7 @@ package raftgroup
 
 import (
 	"math"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/tracker"
@@ -27,9 +28,11 @@ func (l *loop) progress() map[uint64]Progress {
 		return nil
 	}
 	members := make(map[uint64]Progress)
+	recent := l.clock.Now().Add(-time.Duration(l.electionTicks) * l.tickInterval)
 	l.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		members[id] = Progress{
-			Match: pr.Match, Next: pr.Next, State: stateName(pr.State), Active: pr.RecentActive || id == l.self,
+			Match: pr.Match, Next: pr.Next, State: stateName(pr.State), Heard: l.heard[id],
+			Active: id == l.self || l.heard[id].After(recent),
 		}
 	})
 	return members

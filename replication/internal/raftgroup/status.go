@@ -2,6 +2,7 @@ package raftgroup
 
 import (
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 )
@@ -22,8 +23,9 @@ type Status struct {
 type Progress struct {
 	Match  uint64 // the last index known to be on its disk
 	Next   uint64
-	State  string // "probe", "replicate" or "snapshot"
-	Active bool   // it was heard of within the last election timeout
+	State  string    // "probe", "replicate" or "snapshot"
+	Heard  time.Time // when it last answered this leader; zero: never, or it is the leader
+	Active bool      // it answered within the last election timeout
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leading and commit, the applier
