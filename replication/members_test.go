@@ -128,7 +128,7 @@ func TestWhoDiedAMomentAgoDoesNotLive(t *testing.T) {
 		leader, others := f.leaderOf("us"), f.followersOf("us")
 		for range 25 { // wherever the leader's own round of asking is
 			time.Sleep(40 * time.Millisecond)
-			if members, _ := f.nodes[leader].Members(t.Context()); slices.ContainsFunc(members,
+			if members, _ := f.nodes[leader].Members(f.t.Context()); slices.ContainsFunc(members,
 				func(m replication.NodeStatus) bool { return !m.Reachable }) {
 				t.Fatalf("a living node is shown as unreachable: %+v", members)
 			}

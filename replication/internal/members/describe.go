@@ -36,16 +36,19 @@ func (r *Registrar) Nudge() {
 	r.wake.Nudge()
 }
 
-// describe publishes this node's addresses to its region, if these are not there, or are of an earlier start. What
-// somebody else said since this start is left alone: it is for the next one.
+// describe publishes this node's addresses to its region, if these are not there, or are of an earlier start. Where
+// somebody else said since this start that it is, is left alone: it is for the next one.
 func (r *Registrar) describe(ctx context.Context) {
 	m := r.config.Self
 	status := r.config.Group.Status()
 	if o, known := r.config.Directory.published(m.ID); known {
+		if o.Starts == m.Starts && m.Starts != 0 {
+			m.PeerAddr = o.PeerAddr
+		}
 		same := o.PeerAddr == m.PeerAddr && slices.Equal(o.ClientURLs, m.ClientURLs) && o.Name == m.Name
 		under := struct{ leader, term uint64 }{status.Leader, status.Term}
 		switch {
-		case o.Starts == m.Starts && (same || m.Starts != 0):
+		case o.Starts == m.Starts && same:
 			return
 		case o.Starts != m.Starts && same && r.counted == under:
 			return // a leader of a version that does not count
@@ -70,8 +73,9 @@ func (r *Registrar) publish(ctx context.Context, p publication) error {
 	if !slices.Contains(conf.GetVoters(), p.Member.ID) && !slices.Contains(conf.GetLearners(), p.Member.ID) {
 		return fmt.Errorf("%w: %s is not a member", contract.ErrMember, p.Member.Name)
 	}
-	if o, known := r.config.Directory.published(p.Member.ID); known && p.Member.Starts != 0 &&
-		p.Member.Starts < o.Starts {
+	o, known := r.config.Directory.published(p.Member.ID)
+	stale := p.Member.Starts < o.Starts || p.Member.Starts == o.Starts && p.Member.PeerAddr != o.PeerAddr
+	if known && stale && p.Member.Starts != 0 {
 		return fmt.Errorf("%w: start %d of %s, the region knows of start %d", contract.ErrRejected, p.Member.Starts,
 			p.Member.Name, o.Starts)
 	}

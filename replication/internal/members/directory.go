@@ -146,6 +146,13 @@ func (d *Directory) hear(m timeline.Member, newest uint64) {
 	}
 }
 
+// heardStarts returns how often a node had started by what it told this process, zero if it told nothing.
+func (d *Directory) heardStarts(id uint64) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.told[id].Starts
+}
+
 // Said returns where a member is by what the region's log says, or else by this node's configuration.
 func (d *Directory) Said(id uint64) string {
 	m, _ := d.published(id)

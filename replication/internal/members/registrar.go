@@ -236,6 +236,10 @@ func (r *Registrar) relocate(ctx context.Context, c change) error {
 		m = timeline.Member{ID: c.ID, Name: r.config.Directory.Name(c.ID)}
 		m.Learner = slices.Contains(r.config.Group.Status().Conf.GetLearners(), c.ID)
 	}
+	m.Starts = max(m.Starts, r.config.Directory.heardStarts(c.ID))
+	if c.ID == r.config.Self.ID {
+		m.Starts = r.config.Self.Starts
+	}
 	m.PeerAddr, m.Since = c.PeerAddr, r.config.Clock.Now().UTC()
 	_, err := r.config.Controls.Control(ctx, &timeline.Control{Op: timeline.OpMember, Member: &m})
 	return err
