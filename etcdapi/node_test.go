@@ -61,7 +61,8 @@ func TestMembers(t *testing.T) {
 	if err != nil || updated.Members[0].PeerURLs[0] != "http://127.0.0.1:1" {
 		t.Errorf("member update: %v, %v", updated, err)
 	}
-	if _, err := c.MemberUpdate(ctx, 1, []string{"http://other@127.0.0.1:1"}); !errors.Is(err, rpctypes.ErrMemberBadURLs) {
+	_, err = c.MemberUpdate(ctx, 1, []string{"http://other@127.0.0.1:1"})
+	if !errors.Is(err, rpctypes.ErrMemberBadURLs) {
 		t.Errorf("member update with another's name: %v", err)
 	}
 	if _, err := c.MemberUpdate(ctx, 99, []string{"http://127.0.0.1:2"}); !errors.Is(err, rpctypes.ErrMemberNotFound) {

@@ -44,7 +44,8 @@ func (f *testFleet) leaderOf(region string) (leader string) {
 // followersOf returns the nodes of a region beside its leader.
 func (f *testFleet) followersOf(region string) []string {
 	leader := f.leaderOf(region)
-	return slices.DeleteFunc(slices.Clone(f.regions[region]), func(n string) bool { return n == leader || !f.nodes[n].up })
+	other := func(n string) bool { return n == leader || !f.nodes[n].up }
+	return slices.DeleteFunc(slices.Clone(f.regions[region]), other)
 }
 
 // idOf returns the Raft identity of a node, as another one has it.
@@ -185,8 +186,8 @@ func (f *testFleet) refuses(name string) {
 	n.up = false
 }
 
-// A node that was cut off when it was removed is told when it is back; one that was down, when it starts; one whose disk
-// is empty, before it starts.
+// A node that was cut off when it was removed is told when it is back; one that was down, when it starts; one whose
+// disk is empty, before it starts.
 func TestARemovedNodeIsTold(t *testing.T) {
 	inBubble(t, map[string]int{"us": 5}, func(f *testFleet) {
 		f.put("us-1", "c0")

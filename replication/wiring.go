@@ -3,10 +3,8 @@ package replication
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -86,7 +84,7 @@ func (n *node) buildSuccession() {
 	n.members = members.NewRegistrar(members.Config{
 		Region: c.RegionID, Self: n.self(), Timeout: c.callTimeout(), Clock: c.Clock, Applied: n.applied,
 		Leadership: n.leadership, Directory: n.directory, Group: n.group, Controls: n.proposer, Client: n.client,
-		Logger: n.logger, OnRemoved: n.removed,
+		Logger: n.logger, OnRemoved: n.departure().begin,
 	})
 	n.follower = secondary.New(secondary.Config{
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
@@ -153,42 +151,13 @@ func (n *node) bindGroup() error {
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: n.groupEnded,
+		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: n.departure().ended,
 	})
 	n.group.Group = g
 	if errors.Is(err, raftgroup.ErrRemoved) {
-		return n.removal(err)
+		return n.departure().why(err)
 	}
 	return err
-}
-
-// groupEnded ends this node because its group cannot go on.
-func (n *node) groupEnded(cause error) {
-	if errors.Is(cause, raftgroup.ErrRemoved) {
-		n.removed(cause)
-		return
-	}
-	n.life.Fail(cause)
-}
-
-// farewell is how long a node that was removed stays, so that the answer to whoever removed it by way of this node gets
-// out.
-const farewell = 100 * time.Millisecond
-
-// removed ends this node because its region has removed it. It does not block.
-func (n *node) removed(cause error) {
-	n.life.Try(func(ctx context.Context) {
-		if n.life.Pause(ctx, farewell) == nil {
-			n.life.Fail(n.removal(cause))
-		}
-	})
-}
-
-// removal says that this node was removed, and what to do.
-func (n *node) removal(cause error) error {
-	return fmt.Errorf("%w: %s of region %s is no member any more and takes no part again, its data in %s stays as it is; "+
-		"to use the machine again, add a node under a new name with an empty data directory: %w",
-		ErrRemoved, n.config.NodeID, n.config.RegionID, n.config.DataDir, cause)
 }
 
 // services are what this node answers on its transport, each room its own.
@@ -216,6 +185,8 @@ func (n *node) self() timeline.Member {
 		ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs, Starts: n.starts,
 	}
 }
+
+func (n *node) departure() departure { return departure{&n.config, n.life} }
 
 // asker is this node as it asks others how they are.
 func (n *node) asker() overview.Asker {

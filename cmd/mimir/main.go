@@ -67,6 +67,11 @@ func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, er
 		return exitDone
 	}
 	fmt.Fprintln(errs, "mimir:", oneLine(err))
+	return exitStatus(err)
+}
+
+// exitStatus is how the command ends with an error.
+func exitStatus(err error) int {
 	switch {
 	case isUsage(err):
 		return exitUsage

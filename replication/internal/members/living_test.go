@@ -70,14 +70,14 @@ func TestTheNewestWordOfANodeIsTriedFirst(t *testing.T) {
 		{"nothing known", "", timeline.Member{}, timeline.Member{}, nil},
 		{"a file that is newer than the log, or older: nobody knows", "file",
 			timeline.Member{PeerAddr: "log", Starts: 3}, timeline.Member{}, []string{"file", "log"}},
-		{"its own word", "file", timeline.Member{PeerAddr: "log", Starts: 3}, timeline.Member{PeerAddr: "own", Starts: 4},
-			[]string{"own", "file", "log"}},
+		{"its own word", "file", timeline.Member{PeerAddr: "log", Starts: 3},
+			timeline.Member{PeerAddr: "own", Starts: 4}, []string{"own", "file", "log"}},
 		{"an operator's word, and the node is where it was", "file", timeline.Member{PeerAddr: "log", Starts: 4},
 			timeline.Member{PeerAddr: "own", Starts: 4}, []string{"own", "file", "log"}},
 		{"published since it was heard", "file", timeline.Member{PeerAddr: "log", Starts: 5},
 			timeline.Member{PeerAddr: "own", Starts: 4}, []string{"log", "own", "file"}},
-		{"all the same", "here", timeline.Member{PeerAddr: "here", Starts: 5}, timeline.Member{PeerAddr: "here", Starts: 4},
-			[]string{"here"}},
+		{"all the same", "here", timeline.Member{PeerAddr: "here", Starts: 5},
+			timeline.Member{PeerAddr: "here", Starts: 4}, []string{"here"}},
 	} {
 		r := testRegistrar(&group{}, &controls{})
 		d := r.config.Directory

@@ -76,7 +76,7 @@ func (r *Registrar) presentAt(ctx context.Context, addr string, p Presence) {
 		return // tried again at a later turn; a version that does not know the question has nothing to say
 	}
 	if answer.Removed {
-		r.config.OnRemoved(fmt.Errorf("%w, says the node at %s", contract.ErrRemoved, addr))
+		r.config.OnRemoved(fmt.Errorf("so says the node at %s", addr))
 		return
 	}
 	r.config.Directory.Tell(answer.Self)

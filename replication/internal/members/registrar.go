@@ -78,7 +78,8 @@ type Config struct {
 	Controls   Controls
 	Client     *peer.Client
 	Logger     *slog.Logger
-	// OnRemoved is told that another node says this one was removed. It may be called often, and must not block.
+	// OnRemoved is told that another node says this one was removed, and which. It may be called often, and must not
+	// block.
 	OnRemoved func(error)
 }
 
