@@ -33,6 +33,7 @@ type Replicator interface {
 	AddMember(ctx context.Context, name, peerAddr string, learner bool) (replication.NodeStatus, error)
 	RemoveMember(ctx context.Context, id uint64) error
 	PromoteMember(ctx context.Context, id uint64) error
+	UpdateMember(ctx context.Context, id uint64, peerAddr string) error
 }
 
 // Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's.

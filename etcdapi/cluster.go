@@ -90,10 +90,31 @@ func (s *clusterServer) MemberPromote(
 	return &pb.MemberPromoteResponse{Header: s.header(0), Members: members}, nil
 }
 
-// MemberUpdate is refused: a node publishes its addresses itself, from its configuration, when it starts.
-func (s *clusterServer) MemberUpdate(context.Context, *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
-	return nil, status.Error(codes.Unimplemented,
-		"mimir: a node publishes its peer address from its own configuration; change it there and restart the node")
+// MemberUpdate changes where a node is reached, for the others to find it, until the node says so itself at its next
+// start. A name before the address has to be the node's.
+func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
+	name, address, err := peer(r.PeerURLs)
+	if err != nil && err != errNoName {
+		return nil, err
+	}
+	nodes, err := s.replicator.Members(ctx)
+	if err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	for i := range nodes {
+		switch n := &nodes[i]; {
+		case n.ID == r.ID && name != "" && name != n.Name:
+			return nil, rpctypes.ErrGRPCMemberBadURLs
+		case n.ID != r.ID && n.PeerAddr == address:
+			return nil, rpctypes.ErrGRPCPeerURLExist
+		}
+	}
+	update := func(ctx context.Context, id uint64) error { return s.replicator.UpdateMember(ctx, id, address) }
+	members, err := s.change(ctx, r.ID, update, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.MemberUpdateResponse{Header: s.header(0), Members: members}, nil
 }
 
 // change applies one change to a member that exists and that allow, unless it is nil, has nothing against. It returns
@@ -149,7 +170,11 @@ func member(n *replication.NodeStatus) *pb.Member {
 var errNoName = status.Error(codes.InvalidArgument,
 	"mimir: the name of the new node is missing: give its peer URL as http://NAME@HOST:PORT")
 
-// peer returns the name and the address in the one peer URL that a node has.
+// errNameUsed says that a node of this name was there before.
+var errNameUsed = status.Error(codes.FailedPrecondition,
+	"mimir: a node of this name was removed from the region, and a name is not used twice: add it under another")
+
+// peer returns the name and the address in the one peer URL that a node has; the address with errNoName too.
 func peer(urls []string) (name, address string, err error) {
 	if len(urls) != 1 {
 		return "", "", rpctypes.ErrGRPCMemberBadURLs
@@ -162,7 +187,7 @@ func peer(urls []string) (name, address string, err error) {
 		return "", "", rpctypes.ErrGRPCMemberBadURLs
 	}
 	if u.User.Username() == "" {
-		return "", "", errNoName
+		return "", u.Host, errNoName
 	}
 	return u.User.Username(), u.Host, nil
 }

@@ -43,6 +43,8 @@ var statuses = []struct{ from, to error }{
 	{replication.ErrClosed, rpctypes.ErrGRPCStopped},
 	{replication.ErrStopped, rpctypes.ErrGRPCStopped},
 	{replication.ErrDiverged, rpctypes.ErrGRPCUnhealthy},
+	{replication.ErrUnhealthy, rpctypes.ErrGRPCUnhealthy},
+	{replication.ErrRemoved, errNameUsed},
 	{replication.ErrLearnerBehind, rpctypes.ErrGRPCLearnerNotReady},
 	{replication.ErrMember, rpctypes.ErrGRPCMemberNotEnoughStarted},
 	// The leader that was asked is one no longer, or not yet.

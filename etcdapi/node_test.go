@@ -57,8 +57,16 @@ func TestMembers(t *testing.T) {
 	if _, err := c.MemberRemove(ctx, 99); !errors.Is(err, rpctypes.ErrMemberNotFound) {
 		t.Errorf("removal of nobody: %v", err)
 	}
-	if _, err := c.MemberUpdate(ctx, 1, []string{"http://127.0.0.1:1"}); status.Code(err) != codes.Unimplemented {
-		t.Errorf("member update: %v", err)
+	updated, err := c.MemberUpdate(ctx, 1, []string{"http://127.0.0.1:1"})
+	if err != nil || updated.Members[0].PeerURLs[0] != "http://127.0.0.1:1" {
+		t.Errorf("member update: %v, %v", updated, err)
+	}
+	_, err = c.MemberUpdate(ctx, 1, []string{"http://other@127.0.0.1:1"})
+	if !errors.Is(err, rpctypes.ErrMemberBadURLs) {
+		t.Errorf("member update with another's name: %v", err)
+	}
+	if _, err := c.MemberUpdate(ctx, 99, []string{"http://127.0.0.1:2"}); !errors.Is(err, rpctypes.ErrMemberNotFound) {
+		t.Errorf("member update of nobody: %v", err)
 	}
 	bare := pb.NewClusterClient(n.Dial(t))
 	for _, bad := range []string{"", "127.0.0.1:80", "http://nowhere", "ftp://h:1", "http://h:1/path"} {

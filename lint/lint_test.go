@@ -32,7 +32,8 @@ var below = map[string][]string{
 	"replication/internal/life": {"replication/contract", "replication/clock"},
 	"replication/internal/members": {
 		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
-		"replication/internal/region", "replication/internal/peer", "replication/internal/raftgroup"},
+		"replication/internal/region", "replication/internal/peer", "replication/internal/raftgroup",
+		"replication/internal/raftgroup/peers"},
 	"replication/internal/overview": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/internal/fleet",
 		"replication/internal/life", "replication/internal/recall",

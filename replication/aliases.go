@@ -101,6 +101,8 @@ var (
 	ErrConfig          = contract.ErrConfig
 	ErrMember          = contract.ErrMember
 	ErrLearnerBehind   = contract.ErrLearnerBehind
+	ErrUnhealthy       = contract.ErrUnhealthy
+	ErrRemoved         = contract.ErrRemoved
 	ErrMessage         = contract.ErrMessage
 	ErrMetadata        = contract.ErrMetadata
 )

@@ -25,7 +25,9 @@ type testFleet struct {
 	network *memory.Network
 	regions map[string][]string // region to names of nodes
 	nodes   map[string]*testNode
-	log     slog.Handler // of all nodes
+	log     slog.Handler              // of all nodes
+	adapt   func(*replication.Config) // before each start; may be nil
+	joining []string                  // nodes that were added
 }
 
 type testNode struct {
@@ -88,24 +90,40 @@ func (f *testFleet) configOf(name string) *replication.Config {
 		Logger:       slog.New(f.log),
 	}
 	for _, peer := range f.regions[n.region] {
-		c.Nodes[peer] = peer
+		if peer != name || !slices.Contains(f.joining, name) {
+			c.Nodes[peer] = peer
+		}
 	}
+	c.Join = slices.Contains(f.joining, name)
 	for region, names := range f.regions {
 		if region != n.region {
 			c.Regions[region] = names
 		}
 	}
+	if f.adapt != nil {
+		f.adapt(c)
+	}
 	return c
 }
+
+// join starts a node that was added to a region.
+func (f *testFleet) join(region, name string) {
+	f.nodes[name] = &testNode{region: region, disk: freshDisk()}
+	f.joining = append(f.joining, name)
+	f.start(name)
+}
+
+func freshDisk() *vfs.MemFS { return vfs.NewCrashableMem() }
 
 func (f *testFleet) start(name string) {
 	n := f.nodes[name]
 	n.ledger = &ledger{}
-	r, err := replication.NewMultiRegionReplicator(f.configOf(name), n.ledger)
+	c := f.configOf(name)
+	r, err := replication.NewMultiRegionReplicator(c, n.ledger)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r.SetTransport(f.network.Node(name))
+	r.SetTransport(f.network.Node(c.PeerAddr))
 	if err := r.Start(f.t.Context()); err != nil {
 		f.t.Fatal(err)
 	}

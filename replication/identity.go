@@ -84,7 +84,7 @@ func markDirectory(fs durable.FS, c *Config) error {
 }
 
 // checkNotKnown asks the region's other nodes whether this one, whose data directory is empty, was a member with data
-// before. If so it must not vote again under its old identity: it has forgotten what it promised.
+// before, or was removed. If so it must not vote again under its old identity: it has forgotten what it promised.
 func (n *node) checkNotKnown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
 	defer cancel()
@@ -96,7 +96,13 @@ func (n *node) checkNotKnown(ctx context.Context) error {
 			continue
 		}
 		wg.Go(func() {
-			r, err := overview.Ask(ctx, n.client, addr)
+			if members.Known(ctx, n.client, addr, n.config.RegionID, n.self()) {
+				mu.Lock()
+				defer mu.Unlock()
+				known = fmt.Errorf("%w, says node %s; a name is not used twice: add it under another", ErrRemoved, id)
+				return
+			}
+			r, err := overview.Ask(ctx, n.client, addr, n.asker())
 			if err != nil {
 				return
 			}

@@ -106,6 +106,7 @@ func calls(r *replication.MultiRegionReplicator, ctx context.Context) map[string
 	_, list["Members"] = r.Members(ctx)
 	_, list["AddMember"] = r.AddMember(ctx, "us-2", "us-2", true)
 	list["PromoteMember"] = r.PromoteMember(ctx, 1)
+	list["UpdateMember"] = r.UpdateMember(ctx, 1, "us-1")
 	list["RemoveMember"] = r.RemoveMember(ctx, 1)
 	list["TransferLeader"] = r.TransferLeader(ctx, 1)
 	return list

@@ -172,6 +172,7 @@ func (r *MultiRegionReplicator) Members(ctx context.Context) ([]NodeStatus, erro
 
 // AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The node
 // is then started with Config.Join. Any node of the region takes the call. Errors: ErrMember if it is a member already;
+// ErrRemoved if it was one: a name is not used twice; ErrUnhealthy if it is to vote and a voter does not answer;
 // ErrNotReady and ErrNotLeader, then nothing was changed; ErrUnknownOutcome.
 func (r *MultiRegionReplicator) AddMember(
 	ctx context.Context, name, peerAddr string, learner bool,
@@ -182,7 +183,8 @@ func (r *MultiRegionReplicator) AddMember(
 	return r.node.members.Add(ctx, name, peerAddr, learner)
 }
 
-// PromoteMember makes a learner a voter. Errors: ErrLearnerBehind if it has not caught up, ErrMember.
+// PromoteMember makes a learner a voter. Errors: ErrLearnerBehind if it has not caught up, ErrMember,
+// ErrUnhealthy if too few voters answer.
 func (r *MultiRegionReplicator) PromoteMember(ctx context.Context, id uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
@@ -190,7 +192,17 @@ func (r *MultiRegionReplicator) PromoteMember(ctx context.Context, id uint64) er
 	return r.node.members.Promote(ctx, id)
 }
 
-// RemoveMember removes a node from this region. It can only come back under another name. Error: ErrMember.
+// UpdateMember says where a node of this region is reached, for others to find it. The node's own word takes its place
+// when it starts next: it publishes Config.PeerAddr. Errors: ErrMember, and those of AddMember that are not of adding.
+func (r *MultiRegionReplicator) UpdateMember(ctx context.Context, id uint64, peerAddr string) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.members.Update(ctx, id, peerAddr)
+}
+
+// RemoveMember removes a node from this region. It stops itself as soon as it is told, with ErrRemoved, and a node can
+// only be added under another name. Errors: ErrMember; ErrUnhealthy if of the others less than a majority answer.
 func (r *MultiRegionReplicator) RemoveMember(ctx context.Context, id uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err

@@ -185,15 +185,15 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if n.disk, err = recall.Start(n.config.FS, n.config.path(diskFile)); err != nil {
+		return err
+	}
 	if fresh && !n.config.Join {
 		if err := n.checkNotKnown(ctx); err != nil {
 			return err
 		}
 	}
 	if err := n.life.Failure(); err != nil {
-		return err
-	}
-	if n.disk, err = recall.Start(n.config.FS, n.config.path(diskFile)); err != nil {
 		return err
 	}
 	if err := n.open(fresh); err != nil {

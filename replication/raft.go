@@ -106,7 +106,8 @@ func (r *RaftReplicator) AddMember(ctx context.Context, name, peerAddr string, l
 	return r.node.members.Add(ctx, name, peerAddr, learner)
 }
 
-// PromoteMember makes a learner a voter. Errors: ErrLearnerBehind if it has not caught up, ErrMember.
+// PromoteMember makes a learner a voter. Errors: ErrLearnerBehind if it has not caught up, ErrMember,
+// ErrUnhealthy if too few voters answer.
 func (r *RaftReplicator) PromoteMember(ctx context.Context, id uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
@@ -114,7 +115,15 @@ func (r *RaftReplicator) PromoteMember(ctx context.Context, id uint64) error {
 	return r.node.members.Promote(ctx, id)
 }
 
-// RemoveMember removes a node from the region. It can only come back under another name. Error: ErrMember.
+// UpdateMember says where a node of the region is reached, as [MultiRegionReplicator.UpdateMember] does.
+func (r *RaftReplicator) UpdateMember(ctx context.Context, id uint64, peerAddr string) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.members.Update(ctx, id, peerAddr)
+}
+
+// RemoveMember removes a node from the region, as [MultiRegionReplicator.RemoveMember] does.
 func (r *RaftReplicator) RemoveMember(ctx context.Context, id uint64) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -39,7 +40,9 @@ func (n *node) build() {
 	})
 	n.fleet = fleet.NewWatcher(fleet.Config{
 		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
-		Ask: func(ctx context.Context, addr string) (fleet.Report, error) { return overview.Ask(ctx, n.client, addr) },
+		Ask: func(ctx context.Context, addr string) (fleet.Report, error) {
+			return overview.Ask(ctx, n.client, addr, n.asker())
+		},
 		Heard: func(r fleet.Report) {
 			n.memory.Note(r.ID, recall.Disk{ID: r.Disk, Starts: r.Starts, Boot: r.Boot}, r.Index)
 		},
@@ -86,6 +89,7 @@ func (n *node) buildSuccession() {
 	n.members = members.NewRegistrar(members.Config{
 		Region: c.RegionID, Self: n.self(), Timeout: c.callTimeout(), Clock: c.Clock, Applied: n.applied,
 		Leadership: n.leadership, Directory: n.directory, Group: n.group, Controls: n.proposer, Client: n.client,
+		Logger: n.logger, OnRemoved: n.departure().begin,
 	})
 	n.follower = secondary.New(secondary.Config{
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
@@ -137,11 +141,11 @@ func (n *node) buildOverview() {
 	n.reporter = overview.NewReporter(overview.ReporterConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Disk: n.disk, Clock: c.Clock, Life: n.life,
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
-		Governor: n.governor, Losses: n.leading,
+		Governor: n.governor, Losses: n.leading, OnAsked: n.fleet.Learn,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Regions: n.otherRegions(), Self: n.self(), Timeout: c.callTimeout(),
-		Watcher: n.fleet, Members: n.members, Client: n.client, Reporter: n.reporter,
+		Watcher: n.fleet, Nodes: n.directory, Client: n.client, Reporter: n.reporter,
 	})
 }
 
@@ -153,9 +157,12 @@ func (n *node) bindGroup() error {
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: n.life.Fail,
+		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: n.departure().ended,
 	})
 	n.group.Group = g
+	if errors.Is(err, raftgroup.ErrRemoved) {
+		return n.departure().why(err)
+	}
 	return err
 }
 
@@ -181,7 +188,16 @@ func (n *node) services() map[string]transport.Handler {
 // self is this node as it describes itself to others.
 func (n *node) self() timeline.Member {
 	c := &n.config
-	return timeline.Member{ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs}
+	return timeline.Member{
+		ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs, Starts: n.disk.Starts,
+	}
+}
+
+func (n *node) departure() departure { return departure{&n.config, n.life} }
+
+// asker is this node as it asks others how they are.
+func (n *node) asker() overview.Asker {
+	return overview.Asker{Region: n.config.RegionID, Member: n.self()}
 }
 
 func (n *node) otherRegions() []string { return slices.Sorted(maps.Keys(n.config.Regions)) }

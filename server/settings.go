@@ -54,13 +54,15 @@ var sections = []section{
 	{"Region and fleet", []setting{
 		addressOfEach("nodes",
 			"peer addresses of the voters that first form the region, this node included; equal on all of "+
-				"them; this node alone if not set. With `join`: the nodes that the region has",
+				"them; this node alone if not set. Later: where they are now, which may change with every start. "+
+				"With `join`: the nodes that the region has",
 			func(c *Config) *map[string]string { return &c.Replication.Nodes }),
 		yesOrNo("join", "the region exists, and this node was added to it with `etcdctl member add`",
 			func(c *Config) *bool { return &c.Replication.Join }),
 		addressesOfEach("regions",
 			"peer addresses of the nodes of every other region. List all that it has: nodes that are not "+
-				"listed are found from the others, as long as one of the listed addresses answers",
+				"listed, or have moved, are found from the others, as long as one of the listed addresses answers, or "+
+				"one of them has an address of this region that does",
 			func(c *Config) *map[string][]string { return &c.Replication.Regions }),
 		text("initial-primary", "",
 			"region that takes writes first in a new fleet; equal everywhere; needed as soon as there are "+

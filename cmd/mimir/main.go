@@ -1,7 +1,8 @@
 // Command mimir is a multi-region key-value store with the etcd v3 API: the server, and everything an operator does
 // with it.
 //
-// Exit status: 0 done, 1 failed with one clear line on standard error, 2 wrong usage or configuration.
+// Exit status: 0 done, 1 failed with one clear line on standard error, 2 wrong usage or configuration, 3 the node was
+// removed from its region.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mimir-kv/mimir/bench"
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server"
 )
 
@@ -25,6 +27,8 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitRemoved is of a node that was removed from its region: no restart changes that.
+	exitRemoved = 3
 )
 
 // errUsage marks wrong usage of the command line.
@@ -63,10 +67,19 @@ func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, er
 		return exitDone
 	}
 	fmt.Fprintln(errs, "mimir:", oneLine(err))
-	if isUsage(err) {
+	return exitStatus(err)
+}
+
+// exitStatus is how the command ends with an error.
+func exitStatus(err error) int {
+	switch {
+	case isUsage(err):
 		return exitUsage
+	case errors.Is(err, replication.ErrRemoved):
+		return exitRemoved
+	default:
+		return exitFailed
 	}
-	return exitFailed
 }
 
 func isUsage(err error) bool {

@@ -57,6 +57,16 @@ func mimir(t *testing.T, arguments ...string) (status int, out, errs string) {
 	return status, stdout.String(), stderr.String()
 }
 
+// A node that was removed ends in a way that a supervisor can tell from others: to start it again is of no use.
+func TestExitStatusOfARemovedNode(t *testing.T) {
+	told := fmt.Errorf("%w: %w: us-1 of region us", replication.ErrStopped, replication.ErrRemoved)
+	for err, want := range map[error]int{told: exitRemoved, replication.ErrStopped: exitFailed, errUsage: exitUsage} {
+		if got := exitStatus(err); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
+		}
+	}
+}
+
 func TestExitStatus(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "wrong.yaml")
 	os.WriteFile(file, []byte("name: a\nregoin: b\n"), 0o600)

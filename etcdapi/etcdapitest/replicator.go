@@ -242,3 +242,15 @@ func (r *Replicator) PromoteMember(_ context.Context, id uint64) error {
 	}
 	return r.fail
 }
+
+// UpdateMember changes the address of a member.
+func (r *Replicator) UpdateMember(_ context.Context, id uint64, peerAddr string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.members {
+		if r.members[i].ID == id {
+			r.members[i].PeerAddr = peerAddr
+		}
+	}
+	return r.fail
+}

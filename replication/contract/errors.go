@@ -51,6 +51,11 @@ var (
 	// ErrLearnerBehind says that a learner has too little of the log to vote: as a voter it would count for the quorum
 	// and hold it up.
 	ErrLearnerBehind = errors.New("replication: learner is not in sync with the leader")
+	// ErrUnhealthy says that a membership change was not made, since it would have left less than a majority of voters
+	// that are known to live.
+	ErrUnhealthy = errors.New("replication: unhealthy region")
+	// ErrRemoved says that a node was removed from its region: it stops itself, and neither it nor its name comes back.
+	ErrRemoved = errors.New("replication: removed from the region")
 	// ErrMessage says that a message of another node cannot be read: it is damaged, or of a version that this node does
 	// not know.
 	ErrMessage = errors.New("replication: malformed message")

@@ -25,12 +25,19 @@ type Membership struct {
 	Learners []uint64 // Raft identities of the nodes that do not vote now
 }
 
-// Configure brings the region's list of nodes in line with its Raft configuration: nodes that left are forgotten, and
-// every other one is a learner exactly if it does not vote.
+// MaxRemoved is how many of those who left a region it remembers.
+const MaxRemoved = 128
+
+// Configure brings the region's list of nodes in line with its Raft configuration: nodes that left are members no more,
+// and remembered as such; every other one is a learner exactly if it does not vote.
 func (m *Machine) Configure(c Membership) {
 	s := m.state
 	s.Conf = slices.Clone(c.Conf)
 	s.Members = slices.DeleteFunc(s.Members, func(o Member) bool { return slices.Contains(c.Removed, o.ID) })
+	for _, id := range c.Removed {
+		s.Removed = append(slices.DeleteFunc(s.Removed, func(o uint64) bool { return o == id }), id)
+	}
+	s.Removed = s.Removed[max(0, len(s.Removed)-MaxRemoved):]
 	if c.Added != nil {
 		s.setMember(*c.Added)
 	}
@@ -43,6 +50,7 @@ func (m *Machine) Configure(c Membership) {
 // setMember adds or replaces a member.
 func (s *State) setMember(n Member) {
 	n.ClientURLs = slices.Clone(n.ClientURLs)
+	s.Removed = slices.DeleteFunc(s.Removed, func(o uint64) bool { return o == n.ID }) // S6
 	if i := slices.IndexFunc(s.Members, func(o Member) bool { return o.ID == n.ID }); i >= 0 {
 		s.Members[i] = n
 		return

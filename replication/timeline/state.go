@@ -46,6 +46,7 @@ type Base struct {
 //	S3  a Seal belongs to the current epoch, whose primary this region is, and its Position is the Cursor's.
 //	S4  a diverged region is not sealed.
 //	S5  Members rise strictly in ID.
+//	S6  nobody is among Members and Removed.
 type State struct {
 	Region   string
 	Cursor   Cursor `json:"-"` // kept in the storage's metadata, beside the record
@@ -59,6 +60,9 @@ type State struct {
 	Members  []Member    `json:",omitempty"` // by ID
 	Slots    []Slot      `json:",omitempty"` // by region
 	Conf     []byte      `json:",omitempty"` // the Raft configuration, opaque here
+	// Removed are the Raft identities that left the region, the last one last, at most MaxRemoved. What becomes of an
+	// entry never depends on it: versions that do not keep it apply the same.
+	Removed []uint64 `json:",omitempty"`
 }
 
 // Role derives the region's role.
@@ -91,7 +95,7 @@ func (s *State) HighestClaim() Reign {
 func (s *State) Clone() *State {
 	c := *s
 	c.Reigns, c.Members, c.Slots = slices.Clone(s.Reigns), slices.Clone(s.Members), slices.Clone(s.Slots)
-	c.Conf = slices.Clone(s.Conf)
+	c.Conf, c.Removed = slices.Clone(s.Conf), slices.Clone(s.Removed)
 	for i := range c.Members {
 		c.Members[i].ClientURLs = slices.Clone(c.Members[i].ClientURLs)
 	}

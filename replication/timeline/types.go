@@ -137,6 +137,9 @@ type Member struct {
 	PeerAddr   string   // where other nodes reach it
 	ClientURLs []string // where clients reach it; opaque to this module
 	Learner    bool
+	// Starts is how often the node had started when it said this: of two words of one node the higher one is newer.
+	// Zero: said by a version that did not count.
+	Starts uint64 `json:",omitempty"`
 	// Since is the wall time at which it published itself, for people only; no decision reads it.
 	Since time.Time
 }

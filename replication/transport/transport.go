@@ -52,6 +52,8 @@ var (
 	ErrTooLarge = errors.New("transport: message too large")
 	// ErrFleet says that the peer belongs to another fleet, and refuses to talk.
 	ErrFleet = errors.New("transport: peer belongs to another fleet")
+	// ErrRemoved says that the peer knows this process as one that was removed, and refuses to talk.
+	ErrRemoved = errors.New("transport: this node was removed")
 )
 
 // MaxMessageBytes bounds one message.

@@ -3,6 +3,8 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -163,4 +165,38 @@ func TestRefreshAsksSoonAndNotTooOften(t *testing.T) {
 			t.Errorf("asked %d times in half a second", n)
 		}
 	})
+}
+
+// Where nodes of another region are is learned from them, beside what is configured; a node that answers where it is
+// configured is not asked elsewhere; and who left the region is forgotten.
+func TestPlacesAreLearned(t *testing.T) {
+	p := newPlaces([]string{"link-1", "old-2"})
+	said := func(id uint64, addr string, starts uint64) timeline.Member {
+		return timeline.Member{ID: id, PeerAddr: addr, Starts: starts}
+	}
+	expect := func(why string, want ...string) {
+		t.Helper()
+		if got := p.addresses(); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", why, got, want)
+		}
+	}
+	one := Heard{Asked: "link-1", Report: Report{ID: 1, PeerAddr: "direct-1", Leader: true, Starts: 3,
+		Members: []timeline.Member{said(1, "direct-1", 3), said(2, "old-2", 1), said(3, "new-3", 1)}}}
+	p.hear(&Region{Nodes: []Heard{one}})
+	expect("one behind a link, one where it is configured, one that joined", "new-3")
+	p.learn(said(2, "new-2", 2))
+	p.learn(said(2, "old-2", 1))
+	p.learn(said(9, "nowhere", 1))
+	expect("one that moved, and one that nobody knows", "new-2", "new-3", "nowhere")
+	one.Members = one.Members[:2]
+	p.hear(&Region{Nodes: []Heard{one}})
+	expect("who left is forgotten", "new-2")
+	p.learn(said(1, "moved-1", 4))
+	expect("one that moved out from behind its link", "moved-1", "new-2")
+	for id := range uint64(2 * maxPlaces) {
+		p.learn(said(100+id, fmt.Sprint(id), 1))
+	}
+	if len(p.words) > maxPlaces {
+		t.Errorf("%d are kept", len(p.words))
+	}
 }

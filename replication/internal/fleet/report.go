@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -15,6 +16,7 @@ type Report struct {
 	ID         uint64            `json:"id"`
 	PeerAddr   string            `json:"peer"`
 	ClientURLs []string          `json:"clientURLs,omitempty"`
+	Starts     uint64            `json:"starts,omitempty"` // how often a node has started on its disk
 	Leader     bool              `json:"leader"`
 	LeaderID   uint64            `json:"leaderID"`
 	Term       uint64            `json:"term"`
@@ -31,10 +33,8 @@ type Report struct {
 	// Following is the state of the stream from the source, at the leader of a secondary.
 	Following *Following `json:"following,omitempty"`
 	LogBytes  int64      `json:"logBytes"`
-	// Disk, Starts and Boot are the node's data directory, how often it was started, and this process (recall). Index
-	// is on that disk.
+	// Disk and Boot are the node's data directory, on which Index is, and this process (recall).
 	Disk    string `json:"disk,omitempty"`
-	Starts  uint64 `json:"starts,omitempty"`
 	Boot    string `json:"boot,omitempty"`
 	Problem string `json:"problem,omitempty"`
 }
@@ -68,6 +68,11 @@ type Region struct {
 	// Record is the furthest that a node of the region was heard to be, in this round or an earlier one; nil: none was
 	// heard.
 	Record *Heard
+}
+
+// has reports whether the node with this identity has answered.
+func (r *Region) has(id uint64) bool {
+	return id != 0 && slices.ContainsFunc(r.Nodes, func(h Heard) bool { return h.ID == id })
 }
 
 // Leader returns the report of the region's leader, nil if none answered. If several say that they lead, the highest

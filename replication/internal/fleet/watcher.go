@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/wake"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Config is what a Watcher needs.
@@ -32,6 +33,7 @@ type Watcher struct {
 	mu      sync.Mutex
 	view    View
 	first   map[string]time.Time // when a region was first heard
+	learned map[string]*places   // of each region
 	changed chan struct{}
 	nudge   map[string]wake.Signal
 }
@@ -39,10 +41,11 @@ type Watcher struct {
 // NewWatcher returns a Watcher that knows nothing yet.
 func NewWatcher(c Config) *Watcher {
 	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]wake.Signal{},
-		first: map[string]time.Time{}}
+		first: map[string]time.Time{}, learned: map[string]*places{}}
 	w.view.Regions = map[string]Region{}
 	for name := range c.Regions {
 		w.view.Regions[name] = Region{Name: name}
+		w.learned[name] = newPlaces(c.Regions[name])
 		w.nudge[name] = wake.New()
 	}
 	return w
@@ -64,7 +67,8 @@ func (w *Watcher) View() (View, <-chan struct{}) {
 	return w.view, w.changed
 }
 
-// Addresses returns where to reach the region: its leader first, then who else answered, then the rest.
+// Addresses returns where to reach the region: its leader first, then who else answered, then the
+// rest: those that are configured, and those that were learned.
 func (w *Watcher) Addresses(region string) []string {
 	v, _ := w.View()
 	r := v.Regions[region]
@@ -83,7 +87,29 @@ func (w *Watcher) Addresses(region string) []string {
 	for _, a := range w.config.Regions[region] {
 		add(a)
 	}
+	for _, a := range w.learnedOf(region) {
+		add(a)
+	}
 	return list
+}
+
+// Learn takes where a node of another region says it is. What is said of a region that is not configured is not kept.
+func (w *Watcher) Learn(region string, m timeline.Member) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.learned[region]; p != nil {
+		p.learn(m)
+	}
+}
+
+// learnedOf returns where nodes of a region are that are not where they are configured.
+func (w *Watcher) learnedOf(region string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.learned[region]; p != nil {
+		return p.addresses()
+	}
+	return nil
 }
 
 // Refresh begins a round for every region soon instead of at the next interval.
@@ -114,14 +140,16 @@ func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
 	}
 }
 
-// round asks every address at once, and then the members that these tell of and that were not among them: nodes that
-// joined the region after this one was configured. It publishes what has come when all have answered or the time is up.
+// round asks at every address that is configured or was learned at once, and then the members that these tell of and
+// that were not among them: nodes that joined the region, or moved, since. It publishes what has come when all have
+// answered or the time is up.
 func (w *Watcher) round(ctx context.Context, name string, addrs []string) {
 	ctx, cancel := context.WithTimeout(ctx, w.config.Timeout)
 	defer cancel()
 	region := Region{Name: name}
-	w.ask(ctx, &region, addrs)
-	w.ask(ctx, &region, newcomers(&region, addrs))
+	asked := slices.Concat(addrs, w.learnedOf(name))
+	w.ask(ctx, &region, asked)
+	w.ask(ctx, &region, newcomers(&region, asked))
 	if len(region.Nodes) > 0 {
 		region.Err = nil
 	}
@@ -133,8 +161,7 @@ func newcomers(r *Region, asked []string) []string {
 	var list []string
 	for i := range r.Nodes {
 		for _, m := range r.Nodes[i].Members {
-			answered := slices.ContainsFunc(r.Nodes, func(h Heard) bool { return h.ID == m.ID })
-			if !answered && m.PeerAddr != "" && !slices.Contains(asked, m.PeerAddr) &&
+			if !r.has(m.ID) && m.PeerAddr != "" && !slices.Contains(asked, m.PeerAddr) &&
 				!slices.Contains(list, m.PeerAddr) {
 				list = append(list, m.PeerAddr)
 			}
@@ -162,9 +189,11 @@ func (w *Watcher) ask(ctx context.Context, r *Region, addrs []string) {
 	wg.Wait()
 	for i, h := range heard {
 		if h != nil && h.Region == r.Name {
-			r.Nodes = append(r.Nodes, *h)
 			if w.config.Heard != nil {
 				w.config.Heard(h.Report)
+			}
+			if !r.has(h.ID) { // a node may be reached at two addresses
+				r.Nodes = append(r.Nodes, *h)
 			}
 		} else if errs[i] != nil {
 			r.Err = errs[i]
@@ -175,6 +204,7 @@ func (w *Watcher) ask(ctx context.Context, r *Region, addrs []string) {
 func (w *Watcher) publish(r Region) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.learned[r.Name].hear(&r)
 	before := w.view.Regions[r.Name]
 	r.Tries, r.Record = before.Tries+1, before.Record
 	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {

@@ -10,11 +10,15 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// Run keeps this node's description in its region's log in line with what it is, until ctx ends.
+// Run keeps this node's description in its region's log in line with what it is, and presents it to the others, until
+// ctx ends.
 func (r *Registrar) Run(ctx context.Context) {
 	timer := r.config.Clock.NewTimer(describeEvery)
 	defer timer.Stop()
-	for {
+	for turn := 0; ; {
+		if turn%presentTurns == 0 || r.config.Group.Status().Leader == 0 {
+			r.present(ctx)
+		}
 		r.describe(ctx)
 		timer.Reset(describeEvery)
 		select {
@@ -22,6 +26,7 @@ func (r *Registrar) Run(ctx context.Context) {
 			return
 		case <-r.wake:
 		case <-timer.C():
+			turn++
 		}
 	}
 }
@@ -31,15 +36,24 @@ func (r *Registrar) Nudge() {
 	r.wake.Nudge()
 }
 
-// describe publishes this node's addresses to its region if they are not there, or have changed.
+// describe publishes this node's addresses to its region, if these are not there, or are of an earlier start. Where
+// somebody else said since this start that it is, is left alone: it is for the next one.
 func (r *Registrar) describe(ctx context.Context) {
 	m := r.config.Self
-	known := r.config.Applied.State().Members
-	if i := slices.IndexFunc(known, func(o timeline.Member) bool { return o.ID == m.ID }); i >= 0 {
-		o := known[i]
-		if o.PeerAddr == m.PeerAddr && slices.Equal(o.ClientURLs, m.ClientURLs) && o.Name == m.Name {
-			return
+	status := r.config.Group.Status()
+	if o, known := r.config.Directory.published(m.ID); known {
+		if o.Starts == m.Starts && m.Starts != 0 {
+			m.PeerAddr = o.PeerAddr
 		}
+		same := o.PeerAddr == m.PeerAddr && slices.Equal(o.ClientURLs, m.ClientURLs) && o.Name == m.Name
+		under := struct{ leader, term uint64 }{status.Leader, status.Term}
+		switch {
+		case o.Starts == m.Starts && same:
+			return
+		case o.Starts != m.Starts && same && r.counted == under:
+			return // a leader of a version that does not count
+		}
+		r.counted = under
 		m.Learner = o.Learner
 	}
 	m.Since = r.config.Clock.Now().UTC()
@@ -53,11 +67,17 @@ func (r *Registrar) describe(ctx context.Context) {
 }
 
 // publish writes a node's description to the region's log; only the leader can. A node that was removed and still runs
-// is refused.
+// is refused, and so is what it said before its last start.
 func (r *Registrar) publish(ctx context.Context, p publication) error {
 	conf := r.config.Group.Status().Conf
 	if !slices.Contains(conf.GetVoters(), p.Member.ID) && !slices.Contains(conf.GetLearners(), p.Member.ID) {
 		return fmt.Errorf("%w: %s is not a member", contract.ErrMember, p.Member.Name)
+	}
+	o, known := r.config.Directory.published(p.Member.ID)
+	stale := p.Member.Starts < o.Starts || p.Member.Starts == o.Starts && p.Member.PeerAddr != o.PeerAddr
+	if known && stale && p.Member.Starts != 0 {
+		return fmt.Errorf("%w: start %d of %s, the region knows of start %d", contract.ErrRejected, p.Member.Starts,
+			p.Member.Name, o.Starts)
 	}
 	_, err := r.config.Controls.Control(ctx, &timeline.Control{Op: timeline.OpMember, Member: &p.Member})
 	return err

@@ -5,9 +5,16 @@
 //
 //   - M1: a change of membership is made by the region's leader through Raft, one at a time, and one that makes no
 //     sense is refused before.
-//   - M2: a node's identity is derived from its names alone, so that every node computes the same.
+//   - M2: a node's identity is derived from its names alone, so that every node computes the same. Who was removed does
+//     not come back under it: the region remembers the last [timeline.MaxRemoved] of them, and refuses to add them.
 //   - M3: a node describes itself to its region until the region's log has it as it is; one that was removed and still
 //     runs is refused.
+//   - M4: an address is configuration and no identity. Of two words of a node on where it is, the one of its later
+//     start counts; where it is not found it is looked for at the other addresses that are known of it.
+//   - M5: a node presents itself to the others when it starts, while it knows no leader, and now and then. So they
+//     learn where it is without any leader, and it learns where they are, and that it was removed.
+//   - M6: no change is made that would leave less than a majority of voters that have answered the leader since it was
+//     asked for. Whoever has not answered counts as dead; removing the dead stays possible.
 //
 // It leaves agreement to raftgroup, the list itself to timeline's state, and the nodes of other regions to fleet.
 package members

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -33,11 +34,13 @@ const (
 	askPublish = peer.Question[publication, peer.Nothing]("publish")
 	// To the leader: change the region's membership.
 	askMembers = peer.Question[change, peer.Nothing]("members")
+	// To every other node: I am here.
+	askPresent = peer.Question[Presence, Presented]("present")
 )
 
 // change is a change of a region's membership on its way to the leader.
 type change struct {
-	Do       string   `json:"do"` // add, promote, remove
+	Do       string   `json:"do"` // add, promote, remove, update
 	ID       uint64   `json:"id,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	PeerAddr string   `json:"peer,omitempty"`
@@ -65,7 +68,7 @@ type Controls interface {
 // Config is what a Registrar needs.
 type Config struct {
 	Region     string
-	Self       timeline.Member // ID, Name, PeerAddr and ClientURLs of this node
+	Self       timeline.Member // ID, Name, PeerAddr, ClientURLs and Starts of this node
 	Timeout    time.Duration   // of one question
 	Clock      clock.Clock
 	Applied    *region.Applied
@@ -74,6 +77,10 @@ type Config struct {
 	Group      Group
 	Controls   Controls
 	Client     *peer.Client
+	Logger     *slog.Logger
+	// OnRemoved is told that another node says this one was removed, and which. It may be called often, and must not
+	// block.
+	OnRemoved func(error)
 }
 
 // Registrar keeps the list of the region's nodes: it changes who they are, and describes this one. It is safe for
@@ -81,6 +88,8 @@ type Config struct {
 type Registrar struct {
 	config Config
 	wake   wake.Signal
+	// Of Run: under which leader in which term this start was published, if nothing else was new.
+	counted struct{ leader, term uint64 }
 }
 
 // NewRegistrar returns a Registrar that describes nobody before Run.
@@ -92,9 +101,9 @@ func (r *Registrar) Register(to *peer.Registry) {
 		return peer.Nothing{}, r.publish(ctx, p)
 	})
 	peer.Handle(to, askMembers, func(ctx context.Context, c change) (peer.Nothing, error) {
-		return peer.Nothing{},
-			r.apply(ctx, c)
+		return peer.Nothing{}, r.apply(ctx, c)
 	})
+	peer.Handle(to, askPresent, func(_ context.Context, p Presence) (Presented, error) { return r.meet(p) })
 }
 
 // List returns the nodes of the region as its log says, by name.
@@ -103,7 +112,7 @@ func (r *Registrar) List() []contract.NodeStatus {
 	known := map[uint64]contract.NodeStatus{}
 	learners := status.Conf.GetLearners()
 	for _, id := range append(slices.Clone(status.Conf.GetVoters()), learners...) {
-		addr, _ := r.config.Directory.Addr(id)
+		addr := r.config.Directory.Said(id)
 		known[id] = contract.NodeStatus{
 			ID: id, Name: r.config.Directory.Name(id), Region: r.config.Region, PeerAddr: addr,
 			Leader: id == status.Leader, Learner: slices.Contains(learners, id),
@@ -133,9 +142,15 @@ func (r *Registrar) Add(ctx context.Context, name, peerAddr string, learner bool
 	return contract.NodeStatus{ID: id, Name: name, Region: r.config.Region, PeerAddr: peerAddr, Learner: learner}, err
 }
 
-// Remove removes a node from the region. It can only come back under another name.
+// Remove removes a node from the region. It can only come back under another name. If it is the leader, it hands the
+// lead over before.
 func (r *Registrar) Remove(ctx context.Context, id uint64) error {
 	return r.bring(ctx, change{Do: "remove", ID: id})
+}
+
+// Update says where a node is reached, until it says so itself at its next start.
+func (r *Registrar) Update(ctx context.Context, id uint64, peerAddr string) error {
+	return r.bring(ctx, change{Do: "update", ID: id, PeerAddr: peerAddr})
 }
 
 // Promote makes a learner a voter. ErrLearnerBehind if it has not caught up.
@@ -192,9 +207,17 @@ func (r *Registrar) bring(ctx context.Context, c change) error {
 
 // apply makes a change on the leader.
 func (r *Registrar) apply(ctx context.Context, c change) error {
-	kind, err := kindOf(c, r.config.Group.Status())
-	if err != nil {
+	kind, err := r.permit(ctx, &c)
+	switch {
+	case err != nil:
 		return err
+	case c.Do == "add" && r.config.Directory.Removed(c.ID):
+		return fmt.Errorf("%w: %s was removed from region %s, and a name is not used twice: add it under another",
+			contract.ErrRemoved, c.Name, r.config.Region)
+	case c.Do == "update":
+		return r.relocate(ctx, c)
+	case c.Do == "remove" && c.ID == r.config.Self.ID:
+		return r.leave(ctx, c)
 	}
 	cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: &kind, NodeId: &c.ID}}}
 	if c.Do == "add" {
@@ -206,8 +229,25 @@ func (r *Registrar) apply(ctx context.Context, c change) error {
 	return asChange(r.config.Group.ChangeMembers(ctx, cc))
 }
 
-// kindOf returns what a change is to Raft, or why it makes no sense for a region in this state.
-func kindOf(c change, status raftgroup.Status) (raftpb.ConfChangeType, error) {
+// relocate writes to the region's log where a node is, by the word of an operator. It is as new as the node's last own
+// word, so that the node's next one takes its place.
+func (r *Registrar) relocate(ctx context.Context, c change) error {
+	m, known := r.config.Directory.published(c.ID)
+	if !known {
+		m = timeline.Member{ID: c.ID, Name: r.config.Directory.Name(c.ID)}
+		m.Learner = slices.Contains(r.config.Group.Status().Conf.GetLearners(), c.ID)
+	}
+	m.Starts = max(m.Starts, r.config.Directory.heardStarts(c.ID))
+	if c.ID == r.config.Self.ID {
+		m.Starts = r.config.Self.Starts
+	}
+	m.PeerAddr, m.Since = c.PeerAddr, r.config.Clock.Now().UTC()
+	_, err := r.config.Controls.Control(ctx, &timeline.Control{Op: timeline.OpMember, Member: &m})
+	return err
+}
+
+// kindOf returns what a change is to Raft, or why it makes no sense for a region in this state. An update is none.
+func kindOf(c *change, status raftgroup.Status) (raftpb.ConfChangeType, error) {
 	conf, progress := status.Conf, status.Progress[c.ID]
 	voter, learner := slices.Contains(conf.GetVoters(), c.ID), slices.Contains(conf.GetLearners(), c.ID)
 	switch {
@@ -223,14 +263,18 @@ func kindOf(c change, status raftgroup.Status) (raftpb.ConfChangeType, error) {
 		progress.Match == 0):
 		return 0, fmt.Errorf("%w: it has entries up to %d of %d", contract.ErrLearnerBehind, progress.Match,
 			status.Commit)
-	case c.Do == "remove" && !voter && !learner:
+	case (c.Do == "remove" || c.Do == "update") && !voter && !learner:
 		return 0, fmt.Errorf("%w: %d is not a member", contract.ErrMember, c.ID)
+	case c.Do == "update" && c.PeerAddr == "":
+		return 0, fmt.Errorf("%w: a peer address is needed", contract.ErrMember)
 	case c.Do == "remove" && voter && len(conf.GetVoters()) == 1:
 		return 0, fmt.Errorf("%w: the last voter cannot be removed", contract.ErrMember)
 	case c.Do == "remove":
 		return raftpb.ConfChangeType_ConfChangeRemoveNode, nil
 	case c.Do == "add", c.Do == "promote":
 		return raftpb.ConfChangeType_ConfChangeAddNode, nil
+	case c.Do == "update":
+		return 0, nil
 	default:
 		return 0, fmt.Errorf("%w: change %q", contract.ErrRejected, c.Do)
 	}

@@ -3,7 +3,9 @@ package members
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -17,16 +19,20 @@ import (
 
 // group is a region of voters 1 and 2 and learner 3, led here.
 type group struct {
+	applied uint64
 	changed *raftpb.ConfChangeV2
 	err     error
 }
 
 func (g *group) Status() raftgroup.Status {
 	return raftgroup.Status{
-		ID: 1, Leader: 1, IsLeader: true, Term: 2, Commit: 10_000,
+		ID: 1, Leader: 1, IsLeader: true, Term: 2, Commit: 10_000, Applied: g.applied,
 		Conf: &raftpb.ConfState{Voters: []uint64{1, 2}, Learners: []uint64{3}},
-		Progress: map[uint64]raftgroup.Progress{1: {Match: 10_000, Active: true}, 2: {Match: 10_000}, 3: {Match: 100,
-			Active: true}},
+		Progress: map[uint64]raftgroup.Progress{
+			1: {Match: 10_000, Active: true},
+			2: {Match: 10_000, Heard: time.Now().Add(time.Hour)},
+			3: {Match: 100, Active: true, Heard: time.Now().Add(time.Hour)},
+		},
 	}
 }
 
@@ -60,6 +66,7 @@ func testRegistrar(g *group, c *controls) *Registrar {
 	return NewRegistrar(Config{
 		Region: "us", Self: timeline.Member{ID: 1, Name: "us-1", PeerAddr: "us-1"}, Timeout: 1, Clock: clock.Real,
 		Applied: applied, Leadership: leadership, Directory: directory, Group: g, Controls: c,
+		Logger: slog.New(slog.DiscardHandler), OnRemoved: func(error) {},
 	})
 }
 

@@ -16,11 +16,17 @@ import (
 )
 
 // AskReport asks a node how it and its region are. The name is on the wire.
-const AskReport = peer.Question[peer.Nothing, fleet.Report]("report")
+const AskReport = peer.Question[Asker, fleet.Report]("report")
 
-// Ask returns what the node at addr says of itself.
-func Ask(ctx context.Context, c *peer.Client, addr string) (fleet.Report, error) {
-	return peer.Ask(ctx, c, addr, AskReport, peer.Nothing{})
+// Asker is who asks. A version that does not say so, or does not read it, leaves it out.
+type Asker struct {
+	Region string          `json:"region,omitempty"`
+	Member timeline.Member `json:"member,omitzero"`
+}
+
+// Ask returns what the node at addr says of itself, to a node that says who it is.
+func Ask(ctx context.Context, c *peer.Client, addr string, a Asker) (fleet.Report, error) {
+	return peer.Ask(ctx, c, addr, AskReport, a)
 }
 
 // What a Reporter reads. All are safe for concurrent use, and none waits.
@@ -58,6 +64,8 @@ type ReporterConfig struct {
 	Follower   Follower
 	Governor   Governor
 	Losses     Losses
+	// OnAsked is told where a node of another region that asked says it is. May be nil.
+	OnAsked func(region string, m timeline.Member)
 }
 
 // Reporter tells how this node and its region are. It is safe for concurrent use.
@@ -68,7 +76,12 @@ func NewReporter(c ReporterConfig) *Reporter { return &Reporter{c} }
 
 // Register registers what this room answers.
 func (r *Reporter) Register(to *peer.Registry) {
-	peer.Handle(to, AskReport, func(context.Context, peer.Nothing) (fleet.Report, error) { return r.Report(), nil })
+	peer.Handle(to, AskReport, func(_ context.Context, a Asker) (fleet.Report, error) {
+		if r.config.OnAsked != nil && a.Region != r.config.Region {
+			r.config.OnAsked(a.Region, a.Member)
+		}
+		return r.Report(), nil
+	})
 }
 
 // Report returns what this node says of itself to other nodes.
@@ -79,10 +92,11 @@ func (r *Reporter) Report() fleet.Report {
 	leads := c.Leadership.Leads()
 	out := fleet.Report{
 		Fleet: c.Fleet, Region: c.Region, Node: c.Self.Name, ID: c.Self.ID, PeerAddr: c.Self.PeerAddr,
+		Starts:     c.Self.Starts,
 		ClientURLs: c.Self.ClientURLs,
 		Leader:     leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
 		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
-		Disk: c.Disk.ID, Starts: c.Disk.Starts, Boot: c.Disk.Boot,
+		Disk: c.Disk.ID, Boot: c.Disk.Boot,
 	}
 	if _, started := c.Life.Started(); !started {
 		return out

@@ -11,8 +11,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// Members lists the nodes of this region.
-type Members interface{ List() []contract.NodeStatus }
+// Nodes tells where the other nodes of this region are reached.
+type Nodes interface{ Others() []string }
 
 // SurveyConfig is what a Survey needs.
 type SurveyConfig struct {
@@ -22,7 +22,7 @@ type SurveyConfig struct {
 	Self     timeline.Member
 	Timeout  time.Duration // of one question
 	Watcher  *fleet.Watcher
-	Members  Members
+	Nodes    Nodes
 	Client   *peer.Client
 	Reporter *Reporter
 }
@@ -37,12 +37,7 @@ func NewSurvey(c SurveyConfig) *Survey { return &Survey{c} }
 // the timeout of a question, are shown as unreachable.
 func (s *Survey) Fleet(ctx context.Context) *contract.FleetStatus {
 	c := &s.config
-	addresses := map[string][]string{c.Region: {}}
-	for _, m := range c.Members.List() {
-		if m.ID != c.Self.ID {
-			addresses[c.Region] = append(addresses[c.Region], m.PeerAddr)
-		}
-	}
+	addresses := map[string][]string{c.Region: c.Nodes.Others()}
 	for _, name := range c.Regions {
 		addresses[name] = c.Watcher.Addresses(name)
 	}
@@ -57,6 +52,7 @@ func (s *Survey) ask(ctx context.Context, addresses map[string][]string) map[str
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	regions := map[string]*fleet.Region{}
+	asker := Asker{Region: s.config.Region, Member: s.config.Self}
 	for name, addrs := range addresses {
 		region := &fleet.Region{Name: name}
 		regions[name] = region
@@ -64,7 +60,7 @@ func (s *Survey) ask(ctx context.Context, addresses map[string][]string) map[str
 			wg.Go(func() {
 				askCtx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 				defer cancel()
-				r, err := Ask(askCtx, s.config.Client, addr)
+				r, err := Ask(askCtx, s.config.Client, addr, asker)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {

@@ -28,6 +28,7 @@ var kinds = []struct {
 	{"diverged", contract.ErrDiverged},
 	{"unknown-region", contract.ErrUnknownRegion},
 	{"learner-behind", contract.ErrLearnerBehind},
+	{"unhealthy", contract.ErrUnhealthy},
 	{"member", contract.ErrMember},
 	{"identity", contract.ErrIdentity},
 	{"handoff", contract.ErrHandoff},
@@ -35,6 +36,8 @@ var kinds = []struct {
 	// The node is not there for it any more.
 	{"stopped", contract.ErrStopped},
 	{"closed", contract.ErrClosed},
+	// Of another node: of this one it is the cause of an end.
+	{"removed", contract.ErrRemoved},
 	// Nothing was done, and another node, or the same one later, may do it.
 	{"not-leader", contract.ErrNotLeader},
 	{"not-ready", contract.ErrNotReady},

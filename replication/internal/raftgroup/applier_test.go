@@ -20,12 +20,13 @@ type stage struct {
 	holding func()
 	holds   uint64
 	ended   bool // the loop
+	without bool // a change of members leaves this node out
 }
 
 func newStage(t *testing.T) *stage {
 	s := &stage{t: t, holds: 9, draft: make(noted, 1)}
 	s.applier = newApplier(&Config{
-		Machine: s, Directory: numbered("n"), Logger: quiet,
+		ID: 1, Machine: s, Directory: numbered("n"), Logger: quiet,
 		OnLeader:   func(term uint64) { s.note("leads %d at %d", term, s.applier.Applied()) },
 		OnFollower: func(term, leader uint64) { s.note("steps down for %d", leader) },
 	}, newView(recovered{conf: &raftpb.ConfState{Voters: []uint64{1}}}), s, s)
@@ -73,7 +74,7 @@ func (n noted) Close() error {
 
 func (s *stage) Install(dir string) (uint64, uint64, *raftpb.ConfState, error) {
 	s.note("install from %s", dir)
-	return s.holds, 2, &raftpb.ConfState{Voters: []uint64{4}}, s.broken
+	return s.holds, 2, &raftpb.ConfState{Voters: []uint64{4, 1}}, s.broken
 }
 
 func (s *stage) deliver(messages []*raftpb.Message) {
@@ -84,6 +85,9 @@ func (s *stage) deliver(messages []*raftpb.Message) {
 
 func (s *stage) applyChange(cc *raftpb.ConfChangeV2) (*raftpb.ConfState, bool) {
 	conf := &raftpb.ConfState{Voters: []uint64{1}}
+	if s.without {
+		conf.Voters[0] = 2
+	}
 	for _, c := range cc.GetChanges() {
 		conf.Voters = append(conf.Voters, c.GetNodeId())
 	}
@@ -276,5 +280,33 @@ func TestInstall(t *testing.T) {
 	}
 	if s.applier.Applied() != 2 {
 		t.Errorf("shows %d as applied", s.applier.Applied())
+	}
+}
+
+// A node that is no member any more ends; but not before it has applied everything that is known to be committed, which
+// may let it in again.
+func TestANodeThatWasRemovedEnds(t *testing.T) {
+	s := newStage(t)
+	removal := func(index uint64) *raftpb.Message {
+		m := committed(index)
+		m.Entries[0] = adds(t, index, 7)
+		return m
+	}
+	s.without = true
+	s.applier.view.commit.Store(5)
+	s.applier.apply(removal(4))
+	if err := s.do(); err != nil {
+		t.Fatalf("ended before it knew: %v", err)
+	}
+	s.without = false
+	s.applier.apply(removal(5))
+	if err := s.do(); err != nil {
+		t.Fatalf("ended although it is a member: %v", err)
+	}
+	s.without = true
+	s.applier.view.commit.Store(6)
+	s.applier.apply(removal(6))
+	if err := s.do(); !errors.Is(err, ErrRemoved) {
+		t.Fatalf("removed, and goes on: %v", err)
 	}
 }

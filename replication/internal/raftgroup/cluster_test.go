@@ -308,3 +308,6 @@ type numbered string
 
 func (n numbered) Addr(id uint64) (string, bool) { return n.Name(id), true }
 func (n numbered) Name(id uint64) string         { return fmt.Sprint(string(n), id) }
+
+func (numbered) Failed(uint64, string) {}
+func (numbered) Removed(uint64) bool   { return false }

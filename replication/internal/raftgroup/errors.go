@@ -26,6 +26,9 @@ var (
 	// ErrUnknownOutcome says that a membership change may or may not have been made.
 	ErrUnknownOutcome = errors.New("raftgroup: outcome unknown")
 
+	// ErrRemoved says that this node is not a member of its group any more, and never will be again.
+	ErrRemoved = errors.New("raftgroup: removed from the group")
+
 	// ErrConfig says that a Config cannot work.
 	ErrConfig = errors.New("raftgroup: invalid configuration")
 	// ErrLogLost says that the machine has a state, but the log is empty: votes and acknowledgements of this member are

@@ -1,6 +1,7 @@
 package raftgroup
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
@@ -46,11 +47,16 @@ func New(c Config) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	if gone(initial.conf, c.ID) && initial.applied >= initial.hard.GetCommit() {
+		return nil, fmt.Errorf("%w: as of entry %d", ErrRemoved, initial.applied)
+	}
 	c.Logger = c.Logger.With("group", c.GroupID, "node", c.Name)
 	g := &Group{config: c, mail: newMailbox(), view: newView(initial)}
 	g.life = newLifetime(c.Logger, g.mail, c.OnFatal)
 	// Each is made from what stands above it; only the mailbox leads back up.
-	g.network = peers.New(peersConfig(&c), g.mail, g.life)
+	network := peersConfig(&c)
+	network.OnRemoved = func(told error) { g.life.fail(fmt.Errorf("%w: %w", ErrRemoved, told)) }
+	g.network = peers.New(network, g.mail, g.life)
 	g.incoming = snapshots.NewIncoming(snapshotsConfig(&c), g.network, g.mail, g.life)
 	g.applier = newApplier(&c, g.view, g.mail, g.incoming)
 	g.outgoing, err = snapshots.NewOutgoing(snapshotsConfig(&c), c.Log, g.applier, g.network, g.mail, g.life)

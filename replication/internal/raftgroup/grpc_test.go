@@ -102,3 +102,6 @@ type listed map[uint64]string
 
 func (l listed) Addr(id uint64) (string, bool) { return l[id], true }
 func (l listed) Name(uint64) string            { return "" }
+
+func (listed) Failed(uint64, string) {}
+func (listed) Removed(uint64) bool   { return false }

@@ -47,6 +47,8 @@ type loop struct {
 	commit  uint64
 	start   uint64
 
+	heard map[uint64]time.Time // when a member answered this leader last
+
 	taken        []*proposal // stepped in this turn; their index comes with the next Ready
 	takenEntries uint64      // of all of taken
 	reads        reads
@@ -113,6 +115,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail,
 		neighbours: n, view: v, end: c.Log, lost: make(forgetfuls),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
+		heard: map[uint64]time.Time{},
 	}, nil
 }
 
@@ -234,7 +237,10 @@ func (l *loop) receive(m *raftpb.Message) {
 		if l.stuck() {
 			return
 		}
+	case raftpb.MsgHeartbeatResp:
+		l.hear(m)
 	case raftpb.MsgAppResp:
+		l.hear(m)
 		if !m.GetReject() {
 			l.acknowledged(m)
 		} else if l.refused(m) {

@@ -7,7 +7,14 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 )
+
+// gone reports whether a node left the members conf; one that waits to join knows of none.
+func gone(conf *raftpb.ConfState, id uint64) bool {
+	return len(conf.GetVoters()) > 0 && !peers.IsMember(conf, id)
+}
 
 // newChange returns a proposal to change the members, for the leader of term, and who waits for it. cc stays the
 // caller's.

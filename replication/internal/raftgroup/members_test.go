@@ -19,6 +19,19 @@ func (c *cluster) joiner(id uint64) *member {
 	return c.start(id)
 }
 
+// left takes a member down that was removed, and may have noticed.
+func (c *cluster) left(id uint64) {
+	c.t.Helper()
+	c.stop(id)
+	select {
+	case err := <-c.members[id].fatal:
+		if !errors.Is(err, ErrRemoved) {
+			c.t.Errorf("member %d ended with %v", id, err)
+		}
+	default:
+	}
+}
+
 func TestMembersComeAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
@@ -37,7 +50,7 @@ func TestMembersComeAndGo(t *testing.T) {
 		if err := c.change("r1"); err != nil {
 			t.Fatal(err)
 		}
-		c.stop(1)
+		c.left(1)
 		c.write("after")
 		c.converge()
 		if s := c.leader().group.Status(); len(s.Conf.GetVoters()) != 3 || peers.IsMember(s.Conf, 1) {
@@ -64,8 +77,8 @@ func TestJointChange(t *testing.T) {
 		if conf := c.leader().group.Status().Conf; len(conf.GetVotersOutgoing()) != 0 || len(conf.GetVoters()) != 3 {
 			t.Errorf("members are %v", conf)
 		}
-		c.stop(1)
-		c.stop(2)
+		c.left(1)
+		c.left(2)
 		c.write("x")
 		c.converge()
 	})

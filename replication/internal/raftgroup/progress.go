@@ -2,8 +2,10 @@ package raftgroup
 
 import (
 	"math"
+	"time"
 
 	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
 )
 
@@ -27,11 +29,13 @@ func (l *loop) progress() map[uint64]Progress {
 		return nil
 	}
 	members := make(map[uint64]Progress)
+	recent := l.clock.Now().Add(-time.Duration(l.electionTicks) * l.tickInterval)
 	l.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		f := l.lost[id]
 		members[id] = Progress{
-			Match: pr.Match, Next: pr.Next, State: stateName(pr.State), Active: pr.RecentActive || id == l.self,
-			Lost: f != nil && f.rejects >= lostAfterRejects,
+			Match: pr.Match, Next: pr.Next, State: stateName(pr.State), Heard: l.heard[id],
+			Active: id == l.self || l.heard[id].After(recent),
+			Lost:   f != nil && f.rejects >= lostAfterRejects,
 		}
 	})
 	return members
@@ -45,5 +49,12 @@ func stateName(s tracker.StateType) string {
 		return "snapshot"
 	default:
 		return "probe"
+	}
+}
+
+// hear notes, on the leader, that a member answered in this term.
+func (l *loop) hear(m *raftpb.Message) {
+	if l.leading && m.GetTerm() == l.term {
+		l.heard[m.GetFrom()] = l.clock.Now()
 	}
 }

@@ -25,9 +25,10 @@ type Status struct {
 type Progress struct {
 	Match  uint64 // the last index known to be on its disk
 	Next   uint64
-	State  string // "probe", "replicate" or "snapshot"
-	Active bool   // it was heard of within the last election timeout
-	Lost   bool   // it refuses what it had acknowledged: its disk forgot it
+	State  string    // "probe", "replicate" or "snapshot"
+	Heard  time.Time // when it last answered this leader; zero: never, or it is the leader
+	Active bool      // it answered within the last election timeout
+	Lost   bool      // it refuses what it had acknowledged: its disk forgot it
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leading, commit and stalled, the

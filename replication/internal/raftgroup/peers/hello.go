@@ -47,6 +47,14 @@ func (h Hello) check(group string, id uint64) error {
 	return nil
 }
 
+// refuseRemoved refuses whoever was removed from the group, and tells him (N6).
+func (n *Network) refuseRemoved(id uint64) error {
+	if !n.config.Directory.Removed(id) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s, from %s", transport.ErrRemoved, n.Name(id), n.config.Group)
+}
+
 // Greet reads and checks the first message of a stream that a peer opened. It blocks as long as the peer says nothing.
 func (n *Network) Greet(s transport.Stream) (Hello, error) {
 	p, err := s.Recv()
@@ -56,6 +64,9 @@ func (n *Network) Greet(s transport.Stream) (Hello, error) {
 	h, err := decodeHello(p)
 	if err == nil {
 		err = h.check(n.config.Group, n.config.ID)
+	}
+	if err == nil {
+		err = n.refuseRemoved(h.From)
 	}
 	if err != nil {
 		n.config.Logger.Warn("peer refused", "peer", s.Peer(), "err", err)

@@ -31,12 +31,21 @@ type Config struct {
 	// MaxInflightBytes is what raft may have on its way to one peer; twice as much may wait for its stream.
 	MaxInflightBytes int64
 	Logger           *slog.Logger
+
+	// OnRemoved is told that a member says this node was removed from the group, and why it is believed. It may be
+	// called often, from any goroutine, and must not block.
+	OnRemoved func(error)
 }
 
 // Directory is what is known of members now. It is safe for concurrent use.
 type Directory interface {
-	// Addr returns where a member is reached.
+	// Addr returns where a member is reached, as well as is known.
 	Addr(id uint64) (addr string, ok bool)
+	// Failed says that a member was not reached at addr, or that the connection broke: there may be another address to
+	// try next. It never blocks.
+	Failed(id uint64, addr string)
+	// Removed reports whether the group knows that this identity was removed from it. Such a one never comes back.
+	Removed(id uint64) bool
 	// Name returns what a member is called, "" if nobody said it.
 	Name(id uint64) string
 }
@@ -137,15 +146,24 @@ func (n *Network) Retain(conf *raftpb.ConfState) {
 // Open opens a stream to a service of a member, and says hello. It lives until ctx ends, or either side ends it;
 // ErrNoAddress if nobody knows where the member is.
 func (n *Network) Open(ctx context.Context, to uint64, service string) (transport.Stream, error) {
+	s, _, err := n.open(ctx, to, service)
+	return s, err
+}
+
+// open is Open, and tells at which address. One that could not be opened has been noted as failed.
+func (n *Network) open(ctx context.Context, to uint64, service string) (transport.Stream, string, error) {
 	addr, ok := n.config.Directory.Addr(to)
 	if !ok {
-		return nil, ErrNoAddress
+		return nil, "", ErrNoAddress
 	}
 	s, err := n.config.Transport.Open(ctx, addr, service)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = s.Send(Hello{Group: n.config.Group, From: n.config.ID, To: to}.Encode())
 	}
-	return s, s.Send(Hello{Group: n.config.Group, From: n.config.ID, To: to}.Encode())
+	if err != nil {
+		n.config.Directory.Failed(to, addr)
+	}
+	return s, addr, err
 }
 
 // Name returns what a log calls a member.

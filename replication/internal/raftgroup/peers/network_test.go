@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,8 @@ type node struct {
 	inbox *inbox
 	life  *life
 	end   func()
+	gone  atomic.Uint64 // whom this member knows as removed
+	told  atomic.Uint64 // how often it was told that it is removed itself
 }
 
 func newNode(t *testing.T, net *memory.Network, id uint64) *node {
@@ -92,8 +95,8 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 	n.Network = New(Config{
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real,
 		TickInterval: 10 * time.Millisecond, MaxInflightBytes: 1 << 20,
-		Directory: upTo8{},
-		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Directory: upTo8{&n.gone}, OnRemoved: func(error) { n.told.Add(1) },
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}, n.inbox, n.life)
 	if err := tr.Serve(map[string]transport.Handler{Service: n.Serve}); err != nil {
 		t.Fatal(err)
@@ -313,7 +316,37 @@ func TestIsMember(t *testing.T) {
 }
 
 // upTo8 is a directory of eight members that are reached by their number.
-type upTo8 struct{}
+type upTo8 struct{ gone *atomic.Uint64 }
 
 func (upTo8) Addr(id uint64) (string, bool) { return fmt.Sprint(id), id < 9 }
 func (upTo8) Name(id uint64) string         { return fmt.Sprint("n", id) }
+
+func (upTo8) Failed(uint64, string) {}
+
+// Removed says it of one.
+func (u upTo8) Removed(id uint64) bool { return u.gone.Load() == id }
+
+// N6: whoever was removed is told so, on the stream that he has and on every new one, and is not listened to.
+func TestWhoWasRemovedIsTold(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, b *node) {
+		a.Send(message(raftpb.MsgHeartbeat, 2, 1))
+		time.Sleep(time.Second)
+		b.gone.Store(1)
+		a.Send(message(raftpb.MsgHeartbeat, 2, 2))
+		time.Sleep(time.Second)
+		if a.told.Load() != 1 {
+			t.Errorf("told %d times on its stream", a.told.Load())
+		}
+		a.Send(message(raftpb.MsgApp, 2, 3))
+		time.Sleep(time.Second)
+		if a.told.Load() != 2 || b.told.Load() != 0 {
+			t.Errorf("told %d times, the other %d times", a.told.Load(), b.told.Load())
+		}
+		if got := b.inbox.indexes(raftpb.MsgHeartbeat); fmt.Sprint(got) != "[1]" {
+			t.Errorf("listened to %v", got)
+		}
+		if got := b.inbox.indexes(raftpb.MsgApp); len(got) != 0 {
+			t.Errorf("listened to %v", got)
+		}
+	})
+}

@@ -40,6 +40,9 @@ func (n *Network) receive(s transport.Stream) error {
 		if err != nil {
 			return err
 		}
+		if err := n.refuseRemoved(h.From); err != nil { // since it said hello
+			return err
+		}
 		messages, err := decodeMessages(p, h.From, h.To)
 		if err != nil {
 			n.config.Logger.Warn("peer refused", "peer", s.Peer(), "err", err)

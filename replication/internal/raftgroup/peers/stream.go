@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -165,7 +166,7 @@ func (s *stream) pause(ticks int) bool {
 func (s *stream) converse() error {
 	ctx, cancel := context.WithCancel(s.network.life.Context())
 	defer cancel()
-	c, err := s.network.Open(ctx, s.to, Service)
+	c, addr, err := s.network.open(ctx, s.to, Service)
 	if err != nil {
 		return err
 	}
@@ -181,6 +182,7 @@ func (s *stream) converse() error {
 	}
 	for {
 		if err := s.sendAll(c); err != nil {
+			s.network.config.Directory.Failed(s.to, addr)
 			return err
 		}
 		if !s.await(broken) {
@@ -189,6 +191,10 @@ func (s *stream) converse() error {
 	}
 	select {
 	case <-broken:
+		s.network.config.Directory.Failed(s.to, addr)
+		if errors.Is(cause, transport.ErrRemoved) {
+			s.network.config.OnRemoved(cause)
+		}
 		return cause
 	default:
 		return nil

@@ -433,3 +433,6 @@ type everybody struct{}
 
 func (everybody) Addr(id uint64) (string, bool) { return fmt.Sprint(id), true }
 func (everybody) Name(uint64) string            { return "" }
+
+func (everybody) Failed(uint64, string) {}
+func (everybody) Removed(uint64) bool   { return false }

@@ -1,0 +1,47 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+)
+
+// farewell is how long a node that was removed stays, so that the answer to whoever removed it by way of this node gets
+// out.
+const farewell = 100 * time.Millisecond
+
+// departure ends a node that its region has removed. Its methods do not block, and may be called often.
+type departure struct {
+	config *Config
+	life   *life.Life
+}
+
+// ended ends the node because its group cannot go on.
+func (d departure) ended(cause error) {
+	if errors.Is(cause, raftgroup.ErrRemoved) {
+		d.begin(cause)
+		return
+	}
+	d.life.Fail(cause)
+}
+
+// begin ends the node because it was removed. told says how that is known.
+func (d departure) begin(told error) {
+	d.life.Try(func(ctx context.Context) {
+		if d.life.Pause(ctx, farewell) == nil {
+			d.life.Fail(d.why(told))
+		}
+	})
+}
+
+// why says that the node was removed, and what to do.
+func (d departure) why(told error) error {
+	c := d.config
+	return fmt.Errorf("%w: %s of region %s is no member any more and takes no part again, its data in %s stays as it "+
+		"is; to use the machine again, add a node under a new name with an empty data directory: %w",
+		ErrRemoved, c.NodeID, c.RegionID, c.DataDir, told)
+}

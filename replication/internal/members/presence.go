@@ -1,0 +1,92 @@
+package members
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// presentTurns is how many turns apart a node presents itself while it knows a leader; without one it does so at every
+// turn.
+const presentTurns = 5
+
+// Presence is a node presenting itself to another one of its region.
+type Presence struct {
+	Region string          `json:"region"`
+	Member timeline.Member `json:"member"`
+	// Index is an entry of the region's log after which the node is a member, by what it has applied; zero if it is
+	// none.
+	Index uint64 `json:"index,omitempty"`
+}
+
+// Presented is what the other one answers.
+type Presented struct {
+	Removed bool              `json:"removed,omitempty"` // the region has removed the node
+	Self    timeline.Member   `json:"self"`
+	Members []timeline.Member `json:"members,omitempty"` // by what is applied there
+}
+
+// Present presents a node to the one at addr.
+func Present(ctx context.Context, c *peer.Client, addr string, p Presence) (Presented, error) {
+	return peer.Ask(ctx, c, addr, askPresent, p)
+}
+
+// meet answers a node that presents itself (M5). Who was a member after an entry that is applied here, and is none now,
+// was removed, whether or not the region remembers it.
+func (r *Registrar) meet(p Presence) (Presented, error) {
+	if p.Region != r.config.Region {
+		return Presented{}, fmt.Errorf("%w: %s of region %s, this is region %s", contract.ErrRejected, p.Member.Name,
+			p.Region, r.config.Region)
+	}
+	applied := r.config.Group.Status().Applied // before the members: these may be newer
+	member := peers.IsMember(r.config.Group.Status().Conf, p.Member.ID)
+	removed := r.config.Directory.Removed(p.Member.ID) || p.Index > 0 && p.Index <= applied && !member
+	if member {
+		r.config.Directory.Tell(p.Member)
+	}
+	return Presented{Removed: removed, Self: r.config.Self, Members: r.config.Applied.State().Members}, nil
+}
+
+// present presents this node to the others, at every address that they may have. Where they are comes back, and so does
+// that this node was removed.
+func (r *Registrar) present(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+	defer cancel()
+	p := Presence{Region: r.config.Region, Member: r.config.Self}
+	if peers.IsMember(r.config.Group.Status().Conf, p.Member.ID) {
+		p.Index = r.config.Group.Status().Applied // after the members: it may be newer
+	}
+	var wg sync.WaitGroup
+	for _, id := range r.config.Directory.others() {
+		for _, addr := range r.config.Directory.Addresses(id) {
+			wg.Go(func() { r.presentAt(ctx, addr, p) })
+		}
+	}
+	wg.Wait()
+}
+
+func (r *Registrar) presentAt(ctx context.Context, addr string, p Presence) {
+	answer, err := Present(ctx, r.config.Client, addr, p)
+	if err != nil {
+		return // tried again at a later turn; a version that does not know the question has nothing to say
+	}
+	if answer.Removed {
+		r.config.OnRemoved(fmt.Errorf("so says the node at %s", addr))
+		return
+	}
+	r.config.Directory.Tell(answer.Self)
+	for _, m := range answer.Members {
+		r.config.Directory.Pass(m)
+	}
+}
+
+// Known asks the node at addr whether the region has removed a node of which there is nothing here yet.
+func Known(ctx context.Context, c *peer.Client, addr, region string, m timeline.Member) (removed bool) {
+	answer, err := Present(ctx, c, addr, Presence{Region: region, Member: m})
+	return err == nil && answer.Removed
+}
