@@ -26,6 +26,8 @@ type testFleet struct {
 	regions map[string][]string // region to names of nodes
 	nodes   map[string]*testNode
 	log     slog.Handler // of all nodes
+	shape   func(*replication.Config)
+	lines   *lineCounter // of all nodes, where a test counts them
 }
 
 type testNode struct {
@@ -37,10 +39,15 @@ type testNode struct {
 }
 
 func inBubble(t *testing.T, regions map[string]int, body func(f *testFleet)) {
+	shaped(t, regions, func(*replication.Config) {}, body)
+}
+
+// shaped is inBubble with nodes whose configuration is changed by shape.
+func shaped(t *testing.T, regions map[string]int, shape func(*replication.Config), body func(f *testFleet)) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &testFleet{
 			t: t, network: memory.NewNetwork(clock.Real, 1), regions: map[string][]string{},
-			nodes: map[string]*testNode{},
+			nodes: map[string]*testNode{}, shape: shape,
 		}
 		f.log = slog.NewTextHandler(testOutput(), nil)
 		for region, size := range regions {
@@ -95,6 +102,7 @@ func (f *testFleet) configOf(name string) *replication.Config {
 			c.Regions[region] = names
 		}
 	}
+	f.shape(c)
 	return c
 }
 

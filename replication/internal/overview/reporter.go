@@ -31,7 +31,7 @@ type (
 	}
 	// Log is the log on this node's disk.
 	Log interface{ Bytes() int64 }
-	// Slots knows what the secondaries have, on the leader.
+	// Slots knows what the secondaries have: on the leader, up to now.
 	Slots interface{ Now() []timeline.Slot }
 	// Follower follows a source, on the leader of a secondary.
 	Follower interface{ Following() *fleet.Following }
@@ -76,7 +76,8 @@ func (r *Reporter) Report() fleet.Report {
 		Fleet: c.Fleet, Region: c.Region, Node: c.Self.Name, ID: c.Self.ID, PeerAddr: c.Self.PeerAddr,
 		ClientURLs: c.Self.ClientURLs,
 		Leader:     leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
-		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
+		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members,
+		Slots: c.Slots.Now(),
 	}
 	if _, started := c.Life.Started(); !started {
 		return out
@@ -85,7 +86,6 @@ func (r *Reporter) Report() fleet.Report {
 	out.LogBytes = c.Log.Bytes()
 	out.Following = c.Follower.Following()
 	if leads {
-		out.Slots = c.Slots.Now()
 		out.Problem = r.Problem()
 	}
 	return out
