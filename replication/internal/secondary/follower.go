@@ -128,6 +128,11 @@ func (f *Follower) enter(e succession.Effect) *session {
 		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
 		WindowBytes: c.WindowBytes,
 		Addresses:   func() []string { return c.Fleet.Addresses(e.Source) },
+		Detour:      func() []string { return f.detour(e.Source) },
+		Better: func(address string, p timeline.Position) bool {
+			v, _ := c.Fleet.View()
+			return better(v.Regions[e.Source], address, p)
+		},
 	})}
 	return f.current
 }
@@ -181,9 +186,13 @@ func (f *Follower) Following() *fleet.Following {
 		return nil
 	}
 	lag, status := s.sink.Lag(), s.sink.Status()
+	if p, here := f.furthest(s.source), f.config.Applied.State().Cursor.Position; p > here {
+		lag.Commands = max(lag.Commands, uint64(p-here)) // what others saw, while the source may be cut off
+	}
 	out := &fleet.Following{
 		Source: s.source, Connected: status.Connected, Activity: activity,
 		LagCommands: lag.Commands, LagBytes: lag.Bytes, LagSeconds: lag.Seconds,
+		AtLeast: lag.AtLeast,
 	}
 	if !lag.Known {
 		out.LagSeconds = -1
