@@ -232,7 +232,10 @@ func TestADamagedLogLeadsToACopyOrAround(t *testing.T) {
 		p.stop()
 		p.eu = eu
 		p.damageLog()
-		p.join("ap-1", ap, func(c *SourceConfig) { c.Log = ap.log })
+		p.join("ap-1", ap, func(c *SourceConfig) {
+			c.Log = ap.log
+			c.Committed = func(context.Context) (timeline.Position, error) { return 0, errors.New("not primary") }
+		})
 		p.follow(func(c *SinkConfig) {
 			c.Detour = func() []string { return []string{"nobody", "ap-1"} }
 			c.Better = func(addr string, _ timeline.Position) bool { return addr != usAddress }
