@@ -31,7 +31,11 @@ func TestALogIsBoundedThoughARegionIsAwaySinceTheTakeover(t *testing.T) {
 		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 256<<10, 64<<10, 32<<10
 	}
 	shaped(t, map[string]int{"us": 1, "eu": 3}, small, func(f *testFleet) {
-		want := f.putMany("us-1", "before", 60) // so much that none has all of the log
+		var want []string
+		for range 3 { // so much that no node has all of the log
+			want = append(want, f.putMany("us-1", "before", 30)...)
+			time.Sleep(5 * time.Second)
+		}
 		f.eventually(want)
 		f.kill("us-1")
 		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {

@@ -216,7 +216,7 @@ func TestADamagedLogLeadsToACopyOrAround(t *testing.T) {
 			t.Fatalf("Run returned %v, want a bootstrap because of %s", err, file)
 		}
 		synctest.Wait()
-		if !strings.Contains(said.String(), file) || !strings.Contains(said.String(), "Rebuild this node") {
+		if !strings.Contains(said.String(), file) || !strings.Contains(said.String(), "Replace this node") {
 			t.Errorf("the source said %s", said.String())
 		}
 	})
