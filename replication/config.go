@@ -61,10 +61,10 @@ type Config struct {
 	// RetainBytes is how far back a tail can be saved as commands, and how much log is kept for a slow or absent
 	// secondary before it has to bootstrap. Default DefaultRetainBytes.
 	RetainBytes int64
-	// CopyRetainBytes is how much log is kept behind a copy of the state that a region takes, until it has caught up or
-	// was silent for ten minutes: what is written meanwhile must fit, or the region needs another copy. It is beside
-	// RetainBytes only in name: the log is as long as the larger of the two that is in force. Default twice RetainBytes,
-	// and at least DefaultCopyRetainBytes; at least RetainBytes.
+	// CopyRetainBytes is how much log is kept behind a copy of the state that a region takes, until it has caught up
+	// or was silent for ten minutes: what is written meanwhile must fit, or the region needs another copy. It is not
+	// in addition to RetainBytes: the larger one of those in force bounds the log. Default twice RetainBytes and at
+	// least DefaultCopyRetainBytes; never less than RetainBytes.
 	CopyRetainBytes int64
 	// CompactBytes is how much log is written between two attempts to release log. Default
 	// DefaultCompactBytes.

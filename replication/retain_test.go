@@ -46,7 +46,8 @@ func TestALogIsBoundedThoughARegionIsAwaySinceTheTakeover(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			for _, name := range f.regions["eu"] {
 				if n := f.nodes[name].Health().LogBytes; n > 1<<20 {
-					t.Fatalf("%s holds %d bytes of log after %d writes of 8 KiB, RetainBytes is 256 KiB", name, n, len(want))
+					t.Fatalf("%s holds %d bytes of log after %d writes of 8 KiB, RetainBytes is 256 KiB", name, n,
+						len(want))
 				}
 			}
 		}
@@ -117,7 +118,9 @@ func TestABootstrapTakesOneCopyWhileWritesGoOn(t *testing.T) {
 				c.RetainBytes, c.CompactBytes, c.SegmentBytes = 128<<10, 64<<10, 32<<10
 				c.Logger = slog.New(lines)
 			}
-			shaped(t, map[string]int{"us": 3, "eu": 3}, small, func(f *testFleet) { f.bootstrapUnderLoad(lines, c.act) })
+			shaped(t, map[string]int{"us": 3, "eu": 3}, small, func(f *testFleet) {
+				f.bootstrapUnderLoad(lines, c.act)
+			})
 		})
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// maxBroken is how often the node that a part of a copy came from is asked for the rest in vain, before another is asked
-// for a copy of its own and the part is lost.
+// maxBroken is how often the node that a part of a copy came from is asked for the rest in vain, before another is
+// asked for a copy of its own and the part is lost.
 const maxBroken = 5
 
 // fetch gets a copy from any node of the source.

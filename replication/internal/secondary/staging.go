@@ -48,15 +48,16 @@ func (f *Follower) tellAll(ctx context.Context, source string, p timeline.Positi
 	for _, addr := range f.config.Fleet.Addresses(source) {
 		asking.Go(func() {
 			if err := f.config.Copies.Copying(ctx, addr, p); err != nil && ctx.Err() == nil {
-				f.config.Logger.Debug("a node of the source may not keep the log behind the copy", "addr", addr, "err", err)
+				f.config.Logger.Debug("a node of the source may not keep the log behind the copy", "addr", addr,
+					"err", err)
 			}
 		})
 	}
 	asking.Wait()
 }
 
-// stage has the other voters fetch the copy from this node, and returns when a majority has it (F3). Those that are much
-// later than the majority are not waited for: they take the state of a node that has installed it.
+// stage has the other voters fetch the copy from this node, and returns when a majority has it (F3). Those that are
+// much later than the majority are not waited for: they take the state of a node that has installed it.
 func (f *Follower) stage(ctx context.Context, s *session, id string) error {
 	defer f.announce(ctx, s.source, s.at)()
 	voters := f.config.Group.Voters()

@@ -48,11 +48,13 @@ func (s *Slots) Copying(region string, p contract.Position) error {
 	}
 	state := c.Applied.State()
 	if p != 0 {
-		if _, bytes, err := c.Log.behind(p); err != nil {
+		_, bytes, err := c.Log.behind(p)
+		if err != nil {
 			return fmt.Errorf("%w: log behind a copy at %d: %w", contract.ErrNotReady, p, err)
-		} else if bytes > c.CopyRetainBytes {
-			return fmt.Errorf("%w: %d bytes of log behind a copy at %d, the bound is %d", contract.ErrNotReady, bytes, p,
-				c.CopyRetainBytes)
+		}
+		if bytes > c.CopyRetainBytes {
+			return fmt.Errorf("%w: %d bytes of log behind a copy at %d, the bound is %d", contract.ErrNotReady,
+				bytes, p, c.CopyRetainBytes)
 		}
 	}
 	s.mu.Lock()

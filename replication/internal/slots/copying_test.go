@@ -55,7 +55,8 @@ func TestTheLogBehindACopyIsKept(t *testing.T) {
 	})
 }
 
-// A copy that begins before the region's slot, of a region that lost its disks, is not taken for one that has caught up.
+// A copy that begins before the region's slot, of a region that lost its disks, is not taken for one that has caught
+// up.
 func TestASlotFromBeforeACopySaysNothing(t *testing.T) {
 	alone(t, func(t *testing.T, m *member) {
 		small(m)

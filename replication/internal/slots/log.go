@@ -45,7 +45,7 @@ func (l *Log) Unpin(name string) {
 func (l *Log) bound(bytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.floor = l.Within(bytes)
+	l.floor = wal.Within(l.Log, bytes)
 	for name, index := range l.pins {
 		l.Log.Pin(name, max(index, l.floor))
 	}
@@ -73,9 +73,9 @@ func (l *Log) oldest(bound int64) uint64 {
 	first, _ := l.FirstPosition()
 	index, err := l.Seek(first)
 	if err != nil {
-		return l.Within(bound)
+		return wal.Within(l.Log, bound)
 	}
-	return max(index, l.Within(bound))
+	return max(index, wal.Within(l.Log, bound))
 }
 
 // isGone reports whether an error of behind says that a reader has to bootstrap.

@@ -293,8 +293,9 @@ func TestARegionThatIsAwaySinceTheTakeoverIsGivenUp(t *testing.T) {
 		if s, known := slotOf(m.applied.State(), "eu"); !known || !s.Lost || s.Position != 0 {
 			t.Fatalf("slot %+v", s)
 		}
-		if n := strings.Count(said.String(), "will bootstrap"); n != 1 || !strings.Contains(said.String(), "secondary=eu") {
-			t.Errorf("said %d times: %s", n, said.String())
+		text := said.String()
+		if n := strings.Count(text, "will bootstrap"); n != 1 || !strings.Contains(text, "secondary=eu") {
+			t.Errorf("said %d times: %s", n, text)
 		}
 		m.Acknowledged("eu", 3, logEntries-10)
 		time.Sleep(2 * interval)

@@ -23,8 +23,8 @@ var (
 	// ErrBehind says that the source holds less than the subscriber: a follower that lags, or a region that has
 	// been deposed. Another address may do better.
 	ErrBehind = errors.New("stream: source is behind the subscriber")
-	// ErrStale says that the source brought nothing new and did not confirm for too long that its region is alive, while
-	// another node of that region leads it or is further.
+	// ErrStale says that the source brought nothing new and did not confirm for too long that its region is alive,
+	// while another node of that region leads it or is further.
 	ErrStale = errors.New("stream: source is not confirmed by its region")
 	// ErrRefused wraps the reason for which a node cannot be a source now.
 	ErrRefused = errors.New("stream: refused by source")

@@ -44,8 +44,8 @@ type SinkConfig struct {
 	Logger    *slog.Logger // default slog.Default()
 	// Addresses returns nodes of the source region, best first; they are tried in turn. It is asked anew each time.
 	Addresses func() []string
-	// Detour returns nodes of further regions that have the source's history and more of it than is applied here. They are
-	// tried when no node of the source has the log that comes next. May be nil.
+	// Detour returns nodes of further regions that have the source's history and more of it than is applied here. They
+	// are tried when no node of the source has the log that comes next. May be nil.
 	Detour func() []string
 	// Better reports whether the source's region has a node that would serve better than the one at address: one that
 	// leads it, or that is further than position. Nil: none has.

@@ -2,9 +2,9 @@ package wal
 
 import "sort"
 
-// Within returns the least index from which the entries of the log take at most so many bytes of the disk,
-// LastIndex()+1 if even the last ones take more. Like BytesFrom it knows offsets one spacing of the sparse index apart.
-func (l *Log) Within(bytes int64) uint64 {
+// Within returns the least index from which the entries of l take at most so many bytes of the disk, LastIndex()+1 if
+// even the last ones take more. Like BytesFrom it knows offsets one spacing of the sparse index apart.
+func Within(l *Log, bytes int64) uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	index := l.tail().last + 1
@@ -13,7 +13,8 @@ func (l *Log) Within(bytes int64) uint64 {
 		s := l.segments[i]
 		if newer+s.end > bytes {
 			least := newer + s.end - bytes
-			if n := sort.Search(len(s.points), func(i int) bool { return s.points[i].offset >= least }); n < len(s.points) {
+			n := sort.Search(len(s.points), func(i int) bool { return s.points[i].offset >= least })
+			if n < len(s.points) {
 				index = s.points[n].index
 			}
 			break

@@ -14,16 +14,16 @@ func TestWithinIsTheInverseOfBytesFrom(t *testing.T) {
 	for i := range uint64(2000) {
 		mustAppend(t, l, Write{Entries: []*raftpb.Entry{entry(i+1, 1, frame(1, i+1, 1, int(100+i)))}})
 	}
-	if got := l.Within(l.Bytes()); got != 1 {
+	if got := Within(l, l.Bytes()); got != 1 {
 		t.Errorf("all of it begins at %d", got)
 	}
-	if got := l.Within(0); got != l.LastIndex()+1 {
+	if got := Within(l, 0); got != l.LastIndex()+1 {
 		t.Errorf("nothing begins at %d", got)
 	}
 	for bytes := int64(64 << 10); bytes < l.Bytes(); bytes += 77_777 {
-		got := l.BytesFrom(l.Within(bytes))
+		got := l.BytesFrom(Within(l, bytes))
 		if got > bytes || got < bytes-2*pointSpacingBytes {
-			t.Errorf("within %d bytes begin at %d and are %d", bytes, l.Within(bytes), got)
+			t.Errorf("within %d bytes begin at %d and are %d", bytes, Within(l, bytes), got)
 		}
 	}
 }
