@@ -293,6 +293,7 @@ func TestARegionThatIsAwaySinceTheTakeoverIsGivenUp(t *testing.T) {
 		if s, known := slotOf(m.applied.State(), "eu"); !known || !s.Lost || s.Position != 0 {
 			t.Fatalf("slot %+v", s)
 		}
+		synctest.Wait()
 		text := said.String()
 		if n := strings.Count(text, "will bootstrap"); n != 1 || !strings.Contains(text, "secondary=eu") {
 			t.Errorf("said %d times: %s", n, text)
