@@ -202,8 +202,9 @@ func (s *Slots) moved(state *timeline.State) []timeline.Slot {
 	for _, region := range s.config.Regions {
 		held, known := slotOf(state, region)
 		next := timeline.Slot{Region: region, Position: max(held.Position, acked[region])}
-		next.Lost = s.losing(state, next.Position, region)
-		if next.Position == held.Position && (known && held.Lost || s.gaveUp(region)) {
+		primary := state.Role() == timeline.Primary // what others need of a secondary only it knows, when it is primary
+		next.Lost = primary && s.losing(state, next.Position, region)
+		if next.Position == held.Position && (known && held.Lost || primary && s.gaveUp(region)) {
 			next.Lost = true // until it moves again
 		}
 		if next != held || (!known && next.Position > 0) {

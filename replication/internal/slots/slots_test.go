@@ -306,6 +306,18 @@ func TestARegionThatIsAwaySinceTheTakeoverIsGivenUp(t *testing.T) {
 	})
 }
 
+// A secondary keeps what it can, and says of nobody that it has to bootstrap: that is for the primary to say.
+func TestASecondaryLosesNobody(t *testing.T) {
+	alone(t, func(t *testing.T, m *member) {
+		m.config.RetainBytes = entryBytes * 10
+		m.change(func(s *timeline.State) { s.Reigns = []timeline.Reign{{Epoch: 3, First: 1, Primary: "eu"}} })
+		time.Sleep(3 * interval)
+		if got := m.Now(); len(got) != 0 || m.saves() != 0 {
+			t.Errorf("slots %+v", got)
+		}
+	})
+}
+
 // A region that is not configured any more has no slot, and is not shown.
 func TestARegionThatWasRemovedHasNoSlot(t *testing.T) {
 	alone(t, func(t *testing.T, m *member) {
