@@ -174,6 +174,7 @@ func (n *node) healthLag(h *HealthStatus) {
 		h.Lag = Lag{}
 		return
 	}
+	h.Lag.AtLeast = true
 	if f := n.follower.Following(); f != nil {
 		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast}
 	}
