@@ -62,6 +62,11 @@ type Config struct {
 	// RetainBytes is how far back a tail can be saved as commands, and how much log is kept for a slow or absent
 	// secondary before it has to bootstrap. Default DefaultRetainBytes.
 	RetainBytes int64
+	// CopyRetainBytes is how much log is kept behind a copy of the state that a region takes, until it has caught up
+	// or was silent for ten minutes: what is written meanwhile must fit, or the region needs another copy. It is not
+	// in addition to RetainBytes: the larger one of those in force bounds the log. Default twice RetainBytes and at
+	// least DefaultCopyRetainBytes; never less than RetainBytes.
+	CopyRetainBytes int64
 	// CompactBytes is how much log is written between two attempts to release log. Default
 	// DefaultCompactBytes.
 	CompactBytes int64
@@ -90,6 +95,7 @@ const (
 	DefaultElectionTicks     = 10
 	DefaultSegmentBytes      = 64 << 20
 	DefaultRetainBytes       = 8 << 30
+	DefaultCopyRetainBytes   = 1 << 30 // at least; see Config.CopyRetainBytes
 	DefaultCompactBytes      = 64 << 20
 	DefaultMaxFrameBytes     = 1 << 20
 	DefaultMaxCommandBytes   = CommandBytesLimit
@@ -114,6 +120,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ElectionTicks, DefaultElectionTicks)
 	setDefault(&c.SegmentBytes, DefaultSegmentBytes)
 	setDefault(&c.RetainBytes, DefaultRetainBytes)
+	setDefault(&c.CopyRetainBytes, max(2*c.RetainBytes, DefaultCopyRetainBytes))
 	setDefault(&c.CompactBytes, DefaultCompactBytes)
 	setDefault(&c.MaxFrameBytes, DefaultMaxFrameBytes)
 	setDefault(&c.MaxInflightBytes, DefaultMaxInflightBytes)
@@ -233,6 +240,7 @@ func sizesFault(c *Config) string {
 	}{
 		{"SegmentBytes", c.SegmentBytes, MinSegmentBytes, MaxSegmentBytes},
 		{"RetainBytes", c.RetainBytes, 1, 0},
+		{"CopyRetainBytes", c.CopyRetainBytes, 1, 0},
 		{"CompactBytes", c.CompactBytes, 1, 0},
 		{"MaxFrameBytes", int64(c.MaxFrameBytes), 1, FrameBytesLimit},
 		{"MaxCommandBytes", int64(c.MaxCommandBytes), 1, CommandBytesLimit},
@@ -245,6 +253,9 @@ func sizesFault(c *Config) string {
 		if f.most != 0 && f.value > f.most {
 			return fmt.Sprintf("%s is %d, at most %d is possible", f.name, f.value, f.most)
 		}
+	}
+	if c.CopyRetainBytes < c.RetainBytes {
+		return fmt.Sprintf("CopyRetainBytes %d is less than RetainBytes %d", c.CopyRetainBytes, c.RetainBytes)
 	}
 	if c.MaxInflightBytes < int64(c.MaxFrameBytes) {
 		return fmt.Sprintf("MaxInflightBytes %d is less than MaxFrameBytes %d", c.MaxInflightBytes, c.MaxFrameBytes)

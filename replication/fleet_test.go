@@ -28,6 +28,7 @@ type testFleet struct {
 	log     slog.Handler              // of all nodes
 	adapt   func(*replication.Config) // before each start; may be nil
 	joining []string                  // nodes that were added
+	lines   *lineCounter              // of all nodes, where a test counts them
 }
 
 type testNode struct {
@@ -39,10 +40,15 @@ type testNode struct {
 }
 
 func inBubble(t *testing.T, regions map[string]int, body func(f *testFleet)) {
+	shaped(t, regions, func(*replication.Config) {}, body)
+}
+
+// shaped is inBubble with nodes whose configuration is changed by shape.
+func shaped(t *testing.T, regions map[string]int, shape func(*replication.Config), body func(f *testFleet)) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &testFleet{
 			t: t, network: memory.NewNetwork(clock.Real, 1), regions: map[string][]string{},
-			nodes: map[string]*testNode{},
+			nodes: map[string]*testNode{}, adapt: shape,
 		}
 		f.log = slog.NewTextHandler(testOutput(), nil)
 		for region, size := range regions {

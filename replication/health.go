@@ -169,7 +169,7 @@ func peerStatus(name string, addrs []string, r fleet.Region) PeerStatus {
 	if f := said.Following; p.Role == RolePrimary {
 		p.Lag = Lag{}
 	} else if f != nil {
-		p.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds}
+		p.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast}
 	}
 	return p
 }
@@ -181,8 +181,9 @@ func (n *node) healthLag(h *HealthStatus) {
 		h.Lag = Lag{}
 		return
 	}
+	h.Lag.AtLeast = true
 	if f := n.follower.Following(); f != nil {
-		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds}
+		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast}
 	}
 	if p := n.governor.LastHeard(h.Primary); p > h.Position {
 		h.Lag.Commands = max(h.Lag.Commands, uint64(p-h.Position))

@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/internal/transfer"
@@ -59,6 +60,12 @@ func (c copyPort) Fetch(
 // Offer implements secondary.Copies.
 func (c copyPort) Offer(ctx context.Context, addr, id string, term uint64) error {
 	_, err := peer.Ask(ctx, c.client, addr, transfer.AskStage, transfer.StageRequest{ID: id, From: c.addr, Term: term})
+	return err
+}
+
+// Copying implements secondary.Copies.
+func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
+	_, err := peer.Ask(ctx, c.client, addr, slots.AskCopying, slots.CopyNotice{Region: c.region, Position: p})
 	return err
 }
 

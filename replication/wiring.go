@@ -75,7 +75,7 @@ func (n *node) buildWrites(log *slots.Log) {
 		Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer, Leader: n.directory,
 		Client: n.client,
 		Fleet:  n.fleet, Applied: n.applied, Leadership: n.leadership, Clock: c.Clock, Logger: n.logger,
-		RetainBytes: c.RetainBytes, Timeout: c.callTimeout(),
+		RetainBytes: c.RetainBytes, CopyRetainBytes: c.CopyRetainBytes, Timeout: c.callTimeout(),
 	})
 	n.reads = reads.New(reads.Config{
 		Region: c.RegionID, Group: n.group, Standing: n.standing, Fleet: n.fleet, Writes: n.proposer,
@@ -121,7 +121,7 @@ func (n *node) buildState() {
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
-		Clock: c.Clock, Logger: n.logger,
+		Copying: n.slots.Copying, Clock: c.Clock, Logger: n.logger,
 	})
 }
 

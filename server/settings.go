@@ -102,6 +102,10 @@ var sections = []section{
 		size("retain-bytes", replication.DefaultRetainBytes, 1<<20, unbounded,
 			"log kept for a slow or absent region before it has to bootstrap",
 			func(c *Config) *int64 { return &c.Replication.RetainBytes }),
+		size("copy-retain-bytes", 0, 0, unbounded,
+			"log kept behind a copy of the state that another region fetches, until it has caught up; 0 is twice "+
+				"`retain-bytes` and at least 1GiB",
+			func(c *Config) *int64 { return &c.Replication.CopyRetainBytes }),
 		size("segment-bytes", replication.DefaultSegmentBytes, 1<<20, replication.MaxSegmentBytes,
 			"size of a log segment",
 			func(c *Config) *int64 { return &c.Replication.SegmentBytes }),

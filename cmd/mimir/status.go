@@ -142,6 +142,10 @@ func lagText(r *replication.RegionStatus) string {
 		return "-"
 	case r.Lag.Seconds < 0:
 		return "unknown"
+	case r.Lag.AtLeast && r.Lag.Commands == 0:
+		return fmt.Sprintf("unknown for %.2f s", r.Lag.Seconds)
+	case r.Lag.AtLeast:
+		return fmt.Sprintf("at least %d commands, %.2f s", r.Lag.Commands, r.Lag.Seconds)
 	default:
 		return fmt.Sprintf("%d commands, %s, %.2f s", r.Lag.Commands, byteText(r.Lag.Bytes), r.Lag.Seconds)
 	}

@@ -42,6 +42,9 @@ type Lag struct {
 	Commands uint64  `json:"commands"`
 	Bytes    uint64  `json:"bytes"`
 	Seconds  float64 `json:"seconds"`
+	// AtLeast says that the source did not confirm lately where it is: Commands and Bytes are what is known of, and
+	// there may be more. Zero then says nothing.
+	AtLeast bool `json:"atLeast,omitempty"`
 }
 
 // NodeStatus is one node as others see it.

@@ -47,6 +47,8 @@ type Following struct {
 	LagBytes    uint64  `json:"lagBytes"`
 	LagSeconds  float64 `json:"lagSeconds"` // negative: unknown
 	Activity    string  `json:"activity,omitempty"`
+	// AtLeast says that the source did not confirm lately where it is: it may have more commands and bytes.
+	AtLeast bool `json:"atLeast,omitempty"`
 }
 
 // Heard is a report with how it was come by.

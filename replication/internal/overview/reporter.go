@@ -38,7 +38,7 @@ type (
 	}
 	// Log is the log on this node's disk.
 	Log interface{ Bytes() int64 }
-	// Slots knows what the secondaries have, on the leader.
+	// Slots knows what the secondaries have: on the leader, up to now.
 	Slots interface{ Now() []timeline.Slot }
 	// Follower follows a source, on the leader of a secondary.
 	Follower interface{ Following() *fleet.Following }
@@ -95,8 +95,9 @@ func (r *Reporter) Report() fleet.Report {
 		Starts:     c.Self.Starts,
 		ClientURLs: c.Self.ClientURLs,
 		Leader:     leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
-		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
-		Disk: c.Disk.ID, Boot: c.Disk.Boot,
+		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members,
+		Slots: c.Slots.Now(),
+		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
 	}
 	if _, started := c.Life.Started(); !started {
 		return out
@@ -105,7 +106,6 @@ func (r *Reporter) Report() fleet.Report {
 	out.LogBytes = c.Log.Bytes()
 	out.Following = c.Follower.Following()
 	if leads {
-		out.Slots = c.Slots.Now()
 		out.Problem = r.Problem()
 	}
 	return out

@@ -24,6 +24,7 @@ func summarize(name, asked string, regions map[string]*fleet.Region) *contract.F
 		out.Regions = append(out.Regions, summarizeRegion(r))
 	}
 	slices.SortFunc(out.Regions, func(a, b contract.RegionStatus) int { return strings.Compare(a.Name, b.Name) })
+	tellLost(out.Regions, representatives[out.Primary])
 	for i := range out.Regions {
 		r := &out.Regions[i]
 		r.LossSurvivable = slices.ContainsFunc(out.Regions, func(o contract.RegionStatus) bool {
@@ -70,7 +71,9 @@ func summarizeRegion(r *fleet.Region) contract.RegionStatus {
 	if s.Role == contract.RolePrimary {
 		s.Lag = contract.Lag{}
 	} else if f := best.Following; f != nil {
-		s.Lag, s.Activity = contract.Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds}, f.Activity
+		s.Lag, s.Activity = contract.Lag{
+			Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast,
+		}, f.Activity
 	}
 	reachable := 0
 	for _, m := range best.Members {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -13,20 +13,27 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
+// maxBroken is how often the node that a part of a copy came from is asked for the rest in vain, before another is
+// asked for a copy of its own and the part is lost.
+const maxBroken = 5
+
 // fetch gets a copy from any node of the source.
 func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoch) (*succession.Copy, error) {
+	defer f.announce(ctx, s.source, 0)()
 	var errs []error
-	for _, addr := range f.config.Fleet.Addresses(s.source) {
+	for _, addr := range s.copySources(f.config.Fleet.Addresses(s.source)) {
 		f.config.Logger.Info("bootstraps", "source", s.source, "addr", addr)
-		from, c, err := f.config.Copies.Fetch(ctx, addr, minEpoch, s.term, f.progress(f.config.Clock.Now()))
+		from, c, err := f.config.Copies.Fetch(ctx, addr, minEpoch, s.term, f.progress(s, addr))
 		if err == nil && from != s.source {
+			s.copied = copied{} // it came whole, and there is no rest to ask for
 			err = fmt.Errorf("%w: copy of region %s, asked %s", contract.ErrMessage, from, s.source)
 		}
 		if err == nil {
+			s.copied = copied{at: c.Origin.Cursor.Position}
 			return &c, nil
 		}
 		errs = append(errs, fmt.Errorf("bootstrap from %s: %w", addr, err))
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || s.comesBack(addr) {
 			break
 		}
 	}
@@ -36,9 +43,42 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 	return nil, errors.Join(errs...)
 }
 
+// copySources returns addresses with the one first that has the rest of what is here.
+func (c *copied) copySources(addresses []string) []string {
+	if c.part == "" {
+		return addresses
+	}
+	others := slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return a == c.part })
+	return append([]string{c.part}, others...)
+}
+
+// comesBack reports, after a transfer from addr broke off, whether the rest will be asked for at the same node.
+func (c *copied) comesBack(addr string) bool {
+	if addr != c.part {
+		return false
+	}
+	if c.broken++; c.broken <= maxBroken {
+		return true
+	}
+	*c = copied{}
+	return false
+}
+
+// came notes that so many bytes from addr are here.
+func (c *copied) came(addr string, bytes int64) {
+	if c.part != addr {
+		*c = copied{part: addr}
+	}
+	if bytes > c.most {
+		c.most, c.broken = bytes, 0
+	}
+}
+
 // progress keeps the activity that status shows: bytes and the time that remains at the pace so far.
-func (f *Follower) progress(began time.Time) func(checkpoint.Progress) {
+func (f *Follower) progress(s *session, addr string) func(checkpoint.Progress) {
+	began := f.config.Clock.Now()
 	return func(p checkpoint.Progress) {
+		s.came(addr, p.DoneBytes)
 		text := fmt.Sprintf("bootstrap: %d of %d bytes", p.DoneBytes, p.TotalBytes)
 		if spent := f.config.Clock.Now().Sub(began); p.DoneBytes > 0 && spent > time.Second {
 			left := time.Duration(float64(spent) * float64(p.TotalBytes-p.DoneBytes) / float64(p.DoneBytes))
@@ -46,39 +86,4 @@ func (f *Follower) progress(began time.Time) func(checkpoint.Progress) {
 		}
 		f.setActivity(text)
 	}
-}
-
-// stage has the other voters fetch the copy from this node, and returns when a majority has it (F3).
-func (f *Follower) stage(ctx context.Context, id string, term uint64) error {
-	voters := f.config.Group.Voters()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	have, errs := 0, []error(nil)
-	for _, voter := range voters {
-		if voter == f.config.Self {
-			mu.Lock()
-			have++
-			mu.Unlock()
-			continue
-		}
-		addr, ok := f.config.Directory.Addr(voter)
-		if !ok {
-			continue
-		}
-		wg.Go(func() {
-			err := f.config.Copies.Offer(ctx, addr, id, term)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs = append(errs, err)
-			} else {
-				have++
-			}
-		})
-	}
-	wg.Wait()
-	if have <= len(voters)/2 {
-		return fmt.Errorf("copy %s is on %d of %d nodes: %w", id, have, len(voters), errors.Join(errs...))
-	}
-	return nil
 }

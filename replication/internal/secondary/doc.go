@@ -11,6 +11,10 @@
 //     region gave way. It is offered for installation only when a majority of the voters holds it, so that a crash at
 //     any point leaves the old state or the new one.
 //   - F4 (invariant 14): a lag that is not known is not reported as small.
+//   - F5: one bootstrap takes one copy as long as the node that gives it lives: the source is told of it, so that it
+//     keeps the log behind it, and the rest is asked for where the part came from. A node that hangs blocks none.
+//   - F6: a source that is cut off from its region is left for one that is not; where no node of the source can read
+//     the log, a further region with the same history is followed for a while, and a copy taken if there is none.
 //
 // It leaves to its neighbours: what runs when, and what is decided of a fork (succession, through primary); the
 // stream's protocol (stream); how a copy travels and is kept (behind Copies); what is applied (region).

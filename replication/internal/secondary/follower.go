@@ -37,6 +37,9 @@ type Copies interface {
 		progress func(checkpoint.Progress)) (string, succession.Copy, error)
 	// Offer has the node at addr, of this region, fetch the copy from here, and returns when it has it.
 	Offer(ctx context.Context, addr, id string, term uint64) error
+	// Copying tells the node at addr, of the source, that this region takes a copy of the state at p, zero if that is
+	// not known yet, and will need the log behind it.
+	Copying(ctx context.Context, addr string, p timeline.Position) error
 }
 
 // Directory tells where the nodes of this region are.
@@ -76,6 +79,15 @@ type session struct {
 	source string
 	sink   *stream.Sink
 	taker  *taker
+	copied // of Run alone
+}
+
+// copied is how far a session is with a copy.
+type copied struct {
+	at     timeline.Position // of the copy that is here
+	part   string            // the node from which a part came
+	most   int64             // bytes that were here at best
+	broken int               // transfers from part that brought nothing since
 }
 
 // New returns a Follower that follows nobody.
@@ -90,7 +102,7 @@ func (f *Follower) Run(ctx context.Context, e succession.Effect) succession.Ende
 		ended.Copy, ended.Err = f.fetch(ctx, s, e.Epoch)
 	case succession.Stage:
 		f.setActivity("staging copy " + e.Copy)
-		ended.Err = f.stage(ctx, e.Copy, e.Term)
+		ended.Err = f.stage(ctx, s, e.Copy)
 	default:
 		f.stream(ctx, s, &ended)
 	}
@@ -116,6 +128,11 @@ func (f *Follower) enter(e succession.Effect) *session {
 		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
 		WindowBytes: c.WindowBytes,
 		Addresses:   func() []string { return c.Fleet.Addresses(e.Source) },
+		Detour:      func() []string { return f.detour(e.Source) },
+		Better: func(address string, p timeline.Position) bool {
+			v, _ := c.Fleet.View()
+			return better(v.Regions[e.Source], address, p)
+		},
 	})}
 	return f.current
 }
@@ -169,9 +186,13 @@ func (f *Follower) Following() *fleet.Following {
 		return nil
 	}
 	lag, status := s.sink.Lag(), s.sink.Status()
+	if p, here := f.furthest(s.source), f.config.Applied.State().Cursor.Position; p > here {
+		lag.Commands = max(lag.Commands, uint64(p-here)) // what others saw, while the source may be cut off
+	}
 	out := &fleet.Following{
 		Source: s.source, Connected: status.Connected, Activity: activity,
 		LagCommands: lag.Commands, LagBytes: lag.Bytes, LagSeconds: lag.Seconds,
+		AtLeast: lag.AtLeast,
 	}
 	if !lag.Known {
 		out.LagSeconds = -1

@@ -3,8 +3,10 @@ package secondary
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/clock"
@@ -31,7 +33,12 @@ func (three) Addr(id uint64) (string, bool) { return map[uint64]string{2: "us-2"
 type shelf struct {
 	regions map[string]string
 	down    []string
+	hung    []string
 	term    uint64
+	at      timeline.Position // of the copies
+
+	mu   sync.Mutex
+	told []string // that a copy is taken
 }
 
 var errDown = errors.New("down")
@@ -44,14 +51,25 @@ func (s *shelf) Fetch(
 	}
 	s.term = term
 	progress(checkpoint.Progress{DoneBytes: 1, TotalBytes: 2})
-	origin := timeline.Origin{Cursor: timeline.Cursor{Epoch: minEpoch}}
+	origin := timeline.Origin{Cursor: timeline.Cursor{Epoch: minEpoch, Position: s.at}}
 	return s.regions[addr], succession.Copy{ID: "copy of " + addr, Origin: origin}, nil
 }
 
-func (s *shelf) Offer(_ context.Context, addr, _ string, _ uint64) error {
+func (s *shelf) Offer(ctx context.Context, addr, _ string, _ uint64) error {
+	if slices.Contains(s.hung, addr) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if slices.Contains(s.down, addr) {
 		return errDown
 	}
+	return nil
+}
+
+func (s *shelf) Copying(_ context.Context, addr string, p timeline.Position) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = append(s.told, fmt.Sprintf("%s %d", addr, p))
 	return nil
 }
 

@@ -3,16 +3,21 @@
 //
 // It promises:
 //
-//   - A write counts as durable in k regions only when k-1 others acknowledged it in the very history that holds it: an
-//     acknowledgement is an epoch and a position, and says nothing of a history in which that epoch ended earlier
+//   - A write counts as durable in k regions only when k-1 others acknowledged it in the very history that holds it:
+//     an acknowledgement is an epoch and a position, and says nothing of a history in which that epoch ended earlier
 //     ([Tracker]).
 //   - Whoever waits for further regions is answered once: with the receipt alone when they have the write, else with
 //     the receipt and ErrUnderReplicated. The write is applied, so that no answer reads as "not done".
-//   - Log that a secondary needs is kept (invariant 15) up to the bound on it. What falls behind that bound is marked
-//     lost in its slot and has to bootstrap; log from which a tail may have to be saved is kept in any case.
+//   - Log that a secondary needs is kept (invariant 15) up to the bound on it, RetainBytes. What falls behind that
+//     bound is marked lost in its slot, told once, and has to bootstrap. A region without a slot counts as one that
+//     stands at most where the reign began; a node of a secondary goes by what it heard last. Streams keep no more
+//     than the bound either. Only when a fork is expected, and nothing is written, all log is kept, for the tail.
+//   - Behind a copy that another region takes the bound is CopyRetainBytes, on every node that heard of it, until the
+//     region follows again within RetainBytes, was silent for copyLease, or too much was written (Copying).
 //
 // Acknowledgements reach the leader from the node that serves a stream, by the question "ack"; the leader remembers
-// them at once and writes them to the region's log now and then.
+// them at once and writes them to the region's log now and then. Of copies the nodes hear from their own shelf, and by
+// the question "copying" from the region that takes one; that is in memory alone, and said again while it goes on.
 //
 // It leaves to its neighbours the stream, taking slots to the log (propose), and what a slot is (timeline).
 package slots

@@ -1,66 +1,21 @@
 package slots
 
 import (
-	"sync"
-
 	"github.com/mimir-kv/mimir/replication/contract"
-	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// pin is the name under which the log is kept for slots.
-const pin = "slots"
-
-// Log is the log as streams read it. Their pins yield to the bound on what is kept. It is safe for concurrent use.
-type Log struct {
-	*wal.Log
-	mu   sync.Mutex
-	pins map[string]bool
-}
-
-// NewLog returns l as streams read it.
-func NewLog(l *wal.Log) *Log { return &Log{Log: l, pins: map[string]bool{}} }
-
-// Pin implements stream.Log.
-func (l *Log) Pin(name string, index uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pins[name] = true
-	l.Log.Pin(name, index)
-}
-
-// Unpin implements stream.Log.
-func (l *Log) Unpin(name string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.pins, name)
-	l.Log.Unpin(name)
-}
-
-// yield drops every pin of a stream; a stream that goes on reading pins anew what is still there.
-func (l *Log) yield() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for name := range l.pins {
-		l.Log.Unpin(name)
-	}
-	clear(l.pins)
-}
-
-// heldFor returns how many bytes of log are kept for a reader that has p; zero if the log does not reach back so far.
-func (l *Log) heldFor(p contract.Position) int64 {
-	index, err := l.Seek(p)
-	if err != nil {
-		return 0
-	}
-	return l.BytesFrom(index)
-}
-
-// Retain keeps the log from the first position that some slot still needs; without a slot, a configured region needs
-// all. It is called once before the Raft group runs, and then by Run.
+// Retain keeps the log from the first entry that some other region still needs, within the bounds. It is called once
+// before the Raft group runs, and then by Run. It is safe for concurrent use.
 func (s *Slots) Retain() {
+	s.retaining.Lock()
+	defer s.retaining.Unlock()
 	c := &s.config
-	state := c.Applied.State()
+	v := c.Applied.View()
+	state := &v.State
+	s.turn(state)
+	s.reviewCopies(state)
+	c.Log.bound(s.widest())
 	if len(c.Regions) == 0 {
 		return
 	}
@@ -68,32 +23,102 @@ func (s *Slots) Retain() {
 		c.Log.Log.Pin(pin, 0) // there may be a fork, and a tail to be saved from all that is held
 		return
 	}
-	lowest := state.Cursor.Position
+	least, _, err := c.Log.behind(state.Cursor.Position)
+	if err != nil {
+		least = v.Index + 1
+	}
 	for _, region := range c.Regions {
-		if p, needed := s.neededBy(state, region); needed {
-			lowest = min(lowest, p)
+		if index, kept := s.neededBy(state, region); kept {
+			least = min(least, index)
 		}
 	}
-	if c.Log.heldFor(lowest) > c.RetainBytes {
-		c.Log.yield() // whoever still reads there has to bootstrap
-		lowest = state.Cursor.Position
-	}
-	index, err := c.Log.Seek(lowest)
-	if err != nil {
-		return // gone already; whoever needs it bootstraps
-	}
-	c.Log.Log.Pin(pin, index)
+	c.Log.Log.Pin(pin, least)
 }
 
-// neededBy returns what a region has, as far as is known here. A secondary keeps log for the day on which it is
-// primary: until then it goes by what the others report.
-func (s *Slots) neededBy(state *timeline.State, region string) (contract.Position, bool) {
-	slot, _ := slotOf(state, region)
+// neededBy returns from where log is kept for a region; kept is false if none is: it fell behind the bound, or what it
+// needs is gone.
+func (s *Slots) neededBy(state *timeline.State, region string) (index uint64, kept bool) {
+	at, bound := s.standing(state, region), s.boundFor(region)
+	if at.lost {
+		s.giveUp(region, at.position, bound)
+		return 0, false
+	}
+	index, bytes, err := s.config.Log.behind(at.position)
+	switch {
+	case err == nil && bytes > bound && at.atMost:
+		s.giveUp(region, at.position, bound)
+		return 0, false
+	case !at.exact, err != nil && !isGone(err): // a damaged entry does not tell where it stands
+		index = s.config.Log.oldest(bound)
+	case err != nil:
+		return 0, false
+	}
+	s.keepFor(region)
+	return index, true
+}
+
+// place is where a region stands, as far as is known.
+type place struct {
+	position contract.Position
+	exact    bool // it is there; else it may be anywhere before
+	atMost   bool // it is there or before
+	lost     bool // log was given up for it, and it has not moved since
+}
+
+// standing returns where a region stands. A region that the primary did not hear of in its reign stands at most where
+// the reign began: it followed another then. A secondary keeps log for the day on which it is primary: until then it
+// goes by what the others report, or reported last.
+func (s *Slots) standing(state *timeline.State, region string) place {
+	if p, ok := s.copyingFrom(state, region); ok {
+		return place{position: p, exact: true, atMost: true}
+	}
 	if state.Role() != timeline.Primary {
 		v, _ := s.config.Fleet.View()
 		if l := v.Regions[region].Leader(); l != nil {
-			return l.Cursor.Position, true
+			s.reported[region] = l.Cursor.Position
 		}
+		p, heard := s.reported[region]
+		return place{position: p, exact: heard, atMost: heard}
 	}
-	return slot.Position, !slot.Lost
+	slot, known := slotOf(state, region)
+	if !known || slot.Position == 0 {
+		began := max(timeline.Latest(state.Reigns).First, 1) - 1
+		return place{position: began, atMost: true, lost: slot.Lost}
+	}
+	return place{position: slot.Position, exact: true, atMost: true, lost: slot.Lost}
+}
+
+// turn forgets for whom log was given up when another reign has begun: what the regions need is counted anew.
+func (s *Slots) turn(state *timeline.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if latest := timeline.Latest(state.Reigns); latest != s.reign {
+		s.reign = latest
+		clear(s.givenUp)
+	}
+}
+
+// giveUp says once that a region will bootstrap.
+func (s *Slots) giveUp(region string, p contract.Position, bound int64) {
+	s.mu.Lock()
+	told := s.givenUp[region]
+	s.givenUp[region] = true
+	s.mu.Unlock()
+	if !told {
+		s.config.Logger.Warn("log is not kept for a region any more: it will bootstrap by a copy when it comes back; "+
+			"a larger RetainBytes keeps more", "secondary", region, "position", p, "bound", bound)
+	}
+}
+
+func (s *Slots) keepFor(region string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.givenUp, region)
+}
+
+// gaveUp reports whether this node keeps no log for a region.
+func (s *Slots) gaveUp(region string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.givenUp[region]
 }

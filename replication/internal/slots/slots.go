@@ -54,8 +54,10 @@ type Config struct {
 	Clock      clock.Clock
 	Logger     *slog.Logger
 
-	RetainBytes int64         // of log, kept for a slow or absent secondary
-	Timeout     time.Duration // of one question, and of writing slots to the log
+	RetainBytes int64 // of log, kept for a slow or absent secondary
+	// CopyRetainBytes of log are kept behind a copy until the region that takes it has caught up; at least RetainBytes.
+	CopyRetainBytes int64
+	Timeout         time.Duration // of one question, and of writing slots to the log
 }
 
 // Slots keep what the secondaries have acknowledged: at once in the tracker, for writes that wait for it, and now and
@@ -65,20 +67,30 @@ type Slots struct {
 	tracker *Tracker
 	wake    wake.Signal
 
-	mu   sync.Mutex
-	news acknowledgements // to be passed on to the leader
+	retaining sync.Mutex
+	reported  map[string]contract.Position // where a leader said last that its region is; guarded by retaining
+
+	mu      sync.Mutex
+	news    acknowledgements    // to be passed on to the leader
+	reign   timeline.Reign      // that was the latest when givenUp was looked at
+	givenUp map[string]bool     // regions for which this node keeps no log
+	copies  map[string]*copying // regions that take a copy
 }
 
 // New returns Slots; nothing is passed on, saved or released before Run.
 func New(c Config) *Slots {
-	return &Slots{config: c, tracker: c.Tracker, news: acknowledgements{}, wake: wake.New()}
+	return &Slots{
+		config: c, tracker: c.Tracker, news: acknowledgements{}, wake: wake.New(),
+		reported: map[string]contract.Position{}, givenUp: map[string]bool{}, copies: map[string]*copying{},
+	}
 }
 
-// Register makes this node answer the question "ack".
+// Register makes this node answer the questions "ack" and "copying".
 func (s *Slots) Register(r *peer.Registry) {
 	peer.Handle(r, question, func(_ context.Context, a acknowledgement) (peer.Nothing, error) {
 		return peer.Nothing{}, s.acknowledge(a)
 	})
+	s.registerCopying(r)
 }
 
 // Acknowledged is told by the stream's source on this node that a secondary has everything up to p, in the history
@@ -140,7 +152,7 @@ func (s *Slots) passOn(ctx context.Context) {
 			if err := s.acknowledge(a); err != nil {
 				s.config.Logger.Warn("acknowledgement of an unknown region", "err", err)
 			}
-		} else if err := s.askLeader(ctx, a); err != nil {
+		} else if err := s.askLeader(ctx, a); err != nil && !errors.Is(err, contract.ErrUnknownRegion) {
 			s.keepNews(a)
 		}
 	}
@@ -184,13 +196,15 @@ func (s *Slots) persist(ctx context.Context) {
 
 // moved returns the slots that are not what the state says.
 func (s *Slots) moved(state *timeline.State) []timeline.Slot {
+	s.turn(state)
 	acked := s.tracker.within(state)
 	var moved []timeline.Slot
 	for _, region := range s.config.Regions {
 		held, known := slotOf(state, region)
 		next := timeline.Slot{Region: region, Position: max(held.Position, acked[region])}
-		next.Lost = s.config.Log.heldFor(next.Position) > s.config.RetainBytes
-		if known && next.Position == held.Position && held.Lost {
+		primary := state.Role() == timeline.Primary // what others need of a secondary only it knows, when it is primary
+		next.Lost = primary && s.losing(state, next.Position, region)
+		if next.Position == held.Position && (known && held.Lost || primary && s.gaveUp(region)) {
 			next.Lost = true // until it moves again
 		}
 		if next != held || (!known && next.Position > 0) {
@@ -200,16 +214,28 @@ func (s *Slots) moved(state *timeline.State) []timeline.Slot {
 	return moved
 }
 
-// Now returns the slots with what was acknowledged since they were saved.
+// losing reports whether a region at p, of which zero says that it was not heard of in this reign, has more behind it
+// than is kept for it.
+func (s *Slots) losing(state *timeline.State, p contract.Position, region string) bool {
+	if p == 0 {
+		p = max(timeline.Latest(state.Reigns).First, 1) - 1
+	}
+	return s.config.Log.exceeds(p, s.boundFor(region))
+}
+
+// Now returns the slots with what was acknowledged since they were saved. A region that is not configured any more has
+// none.
 func (s *Slots) Now() []timeline.Slot {
 	state := s.config.Applied.State()
-	saved := slices.Clone(state.Slots)
+	saved := slices.DeleteFunc(slices.Clone(state.Slots), func(o timeline.Slot) bool {
+		return !slices.Contains(s.config.Regions, o.Region)
+	})
 	for region, p := range s.tracker.within(state) {
 		i := slices.IndexFunc(saved, func(o timeline.Slot) bool { return o.Region == region })
 		if i < 0 {
 			saved = append(saved, timeline.Slot{Region: region, Position: p})
-		} else {
-			saved[i].Position = max(saved[i].Position, p)
+		} else if p > saved[i].Position {
+			saved[i].Position, saved[i].Lost = p, false
 		}
 	}
 	return saved

@@ -3,6 +3,7 @@ package slots
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -59,7 +60,7 @@ func newMember(t *testing.T, tr transport.Transport) *member {
 		Regions: []string{"ap", "eu"}, Tracker: NewTracker(m.applied), Log: m.log, Controls: m, Leader: m,
 		Client: peer.NewClient(tr), Fleet: m, Applied: m.applied, Leadership: &m.leading, Clock: clock.Real,
 		Logger:      slog.New(slog.DiscardHandler),
-		RetainBytes: 1 << 30, Timeout: time.Second,
+		RetainBytes: 1 << 30, CopyRetainBytes: 1 << 30, Timeout: time.Second,
 	})
 	questions := peer.NewRegistry(func() error { return nil })
 	m.Register(questions)
@@ -132,6 +133,17 @@ func (m *member) change(f func(s *timeline.State)) {
 	s := m.applied.State().Clone()
 	f(s)
 	m.applied.Publish(&region.View{State: *s})
+}
+
+// report has the leaders of these regions answer, and no others.
+func (m *member) report(at map[string]contract.Position) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.view.Regions = map[string]fleet.Region{}
+	for name, p := range at {
+		report := fleet.Report{Region: name, Leader: true, Cursor: timeline.Cursor{Position: p}}
+		m.view.Regions[name] = fleet.Region{Name: name, Nodes: []fleet.Heard{{Report: report}}}
+	}
 }
 
 func (m *member) saves() int {
@@ -269,6 +281,55 @@ func TestASlotBehindTheBoundIsLost(t *testing.T) {
 	})
 }
 
+// A region that is away when this one takes over has no slot. It is given up like any other: once, in words, and in its
+// slot.
+func TestARegionThatIsAwaySinceTheTakeoverIsGivenUp(t *testing.T) {
+	alone(t, func(t *testing.T, m *member) {
+		var said strings.Builder
+		m.config.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		m.config.RetainBytes = entryBytes * 100
+		m.Acknowledged("ap", 3, logEntries)
+		time.Sleep(3 * interval)
+		if s, known := slotOf(m.applied.State(), "eu"); !known || !s.Lost || s.Position != 0 {
+			t.Fatalf("slot %+v", s)
+		}
+		synctest.Wait()
+		text := said.String()
+		if n := strings.Count(text, "will bootstrap"); n != 1 || !strings.Contains(text, "secondary=eu") {
+			t.Errorf("said %d times: %s", n, text)
+		}
+		m.Acknowledged("eu", 3, logEntries-10)
+		time.Sleep(2 * interval)
+		if s, _ := slotOf(m.applied.State(), "eu"); s.Lost {
+			t.Errorf("it came back: %+v", s)
+		}
+	})
+}
+
+// A secondary keeps what it can, and says of nobody that it has to bootstrap: that is for the primary to say.
+func TestASecondaryLosesNobody(t *testing.T) {
+	alone(t, func(t *testing.T, m *member) {
+		m.config.RetainBytes = entryBytes * 10
+		m.change(func(s *timeline.State) { s.Reigns = []timeline.Reign{{Epoch: 3, First: 1, Primary: "eu"}} })
+		time.Sleep(3 * interval)
+		if got := m.Now(); len(got) != 0 || m.saves() != 0 {
+			t.Errorf("slots %+v", got)
+		}
+	})
+}
+
+// A region that is not configured any more has no slot, and is not shown.
+func TestARegionThatWasRemovedHasNoSlot(t *testing.T) {
+	alone(t, func(t *testing.T, m *member) {
+		m.change(func(s *timeline.State) { s.Slots = []timeline.Slot{{Region: "asia", Position: 3}} })
+		m.Acknowledged("eu", 3, 50)
+		time.Sleep(2 * interval)
+		if got := m.Now(); len(got) != 1 || got[0].Region != "eu" {
+			t.Errorf("slots %+v", got)
+		}
+	})
+}
+
 func TestLogIsKeptForWhoeverNeedsIt(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -312,10 +373,51 @@ func TestLogIsKeptForWhoeverNeedsIt(t *testing.T) {
 				s.Reigns = []timeline.Reign{{Epoch: 3, First: 1, Primary: "eu"}}
 				s.Slots = []timeline.Slot{{Region: "ap", Position: 10}, {Region: "eu", Position: 10}}
 			})
-			for name, p := range map[string]contract.Position{"ap": 200, "eu": 390} {
-				report := fleet.Report{Region: name, Leader: true, Cursor: timeline.Cursor{Position: p}}
-				m.view.Regions[name] = fleet.Region{Name: name, Nodes: []fleet.Heard{{Report: report}}}
-			}
+			m.report(map[string]contract.Position{"ap": 200, "eu": 390})
+		}, 150, 200},
+		{"a region that was not heard of since the takeover", func(m *member) {
+			m.change(func(s *timeline.State) { s.Slots = []timeline.Slot{{Region: "ap", Position: 350}} })
+		}, 1, 1},
+		{"the bound holds for it as for any other", func(m *member) {
+			m.config.RetainBytes = entryBytes * 100
+			m.change(func(s *timeline.State) { s.Slots = []timeline.Slot{{Region: "ap", Position: 350}} })
+		}, 300, 350},
+		{"it may be anywhere before the takeover", func(m *member) {
+			m.config.RetainBytes = entryBytes * 100
+			m.change(func(s *timeline.State) { s.Reigns[1].First = 380 })
+		}, 290, 345},
+		{"only who is behind the bound is given up", func(m *member) {
+			m.config.RetainBytes = entryBytes * 100
+			m.change(func(s *timeline.State) {
+				s.Slots = []timeline.Slot{{Region: "ap", Position: 350}, {Region: "eu", Position: 20}}
+			})
+		}, 300, 350},
+		{"a slot whose log is gone keeps nothing", func(m *member) {
+			m.change(func(s *timeline.State) {
+				s.Slots = []timeline.Slot{{Region: "ap", Position: 200}, {Region: "eu", Position: 200}}
+			})
+			m.kept()
+			m.change(func(s *timeline.State) {
+				s.Slots = []timeline.Slot{{Region: "ap", Position: 350}, {Region: "eu", Position: 100}}
+			})
+		}, 300, 350},
+		{"a stream that stands still", func(m *member) {
+			m.config.RetainBytes = entryBytes * 100
+			m.change(func(s *timeline.State) {
+				s.Slots = []timeline.Slot{{Region: "ap", Position: 350}, {Region: "eu", Position: 350}}
+			})
+			m.Retain()
+			m.log.Pin("stream/eu/1", 5) // as it does at every sign of life
+		}, 290, 350},
+		{"a secondary that hears nobody", func(m *member) {
+			m.config.RetainBytes = entryBytes * 100
+			m.change(func(s *timeline.State) { s.Reigns = []timeline.Reign{{Epoch: 3, First: 1, Primary: "eu"}} })
+		}, 290, 350},
+		{"a secondary that heard a region before", func(m *member) {
+			m.change(func(s *timeline.State) { s.Reigns = []timeline.Reign{{Epoch: 3, First: 1, Primary: "eu"}} })
+			m.report(map[string]contract.Position{"ap": 200, "eu": 390})
+			m.Retain()
+			m.report(nil)
 		}, 150, 200},
 		{"nobody else", func(m *member) { m.config.Regions = nil }, logEntries - 50, logEntries},
 	} {

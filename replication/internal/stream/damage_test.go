@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -158,4 +162,89 @@ func (l *damagedLog) Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error) {
 		}
 	}
 	return entries, nil
+}
+
+// damageLog flips a bit in the middle of the oldest segment of us, which is not in memory any more.
+func (p *pair) damageLog() (file string) {
+	p.t.Helper()
+	names, err := p.us.fs.List("log")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".wal") {
+			continue
+		}
+		file = p.us.fs.PathJoin("log", name)
+		f, err := p.us.fs.OpenReadWrite(file, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		b := make([]byte, 1)
+		if _, err := f.ReadAt(b, 32<<10); err != nil {
+			p.t.Fatal(err)
+		}
+		b[0] ^= 1
+		if _, err := f.WriteAt(b, 32<<10); err != nil {
+			p.t.Fatal(err)
+		}
+		f.Close()
+		return name
+	}
+	p.t.Fatal("no segment among", names)
+	return ""
+}
+
+// writeMuch writes more than what a log has in memory.
+func (p *pair) writeMuch() {
+	for range 40 {
+		p.us.write(strings.Repeat("x", 8<<10))
+	}
+}
+
+// Where the log of every node of the source is damaged a region is not refused for ever: it bootstraps, and the file is
+// named on both sides. It does not if another region has the log.
+func TestADamagedLogLeadsToACopyOrAround(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pair) {
+		p.writeMuch()
+		file := p.damageLog()
+		var said bytes.Buffer
+		p.serve(func(c *SourceConfig) { c.Logger = slog.New(slog.NewTextHandler(&said, nil)) })
+		var boot *BootstrapError
+		if err := p.outcome(); !errors.As(err, &boot) || !strings.Contains(err.Error(), file) {
+			t.Fatalf("Run returned %v, want a bootstrap because of %s", err, file)
+		}
+		synctest.Wait()
+		if !strings.Contains(said.String(), file) || !strings.Contains(said.String(), "Replace this node") {
+			t.Errorf("the source said %s", said.String())
+		}
+	})
+	bubble(t, func(t *testing.T, p *pair) {
+		ap := newRegion(t, "ap")
+		defer ap.log.Close()
+		p.serve()
+		eu := p.eu
+		p.eu = ap
+		p.follow()
+		p.writeMuch()
+		p.converge()
+		p.stop()
+		p.eu = eu
+		p.damageLog()
+		p.join("ap-1", ap, func(c *SourceConfig) {
+			c.Log = ap.log
+			c.Committed = func(context.Context) (timeline.Position, error) { return 0, errors.New("not primary") }
+		})
+		p.follow(func(c *SinkConfig) {
+			c.Detour = func() []string { return []string{"nobody", "ap-1"} }
+			c.Better = func(addr string, _ timeline.Position) bool { return addr != usAddress }
+		})
+		p.us.write("after")
+		p.converge()
+		time.Sleep(time.Minute)
+		if s := p.sink.Status(); s.Address != usAddress || !s.Connected {
+			t.Errorf("does not follow the source again: %+v", s)
+		}
+	})
 }

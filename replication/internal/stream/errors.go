@@ -23,6 +23,9 @@ var (
 	// ErrBehind says that the source holds less than the subscriber: a follower that lags, or a region that has
 	// been deposed. Another address may do better.
 	ErrBehind = errors.New("stream: source is behind the subscriber")
+	// ErrStale says that the source brought nothing new and did not confirm for too long that its region is alive,
+	// while another node of that region leads it or is further.
+	ErrStale = errors.New("stream: source is not confirmed by its region")
 	// ErrRefused wraps the reason for which a node cannot be a source now.
 	ErrRefused = errors.New("stream: refused by source")
 )
@@ -50,9 +53,14 @@ type BootstrapError struct {
 	Oldest       timeline.Position // a subscriber must have at least this position
 	SourceCursor timeline.Cursor
 	Address      string // of the source
+	Why          string // the log is not there although it should be; "" if it was released
 }
 
 func (e *BootstrapError) Error() string {
+	if e.Why != "" {
+		return fmt.Sprintf("stream: source %s cannot read its log after position %d: bootstrap from a checkpoint: %s",
+			e.Address, e.Held.Position, e.Why)
+	}
 	return fmt.Sprintf(
 		"stream: source %s holds its log only after position %d, needed after %d: bootstrap from a checkpoint",
 		e.Address, e.Oldest, e.Held.Position)

@@ -33,6 +33,7 @@ type following struct {
 
 	mu     sync.Mutex
 	heard  time.Time
+	news   time.Time            // when something new came, or a sign that the source's region is alive
 	queue  []batch              // received, not checked
 	window window               // handed over, not applied
 	bytes  int64                // of queue and window
@@ -53,7 +54,7 @@ func (k *Sink) newFollowing(address string) *following {
 	return &following{
 		sink: k, config: &k.config, address: address,
 		arrived: wake.New(), handed: wake.New(),
-		heard: k.config.Clock.Now(), pings: make(map[uint64]time.Time),
+		heard: k.config.Clock.Now(), news: k.config.Clock.Now(), pings: make(map[uint64]time.Time),
 	}
 }
 
@@ -75,7 +76,8 @@ func (f *following) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// watch ends the session after a silence.
+// watch ends the session after a silence, and when somebody else serves better. A source that answers and has lost its
+// region is not heard of: it will never have anything new.
 func (f *following) watch(ctx context.Context) error {
 	left := f.config.SilenceTimeout
 	t := f.config.Clock.NewTimer(left)
@@ -86,13 +88,21 @@ func (f *following) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		now := f.config.Clock.Now()
 		f.mu.Lock()
-		left = f.config.SilenceTimeout - f.config.Clock.Now().Sub(f.heard)
+		left = f.config.SilenceTimeout - now.Sub(f.heard)
+		fresh := f.config.StaleTimeout - now.Sub(f.news)
 		f.mu.Unlock()
 		if left <= 0 {
 			return fmt.Errorf("%w: nothing heard for %v", ErrSilent, f.config.SilenceTimeout)
 		}
-		t.Reset(left)
+		if fresh <= 0 {
+			if better := f.config.Better; better != nil && better(f.address, f.config.Taker.Cursor().Position) {
+				return fmt.Errorf("%w: nothing new and no confirmation for %v", ErrStale, f.config.StaleTimeout)
+			}
+			fresh = f.config.PingInterval
+		}
+		t.Reset(min(left, fresh))
 	}
 }
 
@@ -120,6 +130,7 @@ func (f *following) subscribe(ctx context.Context) error {
 	f.held = f.config.Taker.Cursor()
 	f.mu.Lock()
 	f.heard = f.config.Clock.Now() // the silence begins here
+	f.news = f.heard
 	f.mu.Unlock()
 	f.reigns = upTo(f.config.Taker.Reigns(), f.held.Epoch)
 	var err error
@@ -174,7 +185,9 @@ func (f *following) judge(a *answer) error {
 		}
 		return &ForkError{Fork: a.position, Held: f.held, Source: a.reigns, SourceCursor: a.at, Address: f.address}
 	case verdictBootstrap:
-		return &BootstrapError{Held: f.held, Oldest: a.position, SourceCursor: a.at, Address: f.address}
+		return &BootstrapError{
+			Held: f.held, Oldest: a.position, SourceCursor: a.at, Address: f.address, Why: a.text,
+		}
 	case verdictBehind:
 		return fmt.Errorf("%w: it is at position %d of epoch %d, held here position %d of epoch %d", ErrBehind,
 			a.at.Position, a.at.Epoch, f.held.Position, f.held.Epoch)
@@ -223,6 +236,7 @@ func (f *following) enqueue(body []byte) error {
 			f.config.WindowBytes)
 	}
 	f.bytes += cost
+	f.news = f.config.Clock.Now()
 	f.queue = append(f.queue, batch{body, cost})
 	f.mu.Unlock()
 	f.sink.received(committed, cost)
@@ -239,6 +253,9 @@ func (f *following) hear(body []byte) error {
 	f.mu.Lock()
 	sentAt, asked := f.pings[p.token]
 	delete(f.pings, p.token)
+	if asked && p.known {
+		f.news = f.config.Clock.Now()
+	}
 	f.mu.Unlock()
 	if asked && p.known {
 		f.sink.learn(sentAt, p)

@@ -13,6 +13,17 @@ import (
 // errMissing says that the log does not hold what comes next.
 var errMissing = errors.New("stream: the log does not hold what comes next")
 
+// errUnreadable says that the log holds what comes next and cannot give it out: its file is damaged.
+var errUnreadable = errors.New("stream: the log cannot be read")
+
+// unreadable wraps an error of the log.
+func unreadable(err error) error {
+	if errors.Is(err, raft.ErrCompacted) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errUnreadable, err)
+}
+
 // maxSearchBytes bounds the entries read in vain for the one that comes next. Entries that were refused when they were
 // applied stand between, but no more than a leader has in flight.
 const maxSearchBytes = 128 << 20
@@ -48,7 +59,7 @@ func newReader(log Log, view View, at timeline.Cursor) (*reader, error) {
 	if at != view.Cursor { // otherwise nothing that is held is needed, and perhaps nothing is held
 		found, err := log.Seek(at.Position)
 		if err != nil {
-			return nil, err
+			return nil, unreadable(err)
 		}
 		// Beyond what is applied entries may still be replaced: what stands there now tells nothing.
 		index = min(index, found)
@@ -70,7 +81,7 @@ func (r *reader) read(view View, maxBytes int) (chunk, error) {
 	for r.next <= view.Index {
 		entries, err := r.log.Entries(r.next, view.Index+1, uint64(maxBytes))
 		if err != nil {
-			return chunk{}, fmt.Errorf("read log from index %d: %w", r.next, err)
+			return chunk{}, fmt.Errorf("read log from index %d: %w", r.next, unreadable(err))
 		}
 		for _, e := range entries {
 			if err := r.look(view, e, &c); err != nil {

@@ -62,6 +62,12 @@ func (s *sender) judge(view View, sub *subscribe) (*answer, chunk) {
 		a.verdict = verdictAccept
 	case lacksLog(err):
 		a.verdict, a.position = verdictBootstrap, oldestServed(s.config.Log, s.reader, view, sub.at.Position)
+	case errors.Is(err, errUnreadable) && s.config.History.View().Serving == nil: // otherwise the node stops
+		a.verdict, a.text = verdictBootstrap, err.Error()
+		a.position = oldestServed(s.config.Log, nil, view, sub.at.Position)
+		s.session.log.Error("this node's log is damaged where another region has to go on; it is sent elsewhere or "+
+			"to a copy. Replace this node: remove the member, and add a new one with an empty data directory",
+			"held", sub.at.Position, "epoch", sub.at.Epoch, "err", err)
 	case errors.Is(err, ErrChain):
 		a.verdict, a.text = verdictChain, err.Error()
 	default:

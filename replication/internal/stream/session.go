@@ -261,6 +261,8 @@ func (x *session) ask(ctx context.Context, token uint64) {
 }
 
 func (x *session) askCommitted(ctx context.Context, token uint64) {
+	ctx, cancel := context.WithTimeout(ctx, x.source.config.SilenceTimeout) // a question that is lost is put again
+	defer cancel()
 	position, err := x.source.config.Committed(ctx)
 	x.mu.Lock()
 	defer x.mu.Unlock()

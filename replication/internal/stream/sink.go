@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,12 @@ type SinkConfig struct {
 	Logger    *slog.Logger // default slog.Default()
 	// Addresses returns nodes of the source region, best first; they are tried in turn. It is asked anew each time.
 	Addresses func() []string
+	// Detour returns nodes of further regions that have the source's history and more of it than is applied here. They
+	// are tried when no node of the source has the log that comes next. May be nil.
+	Detour func() []string
+	// Better reports whether the source's region has a node that would serve better than the one at address: one that
+	// leads it, or that is further than position. Nil: none has.
+	Better func(address string, position timeline.Position) bool
 	// MinBackoff and MaxBackoff bound the pause after all addresses failed; it doubles from one to the other, and is
 	// drawn between half and all of that. Defaults 100 ms and 5 s.
 	MinBackoff, MaxBackoff time.Duration
@@ -54,6 +61,9 @@ type SinkConfig struct {
 	PingInterval time.Duration
 	// SilenceTimeout ends a session in which nothing was heard for so long. Default 5 s.
 	SilenceTimeout time.Duration
+	// StaleTimeout ends a session that brought nothing new for so long, and no confirmation that the source's region is
+	// alive either, if there is a better node. Default 10 s.
+	StaleTimeout time.Duration
 }
 
 // Status is what a sink knows of its source.
@@ -86,6 +96,9 @@ func (c SinkConfig) withDefaults() SinkConfig {
 	}
 	if c.SilenceTimeout <= 0 {
 		c.SilenceTimeout = defaultSilenceTimeout
+	}
+	if c.StaleTimeout <= 0 {
+		c.StaleTimeout = 2 * c.SilenceTimeout
 	}
 	return c
 }
@@ -152,10 +165,29 @@ func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 		}
 		errors.As(err, &bootstrap)
 	}
-	if bootstrap != nil {
-		return false, bootstrap
+	if bootstrap == nil {
+		return false, ctx.Err()
 	}
-	return false, ctx.Err()
+	if k.detour(ctx) {
+		return true, nil
+	}
+	return false, cmp.Or[error](ctx.Err(), bootstrap)
+}
+
+// detour follows other regions where the source has a gap, and reports whether that led on. What they say otherwise is
+// not the source's word.
+func (k *Sink) detour(ctx context.Context) (progress bool) {
+	if k.config.Detour == nil {
+		return false
+	}
+	for _, address := range k.config.Detour() {
+		f := k.newFollowing(address)
+		k.lost(address, f.run(ctx))
+		if f.progress || ctx.Err() != nil {
+			return f.progress
+		}
+	}
+	return false
 }
 
 // pause waits between half and all of d.
@@ -255,5 +287,6 @@ func (k *Sink) Lag() Lag {
 	}
 	k.horizon.reach(applied)
 	l.Seconds, l.Known = k.horizon.seconds(k.config.Clock.Now())
+	l.AtLeast = !l.Known || l.Seconds > k.config.SilenceTimeout.Seconds()
 	return l
 }

@@ -144,6 +144,9 @@ type Lag struct {
 	Seconds float64
 	// Known is false as long as the source's position has not been heard and reached once; then no bound is known.
 	Known bool
+	// AtLeast says that the source did not confirm lately where it is: Commands and Bytes are what is known of, and
+	// there may be more. A source's own picture of its subscribers is never so.
+	AtLeast bool
 }
 
 // Slots returns the connected secondaries, by name.

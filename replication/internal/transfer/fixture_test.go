@@ -40,6 +40,8 @@ type node struct {
 	others  []string
 	term    uint64
 	index   uint64
+	noLog   error               // why no log can be kept behind a copy
+	told    []contract.Position // of copies for other regions
 	author  *timeline.Machine
 }
 
@@ -77,8 +79,8 @@ func (n *node) open(net *memory.Network, name string) {
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
 		Region: name, FS: pebblefs.New(n.disk), Dir: "/copies", Source: n.applier, Applied: n.applied,
-		Staging: n.staging,
-		Clock:   clock.Real, Logger: quiet,
+		Staging: n.staging, Copying: n.copying,
+		Clock: clock.Real, Logger: quiet,
 	})
 	if _, err := n.applier.Load(&timeline.State{Region: name}); err != nil {
 		n.t.Fatal(err)
@@ -94,6 +96,15 @@ func (n *node) open(net *memory.Network, name string) {
 
 // Others implements Peers.
 func (n *node) Others() []string { return n.others }
+
+// copying notes what is said of copies for other regions.
+func (n *node) copying(_ string, p contract.Position) error {
+	n.told = append(n.told, p)
+	if p == 0 {
+		return nil
+	}
+	return n.noLog
+}
 
 // enter applies a payload as the next entry.
 func (n *node) enter(payload []byte) {

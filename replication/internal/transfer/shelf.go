@@ -25,6 +25,9 @@ import (
 // lifetime is how long a copy waits for a receiver that lost its connection.
 const lifetime = 10 * time.Minute
 
+// tellEvery is how often it is said that somebody takes a copy.
+const tellEvery = 2 * time.Second
+
 // Source is the state of which copies are made.
 type Source interface {
 	// Sync makes what is applied durable.
@@ -41,6 +44,9 @@ type ShelfConfig struct {
 	Source  Source
 	Applied *region.Applied
 	Staging *Staging // passes on what came here
+	// Copying has the log kept that another region needs behind a copy at p, and says why it cannot be; zero: the
+	// copy's position is not known yet. It is told again as long as somebody takes the copy.
+	Copying func(region string, p contract.Position) error
 	Clock   clock.Clock
 	Logger  *slog.Logger
 }
@@ -58,9 +64,11 @@ type Shelf struct {
 // shelved is a copy that somebody takes or may come back for.
 type shelved struct {
 	id       string
+	region   string // the other one that it was made for, "" if none
 	dir      string
 	index    uint64 // of the state
 	epoch    timeline.Epoch
+	position contract.Position
 	manifest *checkpoint.Manifest
 	users    int
 	idle     time.Time // since when nobody takes it
@@ -91,37 +99,101 @@ func (s *Shelf) Serve(ctx context.Context, stream transport.Stream) error {
 	}
 	defer s.release(taken)
 	s.config.Logger.Info("sends its state", "to", r.Region, "copy", taken.id, "bytes", taken.manifest.Bytes())
+	if r.Region != s.config.Region {
+		stream = &watched{Stream: stream, shelf: s, region: r.Region, copy: taken}
+	}
 	return checkpoint.Send(ctx, stream, s.config.FS, taken.dir, taken.manifest)
 }
 
-// take returns a copy that fits the request, an earlier one that is still good or a new one.
+// watched is a stream to another region that takes a copy: as long as messages come through, it is alive.
+type watched struct {
+	transport.Stream
+	shelf  *Shelf
+	region string
+	copy   *shelved
+	told   time.Time
+}
+
+// Send implements transport.Stream.
+func (w *watched) Send(m []byte) error {
+	err := w.Stream.Send(m)
+	if now := w.shelf.config.Clock.Now(); err == nil && now.Sub(w.told) >= tellEvery {
+		w.told = now
+		_ = w.shelf.config.Copying(w.region, w.copy.position) // what is lost is told when it comes back
+	}
+	return err
+}
+
+// take returns a copy that fits the request, an earlier one that is still good or a new one. Log is kept behind a copy
+// for another region from before it is made: a copy from which no log leads on is of no use to it.
 func (s *Shelf) take(r *Request) (*shelved, error) {
-	v := s.config.Applied.View()
-	if v.Index < r.MinIndex {
-		return nil, fmt.Errorf("%w: state at entry %d, asked for %d", contract.ErrNotReady, v.Index, r.MinIndex)
+	if err := s.check(r); err != nil {
+		return nil, err
 	}
-	if v.State.Cursor.Epoch < r.MinEpoch {
-		return nil, fmt.Errorf("%w: state of epoch %d, asked for %d",
-			contract.ErrNotReady, v.State.Cursor.Epoch, r.MinEpoch)
-	}
-	if r.Region != s.config.Region && v.State.Role() == timeline.Diverged {
-		return nil, fmt.Errorf("%w: region %s cannot be copied", contract.ErrDiverged, s.config.Region)
-	}
-	s.mu.Lock()
-	if c := s.copies[r.Have]; c != nil && c.index >= r.MinIndex && c.epoch >= r.MinEpoch {
-		c.users++
-		s.mu.Unlock()
+	if c := s.earlier(r); c != nil {
 		return c, nil
 	}
-	s.mu.Unlock()
+	foreign := r.Region != s.config.Region
+	if foreign {
+		s.tell(r.Region, 0)
+	}
 	made, err := s.make()
 	if err != nil {
 		return nil, fmt.Errorf("copy state: %w", err)
 	}
+	if foreign {
+		s.tell(r.Region, made.position)
+		made.region = r.Region
+	}
+	s.removeIdle(func(c *shelved) bool { return foreign && c.region == made.region })
 	s.mu.Lock()
 	s.copies[made.id] = made
 	s.mu.Unlock()
 	return made, nil
+}
+
+// tell has log kept for a region. Where it cannot be the copy is given nevertheless: another node may have the log.
+func (s *Shelf) tell(region string, p contract.Position) {
+	if err := s.config.Copying(region, p); err != nil {
+		s.config.Logger.Warn("the log behind a copy is not kept here", "to", region, "position", p, "err", err)
+	}
+}
+
+// earlier returns the copy of which the request says that a part is there, nil if it is of no use any more.
+func (s *Shelf) earlier(r *Request) *shelved {
+	s.mu.Lock()
+	c := s.copies[r.Have]
+	if c == nil || c.index < r.MinIndex || c.epoch < r.MinEpoch {
+		s.mu.Unlock()
+		return nil
+	}
+	c.users++
+	s.mu.Unlock()
+	if r.Region == s.config.Region {
+		return c
+	}
+	if err := s.config.Copying(r.Region, c.position); err != nil {
+		s.config.Logger.Warn("an earlier copy is of no use any more", "to", r.Region, "copy", c.id, "err", err)
+		s.release(c)
+		return nil
+	}
+	return c
+}
+
+// check says why no copy can be given for a request.
+func (s *Shelf) check(r *Request) error {
+	v := s.config.Applied.View()
+	if v.Index < r.MinIndex {
+		return fmt.Errorf("%w: state at entry %d, asked for %d", contract.ErrNotReady, v.Index, r.MinIndex)
+	}
+	if v.State.Cursor.Epoch < r.MinEpoch {
+		return fmt.Errorf("%w: state of epoch %d, asked for %d",
+			contract.ErrNotReady, v.State.Cursor.Epoch, r.MinEpoch)
+	}
+	if r.Region != s.config.Region && v.State.Role() == timeline.Diverged {
+		return fmt.Errorf("%w: region %s cannot be copied", contract.ErrDiverged, s.config.Region)
+	}
+	return nil
 }
 
 func (s *Shelf) make() (*shelved, error) {
@@ -149,7 +221,9 @@ func (s *Shelf) make() (*shelved, error) {
 		return nil, errors.Join(err, checkpoint.Remove(s.config.FS, dir))
 	}
 	meta := held.Metadata()
-	return &shelved{id: name, dir: dir, index: meta.AppliedIndex, epoch: meta.Epoch, manifest: m, users: 1}, nil
+	return &shelved{
+		id: name, dir: dir, index: meta.AppliedIndex, epoch: meta.Epoch, position: meta.Position, manifest: m, users: 1,
+	}, nil
 }
 
 func (s *Shelf) describe(dir string, id [idBytes]byte, held *region.Held) (*checkpoint.Manifest, error) {
@@ -171,10 +245,15 @@ func (s *Shelf) release(c *shelved) {
 // Tidy removes copies that nobody came back for.
 func (s *Shelf) Tidy() {
 	now := s.config.Clock.Now()
+	s.removeIdle(func(c *shelved) bool { return now.Sub(c.idle) > lifetime })
+}
+
+// removeIdle removes copies that nobody takes.
+func (s *Shelf) removeIdle(those func(*shelved) bool) {
 	s.mu.Lock()
 	var old []*shelved
 	for id, c := range s.copies {
-		if c.users == 0 && now.Sub(c.idle) > lifetime {
+		if c.users == 0 && those(c) {
 			old = append(old, c)
 			delete(s.copies, id)
 		}

@@ -263,3 +263,35 @@ func TestCopiesForOthersGoOnceNobodyComesBack(t *testing.T) {
 		}
 	})
 }
+
+// Log is kept for another region from before its copy is made, and as long as it takes it. A copy from which no log
+// leads on any more is not given again, and one copy for a region takes the place of another.
+func TestLogIsKeptBehindACopyForAnotherRegion(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
+		us.begin("us")
+		us.put("a", "b")
+		id, _, err := eu.staging.Fetch(t.Context(), "us-1", Request{Region: "eu"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(us.told) < 3 || us.told[0] != 0 || us.told[1] != 2 || us.told[2] != 2 {
+			t.Errorf("told %v", us.told)
+		}
+		us.noLog = contract.ErrNotReady
+		us.put("c")
+		next, _, err := eu.staging.Fetch(t.Context(), "us-1", Request{Region: "eu", Have: id}, nil)
+		if err != nil || next == id {
+			t.Fatalf("copy %s again, %v", next, err)
+		}
+		eu.holds(next, []string{"a", "b", "c"})
+		if names, _ := us.disk.List("/copies"); len(names) != 1 {
+			t.Errorf("%d copies for one region", len(names))
+		}
+		us.told = nil
+		if _, err := us.shelf.take(&Request{Region: "us"}); err != nil || len(us.told) != 0 {
+			t.Errorf("a copy for the own region: told %v, %v", us.told, err)
+		}
+	})
+}

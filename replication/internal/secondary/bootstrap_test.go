@@ -1,0 +1,94 @@
+package secondary
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// A sibling that hangs is waited for a little longer than the majority took, and not for ever.
+func TestASiblingThatHangsDoesNotBlockABootstrap(t *testing.T) {
+	for _, c := range []struct {
+		down, hung []string
+		ok         bool
+	}{
+		{nil, []string{"us-2"}, true},
+		{nil, []string{"us-3"}, true},
+		{[]string{"us-2"}, []string{"us-3"}, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := testFollower(&shelf{down: c.down, hung: c.hung})
+			defer f.config.Life.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			began := time.Now()
+			got := f.Run(ctx, succession.Effect{Do: succession.Stage, Term: 7, Source: "eu", Copy: "x"})
+			if took := time.Since(began); (got.Err == nil) != c.ok || c.ok && took > 2*leastPatience {
+				t.Errorf("down %v, hung %v: after %v %v", c.down, c.hung, took, got.Err)
+			}
+		})
+	}
+}
+
+// Every node of the source hears of a copy as long as it is on its way, and then where it is.
+func TestTheSourceHearsOfACopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{regions: map[string]string{"eu-1": "eu"}, at: 42}
+		f := testFollower(s)
+		defer f.config.Life.Close()
+		f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+		s.hung = []string{"us-2", "us-3"}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*announceEvery-time.Second)
+		defer cancel()
+		f.Run(ctx, succession.Effect{Do: succession.Stage, Term: 7, Source: "eu", Copy: "x"})
+		for _, addr := range []string{"eu-1", "eu-2", "eu-3"} {
+			n := 0
+			for _, told := range s.told {
+				if told == addr+" 42" {
+					n++
+				}
+			}
+			if !slices.Contains(s.told, addr+" 0") || n != 3 {
+				t.Errorf("%s was told %v", addr, s.told)
+			}
+		}
+	})
+}
+
+// breaking is a shelf whose transfers bring so many bytes each and then break off.
+type breaking struct {
+	shelf
+	bytes []int64
+	asked []string
+}
+
+func (b *breaking) Fetch(
+	_ context.Context, addr string, _ timeline.Epoch, _ uint64, progress func(checkpoint.Progress),
+) (string, succession.Copy, error) {
+	b.asked = append(b.asked, addr)
+	if n := len(b.asked) - 1; addr == "eu-1" && n < len(b.bytes) && b.bytes[n] > 0 {
+		progress(checkpoint.Progress{DoneBytes: b.bytes[n], TotalBytes: 100})
+	}
+	return "", succession.Copy{}, errDown
+}
+
+// Whoever has the rest of a copy is asked for it first, and nobody else while that leads on: a copy of another node is
+// another copy.
+func TestTheRestOfACopyIsAskedForWhereThePartCameFrom(t *testing.T) {
+	b := &breaking{bytes: []int64{10, 20, 0, 20, 20, 30, 30}}
+	f := testFollower(&b.shelf)
+	f.config.Copies = b
+	for range 6 + maxBroken {
+		f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu"})
+	}
+	n := slices.Index(b.asked, "eu-2")
+	if n != 6+maxBroken || !slices.Equal(b.asked[n:], []string{"eu-2", "eu-3"}) {
+		t.Errorf("asked %v", b.asked)
+	}
+}

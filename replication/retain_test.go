@@ -1,0 +1,184 @@
+package replication_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// blob is a large write that ends with a name.
+func blob(name string) string { return strings.Repeat("x", 8<<10) + name }
+
+// putMany writes count large commands at a node and returns them.
+func (f *testFleet) putMany(node, prefix string, count int) (written []string) {
+	f.t.Helper()
+	for i := range count {
+		v := blob(prefix + string(rune('a'+i%26)))
+		f.put(node, v)
+		written = append(written, v)
+	}
+	return written
+}
+
+// A region that is away while another takes over has no slot; the log does not grow with what is written meanwhile.
+func TestALogIsBoundedThoughARegionIsAwaySinceTheTakeover(t *testing.T) {
+	small := func(c *replication.Config) {
+		c.RetainBytes, c.CompactBytes, c.SegmentBytes = 256<<10, 64<<10, 32<<10
+	}
+	shaped(t, map[string]int{"us": 1, "eu": 3}, small, func(f *testFleet) {
+		var want []string
+		for range 3 { // so much that no node has all of the log
+			want = append(want, f.putMany("us-1", "before", 30)...)
+			time.Sleep(5 * time.Second)
+		}
+		f.eventually(want)
+		f.kill("us-1")
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
+			want = append(want, f.putMany("eu-1", "away", 40)...)
+			time.Sleep(5 * time.Second)
+			for _, name := range f.regions["eu"] {
+				if n := f.nodes[name].Health().LogBytes; n > 1<<20 {
+					t.Fatalf("%s holds %d bytes of log after %d writes of 8 KiB, RetainBytes is 256 KiB", name, n,
+						len(want))
+				}
+			}
+		}
+		given := false
+		for _, name := range f.regions["eu"] {
+			for _, s := range f.nodes[name].Health().Slots {
+				given = given || s.Region == "us" && s.Lost
+			}
+		}
+		if !given {
+			t.Error("no node says that us will bootstrap")
+		}
+		f.start("us-1")
+		f.eventually(want)
+	})
+}
+
+// lineCounter counts lines by their message.
+type lineCounter struct {
+	slog.Handler
+	mu    *sync.Mutex
+	lines map[string]int
+}
+
+func (c *lineCounter) Handle(ctx context.Context, r slog.Record) error {
+	c.mu.Lock()
+	c.lines[r.Message]++
+	c.mu.Unlock()
+	return c.Handler.Handle(ctx, r)
+}
+
+func (c *lineCounter) WithAttrs(a []slog.Attr) slog.Handler {
+	return &lineCounter{c.Handler.WithAttrs(a), c.mu, c.lines}
+}
+
+func (c *lineCounter) of(message string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lines[message]
+}
+
+// A bootstrap takes one copy, however much more than RetainBytes is written before the region follows again, whatever
+// becomes of the node that gave the copy, and of a node that should have it.
+func TestABootstrapTakesOneCopyWhileWritesGoOn(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		act  func(f *testFleet) // once the copy is on its way
+	}{
+		{"in peace", func(*testFleet) {}},
+		{"a sibling is silent", func(f *testFleet) {
+			f.network.SetDetection(time.Hour)
+			leader := f.leaderOf("eu")
+			for _, name := range f.regions["eu"] {
+				if name != leader {
+					f.network.Isolate(name)
+					return
+				}
+			}
+		}},
+		{"the node that gave the copy is gone", func(f *testFleet) {
+			f.await("the copy is installed", func() bool { return f.lines.of("installed the state of the source") > 0 })
+			f.kill(f.leaderOf("us"))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lines := &lineCounter{slog.NewTextHandler(testOutput(), nil), new(sync.Mutex), map[string]int{}}
+			small := func(c *replication.Config) {
+				c.RetainBytes, c.CompactBytes, c.SegmentBytes = 128<<10, 64<<10, 32<<10
+				c.Logger = slog.New(lines)
+			}
+			shaped(t, map[string]int{"us": 3, "eu": 3}, small, func(f *testFleet) {
+				f.bootstrapUnderLoad(lines, c.act)
+			})
+		})
+	}
+}
+
+func (f *testFleet) bootstrapUnderLoad(lines *lineCounter, act func(f *testFleet)) {
+	f.lines = lines
+	f.eventually(f.putMany("us-1", "before", 4))
+	for _, us := range f.regions["us"] {
+		for _, eu := range f.regions["eu"] {
+			f.network.SetDelay(us, eu, 300*time.Millisecond, 0)
+		}
+	}
+	for _, name := range f.regions["eu"] {
+		f.stop(name)
+	}
+	f.putMany("us-1", "away", 100)
+	time.Sleep(10 * time.Second)
+	ctx, cancel := context.WithCancel(f.t.Context())
+	var writing sync.WaitGroup
+	writing.Go(func() { f.keepWriting(ctx) })
+	for _, name := range f.regions["eu"] {
+		f.start(name)
+	}
+	f.await("the copy is on its way", func() bool { return lines.of("sends its state") > 0 })
+	act(f)
+	from := f.nodes[f.leaderOf("us")].Health().Position
+	f.await("eu follows again", func() bool {
+		h := f.nodes[f.leaderOf("eu")].Health()
+		return h.Position > from && h.Lag.Seconds >= 0 && h.Lag.Seconds < 10
+	})
+	cancel()
+	writing.Wait()
+	f.network.HealAll()
+	if n := lines.of("sends its state"); n != 1 {
+		f.t.Errorf("%d copies were sent", n)
+	}
+}
+
+// keepWriting writes more in a second than is retained.
+func (f *testFleet) keepWriting(ctx context.Context) {
+	for i := 0; ctx.Err() == nil; i++ {
+		name := f.regions["us"][i%3]
+		if !f.nodes[name].up {
+			continue
+		}
+		putting, cancel := context.WithTimeout(ctx, time.Second)
+		_, _ = f.nodes[name].Propose(putting, []*replication.Command{{Data: []byte(blob("during"))}})
+		cancel()
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// await waits, in virtual time, until ok.
+func (f *testFleet) await(what string, ok func() bool) {
+	f.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
