@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -94,6 +95,7 @@ func (n *node) buildSuccession() {
 		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(),
 		Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
+		Level: n.siblingsLevel,
 	})
 	n.leading = &leading{
 		Proposer: n.proposer, term: n.leadership, tracker: n.tracker, governor: n.governor, members: n.members,
@@ -175,6 +177,23 @@ func (n *node) services() map[string]transport.Handler {
 func (n *node) self() timeline.Member {
 	c := &n.config
 	return timeline.Member{ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs}
+}
+
+// siblingsLevel asks the other nodes of the region, and returns the lowest level of those that answer.
+func (n *node) siblingsLevel(ctx context.Context) timeline.Level {
+	others := n.directory.Others()
+	levels := make([]timeline.Level, len(others))
+	var asked sync.WaitGroup
+	for i, addr := range others {
+		asked.Go(func() {
+			levels[i] = timeline.LevelNow
+			if r, err := overview.Ask(ctx, n.client, addr); err == nil {
+				levels[i] = r.Level
+			}
+		})
+	}
+	asked.Wait()
+	return slices.Min(append(levels, timeline.LevelNow))
 }
 
 func (n *node) otherRegions() []string { return slices.Sorted(maps.Keys(n.config.Regions)) }

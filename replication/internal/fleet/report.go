@@ -31,7 +31,9 @@ type Report struct {
 	// Following is the state of the stream from the source, at the leader of a secondary.
 	Following *Following `json:"following,omitempty"`
 	LogBytes  int64      `json:"logBytes"`
-	Problem   string     `json:"problem,omitempty"`
+	// Level says which entries the node understands. Nodes from before levels say nothing: LevelFirst.
+	Level   timeline.Level `json:"level,omitempty"`
+	Problem string         `json:"problem,omitempty"`
 }
 
 // Following is how a secondary keeps up.
@@ -57,6 +59,8 @@ type Region struct {
 	Nodes []Heard // of those that answered in the last round, in the order of their configured addresses
 	Tries int     // rounds so far
 	Err   error   // why nobody answered in the last round
+	// Level is the lowest of the nodes that answered in the last round in which any did; LevelNow before.
+	Level timeline.Level
 }
 
 // Leader returns the report of the region's leader, nil if none answered. If several say that they lead, the highest

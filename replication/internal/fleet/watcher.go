@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/wake"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Config is what a Watcher needs.
@@ -38,7 +39,7 @@ func NewWatcher(c Config) *Watcher {
 	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]wake.Signal{}}
 	w.view.Regions = map[string]Region{}
 	for name := range c.Regions {
-		w.view.Regions[name] = Region{Name: name}
+		w.view.Regions[name] = Region{Name: name, Level: timeline.LevelNow}
 		w.nudge[name] = wake.New()
 	}
 	return w
@@ -168,7 +169,14 @@ func (w *Watcher) ask(ctx context.Context, r *Region, addrs []string) {
 func (w *Watcher) publish(r Region) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.Tries = w.view.Regions[r.Name].Tries + 1
+	before := w.view.Regions[r.Name]
+	r.Tries, r.Level = before.Tries+1, before.Level
+	if len(r.Nodes) > 0 {
+		r.Level = timeline.LevelNow
+	}
+	for i := range r.Nodes {
+		r.Level = min(r.Level, r.Nodes[i].Level)
+	}
 	next := View{Regions: maps.Clone(w.view.Regions)}
 	next.Regions[r.Name] = r
 	w.view = next

@@ -77,6 +77,7 @@ func (r *Reporter) Report() fleet.Report {
 		ClientURLs: c.Self.ClientURLs,
 		Leader:     leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
 		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
+		Level: timeline.LevelNow,
 	}
 	if _, started := c.Life.Started(); !started {
 		return out
