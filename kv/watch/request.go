@@ -42,8 +42,8 @@ type Batch struct {
 // ErrClosed ends a watcher that was closed.
 var ErrClosed = errors.New("kv: watcher closed")
 
-// CompactedError is a command.ErrCompacted that says from which revision on the history can be watched and read. It ends
-// whoever wants what the history does not have: what was compacted, what lies in a gap, and what another history had.
+// CompactedError is a command.ErrCompacted that says from which revision on the history can be watched and read. It
+// ends whoever wants what the history does not have: what was compacted, what lies in a gap, what another history had.
 type CompactedError struct {
 	Revision int64 // positive
 }

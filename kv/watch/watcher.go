@@ -58,7 +58,8 @@ func (w *Watcher) wants(kind byte, revision int64) bool {
 
 // Next waits for events and returns them. Errors that end the watcher: *CompactedError if events it has not yet
 // yielded were compacted, if it started where this history has nothing and will have nothing, or if the content was
-// replaced by one that does not have what was yielded; ErrClosed; what the hub was closed with. The context's error does not end it.
+// replaced by one that does not have what was yielded; ErrClosed; what the hub was closed with. The context's error
+// does not end it.
 func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	for {
 		batch, read, err := w.take()

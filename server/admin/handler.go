@@ -27,10 +27,10 @@ type Replicator interface {
 // Node is one node's picture of itself.
 type Node struct {
 	*replication.HealthStatus
-	Version         string `json:"version"`
-	Revision        int64  `json:"revision"`
-	CompactRevision int64  `json:"compactRevision"`
-	StoreBytes      int64  `json:"storeBytes"`
+	Version         string   `json:"version"`
+	Revision        Revision `json:"revision"`
+	CompactRevision Revision `json:"compactRevision"`
+	StoreBytes      int64    `json:"storeBytes"`
 }
 
 // Write is one command of a tail.
