@@ -64,6 +64,16 @@ func (s *State) InGap(rev int64) int64 {
 	return 0
 }
 
+// Before returns the revision before the gap that holds rev, 0 if none does.
+func (s *State) Before(rev int64) int64 {
+	for _, g := range s.Gaps {
+		if g.Before < rev && rev < g.Base {
+			return g.Before
+		}
+	}
+	return 0
+}
+
 // Lost says whether a watcher that was sent everything up to upTo, and wants nothing below minimum, can go on: 0, or
 // the revision at which the history resumes for it. What it was sent inside a gap is no part of this history; what it
 // was sent before a gap is. What it was sent above the revision belongs to a history that this one is not.
