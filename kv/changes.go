@@ -13,7 +13,7 @@ import (
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
-// Changes reads what changed in a checkpoint, which it leaves as it is. It is used by one goroutine, and must be closed.
+// Changes reads what changed in a checkpoint, which it leaves as it is. It is used by one goroutine and must be closed.
 type Changes struct {
 	db    *pebble.DB
 	cache *pebble.Cache

@@ -44,7 +44,8 @@ func (p *process) readState(ctx context.Context, name string) (*place, error) {
 		}
 	}
 	if !slices.Equal(held.Items, want) {
-		return nil, fmt.Errorf("holds %d commands and beginnings, and not the %d that led there", len(held.Items), len(want))
+		return nil, fmt.Errorf("holds %d commands and beginnings, and not the %d that led there", len(held.Items),
+			len(want))
 	}
 	return end, nil
 }

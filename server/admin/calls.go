@@ -42,8 +42,9 @@ func (c *Client) Tails(ctx context.Context) ([]replication.TailInfo, error) {
 	return tails, c.get(ctx, "/mimir/v1/tails", &tails)
 }
 
-// ReadState calls begin with what is known of the state beside a tail, and then visit with each of its changes, in order:
-// those after a revision, or if that is negative those after the fork. It returns an error if they did not all come.
+// ReadState calls begin with what is known of the state beside a tail, and then visit with each of its changes, in
+// order: those after a revision, or if that is negative those after the fork. It returns an error if they did not all
+// come.
 func (c *Client) ReadState(
 	ctx context.Context, name string, after int64, begin func(*StateHeader) error, visit func(Change) error,
 ) error {
@@ -67,7 +68,8 @@ func (c *Client) ReadState(
 
 // ReadTail calls visit with each write of a tail, in order, and returns an error if the tail did not come whole.
 func (c *Client) ReadTail(ctx context.Context, name string, visit func(*Write) error) error {
-	return c.lines(ctx, "/mimir/v1/tails/"+url.PathEscape(name), func(line json.RawMessage) error {
+	path := "/mimir/v1/tails/" + url.PathEscape(name)
+	return c.lines(ctx, path, func(line json.RawMessage) error {
 		w := &Write{}
 		if err := json.Unmarshal(line, w); err != nil {
 			return err

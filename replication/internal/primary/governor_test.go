@@ -198,11 +198,12 @@ func TestAPlaceIsToldWhileAllUnderstandIt(t *testing.T) {
 				}
 			}
 			r := timeline.Reign{Epoch: timeline.Epoch(i + 2), Primary: "us", Lossy: c.lossy}
-			if d := g.begin(context.Background(), succession.Effect{Reign: r}); d.Err != nil || d.Outcome != timeline.Applied {
+			d := g.begin(context.Background(), succession.Effect{Reign: r})
+			if d.Err != nil || d.Outcome != timeline.Applied {
 				t.Fatalf("%+v", d)
 			}
 			if got := timeline.Latest(u.applied.State().Reigns); got.Epoch != r.Epoch || got.Place != c.want {
-				t.Errorf("eu at level %d, us at %d, lossy %t: %+v, want place %d", c.eu, c.own, c.lossy, got, c.want)
+				t.Errorf("%+v: %+v", c, got)
 			}
 		}
 	})
