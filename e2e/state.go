@@ -115,7 +115,7 @@ func (r *run) awaitEqual(ctx context.Context) (revision int64, err error) {
 					first.NodeID, first.Epoch, first.Position, first.Revision)
 			}
 		}
-		revision = first.Revision
+		revision = int64(first.Revision)
 		return ""
 	})
 	return revision, err

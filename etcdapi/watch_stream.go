@@ -138,21 +138,17 @@ func (w *watchStream) end(one *oneWatch, err error) {
 	}
 	w.remove(one)
 	var compacted *watch.CompactedError
-	switch {
-	case errors.As(err, &compacted):
+	if errors.As(err, &compacted) {
 		err = w.sendCompacted(one.id, compacted.Revision)
-	case errors.Is(err, watch.ErrRewound):
-		err = w.stream.Send(&pb.WatchResponse{
-			Header: w.header(w.store.Revision()), WatchId: one.id, Canceled: true, CancelReason: err.Error(),
-		})
 	}
 	if err != nil {
 		w.fail(err)
 	}
 }
 
-// sendCompacted says that a watch cannot go on because what it needs is compacted. The revision of such a header is
-// zero, as in etcd. The caller holds mu.
+// sendCompacted says that a watch cannot go on because this history does not have what it needs. Clients take only a
+// positive compaction revision for the reason; without one they end a watch and say nothing. The revision of such a
+// header is zero, as in etcd. The caller holds mu.
 func (w *watchStream) sendCompacted(id, revision int64) error {
 	w.ended[id] = true
 	return w.stream.Send(&pb.WatchResponse{Header: w.header(0), WatchId: id, Canceled: true, CompactRevision: revision})

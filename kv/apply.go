@@ -113,13 +113,26 @@ func (s *Store) Begin(reign replication.Reign, meta *replication.Metadata) error
 	if err != nil {
 		return fmt.Errorf("kv: begin epoch %d: %w", reign.Epoch, err)
 	}
-	if reign.Lossy {
-		r.state = r.state.Jumped()
+	err = r.begin(reign)
+	if err == nil {
+		err = s.commit(g, r, meta)
 	}
-	if err := cmp.Or(s.commit(g, r, meta), r.Close()); err != nil {
+	if err := cmp.Or(err, r.Close()); err != nil {
 		return fmt.Errorf("kv: begin epoch %d: %w", reign.Epoch, err)
 	}
 	return nil
+}
+
+// begin moves the revision to where no other history has any.
+func (r *run) begin(reign replication.Reign) error {
+	if !reign.Lossy {
+		return nil
+	}
+	next, err := r.state.Jumped(mvcc.Jump{Epoch: uint64(reign.Epoch), Place: reign.Place, Nonce: reign.Nonce})
+	if err == nil {
+		r.state = next
+	}
+	return err
 }
 
 // commit writes a run with its metadata and shows it to readers and watchers.

@@ -222,7 +222,8 @@ func TestInstallEndsWatchersThatCannotGoOn(t *testing.T) {
 	if err := n.Install("early", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := next(t, ahead); !errors.Is(err, watch.ErrRewound) {
+	var compacted *watch.CompactedError
+	if _, err := next(t, ahead); !errors.As(err, &compacted) || compacted.Revision != 1 {
 		t.Errorf("watcher ahead of the new content: %v", err)
 	}
 	atFork := n.watch(watch.Request{Key: []byte("a")})

@@ -36,9 +36,9 @@ func checkpoint(g *generation, dir string) error {
 }
 
 // Install replaces the content by the checkpoint in dir, which it leaves as it is, and returns once that is durable.
-// Reads under way end on the former content. Watchers go on where they are, or end with watch.ErrRewound or a
-// *watch.CompactedError if the new content does not have what they saw or still need. If meta is not nil it takes the
-// place of the metadata in the checkpoint. On an error the former content stays.
+// Reads under way end on the former content. Watchers go on where they are, or end with a *watch.CompactedError if
+// the new content does not have what they saw or still need. If meta is not nil it takes the place of the metadata in
+// the checkpoint. On an error the former content stays.
 func (s *Store) Install(dir string, meta *replication.Metadata) error {
 	g, name, err := s.stage(dir, meta)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 // command.ErrEmptyKey, ErrClosed.
 func (s *Store) Watch(r watch.Request) (*watch.Watcher, error) { return s.watchers.Watch(r) }
 
-// WaitRevision returns once the store has reached rev, or with the context's error, or with ErrClosed.
+// WaitRevision returns once the store has reached rev, or with the context's error, or with ErrClosed; with a
+// *watch.CompactedError if this history will not come to rev.
 func (s *Store) WaitRevision(ctx context.Context, rev int64) error {
 	return s.watchers.WaitRevision(ctx, rev)
 }

@@ -148,6 +148,22 @@ func TestWatchAcrossLossyReign(t *testing.T) {
 	expect(t, "read at the base", n.get("a", base), "2 c2 m3 v2")
 }
 
+// TestACompactionInsideAGap tells whoever comes too late of a revision that can be read.
+func TestACompactionInsideAGap(t *testing.T) {
+	n := newNode(t)
+	key := []byte("a")
+	n.apply(put("a", "1"), put("a", "2"))
+	n.begin(true)
+	base := n.Revision()
+	n.apply(put("a", "3"), compact(base-5))
+	var compacted *watch.CompactedError
+	w := n.watch(watch.Request{Key: key, StartRevision: 2})
+	if _, err := next(t, w); !errors.As(err, &compacted) || compacted.Revision != base {
+		t.Errorf("told %v, want %d", err, base)
+	}
+	expect(t, "read there", n.get("a", base), "2 c2 m3 v2")
+}
+
 // TestWatchersSeeEverythingOnce runs watchers of all speeds beside an applier and a compactor that stays behind them
 // (invariant 11).
 func TestWatchersSeeEverythingOnce(t *testing.T) {

@@ -62,7 +62,7 @@ var below = map[string][]string{
 	},
 	"replication/internal/tail": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
-		"replication/internal/peer",
+		"replication/internal/copies", "replication/internal/peer",
 		"replication/internal/rescue", "replication/internal/wal",
 	},
 	"replication/internal/transfer": {

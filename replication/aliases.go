@@ -112,9 +112,14 @@ var (
 func SnapshotBytes(p []byte) Snapshot { return contract.SnapshotBytes(p) }
 
 // TailInfo describes what one node saved of a tail. Fields: Name, for ReadTail; Fleet, Region, Node; Fork, the last
-// shared Position, and Last, the region's own; Claim, the Reign that outranked it; Saved, when; Commands and Bytes, how
-// much; Damaged, why it cannot be read.
+// shared Position, and Last, the region's own; Chain, that of the history that was lost; Claim, the Reign that
+// outranked it; Saved, when; Commands and Bytes, how much; After, if not zero the position behind which the commands
+// begin because the log did not reach back to Fork; State, then, the whole state beside them; Damaged, why it cannot be
+// read.
 type TailInfo = tail.Info
+
+// TailState describes the copy of a whole state. Fields: Epoch, Position and Chain, its place; Bytes, its size.
+type TailState = tail.State
 
 // Errors of ReadTail.
 var (

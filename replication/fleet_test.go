@@ -375,6 +375,32 @@ func TestDeposedPrimarySavesItsTailAndRejoins(t *testing.T) {
 
 // TestWhatWasCutNeverComesBack: a region that was away while another lost its tail follows that one when it is primary
 // again.
+// TestForcedReignsTellTheirPlaces, so that no two of them share a revision, whoever knew of whom: us is gone, eu is
+// forced and dies, and ap, which never heard of that, is forced.
+func TestForcedReignsTellTheirPlaces(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.kill("us-1")
+		f.kill("ap-1")
+		force := func(region string) replication.Reign {
+			n := f.nodes[region+"-1"]
+			if _, err := n.Failover(f.t.Context(), region, true); err != nil {
+				t.Fatal(err)
+			}
+			reigns := n.ledger.begun()
+			return reigns[len(reigns)-1]
+		}
+		eu := force("eu")
+		f.kill("eu-1")
+		f.start("ap-1")
+		ap := force("ap")
+		if eu.Place != 2 || ap.Place != 1 || !eu.Lossy || !ap.Lossy {
+			t.Errorf("%+v\n%+v", eu, ap)
+		}
+	})
+}
+
 func TestWhatWasCutNeverComesBack(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, func(f *testFleet) {
 		for i := range 10 {

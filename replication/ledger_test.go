@@ -82,6 +82,12 @@ func (l *ledger) commands() []string {
 	return slices.Clone(l.held.Commands)
 }
 
+func (l *ledger) begun() []replication.Reign {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.held.Reigns)
+}
+
 func (l *ledger) equal(o *ledger) bool {
 	a, b := l.commands(), o.commands()
 	return slices.Equal(a, b)

@@ -148,8 +148,18 @@ func (r *MultiRegionReplicator) Tails(ctx context.Context) ([]TailInfo, error) {
 	return r.node.tails.List()
 }
 
-// ReadTail calls visit with each command of a rescue file on this node, in order. Errors: ErrTailNotFound,
-// ErrTailDamaged, and what visit returns.
+// TailState returns the directory of a whole state that this node saved because its log did not have all commands of
+// the tail, and what it is a state of. In the directory are the files that a Checkpointer made, or in the file "stream"
+// what a Snapshot wrote. Nothing in it may be changed. Errors: ErrTailNotFound.
+func (r *MultiRegionReplicator) TailState(ctx context.Context, name string) (dir string, state *TailState, err error) {
+	if err := r.node.callable(ctx); err != nil {
+		return "", nil, err
+	}
+	return r.node.tails.StateDir(name)
+}
+
+// ReadTail calls visit with each command of a rescue file on this node, in order: those behind TailInfo.Begins.
+// Errors: ErrTailNotFound, ErrTailDamaged, and what visit returns.
 func (r *MultiRegionReplicator) ReadTail(
 	ctx context.Context, name string, visit func(epoch Epoch, p Position, c Command) error,
 ) error {

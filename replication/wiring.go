@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -103,6 +104,7 @@ func (n *node) buildSuccession() {
 		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(),
 		Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
+		Level: n.siblingsLevel,
 	})
 	n.leading = &leading{
 		Proposer: n.proposer, term: n.leadership, applied: n.applied, standing: n.standing,
@@ -198,6 +200,23 @@ func (n *node) departure() departure { return departure{&n.config, n.life} }
 // asker is this node as it asks others how they are.
 func (n *node) asker() overview.Asker {
 	return overview.Asker{Region: n.config.RegionID, Member: n.self()}
+}
+
+// siblingsLevel asks the other nodes of the region, and returns the lowest level of those that answer.
+func (n *node) siblingsLevel(ctx context.Context) timeline.Level {
+	others := n.directory.Others()
+	levels := make([]timeline.Level, len(others))
+	var asked sync.WaitGroup
+	for i, addr := range others {
+		asked.Go(func() {
+			levels[i] = timeline.LevelNow
+			if r, err := overview.Ask(ctx, n.client, addr); err == nil {
+				levels[i] = r.Level
+			}
+		})
+	}
+	asked.Wait()
+	return slices.Min(append(levels, timeline.LevelNow))
 }
 
 func (n *node) otherRegions() []string { return slices.Sorted(maps.Keys(n.config.Regions)) }

@@ -184,7 +184,9 @@ func (s *server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	handler := admin.NewHandler(admin.HandlerOptions{Replicator: s.replicator, Node: s.node, Logger: s.logger})
+	handler := admin.NewHandler(admin.HandlerOptions{
+		Replicator: s.replicator, Node: s.node, Logger: s.logger, States: savedStates{s.store, s.logger},
+	})
 	routes := &routes{api: api, admin: handler, registry: registry, health: s.replicator.Health}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.Serve(both.grpc) })
@@ -220,7 +222,8 @@ func (s *server) node() admin.Node {
 	total, _ := s.store.SizeBytes()
 	return admin.Node{
 		HealthStatus: s.replicator.Health(), Version: s.version,
-		Revision: s.store.Revision(), CompactRevision: s.store.CompactRevision(), StoreBytes: total,
+		Revision:        admin.Revision(s.store.Revision()),
+		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total,
 	}
 }
 

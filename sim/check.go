@@ -37,16 +37,24 @@ func (e *evidence) check(wrong report) {
 	e.checkContents(end, wrong)
 }
 
-// rescuedValues returns the regions that keep a command in a rescue file.
+// rescuedValues returns the regions that keep a command in a rescue file, or in the state beside one.
 func rescuedValues(all []final) map[string]map[string]bool {
 	m := map[string]map[string]bool{}
+	keep := func(data, region string) {
+		if m[data] == nil {
+			m[data] = map[string]bool{}
+		}
+		m[data][region] = true
+	}
 	for _, f := range all {
 		for _, t := range f.tails {
 			for _, c := range t.commands {
-				if m[c.data] == nil {
-					m[c.data] = map[string]bool{}
+				keep(c.data, f.region)
+			}
+			for q := t.end; q != nil && q.position > t.info.Fork; q = q.parent {
+				if q.reign == nil && q.position <= t.info.Begins() {
+					keep(q.data, f.region)
 				}
-				m[c.data][f.region] = true
 			}
 		}
 	}
@@ -111,16 +119,22 @@ func checkTail(l *lineage, f final, t tail, wrong report) {
 		wrong("8", "%s is damaged: %s", name, t.info.Damaged)
 		return
 	}
-	if want := uint64(t.info.Last - t.info.Fork); uint64(len(t.commands)) != want || t.info.Commands != want {
-		wrong("8", "%s holds %d commands and says %d; from the fork at %d to %d there are %d", name, len(t.commands),
-			t.info.Commands, t.info.Fork, t.info.Last, want)
+	begins := t.info.Begins()
+	if want := uint64(t.info.Last - begins); uint64(len(t.commands)) != want || t.info.Commands != want {
+		wrong("8", "%s holds %d commands and says %d; from %d to %d there are %d", name, len(t.commands),
+			t.info.Commands, begins, t.info.Last, want)
+		return
+	}
+	if begins > t.info.Fork && (t.end == nil || t.end.position != t.info.Last || t.end.chain != t.info.Chain) {
+		wrong("8", "%s begins at %d, the fork is at %d, and the state beside it is at %v", name, begins, t.info.Fork,
+			t.end)
 		return
 	}
 	var last *place
 	for i, c := range t.commands {
 		places := l.placesOf(c.data)
 		if len(places) == 0 || places[0].position != c.position || places[0].epoch != c.epoch ||
-			c.position != t.info.Fork+1+replication.Position(i) {
+			c.position != begins+1+replication.Position(i) {
 			wrong("8", "%s: command %d says position %d of epoch %d, and was applied at %v", name, i, c.position,
 				c.epoch, places)
 			return
@@ -139,7 +153,7 @@ func checkTail(l *lineage, f final, t tail, wrong report) {
 		wrong("9", "%s begins at %v, which the history of epoch %d has", name, first, claim.epoch)
 	}
 	fork := first.parent
-	for fork.reign != nil && !fork.before(claim) {
+	for fork.position > t.info.Fork || fork.reign != nil && !fork.before(claim) {
 		fork = fork.parent
 	}
 	if !fork.before(claim) {

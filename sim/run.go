@@ -101,6 +101,8 @@ type final struct {
 type tail struct {
 	info     replication.TailInfo
 	commands []tailCommand
+	// end is where the whole state beside them is, nil if there is none; it was found to hold what led there.
+	end *place
 }
 
 type tailCommand struct {
@@ -253,6 +255,11 @@ func (p *process) final(ctx context.Context) final {
 		err := p.ReadTail(ctx, info.Name, keep)
 		if err != nil {
 			wrong("8", "tail %s of %s: %v", info.Name, f.node, err)
+		}
+		if info.State != nil {
+			if t.end, err = p.readState(ctx, info.Name); err != nil {
+				wrong("8", "state beside tail %s of %s: %v", info.Name, f.node, err)
+			}
 		}
 		f.tails = append(f.tails, t)
 	}

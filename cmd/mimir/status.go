@@ -24,7 +24,7 @@ type fleetReport struct {
 
 type regionReport struct {
 	replication.RegionStatus
-	Revision int64 `json:"revision"` // -1 if no node of the region told
+	Revision admin.Revision `json:"revision"` // -1 if no node of the region told
 }
 
 const revisionTimeout = 3 * time.Second
@@ -104,7 +104,7 @@ func (f *fleetReport) print(w io.Writer) {
 			}
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%s\n", r.Name, dash(string(r.Role)), r.Epoch, r.Position,
-			number(r.Revision), dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus))
+			number(int64(r.Revision)), dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus))
 	}
 	t.Flush()
 	fmt.Fprintln(w)

@@ -65,20 +65,33 @@ func tails(ctx context.Context, client *admin.Client) ([]storedTail, error) {
 	return found, nil
 }
 
-// findTail returns a readable copy of the tail.
-func findTail(ctx context.Context, client *admin.Client, name string) (*storedTail, error) {
+// Which copies of a tail are good enough: nodes have what their logs had.
+var (
+	anyCopy   = func(*storedTail) bool { return true }
+	withState = func(t *storedTail) bool { return t.State != nil }
+)
+
+// findTail returns a readable copy of the tail, that with the most commands of those that are good.
+func findTail(
+	ctx context.Context, client *admin.Client, name string, good func(*storedTail) bool,
+) (*storedTail, error) {
 	all, err := tails(ctx, client)
 	if err != nil {
 		return nil, err
 	}
 	damaged := ""
+	var best *storedTail
 	for _, t := range all {
-		if t.Name == name && t.Damaged == "" {
-			return &t, nil
-		}
-		if t.Name == name {
+		switch {
+		case t.Name != name:
+		case t.Damaged != "":
 			damaged = t.Damaged
+		case good(&t) && (best == nil || t.Commands > best.Commands):
+			best = &t
 		}
+	}
+	if best != nil {
+		return best, nil
 	}
 	if damaged != "" {
 		return nil, fmt.Errorf("tail %s: %s", name, damaged)
@@ -109,17 +122,41 @@ func printTails(w io.Writer, all []storedTail) {
 		return
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tNODE\tAFTER\tLAST\tCOMMANDS\tBYTES\tSAVED\tREPLACED BY\tPROBLEM")
+	fmt.Fprintln(t, "NAME\tNODE\tAFTER\tLAST\tCOMMANDS\tBYTES\tSTATE\tSAVED\tREPLACED BY\tPROBLEM")
 	for _, one := range all {
 		if one.Damaged != "" {
-			fmt.Fprintf(t, "%s\t%s\t-\t-\t-\t-\t-\t-\t%s\n", one.Name, one.Node, one.Damaged)
+			fmt.Fprintf(t, "%s\t%s\t-\t-\t-\t-\t%s\t-\t-\t%s\n", one.Name, one.Node, one.stateText(), one.Damaged)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\tepoch %d of %s\t\n", one.Name, one.Node, one.Fork, one.Last,
-			one.Commands, byteText(one.Bytes), one.Saved.Local().Format(time.DateTime),
-			one.Claim.Epoch, one.Claim.Primary)
+		saved, by := "-", fmt.Sprintf("epoch %d", one.Claim.Epoch)
+		if !one.Saved.IsZero() {
+			saved = one.Saved.Local().Format(time.DateTime)
+		}
+		if one.Claim.Primary != "" {
+			by += " of " + one.Claim.Primary
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t\n", one.Name, one.Node, one.Fork, one.Last,
+			one.Commands, byteText(one.Bytes), one.stateText(), saved, by)
 	}
 	t.Flush()
+}
+
+// stateText says how much the whole state beside the commands is.
+func (s *storedTail) stateText() string {
+	if s.State == nil {
+		return "-"
+	}
+	return byteText(s.State.Bytes)
+}
+
+// partText says what the commands of a tail lack, "" if they are all there.
+func (s *storedTail) partText() string {
+	if s.Begins() <= s.Fork {
+		return ""
+	}
+	return fmt.Sprintf("On %s the log held the commands from %d on. Those from %d to %d are not told apart any more; "+
+		"what they changed is in the whole state as of position %d: mimir tail export %s --state", s.Node, s.Begins()+1,
+		s.Fork+1, s.Begins(), s.Last, s.Name)
 }
 
 func newTailShow(n *connection) *cobra.Command {
@@ -129,7 +166,7 @@ func newTailShow(n *connection) *cobra.Command {
 		Short: "Show what a tail holds",
 		Args:  oneArgument("the name of a tail"),
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {
-			tail, err := findTail(c.Context(), client, arguments[0])
+			tail, err := findTail(c.Context(), client, arguments[0], anyCopy)
 			if err != nil {
 				return err
 			}
@@ -163,6 +200,9 @@ func (n *connection) showTail(c *cobra.Command, client *admin.Client, tail *stor
 	return n.print(c.OutOrStdout(), whole, func(w io.Writer) {
 		printTails(w, []storedTail{*tail})
 		fmt.Fprintln(w)
+		if text := tail.partText(); text != "" {
+			fmt.Fprintln(w, text)
+		}
 		for _, one := range writes {
 			fmt.Fprintf(w, "%d\t%s\t%s\n", one.Position, one.Op, one.Request)
 		}
@@ -172,37 +212,95 @@ func (n *connection) showTail(c *cobra.Command, client *admin.Client, tail *stor
 	})
 }
 
+// export is what of a tail is written out.
+type export struct {
+	to    string
+	state bool
+	after int64 // revision; negative: the fork
+}
+
 func newTailExport(n *connection) *cobra.Command {
-	var to string
+	e := export{after: -1}
 	c := &cobra.Command{
 		Use:   "export NAME",
 		Short: "Write a tail as JSON, one write a line",
 		Long: "Write every write of a tail as one JSON object a line, to standard output or a file: epoch,\n" +
 			"position, op and the request in the form of the etcd API's JSON, with keys and values in base64. The\n" +
-			"file appears only when it is whole.",
+			"file appears only when it is whole.\n\n" +
+			"With --state, write what changed in the whole state that is kept where a node's log did not hold all\n" +
+			"writes of a tail: a line about the state, and then one event of the etcd API's JSON a line, in order\n" +
+			"of revision, those after the fork where its revision is known, and else all that was not compacted.",
 		Args: oneArgument("the name of a tail"),
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {
-			tail, err := findTail(c.Context(), client, arguments[0])
+			if !e.state && c.Flags().Changed("after") {
+				return errors.New("--after goes with --state")
+			}
+			good := anyCopy
+			if e.state {
+				good = withState
+			}
+			tail, err := findTail(c.Context(), client, arguments[0], good)
 			if err != nil {
 				return err
 			}
-			client = client.At(tail.URLs...)
-			if to == "" {
-				return exportTail(c, client, tail, c.OutOrStdout())
-			}
-			if err := exportFile(c, client, tail, to); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.ErrOrStderr(), "wrote %d commands to %s\n", tail.Commands, to)
-			return err
+			return e.run(c, client.At(tail.URLs...), tail)
 		}),
 	}
 	n.addFlags(c)
-	c.Flags().StringVar(&to, "to", "", "file to write; must not exist")
+	c.Flags().StringVar(&e.to, "to", "", "file to write; must not exist")
+	c.Flags().BoolVar(&e.state, "state", false, "write the changes of the whole state instead")
+	c.Flags().Int64Var(&e.after, "after", e.after, "with --state: the changes after this revision")
 	return c
 }
 
-func exportFile(c *cobra.Command, client *admin.Client, tail *storedTail, to string) error {
+func (e *export) run(c *cobra.Command, client *admin.Client, tail *storedTail) error {
+	count, unit := uint64(0), "commands"
+	write := func(to io.Writer) (err error) {
+		count, err = tail.Commands, exportTail(c, client, tail, to)
+		return err
+	}
+	if e.state {
+		unit = "changes"
+		write = func(to io.Writer) (err error) {
+			count, err = exportState(c.Context(), client, tail.Name, e.after, to)
+			return err
+		}
+	}
+	if e.to == "" {
+		if err := write(c.OutOrStdout()); err != nil {
+			return err
+		}
+	} else {
+		if err := exportFile(e.to, write); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.ErrOrStderr(), "wrote %d %s to %s\n", count, unit, e.to)
+	}
+	if text := tail.partText(); text != "" && !e.state {
+		fmt.Fprintln(c.ErrOrStderr(), text)
+	}
+	return nil
+}
+
+// exportState writes what changed in the state beside a tail, and returns how many changes that are.
+func exportState(
+	ctx context.Context, client *admin.Client, name string, after int64, to io.Writer,
+) (count uint64, err error) {
+	out := bufio.NewWriterSize(to, 1<<20)
+	encoder := json.NewEncoder(out)
+	err = client.ReadState(ctx, name, after,
+		func(h *admin.StateHeader) error { return encoder.Encode(h) },
+		func(change admin.Change) error {
+			count++
+			return encoder.Encode(change)
+		})
+	if err != nil {
+		return 0, err
+	}
+	return count, out.Flush()
+}
+
+func exportFile(to string, write func(io.Writer) error) error {
 	if _, err := os.Stat(to); err == nil {
 		return fmt.Errorf("%s exists already", to)
 	}
@@ -210,7 +308,7 @@ func exportFile(c *cobra.Command, client *admin.Client, tail *storedTail, to str
 	if err != nil {
 		return err
 	}
-	err = exportTail(c, client, tail, f)
+	err = write(f)
 	if err == nil {
 		err = f.Sync()
 	}

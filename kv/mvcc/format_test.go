@@ -8,7 +8,7 @@ import (
 )
 
 func FuzzOnDisk(f *testing.F) {
-	f.Add(newState().Jumped().append(nil))
+	f.Add(jumped(f, newState(), Jump{}).append(nil))
 	f.Add(appendKeyPrefix(nil, []byte("a\x00b")))
 	f.Add((&Version{Create: 1, Number: 2, Lease: 3}).appendHeader(nil))
 	f.Add(appendSuffix(nil, Stamp{Main: 5, Sub: 1}, KindPut))

@@ -1,16 +1,13 @@
 package mvcc
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 
 	"github.com/mimir-kv/mimir/kv/command"
 )
-
-// LossyJump is how far the revision jumps at the beginning of a reign that may have lost a tail: further than a deposed
-// primary can have served.
-const LossyJump = 1_000_000_000
 
 // FirstRevision is the revision of an empty store, as in etcd.
 const FirstRevision = 1
@@ -49,10 +46,13 @@ func (s *State) CheckRead(rev int64) error {
 // CompactedAt returns the revision at which the history resumes if rev cannot be read or watched from, 0 if it can.
 func (s *State) CompactedAt(rev int64) int64 {
 	if rev < s.Compact {
-		return s.Compact
+		return s.resumes(s.Compact)
 	}
 	return s.InGap(rev)
 }
+
+// resumes returns rev, or where the history goes on if rev is inside a gap.
+func (s *State) resumes(rev int64) int64 { return max(rev, s.InGap(rev)) }
 
 // InGap returns the revision at which the history resumes if rev is inside a gap, 0 if it is not.
 func (s *State) InGap(rev int64) int64 {
@@ -64,28 +64,33 @@ func (s *State) InGap(rev int64) int64 {
 	return 0
 }
 
-// Lost says whether a watcher that was sent everything up to upTo, and wants nothing below minimum, can go on: 0, or
-// the revision at which the history resumes for it. What it was sent inside a gap is no part of this history; what it
-// was sent before a gap is.
-func (s *State) Lost(upTo, minimum int64) int64 {
-	if next := max(upTo+1, minimum); next < s.Compact {
-		return s.Compact
-	}
-	if base := s.InGap(upTo); base != 0 {
-		return base
-	}
-	if minimum > upTo {
-		return s.InGap(minimum)
+// Before returns the revision before the gap that holds rev, 0 if none does.
+func (s *State) Before(rev int64) int64 {
+	for _, g := range s.Gaps {
+		if g.Before < rev && rev < g.Base {
+			return g.Before
+		}
 	}
 	return 0
 }
 
-// Jumped returns the state after the beginning of a lossy reign.
-func (s *State) Jumped() *State {
-	next := *s
-	next.Revision = s.Revision + LossyJump
-	next.Gaps = append(append([]Gap(nil), s.Gaps...), Gap{Before: s.Revision, Base: next.Revision})
-	return &next
+// Lost says whether a watcher that was sent everything up to upTo, and wants nothing below minimum, can go on: 0, or
+// the revision at which the history resumes for it. What it was sent inside a gap is no part of this history; what it
+// was sent before a gap is. What it was sent above the revision belongs to a history that this one is not.
+func (s *State) Lost(upTo, minimum int64) int64 {
+	if next := max(upTo+1, minimum); next < s.Compact {
+		return s.resumes(s.Compact)
+	}
+	if base := s.InGap(upTo); base != 0 {
+		return base
+	}
+	if upTo > s.Revision {
+		return s.Begins()
+	}
+	if minimum > upTo {
+		return cmp.Or(s.InGap(minimum), s.Strange(minimum))
+	}
+	return 0
 }
 
 // Compacted returns the state after a compaction at rev, or an error.

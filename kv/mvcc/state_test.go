@@ -1,12 +1,22 @@
 package mvcc
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/mimir-kv/mimir/kv/command"
 )
+
+func jumped(t testing.TB, s *State, j Jump) *State {
+	t.Helper()
+	next, err := s.Jumped(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
 
 // TestStateNeverOpensAgain takes random steps, and sees that the fields agree after each, that an encoded state is
 // the same again, and that a revision which could not be read never can be (M3).
@@ -15,11 +25,13 @@ func TestStateNeverOpensAgain(t *testing.T) {
 	for range 50 {
 		s := newState()
 		closed := map[int64]bool{}
-		for range 60 {
+		for i := range 60 {
 			next := *s
 			switch random.IntN(4) {
 			case 0:
-				next = *s.Jumped()
+				j := Jump{Epoch: uint64(i), Place: uint8(random.IntN(4))}
+				binary.LittleEndian.PutUint64(j.Nonce[:], random.Uint64())
+				next = *jumped(t, s, j)
 			case 1:
 				rev := s.Revision - random.Int64N(5) + 1
 				if len(s.Gaps) > 0 && random.IntN(2) == 0 {
@@ -56,17 +68,16 @@ func TestStateNeverOpensAgain(t *testing.T) {
 			for _, rev := range probes {
 				if err := s.CheckRead(rev); rev > 0 && errors.Is(err, command.ErrCompacted) {
 					closed[rev] = true
-					base := s.CompactedAt(rev)
-					if s.InGap(base) != 0 && base == s.Compact { // compacted at a revision inside a gap
-						base = s.InGap(base)
-					}
-					if s.CheckRead(base) != nil {
+					if base := s.CompactedAt(rev); base <= 0 || s.CheckRead(base) != nil {
 						t.Fatalf("%+v: %d goes on at %d, which cannot be read", s, rev, base)
 					}
 				}
 			}
 			if s.CheckRead(s.Revision+1) == nil {
 				t.Fatalf("%+v: the future can be read", s)
+			}
+			if base := s.Begins(); base <= 0 || s.CheckRead(base) != nil {
+				t.Fatalf("%+v: begins at %d, which cannot be read", s, base)
 			}
 		}
 	}
@@ -78,6 +89,8 @@ func TestLost(t *testing.T) {
 		{30, 0, 0}, {4, 0, 0}, {3, 0, 5}, {3, 5, 0}, // what is compacted
 		{10, 0, 0}, {11, 0, 20}, {19, 0, 20}, {20, 0, 0}, // what was sent in the gap
 		{10, 15, 20}, {10, 20, 0}, {25, 15, 0}, // what is waited for in the gap
+		{31, 0, 20}, {31, 40, 20}, // what was sent in another history
+		{30, 130, 0}, {30, 30 + Ahead, 0}, {30, 31 + Ahead, 20}, // what is waited for
 	} {
 		if got := s.Lost(c.upTo, c.minimum); got != c.want {
 			t.Errorf("sent up to %d, nothing wanted below %d: %d, want %d", c.upTo, c.minimum, got, c.want)

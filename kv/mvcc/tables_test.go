@@ -227,7 +227,7 @@ func TestLeasesAndState(t *testing.T) {
 	if p, err := LoadMetadata(db); p != nil || err != nil {
 		t.Errorf("metadata of nothing: %x, %v", p, err)
 	}
-	state := newState().Jumped()
+	state := jumped(t, newState(), Jump{})
 	change(t, db, func(_ *pebble.Batch, w *Writer) error {
 		return errors.Join(
 			w.Grant(7, 60), w.Grant(-1, 5), w.Grant(8, 1<<40), w.Revoke(8),

@@ -5,6 +5,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
@@ -17,7 +18,7 @@ func (w *Watcher) readEvents(ctx context.Context, read *stretch) (batch Batch, e
 	err = w.hub.disk.ReadHistory(read.from, read.to, func(h *mvcc.History, compact int64) (err error) {
 		// Compaction publishes its revision before it removes anything: what it has removed by now it has said by now.
 		if max(read.from, w.position.minimum) < compact {
-			return &CompactedError{Revision: compact}
+			return command.ErrCompacted
 		}
 		batch, err = w.collectEvents(ctx, h, read, compact)
 		return err

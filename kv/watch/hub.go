@@ -117,8 +117,7 @@ func (h *Hub) endInGap() {
 }
 
 // Replace calls show, which replaces the content of the store by one at the state now, as one step for watchers. They
-// go on where they are, or end with ErrRewound or a *CompactedError if the new content does not have what they saw or
-// still need.
+// go on where they are, or end with a *CompactedError if the new content does not have what they saw or still need.
 func (h *Hub) Replace(now *mvcc.State, show func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -161,7 +160,7 @@ func (h *Hub) Count() (all, slow int) {
 }
 
 // WaitRevision returns once the store has reached rev, or with the context's error, or with what the hub was closed
-// with.
+// with; a *CompactedError if this history will not come to rev.
 func (h *Hub) WaitRevision(ctx context.Context, rev int64) error {
 	for {
 		changed, err := h.await(rev)
@@ -185,6 +184,9 @@ func (h *Hub) await(rev int64) (<-chan struct{}, error) {
 	}
 	if h.ended != nil {
 		return nil, h.ended
+	}
+	if base := h.now.Strange(rev); base != 0 {
+		return nil, &CompactedError{Revision: base}
 	}
 	if h.changed == nil {
 		h.changed = make(chan struct{})

@@ -268,13 +268,17 @@ func TestEnds(t *testing.T) {
 	if b, err := queued.Next(t.Context()); err != nil || b.Revision != 5 {
 		t.Errorf("what waits in memory: %+v, %v", b, err)
 	}
-	s.publish(s.state.Jumped(), Written{Level: EventsWithPrevious}, s.db.NewBatch())
+	jumped, err := s.state.Jumped(mvcc.Jump{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.publish(jumped, Written{Level: EventsWithPrevious}, s.db.NewBatch())
 	if _, err := waiting.Next(t.Context()); !errors.As(err, &from) || from.Revision != s.state.Revision {
 		t.Errorf("waiting inside a gap: %v", err)
 	}
 	s.hub.Replace(compacted, func() {})
 	s.valid()
-	if _, err := queued.Next(t.Context()); !errors.Is(err, ErrRewound) {
+	if _, err := queued.Next(t.Context()); !errors.As(err, &from) || from.Revision != 4 {
 		t.Errorf("after a jump was taken back: %v", err)
 	}
 	closed, left := s.watch(request(0)), s.watch(request(0))
@@ -316,6 +320,10 @@ func TestWaitRevision(t *testing.T) {
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+	wait(t.Context(), 4+mvcc.Ahead)
+	if err := <-done; !errors.Is(err, command.ErrCompacted) {
+		t.Errorf("of another history: %v", err)
 	}
 	wait(t.Context(), 4)
 	gone := errors.New("the store is closed")

@@ -42,6 +42,9 @@ func begin(now *mvcc.State, start int64) position {
 	p := position{minimum: max(start, 0)}
 	if start <= 0 || start > now.Revision {
 		p.synced, p.sent = true, now.Revision
+		if base := now.Strange(p.minimum); base != 0 {
+			p.err = &CompactedError{Revision: base}
+		}
 		return p
 	}
 	p.next, p.sent = start, start-1
@@ -146,17 +149,14 @@ func (p *position) fallBehind(from int64) { p.synced, p.next = false, from+1 }
 // replace settles the position in a store whose content was replaced.
 func (p *position) replace(old, now *mvcc.State) {
 	upTo := p.upTo(old.Revision)
-	switch base := now.Lost(upTo, p.minimum); {
-	case base != 0:
+	if base := now.Lost(upTo, p.minimum); base != 0 {
 		p.end(&CompactedError{Revision: base})
-	case upTo > now.Revision:
-		p.end(fmt.Errorf("%w: it was sent revisions up to %d, the store is at %d", ErrRewound, upTo, now.Revision))
-	default:
-		if p.diskFrom != 0 {
-			p.dropQueue()
-		}
-		p.synced, p.next, p.diskFrom = upTo == now.Revision, upTo+1, 0
+		return
 	}
+	if p.diskFrom != 0 {
+		p.dropQueue()
+	}
+	p.synced, p.next, p.diskFrom = upTo == now.Revision, upTo+1, 0
 }
 
 // valid checks W1 to W3 at a published revision.

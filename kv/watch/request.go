@@ -14,8 +14,8 @@ import (
 type Request struct {
 	// Key and RangeEnd name keys as requests of etcd do.
 	Key, RangeEnd []byte
-	// StartRevision is the revision of the first event wanted; it may lie in the future. 0 means everything after the
-	// revision at which the watcher is created.
+	// StartRevision is the revision of the first event wanted; it may lie up to mvcc.Ahead in the future. 0 means
+	// everything after the revision at which the watcher is created.
 	StartRevision int64
 	// PrevKV adds to each event the key-value before it, unless the revision before the event has been compacted.
 	PrevKV bool
@@ -39,17 +39,13 @@ type Batch struct {
 	Revision int64
 }
 
-// Errors that end a watcher.
-var (
-	// ErrRewound ends a watcher that was sent revisions which the store, whose content was replaced, does not have.
-	ErrRewound = errors.New("kv: the history before the watcher's position was replaced")
-	// ErrClosed ends a watcher that was closed.
-	ErrClosed = errors.New("kv: watcher closed")
-)
+// ErrClosed ends a watcher that was closed.
+var ErrClosed = errors.New("kv: watcher closed")
 
-// CompactedError is a command.ErrCompacted that says from which revision on the history can be watched.
+// CompactedError is a command.ErrCompacted that says from which revision on the history can be watched and read. It
+// ends whoever wants what the history does not have: what was compacted, what lies in a gap, what another history had.
 type CompactedError struct {
-	Revision int64
+	Revision int64 // positive
 }
 
 func (e *CompactedError) Error() string {

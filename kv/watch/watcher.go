@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 
 	"github.com/mimir-kv/mimir/kv/command"
 )
@@ -56,8 +57,9 @@ func (w *Watcher) wants(kind byte, revision int64) bool {
 }
 
 // Next waits for events and returns them. Errors that end the watcher: *CompactedError if events it has not yet
-// yielded were compacted, or if it started in the gap of a lossy reign; ErrRewound; ErrClosed; what the hub was
-// closed with. The context's error does not end it.
+// yielded were compacted, if it started where this history has nothing and will have nothing, or if the content was
+// replaced by one that does not have what was yielded; ErrClosed; what the hub was closed with. The context's error
+// does not end it.
 func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	for {
 		batch, read, err := w.take()
@@ -118,6 +120,9 @@ func (w *Watcher) catchUp(ctx context.Context, read *diskRead) (Batch, error) {
 		return batch, nil
 	}
 	p.unread(&read.stretch)
+	if errors.Is(err, command.ErrCompacted) { // at what is published by now
+		err = &CompactedError{Revision: h.now.CompactedAt(h.now.Compact - 1)}
+	}
 	if ctx.Err() == nil {
 		w.end(err)
 	}

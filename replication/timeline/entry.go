@@ -17,8 +17,12 @@ const (
 	KindControl Kind = 3 // a Control of this region
 )
 
-// FormatVersion is the first byte of every payload. Version 1 is the first.
-const FormatVersion = 1
+// FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion: a node
+// that does not know of places cannot apply it as others do, and says that it has to be upgraded.
+const (
+	FormatVersion = 1
+	placesVersion = 2
+)
 
 // Frame is a run of consecutive commands of one epoch: the unit of the log, of the stream and of replay. The same
 // bytes are in the log of every node of every region.
@@ -74,8 +78,8 @@ func KindOf(p []byte) (Kind, error) {
 		return 0, nil
 	case len(p) < 2:
 		return 0, fmt.Errorf("%w: %d bytes", ErrFormat, len(p))
-	case p[0] != FormatVersion:
-		return 0, fmt.Errorf("%w: version %d, this node knows %d", ErrVersion, p[0], FormatVersion)
+	case p[0] != FormatVersion && (p[0] != placesVersion || Kind(p[1]) != KindReign):
+		return 0, fmt.Errorf("%w: version %d of kind %d", ErrVersion, p[0], p[1])
 	}
 	switch k := Kind(p[1]); k {
 	case KindFrame, KindReign, KindControl:
@@ -148,17 +152,25 @@ func DecodeFrame(p []byte, f *Frame) error {
 	return nil
 }
 
-const reignFlagLossy = 1
+// The flags of a reign are one bit, and behind it the place.
+const (
+	reignFlagLossy  = 1
+	reignPlaceShift = 1
+)
 
 // AppendReign appends the encoding of r to dst.
 func AppendReign(dst []byte, r Reign) []byte {
+	start := len(dst)
 	dst = appendHeader(dst, Header{Kind: KindReign, Epoch: r.Epoch, First: r.First, Previous: r.Previous})
+	if r.Place != 0 {
+		dst[start] = placesVersion
+	}
 	return r.appendIdentity(dst)
 }
 
 // appendIdentity appends everything a reign is, but for the chain before it.
 func (r Reign) appendIdentity(dst []byte) []byte {
-	var flags byte
+	flags := r.Place << reignPlaceShift
 	if r.Lossy {
 		flags |= reignFlagLossy
 	}
@@ -182,6 +194,7 @@ func DecodeReign(p []byte) (Reign, error) {
 	r := Reign{
 		Previous: h.Previous,
 		Lossy:    b[0]&reignFlagLossy != 0,
+		Place:    b[0] >> reignPlaceShift,
 		Epoch:    Epoch(binary.LittleEndian.Uint64(b[1:])),
 		First:    Position(binary.LittleEndian.Uint64(b[9:])),
 		Handoff:  binary.LittleEndian.Uint64(b[17:]),
@@ -189,7 +202,7 @@ func DecodeReign(p []byte) (Reign, error) {
 	copy(r.Nonce[:], b[25:41])
 	n := int(binary.LittleEndian.Uint16(b[41:]))
 	if len(p) != fixed+n || r.Epoch != h.Epoch || r.First != h.First || r.Epoch == 0 || r.First == 0 || n == 0 ||
-		h.Count != 0 || b[0]&^reignFlagLossy != 0 {
+		h.Count != 0 || (r.Place != 0) != (p[0] == placesVersion) || r.Place > MaxPlace {
 		return Reign{}, fmt.Errorf("%w: reign of epoch %d at %d", ErrFormat, h.Epoch, h.First)
 	}
 	r.Primary = string(p[fixed:])

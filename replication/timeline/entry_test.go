@@ -45,14 +45,54 @@ func TestReignRoundTrip(t *testing.T) {
 	want := Reign{
 		Epoch: 7, First: 12, Primary: "eu-west", Lossy: true, Handoff: 3, Nonce: Nonce{1, 2}, Previous: Chain{9},
 	}
-	encoded := AppendReign(nil, want)
-	got, err := DecodeReign(encoded)
-	if err != nil || got != want {
-		t.Fatalf("%+v, %v", got, err)
+	for want.Place = range uint8(MaxPlace + 1) {
+		encoded := AppendReign(nil, want)
+		got, err := DecodeReign(encoded)
+		if err != nil || got != want {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		// Nodes from before places take nothing but version 1.
+		if places := encoded[0] != FormatVersion; places != (want.Place != 0) {
+			t.Fatalf("place %d has version %d", want.Place, encoded[0])
+		}
+		encoded[0] ^= FormatVersion ^ placesVersion
+		if _, err := DecodeReign(encoded); !errors.Is(err, ErrFormat) {
+			t.Fatalf("place %d in version %d: %v", want.Place, encoded[0], err)
+		}
 	}
-	encoded[0] = FormatVersion + 1
-	if _, err := KindOf(encoded); !errors.Is(err, ErrVersion) {
-		t.Fatalf("an entry of a newer version: %v", err)
+	want.Place = MaxPlace + 1
+	if _, err := DecodeReign(AppendReign(nil, want)); !errors.Is(err, ErrFormat) {
+		t.Fatalf("place %d: %v", want.Place, err)
+	}
+	for _, newer := range [][]byte{{placesVersion + 1, byte(KindReign)}, {placesVersion, byte(KindFrame)}} {
+		if _, err := KindOf(newer); !errors.Is(err, ErrVersion) {
+			t.Fatalf("an entry of a newer version: %v", err)
+		}
+	}
+}
+
+// TestARecordWithPlacesIsNotForOlderNodes, which would lose them, and take the history for another.
+func TestARecordWithPlacesIsNotForOlderNodes(t *testing.T) {
+	r := Reign{Epoch: 1, First: 1, Primary: "us", Place: 2}
+	for what, s := range map[string]*State{
+		"a reign":           {Region: "us", Cursor: Cursor{Epoch: 1}, Reigns: []Reign{r}},
+		"a yield":           {Region: "us", Yielded: r},
+		"a fork":            {Region: "us", Diverged: &Divergence{Claim: r}},
+		"none of all these": {Region: "us"},
+	} {
+		p, err := s.EncodeRecord()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if newer := p[0] != FormatVersion; newer != (what != "none of all these") {
+			t.Errorf("%s: version %d", what, p[0])
+		}
+		if got, err := DecodeRecord(p, s.Cursor); err != nil || got.HighestClaim() != s.HighestClaim() {
+			t.Errorf("%s: %+v, %v", what, got, err)
+		}
+	}
+	if _, err := DecodeRecord([]byte{placesVersion + 1, '{', '}'}, Cursor{}); !errors.Is(err, ErrVersion) {
+		t.Errorf("of a newer version: %v", err)
 	}
 }
 
@@ -85,6 +125,7 @@ func TestRecordRoundTrip(t *testing.T) {
 func FuzzEntry(f *testing.F) {
 	f.Add(AppendFrame(nil, &Frame{Epoch: 1, First: 1, Commands: []Command{{Data: []byte("a")}, {}}}))
 	f.Add(AppendReign(nil, Reign{Epoch: 1, First: 1, Primary: "us"}))
+	f.Add(AppendReign(nil, Reign{Epoch: 1, First: 1, Primary: "us", Lossy: true, Place: 3}))
 	control, err := EncodeControl(&Control{Op: OpSeal, To: "eu"})
 	if err != nil {
 		f.Fatal(err)

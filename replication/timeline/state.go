@@ -143,12 +143,24 @@ func (s *State) EncodeRecord() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode region state: %w", err)
 	}
-	return append([]byte{FormatVersion}, body...), nil
+	return append([]byte{s.recordVersion()}, body...), nil
+}
+
+// recordVersion keeps nodes that know of no places from a state which they would read without them.
+func (s *State) recordVersion() byte {
+	places := func(r Reign) bool { return r.Place != 0 }
+	if slices.ContainsFunc(s.Reigns, places) || places(s.Yielded) || s.Diverged != nil && places(s.Diverged.Claim) {
+		return placesVersion
+	}
+	return FormatVersion
 }
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) == 0 || p[0] != FormatVersion {
+	if len(p) > 0 && p[0] > placesVersion {
+		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
+	}
+	if len(p) == 0 || p[0] == 0 {
 		return nil, fmt.Errorf("%w: region state of %d bytes", ErrFormat, len(p))
 	}
 	s := new(State)

@@ -105,7 +105,25 @@ type Reign struct {
 	Nonce   Nonce
 	// Previous is the chain before the beginning.
 	Previous Chain
+	// Place is that of Primary among all regions of the fleet in the order of their names, from 1 on, and MaxPlace for
+	// all behind that one. With Epoch and Nonce it lets a storage number what follows as no other reign does, whoever
+	// knew of whom. Zero: a reign that lost nothing, or one that nodes older than LevelPlaces have to understand.
+	Place uint8 `json:",omitempty"`
 }
+
+// MaxPlace is the greatest place of a region in its fleet.
+const MaxPlace = 64
+
+// Level says which entries a node understands; it tells others in its reports. Entries of a later level are proposed
+// only while no node is known that could not apply them.
+type Level int
+
+// Levels.
+const (
+	LevelFirst  Level = 0
+	LevelPlaces Level = 1 // reigns with a Place
+	LevelNow          = LevelPlaces
+)
 
 // Cursor is a place in a history: everything up to and including Position, of which the last reign is Epoch's.
 type Cursor struct {

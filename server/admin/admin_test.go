@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
@@ -19,6 +20,7 @@ import (
 
 // fake is a replicator whose moves are counted and whose tail breaks after `whole` writes if that is not negative.
 type fake struct {
+	fails int64 // the revision at which a state cannot be read
 	moves int
 	whole int
 }
@@ -69,11 +71,38 @@ func (f *fake) ReadTail(
 	return nil
 }
 
+func (f *fake) TailState(_ context.Context, name string) (string, *replication.TailState, error) {
+	if name != "t" {
+		return "", nil, replication.ErrTailNotFound
+	}
+	return "dir", &replication.TailState{Position: 9}, nil
+}
+
+// fakeState is a state with the revisions 3 to 5, which fails at the revision fails.
+type fakeState struct{ fails int64 }
+
+func (f fakeState) Open(string) (State, error) { return f, nil }
+func (f fakeState) ForkBefore(int64) int64     { return 3 }
+func (f fakeState) Revision() int64            { return 5 }
+func (f fakeState) First(after int64) int64    { return after + 1 }
+func (f fakeState) Close() error               { return nil }
+func (f fakeState) Each(after int64, visit func(*mvccpb.Event) error) error {
+	for r := after + 1; r <= 5; r++ {
+		if r == f.fails {
+			return errors.New("the disk cannot be read")
+		}
+		if err := visit(&mvccpb.Event{Kv: &mvccpb.KeyValue{Key: []byte("k"), ModRevision: r}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // serve returns a client of a fake node, behind the given endpoints that are tried first.
 func serve(t *testing.T, f *fake, before ...string) *Client {
 	t.Helper()
 	h := NewHandler(HandlerOptions{
-		Replicator: f, Logger: slog.New(slog.DiscardHandler),
+		Replicator: f, Logger: slog.New(slog.DiscardHandler), States: fakeState{f.fails},
 		Node: func() Node { return Node{HealthStatus: f.Health(), Revision: 7} },
 	})
 	s := httptest.NewServer(h)
@@ -134,6 +163,30 @@ func TestMoveIsNotRepeated(t *testing.T) {
 	}
 	if f.moves != 0 {
 		t.Error("the move was sent a second time")
+	}
+}
+
+func TestReadState(t *testing.T) {
+	var header *StateHeader
+	var got []string
+	begin := func(h *StateHeader) error { header = h; return nil }
+	visit := func(c Change) error { got = append(got, string(c)); return nil }
+	if err := serve(t, &fake{}).ReadState(t.Context(), "t", -1, begin, visit); err != nil {
+		t.Fatal(err)
+	}
+	if header.Position != 9 || header.Fork != 3 || header.First != 4 || header.Revision != 5 || len(got) != 2 ||
+		!strings.Contains(got[0], `"mod_revision":"4"`) || !strings.Contains(got[0], `"type":"PUT"`) {
+		t.Errorf("%+v, %s", header, got)
+	}
+	got = nil
+	if err := serve(t, &fake{}).ReadState(t.Context(), "t", 0, begin, visit); err != nil || len(got) != 5 {
+		t.Errorf("%s, %v", got, err)
+	}
+	if err := serve(t, &fake{fails: 5}).ReadState(t.Context(), "t", 0, begin, visit); err == nil {
+		t.Error("a state that was cut short passes for a whole one")
+	}
+	if err := serve(t, &fake{}).ReadState(t.Context(), "none", 0, begin, visit); err == nil {
+		t.Error("a state that is not there was read")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -41,22 +42,58 @@ func (c *Client) Tails(ctx context.Context) ([]replication.TailInfo, error) {
 	return tails, c.get(ctx, "/mimir/v1/tails", &tails)
 }
 
+// ReadState calls begin with what is known of the state beside a tail, and then visit with each of its changes, in
+// order: those after a revision, or if that is negative those after the fork. It returns an error if they did not all
+// come.
+func (c *Client) ReadState(
+	ctx context.Context, name string, after int64, begin func(*StateHeader) error, visit func(Change) error,
+) error {
+	path := "/mimir/v1/tails/" + url.PathEscape(name) + "/state"
+	if after >= 0 {
+		path += "?after=" + strconv.FormatInt(after, 10)
+	}
+	header := &StateHeader{}
+	return c.lines(ctx, path, func(line json.RawMessage) error {
+		if header == nil {
+			return visit(line)
+		}
+		h := header
+		header = nil
+		if err := json.Unmarshal(line, h); err != nil {
+			return err
+		}
+		return begin(h)
+	})
+}
+
 // ReadTail calls visit with each write of a tail, in order, and returns an error if the tail did not come whole.
 func (c *Client) ReadTail(ctx context.Context, name string, visit func(*Write) error) error {
+	path := "/mimir/v1/tails/" + url.PathEscape(name)
+	return c.lines(ctx, path, func(line json.RawMessage) error {
+		w := &Write{}
+		if err := json.Unmarshal(line, w); err != nil {
+			return err
+		}
+		return visit(w)
+	})
+}
+
+// lines calls visit with each JSON object of an answer.
+func (c *Client) lines(ctx context.Context, path string, visit func(json.RawMessage) error) error {
 	return c.each(ctx, func(endpoint string) error {
-		body, err := c.open(ctx, http.MethodGet, endpoint, "/mimir/v1/tails/"+url.PathEscape(name), nil)
+		body, err := c.open(ctx, http.MethodGet, endpoint, path, nil)
 		if err != nil {
 			return err
 		}
 		defer body.Close()
 		for d := json.NewDecoder(body); ; {
-			w := &Write{}
-			if err := d.Decode(w); errors.Is(err, io.EOF) {
+			var line json.RawMessage
+			if err := d.Decode(&line); errors.Is(err, io.EOF) {
 				return nil
 			} else if err != nil {
 				return &Error{Endpoint: endpoint, Text: endpoint + ": tail cut short: " + err.Error()}
 			}
-			if err := visit(w); err != nil {
+			if err := visit(line); err != nil {
 				return &visitError{err}
 			}
 		}

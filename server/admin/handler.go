@@ -22,15 +22,16 @@ type Replicator interface {
 		ctx context.Context, name string,
 		visit func(replication.Epoch, replication.Position, replication.Command) error,
 	) error
+	TailState(ctx context.Context, name string) (dir string, state *replication.TailState, err error)
 }
 
 // Node is one node's picture of itself.
 type Node struct {
 	*replication.HealthStatus
-	Version         string `json:"version"`
-	Revision        int64  `json:"revision"`
-	CompactRevision int64  `json:"compactRevision"`
-	StoreBytes      int64  `json:"storeBytes"`
+	Version         string   `json:"version"`
+	Revision        Revision `json:"revision"`
+	CompactRevision Revision `json:"compactRevision"`
+	StoreBytes      int64    `json:"storeBytes"`
 }
 
 // Write is one command of a tail.
@@ -53,6 +54,7 @@ type Move struct {
 type HandlerOptions struct {
 	Replicator Replicator
 	Node       func() Node
+	States     States
 	Logger     *slog.Logger
 }
 
@@ -76,6 +78,7 @@ func NewHandler(o HandlerOptions) http.Handler {
 		answer(w, tails, err)
 	})
 	mux.HandleFunc("GET /mimir/v1/tails/{name}", h.readTail)
+	mux.HandleFunc("GET /mimir/v1/tails/{name}/state", h.readState)
 	mux.HandleFunc("/mimir/v1/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Sprintf("no such call: %s %s", r.Method, r.URL.Path))
 	})

@@ -15,7 +15,7 @@ import (
 const (
 	metadataFile   = "METADATA"
 	contentsFolder = "contents"
-	streamFile     = "stream"
+	StreamFile     = "stream"
 )
 
 // ErrReplaced says that a copy was not finished because the state that it was made of is being replaced by another.
@@ -44,7 +44,7 @@ func (m *Maker) Begin(dir string, meta *contract.Metadata) (*Part, error) {
 		if err := durable.MakeDir(m.fs, dir); err != nil {
 			return nil, err
 		}
-		if err := c.Checkpoint(m.contents(dir)); err != nil {
+		if err := c.Checkpoint(Contents(dir)); err != nil {
 			return nil, fmt.Errorf("storage: checkpoint: %w", err)
 		}
 		return p, nil
@@ -61,8 +61,14 @@ func (m *Maker) Begin(dir string, meta *contract.Metadata) (*Part, error) {
 }
 
 // Metadata returns the metadata of the copy in dir.
-func (m *Maker) Metadata(dir string) (*contract.Metadata, error) {
-	encoded, err := durable.ReadFile(m.fs, filepath.Join(dir, metadataFile))
+func (m *Maker) Metadata(dir string) (*contract.Metadata, error) { return ReadMetadata(m.fs, dir) }
+
+// Contents returns where in the copy in dir the storage's files are: those of a Checkpointer, or StreamFile.
+func Contents(dir string) string { return filepath.Join(dir, contentsFolder) }
+
+// ReadMetadata returns the metadata of the copy in dir, whatever storage it is of; an error if it is none (C2).
+func ReadMetadata(fs durable.FS, dir string) (*contract.Metadata, error) {
+	encoded, err := durable.ReadFile(fs, filepath.Join(dir, metadataFile))
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +81,9 @@ func (m *Maker) Metadata(dir string) (*contract.Metadata, error) {
 func (m *Maker) Restore(dir string, meta *contract.Metadata) error {
 	m.revoke()
 	if c, ok := m.storage.(contract.Checkpointer); ok {
-		return c.Install(m.contents(dir), meta)
+		return c.Install(Contents(dir), meta)
 	}
-	f, err := m.fs.Open(filepath.Join(m.contents(dir), streamFile))
+	f, err := m.fs.Open(filepath.Join(Contents(dir), StreamFile))
 	if err != nil {
 		return err
 	}
@@ -98,5 +104,3 @@ func (m *Maker) revoke() {
 		<-p.closed
 	}
 }
-
-func (m *Maker) contents(dir string) string { return filepath.Join(dir, contentsFolder) }

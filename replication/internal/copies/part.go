@@ -51,11 +51,11 @@ func (p *Part) writeContents() error {
 	if p.view == nil {
 		return nil
 	}
-	fs, contents := p.maker.fs, p.maker.contents(p.dir)
+	fs, contents := p.maker.fs, Contents(p.dir)
 	if err := durable.MakeDir(fs, contents); err != nil {
 		return err
 	}
-	err := durable.WriteFile(fs, filepath.Join(contents, streamFile), func(w io.Writer) error {
+	err := durable.WriteFile(fs, filepath.Join(contents, StreamFile), func(w io.Writer) error {
 		if p.revoked.Load() {
 			return ErrReplaced
 		}

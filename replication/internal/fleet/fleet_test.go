@@ -140,6 +140,40 @@ func TestMembersThatJoinedLaterAreAskedToo(t *testing.T) {
 	})
 }
 
+// TestTheLowestLevelIsRemembered also of a region that is gone: it may come back as it was.
+func TestTheLowestLevelIsRemembered(t *testing.T) {
+	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
+	level := func(w *Watcher) timeline.Level {
+		_, changed := w.View()
+		w.Refresh()
+		<-changed
+		synctest.Wait()
+		v, _ := w.View()
+		return v.Regions["eu"].Level
+	}
+	watch(t, a, func(w *Watcher) {
+		synctest.Wait()
+		if got := level(w); got != timeline.LevelNow {
+			t.Errorf("of nobody: %d", got)
+		}
+		a.set("eu-1", Report{Region: "eu", Node: "eu-1", Level: timeline.LevelNow})
+		a.set("eu-2", Report{Region: "eu", Node: "eu-2"})
+		if got := level(w); got != timeline.LevelFirst {
+			t.Errorf("of one that is older: %d", got)
+		}
+		a.mu.Lock()
+		clear(a.nodes)
+		a.mu.Unlock()
+		if got := level(w); got != timeline.LevelFirst {
+			t.Errorf("of a region that is gone: %d", got)
+		}
+		a.set("eu-2", Report{Region: "eu", Node: "eu-2", Level: timeline.LevelNow})
+		if got := level(w); got != timeline.LevelNow {
+			t.Errorf("of one that was upgraded: %d", got)
+		}
+	})
+}
+
 func TestANodeOfAnotherRegionIsNotBelieved(t *testing.T) {
 	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
 	a.set("eu-1", Report{Region: "elsewhere", Leader: true, Claim: reign(9, "elsewhere")})

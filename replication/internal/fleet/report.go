@@ -37,6 +37,8 @@ type Report struct {
 	Disk    string `json:"disk,omitempty"`
 	Boot    string `json:"boot,omitempty"`
 	Problem string `json:"problem,omitempty"`
+	// Level says which entries the node understands. Nodes from before levels say nothing: LevelFirst.
+	Level timeline.Level `json:"level,omitempty"`
 }
 
 // Following is how a secondary keeps up.
@@ -70,6 +72,8 @@ type Region struct {
 	// Record is the furthest that a node of the region was heard to be, in this round or an earlier one; nil: none was
 	// heard.
 	Record *Heard
+	// Level is the lowest of the nodes that answered in the last round in which any did; LevelNow before.
+	Level timeline.Level
 }
 
 // has reports whether the node with this identity has answered.
@@ -98,6 +102,20 @@ func (r Region) Furthest() *Heard {
 		}
 	}
 	return best
+}
+
+// remember takes over from the picture of the round before what this round does not say anew.
+func (r *Region) remember(before Region) {
+	r.Tries, r.Record, r.Level = before.Tries+1, before.Record, before.Level
+	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {
+		r.Record = f
+	}
+	for i := range r.Nodes {
+		if i == 0 {
+			r.Level = timeline.LevelNow
+		}
+		r.Level = min(r.Level, r.Nodes[i].Level)
+	}
 }
 
 // beyond reports whether h is further in the history than o.

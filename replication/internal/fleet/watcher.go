@@ -44,7 +44,7 @@ func NewWatcher(c Config) *Watcher {
 		first: map[string]time.Time{}, learned: map[string]*places{}}
 	w.view.Regions = map[string]Region{}
 	for name := range c.Regions {
-		w.view.Regions[name] = Region{Name: name}
+		w.view.Regions[name] = Region{Name: name, Level: timeline.LevelNow}
 		w.learned[name] = newPlaces(c.Regions[name])
 		w.nudge[name] = wake.New()
 	}
@@ -205,11 +205,7 @@ func (w *Watcher) publish(r Region) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.learned[r.Name].hear(&r)
-	before := w.view.Regions[r.Name]
-	r.Tries, r.Record = before.Tries+1, before.Record
-	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {
-		r.Record = f
-	}
+	r.remember(w.view.Regions[r.Name])
 	if len(r.Nodes) > 0 && r.Leader() == nil {
 		now := w.config.Clock.Now()
 		if w.first[r.Name].IsZero() {

@@ -98,6 +98,7 @@ func (r *Reporter) Report() fleet.Report {
 		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members,
 		Slots: c.Slots.Now(),
 		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
+		Level: timeline.LevelNow,
 	}
 	if _, started := c.Life.Started(); !started {
 		return out

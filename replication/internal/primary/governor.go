@@ -56,6 +56,8 @@ type Config struct {
 	Client      *peer.Client
 	Decider     Decider
 	Follower    Follower
+	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
+	Level func(ctx context.Context) timeline.Level
 }
 
 const (

@@ -32,6 +32,7 @@ type us struct {
 	machine *timeline.Machine
 	fails   map[timeline.Op]error // instead of being decided
 	lines   []string              // that were logged
+	eu, own timeline.Level        // of the nodes of eu, and of the other nodes of us
 }
 
 // Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
@@ -114,7 +115,9 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 		watcher := fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real,
 			Ask: func(context.Context, string) (fleet.Report, error) {
 				s := u.applied.State()
-				return fleet.Report{Region: "eu", Leader: true, Role: timeline.Secondary, Cursor: s.Cursor,
+				u.mu.Lock()
+				defer u.mu.Unlock()
+				return fleet.Report{Region: "eu", Level: u.eu, Leader: true, Role: timeline.Secondary, Cursor: s.Cursor,
 					Reigns: s.Reigns}, nil
 			}})
 		g := New(Config{
@@ -123,6 +126,7 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 			Applied: u.applied, Leadership: leadership, Fleet: watcher, Standing: standing.New("us", u.applied,
 				leadership, watcher, nobody{}),
 			Leader: nobody{}, Client: peer.NewClient(own), Decider: u, Follower: nobody{},
+			Level: func(context.Context) timeline.Level { return u.own },
 		})
 		eu := peer.NewRegistry(func() error { return nil })
 		peer.Handle(eu, askBegin, func(_ context.Context, h succession.Handover) (*timeline.Reign,
@@ -166,6 +170,44 @@ func cannot(succession.Handover) (*timeline.Reign, error) { return nil, contract
 func vague(succession.Handover) (*timeline.Reign, error) { return nil, contract.ErrUnknownOutcome }
 
 func behind(succession.Handover) (*timeline.Reign, error) { return nil, contract.ErrHandoff }
+
+// TestAPlaceIsToldWhileAllUnderstandIt: an older node would apply the reign as no other does.
+func TestAPlaceIsToldWhileAllUnderstandIt(t *testing.T) {
+	run(t, begun, refused, func(g *Governor, u *us) {
+		for i, c := range []struct {
+			eu, own timeline.Level
+			lossy   bool
+			want    uint8
+		}{
+			{timeline.LevelNow, timeline.LevelNow, true, 2},
+			{timeline.LevelNow, timeline.LevelNow, false, 0}, // nothing is lost, and nothing jumps
+			{timeline.LevelFirst, timeline.LevelNow, true, 0},
+			{timeline.LevelNow, timeline.LevelFirst, true, 0},
+			{timeline.LevelNow + 1, timeline.LevelNow + 1, true, 2},
+		} {
+			u.mu.Lock()
+			u.eu, u.own = c.eu, c.own
+			u.mu.Unlock()
+			for v, _ := g.config.Fleet.View(); v.Regions["eu"].Level != min(c.eu, timeline.LevelNow); {
+				var changed <-chan struct{}
+				g.config.Fleet.Refresh()
+				v, changed = g.config.Fleet.View()
+				select {
+				case <-changed:
+				case <-time.After(time.Second):
+				}
+			}
+			r := timeline.Reign{Epoch: timeline.Epoch(i + 2), Primary: "us", Lossy: c.lossy}
+			d := g.begin(context.Background(), succession.Effect{Reign: r})
+			if d.Err != nil || d.Outcome != timeline.Applied {
+				t.Fatalf("%+v", d)
+			}
+			if got := timeline.Latest(u.applied.State().Reigns); got.Epoch != r.Epoch || got.Place != c.want {
+				t.Errorf("%+v: %+v", c, got)
+			}
+		}
+	})
+}
 
 // TestWhatASwitchoverTellsIsWhatIsKnown: ErrHandoff only if the primary is what it was.
 func TestWhatASwitchoverTellsIsWhatIsKnown(t *testing.T) {

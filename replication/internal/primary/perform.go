@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -55,7 +56,11 @@ func (g *Governor) propose(ctx context.Context, e succession.Effect) succession.
 }
 
 func (g *Governor) begin(ctx context.Context, e succession.Effect) succession.Decided {
-	_, err := g.config.Decider.Begin(ctx, e.Reign)
+	r := e.Reign
+	if r.Lossy && g.level(ctx) >= timeline.LevelPlaces {
+		r.Place = g.place()
+	}
+	_, err := g.config.Decider.Begin(ctx, r)
 	switch {
 	case errors.Is(err, contract.ErrRejected):
 		return succession.Decided{ID: e.ID, Outcome: timeline.Refused, Why: err.Error()}
@@ -63,6 +68,25 @@ func (g *Governor) begin(ctx context.Context, e succession.Effect) succession.De
 		g.config.Logger.Warn("epoch not begun", "epoch", e.Reign.Epoch, "err", err)
 	}
 	return succession.Decided{ID: e.ID, Outcome: timeline.Applied, Err: err}
+}
+
+// level returns the lowest level that is known of the fleet. Of a node that never answered nothing is: should it be
+// older, it says so when it comes to what it cannot apply.
+func (g *Governor) level(ctx context.Context) timeline.Level {
+	ctx, cancel := context.WithTimeout(ctx, g.config.CallTimeout)
+	defer cancel()
+	level := g.config.Level(ctx)
+	v, _ := g.config.Fleet.View()
+	for _, r := range v.Regions {
+		level = min(level, r.Level)
+	}
+	return level
+}
+
+// place returns the place of this region in the fleet.
+func (g *Governor) place() uint8 {
+	i, _ := slices.BinarySearch(g.config.Regions, g.config.Region)
+	return uint8(min(i+1, timeline.MaxPlace))
 }
 
 // follow runs a Stream, Fetch or Stage until it has ended, or a Stop ends it.

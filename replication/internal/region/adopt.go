@@ -142,6 +142,9 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 		return a.passOver(meta)
 	}
 	if err == nil {
+		err = a.saveBeforeState(meta)
+	}
+	if err == nil {
 		err = a.adopt(dir, meta)
 	}
 	if err != nil {
@@ -150,6 +153,16 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 	a.handed = a.index
 	conf, err = a.conf()
 	return a.index, a.term, conf, err
+}
+
+// saveBeforeState saves what this node has and the state that meta describes has not: its region gave that up while the
+// node was away, and others have saved it, but they may be lost.
+func (a *Applier) saveBeforeState(meta *contract.Metadata) error {
+	state, err := a.check(meta)
+	if err != nil {
+		return err
+	}
+	return a.saveBefore(state.Reigns, state.Cursor.Position, a.index+1)
 }
 
 // passOver takes a state that the one here contains: a node that took the state of another for an install may be

@@ -190,6 +190,64 @@ func TestEveryWayToAnotherState(t *testing.T) {
 	}
 }
 
+// TestNothingIsThrownAwayThatIsNotSaved, on whatever way to another state, and none is gone on if it cannot be saved.
+func TestNothingIsThrownAwayThatIsNotSaved(t *testing.T) {
+	full := errors.New("no space left on device")
+	for _, w := range ways[:2] {
+		for _, want := range []error{nil, full} {
+			s, disk := newScript(t), vfs.NewCrashableMem()
+			w.prepare(t, s, pebblefs.New(disk))
+			e := enginetest.Volatile()
+			p := newPlace(t, "us", pebblefs.New(disk), e, e).load()
+			claim := timeline.Latest(s.origin.Reigns)
+			yield, err := timeline.EncodeControl(&timeline.Control{Op: timeline.OpYield, Claim: &claim})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.apply(append(slices.Clone(s.old[:3]), yield)...) // it has not diverged
+			w.equip(p)
+			p.full = want
+			if err := w.enter(p, s); !errors.Is(err, want) {
+				t.Fatalf("%s: %v, want %v", w.name, err, want)
+			}
+			if len(p.saved) != 1 || p.saved[0].Fork != 2 || p.saved[0].At != 3 || p.saved[0].Claim.Primary != "eu" {
+				t.Errorf("%s: saved %+v", w.name, p.saved)
+			}
+			if got := p.commands(); want != nil && !slices.Equal(got, before) {
+				t.Errorf("%s: could not save, and has %q", w.name, got)
+			}
+		}
+	}
+}
+
+// TestAnEarlierForkIsSavedAgain: the history that is installed may part earlier than the one for which the region has
+// diverged.
+func TestAnEarlierForkIsSavedAgain(t *testing.T) {
+	s := newScript(t)
+	e := enginetest.Volatile()
+	p := newPlace(t, "us", memory(), e, e).load()
+	p.apply(s.old...)
+	first, err := timeline.DecodeReign(s.old[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	ap := timeline.Reign{Epoch: 3, First: 2, Primary: "ap"}
+	p.full = errors.New("no space left on device")
+	install, err := timeline.EncodeControl(&timeline.Control{Op: timeline.OpInstall, Checkpoint: "copy",
+		Origin: &timeline.Origin{
+			Cursor: timeline.Cursor{Epoch: 3, Position: 9}, Reigns: []timeline.Reign{first, ap},
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Apply(p.enter(1, install)); !errors.Is(err, p.full) {
+		t.Fatal(err)
+	}
+	if n := len(p.saved); n != 2 || p.saved[1].Fork != 1 || p.saved[1].At != 3 || p.saved[1].Claim != ap {
+		t.Errorf("saved %+v", p.saved)
+	}
+}
+
 // TestACrashLeavesTheOldStateOrTheNew, in every step of every way, with every kind of storage; and the way can be taken
 // again.
 func TestACrashLeavesTheOldStateOrTheNew(t *testing.T) {

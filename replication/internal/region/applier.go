@@ -39,9 +39,9 @@ type Staging interface {
 
 // Tails saves what a region loses when it gives way to another history.
 type Tails interface {
-	// Save saves what the history that reigns describe has after the fork d, from the log's entries before upTo,
-	// durably. whole copies the whole state into a new directory, for when the log does not reach back so far.
-	Save(d timeline.Divergence, reigns []timeline.Reign, upTo uint64, whole func(dir string) error) error
+	// Save saves what the history of the state s has after the fork d, from the log's entries before upTo, durably.
+	// whole copies that state into a new directory, for when the log does not reach back so far.
+	Save(d timeline.Divergence, s *timeline.State, upTo uint64, whole func(dir string) error) error
 }
 
 // Config is what an applier is made of. Every field is required.

@@ -30,6 +30,7 @@ type place struct {
 	asked  []uint64          // for states of the own region, by least index
 	give   func(minIndex uint64) (id string, err error)
 	saved  []timeline.Divergence
+	full   error // of saving a tail
 	told   []Outcome
 	wants  bool // results
 	passed int  // how often entries were passed over
@@ -134,8 +135,11 @@ func (p *place) Discard(id string) {
 }
 
 // Save implements Tails.
-func (p *place) Save(d timeline.Divergence, _ []timeline.Reign, _ uint64, whole func(string) error) error {
+func (p *place) Save(d timeline.Divergence, _ *timeline.State, _ uint64, whole func(string) error) error {
 	p.saved = append(p.saved, d)
+	if p.full != nil {
+		return p.full
+	}
 	dir := dataDir + "/whole"
 	if err := p.fs.RemoveAll(dir); err != nil {
 		return err

@@ -148,6 +148,9 @@ func (a *Applier) control(e *raftpb.Entry) error {
 	if err := a.flush(); err != nil {
 		return err
 	}
+	if err := a.rescue(c, e.GetIndex()); err != nil {
+		return err
+	}
 	outcome, why, err := a.machine.Control(c)
 	if err != nil {
 		return err
@@ -161,6 +164,30 @@ func (a *Applier) control(e *raftpb.Entry) error {
 	return a.effect(c)
 }
 
+// rescue saves what an install at this entry is about to throw away.
+func (a *Applier) rescue(c *timeline.Control, index uint64) error {
+	if c.Op != timeline.OpInstall {
+		return nil
+	}
+	s := a.machine.State()
+	if outcome, _, err := timeline.NewMachine(&s).Control(c); err != nil || outcome != timeline.Applied {
+		return err
+	}
+	return a.saveBefore(c.Origin.Reigns, c.Origin.Cursor.Position, index)
+}
+
+// saveBefore saves what the history here has that one of these reigns, up to last, has not: the log's entries before
+// upTo led to it. What a divergence had saved is not saved again.
+func (a *Applier) saveBefore(reigns []timeline.Reign, last timeline.Position, upTo uint64) error {
+	s := a.machine.State()
+	relation, fork := timeline.Compare(s.Reigns, reigns, s.Cursor.Position, last)
+	if relation == timeline.Prefix || s.Diverged != nil && s.Diverged.Fork <= fork {
+		return nil
+	}
+	d := timeline.Divergence{Fork: fork, At: s.Cursor.Position, Claim: timeline.Latest(reigns)}
+	return a.config.Tails.Save(d, &s, upTo, a.copyTo)
+}
+
 // effect carries out an applied control. What it does must be complete before the metadata says that it was.
 func (a *Applier) effect(c *timeline.Control) error {
 	switch c.Op {
@@ -168,7 +195,7 @@ func (a *Applier) effect(c *timeline.Control) error {
 		return a.install(c)
 	case timeline.OpDiverge:
 		s := a.machine.State()
-		if err := a.config.Tails.Save(*s.Diverged, s.Reigns, a.index, a.copyTo); err != nil {
+		if err := a.config.Tails.Save(*s.Diverged, &s, a.index, a.copyTo); err != nil {
 			return err
 		}
 	}

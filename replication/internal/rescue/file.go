@@ -19,34 +19,99 @@ const suffix = ".rescue"
 // ErrNotFound says that there is no rescue file of that name.
 var ErrNotFound = errors.New("rescue: no such tail")
 
-// Name returns the name of the tail that the divergence d of a region cut.
-func Name(region string, d timeline.Divergence) string {
-	return fmt.Sprintf("%s-e%d-%d-%d", region, d.Claim.Epoch, d.Fork, d.At)
+// ErrContents says that entries are not those that lead to the chain of the header.
+var ErrContents = errors.New("rescue: entries do not lead to the tail's end")
+
+// Name returns the name of the tail that the divergence d of a region cut, whose history ended at a chain: two tails of
+// equal positions have two names.
+func Name(region string, d timeline.Divergence, end timeline.Chain) string {
+	return fmt.Sprintf("%s-e%d-%d-%d-%v", region, d.Claim.Epoch, d.Fork, d.At, end)
 }
 
-// Write saves a tail in dir, durably, under name. The entries come from next, which returns io.EOF after the last one.
-// If a complete file of that name is there it is left alone: entries apply again after a crash.
+// Write saves a tail in dir, durably, under name. The entries come from next, which returns io.EOF after the last one;
+// ErrContents if they do not lead from one to the next, and to the chain of h. A file of that name that holds just that
+// tail is left alone: entries apply again after a crash. One that is damaged is kept under another name.
 func Write(fs durable.FS, dir, name string, h Header, next func() ([]byte, error)) (Counts, error) {
 	path := filepath.Join(dir, name+suffix)
-	if c, _, err := Scan(fs, dir, name, nil); err == nil {
-		return c, nil
+	counts, held, err := verify(fs, dir, name)
+	if err == nil && held.same(h) {
+		return counts, nil
 	}
-	counts, err := write(fs, dir, path, h, next)
+	aside := !errors.Is(err, ErrNotFound) && (err != nil || held.Chain != h.Chain)
+	if err := durable.MakeDir(fs, dir); err != nil {
+		return Counts{}, fmt.Errorf("save tail %s: %w", path, err)
+	}
+	err = durable.WriteFile(fs, path, func(w io.Writer) error {
+		if counts, err = copyEntries(w, h, next); err != nil || !aside {
+			return err
+		}
+		return setAside(fs, dir, name)
+	})
 	if err != nil {
 		return Counts{}, fmt.Errorf("save tail %s: %w", path, err)
 	}
 	return counts, nil
 }
 
-func write(fs durable.FS, dir, path string, h Header, next func() ([]byte, error)) (counts Counts, err error) {
-	if err := durable.MakeDir(fs, dir); err != nil {
-		return Counts{}, err
+// same reports whether a file with the header h is good for o: it is the same tail, and has no less of it.
+func (h Header) same(o Header) bool {
+	return h.Chain == o.Chain && h.Region == o.Region && h.Fork == o.Fork && h.Last == o.Last &&
+		h.Begins() <= o.Begins()
+}
+
+// setAside gives a file that is in the way a name of its own.
+func setAside(fs durable.FS, dir, name string) error {
+	for i := 1; ; i++ {
+		free := filepath.Join(dir, fmt.Sprintf("%s~%d%s", name, i, suffix))
+		if _, err := fs.Stat(free); errors.Is(err, os.ErrNotExist) {
+			return fs.Rename(filepath.Join(dir, name+suffix), free)
+		}
 	}
-	err = durable.WriteFile(fs, path, func(w io.Writer) error {
-		counts, err = copyEntries(w, h, next)
+}
+
+// verify reads a file, and checks that its entries lead to its chain.
+func verify(fs durable.FS, dir, name string) (Counts, Header, error) {
+	var l links
+	counts, h, err := Scan(fs, dir, name, func(payload []byte) error { return l.add(payload) })
+	if err == nil {
+		err = l.end(h)
+	}
+	return counts, h, err
+}
+
+// links follows the chain through entries.
+type links struct {
+	chain  timeline.Chain
+	count  int
+	folder *timeline.Folder
+}
+
+func (l *links) add(payload []byte) error {
+	h, ok := timeline.ReadHeader(payload)
+	if !ok || l.count > 0 && h.Previous != l.chain {
+		return fmt.Errorf("%w: epoch %d at %d follows chain %v, not %v", ErrContents, h.Epoch, h.First, h.Previous,
+			l.chain)
+	}
+	if l.folder == nil {
+		l.folder = timeline.NewFolder()
+	}
+	l.count++
+	if h.Kind == timeline.KindReign {
+		r, err := timeline.DecodeReign(payload)
+		l.chain = l.folder.Reign(h.Previous, r)
 		return err
-	})
-	return counts, err
+	}
+	var f timeline.Frame
+	err := timeline.DecodeFrame(payload, &f)
+	l.chain = l.folder.Frame(&f)
+	return err
+}
+
+func (l *links) end(h Header) error {
+	if l.count > 0 && l.chain != h.Chain {
+		return fmt.Errorf("%w: chain %v at %d, not %v", ErrContents, l.chain, h.Last, h.Chain)
+	}
+	return nil
 }
 
 func copyEntries(w io.Writer, h Header, next func() ([]byte, error)) (Counts, error) {
@@ -54,15 +119,22 @@ func copyEntries(w io.Writer, h Header, next func() ([]byte, error)) (Counts, er
 	if err != nil {
 		return Counts{}, err
 	}
+	var l links
 	for {
 		p, err := next()
 		if err == io.EOF {
+			if err := l.end(h); err != nil {
+				return Counts{}, err
+			}
 			return e.Close()
 		}
-		if err != nil {
-			return Counts{}, err
+		if err == nil {
+			err = l.add(p)
 		}
-		if err := e.Entry(p); err != nil {
+		if err == nil {
+			err = e.Entry(p)
+		}
+		if err != nil {
 			return Counts{}, err
 		}
 	}

@@ -19,9 +19,17 @@ type Header struct {
 	Node   string            `json:"node"`   // that wrote the file
 	Fork   timeline.Position `json:"fork"`   // last position that the fleet's history shares
 	Last   timeline.Position `json:"last"`   // last position of the tail; equal to Fork if it has no commands
-	Claim  timeline.Reign    `json:"claim"`  // the reign that outranked the region
-	Saved  time.Time         `json:"saved"`
+	// After is the position behind which the commands of the file begin: Fork, and not written, if they are all there.
+	// Otherwise what precedes them is in a copy of the whole state beside the file.
+	After timeline.Position `json:"after,omitempty"`
+	// Chain is that of the history that was lost, at Last: no two tails have one.
+	Chain timeline.Chain `json:"chain,omitzero"`
+	Claim timeline.Reign `json:"claim"` // the reign that outranked the region
+	Saved time.Time      `json:"saved"`
 }
+
+// Begins returns the position behind which the commands of the file begin.
+func (h Header) Begins() timeline.Position { return max(h.After, h.Fork) }
 
 // Counts is what a tail holds. It closes the file.
 type Counts struct {

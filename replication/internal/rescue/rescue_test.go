@@ -13,27 +13,32 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// tail returns n frames of two commands each, and a next function over them.
-func tail(n int) func() ([]byte, error) {
-	i := 0
-	return func() ([]byte, error) {
-		if i == n {
-			return nil, io.EOF
-		}
-		i++
+// tail returns the header of n frames of two commands each, and a next function over them.
+func tail(n int) (Header, func() ([]byte, error)) {
+	h := Header{Fleet: "f", Region: "us", Node: "us-1", Last: timeline.Position(2 * n)}
+	var frames [][]byte
+	for i := 1; i <= n; i++ {
 		f := timeline.Frame{
-			Epoch: 1, First: timeline.Position(2*i - 1),
+			Epoch: 1, First: timeline.Position(2*i - 1), Previous: h.Chain,
 			Commands: []timeline.Command{{Data: fmt.Appendf(nil, "a%d", i)}, {Data: []byte("b")}},
 		}
-		return timeline.AppendFrame(nil, &f), nil
+		h.Chain = timeline.NewFolder().Frame(&f)
+		frames = append(frames, timeline.AppendFrame(nil, &f))
+	}
+	return h, func() ([]byte, error) {
+		if len(frames) == 0 {
+			return nil, io.EOF
+		}
+		p := frames[0]
+		frames = frames[1:]
+		return p, nil
 	}
 }
 
-var header = Header{Fleet: "f", Region: "us", Node: "us-1", Last: 20}
-
 func TestTailSurvivesPowerLossOnceWritten(t *testing.T) {
 	disk := vfs.NewCrashableMem()
-	want, err := Write(pebblefs.New(disk), "/data/rescue", "x", header, tail(10))
+	header, next := tail(10)
+	want, err := Write(pebblefs.New(disk), "/data/rescue", "x", header, next)
 	if err != nil || want.Commands != 20 || want.Entries != 10 {
 		t.Fatalf("%+v, %v", want, err)
 	}
@@ -55,9 +60,33 @@ func TestTailSurvivesPowerLossOnceWritten(t *testing.T) {
 	}
 }
 
+func TestEntriesThatDoNotLeadToTheEndAreNoTail(t *testing.T) {
+	fs := pebblefs.New(vfs.NewMem())
+	header, next := tail(3)
+	if _, err := next(); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Write(fs, "/rescue", "later", header, next); err != nil || c.Commands != 4 {
+		t.Errorf("one that begins later: %+v, %v", c, err)
+	}
+	_, next = tail(2)
+	if _, err := Write(fs, "/rescue", "short", header, next); !errors.Is(err, ErrContents) {
+		t.Errorf("one that ends too early: %v", err)
+	}
+	_, next = tail(3)
+	gap := func() ([]byte, error) { p, err := next(); _, _ = next(); return p, err }
+	if _, err := Write(fs, "/rescue", "gap", header, gap); !errors.Is(err, ErrContents) {
+		t.Errorf("one with a hole: %v", err)
+	}
+	if names, err := List(fs, "/rescue"); err != nil || len(names) != 1 {
+		t.Errorf("%v, %v", names, err)
+	}
+}
+
 func TestDamageIsNeverAShorterTail(t *testing.T) {
 	var b bytes.Buffer
-	if _, err := copyEntries(&b, header, tail(3)); err != nil {
+	header, next := tail(3)
+	if _, err := copyEntries(&b, header, next); err != nil {
 		t.Fatal(err)
 	}
 	whole := b.Bytes()
@@ -93,7 +122,8 @@ func TestNamesStayInTheDirectory(t *testing.T) {
 
 func FuzzDecoder(f *testing.F) {
 	var b bytes.Buffer
-	if _, err := copyEntries(&b, header, tail(2)); err != nil {
+	header, next := tail(2)
+	if _, err := copyEntries(&b, header, next); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())

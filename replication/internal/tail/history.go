@@ -16,6 +16,8 @@ type Log interface {
 	// Seek returns the index from which a reader that has everything up to p has to read; raft.ErrCompacted if what
 	// follows p may be gone.
 	Seek(p timeline.Position) (uint64, error)
+	// FirstPosition returns the least position that Seek finds; ok is false while none is known.
+	FirstPosition() (p timeline.Position, ok bool)
 	// Entries returns entries from lo on, before hi: at least one, of about maxBytes at most.
 	Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error)
 }
@@ -23,10 +25,10 @@ type Log interface {
 // readBytes is how much of the log is read at a time.
 const readBytes = 1 << 20
 
-// entriesOf returns the payloads of the history that reigns describe, after the fork, read from the log. What was
-// refused when it was applied stands there too, and is no part of it.
-func entriesOf(log Log, reigns []timeline.Reign, d timeline.Divergence, upTo uint64) func() ([]byte, error) {
-	r := &reader{log: log, reigns: reigns, tail: d, upTo: upTo, at: d.Fork}
+// entriesOf returns the payloads of the history that reigns describe, after a position up to last, read from the log's
+// entries before upTo. What was refused when it was applied stands there too, and is no part of it.
+func entriesOf(log Log, reigns []timeline.Reign, after, last timeline.Position, upTo uint64) func() ([]byte, error) {
+	r := &reader{log: log, reigns: reigns, last: last, upTo: upTo, at: after}
 	return r.next
 }
 
@@ -34,7 +36,7 @@ func entriesOf(log Log, reigns []timeline.Reign, d timeline.Divergence, upTo uin
 type reader struct {
 	log    Log
 	reigns []timeline.Reign
-	tail   timeline.Divergence
+	last   timeline.Position
 	upTo   uint64
 
 	entries []*raftpb.Entry // read and not looked at
@@ -42,6 +44,9 @@ type reader struct {
 	at      timeline.Position
 	epoch   timeline.Epoch // of the last beginning
 }
+
+// nothing is a tail of which the log has no commands.
+func nothing() ([]byte, error) { return nil, io.EOF }
 
 // next returns the next payload of the history, io.EOF after the last one.
 func (r *reader) next() ([]byte, error) {
@@ -61,13 +66,13 @@ func (r *reader) next() ([]byte, error) {
 
 func (r *reader) read() (err error) {
 	if r.index == 0 {
-		if r.index, err = r.log.Seek(r.tail.Fork); err != nil {
+		if r.index, err = r.log.Seek(r.at); err != nil {
 			return err
 		}
 	}
 	if r.index >= r.upTo {
-		if r.at != r.tail.At {
-			return fmt.Errorf("%w: tail ends at %d in the log, at %d in the state", wal.ErrCorrupt, r.at, r.tail.At)
+		if r.at != r.last {
+			return fmt.Errorf("%w: tail ends at %d in the log, at %d in the state", wal.ErrCorrupt, r.at, r.last)
 		}
 		return io.EOF
 	}
@@ -81,7 +86,7 @@ func (r *reader) read() (err error) {
 // takes reports whether the history took p after what it took before.
 func (r *reader) takes(p []byte) bool {
 	h, ok := timeline.ReadHeader(p)
-	if !ok || h.First != r.at+1 || !timeline.Within(r.reigns, r.tail.At, h) {
+	if !ok || h.First != r.at+1 || !timeline.Within(r.reigns, r.last, h) {
 		return false
 	}
 	if h.Kind == timeline.KindReign {

@@ -70,7 +70,7 @@ func TestATailLeavesOutWhatWasRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := machine.State()
-	next := entriesOf(log, s.Reigns, timeline.Divergence{Fork: 3, At: s.Cursor.Position}, uint64(len(entries)+1))
+	next := entriesOf(log, s.Reigns, 3, s.Cursor.Position, uint64(len(entries)+1))
 	var f timeline.Frame
 	var got []string
 	for {

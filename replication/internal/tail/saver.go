@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3"
 
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/rescue"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -21,18 +22,18 @@ type Saver struct {
 // NewSaver returns who saves to t what log has.
 func NewSaver(t *Tails, log Log) *Saver { return &Saver{tails: t, log: log} }
 
-// Save writes what the history that reigns describe has after the fork d, from the entries of the log before upTo, to a
-// rescue file. If the log does not reach back that far on this node, whole copies the whole state into a directory
-// beside it instead. What was saved before a crash is left alone.
-func (s *Saver) Save(d timeline.Divergence, reigns []timeline.Reign, upTo uint64, whole func(dir string) error) error {
-	c, name := &s.tails.config, rescue.Name(s.tails.config.Region, d)
-	header := rescue.Header{
+// Save writes what the history of the state st has after the fork d, from the entries of the log before upTo, to a
+// rescue file. Where the log does not reach back that far on this node, the file has what the log has, and whole copies
+// the whole state into a directory beside it. What was saved before a crash is left alone.
+func (s *Saver) Save(d timeline.Divergence, st *timeline.State, upTo uint64, whole func(dir string) error) error {
+	c, name := &s.tails.config, rescue.Name(s.tails.config.Region, d, st.Cursor.Chain)
+	h := rescue.Header{
 		Fleet: c.Fleet, Region: c.Region, Node: c.Node,
-		Fork: d.Fork, Last: d.At, Claim: d.Claim, Saved: c.Clock.Now().UTC(),
+		Fork: d.Fork, Last: d.At, Chain: st.Cursor.Chain, Claim: d.Claim, Saved: c.Clock.Now().UTC(),
 	}
-	counts, err := rescue.Write(c.FS, c.Dir, name, header, entriesOf(s.log, reigns, d, upTo))
-	if errors.Is(err, raft.ErrCompacted) {
-		return s.saveWhole(name, whole)
+	counts, err := rescue.Write(c.FS, c.Dir, name, h, entriesOf(s.log, st.Reigns, d.Fork, d.At, upTo))
+	if lacks(err) {
+		counts, err = s.savePart(name, h, st.Reigns, upTo, whole)
 	}
 	if err != nil {
 		return err
@@ -42,20 +43,54 @@ func (s *Saver) Save(d timeline.Divergence, reigns []timeline.Reign, upTo uint64
 	return nil
 }
 
-// saveWhole keeps a copy of the whole state under the tail's name.
-func (s *Saver) saveWhole(name string, whole func(dir string) error) error {
-	fs := s.tails.config.FS
-	if err := durable.MakeDir(fs, s.tails.config.Dir); err != nil {
+// lacks reports whether the log has not what a tail needs.
+func lacks(err error) bool {
+	return errors.Is(err, raft.ErrCompacted) || errors.Is(err, raft.ErrUnavailable) ||
+		errors.Is(err, rescue.ErrContents)
+}
+
+// savePart keeps a copy of the whole state under the tail's name, and then the commands that the log has.
+func (s *Saver) savePart(
+	name string, h rescue.Header, reigns []timeline.Reign, upTo uint64, whole func(dir string) error,
+) (counts rescue.Counts, err error) {
+	if err := s.saveWhole(name, h.Chain, whole); err != nil {
+		return counts, fmt.Errorf("save state before rejoining: %w", err)
+	}
+	c := &s.tails.config
+	if first, ok := s.log.FirstPosition(); ok && first > h.Fork && first < h.Last {
+		h.After = first
+		counts, err = rescue.Write(c.FS, c.Dir, name, h, entriesOf(s.log, reigns, first, h.Last, upTo))
+		if !lacks(err) {
+			return counts, err
+		}
+	}
+	h.After = h.Last
+	return rescue.Write(c.FS, c.Dir, name, h, nothing)
+}
+
+// saveWhole keeps a copy of the whole state, which ends at a chain, beside the tail of this name.
+func (s *Saver) saveWhole(name string, chain timeline.Chain, whole func(dir string) error) error {
+	fs, dir := s.tails.config.FS, s.tails.config.Dir
+	state := filepath.Join(dir, name+stateSuffix)
+	if meta, err := copies.ReadMetadata(fs, state); err == nil && meta.Chain == chain {
+		return nil
+	}
+	part := state + partSuffix
+	if err := durable.MakeDir(fs, dir); err != nil {
 		return err
 	}
-	dir := filepath.Join(s.tails.config.Dir, name+".state")
-	if err := fs.RemoveAll(dir); err != nil {
+	for _, old := range []string{part, state} { // neither is whole
+		if err := fs.RemoveAll(old); err != nil {
+			return err
+		}
+	}
+	if err := whole(part); err != nil {
 		return err
 	}
-	if err := whole(dir); err != nil {
-		return fmt.Errorf("save state before rejoining: %w", err)
+	if err := fs.Rename(part, state); err != nil {
+		return err
 	}
 	s.tails.config.Logger.Warn(
-		"the log does not reach back to the fork on this node; saved the whole state instead of the tail", "dir", dir)
-	return fs.SyncDir(s.tails.config.Dir)
+		"the log does not reach back to the fork on this node; saved the whole state beside the tail", "dir", state)
+	return fs.SyncDir(dir)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,15 +34,25 @@ func (l *shortLog) Seek(p timeline.Position) (uint64, error) {
 	if p < l.first {
 		return 0, raft.ErrCompacted
 	}
-	return 1, nil
+	i := slices.IndexFunc(l.entries, func(e *raftpb.Entry) bool {
+		h, _ := timeline.ReadHeader(e.Data)
+		return h.Last() > p
+	})
+	return uint64(i + 1), nil
 }
+
+func (l *shortLog) FirstPosition() (timeline.Position, bool) { return l.first, true }
 
 func (l *shortLog) Entries(lo, hi, _ uint64) ([]*raftpb.Entry, error) {
 	return l.entries[lo-1 : hi-1], nil
 }
 
 // lost is a region with three commands, of which it loses the last two.
-func lost(t *testing.T) (*shortLog, []timeline.Reign, timeline.Divergence) {
+func lost(t *testing.T) (*shortLog, *timeline.State, timeline.Divergence) {
+	return losing(t, "lost", "lost too")
+}
+
+func losing(t *testing.T, values ...string) (*shortLog, *timeline.State, timeline.Divergence) {
 	m, l := timeline.NewMachine(&timeline.State{Region: "us"}), &shortLog{}
 	add := func(payload []byte) {
 		l.entries = append(l.entries, &raftpb.Entry{Index: new(uint64(len(l.entries) + 1)), Data: payload})
@@ -51,7 +62,7 @@ func lost(t *testing.T) (*shortLog, []timeline.Reign, timeline.Divergence) {
 		t.Fatal(why, err)
 	}
 	add(timeline.AppendReign(nil, r))
-	for _, v := range []string{"shared", "lost", "lost too"} {
+	for _, v := range append([]string{"shared"}, values...) {
 		c := m.Cursor()
 		f := timeline.Frame{
 			Epoch: 1, First: c.Position + 1, Previous: c.Chain, Commands: []timeline.Command{{Data: []byte(v)}},
@@ -62,7 +73,8 @@ func lost(t *testing.T) (*shortLog, []timeline.Reign, timeline.Divergence) {
 		add(timeline.AppendFrame(nil, &f))
 	}
 	claim := timeline.Reign{Epoch: 2, First: 2, Primary: "eu"}
-	return l, m.State().Reigns, timeline.Divergence{Fork: 1, At: 3, Claim: claim}
+	st := m.State()
+	return l, &st, timeline.Divergence{Fork: 1, At: st.Cursor.Position, Claim: claim}
 }
 
 func tailsOn(disk *vfs.MemFS) *Tails {
@@ -75,11 +87,11 @@ func tailsOn(disk *vfs.MemFS) *Tails {
 func noCopy(string) error { return errors.New("the whole state is not asked for") }
 
 func TestATailIsSavedOnceAndReadWhole(t *testing.T) {
-	log, reigns, d := lost(t)
+	log, st, d := lost(t)
 	disk := vfs.NewCrashableMem()
 	s := NewSaver(tailsOn(disk), log)
 	for range 2 { // entries apply again after a crash
-		if err := s.Save(d, reigns, 5, noCopy); err != nil {
+		if err := s.Save(d, st, 5, noCopy); err != nil {
 			t.Fatal(err)
 		}
 		log.entries = nil
@@ -107,39 +119,179 @@ func TestATailIsSavedOnceAndReadWhole(t *testing.T) {
 	}
 }
 
-// TestTheWholeStateIsKeptIfTheLogIsTooShort, again after a crash in the middle of it.
+// TestTheWholeStateIsKeptIfTheLogIsTooShort, again after a crash in the middle of it, beside the commands that the log
+// has.
 func TestTheWholeStateIsKeptIfTheLogIsTooShort(t *testing.T) {
-	log, reigns, d := lost(t)
-	log.first = 2
-	disk := vfs.NewCrashableMem()
-	s := NewSaver(tailsOn(disk), log)
-	failure := errors.New("the disk is full")
-	var dir string
-	for _, want := range []error{failure, nil} {
-		err := s.Save(d, reigns, 5, func(to string) error {
-			if _, err := disk.Stat(to); err == nil {
-				t.Error("what an earlier attempt left is in the way")
+	for first, values := range map[timeline.Position]string{2: "[3 lost too]", 3: "[]", 4: "[]"} {
+		log, st, d := lost(t)
+		log.first = first
+		disk := vfs.NewCrashableMem()
+		fs := pebblefs.New(disk)
+		s := NewSaver(tailsOn(disk), log)
+		failure := errors.New("the disk is full")
+		for _, want := range []error{failure, nil, nil} {
+			err := s.Save(d, st, 5, func(to string) error {
+				if _, err := disk.Stat(to); err == nil {
+					t.Error("what an earlier attempt left is in the way")
+				}
+				if err := durable.MakeDir(fs, to); err != nil || want != nil {
+					return errors.Join(want, err)
+				}
+				m := contract.Metadata{Epoch: 1, Position: 3, Chain: st.Cursor.Chain}
+				return durable.WriteFile(fs, to+"/METADATA", func(w io.Writer) error {
+					p, err := m.MarshalBinary()
+					_, err = w.Write(p)
+					return err
+				})
+			})
+			if !errors.Is(err, want) {
+				t.Fatalf("%v, want %v", err, want)
 			}
-			if err := durable.MakeDir(pebblefs.New(disk), to); err != nil {
-				return err
+			if list, err := tailsOn(disk).List(); want != nil && (err != nil || len(list) != 0) {
+				t.Errorf("nothing was saved, and listed is %+v, %v", list, err)
 			}
-			dir = to
-			return want
-		})
-		if !errors.Is(err, want) {
-			t.Fatalf("%v, want %v", err, want)
+		}
+		tails := tailsOn(disk.CrashClone(vfs.CrashCloneCfg{}))
+		list, err := tails.List()
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		i := list[0]
+		if i.Damaged != "" || i.Fork != 1 || i.Last != 3 || i.Begins() != min(first, 3) || i.State == nil ||
+			i.State.Position != 3 || i.State.Chain != st.Cursor.Chain || i.State.Bytes == 0 {
+			t.Errorf("log from %d on: %+v, %+v", first, i, i.State)
+		}
+		got := []string{}
+		keep := func(_ timeline.Epoch, p timeline.Position, c contract.Command) error {
+			got = append(got, fmt.Sprintf("%d %s", p, c.Data))
+			return nil
+		}
+		if err := tails.Read(t.Context(), i.Name, keep); err != nil || fmt.Sprint(got) != values {
+			t.Errorf("log from %d on: %s, %v, want %s", first, got, err, values)
+		}
+		if dir, state, err := tails.StateDir(i.Name); err != nil || dir == "" || state.Position != 3 {
+			t.Errorf("state in %q, %+v, %v", dir, state, err)
+		}
+		for _, name := range []string{"other", "../" + i.Name} {
+			if _, _, err := tails.StateDir(name); !errors.Is(err, rescue.ErrNotFound) {
+				t.Errorf("the state of %s: %v", name, err)
+			}
 		}
 	}
-	if _, err := disk.CrashClone(vfs.CrashCloneCfg{}).Stat(dir); err != nil {
-		t.Errorf("after a crash: %v", err)
+}
+
+// TestAStateOfAnOlderVersionIsListed: it stands alone.
+func TestAStateOfAnOlderVersionIsListed(t *testing.T) {
+	disk := vfs.NewMem()
+	fs := pebblefs.New(disk)
+	m := contract.Metadata{Epoch: 1, Position: 260}
+	p, err := m.MarshalBinary()
+	if err == nil {
+		err = durable.MakeDir(fs, "/rescue/us-e3-17-260.state")
+	}
+	if err == nil {
+		err = durable.WriteFile(fs, "/rescue/us-e3-17-260.state/METADATA", func(w io.Writer) error {
+			_, err := w.Write(p)
+			return err
+		})
+	}
+	if err == nil {
+		err = durable.MakeDir(fs, "/rescue/us-e4-5-6.state")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := tailsOn(disk).List()
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if i := list[0]; i.Fork != 17 || i.Last != 260 || i.Begins() != 260 || i.Claim.Epoch != 3 || i.State == nil ||
+		i.Damaged != "" {
+		t.Errorf("%+v", i)
+	}
+	if list[1].Damaged == "" {
+		t.Errorf("half a copy passes for a state: %+v", list[1])
+	}
+}
+
+// TestTwoTailsOfEqualPositionsAreBothSaved: whoever lost one may lose another of the same places.
+func TestTwoTailsOfEqualPositionsAreBothSaved(t *testing.T) {
+	disk := vfs.NewMem()
+	for _, value := range []string{"one", "two"} {
+		log, st, d := losing(t, value)
+		if err := NewSaver(tailsOn(disk), log).Save(d, st, 4, noCopy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := tailsOn(disk).List()
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	found := map[string]bool{}
+	for _, i := range list {
+		err := tailsOn(disk).Read(t.Context(), i.Name,
+			func(_ timeline.Epoch, _ timeline.Position, c contract.Command) error {
+				found[string(c.Data)] = true
+				return nil
+			})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if !found["one"] || !found["two"] {
+		t.Errorf("%v", found)
+	}
+}
+
+// TestAFileInTheWayIsNotTakenForTheTail, whatever it says of itself, and is not lost either.
+func TestAFileInTheWayIsNotTakenForTheTail(t *testing.T) {
+	log, st, d := lost(t)
+	name := rescue.Name("us", d, st.Cursor.Chain)
+	for what, header := range map[string]rescue.Header{
+		"one that says nothing":        {},
+		"one that says it is the same": {Region: "us", Fork: d.Fork, Last: d.At, Chain: st.Cursor.Chain},
+		"one of another chain":         {Region: "us", Fork: d.Fork, Last: d.At, Chain: timeline.Chain{1}},
+		"one that has less of the same tail": {
+			Region: "us", Fork: d.Fork, Last: d.At, After: 2, Chain: st.Cursor.Chain,
+		},
+	} {
+		disk := vfs.NewMem()
+		err := durable.MakeDir(pebblefs.New(disk), "/rescue")
+		if err == nil {
+			err = durable.WriteFile(pebblefs.New(disk), "/rescue/"+name+".rescue", func(w io.Writer) error {
+				e, err := rescue.NewEncoder(w, header)
+				if err == nil && header.After == 0 {
+					err = e.Entry(timeline.AppendFrame(nil, &timeline.Frame{
+						Epoch: 1, First: 2, Commands: []timeline.Command{{Data: []byte("other")}},
+					}))
+				}
+				if err == nil {
+					_, err = e.Close()
+				}
+				return err
+			})
+		}
+		if err == nil {
+			err = NewSaver(tailsOn(disk), log).Save(d, st, 5, noCopy)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := tailsOn(disk).List()
+		if err != nil || len(list) == 0 || list[0].Name != name || list[0].Commands != 2 {
+			t.Errorf("%s: %+v, %v", what, list, err)
+		}
+		if aside := len(list) == 2; aside != (header.After == 0) {
+			t.Errorf("%s: %+v", what, list)
+		}
 	}
 }
 
 func TestATailThatDoesNotReachTheStateIsNotSaved(t *testing.T) {
-	log, reigns, d := lost(t)
+	log, st, d := lost(t)
 	log.entries = log.entries[:3]
 	tails := tailsOn(vfs.NewCrashableMem())
-	if err := NewSaver(tails, log).Save(d, reigns, 4, noCopy); err == nil {
+	if err := NewSaver(tails, log).Save(d, st, 4, noCopy); err == nil {
 		t.Error("a tail with a hole was saved")
 	}
 	if list, err := tails.List(); err != nil || len(list) != 0 {

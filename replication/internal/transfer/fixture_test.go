@@ -187,7 +187,7 @@ func (noLog) Rebase(uint64, contract.Position)         {}
 
 type noTails struct{}
 
-func (noTails) Save(timeline.Divergence, []timeline.Reign, uint64, func(string) error) error {
+func (noTails) Save(timeline.Divergence, *timeline.State, uint64, func(string) error) error {
 	return nil
 }
 

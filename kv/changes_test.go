@@ -1,0 +1,51 @@
+package kv
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// TestChangesOfACheckpoint are all that a tail changed, as far as it was not compacted.
+func TestChangesOfACheckpoint(t *testing.T) {
+	n := newNode(t)
+	n.apply(put("a", "1"), put("b", "shared"))
+	n.apply(put("a", "2"), del("b", ""), put("c", "3"))
+	if err := n.Checkpoint("saved"); err != nil {
+		t.Fatal(err)
+	}
+	read := func(after int64) string {
+		t.Helper()
+		c, err := OpenChanges(n.fs, "saved", slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, "revision", c.Revision(), 6)
+		var got []string
+		err = c.Each(after, func(e *mvccpb.Event) error {
+			got = append(got, fmt.Sprintf("%d %v %s=%s", e.Kv.ModRevision, e.Type, e.Kv.Key, e.Kv.Value))
+			return nil
+		})
+		if err != nil || c.Close() != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(got, ", ")
+	}
+	expect(t, "after the fork", read(3), "4 PUT a=2, 5 DELETE b=, 6 PUT c=3")
+	expect(t, "all", read(0), "2 PUT a=1, 3 PUT b=shared, 4 PUT a=2, 5 DELETE b=, 6 PUT c=3")
+	if _, err := OpenChanges(n.fs, "elsewhere", slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("a checkpoint that is not there was opened")
+	}
+}
+
+func TestForkBefore(t *testing.T) {
+	n := newNode(t)
+	n.apply(put("a", "1"), put("a", "2"))
+	n.begin(true)
+	expect(t, "in the gap", n.ForkBefore(9), 3)
+	expect(t, "before it", n.ForkBefore(3), 0)
+	expect(t, "behind it", n.ForkBefore(n.Revision()+1), 0)
+}

@@ -1,0 +1,23 @@
+package server
+
+import (
+	"log/slog"
+
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+// savedStates reads the whole states that a node saved beside tails.
+type savedStates struct {
+	*kv.Store
+	logger *slog.Logger
+}
+
+// Open implements admin.States.
+func (s savedStates) Open(dir string) (admin.State, error) {
+	c, err := kv.OpenChanges(nil, dir, s.logger)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
