@@ -101,13 +101,13 @@ func (n *node) health() *HealthStatus {
 	h.Slots = n.slotStatuses()
 	h.Nodes = n.members.List()
 	h.Peers = peerStatuses(n.config.Regions, n.fleetView())
+	h.Problem = n.reporter.Problem()
 	switch {
 	case status.Leader == 0:
 		h.Problem = "no leader"
-	case h.Role == RoleDiverged:
+	case h.Problem == "" && h.Role == RoleDiverged:
 		h.Problem = "history diverged; rejoining"
 	default:
-		h.Problem = n.reporter.Problem()
 		h.Healthy = h.Problem == ""
 	}
 	return h

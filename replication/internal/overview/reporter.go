@@ -35,8 +35,11 @@ type (
 	Slots interface{ Now() []timeline.Slot }
 	// Follower follows a source, on the leader of a secondary.
 	Follower interface{ Following() *fleet.Following }
-	// Governor ends open handoffs, on the leader of a primary.
-	Governor interface{ Handing() *succession.Handing }
+	// Governor decides for the region, on its leader.
+	Governor interface {
+		Handing() *succession.Handing
+		Trouble() *succession.Trouble
+	}
 )
 
 // ReporterConfig is what a Reporter needs.
@@ -93,11 +96,14 @@ func (r *Reporter) Report() fleet.Report {
 
 // Problem returns what keeps this leader's region from its work although it leads, "" if nothing is known to.
 func (r *Reporter) Problem() string {
+	if t := r.config.Governor.Trouble(); t != nil {
+		return t.What + ": " + t.Detail
+	}
 	h := r.config.Governor.Handing()
 	if h == nil || h.Silence == "" {
 		return ""
 	}
 	since := r.config.Clock.Now().Add(-h.For).UTC().Format(time.RFC3339)
-	return fmt.Sprintf("sealed for a handoff to %s since %s, %s does not answer: %s", h.Seal.To, since, h.Seal.To,
-		h.Silence)
+	return fmt.Sprintf("sealed for a handoff to %s since %s, %s does not answer: %s; if %s is lost for good: mimir "+
+		"failover --to %s --force", h.Seal.To, since, h.Seal.To, h.Silence, h.Seal.To, r.config.Region)
 }

@@ -87,6 +87,7 @@ type Governor struct {
 	running map[uint64]context.CancelFunc
 	asked   question // that was logged last
 	silent  question // whose first failure was logged last
+	trouble string   // that was logged last
 }
 
 // question is what a target is asked again and again until it answers.
@@ -161,8 +162,21 @@ func (g *Governor) step(in succession.Input) {
 			done <- e.Reply
 		}
 	}
+	g.warn()
 	if in != nil {
 		g.Nudge()
+	}
+}
+
+// warn logs what the region waits for, once as long as it is that. The caller holds mu.
+func (g *Governor) warn() {
+	t := g.machine.Trouble()
+	switch {
+	case t == nil:
+		g.trouble = ""
+	case t.What != g.trouble:
+		g.trouble = t.What
+		g.config.Logger.Warn("cannot act", "why", t.What, "detail", t.Detail)
 	}
 }
 
@@ -187,7 +201,7 @@ func (g *Governor) rest() (d time.Duration, awaits bool) {
 func (g *Governor) view() succession.View {
 	v, _ := g.config.Fleet.View()
 	out := succession.View{State: g.config.Applied.State(), Fleet: succession.Fleet{
-		Settled: v.Settled(), Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{},
+		Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{},
 		Silent: map[string]string{},
 	}}
 	out.Term, _ = g.config.Leadership.Term()
@@ -236,6 +250,16 @@ func (g *Governor) Handing() *succession.Handing {
 		return nil
 	}
 	return g.machine.Handing(g.now())
+}
+
+// Trouble describes what keeps this leader's region from work until somebody else does something; nil if there is none.
+func (g *Governor) Trouble() *succession.Trouble {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.config.Leadership.Leads() {
+		return nil
+	}
+	return g.machine.Trouble()
 }
 
 // LastHeard returns the highest position that the region was heard to have.

@@ -20,6 +20,8 @@ type Machine struct {
 
 	deciding *decision
 	pausedTo Instant        // nothing of its own accord is tried before
+	vain     int            // decisions in a row that changed nothing
+	known    timeline.Reign // the claim under which that was
 	heard    timeline.Reign // the highest claim that an answer told of
 	attempt  *attempt       // to end the open handoff
 	move     *move
@@ -64,7 +66,7 @@ func (m *Machine) Due() Instant { return m.due }
 func (m *Machine) begin(term uint64) {
 	unknown := fmt.Errorf("%w: another node may lead the region now", contract.ErrUnknownOutcome)
 	proposed := m.deciding != nil
-	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo = term, nil, nil, nil, "", 0
+	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term, nil, nil, nil, "", 0, 0
 	m.leaveMove(unknown)
 	if o := m.takeover; o != nil {
 		m.takeover = nil
@@ -126,16 +128,10 @@ func (m *Machine) consider() {
 		return
 	}
 	claim := m.claim()
-	switch {
-	case claim.Epoch == 0 && m.founder && m.view.Fleet.Settled:
-		if !m.rests() {
-			m.decideReign(timeline.Reign{Epoch: 1, Primary: m.region}, m.orRest)
-		}
-		return
-	case timeline.Supersedes(claim, s.HighestClaim()) && claim.Primary != m.region:
-		if !m.rests() {
-			m.decide(&timeline.Control{Op: timeline.OpYield, Claim: &claim}, m.orRest)
-		}
+	if claim != m.known {
+		m.known, m.vain, m.pausedTo = claim, 0, 0
+	}
+	if m.takeover == nil && m.founds(claim) || m.yields(claim) || m.outlived(claim) {
 		return
 	}
 	switch {
@@ -166,6 +162,35 @@ func (m *Machine) claim() timeline.Reign {
 	return claim
 }
 
+// founds begins the first epoch of a new fleet, if that is this region's. Others may have a history in which this
+// region's part is forgotten here, so every one of them has to have said that it has none: to be asked is not enough.
+func (m *Machine) founds(claim timeline.Reign) bool {
+	if !m.founder || claim.Epoch != 0 || len(m.view.Fleet.Silent) > 0 {
+		return false
+	}
+	if !m.rests() {
+		m.decideReign(timeline.Reign{Epoch: 1, Primary: m.region}, m.orRest)
+	}
+	return true
+}
+
+// yields gives way to a claim of another region. Where the rules cannot tell it from the one that is followed here, the
+// stream finds the fork.
+func (m *Machine) yields(claim timeline.Reign) bool {
+	s := m.view.State
+	if claim.Primary == m.region || !timeline.Supersedes(claim, s.HighestClaim()) {
+		return false
+	}
+	c := &timeline.Control{Op: timeline.OpYield, Claim: &claim}
+	if outcome, _ := timeline.Would(s, c); outcome != timeline.Applied {
+		return false
+	}
+	if !m.rests() {
+		m.decide(c, m.orRest)
+	}
+	return true
+}
+
 // rests reports whether something failed so lately that it is not tried again yet.
 func (m *Machine) rests() bool {
 	if m.now >= m.pausedTo {
@@ -177,11 +202,19 @@ func (m *Machine) rests() bool {
 
 func (m *Machine) rest() { m.pausedTo = m.now + m.limits.Retry }
 
-// orRest is for a decision of the region's own accord: if it was not taken, the state will ask for it again.
+// maxBackOff bounds, in doublings of Limits.Retry, how long a decision that changed nothing waits before it is tried
+// again.
+const maxBackOff = 5
+
+// orRest is for a decision of the region's own accord: if it was not taken, the state will ask for it again. It then
+// waits, longer each time.
 func (m *Machine) orRest(in Decided) {
-	if in.Err != nil || in.Outcome == timeline.Refused {
-		m.rest()
+	if in.Err == nil && in.Outcome == timeline.Applied {
+		m.vain = 0
+		return
 	}
+	m.pausedTo = m.now + m.limits.Retry<<m.vain
+	m.vain = min(m.vain+1, maxBackOff)
 }
 
 // lookAgain has the fleet asked anew, and looks at the answers soon.
@@ -190,11 +223,21 @@ func (m *Machine) lookAgain() {
 	m.wake(m.now + m.limits.Again)
 }
 
+// decide proposes c, unless the rules would make nothing of it: then it is told so at once, and the log does not grow.
 func (m *Machine) decide(c *timeline.Control, done func(Decided)) {
+	if outcome, why := timeline.Would(m.view.State, c); outcome != timeline.Applied {
+		done(Decided{Outcome: timeline.Refused, Why: why})
+		return
+	}
 	m.deciding = &decision{m.do(Effect{Do: Propose, Control: c}), done}
 }
 
+// decideReign proposes to begin r where the region is, as decide does.
 func (m *Machine) decideReign(r timeline.Reign, done func(Decided)) {
+	if outcome, why := timeline.WouldBegin(m.view.State, r); outcome != timeline.Applied {
+		done(Decided{Outcome: timeline.Refused, Why: why})
+		return
+	}
 	m.deciding = &decision{m.do(Effect{Do: Begin, Reign: r}), done}
 }
 
