@@ -209,13 +209,23 @@ func (g *Governor) view() succession.View {
 		if l := r.Leader(); l != nil {
 			out.Fleet.Leaders[name] = succession.Sight{Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns,
 				Sealed: l.Sealed}
-		} else if r.Err != nil {
-			out.Fleet.Silent[name] = r.Err.Error()
 		} else {
-			out.Fleet.Silent[name] = "no answer yet"
+			out.Fleet.Silent[name] = silence(r)
 		}
 	}
 	return out
+}
+
+// silence tells why no leader of a region has answered.
+func silence(r fleet.Region) string {
+	switch {
+	case r.Err != nil:
+		return r.Err.Error()
+	case r.Tries == 0:
+		return "no answer yet"
+	default:
+		return "its nodes have no leader"
+	}
 }
 
 // order brings in to the machine and returns its reply. A caller that ends is told how far it came.

@@ -62,7 +62,7 @@ func TestADecisionThatIsRefusedIsNotProposedInALoop(t *testing.T) {
 // TestWalksWithLostDisks: regions come back empty as well, also one that begins the fleet. An operator does what they
 // ask for, and then all hold one history; nothing that a region gave up is in no tail.
 func TestWalksWithLostDisks(t *testing.T) {
-	n := walks / 2
+	n := walks / 4
 	if testing.Short() {
 		n /= 10
 	}

@@ -202,19 +202,21 @@ func (m *Machine) rests() bool {
 
 func (m *Machine) rest() { m.pausedTo = m.now + m.limits.Retry }
 
-// maxBackOff bounds, in doublings of Limits.Retry, how long a decision that changed nothing waits before it is tried
-// again.
+// maxBackOff bounds, in doublings of Limits.Retry, how long what the rules refused waits before it is tried again.
 const maxBackOff = 5
 
 // orRest is for a decision of the region's own accord: if it was not taken, the state will ask for it again. It then
-// waits, longer each time.
+// waits; longer each time that the rules made nothing of it.
 func (m *Machine) orRest(in Decided) {
-	if in.Err == nil && in.Outcome == timeline.Applied {
+	switch {
+	case in.Err != nil:
+		m.rest()
+	case in.Outcome == timeline.Applied:
 		m.vain = 0
-		return
+	default:
+		m.pausedTo = m.now + m.limits.Retry<<m.vain
+		m.vain = min(m.vain+1, maxBackOff)
 	}
-	m.pausedTo = m.now + m.limits.Retry<<m.vain
-	m.vain = min(m.vain+1, maxBackOff)
 }
 
 // lookAgain has the fleet asked anew, and looks at the answers soon.

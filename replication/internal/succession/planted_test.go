@@ -64,6 +64,47 @@ var plantedMistakes = []struct {
 		`m.attempt, m.copied, m.needs, m.pausedTo = term,`, "",
 	},
 	{
+		"a founder begins although somebody did not answer", "machine.go",
+		"claim.Epoch != 0 || len(m.view.Fleet.Silent) > 0 {", "claim.Epoch != 0 {", "",
+	},
+	{
+		"a copy takes the place of what is in no tail", "following.go",
+		"fork := parts(s, c.Origin)", "var fork *Fork", "TestWalksWithLostDisks",
+	},
+	{
+		"what the rules refuse is proposed", "machine.go",
+		"if outcome, why := timeline.WouldBegin(m.view.State, r); outcome",
+		"if outcome, why := timeline.Applied, \"\"; outcome", "",
+	},
+	{
+		"what was refused is tried again at once", "machine.go",
+		"m.pausedTo = m.now + m.limits.Retry<<m.vain", "m.pausedTo = m.now", "a loop",
+	},
+	{
+		"what was refused is tried again as often as ever", "machine.go",
+		"m.vain = min(m.vain+1, maxBackOff)", "m.vain = min(m.vain, maxBackOff)", "",
+	},
+	{
+		"a history is given up for a source that has forgotten the claim", "following.go",
+		" || timeline.Supersedes(m.claim(), claim):", ":", "",
+	},
+	{
+		"claims of one epoch and one region are not told apart", "../../timeline/history.go",
+		"case a.Epoch != b.Epoch || a.Primary != b.Primary:", "case true:", "",
+	},
+	{
+		"a stream goes on that cannot bring what was forgotten", "following.go",
+		" || m.running.deed == Stream && forgot(m.view, source) {", " {", "",
+	},
+	{
+		"a sealed region is forced although its target is known to have begun", "takeover.go",
+		"claim.Epoch > seal.Epoch &&", "false &&", "",
+	},
+	{
+		"a region that has forgotten its own reign goes on with another", "machine.go",
+		" || m.outlived(claim) {", " {", "",
+	},
+	{
 		"the copy of a former source is taken later", "following.go", "\t\tm.copied = nil\n", "", "",
 	},
 }
@@ -76,7 +117,7 @@ func TestPlantedMistakesAreCaught(t *testing.T) {
 		t.Run(strings.ReplaceAll(p.name, " ", "_"), func(t *testing.T) {
 			overlay := plant(t, p.file, p.old, p.new)
 			args := []string{"test", "-overlay", overlay, "-vet=off", "-count=1", "-timeout=120s", "-run",
-				"^Test(Scripts|Walks)$", "."}
+				"^Test(Scripts|Walks|WalksWithLostDisks|ADecision.*)$", "."}
 			out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
 			if err == nil {
 				t.Fatal("nothing noticed it")

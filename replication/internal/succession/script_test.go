@@ -26,6 +26,7 @@ import (
 //	us takes over       and for a forced failover
 //	us gives up         the operator waits no longer
 //	us loses its disks  all of them
+//	us refuses everything, us takes everything   its log makes nothing of anything, or is itself again
 //	us trouble          what us tells of what keeps it from work
 //	deliver N, lose N, repeat N   message N arrives, is lost, or arrives and is still on its way
 //	wait 10s
@@ -148,7 +149,13 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		p.trimmed = p.state().Cursor.Position
 	case "switches":
 		w.step(p, Switchover{w.operator(p), rest[1]})
+	case "refuses":
+		p.stubborn = true
 	case "takes":
+		if rest[0] == "everything" {
+			p.stubborn = false
+			return
+		}
 		w.step(p, Takeover{w.operator(p)})
 	case "gives":
 		w.step(p, GaveUp{p.operator, context.Canceled})
