@@ -63,25 +63,25 @@ func Within(reigns []Reign, last Position, h Header) bool {
 }
 
 // Supersedes reports whether the claim a outranks b. Of two claims that differ exactly one outranks the other, wherever
-// they are compared: two of one epoch are possible where an operator forced one of them, or where a region that lost its
-// disks began again. The higher epoch wins; of one epoch the region with the smaller name; of one region the reign that
-// was not forced, then the one with more history before it, and in the end the nonce decides. The zero Reign claims
-// nothing.
+// they are compared: two of one epoch are possible where an operator forced one of them, or where a region that lost
+// its disks began again. The higher epoch wins; of one epoch the region with the smaller name; of one region the reign
+// that was not forced, then the one with more history before it; and in the end what it is made of decides, its nonce
+// above all. The zero Reign claims nothing.
 func Supersedes(a, b Reign) bool {
 	switch {
+	case a == b:
+		return false
 	case a.Epoch != b.Epoch || a.Primary != b.Primary:
 		return outranks(a, b)
 	case a.Lossy != b.Lossy:
 		return b.Lossy
 	case a.First != b.First:
 		return a.First > b.First
-	case a.Handoff != b.Handoff:
-		return a.Handoff > b.Handoff
-	case a.Nonce != b.Nonce:
-		return bytes.Compare(a.Nonce[:], b.Nonce[:]) > 0
-	default:
-		return bytes.Compare(a.Previous[:], b.Previous[:]) > 0
 	}
+	if c := bytes.Compare(a.appendIdentity(nil), b.appendIdentity(nil)); c != 0 {
+		return c > 0
+	}
+	return bytes.Compare(a.Previous[:], b.Previous[:]) > 0
 }
 
 // outranks orders claims by epoch and region alone. It is how entries of a region's log have always been judged, and

@@ -176,7 +176,7 @@ func (g *Governor) warn() {
 		g.trouble = ""
 	case t.What != g.trouble:
 		g.trouble = t.What
-		g.config.Logger.Warn("cannot act", "why", t.What, "detail", t.Detail)
+		g.config.Logger.Warn("cannot act", "err", t.What, "detail", t.Detail)
 	}
 }
 

@@ -18,7 +18,8 @@ func TestADecisionThatIsRefusedIsNotProposedInALoop(t *testing.T) {
 		{"new", "eu leads/us leads", "begin epoch 1"},
 		{"fleet", "eu takes over/eu works/eu commits", "yield"},
 		{"fleet", "us writes 1/eu takes over/eu works/eu commits/us hears/us commits", "diverge"},
-		{"fleet", "us writes 1/eu takes over/eu works/eu commits/us hears/us commits/us works/us commits", "install"},
+		{"fleet", "us writes 1/eu takes over/eu works/eu commits/us hears/us commits/us works/us commits",
+			"install"},
 		{"fleet", "us switches to eu/us commits/us gives up/deliver 2/eu commits/deliver 3", "unseal"},
 	} {
 		t.Run(strings.ReplaceAll(c.what, " ", "_"), func(t *testing.T) {

@@ -12,16 +12,11 @@ import (
 type Machine struct {
 	region  string
 	founder bool
-	limits  Limits
 
-	step         // what it is taking
-	now  Instant // of it
-	view View    // at it
+	pause      // the step that it is taking
+	view  View // at it
 
 	deciding *decision
-	pausedTo Instant        // nothing of its own accord is tried before
-	vain     int            // decisions in a row that changed nothing
-	known    timeline.Reign // the claim under which that was
 	heard    timeline.Reign // the highest claim that an answer told of
 	attempt  *attempt       // to end the open handoff
 	move     *move
@@ -42,7 +37,7 @@ type decision struct {
 
 // New returns the machine of a node of region. founder says that the region begins the first epoch of a new fleet.
 func New(region string, founder bool, l Limits) *Machine {
-	return &Machine{region: region, founder: founder, limits: l, refusals: map[uint64]refusal{}}
+	return &Machine{region: region, founder: founder, pause: pause{limits: l}, refusals: map[uint64]refusal{}}
 }
 
 // Step takes one step at the time now, seeing v, after in happened. It returns what is to be done.
@@ -128,10 +123,15 @@ func (m *Machine) consider() {
 		return
 	}
 	claim := m.claim()
-	if claim != m.known {
-		m.known, m.vain, m.pausedTo = claim, 0, 0
+	m.under(claim)
+	if m.takeover == nil && m.founder && claim.Epoch == 0 && len(m.view.Fleet.Silent) == 0 {
+		// To be asked is not enough: who does not answer may have a history that is forgotten here (P7).
+		if !m.rests() {
+			m.decideReign(timeline.Reign{Epoch: 1, Primary: m.region}, m.orRest)
+		}
+		return
 	}
-	if m.takeover == nil && m.founds(claim) || m.yields(claim) || m.outlived(claim) {
+	if m.yields(claim) || m.outlived(claim) {
 		return
 	}
 	switch {
@@ -162,18 +162,6 @@ func (m *Machine) claim() timeline.Reign {
 	return claim
 }
 
-// founds begins the first epoch of a new fleet, if that is this region's. Others may have a history in which this
-// region's part is forgotten here, so every one of them has to have said that it has none: to be asked is not enough.
-func (m *Machine) founds(claim timeline.Reign) bool {
-	if !m.founder || claim.Epoch != 0 || len(m.view.Fleet.Silent) > 0 {
-		return false
-	}
-	if !m.rests() {
-		m.decideReign(timeline.Reign{Epoch: 1, Primary: m.region}, m.orRest)
-	}
-	return true
-}
-
 // yields gives way to a claim of another region. Where the rules cannot tell it from the one that is followed here, the
 // stream finds the fork.
 func (m *Machine) yields(claim timeline.Reign) bool {
@@ -189,40 +177,6 @@ func (m *Machine) yields(claim timeline.Reign) bool {
 		m.decide(c, m.orRest)
 	}
 	return true
-}
-
-// rests reports whether something failed so lately that it is not tried again yet.
-func (m *Machine) rests() bool {
-	if m.now >= m.pausedTo {
-		return false
-	}
-	m.wake(m.pausedTo)
-	return true
-}
-
-func (m *Machine) rest() { m.pausedTo = m.now + m.limits.Retry }
-
-// maxBackOff bounds, in doublings of Limits.Retry, how long what the rules refused waits before it is tried again.
-const maxBackOff = 5
-
-// orRest is for a decision of the region's own accord: if it was not taken, the state will ask for it again. It then
-// waits; longer each time that the rules made nothing of it.
-func (m *Machine) orRest(in Decided) {
-	switch {
-	case in.Err != nil:
-		m.rest()
-	case in.Outcome == timeline.Applied:
-		m.vain = 0
-	default:
-		m.pausedTo = m.now + m.limits.Retry<<m.vain
-		m.vain = min(m.vain+1, maxBackOff)
-	}
-}
-
-// lookAgain has the fleet asked anew, and looks at the answers soon.
-func (m *Machine) lookAgain() {
-	m.do(Effect{Do: Refresh})
-	m.wake(m.now + m.limits.Again)
 }
 
 // decide proposes c, unless the rules would make nothing of it: then it is told so at once, and the log does not grow.

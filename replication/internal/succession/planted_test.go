@@ -65,7 +65,7 @@ var plantedMistakes = []struct {
 	},
 	{
 		"a founder begins although somebody did not answer", "machine.go",
-		"claim.Epoch != 0 || len(m.view.Fleet.Silent) > 0 {", "claim.Epoch != 0 {", "",
+		"claim.Epoch == 0 && len(m.view.Fleet.Silent) == 0 {", "claim.Epoch == 0 {", "",
 	},
 	{
 		"a copy takes the place of what is in no tail", "following.go",
@@ -77,12 +77,12 @@ var plantedMistakes = []struct {
 		"if outcome, why := timeline.Applied, \"\"; outcome", "",
 	},
 	{
-		"what was refused is tried again at once", "machine.go",
-		"m.pausedTo = m.now + m.limits.Retry<<m.vain", "m.pausedTo = m.now", "a loop",
+		"what was refused is tried again at once", "pause.go",
+		"p.pausedTo = p.now + p.limits.Retry<<p.vain", "p.pausedTo = p.now", "a loop",
 	},
 	{
-		"what was refused is tried again as often as ever", "machine.go",
-		"m.vain = min(m.vain+1, maxBackOff)", "m.vain = min(m.vain, maxBackOff)", "",
+		"what was refused is tried again as often as ever", "pause.go",
+		"p.vain = min(p.vain+1, maxBackOff)", "p.vain = min(p.vain, maxBackOff)", "",
 	},
 	{
 		"a history is given up for a source that has forgotten the claim", "following.go",

@@ -25,17 +25,16 @@ func (m *Machine) Trouble() *Trouble {
 	claim := m.claim()
 	switch {
 	case claim.Epoch == 0 && m.founder && len(m.view.Fleet.Silent) > 0:
-		return m.alone()
+		return alone(m.region, m.view.Fleet.Silent)
 	case claim.Primary == m.region && timeline.Latest(s.Reigns) != claim && !slices.Contains(s.Reigns, claim):
-		return m.forgotten(claim)
+		return forgotten(m.view, claim)
 	default:
 		return nil
 	}
 }
 
 // alone tells for whom the founder of a fleet waits.
-func (m *Machine) alone() *Trouble {
-	silent := m.view.Fleet.Silent
+func alone(region string, silent map[string]string) *Trouble {
 	names := slices.Sorted(maps.Keys(silent))
 	var reasons []string
 	for _, name := range names {
@@ -43,22 +42,23 @@ func (m *Machine) alone() *Trouble {
 	}
 	return &Trouble{
 		What: fmt.Sprintf("region %s has no history, and begins one when %s has said that it has none either",
-			m.region, strings.Join(names, ", ")),
+			region, strings.Join(names, ", ")),
 		Detail: fmt.Sprintf("%s; to begin without it, though whatever it has becomes a tail: mimir failover --to %s "+
-			"--force", strings.Join(reasons, "; "), m.region),
+			"--force", strings.Join(reasons, "; "), region),
 	}
 }
 
 // forgotten tells that the reign which the fleet follows is lost where it was.
-func (m *Machine) forgotten(claim timeline.Reign) *Trouble {
+func forgotten(v View, claim timeline.Reign) *Trouble {
 	t := &Trouble{
-		What: fmt.Sprintf("region %s began epoch %d and has forgotten it, so nobody takes writes", m.region, claim.Epoch),
+		What: fmt.Sprintf("region %s began epoch %d and has forgotten it, so nobody takes writes", claim.Primary,
+			claim.Epoch),
 		Detail: "no region with that epoch answers; start one, or fail over to the region that is furthest: mimir " +
 			"failover --to REGION --force",
 	}
-	if holder := holds(m.view, claim); holder != "" {
+	if holder := holds(v, claim); holder != "" {
 		t.Detail = fmt.Sprintf("region %s has it up to position %d: mimir failover --to %s --force", holder,
-			m.view.Fleet.Leaders[holder].Cursor.Position, holder)
+			v.Fleet.Leaders[holder].Cursor.Position, holder)
 	}
 	return t
 }

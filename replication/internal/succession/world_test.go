@@ -362,7 +362,8 @@ func (w *world) writes(p *place, n int) {
 	s := p.state()
 	f := timeline.Frame{Epoch: s.Cursor.Epoch, First: s.Cursor.Position + 1, Previous: s.Cursor.Chain}
 	for i := range n {
-		f.Commands = append(f.Commands, timeline.Command{Data: fmt.Appendf(nil, "%s-%d-%d-%x", p.name, f.First, i, s.Cursor.Chain)})
+		data := fmt.Appendf(nil, "%s-%d-%d-%x", p.name, f.First, i, s.Cursor.Chain)
+		f.Commands = append(f.Commands, timeline.Command{Data: data})
 	}
 	outcome, why := timeline.Refused, "nobody leads, or not primary"
 	if p.leads() && s.Writable() {
