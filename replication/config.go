@@ -47,8 +47,8 @@ type Config struct {
 	// Regions are the other regions: name to peer addresses of some or all of its nodes.
 	Regions map[string][]string
 	// InitialPrimary is the region that begins the first epoch of a new fleet, when the leader of every other region has
-	// said that it has no history; by Failover to it, with force, before. Equal everywhere. Default: this region, if it
-	// is the only one.
+	// said that it has no history; before that only by Failover to it, with force. Equal everywhere. Default: this
+	// region, if it is the only one.
 	InitialPrimary string
 
 	// TickInterval is the unit of Raft time. Default DefaultTickInterval.

@@ -44,7 +44,9 @@ func TestADecisionThatIsRefusedIsNotProposedInALoop(t *testing.T) {
 				}
 			}
 			told := w.told()
-			for _, words := range []string{"us: proposes " + c.what, "us: proposes to " + c.what, "us: begins to fetch"} {
+			for _, words := range []string{
+				"us: proposes " + c.what, "us: proposes to " + c.what, "us: begins to fetch",
+			} {
 				if n := strings.Count(told, words); n > 1+maxBackOff+1 {
 					t.Errorf("%d times in %v: %s", n, patience, words)
 				}

@@ -11,8 +11,8 @@ import (
 )
 
 // TestScripts plays the scripts in testdata. "fleet us eu ap" makes a fleet in which us is primary and everybody
-// follows, "bare" one without a command, "new" one in which nobody was started; "play" does what its lines say and tells
-// what came of each:
+// follows, "bare" one without a command, "new" one in which nobody was started; "play" does what its lines say and
+// tells what came of each:
 //
 //	us writes N         clients write
 //	us commits          what us has proposed is applied, and its leader is told
