@@ -3,8 +3,10 @@ package replication_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +31,33 @@ func (f *testFleet) thereAndBack() {
 	f.nodes["us-1"].disk = vfs.NewCrashableMem()
 }
 
+// lines counts what is logged.
+type lines struct {
+	mu    sync.Mutex
+	count map[string]int // by message
+}
+
+func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+func (l *lines) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *lines) WithGroup(string) slog.Handler            { return l }
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count[r.Message]++
+	l.count[""]++
+	return nil
+}
+
+// atMost checks how often a message was logged; "" stands for all of them.
+func (l *lines) atMost(t *testing.T, most int, message string) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.count[message]; n == 0 || n > most {
+		t.Errorf("%d lines %q: %v", n, message, l.count)
+	}
+}
+
 // takesNothing checks that a node answers neither writes nor linearizable reads, for as long as it is asked.
 func (f *testFleet) takesNothing(name string) {
 	f.t.Helper()
@@ -48,6 +77,8 @@ func (f *testFleet) takesNothing(name string) {
 func TestARegionThatLostItsHistoryBeginsNoOther(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
 		f.thereAndBack()
+		said := &lines{count: map[string]int{}}
+		f.log = said
 		f.start("us-1")
 		f.takesNothing("us-1")
 		f.fleetSays("us-1", "us", "begins one when eu has said that it has none either")
@@ -58,6 +89,8 @@ func TestARegionThatLostItsHistoryBeginsNoOther(t *testing.T) {
 		f.fleetSays("us-1", "us", "eu has it up to position 2: mimir failover --to eu --force")
 		f.takesNothing("us-1")
 		f.takesNothing("eu-1")
+		said.atMost(t, 2, "cannot act") // once for each that it waits for
+		said.atMost(t, 100, "")
 		if r, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true); !errors.Is(err, replication.ErrRejected) {
 			t.Fatalf("a region that holds nothing took over: %+v, %v", r, err)
 		}
@@ -160,5 +193,58 @@ func TestAForcedEndOfAHandoff(t *testing.T) {
 		f.start("eu-1")
 		f.put("eu-1", "c2")
 		f.eventually(values(0, 3))
+	})
+}
+
+// TestARegionRejoinsByACopyThatIsNoFurtherThanItself: what it has instead is a tail before.
+func TestARegionRejoinsByACopyThatIsNoFurtherThanItself(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+		f.thereAndBack()
+		f.start("us-1")
+		if _, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true); err != nil {
+			t.Fatal(err)
+		}
+		f.put("us-1", "anew")
+		f.put("us-1", "and again")
+		f.network.Isolate("us-1")
+		f.start("eu-1")
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+			t.Fatal(err)
+		}
+		f.network.HealAll()
+		f.eventually(values(0, 2)) // nothing is written meanwhile
+		f.hasTail("us-1", "anew", "and again")
+		f.put("us-1", "c2")
+		f.eventually(values(0, 3))
+	})
+}
+
+// TestWhatATargetTookIsATail: it had begun, and was gone before anybody could know it.
+func TestWhatATargetTookIsATail(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		told := make(chan error, 1)
+		f.network.SetDelay("us-1", "eu-1", 200*time.Millisecond, 0)
+		f.network.SetDelay("ap-1", "eu-1", 200*time.Millisecond, 0)
+		go func() {
+			_, err := f.nodes["us-1"].Switchover(f.t.Context(), "eu")
+			told <- err
+		}()
+		for f.nodes["eu-1"].Health().Role != replication.RolePrimary {
+			time.Sleep(time.Millisecond)
+		}
+		f.network.Isolate("eu-1")
+		f.put("eu-1", "taken")
+		if err := <-told; !errors.Is(err, replication.ErrUnknownOutcome) {
+			t.Fatalf("switchover told %v", err)
+		}
+		if _, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true); err != nil {
+			t.Fatal(err)
+		}
+		f.put("ap-1", "c1")
+		f.network.HealAll()
+		f.eventually(values(0, 2))
+		f.hasTail("eu-1", "taken")
 	})
 }

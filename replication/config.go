@@ -46,8 +46,8 @@ type Config struct {
 
 	// Regions are the other regions: name to peer addresses of some or all of its nodes.
 	Regions map[string][]string
-	// InitialPrimary is the region that begins the first epoch of a new fleet, when the leader of every other region has
-	// said that it has no history; before that only by Failover to it, with force. Equal everywhere. Default: this
+	// InitialPrimary is the region that begins the first epoch of a new fleet, once the leader of every other region
+	// has said that it has no history; before that only by Failover to it, with force. Equal everywhere. Default: this
 	// region, if it is the only one.
 	InitialPrimary string
 
