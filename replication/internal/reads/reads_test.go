@@ -2,6 +2,7 @@ package reads
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -431,4 +432,24 @@ func TestAPlaceOfAnOlderNode(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestPlacesAreReadByOlderNodes, and theirs here.
+func TestPlacesAreReadByOlderNodes(t *testing.T) {
+	want := region.PlaceOf(&at("us", 5, 3).State)
+	encoded, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old timeline.Cursor
+	if err := json.Unmarshal(encoded, &old); err != nil || old != want.Cursor {
+		t.Errorf("an older node reads %s as %+v, %v", encoded, old, err)
+	}
+	if encoded, err = json.Marshal(old); err != nil {
+		t.Fatal(err)
+	}
+	var place region.Place
+	if err := json.Unmarshal(encoded, &place); err != nil || place.Cursor != old || place.Reign != nil {
+		t.Errorf("%s of an older node is %+v, %v", encoded, place, err)
+	}
 }
