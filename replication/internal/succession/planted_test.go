@@ -51,17 +51,17 @@ var plantedMistakes = []struct {
 		"epoch = seal.Epoch + 2", "epoch = seal.Epoch + 1", "",
 	},
 	{
-		"a copy is installed before a majority has it", "following.go", "case !m.copied.staged:", "case false:", "",
+		"a copy is installed before a majority has it", "following.go", "if !c.staged {", "if false {", "",
 	},
 	{
 		"a deposed leader goes on with the copy of its term", "machine.go",
-		`m.copied, m.needs, m.pausedTo = term, nil, nil,`,
-		`m.needs, m.pausedTo = term, nil,`, "installs a copy that is gone",
+		`m.copied, m.needs, m.pausedTo, m.vain = term, nil, nil,`,
+		`m.needs, m.pausedTo, m.vain = term, nil,`, "installs a copy that is gone",
 	},
 	{
 		"a deposed leader waits for what it had proposed", "machine.go",
-		`m.deciding, m.attempt, m.copied, m.needs, m.pausedTo = term, nil,`,
-		`m.attempt, m.copied, m.needs, m.pausedTo = term,`, "",
+		`m.deciding, m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term, nil,`,
+		`m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term,`, "",
 	},
 	{
 		"a founder begins although somebody did not answer", "machine.go",
