@@ -2,7 +2,6 @@ package standing
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -10,14 +9,16 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
-	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
+// elsewhere is the leader, and a life that does not end.
 type elsewhere struct{}
 
-func (elsewhere) LeaderAddr() string { return "us-2" }
+func (elsewhere) LeaderAddr() string       { return "us-2" }
+func (elsewhere) Stopped() <-chan struct{} { return nil }
+func (elsewhere) Failure() error           { return nil }
 
 // TestOnlyTheHighestClaimEntitles: not another reign of the same region, be it of the same epoch.
 func TestOnlyTheHighestClaimEntitles(t *testing.T) {
@@ -47,8 +48,7 @@ func TestOnlyTheHighestClaimEntitles(t *testing.T) {
 				running.Go(func() { w.Run(ctx) })
 				synctest.Wait()
 				st := timeline.State{Region: "us", Reigns: []timeline.Reign{own}, Cursor: timeline.Cursor{Epoch: 1}}
-				l := life.New(clock.Real, slog.New(slog.DiscardHandler))
-				s := New("us", region.NewApplied(&region.View{State: st}, l), &region.Leadership{}, w, elsewhere{})
+				s := New("us", region.NewApplied(&region.View{State: st}, elsewhere{}), &region.Leadership{}, w, elsewhere{})
 				if s.Entitled(&st) != c.want || s.Primary() != c.want {
 					t.Errorf("entitled %t, primary %t, want %t", s.Entitled(&st), s.Primary(), c.want)
 				}
