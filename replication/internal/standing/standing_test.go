@@ -48,7 +48,8 @@ func TestOnlyTheHighestClaimEntitles(t *testing.T) {
 				running.Go(func() { w.Run(ctx) })
 				synctest.Wait()
 				st := timeline.State{Region: "us", Reigns: []timeline.Reign{own}, Cursor: timeline.Cursor{Epoch: 1}}
-				s := New("us", region.NewApplied(&region.View{State: st}, elsewhere{}), &region.Leadership{}, w, elsewhere{})
+				applied := region.NewApplied(&region.View{State: st}, elsewhere{})
+				s := New("us", applied, &region.Leadership{}, w, elsewhere{})
 				if s.Entitled(&st) != c.want || s.Primary() != c.want {
 					t.Errorf("entitled %t, primary %t, want %t", s.Entitled(&st), s.Primary(), c.want)
 				}
