@@ -47,8 +47,9 @@ type Config struct {
 
 	// Regions are the other regions: name to peer addresses of some or all of its nodes.
 	Regions map[string][]string
-	// InitialPrimary is the region that begins the first epoch of a new fleet. Equal everywhere. Default: this region,
-	// if it is the only one.
+	// InitialPrimary is the region that begins the first epoch of a new fleet, once the leader of every other region
+	// has said that it has no history; before that only by Failover to it, with force. Equal everywhere. Default: this
+	// region, if it is the only one.
 	InitialPrimary string
 
 	// TickInterval is the unit of Raft time. Default DefaultTickInterval.

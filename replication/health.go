@@ -106,15 +106,15 @@ func (n *node) health() *HealthStatus {
 	h.Slots = n.slotStatuses()
 	h.Nodes = n.members.List()
 	h.Peers = peerStatuses(n.config.Regions, n.fleetView())
+	h.Problem = n.reporter.Problem()
 	switch {
 	case status.Leader == 0:
 		h.Problem = "no leader"
-	case h.Role == RoleDiverged:
+	case h.Problem == "" && h.Role == RoleDiverged:
 		h.Problem = "history diverged; rejoining"
 	case h.DiskStalled > 0:
 		h.Problem = fmt.Sprintf("the disk has not finished a write for %v", h.DiskStalled)
 	default:
-		h.Problem = n.reporter.Problem()
 		h.Healthy = h.Problem == ""
 	}
 	return h

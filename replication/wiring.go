@@ -210,7 +210,7 @@ func (n *node) siblingsLevel(ctx context.Context) timeline.Level {
 	for i, addr := range others {
 		asked.Go(func() {
 			levels[i] = timeline.LevelNow
-			if r, err := overview.Ask(ctx, n.client, addr); err == nil {
+			if r, err := overview.Ask(ctx, n.client, addr, n.asker()); err == nil {
 				levels[i] = r.Level
 			}
 		})

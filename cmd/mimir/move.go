@@ -75,7 +75,10 @@ func printMove(w io.Writer, r *replication.MoveReport) {
 		from = "nobody"
 	}
 	fmt.Fprintf(w, "%s is primary, after %s: epoch %d begins after position %d\n", r.To, from, r.Epoch, r.Position)
-	if r.Lossy {
+	if r.Lossy && r.From == "" {
+		fmt.Fprintln(w, "nobody that answered had a history; if one comes back with another, "+
+			"what was written here may become a tail: see mimir tail list")
+	} else if r.Lossy {
 		fmt.Fprintf(w, "%d commands of %s are known to be missing; there may be more. "+
 			"If %s comes back it saves them: see mimir tail list\n", r.Behind, from, from)
 	} else if r.Pause > 0 {

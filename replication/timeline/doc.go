@@ -6,7 +6,8 @@
 //
 //   - Invariant 4: a [Frame] is taken only if it continues position, epoch and [Chain]; what is held already is skipped
 //     and anything else is refused with an error that names both sides' values.
-//   - Invariant 6: a [Machine] never lowers its epoch, and accepts at most one [Reign] for an epoch.
+//   - Invariant 6: a [Machine] never lowers its epoch, and accepts at most one [Reign] for an epoch. Of two claims that
+//     differ exactly one outranks the other ([Supersedes]).
 //   - Invariant 8: [Compare] finds the exact fork of two histories, so that the tail is exactly what follows it.
 //
 // It leaves to its neighbours: keeping entries (wal), agreeing on them (raftgroup), moving them between regions

@@ -1,5 +1,7 @@
 package timeline
 
+import "bytes"
+
 // Relation says how one history stands to another.
 type Relation int
 
@@ -60,17 +62,35 @@ func Within(reigns []Reign, last Position, h Header) bool {
 	return false
 }
 
-// Supersedes reports whether the claim a outranks b: the higher epoch does. Two claims of one epoch, possible only when
-// an operator forced both, are ordered by the name of their regions: the smaller one wins. The zero Reign claims
-// nothing.
+// Supersedes reports whether the claim a outranks b. Of two claims that differ exactly one outranks the other, wherever
+// they are compared: two of one epoch are possible where an operator forced one of them, or where a region that lost
+// its disks began again. The higher epoch wins; of one epoch the region with the smaller name; of one region the reign
+// that was not forced, then the one with more history before it; and in the end what it is made of decides, its nonce
+// above all. The zero Reign claims nothing.
 func Supersedes(a, b Reign) bool {
+	switch {
+	case a == b:
+		return false
+	case a.Epoch != b.Epoch || a.Primary != b.Primary:
+		return outranks(a, b)
+	case a.Lossy != b.Lossy:
+		return b.Lossy
+	case a.First != b.First:
+		return a.First > b.First
+	}
+	if c := bytes.Compare(a.appendIdentity(nil), b.appendIdentity(nil)); c != 0 {
+		return c > 0
+	}
+	return bytes.Compare(a.Previous[:], b.Previous[:]) > 0
+}
+
+// outranks orders claims by epoch and region alone. It is how entries of a region's log have always been judged, and
+// nodes of different versions must judge them alike: what it cannot tell apart gives way by diverging, not by a yield.
+func outranks(a, b Reign) bool {
 	if a.Epoch != b.Epoch {
 		return a.Epoch > b.Epoch
 	}
-	if a.Primary != b.Primary {
-		return b.Primary == "" || (a.Primary != "" && a.Primary < b.Primary)
-	}
-	return false
+	return a.Primary != b.Primary && (b.Primary == "" || (a.Primary != "" && a.Primary < b.Primary))
 }
 
 // Latest returns the last reign of a history, the zero Reign if it is empty.

@@ -45,13 +45,38 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestSupersedesOrdersAllClaims: also claims of one epoch and one region, which a region that began again makes.
 func TestSupersedesOrdersAllClaims(t *testing.T) {
-	claims := []Reign{{}, {Epoch: 1, Primary: "us"}, {Epoch: 1, Primary: "eu"}, {Epoch: 2, Primary: "us"}}
+	claims := []Reign{
+		{}, {Epoch: 1, Primary: "us", Lossy: true, First: 9}, {Epoch: 1, Primary: "us", First: 1},
+		{Epoch: 1, Primary: "us", First: 1, Previous: Chain{1}}, {Epoch: 1, Primary: "us", First: 1, Nonce: Nonce{1}},
+		{Epoch: 1, Primary: "us", First: 1, Nonce: Nonce{2}}, {Epoch: 1, Primary: "us", First: 1, Handoff: 1},
+		{Epoch: 1, Primary: "us", First: 2}, {Epoch: 1, Primary: "eu"}, {Epoch: 2, Primary: "us", Lossy: true},
+	}
 	for i, a := range claims {
 		for j, b := range claims {
 			if got := Supersedes(a, b); got != (i > j) {
 				t.Errorf("claim %d over claim %d: %t", i, j, got)
 			}
+		}
+	}
+}
+
+// TestEntriesAreJudgedAsEver: the order of claims that the log's entries are judged by never changes, or nodes of two
+// versions make different things of one entry.
+func TestEntriesAreJudgedAsEver(t *testing.T) {
+	old, again := Reign{Epoch: 1, First: 1, Primary: "us"}, Reign{Epoch: 1, First: 1, Primary: "us", Nonce: Nonce{1}}
+	for _, region := range []string{"us", "eu"} {
+		s := &State{Region: region, Reigns: []Reign{old}, Cursor: Cursor{Epoch: 1}}
+		if o, why := Would(s, &Control{Op: OpYield, Claim: &again}); o == Applied {
+			t.Errorf("%s yields to another claim of the same epoch and region: %v %s", region, o, why)
+		}
+		m := NewMachine(s)
+		if o, why, err := m.Control(&Control{Op: OpDiverge, Epoch: 1, Claim: &again}); o != Applied || err != nil {
+			t.Errorf("%s does not diverge from it: %v %s %v", region, o, why, err)
+		}
+		if after := m.State(); after.HighestClaim() != old {
+			t.Errorf("%s claims %+v", region, after.HighestClaim())
 		}
 	}
 }

@@ -219,7 +219,7 @@ func (m *Machine) yield(c *Control) (Outcome, string, error) {
 	switch {
 	case c.Claim == nil || c.Claim.Primary == s.Region:
 		return refusal("no claim of another region")
-	case !Supersedes(*c.Claim, s.HighestClaim()):
+	case !outranks(*c.Claim, s.HighestClaim()):
 		return Skipped, "", nil
 	}
 	s.Yielded = *c.Claim
@@ -241,7 +241,7 @@ func (m *Machine) diverge(c *Control) (Outcome, string, error) {
 		return refusal("fork at %d, region is at %d", c.Fork, s.Cursor.Position)
 	}
 	s.Diverged = &Divergence{Fork: c.Fork, At: s.Cursor.Position, Claim: *c.Claim}
-	if Supersedes(*c.Claim, s.Yielded) {
+	if outranks(*c.Claim, s.Yielded) {
 		s.Yielded = *c.Claim
 	}
 	s.Seal = nil
@@ -255,7 +255,7 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 		return refusal("no checkpoint")
 	case s.Role() == Primary:
 		return refusal("region is primary")
-	case Supersedes(s.HighestClaim(), Latest(c.Origin.Reigns)):
+	case outranks(s.HighestClaim(), Latest(c.Origin.Reigns)):
 		return refusal("checkpoint of epoch %d, region gave way to epoch %d", c.Origin.Cursor.Epoch,
 			s.HighestClaim().Epoch)
 	case s.Diverged == nil && c.Origin.Cursor.Position <= s.Cursor.Position:

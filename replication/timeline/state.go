@@ -70,7 +70,7 @@ func (s *State) Role() Role {
 	switch {
 	case s.Diverged != nil:
 		return Diverged
-	case s.ownsEpoch() && !Supersedes(s.Yielded, Latest(s.Reigns)):
+	case s.ownsEpoch() && !outranks(s.Yielded, Latest(s.Reigns)):
 		return Primary
 	default:
 		return Secondary
@@ -85,7 +85,7 @@ func (s *State) ownsEpoch() bool { return Latest(s.Reigns).Primary == s.Region &
 
 // HighestClaim returns the highest claim this region knows of: its own history's or the one it yielded to.
 func (s *State) HighestClaim() Reign {
-	if l := Latest(s.Reigns); !Supersedes(s.Yielded, l) {
+	if l := Latest(s.Reigns); !outranks(s.Yielded, l) {
 		return l
 	}
 	return s.Yielded

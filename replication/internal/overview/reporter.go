@@ -44,8 +44,11 @@ type (
 	Follower interface{ Following() *fleet.Following }
 	// Losses knows whether the leader's region lost a part of the history that it wrote.
 	Losses interface{ Loss() error }
-	// Governor ends open handoffs, on the leader of a primary.
-	Governor interface{ Handing() *succession.Handing }
+	// Governor decides for the region, on its leader.
+	Governor interface {
+		Handing() *succession.Handing
+		Trouble() *succession.Trouble
+	}
 )
 
 // ReporterConfig is what a Reporter needs.
@@ -117,11 +120,14 @@ func (r *Reporter) Problem() string {
 	if loss := r.config.Losses.Loss(); loss != nil {
 		return loss.Error()
 	}
+	if t := r.config.Governor.Trouble(); t != nil {
+		return t.What + ": " + t.Detail
+	}
 	h := r.config.Governor.Handing()
 	if h == nil || h.Silence == "" {
 		return ""
 	}
 	since := r.config.Clock.Now().Add(-h.For).UTC().Format(time.RFC3339)
-	return fmt.Sprintf("sealed for a handoff to %s since %s, %s does not answer: %s", h.Seal.To, since, h.Seal.To,
-		h.Silence)
+	return fmt.Sprintf("sealed for a handoff to %s since %s, %s does not answer: %s; if %s is lost for good: mimir "+
+		"failover --to %s --force", h.Seal.To, since, h.Seal.To, h.Silence, h.Seal.To, r.config.Region)
 }

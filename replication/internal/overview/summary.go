@@ -94,10 +94,10 @@ func summarizeRegion(r *fleet.Region) contract.RegionStatus {
 	switch {
 	case s.Leader == "":
 		s.Problem = "no leader"
-	case s.Role == contract.RoleDiverged:
-		s.Problem = "history diverged; rejoining"
 	case best.Problem != "":
 		s.Problem = best.Problem
+	case s.Role == contract.RoleDiverged:
+		s.Problem = "history diverged; rejoining"
 	case reachable < voters:
 		s.Problem = "nodes missing"
 	}

@@ -60,6 +60,14 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 		return nil, err
 	}
 	report := g.assess(g.freshView(ctx))
+	if seal := g.config.Applied.State().Seal; !force && seal != nil {
+		return nil, fmt.Errorf("%w: region %s is sealed for %s, which may have begun epoch %d and taken writes; "+
+			"if it is lost for good, force", contract.ErrNeedsForce, g.config.Region, seal.To, seal.Epoch+1)
+	}
+	if !force && report.From == "" {
+		return nil, fmt.Errorf("%w: nobody that answers has a history, and region %s would begin one; what a region "+
+			"that does not answer has becomes a tail; force", contract.ErrNeedsForce, g.config.Region)
+	}
 	if !force {
 		return nil, fmt.Errorf("%w: region %s is known to lack %d commands of %s, and may lack more; "+
 			"use switchover while the primary answers, or force",

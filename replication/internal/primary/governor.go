@@ -89,6 +89,7 @@ type Governor struct {
 	running map[uint64]context.CancelFunc
 	asked   question // that was logged last
 	silent  question // whose first failure was logged last
+	trouble string   // that was logged last
 }
 
 // question is what a target is asked again and again until it answers.
@@ -163,8 +164,21 @@ func (g *Governor) step(in succession.Input) {
 			done <- e.Reply
 		}
 	}
+	g.warn()
 	if in != nil {
 		g.Nudge()
+	}
+}
+
+// warn logs what the region waits for, once as long as it is that. The caller holds mu.
+func (g *Governor) warn() {
+	t := g.machine.Trouble()
+	switch {
+	case t == nil:
+		g.trouble = ""
+	case t.What != g.trouble:
+		g.trouble = t.What
+		g.config.Logger.Warn("cannot act", "err", t.What, "detail", t.Detail)
 	}
 }
 
@@ -189,7 +203,7 @@ func (g *Governor) rest() (d time.Duration, awaits bool) {
 func (g *Governor) view() succession.View {
 	v, _ := g.config.Fleet.View()
 	out := succession.View{State: g.config.Applied.State(), Fleet: succession.Fleet{
-		Settled: v.Settled(), Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{},
+		Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{},
 		Silent: map[string]string{},
 	}}
 	out.Term, _ = g.config.Leadership.Term()
@@ -197,13 +211,23 @@ func (g *Governor) view() succession.View {
 		if l := r.Leader(); l != nil {
 			out.Fleet.Leaders[name] = succession.Sight{Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns,
 				Sealed: l.Sealed}
-		} else if r.Err != nil {
-			out.Fleet.Silent[name] = r.Err.Error()
 		} else {
-			out.Fleet.Silent[name] = "no answer yet"
+			out.Fleet.Silent[name] = silence(r)
 		}
 	}
 	return out
+}
+
+// silence tells why no leader of a region has answered.
+func silence(r fleet.Region) string {
+	switch {
+	case r.Err != nil:
+		return r.Err.Error()
+	case r.Tries == 0:
+		return "no answer yet"
+	default:
+		return "its nodes have no leader"
+	}
 }
 
 // order brings in to the machine and returns its reply. A caller that ends is told how far it came.
@@ -238,6 +262,16 @@ func (g *Governor) Handing() *succession.Handing {
 		return nil
 	}
 	return g.machine.Handing(g.now())
+}
+
+// Trouble describes what keeps this leader's region from work until somebody else does something; nil if there is none.
+func (g *Governor) Trouble() *succession.Trouble {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.config.Leadership.Leads() {
+		return nil
+	}
+	return g.machine.Trouble()
 }
 
 // LastHeard returns the highest position that the region was heard to have.

@@ -6,12 +6,12 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
-	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 )
 
 const (
 	// Which place covers everything acknowledged before?
-	askPosition = peer.Question[peer.Nothing, timeline.Cursor]("position")
+	askPosition = peer.Question[peer.Nothing, region.Place]("position")
 	// For the embedder, on the leader of the primary region.
 	askEmbedder = peer.Question[[]byte, []byte]("ask")
 )

@@ -4,7 +4,9 @@
 // It promises:
 //
 //   - Invariant 2: after a linearizable barrier, what is applied here holds every write that was acknowledged anywhere
-//     in the fleet before the call. One confirmation serves all reads that began before it, and none that began after.
+//     in the fleet before the call: the place that is waited for is one of a reign, and a region that has not that
+//     reign in its history does not have it. One confirmation serves all reads that began before it, and none that
+//     began after.
 //   - Invariant 6, its half: a node confirms a place only for a region that is entitled to be primary: not while a
 //     handoff is open, not before every other region was asked, and not when one of them has a higher claim.
 //

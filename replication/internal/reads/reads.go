@@ -70,7 +70,7 @@ func New(c Config) *Reads {
 
 // Register makes this node answer the questions "position" and "ask".
 func (r *Reads) Register(reg *peer.Registry) {
-	peer.Handle(reg, askPosition, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) {
+	peer.Handle(reg, askPosition, func(ctx context.Context, _ peer.Nothing) (region.Place, error) {
 		return r.Confirmed(ctx)
 	})
 	peer.Handle(reg, askEmbedder, r.answer)
@@ -114,7 +114,7 @@ func (r *Reads) WaitPosition(ctx context.Context, p contract.Position) error {
 	return err
 }
 
-// confirm makes the applied state at least as new as everything acknowledged before.
+// confirm makes the applied state at least as new as everything acknowledged before, in the history in which it was.
 func (r *Reads) confirm(ctx context.Context) error {
 	at, err := r.primaryPosition(ctx)
 	if err != nil {
@@ -127,7 +127,7 @@ func (r *Reads) confirm(ctx context.Context) error {
 }
 
 // primaryPosition asks the primary for a place that covers everything acknowledged before.
-func (r *Reads) primaryPosition(ctx context.Context) (timeline.Cursor, error) {
+func (r *Reads) primaryPosition(ctx context.Context) (region.Place, error) {
 	c := &r.config
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -136,31 +136,31 @@ func (r *Reads) primaryPosition(ctx context.Context) (timeline.Cursor, error) {
 	}
 	to := c.Standing.Route()
 	if to.Addr == "" {
-		return timeline.Cursor{}, contract.ErrNotReady
+		return region.Place{}, contract.ErrNotReady
 	}
 	return peer.Ask(ctx, c.Client, to.Addr, askPosition, peer.Nothing{})
 }
 
 // Confirmed returns a place in the history that covers every write acknowledged by the primary region before the call.
 // Only a node of the primary region answers; ErrNotReady if its region is not entitled to be that.
-func (r *Reads) Confirmed(ctx context.Context) (timeline.Cursor, error) {
+func (r *Reads) Confirmed(ctx context.Context) (region.Place, error) {
 	c := &r.config
 	index, err := c.Group.ReadIndex(ctx)
 	if err != nil {
-		return timeline.Cursor{}, fmt.Errorf("confirm a read: %w", err)
+		return region.Place{}, fmt.Errorf("confirm a read: %w", err)
 	}
 	v, err := c.Applied.Wait(ctx, func(v *region.View) bool { return v.Index >= index })
 	if err != nil {
-		return timeline.Cursor{}, err
+		return region.Place{}, err
 	}
 	// While sealed, the next epoch may have begun elsewhere already; and as long as other regions were not asked, in a
 	// reign that is not known here.
 	if !c.Standing.Entitled(&v.State) {
-		return timeline.Cursor{}, fmt.Errorf("%w: region %s is %s, sealed: %t",
+		return region.Place{}, fmt.Errorf("%w: region %s is %s, sealed: %t",
 			contract.ErrNotReady, c.Region, v.State.Role(), v.State.Seal != nil)
 	}
 	if loss := c.Standing.Loss(&v.State, 0); loss != nil {
-		return timeline.Cursor{}, fmt.Errorf("%w: %w", contract.ErrNotReady, loss)
+		return region.Place{}, fmt.Errorf("%w: %w", contract.ErrNotReady, loss)
 	}
-	return v.State.Cursor, nil
+	return region.PlaceOf(&v.State), nil
 }

@@ -3,6 +3,7 @@ package region
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -85,10 +86,41 @@ func (a *Applied) Wait(ctx context.Context, ok func(*View) bool) (*View, error) 
 	}
 }
 
-// Reach returns once everything up to the place c is applied here. Errors as of Wait.
-func (a *Applied) Reach(ctx context.Context, c timeline.Cursor) error {
-	_, err := a.Wait(ctx, func(v *View) bool {
-		return v.State.Cursor.Position >= c.Position && v.State.Cursor.Epoch >= c.Epoch
-	})
-	return err
+// Place is a place in the history of one reign. It travels as JSON: never change a name.
+type Place struct {
+	timeline.Cursor
+	// Reign is the last one of the history; nil from a node that does not tell.
+	Reign *timeline.Reign `json:"reign,omitempty"`
+}
+
+// PlaceOf returns the place of s.
+func PlaceOf(s *timeline.State) Place {
+	last := timeline.Latest(s.Reigns)
+	return Place{Cursor: s.Cursor, Reign: &last}
+}
+
+// within reports whether a region in the state s has everything up to p. A position and an epoch tell that only within
+// one history: a region that is about to give way may be further, and has something else.
+func (p Place) within(s *timeline.State) bool {
+	return p.held(s) && s.Diverged == nil && s.Cursor.Position >= p.Position && s.Cursor.Epoch >= p.Epoch
+}
+
+func (p Place) held(s *timeline.State) bool {
+	return p.Reign == nil || slices.Contains(s.Reigns, *p.Reign)
+}
+
+// Reach returns once everything up to p is applied here. Errors as of Wait; ErrNotReady at once if the history here has
+// gone on without p, which was cut off.
+func (a *Applied) Reach(ctx context.Context, p Place) error {
+	gone := func(s *timeline.State) bool { return s.Diverged == nil && s.Cursor.Epoch > p.Epoch && !p.held(s) }
+	v, err := a.Wait(ctx, func(v *View) bool { return p.within(&v.State) || gone(&v.State) })
+	s := &v.State
+	if err == nil && p.within(s) {
+		return nil
+	}
+	if err == nil {
+		err = contract.ErrNotReady
+	}
+	return fmt.Errorf("region %s is %s at position %d of epoch %d, and waits for position %d of epoch %d: %w", s.Region,
+		s.Role(), s.Cursor.Position, s.Cursor.Epoch, p.Position, p.Epoch, err)
 }

@@ -98,10 +98,11 @@ func (s *Standing) Loss(st *timeline.State, reached timeline.Position) *Loss {
 	return loss
 }
 
-// Primary reports whether this region is the primary, as far as is known here.
+// Primary reports whether this region is the primary, as far as is known here: of the reign with the highest claim, and
+// not of another that it began itself.
 func (s *Standing) Primary() bool {
 	st := s.applied.State()
-	return st.Role() == timeline.Primary && s.claim(st).Primary == s.region
+	return st.Role() == timeline.Primary && !timeline.Supersedes(s.claim(st), st.HighestClaim())
 }
 
 // Route is where writes go now.

@@ -1,6 +1,9 @@
 package succession
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -43,7 +46,7 @@ func (m *Machine) follow(claim timeline.Reign) {
 		return
 	}
 	if m.running != nil {
-		if m.running.source != source {
+		if m.running.source != source || m.running.deed == Stream && forgot(m.view, source) {
 			m.stop()
 		}
 		return
@@ -54,13 +57,83 @@ func (m *Machine) follow(claim timeline.Reign) {
 		m.run(Effect{Do: Stream, Source: source})
 	case m.copied == nil:
 		m.run(Effect{Do: Fetch, Source: source, Epoch: s.HighestClaim().Epoch})
-	case !m.copied.staged:
-		m.run(Effect{Do: Stage, Source: source, Copy: m.copied.ID})
 	default:
-		c := m.copied
-		m.copied, m.needs = nil, ""
-		m.decide(&timeline.Control{Op: timeline.OpInstall, Checkpoint: c.ID, Origin: &c.Origin}, m.orRest)
+		m.takeCopy()
 	}
+}
+
+// takeCopy has the region install the copy that is here. A copy takes the place of everything, so what the region has
+// and the copy has not is a tail, to be saved before.
+func (m *Machine) takeCopy() {
+	s, c := m.view.State, m.copied
+	install := &timeline.Control{Op: timeline.OpInstall, Checkpoint: c.ID, Origin: &c.Origin}
+	fork := parts(s, c.Origin)
+	if fork != nil && !timeline.Supersedes(m.claim(), timeline.Latest(fork.Source)) {
+		m.diverge(fork)
+		return
+	}
+	outcome, why := timeline.Would(s, install)
+	if fork != nil || outcome != timeline.Applied {
+		m.copied, m.needs = nil, ""
+		m.orRest(Decided{Outcome: timeline.Refused, Why: why})
+		return
+	}
+	if !c.staged {
+		m.run(Effect{Do: Stage, Source: c.source, Copy: c.ID})
+		return
+	}
+	m.copied, m.needs = nil, ""
+	m.decide(install, m.orRest)
+}
+
+// parts returns where the history of a region that has not diverged parts from that of a copy, nil if the copy
+// continues it. One that is as far and knows of further reigns does not continue it by a stream either, or there would
+// be no copy.
+func parts(s *timeline.State, o timeline.Origin) *Fork {
+	relation, shared := timeline.Compare(s.Reigns, o.Reigns, s.Cursor.Position, o.Cursor.Position)
+	level := relation == timeline.Prefix && s.Cursor.Position == o.Cursor.Position && len(o.Reigns) > len(s.Reigns)
+	if s.Diverged != nil || relation != timeline.Forked && !level {
+		return nil
+	}
+	return &Fork{Position: shared, Source: o.Reigns}
+}
+
+// outlived gives up a history that began anew: the fleet knows of a higher reign of this region, which this region has
+// forgotten with its disks. Nobody can go on with that reign, since nobody knows how far it came; but what was written
+// since is a tail of the history in which it stands.
+func (m *Machine) outlived(claim timeline.Reign) bool {
+	s := m.view.State
+	if claim.Primary != m.region || s.Diverged != nil || len(s.Reigns) == 0 ||
+		!timeline.Supersedes(claim, s.HighestClaim()) {
+		return false
+	}
+	holder := holds(m.view, claim)
+	if holder == "" {
+		return false
+	}
+	o := m.view.Fleet.Leaders[holder]
+	relation, shared := timeline.Compare(s.Reigns, o.Reigns, s.Cursor.Position, o.Cursor.Position)
+	if s.Role() != timeline.Primary && relation != timeline.Forked {
+		return false
+	}
+	if !m.rests() && !m.stop() {
+		m.decide(&timeline.Control{
+			Op: timeline.OpDiverge, Fork: shared, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Claim: &claim,
+		}, m.orRest)
+	}
+	return true
+}
+
+// holds returns the region furthest in the history that has this reign, "" if no leader that answers is in it.
+func holds(v View, r timeline.Reign) (holder string) {
+	for _, name := range slices.Sorted(maps.Keys(v.Fleet.Leaders)) {
+		l := v.Fleet.Leaders[name]
+		if l.Role != timeline.Diverged && slices.Contains(l.Reigns, r) &&
+			(holder == "" || l.Cursor.Position > v.Fleet.Leaders[holder].Cursor.Position) {
+			holder = name
+		}
+	}
+	return holder
 }
 
 func (m *Machine) run(e Effect) { m.running = &activity{id: m.do(e), deed: e.Do, source: e.Source} }
@@ -111,15 +184,16 @@ func (m *Machine) ended(in Ended) {
 	}
 }
 
+// diverge gives up what the region has after the fork, for the history of the highest claim that is known and for no
+// other: a source that has forgotten that claim has nothing worth it.
 func (m *Machine) diverge(f *Fork) {
-	s := m.view.State
+	s, claim := m.view.State, timeline.Latest(f.Source)
 	switch {
 	case m.deciding != nil || s.Cursor.Position < f.Position:
 		// The picture has moved; the next stream tells again.
-	case len(f.Source) == 0:
-		m.rest()
+	case !timeline.Supersedes(claim, timeline.Latest(s.Reigns)) || timeline.Supersedes(m.claim(), claim):
+		m.rest() // it is the source that has to give way
 	default:
-		claim := timeline.Latest(f.Source)
 		m.decide(&timeline.Control{
 			Op: timeline.OpDiverge, Fork: f.Position, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Claim: &claim,
 		}, m.orRest)

@@ -12,14 +12,11 @@ import (
 type Machine struct {
 	region  string
 	founder bool
-	limits  Limits
 
-	step         // what it is taking
-	now  Instant // of it
-	view View    // at it
+	pause      // the step that it is taking
+	view  View // at it
 
 	deciding *decision
-	pausedTo Instant        // nothing of its own accord is tried before
 	heard    timeline.Reign // the highest claim that an answer told of
 	attempt  *attempt       // to end the open handoff
 	move     *move
@@ -40,7 +37,7 @@ type decision struct {
 
 // New returns the machine of a node of region. founder says that the region begins the first epoch of a new fleet.
 func New(region string, founder bool, l Limits) *Machine {
-	return &Machine{region: region, founder: founder, limits: l, refusals: map[uint64]refusal{}}
+	return &Machine{region: region, founder: founder, pause: pause{limits: l}, refusals: map[uint64]refusal{}}
 }
 
 // Step takes one step at the time now, seeing v, after in happened. It returns what is to be done.
@@ -64,7 +61,7 @@ func (m *Machine) Due() Instant { return m.due }
 func (m *Machine) begin(term uint64) {
 	unknown := fmt.Errorf("%w: another node may lead the region now", contract.ErrUnknownOutcome)
 	proposed := m.deciding != nil
-	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo = term, nil, nil, nil, "", 0
+	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term, nil, nil, nil, "", 0, 0
 	m.leaveMove(unknown)
 	if o := m.takeover; o != nil {
 		m.takeover = nil
@@ -126,16 +123,15 @@ func (m *Machine) consider() {
 		return
 	}
 	claim := m.claim()
-	switch {
-	case claim.Epoch == 0 && m.founder && m.view.Fleet.Settled:
+	m.under(claim)
+	if m.takeover == nil && m.founder && claim.Epoch == 0 && len(m.view.Fleet.Silent) == 0 {
+		// To be asked is not enough: who does not answer may have a history that is forgotten here (P7).
 		if !m.rests() {
 			m.decideReign(timeline.Reign{Epoch: 1, Primary: m.region}, m.orRest)
 		}
 		return
-	case timeline.Supersedes(claim, s.HighestClaim()) && claim.Primary != m.region:
-		if !m.rests() {
-			m.decide(&timeline.Control{Op: timeline.OpYield, Claim: &claim}, m.orRest)
-		}
+	}
+	if m.yields(claim) || m.outlived(claim) {
 		return
 	}
 	switch {
@@ -166,35 +162,38 @@ func (m *Machine) claim() timeline.Reign {
 	return claim
 }
 
-// rests reports whether something failed so lately that it is not tried again yet.
-func (m *Machine) rests() bool {
-	if m.now >= m.pausedTo {
+// yields gives way to a claim of another region. Where the rules cannot tell it from the one that is followed here, the
+// stream finds the fork.
+func (m *Machine) yields(claim timeline.Reign) bool {
+	s := m.view.State
+	if claim.Primary == m.region || !timeline.Supersedes(claim, s.HighestClaim()) {
 		return false
 	}
-	m.wake(m.pausedTo)
+	c := &timeline.Control{Op: timeline.OpYield, Claim: &claim}
+	if outcome, _ := timeline.Would(s, c); outcome != timeline.Applied {
+		return false
+	}
+	if !m.rests() {
+		m.decide(c, m.orRest)
+	}
 	return true
 }
 
-func (m *Machine) rest() { m.pausedTo = m.now + m.limits.Retry }
-
-// orRest is for a decision of the region's own accord: if it was not taken, the state will ask for it again.
-func (m *Machine) orRest(in Decided) {
-	if in.Err != nil || in.Outcome == timeline.Refused {
-		m.rest()
-	}
-}
-
-// lookAgain has the fleet asked anew, and looks at the answers soon.
-func (m *Machine) lookAgain() {
-	m.do(Effect{Do: Refresh})
-	m.wake(m.now + m.limits.Again)
-}
-
+// decide proposes c, unless the rules would make nothing of it: then it is told so at once, and the log does not grow.
 func (m *Machine) decide(c *timeline.Control, done func(Decided)) {
+	if outcome, why := timeline.Would(m.view.State, c); outcome != timeline.Applied {
+		done(Decided{Outcome: timeline.Refused, Why: why})
+		return
+	}
 	m.deciding = &decision{m.do(Effect{Do: Propose, Control: c}), done}
 }
 
+// decideReign proposes to begin r where the region is, as decide does.
 func (m *Machine) decideReign(r timeline.Reign, done func(Decided)) {
+	if outcome, why := timeline.WouldBegin(m.view.State, r); outcome != timeline.Applied {
+		done(Decided{Outcome: timeline.Refused, Why: why})
+		return
+	}
 	m.deciding = &decision{m.do(Effect{Do: Begin, Reign: r}), done}
 }
 

@@ -2,6 +2,7 @@ package succession
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -44,6 +45,41 @@ func (w *world) oneClaim() {
 			}
 			claims[r.Epoch] = r
 		}
+	}
+}
+
+// keepsAll: what a region has and the copy that it installs has not is in a tail, or another region has it yet.
+func (w *world) keepsAll(p *place, installed []any) {
+	kept := append(framesOf(installed, 0), p.saved...)
+	for _, o := range w.regions {
+		if o != p {
+			kept = append(append(kept, o.saved...), framesOf(o.history, 0)...)
+		}
+	}
+	for _, f := range framesOf(p.history, 0) {
+		same := func(o timeline.Frame) bool {
+			return o.Epoch == f.Epoch && o.First == f.First && o.Previous == f.Previous
+		}
+		if !slices.ContainsFunc(kept, same) {
+			w.breaks("lost without a tail: %s had %d to %d of epoch %d", p.name, f.First, f.Last(), f.Epoch)
+		}
+	}
+}
+
+// framesOf returns the frames of a history after a position.
+func framesOf(history []any, after timeline.Position) (list []timeline.Frame) {
+	for _, e := range history {
+		if f, ok := e.(timeline.Frame); ok && f.Last() > after {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// inVain: what the log made nothing of is not proposed again before time has passed.
+func (w *world) inVain(p *place, what string) {
+	if at, was := p.refused[what]; was && w.now-at < testLimits.Retry {
+		w.breaks("a loop: %s proposes %s again %v after it was refused", p.name, what, w.now-at)
 	}
 }
 

@@ -30,6 +30,8 @@ func (w *world) works(p *place) {
 		switch ended.Fork = fork(p, source); {
 		case ended.Fork != nil:
 			w.say("%s: forks from %s after %d", p.name, source.name, ended.Fork.Position)
+		case behind(p, source):
+			ended.Err = fmt.Errorf("%s is behind", source.name)
 		case p.state().Cursor.Position < source.trimmed:
 			w.say("%s: finds that the log of %s begins behind %d", p.name, source.name, source.trimmed)
 			ended.NeedsCopy = true
@@ -60,10 +62,17 @@ func (w *world) works(p *place) {
 func fork(p, source *place) *Fork {
 	s, o := p.state(), source.state()
 	relation, shared := timeline.Compare(s.Reigns, o.Reigns, s.Cursor.Position, o.Cursor.Position)
-	if relation == timeline.Forked || relation == timeline.Extends && len(s.Reigns) > len(o.Reigns) {
+	if relation == timeline.Forked {
 		return &Fork{Position: shared, Source: slices.Clone(o.Reigns)}
 	}
 	return nil
+}
+
+// behind reports whether the source lacks something of p's history.
+func behind(p, source *place) bool {
+	s, o := p.state(), source.state()
+	relation, _ := timeline.Compare(s.Reigns, o.Reigns, s.Cursor.Position, o.Cursor.Position)
+	return relation == timeline.Extends && (len(s.Reigns) > len(o.Reigns) || s.Cursor.Position > o.Cursor.Position)
 }
 
 // stream takes what the source has and p has not.

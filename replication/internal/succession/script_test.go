@@ -11,7 +11,8 @@ import (
 )
 
 // TestScripts plays the scripts in testdata. "fleet us eu ap" makes a fleet in which us is primary and everybody
-// follows; "play" does what its lines say and tells what came of each:
+// follows, "bare" one without a command, "new" one in which nobody was started; "play" does what its lines say and
+// tells what came of each:
 //
 //	us writes N         clients write
 //	us commits          what us has proposed is applied, and its leader is told
@@ -26,6 +27,8 @@ import (
 //	us takes over       and for a forced failover
 //	us gives up         the operator waits no longer
 //	us loses its disks  all of them
+//	us refuses everything, us takes everything   its log makes nothing of anything, or is itself again
+//	us trouble          what us tells of what keeps it from work
 //	deliver N, lose N, repeat N   message N arrives, is lost, or arrives and is still on its way
 //	wait 10s
 //	settle              until nothing changes any more
@@ -34,13 +37,18 @@ func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var w *world
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			if d.Cmd == "fleet" {
+			if d.Cmd == "fleet" || d.Cmd == "new" || d.Cmd == "bare" {
 				var names []string
 				for _, a := range d.CmdArgs {
 					names = append(names, a.Key)
 				}
 				w = newWorld(t, names...)
-				w.found()
+				switch d.Cmd {
+				case "fleet":
+					w.found()
+				case "bare":
+					w.form()
+				}
 				w.told()
 				w.show()
 				return w.told()
@@ -59,11 +67,16 @@ func TestScripts(t *testing.T) {
 
 // found brings the fleet to where its first region is primary and the others follow.
 func (w *world) found() {
+	w.form()
+	w.writes(w.regions[0], 3)
+	w.settle()
+}
+
+// form has the first region begin the first epoch, without a command.
+func (w *world) form() {
 	for _, p := range w.regions {
 		w.leads(p)
 	}
-	w.settle()
-	w.writes(w.regions[0], 3)
 	w.settle()
 }
 
@@ -137,12 +150,22 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		p.trimmed = p.state().Cursor.Position
 	case "switches":
 		w.step(p, Switchover{w.operator(p), rest[1]})
+	case "refuses":
+		p.stubborn = true
 	case "takes":
+		if rest[0] == "everything" {
+			p.stubborn = false
+			return
+		}
 		w.step(p, Takeover{w.operator(p)})
 	case "gives":
 		w.step(p, GaveUp{p.operator, context.Canceled})
 	case "loses":
 		w.forget(p)
+	case "trouble":
+		if t := p.leader.Trouble(); t != nil {
+			w.say("%s: %s: %s", p.name, t.What, t.Detail)
+		}
 	default:
 		w.t.Fatalf("no verb %q", verb)
 	}

@@ -2,6 +2,8 @@ package succession
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -14,6 +16,7 @@ const forceTries = 10
 type takeover struct {
 	call  uint64
 	tries int
+	seal  *timeline.Seal // that was open when it was ordered
 }
 
 // May returns why a region in this state cannot take over by force, nil if it can.
@@ -40,15 +43,38 @@ func (m *Machine) takeOver(in Takeover) {
 			m.fail(in.Call, err)
 			return
 		}
-		m.takeover = &takeover{call: in.Call}
+		m.takeover = &takeover{call: in.Call, seal: m.view.State.Seal}
 	}
+}
+
+// maySee returns why the fleet's picture forbids what the region's own state allows, nil if it does not.
+func (o *takeover) maySee(v View, claim timeline.Reign) error {
+	if seal := o.seal; seal != nil && claim.Epoch > seal.Epoch && claim.Primary != v.State.Region {
+		return fmt.Errorf("%w: epoch %d of %s has begun meanwhile, and region %s gives way to it; if %s is lost, fail "+
+			"over again", contract.ErrHandoff, claim.Epoch, claim.Primary, v.State.Region, claim.Primary)
+	}
+	if len(v.State.Reigns) > 0 {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.Fleet.Leaders)) {
+		if l := v.Fleet.Leaders[name]; len(l.Reigns) > 0 {
+			return fmt.Errorf("%w: region %s holds nothing of the history that region %s holds up to position %d of "+
+				"epoch %d; fail over to %s", contract.ErrRejected, v.State.Region, name, l.Cursor.Position,
+				l.Cursor.Epoch, name)
+		}
+	}
+	return nil
 }
 
 // force begins an epoch above everything known (P3). What a stream had proposed before it was stopped is applied in
 // front of it.
 func (m *Machine) force(claim timeline.Reign) {
 	o := m.takeover
-	if err := May(m.view.State); err != nil {
+	err := May(m.view.State)
+	if err == nil {
+		err = o.maySee(m.view, claim)
+	}
+	if err != nil {
 		m.takeover = nil
 		m.fail(o.call, err)
 		return

@@ -108,7 +108,8 @@ type refusal struct {
 	handover Handover
 }
 
-// refuseAsked promises never to begin by this handoff: through the log, so that no later leader begins either.
+// refuseAsked promises never to begin by this handoff: through the log, so that no later leader begins either. What the
+// log says already is told from there.
 func (m *Machine) refuseAsked(in RefuseAsked) {
 	h := in.Handover
 	switch {
@@ -118,6 +119,10 @@ func (m *Machine) refuseAsked(in RefuseAsked) {
 		m.fail(in.Call, contract.ErrNotLeader)
 	default:
 		c := &timeline.Control{Op: timeline.OpRefuse, Epoch: h.Epoch, Handoff: h.Handoff}
+		if outcome, why := timeline.Would(m.view.State, c); outcome != timeline.Applied {
+			m.refused(refusal{in.Call, h}, Decided{Outcome: outcome, Why: why})
+			return
+		}
 		id := m.do(Effect{Do: Propose, Control: c})
 		m.refusals[id] = refusal{in.Call, h}
 	}

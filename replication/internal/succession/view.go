@@ -19,10 +19,10 @@ type View struct {
 
 // Fleet is what was heard of the other regions, reduced to what decides.
 type Fleet struct {
-	Settled bool           // every region was asked at least once, answered or not
 	Claim   timeline.Reign // the highest claim that was heard
 	Leaders map[string]Sight
-	Silent  map[string]string // regions without a leader that answers, with the reason
+	// Silent are the regions without a leader that answers, with the reason; at first all of them.
+	Silent map[string]string
 }
 
 // Sight is what the leader of another region said last.

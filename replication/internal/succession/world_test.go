@@ -51,6 +51,9 @@ type place struct {
 	running   *Effect
 	stopping  bool
 	copies    map[string]copyOf
+	saved     []timeline.Frame   // tails
+	stubborn  bool               // its log makes nothing of anything
+	refused   map[string]Instant // what the log made nothing of, and when
 }
 
 type entry struct {
@@ -87,7 +90,7 @@ func newWorld(t *testing.T, names ...string) *world {
 	for _, name := range names {
 		w.regions = append(w.regions, &place{
 			name: name, machine: timeline.NewMachine(&timeline.State{Region: name}), heard: map[string]news{},
-			copies: map[string]copyOf{},
+			copies: map[string]copyOf{}, refused: map[string]Instant{},
 		})
 	}
 	return w
@@ -167,8 +170,13 @@ func (w *world) dies(p *place, losing bool) {
 }
 
 func (w *world) view(p *place) View {
-	v := View{Term: p.term, State: p.state().Clone(), Fleet: Fleet{Settled: true, Leaders: map[string]Sight{},
+	v := View{Term: p.term, State: p.state().Clone(), Fleet: Fleet{Leaders: map[string]Sight{},
 		Silent: map[string]string{}}}
+	for _, o := range w.regions {
+		if _, known := p.heard[o.name]; !known && o != p {
+			v.Fleet.Silent[o.name] = "does not answer"
+		}
+	}
 	if p.down {
 		v.Term = 0
 	}
@@ -207,12 +215,14 @@ func (w *world) perform(p *place, e Effect) {
 	case Refresh:
 	case Propose:
 		w.say("%s: proposes %s", p.name, describeControl(e.Control))
+		w.inVain(p, describeControl(e.Control))
 		p.log = append(p.log, entry{id: e.ID, control: e.Control})
 	case Begin:
 		w.nonce++
 		r, c := e.Reign, p.state().Cursor
 		r.First, r.Previous, r.Nonce[0] = c.Position+1, c.Chain, w.nonce
 		w.say("%s: proposes to begin %s", p.name, describeReign(r))
+		w.inVain(p, "begin "+describeReign(r))
 		p.log = append(p.log, entry{id: e.ID, reign: &r})
 	case AskBegin, AskRefuse:
 		q := &message{from: p.name, to: e.Handover.To, effect: e}
@@ -301,18 +311,27 @@ func (w *world) commit(p *place) {
 	what := ""
 	if e.reign != nil {
 		what = "begin " + describeReign(*e.reign)
+	} else {
+		what = describeControl(e.control)
+	}
+	if p.stubborn {
+		outcome, why = timeline.Refused, "of stubbornness"
+	} else if e.reign != nil {
 		outcome, why, err = p.machine.Reign(*e.reign)
 		if outcome == timeline.Applied && err == nil {
 			p.history = append(p.history, *e.reign)
 		}
 	} else {
-		what = describeControl(e.control)
 		outcome, why, err = p.machine.Control(e.control)
+		if outcome == timeline.Applied && e.control.Op == timeline.OpDiverge {
+			p.saved = append(p.saved, framesOf(p.history, e.control.Fork)...)
+		}
 		if outcome == timeline.Applied && e.control.Op == timeline.OpInstall {
 			c, kept := p.copies[e.control.Checkpoint]
 			if !kept {
 				w.breaks("%s installs a copy that is gone", p.name)
 			}
+			w.keepsAll(p, c.history)
 			p.history = slices.Clone(c.history)
 			p.trimmed = p.state().Cursor.Position
 		}
@@ -324,6 +343,9 @@ func (w *world) commit(p *place) {
 		why = ", " + why
 	}
 	w.say("%s: %s: %s%s", p.name, what, outcome, why)
+	if outcome != timeline.Applied {
+		p.refused[what] = w.now
+	}
 	w.check()
 	w.step(p, Decided{ID: e.id, Outcome: outcome, Why: strings.TrimPrefix(why, ", ")})
 }
@@ -340,7 +362,8 @@ func (w *world) writes(p *place, n int) {
 	s := p.state()
 	f := timeline.Frame{Epoch: s.Cursor.Epoch, First: s.Cursor.Position + 1, Previous: s.Cursor.Chain}
 	for i := range n {
-		f.Commands = append(f.Commands, timeline.Command{Data: fmt.Appendf(nil, "%s-%d-%d", p.name, f.First, i)})
+		data := fmt.Appendf(nil, "%s-%d-%d-%x", p.name, f.First, i, s.Cursor.Chain)
+		f.Commands = append(f.Commands, timeline.Command{Data: data})
 	}
 	outcome, why := timeline.Refused, "nobody leads, or not primary"
 	if p.leads() && s.Writable() {
@@ -416,5 +439,8 @@ func (w *world) quiet() bool {
 func (w *world) forget(p *place) {
 	w.dies(p, true)
 	p.machine, p.history, p.trimmed = timeline.NewMachine(&timeline.State{Region: p.name}), nil, 0
+	p.saved = nil
+	clear(p.refused)
 	p.heard = map[string]news{}
+	w.acked = slices.DeleteFunc(w.acked, func(a acknowledged) bool { return a.reign.Primary == p.name })
 }

@@ -1,0 +1,64 @@
+package succession
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Trouble is why a region that is led does not act, for people.
+type Trouble struct {
+	What   string // it waits for; the same as long as it waits for that
+	Detail string // what was heard last, and what an operator can do
+}
+
+// Trouble returns what keeps this leader's region from work until somebody else does something, nil if nothing is known
+// to. An open handoff is told by Handing.
+func (m *Machine) Trouble() *Trouble {
+	s := m.view.State
+	if m.term == 0 || s == nil {
+		return nil
+	}
+	claim := m.claim()
+	switch {
+	case claim.Epoch == 0 && m.founder && len(m.view.Fleet.Silent) > 0:
+		return alone(m.region, m.view.Fleet.Silent)
+	case claim.Primary == m.region && timeline.Latest(s.Reigns) != claim && !slices.Contains(s.Reigns, claim):
+		return forgotten(m.view, claim)
+	default:
+		return nil
+	}
+}
+
+// alone tells for whom the founder of a fleet waits.
+func alone(region string, silent map[string]string) *Trouble {
+	names := slices.Sorted(maps.Keys(silent))
+	var reasons []string
+	for _, name := range names {
+		reasons = append(reasons, name+": "+silent[name])
+	}
+	return &Trouble{
+		What: fmt.Sprintf("region %s has no history, and begins one when %s has said that it has none either",
+			region, strings.Join(names, ", ")),
+		Detail: fmt.Sprintf("%s; to begin without it, though whatever it has becomes a tail: mimir failover --to %s "+
+			"--force", strings.Join(reasons, "; "), region),
+	}
+}
+
+// forgotten tells that the reign which the fleet follows is lost where it was.
+func forgotten(v View, claim timeline.Reign) *Trouble {
+	t := &Trouble{
+		What: fmt.Sprintf("region %s began epoch %d and has forgotten it, so nobody takes writes", claim.Primary,
+			claim.Epoch),
+		Detail: "no region with that epoch answers; start one, or fail over to the region that is furthest: mimir " +
+			"failover --to REGION --force",
+	}
+	if holder := holds(v, claim); holder != "" {
+		t.Detail = fmt.Sprintf("region %s has it up to position %d: mimir failover --to %s --force", holder,
+			v.Fleet.Leaders[holder].Cursor.Position, holder)
+	}
+	return t
+}
