@@ -131,11 +131,11 @@ func (n *node) buildOverview() {
 	n.reporter = overview.NewReporter(overview.ReporterConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Clock: c.Clock, Life: n.life, Applied: n.applied,
 		Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
-		Governor: n.governor,
+		Governor: n.governor, Writes: n.proposer, Directory: n.directory,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Regions: n.otherRegions(), Self: n.self(), Timeout: c.callTimeout(),
-		Watcher: n.fleet, Members: n.members, Client: n.client, Reporter: n.reporter,
+		Watcher: n.fleet, Members: n.members, Client: n.client, Reporter: n.reporter, Clock: c.Clock,
 	})
 }
 
@@ -147,7 +147,7 @@ func (n *node) bindGroup() error {
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: n.life.Fail,
+		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: func(err error) { n.life.Fail(asDamage(err)) },
 	})
 	n.group.Group = g
 	return err

@@ -32,6 +32,28 @@ type Report struct {
 	Following *Following `json:"following,omitempty"`
 	LogBytes  int64      `json:"logBytes"`
 	Problem   string     `json:"problem,omitempty"`
+	// TakesWrites says that this node takes writes, which is more than that its region may: nil from a node that is too
+	// old to say.
+	TakesWrites *bool `json:"takesWrites,omitempty"`
+	// Nodes are the voters and learners of the region's configuration, also those that never described themselves and
+	// are not among Members; nil from a node that is too old to say.
+	Nodes []Node `json:"nodes,omitempty"`
+}
+
+// Node is a voter or learner of a region's configuration. Name and PeerAddr are empty if nobody told them.
+type Node struct {
+	ID       uint64 `json:"id"`
+	Name     string `json:"name,omitempty"`
+	PeerAddr string `json:"peer,omitempty"`
+	Learner  bool   `json:"learner,omitempty"`
+}
+
+// Writes reports whether the node takes writes, by what it said.
+func (r *Report) Writes() bool {
+	if r.TakesWrites != nil {
+		return *r.TakesWrites
+	}
+	return r.Leader && r.Writable
 }
 
 // Following is how a secondary keeps up.
@@ -57,6 +79,19 @@ type Region struct {
 	Nodes []Heard // of those that answered in the last round, in the order of their configured addresses
 	Tries int     // rounds so far
 	Err   error   // why nobody answered in the last round
+	// Asked is when the last round began, zero before the first has ended.
+	Asked time.Time
+	// Last is what the leader, or else the furthest node, said in the last round that had an answer; nil if none had.
+	Last *Heard
+}
+
+// Spokesman returns the report that speaks for the region: its leader's, or else the one that is furthest; nil if
+// nobody answered.
+func (r Region) Spokesman() *Heard {
+	if l := r.Leader(); l != nil {
+		return l
+	}
+	return r.Furthest()
 }
 
 // Leader returns the report of the region's leader, nil if none answered. If several say that they lead, the highest

@@ -115,7 +115,7 @@ func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
 func (w *Watcher) round(ctx context.Context, name string, addrs []string) {
 	ctx, cancel := context.WithTimeout(ctx, w.config.Timeout)
 	defer cancel()
-	region := Region{Name: name}
+	region := Region{Name: name, Asked: w.config.Clock.Now()}
 	w.ask(ctx, &region, addrs)
 	w.ask(ctx, &region, newcomers(&region, addrs))
 	if len(region.Nodes) > 0 {
@@ -169,6 +169,9 @@ func (w *Watcher) publish(r Region) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r.Tries = w.view.Regions[r.Name].Tries + 1
+	if r.Last = r.Spokesman(); r.Last == nil {
+		r.Last = w.view.Regions[r.Name].Last
+	}
 	next := View{Regions: maps.Clone(w.view.Regions)}
 	next.Regions[r.Name] = r
 	w.view = next

@@ -3,7 +3,11 @@ package overview
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -37,6 +41,13 @@ type (
 	Follower interface{ Following() *fleet.Following }
 	// Governor ends open handoffs, on the leader of a primary.
 	Governor interface{ Handing() *succession.Handing }
+	// Writes knows whether this node takes writes.
+	Writes interface{ Open() bool }
+	// Directory names the nodes of this region.
+	Directory interface {
+		Name(id uint64) string
+		Addr(id uint64) (string, bool)
+	}
 )
 
 // ReporterConfig is what a Reporter needs.
@@ -53,6 +64,8 @@ type ReporterConfig struct {
 	Slots      Slots
 	Follower   Follower
 	Governor   Governor
+	Writes     Writes
+	Directory  Directory
 }
 
 // Reporter tells how this node and its region are. It is safe for concurrent use.
@@ -77,6 +90,7 @@ func (r *Reporter) Report() fleet.Report {
 		ClientURLs: c.Self.ClientURLs,
 		Leader:     leads, Index: v.Index, Role: s.Role(), Writable: s.Writable(), Sealed: s.Seal, Cursor: s.Cursor,
 		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members, Slots: s.Slots,
+		Nodes: r.nodes(s.Conf), TakesWrites: new(bool),
 	}
 	if _, started := c.Life.Started(); !started {
 		return out
@@ -85,10 +99,26 @@ func (r *Reporter) Report() fleet.Report {
 	out.LogBytes = c.Log.Bytes()
 	out.Following = c.Follower.Following()
 	if leads {
+		*out.TakesWrites = c.Writes.Open()
 		out.Slots = c.Slots.Now()
 		out.Problem = r.Problem()
 	}
 	return out
+}
+
+// nodes returns the voters and learners of an encoded configuration, as far as it can be read.
+func (r *Reporter) nodes(encoded []byte) []fleet.Node {
+	conf := &raftpb.ConfState{}
+	if err := proto.Unmarshal(encoded, conf); err != nil {
+		return nil
+	}
+	var list []fleet.Node
+	for _, id := range slices.Concat(conf.GetVoters(), conf.GetLearners()) {
+		n := fleet.Node{ID: id, Name: r.config.Directory.Name(id), Learner: slices.Contains(conf.GetLearners(), id)}
+		n.PeerAddr, _ = r.config.Directory.Addr(id)
+		list = append(list, n)
+	}
+	return list
 }
 
 // Problem returns what keeps this leader's region from its work although it leads, "" if nothing is known to.
