@@ -26,6 +26,7 @@ type alarm struct {
 	damage error         // that was found while it was opened, the first
 	fatal  error         // after which Pebble must not go on, the first
 	failed chan struct{} // closed when there is one
+	stuck  bool          // Pebble holds locks that nobody gives back: it cannot be closed
 }
 
 func newAlarm(o *Options) *alarm {
@@ -55,7 +56,14 @@ func openPebble(path string, o *Options, cache *pebble.Cache) (*pebble.DB, error
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.opened = true
-	if a.fatal != nil { // it holds locks that nobody gives back: it cannot be closed
+	if a.fatal != nil {
+		if !a.stuck {
+			go func() {
+				if <-done; db != nil {
+					_ = db.Close()
+				}
+			}()
+		}
 		return nil, a.fatal
 	}
 	if err != nil {
@@ -110,7 +118,7 @@ func (a *alarm) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("kv: the store cannot go on: %w", quoting(fmt.Sprintf(format, args...), args))
 	a.logger.Error("pebble cannot go on", "err", err)
 	switch {
-	case a.fails(err):
+	case a.fails(err, true):
 		runtime.Goexit()
 	case a.tell == nil:
 		panic(err)
@@ -120,12 +128,13 @@ func (a *alarm) Fatalf(format string, args ...any) {
 }
 
 // fails ends an opening with err; false if there is none under way.
-func (a *alarm) fails(err error) bool {
+func (a *alarm) fails(err error, stuck bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.opened {
 		return false
 	}
+	a.stuck = a.stuck || stuck
 	if a.fatal == nil {
 		a.fatal = err
 		close(a.failed)
@@ -154,7 +163,7 @@ func (a *alarm) background(err error) {
 		return
 	}
 	err = fmt.Errorf("kv: write in the background: %w", asDamage(err))
-	if !a.fails(err) && a.tell != nil {
+	if !a.fails(err, false) && a.tell != nil {
 		go a.tell(err)
 	}
 }

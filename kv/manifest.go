@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	iofs "io/fs"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/record"
@@ -18,7 +19,9 @@ import (
 // a crash left of the last write, and goes on without all that comes behind it; what then lacks panics much later.
 func checkManifest(fs vfs.FS, path string) error {
 	f, err := fs.Open(path)
-	if err != nil {
+	if errors.Is(err, iofs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", replication.ErrDamaged, err)
+	} else if err != nil {
 		return err
 	}
 	text, err := io.ReadAll(f)

@@ -115,7 +115,12 @@ func TestDamageEndsInOneClearLine(t *testing.T) {
 	for _, name := range names {
 		for damage, do := range damages {
 			t.Run(name+"/"+damage, func(t *testing.T) {
-				c.Replication.DataDir = filepath.Join(t.TempDir(), "data")
+				dir, err := os.MkdirTemp("", "damage")
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = os.RemoveAll(dir) }) // a store that was given up may still write there
+				c.Replication.DataDir = filepath.Join(dir, "data")
 				if err := os.CopyFS(c.Replication.DataDir, os.DirFS(whole)); err != nil {
 					t.Fatal(err)
 				}
@@ -158,7 +163,7 @@ func checkDamaged(t *testing.T, c *Config, room string) {
 		}
 	}
 	text := fmt.Sprint(err)
-	if err == nil || strings.Contains(text, "\n\n") || len(text) > 1000 {
+	if err == nil || strings.Contains(text, "\n") || len(text) > 1000 {
 		t.Fatalf("not one clear line: %s\n%s", text, log)
 	}
 	for _, want := range []string{"data-dir " + c.Replication.DataDir, "; ", room} {

@@ -27,6 +27,7 @@ var advice = []struct {
 	{fs.ErrPermission, "the user that runs mimir must own everything in this directory"},
 	{replication.ErrIdentity, "mount the right directory, or put name, region and fleet back to what they were"},
 	{replication.ErrDamaged, keepAndReplace},
+	{fs.ErrNotExist, keepAndReplace},
 	{syscall.EISDIR, keepAndReplace},
 	{syscall.ENOTDIR, keepAndReplace},
 }

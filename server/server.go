@@ -138,7 +138,7 @@ func (s *server) build(plain *slog.Logger) error {
 	s.replicator.SetTransport(peers)
 	s.api = etcdapi.New(etcdapi.Options{
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
-		Limits: c.Limits, Logger: s.logger,
+		Limits: c.Limits, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
 	})
 	return nil
 }
