@@ -38,7 +38,8 @@ func TestAFullDiskAtOpenIsAnError(t *testing.T) {
 	for room := int64(0); room < 200; room++ {
 		var left atomic.Int64
 		left.Store(room)
-		full := errorfs.Wrap(mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}),
+		all := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}
+		full := errorfs.Wrap(mem.CrashClone(all),
 			errorfs.InjectorFunc(func(op errorfs.Op) error {
 				if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left.Add(-1) < 0 {
 					return syscall.ENOSPC

@@ -43,8 +43,8 @@ func checkManifest(fs vfs.FS, path string) error {
 	return nil
 }
 
-// checkSequence refuses a database whose list of tables was cut: what it writes next would be numbered as something that
-// a table holds. It is called before anything is written.
+// checkSequence refuses a database whose list of tables was cut: what it writes next would be numbered as something
+// that a table holds. It is called before anything is written.
 func checkSequence(db *pebble.DB, path string) error {
 	levels, err := db.SSTables()
 	if err != nil {

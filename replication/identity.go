@@ -56,8 +56,8 @@ func claimDirectory(fs durable.FS, c *Config) (fresh bool, err error) {
 			"than theirs", ErrDamaged, path, found.Node, found.Region)
 	}
 	if found.Version != identityVersion && found.Fleet == own.Fleet && found.RaftID == own.RaftID {
-		return false, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or the file is damaged",
-			ErrIdentity, path, found.Version, identityVersion)
+		return false, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or the file is "+
+			"damaged", ErrIdentity, path, found.Version, identityVersion)
 	}
 	if found != own {
 		return false, fmt.Errorf(

@@ -147,7 +147,8 @@ func (n *node) bindGroup() error {
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: func(err error) { n.life.Fail(asDamage(err)) },
+		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends,
+		OnFatal: func(err error) { n.life.Fail(asDamage(err)) },
 	})
 	n.group.Group = g
 	return err

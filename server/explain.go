@@ -19,8 +19,8 @@ var advice = []struct {
 		"again; delete nothing inside but old files under rescue"},
 	{syscall.EDQUOT, "the disk quota of this user is used up: raise it and start the node again; delete nothing " +
 		"inside but old files under rescue"},
-	{syscall.EROFS, "the filesystem is read-only: mount it for writing and start the node again; if the system made it " +
-		"read-only by itself, check the disk first"},
+	{syscall.EROFS, "the filesystem is read-only: mount it for writing and start the node again; if the system made " +
+		"it read-only by itself, check the disk first"},
 	{syscall.EMFILE, "too many files are open: raise the limit of the process (LimitNOFILE, ulimit -n) and start it " +
 		"again"},
 	{syscall.EIO, "the disk does not do what it is asked: check it; if it is broken, " + replaceMember},

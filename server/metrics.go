@@ -41,8 +41,8 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 		revision:   one("revision", "Revision of the store."),
 		compacted:  one("compact_revision", "Revision up to which history was compacted."),
 		storeBytes: one("store_bytes", "Bytes of the store on disk.", "kind"),
-		lagCommands: one("lag_commands", "Commands this region is behind the primary, as of its last word, which is no older "+
-			"than mimir_lag_seconds; absent if unknown."),
+		lagCommands: one("lag_commands", "Commands this region is behind the primary, as of its last word, which is "+
+			"no older than mimir_lag_seconds; absent if unknown."),
 		lagBytes: one("lag_bytes", "Bytes this region is behind the primary, likewise."),
 		lagSeconds: one("lag_seconds",
 			"Upper bound of the seconds this region is behind the primary; negative if unknown."),

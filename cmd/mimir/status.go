@@ -38,9 +38,9 @@ func newStatus(n *connection) *cobra.Command {
 		Use:   "status",
 		Short: "Show the whole fleet",
 		Args:  noArguments,
-		Long: "Show the whole fleet as the first endpoint that answers sees it. The exit status is 1 if two regions take\n" +
-			"writes, and with --check also if anything is wrong with a region or the fleet; the picture is printed all\n" +
-			"the same.",
+		Long: "Show the whole fleet as the first endpoint that answers sees it. The exit status is 1 if two regions\n" +
+			"take writes, and with --check also if anything is wrong with a region or the fleet; the picture is\n" +
+			"printed all the same.",
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			report, err := inspect(c.Context(), client)
 			if err != nil {
@@ -183,8 +183,8 @@ func (f *fleetReport) printLoss(w io.Writer) {
 		switch {
 		case r.LossSurvivable:
 		case !r.LossKnown:
-			fmt.Fprintf(w, "What losing region %s would lose is not known: no leader of it is known that a majority of "+
-				"its nodes confirms.\n", r.Name)
+			fmt.Fprintf(w, "What losing region %s would lose is not known: no leader of it is known that a majority "+
+				"of its nodes confirms.\n", r.Name)
 		default:
 			fmt.Fprintf(w, "Losing region %s now would lose acknowledged writes: "+
 				"no other region is known to have everything it has.\n", r.Name)

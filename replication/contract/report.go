@@ -129,13 +129,14 @@ type RegionStatus struct {
 	// TakesWrites says that its leader takes writes.
 	TakesWrites bool         `json:"takesWrites"`
 	Nodes       []NodeStatus `json:"nodes"`
-	// Voters are those of the region's configuration, and Reachable how many of them answered; Missing names the others.
+	// Voters are those of the region's configuration, and Reachable how many of them answered; Missing names who did
+	// not, learners too.
 	Voters    int      `json:"voters"`
 	Reachable int      `json:"votersReachable"`
 	Missing   []string `json:"missing,omitempty"`
 	// Survivable says that the region can lose one more node, and LossSurvivable that the fleet could have lost the
-	// whole region, when it was asked, without losing a write that it had acknowledged: some other region has everything
-	// that its leader had. It is false also if that is not known, because no leader answered whom a majority of its
+	// whole region, when it was asked, without losing a write that it had acknowledged: some other region has
+	// everything that its leader had. It is false also if that is not known, because no leader answered whom a majority of its
 	// voters names: see LossKnown.
 	Survivable     bool   `json:"survivesNodeLoss"`
 	LossSurvivable bool   `json:"survivable"`

@@ -36,7 +36,8 @@ func TestOnlyARegionWithTheSameHistoryMakesALossSurvivable(t *testing.T) {
 		{"further in another history", region("us", 15, first), region("eu", 30, first, second), false},
 		{"nobody answers", region("us", 10, first), &fleet.Region{Name: "eu"}, false},
 	} {
-		for _, r := range summarize("mimir", "us-1", time.Time{}, map[string]*fleet.Region{"us": c.us, "eu": c.eu}).Regions {
+		regions := map[string]*fleet.Region{"us": c.us, "eu": c.eu}
+		for _, r := range summarize("mimir", "us-1", time.Time{}, regions).Regions {
 			if r.Name == "us" && r.LossSurvivable != c.want {
 				t.Errorf("%s: survivable %t, want %t", c.why, r.LossSurvivable, c.want)
 			}

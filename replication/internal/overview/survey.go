@@ -2,7 +2,6 @@ package overview
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -78,7 +77,7 @@ func (s *Survey) ask(ctx context.Context, addresses map[string][]string) map[str
 					region.Err = err
 					return
 				}
-				if r.Region != name || slices.ContainsFunc(region.Nodes, func(h fleet.Heard) bool { return h.ID == r.ID }) {
+				if r.Region != name || heard(region, r.ID) != nil {
 					return // somebody else's address, or a node with two
 				}
 				region.Nodes = append(region.Nodes, fleet.Heard{Report: r, Asked: addr})

@@ -54,13 +54,13 @@ func warnings(f *contract.FleetStatus, claim timeline.Reign) (list []string) {
 		case r.Role == contract.RolePrimary && !r.Sealed && r.Leader != "":
 			count = append(count, text)
 		case !r.Heard && r.Name != claim.Primary && mayWrite(r, claim):
-			list = append(list, fmt.Sprintf("epoch %d of %s was begun without %s, which does not answer: if it runs, it "+
-				"may take writes until it hears of that", claim.Epoch, claim.Primary, r.Name))
+			list = append(list, fmt.Sprintf("epoch %d of %s was begun without %s, which does not answer: if it runs, "+
+				"it may take writes until it hears of that", claim.Epoch, claim.Primary, r.Name))
 		}
 	}
 	if len(write) > 1 {
-		list = append([]string{fmt.Sprintf("TWO PRIMARIES: %s both take writes; what those of lower epochs acknowledge "+
-			"will be cut off as their tail: keep clients away from them, and let the regions reach each other",
+		list = append([]string{fmt.Sprintf("TWO PRIMARIES: %s both take writes; what those of lower epochs "+
+			"acknowledge will be cut off as their tail: keep clients away from them, and let the regions reach each other",
 			strings.Join(write, " and "))}, list...)
 	}
 	if len(write) == 1 && len(count) > 0 {

@@ -43,8 +43,8 @@ func (g *Governor) measure(r *contract.MoveReport, v sight, s *timeline.State) {
 	}
 	if leader := region.Leader(); answered && leader != nil {
 		r.BehindKnown = true
-		r.Loss = fmt.Sprintf("region %s lacks %d commands of %s, whose leader %s was at position %d when it was asked; "+
-			"what it acknowledged since comes on top", r.To, r.Behind, r.From, leader.Node, leader.Cursor.Position)
+		r.Loss = fmt.Sprintf("region %s lacks %d commands of %s, whose leader %s was at position %d when it was "+
+			"asked; what it acknowledged since comes on top", r.To, r.Behind, r.From, leader.Node, leader.Cursor.Position)
 		return
 	}
 	r.Loss = fmt.Sprintf("how much region %s lacks of %s is unknown: no leader of %s answers", r.To, r.From, r.From)
@@ -53,8 +53,8 @@ func (g *Governor) measure(r *contract.MoveReport, v sight, s *timeline.State) {
 		return
 	}
 	r.LastHeard = g.last(region.Last)
-	r.Loss += fmt.Sprintf("; when it was last heard, %.0f s ago by %s, it was at position %d, and %d commands are known "+
-		"to be missing; what it acknowledged since comes on top", r.LastHeard.AgeSeconds, r.LastHeard.Node,
+	r.Loss += fmt.Sprintf("; when it was last heard, %.0f s ago by %s, it was at position %d, and %d commands are "+
+		"known to be missing; what it acknowledged since comes on top", r.LastHeard.AgeSeconds, r.LastHeard.Node,
 		r.LastHeard.Position, r.Behind)
 }
 
@@ -75,8 +75,8 @@ func (g *Governor) others(name string, v sight, s *timeline.State, claim timelin
 		return fmt.Sprintf("region %s does not answer, and may have more than %s", name, g.config.Region)
 	}
 	if leader := region.Leader(); name == claim.Primary && leader != nil && leader.Role == timeline.Primary {
-		text := fmt.Sprintf("region %s still answers, as primary: it takes writes until it hears of the next epoch, and "+
-			"what it acknowledges meanwhile becomes its tail", name)
+		text := fmt.Sprintf("region %s still answers, as primary: it takes writes until it hears of the next epoch, "+
+			"and what it acknowledges meanwhile becomes its tail", name)
 		if leader.Sealed == nil && continues(s, leader) {
 			text += "; a switchover would lose nothing"
 		}
