@@ -136,8 +136,8 @@ type RegionStatus struct {
 	Missing   []string `json:"missing,omitempty"`
 	// Survivable says that the region can lose one more node, and LossSurvivable that the fleet could have lost the
 	// whole region, when it was asked, without losing a write that it had acknowledged: some other region has
-	// everything that its leader had. It is false also if that is not known, because no leader answered whom a majority of its
-	// voters names: see LossKnown.
+	// everything that its leader had. It is false also if that is not known, because no leader answered whom a majority
+	// of its voters names: see LossKnown.
 	Survivable     bool   `json:"survivesNodeLoss"`
 	LossSurvivable bool   `json:"survivable"`
 	LossKnown      bool   `json:"survivableKnown"`

@@ -60,8 +60,8 @@ func warnings(f *contract.FleetStatus, claim timeline.Reign) (list []string) {
 	}
 	if len(write) > 1 {
 		list = append([]string{fmt.Sprintf("TWO PRIMARIES: %s both take writes; what those of lower epochs "+
-			"acknowledge will be cut off as their tail: keep clients away from them, and let the regions reach each other",
-			strings.Join(write, " and "))}, list...)
+			"acknowledge will be cut off as their tail: keep clients away from them, and let the regions reach each "+
+			"other", strings.Join(write, " and "))}, list...)
 	}
 	if len(write) == 1 && len(count) > 0 {
 		list = append(list, fmt.Sprintf("%s still counts itself primary beside %s, and takes no writes",

@@ -44,7 +44,8 @@ func (g *Governor) measure(r *contract.MoveReport, v sight, s *timeline.State) {
 	if leader := region.Leader(); answered && leader != nil {
 		r.BehindKnown = true
 		r.Loss = fmt.Sprintf("region %s lacks %d commands of %s, whose leader %s was at position %d when it was "+
-			"asked; what it acknowledged since comes on top", r.To, r.Behind, r.From, leader.Node, leader.Cursor.Position)
+			"asked; what it acknowledged since comes on top", r.To, r.Behind, r.From, leader.Node,
+			leader.Cursor.Position)
 		return
 	}
 	r.Loss = fmt.Sprintf("how much region %s lacks of %s is unknown: no leader of %s answers", r.To, r.From, r.From)
