@@ -30,6 +30,7 @@ type Replicator interface {
 	Health() *replication.HealthStatus
 	TransferLeader(ctx context.Context, to uint64) error
 	Members(ctx context.Context) ([]replication.NodeStatus, error)
+	OtherMembers() []replication.NodeStatus
 	AddMember(ctx context.Context, name, peerAddr string, learner bool) (replication.NodeStatus, error)
 	RemoveMember(ctx context.Context, id uint64) error
 	PromoteMember(ctx context.Context, id uint64) error
@@ -78,6 +79,9 @@ type Options struct {
 	// Version is the etcd version whose API is spoken. Default: that of the linked API module.
 	Version string
 	Limits  Limits
+	// AllRegions lists the nodes of the other regions among the members too, so that clients which ask for the members
+	// know where to go when a region is lost.
+	AllRegions bool
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -92,6 +96,7 @@ type API struct {
 	clusterID  uint64
 	version    string
 	limits     Limits
+	allRegions bool
 	clock      clock.Clock
 	logger     *slog.Logger
 
@@ -114,8 +119,9 @@ func New(o Options) *API {
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
-		clock:  o.Clock,
-		logger: cmp.Or(o.Logger, slog.Default()),
+		allRegions: o.AllRegions,
+		clock:      o.Clock,
+		logger:     cmp.Or(o.Logger, slog.Default()),
 	}
 	if a.clock == nil {
 		a.clock = clock.Real
@@ -141,7 +147,7 @@ func (a *API) Register(s *grpc.Server) {
 	pb.RegisterKVServer(s, &kvServer{API: a})
 	pb.RegisterWatchServer(s, &watchServer{API: a})
 	pb.RegisterLeaseServer(s, &leaseServer{API: a})
-	pb.RegisterClusterServer(s, &clusterServer{API: a})
+	pb.RegisterClusterServer(s, a.Cluster())
 	pb.RegisterMaintenanceServer(s, &maintenanceServer{API: a})
 	pb.RegisterAuthServer(s, &authServer{API: a})
 	healthpb.RegisterHealthServer(s, &healthServer{API: a})

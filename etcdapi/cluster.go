@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/url"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -19,7 +20,11 @@ type clusterServer struct {
 	*API
 }
 
-// MemberList lists the nodes of this region.
+// Cluster returns the Cluster service.
+func (a *API) Cluster() pb.ClusterServer { return &clusterServer{API: a} }
+
+// MemberList lists the nodes of this region and, if it was made so, those of the other regions that were heard of: they
+// have the names of their regions before their own.
 func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
 	if r.Linearizable {
 		if err := s.barrier(ctx); err != nil {
@@ -29,6 +34,12 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 	members, err := s.members(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if s.allRegions {
+		for _, n := range s.replicator.OtherMembers() {
+			n.Name = n.Region + "/" + n.Name
+			members = append(members, member(&n))
+		}
 	}
 	return &pb.MemberListResponse{Header: s.header(0), Members: members}, nil
 }
@@ -130,6 +141,11 @@ func (s *clusterServer) change(
 		return nil, s.statusOf(ctx, err)
 	}
 	node := nodeOf(nodes, id)
+	if other := nodeOf(s.replicator.OtherMembers(), id); node == nil && other != nil {
+		return nil, status.Errorf(codes.FailedPrecondition,
+			"mimir: %x is node %s of region %s, and members are changed at a node of their own region: %s", id,
+			other.Name, other.Region, strings.Join(other.ClientURLs, ","))
+	}
 	if node == nil {
 		return nil, rpctypes.ErrGRPCMemberNotFound
 	}

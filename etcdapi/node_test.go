@@ -77,6 +77,28 @@ func TestMembers(t *testing.T) {
 	}
 }
 
+// TestMembersOfOtherRegions are shown if it is wanted, and are not changed from here.
+func TestMembersOfOtherRegions(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	ctx := bounded(t)
+	api := etcdapi.New(etcdapi.Options{
+		Store: n.Store, Lessor: n.Lessor, Replicator: n.Replicator, ClusterID: etcdapitest.ClusterID, AllRegions: true,
+	})
+	listed, err := api.Cluster().MemberList(ctx, &pb.MemberListRequest{})
+	if err != nil || len(listed.Members) != 2 || listed.Members[1].Name != "other/test-1" ||
+		listed.Members[1].ClientURLs[0] != "http://127.0.0.2:2379" || listed.Members[1].ID == listed.Members[0].ID {
+		t.Fatalf("member list: %v, %v", listed, err)
+	}
+	c := client(t, n)
+	if _, err := c.MemberRemove(ctx, listed.Members[1].ID); status.Code(err) != codes.FailedPrecondition ||
+		!strings.Contains(err.Error(), "node test-1 of region other") {
+		t.Errorf("removal of another region's node: %v", err)
+	}
+	if _, err := c.MemberPromote(ctx, listed.Members[1].ID); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("promotion of another region's node: %v", err)
+	}
+}
+
 func TestMaintenance(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
 	c, ctx := client(t, n), bounded(t)

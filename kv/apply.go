@@ -26,7 +26,7 @@ func (s *Store) Apply(b *replication.Batch) ([][]byte, error) {
 	defer g.release()
 	results, err := s.apply(g, b)
 	if err != nil {
-		return nil, fmt.Errorf("kv: apply at position %d: %w", b.First, err)
+		return nil, fmt.Errorf("kv: apply at position %d: %w", b.First, asDamage(err))
 	}
 	return results, nil
 }

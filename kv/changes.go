@@ -30,10 +30,8 @@ func OpenChanges(fs vfs.FS, dir string, logger *slog.Logger) (*Changes, error) {
 		return nil, err
 	}
 	c := &Changes{cache: pebble.NewCache(changesCacheBytes)}
-	p := pebbleOptions(&o, c.cache)
-	p.ReadOnly, p.ErrorIfNotExists = true, true
 	var err error
-	if c.db, err = pebble.Open(dir, p); err != nil {
+	if c.db, err = openPebble(dir, &o, c.cache, true); err != nil {
 		c.cache.Unref()
 		return nil, fmt.Errorf("kv: open checkpoint %s: %w", dir, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	iofs "io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,19 +44,22 @@ type moment struct {
 
 // openGeneration opens or creates the database at path and loads its state.
 func openGeneration(o *Options, cache *pebble.Cache, path string) (*generation, error) {
-	db, err := pebble.Open(path, pebbleOptions(o, cache))
+	db, err := openPebble(path, o, cache, false)
 	if err != nil {
 		return nil, fmt.Errorf("kv: open %s: %w", path, err)
 	}
 	g := &generation{db: db, path: path}
 	g.heads.maxKeys, g.heads.maxBytes = headCacheKeys, int(o.CacheBytes/headCacheShare)
 	if err := g.load(o.CountedKeys); err != nil {
-		return nil, errors.Join(fmt.Errorf("kv: load %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("kv: load %s: %w", path, asDamage(err)), db.Close())
 	}
 	return g, nil
 }
 
 func (g *generation) load(countedKeys int) error {
+	if err := checkSequence(g.db, g.path); err != nil {
+		return err
+	}
 	st, err := mvcc.LoadState(g.db)
 	if err != nil {
 		return err
@@ -141,6 +146,42 @@ const (
 )
 
 func generationName(n uint64) string { return fmt.Sprintf("%s%06d", generationPrefix, n) }
+
+// checkMarked refuses to begin anew, or to go on with an empty database, where there was a store: a marker was deleted.
+func checkMarked(fs vfs.FS, dir, marked string) error {
+	if marked != "" {
+		path := fs.PathJoin(dir, marked)
+		desc, err := pebble.Peek(path, fs)
+		switch {
+		case errors.Is(err, iofs.ErrNotExist) || err == nil && !desc.Exists:
+			return fmt.Errorf("%w: %s holds no database, and %s/marker.%s says that it does", replication.ErrDamaged,
+				path, dir, markerName)
+		case err != nil && !pebble.IsCorruptionError(err):
+			return fmt.Errorf("look at %s: %w", path, err)
+		case err == nil:
+			return checkManifest(fs, desc.ManifestFilename)
+		}
+		return nil // it is found when it is opened
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, generationPrefix) {
+			continue
+		}
+		files, err := fs.List(fs.PathJoin(dir, name))
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(files, func(f string) bool { return strings.HasSuffix(f, ".sst") }) {
+			return fmt.Errorf("%w: %s holds tables, but the file marker.%s.* beside it is gone",
+				replication.ErrDamaged, fs.PathJoin(dir, name), markerName)
+		}
+	}
+	return nil
+}
 
 // removeLeftovers removes everything of ours but the generation that counts.
 func removeLeftovers(fs vfs.FS, dir, keep string) error {

@@ -31,9 +31,10 @@ type Options struct {
 	CountedKeys int
 	// Logger receives one event a line. Default: slog.Default().
 	Logger *slog.Logger
-	// OnFailure is told, on a goroutine of its own, that the disk took no more: a flush or a compaction failed. What
-	// is applied from then on may never become durable, and Apply may wait for ever, so the owner should stop. It may
-	// be told again. May be nil.
+	// OnFailure is told, on a goroutine of its own, that the open store cannot go on: a flush or a compaction failed,
+	// or a file is not what was written (replication.ErrDamaged). What is applied from then on may never become
+	// durable, and Apply and Close may wait for ever, so the owner should end the process. It may be told again. May be
+	// nil: then the process ends with a panic where it would have waited.
 	OnFailure func(error)
 }
 

@@ -1,19 +1,15 @@
 package kv
 
 import (
-	"errors"
-	"fmt"
-	"log/slog"
-
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
-func pebbleOptions(o *Options, cache *pebble.Cache) *pebble.Options {
+func pebbleOptions(o *Options, cache *pebble.Cache, a *alarm) *pebble.Options {
 	p := &pebble.Options{
-		FS:                          o.FS,
+		FS:                          watched{o.FS, a},
 		Comparer:                    mvcc.Comparer,
 		Cache:                       cache,
 		DisableWAL:                  true,
@@ -23,33 +19,12 @@ func pebbleOptions(o *Options, cache *pebble.Cache) *pebble.Options {
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		MaxOpenFiles:                4096,
-		Logger:                      pebbleLogger{o.Logger},
+		Logger:                      a,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-	}
-	if failed := o.OnFailure; failed != nil {
-		p.EventListener = &pebble.EventListener{BackgroundError: func(err error) {
-			if !errors.Is(err, pebble.ErrClosed) {
-				go failed(fmt.Errorf("kv: write in the background: %w", err))
-			}
-		}}
+		EventListener:               &pebble.EventListener{DataCorruption: a.damaged, BackgroundError: a.background},
 	}
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	return p
-}
-
-// pebbleLogger passes on what Pebble complains about, and drops what it merely tells.
-type pebbleLogger struct{ l *slog.Logger }
-
-func (p pebbleLogger) Infof(string, ...any) {}
-
-func (p pebbleLogger) Errorf(format string, args ...any) {
-	p.l.Error("pebble", "err", fmt.Sprintf(format, args...))
-}
-
-func (p pebbleLogger) Fatalf(format string, args ...any) {
-	message := fmt.Sprintf(format, args...)
-	p.l.Error("pebble cannot go on", "err", message)
-	panic("kv: pebble: " + message)
 }

@@ -40,7 +40,8 @@ type Store struct {
 	closeErr    error
 }
 
-// Open opens the store in o.Dir, or creates it.
+// Open opens the store in o.Dir, or creates it. Whatever its files hold, it ends with a store or an error:
+// replication.ErrDamaged, which names the file, if they are not what was written.
 func Open(o Options) (*Store, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
@@ -68,6 +69,9 @@ func Open(o Options) (*Store, error) {
 // openCurrent opens the generation that the marker names, or the first one of a new store.
 func (s *Store) openCurrent(name string) (*generation, error) {
 	fs, dir := s.options.FS, s.options.Dir
+	if err := checkMarked(fs, dir, name); err != nil {
+		return nil, fmt.Errorf("kv: %w", err)
+	}
 	if err := removeLeftovers(fs, dir, name); err != nil {
 		return nil, fmt.Errorf("kv: %w", err)
 	}
@@ -116,7 +120,7 @@ func (s *Store) Sync() error {
 	}
 	defer g.release()
 	if err := g.db.Flush(); err != nil {
-		return fmt.Errorf("kv: sync: %w", err)
+		return fmt.Errorf("kv: sync: %w", asDamage(err))
 	}
 	return nil
 }

@@ -57,6 +57,8 @@ type (
 	NodeStatus = contract.NodeStatus
 	// SlotStatus is a secondary as its source sees it.
 	SlotStatus = contract.SlotStatus
+	// LastHeard is what was known of a region when one of its nodes last answered.
+	LastHeard = contract.LastHeard
 	// FleetStatus is the whole fleet as one node sees it.
 	FleetStatus = contract.FleetStatus
 	// RegionStatus is one region of the fleet.
@@ -92,6 +94,7 @@ var (
 	ErrStopped         = contract.ErrStopped
 	ErrIdentity        = contract.ErrIdentity
 	ErrDiskLost        = contract.ErrDiskLost
+	ErrDamaged         = contract.ErrDamaged
 	ErrUnknownRegion   = contract.ErrUnknownRegion
 	ErrHandoff         = contract.ErrHandoff
 	ErrAlreadyPrimary  = contract.ErrAlreadyPrimary

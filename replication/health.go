@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/overview"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -79,6 +80,9 @@ type PeerStatus struct {
 	Position Position `json:"position"`
 	// Lag is what the region says it is behind the primary; zero for the primary, Seconds negative if it is not known.
 	Lag Lag `json:"lag"`
+	// LastHeard is what the region was when a node of it last answered, if none does now. Then Role, Epoch and Position
+	// say nothing.
+	LastHeard *LastHeard `json:"lastHeard,omitempty"`
 }
 
 // health makes the picture that Health returns. It reads what other goroutines keep, and asks nobody.
@@ -105,7 +109,7 @@ func (n *node) health() *HealthStatus {
 	n.healthOfHistory(h)
 	h.Slots = n.slotStatuses()
 	h.Nodes = n.members.List()
-	h.Peers = peerStatuses(n.config.Regions, n.fleetView())
+	h.Peers = peerStatuses(n.config.Regions, n.fleetView(), n.config.Clock.Now())
 	h.Problem = n.reporter.Problem()
 	switch {
 	case status.Leader == 0:
@@ -137,15 +141,15 @@ func (n *node) healthOfHistory(h *HealthStatus) {
 }
 
 // peerStatuses describes the other regions by what was last heard of them.
-func peerStatuses(regions map[string][]string, view fleet.View) []PeerStatus {
+func peerStatuses(regions map[string][]string, view fleet.View, now time.Time) []PeerStatus {
 	list := make([]PeerStatus, 0, len(regions))
 	for _, name := range slices.Sorted(maps.Keys(regions)) {
-		list = append(list, peerStatus(name, regions[name], view.Regions[name]))
+		list = append(list, peerStatus(name, regions[name], view.Regions[name], now))
 	}
 	return list
 }
 
-func peerStatus(name string, addrs []string, r fleet.Region) PeerStatus {
+func peerStatus(name string, addrs []string, r fleet.Region, now time.Time) PeerStatus {
 	p := PeerStatus{ID: name, Address: addrs[0], Lag: Lag{Seconds: -1}}
 	said := r.Leader()
 	switch {
@@ -162,8 +166,10 @@ func peerStatus(name string, addrs []string, r fleet.Region) PeerStatus {
 			if r.Err != nil {
 				p.Problem = "no node answers: " + r.Err.Error()
 			}
+			p.LastHeard = overview.Last(r.Last, now)
 			return p
 		}
+		p.Problem += "; this is what " + said.Node + " has, which may be behind"
 	}
 	p.Address, p.Role, p.Epoch, p.Position = said.Asked, Role(said.Role), said.Cursor.Epoch, said.Cursor.Position
 	if f := said.Following; p.Role == RolePrimary {
@@ -172,6 +178,24 @@ func peerStatus(name string, addrs []string, r fleet.Region) PeerStatus {
 		p.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast}
 	}
 	return p
+}
+
+// otherMembers lists the nodes of other regions.
+func otherMembers(v fleet.View) (list []NodeStatus) {
+	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
+		r := v.Regions[name]
+		if r.Last == nil {
+			continue
+		}
+		for _, m := range r.Last.Members {
+			answered := slices.ContainsFunc(r.Nodes, func(h fleet.Heard) bool { return h.ID == m.ID })
+			list = append(list, NodeStatus{
+				ID: m.ID, Name: m.Name, Region: name, PeerAddr: m.PeerAddr, ClientURLs: m.ClientURLs,
+				Leader: answered && r.Last.LeaderID == m.ID, Learner: m.Learner, Reachable: answered,
+			})
+		}
+	}
+	return list
 }
 
 // healthLag fills in what this region is behind. Only the leader of a secondary follows the stream and knows the time;

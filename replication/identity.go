@@ -52,7 +52,15 @@ func claimDirectory(fs durable.FS, c *Config) (fresh bool, err error) {
 	}
 	var found identity
 	if err := json.Unmarshal(encoded, &found); err != nil {
-		return false, fmt.Errorf("%w: %s is not readable: %w", ErrIdentity, path, err)
+		return false, fmt.Errorf("%w: %s is not what was written: %w", ErrDamaged, path, err)
+	}
+	if found.RaftID != members.RaftID(found.Region, found.Node) {
+		return false, fmt.Errorf("%w: %s is not what was written: it names node %s of region %s with another number "+
+			"than theirs", ErrDamaged, path, found.Node, found.Region)
+	}
+	if found.Version != identityVersion && found.Fleet == own.Fleet && found.RaftID == own.RaftID {
+		return false, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or the file is "+
+			"damaged", ErrIdentity, path, found.Version, identityVersion)
 	}
 	if found != own {
 		return false, fmt.Errorf(

@@ -180,6 +180,15 @@ func (r *MultiRegionReplicator) Members(ctx context.Context) ([]NodeStatus, erro
 	return r.node.members.List(), nil
 }
 
+// OtherMembers returns the nodes of the other regions as each region last described them, by region and name; of a
+// region that was not heard since this node started it knows none. It asks nobody, and what it returns may be old.
+func (r *MultiRegionReplicator) OtherMembers() []NodeStatus {
+	if !r.node.serves() {
+		return nil
+	}
+	return otherMembers(r.node.fleetView())
+}
+
 // AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The node
 // is then started with Config.Join. Any node of the region takes the call. Errors: ErrMember if it is a member already;
 // ErrRemoved if it was one: a name is not used twice; ErrUnhealthy if it is to vote and a voter does not answer;

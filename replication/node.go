@@ -158,7 +158,7 @@ func (n *node) bringUp(ctx context.Context) error {
 		return err
 	}
 	if err := n.bringUpLocked(ctx); err != nil {
-		return errors.Join(err, n.held.Close())
+		return errors.Join(asDamage(err), n.held.Close())
 	}
 	return nil
 }
@@ -188,16 +188,16 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if n.disk, err = recall.Start(n.config.FS, n.config.path(diskFile)); err != nil {
 		return err
 	}
+	if err := n.open(fresh); err != nil {
+		return err
+	}
 	if fresh && !n.config.Join {
 		if err := n.checkNotKnown(ctx); err != nil {
-			return err
+			return errors.Join(err, n.log.Close())
 		}
 	}
 	if err := n.life.Failure(); err != nil {
-		return err
-	}
-	if err := n.open(fresh); err != nil {
-		return err
+		return errors.Join(err, n.log.Close())
 	}
 	check := n.newCheck()
 	if err := check.Ask(ctx); err != nil {
@@ -243,11 +243,21 @@ func (n *node) load(fresh bool) error {
 	if err != nil {
 		return err
 	}
+	if fresh && (found || n.holdsHistory()) {
+		return fmt.Errorf("%w: %s holds a log or a store, and the file %s, which says whose they are, is gone",
+			ErrDamaged, c.DataDir, identityFile)
+	}
 	if !fresh && !c.Join && n.log.HardState() == nil && !found {
 		return fmt.Errorf("%w: %s is marked as its own and holds neither log nor state; "+
 			"remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
 	}
 	return n.shelf.Clean()
+}
+
+// holdsHistory reports whether the log was used: a start that was cut short before the directory was marked leaves at
+// most the entry with which every log begins, and no vote.
+func (n *node) holdsHistory() bool {
+	return n.log.LastIndex() > 1 || n.log.HardState().GetTerm() > 1 || n.log.HardState().GetVote() != 0
 }
 
 // emptyState is what a region begins with. The members with which it is formed are part of it, so that a later change

@@ -144,10 +144,11 @@ func (n *node) buildOverview() {
 		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Disk: n.disk, Clock: c.Clock, Life: n.life,
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
 		Governor: n.governor, Losses: n.leading, OnAsked: n.fleet.Learn,
+		Writes: n.proposer, Directory: n.directory,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Regions: n.otherRegions(), Self: n.self(), Timeout: c.callTimeout(),
-		Watcher: n.fleet, Nodes: n.directory, Client: n.client, Reporter: n.reporter,
+		Watcher: n.fleet, Nodes: n.directory, Client: n.client, Reporter: n.reporter, Clock: c.Clock,
 	})
 }
 
@@ -159,7 +160,8 @@ func (n *node) bindGroup() error {
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends, OnFatal: n.departure().ended,
+		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends,
+		OnFatal: func(err error) { n.departure().ended(asDamage(err)) },
 	})
 	n.group.Group = g
 	if errors.Is(err, raftgroup.ErrRemoved) {

@@ -22,6 +22,8 @@ type Config struct {
 	ListenClient, ListenPeer, ListenHTTP string
 	// AdvertiseClient is where clients reach this node from outside.
 	AdvertiseClient string
+	// AdvertiseRegions says whose nodes clients are told of that ask for the members: own or all.
+	AdvertiseRegions string
 	// Pprof serves Go's profiles on ListenHTTP.
 	Pprof bool
 

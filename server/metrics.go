@@ -29,9 +29,9 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 	return &nodeMetrics{
 		health: health, store: store,
 		leader:    one("leader", "1 if this node leads its region."),
-		healthy:   one("healthy", "1 if this node can serve linearizable reads of its region."),
+		healthy:   one("healthy", "1 if this node knows of nothing that keeps it from serving its region."),
 		sealed:    one("sealed", "1 while a switchover holds writes back."),
-		role:      one("role", "1 for the role that the region has.", "role"),
+		role:      one("role", "1 for the role that the region has, as this node has applied it.", "role"),
 		epoch:     one("epoch", "Number of the reign this node has applied."),
 		position:  one("position", "Number of the last command applied."),
 		term:      one("term", "Raft term."),
@@ -40,16 +40,18 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 		logBytes:  one("log_bytes", "Bytes of log kept."),
 		stalled: one("disk_stalled_seconds",
 			"Seconds since when the disk has not finished a write of the log; 0 unless that is long."),
-		revision:    one("revision", "Revision of the store."),
-		compacted:   one("compact_revision", "Revision up to which history was compacted."),
-		storeBytes:  one("store_bytes", "Bytes of the store on disk.", "kind"),
-		lagCommands: one("lag_commands", "Upper bound of the commands this region is behind the primary."),
-		lagBytes:    one("lag_bytes", "Upper bound of the bytes this region is behind the primary."),
+		revision:   one("revision", "Revision of the store."),
+		compacted:  one("compact_revision", "Revision up to which history was compacted."),
+		storeBytes: one("store_bytes", "Bytes of the store on disk.", "kind"),
+		lagCommands: one("lag_commands", "Commands this region is behind the primary, as of its last word, which is "+
+			"no older than mimir_lag_seconds; absent if unknown."),
+		lagBytes: one("lag_bytes", "Bytes this region is behind the primary, likewise."),
 		lagSeconds: one("lag_seconds",
 			"Upper bound of the seconds this region is behind the primary; negative if unknown."),
 		slotPosition: one("slot_position", "Last position acknowledged by a region that follows.", "to"),
 		slotCommands: one("slot_lag_commands", "Upper bound of the commands a following region is behind.", "to"),
-		slotBytes:    one("slot_lag_bytes", "Upper bound of the bytes a following region is behind.", "to"),
+		slotBytes: one("slot_lag_bytes", "Upper bound of the bytes a following region is behind; absent if unknown.",
+			"to"),
 		slotSeconds: one("slot_lag_seconds",
 			"Upper bound of the seconds a following region is behind; negative if unknown.", "to"),
 		slotConnected: one("slot_connected", "1 while a following region is connected.", "to"),
@@ -85,13 +87,17 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge(m.compacted, float64(s.compacted))
 	gauge(m.storeBytes, float64(s.bytes), "total")
 	gauge(m.storeBytes, float64(s.bytesInUse), "in_use")
-	gauge(m.lagCommands, float64(h.Lag.Commands))
-	gauge(m.lagBytes, float64(h.Lag.Bytes))
+	if h.Lag.Seconds >= 0 { // else nothing is known that would be a bound
+		gauge(m.lagCommands, float64(h.Lag.Commands))
+		gauge(m.lagBytes, float64(h.Lag.Bytes))
+	}
 	gauge(m.lagSeconds, h.Lag.Seconds)
 	for _, slot := range h.Slots {
 		gauge(m.slotPosition, float64(slot.Position), slot.Region)
 		gauge(m.slotCommands, float64(slot.Lag.Commands), slot.Region)
-		gauge(m.slotBytes, float64(slot.Lag.Bytes), slot.Region)
+		if slot.Lag.Seconds >= 0 {
+			gauge(m.slotBytes, float64(slot.Lag.Bytes), slot.Region)
+		}
 		gauge(m.slotSeconds, slot.Lag.Seconds, slot.Region)
 		gauge(m.slotConnected, truth(slot.Connected), slot.Region)
 		gauge(m.slotLost, truth(slot.Lost), slot.Region)

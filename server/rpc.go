@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +27,8 @@ const (
 )
 
 // newRPCServer makes the gRPC server of the client port with the API's own options. TLS is the listener's business.
-func newRPCServer(calls *callMetrics, api ...grpc.ServerOption) *grpc.Server {
+func newRPCServer(calls *callMetrics, logger *slog.Logger, api ...grpc.ServerOption) *grpc.Server {
+	calls.logger = logger
 	return grpc.NewServer(append(api,
 		grpc.InitialWindowSize(windowBytes),
 		grpc.InitialConnWindowSize(4*windowBytes),
@@ -44,6 +47,7 @@ type callMetrics struct {
 	duration *prometheus.HistogramVec
 	open     *prometheus.GaugeVec
 	methods  sync.Map // full method to *methodMetrics
+	logger   *slog.Logger
 }
 
 type methodMetrics struct {
@@ -101,10 +105,13 @@ func (m *callMetrics) count(one *methodMetrics, err error) {
 
 func (m *callMetrics) unary(
 	ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
-) (any, error) {
+) (answer any, err error) {
 	one := m.method(info.FullMethod, false)
 	began := time.Now()
-	answer, err := handle(ctx, request)
+	func() {
+		defer m.guard(one, &err)
+		answer, err = handle(ctx, request)
+	}()
 	one.duration.Observe(time.Since(began).Seconds())
 	m.count(one, err)
 	return answer, err
@@ -112,11 +119,23 @@ func (m *callMetrics) unary(
 
 func (m *callMetrics) stream(
 	service any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler,
-) error {
+) (err error) {
 	one := m.method(info.FullMethod, true)
 	one.open.Inc()
 	defer one.open.Dec()
-	err := handle(service, s)
+	func() {
+		defer m.guard(one, &err)
+		err = handle(service, s)
+	}()
 	m.count(one, err)
 	return err
+}
+
+// guard makes an error of a request's panic: one request must not end the node.
+func (m *callMetrics) guard(one *methodMetrics, err *error) {
+	if r := recover(); r != nil {
+		*err = status.Errorf(codes.Internal, "mimir: %s: panic: %v", one.name, r)
+		m.logger.Error("a request panicked", "method", one.name, "err", r)
+		m.logger.Debug("panic", "stack", string(debug.Stack()))
+	}
 }

@@ -12,8 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,14 +46,14 @@ func Run(ctx context.Context, c *Config, o Options) error {
 	relaxCollector()
 	s, err := open(c, o)
 	if err != nil {
-		return err
+		return explained(c, err)
 	}
 	if err := s.start(ctx); err != nil {
-		s.abandon()
+		s.leave()
 		if ctx.Err() != nil {
 			return nil
 		}
-		return err
+		return explained(c, s.cause(err))
 	}
 	select {
 	case <-ctx.Done():
@@ -63,10 +61,10 @@ func Run(ctx context.Context, c *Config, o Options) error {
 		return s.stop(o.Hurry)
 	case <-s.replicator.Stopped():
 		s.leave()
-		return s.replicator.Err()
+		return explained(c, s.cause(s.replicator.Err()))
 	case err := <-s.failed:
 		s.leave()
-		return err
+		return explained(c, err)
 	}
 }
 
@@ -110,10 +108,7 @@ func open(c *Config, o Options) (*server, error) {
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, "kv"), s.logger, s.storeFailed
 	if s.store, err = kv.Open(store); err != nil {
 		s.ports.close()
-		if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock") {
-			err = fmt.Errorf("is another process using it? %w", err)
-		}
-		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
+		return nil, inDirectory(c, err)
 	}
 	if err = s.build(plain); err != nil {
 		s.abandon()
@@ -143,7 +138,7 @@ func (s *server) build(plain *slog.Logger) error {
 	s.replicator.SetTransport(peers)
 	s.api = etcdapi.New(etcdapi.Options{
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
-		Limits: c.Limits, Logger: s.logger,
+		Limits: c.Limits, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
 	})
 	return nil
 }
@@ -167,16 +162,13 @@ func (s *server) revoke(ctx context.Context, id int64) error {
 // start joins the region and begins to serve clients.
 func (s *server) start(ctx context.Context) error {
 	if err := s.replicator.Start(ctx); err != nil {
-		if errors.Is(err, replication.ErrIdentity) || errors.Is(err, replication.ErrDiskLost) {
-			return fmt.Errorf("data-dir %s: %w", s.config.Replication.DataDir, err)
-		}
 		return err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newNodeMetrics(s.replicator.Health, s.figures))
-	s.rpc = newRPCServer(newCallMetrics(registry), s.api.ServerOptions()...)
+	s.rpc = newRPCServer(newCallMetrics(registry), s.logger, s.api.ServerOptions()...)
 	s.api.Register(s.rpc)
 	gateway, cancel := context.WithCancel(context.Background())
 	s.gateway = cancel
@@ -205,6 +197,12 @@ func (s *server) start(ctx context.Context) error {
 
 func (s *server) serve(key string, run func() error) {
 	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				s.logger.Debug("panic", "err", r, "stack", string(debug.Stack()))
+				s.storeFailed(fmt.Errorf("%s: panic: %v", key, r))
+			}
+		}()
 		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
 			s.failed <- fmt.Errorf("%s: %w", key, err)
 		}

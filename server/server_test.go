@@ -295,3 +295,51 @@ func TestStartRefuses(t *testing.T) {
 		t.Errorf("missing certificate: %v", err)
 	}
 }
+
+// A client that asks for the members learns those of both regions, if its nodes are told to say so, and outlives the
+// loss of the region it knew first.
+func TestAClientThatSyncsOutlivesItsRegion(t *testing.T) {
+	nodes := map[string]*Config{"us": testConfig(t, "us-1"), "eu": testConfig(t, "eu-1")}
+	for name, c := range nodes {
+		c.Replication.RegionID, c.Replication.InitialPrimary, c.AdvertiseRegions = name, "us", advertiseAll
+	}
+	nodes["us"].Replication.Regions = map[string][]string{"eu": {nodes["eu"].ListenPeer}}
+	nodes["eu"].Replication.Regions = map[string][]string{"us": {nodes["us"].ListenPeer}}
+	stop := runNode(t, nodes["us"])
+	runNode(t, nodes["eu"])
+	client := etcdClient(t, nodes["us"], TLS{})
+	eventually(t, "the client learns both regions", func(ctx context.Context) bool {
+		return client.Sync(ctx) == nil && len(client.Endpoints()) == 2
+	})
+	listed, err := client.MemberList(t.Context())
+	if err != nil || len(listed.Members) != 2 {
+		t.Fatalf("member list: %v, %v", listed, err)
+	}
+	operator := adminClient(t, nodes["eu"], TLS{})
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := operator.Failover(t.Context(), "eu", false); err == nil ||
+		!strings.Contains(err.Error(), "unknown: no leader of us answers") {
+		t.Errorf("failover without force: %v", err)
+	}
+	report, err := operator.Failover(t.Context(), "eu", true)
+	if err != nil || report.BehindKnown || report.LastHeard == nil || report.LastHeard.AgeSeconds <= 0 {
+		t.Fatalf("failover: %+v, %v", report, err)
+	}
+	eventually(t, "the client writes to the region that is left", func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		_, err := client.Put(ctx, "k", "v")
+		return err == nil
+	})
+	eventually(t, "the endpoints of both are still known", func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		return client.Sync(ctx) == nil && len(client.Endpoints()) == 2
+	})
+	fleet, err := operator.Fleet(t.Context())
+	if err != nil || len(fleet.Warnings) != 1 || !strings.Contains(fleet.Warnings[0], "us, which does not answer") {
+		t.Errorf("fleet: %+v, %v", fleet, err)
+	}
+}

@@ -38,6 +38,11 @@ var sections = []section{
 			"where clients reach this node from outside; as `listen-client` if not set, which must then name "+
 				"a host",
 			func(c *Config) *string { return &c.AdvertiseClient }),
+		text("advertise-regions", advertiseOwn,
+			"whose nodes a client that asks for the members is told of (`etcdctl member list`, `AutoSync`): `own`, "+
+				"those of this region, or `all`, those of the other regions too, as `region/name`; with `all` such "+
+				"clients outlive the loss of a region, and may use a distant one",
+			func(c *Config) *string { return &c.AdvertiseRegions }),
 		text("listen-peer", "127.0.0.1:2380", "where other nodes connect, of this region and of the others",
 			func(c *Config) *string { return &c.ListenPeer }),
 		text("advertise-peer", "",
@@ -157,6 +162,12 @@ var sections = []section{
 			func(c *Config) *time.Duration { return &c.ShutdownTimeout }),
 	}},
 }
+
+// Values of advertise-regions.
+const (
+	advertiseOwn = "own"
+	advertiseAll = "all"
+)
 
 // files are the settings of a block of TLS files; whom says who connects to the listener that it secures, empty for
 // none.

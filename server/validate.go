@@ -72,6 +72,9 @@ func (c *Config) validateAddresses() error {
 			listen[f.text] = f.key
 		}
 	}
+	if c.AdvertiseRegions != advertiseOwn && c.AdvertiseRegions != advertiseAll {
+		return fmt.Errorf("advertise-regions %q: use %s or %s", c.AdvertiseRegions, advertiseOwn, advertiseAll)
+	}
 	if c.Pprof && c.ListenHTTP == "" {
 		return fmt.Errorf("pprof needs listen-http")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -86,9 +87,16 @@ func (n *connection) asking(
 // print writes v as JSON, or lets text write it for a reader.
 func (n *connection) print(w io.Writer, v any, text func(io.Writer)) error {
 	if n.output == "json" {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(v)
+		text, err := admin.Marshal(v)
+		if err != nil {
+			return err
+		}
+		var out bytes.Buffer
+		if err := json.Indent(&out, text, "", "  "); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(w, out.String())
+		return err
 	}
 	text(w)
 	return nil

@@ -2,7 +2,7 @@
 // with it.
 //
 // Exit status: 0 done, 1 failed with one clear line on standard error, 2 wrong usage or configuration, 3 the node was
-// removed from its region.
+// removed from its region. A damaged data directory and a full disk are failures like others: 1.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -57,7 +58,13 @@ func signalled() (context.Context, <-chan struct{}) {
 }
 
 // run is the whole command without the process around it.
-func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, errs io.Writer) int {
+func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, errs io.Writer) (status int) {
+	defer func() {
+		if r := recover(); r != nil {
+			status = exitFailed
+			fmt.Fprintln(errs, "mimir:", oneLine(fmt.Errorf("this is a bug of mimir: %v%s", r, keepStack())))
+		}
+	}()
 	root := newRoot(hurry)
 	root.SetArgs(arguments)
 	root.SetOut(out)
@@ -85,6 +92,19 @@ func exitStatus(err error) int {
 func isUsage(err error) bool {
 	return errors.Is(err, errUsage) || errors.Is(err, server.ErrConfig) || errors.Is(err, bench.ErrOptions) ||
 		strings.HasPrefix(err.Error(), "required flag")
+}
+
+// keepStack writes where a panic came from to a file and returns what to say of it.
+func keepStack() string {
+	f, err := os.CreateTemp("", "mimir-panic-*.txt")
+	if err != nil {
+		return ""
+	}
+	_, err = f.Write(debug.Stack())
+	if errors.Join(err, f.Close()) != nil {
+		return ""
+	}
+	return "; please report it with " + f.Name()
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

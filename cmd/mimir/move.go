@@ -69,6 +69,15 @@ func (n *connection) move(c *cobra.Command, do func(context.Context) (*replicati
 	return n.print(c.OutOrStdout(), report, func(w io.Writer) { printMove(w, report) })
 }
 
+// lossText says what is known of a loss. A node that is too old to say it knows a lower bound, and not where that came
+// from.
+func lossText(r *replication.MoveReport) string {
+	if r.Loss != "" {
+		return r.Loss
+	}
+	return fmt.Sprintf("how much of %s is missing is unknown; %d commands are known to be", r.From, r.Behind)
+}
+
 func printMove(w io.Writer, r *replication.MoveReport) {
 	from := r.From
 	if from == "" {
@@ -79,8 +88,7 @@ func printMove(w io.Writer, r *replication.MoveReport) {
 		fmt.Fprintln(w, "nobody that answered had a history; if one comes back with another, "+
 			"what was written here may become a tail: see mimir tail list")
 	} else if r.Lossy {
-		fmt.Fprintf(w, "%d commands of %s are known to be missing; there may be more. "+
-			"If %s comes back it saves them: see mimir tail list\n", r.Behind, from, from)
+		fmt.Fprintf(w, "%s. If %s comes back it saves what is missing: see mimir tail list\n", lossText(r), from)
 	} else if r.Pause > 0 {
 		fmt.Fprintf(w, "nothing was lost; writes paused for %s\n", r.Pause.Round(100*time.Microsecond))
 	} else {

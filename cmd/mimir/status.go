@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -17,7 +20,7 @@ import (
 // fleetReport is replication.FleetStatus with what only the store knows.
 type fleetReport struct {
 	*replication.FleetStatus
-	// Survivable says that the loss of any one region would lose no acknowledged write.
+	// Survivable says that the loss of any one region, when it was asked, would have lost no acknowledged write.
 	Survivable bool           `json:"survivable"`
 	Regions    []regionReport `json:"regions"`
 }
@@ -30,19 +33,27 @@ type regionReport struct {
 const revisionTimeout = 3 * time.Second
 
 func newStatus(n *connection) *cobra.Command {
+	check := false
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the whole fleet",
 		Args:  noArguments,
+		Long: "Show the whole fleet as the first endpoint that answers sees it. The exit status is 1 if two regions\n" +
+			"take writes, and with --check also if anything is wrong with a region or the fleet; the picture is\n" +
+			"printed all the same.",
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			report, err := inspect(c.Context(), client)
 			if err != nil {
 				return err
 			}
-			return n.print(c.OutOrStdout(), report, report.print)
+			if err := n.print(c.OutOrStdout(), report, report.print); err != nil {
+				return err
+			}
+			return report.verdict(check)
 		}),
 	}
 	n.addFlags(c)
+	c.Flags().BoolVar(&check, "check", false, "exit with 1 if anything is wrong")
 	return c
 }
 
@@ -52,7 +63,7 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := &fleetReport{FleetStatus: fleet, Survivable: true}
+	report := &fleetReport{FleetStatus: fleet, Survivable: len(fleet.Regions) > 1}
 	for _, r := range fleet.Regions {
 		report.Regions = append(report.Regions, regionReport{RegionStatus: r, Revision: -1})
 		report.Survivable = report.Survivable && r.LossSurvivable
@@ -88,23 +99,45 @@ func clientURLs(nodes []replication.NodeStatus) []string {
 	return append(first, rest...)
 }
 
+// errFleet says that the fleet is not as it should be.
+var errFleet = errors.New("the fleet is not well")
+
+// verdict is the error that makes the exit status: of two primaries always, of everything else if everything is wanted.
+func (f *fleetReport) verdict(everything bool) error {
+	if len(f.TakeWrites) > 1 {
+		return fmt.Errorf("%w: regions %s both take writes", errFleet, strings.Join(f.TakeWrites, " and "))
+	}
+	if !everything {
+		return nil
+	}
+	wrong := slices.Clone(f.Warnings)
+	if f.Primary == "" {
+		wrong = append(wrong, "no region is known to be primary")
+	}
+	for _, r := range f.Regions {
+		if text := r.problems(); text != "" {
+			wrong = append(wrong, r.Name+": "+text)
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", errFleet, strings.Join(wrong, "; "))
+}
+
 func (f *fleetReport) print(w io.Writer) {
+	for _, text := range f.Warnings {
+		fmt.Fprintln(w, "WARNING:", text)
+	}
 	primary := f.Primary
 	if primary == "" {
-		primary = "none"
+		primary = "none known"
 	}
 	fmt.Fprintf(w, "fleet %s, epoch %d, primary %s (as %s sees it)\n\n", f.Fleet, f.Epoch, primary, f.Asked)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "REGION\tROLE\tEPOCH\tPOSITION\tREVISION\tLEADER\tNODES\tLAG")
-	for _, r := range f.Regions {
-		up := 0
-		for _, node := range r.Nodes {
-			if node.Reachable {
-				up++
-			}
-		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%s\n", r.Name, dash(string(r.Role)), r.Epoch, r.Position,
-			number(int64(r.Revision)), dash(r.Leader), up, len(r.Nodes), lagText(&r.RegionStatus))
+	for i := range f.Regions {
+		fmt.Fprintln(t, strings.Join(f.Regions[i].row(), "\t"))
 	}
 	t.Flush()
 	fmt.Fprintln(w)
@@ -113,12 +146,46 @@ func (f *fleetReport) print(w io.Writer) {
 			fmt.Fprintf(w, "%s: %s\n", r.Name, text)
 		}
 	}
+	f.printLoss(w)
+}
+
+// row is the region in the table. What nobody of it said is a dash.
+func (r *regionReport) row() []string {
+	if r.Role == "" { // nobody answered
+		return []string{r.Name, "-", "-", "-", "-", "-", "-", "unknown"}
+	}
+	nodes := fmt.Sprintf("%d/%d", r.Reachable, r.Voters)
+	if r.Voters == 0 { // the asked node is too old to say
+		nodes = fmt.Sprintf("%d/%d", reachable(r.Nodes), len(r.Nodes))
+	} else if learners := len(r.Nodes) - r.Voters; learners > 0 {
+		nodes += fmt.Sprintf(" +%d", learners)
+	}
+	return []string{r.Name, string(r.Role), fmt.Sprint(r.Epoch), fmt.Sprint(r.Position), number(int64(r.Revision)),
+		dash(r.Leader), nodes, lagText(&r.RegionStatus)}
+}
+
+func reachable(nodes []replication.NodeStatus) (n int) {
+	for _, node := range nodes {
+		if node.Reachable {
+			n++
+		}
+	}
+	return n
+}
+
+// printLoss says what the loss of a region would have cost when the fleet was asked.
+func (f *fleetReport) printLoss(w io.Writer) {
 	if f.Survivable {
-		fmt.Fprintln(w, "Any one region can be lost without losing an acknowledged write.")
+		fmt.Fprintln(w, "Any one region could have been lost, when it was asked, without losing an acknowledged write.")
 		return
 	}
 	for _, r := range f.Regions {
-		if !r.LossSurvivable {
+		switch {
+		case r.LossSurvivable:
+		case !r.LossKnown:
+			fmt.Fprintf(w, "What losing region %s would lose is not known: no leader of it is known that a majority "+
+				"of its nodes confirms.\n", r.Name)
+		default:
 			fmt.Fprintf(w, "Losing region %s now would lose acknowledged writes: "+
 				"no other region is known to have everything it has.\n", r.Name)
 		}
@@ -138,7 +205,7 @@ func (r *regionReport) problems() string {
 
 func lagText(r *replication.RegionStatus) string {
 	switch {
-	case r.Role == replication.RolePrimary || r.Role == "":
+	case r.Role == replication.RolePrimary:
 		return "-"
 	case r.Lag.Seconds < 0:
 		return "unknown"

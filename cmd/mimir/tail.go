@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -36,20 +37,26 @@ func newTail(n *connection) *cobra.Command {
 	return c
 }
 
-// tails returns the rescue files of every node that can be reached.
-func tails(ctx context.Context, client *admin.Client) ([]storedTail, error) {
+// tails returns the rescue files of every node that can be reached, and who could not be asked: those may have more.
+func tails(ctx context.Context, client *admin.Client) (found []storedTail, silent []string, err error) {
 	fleet, err := client.Fleet(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	found, asked := []storedTail{}, 0
+	found = []storedTail{}
+	asked := 0
 	for _, r := range fleet.Regions {
+		if len(r.Nodes) == 0 {
+			silent = append(silent, "every node of region "+r.Name)
+		}
 		for _, node := range r.Nodes {
-			if !node.Reachable || len(node.ClientURLs) == 0 {
-				continue
+			var list []replication.TailInfo
+			err := errUnreachable
+			if node.Reachable && len(node.ClientURLs) > 0 {
+				list, err = client.At(node.ClientURLs...).Tails(ctx)
 			}
-			list, err := client.At(node.ClientURLs...).Tails(ctx)
 			if err != nil {
+				silent = append(silent, node.Name)
 				continue
 			}
 			asked++
@@ -60,10 +67,12 @@ func tails(ctx context.Context, client *admin.Client) ([]storedTail, error) {
 		}
 	}
 	if asked == 0 {
-		return nil, errors.New("no node could be asked for its tails")
+		return nil, nil, errors.New("no node could be asked for its tails")
 	}
-	return found, nil
+	return found, silent, nil
 }
+
+var errUnreachable = errors.New("unreachable")
 
 // Which copies of a tail are good enough: nodes have what their logs had.
 var (
@@ -75,7 +84,7 @@ var (
 func findTail(
 	ctx context.Context, client *admin.Client, name string, good func(*storedTail) bool,
 ) (*storedTail, error) {
-	all, err := tails(ctx, client)
+	all, silent, err := tails(ctx, client)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +105,10 @@ func findTail(
 	if damaged != "" {
 		return nil, fmt.Errorf("tail %s: %s", name, damaged)
 	}
-	return nil, fmt.Errorf("no tail %q on any node that answers; see mimir tail list", name)
+	if len(silent) > 0 {
+		return nil, fmt.Errorf("no tail %q on any node that answers; not asked: %s", name, strings.Join(silent, ", "))
+	}
+	return nil, fmt.Errorf("no tail %q on any node; see mimir tail list", name)
 }
 
 func newTailList(n *connection) *cobra.Command {
@@ -105,9 +117,13 @@ func newTailList(n *connection) *cobra.Command {
 		Short: "List the tails on all nodes",
 		Args:  noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
-			all, err := tails(c.Context(), client)
+			all, silent, err := tails(c.Context(), client)
 			if err != nil {
 				return err
+			}
+			if len(silent) > 0 {
+				fmt.Fprintf(c.ErrOrStderr(), "not asked, because they do not answer: %s; they may have more\n",
+					strings.Join(silent, ", "))
 			}
 			return n.print(c.OutOrStdout(), all, func(w io.Writer) { printTails(w, all) })
 		}),
@@ -118,7 +134,7 @@ func newTailList(n *connection) *cobra.Command {
 
 func printTails(w io.Writer, all []storedTail) {
 	if len(all) == 0 {
-		fmt.Fprintln(w, "no tails")
+		fmt.Fprintln(w, "no tails on the nodes that answer")
 		return
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -206,6 +206,14 @@ func (r *Replicator) Members(context.Context) ([]replication.NodeStatus, error) 
 	return append([]replication.NodeStatus(nil), r.members...), r.fail
 }
 
+// OtherMembers returns one node of another region.
+func (r *Replicator) OtherMembers() []replication.NodeStatus {
+	return []replication.NodeStatus{{
+		ID: 1 << 60, Name: "test-1", Region: "other", PeerAddr: "127.0.0.2:2380",
+		ClientURLs: []string{"http://127.0.0.2:2379"},
+	}}
+}
+
 // AddMember adds a member that never comes.
 func (r *Replicator) AddMember(_ context.Context, name, peerAddr string, learner bool) (replication.NodeStatus, error) {
 	r.mu.Lock()

@@ -30,6 +30,9 @@ var (
 	ErrIdentity = errors.New("replication: data directory of another node")
 	// ErrDiskLost says that the region knows this node, but its data directory is empty.
 	ErrDiskLost = errors.New("replication: this member has lost its data")
+	// ErrDamaged says that a data directory does not hold what was written to it: something changed, cut or removed a
+	// file of it. The node must be replaced; the message names the file.
+	ErrDamaged = errors.New("replication: data directory damaged")
 	// ErrUnknownRegion says that a region's name is not configured.
 	ErrUnknownRegion = errors.New("replication: unknown region")
 	// ErrHandoff says that a switchover was aborted; the primary is what it was.

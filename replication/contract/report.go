@@ -1,6 +1,9 @@
 package contract
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Role is what a region is in its fleet.
 type Role string
@@ -47,6 +50,33 @@ type Lag struct {
 	AtLeast bool `json:"atLeast,omitempty"`
 }
 
+// MarshalJSON writes null for what is not known, so that nobody reads a zero as a small lag.
+func (l Lag) MarshalJSON() ([]byte, error) {
+	out := struct {
+		Known    bool    `json:"known"`
+		Commands *uint64 `json:"commands"`
+		Bytes    *uint64 `json:"bytes"`
+		Seconds  float64 `json:"seconds"` // negative if not known
+	}{l.Seconds >= 0, &l.Commands, &l.Bytes, l.Seconds}
+	if !out.Known && l.Commands == 0 {
+		out.Commands = nil
+	}
+	if !out.Known && l.Bytes == 0 {
+		out.Bytes = nil
+	}
+	return json.Marshal(out)
+}
+
+// LastHeard is what was known of a region when one of its nodes last answered.
+type LastHeard struct {
+	Node       string   `json:"node"`   // that answered
+	Leader     bool     `json:"leader"` // it led the region; else it may have been behind
+	Role       Role     `json:"role"`
+	Epoch      Epoch    `json:"epoch"`
+	Position   Position `json:"position"`
+	AgeSeconds float64  `json:"ageSeconds"` // since it was asked
+}
+
 // NodeStatus is one node as others see it.
 type NodeStatus struct {
 	ID         uint64   `json:"id"`
@@ -71,28 +101,49 @@ type SlotStatus struct {
 // FleetStatus is the whole fleet as one node sees it.
 type FleetStatus struct {
 	Fleet   string         `json:"fleet"`
-	Asked   string         `json:"asked"` // the node that made the picture
-	Primary string         `json:"primary"`
-	Epoch   Epoch          `json:"epoch"`
+	Asked   string         `json:"asked"`   // the node that made the picture
+	Primary string         `json:"primary"` // by the highest claim that is known
+	Epoch   Epoch          `json:"epoch"`   // of that claim
 	Regions []RegionStatus `json:"regions"`
+	// TakeWrites are the regions whose leader said that it takes writes. More than one: two histories are growing.
+	TakeWrites []string `json:"takeWrites"`
+	// Warnings are what an operator should know, the worst first.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
-// RegionStatus is one region of the fleet.
+// RegionStatus is one region of the fleet, as one of its nodes told it. If none answered (Heard), Role, Epoch, Position
+// and Chain say nothing, and LastHeard says what was known before.
 type RegionStatus struct {
-	Name     string       `json:"name"`
-	Role     Role         `json:"role"` // "" if nobody answered
-	Epoch    Epoch        `json:"epoch"`
-	Position Position     `json:"position"`
-	Chain    string       `json:"chain"`
-	Leader   string       `json:"leader"`
-	Sealed   bool         `json:"sealed,omitempty"`
-	Lag      Lag          `json:"lag"`
-	Activity string       `json:"activity,omitempty"` // what it does besides following
-	Nodes    []NodeStatus `json:"nodes"`
-	// Survivable says that the region can lose one more node, and LossSurvivable that the fleet can lose the whole
-	// region without losing an acknowledged write: some other region has everything that this one is known to have.
+	Name string `json:"name"`
+	// Heard says that a node of the region answered: By, its leader, or else the one that is furthest, which may be
+	// behind its leader.
+	Heard     bool       `json:"heard"`
+	By        string     `json:"by,omitempty"`
+	LastHeard *LastHeard `json:"lastHeard,omitempty"` // nil also if it never was, since the asked node started
+
+	Role     Role     `json:"role"` // "" if nobody answered
+	Epoch    Epoch    `json:"epoch"`
+	Position Position `json:"position"`
+	Chain    string   `json:"chain"`
+	Leader   string   `json:"leader"`
+	Sealed   bool     `json:"sealed,omitempty"`
+	Lag      Lag      `json:"lag"`
+	Activity string   `json:"activity,omitempty"` // what it does besides following
+	// TakesWrites says that its leader takes writes.
+	TakesWrites bool         `json:"takesWrites"`
+	Nodes       []NodeStatus `json:"nodes"`
+	// Voters are those of the region's configuration, and Reachable how many of them answered; Missing names who did
+	// not, learners too.
+	Voters    int      `json:"voters"`
+	Reachable int      `json:"votersReachable"`
+	Missing   []string `json:"missing,omitempty"`
+	// Survivable says that the region can lose one more node, and LossSurvivable that the fleet could have lost the
+	// whole region, when it was asked, without losing a write that it had acknowledged: some other region has
+	// everything that its leader had. It is false also if that is not known, because no leader answered whom a majority
+	// of its voters names: see LossKnown.
 	Survivable     bool   `json:"survivesNodeLoss"`
 	LossSurvivable bool   `json:"survivable"`
+	LossKnown      bool   `json:"survivableKnown"`
 	Problem        string `json:"problem,omitempty"`
 }
 
@@ -106,9 +157,14 @@ type MoveReport struct {
 	// for a failover.
 	Pause time.Duration `json:"pauseNanos"`
 	Lossy bool          `json:"lossy"` // a tail may have been lost; its old region saves it when it is back
-	// Behind is how many commands the new primary is known to lack of the old one's history. More may be lost: nobody
-	// can ask a region that does not answer.
-	Behind uint64 `json:"behind"`
+	// Behind is how many commands the new primary is known to lack of the old one's history, a lower bound: nobody can
+	// ask a region that does not answer. It says something only if the old primary was heard: BehindKnown if its leader
+	// answered when the failover was asked for, or LastHeard.
+	Behind      uint64     `json:"behind"`
+	BehindKnown bool       `json:"behindKnown"`
+	LastHeard   *LastHeard `json:"lastHeard,omitempty"` // of the old primary, before it was asked in vain
+	// Loss says in words what a failover is known to have lost, and what is not known. Empty if nothing can be lost.
+	Loss string `json:"loss,omitempty"`
 	// Warnings are what an operator should know.
 	Warnings []string `json:"warnings,omitempty"`
 }

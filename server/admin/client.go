@@ -149,7 +149,11 @@ func (c *Client) ask(ctx context.Context, method, endpoint, path string, body []
 	if out == nil {
 		return nil
 	}
-	if err := json.NewDecoder(answer).Decode(out); err != nil {
+	text, err := io.ReadAll(answer)
+	if err != nil {
+		return fmt.Errorf("%s%s: %w", endpoint, path, err)
+	}
+	if err := unmarshal(text, out); err != nil {
 		return fmt.Errorf("%s%s: not an answer of a Mimir node: %w", endpoint, path, err)
 	}
 	return nil

@@ -11,5 +11,7 @@
 //	GET  /mimir/v1/tails           rescue files of the region     [replication.TailInfo]
 //	GET  /mimir/v1/tails/{name}    one JSON object for each command of a tail, one a line
 //
+// Identifiers of nodes use all 64 bits and are strings in JSON; numbers are read as well.
+//
 // An error is a status of 400 or above with {"error":TEXT}.
 package admin

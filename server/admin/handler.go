@@ -142,8 +142,13 @@ func answer(w http.ResponseWriter, v any, err error) {
 		refuse(w, statusOf(err), err.Error())
 		return
 	}
+	text, err := Marshal(v)
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client is gone
+	w.Write(append(text, '\n')) //nolint:errcheck // the client is gone
 }
 
 func refuse(w http.ResponseWriter, status int, text string) {

@@ -39,6 +39,28 @@ type Report struct {
 	Problem string `json:"problem,omitempty"`
 	// Level says which entries the node understands. Nodes from before levels say nothing: LevelFirst.
 	Level timeline.Level `json:"level,omitempty"`
+	// TakesWrites says that this node takes writes, which is more than that its region may: nil from a node that is too
+	// old to say.
+	TakesWrites *bool `json:"takesWrites,omitempty"`
+	// Nodes are the voters and learners of the region's configuration, also those that never described themselves and
+	// are not among Members; nil from a node that is too old to say.
+	Nodes []Node `json:"nodes,omitempty"`
+}
+
+// Node is a voter or learner of a region's configuration. Name and PeerAddr are empty if nobody told them.
+type Node struct {
+	ID       uint64 `json:"id"`
+	Name     string `json:"name,omitempty"`
+	PeerAddr string `json:"peer,omitempty"`
+	Learner  bool   `json:"learner,omitempty"`
+}
+
+// Writes reports whether the node takes writes, by what it said.
+func (r *Report) Writes() bool {
+	if r.TakesWrites != nil {
+		return *r.TakesWrites
+	}
+	return r.Leader && r.Writable
 }
 
 // Following is how a secondary keeps up.
@@ -74,11 +96,24 @@ type Region struct {
 	Record *Heard
 	// Level is the lowest of the nodes that answered in the last round in which any did; LevelNow before.
 	Level timeline.Level
+	// Asked is when the last round began, zero before the first has ended.
+	Asked time.Time
+	// Last is what the leader, or else the furthest node, said in the last round that had an answer; nil if none had.
+	Last *Heard
 }
 
 // has reports whether the node with this identity has answered.
 func (r *Region) has(id uint64) bool {
 	return id != 0 && slices.ContainsFunc(r.Nodes, func(h Heard) bool { return h.ID == id })
+}
+
+// Spokesman returns the report that speaks for the region: its leader's, or else the one that is furthest; nil if
+// nobody answered.
+func (r Region) Spokesman() *Heard {
+	if l := r.Leader(); l != nil {
+		return l
+	}
+	return r.Furthest()
 }
 
 // Leader returns the report of the region's leader, nil if none answered. If several say that they lead, the highest
@@ -109,6 +144,9 @@ func (r *Region) remember(before Region) {
 	r.Tries, r.Record, r.Level = before.Tries+1, before.Record, before.Level
 	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {
 		r.Record = f
+	}
+	if r.Last = r.Spokesman(); r.Last == nil {
+		r.Last = before.Last
 	}
 	for i := range r.Nodes {
 		if i == 0 {

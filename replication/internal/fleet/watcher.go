@@ -146,7 +146,7 @@ func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
 func (w *Watcher) round(ctx context.Context, name string, addrs []string) {
 	ctx, cancel := context.WithTimeout(ctx, w.config.Timeout)
 	defer cancel()
-	region := Region{Name: name}
+	region := Region{Name: name, Asked: w.config.Clock.Now()}
 	asked := slices.Concat(addrs, w.learnedOf(name))
 	w.ask(ctx, &region, asked)
 	w.ask(ctx, &region, newcomers(&region, asked))

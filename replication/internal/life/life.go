@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -148,8 +149,18 @@ func (l *Life) Stopped() <-chan struct{} { return l.done }
 func (l *Life) Context() context.Context { return l.ctx }
 
 // Go runs f until it returns, which it must soon after its context ends with the node. Only what is waited for itself
-// may call it: a start, and what Go runs.
-func (l *Life) Go(f func(ctx context.Context)) { l.work.Go(func() { f(l.ctx) }) }
+// may call it: a start, and what Go runs. A panic of f ends the node, as Fail does, and not the process.
+func (l *Life) Go(f func(ctx context.Context)) {
+	l.work.Go(func() {
+		defer func() {
+			if r := recover(); r != nil {
+				l.logger.Debug("panic", "stack", string(debug.Stack()))
+				l.Fail(fmt.Errorf("panic: %v", r))
+			}
+		}()
+		f(l.ctx)
+	})
+}
 
 // Try is Go for whoever may come at any time: it reports whether the node had not ended, and f runs.
 func (l *Life) Try(f func(ctx context.Context)) bool {

@@ -3,12 +3,13 @@
 // It promises:
 //
 //   - O1: what is shown of a region is what one of its nodes said of itself, its leader if that answers, and else the
-//     one that is furthest. A node that does not answer is shown as unreachable.
+//     one that is furthest, with its name. A region that does not answer is shown as it was last heard, with the age of
+//     that. Nodes are those of the region's configuration; who does not answer is named.
 //   - O2 (invariant 14): a lag that nobody measures is shown as unknown, never as small.
-//   - O3: a region's loss counts as survivable only if another region has all of the same history that this one is
-//     known to have.
+//   - O3: a region's loss counts as survivable only if another region has all of the history that its leader had, one
+//     whom a majority of its voters names. Else it is not known.
 //   - O4: what keeps a region from its work is told with it: a primary that is sealed for a target which does not
-//     answer says so.
+//     answer says so. Two regions that take writes are the first warning.
 //
 // It decides nothing. It leaves the watching to fleet, and what is reported to the rooms that know it.
 package overview

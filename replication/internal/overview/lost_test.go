@@ -3,6 +3,7 @@ package overview
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -15,7 +16,7 @@ func TestARegionThatWillBootstrapIsTold(t *testing.T) {
 		Region: "us", Node: "us-1", Leader: true, Role: timeline.Primary, Claim: reign, Reigns: []timeline.Reign{reign},
 		Slots: []timeline.Slot{{Region: "ap", Position: 5}, {Region: "eu", Lost: true}},
 	}}
-	s := summarize("mimir", "us-1", map[string]*fleet.Region{
+	s := summarize("mimir", "us-1", time.Now(), map[string]*fleet.Region{
 		"us": {Name: "us", Nodes: []fleet.Heard{us}}, "eu": {Name: "eu"}, "ap": {Name: "ap"},
 	})
 	for _, r := range s.Regions {

@@ -3,7 +3,11 @@ package overview
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -49,6 +53,13 @@ type (
 		Handing() *succession.Handing
 		Trouble() *succession.Trouble
 	}
+	// Writes knows whether this node takes writes.
+	Writes interface{ Open() bool }
+	// Directory names the nodes of this region.
+	Directory interface {
+		Name(id uint64) string
+		Addr(id uint64) (string, bool)
+	}
 )
 
 // ReporterConfig is what a Reporter needs.
@@ -68,7 +79,9 @@ type ReporterConfig struct {
 	Governor   Governor
 	Losses     Losses
 	// OnAsked is told where a node of another region that asked says it is. May be nil.
-	OnAsked func(region string, m timeline.Member)
+	OnAsked   func(region string, m timeline.Member)
+	Writes    Writes
+	Directory Directory
 }
 
 // Reporter tells how this node and its region are. It is safe for concurrent use.
@@ -102,6 +115,7 @@ func (r *Reporter) Report() fleet.Report {
 		Slots: c.Slots.Now(),
 		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
 		Level: timeline.LevelNow,
+		Nodes: r.nodes(s.Conf), TakesWrites: new(bool),
 	}
 	if _, started := c.Life.Started(); !started {
 		return out
@@ -110,9 +124,25 @@ func (r *Reporter) Report() fleet.Report {
 	out.LogBytes = c.Log.Bytes()
 	out.Following = c.Follower.Following()
 	if leads {
+		*out.TakesWrites = c.Writes.Open()
 		out.Problem = r.Problem()
 	}
 	return out
+}
+
+// nodes returns the voters and learners of an encoded configuration, as far as it can be read.
+func (r *Reporter) nodes(encoded []byte) []fleet.Node {
+	conf := &raftpb.ConfState{}
+	if err := proto.Unmarshal(encoded, conf); err != nil {
+		return nil
+	}
+	var list []fleet.Node
+	for _, id := range slices.Concat(conf.GetVoters(), conf.GetLearners()) {
+		n := fleet.Node{ID: id, Name: r.config.Directory.Name(id), Learner: slices.Contains(conf.GetLearners(), id)}
+		n.PeerAddr, _ = r.config.Directory.Addr(id)
+		list = append(list, n)
+	}
+	return list
 }
 
 // Problem returns what keeps this leader's region from its work although it leads, "" if nothing is known to.

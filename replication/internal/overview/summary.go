@@ -2,8 +2,10 @@ package overview
 
 import (
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -11,63 +13,99 @@ import (
 )
 
 // summarize makes the picture of a fleet from what its nodes said. It is pure.
-func summarize(name, asked string, regions map[string]*fleet.Region) *contract.FleetStatus {
-	out := &contract.FleetStatus{Fleet: name, Asked: asked}
+func summarize(name, asked string, now time.Time, regions map[string]*fleet.Region) *contract.FleetStatus {
+	out := &contract.FleetStatus{Fleet: name, Asked: asked, TakeWrites: []string{}}
 	var claim timeline.Reign
 	for _, r := range regions {
 		claim = fleet.View{Regions: map[string]fleet.Region{r.Name: *r}}.Claim(claim)
 	}
 	out.Primary, out.Epoch = claim.Primary, claim.Epoch
-	representatives := map[string]*fleet.Heard{}
 	for _, r := range regions {
-		representatives[r.Name] = representative(r)
-		out.Regions = append(out.Regions, summarizeRegion(r))
+		out.Regions = append(out.Regions, summarizeRegion(r, now))
 	}
 	slices.SortFunc(out.Regions, func(a, b contract.RegionStatus) int { return strings.Compare(a.Name, b.Name) })
-	tellLost(out.Regions, representatives[out.Primary])
+	if r := regions[out.Primary]; r != nil {
+		tellLost(out.Regions, r.Spokesman())
+	}
 	for i := range out.Regions {
 		r := &out.Regions[i]
-		r.LossSurvivable = slices.ContainsFunc(out.Regions, func(o contract.RegionStatus) bool {
-			return o.Name != r.Name && o.Role != contract.RoleDiverged && holds(representatives[o.Name],
-				representatives[r.Name])
+		r.LossKnown = confirmed(regions[r.Name])
+		r.LossSurvivable = r.LossKnown && slices.ContainsFunc(out.Regions, func(o contract.RegionStatus) bool {
+			return o.Name != r.Name && o.Role != contract.RoleDiverged && holds(regions[o.Name].Spokesman(),
+				regions[r.Name].Leader())
 		})
+		if r.TakesWrites {
+			out.TakeWrites = append(out.TakeWrites, r.Name)
+		}
 	}
+	out.Warnings = warnings(out, claim)
 	return out
-}
-
-// representative returns the report that speaks for a region: its leader's, or else the one that is furthest; nil if
-// nobody answered.
-func representative(r *fleet.Region) *fleet.Heard {
-	if l := r.Leader(); l != nil {
-		return l
-	}
-	return r.Furthest()
 }
 
 // holds reports whether a has everything that b is known to have.
 func holds(a, b *fleet.Heard) bool {
 	if a == nil || b == nil {
-		return a != nil
+		return false
 	}
 	relation, _ := timeline.Compare(b.Reigns, a.Reigns, b.Cursor.Position, a.Cursor.Position)
 	return relation == timeline.Prefix
 }
 
-func summarizeRegion(r *fleet.Region) contract.RegionStatus {
-	s := contract.RegionStatus{Name: r.Name, Lag: contract.Lag{Seconds: -1}}
-	best := representative(r)
-	if best != nil && best.Leader {
-		s.Leader = best.Node
+// confirmed reports whether a leader answered, and a majority of the region's voters names it for its term: then what
+// it said covers every write that the region had acknowledged.
+func confirmed(r *fleet.Region) bool {
+	leader := r.Leader()
+	if leader == nil {
+		return false
 	}
-	if best == nil {
-		s.Problem = "no node answers"
-		if r.Err != nil {
-			s.Problem += ": " + r.Err.Error()
+	voters, naming := 0, 0
+	for _, n := range nodes(&leader.Report) {
+		if n.Learner {
+			continue
 		}
+		voters++
+		if h := heard(r, n.ID); h != nil && h.Term == leader.Term && h.LeaderID == leader.ID {
+			naming++
+		}
+	}
+	return naming > voters/2
+}
+
+// heard returns what a node of the region said, nil if it did not answer.
+func heard(r *fleet.Region, id uint64) *fleet.Heard {
+	i := slices.IndexFunc(r.Nodes, func(h fleet.Heard) bool { return h.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &r.Nodes[i]
+}
+
+// nodes returns the configuration of a region as one of its nodes has it; of an older node only those that described
+// themselves.
+func nodes(r *fleet.Report) []fleet.Node {
+	if len(r.Nodes) > 0 {
+		return r.Nodes
+	}
+	list := make([]fleet.Node, 0, len(r.Members))
+	for _, m := range r.Members {
+		list = append(list, fleet.Node{ID: m.ID, Name: m.Name, PeerAddr: m.PeerAddr, Learner: m.Learner})
+	}
+	return list
+}
+
+func summarizeRegion(r *fleet.Region, now time.Time) contract.RegionStatus {
+	s := contract.RegionStatus{Name: r.Name, Lag: contract.Lag{Seconds: -1}, LastHeard: Last(r.Last, now)}
+	best := r.Spokesman()
+	if best == nil {
+		s.Problem = silence(r, s.LastHeard)
 		return s
 	}
+	s.Heard, s.By, s.LastHeard = true, best.Node, nil
 	s.Role, s.Epoch, s.Position = contract.Role(best.Role), best.Cursor.Epoch, best.Cursor.Position
 	s.Chain, s.Sealed = hex.EncodeToString(best.Cursor.Chain[:]), best.Sealed != nil
+	if best.Leader {
+		s.Leader, s.TakesWrites = best.Node, best.Writes()
+	}
 	if s.Role == contract.RolePrimary {
 		s.Lag = contract.Lag{}
 	} else if f := best.Following; f != nil {
@@ -75,31 +113,49 @@ func summarizeRegion(r *fleet.Region) contract.RegionStatus {
 			Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast,
 		}, f.Activity
 	}
-	reachable := 0
-	for _, m := range best.Members {
-		n := contract.NodeStatus{ID: m.ID, Name: m.Name, Region: r.Name, PeerAddr: m.PeerAddr,
-			ClientURLs: m.ClientURLs, Learner: m.Learner}
-		for _, h := range r.Nodes {
-			if h.ID == m.ID {
-				n.Reachable, n.Leader = true, h.Leader && h.Node == s.Leader
+	countNodes(&s, r, best)
+	s.Problem = problems(&s, r, best)
+	return s
+}
+
+// Last describes a report that was heard before; nil if there is none.
+func Last(h *fleet.Heard, now time.Time) *contract.LastHeard {
+	if h == nil {
+		return nil
+	}
+	return &contract.LastHeard{
+		Node: h.Node, Leader: h.Leader, Role: contract.Role(h.Role), Epoch: h.Cursor.Epoch,
+		Position: h.Cursor.Position, AgeSeconds: now.Sub(h.At).Seconds(),
+	}
+}
+
+// countNodes fills in the nodes of the configuration, and which of them answered.
+func countNodes(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) {
+	for _, c := range nodes(&best.Report) {
+		n := contract.NodeStatus{ID: c.ID, Name: c.Name, Region: r.Name, PeerAddr: c.PeerAddr, Learner: c.Learner}
+		if n.Name == "" {
+			n.Name = fmt.Sprintf("%x", c.ID) // as etcdctl member list shows it
+		}
+		for _, m := range best.Members {
+			if m.ID == c.ID {
+				n.ClientURLs = m.ClientURLs
 			}
 		}
-		if n.Reachable && !n.Learner {
-			reachable++
+		h := heard(r, c.ID)
+		if n.Reachable = h != nil; n.Reachable {
+			n.Leader = h.Leader && h.Node == s.Leader
+		} else {
+			s.Missing = append(s.Missing, n.Name)
+		}
+		if !n.Learner {
+			s.Voters++
+		}
+		if !n.Learner && n.Reachable {
+			s.Reachable++
 		}
 		s.Nodes = append(s.Nodes, n)
 	}
-	voters := len(slices.DeleteFunc(slices.Clone(s.Nodes), func(n contract.NodeStatus) bool { return n.Learner }))
-	s.Survivable = reachable-1 > voters/2
-	switch {
-	case s.Leader == "":
-		s.Problem = "no leader"
-	case best.Problem != "":
-		s.Problem = best.Problem
-	case s.Role == contract.RoleDiverged:
-		s.Problem = "history diverged; rejoining"
-	case reachable < voters:
-		s.Problem = "nodes missing"
-	}
-	return s
+	slices.SortFunc(s.Nodes, func(a, b contract.NodeStatus) int { return strings.Compare(a.Name, b.Name) })
+	slices.Sort(s.Missing)
+	s.Survivable = s.Reachable-1 > s.Voters/2
 }

@@ -1,8 +1,12 @@
 package overview
 
 import (
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -13,7 +17,9 @@ func TestOnlyARegionWithTheSameHistoryMakesALossSurvivable(t *testing.T) {
 	second := timeline.Reign{Epoch: 2, First: 11, Primary: "eu", Lossy: true}
 	region := func(name string, last timeline.Position, reigns ...timeline.Reign) *fleet.Region {
 		h := fleet.Heard{Report: fleet.Report{
-			Region: name, Node: name + "-1", Leader: true, Role: timeline.Secondary, Reigns: reigns,
+			Region: name, Node: name + "-1", ID: 1, Leader: true, LeaderID: 1, Term: 1,
+			Members: []timeline.Member{{ID: 1, Name: name + "-1"}},
+			Role:    timeline.Secondary, Reigns: reigns,
 			Claim:  timeline.Latest(reigns),
 			Cursor: timeline.Cursor{Epoch: timeline.Latest(reigns).Epoch, Position: last},
 		}}
@@ -30,10 +36,121 @@ func TestOnlyARegionWithTheSameHistoryMakesALossSurvivable(t *testing.T) {
 		{"further in another history", region("us", 15, first), region("eu", 30, first, second), false},
 		{"nobody answers", region("us", 10, first), &fleet.Region{Name: "eu"}, false},
 	} {
-		for _, r := range summarize("mimir", "us-1", map[string]*fleet.Region{"us": c.us, "eu": c.eu}).Regions {
+		regions := map[string]*fleet.Region{"us": c.us, "eu": c.eu}
+		for _, r := range summarize("mimir", "us-1", time.Time{}, regions).Regions {
 			if r.Name == "us" && r.LossSurvivable != c.want {
 				t.Errorf("%s: survivable %t, want %t", c.why, r.LossSurvivable, c.want)
 			}
 		}
+	}
+}
+
+// three returns a region of three voters in which the nodes with these numbers answer; leader is the number of the one
+// that leads, zero if it does not answer.
+func three(name string, last timeline.Position, leader int, answer ...int) *fleet.Region {
+	reign := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+	r := &fleet.Region{Name: name}
+	for _, i := range answer {
+		h := fleet.Heard{Report: fleet.Report{
+			Region: name, Node: name + "-" + string(rune('0'+i)), ID: uint64(i), Leader: i == leader,
+			LeaderID: uint64(leader), Term: 1, Role: timeline.Secondary, Reigns: []timeline.Reign{reign}, Claim: reign,
+			Cursor: timeline.Cursor{Epoch: 1, Position: last},
+			Nodes:  []fleet.Node{{ID: 1, Name: name + "-1"}, {ID: 2, Name: name + "-2"}, {ID: 3, Name: name + "-3"}},
+			// The third never started: it described itself to nobody.
+			Members: []timeline.Member{{ID: 1, Name: name + "-1"}, {ID: 2, Name: name + "-2"}},
+		}}
+		if name == "us" {
+			h.Role, h.Writable = timeline.Primary, true
+		}
+		r.Nodes = append(r.Nodes, h)
+	}
+	return r
+}
+
+func summaryOf(us, eu *fleet.Region, now time.Time) (*contract.FleetStatus, *contract.RegionStatus) {
+	f := summarize("mimir", "eu-1", now, map[string]*fleet.Region{"us": us, "eu": eu})
+	return f, &f.Regions[1]
+}
+
+// TestWhoIsNoLeaderDoesNotSpeakForWhatItsRegionAcknowledged: it may be behind.
+func TestWhoIsNoLeaderDoesNotSpeakForWhatItsRegionAcknowledged(t *testing.T) {
+	eu := three("eu", 10, 1, 1, 2, 3)
+	for _, c := range []struct {
+		why               string
+		us                *fleet.Region
+		known, survivable bool
+	}{
+		{"all answer", three("us", 10, 1, 1, 2, 3), true, true},
+		{"the leader is ahead", three("us", 11, 1, 1, 2, 3), true, false},
+		{"a majority answers", three("us", 10, 1, 1, 2), true, true},
+		{"the leader does not answer", three("us", 10, 0, 2, 3), false, false},
+		{"the leader alone answers, and may be none any more", three("us", 10, 1, 1), false, false},
+	} {
+		if _, r := summaryOf(c.us, eu, time.Time{}); r.LossKnown != c.known || r.LossSurvivable != c.survivable {
+			t.Errorf("%s: known %t, survivable %t", c.why, r.LossKnown, r.LossSurvivable)
+		}
+	}
+	deposed := three("us", 10, 1, 1, 2, 3)
+	deposed.Nodes[1].Term, deposed.Nodes[1].LeaderID = 2, 2
+	deposed.Nodes[2].Term, deposed.Nodes[2].LeaderID = 2, 2
+	if _, r := summaryOf(deposed, eu, time.Time{}); r.LossKnown || !strings.Contains(r.Problem, "no majority") {
+		t.Errorf("a leader that its majority left: %+v", r)
+	}
+}
+
+// TestNodesOfTheConfigurationCount, also those that never came.
+func TestNodesOfTheConfigurationCount(t *testing.T) {
+	_, r := summaryOf(three("us", 10, 1, 1, 2), three("eu", 10, 1, 1, 2, 3), time.Time{})
+	if r.Voters != 3 || r.Reachable != 2 || r.Survivable || !slices.Equal(r.Missing, []string{"us-3"}) ||
+		len(r.Nodes) != 3 || r.Problem != "nodes missing: us-3" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestARegionThatIsSilentIsShownAsItWasLastHeard, with the age of that, and not with zeros.
+func TestARegionThatIsSilentIsShownAsItWasLastHeard(t *testing.T) {
+	now := time.Unix(1_000, 0)
+	last := three("us", 10, 1, 1).Nodes[0]
+	last.At = now.Add(-34 * time.Second)
+	us := &fleet.Region{Name: "us", Last: &last}
+	_, r := summaryOf(us, three("eu", 7, 1, 1, 2, 3), now)
+	if r.Heard || r.LastHeard == nil || r.LastHeard.Position != 10 || r.LastHeard.AgeSeconds != 34 ||
+		!strings.HasSuffix(r.Problem, "last heard 34 s ago, by us-1: primary of epoch 1 at position 10") {
+		t.Errorf("%+v, %+v", r, r.LastHeard)
+	}
+	_, r = summaryOf(&fleet.Region{Name: "us"}, three("eu", 7, 1, 1, 2, 3), now)
+	if r.LastHeard != nil || !strings.Contains(r.Problem, "never heard") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestTwoPrimariesAreTheFirstWarning, and one that takes no writes, or may exist, is one.
+func TestTwoPrimariesAreTheFirstWarning(t *testing.T) {
+	begun := timeline.Reign{Epoch: 2, First: 8, Primary: "eu", Lossy: true}
+	eu := three("eu", 7, 1, 1, 2, 3)
+	for i := range eu.Nodes {
+		eu.Nodes[i].Role, eu.Nodes[i].Writable, eu.Nodes[i].Claim = timeline.Primary, true, begun
+	}
+	f, _ := summaryOf(three("us", 10, 1, 1, 2, 3), eu, time.Time{})
+	if len(f.TakeWrites) != 2 || len(f.Warnings) == 0 || !strings.HasPrefix(f.Warnings[0], "TWO PRIMARIES: ") {
+		t.Errorf("two: %v %q", f.TakeWrites, f.Warnings)
+	}
+	starting := three("us", 10, 1, 1, 2, 3)
+	starting.Nodes[0].TakesWrites = new(bool)
+	f, _ = summaryOf(starting, eu, time.Time{})
+	if len(f.TakeWrites) != 1 || len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0], "takes no writes") {
+		t.Errorf("one of them takes none: %v %q", f.TakeWrites, f.Warnings)
+	}
+	f, _ = summaryOf(&fleet.Region{Name: "us"}, eu, time.Time{})
+	if len(f.TakeWrites) != 1 || len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0], "us, which does not answer") {
+		t.Errorf("one that is silent: %v %q", f.TakeWrites, f.Warnings)
+	}
+	sealed := three("us", 10, 1, 1, 2, 3)
+	for i := range sealed.Nodes {
+		sealed.Nodes[i].Sealed, sealed.Nodes[i].Writable = &timeline.Seal{}, false
+	}
+	f, _ = summaryOf(sealed, eu, time.Time{})
+	if len(f.Warnings) != 0 {
+		t.Errorf("in the middle of a switchover: %q", f.Warnings)
 	}
 }

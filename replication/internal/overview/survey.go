@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -25,6 +26,7 @@ type SurveyConfig struct {
 	Nodes    Nodes
 	Client   *peer.Client
 	Reporter *Reporter
+	Clock    clock.Clock
 }
 
 // Survey asks the whole fleet how it is. It is safe for concurrent use.
@@ -44,7 +46,11 @@ func (s *Survey) Fleet(ctx context.Context) *contract.FleetStatus {
 	regions := s.ask(ctx, addresses)
 	own := regions[c.Region]
 	own.Nodes = append(own.Nodes, fleet.Heard{Report: c.Reporter.Report(), Asked: c.Self.PeerAddr})
-	return summarize(c.Fleet, c.Self.Name, regions)
+	heard, _ := c.Watcher.View()
+	for name, r := range regions {
+		r.Last = heard.Regions[name].Last
+	}
+	return summarize(c.Fleet, c.Self.Name, c.Clock.Now(), regions)
 }
 
 // ask asks everybody at once.
@@ -66,6 +72,9 @@ func (s *Survey) ask(ctx context.Context, addresses map[string][]string) map[str
 				if err != nil {
 					region.Err = err
 					return
+				}
+				if r.Region != name || heard(region, r.ID) != nil {
+					return // somebody else's address, or a node with two
 				}
 				region.Nodes = append(region.Nodes, fleet.Heard{Report: r, Asked: addr})
 			})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -69,9 +71,8 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 			"that does not answer has becomes a tail; force", contract.ErrNeedsForce, g.config.Region)
 	}
 	if !force {
-		return nil, fmt.Errorf("%w: region %s is known to lack %d commands of %s, and may lack more; "+
-			"use switchover while the primary answers, or force",
-			contract.ErrNeedsForce, g.config.Region, report.Behind, report.From)
+		return nil, fmt.Errorf("%w: %s; use switchover while the primary answers, or force", contract.ErrNeedsForce,
+			strings.Join(append([]string{report.Loss}, report.Warnings...), "; "))
 	}
 	r := g.order(ctx, func(call uint64) succession.Input { return succession.Takeover{Call: call} })
 	if r.Err != nil {
@@ -79,49 +80,44 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 	}
 	report.Epoch, report.Position, report.Lossy = r.Reign.Epoch, r.Reign.First-1, true
 	g.config.Logger.Warn("took over by force", "epoch", report.Epoch, "from", report.From, "position", report.Position,
-		"behind", report.Behind)
+		"behind", report.Behind, "known", report.BehindKnown)
 	return report, nil
 }
 
-// freshView asks every region once more.
-func (g *Governor) freshView(ctx context.Context) fleet.View {
-	v, changed := g.config.Fleet.View()
-	g.config.Fleet.Refresh()
-	timer := g.config.Clock.NewTimer(g.config.CallTimeout)
-	defer timer.Stop()
-	select {
-	case <-changed:
-		v, _ = g.config.Fleet.View()
-	case <-timer.C():
-	case <-ctx.Done():
-	}
-	return v
+// sight is what was seen of the fleet when everybody was asked once more.
+type sight struct {
+	fleet.View
+	began time.Time // of the asking
 }
 
-// assess tells what is known of what a failover loses (G4).
-func (g *Governor) assess(v fleet.View) *contract.MoveReport {
-	s := g.config.Applied.State()
-	claim := v.Claim(s.HighestClaim())
-	r := &contract.MoveReport{From: claim.Primary, To: g.config.Region}
-	if heard := g.LastHeard(claim.Primary); heard > s.Cursor.Position {
-		r.Behind = uint64(heard - s.Cursor.Position)
-	}
-	if s.Seal != nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("region %s may have begun epoch %d by handoff %d; "+
-			"if it has, it gives way and saves what it wrote as a tail",
-			s.Seal.To, s.Seal.Epoch+1, s.Seal.Handoff))
-	}
-	for name, region := range v.Regions {
-		f := region.Furthest()
-		switch {
-		case f == nil:
-		case name == claim.Primary && region.Leader() != nil:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("region %s still answers: a switchover would lose nothing",
-				name))
-		case f.Cursor.Position > s.Cursor.Position:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("region %s has %d commands more", name,
-				f.Cursor.Position-s.Cursor.Position))
+// heard returns what is known of a region, and whether any of its nodes answered when it was asked.
+func (s sight) heard(name string) (fleet.Region, bool) {
+	r := s.Regions[name]
+	return r, len(r.Nodes) > 0 && !r.Asked.Before(s.began)
+}
+
+// freshView asks every region once more, and waits until each has answered or the time of a question is over for it
+// (G4).
+func (g *Governor) freshView(ctx context.Context) sight {
+	began := g.config.Clock.Now()
+	timer := g.config.Clock.NewTimer(2*g.config.CallTimeout + findAgain) // a round may be under way that began before
+	defer timer.Stop()
+	g.config.Fleet.Refresh()
+	for {
+		v, changed := g.config.Fleet.View()
+		asked := true
+		for _, r := range v.Regions {
+			asked = asked && !r.Asked.Before(began)
+		}
+		if asked {
+			return sight{v, began}
+		}
+		select {
+		case <-changed:
+		case <-timer.C():
+			return sight{v, began}
+		case <-ctx.Done():
+			return sight{v, began}
 		}
 	}
-	return r
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -336,6 +337,58 @@ func TestAnAbortIsLoggedWhenItIsDone(t *testing.T) {
 		if l := u.logged("takes writes again"); len(l) != 1 || !u.Open() {
 			t.Errorf("open %t, and logs %q", u.Open(), l)
 		}
+	})
+}
+
+// TestAFailoverAsksEveryRegion: one that answers at once does not hide one that has not answered yet, and of one that
+// does not answer it says so.
+func TestAFailoverAsksEveryRegion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slow, dead atomic.Bool
+		var position atomic.Uint64
+		position.Store(10)
+		reigns := []timeline.Reign{{Epoch: 1, First: 1, Primary: "us"}}
+		l := life.New(clock.Real, slog.New(slog.DiscardHandler))
+		state := timeline.State{Region: "eu", Reigns: reigns, Cursor: timeline.Cursor{Epoch: 1, Position: 8}}
+		watcher := fleet.NewWatcher(fleet.Config{
+			Regions: map[string][]string{"us": {"us-1"}, "ap": {"ap-1"}}, Clock: clock.Real,
+			Interval: time.Second, Timeout: time.Second,
+			Ask: func(_ context.Context, addr string) (fleet.Report, error) {
+				r := fleet.Report{Region: addr[:2], Node: addr, Leader: true, Claim: reigns[0], Reigns: reigns,
+					Cursor: timeline.Cursor{Epoch: 1, Position: 8}, Role: timeline.Secondary}
+				if addr == "us-1" {
+					if slow.Load() {
+						time.Sleep(500 * time.Millisecond)
+					}
+					if dead.Load() {
+						return r, errors.New("gone")
+					}
+					r.Cursor.Position = timeline.Position(position.Load())
+					r.Role, r.Writable = timeline.Primary, true
+				}
+				return r, nil
+			}})
+		g := New(Config{Region: "eu", Regions: []string{"ap", "eu", "us"}, CallTimeout: time.Second, Clock: clock.Real,
+			Applied: region.NewApplied(&region.View{State: state}, l), Fleet: watcher, Follower: nobody{}})
+		l.Go(watcher.Run)
+		time.Sleep(1500 * time.Millisecond)
+		position.Store(15)
+		slow.Store(true)
+		r := g.assess(g.freshView(context.Background()))
+		if !r.BehindKnown || r.Behind != 7 || len(r.Warnings) != 1 ||
+			!strings.Contains(r.Warnings[0], "region us still answers") ||
+			!strings.HasSuffix(r.Warnings[0], "a switchover would lose nothing") {
+			t.Errorf("alive: %+v", r)
+		}
+		dead.Store(true)
+		time.Sleep(30 * time.Second)
+		r = g.assess(g.freshView(context.Background()))
+		if r.BehindKnown || r.LastHeard == nil || r.LastHeard.Position != 15 || r.LastHeard.AgeSeconds < 29 ||
+			!strings.Contains(r.Loss, "is unknown: no leader of us answers") || len(r.Warnings) != 0 {
+			t.Errorf("dead: %+v", r)
+		}
+		l.Close()
+		l.Wait()
 	})
 }
 

@@ -67,7 +67,7 @@ func (l *lifetime) Spawn(f func()) bool {
 		defer l.running.Done()
 		defer func() {
 			if r := recover(); r != nil {
-				l.log.Error("panic", "err", r, "stack", string(debug.Stack()))
+				l.log.Debug("panic", "err", r, "stack", string(debug.Stack()))
 				l.fail(broken(r))
 			}
 		}()

@@ -1,0 +1,224 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"runtime"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/kv/mvcc"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// alarm hears what Pebble says of one database that cannot go on, and sees to it that this ends in one error: of Open
+// while the database is being opened, of Options.OnFailure afterwards. It is safe for concurrent use.
+type alarm struct {
+	logger *slog.Logger
+	tell   func(error) // may be nil
+
+	mu     sync.Mutex
+	opened bool
+	damage error         // that was found while it was opened, the first
+	fatal  error         // after which Pebble must not go on, the first
+	failed chan struct{} // closed when there is one
+	stuck  bool          // Pebble holds locks that nobody gives back: it cannot be closed
+}
+
+func newAlarm(o *Options) *alarm {
+	return &alarm{logger: o.Logger, tell: o.OnFailure, failed: make(chan struct{})}
+}
+
+// openPebble opens the database at path. Whatever its files hold, it ends with a database or an error: ErrDamaged if
+// they are not what was written. With readOnly it leaves them as they are.
+func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*pebble.DB, error) {
+	a := newAlarm(o)
+	var db *pebble.DB
+	var err error
+	done := make(chan struct{})
+	go func() { // of its own: Fatalf may end it
+		defer close(done)
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("%w: %s: Pebble cannot read it: %v", replication.ErrDamaged, path, r)
+			}
+		}()
+		p := pebbleOptions(o, cache, a)
+		if readOnly {
+			p.ReadOnly, p.ErrorIfNotExists = true, true
+		}
+		db, err = pebble.Open(path, p)
+	}()
+	select {
+	case <-done:
+	case <-a.failed: // the opening may wait for what failed, for ever
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.opened = true
+	if a.fatal != nil {
+		if !a.stuck {
+			go func() {
+				if <-done; db != nil {
+					_ = db.Close()
+				}
+			}()
+		}
+		return nil, a.fatal
+	}
+	if err != nil {
+		return nil, a.explained(path, err)
+	}
+	return db, nil
+}
+
+// explained wraps an error of an opening in ErrDamaged unless the system refused something.
+func (a *alarm) explained(path string, err error) error {
+	var system interface {
+		error
+		Timeout() bool // what errors of the system have
+	}
+	switch {
+	case errors.Is(err, replication.ErrDamaged), lockHeld(err):
+		return err
+	case a.damage != nil:
+		return a.damage
+	case errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist) && !pebble.IsCorruptionError(err):
+		return err
+	default:
+		return fmt.Errorf("%w: %s: %w", replication.ErrDamaged, path, err)
+	}
+}
+
+// asDamage wraps an error of a read in ErrDamaged if what was read is not what was written, and names the file.
+func asDamage(err error) error {
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		return fmt.Errorf("%w: %s: %w", replication.ErrDamaged, info.Path, info.Details)
+	}
+	if errors.Is(err, mvcc.ErrCorrupt) || pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %w", replication.ErrDamaged, err)
+	}
+	return err
+}
+
+// lockHeld reports whether a database is open in this process already: Pebble has no error for it.
+func lockHeld(err error) bool { return err.Error() == "lock held by current process" }
+
+// Infof implements pebble.Logger: it drops what Pebble merely tells.
+func (a *alarm) Infof(string, ...any) {}
+
+// Errorf implements pebble.Logger.
+func (a *alarm) Errorf(format string, args ...any) {
+	a.logger.Error("pebble", "err", fmt.Sprintf(format, args...))
+}
+
+// Fatalf implements pebble.Logger. It does not return: Pebble relies on that. While the database is opened, the opening
+// ends; later, whoever called it waits for the end of the process, which is near if somebody is told.
+func (a *alarm) Fatalf(format string, args ...any) {
+	err := fmt.Errorf("kv: the store cannot go on: %w", quoting(fmt.Sprintf(format, args...), args))
+	a.logger.Error("pebble cannot go on", "err", err)
+	switch {
+	case a.fails(err, true):
+		runtime.Goexit()
+	case a.tell == nil:
+		panic(err)
+	}
+	go a.tell(err)
+	select {}
+}
+
+// fails ends an opening with err; false if there is none under way.
+func (a *alarm) fails(err error, stuck bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.opened {
+		return false
+	}
+	a.stuck = a.stuck || stuck
+	if a.fatal == nil {
+		a.fatal = err
+		close(a.failed)
+	}
+	return true
+}
+
+// damaged is told of each block that is not what was written. Whoever reads it gets an error besides.
+func (a *alarm) damaged(info pebble.DataCorruptionInfo) {
+	err := fmt.Errorf("%w: %s: %w", replication.ErrDamaged, info.Path, info.Details)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	first := a.damage == nil
+	if first {
+		a.damage = err
+		a.logger.Error("a file of the store is damaged", "file", info.Path, "err", info.Details)
+	}
+	if first && a.tell != nil && a.opened {
+		go a.tell(err)
+	}
+}
+
+// background is told that a flush or a compaction failed.
+func (a *alarm) background(err error) {
+	if errors.Is(err, pebble.ErrClosed) {
+		return
+	}
+	err = fmt.Errorf("kv: write in the background: %w", asDamage(err))
+	if !a.fails(err, false) && a.tell != nil {
+		go a.tell(err)
+	}
+}
+
+// watched is a filesystem whose directories cannot fail to be synced: Pebble panics at that wherever it is.
+type watched struct {
+	vfs.FS
+	alarm *alarm
+}
+
+// OpenDir implements vfs.FS.
+func (w watched) OpenDir(name string) (vfs.File, error) {
+	f, err := w.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return watchedDir{f, name, w.alarm}, nil
+}
+
+// Unwrap implements vfs.FS.
+func (w watched) Unwrap() vfs.FS { return w.FS }
+
+type watchedDir struct {
+	vfs.File
+	name  string
+	alarm *alarm
+}
+
+// Sync implements vfs.File.
+func (d watchedDir) Sync() error {
+	err := d.File.Sync()
+	if err != nil {
+		d.alarm.Fatalf("sync %s: %v", d.name, err)
+	}
+	return err
+}
+
+// quoting is an error with this text that wraps what it quotes.
+func quoting(text string, quoted []any) error {
+	for _, q := range quoted {
+		if err, ok := q.(error); ok {
+			return &quote{text, err}
+		}
+	}
+	return errors.New(text)
+}
+
+type quote struct {
+	text  string
+	cause error
+}
+
+func (q *quote) Error() string { return q.text }
+func (q *quote) Unwrap() error { return q.cause }

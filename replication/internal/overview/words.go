@@ -1,0 +1,80 @@
+package overview
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// silence says what is known of a region of which no node answers.
+func silence(r *fleet.Region, last *contract.LastHeard) string {
+	text := "no node answers"
+	if r.Err != nil {
+		text += ": " + r.Err.Error()
+	}
+	if last == nil {
+		return text + "; it was never heard since the asked node started"
+	}
+	return fmt.Sprintf("%s; last heard %.0f s ago, by %s: %s", text, last.AgeSeconds, last.Node, place(last))
+}
+
+// place says where a region was.
+func place(l *contract.LastHeard) string {
+	return fmt.Sprintf("%s of epoch %d at position %d", l.Role, l.Epoch, l.Position)
+}
+
+// problems says what is wrong with a region of which somebody answered, "" if nothing is known to be.
+func problems(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) string {
+	var list []string
+	add := func(wrong bool, format string, args ...any) {
+		if wrong {
+			list = append(list, fmt.Sprintf(format, args...))
+		}
+	}
+	add(s.Leader == "", "no leader answers; this is what %s has, which may be behind", s.By)
+	add(s.Leader != "" && !confirmed(r), "no majority of its nodes confirms the leader %s", s.Leader)
+	add(s.Role == contract.RoleDiverged && best.Problem == "", "history diverged; rejoining")
+	add(best.Problem != "", "%s", best.Problem)
+	add(len(s.Missing) > 0, "nodes missing: %s", strings.Join(s.Missing, ", "))
+	return strings.Join(list, "; ")
+}
+
+// warnings says what is wrong with the fleet, the worst first.
+func warnings(f *contract.FleetStatus, claim timeline.Reign) (list []string) {
+	var write, count []string
+	for i := range f.Regions {
+		r := &f.Regions[i]
+		text := fmt.Sprintf("%s (epoch %d, leader %s)", r.Name, r.Epoch, r.Leader)
+		switch {
+		case r.TakesWrites:
+			write = append(write, text)
+		case r.Role == contract.RolePrimary && !r.Sealed && r.Leader != "":
+			count = append(count, text)
+		case !r.Heard && r.Name != claim.Primary && mayWrite(r, claim):
+			list = append(list, fmt.Sprintf("epoch %d of %s was begun without %s, which does not answer: if it runs, "+
+				"it may take writes until it hears of that", claim.Epoch, claim.Primary, r.Name))
+		}
+	}
+	if len(write) > 1 {
+		list = append([]string{fmt.Sprintf("TWO PRIMARIES: %s both take writes; what those of lower epochs "+
+			"acknowledge will be cut off as their tail: keep clients away from them, and let the regions reach each "+
+			"other", strings.Join(write, " and "))}, list...)
+	}
+	if len(write) == 1 && len(count) > 0 {
+		list = append(list, fmt.Sprintf("%s still counts itself primary beside %s, and takes no writes",
+			strings.Join(count, " and "), write[0]))
+	}
+	return list
+}
+
+// mayWrite reports whether a region that does not answer may be primary of an epoch before the claim, as far as is
+// known: it was when it was last heard, or it never was heard and the claim was made by force.
+func mayWrite(r *contract.RegionStatus, claim timeline.Reign) bool {
+	if r.LastHeard == nil {
+		return claim.Lossy
+	}
+	return r.LastHeard.Role == contract.RolePrimary && r.LastHeard.Epoch < claim.Epoch
+}

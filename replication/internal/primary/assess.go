@@ -1,0 +1,111 @@
+package primary
+
+import (
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// assess tells what is known of what a failover to this region loses, and what is not (G4).
+func (g *Governor) assess(v sight) *contract.MoveReport {
+	s := g.config.Applied.State()
+	claim := v.Claim(s.HighestClaim())
+	r := &contract.MoveReport{From: claim.Primary, To: g.config.Region}
+	if s.Seal != nil {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("region %s may have begun epoch %d by handoff %d; "+
+			"if it has, it gives way and saves what it wrote as a tail",
+			s.Seal.To, s.Seal.Epoch+1, s.Seal.Handoff))
+	}
+	g.measure(r, v, s)
+	for _, name := range g.config.Regions {
+		if name == g.config.Region {
+			continue
+		}
+		if text := g.others(name, v, s, claim); text != "" {
+			r.Warnings = append(r.Warnings, text)
+		}
+	}
+	return r
+}
+
+// measure fills in what this region lacks of the old primary's history, and how that is known.
+func (g *Governor) measure(r *contract.MoveReport, v sight, s *timeline.State) {
+	if r.From == r.To || r.From == "" {
+		r.BehindKnown = true
+		r.Loss = "nothing of another region's history is known to be missing"
+		return
+	}
+	region, answered := v.heard(r.From)
+	if heard := g.LastHeard(r.From); heard > s.Cursor.Position {
+		r.Behind = uint64(heard - s.Cursor.Position)
+	}
+	if leader := region.Leader(); answered && leader != nil {
+		r.BehindKnown = true
+		r.Loss = fmt.Sprintf("region %s lacks %d commands of %s, whose leader %s was at position %d when it was "+
+			"asked; what it acknowledged since comes on top", r.To, r.Behind, r.From, leader.Node,
+			leader.Cursor.Position)
+		return
+	}
+	r.Loss = fmt.Sprintf("how much region %s lacks of %s is unknown: no leader of %s answers", r.To, r.From, r.From)
+	if region.Last == nil {
+		r.Loss += ", and none of its nodes was heard since this one started"
+		return
+	}
+	r.LastHeard = g.last(region.Last)
+	r.Loss += fmt.Sprintf("; when it was last heard, %.0f s ago by %s, it was at position %d, and %d commands are "+
+		"known to be missing; what it acknowledged since comes on top", r.LastHeard.AgeSeconds, r.LastHeard.Node,
+		r.LastHeard.Position, r.Behind)
+}
+
+func (g *Governor) last(h *fleet.Heard) *contract.LastHeard {
+	return &contract.LastHeard{
+		Node: h.Node, Leader: h.Leader, Role: contract.Role(h.Role), Epoch: h.Cursor.Epoch,
+		Position: h.Cursor.Position, AgeSeconds: g.config.Clock.Now().Sub(h.At).Seconds(),
+	}
+}
+
+// others says what an operator should know of another region before and after this one takes over, "" if nothing.
+func (g *Governor) others(name string, v sight, s *timeline.State, claim timeline.Reign) string {
+	region, answered := v.heard(name)
+	if !answered {
+		if name == claim.Primary {
+			return "" // said with what is lost
+		}
+		return fmt.Sprintf("region %s does not answer, and may have more than %s", name, g.config.Region)
+	}
+	if leader := region.Leader(); name == claim.Primary && leader != nil && leader.Role == timeline.Primary {
+		text := fmt.Sprintf("region %s still answers, as primary: it takes writes until it hears of the next epoch, "+
+			"and what it acknowledges meanwhile becomes its tail", name)
+		if leader.Sealed == nil && continues(s, leader) {
+			text += "; a switchover would lose nothing"
+		}
+		return text
+	}
+	most := region.Furthest()
+	switch {
+	case !continues(s, most):
+		if continuedBy(s, most) {
+			return ""
+		}
+		return fmt.Sprintf("region %s is at position %d of another history, of epoch %d", name, most.Cursor.Position,
+			most.Cursor.Epoch)
+	case most.Cursor.Position > s.Cursor.Position:
+		return fmt.Sprintf("region %s has %d commands more", name, most.Cursor.Position-s.Cursor.Position)
+	default:
+		return ""
+	}
+}
+
+// continues reports whether what a node has goes on where this region's history ends.
+func continues(s *timeline.State, h *fleet.Heard) bool {
+	relation, _ := timeline.Compare(s.Reigns, h.Reigns, s.Cursor.Position, h.Cursor.Position)
+	return relation == timeline.Prefix
+}
+
+// continuedBy reports whether this region's history goes on where that of a node ends.
+func continuedBy(s *timeline.State, h *fleet.Heard) bool {
+	relation, _ := timeline.Compare(h.Reigns, s.Reigns, h.Cursor.Position, s.Cursor.Position)
+	return relation == timeline.Prefix
+}

@@ -1,0 +1,81 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// advice is what to do about a node that cannot start or go on, by the error that ended it. The first that fits counts.
+var advice = []struct {
+	err  error
+	text string
+}{
+	{syscall.ENOSPC, "the disk is full: make room outside this directory, or enlarge the disk, and start the node " +
+		"again; delete nothing inside but old files under rescue"},
+	{syscall.EDQUOT, "the disk quota of this user is used up: raise it and start the node again; delete nothing " +
+		"inside but old files under rescue"},
+	{syscall.EROFS, "the filesystem is read-only: mount it for writing and start the node again; if the system made " +
+		"it read-only by itself, check the disk first"},
+	{syscall.EMFILE, "too many files are open: raise the limit of the process (LimitNOFILE, ulimit -n) and start it " +
+		"again"},
+	{syscall.EIO, "the disk does not do what it is asked: check it; if it is broken, " + replaceMember},
+	{fs.ErrPermission, "the user that runs mimir must own everything in this directory"},
+	{replication.ErrIdentity, "mount the right directory, or put name, region and fleet back to what they were"},
+	{replication.ErrDamaged, keepAndReplace},
+	{fs.ErrNotExist, keepAndReplace},
+	{syscall.EISDIR, keepAndReplace},
+	{syscall.ENOTDIR, keepAndReplace},
+}
+
+const keepAndReplace = "do not repair it: keep the directory for inspection, check the disk, and " + replaceMember
+
+// replaceMember is how a node whose directory cannot be used any more is replaced.
+const replaceMember = "replace the node: `etcdctl member list` and `etcdctl member remove` at another node of its " +
+	"region, then `etcdctl member add` under a new name, with an empty data-dir (a node that is alone in its region: " +
+	"make another region primary, empty data-dir, start it)"
+
+// explained adds to the error that ended a node where it happened and what to do about it. It stays one line.
+func explained(c *Config, err error) error {
+	if err == nil || errors.Is(err, ErrConfig) || errors.Is(err, replication.ErrConfig) {
+		return err
+	}
+	for _, a := range advice {
+		if errors.Is(err, a.err) && !errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("%w; %s", inDirectory(c, err), a.text)
+		}
+	}
+	if errors.Is(err, replication.ErrDiskLost) {
+		return inDirectory(c, err) // says itself what to do
+	}
+	return err
+}
+
+// inDirectory says which directory an error is about, once.
+func inDirectory(c *Config, err error) error {
+	prefix := "data-dir " + c.Replication.DataDir + ": "
+	if strings.HasPrefix(err.Error(), prefix) {
+		return err
+	}
+	if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock held by") {
+		return fmt.Errorf("%sis another process using it? %w", prefix, err)
+	}
+	return fmt.Errorf("%s%w", prefix, err)
+}
+
+// cause is what ended the node: what the store said of its files, if it said anything, since whoever failed because of
+// them knows less.
+func (s *server) cause(err error) error {
+	select {
+	case failed := <-s.failed:
+		if errors.Is(failed, replication.ErrDamaged) {
+			return failed
+		}
+	default:
+	}
+	return err
+}
