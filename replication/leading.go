@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/primary"
@@ -27,7 +29,7 @@ type leading struct {
 	logger   *slog.Logger
 
 	mu   sync.Mutex
-	told bool
+	told atomic.Pointer[contract.Tenure] // nil: none; written with mu held
 }
 
 var _ region.Proposers = (*leading)(nil)
@@ -69,10 +71,31 @@ func (l *leading) Resolve(outcomes []region.Outcome) {
 func (l *leading) changed() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if open := l.Open(); open != l.told && l.tell != nil {
-		l.told = open
-		l.tell(open)
+	now := l.Tenure()
+	if now == l.tenure() {
+		return
 	}
+	if l.told.Swap(nil) != nil {
+		l.say(false)
+	}
+	if now != (contract.Tenure{}) {
+		l.told.Store(&now)
+		l.say(true)
+	}
+}
+
+func (l *leading) say(primaryLeader bool) {
+	if l.tell != nil {
+		l.tell(primaryLeader)
+	}
+}
+
+// tenure returns the one that the embedder was last told of. It may be called while it is told.
+func (l *leading) tenure() contract.Tenure {
+	if t := l.told.Load(); t != nil {
+		return *t
+	}
+	return contract.Tenure{}
 }
 
 // watch reconsiders what this node may do when news of other regions arrive, until ctx ends.
