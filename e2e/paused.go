@@ -58,7 +58,7 @@ func (r *run) paused(ctx context.Context) error {
 		return err
 	}
 	if held.Count != pausedLeases || lost.Load() > 0 {
-		return fmt.Errorf("%d of %d leases live, whose clients kept them alive; %d clients were told that theirs is gone",
+		return fmt.Errorf("%d of %d leases live that were kept alive; %d clients were told that theirs is gone",
 			held.Count, pausedLeases, lost.Load())
 	}
 	r.line("all of them live")

@@ -64,8 +64,8 @@ func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 	return &pb.HashResponse{Header: s.header(revision), Hash: hash}, nil
 }
 
-// HashKV hashes what can be read at a revision. It is equal on all nodes of all regions (invariant 10), and no compaction
-// changes it. An etcd with the same contents says something else.
+// HashKV hashes what can be read at a revision. It is equal on all nodes of all regions (invariant 10), and no
+// compaction changes it. An etcd with the same contents says something else.
 func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
 	hash, compacted, revision, err := s.store.HashContent(ctx, r.Revision)
 	if err != nil {

@@ -194,8 +194,8 @@ func TestProgressIsWhereEveryWatchIs(t *testing.T) {
 	}
 }
 
-// Nothing is said of a watch that begins in the future, as one does that resumes at a node which is behind; not even when
-// another watch of the stream has something to be told.
+// Nothing is said of a watch that begins in the future, as one does that resumes at a node which is behind; not even
+// when another watch of the stream has something to be told.
 func TestNoProgressBeforeAWatchBegins(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{ProgressInterval: 5 * time.Millisecond})
 	for range 4 {
@@ -241,7 +241,7 @@ func TestClientsProgressOnlyRises(t *testing.T) {
 			t.Fatalf("the watch of %s ended: %v", key, r.Err())
 		}
 		if r.Header.Revision <= at[key] && !(r.IsProgressNotify() && r.Header.Revision == at[key]) {
-			t.Fatalf("the watch of %s, which has everything up to %d, hears of %d: %v", key, at[key], r.Header.Revision, r)
+			t.Fatalf("the watch of %s, at %d, hears of %d: %v", key, at[key], r.Header.Revision, r)
 		}
 		at[key] = r.Header.Revision
 		return r.IsProgressNotify()

@@ -32,7 +32,8 @@ func TestWhatADeposedLeaderDecidesIsVoid(t *testing.T) {
 		within := func(t replication.Tenure, value string) error {
 			ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 			defer cancel()
-			_, err := f.nodes[old].Propose(ctx, []*replication.Command{{Data: []byte(value)}}, replication.WithinTenure(t))
+			commands := []*replication.Command{{Data: []byte(value)}}
+			_, err := f.nodes[old].Propose(ctx, commands, replication.WithinTenure(t))
 			return err
 		}
 		if err := within(tenure, "c1"); err != nil {

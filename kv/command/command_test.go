@@ -51,8 +51,8 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-// An expiry is known as one, and does to every reader, also one of before, what a revocation does. No client's request is
-// taken for one.
+// An expiry is known as one, and does to every reader, also one of before, what a revocation does. No client's request
+// is taken for one.
 func TestAnExpiryIsARevocationWithAMark(t *testing.T) {
 	for _, id := range []int64{1, 7, 8000, 1 << 40, math.MaxInt64, -1} {
 		asked, expired := EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id}), EncodeLeaseExpiry(id)

@@ -22,8 +22,8 @@ func (r *Reader) HashContent(ctx context.Context, rev int64) (hash uint32, err e
 	return r.hash(ctx, rev, rev, rev+1)
 }
 
-// hash returns the hash of the versions up to rev: of those up to floor only the newest of each key, if it is a put, and
-// besides every one from whole on.
+// hash returns the hash of the versions up to rev: of those up to floor only the newest of each key, if it is a put,
+// and besides every one from whole on.
 func (r *Reader) hash(ctx context.Context, rev, floor, whole int64) (hash uint32, err error) {
 	r.whole()
 	it := r.points

@@ -47,7 +47,8 @@ func TestWhatNobodyWaitsForIsNotSentAnew(t *testing.T) {
 	})
 }
 
-// busy makes what is proposed to a wait behind frames that are not applied, until the function that it returns is called.
+// busy makes what is proposed to a wait behind frames that are not applied, until the function that it returns is
+// called.
 func busy(t *testing.T, a *member) (free func()) {
 	t.Helper()
 	a.hold()

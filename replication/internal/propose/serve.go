@@ -23,8 +23,8 @@ const (
 )
 
 // Serve is the transport's handler of Service: it takes proposals of another node into this one's pipeline. It ends
-// when either half of the stream ends, and takes nothing afterwards: nobody would hear of it. What was taken by then and
-// is in no frame is dropped.
+// when either half of the stream ends, and takes nothing afterwards: nobody would hear of it. What was taken by then
+// and is in no frame is dropped.
 func (p *Proposer) Serve(ctx context.Context, s transport.Stream) error { return p.serve(ctx, s, true) }
 
 // ServeWhole is the transport's handler of ServiceWhole.
@@ -83,8 +83,8 @@ type answers struct {
 	wake wake.Signal
 }
 
-// errAnswerTooLarge says that a proposal's results are more than can be sent. It was applied; the node that asks cannot be
-// told with what results.
+// errAnswerTooLarge says that a proposal's results are more than can be sent. It was applied; the node that asks cannot
+// be told with what results.
 var errAnswerTooLarge = errors.New("results are too large")
 
 // limit bounds one answer.
