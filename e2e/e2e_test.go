@@ -41,7 +41,7 @@ func TestFirstLight(t *testing.T) {
 	err = Run(ctx, Options{
 		Binary: binary, Dir: dir, Records: records, Delay: 5 * time.Millisecond, Cut: time.Second,
 		Writes: 200, Out: testWriter{t},
-		Phases: []string{"load", "switchover", "interrupted", "failover", "restart", "badinput"},
+		Phases: []string{"load", "switchover", "interrupted", "paused", "failover", "restart", "badinput"},
 	})
 	if err != nil {
 		logs, _ := filepath.Glob(filepath.Join(dir, "*", "log"))

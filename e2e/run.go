@@ -34,6 +34,7 @@ var phases = []struct {
 	{"load", "load records while nodes are killed and the link is cut", (*run).load},
 	{"switchover", "move the primary and back under load", (*run).switchover},
 	{"interrupted", "cut the link and kill leaders during switchovers under load", (*run).interrupted},
+	{"paused", "stop the leader of the primary and let it go on, while clients keep leases alive", (*run).paused},
 	{"failover", "kill the primary region under load and fail over", (*run).failover},
 	{"restart", "kill the whole fleet under load and start it again", (*run).restart},
 	{"bootstrap", "keep a region away until the log does not reach back to what it has", (*run).bootstrap},

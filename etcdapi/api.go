@@ -126,7 +126,7 @@ func New(o Options) *API {
 	if a.clock == nil {
 		a.clock = clock.Real
 	}
-	a.renewals = newRenewals(a)
+	a.renewals = newRenewals(a, a.clock)
 	return a
 }
 

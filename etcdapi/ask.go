@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/lease"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // Questions that a node puts to the leader of the primary region, which alone counts down leases. README.md has the
@@ -64,11 +66,19 @@ func (a *API) answerRenew(body []byte) ([]byte, error) {
 		case errors.Is(err, command.ErrLeaseNotFound):
 			ttl = leaseGone
 		case err != nil:
-			return nil, err
+			return nil, notLessor(err)
 		}
 		answer = binary.LittleEndian.AppendUint64(answer, uint64(ttl))
 	}
 	return answer, nil
+}
+
+// notLessor makes an error of a lessor that is not promoted one that has the question asked again.
+func notLessor(err error) error {
+	if errors.Is(err, lease.ErrNotLessor) {
+		return fmt.Errorf("%w: %w", replication.ErrNotReady, err)
+	}
+	return err
 }
 
 func encodeTimeToLive(id int64) []byte {
@@ -85,7 +95,7 @@ func (a *API) answerTimeToLive(body []byte) ([]byte, error) {
 	case errors.Is(err, command.ErrLeaseNotFound):
 		remaining, granted = leaseGone, 0
 	case err != nil:
-		return nil, err
+		return nil, notLessor(err)
 	}
 	answer := binary.LittleEndian.AppendUint64(nil, uint64(remaining))
 	return binary.LittleEndian.AppendUint64(answer, uint64(granted)), nil

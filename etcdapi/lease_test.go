@@ -1,6 +1,7 @@
 package etcdapi_test
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 func TestLeases(t *testing.T) {
@@ -57,7 +59,7 @@ func TestLeaseExpires(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.Lessor.Promote()
+	n.Lessor.Promote(replication.Tenure{Term: 3, Epoch: 1})
 	gone := <-c.Watch(ctx, "k", clientv3.WithRev(put.Header.Revision+1))
 	if len(gone.Events) != 1 || gone.Events[0].Type != clientv3.EventTypeDelete {
 		t.Fatalf("watch says %v", gone)
@@ -106,5 +108,48 @@ func TestKeepAlivesShareQuestions(t *testing.T) {
 	}
 	if asked, _ := n.Replicator.Calls(); asked > leases/2 {
 		t.Errorf("%d questions for %d leases", asked, leases)
+	}
+}
+
+// A question that hangs holds up those who share it, and nobody else.
+func TestKeepAlivesDoNotWaitForAQuestionThatHangs(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{RequestTimeout: time.Minute})
+	ctx, lease := bounded(t), pb.NewLeaseClient(n.Dial(t))
+	for id := range int64(4) {
+		if _, err := lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: id + 1, TTL: 1000}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream, err := lease.LeaseKeepAlive(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(id int64) {
+		if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receive := func() int64 {
+		r, err := stream.Recv()
+		if err != nil || r.TTL != 1000 {
+			t.Fatalf("%v, %v", r, err)
+		}
+		return r.ID
+	}
+	release := n.Replicator.HoldAsks()
+	send(1)
+	for asked := 0; asked == 0; asked, _ = n.Replicator.Calls() {
+		runtime.Gosched()
+	}
+	n.Replicator.LetAsks()
+	for id := int64(2); id <= 4; id++ {
+		send(id)
+		if got := receive(); got != id {
+			t.Errorf("answered for %d, want %d", got, id)
+		}
+	}
+	release()
+	if got := receive(); got != 1 {
+		t.Errorf("answered for %d, want the one that hung", got)
 	}
 }

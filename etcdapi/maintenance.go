@@ -55,7 +55,7 @@ func (s *maintenanceServer) Status(context.Context, *pb.StatusRequest) (*pb.Stat
 	return response, nil
 }
 
-// Hash is HashKV at the newest revision.
+// Hash hashes everything that can be read or watched, at any revision that is not compacted.
 func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
 	hash, _, revision, err := s.store.Hash(ctx, 0)
 	if err != nil {
@@ -64,10 +64,10 @@ func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 	return &pb.HashResponse{Header: s.header(revision), Hash: hash}, nil
 }
 
-// HashKV hashes the contents up to a revision. It is equal on all nodes of all regions (invariant 10), and differs from
-// what an etcd with the same contents says.
+// HashKV hashes what can be read at a revision. It is equal on all nodes of all regions (invariant 10), and no
+// compaction changes it. An etcd with the same contents says something else.
 func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
-	hash, compacted, revision, err := s.store.Hash(ctx, r.Revision)
+	hash, compacted, revision, err := s.store.HashContent(ctx, r.Revision)
 	if err != nil {
 		return nil, s.statusOf(ctx, err)
 	}

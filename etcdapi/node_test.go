@@ -139,6 +139,50 @@ func TestMaintenance(t *testing.T) {
 }
 
 // clientv3 with a user name goes on without a token where authentication is off.
+// The hash of a revision is what it was when the store is compacted, also at a deletion, and never zero.
+func TestHashOutlastsCompaction(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	hash := func(revision int64) uint32 {
+		r, err := c.HashKV(ctx, n.Endpoint, revision)
+		if err != nil || r.Hash == 0 {
+			t.Fatalf("hash at %d: %v, %v", revision, r, err)
+		}
+		return r.Hash
+	}
+	before := map[int64]uint32{}
+	note := func() {
+		now := hash(0)
+		for revision, h := range before {
+			if h == now {
+				t.Errorf("the hash at %d is that of %d", n.Store.Revision(), revision)
+			}
+		}
+		before[n.Store.Revision()] = now
+	}
+	note() // 1, of nothing
+	for range 3 {
+		put(t, n, "k", "v") // 2 to 4
+		note()
+	}
+	if _, err := c.Delete(ctx, "k"); err != nil { // 5
+		t.Fatal(err)
+	}
+	note()
+	put(t, n, "k", "v") // 6
+	note()
+	for revision := int64(3); revision <= 6; revision++ {
+		if _, err := c.Compact(ctx, revision, clientv3.WithCompactPhysical()); err != nil {
+			t.Fatal(err)
+		}
+		for at := revision; at <= 6; at++ {
+			if now := hash(at); now != before[at] {
+				t.Errorf("compacted at %d: the hash at %d was %d and is %d", revision, at, before[at], now)
+			}
+		}
+	}
+}
+
 func TestClientWithUser(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
 	c, err := clientv3.New(

@@ -1,46 +1,68 @@
 package etcdapi
 
 import (
-	"math"
 	"math/rand/v2"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv/watch"
 )
 
-// A progress notification at revision R says: every event up to R has been sent. Clients resume from there after a
-// broken connection, so it must never be ahead of what was sent. Only the goroutine of a watch knows when it holds no
-// events; so it is asked, and answers between two waits.
+// A progress notification at revision R says: every event up to R has been sent, and none after it. Clients resume from
+// there after a broken connection, so it must neither be ahead of what was sent nor behind it, and behind nothing that
+// the client had when it began. So nothing is said of a watch that still reads from disk, or that begins after R. What
+// waits in memory is sent first: then R is where the store is.
 
-// requestProgress answers a client that asks how far all watches of the stream are. A stream without watches gets no
-// answer, as in etcd.
+// requestProgress answers a client that asks how far all watches of the stream are.
 func (w *watchStream) requestProgress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.askAll()
+	w.asked = true
+	w.answerProgress()
 }
 
-// askAll asks every watch, and sends the least of the answers once all are in. If a watch was created in the meantime,
-// it asks again: the notification is for all watches of the stream. The caller holds mu.
-func (w *watchStream) askAll() {
-	missing, created := len(w.watches), w.created
-	target, floor := w.store.Revision(), int64(math.MaxInt64)
-	for _, one := range w.watches {
-		w.ask(one, func(progress int64) {
-			if one.start <= target && !one.gone {
-				floor = min(floor, progress)
-			}
-			if missing--; missing > 0 {
-				return
-			}
-			switch {
-			case w.created != created:
-				w.askAll()
-			case len(w.watches) > 0:
-				w.sendProgress(noWatch, min(floor, target))
-			}
-		})
+// answerProgress answers a client that has asked, once it can be said of all watches that they are at one revision. As
+// in etcd, a stream without watches gets no answer, nor one with a watch that begins later. The caller holds mu.
+func (w *watchStream) answerProgress() {
+	if !w.asked {
+		return
 	}
+	all, now := make([]*oneWatch, 0, len(w.watches)), w.store.Revision()
+	for _, one := range w.watches {
+		if one.start > now {
+			all = nil
+			break
+		}
+		all = append(all, one)
+	}
+	if len(all) == 0 {
+		w.asked = false
+		return
+	}
+	if revision, ok := w.align(all); ok {
+		w.asked = false
+		w.sendProgress(noWatch, revision)
+	}
+}
+
+// align sends what waits for watches, so that every event up to the revision that it returns has been sent to each of
+// them, and none after it; false if that is not so yet, or the stream has failed. The caller holds mu.
+func (w *watchStream) align(all []*oneWatch) (revision int64, ok bool) {
+	watchers := make([]*watch.Watcher, len(all))
+	for i, one := range all {
+		watchers[i] = one.watcher
+	}
+	batches, revision, ok := w.store.AlignWatchers(watchers)
+	for i, those := range batches {
+		for _, batch := range those {
+			if err := w.sendEvents(all[i], batch); err != nil {
+				w.fail(err)
+				return 0, false
+			}
+		}
+	}
+	return revision, ok
 }
 
 // notifyQuiet sends their own progress to watches that asked for it and were quiet since the last call.
@@ -49,11 +71,9 @@ func (w *watchStream) notifyQuiet() {
 	defer w.mu.Unlock()
 	for _, one := range w.watches {
 		if one.notify && one.quiet {
-			w.ask(one, func(progress int64) {
-				if !one.gone && progress >= one.start {
-					w.sendProgress(one.id, progress)
-				}
-			})
+			if revision, ok := w.align([]*oneWatch{one}); ok && one.quiet {
+				w.sendProgress(one.id, revision)
+			}
 		}
 		one.quiet = true
 	}

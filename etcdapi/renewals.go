@@ -4,18 +4,31 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+const (
+	// renewalPatience is for how long keep-alives wait for a question that is under way, to share the next one. They do
+	// not wait for one that hangs.
+	renewalPatience = 100 * time.Millisecond
+	// maxQuestions bounds the questions under way. Each has a deadline, Limits.RequestTimeout.
+	maxQuestions = 64
 )
 
 // renewals gathers the lease keep-alives of all streams of this node: while one question is on its way to the primary's
 // leader, those that arrive wait for the next and share it.
 type renewals struct {
 	leader leaseRenewer
+	clock  clock.Clock
 
 	mu      sync.Mutex
 	waiting map[int64][]waiter
-	asking  bool
+	asking  int // questions under way
+	fresh   int // of these, younger than renewalPatience: at most one
 }
 
 // renewal is a keep-alive and its answer. The response comes with everything but the time to live, which is zero if the
@@ -30,8 +43,8 @@ type leaseRenewer interface {
 	askRenew(ids []int64) (ttls []int64, err error)
 }
 
-func newRenewals(leader leaseRenewer) *renewals {
-	return &renewals{leader: leader, waiting: map[int64][]waiter{}}
+func newRenewals(leader leaseRenewer, c clock.Clock) *renewals {
+	return &renewals{leader: leader, clock: c, waiting: map[int64][]waiter{}}
 }
 
 type waiter struct {
@@ -45,39 +58,67 @@ func (r *renewals) renew(one renewal, answers chan<- renewal) {
 	defer r.mu.Unlock()
 	id := one.response.ID
 	r.waiting[id] = append(r.waiting[id], waiter{one, answers})
-	if !r.asking {
-		r.asking = true
-		go r.run()
-	}
+	r.begin()
 }
 
-// run asks for what waits until nothing does.
-func (r *renewals) run() {
-	for {
-		ids, waiters := r.take()
-		if len(ids) == 0 {
-			return
-		}
-		ttls, err := r.leader.askRenew(ids)
-		if err == nil && len(ttls) != len(ids) {
-			err = fmt.Errorf("%w: %d answers to %d renewals", ErrAsk, len(ttls), len(ids))
-		}
-		for i := range ids {
-			for _, w := range waiters[i] {
-				if w.err = err; err == nil {
-					w.response.TTL = max(ttls[i], 0)
-				}
-				w.answers <- w.renewal
-			}
-		}
+// begin asks for what waits, if now is the time. The caller holds mu.
+func (r *renewals) begin() {
+	if len(r.waiting) == 0 || r.fresh > 0 || r.asking >= maxQuestions {
+		return
 	}
+	ids, waiters := r.take()
+	r.asking++
+	r.fresh++
+	answered := make(chan struct{})
+	go r.age(answered)
+	go func() {
+		r.ask(ids, waiters)
+		close(answered)
+	}()
 }
 
-// take removes up to maxAskRenewals leases from those that wait. If there are none, the next renew starts a new run.
-func (r *renewals) take() (ids []int64, waiters [][]waiter) {
+// age notes that a question is not fresh any more, at its end at the latest.
+func (r *renewals) age(answered <-chan struct{}) {
+	timer := r.clock.NewTimer(renewalPatience)
+	defer timer.Stop()
+	ended := false
+	select {
+	case <-timer.C():
+	case <-answered:
+		ended = true
+	}
+	r.note(func() { r.fresh-- })
+	if !ended {
+		<-answered
+	}
+	r.note(func() { r.asking-- })
+}
+
+func (r *renewals) note(change func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asking = len(r.waiting) > 0
+	change()
+	r.begin()
+}
+
+// ask puts one question, and gives everybody who waits for it his answer.
+func (r *renewals) ask(ids []int64, waiters [][]waiter) {
+	ttls, err := r.leader.askRenew(ids)
+	if err == nil && len(ttls) != len(ids) {
+		err = fmt.Errorf("%w: %d answers to %d renewals", ErrAsk, len(ttls), len(ids))
+	}
+	for i := range ids {
+		for _, w := range waiters[i] {
+			if w.err = err; err == nil {
+				w.response.TTL = max(ttls[i], 0)
+			}
+			w.answers <- w.renewal
+		}
+	}
+}
+
+// take removes up to maxAskRenewals leases from those that wait. The caller holds mu.
+func (r *renewals) take() (ids []int64, waiters [][]waiter) {
 	for id, those := range r.waiting {
 		if len(ids) == maxAskRenewals {
 			break

@@ -29,17 +29,19 @@ type watchServer struct {
 }
 
 // Watch serves one stream, which carries any number of watches. It ends when the client or the node goes, never because
-// one of its watches ended.
+// one of its watches ended, nor because the client has said all that it wants and only listens.
 func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	w := &watchStream{API: s.API, stream: stream, ctx: ctx, fail: cancel,
 		watches: make(map[int64]*oneWatch), ended: make(map[int64]bool)}
 	defer w.close()
-	go func() { cancel(w.receive()) }()
+	go func() {
+		if err := w.receive(); !errors.Is(err, io.EOF) {
+			cancel(err)
+		}
+	}()
 	<-ctx.Done()
 	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, io.EOF):
-		return nil
 	case errors.Is(cause, context.Canceled):
 		return rpctypes.ErrGRPCWatchCanceled
 	default:
@@ -145,7 +147,9 @@ func (w *watchStream) cancel(id int64) error {
 		w.remove(one)
 	}
 	delete(w.ended, id)
-	return w.stream.Send(&pb.WatchResponse{Header: w.header(w.store.Revision()), WatchId: id, Canceled: true})
+	err := w.stream.Send(&pb.WatchResponse{Header: w.header(w.store.Revision()), WatchId: id, Canceled: true})
+	w.answerProgress()
+	return err
 }
 
 func hasFilter(r *pb.WatchCreateRequest, f pb.WatchCreateRequest_FilterType) bool {

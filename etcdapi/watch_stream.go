@@ -14,7 +14,7 @@ import (
 
 // watchStream is one client's stream and the watches on it. Every watch has a goroutine that waits for its events and
 // sends them: a client that reads slowly holds up nobody but its own stream, and the store keeps what it has not taken
-// on disk.
+// on disk. Events are taken from the store with mu held: whoever holds it knows that all that was taken was sent.
 type watchStream struct {
 	*API
 	stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]
@@ -28,8 +28,8 @@ type watchStream struct {
 	watches map[int64]*oneWatch
 	ended   map[int64]bool // ended by compaction; the client may still cancel them, and the IDs are in use until then
 	nextID  int64
-	created uint64 // how many watches were ever started
-	ticking bool   // notifyProgress runs
+	asked   bool // the client waits for a notification about all watches
+	ticking bool // notifyProgress runs
 }
 
 // oneWatch is one watch of a stream.
@@ -44,10 +44,8 @@ type oneWatch struct {
 	cancel context.CancelFunc
 
 	// What follows is guarded by the stream's mu.
-	gone      bool
-	quiet     bool // no events were sent since the last tick of notifyProgress
-	questions []func(progress int64)
-	interrupt context.CancelFunc // of the current wait for events
+	gone  bool
+	quiet bool // no events were sent since the last tick of notifyProgress
 }
 
 // start begins to send the events of a watch that was announced. The caller holds mu.
@@ -55,7 +53,6 @@ func (w *watchStream) start(id int64, watcher *watch.Watcher, r *pb.WatchCreateR
 	one := &oneWatch{id: id, watcher: watcher, start: r.StartRevision, notify: r.ProgressNotify, fragment: r.Fragment}
 	one.ctx, one.cancel = context.WithCancel(w.ctx)
 	w.watches[id] = one
-	w.created++
 	if one.notify && !w.ticking {
 		w.ticking = true
 		w.running.Go(w.notifyProgress)
@@ -66,58 +63,31 @@ func (w *watchStream) start(id int64, watcher *watch.Watcher, r *pb.WatchCreateR
 // run sends the events of one watch until it ends.
 func (w *watchStream) run(one *oneWatch) {
 	defer one.watcher.Close()
-	waiting, ok := w.answerQuestions(one, nil)
-	for ok {
-		batch, err := one.watcher.Next(waiting)
-		if err == nil {
-			err = w.sendEvents(one, batch)
-		}
-		if interrupted := waiting.Err() != nil; interrupted {
-			waiting, ok = w.answerQuestions(one, waiting)
-		} else if err != nil {
-			w.end(one, err)
-			return
-		}
+	for one.watcher.Ready(one.ctx) == nil && w.deliver(one) {
 	}
 }
 
-// answerQuestions tells everybody who asked how far the watch is. It is called by the watch's own goroutine while it
-// holds no events, so that everything up to the watcher's progress has been sent. It returns the context of the next
-// wait, and false if the watch has ended. finished is the context of the last wait.
-func (w *watchStream) answerQuestions(one *oneWatch, finished context.Context) (context.Context, bool) {
-	progress := one.watcher.Progress()
+// deliver sends what waits for a watch; false if the watch has ended.
+func (w *watchStream) deliver(one *oneWatch) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	one.answer(progress)
-	if one.gone || one.ctx.Err() != nil {
-		return finished, false
+	if one.gone {
+		return false
 	}
-	var waiting context.Context
-	waiting, one.interrupt = context.WithCancel(one.ctx)
-	return waiting, true
+	batch, err := one.watcher.Take()
+	if err == nil {
+		err = w.sendEvents(one, batch)
+	}
+	if err != nil {
+		w.end(one, err)
+	}
+	w.answerProgress()
+	return err == nil
 }
 
-// answer answers all questions. The caller holds the stream's mu.
-func (one *oneWatch) answer(progress int64) {
-	questions := one.questions
-	one.questions = nil
-	for _, answer := range questions {
-		answer(progress)
-	}
-}
-
-// ask has answer called with the watch's progress, with mu held. The caller holds mu.
-func (w *watchStream) ask(one *oneWatch, answer func(progress int64)) {
-	one.questions = append(one.questions, answer)
-	if one.interrupt != nil {
-		one.interrupt()
-	}
-}
-
+// sendEvents sends a batch, unless it is empty. The caller holds mu.
 func (w *watchStream) sendEvents(one *oneWatch, batch watch.Batch) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if one.gone || len(batch.Events) == 0 {
+	if len(batch.Events) == 0 {
 		return nil
 	}
 	one.quiet = false
@@ -129,13 +99,8 @@ func (w *watchStream) sendEvents(one *oneWatch, batch watch.Batch) error {
 }
 
 // end tells the client why a watch ended by itself. If the node or stream is going, the stream goes with it: the client
-// resumes all of its watches elsewhere.
+// resumes all of its watches elsewhere. The caller holds mu.
 func (w *watchStream) end(one *oneWatch, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if one.gone {
-		return
-	}
 	w.remove(one)
 	var compacted *watch.CompactedError
 	if errors.As(err, &compacted) {
@@ -154,12 +119,11 @@ func (w *watchStream) sendCompacted(id, revision int64) error {
 	return w.stream.Send(&pb.WatchResponse{Header: w.header(0), WatchId: id, Canceled: true, CompactRevision: revision})
 }
 
-// remove forgets a watch; nothing more is sent for it, and questions to it are no longer about it. The caller holds mu.
+// remove forgets a watch; nothing more is sent for it. The caller holds mu.
 func (w *watchStream) remove(one *oneWatch) {
 	one.gone = true
 	one.cancel()
 	delete(w.watches, one.id)
-	one.answer(0)
 }
 
 // close ends all watches and waits for their goroutines. No watch is started after that: create looks at the context

@@ -1,6 +1,7 @@
 package etcdapi_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -8,7 +9,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,8 +153,9 @@ func TestWatchSeesEverythingOnce(t *testing.T) {
 	}
 }
 
-// What a notification promises is checked against what came before it, under writes and while watches come and go.
-func TestProgressNeverRunsAhead(t *testing.T) {
+// What a notification promises is checked against what came before it, under writes and while watches come and go: each
+// watch has exactly what it says, no less and no more.
+func TestProgressIsWhereEveryWatchIs(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
 	s := openWatch(t, n)
 	ctx, stop := context.WithCancel(bounded(t))
@@ -174,8 +180,8 @@ func TestProgressNeverRunsAhead(t *testing.T) {
 			seen[r.WatchId] = 1
 		case r.WatchId == -1:
 			for id, revision := range seen {
-				if revision < r.Header.Revision {
-					t.Fatalf("progress %d, but watch %d has seen only %d", r.Header.Revision, id, revision)
+				if revision != r.Header.Revision {
+					t.Fatalf("progress %d, but watch %d has seen all up to %d", r.Header.Revision, id, revision)
 				}
 			}
 			if answers++; answers%10 == 0 {
@@ -190,6 +196,128 @@ func TestProgressNeverRunsAhead(t *testing.T) {
 				seen[r.WatchId]++
 			}
 		}
+	}
+}
+
+// Nothing is said of a watch that begins in the future, as one does that resumes at a node which is behind; not even
+// when another watch of the stream has something to be told.
+func TestNoProgressBeforeAWatchBegins(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{ProgressInterval: 5 * time.Millisecond})
+	for range 4 {
+		put(t, n, "k", "v") // revisions 2 to 5
+	}
+	s := openWatch(t, n)
+	s.create(&pb.WatchCreateRequest{Key: []byte("k"), WatchId: 1, StartRevision: 7, ProgressNotify: true})
+	s.askProgress()
+	if r := s.create(&pb.WatchCreateRequest{Key: []byte("other"), WatchId: 2}); !r.Created {
+		t.Fatalf("a watch that begins at 7 was told %v", r)
+	}
+	s.askProgress()
+	put(t, n, "k", "v") // 6
+	if r := s.create(&pb.WatchCreateRequest{Key: []byte("other"), WatchId: 3}); !r.Created {
+		t.Fatalf("a watch that begins at 7 was told %v", r)
+	}
+	put(t, n, "k", "v") // 7
+	if r := s.receive(); r.WatchId != 1 || len(r.Events) != 1 || r.Events[0].Kv.ModRevision != 7 {
+		t.Fatalf("the first event: %v", r)
+	}
+	s.askProgress()
+	for told := false; !told; {
+		r := s.receive()
+		if len(r.Events) != 0 || r.Header.Revision != 7 {
+			t.Fatalf("progress of a store at 7: %v", r)
+		}
+		told = r.WatchId == -1
+	}
+}
+
+// The client of etcd passes a notification on to each watch of its stream: none may hear of less than it has.
+func TestClientsProgressOnlyRises(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	put(t, n, "a", "v") // 2
+	at := map[string]int64{"a": 1, "b": 4}
+	watches := map[string]clientv3.WatchChan{
+		"a": c.Watch(ctx, "a", clientv3.WithRev(2)), "b": c.Watch(ctx, "b", clientv3.WithRev(5)),
+	}
+	hear := func(key string) (progress bool) {
+		r, ok := <-watches[key]
+		if !ok || r.Err() != nil {
+			t.Fatalf("the watch of %s ended: %v", key, r.Err())
+		}
+		if r.Header.Revision <= at[key] && !(r.IsProgressNotify() && r.Header.Revision == at[key]) {
+			t.Fatalf("the watch of %s, at %d, hears of %d: %v", key, at[key], r.Header.Revision, r)
+		}
+		at[key] = r.Header.Revision
+		return r.IsProgressNotify()
+	}
+	hear("a")
+	for _, key := range []string{"a", "a", "b", "a"} { // 3 to 6
+		if err := c.RequestProgress(ctx); err != nil {
+			t.Fatal(err)
+		}
+		put(t, n, key, "v")
+		hear(key)
+	}
+	if err := c.RequestProgress(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for key := range watches {
+		for !hear(key) || at[key] < 6 { // what was asked before may be answered late
+		}
+	}
+}
+
+// A client that has said what it wants to see may close its side and listen.
+func TestAWatchGoesOnWhenTheClientOnlyListens(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	s := openWatch(t, n)
+	s.create(&pb.WatchCreateRequest{Key: []byte("k")})
+	if err := s.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	for revision := int64(2); revision < 5; revision++ {
+		put(t, n, "k", "v")
+		if r := s.receive(); len(r.Events) != 1 || r.Header.Revision != revision {
+			t.Fatalf("at revision %d: %v", revision, r)
+		}
+	}
+}
+
+// The same in JSON: the body is all that the client says.
+func TestAJSONWatchGoesOnAfterItsBody(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	handler, err := n.API.HTTPHandler(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(handler)
+	defer web.Close()
+	ctx, leave := context.WithCancel(bounded(t))
+	defer leave()
+	body := strings.NewReader(`{"create_request": {"key": "aw=="}}`)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, web.URL+"/v3/watch", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	if !lines.Scan() || !strings.Contains(lines.Text(), `"created":true`) {
+		t.Fatalf("begins with %q, %v", lines.Text(), lines.Err())
+	}
+	for range 3 {
+		put(t, n, "k", "v")
+		if !lines.Scan() || !strings.Contains(lines.Text(), `"events":[{`) {
+			t.Fatalf("goes on with %q, %v", lines.Text(), lines.Err())
+		}
+	}
+	leave()
+	for n.Store.Metrics().Watchers != 0 && bounded(t).Err() == nil {
+		runtime.Gosched()
 	}
 }
 

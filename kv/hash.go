@@ -8,10 +8,24 @@ import (
 )
 
 // Hash returns a CRC-32C over all versions up to rev (the current revision if rev is not positive) that compaction
-// lets be read, in order of keys and then from new to old, with the compaction and the current revision at that
-// moment. It is equal on all nodes of equal history, whatever compaction has physically removed. Errors:
+// lets be read or watched, in order of keys and then from new to old, with the compaction and the current revision at
+// that moment. It is equal on all nodes of equal history, whatever compaction has physically removed. Errors:
 // command.ErrCompacted, command.ErrFutureRevision, the context's.
 func (s *Store) Hash(ctx context.Context, rev int64) (hash uint32, compactRev, currentRev int64, err error) {
+	return s.hash(rev, func(r *mvcc.Reader, at, compact int64) (uint32, error) {
+		return r.HashHistory(ctx, at, compact)
+	})
+}
+
+// HashContent is Hash over what can be read at rev alone: it is equal on all nodes of equal history, and stays what it
+// is when the store is compacted, as long as rev can be read.
+func (s *Store) HashContent(ctx context.Context, rev int64) (hash uint32, compactRev, currentRev int64, err error) {
+	return s.hash(rev, func(r *mvcc.Reader, at, _ int64) (uint32, error) { return r.HashContent(ctx, at) })
+}
+
+func (s *Store) hash(rev int64, sum func(r *mvcc.Reader, at, compact int64) (uint32, error)) (
+	hash uint32, compactRev, currentRev int64, err error,
+) {
 	g, err := s.acquire()
 	if err != nil {
 		return 0, 0, 0, err
@@ -35,7 +49,7 @@ func (s *Store) Hash(ctx context.Context, rev int64) (hash uint32, compactRev, c
 			at = now.Revision
 		}
 		if err = now.CheckRead(at); err == nil {
-			hash, err = r.Hash(ctx, at, now.Compact)
+			hash, err = sum(r, at, now.Compact)
 		}
 		return hash, now.Compact, now.Revision, cmp.Or(err, r.Close())
 	}

@@ -12,12 +12,16 @@ import (
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/lease"
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
 )
 
 func grant(id, ttl int64) []byte {
 	return command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: id, TTL: ttl})
 }
+
+// tenure is that of a lessor in tests.
+var tenure = replication.Tenure{Term: 2, Epoch: 1}
 
 // proposer is a stand-in for the log: it applies revocations at once.
 type proposer struct {
@@ -29,7 +33,7 @@ type proposer struct {
 	slow    time.Duration
 }
 
-func (p *proposer) expire(ctx context.Context, id int64) error {
+func (p *proposer) expire(ctx context.Context, _ replication.Tenure, id int64) error {
 	p.mu.Lock()
 	p.calls++
 	p.running++
@@ -70,7 +74,7 @@ func TestLeaseExpires(t *testing.T) {
 			t.Errorf("before promotion: %v", err)
 		}
 		n.apply(grant(1, 10), command.EncodePut(&pb.PutRequest{Key: []byte("a"), Lease: 1}))
-		l.Promote()
+		l.Promote(tenure)
 		n.apply(grant(2, 20))
 		time.Sleep(9 * time.Second)
 		remaining, granted, err := l.TimeToLive(1)
@@ -102,7 +106,7 @@ func TestRevokedAndReplacedLeases(t *testing.T) {
 		if err := n.Checkpoint("copy"); err != nil {
 			t.Fatal(err)
 		}
-		l.Promote()
+		l.Promote(tenure)
 		n.apply(command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 1}))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()

@@ -128,7 +128,7 @@ var below = map[string][]string{
 	"kv/keyset":   {},
 	"kv/mvcc":     {"kv/command"},
 	"kv/snapshot": {"kv/mvcc", "replication/durable", "replication/durable/pebblefs"},
-	"kv/lease":    {"kv/command", "kv/mvcc", "replication/clock"},
+	"kv/lease":    {"kv/command", "kv/mvcc", "replication/clock", "replication/contract"},
 	"kv/watch":    {"kv/command", "kv/mvcc"},
 	"kv": {"kv/command", "kv/keyset", "kv/mvcc", "kv/snapshot", "kv/lease", "kv/watch", "replication",
 		"replication/durable", "replication/durable/pebblefs"},

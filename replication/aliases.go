@@ -47,6 +47,8 @@ type Transport = transport.Transport
 type (
 	// Role is what a region is in its fleet.
 	Role = contract.Role
+	// Tenure names the time in which one node takes the fleet's writes.
+	Tenure = contract.Tenure
 	// Receipt tells where in the history a write is, with the storage's results.
 	Receipt = contract.Receipt
 	// Level says how fresh a read has to be.

@@ -82,10 +82,12 @@ type Config struct {
 	// StreamWindowBytes bounds what is on its way to a secondary. Default DefaultStreamWindowBytes.
 	StreamWindowBytes int64
 
-	// OnAsk answers Ask on the leader of the primary region. May be nil.
+	// OnAsk answers Ask on the leader of the primary region. An answer is given only if this node was that leader, in
+	// one tenure, from before OnAsk was called until after it returned. An error that is ErrNotReady or ErrNotLeader
+	// has the question asked again. May be nil.
 	OnAsk func(ctx context.Context, request []byte) ([]byte, error)
 	// OnLeadership is told, in order, when this node becomes or ceases to be the primary region's leader that takes
-	// writes. It must not block. May be nil.
+	// writes: a new tenure is told after the end of the one before it. It must not block. May be nil.
 	OnLeadership func(primaryLeader bool)
 }
 

@@ -167,7 +167,8 @@
 // first formed; afterwards members and primary are state. The transport's FleetID has to be the configuration's.
 //
 // [Config] has the rest: sizes, the unit of Raft time, a clock and a filesystem to put in, OnLeadership for work that
-// one node of the fleet has to do, OnAsk for questions to that node. [Config.Validate] names what cannot work.
+// one node of the fleet has to do, OnAsk for questions to that node, which answers only while it is that one. What such
+// a node decides by itself is bound to its Tenure by [WithinTenure]. [Config.Validate] names what cannot work.
 // [NewRaftReplicator] is for one region alone.
 //
 // # Writing

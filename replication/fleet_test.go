@@ -94,6 +94,7 @@ func (f *testFleet) configOf(name string) *replication.Config {
 		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: "us", SegmentBytes: 64 << 10,
 		CompactBytes: 128 << 10,
 		Logger:       slog.New(f.log),
+		OnAsk:        func(context.Context, []byte) ([]byte, error) { return []byte(name), nil },
 	}
 	for _, peer := range f.regions[n.region] {
 		if peer != name || !slices.Contains(f.joining, name) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/primary"
@@ -30,8 +32,8 @@ type leading struct {
 	logger   *slog.Logger
 
 	mu   sync.Mutex
-	told bool
-	lost bool // that this region lost a part of its reign was logged
+	told atomic.Pointer[contract.Tenure] // nil: none; written with mu held
+	lost bool                            // that this region lost a part of its reign was logged
 }
 
 var _ region.Proposers = (*leading)(nil)
@@ -73,10 +75,31 @@ func (l *leading) Resolve(outcomes []region.Outcome) {
 func (l *leading) changed() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if open := l.Open(); open != l.told && l.tell != nil {
-		l.told = open
-		l.tell(open)
+	now := l.Tenure()
+	if now == l.tenure() {
+		return
 	}
+	if l.told.Swap(nil) != nil {
+		l.say(false)
+	}
+	if now != (contract.Tenure{}) {
+		l.told.Store(&now)
+		l.say(true)
+	}
+}
+
+func (l *leading) say(primaryLeader bool) {
+	if l.tell != nil {
+		l.tell(primaryLeader)
+	}
+}
+
+// tenure returns the one that the embedder was last told of. It may be called while it is told.
+func (l *leading) tenure() contract.Tenure {
+	if t := l.told.Load(); t != nil {
+		return *t
+	}
+	return contract.Tenure{}
 }
 
 // Loss returns what this region is known to have lost of its own reign, while this node leads it; nil if nothing is. It

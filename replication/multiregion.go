@@ -81,6 +81,10 @@ func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte
 	return r.node.reads.Ask(ctx, request)
 }
 
+// Tenure returns the one in which this node takes the fleet's writes, as Config.OnLeadership was last told; the zero
+// Tenure if it takes none.
+func (r *MultiRegionReplicator) Tenure() Tenure { return r.node.leading.tenure() }
+
 // IsLeader implements [Replicator].
 func (r *MultiRegionReplicator) IsLeader() bool { return r.node.serves() && r.node.leadership.Leads() }
 

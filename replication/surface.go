@@ -66,6 +66,13 @@ type ProposeOption func(*propose.Options)
 // the write is applied in the primary, and may be lost with it.
 func WithRegions(k int) ProposeOption { return func(o *propose.Options) { o.Regions = k } }
 
+// WithinTenure makes Propose write only on this node and only in its tenure t: for what was decided in t and is void
+// when another node may have decided since. It is never forwarded, nor proposed anew. ErrNotLeader says that the tenure
+// is over; nothing was and will be written then.
+func WithinTenure(t Tenure) ProposeOption {
+	return func(o *propose.Options) { o.Bound, o.Tenure = true, t }
+}
+
 // optionsOf adds up the options of a write, and checks what its caller gave.
 func optionsOf(cs []*Command, opts []ProposeOption) (propose.Options, error) {
 	o := propose.Options{Regions: 1}

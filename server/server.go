@@ -16,7 +16,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 
 	"github.com/mimir-kv/mimir/etcdapi"
@@ -119,7 +118,7 @@ func open(c *Config, o Options) (*server, error) {
 
 func (s *server) build(plain *slog.Logger) error {
 	c := s.config
-	s.lessor = lease.NewLessor(s.store, clock.Real, s.revoke)
+	s.lessor = lease.NewLessor(s.store, clock.Real, s.expire)
 	wire := c.Peers
 	wire.Listener, wire.ServerTLS, wire.ClientTLS = s.ports.peer, s.ports.peerTLS, s.ports.dialTLS
 	wire.FleetID, wire.NodeName, wire.Region = c.Replication.FleetID, c.Replication.NodeID, c.Replication.RegionID
@@ -146,16 +145,16 @@ func (s *server) build(plain *slog.Logger) error {
 // onLeadership makes the node that takes the fleet's writes the one that keeps its leases.
 func (s *server) onLeadership(primaryLeader bool) {
 	if primaryLeader {
-		s.lessor.Promote()
+		s.lessor.Promote(s.replicator.Tenure())
 	} else {
 		s.lessor.Demote()
 	}
 }
 
-// revoke ends a lease that nobody renewed.
-func (s *server) revoke(ctx context.Context, id int64) error {
-	revocation := command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})
-	_, err := s.replicator.Propose(ctx, []*replication.Command{{Data: revocation}})
+// expire ends a lease that nobody renewed, as it was decided here in the tenure t.
+func (s *server) expire(ctx context.Context, t replication.Tenure, id int64) error {
+	expiry := []*replication.Command{{Data: command.EncodeLeaseExpiry(id)}}
+	_, err := s.replicator.Propose(ctx, expiry, replication.WithinTenure(t))
 	return err
 }
 

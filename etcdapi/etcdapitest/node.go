@@ -41,7 +41,7 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 		tb.Fatal(err)
 	}
 	n := &Node{Store: store, Replicator: newReplicator(store)}
-	n.Lessor = lease.NewLessor(store, clock.Real, func(ctx context.Context, id int64) error {
+	n.Lessor = lease.NewLessor(store, clock.Real, func(ctx context.Context, _ replication.Tenure, id int64) error {
 		_, err := n.Replicator.Propose(ctx,
 			[]*replication.Command{{Data: command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})}})
 		return err
@@ -50,7 +50,7 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 		Store: store, Lessor: n.Lessor, Replicator: n.Replicator, ClusterID: ClusterID, Limits: limits, Logger: logger,
 	})
 	n.Replicator.answer = n.API.AnswerAsk
-	n.Lessor.Promote()
+	n.Lessor.Promote(replication.Tenure{Term: 2, Epoch: 1})
 	server := n.serve(tb)
 	tb.Cleanup(func() {
 		server.Stop()

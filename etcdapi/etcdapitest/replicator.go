@@ -111,6 +111,13 @@ func (r *Replicator) HoldAsks() (release func()) {
 	}
 }
 
+// LetAsks lets the questions pass that are asked from now on. Those that wait go on waiting for their release.
+func (r *Replicator) LetAsks() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hold = nil
+}
+
 // SetLeader says whether the node knows a leader.
 func (r *Replicator) SetLeader(known bool) {
 	r.mu.Lock()

@@ -1,9 +1,11 @@
 package command
 
 import (
+	"bytes"
 	"fmt"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -35,8 +37,26 @@ func EncodeCompaction(r *pb.CompactionRequest) []byte { return encode(tagCompact
 // EncodeLeaseGrant returns the command that does r, whose ID the caller has chosen: positive.
 func EncodeLeaseGrant(r *pb.LeaseGrantRequest) []byte { return encode(tagLeaseGrant, r) }
 
-// EncodeLeaseRevoke returns the command that does r.
-func EncodeLeaseRevoke(r *pb.LeaseRevokeRequest) []byte { return encode(tagLeaseRevoke, r) }
+// EncodeLeaseRevoke returns the command that does r, which a client asked for.
+func EncodeLeaseRevoke(r *pb.LeaseRevokeRequest) []byte {
+	return encode(tagLeaseRevoke, &pb.LeaseRevokeRequest{ID: r.ID}) // and nothing that would be taken for a mark
+}
+
+// expiryMark is an unknown field (number 1000, the varint 1) behind a LeaseRevokeRequest. It says that nobody asked for
+// the revocation: the lease had expired. Whoever applies the command does what it does without the mark, also one who
+// does not know it.
+var expiryMark = protowire.AppendVarint(protowire.AppendTag(nil, 1000, protowire.VarintType), 1)
+
+// EncodeLeaseExpiry returns the command that revokes a lease because it has expired.
+func EncodeLeaseExpiry(id int64) []byte {
+	return append(EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id}), expiryMark...)
+}
+
+// IsLeaseExpiry reports whether a command is one of EncodeLeaseExpiry: a decision of whoever kept the leases, and no
+// request of a client.
+func IsLeaseExpiry(p []byte) bool {
+	return len(p) > 0 && tag(p[0]) == tagLeaseRevoke && bytes.HasSuffix(p, expiryMark)
+}
 
 var deterministic = proto.MarshalOptions{Deterministic: true, UseCachedSize: true}
 

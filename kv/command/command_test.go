@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -30,6 +31,7 @@ func TestEncodings(t *testing.T) {
 		{EncodeCompaction(&pb.CompactionRequest{Revision: 300}), "0408ac02", &pb.CompactionRequest{Revision: 300}},
 		{EncodeLeaseGrant(&pb.LeaseGrantRequest{TTL: 60, ID: 7}), "05083c1007", &pb.LeaseGrantRequest{TTL: 60, ID: 7}},
 		{EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 7}), "060807", &pb.LeaseRevokeRequest{ID: 7}},
+		{EncodeLeaseExpiry(7), "060807c03e01", nil},
 	} {
 		if got := hex.EncodeToString(c.command); got != c.want {
 			t.Errorf("command %s, want %s", got, c.want)
@@ -46,6 +48,29 @@ func TestEncodings(t *testing.T) {
 		if _, err := Decode([]byte(malformed)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("command %x: %v", malformed, err)
 		}
+	}
+}
+
+// An expiry is known as one, and does to every reader, also one of before, what a revocation does. No client's request
+// is taken for one.
+func TestAnExpiryIsARevocationWithAMark(t *testing.T) {
+	for _, id := range []int64{1, 7, 8000, 1 << 40, math.MaxInt64, -1} {
+		asked, expired := EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id}), EncodeLeaseExpiry(id)
+		if IsLeaseExpiry(asked) || !IsLeaseExpiry(expired) {
+			t.Errorf("lease %d: %x is an expiry: %t, %x: %t", id, asked, IsLeaseExpiry(asked), expired,
+				IsLeaseExpiry(expired))
+		}
+		var r Request
+		if err := r.Decode(expired); err != nil || r.Revoke.GetID() != id {
+			t.Errorf("lease %d: %v, %v", id, r.Revoke, err)
+		}
+		forged := &pb.LeaseRevokeRequest{}
+		if err := proto.Unmarshal(expired[1:], forged); err != nil || IsLeaseExpiry(EncodeLeaseRevoke(forged)) {
+			t.Errorf("lease %d: a client's request passes for an expiry: %v", id, err)
+		}
+	}
+	if IsLeaseExpiry(nil) || IsLeaseExpiry(EncodePut(put("k", string(expiryMark)))) {
+		t.Error("something else passes for an expiry")
 	}
 }
 

@@ -3,7 +3,8 @@
 // It promises:
 //
 //   - Invariant 12: nothing here lets a lease end but a revocation that was applied. The [Lessor] of the primary's
-//     leader only asks for one, and gives every lease its full time to live when it is promoted.
+//     leader only asks for one, in the tenure that it was promoted in, and gives every lease its full time to live when
+//     it is promoted.
 //   - L1: a [Table] tells its observer of every change, in order; the observer's picture is the table's at any moment
 //     that both are seen.
 //   - L2: a lease of a promoted Lessor either waits for its deadline or is being revoked, and no more than a bounded

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
 )
 
 const (
@@ -17,22 +18,31 @@ const (
 	maxExpiring = 64
 	// expireRetry is how long after a failed revocation it is tried again.
 	expireRetry = time.Second
+	// pulse is how often the lessor looks at the clock while it has leases. What it is later than that, this process
+	// stood still.
+	pulse = 500 * time.Millisecond
 )
+
+// Expire proposes the revocation of a lease that nobody renewed, which was decided in the tenure t and is void in any
+// other. It returns once that is applied, or an error if that is not known.
+type Expire func(ctx context.Context, t contract.Tenure, leaseID int64) error
 
 // ErrNotLessor says that leases are not kept alive on this node; ask the leader of the primary region.
 var ErrNotLessor = errors.New("kv: leases are not kept alive on this node")
 
 // Lessor keeps leases alive on the one node where that is its task, the leader of the primary region, and asks for the
 // revocation of those that nobody renewed. It holds nothing but deadlines, in memory and on the injected clock: every
-// lease gets its full time to live at Promote, so that none expires early because the primary moved (invariant 12). It
-// is safe for concurrent use.
+// lease gets its full time to live at Promote, so that none expires early because the primary moved (invariant 12). The
+// time for which this process stood still counts for no lease: who renewed it then could not be heard. Every decision
+// carries the tenure in which it was made. It is safe for concurrent use.
 type Lessor struct {
 	leases Leases
 	clock  clock.Clock
-	expire func(ctx context.Context, leaseID int64) error
+	expire Expire
 
 	mu       sync.Mutex
 	promoted bool
+	tenure   contract.Tenure
 	reign    int // counts promotions, so that what an earlier one began is recognised
 	items    map[int64]*leaseItem
 	due      leaseHeap // not those that are expiring
@@ -53,23 +63,23 @@ type Leases interface {
 	ObserveLeases(o Observer)
 }
 
-// NewLessor returns a Lessor that is not promoted. expire proposes the revocation of a lease and returns once that is
-// applied, or an error if that is not known; it is called again then. Close stops it.
-func NewLessor(leases Leases, c clock.Clock, expire func(ctx context.Context, leaseID int64) error) *Lessor {
+// NewLessor returns a Lessor that is not promoted. expire is called again when it has failed. Close stops the lessor.
+func NewLessor(leases Leases, c clock.Clock, expire Expire) *Lessor {
 	l := &Lessor{leases: leases, clock: c, expire: expire, items: map[int64]*leaseItem{}, wake: make(chan struct{}, 1)}
 	leases.ObserveLeases(l)
 	l.done.Go(l.loop)
 	return l
 }
 
-// Promote begins to keep leases: each gets its full time to live from now. It does not block.
-func (l *Lessor) Promote() {
+// Promote begins to keep leases in the tenure t: each gets its full time to live from now. It does not block. A lessor
+// that is promoted stays in its tenure: it is demoted first.
+func (l *Lessor) Promote(t contract.Tenure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.promoted || l.closed {
 		return
 	}
-	l.promoted = true
+	l.promoted, l.tenure = true, t
 	l.reign++
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.refresh()
@@ -102,7 +112,8 @@ func (l *Lessor) Close() {
 }
 
 // Renew gives a lease its full time to live again, and returns it in seconds. Errors: ErrNotLessor,
-// command.ErrLeaseNotFound, which also meets a lease whose revocation has been asked for.
+// command.ErrLeaseNotFound, which also meets a lease whose revocation has been asked for. One that is only due is
+// renewed.
 func (l *Lessor) Renew(id int64) (ttl int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,7 +121,7 @@ func (l *Lessor) Renew(id int64) (ttl int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if it.place < 0 || it.failed || !l.clock.Now().Before(it.deadline) {
+	if it.place < 0 || it.failed {
 		return 0, command.ErrLeaseNotFound
 	}
 	it.deadline = l.deadline(it.ttl)
@@ -245,22 +256,39 @@ func (l *Lessor) loop() {
 		if closed {
 			return
 		}
-		var fired <-chan time.Time
-		if wait > 0 {
-			timer := l.clock.NewTimer(wait)
-			fired = timer.C()
-			select {
-			case <-fired:
-			case <-l.wake:
-			}
-			timer.Stop()
+		if wait == 0 {
+			<-l.wake
 			continue
 		}
-		<-l.wake
+		wait = min(wait, pulse)
+		began := l.clock.Now()
+		timer := l.clock.NewTimer(wait)
+		select {
+		case <-timer.C():
+		case <-l.wake:
+		}
+		timer.Stop()
+		if late := l.clock.Now().Sub(began) - wait; late > pulse {
+			l.extend(late)
+		}
 	}
 }
 
-// expireDue begins revocations, and returns how long it is until the next lease is due: 0 if that is not known.
+// extend gives every lease that waits for its deadline the time for which this process stood still, as far as that does
+// not leave it more than its full time to live.
+func (l *Lessor) extend(late time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, it := range l.due {
+		it.deadline = it.deadline.Add(late)
+		if full := l.deadline(it.ttl); full.Before(it.deadline) {
+			it.deadline = full
+		}
+	}
+	heap.Init(&l.due)
+}
+
+// expireDue begins revocations, and returns how long it is until the next lease is due: 0 if none waits.
 func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -275,8 +303,11 @@ func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
 		}
 		heap.Pop(&l.due)
 		l.expiring++
-		ctx, reign := l.ctx, l.reign
-		l.done.Go(func() { l.finish(first, reign, l.expire(ctx, first.id)) })
+		ctx, reign, tenure := l.ctx, l.reign, l.tenure
+		l.done.Go(func() { l.finish(first, reign, l.expire(ctx, tenure, first.id)) })
+	}
+	if l.promoted && len(l.due) > 0 {
+		return pulse, false // too many at a time
 	}
 	return 0, false
 }

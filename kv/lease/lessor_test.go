@@ -3,13 +3,16 @@ package lease
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
 )
 
 // change applies grants and revocations to a table, as a batch does.
@@ -20,6 +23,9 @@ func change(t *Table, f func(e *Edit)) {
 }
 
 func grant(t *Table, id, ttl int64) { change(t, func(e *Edit) { e.Grant(id, ttl) }) }
+
+// tenure is that of a lessor in tests.
+var tenure = contract.Tenure{Term: 2, Epoch: 1}
 
 // proposer is a stand-in for the log: it applies revocations at once, unless it is told to fail.
 type proposer struct {
@@ -32,7 +38,7 @@ type proposer struct {
 	slow    time.Duration
 }
 
-func (p *proposer) expire(ctx context.Context, id int64) error {
+func (p *proposer) expire(ctx context.Context, _ contract.Tenure, id int64) error {
 	p.mu.Lock()
 	p.calls++
 	p.running++
@@ -96,13 +102,13 @@ func expect[T comparable](t testing.TB, what string, got, want T) {
 func TestPromotionGivesFullTimeToLive(t *testing.T) {
 	withLessor(t, func(t *testing.T, n *Table, p *proposer, l *Lessor) {
 		grant(n, 1, 10)
-		l.Promote()
+		l.Promote(tenure)
 		time.Sleep(9 * time.Second)
 		l.Demote()
 		time.Sleep(time.Hour)
 		sound(t, l)
 		expect(t, "nothing expires elsewhere", n.Len(), 1)
-		l.Promote()
+		l.Promote(tenure)
 		time.Sleep(10*time.Second - time.Millisecond)
 		sound(t, l)
 		expect(t, "just before", n.Len(), 1)
@@ -120,7 +126,7 @@ func TestRevocationIsRetriedAndBounded(t *testing.T) {
 		}
 		p.slow = 10 * time.Millisecond
 		p.setFail(true)
-		l.Promote()
+		l.Promote(tenure)
 		time.Sleep(5*time.Second + 5*time.Millisecond)
 		sound(t, l) // in the middle of the first
 		time.Sleep(495 * time.Millisecond)
@@ -146,11 +152,11 @@ func TestRevocationOfAnEarlierPromotionIsNoLonger(t *testing.T) {
 	withLessor(t, func(t *testing.T, n *Table, p *proposer, l *Lessor) {
 		grant(n, 1, 5)
 		p.slow = time.Minute
-		l.Promote()
+		l.Promote(tenure)
 		time.Sleep(6 * time.Second)
 		sound(t, l)
 		l.Demote() // and the attempt fails
-		l.Promote()
+		l.Promote(tenure)
 		sound(t, l)
 		expect(t, "still there", n.Len(), 1)
 		if ttl, err := l.Renew(1); ttl != 5 || err != nil {
@@ -169,7 +175,7 @@ func TestRevokedAndReplacedLeases(t *testing.T) {
 			expect(t, "revoked in the same batch", e.Has(2), false)
 		})
 		expect(t, "leases", n.Len(), 1)
-		l.Promote()
+		l.Promote(tenure)
 		change(n, func(e *Edit) { e.Revoke(1) })
 		time.Sleep(10 * time.Second)
 		sound(t, l)
@@ -187,7 +193,7 @@ func TestRevokedAndReplacedLeases(t *testing.T) {
 		if _, err := l.Renew(1); !errors.Is(err, ErrNotLessor) {
 			t.Errorf("closed: %v", err)
 		}
-		l.Promote()
+		l.Promote(tenure)
 		if _, err := l.Renew(1); !errors.Is(err, ErrNotLessor) {
 			t.Errorf("promoted after it was closed: %v", err)
 		}
@@ -215,4 +221,66 @@ func TestPublishedInOneStep(t *testing.T) {
 		n.mu.Unlock()
 	}
 	done.Wait()
+}
+
+// standing is a clock that goes on while the process, and its timers, stand still.
+type standing struct {
+	clock.Clock
+	still atomic.Int64 // for how long, in all
+}
+
+func (c *standing) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.still.Load())) }
+
+// The time for which the process stood still counts for no lease: it may have been renewed, and who renews it now is in
+// time.
+func TestAProcessThatStoodStillExpiresNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := NewTable(Set{}), &standing{Clock: clock.Real}
+		p := &proposer{table: n}
+		l := NewLessor(n, c, p.expire)
+		defer l.Close()
+		l.Promote(tenure)
+		for id := range int64(50) {
+			grant(n, id+1, 12)
+		}
+		time.Sleep(4*time.Second + 100*time.Millisecond)
+		c.still.Add(int64(20 * time.Second))
+		if _, err := l.Renew(1); err != nil {
+			t.Errorf("a lease that is due and not revoked: %v", err)
+		}
+		time.Sleep(7 * time.Second)
+		sound(t, l)
+		expect(t, "leases 11 s after their grant, but for what stood still", n.Len(), 50)
+		time.Sleep(2 * time.Second)
+		sound(t, l)
+		expect(t, "leases 13 s after their grant", n.Len(), 1)
+		time.Sleep(20 * time.Second)
+		sound(t, l)
+		expect(t, "the one that was renewed", n.Len(), 0)
+	})
+}
+
+// Each decision carries the tenure that it was made in.
+func TestDecisionsCarryTheirTenure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewTable(Set{})
+		var decided []contract.Tenure
+		l := NewLessor(n, clock.Real, func(ctx context.Context, in contract.Tenure, _ int64) error {
+			decided = append(decided, in)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		defer l.Close()
+		grant(n, 1, 5)
+		later := contract.Tenure{Term: 7, Epoch: 3}
+		for _, in := range []contract.Tenure{tenure, later} {
+			l.Promote(in)
+			time.Sleep(6 * time.Second)
+			sound(t, l)
+			l.Demote()
+		}
+		if !slices.Equal(decided, []contract.Tenure{tenure, later}) {
+			t.Errorf("decided in %+v", decided)
+		}
+	})
 }

@@ -167,11 +167,31 @@ func hash(t testing.TB, db *pebble.DB, rev, compact int64) uint32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum, err := r.Hash(context.Background(), rev, compact)
+	sum, err := r.HashHistory(context.Background(), rev, compact)
 	if err = errors.Join(err, r.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return sum
+}
+
+// contentHashes returns the hash of what can be read at each revision.
+func contentHashes(t testing.TB, db *pebble.DB, from, to int64) (hashes []uint32) {
+	t.Helper()
+	r, err := NewReader(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rev := from; rev <= to; rev++ {
+		one, err := r.HashContent(context.Background(), rev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes = append(hashes, one)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return hashes
 }
 
 // TestHistoryAndItsRemoval reads all changes, removes what a compaction superseded in steps of every size, and sees
@@ -183,7 +203,7 @@ func TestHistoryAndItsRemoval(t *testing.T) {
 		last := all[len(all)-1].v.Main
 		sameChanges(t, "all", changes(t, db, 0, last), all)
 		for compact := last / 3; compact <= last; compact += last / 3 {
-			before := hash(t, db, last, compact)
+			before, contents := hash(t, db, last, compact), contentHashes(t, db, compact, last)
 			for more := true; more; {
 				change(t, db, func(b *pebble.Batch, _ *Writer) (err error) {
 					more, err = RemoveSuperseded(db, b, compact, steps)
@@ -191,6 +211,9 @@ func TestHistoryAndItsRemoval(t *testing.T) {
 				})
 				if now := hash(t, db, last, compact); now != before {
 					t.Fatalf("steps of %d: hash %x became %x below %d", steps, before, now, compact)
+				}
+				if now := contentHashes(t, db, compact, last); !slices.Equal(now, contents) {
+					t.Fatalf("steps of %d: hashes from %d on changed from %x to %x", steps, compact, contents, now)
 				}
 			}
 			from := slices.IndexFunc(all, func(one written) bool { return one.v.Main >= compact })

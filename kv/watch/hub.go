@@ -159,6 +159,27 @@ func (h *Hub) Count() (all, slow int) {
 	return len(h.watchers.all), slow
 }
 
+// Align takes what waits for the watchers, as one step for all of them: with these batches, each of them has been
+// yielded everything up to the revision that is returned. ok is false, and nothing was taken, if that cannot be said
+// of one: because it reads from disk, has ended, or begins after that revision.
+func (h *Hub) Align(watchers []*Watcher) (batches [][]Batch, revision int64, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range watchers {
+		if !w.position.caughtUp(h.now.Revision) {
+			return nil, 0, false
+		}
+	}
+	batches = make([][]Batch, len(watchers))
+	for i, w := range watchers {
+		for b := w.position.take(); len(b.Events) > 0; b = w.position.take() {
+			batches[i] = append(batches[i], b)
+		}
+		w.position.sent = h.now.Revision
+	}
+	return batches, h.now.Revision, true
+}
+
 // WaitRevision returns once the store has reached rev, or with the context's error, or with what the hub was closed
 // with; a *CompactedError if this history will not come to rev.
 func (h *Hub) WaitRevision(ctx context.Context, rev int64) error {

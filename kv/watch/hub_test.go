@@ -144,21 +144,59 @@ func render(e *mvccpb.Event) string {
 // step makes half of what Next does, so that others come between. It returns false if the watcher waits.
 func (w *seen) step(t testing.TB) bool {
 	t.Helper()
-	var batch Batch
-	var err error
 	if w.reading != nil {
-		batch, err = w.catchUp(t.Context(), w.reading)
-		w.reading = nil
-	} else if batch, w.reading, err = w.take(); w.reading == nil && len(batch.Events) == 0 && err == nil {
-		return false
+		err := w.catchUp(t.Context(), w.reading)
+		if w.reading = nil; err != nil {
+			t.Fatal(err)
+		}
+		return true
 	}
+	batch, err := w.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(batch.Events) > 0 {
+		w.record(batch)
+		return true
+	}
+	var ready bool
+	if ready, w.reading = w.look(); ready {
+		t.Fatal("nothing is taken although something waits")
+	}
+	return w.reading != nil
+}
+
+func (w *seen) record(batch Batch) {
 	for _, e := range batch.Events {
 		w.events = append(w.events, render(e))
 	}
-	return true
+}
+
+// align brings watchers to one revision, if they can be, and checks that this is true of each.
+func (s *store) align(all []*seen) {
+	s.t.Helper()
+	var watchers []*Watcher
+	can := true
+	for _, w := range all {
+		watchers = append(watchers, w.Watcher)
+		can = can && w.reading == nil && w.request.StartRevision <= s.state.Revision
+	}
+	batches, revision, ok := s.hub.Align(watchers)
+	switch {
+	case !ok:
+		return
+	case !can || revision != s.state.Revision:
+		s.t.Fatalf("aligned at %d of %d, although one reads from disk or begins later: %t", revision, s.state.Revision,
+			!can)
+	}
+	for i, w := range all {
+		for _, b := range batches[i] {
+			w.record(b)
+		}
+		if got, want := fmt.Sprintf("%q", w.events), fmt.Sprintf("%q", s.wanted(w)); got != want {
+			s.t.Fatalf("aligned at %d:\n got %s\nwant %s", revision, got, want)
+		}
+	}
 }
 
 // wanted is what a watcher has to yield.
@@ -218,6 +256,9 @@ func TestEachEventOnce(t *testing.T) {
 			case 2:
 				if random.IntN(10) == 0 {
 					s.hub.Replace(s.state, func() {})
+				} else if len(all) > 0 {
+					from := random.IntN(len(all))
+					s.align(all[from : from+1+random.IntN(len(all)-from)])
 				}
 			default:
 				if len(all) > 0 {

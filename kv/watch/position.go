@@ -22,13 +22,15 @@ var DefaultLimits = Limits{QueuedEvents: 4096, QueuedBytes: 4 << 20, CatchUpByte
 
 // position says where a watcher is. Everything up to sent has been yielded. If it is synced, the queue holds everything
 // after that, except what Next is just reading from disk: from diskFrom, if that is not zero, to the queue's beginning.
-// If it is not synced, the queue holds what precedes next.
+// If it is not synced, the queue holds what precedes next. What was read from disk and not yielded, fetched, precedes
+// the queue.
 type position struct {
 	minimum  int64 // no events below are wanted; 0 for all
 	synced   bool
 	next     int64
 	diskFrom int64
 	sent     int64
+	fetched  Batch
 
 	queue      []*mvccpb.Event
 	queueBytes int
@@ -67,10 +69,21 @@ func (p *position) upTo(published int64) int64 {
 
 // progress returns a revision up to which all there is has been yielded.
 func (p *position) progress(published int64) int64 {
-	if len(p.queue) > 0 || p.err != nil {
+	switch {
+	case p.err != nil:
 		return p.sent
+	case len(p.fetched.Events) > 0:
+		return max(p.sent, p.fetched.Events[0].Kv.ModRevision-1)
+	case len(p.queue) > 0 && p.diskFrom == 0:
+		return max(p.sent, p.queue[0].Kv.ModRevision-1)
 	}
 	return max(p.sent, p.upTo(published))
+}
+
+// caughtUp reports whether all there is up to the published revision has been yielded or waits in memory, and whether
+// the watcher wants anything up to there.
+func (p *position) caughtUp(published int64) bool {
+	return p.err == nil && p.synced && p.diskFrom == 0 && p.minimum <= published
 }
 
 func (p *position) dropQueue() { p.queue, p.queueBytes = nil, 0 }
@@ -79,6 +92,7 @@ func (p *position) dropQueue() { p.queue, p.queueBytes = nil, 0 }
 func (p *position) end(err error) {
 	if p.err == nil {
 		p.err = err
+		p.fetched = Batch{}
 		p.dropQueue()
 	}
 }
@@ -88,26 +102,45 @@ type stretch struct {
 	from, to int64
 }
 
-// take returns what waits in memory, or else what has to be read from disk, or neither. A watcher near the present is
-// fed from memory again at once: what is published meanwhile waits in the queue behind what is read.
-func (p *position) take(now int64, limits *Limits) (Batch, *stretch) {
-	if len(p.queue) > 0 {
-		batch := Batch{Events: p.queue, Revision: p.queuedTo}
-		p.sent = p.queuedTo
+// ready reports whether take has something to return, or the watcher has ended.
+func (p *position) ready() bool {
+	return p.err != nil || len(p.fetched.Events) > 0 || p.diskFrom == 0 && len(p.queue) > 0
+}
+
+// take returns what waits in memory; an empty batch if nothing does.
+func (p *position) take() Batch {
+	batch := p.fetched
+	switch {
+	case len(batch.Events) > 0:
+		p.fetched = Batch{}
+	case p.diskFrom == 0 && len(p.queue) > 0:
+		batch = Batch{Events: p.queue, Revision: p.queuedTo}
 		p.dropQueue()
-		return batch, nil
+	default:
+		return Batch{}
 	}
-	if p.synced {
-		return Batch{}, nil
+	p.sent = batch.Revision
+	return batch
+}
+
+// behindBy returns what has to be read from disk, nil if nothing has to. A watcher near the present is fed from memory
+// again at once: what is published meanwhile waits in the queue behind what is read.
+func (p *position) behindBy(now int64, limits *Limits) *stretch {
+	if p.ready() || p.synced {
+		return nil
 	}
 	p.diskFrom = p.next
 	p.synced = now-p.next < limits.JoinRevisions
-	return Batch{}, &stretch{from: p.next, to: now}
+	return &stretch{from: p.next, to: now}
 }
 
-// read settles where the watcher is after it has read a stretch up to a revision, all of which is yielded.
-func (p *position) read(s *stretch, upTo int64) {
-	p.diskFrom, p.sent = 0, upTo
+// read settles where the watcher is after it has read a stretch, as far as the batch says.
+func (p *position) read(s *stretch, batch Batch) {
+	p.diskFrom, p.fetched = 0, batch
+	upTo := batch.Revision
+	if len(batch.Events) == 0 {
+		p.fetched, p.sent = Batch{}, upTo
+	}
 	if upTo < s.to {
 		p.behind(upTo)
 	} else if p.next == s.from { // else it fell behind meanwhile
@@ -163,19 +196,26 @@ func (p *position) replace(old, now *mvcc.State) {
 func (p *position) valid(now int64) error {
 	n := len(p.queue)
 	switch {
-	case p.err != nil && n > 0:
-		return fmt.Errorf("W1: %d events wait for a watcher that ended: %w", n, p.err)
+	case p.err != nil && n+len(p.fetched.Events) > 0:
+		return fmt.Errorf("W1: %d events wait for a watcher that ended: %w", n+len(p.fetched.Events), p.err)
 	case p.err != nil:
 		return nil
 	case p.sent > now || n == 0 && p.queueBytes != 0 || n > 0 && p.queuedTo > now:
 		return fmt.Errorf("W2: sent up to %d, %d events and %d bytes up to %d wait; published %d",
 			p.sent, n, p.queueBytes, p.queuedTo, now)
-	case p.diskFrom != 0 && p.diskFrom <= p.sent:
+	case p.diskFrom != 0 && (p.diskFrom <= p.sent || len(p.fetched.Events) > 0):
 		return fmt.Errorf("W3: reading from %d, sent up to %d", p.diskFrom, p.sent)
 	case !p.synced && (p.next <= p.sent || n > 0 && p.next <= p.queuedTo):
 		return fmt.Errorf("W3: goes on from %d; sent up to %d, events up to %d wait", p.next, p.sent, p.queuedTo)
 	}
 	last := max(p.sent+1, p.diskFrom)
+	if len(p.fetched.Events) > 0 {
+		if first := p.fetched.Events[0].Kv.ModRevision; first < last || p.fetched.Revision > now {
+			return fmt.Errorf("W2: fetched from %d up to %d; sent up to %d, published %d",
+				first, p.fetched.Revision, p.sent, now)
+		}
+		last = p.fetched.Revision + 1
+	}
 	for _, e := range p.queue {
 		if e.Kv.ModRevision < last || e.Kv.ModRevision > p.queuedTo {
 			return fmt.Errorf("W2: an event of %d waits after %d, all up to %d", e.Kv.ModRevision, last, p.queuedTo)

@@ -8,8 +8,8 @@ import (
 )
 
 // Watcher yields events in order of revision, each once (invariant 11). It follows the applier in memory while it
-// keeps up, and reads from disk while it does not; it never holds the applier up. Next is called by one goroutine at
-// a time; everything else is safe for concurrent use.
+// keeps up, and reads from disk while it does not; it never holds the applier up. Next and Ready are called by one
+// goroutine at a time; everything else is safe for concurrent use.
 type Watcher struct {
 	hub      *Hub
 	request  Request
@@ -62,21 +62,42 @@ func (w *Watcher) wants(kind byte, revision int64) bool {
 // does not end it.
 func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	for {
-		batch, read, err := w.take()
+		batch, err := w.Take()
 		if err != nil || len(batch.Events) > 0 {
 			return batch, err
 		}
-		if read != nil {
-			batch, err = w.catchUp(ctx, read)
-			if err != nil || len(batch.Events) > 0 {
-				return batch, err
-			}
-			continue
+		if err := w.Ready(ctx); err != nil {
+			return Batch{}, err
+		}
+	}
+}
+
+// Take returns what waits for the watcher in memory, without waiting: an empty batch if nothing does. Errors: as of
+// Next, without the context's.
+func (w *Watcher) Take() (Batch, error) {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	if err := w.position.err; err != nil {
+		return Batch{}, err
+	}
+	return w.position.take(), nil
+}
+
+// Ready returns once Take may have something to return, or the watcher has ended, or it has come further by reading
+// from disk; with the context's error if that is over first.
+func (w *Watcher) Ready(ctx context.Context) error {
+	for {
+		ready, read := w.look()
+		switch {
+		case ready:
+			return nil
+		case read != nil:
+			return w.catchUp(ctx, read)
 		}
 		select {
 		case <-w.wake:
 		case <-ctx.Done():
-			return Batch{}, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
@@ -87,37 +108,39 @@ type diskRead struct {
 	generation uint64
 }
 
-// take returns what waits in memory, or else what has to be read from disk, or neither.
-func (w *Watcher) take() (Batch, *diskRead, error) {
+// look reports whether Take has something to return; if not, and if something has to be read from disk, it returns
+// that.
+func (w *Watcher) look() (ready bool, read *diskRead) {
 	h := w.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := w.position.err; err != nil {
-		return Batch{}, nil, err
+	if w.position.ready() {
+		return true, nil
 	}
-	batch, read := w.position.take(h.now.Revision, &h.limits)
-	if read == nil {
-		return batch, nil, nil
+	s := w.position.behindBy(h.now.Revision, &h.limits)
+	if s == nil {
+		return false, nil
 	}
-	return batch, &diskRead{stretch: *read, generation: h.generation}, nil
+	return false, &diskRead{stretch: *s, generation: h.generation}
 }
 
-// catchUp reads a stretch of history and settles where the watcher is after it.
-func (w *Watcher) catchUp(ctx context.Context, read *diskRead) (Batch, error) {
+// catchUp reads a stretch of history and settles where the watcher is after it. Only the context's error is returned;
+// any other ends the watcher.
+func (w *Watcher) catchUp(ctx context.Context, read *diskRead) error {
 	batch, err := w.readEvents(ctx, &read.stretch)
 	h := w.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := &w.position
 	if p.err != nil {
-		return Batch{}, p.err
+		return nil
 	}
 	if h.generation != read.generation {
-		return Batch{}, ctx.Err() // the store was replaced; the position is set already
+		return ctx.Err() // the store was replaced; the position is set already
 	}
 	if err == nil {
-		p.read(&read.stretch, batch.Revision)
-		return batch, nil
+		p.read(&read.stretch, batch)
+		return nil
 	}
 	p.unread(&read.stretch)
 	if errors.Is(err, command.ErrCompacted) { // at what is published by now
@@ -126,5 +149,5 @@ func (w *Watcher) catchUp(ctx context.Context, read *diskRead) (Batch, error) {
 	if ctx.Err() == nil {
 		w.end(err)
 	}
-	return Batch{}, err
+	return ctx.Err()
 }

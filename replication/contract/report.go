@@ -17,6 +17,13 @@ const (
 	RoleDiverged Role = "diverged"
 )
 
+// Tenure names the time in which one node takes the fleet's writes: the term in which it leads its region, and the
+// epoch in which that is the primary. Nobody else takes writes in between. The zero Tenure is none.
+type Tenure struct {
+	Term  uint64
+	Epoch Epoch
+}
+
 // Receipt tells where in the history a write is, with the storage's results.
 type Receipt struct {
 	Epoch    Epoch

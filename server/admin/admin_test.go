@@ -219,3 +219,19 @@ func TestReadTail(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// An expiry is shown as one: it is nobody's request, and is not to be replayed.
+func TestAnExpiryIsNoRequest(t *testing.T) {
+	for _, c := range []struct {
+		data []byte
+		op   string
+	}{
+		{command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 7}), "lease-revoke"},
+		{command.EncodeLeaseExpiry(7), "lease-expiry"},
+	} {
+		w, err := describe(1, 2, c.data)
+		if err != nil || w.Op != c.op || strings.ReplaceAll(string(w.Request), " ", "") != `{"ID":"7"}` {
+			t.Errorf("%+v, %v", w, err)
+		}
+	}
+}

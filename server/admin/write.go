@@ -30,7 +30,11 @@ func describe(e replication.Epoch, p replication.Position, data []byte) (*Write,
 		w.Op = "lease-grant"
 	case *pb.LeaseRevokeRequest:
 		w.Op = "lease-revoke"
+		if command.IsLeaseExpiry(data) {
+			w.Op = "lease-expiry"
+		}
 	}
+	request.ProtoReflect().SetUnknown(nil)
 	if w.Request, err = (protojson.MarshalOptions{UseProtoNames: true}).Marshal(request); err != nil {
 		return nil, fmt.Errorf("position %d: %w", p, err)
 	}

@@ -15,6 +15,39 @@ import (
 // the CRC-32C of its bytes.
 const forwardVersion = 1
 
+// Versions of a message that is a part of an answer message. After the version byte comes the part; the parts together
+// are the answer message, its own version byte first. Only Service has them.
+const (
+	partVersion     byte = 2 // more follow
+	lastPartVersion byte = 3
+
+	maxPartBytes = 4 << 20
+	// maxAnswerBytes bounds an answer that travels in parts.
+	maxAnswerBytes = 1<<31 - 1
+)
+
+// parts puts answer messages together.
+type parts struct{ whole []byte }
+
+// add returns the message that is complete with m; nil if more follows.
+func (w *parts) add(m []byte) ([]byte, error) {
+	if len(m) == 0 || m[0] != partVersion && m[0] != lastPartVersion {
+		if w.whole != nil {
+			return nil, fmt.Errorf("%w: a message between parts of another", contract.ErrMessage)
+		}
+		return m, nil
+	}
+	if w.whole = append(w.whole, m[1:]...); len(w.whole) > maxAnswerBytes {
+		return nil, fmt.Errorf("%w: an answer of more than %d bytes", contract.ErrMessage, maxAnswerBytes)
+	}
+	if m[0] == partVersion {
+		return nil, nil
+	}
+	whole := w.whole
+	w.whole = nil
+	return whole, nil
+}
+
 // Statuses of an answer.
 const (
 	answerDone            byte = 0
@@ -32,7 +65,7 @@ func appendForward(b []byte, id uint64, u *proposal, now time.Time) []byte {
 	start := len(b)
 	var wait uint32
 	if !u.deadline.IsZero() {
-		wait = uint32(min(max(u.deadline.Sub(now).Milliseconds()*9/10, 0), 1<<31))
+		wait = uint32(min(max(u.deadline.Sub(now).Milliseconds()*9/10, 1), 1<<31)) // 0 would be no bound
 	}
 	b = binary.LittleEndian.AppendUint64(b, id)
 	b = append(b, byte(u.regions))
@@ -64,7 +97,7 @@ func readForward(b []byte, now time.Time, out *answers) (*proposal, []byte, erro
 	}
 	id := binary.LittleEndian.Uint64(b)
 	wait, count := binary.LittleEndian.Uint32(b[9:]), binary.LittleEndian.Uint32(b[13:])
-	u := &proposal{regions: int(b[8]), foreign: true, finish: func(r result) { out.add(id, r) }}
+	u := &proposal{regions: int(b[8]), from: out, finish: func(r result) { out.add(id, r) }}
 	if wait > 0 {
 		u.deadline = now.Add(time.Duration(wait) * time.Millisecond)
 	}

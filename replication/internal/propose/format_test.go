@@ -26,7 +26,7 @@ func TestUnitsCrossUnchanged(t *testing.T) {
 			u.deadline.Sub(now) != 9*time.Second || u.bytes != 1) {
 			t.Errorf("proposal 7: %+v", u)
 		}
-		if count == 2 && (!u.deadline.IsZero() || !u.foreign) {
+		if count == 2 && (!u.deadline.IsZero() || u.from == nil) {
 			t.Errorf("proposal 8: %+v", u)
 		}
 	})

@@ -46,3 +46,65 @@ func TestWhatNobodyWaitsForIsNotSentAnew(t *testing.T) {
 		}
 	})
 }
+
+// busy makes what is proposed to a wait behind frames that are not applied, until the function that it returns is
+// called.
+func busy(t *testing.T, a *member) (free func()) {
+	t.Helper()
+	a.hold()
+	done := make(chan error, maxFlights)
+	for range maxFlights {
+		go func() {
+			_, err := a.put(t.Context(), "before", Options{})
+			done <- err
+		}()
+		synctest.Wait()
+	}
+	if a.frames() != maxFlights {
+		t.Fatalf("%d frames in flight", a.frames())
+	}
+	return func() {
+		a.mu.Lock()
+		a.holding = false
+		a.mu.Unlock()
+		a.release()
+		for range maxFlights {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// What another node forwarded is not written when its caller has given up, as long as no frame has it: his deadline
+// travels with it. Nor when the stream has ended on which he would be told.
+func TestWhatWasForwardedEndsWithItsCaller(t *testing.T) {
+	for what, give := range map[string]func(a, b *member) context.Context{
+		"his time is over": func(_, b *member) context.Context {
+			ctx, cancel := context.WithTimeout(b.t.Context(), time.Second)
+			b.t.Cleanup(cancel)
+			return ctx
+		},
+		"his node is gone": func(_, b *member) context.Context {
+			time.AfterFunc(time.Second, func() { b.life.Close() })
+			return b.t.Context()
+		},
+	} {
+		fleetOf(t, plain, func(t *testing.T, a, b *member) {
+			free := busy(t, a)
+			_, err := b.put(give(a, b), "late", Options{})
+			if err == nil {
+				t.Errorf("%s: written", what)
+			}
+			time.Sleep(24 * time.Hour)
+			free()
+			time.Sleep(time.Minute)
+			if a.frames() != maxFlights {
+				t.Errorf("%s: written a day later", what)
+			}
+			if _, err := a.put(t.Context(), "next", Options{}); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
+	}
+}

@@ -2,8 +2,11 @@ package propose
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/mimir-kv/mimir/replication/clock"
@@ -30,13 +33,14 @@ type forwarder struct {
 	mu      sync.Mutex
 	stopped bool
 	links   map[string]*link
+	whole   map[string]bool // nodes whose last link found that they do not know Service
 	running sync.WaitGroup
 }
 
 func newForwarder(c *Config, back requeuer) *forwarder {
 	return &forwarder{
 		ctx: c.Life.Context(), transport: c.Transport, clock: c.Clock, logger: c.Logger, back: back, fleet: c.Fleet,
-		links: map[string]*link{},
+		links: map[string]*link{}, whole: map[string]bool{},
 	}
 }
 
@@ -49,16 +53,25 @@ func (f *forwarder) enqueue(addr string, u *proposal) bool {
 	}
 	l := f.links[addr]
 	if l == nil {
-		l = &link{owner: f, addr: addr, wake: wake.New(), pending: map[uint64]*proposal{}}
+		l = &link{owner: f, addr: addr, service: Service, wake: wake.New(), pending: map[uint64]*proposal{}}
+		if f.whole[addr] {
+			l.service = ServiceWhole
+		}
 		f.links[addr] = l
 		f.running.Go(func() { l.run(f.ctx) })
 	}
 	return l.enqueue(u)
 }
 
-func (f *forwarder) drop(l *link) {
+// drop forgets a link. The next one to a node that does not know Service uses the older one, and the one after that
+// tries again: the node may be another version by then.
+func (f *forwarder) drop(l *link, unknown bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	delete(f.whole, l.addr)
+	if unknown {
+		f.whole[l.addr] = true
+	}
 	if f.links[l.addr] == l {
 		delete(f.links, l.addr)
 	}
@@ -75,9 +88,10 @@ func (f *forwarder) wait() {
 // link is the stream to one node. It ends with the stream, whichever half of that ends first; the next proposal opens a
 // new one.
 type link struct {
-	owner *forwarder
-	addr  string
-	wake  wake.Signal
+	owner   *forwarder
+	addr    string
+	service string
+	wake    wake.Signal
 
 	mu      sync.Mutex
 	dead    bool
@@ -103,7 +117,7 @@ func (l *link) enqueue(u *proposal) bool {
 func (l *link) run(ctx context.Context) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s, err := l.owner.transport.Open(ctx, l.addr, Service)
+	s, err := l.owner.transport.Open(ctx, l.addr, l.service)
 	if err == nil {
 		var halves sync.WaitGroup
 		halves.Go(func() { cancel(l.receive(s)) })
@@ -111,17 +125,23 @@ func (l *link) run(ctx context.Context) {
 		halves.Wait()
 		err = context.Cause(ctx) // of the half that ended first
 	}
-	l.owner.drop(l)
-	l.end(err)
+	unknown := l.service == Service && errors.Is(err, transport.ErrNoService)
+	l.owner.drop(l, unknown)
+	l.end(err, unknown)
 }
 
 // end gives up what the link has. What was sent and not answered has an unknown outcome; the rest may go another way.
-func (l *link) end(cause error) {
+// unknown says that the node does not know the service, and hence has taken nothing.
+func (l *link) end(cause error, unknown bool) {
 	l.mu.Lock()
 	l.dead = true
 	queue, pending := l.queue, l.pending
 	l.queue, l.pending = nil, nil
 	l.mu.Unlock()
+	if unknown {
+		queue = append(slices.Collect(maps.Values(pending)), queue...)
+		pending = nil
+	}
 	level := slog.LevelDebug
 	if len(pending) > 0 && l.owner.ctx.Err() == nil {
 		level = slog.LevelWarn
@@ -186,12 +206,16 @@ func (l *link) gather() []byte {
 
 // receive returns why it ends, never nil.
 func (l *link) receive(s transport.Stream) error {
+	var received parts
 	for {
 		message, err := s.Recv()
 		if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}
-		if err := readAnswers(message, l.answer); err != nil {
+		if message, err = received.add(message); err == nil && message != nil {
+			err = readAnswers(message, l.answer)
+		}
+		if err != nil {
 			return err
 		}
 	}

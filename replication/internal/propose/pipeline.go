@@ -142,9 +142,10 @@ func (p *pipeline) step(ctx context.Context) bool {
 	if r := p.nextRequest(); r != nil {
 		return p.proposeRequest(ctx, r)
 	}
-	f, stamp, opening := p.nextFlight()
+	f, stamp, opening, left := p.nextFlight()
+	p.back.requeue(left)
 	if f == nil {
-		return false
+		return len(left) > 0
 	}
 	payload := p.encode(f, stamp)
 	if !p.register(f, opening) {
@@ -160,12 +161,12 @@ func (p *pipeline) step(ctx context.Context) bool {
 	return true
 }
 
-// nextFlight takes from the queue what fits a frame.
-func (p *pipeline) nextFlight() (*flight, timeline.Cursor, uint64) {
+// nextFlight takes from the queue what fits a frame, and what nobody waits for any more.
+func (p *pipeline) nextFlight() (next *flight, stamp timeline.Cursor, opening uint64, left []*proposal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.open || len(p.queue) == 0 || p.inFlight >= p.window || p.gathering() {
-		return nil, timeline.Cursor{}, 0
+		return nil, timeline.Cursor{}, 0, nil
 	}
 	f := &flight{term: p.term, first: p.stamp.Position + 1}
 	taken, commands := 0, 0
@@ -175,6 +176,10 @@ func (p *pipeline) nextFlight() (*flight, timeline.Cursor, uint64) {
 			break
 		}
 		taken++
+		if u.left(p.clock) {
+			left = append(left, u)
+			continue
+		}
 		if !u.claim() {
 			continue
 		}
@@ -185,9 +190,9 @@ func (p *pipeline) nextFlight() (*flight, timeline.Cursor, uint64) {
 	clear(p.queue[:taken])
 	p.queue = p.queue[taken:]
 	if len(f.proposals) == 0 {
-		return nil, timeline.Cursor{}, 0
+		return nil, timeline.Cursor{}, 0, left
 	}
-	return f, p.stamp, p.openings
+	return f, p.stamp, p.openings, left
 }
 
 // gathering reports whether enough small frames are on their way that waiting for one of them makes a larger next one.
@@ -252,7 +257,7 @@ func (p *pipeline) takeBack(f *flight, stamp timeline.Cursor) {
 func (p *pipeline) enqueue(u *proposal) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.open {
+	if !p.open || u.bound && u.tenure != p.tenure() {
 		return false
 	}
 	p.queue = append(p.queue, u)
@@ -265,6 +270,21 @@ func (p *pipeline) isOpen() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.open
+}
+
+// tenureNow returns the tenure in which this node takes writes; the zero Tenure if it takes none now.
+func (p *pipeline) tenureNow() contract.Tenure {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tenure()
+}
+
+// tenure is tenureNow for who holds mu. While the pipeline is open, neither term nor epoch changes.
+func (p *pipeline) tenure() contract.Tenure {
+	if !p.open {
+		return contract.Tenure{}
+	}
+	return contract.Tenure{Term: p.term, Epoch: p.stamp.Epoch}
 }
 
 // lead says that this node leads term and has applied everything before it.

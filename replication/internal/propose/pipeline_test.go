@@ -287,7 +287,7 @@ func TestOneRegionPassesNobodyElse(t *testing.T) {
 	two, three := b.propose(10), b.propose(10)
 	now := time.Now()
 	two.regions, two.deadline = 2, now.Add(10*time.Second)
-	three.regions, three.deadline, three.foreign = 3, now.Add(10*time.Second), true
+	three.regions, three.deadline, three.from = 3, now.Add(10*time.Second), &answers{}
 	b.enqueue(two)
 	b.enqueue(three)
 	b.steps()

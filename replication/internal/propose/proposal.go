@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 )
 
@@ -14,9 +15,11 @@ type proposal struct {
 	commands []contract.Command
 	bytes    int
 	regions  int
-	deadline time.Time // zero: none; bounds the wait for further regions
+	deadline time.Time // zero: none; bounds the wait for a frame, and that for further regions
 	phase    atomic.Int32
-	foreign  bool         // forwarded by another node
+	from     *answers // of the stream of another node, which forwarded it; nil: of this node
+	bound    bool     // to this node and the tenure
+	tenure   contract.Tenure
 	finish   func(result) // called exactly once for a proposal that was not withdrawn
 }
 
@@ -52,6 +55,12 @@ func (u *proposal) withdraw() bool {
 	}
 }
 
+// left reports whether a proposal of another node is in no frame by the time at which nobody waits for it any more: its
+// caller has given up, or the stream on which he would be told has ended. One of this node is withdrawn by its caller.
+func (u *proposal) left(c clock.Clock) bool {
+	return u.from != nil && (u.from.gone.Load() || !u.deadline.IsZero() && !c.Now().Before(u.deadline))
+}
+
 // claimed reports whether only the result says what became of the proposal.
 func (u *proposal) claimed() bool {
 	phase := u.phase.Load()
@@ -69,13 +78,19 @@ type result struct {
 // Options say what Propose waits for.
 type Options struct {
 	Regions int // in which the write has to be durable, this history's primary included; 0 and 1: in that one
+	// Bound says that the write is made only on this node and in Tenure, and is neither forwarded nor sent anew.
+	Bound  bool
+	Tenure contract.Tenure
 }
 
 // Propose writes cs as one atomic unit and returns where it is in the history, with the storage's results. Any node
 // takes it and forwards it to the leader of the primary region. While there is none (an election, a switchover), it
-// waits until ctx ends.
+// waits until ctx ends: without a deadline, as long as this node lives. When ctx has ended, what no log was offered yet
+// never is: not what waits on this node; and at the leader not what its deadline, which travels with it, has overtaken,
+// nor what the node that forwarded it would not hear of any more.
 //
-// Errors: ErrNotReady, ErrTooLarge, ErrRejected and ErrUnknownRegion say that nothing was and will be written;
+// Errors: ErrNotReady, ErrTooLarge, ErrRejected and ErrUnknownRegion say that nothing was and will be written, as does
+// ErrNotLeader of a write that is bound to a tenure which is over;
 // ErrUnknownOutcome says that it cannot be known; ErrUnderReplicated comes with a receipt; ErrClosed, ErrStopped.
 func (p *Proposer) Propose(ctx context.Context, cs []*contract.Command, o Options) (*contract.Receipt, error) {
 	if err := p.config.Life.Err(); err != nil {
@@ -123,7 +138,8 @@ func (p *Proposer) newProposal(
 ) (*proposal, <-chan result, error) {
 	done := make(chan result, 1)
 	u := &proposal{
-		regions: o.Regions, commands: make([]contract.Command, len(cs)), finish: func(r result) { done <- r },
+		regions: o.Regions, commands: make([]contract.Command, len(cs)), bound: o.Bound, tenure: o.Tenure,
+		finish: func(r result) { done <- r },
 	}
 	for i, c := range cs {
 		u.commands[i] = *c
@@ -132,7 +148,7 @@ func (p *Proposer) newProposal(
 	if err := p.check(u); err != nil {
 		return nil, nil, err
 	}
-	if d, ok := ctx.Deadline(); ok && o.Regions > 1 {
+	if d, ok := ctx.Deadline(); ok {
 		u.deadline = d
 	}
 	return u, done, nil

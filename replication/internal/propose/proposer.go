@@ -106,6 +106,9 @@ func (p *Proposer) Reached() timeline.Position { return p.pipeline.lastProposed(
 // Open reports whether this node takes the fleet's writes now.
 func (p *Proposer) Open() bool { return p.pipeline.isOpen() }
 
+// Tenure returns the one in which this node takes the fleet's writes; the zero Tenure if it takes none now.
+func (p *Proposer) Tenure() contract.Tenure { return p.pipeline.tenureNow() }
+
 // Waiting implements region.Proposers.
 func (p *Proposer) Waiting() bool { return p.pipeline.waiting() }
 

@@ -71,7 +71,8 @@ func newMember(t *testing.T, tr transport.Transport) *member {
 		Transport: tr, Clock: clock.Real, Logger: logger,
 		Regions: 3, MaxCommandBytes: 1 << 20, FrameBytes: 1 << 10, WindowBytes: 1 << 20,
 	})
-	if err := tr.Serve(map[string]transport.Handler{Service: m.Serve}); err != nil {
+	services := map[string]transport.Handler{Service: m.Serve, ServiceWhole: m.ServeWhole}
+	if err := tr.Serve(services); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(m.life.Begin(), m.life.Ready()); err != nil {
@@ -378,22 +379,39 @@ func TestControlsAndBeginningsTellTheirOutcome(t *testing.T) {
 	})
 }
 
-// Results that fit no message cost the proposal its answer, not the others theirs.
-func TestAnAnswerThatFitsNoMessageIsUnknown(t *testing.T) {
-	fleetOf(t, plain, func(t *testing.T, a, b *member) {
-		a.mu.Lock()
-		a.answer = transport.MaxMessageBytes
-		a.mu.Unlock()
-		if _, err := b.put(t.Context(), "huge", Options{}); !errors.Is(err, contract.ErrUnknownOutcome) {
-			t.Errorf("huge: %v", err)
+// older is the transport of a node that knows only answers in one message.
+type older struct{ transport.Transport }
+
+func (o older) Serve(services map[string]transport.Handler) error {
+	return o.Transport.Serve(map[string]transport.Handler{ServiceWhole: services[ServiceWhole]})
+}
+
+// Results that fit no message come in parts, and go on coming. From a node that knows no parts they cost the proposal
+// its answer, not the others theirs.
+func TestAnAnswerThatFitsNoMessageComesInParts(t *testing.T) {
+	for _, knows := range []bool{true, false} {
+		wrap := plain
+		if !knows {
+			wrap = func(t transport.Transport) transport.Transport { return older{t} }
 		}
-		a.mu.Lock()
-		a.answer = 0
-		a.mu.Unlock()
-		if r, err := b.put(t.Context(), "small", Options{}); err != nil || r.Position != 2 {
-			t.Errorf("small: %+v, %v", r, err)
-		}
-	})
+		fleetOf(t, wrap, func(t *testing.T, a, b *member) {
+			const huge = transport.MaxMessageBytes + maxPartBytes/2
+			for i, bytes := range []int{0, huge, 0, huge, 0} {
+				a.mu.Lock()
+				a.answer = bytes
+				a.mu.Unlock()
+				r, err := b.put(t.Context(), "x", Options{})
+				switch {
+				case bytes == huge && !knows:
+					if !errors.Is(err, contract.ErrUnknownOutcome) {
+						t.Errorf("%d: huge from an older node: %v", i, err)
+					}
+				case err != nil || r.Position != contract.Position(i+1) || len(r.Results[0]) != 1+bytes:
+					t.Errorf("%d: %d bytes, knows parts %t: %v", i, bytes, knows, err)
+				}
+			}
+		})
+	}
 }
 
 // breaking is a transport whose handlers' streams fail to send while it is broken.

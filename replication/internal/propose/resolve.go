@@ -90,7 +90,7 @@ func (p *pipeline) applied(u *proposal, r *contract.Receipt) {
 // patience returns until when u waits for further regions. That is a little before its caller gives up, so that the
 // receipt still reaches him; what comes from another node says such a time already.
 func (p *pipeline) patience(u *proposal) time.Time {
-	if u.deadline.IsZero() || u.foreign {
+	if u.deadline.IsZero() || u.from != nil {
 		return u.deadline
 	}
 	return u.deadline.Add(-max(u.deadline.Sub(p.clock.Now()), 0) / 10)

@@ -2,6 +2,7 @@ package propose
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -33,13 +34,20 @@ func (k *parking) park(us ...*proposal) {
 	k.wake.Nudge()
 }
 
+// errTenureOver says that the write was bound to a tenure of this node.
+var errTenureOver = fmt.Errorf("%w: the tenure in which this was decided is over", contract.ErrNotLeader)
+
 // requeue implements requeuer. Proposals of this node are sent anew after a moment, if their callers still wait;
-// another node's go back to it, which knows whether anybody does.
+// another node's go back to it, which knows whether anybody does. What is bound to a tenure is over with it.
 func (k *parking) requeue(us []*proposal) {
 	var own []*proposal
 	for _, u := range us {
-		if u.foreign {
+		if u.from != nil {
 			u.finish(result{err: contract.ErrNotReady})
+			continue
+		}
+		if u.bound {
+			u.finish(result{err: errTenureOver})
 			continue
 		}
 		if u.release() {
@@ -87,7 +95,12 @@ type router struct {
 
 // submit sends u on its way.
 func (r *router) submit(u *proposal) {
-	if !r.send(u) {
+	switch {
+	case u.bound:
+		if !r.pipeline.enqueue(u) {
+			u.finish(result{err: errTenureOver})
+		}
+	case !r.send(u):
 		r.parking.park(u)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -13,15 +14,29 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// Service is the name of the stream that carries proposals to the leader of the primary region, many on one.
-const Service = "propose/1"
+// Names of the stream that carries proposals to the leader of the primary region, many on one.
+const (
+	// Service may bring an answer in parts.
+	Service = "propose/2"
+	// ServiceWhole has each answer in one message. It is for nodes that do not know Service.
+	ServiceWhole = "propose/1"
+)
 
 // Serve is the transport's handler of Service: it takes proposals of another node into this one's pipeline. It ends
-// when either half of the stream ends, and takes nothing afterwards: nobody would hear of it.
-func (p *Proposer) Serve(ctx context.Context, s transport.Stream) error {
+// when either half of the stream ends, and takes nothing afterwards: nobody would hear of it. What was taken by then
+// and is in no frame is dropped.
+func (p *Proposer) Serve(ctx context.Context, s transport.Stream) error { return p.serve(ctx, s, true) }
+
+// ServeWhole is the transport's handler of ServiceWhole.
+func (p *Proposer) ServeWhole(ctx context.Context, s transport.Stream) error {
+	return p.serve(ctx, s, false)
+}
+
+func (p *Proposer) serve(ctx context.Context, s transport.Stream, parts bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := &answers{wake: wake.New()}
+	out := &answers{wake: wake.New(), parts: parts}
+	defer out.gone.Store(true)
 	go func() { cancel(p.take(ctx, s, out)) }() // ends with the stream, which ends when this function returns
 	err := peer.IgnoreEnd(out.send(ctx, s))
 	if errors.Is(err, io.EOF) {
@@ -60,14 +75,25 @@ func (p *Proposer) takeOne(u *proposal) {
 
 // answers gathers results for one stream.
 type answers struct {
+	parts bool        // an answer may be sent in parts
+	gone  atomic.Bool // the stream has ended
+
 	mu   sync.Mutex
 	next [][]byte // messages
 	wake wake.Signal
 }
 
-// errAnswerTooLarge says that a proposal's results do not fit a message. It was applied; the node that asks cannot be
-// told with what results.
-var errAnswerTooLarge = errors.New("results do not fit a message")
+// errAnswerTooLarge says that a proposal's results are more than can be sent. It was applied; the node that asks cannot
+// be told with what results.
+var errAnswerTooLarge = errors.New("results are too large")
+
+// limit bounds one answer.
+func (a *answers) limit() int {
+	if a.parts {
+		return maxAnswerBytes
+	}
+	return transport.MaxMessageBytes
+}
 
 func (a *answers) add(id uint64, r result) {
 	a.mu.Lock()
@@ -76,7 +102,7 @@ func (a *answers) add(id uint64, r result) {
 	if last < 0 || len(a.next[last])+answerBytes(r) > maxForwardBytes {
 		a.next, last = append(a.next, nil), last+1
 	}
-	if n := answerBytes(r); n > transport.MaxMessageBytes {
+	if n := answerBytes(r); n > a.limit() {
 		r = result{err: fmt.Errorf("%w: %w: about %d bytes", contract.ErrUnknownOutcome, errAnswerTooLarge, n)}
 	}
 	a.next[last] = appendAnswer(a.next[last], id, r)
@@ -96,9 +122,28 @@ func (a *answers) send(ctx context.Context, s transport.Stream) error {
 		a.next = nil
 		a.mu.Unlock()
 		for _, m := range messages {
-			if err := s.Send(m); err != nil {
+			if err := sendMessage(s, m); err != nil {
 				return fmt.Errorf("send answers: %w", err)
 			}
 		}
 	}
+}
+
+// sendMessage sends m, in parts if it is too large for one message. Only one answer alone is.
+func sendMessage(s transport.Stream, m []byte) error {
+	if len(m) <= transport.MaxMessageBytes {
+		return s.Send(m)
+	}
+	for len(m) > 0 {
+		part := m[:min(len(m), maxPartBytes)]
+		m = m[len(part):]
+		kind := partVersion
+		if len(m) == 0 {
+			kind = lastPartVersion
+		}
+		if err := s.Send(append([]byte{kind}, part...)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -38,8 +38,8 @@ type Standing interface {
 // Fleet can be asked for news of who is primary.
 type Fleet interface{ Refresh() }
 
-// Writes tell whether this node takes the fleet's writes.
-type Writes interface{ Open() bool }
+// Writes tell in which tenure this node takes the fleet's writes; the zero Tenure if it takes none.
+type Writes interface{ Tenure() contract.Tenure }
 
 // Config is what Reads need. All fields but OnAsk are required.
 type Config struct {

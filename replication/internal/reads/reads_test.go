@@ -35,6 +35,7 @@ type member struct {
 	loss      *standing.Loss
 	settled   bool // the other regions were asked, and none has a higher claim
 	open      bool
+	term      uint64
 	index     uint64 // of the region's last commit
 	confirms  int
 	refreshes int
@@ -132,10 +133,13 @@ func (m *member) Entitled(s *timeline.State) bool {
 
 func (m *member) Refresh() { m.set(func() { m.refreshes++ }) }
 
-func (m *member) Open() bool {
+func (m *member) Tenure() contract.Tenure {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.open
+	if !m.open {
+		return contract.Tenure{}
+	}
+	return contract.Tenure{Term: m.term, Epoch: 1}
 }
 
 // read begins a linearizable read, and tells when it may go on.
@@ -455,4 +459,62 @@ func TestPlacesAreReadByOlderNodes(t *testing.T) {
 	if err := json.Unmarshal(encoded, &place); err != nil || place.Cursor != old || place.Reign != nil {
 		t.Errorf("%s of an older node is %+v, %v", encoded, place, err)
 	}
+}
+
+// A node that stood still answers from memory; by the time it can confirm that it leads, it does not. The question goes
+// to its successor.
+func TestADeposedLeaderGivesNoAnswer(t *testing.T) {
+	pair(t, func(t *testing.T, us, eu *member) {
+		slow := make(chan struct{})
+		us.set(func() { us.slow = slow })
+		done := make(chan string, 1)
+		ask := func(m *member) {
+			got, err := m.Ask(t.Context(), []byte("x"))
+			done <- fmt.Sprintf("%s %v", got, err)
+		}
+		for _, m := range []*member{us, eu} {
+			go ask(m)
+			synctest.Wait() // it has answered, and is asked whether it leads
+			us.set(func() { us.term++ })
+			if us.slow != nil {
+				close(slow)
+			}
+			us.set(func() { us.slow = nil })
+			if got := <-done; got != "us heard x <nil>" || us.confirms != 2 {
+				t.Errorf("%s, after %d confirmations", got, us.confirms)
+			}
+			slow = make(chan struct{})
+			us.set(func() { us.slow, us.confirms = slow, 0 })
+		}
+	})
+}
+
+// A question does not wait for a node that stands still when another one takes the writes by now, and no answer waits
+// for a confirmation that does not come.
+func TestAQuestionLeavesANodeThatStandsStill(t *testing.T) {
+	pair(t, func(t *testing.T, us, eu *member) {
+		us.config.OnAsk = func(ctx context.Context, _ []byte) ([]byte, error) {
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		}
+		done := make(chan error, 1)
+		go func() {
+			got, err := eu.Ask(t.Context(), []byte("x"))
+			if err == nil && string(got) != "eu heard x" {
+				err = fmt.Errorf("got %q", got)
+			}
+			done <- err
+		}()
+		time.Sleep(time.Minute)
+		pending(t, done)
+		eu.applied.Publish(at("us", 9, 8)) // for the test it is of the primary region now
+		eu.set(func() { eu.route, eu.open, eu.settled = standing.Route{Local: true}, true, true })
+		began := time.Now()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("after %v", took)
+		}
+	})
 }
