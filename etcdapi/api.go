@@ -35,12 +35,16 @@ type Replicator interface {
 	PromoteMember(ctx context.Context, id uint64) error
 }
 
-// Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's.
+// Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's but for
+// Streams.
 type Limits struct {
 	// RequestBytes bounds a write as it is proposed. Default DefaultRequestBytes.
 	RequestBytes int
 	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default DefaultTxnOps.
 	TxnOps int
+	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
+	// less than etcd's: each costs about 11 KiB.
+	Streams int
 	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default
 	// DefaultRequestTimeout.
 	RequestTimeout time.Duration
@@ -56,6 +60,7 @@ type Limits struct {
 const (
 	DefaultRequestBytes     = 3 << 19
 	DefaultTxnOps           = 128
+	DefaultStreams          = 4096
 	DefaultRequestTimeout   = 7 * time.Second
 	DefaultProgressInterval = 10 * time.Minute
 	DefaultLeaderTimeout    = 3 * time.Second
@@ -109,6 +114,7 @@ func New(o Options) *API {
 		limits: Limits{
 			RequestBytes:     cmp.Or(o.Limits.RequestBytes, DefaultRequestBytes),
 			TxnOps:           cmp.Or(o.Limits.TxnOps, DefaultTxnOps),
+			Streams:          cmp.Or(o.Limits.Streams, DefaultStreams),
 			RequestTimeout:   cmp.Or(o.Limits.RequestTimeout, DefaultRequestTimeout),
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
@@ -129,7 +135,7 @@ func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.MaxConcurrentStreams(math.MaxUint32),
+		grpc.MaxConcurrentStreams(uint32(a.limits.Streams)),
 		grpc.ChainUnaryInterceptor(a.unaryInterceptor),
 		grpc.ChainStreamInterceptor(a.streamInterceptor),
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -36,7 +37,8 @@ const gatewayBufferBytes = 256 << 10
 
 func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	listener := bufconn.Listen(gatewayBufferBytes)
-	server := grpc.NewServer(a.ServerOptions()...)
+	// All requests share one connection here: what bounds them is the number of connections over HTTP.
+	server := grpc.NewServer(append(a.ServerOptions(), grpc.MaxConcurrentStreams(math.MaxUint32))...)
 	a.Register(server)
 	connection, err := grpc.NewClient("passthrough:///gateway",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {

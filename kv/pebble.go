@@ -22,7 +22,7 @@ func pebbleOptions(o *Options, cache *pebble.Cache) *pebble.Options {
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
-		MaxOpenFiles:                4096,
+		MaxOpenFiles:                o.OpenTables,
 		Logger:                      pebbleLogger{o.Logger},
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 	}

@@ -30,6 +30,9 @@ type Config struct {
 	ClientTLS, PeerTLS, RegionTLS TLS
 
 	LogLevel, LogFormat string
+	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
+	MaxConnections int
+
 	// ShutdownTimeout bounds a stop in good order.
 	ShutdownTimeout time.Duration
 }

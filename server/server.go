@@ -29,6 +29,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/door"
 )
 
 // Options are what a process knows beside its configuration.
@@ -86,6 +87,7 @@ type server struct {
 	config     *Config
 	version    string
 	logger     *slog.Logger
+	shares     door.Shares // of the descriptors
 	ports      *listeners
 	store      *kv.Store
 	lessor     *lease.Lessor
@@ -102,11 +104,16 @@ func open(c *Config, o Options) (*server, error) {
 	s := &server{config: c, version: o.Version, failed: make(chan error, 3)}
 	plain := newLogger(c, o.LogTo)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
-	var err error
-	if s.ports, err = listen(c); err != nil {
+	shares, err := door.Split(door.Limit(), c.MaxConnections)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if s.ports, err = listen(c, shares, s.logger); err != nil {
 		return nil, err
 	}
+	s.shares = shares
 	store := c.Store
+	store.OpenTables = shares.Tables
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, "kv"), s.logger, s.storeFailed
 	if s.store, err = kv.Open(store); err != nil {
 		s.ports.close()
@@ -175,7 +182,7 @@ func (s *server) start(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newNodeMetrics(s.replicator.Health, s.figures))
+		newNodeMetrics(s.replicator.Health, s.figures), doorMetrics(s.ports.doors))
 	s.rpc = newRPCServer(newCallMetrics(registry), s.api.ServerOptions()...)
 	s.api.Register(s.rpc)
 	gateway, cancel := context.WithCancel(context.Background())
@@ -193,9 +200,12 @@ func (s *server) start(ctx context.Context) error {
 	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {
 		private := newHTTPServer(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof))
+		private.ConnState = acquaint
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}
+	s.logger.Info("open files", "limit", s.shares.Limit, "clients", s.shares.Clients, "peers", s.shares.Peers,
+		"http", s.shares.HTTP, "tables", s.shares.Tables)
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
 		"http", s.config.ListenHTTP)
 	return nil

@@ -87,6 +87,13 @@ var sections = []section{
 			func(c *Config) *int { return &c.Limits.RequestBytes }),
 		count("max-txn-ops", etcdapi.DefaultTxnOps, 1, 1<<20, "most operations in a transaction",
 			func(c *Config) *int { return &c.Limits.TxnOps }),
+		count("max-connections", 0, 0, 1<<20,
+			"most client connections; 0 for what the limit of open files leaves beside files and other nodes, up "+
+				"to 16384; beyond it they are closed as soon as they come",
+			func(c *Config) *int { return &c.MaxConnections }),
+		count("max-concurrent-streams", etcdapi.DefaultStreams, 16, math.MaxInt32,
+			"most requests, watches included, under way on one client connection; others wait at the client",
+			func(c *Config) *int { return &c.Limits.Streams }),
 		size("cache-bytes", kv.DefaultCacheBytes, 1<<20, unbounded,
 			"memory for hot blocks of the store; the values written or read last take up to half as much "+
 				"beside it",
