@@ -82,6 +82,8 @@ type Options struct {
 	// Version is the etcd version whose API is spoken. Default: that of the linked API module.
 	Version string
 	Limits  Limits
+	// QuotaBytes is told to whoever asks for the status; 0 if there is none. Who keeps it raises the alarm by itself.
+	QuotaBytes int64
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -96,6 +98,7 @@ type API struct {
 	clusterID  uint64
 	version    string
 	limits     Limits
+	quota      int64
 	clock      clock.Clock
 	logger     *slog.Logger
 
@@ -119,6 +122,7 @@ func New(o Options) *API {
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
+		quota:  o.QuotaBytes,
 		clock:  o.Clock,
 		logger: cmp.Or(o.Logger, slog.Default()),
 	}

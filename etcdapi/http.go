@@ -72,7 +72,7 @@ func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 }
 
 // serveHealth says whether this node can serve linearizable reads, by doing one; with ?serializable=true, whether it is
-// there at all.
+// there at all. As in etcd an alarm is no health, unless it is named by ?exclude=.
 func (a *API) serveHealth(w http.ResponseWriter, r *http.Request) {
 	if !isGet(w, r) {
 		return
@@ -82,10 +82,12 @@ func (a *API) serveHealth(w http.ResponseWriter, r *http.Request) {
 		Reason string `json:"reason"`
 	}{Health: "true"}
 	status := http.StatusOK
-	if !strings.EqualFold(r.URL.Query().Get("serializable"), "true") {
-		if reason := a.unhealthy(r.Context()); reason != "" {
-			answer.Health, answer.Reason, status = "false", reason, http.StatusServiceUnavailable
-		}
+	reason := a.alarmed(r.URL.Query()["exclude"])
+	if reason == "" && !strings.EqualFold(r.URL.Query().Get("serializable"), "true") {
+		reason = a.unhealthy(r.Context())
+	}
+	if reason != "" {
+		answer.Health, answer.Reason, status = "false", reason, http.StatusServiceUnavailable
 	}
 	writeJSON(w, status, answer)
 }

@@ -56,6 +56,9 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err := command.CheckPut(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
+	if err := s.checkSpace(); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
 	return write(ctx, s.API, command.EncodePut(r), command.DecodePutResult)
 }
 
@@ -74,6 +77,11 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	}
 	if command.IsReadOnly(r) {
 		return s.readOnlyTxn(ctx, r)
+	}
+	if command.TxnPuts(r) {
+		if err := s.checkSpace(); err != nil {
+			return nil, s.statusOf(ctx, err)
+		}
 	}
 	return write(ctx, s.API, command.EncodeTxn(r), command.DecodeTxnResult)
 }

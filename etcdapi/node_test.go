@@ -108,6 +108,64 @@ func TestMaintenance(t *testing.T) {
 	}
 }
 
+// While an alarm is raised, what needs space is refused and everything else goes on, as in etcd.
+func TestNoSpace(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	put(t, n, "k", "v")
+	held, err := c.Grant(ctx, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(n.API.RaiseNoSpace(ctx), n.API.RaiseNoSpace(ctx)); err != nil || !n.API.NoSpaceRaised() {
+		t.Fatal(err)
+	}
+	is := clientv3.Compare(clientv3.Version("k"), "=", 1)
+	for name, call := range map[string]func() error{
+		"put":   func() error { _, err := c.Put(ctx, "k", "w"); return err },
+		"grant": func() error { _, err := c.Grant(ctx, 10); return err },
+		"txn":   func() error { _, err := c.Txn(ctx).If(is).Else(clientv3.OpPut("k", "w")).Commit(); return err },
+		"nested txn": func() error {
+			_, err := c.Txn(ctx).Then(clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpPut("k", "w")}, nil)).Commit()
+			return err
+		},
+	} {
+		if err := call(); !errors.Is(err, rpctypes.ErrNoSpace) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, call := range map[string]func() error{
+		"get":     func() error { _, err := c.Get(ctx, "k"); return err },
+		"txn":     func() error { _, err := c.Txn(ctx).If(is).Then(clientv3.OpDelete("k")).Commit(); return err },
+		"delete":  func() error { _, err := c.Delete(ctx, "k", clientv3.WithFromKey()); return err },
+		"compact": func() error { _, err := c.Compact(ctx, n.Store.Revision()); return err },
+		"renew":   func() error { _, err := c.KeepAliveOnce(ctx, held.ID); return err },
+		"revoke":  func() error { _, err := c.Revoke(ctx, held.ID); return err },
+	} {
+		if err := call(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s, err := c.Status(ctx, n.Endpoint)
+	if err != nil || len(s.Errors) != 1 || !strings.Contains(s.Errors[0], "NOSPACE") {
+		t.Errorf("status: %v, %v", s, err)
+	}
+	alarms, err := c.AlarmList(ctx)
+	if err != nil || len(alarms.Alarms) != 1 || alarms.Alarms[0].MemberID != s.Header.MemberId {
+		t.Fatalf("alarms: %v, %v", alarms, err)
+	}
+	if _, err := c.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "k", "x")
+	bare := pb.NewMaintenanceClient(n.Dial(t))
+	if _, err := bare.Alarm(ctx, &pb.AlarmRequest{
+		Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_CORRUPT,
+	}); status.Code(err) != codes.Unimplemented {
+		t.Errorf("CORRUPT: %v", err)
+	}
+}
+
 // clientv3 with a user name goes on without a token where authentication is off.
 func TestClientWithUser(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
@@ -179,6 +237,13 @@ func TestHTTP(t *testing.T) {
 	expect("POST", "/v3/kv/range", `{}`, 400, "etcdserver: key is not provided")
 	expect("POST", "/v3/lease/grant", `{"ID":"7","TTL":"100"}`, 200, `"ID":"7","TTL":"100"`)
 	expect("POST", "/v3/lease/keepalive", `{"ID":"7"}`, 200, `"ID":"7","TTL":"100"`)
+	if err := n.API.RaiseNoSpace(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect("GET", "/health", "", 503, `{"health":"false","reason":"ALARM NOSPACE"}`)
+	expect("GET", "/health?exclude=NOSPACE", "", 200, `{"health":"true"`)
+	expect("POST", "/v3/kv/put", `{"key":"aw=="}`, 429, "etcdserver: mvcc: database space exceeded")
+	expect("POST", "/v3/maintenance/alarm", `{"action":"DEACTIVATE","memberID":"1","alarm":"NOSPACE"}`, 200, "NOSPACE")
 	n.Replicator.Fail(replication.ErrNotReady)
 	expect("GET", "/health", "", 503, `{"health":"false","reason":"QGET ERROR`)
 	expect("GET", "/health?serializable=true", "", 200, `{"health":"true"`)

@@ -28,6 +28,7 @@ type run struct {
 	latest map[string]head // written by this run
 	heads  *headCache
 	leases lease.Edit
+	alarms mvcc.Alarms
 
 	liveness []liveness
 	written  watch.Written
@@ -45,9 +46,10 @@ func newRun(g *generation, leases lease.Edit, indexed bool, gather watch.Level) 
 	if err != nil {
 		return nil, err
 	}
+	now := g.now.Load()
 	r := &run{
-		indexed: indexed, state: g.now.Load().State, base: base, latest: map[string]head{}, heads: &g.heads,
-		leases: leases, written: watch.Written{Level: gather},
+		indexed: indexed, state: now.State, base: base, latest: map[string]head{}, heads: &g.heads,
+		leases: leases, alarms: now.alarms, written: watch.Written{Level: gather},
 	}
 	if indexed {
 		r.batch = g.db.NewIndexedBatch()

@@ -89,6 +89,7 @@ type server struct {
 	logger     *slog.Logger
 	shares     door.Shares // of the descriptors
 	ports      *listeners
+	room       *room
 	store      *kv.Store
 	lessor     *lease.Lessor
 	replicator *replication.MultiRegionReplicator
@@ -112,6 +113,10 @@ func open(c *Config, o Options) (*server, error) {
 		return nil, err
 	}
 	s.shares = shares
+	if err := s.newRoom(); err != nil {
+		s.ports.close()
+		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
+	}
 	store := c.Store
 	store.OpenTables = shares.Tables
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, "kv"), s.logger, s.storeFailed
@@ -150,7 +155,7 @@ func (s *server) build(plain *slog.Logger) error {
 	s.replicator.SetTransport(peers)
 	s.api = etcdapi.New(etcdapi.Options{
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
-		Limits: c.Limits, Logger: s.logger,
+		Limits: c.Limits, QuotaBytes: c.QuotaBytes, Logger: s.logger,
 	})
 	return nil
 }
@@ -204,6 +209,7 @@ func (s *server) start(ctx context.Context) error {
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}
+	go s.watchRoom(gateway)
 	s.logger.Info("open files", "limit", s.shares.Limit, "clients", s.shares.Clients, "peers", s.shares.Peers,
 		"http", s.shares.HTTP, "tables", s.shares.Tables)
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
@@ -221,17 +227,23 @@ func (s *server) serve(key string, run func() error) {
 
 func (s *server) figures() storeFigures {
 	m := s.store.Metrics()
+	free, _ := s.freeBytes()
 	return storeFigures{
 		revision: m.Revision, compacted: m.CompactRevision, bytes: m.TotalBytes, bytesInUse: m.InUseBytes,
+		alarms: len(s.store.Alarms()), free: free, reserve: s.room.reserve,
 	}
 }
 
 func (s *server) node() admin.Node {
 	total, _ := s.store.SizeBytes()
-	return admin.Node{
+	n := admin.Node{
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision: s.store.Revision(), CompactRevision: s.store.CompactRevision(), StoreBytes: total,
 	}
+	for _, a := range s.store.Alarms() {
+		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})
+	}
+	return n
 }
 
 // clusterID gives every node of a fleet the same number, which clients compare.

@@ -87,6 +87,14 @@ var sections = []section{
 			func(c *Config) *int { return &c.Limits.RequestBytes }),
 		count("max-txn-ops", etcdapi.DefaultTxnOps, 1, 1<<20, "most operations in a transaction",
 			func(c *Config) *int { return &c.Limits.TxnOps }),
+		size("quota-backend-bytes", 0, 0, unbounded,
+			"what the store may take on this node's disk; beyond it the fleet takes no writes but deletes, see "+
+				"[operating.md](operating.md#when-a-disk-fills-up); 0 for no bound but the disk's",
+			func(c *Config) *int64 { return &c.QuotaBytes }),
+		size("disk-reserve-bytes", 0, 0, unbounded,
+			"what has to be free on the disk of `data-dir`; with less the same happens; 0 for twice "+
+				"`mem-table-bytes` and `segment-bytes` together, or a quarter of the disk if that is less",
+			func(c *Config) *int64 { return &c.DiskReserveBytes }),
 		count("max-connections", 0, 0, 1<<20,
 			"most client connections; 0 for what the limit of open files leaves beside files and other nodes, up "+
 				"to 16384; beyond it they are closed as soon as they come",

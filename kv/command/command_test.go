@@ -30,6 +30,11 @@ func TestEncodings(t *testing.T) {
 		{EncodeCompaction(&pb.CompactionRequest{Revision: 300}), "0408ac02", &pb.CompactionRequest{Revision: 300}},
 		{EncodeLeaseGrant(&pb.LeaseGrantRequest{TTL: 60, ID: 7}), "05083c1007", &pb.LeaseGrantRequest{TTL: 60, ID: 7}},
 		{EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 7}), "060807", &pb.LeaseRevokeRequest{ID: 7}},
+		{EncodeAlarm(&pb.AlarmRequest{
+			Action: pb.AlarmRequest_ACTIVATE, MemberID: 7, Alarm: pb.AlarmType_NOSPACE,
+		}), "07080110071801", &pb.AlarmRequest{
+			Action: pb.AlarmRequest_ACTIVATE, MemberID: 7, Alarm: pb.AlarmType_NOSPACE,
+		}},
 	} {
 		if got := hex.EncodeToString(c.command); got != c.want {
 			t.Errorf("command %s, want %s", got, c.want)
@@ -42,7 +47,7 @@ func TestEncodings(t *testing.T) {
 			t.Errorf("command %s: %T %v, want %v", c.want, request, request, c.request)
 		}
 	}
-	for _, malformed := range []string{"", "\x00", "\x07", "\x01\x0a\xff", "\x04\x08"} {
+	for _, malformed := range []string{"", "\x00", "\x08", "\x01\x0a\xff", "\x04\x08"} {
 		if _, err := Decode([]byte(malformed)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("command %x: %v", malformed, err)
 		}

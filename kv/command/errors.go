@@ -28,6 +28,9 @@ var (
 	ErrDuplicateKey      = errors.New("kv: duplicate key in transaction")
 	ErrInvalidSortOption = errors.New("kv: invalid sort option")
 
+	// ErrNoSpace says that a write was not proposed, because a node has raised the NOSPACE alarm.
+	ErrNoSpace = errors.New("kv: a node is out of space")
+
 	// ErrMalformed says that a command or result cannot be decoded.
 	ErrMalformed = errors.New("kv: malformed command")
 )

@@ -31,13 +31,21 @@ type Node struct {
 	Revision        int64  `json:"revision"`
 	CompactRevision int64  `json:"compactRevision"`
 	StoreBytes      int64  `json:"storeBytes"`
+	// Alarms are those of the whole fleet, as this node has them.
+	Alarms []Alarm `json:"alarms,omitempty"`
+}
+
+// Alarm is one that a member has raised: NOSPACE.
+type Alarm struct {
+	Kind   string `json:"kind"`
+	Member uint64 `json:"member"` // its Raft identity
 }
 
 // Write is one command of a tail.
 type Write struct {
 	Epoch    replication.Epoch    `json:"epoch"`
 	Position replication.Position `json:"position"`
-	// Op is put, delete-range, txn, compact, lease-grant or lease-revoke, and Request what it was asked to do, as the
+	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke or alarm, and Request what it was asked to do, as the
 	// etcd API's JSON: keys and values in base64.
 	Op      string          `json:"op"`
 	Request json.RawMessage `json:"request"`

@@ -30,6 +30,8 @@ func describe(e replication.Epoch, p replication.Position, data []byte) (*Write,
 		w.Op = "lease-grant"
 	case *pb.LeaseRevokeRequest:
 		w.Op = "lease-revoke"
+	case *pb.AlarmRequest:
+		w.Op = "alarm"
 	}
 	if w.Request, err = (protojson.MarshalOptions{UseProtoNames: true}).Marshal(request); err != nil {
 		return nil, fmt.Errorf("position %d: %w", p, err)
