@@ -35,13 +35,17 @@ type Replicator interface {
 	PromoteMember(ctx context.Context, id uint64) error
 }
 
-// Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's but for
-// Streams.
+// Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's where etcd
+// has them, but for Streams.
 type Limits struct {
 	// RequestBytes bounds a write as it is proposed. Default DefaultRequestBytes.
 	RequestBytes int
 	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default DefaultTxnOps.
 	TxnOps int
+	// EffectBytes bounds what one request may delete, and answer inside a transaction that writes, by an estimate of
+	// what each node needs for it: the values that have to be held, the keys twice, and 256 bytes for each. Default
+	// DefaultEffectBytes.
+	EffectBytes int64
 	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
 	// less than etcd's: each costs about 11 KiB.
 	Streams int
@@ -61,6 +65,7 @@ const (
 	DefaultRequestBytes     = 3 << 19
 	DefaultTxnOps           = 128
 	DefaultStreams          = 4096
+	DefaultEffectBytes      = 1 << 30
 	DefaultRequestTimeout   = 7 * time.Second
 	DefaultProgressInterval = 10 * time.Minute
 	DefaultLeaderTimeout    = 3 * time.Second
@@ -117,6 +122,7 @@ func New(o Options) *API {
 		limits: Limits{
 			RequestBytes:     cmp.Or(o.Limits.RequestBytes, DefaultRequestBytes),
 			TxnOps:           cmp.Or(o.Limits.TxnOps, DefaultTxnOps),
+			EffectBytes:      cmp.Or(o.Limits.EffectBytes, DefaultEffectBytes),
 			Streams:          cmp.Or(o.Limits.Streams, DefaultStreams),
 			RequestTimeout:   cmp.Or(o.Limits.RequestTimeout, DefaultRequestTimeout),
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),

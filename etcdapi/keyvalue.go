@@ -67,6 +67,10 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err := command.CheckDeleteRange(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
+	bytes, err := s.store.DeleteEffect(ctx, r, s.limits.EffectBytes)
+	if err := s.checkEffect(bytes, err); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
 	return write(ctx, s.API, command.EncodeDeleteRange(r), command.DecodeDeleteRangeResult)
 }
 
@@ -82,6 +86,10 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 		if err := s.checkSpace(); err != nil {
 			return nil, s.statusOf(ctx, err)
 		}
+	}
+	bytes, err := s.store.TxnEffect(ctx, r, s.limits.EffectBytes)
+	if err := s.checkEffect(bytes, err); err != nil {
+		return nil, s.statusOf(ctx, err)
 	}
 	return write(ctx, s.API, command.EncodeTxn(r), command.DecodeTxnResult)
 }

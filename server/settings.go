@@ -87,6 +87,10 @@ var sections = []section{
 			func(c *Config) *int { return &c.Limits.RequestBytes }),
 		count("max-txn-ops", etcdapi.DefaultTxnOps, 1, 1<<20, "most operations in a transaction",
 			func(c *Config) *int { return &c.Limits.TxnOps }),
+		size("max-effect-bytes", etcdapi.DefaultEffectBytes, 1<<20, 2<<30,
+			"most that one request may delete, or answer inside a transaction that writes: an estimate of what each "+
+				"node needs for it, with the keys twice, 256 bytes for each, and the values if they have to be held",
+			func(c *Config) *int64 { return &c.Limits.EffectBytes }),
 		size("quota-backend-bytes", 0, 0, unbounded,
 			"what the store may take on this node's disk; beyond it the fleet takes no writes but deletes, see "+
 				"[operating.md](operating.md#when-a-disk-fills-up); 0 for no bound but the disk's",
