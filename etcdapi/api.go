@@ -46,6 +46,9 @@ type Limits struct {
 	// what each node needs for it: the values that have to be held, the keys twice, and 256 bytes for each. Default
 	// DefaultEffectBytes.
 	EffectBytes int64
+	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time.
+	// Default DefaultAnswerBytes.
+	AnswerBytes int64
 	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
 	// less than etcd's: each costs about 11 KiB.
 	Streams int
@@ -64,6 +67,7 @@ type Limits struct {
 const (
 	DefaultRequestBytes     = 3 << 19
 	DefaultTxnOps           = 128
+	DefaultAnswerBytes      = 1 << 30
 	DefaultStreams          = 4096
 	DefaultEffectBytes      = 1 << 30
 	DefaultRequestTimeout   = 7 * time.Second
@@ -107,6 +111,7 @@ type API struct {
 	clock      clock.Clock
 	logger     *slog.Logger
 
+	answers  *answers
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
 }
@@ -122,6 +127,7 @@ func New(o Options) *API {
 		limits: Limits{
 			RequestBytes:     cmp.Or(o.Limits.RequestBytes, DefaultRequestBytes),
 			TxnOps:           cmp.Or(o.Limits.TxnOps, DefaultTxnOps),
+			AnswerBytes:      cmp.Or(o.Limits.AnswerBytes, DefaultAnswerBytes),
 			EffectBytes:      cmp.Or(o.Limits.EffectBytes, DefaultEffectBytes),
 			Streams:          cmp.Or(o.Limits.Streams, DefaultStreams),
 			RequestTimeout:   cmp.Or(o.Limits.RequestTimeout, DefaultRequestTimeout),
@@ -135,6 +141,7 @@ func New(o Options) *API {
 	if a.clock == nil {
 		a.clock = clock.Real
 	}
+	a.answers = &answers{limit: a.limits.AnswerBytes}
 	a.renewals = newRenewals(a)
 	return a
 }

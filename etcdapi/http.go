@@ -28,7 +28,7 @@ func (a *API) HTTPHandler(ctx context.Context) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/health", a.serveHealth)
 	mux.HandleFunc("/version", a.serveVersion)
-	mux.Handle("/v3/", gateway)
+	mux.Handle("/v3/", a.boundBodies(gateway))
 	return mux, nil
 }
 
@@ -49,11 +49,12 @@ func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("etcdapi: JSON gateway: %w", err)
 	}
-	mux := runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{
-		Marshaler: &runtime.JSONPb{
+	mux := runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, boundedMarshaler{
+		Marshaler: &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
-		},
+		}},
+		bytes: max(a.jsonBytes(), jsonStreamBytes),
 	}))
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler,

@@ -24,8 +24,10 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 		return nil, s.statusOf(ctx, err)
 	}
 	var response *pb.RangeResponse
+	taken := s.answers.open()
+	defer taken.close()
 	err := s.read(ctx, r.Serializable, func() (err error) {
-		response, err = s.store.Range(ctx, r)
+		response, err = s.store.RangeTaking(ctx, r, taken.take)
 		return err
 	})
 	if err != nil {
@@ -96,8 +98,10 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 
 func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	var response *pb.TxnResponse
+	taken := s.answers.open()
+	defer taken.close()
 	err := s.read(ctx, isSerializable(r), func() (err error) {
-		response, err = s.store.ReadOnlyTxn(ctx, r)
+		response, err = s.store.ReadOnlyTxn(ctx, r, taken.take)
 		return err
 	})
 	if err != nil {

@@ -91,6 +91,9 @@ var sections = []section{
 			"most that one request may delete, or answer inside a transaction that writes: an estimate of what each "+
 				"node needs for it, with the keys twice, 256 bytes for each, and the values if they have to be held",
 			func(c *Config) *int64 { return &c.Limits.EffectBytes }),
+		size("max-answer-bytes", etcdapi.DefaultAnswerBytes, 1<<20, unbounded,
+			"memory of the answers to ranges that are being made at a time; a range that needs more is refused",
+			func(c *Config) *int64 { return &c.Limits.AnswerBytes }),
 		size("quota-backend-bytes", 0, 0, unbounded,
 			"what the store may take on this node's disk; beyond it the fleet takes no writes but deletes, see "+
 				"[operating.md](operating.md#when-a-disk-fills-up); 0 for no bound but the disk's",
@@ -198,6 +201,8 @@ var settings = func() (all []setting) {
 // ascending are pairs of settings of which the first must not be above the second.
 var ascending = [][2]string{
 	{"max-request-bytes", "max-command-bytes"},
+	{"max-request-bytes", "max-effect-bytes"},
+	{"max-request-bytes", "max-answer-bytes"},
 	{"max-frame-bytes", "max-inflight-bytes"},
 	{"segment-bytes", "retain-bytes"},
 }

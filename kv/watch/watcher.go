@@ -34,6 +34,7 @@ func (w *Watcher) Close() {
 	defer w.hub.mu.Unlock()
 	w.hub.watchers.remove(w)
 	w.hub.setLevel()
+	w.position.done()
 	w.end(ErrClosed)
 }
 
@@ -83,6 +84,7 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 type diskRead struct {
 	stretch
 	generation uint64
+	bytes      int // where the batch is closed
 }
 
 // take returns what waits in memory, or else what has to be read from disk, or neither.
@@ -90,6 +92,7 @@ func (w *Watcher) take() (Batch, *diskRead, error) {
 	h := w.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	w.position.done()
 	if err := w.position.err; err != nil {
 		return Batch{}, nil, err
 	}
@@ -97,12 +100,17 @@ func (w *Watcher) take() (Batch, *diskRead, error) {
 	if read == nil {
 		return batch, nil, nil
 	}
-	return batch, &diskRead{stretch: *read, generation: h.generation}, nil
+	bytes := h.limits.CatchUpBytes
+	if h.memory.queued+h.memory.taken+bytes > h.limits.TotalBytes {
+		bytes = h.limits.TightBytes
+	}
+	w.position.takes(bytes) // about: it is read next
+	return batch, &diskRead{stretch: *read, generation: h.generation, bytes: bytes}, nil
 }
 
 // catchUp reads a stretch of history and settles where the watcher is after it.
 func (w *Watcher) catchUp(ctx context.Context, read *diskRead) (Batch, error) {
-	batch, err := w.readEvents(ctx, &read.stretch)
+	batch, err := w.readEvents(ctx, read)
 	h := w.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
