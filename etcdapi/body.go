@@ -12,8 +12,8 @@ import (
 const (
 	// jsonStreamBytes bounds one message of a JSON stream: a watch or a keep-alive.
 	jsonStreamBytes = 256 << 10
-	// jsonBodiesBytes bounds the JSON bodies that are read or handled at a time, by what they are said to have. With the
-	// copies that are made of them they take about five times as much.
+	// jsonBodiesBytes bounds the JSON bodies that are read or handled at a time, by what they are said to have. With
+	// the copies that are made of them they take about five times as much.
 	jsonBodiesBytes = 64 << 20
 )
 

@@ -29,7 +29,10 @@ func TestASecondaryOutOfSpace(t *testing.T) {
 	defer cancel()
 	value := make([]byte, 256<<10) // which does not compress
 	filled, err := 0, error(nil)
-	eventually(t, "a put", func(ctx context.Context) bool { _, err := primary.Put(ctx, "fill/", ""); return err == nil })
+	eventually(t, "a put", func(ctx context.Context) bool {
+		_, err := primary.Put(ctx, "fill/", "")
+		return err == nil
+	})
 	for filled = 1; err == nil && filled < 1000; filled++ {
 		rand.Read(value)
 		_, err = primary.Put(ctx, fmt.Sprintf("fill/%d", filled), string(value))

@@ -39,9 +39,9 @@ func EncodeLeaseGrant(r *pb.LeaseGrantRequest) []byte { return encode(tagLeaseGr
 // EncodeLeaseRevoke returns the command that does r.
 func EncodeLeaseRevoke(r *pb.LeaseRevokeRequest) []byte { return encode(tagLeaseRevoke, r) }
 
-// EncodeAlarm returns the command that does r, which raises or disarms. Nodes of the version before refuse it, all alike,
-// and go on without the alarm. It changes nothing that any other command depends on, so that old and new nodes stay
-// equal in all else.
+// EncodeAlarm returns the command that does r, which raises or disarms. Nodes of the version before refuse it, all
+// alike, and go on without the alarm. It changes nothing that any other command depends on, so that old and new nodes
+// stay equal in all else.
 func EncodeAlarm(r *pb.AlarmRequest) []byte { return encode(tagAlarm, r) }
 
 var deterministic = proto.MarshalOptions{Deterministic: true, UseCachedSize: true}

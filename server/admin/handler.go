@@ -45,8 +45,8 @@ type Alarm struct {
 type Write struct {
 	Epoch    replication.Epoch    `json:"epoch"`
 	Position replication.Position `json:"position"`
-	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke or alarm, and Request what it was asked to do, as the
-	// etcd API's JSON: keys and values in base64.
+	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke or alarm, and Request what it was asked to do,
+	// as the etcd API's JSON: keys and values in base64.
 	Op      string          `json:"op"`
 	Request json.RawMessage `json:"request"`
 }
