@@ -18,7 +18,7 @@ type misuse struct{ *run }
 // badInput is the phase of that name.
 func (r *run) badInput(ctx context.Context) error {
 	m := misuse{r}
-	for _, part := range []func(context.Context) error{m.badCommands, m.badNodes, m.badRequests, m.fullDisk} {
+	for _, part := range []func(context.Context) error{m.badCommands, m.badNodes, m.badRequests, m.crowd, m.fullDisk} {
 		if err := part(ctx); err != nil {
 			return err
 		}
@@ -134,10 +134,11 @@ func (r misuse) badNodes(ctx context.Context) error {
 	})
 }
 
-// startSolo starts a region of one node with its data in a directory, and waits until it serves. The caller closes it.
-func (r misuse) startSolo(ctx context.Context, region, dataDir string) (*localfleet.Fleet, error) {
+// startSolo starts a region of one node with its data in a directory, and waits until it serves.
+// What is to run before its command comes in front. The caller closes it.
+func (r misuse) startSolo(ctx context.Context, region, dataDir string, before ...string) (*localfleet.Fleet, error) {
 	f, err := localfleet.New(localfleet.Options{
-		Dir: r.Dir, Command: []string{r.Binary, "serve"}, Regions: []string{region}, Nodes: 1,
+		Dir: r.Dir, Command: append(before, r.Binary, "serve"), Regions: []string{region}, Nodes: 1,
 	})
 	if err != nil {
 		return nil, err

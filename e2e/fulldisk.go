@@ -8,7 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mimir-kv/mimir/localfleet"
 )
@@ -20,8 +22,9 @@ const (
 	valueBytes   = 64 << 10
 )
 
-// fullDisk fills the disk of a node and wants it to say so, and to have everything that it acknowledged when there is
-// space again.
+// fullDisk fills the disk of a node and wants it to refuse writes while it serves reads and deletes. Then it takes the
+// last of the space, as another program would, and wants the node to start on what it kept for that, to delete, and to
+// take writes once there is space again and the alarm is disarmed.
 func (r misuse) fullDisk(ctx context.Context) error {
 	dir := filepath.Join(r.Dir, "disk")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -45,17 +48,23 @@ func (r misuse) fullDisk(ctx context.Context) error {
 	defer solo.Close()
 	n := solo.Nodes()[0]
 	acked, refused := r.fill(ctx, n)
-	if refused == nil {
-		return errors.New("the disk never got full")
+	if !errors.Is(refused, rpctypes.ErrNoSpace) || !n.Running() {
+		return fmt.Errorf("a full disk: after %d writes: %w; last words: %s", acked, refused, n.LastWords())
 	}
-	if err := r.reportFull(ctx, n, acked, refused); err != nil {
-		return err
-	}
-	if err := os.Remove(reserve); err != nil {
-		return err
+	r.line("a full disk: after %d writes, refused with: %s", acked, refused)
+	if err := r.useNearlyFull(ctx, n); err != nil {
+		return fmt.Errorf("on a nearly full disk: %w", err)
 	}
 	n.Kill()
+	takeRest(filepath.Join(dir, "rest"))
 	if err := errors.Join(n.Start(), r.awaitHealthy(ctx, n)); err != nil {
+		return fmt.Errorf("on a full disk: %w; last words: %s", err, n.LastWords())
+	}
+	if err := r.useNearlyFull(ctx, n); err != nil {
+		return fmt.Errorf("after a start on a full disk: %w", err)
+	}
+	r.line("on a disk that another program filled the node started, read and deleted")
+	if err := errors.Join(os.Remove(filepath.Join(dir, "rest")), os.Remove(reserve), r.disarm(ctx, n)); err != nil {
 		return fmt.Errorf("with space again: %w", err)
 	}
 	end, err := now(ctx, n)
@@ -95,26 +104,60 @@ func (r misuse) fill(ctx context.Context, n *localfleet.Node) (acked int, refuse
 	return acked, nil
 }
 
-// reportFull wants a node with a full disk either to have ended with status 1 and a line that says why, or to refuse
-// with an error that does.
-func (r misuse) reportFull(ctx context.Context, n *localfleet.Node, acked int, refused error) error {
-	const reason = "no space left on device"
-	select {
-	case <-n.Ended():
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(patience):
-		if strings.Contains(refused.Error(), reason) {
-			r.line("a full disk: after %d writes, refused with: %s", acked, refused)
-			return nil
-		}
-		return fmt.Errorf("the node runs on a full disk, and writes fail with: %w", refused)
+// useNearlyFull reads and deletes.
+func (r misuse) useNearlyFull(ctx context.Context, n *localfleet.Node) error {
+	client, err := connect(n.Config.ListenClient)
+	if err != nil {
+		return err
 	}
-	last := n.LastWords()
-	if n.ExitStatus() != statusFailed || !strings.HasPrefix(last, "mimir: ") || !strings.Contains(last, reason) {
-		return fmt.Errorf("the node ended with status %d and the last words %q", n.ExitStatus(), last)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if got, err := client.Get(ctx, diskKey(0)); err != nil || len(got.Kvs) != 1 {
+		return fmt.Errorf("get: %w", err)
 	}
-	r.line("a full disk: after %d writes the node ended with status %d, %s", acked, n.ExitStatus(),
-		strings.ReplaceAll(last, r.Dir, "DIR"))
+	deleted, err := client.Delete(ctx, "/none", clientv3.WithPrefix())
+	if err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	if _, err := client.Put(ctx, "/more", ""); !errors.Is(err, rpctypes.ErrNoSpace) {
+		return fmt.Errorf("put, with the alarm raised: %w", err)
+	}
+	_, err = client.Compact(ctx, deleted.Header.Revision)
+	if err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+		return fmt.Errorf("compact: %w", err)
+	}
 	return nil
+}
+
+// disarm disarms the alarm until a write is taken.
+func (r misuse) disarm(ctx context.Context, n *localfleet.Node) error {
+	client, err := connect(n.Config.ListenClient)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return r.await(ctx, "writes are taken again", func(ctx context.Context) string {
+		if _, err := client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
+			return err.Error()
+		}
+		if _, err := client.Put(ctx, "/more", ""); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// takeRest fills the disk to the last byte.
+func takeRest(path string) {
+	f, err := os.Create(path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for bytes := make([]byte, valueBytes); len(bytes) > 0; {
+		if _, err := f.Write(bytes); err != nil {
+			bytes = bytes[:len(bytes)/2]
+		}
+	}
 }

@@ -37,12 +37,23 @@ type Replicator interface {
 	UpdateMember(ctx context.Context, id uint64, peerAddr string) error
 }
 
-// Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's.
+// Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's where etcd
+// has them, but for Streams.
 type Limits struct {
 	// RequestBytes bounds a write as it is proposed. Default DefaultRequestBytes.
 	RequestBytes int
 	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default DefaultTxnOps.
 	TxnOps int
+	// EffectBytes bounds what one request may delete, and answer inside a transaction that writes, by an estimate of
+	// what each node needs for it: the values that have to be held, the keys twice, and 256 bytes for each. Default
+	// DefaultEffectBytes.
+	EffectBytes int64
+	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time.
+	// Default DefaultAnswerBytes.
+	AnswerBytes int64
+	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
+	// less than etcd's: each costs about 11 KiB.
+	Streams int
 	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default
 	// DefaultRequestTimeout.
 	RequestTimeout time.Duration
@@ -58,6 +69,9 @@ type Limits struct {
 const (
 	DefaultRequestBytes     = 3 << 19
 	DefaultTxnOps           = 128
+	DefaultAnswerBytes      = 1 << 30
+	DefaultStreams          = 4096
+	DefaultEffectBytes      = 1 << 30
 	DefaultRequestTimeout   = 7 * time.Second
 	DefaultProgressInterval = 10 * time.Minute
 	DefaultLeaderTimeout    = 3 * time.Second
@@ -82,6 +96,8 @@ type Options struct {
 	// AllRegions lists the nodes of the other regions among the members too, so that clients which ask for the members
 	// know where to go when a region is lost.
 	AllRegions bool
+	// QuotaBytes is told to whoever asks for the status; 0 if there is none. Who keeps it raises the alarm by itself.
+	QuotaBytes int64
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -97,9 +113,11 @@ type API struct {
 	version    string
 	limits     Limits
 	allRegions bool
+	quota      int64
 	clock      clock.Clock
 	logger     *slog.Logger
 
+	answers  *answers
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
 }
@@ -115,17 +133,22 @@ func New(o Options) *API {
 		limits: Limits{
 			RequestBytes:     cmp.Or(o.Limits.RequestBytes, DefaultRequestBytes),
 			TxnOps:           cmp.Or(o.Limits.TxnOps, DefaultTxnOps),
+			AnswerBytes:      cmp.Or(o.Limits.AnswerBytes, DefaultAnswerBytes),
+			EffectBytes:      cmp.Or(o.Limits.EffectBytes, DefaultEffectBytes),
+			Streams:          cmp.Or(o.Limits.Streams, DefaultStreams),
 			RequestTimeout:   cmp.Or(o.Limits.RequestTimeout, DefaultRequestTimeout),
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
 		allRegions: o.AllRegions,
+		quota:      o.QuotaBytes,
 		clock:      o.Clock,
 		logger:     cmp.Or(o.Logger, slog.Default()),
 	}
 	if a.clock == nil {
 		a.clock = clock.Real
 	}
+	a.answers = &answers{limit: a.limits.AnswerBytes}
 	a.renewals = newRenewals(a, a.clock)
 	return a
 }
@@ -136,7 +159,7 @@ func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.MaxConcurrentStreams(math.MaxUint32),
+		grpc.MaxConcurrentStreams(uint32(a.limits.Streams)),
 		grpc.ChainUnaryInterceptor(a.unaryInterceptor),
 		grpc.ChainStreamInterceptor(a.streamInterceptor),
 	}

@@ -227,3 +227,32 @@ func TestRangeStreamIsTheRange(t *testing.T) {
 		t.Errorf("%d keys in %d chunks", found, chunks)
 	}
 }
+
+// What would take more than the limit on every node is refused before anybody is asked to do it.
+func TestGiantRequests(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{EffectBytes: 1 << 20})
+	c, ctx := client(t, n), bounded(t)
+	for i := range 300 {
+		put(t, n, fmt.Sprintf("k/%04d", i), strings.Repeat("v", 8<<10))
+	}
+	revision := n.Store.Revision()
+	previous, prefix := clientv3.WithPrevKV(), clientv3.WithPrefix()
+	for name, call := range map[string]func() error{
+		"delete": func() error { _, err := c.Delete(ctx, "k/", prefix, previous); return err },
+		"txn": func() error {
+			_, err := c.Txn(ctx).Then(clientv3.OpGet("k/", prefix), clientv3.OpPut("x", "")).Commit()
+			return err
+		},
+	} {
+		if err := call(); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "in pieces") ||
+			!strings.Contains(err.Error(), "max-effect-bytes is 1048576") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n.Store.Revision() != revision {
+		t.Error("something was done all the same")
+	}
+	if deleted, err := c.Delete(ctx, "k/", prefix); err != nil || deleted.Deleted != 300 {
+		t.Errorf("without values: %v, %v", deleted, err)
+	}
+}

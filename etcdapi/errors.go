@@ -26,6 +26,8 @@ var statuses = []struct{ from, to error }{
 	{command.ErrLeaseNotFound, rpctypes.ErrGRPCLeaseNotFound},
 	{command.ErrLeaseExists, rpctypes.ErrGRPCLeaseExist},
 	{command.ErrLeaseTTLTooLarge, rpctypes.ErrGRPCLeaseTTLTooLarge},
+	{command.ErrEffectTooLarge, status.Error(codes.InvalidArgument, effectAdvice)},
+	{command.ErrNoSpace, rpctypes.ErrGRPCNoSpace},
 	{command.ErrEmptyKey, rpctypes.ErrGRPCEmptyKey},
 	{command.ErrValueProvided, rpctypes.ErrGRPCValueProvided},
 	{command.ErrLeaseProvided, rpctypes.ErrGRPCLeaseProvided},

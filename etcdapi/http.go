@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -27,7 +28,7 @@ func (a *API) HTTPHandler(ctx context.Context) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/health", a.serveHealth)
 	mux.HandleFunc("/version", a.serveVersion)
-	mux.Handle("/v3/", gateway)
+	mux.Handle("/v3/", a.boundBodies(gateway))
 	return mux, nil
 }
 
@@ -36,7 +37,8 @@ const gatewayBufferBytes = 256 << 10
 
 func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	listener := bufconn.Listen(gatewayBufferBytes)
-	server := grpc.NewServer(a.ServerOptions()...)
+	// All requests share one connection here: what bounds them is the number of connections over HTTP.
+	server := grpc.NewServer(append(a.ServerOptions(), grpc.MaxConcurrentStreams(math.MaxUint32))...)
 	a.Register(server)
 	connection, err := grpc.NewClient("passthrough:///gateway",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
@@ -47,11 +49,12 @@ func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("etcdapi: JSON gateway: %w", err)
 	}
-	mux := runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{
-		Marshaler: &runtime.JSONPb{
+	mux := runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, boundedMarshaler{
+		Marshaler: &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
-		},
+		}},
+		bytes: max(a.jsonBytes(), jsonStreamBytes),
 	}))
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler,
@@ -70,7 +73,7 @@ func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 }
 
 // serveHealth says whether this node can serve linearizable reads, by doing one; with ?serializable=true, whether it is
-// there at all.
+// there at all. As in etcd an alarm is no health, unless it is named by ?exclude=.
 func (a *API) serveHealth(w http.ResponseWriter, r *http.Request) {
 	if !isGet(w, r) {
 		return
@@ -80,10 +83,12 @@ func (a *API) serveHealth(w http.ResponseWriter, r *http.Request) {
 		Reason string `json:"reason"`
 	}{Health: "true"}
 	status := http.StatusOK
-	if !strings.EqualFold(r.URL.Query().Get("serializable"), "true") {
-		if reason := a.unhealthy(r.Context()); reason != "" {
-			answer.Health, answer.Reason, status = "false", reason, http.StatusServiceUnavailable
-		}
+	reason := a.alarmed(r.URL.Query()["exclude"])
+	if reason == "" && !strings.EqualFold(r.URL.Query().Get("serializable"), "true") {
+		reason = a.unhealthy(r.Context())
+	}
+	if reason != "" {
+		answer.Health, answer.Reason, status = "false", reason, http.StatusServiceUnavailable
 	}
 	writeJSON(w, status, answer)
 }

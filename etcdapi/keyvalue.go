@@ -24,8 +24,10 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 		return nil, s.statusOf(ctx, err)
 	}
 	var response *pb.RangeResponse
+	taken := s.answers.open()
+	defer taken.close()
 	err := s.read(ctx, r.Serializable, func() (err error) {
-		response, err = s.store.Range(ctx, r)
+		response, err = s.store.RangeTaking(ctx, r, taken.take)
 		return err
 	})
 	if err != nil {
@@ -56,12 +58,19 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err := command.CheckPut(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
+	if err := s.checkSpace(); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
 	return write(ctx, s.API, command.EncodePut(r), command.DecodePutResult)
 }
 
 // DeleteRange deletes keys.
 func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
 	if err := command.CheckDeleteRange(r); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	bytes, err := s.store.DeleteEffect(ctx, r, s.limits.EffectBytes)
+	if err := s.checkEffect(bytes, err); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	return write(ctx, s.API, command.EncodeDeleteRange(r), command.DecodeDeleteRangeResult)
@@ -75,13 +84,24 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if command.IsReadOnly(r) {
 		return s.readOnlyTxn(ctx, r)
 	}
+	if command.TxnPuts(r) {
+		if err := s.checkSpace(); err != nil {
+			return nil, s.statusOf(ctx, err)
+		}
+	}
+	bytes, err := s.store.TxnEffect(ctx, r, s.limits.EffectBytes)
+	if err := s.checkEffect(bytes, err); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
 	return write(ctx, s.API, command.EncodeTxn(r), command.DecodeTxnResult)
 }
 
 func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	var response *pb.TxnResponse
+	taken := s.answers.open()
+	defer taken.close()
 	err := s.read(ctx, isSerializable(r), func() (err error) {
-		response, err = s.store.ReadOnlyTxn(ctx, r)
+		response, err = s.store.ReadOnlyTxn(ctx, r, taken.take)
 		return err
 	})
 	if err != nil {

@@ -18,6 +18,9 @@ type leaseServer struct {
 // LeaseGrant grants a lease. Its ID, if the client gives none, is chosen here, before the command exists: commands are
 // deterministic.
 func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
+	if err := s.checkSpace(); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
 	for r.ID == 0 {
 		r.ID = rand.Int64()
 	}

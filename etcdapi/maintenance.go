@@ -7,8 +7,6 @@ import (
 	"github.com/coreos/go-semver/semver"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -17,14 +15,6 @@ import (
 type maintenanceServer struct {
 	pb.UnimplementedMaintenanceServer
 	*API
-}
-
-// Alarm lists no alarms, because there are none: what etcd raises alarms for is an error of the request here.
-func (s *maintenanceServer) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
-	if r.Action == pb.AlarmRequest_ACTIVATE {
-		return nil, status.Error(codes.Unimplemented, "mimir: alarms cannot be activated")
-	}
-	return &pb.AlarmResponse{Header: s.header(s.store.Revision())}, nil
 }
 
 // Status describes this node.
@@ -37,6 +27,7 @@ func (s *maintenanceServer) Status(context.Context, *pb.StatusRequest) (*pb.Stat
 		StorageVersion:   minorVersion(s.version),
 		DbSize:           total,
 		DbSizeInUse:      inUse,
+		DbSizeQuota:      s.quota,
 		Leader:           health.LeaderRaftID,
 		RaftIndex:        health.CommitIndex,
 		RaftTerm:         health.Term,
@@ -48,6 +39,9 @@ func (s *maintenanceServer) Status(context.Context, *pb.StatusRequest) (*pb.Stat
 	}
 	if health.LeaderRaftID == 0 {
 		response.Errors = append(response.Errors, rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader))
+	}
+	for _, a := range s.store.Alarms() {
+		response.Errors = append(response.Errors, a.String())
 	}
 	if health.Problem != "" {
 		response.Errors = append(response.Errors, health.Problem)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -138,6 +139,66 @@ func TestMaintenance(t *testing.T) {
 	}
 }
 
+// While an alarm is raised, what needs space is refused and everything else goes on, as in etcd.
+func TestNoSpace(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	put(t, n, "k", "v")
+	held, err := c.Grant(ctx, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(n.API.RaiseNoSpace(ctx), n.API.RaiseNoSpace(ctx)); err != nil || !n.API.NoSpaceRaised() {
+		t.Fatal(err)
+	}
+	is := clientv3.Compare(clientv3.Version("k"), "=", 1)
+	for name, call := range map[string]func() error{
+		"put":   func() error { _, err := c.Put(ctx, "k", "w"); return err },
+		"grant": func() error { _, err := c.Grant(ctx, 10); return err },
+		"txn":   func() error { _, err := c.Txn(ctx).If(is).Else(clientv3.OpPut("k", "w")).Commit(); return err },
+		"nested txn": func() error {
+			_, err := c.Txn(ctx).Then(clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpPut("k", "w")}, nil)).Commit()
+			return err
+		},
+	} {
+		if err := call(); !errors.Is(err, rpctypes.ErrNoSpace) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, call := range map[string]func() error{
+		"get":     func() error { _, err := c.Get(ctx, "k"); return err },
+		"txn":     func() error { _, err := c.Txn(ctx).If(is).Then(clientv3.OpDelete("k")).Commit(); return err },
+		"delete":  func() error { _, err := c.Delete(ctx, "k", clientv3.WithFromKey()); return err },
+		"compact": func() error { _, err := c.Compact(ctx, n.Store.Revision()); return err },
+		"renew":   func() error { _, err := c.KeepAliveOnce(ctx, held.ID); return err },
+	} {
+		if err := call(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := c.Revoke(ctx, held.ID); err != nil {
+		t.Errorf("revoke: %v", err)
+	}
+	s, err := c.Status(ctx, n.Endpoint)
+	if err != nil || len(s.Errors) != 1 || !strings.Contains(s.Errors[0], "NOSPACE") {
+		t.Errorf("status: %v, %v", s, err)
+	}
+	alarms, err := c.AlarmList(ctx)
+	if err != nil || len(alarms.Alarms) != 1 || alarms.Alarms[0].MemberID != s.Header.MemberId {
+		t.Fatalf("alarms: %v, %v", alarms, err)
+	}
+	if _, err := c.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "k", "x")
+	bare := pb.NewMaintenanceClient(n.Dial(t))
+	if _, err := bare.Alarm(ctx, &pb.AlarmRequest{
+		Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_CORRUPT,
+	}); status.Code(err) != codes.Unimplemented {
+		t.Errorf("CORRUPT: %v", err)
+	}
+}
+
 // clientv3 with a user name goes on without a token where authentication is off.
 // The hash of a revision is what it was when the store is compacted, also at a deletion, and never zero.
 func TestHashOutlastsCompaction(t *testing.T) {
@@ -253,6 +314,13 @@ func TestHTTP(t *testing.T) {
 	expect("POST", "/v3/kv/range", `{}`, 400, "etcdserver: key is not provided")
 	expect("POST", "/v3/lease/grant", `{"ID":"7","TTL":"100"}`, 200, `"ID":"7","TTL":"100"`)
 	expect("POST", "/v3/lease/keepalive", `{"ID":"7"}`, 200, `"ID":"7","TTL":"100"`)
+	if err := n.API.RaiseNoSpace(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect("GET", "/health", "", 503, `{"health":"false","reason":"ALARM NOSPACE"}`)
+	expect("GET", "/health?exclude=NOSPACE", "", 200, `{"health":"true"`)
+	expect("POST", "/v3/kv/put", `{"key":"aw=="}`, 429, "etcdserver: mvcc: database space exceeded")
+	expect("POST", "/v3/maintenance/alarm", `{"action":"DEACTIVATE","memberID":"1","alarm":"NOSPACE"}`, 200, "NOSPACE")
 	n.Replicator.Fail(replication.ErrNotReady)
 	expect("GET", "/health", "", 503, `{"health":"false","reason":"QGET ERROR`)
 	expect("GET", "/health?serializable=true", "", 200, `{"health":"true"`)
@@ -270,5 +338,90 @@ func TestHealthService(t *testing.T) {
 		bounded(t), &pb.DowngradeRequest{},
 	); status.Code(err) != codes.Unimplemented {
 		t.Errorf("downgrade: %v", err)
+	}
+}
+
+// A JSON body that is too large is refused before it is read, and one that does not say how large it is, or that holds
+// many messages, where it becomes so.
+func TestJSONBodiesAreBounded(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{RequestBytes: 64 << 10})
+	handler, err := n.API.HTTPHandler(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	const limit = 2 * (64<<10 + 512<<10)
+	post := func(path string, body io.Reader) int {
+		t.Helper()
+		response, err := server.Client().Post(server.URL+path, "application/json", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		return response.StatusCode
+	}
+	large := `{"key":"` + strings.Repeat("YWFh", limit/4) + `"}`
+	unread := &countedReader{Reader: strings.NewReader(large)}
+	r, err := http.NewRequestWithContext(bounded(t), "POST", server.URL+"/v3/kv/put", unread)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ContentLength = int64(len(large))
+	if response, err := server.Client().Do(r); err == nil {
+		response.Body.Close()
+		if response.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("a large body: %d", response.StatusCode)
+		}
+	}
+	if code := post("/v3/kv/put", struct{ io.Reader }{strings.NewReader(large)}); code != http.StatusBadRequest {
+		t.Errorf("a large body of unknown size: %d", code)
+	}
+	watch := `{"create_request":` + large + `}`
+	if response, err := server.Client().Post(server.URL+"/v3/watch", "application/json",
+		struct{ io.Reader }{strings.NewReader(watch)}); err == nil {
+		text, _ := io.ReadAll(response.Body)
+		if response.Body.Close(); strings.Contains(string(text), "created") {
+			t.Errorf("a large message of a stream: %s", text)
+		}
+	}
+	small := strings.Repeat(`{"ID":"7"}`, limit/8) // more than the limit in all
+	if code := post("/v3/lease/keepalive", strings.NewReader(small)); code != http.StatusOK {
+		t.Errorf("many messages: %d", code)
+	}
+}
+
+type countedReader struct {
+	io.Reader
+	bytes int
+}
+
+func (r *countedReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.bytes += n
+	return n, err
+}
+
+// Answers that are being made take no more memory than they may, and give it back.
+func TestAnswersAreBounded(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{AnswerBytes: 4 << 20})
+	c, ctx := client(t, n), bounded(t)
+	for i := range 8 {
+		put(t, n, fmt.Sprintf("k/%d", i), strings.Repeat("v", 1<<20))
+	}
+	all := clientv3.OpGet("k/", clientv3.WithPrefix())
+	for range 3 {
+		for name, call := range map[string]func() error{
+			"range": func() error { _, err := c.Do(ctx, all); return err },
+			"txn":   func() error { _, err := c.Txn(ctx).Then(all).Commit(); return err },
+		} {
+			if err := call(); status.Code(err) != codes.ResourceExhausted ||
+				!strings.Contains(err.Error(), "max-answer-bytes") {
+				t.Errorf("%s of everything: %v", name, err)
+			}
+		}
+		if got, err := c.Get(ctx, "k/", clientv3.WithPrefix(), clientv3.WithLimit(2)); err != nil || len(got.Kvs) != 2 {
+			t.Errorf("range with a limit: %v", err)
+		}
 	}
 }

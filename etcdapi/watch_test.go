@@ -21,6 +21,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/etcdapi"
@@ -521,5 +523,31 @@ func TestFragments(t *testing.T) {
 	want := []string{"k0", "k1", "k2", "k3", "k4", "k5"}
 	if !slices.Equal(keys, append(want, want...)) {
 		t.Errorf("events of %v", keys)
+	}
+}
+
+// A connection carries as many streams as it may, and those beyond wait at the client.
+func TestStreamsOfAConnection(t *testing.T) {
+	const most = 16
+	n := etcdapitest.Start(t, etcdapi.Limits{Streams: most})
+	watches := pb.NewWatchClient(n.Dial(t))
+	for range most {
+		s, err := watches.Watch(bounded(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		create := &pb.WatchCreateRequest{Key: []byte("k")}
+		err = s.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := watches.Watch(ctx); status.Code(err) != codes.DeadlineExceeded {
+		t.Fatalf("one more: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -143,6 +144,11 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 			return err
 		}
 	}
+	if !slices.Equal(r.alarms, before.alarms) {
+		if err := r.write.Alarms(r.alarms); err != nil {
+			return err
+		}
+	}
 	if err := r.write.Metadata(meta); err != nil {
 		return err
 	}
@@ -152,7 +158,7 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 	for key, h := range r.latest {
 		r.latest[key] = h.keep()
 	}
-	after := &moment{State: r.state, keys: before.keys}
+	after := &moment{State: r.state, keys: before.keys, alarms: r.alarms}
 	if len(r.liveness) > 0 && before.keys != nil {
 		after.keys = s.living(before.keys, r.liveness)
 	}

@@ -37,6 +37,8 @@ func (r *run) execute(q *command.Request) (proto.Message, error) {
 		return r.leaseGrant(q.Grant)
 	case q.Revoke != nil:
 		return r.leaseRevoke(q.Revoke)
+	case q.Alarm != nil:
+		return r.alarm(q.Alarm), nil
 	}
 	if err := r.checkLease(q.Put.Lease); err != nil {
 		return nil, err

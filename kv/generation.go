@@ -39,7 +39,8 @@ type generation struct {
 // moment is the store after a batch. It does not change.
 type moment struct {
 	*mvcc.State
-	keys *keyset.Set // that exist at the revision, nil if they are more than Options.CountedKeys; not on disk
+	keys   *keyset.Set // that exist at the revision, nil if they are more than Options.CountedKeys; not on disk
+	alarms mvcc.Alarms
 }
 
 // openGeneration opens or creates the database at path and loads its state.
@@ -68,7 +69,11 @@ func (g *generation) load(countedKeys int) error {
 	if err != nil {
 		return err
 	}
-	g.now.Store(&moment{State: st, keys: keys})
+	alarms, err := mvcc.LoadAlarms(g.db)
+	if err != nil {
+		return err
+	}
+	g.now.Store(&moment{State: st, keys: keys, alarms: alarms})
 	if _, err := g.metadata(); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ const (
 	DefaultCacheBytes    = 256 << 20
 	DefaultMemTableBytes = 64 << 20
 	DefaultCountedKeys   = 2 << 20
+	DefaultOpenTables    = 4096
 )
 
 // Options says where a Store is and what it may use.
@@ -29,6 +30,9 @@ type Options struct {
 	// an interval has now, as every range with a limit does, without a walk over all of them. With more keys it
 	// walks, until it is opened anew with fewer. Default DefaultCountedKeys; negative for none.
 	CountedKeys int
+	// OpenTables is how many files of the store may be kept open at a time, beside a handful that always are. Default
+	// DefaultOpenTables.
+	OpenTables int
 	// Logger receives one event a line. Default: slog.Default().
 	Logger *slog.Logger
 	// OnFailure is told, on a goroutine of its own, that the open store cannot go on: a flush or a compaction failed,
@@ -53,6 +57,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.CountedKeys == 0 {
 		o.CountedKeys = DefaultCountedKeys
+	}
+	if o.OpenTables <= 0 {
+		o.OpenTables = DefaultOpenTables
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

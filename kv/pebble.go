@@ -18,7 +18,7 @@ func pebbleOptions(o *Options, cache *pebble.Cache, a *alarm) *pebble.Options {
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
-		MaxOpenFiles:                4096,
+		MaxOpenFiles:                o.OpenTables,
 		Logger:                      a,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		EventListener:               &pebble.EventListener{DataCorruption: a.damaged, BackgroundError: a.background},

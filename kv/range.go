@@ -29,6 +29,7 @@ type view struct {
 	now   int64
 	state *mvcc.State
 	keys  *keyset.Set // that exist at now; nil if they have to be counted by a scan
+	take  Take        // of what a read answers
 }
 
 // fetch is a scan that stops after limit keys if those of sp are counted already.
@@ -58,10 +59,40 @@ func (v view) fetch(
 	return count, err
 }
 
+// Take is asked for each stretch of takeBytes that an answer has grown by, and may refuse it.
+type Take func(bytes int64) error
+
+// takeBytes is how much an answer grows between two calls of Take. What is smaller is not counted.
+const takeBytes = 1 << 20
+
+// meter counts what an answer takes.
+type meter struct {
+	take  Take
+	bytes int64
+}
+
+func (m *meter) add(kv *mvccpb.KeyValue) error {
+	if m.take == nil {
+		return nil
+	}
+	m.bytes += int64(len(kv.Key)+len(kv.Value)) + changeBytes
+	if m.bytes < takeBytes {
+		return nil
+	}
+	err := m.take(m.bytes)
+	m.bytes = 0
+	return err
+}
+
 // Range answers r from what this node has: at r.Revision, or at the current revision if that is not positive. Header,
 // count and contents are of one moment. It has the meaning of etcd's Range, Count without regard to limit and filters
 // included. Errors: ErrCompacted, ErrFutureRevision, those of CheckRange, the context's.
-func (s *Store) Range(ctx context.Context, r *pb.RangeRequest) (resp *pb.RangeResponse, err error) {
+func (s *Store) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	return s.RangeTaking(ctx, r, nil)
+}
+
+// RangeTaking is Range that asks take while the answer grows, and fails with its error. It may be nil.
+func (s *Store) RangeTaking(ctx context.Context, r *pb.RangeRequest, take Take) (resp *pb.RangeResponse, err error) {
 	if err := command.CheckRange(r); err != nil {
 		return nil, err
 	}
@@ -74,6 +105,7 @@ func (s *Store) Range(ctx context.Context, r *pb.RangeRequest) (resp *pb.RangeRe
 		return g.rangeOne(r)
 	}
 	err = g.read(func(v view) error {
+		v.take = take
 		resp, err = v.rangeKeys(ctx, r)
 		return err
 	})
@@ -162,10 +194,12 @@ func (v view) rangeKeys(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRespo
 	}
 	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: v.now}}
 	var slab keyValueSlab
+	grown := meter{take: v.take}
 	dropValues := r.KeysOnly && r.SortTarget != pb.RangeRequest_VALUE
 	resp.Count, err = v.fetch(ctx, sp, rev, fetchLimit(r), func(key []byte, ver *mvcc.Version) error {
-		resp.Kvs = append(resp.Kvs, slab.add(key, ver, dropValues))
-		return nil
+		kv := slab.add(key, ver, dropValues)
+		resp.Kvs = append(resp.Kvs, kv)
+		return grown.add(kv)
 	})
 	if err != nil {
 		return nil, err

@@ -29,6 +29,9 @@ type run struct {
 	heads  *headCache
 	leases lease.Edit
 
+	mostBytes int64 // that a command may delete as the first thing it does
+	alarms    mvcc.Alarms
+
 	liveness []liveness
 	written  watch.Written
 }
@@ -45,9 +48,10 @@ func newRun(g *generation, leases lease.Edit, indexed bool, gather watch.Level) 
 	if err != nil {
 		return nil, err
 	}
+	now := g.now.Load()
 	r := &run{
-		indexed: indexed, state: g.now.Load().State, base: base, latest: map[string]head{}, heads: &g.heads,
-		leases: leases, written: watch.Written{Level: gather},
+		indexed: indexed, state: now.State, base: base, latest: map[string]head{}, heads: &g.heads,
+		leases: leases, alarms: now.alarms, mostBytes: mostBatchBytes, written: watch.Written{Level: gather},
 	}
 	if indexed {
 		r.batch = g.db.NewIndexedBatch()
@@ -197,6 +201,7 @@ func (r *run) deleteKeys(sp command.Span, each func(key []byte, v *mvcc.Version)
 		v   mvcc.Version
 	}
 	var doomed []found
+	total := int64(0)
 	keepValues := each != nil || r.written.Level == watch.EventsWithPrevious
 	_, err := r.Scan(context.Background(), sp, r.now(), mvcc.NoLimit, func(key []byte, v *mvcc.Version) error {
 		f := found{key: bytes.Clone(key), v: *v}
@@ -204,6 +209,11 @@ func (r *run) deleteKeys(sp command.Span, each func(key []byte, v *mvcc.Version)
 			f.v.Value = bytes.Clone(v.Value)
 		}
 		doomed = append(doomed, f)
+		// What no batch can hold is refused by every node before it has changed anything. It would stop a node of the
+		// version before.
+		if total += 2*int64(len(key)) + leastDeleteBytes; r.sub == 0 && total > r.mostBytes {
+			return refusal{command.ErrEffectTooLarge}
+		}
 		return nil
 	})
 	if err != nil {

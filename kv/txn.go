@@ -14,11 +14,14 @@ import (
 
 // ReadOnlyTxn does a transaction that IsReadOnly, at the current revision, from what this node has. Errors:
 // ErrCompacted and ErrFutureRevision of its ranges, the context's.
-func (s *Store) ReadOnlyTxn(ctx context.Context, r *pb.TxnRequest) (resp *pb.TxnResponse, err error) {
+//
+// It asks take while the answer grows, and fails with its error. It may be nil.
+func (s *Store) ReadOnlyTxn(ctx context.Context, r *pb.TxnRequest, take Take) (resp *pb.TxnResponse, err error) {
 	if !command.IsReadOnly(r) {
 		return nil, errors.New("kv: transaction writes")
 	}
 	err = s.read(func(v view) error {
+		v.take = take
 		e := evaluation{view: v}
 		if resp, err = e.txn(ctx, r); err == nil {
 			resp.Header.Revision = v.now

@@ -32,6 +32,13 @@ type Config struct {
 	ClientTLS, PeerTLS, RegionTLS TLS
 
 	LogLevel, LogFormat string
+	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
+	MaxConnections int
+
+	// QuotaBytes bounds what the store takes on this node's disk, and DiskReserveBytes what stays free there; 0 for no
+	// quota, and for a reserve that fits the other sizes. Past either the fleet takes no writes.
+	QuotaBytes, DiskReserveBytes int64
+
 	// ShutdownTimeout bounds a stop in good order.
 	ShutdownTimeout time.Duration
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"time"
@@ -9,9 +10,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/door"
 )
 
-const headerTimeout = 10 * time.Second
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
 
 // routes are the handlers that the client port and listen-http are made of.
 type routes struct {
@@ -82,5 +87,14 @@ func probe(w http.ResponseWriter, problem string) {
 }
 
 func newHTTPServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout}
+	return &http.Server{
+		Handler: patient(h), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
+	}
+}
+
+// acquaint tells the door of a connection that it has begun a request.
+func acquaint(c net.Conn, state http.ConnState) {
+	if state == http.StateActive {
+		door.Vouch(c)
+	}
 }

@@ -4,8 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"syscall"
+
+	"github.com/mimir-kv/mimir/server/door"
 )
 
 // listeners are the bound ports of one node. They are bound before anything is opened, so that a port in use costs
@@ -14,9 +17,10 @@ type listeners struct {
 	client, peer, http net.Listener // http is nil if not configured
 	clientTLS, peerTLS *tls.Config  // nil: plaintext
 	dialTLS            *tls.Config
+	doors              []*door.Door // before client, peer and http
 }
 
-func listen(c *Config) (*listeners, error) {
+func listen(c *Config, shares door.Shares, logger *slog.Logger) (*listeners, error) {
 	l := &listeners{}
 	var err error
 	// Clients that offer both protocols are to get HTTP/1.1: see sniffer.
@@ -32,20 +36,27 @@ func listen(c *Config) (*listeners, error) {
 	for _, port := range []struct {
 		key, addr string
 		to        *net.Listener
+		most      int
 	}{
-		{"listen-client", c.ListenClient, &l.client}, {"listen-peer", c.ListenPeer, &l.peer},
-		{"listen-http", c.ListenHTTP, &l.http},
+		{"listen-client", c.ListenClient, &l.client, shares.Clients},
+		{"listen-peer", c.ListenPeer, &l.peer, shares.Peers},
+		{"listen-http", c.ListenHTTP, &l.http, shares.HTTP},
 	} {
 		if port.addr == "" {
 			continue
 		}
-		if *port.to, err = net.Listen("tcp", port.addr); err != nil {
+		bound, err := net.Listen("tcp", port.addr)
+		if err != nil {
 			l.close()
 			if errors.Is(err, syscall.EADDRINUSE) {
 				return nil, fmt.Errorf("%s %s: the port is in use by another process", port.key, port.addr)
 			}
 			return nil, fmt.Errorf("%s %s: %w", port.key, port.addr, err)
 		}
+		guarded := door.New(bound, door.Options{
+			Name: port.key, Most: port.most, Strangers: door.StrangersOf(port.most), Logger: logger,
+		})
+		*port.to, l.doors = guarded, append(l.doors, guarded)
 	}
 	if l.clientTLS != nil {
 		l.client = tls.NewListener(l.client, l.clientTLS)

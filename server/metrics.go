@@ -12,7 +12,7 @@ type nodeMetrics struct {
 	store  func() storeFigures
 
 	leader, healthy, sealed, role, epoch, position, term, committed, applied, logBytes, stalled *prometheus.Desc
-	revision, compacted, storeBytes                                                             *prometheus.Desc
+	revision, compacted, storeBytes, alarms, diskFree, diskReserve                              *prometheus.Desc
 	lagCommands, lagBytes, lagSeconds                                                           *prometheus.Desc
 	slotPosition, slotCommands, slotBytes, slotSeconds, slotConnected, slotLost                 *prometheus.Desc
 }
@@ -20,6 +20,9 @@ type nodeMetrics struct {
 // storeFigures is what the store tells of itself.
 type storeFigures struct {
 	revision, compacted, bytes, bytesInUse int64
+	alarms                                 int // of the whole fleet
+	free                                   uint64
+	reserve                                int64
 }
 
 func newNodeMetrics(health func() *replication.HealthStatus, store func() storeFigures) *nodeMetrics {
@@ -40,9 +43,12 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 		logBytes:  one("log_bytes", "Bytes of log kept."),
 		stalled: one("disk_stalled_seconds",
 			"Seconds since when the disk has not finished a write of the log; 0 unless that is long."),
-		revision:   one("revision", "Revision of the store."),
-		compacted:  one("compact_revision", "Revision up to which history was compacted."),
-		storeBytes: one("store_bytes", "Bytes of the store on disk.", "kind"),
+		revision:    one("revision", "Revision of the store."),
+		compacted:   one("compact_revision", "Revision up to which history was compacted."),
+		storeBytes:  one("store_bytes", "Bytes of the store on disk.", "kind"),
+		alarms:      one("alarms", "Alarms raised by any node of the fleet: no writes but deletes are taken."),
+		diskFree:    one("disk_free_bytes", "Bytes free on the disk of the data directory."),
+		diskReserve: one("disk_reserve_bytes", "With fewer bytes free this node raises an alarm."),
 		lagCommands: one("lag_commands", "Commands this region is behind the primary, as of its last word, which is "+
 			"no older than mimir_lag_seconds; absent if unknown."),
 		lagBytes: one("lag_bytes", "Bytes this region is behind the primary, likewise."),
@@ -87,6 +93,9 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge(m.compacted, float64(s.compacted))
 	gauge(m.storeBytes, float64(s.bytes), "total")
 	gauge(m.storeBytes, float64(s.bytesInUse), "in_use")
+	gauge(m.alarms, float64(s.alarms))
+	gauge(m.diskFree, float64(s.free))
+	gauge(m.diskReserve, float64(s.reserve))
 	if h.Lag.Seconds >= 0 { // else nothing is known that would be a bound
 		gauge(m.lagCommands, float64(h.Lag.Commands))
 		gauge(m.lagBytes, float64(h.Lag.Bytes))

@@ -15,12 +15,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Limits of the client port's gRPC server. Keep-alive figures are etcd's.
+// Limits of the client port's gRPC server. Keep-alive figures are etcd's where nothing else is said.
 const (
-	windowBytes       = 1 << 20
-	keepaliveMinTime  = 5 * time.Second
-	keepaliveInterval = 2 * time.Hour
-	keepaliveTimeout  = 20 * time.Second
+	windowBytes      = 1 << 20
+	keepaliveMinTime = 5 * time.Second
+	keepaliveTimeout = 20 * time.Second
+	// keepaliveInterval is less than etcd's two hours: a client that is gone without a word holds a connection.
+	keepaliveInterval = 2 * time.Minute
+	// headerBytes bounds the headers of a request.
+	headerBytes = 64 << 10
 	// streamWorkers keep their grown stacks from one request to the next; more requests than that get goroutines of
 	// their own.
 	streamWorkers = 256
@@ -33,6 +36,8 @@ func newRPCServer(calls *callMetrics, logger *slog.Logger, api ...grpc.ServerOpt
 		grpc.InitialWindowSize(windowBytes),
 		grpc.InitialConnWindowSize(4*windowBytes),
 		grpc.NumStreamWorkers(streamWorkers),
+		grpc.ConnectionTimeout(sniffTimeout),
+		grpc.MaxHeaderListSize(headerBytes),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
 		grpc.UnaryInterceptor(calls.unary),

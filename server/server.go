@@ -26,6 +26,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/door"
 )
 
 // Options are what a process knows beside its configuration.
@@ -83,7 +84,9 @@ type server struct {
 	config     *Config
 	version    string
 	logger     *slog.Logger
+	shares     door.Shares // of the descriptors
 	ports      *listeners
+	room       *room
 	store      *kv.Store
 	lessor     *lease.Lessor
 	replicator *replication.MultiRegionReplicator
@@ -99,11 +102,20 @@ func open(c *Config, o Options) (*server, error) {
 	s := &server{config: c, version: o.Version, failed: make(chan error, 3)}
 	plain := newLogger(c, o.LogTo)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
-	var err error
-	if s.ports, err = listen(c); err != nil {
+	shares, err := door.Split(door.Limit(), c.MaxConnections)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if s.ports, err = listen(c, shares, s.logger); err != nil {
 		return nil, err
 	}
+	s.shares = shares
+	if err := s.newRoom(); err != nil {
+		s.ports.close()
+		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
+	}
 	store := c.Store
+	store.OpenTables = shares.Tables
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, "kv"), s.logger, s.storeFailed
 	if s.store, err = kv.Open(store); err != nil {
 		s.ports.close()
@@ -137,7 +149,7 @@ func (s *server) build(plain *slog.Logger) error {
 	s.replicator.SetTransport(peers)
 	s.api = etcdapi.New(etcdapi.Options{
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
-		Limits: c.Limits, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
+		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
 	})
 	return nil
 }
@@ -166,7 +178,7 @@ func (s *server) start(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newNodeMetrics(s.replicator.Health, s.figures))
+		newNodeMetrics(s.replicator.Health, s.figures), doorMetrics(s.ports.doors))
 	s.rpc = newRPCServer(newCallMetrics(registry), s.logger, s.api.ServerOptions()...)
 	s.api.Register(s.rpc)
 	gateway, cancel := context.WithCancel(context.Background())
@@ -186,9 +198,13 @@ func (s *server) start(ctx context.Context) error {
 	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {
 		private := newHTTPServer(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof))
+		private.ConnState = acquaint
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}
+	go s.watchRoom(gateway)
+	s.logger.Info("open files", "limit", s.shares.Limit, "clients", s.shares.Clients, "peers", s.shares.Peers,
+		"http", s.shares.HTTP, "tables", s.shares.Tables)
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
 		"http", s.config.ListenHTTP)
 	return nil
@@ -210,18 +226,24 @@ func (s *server) serve(key string, run func() error) {
 
 func (s *server) figures() storeFigures {
 	m := s.store.Metrics()
+	free, _ := s.freeBytes()
 	return storeFigures{
 		revision: m.Revision, compacted: m.CompactRevision, bytes: m.TotalBytes, bytesInUse: m.InUseBytes,
+		alarms: len(s.store.Alarms()), free: free, reserve: s.room.reserve,
 	}
 }
 
 func (s *server) node() admin.Node {
 	total, _ := s.store.SizeBytes()
-	return admin.Node{
+	n := admin.Node{
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total,
 	}
+	for _, a := range s.store.Alarms() {
+		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})
+	}
+	return n
 }
 
 // clusterID gives every node of a fleet the same number, which clients compare.

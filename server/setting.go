@@ -142,11 +142,19 @@ func (s setting) between(low, high int64, number func(*Config) int64, format fun
 	}
 	s.check = func(c *Config) error {
 		if n := number(c); n < low || n > high {
-			return fmt.Errorf("%s %s is out of bounds: %s", s.key, format(n), s.bounds)
+			return fmt.Errorf("%s %s is out of bounds: %s%s", s.key, format(n), s.bounds, shared(s.key))
 		}
 		return nil
 	}
 	return s
+}
+
+// shared names the setting that has the same upper bound because the first must not be above it.
+func shared(key string) string {
+	if key == "max-request-bytes" {
+		return ", which max-command-bytes cannot exceed"
+	}
+	return ""
 }
 
 // flagValue adapts a setting of one Config to pflag.Value.

@@ -94,6 +94,28 @@ var sections = []section{
 			func(c *Config) *int { return &c.Limits.RequestBytes }),
 		count("max-txn-ops", etcdapi.DefaultTxnOps, 1, 1<<20, "most operations in a transaction",
 			func(c *Config) *int { return &c.Limits.TxnOps }),
+		size("max-effect-bytes", etcdapi.DefaultEffectBytes, 1<<20, 2<<30,
+			"most that one request may delete, or answer inside a transaction that writes: an estimate of what each "+
+				"node needs for it, with the keys twice, 256 bytes for each, and the values if they have to be held",
+			func(c *Config) *int64 { return &c.Limits.EffectBytes }),
+		size("max-answer-bytes", etcdapi.DefaultAnswerBytes, 1<<20, unbounded,
+			"memory of the answers to ranges that are being made at a time; a range that needs more is refused",
+			func(c *Config) *int64 { return &c.Limits.AnswerBytes }),
+		size("quota-backend-bytes", 0, 0, unbounded,
+			"what the store may take on this node's disk; beyond it the fleet takes no writes but deletes, see "+
+				"[operating.md](operating.md#when-a-disk-fills-up); 0 for no bound but the disk's",
+			func(c *Config) *int64 { return &c.QuotaBytes }),
+		size("disk-reserve-bytes", 0, 0, unbounded,
+			"what has to be free on the disk of `data-dir`; with less the same happens; 0 for twice "+
+				"`mem-table-bytes` and `segment-bytes` together, or a quarter of the disk if that is less",
+			func(c *Config) *int64 { return &c.DiskReserveBytes }),
+		count("max-connections", 0, 0, 1<<20,
+			"most client connections; 0 for what the limit of open files leaves beside files and other nodes, up "+
+				"to 16384; beyond it they are closed as soon as they come",
+			func(c *Config) *int { return &c.MaxConnections }),
+		count("max-concurrent-streams", etcdapi.DefaultStreams, 16, math.MaxInt32,
+			"most requests, watches included, under way on one client connection; others wait at the client",
+			func(c *Config) *int { return &c.Limits.Streams }),
 		size("cache-bytes", kv.DefaultCacheBytes, 1<<20, unbounded,
 			"memory for hot blocks of the store; the values written or read last take up to half as much "+
 				"beside it",
@@ -196,6 +218,8 @@ var settings = func() (all []setting) {
 // ascending are pairs of settings of which the first must not be above the second.
 var ascending = [][2]string{
 	{"max-request-bytes", "max-command-bytes"},
+	{"max-request-bytes", "max-effect-bytes"},
+	{"max-request-bytes", "max-answer-bytes"},
 	{"max-frame-bytes", "max-inflight-bytes"},
 	{"segment-bytes", "retain-bytes"},
 }

@@ -29,6 +29,8 @@ var wiring = map[reflect.Type]map[string]string{
 		"Dir":       "a folder of data-dir",
 		"Logger":    "made of log-level and log-format",
 		"OnFailure": "ends the process",
+
+		"OpenTables": "a share of the limit of open files",
 	},
 	reflect.TypeFor[grpctransport.Options](): {
 		"Listener":    "bound to listen-peer",

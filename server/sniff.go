@@ -3,14 +3,15 @@ package server
 import (
 	"bytes"
 	"crypto/tls"
-	"errors"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/mimir-kv/mimir/server/door"
 )
 
 // sniffTimeout bounds how long a new connection may take to show what it speaks.
-const sniffTimeout = 10 * time.Second
+const sniffTimeout = door.DefaultPatience
 
 // preface opens every HTTP/2 connection (RFC 9113, section 3.4).
 var preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -43,18 +44,9 @@ func sniff(l net.Listener) *sniffer {
 func (s *sniffer) run() {
 	for {
 		c, err := s.inner.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		if err != nil { // closed: a door goes on after any other error
 			s.close()
 			return
-		}
-		if err != nil {
-			// Out of file descriptors, most likely: wait for some to be closed.
-			select {
-			case <-time.After(50 * time.Millisecond):
-				continue
-			case <-s.done:
-				return
-			}
 		}
 		go s.divide(c)
 	}
@@ -77,6 +69,7 @@ func (s *sniffer) divide(c net.Conn) {
 		return
 	}
 	c.SetDeadline(time.Time{})
+	door.Vouch(c)
 	select {
 	case to.connections <- c:
 	case <-s.done:

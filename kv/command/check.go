@@ -166,3 +166,15 @@ func IsReadOnly(r *pb.TxnRequest) bool {
 	}
 	return true
 }
+
+// TxnPuts reports whether r puts a key, in whatever branch.
+func TxnPuts(r *pb.TxnRequest) bool {
+	for _, branch := range [][]*pb.RequestOp{r.Success, r.Failure} {
+		for _, op := range branch {
+			if n := op.GetRequestTxn(); op.GetRequestPut() != nil || n != nil && TxnPuts(n) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -19,6 +19,7 @@ const (
 	tagCompaction  tag = 4
 	tagLeaseGrant  tag = 5
 	tagLeaseRevoke tag = 6
+	tagAlarm       tag = 7
 )
 
 // EncodePut returns the command that does r. The caller has checked r with CheckPut.
@@ -57,6 +58,11 @@ func EncodeLeaseExpiry(id int64) []byte {
 func IsLeaseExpiry(p []byte) bool {
 	return len(p) > 0 && tag(p[0]) == tagLeaseRevoke && bytes.HasSuffix(p, expiryMark)
 }
+
+// EncodeAlarm returns the command that does r, which raises or disarms. Nodes of the version before refuse it, all
+// alike, and go on without the alarm. It changes nothing that any other command depends on, so that old and new nodes
+// stay equal in all else.
+func EncodeAlarm(r *pb.AlarmRequest) []byte { return encode(tagAlarm, r) }
 
 var deterministic = proto.MarshalOptions{Deterministic: true, UseCachedSize: true}
 

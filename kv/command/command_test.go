@@ -32,6 +32,11 @@ func TestEncodings(t *testing.T) {
 		{EncodeLeaseGrant(&pb.LeaseGrantRequest{TTL: 60, ID: 7}), "05083c1007", &pb.LeaseGrantRequest{TTL: 60, ID: 7}},
 		{EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 7}), "060807", &pb.LeaseRevokeRequest{ID: 7}},
 		{EncodeLeaseExpiry(7), "060807c03e01", nil},
+		{EncodeAlarm(&pb.AlarmRequest{
+			Action: pb.AlarmRequest_ACTIVATE, MemberID: 7, Alarm: pb.AlarmType_NOSPACE,
+		}), "07080110071801", &pb.AlarmRequest{
+			Action: pb.AlarmRequest_ACTIVATE, MemberID: 7, Alarm: pb.AlarmType_NOSPACE,
+		}},
 	} {
 		if got := hex.EncodeToString(c.command); got != c.want {
 			t.Errorf("command %s, want %s", got, c.want)
@@ -44,7 +49,7 @@ func TestEncodings(t *testing.T) {
 			t.Errorf("command %s: %T %v, want %v", c.want, request, request, c.request)
 		}
 	}
-	for _, malformed := range []string{"", "\x00", "\x07", "\x01\x0a\xff", "\x04\x08"} {
+	for _, malformed := range []string{"", "\x00", "\x08", "\x01\x0a\xff", "\x04\x08"} {
 		if _, err := Decode([]byte(malformed)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("command %x: %v", malformed, err)
 		}
@@ -127,7 +132,7 @@ func TestResults(t *testing.T) {
 	if Carries(errors.New("of the engine")) || Carries(ErrTooManyOps) {
 		t.Error("an error without a code is carried")
 	}
-	for _, malformed := range []string{"", "\x08", "\x01\x00", "\x00\x0a\xff"} {
+	for _, malformed := range []string{"", "\x09", "\x01\x00", "\x00\x0a\xff"} {
 		if got, err := DecodePutResult([]byte(malformed)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("result %x: %v, %v", malformed, got, err)
 		}

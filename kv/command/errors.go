@@ -28,6 +28,11 @@ var (
 	ErrDuplicateKey      = errors.New("kv: duplicate key in transaction")
 	ErrInvalidSortOption = errors.New("kv: invalid sort option")
 
+	// ErrEffectTooLarge says that a command would change more than nodes can do at once.
+	ErrEffectTooLarge = errors.New("kv: the request would change or answer more at once than a node can")
+	// ErrNoSpace says that a write was not proposed, because a node has raised the NOSPACE alarm.
+	ErrNoSpace = errors.New("kv: a node is out of space")
+
 	// ErrMalformed says that a command or result cannot be decoded.
 	ErrMalformed = errors.New("kv: malformed command")
 )
@@ -35,7 +40,7 @@ var (
 // codes are the errors that a result can carry. The position is on the wire: only append.
 var codes = []error{
 	nil, ErrCompacted, ErrFutureRevision, ErrKeyNotFound, ErrLeaseNotFound, ErrLeaseExists, ErrLeaseTTLTooLarge,
-	ErrMalformed,
+	ErrMalformed, ErrEffectTooLarge,
 }
 
 // Carries reports whether err is one that a result can carry.

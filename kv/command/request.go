@@ -15,11 +15,12 @@ type Request struct {
 	Compaction  *pb.CompactionRequest
 	Grant       *pb.LeaseGrantRequest
 	Revoke      *pb.LeaseRevokeRequest
+	Alarm       *pb.AlarmRequest
 }
 
 // Decode decodes a command into r, which is overwritten and may alias p. The error is ErrMalformed.
 func (r *Request) Decode(p []byte) error {
-	r.DeleteRange, r.Txn, r.Compaction, r.Grant, r.Revoke = nil, nil, nil, nil, nil
+	r.DeleteRange, r.Txn, r.Compaction, r.Grant, r.Revoke, r.Alarm = nil, nil, nil, nil, nil, nil
 	if len(p) == 0 {
 		return fmt.Errorf("%w: empty", ErrMalformed)
 	}
@@ -42,6 +43,9 @@ func (r *Request) Decode(p []byte) error {
 	case tagLeaseRevoke:
 		r.Revoke = new(pb.LeaseRevokeRequest)
 		m = r.Revoke
+	case tagAlarm:
+		r.Alarm = new(pb.AlarmRequest)
+		m = r.Alarm
 	default:
 		return fmt.Errorf("%w: tag %d", ErrMalformed, t)
 	}
@@ -52,8 +56,8 @@ func (r *Request) Decode(p []byte) error {
 }
 
 // Decode returns the request that a command does, for people and programs that read tails: one of PutRequest,
-// DeleteRangeRequest, TxnRequest, CompactionRequest, LeaseGrantRequest and LeaseRevokeRequest. It may alias p. The
-// error is ErrMalformed.
+// DeleteRangeRequest, TxnRequest, CompactionRequest, LeaseGrantRequest, LeaseRevokeRequest and AlarmRequest. It may
+// alias p. The error is ErrMalformed.
 func Decode(p []byte) (proto.Message, error) {
 	r := new(Request)
 	if err := r.Decode(p); err != nil {
@@ -70,6 +74,8 @@ func Decode(p []byte) (proto.Message, error) {
 		return r.Grant, nil
 	case r.Revoke != nil:
 		return r.Revoke, nil
+	case r.Alarm != nil:
+		return r.Alarm, nil
 	}
 	return &r.Put, nil
 }
@@ -77,7 +83,7 @@ func Decode(p []byte) (proto.Message, error) {
 // IsPlainPut reports whether r is a put without options, the command that is to be fast.
 func (r *Request) IsPlainPut() bool {
 	return r.DeleteRange == nil && r.Txn == nil && r.Compaction == nil && r.Grant == nil && r.Revoke == nil &&
-		r.Put.Lease == 0 && !r.Put.PrevKv && !r.Put.IgnoreValue && !r.Put.IgnoreLease
+		r.Alarm == nil && r.Put.Lease == 0 && !r.Put.PrevKv && !r.Put.IgnoreValue && !r.Put.IgnoreLease
 }
 
 // NeedsScan reports whether a command reads more than single keys at the current revision, so that the batch it is

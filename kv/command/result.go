@@ -91,6 +91,11 @@ func DecodeLeaseRevokeResult(p []byte) (*pb.LeaseRevokeResponse, error) {
 	return decodeResult(p, new(pb.LeaseRevokeResponse))
 }
 
+// DecodeAlarmResult decodes the result of an EncodeAlarm command.
+func DecodeAlarmResult(p []byte) (*pb.AlarmResponse, error) {
+	return decodeResult(p, new(pb.AlarmResponse))
+}
+
 func decodeResult[M proto.Message](p []byte, into M) (none M, err error) {
 	switch {
 	case len(p) == 0:

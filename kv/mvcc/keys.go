@@ -25,6 +25,7 @@ const (
 )
 
 var (
+	keyAlarms   = []byte{tableMeta, 'a', sentinel}
 	keyMetadata = []byte{tableMeta, 'm', sentinel}
 	keyState    = []byte{tableMeta, 's', sentinel}
 )

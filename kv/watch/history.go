@@ -14,7 +14,7 @@ const cancelCheckChanges = 1024
 
 // readEvents reads the events that w wants of a stretch of history: at least one revision that has some, and not many
 // more than the limit. The batch's Revision says how far it came.
-func (w *Watcher) readEvents(ctx context.Context, read *stretch) (batch Batch, err error) {
+func (w *Watcher) readEvents(ctx context.Context, read *diskRead) (batch Batch, err error) {
 	err = w.hub.disk.ReadHistory(read.from, read.to, func(h *mvcc.History, compact int64) (err error) {
 		// Compaction publishes its revision before it removes anything: what it has removed by now it has said by now.
 		if max(read.from, w.position.minimum) < compact {
@@ -26,7 +26,7 @@ func (w *Watcher) readEvents(ctx context.Context, read *stretch) (batch Batch, e
 	return batch, err
 }
 
-func (w *Watcher) collectEvents(ctx context.Context, h *mvcc.History, read *stretch, compact int64) (Batch, error) {
+func (w *Watcher) collectEvents(ctx context.Context, h *mvcc.History, read *diskRead, compact int64) (Batch, error) {
 	batch := Batch{Revision: read.to}
 	bytes, seen := 0, 0
 	lastMain := int64(0)
@@ -38,7 +38,7 @@ func (w *Watcher) collectEvents(ctx context.Context, h *mvcc.History, read *stre
 		if err != nil {
 			return Batch{}, err
 		}
-		if at.Main != lastMain && bytes >= w.hub.limits.CatchUpBytes {
+		if at.Main != lastMain && bytes >= read.bytes {
 			batch.Revision = lastMain
 			return batch, nil
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +30,7 @@ type Hub struct {
 	mu       sync.Mutex
 	now      *mvcc.State // as published
 	watchers index
+	memory   memory
 	// generation counts how often the content of the store was replaced.
 	generation uint64
 	changed    chan struct{} // closed when the revision rises; nil while nobody waits
@@ -37,6 +39,9 @@ type Hub struct {
 
 // NewHub returns a hub without watchers of a store at the state now.
 func NewHub(disk Disk, now *mvcc.State, limits Limits) *Hub {
+	if limits.TotalBytes == 0 {
+		limits.TotalBytes, limits.TightBytes = math.MaxInt, limits.CatchUpBytes
+	}
 	return &Hub{disk: disk, limits: limits, now: now}
 }
 
@@ -55,6 +60,7 @@ func (h *Hub) Watch(r Request) (*Watcher, error) {
 		hub: h, request: r, span: command.SpanOf(r.Key, r.RangeEnd), created: h.now.Revision,
 		wake: make(chan struct{}, 1), position: begin(h.now, r.StartRevision),
 	}
+	w.position.held = &h.memory
 	h.watchers.add(w)
 	h.setLevel()
 	return w, nil

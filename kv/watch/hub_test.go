@@ -373,3 +373,51 @@ func TestWaitRevision(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// However many watchers nobody reads, what they hold together is bounded, and each of them gets everything once it is
+// read: from disk.
+func TestUnreadWatchersAreBounded(t *testing.T) {
+	const watchers, revisions = 3000, 200
+	limits := Limits{
+		QueuedEvents: 4096, QueuedBytes: 1 << 20, CatchUpBytes: 1 << 10, JoinRevisions: 8,
+		TotalBytes: 64 << 10, TightBytes: 16,
+	}
+	s := newStore(t, limits)
+	var all []*Watcher
+	for range watchers {
+		w, err := s.hub.Watch(Request{Key: []byte("k")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		all = append(all, w)
+	}
+	const largest = 64 // of one event
+	for range revisions {
+		s.apply(Events, []string{"k"})
+		if m := s.hub.memory; m.queued > limits.TotalBytes+watchers*largest || m.queued < 0 || m.taken != 0 {
+			t.Fatalf("%+v is held", m)
+		}
+	}
+	for _, w := range all[:100] {
+		next := int64(mvcc.FirstRevision + 1)
+		for next <= s.state.Revision {
+			batch, err := w.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range batch.Events {
+				if e.Kv.ModRevision != next {
+					t.Fatalf("event of %d, want %d", e.Kv.ModRevision, next)
+				}
+				next++
+			}
+		}
+	}
+	for _, w := range all {
+		w.Close()
+	}
+	if m := s.hub.memory; m != (memory{}) {
+		t.Errorf("%+v is held by nobody", m)
+	}
+}

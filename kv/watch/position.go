@@ -13,12 +13,16 @@ type Limits struct {
 	QueuedEvents int
 	QueuedBytes  int
 	CatchUpBytes int // about how much is read from disk for one batch
+	// TotalBytes bounds the queues of all watchers together, and TightBytes is in place of CatchUpBytes where watchers
+	// hold more than that already, queued or in batches that are not done with. 0 for no such bound.
+	TotalBytes, TightBytes int
 	// JoinRevisions is how close to the present a watcher that reads from disk has to be to be fed from memory again.
 	JoinRevisions int64
 }
 
 // DefaultLimits are those of a server.
-var DefaultLimits = Limits{QueuedEvents: 4096, QueuedBytes: 4 << 20, CatchUpBytes: 1 << 20, JoinRevisions: 1024}
+var DefaultLimits = Limits{QueuedEvents: 4096, QueuedBytes: 4 << 20, CatchUpBytes: 1 << 20, JoinRevisions: 1024,
+	TotalBytes: 128 << 20, TightBytes: 32 << 10}
 
 // position says where a watcher is. Everything up to sent has been yielded. If it is synced, the queue holds everything
 // after that, except what Next is just reading from disk: from diskFrom, if that is not zero, to the queue's beginning.
@@ -35,6 +39,9 @@ type position struct {
 	queue      []*mvccpb.Event
 	queueBytes int
 	queuedTo   int64
+
+	held  *memory // nil for a watcher that stands alone
+	taken int     // bytes of the batch that was yielded last
 
 	err error
 }
@@ -86,7 +93,34 @@ func (p *position) caughtUp(published int64) bool {
 	return p.err == nil && p.synced && p.diskFrom == 0 && p.minimum <= published
 }
 
-func (p *position) dropQueue() { p.queue, p.queueBytes = nil, 0 }
+func (p *position) dropQueue() {
+	if p.held != nil {
+		p.held.queued -= p.queueBytes
+	}
+	p.queue, p.queueBytes = nil, 0
+}
+
+// memory is what the watchers of a hub hold together. Hub.mu guards it.
+type memory struct {
+	queued int // bytes of events that wait
+	taken  int // bytes of batches that were yielded and are not yet done with
+}
+
+// done says that the watcher is done with the batch that it was given last.
+func (p *position) done() {
+	if p.held != nil {
+		p.held.taken -= p.taken
+	}
+	p.taken = 0
+}
+
+// takes counts what the watcher is given beside what it holds.
+func (p *position) takes(bytes int) {
+	if p.held != nil {
+		p.taken += bytes
+		p.held.taken += bytes
+	}
+}
 
 // end makes err what the watcher yields from now on.
 func (p *position) end(err error) {
@@ -112,9 +146,10 @@ func (p *position) take() Batch {
 	batch := p.fetched
 	switch {
 	case len(batch.Events) > 0:
-		p.fetched = Batch{}
+		p.fetched = Batch{} // counted when it was read
 	case p.diskFrom == 0 && len(p.queue) > 0:
 		batch = Batch{Events: p.queue, Revision: p.queuedTo}
+		p.takes(p.queueBytes)
 		p.dropQueue()
 	default:
 		return Batch{}
@@ -171,8 +206,16 @@ func (p *position) publish(events []*mvccpb.Event, bytes int, from, to int64, li
 		p.fallBehind(from)
 		return
 	}
+	// A watcher that still holds a batch is slow: beyond what all may hold it does not even queue the next.
+	if p.held != nil && p.held.queued+p.held.taken+bytes > limits.TotalBytes && (len(p.queue) > 0 || p.taken > 0) {
+		p.fallBehind(from)
+		return
+	}
 	p.queue = append(p.queue, events...)
 	p.queueBytes += bytes
+	if p.held != nil {
+		p.held.queued += bytes
+	}
 	p.queuedTo = to
 }
 

@@ -35,6 +35,7 @@ func (w *Watcher) Close() {
 	defer w.hub.mu.Unlock()
 	w.hub.watchers.remove(w)
 	w.hub.setLevel()
+	w.position.done()
 	w.end(ErrClosed)
 }
 
@@ -80,6 +81,9 @@ func (w *Watcher) Take() (Batch, error) {
 	if err := w.position.err; err != nil {
 		return Batch{}, err
 	}
+	if len(w.position.fetched.Events) == 0 {
+		w.position.done()
+	}
 	return w.position.take(), nil
 }
 
@@ -106,6 +110,7 @@ func (w *Watcher) Ready(ctx context.Context) error {
 type diskRead struct {
 	stretch
 	generation uint64
+	bytes      int // where the batch is closed
 }
 
 // look reports whether Take has something to return; if not, and if something has to be read from disk, it returns
@@ -114,6 +119,7 @@ func (w *Watcher) look() (ready bool, read *diskRead) {
 	h := w.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	w.position.done()
 	if w.position.ready() {
 		return true, nil
 	}
@@ -121,13 +127,18 @@ func (w *Watcher) look() (ready bool, read *diskRead) {
 	if s == nil {
 		return false, nil
 	}
-	return false, &diskRead{stretch: *s, generation: h.generation}
+	bytes := h.limits.CatchUpBytes
+	if h.memory.queued+h.memory.taken+bytes > h.limits.TotalBytes {
+		bytes = h.limits.TightBytes
+	}
+	w.position.takes(bytes) // about: it is read next
+	return false, &diskRead{stretch: *s, generation: h.generation, bytes: bytes}
 }
 
 // catchUp reads a stretch of history and settles where the watcher is after it. Only the context's error is returned;
 // any other ends the watcher.
 func (w *Watcher) catchUp(ctx context.Context, read *diskRead) error {
-	batch, err := w.readEvents(ctx, &read.stretch)
+	batch, err := w.readEvents(ctx, read)
 	h := w.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()

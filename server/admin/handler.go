@@ -32,14 +32,22 @@ type Node struct {
 	Revision        Revision `json:"revision"`
 	CompactRevision Revision `json:"compactRevision"`
 	StoreBytes      int64    `json:"storeBytes"`
+	// Alarms are those of the whole fleet, as this node has them.
+	Alarms []Alarm `json:"alarms,omitempty"`
+}
+
+// Alarm is one that a member has raised: NOSPACE.
+type Alarm struct {
+	Kind   string `json:"kind"`
+	Member uint64 `json:"member"` // its Raft identity
 }
 
 // Write is one command of a tail.
 type Write struct {
 	Epoch    replication.Epoch    `json:"epoch"`
 	Position replication.Position `json:"position"`
-	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke or lease-expiry, and Request what it was asked
-	// to do, as the etcd API's JSON: keys and values in base64. A lease-expiry is no request: the primary revoked a
+	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke, lease-expiry or alarm, and Request what it
+	// was asked to do, as the etcd API's JSON: keys and values in base64. A lease-expiry is no request: the primary revoked a
 	// lease that nobody renewed there. It is not to be replayed.
 	Op      string          `json:"op"`
 	Request json.RawMessage `json:"request"`

@@ -33,6 +33,8 @@ func describe(e replication.Epoch, p replication.Position, data []byte) (*Write,
 		if command.IsLeaseExpiry(data) {
 			w.Op = "lease-expiry"
 		}
+	case *pb.AlarmRequest:
+		w.Op = "alarm"
 	}
 	request.ProtoReflect().SetUnknown(nil)
 	if w.Request, err = (protojson.MarshalOptions{UseProtoNames: true}).Marshal(request); err != nil {

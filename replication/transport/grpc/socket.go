@@ -32,6 +32,9 @@ func (o *sockets) dial(ctx context.Context, addr string) (net.Conn, error) {
 
 // tune sets what can be set. A socket without the options still works, so nothing here is an error.
 func (o *sockets) tune(c net.Conn) {
+	if wrapped, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = wrapped.NetConn()
+	}
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return
@@ -63,6 +66,15 @@ func (l tunedListener) Accept() (net.Conn, error) {
 		l.sockets.tune(c)
 	}
 	return c, err
+}
+
+// vouch tells the listener that a connection is of this fleet, if it wants to know.
+func vouch(ctx context.Context) {
+	if p, ok := grpcpeer.FromContext(ctx); ok {
+		if addr, ok := p.Addr.(interface{ Vouch() }); ok {
+			addr.Vouch()
+		}
+	}
 }
 
 // describePeer names the other side of an accepted stream, for logs.

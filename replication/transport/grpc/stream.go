@@ -168,6 +168,7 @@ func (n *node) dispatch(s *serverStream) error {
 		return fmt.Errorf("%w: node %s is of fleet %q, %s is of fleet %q",
 			transport.ErrFleet, n.options.NodeName, n.options.FleetID, s.peer, fleet)
 	}
+	vouch(s.grpc.Context())
 	method, _ := grpc.MethodFromServerStream(s.grpc)
 	service, ok := strings.CutPrefix(method, methodPrefix)
 	h := n.services[service]

@@ -36,11 +36,16 @@ const (
 	methodPrefix  = "/mimir/"
 	bufferBytes   = 128 << 10
 	handshakeTime = 10 * time.Second
+	// maxStreams bounds the streams on one connection; others wait. Nodes keep a few dozen.
+	maxStreams = 4096
 )
 
 // Options configure New.
 type Options struct {
 	// Listener is bound already; the transport owns it from New on. May be nil in a process that only opens streams.
+	// Where the remote address of an accepted connection has a method Vouch(), it is called once the connection has
+	// opened a stream of this fleet, so that the listener can tell nodes from strangers. A connection that has a method
+	// NetConn() is tuned as what that returns.
 	Listener net.Listener
 	// ServerTLS and ClientTLS are for accepted and for dialled connections; nil means plaintext. If
 	// ClientTLS.ServerName is empty, the host of the dialled address is checked against the peer's certificate.
@@ -128,6 +133,7 @@ func (n *node) serverOptions() []grpc.ServerOption {
 		grpc.ReadBufferSize(bufferBytes),
 		grpc.WriteBufferSize(bufferBytes),
 		grpc.ConnectionTimeout(handshakeTime),
+		grpc.MaxConcurrentStreams(maxStreams),
 		// The pings wait behind data in the socket: on a slow link a shorter timeout would end a busy connection.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.DeadAfter / 2, Timeout: o.DeadAfter}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),

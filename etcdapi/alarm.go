@@ -1,0 +1,91 @@
+package etcdapi
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/kv/command"
+)
+
+// mostAlarms bounds the alarms that clients can raise.
+const mostAlarms = 256
+
+// Alarm lists the alarms of the fleet as this node has them, raises the one that there is, NOSPACE, and disarms it. As
+// in etcd it is for the client to say which member's alarm is meant. What raised it raises it again if it still holds.
+func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
+	switch r.Action {
+	case pb.AlarmRequest_GET:
+		return s.listAlarms(r), nil
+	case pb.AlarmRequest_ACTIVATE:
+		if r.Alarm != pb.AlarmType_NOSPACE {
+			return nil, status.Errorf(codes.Unimplemented, "mimir: alarm %v cannot be activated", r.Alarm)
+		}
+		if len(s.store.Alarms()) >= mostAlarms {
+			return nil, status.Errorf(codes.ResourceExhausted, "mimir: there are %d alarms already", mostAlarms)
+		}
+	case pb.AlarmRequest_DEACTIVATE:
+	default:
+		return nil, status.Errorf(codes.InvalidArgument, "mimir: alarm action %v", r.Action)
+	}
+	return write(ctx, s.API, command.EncodeAlarm(r), command.DecodeAlarmResult)
+}
+
+// listAlarms answers as etcd does: all of a kind, or all if none is named; of one member, or of all if none is named.
+func (s *maintenanceServer) listAlarms(r *pb.AlarmRequest) *pb.AlarmResponse {
+	response := &pb.AlarmResponse{Header: s.header(s.store.Revision())}
+	for _, a := range s.store.Alarms() {
+		if (r.MemberID == 0 || r.MemberID == a.MemberID) && (r.Alarm == pb.AlarmType_NONE || r.Alarm == a.Alarm) {
+			response.Alarms = append(response.Alarms, a)
+		}
+	}
+	return response
+}
+
+// RaiseNoSpace raises the alarm of this node for the fleet: no node takes writes that need space until it is disarmed.
+// It may be called again.
+func (a *API) RaiseNoSpace(ctx context.Context) error {
+	raise := &pb.AlarmRequest{
+		Action: pb.AlarmRequest_ACTIVATE, MemberID: a.recentHealth().RaftID, Alarm: pb.AlarmType_NOSPACE,
+	}
+	if _, err := write(ctx, a, command.EncodeAlarm(raise), command.DecodeAlarmResult); err != nil {
+		return fmt.Errorf("raise the alarm: %w", err)
+	}
+	return nil
+}
+
+// NoSpaceRaised reports whether the alarm of this node is raised, as far as is applied here.
+func (a *API) NoSpaceRaised() bool {
+	self := a.recentHealth().RaftID
+	return slices.ContainsFunc(a.store.Alarms(), func(one *pb.AlarmMember) bool {
+		return one.Alarm == pb.AlarmType_NOSPACE && one.MemberID == self
+	})
+}
+
+// checkSpace refuses what needs space while any node of the fleet has none. Only whoever proposes asks: what was
+// proposed is applied everywhere, alarm or not.
+func (a *API) checkSpace() error {
+	if a.store.Alarmed(pb.AlarmType_NOSPACE) {
+		return command.ErrNoSpace
+	}
+	return nil
+}
+
+// alarmed names the alarms that are raised and not among those to leave out, for /health.
+func (a *API) alarmed(leaveOut []string) string {
+	for _, one := range a.store.Alarms() {
+		excluded := false
+		for _, name := range leaveOut {
+			excluded = excluded || strings.EqualFold(name, one.Alarm.String())
+		}
+		if !excluded {
+			return "ALARM " + one.Alarm.String()
+		}
+	}
+	return ""
+}

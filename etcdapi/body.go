@@ -1,0 +1,84 @@
+package etcdapi
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// jsonStreamBytes bounds one message of a JSON stream: a watch or a keep-alive.
+	jsonStreamBytes = 256 << 10
+	// jsonBodiesBytes bounds the JSON bodies that are read or handled at a time, by what they are said to have. With
+	// the copies that are made of them they take about five times as much.
+	jsonBodiesBytes = 64 << 20
+)
+
+// jsonBytes bounds the JSON of one request: base64 takes a third more, names and white space the rest.
+func (a *API) jsonBytes() int64 { return 2 * int64(a.limits.RequestBytes+requestOverheadBytes) }
+
+// jsonStreams are the calls whose body is a stream of messages.
+var jsonStreams = map[string]bool{"/v3/watch": true, "/v3/lease/keepalive": true}
+
+// boundBodies refuses a body that is too large before it is read, and has those that are not wait until there is room.
+func (a *API) boundBodies(h http.Handler) http.Handler {
+	limit := a.jsonBytes()
+	room := semaphore.NewWeighted(max(jsonBodiesBytes, limit))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if jsonStreams[r.URL.Path] || r.Body == nil || r.Body == http.NoBody {
+			h.ServeHTTP(w, r)
+			return
+		}
+		bytes := r.ContentLength
+		if bytes < 0 { // it is not said: it may be as large as any
+			bytes = limit
+		}
+		if bytes > limit {
+			w.Header().Set("Connection", "close")
+			http.Error(w, fmt.Sprintf("a body of %d bytes: at most %d are taken", bytes, limit),
+				http.StatusRequestEntityTooLarge)
+			return
+		}
+		if err := room.Acquire(r.Context(), bytes); err != nil {
+			return // the client has left
+		}
+		defer room.Release(bytes)
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// boundedMarshaler is a marshaler that reads no message which is too large: also where many messages come in one body,
+// of which the whole cannot be bounded.
+type boundedMarshaler struct {
+	runtime.Marshaler
+	bytes int64
+}
+
+// NewDecoder implements runtime.Marshaler.
+func (m boundedMarshaler) NewDecoder(r io.Reader) runtime.Decoder {
+	bounded := &messageReader{reader: r, left: m.bytes}
+	inner := m.Marshaler.NewDecoder(bounded)
+	return runtime.DecoderFunc(func(v any) error {
+		bounded.left = m.bytes
+		return inner.Decode(v)
+	})
+}
+
+// messageReader reads no more than what one message may have.
+type messageReader struct {
+	reader io.Reader
+	left   int64
+}
+
+func (r *messageReader) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, fmt.Errorf("etcdapi: a JSON message is too large")
+	}
+	n, err := r.reader.Read(p[:min(int64(len(p)), r.left)])
+	r.left -= int64(n)
+	return n, err
+}

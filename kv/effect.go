@@ -1,0 +1,111 @@
+package kv
+
+import (
+	"context"
+	"errors"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
+	"github.com/mimir-kv/mimir/kv/watch"
+)
+
+const (
+	// changeBytes is about what a node needs to make one change, beside the key, which it needs twice, and the value.
+	changeBytes = 256
+	// fewKeys are so few that nobody looks how long they are.
+	fewKeys = 256
+	// mostBatchBytes is what one batch of Pebble can hold, and leastDeleteBytes what a deletion takes of it at least,
+	// beside the key, twice.
+	mostBatchBytes   = 4 << 30
+	leastDeleteBytes = 30
+)
+
+// effect counts what a request does.
+type effect struct {
+	view
+	values bool // deleted ones are held in memory, because a watcher wants them
+	limit  int64
+	bytes  int64
+}
+
+// DeleteEffect estimates how many bytes each node needs to do r, as things are here now. It counts no further than just
+// over limit. A single key is not counted: the request bounds it.
+func (s *Store) DeleteEffect(ctx context.Context, r *pb.DeleteRangeRequest, limit int64) (bytes int64, err error) {
+	return s.effect(limit, func(e *effect) error { return e.deletes(ctx, r) })
+}
+
+// TxnEffect is DeleteEffect for a transaction: of the branch that does more, with what its ranges answer.
+func (s *Store) TxnEffect(ctx context.Context, r *pb.TxnRequest, limit int64) (bytes int64, err error) {
+	return s.effect(limit, func(e *effect) error { return e.txn(ctx, r) })
+}
+
+func (s *Store) effect(limit int64, count func(e *effect) error) (bytes int64, err error) {
+	err = s.read(func(v view) error {
+		e := &effect{view: v, values: s.watchers.Wanted() == watch.EventsWithPrevious, limit: limit}
+		err := count(e)
+		bytes = e.bytes
+		return err
+	})
+	return bytes, err
+}
+
+func (e *effect) txn(ctx context.Context, r *pb.TxnRequest) error {
+	before, most := e.bytes, e.bytes
+	for _, branch := range [][]*pb.RequestOp{r.Success, r.Failure} {
+		e.bytes = before
+		for _, op := range branch {
+			if err := e.op(ctx, op); err != nil {
+				return err
+			}
+		}
+		most = max(most, e.bytes)
+	}
+	e.bytes = most
+	return nil
+}
+
+func (e *effect) op(ctx context.Context, op *pb.RequestOp) error {
+	switch {
+	case op.GetRequestDeleteRange() != nil:
+		return e.deletes(ctx, op.GetRequestDeleteRange())
+	case op.GetRequestTxn() != nil:
+		return e.txn(ctx, op.GetRequestTxn())
+	case op.GetRequestRange() != nil:
+		r := op.GetRequestRange()
+		if r.CountOnly || r.Revision > 0 {
+			return nil
+		}
+		return e.span(ctx, command.SpanOf(r.Key, r.RangeEnd), fetchLimit(r), !r.KeysOnly)
+	}
+	return nil
+}
+
+func (e *effect) deletes(ctx context.Context, r *pb.DeleteRangeRequest) error {
+	return e.span(ctx, command.SpanOf(r.Key, r.RangeEnd), mvcc.NoLimit, r.PrevKv || e.values)
+}
+
+// span adds the keys of a span, no more than most of them.
+func (e *effect) span(ctx context.Context, sp command.Span, most int64, values bool) error {
+	if sp.Single() || e.bytes > e.limit {
+		return nil
+	}
+	if e.keys != nil && !values && e.keys.Count(sp.Interval()) <= fewKeys {
+		return nil
+	}
+	_, err := e.Scan(ctx, sp, e.now, mvcc.NoLimit, func(key []byte, v *mvcc.Version) error {
+		e.bytes += changeBytes + 2*int64(len(key))
+		if values {
+			e.bytes += int64(len(v.Value))
+		}
+		if most--; most == 0 || e.bytes > e.limit {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return err
+}

@@ -1,0 +1,107 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/watch"
+)
+
+func TestEffect(t *testing.T) {
+	for _, counted := range []int{0, -1} {
+		n := openNodeWith(t, Options{FS: vfs.NewMem(), MemTableBytes: 1 << 20, CountedKeys: counted})
+		const keys, keyBytes, valueBytes = 1000, 6, 100
+		for i := range keys {
+			n.apply(put(fmt.Sprintf("k/%04d", i), strings.Repeat("v", valueBytes)))
+		}
+		const one, limit = changeBytes + 2*keyBytes, 1 << 30
+		all := &pb.DeleteRangeRequest{Key: []byte("k"), RangeEnd: []byte("l")}
+		previous := &pb.DeleteRangeRequest{Key: all.Key, RangeEnd: all.RangeEnd, PrevKv: true}
+		del := &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: all}}
+		get := &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{
+			Key: all.Key, RangeEnd: all.RangeEnd, Limit: 9,
+		}}}
+		nested := &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{
+			Success: []*pb.RequestOp{del}, Failure: []*pb.RequestOp{get},
+		}}}
+		deletes := func(q *pb.DeleteRangeRequest, limit int64) int64 {
+			bytes, err := n.DeleteEffect(t.Context(), q, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bytes
+		}
+		txn := func(q *pb.TxnRequest) int64 {
+			bytes, err := n.TxnEffect(t.Context(), q, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bytes
+		}
+		expect(t, "all keys", deletes(all, limit), keys*one)
+		expect(t, "no further than the limit", deletes(all, 10*one), 11*one)
+		expect(t, "with values", deletes(previous, limit), keys*(one+valueBytes))
+		expect(t, "one key", deletes(&pb.DeleteRangeRequest{Key: []byte("k/0001")}, limit), 0)
+		expect(t, "no key", deletes(&pb.DeleteRangeRequest{Key: []byte("l"), RangeEnd: []byte("m")}, limit), 0)
+		expect(t, "the larger branch", txn(&pb.TxnRequest{
+			Success: []*pb.RequestOp{get}, Failure: []*pb.RequestOp{nested, get},
+		}), keys*one+10*(one+valueBytes))
+		w, err := n.Watch(watch.Request{Key: []byte("k"), PrevKV: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, "values that a watcher wants", deletes(all, limit), keys*(one+valueBytes))
+		w.Close()
+	}
+}
+
+// What no batch can hold is refused like what breaks a rule, alone or as the first thing of a transaction, and changes
+// nothing.
+func TestTooLargeAnEffectIsRefusedWhereItIsApplied(t *testing.T) {
+	n := newNode(t)
+	for i := range 100 {
+		n.apply(put(fmt.Sprintf("k/%04d", i), "v"))
+	}
+	g, err := n.acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.release()
+	r, err := newRun(g, n.leases.Edit(), true, watch.Nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.mostBytes = 50 * (2*6 + leastDeleteBytes)
+	out := command.NewResults(3)
+	for _, c := range [][]byte{del("k", "l"), command.EncodeTxn(&pb.TxnRequest{Success: []*pb.RequestOp{{
+		Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{
+			Key: []byte("k"), RangeEnd: []byte("l"),
+		}},
+	}}}), del("k/0050", "l")} {
+		q := new(command.Request)
+		if err := q.Decode(c); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.apply(q, nil, out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	results := out.All()
+	if _, err := command.DecodeDeleteRangeResult(results[0]); !errors.Is(err, command.ErrEffectTooLarge) {
+		t.Error(err)
+	}
+	if _, err := command.DecodeTxnResult(results[1]); !errors.Is(err, command.ErrEffectTooLarge) {
+		t.Error(err)
+	}
+	if half, err := command.DecodeDeleteRangeResult(results[2]); err != nil || half.Deleted != 50 ||
+		half.Header.Revision != n.Revision()+1 {
+		t.Error(half, err)
+	}
+}

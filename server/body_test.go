@@ -1,0 +1,76 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// upload serves one request whose body a client sends by hand, in virtual time, and returns what the handler read.
+func upload(t *testing.T, path string, send func(c net.Conn)) (read int64, err error, took time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		l := bufconn.Listen(64 << 10)
+		done := make(chan struct{})
+		began := time.Now()
+		web := newHTTPServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			read, err = io.Copy(io.Discard, r.Body)
+			took = time.Since(began)
+			close(done)
+		}))
+		go web.Serve(l)
+		c, dialled := l.DialContext(t.Context())
+		if dialled != nil {
+			t.Fatal(dialled)
+		}
+		go io.Copy(io.Discard, c)
+		io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n")
+		sent := make(chan struct{})
+		go func() { send(c); close(sent) }()
+		<-done
+		web.Close()
+		c.Close()
+		<-sent
+	})
+	return read, err, took
+}
+
+// drip sends n pieces of a size, one each interval.
+func drip(n, bytes int, interval time.Duration) func(net.Conn) {
+	return func(c net.Conn) {
+		for range n {
+			if _, err := c.Write(make([]byte, bytes)); err != nil {
+				return
+			}
+			time.Sleep(interval)
+		}
+	}
+}
+
+func TestABodyHasToCome(t *testing.T) {
+	for name, send := range map[string]func(net.Conn){
+		"nothing": drip(0, 0, 0), "a byte a second": drip(1000, 1, time.Second),
+	} {
+		_, err, took := upload(t, "/v3/kv/put", send)
+		var failed net.Error
+		if !errors.As(err, &failed) || !failed.Timeout() || took > 31*time.Second {
+			t.Errorf("%s: %v after %v", name, err, took)
+		}
+	}
+	if read, err, took := upload(t, "/v3/kv/put", drip(64, 16<<10, 1200*time.Millisecond)); err != nil ||
+		read != 1<<20 || took < time.Minute {
+		t.Errorf("a slow link: %d bytes, %v after %v", read, err, took)
+	}
+	stream := func(c net.Conn) {
+		time.Sleep(time.Hour)
+		c.Write(make([]byte, 1<<20))
+	}
+	if read, err, _ := upload(t, "/v3/watch", stream); err != nil || read != 1<<20 {
+		t.Errorf("a stream that is quiet: %d bytes, %v", read, err)
+	}
+}

@@ -1,0 +1,101 @@
+package server
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A crowd of connections that say nothing, at every port, keeps nobody out: neither clients nor nodes, with TLS or
+// without.
+func TestACrowdKeepsNobodyOut(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		name := map[bool]string{false: "plain", true: "tls"}[secure]
+		t.Run(name, func(t *testing.T) {
+			us, eu := testConfig(t, "us-"+name), testConfig(t, "eu-"+name)
+			var me TLS
+			if secure {
+				a := newAuthority(t, "all")
+				us.ClientTLS, us.PeerTLS = a.issue(t, "us"), a.issue(t, "us")
+				eu.ClientTLS, eu.PeerTLS = a.issue(t, "eu"), a.issue(t, "eu")
+				me = TLS{CA: a.file}
+			}
+			us.Replication.RegionID, us.Replication.InitialPrimary = "us", "us"
+			eu.Replication.RegionID, eu.Replication.InitialPrimary = "eu", "us"
+			us.Replication.Regions = map[string][]string{"eu": {eu.ListenPeer}}
+			eu.Replication.Regions = map[string][]string{"us": {us.ListenPeer}}
+			us.MaxConnections, us.ListenHTTP = 16, freeAddr(t)
+			runNode(t, us)
+			eventually(t, "us serves", func(context.Context) bool {
+				c, err := net.Dial("tcp", us.ListenClient)
+				if err == nil {
+					c.Close()
+				}
+				return err == nil
+			})
+			const crowd = 1200 // more than any port takes
+			for _, addr := range []string{us.ListenClient, us.ListenPeer, us.ListenHTTP} {
+				for range crowd {
+					c, err := net.Dial("tcp", addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { c.Close() })
+				}
+			}
+			runNode(t, eu)
+			secondary, primary := etcdClient(t, eu, me), etcdClient(t, us, me)
+			eventually(t, "a put by way of the secondary, and a read at the primary", func(ctx context.Context) bool {
+				ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+				defer cancel()
+				if _, err := secondary.Put(ctx, "k", "v"); err != nil {
+					return false
+				}
+				answer, err := primary.Get(ctx, "k")
+				return err == nil && len(answer.Kvs) == 1
+			})
+			eventually(t, "the crowd is counted", func(context.Context) bool {
+				body, err := getHTTP("http://"+us.ListenHTTP+"/metrics", nil)
+				return err == nil && strings.Contains(body,
+					`mimir_connections_refused_total{listener="listen-client",reason="stranger"} 1`) &&
+					strings.Contains(body, `mimir_connections_limit{listener="listen-client"} 16`)
+			})
+		})
+	}
+}
+
+// As many clients as may be connected are, and one more is turned away at once instead of hanging.
+func TestOneClientTooMany(t *testing.T) {
+	c := testConfig(t, "full")
+	c.MaxConnections = 2
+	runNode(t, c)
+	var inside []net.Conn
+	enter := func() net.Conn {
+		c, err := net.Dial("tcp", c.ListenClient)
+		if err != nil {
+			return nil
+		}
+		t.Cleanup(func() { c.Close() })
+		io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if n, err := c.Read(make([]byte, 512)); n == 0 || err != nil {
+			return nil
+		}
+		return c
+	}
+	eventually(t, "two are inside", func(context.Context) bool {
+		if one := enter(); one != nil {
+			inside = append(inside, one)
+		}
+		return len(inside) == 2
+	})
+	began := time.Now()
+	if enter() != nil || time.Since(began) > 5*time.Second {
+		t.Fatalf("a third was let in, or left waiting for %v", time.Since(began))
+	}
+	inside[0].Close()
+	eventually(t, "there is room again", func(context.Context) bool { return enter() != nil })
+}

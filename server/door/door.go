@@ -1,0 +1,182 @@
+package door
+
+import (
+	"container/list"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// Options of a Door.
+type Options struct {
+	// Name says which listener it is, in logs and metrics.
+	Name string
+	// Most is how many connections may be open. At least 1.
+	Most int
+	// Strangers is how many of those may be strangers. At least 1.
+	Strangers int
+	// Patience is how long one may be a stranger. Default DefaultPatience.
+	Patience time.Duration
+	Logger   *slog.Logger
+}
+
+// DefaultPatience is how long a connection may take to show what it is: for a handshake and the first bytes.
+const DefaultPatience = 10 * time.Second
+
+// Door is a listener that is bounded. It is safe for concurrent use.
+type Door struct {
+	net.Listener
+	options Options
+	closing sync.Once
+	closed  chan struct{}
+	log     complaint
+
+	mu        sync.Mutex
+	open      int
+	strangers list.List // of *conn, the one that has waited longest first
+	refused   map[string]uint64
+}
+
+// Reasons for which a connection is closed by the door.
+const (
+	ReasonFull     = "full"     // Most are open
+	ReasonStranger = "stranger" // it made room for a newcomer, or did not show in time what it is
+	ReasonSystem   = "system"   // Accept failed: the system has no descriptor or no memory
+)
+
+// Reasons are all of them.
+var Reasons = []string{ReasonFull, ReasonStranger, ReasonSystem}
+
+// New puts a door before l, which it owns.
+func New(l net.Listener, o Options) *Door {
+	if o.Patience == 0 {
+		o.Patience = DefaultPatience
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return &Door{Listener: l, options: o, closed: make(chan struct{}), refused: map[string]uint64{}}
+}
+
+// Accept returns the next connection that there is room for. Its only error is net.ErrClosed.
+func (d *Door) Accept() (net.Conn, error) {
+	pause := firstPause
+	for {
+		c, err := d.Listener.Accept()
+		if err == nil {
+			pause = firstPause
+			if admitted := d.admit(c); admitted != nil {
+				return admitted, nil
+			}
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) || !d.wait(pause) {
+			return nil, net.ErrClosed
+		}
+		pause = min(2*pause, longestPause)
+		d.count(ReasonSystem)
+		d.complain("connections cannot be accepted", "err", err)
+	}
+}
+
+// Pauses between two tries of an Accept that fails.
+const (
+	firstPause   = 5 * time.Millisecond
+	longestPause = time.Second
+)
+
+// wait returns false if the door was closed meanwhile.
+func (d *Door) wait(pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-d.closed:
+		return false
+	}
+}
+
+// Close closes the listener. Connections that were let in stay open.
+func (d *Door) Close() error {
+	d.closing.Do(func() { close(d.closed) })
+	return d.Listener.Close()
+}
+
+// admit returns c as one that counts, or closes it and returns nil.
+func (d *Door) admit(c net.Conn) net.Conn {
+	fresh := &conn{Conn: c, door: d}
+	d.mu.Lock()
+	var leaves *conn
+	full := d.open >= d.options.Most
+	if oldest := d.strangers.Front(); oldest != nil && (full || d.strangers.Len() >= d.options.Strangers) {
+		leaves = oldest.Value.(*conn)
+		d.forget(leaves)
+		d.refused[ReasonStranger]++
+		full = false
+	}
+	if full {
+		d.refused[ReasonFull]++
+	} else {
+		d.open++
+		fresh.place = d.strangers.PushBack(fresh)
+		fresh.patience = time.AfterFunc(d.options.Patience, fresh.expire)
+	}
+	d.mu.Unlock()
+	if leaves != nil {
+		leaves.Conn.Close()
+		d.complain("a connection that did not show what it is made room for another", "most", d.options.Strangers)
+	}
+	if full {
+		c.Close()
+		d.complain("a connection was refused: there are as many as may be", "most", d.options.Most)
+		return nil
+	}
+	return fresh
+}
+
+// forget takes a connection out of the books. mu is held.
+func (d *Door) forget(c *conn) {
+	if c.gone {
+		return
+	}
+	c.gone = true
+	d.open--
+	d.acquaint(c)
+}
+
+// acquaint makes a connection a stranger no longer. mu is held.
+func (d *Door) acquaint(c *conn) {
+	if c.place != nil {
+		c.patience.Stop()
+		d.strangers.Remove(c.place)
+		c.place = nil
+	}
+}
+
+func (d *Door) count(reason string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused[reason]++
+}
+
+// Figures are a picture of a door.
+type Figures struct {
+	Name                  string
+	Open, Strangers, Most int
+	Refused               map[string]uint64 // by reason, all since the start
+}
+
+// Figures returns how the door is.
+func (d *Door) Figures() Figures {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := Figures{Name: d.options.Name, Open: d.open, Strangers: d.strangers.Len(), Most: d.options.Most,
+		Refused: map[string]uint64{}}
+	for _, reason := range Reasons {
+		f.Refused[reason] = d.refused[reason]
+	}
+	return f
+}

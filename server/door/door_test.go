@@ -1,0 +1,196 @@
+package door
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// house is a door with whoever came in.
+type house struct {
+	*Door
+	street *bufconn.Listener
+	mu     sync.Mutex
+	inside []net.Conn
+}
+
+func open(t *testing.T, o Options) *house {
+	o.Name, o.Logger = "test", slog.New(slog.DiscardHandler)
+	h := &house{street: bufconn.Listen(1 << 10)}
+	h.Door = New(h.street, o)
+	go func() {
+		for {
+			c, err := h.Accept()
+			if err != nil {
+				return
+			}
+			h.mu.Lock()
+			h.inside = append(h.inside, c)
+			h.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// visit makes a connection and returns it with its other side, nil if that was not let in.
+func (h *house) visit(t *testing.T) (outside, inside net.Conn) {
+	t.Helper()
+	h.mu.Lock()
+	before := len(h.inside)
+	h.mu.Unlock()
+	c, err := h.street.DialContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.inside) == before {
+		return c, nil
+	}
+	return c, h.inside[before]
+}
+
+func ended(c net.Conn) bool {
+	c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	_, err := c.Read(make([]byte, 1))
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe)
+}
+
+func TestNoMoreThanMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 3, Strangers: 3})
+		var guests []net.Conn
+		for range 3 {
+			_, in := h.visit(t)
+			Vouch(in)
+			guests = append(guests, in)
+		}
+		time.Sleep(time.Hour) // who is known may stay
+		if out, in := h.visit(t); in != nil || !ended(out) {
+			t.Fatal("a fourth was let in, or left waiting")
+		}
+		guests[1].Close()
+		guests[1].Close()
+		if _, in := h.visit(t); in == nil {
+			t.Fatal("a place that was given back is not given away")
+		}
+		if f := h.Figures(); f.Open != 3 || f.Refused[ReasonFull] != 1 || f.Refused[ReasonStranger] != 0 {
+			t.Fatalf("%+v", f)
+		}
+	})
+}
+
+// Strangers keep nobody out, however many there are: not of a place among the strangers, and of no other.
+func TestStrangersMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 10, Strangers: 2})
+		first, _ := h.visit(t)
+		h.visit(t)
+		_, third := h.visit(t)
+		if third == nil || !ended(first) {
+			t.Fatal("the third must take the place of the first")
+		}
+		if f := h.Figures(); f.Open != 2 || f.Strangers != 2 || f.Refused[ReasonStranger] != 1 {
+			t.Fatalf("%+v", f)
+		}
+		full := open(t, Options{Most: 2, Strangers: 2})
+		_, known := full.visit(t)
+		Vouch(known)
+		stranger, _ := full.visit(t)
+		if _, in := full.visit(t); in == nil || !ended(stranger) {
+			t.Fatal("where all places are taken, a stranger must leave")
+		}
+	})
+}
+
+func TestAStrangerHasToLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 10, Strangers: 5, Patience: 10 * time.Second})
+		stranger, _ := h.visit(t)
+		friend, in := h.visit(t)
+		time.Sleep(9 * time.Second)
+		if ended(stranger) {
+			t.Fatal("too early")
+		}
+		Vouch(in)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !ended(stranger) || ended(friend) {
+			t.Fatal("a stranger stays, or a friend had to go")
+		}
+		if f := h.Figures(); f.Open != 1 || f.Strangers != 0 {
+			t.Fatalf("%+v", f)
+		}
+	})
+}
+
+// troubled is a listener whose Accept fails.
+type troubled struct {
+	net.Listener
+	trouble chan error
+}
+
+func (l troubled) Accept() (net.Conn, error) {
+	select {
+	case err := <-l.trouble:
+		return nil, &net.OpError{Op: "accept", Err: err}
+	default:
+		return l.Listener.Accept()
+	}
+}
+
+// ENOBUFS counts as lasting for package net, and would end a server.
+func TestAcceptGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		street := bufconn.Listen(1 << 10)
+		l := troubled{street, make(chan error, 8)}
+		for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+			l.trouble <- errno
+		}
+		d := New(l, Options{Name: "test", Most: 1, Strangers: 1, Logger: slog.New(slog.DiscardHandler)})
+		go street.DialContext(t.Context())
+		c, err := d.Accept()
+		if err != nil || d.Figures().Refused[ReasonSystem] != 4 {
+			t.Fatalf("%v, %+v", err, d.Figures())
+		}
+		c.Close()
+		d.Close()
+		if _, err := d.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestSharesLeaveAReserve(t *testing.T) {
+	for _, limit := range []int{LeastLimit, 512, 1024, 4096, 20000, 1 << 20, 0} {
+		s, err := Split(limit, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used := s.Tables + s.Clients + s.Peers + s.HTTP; used+reserve > s.Limit || s.HTTP < 16 || s.Peers < 16 ||
+			s.Clients < 32 || s.Tables < 64 {
+			t.Errorf("%d: %+v", limit, s)
+		}
+	}
+	if _, err := Split(LeastLimit-1, 0); err == nil || !strings.Contains(err.Error(), "ulimit -n") {
+		t.Error(err)
+	}
+	if s, err := Split(1024, 100); err != nil || s.Clients != 100 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := Split(1024, 900); err == nil || !strings.Contains(err.Error(), "max-connections 900") ||
+		!strings.Contains(err.Error(), "1024") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/server/space"
+)
+
+const (
+	// reserveShare bounds the reserve that nobody has set: no more than so much of the disk.
+	reserveShare = 4
+	// ballastShare is how much of the reserve the ballast is beside it, up to mostBallast.
+	ballastShare = 4
+	mostBallast  = 64 << 20
+)
+
+// room is what this node knows of its disk.
+type room struct {
+	dir     string
+	reserve int64
+	ballast space.Ballast
+}
+
+// newRoom measures the disk, and gives the ballast up if there is nearly nothing left on it. A disk that cannot be
+// measured is told of once the node runs.
+func (s *server) newRoom() error {
+	c := s.config
+	r := &room{dir: c.Replication.DataDir, reserve: c.DiskReserveBytes}
+	total, free, err := space.Disk(r.dir)
+	if r.reserve == 0 {
+		// As much as the store and the log may write before they can give anything back.
+		r.reserve = 2 * (int64(c.Store.MemTableBytes) + c.Replication.SegmentBytes)
+		if err == nil {
+			r.reserve = min(r.reserve, int64(total/reserveShare))
+		}
+	}
+	r.ballast = space.Ballast{Dir: r.dir, Bytes: min(r.reserve/ballastShare, mostBallast)}
+	s.room = r
+	if err != nil {
+		return nil
+	}
+	return r.ballast.Settle(int64(free), r.reserve, s.logger)
+}
+
+// watchRoom raises the alarm when there is too little room, until ctx ends.
+func (s *server) watchRoom(ctx context.Context) {
+	space.New(space.Config{
+		QuotaBytes: s.config.QuotaBytes, ReserveBytes: s.room.reserve, Ballast: &s.room.ballast,
+		Used: func() int64 { _, inUse := s.store.SizeBytes(); return inUse }, Free: s.freeBytes,
+		Raised: s.api.NoSpaceRaised, Raise: s.api.RaiseNoSpace, Clock: clock.Real, Logger: s.logger,
+	}).Run(ctx)
+}
+
+func (s *server) freeBytes() (uint64, error) {
+	_, free, err := space.Disk(s.room.dir)
+	return free, err
+}

@@ -1,0 +1,139 @@
+package space
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+// node is what a watch sees and does.
+type node struct {
+	*Watch
+	used   int64
+	free   uint64
+	raised bool
+	calls  int
+	fail   error
+}
+
+func newNode(t *testing.T) *node {
+	n := &node{free: 1 << 30}
+	n.Watch = New(Config{
+		QuotaBytes: 1000, ReserveBytes: 4096,
+		Used: func() int64 { return n.used }, Free: func() (uint64, error) { return n.free, nil },
+		Raised: func() bool { return n.raised },
+		Raise: func(context.Context) error {
+			n.calls++
+			n.raised = n.fail == nil
+			return n.fail
+		},
+		Ballast: &Ballast{}, Clock: clock.Real, Logger: slog.New(slog.DiscardHandler),
+	})
+	return n
+}
+
+// watched runs f with a node whose watch runs, in virtual time.
+func watched(t *testing.T, f func(n *node)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { n.Run(ctx); close(done) }()
+		f(n)
+		cancel()
+		<-done
+	})
+}
+
+func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+
+func TestTheAlarmIsRaised(t *testing.T) {
+	for name, trouble := range map[string]func(*node){
+		"quota": func(n *node) { n.used = 1001 },
+		"disk":  func(n *node) { n.free = 4095 },
+	} {
+		watched(t, func(n *node) {
+			pass(time.Hour)
+			if n.calls != 0 {
+				t.Fatalf("%s: raised without a reason", name)
+			}
+			trouble(n)
+			pass(time.Second)
+			if n.calls != 1 {
+				t.Fatalf("%s: raised %d times", name, n.calls)
+			}
+			pass(10 * time.Minute)
+			if n.calls < 10 || n.calls > 12 {
+				t.Errorf("%s: told %d times in ten minutes, want once a minute", name, n.calls)
+			}
+			before := n.calls
+			n.raised = false // disarmed, and nothing done about it
+			pass(time.Second)
+			if n.calls != before+1 || !n.raised {
+				t.Errorf("%s: not raised again", name)
+			}
+			n.used, n.free = 0, 1<<30
+			before = n.calls
+			pass(time.Hour)
+			if n.calls != before {
+				t.Errorf("%s: raised although it is over", name)
+			}
+		})
+	}
+}
+
+func TestRaisingIsTriedAgain(t *testing.T) {
+	watched(t, func(n *node) {
+		n.fail = errors.New("no primary")
+		n.used = 2000
+		pass(10 * time.Second)
+		if n.calls < 10 {
+			t.Fatalf("%d tries", n.calls)
+		}
+		n.fail = nil
+		pass(time.Second)
+		if !n.raised {
+			t.Fatal("not raised")
+		}
+	})
+}
+
+func TestBallast(t *testing.T) {
+	dir := t.TempDir()
+	b := &Ballast{Dir: dir, Bytes: 64 << 10}
+	size := func() int64 {
+		info, err := os.Stat(filepath.Join(dir, ballastName))
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	for i, step := range []struct{ free, want int64 }{
+		{100, 0}, {1<<20 + 64<<10, 0}, {2 << 20, 64 << 10}, {2 << 20, 64 << 10}, {64 << 10, 64 << 10}, {64<<10 - 1, 0},
+		{128 << 10, 0}, {2 << 20, 64 << 10},
+	} {
+		if err := b.Settle(step.free, 1<<20, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		if got := size(); got != step.want {
+			t.Errorf("step %d: with %d free the ballast has %d bytes, want %d", i, step.free, got, step.want)
+		}
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 1 {
+		t.Errorf("%v, %v", names, err)
+	}
+}
+
+func TestDisk(t *testing.T) {
+	if total, free, err := Disk(t.TempDir()); err == nil && (total == 0 || free > total) {
+		t.Errorf("%d free of %d", free, total)
+	}
+}
