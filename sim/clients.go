@@ -78,7 +78,7 @@ func newClient(f *fleet, d *operations, number int) *client {
 }
 
 func (c *client) run(ctx context.Context, until time.Time) {
-	for time.Now().Before(until) {
+	for time.Now().Before(until) && ctx.Err() == nil {
 		time.Sleep(time.Duration(c.random.Int64N(int64(c.fleet.plan.think))))
 		list := c.fleet.running()
 		if len(list) == 0 {

@@ -19,13 +19,20 @@ type disk struct {
 	vfs.FS
 	mu     sync.Mutex
 	random *rand.Rand
-	slow   time.Duration // longest usual sync
+	usual  time.Duration // longest usual sync
+	slow   time.Duration // the same, as it is now
 	fuse   int           // operations left until the power fails; zero: it does not
 	fail   func()
+
+	hungUntil time.Time
+	bad       int       // operations left until they fail; zero: they do not
+	badWith   error     // what they fail with, nil while they do not
+	badUntil  time.Time // zero: for good
+	failed    bool      // an operation failed
 }
 
 func newDisk(fs vfs.FS, random *rand.Rand, slow time.Duration) *disk {
-	return &disk{FS: fs, random: random, slow: slow}
+	return &disk{FS: fs, random: random, usual: slow, slow: slow}
 }
 
 // arm makes the power fail, by calling fail, before the operations-th change from now on.
@@ -35,8 +42,45 @@ func (d *disk) arm(operations int, fail func()) {
 	d.fuse, d.fail = operations, fail
 }
 
-// change is called before each operation that changes something.
-func (d *disk) change() {
+// heal ends everything that was armed, and makes the disk what it was.
+func (d *disk) heal() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fuse, d.fail, d.hungUntil, d.badWith, d.slow = 0, nil, time.Time{}, nil, d.usual
+}
+
+// hang makes syncs of the log take until d is over.
+func (d *disk) hang(t time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hungUntil = time.Now().Add(t)
+}
+
+func (d *disk) setSlow(each time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.slow = each
+}
+
+// failAfter makes changes fail with err from the operations-th from now on, for as long as lasts, zero for good.
+func (d *disk) failAfter(operations int, err error, lasts time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.bad, d.badWith, d.badUntil = operations, err, time.Time{}
+	if lasts > 0 {
+		d.badUntil = time.Now().Add(lasts)
+	}
+}
+
+// hasFailed reports whether an operation did: a process may stop because of it.
+func (d *disk) hasFailed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
+}
+
+// change is called before each operation that changes something. Its error is that of the operation.
+func (d *disk) change() error {
 	d.mu.Lock()
 	burnt := false
 	if d.fuse > 0 {
@@ -44,10 +88,28 @@ func (d *disk) change() {
 		burnt = d.fuse == 0
 	}
 	fail := d.fail
+	err := d.broken()
 	d.mu.Unlock()
 	if burnt {
 		fail()
 	}
+	return err
+}
+
+// broken counts an operation, and returns what it fails with. The caller holds mu.
+func (d *disk) broken() error {
+	switch {
+	case d.badWith == nil:
+		return nil
+	case !d.badUntil.IsZero() && time.Now().After(d.badUntil):
+		d.badWith = nil
+		return nil
+	case d.bad > 1:
+		d.bad--
+		return nil
+	}
+	d.failed = true
+	return d.badWith
 }
 
 // spin lets what is to be synced wait for the disk, unsynced.
@@ -57,13 +119,16 @@ func (d *disk) spin() {
 	if d.random.IntN(200) == 0 {
 		wait *= 50
 	}
+	wait = max(wait, time.Until(d.hungUntil))
 	d.mu.Unlock()
 	time.Sleep(wait)
 }
 
 // Create implements vfs.FS.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	d.change()
+	if err := d.change(); err != nil {
+		return nil, err
+	}
 	f, err := d.FS.Create(name, c)
 	return d.file(name, f, err)
 }
@@ -82,32 +147,42 @@ func (d *disk) OpenDir(name string) (vfs.File, error) {
 
 // ReuseForWrite implements vfs.FS.
 func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	d.change()
+	if err := d.change(); err != nil {
+		return nil, err
+	}
 	f, err := d.FS.ReuseForWrite(from, to, c)
 	return d.file(to, f, err)
 }
 
 // Link implements vfs.FS.
 func (d *disk) Link(from, to string) error {
-	d.change()
+	if err := d.change(); err != nil {
+		return err
+	}
 	return d.FS.Link(from, to)
 }
 
 // Remove implements vfs.FS.
 func (d *disk) Remove(name string) error {
-	d.change()
+	if err := d.change(); err != nil {
+		return err
+	}
 	return d.FS.Remove(name)
 }
 
 // RemoveAll implements vfs.FS.
 func (d *disk) RemoveAll(name string) error {
-	d.change()
+	if err := d.change(); err != nil {
+		return err
+	}
 	return d.FS.RemoveAll(name)
 }
 
 // Rename implements vfs.FS.
 func (d *disk) Rename(from, to string) error {
-	d.change()
+	if err := d.change(); err != nil {
+		return err
+	}
 	return d.FS.Rename(from, to)
 }
 
@@ -127,19 +202,25 @@ type diskFile struct {
 
 // Write implements vfs.File.
 func (f *diskFile) Write(p []byte) (int, error) {
-	f.disk.change()
+	if err := f.disk.change(); err != nil {
+		return 0, err
+	}
 	return f.File.Write(p)
 }
 
 // WriteAt implements vfs.File.
 func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
-	f.disk.change()
+	if err := f.disk.change(); err != nil {
+		return 0, err
+	}
 	return f.File.WriteAt(p, at)
 }
 
 // Sync implements vfs.File.
 func (f *diskFile) Sync() error {
-	f.disk.change()
+	if err := f.disk.change(); err != nil {
+		return err
+	}
 	return f.File.Sync()
 }
 
@@ -148,12 +229,16 @@ func (f *diskFile) SyncData() error {
 	if f.log {
 		f.disk.spin()
 	}
-	f.disk.change()
+	if err := f.disk.change(); err != nil {
+		return err
+	}
 	return f.File.SyncData()
 }
 
 // SyncTo implements vfs.File.
 func (f *diskFile) SyncTo(length int64) (bool, error) {
-	f.disk.change()
+	if err := f.disk.change(); err != nil {
+		return false, err
+	}
 	return f.File.SyncTo(length)
 }

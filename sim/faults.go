@@ -8,8 +8,9 @@ import (
 
 // faults is what happens to a fleet. It runs on one goroutine, which alone starts and ends processes.
 type faults struct {
-	fleet  *fleet
-	random *rand.Rand
+	fleet   *fleet
+	random  *rand.Rand
+	lastCut time.Time // when the network was changed last, or healed
 }
 
 // fault is something that can happen; weight says how often.
@@ -40,7 +41,7 @@ func (x *faults) list() []fault {
 	if x.fleet.plan.forced && len(x.fleet.plan.regions) > 1 {
 		list = append(list, fault{3, x.failover}, fault{3, x.disaster})
 	}
-	return list
+	return append(list, x.injected()...)
 }
 
 // run lets one thing after the other happen until the time is over.
@@ -109,16 +110,13 @@ func (x *faults) stopNode(context.Context) {
 }
 
 func (x *faults) startNode(ctx context.Context) {
-	var down []*member
-	for _, m := range x.fleet.members {
-		if m.current() == nil {
-			down = append(down, m)
-		}
-	}
-	if len(down) > 0 {
-		down[x.random.IntN(len(down))].start(ctx)
+	if m := x.down(); m != nil {
+		m.start(ctx)
 	}
 }
+
+// forever is later than any run: something is cut, and was not healed.
+var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (x *faults) startAll(ctx context.Context) { x.fleet.startAll(ctx) }
 
@@ -166,6 +164,7 @@ func (x *faults) cut(a, b string) {
 	if a == b {
 		return
 	}
+	x.lastCut = forever
 	if x.random.IntN(2) == 0 {
 		x.tell("cut from %s to %s", a, b)
 		x.fleet.network.CutOneWay(a, b)
@@ -178,18 +177,21 @@ func (x *faults) cut(a, b string) {
 func (x *faults) isolateNode(context.Context) {
 	m := x.member()
 	x.tell("isolate %s", m.name)
+	x.lastCut = forever
 	x.fleet.network.Isolate(m.name)
 }
 
 func (x *faults) isolateRegion(context.Context) {
 	region := x.region()
 	x.tell("isolate region %s", region)
+	x.lastCut = forever
 	x.fleet.network.Isolate(region)
 }
 
 func (x *faults) heal(context.Context) {
 	x.tell("heal the network")
 	x.fleet.network.HealAll()
+	x.lastCut = time.Now()
 }
 
 func (x *faults) slowLinks(context.Context) {
@@ -256,6 +258,7 @@ func (x *faults) disaster(ctx context.Context) {
 	x.fleet.startAll(ctx)
 	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
 	x.fleet.network.Isolate(lost)
+	x.lastCut = forever
 	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
 	if x.random.IntN(2) == 0 {
 		x.killWhere(func(m *member) bool { return m.region == lost })

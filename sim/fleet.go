@@ -45,6 +45,13 @@ type member struct {
 	region string
 	random *rand.Rand
 	starts int
+	clock  clock.Clock
+
+	// Of the goroutine of the faults.
+	started, ended time.Time  // the last life
+	old            *vfs.MemFS // the disk before it
+	rot            *flip      // what is damaged
+	fullUntil      time.Time
 
 	mu      sync.Mutex
 	memory  *vfs.MemFS // the disk of the last process
@@ -70,10 +77,14 @@ func newFleet(p *plan, j *trace) *fleet {
 	for _, region := range p.regions {
 		for i := range p.size {
 			name := fmt.Sprintf("%s-%d", region, i+1)
-			f.members = append(f.members, &member{
-				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name),
+			m := &member{
+				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name), clock: clock.Real,
 				memory: vfs.NewCrashableMem(),
-			})
+			}
+			if p.inject[injectSkew] {
+				m.clock = newSkewed(stream(p.seed, "clock "+name))
+			}
+			f.members = append(f.members, m)
 		}
 		f.network.SetDelay(region, region, p.near, p.near)
 		for _, other := range p.regions {
@@ -112,7 +123,7 @@ func (m *member) config(fs vfs.FS) *replication.Config {
 	c := &replication.Config{
 		NodeID: m.name, RegionID: m.region, DataDir: dataFolder, FS: pebblefs.New(fs), PeerAddr: m.name,
 		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: f.plan.regions[0],
-		SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
+		Clock: m.clock, SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
 		Logger: slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
 	}
 	for _, o := range f.members {
@@ -135,35 +146,65 @@ func withoutTime(_ []string, a slog.Attr) slog.Attr {
 
 // start begins a process on what the disk holds.
 func (m *member) start(ctx context.Context) {
+	m.startIf(ctx, func(error) bool { return false })
+}
+
+// startIf is start where a failure is right if it is expected. One of a damaged or full disk always is.
+func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	j := m.fleet.trace
 	p := &process{member: m, memory: m.memory}
+	if m.fleet.plan.inject[injectOld] {
+		m.old = m.memory.CrashClone(vfs.CrashCloneCfg{})
+	}
 	m.starts++
+	m.started = time.Now()
 	p.disk = newDisk(m.memory, stream(m.fleet.plan.seed, fmt.Sprintf("disk %s %d", m.name, m.starts)),
 		m.fleet.plan.slowSync)
+	if d := time.Until(m.fullUntil); d > 0 {
+		p.disk.failAfter(1, errFull, d)
+	}
+	err := p.begin(ctx)
+	if err == nil {
+		j.tell("start %s at %v", m.name, p.auditor.at.Load())
+		m.mu.Lock()
+		m.process = p
+		m.mu.Unlock()
+		return
+	}
+	if p.excused() || expected(err) {
+		j.tell("%s does not start: %v", m.name, err)
+	} else {
+		j.wrong("1", "%s cannot start: %v", m.name, err)
+	}
+	m.fleet.network.Crash(m.name)
+	if p.storage != nil {
+		_ = p.storage.Close()
+	}
+	if p.disk.hasFailed() {
+		m.memory = m.memory.CrashClone(vfs.CrashCloneCfg{})
+	}
+}
+
+// excused reports whether the process may fail: something was done to its disk that it cannot live with.
+func (p *process) excused() bool { return p.member.rot != nil || p.disk.hasFailed() }
+
+// begin opens the storage and starts the node.
+func (p *process) begin(ctx context.Context) error {
+	m := p.member
 	storage, err := p.open(m.fleet.plan.storage)
 	if err != nil {
-		j.wrong("1", "%s cannot open its storage: %v", m.name, err)
-		return
+		return fmt.Errorf("open storage: %w", err)
 	}
 	p.auditor = &auditor{
-		Storage: storage, lineage: m.fleet.lineage, region: m.region, node: m.name, gone: &p.gone, wrong: j.wrong,
+		Storage: storage, lineage: m.fleet.lineage, region: m.region, node: m.name, gone: &p.gone,
+		wrong: m.fleet.trace.wrong,
 	}
 	p.MultiRegionReplicator, err = replication.NewMultiRegionReplicator(m.config(p.disk), p.auditor.storage())
-	if err == nil {
-		p.SetTransport(m.fleet.network.Node(m.name))
-		err = p.Start(ctx)
-	}
 	if err != nil {
-		j.wrong("1", "%s cannot start: %v", m.name, err)
-		m.fleet.network.Crash(m.name)
-		_ = p.storage.Close()
-		return
+		return err
 	}
-	at := p.auditor.at.Load()
-	j.tell("start %s at %v", m.name, at)
-	m.mu.Lock()
-	m.process = p
-	m.mu.Unlock()
+	p.SetTransport(m.fleet.network.Node(m.name))
+	return p.Start(ctx)
 }
 
 func (p *process) open(kind string) (replication.Storage, error) {
@@ -172,16 +213,22 @@ func (p *process) open(kind string) (replication.Storage, error) {
 			FS: p.disk, Dir: stateFolder, CacheBytes: 1 << 20, MemTableBytes: 256 << 10,
 			Logger: slog.New(slog.DiscardHandler),
 		})
+		if err != nil {
+			return nil, err
+		}
 		p.storage = s
-		return s, err
+		return s, nil
 	}
 	var fs durable.FS
 	if kind == storageLedger {
 		fs = pebblefs.New(p.disk)
 	}
 	l, err := openLedger(fs, stateFolder)
+	if err != nil {
+		return nil, err
+	}
 	p.storage = l
-	return l, err
+	return l, nil
 }
 
 // lose takes the power away: the network hears nothing more, and the disk keeps what was synced and some of the rest.
@@ -192,6 +239,9 @@ func (p *process) lose() {
 		p.gone.Store(true)
 		m.fleet.network.Crash(m.name)
 		keep := pick(m.random, 0, 0, 50, 100, m.random.IntN(101))
+		if p.disk.hasFailed() {
+			keep = 0
+		}
 		p.left = p.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: m.random})
 		m.fleet.trace.tell("power of %s fails; keeps %d%% of what was not synced", m.name, keep)
 	})
@@ -204,7 +254,11 @@ func (m *member) bury() {
 		return
 	}
 	if err := p.Err(); err != nil && !p.gone.Load() {
-		m.fleet.trace.wrong("1", "%s stopped itself: %v", m.name, err)
+		if p.excused() {
+			m.fleet.trace.tell("%s stopped itself: %v", m.name, err)
+		} else {
+			m.fleet.trace.wrong("1", "%s stopped itself: %v", m.name, err)
+		}
 		p.lose()
 	}
 	if !p.gone.Load() {
@@ -213,6 +267,7 @@ func (m *member) bury() {
 	p.lose() // returns once left is set
 	m.end(p)
 	m.memory = p.left
+	m.repair()
 }
 
 // stop ends a process in good order.
@@ -220,6 +275,7 @@ func (m *member) stop() {
 	if p := m.current(); p != nil && !p.gone.Load() {
 		m.fleet.trace.tell("stop %s", m.name)
 		m.end(p)
+		m.repair()
 	}
 	m.bury()
 }
@@ -229,11 +285,12 @@ func (m *member) end(p *process) {
 	m.mu.Lock()
 	m.process = nil
 	m.mu.Unlock()
+	m.ended = time.Now()
 	done := make(chan error, 1)
 	go func() { done <- p.Shutdown() }()
 	select {
 	case err := <-done:
-		if err = errors.Join(err, p.storage.Close()); err != nil && !p.gone.Load() {
+		if err = errors.Join(err, p.storage.Close()); err != nil && !p.gone.Load() && !p.excused() {
 			m.fleet.trace.wrong("15", "shut down %s: %v", m.name, err)
 		}
 	case <-time.After(5 * time.Minute):

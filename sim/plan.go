@@ -14,6 +14,7 @@ type Options struct {
 	Storage string        // "ledger", "volatile" or "kv"
 	Chaos   time.Duration // how long faults happen, in virtual time
 	Forced  string        // forced failovers: "yes" or "no"
+	Inject  string        // further kinds of faults, as Injections lists them, "all" or "drawn"; empty: none
 }
 
 // Storages of a run.
@@ -39,6 +40,7 @@ type plan struct {
 	near        time.Duration // inside a region
 	far, jitter time.Duration // between regions
 	retainBytes int64
+	inject      injections
 }
 
 var regionNames = []string{"us", "eu", "ap"}
@@ -66,6 +68,10 @@ func newPlan(o Options) *plan {
 	if o.Regions > 0 {
 		p.regions = regionNames[:o.Regions]
 	}
+	p.inject = newInjections(o.Inject, stream(o.Seed, "inject"))
+	if p.inject[injectFive] {
+		p.size = 5
+	}
 	if o.Nodes > 0 {
 		p.size = o.Nodes
 	}
@@ -83,9 +89,9 @@ func newPlan(o Options) *plan {
 
 func (p *plan) String() string {
 	return fmt.Sprintf("%d regions of %d nodes, %s, %v of faults every %v at most, forced failovers %t, %d clients, "+
-		"sync %v, near %v, far %v+%v, retain %d bytes",
+		"sync %v, near %v, far %v+%v, retain %d bytes, inject %q",
 		len(p.regions), p.size, p.storage, p.chaos, p.calm, p.forced, p.clients, p.slowSync, p.near, p.far, p.jitter,
-		p.retainBytes)
+		p.retainBytes, p.inject)
 }
 
 // stream returns the randomness of one purpose.

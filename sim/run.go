@@ -122,7 +122,7 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 		c := newClient(f, e.operations, i)
 		clients.Go(func() { c.run(ctx, until) })
 	}
-	(&faults{f, stream(e.plan.seed, "faults")}).run(ctx, until)
+	(&faults{fleet: f, random: stream(e.plan.seed, "faults"), lastCut: time.Now()}).run(ctx, until)
 	clients.Wait()
 	f.work.Wait()
 	j.tell("the faults are over")
@@ -134,10 +134,15 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 	}
 	for _, m := range f.members {
 		if p := m.current(); p != nil {
-			p.disk.arm(0, nil)
+			p.disk.heal()
 		}
+		m.fullUntil = time.Time{}
+		m.repair()
 	}
 	f.startAll(ctx)
+	if e.plan.inject[injectBusy] {
+		e.keepUp(ctx)
+	}
 	e.converged = e.converge(ctx)
 	for _, m := range f.members {
 		if p := m.current(); p != nil {
@@ -179,6 +184,47 @@ func (e *evidence) converge(ctx context.Context) bool {
 		return false
 	}
 	return true
+}
+
+// keepUp has clients write on, and waits until every node has reached where the furthest was when the faults ended.
+func (e *evidence) keepUp(ctx context.Context) {
+	f := e.fleet
+	var goal replication.Position
+	for _, p := range f.running() {
+		if at := p.auditor.at.Load(); at != nil {
+			goal = max(goal, at.position)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, convergence)
+	defer cancel()
+	var clients sync.WaitGroup
+	for i := range e.plan.clients {
+		c := newClient(f, e.operations, e.plan.clients+1+i)
+		clients.Go(func() { c.run(ctx, time.Now().Add(convergence)) })
+	}
+	behind := func() string {
+		for _, m := range f.members {
+			m.bury()
+			p := m.current()
+			if p == nil {
+				return m.name + " does not run"
+			}
+			if at := p.auditor.at.Load(); at == nil || at.position < goal || p.Health().Role == replication.RoleDiverged {
+				return fmt.Sprintf("%s is at %v", m.name, at)
+			}
+		}
+		return ""
+	}
+	why := behind()
+	for ; why != "" && ctx.Err() == nil; why = behind() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	if why != "" {
+		e.fleet.trace.wrong("15", "while clients go on, %v after the faults %s, and position %d was there before",
+			convergence, why, goal)
+	}
+	cancel()
+	clients.Wait()
 }
 
 // together returns "" once all nodes run and are at one place, at least at position least and in an epoch whose primary

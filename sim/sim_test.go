@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -13,7 +14,9 @@ var (
 	seedCount = flag.Int("sim.seeds", 0, "how many seeds; default 200, under the race detector 40")
 	storageOf = flag.String("sim.storage", "", "ledger, volatile or kv; default: drawn from the seed")
 	regionsOf = flag.Int("sim.regions", 0, "regions; default: drawn from the seed")
-	traceLen  = flag.Int("sim.trace", 150, "lines of the story told with a failure")
+	inject    = flag.String("sim.inject", "", "further kinds of faults: all, drawn, or some of "+
+		strings.Join(Injections(), ","))
+	traceLen = flag.Int("sim.trace", 150, "lines of the story told with a failure")
 )
 
 const defaultSeeds, raceSeeds = 200, 40
@@ -33,7 +36,7 @@ func TestSeeds(t *testing.T) {
 	began := time.Now()
 	for seed := from; seed < from+uint64(count); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			r := Run(t, Options{Seed: seed, Storage: *storageOf, Regions: *regionsOf})
+			r := Run(t, Options{Seed: seed, Storage: *storageOf, Regions: *regionsOf, Inject: *inject})
 			sum.Acknowledged += r.Acknowledged
 			sum.Unknown += r.Unknown
 			sum.Reads += r.Reads
@@ -47,8 +50,8 @@ func TestSeeds(t *testing.T) {
 			for _, f := range r.Failures {
 				t.Error(f)
 			}
-			t.Logf("plan: %s\n%s\nrun it again: go test ./sim -run TestSeeds -sim.seed=%d", r.Plan, r.Story(*traceLen),
-				seed)
+			t.Logf("plan: %s\n%s\nrun it again: go test ./sim -run TestSeeds -sim.seed=%d -sim.inject=%q", r.Plan,
+				r.Story(*traceLen), seed, *inject)
 		})
 	}
 	t.Logf("%d seeds in %v: %v of virtual time, %d processes started, %d writes acknowledged, %d unknown, %d reads, "+

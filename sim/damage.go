@@ -1,0 +1,136 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// flip is a bit of a file that is not what was written.
+type flip struct {
+	path string
+	at   int64
+	mask byte
+}
+
+// rotDisk starts a node on a disk of which a bit has flipped. It must not start, or stop, or never have needed what was
+// damaged; whatever it holds and says is checked as always. Then the disk is as it was: somebody had a second copy.
+func (x *faults) rotDisk(ctx context.Context) {
+	m := x.down()
+	if m == nil {
+		return
+	}
+	files := filesOf(m.memory, dataFolder)
+	if x.fleet.plan.storage == storageKV {
+		files = append(files, filesOf(m.memory, stateFolder)...)
+	}
+	if len(files) == 0 {
+		return
+	}
+	f := flip{path: files[x.random.IntN(len(files))], mask: 1 << x.random.IntN(8)}
+	info, err := m.memory.Stat(f.path)
+	if err != nil || info.Size() == 0 {
+		return
+	}
+	f.at = x.random.Int64N(info.Size())
+	x.tell("bit rot on %s: %s at %d", m.name, f.path, f.at)
+	m.rot = &f
+	f.on(m.memory)
+	m.start(ctx)
+	if m.current() == nil {
+		m.repair()
+	}
+}
+
+// repair puts the flipped bit back, where the file is still there.
+func (m *member) repair() {
+	if m.rot != nil {
+		m.rot.on(m.memory)
+		m.rot = nil
+	}
+}
+
+func (f *flip) on(fs *vfs.MemFS) {
+	file, err := fs.OpenReadWrite(f.path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	b := make([]byte, 1)
+	if _, err := file.ReadAt(b, f.at); err != nil {
+		return
+	}
+	b[0] ^= f.mask
+	_, _ = file.WriteAt(b, f.at)
+	_ = file.Sync()
+}
+
+func filesOf(fs *vfs.MemFS, dir string) []string {
+	names, _ := fs.List(dir)
+	var list []string
+	for _, n := range names {
+		path := fs.PathJoin(dir, n)
+		if info, err := fs.Stat(path); err == nil && info.IsDir() {
+			list = append(list, filesOf(fs, path)...)
+		} else if err == nil && !strings.HasSuffix(n, "LOCK") {
+			list = append(list, path)
+		}
+	}
+	return list
+}
+
+// down returns a member that does not run, nil if all do.
+func (x *faults) down() *member {
+	var list []*member
+	for _, m := range x.fleet.members {
+		if m.current() == nil {
+			list = append(list, m)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return list[x.random.IntN(len(list))]
+}
+
+// startOld starts a node on the disk that it had before its last life, where somebody of another region heard of that
+// life. It has to be refused; then its own disk is put back.
+func (x *faults) startOld(ctx context.Context) {
+	m := x.down()
+	if m == nil || m.old == nil || !x.remembered(m) {
+		return
+	}
+	own := m.memory
+	m.memory = m.old
+	x.tell("%s starts on an older copy of its disk", m.name)
+	m.startIf(ctx, func(err error) bool { return errors.Is(err, replication.ErrDiskLost) })
+	if m.current() != nil {
+		x.fleet.trace.wrong("1", "%s runs on an older copy of its disk, and others know it", m.name)
+		m.stop()
+	}
+	m.memory, m.old = own, nil
+}
+
+// remembered reports whether a node of another region that runs must have heard of the member's last life: both ran
+// for some rounds of reports, and nothing was cut or slow.
+func (x *faults) remembered(m *member) bool {
+	if x.lastCut.After(m.started) || m.ended.Sub(m.started) < 3*time.Second {
+		return false
+	}
+	for _, p := range x.fleet.running() {
+		if p.member.region != m.region && p.member.started.Before(m.started) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	errBroken = errors.New("sim: input/output error")
+	errFull   = errors.New("sim: no space left on device")
+)

@@ -1,0 +1,166 @@
+package sim
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+// Kinds of faults beside power cuts, links and moves. Each has its switch, and is off unless it is asked for.
+const (
+	injectHang  = "hang"  // a sync of the log takes seconds
+	injectSlow  = "slow"  // the log of one node is far slower than the others'
+	injectError = "error" // an operation of a disk fails, and what was not synced is dropped
+	injectFull  = "full"  // a disk takes no more for a while
+	injectRot   = "rot"   // a bit of what a stopped node had synced flips
+	injectOld   = "old"   // a stopped node comes back with an older copy of its disk
+	injectSkew  = "skew"  // clocks are wrong, and run at different rates
+	injectPause = "pause" // a node hears and writes nothing for a while, and goes on
+	injectFive  = "five"  // regions have five nodes
+	injectBusy  = "busy"  // clients go on while the fleet comes together
+)
+
+// Injections returns every kind that Options.Inject may name.
+func Injections() []string {
+	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
+		injectFive, injectBusy}
+}
+
+// injections is which kinds a run has.
+type injections map[string]bool
+
+// newInjections reads a list of kinds; "all" is each of them, "drawn" each with an even chance.
+func newInjections(list string, r *rand.Rand) injections {
+	on := injections{}
+	for _, kind := range Injections() {
+		switch {
+		case list == "all", slices.Contains(strings.Split(list, ","), kind):
+			on[kind] = true
+		case list == "drawn" && r.IntN(2) == 0:
+			on[kind] = true
+		}
+	}
+	return on
+}
+
+func (on injections) String() string {
+	var list []string
+	for _, kind := range Injections() {
+		if on[kind] {
+			list = append(list, kind)
+		}
+	}
+	return strings.Join(list, ",")
+}
+
+// injected returns the faults of the kinds that are on.
+func (x *faults) injected() []fault {
+	var list []fault
+	for kind, f := range map[string]fault{
+		injectHang:  {6, x.hangDisk},
+		injectSlow:  {4, x.slowDisk},
+		injectError: {4, x.breakDisk},
+		injectFull:  {4, x.fillDisk},
+		injectRot:   {4, x.rotDisk},
+		injectOld:   {8, x.startOld},
+		injectPause: {4, x.pauseNode},
+	} {
+		if x.fleet.plan.inject[kind] {
+			list = append(list, f)
+		}
+	}
+	slices.SortFunc(list, func(a, b fault) int { return a.weight - b.weight })
+	return list
+}
+
+func (x *faults) hangDisk(context.Context) {
+	if p := x.someone(); p != nil {
+		d := time.Duration(500+x.random.IntN(15_000)) * time.Millisecond
+		x.tell("disk of %s hangs for %v", p.NodeID(), d)
+		p.disk.hang(d)
+	}
+}
+
+func (x *faults) slowDisk(context.Context) {
+	if p := x.someone(); p != nil {
+		each := time.Duration(50+x.random.IntN(400)) * time.Millisecond
+		x.tell("disk of %s takes up to %v a sync", p.NodeID(), each)
+		p.disk.setSlow(each)
+	}
+}
+
+func (x *faults) breakDisk(context.Context) {
+	if p := x.someone(); p != nil {
+		n := 1 + x.random.IntN(pick(x.random, 5, 50, 500))
+		x.tell("disk of %s fails in %d operations", p.NodeID(), n)
+		p.disk.failAfter(n, errBroken, 0)
+	}
+}
+
+func (x *faults) fillDisk(context.Context) {
+	if p := x.someone(); p != nil {
+		d := time.Duration(x.random.IntN(8000)) * time.Millisecond
+		x.tell("disk of %s is full for %v", p.NodeID(), d)
+		p.member.fullUntil = time.Now().Add(d)
+		p.disk.failAfter(1+x.random.IntN(20), errFull, d)
+	}
+}
+
+func (x *faults) pauseNode(ctx context.Context) {
+	if p := x.someone(); p != nil {
+		d := time.Duration(500+x.random.IntN(12_000)) * time.Millisecond
+		x.tell("%s pauses for %v", p.NodeID(), d)
+		p.disk.hang(d)
+		x.fleet.network.Isolate(p.NodeID())
+		x.lastCut = forever
+		x.background(ctx, d, func(ctx context.Context) {
+			<-ctx.Done()
+			x.fleet.network.Reconnect(p.NodeID())
+		})
+	}
+}
+
+// skewed is a clock that is off by a constant, and runs at a rate of its own.
+type skewed struct {
+	began time.Time
+	off   time.Duration
+	rate  float64
+}
+
+func newSkewed(r *rand.Rand) clock.Clock {
+	return &skewed{
+		began: time.Now(), off: time.Duration(r.Int64N(int64(48*time.Hour))) - 24*time.Hour,
+		rate: 0.8 + 0.4*r.Float64(),
+	}
+}
+
+// Now implements clock.Clock.
+func (s *skewed) Now() time.Time {
+	return s.began.Add(s.off + time.Duration(float64(time.Since(s.began))*s.rate))
+}
+
+func (s *skewed) real(d time.Duration) time.Duration {
+	return max(time.Duration(float64(d)/s.rate), 1)
+}
+
+// NewTimer implements clock.Clock.
+func (s *skewed) NewTimer(d time.Duration) clock.Timer {
+	return skewedTimer{clock.Real.NewTimer(s.real(d)), s}
+}
+
+// NewTicker implements clock.Clock.
+func (s *skewed) NewTicker(d time.Duration) clock.Timer {
+	return skewedTimer{clock.Real.NewTicker(s.real(d)), s}
+}
+
+type skewedTimer struct {
+	clock.Timer
+	clock *skewed
+}
+
+// Reset implements clock.Timer.
+func (t skewedTimer) Reset(d time.Duration) { t.Timer.Reset(t.clock.real(d)) }
