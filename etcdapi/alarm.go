@@ -70,7 +70,9 @@ func (a *API) NoSpaceRaised() bool {
 // checkSpace refuses what needs space while any node of the fleet has none. Only whoever proposes asks: what was
 // proposed is applied everywhere, alarm or not.
 func (a *API) checkSpace() error {
-	if a.store.Alarmed(pb.AlarmType_NOSPACE) {
+	if slices.ContainsFunc(a.store.Alarms(), func(one *pb.AlarmMember) bool {
+		return one.Alarm == pb.AlarmType_NOSPACE
+	}) {
 		return command.ErrNoSpace
 	}
 	return nil

@@ -1,6 +1,8 @@
 package etcdapi
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,7 +30,15 @@ func (a *API) boundBodies(h http.Handler) http.Handler {
 	limit := a.jsonBytes()
 	room := semaphore.NewWeighted(max(jsonBodiesBytes, limit))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if jsonStreams[r.URL.Path] || r.Body == nil || r.Body == http.NoBody {
+		if r.Body == nil || r.Body == http.NoBody {
+			h.ServeHTTP(w, r)
+			return
+		}
+		if jsonStreams[r.URL.Path] {
+			ctx, cancel := context.WithCancelCause(r.Context())
+			defer cancel(nil)
+			r = r.WithContext(ctx)
+			r.Body = streamBody{r.Body, cancel}
 			h.ServeHTTP(w, r)
 			return
 		}
@@ -51,6 +61,13 @@ func (a *API) boundBodies(h http.Handler) http.Handler {
 	})
 }
 
+// streamBody is the body of a JSON stream. Its end is a client that only listens from now on; a message in it that
+// cannot be read ends the call, which would else wait for ever.
+type streamBody struct {
+	io.ReadCloser
+	fail context.CancelCauseFunc
+}
+
 // boundedMarshaler is a marshaler that reads no message which is too large: also where many messages come in one body,
 // of which the whole cannot be bounded.
 type boundedMarshaler struct {
@@ -62,9 +79,14 @@ type boundedMarshaler struct {
 func (m boundedMarshaler) NewDecoder(r io.Reader) runtime.Decoder {
 	bounded := &messageReader{reader: r, left: m.bytes}
 	inner := m.Marshaler.NewDecoder(bounded)
+	body, stream := r.(streamBody)
 	return runtime.DecoderFunc(func(v any) error {
 		bounded.left = m.bytes
-		return inner.Decode(v)
+		err := inner.Decode(v)
+		if stream && err != nil && !errors.Is(err, io.EOF) {
+			body.fail(err)
+		}
+		return err
 	})
 }
 

@@ -69,7 +69,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err := command.CheckDeleteRange(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	bytes, err := s.store.DeleteEffect(ctx, r, s.limits.EffectBytes)
+	bytes, err := s.store.Estimator().Delete(ctx, r, s.limits.EffectBytes)
 	if err := s.checkEffect(bytes, err); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
@@ -89,7 +89,7 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 			return nil, s.statusOf(ctx, err)
 		}
 	}
-	bytes, err := s.store.TxnEffect(ctx, r, s.limits.EffectBytes)
+	bytes, err := s.store.Estimator().Txn(ctx, r, s.limits.EffectBytes)
 	if err := s.checkEffect(bytes, err); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}

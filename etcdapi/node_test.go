@@ -385,6 +385,11 @@ func TestJSONBodiesAreBounded(t *testing.T) {
 			t.Errorf("a large message of a stream: %s", text)
 		}
 	}
+	for _, body := range []string{`{"create_request":`, `{"create_request":7}`} {
+		if code := post("/v3/watch", strings.NewReader(body)); code == http.StatusOK {
+			t.Errorf("a watch by %s: %d", body, code)
+		}
+	}
 	small := strings.Repeat(`{"ID":"7"}`, limit/8) // more than the limit in all
 	if code := post("/v3/lease/keepalive", strings.NewReader(small)); code != http.StatusOK {
 		t.Errorf("many messages: %d", code)

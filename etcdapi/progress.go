@@ -53,7 +53,7 @@ func (w *watchStream) align(all []*oneWatch) (revision int64, ok bool) {
 	for i, one := range all {
 		watchers[i] = one.watcher
 	}
-	batches, revision, ok := w.store.AlignWatchers(watchers)
+	batches, revision, ok := watch.Align(watchers)
 	for i, those := range batches {
 		for _, batch := range those {
 			if err := w.sendEvents(all[i], batch); err != nil {

@@ -16,10 +16,6 @@ func (s *Store) Alarms() []*pb.AlarmMember {
 	return list
 }
 
-// Alarmed reports whether any member has raised an alarm of a kind. Applying does not ask: what is in the log is
-// applied alike everywhere. It is for whoever takes writes.
-func (s *Store) Alarmed(kind pb.AlarmType) bool { return s.now().alarms.Raised(int32(kind)) }
-
 // alarm raises an alarm or disarms one. The answer holds it if it was raised, or was until now.
 func (r *run) alarm(q *pb.AlarmRequest) *pb.AlarmResponse {
 	one := mvcc.Alarm{Kind: int32(q.Alarm), Member: q.MemberID}

@@ -30,18 +30,25 @@ type effect struct {
 	bytes  int64
 }
 
-// DeleteEffect estimates how many bytes each node needs to do r, as things are here now. It counts no further than just
-// over limit. A single key is not counted: the request bounds it.
-func (s *Store) DeleteEffect(ctx context.Context, r *pb.DeleteRangeRequest, limit int64) (bytes int64, err error) {
-	return s.effect(limit, func(e *effect) error { return e.deletes(ctx, r) })
+// Estimator estimates what requests cost before they are proposed. It is safe for concurrent use.
+type Estimator struct{ store *Store }
+
+// Estimator returns one for the content as it is when it is asked.
+func (s *Store) Estimator() Estimator { return Estimator{s} }
+
+// Delete estimates how many bytes each node needs to do r, as things are here now. It counts no further than just over
+// limit. A single key is not counted: the request bounds it.
+func (e Estimator) Delete(ctx context.Context, r *pb.DeleteRangeRequest, limit int64) (bytes int64, err error) {
+	return e.count(limit, func(e *effect) error { return e.deletes(ctx, r) })
 }
 
-// TxnEffect is DeleteEffect for a transaction: of the branch that does more, with what its ranges answer.
-func (s *Store) TxnEffect(ctx context.Context, r *pb.TxnRequest, limit int64) (bytes int64, err error) {
-	return s.effect(limit, func(e *effect) error { return e.txn(ctx, r) })
+// Txn is Delete for a transaction: of the branch that does more, with what its ranges answer.
+func (e Estimator) Txn(ctx context.Context, r *pb.TxnRequest, limit int64) (bytes int64, err error) {
+	return e.count(limit, func(e *effect) error { return e.txn(ctx, r) })
 }
 
-func (s *Store) effect(limit int64, count func(e *effect) error) (bytes int64, err error) {
+func (e Estimator) count(limit int64, count func(e *effect) error) (bytes int64, err error) {
+	s := e.store
 	err = s.read(func(v view) error {
 		e := &effect{view: v, values: s.watchers.Wanted() == watch.EventsWithPrevious, limit: limit}
 		err := count(e)

@@ -31,14 +31,14 @@ func TestEffect(t *testing.T) {
 			Success: []*pb.RequestOp{del}, Failure: []*pb.RequestOp{get},
 		}}}
 		deletes := func(q *pb.DeleteRangeRequest, limit int64) int64 {
-			bytes, err := n.DeleteEffect(t.Context(), q, limit)
+			bytes, err := n.Estimator().Delete(t.Context(), q, limit)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return bytes
 		}
 		txn := func(q *pb.TxnRequest) int64 {
-			bytes, err := n.TxnEffect(t.Context(), q, limit)
+			bytes, err := n.Estimator().Txn(t.Context(), q, limit)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,11 +12,6 @@ import (
 // command.ErrEmptyKey, ErrClosed.
 func (s *Store) Watch(r watch.Request) (*watch.Watcher, error) { return s.watchers.Watch(r) }
 
-// AlignWatchers takes what waits for the watchers, which are this store's, as [watch.Hub.Align] says.
-func (s *Store) AlignWatchers(ws []*watch.Watcher) (batches [][]watch.Batch, revision int64, ok bool) {
-	return s.watchers.Align(ws)
-}
-
 // WaitRevision returns once the store has reached rev, or with the context's error, or with ErrClosed; with a
 // *watch.CompactedError if this history will not come to rev.
 func (s *Store) WaitRevision(ctx context.Context, rev int64) error {

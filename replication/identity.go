@@ -1,22 +1,15 @@
 package replication
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"sync"
-	"time"
 
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/members"
-	"github.com/mimir-kv/mimir/replication/internal/overview"
-	"github.com/mimir-kv/mimir/replication/internal/recall"
-	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 const (
@@ -89,56 +82,4 @@ func markDirectory(fs durable.FS, c *Config) error {
 		return fmt.Errorf("write identity: %w", err)
 	}
 	return nil
-}
-
-// checkNotKnown asks the region's other nodes whether this one, whose data directory is empty, was a member with data
-// before, or was removed. If so it must not vote again under its old identity: it has forgotten what it promised.
-func (n *node) checkNotKnown(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, n.config.callTimeout())
-	defer cancel()
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var known error
-	for id, addr := range n.config.Nodes {
-		if id == n.config.NodeID {
-			continue
-		}
-		wg.Go(func() {
-			if members.Known(ctx, n.client, addr, n.config.RegionID, n.self()) {
-				mu.Lock()
-				defer mu.Unlock()
-				known = fmt.Errorf("%w, says node %s; a name is not used twice: add it under another", ErrRemoved, id)
-				return
-			}
-			r, err := overview.Ask(ctx, n.client, addr, n.asker())
-			if err != nil {
-				return
-			}
-			if slices.ContainsFunc(r.Members, func(m timeline.Member) bool { return m.ID == n.id }) {
-				mu.Lock()
-				defer mu.Unlock()
-				known = fmt.Errorf("%w: node %s knows %s as a member with data, but %s is empty; remove the member "+
-					"and add it again under a new name",
-					ErrDiskLost, id, n.config.NodeID, n.config.DataDir)
-			}
-		})
-	}
-	wg.Wait()
-	return known
-}
-
-// askTimeout bounds the questions about a node's own past, for which its start waits.
-const askTimeout = time.Second
-
-// newCheck returns what asks every other node whether this one's disk went back.
-func (n *node) newCheck() *recall.Check {
-	c := &n.config
-	addresses := n.directory.Others()
-	for _, region := range n.otherRegions() {
-		addresses = append(addresses, c.Regions[region]...)
-	}
-	return recall.NewCheck(recall.Config{
-		ID: n.id, Node: c.NodeID, Disk: n.disk, Last: max(n.log.LastIndex(), n.applied.View().Index),
-		Addresses: addresses, Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: n.client,
-	})
 }

@@ -192,14 +192,14 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 		return err
 	}
 	if fresh && !n.config.Join {
-		if err := n.checkNotKnown(ctx); err != nil {
+		if err := newInquiry(n).notKnown(ctx); err != nil {
 			return errors.Join(err, n.log.Close())
 		}
 	}
 	if err := n.life.Failure(); err != nil {
 		return errors.Join(err, n.log.Close())
 	}
-	check := n.newCheck()
+	check := newInquiry(n).pastOf(n.disk, max(n.log.LastIndex(), n.applied.View().Index))
 	if err := check.Ask(ctx); err != nil {
 		return errors.Join(err, n.log.Close())
 	}

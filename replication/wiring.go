@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"sync"
 
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -42,7 +41,7 @@ func (n *node) build() {
 	n.fleet = fleet.NewWatcher(fleet.Config{
 		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
 		Ask: func(ctx context.Context, addr string) (fleet.Report, error) {
-			return overview.Ask(ctx, n.client, addr, n.asker())
+			return newInquiry(n).report(ctx, addr)
 		},
 		Heard: func(r fleet.Report) {
 			n.memory.Note(r.ID, recall.Disk{ID: r.Disk, Starts: r.Starts, Boot: r.Boot}, r.Index)
@@ -104,7 +103,7 @@ func (n *node) buildSuccession() {
 		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(),
 		Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
-		Level: n.siblingsLevel,
+		Level: newInquiry(n).siblingsLevel,
 	})
 	n.leading = &leading{
 		Proposer: n.proposer, term: n.leadership, applied: n.applied, standing: n.standing,
@@ -198,28 +197,6 @@ func (n *node) self() timeline.Member {
 }
 
 func (n *node) departure() departure { return departure{&n.config, n.life} }
-
-// asker is this node as it asks others how they are.
-func (n *node) asker() overview.Asker {
-	return overview.Asker{Region: n.config.RegionID, Member: n.self()}
-}
-
-// siblingsLevel asks the other nodes of the region, and returns the lowest level of those that answer.
-func (n *node) siblingsLevel(ctx context.Context) timeline.Level {
-	others := n.directory.Others()
-	levels := make([]timeline.Level, len(others))
-	var asked sync.WaitGroup
-	for i, addr := range others {
-		asked.Go(func() {
-			levels[i] = timeline.LevelNow
-			if r, err := overview.Ask(ctx, n.client, addr, n.asker()); err == nil {
-				levels[i] = r.Level
-			}
-		})
-	}
-	asked.Wait()
-	return slices.Min(append(levels, timeline.LevelNow))
-}
 
 func (n *node) otherRegions() []string { return slices.Sorted(maps.Keys(n.config.Regions)) }
 

@@ -165,6 +165,15 @@ func (h *Hub) Count() (all, slow int) {
 	return len(h.watchers.all), slow
 }
 
+// Align takes what waits for the watchers, which are of one hub, as [Hub.Align] does. Of no watchers there is nothing
+// to say.
+func Align(watchers []*Watcher) (batches [][]Batch, revision int64, ok bool) {
+	if len(watchers) == 0 {
+		return nil, 0, false
+	}
+	return watchers[0].hub.Align(watchers)
+}
+
 // Align takes what waits for the watchers, as one step for all of them: with these batches, each of them has been
 // yielded everything up to the revision that is returned. ok is false, and nothing was taken, if that cannot be said
 // of one: because it reads from disk, has ended, or begins after that revision.

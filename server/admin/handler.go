@@ -46,9 +46,9 @@ type Alarm struct {
 type Write struct {
 	Epoch    replication.Epoch    `json:"epoch"`
 	Position replication.Position `json:"position"`
-	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke, lease-expiry or alarm, and Request what it
-	// was asked to do, as the etcd API's JSON: keys and values in base64. A lease-expiry is no request: the primary revoked a
-	// lease that nobody renewed there. It is not to be replayed.
+	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke, lease-expiry or alarm, and Request what it was
+	// asked to do, as the etcd API's JSON: keys and values in base64. A lease-expiry is no request: the primary revoked
+	// a lease that nobody renewed there. It is not to be replayed.
 	Op      string          `json:"op"`
 	Request json.RawMessage `json:"request"`
 }

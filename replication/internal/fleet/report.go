@@ -88,8 +88,8 @@ type Region struct {
 	Nodes []Heard // of those that answered in the last round, in the order of their configured addresses
 	Tries int     // rounds so far
 	Err   error   // why nobody answered in the last round
-	// Unled says that nodes of the region answer, and none of them leads it yet: what they have applied may be less than
-	// what the region holds. It ends by itself, an interval after the first answer at the latest.
+	// Unled says that nodes of the region answer, and none of them leads it yet: what they have applied may be less
+	// than what the region holds. It ends by itself, an interval after the first answer at the latest.
 	Unled bool
 	// Record is the furthest that a node of the region was heard to be, in this round or an earlier one; nil: none was
 	// heard.

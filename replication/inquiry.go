@@ -1,0 +1,101 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/overview"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/recall"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// inquiry is what a node asks others before it takes part, and how they are.
+type inquiry struct {
+	config    *Config
+	self      timeline.Member
+	client    *peer.Client
+	directory *members.Directory
+}
+
+func newInquiry(n *node) inquiry { return inquiry{&n.config, n.self(), n.client, n.directory} }
+
+// notKnown asks the region's other nodes whether this one, whose data directory is empty, was a member with data
+// before, or was removed. If so it must not vote again under its old identity: it has forgotten what it promised.
+func (q inquiry) notKnown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, q.config.callTimeout())
+	defer cancel()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var known error
+	for id, addr := range q.config.Nodes {
+		if id == q.config.NodeID {
+			continue
+		}
+		wg.Go(func() {
+			if members.Known(ctx, q.client, addr, q.config.RegionID, q.self) {
+				mu.Lock()
+				defer mu.Unlock()
+				known = fmt.Errorf("%w, says node %s; a name is not used twice: add it under another", ErrRemoved, id)
+				return
+			}
+			r, err := q.report(ctx, addr)
+			if err != nil {
+				return
+			}
+			if slices.ContainsFunc(r.Members, func(m timeline.Member) bool { return m.ID == q.self.ID }) {
+				mu.Lock()
+				defer mu.Unlock()
+				known = fmt.Errorf("%w: node %s knows %s as a member with data, but %s is empty; remove the member "+
+					"and add it again under a new name",
+					ErrDiskLost, id, q.config.NodeID, q.config.DataDir)
+			}
+		})
+	}
+	wg.Wait()
+	return known
+}
+
+// askTimeout bounds the questions about a node's own past, for which its start waits.
+const askTimeout = time.Second
+
+// pastOf returns what asks every other node whether this one's disk, which holds the log up to last, went back.
+func (q inquiry) pastOf(disk recall.Disk, last uint64) *recall.Check {
+	c := q.config
+	addresses := q.directory.Others()
+	for _, region := range slices.Sorted(maps.Keys(c.Regions)) {
+		addresses = append(addresses, c.Regions[region]...)
+	}
+	return recall.NewCheck(recall.Config{
+		ID: q.self.ID, Node: c.NodeID, Disk: disk, Last: last,
+		Addresses: addresses, Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: q.client,
+	})
+}
+
+// report asks the node at addr how it is.
+func (q inquiry) report(ctx context.Context, addr string) (fleet.Report, error) {
+	return overview.Ask(ctx, q.client, addr, overview.Asker{Region: q.config.RegionID, Member: q.self})
+}
+
+// siblingsLevel asks the other nodes of the region, and returns the lowest level of those that answer.
+func (q inquiry) siblingsLevel(ctx context.Context) timeline.Level {
+	others := q.directory.Others()
+	levels := make([]timeline.Level, len(others))
+	var asked sync.WaitGroup
+	for i, addr := range others {
+		asked.Go(func() {
+			levels[i] = timeline.LevelNow
+			if r, err := q.report(ctx, addr); err == nil {
+				levels[i] = r.Level
+			}
+		})
+	}
+	asked.Wait()
+	return slices.Min(append(levels, timeline.LevelNow))
+}

@@ -1,0 +1,84 @@
+package reads
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// TestAForkIsNoAnswer: a region that holds something else at the place that was confirmed waits until it has rejoined,
+// whatever its position and its epoch; and one whose history has gone on without that place asks anew.
+func TestAForkIsNoAnswer(t *testing.T) {
+	fork := func(index uint64, epoch timeline.Epoch, diverged bool) *region.View {
+		v := at("eu", index, 9)
+		own := timeline.Reign{Epoch: epoch, First: 1, Primary: "eu", Nonce: timeline.Nonce{1}}
+		v.State.Reigns, v.State.Cursor.Epoch = []timeline.Reign{own}, epoch
+		if diverged {
+			v.State.Diverged = &timeline.Divergence{At: 9}
+		}
+		return v
+	}
+	for _, c := range []struct {
+		why string
+		has *region.View
+	}{
+		{"of the same epoch", fork(6, 1, false)},
+		{"of a later epoch", fork(6, 2, false)},
+		{"known to be one", fork(6, 1, true)},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			pair(t, func(t *testing.T, us, eu *member) {
+				us.applied.Publish(at("us", 9, 8))
+				eu.applied.Publish(c.has)
+				done := eu.read()
+				time.Sleep(time.Second)
+				pending(t, done)
+				eu.applied.Publish(at("eu", 41, 8))
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+// TestAPlaceOfAnOlderNode tells no reign. It is compared as it was, but never by a region that knows itself diverged.
+func TestAPlaceOfAnOlderNode(t *testing.T) {
+	pair(t, func(t *testing.T, us, eu *member) {
+		old := region.Place{Cursor: timeline.Cursor{Epoch: 1, Position: 3}}
+		if err := eu.config.Applied.Reach(ended(t), old); err != nil {
+			t.Error(err)
+		}
+		v := at("eu", 6, 3)
+		v.State.Diverged = &timeline.Divergence{At: 3}
+		eu.applied.Publish(v)
+		if err := eu.config.Applied.Reach(ended(t), old); !errors.Is(err, contract.ErrNotReady) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPlacesAreReadByOlderNodes, and theirs here.
+func TestPlacesAreReadByOlderNodes(t *testing.T) {
+	want := region.PlaceOf(&at("us", 5, 3).State)
+	encoded, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old timeline.Cursor
+	if err := json.Unmarshal(encoded, &old); err != nil || old != want.Cursor {
+		t.Errorf("an older node reads %s as %+v, %v", encoded, old, err)
+	}
+	if encoded, err = json.Marshal(old); err != nil {
+		t.Fatal(err)
+	}
+	var place region.Place
+	if err := json.Unmarshal(encoded, &place); err != nil || place.Cursor != old || place.Reign != nil {
+		t.Errorf("%s of an older node is %+v, %v", encoded, place, err)
+	}
+}
