@@ -17,7 +17,7 @@ import (
 var (
 	campaignTime = flag.Duration("campaign", 0, "TestCampaign draws faults for so long; default: each fault once")
 	campaignSeed = flag.Uint64("seed", 0, "what TestCampaign draws from; default: 1, with -campaign any")
-	campaignOf   = flag.String("faults", "", "faults of TestCampaign, by their names, separated by commas; default: all")
+	campaignOf   = flag.String("faults", "", "faults of TestCampaign, separated by commas; default: all")
 )
 
 // fault is something that goes wrong at a machine or between regions.

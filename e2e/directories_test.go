@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/mimir-kv/mimir/localfleet"
 )
 
 // copyTree copies a directory that may be in use: what vanishes meanwhile is left out.
@@ -178,8 +175,8 @@ func (s *smallDisk) strike(ctx context.Context, c *campaign) (string, error) {
 	if err := os.MkdirAll(s.mount(), 0o755); err != nil {
 		return "", err
 	}
-	mount := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size+roomOnDisk), "mimir-e2e",
-		s.mount())
+	mount := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size+roomOnDisk),
+		"mimir-e2e", s.mount())
 	if text, err := mount.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("mount: %w: %s", err, text)
 	}
@@ -214,249 +211,4 @@ func (s *smallDisk) mend(ctx context.Context, c *campaign) error {
 		return err
 	}
 	return misuse{c.run}.disarm(ctx, s.n)
-}
-
-// removal takes a node out of its region and starts it again, which it must refuse. A new one comes in its place.
-type removal struct{ disk }
-
-func (m *removal) strike(ctx context.Context, c *campaign) (string, error) {
-	if err := m.draw(ctx, c); err != nil {
-		return "", err
-	}
-	if err := c.remove(ctx, m.n); err != nil {
-		return "", err
-	}
-	const words = "removed from the region"
-	err := m.ended(ctx, c, statusRemoved, words)
-	return fmt.Sprintf("%v was removed, and replaced", m), errors.Join(err, m.refused(ctx, c, statusRemoved, words))
-}
-
-func (m *removal) mend(ctx context.Context, c *campaign) error { return c.admit(ctx, m.n) }
-
-// statusRemoved is that of a node that is no member any more.
-const statusRemoved = 3
-
-// sibling returns another node of the region of n.
-func (c *campaign) sibling(n *localfleet.Node) *localfleet.Node {
-	nodes := c.fleet.Region(n.Config.Region).Nodes
-	return nodes[(slices.Index(nodes, n)+1)%len(nodes)]
-}
-
-// memberID returns the id of a member of the region of a node, 0 if there is none of that name.
-func memberID(ctx context.Context, at *localfleet.Node, name string) (uint64, error) {
-	client, err := connect(at.Config.ListenClient)
-	if err != nil {
-		return 0, err
-	}
-	defer client.Close()
-	list, err := client.MemberList(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, m := range list.Members {
-		if m.Name == name {
-			return m.ID, nil
-		}
-	}
-	return 0, nil
-}
-
-// remove takes a node out of its region, if it is in it.
-func (c *campaign) remove(ctx context.Context, n *localfleet.Node) error {
-	at := c.sibling(n)
-	client, err := connect(at.Config.ListenClient)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return c.await(ctx, n.Config.Name+" is no member", func(ctx context.Context) string {
-		id, err := memberID(ctx, at, n.Config.Name)
-		if err == nil && id != 0 {
-			_, err = client.MemberRemove(ctx, id)
-			if err == nil {
-				id = 0
-			}
-		}
-		if err != nil {
-			return err.Error()
-		}
-		if id != 0 {
-			return "it is"
-		}
-		return ""
-	})
-}
-
-// admit lets a new node join in the place of one that was removed, and makes it a voter.
-func (c *campaign) admit(ctx context.Context, old *localfleet.Node) error {
-	at := c.sibling(old)
-	client, err := connect(at.Config.ListenClient)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	n, err := c.fleet.Replace(old)
-	if err != nil {
-		return err
-	}
-	c.former = append(c.former, old)
-	peer := "http://" + n.Config.Name + "@" + n.Config.ListenPeer
-	err = c.await(ctx, n.Config.Name+" is added", func(ctx context.Context) string {
-		id, err := memberID(ctx, at, n.Config.Name)
-		if err == nil && id == 0 {
-			_, err = client.MemberAddAsLearner(ctx, []string{peer})
-		}
-		if err != nil {
-			return err.Error()
-		}
-		return ""
-	})
-	if err != nil {
-		return err
-	}
-	if err := n.Start(); err != nil {
-		return err
-	}
-	err = c.await(ctx, n.Config.Name+" is promoted", func(ctx context.Context) string {
-		id, err := memberID(ctx, at, n.Config.Name)
-		if err == nil {
-			_, err = client.MemberPromote(ctx, id)
-		}
-		if err != nil && !strings.Contains(err.Error(), "not a learner") {
-			return err.Error()
-		}
-		return ""
-	})
-	n.Config.Join = false
-	return errors.Join(err, c.fleet.Region(n.Config.Region).Save())
-}
-
-// bitFlip starts a node with one wrong bit in a file. It ends with one clear line, or serves what the others do; then
-// nobody knows what is on its disk, and it is replaced.
-type bitFlip struct {
-	disk
-	file   string
-	served bool
-}
-
-func (b *bitFlip) strike(ctx context.Context, c *campaign) (string, error) {
-	if err := b.draw(ctx, c); err != nil {
-		return "", err
-	}
-	b.n.Kill()
-	if err := errors.Join(b.putAside(), copyTree(b.n.Config.DataDir, b.aside()), b.flip(c)); err != nil {
-		return "", err
-	}
-	if err := b.n.Start(); err != nil {
-		return "", err
-	}
-	var err error
-	b.served, err = b.servesOrEnds(ctx, c)
-	what := fmt.Sprintf("%v had a wrong bit in %s", b, b.file)
-	if b.served {
-		return what + " and served", err
-	}
-	return what + " and said so", err
-}
-
-func (d *disk) servesOrEnds(ctx context.Context, c *campaign) (serves bool, err error) {
-	err = c.await(ctx, d.String()+" serves or ends", func(ctx context.Context) string {
-		node, err := ask(ctx, d.n)
-		if serves = err == nil && node.Healthy; serves || !d.n.Running() {
-			return ""
-		}
-		return "it does not"
-	})
-	return serves, err
-}
-
-// flip changes one bit of one file.
-func (b *bitFlip) flip(c *campaign) error {
-	var files []string
-	err := filepath.WalkDir(b.n.Config.DataDir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() && entry.Name() != "ballast" && entry.Name() != "LOCK" {
-			files = append(files, path)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for {
-		path := files[c.rng.IntN(len(files))]
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		used := len(bytes.TrimRight(text, "\x00")) // the rest is room that nothing was written to
-		if used == 0 {
-			continue
-		}
-		at := c.rng.IntN(used)
-		text[at] ^= 1 << c.rng.IntN(8)
-		b.file, _ = filepath.Rel(b.n.Config.DataDir, path)
-		b.file += fmt.Sprintf(" at byte %d of %d", at, len(text))
-		return os.WriteFile(path, text, 0o600)
-	}
-}
-
-func (b *bitFlip) mend(ctx context.Context, c *campaign) error {
-	if b.served && b.n.Running() {
-		if err := c.honest(ctx, b.n); err != nil {
-			return fmt.Errorf("%s: %w", b.file, err)
-		}
-	}
-	if !b.n.Running() {
-		if err := b.ended(ctx, c, statusFailed, b.n.Config.DataDir); err != nil {
-			return fmt.Errorf("%s: %w", b.file, err)
-		}
-		c.line("%s: %s", b.file, strings.ReplaceAll(b.n.LastWords(), c.Dir, "DIR"))
-	}
-	b.n.Kill()
-	if err := b.putBack(); err != nil {
-		return err
-	}
-	if !b.served {
-		if err := b.n.Start(); err != nil {
-			return err
-		}
-		if serves, err := b.servesOrEnds(ctx, c); serves || err != nil {
-			return err
-		}
-		b.n.Kill() // it took part before it ended: the right directory is an older copy
-	}
-	return errors.Join(c.remove(ctx, b.n), c.admit(ctx, b.n))
-}
-
-// honest wants of a node the same hash that a sibling has, or that it finds the damage meanwhile.
-func (c *campaign) honest(ctx context.Context, n *localfleet.Node) error {
-	revision, err := now(ctx, c.sibling(n))
-	if err != nil {
-		return err
-	}
-	var hashes []uint32
-	for _, one := range []*localfleet.Node{c.sibling(n), n} {
-		client, err := connect(one.Config.ListenClient)
-		if err != nil {
-			return err
-		}
-		err = c.await(ctx, one.Config.Name+" tells its hash", func(ctx context.Context) string {
-			answer, err := client.HashKV(ctx, one.Config.ListenClient, revision)
-			if err == nil {
-				hashes = append(hashes, answer.Hash)
-			} else if one.Running() {
-				return err.Error()
-			}
-			return ""
-		})
-		client.Close()
-		if err != nil {
-			return err
-		}
-	}
-	if len(hashes) == 2 && hashes[0] != hashes[1] {
-		return fmt.Errorf("%s serves with the hash %08x at revision %d, and a sibling has %08x", n.Config.Name, hashes[1],
-			revision, hashes[0])
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +48,13 @@ func (c *campaign) awaitNode(ctx context.Context, n *localfleet.Node) error {
 
 // standstill stops a process for a while.
 type standstill struct{ target }
+
+func (*standstill) cannot(*campaign) string {
+	if runtime.GOOS == "windows" {
+		return "processes cannot be stopped here"
+	}
+	return ""
+}
 
 func (s *standstill) strike(ctx context.Context, c *campaign) (string, error) {
 	if err := s.draw(ctx, c); err != nil {
@@ -104,8 +112,9 @@ func (s *slowDisk) strike(ctx context.Context, c *campaign) (string, error) {
 	if err := s.draw(ctx, c); err != nil {
 		return "", err
 	}
+	inject := fmt.Sprintf("inject=fsync,fdatasync:delay_enter=%d", syncDelay.Microseconds())
 	s.tracer = exec.CommandContext(ctx, "strace", "-f", "-qq", "-o", os.DevNull, "-p", strconv.Itoa(s.n.PID()),
-		"-e", "trace=fsync,fdatasync", "-e", fmt.Sprintf("inject=fsync,fdatasync:delay_enter=%d", syncDelay.Microseconds()))
+		"-e", "trace=fsync,fdatasync", "-e", inject)
 	if err := s.tracer.Start(); err != nil {
 		return "", err
 	}
