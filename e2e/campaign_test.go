@@ -112,6 +112,14 @@ func runCampaign(ctx context.Context, o Options, seed uint64) error {
 		return err
 	}
 	defer f.Close()
+	for _, r := range f.Regions {
+		for _, n := range r.Nodes {
+			n.Config.SegmentBytes, n.Config.MemTableBytes, n.Config.RetainBytes = "1MiB", "4MiB", "4MiB"
+		}
+		if err := r.Save(); err != nil {
+			return err
+		}
+	}
 	c := &campaign{
 		run: &run{Options: o, fleet: f, report: report{out: o.Out, start: time.Now()}},
 		rng: rand.New(rand.NewPCG(seed, 0)),
@@ -168,7 +176,9 @@ func (c *campaign) once(ctx context.Context, f fault, hold time.Duration) error 
 	}
 	var second fault
 	if *campaignTime > 0 {
-		hold = shortestHold + time.Duration(c.rng.Int64N(int64(longestHold-shortestHold)))
+		if hold > 0 {
+			hold = shortestHold + time.Duration(c.rng.Int64N(int64(longestHold-shortestHold)))
+		}
 		if s := easy[c.rng.IntN(len(easy))](); c.rng.IntN(3) == 0 && s.cannot(c) == "" {
 			c.region, second = c.fleet.Regions[1-at], s
 		}

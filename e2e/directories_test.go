@@ -137,7 +137,7 @@ func (f *foreign) mend(context.Context, *campaign) error {
 }
 
 // roomOnDisk is what a small disk has free before it is filled.
-const roomOnDisk = 192 << 20
+const roomOnDisk = 64 << 20
 
 // smallDisk moves the data of a node to a small disk, which another program fills to the last byte.
 type smallDisk struct {

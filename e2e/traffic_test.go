@@ -20,6 +20,7 @@ const (
 	registers      = 4
 	trafficTimeout = 5 * time.Second
 	trafficPause   = 10 * time.Millisecond
+	ownBytes       = 4 << 10 // so many that log and store begin new files
 )
 
 // operation is a request to a register, with times since the traffic began.
@@ -110,7 +111,7 @@ func (t *traffic) request(
 	draw := rng.IntN(10)
 	value := fmt.Sprintf("%d-%d", id, i)
 	if draw < 2 {
-		return t.putOwn(ctx, client, fmt.Sprintf("%sown/%d/%08d", t.prefix, id, i), value)
+		return t.putOwn(ctx, client, fmt.Sprintf("%sown/%d/%08d", t.prefix, id, i), fmt.Sprintf("%-*s", ownBytes, value))
 	}
 	key := fmt.Sprintf("%sregister/%d/%d", t.prefix, t.turn, rng.IntN(registers))
 	op := operation{client: id, key: key, kind: get, began: time.Since(t.began)}

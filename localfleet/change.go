@@ -27,8 +27,8 @@ func (f *Fleet) Move(n *Node) error {
 	return f.Region(n.Config.Region).Save()
 }
 
-// Replace lays out a node of the next name of its region, with an empty directory, that joins in the place of a node
-// that does not run and belongs to the fleet no longer. Its links lead to the new node at once. That it is a member is
+// Replace lays out a node of the next name of its region, with an empty directory and else the same configuration, that
+// joins in the place of a node that does not run and belongs to the fleet no longer. Its links lead to the new node at once. That it is a member is
 // the caller's business.
 func (f *Fleet) Replace(old *Node) (*Node, error) {
 	r := f.Region(old.Config.Region)
@@ -36,7 +36,10 @@ func (f *Fleet) Replace(old *Node) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.Config.Join, n.Config.Regions, n.inbound = true, old.Config.Regions, old.inbound
+	c := old.Config
+	c.Name, c.DataDir, c.Join = n.Config.Name, n.Config.DataDir, true
+	c.ListenClient, c.ListenPeer, c.ListenHTTP = n.Config.ListenClient, n.Config.ListenPeer, n.Config.ListenHTTP
+	n.Config, n.inbound = c, old.inbound
 	for i := range r.Nodes {
 		if r.Nodes[i] == old {
 			r.Nodes[i] = n
