@@ -16,7 +16,16 @@
 //   - a fleet that lost power as a whole comes back with everything and needs no hand (invariants 1 and 15);
 //   - bad input gives one clear line and the right exit status or gRPC code.
 //
-// Run does it; command firstlight is Run for everyone, and the tests of this package are Run with a small excerpt. The
-// driver of the processes and links is package localfleet. What happens inside a node is for the tests of the other
+// Run does it; command firstlight is Run for everyone, and TestFirstLight is Run with a small excerpt.
+//
+// TestCampaign does to the machines under the processes what happens to machines, one fault after the other, or for as
+// long as it is told and drawn from a seed, and checks that
+//
+//   - registers that clients of all nodes use are linearizable, the whole time (invariants 1, 2 and 6);
+//   - every acknowledged write is there at the end, and all nodes are equal (invariants 1, 4 and 5);
+//   - a node with a directory that is old, foreign or damaged ends with one line that says so, or serves what the
+//     others do; one that was removed ends with its own status; no other node ends, and no log has a stack.
+//
+// The driver of the processes and links is package localfleet. What happens inside a node is for the tests of the other
 // rooms, and of sim.
 package e2e

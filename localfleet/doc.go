@@ -7,6 +7,9 @@
 // silent, as a lost route is: connections stay open, and nothing gets through until Heal. A node that does not listen
 // is refused by its links too: they listen while it does.
 //
+// A node that does not run can be given other addresses, or its place to a node of another name. The links of the other
+// regions lead to where it was until they are told (Follow).
+//
 // Ports are handed out once, to whichever programs on this machine ask for them with Ports at the same time.
 //
 // It knows how a node is configured and nothing of what it serves; what a fleet is for is the business of packages

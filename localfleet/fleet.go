@@ -28,14 +28,17 @@ type Place struct{ Client, Peer, HTTP, DataDir string }
 type Fleet struct {
 	Regions []*Region
 
-	ports *Ports
-	links []boundLink
+	options Options
+	ports   *Ports
+	links   []boundLink
 }
 
 // Region is the nodes of one place.
 type Region struct {
 	Name  string
 	Nodes []*Node
+
+	named int // nodes that there have been
 }
 
 // boundLink carries what the nodes of one region send to one node of another, and the answers.
@@ -56,10 +59,11 @@ func New(o Options) (f *Fleet, err error) {
 	if o.Place == nil {
 		o.Place = func(node string) (Place, error) { return PlaceOn(f.ports, filepath.Join(o.Dir, node)) }
 	}
+	f.options = o
 	for _, name := range o.Regions {
 		r := &Region{Name: name}
-		for i := range o.Nodes {
-			n, err := newNode(&o, name, name+"-"+strconv.Itoa(i+1))
+		for range o.Nodes {
+			n, err := newNode(&o, name, r.nextName())
 			if err != nil {
 				return nil, err
 			}
@@ -73,6 +77,11 @@ func New(o Options) (f *Fleet, err error) {
 		}
 	}
 	return f, nil
+}
+
+func (r *Region) nextName() string {
+	r.named++
+	return r.Name + "-" + strconv.Itoa(r.named)
 }
 
 // PlaceOn is a place on the next ports, with its data in dir/data.
@@ -98,13 +107,12 @@ func newNode(o *Options, region, name string) (*Node, error) {
 
 // introduce tells the nodes of r where all the others are, and opens the links to other regions.
 func (f *Fleet) introduce(r *Region, o *Options) error {
-	nodes, regions := map[string]string{}, map[string][]string{}
+	regions := map[string][]string{}
 	for _, other := range f.Regions {
+		if other == r {
+			continue
+		}
 		for _, n := range other.Nodes {
-			if other == r {
-				nodes[n.Config.Name] = n.Config.ListenPeer
-				continue
-			}
 			addr, err := f.reach(r, other, n, o)
 			if err != nil {
 				return err
@@ -113,12 +121,9 @@ func (f *Fleet) introduce(r *Region, o *Options) error {
 		}
 	}
 	for _, n := range r.Nodes {
-		n.Config.Nodes, n.Config.Regions = nodes, regions
-		if err := n.Save(); err != nil {
-			return err
-		}
+		n.Config.Regions = regions
 	}
-	return nil
+	return r.Save()
 }
 
 // reach returns the address at which region from reaches a node of another region.

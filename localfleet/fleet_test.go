@@ -122,3 +122,49 @@ func TestDirectFleetHasNoLinks(t *testing.T) {
 		t.Errorf("eu is reached at %s, and listens at %s", got, want)
 	}
 }
+
+func TestNodesMoveAndAreReplaced(t *testing.T) {
+	t.Setenv("FAKE_NODE", "1")
+	f, err := New(Options{Dir: t.TempDir(), Command: []string{os.Args[0]}, Regions: []string{"us", "eu"}, Nodes: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	eu, us := f.Region("eu"), f.Region("us")
+	n, sibling := eu.Nodes[0], eu.Nodes[1]
+	through := us.Nodes[0].Config.Regions["eu"][0]
+	answers := func(name string) func() bool {
+		return func() bool { text, _ := greeting(through); return text == name }
+	}
+	before := n.Config.ListenPeer
+	if err := f.Move(n); err != nil {
+		t.Fatal(err)
+	}
+	if at := n.Config.ListenPeer; at == before || n.Config.Nodes["eu-1"] != at || sibling.Config.Nodes["eu-1"] != at {
+		t.Errorf("moved from %s to %s, which its file has as %v and that of its sibling as %v", before, at,
+			n.Config.Nodes, sibling.Config.Nodes)
+	}
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	there := func() bool { _, err := greeting(n.Config.ListenPeer); return err == nil }
+	eventually(t, "the node answers where it is", there)
+	if _, err := greeting(through); !isRefused(err) {
+		t.Errorf("the link leads to the new place before it was told: %v", err)
+	}
+	n.Follow()
+	eventually(t, "the link leads to the new place", answers("eu-1"))
+	n.Kill()
+	next, err := f.Replace(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if eu.Nodes[0] != next || next.Config.Name != "eu-3" || !next.Config.Join || len(next.Config.Nodes) != 1 ||
+		next.Config.Nodes["eu-2"] == "" || sibling.Config.Nodes["eu-3"] == "" || sibling.Config.Nodes["eu-1"] != "" {
+		t.Errorf("replaced by %+v beside %+v", next.Config, sibling.Config)
+	}
+	if err := next.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the link leads to the new node", answers("eu-3"))
+}

@@ -28,12 +28,13 @@ const (
 // while it is cut. It looks again when something makes it suspect the target: the end of a connection or of the
 // process. A target whose end nobody noticed costs the first connection, which is reset.
 type link struct {
-	addr, target string
-	delay        time.Duration
-	suspected    chan struct{} // holds one suspicion at most
-	ended        chan struct{} // closed by close
+	addr      string
+	delay     time.Duration
+	suspected chan struct{} // holds one suspicion at most
+	ended     chan struct{} // closed by close
 
 	mu       sync.Mutex
+	target   string
 	listener net.Listener  // nil while connections are refused
 	whole    chan struct{} // closed while the link is not cut
 	open     map[net.Conn]bool
@@ -102,9 +103,23 @@ func (k *link) look() {
 	}
 }
 
+// aim gives the link another target. What is open stays with the former one.
+func (k *link) aim(target string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.target = target
+	k.suspect()
+}
+
+func (k *link) aimedAt() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.target
+}
+
 // targetListens reports whether the target takes connections, or is too slow to tell.
 func (k *link) targetListens() bool {
-	c, err := net.DialTimeout("tcp", k.target, lookTimeout)
+	c, err := net.DialTimeout("tcp", k.aimedAt(), lookTimeout)
 	if err == nil {
 		c.Close()
 		return true
@@ -212,7 +227,7 @@ func (k *link) relay(near net.Conn) {
 		return
 	}
 	k.pass()
-	far, err := net.DialTimeout("tcp", k.target, lookTimeout)
+	far, err := net.DialTimeout("tcp", k.aimedAt(), lookTimeout)
 	if err != nil {
 		return
 	}

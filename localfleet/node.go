@@ -24,6 +24,7 @@ type Config struct {
 	Nodes          map[string]string   `yaml:"nodes,omitempty"`
 	Regions        map[string][]string `yaml:"regions,omitempty"`
 	InitialPrimary string              `yaml:"initial-primary"`
+	Join           bool                `yaml:"join,omitempty"`
 	CacheBytes     string              `yaml:"cache-bytes"`
 	MemTableBytes  string              `yaml:"mem-table-bytes"`
 	SegmentBytes   string              `yaml:"segment-bytes"`

@@ -1,6 +1,6 @@
 package transport
 
-import "errors"
+import "slices"
 
 // wireErrors are the errors that keep their identity on the way from a handler to the opener. The index is on the
 // wire: never reorder, only append.
@@ -25,14 +25,31 @@ func AsRemote(err error) error {
 }
 
 // Kind returns the number by which an implementation of Transport sends what err is: that of the error of this package
-// that errors.Is finds in it, 0 (ErrRemote) if there is none. The numbers never change.
+// that errors.Is finds in it, 0 (ErrRemote) if there is none. What another peer said to this process is not among them:
+// it is about the two, and the opener would take it for a word about itself. The numbers never change.
 func Kind(err error) int {
 	for i, known := range wireErrors {
-		if errors.Is(err, known) {
+		if isOwn(err, known) {
 			return i
 		}
 	}
 	return 0
+}
+
+// isOwn is errors.Is without what peers said.
+func isOwn(err, known error) bool {
+	if err == known {
+		return true
+	}
+	switch e := err.(type) {
+	case *remoteError:
+		return false
+	case interface{ Unwrap() error }:
+		return isOwn(e.Unwrap(), known)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(err error) bool { return isOwn(err, known) })
+	}
+	return false
 }
 
 // Remote returns what the opener of a stream sees of a handler's error that arrived as a kind and a text. A kind that

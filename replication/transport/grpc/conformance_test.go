@@ -161,6 +161,7 @@ func TestHandlersErrorReachesTheOpener(t *testing.T) {
 		{errors.New("no such slot"), transport.ErrRemote},
 		{fmt.Errorf("wrapped: %w", transport.ErrTooLarge), transport.ErrTooLarge},
 		{fmt.Errorf("relay: %w", transport.ErrUnreachable), transport.ErrUnreachable},
+		{fmt.Errorf("a peer said: %w", transport.AsRemote(transport.ErrRemoved)), transport.ErrRemote},
 		{context.Canceled, transport.ErrRemote},
 		{io.EOF, transport.ErrRemote},
 	} {

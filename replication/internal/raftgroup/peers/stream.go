@@ -181,9 +181,12 @@ func (s *stream) converse() error {
 		return nil
 	}
 	for {
-		if err := s.sendAll(c); err != nil {
+		if err := s.sendAll(c); errors.Is(err, transport.ErrTooLarge) {
 			s.network.config.Directory.Failed(s.to, addr)
 			return err
+		} else if err != nil { // the stream is over, and Recv says why
+			s.over(broken)
+			break
 		}
 		if !s.await(broken) {
 			break
@@ -198,6 +201,15 @@ func (s *stream) converse() error {
 		return cause
 	default:
 		return nil
+	}
+}
+
+// over blocks until the connection broke, or the way ends.
+func (s *stream) over(broken <-chan struct{}) {
+	select {
+	case <-broken:
+	case <-s.retired:
+	case <-s.network.life.Context().Done():
 	}
 }
 

@@ -1,0 +1,225 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mimir-kv/mimir/localfleet"
+)
+
+// The traffic of a campaign: at every node some workers use a few registers, which are new after each fault, and put
+// keys of their own in between.
+const (
+	workersPerNode = 2
+	registers      = 4
+	trafficTimeout = 5 * time.Second
+	trafficPause   = 10 * time.Millisecond
+	ownBytes       = 4 << 10 // so many that log and store begin new files
+)
+
+// operation is a request to a register, with times since the traffic began.
+type operation struct {
+	client       int
+	key          string
+	kind         kind
+	old, value   string // a swap puts value if the register holds old; a put puts value
+	got          string // what a get, and a swap that was refused, found
+	swapped      bool
+	unknown      bool // it ended with an error: it may have been done, or will be
+	began, ended time.Duration
+}
+
+type kind string
+
+const (
+	get  kind = "get"
+	put  kind = "put"
+	swap kind = "swap"
+)
+
+// traffic is what clients of all nodes do while a campaign goes on.
+type traffic struct {
+	prefix  string
+	began   time.Time
+	clients []*clientv3.Client
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+	acks    atomic.Int64
+
+	gate sync.RWMutex // held for reading by each request; whoever holds it for writing has silence
+	turn int          // of the registers, guarded by gate
+
+	mu      sync.Mutex
+	history []operation // since the last turn
+	writes  []write
+}
+
+// startTraffic begins at all nodes of a fleet. The caller ends it.
+func startTraffic(ctx context.Context, nodes []*localfleet.Node, prefix string, seed uint64) (*traffic, error) {
+	clients, _, err := connectEach(localfleet.Clients(nodes))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	t := &traffic{prefix: prefix, began: time.Now(), clients: clients, cancel: cancel}
+	for i := range len(nodes) * workersPerNode {
+		t.workers.Go(func() { t.work(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)))) })
+	}
+	return t, nil
+}
+
+// end stops the traffic. The outcome of what is interrupted is unknown.
+func (t *traffic) end() {
+	t.cancel()
+	t.workers.Wait()
+	for _, c := range t.clients {
+		c.Close()
+	}
+}
+
+// follow tells the clients where the nodes of the fleet are.
+func (t *traffic) follow(nodes []*localfleet.Node) {
+	for i, n := range nodes {
+		t.clients[i].SetEndpoints(n.Config.ListenClient)
+	}
+}
+
+func (t *traffic) work(ctx context.Context, id int, rng *rand.Rand) {
+	client, known := t.clients[id/workersPerNode], map[string]string{}
+	for i := 0; ctx.Err() == nil; i++ {
+		t.gate.RLock()
+		err := t.request(ctx, client, id, i, rng, known)
+		t.gate.RUnlock()
+		pause := trafficPause
+		if err != nil {
+			pause = errorPause
+		}
+		wait(ctx, pause)
+	}
+}
+
+// request does one thing and notes what came of it. known is what this worker knows of the registers.
+func (t *traffic) request(
+	ctx context.Context, client *clientv3.Client, id, i int, rng *rand.Rand, known map[string]string,
+) error {
+	draw := rng.IntN(10)
+	value := fmt.Sprintf("%d-%d", id, i)
+	if draw < 2 {
+		return t.putOwn(ctx, client, fmt.Sprintf("%sown/%d/%08d", t.prefix, id, i), fmt.Sprintf("%-*s", ownBytes, value))
+	}
+	key := fmt.Sprintf("%sregister/%d/%d", t.prefix, t.turn, rng.IntN(registers))
+	op := operation{client: id, key: key, kind: get, began: time.Since(t.began)}
+	switch {
+	case draw < 4:
+		op.kind, op.value = put, value
+	case draw < 7:
+		op.kind, op.old, op.value = swap, known[key], value
+	}
+	err := op.do(ctx, client)
+	op.ended, op.unknown = time.Since(t.began), err != nil
+	switch {
+	case err != nil:
+	case op.kind == put || op.swapped:
+		known[key] = op.value
+		t.acks.Add(1)
+	default:
+		known[key] = op.got
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.history = append(t.history, op)
+	return err
+}
+
+// do sends the request and takes the answer into op.
+func (op *operation) do(ctx context.Context, client *clientv3.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, trafficTimeout)
+	defer cancel()
+	switch op.kind {
+	case put:
+		_, err := client.Put(ctx, op.key, op.value)
+		return err
+	case swap:
+		holds := clientv3.Compare(clientv3.Value(op.key), "=", op.old)
+		if op.old == "" {
+			holds = clientv3.Compare(clientv3.CreateRevision(op.key), "=", 0)
+		}
+		answer, err := client.Txn(ctx).If(holds).Then(clientv3.OpPut(op.key, op.value)).
+			Else(clientv3.OpGet(op.key)).Commit()
+		if err != nil {
+			return err
+		}
+		if op.swapped = answer.Succeeded; !op.swapped {
+			for _, kv := range answer.Responses[0].GetResponseRange().Kvs {
+				op.got = string(kv.Value)
+			}
+		}
+		return nil
+	default:
+		answer, err := client.Get(ctx, op.key)
+		if err != nil {
+			return err
+		}
+		for _, kv := range answer.Kvs {
+			op.got = string(kv.Value)
+		}
+		return nil
+	}
+}
+
+func (t *traffic) putOwn(ctx context.Context, client *clientv3.Client, key, value string) error {
+	one := write{key: key, value: value, began: time.Now()}
+	ctx, cancel := context.WithTimeout(ctx, trafficTimeout)
+	defer cancel()
+	answer, err := client.Put(ctx, key, value)
+	one.ended, one.err = time.Now(), err
+	if err == nil {
+		one.revision = answer.Header.Revision
+		t.acks.Add(1)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writes = append(t.writes, one)
+	return err
+}
+
+// more waits for a number of acknowledged writes from now on.
+func (t *traffic) more(ctx context.Context, r *run, count int64) error {
+	want := t.acks.Load() + count
+	return r.await(ctx, "clients of all nodes write", func(context.Context) string {
+		if missing := want - t.acks.Load(); missing > 0 {
+			return fmt.Sprintf("%d of %d acknowledgements are missing", missing, count)
+		}
+		return ""
+	})
+}
+
+// take waits until no request is under way, reads the registers at both ends of the fleet, turns to new ones, and
+// returns everything that happened to the former.
+func (t *traffic) take(ctx context.Context) ([]operation, error) {
+	t.gate.Lock()
+	defer t.gate.Unlock()
+	history := t.history
+	for _, at := range []int{0, len(t.clients) - 1} {
+		for register := range registers {
+			op := operation{
+				client: len(t.clients) * workersPerNode, kind: get, began: time.Since(t.began),
+				key: fmt.Sprintf("%sregister/%d/%d", t.prefix, t.turn, register),
+			}
+			if err := op.do(ctx, t.clients[at]); err != nil {
+				return nil, fmt.Errorf("read %s at the end: %w", op.key, err)
+			}
+			op.ended = time.Since(t.began)
+			history = append(history, op)
+		}
+	}
+	t.history = nil
+	t.turn++
+	return history, nil
+}
