@@ -131,8 +131,12 @@ func (x *faults) remembered(m *member) bool {
 }
 
 // lieDisk takes from a node, at a power cut, what it synced for a while. It must be noticed, or do no harm; if it is
-// noticed the disk is put right. The others run, and nothing is cut.
+// noticed the disk is put right. The others run, and nothing is cut: somebody is there who can notice.
 func (x *faults) lieDisk(ctx context.Context) {
+	x.fleet.network.HealAll()
+	x.lastCut = time.Now()
+	x.fleet.startAll(ctx)
+	x.wait(2500 * time.Millisecond)
 	p := x.someone()
 	if p == nil || !x.others(p.member) {
 		return
