@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -35,6 +34,7 @@ func (e *evidence) check(wrong report) {
 	}
 	checkHandovers(e.fleet.lineage, wrong)
 	e.checkContents(end, wrong)
+	e.checkWatchers(end, wrong)
 }
 
 // rescuedValues returns the regions that keep a command in a rescue file, or in the state beside one.
@@ -279,16 +279,7 @@ func replay(end *place) (hash uint32, compact, revision int64, err error) {
 	}
 	defer s.Close()
 	for _, p := range end.path() {
-		meta := &replication.Metadata{Epoch: p.epoch, Position: p.position, Chain: p.chain}
-		if p.reign != nil {
-			err = s.Begin(*p.reign, meta)
-		} else {
-			_, err = s.Apply(&replication.Batch{
-				Epoch: p.epoch, First: p.position,
-				Commands: []replication.Command{{Data: []byte(strings.Clone(p.data))}}, Metadata: meta,
-			})
-		}
-		if err != nil {
+		if err := applyTo(s, p); err != nil {
 			return 0, 0, 0, err
 		}
 	}

@@ -138,9 +138,9 @@ func (c *client) command(name string) []byte {
 	put := &pb.PutRequest{Key: key(), Value: []byte(value)}
 	switch c.random.IntN(12) {
 	case 0:
-		c.compacted += 1 + c.random.Int64N(30)
-		return command.EncodeCompaction(
-			&pb.CompactionRequest{Revision: c.compacted*int64(c.fleet.plan.clients+1) + int64(c.number)})
+		c.compacted += 1 + c.random.Int64N(15)
+		others := 2 * int64(c.fleet.plan.clients+1) // those after the faults included
+		return command.EncodeCompaction(&pb.CompactionRequest{Revision: c.compacted*others + int64(c.number)})
 	case 1:
 		return command.EncodeTxn(&pb.TxnRequest{
 			Compare: []*pb.Compare{{

@@ -88,7 +88,7 @@ func filesOf(fs *vfs.MemFS, dir string) []string {
 func (x *faults) down() *member {
 	var list []*member
 	for _, m := range x.fleet.members {
-		if m.current() == nil {
+		if m.current() == nil && m.status.exists() {
 			list = append(list, m)
 		}
 	}
@@ -128,6 +128,51 @@ func (x *faults) remembered(m *member) bool {
 		}
 	}
 	return false
+}
+
+// lieDisk takes from a node, at a power cut, what it synced for a while. It must be noticed, or do no harm; if it is
+// noticed the disk is put right. The others run, and nothing is cut: somebody is there who can notice.
+func (x *faults) lieDisk(ctx context.Context) {
+	x.fleet.network.HealAll()
+	x.lastCut = time.Now()
+	x.fleet.startAll(ctx)
+	x.wait(2500 * time.Millisecond)
+	p := x.someone()
+	if p == nil || !x.others(p.member) {
+		return
+	}
+	m, from := p.member, p.memory.CrashClone(vfs.CrashCloneCfg{})
+	x.tell("disk of %s keeps nothing from now on", m.name)
+	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
+	if m.current() != p || p.gone.Load() || !x.others(m) {
+		return
+	}
+	p.lose()
+	m.bury()
+	own := m.memory
+	m.memory, m.honest = from, own
+	m.startIf(ctx, func(err error) bool { return errors.Is(err, replication.ErrDiskLost) })
+	m.old = nil
+	if m.current() == nil {
+		m.memory, m.honest = own, nil
+	}
+}
+
+// others reports whether all other nodes of the member's region run, for a while already, and nothing is cut.
+func (x *faults) others(m *member) bool {
+	soon := time.Now().Add(-2 * time.Second)
+	if x.lastCut.After(soon) {
+		return false
+	}
+	for _, o := range x.fleet.members {
+		if o == m || o.region != m.region || !o.status.exists() || o.status.mayBeRemoved() {
+			continue
+		}
+		if p := o.current(); p == nil || p.gone.Load() || o.started.After(soon) {
+			return false
+		}
+	}
+	return x.fleet.plan.size > 1
 }
 
 var (

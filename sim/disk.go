@@ -29,6 +29,7 @@ type disk struct {
 	badWith   error     // what they fail with, nil while they do not
 	badUntil  time.Time // zero: for good
 	failed    bool      // an operation failed
+	end       func()    // ends the process, before heal
 }
 
 func newDisk(fs vfs.FS, random *rand.Rand, slow time.Duration) *disk {
@@ -79,6 +80,22 @@ func (d *disk) hasFailed() bool {
 	return d.failed
 }
 
+// changeFor is change of a file. Where Pebble cannot live with an error, its goroutines stand still until the process
+// has ended: here it ends then and there.
+func (d *disk) changeFor(vital bool) error {
+	err := d.change()
+	if err != nil && vital && d.end != nil {
+		d.end()
+		return nil
+	}
+	return err
+}
+
+// isVital reports whether Pebble cannot live with an error of a file.
+func isVital(name string) bool {
+	return strings.HasPrefix(name, stateFolder) && strings.Contains(name, "MANIFEST")
+}
+
 // change is called before each operation that changes something. Its error is that of the operation.
 func (d *disk) change() error {
 	d.mu.Lock()
@@ -126,7 +143,7 @@ func (d *disk) spin() {
 
 // Create implements vfs.FS.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := d.change(); err != nil {
+	if err := d.changeFor(isVital(name)); err != nil {
 		return nil, err
 	}
 	f, err := d.FS.Create(name, c)
@@ -142,7 +159,10 @@ func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.O
 // OpenDir implements vfs.FS.
 func (d *disk) OpenDir(name string) (vfs.File, error) {
 	f, err := d.FS.OpenDir(name)
-	return d.file(name, f, err)
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{File: f, disk: d, vital: strings.HasPrefix(name, stateFolder)}, nil
 }
 
 // ReuseForWrite implements vfs.FS.
@@ -190,19 +210,20 @@ func (d *disk) file(name string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &diskFile{File: f, disk: d, log: strings.HasPrefix(name, logFolder)}, nil
+	return &diskFile{File: f, disk: d, log: strings.HasPrefix(name, logFolder), vital: isVital(name)}, nil
 }
 
 // diskFile is a file, or a directory, open for changes.
 type diskFile struct {
 	vfs.File
-	disk *disk
-	log  bool
+	disk  *disk
+	log   bool
+	vital bool
 }
 
 // Write implements vfs.File.
 func (f *diskFile) Write(p []byte) (int, error) {
-	if err := f.disk.change(); err != nil {
+	if err := f.disk.changeFor(f.vital); err != nil {
 		return 0, err
 	}
 	return f.File.Write(p)
@@ -210,7 +231,7 @@ func (f *diskFile) Write(p []byte) (int, error) {
 
 // WriteAt implements vfs.File.
 func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
-	if err := f.disk.change(); err != nil {
+	if err := f.disk.changeFor(f.vital); err != nil {
 		return 0, err
 	}
 	return f.File.WriteAt(p, at)
@@ -218,7 +239,7 @@ func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
 
 // Sync implements vfs.File.
 func (f *diskFile) Sync() error {
-	if err := f.disk.change(); err != nil {
+	if err := f.disk.changeFor(f.vital); err != nil {
 		return err
 	}
 	return f.File.Sync()
@@ -229,7 +250,7 @@ func (f *diskFile) SyncData() error {
 	if f.log {
 		f.disk.spin()
 	}
-	if err := f.disk.change(); err != nil {
+	if err := f.disk.changeFor(f.vital); err != nil {
 		return err
 	}
 	return f.File.SyncData()
@@ -237,7 +258,7 @@ func (f *diskFile) SyncData() error {
 
 // SyncTo implements vfs.File.
 func (f *diskFile) SyncTo(length int64) (bool, error) {
-	if err := f.disk.change(); err != nil {
+	if err := f.disk.changeFor(f.vital); err != nil {
 		return false, err
 	}
 	return f.File.SyncTo(length)

@@ -123,7 +123,7 @@ func (x *faults) startAll(ctx context.Context) { x.fleet.startAll(ctx) }
 func (f *fleet) startAll(ctx context.Context) {
 	for _, m := range f.members {
 		m.bury()
-		if m.current() == nil {
+		if m.current() == nil && m.status.exists() {
 			m.start(ctx)
 		}
 	}

@@ -52,6 +52,8 @@ type member struct {
 	old            *vfs.MemFS // the disk before it
 	rot            *flip      // what is damaged
 	fullUntil      time.Time
+	honest         *vfs.MemFS // what the disk would be if it had not lied
+	status         membership
 
 	mu      sync.Mutex
 	memory  *vfs.MemFS // the disk of the last process
@@ -75,12 +77,13 @@ func newFleet(p *plan, j *trace) *fleet {
 	f := &fleet{plan: p, trace: j, lineage: newLineage(j.wrong), network: memory.NewNetwork(clock.Real, p.seed)}
 	f.network.SetGroups(regionOf)
 	for _, region := range p.regions {
-		for i := range p.size {
+		for i := range p.places() {
 			name := fmt.Sprintf("%s-%d", region, i+1)
 			m := &member{
 				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name), clock: clock.Real,
 				memory: vfs.NewCrashableMem(),
 			}
+			m.status.spare = i >= p.size
 			if p.inject[injectSkew] {
 				m.clock = newSkewed(stream(p.seed, "clock "+name))
 			}
@@ -122,14 +125,14 @@ func (m *member) config(fs vfs.FS) *replication.Config {
 	f := m.fleet
 	c := &replication.Config{
 		NodeID: m.name, RegionID: m.region, DataDir: dataFolder, FS: pebblefs.New(fs), PeerAddr: m.name,
-		Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: f.plan.regions[0],
+		Join: m.status.spare, Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: f.plan.regions[0],
 		Clock: m.clock, SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
 		Logger: slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
 	}
 	for _, o := range f.members {
-		if o.region == m.region {
+		if o.region == m.region && !o.status.spare {
 			c.Nodes[o.name] = o.name
-		} else {
+		} else if o.region != m.region {
 			c.Regions[o.region] = append(c.Regions[o.region], o.name)
 		}
 	}
@@ -160,6 +163,9 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	m.started = time.Now()
 	p.disk = newDisk(m.memory, stream(m.fleet.plan.seed, fmt.Sprintf("disk %s %d", m.name, m.starts)),
 		m.fleet.plan.slowSync)
+	if m.fleet.plan.storage == storageKV {
+		p.disk.end = p.lose
+	}
 	if d := time.Until(m.fullUntil); d > 0 {
 		p.disk.failAfter(1, errFull, d)
 	}
@@ -171,7 +177,8 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 		m.mu.Unlock()
 		return
 	}
-	if p.excused() || expected(err) {
+	p.disk.heal()
+	if p.excused() || expected(err) || m.departed(err) {
 		j.tell("%s does not start: %v", m.name, err)
 	} else {
 		j.wrong("1", "%s cannot start: %v", m.name, err)
@@ -211,7 +218,7 @@ func (p *process) open(kind string) (replication.Storage, error) {
 	if kind == storageKV {
 		s, err := kv.Open(kv.Options{
 			FS: p.disk, Dir: stateFolder, CacheBytes: 1 << 20, MemTableBytes: 256 << 10,
-			Logger: slog.New(slog.DiscardHandler),
+			Logger: slog.New(slog.DiscardHandler), OnFailure: p.storeFails,
 		})
 		if err != nil {
 			return nil, err
@@ -231,6 +238,14 @@ func (p *process) open(kind string) (replication.Storage, error) {
 	return l, nil
 }
 
+// storeFails ends the process, as a server does whose store cannot go on.
+func (p *process) storeFails(err error) {
+	if !p.gone.Load() && !p.excused() {
+		p.member.fleet.trace.wrong("1", "store of %s: %v", p.member.name, err)
+	}
+	p.lose()
+}
+
 // lose takes the power away: the network hears nothing more, and the disk keeps what was synced and some of the rest.
 // It can be called from inside the process, in the middle of anything.
 func (p *process) lose() {
@@ -243,6 +258,7 @@ func (p *process) lose() {
 			keep = 0
 		}
 		p.left = p.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: m.random})
+		p.disk.heal() // what still runs must come to an end
 		m.fleet.trace.tell("power of %s fails; keeps %d%% of what was not synced", m.name, keep)
 	})
 }
@@ -254,7 +270,8 @@ func (m *member) bury() {
 		return
 	}
 	if err := p.Err(); err != nil && !p.gone.Load() {
-		if p.excused() {
+		lied := m.honest != nil && errors.Is(err, replication.ErrDiskLost)
+		if p.excused() || lied || m.departed(err) {
 			m.fleet.trace.tell("%s stopped itself: %v", m.name, err)
 		} else {
 			m.fleet.trace.wrong("1", "%s stopped itself: %v", m.name, err)
@@ -267,6 +284,10 @@ func (m *member) bury() {
 	p.lose() // returns once left is set
 	m.end(p)
 	m.memory = p.left
+	if m.honest != nil && errors.Is(p.Err(), replication.ErrDiskLost) {
+		m.memory = m.honest
+	}
+	m.honest = nil
 	m.repair()
 }
 

@@ -22,12 +22,16 @@ const (
 	injectPause = "pause" // a node hears and writes nothing for a while, and goes on
 	injectFive  = "five"  // regions have five nodes
 	injectBusy  = "busy"  // clients go on while the fleet comes together
+
+	injectMembers = "members" // nodes are added, promoted and removed
+	injectWatch   = "watch"   // of the real store: watchers go from node to node while it is written and compacted
+	injectLie     = "lie"     // a power cut takes from one node what it had synced
 )
 
 // Injections returns every kind that Options.Inject may name.
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
-		injectFive, injectBusy}
+		injectFive, injectBusy, injectMembers, injectWatch, injectLie}
 }
 
 // injections is which kinds a run has.
@@ -59,8 +63,7 @@ func (on injections) String() string {
 
 // injected returns the faults of the kinds that are on.
 func (x *faults) injected() []fault {
-	var list []fault
-	for kind, f := range map[string]fault{
+	kinds := map[string]fault{
 		injectHang:  {6, x.hangDisk},
 		injectSlow:  {4, x.slowDisk},
 		injectError: {4, x.breakDisk},
@@ -68,12 +71,16 @@ func (x *faults) injected() []fault {
 		injectRot:   {4, x.rotDisk},
 		injectOld:   {8, x.startOld},
 		injectPause: {4, x.pauseNode},
-	} {
-		if x.fleet.plan.inject[kind] {
+		injectLie:   {6, x.lieDisk},
+
+		injectMembers: {10, x.changeMembers},
+	}
+	var list []fault
+	for _, kind := range Injections() {
+		if f, ok := kinds[kind]; ok && x.fleet.plan.inject[kind] {
 			list = append(list, f)
 		}
 	}
-	slices.SortFunc(list, func(a, b fault) int { return a.weight - b.weight })
 	return list
 }
 

@@ -3,6 +3,8 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -75,6 +77,9 @@ func newPlan(o Options) *plan {
 	if o.Nodes > 0 {
 		p.size = o.Nodes
 	}
+	if slices.Contains(strings.Split(o.Inject, ","), injectWatch) {
+		p.storage = storageKV
+	}
 	if o.Storage != "" {
 		p.storage = o.Storage
 	}
@@ -85,6 +90,14 @@ func newPlan(o Options) *plan {
 		p.forced = o.Forced == "yes"
 	}
 	return p
+}
+
+// places returns how many nodes a region may ever have had.
+func (p *plan) places() int {
+	if p.inject[injectMembers] {
+		return p.size + spares
+	}
+	return p.size
 }
 
 func (p *plan) String() string {

@@ -85,6 +85,7 @@ type evidence struct {
 	operations *operations
 	final      []final
 	converged  bool
+	watchers   *watchers
 }
 
 // final is what a node held at the end.
@@ -122,6 +123,10 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 		c := newClient(f, e.operations, i)
 		clients.Go(func() { c.run(ctx, until) })
 	}
+	e.watchers = newWatchers(f)
+	watching, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	e.watchers.start(watching)
 	(&faults{fleet: f, random: stream(e.plan.seed, "faults"), lastCut: time.Now()}).run(ctx, until)
 	clients.Wait()
 	f.work.Wait()
@@ -144,10 +149,14 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 		e.keepUp(ctx)
 	}
 	e.converged = e.converge(ctx)
-	for _, m := range f.members {
-		if p := m.current(); p != nil {
-			e.final = append(e.final, p.final(ctx))
-		}
+	unwatch()
+	e.watchers.going.Wait()
+	here, _ := f.here()
+	if e.converged {
+		e.watchers.finish(ctx, processesOf(here))
+	}
+	for _, p := range processesOf(here) {
+		e.final = append(e.final, p.final(ctx))
 	}
 	for _, m := range f.members {
 		m.stop()
@@ -161,9 +170,11 @@ func (e *evidence) converge(ctx context.Context) bool {
 		e.notTogether(why)
 		return false
 	}
-	j.tell("the fleet is together at %v", f.running()[0].auditor.at.Load())
+	here, _ := f.here()
+	list := processesOf(here)
+	j.tell("the fleet is together at %v", list[0].auditor.at.Load())
 	c, before := newClient(f, e.operations, e.plan.clients), len(e.operations.list)
-	for _, p := range f.running() {
+	for _, p := range list {
 		ctx, cancel := context.WithTimeout(ctx, lastWrites)
 		got := c.write(ctx, p, 1)
 		for got == unknown && ctx.Err() == nil { // its connection to the leader broke only now
@@ -205,6 +216,9 @@ func (e *evidence) keepUp(ctx context.Context) {
 	behind := func() string {
 		for _, m := range f.members {
 			m.bury()
+		}
+		here, why := f.here()
+		for _, m := range here {
 			p := m.current()
 			if p == nil {
 				return m.name + " does not run"
@@ -214,7 +228,7 @@ func (e *evidence) keepUp(ctx context.Context) {
 				return fmt.Sprintf("%s is at %v", m.name, at)
 			}
 		}
-		return ""
+		return why
 	}
 	why := behind()
 	for ; why != "" && ctx.Err() == nil; why = behind() {
@@ -247,10 +261,25 @@ func (e *evidence) together(least replication.Position) string {
 	}
 }
 
+// processesOf returns the processes of the members that have one.
+func processesOf(list []*member) []*process {
+	var running []*process
+	for _, m := range list {
+		if p := m.current(); p != nil {
+			running = append(running, p)
+		}
+	}
+	return running
+}
+
 func (f *fleet) apart(least replication.Position) string {
 	var first *process
 	primaries := 0
-	for _, m := range f.members {
+	here, why := f.here()
+	if why != "" {
+		return why
+	}
+	for _, m := range here {
 		p := m.current()
 		if p == nil {
 			return m.name + " does not run"

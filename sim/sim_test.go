@@ -21,6 +21,12 @@ var (
 
 const defaultSeeds, raceSeeds = 200, 40
 
+// How many seeds of each kind of injection the test command runs, and of several kinds at once.
+const (
+	kindSeeds, kindRaceSeeds   = 5, 2
+	drawnSeeds, drawnRaceSeeds = 12, 4
+)
+
 func TestSeeds(t *testing.T) {
 	from, count := *fromSeed, *seedCount
 	if count == 0 {
@@ -32,11 +38,31 @@ func TestSeeds(t *testing.T) {
 	if *oneSeed != 0 {
 		from, count = *oneSeed, 1
 	}
+	runSeeds(t, from, count, *inject)
+}
+
+// TestInjected runs some seeds of each kind of injection, alone and together with others. More of them, and single
+// ones, are run by TestSeeds with -sim.inject.
+func TestInjected(t *testing.T) {
+	each, drawn := kindSeeds, drawnSeeds
+	if raceEnabled {
+		each, drawn = kindRaceSeeds, drawnRaceSeeds
+	}
+	for i, kind := range append(Injections(), "drawn") {
+		count := each
+		if kind == "drawn" {
+			count = drawn
+		}
+		t.Run(kind, func(t *testing.T) { runSeeds(t, uint64(1000*(i+1)), count, kind) })
+	}
+}
+
+func runSeeds(t *testing.T, from uint64, count int, inject string) {
 	var sum Result
 	began := time.Now()
 	for seed := from; seed < from+uint64(count); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			r := Run(t, Options{Seed: seed, Storage: *storageOf, Regions: *regionsOf, Inject: *inject})
+			r := Run(t, Options{Seed: seed, Storage: *storageOf, Regions: *regionsOf, Inject: inject})
 			sum.Acknowledged += r.Acknowledged
 			sum.Unknown += r.Unknown
 			sum.Reads += r.Reads
@@ -51,7 +77,7 @@ func TestSeeds(t *testing.T) {
 				t.Error(f)
 			}
 			t.Logf("plan: %s\n%s\nrun it again: go test ./sim -run TestSeeds -sim.seed=%d -sim.inject=%q", r.Plan,
-				r.Story(*traceLen), seed, *inject)
+				r.Story(*traceLen), seed, inject)
 		})
 	}
 	t.Logf("%d seeds in %v: %v of virtual time, %d processes started, %d writes acknowledged, %d unknown, %d reads, "+

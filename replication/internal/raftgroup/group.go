@@ -55,7 +55,8 @@ func New(c Config) (*Group, error) {
 	g.life = newLifetime(c.Logger, g.mail, c.OnFatal)
 	// Each is made from what stands above it; only the mailbox leads back up.
 	network := peersConfig(&c)
-	network.OnRemoved = func(told error) { g.life.fail(fmt.Errorf("%w: %w", ErrRemoved, told)) }
+	// What this node was told is not what its end says to others: they would take it for a word to them.
+	network.OnRemoved = func(told error) { g.life.fail(fmt.Errorf("%w: %v", ErrRemoved, told)) }
 	g.network = peers.New(network, g.mail, g.life)
 	g.incoming = snapshots.NewIncoming(snapshotsConfig(&c), g.network, g.mail, g.life)
 	g.applier = newApplier(&c, g.view, g.mail, g.incoming)

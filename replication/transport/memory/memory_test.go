@@ -308,6 +308,25 @@ func TestCancelledOpenerEndsTheHandler(t *testing.T) {
 	})
 }
 
+// Nothing waits for the way to a node that is not there: the bubble would not end.
+func TestNobodyBehindACutIsToldOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memory.NewNetwork(clock.Real, 1)
+		a := n.Node("a")
+		n.SetDelay("a", "b", time.Second, 0)
+		n.Cut("a", "b")
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := a.Open(ctx, "b", service); err != nil {
+			t.Fatal(err)
+		}
+		n.HealAll()
+		cancel()
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestErrorsOfHandlers(t *testing.T) {
 	for _, test := range []struct{ give, want error }{
 		{nil, io.EOF},

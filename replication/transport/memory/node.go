@@ -11,8 +11,9 @@ import (
 
 // node is the transport of one address.
 type node struct {
-	net  *Network
-	addr string
+	net    *Network
+	addr   string
+	nobody bool // stands for whoever might be behind a cut
 
 	// services is guarded by net.mu until set, and never changed afterwards.
 	services map[string]transport.Handler
@@ -53,7 +54,7 @@ func (nd *node) Open(ctx context.Context, addr, service string) (transport.Strea
 	peer := n.nodes[addr]
 	if peer == nil || peer.services == nil {
 		if there || back {
-			peer = &node{net: n, addr: addr, closed: make(chan struct{})}
+			peer = &node{net: n, addr: addr, nobody: true, closed: make(chan struct{})}
 		} else {
 			return nil, fmt.Errorf("%w: nobody listens at %s", transport.ErrUnreachable, addr)
 		}

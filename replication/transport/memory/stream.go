@@ -99,7 +99,7 @@ func (e *end) over() {
 		s.net.mu.Unlock()
 		return
 	}
-	if tell && s.awaitArrival(e.peer, s.delay(e)) {
+	if tell && (e.peer.node.nobody || s.awaitArrival(e.peer, s.delay(e))) {
 		e.peer.cancel(errBroken)
 	}
 }

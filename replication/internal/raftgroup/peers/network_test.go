@@ -83,6 +83,7 @@ type node struct {
 	inbox *inbox
 	life  *life
 	end   func()
+	fail  context.CancelCauseFunc
 	gone  atomic.Uint64 // whom this member knows as removed
 	told  atomic.Uint64 // how often it was told that it is removed itself
 }
@@ -91,7 +92,7 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	tr := net.Node(fmt.Sprint(id))
-	n := &node{inbox: &inbox{unreachable: map[uint64]int{}}, life: &life{ctx: ctx}, end: func() { cancel(errEnd) }}
+	n := &node{inbox: &inbox{unreachable: map[uint64]int{}}, life: &life{ctx: ctx}, end: func() { cancel(errEnd) }, fail: cancel}
 	n.Network = New(Config{
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real,
 		TickInterval: 10 * time.Millisecond, MaxInflightBytes: 1 << 20,
@@ -347,6 +348,21 @@ func TestWhoWasRemovedIsTold(t *testing.T) {
 		}
 		if got := b.inbox.indexes(raftpb.MsgApp); len(got) != 0 {
 			t.Errorf("listened to %v", got)
+		}
+	})
+}
+
+// That a member was removed is its own end, and none of those that it talks to.
+func TestARemovedMemberTellsNobodyThatHeIs(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, a, b *node) {
+		a.Send(message(raftpb.MsgHeartbeat, 2, 1))
+		time.Sleep(time.Second)
+		b.fail(fmt.Errorf("stopped: %w: n2, from test", transport.ErrRemoved))
+		time.Sleep(time.Second)
+		a.Send(message(raftpb.MsgHeartbeat, 2, 2))
+		time.Sleep(time.Second)
+		if a.told.Load() != 0 {
+			t.Errorf("believed %d times that it was removed itself", a.told.Load())
 		}
 	})
 }

@@ -2,6 +2,8 @@ package peers
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -13,7 +15,7 @@ func (n *Network) Serve(ctx context.Context, s transport.Stream) error {
 	group := n.life.Context()
 	ended := make(chan error, 1)
 	if !n.life.Spawn(func() { ended <- n.receive(s) }) {
-		return context.Cause(group)
+		return n.ended()
 	}
 	select {
 	case err := <-ended:
@@ -21,8 +23,18 @@ func (n *Network) Serve(ctx context.Context, s transport.Stream) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-group.Done():
-		return context.Cause(group)
+		return n.ended()
 	}
+}
+
+// ended is why a stream ends with the group. That this member was removed is told in words alone: the peer would take
+// it for a word to him.
+func (n *Network) ended() error {
+	cause := context.Cause(n.life.Context())
+	if errors.Is(cause, transport.ErrRemoved) {
+		return fmt.Errorf("the group has ended here: %v", cause)
+	}
+	return cause
 }
 
 // receive hands over what comes, until the stream or the group ends. One message that cannot be read ends the stream:
@@ -49,7 +61,7 @@ func (n *Network) receive(s transport.Stream) error {
 			return err
 		}
 		if !n.inbox.Receive(messages, len(p)) {
-			return context.Cause(n.life.Context())
+			return n.ended()
 		}
 	}
 }

@@ -1,0 +1,162 @@
+package sim
+
+import (
+	"flag"
+	"strings"
+	"testing"
+)
+
+var (
+	runMutants  = flag.Bool("sim.mutants", false, "run the list of mutants; takes hours on a small machine")
+	mutantNamed = flag.String("sim.mutant", "", "of the mutants, run those whose names hold this")
+)
+
+// mutantSeeds is within how many seeds each mutant has to be found.
+const mutantSeeds = 200
+
+// anyInvariant is how a mutant is found that may break several.
+var anyInvariant = []string{"invariant ", "panic: "}
+
+// mutants are bugs that somebody might make. Those with elsewhere are beyond what a fleet in one process can show: that
+// test of another level finds them. README.md has what became of each.
+var mutants = []planted{
+	{
+		name: "vote and term are not synced",
+		edits: []edit{{
+			"replication/internal/raftgroup/promises.go",
+			"p.term, p.vote, p.owed = hard.GetTerm(), hard.GetVote(), true",
+			"p.term, p.vote = hard.GetTerm(), hard.GetVote()",
+		}},
+		caught: anyInvariant,
+	},
+	{
+		name: "disks are not settled",
+		edits: []edit{
+			{"replication/internal/wal/newest.go", "noted newest) error {\n\tif err := f.fs.SyncDir(f.dir)",
+				"noted newest) error {\n\tif true {\n\t\treturn nil\n\t}\n\tif err := f.fs.SyncDir(f.dir)"},
+			{"replication/internal/wal/open.go", "func (s *segment) rewrite(proven int64) error {\n",
+				"func (s *segment) rewrite(proven int64) error {\n\tif proven >= 0 {\n\t\treturn nil\n\t}\n"},
+		},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/wal TestFailedSync|TestNamesAreSyncedAtOpen",
+	},
+	{
+		name: "a jump of one",
+		edits: []edit{{
+			"kv/mvcc/jump.go", "func (j Jump) lands(from int64) int64 {\n",
+			"func (j Jump) lands(from int64) int64 {\n\tif from > 0 {\n\t\treturn from + 1\n\t}\n",
+		}},
+		flags: []string{"-sim.inject=watch"}, caught: []string{"invariant 11:"},
+	},
+	{
+		name: "compaction removes a delete at its own revision",
+		edits: []edit{{
+			"kv/mvcc/superseded.go", "if kind == KindDelete && at.Main < compact {",
+			"if kind == KindDelete && at.Main <= compact {",
+		}},
+		flags: []string{"-sim.inject=watch"}, caught: []string{"invariant 10:", "invariant 11:"},
+	},
+	{
+		name: "install takes an older claim",
+		edits: []edit{{
+			"replication/timeline/machine.go", "case outranks(s.HighestClaim(), Latest(c.Origin.Reigns)):",
+			"case false:",
+		}},
+		caught: anyInvariant,
+	},
+	{
+		name: "a node opens before it asked the others",
+		edits: []edit{
+			{"replication/internal/fleet/report.go", "if r.Tries == 0 || r.Unled {", "if r.Tries < 0 {"},
+		},
+		caught: anyInvariant,
+	},
+	{
+		name: "the metadata of a copy lags",
+		edits: []edit{
+			{"replication/internal/region/applier.go", "type Applier struct {",
+				"type Applier struct {\n\tlagged  *contract.Metadata"},
+			{"replication/internal/region/hold.go", "\treturn a.config.Keeper.Begin(meta)",
+				"\tif a.lagged == nil {\n\t\ta.lagged = meta\n\t}\n\tmeta, a.lagged = a.lagged, meta\n" +
+					"\treturn a.config.Keeper.Begin(meta)"},
+		},
+		flags: []string{"-sim.storage=volatile"}, caught: anyInvariant,
+	},
+	{
+		name: "the machine does not check the chain",
+		edits: []edit{
+			{"replication/timeline/machine.go", "case f.Previous != s.Cursor.Chain:", "case false:"},
+			{"replication/timeline/machine.go", "case r.Previous != s.Cursor.Chain:\n", "case false:\n"},
+		},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/timeline TestMachine",
+	},
+	{
+		name: "what is in flight is taken back when it is overtaken",
+		edits: []edit{{
+			"replication/internal/propose/resolve.go", "\tfinish(flights, err)\n\tp.check()\n}\n\n// abandon",
+			"\tfor _, f := range flights {\n\t\tp.back.requeue(f.proposals)\n\t}\n\tp.check()\n}\n\n// abandon",
+		}},
+		caught: anyInvariant,
+	},
+	{
+		name: "recall judges nothing",
+		edits: []edit{{
+			"replication/internal/recall/check.go", "func (c *Check) judge(a Answer) error {\n",
+			"func (c *Check) judge(a Answer) error {\n\tif a.Node != \"\" {\n\t\treturn nil\n\t}\n",
+		}},
+		flags: []string{"-sim.inject=old"}, caught: anyInvariant,
+	},
+	{
+		name: "a primary never knows of a loss",
+		edits: []edit{{
+			"replication/internal/standing/standing.go", "if st.Role() != timeline.Primary {",
+			"if st.Role() != \"\" {",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestAPrimaryThatLostAPartOfItsReignIsFenced",
+	},
+	{
+		name: "claims that differ in their last words alone are the same",
+		edits: []edit{{
+			"replication/timeline/history.go", "if c := bytes.Compare(a.appendIdentity(nil), b.appendIdentity(nil)); " +
+				"c != 0 {",
+			"if c := bytes.Compare(a.appendIdentity(nil), b.appendIdentity(nil)); c != 0 && false {",
+		}, {
+			"replication/timeline/history.go", "return bytes.Compare(a.Previous[:], b.Previous[:]) > 0", "return false",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/timeline TestSupersedesOrdersAllClaims",
+	},
+	{
+		name: "a tail is not saved before a snapshot of Raft",
+		edits: []edit{{
+			"replication/internal/region/adopt.go", "err = a.saveBeforeState(meta)", "_ = a.saveBeforeState(meta)",
+		}},
+		caught: anyInvariant,
+	},
+	{
+		name: "an expiry is proposed in a later tenure",
+		edits: []edit{{
+			"server/server.go", "s.replicator.Propose(ctx, expiry, replication.WithinTenure(t))",
+			"s.replicator.Propose(ctx, expiry)",
+		}},
+	},
+	{
+		name: "the note of the newest segment is ignored",
+		edits: []edit{{
+			"replication/internal/wal/newest.go", "if numbers[n-1] >= noted {", "if noted >= 0 {",
+		}, {
+			"replication/internal/wal/newest.go", "} else if noted == 0 {", "} else if noted >= 0 {",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/wal TestMissingSegment",
+	},
+}
+
+// TestMutants runs the list: go test ./sim -run TestMutants -sim.mutants -timeout 0.
+func TestMutants(t *testing.T) {
+	if !*runMutants && *mutantNamed == "" {
+		t.Skip("-sim.mutants is not given")
+	}
+	for _, m := range mutants {
+		if strings.Contains(m.name, *mutantNamed) {
+			t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) { m.find(t, mutantSeeds) })
+		}
+	}
+}
