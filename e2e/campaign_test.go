@@ -212,7 +212,9 @@ func (c *campaign) once(ctx context.Context, f fault, hold time.Duration) error 
 // settle wants all nodes to serve, clients of all nodes to write, and everything that they saw until now to be
 // linearizable.
 func (c *campaign) settle(ctx context.Context) error {
-	c.traffic.follow(c.fleet.Nodes())
+	if err := c.traffic.follow(c.fleet.Nodes()); err != nil {
+		return err
+	}
 	for _, n := range c.fleet.Nodes() {
 		if !n.Running() {
 			return fmt.Errorf("%s ended: %s: %s", n.Config.Name, n.Exit(), n.LastWords())
