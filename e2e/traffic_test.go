@@ -128,7 +128,8 @@ func (t *traffic) request(
 	draw := rng.IntN(10)
 	value := fmt.Sprintf("%d-%d", id, i)
 	if draw < 2 {
-		return t.putOwn(ctx, client, fmt.Sprintf("%sown/%d/%08d", t.prefix, id, i), fmt.Sprintf("%-*s", ownBytes, value))
+		key := fmt.Sprintf("%sown/%d/%08d", t.prefix, id, i)
+		return t.putOwn(ctx, client, key, fmt.Sprintf("%-*s", ownBytes, value))
 	}
 	key := fmt.Sprintf("%sregister/%d/%d", t.prefix, t.turn, rng.IntN(registers))
 	op := operation{client: id, key: key, kind: get, began: time.Since(t.began)}
