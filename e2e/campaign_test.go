@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -72,6 +73,7 @@ type campaign struct {
 	region  *localfleet.Region // in which the next fault happens, nil for any
 	former  []*localfleet.Node // that belong to the fleet no longer
 	checked int                // operations that were found linearizable
+	mounted string             // a disk that is to be taken away at the end, "" for none
 }
 
 // Every fault under load: nothing that was acknowledged is lost, registers are linearizable, and all nodes are equal
@@ -124,6 +126,12 @@ func runCampaign(ctx context.Context, o Options, seed uint64) error {
 		run: &run{Options: o, fleet: f, report: report{out: o.Out, start: time.Now()}},
 		rng: rand.New(rand.NewPCG(seed, 0)),
 	}
+	defer func() {
+		if c.mounted != "" {
+			f.Close()
+			exec.Command("umount", c.mounted).Run()
+		}
+	}()
 	if err := localfleet.Start(f.Nodes()); err != nil {
 		return err
 	}
@@ -212,7 +220,9 @@ func (c *campaign) once(ctx context.Context, f fault, hold time.Duration) error 
 // settle wants all nodes to serve, clients of all nodes to write, and everything that they saw until now to be
 // linearizable.
 func (c *campaign) settle(ctx context.Context) error {
-	c.traffic.follow(c.fleet.Nodes())
+	if err := c.traffic.follow(c.fleet.Nodes()); err != nil {
+		return err
+	}
 	for _, n := range c.fleet.Nodes() {
 		if !n.Running() {
 			return fmt.Errorf("%s ended: %s: %s", n.Config.Name, n.Exit(), n.LastWords())

@@ -180,6 +180,7 @@ func (s *smallDisk) strike(ctx context.Context, c *campaign) (string, error) {
 	if text, err := mount.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("mount: %w: %s", err, text)
 	}
+	c.mounted = s.mount()
 	s.n.Config.DataDir = filepath.Join(s.mount(), "data")
 	if err := errors.Join(copyTree(s.n.Config.DataDir, s.right), s.n.Save(), s.n.Start()); err != nil {
 		return "", err
@@ -207,6 +208,7 @@ func (s *smallDisk) mend(ctx context.Context, c *campaign) error {
 	if text, err := exec.Command("umount", s.mount()).CombinedOutput(); err != nil {
 		return fmt.Errorf("umount: %w: %s", err, text)
 	}
+	c.mounted = ""
 	if err := errors.Join(s.n.Start(), c.awaitNode(ctx, s.n)); err != nil {
 		return err
 	}

@@ -224,8 +224,8 @@ func (e *elsewhere) strike(ctx context.Context, c *campaign) (string, error) {
 	if err := errors.Join(c.fleet.Move(e.n), e.n.Start(), c.awaitNode(ctx, e.n)); err != nil {
 		return "", err
 	}
-	c.traffic.follow(c.fleet.Nodes())
-	return fmt.Sprintf("%v moved to other addresses", e), c.awaitServing(ctx)
+	return fmt.Sprintf("%v moved to other addresses", e),
+		errors.Join(c.traffic.follow(c.fleet.Nodes()), c.awaitServing(ctx))
 }
 
 func (e *elsewhere) mend(context.Context, *campaign) error {
@@ -250,8 +250,8 @@ func (e *allElsewhere) strike(ctx context.Context, c *campaign) (string, error) 
 	if err := localfleet.Start(e.nodes); err != nil {
 		return "", err
 	}
-	c.traffic.follow(c.fleet.Nodes())
-	return "all of " + c.region.Name + " moved to other addresses", c.awaitServing(ctx)
+	return "all of " + c.region.Name + " moved to other addresses",
+		errors.Join(c.traffic.follow(c.fleet.Nodes()), c.awaitServing(ctx))
 }
 
 func (e *allElsewhere) mend(context.Context, *campaign) error {

@@ -47,7 +47,7 @@ const (
 type traffic struct {
 	prefix  string
 	began   time.Time
-	clients []*clientv3.Client
+	clients []atomic.Pointer[clientv3.Client] // of each node, in the order of the fleet
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
 	acks    atomic.Int64
@@ -62,12 +62,14 @@ type traffic struct {
 
 // startTraffic begins at all nodes of a fleet. The caller ends it.
 func startTraffic(ctx context.Context, nodes []*localfleet.Node, prefix string, seed uint64) (*traffic, error) {
-	clients, _, err := connectEach(localfleet.Clients(nodes))
-	if err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	t := &traffic{
+		prefix: prefix, began: time.Now(), clients: make([]atomic.Pointer[clientv3.Client], len(nodes)), cancel: cancel,
+	}
+	if err := t.follow(nodes); err != nil {
+		t.end()
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	t := &traffic{prefix: prefix, began: time.Now(), clients: clients, cancel: cancel}
 	for i := range len(nodes) * workersPerNode {
 		t.workers.Go(func() { t.work(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)))) })
 	}
@@ -78,23 +80,38 @@ func startTraffic(ctx context.Context, nodes []*localfleet.Node, prefix string, 
 func (t *traffic) end() {
 	t.cancel()
 	t.workers.Wait()
-	for _, c := range t.clients {
-		c.Close()
+	for i := range t.clients {
+		if c := t.clients[i].Swap(nil); c != nil {
+			c.Close()
+		}
 	}
 }
 
-// follow tells the clients where the nodes of the fleet are.
-func (t *traffic) follow(nodes []*localfleet.Node) {
+// follow gives the workers new clients of the nodes that are elsewhere now. (SetEndpoints of etcd's client races with
+// its own connecting.)
+func (t *traffic) follow(nodes []*localfleet.Node) error {
 	for i, n := range nodes {
-		t.clients[i].SetEndpoints(n.Config.ListenClient)
+		former := t.clients[i].Load()
+		if former != nil && former.Endpoints()[0] == n.Config.ListenClient {
+			continue
+		}
+		client, err := connect(n.Config.ListenClient)
+		if err != nil {
+			return err
+		}
+		t.clients[i].Store(client)
+		if former != nil {
+			former.Close()
+		}
 	}
+	return nil
 }
 
 func (t *traffic) work(ctx context.Context, id int, rng *rand.Rand) {
-	client, known := t.clients[id/workersPerNode], map[string]string{}
+	known := map[string]string{}
 	for i := 0; ctx.Err() == nil; i++ {
 		t.gate.RLock()
-		err := t.request(ctx, client, id, i, rng, known)
+		err := t.request(ctx, t.clients[id/workersPerNode].Load(), id, i, rng, known)
 		t.gate.RUnlock()
 		pause := trafficPause
 		if err != nil {
@@ -111,7 +128,8 @@ func (t *traffic) request(
 	draw := rng.IntN(10)
 	value := fmt.Sprintf("%d-%d", id, i)
 	if draw < 2 {
-		return t.putOwn(ctx, client, fmt.Sprintf("%sown/%d/%08d", t.prefix, id, i), fmt.Sprintf("%-*s", ownBytes, value))
+		key := fmt.Sprintf("%sown/%d/%08d", t.prefix, id, i)
+		return t.putOwn(ctx, client, key, fmt.Sprintf("%-*s", ownBytes, value))
 	}
 	key := fmt.Sprintf("%sregister/%d/%d", t.prefix, t.turn, rng.IntN(registers))
 	op := operation{client: id, key: key, kind: get, began: time.Since(t.began)}
@@ -212,7 +230,7 @@ func (t *traffic) take(ctx context.Context) ([]operation, error) {
 				client: len(t.clients) * workersPerNode, kind: get, began: time.Since(t.began),
 				key: fmt.Sprintf("%sregister/%d/%d", t.prefix, t.turn, register),
 			}
-			if err := op.do(ctx, t.clients[at]); err != nil {
+			if err := op.do(ctx, t.clients[at].Load()); err != nil {
 				return nil, fmt.Errorf("read %s at the end: %w", op.key, err)
 			}
 			op.ended = time.Since(t.began)

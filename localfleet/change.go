@@ -28,8 +28,8 @@ func (f *Fleet) Move(n *Node) error {
 }
 
 // Replace lays out a node of the next name of its region, with an empty directory and else the same configuration, that
-// joins in the place of a node that does not run and belongs to the fleet no longer. Its links lead to the new node at once. That it is a member is
-// the caller's business.
+// joins in the place of a node that does not run and belongs to the fleet no longer. Its links lead to the new node at
+// once. That it is a member is the caller's business.
 func (f *Fleet) Replace(old *Node) (*Node, error) {
 	r := f.Region(old.Config.Region)
 	n, err := newNode(&f.options, r.Name, r.nextName())
