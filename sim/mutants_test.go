@@ -95,7 +95,7 @@ var mutants = []planted{
 			"replication/internal/propose/resolve.go", "\tfinish(flights, err)\n\tp.check()\n}\n\n// abandon",
 			"\tfor _, f := range flights {\n\t\tp.back.requeue(f.proposals)\n\t}\n\tp.check()\n}\n\n// abandon",
 		}},
-		caught: anyInvariant,
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/propose TestNothingIsRepeated",
 	},
 	{
 		name: "recall judges nothing",
