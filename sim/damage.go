@@ -152,13 +152,13 @@ func (x *faults) lieDisk(ctx context.Context) {
 	x.fleet.startAll(ctx)
 	x.wait(2500 * time.Millisecond)
 	p := x.someone()
-	if p == nil || !x.others(p.member) {
+	if p == nil || !others(x, p.member) {
 		return
 	}
 	m, from := p.member, p.memory.CrashClone(vfs.CrashCloneCfg{})
 	x.tell("disk of %s keeps nothing from now on", m.name)
 	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
-	if m.current() != p || p.gone.Load() || !x.others(m) {
+	if m.current() != p || p.gone.Load() || !others(x, m) {
 		return
 	}
 	p.lose()
@@ -173,7 +173,7 @@ func (x *faults) lieDisk(ctx context.Context) {
 }
 
 // others reports whether all other nodes of the member's region run, for a while already, and nothing is cut.
-func (x *faults) others(m *member) bool {
+func others(x *faults, m *member) bool {
 	soon := time.Now().Add(-2 * time.Second)
 	if x.lastCut.After(soon) {
 		return false

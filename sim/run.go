@@ -223,7 +223,8 @@ func (e *evidence) keepUp(ctx context.Context) {
 			if p == nil {
 				return m.name + " does not run"
 			}
-			if at := p.auditor.at.Load(); at == nil || at.position < goal || p.Health().Role == replication.RoleDiverged {
+			if at := p.auditor.at.Load(); at == nil || at.position < goal ||
+				p.Health().Role == replication.RoleDiverged {
 				return fmt.Sprintf("%s is at %v", m.name, at)
 			}
 		}
