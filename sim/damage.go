@@ -99,10 +99,23 @@ func (x *faults) down() *member {
 }
 
 // startOld starts a node on the disk that it had before its last life, where somebody of another region heard of that
-// life. It has to be refused; then its own disk is put back.
+// life, which it sees to. It has to be refused; then its own disk is put back.
 func (x *faults) startOld(ctx context.Context) {
-	m := x.down()
-	if m == nil || m.old == nil || !x.remembered(m) {
+	if len(x.fleet.plan.regions) == 1 {
+		return
+	}
+	x.fleet.network.HealAll()
+	x.lastCut = time.Now()
+	x.fleet.startAll(ctx)
+	x.wait(4 * time.Second)
+	p := x.someone()
+	if p == nil {
+		return
+	}
+	m := p.member
+	p.lose()
+	m.bury()
+	if m.old == nil || !x.remembered(m) {
 		return
 	}
 	own := m.memory
@@ -119,11 +132,12 @@ func (x *faults) startOld(ctx context.Context) {
 // remembered reports whether a node of another region that runs must have heard of the member's last life: both ran
 // for some rounds of reports, and nothing was cut or slow.
 func (x *faults) remembered(m *member) bool {
-	if x.lastCut.After(m.started) || m.ended.Sub(m.started) < 3*time.Second {
+	soon := m.ended.Add(-3 * time.Second)
+	if x.lastCut.After(soon) || m.started.After(soon) {
 		return false
 	}
 	for _, p := range x.fleet.running() {
-		if p.member.region != m.region && p.member.started.Before(m.started) {
+		if p.member.region != m.region && p.member.started.Before(soon) {
 			return true
 		}
 	}
@@ -138,13 +152,13 @@ func (x *faults) lieDisk(ctx context.Context) {
 	x.fleet.startAll(ctx)
 	x.wait(2500 * time.Millisecond)
 	p := x.someone()
-	if p == nil || !x.others(p.member) {
+	if p == nil || !others(x, p.member) {
 		return
 	}
 	m, from := p.member, p.memory.CrashClone(vfs.CrashCloneCfg{})
 	x.tell("disk of %s keeps nothing from now on", m.name)
 	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
-	if m.current() != p || p.gone.Load() || !x.others(m) {
+	if m.current() != p || p.gone.Load() || !others(x, m) {
 		return
 	}
 	p.lose()
@@ -159,7 +173,7 @@ func (x *faults) lieDisk(ctx context.Context) {
 }
 
 // others reports whether all other nodes of the member's region run, for a while already, and nothing is cut.
-func (x *faults) others(m *member) bool {
+func others(x *faults, m *member) bool {
 	soon := time.Now().Add(-2 * time.Second)
 	if x.lastCut.After(soon) {
 		return false

@@ -178,7 +178,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 		return
 	}
 	p.disk.heal()
-	if p.excused() || expected(err) || m.departed(err) {
+	if p.excused() || p.gone.Load() || expected(err) || m.departed(err) {
 		j.tell("%s does not start: %v", m.name, err)
 	} else {
 		j.wrong("1", "%s cannot start: %v", m.name, err)
@@ -211,6 +211,9 @@ func (p *process) begin(ctx context.Context) error {
 		return err
 	}
 	p.SetTransport(m.fleet.network.Node(m.name))
+	if p.gone.Load() { // its store failed before it was on the network
+		return fmt.Errorf("%w: the store failed at once", errBroken)
+	}
 	return p.Start(ctx)
 }
 

@@ -69,7 +69,7 @@ func (x *faults) injected() []fault {
 		injectError: {4, x.breakDisk},
 		injectFull:  {4, x.fillDisk},
 		injectRot:   {4, x.rotDisk},
-		injectOld:   {8, x.startOld},
+		injectOld:   {5, x.startOld},
 		injectPause: {4, x.pauseNode},
 		injectLie:   {6, x.lieDisk},
 

@@ -83,14 +83,14 @@ func (x *faults) changeMembers(ctx context.Context) {
 			x.tell("ask %s to promote %s: %v", p.NodeID(), s.Name, p.PromoteMember(ctx, s.ID))
 		})
 	case n < 7:
-		x.addMember(ctx, p)
+		addMember(ctx, x, p)
 	default:
-		x.removeMember(ctx, p, list[x.random.IntN(len(list))])
+		removeMember(ctx, x, p, list[x.random.IntN(len(list))])
 	}
 }
 
 // addMember adds a node that was never there, and starts it, before or after.
-func (x *faults) addMember(ctx context.Context, p *process) {
+func addMember(ctx context.Context, x *faults, p *process) {
 	i := slices.IndexFunc(x.fleet.members, func(m *member) bool {
 		return m.region == p.member.region && !m.status.exists()
 	})
@@ -107,7 +107,7 @@ func (x *faults) addMember(ctx context.Context, p *process) {
 	m.start(ctx)
 }
 
-func (x *faults) removeMember(ctx context.Context, p *process, which replication.NodeStatus) {
+func removeMember(ctx context.Context, x *faults, p *process, which replication.NodeStatus) {
 	m := x.fleet.named(which.Name)
 	if m == nil {
 		return // it has not said its name yet

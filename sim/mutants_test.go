@@ -27,7 +27,7 @@ var mutants = []planted{
 			"p.term, p.vote, p.owed = hard.GetTerm(), hard.GetVote(), true",
 			"p.term, p.vote = hard.GetTerm(), hard.GetVote()",
 		}},
-		caught: anyInvariant,
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/raftgroup TestPromisesAreOnDisk",
 	},
 	{
 		name: "disks are not settled",
@@ -95,7 +95,7 @@ var mutants = []planted{
 			"replication/internal/propose/resolve.go", "\tfinish(flights, err)\n\tp.check()\n}\n\n// abandon",
 			"\tfor _, f := range flights {\n\t\tp.back.requeue(f.proposals)\n\t}\n\tp.check()\n}\n\n// abandon",
 		}},
-		caught: anyInvariant,
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/propose TestNothingIsRepeated",
 	},
 	{
 		name: "recall judges nothing",
@@ -137,6 +137,7 @@ var mutants = []planted{
 			"server/server.go", "s.replicator.Propose(ctx, expiry, replication.WithinTenure(t))",
 			"s.replicator.Propose(ctx, expiry)",
 		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./server TestAnExpiryOfAnotherTenureIsVoid",
 	},
 	{
 		name: "the note of the newest segment is ignored",
