@@ -70,9 +70,16 @@ func (l *loop) acknowledged(m *raftpb.Message) {
 	}
 }
 
-// remind adds to an append what its receiver acknowledged, if it seems to have forgotten.
+// remind adds to an append what its receiver acknowledged, if it seems to have forgotten, or where this log ends, if it
+// has more.
 func (l *loop) remind(m *raftpb.Message) {
-	if f := l.lost[m.GetTo()]; f != nil && l.leading {
+	if !l.leading {
+		return
+	}
+	if m.Context = l.endContext(m.GetTo()); m.Context != nil {
+		return
+	}
+	if f := l.lost[m.GetTo()]; f != nil {
 		m.Context = binary.LittleEndian.AppendUint64(make([]byte, 0, matchContextBytes), f.acknowledged)
 	}
 }
@@ -99,6 +106,8 @@ func (l *loop) checkOwnLog(m *raftpb.Message) error {
 		known = m.GetCommit()
 	case m.GetType() == raftpb.MsgApp && len(m.GetContext()) == matchContextBytes:
 		known = binary.LittleEndian.Uint64(m.GetContext())
+	case m.GetType() == raftpb.MsgApp:
+		return l.checkLeader(m)
 	}
 	last := l.end.LastIndex()
 	if known <= last {
