@@ -53,8 +53,17 @@ func (l *loop) endContext(member uint64) []byte {
 	return binary.LittleEndian.AppendUint64(context, l.handed)
 }
 
-// checkLeader compares what this node has committed with where its leader's log ends.
+// checkLeader compares what this node has committed with its leader's log: with where it ends, and with the entry that
+// the leader's append follows. What is applied is durable and committed, so a leader has the same there.
 func (l *loop) checkLeader(m *raftpb.Message) error {
+	if at := m.GetIndex(); at > l.adopted && at <= l.view.applied.Load() {
+		if term, err := l.end.Term(at); err == nil && term != m.GetLogTerm() {
+			return fmt.Errorf("%w: it has committed entry %d of term %d, which in the log of its leader %s is of term "+
+				"%d: disks of this region went back in time; keep the directory of this node, it may hold writes that "+
+				"the region has lost, and do not start it again as it is",
+				ErrRegionLost, at, term, peers.NameIn(l.directory, m.GetFrom()), m.GetLogTerm())
+		}
+	}
 	if len(m.GetContext()) != endContextBytes {
 		return nil
 	}

@@ -62,6 +62,25 @@ func TestLoopLeaderThatIsBehind(t *testing.T) {
 	}
 }
 
+// A member stops whose leader has another entry where this one has a committed one.
+func TestLoopLeaderWithAnotherEntry(t *testing.T) {
+	for term, stops := range map[uint64]bool{2: false, 3: true} {
+		r := newRig(t, 1, 2, 3)
+		entry := &raftpb.Entry{Term: new(uint64(2)), Index: new(uint64(genesisIndex + 1))}
+		r.from(2, &raftpb.Message{
+			Type: raftpb.MsgApp.Enum(), Term: new(uint64(4)), Index: new(uint64(genesisIndex)),
+			LogTerm: new(uint64(genesisTerm)), Entries: []*raftpb.Entry{entry}, Commit: new(uint64(genesisIndex + 1)),
+		})
+		r.loop.view.applied.Store(genesisIndex + 1)
+		r.from(2, &raftpb.Message{
+			Type: raftpb.MsgApp.Enum(), Term: new(uint64(4)), Index: new(uint64(genesisIndex + 1)), LogTerm: new(term),
+		})
+		if err := r.loop.broken; errors.Is(err, ErrRegionLost) != stops {
+			t.Errorf("the leader's is of term %d: %v", term, err)
+		}
+	}
+}
+
 // Two of three disks go back, and the third comes when the two have gone on: it is not part of their history, whether
 // they repeat its term or not.
 func TestRegionThatWentBack(t *testing.T) {

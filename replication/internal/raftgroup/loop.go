@@ -47,6 +47,7 @@ type loop struct {
 	commit  uint64
 	start   uint64
 	handed  uint64 // the last entry that went to the log, whether it is durable or not
+	adopted uint64 // the index of the last checkpoint that went to the log; below it may be what it replaces
 
 	heard map[uint64]time.Time // when a member answered this leader last
 
@@ -115,7 +116,8 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 	return &loop{
 		self: c.ID, clock: c.Clock, tickInterval: c.TickInterval, electionTicks: c.ElectionTicks,
 		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail,
-		neighbours: n, view: v, end: c.Log, handed: max(c.Log.LastIndex(), initial.applied), lost: make(forgetfuls), ahead: make(aheads),
+		neighbours: n, view: v, end: c.Log, handed: max(c.Log.LastIndex(), initial.applied),
+		lost: make(forgetfuls), ahead: make(aheads),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 		heard: map[uint64]time.Time{},
 	}, nil

@@ -19,8 +19,12 @@ const lostAfterRejects = 3
 // it acknowledged. Members of former versions do not look at it.
 const matchContextBytes = 8
 
-// logEnd is where the log of this node ends.
-type logEnd interface{ LastIndex() uint64 }
+// logEnd is what the loop knows of the log of this node.
+type logEnd interface {
+	LastIndex() uint64
+	// Term returns the term of an entry; an error if it is not there any more.
+	Term(index uint64) (uint64, error)
+}
 
 // forgetful is a member that refuses entries it had acknowledged, on a leader.
 type forgetful struct {

@@ -83,7 +83,8 @@ func (l *loop) dispatch(m *raftpb.Message) {
 func (l *loop) appending(m *raftpb.Message) {
 	if m.GetSnapshot() != nil {
 		l.installing = m.GetSnapshot().GetData()
-		l.handed = m.GetSnapshot().GetMetadata().GetIndex()
+		l.adopted = m.GetSnapshot().GetMetadata().GetIndex()
+		l.handed = l.adopted
 	}
 	if n := len(m.GetEntries()); n > 0 {
 		l.handed = m.GetEntries()[n-1].GetIndex()
