@@ -43,14 +43,14 @@ func (l *loop) outran(m *raftpb.Message) bool {
 	return true
 }
 
-// endContext says to a member that is ahead where the log of its leader ends; nil for others.
-func (l *loop) endContext(member uint64) []byte {
-	committed, ok := l.ahead[member]
+// context says to a member that is ahead where the log of its leader ends; nil for others.
+func (a aheads) context(member, ends uint64) []byte {
+	committed, ok := a[member]
 	if !ok {
 		return nil
 	}
 	context := binary.LittleEndian.AppendUint64(make([]byte, 0, endContextBytes), committed)
-	return binary.LittleEndian.AppendUint64(context, l.handed)
+	return binary.LittleEndian.AppendUint64(context, ends)
 }
 
 // checkLeader compares what this node has committed with its leader's log: with where it ends, and with the entry that

@@ -80,7 +80,7 @@ func (l *loop) remind(m *raftpb.Message) {
 	if !l.leading {
 		return
 	}
-	if m.Context = l.endContext(m.GetTo()); m.Context != nil {
+	if m.Context = l.ahead.context(m.GetTo(), l.handed); m.Context != nil {
 		return
 	}
 	if f := l.lost[m.GetTo()]; f != nil {
