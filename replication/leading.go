@@ -14,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // leading passes on, in order with what is applied, whether this node leads its region and may write: to the rooms that
@@ -125,14 +126,25 @@ func (l *leading) tellLoss() {
 	l.lost = loss != nil
 }
 
+// parted takes note that a region holds another history of the same reigns. It implements stream's OnParted.
+func (l *leading) parted(region string, at timeline.Cursor) {
+	l.standing.Parted(region, at)
+	l.reconsider()
+}
+
+// reconsider looks anew at what this node may do.
+func (l *leading) reconsider() {
+	l.Evaluate()
+	l.changed()
+	l.tellLoss()
+	l.governor.Nudge()
+}
+
 // watch reconsiders what this node may do when news of other regions arrive, until ctx ends.
 func (l *leading) watch(ctx context.Context) {
 	for {
 		_, changed := l.fleet.View()
-		l.Evaluate()
-		l.changed()
-		l.tellLoss()
-		l.governor.Nudge()
+		l.reconsider()
 		select {
 		case <-ctx.Done():
 			return

@@ -132,7 +132,7 @@ func (n *node) buildSource(log *slots.Log) {
 	h := history{applied: n.applied, life: n.life, reads: n.reads}
 	n.source = stream.NewSource(stream.SourceConfig{
 		Region: c.RegionID, Log: log, History: h, Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
-		Committed: h.committed, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session,
+		Committed: h.committed, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session, OnParted: n.leading.parted,
 	})
 }
 

@@ -37,6 +37,9 @@ var (
 	// ErrAcknowledgedLost says that the log lacks entries which this member had acknowledged: its disk did not keep
 	// what it had synced. What it promised is forgotten, and it must not take part again under its identity.
 	ErrAcknowledgedLost = errors.New("raftgroup: the log lost entries that this node had acknowledged")
+	// ErrRegionLost says that this member has committed entries which its leader does not have: disks of a majority
+	// went back in time, and the region goes on with another history. What this member has may be the only copy.
+	ErrRegionLost = errors.New("raftgroup: the region lost entries that this node has committed")
 	// ErrStateLost says that the machine lacks entries which the log has released.
 	ErrStateLost = errors.New("raftgroup: the state is behind the log")
 	// ErrMachine wraps what a method of the machine returned.

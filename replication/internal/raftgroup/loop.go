@@ -46,6 +46,8 @@ type loop struct {
 	leading bool
 	commit  uint64
 	start   uint64
+	handed  uint64 // the last entry that went to the log, whether it is durable or not
+	adopted uint64 // the index of the last checkpoint that went to the log; below it may be what it replaces
 
 	heard map[uint64]time.Time // when a member answered this leader last
 
@@ -56,6 +58,7 @@ type loop struct {
 	offered      []*raftpb.Snapshot // stepped in this turn
 	installing   []byte             // the ID of the checkpoint last handed to the writer, in this turn
 	lost         forgetfuls         // empty unless this node leads
+	ahead        aheads             // likewise
 	broken       error              // why this node must not go on
 	disk         disk
 }
@@ -113,7 +116,8 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 	return &loop{
 		self: c.ID, clock: c.Clock, tickInterval: c.TickInterval, electionTicks: c.ElectionTicks,
 		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail,
-		neighbours: n, view: v, end: c.Log, lost: make(forgetfuls),
+		neighbours: n, view: v, end: c.Log, handed: max(c.Log.LastIndex(), initial.applied),
+		lost: make(forgetfuls), ahead: make(aheads),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 		heard: map[uint64]time.Time{},
 	}, nil
@@ -241,6 +245,9 @@ func (l *loop) receive(m *raftpb.Message) {
 		l.hear(m)
 	case raftpb.MsgAppResp:
 		l.hear(m)
+		if l.outran(m) {
+			return
+		}
 		if !m.GetReject() {
 			l.acknowledged(m)
 		} else if l.refused(m) {

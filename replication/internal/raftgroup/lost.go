@@ -19,8 +19,12 @@ const lostAfterRejects = 3
 // it acknowledged. Members of former versions do not look at it.
 const matchContextBytes = 8
 
-// logEnd is where the log of this node ends.
-type logEnd interface{ LastIndex() uint64 }
+// logEnd is what the loop knows of the log of this node.
+type logEnd interface {
+	LastIndex() uint64
+	// Term returns the term of an entry; an error if it is not there any more.
+	Term(index uint64) (uint64, error)
+}
 
 // forgetful is a member that refuses entries it had acknowledged, on a leader.
 type forgetful struct {
@@ -70,9 +74,16 @@ func (l *loop) acknowledged(m *raftpb.Message) {
 	}
 }
 
-// remind adds to an append what its receiver acknowledged, if it seems to have forgotten.
+// remind adds to an append what its receiver acknowledged, if it seems to have forgotten, or where this log ends, if it
+// has more.
 func (l *loop) remind(m *raftpb.Message) {
-	if f := l.lost[m.GetTo()]; f != nil && l.leading {
+	if !l.leading {
+		return
+	}
+	if m.Context = l.ahead.context(m.GetTo(), l.handed); m.Context != nil {
+		return
+	}
+	if f := l.lost[m.GetTo()]; f != nil {
 		m.Context = binary.LittleEndian.AppendUint64(make([]byte, 0, matchContextBytes), f.acknowledged)
 	}
 }
@@ -99,6 +110,8 @@ func (l *loop) checkOwnLog(m *raftpb.Message) error {
 		known = m.GetCommit()
 	case m.GetType() == raftpb.MsgApp && len(m.GetContext()) == matchContextBytes:
 		known = binary.LittleEndian.Uint64(m.GetContext())
+	case m.GetType() == raftpb.MsgApp:
+		return l.checkLeader(m)
 	}
 	last := l.end.LastIndex()
 	if known <= last {

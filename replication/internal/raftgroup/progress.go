@@ -31,11 +31,11 @@ func (l *loop) progress() map[uint64]Progress {
 	members := make(map[uint64]Progress)
 	recent := l.clock.Now().Add(-time.Duration(l.electionTicks) * l.tickInterval)
 	l.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
-		f := l.lost[id]
+		f, claimed := l.lost[id], l.ahead[id]
 		members[id] = Progress{
 			Match: pr.Match, Next: pr.Next, State: stateName(pr.State), Heard: l.heard[id],
 			Active: id == l.self || l.heard[id].After(recent),
-			Lost:   f != nil && f.rejects >= lostAfterRejects,
+			Lost:   claimed > 0 || f != nil && f.rejects >= lostAfterRejects,
 		}
 	})
 	return members

@@ -83,6 +83,11 @@ func (l *loop) dispatch(m *raftpb.Message) {
 func (l *loop) appending(m *raftpb.Message) {
 	if m.GetSnapshot() != nil {
 		l.installing = m.GetSnapshot().GetData()
+		l.adopted = m.GetSnapshot().GetMetadata().GetIndex()
+		l.handed = l.adopted
+	}
+	if n := len(m.GetEntries()); n > 0 {
+		l.handed = m.GetEntries()[n-1].GetIndex()
 	}
 	if l.leading && l.start == 0 {
 		for _, e := range m.GetEntries() {
@@ -129,6 +134,7 @@ func (l *loop) observe(rd *raft.Ready) {
 	if !leading || !l.leading || term != l.term {
 		l.start = 0
 		clear(l.lost)
+		clear(l.ahead)
 	}
 	was := role{term: l.term, leader: l.leader, leading: l.leading}
 	l.term, l.leader, l.leading = term, leader, leading

@@ -28,7 +28,9 @@ type Progress struct {
 	State  string    // "probe", "replicate" or "snapshot"
 	Heard  time.Time // when it last answered this leader; zero: never, or it is the leader
 	Active bool      // it answered within the last election timeout
-	Lost   bool      // it refuses what it had acknowledged: its disk forgot it
+	// Lost says that it refuses what it had acknowledged, since its disk forgot it, or that it has committed what this
+	// leader has not.
+	Lost bool
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leading, commit and stalled, the

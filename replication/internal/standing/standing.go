@@ -9,6 +9,7 @@ package standing
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -28,11 +29,16 @@ type Standing struct {
 	leadership *region.Leadership
 	fleet      *fleet.Watcher
 	leader     Leader
+
+	mu     sync.Mutex
+	parted map[string]timeline.Cursor // where a region holds another history than this one, by its name
 }
 
 // New returns the standing of a node of the region with this name.
 func New(name string, a *region.Applied, l *region.Leadership, f *fleet.Watcher, leader Leader) *Standing {
-	return &Standing{region: name, applied: a, leadership: l, fleet: f, leader: leader}
+	return &Standing{
+		region: name, applied: a, leadership: l, fleet: f, leader: leader, parted: map[string]timeline.Cursor{},
+	}
 }
 
 // Claim returns the highest claim to be primary that is known here; the zero Reign if there is none yet.
@@ -58,17 +64,40 @@ func (s *Standing) MayWrite(reached timeline.Position) (timeline.Cursor, bool) {
 	return st.Cursor, s.Entitled(st) && s.Loss(st, reached) == nil
 }
 
-// Loss is a part of this region's own reign that another region has and this one has not. A primary streams what a
-// majority of its voters has on disk, so the disks of a majority went back.
+// Parted takes note that a region holds a place which is not in the history of this node's log.
+func (s *Standing) Parted(region string, at timeline.Cursor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parted[region] = at
+}
+
+func (s *Standing) partedAt(region string) timeline.Cursor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.parted[region]
+}
+
+// Loss is a part of this region's own reign that another region has and this one has not: it ends before, or has gone
+// on with something else. A primary streams what a majority of its voters has on disk, so the disks of a majority went
+// back.
 type Loss struct {
 	Region, Node string            // that has it
 	Has          timeline.Position // its last one
 	Ends         timeline.Position // the last one here
 	Epoch        timeline.Epoch
+	Parted       bool // this region has other contents there
 }
 
 // Error says what is lost, who has it, and the way out.
 func (l *Loss) Error() string {
+	if l.Parted {
+		return fmt.Sprintf(
+			"%s holds epoch %d up to position %d with other contents than this region, which wrote it and is at %d: "+
+				"unless another node leads this region by now, disks of it went back. It takes no writes and answers "+
+				"no linearizable reads; to go on with what is there: mimir failover --to %s --force; to go on with "+
+				"what is here: stop %s, and start it with empty data directories",
+			l.Node, l.Epoch, l.Has, l.Ends, l.Region, l.Region)
+	}
 	return fmt.Sprintf(
 		"%s holds epoch %d up to position %d, and this region, which wrote it, up to %d: unless another "+
 			"node leads this region by now, disks of it went back. It takes no writes and answers no linearizable "+
@@ -88,11 +117,17 @@ func (s *Standing) Loss(st *timeline.State, reached timeline.Position) *Loss {
 	var loss *Loss
 	for name, r := range v.Regions {
 		h := r.Record
-		if h == nil || timeline.Latest(h.Reigns) != own || h.Cursor.Position <= reached {
+		if h == nil || timeline.Latest(h.Reigns) != own {
+			continue
+		}
+		parted := h.Cursor.Position <= reached && h.Cursor == s.partedAt(name)
+		if !parted && h.Cursor.Position <= reached {
 			continue
 		}
 		if loss == nil || h.Cursor.Position > loss.Has {
-			loss = &Loss{Region: name, Node: h.Node, Has: h.Cursor.Position, Ends: reached, Epoch: own.Epoch}
+			loss = &Loss{
+				Region: name, Node: h.Node, Has: h.Cursor.Position, Ends: reached, Epoch: own.Epoch, Parted: parted,
+			}
 		}
 	}
 	return loss

@@ -70,6 +70,9 @@ func (s *sender) judge(view View, sub *subscribe) (*answer, chunk) {
 			"held", sub.at.Position, "epoch", sub.at.Epoch, "err", err)
 	case errors.Is(err, ErrChain):
 		a.verdict, a.text = verdictChain, err.Error()
+		if s.config.OnParted != nil {
+			s.config.OnParted(s.session.region, sub.at)
+		}
 	default:
 		a.verdict, a.text = verdictRefuse, err.Error()
 	}

@@ -108,6 +108,9 @@ type Sink struct {
 	config  SinkConfig
 	decoder *zstd.Decoder
 	logged  string // the last loss logged; of Run alone
+	// answered says that a node of the source answered in this round or the one before; of Run alone. Then what it said
+	// stands, and not that others cannot be reached.
+	answered bool
 
 	mu      sync.Mutex
 	status  Status
@@ -148,9 +151,12 @@ func (k *Sink) tryAll(ctx context.Context) (progress bool, err error) {
 	if len(addresses) == 0 {
 		k.lost("", errNoAddress)
 	}
+	answered := false
+	defer func() { k.answered = answered }()
 	for _, address := range addresses {
 		f := k.newFollowing(address)
 		err := f.run(ctx)
+		answered = answered || !errors.Is(err, transport.ErrUnreachable)
 		if ctx.Err() != nil {
 			k.lost(address, ctx.Err())
 			return false, ctx.Err()
@@ -206,7 +212,14 @@ var errNoAddress = fmt.Errorf("%w: no address of the source is known", transport
 
 // lost reports the end of a session; a loss that only repeats itself is logged once.
 func (k *Sink) lost(address string, err error) {
-	k.tell(func(s *Status) { s.Connected, s.Address, s.Err = false, address, err })
+	unreachable := errors.Is(err, transport.ErrUnreachable)
+	k.tell(func(s *Status) {
+		if !unreachable || !k.answered || s.Err == nil {
+			s.Address, s.Err = address, err
+		}
+		s.Connected = false
+	})
+	k.answered = k.answered || !unreachable
 	text := address + ": " + err.Error()
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -222,3 +222,20 @@ func TestASecondFirstEpochIsNoFork(t *testing.T) {
 		}
 	})
 }
+
+// TestTheWordOfAnAnswerStands: of several nodes the one that answered says why the stream stands, whichever was tried
+// last.
+func TestTheWordOfAnAnswerStands(t *testing.T) {
+	k := NewSink(SinkConfig{Logger: quiet})
+	for _, address := range []string{"us-1", "us-2"} {
+		k.lost(address, transport.ErrUnreachable)
+	}
+	if s := k.Status(); s.Address != "us-2" || !errors.Is(s.Err, transport.ErrUnreachable) {
+		t.Errorf("nobody answered: %+v", s)
+	}
+	k.lost("us-2", ErrChain)
+	k.lost("us-3", transport.ErrUnreachable)
+	if s := k.Status(); s.Address != "us-2" || !errors.Is(s.Err, ErrChain) {
+		t.Errorf("us-2 answered: %+v", s)
+	}
+}

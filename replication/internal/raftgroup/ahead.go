@@ -1,0 +1,78 @@
+package raftgroup
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+)
+
+// endContextBytes is what a leader adds to an append for a member that has committed more than this leader has: that
+// entry, and where the leader's log ends. Members of former versions do not look at it.
+const endContextBytes = 16
+
+// aheads are the members that have committed an entry beyond the end of this leader's log, by ID, with that entry. A
+// leader has everything that was ever committed, unless the disks of a majority went back in time: then this region has
+// two histories, and raft, which compares terms and indexes, may even take them for one.
+//
+//   - What such a member acknowledges is not given to raft: it does not have what this leader wrote at those indexes.
+//   - It is told where the log of its leader ends, so that it can see for itself, and stop: it must not answer from
+//     another history than its region's. What it has stays on its disk.
+type aheads map[uint64]uint64
+
+// outran takes an acknowledgement of what this leader never had, and then every other of that member; false if raft is
+// to have it.
+func (l *loop) outran(m *raftpb.Message) bool {
+	s := l.node.BasicStatus()
+	if s.RaftState != raft.StateLeader || m.GetTerm() != s.HardState.GetTerm() {
+		return false
+	}
+	if _, known := l.ahead[m.GetFrom()]; known {
+		return true
+	}
+	if m.GetReject() || m.GetIndex() <= l.handed {
+		return false
+	}
+	l.ahead[m.GetFrom()] = m.GetIndex()
+	l.log.Error("a member has committed what its leader has not: disks of this region went back in time, and it has two "+
+		"histories; the member stops itself, and its directory may hold writes that the region has lost",
+		"member", peers.NameIn(l.directory, m.GetFrom()), "committed", m.GetIndex(), "leader", l.handed)
+	return true
+}
+
+// context says to a member that is ahead where the log of its leader ends; nil for others.
+func (a aheads) context(member, ends uint64) []byte {
+	committed, ok := a[member]
+	if !ok {
+		return nil
+	}
+	context := binary.LittleEndian.AppendUint64(make([]byte, 0, endContextBytes), committed)
+	return binary.LittleEndian.AppendUint64(context, ends)
+}
+
+// checkLeader compares what this node has committed with its leader's log: with where it ends, and with the entry that
+// the leader's append follows. What is applied is durable and committed, so a leader has the same there.
+func (l *loop) checkLeader(m *raftpb.Message) error {
+	if at := m.GetIndex(); at > l.adopted && at <= l.view.applied.Load() {
+		if term, err := l.end.Term(at); err == nil && term != m.GetLogTerm() {
+			return fmt.Errorf("%w: it has committed entry %d of term %d, which in the log of its leader %s is of term "+
+				"%d: disks of this region went back in time; keep the directory of this node, it may hold writes that "+
+				"the region has lost, and do not start it again as it is",
+				ErrRegionLost, at, term, peers.NameIn(l.directory, m.GetFrom()), m.GetLogTerm())
+		}
+	}
+	if len(m.GetContext()) != endContextBytes {
+		return nil
+	}
+	ends := binary.LittleEndian.Uint64(m.GetContext()[8:])
+	if l.commit <= ends {
+		return nil
+	}
+	return fmt.Errorf("%w: it has committed entry %d, and the log of its leader %s ends at entry %d: disks of this "+
+		"region went back in time; keep the directory of this node, it may hold writes that the region has lost, and "+
+		"do not start it again as it is",
+		ErrRegionLost, l.commit, peers.NameIn(l.directory, m.GetFrom()), ends)
+}

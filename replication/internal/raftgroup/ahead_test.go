@@ -1,0 +1,128 @@
+package raftgroup
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// A leader gives raft no acknowledgement of entries that it never had, and tells its sender where its log ends.
+func TestLoopMemberThatIsAhead(t *testing.T) {
+	r := newRig(t, 1, 2, 3)
+	term := r.elect()
+	last := r.log.LastIndex()
+	acknowledge := func(index uint64) {
+		r.from(2, &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), Term: new(term), Index: new(index)})
+	}
+	acknowledge(last + 40)
+	p := r.propose(term, "only here")
+	r.turn(false)
+	r.settle()
+	<-p.reply
+	acknowledge(last + 40)
+	acknowledge(last + 1)
+	if r.loop.commit > last {
+		t.Errorf("entry %d is committed with the help of a member that has another", r.loop.commit)
+	}
+	if members := r.loop.progress(); !members[2].Lost || members[3].Lost || members[2].Match > last {
+		t.Errorf("knows %+v", members)
+	}
+	r.sent = nil
+	r.from(2, &raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), Term: new(term)})
+	n, m := r.appendsTo(2)
+	if n != 1 || len(m.GetContext()) != endContextBytes ||
+		binary.LittleEndian.Uint64(m.GetContext()[8:]) != r.log.LastIndex() {
+		t.Errorf("%d appends after a heartbeat, the last says %x", n, m.GetContext())
+	}
+}
+
+// A member that has committed what its leader has not stops, and says what happened.
+func TestLoopLeaderThatIsBehind(t *testing.T) {
+	for ends, stops := range map[uint64]bool{genesisIndex - 1: true, genesisIndex: false, genesisIndex + 9: false} {
+		r := newRig(t, 1, 2, 3)
+		context := binary.LittleEndian.AppendUint64(make([]byte, 8), ends)
+		r.from(2, &raftpb.Message{
+			Type: raftpb.MsgApp.Enum(), Term: new(uint64(4)), Index: new(ends), LogTerm: new(uint64(genesisTerm)),
+			Context: context,
+		})
+		err := r.loop.broken
+		if errors.Is(err, ErrRegionLost) != stops {
+			t.Errorf("the leader ends at %d: %v", ends, err)
+		}
+		if stops && (!strings.Contains(err.Error(), "n2 ends at entry") || !strings.Contains(err.Error(), "keep")) {
+			t.Errorf("says %q", err)
+		}
+	}
+}
+
+// A member stops whose leader has another entry where this one has a committed one.
+func TestLoopLeaderWithAnotherEntry(t *testing.T) {
+	for term, stops := range map[uint64]bool{2: false, 3: true} {
+		r := newRig(t, 1, 2, 3)
+		entry := &raftpb.Entry{Term: new(uint64(2)), Index: new(uint64(genesisIndex + 1))}
+		r.from(2, &raftpb.Message{
+			Type: raftpb.MsgApp.Enum(), Term: new(uint64(4)), Index: new(uint64(genesisIndex)),
+			LogTerm: new(uint64(genesisTerm)), Entries: []*raftpb.Entry{entry}, Commit: new(uint64(genesisIndex + 1)),
+		})
+		r.loop.view.applied.Store(genesisIndex + 1)
+		r.from(2, &raftpb.Message{
+			Type: raftpb.MsgApp.Enum(), Term: new(uint64(4)), Index: new(uint64(genesisIndex + 1)), LogTerm: new(term),
+		})
+		if err := r.loop.broken; errors.Is(err, ErrRegionLost) != stops {
+			t.Errorf("the leader's is of term %d: %v", term, err)
+		}
+	}
+}
+
+// Two of three disks go back, and the third comes when the two have gone on: it is not part of their history, whether
+// they repeat its term or not.
+func TestRegionThatWentBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3).startAll()
+		defer c.close()
+		c.write("all have it")
+		c.converge()
+		keeper := c.leader().id
+		old := map[uint64]*vfs.MemFS{}
+		for id, m := range c.members {
+			old[id] = m.disk.CrashClone(vfs.CrashCloneCfg{})
+		}
+		for i := range 20 {
+			c.write(fmt.Sprint(i))
+		}
+		c.converge()
+		for id := range c.members {
+			c.crash(id)
+		}
+		c.history = newHistory()
+		for id, m := range c.members {
+			if id != keeper {
+				m.disk = old[id]
+				c.start(id)
+			}
+		}
+		c.write("another history")
+		another := c.history
+		c.history = newHistory()
+		c.start(keeper)
+		c.history = another
+		m := c.members[keeper]
+		select {
+		case err := <-m.fatal:
+			if !errors.Is(err, ErrRegionLost) {
+				t.Errorf("stopped because of %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("goes on")
+		}
+		c.end(m)
+		c.write("without it")
+	})
+}
