@@ -61,6 +61,42 @@ func TestEffect(t *testing.T) {
 	}
 }
 
+// What a transaction reads counts, however it asks: by single keys, at a revision of before, as the value that a put
+// replaces. Nested transactions ask for one value thousands of times.
+func TestEffectOfReads(t *testing.T) {
+	n := newNode(t)
+	const valueBytes, limit = 1000, 1 << 20
+	n.apply(put("k", strings.Repeat("v", valueBytes)))
+	n.apply(del("k", ""), put("k", "small"))
+	ask := func(r *pb.RangeRequest) *pb.RequestOp {
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: r}}
+	}
+	effect := func(op *pb.RequestOp) int64 {
+		var many []*pb.RequestOp
+		for range 5 {
+			many = append(many, &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{
+				Success: []*pb.RequestOp{op, op},
+			}}})
+		}
+		bytes, err := n.TxnEffect(t.Context(), &pb.TxnRequest{Success: many}, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	const old, far = 2, 1 << 40
+	expect(t, "a key", effect(ask(&pb.RangeRequest{Key: []byte("k")})), 10*int64(len("small")))
+	expect(t, "a key as it was", effect(ask(&pb.RangeRequest{Key: []byte("k"), Revision: old})), int64(10*valueBytes))
+	expect(t, "a range as it was", effect(ask(&pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("z"), Revision: old})),
+		int64(10*(changeBytes+2+valueBytes)))
+	expect(t, "a revision that is not there", effect(ask(&pb.RangeRequest{Key: []byte("k"), Revision: far})),
+		10*int64(len("small")))
+	expect(t, "a count", effect(ask(&pb.RangeRequest{Key: []byte("k"), CountOnly: true})), 0)
+	expect(t, "what a put replaces", effect(&pb.RequestOp{Request: &pb.RequestOp_RequestPut{
+		RequestPut: &pb.PutRequest{Key: []byte("k"), PrevKv: true},
+	}}), 10*int64(len("small")))
+}
+
 // What no batch can hold is refused like what breaks a rule, alone or as the first thing of a transaction, and changes
 // nothing.
 func TestTooLargeAnEffectIsRefusedWhereItIsApplied(t *testing.T) {
