@@ -91,8 +91,8 @@ func (w *Watch) raise(ctx context.Context, trouble string) {
 	w.complain(notRaised, nil)
 	w.told = now
 	if !raised {
-		w.Logger.Error("NOSPACE is raised: " + trouble + "; the fleet takes no writes but deletes until there is room " +
-			"and the alarm is disarmed")
+		w.Logger.Error("NOSPACE is raised: " + trouble + "; the fleet takes no writes but deletes until there is " +
+			"room and the alarm is disarmed")
 	}
 }
 
