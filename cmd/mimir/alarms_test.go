@@ -27,7 +27,9 @@ func TestAlarmsAreWarnings(t *testing.T) {
 	f := fleet(raised, raised[:1])
 	var out bytes.Buffer
 	f.print(&out)
-	for _, want := range []string{"WARNING: alarm NOSPACE of eu-2 of region eu: ", "WARNING: alarm NOSPACE of member ab: "} {
+	for _, want := range []string{
+		"WARNING: alarm NOSPACE of eu-2 of region eu: ", "WARNING: alarm NOSPACE of member ab: ",
+	} {
 		if strings.Count(out.String(), want) != 1 {
 			t.Errorf("%q is not there once:\n%s", want, out.String())
 		}
