@@ -53,7 +53,7 @@ func (a *API) RaiseNoSpace(ctx context.Context) error {
 	raise := &pb.AlarmRequest{
 		Action: pb.AlarmRequest_ACTIVATE, MemberID: a.recentHealth().RaftID, Alarm: pb.AlarmType_NOSPACE,
 	}
-	if _, err := write(ctx, a, command.EncodeAlarm(raise), command.DecodeAlarmResult); err != nil {
+	if _, err := propose(ctx, a, command.EncodeAlarm(raise), command.DecodeAlarmResult); err != nil {
 		return fmt.Errorf("raise the alarm: %w", err)
 	}
 	return nil

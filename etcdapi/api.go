@@ -176,13 +176,20 @@ func (a *API) Register(s *grpc.Server) {
 	healthpb.RegisterHealthServer(s, &healthServer{API: a})
 }
 
-// write proposes one command and returns its response, or the status that says why there is none.
+// write proposes one command of a client and returns its response, or the status that says why there is none.
 func write[R interface{ GetHeader() *pb.ResponseHeader }](
 	ctx context.Context, a *API, command []byte, decode func([]byte) (R, error),
 ) (none R, err error) {
 	if len(command) > a.limits.RequestBytes {
 		return none, rpctypes.ErrGRPCRequestTooLarge
 	}
+	return propose(ctx, a, command, decode)
+}
+
+// propose is write without the bound of what clients may ask.
+func propose[R interface{ GetHeader() *pb.ResponseHeader }](
+	ctx context.Context, a *API, command []byte, decode func([]byte) (R, error),
+) (none R, err error) {
 	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
 	defer cancel()
 	receipt, err := a.replicator.Propose(bounded, []*replication.Command{{Data: command}})

@@ -139,6 +139,14 @@ func TestMaintenance(t *testing.T) {
 	}
 }
 
+// What clients may ask is no bound for the alarm of the node itself.
+func TestTheAlarmIsNoRequest(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{RequestBytes: 1})
+	if err := n.API.RaiseNoSpace(bounded(t)); err != nil || !n.API.NoSpaceRaised() {
+		t.Error(err)
+	}
+}
+
 // While an alarm is raised, what needs space is refused and everything else goes on, as in etcd.
 func TestNoSpace(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})

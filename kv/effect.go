@@ -14,6 +14,10 @@ import (
 const (
 	// changeBytes is about what a node needs to make one change, beside the key, which it needs twice, and the value.
 	changeBytes = 256
+	// answerCopies is how often what a transaction answers is held at a time: read, as the response, encoded, with the
+	// write until its caller has it, and once more on its way to the node that forwarded it. Each node makes the
+	// answer, and those of several transactions lie beside each other.
+	answerCopies = 16
 	// fewKeys are so few that nobody looks how long they are.
 	fewKeys = 256
 	// mostBatchBytes is what one batch of Pebble can hold, and leastDeleteBytes what a deletion takes of it at least,
@@ -28,6 +32,7 @@ type effect struct {
 	values bool // deleted ones are held in memory, because a watcher wants them
 	limit  int64
 	bytes  int64
+	times  int64 // that what is counted now is held
 }
 
 // Estimator estimates what requests cost before they are proposed. It is safe for concurrent use.
@@ -37,7 +42,7 @@ type Estimator struct{ store *Store }
 func (s *Store) Estimator() Estimator { return Estimator{s} }
 
 // Delete estimates how many bytes each node needs to do r, as things are here now. It counts no further than just over
-// limit. A single key is not counted: the request bounds it.
+// limit. Of a single key only the value is counted, if it is wanted: the request bounds the rest.
 func (e Estimator) Delete(ctx context.Context, r *pb.DeleteRangeRequest, limit int64) (bytes int64, err error) {
 	return e.count(limit, func(e *effect) error { return e.deletes(ctx, r) })
 }
@@ -81,31 +86,57 @@ func (e *effect) op(ctx context.Context, op *pb.RequestOp) error {
 		return e.txn(ctx, op.GetRequestTxn())
 	case op.GetRequestRange() != nil:
 		r := op.GetRequestRange()
-		if r.CountOnly || r.Revision > 0 {
+		if r.CountOnly {
 			return nil
 		}
-		return e.span(ctx, command.SpanOf(r.Key, r.RangeEnd), fetchLimit(r), !r.KeysOnly)
+		rev := e.now
+		if r.Revision > 0 { // one that cannot be read is refused where it is applied
+			rev = min(rev, r.Revision)
+		}
+		e.times = answerCopies
+		return e.span(ctx, command.SpanOf(r.Key, r.RangeEnd), rev, fetchLimit(r), !r.KeysOnly)
+	case op.GetRequestPut().GetPrevKv():
+		e.times = answerCopies
+		return e.single(op.GetRequestPut().Key, e.now)
 	}
 	return nil
 }
 
 func (e *effect) deletes(ctx context.Context, r *pb.DeleteRangeRequest) error {
-	return e.span(ctx, command.SpanOf(r.Key, r.RangeEnd), mvcc.NoLimit, r.PrevKv || e.values)
+	e.times = 1
+	if r.PrevKv {
+		e.times = answerCopies
+	}
+	return e.span(ctx, command.SpanOf(r.Key, r.RangeEnd), e.now, mvcc.NoLimit, r.PrevKv || e.values)
 }
 
-// span adds the keys of a span, no more than most of them.
-func (e *effect) span(ctx context.Context, sp command.Span, most int64, values bool) error {
-	if sp.Single() || e.bytes > e.limit {
+// single adds the value of one key. The key is bounded by the request that names it.
+func (e *effect) single(key []byte, rev int64) error {
+	if e.bytes > e.limit {
 		return nil
 	}
-	if e.keys != nil && !values && e.keys.Count(sp.Interval()) <= fewKeys {
+	v, err := e.Newest(key, rev)
+	e.bytes += e.times * int64(len(v.Value))
+	return err
+}
+
+// span adds the keys of a span as they were at rev, no more than most of them.
+func (e *effect) span(ctx context.Context, sp command.Span, rev, most int64, values bool) error {
+	switch {
+	case e.bytes > e.limit, sp.Single() && !values:
+		return nil
+	case sp.Single():
+		return e.single(sp.Start, rev)
+	}
+	if e.keys != nil && !values && rev == e.now && e.keys.Count(sp.Interval()) <= fewKeys {
 		return nil
 	}
-	_, err := e.Scan(ctx, sp, e.now, mvcc.NoLimit, func(key []byte, v *mvcc.Version) error {
-		e.bytes += changeBytes + 2*int64(len(key))
+	_, err := e.Scan(ctx, sp, rev, mvcc.NoLimit, func(key []byte, v *mvcc.Version) error {
+		bytes := changeBytes + 2*int64(len(key))
 		if values {
-			e.bytes += int64(len(v.Value))
+			bytes += int64(len(v.Value))
 		}
+		e.bytes += e.times * bytes
 		if most--; most == 0 || e.bytes > e.limit {
 			return errEnough
 		}

@@ -46,12 +46,12 @@ func TestEffect(t *testing.T) {
 		}
 		expect(t, "all keys", deletes(all, limit), keys*one)
 		expect(t, "no further than the limit", deletes(all, 10*one), 11*one)
-		expect(t, "with values", deletes(previous, limit), keys*(one+valueBytes))
+		expect(t, "with values", deletes(previous, limit), answerCopies*keys*(one+valueBytes))
 		expect(t, "one key", deletes(&pb.DeleteRangeRequest{Key: []byte("k/0001")}, limit), 0)
 		expect(t, "no key", deletes(&pb.DeleteRangeRequest{Key: []byte("l"), RangeEnd: []byte("m")}, limit), 0)
 		expect(t, "the larger branch", txn(&pb.TxnRequest{
 			Success: []*pb.RequestOp{get}, Failure: []*pb.RequestOp{nested, get},
-		}), keys*one+10*(one+valueBytes))
+		}), keys*one+answerCopies*10*(one+valueBytes))
 		w, err := n.Watch(watch.Request{Key: []byte("k"), PrevKV: true})
 		if err != nil {
 			t.Fatal(err)
@@ -59,6 +59,42 @@ func TestEffect(t *testing.T) {
 		expect(t, "values that a watcher wants", deletes(all, limit), keys*(one+valueBytes))
 		w.Close()
 	}
+}
+
+// What a transaction reads counts, however it asks: by single keys, at a revision of before, as the value that a put
+// replaces. Nested transactions ask for one value thousands of times.
+func TestEffectOfReads(t *testing.T) {
+	n := newNode(t)
+	const valueBytes, limit = 1000, 1 << 20
+	n.apply(put("k", strings.Repeat("v", valueBytes)))
+	n.apply(del("k", ""), put("k", "small"))
+	ask := func(r *pb.RangeRequest) *pb.RequestOp {
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: r}}
+	}
+	effect := func(op *pb.RequestOp) int64 {
+		var many []*pb.RequestOp
+		for range 5 {
+			many = append(many, &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{
+				Success: []*pb.RequestOp{op, op},
+			}}})
+		}
+		bytes, err := n.Estimator().Txn(t.Context(), &pb.TxnRequest{Success: many}, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	const old, far = 2, 1 << 40
+	expect(t, "a key", effect(ask(&pb.RangeRequest{Key: []byte("k")})), answerCopies*10*int64(len("small")))
+	expect(t, "a key as it was", effect(ask(&pb.RangeRequest{Key: []byte("k"), Revision: old})), int64(answerCopies*10*valueBytes))
+	all := &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("z"), Revision: old}
+	expect(t, "a range as it was", effect(ask(all)), int64(answerCopies*10*(changeBytes+2+valueBytes)))
+	expect(t, "a revision that is not there", effect(ask(&pb.RangeRequest{Key: []byte("k"), Revision: far})),
+		answerCopies*10*int64(len("small")))
+	expect(t, "a count", effect(ask(&pb.RangeRequest{Key: []byte("k"), CountOnly: true})), 0)
+	expect(t, "what a put replaces", effect(&pb.RequestOp{Request: &pb.RequestOp_RequestPut{
+		RequestPut: &pb.PutRequest{Key: []byte("k"), PrevKv: true},
+	}}), answerCopies*10*int64(len("small")))
 }
 
 // What no batch can hold is refused like what breaks a rule, alone or as the first thing of a transaction, and changes

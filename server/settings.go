@@ -70,8 +70,9 @@ var sections = []section{
 				"one of them has an address of this region that does",
 			func(c *Config) *map[string][]string { return &c.Replication.Regions }),
 		text("initial-primary", "",
-			"region that takes writes first in a new fleet; equal everywhere; needed as soon as there are "+
-				"`regions`. Later the region's log says who is primary",
+			"region that takes writes first in a new fleet, once every other region answers and has no history "+
+				"([start](operating.md)); equal everywhere; needed as soon as there are `regions`. Later the "+
+				"region's log says who is primary",
 			func(c *Config) *string { return &c.Replication.InitialPrimary }),
 	}},
 	{"TLS", slices.Concat(
@@ -96,7 +97,8 @@ var sections = []section{
 			func(c *Config) *int { return &c.Limits.TxnOps }),
 		size("max-effect-bytes", etcdapi.DefaultEffectBytes, 1<<20, 2<<30,
 			"most that one request may delete, or answer inside a transaction that writes: an estimate of what each "+
-				"node needs for it, with the keys twice, 256 bytes for each, and the values if they have to be held",
+				"node needs for it, with the keys twice, 256 bytes for each, and the values if they have to be held; "+
+				"what is answered counts 16 times, since it is held that often",
 			func(c *Config) *int64 { return &c.Limits.EffectBytes }),
 		size("max-answer-bytes", etcdapi.DefaultAnswerBytes, 1<<20, unbounded,
 			"memory of the answers to ranges that are being made at a time; a range that needs more is refused",
@@ -131,7 +133,7 @@ var sections = []section{
 			func(c *Config) *int64 { return &c.Replication.RetainBytes }),
 		size("copy-retain-bytes", 0, 0, unbounded,
 			"log kept behind a copy of the state that another region fetches, until it has caught up; 0 is twice "+
-				"`retain-bytes` and at least 1GiB",
+				"`retain-bytes` and at least 1GiB, any other value is at least `retain-bytes`",
 			func(c *Config) *int64 { return &c.Replication.CopyRetainBytes }),
 		size("segment-bytes", replication.DefaultSegmentBytes, 1<<20, replication.MaxSegmentBytes,
 			"size of a log segment",
@@ -140,7 +142,7 @@ var sections = []section{
 			"log written between two attempts to release log; at least so much is kept for a node that comes "+
 				"back",
 			func(c *Config) *int64 { return &c.Replication.CompactBytes }),
-		size("max-command-bytes", replication.DefaultMaxCommandBytes, 1, replication.CommandBytesLimit,
+		size("max-command-bytes", replication.DefaultMaxCommandBytes, 1<<10, replication.CommandBytesLimit,
 			"largest write that the log takes",
 			func(c *Config) *int { return &c.Replication.MaxCommandBytes }),
 		size("max-frame-bytes", replication.DefaultMaxFrameBytes, 1<<10, replication.FrameBytesLimit,

@@ -185,5 +185,10 @@ func (c *Config) validateLimits() error {
 			return fmt.Errorf("%s %s is above %s, which is %s", low.key, low.get(c), high.key, high.get(c))
 		}
 	}
+	if r := &c.Replication; r.CopyRetainBytes != 0 && r.CopyRetainBytes < r.RetainBytes {
+		retain, copied := byKey["retain-bytes"], byKey["copy-retain-bytes"]
+		return fmt.Errorf("copy-retain-bytes %s is less than retain-bytes, which is %s; 0 lets it follow",
+			copied.get(c), retain.get(c))
+	}
 	return nil
 }

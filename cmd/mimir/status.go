@@ -23,11 +23,13 @@ type fleetReport struct {
 	// Survivable says that the loss of any one region, when it was asked, would have lost no acknowledged write.
 	Survivable bool           `json:"survivable"`
 	Regions    []regionReport `json:"regions"`
+	Alarms     []alarmReport  `json:"alarms,omitempty"`
 }
 
 type regionReport struct {
 	replication.RegionStatus
 	Revision admin.Revision `json:"revision"` // -1 if no node of the region told
+	alarms   []admin.Alarm  // of the fleet, as that node has them
 }
 
 const revisionTimeout = 3 * time.Second
@@ -57,7 +59,7 @@ func newStatus(n *connection) *cobra.Command {
 	return c
 }
 
-// inspect asks one node for the fleet, and one node of each region for its revision.
+// inspect asks one node for the fleet, and one node of each region for what its store knows.
 func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	fleet, err := client.Fleet(ctx)
 	if err != nil {
@@ -76,12 +78,13 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 		if urls := clientURLs(r.Nodes); len(urls) > 0 {
 			wg.Go(func() {
 				if node, err := client.At(urls...).Node(ctx); err == nil {
-					r.Revision = node.Revision
+					r.Revision, r.alarms = node.Revision, node.Alarms
 				}
 			})
 		}
 	}
 	wg.Wait()
+	report.tellAlarms()
 	return report, nil
 }
 

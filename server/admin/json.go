@@ -7,7 +7,7 @@ import (
 
 // identifiers are the keys whose numbers use all 64 bits. Programs that keep numbers as floating point, as those in
 // JavaScript and jq do, would change them, so they are strings in JSON. Nodes of before wrote numbers: both are read.
-var identifiers = map[string]bool{"id": true, "raftID": true, "leaderRaftID": true}
+var identifiers = map[string]bool{"id": true, "raftID": true, "leaderRaftID": true, "member": true}
 
 // Marshal is json.Marshal with identifiers as strings.
 func Marshal(v any) ([]byte, error) {

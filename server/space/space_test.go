@@ -1,11 +1,13 @@
 package space
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +23,7 @@ type node struct {
 	raised bool
 	calls  int
 	fail   error
+	log    bytes.Buffer
 }
 
 func newNode(t *testing.T) *node {
@@ -34,7 +37,7 @@ func newNode(t *testing.T) *node {
 			n.raised = n.fail == nil
 			return n.fail
 		},
-		Ballast: &Ballast{}, Clock: clock.Real, Logger: slog.New(slog.DiscardHandler),
+		Ballast: &Ballast{}, Clock: clock.Real, Logger: slog.New(slog.NewTextHandler(&n.log, nil)),
 	})
 	return n
 }
@@ -102,6 +105,38 @@ func TestRaisingIsTriedAgain(t *testing.T) {
 		pass(time.Second)
 		if !n.raised {
 			t.Fatal("not raised")
+		}
+	})
+}
+
+// The watch looks ten times a second. What does not change is told once, and an alarm is said to be raised when it is.
+func TestTheLogIsToldOnce(t *testing.T) {
+	watched(t, func(n *node) {
+		n.fail = errors.New("no primary")
+		n.used = 2000
+		pass(10 * time.Second)
+		if text := n.log.String(); strings.Contains(text, "is raised") || strings.Count(text, "no primary") != 1 {
+			t.Errorf("an alarm that cannot be raised is told so:\n%.2000s", text)
+		}
+		n.log.Reset()
+		n.fail = nil
+		pass(10 * time.Minute)
+		if text := n.log.String(); strings.Count(text, "NOSPACE is raised") != 1 || strings.Count(text, "\n") != 1 {
+			t.Errorf("an alarm that is raised is told so:\n%.2000s", text)
+		}
+	})
+	watched(t, func(n *node) {
+		n.Free = func() (uint64, error) { return 0, errors.New("statfs fails") }
+		pass(10 * time.Second)
+		if text := n.log.String(); strings.Count(text, "statfs fails") != 1 {
+			t.Errorf("a disk that cannot be watched is told so:\n%.2000s", text)
+		}
+	})
+	watched(t, func(n *node) {
+		n.Ballast = &Ballast{Dir: filepath.Join(t.TempDir(), "gone"), Bytes: 4096}
+		pass(10 * time.Second)
+		if text := n.log.String(); strings.Count(text, "ballast") == 0 || strings.Count(text, "\n") != 1 {
+			t.Errorf("a ballast that cannot be made is told so:\n%.2000s", text)
 		}
 	})
 }

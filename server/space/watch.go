@@ -36,12 +36,12 @@ const (
 // Watch watches over the room of one node.
 type Watch struct {
 	Config
-	told      time.Time // when the alarm was last raised by this watch
-	complaint string    // that the log was last told
+	told       time.Time         // when the alarm was last raised by this watch
+	complaints map[string]string // what the log was last told of each matter
 }
 
 // New returns a watch that does nothing before Run.
-func New(c Config) *Watch { return &Watch{Config: c} }
+func New(c Config) *Watch { return &Watch{Config: c, complaints: map[string]string{}} }
 
 // Run watches until ctx ends.
 func (w *Watch) Run(ctx context.Context) {
@@ -59,43 +59,51 @@ func (w *Watch) Run(ctx context.Context) {
 
 func (w *Watch) look(ctx context.Context) {
 	free, err := w.Free()
-	if err != nil {
-		w.complain("free space cannot be watched: "+err.Error(), slog.LevelWarn)
-	} else if err := w.Ballast.Settle(int64(free), w.ReserveBytes, w.Logger); err != nil {
-		w.complain("ballast: "+err.Error(), slog.LevelWarn)
+	w.complain("free space cannot be watched", err)
+	if err == nil {
+		w.complain("the ballast cannot be kept", w.Ballast.Settle(int64(free), w.ReserveBytes, w.Logger))
 	}
-	trouble := ""
 	switch used := w.Used(); {
 	case w.QuotaBytes > 0 && used > w.QuotaBytes:
-		trouble = fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", w.QuotaBytes)
+		w.raise(ctx, fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", w.QuotaBytes))
 	case err == nil && int64(free) < w.ReserveBytes:
-		trouble = fmt.Sprintf("the disk has less free than the reserve, which is %d", w.ReserveBytes)
+		w.raise(ctx, fmt.Sprintf("the disk has less free than the reserve, which is %d", w.ReserveBytes))
 	default:
-		w.complaint = ""
-		return
+		w.complain(notRaised, nil)
 	}
+}
+
+const notRaised = "NOSPACE cannot be raised, and has to be"
+
+// raise raises the alarm, or tells it anew when it is time.
+func (w *Watch) raise(ctx context.Context, trouble string) {
 	now := w.Clock.Now()
 	raised := w.Raised()
 	if raised && now.Sub(w.told) < tellInterval {
 		return
 	}
-	if !raised {
-		w.complain("NOSPACE is raised: "+trouble+"; the fleet takes no writes but deletes until there is room and the "+
-			"alarm is disarmed", slog.LevelError)
-	}
 	ctx, cancel := context.WithTimeout(ctx, raiseTimeout)
 	defer cancel()
 	if err := w.Raise(ctx); err != nil {
-		w.complain("the alarm cannot be raised: "+err.Error(), slog.LevelError)
+		w.complain(notRaised, fmt.Errorf("%s: %w", trouble, err))
 		return
 	}
+	w.complain(notRaised, nil)
 	w.told = now
+	if !raised {
+		w.Logger.Error("NOSPACE is raised: " + trouble + "; the fleet takes no writes but deletes until there is " +
+			"room and the alarm is disarmed")
+	}
 }
 
-// complain tells the log once of each thing.
-func (w *Watch) complain(text string, level slog.Level) {
-	if text != w.complaint {
-		w.complaint = text
-		w.Logger.Log(context.Background(), level, text)
+// complain tells the log of a matter once, until it is over or its cause is another.
+func (w *Watch) complain(matter string, err error) {
+	if err == nil {
+		delete(w.complaints, matter)
+		return
+	}
+	if text := err.Error(); w.complaints[matter] != text {
+		w.complaints[matter] = text
+		w.Logger.Warn(matter, "err", err)
 	}
 }

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+// alarmReport is an alarm of the fleet and who raised it.
+type alarmReport struct {
+	admin.Alarm
+	Node   string `json:"node,omitempty"` // "" if no node that is known has this identity
+	Region string `json:"region,omitempty"`
+}
+
+// tellAlarms fills in the alarms, and warns of each. Where a region that takes writes told them, its word counts:
+// another may not have heard yet that one was raised or disarmed.
+func (f *fleetReport) tellAlarms() {
+	var known []admin.Alarm
+	for _, r := range f.Regions {
+		if r.TakesWrites && r.Revision >= 0 {
+			known = r.alarms
+			break
+		}
+		known = append(known, r.alarms...)
+	}
+	for _, one := range known {
+		alarm := f.whose(one)
+		if slices.Contains(f.Alarms, alarm) {
+			continue
+		}
+		f.Alarms = append(f.Alarms, alarm)
+		f.Warnings = append(f.Warnings, alarm.text())
+	}
+}
+
+func (f *fleetReport) whose(one admin.Alarm) alarmReport {
+	alarm := alarmReport{Alarm: one}
+	for _, r := range f.Regions {
+		for _, n := range r.Nodes {
+			if n.ID == one.Member {
+				alarm.Node, alarm.Region = n.Name, r.Name
+			}
+		}
+	}
+	return alarm
+}
+
+func (a *alarmReport) text() string {
+	who := fmt.Sprintf("member %x", a.Member) // as etcdctl alarm list has it, but in the digits of member list
+	if a.Node != "" {
+		who = fmt.Sprintf("%s of region %s", a.Node, a.Region)
+	}
+	return fmt.Sprintf("alarm %s of %s: no region takes writes that need space, until there is room and "+
+		"etcdctl alarm disarm was called", a.Kind, who)
+}
