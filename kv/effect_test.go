@@ -86,7 +86,8 @@ func TestEffectOfReads(t *testing.T) {
 	}
 	const old, far = 2, 1 << 40
 	expect(t, "a key", effect(ask(&pb.RangeRequest{Key: []byte("k")})), answerCopies*10*int64(len("small")))
-	expect(t, "a key as it was", effect(ask(&pb.RangeRequest{Key: []byte("k"), Revision: old})), int64(answerCopies*10*valueBytes))
+	expect(t, "a key as it was", effect(ask(&pb.RangeRequest{Key: []byte("k"), Revision: old})),
+		int64(answerCopies*10*valueBytes))
 	all := &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("z"), Revision: old}
 	expect(t, "a range as it was", effect(ask(all)), int64(answerCopies*10*(changeBytes+2+valueBytes)))
 	expect(t, "a revision that is not there", effect(ask(&pb.RangeRequest{Key: []byte("k"), Revision: far})),

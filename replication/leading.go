@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -23,6 +24,7 @@ type leading struct {
 	*propose.Proposer // its Waiting and Overtaken are those of region.Proposers
 
 	term     *region.Leadership
+	group    *groupPort
 	applied  *region.Applied
 	standing *standing.Standing
 	tracker  *slots.Tracker
@@ -115,9 +117,20 @@ func (l *leading) Loss() error {
 	return nil
 }
 
+// confirmTimeout is how long a leader waits for a majority to confirm that it leads.
+const confirmTimeout = 2 * time.Second
+
 // tellLoss logs that writes have ended for good, once.
-func (l *leading) tellLoss() {
+func (l *leading) tellLoss(ctx context.Context) {
 	loss := l.Loss()
+	if loss != nil { // a leader that was deposed and does not know it yet has lost nothing
+		ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+		defer cancel()
+		if _, err := l.group.ReadIndex(ctx); err != nil {
+			return
+		}
+		loss = l.Loss()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if loss != nil && !l.lost {
@@ -136,7 +149,6 @@ func (l *leading) parted(region string, at timeline.Cursor) {
 func (l *leading) reconsider() {
 	l.Evaluate()
 	l.changed()
-	l.tellLoss()
 	l.governor.Nudge()
 }
 
@@ -145,6 +157,7 @@ func (l *leading) watch(ctx context.Context) {
 	for {
 		_, changed := l.fleet.View()
 		l.reconsider()
+		l.tellLoss(ctx)
 		select {
 		case <-ctx.Done():
 			return

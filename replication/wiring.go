@@ -106,7 +106,7 @@ func (n *node) buildSuccession() {
 		Level: newInquiry(n).siblingsLevel,
 	})
 	n.leading = &leading{
-		Proposer: n.proposer, term: n.leadership, applied: n.applied, standing: n.standing,
+		Proposer: n.proposer, term: n.leadership, group: n.group, applied: n.applied, standing: n.standing,
 		tracker: n.tracker, governor: n.governor, members: n.members,
 		fleet: n.fleet, tell: c.OnLeadership, logger: n.logger,
 	}

@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -13,9 +15,10 @@ import (
 
 // flip is a bit of a file that is not what was written.
 type flip struct {
-	path string
-	at   int64
-	mask byte
+	path    string
+	at      int64
+	mask    byte
+	damaged []byte // the file with it
 }
 
 // rotDisk starts a node on a disk of which a bit has flipped. It must not start, or stop, or never have needed what was
@@ -41,18 +44,32 @@ func (x *faults) rotDisk(ctx context.Context) {
 	x.tell("bit rot on %s: %s at %d", m.name, f.path, f.at)
 	m.rot = &f
 	f.on(m.memory)
+	f.damaged = contentOf(m.memory, f.path)
 	m.start(ctx)
 	if m.current() == nil {
 		m.repair()
 	}
 }
 
-// repair puts the flipped bit back, where the file is still there.
+// repair puts the flipped bit back, where the file is still there and nothing was written in its place.
 func (m *member) repair() {
-	if m.rot != nil {
-		m.rot.on(m.memory)
+	if f := m.rot; f != nil {
+		if bytes.HasPrefix(contentOf(m.memory, f.path), f.damaged) {
+			f.on(m.memory)
+		}
 		m.rot = nil
 	}
+}
+
+// contentOf returns what a file holds, nil if it is not there.
+func contentOf(fs *vfs.MemFS, path string) []byte {
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	p, _ := io.ReadAll(f)
+	return p
 }
 
 func (f *flip) on(fs *vfs.MemFS) {

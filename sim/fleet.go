@@ -125,8 +125,9 @@ func (m *member) config(fs vfs.FS) *replication.Config {
 	f := m.fleet
 	c := &replication.Config{
 		NodeID: m.name, RegionID: m.region, DataDir: dataFolder, FS: pebblefs.New(fs), PeerAddr: m.name,
-		Join: m.status.spare, Nodes: map[string]string{}, Regions: map[string][]string{}, InitialPrimary: f.plan.regions[0],
-		Clock: m.clock, SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
+		Join: m.status.spare, Nodes: map[string]string{}, Regions: map[string][]string{},
+		InitialPrimary: f.plan.regions[0],
+		Clock:          m.clock, SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
 		Logger: slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
 	}
 	for _, o := range f.members {

@@ -37,8 +37,8 @@ func (l *loop) outran(m *raftpb.Message) bool {
 		return false
 	}
 	l.ahead[m.GetFrom()] = m.GetIndex()
-	l.log.Error("a member has committed what its leader has not: disks of this region went back in time, and it has two "+
-		"histories; the member stops itself, and its directory may hold writes that the region has lost",
+	l.log.Error("a member has committed what its leader has not: disks of this region went back in time, and it "+
+		"has two histories; the member stops itself, and its directory may hold writes that the region has lost",
 		"member", peers.NameIn(l.directory, m.GetFrom()), "committed", m.GetIndex(), "leader", l.handed)
 	return true
 }

@@ -93,7 +93,8 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	tr := net.Node(fmt.Sprint(id))
 	n := &node{
-		inbox: &inbox{unreachable: map[uint64]int{}}, life: &life{ctx: ctx}, end: func() { cancel(errEnd) }, fail: cancel,
+		inbox: &inbox{unreachable: map[uint64]int{}}, life: &life{ctx: ctx},
+		end: func() { cancel(errEnd) }, fail: cancel,
 	}
 	n.Network = New(Config{
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real,
