@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -89,6 +91,19 @@ func TestADatabaseThatCannotGoOnTellsItsOwner(t *testing.T) {
 	}
 }
 
+// recordsOf counts the whole records at the beginning of a record file.
+func recordsOf(text []byte) (n int) {
+	for r := record.NewReader(&consumed{text: text}, 0); ; n++ {
+		one, err := r.Next()
+		if err == nil {
+			_, err = io.Copy(io.Discard, one)
+		}
+		if err != nil {
+			return n
+		}
+	}
+}
+
 // TestAManifestDamagedBeforeItsEndIsNotTakenForATornOne: every byte of every record but the last counts.
 func TestAManifestDamagedBeforeItsEndIsNotTakenForATornOne(t *testing.T) {
 	fs := vfs.NewMem()
@@ -96,7 +111,20 @@ func TestAManifestDamagedBeforeItsEndIsNotTakenForATornOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 3 {
+	dir := filepath.Join("kv", generationName(1))
+	manifest := func() (string, []byte) {
+		desc, err := pebble.Peek(dir, fs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return desc.ManifestFilename, readFile(t, fs, desc.ManifestFilename)
+	}
+	for i := 0; ; i++ { // Pebble begins a new one now and then, with one record
+		if _, text := manifest(); recordsOf(text) >= 3 {
+			break
+		} else if i == 100 {
+			t.Fatalf("no list of tables with three records: %d bytes", len(text))
+		}
 		b := &replication.Batch{Epoch: 1, First: replication.Position(i + 1), Metadata: &replication.Metadata{
 			AppliedIndex: uint64(i + 1), AppliedTerm: 1, Epoch: 1, Position: replication.Position(i)}}
 		if _, err := s.Apply(b); err != nil {
@@ -109,13 +137,11 @@ func TestAManifestDamagedBeforeItsEndIsNotTakenForATornOne(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join("kv", generationName(1))
-	desc, err := pebble.Peek(dir, fs)
-	if err != nil {
-		t.Fatal(err)
+	path, whole := manifest()
+	if recordsOf(whole) < 3 {
+		t.Skip("Pebble began a new list of tables while it closed")
 	}
-	whole := readFile(t, fs, desc.ManifestFilename)
-	if err := checkManifest(fs, desc.ManifestFilename); err != nil {
+	if err := checkManifest(fs, path); err != nil {
 		t.Fatalf("whole: %v", err)
 	}
 	for cut := range whole { // a crash may leave any part of the last write, and of a file that was just made
@@ -219,7 +245,7 @@ func write(t *testing.T, fs vfs.FS, name string, text []byte) {
 	t.Helper()
 	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
 	if err == nil {
-		_, err = f.Write(text)
+		_, err = f.Write(slices.Clone(text)) // under the race detector Pebble spoils what it was given
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 // node is what a watch sees and does.
 type node struct {
+	mu sync.Mutex // guards what follows the watch
 	*Watch
 	used   int64
 	free   uint64
@@ -26,27 +28,51 @@ type node struct {
 	log    bytes.Buffer
 }
 
+// with has f read or change what the watch sees.
+func (n *node) with(f func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f()
+}
+
+func (n *node) told() (calls int)       { n.with(func() { calls = n.calls }); return calls }
+func (n *node) isRaised() (raised bool) { n.with(func() { raised = n.raised }); return raised }
+func (n *node) logged() (text string)   { n.with(func() { text = n.log.String() }); return text }
+
+// Write is that of the log.
+func (n *node) Write(p []byte) (count int, err error) {
+	n.with(func() { count, err = n.log.Write(p) })
+	return count, err
+}
+
 func newNode(t *testing.T) *node {
 	n := &node{free: 1 << 30}
 	n.Watch = New(Config{
 		QuotaBytes: 1000, ReserveBytes: 4096,
-		Used: func() int64 { return n.used }, Free: func() (uint64, error) { return n.free, nil },
-		Raised: func() bool { return n.raised },
+		Used:   func() (used int64) { n.with(func() { used = n.used }); return used },
+		Free:   func() (free uint64, err error) { n.with(func() { free = n.free }); return free, nil },
+		Raised: func() bool { return n.isRaised() },
 		Raise: func(context.Context) error {
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			n.calls++
 			n.raised = n.fail == nil
 			return n.fail
 		},
-		Ballast: &Ballast{}, Clock: clock.Real, Logger: slog.New(slog.NewTextHandler(&n.log, nil)),
+		Ballast: &Ballast{}, Clock: clock.Real, Logger: slog.New(slog.NewTextHandler(n, nil)),
 	})
 	return n
 }
 
 // watched runs f with a node whose watch runs, in virtual time.
-func watched(t *testing.T, f func(n *node)) {
+func watched(t *testing.T, f func(n *node)) { watchedAs(t, func(*node) {}, f) }
+
+// watchedAs is watched with a node that prepare has changed before.
+func watchedAs(t *testing.T, prepare, f func(n *node)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
+		prepare(n)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { n.Run(ctx); close(done) }()
@@ -60,33 +86,33 @@ func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
 func TestTheAlarmIsRaised(t *testing.T) {
 	for name, trouble := range map[string]func(*node){
-		"quota": func(n *node) { n.used = 1001 },
-		"disk":  func(n *node) { n.free = 4095 },
+		"quota": func(n *node) { n.with(func() { n.used = 1001 }) },
+		"disk":  func(n *node) { n.with(func() { n.free = 4095 }) },
 	} {
 		watched(t, func(n *node) {
 			pass(time.Hour)
-			if n.calls != 0 {
+			if n.told() != 0 {
 				t.Fatalf("%s: raised without a reason", name)
 			}
 			trouble(n)
 			pass(time.Second)
-			if n.calls != 1 {
-				t.Fatalf("%s: raised %d times", name, n.calls)
+			if n.told() != 1 {
+				t.Fatalf("%s: raised %d times", name, n.told())
 			}
 			pass(10 * time.Minute)
-			if n.calls < 10 || n.calls > 12 {
-				t.Errorf("%s: told %d times in ten minutes, want once a minute", name, n.calls)
+			if n.told() < 10 || n.told() > 12 {
+				t.Errorf("%s: told %d times in ten minutes, want once a minute", name, n.told())
 			}
-			before := n.calls
-			n.raised = false // disarmed, and nothing done about it
+			before := n.told()
+			n.with(func() { n.raised = false }) // disarmed, and nothing done about it
 			pass(time.Second)
-			if n.calls != before+1 || !n.raised {
+			if n.told() != before+1 || !n.isRaised() {
 				t.Errorf("%s: not raised again", name)
 			}
-			n.used, n.free = 0, 1<<30
-			before = n.calls
+			n.with(func() { n.used, n.free = 0, 1<<30 })
+			before = n.told()
 			pass(time.Hour)
-			if n.calls != before {
+			if n.told() != before {
 				t.Errorf("%s: raised although it is over", name)
 			}
 		})
@@ -95,15 +121,14 @@ func TestTheAlarmIsRaised(t *testing.T) {
 
 func TestRaisingIsTriedAgain(t *testing.T) {
 	watched(t, func(n *node) {
-		n.fail = errors.New("no primary")
-		n.used = 2000
+		n.with(func() { n.fail, n.used = errors.New("no primary"), 2000 })
 		pass(10 * time.Second)
-		if n.calls < 10 {
-			t.Fatalf("%d tries", n.calls)
+		if n.told() < 10 {
+			t.Fatalf("%d tries", n.told())
 		}
-		n.fail = nil
+		n.with(func() { n.fail = nil })
 		pass(time.Second)
-		if !n.raised {
+		if !n.isRaised() {
 			t.Fatal("not raised")
 		}
 	})
@@ -112,30 +137,31 @@ func TestRaisingIsTriedAgain(t *testing.T) {
 // The watch looks ten times a second. What does not change is told once, and an alarm is said to be raised when it is.
 func TestTheLogIsToldOnce(t *testing.T) {
 	watched(t, func(n *node) {
-		n.fail = errors.New("no primary")
-		n.used = 2000
+		n.with(func() { n.fail, n.used = errors.New("no primary"), 2000 })
 		pass(10 * time.Second)
-		if text := n.log.String(); strings.Contains(text, "is raised") || strings.Count(text, "no primary") != 1 {
+		if text := n.logged(); strings.Contains(text, "is raised") || strings.Count(text, "no primary") != 1 {
 			t.Errorf("an alarm that cannot be raised is told so:\n%.2000s", text)
 		}
-		n.log.Reset()
-		n.fail = nil
+		n.with(n.log.Reset)
+		n.with(func() { n.fail = nil })
 		pass(10 * time.Minute)
-		if text := n.log.String(); strings.Count(text, "NOSPACE is raised") != 1 || strings.Count(text, "\n") != 1 {
+		if text := n.logged(); strings.Count(text, "NOSPACE is raised") != 1 || strings.Count(text, "\n") != 1 {
 			t.Errorf("an alarm that is raised is told so:\n%.2000s", text)
 		}
 	})
-	watched(t, func(n *node) {
+	watchedAs(t, func(n *node) {
 		n.Free = func() (uint64, error) { return 0, errors.New("statfs fails") }
+	}, func(n *node) {
 		pass(10 * time.Second)
-		if text := n.log.String(); strings.Count(text, "statfs fails") != 1 {
+		if text := n.logged(); strings.Count(text, "statfs fails") != 1 {
 			t.Errorf("a disk that cannot be watched is told so:\n%.2000s", text)
 		}
 	})
-	watched(t, func(n *node) {
+	watchedAs(t, func(n *node) {
 		n.Ballast = &Ballast{Dir: filepath.Join(t.TempDir(), "gone"), Bytes: 4096}
+	}, func(n *node) {
 		pass(10 * time.Second)
-		if text := n.log.String(); strings.Count(text, "ballast") == 0 || strings.Count(text, "\n") != 1 {
+		if text := n.logged(); strings.Count(text, "ballast") == 0 || strings.Count(text, "\n") != 1 {
 			t.Errorf("a ballast that cannot be made is told so:\n%.2000s", text)
 		}
 	})

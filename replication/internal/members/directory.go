@@ -198,8 +198,8 @@ func (d *Directory) Others() []string {
 	return list
 }
 
-// others returns the other nodes of the region: those that described themselves to it, or else those that are
-// configured.
+// others returns the other nodes of the region: those that described themselves to it, and then those that are
+// configured and were not removed. What is applied here may be from before some of them did.
 func (d *Directory) others() []uint64 {
 	var list []uint64
 	for _, m := range d.applied.State().Members {
@@ -207,10 +207,11 @@ func (d *Directory) others() []uint64 {
 			list = append(list, m.ID)
 		}
 	}
-	if len(list) > 0 {
-		return list
-	}
 	byName := func(a, b uint64) int { return cmp.Compare(d.configured[a].name, d.configured[b].name) }
-	ids := slices.SortedFunc(maps.Keys(d.configured), byName)
-	return slices.DeleteFunc(ids, func(id uint64) bool { return id == d.self })
+	for _, id := range slices.SortedFunc(maps.Keys(d.configured), byName) {
+		if id != d.self && !slices.Contains(list, id) && !d.Removed(id) {
+			list = append(list, id)
+		}
+	}
+	return list
 }

@@ -35,10 +35,11 @@ type cluster struct {
 
 // member is one node; what is in the first block survives its crashes.
 type member struct {
-	id   uint64
-	addr string
-	disk *vfs.MemFS
-	join bool
+	leaves bool // it was removed, and may notice at any time
+	id     uint64
+	addr   string
+	disk   *vfs.MemFS
+	join   bool
 
 	running   bool
 	transport transport.Transport
@@ -178,7 +179,9 @@ func (c *cluster) close() {
 		c.end(m)
 		select {
 		case err := <-m.fatal:
-			c.t.Errorf("member %d stopped itself: %v", m.id, err)
+			if !m.leaves || !errors.Is(err, ErrRemoved) {
+				c.t.Errorf("member %d stopped itself: %v", m.id, err)
+			}
 		default:
 		}
 	}

@@ -22,6 +22,7 @@ func (c *cluster) joiner(id uint64) *member {
 // left takes a member down that was removed, and may have noticed.
 func (c *cluster) left(id uint64) {
 	c.t.Helper()
+	c.members[id].leaves = true
 	c.stop(id)
 	select {
 	case err := <-c.members[id].fatal:
