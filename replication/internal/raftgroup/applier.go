@@ -209,8 +209,8 @@ func (a *applier) applyAll(ctx context.Context, tasks []applierTask) error {
 		return err
 	}
 	a.raft.deliver(a.replies)
-	// What is known to be committed may let it in again: earlier versions allowed that. A leader stays until another one
-	// leads: the others may not know yet that the change is committed, and need this node's vote as long as they do not.
+	// What is known to be committed may let it in again: earlier versions allowed that. A leader stays until another
+	// one leads: the others may not know yet that the change is committed, and need this node's vote until they do.
 	if applied := a.view.applied.Load(); a.gone && applied >= a.view.commit.Load() && !a.view.leading.Load() {
 		return fmt.Errorf("%w: as of entry %d", ErrRemoved, applied)
 	}
