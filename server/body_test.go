@@ -13,7 +13,7 @@ import (
 )
 
 // upload serves one request whose body a client sends by hand, in virtual time, and returns what the handler read.
-func upload(t *testing.T, path string, send func(c net.Conn)) (read int64, err error, took time.Duration) {
+func upload(t *testing.T, path string, send func(c net.Conn)) (read int64, took time.Duration, err error) {
 	synctest.Test(t, func(t *testing.T) {
 		l := bufconn.Listen(64 << 10)
 		done := make(chan struct{})
@@ -37,7 +37,7 @@ func upload(t *testing.T, path string, send func(c net.Conn)) (read int64, err e
 		c.Close()
 		<-sent
 	})
-	return read, err, took
+	return read, took, err
 }
 
 // drip sends n pieces of a size, one each interval.
@@ -56,13 +56,13 @@ func TestABodyHasToCome(t *testing.T) {
 	for name, send := range map[string]func(net.Conn){
 		"nothing": drip(0, 0, 0), "a byte a second": drip(1000, 1, time.Second),
 	} {
-		_, err, took := upload(t, "/v3/kv/put", send)
+		_, took, err := upload(t, "/v3/kv/put", send)
 		var failed net.Error
 		if !errors.As(err, &failed) || !failed.Timeout() || took > 31*time.Second {
 			t.Errorf("%s: %v after %v", name, err, took)
 		}
 	}
-	if read, err, took := upload(t, "/v3/kv/put", drip(64, 16<<10, 1200*time.Millisecond)); err != nil ||
+	if read, took, err := upload(t, "/v3/kv/put", drip(64, 16<<10, 1200*time.Millisecond)); err != nil ||
 		read != 1<<20 || took < time.Minute {
 		t.Errorf("a slow link: %d bytes, %v after %v", read, err, took)
 	}
@@ -70,7 +70,7 @@ func TestABodyHasToCome(t *testing.T) {
 		time.Sleep(time.Hour)
 		c.Write(make([]byte, 1<<20))
 	}
-	if read, err, _ := upload(t, "/v3/watch", stream); err != nil || read != 1<<20 {
+	if read, _, err := upload(t, "/v3/watch", stream); err != nil || read != 1<<20 {
 		t.Errorf("a stream that is quiet: %d bytes, %v", read, err)
 	}
 }

@@ -140,7 +140,9 @@ func TestTheWholeStateIsKeptIfTheLogIsTooShort(t *testing.T) {
 				m := contract.Metadata{Epoch: 1, Position: 3, Chain: st.Cursor.Chain}
 				return durable.WriteFile(fs, to+"/METADATA", func(w io.Writer) error {
 					p, err := m.MarshalBinary()
-					_, err = w.Write(p)
+					if err == nil {
+						_, err = w.Write(p)
+					}
 					return err
 				})
 			})
