@@ -315,6 +315,14 @@ func TestAClientThatSyncsOutlivesItsRegion(t *testing.T) {
 	if err != nil || len(listed.Members) != 2 {
 		t.Fatalf("member list: %v, %v", listed, err)
 	}
+	eventually(t, "the region that follows holds a write", func(ctx context.Context) bool {
+		if _, err := client.Put(ctx, "before", "the loss"); err != nil {
+			return false
+		}
+		there := etcdClient(t, nodes["eu"], TLS{})
+		got, err := there.Get(ctx, "before", clientv3.WithSerializable())
+		return err == nil && got.Count == 1
+	})
 	operator := adminClient(t, nodes["eu"], TLS{})
 	if err := stop(); err != nil {
 		t.Fatal(err)
