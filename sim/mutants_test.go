@@ -61,14 +61,14 @@ var mutants = []planted{
 			"replication/timeline/machine.go", "case outranks(s.HighestClaim(), Latest(c.Origin.Reigns)):",
 			"case false:",
 		}},
-		caught: anyInvariant,
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/timeline TestAStateOfAnOlderClaimIsNotInstalled",
 	},
 	{
 		name: "a node opens before it asked the others",
 		edits: []edit{
 			{"replication/internal/fleet/report.go", "if r.Tries == 0 || r.Unled {", "if r.Tries < 0 {"},
 		},
-		caught: anyInvariant,
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/fleet TestViewIsWhatNodesSaid",
 	},
 	{
 		name: "the metadata of a copy lags",
