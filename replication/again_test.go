@@ -48,6 +48,13 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
+// of returns how often a message was logged.
+func (l *lines) of(message string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count[message]
+}
+
 // atMost checks how often a message was logged; "" stands for all of them.
 func (l *lines) atMost(t *testing.T, most int, message string) {
 	t.Helper()

@@ -28,7 +28,7 @@ type testFleet struct {
 	log     slog.Handler              // of all nodes
 	adapt   func(*replication.Config) // before each start; may be nil
 	joining []string                  // nodes that were added
-	lines   *lineCounter              // of all nodes, where a test counts them
+	said    *lines                    // by all nodes, where a test counts it
 }
 
 type testNode struct {

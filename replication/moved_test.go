@@ -52,7 +52,8 @@ func TestAWholeFleetMoves(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
 		f.put("us-1", "c0")
 		f.eventually(values(0, 1))
-		time.Sleep(5 * time.Second) // all have described themselves
+		f.published(map[string]string{"us-1": "us-1", "us-2": "us-2", "us-3": "us-3"})
+		f.published(map[string]string{"eu-1": "eu-1", "eu-2": "eu-2", "eu-3": "eu-3"})
 		f.stopAll()
 		files := map[string]file{}
 		for _, name := range f.regions["us"] {

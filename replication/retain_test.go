@@ -65,30 +65,6 @@ func TestALogIsBoundedThoughARegionIsAwaySinceTheTakeover(t *testing.T) {
 	})
 }
 
-// lineCounter counts lines by their message.
-type lineCounter struct {
-	slog.Handler
-	mu    *sync.Mutex
-	lines map[string]int
-}
-
-func (c *lineCounter) Handle(ctx context.Context, r slog.Record) error {
-	c.mu.Lock()
-	c.lines[r.Message]++
-	c.mu.Unlock()
-	return c.Handler.Handle(ctx, r)
-}
-
-func (c *lineCounter) WithAttrs(a []slog.Attr) slog.Handler {
-	return &lineCounter{c.Handler.WithAttrs(a), c.mu, c.lines}
-}
-
-func (c *lineCounter) of(message string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lines[message]
-}
-
 // A bootstrap takes one copy, however much more than RetainBytes is written before the region follows again, whatever
 // becomes of the node that gave the copy, and of a node that should have it.
 func TestABootstrapTakesOneCopyWhileWritesGoOn(t *testing.T) {
@@ -108,25 +84,27 @@ func TestABootstrapTakesOneCopyWhileWritesGoOn(t *testing.T) {
 			}
 		}},
 		{"the node that gave the copy is gone", func(f *testFleet) {
-			f.await("the copy is installed", func() bool { return f.lines.of("installed the state of the source") > 0 })
+			f.within(time.Minute, "the copy is installed", func() bool {
+				return f.said.of("installed the state of the source") > 0
+			})
 			f.kill(f.whoLeads("us"))
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			lines := &lineCounter{slog.NewTextHandler(testOutput(), nil), new(sync.Mutex), map[string]int{}}
+			said := &lines{count: map[string]int{}}
 			small := func(c *replication.Config) {
 				c.RetainBytes, c.CompactBytes, c.SegmentBytes = 128<<10, 64<<10, 32<<10
-				c.Logger = slog.New(lines)
+				c.Logger = slog.New(said)
 			}
 			shaped(t, map[string]int{"us": 3, "eu": 3}, small, func(f *testFleet) {
-				f.bootstrapUnderLoad(lines, c.act)
+				f.bootstrapUnderLoad(said, c.act)
 			})
 		})
 	}
 }
 
-func (f *testFleet) bootstrapUnderLoad(lines *lineCounter, act func(f *testFleet)) {
-	f.lines = lines
+func (f *testFleet) bootstrapUnderLoad(said *lines, act func(f *testFleet)) {
+	f.said = said
 	f.eventually(f.putMany("us-1", "before", 4))
 	for _, us := range f.regions["us"] {
 		for _, eu := range f.regions["eu"] {
@@ -144,17 +122,17 @@ func (f *testFleet) bootstrapUnderLoad(lines *lineCounter, act func(f *testFleet
 	for _, name := range f.regions["eu"] {
 		f.start(name)
 	}
-	f.await("the copy is on its way", func() bool { return lines.of("sends its state") > 0 })
+	f.within(time.Minute, "the copy is on its way", func() bool { return said.of("sends its state") > 0 })
 	act(f)
 	from := f.nodes[f.whoLeads("us")].Health().Position
-	f.await("eu follows again", func() bool {
+	f.within(time.Minute, "eu follows again", func() bool {
 		h := f.nodes[f.whoLeads("eu")].Health()
 		return h.Position > from && h.Lag.Seconds >= 0 && h.Lag.Seconds < 10
 	})
 	cancel()
 	writing.Wait()
 	f.network.HealAll()
-	if n := lines.of("sends its state"); n != 1 {
+	if n := said.of("sends its state"); n != 1 {
 		f.t.Errorf("%d copies were sent", n)
 	}
 }
@@ -176,7 +154,7 @@ func (f *testFleet) keepWriting(ctx context.Context) {
 // whoLeads waits for a node that leads a region, whatever nodes that are cut off believe.
 func (f *testFleet) whoLeads(region string) (leader string) {
 	f.t.Helper()
-	f.await(region+" has a leader", func() bool {
+	f.within(time.Minute, region+" has a leader", func() bool {
 		for _, name := range f.regions[region] {
 			if f.nodes[name].up && f.nodes[name].IsLeader() {
 				leader = name
@@ -186,14 +164,4 @@ func (f *testFleet) whoLeads(region string) (leader string) {
 		return false
 	})
 	return leader
-}
-
-// await waits, in virtual time, until ok.
-func (f *testFleet) await(what string, ok func() bool) {
-	f.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			f.t.Fatalf("waited in vain until %s", what)
-		}
-	}
 }

@@ -25,11 +25,11 @@ func TestASecondaryLeavesASourceThatIsCutOffFromItsRegion(t *testing.T) {
 				f.network.Cut(source, name)
 			}
 		}
-		f.await("the others have a leader", func() bool {
+		f.within(time.Minute, "the others have a leader", func() bool {
 			return slices.ContainsFunc(rest, func(name string) bool { return f.nodes[name].IsLeader() })
 		})
 		want = append(want, f.putMany(rest[0], "after", 5)...)
-		f.await("eu has what was written elsewhere", func() bool {
+		f.within(time.Minute, "eu has what was written elsewhere", func() bool {
 			lag := f.nodes["eu-1"].Health().Lag
 			has := len(f.nodes["eu-1"].ledger.commands())
 			if has < len(want) && lag.Commands == 0 && lag.Seconds > 7 && !lag.AtLeast {

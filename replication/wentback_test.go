@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,43 @@ func (f *testFleet) refusesToStart(name string) error {
 	return err
 }
 
+// goesOn writes a value, takes a copy of a node's disk, and goes on writing there, until every node has count values.
+// It returns the copy.
+func (f *testFleet) goesOn(name string, count int) *vfs.MemFS {
+	f.t.Helper()
+	f.put(name, "c0")
+	f.eventually(values(0, 1))
+	old := f.copyOf(name)
+	for _, v := range values(1, count) {
+		f.put(name, v)
+	}
+	f.eventually(values(0, count))
+	return old
+}
+
+// heardBy waits until a node has heard how far another region is.
+func (f *testFleet) heardBy(node, region string, at replication.Position) {
+	f.t.Helper()
+	f.within(time.Minute, node+" hears of "+region, func() bool {
+		return slices.ContainsFunc(f.nodes[node].Health().Peers, func(p replication.PeerStatus) bool {
+			return p.ID == region && p.Position >= at
+		})
+	})
+}
+
+// goesOnElsewhere fails over to eu, which has count values, and checks that us follows with these and one more.
+func (f *testFleet) goesOnElsewhere(count int) {
+	f.t.Helper()
+	if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+		f.t.Fatal(err)
+	}
+	f.put("us-1", fmt.Sprintf("c%d", count))
+	f.eventually(values(0, count+1))
+	if h := f.nodes["us-1"].Health(); !h.Healthy {
+		f.t.Errorf("us-1: %s", h.Problem)
+	}
+}
+
 // TestAnOlderCopyOfADiskIsNoticed: two of three nodes acknowledged writes that only they have in their region, one of
 // them comes back with an older disk, and the other is gone. The majority that is left must not go on without these
 // writes.
@@ -54,7 +92,7 @@ func TestAnOlderCopyOfADiskIsNoticed(t *testing.T) {
 			f.put("us-1", v)
 		}
 		f.eventually(values(0, 200))
-		time.Sleep(2 * time.Second) // a round of reports
+		f.heardBy("eu-1", "us", 200)
 		f.kill("us-1")
 		f.kill("us-2")
 		f.nodes["us-2"].disk = old
@@ -92,26 +130,14 @@ func TestAnOlderCopyIsNoticedByItsLeader(t *testing.T) {
 // they are back.
 func TestAnOlderCopyThatNobodyAnswersStopsLater(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
-		f.put("us-1", "c0")
-		f.eventually(values(0, 1))
-		old := f.copyOf("us-1")
-		for _, v := range values(1, 20) {
-			f.put("us-1", v)
-		}
-		f.eventually(values(0, 20))
-		time.Sleep(2 * time.Second) // a round of reports
+		old := f.goesOn("us-1", 20)
+		f.heardBy("eu-1", "us", 20)
 		f.kill("us-1")
 		f.nodes["us-1"].disk = old
 		f.network.Isolate("eu-1")
 		f.start("us-1")
 		f.network.HealAll()
-		deadline := time.Now().Add(time.Minute)
-		for f.nodes["us-1"].Err() == nil {
-			if time.Now().After(deadline) {
-				t.Fatal("us-1 goes on with an older copy of its disk")
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+		f.within(time.Minute, "us-1 stops itself", func() bool { return f.nodes["us-1"].Err() != nil })
 		if err := f.nodes["us-1"].Err(); !errors.Is(err, replication.ErrDiskLost) {
 			t.Errorf("stopped with %v", err)
 		}
@@ -149,38 +175,17 @@ func TestARestartIsNoOlderCopy(t *testing.T) {
 // streamed. Nothing is acknowledged in its stead, and nothing read without it; by a failover the writes come back.
 func TestAPrimaryThatLostAPartOfItsReignIsFenced(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
-		f.put("us-1", "c0")
-		f.eventually(values(0, 1))
-		old := f.copyOf("us-1")
-		for _, v := range values(1, 20) {
-			f.put("us-1", v)
-		}
-		f.eventually(values(0, 20))
+		old := f.goesOn("us-1", 20)
 		f.kill("us-1")
 		f.kill("eu-1")
 		f.start("eu-1")
 		f.nodes["us-1"].disk = old
 		f.start("us-1")
-		ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
-		defer cancel()
-		for _, name := range f.names() {
-			if _, err := f.nodes[name].Propose(ctx, []*replication.Command{{Data: []byte("x")}}); err == nil {
-				t.Errorf("%s acknowledged a write", name)
-			}
-			if err := f.nodes[name].ReadBarrier(ctx, replication.Linearizable); err == nil {
-				t.Errorf("%s confirmed a read", name)
-			}
-		}
+		f.takesNothing("us-1")
+		f.takesNothing("eu-1")
 		if h := f.nodes["us-1"].Health(); h.Healthy || !strings.Contains(h.Problem, "failover --to eu --force") {
 			t.Errorf("us-1 is healthy: %t, %q", h.Healthy, h.Problem)
 		}
-		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
-			t.Fatal(err)
-		}
-		f.put("us-1", "c20")
-		f.eventually(values(0, 21))
-		if h := f.nodes["us-1"].Health(); !h.Healthy {
-			t.Errorf("us-1: %s", h.Problem)
-		}
+		f.goesOnElsewhere(20)
 	})
 }
