@@ -7,7 +7,7 @@ import (
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
-func pebbleOptions(o *Options, cache *pebble.Cache, a *alarm) *pebble.Options {
+func pebbleOptions(o *Options, cache *pebble.Cache, a *failures) *pebble.Options {
 	p := &pebble.Options{
 		FS:                          watched{o.FS, a},
 		Comparer:                    mvcc.Comparer,

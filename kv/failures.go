@@ -15,9 +15,9 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// alarm hears what Pebble says of one database that cannot go on, and sees to it that this ends in one error: of Open
-// while the database is being opened, of Options.OnFailure afterwards. It is safe for concurrent use.
-type alarm struct {
+// failures hears what Pebble says of one database that cannot go on, and sees to it that this ends in one error: of
+// Open while the database is being opened, of Options.OnFailure afterwards. It is safe for concurrent use.
+type failures struct {
 	logger *slog.Logger
 	tell   func(error) // may be nil
 
@@ -29,14 +29,14 @@ type alarm struct {
 	stuck  bool          // Pebble holds locks that nobody gives back: it cannot be closed
 }
 
-func newAlarm(o *Options) *alarm {
-	return &alarm{logger: o.Logger, tell: o.OnFailure, failed: make(chan struct{})}
+func newFailures(o *Options) *failures {
+	return &failures{logger: o.Logger, tell: o.OnFailure, failed: make(chan struct{})}
 }
 
 // openPebble opens the database at path. Whatever its files hold, it ends with a database or an error: ErrDamaged if
 // they are not what was written. With readOnly it leaves them as they are.
 func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*pebble.DB, error) {
-	a := newAlarm(o)
+	a := newFailures(o)
 	var db *pebble.DB
 	var err error
 	done := make(chan struct{})
@@ -77,7 +77,7 @@ func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*p
 }
 
 // explained wraps an error of an opening in ErrDamaged unless the system refused something.
-func (a *alarm) explained(path string, err error) error {
+func (a *failures) explained(path string, err error) error {
 	var system interface {
 		error
 		Timeout() bool // what errors of the system have
@@ -109,16 +109,16 @@ func asDamage(err error) error {
 func lockHeld(err error) bool { return err.Error() == "lock held by current process" }
 
 // Infof implements pebble.Logger: it drops what Pebble merely tells.
-func (a *alarm) Infof(string, ...any) {}
+func (a *failures) Infof(string, ...any) {}
 
 // Errorf implements pebble.Logger.
-func (a *alarm) Errorf(format string, args ...any) {
+func (a *failures) Errorf(format string, args ...any) {
 	a.logger.Error("pebble", "err", fmt.Sprintf(format, args...))
 }
 
 // Fatalf implements pebble.Logger. It does not return: Pebble relies on that. While the database is opened, the opening
 // ends; later, whoever called it waits for the end of the process, which is near if somebody is told.
-func (a *alarm) Fatalf(format string, args ...any) {
+func (a *failures) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("kv: the store cannot go on: %w", quoting(fmt.Sprintf(format, args...), args))
 	a.logger.Error("pebble cannot go on", "err", err)
 	switch {
@@ -132,7 +132,7 @@ func (a *alarm) Fatalf(format string, args ...any) {
 }
 
 // fails ends an opening with err; false if there is none under way.
-func (a *alarm) fails(err error, stuck bool) bool {
+func (a *failures) fails(err error, stuck bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.opened {
@@ -147,7 +147,7 @@ func (a *alarm) fails(err error, stuck bool) bool {
 }
 
 // damaged is told of each block that is not what was written. Whoever reads it gets an error besides.
-func (a *alarm) damaged(info pebble.DataCorruptionInfo) {
+func (a *failures) damaged(info pebble.DataCorruptionInfo) {
 	err := fmt.Errorf("%w: %s: %w", replication.ErrDamaged, info.Path, info.Details)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -162,7 +162,7 @@ func (a *alarm) damaged(info pebble.DataCorruptionInfo) {
 }
 
 // background is told that a flush or a compaction failed.
-func (a *alarm) background(err error) {
+func (a *failures) background(err error) {
 	if errors.Is(err, pebble.ErrClosed) {
 		return
 	}
@@ -175,7 +175,7 @@ func (a *alarm) background(err error) {
 // watched is a filesystem whose directories cannot fail to be synced: Pebble panics at that wherever it is.
 type watched struct {
 	vfs.FS
-	alarm *alarm
+	failures *failures
 }
 
 // OpenDir implements vfs.FS.
@@ -184,7 +184,7 @@ func (w watched) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return watchedDir{f, name, w.alarm}, nil
+	return watchedDir{f, name, w.failures}, nil
 }
 
 // Unwrap implements vfs.FS.
@@ -192,15 +192,15 @@ func (w watched) Unwrap() vfs.FS { return w.FS }
 
 type watchedDir struct {
 	vfs.File
-	name  string
-	alarm *alarm
+	name     string
+	failures *failures
 }
 
 // Sync implements vfs.File.
 func (d watchedDir) Sync() error {
 	err := d.File.Sync()
 	if err != nil {
-		d.alarm.Fatalf("sync %s: %v", d.name, err)
+		d.failures.Fatalf("sync %s: %v", d.name, err)
 	}
 	return err
 }
