@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,15 +121,17 @@ func TestWatchSeesEverythingOnce(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
 	c, ctx := client(t, n), bounded(t)
 	const writers, each = 8, 200
+	var writing sync.WaitGroup
+	defer writing.Wait() // an event can come before the answer of its write
 	for w := range writers {
-		go func() {
+		writing.Go(func() {
 			for i := range each {
 				if _, err := c.Put(ctx, fmt.Sprintf("k%d", w), fmt.Sprint(i)); err != nil {
 					t.Error(err)
 					return
 				}
 			}
-		}()
+		})
 	}
 	watch := c.Watch(ctx, "k", clientv3.WithPrefix(), clientv3.WithRev(2), clientv3.WithPrevKV())
 	next, values := int64(2), map[string]string{}
