@@ -157,7 +157,7 @@ func (m *member) start(ctx context.Context) {
 func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	j := m.fleet.trace
 	p := &process{member: m, memory: m.memory}
-	if m.fleet.plan.inject[injectOld] {
+	if m.fleet.plan.inject[injectOld] && len(filesOf(m.memory, dataFolder)) > 0 { // an empty disk is another disk
 		m.old = m.memory.CrashClone(vfs.CrashCloneCfg{})
 	}
 	m.starts++
