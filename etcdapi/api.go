@@ -205,10 +205,13 @@ func propose[R interface{ GetHeader() *pb.ResponseHeader }](
 }
 
 // barrier returns once a local read is linearizable.
-func (a *API) barrier(ctx context.Context) error {
+func (a *API) barrier(ctx context.Context) error { return a.fresh(ctx, replication.Linearizable) }
+
+// fresh returns once a local read is as fresh as l asks.
+func (a *API) fresh(ctx context.Context, l replication.Level) error {
 	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
 	defer cancel()
-	if err := a.replicator.ReadBarrier(bounded, replication.Linearizable); err != nil {
+	if err := a.replicator.ReadBarrier(bounded, l); err != nil {
 		return a.statusOf(ctx, err)
 	}
 	return nil
