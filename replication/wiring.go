@@ -80,8 +80,8 @@ func (n *node) buildWrites(log *slots.Log) {
 	})
 	n.reads = reads.New(reads.Config{
 		Region: c.RegionID, Group: n.group, Standing: n.standing, Fleet: n.fleet, Writes: n.proposer,
-		Applied: n.applied, Client: n.client, Life: n.life, Clock: c.Clock, Past: shownBefore(n.log), Timeout: c.callTimeout(),
-		OnAsk: c.OnAsk,
+		Applied: n.applied, Client: n.client, Life: n.life, Clock: c.Clock, Past: shownBefore(n.log),
+		Timeout: c.callTimeout(), OnAsk: c.OnAsk,
 	})
 }
 
