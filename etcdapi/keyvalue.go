@@ -10,7 +10,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/kv/command"
-	"github.com/mimir-kv/mimir/replication"
 )
 
 // kvServer is the KV service.
@@ -121,11 +120,11 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 // read runs a read of the local store as fresh as asked for. A serializable read at a revision that this node does not
 // have yet waits until it has what the primary has: the revision may come from a write acknowledged elsewhere.
 func (s *kvServer) read(ctx context.Context, serializable bool, local func() error) error {
-	level := replication.Linearizable
+	fresh := s.barrier
 	if serializable {
-		level = replication.Serializable
+		fresh = s.freshForStale
 	}
-	if err := s.fresh(ctx, level); err != nil {
+	if err := fresh(ctx); err != nil {
 		return err
 	}
 	err := local()

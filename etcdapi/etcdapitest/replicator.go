@@ -3,6 +3,7 @@ package etcdapitest
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
@@ -174,6 +175,11 @@ func (r *Replicator) ReadBarrier(_ context.Context, l replication.Level) error {
 	defer r.mu.Unlock()
 	r.barriers++
 	return r.fail
+}
+
+// ReadWithin is ReadBarrier: nothing here is older than the call.
+func (r *Replicator) ReadWithin(ctx context.Context, _ time.Duration) error {
+	return r.ReadBarrier(ctx, replication.Linearizable)
 }
 
 // Ask is answered by the node itself.

@@ -68,7 +68,7 @@ type Reads struct {
 // New returns the reads of a node.
 func New(c Config) *Reads {
 	r := &Reads{config: c, past: newPast(&c)}
-	r.barrier = &barrier{life: c.Life, confirm: r.confirm}
+	r.barrier = &barrier{life: c.Life, clock: c.Clock, confirm: r.confirm}
 	return r
 }
 
