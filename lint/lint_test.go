@@ -55,7 +55,9 @@ var below = map[string][]string{
 	},
 	"replication/internal/succession": {"replication/contract", "replication/timeline"},
 	"replication/internal/enginetest": {"replication/contract", "replication/durable"},
-	"replication/internal/copies":     {"replication/contract", "replication/durable"},
+	"replication/internal/copies": {
+		"replication/contract", "replication/durable", "replication/internal/checksum",
+	},
 	"replication/internal/region": {
 		"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup",
 		"replication/internal/invariant",
