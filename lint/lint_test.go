@@ -44,8 +44,8 @@ var below = map[string][]string{
 	"replication/internal/secondary": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/checkpoint", "replication/internal/fleet",
-		"replication/internal/life", "replication/internal/region", "replication/internal/stream",
-		"replication/internal/succession",
+		"replication/internal/life", "replication/internal/peer", "replication/internal/region",
+		"replication/internal/stream", "replication/internal/succession",
 	},
 	"replication/internal/primary": {
 		"replication/internal/wake",

@@ -94,8 +94,8 @@ func (n *node) buildSuccession() {
 	n.follower = secondary.New(secondary.Config{
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: n.group,
-		Copies:    copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client},
-		Directory: n.directory,
+		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client},
+		Chains: chainPort{n}, Client: n.client, Directory: n.directory,
 	})
 	regions := append(n.otherRegions(), c.RegionID)
 	slices.Sort(regions)
@@ -179,6 +179,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.reporter.Register(questions)
 	n.staging.Register(questions, func() uint64 { _, term := n.group.Leader(); return term })
 	n.tails.Register(questions)
+	n.follower.Register(questions)
 	recall.Register(questions, n.config.NodeID, n.memory, n.group.acknowledged)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
