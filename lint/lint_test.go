@@ -40,7 +40,8 @@ var below = map[string][]string{
 		"replication/internal/peer", "replication/internal/region", "replication/internal/succession",
 	},
 	"replication/internal/recall": {
-		"replication/contract", "replication/clock", "replication/durable", "replication/internal/peer"},
+		"replication/contract", "replication/clock", "replication/durable", "replication/internal/checksum",
+		"replication/internal/peer"},
 	"replication/internal/secondary": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/checkpoint", "replication/internal/fleet",

@@ -201,7 +201,7 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	}
 	check := newInquiry(n).pastOf(n.disk, max(n.log.LastIndex(), n.applied.View().Index))
 	if err := check.Ask(ctx); err != nil {
-		return errors.Join(err, n.log.Close())
+		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}
 	if fresh {
 		if err := markDirectory(n.config.FS, &n.config); err != nil {
@@ -286,7 +286,7 @@ func (n *node) launch(check *recall.Check) {
 	}
 	n.life.Go(func(ctx context.Context) {
 		if err := check.Run(ctx); err != nil {
-			n.life.Fail(err)
+			n.departure().ended(err)
 		}
 	})
 	n.life.Go(func(ctx context.Context) {

@@ -160,7 +160,7 @@ func (n *node) bindGroup() error {
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
 		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends,
-		OnFatal: func(err error) { n.departure().ended(asDamage(err)) },
+		OnFatal: n.departure().ended,
 	})
 	n.group.Group = g
 	if errors.Is(err, raftgroup.ErrRemoved) {
