@@ -284,6 +284,7 @@ func (n *node) launch(check *recall.Check) {
 	} {
 		n.life.Go(f)
 	}
+	n.life.Go(func(ctx context.Context) { n.memory.Run(ctx, n.config.Clock) })
 	n.life.Go(func(ctx context.Context) {
 		if err := check.Run(ctx); err != nil {
 			n.departure().ended(err)
@@ -318,6 +319,7 @@ func (n *node) tearDown() {
 	n.proposer.Abandon(n.life.Failure())
 	n.group.Stop()
 	n.proposer.Wait()
+	n.memory.Save()
 	if closed := errors.Join(n.transport.Close(), n.log.Close(), n.held.Close()); closed != nil {
 		n.logger.Warn("closing", "err", closed)
 	}

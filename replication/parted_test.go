@@ -13,6 +13,7 @@ func TestAPrimaryThatWentBackAndWentOnIsFenced(t *testing.T) {
 		old := f.goesOn("us-1", 5)
 		f.kill("us-1")
 		f.kill("eu-1")
+		f.forget("eu-1")
 		f.nodes["us-1"].disk = old
 		f.start("us-1")
 		for range 20 {
@@ -35,6 +36,7 @@ func (f *testFleet) wentOnUnseen(count int, others ...string) {
 	old := f.goesOn("us-1", count)
 	f.kill("us-1")
 	f.kill("eu-1")
+	f.forget("eu-1")
 	f.nodes["us-1"].disk = old
 	f.start("us-1")
 	for _, v := range others {
@@ -89,7 +91,10 @@ func TestWhoFollowedTheOtherHistorySavesItToo(t *testing.T) {
 		f.within(time.Minute, "eu-1 has it all", func() bool { return len(f.nodes["eu-1"].ledger.commands()) == 4 })
 		f.kill("us-1")
 		f.kill("eu-1")
+		f.kill("ap-1")
+		f.forget("eu-1", "ap-1")
 		f.nodes["us-1"].disk = old
+		f.start("ap-1")
 		f.start("us-1")
 		f.network.Reconnect("ap-1")
 		f.put("us-1", "x1")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,16 @@ func (f *testFleet) goesOn(name string, count int) *vfs.MemFS {
 	}
 	f.eventually(values(0, count))
 	return old
+}
+
+// forget takes from nodes that are down what they remember of others.
+func (f *testFleet) forget(names ...string) {
+	f.t.Helper()
+	for _, n := range names {
+		if err := f.nodes[n].disk.Remove("/data/HEARD"); err != nil && !errors.Is(err, os.ErrNotExist) {
+			f.t.Fatal(err)
+		}
+	}
 }
 
 // heardBy waits until a node has heard how far another region is.
@@ -175,6 +186,27 @@ func TestADiskThatWasGivenUpStaysSo(t *testing.T) {
 	}
 }
 
+// TestAFleetThatWasStartedAnewRemembers: every process ends, the one of an older disk among them, and what they heard of
+// each other outlasts them, within a region as between two.
+func TestAFleetThatWasStartedAnewRemembers(t *testing.T) {
+	for _, regions := range []map[string]int{{"us": 1, "eu": 1}, {"us": 3}} {
+		inBubble(t, regions, func(f *testFleet) {
+			old := f.goesOn("us-1", 20)
+			time.Sleep(20 * time.Second)
+			for _, n := range f.names() {
+				f.kill(n)
+			}
+			f.nodes["us-1"].disk = old
+			for _, n := range f.names() {
+				if n != "us-1" {
+					f.start(n)
+				}
+			}
+			_ = f.refusesToStart("us-1")
+		})
+	}
+}
+
 // TestAMemberThatLostWhatItAcknowledgedStaysAway: its leader tells it, it stops, and a restart does not make it good.
 func TestAMemberThatLostWhatItAcknowledgedStaysAway(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
@@ -247,6 +279,7 @@ func TestAPrimaryThatLostAPartOfItsReignIsFenced(t *testing.T) {
 		old := f.goesOn("us-1", 20)
 		f.kill("us-1")
 		f.kill("eu-1")
+		f.forget("eu-1")
 		f.start("eu-1")
 		f.nodes["us-1"].disk = old
 		f.start("us-1")

@@ -33,7 +33,7 @@ func (n *node) build() {
 	c := &n.config
 	n.applied = region.NewApplied(&region.View{State: timeline.State{Region: c.RegionID}}, n.life)
 	n.group = &groupPort{}
-	n.memory = recall.NewMemory()
+	n.memory = recall.Remember(c.FS, c.path(heardFile), n.logger)
 	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, func() uint64 {
 		id, _ := n.group.Leader()
 		return id
@@ -89,7 +89,10 @@ func (n *node) buildSuccession() {
 	n.members = members.NewRegistrar(members.Config{
 		Region: c.RegionID, Self: n.self(), Timeout: c.callTimeout(), Clock: c.Clock, Applied: n.applied,
 		Leadership: n.leadership, Directory: n.directory, Group: n.group, Controls: n.proposer, Client: n.client,
-		Logger: n.logger, OnRemoved: n.departure().begin,
+		Logger: n.logger, OnRemoved: n.departure().begin, Disk: n.disk.ID, Boot: n.disk.Boot,
+		OnMet: func(p members.Presence) {
+			n.memory.Note(p.Member.ID, recall.Disk{ID: p.Disk, Starts: p.Member.Starts, Boot: p.Boot}, p.Index)
+		},
 	})
 	n.follower = secondary.New(secondary.Config{
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
