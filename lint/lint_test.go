@@ -40,12 +40,13 @@ var below = map[string][]string{
 		"replication/internal/peer", "replication/internal/region", "replication/internal/succession",
 	},
 	"replication/internal/recall": {
-		"replication/contract", "replication/clock", "replication/durable", "replication/internal/peer"},
+		"replication/contract", "replication/clock", "replication/durable", "replication/internal/checksum",
+		"replication/internal/peer"},
 	"replication/internal/secondary": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/checkpoint", "replication/internal/fleet",
-		"replication/internal/life", "replication/internal/region", "replication/internal/stream",
-		"replication/internal/succession",
+		"replication/internal/life", "replication/internal/peer", "replication/internal/region",
+		"replication/internal/stream", "replication/internal/succession",
 	},
 	"replication/internal/primary": {
 		"replication/internal/wake",

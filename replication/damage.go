@@ -13,6 +13,11 @@ import (
 // beyondLog is in what raft says when others count on entries that the log does not hold.
 const beyondLog = "is out of range [lastIndex("
 
+// fellBehind reports whether raft stopped because others count on entries that the log does not hold.
+func fellBehind(err error) bool {
+	return errors.Is(err, raftgroup.ErrInvariant) && strings.Contains(err.Error(), beyondLog)
+}
+
 // asDamage wraps in ErrDamaged what says that a data directory is not what it was, in words that do not need the source
 // code beside them. Everything else it returns as it is.
 func asDamage(err error) error {
@@ -23,7 +28,9 @@ func asDamage(err error) error {
 		return fmt.Errorf("%w: the log is gone and the store is not: %w", ErrDamaged, err)
 	case errors.Is(err, raftgroup.ErrStateLost):
 		return fmt.Errorf("%w: the store is older than the log that is kept, or gone: %w", ErrDamaged, err)
-	case errors.Is(err, raftgroup.ErrInvariant) && strings.Contains(err.Error(), beyondLog):
+	case errors.Is(err, raftgroup.ErrAcknowledgedLost):
+		return fmt.Errorf("%w: %w", ErrDiskLost, err)
+	case fellBehind(err):
 		return fmt.Errorf("%w: the region agreed on entries with this node which its log does not hold any more: the "+
 			"newest part of the log is lost, or an old copy of the directory was put back: %w", ErrDamaged, err)
 	case errors.Is(err, wal.ErrCorrupt), errors.Is(err, ErrMetadata), errors.Is(err, checkpoint.ErrCorrupt):

@@ -14,7 +14,8 @@ import (
 
 const (
 	identityFile    = "IDENTITY"
-	diskFile        = "DISK" // its own identity, and how often it was started
+	diskFile        = "DISK"  // its own identity, and how often it was started
+	heardFile       = "HEARD" // what was heard of the disks of others
 	identityVersion = 1
 )
 

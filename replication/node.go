@@ -201,7 +201,7 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	}
 	check := newInquiry(n).pastOf(n.disk, max(n.log.LastIndex(), n.applied.View().Index))
 	if err := check.Ask(ctx); err != nil {
-		return errors.Join(err, n.log.Close())
+		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}
 	if fresh {
 		if err := markDirectory(n.config.FS, &n.config); err != nil {
@@ -284,9 +284,10 @@ func (n *node) launch(check *recall.Check) {
 	} {
 		n.life.Go(f)
 	}
+	n.life.Go(func(ctx context.Context) { n.memory.Run(ctx, n.config.Clock) })
 	n.life.Go(func(ctx context.Context) {
 		if err := check.Run(ctx); err != nil {
-			n.life.Fail(err)
+			n.departure().ended(err)
 		}
 	})
 	n.life.Go(func(ctx context.Context) {
@@ -318,6 +319,7 @@ func (n *node) tearDown() {
 	n.proposer.Abandon(n.life.Failure())
 	n.group.Stop()
 	n.proposer.Wait()
+	n.memory.Save()
 	if closed := errors.Join(n.transport.Close(), n.log.Close(), n.held.Close()); closed != nil {
 		n.logger.Warn("closing", "err", closed)
 	}

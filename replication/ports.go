@@ -69,6 +69,12 @@ func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
 	return err
 }
 
+// chainPort tells chains of this node's history. The source is made after the room that asks.
+type chainPort struct{ node *node }
+
+// Chain implements secondary.Chains.
+func (c chainPort) Chain(r Reign, p Position) (Chain, error) { return c.node.source.Chain(r, p) }
+
 // history is this node's applied log as a source of the stream.
 type history struct {
 	applied *region.Applied

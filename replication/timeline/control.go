@@ -38,12 +38,6 @@ type Control struct {
 	Token uint64 `json:"token,omitempty"`
 }
 
-// Origin is a place in a history together with the reigns that lead to it.
-type Origin struct {
-	Cursor Cursor  `json:"cursor"`
-	Reigns []Reign `json:"reigns"`
-}
-
 // controlHeaderBytes is version, kind and two reserved bytes; a JSON object follows.
 const controlHeaderBytes = 4
 

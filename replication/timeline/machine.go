@@ -263,6 +263,9 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 	}
 	next := *s
 	next.Cursor, next.Reigns = c.Origin.Cursor, slices.Clone(c.Origin.Reigns)
+	if s.Diverged != nil {
+		next.GivenUp = &GivenUp{Fork: s.Diverged.Fork}
+	}
 	next.Seal, next.Diverged, next.Slots = nil, nil, nil
 	if err := next.valid(); err != nil {
 		return refusal("checkpoint contradicts itself: %v", err)

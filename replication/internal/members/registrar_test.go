@@ -66,7 +66,7 @@ func testRegistrar(g *group, c *controls) *Registrar {
 	return NewRegistrar(Config{
 		Region: "us", Self: timeline.Member{ID: 1, Name: "us-1", PeerAddr: "us-1"}, Timeout: 1, Clock: clock.Real,
 		Applied: applied, Leadership: leadership, Directory: directory, Group: g, Controls: c,
-		Logger: slog.New(slog.DiscardHandler), OnRemoved: func(error) {},
+		Logger: slog.New(slog.DiscardHandler), OnRemoved: func(error) {}, OnMet: func(Presence) {},
 	})
 }
 

@@ -177,14 +177,24 @@ func (a *Applier) rescue(c *timeline.Control, index uint64) error {
 }
 
 // saveBefore saves what the history here has that one of these reigns, up to last, has not: the log's entries before
-// upTo led to it. What a divergence had saved is not saved again.
+// upTo led to it.
 func (a *Applier) saveBefore(reigns []timeline.Reign, last timeline.Position, upTo uint64) error {
 	s := a.machine.State()
 	relation, fork := timeline.Compare(s.Reigns, reigns, s.Cursor.Position, last)
-	if relation == timeline.Prefix || s.Diverged != nil && s.Diverged.Fork <= fork {
+	if relation == timeline.Prefix {
 		return nil
 	}
-	d := timeline.Divergence{Fork: fork, At: s.Cursor.Position, Claim: timeline.Latest(reigns)}
+	return a.saveFrom(fork, timeline.Latest(reigns), upTo)
+}
+
+// saveFrom saves what the history here has behind the fork with that of a claim. What a divergence had saved is not
+// saved again.
+func (a *Applier) saveFrom(fork timeline.Position, claim timeline.Reign, upTo uint64) error {
+	s := a.machine.State()
+	if s.Diverged != nil && s.Diverged.Fork <= fork {
+		return nil
+	}
+	d := timeline.Divergence{Fork: fork, At: s.Cursor.Position, Claim: claim}
 	return a.config.Tails.Save(d, &s, upTo, a.copyTo)
 }
 

@@ -62,9 +62,9 @@ type Ended struct {
 	Err       error
 }
 
-// Fork is where the source found that the histories part.
+// Fork is where the histories part.
 type Fork struct {
-	Position timeline.Position // the last one that both share
+	Position timeline.Position // the last one that both are known to share
 	Source   []timeline.Reign
 }
 
@@ -72,6 +72,9 @@ type Fork struct {
 type Copy struct {
 	ID     string
 	Origin timeline.Origin
+	// Parts is the last position that the copy is known to share with the history here, if that has more behind it
+	// which the copy has not; nil: nothing of the kind is known.
+	Parts *timeline.Position
 }
 
 func (Switchover) input()  {}

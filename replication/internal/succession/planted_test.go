@@ -69,7 +69,7 @@ var plantedMistakes = []struct {
 	},
 	{
 		"a copy takes the place of what is in no tail", "following.go",
-		"fork := parts(s, c.Origin)", "var fork *Fork", "TestWalksWithLostDisks",
+		"fork := parts(s, c.Copy)", "var fork *Fork", "TestWalksWithLostDisks",
 	},
 	{
 		"what the rules refuse is proposed", "machine.go",
@@ -86,7 +86,7 @@ var plantedMistakes = []struct {
 	},
 	{
 		"a history is given up for a source that has forgotten the claim", "following.go",
-		" || timeline.Supersedes(m.claim(), claim):", ":", "",
+		" && !timeline.Supersedes(highest, claim)", "", "",
 	},
 	{
 		"claims of one epoch and one region are not told apart", "../../timeline/history.go",
