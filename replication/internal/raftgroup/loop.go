@@ -255,6 +255,10 @@ func (l *loop) receive(m *raftpb.Message) {
 		}
 	}
 	_ = l.node.Step(m)
+	switch m.GetType() {
+	case raftpb.MsgHeartbeat, raftpb.MsgApp, raftpb.MsgSnap:
+		l.spoken(m)
+	}
 }
 
 func (l *loop) tick() {
@@ -262,6 +266,7 @@ func (l *loop) tick() {
 	if l.leading || !l.stuck() {
 		l.node.Tick()
 	}
+	l.answered()
 	l.reads.tick(l.electionTicks)
 	l.outgoing.Tick()
 }
