@@ -97,7 +97,7 @@ type PeerStatus struct {
 func (n *node) health() *HealthStatus {
 	h := &HealthStatus{
 		Mode: n.mode, NodeID: n.config.NodeID, Region: n.config.RegionID, RaftID: n.id, State: StateReady,
-		Lag: Lag{Seconds: -1},
+		Lag: Lag{Seconds: -1}, LeaderAgeSeconds: -1,
 	}
 	if err := n.life.Err(); err != nil {
 		h.State, h.Problem = StateInitializing, err.Error()

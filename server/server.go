@@ -226,10 +226,10 @@ func (s *server) serve(key string, run func() error) {
 
 func (s *server) figures() storeFigures {
 	m := s.store.Metrics()
-	free, _ := s.freeBytes()
+	free, err := s.freeBytes()
 	return storeFigures{
 		revision: m.Revision, compacted: m.CompactRevision, bytes: m.TotalBytes, bytesInUse: m.InUseBytes,
-		alarms: len(s.store.Alarms()), free: free, reserve: s.room.reserve,
+		alarms: len(s.store.Alarms()), free: free, freeKnown: err == nil, reserve: s.room.reserve,
 	}
 }
 
