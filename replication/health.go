@@ -109,7 +109,7 @@ func (n *node) health() *HealthStatus {
 	started, _ := n.life.Started()
 	h.Uptime = n.config.Clock.Now().Sub(started)
 	status := n.group.Status()
-	cutOff := n.healthOfLeader(h, status)
+	cutOff := healthOfLeader(h, n, status)
 	h.Term, h.CommitIndex, h.LogBytes = status.Term, status.Commit, n.log.Bytes()
 	h.DiskStalled = status.DiskStalled
 	n.healthOfHistory(h)
@@ -118,7 +118,7 @@ func (n *node) health() *HealthStatus {
 	for i := range h.Nodes {
 		h.Nodes[i].Leader = h.Nodes[i].ID == h.LeaderRaftID
 	}
-	h.Peers = n.peerStatuses(n.config.Clock.Now())
+	h.Peers = peerStatuses(&n.config, n.fleetView())
 	h.Problem = n.reporter.Problem()
 	switch {
 	case cutOff != "":
@@ -134,7 +134,7 @@ func (n *node) health() *HealthStatus {
 }
 
 // healthOfLeader fills in who leads, if that was heard within the election time, and returns what to say if it was not.
-func (n *node) healthOfLeader(h *HealthStatus, status raftgroup.Status) (cutOff string) {
+func healthOfLeader(h *HealthStatus, n *node, status raftgroup.Status) (cutOff string) {
 	at, lately := n.group.Heard()
 	h.LeaderAgeSeconds = -1
 	if age := overview.Age(at, n.config.Clock.Now()); age != nil {
@@ -173,12 +173,11 @@ func (n *node) healthOfHistory(h *HealthStatus) {
 }
 
 // peerStatuses describes the other regions by what was last heard of them.
-func (n *node) peerStatuses(now time.Time) []PeerStatus {
-	regions, view := n.config.Regions, n.fleetView()
-	lately := n.config.fleetInterval() + 2*n.config.callTimeout() // a round waits for the slowest, and is then asked for
-	list := make([]PeerStatus, 0, len(regions))
-	for _, name := range slices.Sorted(maps.Keys(regions)) {
-		list = append(list, peerStatus(name, regions[name], view.Regions[name], now, lately))
+func peerStatuses(c *Config, view fleet.View) []PeerStatus {
+	lately := c.fleetInterval() + 2*c.callTimeout() // a round waits for the slowest
+	list := make([]PeerStatus, 0, len(c.Regions))
+	for _, name := range slices.Sorted(maps.Keys(c.Regions)) {
+		list = append(list, peerStatus(name, c.Regions[name], view.Regions[name], c.Clock.Now(), lately))
 	}
 	return list
 }

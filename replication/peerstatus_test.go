@@ -21,7 +21,8 @@ func TestWhatARegionSaidLongAgoIsNotItsHealth(t *testing.T) {
 		t.Errorf("asked just now: %+v", p)
 	}
 	p = peerStatus("eu", []string{"eu-1"}, r, asked.Add(20*time.Second), 3*time.Second)
-	if p.Healthy || p.Role != "" || p.Problem != "not asked for 20 s" || p.LastHeard == nil || p.LastHeard.AgeSeconds != 20 {
+	if p.Healthy || p.Role != "" || p.Problem != "not asked for 20 s" || p.LastHeard == nil ||
+		p.LastHeard.AgeSeconds != 20 {
 		t.Errorf("asked long ago: %+v", p)
 	}
 	led = false

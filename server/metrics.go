@@ -6,8 +6,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// nodeMetrics reads a node's figures when they are scraped, and costs nothing otherwise. What is not known has no series:
-// a node that is not up has none of its own place, one that knows no leader none of its region.
+// nodeMetrics reads a node's figures when they are scraped, and costs nothing otherwise. What is not known has no
+// series: a node that is not up has none of its own place, one that knows no leader none of its region.
 type nodeMetrics struct {
 	health func() *replication.HealthStatus
 	store  func() storeFigures
@@ -34,8 +34,8 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 	}
 	return &nodeMetrics{
 		health: health, store: store,
-		hasLeader: one("has_leader", "1 if this node heard the leader of its region within the election time, or is it "+
-			"and heard a majority. If it is 0, this node knows nothing of its region, and exports nothing of it."),
+		hasLeader: one("has_leader", "1 if this node heard the leader of its region within the election time, or is "+
+			"it and heard a majority. If it is 0, this node knows nothing of its region, and exports nothing of it."),
 		leaderAge: one("leader_age_seconds", "Seconds since this node last heard a leader of its region, or, if it "+
 			"leads, a majority; absent if it never has since it started."),
 		leader: one("leader", "1 if this node leads its region, and heard a majority within the election time."),
@@ -143,7 +143,7 @@ func (m *nodeMetrics) collectLag(g gauges, lag *replication.Lag) {
 	g.set(m.lagKnown, truth(lag.Seconds >= 0))
 	if lag.Seconds >= 0 {
 		g.set(m.lagSeconds, lag.Seconds)
-	} else if !lag.AtLeast {
+	} else if !lag.AtLeast || lag.Commands == 0 {
 		return
 	}
 	g.set(m.lagAtLeast, truth(lag.AtLeast))

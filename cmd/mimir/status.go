@@ -88,8 +88,9 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	return report, nil
 }
 
-// clientURLs returns where the node serves clients that spoke for the region: what another one has is of another moment.
-// Of a picture that does not say who spoke, by an older node, they are the leader's, and those of all that answered.
+// clientURLs returns where the node serves clients that spoke for the region: what another one has is of another
+// moment. Of a picture that does not say who spoke, by an older node, they are the leader's, and those of all that
+// answered.
 func clientURLs(r *replication.RegionStatus) []string {
 	var first, rest []string
 	for _, node := range r.Nodes {
@@ -190,8 +191,8 @@ func (f *fleetReport) printLoss(w io.Writer) {
 			fmt.Fprintf(w, "What losing region %s would lose is not known: no leader of it is known that a majority "+
 				"of its nodes confirms.\n", r.Name)
 		default:
-			fmt.Fprintf(w, "Losing region %s now would lose acknowledged writes: "+
-				"no other region is known to have everything it has.\n", r.Name)
+			fmt.Fprintf(w, "Losing region %s now could lose acknowledged writes: "+
+				"no other region that answers has everything it has.\n", r.Name)
 		}
 	}
 }

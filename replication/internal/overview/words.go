@@ -39,7 +39,7 @@ func problems(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) stri
 	add(s.Leader != "" && !confirmed(r), "no majority of its nodes confirms the leader %s", s.Leader)
 	for _, n := range s.Nodes {
 		if h := heard(r, n.ID); h != nil {
-			add(h.CutOff(), "%s %s", h.Node, unheard(h))
+			add(h.CutOff() && (h != best || h.Leader), "%s %s", h.Node, unheard(h, ""))
 			add(h.DiskStalledSeconds > 0, "the disk of %s has not finished a write for %.0f s", h.Node,
 				h.DiskStalledSeconds)
 		}
@@ -62,11 +62,11 @@ func lastWord(h *fleet.Heard) string {
 	}
 }
 
-// unheard says of a node that is cut off for how long it is.
-func unheard(h *fleet.Heard) string {
-	whom := "leader"
+// unheard says of a node that is cut off for how long it is; of is behind whom it has not heard.
+func unheard(h *fleet.Heard, of string) string {
+	whom := "leader" + of
 	if h.Leader {
-		whom = "majority"
+		whom = "majority" + of
 	}
 	if h.LeaderAgeSeconds == nil {
 		return "has heard no " + whom + " since it started"
@@ -79,8 +79,8 @@ func warnOfAsked(f *contract.FleetStatus, regions map[string]*fleet.Region) {
 	for _, r := range regions {
 		i := slices.IndexFunc(r.Nodes, func(h fleet.Heard) bool { return h.Node == f.Asked })
 		if best := r.Spokesman(); i >= 0 && best.CutOff() && r.Nodes[i].CutOff() {
-			f.Warnings = append(f.Warnings, fmt.Sprintf("%s, which was asked, %s of region %s: what it says of that and "+
-				"of who is primary may be old; ask another node too", f.Asked, unheard(&r.Nodes[i]), r.Name))
+			f.Warnings = append(f.Warnings, fmt.Sprintf("%s, which was asked, %s: what it says of that and of who is "+
+				"primary may be old; ask another node too", f.Asked, unheard(&r.Nodes[i], " of region "+r.Name)))
 		}
 	}
 }

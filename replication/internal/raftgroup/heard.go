@@ -15,28 +15,24 @@ import (
 //   - by a follower or learner, when the leader that it names spoke in its term;
 //   - by a leader, when a majority of the voters, itself included, had last answered, or had voted for it.
 
-// spoken notes that the leader of the present term spoke. It comes after the message was stepped.
-func (l *loop) spoken(m *raftpb.Message) {
-	s := l.node.BasicStatus()
+// spoken notes a message that was stepped, if it is the present leader's.
+func (v *view) spoken(m *raftpb.Message, node *raft.RawNode, now time.Time) {
+	s := node.BasicStatus()
 	if s.RaftState == raft.StateFollower && s.Lead == m.GetFrom() && s.HardState.GetTerm() == m.GetTerm() {
-		l.view.heard.Store(l.clock.Now().UnixNano())
+		v.heard.Store(now.UnixNano())
 	}
 }
 
-// answered notes, once in a tick of the leader, when a majority had last answered it.
-func (l *loop) answered() {
-	if !l.leading {
-		return
-	}
-	now := l.clock.Now()
-	conf, at := l.view.conf.Load(), now
+// answered notes when a majority had last answered the leader self. heard says of the others when each last did.
+func (v *view) answered(self uint64, heard map[uint64]time.Time, now time.Time) {
+	conf, at := v.conf.Load(), now
 	for _, voters := range [][]uint64{conf.GetVoters(), conf.GetVotersOutgoing()} {
 		if len(voters) == 0 {
 			continue
 		}
 		times := make([]time.Time, len(voters))
 		for i, id := range voters {
-			if times[i] = l.heard[id]; id == l.self {
+			if times[i] = heard[id]; id == self {
 				times[i] = now
 			}
 		}
@@ -45,8 +41,8 @@ func (l *loop) answered() {
 			at = t
 		}
 	}
-	if n := at.UnixNano(); !at.IsZero() && n > l.view.heard.Load() {
-		l.view.heard.Store(n)
+	if n := at.UnixNano(); !at.IsZero() && n > v.heard.Load() {
+		v.heard.Store(n)
 	}
 }
 

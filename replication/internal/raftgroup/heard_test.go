@@ -58,7 +58,7 @@ func TestALeaderIsHeardByItsMajority(t *testing.T) {
 			for range 30 {
 				time.Sleep(100 * time.Millisecond)
 				if at, lately := l.group.Heard(); !lately {
-					t.Errorf("the leader of %d voters, of which a majority lives, last heard %v ago", voters, time.Since(at))
+					t.Errorf("the leader of %d voters, most of which live, last heard %v ago", voters, time.Since(at))
 				}
 			}
 			c.close()

@@ -257,7 +257,7 @@ func (l *loop) receive(m *raftpb.Message) {
 	_ = l.node.Step(m)
 	switch m.GetType() {
 	case raftpb.MsgHeartbeat, raftpb.MsgApp, raftpb.MsgSnap:
-		l.spoken(m)
+		l.view.spoken(m, l.node, l.clock.Now())
 	}
 }
 
@@ -266,7 +266,9 @@ func (l *loop) tick() {
 	if l.leading || !l.stuck() {
 		l.node.Tick()
 	}
-	l.answered()
+	if l.leading {
+		l.view.answered(l.self, l.heard, l.clock.Now())
+	}
 	l.reads.tick(l.electionTicks)
 	l.outgoing.Tick()
 }

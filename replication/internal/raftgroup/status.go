@@ -34,7 +34,8 @@ type Progress struct {
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leading, commit, heard and
-// stalled, the applier applied and conf. Each is right for itself; two of them read one after the other may be of different moments.
+// stalled, the applier applied and conf. Each is right for itself; two of them read one after the other may be of
+// different moments.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
 	leading                       atomic.Bool
