@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"os"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/server/space"
@@ -27,7 +28,7 @@ type room struct {
 func (s *server) newRoom() error {
 	c := s.config
 	r := &room{dir: c.Replication.DataDir, reserve: c.DiskReserveBytes}
-	total, free, err := space.Disk(r.dir)
+	total, free, err := measure(r.dir)
 	if r.reserve == 0 {
 		// As much as the store and the log may write before they can give anything back.
 		r.reserve = 2 * (int64(c.Store.MemTableBytes) + c.Replication.SegmentBytes)
@@ -37,7 +38,7 @@ func (s *server) newRoom() error {
 	}
 	r.ballast = space.Ballast{Dir: r.dir, Bytes: min(r.reserve/ballastShare, mostBallast)}
 	s.room = r
-	if err != nil {
+	if _, there := os.Stat(r.dir); err != nil || there != nil {
 		return nil
 	}
 	return r.ballast.Settle(int64(free), r.reserve, s.logger)

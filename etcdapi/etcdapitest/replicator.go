@@ -22,6 +22,7 @@ type Replicator struct {
 
 	mu       sync.Mutex
 	fail     error // of every call but Health
+	refuse   error // of every change of members, which is not made then
 	leader   uint64
 	members  []replication.NodeStatus
 	answer   func(context.Context, []byte) ([]byte, error)
@@ -96,6 +97,14 @@ func (r *Replicator) Fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fail = err
+}
+
+// RefuseChanges makes the leader refuse changes of members with err, whatever this node's picture is, until it is
+// called with nil.
+func (r *Replicator) RefuseChanges(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuse = err
 }
 
 // HoldAsks makes questions wait, as for an answer from far away, until release is called.
@@ -212,6 +221,9 @@ func (r *Replicator) Health() *replication.HealthStatus {
 func (r *Replicator) TransferLeader(_ context.Context, to uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuse != nil {
+		return r.refuse
+	}
 	r.leader = to
 	return r.fail
 }
@@ -235,6 +247,9 @@ func (r *Replicator) OtherMembers() []replication.NodeStatus {
 func (r *Replicator) AddMember(_ context.Context, name, peerAddr string, learner bool) (replication.NodeStatus, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuse != nil {
+		return replication.NodeStatus{}, r.refuse
+	}
 	added := replication.NodeStatus{
 		ID: uint64(len(r.members) + 1), Name: name, Region: "test", PeerAddr: peerAddr, Learner: learner,
 	}
@@ -246,6 +261,9 @@ func (r *Replicator) AddMember(_ context.Context, name, peerAddr string, learner
 func (r *Replicator) RemoveMember(_ context.Context, id uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuse != nil {
+		return r.refuse
+	}
 	kept := r.members[:0:0]
 	for _, m := range r.members {
 		if m.ID != id {
@@ -260,6 +278,9 @@ func (r *Replicator) RemoveMember(_ context.Context, id uint64) error {
 func (r *Replicator) PromoteMember(_ context.Context, id uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuse != nil {
+		return r.refuse
+	}
 	for i := range r.members {
 		if r.members[i].ID == id {
 			r.members[i].Learner = false
@@ -272,6 +293,9 @@ func (r *Replicator) PromoteMember(_ context.Context, id uint64) error {
 func (r *Replicator) UpdateMember(_ context.Context, id uint64, peerAddr string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuse != nil {
+		return r.refuse
+	}
 	for i := range r.members {
 		if r.members[i].ID == id {
 			r.members[i].PeerAddr = peerAddr

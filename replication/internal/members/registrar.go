@@ -132,6 +132,7 @@ func (r *Registrar) List() []contract.NodeStatus {
 	for id, s := range known {
 		p, tracked := status.Progress[id]
 		s.Reachable = id == r.config.Self.ID || (tracked && p.Active)
+		s.ReachableKnown = id == r.config.Self.ID || tracked
 		list = append(list, s)
 	}
 	slices.SortFunc(list, func(a, b contract.NodeStatus) int { return strings.Compare(a.Name, b.Name) })
