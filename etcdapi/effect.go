@@ -3,7 +3,6 @@ package etcdapi
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
@@ -43,7 +42,7 @@ func (a *API) admit(
 	case err != nil:
 		return nil, a.statusOf(ctx, err)
 	case bytes > e.most:
-		return nil, status.Error(codes.InvalidArgument, fmt.Sprintf("%s (max-effect-bytes is %d)", effectAdvice, e.most))
+		return nil, status.Errorf(codes.InvalidArgument, "%s (max-effect-bytes is %d)", effectAdvice, e.most)
 	case bytes < smallEffect:
 		return func() {}, nil
 	}
@@ -51,8 +50,8 @@ func (a *API) admit(
 	defer cancel()
 	if err := e.room.Acquire(bounded, bytes); err != nil {
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-			return nil, status.Error(codes.ResourceExhausted, fmt.Sprintf("mimir: the writes under way change or answer "+
-				"as much as max-effect-bytes allows, which is %d: try again later", e.most))
+			return nil, status.Errorf(codes.ResourceExhausted, "mimir: the writes under way change or answer as much "+
+				"as max-effect-bytes allows, which is %d: try again later", e.most)
 		}
 		return nil, a.statusOf(ctx, err)
 	}

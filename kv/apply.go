@@ -33,9 +33,9 @@ func (s *Store) Apply(b *replication.Batch) ([][]byte, error) {
 }
 
 func (s *Store) apply(g *generation, b *replication.Batch) ([][]byte, error) {
-	w := newWork(b)
+	w := newWork(s, g, b)
 	for from := 0; ; {
-		to, err := s.step(g, w, from)
+		to, err := w.step(from)
 		if err != nil {
 			return nil, err
 		}

@@ -25,6 +25,8 @@ var defaultBounds = bounds{batchBytes: mvcc.BatchBytes, heldBytes: 64 << 20}
 // work is a batch that is being applied, in as many steps as its size asks for: nearly always one.
 type work struct {
 	*replication.Batch
+	store    *Store
+	g        *generation
 	requests []command.Request
 	failed   map[int]error // by command: why it is refused
 	scan     bool
@@ -33,8 +35,8 @@ type work struct {
 
 // newWork decodes a batch. A command that cannot be decoded is refused like one that breaks a rule: on every node
 // alike.
-func newWork(b *replication.Batch) *work {
-	w := &work{Batch: b, requests: make([]command.Request, len(b.Commands)), failed: map[int]error{}}
+func newWork(s *Store, g *generation, b *replication.Batch) *work {
+	w := &work{Batch: b, store: s, g: g, requests: make([]command.Request, len(b.Commands)), failed: map[int]error{}}
 	for i := range b.Commands {
 		if err := w.requests[i].Decode(b.Commands[i].Data); err != nil {
 			w.failed[i] = err
@@ -72,10 +74,10 @@ func (w *work) cutAt(commands int) int {
 // wrote is visible then. An entry that does not fit behind others is left to the next step; of one that begins a step,
 // the command that does not fit is refused. So what is refused depends on the entry and the content, and on nothing
 // that may differ between nodes.
-func (s *Store) step(g *generation, w *work, from int) (int, error) {
+func (w *work) step(from int) (int, error) {
 	end := len(w.Commands)
 	for {
-		to, at, err := s.tryStep(g, w, from, end)
+		to, at, err := w.tryStep(from, end)
 		switch {
 		case !errors.Is(err, mvcc.ErrBatchFull):
 			return to, err
@@ -91,8 +93,9 @@ func (s *Store) step(g *generation, w *work, from int) (int, error) {
 
 // tryStep is step, which stops at end at the latest. With ErrBatchFull it did nothing: to is where the entry begins
 // that does not fit, at the command of it.
-func (s *Store) tryStep(g *generation, w *work, from, end int) (to, at int, err error) {
-	r, err := newRun(g, s.leases.Edit(), w.scan, s.watchers.Wanted(), s.bounds)
+func (w *work) tryStep(from, end int) (to, at int, err error) {
+	s := w.store
+	r, err := newRun(w.g, s.leases.Edit(), w.scan, s.watchers.Wanted(), s.bounds)
 	if err != nil {
 		return 0, -1, err
 	}
@@ -110,7 +113,7 @@ func (s *Store) tryStep(g *generation, w *work, from, end int) (to, at int, err 
 		}
 		to = next
 	}
-	if err := s.commit(g, r, w.metadataAt(to)); err != nil {
+	if err := s.commit(w.g, r, w.metadataAt(to)); err != nil {
 		return 0, -1, err
 	}
 	w.results = append(w.results, out.All()...)

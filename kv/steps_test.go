@@ -122,7 +122,9 @@ func TestABatchIsAppliedInStepsIfItIsLarge(t *testing.T) {
 			AppliedIndex: n.metadata.AppliedIndex + 4, Position: n.metadata.Position + 5, Record: []byte("record"),
 		},
 	}
-	for i, c := range [][]byte{del("k", "k/0005"), del("k", "k/0030"), del("k/0030", "k/0031"), put("b", ""), put("c", "")} {
+	for i, c := range [][]byte{
+		del("k", "k/0005"), del("k", "k/0030"), del("k/0030", "k/0031"), put("b", ""), put("c", ""),
+	} {
 		b.Commands = append(b.Commands, replication.Command{Data: c})
 		if i < 3 {
 			b.Cuts = append(b.Cuts, replication.Cut{
@@ -130,9 +132,8 @@ func TestABatchIsAppliedInStepsIfItIsLarge(t *testing.T) {
 			})
 		}
 	}
-	w := newWork(b)
-	g := n.current.Load()
-	if at, err := n.step(g, w, 0); err != nil || at != 2 || len(w.results) != 2 {
+	w := newWork(n.Store, n.current.Load(), b)
+	if at, err := w.step(0); err != nil || at != 2 || len(w.results) != 2 {
 		t.Fatal(at, len(w.results), err)
 	}
 	m, err := n.Load()
@@ -140,7 +141,7 @@ func TestABatchIsAppliedInStepsIfItIsLarge(t *testing.T) {
 		string(m.Record) != "record" {
 		t.Fatalf("%+v, %v", m, err)
 	}
-	if at, err := n.step(g, w, 2); err != nil || at != len(b.Commands) || len(w.results) != at {
+	if at, err := w.step(2); err != nil || at != len(b.Commands) || len(w.results) != at {
 		t.Fatal(at, len(w.results), err)
 	}
 	if m, err := n.Load(); err != nil || m.Position != b.Metadata.Position {

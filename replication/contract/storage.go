@@ -33,9 +33,9 @@ type Storage interface {
 	// Load returns the Metadata that the storage holds now, nil if it is empty.
 	Load() (*Metadata, error)
 	// Apply applies a run of commands in order and saves meta with them, all in one atomic step: after a crash
-	// either everything of the batch is there or nothing is, but for its Cuts. It need not be durable on return: the log replays what was
-	// lost. It returns one result for each command, or nil if b.WantResults is false. It must not keep b or its
-	// commands.
+	// either everything of the batch is there or nothing is, but for its Cuts. It need not be durable on return: the
+	// log replays what was lost. It returns one result for each command, or nil if b.WantResults is false. It must not
+	// keep b or its commands.
 	Apply(b *Batch) ([][]byte, error)
 	// Begin tells of a new epoch, in order with the commands, and saves meta atomically with what it changes.
 	Begin(r Reign, meta *Metadata) error
