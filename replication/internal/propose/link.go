@@ -34,7 +34,7 @@ type forwarder struct {
 	mu      sync.Mutex
 	stopped bool
 	links   map[string]*link
-	older   map[string]int // by node: which of services to ask for, if the last link found that it does not know a newer
+	older   map[string]int // by node: which of services, if the last link found that it knows no newer
 	running sync.WaitGroup
 }
 

@@ -24,9 +24,9 @@ const (
 	ServiceWhole = "propose/1"
 )
 
-// Serve is the transport's handler of Service and ServiceParts: it takes proposals of another node into this one's pipeline. It ends
-// when either half of the stream ends, and takes nothing afterwards: nobody would hear of it. What was taken by then
-// and is in no frame is dropped.
+// Serve is the transport's handler of Service and ServiceParts: it takes proposals of another node into this one's
+// pipeline. It ends when either half of the stream ends, and takes nothing afterwards: nobody would hear of it. What
+// was taken by then and is in no frame is dropped.
 func (p *Proposer) Serve(ctx context.Context, s transport.Stream) error { return p.serve(ctx, s, true) }
 
 // ServeWhole is the transport's handler of ServiceWhole.
