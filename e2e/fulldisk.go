@@ -82,6 +82,7 @@ func (r misuse) fullDisk(ctx context.Context) error {
 
 // fillAgainAndAgain has another program take all the disk has before each start.
 func (r misuse) fillAgainAndAgain(ctx context.Context, n *localfleet.Node, dir string) error {
+	whole := ballast(n)
 	for round := range 4 {
 		n.Kill()
 		rest := filepath.Join(dir, fmt.Sprint("rest", round))
@@ -93,7 +94,7 @@ func (r misuse) fillAgainAndAgain(ctx context.Context, n *localfleet.Node, dir s
 			return fmt.Errorf("after a start on a disk that was filled %d times: %w", round+1, err)
 		}
 		if round == 1 { // all that was kept is gone
-			if err := r.awaitBallast(ctx, n, filepath.Join(dir, "rest0")); err != nil {
+			if err := r.awaitBallast(ctx, n, whole, filepath.Join(dir, "rest0")); err != nil {
 				return err
 			}
 		}
@@ -102,17 +103,25 @@ func (r misuse) fillAgainAndAgain(ctx context.Context, n *localfleet.Node, dir s
 }
 
 // awaitBallast gives a little of the space back, and wants the node to keep that for the next time.
-func (r misuse) awaitBallast(ctx context.Context, n *localfleet.Node, file string) error {
+func (r misuse) awaitBallast(ctx context.Context, n *localfleet.Node, whole int64, file string) error {
 	if err := os.Remove(file); err != nil {
 		return err
 	}
 	return r.await(ctx, "the ballast is made again", func(context.Context) string {
-		info, err := os.Stat(filepath.Join(n.Config.DataDir, "ballast"))
-		if err == nil && info.Size() > 0 {
-			return ""
+		if bytes := ballast(n); bytes < whole {
+			return fmt.Sprintf("it has %d bytes of %d", bytes, whole)
 		}
-		return fmt.Sprint("it is not there: ", err)
+		return ""
 	})
+}
+
+// ballast returns how large that of a node is.
+func ballast(n *localfleet.Node) int64 {
+	info, err := os.Stat(filepath.Join(n.Config.DataDir, "ballast"))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 func diskKey(i int) string { return fmt.Sprintf("/disk/%06d", i) }

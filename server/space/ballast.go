@@ -35,13 +35,13 @@ func (b *Ballast) Start(free int64, logger *slog.Logger) error {
 }
 
 // Settle gives steps up while less than one is free, but for the last, and makes them again as soon as there is room:
-// beside the reserve, or, since the alarm is raised anyway below that, where two steps are free.
-func (b *Ballast) Settle(free, reserve int64, logger *slog.Logger) error {
+// beside the reserve, or, where the alarm is raised and this cannot raise it, where two steps are free.
+func (b *Ballast) Settle(free, reserve int64, raised bool, logger *slog.Logger) error {
 	steps, err := b.steps()
 	if err != nil || b.Bytes <= 0 {
 		return err
 	}
-	room := free >= reserve+b.Bytes || free < reserve && free >= 2*b.Bytes
+	room := free >= reserve+b.Bytes || (raised || free < reserve) && free >= 2*b.Bytes
 	switch {
 	case steps > 1 && free < b.Bytes:
 		return b.giveUp(1, free, logger)

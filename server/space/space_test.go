@@ -184,17 +184,18 @@ func TestBallast(t *testing.T) {
 	const step, reserve = 64 << 10, 1 << 20
 	b := &Ballast{Dir: t.TempDir(), Bytes: step}
 	for i, s := range []struct {
-		free  int64
-		steps int64
-		start bool
+		free          int64
+		steps         int64
+		start, raised bool
 	}{
 		{free: 100}, {free: reserve}, {free: reserve + step - 1}, // it would raise the alarm
 		{free: reserve + step, steps: 1}, {free: reserve + step, steps: 2}, {free: 2 << 20, steps: 2},
 		{free: step, steps: 2}, {free: step - 1, steps: 1}, {free: 0, steps: 1}, // for a start
 		{free: step, steps: 1, start: true}, {free: step - 1, start: true}, {free: 0, start: true},
-		{free: 2*step - 1}, {free: 2 * step, steps: 1}, {free: reserve - 1, steps: 2}, // it is raised already
+		{free: 2*step - 1}, {free: 2 * step, steps: 1}, {free: reserve, steps: 1},
+		{free: reserve, raised: true, steps: 2}, // it is raised already
 	} {
-		settle := func() error { return b.Settle(s.free, reserve, slog.New(slog.DiscardHandler)) }
+		settle := func() error { return b.Settle(s.free, reserve, s.raised, slog.New(slog.DiscardHandler)) }
 		if s.start {
 			settle = func() error { return b.Start(s.free, slog.New(slog.DiscardHandler)) }
 		}
@@ -223,7 +224,7 @@ func (d *disk) free() int64 { return d.total - d.others - d.size(d.t) }
 func (d *disk) settle(reserve int64) {
 	d.t.Helper()
 	for range 3 * Steps {
-		if err := d.Settle(d.free(), reserve, slog.New(slog.DiscardHandler)); err != nil {
+		if err := d.Settle(d.free(), reserve, true, slog.New(slog.DiscardHandler)); err != nil {
 			d.t.Fatal(err)
 		}
 	}
