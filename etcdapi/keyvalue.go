@@ -69,10 +69,13 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err := command.CheckDeleteRange(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	bytes, err := s.store.Estimator().Delete(ctx, r, s.limits.EffectBytes)
-	if err := s.checkEffect(bytes, err); err != nil {
-		return nil, s.statusOf(ctx, err)
+	done, err := s.admit(ctx, len(r.RangeEnd) > 0, func(ctx context.Context, limit int64) (int64, error) {
+		return s.store.Estimator().Delete(ctx, r, limit)
+	})
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	return write(ctx, s.API, command.EncodeDeleteRange(r), command.DecodeDeleteRangeResult)
 }
 
@@ -89,10 +92,13 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 			return nil, s.statusOf(ctx, err)
 		}
 	}
-	bytes, err := s.store.Estimator().Txn(ctx, r, s.limits.EffectBytes)
-	if err := s.checkEffect(bytes, err); err != nil {
-		return nil, s.statusOf(ctx, err)
+	done, err := s.admit(ctx, command.NamesSpans(r), func(ctx context.Context, limit int64) (int64, error) {
+		return s.store.Estimator().Txn(ctx, r, limit)
+	})
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	return write(ctx, s.API, command.EncodeTxn(r), command.DecodeTxnResult)
 }
 

@@ -195,7 +195,8 @@ func (n *node) services() map[string]transport.Handler {
 	recall.Register(questions, n.config.NodeID, n.memory, n.group.acknowledged)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
-	s[propose.Service], s[propose.ServiceWhole] = n.proposer.Serve, n.proposer.ServeWhole
+	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve
+	s[propose.ServiceWhole] = n.proposer.ServeWhole
 	s[stream.Service] = n.source.Handle
 	s[transfer.Service] = n.shelf.Serve
 	return s

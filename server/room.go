@@ -11,7 +11,7 @@ import (
 const (
 	// reserveShare bounds the reserve that nobody has set: no more than so much of the disk.
 	reserveShare = 4
-	// ballastShare is how much of the reserve the ballast is beside it, up to mostBallast.
+	// ballastShare is how much of the reserve a step of the ballast is beside it, up to mostBallast.
 	ballastShare = 4
 	mostBallast  = 64 << 20
 )
@@ -41,7 +41,7 @@ func (s *server) newRoom() error {
 	if _, there := os.Stat(r.dir); err != nil || there != nil {
 		return nil
 	}
-	return r.ballast.Settle(int64(free), r.reserve, s.logger)
+	return r.ballast.Start(int64(free), s.logger)
 }
 
 // watchRoom raises the alarm when there is too little room, until ctx ends.

@@ -20,15 +20,18 @@ type Replicator struct {
 	done     chan struct{}
 	position replication.Position // of the applier alone
 
-	mu       sync.Mutex
-	fail     error // of every call but Health
-	refuse   error // of every change of members, which is not made then
-	leader   uint64
-	members  []replication.NodeStatus
-	answer   func(context.Context, []byte) ([]byte, error)
-	hold     chan struct{} // not nil while questions are held
-	asked    int
-	barriers int
+	mu        sync.Mutex
+	fail      error // of every call but Health
+	refuse    error // of every change of members, which is not made then
+	leader    uint64
+	members   []replication.NodeStatus
+	answer    func(context.Context, []byte) ([]byte, error)
+	hold      chan struct{} // not nil while questions are held
+	held      chan struct{} // not nil while writes are held
+	waiting   int           // writes that are held
+	onBarrier func()
+	asked     int
+	barriers  int
 }
 
 var _ etcdapi.Replicator = (*Replicator)(nil)
@@ -107,6 +110,50 @@ func (r *Replicator) RefuseChanges(err error) {
 	r.refuse = err
 }
 
+// HoldWrites makes writes wait, as for a majority, until release is called. Held returns how many do.
+func (r *Replicator) HoldWrites() (held func() int, release func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	hold := make(chan struct{})
+	r.held = hold
+	held = func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.waiting
+	}
+	return held, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.held = nil
+		close(hold)
+	}
+}
+
+// AtBarriers has every barrier call f first: what the primary has is here then. Nil for none.
+func (r *Replicator) AtBarriers(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onBarrier = f
+}
+
+// awaitHold waits while writes are held.
+func (r *Replicator) awaitHold() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	hold := r.held
+	if hold == nil {
+		return
+	}
+	r.waiting++
+	r.mu.Unlock()
+	select {
+	case <-hold:
+	case <-r.done:
+	}
+	r.mu.Lock()
+	r.waiting--
+}
+
 // HoldAsks makes questions wait, as for an answer from far away, until release is called.
 func (r *Replicator) HoldAsks() (release func()) {
 	r.mu.Lock()
@@ -158,6 +205,7 @@ func (r *Replicator) Propose(
 	if err := r.failure(); err != nil {
 		return nil, err
 	}
+	r.awaitHold()
 	u := &unit{commands: cs, receipt: make(chan *replication.Receipt, 1)}
 	select {
 	case r.queue <- u:
@@ -181,9 +229,13 @@ func (r *Replicator) ReadBarrier(_ context.Context, l replication.Level) error {
 		return nil
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.barriers++
-	return r.fail
+	f, err := r.onBarrier, r.fail
+	r.mu.Unlock()
+	if f != nil {
+		f()
+	}
+	return err
 }
 
 // ReadWithin is ReadBarrier: nothing here is older than the call.

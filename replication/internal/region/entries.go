@@ -20,6 +20,7 @@ type run struct {
 	batch  contract.Batch
 	bytes  int
 	frames []pendingFrame
+	end    contract.Cut   // of the last of them
 	frame  timeline.Frame // scratch
 }
 
@@ -67,11 +68,16 @@ func (a *Applier) frame(e *raftpb.Entry) error {
 	r := &a.run
 	if len(r.frames) == 0 {
 		r.batch.Epoch, r.batch.First = f.Epoch, f.First
+	} else {
+		r.batch.Cuts = append(r.batch.Cuts, r.end)
 	}
 	a.bytes += uint64(len(e.GetData()))
 	r.batch.Commands = append(r.batch.Commands, f.Commands...)
 	r.frames = append(r.frames, pendingFrame{told: len(a.told) - 1, count: len(f.Commands)})
 	r.bytes += len(e.GetData())
+	r.end = contract.Cut{
+		Commands: len(r.batch.Commands), Index: e.GetIndex(), Term: e.GetTerm(), Chain: a.machine.Cursor().Chain,
+	}
 	if r.bytes >= maxRunBytes || len(r.batch.Commands) >= maxRunCommands {
 		return a.flush()
 	}
@@ -104,6 +110,7 @@ func (a *Applier) flush() error {
 		}
 	}
 	clear(r.batch.Commands)
+	r.batch.Cuts = r.batch.Cuts[:0]
 	r.batch.Commands, r.frames, r.bytes = r.batch.Commands[:0], r.frames[:0], 0
 	return nil
 }
