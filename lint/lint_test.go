@@ -40,7 +40,8 @@ var below = map[string][]string{
 		"replication/internal/peer", "replication/internal/region", "replication/internal/succession",
 	},
 	"replication/internal/recall": {
-		"replication/contract", "replication/clock", "replication/durable", "replication/internal/peer"},
+		"replication/contract", "replication/clock", "replication/durable", "replication/internal/checksum",
+		"replication/internal/peer"},
 	"replication/internal/secondary": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/checkpoint", "replication/internal/fleet",
@@ -112,7 +113,7 @@ var below = map[string][]string{
 	},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",
-		"replication/internal/overview",
+		"replication/internal/overview", "replication/internal/checksum",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/propose", "replication/internal/slots", "replication/internal/recall",
 		"replication/internal/reads",

@@ -22,8 +22,8 @@ func asDamage(err error) error {
 	case errors.Is(err, raftgroup.ErrLogLost):
 		return fmt.Errorf("%w: the log, directory wal, is gone and the store is not: %w", ErrDamaged, err)
 	case errors.Is(err, raftgroup.ErrStateLost):
-		return fmt.Errorf("%w: the store, directory kv or that of the engine, is older than the log that is kept, or gone: "+
-			"%w", ErrDamaged, err)
+		return fmt.Errorf("%w: the store, directory kv or that of the engine, is older than the log that is "+
+			"kept, or gone: %w", ErrDamaged, err)
 	case errors.Is(err, raftgroup.ErrInvariant) && strings.Contains(err.Error(), beyondLog):
 		return fmt.Errorf("%w: the region agreed on entries with this node which its log does not hold any more: the "+
 			"newest part of the log is lost, or an old copy of the directory was put back: %w", ErrDamaged, err)

@@ -25,10 +25,10 @@ var advice = []struct {
 	{syscall.EMFILE, "too many files are open: raise the limit of the process (LimitNOFILE, ulimit -n) and start it " +
 		"again"},
 	{syscall.EIO, "the disk does not do what it is asked: check it; if it is broken, " + replaceMember},
-	{fs.ErrPermission, "the user that runs mimir must own everything in this directory, be allowed to read and write " +
-		"it (ls -l), and nothing in it may be immutable (lsattr)"},
-	{syscall.ELOOP, "a link leads in a circle: put back what it stood for, and start the node again; if that is gone, " +
-		keepAndReplace},
+	{fs.ErrPermission, "the user that runs mimir must own everything in this directory, be allowed to read and " +
+		"write it (ls -l), and nothing in it may be immutable (lsattr)"},
+	{syscall.ELOOP, "a link leads in a circle: put back what it stood for, and start the node again; if it is " +
+		"gone, " + keepAndReplace},
 	{replication.ErrIdentity, "mount the right directory, or put name, region and fleet back to what they were"},
 	{replication.ErrDamaged, keepAndReplace},
 	{fs.ErrNotExist, keepAndReplace},

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// A certificate, a key or the configuration that cannot be read is wrong configuration, in one line that names the file.
+// A certificate, a key or the configuration that cannot be read is wrong configuration, in one line that names the
+// file.
 func TestFilesOfTheConfigurationThatCannotBeRead(t *testing.T) {
 	damaged := func(t *testing.T, name, damage string) string {
 		path := filepath.Join(t.TempDir(), name)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
 // diskVersion is the format of the file that holds a Disk.
@@ -44,7 +45,7 @@ func Start(fs durable.FS, path string) (Disk, error) {
 		return Disk{}, err
 	}
 	err = durable.WriteFile(fs, path, func(w io.Writer) error {
-		_, err := w.Write(append(encoded, '\n'))
+		_, err := w.Write(append(checksum.Seal(encoded), '\n'))
 		return err
 	})
 	if err != nil {
@@ -66,9 +67,10 @@ func read(fs durable.FS, path string) (*diskFile, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("read how often this disk was started: %w", err)
 	}
+	whole, _ := checksum.Unbroken(encoded) // that of a former version has no checksum, and gets one with this start
 	f := new(diskFile)
 	switch err := json.Unmarshal(encoded, f); {
-	case err != nil || f.Disk == "" || f.Starts == 0:
+	case !whole || err != nil || f.Disk == "" || f.Starts == 0:
 		return nil, fmt.Errorf("%w: %s is damaged; remove the member and add it again under a new name",
 			contract.ErrDiskLost, path)
 	case f.Version != diskVersion:
