@@ -114,7 +114,7 @@ var below = map[string][]string{
 	},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",
-		"replication/internal/overview",
+		"replication/internal/overview", "replication/internal/checksum",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/propose", "replication/internal/slots", "replication/internal/recall",
 		"replication/internal/reads",

@@ -25,9 +25,10 @@ func asDamage(err error) error {
 	case err == nil, errors.Is(err, ErrDamaged), errors.Is(err, ErrDiskLost):
 		return err
 	case errors.Is(err, raftgroup.ErrLogLost):
-		return fmt.Errorf("%w: the log is gone and the store is not: %w", ErrDamaged, err)
+		return fmt.Errorf("%w: the log, directory wal, is gone and the store is not: %w", ErrDamaged, err)
 	case errors.Is(err, raftgroup.ErrStateLost):
-		return fmt.Errorf("%w: the store is older than the log that is kept, or gone: %w", ErrDamaged, err)
+		return fmt.Errorf("%w: the store, directory kv or that of the engine, is older than the log that is "+
+			"kept, or gone: %w", ErrDamaged, err)
 	case errors.Is(err, raftgroup.ErrAcknowledgedLost):
 		return fmt.Errorf("%w: %w", ErrDiskLost, err)
 	case fellBehind(err):

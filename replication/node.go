@@ -181,7 +181,7 @@ func (n *node) lock() error {
 }
 
 func (n *node) bringUpLocked(ctx context.Context) error {
-	fresh, err := claimDirectory(n.config.FS, &n.config)
+	fresh, sealed, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := check.Ask(ctx); err != nil {
 		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}
-	if fresh {
+	if fresh || !sealed {
 		if err := markDirectory(n.config.FS, &n.config); err != nil {
 			return errors.Join(err, n.log.Close())
 		}

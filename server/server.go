@@ -102,6 +102,9 @@ func open(c *Config, o Options) (*server, error) {
 	s := &server{config: c, version: o.Version, failed: make(chan error, 3)}
 	plain := newLogger(c, o.LogTo)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
+	if err := checkPlace(c.Replication.DataDir); err != nil {
+		return nil, err
+	}
 	warnings, err := c.fit(thisMachine(c.Replication.DataDir))
 	if err != nil {
 		return nil, err

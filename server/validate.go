@@ -197,7 +197,8 @@ func (c *Config) validateLimits() error {
 	if election < leastElection || election > mostElection {
 		return fmt.Errorf("tick-interval %s times election-ticks %d is %s; it has to be %s to %s: below, no heartbeat "+
 			"comes in time, above, a region stands still for as long when its leader dies",
-			formatDuration(r.TickInterval), r.ElectionTicks, formatDuration(election), leastElection, mostElection)
+			formatDuration(r.TickInterval), r.ElectionTicks, formatDuration(election), leastElection,
+			formatDuration(mostElection))
 	}
 	if r.CopyRetainBytes != 0 && r.CopyRetainBytes < r.RetainBytes {
 		retain, copied := byKey["retain-bytes"], byKey["copy-retain-bytes"]

@@ -36,8 +36,6 @@ type diskFile struct {
 	Starts  uint64 `json:"starts"`
 	// GivenUp says why no node starts on this disk any more; "": one does.
 	GivenUp string `json:"givenUp,omitempty"`
-	// Sum is the CRC-32C of everything else, as it is encoded without it. Earlier versions wrote none.
-	Sum string `json:"sum,omitempty"`
 }
 
 // Start counts a start in the file at path, durably, and returns the disk as it is with it. A directory without the
@@ -93,21 +91,14 @@ func (f *diskFile) write(fs durable.FS, path string) error {
 	if f.GivenUp != "" {
 		f.Version = givenUpFormat
 	}
-	f.Sum = f.sum()
 	encoded, err := json.Marshal(f)
 	if err != nil {
 		return err
 	}
 	return durable.WriteFile(fs, path, func(w io.Writer) error {
-		_, err := w.Write(append(encoded, '\n'))
+		_, err := w.Write(append(checksum.Seal(encoded), '\n'))
 		return err
 	})
-}
-
-func (f diskFile) sum() string {
-	f.Sum = ""
-	encoded, _ := json.Marshal(f) // never fails
-	return fmt.Sprintf("%08x", checksum.Of(encoded))
 }
 
 func read(fs durable.FS, path string) (*diskFile, error) {
@@ -117,13 +108,14 @@ func read(fs durable.FS, path string) (*diskFile, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("read how often this disk was started: %w", err)
 	}
+	whole, _ := checksum.Unbroken(encoded) // that of a former version has no checksum, and gets one with this start
 	f := new(diskFile)
 	err = json.Unmarshal(encoded, f)
 	switch known := f.Version == diskVersion || f.Version == givenUpFormat; {
-	case err == nil && f.Version != 0 && !known:
+	case err == nil && whole && f.Version != 0 && !known:
 		return nil, fmt.Errorf("%w: %s has format %d, this version knows %d: start the version that wrote it",
 			contract.ErrIdentity, path, f.Version, givenUpFormat)
-	case err != nil || f.Disk == "" || f.Starts == 0 || f.Sum != "" && f.Sum != f.sum():
+	case !whole || err != nil || f.Disk == "" || f.Starts == 0:
 		return nil, fmt.Errorf("%w: %s is damaged; remove the member and add it again under a new name",
 			contract.ErrDiskLost, path)
 	}

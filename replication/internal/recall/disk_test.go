@@ -30,6 +30,29 @@ func TestStartsAreCounted(t *testing.T) {
 
 func TestADamagedCountIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "DISK")
+	if _, err := Start(durable.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := 0
+	for i := range len(whole) * 8 { // a wrong bit is no other count, but for those in the mark of the checksum
+		text := bytes.Clone(whole)
+		text[i/8] ^= 1 << (i % 8)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := read(durable.OS, path); err == nil && f.Starts == 1 {
+			taken++
+		} else if !errors.Is(err, contract.ErrDiskLost) {
+			t.Errorf("bit %d: %v\n%s", i, err, text)
+		}
+	}
+	if most := 8 * (len(`,"sum":""`) + 1); taken > most {
+		t.Errorf("%d wrong bits were not noticed, at most %d can be", taken, most)
+	}
 	for text, want := range map[string]error{
 		"":                                    contract.ErrDiskLost,
 		"{}":                                  contract.ErrDiskLost,

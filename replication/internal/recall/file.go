@@ -34,17 +34,10 @@ type file struct {
 	failed bool // the last time
 }
 
-// heardFile is what the file holds. It is JSON, so that a version after this one can add to it.
+// heardFile is what the file holds, sealed. It is JSON, so that a version after this one can add to it.
 type heardFile struct {
 	Version int                   `json:"version"`
 	Nodes   map[uint64]remembered `json:"nodes"`
-	Sum     string                `json:"sum"` // CRC-32C of everything else, as it is encoded with an empty sum
-}
-
-func (f heardFile) sum() string {
-	f.Sum = ""
-	encoded, _ := json.Marshal(f) // never fails
-	return fmt.Sprintf("%08x", checksum.Of(encoded))
 }
 
 // Remember returns the Memory that is kept in the file at path. If that cannot be read nothing is remembered, which is
@@ -57,14 +50,15 @@ func Remember(fs durable.FS, path string, logger *slog.Logger) *Memory {
 		return m
 	}
 	var f heardFile
+	whole, sealed := checksum.Unbroken(encoded)
 	if err == nil {
 		err = json.Unmarshal(encoded, &f)
 	}
 	switch {
 	case err == nil && f.Version != heardVersion:
 		err = fmt.Errorf("format %d, this version knows %d", f.Version, heardVersion)
-	case err == nil && f.Sum != f.sum():
-		err = fmt.Errorf("checksum %s, the file says %s", f.sum(), f.Sum)
+	case err == nil && !(whole && sealed):
+		err = errors.New("the checksum is another")
 	case err == nil && len(f.Nodes) > maxNodes:
 		err = fmt.Errorf("%d nodes", len(f.Nodes))
 	}
@@ -123,13 +117,12 @@ func (m *Memory) Save() {
 }
 
 func (f *file) write(h heardFile) error {
-	h.Sum = h.sum()
 	encoded, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
 	return durable.WriteFile(f.fs, f.path, func(w io.Writer) error {
-		_, err := w.Write(append(encoded, '\n'))
+		_, err := w.Write(append(checksum.Seal(encoded), '\n'))
 		return err
 	})
 }
