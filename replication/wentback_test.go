@@ -186,8 +186,8 @@ func TestADiskThatWasGivenUpStaysSo(t *testing.T) {
 	}
 }
 
-// TestAFleetThatWasStartedAnewRemembers: every process ends, the one of an older disk among them, and what they heard of
-// each other outlasts them, within a region as between two.
+// TestAFleetThatWasStartedAnewRemembers: every process ends, the one of an older disk among them, and what they heard
+// of each other outlasts them, within a region as between two.
 func TestAFleetThatWasStartedAnewRemembers(t *testing.T) {
 	for _, regions := range []map[string]int{{"us": 1, "eu": 1}, {"us": 3}} {
 		inBubble(t, regions, func(f *testFleet) {

@@ -19,10 +19,10 @@ func (g *Governor) assess(v sight) *contract.MoveReport {
 			s.Seal.To, s.Seal.Epoch+1, s.Seal.Handoff))
 	}
 	if d := s.Diverged; d != nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("region %s had given up positions %d to %d for epoch %d of %s, and "+
-			"saved them as a tail: they are in the history again, so do not replay that tail; what %s acknowledged behind "+
-			"position %d is lost to the fleet, and if it comes back it saves that as a tail", s.Region, d.Fork+1, d.At,
-			d.Claim.Epoch, d.Claim.Primary, claim.Primary, d.Fork))
+		r.Warnings = append(r.Warnings, fmt.Sprintf("region %s had given up positions %d to %d for epoch %d of %s, "+
+			"and saved them as a tail: they are in the history again, so do not replay that tail; what %s "+
+			"acknowledged behind position %d is lost to the fleet, and if it comes back it saves that as a tail",
+			s.Region, d.Fork+1, d.At, d.Claim.Epoch, d.Claim.Primary, claim.Primary, d.Fork))
 	}
 	g.measure(r, v, s)
 	for _, name := range g.config.Regions {

@@ -91,8 +91,8 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 			strings.Join(append([]string{report.Loss}, report.Warnings...), "; "))
 	}
 	if g.config.Applied.State().Diverged != nil && g.siblings(ctx) < timeline.LevelKeep {
-		return nil, fmt.Errorf("%w: region %s has diverged, and a node of it runs a version that cannot go on with what "+
-			"the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
+		return nil, fmt.Errorf("%w: region %s has diverged, and a node of it runs a version that cannot go on with "+
+			"what the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
 	}
 	r := g.order(ctx, func(call uint64) succession.Input {
 		return succession.Takeover{Call: call, Fenced: loss != nil}

@@ -61,10 +61,10 @@ func Start(fs durable.FS, path string) (Disk, error) {
 type givenUpError struct{ path, why string }
 
 func (e *givenUpError) Error() string {
-	return fmt.Sprintf("replication: this data directory was given up, and no node starts on it again: %s. Keep it if it "+
-		"may hold what others have not; remove the member, and add it again under a new name with an empty data "+
-		"directory. Only if every newer disk of the region is gone for good, so that this one has to do: remove the file "+
-		"%s", e.why, e.path)
+	return fmt.Sprintf("replication: this data directory was given up, and no node starts on it again: %s. Keep it if "+
+		"it may hold what others have not; remove the member, and add it again under a new name with an empty data "+
+		"directory. Only if every newer disk of the region is gone for good, so that this one has to do: remove the "+
+		"file %s", e.why, e.path)
 }
 
 func (e *givenUpError) Unwrap() error { return contract.ErrDiskLost }

@@ -61,7 +61,8 @@ func TestADiskThatWasGivenUpIsRefusedForGood(t *testing.T) {
 	}
 	for range 3 {
 		_, err := Start(durable.OS, path)
-		if !errors.Is(err, contract.ErrDiskLost) || !strings.Contains(err.Error(), "again: us-2 has heard of start 9.") ||
+		if !errors.Is(err, contract.ErrDiskLost) ||
+			!strings.Contains(err.Error(), "again: us-2 has heard of start 9.") ||
 			!strings.Contains(err.Error(), "under a new name with an empty data directory") {
 			t.Errorf("says %v", err)
 		}

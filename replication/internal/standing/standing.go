@@ -92,20 +92,21 @@ type Loss struct {
 // Holds says what is lost, and who has it.
 func (l *Loss) Holds() string {
 	if l.Parted {
-		return fmt.Sprintf("%s holds epoch %d up to position %d with other contents than this region, which wrote it and "+
-			"is at %d", l.Node, l.Epoch, l.Has, l.Ends)
+		return fmt.Sprintf("%s holds epoch %d up to position %d with other contents than this region, which wrote it "+
+			"and is at %d", l.Node, l.Epoch, l.Has, l.Ends)
 	}
-	return fmt.Sprintf("%s holds epoch %d up to position %d, and this region, which wrote it, up to %d", l.Node, l.Epoch,
-		l.Has, l.Ends)
+	return fmt.Sprintf("%s holds epoch %d up to position %d, and this region, which wrote it, up to %d", l.Node,
+		l.Epoch, l.Has, l.Ends)
 }
 
 // Error adds the ways out to it.
 func (l *Loss) Error() string {
-	text := fmt.Sprintf("%s: unless another node leads this region by now, disks of it went back. It takes no writes and "+
-		"answers no linearizable reads; to go on with what is there: mimir failover --to %s --force", l.Holds(), l.Region)
+	text := fmt.Sprintf("%s: unless another node leads this region by now, disks of it went back. It takes no writes "+
+		"and answers no linearizable reads; to go on with what is there: mimir failover --to %s --force", l.Holds(),
+		l.Region)
 	if l.Parted {
-		text += fmt.Sprintf("; to go on with what is here: mimir failover --to %s --force. What the other one has alone is "+
-			"saved as a tail", l.Own)
+		text += fmt.Sprintf("; to go on with what is here: mimir failover --to %s --force. What the other one has "+
+			"alone is saved as a tail", l.Own)
 	}
 	return text
 }
@@ -131,7 +132,8 @@ func (s *Standing) Loss(st *timeline.State, reached timeline.Position) *Loss {
 		}
 		if loss == nil || h.Cursor.Position > loss.Has {
 			loss = &Loss{
-				Own: s.region, Region: name, Node: h.Node, Has: h.Cursor.Position, Ends: reached, Epoch: own.Epoch, Parted: parted,
+				Own: s.region, Region: name,
+				Node: h.Node, Has: h.Cursor.Position, Ends: reached, Epoch: own.Epoch, Parted: parted,
 			}
 		}
 	}

@@ -68,8 +68,8 @@ func (o *takeover) maySee(v View, claim timeline.Reign) error {
 			"over again", contract.ErrHandoff, claim.Epoch, claim.Primary, v.State.Region, claim.Primary)
 	}
 	if holder := holds(v, o.diverged); holder != "" {
-		return fmt.Errorf("%w: region %s gave way to epoch %d of %s, and region %s has that up to position %d: fail over "+
-			"to %s; region %s has to rejoin first", contract.ErrDiverged, v.State.Region, o.diverged.Epoch,
+		return fmt.Errorf("%w: region %s gave way to epoch %d of %s, and region %s has that up to position %d: fail "+
+			"over to %s; region %s has to rejoin first", contract.ErrDiverged, v.State.Region, o.diverged.Epoch,
 			o.diverged.Primary, holder, v.Fleet.Leaders[holder].Cursor.Position, holder, v.State.Region)
 	}
 	if len(v.State.Reigns) > 0 {
@@ -94,8 +94,8 @@ func (m *Machine) force(claim timeline.Reign) {
 		err = o.maySee(m.view, claim)
 	}
 	if c := m.copied; err == nil && c != nil && m.view.State.Diverged != nil {
-		err = fmt.Errorf("%w: a copy of region %s up to position %d is here, which region %s takes first; then fail over "+
-			"again", contract.ErrNotReady, c.source, c.Origin.Cursor.Position, m.region)
+		err = fmt.Errorf("%w: a copy of region %s up to position %d is here, which region %s takes first; then fail "+
+			"over again", contract.ErrNotReady, c.source, c.Origin.Cursor.Position, m.region)
 	}
 	if err != nil {
 		m.takeover = nil
@@ -106,7 +106,7 @@ func (m *Machine) force(claim timeline.Reign) {
 		return
 	}
 	if m.view.State.Diverged != nil {
-		m.keep(o)
+		o.keep(m)
 		return
 	}
 	o.tries++
@@ -130,8 +130,8 @@ func (m *Machine) force(claim timeline.Reign) {
 	})
 }
 
-// keep has a region that diverged go on with its own history. The beginning of its epoch comes behind that.
-func (m *Machine) keep(o *takeover) {
+// keep has the region of m, which diverged, go on with its own history. The beginning of its epoch comes behind that.
+func (o *takeover) keep(m *Machine) {
 	m.decide(keeping(m.view.State), func(in Decided) {
 		if m.takeover != o || in.Err == nil && in.Outcome == timeline.Applied {
 			return

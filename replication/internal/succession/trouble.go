@@ -73,9 +73,10 @@ func stranded(v View, claim timeline.Reign) *Trouble {
 		reason = "it does not say that it has it"
 	}
 	return &Trouble{
-		What: fmt.Sprintf("region %s gave up what it has behind position %d, saved it as a tail, and waits for the history "+
-			"of epoch %d of %s", s.Region, s.Diverged.Fork, claim.Epoch, claim.Primary),
-		Detail: fmt.Sprintf("%s: %s; if no region with that epoch comes back, region %s can go on with what it gave up, and "+
-			"what %s took is lost: mimir failover --to %s --force", claim.Primary, reason, s.Region, claim.Primary, s.Region),
+		What: fmt.Sprintf("region %s gave up what it has behind position %d, saved it as a tail, and waits for the "+
+			"history of epoch %d of %s", s.Region, s.Diverged.Fork, claim.Epoch, claim.Primary),
+		Detail: fmt.Sprintf("%s: %s; if no region with that epoch comes back, region %s can go on with what it gave "+
+			"up, and what %s took is lost: mimir failover --to %s --force", claim.Primary, reason, s.Region,
+			claim.Primary, s.Region),
 	}
 }
