@@ -1,9 +1,12 @@
 package replication_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // TestAPrimaryThatWentBackAndWentOnIsFenced: nobody remembers the node's disk, and it has written more since than it
@@ -72,7 +75,7 @@ func TestWhatTheOthersHaveIsNoTail(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
 		f.wentOnUnseen(4)
 		f.goesOnElsewhere(4)
-		if tails, err := f.nodes["us-1"].Tails(t.Context()); err != nil || len(tails) != 0 {
+		if tails, err := f.nodes["us-1"].Tails(f.t.Context()); err != nil || len(tails) != 0 {
 			t.Errorf("%+v, %v", tails, err)
 		}
 	})
@@ -110,5 +113,67 @@ func TestWhoFollowedTheOtherHistorySavesItToo(t *testing.T) {
 		f.eventually(values(0, 5))
 		f.hasTail("us-1", "x1", "x2")
 		f.hasTail("ap-1", "x1", "x2")
+	})
+}
+
+// TestAFencedPrimaryGoesOnByForce: the other region gives way, and what it alone has is saved.
+func TestAFencedPrimaryGoesOnByForce(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+		f.wentOnUnseen(4, "c1", "x2", "x3", "x4", "x5")
+		if h := f.nodes["us-1"].Health(); !strings.Contains(h.Problem, "mimir failover --to us --force") {
+			t.Errorf("says %q", h.Problem)
+		}
+		if err := f.nodes["us-1"].RegionFailover(f.t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.takesNothing("us-1")
+		r, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := strings.Join(r.Warnings, "; "); r.From != "us" || !strings.Contains(text, "saves that as a tail") {
+			t.Errorf("%+v", r)
+		}
+		f.put("us-1", "x6")
+		f.eventually([]string{"c0", "c1", "x2", "x3", "x4", "x5", "x6"})
+		f.hasTail("eu-1", "c2", "c3")
+	})
+}
+
+// TestADivergedRegionGoesOnByForce: the region for which it gave up its history is gone before it could take a copy.
+func TestADivergedRegionGoesOnByForce(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.cutOff("us", "eu-1")
+		f.put("us-1", "c1")
+		f.kill("us-1")
+		f.network.HealAll()
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+			t.Fatal(err)
+		}
+		f.put("eu-1", "lost")
+		f.network.SetDelay("us-1", "eu-1", 300*time.Millisecond, 0)
+		f.start("us-1")
+		f.within(time.Minute, "us-1 has diverged", func() bool { return f.nodes["us-1"].Health().Role == "diverged" })
+		if _, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true); !errors.Is(err, replication.ErrDiverged) {
+			t.Errorf("while eu answers: %v", err)
+		}
+		f.kill("eu-1")
+		f.within(time.Minute, "us-1 says so", func() bool {
+			return strings.Contains(f.nodes["us-1"].Health().Problem, "mimir failover --to us --force")
+		})
+		r, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := strings.Join(r.Warnings, "; "); !strings.Contains(text, "do not replay that tail") || r.Behind != 1 {
+			t.Errorf("%+v", r)
+		}
+		f.put("us-1", "c2")
+		f.start("eu-1")
+		f.eventually(values(0, 3))
+		f.hasTail("eu-1", "lost")
+		f.hasTail("us-1", "c1")
 	})
 }

@@ -163,6 +163,8 @@ func (m *Machine) control(c *Control) (Outcome, string, error) {
 		return m.yield(c)
 	case OpDiverge:
 		return m.diverge(c)
+	case OpKeep:
+		return m.keep(c)
 	case OpInstall:
 		return m.install(c)
 	case OpSlots:
@@ -245,6 +247,24 @@ func (m *Machine) diverge(c *Control) (Outcome, string, error) {
 		s.Yielded = *c.Claim
 	}
 	s.Seal = nil
+	return Applied, "", nil
+}
+
+// keep takes a divergence back. The claim to which the region gave way stays the one that it yielded to: it takes no
+// writes, and follows, until it begins an epoch above it.
+func (m *Machine) keep(c *Control) (Outcome, string, error) {
+	s := m.state
+	switch {
+	case s.Diverged == nil:
+		return refusal("region has not diverged")
+	case c.At != s.Cursor.Position || c.Epoch != s.Cursor.Epoch:
+		return refusal("proposed at %d of epoch %d, region is at %d of %d", c.At, c.Epoch, s.Cursor.Position,
+			s.Cursor.Epoch)
+	case !outranks(s.Yielded, Latest(s.Reigns)):
+		return refusal("region gave way to epoch %d of %s, which would make it primary again", s.Diverged.Claim.Epoch,
+			s.Diverged.Claim.Primary)
+	}
+	s.Diverged = nil
 	return Applied, "", nil
 }
 

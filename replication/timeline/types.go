@@ -122,7 +122,8 @@ type Level int
 const (
 	LevelFirst  Level = 0
 	LevelPlaces Level = 1 // reigns with a Place
-	LevelNow          = LevelPlaces
+	LevelKeep   Level = 2 // the control keep
+	LevelNow          = LevelKeep
 )
 
 // Cursor is a place in a history: everything up to and including Position, of which the last reign is Epoch's.

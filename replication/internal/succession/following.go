@@ -149,7 +149,7 @@ func proven(s *timeline.State, o Sight, shared timeline.Position) timeline.Posit
 func holds(v View, r timeline.Reign) (holder string) {
 	for _, name := range slices.Sorted(maps.Keys(v.Fleet.Leaders)) {
 		l := v.Fleet.Leaders[name]
-		if l.Role != timeline.Diverged && slices.Contains(l.Reigns, r) &&
+		if r.Epoch != 0 && l.Role != timeline.Diverged && slices.Contains(l.Reigns, r) &&
 			(holder == "" || l.Cursor.Position > v.Fleet.Leaders[holder].Cursor.Position) {
 			holder = name
 		}

@@ -13,7 +13,12 @@ type Switchover struct {
 }
 
 // Takeover asks this leader to make its region primary by force.
-type Takeover struct{ Call uint64 }
+type Takeover struct {
+	Call uint64
+	// Fenced says that the region is primary and takes no writes, since another one holds a part of its reign that it
+	// has not: it can be made to go on with what it has.
+	Fenced bool
+}
 
 // BeginAsked is the question of a sealed primary to its target.
 type BeginAsked struct {

@@ -101,6 +101,10 @@ var plantedMistakes = []struct {
 		"claim.Epoch > seal.Epoch &&", "false &&", "",
 	},
 	{
+		"a region that gave up its history keeps it although the other one is there", "takeover.go",
+		`holder := holds(v, o.diverged); holder != "" {`, `holder := holds(v, o.diverged); false {`, "",
+	},
+	{
 		"a region that has forgotten its own reign goes on with another", "machine.go",
 		" || m.outlived(claim) {", " {", "",
 	},
