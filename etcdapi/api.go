@@ -49,8 +49,8 @@ type Limits struct {
 	// what each node needs for it: the values that have to be held, the keys twice, and 256 bytes for each. It bounds
 	// those under way together too, which wait. Default DefaultEffectBytes.
 	EffectBytes int64
-	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time.
-	// Default DefaultAnswerBytes.
+	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time or
+	// wait for their clients to read them. Default DefaultAnswerBytes.
 	AnswerBytes int64
 	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
 	// less than etcd's: each costs about 11 KiB.
@@ -162,6 +162,7 @@ func New(o Options) *API {
 // and requests of clients which require a leader need.
 func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec(a.answers)),
 		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(uint32(a.limits.Streams)),

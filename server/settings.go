@@ -101,7 +101,8 @@ var sections = []section{
 				"what is answered counts 16 times, since it is held that often",
 			func(c *Config) *int64 { return &c.Limits.EffectBytes }),
 		size("max-answer-bytes", etcdapi.DefaultAnswerBytes, 1<<20, unbounded,
-			"memory of the answers to ranges that are being made at a time; a range that needs more is refused",
+			"memory of the answers to ranges that are being made, or wait for their clients to read them, at a time; "+
+				"a range that needs more is refused",
 			func(c *Config) *int64 { return &c.Limits.AnswerBytes }),
 		size("quota-backend-bytes", 0, 0, unbounded,
 			"what the store may take on this node's disk; beyond it the fleet takes no writes but deletes, see "+

@@ -18,6 +18,7 @@ type Replicator struct {
 	store    *kv.Store
 	queue    chan *unit
 	done     chan struct{}
+	ended    chan struct{}        // nothing is applied any more
 	position replication.Position // of the applier alone
 
 	mu        sync.Mutex
@@ -46,6 +47,7 @@ func newReplicator(store *kv.Store) *Replicator {
 		store:  store,
 		queue:  make(chan *unit, 1024),
 		done:   make(chan struct{}),
+		ended:  make(chan struct{}),
 		leader: nodeID,
 		members: []replication.NodeStatus{{
 			ID: nodeID, Name: "test-1", Region: "test", PeerAddr: "127.0.0.1:2380",
@@ -58,6 +60,7 @@ func newReplicator(store *kv.Store) *Replicator {
 
 // run applies what waits, in batches.
 func (r *Replicator) run() {
+	defer close(r.ended)
 	for {
 		var units []*unit
 		select {
