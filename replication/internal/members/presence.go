@@ -47,11 +47,14 @@ func (r *Registrar) meet(p Presence) (Presented, error) {
 			p.Region, r.config.Region)
 	}
 	applied := r.config.Group.Status().Applied // before the members: these may be newer
-	member := peers.IsMember(r.config.Group.Status().Conf, p.Member.ID)
+	conf := r.config.Group.Status().Conf
+	member := peers.IsMember(conf, p.Member.ID)
 	removed := r.config.Directory.Removed(p.Member.ID) || p.Index > 0 && p.Index <= applied && !member
 	if member {
-		r.config.Directory.Tell(p.Member)
 		r.config.OnMet(p)
+	}
+	if member || len(conf.GetVoters()) == 0 { // who joins knows nobody before it has the state, and those who bring it
+		r.config.Directory.Tell(p.Member)
 	}
 	return Presented{Removed: removed, Self: r.config.Self, Members: r.config.Applied.State().Members}, nil
 }
