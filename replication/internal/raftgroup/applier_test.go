@@ -299,7 +299,7 @@ func TestANodeThatWasRemovedEnds(t *testing.T) {
 		if err := s.do(); err != nil {
 			t.Fatal(err)
 		}
-		for ; ticks < 10*electionTicks && err == nil; ticks++ {
+		for ; ticks < 2*stayElections*electionTicks && err == nil; ticks++ {
 			err = l.tick(s.applier.view, self, electionTicks)
 		}
 		return ticks, err

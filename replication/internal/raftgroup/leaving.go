@@ -5,7 +5,7 @@ import "fmt"
 // stayElections is how many election timeouts a node takes part on that was removed: the others may not know yet that
 // the change is committed, and need its vote until they do. Whoever of them says before that it was removed ends it at
 // once.
-const stayElections = 4
+const stayElections = 20
 
 // leaving counts the ticks since this node was removed.
 type leaving struct{ ticks int }
