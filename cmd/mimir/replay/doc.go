@@ -9,7 +9,8 @@
 //   - R2: a command is replayed as what it did, never as its condition, in one transaction that holds only if each key
 //     that it wrote or compared, and each range, is as it was at the fork or as this very tail has left it.
 //   - R3: what conflicts is not done, and neither is what builds on it. Nothing of a command is done alone.
-//   - R4: a replay that ended anywhere can be run again: what is there already is recognised.
+//   - R4: a replay that ended anywhere can be run again: what is there already is recognised, where it is known what the
+//     commands did.
 //   - R5: the tail is read twice and never held. In memory is what its commands touch: each key that they write or
 //     compare, or that a range of theirs covers, with its value at the fork and in the lost history.
 //

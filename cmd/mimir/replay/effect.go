@@ -186,6 +186,10 @@ func (u *under) leaseEnd(ctx context.Context, id int64, expired bool) error {
 	if err != nil || l.there == no {
 		return err
 	}
+	if expired && l.there == maybe { // only what is there expires
+		u.late = u.late || l.used
+		l.atFork, l.there = yes, yes
+	}
 	l.used = l.used || !l.granted
 	keys, err := u.attached(ctx, id, l)
 	if err != nil {

@@ -42,6 +42,7 @@ type key struct {
 	// Today: what it is, while the first pass compares; then the last stage that it is at, -1 if at none, with its
 	// revision, 0 if it is not there, and what is in the way.
 	now     *mvccpb.KeyValue
+	settled bool
 	place   int
 	mod     int64
 	made    bool // place was only pretended
@@ -50,15 +51,20 @@ type key struct {
 
 // newKey returns a key as it is today, and at the fork if that is known.
 func newKey(name string, now *mvccpb.KeyValue, fork version, known bool) *key {
-	k := &key{name: name, fork: fork, known: known, now: now, place: -1}
+	k := &key{name: name, fork: fork, known: known, now: now}
 	if now != nil {
 		k.mod = now.ModRevision
 	}
-	if known && k.forkMod() == k.mod {
-		k.place = 0
-	}
 	k.reset()
 	return k
+}
+
+// origin is where the key is today if the tail did nothing to it.
+func (k *key) origin() int {
+	if k.known && k.forkMod() == k.mod {
+		return 0
+	}
+	return -1
 }
 
 func (k *key) forkMod() int64 {
@@ -68,8 +74,11 @@ func (k *key) forkMod() int64 {
 	return k.fork.mod.exact
 }
 
-// reset takes the key back to the fork.
+// reset takes the key back to the fork. While it is still compared with today, that begins anew too.
 func (k *key) reset() {
+	if !k.settled {
+		k.place = k.origin()
+	}
 	k.lost, k.sure, k.stage = k.fork, k.known, 0
 	k.before, k.prior = version{}, false
 }
@@ -105,11 +114,11 @@ func (k *key) observe() {
 	}
 }
 
-// settle ends the first pass: a key that is today as the tail left it, or would have left it if all that is doubtful was
-// done, has all of the tail, whoever wrote it.
+// settle ends the first pass: a key that is today as the tail left it has all of the tail, whoever wrote it. Where it is
+// not sure how the tail left it, that is so if the key has the value that it would have left if all was done.
 func (k *key) settle() {
-	if k.stage > 0 && k.like() {
+	if k.stage > 0 && k.like() && (k.sure || k.place < 0 && k.lost.exists) {
 		k.place = k.stage
 	}
-	k.now = nil
+	k.now, k.settled = nil, true
 }
