@@ -11,6 +11,9 @@ func (r *run) decide(ctx context.Context, c *Command, e *effect) error {
 	for _, w := range e.writes {
 		entry.Keys = append(entry.Keys, []byte(w.key.name))
 	}
+	for _, k := range e.maybe {
+		entry.Keys = append(entry.Keys, []byte(k.name))
+	}
 	if entry.Lease = e.revoke; e.grant != nil {
 		entry.Lease = e.grant.ID
 	}
@@ -181,7 +184,6 @@ func valueOf(v *version) *Value {
 func (r *run) describeMaybe(ctx context.Context, e *effect, entry *Entry) error {
 	var differ []obstacle
 	for _, k := range e.maybe {
-		entry.Keys = append(entry.Keys, []byte(k.name))
 		if k.blocked != "" {
 			differ = append(differ, obstacle{k, k.blocked, nil})
 		} else {

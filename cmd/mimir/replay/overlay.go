@@ -61,8 +61,10 @@ const lookKeys = 64
 // touch looks up the keys that are not known yet.
 func (o *overlay) touch(ctx context.Context, names ...string) error {
 	var missing []string
+	seen := map[string]bool{}
 	for _, n := range names {
-		if o.keys[n] == nil && !slices.Contains(missing, n) {
+		if o.keys[n] == nil && !seen[n] {
+			seen[n] = true
 			missing = append(missing, n)
 		}
 	}

@@ -37,7 +37,7 @@ type Difference struct {
 type Entry struct {
 	*Command
 	Verdict     Verdict      `json:"verdict"`
-	Keys        [][]byte     `json:"keys,omitempty"` // that it changed
+	Keys        [][]byte     `json:"keys,omitempty"` // that it changed, or may have changed
 	Lease       int64        `json:"lease,omitempty,string"`
 	Reason      string       `json:"reason,omitempty"`
 	Differences []Difference `json:"differences,omitempty"`

@@ -4,6 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/kv/command"
 )
 
 // Options say what is replayed.
@@ -47,23 +52,71 @@ type run struct {
 	grants  map[int64]int64 // leases that were left out, with their time to live
 }
 
+// Commands are taken together, so that what they name is looked up together: so many, or so many bytes of them.
+const (
+	mostTogether  = 32
+	bytesTogether = 1 << 20
+)
+
 func (r *run) pass(
 	ctx context.Context, number int, tail Tail, each func(context.Context, *Command, *effect) error,
 ) error {
-	count := uint64(0)
-	return tail(ctx, func(c *Command) error {
-		e, err := r.do(ctx, c)
-		if err == nil {
-			err = each(ctx, c, e)
+	count, bytes := uint64(0), 0
+	var waiting []*Command
+	flush := func() error {
+		if err := r.touch(ctx, namesOf(waiting)...); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("command at %s: %w", c.place(), err)
+		for _, c := range waiting {
+			e, err := r.do(ctx, c)
+			if err == nil {
+				err = each(ctx, c, e)
+			}
+			if err != nil {
+				return fmt.Errorf("command at %s: %w", c.place(), err)
+			}
+			if count++; r.Progress != nil {
+				r.Progress(number, count)
+			}
 		}
-		if count++; r.Progress != nil {
-			r.Progress(number, count)
-		}
+		waiting, bytes = waiting[:0], 0
 		return nil
+	}
+	err := tail(ctx, func(c *Command) error {
+		waiting = append(waiting, c)
+		if c.Request != nil {
+			bytes += proto.Size(c.Request)
+		}
+		if len(waiting) < mostTogether && bytes < bytesTogether {
+			return nil
+		}
+		return flush()
 	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// namesOf returns the single keys that commands name.
+func namesOf(commands []*Command) (names []string) {
+	for _, c := range commands {
+		note := func(sp command.Span) {
+			if sp.Single() {
+				names = append(names, string(sp.Start))
+			}
+		}
+		switch q := c.Request.(type) {
+		case *pb.PutRequest:
+			note(command.SpanOf(q.Key, nil))
+		case *pb.DeleteRangeRequest:
+			note(command.SpanOf(q.Key, q.RangeEnd))
+		case *pb.TxnRequest:
+			comparisons(q, note)
+			operations(q, func(_ *pb.PutRequest, sp command.Span) { note(sp) })
+		}
+	}
+	return names
 }
 
 func (c *Command) place() string {
