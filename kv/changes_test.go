@@ -75,11 +75,12 @@ func TestParting(t *testing.T) {
 	begin(3, false)
 	n.apply(put("a", "3"))
 	begin(4, true)
-	expect(t, "the first", n.Parting(reigns, 1), Parting{Revision: 3, Base: second, Readable: 1})
-	expect(t, "the last", n.Parting(reigns, 3), Parting{Revision: second + 1, Base: n.Revision(), Readable: second})
+	expect(t, "the first", PartingAt(n.Store, reigns, 1), Parting{Revision: 3, Base: second, Readable: 1})
+	expect(t, "the last", PartingAt(n.Store, reigns, 3),
+		Parting{Revision: second + 1, Base: n.Revision(), Readable: second})
 	other := append([]replication.Reign(nil), reigns...)
 	other[3].Nonce[0]++
-	expect(t, "another", n.Parting(other, 3), Parting{})
+	expect(t, "another", PartingAt(n.Store, other, 3), Parting{})
 	n.apply(command.EncodeCompaction(&pb.CompactionRequest{Revision: second + 1}))
-	expect(t, "compacted", n.Parting(reigns, 1), Parting{Base: second, Readable: second + 1})
+	expect(t, "compacted", PartingAt(n.Store, reigns, 1), Parting{Base: second, Readable: second + 1})
 }

@@ -12,9 +12,9 @@ type Parting struct {
 	Readable int64 // the lowest one that can be read, of those up to Revision
 }
 
-// Parting says where the lossy reign reigns[at] of the history that this store has began; reigns are all of it. Of what
-// was compacted nothing is known but where the reign's own block of revisions begins, if it has one.
-func (s *Store) Parting(reigns []replication.Reign, at int) Parting {
+// PartingAt says where the lossy reign reigns[at] of the history that s has began; reigns are all of it. Of what was
+// compacted nothing is known but where the reign's own block of revisions begins, if it has one.
+func PartingAt(s *Store, reigns []replication.Reign, at int) Parting {
 	g, err := s.acquire()
 	if err != nil {
 		return Parting{}

@@ -189,10 +189,10 @@ func (r *MultiRegionReplicator) ReadTail(
 	return r.node.tails.Read(ctx, name, visit)
 }
 
-// TailReigns returns the reigns whose beginnings a rescue file on this node has, and those of the history that this node
-// has taken since: where the first of today's that is not lost begins, the two parted. Reigns of both that begin just
-// after the fork are in both. Errors: ErrTailNotFound, ErrTailDamaged; ErrDiverged while this node has taken no other
-// history.
+// TailReigns returns the reigns whose beginnings a rescue file on this node has, and those of the history that this
+// node has taken since: where the first of today's that is not lost begins, the two parted. Reigns of both that begin
+// just after the fork are in both. Errors: ErrTailNotFound, ErrTailDamaged; ErrDiverged while this node has taken no
+// other history.
 func (r *MultiRegionReplicator) TailReigns(ctx context.Context, name string) (lost, today []Reign, err error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, nil, err

@@ -2,7 +2,8 @@
 // with it.
 //
 // Exit status: 0 done, 1 failed with one clear line on standard error, 2 wrong usage or configuration, 3 the node was
-// removed from its region, 4 something of a tail conflicts or is left out (mimir tail diff and replay). A damaged data directory and a full disk are failures like others: 1.
+// removed from its region, 4 something of a tail conflicts or is left out (mimir tail diff and replay). A damaged data
+// directory and a full disk are failures like others: 1.
 package main
 
 import (

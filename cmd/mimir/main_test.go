@@ -315,7 +315,8 @@ func loseChain(t *testing.T, endpoint string) {
 	}
 }
 
-// useTail replays the tail: the chain is done, the key that was written since is told, and a second run finds all of it.
+// useTail replays the tail: the chain is done, the key that was written since is told, and a second run finds all of
+// it.
 func useTail(t *testing.T, endpoints string) {
 	t.Helper()
 	var tails []storedTail
@@ -333,7 +334,9 @@ func useTail(t *testing.T, endpoints string) {
 			"applies\tput \"only-in-eu\"", "applies\ttxn \"forwarded\"", `lost   "lost"`, `today  "value of contested"`,
 			"4 commands: 3 would be applied", "1 conflict",
 		}},
-		{"tail replay --dry-run --only forwarded -o json " + name, exitLeftOver, []string{`"applied":2`, `"leftOut":2`}},
+		{"tail replay --dry-run --only forwarded -o json " + name, exitLeftOver, []string{
+			`"applied":2`, `"leftOut":2`,
+		}},
 		{"tail replay " + name, exitLeftOver, []string{"conflict\tput \"contested\"", "3 applied"}},
 		{"tail replay " + name, exitLeftOver, []string{"0 applied, 3 there already", "1 conflict"}},
 		{"tail replay none", exitFailed, []string{"no tail"}},

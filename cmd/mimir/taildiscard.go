@@ -76,7 +76,8 @@ func (n *connection) discard(c *cobra.Command, client *admin.Client, name string
 			fmt.Fprintf(w, "discarded %s on %s\n", name, strings.Join(result.Discarded, ", "))
 		}
 		if len(silent) > 0 {
-			fmt.Fprintf(w, "not asked, because they do not answer: %s; they may still have it\n", strings.Join(silent, ", "))
+			fmt.Fprintf(w, "not asked, because they do not answer: %s; they may still have it\n",
+				strings.Join(silent, ", "))
 		}
 	})
 	return errors.Join(append(failures, err)...)

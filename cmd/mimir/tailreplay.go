@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -69,7 +65,8 @@ func (r *replaying) command(use, short, long string) *cobra.Command {
 	f := c.Flags()
 	f.StringSliceVar(&r.only, "only", nil,
 		"only what writes this key and no other; all keys that begin so, if it ends in / or *; may be repeated")
-	f.Int64Var(&r.forkRevision, "fork-revision", 0, "the revision at the fork, where the fleet does not know it any more")
+	f.Int64Var(&r.forkRevision, "fork-revision", 0,
+		"the revision at the fork, where the fleet does not know it any more")
 	f.BoolVar(&r.missingIsNew, "missing-is-new", false,
 		"where the fork is compacted: what is not there today was not there at the fork either")
 	f.IntVar(&r.maxOps, "max-txn-ops", 128, "what the nodes are configured with")
@@ -87,7 +84,8 @@ func (r *replaying) run(c *cobra.Command, client *admin.Client, name string) (er
 		}
 		r.state = true
 		fmt.Fprintf(c.ErrOrStderr(), "The commands from %d to %d are not told apart any more: "+
-			"what changed is replayed, from the whole state that node %s saved\n", r.tail.Fork+1, r.tail.Begins(), r.tail.Node)
+			"what changed is replayed, from the whole state that node %s saved\n",
+			r.tail.Fork+1, r.tail.Begins(), r.tail.Node)
 	}
 	r.client = client.At(r.tail.URLs...)
 	if err := r.findFork(ctx); err != nil {
@@ -131,8 +129,8 @@ func (r *replaying) findFork(ctx context.Context) error {
 		f.Revision, f.Base = admin.Revision(r.forkRevision), admin.Revision(r.forkRevision+1)
 	}
 	if f.Base == 0 {
-		return fmt.Errorf("the revision at the fork, position %d, is not known: %s; if you know it, give --fork-revision",
-			r.tail.Fork, f.Unknown)
+		return fmt.Errorf("the revision at the fork, position %d, is not known: %s; "+
+			"if you know it, give --fork-revision", r.tail.Fork, f.Unknown)
 	}
 	if r.state && f.Revision == 0 {
 		return errors.New("the revision at the fork is compacted, so that it is not known which changes of the state " +
@@ -204,8 +202,8 @@ func (r *replaying) changes(ctx context.Context, visit func(*replay.Command) err
 	}
 	err := r.client.ReadState(ctx, r.tail.Name, r.fork.Revision, func(h *admin.StateHeader) error {
 		if int64(h.First) > r.fork.Revision+1 {
-			r.holes = fmt.Sprintf("what changed from revision %d to %d was compacted before it was saved, and is not there",
-				r.fork.Revision+1, h.First-1)
+			r.holes = fmt.Sprintf("what changed from revision %d to %d was compacted before it was saved, "+
+				"and is not there", r.fork.Revision+1, h.First-1)
 		}
 		return nil
 	}, func(line admin.Change) error {
@@ -226,130 +224,4 @@ func (r *replaying) changes(ctx context.Context, visit func(*replay.Command) err
 		return err
 	}
 	return flush()
-}
-
-// report tells what became of a command. Text has what a reader has to know: all that is not done, or would not be, and
-// of a dry run what would be.
-func (r *replaying) report(w io.Writer, e *replay.Entry) error {
-	if r.n.output == "json" {
-		return json.NewEncoder(w).Encode(e)
-	}
-	if e.Verdict == replay.Nothing || !r.dry && (e.Verdict == replay.Applied || e.Verdict == replay.There) {
-		return nil
-	}
-	var b strings.Builder
-	place := strconv.FormatUint(e.Position, 10)
-	if e.Position == 0 {
-		place = "revision " + strconv.FormatInt(e.Revision, 10)
-	}
-	fmt.Fprintf(&b, "%s\t%s\t%s", place, e.Verdict, e.Op)
-	for i, k := range e.Keys {
-		if i == shownKeys {
-			fmt.Fprintf(&b, " and %d more keys", len(e.Keys)-i)
-			break
-		}
-		fmt.Fprintf(&b, " %q", k)
-	}
-	if e.Lease != 0 {
-		fmt.Fprintf(&b, " lease %x", e.Lease)
-	}
-	if e.Reason != "" {
-		fmt.Fprintf(&b, ": %s", e.Reason)
-	}
-	fmt.Fprintln(&b)
-	for _, d := range e.Differences {
-		fmt.Fprintf(&b, "\t%q", d.Key)
-		if d.Reason != "" {
-			fmt.Fprintf(&b, ": %s", d.Reason)
-		}
-		fmt.Fprintf(&b, "\n\t\tfork   %s\n\t\tlost   %s\n\t\ttoday  %s\n",
-			valueText(d.Fork), valueText(d.Lost), valueText(d.Today))
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-const (
-	shownKeys  = 8
-	shownBytes = 64
-)
-
-func valueText(v *replay.Value) string {
-	switch {
-	case v == nil:
-		return "not known"
-	case !v.Exists:
-		return "not there"
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%q", v.Value[:min(len(v.Value), shownBytes)])
-	if len(v.Value) > shownBytes {
-		fmt.Fprintf(&b, "... (%d bytes)", len(v.Value))
-	}
-	if v.Revision != 0 {
-		fmt.Fprintf(&b, "  revision %d", v.Revision)
-	}
-	if v.Version != 0 {
-		fmt.Fprintf(&b, "  version %d", v.Version)
-	}
-	if v.Lease != 0 {
-		fmt.Fprintf(&b, "  lease %x", v.Lease)
-	}
-	return b.String()
-}
-
-// conclude sums up, and says by its error what the exit status is.
-func (r *replaying) conclude(w io.Writer, s *replay.Summary) error {
-	if r.n.output == "json" {
-		if err := json.NewEncoder(w).Encode(struct {
-			Summary *replay.Summary `json:"summary"`
-			Dry     bool            `json:"dryRun"`
-			Holes   string          `json:"holes,omitempty"`
-		}{s, r.dry, r.holes}); err != nil {
-			return err
-		}
-	} else {
-		done := "applied"
-		if r.dry {
-			done = "would be applied"
-		}
-		fmt.Fprintf(w, "%d commands: %d %s, %d there already, %d changed nothing, %d not replayed, %d conflict, %d left out\n",
-			s.Commands, s.Applied, done, s.There, s.Nothing, s.NotReplayed, s.Conflicts, s.LeftOut)
-	}
-	switch {
-	case s.Conflicts+s.LeftOut > 0:
-		return fmt.Errorf("%w: %d of %d commands conflict, and %d are left out", errLeftOver, s.Conflicts, s.Commands,
-			s.LeftOut)
-	case r.holes != "":
-		return fmt.Errorf("%w: %s", errLeftOver, r.holes)
-	}
-	return nil
-}
-
-// passes shows the progress of both passes.
-type passes struct {
-	out    io.Writer
-	total  uint64
-	number int
-	shown  *progress
-}
-
-func progressOf(out io.Writer, commands uint64) *passes { return &passes{out: out, total: commands} }
-
-func (p *passes) at(pass int, commands uint64) {
-	if pass != p.number || commands == 1 {
-		p.end()
-		unit := "commands looked at"
-		if pass == 2 {
-			unit = "commands decided"
-		}
-		p.number, p.shown = pass, startProgress(p.out, p.total, unit)
-	}
-	p.shown.step(commands)
-}
-
-func (p *passes) end() {
-	if p.shown != nil {
-		p.shown.end()
-	}
 }

@@ -89,8 +89,9 @@ func (f *fake) TailReigns(_ context.Context, name string) (lost, today []replica
 	shared := replication.Reign{Epoch: 2, First: 8, Lossy: true}
 	own := replication.Reign{Epoch: 3, First: 8, Lossy: true, Place: 2, Nonce: [16]byte{7}}
 	return []replication.Reign{shared, own},
-		[]replication.Reign{{Epoch: 1, First: 1}, shared, {Epoch: 4, First: 8, Lossy: f.whole != 0}, {Epoch: 5, First: 9}},
-		nil
+		[]replication.Reign{
+			{Epoch: 1, First: 1}, shared, {Epoch: 4, First: 8, Lossy: f.whole != 0}, {Epoch: 5, First: 9},
+		}, nil
 }
 
 func (f *fake) DiscardTail(_ context.Context, name string) error {

@@ -116,7 +116,7 @@ func (r *run) differences(e *effect) (differ []obstacle) {
 		case k.blocked != "":
 			differ = append(differ, obstacle{k, k.blocked, lost})
 		case !k.known:
-			differ = append(differ, obstacle{k, "what it was at the fork is compacted, and it is not there as it was", lost})
+			differ = append(differ, obstacle{k, "it was changed since, or what it was at the fork is compacted", lost})
 		default:
 			differ = append(differ, obstacle{k, "it was changed since the fork", lost})
 		}

@@ -204,7 +204,8 @@ func (u *under) leaseEnd(ctx context.Context, id int64, expired bool) error {
 	l.there, l.ended = no, true
 	if u.effect.revoke = id; expired {
 		u.effect.revoke = 0
-		u.effect.kept = fmt.Sprintf("lease %x was not renewed at the old primary; its owner may have kept it alive since", id)
+		u.effect.kept = fmt.Sprintf(
+			"lease %x was not renewed at the old primary; its owner may have kept it alive since", id)
 	}
 	return nil
 }

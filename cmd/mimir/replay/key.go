@@ -114,8 +114,8 @@ func (k *key) observe() {
 	}
 }
 
-// settle ends the first pass: a key that is today as the tail left it has all of the tail, whoever wrote it. Where it is
-// not sure how the tail left it, that is so if the key has the value that it would have left if all was done.
+// settle ends the first pass: a key that is today as the tail left it has all of the tail, whoever wrote it. Where it
+// is not sure how the tail left it, that is so if the key has the value that it would have left if all was done.
 func (k *key) settle() {
 	if k.stage > 0 && k.like() && (k.sure || k.place < 0 && k.lost.exists) {
 		k.place = k.stage

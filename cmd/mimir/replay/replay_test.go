@@ -39,7 +39,9 @@ func cas(key string, seen int64, p ...*pb.PutRequest) *pb.TxnRequest {
 			Key: []byte(key), Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{ModRevision: seen},
 		}},
 		Success: putting(p...),
-		Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte(key)}}}},
+		Failure: []*pb.RequestOp{{
+			Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte(key)}},
+		}},
 	}
 }
 
@@ -104,10 +106,12 @@ func TestVerdicts(t *testing.T) {
 		{what: "a deletion of a range into which something came", tail: requests{del("r/", "r0")},
 			since: requests{put("r/2", "today")}, want: "conflict", again: "conflict",
 			contents: "k=1 l=1 r/1=1 r/2=today"},
-		{what: "an empty range", tail: requests{absent("s/", "s0", put("s/1", "1")), absent("s/", "s0", put("s/2", "1"))},
+		{what: "an empty range",
+			tail: requests{absent("s/", "s0", put("s/1", "1")), absent("s/", "s0", put("s/2", "1"))},
 			want: "applied nothing", again: "there nothing", contents: "k=1 l=1 r/1=1 s/1=1"},
 		{what: "a range that is not empty any more", tail: requests{absent("s/", "s0", put("a", "1"))},
-			since: requests{put("s/today", "1")}, want: "conflict", again: "conflict", contents: "k=1 l=1 r/1=1 s/today=1"},
+			since: requests{put("s/today", "1")}, want: "conflict", again: "conflict",
+			contents: "k=1 l=1 r/1=1 s/today=1"},
 		{what: "a lease of the tail", tail: requests{&pb.LeaseGrantRequest{ID: 5, TTL: 60}, leasedPut("m", "1", 5)},
 			want: "applied applied", again: "there there", contents: "k=1 l=1 m=1 r/1=1"},
 		{what: "a lease that is gone", tail: requests{leasedPut("m", "1", 9), put("n", "1")},
@@ -234,7 +238,8 @@ func TestCompactedForks(t *testing.T) {
 		{"without a revision", nil, func(f *Fork) { f.Revision, f.Readable, f.MissingIsNew = 0, f.Base, true },
 			"applied applied applied applied"},
 		{"without a revision, and one is changed", requests{put("k", "today")},
-			func(f *Fork) { f.Revision, f.Readable, f.MissingIsNew = 0, f.Base, true }, "conflict conflict applied applied"},
+			func(f *Fork) { f.Revision, f.Readable, f.MissingIsNew = 0, f.Base, true },
+			"conflict conflict applied applied"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			today := newHistory(t)
@@ -288,7 +293,8 @@ func TestChangesOfAState(t *testing.T) {
 	today.apply(put("b", "today"))
 	event := func(kind mvccpb.Event_EventType, key, value string, rev, version int64) *mvccpb.Event {
 		return &mvccpb.Event{Type: kind, Kv: &mvccpb.KeyValue{
-			Key: []byte(key), Value: []byte(value), ModRevision: rev, CreateRevision: rev - version + 1, Version: version,
+			Key: []byte(key), Value: []byte(value), Version: version,
+			ModRevision: rev, CreateRevision: rev - version + 1,
 		}}
 	}
 	tail := func(_ context.Context, visit func(*Command) error) error {

@@ -59,7 +59,8 @@ func (u *under) txn(ctx context.Context, q *pb.TxnRequest) error {
 	return nil
 }
 
-// operations calls each with all that a transaction may write, whichever branch it takes: puts, and spans to be deleted.
+// operations calls each with all that a transaction may write, whichever branch it takes: puts, and spans that are
+// deleted.
 func operations(q *pb.TxnRequest, each func(*pb.PutRequest, command.Span)) {
 	for _, ops := range [][]*pb.RequestOp{q.Success, q.Failure} {
 		for _, op := range ops {
