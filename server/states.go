@@ -15,7 +15,9 @@ type savedStates struct {
 }
 
 // Parting implements admin.States.
-func (s savedStates) Parting(today []replication.Reign, at int) kv.Parting { return kv.PartingAt(s.Store, today, at) }
+func (s savedStates) Parting(today []replication.Reign, at int) kv.Parting {
+	return kv.PartingAt(s.Store, today, at)
+}
 
 // Open implements admin.States.
 func (s savedStates) Open(dir string) (admin.State, error) {

@@ -189,9 +189,12 @@ func TestBothValuesOfAConflict(t *testing.T) {
 	}
 	fork := today.begin(2, 2)
 	today.apply(put("k", "today"))
-	_, entries, err := replayed(t, today, Options{Fork: fork}, tailOf(put("k", "lost")))
-	if err != nil || len(entries) != 1 || len(entries[0].Differences) != 1 {
+	_, entries, err := replayed(t, today, Options{Fork: fork}, tailOf(put("k", "lost"), put("k", "lost too")))
+	if err != nil || len(entries) != 2 || len(entries[0].Differences) != 1 || len(entries[1].Differences) != 1 {
 		t.Fatalf("%+v, %v", entries, err)
+	}
+	if why := entries[1].Differences[0].Reason; why != "it builds on the conflict at position 1" {
+		t.Errorf("the second one: %s", why)
 	}
 	d := entries[0].Differences[0]
 	if string(d.Key) != "k" || string(d.Fork.Value) != "1" || d.Fork.Revision != 2 || string(d.Lost.Value) != "lost" ||
@@ -315,6 +318,31 @@ func TestChangesOfAState(t *testing.T) {
 		_, entries, err := replayed(t, today, Options{Fork: fork}, tail)
 		if got := text(entries); err != nil || got != want || today.values() != "b=today k=2 l=1 n=1" {
 			t.Errorf("%s, %v, %s", got, err, today.values())
+		}
+	}
+}
+
+// TestNothingSlipsIn between the look and the transaction: neither at a key that is written or compared, nor in a range.
+func TestNothingSlipsIn(t *testing.T) {
+	for what, c := range map[string]struct {
+		tail, meanwhile proto.Message
+		left            string
+	}{
+		"the key":        {put("k", "lost"), put("k", "today"), "k=today l=1 r/1=1"},
+		"a new key":      {cas("n", 0, put("n", "lost")), put("n", "today"), "k=1 l=1 n=today r/1=1"},
+		"a compared key": {cas("k", 2, put("n", "lost")), put("k", "1"), "k=1 l=1 r/1=1"},
+		"a range":        {absent("s/", "s0", put("n", "lost")), put("s/1", "today"), "k=1 l=1 r/1=1 s/1=today"},
+		"a lease":        {leasedPut("n", "lost", 9), &pb.LeaseRevokeRequest{ID: 9}, "k=1 r/1=1"},
+	} {
+		today := newHistory(t)
+		for _, q := range shared {
+			today.apply(q)
+		}
+		fork := today.begin(2, 2)
+		today.meanwhile = c.meanwhile
+		s, entries, err := replayed(t, today, Options{Fork: fork}, tailOf(c.tail))
+		if err != nil || s.Conflicts != 1 || today.values() != c.left {
+			t.Errorf("%s: %s, %v, left %s", what, text(entries), err, today.values())
 		}
 	}
 }

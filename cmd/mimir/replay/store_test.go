@@ -22,9 +22,10 @@ import (
 // history is a real store, as one region has it.
 type history struct {
 	*kv.Store
-	t        testing.TB
-	metadata replication.Metadata
-	writes   int // transactions that may still be done, if it is to fail then; negative: all
+	t         testing.TB
+	metadata  replication.Metadata
+	meanwhile proto.Message // done just before the next transaction
+	writes    int           // transactions that may still be done, if it is to fail then; negative: all
 }
 
 func newHistory(t testing.TB) *history {
@@ -129,7 +130,10 @@ func (h *history) Txn(_ context.Context, q *pb.TxnRequest) (*pb.TxnResponse, err
 	if h.writes == 0 {
 		return nil, errCut
 	}
-	h.writes--
+	if h.writes--; h.meanwhile != nil {
+		h.apply(h.meanwhile)
+		h.meanwhile = nil
+	}
 	if err := command.CheckTxn(q, 128); err != nil {
 		h.t.Fatalf("%v: %v", q, err)
 	}
