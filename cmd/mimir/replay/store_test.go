@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ import (
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
+
+// seeds is how many tails each test draws. Hundreds are the long form.
+var seeds = flag.Uint64("seeds", 12, "tails that each random test draws")
 
 // history is a real store, as one region has it.
 type history struct {
@@ -203,7 +207,7 @@ func (g *generator) split(t testing.TB) (lost, today *history, f Fork) {
 // TestTheOverlayIsTheStore: whatever the tail, the overlay has what the store has that lost it. What it is not sure of
 // lies between its bounds.
 func TestTheOverlayIsTheStore(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range *seeds {
 		g := newGenerator(seed, 1)
 		lost, today, fork := g.split(t)
 		if g.IntN(3) == 0 { // today's history went on, and some of it cannot be read any more
@@ -306,7 +310,7 @@ func doubtful(entries []*Entry) bool {
 // TestATailReplayedWhereNothingHappened makes today's history what the lost one was, also if it is cut short and run
 // again; and a further run has nothing to do.
 func TestATailReplayedWhereNothingHappened(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range *seeds {
 		g := newGenerator(seed, 2)
 		lost, today, fork := g.split(t)
 		var requests []proto.Message
@@ -352,7 +356,7 @@ func TestATailReplayedWhereNothingHappened(t *testing.T) {
 // unless it is just what the tail had made of it; what is written is what the lost history had at some time.
 func TestTodaysHistoryIsNotOverwritten(t *testing.T) {
 	conflicts, applied := uint64(0), uint64(0)
-	for seed := range uint64(40) {
+	for seed := range *seeds {
 		g := newGenerator(seed, 3)
 		lost, today, fork := g.split(t)
 		shared, stages := lost.contents(), map[string]bool{}
