@@ -322,7 +322,8 @@ func TestChangesOfAState(t *testing.T) {
 	}
 }
 
-// TestNothingSlipsIn between the look and the transaction: neither at a key that is written or compared, nor in a range.
+// TestNothingSlipsIn between the look and the transaction: neither at a key that is written or compared, nor in a
+// range.
 func TestNothingSlipsIn(t *testing.T) {
 	for what, c := range map[string]struct {
 		tail, meanwhile proto.Message
