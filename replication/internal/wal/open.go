@@ -74,6 +74,9 @@ func (l *Log) load() error {
 		return err
 	}
 	l.writer.last = l.tail().last
+	if err := l.takeCommitted(); err != nil {
+		return err
+	}
 	l.hardState = l.writer.state
 	l.cache.reset(l.writer.last + 1)
 	for _, n := range numbers {
