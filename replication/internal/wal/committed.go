@@ -26,6 +26,10 @@ const (
 
 // committed is the note. Its entry is named by index and term, so that it is never taken for another one.
 type committed struct {
+	fs   durable.FS
+	path string
+	log  logID
+
 	mu   sync.Mutex
 	file durable.File // nil before the first note, and at the end
 	last uint64       // is known to be committed
@@ -33,21 +37,20 @@ type committed struct {
 
 // NoteCommitted notes, not durably, that the log is committed up to this entry, which it holds: a HardState that says
 // less says so after the next Open.
-func (l *Log) NoteCommitted(index, term uint64) error {
-	c := &l.committed
+func (c *committed) NoteCommitted(index, term uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if index <= c.last {
 		return nil
 	}
 	if c.file == nil {
-		file, err := l.options.FS.OpenReadWrite(filepath.Join(l.options.Dir, committedName))
+		file, err := c.fs.OpenReadWrite(c.path)
 		if err != nil {
 			return fmt.Errorf("wal: note what is committed: %w", err)
 		}
 		c.file = file
 	}
-	if _, err := c.file.WriteAt(encodeCommitted(l.folder.log, index, term), 0); err != nil {
+	if _, err := c.file.WriteAt(encodeCommitted(c.log, index, term), 0); err != nil {
 		return fmt.Errorf("wal: note what is committed: %w", err)
 	}
 	c.last = index
@@ -65,22 +68,28 @@ func encodeCommitted(log logID, index, term uint64) []byte {
 	return binary.LittleEndian.AppendUint32(b, checksum.Of(b))
 }
 
-// takeCommitted raises the commit of the hard state to what is noted, if that is an entry of this log. A note that is
-// torn, or of a version that is not known here, is none: less is known then.
-func (l *Log) takeCommitted() error {
+// of makes it the note of l, which knows which log it is.
+func (c *committed) of(l *Log) {
+	c.fs, c.path, c.log = l.options.FS, filepath.Join(l.options.Dir, committedName), l.folder.log
+}
+
+// take raises the commit of the hard state of l to what is noted, if that is an entry of this log. A note that is torn,
+// or of a version that is not known here, is none: less is known then.
+func (c *committed) take(l *Log) error {
+	c.of(l)
 	state := l.writer.state
-	b, err := durable.ReadFile(l.options.FS, filepath.Join(l.options.Dir, committedName))
+	b, err := durable.ReadFile(c.fs, c.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("wal: read what is noted as committed: %w", err)
 	}
 	if state != nil && len(b) == committedBytes {
 		index, term := binary.LittleEndian.Uint64(b[32:]), binary.LittleEndian.Uint64(b[40:])
-		whole := string(b) == string(encodeCommitted(l.folder.log, index, term))
+		whole := string(b) == string(encodeCommitted(c.log, index, term))
 		if known, err := l.Term(index); whole && err == nil && known == term && index > state.GetCommit() {
 			l.writer.state = newHardState(state.GetTerm(), state.GetVote(), index)
 		}
 	}
-	l.committed.last = l.writer.state.GetCommit()
+	c.last = l.writer.state.GetCommit()
 	return nil
 }
 

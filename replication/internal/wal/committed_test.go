@@ -22,7 +22,7 @@ func TestWhatWasCommittedIsKnownAfterAKill(t *testing.T) {
 		{"an entry of another term", func(l *Log) error { return l.NoteCommitted(4, 3) }, 2},
 		{"an entry behind the log", func(l *Log) error { return l.NoteCommitted(6, 2) }, 2},
 		{"an entry of another log", func(l *Log) error {
-			l.folder.log[0]++
+			l.committed.log[0]++
 			return l.NoteCommitted(4, 2)
 		}, 2},
 	} {

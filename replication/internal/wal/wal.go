@@ -76,7 +76,7 @@ type Log struct {
 	folder  folder // the appender's own
 	writer  writer // likewise
 
-	committed committed
+	committed // notes what is
 
 	mu        sync.RWMutex
 	segments  []*segment // oldest first, never empty; the newest is appended to
