@@ -401,7 +401,8 @@ func TestOfAFencedPrimaryNothingIsPromised(t *testing.T) {
 			Reigns: reigns, Cursor: timeline.Cursor{Epoch: 1, Position: p, Chain: timeline.Chain{chain}},
 			Role: timeline.Secondary}}
 	}
-	const warned = "region us still answers, as primary, and takes no writes: what it has and %s has not becomes its tail"
+	const warned = "region us still answers, as primary, and takes no writes: what it has and %s has not becomes its " +
+		"tail"
 	for _, c := range []struct {
 		to       string
 		at       timeline.Position
