@@ -117,6 +117,9 @@ func (l *leading) Loss() error {
 	return nil
 }
 
+// Unlike returns the regions that hold a part of a reign which this one has not. It implements overview.Losses.
+func (l *leading) Unlike() []string { return l.standing.Unlike(l.applied.State(), l.Reached()) }
+
 // confirmTimeout is how long a leader waits for a majority to confirm that it leads.
 const confirmTimeout = 2 * time.Second
 

@@ -192,7 +192,7 @@ func (f *fleetReport) printLoss(w io.Writer) {
 				"of its nodes confirms.\n", r.Name)
 		default:
 			fmt.Fprintf(w, "Losing region %s now could lose acknowledged writes: "+
-				"no other region that answers has everything it has.\n", r.Name)
+				"no other region that answers is known to have everything it has.\n", r.Name)
 		}
 	}
 }

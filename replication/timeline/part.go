@@ -37,6 +37,22 @@ func Shared(a, b Origin) (r Reign, began, last Position) {
 	return r, began, last
 }
 
+// Known tells whether the chains of both histories agree at the last position of their last common reign that both
+// have, as far as their reigns and cursors tell it.
+func Known(a, b Origin) Agreement {
+	r, _, last := Shared(a, b)
+	here, ok := a.ChainAt(r, last)
+	there, known := b.ChainAt(r, last)
+	switch {
+	case !ok || !known:
+		return Unknown
+	case here == there:
+		return Agree
+	default:
+		return Differ
+	}
+}
+
 // Agreement says whether two histories have one chain at a position.
 type Agreement int
 

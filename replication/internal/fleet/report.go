@@ -48,6 +48,9 @@ type Report struct {
 	// TakesWrites says that this node takes writes, which is more than that its region may: nil from a node that is too
 	// old to say.
 	TakesWrites *bool `json:"takesWrites,omitempty"`
+	// Unlike are the regions that hold a part of a reign which is not in the history of this leader's region: it lost
+	// that, or went on with something else, although reigns and positions do not tell.
+	Unlike []string `json:"unlike,omitempty"`
 	// Nodes are the voters and learners of the region's configuration, also those that never described themselves and
 	// are not among Members; nil from a node that is too old to say.
 	Nodes []Node `json:"nodes,omitempty"`
@@ -68,6 +71,9 @@ func (r *Report) Writes() bool {
 	}
 	return r.Leader && r.Writable
 }
+
+// Origin returns the place in the history where the node is.
+func (r *Report) Origin() timeline.Origin { return timeline.Origin{Cursor: r.Cursor, Reigns: r.Reigns} }
 
 // CutOff reports whether the node says that it has not heard a leader for longer than the election time, or, if it
 // leads, a majority.

@@ -51,8 +51,11 @@ type (
 	Slots interface{ Now() []timeline.Slot }
 	// Follower follows a source, on the leader of a secondary.
 	Follower interface{ Following() *fleet.Following }
-	// Losses knows whether the leader's region lost a part of the history that it wrote.
-	Losses interface{ Loss() error }
+	// Losses knows whether the leader's region lost a part of the history that it wrote, and which regions have it.
+	Losses interface {
+		Loss() error
+		Unlike() []string
+	}
 	// Governor decides for the region, on its leader.
 	Governor interface {
 		Handing() *succession.Handing
@@ -134,6 +137,7 @@ func (r *Reporter) Report() fleet.Report {
 	if leads {
 		*out.TakesWrites = c.Writes.Open()
 		out.Problem = r.Problem()
+		out.Unlike = c.Losses.Unlike()
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package overview
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -27,12 +28,18 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 	if r := regions[out.Primary]; r != nil {
 		tellLost(out.Regions, r.Spokesman())
 	}
+	alike := func(a, b string) bool {
+		return !slices.ContainsFunc(slices.Collect(maps.Values(regions)), func(r *fleet.Region) bool {
+			l := r.Leader()
+			return l != nil && (slices.Contains(l.Unlike, a) || slices.Contains(l.Unlike, b))
+		})
+	}
 	for i := range out.Regions {
 		r := &out.Regions[i]
 		r.LossKnown = confirmed(regions[r.Name])
 		r.LossSurvivable = r.LossKnown && slices.ContainsFunc(out.Regions, func(o contract.RegionStatus) bool {
 			return o.Name != r.Name && o.Role != contract.RoleDiverged && holds(regions[o.Name].Spokesman(),
-				regions[r.Name].Leader())
+				regions[r.Name].Leader(), alike)
 		})
 		if r.TakesWrites {
 			out.TakeWrites = append(out.TakeWrites, r.Name)
@@ -43,13 +50,16 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 	return out
 }
 
-// holds reports whether a has everything that b is known to have.
-func holds(a, b *fleet.Heard) bool {
+// holds reports whether a is known to have everything that b is known to have. Equal reigns and positions prove it only
+// where alike says of two regions that neither has another history of a reign.
+func holds(a, b *fleet.Heard, alike func(a, b string) bool) bool {
 	if a == nil || b == nil {
 		return false
 	}
 	relation, _ := timeline.Compare(b.Reigns, a.Reigns, b.Cursor.Position, a.Cursor.Position)
-	return relation == timeline.Prefix
+	known := timeline.Known(b.Origin(), a.Origin())
+	return relation == timeline.Prefix && known != timeline.Differ &&
+		(known == timeline.Agree || alike(a.Region, b.Region))
 }
 
 // confirmed reports whether a leader answered, and a majority of the region's voters names it for its term: then what

@@ -45,6 +45,36 @@ func TestOnlyARegionWithTheSameHistoryMakesALossSurvivable(t *testing.T) {
 	}
 }
 
+// TestTwoHistoriesOfOneReignAreNotHeldByEachOther: neither where the chains tell, nor where only the primary knows.
+func TestTwoHistoriesOfOneReignAreNotHeldByEachOther(t *testing.T) {
+	us, eu, ap := three("us", 10, 1, 1, 2, 3), three("eu", 10, 1, 1, 2, 3), three("ap", 10, 1, 1, 2, 3)
+	survivable := func() (list []string) {
+		for _, r := range summarize("mimir", "us-1", time.Time{}, map[string]*fleet.Region{
+			"us": us, "eu": eu, "ap": ap,
+		}).Regions {
+			if r.LossSurvivable {
+				list = append(list, r.Name)
+			}
+		}
+		return list
+	}
+	if got := survivable(); !slices.Equal(got, []string{"ap", "eu", "us"}) {
+		t.Errorf("of one history: %q", got)
+	}
+	ap.Nodes[0].Cursor.Chain = timeline.Chain{1}
+	if got := survivable(); !slices.Equal(got, []string{"eu", "us"}) {
+		t.Errorf("with another chain at one position: %q", got)
+	}
+	ap.Nodes[0].Cursor.Position, us.Nodes[0].Unlike = 8, []string{"ap"}
+	if got := survivable(); !slices.Equal(got, []string{"eu", "us"}) {
+		t.Errorf("with another history that ends earlier: %q", got)
+	}
+	ap.Nodes[0].Cursor.Position = 12
+	if got := survivable(); !slices.Equal(got, []string{"eu", "us"}) {
+		t.Errorf("with one that ends later: %q", got)
+	}
+}
+
 // three returns a region of three voters in which the nodes with these numbers answer; leader is the number of the one
 // that leads, zero if it does not answer.
 func three(name string, last timeline.Position, leader int, answer ...int) *fleet.Region {

@@ -2,6 +2,7 @@ package primary
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -55,7 +56,13 @@ func (g *Governor) measure(r *contract.MoveReport, v sight, s *timeline.State) {
 	if heard > shared {
 		r.Behind = uint64(heard - shared)
 	}
-	if leader := region.Leader(); answered && leader != nil {
+	leader := region.Leader()
+	if answered && leader != nil && !alike(leader, s) {
+		r.Loss = fmt.Sprintf("how much region %s lacks of %s is unknown: %s holds a part of epoch %d that %s has not, "+
+			"and may lack what %s has in its place", r.To, r.From, r.To, s.Cursor.Epoch, r.From, r.From)
+		return
+	}
+	if answered && leader != nil {
 		r.BehindKnown = true
 		r.Loss = fmt.Sprintf("region %s lacks %d commands of %s, whose leader %s was at position %d when it was "+
 			"asked; what it acknowledged since comes on top", r.To, r.Behind, r.From, leader.Node,
@@ -90,15 +97,14 @@ func (g *Governor) others(name string, v sight, s *timeline.State, claim timelin
 		return fmt.Sprintf("region %s does not answer, and may have more than %s", name, g.config.Region)
 	}
 	if leader := region.Leader(); name == claim.Primary && leader != nil && leader.Role == timeline.Primary {
-		text := fmt.Sprintf("region %s still answers, as primary: it takes writes until it hears of the next epoch, "+
-			"and what it acknowledges meanwhile becomes its tail", name)
-		if leader.Sealed == nil && continues(s, leader) {
-			text += "; a switchover would lose nothing"
-		}
-		return text
+		return g.stillPrimary(leader, s)
 	}
 	most := region.Furthest()
-	switch {
+	primary, _ := v.heard(claim.Primary)
+	switch l := primary.Leader(); {
+	case l != nil && slices.Contains(l.Unlike, name) && timeline.Known(origin(s), most.Origin()) != timeline.Agree:
+		return fmt.Sprintf("region %s holds a part of epoch %d that %s has not: what %s has not either, it "+
+			"saves as a tail", name, most.Cursor.Epoch, l.Region, g.config.Region)
 	case !continues(s, most):
 		if continuedBy(s, most) {
 			return ""
@@ -112,14 +118,39 @@ func (g *Governor) others(name string, v sight, s *timeline.State, claim timelin
 	}
 }
 
+// stillPrimary says what becomes of what a primary has that answers.
+func (g *Governor) stillPrimary(leader *fleet.Heard, s *timeline.State) string {
+	text := "region " + leader.Region + " still answers, as primary"
+	if !leader.Writes() {
+		return fmt.Sprintf("%s, and takes no writes: what it has and %s has not becomes its tail", text,
+			g.config.Region)
+	}
+	text += ": it takes writes until it hears of the next epoch, and what it acknowledges meanwhile becomes its tail"
+	if continues(s, leader) {
+		text += "; a switchover would lose nothing"
+	}
+	return text
+}
+
+func origin(s *timeline.State) timeline.Origin {
+	return timeline.Origin{Cursor: s.Cursor, Reigns: s.Reigns}
+}
+
+// alike reports whether nothing is known of two histories of one reign, of which the leader of the primary has one and
+// this region another.
+func alike(leader *fleet.Heard, s *timeline.State) bool {
+	known := timeline.Known(origin(s), leader.Origin())
+	return known == timeline.Agree || known == timeline.Unknown && !slices.Contains(leader.Unlike, s.Region)
+}
+
 // continues reports whether what a node has goes on where this region's history ends.
 func continues(s *timeline.State, h *fleet.Heard) bool {
 	relation, _ := timeline.Compare(s.Reigns, h.Reigns, s.Cursor.Position, h.Cursor.Position)
-	return relation == timeline.Prefix
+	return relation == timeline.Prefix && timeline.Known(origin(s), h.Origin()) != timeline.Differ
 }
 
 // continuedBy reports whether this region's history goes on where that of a node ends.
 func continuedBy(s *timeline.State, h *fleet.Heard) bool {
 	relation, _ := timeline.Compare(h.Reigns, s.Reigns, h.Cursor.Position, s.Cursor.Position)
-	return relation == timeline.Prefix
+	return relation == timeline.Prefix && timeline.Known(origin(s), h.Origin()) != timeline.Differ
 }

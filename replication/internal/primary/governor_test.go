@@ -392,6 +392,49 @@ func TestAFailoverAsksEveryRegion(t *testing.T) {
 	})
 }
 
+// TestOfAFencedPrimaryNothingIsPromised: that writes go on there, that a switchover loses nothing, or that a region of
+// the same position lacks nothing.
+func TestOfAFencedPrimaryNothingIsPromised(t *testing.T) {
+	reigns := []timeline.Reign{{Epoch: 1, First: 1, Primary: "us"}}
+	at := func(name string, p timeline.Position, chain byte) fleet.Heard {
+		return fleet.Heard{Report: fleet.Report{Region: name, Node: name + "-1", Leader: true, Claim: reigns[0],
+			Reigns: reigns, Cursor: timeline.Cursor{Epoch: 1, Position: p, Chain: timeline.Chain{chain}},
+			Role: timeline.Secondary}}
+	}
+	const warned = "region us still answers, as primary, and takes no writes: what it has and %s has not becomes its " +
+		"tail"
+	for _, c := range []struct {
+		to       string
+		at       timeline.Position
+		chain    byte
+		unlike   []string
+		other    fleet.Heard
+		known    bool
+		loss     string
+		warnings int
+	}{
+		{"eu", 8, 1, []string{"ap"}, at("ap", 6, 2), true, "region eu lacks 0 commands of us", 2},
+		{"ap", 8, 2, nil, at("eu", 6, 1), false, "how much region ap lacks of us is unknown: ap holds", 1},
+		{"ap", 6, 2, []string{"ap"}, at("eu", 6, 2), false, "how much region ap lacks of us is unknown: ap holds", 1},
+	} {
+		us := at("us", 8, 1)
+		us.Role, us.Writable, us.TakesWrites, us.Unlike = timeline.Primary, true, new(bool), c.unlike
+		v := fleet.View{Regions: map[string]fleet.Region{}}
+		for _, h := range []fleet.Heard{us, c.other} {
+			v.Regions[h.Region] = fleet.Region{Name: h.Region, Nodes: []fleet.Heard{h}, Last: &h}
+		}
+		state := timeline.State{Region: c.to, Reigns: reigns, Cursor: at(c.to, c.at, c.chain).Cursor}
+		l := life.New(clock.Real, slog.New(slog.DiscardHandler))
+		watcher := fleet.NewWatcher(fleet.Config{Clock: clock.Real})
+		r := New(Config{Region: c.to, Fleet: watcher, Regions: []string{"ap", "eu", "us"}, Clock: clock.Real,
+			Applied: region.NewApplied(&region.View{State: state}, l), Follower: nobody{}}).assess(sight{View: v})
+		if r.BehindKnown != c.known || !strings.Contains(r.Loss, c.loss) || len(r.Warnings) != c.warnings ||
+			r.Warnings[c.warnings-1] != fmt.Sprintf(warned, c.to) {
+			t.Errorf("%s at %d: %+v", c.to, c.at, r)
+		}
+	}
+}
+
 // TestAnOrderThatWasCutOffIsNotSaidToBeUndone: it is given again, and who answers then does not know what became of it.
 func TestAnOrderThatWasCutOffIsNotSaidToBeUndone(t *testing.T) {
 	cut := fmt.Errorf("%w: connection broke", transport.ErrUnreachable)

@@ -46,12 +46,15 @@ type installRequest struct {
 //  2. What the view shows as applied, the machine has; who waits for an entry is told after that, and so is the owner
 //     of the group of his leadership.
 //  3. raft hears of entries only once they are applied.
-//  4. An error ends the applier; the node stops.
+//  4. That an entry is committed is noted before it is applied and shown: killed and started again, this node shows it
+//     also if nobody tells it that.
+//  5. An error ends the applier; the node stops.
 //
 // apply, changeRole, awaitChange, Checkpoint and install may be called from any goroutine, everything else is the
 // applier's own.
 type applier struct {
 	machine   Machine
+	notes     notes
 	view      *view
 	raft      changes
 	staged    staged
@@ -63,6 +66,11 @@ type applier struct {
 	replies []*raftpb.Message // to raft
 	waits   memberWaits
 	role    leadership
+}
+
+// notes is where it is noted that the log is committed up to an entry.
+type notes interface {
+	NoteCommitted(index, term uint64) error
 }
 
 // changes is raft, as the applier needs it.
@@ -81,9 +89,10 @@ type staged interface {
 
 var _ snapshots.State = (*applier)(nil)
 
-func newApplier(c *Config, v *view, raft changes, staged staged) *applier {
+func newApplier(c *Config, notes notes, v *view, raft changes, staged staged) *applier {
 	return &applier{
-		machine: c.Machine, view: v, raft: raft, staged: staged, tasks: newQueue[applierTask](), log: c.Logger,
+		machine: c.Machine, notes: notes, view: v, raft: raft, staged: staged, tasks: newQueue[applierTask](),
+		log:       c.Logger,
 		directory: c.Directory,
 		role:      leadership{onLeader: c.OnLeader, onFollower: c.OnFollower},
 	}
@@ -213,12 +222,19 @@ func (a *applier) applyCollected() error {
 	if len(a.entries) == 0 {
 		return nil
 	}
+	if err := a.note(a.entries[len(a.entries)-1]); err != nil {
+		return err
+	}
 	if err := a.machine.Apply(a.entries); err != nil {
 		return fmt.Errorf("%w: apply at %d: %w", ErrMachine, a.entries[0].GetIndex(), err)
 	}
 	a.applied(a.entries...)
 	a.entries = emptied(a.entries)
 	return nil
+}
+
+func (a *applier) note(e *raftpb.Entry) error {
+	return a.notes.NoteCommitted(e.GetIndex(), e.GetTerm())
 }
 
 // names returns what the log calls members.
@@ -240,6 +256,9 @@ func (a *applier) applyChange(ctx context.Context, e *raftpb.Entry) error {
 	if !ok {
 		<-ctx.Done() // whatever ended the loop is about to end the group, and says why
 		return context.Cause(ctx)
+	}
+	if err := a.note(e); err != nil {
+		return err
 	}
 	if err := a.machine.ApplyConf(e, cc, conf); err != nil {
 		return fmt.Errorf("%w: membership change at %d: %w", ErrMachine, e.GetIndex(), err)

@@ -15,12 +15,14 @@ type stage struct {
 	t       *testing.T
 	applier *applier
 	events  []string
-	broken  error // of the machine
-	draft   noted // of its checkpoints
-	holding func()
-	holds   uint64
-	ended   bool // the loop
-	without bool // a change of members leaves this node out
+	// committed is what was noted to be.
+	committed []uint64
+	broken    error // of the machine
+	draft     noted // of its checkpoints
+	holding   func()
+	holds     uint64
+	ended     bool // the loop
+	without   bool // a change of members leaves this node out
 }
 
 func newStage(t *testing.T) *stage {
@@ -29,7 +31,7 @@ func newStage(t *testing.T) *stage {
 		ID: 1, Machine: s, Directory: numbered("n"), Logger: quiet,
 		OnLeader:   func(term uint64) { s.note("leads %d at %d", term, s.applier.Applied()) },
 		OnFollower: func(term, leader uint64) { s.note("steps down for %d", leader) },
-	}, newView(recovered{conf: &raftpb.ConfState{Voters: []uint64{1}}}), s, s)
+	}, s, newView(recovered{conf: &raftpb.ConfState{Voters: []uint64{1}}}), s, s)
 	return s
 }
 
@@ -37,8 +39,16 @@ func (s *stage) note(format string, args ...any) {
 	s.events = append(s.events, fmt.Sprintf(format, args...))
 }
 
+func (s *stage) NoteCommitted(index, term uint64) error {
+	s.committed = append(s.committed, index)
+	return nil
+}
+
 func (s *stage) Apply(entries []*raftpb.Entry) error {
 	for _, e := range entries {
+		if n := len(s.committed); n == 0 || s.committed[n-1] < e.GetIndex() {
+			s.note("not noted before")
+		}
 		s.note("apply %d", e.GetIndex())
 	}
 	return s.broken

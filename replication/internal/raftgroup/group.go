@@ -59,7 +59,7 @@ func New(c Config) (*Group, error) {
 	network.OnRemoved = func(told error) { g.life.fail(fmt.Errorf("%w: %v", ErrRemoved, told)) }
 	g.network = peers.New(network, g.mail, g.life)
 	g.incoming = snapshots.NewIncoming(snapshotsConfig(&c), g.network, g.mail, g.life)
-	g.applier = newApplier(&c, g.view, g.mail, g.incoming)
+	g.applier = newApplier(&c, c.Log, g.view, g.mail, g.incoming)
 	g.outgoing, err = snapshots.NewOutgoing(snapshotsConfig(&c), c.Log, g.applier, g.network, g.mail, g.life)
 	if err != nil {
 		return nil, err

@@ -91,7 +91,17 @@ func (c *Check) Ask(ctx context.Context) error {
 		}
 	}
 	c.left = left
-	return errors.Join(errs...)
+	return first(errs)
+}
+
+// first returns one of the errors, nil if there is none: each says all that an operator needs, in one line.
+func first(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run asks on, while this node serves, until everybody has answered or ctx ends, and returns as Ask does.

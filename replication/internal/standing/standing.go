@@ -9,6 +9,8 @@ package standing
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -114,30 +116,44 @@ func (l *Loss) Error() string {
 // Loss returns what a primary in this state is known to have lost, nil if nothing is: it holds the history up to st or
 // to reached, if that is further.
 func (s *Standing) Loss(st *timeline.State, reached timeline.Position) *Loss {
-	if st.Role() != timeline.Primary {
+	var most *Loss
+	v, _ := s.fleet.View()
+	for name, r := range v.Regions {
+		if l := s.loss(st, reached, name, r.Record); l != nil && (most == nil || l.Has > most.Has) {
+			most = l
+		}
+	}
+	return most
+}
+
+// loss returns what the region of this name has of it, by its record.
+func (s *Standing) loss(st *timeline.State, reached timeline.Position, name string, h *fleet.Heard) *Loss {
+	own := timeline.Latest(st.Reigns)
+	if st.Role() != timeline.Primary || h == nil || timeline.Latest(h.Reigns) != own {
 		return nil
 	}
 	reached = max(reached, st.Cursor.Position)
-	own := timeline.Latest(st.Reigns)
+	parted := h.Cursor.Position <= reached && h.Cursor == s.partedAt(name)
+	if !parted && h.Cursor.Position <= reached {
+		return nil
+	}
+	return &Loss{
+		Own: s.region, Region: name,
+		Node: h.Node, Has: h.Cursor.Position, Ends: reached, Epoch: own.Epoch, Parted: parted,
+	}
+}
+
+// Unlike returns the regions that hold a part of a reign which is not in the history of this one, as far as only this
+// node knows it: what Loss is about, and also where a later reign has begun since.
+func (s *Standing) Unlike(st *timeline.State, reached timeline.Position) (regions []string) {
 	v, _ := s.fleet.View()
-	var loss *Loss
-	for name, r := range v.Regions {
-		h := r.Record
-		if h == nil || timeline.Latest(h.Reigns) != own {
-			continue
-		}
-		parted := h.Cursor.Position <= reached && h.Cursor == s.partedAt(name)
-		if !parted && h.Cursor.Position <= reached {
-			continue
-		}
-		if loss == nil || h.Cursor.Position > loss.Has {
-			loss = &Loss{
-				Own: s.region, Region: name,
-				Node: h.Node, Has: h.Cursor.Position, Ends: reached, Epoch: own.Epoch, Parted: parted,
-			}
+	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
+		h := v.Regions[name].Record
+		if s.loss(st, reached, name, h) != nil || h != nil && h.Cursor == s.partedAt(name) {
+			regions = append(regions, name)
 		}
 	}
-	return loss
+	return regions
 }
 
 // Primary reports whether this region is the primary, as far as is known here: of the reign with the highest claim, and

@@ -58,6 +58,7 @@ func (l *Log) load() error {
 	if len(numbers) == 0 {
 		l.folder.identify(noted, logID{})
 		l.folder.keepSpares(spares)
+		l.committed.of(l)
 		return l.begin(&header{}, 0)
 	}
 	number := numbers[len(numbers)-1]
@@ -74,6 +75,9 @@ func (l *Log) load() error {
 		return err
 	}
 	l.writer.last = l.tail().last
+	if err := l.committed.take(l); err != nil {
+		return err
+	}
 	l.hardState = l.writer.state
 	l.cache.reset(l.writer.last + 1)
 	for _, n := range numbers {

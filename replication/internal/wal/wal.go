@@ -76,6 +76,8 @@ type Log struct {
 	folder  folder // the appender's own
 	writer  writer // likewise
 
+	committed // notes what is
+
 	mu        sync.RWMutex
 	segments  []*segment // oldest first, never empty; the newest is appended to
 	cache     cache
@@ -181,5 +183,5 @@ func (l *Log) Close() error {
 		s.retire(fateClose, l.options.FS)
 	}
 	l.mu.Unlock()
-	return err
+	return errors.Join(err, l.committed.close())
 }

@@ -1,0 +1,83 @@
+package wal
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// TestWhatWasCommittedIsKnownAfterAKill, though no hard state said so yet; and only of an entry that this log holds.
+func TestWhatWasCommittedIsKnownAfterAKill(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(l *Log) error // before the kill
+		want uint64
+	}{
+		{"nothing is noted", func(*Log) error { return nil }, 2},
+		{"an entry of the log", func(l *Log) error { return l.NoteCommitted(4, 2) }, 4},
+		{"less, again", func(l *Log) error { return errors.Join(l.NoteCommitted(5, 2), l.NoteCommitted(3, 2)) }, 5},
+		{"less than a hard state says", func(l *Log) error { return l.NoteCommitted(1, 2) }, 2},
+		{"an entry of another term", func(l *Log) error { return l.NoteCommitted(4, 3) }, 2},
+		{"an entry behind the log", func(l *Log) error { return l.NoteCommitted(6, 2) }, 2},
+		{"an entry of another log", func(l *Log) error {
+			l.committed.log[0]++
+			return l.NoteCommitted(4, 2)
+		}, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			disk := vfs.NewMem()
+			l := openLog(t, disk)
+			var entries []*raftpb.Entry
+			for i := range uint64(5) {
+				entries = append(entries, entry(i+1, 2, frame(1, i+1, 1, 10)))
+			}
+			mustAppend(t, l, Write{HardState: newHardState(2, 1, 2), Entries: entries})
+			if err := c.do(l); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the second start replays, and notes less
+				l = openLog(t, disk) // the one before was killed
+				if h := l.HardState(); h.GetCommit() != c.want || h.GetTerm() != 2 || h.GetVote() != 1 {
+					t.Fatalf("hard state %v, want commit %d", h, c.want)
+				}
+				if err := l.NoteCommitted(1, 2); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestATornNoteIsNone: whatever byte of it is another.
+func TestATornNoteIsNone(t *testing.T) {
+	disk := vfs.NewMem()
+	l := openLog(t, disk)
+	mustAppend(t, l, Write{HardState: newHardState(2, 1, 1), Entries: []*raftpb.Entry{
+		entry(1, 2, frame(1, 1, 1, 10)), entry(2, 2, frame(1, 2, 1, 10)),
+	}})
+	if err := l.NoteCommitted(2, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := disk.PathJoin(testDir, committedName)
+	good := readFile(t, disk, name)
+	for i := range good {
+		bad := []byte(string(good))
+		bad[i] ^= 0x10
+		writeFile(t, disk, name, bad)
+		l := openLog(t, disk)
+		if got := l.HardState().GetCommit(); got != 1 {
+			t.Errorf("byte %d: commit %d", i, got)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
