@@ -1,7 +1,7 @@
 package region
 
-// turn is whose turn it is with the storage. It is held over waits for other nodes, where the state of one of them takes
-// the place of this one's: in virtual time a mutex would have time wait for whoever waits for it.
+// turn is whose turn it is with the storage. It is held over waits for other nodes, where the state of one of them
+// takes the place of this one's: in virtual time a mutex would have time wait for whoever waits for it.
 type turn chan struct{}
 
 func newTurn() turn { return make(turn, 1) }
