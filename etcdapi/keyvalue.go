@@ -24,12 +24,9 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 		return nil, s.statusOf(ctx, err)
 	}
 	var response *pb.RangeResponse
-	taken, err := s.answers.open()
-	if err != nil {
-		return nil, err
-	}
+	taken := &answer{of: s.answers}
 	defer taken.close()
-	err = s.read(ctx, r.Serializable, func() (err error) {
+	err := s.read(ctx, r.Serializable, func() (err error) {
 		response, err = s.store.RangeTaking(ctx, r, taken.take)
 		return err
 	})
@@ -107,12 +104,9 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 
 func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	var response *pb.TxnResponse
-	taken, err := s.answers.open()
-	if err != nil {
-		return nil, err
-	}
+	taken := &answer{of: s.answers}
 	defer taken.close()
-	err = s.read(ctx, isSerializable(r), func() (err error) {
+	err := s.read(ctx, isSerializable(r), func() (err error) {
 		response, err = s.store.ReadOnlyTxn(ctx, r, taken.take)
 		return err
 	})
