@@ -2,7 +2,9 @@ package etcdapi
 
 import (
 	"context"
+	"runtime"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -11,17 +13,26 @@ import (
 // answers bounds the memory of large answers, of all together: those that are being made, of which what is less than a
 // megabyte is not counted, and those that wait in gRPC until their clients read them, from countedBytes on. A
 // connection that has left something unread gets no more than is free beside it, so that there is always something
-// left for others; one that has left nothing is not refused for what others did, below a megabyte.
+// left for others; one that has left nothing is not refused for what others did, below a megabyte. What streams send
+// is bounded alike, by itself: no range is refused for what watches have left.
 type answers struct {
 	limit int64
 
-	mu     sync.Mutex
-	bytes  int64
-	unread map[string]int64 // by connection, none that is 0
-	freed  chan struct{}    // closed when some bytes are free again; nil if nobody waits for it
+	mu        sync.Mutex
+	bytes     int64
+	unread    map[string]int64 // by connection, none that is 0
+	waiting   map[string]int   // messages, by connection, none that is 0
+	freed     chan struct{}    // closed when some bytes are free again; nil if nobody waits for it
+	collected time.Time
 }
 
-func newAnswers(limit int64) *answers { return &answers{limit: limit, unread: make(map[string]int64)} }
+// collectEvery is how often a refusal lets the collector look for what connections left that are gone. It comes by
+// itself when much is allocated, which is seldom where answers are refused.
+const collectEvery = 10 * time.Second
+
+func newAnswers(limit int64) *answers {
+	return &answers{limit: limit, unread: make(map[string]int64), waiting: make(map[string]int)}
+}
 
 // answer is one that is being made. It is used by one goroutine.
 type answer struct {
@@ -67,15 +78,16 @@ func (a *answers) count(connection string, bytes int64) {
 	a.add(connection, bytes)
 }
 
-// await counts bytes as soon as the connection may have them.
+// await counts bytes as soon as the connection may have them. With 0 bytes it waits until it may have any, and nothing
+// of it waits.
 func (a *answers) await(ctx context.Context, connection string, bytes int64) error {
-	for {
-		a.mu.Lock()
-		if a.fits(connection, bytes) {
-			a.add(connection, bytes)
-			a.mu.Unlock()
-			return nil
-		}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if bytes > 0 {
+		a.waiting[connection]++
+		defer a.waited(connection)
+	}
+	for !a.fits(connection, bytes) || bytes == 0 && a.waiting[connection] > 0 {
 		if a.freed == nil {
 			a.freed = make(chan struct{})
 		}
@@ -84,8 +96,29 @@ func (a *answers) await(ctx context.Context, connection string, bytes int64) err
 		select {
 		case <-freed:
 		case <-ctx.Done():
-			return ctx.Err()
 		}
+		a.mu.Lock()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	a.add(connection, bytes)
+	return nil
+}
+
+// waited ends a wait. The caller holds mu.
+func (a *answers) waited(connection string) {
+	if a.waiting[connection]--; a.waiting[connection] == 0 {
+		delete(a.waiting, connection)
+	}
+	a.wake()
+}
+
+// wake lets those who wait look again. The caller holds mu.
+func (a *answers) wake() {
+	if a.freed != nil {
+		close(a.freed)
+		a.freed = nil
 	}
 }
 
@@ -111,13 +144,15 @@ func (a *answers) free(connection string, bytes int64) {
 			delete(a.unread, connection)
 		}
 	}
-	if a.freed != nil {
-		close(a.freed)
-		a.freed = nil
-	}
+	a.wake()
 }
 
+// refusal says what there is no room for. The caller holds mu.
 func (a *answers) refusal(what string) error {
+	if now := time.Now(); now.Sub(a.collected) >= collectEvery {
+		a.collected = now
+		go runtime.GC()
+	}
 	return status.Errorf(codes.ResourceExhausted, "mimir: %s take more than max-answer-bytes allows, which is %d: read "+
 		"what was answered, ask for less with a limit, or try again later", what, a.limit)
 }

@@ -122,6 +122,7 @@ type API struct {
 	logger     *slog.Logger
 
 	answers  *answers
+	messages *answers // of streams
 	effects  *effects
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
@@ -154,7 +155,8 @@ func New(o Options) *API {
 	if a.clock == nil {
 		a.clock = clock.Real
 	}
-	a.answers, a.effects = newAnswers(a.limits.AnswerBytes), newEffects(a.limits.EffectBytes)
+	a.answers, a.messages = newAnswers(a.limits.AnswerBytes), newAnswers(a.limits.AnswerBytes)
+	a.effects = newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)
 	return a
 }

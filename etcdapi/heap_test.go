@@ -89,7 +89,7 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	for range 100 { // which are small enough not to be counted while they are made
 		stalled(t, c, bounded(t), &pb.RangeRequest{Key: []byte("mid")})
 	}
-	for range 20 {
+	for range 100 {
 		watching(t, c, bounded(t), &pb.WatchCreateRequest{Key: []byte("k/"), RangeEnd: []byte("k0"), StartRevision: 1})
 	}
 	if used := heap() - before; used > limit+5*values*valueBytes/2 {

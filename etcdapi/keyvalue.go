@@ -43,12 +43,20 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 	if err := checkRangeStream(r); err != nil {
 		return s.statusOf(ctx, err)
 	}
+	if err := s.room(ctx); err != nil {
+		return s.statusOf(ctx, err)
+	}
+	taken := &answer{of: s.answers}
+	defer taken.close()
 	return s.read(ctx, r.Serializable, func() error {
-		return s.store.RangeStream(ctx, r, func(chunk *pb.RangeResponse) error {
+		return s.store.RangeStreamTaking(ctx, r, taken.take, func(chunk *pb.RangeResponse) error {
 			if chunk.Header != nil {
 				s.fill(chunk.Header)
 			}
-			return stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk})
+			if err := stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk}); err != nil {
+				return err
+			}
+			return s.room(ctx)
 		})
 	})
 }

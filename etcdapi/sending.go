@@ -111,7 +111,7 @@ func onlyReads(request any) bool {
 // sentStream is a stream of which a large message waits while its connection may not have it.
 type sentStream struct {
 	grpc.ServerStream
-	answers    *answers
+	messages   *answers
 	connection string
 }
 
@@ -125,10 +125,16 @@ func (s *sentStream) SendMsg(m any) error {
 	if bytes < countedBytes {
 		return s.ServerStream.SendMsg(m)
 	}
-	if err := s.answers.await(s.Context(), s.connection, bytes); err != nil {
+	if err := s.messages.await(s.Context(), s.connection, bytes); err != nil {
 		return err
 	}
-	return s.ServerStream.SendMsg(newSending(s.answers, message, s.connection, bytes))
+	return s.ServerStream.SendMsg(newSending(s.messages, message, s.connection, bytes))
+}
+
+// room waits until the connection of a stream may have more of what is large: what its client does not read is not even
+// made.
+func (a *API) room(ctx context.Context) error {
+	return a.messages.await(ctx, connectionOf(ctx), 0)
 }
 
 // gatewayConnectionKey is the metadata by which the JSON gateway says whose request it is: all share its connection.
