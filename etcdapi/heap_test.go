@@ -59,8 +59,8 @@ func watching(t *testing.T, c *grpc.ClientConn, ctx context.Context, r *pb.Watch
 	}
 }
 
-// Answers that nobody reads are bounded by what they take in memory, not only while they are made, and are no worse for those who
-// read; nothing is left of them when they are read, or when their client has gone.
+// Answers that nobody reads are bounded by what they take in memory, not only while they are made, and are no worse for
+// those who read; nothing is left of them when they are read, or when their client has gone.
 func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	const valueBytes, values, limit = 1 << 20, 4, 9 << 20
 	n := etcdapitest.Start(t, etcdapi.Limits{AnswerBytes: limit})

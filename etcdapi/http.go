@@ -57,13 +57,14 @@ func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	whose := func(_ context.Context, r *http.Request) metadata.MD {
 		return metadata.Pairs(gatewayConnectionKey, r.RemoteAddr)
 	}
-	mux := runtime.NewServeMux(runtime.WithMetadata(whose), runtime.WithMarshalerOption(runtime.MIMEWildcard, boundedMarshaler{
+	bounded := runtime.WithMarshalerOption(runtime.MIMEWildcard, boundedMarshaler{
 		Marshaler: &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
 		}},
 		bytes: max(a.jsonBytes(), jsonStreamBytes),
-	}))
+	})
+	mux := runtime.NewServeMux(runtime.WithMetadata(whose), bounded)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler,
 		gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler, gw.RegisterAuthHandler,

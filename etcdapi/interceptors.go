@@ -37,8 +37,8 @@ func (a *API) unaryInterceptor(
 	return a.reply(ctx, req, response)
 }
 
-// streamInterceptor counts what is sent, and ends streams that require a leader when this node has been without one for LeaderTimeout: the
-// client then goes to another node.
+// streamInterceptor counts what is sent, and ends streams that require a leader when this node has been without one for
+// LeaderTimeout: the client then goes to another node.
 func (a *API) streamInterceptor(
 	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) error {

@@ -21,8 +21,8 @@ import (
 const countedBytes = 64 << 10
 
 // sending is a message that is counted: gRPC takes it as a whole, and has it until the client reads. The pool that its
-// buffer is made with hears when gRPC needs it no more; where gRPC does not say so, as of a connection that is gone, the
-// collector does.
+// buffer is made with hears when gRPC needs it no more; where gRPC does not say so, as of a connection that is gone,
+// the collector does.
 type sending struct {
 	message proto.Message
 	counted *counted
