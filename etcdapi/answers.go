@@ -1,18 +1,37 @@
 package etcdapi
 
 import (
-	"fmt"
-	"sync/atomic"
+	"context"
+	"runtime"
+	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
 // answers bounds the memory of large answers, of all together: those that are being made, of which what is less than a
-// megabyte is not counted, and those that wait in gRPC until their clients read them, from countedBytes on.
+// megabyte is not counted, and those that wait in gRPC until their clients read them, from countedBytes on. A
+// connection that has left something unread gets no more than is free beside it, so that there is always something
+// left for others; one that has left nothing is not refused for what others did, below a megabyte. What streams send
+// is bounded alike, by itself: no range is refused for what watches have left.
 type answers struct {
 	limit int64
-	bytes atomic.Int64
+
+	mu        sync.Mutex
+	bytes     int64
+	unread    map[string]int64 // by connection, none that is 0
+	waiting   map[string]int   // messages, by connection, none that is 0
+	freed     chan struct{}    // closed when some bytes are free again; nil if nobody waits for it
+	collected time.Time
+}
+
+// collectEvery is how often a refusal lets the collector look for what connections left that are gone. It comes by
+// itself when much is allocated, which is seldom where answers are refused.
+const collectEvery = 10 * time.Second
+
+func newAnswers(limit int64) *answers {
+	return &answers{limit: limit, unread: make(map[string]int64), waiting: make(map[string]int)}
 }
 
 // answer is one that is being made. It is used by one goroutine.
@@ -21,22 +40,119 @@ type answer struct {
 	bytes int64
 }
 
-// open begins an answer, unless those that wait leave no room for any.
-func (a *answers) open() (*answer, error) {
-	one := &answer{of: a}
-	return one, one.take(0)
-}
-
 // take takes memory for a part of the answer, or refuses it.
 func (a *answer) take(bytes int64) error {
-	all := a.of.bytes.Add(bytes)
+	a.of.mu.Lock()
+	defer a.of.mu.Unlock()
+	a.of.bytes += bytes
 	a.bytes += bytes
-	if all <= a.of.limit {
+	if a.of.bytes <= a.of.limit {
 		return nil
 	}
-	return status.Error(codes.ResourceExhausted, fmt.Sprintf("mimir: the answers under way, and those "+
-		"that their clients do not read, take more than max-answer-bytes, which is %d: ask for less with a limit, or "+
-		"try again later", a.of.limit))
+	return a.of.refusal("the answers under way, and those that their clients do not read,")
 }
 
-func (a *answer) close() { a.of.bytes.Add(-a.bytes) }
+func (a *answer) close() { a.of.free("", a.bytes) }
+
+// fits reports whether a connection may have that much more that waits for it. The caller holds mu.
+func (a *answers) fits(connection string, bytes int64) bool {
+	unread := a.unread[connection]
+	return unread == 0 || unread+bytes <= a.limit-a.bytes
+}
+
+// reserve counts bytes, unless the connection may not have them.
+func (a *answers) reserve(connection string, bytes int64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.fits(connection, bytes) {
+		return a.refusal("this answer, and those that its connection and others have not read,")
+	}
+	a.add(connection, bytes)
+	return nil
+}
+
+// count counts what cannot be refused.
+func (a *answers) count(connection string, bytes int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.add(connection, bytes)
+}
+
+// await counts bytes as soon as the connection may have them. With 0 bytes it waits until it may have any, and nothing
+// of it waits.
+func (a *answers) await(ctx context.Context, connection string, bytes int64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if bytes > 0 {
+		a.waiting[connection]++
+		defer a.waited(connection)
+	}
+	for !a.fits(connection, bytes) || bytes == 0 && a.waiting[connection] > 0 {
+		if a.freed == nil {
+			a.freed = make(chan struct{})
+		}
+		freed := a.freed
+		a.mu.Unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+		}
+		a.mu.Lock()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	a.add(connection, bytes)
+	return nil
+}
+
+// waited ends a wait. The caller holds mu.
+func (a *answers) waited(connection string) {
+	if a.waiting[connection]--; a.waiting[connection] == 0 {
+		delete(a.waiting, connection)
+	}
+	a.wake()
+}
+
+// wake lets those who wait look again. The caller holds mu.
+func (a *answers) wake() {
+	if a.freed != nil {
+		close(a.freed)
+		a.freed = nil
+	}
+}
+
+// add counts what waits for a connection. The caller holds mu.
+func (a *answers) add(connection string, bytes int64) {
+	if bytes == 0 {
+		return
+	}
+	a.bytes += bytes
+	a.unread[connection] += bytes
+}
+
+// free gives back what was counted; connection is "" for what did not wait.
+func (a *answers) free(connection string, bytes int64) {
+	if bytes == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bytes -= bytes
+	if connection != "" {
+		if a.unread[connection] -= bytes; a.unread[connection] == 0 {
+			delete(a.unread, connection)
+		}
+	}
+	a.wake()
+}
+
+// refusal says what there is no room for. The caller holds mu.
+func (a *answers) refusal(what string) error {
+	if now := time.Now(); now.Sub(a.collected) >= collectEvery {
+		a.collected = now
+		go runtime.GC()
+	}
+	return status.Errorf(codes.ResourceExhausted, "mimir: %s take more than max-answer-bytes allows, which is %d: read "+
+		"what was answered, ask for less with a limit, or try again later", what, a.limit)
+}

@@ -50,7 +50,8 @@ type Limits struct {
 	// those under way together too, which wait. Default DefaultEffectBytes.
 	EffectBytes int64
 	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time or
-	// wait for their clients to read them. Default DefaultAnswerBytes.
+	// wait for their clients to read them, of one connection at most as much as is free beside it. Default
+	// DefaultAnswerBytes.
 	AnswerBytes int64
 	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
 	// less than etcd's: each costs about 11 KiB.
@@ -121,6 +122,7 @@ type API struct {
 	logger     *slog.Logger
 
 	answers  *answers
+	messages *answers // of streams
 	effects  *effects
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
@@ -153,7 +155,8 @@ func New(o Options) *API {
 	if a.clock == nil {
 		a.clock = clock.Real
 	}
-	a.answers, a.effects = &answers{limit: a.limits.AnswerBytes}, newEffects(a.limits.EffectBytes)
+	a.answers, a.messages = newAnswers(a.limits.AnswerBytes), newAnswers(a.limits.AnswerBytes)
+	a.effects = newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)
 	return a
 }
@@ -162,7 +165,7 @@ func New(o Options) *API {
 // and requests of clients which require a leader need.
 func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(newCodec(a.answers)),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(uint32(a.limits.Streams)),

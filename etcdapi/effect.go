@@ -46,6 +46,9 @@ func (a *API) admit(
 	case bytes < smallEffect:
 		return func() {}, nil
 	}
+	if err := a.answers.reserve(connectionOf(ctx), 0); err != nil {
+		return nil, err
+	}
 	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
 	defer cancel()
 	if err := e.room.Acquire(bounded, bytes); err != nil {

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/encoding/protojson"
 )
@@ -32,8 +33,12 @@ func (a *API) HTTPHandler(ctx context.Context) (http.Handler, error) {
 	return mux, nil
 }
 
-// gatewayBufferBytes is the size of the connection's buffer.
-const gatewayBufferBytes = 256 << 10
+const (
+	// gatewayBufferBytes is the size of the connection's buffer.
+	gatewayBufferBytes = 256 << 10
+	// gatewayNetwork is the network of its addresses.
+	gatewayNetwork = "bufconn"
+)
 
 func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	listener := bufconn.Listen(gatewayBufferBytes)
@@ -49,13 +54,17 @@ func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("etcdapi: JSON gateway: %w", err)
 	}
-	mux := runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, boundedMarshaler{
+	whose := func(_ context.Context, r *http.Request) metadata.MD {
+		return metadata.Pairs(gatewayConnectionKey, r.RemoteAddr)
+	}
+	bounded := runtime.WithMarshalerOption(runtime.MIMEWildcard, boundedMarshaler{
 		Marshaler: &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
 		}},
 		bytes: max(a.jsonBytes(), jsonStreamBytes),
-	}))
+	})
+	mux := runtime.NewServeMux(runtime.WithMetadata(whose), bounded)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler,
 		gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler, gw.RegisterAuthHandler,

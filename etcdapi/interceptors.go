@@ -31,14 +31,18 @@ func (a *API) unaryInterceptor(
 	if status.Code(err) == codes.Unimplemented && strings.HasPrefix(info.FullMethod, authMethods) {
 		return nil, errNoAuthentication
 	}
-	return response, err
+	if err != nil {
+		return nil, err
+	}
+	return a.reply(ctx, req, response)
 }
 
-// streamInterceptor ends streams that require a leader when this node has been without one for LeaderTimeout: the
-// client then goes to another node.
+// streamInterceptor counts what is sent, and ends streams that require a leader when this node has been without one for
+// LeaderTimeout: the client then goes to another node.
 func (a *API) streamInterceptor(
 	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) error {
+	ss = &sentStream{ss, a.messages, connectionOf(ss.Context())}
 	if !requiresLeader(ss.Context()) {
 		return handle(srv, ss)
 	}

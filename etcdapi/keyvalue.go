@@ -24,12 +24,9 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 		return nil, s.statusOf(ctx, err)
 	}
 	var response *pb.RangeResponse
-	taken, err := s.answers.open()
-	if err != nil {
-		return nil, err
-	}
+	taken := &answer{of: s.answers}
 	defer taken.close()
-	err = s.read(ctx, r.Serializable, func() (err error) {
+	err := s.read(ctx, r.Serializable, func() (err error) {
 		response, err = s.store.RangeTaking(ctx, r, taken.take)
 		return err
 	})
@@ -46,12 +43,20 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 	if err := checkRangeStream(r); err != nil {
 		return s.statusOf(ctx, err)
 	}
+	if err := s.room(ctx); err != nil {
+		return s.statusOf(ctx, err)
+	}
+	taken := &answer{of: s.answers}
+	defer taken.close()
 	return s.read(ctx, r.Serializable, func() error {
-		return s.store.RangeStream(ctx, r, func(chunk *pb.RangeResponse) error {
+		return s.store.RangeStreamTaking(ctx, r, taken.take, func(chunk *pb.RangeResponse) error {
 			if chunk.Header != nil {
 				s.fill(chunk.Header)
 			}
-			return stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk})
+			if err := stream.Send(&pb.RangeStreamResponse{RangeResponse: chunk}); err != nil {
+				return err
+			}
+			return s.room(ctx)
 		})
 	})
 }
@@ -107,12 +112,9 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 
 func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	var response *pb.TxnResponse
-	taken, err := s.answers.open()
-	if err != nil {
-		return nil, err
-	}
+	taken := &answer{of: s.answers}
 	defer taken.close()
-	err = s.read(ctx, isSerializable(r), func() (err error) {
+	err := s.read(ctx, isSerializable(r), func() (err error) {
 		response, err = s.store.ReadOnlyTxn(ctx, r, taken.take)
 		return err
 	})

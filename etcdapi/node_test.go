@@ -467,6 +467,14 @@ func TestAnswersAreBounded(t *testing.T) {
 		for name, call := range map[string]func() error{
 			"range": func() error { _, err := c.Do(ctx, all); return err },
 			"txn":   func() error { _, err := c.Txn(ctx).Then(all).Commit(); return err },
+			"stream that sorts": func() error {
+				s, err := pb.NewKVClient(n.Dial(t)).RangeStream(ctx, &pb.RangeRequest{
+					Key: []byte("k/"), RangeEnd: []byte("k0"), SortTarget: pb.RangeRequest_VERSION})
+				if err == nil {
+					_, err = s.Recv()
+				}
+				return err
+			},
 		} {
 			if err := call(); status.Code(err) != codes.ResourceExhausted ||
 				!strings.Contains(err.Error(), "max-answer-bytes") {

@@ -63,7 +63,7 @@ func (w *watchStream) start(id int64, watcher *watch.Watcher, r *pb.WatchCreateR
 // run sends the events of one watch until it ends.
 func (w *watchStream) run(one *oneWatch) {
 	defer one.watcher.Close()
-	for one.watcher.Ready(one.ctx) == nil && w.deliver(one) {
+	for w.room(one.ctx) == nil && one.watcher.Ready(one.ctx) == nil && w.deliver(one) {
 	}
 }
 

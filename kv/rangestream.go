@@ -18,10 +18,18 @@ const streamChunkBytes = 256 << 10
 // key-values, and the last one, which may hold none, header, more and count. Requests that filter or sort are
 // collected first. An error of send ends the stream. The chunk belongs to send.
 func (s *Store) RangeStream(ctx context.Context, r *pb.RangeRequest, send func(chunk *pb.RangeResponse) error) error {
+	return s.RangeStreamTaking(ctx, r, nil, send)
+}
+
+// RangeStreamTaking is RangeStream that asks take while it collects, and fails with its error. It may be nil.
+func (s *Store) RangeStreamTaking(
+	ctx context.Context, r *pb.RangeRequest, take Take, send func(chunk *pb.RangeResponse) error,
+) error {
 	if err := command.CheckRange(r); err != nil {
 		return err
 	}
 	return s.read(func(v view) error {
+		v.take = take
 		if hasFilters(r) || r.SortTarget != pb.RangeRequest_KEY || !inKeyOrder(r.SortTarget, r.SortOrder) {
 			return v.sendCollected(ctx, r, send)
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -132,9 +133,10 @@ func TestDamageEndsInOneClearLine(t *testing.T) {
 		t.Skip("starts a node for each kind of file and damage")
 	}
 	c := filledDirectory(t)
-	whole := c.Replication.DataDir
-	names, directories := kinds(t, whole)
+	names, directories := kinds(t, c.Replication.DataDir)
 	t.Logf("%d files: %s; directories: %s", len(names), names, directories)
+	var rows errgroup.Group
+	rows.SetLimit(16) // they wait, for elections and clients, far more than they work
 	for _, name := range slices.Concat(names, directories) {
 		table := damages
 		if slices.Contains(directories, name) {
@@ -144,26 +146,36 @@ func TestDamageEndsInOneClearLine(t *testing.T) {
 			if os.Geteuid() == 0 && slices.Contains(forbidding, damage) {
 				continue
 			}
-			t.Run(name+"/"+damage, func(t *testing.T) {
-				dir, err := os.MkdirTemp("", "damage")
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { // a store that was given up may still write there
-					_ = os.Chmod(filepath.Join(dir, "data", name), 0o700)
-					_ = os.RemoveAll(dir)
-				})
-				c.Replication.DataDir = filepath.Join(dir, "data")
-				if err := os.CopyFS(c.Replication.DataDir, os.DirFS(whole)); err != nil {
-					t.Fatal(err)
-				}
-				if err := do(filepath.Join(c.Replication.DataDir, name)); err != nil {
-					t.Fatal(err)
-				}
-				checkDamaged(t, c, strings.Split(name, string(filepath.Separator))[0])
+			rows.Go(func() error {
+				t.Run(name+"/"+damage, func(t *testing.T) { damageOne(t, *c, name, do) })
+				return nil
 			})
 		}
 	}
+	_ = rows.Wait() // rows fail by themselves
+}
+
+// damageOne damages a copy of a directory, and runs a node of its own on it.
+func damageOne(t *testing.T, c Config, name string, do func(path string) error) {
+	whole := c.Replication.DataDir
+	dir, err := os.MkdirTemp("", "damage")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // a store that was given up may still write there
+		_ = os.Chmod(filepath.Join(dir, "data", name), 0o700)
+		_ = os.RemoveAll(dir)
+	})
+	c.Replication.DataDir = filepath.Join(dir, "data")
+	c.ListenClient, c.ListenPeer = freeAddr(t), freeAddr(t)
+	c.AdvertiseClient = c.ListenClient
+	if err := os.CopyFS(c.Replication.DataDir, os.DirFS(whole)); err != nil {
+		t.Fatal(err)
+	}
+	if err := do(filepath.Join(c.Replication.DataDir, name)); err != nil {
+		t.Fatal(err)
+	}
+	checkDamaged(t, &c, strings.Split(name, string(filepath.Separator))[0])
 }
 
 // checkDamaged starts a node on a damaged directory, reads everything, and says how it ended. The error names room.

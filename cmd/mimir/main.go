@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/mimir-kv/mimir/bench"
 	"github.com/mimir-kv/mimir/replication"
@@ -39,6 +40,8 @@ const (
 var errUsage = errors.New("usage")
 
 func main() {
+	// What gRPC and its gateway have to say is in no form of ours, such as a line for each client that hangs up.
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	ctx, hurry := signalled()
 	os.Exit(run(ctx, hurry, os.Args[1:], os.Stdout, os.Stderr))
 }
