@@ -146,6 +146,7 @@ func (r misuse) startSolo(ctx context.Context, region, dataDir string, before ..
 	n := f.Nodes()[0]
 	n.Config.DataDir = dataDir
 	n.Config.SegmentBytes, n.Config.MemTableBytes, n.Config.RetainBytes = "1MiB", "4MiB", "4MiB"
+	n.Config.CompactBytes = "1MiB"
 	if err := n.Save(); err != nil {
 		return nil, err
 	}

@@ -153,6 +153,6 @@ func (a *answers) refusal(what string) error {
 		a.collected = now
 		go runtime.GC()
 	}
-	return status.Errorf(codes.ResourceExhausted, "mimir: %s take more than max-answer-bytes allows, which is %d: read "+
-		"what was answered, ask for less with a limit, or try again later", what, a.limit)
+	return status.Errorf(codes.ResourceExhausted, "mimir: %s take more than max-answer-bytes allows, which is %d: "+
+		"read what was answered, ask for less with a limit, or try again later", what, a.limit)
 }

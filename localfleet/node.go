@@ -29,6 +29,7 @@ type Config struct {
 	MemTableBytes  string              `yaml:"mem-table-bytes"`
 	SegmentBytes   string              `yaml:"segment-bytes"`
 	RetainBytes    string              `yaml:"retain-bytes,omitempty"`
+	CompactBytes   string              `yaml:"compact-bytes,omitempty"`
 }
 
 // StopGrace is longer than a node's own bound for a stop in good order.
