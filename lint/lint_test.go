@@ -54,6 +54,7 @@ var below = map[string][]string{
 		"replication/internal/region", "replication/internal/standing", "replication/internal/succession",
 	},
 	"replication/internal/succession": {"replication/contract", "replication/timeline"},
+	"replication/internal/ballot":     {"replication/timeline"},
 	"replication/internal/enginetest": {"replication/contract", "replication/durable"},
 	"replication/internal/copies":     {"replication/contract", "replication/durable"},
 	"replication/internal/region": {

@@ -120,9 +120,10 @@ type Level int
 
 // Levels.
 const (
-	LevelFirst  Level = 0
-	LevelPlaces Level = 1 // reigns with a Place
-	LevelNow          = LevelPlaces
+	LevelFirst   Level = 0
+	LevelPlaces  Level = 1 // reigns with a Place
+	LevelBallots Level = 2 // votes, charters and ceilings
+	LevelNow           = LevelBallots
 )
 
 // Cursor is a place in a history: everything up to and including Position, of which the last reign is Epoch's.
