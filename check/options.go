@@ -57,13 +57,17 @@ func (o *options) check() error {
 	return nil
 }
 
-// choose returns the packages to test, out of all.
+// choose returns the packages to test, out of all, in the order in which they begin.
 func (o *options) choose(all func() ([]string, error)) ([]string, error) {
 	switch {
 	case len(o.packages) > 0:
 		return o.packages, nil
 	case !o.quick:
-		return []string{"./..."}, nil
+		var first []string
+		for _, room := range longest {
+			first = append(first, "./"+room)
+		}
+		return append(first, "./..."), nil
 	}
 	packages, err := all()
 	return slices.DeleteFunc(packages, func(p string) bool {
@@ -80,9 +84,9 @@ func (o *options) vet() []string {
 	return []string{"vet", "./..."}
 }
 
-// test returns the arguments of go that test packages.
+// test returns the arguments of go that test packages, which go vet has seen already.
 func (o *options) test(packages []string, race bool) []string {
-	arguments := []string{"test"}
+	arguments := []string{"test", "-vet=off"}
 	if race {
 		arguments = append(arguments, "-race")
 	}

@@ -26,6 +26,7 @@ type Replicator interface {
 		ctx context.Context, cs []*replication.Command, opts ...replication.ProposeOption,
 	) (*replication.Receipt, error)
 	ReadBarrier(ctx context.Context, l replication.Level) error
+	ReadWithin(ctx context.Context, age time.Duration) error
 	Ask(ctx context.Context, request []byte) ([]byte, error)
 	Health() *replication.HealthStatus
 	TransferLeader(ctx context.Context, to uint64) error
@@ -57,6 +58,8 @@ type Limits struct {
 	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default
 	// DefaultRequestTimeout.
 	RequestTimeout time.Duration
+	// Staleness bounds the age of serializable reads; [StalenessKey] can bound it further. 0: no bound.
+	Staleness time.Duration
 	// ProgressInterval is how often a quiet watch that asked for it is told of its progress; a tenth is added at
 	// random. Default DefaultProgressInterval.
 	ProgressInterval time.Duration
@@ -136,6 +139,7 @@ func New(o Options) *API {
 			AnswerBytes:      cmp.Or(o.Limits.AnswerBytes, DefaultAnswerBytes),
 			EffectBytes:      cmp.Or(o.Limits.EffectBytes, DefaultEffectBytes),
 			Streams:          cmp.Or(o.Limits.Streams, DefaultStreams),
+			Staleness:        max(0, o.Limits.Staleness),
 			RequestTimeout:   cmp.Or(o.Limits.RequestTimeout, DefaultRequestTimeout),
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
@@ -205,10 +209,13 @@ func propose[R interface{ GetHeader() *pb.ResponseHeader }](
 }
 
 // barrier returns once a local read is linearizable.
-func (a *API) barrier(ctx context.Context) error {
+func (a *API) barrier(ctx context.Context) error { return a.fresh(ctx, replication.Linearizable) }
+
+// fresh returns once a local read is as fresh as l asks.
+func (a *API) fresh(ctx context.Context, l replication.Level) error {
 	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
 	defer cancel()
-	if err := a.replicator.ReadBarrier(bounded, replication.Linearizable); err != nil {
+	if err := a.replicator.ReadBarrier(bounded, l); err != nil {
 		return a.statusOf(ctx, err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/etcdapi"
@@ -176,12 +177,21 @@ func TestReadsPassABarrierUnlessSerializable(t *testing.T) {
 		}
 		return txn
 	}
+	bound := func(age string) context.Context {
+		return metadata.AppendToOutgoingContext(ctx, etcdapi.StalenessKey, age)
+	}
+	for _, age := range []string{"soon", "-1s", "5"} {
+		if _, err := kv.Range(bound(age), get(true)); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("age %q: %v", age, err)
+		}
+	}
 	for _, c := range []struct {
 		name string
 		call func() (any, error)
 		want int
 	}{
 		{"linearizable", func() (any, error) { return kv.Range(ctx, get(false)) }, 1},
+		{"serializable, of a bounded age", func() (any, error) { return kv.Range(bound("500ms"), get(true)) }, 1},
 		{"serializable", func() (any, error) { return kv.Range(ctx, get(true)) }, 0},
 		{"transaction of both", func() (any, error) { return kv.Txn(ctx, ops(get(true), get(false))) }, 1},
 		{"serializable transaction", func() (any, error) { return kv.Txn(ctx, ops(get(true), get(true))) }, 0},

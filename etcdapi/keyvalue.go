@@ -120,13 +120,17 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 // read runs a read of the local store as fresh as asked for. A serializable read at a revision that this node does not
 // have yet waits until it has what the primary has: the revision may come from a write acknowledged elsewhere.
 func (s *kvServer) read(ctx context.Context, serializable bool, local func() error) error {
-	if !serializable {
-		if err := s.barrier(ctx); err != nil {
-			return err
-		}
-		return s.statusOf(ctx, local())
+	fresh := s.barrier
+	if serializable {
+		fresh = s.freshForStale
+	}
+	if err := fresh(ctx); err != nil {
+		return err
 	}
 	err := local()
+	if !serializable {
+		return s.statusOf(ctx, err)
+	}
 	if errors.Is(err, command.ErrFutureRevision) && s.barrier(ctx) == nil {
 		err = local()
 	}

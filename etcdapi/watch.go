@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mimir-kv/mimir/kv/watch"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // What etcd says when it refuses to create a watch.
@@ -49,8 +50,12 @@ func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.
 	}
 }
 
-// receive handles requests until the stream ends; it returns why, io.EOF if the client has closed its side.
+// receive handles requests until the stream ends; it returns why, io.EOF if the client has closed its side. A watch
+// from now on begins at what this node showed before, however short ago it was started.
 func (w *watchStream) receive() error {
+	if err := w.fresh(w.ctx, replication.Serializable); err != nil {
+		return err
+	}
 	for {
 		r, err := w.stream.Recv()
 		if err != nil {

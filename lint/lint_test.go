@@ -107,9 +107,8 @@ var below = map[string][]string{
 		"replication/internal/fleet", "replication/internal/wal",
 	},
 	"replication/internal/reads": {
-		"replication/contract", "replication/timeline", "replication/internal/life", "replication/internal/region",
-		"replication/internal/peer",
-		"replication/internal/standing",
+		"replication/clock", "replication/contract", "replication/timeline", "replication/internal/life",
+		"replication/internal/region", "replication/internal/peer", "replication/internal/standing",
 	},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",

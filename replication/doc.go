@@ -190,8 +190,8 @@
 // # Reading
 //
 // Reads go to the engine directly. ReadBarrier comes first where a read must be fresh: with [Linearizable] it sees
-// everything that was acknowledged anywhere before; [Serializable] costs nothing and promises nothing. WaitPosition
-// makes a read see a certain write: that of a [Receipt].
+// everything that was acknowledged anywhere before; [Serializable] waits only at a node that has just started, until
+// it has what it showed before. WaitPosition makes a read see a certain write: that of a [Receipt].
 //
 // # Regions
 //

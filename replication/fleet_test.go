@@ -274,10 +274,22 @@ func TestWholeFleetLosesPower(t *testing.T) {
 		for i := range 20 {
 			f.put("eu-2", fmt.Sprintf("c%d", i))
 		}
+		shown := map[string]int{}
 		for _, n := range f.names() {
+			shown[n] = len(f.nodes[n].ledger.commands())
 			f.kill(n)
 		}
 		f.startAll()
+		for _, n := range f.names() { // none shows less than it did
+			ctx, cancel := context.WithTimeout(f.t.Context(), 30*time.Second)
+			if err := f.nodes[n].ReadBarrier(ctx, replication.Serializable); err != nil {
+				f.t.Errorf("read at %s: %v", n, err)
+			}
+			cancel()
+			if now := len(f.nodes[n].ledger.commands()); now < shown[n] {
+				f.t.Errorf("%s showed %d commands, and now %d", n, shown[n], now)
+			}
+		}
 		f.put("eu-1", "c20")
 		f.eventually(values(0, 21))
 	})

@@ -63,6 +63,16 @@ func (r *MultiRegionReplicator) ReadBarrier(ctx context.Context, l Level) error 
 	return r.node.reads.Barrier(ctx, l)
 }
 
+// ReadWithin returns once what a read of this node's storage misses was acknowledged, anywhere in the fleet, no longer
+// ago than age. It costs nothing if a linearizable barrier of this node began no longer ago, and otherwise what one
+// costs. Errors: as ReadBarrier with Linearizable, above all ErrNotReady: a read that is older is refused.
+func (r *MultiRegionReplicator) ReadWithin(ctx context.Context, age time.Duration) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.reads.Within(ctx, age)
+}
+
 // WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first.
 func (r *MultiRegionReplicator) WaitPosition(ctx context.Context, p Position) error {
 	if err := r.node.callable(ctx); err != nil {

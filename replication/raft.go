@@ -54,6 +54,15 @@ func (r *RaftReplicator) ReadBarrier(ctx context.Context, l Level) error {
 	return r.node.reads.Barrier(ctx, l)
 }
 
+// ReadWithin returns once a read of this node's storage is no older than age, as [MultiRegionReplicator.ReadWithin]
+// does.
+func (r *RaftReplicator) ReadWithin(ctx context.Context, age time.Duration) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.reads.Within(ctx, age)
+}
+
 // WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first.
 func (r *RaftReplicator) WaitPosition(ctx context.Context, p Position) error {
 	if err := r.node.callable(ctx); err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/tail"
 	"github.com/mimir-kv/mimir/replication/internal/transfer"
+	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -79,8 +80,16 @@ func (n *node) buildWrites(log *slots.Log) {
 	})
 	n.reads = reads.New(reads.Config{
 		Region: c.RegionID, Group: n.group, Standing: n.standing, Fleet: n.fleet, Writes: n.proposer,
-		Applied: n.applied, Client: n.client, Life: n.life, Timeout: c.callTimeout(), OnAsk: c.OnAsk,
+		Applied: n.applied, Client: n.client, Life: n.life, Clock: c.Clock, Past: shownBefore(n.log),
+		Timeout: c.callTimeout(), OnAsk: c.OnAsk,
 	})
+}
+
+// shownBefore returns what earlier processes may have shown that wrote this log.
+func shownBefore(l *wal.Log) reads.Past {
+	last := l.LastIndex()
+	term, _ := l.Term(last) // which a log always knows
+	return reads.Past{Last: last, Term: term, Commit: l.HardState().GetCommit()}
 }
 
 // buildSuccession makes what changes the members, what follows, and what moves the primary.

@@ -175,6 +175,11 @@ var sections = []section{
 		duration("request-timeout", etcdapi.DefaultRequestTimeout, time.Millisecond, 24*time.Hour,
 			"bound of a request whose client set no deadline, or a later one",
 			func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }),
+		duration("max-staleness", 0, 0, 24*time.Hour,
+			"what a serializable read of this node may miss: nothing that was acknowledged longer ago, else it is "+
+				"refused; clients may ask for less, see [operating.md](operating.md#reads-that-may-be-stale); 0 for "+
+				"no bound",
+			func(c *Config) *time.Duration { return &c.Limits.Staleness }),
 		duration("watch-progress-interval", etcdapi.DefaultProgressInterval, 100*time.Millisecond, 24*time.Hour,
 			"how often a quiet watch that asked for it is told of its progress",
 			func(c *Config) *time.Duration { return &c.Limits.ProgressInterval }),

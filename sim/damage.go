@@ -115,8 +115,8 @@ func (x *faults) down() *member {
 	return list[x.random.IntN(len(list))]
 }
 
-// startOld starts a node on the disk that it had before its last life, where somebody of another region heard of that
-// life, which it sees to. It has to be refused; then its own disk is put back.
+// startOld starts a node on the disk that it had before its last life, which was not its first, where somebody of
+// another region heard of that life, which it sees to. It has to be refused; then its own disk is put back.
 func (x *faults) startOld(ctx context.Context) {
 	if len(x.fleet.plan.regions) == 1 {
 		return

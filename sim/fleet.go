@@ -68,6 +68,7 @@ type process struct {
 	memory  *vfs.MemFS
 	storage io.Closer
 	auditor *auditor
+	rotten  bool        // a bit of its disk had flipped when it began
 	gone    atomic.Bool // the power failed
 	once    sync.Once
 	left    *vfs.MemFS // what the disk has when the power is back
@@ -156,8 +157,8 @@ func (m *member) start(ctx context.Context) {
 // startIf is start where a failure is right if it is expected. One of a damaged or full disk always is.
 func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	j := m.fleet.trace
-	p := &process{member: m, memory: m.memory}
-	if m.fleet.plan.inject[injectOld] {
+	p := &process{member: m, memory: m.memory, rotten: m.rot != nil}
+	if m.fleet.plan.inject[injectOld] && len(filesOf(m.memory, dataFolder)) > 0 { // an empty disk is another disk
 		m.old = m.memory.CrashClone(vfs.CrashCloneCfg{})
 	}
 	m.starts++
@@ -194,7 +195,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 }
 
 // excused reports whether the process may fail: something was done to its disk that it cannot live with.
-func (p *process) excused() bool { return p.member.rot != nil || p.disk.hasFailed() }
+func (p *process) excused() bool { return p.rotten || p.disk.hasFailed() }
 
 // begin opens the storage and starts the node.
 func (p *process) begin(ctx context.Context) error {

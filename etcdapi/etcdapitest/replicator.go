@@ -3,6 +3,7 @@ package etcdapitest
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
@@ -164,12 +165,21 @@ func (r *Replicator) Propose(
 	}
 }
 
-// ReadBarrier returns at once: what was acknowledged is applied.
-func (r *Replicator) ReadBarrier(context.Context, replication.Level) error {
+// ReadBarrier returns at once: what was acknowledged is applied, and nothing was shown before. It counts the
+// linearizable ones.
+func (r *Replicator) ReadBarrier(_ context.Context, l replication.Level) error {
+	if l == replication.Serializable {
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.barriers++
 	return r.fail
+}
+
+// ReadWithin is ReadBarrier: nothing here is older than the call.
+func (r *Replicator) ReadWithin(ctx context.Context, _ time.Duration) error {
+	return r.ReadBarrier(ctx, replication.Linearizable)
 }
 
 // Ask is answered by the node itself.

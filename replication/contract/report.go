@@ -41,7 +41,7 @@ type Level int
 const (
 	// Linearizable sees every write acknowledged anywhere before the call began.
 	Linearizable Level = iota
-	// Serializable sees whatever this node has.
+	// Serializable sees whatever this node has, and nothing older than it showed before it was started.
 	Serializable
 )
 

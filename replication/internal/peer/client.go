@@ -17,17 +17,23 @@ const Service = "call/1"
 // one.
 type Question[In, Out any] string
 
-// request is a question to a node.
+// question is what is asked of a node.
+type question struct {
+	Op   string `json:"op"`
+	Body any    `json:"body,omitempty"`
+}
+
+// request is a question whose content is read when it is known whose it is.
 type request struct {
 	Op   string          `json:"op"`
 	Body json.RawMessage `json:"body,omitempty"`
 }
 
-// answer is its answer: a body, or an error by the name of its kind with its text.
+// answer is what comes back: a body, or an error by the name of its kind with its text.
 type answer struct {
-	Body  json.RawMessage `json:"body,omitempty"`
-	Error string          `json:"error,omitempty"`
-	Text  string          `json:"text,omitempty"`
+	Body  any    `json:"body,omitempty"`
+	Error string `json:"error,omitempty"`
+	Text  string `json:"text,omitempty"`
 }
 
 // Client asks other nodes. It is safe for concurrent use.
@@ -79,11 +85,7 @@ func Order[In, Out any](ctx context.Context, c *Client, addr string, q Question[
 func (c *Client) exchange(ctx context.Context, addr, op string, in, out any) (sent bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	body, err := json.Marshal(in)
-	if err != nil {
-		return false, err
-	}
-	question, err := json.Marshal(request{Op: op, Body: body})
+	encoded, err := json.Marshal(question{op, in})
 	if err != nil {
 		return false, err
 	}
@@ -91,32 +93,25 @@ func (c *Client) exchange(ctx context.Context, addr, op string, in, out any) (se
 	if err != nil {
 		return false, err
 	}
-	if err := s.Send(question); err != nil {
+	if err := s.Send(encoded); err != nil {
 		return !errors.Is(err, transport.ErrTooLarge), err
 	}
 	if err := s.CloseSend(); err != nil {
 		return true, err
 	}
-	encoded, err := s.Recv()
-	if err != nil {
+	if encoded, err = s.Recv(); err != nil {
 		return true, err
 	}
 	return true, decode(encoded, out)
 }
 
 func decode(encoded []byte, out any) error {
-	var a answer
+	a := answer{Body: out}
 	if err := json.Unmarshal(encoded, &a); err != nil {
 		return fmt.Errorf("%w: answer: %w", contract.ErrMessage, err)
 	}
 	if a.Text != "" || a.Error != "" {
 		return &RemoteError{kind: kindNamed(a.Error), text: a.Text}
-	}
-	if len(a.Body) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(a.Body, out); err != nil {
-		return fmt.Errorf("%w: answer: %w", contract.ErrMessage, err)
 	}
 	return nil
 }

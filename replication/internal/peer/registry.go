@@ -70,15 +70,8 @@ func (r *Registry) answer(ctx context.Context, q *request) (any, error) {
 }
 
 func encode(body any, failure error) ([]byte, error) {
-	var a answer
 	if failure != nil {
-		a.Error, a.Text = nameOf(failure), failure.Error()
-	} else {
-		encoded, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		a.Body = encoded
+		return json.Marshal(answer{Error: nameOf(failure), Text: failure.Error()})
 	}
-	return json.Marshal(a)
+	return json.Marshal(answer{Body: body})
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 )
@@ -15,11 +17,13 @@ const maxRounds = 4
 // barrier lets many reads share one confirmation, which begins after all of them did.
 type barrier struct {
 	life    *life.Life
+	clock   clock.Clock
 	confirm func(ctx context.Context) error
 
 	mu      sync.Mutex
 	running int
-	next    *round // gathers readers, not begun
+	next    *round    // gathers readers, not begun
+	fresh   time.Time // when the last confirmation began that held; zero: none did
 }
 
 type round struct {
@@ -44,6 +48,13 @@ func (b *barrier) wait(ctx context.Context) error {
 	}
 }
 
+// confirmed returns when the last confirmation began that held.
+func (b *barrier) confirmed() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fresh
+}
+
 // begin starts the gathered round if there is room. The caller holds mu.
 func (b *barrier) begin() {
 	if b.next == nil || b.running >= maxRounds {
@@ -53,9 +64,13 @@ func (b *barrier) begin() {
 	b.next = nil
 	b.running++
 	alive := b.life.Try(func(ctx context.Context) {
+		began := b.clock.Now()
 		r.err = b.confirm(ctx)
 		close(r.done)
 		b.mu.Lock()
+		if r.err == nil && began.After(b.fresh) {
+			b.fresh = began
+		}
 		b.running--
 		b.begin()
 		b.mu.Unlock()

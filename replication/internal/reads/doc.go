@@ -7,6 +7,9 @@
 //     in the fleet before the call: the place that is waited for is one of a reign, and a region that has not that
 //     reign in its history does not have it. One confirmation serves all reads that began before it, and none that
 //     began after.
+//   - A serializable barrier costs nothing, but just after a start: it waits until everything is applied that an
+//     earlier process of this node may have shown, or, where the region has no leader to say what of its log was
+//     committed, what is known to have been.
 //   - Invariant 6, its half: a node confirms a place only for a region that is entitled to be primary: not while a
 //     handoff is open, not before every other region was asked, and not when one of them has a higher claim.
 //

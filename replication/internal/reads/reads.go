@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -51,6 +52,8 @@ type Config struct {
 	Applied  *region.Applied
 	Client   *peer.Client
 	Life     *life.Life
+	Clock    clock.Clock
+	Past     Past
 	Timeout  time.Duration // of one question
 	OnAsk    func(ctx context.Context, request []byte) ([]byte, error)
 }
@@ -59,12 +62,13 @@ type Config struct {
 type Reads struct {
 	config  Config
 	barrier *barrier
+	past    *past
 }
 
 // New returns the reads of a node.
 func New(c Config) *Reads {
-	r := &Reads{config: c}
-	r.barrier = &barrier{life: c.Life, confirm: r.confirm}
+	r := &Reads{config: c, past: newPast(&c)}
+	r.barrier = &barrier{life: c.Life, clock: c.Clock, confirm: r.confirm}
 	return r
 }
 
@@ -77,15 +81,16 @@ func (r *Reads) Register(reg *peer.Registry) {
 }
 
 // Barrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write that
-// was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the primary.
-// Errors: ErrNotReady if that cannot be confirmed before ctx ends, ErrClosed, ErrStopped.
+// was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the primary. With
+// Serializable it sees what an earlier process of this node may have shown. Errors: ErrNotReady if that is not so
+// before ctx ends, ErrClosed, ErrStopped.
 func (r *Reads) Barrier(ctx context.Context, l contract.Level) error {
 	alive := r.config.Life
 	if err := alive.Err(); err != nil {
 		return err
 	}
 	if l == contract.Serializable {
-		return nil
+		return r.past.wait(ctx)
 	}
 	for {
 		err := r.barrier.wait(ctx)

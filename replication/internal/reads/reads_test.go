@@ -73,7 +73,7 @@ func newMember(t *testing.T, tr transport.Transport, name string) *member {
 	m.applied = region.NewApplied(at(name, 5, 3), m.life)
 	m.Reads = New(Config{
 		Region: name, Group: m, Standing: m, Fleet: m, Writes: m, Applied: m.applied, Client: peer.NewClient(tr),
-		Life: m.life, Timeout: time.Second,
+		Life: m.life, Clock: clock.Real, Timeout: time.Second,
 		OnAsk: func(_ context.Context, request []byte) ([]byte, error) {
 			if string(request) == "bad" {
 				return nil, errors.New("makes no sense")

@@ -1,0 +1,29 @@
+package reads
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+)
+
+// Within returns once what a read of this node's storage misses was acknowledged, anywhere in the fleet, no longer ago
+// than age: at once if a linearizable barrier of this node began no longer ago, else after one. Errors: those of
+// Barrier.
+func (r *Reads) Within(ctx context.Context, age time.Duration) error {
+	if err := r.config.Life.Err(); err != nil {
+		return err
+	}
+	if at := r.barrier.confirmed(); !at.IsZero() && since(at, r.config.Clock.Now()) <= age {
+		return nil
+	}
+	if err := r.Barrier(ctx, contract.Linearizable); err != nil {
+		return fmt.Errorf("read what is at most %v old: %w", age, err)
+	}
+	return nil
+}
+
+// since returns how long ago at was, by the clock that says more: the one stands still while the machine is suspended,
+// the other may be set back.
+func since(at, now time.Time) time.Duration { return max(now.Sub(at), now.Round(0).Sub(at.Round(0))) }
