@@ -73,8 +73,12 @@ var below = map[string][]string{
 		"replication/internal/checkpoint",
 	},
 	"replication/internal/peer": {"replication/contract", "replication/transport"},
-	"replication/internal/standing": {"replication/timeline", "replication/internal/region",
-		"replication/internal/fleet"},
+	"replication/internal/standing": {"replication/timeline", "replication/clock", "replication/internal/ballot",
+		"replication/internal/fleet", "replication/internal/region"},
+	"replication/internal/votes": {
+		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
+		"replication/internal/ballot", "replication/internal/fleet", "replication/internal/life",
+		"replication/internal/peer", "replication/internal/region", "replication/internal/standing"},
 	"replication/internal/raftgroup": {
 		"replication/internal/wake",
 		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
@@ -122,7 +126,7 @@ var below = map[string][]string{
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport",
 		"replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup",
-		"replication/internal/stream",
+		"replication/internal/stream", "replication/internal/votes",
 	},
 	"kv/command":  {},
 	"kv/keyset":   {},

@@ -13,8 +13,8 @@ import (
 // beyondLog is in what raft says when others count on entries that the log does not hold.
 const beyondLog = "is out of range [lastIndex("
 
-// asDamage wraps in ErrDamaged what says that a data directory is not what it was, in words that do not need the source
-// code beside them. Everything else it returns as it is.
+// asDamage wraps in ErrDamaged what says that a data directory is not what it was, in words that do not need the
+// source code beside them. Everything else it returns as it is.
 func asDamage(err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrDamaged), errors.Is(err, ErrDiskLost):

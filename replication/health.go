@@ -71,8 +71,8 @@ type PeerStatus struct {
 	ID string `json:"id"` // the region's name
 	// Address is where the region is reached: its leader, or the first address that is configured.
 	Address string `json:"address"`
-	// Healthy says that the region's leader answered in the last round, about a second ago, and that its history is the
-	// fleet's.
+	// Healthy says that the region's leader answered in the last round, about a second ago, and that its history is
+	// the fleet's.
 	Healthy  bool     `json:"healthy"`
 	Problem  string   `json:"problem,omitempty"` // why it is not healthy
 	Role     Role     `json:"role"`              // "" if nobody answered
@@ -80,8 +80,8 @@ type PeerStatus struct {
 	Position Position `json:"position"`
 	// Lag is what the region says it is behind the primary; zero for the primary, Seconds negative if it is not known.
 	Lag Lag `json:"lag"`
-	// LastHeard is what the region was when a node of it last answered, if none does now. Then Role, Epoch and Position
-	// say nothing.
+	// LastHeard is what the region was when a node of it last answered, if none does now. Then Role, Epoch and
+	// Position say nothing.
 	LastHeard *LastHeard `json:"lastHeard,omitempty"`
 }
 

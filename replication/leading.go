@@ -18,8 +18,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// leading passes on, in order with what is applied, whether this node leads its region and may write: to the rooms that
-// act on it, and to the embedder. It stands between the log's goroutines and the rooms, and decides nothing.
+// leading passes on, in order with what is applied, whether this node leads its region and may write: to the rooms
+// that act on it, and to the embedder. It stands between the log's goroutines and the rooms, and decides nothing.
 type leading struct {
 	*propose.Proposer // its Waiting and Overtaken are those of region.Proposers
 
@@ -105,8 +105,8 @@ func (l *leading) tenure() contract.Tenure {
 	return contract.Tenure{}
 }
 
-// Loss returns what this region is known to have lost of its own reign, while this node leads it; nil if nothing is. It
-// implements overview.Losses.
+// Loss returns what this region is known to have lost of its own reign, while this node leads it; nil if nothing is.
+// It implements overview.Losses.
 func (l *leading) Loss() error {
 	if !l.term.Leads() {
 		return nil

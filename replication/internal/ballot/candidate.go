@@ -19,6 +19,8 @@ type Candidate struct {
 	phase    phase
 	since    Instant // when that began
 	next     Instant // nothing is tried before
+	quiet    Instant // the view's, for which turn was drawn
+	turn     time.Duration
 	round    uint64
 	asked    timeline.Epoch     // in this round
 	answers  map[string]*Answer // to the soundings of this round
@@ -126,7 +128,10 @@ func (c *Candidate) due() Instant {
 	if c.view.State.Role() == timeline.Primary {
 		return 0
 	}
-	return c.view.Quiet + c.view.State.Charter().Patience + time.Duration(c.view.Rank)*rankStep + c.random(jitter)
+	if c.view.Quiet != c.quiet {
+		c.quiet, c.turn = c.view.Quiet, c.random(jitter)
+	}
+	return c.quiet + c.view.State.Charter().Patience + time.Duration(c.view.Rank)*rankStep + c.turn
 }
 
 func (c *Candidate) random(below time.Duration) time.Duration {
@@ -228,6 +233,18 @@ func (c *Candidate) stood(in Stood) {
 	}
 	c.why, c.deferred = in.Why, false
 	c.rest(standAgain)
+}
+
+// Due returns when the next step has to be taken, if nothing happens before; ok is false if there is no such time.
+func (c *Candidate) Due() (at Instant, ok bool) {
+	switch {
+	case c.phase == sounding:
+		return c.since + c.view.State.Charter().Lease/3, true
+	case c.phase == waiting && c.view.State != nil && c.may():
+		return max(c.next, c.due()), true
+	default:
+		return 0, false
+	}
 }
 
 // Why says what keeps this region from taking over, "" if it does not try to.

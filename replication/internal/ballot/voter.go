@@ -261,7 +261,8 @@ func (v *Voter) recorded(s *timeline.State, in Recorded) {
 	}
 }
 
-// voted answers with a vote that is cast. It is a promise as well, from when it was asked for.
+// voted answers with a vote that is cast. It is a promise as well, for as long as the winner needs to ask for one: no
+// lease counts from a vote, and votes that were split should not keep anybody waiting.
 func (v *Voter) voted(s *timeline.State, r request) {
 	c := r.candidacy
 	if s.Charter() == nil || !s.Ballot.Voted(c) {
@@ -269,7 +270,7 @@ func (v *Voter) voted(s *timeline.State, r request) {
 			s.Ballot.Promised))
 		return
 	}
-	v.promise(r.at+c.Charter.Lease, c.Epoch, c.For)
+	v.promise(r.at+c.Charter.Lease/3, c.Epoch, c.For)
 	v.asked = false
 	v.reply(s, r.call, Answer{Granted: true})
 }

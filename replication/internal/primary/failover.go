@@ -74,7 +74,17 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 		return nil, fmt.Errorf("%w: %s; use switchover while the primary answers, or force", contract.ErrNeedsForce,
 			strings.Join(append([]string{report.Loss}, report.Warnings...), "; "))
 	}
-	r := g.order(ctx, func(call uint64) succession.Input { return succession.Takeover{Call: call} })
+	order := succession.Takeover{Operator: true}
+	if g.config.Applied.State().Charter() != nil {
+		sounding, cancel := context.WithTimeout(ctx, findTimeout)
+		epoch, err := g.config.Elections.Sound(sounding)
+		cancel()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+		}
+		order.Epoch = epoch
+	}
+	r := g.order(ctx, func(call uint64) succession.Input { order.Call = call; return order })
 	if r.Err != nil {
 		return nil, r.Err
 	}

@@ -55,8 +55,9 @@ func (u *proposal) withdraw() bool {
 	}
 }
 
-// left reports whether a proposal of another node is in no frame by the time at which nobody waits for it any more: its
-// caller has given up, or the stream on which he would be told has ended. One of this node is withdrawn by its caller.
+// left reports whether a proposal of another node is in no frame by the time at which nobody waits for it any more:
+// its caller has given up, or the stream on which he would be told has ended. One of this node is withdrawn by its
+// caller.
 func (u *proposal) left(c clock.Clock) bool {
 	return u.from != nil && (u.from.gone.Load() || !u.deadline.IsZero() && !c.Now().Before(u.deadline))
 }
@@ -85,9 +86,9 @@ type Options struct {
 
 // Propose writes cs as one atomic unit and returns where it is in the history, with the storage's results. Any node
 // takes it and forwards it to the leader of the primary region. While there is none (an election, a switchover), it
-// waits until ctx ends: without a deadline, as long as this node lives. When ctx has ended, what no log was offered yet
-// never is: not what waits on this node; and at the leader not what its deadline, which travels with it, has overtaken,
-// nor what the node that forwarded it would not hear of any more.
+// waits until ctx ends: without a deadline, as long as this node lives. When ctx has ended, what no log was offered
+// yet never is: not what waits on this node; and at the leader not what its deadline, which travels with it, has
+// overtaken, nor what the node that forwarded it would not hear of any more.
 //
 // Errors: ErrNotReady, ErrTooLarge, ErrRejected and ErrUnknownRegion say that nothing was and will be written, as does
 // ErrNotLeader of a write that is bound to a tenure which is over;

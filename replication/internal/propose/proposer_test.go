@@ -98,6 +98,9 @@ func (m *member) stop() {
 
 func (m *member) Refresh() {}
 
+func (*member) Admits(timeline.Epoch, timeline.Position) bool { return true }
+func (*member) Spread() int                                   { return 1 }
+
 func (m *member) Route() standing.Route {
 	m.mu.Lock()
 	defer m.mu.Unlock()

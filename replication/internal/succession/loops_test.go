@@ -121,7 +121,7 @@ func (w *world) rescued() {
 		}
 		if best := w.furthest(); best != nil {
 			w.say("> an operator forces %s", best.name)
-			w.step(best, Takeover{w.operator(best)})
+			w.step(best, Takeover{Call: w.operator(best)})
 		}
 	}
 	for _, p := range w.regions {

@@ -157,7 +157,7 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 			p.stubborn = false
 			return
 		}
-		w.step(p, Takeover{w.operator(p)})
+		w.step(p, Takeover{Call: w.operator(p)})
 	case "gives":
 		w.step(p, GaveUp{p.operator, context.Canceled})
 	case "loses":

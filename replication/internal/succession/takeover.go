@@ -16,7 +16,12 @@ const forceTries = 10
 type takeover struct {
 	call  uint64
 	tries int
-	seal  *timeline.Seal // that was open when it was ordered
+	epoch timeline.Epoch // the least one to begin
+	// again says that the primary begins anew, to be supported by all voters: nothing is lost, and nobody asked for
+	// it.
+	again    bool
+	operator bool
+	seal     *timeline.Seal // that was open when it was ordered
 }
 
 // May returns why a region in this state cannot take over by force, nil if it can.
@@ -39,11 +44,15 @@ func (m *Machine) takeOver(in Takeover) {
 	case m.takeover != nil:
 		m.fail(in.Call, fmt.Errorf("%w: region %s is taking over just now", contract.ErrNotReady, m.region))
 	default:
-		if err := May(m.view.State); err != nil {
+		s := m.view.State
+		again := s.Charter() != nil && s.Role() == timeline.Primary && s.Seal == nil && !in.Operator
+		if err := May(s); err != nil && !again {
 			m.fail(in.Call, err)
 			return
 		}
-		m.takeover = &takeover{call: in.Call, seal: m.view.State.Seal}
+		m.takeover = &takeover{
+			call: in.Call, seal: s.Seal, epoch: in.Epoch, again: again, operator: in.Operator,
+		}
 	}
 }
 
@@ -71,6 +80,9 @@ func (o *takeover) maySee(v View, claim timeline.Reign) error {
 func (m *Machine) force(claim timeline.Reign) {
 	o := m.takeover
 	err := May(m.view.State)
+	if o.again && m.view.State.Role() == timeline.Primary {
+		err = nil
+	}
 	if err == nil {
 		err = o.maySee(m.view, claim)
 	}
@@ -83,8 +95,14 @@ func (m *Machine) force(claim timeline.Reign) {
 		return
 	}
 	o.tries++
-	r := timeline.Reign{Epoch: above(claim, m.view), Primary: m.region, Lossy: true}
-	m.decideReign(r, func(in Decided) {
+	r := timeline.Reign{Epoch: max(above(claim, m.view), o.epoch), Primary: m.region, Lossy: !o.again}
+	failed := func(err error) {
+		if m.takeover == o {
+			m.takeover = nil
+			m.fail(o.call, err)
+		}
+	}
+	m.voting.begin(m, r, o.operator, failed, func(in Decided) {
 		if m.takeover != o {
 			return
 		}
@@ -106,6 +124,9 @@ func (m *Machine) force(claim timeline.Reign) {
 // above returns an epoch above the highest claim, and above what an open handoff of that epoch may have begun.
 func above(claim timeline.Reign, v View) timeline.Epoch {
 	epoch := claim.Epoch + 1
+	if v.State.Charter() != nil {
+		epoch = max(epoch, v.State.Ballot.Promised+1)
+	}
 	seals := []*timeline.Seal{v.State.Seal}
 	for _, l := range v.Fleet.Leaders {
 		seals = append(seals, l.Sealed)
@@ -120,7 +141,7 @@ func above(claim timeline.Reign, v View) timeline.Epoch {
 
 func begunForced(s *timeline.State, r timeline.Reign) *timeline.Reign {
 	for _, o := range s.Reigns {
-		if o.Epoch == r.Epoch && o.Primary == r.Primary && o.Lossy {
+		if o.Epoch == r.Epoch && o.Primary == r.Primary && o.Lossy == r.Lossy {
 			return &o
 		}
 	}

@@ -85,7 +85,7 @@ func (w *world) stride(r *rand.Rand, p *place, force bool) {
 		w.step(p, GaveUp{p.operator, context.Canceled})
 	case n < 89 && force && p.leader != nil:
 		w.say("> %s takes over", p.name)
-		w.step(p, Takeover{w.operator(p)})
+		w.step(p, Takeover{Call: w.operator(p)})
 	case n < 92 && p.leads() && r.IntN(2) == 0:
 		w.say("> %s steps down", p.name)
 		w.stepsDown(p, n == 91)

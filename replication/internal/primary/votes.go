@@ -1,0 +1,27 @@
+package primary
+
+import (
+	"context"
+
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Vote casts the region's vote c, on its leader, behind everything that was streamed before. Errors: ErrNotLeader,
+// then nothing was and will be cast, and ErrUnknownOutcome.
+func (g *Governor) Vote(ctx context.Context, c *timeline.Control) (region.Outcome, error) {
+	r := g.order(ctx, func(call uint64) succession.Input { return succession.VoteAsked{Call: call, Control: c} })
+	return region.Outcome{Outcome: r.Outcome, Why: r.Why}, r.Err
+}
+
+// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it. Nobody
+// ordered it.
+func (g *Governor) Stand(ctx context.Context, e timeline.Epoch) (*timeline.Reign, error) {
+	r := g.order(ctx, func(call uint64) succession.Input { return succession.Takeover{Call: call, Epoch: e} })
+	if r.Err != nil {
+		return nil, r.Err
+	}
+	g.config.Fleet.Refresh()
+	return r.Reign, nil
+}

@@ -1,0 +1,59 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/votes"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// VoteSettings are what an operator says about votes. Lease is how long a voter supports a primary without hearing
+// from it, and Patience how long a region waits beyond that before it asks for votes; DriftPPM bounds how wrong clocks
+// run. MaxLoss is how many acknowledged commands a failover may lose; AnyLoss: any; 0: none, every write waits for
+// further regions. Witnesses are addresses by name.
+type VoteSettings = votes.Settings
+
+// Charter says who votes, and by which rules.
+type Charter = timeline.Charter
+
+// AnyLoss is a budget without a bound.
+const AnyLoss = timeline.NoBound
+
+// DefaultVotes are the settings of a fleet whose operator says nothing else.
+func DefaultVotes() VoteSettings {
+	return VoteSettings{
+		Automatic: true, Lease: 3 * time.Second, Patience: time.Second, DriftPPM: 10_000, MaxLoss: 10_000,
+	}
+}
+
+// EnableVotes has regions and witnesses vote about who is primary from now on, and the primary move by itself if the
+// settings say so. Any node takes the call; it cannot be taken back. Errors: ErrArgument; ErrRejected if votes are
+// taken already; ErrNotReady with who does not answer or is too old; ErrUnknownOutcome.
+func (r *MultiRegionReplicator) EnableVotes(ctx context.Context, s VoteSettings) (*Charter, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	if fault := votesFault(&s); fault != "" {
+		return nil, fmt.Errorf("%w: %s", ErrArgument, fault)
+	}
+	return r.node.votes.Enable(ctx, s)
+}
+
+// PauseFailover has nothing move by itself while reason is not empty; "" lets it again. Fencing stays on. Errors: as
+// of EnableVotes.
+func (r *MultiRegionReplicator) PauseFailover(ctx context.Context, reason string) (*Charter, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	return r.node.votes.Pause(ctx, reason)
+}
+
+// Votes describes who votes and what the promises come to, as this node sees it; nil where no votes are taken.
+func (r *MultiRegionReplicator) Votes() *VoteStatus {
+	if !r.node.serves() {
+		return nil
+	}
+	return r.node.votes.Status()
+}

@@ -1,0 +1,182 @@
+package replication_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+// voting is inBubble of a fleet that votes about its primary.
+func voting(t *testing.T, regions map[string]int, set func(*replication.VoteSettings), body func(f *testFleet)) {
+	shape := func(c *replication.Config) {
+		s := replication.DefaultVotes()
+		if set != nil {
+			set(&s)
+		}
+		c.Clock, c.Votes = clock.Unsuspended, &s
+	}
+	shaped(t, regions, shape, func(f *testFleet) {
+		f.holds("us")
+		body(f)
+	})
+}
+
+// holds waits until the leader of region has a lease that all voters know of, and returns its name.
+func (f *testFleet) holds(region string) string {
+	f.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		for _, name := range f.regions[region] {
+			if n := f.nodes[name]; n.up && n.IsLeader() {
+				if s := n.Votes(); s != nil && s.Holds && s.Charter > 0 {
+					return name
+				}
+			}
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("region %s has no lease", region)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// tryPut writes at a node, and returns where, if it was acknowledged within d.
+func (f *testFleet) tryPut(node, value string, d time.Duration) (*replication.Receipt, error) {
+	ctx, cancel := context.WithTimeout(f.t.Context(), d)
+	defer cancel()
+	return f.nodes[node].Propose(ctx, []*replication.Command{{Data: []byte(value)}})
+}
+
+func TestALostPrimaryIsFollowedByAnother(t *testing.T) {
+	voting(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, nil, func(f *testFleet) {
+		for i := range 10 {
+			f.put("us-1", fmt.Sprintf("c%d", i))
+		}
+		f.eventually(values(0, 10))
+		f.kill("us-1")
+		began := time.Now()
+		r := f.put("eu-1", "c10")
+		if took := time.Since(began); r.Epoch < 2 || took > 6*time.Second {
+			t.Errorf("epoch %d after %v", r.Epoch, took)
+		}
+		t.Logf("the first write after %v", time.Since(began))
+		f.start("us-1")
+		f.put("us-1", "c11")
+		f.eventually(values(0, 12))
+	})
+}
+
+// TestACutOffPrimaryIsFencedBeforeAnotherBegins: what it acknowledges and confirms ends before the other does
+// anything.
+func TestACutOffPrimaryIsFencedBeforeAnotherBegins(t *testing.T) {
+	voting(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, nil, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.network.Isolate("us-1")
+		cut := time.Now()
+		var last time.Time // that the old primary acknowledged anything, a write or a read
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := 0; time.Since(cut) < 20*time.Second; i++ {
+				time.Sleep(5 * time.Millisecond)
+				ctx, cancel := context.WithTimeout(f.t.Context(), 100*time.Millisecond)
+				if f.nodes["us-1"].ReadBarrier(ctx, replication.Linearizable) == nil {
+					last = time.Now()
+				}
+				cancel()
+				if _, err := f.tryPut("us-1", fmt.Sprintf("lost%d", i), 100*time.Millisecond); err == nil {
+					last = time.Now()
+				}
+			}
+		}()
+		var r *replication.Receipt
+		for time.Since(cut) < time.Minute {
+			var err error
+			if r, err = f.tryPut("eu-1", "c1", time.Second); err == nil {
+				break
+			}
+		}
+		first := time.Now()
+		<-done
+		if r == nil || r.Epoch != 2 || !last.Before(first) || last.Before(cut) {
+			t.Errorf("%+v; the old primary answered %v after the cut, the new one %v", r, last.Sub(cut),
+				first.Sub(cut))
+		}
+		t.Logf("the old primary answered until %v after the cut, the new one after %v", last.Sub(cut), first.Sub(cut))
+		f.network.HealAll()
+		f.eventually(values(0, 2))
+		tails, err := f.nodes["us-1"].Tails(f.t.Context())
+		if err != nil || len(tails) != 1 || tails[0].Fork != 1 {
+			t.Errorf("tails %+v, %v", tails, err)
+		}
+	})
+}
+
+// TestAnotherLeaderOfThePrimaryGoesOn: a region whose leader dies keeps the primary.
+func TestAnotherLeaderOfThePrimaryGoesOn(t *testing.T) {
+	voting(t, map[string]int{"us": 3, "eu": 1, "ap": 1}, nil, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.kill(f.holds("us"))
+		f.holds("us")
+		if r := f.put("eu-1", "c1"); r.Epoch != 1 {
+			t.Errorf("epoch %d", r.Epoch)
+		}
+	})
+}
+
+// TestASwitchoverIsVotedFor, and loses nothing.
+func TestASwitchoverIsVotedFor(t *testing.T) {
+	voting(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, nil, func(f *testFleet) {
+		f.put("us-1", "c0")
+		r, err := f.nodes["us-1"].Switchover(f.t.Context(), "eu")
+		if err != nil || r.Epoch != 2 || r.Lossy {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		t.Logf("writes paused for %v", r.Pause)
+		f.put("us-1", "c1")
+		f.eventually(values(0, 2))
+	})
+}
+
+// TestWhoHoldsLessDoesNotTakeOver, and says why; an operator can move the primary to who holds more.
+func TestWhoHoldsLessDoesNotTakeOver(t *testing.T) {
+	shape := func(c *replication.Config) {
+		s := replication.DefaultVotes()
+		if c.Clock, c.Votes = clock.Unsuspended, &s; c.RegionID == "ap" {
+			c.Priority = replication.NeverPrimary
+		}
+	}
+	shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shape, func(f *testFleet) {
+		f.holds("us")
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.network.Cut("us-1", "eu-1")
+		f.put("us-1", "c1")
+		if err := f.nodes["ap-1"].WaitPosition(f.t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		f.kill("us-1")
+		deadline := time.Now().Add(time.Minute)
+		for !strings.Contains(f.nodes["eu-1"].Votes().Why, "ap holds epoch 1 up to position 2") {
+			if time.Now().After(deadline) {
+				t.Fatalf("eu says %q", f.nodes["eu-1"].Votes().Why)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); !errors.Is(err, replication.ErrNotReady) {
+			t.Errorf("forced to who holds less: %v", err)
+		}
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "ap", true); err != nil {
+			t.Fatal(err)
+		}
+		f.put("eu-1", "c2")
+	})
+}
