@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/witness"
 )
 
 // voting is inBubble of a fleet that votes about its primary.
@@ -164,13 +169,7 @@ func TestWhoHoldsLessDoesNotTakeOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.kill("us-1")
-		deadline := time.Now().Add(time.Minute)
-		for !strings.Contains(f.nodes["eu-1"].Votes().Why, "ap holds epoch 1 up to position 2") {
-			if time.Now().After(deadline) {
-				t.Fatalf("eu says %q", f.nodes["eu-1"].Votes().Why)
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+		f.saysWhy("eu-1", "ap holds epoch 1 up to position 2")
 		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); !errors.Is(err, replication.ErrNotReady) {
 			t.Errorf("forced to who holds less: %v", err)
 		}
@@ -179,4 +178,69 @@ func TestWhoHoldsLessDoesNotTakeOver(t *testing.T) {
 		}
 		f.put("eu-1", "c2")
 	})
+}
+
+// TestTwoRegionsAndAWitness: the smallest fleet that fails over by itself, with a budget.
+func TestTwoRegionsAndAWitness(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	few := func(s *replication.VoteSettings) {
+		s.MaxLoss, s.Witnesses = 4, map[string][]string{"w1": {"w1"}}
+	}
+	var w *witness.Witness
+	shape := func(c *replication.Config) {
+		s := replication.DefaultVotes()
+		few(&s)
+		c.Clock, c.Votes = clock.Unsuspended, &s
+	}
+	shaped(t, map[string]int{"us": 1, "eu": 1}, shape, func(f *testFleet) {
+		starts := func() {
+			var err error
+			w, err = witness.Start(witness.Config{
+				Name: "w1", FleetID: replication.DefaultFleetID, DataDir: "/w", FS: pebblefs.New(disk),
+				Clock: clock.Unsuspended, Logger: slog.New(f.log),
+			}, f.network.Node("w1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		starts()
+		defer func() { w.Shutdown() }()
+		f.holds("us")
+		for i := range 10 {
+			f.put("us-1", fmt.Sprintf("c%d", i))
+		}
+		f.eventually(values(0, 10))
+		w.Shutdown()
+		starts() // a witness that comes back costs nothing
+		f.kill("us-1")
+		if r := f.put("eu-1", "c10"); r.Epoch < 2 {
+			t.Errorf("epoch %d", r.Epoch)
+		}
+		f.start("us-1")
+		f.eventually(values(0, 11))
+		// eu goes on without us, beyond the budget: us does not take over by itself then, and an operator can accept it.
+		f.holds("eu")
+		f.network.Cut("us-1", "eu-1")
+		for i := 11; i < 31; i++ {
+			f.put("eu-1", fmt.Sprintf("c%d", i))
+		}
+		f.kill("eu-1")
+		f.saysWhy("us-1", "acknowledged commands of epoch")
+		if _, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true); err != nil {
+			t.Fatal(err)
+		}
+		f.put("us-1", "c31")
+	})
+}
+
+// saysWhy waits until a node says with these words why its region does not take over.
+func (f *testFleet) saysWhy(node, words string) {
+	f.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !strings.Contains(f.nodes[node].Votes().Why, words) {
+		if time.Now().After(deadline) {
+			f.t.Fatalf("%s says %q", node, f.nodes[node].Votes().Why)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -179,6 +180,21 @@ func (v *Votes) restamp() {
 	if c, err := v.next(); err == nil {
 		v.alone(func(ctx context.Context) error { return v.write(ctx, c) })
 	}
+}
+
+// adopt takes a newer charter that a voter told of: with an older one this region would be voted for by nobody. The
+// primary that wrote it is the one for which that voter voted, if it tells.
+func (v *Votes) adopt(a ballot.Answer) {
+	s := v.config.Applied.State()
+	if a.Charter == nil || s.Charter() == nil || !s.Charter().Mark().Before(a.Charter.Mark()) ||
+		a.Charter.Epoch > s.Ballot.Promised && a.Charter.Epoch != a.Promised {
+		return
+	}
+	c := &timeline.Control{Op: timeline.OpCharter, Charter: a.Charter, To: a.For}
+	v.alone(func(ctx context.Context) error {
+		_, err := v.config.Controls.Control(ctx, c)
+		return err
+	})
 }
 
 // enableInitially has the fleet take votes if the configuration says so, as soon as it can.
