@@ -56,8 +56,10 @@ type HealthStatus struct {
 	Sealed   bool     `json:"sealed"`
 	Lag      Lag      `json:"lag"` // zero at the primary
 
-	Peers    []PeerStatus `json:"peers,omitempty"` // every other region, by name
-	Slots    []SlotStatus `json:"slots,omitempty"`
+	Peers []PeerStatus `json:"peers,omitempty"` // every other region, by name
+	Slots []SlotStatus `json:"slots,omitempty"`
+	// Votes is who votes about the primary, nil where it is moved by hand.
+	Votes    *VoteStatus  `json:"votes,omitempty"`
 	Nodes    []NodeStatus `json:"nodes"`
 	LogBytes int64        `json:"logBytes"`
 	// DiskStalled is for how long the disk has not finished a write of the log, zero unless that is long: then this
@@ -108,6 +110,7 @@ func (n *node) health() *HealthStatus {
 	h.DiskStalled = status.DiskStalled
 	n.healthOfHistory(h)
 	h.Slots = n.slotStatuses()
+	h.Votes = n.votes.Status()
 	h.Nodes = n.members.List()
 	h.Peers = peerStatuses(n.config.Regions, n.fleetView(), n.config.Clock.Now())
 	h.Problem = n.reporter.Problem()

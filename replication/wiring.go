@@ -167,7 +167,7 @@ func (n *node) buildOverview() {
 	n.reporter = overview.NewReporter(overview.ReporterConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Disk: n.disk, Clock: c.Clock, Life: n.life,
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
-		Governor: n.governor, Losses: n.leading, OnAsked: n.fleet.Learn,
+		Governor: n.governor, Votes: n.votes, Losses: n.leading, OnAsked: n.fleet.Learn,
 		Writes: n.proposer, Directory: n.directory,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{

@@ -13,6 +13,7 @@ type nodeMetrics struct {
 
 	leader, healthy, sealed, role, epoch, position, term, committed, applied, logBytes, stalled *prometheus.Desc
 	revision, compacted, storeBytes, alarms, diskFree, diskReserve                              *prometheus.Desc
+	fenced, lease, ceiling, supported                                                           *prometheus.Desc
 	lagCommands, lagBytes, lagSeconds                                                           *prometheus.Desc
 	slotPosition, slotCommands, slotBytes, slotSeconds, slotConnected, slotLost                 *prometheus.Desc
 }
@@ -43,6 +44,12 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 		logBytes:  one("log_bytes", "Bytes of log kept."),
 		stalled: one("disk_stalled_seconds",
 			"Seconds since when the disk has not finished a write of the log; 0 unless that is long."),
+		fenced: one("fenced", "1 while the primary has no lease and acknowledges nothing; on its leader, where votes "+
+			"are taken."),
+		lease: one("lease_seconds", "Seconds that are left of the primary's lease, likewise."),
+		ceiling: one("ceiling_left", "Commands that the primary may acknowledge before its ceiling is raised, "+
+			"likewise; absent if there is no bound."),
+		supported:   one("vote_support", "1 if a voter supports the primary, likewise.", "voter"),
 		revision:    one("revision", "Revision of the store."),
 		compacted:   one("compact_revision", "Revision up to which history was compacted."),
 		storeBytes:  one("store_bytes", "Bytes of the store on disk.", "kind"),
@@ -89,6 +96,16 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge(m.applied, float64(h.AppliedIndex))
 	gauge(m.logBytes, float64(h.LogBytes))
 	gauge(m.stalled, h.DiskStalled.Seconds())
+	if v := h.Votes; v != nil && (v.Holds || v.Fenced) {
+		gauge(m.fenced, truth(v.Fenced))
+		gauge(m.lease, v.Left.Seconds())
+		if v.MaxLoss != replication.AnyLoss && v.Ceiling >= h.Position {
+			gauge(m.ceiling, float64(v.Ceiling-h.Position))
+		}
+		for _, voter := range v.Voters {
+			gauge(m.supported, truth(voter.Supports), voter.ID)
+		}
+	}
 	gauge(m.revision, float64(s.revision))
 	gauge(m.compacted, float64(s.compacted))
 	gauge(m.storeBytes, float64(s.bytes), "total")

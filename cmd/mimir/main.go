@@ -124,7 +124,7 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	connection := &connection{}
 	root.AddCommand(
-		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection),
+		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection), newFleet(connection), newWitness(),
 		newTail(connection), newBench(connection), newVersion(),
 	)
 	return root

@@ -17,6 +17,8 @@ type Replicator interface {
 	Fleet(ctx context.Context) *replication.FleetStatus
 	Switchover(ctx context.Context, to string) (*replication.MoveReport, error)
 	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
+	EnableVotes(ctx context.Context, s replication.VoteSettings) (*replication.Charter, error)
+	PauseFailover(ctx context.Context, reason string) (*replication.Charter, error)
 	Tails(ctx context.Context) ([]replication.TailInfo, error)
 	ReadTail(
 		ctx context.Context, name string,
@@ -82,6 +84,8 @@ func NewHandler(o HandlerOptions) http.Handler {
 	})
 	mux.HandleFunc("POST /mimir/v1/switchover", h.move)
 	mux.HandleFunc("POST /mimir/v1/failover", h.move)
+	mux.HandleFunc("POST /mimir/v1/votes/enable", h.enableVotes)
+	mux.HandleFunc("POST /mimir/v1/votes/pause", h.pauseFailover)
 	mux.HandleFunc("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
 		tails, err := o.Replicator.Tails(r.Context())
 		answer(w, tails, err)

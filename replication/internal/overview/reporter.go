@@ -53,6 +53,8 @@ type (
 		Handing() *succession.Handing
 		Trouble() *succession.Trouble
 	}
+	// Votes know what keeps a primary from acknowledging, or a secondary from taking over.
+	Votes interface{ Problem() string }
 	// Writes knows whether this node takes writes.
 	Writes interface{ Open() bool }
 	// Directory names the nodes of this region.
@@ -78,6 +80,7 @@ type ReporterConfig struct {
 	Follower   Follower
 	Governor   Governor
 	Losses     Losses
+	Votes      Votes // nil: none are taken
 	// OnAsked is told where a node of another region that asked says it is. May be nil.
 	OnAsked   func(region string, m timeline.Member)
 	Writes    Writes
@@ -155,6 +158,9 @@ func (r *Reporter) Problem() string {
 	}
 	h := r.config.Governor.Handing()
 	if h == nil || h.Silence == "" {
+		if r.config.Votes != nil {
+			return r.config.Votes.Problem()
+		}
 		return ""
 	}
 	since := r.config.Clock.Now().Add(-h.For).UTC().Format(time.RFC3339)

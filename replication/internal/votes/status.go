@@ -1,6 +1,9 @@
 package votes
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/ballot"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -50,4 +53,26 @@ func describe(w *contract.VoterStatus, supports []ballot.Support, now ballot.Ins
 			w.ProblemFor = now - s.Since
 		}
 	}
+}
+
+// Problem says for people what keeps the primary that this node leads from acknowledging, or the secondary from taking
+// over; "" if nothing does.
+func (v *Votes) Problem() string {
+	s := v.Status()
+	if s == nil || !v.config.Leadership.Leads() {
+		return ""
+	}
+	if !s.Fenced {
+		if s.Why != "" {
+			return "does not take over: " + s.Why
+		}
+		return ""
+	}
+	reasons := []string{fmt.Sprintf("fenced for %.1f s, acknowledges nothing", s.FencedFor.Seconds())}
+	for _, w := range s.Voters {
+		if w.Problem != "" {
+			reasons = append(reasons, fmt.Sprintf("%s, for %.1f s: %s", w.ID, w.ProblemFor.Seconds(), w.Problem))
+		}
+	}
+	return strings.Join(reasons, "; ")
 }
