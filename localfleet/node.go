@@ -37,6 +37,7 @@ type Config struct {
 type Failover struct {
 	Automatic bool   `yaml:"automatic"`
 	Lease     string `yaml:"lease,omitempty"`
+	Patience  string `yaml:"patience,omitempty"`
 }
 
 // StopGrace is longer than a node's own bound for a stop in good order.

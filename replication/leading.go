@@ -15,6 +15,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/internal/votes"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -31,6 +32,7 @@ type leading struct {
 	governor *primary.Governor
 	members  *members.Registrar
 	fleet    *fleet.Watcher
+	votes    *votes.Votes
 	tell     func(primaryLeader bool) // Config.OnLeadership, may be nil
 	logger   *slog.Logger
 
@@ -69,6 +71,7 @@ func (l *leading) Resolve(outcomes []region.Outcome) {
 		if outcomes[i].Token != 0 || outcomes[i].Reign != nil {
 			l.changed()
 			l.governor.Nudge()
+			l.votes.Nudge()
 			return
 		}
 	}

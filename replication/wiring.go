@@ -60,6 +60,7 @@ func (n *node) build() {
 	n.buildWrites(streamed)
 	n.buildSuccession()
 	n.votes = newVotes(n)
+	n.leading.votes = n.votes
 	n.buildState()
 	n.buildSource(streamed)
 	n.buildOverview()

@@ -43,8 +43,9 @@ func (p *pipeline) release() {
 		h := p.held[0]
 		p.mu.Unlock()
 		admitted := p.standing.Admits(h.receipt.Epoch, h.receipt.Position)
+		deposed := p.standing.Deposed(h.receipt.Epoch)
 		p.mu.Lock()
-		over := p.term == 0 || p.stamp.Epoch > h.receipt.Epoch || !p.clock.Now().Before(h.until)
+		over := p.term == 0 || deposed || !p.clock.Now().Before(h.until)
 		taken := (admitted || over) && len(p.held) > 0 && p.held[0].proposal == h.proposal
 		if taken {
 			p.held = p.held[1:]

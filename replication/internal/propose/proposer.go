@@ -31,6 +31,8 @@ type Standing interface {
 	Route() standing.Route
 	// Admits reports whether what was written up to p in the epoch e may be acknowledged now. It must not block.
 	Admits(e timeline.Epoch, p timeline.Position) bool
+	// Deposed reports whether a later epoch than e is known to have begun: nothing of e will be admitted any more.
+	Deposed(e timeline.Epoch) bool
 	// Spread returns in how many regions a write has to be at least before it is acknowledged.
 	Spread() int
 }

@@ -65,6 +65,9 @@ func (s *Standing) Entitled(st *timeline.State) bool {
 // Admits reports whether what was written up to p in the epoch e may be acknowledged now.
 func (s *Standing) Admits(e timeline.Epoch, p timeline.Position) bool { return s.fence.Admits(e, p) }
 
+// Deposed reports whether a later epoch than e is known to have begun.
+func (s *Standing) Deposed(e timeline.Epoch) bool { return s.Claim().Epoch > e }
+
 // Confirms reports whether this node may be able to confirm reads by itself. Where votes are taken, only the leader of
 // the primary is.
 func (s *Standing) Confirms() bool {

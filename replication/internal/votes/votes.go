@@ -69,10 +69,11 @@ type Votes struct {
 	stumble   stumble
 	evidence  ballot.Evidence
 	held      bool
-	since     ballot.Instant // it is held, or not
-	why       string         // the candidate's, as it was logged last
-	dice      *rand.Rand     // so that two regions do not ask at the same time for ever
-	busy      bool           // something is on its way to the log that the loop began
+	since     ballot.Instant // it is held, or not, in epoch
+	epoch     timeline.Epoch
+	why       string     // the candidate's, as it was logged last
+	dice      *rand.Rand // so that two regions do not ask at the same time for ever
+	busy      bool       // something is on its way to the log that the loop began
 }
 
 // New returns Votes; nothing is asked before Run.
@@ -87,6 +88,9 @@ func New(c Config) *Votes {
 	c.Fence.OnShort(v.wake.Nudge)
 	return v
 }
+
+// Nudge has it look again: a beginning or a control was applied.
+func (v *Votes) Nudge() { v.wake.Nudge() }
 
 // Register registers what a voter, and the leader of the primary, answer.
 func (v *Votes) Register(r *peer.Registry) {
@@ -167,8 +171,8 @@ func (v *Votes) hold(in ballot.Input) {
 	held := now < e.Until
 	changed := held != v.held || e.Ceiling != v.evidence.Ceiling || e.Until != v.evidence.Until
 	flipped := held != v.held
-	if flipped {
-		v.since = now
+	if reign := timeline.Latest(s.Reigns).Epoch; flipped || v.since == 0 || reign != v.epoch {
+		v.since, v.epoch = now, reign
 	}
 	v.evidence, v.held = e, held
 	if term != 0 && s.Role() == timeline.Primary {
