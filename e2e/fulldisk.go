@@ -23,8 +23,9 @@ const (
 )
 
 // fullDisk fills the disk of a node and wants it to refuse writes while it serves reads and deletes. Then it takes the
-// last of the space, as another program would, and wants the node to start on what it kept for that, to delete, and to
-// take writes once there is space again and the alarm is disarmed.
+// last of the space, as another program would, also of what the node gave up to start, and wants the node to start on
+// what it kept for that, to delete, to keep something again as soon as there is a little space, and to take writes once
+// there is enough and the alarm is disarmed.
 func (r misuse) fullDisk(ctx context.Context) error {
 	dir := filepath.Join(r.Dir, "disk")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -55,16 +56,11 @@ func (r misuse) fullDisk(ctx context.Context) error {
 	if err := r.useNearlyFull(ctx, n); err != nil {
 		return fmt.Errorf("on a nearly full disk: %w", err)
 	}
-	n.Kill()
-	takeRest(filepath.Join(dir, "rest"))
-	if err := errors.Join(n.Start(), r.awaitHealthy(ctx, n)); err != nil {
-		return fmt.Errorf("on a full disk: %w; last words: %s", err, n.LastWords())
+	if err := r.fillAgainAndAgain(ctx, n, dir); err != nil {
+		return err
 	}
-	if err := r.useNearlyFull(ctx, n); err != nil {
-		return fmt.Errorf("after a start on a full disk: %w", err)
-	}
-	r.line("on a disk that another program filled the node started, read and deleted")
-	if err := errors.Join(os.Remove(filepath.Join(dir, "rest")), os.Remove(reserve), r.disarm(ctx, n)); err != nil {
+	r.line("on a disk that another program filled the node started, read and deleted, four times")
+	if err := errors.Join(os.Remove(reserve), r.disarm(ctx, n)); err != nil {
 		return fmt.Errorf("with space again: %w", err)
 	}
 	end, err := now(ctx, n)
@@ -82,6 +78,50 @@ func (r misuse) fullDisk(ctx context.Context) error {
 	}
 	r.line("with space again the node has all %d acknowledged writes", acked)
 	return nil
+}
+
+// fillAgainAndAgain has another program take all the disk has before each start.
+func (r misuse) fillAgainAndAgain(ctx context.Context, n *localfleet.Node, dir string) error {
+	whole := ballast(n)
+	for round := range 4 {
+		n.Kill()
+		rest := filepath.Join(dir, fmt.Sprint("rest", round))
+		takeRest(rest)
+		if err := errors.Join(n.Start(), r.awaitHealthy(ctx, n)); err != nil {
+			return fmt.Errorf("on a disk that was filled %d times: %w; last words: %s", round+1, err, n.LastWords())
+		}
+		if err := r.useNearlyFull(ctx, n); err != nil {
+			return fmt.Errorf("after a start on a disk that was filled %d times: %w", round+1, err)
+		}
+		if round == 1 { // all that was kept is gone
+			if err := r.awaitBallast(ctx, n, whole, filepath.Join(dir, "rest0")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// awaitBallast gives a little of the space back, and wants the node to keep that for the next time.
+func (r misuse) awaitBallast(ctx context.Context, n *localfleet.Node, whole int64, file string) error {
+	if err := os.Remove(file); err != nil {
+		return err
+	}
+	return r.await(ctx, "the ballast is made again", func(context.Context) string {
+		if bytes := ballast(n); bytes < whole {
+			return fmt.Sprintf("it has %d bytes of %d", bytes, whole)
+		}
+		return ""
+	})
+}
+
+// ballast returns how large that of a node is.
+func ballast(n *localfleet.Node) int64 {
+	info, err := os.Stat(filepath.Join(n.Config.DataDir, "ballast"))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 func diskKey(i int) string { return fmt.Sprintf("/disk/%06d", i) }

@@ -46,11 +46,11 @@ type Limits struct {
 	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default DefaultTxnOps.
 	TxnOps int
 	// EffectBytes bounds what one request may delete, and answer inside a transaction that writes, by an estimate of
-	// what each node needs for it: the values that have to be held, the keys twice, and 256 bytes for each. Default
-	// DefaultEffectBytes.
+	// what each node needs for it: the values that have to be held, the keys twice, and 256 bytes for each. It bounds
+	// those under way together too, which wait. Default DefaultEffectBytes.
 	EffectBytes int64
-	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time.
-	// Default DefaultAnswerBytes.
+	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time or
+	// wait for their clients to read them. Default DefaultAnswerBytes.
 	AnswerBytes int64
 	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
 	// less than etcd's: each costs about 11 KiB.
@@ -121,6 +121,7 @@ type API struct {
 	logger     *slog.Logger
 
 	answers  *answers
+	effects  *effects
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
 }
@@ -152,7 +153,7 @@ func New(o Options) *API {
 	if a.clock == nil {
 		a.clock = clock.Real
 	}
-	a.answers = &answers{limit: a.limits.AnswerBytes}
+	a.answers, a.effects = &answers{limit: a.limits.AnswerBytes}, newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)
 	return a
 }
@@ -161,6 +162,7 @@ func New(o Options) *API {
 // and requests of clients which require a leader need.
 func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec(a.answers)),
 		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(uint32(a.limits.Streams)),

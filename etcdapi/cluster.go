@@ -2,6 +2,7 @@ package etcdapi
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/url"
 	"strings"
@@ -66,7 +67,9 @@ func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (
 		}
 	}
 	added, err := s.replicator.AddMember(bounded, name, address, r.IsLearner)
-	if err != nil {
+	if errors.Is(err, replication.ErrMember) { // by the leader's picture, which is newer than this node's
+		return nil, rpctypes.ErrGRPCMemberExist
+	} else if err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	members, err := s.members(ctx)
@@ -89,7 +92,14 @@ func (s *clusterServer) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequ
 func (s *clusterServer) MemberPromote(
 	ctx context.Context, r *pb.MemberPromoteRequest,
 ) (*pb.MemberPromoteResponse, error) {
-	members, err := s.change(ctx, r.ID, s.replicator.PromoteMember, func(n *replication.NodeStatus) error {
+	promote := func(ctx context.Context, id uint64) error {
+		err := s.replicator.PromoteMember(ctx, id)
+		if errors.Is(err, replication.ErrMember) && s.isMember(ctx, id) { // promoted a moment ago
+			return rpctypes.ErrGRPCMemberNotLearner
+		}
+		return err
+	}
+	members, err := s.change(ctx, r.ID, promote, func(n *replication.NodeStatus) error {
 		if !n.Learner {
 			return rpctypes.ErrGRPCMemberNotLearner
 		}
@@ -154,10 +164,40 @@ func (s *clusterServer) change(
 			return nil, err
 		}
 	}
-	if err := apply(bounded, id); err != nil {
+	if err := apply(bounded, id); errors.Is(err, replication.ErrMember) {
+		return nil, s.refusal(bounded, id, err)
+	} else if err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	return s.members(ctx)
+}
+
+func (s *clusterServer) isMember(ctx context.Context, id uint64) bool {
+	nodes, err := s.replicator.Members(ctx)
+	return err == nil && nodeOf(nodes, id) != nil
+}
+
+// refusal says in etcd's words why the leader cannot make a change of a member that this node knew a moment ago: by the
+// members as they are by now.
+func (s *clusterServer) refusal(ctx context.Context, id uint64, refused error) error {
+	nodes, err := s.replicator.Members(ctx)
+	if err != nil {
+		return s.statusOf(ctx, refused)
+	}
+	voters := 0
+	for _, n := range nodes {
+		if !n.Learner {
+			voters++
+		}
+	}
+	switch n := nodeOf(nodes, id); {
+	case n == nil:
+		return rpctypes.ErrGRPCMemberNotFound
+	case !n.Learner && voters == 1:
+		return rpctypes.ErrGRPCMemberNotEnoughStarted
+	default:
+		return status.Error(codes.FailedPrecondition, "mimir: "+refused.Error())
+	}
 }
 
 func (s *clusterServer) members(ctx context.Context) ([]*pb.Member, error) {
@@ -185,6 +225,10 @@ func member(n *replication.NodeStatus) *pb.Member {
 // errNoName says how to give a name to a new node.
 var errNoName = status.Error(codes.InvalidArgument,
 	"mimir: the name of the new node is missing: give its peer URL as http://NAME@HOST:PORT")
+
+// errImpossibleChange says that the members are not those for which a change was asked.
+var errImpossibleChange = status.Error(codes.FailedPrecondition,
+	"mimir: the change makes no sense for the members as they are: see etcdctl member list")
 
 // errNameUsed says that a node of this name was there before.
 var errNameUsed = status.Error(codes.FailedPrecondition,

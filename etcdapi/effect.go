@@ -1,8 +1,10 @@
 package etcdapi
 
 import (
-	"fmt"
+	"context"
+	"errors"
 
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -10,15 +12,48 @@ import (
 const effectAdvice = "mimir: the request would change or answer more at once than a node can; do it in pieces, each " +
 	"with a narrower range"
 
-// checkEffect refuses a request that would take more than the limit on every node. The count is one of this node, which
-// may be behind: what slips through by that is little, and what no node can do is refused where it is applied.
-func (a *API) checkEffect(bytes int64, err error) error {
-	if err != nil {
-		return err
+// smallEffect is what a request may do without being counted.
+const smallEffect = 64 << 10
+
+// effects bounds what the writes under way do together, since many of them may come into one entry. They are those of
+// this node's clients.
+type effects struct {
+	room *semaphore.Weighted
+	most int64
+}
+
+func newEffects(most int64) *effects { return &effects{semaphore.NewWeighted(most), most} }
+
+// admit refuses a request that would take more than the limit on every node, and waits while those under way leave no
+// room for it. done is to be called when it is over. A request for spans of keys is estimated by what the primary has:
+// a node that is far behind may have nothing of what would be deleted. The count of others may be a little out of date.
+// What slips through is little, and what no node can do is refused where it is applied.
+func (a *API) admit(
+	ctx context.Context, spans bool, estimate func(ctx context.Context, limit int64) (int64, error),
+) (done func(), err error) {
+	if spans {
+		if err := a.barrier(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if bytes > a.limits.EffectBytes {
-		return status.Error(codes.InvalidArgument, fmt.Sprintf("%s (max-effect-bytes is %d)", effectAdvice,
-			a.limits.EffectBytes))
+	e := a.effects
+	bytes, err := estimate(ctx, e.most)
+	switch {
+	case err != nil:
+		return nil, a.statusOf(ctx, err)
+	case bytes > e.most:
+		return nil, status.Errorf(codes.InvalidArgument, "%s (max-effect-bytes is %d)", effectAdvice, e.most)
+	case bytes < smallEffect:
+		return func() {}, nil
 	}
-	return nil
+	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	defer cancel()
+	if err := e.room.Acquire(bounded, bytes); err != nil {
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			return nil, status.Errorf(codes.ResourceExhausted, "mimir: the writes under way change or answer as much "+
+				"as max-effect-bytes allows, which is %d: try again later", e.most)
+		}
+		return nil, a.statusOf(ctx, err)
+	}
+	return func() { e.room.Release(bytes) }, nil
 }

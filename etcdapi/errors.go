@@ -48,7 +48,8 @@ var statuses = []struct{ from, to error }{
 	{replication.ErrUnhealthy, rpctypes.ErrGRPCUnhealthy},
 	{replication.ErrRemoved, errNameUsed},
 	{replication.ErrLearnerBehind, rpctypes.ErrGRPCLearnerNotReady},
-	{replication.ErrMember, rpctypes.ErrGRPCMemberNotEnoughStarted},
+	// What the leader found wrong with it is for the call to say: see refusal.
+	{replication.ErrMember, errImpossibleChange},
 	// The leader that was asked is one no longer, or not yet.
 	{replication.ErrRejected, rpctypes.ErrGRPCLeaderChanged},
 

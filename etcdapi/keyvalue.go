@@ -24,9 +24,12 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 		return nil, s.statusOf(ctx, err)
 	}
 	var response *pb.RangeResponse
-	taken := s.answers.open()
+	taken, err := s.answers.open()
+	if err != nil {
+		return nil, err
+	}
 	defer taken.close()
-	err := s.read(ctx, r.Serializable, func() (err error) {
+	err = s.read(ctx, r.Serializable, func() (err error) {
 		response, err = s.store.RangeTaking(ctx, r, taken.take)
 		return err
 	})
@@ -69,10 +72,13 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err := command.CheckDeleteRange(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	bytes, err := s.store.Estimator().Delete(ctx, r, s.limits.EffectBytes)
-	if err := s.checkEffect(bytes, err); err != nil {
-		return nil, s.statusOf(ctx, err)
+	done, err := s.admit(ctx, len(r.RangeEnd) > 0, func(ctx context.Context, limit int64) (int64, error) {
+		return s.store.Estimator().Delete(ctx, r, limit)
+	})
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	return write(ctx, s.API, command.EncodeDeleteRange(r), command.DecodeDeleteRangeResult)
 }
 
@@ -89,18 +95,24 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 			return nil, s.statusOf(ctx, err)
 		}
 	}
-	bytes, err := s.store.Estimator().Txn(ctx, r, s.limits.EffectBytes)
-	if err := s.checkEffect(bytes, err); err != nil {
-		return nil, s.statusOf(ctx, err)
+	done, err := s.admit(ctx, command.NamesSpans(r), func(ctx context.Context, limit int64) (int64, error) {
+		return s.store.Estimator().Txn(ctx, r, limit)
+	})
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	return write(ctx, s.API, command.EncodeTxn(r), command.DecodeTxnResult)
 }
 
 func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	var response *pb.TxnResponse
-	taken := s.answers.open()
+	taken, err := s.answers.open()
+	if err != nil {
+		return nil, err
+	}
 	defer taken.close()
-	err := s.read(ctx, isSerializable(r), func() (err error) {
+	err = s.read(ctx, isSerializable(r), func() (err error) {
 		response, err = s.store.ReadOnlyTxn(ctx, r, taken.take)
 		return err
 	})

@@ -2,11 +2,14 @@ package etcdapi
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/coreos/go-semver/semver"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -85,11 +88,17 @@ func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequ
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
 	defer cancel()
-	if err := s.replicator.TransferLeader(bounded, r.TargetID); err != nil {
+	if err := s.replicator.TransferLeader(bounded, r.TargetID); errors.Is(err, replication.ErrMember) {
+		return nil, errTransferTooLong
+	} else if err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	return &pb.MoveLeaderResponse{}, nil
 }
+
+// errTransferTooLong is what etcd says if a voter does not take the lead over in time.
+var errTransferTooLong = status.Error(codes.Unavailable,
+	"etcdserver: request timed out, leader transfer took too long")
 
 // Defragment does nothing: the store gives space back by itself.
 func (s *maintenanceServer) Defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {

@@ -24,6 +24,46 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
+// What the leader refuses because its picture of the members is newer reaches clients in etcd's words for that
+// situation, and not as a want of started members.
+func TestWhatTheLeaderRefusesOfMembers(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := client(t, n), bounded(t)
+	if _, err := c.MemberAdd(ctx, []string{"http://test-2@127.0.0.1:9998"}); err != nil {
+		t.Fatal(err)
+	}
+	learner, err := c.MemberAddAsLearner(ctx, []string{"http://test-3@127.0.0.1:9999"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Replicator.RefuseChanges(fmt.Errorf("%w: by the leader", replication.ErrMember))
+	_, added := c.MemberAdd(ctx, []string{"http://test-4@127.0.0.1:9997"})
+	_, promoted := c.MemberPromote(ctx, learner.Member.ID)
+	_, removed := c.MemberRemove(ctx, 2)
+	_, moved := c.MoveLeader(ctx, 2)
+	n.Replicator.RefuseChanges(nil)
+	if _, err := c.MemberRemove(ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	n.Replicator.RefuseChanges(fmt.Errorf("%w: by the leader", replication.ErrMember))
+	_, last := c.MemberRemove(ctx, 1)
+	for _, got := range []struct {
+		what string
+		err  error
+		want string
+	}{
+		{"add", added, rpctypes.ErrorDesc(rpctypes.ErrGRPCMemberExist)},
+		{"promote", promoted, rpctypes.ErrorDesc(rpctypes.ErrGRPCMemberNotLearner)},
+		{"remove", removed, "mimir: replication: impossible membership change: by the leader"},
+		{"move the leader", moved, "etcdserver: request timed out, leader transfer took too long"},
+		{"remove the last voter", last, rpctypes.ErrorDesc(rpctypes.ErrGRPCMemberNotEnoughStarted)},
+	} {
+		if got.err == nil || !strings.HasSuffix(got.err.Error(), got.want) {
+			t.Errorf("%s: %v, want %s", got.what, got.err, got.want)
+		}
+	}
+}
+
 func TestMembers(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
 	c, ctx := client(t, n), bounded(t)

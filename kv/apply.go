@@ -17,8 +17,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// Apply applies a batch of commands in order, with its metadata, in one atomic write. A command that cannot be
-// decoded is refused like one that breaks a rule: on every node alike.
+// Apply applies a batch of commands in order, with its metadata, in one atomic write, or, if that were too much at
+// once, in several, each of whole entries.
 func (s *Store) Apply(b *replication.Batch) ([][]byte, error) {
 	g, err := s.acquire()
 	if err != nil {
@@ -32,35 +32,17 @@ func (s *Store) Apply(b *replication.Batch) ([][]byte, error) {
 	return results, nil
 }
 
-func (s *Store) apply(g *generation, b *replication.Batch) (results [][]byte, err error) {
-	requests := make([]command.Request, len(b.Commands))
-	failed := make(map[int]error)
-	scan := false
-	for i := range b.Commands {
-		if err := requests[i].Decode(b.Commands[i].Data); err != nil {
-			failed[i] = err
-			continue
-		}
-		scan = scan || requests[i].NeedsScan()
-	}
-	r, err := newRun(g, s.leases.Edit(), scan, s.watchers.Wanted())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = cmp.Or(err, r.Close()) }()
-	var out *command.Results // nil if nobody wants them
-	if b.WantResults {
-		out = command.NewResults(len(b.Commands))
-	}
-	for i := range requests {
-		if err := r.apply(&requests[i], failed[i], out); err != nil {
+func (s *Store) apply(g *generation, b *replication.Batch) ([][]byte, error) {
+	w := newWork(s, g, b)
+	for from := 0; ; {
+		to, err := w.step(from)
+		if err != nil {
 			return nil, err
 		}
+		if from = to; from == len(b.Commands) {
+			return w.results, nil
+		}
 	}
-	if err := s.commit(g, r, b.Metadata); err != nil {
-		return nil, err
-	}
-	return out.All(), nil
 }
 
 // apply does one command and adds its result to out.
@@ -110,7 +92,7 @@ func (s *Store) Begin(reign replication.Reign, meta *replication.Metadata) error
 		return err
 	}
 	defer g.release()
-	r, err := newRun(g, s.leases.Edit(), false, watch.EventsWithPrevious)
+	r, err := newRun(g, s.leases.Edit(), false, watch.EventsWithPrevious, s.bounds)
 	if err != nil {
 		return fmt.Errorf("kv: begin epoch %d: %w", reign.Epoch, err)
 	}

@@ -20,10 +20,6 @@ const (
 	answerCopies = 16
 	// fewKeys are so few that nobody looks how long they are.
 	fewKeys = 256
-	// mostBatchBytes is what one batch of Pebble can hold, and leastDeleteBytes what a deletion takes of it at least,
-	// beside the key, twice.
-	mostBatchBytes   = 4 << 30
-	leastDeleteBytes = 30
 )
 
 // effect counts what a request does.

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,7 +8,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
-	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/watch"
 )
 
@@ -96,49 +94,4 @@ func TestEffectOfReads(t *testing.T) {
 	expect(t, "what a put replaces", effect(&pb.RequestOp{Request: &pb.RequestOp_RequestPut{
 		RequestPut: &pb.PutRequest{Key: []byte("k"), PrevKv: true},
 	}}), answerCopies*10*int64(len("small")))
-}
-
-// What no batch can hold is refused like what breaks a rule, alone or as the first thing of a transaction, and changes
-// nothing.
-func TestTooLargeAnEffectIsRefusedWhereItIsApplied(t *testing.T) {
-	n := newNode(t)
-	for i := range 100 {
-		n.apply(put(fmt.Sprintf("k/%04d", i), "v"))
-	}
-	g, err := n.acquire()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.release()
-	r, err := newRun(g, n.leases.Edit(), true, watch.Nothing)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	r.mostBytes = 50 * (2*6 + leastDeleteBytes)
-	out := command.NewResults(3)
-	for _, c := range [][]byte{del("k", "l"), command.EncodeTxn(&pb.TxnRequest{Success: []*pb.RequestOp{{
-		Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{
-			Key: []byte("k"), RangeEnd: []byte("l"),
-		}},
-	}}}), del("k/0050", "l")} {
-		q := new(command.Request)
-		if err := q.Decode(c); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.apply(q, nil, out); err != nil {
-			t.Fatal(err)
-		}
-	}
-	results := out.All()
-	if _, err := command.DecodeDeleteRangeResult(results[0]); !errors.Is(err, command.ErrEffectTooLarge) {
-		t.Error(err)
-	}
-	if _, err := command.DecodeTxnResult(results[1]); !errors.Is(err, command.ErrEffectTooLarge) {
-		t.Error(err)
-	}
-	if half, err := command.DecodeDeleteRangeResult(results[2]); err != nil || half.Deleted != 50 ||
-		half.Header.Revision != n.Revision()+1 {
-		t.Error(half, err)
-	}
 }

@@ -29,8 +29,8 @@ type run struct {
 	heads  *headCache
 	leases lease.Edit
 
-	mostBytes int64 // that a command may delete as the first thing it does
-	alarms    mvcc.Alarms
+	held   int64 // bytes in memory, about
+	alarms mvcc.Alarms
 
 	liveness []liveness
 	written  watch.Written
@@ -43,7 +43,7 @@ type liveness struct {
 }
 
 // newRun begins a run on what g holds. gather is what watchers want of it.
-func newRun(g *generation, leases lease.Edit, indexed bool, gather watch.Level) (*run, error) {
+func newRun(g *generation, leases lease.Edit, indexed bool, gather watch.Level, most bounds) (*run, error) {
 	base, err := mvcc.NewReader(g.db)
 	if err != nil {
 		return nil, err
@@ -51,14 +51,14 @@ func newRun(g *generation, leases lease.Edit, indexed bool, gather watch.Level) 
 	now := g.now.Load()
 	r := &run{
 		indexed: indexed, state: now.State, base: base, latest: map[string]head{}, heads: &g.heads,
-		leases: leases, alarms: now.alarms, mostBytes: mostBatchBytes, written: watch.Written{Level: gather},
+		leases: leases, alarms: now.alarms, written: watch.Written{Level: gather},
 	}
 	if indexed {
 		r.batch = g.db.NewIndexedBatch()
 	} else {
 		r.batch = g.db.NewBatch()
 	}
-	r.write = mvcc.NewWriter(r.batch)
+	r.write = mvcc.NewBoundedWriter(r.batch, most.batchBytes)
 	return r, nil
 }
 
@@ -158,6 +158,7 @@ func (r *run) change(key []byte, prev *mvcc.Version, value []byte, leaseID int64
 		c := watch.Change{Key: key, Now: v}
 		if r.written.Level == watch.EventsWithPrevious && prev.Exists() {
 			c.Prev = prev.KeyValue(key)
+			r.held += int64(len(prev.Value))
 		}
 		r.written.Changes = append(r.written.Changes, c)
 	}
@@ -165,6 +166,7 @@ func (r *run) change(key []byte, prev *mvcc.Version, value []byte, leaseID int64
 		return err
 	}
 	r.sub++
+	r.held += changeBytes + 2*int64(len(key)) + int64(len(value))
 	name := string(key)
 	if exists := kind == mvcc.KindPut; exists != prev.Exists() {
 		r.liveness = append(r.liveness, liveness{key: name, exists: exists})
@@ -209,10 +211,9 @@ func (r *run) deleteKeys(sp command.Span, each func(key []byte, v *mvcc.Version)
 			f.v.Value = bytes.Clone(v.Value)
 		}
 		doomed = append(doomed, f)
-		// What no batch can hold is refused by every node before it has changed anything. It would stop a node of the
-		// version before.
-		if total += 2*int64(len(key)) + leastDeleteBytes; r.sub == 0 && total > r.mostBytes {
-			return refusal{command.ErrEffectTooLarge}
+		// What will not fit need not be gathered.
+		if total += 2*int64(len(key)) + mvcc.DeleteBytes; total > r.write.Room() {
+			return mvcc.ErrBatchFull
 		}
 		return nil
 	})

@@ -26,6 +26,7 @@ var (
 // says.
 type Store struct {
 	options Options
+	bounds  bounds
 	cache   *pebble.Cache
 	marker  *atomicfs.Marker
 	current current
@@ -53,7 +54,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kv: %w", err)
 	}
-	s := &Store{options: o, marker: marker, cache: pebble.NewCache(o.CacheBytes)}
+	s := &Store{options: o, bounds: defaultBounds, marker: marker, cache: pebble.NewCache(o.CacheBytes)}
 	g, err := s.openCurrent(name)
 	if err != nil {
 		s.cache.Unref()

@@ -40,12 +40,13 @@ var below = map[string][]string{
 		"replication/internal/peer", "replication/internal/region", "replication/internal/succession",
 	},
 	"replication/internal/recall": {
-		"replication/contract", "replication/clock", "replication/durable", "replication/internal/peer"},
+		"replication/contract", "replication/clock", "replication/durable", "replication/internal/checksum",
+		"replication/internal/peer"},
 	"replication/internal/secondary": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/checkpoint", "replication/internal/fleet",
-		"replication/internal/life", "replication/internal/region", "replication/internal/stream",
-		"replication/internal/succession",
+		"replication/internal/life", "replication/internal/peer", "replication/internal/region",
+		"replication/internal/stream", "replication/internal/succession",
 	},
 	"replication/internal/primary": {
 		"replication/internal/wake",
@@ -56,7 +57,9 @@ var below = map[string][]string{
 	"replication/internal/succession": {"replication/contract", "replication/timeline"},
 	"replication/internal/ballot":     {"replication/timeline"},
 	"replication/internal/enginetest": {"replication/contract", "replication/durable"},
-	"replication/internal/copies":     {"replication/contract", "replication/durable"},
+	"replication/internal/copies": {
+		"replication/contract", "replication/durable", "replication/internal/checksum",
+	},
 	"replication/internal/region": {
 		"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup",
 		"replication/internal/invariant",
@@ -116,7 +119,7 @@ var below = map[string][]string{
 	},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",
-		"replication/internal/overview",
+		"replication/internal/overview", "replication/internal/checksum",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/propose", "replication/internal/slots", "replication/internal/recall",
 		"replication/internal/reads",

@@ -35,6 +35,8 @@ type (
 	Checkpointer = contract.Checkpointer
 	// Batch is a run of consecutive commands of one epoch.
 	Batch = contract.Batch
+	// Cut is a place in a Batch.
+	Cut = contract.Cut
 	// Metadata is what the library must find again in the storage.
 	Metadata = contract.Metadata
 )

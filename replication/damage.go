@@ -13,17 +13,25 @@ import (
 // beyondLog is in what raft says when others count on entries that the log does not hold.
 const beyondLog = "is out of range [lastIndex("
 
-// asDamage wraps in ErrDamaged what says that a data directory is not what it was, in words that do not need the
-// source code beside them. Everything else it returns as it is.
+// fellBehind reports whether raft stopped because others count on entries that the log does not hold.
+func fellBehind(err error) bool {
+	return errors.Is(err, raftgroup.ErrInvariant) && strings.Contains(err.Error(), beyondLog)
+}
+
+// asDamage wraps in ErrDamaged what says that a data directory is not what it was, in words that do not need the source
+// code beside them. Everything else it returns as it is.
 func asDamage(err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrDamaged), errors.Is(err, ErrDiskLost):
 		return err
 	case errors.Is(err, raftgroup.ErrLogLost):
-		return fmt.Errorf("%w: the log is gone and the store is not: %w", ErrDamaged, err)
+		return fmt.Errorf("%w: the log, directory wal, is gone and the store is not: %w", ErrDamaged, err)
 	case errors.Is(err, raftgroup.ErrStateLost):
-		return fmt.Errorf("%w: the store is older than the log that is kept, or gone: %w", ErrDamaged, err)
-	case errors.Is(err, raftgroup.ErrInvariant) && strings.Contains(err.Error(), beyondLog):
+		return fmt.Errorf("%w: the store, directory kv or that of the engine, is older than the log that is "+
+			"kept, or gone: %w", ErrDamaged, err)
+	case errors.Is(err, raftgroup.ErrAcknowledgedLost):
+		return fmt.Errorf("%w: %w", ErrDiskLost, err)
+	case fellBehind(err):
 		return fmt.Errorf("%w: the region agreed on entries with this node which its log does not hold any more: the "+
 			"newest part of the log is lost, or an old copy of the directory was put back: %w", ErrDamaged, err)
 	case errors.Is(err, wal.ErrCorrupt), errors.Is(err, ErrMetadata), errors.Is(err, checkpoint.ErrCorrupt):

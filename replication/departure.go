@@ -8,6 +8,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
+	"github.com/mimir-kv/mimir/replication/internal/recall"
 )
 
 // farewell is how long a node that was removed stays, so that the answer to whoever removed it by way of this node
@@ -20,13 +21,25 @@ type departure struct {
 	life   *life.Life
 }
 
-// ended ends the node because its group cannot go on.
+// ended ends the node because its group cannot go on, or its disk went back.
 func (d departure) ended(cause error) {
 	if errors.Is(cause, raftgroup.ErrRemoved) {
 		d.begin(cause)
 		return
 	}
-	d.life.Fail(cause)
+	d.life.Fail(d.giveUp(asDamage(cause)))
+}
+
+// giveUp returns cause. If it says that this node must not take part again with the disk that it has, that is on the
+// disk before the node ends: those who know may be gone when it is started the next time.
+func (d departure) giveUp(cause error) error {
+	if !errors.Is(cause, ErrDiskLost) && !errors.Is(cause, raftgroup.ErrRegionLost) && !fellBehind(cause) {
+		return cause
+	}
+	if err := recall.GiveUp(d.config.FS, d.config.path(diskFile), cause); err != nil {
+		return fmt.Errorf("%w (which could not be noted, so do not start it again: %w)", cause, err)
+	}
+	return cause
 }
 
 // begin ends the node because it was removed. told says how that is known.

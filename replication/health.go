@@ -11,6 +11,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -40,10 +41,15 @@ type HealthStatus struct {
 	Healthy bool   `json:"healthy"`
 	Problem string `json:"problem,omitempty"` // why it is not healthy
 
-	IsLeader     bool   `json:"leader"` // of the region
-	LeaderID     string `json:"leaderID"`
-	LeaderAddr   string `json:"leaderAddr"`
-	LeaderRaftID uint64 `json:"leaderRaftID"`
+	// IsLeader and the leader of the region are false, "" and zero while this node has not heard a leader, or, if it
+	// leads, a majority, for longer than the election time: then it does not know. LeaderAgeSeconds is for how long it
+	// has not, negative if it never has since it started.
+	IsLeader         bool    `json:"leader"`
+	LeaderID         string  `json:"leaderID"`
+	LeaderAddr       string  `json:"leaderAddr"`
+	LeaderRaftID     uint64  `json:"leaderRaftID"`
+	LeaderAgeSeconds float64 `json:"leaderAgeSeconds"`
+
 	Term         uint64 `json:"term"`
 	CommitIndex  uint64 `json:"commitIndex"`
 	AppliedIndex uint64 `json:"appliedIndex"`
@@ -54,7 +60,7 @@ type HealthStatus struct {
 	Position Position `json:"position"`
 	Chain    string   `json:"chain"` // hexadecimal, whole
 	Sealed   bool     `json:"sealed"`
-	Lag      Lag      `json:"lag"` // zero at the primary
+	Lag      Lag      `json:"lag"` // zero at the primary; unknown where no leader is
 
 	Peers []PeerStatus `json:"peers,omitempty"` // every other region, by name
 	Slots []SlotStatus `json:"slots,omitempty"`
@@ -80,6 +86,8 @@ type PeerStatus struct {
 	Role     Role     `json:"role"`              // "" if nobody answered
 	Epoch    Epoch    `json:"epoch"`
 	Position Position `json:"position"`
+	// AgeSeconds is how old that is; negative if nobody answered.
+	AgeSeconds float64 `json:"ageSeconds"`
 	// Lag is what the region says it is behind the primary; zero for the primary, Seconds negative if it is not known.
 	Lag Lag `json:"lag"`
 	// LastHeard is what the region was when a node of it last answered, if none does now. Then Role, Epoch and
@@ -91,7 +99,7 @@ type PeerStatus struct {
 func (n *node) health() *HealthStatus {
 	h := &HealthStatus{
 		Mode: n.mode, NodeID: n.config.NodeID, Region: n.config.RegionID, RaftID: n.id, State: StateReady,
-		Lag: Lag{Seconds: -1},
+		Lag: Lag{Seconds: -1}, LeaderAgeSeconds: -1,
 	}
 	if err := n.life.Err(); err != nil {
 		h.State, h.Problem = StateInitializing, err.Error()
@@ -103,20 +111,21 @@ func (n *node) health() *HealthStatus {
 	started, _ := n.life.Started()
 	h.Uptime = n.config.Clock.Now().Sub(started)
 	status := n.group.Status()
-	h.IsLeader = n.leadership.Leads()
-	h.LeaderRaftID, h.LeaderID = status.Leader, n.directory.Name(status.Leader)
-	h.LeaderAddr, _ = n.directory.Addr(status.Leader)
+	cutOff := healthOfLeader(h, n, status)
 	h.Term, h.CommitIndex, h.LogBytes = status.Term, status.Commit, n.log.Bytes()
 	h.DiskStalled = status.DiskStalled
 	n.healthOfHistory(h)
-	h.Slots = n.slotStatuses()
+	h.Slots = n.slotStatuses(h)
 	h.Votes = n.votes.Status()
 	h.Nodes = n.members.List()
-	h.Peers = peerStatuses(n.config.Regions, n.fleetView(), n.config.Clock.Now())
+	for i := range h.Nodes {
+		h.Nodes[i].Leader = h.Nodes[i].ID == h.LeaderRaftID
+	}
+	h.Peers = peerStatuses(&n.config, n.fleetView())
 	h.Problem = n.reporter.Problem()
 	switch {
-	case status.Leader == 0:
-		h.Problem = "no leader"
+	case cutOff != "":
+		h.Problem = cutOff
 	case h.Problem == "" && h.Role == RoleDiverged:
 		h.Problem = "history diverged; rejoining"
 	case h.DiskStalled > 0:
@@ -125,6 +134,29 @@ func (n *node) health() *HealthStatus {
 		h.Healthy = h.Problem == ""
 	}
 	return h
+}
+
+// healthOfLeader fills in who leads, if that was heard within the election time, and returns what to say if it was not.
+func healthOfLeader(h *HealthStatus, n *node, status raftgroup.Status) (cutOff string) {
+	at, lately := n.group.Heard()
+	h.LeaderAgeSeconds = -1
+	if age := overview.Age(at, n.config.Clock.Now()); age != nil {
+		h.LeaderAgeSeconds = *age
+	}
+	switch name := n.directory.Name(status.Leader); {
+	case status.Leader != 0 && lately:
+		h.IsLeader, h.LeaderRaftID, h.LeaderID = n.leadership.Leads(), status.Leader, name
+		h.LeaderAddr, _ = n.directory.Addr(status.Leader)
+		return ""
+	case at.IsZero():
+		return "no leader was heard since the node started"
+	case status.Leader == 0:
+		return fmt.Sprintf("no leader; the last one was heard %.1f s ago", h.LeaderAgeSeconds)
+	case status.IsLeader:
+		return fmt.Sprintf("it led the region, and heard no majority for %.1f s", h.LeaderAgeSeconds)
+	default:
+		return fmt.Sprintf("cut off: the leader %s was not heard for %.1f s", name, h.LeaderAgeSeconds)
+	}
 }
 
 func (n *node) fleetView() fleet.View {
@@ -144,18 +176,23 @@ func (n *node) healthOfHistory(h *HealthStatus) {
 }
 
 // peerStatuses describes the other regions by what was last heard of them.
-func peerStatuses(regions map[string][]string, view fleet.View, now time.Time) []PeerStatus {
-	list := make([]PeerStatus, 0, len(regions))
-	for _, name := range slices.Sorted(maps.Keys(regions)) {
-		list = append(list, peerStatus(name, regions[name], view.Regions[name], now))
+func peerStatuses(c *Config, view fleet.View) []PeerStatus {
+	lately := c.fleetInterval() + 2*c.callTimeout() // a round waits for the slowest
+	list := make([]PeerStatus, 0, len(c.Regions))
+	for _, name := range slices.Sorted(maps.Keys(c.Regions)) {
+		list = append(list, peerStatus(name, c.Regions[name], view.Regions[name], c.Clock.Now(), lately))
 	}
 	return list
 }
 
-func peerStatus(name string, addrs []string, r fleet.Region, now time.Time) PeerStatus {
-	p := PeerStatus{ID: name, Address: addrs[0], Lag: Lag{Seconds: -1}}
+func peerStatus(name string, addrs []string, r fleet.Region, now time.Time, lately time.Duration) PeerStatus {
+	p := PeerStatus{ID: name, Address: addrs[0], Lag: Lag{Seconds: -1}, AgeSeconds: -1}
 	said := r.Leader()
 	switch {
+	case r.Tries > 0 && now.Sub(r.Asked) > lately: // this process stood still
+		p.Problem = fmt.Sprintf("not asked for %.0f s", now.Sub(r.Asked).Seconds())
+		p.LastHeard = overview.Last(r.Last, now)
+		return p
 	case said != nil && said.Role == timeline.Diverged:
 		p.Problem = "history diverged; rejoining"
 	case said != nil:
@@ -175,8 +212,14 @@ func peerStatus(name string, addrs []string, r fleet.Region, now time.Time) Peer
 		p.Problem += "; this is what " + said.Node + " has, which may be behind"
 	}
 	p.Address, p.Role, p.Epoch, p.Position = said.Asked, Role(said.Role), said.Cursor.Epoch, said.Cursor.Position
+	p.AgeSeconds = now.Sub(said.At).Seconds()
+	if p.Healthy && said.CutOff() {
+		p.Healthy, p.Problem = false, "its leader "+said.Node+" hears no majority"
+	}
 	if f := said.Following; p.Role == RolePrimary {
-		p.Lag = Lag{}
+		if p.Healthy {
+			p.Lag = Lag{}
+		}
 	} else if f != nil {
 		p.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast}
 	}
@@ -202,14 +245,15 @@ func otherMembers(v fleet.View) (list []NodeStatus) {
 }
 
 // healthLag fills in what this region is behind. Only the leader of a secondary follows the stream and knows the time;
-// other nodes report what the fleet's picture says, without a bound in seconds.
+// other nodes report what the fleet's picture says, without a bound in seconds. Who knows no leader does not know what
+// the region has, nor whether it is still primary.
 func (n *node) healthLag(h *HealthStatus) {
-	if h.Role == RolePrimary {
+	if h.Role == RolePrimary && h.Primary == h.Region && h.LeaderRaftID != 0 {
 		h.Lag = Lag{}
 		return
 	}
 	h.Lag.AtLeast = true
-	if f := n.follower.Following(); f != nil {
+	if f := n.follower.Following(); f != nil && h.IsLeader {
 		h.Lag = Lag{Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast}
 	}
 	if p := n.governor.LastHeard(h.Primary); p > h.Position {
@@ -218,12 +262,13 @@ func (n *node) healthLag(h *HealthStatus) {
 }
 
 // slotStatuses describes the secondaries: those whose stream this node serves with their lag, the others by what is
-// acknowledged.
-func (n *node) slotStatuses() []SlotStatus {
-	position := n.applied.View().State.Cursor.Position
+// acknowledged. What is measured against this node's own position is a bound only where that covers everything
+// acknowledged: at the leader of the primary.
+func (n *node) slotStatuses(h *HealthStatus) []SlotStatus {
+	position, covers := h.Position, h.IsLeader && h.Role == RolePrimary && h.Primary == h.Region
 	var list []SlotStatus
 	for _, s := range n.slots.Now() {
-		o := SlotStatus{Region: s.Region, Position: s.Position, Lost: s.Lost, Lag: Lag{Seconds: -1}}
+		o := SlotStatus{Region: s.Region, Position: s.Position, Lost: s.Lost, Lag: Lag{Seconds: -1, AtLeast: !covers}}
 		if position > s.Position {
 			o.Lag.Commands = uint64(position - s.Position)
 		}
@@ -234,8 +279,10 @@ func (n *node) slotStatuses() []SlotStatus {
 		if i < 0 {
 			i, list = len(list), append(list, SlotStatus{Region: live.Region})
 		}
-		lag := Lag{Commands: live.Lag.Commands, Bytes: live.Lag.Bytes, Seconds: live.Lag.Seconds}
-		if !live.Lag.Known {
+		lag := Lag{
+			Commands: live.Lag.Commands, Bytes: live.Lag.Bytes, Seconds: live.Lag.Seconds, AtLeast: !covers,
+		}
+		if !live.Lag.Known || !covers {
 			lag.Seconds = -1
 		}
 		list[i].Position, list[i].Lag, list[i].Connected = max(list[i].Position, live.Acknowledged), lag, true
@@ -249,8 +296,11 @@ func (n *node) fleetStatus(ctx context.Context) *FleetStatus {
 	if ctx == nil {
 		ctx = n.life.Context() // each question is bounded anyway
 	}
-	if !n.serves() {
-		return &FleetStatus{Fleet: n.config.FleetID, Asked: n.config.NodeID}
+	if err := n.life.Err(); err != nil {
+		return &FleetStatus{
+			Fleet: n.config.FleetID, Asked: n.config.NodeID, TakeWrites: []string{},
+			Warnings: []string{n.config.NodeID + ", which was asked, knows nothing: " + err.Error()},
+		}
 	}
 	return n.survey.Fleet(ctx)
 }

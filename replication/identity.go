@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 )
 
 const (
 	identityFile    = "IDENTITY"
-	diskFile        = "DISK" // its own identity, and how often it was started
+	diskFile        = "DISK"  // its own identity, and how often it was started
+	heardFile       = "HEARD" // what was heard of the disks of others
 	identityVersion = 1
 )
 
@@ -27,10 +29,11 @@ type identity struct {
 	RaftID  uint64 `json:"raftID"`
 }
 
-// claimDirectory checks that the data directory is this node's, and reports whether it was empty.
-func claimDirectory(fs durable.FS, c *Config) (fresh bool, err error) {
+// claimDirectory checks that the data directory is this node's, and reports whether it was empty, and whether the file
+// that says whose it is has a checksum: those of former versions have none.
+func claimDirectory(fs durable.FS, c *Config) (fresh, sealed bool, err error) {
 	if err := durable.MakeDir(fs, c.DataDir); err != nil {
-		return false, fmt.Errorf("create data directory: %w", err)
+		return false, false, fmt.Errorf("create data directory: %w", err)
 	}
 	path := filepath.Join(c.DataDir, identityFile)
 	own := identity{
@@ -39,29 +42,33 @@ func claimDirectory(fs durable.FS, c *Config) (fresh bool, err error) {
 	}
 	encoded, err := durable.ReadFile(fs, path)
 	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
+		return true, false, nil
 	} else if err != nil {
-		return false, fmt.Errorf("read identity: %w", err)
+		return false, false, fmt.Errorf("read identity: %w", err)
+	}
+	whole, sealed := checksum.Unbroken(encoded)
+	if !whole {
+		return false, true, fmt.Errorf("%w: %s is not what was written: its checksum is another", ErrDamaged, path)
 	}
 	var found identity
 	if err := json.Unmarshal(encoded, &found); err != nil {
-		return false, fmt.Errorf("%w: %s is not what was written: %w", ErrDamaged, path, err)
+		return false, sealed, fmt.Errorf("%w: %s is not what was written: %w", ErrDamaged, path, err)
 	}
 	if found.RaftID != members.RaftID(found.Region, found.Node) {
-		return false, fmt.Errorf("%w: %s is not what was written: it names node %s of region %s with another number "+
-			"than theirs", ErrDamaged, path, found.Node, found.Region)
+		return false, sealed, fmt.Errorf("%w: %s is not what was written: it names node %s of region %s with "+
+			"another number than theirs", ErrDamaged, path, found.Node, found.Region)
 	}
 	if found.Version != identityVersion && found.Fleet == own.Fleet && found.RaftID == own.RaftID {
-		return false, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or the file is "+
-			"damaged", ErrIdentity, path, found.Version, identityVersion)
+		return false, sealed, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or the "+
+			"file is damaged", ErrIdentity, path, found.Version, identityVersion)
 	}
 	if found != own {
-		return false, fmt.Errorf(
+		return false, sealed, fmt.Errorf(
 			"%w: %s belongs to node %s of region %s in fleet %s (format %d); this is node %s of region %s in fleet %s",
 			ErrIdentity, c.DataDir, found.Node, found.Region, found.Fleet, found.Version, own.Node, own.Region,
 			own.Fleet)
 	}
-	return false, nil
+	return false, sealed, nil
 }
 
 // markDirectory makes the data directory this node's, durably.
@@ -75,7 +82,7 @@ func markDirectory(fs durable.FS, c *Config) error {
 		return err
 	}
 	err = durable.WriteFile(fs, filepath.Join(c.DataDir, identityFile), func(w io.Writer) error {
-		_, err := w.Write(append(encoded, '\n'))
+		_, err := w.Write(append(checksum.Seal(encoded), '\n'))
 		return err
 	})
 	if err != nil {

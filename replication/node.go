@@ -184,7 +184,7 @@ func (n *node) lock() error {
 }
 
 func (n *node) bringUpLocked(ctx context.Context) error {
-	fresh, err := claimDirectory(n.config.FS, &n.config)
+	fresh, sealed, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
 		return err
 	}
@@ -204,9 +204,9 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	}
 	check := newInquiry(n).pastOf(n.disk, max(n.log.LastIndex(), n.applied.View().Index))
 	if err := check.Ask(ctx); err != nil {
-		return errors.Join(err, n.log.Close())
+		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}
-	if fresh {
+	if fresh || !sealed {
 		if err := markDirectory(n.config.FS, &n.config); err != nil {
 			return errors.Join(err, n.log.Close())
 		}
@@ -288,9 +288,10 @@ func (n *node) launch(check *recall.Check) {
 	} {
 		n.life.Go(f)
 	}
+	n.life.Go(func(ctx context.Context) { n.memory.Run(ctx, n.config.Clock) })
 	n.life.Go(func(ctx context.Context) {
 		if err := check.Run(ctx); err != nil {
-			n.life.Fail(err)
+			n.departure().ended(err)
 		}
 	})
 	n.life.Go(func(ctx context.Context) {
@@ -322,6 +323,7 @@ func (n *node) tearDown() {
 	n.proposer.Abandon(n.life.Failure())
 	n.group.Stop()
 	n.proposer.Wait()
+	n.memory.Save()
 	if closed := errors.Join(n.transport.Close(), n.log.Close(), n.held.Close()); closed != nil {
 		n.logger.Warn("closing", "err", closed)
 	}

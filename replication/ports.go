@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/life"
@@ -29,6 +30,9 @@ func (g *groupPort) Leader() (id, term uint64) {
 	status := g.Status()
 	return status.Leader, status.Term
 }
+
+// DiskStalled returns for how long the log's disk has not finished a write, zero unless that is long.
+func (g *groupPort) DiskStalled() time.Duration { return g.Status().DiskStalled }
 
 // acknowledged returns the last entry that the member acknowledged to this node, the leader; zero if it does not lead.
 func (g *groupPort) acknowledged(id uint64) uint64 { return g.Status().Progress[id].Match }
@@ -79,6 +83,12 @@ func (e elections) Elect(ctx context.Context, r timeline.Reign, operator bool) e
 
 // Sound implements primary.Elections.
 func (e elections) Sound(ctx context.Context) (Epoch, error) { return e.node.votes.Sound(ctx) }
+
+// chainPort tells chains of this node's history. The source is made after the room that asks.
+type chainPort struct{ node *node }
+
+// Chain implements secondary.Chains.
+func (c chainPort) Chain(r Reign, p Position) (Chain, error) { return c.node.source.Chain(r, p) }
 
 // history is this node's applied log as a source of the stream.
 type history struct {

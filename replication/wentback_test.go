@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -31,9 +32,9 @@ func (f *testFleet) refusesToStart(name string) error {
 	}
 	r.SetTransport(f.network.Node(name))
 	err = r.Start(f.t.Context())
+	defer func() { _ = r.Shutdown() }()
 	if err == nil {
 		f.t.Errorf("%s started on an older copy of its disk", name)
-		_ = r.Shutdown()
 		return nil
 	}
 	if !errors.Is(err, replication.ErrDiskLost) {
@@ -54,6 +55,16 @@ func (f *testFleet) goesOn(name string, count int) *vfs.MemFS {
 	}
 	f.eventually(values(0, count))
 	return old
+}
+
+// forget takes from nodes that are down what they remember of others.
+func (f *testFleet) forget(names ...string) {
+	f.t.Helper()
+	for _, n := range names {
+		if err := f.nodes[n].disk.Remove("/data/HEARD"); err != nil && !errors.Is(err, os.ErrNotExist) {
+			f.t.Fatal(err)
+		}
+	}
 }
 
 // heardBy waits until a node has heard how far another region is.
@@ -144,6 +155,96 @@ func TestAnOlderCopyThatNobodyAnswersStopsLater(t *testing.T) {
 	})
 }
 
+// TestADiskThatWasGivenUpStaysSo: whoever was told that its disk went back does not start again when those who know are
+// gone, however often it is tried. The count of starts alone would let it pass.
+func TestADiskThatWasGivenUpStaysSo(t *testing.T) {
+	for name, late := range map[string]bool{"told before it serves": false, "told while it serves": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
+				old := f.goesOn("us-1", 20)
+				f.heardBy("eu-1", "us", 20)
+				f.kill("us-1")
+				f.nodes["us-1"].disk = old
+				if late {
+					f.network.Isolate("eu-1")
+					f.start("us-1")
+					f.network.HealAll()
+					f.within(time.Minute, "us-1 stops itself", func() bool { return f.nodes["us-1"].Err() != nil })
+					f.kill("us-1")
+				} else {
+					_ = f.refusesToStart("us-1")
+				}
+				f.kill("eu-1")
+				for range 3 {
+					err := f.refusesToStart("us-1")
+					if err != nil && !strings.Contains(err.Error(), "with an empty data directory") {
+						t.Errorf("says not what to do: %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestAFleetThatWasStartedAnewRemembers: every process ends, the one of an older disk among them, and what they heard
+// of each other outlasts them, within a region as between two.
+func TestAFleetThatWasStartedAnewRemembers(t *testing.T) {
+	for _, regions := range []map[string]int{{"us": 1, "eu": 1}, {"us": 3}} {
+		inBubble(t, regions, func(f *testFleet) {
+			old := f.goesOn("us-1", 20)
+			time.Sleep(20 * time.Second)
+			for _, n := range f.names() {
+				f.kill(n)
+			}
+			f.nodes["us-1"].disk = old
+			for _, n := range f.names() {
+				if n != "us-1" {
+					f.start(n)
+				}
+			}
+			_ = f.refusesToStart("us-1")
+		})
+	}
+}
+
+// TestAMemberThatLostWhatItAcknowledgedStaysAway: its leader tells it, it stops, and a restart does not make it good.
+func TestAMemberThatLostWhatItAcknowledgedStaysAway(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		victim := f.followersOf("us")[0]
+		leader := f.leaderOf("us")
+		f.kill(victim)
+		forgot := f.nodes[victim].disk.CrashClone(vfs.CrashCloneCfg{})
+		f.start(victim)
+		for _, v := range values(1, 20) {
+			f.put(leader, v)
+		}
+		f.eventually(values(0, 20))
+		f.kill(victim)
+		f.nodes[victim].disk = forgot
+		alone := func() { // a start asks nobody who knows
+			for _, n := range f.regions["us"] {
+				if n != victim {
+					f.network.Isolate(n)
+				}
+			}
+		}
+		alone()
+		f.start(victim)
+		f.network.HealAll()
+		f.within(time.Minute, victim+" stops itself", func() bool { return f.nodes[victim].Err() != nil })
+		if err := f.nodes[victim].Err(); !errors.Is(err, replication.ErrDiskLost) {
+			t.Errorf("stopped with %v", err)
+		}
+		f.kill(victim)
+		alone()
+		_ = f.refusesToStart(victim)
+		f.network.HealAll()
+		f.put(f.followersOf("us")[0], "c20")
+	})
+}
+
 // TestARestartIsNoOlderCopy: whatever was lost in a power cut had not been told to anybody, so that every node starts.
 func TestARestartIsNoOlderCopy(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
@@ -178,6 +279,7 @@ func TestAPrimaryThatLostAPartOfItsReignIsFenced(t *testing.T) {
 		old := f.goesOn("us-1", 20)
 		f.kill("us-1")
 		f.kill("eu-1")
+		f.forget("eu-1")
 		f.start("eu-1")
 		f.nodes["us-1"].disk = old
 		f.start("us-1")

@@ -35,7 +35,7 @@ func (n *node) build() {
 	c := &n.config
 	n.applied = region.NewApplied(&region.View{State: timeline.State{Region: c.RegionID}}, n.life)
 	n.group = &groupPort{}
-	n.memory = recall.NewMemory()
+	n.memory = recall.Remember(c.FS, c.path(heardFile), n.logger)
 	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, func() uint64 {
 		id, _ := n.group.Leader()
 		return id
@@ -102,13 +102,16 @@ func (n *node) buildSuccession() {
 	n.members = members.NewRegistrar(members.Config{
 		Region: c.RegionID, Self: n.self(), Timeout: c.callTimeout(), Clock: c.Clock, Applied: n.applied,
 		Leadership: n.leadership, Directory: n.directory, Group: n.group, Controls: n.proposer, Client: n.client,
-		Logger: n.logger, OnRemoved: n.departure().begin,
+		Logger: n.logger, OnRemoved: n.departure().begin, Disk: n.disk.ID, Boot: n.disk.Boot,
+		OnMet: func(p members.Presence) {
+			n.memory.Note(p.Member.ID, recall.Disk{ID: p.Disk, Starts: p.Member.Starts, Boot: p.Boot}, p.Index)
+		},
 	})
 	n.follower = secondary.New(secondary.Config{
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: n.group,
-		Copies:    copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client},
-		Directory: n.directory,
+		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client},
+		Chains: chainPort{n}, Client: n.client, Directory: n.directory,
 	})
 	regions := append(n.otherRegions(), c.RegionID)
 	slices.Sort(regions)
@@ -186,7 +189,7 @@ func (n *node) bindGroup() error {
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
 		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends,
-		OnFatal: func(err error) { n.departure().ended(asDamage(err)) },
+		OnFatal: n.departure().ended,
 	})
 	n.group.Group = g
 	if errors.Is(err, raftgroup.ErrRemoved) {
@@ -206,10 +209,12 @@ func (n *node) services() map[string]transport.Handler {
 	n.reporter.Register(questions)
 	n.staging.Register(questions, func() uint64 { _, term := n.group.Leader(); return term })
 	n.tails.Register(questions)
+	n.follower.Register(questions)
 	recall.Register(questions, n.config.NodeID, n.memory, n.group.acknowledged)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
-	s[propose.Service], s[propose.ServiceWhole] = n.proposer.Serve, n.proposer.ServeWhole
+	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve
+	s[propose.ServiceWhole] = n.proposer.ServeWhole
 	s[stream.Service] = n.source.Handle
 	s[transfer.Service] = n.shelf.Serve
 	return s

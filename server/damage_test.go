@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,28 @@ var damages = map[string]func(path string) error{
 	"a directory": func(path string) error {
 		return errors.Join(os.Remove(path), os.Mkdir(path, 0o700))
 	},
+	"a link to itself": linkToItself,
+	"not to be read":   func(path string) error { return os.Chmod(path, 0) },
+	"not to be written": func(path string) error {
+		return os.Chmod(path, 0o400)
+	},
 }
+
+// directoryDamages are what may happen to a directory in it.
+var directoryDamages = map[string]func(path string) error{
+	"deleted": os.RemoveAll,
+	"a file": func(path string) error {
+		return errors.Join(os.RemoveAll(path), os.WriteFile(path, []byte("file"), 0o600))
+	},
+	"a link to itself":  linkToItself,
+	"not to be entered": func(path string) error { return os.Chmod(path, 0) },
+	"not to be written": func(path string) error { return os.Chmod(path, 0o500) },
+}
+
+// forbidding are the damages that root does not notice.
+var forbidding = []string{"not to be read", "not to be written", "not to be entered"}
+
+func linkToItself(path string) error { return errors.Join(os.RemoveAll(path), os.Symlink(path, path)) }
 
 // flip changes the byte at a fraction of the file.
 func flip(path string, fraction int) error {
@@ -71,35 +93,36 @@ func filledDirectory(t *testing.T) *Config {
 func damagedValue(i int) string { return strings.Repeat(fmt.Sprintf("%d-", i), 1000) }
 
 // kinds returns one file of each kind in a directory, relative to it: of files whose names differ in numbers only, the
-// first and the last.
-func kinds(t *testing.T, dir string) []string {
+// first and the last. Of directories likewise the first.
+func kinds(t *testing.T, dir string) (files, directories []string) {
 	t.Helper()
 	number := regexp.MustCompile(`\d+`)
 	first, last := map[string]string{}, map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() == "LOCK" { // a lock is made anew
+		if err != nil || path == dir || d.Name() == "LOCK" { // a lock is made anew
 			return err
 		}
 		name, _ := filepath.Rel(dir, path)
 		kind := number.ReplaceAllString(name, "N")
-		if first[kind] == "" {
-			first[kind] = name
-		} else {
+		switch {
+		case first[kind] != "" && !d.IsDir():
 			last[kind] = name
+		case first[kind] == "" && d.IsDir():
+			directories = append(directories, name)
+			first[kind] = name
+		case first[kind] == "":
+			files = append(files, name)
+			first[kind] = name
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []string
-	for kind, name := range first {
-		list = append(list, name)
-		if last[kind] != "" {
-			list = append(list, last[kind])
-		}
+	for _, name := range last {
+		files = append(files, name)
 	}
-	return list
+	return files, directories
 }
 
 // TestDamageEndsInOneClearLine: whatever happened to a file while the node was down, it either serves everything that
@@ -110,16 +133,26 @@ func TestDamageEndsInOneClearLine(t *testing.T) {
 	}
 	c := filledDirectory(t)
 	whole := c.Replication.DataDir
-	names := kinds(t, whole)
-	t.Logf("%d files: %s", len(names), names)
-	for _, name := range names {
-		for damage, do := range damages {
+	names, directories := kinds(t, whole)
+	t.Logf("%d files: %s; directories: %s", len(names), names, directories)
+	for _, name := range slices.Concat(names, directories) {
+		table := damages
+		if slices.Contains(directories, name) {
+			table = directoryDamages
+		}
+		for damage, do := range table {
+			if os.Geteuid() == 0 && slices.Contains(forbidding, damage) {
+				continue
+			}
 			t.Run(name+"/"+damage, func(t *testing.T) {
 				dir, err := os.MkdirTemp("", "damage")
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { _ = os.RemoveAll(dir) }) // a store that was given up may still write there
+				t.Cleanup(func() { // a store that was given up may still write there
+					_ = os.Chmod(filepath.Join(dir, "data", name), 0o700)
+					_ = os.RemoveAll(dir)
+				})
 				c.Replication.DataDir = filepath.Join(dir, "data")
 				if err := os.CopyFS(c.Replication.DataDir, os.DirFS(whole)); err != nil {
 					t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 
@@ -24,12 +25,16 @@ var advice = []struct {
 	{syscall.EMFILE, "too many files are open: raise the limit of the process (LimitNOFILE, ulimit -n) and start it " +
 		"again"},
 	{syscall.EIO, "the disk does not do what it is asked: check it; if it is broken, " + replaceMember},
-	{fs.ErrPermission, "the user that runs mimir must own everything in this directory"},
+	{fs.ErrPermission, "the user that runs mimir must own everything in this directory, be allowed to read and " +
+		"write it (ls -l), and nothing in it may be immutable (lsattr)"},
+	{syscall.ELOOP, "a link leads in a circle: put back what it stood for, and start the node again; if it is " +
+		"gone, " + keepAndReplace},
 	{replication.ErrIdentity, "mount the right directory, or put name, region and fleet back to what they were"},
 	{replication.ErrDamaged, keepAndReplace},
 	{fs.ErrNotExist, keepAndReplace},
 	{syscall.EISDIR, keepAndReplace},
 	{syscall.ENOTDIR, keepAndReplace},
+	{fs.ErrExist, "a file or a link is in the place of what mimir keeps there: take it away, and start the node again"},
 }
 
 const keepAndReplace = "do not repair it: keep the directory for inspection, check the disk, and " + replaceMember
@@ -38,6 +43,23 @@ const keepAndReplace = "do not repair it: keep the directory for inspection, che
 const replaceMember = "replace the node: `etcdctl member list` and `etcdctl member remove` at another node of its " +
 	"region, then `etcdctl member add` under a new name, with an empty data-dir (a node that is alone in its region: " +
 	"make another region primary, empty data-dir, start it)"
+
+// checkPlace refuses a data directory that cannot be one. What is in it is nobody's loss: it is the wrong place.
+func checkPlace(dir string) error {
+	const advice = "name the directory that it is to be, or mount the disk that belongs there"
+	info, err := os.Stat(dir)
+	_, there := os.Lstat(dir)
+	switch {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("data-dir %s: it is a file and no directory; %s", dir, advice)
+	case errors.Is(err, fs.ErrNotExist) && there == nil:
+		return fmt.Errorf("data-dir %s: it is a link, and there is nothing where it leads; %s", dir, advice)
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
+		return fmt.Errorf("data-dir %s: no directory can be there: %v; %s", dir, err, advice)
+	default:
+		return nil // what else is wrong with it shows when it is used
+	}
+}
 
 // explained adds to the error that ended a node where it happened and what to do about it. It stays one line.
 func explained(c *Config, err error) error {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -63,16 +64,10 @@ func (r *routes) observe(mux *http.ServeMux) {
 
 // notReady says why a node should get no clients, "" if it should.
 func notReady(h *replication.HealthStatus) string {
-	switch {
-	case h.Problem != "":
-		return h.Problem
-	case h.LeaderID == "":
-		return "the region has no leader"
-	case !h.Healthy:
-		return "not healthy"
-	default:
+	if h.Healthy {
 		return ""
 	}
+	return cmp.Or(h.Problem, "not healthy")
 }
 
 // probe answers in the form of etcd's /livez and /readyz.

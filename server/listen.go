@@ -28,7 +28,7 @@ func listen(c *Config, shares door.Shares, logger *slog.Logger) (*listeners, err
 		return nil, fmt.Errorf("%w: client-tls: %w", ErrConfig, err)
 	}
 	if l.peerTLS, err = listenerTLS([]string{"h2"}, c.PeerTLS, c.RegionTLS); err != nil {
-		return nil, fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)
 	}
 	if l.dialTLS, err = dialerTLS(c.PeerTLS, c.RegionTLS); err != nil {
 		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"os"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/server/space"
@@ -10,7 +11,7 @@ import (
 const (
 	// reserveShare bounds the reserve that nobody has set: no more than so much of the disk.
 	reserveShare = 4
-	// ballastShare is how much of the reserve the ballast is beside it, up to mostBallast.
+	// ballastShare is how much of the reserve a step of the ballast is beside it, up to mostBallast.
 	ballastShare = 4
 	mostBallast  = 64 << 20
 )
@@ -27,7 +28,7 @@ type room struct {
 func (s *server) newRoom() error {
 	c := s.config
 	r := &room{dir: c.Replication.DataDir, reserve: c.DiskReserveBytes}
-	total, free, err := space.Disk(r.dir)
+	total, free, err := measure(r.dir)
 	if r.reserve == 0 {
 		// As much as the store and the log may write before they can give anything back.
 		r.reserve = 2 * (int64(c.Store.MemTableBytes) + c.Replication.SegmentBytes)
@@ -37,10 +38,10 @@ func (s *server) newRoom() error {
 	}
 	r.ballast = space.Ballast{Dir: r.dir, Bytes: min(r.reserve/ballastShare, mostBallast)}
 	s.room = r
-	if err != nil {
+	if _, there := os.Stat(r.dir); err != nil || there != nil {
 		return nil
 	}
-	return r.ballast.Settle(int64(free), r.reserve, s.logger)
+	return r.ballast.Start(int64(free), s.logger)
 }
 
 // watchRoom raises the alarm when there is too little room, until ctx ends.

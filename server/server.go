@@ -102,6 +102,16 @@ func open(c *Config, o Options) (*server, error) {
 	s := &server{config: c, version: o.Version, failed: make(chan error, 3)}
 	plain := newLogger(c, o.LogTo)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
+	if err := checkPlace(c.Replication.DataDir); err != nil {
+		return nil, err
+	}
+	warnings, err := c.fit(thisMachine(c.Replication.DataDir))
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range warnings {
+		s.logger.Warn("limit", "err", text)
+	}
 	shares, err := door.Split(door.Limit(), c.MaxConnections)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -116,6 +126,9 @@ func open(c *Config, o Options) (*server, error) {
 	}
 	store := c.Store
 	store.OpenTables = shares.Tables
+	if store.CountedKeys == 0 {
+		store.CountedKeys = -1 // to the store, zero is its default
+	}
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, "kv"), s.logger, s.storeFailed
 	if s.store, err = kv.Open(store); err != nil {
 		s.ports.close()
@@ -226,10 +239,10 @@ func (s *server) serve(key string, run func() error) {
 
 func (s *server) figures() storeFigures {
 	m := s.store.Metrics()
-	free, _ := s.freeBytes()
+	free, err := s.freeBytes()
 	return storeFigures{
 		revision: m.Revision, compacted: m.CompactRevision, bytes: m.TotalBytes, bytesInUse: m.InUseBytes,
-		alarms: len(s.store.Alarms()), free: free, reserve: s.room.reserve,
+		alarms: len(s.store.Alarms()), free: free, freeKnown: err == nil, reserve: s.room.reserve,
 	}
 }
 

@@ -149,6 +149,18 @@ func (s setting) between(low, high int64, number func(*Config) int64, format fun
 	return s
 }
 
+// orNone takes zero, and else nothing below low, of a size whose zero stands for none or for what follows from others.
+func (s setting) orNone(low int64) setting {
+	s.bounds = "0, or at least " + Bytes(low).String()
+	s.check = func(c *Config) error {
+		if n := s.number(c); n < 0 || n > 0 && n < low {
+			return fmt.Errorf("%s %s is out of bounds: %s", s.key, s.get(c), s.bounds)
+		}
+		return nil
+	}
+	return s
+}
+
 // shared names the setting that has the same upper bound because the first must not be above it.
 func shared(key string) string {
 	if key == "max-request-bytes" {

@@ -120,7 +120,7 @@ var sections = []section{
 			func(c *Config) *string { return &c.LogFormat }),
 	}},
 	{"Limits and sizes", []setting{
-		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1, replication.CommandBytesLimit,
+		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1<<10, replication.CommandBytesLimit,
 			"largest client request",
 			func(c *Config) *int { return &c.Limits.RequestBytes }),
 		count("max-txn-ops", etcdapi.DefaultTxnOps, 1, 1<<20, "most operations in a transaction",
@@ -131,16 +131,17 @@ var sections = []section{
 				"what is answered counts 16 times, since it is held that often",
 			func(c *Config) *int64 { return &c.Limits.EffectBytes }),
 		size("max-answer-bytes", etcdapi.DefaultAnswerBytes, 1<<20, unbounded,
-			"memory of the answers to ranges that are being made at a time; a range that needs more is refused",
+			"memory of the answers to ranges that are being made, or wait for their clients to read them, at a time; "+
+				"a range that needs more is refused",
 			func(c *Config) *int64 { return &c.Limits.AnswerBytes }),
 		size("quota-backend-bytes", 0, 0, unbounded,
 			"what the store may take on this node's disk; beyond it the fleet takes no writes but deletes, see "+
 				"[operating.md](operating.md#when-a-disk-fills-up); 0 for no bound but the disk's",
-			func(c *Config) *int64 { return &c.QuotaBytes }),
+			func(c *Config) *int64 { return &c.QuotaBytes }).orNone(16 << 20),
 		size("disk-reserve-bytes", 0, 0, unbounded,
 			"what has to be free on the disk of `data-dir`; with less the same happens; 0 for twice "+
 				"`mem-table-bytes` and `segment-bytes` together, or a quarter of the disk if that is less",
-			func(c *Config) *int64 { return &c.DiskReserveBytes }),
+			func(c *Config) *int64 { return &c.DiskReserveBytes }).orNone(16 << 20),
 		count("max-connections", 0, 0, 1<<20,
 			"most client connections; 0 for what the limit of open files leaves beside files and other nodes, up "+
 				"to 16384; beyond it they are closed as soon as they come",
@@ -156,7 +157,7 @@ var sections = []section{
 			func(c *Config) *uint64 { return &c.Store.MemTableBytes }),
 		count("counted-keys", kv.DefaultCountedKeys, -1, math.MaxInt32,
 			"up to how many keys are held in memory, at about 60 bytes and the key each, to count what a "+
-				"range with a limit has left out; with more keys it walks over them; -1 for none",
+				"range with a limit has left out; with more keys it walks over them; 0 or -1 for none",
 			func(c *Config) *int { return &c.Store.CountedKeys }),
 		size("retain-bytes", replication.DefaultRetainBytes, 1<<20, unbounded,
 			"log kept for a slow or absent region before it has to bootstrap",
@@ -202,7 +203,7 @@ var sections = []section{
 		duration("peer-dead-after", grpctransport.DefaultDeadAfter, grpctransport.MinDeadAfter, time.Hour,
 			"how long another node may be silent on an idle connection before it is given up",
 			func(c *Config) *time.Duration { return &c.Peers.DeadAfter }),
-		duration("request-timeout", etcdapi.DefaultRequestTimeout, time.Millisecond, 24*time.Hour,
+		duration("request-timeout", etcdapi.DefaultRequestTimeout, 100*time.Millisecond, 24*time.Hour,
 			"bound of a request whose client set no deadline, or a later one",
 			func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }),
 		duration("max-staleness", 0, 0, 24*time.Hour,
@@ -216,7 +217,7 @@ var sections = []section{
 		duration("leader-timeout", etcdapi.DefaultLeaderTimeout, time.Millisecond, time.Hour,
 			"how long a stream that requires a leader outlives the loss of it",
 			func(c *Config) *time.Duration { return &c.Limits.LeaderTimeout }),
-		duration("shutdown-timeout", 10*time.Second, 0, 24*time.Hour,
+		duration("shutdown-timeout", 10*time.Second, 2*drainTime, 24*time.Hour,
 			"bound of a stop in good order; beyond it the node stops at once, which loses nothing",
 			func(c *Config) *time.Duration { return &c.ShutdownTimeout }),
 	}},

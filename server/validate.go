@@ -6,6 +6,7 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"time"
 )
 
 var nameFormat = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
@@ -168,6 +169,12 @@ func (c *Config) validateTLS() error {
 	return nil
 }
 
+// What lies between the loss of a leader and an election.
+const (
+	leastElection = 20 * time.Millisecond
+	mostElection  = time.Minute
+)
+
 func (c *Config) validateLimits() error {
 	byKey := map[string]setting{}
 	for _, s := range settings {
@@ -185,7 +192,15 @@ func (c *Config) validateLimits() error {
 			return fmt.Errorf("%s %s is above %s, which is %s", low.key, low.get(c), high.key, high.get(c))
 		}
 	}
-	if r := &c.Replication; r.CopyRetainBytes != 0 && r.CopyRetainBytes < r.RetainBytes {
+	r := &c.Replication
+	election := r.TickInterval * time.Duration(r.ElectionTicks)
+	if election < leastElection || election > mostElection {
+		return fmt.Errorf("tick-interval %s times election-ticks %d is %s; it has to be %s to %s: below, no heartbeat "+
+			"comes in time, above, a region stands still for as long when its leader dies",
+			formatDuration(r.TickInterval), r.ElectionTicks, formatDuration(election), leastElection,
+			formatDuration(mostElection))
+	}
+	if r.CopyRetainBytes != 0 && r.CopyRetainBytes < r.RetainBytes {
 		retain, copied := byKey["retain-bytes"], byKey["copy-retain-bytes"]
 		return fmt.Errorf("copy-retain-bytes %s is less than retain-bytes, which is %s; 0 lets it follow",
 			copied.get(c), retain.get(c))

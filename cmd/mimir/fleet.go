@@ -155,7 +155,7 @@ func votes(ctx context.Context, client *admin.Client) (*replication.VoteStatus, 
 		return nil, err
 	}
 	for _, r := range fleet.Regions {
-		urls := clientURLs(r.Nodes)
+		urls := clientURLs(&r)
 		if r.Name != fleet.Primary || len(urls) == 0 {
 			continue
 		}

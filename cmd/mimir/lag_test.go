@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication"
@@ -19,6 +20,20 @@ func TestALagThatIsNotConfirmedIsNotShownAsNone(t *testing.T) {
 	} {
 		if got := lagText(&replication.RegionStatus{Role: replication.RoleSecondary, Lag: c.lag}); got != c.want {
 			t.Errorf("%+v is shown as %q, want %q", c.lag, got, c.want)
+		}
+	}
+}
+
+// The revision of a region is asked of the node that spoke for it, and of no other.
+func TestWhoSpeaksForARegionIsAskedForItsRevision(t *testing.T) {
+	nodes := []replication.NodeStatus{
+		{Name: "us-1", Reachable: true, ClientURLs: []string{"1"}},
+		{Name: "us-2", Reachable: true, Leader: true, ClientURLs: []string{"2"}},
+		{Name: "us-3", ClientURLs: []string{"3"}},
+	}
+	for by, want := range map[string][]string{"us-2": {"2"}, "us-1": {"1"}, "": {"2", "1"}} {
+		if got := clientURLs(&replication.RegionStatus{By: by, Nodes: nodes}); !slices.Equal(got, want) {
+			t.Errorf("spoken for by %q: asks %q, want %q", by, got, want)
 		}
 	}
 }

@@ -79,16 +79,23 @@ func lossText(r *replication.MoveReport) string {
 }
 
 func printMove(w io.Writer, r *replication.MoveReport) {
-	from := r.From
-	if from == "" {
-		from = "nobody"
+	begins := fmt.Sprintf("epoch %d begins after position %d", r.Epoch, r.Position)
+	switch r.From {
+	case "":
+		fmt.Fprintf(w, "%s is primary, after nobody: %s\n", r.To, begins)
+	case r.To:
+		fmt.Fprintf(w, "%s stays primary, and takes writes again: %s\n", r.To, begins)
+	default:
+		fmt.Fprintf(w, "%s is primary, after %s: %s\n", r.To, r.From, begins)
 	}
-	fmt.Fprintf(w, "%s is primary, after %s: epoch %d begins after position %d\n", r.To, from, r.Epoch, r.Position)
 	if r.Lossy && r.From == "" {
 		fmt.Fprintln(w, "nobody that answered had a history; if one comes back with another, "+
 			"what was written here may become a tail: see mimir tail list")
+	} else if r.Lossy && r.From == r.To {
+		fmt.Fprintf(w, "%s; if another region comes back with something else, it saves that: see mimir tail list\n",
+			lossText(r))
 	} else if r.Lossy {
-		fmt.Fprintf(w, "%s. If %s comes back it saves what is missing: see mimir tail list\n", lossText(r), from)
+		fmt.Fprintf(w, "%s. If %s comes back it saves what is missing: see mimir tail list\n", lossText(r), r.From)
 	} else if r.Pause > 0 {
 		fmt.Fprintf(w, "nothing was lost; writes paused for %s\n", r.Pause.Round(100*time.Microsecond))
 	} else {

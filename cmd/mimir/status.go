@@ -28,7 +28,7 @@ type fleetReport struct {
 
 type regionReport struct {
 	replication.RegionStatus
-	Revision admin.Revision `json:"revision"` // -1 if no node of the region told
+	Revision admin.Revision `json:"revision"` // of the node By; -1 if it did not tell
 	alarms   []admin.Alarm  // of the fleet, as that node has them
 }
 
@@ -75,7 +75,7 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	var wg sync.WaitGroup
 	for i := range report.Regions {
 		r := &report.Regions[i]
-		if urls := clientURLs(r.Nodes); len(urls) > 0 {
+		if urls := clientURLs(&r.RegionStatus); len(urls) > 0 {
 			wg.Go(func() {
 				if node, err := client.At(urls...).Node(ctx); err == nil {
 					r.Revision, r.alarms = node.Revision, node.Alarms
@@ -88,14 +88,16 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	return report, nil
 }
 
-// clientURLs returns where reachable nodes serve clients, the leader's first.
-func clientURLs(nodes []replication.NodeStatus) []string {
+// clientURLs returns where the node serves clients that spoke for the region: what another one has is of another
+// moment. Of a picture that does not say who spoke, by an older node, they are the leader's, and those of all that
+// answered.
+func clientURLs(r *replication.RegionStatus) []string {
 	var first, rest []string
-	for _, node := range nodes {
+	for _, node := range r.Nodes {
 		switch {
-		case node.Leader:
+		case r.By != "" && node.Name == r.By, r.By == "" && node.Leader:
 			first = append(first, node.ClientURLs...)
-		case node.Reachable:
+		case r.By == "" && node.Reachable:
 			rest = append(rest, node.ClientURLs...)
 		}
 	}
@@ -189,8 +191,8 @@ func (f *fleetReport) printLoss(w io.Writer) {
 			fmt.Fprintf(w, "What losing region %s would lose is not known: no leader of it is known that a majority "+
 				"of its nodes confirms.\n", r.Name)
 		default:
-			fmt.Fprintf(w, "Losing region %s now would lose acknowledged writes: "+
-				"no other region is known to have everything it has.\n", r.Name)
+			fmt.Fprintf(w, "Losing region %s now could lose acknowledged writes: "+
+				"no other region that answers has everything it has.\n", r.Name)
 		}
 	}
 }

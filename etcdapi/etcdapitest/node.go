@@ -56,6 +56,7 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 		server.Stop()
 		n.Lessor.Close()
 		close(n.Replicator.done)
+		<-n.Replicator.ended
 		if err := store.Close(); err != nil {
 			tb.Error(err)
 		}

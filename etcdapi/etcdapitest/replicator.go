@@ -18,16 +18,21 @@ type Replicator struct {
 	store    *kv.Store
 	queue    chan *unit
 	done     chan struct{}
+	ended    chan struct{}        // nothing is applied any more
 	position replication.Position // of the applier alone
 
-	mu       sync.Mutex
-	fail     error // of every call but Health
-	leader   uint64
-	members  []replication.NodeStatus
-	answer   func(context.Context, []byte) ([]byte, error)
-	hold     chan struct{} // not nil while questions are held
-	asked    int
-	barriers int
+	mu        sync.Mutex
+	fail      error // of every call but Health
+	refuse    error // of every change of members, which is not made then
+	leader    uint64
+	members   []replication.NodeStatus
+	answer    func(context.Context, []byte) ([]byte, error)
+	hold      chan struct{} // not nil while questions are held
+	held      chan struct{} // not nil while writes are held
+	waiting   int           // writes that are held
+	onBarrier func()
+	asked     int
+	barriers  int
 }
 
 var _ etcdapi.Replicator = (*Replicator)(nil)
@@ -42,6 +47,7 @@ func newReplicator(store *kv.Store) *Replicator {
 		store:  store,
 		queue:  make(chan *unit, 1024),
 		done:   make(chan struct{}),
+		ended:  make(chan struct{}),
 		leader: nodeID,
 		members: []replication.NodeStatus{{
 			ID: nodeID, Name: "test-1", Region: "test", PeerAddr: "127.0.0.1:2380",
@@ -54,6 +60,7 @@ func newReplicator(store *kv.Store) *Replicator {
 
 // run applies what waits, in batches.
 func (r *Replicator) run() {
+	defer close(r.ended)
 	for {
 		var units []*unit
 		select {
@@ -96,6 +103,58 @@ func (r *Replicator) Fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fail = err
+}
+
+// RefuseChanges makes the leader refuse changes of members with err, whatever this node's picture is, until it is
+// called with nil.
+func (r *Replicator) RefuseChanges(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuse = err
+}
+
+// HoldWrites makes writes wait, as for a majority, until release is called. Held returns how many do.
+func (r *Replicator) HoldWrites() (held func() int, release func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	hold := make(chan struct{})
+	r.held = hold
+	held = func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.waiting
+	}
+	return held, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.held = nil
+		close(hold)
+	}
+}
+
+// AtBarriers has every barrier call f first: what the primary has is here then. Nil for none.
+func (r *Replicator) AtBarriers(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onBarrier = f
+}
+
+// awaitHold waits while writes are held.
+func (r *Replicator) awaitHold() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	hold := r.held
+	if hold == nil {
+		return
+	}
+	r.waiting++
+	r.mu.Unlock()
+	select {
+	case <-hold:
+	case <-r.done:
+	}
+	r.mu.Lock()
+	r.waiting--
 }
 
 // HoldAsks makes questions wait, as for an answer from far away, until release is called.
@@ -149,6 +208,7 @@ func (r *Replicator) Propose(
 	if err := r.failure(); err != nil {
 		return nil, err
 	}
+	r.awaitHold()
 	u := &unit{commands: cs, receipt: make(chan *replication.Receipt, 1)}
 	select {
 	case r.queue <- u:
@@ -172,9 +232,13 @@ func (r *Replicator) ReadBarrier(_ context.Context, l replication.Level) error {
 		return nil
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.barriers++
-	return r.fail
+	f, err := r.onBarrier, r.fail
+	r.mu.Unlock()
+	if f != nil {
+		f()
+	}
+	return err
 }
 
 // ReadWithin is ReadBarrier: nothing here is older than the call.
@@ -212,6 +276,9 @@ func (r *Replicator) Health() *replication.HealthStatus {
 func (r *Replicator) TransferLeader(_ context.Context, to uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuse != nil {
+		return r.refuse
+	}
 	r.leader = to
 	return r.fail
 }
@@ -235,6 +302,9 @@ func (r *Replicator) OtherMembers() []replication.NodeStatus {
 func (r *Replicator) AddMember(_ context.Context, name, peerAddr string, learner bool) (replication.NodeStatus, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuse != nil {
+		return replication.NodeStatus{}, r.refuse
+	}
 	added := replication.NodeStatus{
 		ID: uint64(len(r.members) + 1), Name: name, Region: "test", PeerAddr: peerAddr, Learner: learner,
 	}
@@ -246,6 +316,9 @@ func (r *Replicator) AddMember(_ context.Context, name, peerAddr string, learner
 func (r *Replicator) RemoveMember(_ context.Context, id uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuse != nil {
+		return r.refuse
+	}
 	kept := r.members[:0:0]
 	for _, m := range r.members {
 		if m.ID != id {
@@ -260,6 +333,9 @@ func (r *Replicator) RemoveMember(_ context.Context, id uint64) error {
 func (r *Replicator) PromoteMember(_ context.Context, id uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuse != nil {
+		return r.refuse
+	}
 	for i := range r.members {
 		if r.members[i].ID == id {
 			r.members[i].Learner = false
@@ -272,6 +348,9 @@ func (r *Replicator) PromoteMember(_ context.Context, id uint64) error {
 func (r *Replicator) UpdateMember(_ context.Context, id uint64, peerAddr string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refuse != nil {
+		return r.refuse
+	}
 	for i := range r.members {
 		if r.members[i].ID == id {
 			r.members[i].PeerAddr = peerAddr

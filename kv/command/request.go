@@ -100,6 +100,19 @@ func (r *Request) NeedsScan() bool {
 	return false
 }
 
+// NamesSpans reports whether an operation of a transaction is about a span of keys.
+func NamesSpans(t *pb.TxnRequest) bool {
+	for _, branch := range [][]*pb.RequestOp{t.Success, t.Failure} {
+		for _, op := range branch {
+			if len(op.GetRequestRange().GetRangeEnd()) > 0 || len(op.GetRequestDeleteRange().GetRangeEnd()) > 0 ||
+				op.GetRequestTxn() != nil && NamesSpans(op.GetRequestTxn()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func txnNeedsScan(t *pb.TxnRequest) bool {
 	for _, c := range t.Compare {
 		if len(c.RangeEnd) > 0 {

@@ -99,5 +99,5 @@ func LoadAlarms(db pebble.Reader) (Alarms, error) {
 // Alarms replaces the alarms.
 func (w *Writer) Alarms(s Alarms) error {
 	w.other = s.append(w.other[:0])
-	return w.batch.Set(keyAlarms, w.other, nil)
+	return w.set(keyAlarms, w.other)
 }

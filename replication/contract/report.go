@@ -60,15 +60,17 @@ type Lag struct {
 // MarshalJSON writes null for what is not known, so that nobody reads a zero as a small lag.
 func (l Lag) MarshalJSON() ([]byte, error) {
 	out := struct {
-		Known    bool    `json:"known"`
+		Known    bool    `json:"known"` // that Seconds is a bound
 		Commands *uint64 `json:"commands"`
 		Bytes    *uint64 `json:"bytes"`
 		Seconds  float64 `json:"seconds"` // negative if not known
-	}{l.Seconds >= 0, &l.Commands, &l.Bytes, l.Seconds}
-	if !out.Known && l.Commands == 0 {
+		AtLeast  bool    `json:"atLeast,omitempty"`
+	}{l.Seconds >= 0, &l.Commands, &l.Bytes, l.Seconds, l.AtLeast}
+	exact := out.Known && !l.AtLeast
+	if !exact && l.Commands == 0 {
 		out.Commands = nil
 	}
-	if !out.Known && l.Bytes == 0 {
+	if !exact && l.Bytes == 0 {
 		out.Bytes = nil
 	}
 	return json.Marshal(out)
@@ -94,6 +96,13 @@ type NodeStatus struct {
 	Leader     bool     `json:"leader"`
 	Learner    bool     `json:"learner,omitempty"`
 	Reachable  bool     `json:"reachable"`
+	// ReachableKnown says that Reachable was found out: of its siblings a node knows it only while it leads.
+	ReachableKnown bool `json:"reachableKnown"`
+	// LeaderAgeSeconds is how long ago the node said that it last heard a leader of its region, or, if it leads, a
+	// majority; nil if it did not answer, never heard one, or is too old to say. CutOff says that this is longer than
+	// the election time: what it has of its region may be old.
+	LeaderAgeSeconds *float64 `json:"leaderAgeSeconds,omitempty"`
+	CutOff           bool     `json:"cutOff,omitempty"`
 }
 
 // SlotStatus is a secondary as its source sees it.
@@ -101,7 +110,7 @@ type SlotStatus struct {
 	Region    string   `json:"region"`
 	Position  Position `json:"position"` // acknowledged
 	Lag       Lag      `json:"lag"`
-	Connected bool     `json:"connected"`
+	Connected bool     `json:"connected"`      // to this node
 	Lost      bool     `json:"lost,omitempty"` // past the retention bound: it has to bootstrap
 }
 
@@ -127,6 +136,9 @@ type RegionStatus struct {
 	Heard     bool       `json:"heard"`
 	By        string     `json:"by,omitempty"`
 	LastHeard *LastHeard `json:"lastHeard,omitempty"` // nil also if it never was, since the asked node started
+	// LeaderAgeSeconds is how old the word of a leader is by which the node By speaks, or, if it leads itself, that of
+	// its majority; nil if it has none, or is too old to say.
+	LeaderAgeSeconds *float64 `json:"leaderAgeSeconds,omitempty"`
 
 	Role     Role     `json:"role"` // "" if nobody answered
 	Epoch    Epoch    `json:"epoch"`

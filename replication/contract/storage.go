@@ -33,9 +33,9 @@ type Storage interface {
 	// Load returns the Metadata that the storage holds now, nil if it is empty.
 	Load() (*Metadata, error)
 	// Apply applies a run of commands in order and saves meta with them, all in one atomic step: after a crash
-	// either everything of the batch is there or nothing is. It need not be durable on return: the log replays what was
-	// lost. It returns one result for each command, or nil if b.WantResults is false. It must not keep b or its
-	// commands.
+	// either everything of the batch is there or nothing is, but for its Cuts. It need not be durable on return: the
+	// log replays what was lost. It returns one result for each command, or nil if b.WantResults is false. It must not
+	// keep b or its commands.
 	Apply(b *Batch) ([][]byte, error)
 	// Begin tells of a new epoch, in order with the commands, and saves meta atomically with what it changes.
 	Begin(r Reign, meta *Metadata) error
@@ -80,4 +80,24 @@ type Batch struct {
 	Commands    []Command
 	Metadata    *Metadata
 	WantResults bool // somebody on this node waits for results
+	// Cuts are the places before the end where a Raft entry ended, in order. A storage for which the batch is too much
+	// at once may do it in several atomic steps, each up to a cut and with the metadata there ([Batch.MetadataAt]), the
+	// last one with Metadata. The content must not depend on where, or whether, it does.
+	Cuts []Cut
+}
+
+// Cut is a place in a Batch.
+type Cut struct {
+	Commands int // before it
+	Index    uint64
+	Term     uint64
+	Chain    Chain
+}
+
+// MetadataAt returns the metadata that is to be saved with the commands before c.
+func (b *Batch) MetadataAt(c Cut) *Metadata {
+	m := *b.Metadata
+	m.AppliedIndex, m.AppliedTerm, m.Chain = c.Index, c.Term, c.Chain
+	m.Epoch, m.Position = b.Epoch, b.First+Position(c.Commands)-1
+	return &m
 }

@@ -15,6 +15,7 @@ const (
 	OpRefuse  Op = "refuse"  // target: never begin by this handoff
 	OpYield   Op = "yield"   // a higher claim exists: take no writes of the own reign any more
 	OpDiverge Op = "diverge" // the history has a fork: save the tail, then rejoin
+	OpKeep    Op = "keep"    // diverged: go on with the own history after all; of LevelKeep
 	OpInstall Op = "install" // replace the state by a staged checkpoint of the source
 	OpSlots   Op = "slots"   // what the secondaries have acknowledged
 	OpMember  Op = "member"  // a node published its addresses
@@ -34,7 +35,7 @@ type Control struct {
 	To      string   `json:"to,omitempty"`      // seal; charter, ceiling: the primary that sends it
 	Claim   *Reign   `json:"claim,omitempty"`   // yield, diverge: the reign that outranks this region's
 	Fork    Position `json:"fork,omitempty"`    // diverge: last shared position
-	At      Position `json:"at,omitempty"`      // diverge: this region's last position when it was proposed
+	At      Position `json:"at,omitempty"`      // diverge, keep: this region's last position when it was proposed
 	// Checkpoint and Origin are what install replaces the state by.
 	Checkpoint string  `json:"checkpoint,omitempty"` // identity of the staged checkpoint
 	Origin     *Origin `json:"origin,omitempty"`
@@ -47,12 +48,6 @@ type Control struct {
 	Known    *Known     `json:"known,omitempty"` // ceiling: of Epoch
 	// Token lets its proposer know the control again when it is applied; it decides nothing.
 	Token uint64 `json:"token,omitempty"`
-}
-
-// Origin is a place in a history together with the reigns that lead to it.
-type Origin struct {
-	Cursor Cursor  `json:"cursor"`
-	Reigns []Reign `json:"reigns"`
 }
 
 // controlHeaderBytes is version, kind and two reserved bytes; a JSON object follows.

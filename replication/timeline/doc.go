@@ -8,7 +8,8 @@
 //     and anything else is refused with an error that names both sides' values.
 //   - Invariant 6: a [Machine] never lowers its epoch, and accepts at most one [Reign] for an epoch. Of two claims that
 //     differ exactly one outranks the other ([Supersedes]).
-//   - Invariant 8: [Compare] finds the exact fork of two histories, so that the tail is exactly what follows it.
+//   - Invariant 8: [Compare] finds the fork of two histories as far as reigns and positions tell, and [Part] where
+//     their chains do: in a reign that has two histories these are not the same. The tail is what follows it.
 //
 // It leaves to its neighbours: keeping entries (wal), agreeing on them (raftgroup), moving them between regions
 // (stream), and applying their commands to a storage (region).

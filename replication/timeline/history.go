@@ -15,8 +15,8 @@ const (
 func (r Relation) String() string { return [...]string{"prefix", "extends", "forked"}[r] }
 
 // Compare tells how history a, of which aLast is the last position, stands to b, and the last position they share. It
-// trusts that an epoch has one primary and that a primary's log is linear, so that equal reigns hold equal commands;
-// whoever can, checks the chain at that position as well.
+// trusts that an epoch has one primary and that a primary's log is linear, so that equal reigns hold equal commands.
+// Where a disk of a primary went back that is not so: before anything is given up for its word, [Part] is asked.
 func Compare(a, b []Reign, aLast, bLast Position) (Relation, Position) {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {

@@ -168,6 +168,8 @@ func (m *Machine) control(c *Control) (Outcome, string, error) {
 		return m.yield(c)
 	case OpDiverge:
 		return m.diverge(c)
+	case OpKeep:
+		return m.keep(c)
 	case OpInstall:
 		return m.install(c)
 	case OpSlots:
@@ -265,6 +267,24 @@ func (m *Machine) diverge(c *Control) (Outcome, string, error) {
 	return Applied, "", nil
 }
 
+// keep takes a divergence back. The claim to which the region gave way stays the one that it yielded to: it takes no
+// writes, and follows, until it begins an epoch above it.
+func (m *Machine) keep(c *Control) (Outcome, string, error) {
+	s := m.state
+	switch {
+	case s.Diverged == nil:
+		return refusal("region has not diverged")
+	case c.At != s.Cursor.Position || c.Epoch != s.Cursor.Epoch:
+		return refusal("proposed at %d of epoch %d, region is at %d of %d", c.At, c.Epoch, s.Cursor.Position,
+			s.Cursor.Epoch)
+	case !outranks(s.Yielded, Latest(s.Reigns)):
+		return refusal("region gave way to epoch %d of %s, which would make it primary again", s.Diverged.Claim.Epoch,
+			s.Diverged.Claim.Primary)
+	}
+	s.Diverged = nil
+	return Applied, "", nil
+}
+
 func (m *Machine) install(c *Control) (Outcome, string, error) {
 	s := m.state
 	switch {
@@ -280,6 +300,9 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 	}
 	next := *s
 	next.Cursor, next.Reigns = c.Origin.Cursor, slices.Clone(c.Origin.Reigns)
+	if s.Diverged != nil {
+		next.GivenUp = &GivenUp{Fork: s.Diverged.Fork}
+	}
 	next.Seal, next.Diverged, next.Slots = nil, nil, nil
 	next.begun()
 	if err := next.valid(); err != nil {

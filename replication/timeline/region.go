@@ -13,6 +13,9 @@ func (m *Machine) Rebase(index uint64) error {
 		return fmt.Errorf("%w: state installed by entry %d, after one of entry %d", ErrFormat, index, s.Base.Index)
 	}
 	s.Base = Base{Index: index, Position: s.Cursor.Position}
+	if g := s.GivenUp; g != nil && g.Index == 0 {
+		s.GivenUp = &GivenUp{Index: index, Fork: g.Fork}
+	}
 	m.changed()
 	return nil
 }

@@ -36,8 +36,14 @@ type Base struct {
 	Position Position // of the state that it installed
 }
 
-// State is what a region knows of the history and of its own place in it. It is the same on every node of the region
-// at equal applied index.
+// GivenUp is what a region had before it installed the state of another one because its own history had diverged.
+type GivenUp struct {
+	Index uint64   // of the entry that installed the state
+	Fork  Position // the last position of what was given up that the state is known to share
+}
+
+// State is what a region knows of the history and of its own place in it. It is the same on every node of the region at
+// equal applied index.
 //
 // Invariants, checked by valid:
 //
@@ -60,6 +66,7 @@ type State struct {
 	Yielded  Reign       `json:",omitzero"` // the highest claim to which this region gave way
 	Diverged *Divergence `json:",omitempty"`
 	Base     Base        `json:",omitzero"`
+	GivenUp  *GivenUp    `json:",omitempty"` // the last time; nodes that do not keep it apply the same
 	Members  []Member    `json:",omitempty"` // by ID
 	Slots    []Slot      `json:",omitempty"` // by region
 	Conf     []byte      `json:",omitempty"` // the Raft configuration, opaque here
@@ -111,6 +118,10 @@ func (s *State) Clone() *State {
 	if s.Diverged != nil {
 		d := *s.Diverged
 		c.Diverged = &d
+	}
+	if s.GivenUp != nil {
+		g := *s.GivenUp
+		c.GivenUp = &g
 	}
 	return &c
 }

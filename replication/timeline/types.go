@@ -122,7 +122,8 @@ type Level int
 const (
 	LevelFirst   Level = 0
 	LevelPlaces  Level = 1 // reigns with a Place
-	LevelBallots Level = 2 // votes, charters and ceilings
+	LevelKeep    Level = 2 // the control keep
+	LevelBallots Level = 3 // votes, charters and ceilings
 	LevelNow           = LevelBallots
 )
 

@@ -8,59 +8,93 @@ import (
 	"path/filepath"
 )
 
-// ballastName is the file of nothing in the data directory.
-const ballastName = "ballast"
+const (
+	// ballastName is the file of nothing in the data directory.
+	ballastName = "ballast"
+	// Steps is of how many steps a ballast is. All but one are given up while the node runs, and that one when it
+	// starts: by then whoever has filled the disk may have taken the others too.
+	Steps = 2
+)
 
-// Ballast is a file of Bytes bytes that takes room on a disk, to be given up. It is used by one goroutine at a time.
+// Ballast is a file that takes room on a disk, Steps times Bytes, to be given up step by step. A version before made it
+// of one step. It is used by one goroutine at a time.
 type Ballast struct {
 	Dir   string
-	Bytes int64
+	Bytes int64 // of a step
 }
 
 func (b *Ballast) path() string { return filepath.Join(b.Dir, ballastName) }
 
-// Settle gives the ballast up if less than its size is free, and makes it where there is room for it beside reserve.
-func (b *Ballast) Settle(free, reserve int64, logger *slog.Logger) error {
-	if b.Bytes <= 0 {
-		return nil
-	}
-	info, err := os.Stat(b.path())
-	there := err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// Start gives a step up if less than that is free, for a node that is about to open its files.
+func (b *Ballast) Start(free int64, logger *slog.Logger) error {
+	steps, err := b.steps()
+	if err != nil || steps == 0 || free >= b.Bytes {
 		return err
 	}
+	return b.giveUp(steps-1, free, logger)
+}
+
+// Settle gives steps up while less than one is free, but for the last, and makes them again as soon as there is room:
+// beside the reserve, or, where the alarm is raised and this cannot raise it, where two steps are free.
+func (b *Ballast) Settle(free, reserve int64, raised bool, logger *slog.Logger) error {
+	steps, err := b.steps()
+	if err != nil || b.Bytes <= 0 {
+		return err
+	}
+	room := free >= reserve+b.Bytes || (raised || free < reserve) && free >= 2*b.Bytes
 	switch {
-	case there && free < b.Bytes:
-		logger.Warn("the disk is nearly full: the ballast is given up", "free", free, "ballast", info.Size())
-		return os.Remove(b.path())
-	case !there && free > reserve+2*b.Bytes:
-		return b.make()
+	case steps > 1 && free < b.Bytes:
+		return b.giveUp(1, free, logger)
+	case steps < Steps && room:
+		return b.grow(steps + 1)
 	}
 	return nil
 }
 
-// make writes the ballast under its name only when it is whole: one that is cut short would be taken for it.
-func (b *Ballast) make() error {
-	temporary := b.path() + ".tmp"
-	f, err := os.Create(temporary)
+// steps returns how many there are, whole ones.
+func (b *Ballast) steps() (int64, error) {
+	if b.Bytes <= 0 {
+		return 0, nil
+	}
+	info, err := os.Stat(b.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return min(info.Size()/b.Bytes, Steps), nil
+}
+
+func (b *Ballast) giveUp(left, free int64, logger *slog.Logger) error {
+	logger.Warn("the disk is nearly full: a step of the ballast is given up", "free", free, "step", b.Bytes,
+		"left", left)
+	return os.Truncate(b.path(), left*b.Bytes)
+}
+
+// grow makes the ballast so many steps long. What does not become a whole step is given back.
+func (b *Ballast) grow(steps int64) error {
+	f, err := os.OpenFile(b.path(), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(allocate(f, b.Bytes), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(temporary))
+	before := (steps - 1) * b.Bytes
+	err = allocate(f, before, b.Bytes)
+	if err != nil {
+		err = errors.Join(err, f.Truncate(before))
 	}
-	return os.Rename(temporary, b.path())
+	return errors.Join(err, f.Close())
 }
 
 // writeZeros takes room by writing.
-func writeZeros(f *os.File, bytes int64) error {
+func writeZeros(f *os.File, offset, bytes int64) error {
 	zeros := make([]byte, 1<<20)
 	for bytes > 0 {
-		n, err := f.Write(zeros[:min(bytes, int64(len(zeros)))])
+		n, err := f.WriteAt(zeros[:min(bytes, int64(len(zeros)))], offset)
 		if err != nil {
 			return err
 		}
-		bytes -= int64(n)
+		offset, bytes = offset+int64(n), bytes-int64(n)
 	}
 	return nil
 }

@@ -17,10 +17,10 @@ func Disk(dir string) (total, free uint64, err error) {
 }
 
 // allocate gives the file blocks, by writing where the filesystem knows no other way.
-func allocate(f *os.File, bytes int64) error {
-	err := unix.Fallocate(int(f.Fd()), 0, 0, bytes)
+func allocate(f *os.File, offset, bytes int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, offset, bytes)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return writeZeros(f, bytes)
+		return writeZeros(f, offset, bytes)
 	}
 	return err
 }

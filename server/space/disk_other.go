@@ -13,4 +13,4 @@ func Disk(string) (total, free uint64, err error) {
 }
 
 // allocate gives the file blocks.
-func allocate(f *os.File, bytes int64) error { return writeZeros(f, bytes) }
+func allocate(f *os.File, offset, bytes int64) error { return writeZeros(f, offset, bytes) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -167,29 +168,107 @@ func TestTheLogIsToldOnce(t *testing.T) {
 	})
 }
 
-func TestBallast(t *testing.T) {
-	dir := t.TempDir()
-	b := &Ballast{Dir: dir, Bytes: 64 << 10}
-	size := func() int64 {
-		info, err := os.Stat(filepath.Join(dir, ballastName))
-		if err != nil {
-			return 0
-		}
-		return info.Size()
+func (b *Ballast) size(t *testing.T) int64 {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(b.Dir, ballastName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
 	}
-	for i, step := range []struct{ free, want int64 }{
-		{100, 0}, {1<<20 + 64<<10, 0}, {2 << 20, 64 << 10}, {2 << 20, 64 << 10}, {64 << 10, 64 << 10}, {64<<10 - 1, 0},
-		{128 << 10, 0}, {2 << 20, 64 << 10},
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+func TestBallast(t *testing.T) {
+	const step, reserve = 64 << 10, 1 << 20
+	b := &Ballast{Dir: t.TempDir(), Bytes: step}
+	for i, s := range []struct {
+		free          int64
+		steps         int64
+		start, raised bool
+	}{
+		{free: 100}, {free: reserve}, {free: reserve + step - 1}, // it would raise the alarm
+		{free: reserve + step, steps: 1}, {free: reserve + step, steps: 2}, {free: 2 << 20, steps: 2},
+		{free: step, steps: 2}, {free: step - 1, steps: 1}, {free: 0, steps: 1}, // for a start
+		{free: step, steps: 1, start: true}, {free: step - 1, start: true}, {free: 0, start: true},
+		{free: 2*step - 1}, {free: 2 * step, steps: 1}, {free: reserve, steps: 1},
+		{free: reserve, raised: true, steps: 2}, // it is raised already
 	} {
-		if err := b.Settle(step.free, 1<<20, slog.New(slog.DiscardHandler)); err != nil {
+		settle := func() error { return b.Settle(s.free, reserve, s.raised, slog.New(slog.DiscardHandler)) }
+		if s.start {
+			settle = func() error { return b.Start(s.free, slog.New(slog.DiscardHandler)) }
+		}
+		if err := settle(); err != nil {
 			t.Fatal(err)
 		}
-		if got := size(); got != step.want {
-			t.Errorf("step %d: with %d free the ballast has %d bytes, want %d", i, step.free, got, step.want)
+		if got := b.size(t); got != s.steps*step {
+			t.Errorf("step %d: with %d free the ballast has %d bytes, want %d", i, s.free, got, s.steps*step)
 		}
 	}
-	if names, err := os.ReadDir(dir); err != nil || len(names) != 1 {
+	if names, err := os.ReadDir(b.Dir); err != nil || len(names) != 1 {
 		t.Errorf("%v, %v", names, err)
+	}
+}
+
+// disk is one that somebody else fills, as often as he can.
+type disk struct {
+	*Ballast
+	t      *testing.T
+	total  int64
+	others int64
+}
+
+func (d *disk) free() int64 { return d.total - d.others - d.size(d.t) }
+
+func (d *disk) settle(reserve int64) {
+	d.t.Helper()
+	for range 3 * Steps {
+		if err := d.Settle(d.free(), reserve, true, slog.New(slog.DiscardHandler)); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// fill takes all that is free, also what the running node gives up then.
+func (d *disk) fill(reserve int64) {
+	d.t.Helper()
+	for range Steps + 1 {
+		d.others += d.free()
+		d.settle(reserve)
+	}
+}
+
+// A node starts on a disk that was filled to the last byte, whatever was given up before, as often as it is filled: all
+// that is asked is that two steps were free in between, by a deletion here or elsewhere.
+func TestANodeStartsHoweverOftenTheDiskIsFilled(t *testing.T) {
+	const step, reserve = 64 << 10, 1 << 20
+	d := &disk{Ballast: &Ballast{Dir: t.TempDir(), Bytes: step}, t: t, total: 4 << 20}
+	d.settle(reserve)
+	for i := range 5 {
+		d.fill(reserve)
+		if d.free() != 0 {
+			t.Fatalf("filling %d: %d free", i, d.free())
+		}
+		if err := d.Start(d.free(), slog.New(slog.DiscardHandler)); err != nil || d.free() < step {
+			t.Fatalf("filling %d: %d free for the start, %v", i, d.free(), err)
+		}
+		d.others -= step // deleted
+		d.settle(reserve)
+	}
+}
+
+// A ballast that a version before has made, and one that was cut short, are what they hold.
+func TestABallastOfBefore(t *testing.T) {
+	const step = 64 << 10
+	d := &disk{Ballast: &Ballast{Dir: t.TempDir(), Bytes: step}, t: t, total: 1 << 20}
+	for _, size := range []int64{step, step + step/2} {
+		if err := os.WriteFile(d.path(), make([]byte, size), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if d.settle(0); d.size(t) != Steps*step {
+			t.Errorf("%d bytes, from %d", d.size(t), size)
+		}
 	}
 }
 

@@ -61,7 +61,7 @@ func (w *Watch) look(ctx context.Context) {
 	free, err := w.Free()
 	w.complain("free space cannot be watched", err)
 	if err == nil {
-		w.complain("the ballast cannot be kept", w.Ballast.Settle(int64(free), w.ReserveBytes, w.Logger))
+		w.complain("the ballast cannot be kept", w.Ballast.Settle(int64(free), w.ReserveBytes, w.Raised(), w.Logger))
 	}
 	switch used := w.Used(); {
 	case w.QuotaBytes > 0 && used > w.QuotaBytes:

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 )
@@ -73,6 +74,63 @@ func TestACopyIsWhatItWasBegunWith(t *testing.T) {
 				t.Errorf("restored %q at entry %d", c.Commands, c.Meta.AppliedIndex)
 			}
 		})
+	}
+}
+
+// TestADamagedStreamIsNotPutBack (C5), whatever bit of it or of its sum changed, and the storage has what it had.
+func TestADamagedStreamIsNotPutBack(t *testing.T) {
+	const stream, sum = "/copy/contents/" + StreamFile, "/copy/" + sumFile
+	disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
+	fs := pebblefs.New(disk)
+	meta := put(t, e, "a", "b")
+	p, err := NewMaker(fs, e).Begin("/copy", meta)
+	if err == nil {
+		err = p.Write()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	restore := func() error {
+		other := enginetest.Volatile()
+		put(t, other, "had")
+		err := NewMaker(fs, other).Restore("/copy", meta)
+		if c := other.Content().Commands; err != nil && !slices.Equal(c, []string{"had"}) {
+			t.Fatalf("after %v the storage holds %q", err, c)
+		}
+		return err
+	}
+	change := func(name string, content []byte) {
+		if err := writeWhole(fs, name, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{stream, sum} {
+		whole, err := durable.ReadFile(fs, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range whole {
+			whole[i] ^= 4
+			change(name, whole)
+			if err := restore(); !errors.Is(err, contract.ErrDamaged) {
+				t.Errorf("byte %d of %s: %v", i, name, err)
+			}
+			whole[i] ^= 4
+		}
+		change(name, whole[:len(whole)-1])
+		if err := restore(); !errors.Is(err, contract.ErrDamaged) {
+			t.Errorf("%s cut: %v", name, err)
+		}
+		change(name, whole)
+	}
+	if err := restore(); err != nil {
+		t.Errorf("undamaged: %v", err)
+	}
+	if err := disk.Remove(sum); err != nil {
+		t.Fatal(err)
+	}
+	if err := restore(); err != nil {
+		t.Errorf("of a version that wrote no sum: %v", err)
 	}
 }
 

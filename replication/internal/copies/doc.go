@@ -1,7 +1,8 @@
 // Package copies turns the whole content of a storage into a directory, and back.
 //
 // A copy is a whole state of a region: a directory with the file METADATA beside the folder contents, in which a
-// Checkpointer has its files and any other storage the one file stream. A part is a copy that is not complete yet.
+// Checkpointer has its files and any other storage the one file stream, whose sum is in STREAM-SUM. A part is a copy
+// that is not complete yet. The formats are in README.md.
 //
 // It promises:
 //
@@ -11,6 +12,8 @@
 //     end first.
 //   - C4. A [Keeper] has one complete copy of a volatile storage on disk at any time, once it had one, and only ever a
 //     newer one in its place.
+//   - C5 (invariant 13). What a storage wrote as one stream is put back as it was written, or not at all. A
+//     Checkpointer's files are its own to check.
 //
 // It leaves to its neighbours: when no command is being applied (region), how copies travel (transfer, checkpoint), and
 // what a storage writes (contract).

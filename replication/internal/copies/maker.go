@@ -77,11 +77,15 @@ func ReadMetadata(fs durable.FS, dir string) (*contract.Metadata, error) {
 }
 
 // Restore replaces the content of the storage by the copy in dir, with meta in place of the copy's own metadata. Parts
-// that hold a view are told to end, and waited for.
+// that hold a view are told to end, and waited for. Error: ErrDamaged if the copy is not what was written; the storage
+// then has the content that it had (C5).
 func (m *Maker) Restore(dir string, meta *contract.Metadata) error {
 	m.revoke()
 	if c, ok := m.storage.(contract.Checkpointer); ok {
 		return c.Install(Contents(dir), meta)
+	}
+	if err := verify(m.fs, dir); err != nil {
+		return err
 	}
 	f, err := m.fs.Open(filepath.Join(Contents(dir), StreamFile))
 	if err != nil {

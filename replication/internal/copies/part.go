@@ -40,9 +40,12 @@ func (p *Part) Write() error {
 	if err != nil {
 		return err
 	}
-	fs := p.maker.fs
-	return durable.WriteFile(fs, filepath.Join(p.dir, metadataFile), func(w io.Writer) error {
-		_, err := w.Write(encoded)
+	return writeWhole(p.maker.fs, filepath.Join(p.dir, metadataFile), encoded)
+}
+
+func writeWhole(fs durable.FS, name string, content []byte) error {
+	return durable.WriteFile(fs, name, func(w io.Writer) error {
+		_, err := w.Write(content)
 		return err
 	})
 }
@@ -55,13 +58,18 @@ func (p *Part) writeContents() error {
 	if err := durable.MakeDir(fs, contents); err != nil {
 		return err
 	}
+	var sum *summed
 	err := durable.WriteFile(fs, filepath.Join(contents, StreamFile), func(w io.Writer) error {
 		if p.revoked.Load() {
 			return ErrReplaced
 		}
-		_, err := p.view.WriteTo(&revocable{Writer: w, part: p})
+		sum = newSummed(w)
+		_, err := p.view.WriteTo(&revocable{Writer: sum, part: p})
 		return err
 	})
+	if err == nil {
+		err = writeWhole(fs, filepath.Join(p.dir, sumFile), sum.encode())
+	}
 	if err != nil && p.revoked.Load() {
 		return fmt.Errorf("%w: %w", ErrReplaced, err)
 	}

@@ -10,26 +10,32 @@ import (
 // Report is what a node says of itself and its region. It travels as JSON; unknown fields are ignored, so that
 // neighbouring versions understand each other (invariant 16).
 type Report struct {
-	Fleet      string            `json:"fleet"`
-	Region     string            `json:"region"`
-	Node       string            `json:"node"`
-	ID         uint64            `json:"id"`
-	PeerAddr   string            `json:"peer"`
-	ClientURLs []string          `json:"clientURLs,omitempty"`
-	Starts     uint64            `json:"starts,omitempty"` // how often a node has started on its disk
-	Leader     bool              `json:"leader"`
-	LeaderID   uint64            `json:"leaderID"`
-	Term       uint64            `json:"term"`
-	Index      uint64            `json:"index"` // applied
-	Role       timeline.Role     `json:"role"`
-	Writable   bool              `json:"writable"`
-	Sealed     *timeline.Seal    `json:"sealed,omitempty"`
-	Cursor     timeline.Cursor   `json:"cursor"`
-	Claim      timeline.Reign    `json:"claim"` // the highest it knows of
-	Reigns     []timeline.Reign  `json:"reigns"`
-	Diverged   bool              `json:"diverged,omitempty"`
-	Members    []timeline.Member `json:"members"`
-	Slots      []timeline.Slot   `json:"slots,omitempty"`
+	Fleet      string   `json:"fleet"`
+	Region     string   `json:"region"`
+	Node       string   `json:"node"`
+	ID         uint64   `json:"id"`
+	PeerAddr   string   `json:"peer"`
+	ClientURLs []string `json:"clientURLs,omitempty"`
+	Starts     uint64   `json:"starts,omitempty"` // how often a node has started on its disk
+	Leader     bool     `json:"leader"`
+	LeaderID   uint64   `json:"leaderID"`
+	Term       uint64   `json:"term"`
+	// LeaderAgeSeconds is for how long the node has not heard the leader, or, if it leads, a majority: nil if it never
+	// has. Led says that this is within the election time; nil from a node that is too old to say.
+	LeaderAgeSeconds *float64 `json:"leaderAgeSeconds,omitempty"`
+	Led              *bool    `json:"led,omitempty"`
+	// DiskStalledSeconds is for how long the node's disk has not finished a write, zero unless that is long.
+	DiskStalledSeconds float64           `json:"diskStalledSeconds,omitempty"`
+	Index              uint64            `json:"index"` // applied
+	Role               timeline.Role     `json:"role"`
+	Writable           bool              `json:"writable"`
+	Sealed             *timeline.Seal    `json:"sealed,omitempty"`
+	Cursor             timeline.Cursor   `json:"cursor"`
+	Claim              timeline.Reign    `json:"claim"` // the highest it knows of
+	Reigns             []timeline.Reign  `json:"reigns"`
+	Diverged           bool              `json:"diverged,omitempty"`
+	Members            []timeline.Member `json:"members"`
+	Slots              []timeline.Slot   `json:"slots,omitempty"`
 	// Following is the state of the stream from the source, at the leader of a secondary.
 	Following *Following `json:"following,omitempty"`
 	LogBytes  int64      `json:"logBytes"`
@@ -62,6 +68,10 @@ func (r *Report) Writes() bool {
 	}
 	return r.Leader && r.Writable
 }
+
+// CutOff reports whether the node says that it has not heard a leader for longer than the election time, or, if it
+// leads, a majority.
+func (r *Report) CutOff() bool { return r.Led != nil && !*r.Led }
 
 // Following is how a secondary keeps up.
 type Following struct {

@@ -12,7 +12,8 @@
 //   - M4: an address is configuration and no identity. Of two words of a node on where it is, the one of its later
 //     start counts; where it is not found it is looked for at the other addresses that are known of it.
 //   - M5: a node presents itself to the others when it starts, while it knows no leader, and now and then. So they
-//     learn where it is without any leader, and it learns where they are, and that it was removed.
+//     learn where it is without any leader, and it learns where they are, and that it was removed. Who joins believes
+//     whoever presents itself, until it has the members.
 //   - M6: no change is made that would leave less than a majority of voters that have answered the leader since it was
 //     asked for. Whoever has not answered counts as dead; removing the dead stays possible.
 //

@@ -124,6 +124,20 @@ func TestAnOlderWordChangesNothing(t *testing.T) {
 }
 
 // M5: who is told that it was removed.
+// Who joins finds the leader that brings it the state, even if none of the nodes that are configured is there any more.
+func TestWhoJoinsLearnsWhereOthersAre(t *testing.T) {
+	for _, joining := range []bool{true, false} {
+		r := testRegistrar(&group{joining: joining}, &controls{})
+		other := timeline.Member{ID: 9, PeerAddr: "us-9", Starts: 1}
+		if _, err := r.meet(Presence{Region: "us", Member: other}); err != nil {
+			t.Fatal(err)
+		}
+		if addr, known := r.config.Directory.Addr(9); known != joining {
+			t.Errorf("joining %t: a node that is no member here is at %q", joining, addr)
+		}
+	}
+}
+
 func TestWhoIsToldThatItWasRemoved(t *testing.T) {
 	r := testRegistrar(&group{applied: 50}, &controls{})
 	r.config.Applied.State().Removed = []uint64{7}

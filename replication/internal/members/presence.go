@@ -22,6 +22,9 @@ type Presence struct {
 	// Index is an entry of the region's log after which the node is a member, by what it has applied; zero if it is
 	// none.
 	Index uint64 `json:"index,omitempty"`
+	// Disk and Boot are the node's data directory and its process (recall); "" from a version that does not tell them.
+	Disk string `json:"disk,omitempty"`
+	Boot string `json:"boot,omitempty"`
 }
 
 // Presented is what the other one answers.
@@ -44,9 +47,13 @@ func (r *Registrar) meet(p Presence) (Presented, error) {
 			p.Region, r.config.Region)
 	}
 	applied := r.config.Group.Status().Applied // before the members: these may be newer
-	member := peers.IsMember(r.config.Group.Status().Conf, p.Member.ID)
+	conf := r.config.Group.Status().Conf
+	member := peers.IsMember(conf, p.Member.ID)
 	removed := r.config.Directory.Removed(p.Member.ID) || p.Index > 0 && p.Index <= applied && !member
 	if member {
+		r.config.OnMet(p)
+	}
+	if member || len(conf.GetVoters()) == 0 { // who joins knows nobody before it has the state, and those who bring it
 		r.config.Directory.Tell(p.Member)
 	}
 	return Presented{Removed: removed, Self: r.config.Self, Members: r.config.Applied.State().Members}, nil
@@ -57,7 +64,7 @@ func (r *Registrar) meet(p Presence) (Presented, error) {
 func (r *Registrar) present(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
-	p := Presence{Region: r.config.Region, Member: r.config.Self}
+	p := Presence{Region: r.config.Region, Member: r.config.Self, Disk: r.config.Disk, Boot: r.config.Boot}
 	if peers.IsMember(r.config.Group.Status().Conf, p.Member.ID) {
 		p.Index = r.config.Group.Status().Applied // after the members: it may be newer
 	}

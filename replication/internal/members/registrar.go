@@ -81,6 +81,10 @@ type Config struct {
 	// OnRemoved is told that another node says this one was removed, and which. It may be called often, and must not
 	// block.
 	OnRemoved func(error)
+	// Disk and Boot are what this node says of its data directory and its process.
+	Disk, Boot string
+	// OnMet is told what a member says of itself. It must not block.
+	OnMet func(Presence)
 }
 
 // Registrar keeps the list of the region's nodes: it changes who they are, and describes this one. It is safe for
@@ -128,6 +132,7 @@ func (r *Registrar) List() []contract.NodeStatus {
 	for id, s := range known {
 		p, tracked := status.Progress[id]
 		s.Reachable = id == r.config.Self.ID || (tracked && p.Active)
+		s.ReachableKnown = id == r.config.Self.ID || tracked
 		list = append(list, s)
 	}
 	slices.SortFunc(list, func(a, b contract.NodeStatus) int { return strings.Compare(a.Name, b.Name) })

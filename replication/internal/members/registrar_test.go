@@ -20,11 +20,15 @@ import (
 // group is a region of voters 1 and 2 and learner 3, led here.
 type group struct {
 	applied uint64
+	joining bool // has no members yet
 	changed *raftpb.ConfChangeV2
 	err     error
 }
 
 func (g *group) Status() raftgroup.Status {
+	if g.joining {
+		return raftgroup.Status{ID: 1, Leader: 2, Conf: &raftpb.ConfState{}}
+	}
 	return raftgroup.Status{
 		ID: 1, Leader: 1, IsLeader: true, Term: 2, Commit: 10_000, Applied: g.applied,
 		Conf: &raftpb.ConfState{Voters: []uint64{1, 2}, Learners: []uint64{3}},
@@ -66,7 +70,7 @@ func testRegistrar(g *group, c *controls) *Registrar {
 	return NewRegistrar(Config{
 		Region: "us", Self: timeline.Member{ID: 1, Name: "us-1", PeerAddr: "us-1"}, Timeout: 1, Clock: clock.Real,
 		Applied: applied, Leadership: leadership, Directory: directory, Group: g, Controls: c,
-		Logger: slog.New(slog.DiscardHandler), OnRemoved: func(error) {},
+		Logger: slog.New(slog.DiscardHandler), OnRemoved: func(error) {}, OnMet: func(Presence) {},
 	})
 }
 

@@ -10,6 +10,8 @@
 //     whom a majority of its voters names. Else it is not known.
 //   - O4: what keeps a region from its work is told with it: a primary that is sealed for a target which does not
 //     answer says so. Two regions that take writes are the first warning.
+//   - O5: a node says for how long it has not heard its leader, or, if it leads, a majority; past the election time it
+//     is cut off, and what it says of its region is shown as what it knew then, with a warning if it is the asked one.
 //
 // It decides nothing. It leaves the watching to fleet, and what is reported to the rooms that know it.
 package overview

@@ -39,6 +39,11 @@ type (
 	Group interface {
 		// Leader returns the Raft identity of the leader, zero if none is known, and the term.
 		Leader() (id, term uint64)
+		// Heard returns when this node last heard the leader, or as the leader a majority, zero if never, and whether
+		// that is within the election time.
+		Heard() (at time.Time, lately bool)
+		// DiskStalled returns for how long the disk has not finished a write, zero unless that is long.
+		DiskStalled() time.Duration
 	}
 	// Log is the log on this node's disk.
 	Log interface{ Bytes() int64 }
@@ -124,6 +129,9 @@ func (r *Reporter) Report() fleet.Report {
 		return out
 	}
 	out.LeaderID, out.Term = c.Group.Leader()
+	at, led := c.Group.Heard()
+	out.LeaderAgeSeconds, out.Led = Age(at, c.Clock.Now()), &led
+	out.DiskStalledSeconds = c.Group.DiskStalled().Seconds()
 	out.LogBytes = c.Log.Bytes()
 	out.Following = c.Follower.Following()
 	if leads {
@@ -131,6 +139,14 @@ func (r *Reporter) Report() fleet.Report {
 		out.Problem = r.Problem()
 	}
 	return out
+}
+
+// Age returns the seconds from at to now, nil if at is zero.
+func Age(at, now time.Time) *float64 {
+	if at.IsZero() {
+		return nil
+	}
+	return new(max(now.Sub(at).Seconds(), 0))
 }
 
 // nodes returns the voters and learners of an encoded configuration, as far as it can be read.

@@ -39,6 +39,7 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 		}
 	}
 	out.Warnings = warnings(out, claim)
+	warnOfAsked(out, regions)
 	return out
 }
 
@@ -101,14 +102,17 @@ func summarizeRegion(r *fleet.Region, now time.Time) contract.RegionStatus {
 		return s
 	}
 	s.Heard, s.By, s.LastHeard = true, best.Node, nil
+	s.LeaderAgeSeconds = best.LeaderAgeSeconds
 	s.Role, s.Epoch, s.Position = contract.Role(best.Role), best.Cursor.Epoch, best.Cursor.Position
 	s.Chain, s.Sealed = hex.EncodeToString(best.Cursor.Chain[:]), best.Sealed != nil
 	if best.Leader {
 		s.Leader, s.TakesWrites = best.Node, best.Writes()
 	}
 	if s.Role == contract.RolePrimary {
-		s.Lag = contract.Lag{}
-	} else if f := best.Following; f != nil {
+		if best.Leader && !best.CutOff() && best.Claim.Primary == r.Name {
+			s.Lag = contract.Lag{}
+		}
+	} else if f := best.Following; f != nil && !best.CutOff() {
 		s.Lag, s.Activity = contract.Lag{
 			Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast,
 		}, f.Activity
@@ -142,8 +146,10 @@ func countNodes(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) {
 			}
 		}
 		h := heard(r, c.ID)
+		n.ReachableKnown = true
 		if n.Reachable = h != nil; n.Reachable {
 			n.Leader = h.Leader && h.Node == s.Leader
+			n.LeaderAgeSeconds, n.CutOff = h.LeaderAgeSeconds, h.CutOff()
 		} else {
 			s.Missing = append(s.Missing, n.Name)
 		}

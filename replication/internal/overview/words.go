@@ -2,6 +2,7 @@ package overview
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -34,12 +35,54 @@ func problems(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) stri
 			list = append(list, fmt.Sprintf(format, args...))
 		}
 	}
-	add(s.Leader == "", "no leader answers; this is what %s has, which may be behind", s.By)
+	add(s.Leader == "", "no leader answers; this is what %s has, which %s", s.By, lastWord(best))
 	add(s.Leader != "" && !confirmed(r), "no majority of its nodes confirms the leader %s", s.Leader)
+	for _, n := range s.Nodes {
+		if h := heard(r, n.ID); h != nil {
+			add(h.CutOff() && (h != best || h.Leader), "%s %s", h.Node, unheard(h, ""))
+			add(h.DiskStalledSeconds > 0, "the disk of %s has not finished a write for %.0f s", h.Node,
+				h.DiskStalledSeconds)
+		}
+	}
 	add(s.Role == contract.RoleDiverged && best.Problem == "", "history diverged; rejoining")
 	add(best.Problem != "", "%s", best.Problem)
 	add(len(s.Missing) > 0, "nodes missing: %s", strings.Join(s.Missing, ", "))
 	return strings.Join(list, "; ")
+}
+
+// lastWord says when a node that is no leader heard one, "" if it is too old to say.
+func lastWord(h *fleet.Heard) string {
+	switch {
+	case h.Led == nil:
+		return "may be behind"
+	case h.LeaderAgeSeconds == nil:
+		return "never heard one since it started, and may be behind"
+	default:
+		return fmt.Sprintf("heard one %.1f s ago, and may be behind", *h.LeaderAgeSeconds)
+	}
+}
+
+// unheard says of a node that is cut off for how long it is; of is behind whom it has not heard.
+func unheard(h *fleet.Heard, of string) string {
+	whom := "leader" + of
+	if h.Leader {
+		whom = "majority" + of
+	}
+	if h.LeaderAgeSeconds == nil {
+		return "has heard no " + whom + " since it started"
+	}
+	return fmt.Sprintf("has heard no %s for %.0f s", whom, *h.LeaderAgeSeconds)
+}
+
+// warnOfAsked warns if who speaks for the region of the asked node is cut off: then the picture is what that node knew.
+func warnOfAsked(f *contract.FleetStatus, regions map[string]*fleet.Region) {
+	for _, r := range regions {
+		i := slices.IndexFunc(r.Nodes, func(h fleet.Heard) bool { return h.Node == f.Asked })
+		if best := r.Spokesman(); i >= 0 && best.CutOff() && r.Nodes[i].CutOff() {
+			f.Warnings = append(f.Warnings, fmt.Sprintf("%s, which was asked, %s: what it says of that and of who is "+
+				"primary may be old; ask another node too", f.Asked, unheard(&r.Nodes[i], " of region "+r.Name)))
+		}
+	}
 }
 
 // warnings says what is wrong with the fleet, the worst first.

@@ -18,6 +18,12 @@ func (g *Governor) assess(v sight) *contract.MoveReport {
 			"if it has, it gives way and saves what it wrote as a tail",
 			s.Seal.To, s.Seal.Epoch+1, s.Seal.Handoff))
 	}
+	if d := s.Diverged; d != nil {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("region %s had given up positions %d to %d for epoch %d of %s, "+
+			"and saved them as a tail: they are in the history again, so do not replay that tail; what %s "+
+			"acknowledged behind position %d is lost to the fleet, and if it comes back it saves that as a tail",
+			s.Region, d.Fork+1, d.At, d.Claim.Epoch, d.Claim.Primary, claim.Primary, d.Fork))
+	}
 	g.measure(r, v, s)
 	for _, name := range g.config.Regions {
 		if name == g.config.Region {
@@ -38,8 +44,16 @@ func (g *Governor) measure(r *contract.MoveReport, v sight, s *timeline.State) {
 		return
 	}
 	region, answered := v.heard(r.From)
-	if heard := g.LastHeard(r.From); heard > s.Cursor.Position {
-		r.Behind = uint64(heard - s.Cursor.Position)
+	shared := s.Cursor.Position
+	if s.Diverged != nil {
+		shared = s.Diverged.Fork
+	}
+	heard := g.LastHeard(r.From)
+	if region.Last != nil {
+		heard = max(heard, region.Last.Cursor.Position)
+	}
+	if heard > shared {
+		r.Behind = uint64(heard - shared)
 	}
 	if leader := region.Leader(); answered && leader != nil {
 		r.BehindKnown = true

@@ -11,6 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without
@@ -20,6 +21,10 @@ import (
 // It is also the way out for a primary that is sealed for a handoff whose target is gone for good: forced to itself,
 // it begins an epoch above the one that the target may have begun. Should that have happened after all, the target
 // gives way and saves what it wrote as a tail.
+//
+// So it is for a primary that is fenced, if an operator wants it to go on with what it has, and for a region that has
+// diverged for a history which is gone for good before it could take a copy of it: if nobody that answers has it, the
+// region goes on with what it had given up.
 func (g *Governor) Failover(ctx context.Context, to string, force bool) (*contract.MoveReport, error) {
 	if err := g.known(to); err != nil {
 		return nil, err
@@ -30,6 +35,13 @@ func (g *Governor) Failover(ctx context.Context, to string, force bool) (*contra
 // RegionFailover makes this node's region primary by force. On a node that does not lead its region it is
 // ErrNotLeader; in the primary region it does nothing.
 func (g *Governor) RegionFailover(ctx context.Context) error {
+	s := g.config.Applied.State() // what a fenced or a diverged region has is for an operator to decide
+	switch leads := g.config.Leadership.Leads(); {
+	case leads && s.Role() == timeline.Primary && s.Seal == nil:
+		return nil
+	case leads && s.Role() == timeline.Diverged:
+		return fmt.Errorf("%w: region %s has to rejoin first", contract.ErrDiverged, g.config.Region)
+	}
 	_, err := g.failOver(ctx, true)
 	if errors.Is(err, contract.ErrAlreadyPrimary) {
 		return nil
@@ -58,10 +70,14 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 	if !g.config.Leadership.Leads() {
 		return nil, contract.ErrNotLeader
 	}
-	if err := succession.May(g.config.Applied.State()); err != nil {
+	loss := g.config.Standing.Loss(g.config.Applied.State(), 0)
+	if err := succession.May(g.config.Applied.State(), loss != nil); err != nil {
 		return nil, err
 	}
 	report := g.assess(g.freshView(ctx))
+	if loss != nil {
+		report.Warnings = append(report.Warnings, loss.Holds()+": it gives way, and saves that as a tail")
+	}
 	if seal := g.config.Applied.State().Seal; !force && seal != nil {
 		return nil, fmt.Errorf("%w: region %s is sealed for %s, which may have begun epoch %d and taken writes; "+
 			"if it is lost for good, force", contract.ErrNeedsForce, g.config.Region, seal.To, seal.Epoch+1)
@@ -74,7 +90,11 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 		return nil, fmt.Errorf("%w: %s; use switchover while the primary answers, or force", contract.ErrNeedsForce,
 			strings.Join(append([]string{report.Loss}, report.Warnings...), "; "))
 	}
-	order := succession.Takeover{Operator: true}
+	if g.config.Applied.State().Diverged != nil && g.siblings(ctx) < timeline.LevelKeep {
+		return nil, fmt.Errorf("%w: region %s has diverged, and a node of it runs a version that cannot go on with "+
+			"what the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
+	}
+	order := succession.Takeover{Fenced: loss != nil, Operator: true}
 	if g.config.Applied.State().Charter() != nil {
 		sounding, cancel := context.WithTimeout(ctx, findTimeout)
 		epoch, err := g.config.Elections.Sound(sounding)

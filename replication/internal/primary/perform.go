@@ -77,14 +77,19 @@ func (g *Governor) begin(ctx context.Context, e succession.Effect) succession.De
 // level returns the lowest level that is known of the fleet. Of a node that never answered nothing is: should it be
 // older, it says so when it comes to what it cannot apply.
 func (g *Governor) level(ctx context.Context) timeline.Level {
-	ctx, cancel := context.WithTimeout(ctx, g.config.CallTimeout)
-	defer cancel()
-	level := g.config.Level(ctx)
+	level := g.siblings(ctx)
 	v, _ := g.config.Fleet.View()
 	for _, r := range v.Regions {
 		level = min(level, r.Level)
 	}
 	return level
+}
+
+// siblings is level of this region alone.
+func (g *Governor) siblings(ctx context.Context) timeline.Level {
+	ctx, cancel := context.WithTimeout(ctx, g.config.CallTimeout)
+	defer cancel()
+	return g.config.Level(ctx)
 }
 
 // place returns the place of this region in the fleet.
@@ -161,6 +166,8 @@ func (g *Governor) tellControl(c *timeline.Control) {
 	switch c.Op {
 	case timeline.OpSeal:
 		logger.Info("seals for a switchover", "to", c.To, "epoch", c.Epoch, "handoff", c.Handoff)
+	case timeline.OpKeep:
+		logger.Warn("goes on with the history that it had given up, by force", "last", c.At, "epoch", c.Epoch)
 	case timeline.OpYield:
 		logger.Info("yields to a higher claim", "epoch", c.Claim.Epoch, "primary", c.Claim.Primary)
 	case timeline.OpDiverge:

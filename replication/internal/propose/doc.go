@@ -15,8 +15,8 @@
 //     will be written; a proposal that raft may hold, or that was sent and not answered, ends with ErrUnknownOutcome
 //     and is never sent again.
 //   - What nobody waits for any more and is in no frame never comes into one: its caller withdraws it here, and at the
-//     leader its deadline and the end of the stream that brought it do. What is bound to a tenure is written in that
-//     one or never.
+//     leader the word of the node that forwarded it, its deadline and the end of the stream that brought it do. What is
+//     bound to a tenure is written in that one or never.
 //
 // It leaves to its neighbours who may write (standing), what frames mean (timeline), agreement (raftgroup), applying
 // (region), and in which other regions a write is (slots: asked only for writes that wait for more than one).

@@ -16,7 +16,7 @@ import (
 const forwardVersion = 1
 
 // Versions of a message that is a part of an answer message. After the version byte comes the part; the parts together
-// are the answer message, its own version byte first. Only Service has them.
+// are the answer message, its own version byte first. ServiceWhole has none.
 const (
 	partVersion     byte = 2 // more follow
 	lastPartVersion byte = 3
@@ -115,6 +115,9 @@ func readForward(b []byte, now time.Time, out *answers) (*proposal, []byte, erro
 		u.bytes += len(data)
 	}
 	rest, err := checkSum(b, rest)
+	if err == nil {
+		out.open(id, u)
+	}
 	return u, rest, err
 }
 

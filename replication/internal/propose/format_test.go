@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -113,6 +114,24 @@ func TestAnswersKeepTheirErrors(t *testing.T) {
 	}
 }
 
+func TestCallersThatLeftAreNamed(t *testing.T) {
+	message := encodeLeft([]uint64{1, 1 << 40})
+	var ids []uint64
+	visit := func(id uint64) { ids = append(ids, id) }
+	if err := readLeft(message, visit); err != nil || !slices.Equal(ids, []uint64{1, 1 << 40}) {
+		t.Fatal(ids, err)
+	}
+	for i := 1; i < len(message); i++ {
+		flipped := bytes.Clone(message)
+		flipped[i] ^= 1
+		for _, bad := range [][]byte{flipped, message[:i]} {
+			if err := readLeft(bad, visit); !errors.Is(err, contract.ErrMessage) {
+				t.Fatalf("byte %d: %v", i, err)
+			}
+		}
+	}
+}
+
 func FuzzForward(f *testing.F) {
 	u := &proposal{commands: []contract.Command{{Data: []byte("a")}}}
 	f.Add(appendForward(beginForward(64), 7, u, time.Unix(0, 0)))
@@ -121,6 +140,7 @@ func FuzzForward(f *testing.F) {
 		for _, err := range []error{
 			readForwards(p, time.Unix(0, 0), &answers{}, func(*proposal) {}),
 			readAnswers(p, func(uint64, byte, *contract.Receipt, string) {}),
+			readLeft(p, func(uint64) {}),
 		} {
 			if err != nil && !errors.Is(err, contract.ErrMessage) {
 				t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/transport"
 )
 
 // What turns out not to be written is sent anew for whoever still waits, and for nobody else: it would be written at
@@ -89,6 +91,11 @@ func TestWhatWasForwardedEndsWithItsCaller(t *testing.T) {
 			time.AfterFunc(time.Second, func() { b.life.Close() })
 			return b.t.Context()
 		},
+		"he has left": func(_, b *member) context.Context {
+			ctx, cancel := context.WithCancel(b.t.Context())
+			time.AfterFunc(time.Second, cancel)
+			return ctx
+		},
 	} {
 		fleetOf(t, plain, func(t *testing.T, a, b *member) {
 			free := busy(t, a)
@@ -107,4 +114,53 @@ func TestWhatWasForwardedEndsWithItsCaller(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever asks a leader that stands still, or is cut off, learns that nobody knows soon after another takes the writes,
+// also if he would wait for ever; not while the leader answers, and not before another is known.
+func TestALeaderThatAnswersNoMoreIsNotWaitedFor(t *testing.T) {
+	fleetOf(t, plain, func(t *testing.T, a, b *member) {
+		a.hold()
+		done := make(chan error, 1)
+		go func() {
+			_, err := b.put(t.Context(), "stranded", Options{})
+			done <- err
+		}()
+		synctest.Wait()
+		lead := func(to standing.Route) {
+			b.mu.Lock()
+			b.route = to
+			b.mu.Unlock()
+		}
+		for _, to := range []standing.Route{{Addr: "a"}, {}} {
+			lead(to)
+			if time.Sleep(time.Hour); len(done) != 0 {
+				t.Fatalf("with writes going to %+v: %v", to, <-done)
+			}
+		}
+		lead(standing.Route{Addr: "c"})
+		began := time.Now()
+		if err := <-done; !errors.Is(err, contract.ErrUnknownOutcome) || time.Since(began) > 5*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		a.release()
+	})
+}
+
+// To a node that does not know of callers that leave nothing is said, and writes go on.
+func TestALeaderOfBeforeIsNotToldWhoLeft(t *testing.T) {
+	wrap := func(t transport.Transport) transport.Transport { return older{t, ServiceParts} }
+	fleetOf(t, wrap, func(t *testing.T, a, b *member) {
+		free := busy(t, a)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if _, err := b.put(ctx, "left", Options{}); !errors.Is(err, contract.ErrUnknownOutcome) {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		free()
+		if _, err := b.put(t.Context(), "next", Options{}); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -29,18 +29,19 @@ type forwarder struct {
 	logger    *slog.Logger
 	back      requeuer // of proposals that were certainly not applied
 	fleet     Fleet
+	standing  Standing
 
 	mu      sync.Mutex
 	stopped bool
 	links   map[string]*link
-	whole   map[string]bool // nodes whose last link found that they do not know Service
+	older   map[string]int // by node: which of services, if the last link found that it knows no newer
 	running sync.WaitGroup
 }
 
 func newForwarder(c *Config, back requeuer) *forwarder {
 	return &forwarder{
 		ctx: c.Life.Context(), transport: c.Transport, clock: c.Clock, logger: c.Logger, back: back, fleet: c.Fleet,
-		links: map[string]*link{}, whole: map[string]bool{},
+		standing: c.Standing, links: map[string]*link{}, older: map[string]int{},
 	}
 }
 
@@ -53,9 +54,8 @@ func (f *forwarder) enqueue(addr string, u *proposal) bool {
 	}
 	l := f.links[addr]
 	if l == nil {
-		l = &link{owner: f, addr: addr, service: Service, wake: wake.New(), pending: map[uint64]*proposal{}}
-		if f.whole[addr] {
-			l.service = ServiceWhole
+		l = &link{
+			owner: f, addr: addr, service: services[f.older[addr]], wake: wake.New(), pending: map[uint64]*proposal{},
 		}
 		f.links[addr] = l
 		f.running.Go(func() { l.run(f.ctx) })
@@ -63,14 +63,17 @@ func (f *forwarder) enqueue(addr string, u *proposal) bool {
 	return l.enqueue(u)
 }
 
-// drop forgets a link. The next one to a node that does not know Service uses the older one, and the one after that
+// services are the names of the stream, newest first.
+var services = []string{Service, ServiceParts, ServiceWhole}
+
+// drop forgets a link. The next one to a node that does not know its service uses an older one, and the one after that
 // tries again: the node may be another version by then.
 func (f *forwarder) drop(l *link, unknown bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.whole, l.addr)
+	delete(f.older, l.addr)
 	if unknown {
-		f.whole[l.addr] = true
+		f.older[l.addr] = slices.Index(services, l.service) + 1
 	}
 	if f.links[l.addr] == l {
 		delete(f.links, l.addr)
@@ -99,6 +102,7 @@ type link struct {
 	bytes   int64 // of the queue
 	next    uint64
 	pending map[uint64]*proposal // sent, not answered
+	leaving []uint64             // of these, whose callers have left: to be told
 }
 
 func (l *link) enqueue(u *proposal) bool {
@@ -122,10 +126,11 @@ func (l *link) run(ctx context.Context) {
 		var halves sync.WaitGroup
 		halves.Go(func() { cancel(l.receive(s)) })
 		halves.Go(func() { cancel(l.send(ctx, s)) })
+		halves.Go(func() { cancel(l.watch(ctx)) })
 		halves.Wait()
 		err = context.Cause(ctx) // of the half that ended first
 	}
-	unknown := l.service == Service && errors.Is(err, transport.ErrNoService)
+	unknown := l.service != ServiceWhole && errors.Is(err, transport.ErrNoService)
 	l.owner.drop(l, unknown)
 	l.end(err, unknown)
 }
@@ -136,7 +141,7 @@ func (l *link) end(cause error, unknown bool) {
 	l.mu.Lock()
 	l.dead = true
 	queue, pending := l.queue, l.pending
-	l.queue, l.pending = nil, nil
+	l.queue, l.pending, l.leaving = nil, nil, nil
 	l.mu.Unlock()
 	if unknown {
 		queue = append(slices.Collect(maps.Values(pending)), queue...)
@@ -178,6 +183,11 @@ func (l *link) send(ctx context.Context, s transport.Stream) error {
 func (l *link) gather() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.leaving) > 0 {
+		b := encodeLeft(l.leaving)
+		l.leaving = nil
+		return b
+	}
 	var b []byte
 	taken := 0
 	for _, u := range l.queue {
@@ -189,10 +199,13 @@ func (l *link) gather() []byte {
 		if !u.claim() {
 			continue
 		}
+		l.next++
+		if u.way.Store(&way{l, l.next}); u.phase.Load() == phaseLeft {
+			continue // and could not say so
+		}
 		if b == nil {
 			b = beginForward(min(maxForwardBytes, int(l.bytes)+u.bytes+512))
 		}
-		l.next++
 		l.pending[l.next] = u
 		b = appendForward(b, l.next, u, l.owner.clock.Now())
 	}

@@ -18,9 +18,12 @@ type proposal struct {
 	deadline time.Time // zero: none; bounds the wait for a frame, and that for further regions
 	phase    atomic.Int32
 	from     *answers // of the stream of another node, which forwarded it; nil: of this node
-	bound    bool     // to this node and the tenure
-	tenure   contract.Tenure
-	finish   func(result) // called exactly once for a proposal that was not withdrawn
+	// abandoned is set when the node that forwarded it says that its caller has left.
+	abandoned atomic.Bool
+	way       atomic.Pointer[way] // by which it was forwarded last
+	bound     bool                // to this node and the tenure
+	tenure    contract.Tenure
+	finish    func(result) // called exactly once for a proposal that was not withdrawn
 }
 
 // Phases of a proposal. Once it was claimed, only its result says what became of it. A caller that leaves meanwhile is
@@ -59,7 +62,8 @@ func (u *proposal) withdraw() bool {
 // its caller has given up, or the stream on which he would be told has ended. One of this node is withdrawn by its
 // caller.
 func (u *proposal) left(c clock.Clock) bool {
-	return u.from != nil && (u.from.gone.Load() || !u.deadline.IsZero() && !c.Now().Before(u.deadline))
+	late := !u.deadline.IsZero() && !c.Now().Before(u.deadline)
+	return u.from != nil && (late || u.abandoned.Load() || u.from.gone.Load())
 }
 
 // claimed reports whether only the result says what became of the proposal.
@@ -86,9 +90,9 @@ type Options struct {
 
 // Propose writes cs as one atomic unit and returns where it is in the history, with the storage's results. Any node
 // takes it and forwards it to the leader of the primary region. While there is none (an election, a switchover), it
-// waits until ctx ends: without a deadline, as long as this node lives. When ctx has ended, what no log was offered
-// yet never is: not what waits on this node; and at the leader not what its deadline, which travels with it, has
-// overtaken, nor what the node that forwarded it would not hear of any more.
+// waits until ctx ends: without a deadline, as long as this node lives. When ctx has ended, what no log was offered yet
+// never is: not what waits on this node; and at the leader not what its deadline, which travels with it, has overtaken,
+// nor what the node that forwarded it says is given up, or would not hear of any more.
 //
 // Errors: ErrNotReady, ErrTooLarge, ErrRejected and ErrUnknownRegion say that nothing was and will be written, as does
 // ErrNotLeader of a write that is bound to a tenure which is over;
@@ -111,6 +115,7 @@ func (p *Proposer) Propose(ctx context.Context, cs []*contract.Command, o Option
 	if u.withdraw() {
 		return nil, p.gaveUp(ctx)
 	}
+	u.tellLeft()
 	select {
 	case r := <-done:
 		return r.receipt, r.err

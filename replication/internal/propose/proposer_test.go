@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -71,7 +72,7 @@ func newMember(t *testing.T, tr transport.Transport) *member {
 		Transport: tr, Clock: clock.Real, Logger: logger,
 		Regions: 3, MaxCommandBytes: 1 << 20, FrameBytes: 1 << 10, WindowBytes: 1 << 20,
 	})
-	services := map[string]transport.Handler{Service: m.Serve, ServiceWhole: m.ServeWhole}
+	services := map[string]transport.Handler{Service: m.Serve, ServiceParts: m.Serve, ServiceWhole: m.ServeWhole}
 	if err := tr.Serve(services); err != nil {
 		t.Fatal(err)
 	}
@@ -383,21 +384,26 @@ func TestControlsAndBeginningsTellTheirOutcome(t *testing.T) {
 	})
 }
 
-// older is the transport of a node that knows only answers in one message.
-type older struct{ transport.Transport }
+// older is the transport of a node that knows the service of a version before, and those of before that.
+type older struct {
+	transport.Transport
+	service string
+}
 
-func (o older) Serve(services map[string]transport.Handler) error {
-	return o.Transport.Serve(map[string]transport.Handler{ServiceWhole: services[ServiceWhole]})
+func (o older) Serve(all map[string]transport.Handler) error {
+	known := map[string]transport.Handler{}
+	for _, name := range services[slices.Index(services, o.service):] {
+		known[name] = all[name]
+	}
+	return o.Transport.Serve(known)
 }
 
 // Results that fit no message come in parts, and go on coming. From a node that knows no parts they cost the proposal
 // its answer, not the others theirs.
 func TestAnAnswerThatFitsNoMessageComesInParts(t *testing.T) {
-	for _, knows := range []bool{true, false} {
-		wrap := plain
-		if !knows {
-			wrap = func(t transport.Transport) transport.Transport { return older{t} }
-		}
+	for _, newest := range []string{Service, ServiceWhole} {
+		knows := newest != ServiceWhole
+		wrap := func(t transport.Transport) transport.Transport { return older{t, newest} }
 		fleetOf(t, wrap, func(t *testing.T, a, b *member) {
 			const huge = transport.MaxMessageBytes + maxPartBytes/2
 			for i, bytes := range []int{0, huge, 0, huge, 0} {

@@ -16,15 +16,17 @@ import (
 
 // Names of the stream that carries proposals to the leader of the primary region, many on one.
 const (
-	// Service may bring an answer in parts.
-	Service = "propose/2"
-	// ServiceWhole has each answer in one message. It is for nodes that do not know Service.
+	// Service says which callers have left.
+	Service = "propose/3"
+	// ServiceParts does not. It is for nodes that do not know Service.
+	ServiceParts = "propose/2"
+	// ServiceWhole has each answer in one message, too. It is for nodes that do not know ServiceParts.
 	ServiceWhole = "propose/1"
 )
 
-// Serve is the transport's handler of Service: it takes proposals of another node into this one's pipeline. It ends
-// when either half of the stream ends, and takes nothing afterwards: nobody would hear of it. What was taken by then
-// and is in no frame is dropped.
+// Serve is the transport's handler of Service and ServiceParts: it takes proposals of another node into this one's
+// pipeline. It ends when either half of the stream ends, and takes nothing afterwards: nobody would hear of it. What
+// was taken by then and is in no frame is dropped.
 func (p *Proposer) Serve(ctx context.Context, s transport.Stream) error { return p.serve(ctx, s, true) }
 
 // ServeWhole is the transport's handler of ServiceWhole.
@@ -58,7 +60,11 @@ func (p *Proposer) take(ctx context.Context, s transport.Stream, out *answers) e
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
-		err = readForwards(message, p.config.Clock.Now(), out, p.takeOne)
+		if len(message) > 0 && message[0] == leftVersion {
+			err = readLeft(message, out.leave)
+		} else {
+			err = readForwards(message, p.config.Clock.Now(), out, p.takeOne)
+		}
 		if err != nil {
 			return err
 		}
@@ -78,9 +84,10 @@ type answers struct {
 	parts bool        // an answer may be sent in parts
 	gone  atomic.Bool // the stream has ended
 
-	mu   sync.Mutex
-	next [][]byte // messages
-	wake wake.Signal
+	mu         sync.Mutex
+	unanswered map[uint64]*proposal
+	next       [][]byte // messages
+	wake       wake.Signal
 }
 
 // errAnswerTooLarge says that a proposal's results are more than can be sent. It was applied; the node that asks
@@ -98,6 +105,7 @@ func (a *answers) limit() int {
 func (a *answers) add(id uint64, r result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	delete(a.unanswered, id)
 	last := len(a.next) - 1
 	if last < 0 || len(a.next[last])+answerBytes(r) > maxForwardBytes {
 		a.next, last = append(a.next, nil), last+1

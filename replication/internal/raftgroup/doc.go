@@ -9,6 +9,8 @@
 //     crash took from the machine is replayed from the log, and a log that cannot give it is refused with an error.
 //   - Invariant 13: damage of the log or a state that contradicts it stops the node; it is never sent nor applied. So
 //     does a log that lacks what this node acknowledged.
+//   - [Group.Heard] says how old the word is by which this node names a leader, or leads: raft forgets a leader late or
+//     never.
 //   - A leader whose disk hangs, or is far slower than those of a quorum, hands leadership over.
 //
 // Three goroutines share the work. The loop owns the Raft state machine and never blocks: messages, ticks, proposals

@@ -255,12 +255,19 @@ func (l *loop) receive(m *raftpb.Message) {
 		}
 	}
 	_ = l.node.Step(m)
+	switch m.GetType() {
+	case raftpb.MsgHeartbeat, raftpb.MsgApp, raftpb.MsgSnap:
+		l.view.spoken(m, l.node, l.clock.Now())
+	}
 }
 
 func (l *loop) tick() {
 	l.watchDisk()
 	if l.leading || !l.stuck() {
 		l.node.Tick()
+	}
+	if l.leading {
+		l.view.answered(l.self, l.heard, l.clock.Now())
 	}
 	l.reads.tick(l.electionTicks)
 	l.outgoing.Tick()

@@ -136,6 +136,9 @@ func (l *loop) observe(rd *raft.Ready) {
 		clear(l.lost)
 		clear(l.ahead)
 	}
+	if leading && (!l.leading || term != l.term) {
+		l.view.heard.Store(l.clock.Now().UnixNano()) // a majority voted for it
+	}
 	was := role{term: l.term, leader: l.leader, leading: l.leading}
 	l.term, l.leader, l.leading = term, leader, leading
 	l.view.term.Store(term)

@@ -33,11 +33,13 @@ type Progress struct {
 	Lost bool
 }
 
-// view is what the loop and the applier publish for everybody: the loop term, leader, leading, commit and stalled, the
-// applier applied and conf. Each is right for itself; two of them read one after the other may be of different moments.
+// view is what the loop and the applier publish for everybody: the loop term, leader, leading, commit, heard and
+// stalled, the applier applied and conf. Each is right for itself; two of them read one after the other may be of
+// different moments.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
 	leading                       atomic.Bool
+	heard                         atomic.Int64                     // nanoseconds of the clock; 0: nobody
 	stalled                       atomic.Int64                     // nanoseconds
 	conf                          atomic.Pointer[raftpb.ConfState] // nobody changes what it points to
 }

@@ -8,13 +8,18 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
 )
 
-// diskVersion is the format of the file that holds a Disk.
-const diskVersion = 1
+// Formats of the file that holds a Disk. README.md has the table.
+const (
+	diskVersion   = 1
+	givenUpFormat = 2 // of a disk that was given up: versions that do not know that refuse it too
+)
 
 // Disk is the identity of a data directory, and how often a node started on it. The zero Disk is of a node of an
 // earlier version.
@@ -29,28 +34,50 @@ type diskFile struct {
 	Version int    `json:"version"`
 	Disk    string `json:"disk"`
 	Starts  uint64 `json:"starts"`
+	// GivenUp says why no node starts on this disk any more; "": one does.
+	GivenUp string `json:"givenUp,omitempty"`
 }
 
 // Start counts a start in the file at path, durably, and returns the disk as it is with it. A directory without the
-// file, of an earlier version or new, gets one.
+// file, of an earlier version or new, gets one. Its error is ErrDiskLost if the disk was given up.
 func Start(fs durable.FS, path string) (Disk, error) {
 	f, err := read(fs, path)
 	if err != nil {
 		return Disk{}, err
 	}
-	f.Starts++
-	encoded, err := json.Marshal(f)
-	if err != nil {
-		return Disk{}, err
+	if f.GivenUp != "" {
+		return Disk{}, &givenUpError{path: path, why: f.GivenUp}
 	}
-	err = durable.WriteFile(fs, path, func(w io.Writer) error {
-		_, err := w.Write(append(encoded, '\n'))
-		return err
-	})
-	if err != nil {
+	f.Starts++
+	if err := f.write(fs, path); err != nil {
 		return Disk{}, fmt.Errorf("count this start: %w", err)
 	}
 	return Disk{ID: f.Disk, Starts: f.Starts, Boot: draw()}, nil
+}
+
+// givenUpError says that a disk was given up. It is an ErrDiskLost.
+type givenUpError struct{ path, why string }
+
+func (e *givenUpError) Error() string {
+	return fmt.Sprintf("replication: this data directory was given up, and no node starts on it again: %s. Keep it if "+
+		"it may hold what others have not; remove the member, and add it again under a new name with an empty data "+
+		"directory. Only if every newer disk of the region is gone for good, so that this one has to do: remove the "+
+		"file %s", e.why, e.path)
+}
+
+func (e *givenUpError) Unwrap() error { return contract.ErrDiskLost }
+
+// GiveUp notes in the file at path, durably, why no node may start on this disk again.
+func GiveUp(fs durable.FS, path string, why error) error {
+	f, err := read(fs, path)
+	if err != nil {
+		return err
+	}
+	f.GivenUp = strings.TrimPrefix(why.Error(), contract.ErrDiskLost.Error()+": ")
+	if err := f.write(fs, path); err != nil {
+		return fmt.Errorf("note that this disk is given up: %w", err)
+	}
+	return nil
 }
 
 func draw() string {
@@ -59,21 +86,38 @@ func draw() string {
 	return hex.EncodeToString(id[:])
 }
 
+func (f *diskFile) write(fs durable.FS, path string) error {
+	f.Version = diskVersion
+	if f.GivenUp != "" {
+		f.Version = givenUpFormat
+	}
+	encoded, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(fs, path, func(w io.Writer) error {
+		_, err := w.Write(append(checksum.Seal(encoded), '\n'))
+		return err
+	})
+}
+
 func read(fs durable.FS, path string) (*diskFile, error) {
 	encoded, err := durable.ReadFile(fs, path)
 	if errors.Is(err, os.ErrNotExist) {
-		return &diskFile{Version: diskVersion, Disk: draw()}, nil
+		return &diskFile{Disk: draw()}, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("read how often this disk was started: %w", err)
 	}
+	whole, _ := checksum.Unbroken(encoded) // that of a former version has no checksum, and gets one with this start
 	f := new(diskFile)
-	switch err := json.Unmarshal(encoded, f); {
-	case err != nil || f.Disk == "" || f.Starts == 0:
+	err = json.Unmarshal(encoded, f)
+	switch known := f.Version == diskVersion || f.Version == givenUpFormat; {
+	case err == nil && whole && f.Version != 0 && !known:
+		return nil, fmt.Errorf("%w: %s has format %d, this version knows %d: start the version that wrote it",
+			contract.ErrIdentity, path, f.Version, givenUpFormat)
+	case !whole || err != nil || f.Disk == "" || f.Starts == 0:
 		return nil, fmt.Errorf("%w: %s is damaged; remove the member and add it again under a new name",
 			contract.ErrDiskLost, path)
-	case f.Version != diskVersion:
-		return nil, fmt.Errorf("%w: %s has format %d, this version knows %d: start the version that wrote it",
-			contract.ErrIdentity, path, f.Version, diskVersion)
 	}
 	return f, nil
 }

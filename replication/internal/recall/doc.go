@@ -8,11 +8,13 @@
 //   - R1 (invariant 1): a node does not serve, and stops if it serves already, once it hears that its disk held an
 //     entry that it does not hold, or has been through a start that it does not know of. It asks before it votes for
 //     the first time, those that do not answer until they do.
-//   - R2: what is remembered is what nodes said of themselves, under the identity of their disk: a disk that was
+//   - R2: who stopped, or did not start, for R1 does not start again on that disk: it says so itself.
+//   - R3: what is remembered is what nodes said of themselves, under the identity of their disk: a disk that was
 //     replaced by an empty one is another disk, of which nothing is remembered.
 //
-// What it cannot notice: a disk whose last entries nobody is left to remember. Memory is lost with the process that
-// has it, so that a fleet whose disks all went back, to backups of one night, starts again.
+// What it cannot notice: a disk whose last entries nobody is left to remember. Memory outlasts the process that has it
+// (README.md has the file), and goes back with the disk that has it, so that a fleet whose disks all went back, to
+// backups of one night, starts again.
 //
 // It leaves to its neighbours an empty directory (replication), entries that are damaged (wal), and a region whose
 // history is behind what it streamed (standing).

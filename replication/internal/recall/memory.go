@@ -1,6 +1,10 @@
 package recall
 
-import "sync"
+import (
+	"maps"
+	"slices"
+	"sync"
+)
 
 // maxNodes bounds a Memory, far above the nodes of any fleet.
 const maxNodes = 1024
@@ -15,21 +19,28 @@ func (s Seen) max(o Seen) Seen {
 	return Seen{Starts: max(s.Starts, o.Starts), Index: max(s.Index, o.Index)}
 }
 
-// remembered is what one node said of itself.
+// remembered is what one node said of itself. It is JSON in a file: never change a name.
 type remembered struct {
-	disk    string
-	boot    string
-	now     Seen // by the process that spoke last
-	earlier Seen // by those before it, on the same disk
+	Disk    string `json:"disk"`
+	Boot    string `json:"boot"`
+	Now     Seen   `json:"now"`              // by the process that spoke last
+	Earlier Seen   `json:"earlier,omitzero"` // by those before it, on the same disk
+	Heard   uint64 `json:"heard"`            // the greater the later
 }
 
 // Memory remembers what nodes said of themselves, of the latest disk of each. It is safe for concurrent use.
 type Memory struct {
 	mu    sync.Mutex
 	nodes map[uint64]remembered // by Raft identity
+	heard uint64                // the last one
+	news  bool                  // of a disk or a start, that is not saved
+	grown bool                  // what a disk holds, and that is not saved
+
+	saving sync.Mutex
+	file   *file // nil: it lasts as long as the process
 }
 
-// NewMemory returns a Memory of nothing.
+// NewMemory returns a Memory of nothing, which is lost with the process.
 func NewMemory() *Memory { return &Memory{nodes: map[uint64]remembered{}} }
 
 // Note remembers that the node with this Raft identity said that its disk d holds the log up to index. A node of an
@@ -40,19 +51,35 @@ func (m *Memory) Note(id uint64, d Disk, index uint64) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n, known := m.nodes[id]
-	seen := Seen{Starts: d.Starts, Index: index}
+	before, known := m.nodes[id]
+	n, seen := before, Seen{Starts: d.Starts, Index: index}
 	switch {
 	case !known && len(m.nodes) >= maxNodes:
-		return
-	case n.disk != d.ID:
-		n = remembered{disk: d.ID, boot: d.Boot, now: seen}
-	case n.boot != d.Boot:
-		n = remembered{disk: d.ID, boot: d.Boot, now: seen, earlier: n.earlier.max(n.now)}
+		m.forget()
+		fallthrough
+	case n.Disk != d.ID:
+		n = remembered{Disk: d.ID, Boot: d.Boot, Now: seen}
+	case n.Boot != d.Boot:
+		n = remembered{Disk: d.ID, Boot: d.Boot, Now: seen, Earlier: n.Earlier.max(n.Now)}
 	default:
-		n.now = n.now.max(seen)
+		n.Now = n.Now.max(seen)
 	}
+	m.news = m.news || n.Disk != before.Disk || n.Boot != before.Boot
+	m.grown = m.grown || n.Now != before.Now
+	m.heard++
+	n.Heard = m.heard
 	m.nodes[id] = n
+}
+
+// forget forgets the node of which nothing was heard for longest.
+func (m *Memory) forget() {
+	oldest := slices.MinFunc(slices.Collect(maps.Keys(m.nodes)), func(a, b uint64) int {
+		if m.nodes[a].Heard < m.nodes[b].Heard {
+			return -1
+		}
+		return 1
+	})
+	delete(m.nodes, oldest)
 }
 
 // Before returns what other processes than that of d said of the same disk; the zero Seen if nothing is remembered.
@@ -61,11 +88,11 @@ func (m *Memory) Before(id uint64, d Disk) Seen {
 	defer m.mu.Unlock()
 	n := m.nodes[id]
 	switch {
-	case n.disk != d.ID:
+	case n.Disk != d.ID:
 		return Seen{}
-	case n.boot == d.Boot:
-		return n.earlier
+	case n.Boot == d.Boot:
+		return n.Earlier
 	default:
-		return n.earlier.max(n.now)
+		return n.Earlier.max(n.Now)
 	}
 }

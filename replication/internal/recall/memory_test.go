@@ -42,4 +42,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	if len(m.nodes) != maxNodes {
 		t.Errorf("remembers %d nodes", len(m.nodes))
 	}
+	if got := m.Before(2*maxNodes-1, Disk{"a", 2, "y"}); got != (Seen{1, 1}) {
+		t.Errorf("of the one that was heard last: %+v", got)
+	}
 }

@@ -156,13 +156,23 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 }
 
 // saveBeforeState saves what this node has and the state that meta describes has not: its region gave that up while the
-// node was away, and others have saved it, but they may be lost.
+// node was away, and others have saved it, but they may be lost. From where on it did, the region knew better than the
+// reigns and positions tell here.
 func (a *Applier) saveBeforeState(meta *contract.Metadata) error {
 	state, err := a.check(meta)
 	if err != nil {
 		return err
 	}
-	return a.saveBefore(state.Reigns, state.Cursor.Position, a.index+1)
+	s := a.machine.State()
+	relation, fork := timeline.Compare(s.Reigns, state.Reigns, s.Cursor.Position, state.Cursor.Position)
+	missed := state.GivenUp != nil && state.GivenUp.Index > a.index && state.GivenUp.Fork < s.Cursor.Position
+	switch {
+	case missed:
+		fork = min(fork, state.GivenUp.Fork)
+	case relation == timeline.Prefix:
+		return nil
+	}
+	return a.saveFrom(fork, timeline.Latest(state.Reigns), a.index+1)
 }
 
 // passOver takes a state that the one here contains: a node that took the state of another for an install may be

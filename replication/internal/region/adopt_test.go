@@ -220,6 +220,33 @@ func TestNothingIsThrownAwayThatIsNotSaved(t *testing.T) {
 	}
 }
 
+// TestANodeThatWasAwaySavesWhatItsRegionGaveUp: the region found that its history parts before the place that positions
+// suggest, diverged, and installed another state; a node that comes back has only positions to compare.
+func TestANodeThatWasAwaySavesWhatItsRegionGaveUp(t *testing.T) {
+	s, disk, w := newScript(t), vfs.NewCrashableMem(), ways[0]
+	claim := timeline.Latest(s.origin.Reigns)
+	var err error
+	s.old[3], err = timeline.EncodeControl(
+		&timeline.Control{Op: timeline.OpDiverge, Fork: 1, At: 3, Epoch: 1, Claim: &claim})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.prepare(t, s, pebblefs.New(disk))
+	e := enginetest.Volatile()
+	p := newPlace(t, "us", pebblefs.New(disk), e, e).load()
+	p.apply(s.old[:2]...)
+	w.equip(p)
+	if err := w.enter(p, s); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.saved) != 1 || p.saved[0].Fork != 1 || p.saved[0].At != 2 || p.saved[0].Claim != claim {
+		t.Errorf("saved %+v", p.saved)
+	}
+	if g := p.seen.State().GivenUp; g == nil || *g != (timeline.GivenUp{Index: 5, Fork: 1}) {
+		t.Errorf("the region gave up %+v", g)
+	}
+}
+
 // TestAnEarlierForkIsSavedAgain: the history that is installed may part earlier than the one for which the region has
 // diverged.
 func TestAnEarlierForkIsSavedAgain(t *testing.T) {

@@ -2,6 +2,7 @@ package region
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -240,5 +241,42 @@ func TestAStateOfAnotherRegionOrOfThePastIsRefused(t *testing.T) {
 	}
 	if _, _, _, err := us.Install("/nowhere"); err == nil {
 		t.Error("a copy that is not there was installed")
+	}
+}
+
+// cutting keeps the metadata of all places at which a batch may be cut.
+type cutting struct {
+	*enginetest.Engine
+	seen []contract.Metadata
+}
+
+func (c *cutting) Apply(b *contract.Batch) ([][]byte, error) {
+	for _, at := range b.Cuts {
+		c.seen = append(c.seen, *b.MetadataAt(at))
+	}
+	c.seen = append(c.seen, *b.Metadata)
+	return c.Engine.Apply(b)
+}
+
+// TestACutIsWhereAnEntryEnded: a storage that stops there has what it had if it was given that entry alone.
+func TestACutIsWhereAnEntryEnded(t *testing.T) {
+	var places [2]*cutting
+	for i := range places {
+		a := newAuthor(t, "us")
+		c := &cutting{Engine: enginetest.Volatile()}
+		p := newPlace(t, "us", memory(), c.Engine, c).load()
+		p.apply(a.begin(1, "us"))
+		frames := [][]byte{a.frame("a", "b"), a.frame("c"), a.frame("d", "e")}
+		if i == 0 {
+			p.apply(frames...)
+		} else {
+			for _, f := range frames {
+				p.apply(f)
+			}
+		}
+		places[i] = c
+	}
+	if together, alone := places[0].seen, places[1].seen; len(together) != 3 || !reflect.DeepEqual(together, alone) {
+		t.Errorf("%+v\nand each alone %+v", together, alone)
 	}
 }

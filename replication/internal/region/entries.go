@@ -20,6 +20,7 @@ type run struct {
 	batch  contract.Batch
 	bytes  int
 	frames []pendingFrame
+	end    contract.Cut   // of the last of them
 	frame  timeline.Frame // scratch
 }
 
@@ -67,11 +68,16 @@ func (a *Applier) frame(e *raftpb.Entry) error {
 	r := &a.run
 	if len(r.frames) == 0 {
 		r.batch.Epoch, r.batch.First = f.Epoch, f.First
+	} else {
+		r.batch.Cuts = append(r.batch.Cuts, r.end)
 	}
 	a.bytes += uint64(len(e.GetData()))
 	r.batch.Commands = append(r.batch.Commands, f.Commands...)
 	r.frames = append(r.frames, pendingFrame{told: len(a.told) - 1, count: len(f.Commands)})
 	r.bytes += len(e.GetData())
+	r.end = contract.Cut{
+		Commands: len(r.batch.Commands), Index: e.GetIndex(), Term: e.GetTerm(), Chain: a.machine.Cursor().Chain,
+	}
 	if r.bytes >= maxRunBytes || len(r.batch.Commands) >= maxRunCommands {
 		return a.flush()
 	}
@@ -104,6 +110,7 @@ func (a *Applier) flush() error {
 		}
 	}
 	clear(r.batch.Commands)
+	r.batch.Cuts = r.batch.Cuts[:0]
 	r.batch.Commands, r.frames, r.bytes = r.batch.Commands[:0], r.frames[:0], 0
 	return nil
 }
@@ -177,14 +184,24 @@ func (a *Applier) rescue(c *timeline.Control, index uint64) error {
 }
 
 // saveBefore saves what the history here has that one of these reigns, up to last, has not: the log's entries before
-// upTo led to it. What a divergence had saved is not saved again.
+// upTo led to it.
 func (a *Applier) saveBefore(reigns []timeline.Reign, last timeline.Position, upTo uint64) error {
 	s := a.machine.State()
 	relation, fork := timeline.Compare(s.Reigns, reigns, s.Cursor.Position, last)
-	if relation == timeline.Prefix || s.Diverged != nil && s.Diverged.Fork <= fork {
+	if relation == timeline.Prefix {
 		return nil
 	}
-	d := timeline.Divergence{Fork: fork, At: s.Cursor.Position, Claim: timeline.Latest(reigns)}
+	return a.saveFrom(fork, timeline.Latest(reigns), upTo)
+}
+
+// saveFrom saves what the history here has behind the fork with that of a claim. What a divergence had saved is not
+// saved again.
+func (a *Applier) saveFrom(fork timeline.Position, claim timeline.Reign, upTo uint64) error {
+	s := a.machine.State()
+	if s.Diverged != nil && s.Diverged.Fork <= fork {
+		return nil
+	}
+	d := timeline.Divergence{Fork: fork, At: s.Cursor.Position, Claim: claim}
 	return a.config.Tails.Save(d, &s, upTo, a.copyTo)
 }
 

@@ -30,6 +30,7 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 		}
 		if err == nil {
 			s.copied = copied{at: c.Origin.Cursor.Position}
+			f.parts(ctx, &c, addr)
 			return &c, nil
 		}
 		errs = append(errs, fmt.Errorf("bootstrap from %s: %w", addr, err))

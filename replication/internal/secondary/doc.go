@@ -15,6 +15,8 @@
 //     keeps the log behind it, and the rest is asked for where the part came from. A node that hangs blocks none.
 //   - F6: a source that is cut off from its region is left for one that is not; where no node of the source can read
 //     the log, a further region with the same history is followed for a while, and a copy taken if there is none.
+//   - F7 (invariant 8): a fork is told where chains prove it, and not where positions suggest it: of two histories of
+//     one reign everything is told to be missing that is not proven to be in the other one.
 //
 // It leaves to its neighbours: what runs when, and what is decided of a fork (succession, through primary); the
 // stream's protocol (stream); how a copy travels and is kept (behind Copies); what is applied (region).

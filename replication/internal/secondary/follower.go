@@ -11,6 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
@@ -61,6 +62,8 @@ type Config struct {
 	Fleet       *fleet.Watcher
 	Group       Group
 	Copies      Copies
+	Chains      Chains
+	Client      *peer.Client
 	Directory   Directory
 }
 
@@ -153,7 +156,8 @@ func (f *Follower) stream(ctx context.Context, s *session, ended *succession.End
 	var bootstrap *stream.BootstrapError
 	switch {
 	case errors.As(err, &fork):
-		ended.Fork = &succession.Fork{Position: fork.Fork, Source: fork.Source}
+		there := timeline.Origin{Cursor: fork.SourceCursor, Reigns: fork.Source}
+		ended.Fork = &succession.Fork{Position: f.fork(ctx, there, fork.Address), Source: fork.Source}
 	case errors.As(err, &bootstrap):
 		ended.NeedsCopy = true
 	default:

@@ -109,6 +109,7 @@ func (s *Standing) partedAt(region string) timeline.Cursor {
 // on with something else. A primary streams what a majority of its voters has on disk, so the disks of a majority went
 // back.
 type Loss struct {
+	Own          string            // this region
 	Region, Node string            // that has it
 	Has          timeline.Position // its last one
 	Ends         timeline.Position // the last one here
@@ -116,21 +117,26 @@ type Loss struct {
 	Parted       bool // this region has other contents there
 }
 
-// Error says what is lost, who has it, and the way out.
-func (l *Loss) Error() string {
+// Holds says what is lost, and who has it.
+func (l *Loss) Holds() string {
 	if l.Parted {
-		return fmt.Sprintf(
-			"%s holds epoch %d up to position %d with other contents than this region, which wrote it and is at %d: "+
-				"unless another node leads this region by now, disks of it went back. It takes no writes and answers "+
-				"no linearizable reads; to go on with what is there: mimir failover --to %s --force; to go on with "+
-				"what is here: stop %s, and start it with empty data directories",
-			l.Node, l.Epoch, l.Has, l.Ends, l.Region, l.Region)
+		return fmt.Sprintf("%s holds epoch %d up to position %d with other contents than this region, which wrote it "+
+			"and is at %d", l.Node, l.Epoch, l.Has, l.Ends)
 	}
-	return fmt.Sprintf(
-		"%s holds epoch %d up to position %d, and this region, which wrote it, up to %d: unless another "+
-			"node leads this region by now, disks of it went back. It takes no writes and answers no linearizable "+
-			"reads; "+
-			"to go on with what is there: mimir failover --to %s --force", l.Node, l.Epoch, l.Has, l.Ends, l.Region)
+	return fmt.Sprintf("%s holds epoch %d up to position %d, and this region, which wrote it, up to %d", l.Node,
+		l.Epoch, l.Has, l.Ends)
+}
+
+// Error adds the ways out to it.
+func (l *Loss) Error() string {
+	text := fmt.Sprintf("%s: unless another node leads this region by now, disks of it went back. It takes no writes "+
+		"and answers no linearizable reads; to go on with what is there: mimir failover --to %s --force", l.Holds(),
+		l.Region)
+	if l.Parted {
+		text += fmt.Sprintf("; to go on with what is here: mimir failover --to %s --force. What the other one has "+
+			"alone is saved as a tail", l.Own)
+	}
+	return text
 }
 
 // Loss returns what a primary in this state is known to have lost, nil if nothing is: it holds the history up to st or
@@ -154,7 +160,8 @@ func (s *Standing) Loss(st *timeline.State, reached timeline.Position) *Loss {
 		}
 		if loss == nil || h.Cursor.Position > loss.Has {
 			loss = &Loss{
-				Region: name, Node: h.Node, Has: h.Cursor.Position, Ends: reached, Epoch: own.Epoch, Parted: parted,
+				Own: s.region, Region: name,
+				Node: h.Node, Has: h.Cursor.Position, Ends: reached, Epoch: own.Epoch, Parted: parted,
 			}
 		}
 	}

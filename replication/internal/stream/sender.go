@@ -57,30 +57,53 @@ func (s *sender) judge(view View, sub *subscribe) (*answer, chunk) {
 		return a, chunk{}
 	}
 	first, err := s.first(view, sub.at)
+	if a.verdict = verdictAccept; err != nil {
+		s.cannot(view, sub, a, err)
+	}
+	return a, first
+}
+
+// cannot answers a subscriber whose history goes together with this one as far as reigns tell, and that cannot be
+// continued from the log.
+func (s *sender) cannot(view View, sub *subscribe, a *answer, err error) {
+	held, parted := timeline.Latest(sub.reigns), s.parted(view, sub)
 	switch {
-	case err == nil:
-		a.verdict = verdictAccept
+	case parted != nil && timeline.Supersedes(timeline.Latest(view.Reigns), held):
+		// A later reign continues the history here, so that it is the subscriber who gives way.
+		a.verdict, a.position, a.reigns = verdictFork, held.First-1, view.Reigns
+		err = parted
+	case parted != nil || errors.Is(err, ErrChain):
+		err = errors.Join(parted, err)
+		a.verdict, a.text = verdictChain, err.Error()
+		if s.config.OnParted != nil {
+			s.config.OnParted(s.session.region, sub.at)
+		}
 	case lacksLog(err):
 		a.verdict, a.position = verdictBootstrap, oldestServed(s.config.Log, s.reader, view, sub.at.Position)
+		return
 	case errors.Is(err, errUnreadable) && s.config.History.View().Serving == nil: // otherwise the node stops
 		a.verdict, a.text = verdictBootstrap, err.Error()
 		a.position = oldestServed(s.config.Log, nil, view, sub.at.Position)
 		s.session.log.Error("this node's log is damaged where another region has to go on; it is sent elsewhere or "+
 			"to a copy. Replace this node: remove the member, and add a new one with an empty data directory",
 			"held", sub.at.Position, "epoch", sub.at.Epoch, "err", err)
-	case errors.Is(err, ErrChain):
-		a.verdict, a.text = verdictChain, err.Error()
-		if s.config.OnParted != nil {
-			s.config.OnParted(s.session.region, sub.at)
-		}
+		return
 	default:
 		a.verdict, a.text = verdictRefuse, err.Error()
 	}
-	if err != nil && a.verdict != verdictBootstrap {
-		s.session.log.Error("cannot continue a subscriber's history", "held", sub.at.Position, "epoch", sub.at.Epoch,
-			"err", err)
+	s.session.log.Error("cannot continue a subscriber's history", "held", sub.at.Position, "epoch", sub.at.Epoch,
+		"err", err)
+}
+
+// parted returns why the subscriber's history is not a part of this one although its reigns are: the chains differ
+// where it ends, so that there are two histories of its last reign. It is nil as well if the log does not tell.
+func (s *sender) parted(view View, sub *subscribe) error {
+	here, err := s.session.source.chain(view, timeline.Latest(sub.reigns), sub.at.Position)
+	if err != nil || here == sub.at.Chain {
+		return nil
 	}
-	return a, first
+	return fmt.Errorf("%w: behind position %d of epoch %d the chain is %v here and %v there", ErrChain, sub.at.Position,
+		sub.at.Epoch, here, sub.at.Chain)
 }
 
 func (s *sender) first(view View, at timeline.Cursor) (chunk, error) {

@@ -67,8 +67,8 @@ func (m *Machine) follow(claim timeline.Reign) {
 func (m *Machine) takeCopy() {
 	s, c := m.view.State, m.copied
 	install := &timeline.Control{Op: timeline.OpInstall, Checkpoint: c.ID, Origin: &c.Origin}
-	fork := parts(s, c.Origin)
-	if fork != nil && !timeline.Supersedes(m.claim(), timeline.Latest(fork.Source)) {
+	fork := parts(s, c.Copy)
+	if fork != nil && mayGiveWay(s, m.claim(), timeline.Latest(fork.Source)) {
 		m.diverge(fork)
 		return
 	}
@@ -89,13 +89,20 @@ func (m *Machine) takeCopy() {
 // parts returns where the history of a region that has not diverged parts from that of a copy, nil if the copy
 // continues it. One that is as far and knows of further reigns does not continue it by a stream either, or there would
 // be no copy.
-func parts(s *timeline.State, o timeline.Origin) *Fork {
+func parts(s *timeline.State, c Copy) *Fork {
+	o := c.Origin
 	relation, shared := timeline.Compare(s.Reigns, o.Reigns, s.Cursor.Position, o.Cursor.Position)
 	level := relation == timeline.Prefix && s.Cursor.Position == o.Cursor.Position && len(o.Reigns) > len(s.Reigns)
-	if s.Diverged != nil || relation != timeline.Forked && !level {
+	switch {
+	case s.Diverged != nil:
+		return nil
+	case c.Parts != nil:
+		return &Fork{Position: min(shared, *c.Parts), Source: o.Reigns}
+	case relation == timeline.Forked || level:
+		return &Fork{Position: shared, Source: o.Reigns}
+	default:
 		return nil
 	}
-	return &Fork{Position: shared, Source: o.Reigns}
 }
 
 // outlived gives up a history that began anew: the fleet knows of a higher reign of this region, which this region has
@@ -118,17 +125,31 @@ func (m *Machine) outlived(claim timeline.Reign) bool {
 	}
 	if !m.rests() && !m.stop() {
 		m.decide(&timeline.Control{
-			Op: timeline.OpDiverge, Fork: shared, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Claim: &claim,
+			Op: timeline.OpDiverge, Fork: proven(s, o, shared), At: s.Cursor.Position, Epoch: s.Cursor.Epoch,
+			Claim: &claim,
 		}, m.orRest)
 	}
 	return true
+}
+
+// proven returns shared if the chains there are known to be equal, and otherwise where the last common reign began.
+func proven(s *timeline.State, o Sight, shared timeline.Position) timeline.Position {
+	here := timeline.Origin{Cursor: s.Cursor, Reigns: s.Reigns}
+	there := timeline.Origin{Cursor: o.Cursor, Reigns: o.Reigns}
+	r, began, _ := timeline.Shared(here, there)
+	a, known := here.ChainAt(r, shared)
+	b, also := there.ChainAt(r, shared)
+	if known && also && a == b {
+		return shared
+	}
+	return began
 }
 
 // holds returns the region furthest in the history that has this reign, "" if no leader that answers is in it.
 func holds(v View, r timeline.Reign) (holder string) {
 	for _, name := range slices.Sorted(maps.Keys(v.Fleet.Leaders)) {
 		l := v.Fleet.Leaders[name]
-		if l.Role != timeline.Diverged && slices.Contains(l.Reigns, r) &&
+		if r.Epoch != 0 && l.Role != timeline.Diverged && slices.Contains(l.Reigns, r) &&
 			(holder == "" || l.Cursor.Position > v.Fleet.Leaders[holder].Cursor.Position) {
 			holder = name
 		}
@@ -192,11 +213,17 @@ func (m *Machine) diverge(f *Fork) {
 	switch {
 	case m.deciding != nil || s.Cursor.Position < f.Position:
 		// The picture has moved; the next stream tells again.
-	case !timeline.Supersedes(claim, timeline.Latest(s.Reigns)) || timeline.Supersedes(m.claim(), claim):
+	case !mayGiveWay(s, m.claim(), claim):
 		m.rest() // it is the source that has to give way
 	default:
 		m.decide(&timeline.Control{
 			Op: timeline.OpDiverge, Fork: f.Position, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Claim: &claim,
 		}, m.orRest)
 	}
+}
+
+// mayGiveWay reports whether a region gives up what it has for the history of a claim: it outranks its own, and no
+// higher one is known.
+func mayGiveWay(s *timeline.State, highest, claim timeline.Reign) bool {
+	return timeline.Supersedes(claim, timeline.Latest(s.Reigns)) && !timeline.Supersedes(highest, claim)
 }

@@ -17,6 +17,9 @@ type Takeover struct {
 	Call uint64
 	// Epoch is the least one to begin, where votes are taken; zero: above everything known.
 	Epoch timeline.Epoch
+	// Fenced says that the region is primary and takes no writes, since another one holds a part of its reign that it
+	// has not: it can be made to go on with what it has.
+	Fenced bool
 	// Operator says that somebody ordered it.
 	Operator bool
 }
@@ -80,9 +83,9 @@ type Ended struct {
 	Err       error
 }
 
-// Fork is where the source found that the histories part.
+// Fork is where the histories part.
 type Fork struct {
-	Position timeline.Position // the last one that both share
+	Position timeline.Position // the last one that both are known to share
 	Source   []timeline.Reign
 }
 
@@ -90,6 +93,9 @@ type Fork struct {
 type Copy struct {
 	ID     string
 	Origin timeline.Origin
+	// Parts is the last position that the copy is known to share with the history here, if that has more behind it
+	// which the copy has not; nil: nothing of the kind is known.
+	Parts *timeline.Position
 }
 
 func (Switchover) input()  {}

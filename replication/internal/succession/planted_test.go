@@ -69,7 +69,7 @@ var plantedMistakes = []struct {
 	},
 	{
 		"a copy takes the place of what is in no tail", "following.go",
-		"fork := parts(s, c.Origin)", "var fork *Fork", "TestWalksWithLostDisks",
+		"fork := parts(s, c.Copy)", "var fork *Fork", "TestWalksWithLostDisks",
 	},
 	{
 		"what the rules refuse is proposed", "machine.go",
@@ -86,7 +86,7 @@ var plantedMistakes = []struct {
 	},
 	{
 		"a history is given up for a source that has forgotten the claim", "following.go",
-		" || timeline.Supersedes(m.claim(), claim):", ":", "",
+		" && !timeline.Supersedes(highest, claim)", "", "",
 	},
 	{
 		"claims of one epoch and one region are not told apart", "../../timeline/history.go",
@@ -99,6 +99,10 @@ var plantedMistakes = []struct {
 	{
 		"a sealed region is forced although its target is known to have begun", "takeover.go",
 		"claim.Epoch > seal.Epoch &&", "false &&", "",
+	},
+	{
+		"a region that gave up its history keeps it although the other one is there", "takeover.go",
+		`holder := holds(v, o.diverged); holder != "" {`, `holder := holds(v, o.diverged); false {`, "",
 	},
 	{
 		"a region that has forgotten its own reign goes on with another", "machine.go",

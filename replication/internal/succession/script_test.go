@@ -24,7 +24,7 @@ import (
 //	us works            the stream takes what there is; a fetch, a stage and what was stopped end
 //	us trims its log    what it has applied is in its log no more
 //	us switches to eu   an operator asks for a switchover
-//	us takes over       and for a forced failover
+//	us takes over [fenced]   and for a forced failover, of a primary that is fenced
 //	us gives up         the operator waits no longer
 //	us loses its disks  all of them
 //	us refuses everything, us takes everything   its log makes nothing of anything, or is itself again
@@ -157,7 +157,7 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 			p.stubborn = false
 			return
 		}
-		w.step(p, Takeover{Call: w.operator(p)})
+		w.step(p, Takeover{Call: w.operator(p), Fenced: len(rest) > 1})
 	case "gives":
 		w.step(p, GaveUp{p.operator, context.Canceled})
 	case "loses":

@@ -14,25 +14,35 @@ const forceTries = 10
 
 // takeover is a forced failover to this region.
 type takeover struct {
-	call  uint64
-	tries int
-	epoch timeline.Epoch // the least one to begin
-	// again says that the primary begins anew, to be supported by all voters: nothing is lost, and nobody asked for
-	// it.
+	call   uint64
+	fenced bool
+	tries  int
+	epoch  timeline.Epoch // the least one to begin
+	// again says that the primary begins anew, to be supported by all voters: nothing is lost, and nobody asked for it.
 	again    bool
 	operator bool
 	seal     *timeline.Seal // that was open when it was ordered
+	// diverged is the reign for whose history the region had given up its own when it was ordered; zero: it had not.
+	diverged timeline.Reign
 }
 
-// May returns why a region in this state cannot take over by force, nil if it can.
-func May(s *timeline.State) error {
+// keeping returns what takes back that the region has diverged.
+func keeping(s *timeline.State) *timeline.Control {
+	return &timeline.Control{Op: timeline.OpKeep, At: s.Cursor.Position, Epoch: s.Cursor.Epoch}
+}
+
+// May returns why a region in this state cannot take over by force, nil if it can. One that has diverged can, if nobody
+// that answers has the history for which it gave up its own; and so can a primary that is sealed or fenced.
+func May(s *timeline.State, fenced bool) error {
 	switch s.Role() {
 	case timeline.Primary:
-		if s.Seal == nil {
+		if s.Seal == nil && !fenced {
 			return fmt.Errorf("%w: %s", contract.ErrAlreadyPrimary, s.Region)
 		}
 	case timeline.Diverged:
-		return fmt.Errorf("%w: region %s has to rejoin first", contract.ErrDiverged, s.Region)
+		if outcome, why := timeline.Would(s, keeping(s)); outcome != timeline.Applied {
+			return fmt.Errorf("%w: region %s has to rejoin first: %s", contract.ErrDiverged, s.Region, why)
+		}
 	}
 	return nil
 }
@@ -46,12 +56,15 @@ func (m *Machine) takeOver(in Takeover) {
 	default:
 		s := m.view.State
 		again := s.Charter() != nil && s.Role() == timeline.Primary && s.Seal == nil && !in.Operator
-		if err := May(s); err != nil && !again {
+		if err := May(s, in.Fenced); err != nil && !again {
 			m.fail(in.Call, err)
 			return
 		}
 		m.takeover = &takeover{
-			call: in.Call, seal: s.Seal, epoch: in.Epoch, again: again, operator: in.Operator,
+			call: in.Call, fenced: in.Fenced, seal: s.Seal, epoch: in.Epoch, again: again, operator: in.Operator,
+		}
+		if d := s.Diverged; d != nil {
+			m.takeover.diverged = d.Claim
 		}
 	}
 }
@@ -61,6 +74,11 @@ func (o *takeover) maySee(v View, claim timeline.Reign) error {
 	if seal := o.seal; seal != nil && claim.Epoch > seal.Epoch && claim.Primary != v.State.Region {
 		return fmt.Errorf("%w: epoch %d of %s has begun meanwhile, and region %s gives way to it; if %s is lost, fail "+
 			"over again", contract.ErrHandoff, claim.Epoch, claim.Primary, v.State.Region, claim.Primary)
+	}
+	if holder := holds(v, o.diverged); holder != "" {
+		return fmt.Errorf("%w: region %s gave way to epoch %d of %s, and region %s has that up to position %d: fail "+
+			"over to %s; region %s has to rejoin first", contract.ErrDiverged, v.State.Region, o.diverged.Epoch,
+			o.diverged.Primary, holder, v.Fleet.Leaders[holder].Cursor.Position, holder, v.State.Region)
 	}
 	if len(v.State.Reigns) > 0 {
 		return nil
@@ -79,12 +97,16 @@ func (o *takeover) maySee(v View, claim timeline.Reign) error {
 // front of it.
 func (m *Machine) force(claim timeline.Reign) {
 	o := m.takeover
-	err := May(m.view.State)
+	err := May(m.view.State, o.fenced)
 	if o.again && m.view.State.Role() == timeline.Primary {
 		err = nil
 	}
 	if err == nil {
 		err = o.maySee(m.view, claim)
+	}
+	if c := m.copied; err == nil && c != nil && m.view.State.Diverged != nil {
+		err = fmt.Errorf("%w: a copy of region %s up to position %d is here, which region %s takes first; then fail "+
+			"over again", contract.ErrNotReady, c.source, c.Origin.Cursor.Position, m.region)
 	}
 	if err != nil {
 		m.takeover = nil
@@ -92,6 +114,10 @@ func (m *Machine) force(claim timeline.Reign) {
 		return
 	}
 	if m.stop() {
+		return
+	}
+	if m.view.State.Diverged != nil {
+		o.keep(m)
 		return
 	}
 	o.tries++
@@ -118,6 +144,21 @@ func (m *Machine) force(claim timeline.Reign) {
 		default:
 			m.answer(o.call, Reply{Reign: begun})
 		}
+	})
+}
+
+// keep has the region of m, which diverged, go on with its own history. The beginning of its epoch comes behind that.
+func (o *takeover) keep(m *Machine) {
+	m.decide(keeping(m.view.State), func(in Decided) {
+		if m.takeover != o || in.Err == nil && in.Outcome == timeline.Applied {
+			return
+		}
+		m.takeover = nil
+		if in.Err != nil {
+			m.fail(o.call, fmt.Errorf("keep the history of region %s: %w", m.region, undecided(in.Err)))
+			return
+		}
+		m.fail(o.call, fmt.Errorf("keep the history of region %s: %w: %s", m.region, contract.ErrRejected, in.Why))
 	})
 }
 

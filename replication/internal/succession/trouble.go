@@ -28,6 +28,8 @@ func (m *Machine) Trouble() *Trouble {
 		return alone(m.region, m.view.Fleet.Silent)
 	case claim.Primary == m.region && timeline.Latest(s.Reigns) != claim && !slices.Contains(s.Reigns, claim):
 		return forgotten(m.view, claim)
+	case s.Diverged != nil && m.copied == nil && holds(m.view, claim) == "":
+		return stranded(m.view, claim)
 	default:
 		return nil
 	}
@@ -61,4 +63,20 @@ func forgotten(v View, claim timeline.Reign) *Trouble {
 			v.Fleet.Leaders[holder].Cursor.Position, holder)
 	}
 	return t
+}
+
+// stranded tells that nobody who answers has the history for which a region gave up its own.
+func stranded(v View, claim timeline.Reign) *Trouble {
+	s := v.State
+	reason := v.Fleet.Silent[claim.Primary]
+	if reason == "" {
+		reason = "it does not say that it has it"
+	}
+	return &Trouble{
+		What: fmt.Sprintf("region %s gave up what it has behind position %d, saved it as a tail, and waits for the "+
+			"history of epoch %d of %s", s.Region, s.Diverged.Fork, claim.Epoch, claim.Primary),
+		Detail: fmt.Sprintf("%s: %s; if no region with that epoch comes back, region %s can go on with what it gave "+
+			"up, and what %s took is lost: mimir failover --to %s --force", claim.Primary, reason, s.Region,
+			claim.Primary, s.Region),
+	}
 }

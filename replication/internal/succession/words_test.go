@@ -18,6 +18,8 @@ func describeControl(c *timeline.Control) string {
 		return fmt.Sprintf("yield to epoch %d of %s", c.Claim.Epoch, c.Claim.Primary)
 	case timeline.OpDiverge:
 		return fmt.Sprintf("diverge, tail (%d, %d]", c.Fork, c.At)
+	case timeline.OpKeep:
+		return fmt.Sprintf("keep what it has up to %d", c.At)
 	case timeline.OpInstall:
 		return "install " + c.Checkpoint
 	default:

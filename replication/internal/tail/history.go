@@ -43,6 +43,7 @@ type reader struct {
 	index   uint64          // of the entry behind them; zero before the first read
 	at      timeline.Position
 	epoch   timeline.Epoch // of the last beginning
+	taken   bool           // something was
 }
 
 // nothing is a tail of which the log has no commands.
@@ -58,7 +59,14 @@ func (r *reader) next() ([]byte, error) {
 		}
 		p := r.entries[0].GetData()
 		r.entries = r.entries[1:]
+		if !r.taken {
+			var err error
+			if p, err = r.behind(p); err != nil {
+				return nil, err
+			}
+		}
 		if r.takes(p) {
+			r.taken = true
 			return p, nil
 		}
 	}
@@ -81,6 +89,26 @@ func (r *reader) read() (err error) {
 	}
 	r.index = r.entries[len(r.entries)-1].GetIndex() + 1
 	return nil
+}
+
+// behind returns what a frame has behind the place where the tail begins, which may be within it; everything else as it
+// is.
+func (r *reader) behind(p []byte) ([]byte, error) {
+	h, ok := timeline.ReadHeader(p)
+	if !ok || h.Kind != timeline.KindFrame || h.First > r.at || h.Last() <= r.at ||
+		!timeline.Within(r.reigns, r.last, h) {
+		return p, nil
+	}
+	var f timeline.Frame
+	if err := timeline.DecodeFrame(p, &f); err != nil {
+		return nil, err
+	}
+	n := r.at + 1 - f.First
+	shared := timeline.Frame{Epoch: f.Epoch, First: f.First, Previous: f.Previous, Commands: f.Commands[:n]}
+	rest := timeline.Frame{
+		Epoch: f.Epoch, First: r.at + 1, Previous: timeline.NewFolder().Frame(&shared), Commands: f.Commands[n:],
+	}
+	return timeline.AppendFrame(nil, &rest), nil
 }
 
 // takes reports whether the history took p after what it took before.

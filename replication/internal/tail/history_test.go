@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -92,5 +93,53 @@ func TestATailLeavesOutWhatWasRefused(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("tail %q, want %q", got, want)
+	}
+}
+
+// TestATailBeginsWithinAFrame: where the histories part is for their chains to say, and not for the frames.
+func TestATailBeginsWithinAFrame(t *testing.T) {
+	m, l := timeline.NewMachine(&timeline.State{Region: "us"}), &shortLog{}
+	r := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+	if _, why, err := m.Reign(r); why != "" || err != nil {
+		t.Fatal(why, err)
+	}
+	payloads := [][]byte{timeline.AppendReign(nil, r)}
+	for _, words := range [][]string{{"a", "b", "c"}, {"d"}} {
+		c := m.Cursor()
+		f := timeline.Frame{Epoch: 1, First: c.Position + 1, Previous: c.Chain}
+		for _, w := range words {
+			f.Commands = append(f.Commands, timeline.Command{Data: []byte(w)})
+		}
+		if _, why, err := m.Frame(&f); why != "" || err != nil {
+			t.Fatal(why, err)
+		}
+		payloads = append(payloads, timeline.AppendFrame(nil, &f))
+	}
+	for i, p := range payloads {
+		l.entries = append(l.entries, &raftpb.Entry{Index: new(uint64(i + 1)), Data: p})
+	}
+	st, words := m.State(), []string{"a", "b", "c", "d"}
+	for fork := range st.Cursor.Position {
+		tails := tailsOn(vfs.NewCrashableMem())
+		d := timeline.Divergence{Fork: fork, At: st.Cursor.Position, Claim: timeline.Reign{Epoch: 2, Primary: "eu"}}
+		if err := NewSaver(tails, l).Save(d, &st, uint64(len(payloads)+1), noCopy); err != nil {
+			t.Fatalf("behind %d: %v", fork, err)
+		}
+		list, err := tails.List()
+		if err != nil || len(list) != 1 {
+			t.Fatalf("behind %d: %+v, %v", fork, list, err)
+		}
+		var got []string
+		err = tails.Read(t.Context(), list[0].Name,
+			func(_ timeline.Epoch, p timeline.Position, c contract.Command) error {
+				if want := fork + timeline.Position(len(got)) + 1; p != want {
+					t.Errorf("behind %d: position %d, want %d", fork, p, want)
+				}
+				got = append(got, string(c.Data))
+				return nil
+			})
+		if err != nil || !slices.Equal(got, words[fork:]) {
+			t.Errorf("behind %d: %q, %v", fork, got, err)
+		}
 	}
 }

@@ -1,0 +1,73 @@
+package etcdapi_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+)
+
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not so: ", what)
+		}
+	}
+}
+
+// What the writes under way do together is bounded too: one for which there is no room waits, and small ones pass.
+func TestGiantRequestsTogether(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{EffectBytes: 1 << 20, RequestTimeout: time.Second})
+	c, ctx := client(t, n), bounded(t)
+	for i := range 40 { // 16 times about 1,300 bytes
+		put(t, n, fmt.Sprintf("a/%02d", i), strings.Repeat("v", 1<<10))
+		put(t, n, fmt.Sprintf("b/%02d", i), strings.Repeat("v", 1<<10))
+	}
+	held, release := n.Replicator.HoldWrites()
+	deleteAll := func(key string) error {
+		_, err := c.Delete(ctx, key, clientv3.WithPrefix(), clientv3.WithPrevKV())
+		return err
+	}
+	results := make(chan error, 2)
+	go func() { deleteAll("a/"); results <- nil }() // its time may be over before it is released
+	await(t, "the first write is under way", func() bool { return held() == 1 })
+	if err := deleteAll("b/"); status.Code(err) != codes.ResourceExhausted || held() != 1 {
+		t.Errorf("without room: %v, %d under way", err, held())
+	}
+	go func() { _, err := c.Delete(ctx, "c"); results <- err }()
+	await(t, "a small one is under way too", func() bool { return held() == 2 })
+	release()
+	for range 2 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := deleteAll("b/"); err != nil {
+		t.Error("there is room again:", err)
+	}
+}
+
+// A node that is behind has little of what a span of keys would delete: it catches up before it estimates.
+func TestGiantRequestsAtANodeThatIsBehind(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{EffectBytes: 1 << 20})
+	c, ctx := client(t, n), bounded(t)
+	catchUp := sync.OnceFunc(func() {
+		for i := range 80 {
+			put(t, n, fmt.Sprintf("a/%02d", i), strings.Repeat("v", 1<<10))
+		}
+	})
+	n.Replicator.AtBarriers(catchUp)
+	if _, err := c.Delete(ctx, "a/", clientv3.WithPrefix(), clientv3.WithPrevKV()); status.Code(err) !=
+		codes.InvalidArgument {
+		t.Error(err)
+	}
+}

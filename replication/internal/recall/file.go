@@ -1,0 +1,128 @@
+package recall
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
+)
+
+// heardVersion is the format of the file that holds a Memory. README.md has the table.
+const heardVersion = 1
+
+// How often a Memory is saved, if there is something to save: that a disk or a process is new, and that the log of one
+// is longer. What is remembered of a log is less than the node has by as much as it writes meanwhile.
+const (
+	saveNewsEvery   = time.Second
+	saveGrowthEvery = 10 * time.Second
+)
+
+// file is where a Memory is kept.
+type file struct {
+	fs     durable.FS
+	path   string
+	logger *slog.Logger
+	failed bool // the last time
+}
+
+// heardFile is what the file holds, sealed. It is JSON, so that a version after this one can add to it.
+type heardFile struct {
+	Version int                   `json:"version"`
+	Nodes   map[uint64]remembered `json:"nodes"`
+}
+
+// Remember returns the Memory that is kept in the file at path. If that cannot be read nothing is remembered, which is
+// logged: it is about other nodes, and this one does without.
+func Remember(fs durable.FS, path string, logger *slog.Logger) *Memory {
+	m := NewMemory()
+	m.file = &file{fs: fs, path: path, logger: logger}
+	encoded, err := durable.ReadFile(fs, path)
+	if errors.Is(err, os.ErrNotExist) {
+		return m
+	}
+	var f heardFile
+	whole, sealed := checksum.Unbroken(encoded)
+	if err == nil {
+		err = json.Unmarshal(encoded, &f)
+	}
+	switch {
+	case err == nil && f.Version != heardVersion:
+		err = fmt.Errorf("format %d, this version knows %d", f.Version, heardVersion)
+	case err == nil && !(whole && sealed):
+		err = errors.New("the checksum is another")
+	case err == nil && len(f.Nodes) > maxNodes:
+		err = fmt.Errorf("%d nodes", len(f.Nodes))
+	}
+	if err != nil {
+		logger.Warn("what was heard of the disks of other nodes cannot be read: what they held before this start is "+
+			"not remembered here", "file", path, "err", err)
+		return m
+	}
+	for id, n := range f.Nodes {
+		m.nodes[id], m.heard = n, max(m.heard, n.Heard)
+	}
+	return m
+}
+
+// Run saves now and then until ctx ends.
+func (m *Memory) Run(ctx context.Context, c clock.Clock) {
+	ticker := c.NewTicker(saveNewsEvery)
+	defer ticker.Stop()
+	for last := c.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+		}
+		m.mu.Lock()
+		due := m.news || m.grown && c.Now().Sub(last) >= saveGrowthEvery
+		m.mu.Unlock()
+		if due {
+			m.Save()
+			last = c.Now()
+		}
+	}
+}
+
+// Save saves what is new, durably. What cannot be saved is logged, and saved the next time.
+func (m *Memory) Save() {
+	m.saving.Lock()
+	defer m.saving.Unlock()
+	m.mu.Lock()
+	f, news, grown := heardFile{Version: heardVersion, Nodes: maps.Clone(m.nodes)}, m.news, m.grown
+	m.news, m.grown = false, false
+	m.mu.Unlock()
+	if m.file == nil || !news && !grown {
+		return
+	}
+	err := m.file.write(f)
+	if err != nil {
+		m.mu.Lock()
+		m.news, m.grown = m.news || news, m.grown || grown
+		m.mu.Unlock()
+	}
+	if err != nil && !m.file.failed {
+		m.file.logger.Warn("cannot save what was heard of the disks of other nodes; tries on", "err", err)
+	}
+	m.file.failed = err != nil
+}
+
+func (f *file) write(h heardFile) error {
+	encoded, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(f.fs, f.path, func(w io.Writer) error {
+		_, err := w.Write(append(checksum.Seal(encoded), '\n'))
+		return err
+	})
+}

@@ -1,0 +1,130 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/mimir-kv/mimir/server/space"
+)
+
+// machine is what a node runs on, in bytes. Zero: not known.
+type machine struct {
+	disk, free uint64 // of the data directory
+	memory     uint64
+}
+
+// thisMachine measures. A data directory that is not there yet will be on the disk of what is above it.
+func thisMachine(dir string) machine {
+	m := machine{memory: space.Memory()}
+	total, free, err := measure(dir)
+	if err == nil {
+		m.disk, m.free = total, free
+	}
+	return m
+}
+
+// measure returns the size of the disk that dir is on, or will be, and how much of it is free.
+func measure(dir string) (total, free uint64, err error) {
+	if dir, err = filepath.Abs(dir); err != nil {
+		return 0, 0, err
+	}
+	for {
+		total, free, err = space.Disk(dir)
+		above := filepath.Dir(dir)
+		if !errors.Is(err, fs.ErrNotExist) || above == dir {
+			return total, free, err
+		}
+		dir = above
+	}
+}
+
+// fit holds the limits against the machine. What cannot be there is refused; what may become right, since disks grow
+// and files go, is a warning.
+func (c *Config) fit(m machine) (warnings []string, err error) {
+	if err := c.fitDisk(m); err != nil {
+		return nil, err
+	}
+	if err := c.fitMemory(m); err != nil {
+		return nil, err
+	}
+	warn := func(wrong bool, format string, args ...any) {
+		if wrong {
+			warnings = append(warnings, fmt.Sprintf(format, args...))
+		}
+	}
+	r := &c.Replication
+	reserve, least := uint64(c.DiskReserveBytes), c.Store.MemTableBytes+uint64(r.SegmentBytes)
+	if m.disk > 0 {
+		warn(reserve > m.free, "disk-reserve-bytes %s is more than the %s that the disk has free: the fleet takes no "+
+			"writes until there is room", Bytes(reserve), about(m.free))
+		warn(c.QuotaBytes > 0 && uint64(c.QuotaBytes)+reserve > m.disk, "quota-backend-bytes %s is never reached: "+
+			"the disk has %s in all", Bytes(c.QuotaBytes), about(m.disk))
+		warn(uint64(r.RetainBytes) > m.disk, "retain-bytes %s is more than the disk has in all, %s: the log of a "+
+			"region that stays away grows until writes end for want of room", Bytes(r.RetainBytes), about(m.disk))
+		warn(uint64(r.CopyRetainBytes) > m.disk, "copy-retain-bytes %s is more than the disk has in all, %s",
+			Bytes(r.CopyRetainBytes), about(m.disk))
+	}
+	warn(reserve > 0 && reserve < least, "disk-reserve-bytes %s is less than mem-table-bytes and segment-bytes "+
+		"together, %s: on a full disk the node may not be able to start", Bytes(reserve), Bytes(least))
+	if m.memory > 0 {
+		caches := uint64(c.Store.CacheBytes)*3/2 + 2*c.Store.MemTableBytes
+		warn(caches > m.memory, "cache-bytes %s, half as much beside it, and two tables of mem-table-bytes %s are "+
+			"more than the memory, %s", Bytes(c.Store.CacheBytes), Bytes(c.Store.MemTableBytes), about(m.memory))
+		warn(uint64(c.Limits.AnswerBytes) > m.memory, "max-answer-bytes %s is more than the memory, %s",
+			Bytes(c.Limits.AnswerBytes), about(m.memory))
+		warn(uint64(c.Limits.EffectBytes) > m.memory, "max-effect-bytes %s is more than the memory, %s",
+			Bytes(c.Limits.EffectBytes), about(m.memory))
+	}
+	election := r.TickInterval * time.Duration(r.ElectionTicks)
+	warn(c.Limits.RequestTimeout < 2*election, "request-timeout %s is less than twice tick-interval times "+
+		"election-ticks, %s: no request outlives the loss of a leader", formatDuration(c.Limits.RequestTimeout),
+		formatDuration(2*election))
+	return warnings, nil
+}
+
+func (c *Config) fitDisk(m machine) error {
+	for _, f := range []struct {
+		key   string
+		bytes int64
+		why   string
+	}{
+		{"disk-reserve-bytes", c.DiskReserveBytes, "so no write would ever be taken; 0 lets it follow the other sizes"},
+		{"compact-bytes", c.Replication.CompactBytes, "so no log would ever be released"},
+	} {
+		if m.disk > 0 && uint64(f.bytes) >= m.disk {
+			return fmt.Errorf("%w: %s %s is not less than the disk of data-dir %s has in all, %s, %s", ErrConfig, f.key,
+				Bytes(f.bytes), c.Replication.DataDir, about(m.disk), f.why)
+		}
+	}
+	return nil
+}
+
+func (c *Config) fitMemory(m machine) error {
+	for _, f := range []struct {
+		key   string
+		bytes uint64
+	}{
+		{"cache-bytes", uint64(c.Store.CacheBytes)},
+		{"mem-table-bytes", c.Store.MemTableBytes},
+		{"stream-window-bytes", uint64(c.Replication.StreamWindowBytes)},
+	} {
+		if m.memory > 0 && f.bytes >= m.memory {
+			return fmt.Errorf("%w: %s %s is not less than the memory that this process may have, %s: write less",
+				ErrConfig, f.key, Bytes(f.bytes), about(m.memory))
+		}
+	}
+	return nil
+}
+
+// about writes a size for people.
+func about(n uint64) string {
+	for _, u := range byteUnits {
+		if f := uint64(u.factor); n >= f && f > 1 {
+			return fmt.Sprintf("%.1f%s", float64(n)/float64(f), u.suffix)
+		}
+	}
+	return fmt.Sprint(n)
+}
