@@ -78,6 +78,10 @@ var below = map[string][]string{
 	"replication/internal/peer": {"replication/contract", "replication/transport"},
 	"replication/internal/standing": {"replication/timeline", "replication/clock", "replication/internal/ballot",
 		"replication/internal/fleet", "replication/internal/region"},
+	"replication/witness": {
+		"replication/clock", "replication/contract", "replication/durable", "replication/internal/checksum",
+		"replication/internal/life", "replication/internal/peer", "replication/internal/votes", "replication/timeline",
+		"replication/transport"},
 	"replication/internal/votes": {
 		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
 		"replication/internal/ballot", "replication/internal/fleet", "replication/internal/life",
@@ -158,7 +162,7 @@ var forTests = []string{
 
 	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies",
 	"replication/internal/wal",
-	"replication/timeline", "replication/transport", "replication/transport/grpc", "localfleet",
+	"replication/timeline", "replication/transport", "replication/transport/grpc", "replication/witness", "localfleet",
 }
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.

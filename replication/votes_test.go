@@ -180,6 +180,67 @@ func TestWhoHoldsLessDoesNotTakeOver(t *testing.T) {
 	})
 }
 
+// TestAPrimaryThatIsHeardAndHearsNothing is not supported for ever: it is fenced, and another one takes over.
+func TestAPrimaryThatIsHeardAndHearsNothing(t *testing.T) {
+	voting(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, nil, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.network.CutOneWay("eu-1", "us-1")
+		f.network.CutOneWay("ap-1", "us-1")
+		cut := time.Now()
+		for time.Since(cut) < time.Minute {
+			if r, err := f.tryPut("ap-1", "c1", time.Second); err == nil && r.Epoch > 1 {
+				break
+			}
+		}
+		if took := time.Since(cut); took > 12*time.Second {
+			t.Errorf("another region takes writes after %v", took)
+		}
+		f.network.HealAll()
+		if err := f.nodes["us-1"].WaitPosition(f.t.Context(), 2); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestNothingMovesWhileItIsPaused, but by order.
+func TestNothingMovesWhileItIsPaused(t *testing.T) {
+	voting(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, nil, func(f *testFleet) {
+		f.put("us-1", "c0")
+		if _, err := f.nodes["eu-1"].PauseFailover(f.t.Context(), "an upgrade"); err != nil {
+			t.Fatal(err)
+		}
+		f.eventually(values(0, 1))
+		for f.nodes["eu-1"].Votes().Paused == "" || f.nodes["ap-1"].Votes().Paused == "" {
+			time.Sleep(50 * time.Millisecond)
+		}
+		f.kill("us-1")
+		if r, err := f.tryPut("eu-1", "c1", 20*time.Second); err == nil {
+			t.Errorf("moved by itself: %+v", r)
+		}
+		if r, err := f.nodes["ap-1"].Failover(f.t.Context(), "eu", true); err != nil || r.Epoch < 2 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		f.put("eu-1", "c2")
+	})
+}
+
+// TestWhereNothingMayBeLost, a write is acknowledged when another region has it, and not before.
+func TestWhereNothingMayBeLost(t *testing.T) {
+	none := func(s *replication.VoteSettings) { s.MaxLoss = 0 }
+	voting(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, none, func(f *testFleet) {
+		if r := f.put("us-1", "c0"); r.Regions < 2 {
+			t.Errorf("%+v", r)
+		}
+		f.kill("eu-1")
+		f.put("us-1", "c1")
+		f.network.SetDelay("us-1", "ap-1", 700*time.Millisecond, 0)
+		if r, err := f.tryPut("us-1", "c2", 300*time.Millisecond); err == nil {
+			t.Errorf("acknowledged before another region can have it: %+v", r)
+		}
+	})
+}
+
 // TestTwoRegionsAndAWitness: the smallest fleet that fails over by itself, with a budget.
 func TestTwoRegionsAndAWitness(t *testing.T) {
 	disk := vfs.NewCrashableMem()

@@ -136,7 +136,7 @@ func newVotes(n *node) *votes.Votes {
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Fence: n.fence, Client: n.client, Group: n.group, Controls: n.proposer,
 		Ready:    func(ctx context.Context) error { return newInquiry(n).knowBallots(ctx, n.fleetView()) },
-		Governor: n.governor, Slots: n.slots, Writes: n.proposer, Changed: n.leading.reconsider,
+		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer, Changed: n.leading.reconsider,
 		Initial: c.Votes,
 	})
 }

@@ -124,7 +124,8 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	connection := &connection{}
 	root.AddCommand(
-		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection), newFleet(connection), newWitness(),
+		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection),
+		newFleet(connection), newWitness(),
 		newTail(connection), newBench(connection), newVersion(),
 	)
 	return root

@@ -60,8 +60,8 @@ func load(fs durable.FS, dir, fleet, voter string) (*timeline.Ballot, error) {
 	sum, body, _ := bytes.Cut(bytes.TrimSuffix(content, []byte("\n")), []byte("\n"))
 	var r record
 	if string(sum) != fmt.Sprintf("%08x", checksum.Of(body)) || json.Unmarshal(body, &r) != nil || r.Ballot == nil {
-		return nil, fmt.Errorf("%w: %s is not what was written, and the votes of %s are lost; %s", contract.ErrDamaged, path,
-			voter, replace)
+		return nil, fmt.Errorf("%w: %s is not what was written, and the votes of %s are lost; %s", contract.ErrDamaged,
+			path, voter, replace)
 	}
 	switch {
 	case r.Version != version:

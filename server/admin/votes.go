@@ -39,7 +39,7 @@ func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("pause of automatic failover asked for", "reason", in.Reason, "by", r.RemoteAddr)
+	h.Logger.Warn("pause of automatic failover asked for", "for", in.Reason, "by", r.RemoteAddr)
 	charter, err := h.Replicator.PauseFailover(context.WithoutCancel(r.Context()), in.Reason)
 	answer(w, charter, err)
 }

@@ -92,7 +92,8 @@ func (f *Fleet) check(o *Options) error {
 // fleet if saved is nil.
 func (o *Options) layOut(saved *Fleet, ports *localfleet.Ports) (*localfleet.Fleet, error) {
 	want := localfleet.Options{
-		Dir: o.Dir, Command: o.Serve, Witness: o.Witness, Regions: o.Regions, Nodes: o.Nodes, Delay: o.WANDelay, Direct: o.WANDelay == 0,
+		Dir: o.Dir, Command: o.Serve, Witness: o.Witness, Regions: o.Regions, Nodes: o.Nodes, Delay: o.WANDelay,
+		Direct: o.WANDelay == 0,
 	}
 	if saved != nil {
 		if saved.Witness == nil {

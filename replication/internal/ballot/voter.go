@@ -16,6 +16,7 @@ type Voter struct {
 
 	// The promise: no vote for another region than this one before until.
 	until    Instant
+	lived    Instant // as until, but of primaries only that said that they hear a majority
 	epoch    timeline.Epoch
 	region   string
 	maxTerm  uint64 // of those in which a leader of that region renewed
@@ -117,7 +118,9 @@ func (v *Voter) renewalAsked(now Instant, s *timeline.State, in RenewalAsked) {
 		return
 	}
 	v.promise(now+lease, r.Epoch, r.Region)
-	v.maxTerm = r.Term
+	if v.maxTerm = r.Term; r.Held {
+		v.lived = v.until
+	}
 	v.requests = append(v.requests, request{call: in.Call, at: now, renewal: r})
 	v.out = append(v.out, Effect{Do: Confirm, Call: in.Call})
 }
@@ -271,7 +274,7 @@ func (v *Voter) voted(s *timeline.State, r request) {
 		return
 	}
 	v.promise(r.at+c.Charter.Lease/3, c.Epoch, c.For)
-	v.asked = false
+	v.asked, v.lived = false, v.until
 	v.reply(s, r.call, Answer{Granted: true})
 }
 
@@ -302,12 +305,12 @@ func (v *Voter) reply(s *timeline.State, call uint64, a Answer) {
 	v.out = append(v.out, Effect{Do: Reply, Call: call, Answer: a})
 }
 
-// Quiet returns from when on this voter's promise forbids nothing any more. ok is false if it does not speak for its
-// region, or has no charter.
+// Quiet returns from when on nothing is heard of a primary that hears a majority: then it is time to ask for votes. ok
+// is false if this voter does not speak for its region, or has no charter.
 func (v *Voter) Quiet(s *timeline.State) (at Instant, ok bool) {
 	c := s.Charter()
 	if v.term == 0 || c == nil {
 		return 0, false
 	}
-	return max(v.until, v.since+c.Lease), true
+	return max(v.lived, v.since+c.Lease), true
 }
