@@ -50,6 +50,19 @@ func (r *MultiRegionReplicator) PauseFailover(ctx context.Context, reason string
 	return r.node.votes.Pause(ctx, reason)
 }
 
+// RecoverVotes makes region primary, and the only voter, without asking the others: for when a majority of votes is lost
+// for good. Whoever orders it answers for that no client reaches the others any more. Afterwards EnableVotes may be
+// called again, when enough of them are back. Errors: ErrRejected, ErrUnknownRegion, ErrNotReady, ErrUnknownOutcome.
+func (r *MultiRegionReplicator) RecoverVotes(ctx context.Context, region string) (*Reign, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	if _, known := r.node.config.Regions[region]; !known && region != r.node.config.RegionID {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownRegion, region)
+	}
+	return r.node.votes.Recover(ctx, region)
+}
+
 // Votes describes who votes and what the promises come to, as this node sees it; nil where no votes are taken.
 func (r *MultiRegionReplicator) Votes() *VoteStatus {
 	if !r.node.serves() {

@@ -279,7 +279,7 @@ func TestTwoRegionsAndAWitness(t *testing.T) {
 		}
 		f.start("us-1")
 		f.eventually(values(0, 11))
-		// eu goes on without us, beyond the budget: us does not take over by itself then, and an operator can accept it.
+		// eu goes on without us, beyond the budget: us does not take over by itself then; an operator can accept it.
 		f.holds("eu")
 		f.network.Cut("us-1", "eu-1")
 		for i := 11; i < 31; i++ {
@@ -291,6 +291,44 @@ func TestTwoRegionsAndAWitness(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.put("us-1", "c31")
+	})
+}
+
+// TestAFleetThatLostItsVotesIsRecovered with one region, and votes again when the others are back.
+func TestAFleetThatLostItsVotesIsRecovered(t *testing.T) {
+	voting(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, nil, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.kill("us-1")
+		f.kill("ap-1")
+		if r, err := f.tryPut("eu-1", "lost", 20*time.Second); err == nil {
+			t.Errorf("without a majority: %+v", r)
+		}
+		r, err := f.nodes["eu-1"].RecoverVotes(f.t.Context(), "eu")
+		if err != nil || r.Primary != "eu" {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		f.put("eu-1", "c1")
+		f.start("us-1")
+		f.start("ap-1")
+		f.put("us-1", "c2")
+		f.eventually(values(0, 3))
+		deadline := time.Now().Add(time.Minute)
+		for {
+			if _, err = f.nodes["us-1"].EnableVotes(f.t.Context(), replication.DefaultVotes()); err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		f.holds("eu")
+		f.put("ap-1", "c3")
+		f.kill("eu-1")
+		if r := f.put("us-1", "c4"); r.Epoch <= 2 {
+			t.Errorf("epoch %d", r.Epoch)
+		}
 	})
 }
 

@@ -134,9 +134,11 @@ func newVotes(n *node) *votes.Votes {
 	return votes.New(votes.Config{
 		Region: c.RegionID, Priority: uint8(max(c.Priority, 0)), Timeout: c.callTimeout(), Clock: c.Clock,
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
-		Standing: n.standing, Fence: n.fence, Client: n.client, Group: n.group, Controls: n.proposer,
+		Standing: n.standing, Fence: n.fence, Leader: n.directory, Client: n.client,
+		Group: n.group, Controls: n.proposer,
 		Ready:    func(ctx context.Context) error { return newInquiry(n).knowBallots(ctx, n.fleetView()) },
-		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer, Changed: n.leading.reconsider,
+		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer,
+		Changed: n.leading.reconsider,
 		Initial: c.Votes,
 	})
 }

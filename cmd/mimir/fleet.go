@@ -23,7 +23,7 @@ func newFleet(n *connection) *cobra.Command {
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n))
+	c.AddCommand(newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n), newFleetRecover(n))
 	return c
 }
 
@@ -126,6 +126,38 @@ func newFleetResume(n *connection) *cobra.Command {
 		}),
 	}
 	n.addFlags(c)
+	return c
+}
+
+func newFleetRecover(n *connection) *cobra.Command {
+	keep, stopped := "", false
+	c := &cobra.Command{
+		Use:   "recover --keep REGION --others-are-stopped",
+		Short: "Go on with one region, where a majority of votes is lost for good",
+		Long: "Make a region primary, and the only voter, without asking the others. What it has not is lost to the\n" +
+			"fleet. It is safe only if no client reaches the other regions any more: nobody asks them. When enough\n" +
+			"of them are back, mimir fleet enable has them vote again.",
+		Args: noArguments,
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			if !stopped {
+				return fmt.Errorf("%w: --others-are-stopped says that you have seen to that", errUsage)
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
+			defer cancel()
+			r, err := client.RecoverVotes(ctx, keep)
+			if err != nil {
+				return err
+			}
+			return n.print(c.OutOrStdout(), r, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is primary, and the only voter: epoch %d begins after position %d\n", r.Primary,
+					r.Epoch, r.First-1)
+			})
+		}),
+	}
+	n.addFlags(c)
+	c.Flags().StringVar(&keep, "keep", "", "region that goes on")
+	c.Flags().BoolVar(&stopped, "others-are-stopped", false, "no client reaches the others any more")
+	c.MarkFlagRequired("keep")
 	return c
 }
 

@@ -18,6 +18,7 @@ type Replicator interface {
 	Switchover(ctx context.Context, to string) (*replication.MoveReport, error)
 	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
 	EnableVotes(ctx context.Context, s replication.VoteSettings) (*replication.Charter, error)
+	RecoverVotes(ctx context.Context, region string) (*replication.Reign, error)
 	PauseFailover(ctx context.Context, reason string) (*replication.Charter, error)
 	Tails(ctx context.Context) ([]replication.TailInfo, error)
 	ReadTail(
@@ -85,6 +86,7 @@ func NewHandler(o HandlerOptions) http.Handler {
 	mux.HandleFunc("POST /mimir/v1/switchover", h.move)
 	mux.HandleFunc("POST /mimir/v1/failover", h.move)
 	mux.HandleFunc("POST /mimir/v1/votes/enable", h.enableVotes)
+	mux.HandleFunc("POST /mimir/v1/votes/recover", h.recoverVotes)
 	mux.HandleFunc("POST /mimir/v1/votes/pause", h.pauseFailover)
 	mux.HandleFunc("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
 		tails, err := o.Replicator.Tails(r.Context())

@@ -13,6 +13,11 @@ type Pause struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// Recovery is the body of a call that makes a region the only voter.
+type Recovery struct {
+	Keep string `json:"keep"`
+}
+
 // decode reads the body of a call, and reports whether it could be read; else it is refused.
 func decode(w http.ResponseWriter, r *http.Request, in any) bool {
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
@@ -42,6 +47,22 @@ func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
 	h.Logger.Warn("pause of automatic failover asked for", "for", in.Reason, "by", r.RemoteAddr)
 	charter, err := h.Replicator.PauseFailover(context.WithoutCancel(r.Context()), in.Reason)
 	answer(w, charter, err)
+}
+
+func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
+	var in Recovery
+	if !decode(w, r, &in) {
+		return
+	}
+	h.Logger.Warn("recovery asked for", "keep", in.Keep, "by", r.RemoteAddr)
+	reign, err := h.Replicator.RecoverVotes(context.WithoutCancel(r.Context()), in.Keep)
+	answer(w, reign, err)
+}
+
+// RecoverVotes makes a region primary and the only voter.
+func (c *Client) RecoverVotes(ctx context.Context, keep string) (*replication.Reign, error) {
+	out := &replication.Reign{}
+	return out, c.post(ctx, "/mimir/v1/votes/recover", Recovery{keep}, out)
 }
 
 // EnableVotes has the fleet vote about its primary.

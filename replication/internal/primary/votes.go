@@ -20,10 +20,12 @@ func (b Ballot) Vote(ctx context.Context, c *timeline.Control) (region.Outcome, 
 	return region.Outcome{Outcome: r.Outcome, Why: r.Why}, r.Err
 }
 
-// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it. Nobody
-// ordered it.
-func (b Ballot) Stand(ctx context.Context, e timeline.Epoch) (*timeline.Reign, error) {
-	r := b.Governor.order(ctx, func(call uint64) succession.Input { return succession.Takeover{Call: call, Epoch: e} })
+// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it. operator
+// says that somebody ordered it.
+func (b Ballot) Stand(ctx context.Context, e timeline.Epoch, operator bool) (*timeline.Reign, error) {
+	r := b.Governor.order(ctx, func(call uint64) succession.Input {
+		return succession.Takeover{Call: call, Epoch: e, Operator: operator}
+	})
 	if r.Err != nil {
 		return nil, r.Err
 	}

@@ -38,6 +38,9 @@ func (v *Votes) registerOrders(r *peer.Registry) {
 	peer.Handle(r, askEnable, func(ctx context.Context, s Settings) (*timeline.Charter, error) {
 		return v.enable(ctx, s)
 	})
+	peer.Handle(r, askRecover, func(ctx context.Context, _ peer.Nothing) (*timeline.Reign, error) {
+		return v.recover(ctx)
+	})
 	peer.Handle(r, askPause, func(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
 		return v.pause(ctx, o.Reason)
 	})
@@ -75,14 +78,20 @@ func (v *Votes) enable(ctx context.Context, set Settings) (*timeline.Charter, er
 	if err != nil {
 		return nil, err
 	}
-	if s.Charter() != nil {
-		return nil, fmt.Errorf("%w: votes are taken already", contract.ErrRejected)
+	number := uint64(1)
+	if c := s.Charter(); c != nil {
+		// After a recovery nobody can be voted for without this region, which changes its mind here: no two majorities
+		// come about.
+		if len(c.Voters) != 1 || c.Voters[0].ID != v.config.Region {
+			return nil, fmt.Errorf("%w: votes are taken already", contract.ErrRejected)
+		}
+		number = c.Number + 1
 	}
 	if err := v.config.Ready(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
 	}
 	c := &timeline.Charter{
-		Epoch: s.Cursor.Epoch, Number: 1, Lease: set.Lease, Patience: set.Patience, DriftPPM: set.DriftPPM,
+		Epoch: s.Cursor.Epoch, Number: number, Lease: set.Lease, Patience: set.Patience, DriftPPM: set.DriftPPM,
 		MaxLoss: set.MaxLoss, StopWrites: set.StopWrites, Automatic: set.Automatic,
 	}
 	if err := v.enrolAll(ctx, c, set); err != nil {

@@ -26,8 +26,9 @@ type Controls interface {
 type Governor interface {
 	// Vote casts the region's vote, behind everything that was streamed before.
 	Vote(ctx context.Context, c *timeline.Control) (region.Outcome, error)
-	// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it.
-	Stand(ctx context.Context, e timeline.Epoch) (*timeline.Reign, error)
+	// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it. operator
+	// says that somebody ordered it.
+	Stand(ctx context.Context, e timeline.Epoch, operator bool) (*timeline.Reign, error)
 }
 
 // store is a region's log as the place of its ballot.

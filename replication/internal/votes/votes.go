@@ -43,6 +43,7 @@ type Config struct {
 	Fleet      *fleet.Watcher
 	Standing   *standing.Standing
 	Fence      *standing.Fence
+	Leader     standing.Leader
 	Client     *peer.Client
 	Group      Group
 	Controls   Controls
@@ -249,7 +250,7 @@ func (v *Votes) campaign(c *timeline.Charter, e ballot.Effect) {
 	case ballot.Stand:
 		v.config.Life.Try(func(ctx context.Context) {
 			v.config.Logger.Warn("asks for votes", "epoch", e.Epoch)
-			r, err := v.config.Governor.Stand(ctx, e.Epoch)
+			r, err := v.config.Governor.Stand(ctx, e.Epoch, false)
 			if err == nil {
 				v.config.Logger.Warn("took over by votes", "epoch", r.Epoch, "position", r.First-1, "lossy", r.Lossy)
 			} else {
