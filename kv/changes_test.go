@@ -6,7 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // TestChangesOfACheckpoint are all that a tail changed, as far as it was not compacted.
@@ -48,4 +52,35 @@ func TestForkBefore(t *testing.T) {
 	expect(t, "in the gap", n.ForkBefore(9), 3)
 	expect(t, "before it", n.ForkBefore(3), 0)
 	expect(t, "behind it", n.ForkBefore(n.Revision()+1), 0)
+}
+
+// TestParting: each reign that may have lost a tail is found by the revisions that it left out.
+func TestParting(t *testing.T) {
+	n := newNode(t)
+	reigns := []replication.Reign{{Epoch: 1, First: 1}}
+	begin := func(epoch replication.Epoch, lossy bool) {
+		r := replication.Reign{Epoch: epoch, Lossy: lossy, Nonce: [16]byte{byte(epoch)}}
+		if lossy {
+			r.Place = 2
+		}
+		n.metadata.Epoch, n.metadata.AppliedIndex = epoch, n.metadata.AppliedIndex+1
+		if err := n.Begin(r, &n.metadata); err != nil {
+			t.Fatal(err)
+		}
+		reigns = append(reigns, r)
+	}
+	n.apply(put("a", "1"), put("a", "2"))
+	begin(2, true)
+	second := n.Revision()
+	begin(3, false)
+	n.apply(put("a", "3"))
+	begin(4, true)
+	expect(t, "the first", PartingAt(n.Store, reigns, 1), Parting{Revision: 3, Base: second, Readable: 1})
+	expect(t, "the last", PartingAt(n.Store, reigns, 3),
+		Parting{Revision: second + 1, Base: n.Revision(), Readable: second})
+	other := append([]replication.Reign(nil), reigns...)
+	other[3].Nonce[0]++
+	expect(t, "another", PartingAt(n.Store, other, 3), Parting{})
+	n.apply(command.EncodeCompaction(&pb.CompactionRequest{Revision: second + 1}))
+	expect(t, "compacted", PartingAt(n.Store, reigns, 1), Parting{Base: second, Readable: second + 1})
 }

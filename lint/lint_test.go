@@ -146,7 +146,7 @@ var below = map[string][]string{
 	"etcdapi": {"kv", "kv/command", "kv/mvcc", "kv/lease", "kv/watch", "replication", "replication/clock"},
 	"server":  {"server", "etcdapi", "kv", "replication"},
 	"bench":   {},
-	"cmd":     {"cmd", "server", "bench", "replication", "localfleet"},
+	"cmd":     {"cmd", "server", "bench", "replication", "localfleet", "kv"},
 	"sim":     {"kv", "replication"},
 	"e2e":     {"e2e", "localfleet", "server", "replication"},
 	"lint":    {},

@@ -103,6 +103,8 @@ func calls(r *replication.MultiRegionReplicator, ctx context.Context) map[string
 	list["ReadTail"] = r.ReadTail(ctx, "x", func(replication.Epoch, replication.Position, replication.Command) error {
 		return nil
 	})
+	_, _, list["TailReigns"] = r.TailReigns(ctx, "x")
+	list["DiscardTail"] = r.DiscardTail(ctx, "x")
 	_, list["Members"] = r.Members(ctx)
 	_, list["AddMember"] = r.AddMember(ctx, "us-2", "us-2", true)
 	list["PromoteMember"] = r.PromoteMember(ctx, 1)

@@ -3,7 +3,10 @@ package replication
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // MultiRegionReplicator keeps one history in several regions. It implements [Replicator]; what stands beside that is
@@ -184,6 +187,30 @@ func (r *MultiRegionReplicator) ReadTail(
 		return fmt.Errorf("%w: no visit", ErrArgument)
 	}
 	return r.node.tails.Read(ctx, name, visit)
+}
+
+// TailReigns returns the reigns whose beginnings a rescue file on this node has, and those of the history that this
+// node has taken since: where the first of today's that is not lost begins, the two parted. Reigns of both that begin
+// just after the fork are in both. Errors: ErrTailNotFound, ErrTailDamaged; ErrDiverged while this node has taken no
+// other history.
+func (r *MultiRegionReplicator) TailReigns(ctx context.Context, name string) (lost, today []Reign, err error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, nil, err
+	}
+	state := r.node.applied.View().State
+	if state.Role() == timeline.Diverged {
+		return nil, nil, fmt.Errorf("%w: this node still has the history that was lost", ErrDiverged)
+	}
+	lost, err = r.node.tails.Reigns(name)
+	return lost, slices.Clone(state.Reigns), err
+}
+
+// DiscardTail deletes what this node saved of a tail: its rescue file and its state. Errors: ErrTailNotFound.
+func (r *MultiRegionReplicator) DiscardTail(ctx context.Context, name string) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	return r.node.tails.Discard(name)
 }
 
 // Members returns the nodes of this region, as its log says.

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
@@ -11,6 +12,11 @@ import (
 type savedStates struct {
 	*kv.Store
 	logger *slog.Logger
+}
+
+// Parting implements admin.States.
+func (s savedStates) Parting(today []replication.Reign, at int) kv.Parting {
+	return kv.PartingAt(s.Store, today, at)
 }
 
 // Open implements admin.States.

@@ -2,7 +2,8 @@
 // with it.
 //
 // Exit status: 0 done, 1 failed with one clear line on standard error, 2 wrong usage or configuration, 3 the node was
-// removed from its region. A damaged data directory and a full disk are failures like others: 1.
+// removed from its region, 4 something of a tail conflicts or is left out (mimir tail diff and replay). A damaged data
+// directory and a full disk are failures like others: 1.
 package main
 
 import (
@@ -30,6 +31,8 @@ const (
 	exitUsage  = 2
 	// exitRemoved is of a node that was removed from its region: no restart changes that.
 	exitRemoved = 3
+	// exitLeftOver is of a tail that is not replayed whole, because of what it met and not of a failure.
+	exitLeftOver = 4
 )
 
 // errUsage marks wrong usage of the command line.
@@ -84,6 +87,8 @@ func exitStatus(err error) int {
 		return exitUsage
 	case errors.Is(err, replication.ErrRemoved):
 		return exitRemoved
+	case errors.Is(err, errLeftOver):
+		return exitLeftOver
 	default:
 		return exitFailed
 	}

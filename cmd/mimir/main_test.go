@@ -87,6 +87,8 @@ func TestExitStatus(t *testing.T) {
 		{"status --cert a.pem", exitUsage, "--cert and --key belong together"},
 		{"switchover", exitUsage, `"to" not set`},
 		{"tail show", exitUsage, "the name of a tail"},
+		{"tail replay", exitUsage, "the name of a tail"},
+		{"tail discard a b", exitUsage, "the name of a tail"},
 		{"dev --nodes 2", exitUsage, "--nodes 2"},
 		{"dev --regions a,a", exitUsage, `"a"`},
 		{"bench --ops fly", exitUsage, `unknown operation "fly"`},
@@ -226,6 +228,7 @@ func TestFleetByHand(t *testing.T) {
 	// over.
 	freeze(t, us.PID)
 	put(t, eu.Client, "only-in-eu")
+	loseChain(t, eu.Client)
 	syscall.Kill(eu.PID, syscall.SIGKILL)
 	syscall.Kill(us.PID, syscall.SIGKILL)
 	eventually(t, "the killed nodes are reported", func() bool {
@@ -244,7 +247,7 @@ func TestFleetByHand(t *testing.T) {
 		!strings.Contains(text, "us is primary, after eu") {
 		t.Fatalf("failover: %d %s%s", code, text, errs)
 	}
-	put(t, us.Client, "after")
+	put(t, us.Client, "contested")
 	again := runServe(&eu)
 	defer again()
 	checkTail(t, both)
@@ -253,6 +256,7 @@ func TestFleetByHand(t *testing.T) {
 		return s.Survivable && s.Primary == "us" && s.region("us").Chain == s.region("eu").Chain &&
 			s.region("eu").Revision > 1_000_000_000
 	})
+	useTail(t, both)
 	if code := again(); code != exitDone {
 		t.Errorf("serve ended with %d", code)
 	}
@@ -288,6 +292,79 @@ func runServe(n *dev.Node) func() int {
 	return sync.OnceValue(func() int { cancel(); return <-done })
 }
 
+// loseChain writes what a failover will cut off: two transactions of which the second is about what the first made, and
+// a key that will be written elsewhere too.
+func loseChain(t *testing.T, endpoint string) {
+	t.Helper()
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	seen := int64(2)
+	for _, value := range []string{"lost 1", "lost 2"} {
+		r, err := c.Txn(t.Context()).If(clientv3.Compare(clientv3.ModRevision("forwarded"), "=", seen)).
+			Then(clientv3.OpPut("forwarded", value)).Commit()
+		if err != nil || !r.Succeeded {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		seen = r.Header.Revision
+	}
+	if _, err := c.Put(t.Context(), "contested", "lost"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// useTail replays the tail: the chain is done, the key that was written since is told, and a second run finds all of
+// it.
+func useTail(t *testing.T, endpoints string) {
+	t.Helper()
+	var tails []storedTail
+	_, text, _ := mimir(t, "tail", "list", "-o", "json", "--endpoints", endpoints)
+	if err := json.Unmarshal([]byte(text), &tails); err != nil || len(tails) != 1 {
+		t.Fatalf("%v, %s", err, text)
+	}
+	name := tails[0].Name
+	for _, c := range []struct {
+		command string
+		status  int
+		want    []string
+	}{
+		{"tail diff " + name, exitLeftOver, []string{
+			"applies\tput \"only-in-eu\"", "applies\ttxn \"forwarded\"", `lost   "lost"`, `today  "value of contested"`,
+			"4 commands: 3 would be applied", "1 conflict",
+		}},
+		{"tail replay --dry-run --only forwarded -o json " + name, exitLeftOver, []string{
+			`"applied":2`, `"leftOut":2`,
+		}},
+		{"tail replay " + name, exitLeftOver, []string{"conflict\tput \"contested\"", "3 applied"}},
+		{"tail replay " + name, exitLeftOver, []string{"0 applied, 3 there already", "1 conflict"}},
+		{"tail replay none", exitFailed, []string{"no tail"}},
+		{"tail discard " + name, exitFailed, []string{"nothing was discarded"}},
+		{"tail discard --yes " + name, exitDone, []string{"discarded " + name + " on eu-1"}},
+		{"tail discard --yes " + name, exitFailed, []string{"no tail"}},
+	} {
+		status, out, errs := mimir(t, append(strings.Fields(c.command), "--endpoints", endpoints)...)
+		for _, want := range c.want {
+			if status != c.status || !strings.Contains(out+errs, want) {
+				t.Errorf("%s: %d, no %q in:\n%s%s", c.command, status, want, out, errs)
+			}
+		}
+	}
+	c, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(endpoints, ","), Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for key, want := range map[string]string{
+		"forwarded": "lost 2", "only-in-eu": "value of only-in-eu", "contested": "value of contested",
+	} {
+		if r, err := c.Get(t.Context(), key); err != nil || len(r.Kvs) != 1 || string(r.Kvs[0].Value) != want {
+			t.Errorf("%s is %v, %v, want %s", key, r, err, want)
+		}
+	}
+}
+
 // checkTail waits for the tail with the one write that eu alone had, and exports it.
 func checkTail(t *testing.T, endpoints string) {
 	t.Helper()
@@ -303,7 +380,7 @@ func checkTail(t *testing.T, endpoints string) {
 	}
 	text, err := os.ReadFile(file)
 	const key = `"b25seS1pbi1ldQ=="` // only-in-eu
-	if err != nil || bytes.Count(text, []byte("\n")) != 1 || !bytes.Contains(text, []byte(key)) {
+	if err != nil || bytes.Count(text, []byte("\n")) != 4 || !bytes.Contains(text, []byte(key)) {
 		t.Errorf("exported: %s %v", text, err)
 	}
 	if code, text, errs := mimir(t, "tail", "show", name, "--endpoints", endpoints); code != exitDone ||

@@ -27,13 +27,15 @@ type storedTail struct {
 func newTail(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tail",
-		Short: "Look at writes that a failover cut off",
+		Short: "Look at writes that a failover cut off, and do them again",
 		Long: "After a failover, the old primary saves the writes that the new one did not have to a rescue file on\n" +
-			"each of its nodes, before it rejoins. These commands find and read them.",
+			"each of its nodes, before it rejoins. These commands find and read them, do what still applies, and\n" +
+			"discard them.",
 		Args: knownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newTailList(n), newTailShow(n), newTailExport(n))
+	c.AddCommand(newTailList(n), newTailShow(n), newTailExport(n), newTailDiff(n), newTailReplay(n),
+		newTailDiscard(n))
 	return c
 }
 

@@ -61,6 +61,20 @@ func (s *State) Jumped(j Jump) (*State, error) {
 	return &next, nil
 }
 
+// GapOf returns the gap that a jump left, after which came so many later ones. Before is 0 if the gap was compacted and
+// only where it ends is known; ok is false if nothing is.
+func (s *State) GapOf(j Jump, later int) (g Gap, ok bool) {
+	if later < len(s.Gaps) {
+		g = s.Gaps[len(s.Gaps)-1-later]
+		return g, j.lands(g.Before) == g.Base
+	}
+	if j.Place == 0 || j.Epoch > lastEpoch {
+		return g, false
+	}
+	g.Base = j.lands(0)
+	return g, g.Base <= s.Compact
+}
+
 // Begins returns the revision at which what can be read of the present block begins: whoever has followed another
 // history goes on from there, after it has read the contents anew.
 func (s *State) Begins() int64 {

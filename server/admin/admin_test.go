@@ -14,6 +14,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -62,7 +63,9 @@ func (f *fake) PauseFailover(_ context.Context, reason string) (*replication.Cha
 }
 
 func (f *fake) Tails(context.Context) ([]replication.TailInfo, error) {
-	return []replication.TailInfo{{Name: "t"}}, nil
+	t := replication.TailInfo{Name: "t"}
+	t.Fork = 7
+	return []replication.TailInfo{t}, nil
 }
 
 func (f *fake) ReadTail(
@@ -90,14 +93,39 @@ func (f *fake) TailState(_ context.Context, name string) (string, *replication.T
 	return "dir", &replication.TailState{Position: 9}, nil
 }
 
+// TailReigns has one reign that both histories share, one of the tail's own, and the one that outranked it.
+func (f *fake) TailReigns(_ context.Context, name string) (lost, today []replication.Reign, err error) {
+	if name != "t" {
+		return nil, nil, replication.ErrTailNotFound
+	}
+	shared := replication.Reign{Epoch: 2, First: 8, Lossy: true}
+	own := replication.Reign{Epoch: 3, First: 8, Lossy: true, Place: 2, Nonce: [16]byte{7}}
+	return []replication.Reign{shared, own},
+		[]replication.Reign{
+			{Epoch: 1, First: 1}, shared, {Epoch: 4, First: 8, Lossy: f.whole != 0}, {Epoch: 5, First: 9},
+		}, nil
+}
+
+func (f *fake) DiscardTail(_ context.Context, name string) error {
+	if name != "t" {
+		return replication.ErrTailNotFound
+	}
+	f.moves++
+	return nil
+}
+
 // fakeState is a state with the revisions 3 to 5, which fails at the revision fails.
 type fakeState struct{ fails int64 }
 
 func (f fakeState) Open(string) (State, error) { return f, nil }
 func (f fakeState) ForkBefore(int64) int64     { return 3 }
 func (f fakeState) Revision() int64            { return 5 }
-func (f fakeState) First(after int64) int64    { return after + 1 }
-func (f fakeState) Close() error               { return nil }
+func (f fakeState) Parting(today []replication.Reign, at int) kv.Parting {
+	return kv.Parting{Revision: int64(today[at].Epoch), Base: 1 << 60, Readable: 2}
+}
+
+func (f fakeState) First(after int64) int64 { return after + 1 }
+func (f fakeState) Close() error            { return nil }
 func (f fakeState) Each(after int64, visit func(*mvccpb.Event) error) error {
 	for r := after + 1; r <= 5; r++ {
 		if r == f.fails {
@@ -245,5 +273,35 @@ func TestAnExpiryIsNoRequest(t *testing.T) {
 		if err != nil || w.Op != c.op || strings.ReplaceAll(string(w.Request), " ", "") != `{"ID":"7"}` {
 			t.Errorf("%+v, %v", w, err)
 		}
+	}
+}
+
+// TestAForkIsWhereTheHistoriesPart: what both have just after the fork's position is no part of the tail.
+func TestAForkIsWhereTheHistoriesPart(t *testing.T) {
+	c := serve(t, &fake{whole: -1})
+	f, err := c.TailFork(t.Context(), "t")
+	if err != nil || f.Position != 7 || f.Revision != 4 || f.Base != 1<<60 || f.Readable != 2 || f.Unknown != "" ||
+		len(f.Jumps) != 1 || f.Jumps[0].Epoch != 3 || f.Jumps[0].First != 8 || f.Jumps[0].Nonce[0] != 7 {
+		t.Errorf("%+v, %v", f, err)
+	}
+	var refused *Error
+	if _, err := c.TailFork(t.Context(), "x"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
+		t.Errorf("of no tail: %v", err)
+	}
+	f, err = serve(t, &fake{whole: 0}).TailFork(t.Context(), "t")
+	if err != nil || f.Revision != 0 || !strings.Contains(f.Unknown, "epoch 4") {
+		t.Errorf("a reign that left no mark: %+v, %v", f, err)
+	}
+}
+
+func TestDiscard(t *testing.T) {
+	f := &fake{}
+	c := serve(t, f)
+	if err := c.DiscardTail(t.Context(), "t"); err != nil || f.moves != 1 {
+		t.Errorf("%v, %d", err, f.moves)
+	}
+	var refused *Error
+	if err := c.DiscardTail(t.Context(), "x"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
+		t.Errorf("of no tail: %v", err)
 	}
 }

@@ -78,6 +78,17 @@ func (c *Client) ReadTail(ctx context.Context, name string, visit func(*Write) e
 	})
 }
 
+// TailFork returns where a tail parted from the history of the first endpoint that answers, which has the tail.
+func (c *Client) TailFork(ctx context.Context, name string) (*Fork, error) {
+	f := &Fork{}
+	return f, c.get(ctx, "/mimir/v1/tails/"+url.PathEscape(name)+"/fork", f)
+}
+
+// DiscardTail deletes what the first endpoint that answers has of a tail.
+func (c *Client) DiscardTail(ctx context.Context, name string) error {
+	return c.change(ctx, http.MethodDelete, "/mimir/v1/tails/"+url.PathEscape(name), nil, nil)
+}
+
 // lines calls visit with each JSON object of an answer.
 func (c *Client) lines(ctx context.Context, path string, visit func(json.RawMessage) error) error {
 	return c.each(ctx, func(endpoint string) error {

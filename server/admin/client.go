@@ -99,11 +99,15 @@ func (c *Client) post(ctx context.Context, path string, in, out any) error {
 	if err != nil {
 		return err
 	}
+	return c.change(ctx, http.MethodPost, path, body, out)
+}
+
+func (c *Client) change(ctx context.Context, method, path string, body []byte, out any) error {
 	return c.each(ctx, func(endpoint string) error {
 		if err := c.reachable(ctx, endpoint); err != nil {
 			return err
 		}
-		err := c.ask(ctx, http.MethodPost, endpoint, path, body, out)
+		err := c.ask(ctx, method, endpoint, path, body, out)
 		var answered *Error
 		if err != nil && !errors.As(err, &answered) {
 			return &Error{

@@ -10,6 +10,9 @@
 //	POST /mimir/v1/failover        {"to":R,"force":bool}          replication.MoveReport
 //	GET  /mimir/v1/tails           rescue files of the region     [replication.TailInfo]
 //	GET  /mimir/v1/tails/{name}    one JSON object for each command of a tail, one a line
+//	GET  /mimir/v1/tails/{name}/state   what changed in the state beside a tail: StateHeader, then a Change a line
+//	GET  /mimir/v1/tails/{name}/fork    where a tail parted from this node's history     Fork
+//	DELETE /mimir/v1/tails/{name}       discards what this node has of a tail            {}
 //
 // Identifiers of nodes use all 64 bits and are strings in JSON; numbers are read as well.
 //

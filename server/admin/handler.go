@@ -26,6 +26,8 @@ type Replicator interface {
 		visit func(replication.Epoch, replication.Position, replication.Command) error,
 	) error
 	TailState(ctx context.Context, name string) (dir string, state *replication.TailState, err error)
+	TailReigns(ctx context.Context, name string) (lost, today []replication.Reign, err error)
+	DiscardTail(ctx context.Context, name string) error
 }
 
 // Node is one node's picture of itself.
@@ -94,6 +96,8 @@ func NewHandler(o HandlerOptions) http.Handler {
 	})
 	mux.HandleFunc("GET /mimir/v1/tails/{name}", h.readTail)
 	mux.HandleFunc("GET /mimir/v1/tails/{name}/state", h.readState)
+	mux.HandleFunc("GET /mimir/v1/tails/{name}/fork", h.fork)
+	mux.HandleFunc("DELETE /mimir/v1/tails/{name}", h.discardTail)
 	mux.HandleFunc("/mimir/v1/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Sprintf("no such call: %s %s", r.Method, r.URL.Path))
 	})

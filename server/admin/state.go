@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -18,6 +19,8 @@ type States interface {
 	// ForkBefore returns the revision at which the history that came to revision rev parted from this node's, 0 if that
 	// is not known.
 	ForkBefore(rev int64) int64
+	// Parting returns what revisions say of where the reign today[at] of this node's history began.
+	Parting(today []replication.Reign, at int) kv.Parting
 }
 
 // State is a state that was saved beside a tail. Kv's Changes is one.

@@ -50,6 +50,7 @@ func (r *Registrar) meet(p Presence) (Presented, error) {
 	conf := r.config.Group.Status().Conf
 	member := peers.IsMember(conf, p.Member.ID)
 	removed := r.config.Directory.Removed(p.Member.ID) || p.Index > 0 && p.Index <= applied && !member
+	removed = removed && !r.config.Directory.Removed(r.config.Self.ID) // the others may need both until they know
 	if member {
 		r.config.OnMet(p)
 	}

@@ -46,12 +46,11 @@ type installRequest struct {
 //  2. What the view shows as applied, the machine has; who waits for an entry is told after that, and so is the owner
 //     of the group of his leadership.
 //  3. raft hears of entries only once they are applied.
-//  4. An error ends the applier; the node stops. That it was removed is one.
+//  4. An error ends the applier; the node stops.
 //
 // apply, changeRole, awaitChange, Checkpoint and install may be called from any goroutine, everything else is the
 // applier's own.
 type applier struct {
-	self      uint64
 	machine   Machine
 	view      *view
 	raft      changes
@@ -64,7 +63,6 @@ type applier struct {
 	replies []*raftpb.Message // to raft
 	waits   memberWaits
 	role    leadership
-	gone    bool // as of what is applied, this node was a member and is none any more
 }
 
 // changes is raft, as the applier needs it.
@@ -85,7 +83,6 @@ var _ snapshots.State = (*applier)(nil)
 
 func newApplier(c *Config, v *view, raft changes, staged staged) *applier {
 	return &applier{
-		self: c.ID, gone: gone(v.conf.Load(), c.ID),
 		machine: c.Machine, view: v, raft: raft, staged: staged, tasks: newQueue[applierTask](), log: c.Logger,
 		directory: c.Directory,
 		role:      leadership{onLeader: c.OnLeader, onFollower: c.OnFollower},
@@ -209,11 +206,6 @@ func (a *applier) applyAll(ctx context.Context, tasks []applierTask) error {
 		return err
 	}
 	a.raft.deliver(a.replies)
-	// What is known to be committed may let it in again: earlier versions allowed that. A leader stays until another
-	// one leads: the others may not know yet that the change is committed, and need this node's vote until they do.
-	if applied := a.view.applied.Load(); a.gone && applied >= a.view.commit.Load() && !a.view.leading.Load() {
-		return fmt.Errorf("%w: as of entry %d", ErrRemoved, applied)
-	}
 	return nil
 }
 
@@ -253,7 +245,6 @@ func (a *applier) applyChange(ctx context.Context, e *raftpb.Entry) error {
 		return fmt.Errorf("%w: membership change at %d: %w", ErrMachine, e.GetIndex(), err)
 	}
 	a.view.conf.Store(conf)
-	a.gone = gone(conf, a.self)
 	a.log.Info("members", "index", e.GetIndex(), "voters", a.names(conf.GetVoters()),
 		"learners", a.names(conf.GetLearners()), "leaving", a.names(conf.GetVotersOutgoing()))
 	a.applied(e)
@@ -300,7 +291,6 @@ func (a *applier) replace(r *installRequest) error {
 	}
 	a.view.applied.Store(index)
 	a.view.conf.Store(conf)
-	a.gone = gone(conf, a.self)
 	a.staged.Remove(id)
 	a.waits.abandon()
 	a.log.Info("checkpoint installed", "index", index, "term", term)

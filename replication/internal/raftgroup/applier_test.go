@@ -284,29 +284,33 @@ func TestInstall(t *testing.T) {
 }
 
 // A node that is no member any more ends; but not before it has applied everything that is known to be committed, which
-// may let it in again.
+// may let it in again, and the others had the time to learn that it is so.
 func TestANodeThatWasRemovedEnds(t *testing.T) {
+	const self, electionTicks = 1, 10
 	s := newStage(t)
-	removal := func(index uint64) *raftpb.Message {
+	var l leaving
+	step := func(index, commit uint64, without bool) (ticks int, err error) {
+		t.Helper()
 		m := committed(index)
 		m.Entries[0] = adds(t, index, 7)
-		return m
+		s.without = without
+		s.applier.view.commit.Store(commit)
+		s.applier.apply(m)
+		if err := s.do(); err != nil {
+			t.Fatal(err)
+		}
+		for ; ticks < 2*stayElections*electionTicks && err == nil; ticks++ {
+			err = l.tick(s.applier.view, self, electionTicks)
+		}
+		return ticks, err
 	}
-	s.without = true
-	s.applier.view.commit.Store(5)
-	s.applier.apply(removal(4))
-	if err := s.do(); err != nil {
+	if _, err := step(4, 5, true); err != nil {
 		t.Fatalf("ended before it knew: %v", err)
 	}
-	s.without = false
-	s.applier.apply(removal(5))
-	if err := s.do(); err != nil {
+	if _, err := step(5, 5, false); err != nil {
 		t.Fatalf("ended although it is a member: %v", err)
 	}
-	s.without = true
-	s.applier.view.commit.Store(6)
-	s.applier.apply(removal(6))
-	if err := s.do(); !errors.Is(err, ErrRemoved) {
-		t.Fatalf("removed, and goes on: %v", err)
+	if ticks, err := step(6, 6, true); !errors.Is(err, ErrRemoved) || ticks < 2*electionTicks {
+		t.Fatalf("removed, and after %d ticks: %v", ticks, err)
 	}
 }

@@ -61,6 +61,7 @@ type loop struct {
 	ahead        aheads             // likewise
 	broken       error              // why this node must not go on
 	disk         disk
+	leaving      leaving
 }
 
 // neighbours are to whom the loop hands what raft has ready. None of their methods blocks.
@@ -271,4 +272,7 @@ func (l *loop) tick() {
 	}
 	l.reads.tick(l.electionTicks)
 	l.outgoing.Tick()
+	if err := l.leaving.tick(l.view, l.self, l.electionTicks); err != nil {
+		l.broken = err
+	}
 }

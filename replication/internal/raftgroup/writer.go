@@ -61,7 +61,7 @@ type answers interface {
 func newWriter(c *Config, state installer, peers messenger, answers answers, compaction compaction) *writer {
 	return &writer{
 		self: c.ID, log: c.Log, tasks: newQueue[writerTask](), state: state, peers: peers, answers: answers,
-		compaction: compaction, promises: promises{owed: true}, // whatever a former life has written and not synced
+		compaction: compaction, promises: formerPromises(c.Log.LastIndex()),
 	}
 }
 
@@ -132,12 +132,12 @@ func (w *writer) write(tasks []writerTask) error {
 			bytes += int64(len(e.GetData())) + entryOverhead
 		}
 	}
-	sync := answers && w.promises.owed
+	sync := answers && w.promises.owed || w.promises.settled
 	if err := w.toDisk(func() error { return w.log.Append(w.writes, sync) }); err != nil {
 		return err
 	}
 	if sync {
-		w.promises.owed = false
+		w.promises.synced()
 	}
 	for _, t := range tasks {
 		w.respond(t.message)
@@ -165,7 +165,7 @@ func (w *writer) restore(ctx context.Context, m *raftpb.Message) error {
 		return fmt.Errorf("log after the checkpoint at %d: %w", meta.GetIndex(), err)
 	}
 	w.compaction.restart(meta.GetIndex())
-	w.promises = promises{owed: true}
+	w.promises = formerPromises(0)
 	if len(m.GetEntries()) > 0 {
 		entries := []wal.Write{{Entries: m.GetEntries()}}
 		if err := w.toDisk(func() error { return w.log.Append(entries, true) }); err != nil {

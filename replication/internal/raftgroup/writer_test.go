@@ -142,6 +142,35 @@ func TestCommitIsNotSynced(t *testing.T) {
 	log.Close()
 }
 
+// That a change of members is committed is durable at once: who was removed by it may not be there to be asked again.
+func TestACommittedChangeOfMembersIsSynced(t *testing.T) {
+	b := newBench(t)
+	change := writes(2, 1)
+	change.message.Entries[0].Type = raftpb.EntryConfChangeV2.Enum()
+	commit := func(index uint64) writerTask {
+		return writerTask{message: &raftpb.Message{Term: new(uint64(1)), Vote: new(uint64(0)), Commit: &index}}
+	}
+	for _, step := range []struct {
+		task writerTask
+		want uint64 // what a power cut leaves of the commit index
+	}{{change, 1}, {commit(2), 2}, {writes(3, 1), 2}, {commit(3), 2}} {
+		if err := b.do(step.task); err != nil {
+			t.Fatal(err)
+		}
+		log, err := wal.Open(wal.Options{
+			FS: pebblefs.New(b.disk.CrashClone(vfs.CrashCloneCfg{})), Dir: "log", SegmentBytes: 64 << 10, Logger: quiet,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := log.HardState().GetCommit(); got != step.want {
+			t.Errorf("after commit %d of %v: %d is on disk, want %d", b.writer.log.HardState().GetCommit(),
+				step.task.message.GetEntries(), got, step.want)
+		}
+		log.Close()
+	}
+}
+
 // A snapshot stands alone between the appends: what came before is in the log when the state is replaced, what came
 // after stands on it.
 func TestSnapshotBetweenAppends(t *testing.T) {

@@ -173,6 +173,11 @@ func Scan(fs durable.FS, dir, name string, visit func(payload []byte) error) (Co
 	}
 }
 
+// Remove deletes the file of a tail, if it is there. The caller syncs dir.
+func Remove(fs durable.FS, dir, name string) error {
+	return fs.RemoveAll(filepath.Join(dir, name+suffix))
+}
+
 // List returns the names of the tails in dir, in order. A directory that does not exist has none.
 func List(fs durable.FS, dir string) ([]string, error) {
 	files, err := fs.List(dir)

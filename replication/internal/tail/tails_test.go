@@ -36,7 +36,7 @@ func (l *shortLog) Seek(p timeline.Position) (uint64, error) {
 	}
 	i := slices.IndexFunc(l.entries, func(e *raftpb.Entry) bool {
 		h, _ := timeline.ReadHeader(e.Data)
-		return h.Last() > p
+		return h.Last() > p || h.Kind == timeline.KindReign && h.First > p
 	})
 	return uint64(i + 1), nil
 }

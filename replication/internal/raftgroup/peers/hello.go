@@ -47,9 +47,10 @@ func (h Hello) check(group string, id uint64) error {
 	return nil
 }
 
-// refuseRemoved refuses whoever was removed from the group, and tells him (N6).
+// refuseRemoved refuses whoever was removed from the group, and tells him (N6). One who was removed himself tells
+// nobody: the others may need both until they know.
 func (n *Network) refuseRemoved(id uint64) error {
-	if !n.config.Directory.Removed(id) {
+	if !n.config.Directory.Removed(id) || n.config.Directory.Removed(n.config.ID) {
 		return nil
 	}
 	return fmt.Errorf("%w: %s, from %s", transport.ErrRemoved, n.Name(id), n.config.Group)

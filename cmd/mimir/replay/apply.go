@@ -1,0 +1,300 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// look returns what the first keys of many are now.
+func (r *run) look(ctx context.Context, names []string) ([]*mvccpb.KeyValue, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	now, _, err := r.fleet.Keys(ctx, names[:min(len(names), lookKeys)], 0)
+	return now, err
+}
+
+// apply does what is left to do of a command, if everything is as it was.
+func (r *run) apply(ctx context.Context, e *effect, entry *Entry, todo []write) error {
+	if e.revoke != 0 && len(todo) == 0 {
+		return r.revokeLease(ctx, e, entry)
+	}
+	q := guard(e)
+	for _, check := range []func() (string, error){
+		func() (string, error) { return r.guardSpans(ctx, e, q) },
+		func() (string, error) { return r.needLeases(ctx, todo) },
+		func() (string, error) { return r.othersHang(ctx, e) },
+	} {
+		if reason, err := check(); err != nil || reason != "" {
+			return r.because(ctx, e, entry, reason, err)
+		}
+	}
+	for _, w := range todo {
+		if op := w.op(); op != nil {
+			q.Success = append(q.Success, op)
+		}
+	}
+	if n := max(len(q.Compare), len(q.Success)); n > r.MaxOps {
+		reason := fmt.Sprintf("it needs %d operations and comparisons, and a transaction has at most %d", n, r.MaxOps)
+		return r.because(ctx, e, entry, reason, nil)
+	}
+	if r.DryRun {
+		entry.Verdict = Applies
+		r.took(todo, 0)
+		return nil
+	}
+	answer, err := r.fleet.Txn(ctx, q)
+	switch {
+	case errors.Is(err, ErrTooLarge), errors.Is(err, ErrNoLease):
+		return r.because(ctx, e, entry, err.Error(), nil)
+	case err != nil:
+		return err
+	case !answer.Succeeded:
+		return r.changed(ctx, e, entry)
+	}
+	entry.Verdict = Applied
+	r.took(todo, answer.GetHeader().GetRevision())
+	if e.revoke != 0 {
+		return r.revokeLease(ctx, e, entry)
+	}
+	return nil
+}
+
+func (r *run) because(ctx context.Context, e *effect, entry *Entry, reason string, err error) error {
+	if err != nil {
+		return err
+	}
+	var all []obstacle
+	for i := range e.writes {
+		all = append(all, obstacle{e.writes[i].key, "", &e.writes[i].now})
+	}
+	return r.conflict(ctx, entry, reason, all...)
+}
+
+// took notes that writes are today's.
+func (r *run) took(todo []write, revision int64) {
+	for _, w := range todo {
+		k := w.key
+		k.place, k.made = w.stage, r.DryRun
+		if k.mod = 0; w.now.exists {
+			k.mod = revision
+		}
+	}
+}
+
+// changed finds out what the guard met: it held a moment ago.
+func (r *run) changed(ctx context.Context, e *effect, entry *Entry) error {
+	var names []string
+	var all []obstacle
+	each := func(k *key, lost *version) {
+		names = append(names, k.name)
+		all = append(all, obstacle{k, "it was changed while the tail was replayed", lost})
+	}
+	for i := range e.writes {
+		each(e.writes[i].key, &e.writes[i].now)
+	}
+	for i := range e.relied {
+		each(e.relied[i].key, &e.relied[i].was)
+	}
+	now, err := r.look(ctx, names)
+	if err != nil {
+		return err
+	}
+	var differ []obstacle
+	for i, kv := range now {
+		if all[i].key.mod != kv.GetModRevision() {
+			differ = append(differ, all[i])
+			all[i].key.place = -1
+		}
+	}
+	reason := ""
+	if len(differ) == 0 {
+		reason = "something that it relies on was changed while the tail was replayed"
+	}
+	return r.conflict(ctx, entry, reason, differ...)
+}
+
+// guard returns a transaction that holds while the keys of a command are where they are thought to be.
+func guard(e *effect) *pb.TxnRequest {
+	q, seen := &pb.TxnRequest{}, map[*key]bool{}
+	each := func(k *key) {
+		if seen[k] {
+			return
+		}
+		seen[k] = true
+		q.Compare = append(q.Compare, &pb.Compare{
+			Key: []byte(k.name), Target: pb.Compare_MOD, Result: pb.Compare_EQUAL,
+			TargetUnion: &pb.Compare_ModRevision{ModRevision: k.mod},
+		})
+	}
+	for _, w := range e.writes {
+		each(w.key)
+	}
+	for _, u := range e.relied {
+		each(u.key)
+	}
+	return q
+}
+
+// guardSpans looks at the ranges of a command again: each is as the command found it, and nothing may come into it.
+func (r *run) guardSpans(ctx context.Context, e *effect, q *pb.TxnRequest) (reason string, err error) {
+	wrote := map[*key]bool{}
+	for _, w := range e.writes {
+		wrote[w.key] = true
+	}
+	for _, sp := range e.spans {
+		changed := func(name string) {
+			if reason == "" {
+				reason = fmt.Sprintf("%q, in a range that it covers, was changed since the fork", name)
+			}
+		}
+		at, err := r.fleet.Span(ctx, sp, 0, func(kv *mvccpb.KeyValue) {
+			if k := r.keys[string(kv.Key)]; k == nil || !k.made && k.mod != kv.ModRevision {
+				changed(string(kv.Key))
+			}
+		})
+		if err != nil {
+			return "", err
+		}
+		for _, k := range r.in(sp) {
+			found := k.stage
+			if wrote[k] {
+				found--
+			}
+			if k.place < found {
+				changed(k.name)
+			}
+		}
+		c := &pb.Compare{
+			Key: sp.Start, RangeEnd: sp.End, Target: pb.Compare_MOD, Result: pb.Compare_LESS,
+			TargetUnion: &pb.Compare_ModRevision{ModRevision: at + 1},
+		}
+		if len(sp.End) == 0 {
+			c.RangeEnd = []byte{0}
+		}
+		q.Compare = append(q.Compare, c)
+	}
+	return reason, nil
+}
+
+// op is what makes a write; nil if there is nothing to make.
+func (w *write) op() *pb.RequestOp {
+	if w.now.exists {
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{
+			Key: []byte(w.key.name), Value: w.now.value, Lease: w.now.lease,
+		}}}
+	}
+	if !w.was {
+		return nil
+	}
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{
+		Key: []byte(w.key.name),
+	}}}
+}
+
+// needLeases says which lease of what is to be put is not there.
+func (r *run) needLeases(ctx context.Context, todo []write) (reason string, err error) {
+	for _, w := range todo {
+		id := w.now.lease
+		if !w.now.exists || id == 0 || r.granted[id] {
+			continue
+		}
+		l, err := r.lease(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		if ttl, ok := r.grants[id]; ok && !l.today {
+			if err := r.grantNow(ctx, id, ttl); err != nil {
+				return "", err
+			}
+			continue
+		}
+		if !l.today {
+			return fmt.Sprintf("lease %x of %q is not there today", id, w.key.name), nil
+		}
+	}
+	return "", nil
+}
+
+func (r *run) grantNow(ctx context.Context, id, ttl int64) error {
+	r.granted[id] = true
+	if r.DryRun {
+		return nil
+	}
+	return r.fleet.Grant(ctx, id, ttl)
+}
+
+func (r *run) grantLease(ctx context.Context, e *effect, entry *Entry) error {
+	l, err := r.lease(ctx, e.grant.ID)
+	if err != nil {
+		return err
+	}
+	switch {
+	case l.today:
+		entry.Verdict = There
+		return nil
+	case l.gone:
+		r.grants[e.grant.ID] = e.grant.TTL // if a key needs it all the same
+		entry.Verdict, entry.Reason = There, "the tail ends it again"
+		return nil
+	case len(r.Only) > 0:
+		r.grants[e.grant.ID] = e.grant.TTL
+		entry.Verdict, entry.Reason = LeftOut, "it is granted when a key needs it"
+		return nil
+	}
+	if entry.Verdict = Applied; r.DryRun {
+		entry.Verdict = Applies
+	}
+	return r.grantNow(ctx, e.grant.ID, e.grant.TTL)
+}
+
+// othersHang says that keys hang on a lease today, which is to be revoked, that did not in the lost history.
+func (r *run) othersHang(ctx context.Context, e *effect) (reason string, err error) {
+	if e.revoke == 0 {
+		return "", nil
+	}
+	hangs, err := r.fleet.Lease(ctx, e.revoke)
+	if err != nil && !errors.Is(err, ErrNoLease) {
+		return "", err
+	}
+	for _, name := range hangs {
+		did := slices.ContainsFunc(e.writes, func(w write) bool { return w.key.name == name })
+		if k := r.keys[name]; !did && (k == nil || !k.made) {
+			return fmt.Sprintf("%q hangs on lease %x today, and did not in the lost history", name, e.revoke), nil
+		}
+	}
+	return "", nil
+}
+
+// revokeLease ends a lease of which the keys are gone, as the lost history had it.
+func (r *run) revokeLease(ctx context.Context, e *effect, entry *Entry) error {
+	l, err := r.lease(ctx, e.revoke)
+	if err != nil {
+		return err
+	}
+	if !l.today && !r.granted[e.revoke] {
+		if entry.Verdict == "" {
+			entry.Verdict = There
+		}
+		return nil
+	}
+	if reason, err := r.othersHang(ctx, e); err != nil || reason != "" {
+		entry.Verdict, entry.Reason = Conflict, reason
+		return err
+	}
+	l.today = false
+	delete(r.granted, e.revoke)
+	if entry.Verdict = Applied; r.DryRun {
+		entry.Verdict = Applies
+		return nil
+	}
+	if err := r.fleet.Revoke(ctx, e.revoke); err != nil && !errors.Is(err, ErrNoLease) {
+		return err
+	}
+	return nil
+}

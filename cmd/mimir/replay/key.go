@@ -1,0 +1,124 @@
+package replay
+
+import (
+	"bytes"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// version is what a key was at some time. The zero version is that of a key which is not there.
+type version struct {
+	exists bool
+	mod    stamp
+	// create and number are those of the key since it was last created; vague says that they are not known.
+	create stamp
+	number int64
+	vague  bool
+	lease  int64
+	value  []byte
+}
+
+func versionOf(kv *mvccpb.KeyValue) version {
+	if kv == nil {
+		return version{}
+	}
+	return version{
+		exists: true, mod: exactly(kv.ModRevision), create: exactly(kv.CreateRevision), number: kv.Version,
+		lease: kv.Lease, value: kv.Value,
+	}
+}
+
+// key is one that the tail touches.
+type key struct {
+	name  string
+	fork  version
+	known bool // what fork is
+
+	// In the lost history, so far: what it is, unless that is not sure; what it was before; and how often it changed.
+	lost, before version
+	sure, prior  bool
+	stage        int
+
+	// Today: what it is, while the first pass compares; then the last stage that it is at, -1 if at none, with its
+	// revision, 0 if it is not there, and what is in the way.
+	now     *mvccpb.KeyValue
+	settled bool
+	place   int
+	mod     int64
+	made    bool // place was only pretended
+	blocked string
+}
+
+// newKey returns a key as it is today, and at the fork if that is known.
+func newKey(name string, now *mvccpb.KeyValue, fork version, known bool) *key {
+	k := &key{name: name, fork: fork, known: known, now: now}
+	if now != nil {
+		k.mod = now.ModRevision
+	}
+	k.reset()
+	return k
+}
+
+// origin is where the key is today if the tail did nothing to it.
+func (k *key) origin() int {
+	if k.known && k.forkMod() == k.mod {
+		return 0
+	}
+	return -1
+}
+
+func (k *key) forkMod() int64 {
+	if !k.fork.exists {
+		return 0
+	}
+	return k.fork.mod.exact
+}
+
+// reset takes the key back to the fork. While it is still compared with today, that begins anew too.
+func (k *key) reset() {
+	if !k.settled {
+		k.place = k.origin()
+	}
+	k.lost, k.sure, k.stage = k.fork, k.known, 0
+	k.before, k.prior = version{}, false
+}
+
+// becomes is a change in the lost history.
+func (k *key) becomes(v version) {
+	k.before, k.prior = k.lost, k.sure
+	k.lost, k.sure = v, true
+	k.stage++
+}
+
+// doubted is a change that may have been, to v.
+func (k *key) doubted(v version) {
+	k.lost, k.sure, k.prior = v, false, false
+	k.stage++
+}
+
+// like reports whether the key is today as the lost history has it now, but for how often it was written.
+func (k *key) like() bool {
+	switch {
+	case k.lost.exists != (k.now != nil):
+		return false
+	case k.now == nil:
+		return true
+	}
+	return k.lost.lease == k.now.Lease && bytes.Equal(k.lost.value, k.now.Value)
+}
+
+// observe notes, in the first pass, whether the stage just reached is today's.
+func (k *key) observe() {
+	if k.sure && k.like() && (k.now == nil || !k.lost.vague && k.lost.number == k.now.Version) {
+		k.place = k.stage
+	}
+}
+
+// settle ends the first pass: a key that is today as the tail left it has all of the tail, whoever wrote it. Where it
+// is not sure how the tail left it, that is so if the key has the value that it would have left if all was done.
+func (k *key) settle() {
+	if k.stage > 0 && k.like() && (k.sure || k.place < 0 && k.lost.exists) {
+		k.place = k.stage
+	}
+	k.now, k.settled = nil, true
+}

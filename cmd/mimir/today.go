@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/cmd/mimir/replay"
+	"github.com/mimir-kv/mimir/kv/command"
+)
+
+// today is the history that the fleet has, through the etcd API of any node. It implements replay.Fleet.
+type today struct{ client *clientv3.Client }
+
+const (
+	callTimeout = time.Minute
+	pageKeys    = 512
+)
+
+// today returns the fleet's history. The caller closes its client.
+func (n *connection) today(ctx context.Context) (*today, error) {
+	secure, err := n.tls()
+	if err != nil {
+		return nil, err
+	}
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints: n.endpoints, TLS: secure, DialTimeout: 5 * time.Second, MaxCallSendMsgSize: 64 << 20, Context: ctx,
+		Logger: zap.NewNop(), // errors are returned
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &today{c}, nil
+}
+
+// Keys implements replay.Fleet. What is too much for one answer is asked for in parts.
+func (t *today) Keys(ctx context.Context, keys []string, at int64) (now, then []*mvccpb.KeyValue, err error) {
+	var reads []clientv3.Op
+	for _, k := range keys {
+		if reads = append(reads, clientv3.OpGet(k)); at != 0 {
+			reads = append(reads, clientv3.OpGet(k, clientv3.WithRev(at)))
+		}
+	}
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	answer, err := t.client.Txn(bounded).Then(reads...).Commit()
+	cancel()
+	if tooMuch(err) && len(keys) > 1 {
+		half := len(keys) / 2
+		if now, then, err = t.Keys(ctx, keys[:half], at); err != nil {
+			return nil, nil, err
+		}
+		restNow, restThen, err := t.Keys(ctx, keys[half:], at)
+		return append(now, restNow...), append(then, restThen...), err
+	}
+	if err != nil {
+		return nil, nil, meaning(err)
+	}
+	for i, r := range answer.Responses {
+		var kv *mvccpb.KeyValue
+		if found := r.GetResponseRange().GetKvs(); len(found) > 0 {
+			kv = found[0]
+		}
+		if at != 0 && i%2 == 1 {
+			then = append(then, kv)
+		} else {
+			now = append(now, kv)
+		}
+	}
+	return now, then, nil
+}
+
+// tooMuch says that an answer, or a transaction, is larger than the fleet allows.
+func tooMuch(err error) bool {
+	var known rpctypes.EtcdError
+	if errors.As(err, &known) {
+		return known.Code() == codes.ResourceExhausted
+	}
+	return grpcstatus.Code(err) == codes.ResourceExhausted
+}
+
+// meaning returns an error as replay knows it.
+func meaning(err error) error {
+	known := rpctypes.Error(err)
+	switch {
+	case errors.Is(known, rpctypes.ErrCompacted):
+		return replay.ErrCompacted
+	case errors.Is(known, rpctypes.ErrLeaseNotFound):
+		return replay.ErrNoLease
+	case errors.Is(known, rpctypes.ErrTooManyOps), errors.Is(known, rpctypes.ErrRequestTooLarge):
+		return fmt.Errorf("%w: %w", replay.ErrTooLarge, known)
+	}
+	return known
+}
+
+// Span implements replay.Fleet.
+func (t *today) Span(
+	ctx context.Context, sp command.Span, at int64, visit func(*mvccpb.KeyValue),
+) (revision int64, err error) {
+	from, end := sp.Interval()
+	if end == nil {
+		end = []byte{0}
+	}
+	for page := int64(pageKeys); ; {
+		bounded, cancel := context.WithTimeout(ctx, callTimeout)
+		answer, err := t.client.Get(bounded, string(from), clientv3.WithRange(string(end)), clientv3.WithRev(at),
+			clientv3.WithLimit(page))
+		cancel()
+		if tooMuch(err) && page > 1 {
+			page /= 2
+			continue
+		}
+		if err != nil {
+			return 0, meaning(err)
+		}
+		if at == 0 {
+			at = answer.Header.Revision
+		}
+		for _, kv := range answer.Kvs {
+			visit(kv)
+		}
+		if !answer.More || len(answer.Kvs) == 0 {
+			return at, nil
+		}
+		from = append(answer.Kvs[len(answer.Kvs)-1].Key, 0)
+	}
+}
+
+// Txn implements replay.Fleet.
+func (t *today) Txn(ctx context.Context, q *pb.TxnRequest) (*pb.TxnResponse, error) {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	answer, err := pb.NewKVClient(t.client.ActiveConnection()).Txn(bounded, q)
+	if err != nil {
+		return nil, meaning(err)
+	}
+	return answer, nil
+}
+
+// Lease implements replay.Fleet.
+func (t *today) Lease(ctx context.Context, id int64) (keys []string, err error) {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	answer, err := t.client.TimeToLive(bounded, clientv3.LeaseID(id), clientv3.WithAttachedKeys())
+	switch {
+	case err != nil:
+		return nil, meaning(err)
+	case answer.TTL < 0:
+		return nil, replay.ErrNoLease
+	}
+	for _, k := range answer.Keys {
+		keys = append(keys, string(k))
+	}
+	return keys, nil
+}
+
+// Grant implements replay.Fleet.
+func (t *today) Grant(ctx context.Context, id, ttl int64) error {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	connection := pb.NewLeaseClient(t.client.ActiveConnection())
+	_, err := connection.LeaseGrant(bounded, &pb.LeaseGrantRequest{ID: id, TTL: ttl})
+	return rpctypes.Error(err)
+}
+
+// Revoke implements replay.Fleet.
+func (t *today) Revoke(ctx context.Context, id int64) error {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := t.client.Revoke(bounded, clientv3.LeaseID(id)); err != nil {
+		return meaning(err)
+	}
+	return nil
+}
