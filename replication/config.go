@@ -54,7 +54,7 @@ type Config struct {
 
 	// Votes is the charter of a fleet that has none yet: once every node of every region understands it, regions and
 	// witnesses vote about who is primary, and the primary moves by itself. Nil: it is moved by hand, until somebody
-	// orders EnableVotes. Afterwards the charter is state of the fleet, and this is not looked at.
+	// orders Voting.Enable. Afterwards the charter is state of the fleet, and this is not looked at.
 	Votes *VoteSettings
 	// Priority is this region's when the charter is written: of two regions that are equally far the one with the
 	// higher becomes primary. Default DefaultPriority; NeverPrimary, or 1 to 255.

@@ -28,10 +28,16 @@ func DefaultVotes() VoteSettings {
 	}
 }
 
-// EnableVotes has regions and witnesses vote about who is primary from now on, and the primary move by itself if the
+// Voting is what an operator does with votes about the primary. Its methods are safe for concurrent use.
+type Voting struct{ node *node }
+
+// Voting returns what there is to do with votes about the primary.
+func (r *MultiRegionReplicator) Voting() *Voting { return &Voting{r.node} }
+
+// Enable has regions and witnesses vote about who is primary from now on, and the primary move by itself if the
 // settings say so. Any node takes the call; it cannot be taken back. Errors: ErrArgument; ErrRejected if votes are
 // taken already; ErrNotReady with who does not answer or is too old; ErrUnknownOutcome.
-func (r *MultiRegionReplicator) EnableVotes(ctx context.Context, s VoteSettings) (*Charter, error) {
+func (r *Voting) Enable(ctx context.Context, s VoteSettings) (*Charter, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
@@ -41,19 +47,19 @@ func (r *MultiRegionReplicator) EnableVotes(ctx context.Context, s VoteSettings)
 	return r.node.votes.Enable(ctx, s)
 }
 
-// PauseFailover has nothing move by itself while reason is not empty; "" lets it again. Fencing stays on. Errors: as
+// Pause has nothing move by itself while reason is not empty; "" lets it again. Fencing stays on. Errors: as
 // of EnableVotes.
-func (r *MultiRegionReplicator) PauseFailover(ctx context.Context, reason string) (*Charter, error) {
+func (r *Voting) Pause(ctx context.Context, reason string) (*Charter, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
 	return r.node.votes.Pause(ctx, reason)
 }
 
-// RecoverVotes makes region primary, and the only voter, without asking the others: for when a majority of votes is lost
-// for good. Whoever orders it answers for that no client reaches the others any more. Afterwards EnableVotes may be
+// Recover makes region primary, and the only voter, without asking the others: for when a majority of votes is lost
+// for good. Whoever orders it answers for that no client reaches the others any more. Afterwards Enable may be
 // called again, when enough of them are back. Errors: ErrRejected, ErrUnknownRegion, ErrNotReady, ErrUnknownOutcome.
-func (r *MultiRegionReplicator) RecoverVotes(ctx context.Context, region string) (*Reign, error) {
+func (r *Voting) Recover(ctx context.Context, region string) (*Reign, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
@@ -63,8 +69,8 @@ func (r *MultiRegionReplicator) RecoverVotes(ctx context.Context, region string)
 	return r.node.votes.Recover(ctx, region)
 }
 
-// Votes describes who votes and what the promises come to, as this node sees it; nil where no votes are taken.
-func (r *MultiRegionReplicator) Votes() *VoteStatus {
+// Status describes who votes and what the promises come to, as this node sees it; nil where no votes are taken.
+func (r *Voting) Status() *VoteStatus {
 	if !r.node.serves() {
 		return nil
 	}

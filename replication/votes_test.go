@@ -39,7 +39,7 @@ func (f *testFleet) holds(region string) string {
 	for {
 		for _, name := range f.regions[region] {
 			if n := f.nodes[name]; n.up && n.IsLeader() {
-				if s := n.Votes(); s != nil && s.Holds && s.Charter > 0 {
+				if s := n.Voting().Status(); s != nil && s.Holds && s.Charter > 0 {
 					return name
 				}
 			}
@@ -207,11 +207,11 @@ func TestAPrimaryThatIsHeardAndHearsNothing(t *testing.T) {
 func TestNothingMovesWhileItIsPaused(t *testing.T) {
 	voting(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, nil, func(f *testFleet) {
 		f.put("us-1", "c0")
-		if _, err := f.nodes["eu-1"].PauseFailover(f.t.Context(), "an upgrade"); err != nil {
+		if _, err := f.nodes["eu-1"].Voting().Pause(f.t.Context(), "an upgrade"); err != nil {
 			t.Fatal(err)
 		}
 		f.eventually(values(0, 1))
-		for f.nodes["eu-1"].Votes().Paused == "" || f.nodes["ap-1"].Votes().Paused == "" {
+		for f.nodes["eu-1"].Voting().Status().Paused == "" || f.nodes["ap-1"].Voting().Status().Paused == "" {
 			time.Sleep(50 * time.Millisecond)
 		}
 		f.kill("us-1")
@@ -304,7 +304,7 @@ func TestAFleetThatLostItsVotesIsRecovered(t *testing.T) {
 		if r, err := f.tryPut("eu-1", "lost", 20*time.Second); err == nil {
 			t.Errorf("without a majority: %+v", r)
 		}
-		r, err := f.nodes["eu-1"].RecoverVotes(f.t.Context(), "eu")
+		r, err := f.nodes["eu-1"].Voting().Recover(f.t.Context(), "eu")
 		if err != nil || r.Primary != "eu" {
 			t.Fatalf("%+v, %v", r, err)
 		}
@@ -315,7 +315,7 @@ func TestAFleetThatLostItsVotesIsRecovered(t *testing.T) {
 		f.eventually(values(0, 3))
 		deadline := time.Now().Add(time.Minute)
 		for {
-			if _, err = f.nodes["us-1"].EnableVotes(f.t.Context(), replication.DefaultVotes()); err == nil {
+			if _, err = f.nodes["us-1"].Voting().Enable(f.t.Context(), replication.DefaultVotes()); err == nil {
 				break
 			}
 			if time.Now().After(deadline) {
@@ -336,9 +336,9 @@ func TestAFleetThatLostItsVotesIsRecovered(t *testing.T) {
 func (f *testFleet) saysWhy(node, words string) {
 	f.t.Helper()
 	deadline := time.Now().Add(time.Minute)
-	for !strings.Contains(f.nodes[node].Votes().Why, words) {
+	for !strings.Contains(f.nodes[node].Voting().Status().Why, words) {
 		if time.Now().After(deadline) {
-			f.t.Fatalf("%s says %q", node, f.nodes[node].Votes().Why)
+			f.t.Fatalf("%s says %q", node, f.nodes[node].Voting().Status().Why)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

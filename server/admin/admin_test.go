@@ -50,18 +50,6 @@ func (f *fake) Failover(_ context.Context, to string, force bool) (*replication.
 	return &replication.MoveReport{To: to, Lossy: true}, nil
 }
 
-func (f *fake) RecoverVotes(_ context.Context, region string) (*replication.Reign, error) {
-	return &replication.Reign{Primary: region}, nil
-}
-
-func (f *fake) EnableVotes(context.Context, replication.VoteSettings) (*replication.Charter, error) {
-	return &replication.Charter{Number: 1}, nil
-}
-
-func (f *fake) PauseFailover(_ context.Context, reason string) (*replication.Charter, error) {
-	return &replication.Charter{Number: 2, Paused: reason}, nil
-}
-
 func (f *fake) Tails(context.Context) ([]replication.TailInfo, error) {
 	t := replication.TailInfo{Name: "t"}
 	t.Fork = 7

@@ -17,9 +17,6 @@ type Replicator interface {
 	Fleet(ctx context.Context) *replication.FleetStatus
 	Switchover(ctx context.Context, to string) (*replication.MoveReport, error)
 	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
-	EnableVotes(ctx context.Context, s replication.VoteSettings) (*replication.Charter, error)
-	RecoverVotes(ctx context.Context, region string) (*replication.Reign, error)
-	PauseFailover(ctx context.Context, reason string) (*replication.Charter, error)
 	Tails(ctx context.Context) ([]replication.TailInfo, error)
 	ReadTail(
 		ctx context.Context, name string,
@@ -28,6 +25,13 @@ type Replicator interface {
 	TailState(ctx context.Context, name string) (dir string, state *replication.TailState, err error)
 	TailReigns(ctx context.Context, name string) (lost, today []replication.Reign, err error)
 	DiscardTail(ctx context.Context, name string) error
+}
+
+// Voting is what this package needs of replication.Voting.
+type Voting interface {
+	Enable(ctx context.Context, s replication.VoteSettings) (*replication.Charter, error)
+	Pause(ctx context.Context, reason string) (*replication.Charter, error)
+	Recover(ctx context.Context, region string) (*replication.Reign, error)
 }
 
 // Node is one node's picture of itself.
@@ -67,6 +71,7 @@ type Move struct {
 // HandlerOptions are what a handler answers from. All must be set.
 type HandlerOptions struct {
 	Replicator Replicator
+	Voting     Voting
 	Node       func() Node
 	States     States
 	Logger     *slog.Logger

@@ -35,7 +35,7 @@ func (h *handler) enableVotes(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Logger.Warn("votes asked for", "by", r.RemoteAddr)
-	charter, err := h.Replicator.EnableVotes(context.WithoutCancel(r.Context()), in)
+	charter, err := h.Voting.Enable(context.WithoutCancel(r.Context()), in)
 	answer(w, charter, err)
 }
 
@@ -45,7 +45,7 @@ func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Logger.Warn("pause of automatic failover asked for", "for", in.Reason, "by", r.RemoteAddr)
-	charter, err := h.Replicator.PauseFailover(context.WithoutCancel(r.Context()), in.Reason)
+	charter, err := h.Voting.Pause(context.WithoutCancel(r.Context()), in.Reason)
 	answer(w, charter, err)
 }
 
@@ -55,7 +55,7 @@ func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Logger.Warn("recovery asked for", "keep", in.Keep, "by", r.RemoteAddr)
-	reign, err := h.Replicator.RecoverVotes(context.WithoutCancel(r.Context()), in.Keep)
+	reign, err := h.Voting.Recover(context.WithoutCancel(r.Context()), in.Keep)
 	answer(w, reign, err)
 }
 
