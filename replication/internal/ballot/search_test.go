@@ -11,7 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-var worlds = flag.Int("ballot.worlds", 700, "how many worlds each search visits at most")
+var worlds = flag.Int("ballot.worlds", 300, "how many worlds each search visits at most")
 
 // step is one way on from a world.
 type step struct {
