@@ -34,10 +34,9 @@ type summed struct {
 func newSummed(w io.Writer) *summed { return &summed{Writer: w, hash: sha256.New()} }
 
 func (s *summed) Write(p []byte) (int, error) {
-	n, err := s.Writer.Write(p)
-	s.hash.Write(p[:n])
-	s.bytes += uint64(n)
-	return n, err
+	s.hash.Write(p) // first: Pebble's filesystem in memory spoils what it is given, where it looks for misuse
+	s.bytes += uint64(len(p))
+	return s.Writer.Write(p)
 }
 
 // encode returns the content of sumFile.

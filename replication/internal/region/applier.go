@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -71,7 +70,7 @@ type Applier struct {
 	config  Config
 	applied *Applied
 
-	mu      sync.Mutex // held while the storage is changed, or taken hold of
+	mu      turn // held while the storage is changed, or taken hold of
 	machine *timeline.Machine
 	index   uint64
 	term    uint64
@@ -86,7 +85,9 @@ var _ raftgroup.Machine = (*Applier)(nil)
 
 // NewApplier returns an applier that publishes to applied. [Applier.Load] is called before any other method.
 func NewApplier(c Config, applied *Applied) *Applier {
-	return &Applier{config: c, applied: applied, machine: timeline.NewMachine(&timeline.State{Region: c.Region})}
+	return &Applier{
+		config: c, applied: applied, mu: newTurn(), machine: timeline.NewMachine(&timeline.State{Region: c.Region}),
+	}
 }
 
 // Apply implements raftgroup.Machine.
