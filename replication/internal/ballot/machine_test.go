@@ -144,3 +144,33 @@ func TestARegionAsksForVotesWhenItsPromiseIsOver(t *testing.T) {
 		t.Errorf("while it is paused: %+v", asked)
 	}
 }
+
+// TestAPromiseOutlivesAHandoffThatCameToNothing: the region that voted for itself by the handoff does not vote for itself
+// in a later epoch before what it had promised to the primary is over; nor does its next leader. The search found it.
+func TestAPromiseOutlivesAHandoffThatCameToNothing(t *testing.T) {
+	s := reigning("b")
+	v := NewVoter("b")
+	v.Step(0, s, Leads{Term: 1})
+	r := &Renewal{Epoch: 1, Region: "a", Term: 1, Charter: s.Ballot.Charter, Reigns: s.Reigns, Held: true}
+	v.Step(10*time.Second, s, RenewalAsked{Call: 1, Renewal: r})
+	c := Of(s, 2)
+	c.Handoff = 1
+	v.Step(11*time.Second, s, VoteAsked{Call: 2, Candidacy: c})
+	voted, ballot := s.Clone(), *s.Ballot
+	ballot.Promised, ballot.For, ballot.Handoff = 2, "b", 1
+	voted.Ballot = &ballot
+	v.Step(11*time.Second, voted, Recorded{Call: 2, Outcome: timeline.Applied})
+	sound := func(at Instant) *timeline.Objection {
+		return v.Step(at, voted, VoteAsked{Call: 3, Candidacy: Of(voted, 3), Sounding: true})[0].Answer.Why
+	}
+	if why := sound(12 * time.Second); why == nil || why.Reason != timeline.ReasonPromise {
+		t.Errorf("before the promise to the primary is over: %v", why)
+	}
+	if why := sound(13 * time.Second); why != nil {
+		t.Errorf("afterwards: %v", why)
+	}
+	v.Step(13*time.Second, voted, Leads{Term: 2})
+	if why := sound(14 * time.Second); why == nil || why.Reason != timeline.ReasonGuard {
+		t.Errorf("at a new leader: %v", why)
+	}
+}

@@ -16,6 +16,7 @@ type Voter struct {
 
 	// The promise: no vote for another region than this one before until.
 	until    Instant
+	others   Instant // the end of promises to other regions, which a handoff passed over
 	lived    Instant // as until, but of primaries only that said that they hear a majority
 	epoch    timeline.Epoch
 	region   string
@@ -149,6 +150,9 @@ func (v *Voter) against(s *timeline.State, r *Renewal) *timeline.Objection {
 
 // promise extends the promise, and never cuts it short.
 func (v *Voter) promise(until Instant, e timeline.Epoch, region string) {
+	if region != v.region { // by a handoff, which may come to nothing: then the promise before still holds
+		v.others, v.until = max(v.others, v.until), 0
+	}
 	if e != v.epoch || region != v.region {
 		v.epoch, v.region, v.maxTerm = e, region, 0
 	}
@@ -163,9 +167,11 @@ func (v *Voter) free(now Instant, s *timeline.State, c *timeline.Candidacy) *tim
 		return objection(timeline.ReasonBusy, "a vote of %s is on its way", v.id)
 	case c.Handoff != 0: // the primary before is sealed, for good unless this handoff is refused
 		return nil
+	case now < v.others:
+		return objection(timeline.ReasonPromise, "%s supports another for %v", v.id, v.others-now)
 	case now < v.until && c.For != v.region:
 		return objection(timeline.ReasonPromise, "%s supports %s for %v", v.id, v.region, v.until-now)
-	case now < v.since+lease && c.For != s.Ballot.For:
+	case now < v.since+lease && (c.For != s.Ballot.For || s.Ballot.Handoff != 0):
 		return objection(timeline.ReasonGuard, "who spoke for %s before may support another for %v", v.id,
 			v.since+lease-now)
 	}
@@ -312,5 +318,5 @@ func (v *Voter) Quiet(s *timeline.State) (at Instant, ok bool) {
 	if v.term == 0 || c == nil {
 		return 0, false
 	}
-	return max(v.lived, v.since+c.Lease), true
+	return max(v.lived, v.others, v.since+c.Lease), true
 }
