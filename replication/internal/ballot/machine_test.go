@@ -145,8 +145,9 @@ func TestARegionAsksForVotesWhenItsPromiseIsOver(t *testing.T) {
 	}
 }
 
-// TestAPromiseOutlivesAHandoffThatCameToNothing: the region that voted for itself by the handoff does not vote for itself
-// in a later epoch before what it had promised to the primary is over; nor does its next leader. The search found it.
+// TestAPromiseOutlivesAHandoffThatCameToNothing: the region that voted for itself by the handoff does not vote for
+// itself in a later epoch before what it had promised to the primary is over; nor does its next leader. The search
+// found it.
 func TestAPromiseOutlivesAHandoffThatCameToNothing(t *testing.T) {
 	s := reigning("b")
 	v := NewVoter("b")
