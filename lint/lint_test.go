@@ -55,6 +55,7 @@ var below = map[string][]string{
 		"replication/internal/region", "replication/internal/standing", "replication/internal/succession",
 	},
 	"replication/internal/succession": {"replication/contract", "replication/timeline"},
+	"replication/internal/ballot":     {"replication/timeline"},
 	"replication/internal/enginetest": {"replication/contract", "replication/durable"},
 	"replication/internal/copies": {
 		"replication/contract", "replication/durable", "replication/internal/checksum",
@@ -75,8 +76,16 @@ var below = map[string][]string{
 		"replication/internal/checkpoint",
 	},
 	"replication/internal/peer": {"replication/contract", "replication/transport"},
-	"replication/internal/standing": {"replication/timeline", "replication/internal/region",
-		"replication/internal/fleet"},
+	"replication/internal/standing": {"replication/timeline", "replication/clock", "replication/internal/ballot",
+		"replication/internal/fleet", "replication/internal/region"},
+	"replication/witness": {
+		"replication/clock", "replication/contract", "replication/durable", "replication/internal/checksum",
+		"replication/internal/life", "replication/internal/peer", "replication/internal/votes", "replication/timeline",
+		"replication/transport"},
+	"replication/internal/votes": {
+		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
+		"replication/internal/ballot", "replication/internal/fleet", "replication/internal/life",
+		"replication/internal/peer", "replication/internal/region", "replication/internal/standing"},
 	"replication/internal/raftgroup": {
 		"replication/internal/wake",
 		"replication/internal/raftgroup/snapshots", "replication/internal/raftgroup/peers",
@@ -124,7 +133,7 @@ var below = map[string][]string{
 		"replication/timeline", "replication/clock", "replication/durable", "replication/transport",
 		"replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup",
-		"replication/internal/stream",
+		"replication/internal/stream", "replication/internal/votes",
 	},
 	"kv/command":  {},
 	"kv/keyset":   {},
@@ -153,7 +162,7 @@ var forTests = []string{
 
 	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies",
 	"replication/internal/wal",
-	"replication/timeline", "replication/transport", "replication/transport/grpc", "localfleet",
+	"replication/timeline", "replication/transport", "replication/transport/grpc", "replication/witness", "localfleet",
 }
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.

@@ -2,7 +2,9 @@ package localfleet
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -17,6 +19,11 @@ type Options struct {
 	Delay   time.Duration // one way, between regions
 	Direct  bool          // without links: regions reach each other's nodes where these listen, without delay
 
+	// Witness is what runs a witness, to which its name, address and directory are added; nil: there is none. With one,
+	// the primary moves by itself, with Lease and Patience, durations, or the default ones.
+	Witness         []string
+	Lease, Patience string
+
 	// Place says where the node of that name is; nil: on free ports, with its data in Dir/NAME/data.
 	Place func(node string) (Place, error)
 }
@@ -27,6 +34,7 @@ type Place struct{ Client, Peer, HTTP, DataDir string }
 // Fleet is a set of regions with links between them.
 type Fleet struct {
 	Regions []*Region
+	Witness *Node // nil: there is none
 
 	options Options
 	ports   *Ports
@@ -71,12 +79,43 @@ func New(o Options) (f *Fleet, err error) {
 		}
 		f.Regions = append(f.Regions, r)
 	}
+	if o.Witness != nil {
+		if err := f.addWitness(&o); err != nil {
+			return nil, err
+		}
+	}
 	for _, r := range f.Regions {
 		if err := f.introduce(r, &o); err != nil {
 			return nil, err
 		}
 	}
 	return f, nil
+}
+
+// WitnessName is what the witness of a fleet is called.
+const WitnessName = "w1"
+
+// addWitness lays out a witness, and has the nodes vote. All regions reach it where it listens, without delay.
+func (f *Fleet) addWitness(o *Options) error {
+	p, err := o.Place(WitnessName)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(o.Dir, WitnessName)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f.Witness = &Node{
+		Dir: dir, Config: Config{Name: WitnessName, ListenPeer: p.Peer, DataDir: p.DataDir},
+		Arguments: append(slices.Clone(o.Witness), "--name", WitnessName, "--listen", p.Peer, "--data-dir", p.DataDir),
+	}
+	for _, r := range f.Regions {
+		for _, n := range r.Nodes {
+			n.Config.Failover = &Failover{Automatic: true, Lease: o.Lease, Patience: o.Patience}
+			n.Config.Witnesses = map[string][]string{WitnessName: {p.Peer}}
+		}
+	}
+	return nil
 }
 
 func (r *Region) nextName() string {

@@ -30,6 +30,15 @@ type Config struct {
 	SegmentBytes   string              `yaml:"segment-bytes"`
 	RetainBytes    string              `yaml:"retain-bytes,omitempty"`
 	CompactBytes   string              `yaml:"compact-bytes,omitempty"`
+	Failover       *Failover           `yaml:"failover,omitempty"`
+	Witnesses      map[string][]string `yaml:"witnesses,omitempty"`
+}
+
+// Failover has the primary move by itself.
+type Failover struct {
+	Automatic bool   `yaml:"automatic"`
+	Lease     string `yaml:"lease,omitempty"`
+	Patience  string `yaml:"patience,omitempty"`
 }
 
 // StopGrace is longer than a node's own bound for a stop in good order.
@@ -40,6 +49,8 @@ type Node struct {
 	Config  Config
 	Dir     string   // holds config.yaml, log and, unless Config says otherwise, data
 	Command []string // what runs a node, to which "--config FILE" is added
+	// Arguments, if set, are all that runs it: it is a witness, and its Config says only what it is called and where.
+	Arguments []string
 
 	inbound []*link // to this node
 	process *process
@@ -65,6 +76,9 @@ func (n *Node) LogPath() string { return filepath.Join(n.Dir, "log") }
 
 // CommandLine is what Start runs.
 func (n *Node) CommandLine() []string {
+	if n.Arguments != nil {
+		return n.Arguments
+	}
 	return append(slices.Clone(n.Command), "--config", n.ConfigPath())
 }
 

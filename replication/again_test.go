@@ -181,8 +181,8 @@ func TestAFleetIsFormedWithoutARegionByAWord(t *testing.T) {
 	})
 }
 
-// TestAForcedEndOfAHandoff: of three regions, with a target that had begun and one that had not. What it took is a tail
-// of its, and everybody follows the primary that was forced to itself.
+// TestAForcedEndOfAHandoff: of three regions, with a target that had begun and one that had not. What it took is a
+// tail of its, and everybody follows the primary that was forced to itself.
 func TestAForcedEndOfAHandoff(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, func(f *testFleet) {
 		if err := f.sealForDead(); !errors.Is(err, replication.ErrUnknownOutcome) {

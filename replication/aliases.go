@@ -69,6 +69,10 @@ type (
 	RegionStatus = contract.RegionStatus
 	// MoveReport tells how the primary moved.
 	MoveReport = contract.MoveReport
+	// VoteStatus is who votes about the primary, and what their promises come to.
+	VoteStatus = contract.VoteStatus
+	// VoterStatus is one voter: a region, or a witness.
+	VoterStatus = contract.VoterStatus
 )
 
 // Roles of a region.
@@ -121,8 +125,8 @@ func SnapshotBytes(p []byte) Snapshot { return contract.SnapshotBytes(p) }
 // TailInfo describes what one node saved of a tail. Fields: Name, for ReadTail; Fleet, Region, Node; Fork, the last
 // shared Position, and Last, the region's own; Chain, that of the history that was lost; Claim, the Reign that
 // outranked it; Saved, when; Commands and Bytes, how much; After, if not zero the position behind which the commands
-// begin because the log did not reach back to Fork; State, then, the whole state beside them; Damaged, why it cannot be
-// read.
+// begin because the log did not reach back to Fork; State, then, the whole state beside them; Damaged, why it cannot
+// be read.
 type TailInfo = tail.Info
 
 // TailState describes the copy of a whole state. Fields: Epoch, Position and Chain, its place; Bytes, its size.

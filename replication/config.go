@@ -37,12 +37,12 @@ type Config struct {
 	PeerAddr string
 	// ClientURLs are published to the region for clients; opaque here.
 	ClientURLs []string
-	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal on
-	// all of them; 1, 3, 5 or 7. Afterwards membership is state of the region, and changed at run time, and the
+	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal
+	// on all of them; 1, 3, 5 or 7. Afterwards membership is state of the region, and changed at run time, and the
 	// addresses are where to look for the nodes first: they may be others than before.
 	Nodes map[string]string
-	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter. Nodes then
-	// holds some or all of the members that the region has; this node may be left out.
+	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter. Nodes
+	// then holds some or all of the members that the region has; this node may be left out.
 	Join bool
 
 	// Regions are the other regions: name to peer addresses of some or all of its nodes.
@@ -51,6 +51,14 @@ type Config struct {
 	// has said that it has no history; before that only by Failover to it, with force. Equal everywhere. Default: this
 	// region, if it is the only one.
 	InitialPrimary string
+
+	// Votes is the charter of a fleet that has none yet: once every node of every region understands it, regions and
+	// witnesses vote about who is primary, and the primary moves by itself. Nil: it is moved by hand, until somebody
+	// orders Voting.Enable. Afterwards the charter is state of the fleet, and this is not looked at.
+	Votes *VoteSettings
+	// Priority is this region's when the charter is written: of two regions that are equally far the one with the
+	// higher becomes primary. Default DefaultPriority; NeverPrimary, or 1 to 255.
+	Priority int
 
 	// TickInterval is the unit of Raft time. Default DefaultTickInterval.
 	TickInterval time.Duration
@@ -94,6 +102,7 @@ type Config struct {
 // Defaults of a Config.
 const (
 	DefaultFleetID           = "mimir"
+	DefaultPriority          = 100
 	DefaultTickInterval      = 100 * time.Millisecond
 	DefaultElectionTicks     = 10
 	DefaultSegmentBytes      = 64 << 20
@@ -108,6 +117,7 @@ const (
 
 // Limits of a Config.
 const (
+	NeverPrimary      = -1
 	MinElectionTicks  = 3
 	MinSegmentBytes   = wal.MinSegmentBytes
 	MaxSegmentBytes   = wal.MaxSegmentBytes
@@ -118,6 +128,7 @@ const (
 
 // withDefaults returns the configuration with every optional field filled in.
 func (c Config) withDefaults() Config {
+	setDefault(&c.Priority, DefaultPriority)
 	setDefault(&c.FleetID, DefaultFleetID)
 	setDefault(&c.TickInterval, DefaultTickInterval)
 	setDefault(&c.ElectionTicks, DefaultElectionTicks)
@@ -270,6 +281,26 @@ func timesFault(c *Config) string {
 	if c.TickInterval <= 0 || c.ElectionTicks < MinElectionTicks {
 		return fmt.Sprintf("TickInterval %v must be positive, ElectionTicks %d at least %d",
 			c.TickInterval, c.ElectionTicks, MinElectionTicks)
+	}
+	if c.Priority < NeverPrimary || c.Priority == 0 || c.Priority > 255 {
+		return fmt.Sprintf("Priority %d is not NeverPrimary (%d) nor 1 to 255", c.Priority, NeverPrimary)
+	}
+	return votesFault(c.Votes)
+}
+
+// votesFault finds what cannot be a charter, whoever votes.
+func votesFault(s *VoteSettings) string {
+	if s == nil {
+		return ""
+	}
+	if s.Lease < timeline.MinLease || s.Patience < 0 || s.DriftPPM > timeline.MaxDriftPPM {
+		return fmt.Sprintf("Votes: lease %v (at least %v), patience %v, drift %d ppm (at most %d)", s.Lease,
+			timeline.MinLease, s.Patience, s.DriftPPM, timeline.MaxDriftPPM)
+	}
+	for name, addrs := range s.Witnesses {
+		if name == "" || len(addrs) == 0 || slices.Contains(addrs, "") {
+			return fmt.Sprintf("Votes: witness %q has the addresses %q", name, addrs)
+		}
 	}
 	return ""
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 )
 
-// farewell is how long a node that was removed stays, so that the answer to whoever removed it by way of this node gets
-// out.
+// farewell is how long a node that was removed stays, so that the answer to whoever removed it by way of this node
+// gets out.
 const farewell = 100 * time.Millisecond
 
 // departure ends a node that its region has removed. Its methods do not block, and may be called often.

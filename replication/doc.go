@@ -1,4 +1,5 @@
-// Package replication makes any deterministic storage engine multi-region: one history of writes, identical everywhere.
+// Package replication makes any deterministic storage engine multi-region: one history of writes, identical
+// everywhere.
 //
 // Inside a region a Raft group keeps the history safe and linearizable; between regions the committed log is streamed
 // asynchronously; one region is the primary and takes the writes. A switchover moves the primary without losing
@@ -16,15 +17,16 @@
 //     is by then, nil if there is none; MarshalBinary gives the bytes to keep. A batch without commands only saves
 //     Metadata.
 //   - Begin tells of a new epoch, in order with the commands, and saves Metadata in the same way.
-//   - Sync makes everything applied so far durable. An engine that keeps nothing on disk returns [ErrVolatile], and the
-//     library keeps snapshots of it beside the log.
-//   - Snapshot takes hold of a view of the whole content and returns: a read transaction, a copy on write, a small copy
-//     ([SnapshotBytes]). The view is written out later, while further commands are applied, which must not show in it.
+//   - Sync makes everything applied so far durable. An engine that keeps nothing on disk returns [ErrVolatile], and
+//     the library keeps snapshots of it beside the log.
+//   - Snapshot takes hold of a view of the whole content and returns: a read transaction, a copy on write, a small
+//     copy ([SnapshotBytes]). The view is written out later, while further commands are applied, which must not show
+//     in it.
 //   - Restore replaces the whole content by what a snapshot wrote, atomically; after an error the former content is
 //     still there. Metadata that is given with it takes the place of that in the snapshot.
 //
-// Load, Apply, Begin, Snapshot and Restore are called by one goroutine at a time; Sync, and writing a snapshot out, run
-// beside them, and so do the reads of the embedder, which go to the engine directly: it has to guard itself.
+// Load, Apply, Begin, Snapshot and Restore are called by one goroutine at a time; Sync, and writing a snapshot out,
+// run beside them, and so do the reads of the embedder, which go to the engine directly: it has to guard itself.
 //
 // An engine that keeps its content in files, and can copy it by hard links, implements [Checkpointer] as well. Package
 // storagetest holds an engine to all of this: call its Run from one test. examples/bolt is an engine on disk.
@@ -167,8 +169,8 @@
 // first formed; afterwards members and primary are state. The transport's FleetID has to be the configuration's.
 //
 // [Config] has the rest: sizes, the unit of Raft time, a clock and a filesystem to put in, OnLeadership for work that
-// one node of the fleet has to do, OnAsk for questions to that node, which answers only while it is that one. What such
-// a node decides by itself is bound to its Tenure by [WithinTenure]. [Config.Validate] names what cannot work.
+// one node of the fleet has to do, OnAsk for questions to that node, which answers only while it is that one. What
+// such a node decides by itself is bound to its Tenure by [WithinTenure]. [Config.Validate] names what cannot work.
 // [NewRaftReplicator] is for one region alone.
 //
 // # Writing
@@ -182,8 +184,8 @@
 //
 //   - [ErrNotReady]: nothing was and will be written; try again. [ErrArgument], [ErrTooLarge], [ErrUnknownRegion],
 //     [ErrRejected]: the same, and trying again changes nothing.
-//   - [ErrUnknownOutcome]: it cannot be known whether it was or will be written, as with any database whose leader died
-//     with the answer.
+//   - [ErrUnknownOutcome]: it cannot be known whether it was or will be written, as with any database whose leader
+//     died with the answer.
 //   - [ErrUnderReplicated] comes with a receipt: it is written, and not yet known to be in as many regions as asked.
 //   - [ErrClosed], [ErrStopped]: this node has ended. Of a write that was under way by then nothing is known.
 //
@@ -196,10 +198,10 @@
 // # Regions
 //
 // Switchover and Failover move the primary and report what happened; any node takes the call. After [ErrHandoff] the
-// primary is what it was; after [ErrUnknownOutcome] the regions end by themselves what was begun, one way or the other,
-// and Fleet shows which. RegionFailover is the forced move to the region of the node that it is called on. A region
-// that lost its place saves what only it has to rescue files, which Tails lists and ReadTail reads, and rejoins by
-// itself.
+// primary is what it was; after [ErrUnknownOutcome] the regions end by themselves what was begun, one way or the
+// other, and Fleet shows which. RegionFailover is the forced move to the region of the node that it is called on. A
+// region that lost its place saves what only it has to rescue files, which Tails lists and ReadTail reads, and rejoins
+// by itself.
 //
 // Health is one node's picture, and never waits; Fleet asks all nodes. When a node can no longer keep what it promised
 // it stops itself: Stopped is closed, and Err says why.
@@ -207,6 +209,6 @@
 // # What it promises, and what it leaves to others
 //
 // The package promises invariants 1 to 6, 8 to 10 and 13 to 15 of ARCHITECTURE.md for any Storage that keeps its
-// contract. It leaves what commands mean to the Storage. Its rooms lie under internal; ARCHITECTURE.md says which there
-// are. README.md has the formats.
+// contract. It leaves what commands mean to the Storage. Its rooms lie under internal; ARCHITECTURE.md says which
+// there are. README.md has the formats.
 package replication

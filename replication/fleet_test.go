@@ -316,8 +316,8 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 	})
 }
 
-// The history has reigns of the region that lost its disks, and the region has yielded before it can take them from the
-// stream.
+// The history has reigns of the region that lost its disks, and the region has yielded before it can take them from
+// the stream.
 func TestAFormerPrimaryThatLostAllItsDisksComesBack(t *testing.T) {
 	inBubble(t, map[string]int{"us": 1, "eu": 1}, func(f *testFleet) {
 		f.put("us-1", "c0")

@@ -62,8 +62,10 @@ type HealthStatus struct {
 	Sealed   bool     `json:"sealed"`
 	Lag      Lag      `json:"lag"` // zero at the primary; unknown where no leader is
 
-	Peers    []PeerStatus `json:"peers,omitempty"` // every other region, by name
-	Slots    []SlotStatus `json:"slots,omitempty"`
+	Peers []PeerStatus `json:"peers,omitempty"` // every other region, by name
+	Slots []SlotStatus `json:"slots,omitempty"`
+	// Votes is who votes about the primary, nil where it is moved by hand.
+	Votes    *VoteStatus  `json:"votes,omitempty"`
 	Nodes    []NodeStatus `json:"nodes"`
 	LogBytes int64        `json:"logBytes"`
 	// DiskStalled is for how long the disk has not finished a write of the log, zero unless that is long: then this
@@ -77,8 +79,8 @@ type PeerStatus struct {
 	ID string `json:"id"` // the region's name
 	// Address is where the region is reached: its leader, or the first address that is configured.
 	Address string `json:"address"`
-	// Healthy says that the region's leader answered in the last round, about a second ago, and that its history is the
-	// fleet's.
+	// Healthy says that the region's leader answered in the last round, about a second ago, and that its history is
+	// the fleet's.
 	Healthy  bool     `json:"healthy"`
 	Problem  string   `json:"problem,omitempty"` // why it is not healthy
 	Role     Role     `json:"role"`              // "" if nobody answered
@@ -88,8 +90,8 @@ type PeerStatus struct {
 	AgeSeconds float64 `json:"ageSeconds"`
 	// Lag is what the region says it is behind the primary; zero for the primary, Seconds negative if it is not known.
 	Lag Lag `json:"lag"`
-	// LastHeard is what the region was when a node of it last answered, if none does now. Then Role, Epoch and Position
-	// say nothing.
+	// LastHeard is what the region was when a node of it last answered, if none does now. Then Role, Epoch and
+	// Position say nothing.
 	LastHeard *LastHeard `json:"lastHeard,omitempty"`
 }
 
@@ -114,6 +116,7 @@ func (n *node) health() *HealthStatus {
 	h.DiskStalled = status.DiskStalled
 	n.healthOfHistory(h)
 	h.Slots = n.slotStatuses(h)
+	h.Votes = n.votes.Status()
 	h.Nodes = n.members.List()
 	for i := range h.Nodes {
 		h.Nodes[i].Leader = h.Nodes[i].ID == h.LeaderRaftID

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -81,6 +82,33 @@ func (q inquiry) pastOf(disk recall.Disk, last uint64) *recall.Check {
 // report asks the node at addr how it is.
 func (q inquiry) report(ctx context.Context, addr string) (fleet.Report, error) {
 	return overview.Ask(ctx, q.client, addr, overview.Asker{Region: q.config.RegionID, Member: q.self})
+}
+
+// knowBallots returns nil if every node of every region says that it understands ballots, or which does not.
+func (q inquiry) knowBallots(ctx context.Context, v fleet.View) error {
+	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
+		r := v.Regions[name]
+		l := r.Leader()
+		if l == nil {
+			return fmt.Errorf("no leader of region %s answers", name)
+		}
+		for _, o := range l.Nodes {
+			if !slices.ContainsFunc(r.Nodes, func(h fleet.Heard) bool { return h.ID == o.ID }) {
+				return fmt.Errorf("node %s of region %s does not answer", cmp.Or(o.Name, fmt.Sprintf("%x", o.ID)), name)
+			}
+		}
+		if r.Level < timeline.LevelBallots {
+			return fmt.Errorf("a node of region %s is too old: upgrade all nodes first", name)
+		}
+	}
+	for _, addr := range q.directory.Others() {
+		if r, err := q.report(ctx, addr); err != nil {
+			return fmt.Errorf("the node at %s of this region does not answer: %w", addr, err)
+		} else if r.Level < timeline.LevelBallots {
+			return fmt.Errorf("node %s is too old: upgrade all nodes first", r.Node)
+		}
+	}
+	return nil
 }
 
 // siblingsLevel asks the other nodes of the region, and returns the lowest level of those that answer.

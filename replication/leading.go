@@ -15,11 +15,12 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/internal/votes"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// leading passes on, in order with what is applied, whether this node leads its region and may write: to the rooms that
-// act on it, and to the embedder. It stands between the log's goroutines and the rooms, and decides nothing.
+// leading passes on, in order with what is applied, whether this node leads its region and may write: to the rooms
+// that act on it, and to the embedder. It stands between the log's goroutines and the rooms, and decides nothing.
 type leading struct {
 	*propose.Proposer // its Waiting and Overtaken are those of region.Proposers
 
@@ -31,6 +32,7 @@ type leading struct {
 	governor *primary.Governor
 	members  *members.Registrar
 	fleet    *fleet.Watcher
+	votes    *votes.Votes
 	tell     func(primaryLeader bool) // Config.OnLeadership, may be nil
 	logger   *slog.Logger
 
@@ -69,6 +71,7 @@ func (l *leading) Resolve(outcomes []region.Outcome) {
 		if outcomes[i].Token != 0 || outcomes[i].Reign != nil {
 			l.changed()
 			l.governor.Nudge()
+			l.votes.Nudge()
 			return
 		}
 	}
@@ -105,8 +108,8 @@ func (l *leading) tenure() contract.Tenure {
 	return contract.Tenure{}
 }
 
-// Loss returns what this region is known to have lost of its own reign, while this node leads it; nil if nothing is. It
-// implements overview.Losses.
+// Loss returns what this region is known to have lost of its own reign, while this node leads it; nil if nothing is.
+// It implements overview.Losses.
 func (l *leading) Loss() error {
 	if !l.term.Leads() {
 		return nil

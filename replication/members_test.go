@@ -90,8 +90,8 @@ func (f *testFleet) stopsItself(name string) {
 	f.stop(name)
 }
 
-// A region of three with one dead lives from the other two: neither is given away, and none is added that would have to
-// vote. The dead one can be removed.
+// A region of three with one dead lives from the other two: neither is given away, and none is added that would have
+// to vote. The dead one can be removed.
 func TestMembershipAsksWhoLives(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
 		f.put("us-1", "c0")

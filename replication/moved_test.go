@@ -103,8 +103,8 @@ func (f *testFleet) published(want map[string]string) {
 	})
 }
 
-// One node moves, and only its own file says so; then another one, whose file is as old as the move of the first; until
-// no configured address of the region is left anywhere else.
+// One node moves, and only its own file says so; then another one, whose file is as old as the move of the first;
+// until no configured address of the region is left anywhere else.
 func TestNodesMoveOneByOne(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
 		f.put("us-1", "c0")

@@ -24,8 +24,8 @@ func NewMultiRegionReplicator(c *Config, s Storage) (*MultiRegionReplicator, err
 }
 
 // SetTransport gives the node its network. It is called once, before Start; the node closes the transport at Shutdown.
-// A transport that is nil, or a second one, makes Start fail with ErrArgument; one that comes after Start is not taken:
-// that is logged, and Shutdown returns it as an error.
+// A transport that is nil, or a second one, makes Start fail with ErrArgument; one that comes after Start is not
+// taken: that is logged, and Shutdown returns it as an error.
 func (r *MultiRegionReplicator) SetTransport(t Transport) { r.node.setTransport(t) }
 
 // Start implements [Replicator].
@@ -42,9 +42,9 @@ func (r *MultiRegionReplicator) ApplyBatch(cs []*Command, timeout time.Duration)
 }
 
 // Propose writes cs, 1 to 65,536 commands of Config.MaxCommandBytes in total, as one atomic unit and returns where it
-// is in the history, with the storage's results. Any node takes it and forwards it to the leader of the primary region.
-// While there is none (an election, a switchover), it waits until ctx ends. The commands' data must not be changed
-// afterwards.
+// is in the history, with the storage's results. Any node takes it and forwards it to the leader of the primary
+// region. While there is none (an election, a switchover), it waits until ctx ends. The commands' data must not be
+// changed afterwards.
 //
 // Errors: ErrArgument, ErrNotReady, ErrTooLarge, ErrRejected and ErrUnknownRegion (more regions asked for than there
 // are) say that nothing was and will be written; ErrUnknownOutcome says that it cannot be known; ErrUnderReplicated
@@ -54,8 +54,8 @@ func (r *MultiRegionReplicator) Propose(ctx context.Context, cs []*Command, opts
 }
 
 // ReadBarrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write
-// that was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the primary.
-// Errors: ErrNotReady if that cannot be confirmed before ctx ends, ErrArgument, ErrClosed, ErrStopped.
+// that was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the
+// primary. Errors: ErrNotReady if that cannot be confirmed before ctx ends, ErrArgument, ErrClosed, ErrStopped.
 func (r *MultiRegionReplicator) ReadBarrier(ctx context.Context, l Level) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
@@ -148,8 +148,8 @@ func (r *MultiRegionReplicator) Failover(ctx context.Context, to string, force b
 	return r.node.governor.Failover(ctx, to, force)
 }
 
-// RegionFailover makes this node's region primary by force. On a node that does not lead its region it is ErrNotLeader;
-// in the primary region it does nothing.
+// RegionFailover makes this node's region primary by force. On a node that does not lead its region it is
+// ErrNotLeader; in the primary region it does nothing.
 func (r *MultiRegionReplicator) RegionFailover(ctx context.Context) error {
 	if err := r.node.callable(ctx); err != nil {
 		return err
@@ -166,8 +166,8 @@ func (r *MultiRegionReplicator) Tails(ctx context.Context) ([]TailInfo, error) {
 }
 
 // TailState returns the directory of a whole state that this node saved because its log did not have all commands of
-// the tail, and what it is a state of. In the directory are the files that a Checkpointer made, or in the file "stream"
-// what a Snapshot wrote. Nothing in it may be changed. Errors: ErrTailNotFound.
+// the tail, and what it is a state of. In the directory are the files that a Checkpointer made, or in the file
+// "stream" what a Snapshot wrote. Nothing in it may be changed. Errors: ErrTailNotFound.
 func (r *MultiRegionReplicator) TailState(ctx context.Context, name string) (dir string, state *TailState, err error) {
 	if err := r.node.callable(ctx); err != nil {
 		return "", nil, err
@@ -230,10 +230,10 @@ func (r *MultiRegionReplicator) OtherMembers() []NodeStatus {
 	return otherMembers(r.node.fleetView())
 }
 
-// AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The node
-// is then started with Config.Join. Any node of the region takes the call. Errors: ErrMember if it is a member already;
-// ErrRemoved if it was one: a name is not used twice; ErrUnhealthy if it is to vote and a voter does not answer;
-// ErrNotReady and ErrNotLeader, then nothing was changed; ErrUnknownOutcome.
+// AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The
+// node is then started with Config.Join. Any node of the region takes the call. Errors: ErrMember if it is a member
+// already; ErrRemoved if it was one: a name is not used twice; ErrUnhealthy if it is to vote and a voter does not
+// answer; ErrNotReady and ErrNotLeader, then nothing was changed; ErrUnknownOutcome.
 func (r *MultiRegionReplicator) AddMember(
 	ctx context.Context, name, peerAddr string, learner bool,
 ) (NodeStatus, error) {

@@ -30,6 +30,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/tail"
 	"github.com/mimir-kv/mimir/replication/internal/transfer"
+	"github.com/mimir-kv/mimir/replication/internal/votes"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -53,6 +54,7 @@ type node struct {
 	client     *peer.Client
 	directory  *members.Directory
 	members    *members.Registrar
+	fence      *standing.Fence
 	standing   *standing.Standing
 
 	held     io.Closer // the lock of the data directory
@@ -72,6 +74,7 @@ type node struct {
 	reads    *reads.Reads
 	source   *stream.Source
 	governor *primary.Governor
+	votes    *votes.Votes
 	follower *secondary.Follower
 	reporter *overview.Reporter
 	survey   *overview.Survey
@@ -281,6 +284,7 @@ func (n *node) launch(check *recall.Check) {
 	n.group.Start()
 	for _, f := range []func(context.Context){
 		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.leading.watch, n.tidy,
+		n.votes.Run,
 	} {
 		n.life.Go(f)
 	}

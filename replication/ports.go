@@ -18,8 +18,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// groupPort is the Raft group as the rooms see it. They are built before it, since it needs the machine that tells them
-// outcomes; it is bound before anything runs.
+// groupPort is the Raft group as the rooms see it. They are built before it, since it needs the machine that tells
+// them outcomes; it is bound before anything runs.
 type groupPort struct{ *raftgroup.Group }
 
 // Leader returns the Raft identity of the region's leader, zero if none is known, and the term.
@@ -73,6 +73,17 @@ func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
 	return err
 }
 
+// elections gives the governor the votes, which are made after it.
+type elections struct{ node *node }
+
+// Elect implements primary.Elections.
+func (e elections) Elect(ctx context.Context, r timeline.Reign, operator bool) error {
+	return e.node.votes.Elect(ctx, r, operator)
+}
+
+// Sound implements primary.Elections.
+func (e elections) Sound(ctx context.Context) (Epoch, error) { return e.node.votes.Sound(ctx) }
+
 // chainPort tells chains of this node's history. The source is made after the room that asks.
 type chainPort struct{ node *node }
 
@@ -108,6 +119,6 @@ func (h history) View() stream.View {
 // committed returns a position that nothing acknowledged by the region before exceeds, so that lag is never reported
 // too small.
 func (h history) committed(ctx context.Context) (Position, error) {
-	c, err := h.reads.Confirmed(ctx)
+	c, err := h.reads.Committed(ctx)
 	return c.Position, err
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// A secondary that follows a node of the primary region leaves it when that node is cut off from its own region, though
-// it still answers.
+// A secondary that follows a node of the primary region leaves it when that node is cut off from its own region,
+// though it still answers.
 func TestASecondaryLeavesASourceThatIsCutOffFromItsRegion(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
 		want := f.putMany("us-1", "before", 3)

@@ -17,8 +17,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
-// TestAStartThatFailsAnywhereCanBeRepeated: the disk fails in each step of a start, and then no more. The node that was
-// there before has left a log and a state.
+// TestAStartThatFailsAnywhereCanBeRepeated: the disk fails in each step of a start, and then no more. The node that
+// was there before has left a log and a state.
 func TestAStartThatFailsAnywhereCanBeRepeated(t *testing.T) {
 	broken := errors.New("disk on fire")
 	for _, before := range []bool{false, true} {

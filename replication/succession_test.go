@@ -112,8 +112,8 @@ func TestASwitchoverThatItsCallerGivesUpIsAborted(t *testing.T) {
 	})
 }
 
-// TestANodeThatStopsInTheMiddleOfAMoveEndsAtOnce: and so does the call, which does not tell that the primary is what it
-// was.
+// TestANodeThatStopsInTheMiddleOfAMoveEndsAtOnce: and so does the call, which does not tell that the primary is what
+// it was.
 func TestANodeThatStopsInTheMiddleOfAMoveEndsAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		why    string

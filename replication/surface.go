@@ -15,8 +15,8 @@ import (
 // Every method that returns an error returns ErrNotReady before Start has returned, ErrClosed after Shutdown, and
 // ErrStopped when the node had to stop itself.
 type Replicator interface {
-	// Start opens the log, joins the region and returns once this node follows or leads; it does not wait for a leader.
-	// A node is started once; a start that failed may be repeated.
+	// Start opens the log, joins the region and returns once this node follows or leads; it does not wait for a
+	// leader. A node is started once; a start that failed may be repeated.
 	Start(ctx context.Context) error
 	// Apply writes one command and returns once it is committed and applied in the primary region. A node that
 	// is not the primary's leader forwards it. The timeout must be positive. Errors: ErrArgument, ErrNotReady,
@@ -62,13 +62,13 @@ var (
 type ProposeOption func(*propose.Options)
 
 // WithRegions makes Propose return only when the write is durable with the quorums of k regions, the primary's
-// included. If that takes longer than the context allows, Propose returns the receipt together with ErrUnderReplicated:
-// the write is applied in the primary, and may be lost with it.
+// included. If that takes longer than the context allows, Propose returns the receipt together with
+// ErrUnderReplicated: the write is applied in the primary, and may be lost with it.
 func WithRegions(k int) ProposeOption { return func(o *propose.Options) { o.Regions = k } }
 
 // WithinTenure makes Propose write only on this node and only in its tenure t: for what was decided in t and is void
-// when another node may have decided since. It is never forwarded, nor proposed anew. ErrNotLeader says that the tenure
-// is over; nothing was and will be written then.
+// when another node may have decided since. It is never forwarded, nor proposed anew. ErrNotLeader says that the
+// tenure is over; nothing was and will be written then.
 func WithinTenure(t Tenure) ProposeOption {
 	return func(o *propose.Options) { o.Bound, o.Tenure = true, t }
 }

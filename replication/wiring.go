@@ -23,6 +23,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/tail"
 	"github.com/mimir-kv/mimir/replication/internal/transfer"
+	"github.com/mimir-kv/mimir/replication/internal/votes"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -48,7 +49,8 @@ func (n *node) build() {
 			n.memory.Note(r.ID, recall.Disk{ID: r.Disk, Starts: r.Starts, Boot: r.Boot}, r.Index)
 		},
 	})
-	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory)
+	n.fence = standing.NewFence(c.Clock, n.applied)
+	n.standing = standing.New(c.RegionID, n.applied, n.leadership, n.fleet, n.directory, n.fence)
 	n.staging = transfer.NewStaging(transfer.StagingConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("staging"), Transport: n.transport, Peers: n.directory,
 		Applied: n.applied,
@@ -57,6 +59,8 @@ func (n *node) build() {
 	streamed := slots.NewLog(n.log)
 	n.buildWrites(streamed)
 	n.buildSuccession()
+	n.votes = newVotes(n)
+	n.leading.votes = n.votes
 	n.buildState()
 	n.buildSource(streamed)
 	n.buildOverview()
@@ -115,13 +119,28 @@ func (n *node) buildSuccession() {
 		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(),
 		Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
-		Level: newInquiry(n).siblingsLevel,
+		Level: newInquiry(n).siblingsLevel, Elections: elections{n},
 	})
 	n.leading = &leading{
 		Proposer: n.proposer, term: n.leadership, group: n.group, applied: n.applied, standing: n.standing,
 		tracker: n.tracker, governor: n.governor, members: n.members,
 		fleet: n.fleet, tell: c.OnLeadership, logger: n.logger,
 	}
+}
+
+// newVotes makes what votes about the primary.
+func newVotes(n *node) *votes.Votes {
+	c := &n.config
+	return votes.New(votes.Config{
+		Region: c.RegionID, Priority: uint8(max(c.Priority, 0)), Timeout: c.callTimeout(), Clock: c.Clock,
+		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
+		Standing: n.standing, Fence: n.fence, Leader: n.directory, Client: n.client,
+		Group: n.group, Controls: n.proposer,
+		Ready:    func(ctx context.Context) error { return newInquiry(n).knowBallots(ctx, n.fleetView()) },
+		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer,
+		Changed: n.leading.reconsider,
+		Initial: c.Votes,
+	})
 }
 
 // buildState makes what holds the region's state, and gives copies of it away.
@@ -154,7 +173,7 @@ func (n *node) buildOverview() {
 	n.reporter = overview.NewReporter(overview.ReporterConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Disk: n.disk, Clock: c.Clock, Life: n.life,
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
-		Governor: n.governor, Losses: n.leading, OnAsked: n.fleet.Learn,
+		Governor: n.governor, Votes: n.votes, Losses: n.leading, OnAsked: n.fleet.Learn,
 		Writes: n.proposer, Directory: n.directory,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
@@ -187,6 +206,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.slots.Register(questions)
 	n.reads.Register(questions)
 	n.governor.Register(questions)
+	n.votes.Register(questions)
 	n.members.Register(questions)
 	n.reporter.Register(questions)
 	n.staging.Register(questions, func() uint64 { _, term := n.group.Leader(); return term })

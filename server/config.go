@@ -35,12 +35,37 @@ type Config struct {
 	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
 	MaxConnections int
 
+	// Failover is what the first charter of the fleet says, if Automatic is set.
+	Failover Failover
+
 	// QuotaBytes bounds what the store takes on this node's disk, and DiskReserveBytes what stays free there; 0 for no
 	// quota, and for a reserve that fits the other sizes. Past either the fleet takes no writes.
 	QuotaBytes, DiskReserveBytes int64
 
 	// ShutdownTimeout bounds a stop in good order.
 	ShutdownTimeout time.Duration
+}
+
+// Failover is by which rules the primary moves by itself, and who votes beside the regions.
+type Failover struct {
+	Automatic         bool
+	Lease, Patience   time.Duration
+	DriftPPM, MaxLoss int // MaxLoss -1: any
+	StopWrites        bool
+	Witnesses         map[string][]string
+	Priority          int // of this region; 0: never primary
+}
+
+// Settings returns them as the library wants them.
+func (f *Failover) Settings() replication.VoteSettings {
+	s := replication.VoteSettings{
+		Automatic: f.Automatic, Lease: f.Lease, Patience: f.Patience, DriftPPM: uint32(f.DriftPPM),
+		MaxLoss: uint64(f.MaxLoss), StopWrites: f.StopWrites, Witnesses: f.Witnesses,
+	}
+	if f.MaxLoss < 0 {
+		s.MaxLoss = replication.AnyLoss
+	}
+	return s
 }
 
 // TLS names the files that secure a listener or a dialer; all empty means plaintext. Files are read again when they
@@ -74,6 +99,13 @@ func (c *Config) complete() {
 	}
 	if r.PeerAddr == "" {
 		r.PeerAddr = c.ListenPeer
+	}
+	if r.Priority = c.Failover.Priority; r.Priority == 0 {
+		r.Priority = replication.NeverPrimary
+	}
+	if c.Failover.Automatic {
+		s := c.Failover.Settings()
+		r.Votes = &s
 	}
 	if len(r.Nodes) == 0 && !r.Join && r.NodeID != "" {
 		r.Nodes = map[string]string{r.NodeID: r.PeerAddr}

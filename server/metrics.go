@@ -15,6 +15,7 @@ type nodeMetrics struct {
 	hasLeader, leaderAge                                                                        *prometheus.Desc
 	leader, healthy, sealed, role, epoch, position, term, committed, applied, logBytes, stalled *prometheus.Desc
 	revision, compacted, storeBytes, alarms, diskFree, diskReserve                              *prometheus.Desc
+	fenced, lease, ceiling, supported                                                           *prometheus.Desc
 	lagKnown, lagAtLeast, lagCommands, lagBytes, lagSeconds                                     *prometheus.Desc
 	slotPosition, slotCommands, slotBytes, slotSeconds, slotConnected, slotLost                 *prometheus.Desc
 }
@@ -51,6 +52,12 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 		logBytes:  one("log_bytes", "Bytes of log kept."),
 		stalled: one("disk_stalled_seconds",
 			"Seconds since when the disk has not finished a write of the log; 0 unless that is long."),
+		fenced: one("fenced", "1 while the primary has no lease and acknowledges nothing; on its leader, where votes "+
+			"are taken."),
+		lease: one("lease_seconds", "Seconds that are left of the primary's lease, likewise."),
+		ceiling: one("ceiling_left", "Commands that the primary may acknowledge before its ceiling is raised, "+
+			"likewise; absent if there is no bound."),
+		supported:  one("vote_support", "1 if a voter supports the primary, likewise.", "voter"),
 		revision:   one("revision", "Revision of the store."),
 		compacted:  one("compact_revision", "Revision up to which history was compacted."),
 		storeBytes: one("store_bytes", "Bytes of the store on disk.", "kind"),
@@ -102,6 +109,7 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 		g.set(m.leaderAge, h.LeaderAgeSeconds)
 	}
 	m.collectStore(g)
+	m.collectVotes(g, h)
 	if h.State == replication.StateReady {
 		g.set(m.epoch, float64(h.Epoch))
 		g.set(m.position, float64(h.Position))
@@ -123,6 +131,21 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 	if h.Role == replication.RolePrimary && h.Primary == h.Region { // a former primary keeps slots that nobody moves
 		m.collectSlots(g, h.Slots)
+	}
+}
+
+func (m *nodeMetrics) collectVotes(g gauges, h *replication.HealthStatus) {
+	v := h.Votes
+	if v == nil || !v.Holds && !v.Fenced {
+		return
+	}
+	g.set(m.fenced, truth(v.Fenced))
+	g.set(m.lease, v.Left.Seconds())
+	if v.MaxLoss != replication.AnyLoss && v.Ceiling >= h.Position {
+		g.set(m.ceiling, float64(v.Ceiling-h.Position))
+	}
+	for _, voter := range v.Voters {
+		g.set(m.supported, truth(voter.Supports), voter.ID)
 	}
 }
 

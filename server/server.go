@@ -40,8 +40,8 @@ type Options struct {
 // ErrAbrupt says that a stop in good order was cut short. Nothing is lost: the log has it.
 var ErrAbrupt = errors.New("stopped before everything was in order")
 
-// Run is one node's whole life: it returns nil after ctx has ended and the node has stopped in good order, and an error
-// if the node could not start, stopped itself, or had to be cut short.
+// Run is one node's whole life: it returns nil after ctx has ended and the node has stopped in good order, and an
+// error if the node could not start, stopped itself, or had to be cut short.
 func Run(ctx context.Context, c *Config, o Options) error {
 	relaxCollector()
 	s, err := open(c, o)
@@ -201,7 +201,8 @@ func (s *server) start(ctx context.Context) error {
 		return err
 	}
 	handler := admin.NewHandler(admin.HandlerOptions{
-		Replicator: s.replicator, Node: s.node, Logger: s.logger, States: savedStates{s.store, s.logger},
+		Replicator: s.replicator, Voting: s.replicator.Voting(), Node: s.node, Logger: s.logger,
+		States: savedStates{s.store, s.logger},
 	})
 	routes := &routes{api: api, admin: handler, registry: registry, health: s.replicator.Health}
 	both := sniff(s.ports.client)

@@ -75,6 +75,36 @@ var sections = []section{
 				"region's log says who is primary",
 			func(c *Config) *string { return &c.Replication.InitialPrimary }),
 	}},
+	{"Automatic failover", []setting{
+		yesOrNo("failover.automatic",
+			"in a fleet whose regions do not vote yet: let them, and the witnesses, vote about who is primary, as "+
+				"soon as every node understands that, so that the primary moves by itself ([failover](failover.md)). "+
+				"Looked at on the leader of the primary; what was decided stays, `mimir fleet` changes it",
+			func(c *Config) *bool { return &c.Failover.Automatic }),
+		duration("failover.lease", 3*time.Second, time.Second, time.Hour,
+			"for how long voters support a primary that they do not hear, likewise",
+			func(c *Config) *time.Duration { return &c.Failover.Lease }),
+		duration("failover.patience", time.Second, 0, time.Hour,
+			"how long a region waits, when the support is over, before it asks for votes, likewise",
+			func(c *Config) *time.Duration { return &c.Failover.Patience }),
+		count("failover.drift-ppm", 10_000, 0, 200_000,
+			"how wrong the clocks of two machines may run against each other, in millionths, likewise",
+			func(c *Config) *int { return &c.Failover.DriftPPM }),
+		count("failover.max-loss", 10_000, -1, math.MaxInt32,
+			"how many acknowledged writes an automatic failover may lose; -1: any number; 0: none, and every write "+
+				"waits for another region, likewise",
+			func(c *Config) *int { return &c.Failover.MaxLoss }),
+		yesOrNo("failover.stop-writes",
+			"where the other regions lag by more than `failover.max-loss`, writes wait for them; else they go on, "+
+				"and no failover happens by itself meanwhile, likewise",
+			func(c *Config) *bool { return &c.Failover.StopWrites }),
+		addressesOfEach("witnesses", "peer addresses of the witnesses, by name, likewise",
+			func(c *Config) *map[string][]string { return &c.Failover.Witnesses }),
+		count("priority", replication.DefaultPriority, 0, 255,
+			"of two regions that are equally far, the one with the higher priority takes over; 0: never this one; "+
+				"taken when votes begin",
+			func(c *Config) *int { return &c.Failover.Priority }),
+	}},
 	{"TLS", slices.Concat(
 		files("client-tls", "clients", "authorities trusted to sign clients",
 			func(c *Config) *TLS { return &c.ClientTLS }),

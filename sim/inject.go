@@ -150,6 +150,9 @@ func (s *skewed) Now() time.Time {
 	return s.began.Add(s.off + time.Duration(float64(time.Since(s.began))*s.rate))
 }
 
+// Elapsed implements clock.Clock.
+func (s *skewed) Elapsed() time.Duration { return time.Duration(float64(time.Since(s.began)) * s.rate) }
+
 func (s *skewed) real(d time.Duration) time.Duration {
 	return max(time.Duration(float64(d)/s.rate), 1)
 }

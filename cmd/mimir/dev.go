@@ -19,6 +19,7 @@ import (
 
 func newDev(hurry <-chan struct{}) *cobra.Command {
 	o := dev.Options{Dir: "mimir-dev"}
+	withWitness := false
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a whole fleet on this machine",
@@ -36,6 +37,9 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 				return err
 			}
 			out := c.OutOrStdout()
+			if saved := dev.HasWitness(o.Dir); withWitness || saved {
+				o.Witness = []string{executable, "witness"}
+			}
 			o.Serve, o.Ready, o.Out = []string{executable, "serve"}, fleetReady, out
 			o.OnReady = func(f *dev.Fleet, took time.Duration) { introduce(out, &o, f, took) }
 			return dev.Run(c.Context(), o, hurry)
@@ -46,6 +50,7 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 		"names of the regions, the first one primary (default "+strings.Join(dev.DefaultRegions, ",")+")")
 	f.IntVar(&o.Nodes, "nodes", 0, fmt.Sprintf("nodes of each region (default %d)", dev.DefaultNodes))
 	f.StringVar(&o.Dir, "data-dir", o.Dir, "directory of everything")
+	f.BoolVar(&withWitness, "witness", false, "with a witness, so that the primary moves by itself")
 	f.DurationVar(&o.WANDelay, "wan-delay", 0, "delay between regions, one way")
 	return c
 }

@@ -133,6 +133,7 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 	connection := &connection{}
 	root.AddCommand(
 		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection),
+		newFleet(connection), newWitness(),
 		newTail(connection), newBench(connection), newVersion(),
 	)
 	return root

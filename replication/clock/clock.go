@@ -10,6 +10,9 @@ import "time"
 type Clock interface {
 	// Now returns the wall time, with a monotonic reading where there is one.
 	Now() time.Time
+	// Elapsed is the lease clock: the time since some fixed moment of this machine's life, the time for which it was
+	// suspended included where the system can tell. Only differences mean anything.
+	Elapsed() time.Duration
 	// NewTimer returns a timer that fires once after d.
 	NewTimer(d time.Duration) Timer
 	// NewTicker returns a ticker that fires every d, which must be positive; slow receivers miss ticks.
@@ -25,10 +28,20 @@ type Timer interface {
 	Reset(d time.Duration)
 }
 
-// Real is the machine's clock.
+// Real is the machine's clock. Its lease clock is not virtual inside a bubble; that of [Unsuspended] is.
 var Real Clock = real{}
 
+// Unsuspended is Real with the wall clock as its lease clock: right in a bubble, where nothing sets it, and nowhere
+// else.
+var Unsuspended Clock = unsuspended{}
+
+var began = time.Now()
+
 type real struct{}
+
+type unsuspended struct{ real }
+
+func (unsuspended) Elapsed() time.Duration { return time.Since(time.Unix(0, 0)) }
 
 func (real) Now() time.Time                  { return time.Now() }
 func (real) NewTimer(d time.Duration) Timer  { return timer{time.NewTimer(d)} }

@@ -19,6 +19,12 @@ const (
 	OpInstall Op = "install" // replace the state by a staged checkpoint of the source
 	OpSlots   Op = "slots"   // what the secondaries have acknowledged
 	OpMember  Op = "member"  // a node published its addresses
+
+	// Of nodes of LevelBallots.
+	OpEnrol   Op = "enrol"   // the voter has a ballot from now on
+	OpCharter Op = "charter" // who votes, and how
+	OpVote    Op = "vote"    // for a region in an epoch
+	OpCeiling Op = "ceiling" // up to where the primary may acknowledge
 )
 
 // Control changes the state of one region. It travels in that region's Raft log alone.
@@ -26,7 +32,7 @@ type Control struct {
 	Op      Op       `json:"op"`
 	Epoch   Epoch    `json:"epoch,omitempty"`   // seal, unseal, refuse: the epoch that is handed over
 	Handoff uint64   `json:"handoff,omitempty"` // seal, unseal, refuse
-	To      string   `json:"to,omitempty"`      // seal
+	To      string   `json:"to,omitempty"`      // seal; charter, ceiling: the primary that sends it
 	Claim   *Reign   `json:"claim,omitempty"`   // yield, diverge: the reign that outranks this region's
 	Fork    Position `json:"fork,omitempty"`    // diverge: last shared position
 	At      Position `json:"at,omitempty"`      // diverge, keep: this region's last position when it was proposed
@@ -35,6 +41,11 @@ type Control struct {
 	Origin     *Origin `json:"origin,omitempty"`
 	Slots      []Slot  `json:"slots,omitempty"`
 	Member     *Member `json:"member,omitempty"`
+	// Of nodes of LevelBallots.
+	Identity Nonce      `json:"identity,omitzero"` // enrol
+	Charter  *Charter   `json:"charter,omitempty"`
+	Vote     *Candidacy `json:"vote,omitempty"`
+	Known    *Known     `json:"known,omitempty"` // ceiling: of Epoch
 	// Token lets its proposer know the control again when it is applied; it decides nothing.
 	Token uint64 `json:"token,omitempty"`
 }

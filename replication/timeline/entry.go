@@ -22,6 +22,7 @@ const (
 const (
 	FormatVersion = 1
 	placesVersion = 2
+	ballotVersion = 3 // of a region's state alone
 )
 
 // Frame is a run of consecutive commands of one epoch: the unit of the log, of the stream and of replay. The same

@@ -78,6 +78,7 @@ func TestARecordWithPlacesIsNotForOlderNodes(t *testing.T) {
 		"a reign":           {Region: "us", Cursor: Cursor{Epoch: 1}, Reigns: []Reign{r}},
 		"a yield":           {Region: "us", Yielded: r},
 		"a fork":            {Region: "us", Diverged: &Divergence{Claim: r}},
+		"a ballot":          {Region: "us", Ballot: &Ballot{}},
 		"none of all these": {Region: "us"},
 	} {
 		p, err := s.EncodeRecord()
@@ -91,7 +92,7 @@ func TestARecordWithPlacesIsNotForOlderNodes(t *testing.T) {
 			t.Errorf("%s: %+v, %v", what, got, err)
 		}
 	}
-	if _, err := DecodeRecord([]byte{placesVersion + 1, '{', '}'}, Cursor{}); !errors.Is(err, ErrVersion) {
+	if _, err := DecodeRecord([]byte{ballotVersion + 1, '{', '}'}, Cursor{}); !errors.Is(err, ErrVersion) {
 		t.Errorf("of a newer version: %v", err)
 	}
 }

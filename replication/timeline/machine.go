@@ -90,6 +90,8 @@ func (m *Machine) Frame(f *Frame) (Outcome, string, error) {
 		return refusal("region yielded to epoch %d of %s", s.Yielded.Epoch, s.Yielded.Primary)
 	case s.Seal != nil:
 		return refusal("sealed at %d for %s", s.Seal.Position, s.Seal.To)
+	case s.ownsEpoch() && s.elsewhere():
+		return refusal("region voted for %s in epoch %d", s.Ballot.For, s.Ballot.Promised)
 	case f.Previous != s.Cursor.Chain:
 		return Refused, "", fmt.Errorf("%w: frame at position %d of epoch %d follows chain %v, this node has %v",
 			ErrChain, f.First, f.Epoch, f.Previous, s.Cursor.Chain)
@@ -115,6 +117,8 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 		return refusal("epoch %d, region yielded to epoch %d of %s", r.Epoch, s.Yielded.Epoch, s.Yielded.Primary)
 	case r.Primary == s.Region && r.Handoff != 0 && s.Refused.covers(r.Epoch-1, r.Handoff):
 		return refusal("handoff %d of epoch %d was refused here", r.Handoff, r.Epoch-1)
+	case !s.votedFor(r):
+		return refusal("epoch %d: the region's vote is for %s in epoch %d", r.Epoch, s.Ballot.For, s.Ballot.Promised)
 	case r.Previous != s.Cursor.Chain && s.begunBefore(r):
 		return refusal("epoch %d begins at %d where epoch %d has begun since it was proposed", r.Epoch, r.First,
 			s.Cursor.Epoch)
@@ -129,6 +133,7 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 	if r.Primary == s.Region {
 		s.Slots = nil
 	}
+	s.begun()
 	m.changed()
 	return Applied, "", nil
 }
@@ -171,6 +176,14 @@ func (m *Machine) control(c *Control) (Outcome, string, error) {
 		return m.slots(c)
 	case OpMember:
 		return m.member(c)
+	case OpEnrol:
+		return m.enrol(c)
+	case OpCharter:
+		return m.charter(c)
+	case OpVote:
+		return m.vote(c)
+	case OpCeiling:
+		return m.ceiling(c)
 	default:
 		return Refused, "", fmt.Errorf("%w: control %q", ErrVersion, c.Op)
 	}
@@ -189,9 +202,12 @@ func (m *Machine) seal(c *Control) (Outcome, string, error) {
 		return refusal("handoff %d, the next is %d", c.Handoff, s.Handoffs+1)
 	case c.To == s.Region || c.To == "":
 		return refusal("handoff to %q", c.To)
+	case s.Charter() != nil && s.Ballot.Promised > s.Cursor.Epoch:
+		return refusal("the region's vote is for %s in epoch %d", s.Ballot.For, s.Ballot.Promised)
 	}
 	s.Handoffs = c.Handoff
 	s.Seal = &Seal{Epoch: c.Epoch, To: c.To, Handoff: c.Handoff, Position: s.Cursor.Position}
+	s.promiseSeal()
 	return Applied, "", nil
 }
 
@@ -200,6 +216,7 @@ func (m *Machine) unseal(c *Control) (Outcome, string, error) {
 	if s.Seal == nil || s.Seal.Epoch != c.Epoch || s.Seal.Handoff != c.Handoff {
 		return refusal("not sealed for handoff %d of epoch %d", c.Handoff, c.Epoch)
 	}
+	s.withdraw(s.Seal)
 	s.Seal = nil
 	return Applied, "", nil
 }
@@ -287,6 +304,7 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 		next.GivenUp = &GivenUp{Fork: s.Diverged.Fork}
 	}
 	next.Seal, next.Diverged, next.Slots = nil, nil, nil
+	next.begun()
 	if err := next.valid(); err != nil {
 		return refusal("checkpoint contradicts itself: %v", err)
 	}

@@ -37,9 +37,9 @@ func Shared(a, b Origin) (r Reign, began, last Position) {
 	return r, began, last
 }
 
-// Known tells whether the chains of both histories agree at the last position of their last common reign that both
+// Agreeing tells whether the chains of both histories agree at the last position of their last common reign that both
 // have, as far as their reigns and cursors tell it.
-func Known(a, b Origin) Agreement {
+func Agreeing(a, b Origin) Agreement {
 	r, _, last := Shared(a, b)
 	here, ok := a.ChainAt(r, last)
 	there, known := b.ChainAt(r, last)

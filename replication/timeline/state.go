@@ -53,6 +53,9 @@ type GivenUp struct {
 //	S4  a diverged region is not sealed.
 //	S5  Members rise strictly in ID.
 //	S6  nobody is among Members and Removed.
+//	S7  a Ballot promises no less than the last reign's epoch.
+//	S8  with a charter, the region begins an epoch only if its vote is for itself in it, by that handoff.
+//	S9  with a charter, a vote for another region in a later epoch ends the right to write.
 type State struct {
 	Region   string
 	Cursor   Cursor `json:"-"` // kept in the storage's metadata, beside the record
@@ -67,6 +70,8 @@ type State struct {
 	Members  []Member    `json:",omitempty"` // by ID
 	Slots    []Slot      `json:",omitempty"` // by region
 	Conf     []byte      `json:",omitempty"` // the Raft configuration, opaque here
+	// Ballot is the region's vote; nil: no votes are taken here, and who is primary is an operator's business.
+	Ballot *Ballot `json:",omitempty"`
 	// Removed are the Raft identities that left the region, the last one last, at most MaxRemoved. What becomes of an
 	// entry never depends on it: versions that do not keep it apply the same.
 	Removed []uint64 `json:",omitempty"`
@@ -84,8 +89,8 @@ func (s *State) Role() Role {
 	}
 }
 
-// Writable reports whether the region takes new commands: it is primary and not sealed.
-func (s *State) Writable() bool { return s.Role() == Primary && s.Seal == nil }
+// Writable reports whether the region takes new commands: it is primary, not sealed, and has not voted for another.
+func (s *State) Writable() bool { return s.Role() == Primary && s.Seal == nil && !s.elsewhere() }
 
 // ownsEpoch reports whether this region began the current epoch.
 func (s *State) ownsEpoch() bool { return Latest(s.Reigns).Primary == s.Region && s.Region != "" }
@@ -139,6 +144,8 @@ func (s *State) valid() error {
 			s.Seal.Position, s.Cursor.Epoch, s.Cursor.Position)
 	case s.Seal != nil && s.Diverged != nil:
 		return fmt.Errorf("timeline: sealed and diverged at once")
+	case s.Ballot != nil && s.Ballot.Promised < last.Epoch:
+		return fmt.Errorf("timeline: ballot of epoch %d, last reign is %d", s.Ballot.Promised, last.Epoch)
 	}
 	for i := 1; i < len(s.Members); i++ {
 		if s.Members[i].ID <= s.Members[i-1].ID {
@@ -157,8 +164,11 @@ func (s *State) EncodeRecord() ([]byte, error) {
 	return append([]byte{s.recordVersion()}, body...), nil
 }
 
-// recordVersion keeps nodes that know of no places from a state which they would read without them.
+// recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
+	if s.Ballot != nil {
+		return ballotVersion
+	}
 	places := func(r Reign) bool { return r.Place != 0 }
 	if slices.ContainsFunc(s.Reigns, places) || places(s.Yielded) || s.Diverged != nil && places(s.Diverged.Claim) {
 		return placesVersion
@@ -168,7 +178,7 @@ func (s *State) recordVersion() byte {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > placesVersion {
+	if len(p) > 0 && p[0] > ballotVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {

@@ -120,10 +120,11 @@ type Level int
 
 // Levels.
 const (
-	LevelFirst  Level = 0
-	LevelPlaces Level = 1 // reigns with a Place
-	LevelKeep   Level = 2 // the control keep
-	LevelNow          = LevelKeep
+	LevelFirst   Level = 0
+	LevelPlaces  Level = 1 // reigns with a Place
+	LevelKeep    Level = 2 // the control keep
+	LevelBallots Level = 3 // votes, charters and ceilings
+	LevelNow           = LevelBallots
 )
 
 // Cursor is a place in a history: everything up to and including Position, of which the last reign is Epoch's.

@@ -27,6 +27,13 @@ type Replicator interface {
 	DiscardTail(ctx context.Context, name string) error
 }
 
+// Voting is what this package needs of replication.Voting.
+type Voting interface {
+	Enable(ctx context.Context, s replication.VoteSettings) (*replication.Charter, error)
+	Pause(ctx context.Context, reason string) (*replication.Charter, error)
+	Recover(ctx context.Context, region string) (*replication.Reign, error)
+}
+
 // Node is one node's picture of itself.
 type Node struct {
 	*replication.HealthStatus
@@ -64,6 +71,7 @@ type Move struct {
 // HandlerOptions are what a handler answers from. All must be set.
 type HandlerOptions struct {
 	Replicator Replicator
+	Voting     Voting
 	Node       func() Node
 	States     States
 	Logger     *slog.Logger
@@ -84,6 +92,9 @@ func NewHandler(o HandlerOptions) http.Handler {
 	})
 	mux.HandleFunc("POST /mimir/v1/switchover", h.move)
 	mux.HandleFunc("POST /mimir/v1/failover", h.move)
+	mux.HandleFunc("POST /mimir/v1/votes/enable", h.enableVotes)
+	mux.HandleFunc("POST /mimir/v1/votes/recover", h.recoverVotes)
+	mux.HandleFunc("POST /mimir/v1/votes/pause", h.pauseFailover)
 	mux.HandleFunc("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
 		tails, err := o.Replicator.Tails(r.Context())
 		answer(w, tails, err)

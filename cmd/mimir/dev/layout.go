@@ -16,6 +16,7 @@ import (
 // Fleet is what fleet.json holds. Addresses are host:port.
 type Fleet struct {
 	Regions []Region `json:"regions"`
+	Witness *Node    `json:"witness,omitempty"`
 }
 
 // Region is one region; the first one of a fleet is its initial primary.
@@ -66,9 +67,19 @@ func load(dir string) (*Fleet, error) {
 	return f, nil
 }
 
+// HasWitness reports whether the fleet of an earlier run in dir has a witness.
+func HasWitness(dir string) bool {
+	f, err := load(dir)
+	return err == nil && f != nil && f.Witness != nil
+}
+
 // check refuses to go on with a fleet of another shape.
 func (f *Fleet) check(o *Options) error {
 	nodes := len(f.Regions[0].Nodes)
+	if o.Witness != nil && f.Witness == nil {
+		return fmt.Errorf("%s holds a fleet without a witness; choose another --data-dir, or see mimir fleet enable",
+			o.Dir)
+	}
 	if (o.Regions != nil && !slices.Equal(o.Regions, f.names())) || (o.Nodes != 0 && o.Nodes != nodes) {
 		return fmt.Errorf("%s holds a fleet of the regions %s with %d nodes each; "+
 			"leave out --regions and --nodes to go on with it, or choose another --data-dir", o.Dir,
@@ -81,9 +92,13 @@ func (f *Fleet) check(o *Options) error {
 // fleet if saved is nil.
 func (o *Options) layOut(saved *Fleet, ports *localfleet.Ports) (*localfleet.Fleet, error) {
 	want := localfleet.Options{
-		Dir: o.Dir, Command: o.Serve, Regions: o.Regions, Nodes: o.Nodes, Delay: o.WANDelay, Direct: o.WANDelay == 0,
+		Dir: o.Dir, Command: o.Serve, Witness: o.Witness, Regions: o.Regions, Nodes: o.Nodes, Delay: o.WANDelay,
+		Direct: o.WANDelay == 0,
 	}
 	if saved != nil {
+		if saved.Witness == nil {
+			want.Witness = nil
+		}
 		want.Regions, want.Nodes, want.Place = saved.names(), len(saved.Regions[0].Nodes), saved.place
 		return localfleet.New(want)
 	}
@@ -108,6 +123,9 @@ func (f *Fleet) place(node string) (localfleet.Place, error) {
 			}
 		}
 	}
+	if w := f.Witness; w != nil && w.Name == node {
+		return localfleet.Place{Peer: w.Peer, DataDir: w.DataDir}, nil
+	}
 	return localfleet.Place{}, fmt.Errorf("%s is damaged: it has no node %s", fleetFile, node)
 }
 
@@ -124,6 +142,9 @@ func describe(f *localfleet.Fleet) *Fleet {
 			})
 		}
 		d.Regions = append(d.Regions, region)
+	}
+	if w := f.Witness; w != nil {
+		d.Witness = &Node{Name: w.Config.Name, Peer: w.Config.ListenPeer, PID: w.PID(), DataDir: w.Config.DataDir}
 	}
 	return d
 }

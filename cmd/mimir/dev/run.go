@@ -30,6 +30,8 @@ type Options struct {
 	Nodes    int           // of each region; 0: as many as in the earlier run, or DefaultNodes
 	WANDelay time.Duration // one way, between regions
 
+	// Witness is the command that runs a witness; nil: there is none, or that of an earlier run.
+	Witness []string
 	// Serve is the command that runs a node, to which "--config FILE" is added.
 	Serve []string
 	// Ready reports whether the fleet serves; its text says what is still missing.
@@ -76,6 +78,9 @@ func Run(ctx context.Context, o Options, hurry <-chan struct{}) (err error) {
 func (o *Options) run(ctx context.Context, local *localfleet.Fleet, hurry <-chan struct{}) error {
 	began := time.Now()
 	nodes := local.Nodes()
+	if local.Witness != nil {
+		nodes = append(nodes, local.Witness)
+	}
 	defer localfleet.Stop(nodes, hurry)
 	if err := localfleet.Start(nodes); err != nil {
 		return err

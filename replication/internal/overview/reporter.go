@@ -61,6 +61,8 @@ type (
 		Handing() *succession.Handing
 		Trouble() *succession.Trouble
 	}
+	// Votes know what keeps a primary from acknowledging, or a secondary from taking over.
+	Votes interface{ Problem() string }
 	// Writes knows whether this node takes writes.
 	Writes interface{ Open() bool }
 	// Directory names the nodes of this region.
@@ -86,6 +88,7 @@ type ReporterConfig struct {
 	Follower   Follower
 	Governor   Governor
 	Losses     Losses
+	Votes      Votes // nil: none are taken
 	// OnAsked is told where a node of another region that asked says it is. May be nil.
 	OnAsked   func(region string, m timeline.Member)
 	Writes    Writes
@@ -175,6 +178,9 @@ func (r *Reporter) Problem() string {
 	}
 	h := r.config.Governor.Handing()
 	if h == nil || h.Silence == "" {
+		if r.config.Votes != nil {
+			return r.config.Votes.Problem()
+		}
 		return ""
 	}
 	since := r.config.Clock.Now().Add(-h.For).UTC().Format(time.RFC3339)

@@ -57,7 +57,7 @@ func holds(a, b *fleet.Heard, alike func(a, b string) bool) bool {
 		return false
 	}
 	relation, _ := timeline.Compare(b.Reigns, a.Reigns, b.Cursor.Position, a.Cursor.Position)
-	known := timeline.Known(b.Origin(), a.Origin())
+	known := timeline.Agreeing(b.Origin(), a.Origin())
 	return relation == timeline.Prefix && known != timeline.Differ &&
 		(known == timeline.Agree || alike(a.Region, b.Region))
 }

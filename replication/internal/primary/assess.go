@@ -102,7 +102,7 @@ func (g *Governor) others(name string, v sight, s *timeline.State, claim timelin
 	most := region.Furthest()
 	primary, _ := v.heard(claim.Primary)
 	switch l := primary.Leader(); {
-	case l != nil && slices.Contains(l.Unlike, name) && timeline.Known(origin(s), most.Origin()) != timeline.Agree:
+	case l != nil && slices.Contains(l.Unlike, name) && timeline.Agreeing(origin(s), most.Origin()) != timeline.Agree:
 		return fmt.Sprintf("region %s holds a part of epoch %d that %s has not: what %s has not either, it "+
 			"saves as a tail", name, most.Cursor.Epoch, l.Region, g.config.Region)
 	case !continues(s, most):
@@ -139,18 +139,18 @@ func origin(s *timeline.State) timeline.Origin {
 // alike reports whether nothing is known of two histories of one reign, of which the leader of the primary has one and
 // this region another.
 func alike(leader *fleet.Heard, s *timeline.State) bool {
-	known := timeline.Known(origin(s), leader.Origin())
+	known := timeline.Agreeing(origin(s), leader.Origin())
 	return known == timeline.Agree || known == timeline.Unknown && !slices.Contains(leader.Unlike, s.Region)
 }
 
 // continues reports whether what a node has goes on where this region's history ends.
 func continues(s *timeline.State, h *fleet.Heard) bool {
 	relation, _ := timeline.Compare(s.Reigns, h.Reigns, s.Cursor.Position, h.Cursor.Position)
-	return relation == timeline.Prefix && timeline.Known(origin(s), h.Origin()) != timeline.Differ
+	return relation == timeline.Prefix && timeline.Agreeing(origin(s), h.Origin()) != timeline.Differ
 }
 
 // continuedBy reports whether this region's history goes on where that of a node ends.
 func continuedBy(s *timeline.State, h *fleet.Heard) bool {
 	relation, _ := timeline.Compare(h.Reigns, s.Reigns, h.Cursor.Position, s.Cursor.Position)
-	return relation == timeline.Prefix && timeline.Known(origin(s), h.Origin()) != timeline.Differ
+	return relation == timeline.Prefix && timeline.Agreeing(origin(s), h.Origin()) != timeline.Differ
 }

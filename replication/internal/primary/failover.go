@@ -94,9 +94,17 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 		return nil, fmt.Errorf("%w: region %s has diverged, and a node of it runs a version that cannot go on with "+
 			"what the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
 	}
-	r := g.order(ctx, func(call uint64) succession.Input {
-		return succession.Takeover{Call: call, Fenced: loss != nil}
-	})
+	order := succession.Takeover{Fenced: loss != nil, Operator: true}
+	if g.config.Applied.State().Charter() != nil {
+		sounding, cancel := context.WithTimeout(ctx, findTimeout)
+		epoch, err := g.config.Elections.Sound(sounding)
+		cancel()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+		}
+		order.Epoch = epoch
+	}
+	r := g.order(ctx, func(call uint64) succession.Input { order.Call = call; return order })
 	if r.Err != nil {
 		return nil, r.Err
 	}

@@ -39,6 +39,15 @@ type Follower interface {
 	Heard(source string) timeline.Position
 }
 
+// Elections asks for votes. It is safe for concurrent use.
+type Elections interface {
+	// Elect returns nil once a majority voted for r, the own region first, or why none will.
+	Elect(ctx context.Context, r timeline.Reign, operator bool) error
+	// Sound returns nil once a majority would vote for the region, ordered by an operator, with the least epoch to ask
+	// for; it waits for promises to end until ctx does, and tells then what is in the way.
+	Sound(ctx context.Context) (timeline.Epoch, error)
+}
+
 // Config is what a Governor needs.
 type Config struct {
 	Region      string
@@ -56,6 +65,8 @@ type Config struct {
 	Client      *peer.Client
 	Decider     Decider
 	Follower    Follower
+	// Elections asks for votes, where they are taken.
+	Elections Elections
 	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
 	Level func(ctx context.Context) timeline.Level
 }
@@ -67,7 +78,8 @@ const (
 	findAgain = 100 * time.Millisecond
 )
 
-// limits of a handoff: at most 30 s until the target is close, then writes pause for at most 10 s before it is aborted.
+// limits of a handoff: at most 30 s until the target is close, then writes pause for at most 10 s before it is
+// aborted.
 func limits(callTimeout time.Duration) succession.Limits {
 	return succession.Limits{
 		CatchUp: 30 * time.Second, Handover: 10 * time.Second, Abort: 2 * callTimeout, Ask: 2 * callTimeout,
@@ -264,7 +276,8 @@ func (g *Governor) Handing() *succession.Handing {
 	return g.machine.Handing(g.now())
 }
 
-// Trouble describes what keeps this leader's region from work until somebody else does something; nil if there is none.
+// Trouble describes what keeps this leader's region from work until somebody else does something; nil if there is
+// none.
 func (g *Governor) Trouble() *succession.Trouble {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -125,7 +125,7 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 			Region: "us", Regions: []string{"eu", "us"}, Founder: true, CallTimeout: time.Second, Clock: clock.Real,
 			Logger: logger, Life: l,
 			Applied: u.applied, Leadership: leadership, Fleet: watcher, Standing: standing.New("us", u.applied,
-				leadership, watcher, nobody{}),
+				leadership, watcher, nobody{}, nil),
 			Leader: nobody{}, Client: peer.NewClient(own), Decider: u, Follower: nobody{},
 			Level: func(context.Context) timeline.Level { return u.own },
 		})
@@ -435,7 +435,8 @@ func TestOfAFencedPrimaryNothingIsPromised(t *testing.T) {
 	}
 }
 
-// TestAnOrderThatWasCutOffIsNotSaidToBeUndone: it is given again, and who answers then does not know what became of it.
+// TestAnOrderThatWasCutOffIsNotSaidToBeUndone: it is given again, and who answers then does not know what became of
+// it.
 func TestAnOrderThatWasCutOffIsNotSaidToBeUndone(t *testing.T) {
 	cut := fmt.Errorf("%w: connection broke", transport.ErrUnreachable)
 	for _, c := range []struct {

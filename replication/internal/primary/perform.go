@@ -29,6 +29,10 @@ func (g *Governor) perform(ctx context.Context, e succession.Effect) {
 		g.config.Life.Go(func(ctx context.Context) { g.step(g.propose(ctx, e)) })
 	case succession.Begin:
 		g.config.Life.Go(func(ctx context.Context) { g.step(g.begin(ctx, e)) })
+	case succession.Elect:
+		g.config.Life.Go(func(ctx context.Context) {
+			g.step(succession.Elected{ID: e.ID, Err: g.config.Elections.Elect(ctx, e.Reign, e.Operator)})
+		})
 	case succession.AskBegin, succession.AskRefuse:
 		g.config.Life.Go(func(ctx context.Context) {
 			a := g.ask(ctx, e)

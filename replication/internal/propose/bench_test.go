@@ -14,7 +14,8 @@ import (
 )
 
 // bench is a pipeline whose log is a slice, stepped by hand. It is its own Raft group, standing, durability and
-// requeuer, and checks the pipeline's invariants whenever the pipeline calls it without its lock, and after every step.
+// requeuer, and checks the pipeline's invariants whenever the pipeline calls it without its lock, and after every
+// step.
 type bench struct {
 	*pipeline
 	t       *testing.T
@@ -69,6 +70,10 @@ func (b *bench) MayWrite(timeline.Position) (timeline.Cursor, bool) {
 	}
 	return b.cursor, b.writes
 }
+
+func (*bench) Admits(timeline.Epoch, timeline.Position) bool { return true }
+func (*bench) Deposed(timeline.Epoch) bool                   { return false }
+func (*bench) Spread() int                                   { return 1 }
 
 func (b *bench) Route() standing.Route { return standing.Route{} }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/standing"
 )
 
-// What is bound to a tenure is written in it, or never: not by another node, not in another term, and not when what was
-// written of it turns out to be lost.
+// What is bound to a tenure is written in it, or never: not by another node, not in another term, and not when what
+// was written of it turns out to be lost.
 func TestWhatIsBoundToATenureIsNeverCarriedOn(t *testing.T) {
 	fleetOf(t, plain, func(t *testing.T, a, b *member) {
 		bound := Options{Bound: true, Tenure: a.Tenure()}

@@ -11,8 +11,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// Control takes c to the region's log, in order with the frames, and returns what became of it once it is applied here.
-// It gives c a token by which it is known again. Errors: ErrNotLeader, then nothing was and will be written;
+// Control takes c to the region's log, in order with the frames, and returns what became of it once it is applied
+// here. It gives c a token by which it is known again. Errors: ErrNotLeader, then nothing was and will be written;
 // ErrUnknownOutcome; what ended the node.
 func (p *Proposer) Control(ctx context.Context, c *timeline.Control) (region.Outcome, error) {
 	c.Token = token()
@@ -20,13 +20,13 @@ func (p *Proposer) Control(ctx context.Context, c *timeline.Control) (region.Out
 	if err != nil {
 		return region.Outcome{}, err
 	}
-	closes := c.Op != timeline.OpSlots && c.Op != timeline.OpMember
+	closes := c.Op != timeline.OpSlots && c.Op != timeline.OpMember && c.Op != timeline.OpCeiling
 	return p.pipeline.request(ctx, &request{payload: payload, closes: closes, token: c.Token})
 }
 
-// Begin takes the beginning of the epoch r at this node's applied place to the region's log, and returns the reign once
-// it is applied. It fills in First, Previous and Nonce. Errors: as of Control, and ErrRejected with the reason if the
-// history does not take it there.
+// Begin takes the beginning of the epoch r at this node's applied place to the region's log, and returns the reign
+// once it is applied. It fills in First, Previous and Nonce. Errors: as of Control, and ErrRejected with the reason if
+// the history does not take it there.
 func (p *Proposer) Begin(ctx context.Context, r timeline.Reign) (*timeline.Reign, error) {
 	at := p.config.Applied.State().Cursor
 	r.First, r.Previous, r.Nonce = at.Position+1, at.Chain, nonce()

@@ -10,8 +10,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 )
 
-// Messages of the propose service, little endian. A request message is the version byte and any number of proposals; an
-// answer message likewise. README.md of package replication has the byte tables. Each of them ends with
+// Messages of the propose service, little endian. A request message is the version byte and any number of proposals;
+// an answer message likewise. README.md of package replication has the byte tables. Each of them ends with
 // the CRC-32C of its bytes.
 const forwardVersion = 1
 
@@ -234,8 +234,8 @@ func checkSum(b, rest []byte) ([]byte, error) {
 	return rest[4:], nil
 }
 
-// statusOf says how err travels: by its kind, of which there is one however it is wrapped, so that what nobody knows is
-// never taken for what was not done.
+// statusOf says how err travels: by its kind, of which there is one however it is wrapped, so that what nobody knows
+// is never taken for what was not done.
 func statusOf(err error) (byte, string) {
 	if err == nil {
 		return answerDone, ""

@@ -88,8 +88,8 @@ func (f *forwarder) wait() {
 	f.running.Wait()
 }
 
-// link is the stream to one node. It ends with the stream, whichever half of that ends first; the next proposal opens a
-// new one.
+// link is the stream to one node. It ends with the stream, whichever half of that ends first; the next proposal opens
+// a new one.
 type link struct {
 	owner   *forwarder
 	addr    string

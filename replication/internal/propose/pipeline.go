@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -53,7 +54,8 @@ type pipeline struct {
 	closing  int
 	flights  []*flight
 	inFlight int64
-	ended    error // why it was abandoned
+	held     []held // applied, and not to be acknowledged yet, in order
+	ended    error  // why it was abandoned
 }
 
 func newPipeline(c *Config, back requeuer) *pipeline {
@@ -116,6 +118,7 @@ type flight struct {
 	proposals []*proposal
 	bytes     int64
 	after     timeline.Cursor // where it ends
+	at        time.Time       // when it was made
 }
 
 const (
@@ -168,7 +171,7 @@ func (p *pipeline) nextFlight() (next *flight, stamp timeline.Cursor, opening ui
 	if !p.open || len(p.queue) == 0 || p.inFlight >= p.window || p.gathering() {
 		return nil, timeline.Cursor{}, 0, nil
 	}
-	f := &flight{term: p.term, first: p.stamp.Position + 1}
+	f := &flight{term: p.term, first: p.stamp.Position + 1, at: p.clock.Now()}
 	taken, commands := 0, 0
 	for _, u := range p.queue {
 		full := f.bytes+int64(u.bytes) > int64(p.frameBytes) || commands+len(u.commands) > maxFrameCommands
@@ -316,6 +319,7 @@ func (p *pipeline) stepDown() {
 	})
 	p.mu.Unlock()
 	p.back.requeue(queue)
+	p.release()
 	p.check()
 }
 
@@ -360,5 +364,6 @@ func (p *pipeline) evaluate() {
 	}
 	p.mu.Unlock()
 	p.back.requeue(queue)
+	p.release()
 	p.check()
 }

@@ -58,8 +58,9 @@ func (u *proposal) withdraw() bool {
 	}
 }
 
-// left reports whether a proposal of another node is in no frame by the time at which nobody waits for it any more: its
-// caller has given up, or the stream on which he would be told has ended. One of this node is withdrawn by its caller.
+// left reports whether a proposal of another node is in no frame by the time at which nobody waits for it any more:
+// its caller has given up, or the stream on which he would be told has ended. One of this node is withdrawn by its
+// caller.
 func (u *proposal) left(c clock.Clock) bool {
 	late := !u.deadline.IsZero() && !c.Now().Before(u.deadline)
 	return u.from != nil && (late || u.abandoned.Load() || u.from.gone.Load())

@@ -29,6 +29,12 @@ type Standing interface {
 	MayWrite(reached timeline.Position) (timeline.Cursor, bool)
 	// Route returns where writes go now.
 	Route() standing.Route
+	// Admits reports whether what was written up to p in the epoch e may be acknowledged now. It must not block.
+	Admits(e timeline.Epoch, p timeline.Position) bool
+	// Deposed reports whether a later epoch than e is known to have begun: nothing of e will be admitted any more.
+	Deposed(e timeline.Epoch) bool
+	// Spread returns in how many regions a write has to be at least before it is acknowledged.
+	Spread() int
 }
 
 // Fleet can be asked for news of who is primary.
@@ -102,6 +108,9 @@ func (p *Proposer) Evaluate() { p.pipeline.evaluate() }
 
 // Reached returns the last position that was proposed here in this reign and may be in the log, zero if none was.
 func (p *Proposer) Reached() timeline.Position { return p.pipeline.lastProposed() }
+
+// Stalled reports whether something was proposed so long ago, and is not applied.
+func (p *Proposer) Stalled(longer time.Duration) bool { return p.pipeline.stalled(longer) }
 
 // Open reports whether this node takes the fleet's writes now.
 func (p *Proposer) Open() bool { return p.pipeline.isOpen() }

@@ -99,6 +99,10 @@ func (m *member) stop() {
 
 func (m *member) Refresh() {}
 
+func (*member) Admits(timeline.Epoch, timeline.Position) bool { return true }
+func (*member) Deposed(timeline.Epoch) bool                   { return false }
+func (*member) Spread() int                                   { return 1 }
+
 func (m *member) Route() standing.Route {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -58,8 +58,8 @@ func (p *pipeline) line(r *request) error {
 	return nil
 }
 
-// nextRequest returns the first request that was not proposed. If it may end the right to write, nothing is stamped any
-// more.
+// nextRequest returns the first request that was not proposed. If it may end the right to write, nothing is stamped
+// any more.
 func (p *pipeline) nextRequest() *request {
 	p.mu.Lock()
 	i := slices.IndexFunc(p.requests, func(r *request) bool { return r.term == 0 })

@@ -16,8 +16,8 @@ func (p *pipeline) waiting() bool {
 	return len(p.flights) > 0
 }
 
-// resolve tells proposals and requests what became of them, in the order of the log. It is called by the goroutine that
-// applies.
+// resolve tells proposals and requests what became of them, in the order of the log. It is called by the goroutine
+// that applies.
 func (p *pipeline) resolve(outcomes []region.Outcome) {
 	decided := false
 	for i := range outcomes {
@@ -77,14 +77,25 @@ func (p *pipeline) deliver(f *flight, t *region.Outcome) {
 	}
 }
 
-// applied answers a proposal that is applied: at once, or, where it asks for more than this region, when those have it.
+// applied answers a proposal that is applied, or keeps it until it may be acknowledged. What comes behind one that is
+// kept waits with it.
 func (p *pipeline) applied(u *proposal, r *contract.Receipt) {
-	if u.regions <= 1 {
+	if p.holds() || !p.standing.Admits(r.Epoch, r.Position) {
+		p.hold(u, r)
+		return
+	}
+	p.acknowledge(u, r)
+}
+
+// acknowledge answers a proposal: at once, or, where it asks for more than this region, when those have it.
+func (p *pipeline) acknowledge(u *proposal, r *contract.Receipt) {
+	regions := max(u.regions, p.standing.Spread())
+	if regions <= 1 {
 		u.finish(result{receipt: r})
 		return
 	}
 	done := func(r *contract.Receipt, err error) { u.finish(result{receipt: r, err: err}) }
-	p.durability.Await(u.regions, r, p.patience(u), done)
+	p.durability.Await(regions, r, p.patience(u), done)
 }
 
 // patience returns until when u waits for further regions. That is a little before its caller gives up, so that the
@@ -115,8 +126,8 @@ func (p *pipeline) decide(t *region.Outcome) bool {
 	return settled || t.Token != 0 || t.Reign != nil
 }
 
-// overtaken says that the state of another node took the place of this one's: entries were passed over unseen, and what
-// is in flight may have been among them.
+// overtaken says that the state of another node took the place of this one's: entries were passed over unseen, and
+// what is in flight may have been among them.
 func (p *pipeline) overtaken() {
 	err := fmt.Errorf("%w: this node was given a newer state", contract.ErrUnknownOutcome)
 	p.mu.Lock()
@@ -138,10 +149,15 @@ func (p *pipeline) abandon(err error) {
 	p.mu.Lock()
 	queue, flights := p.shut(), p.flights
 	p.ended, p.term, p.flights, p.inFlight = err, 0, nil, 0
+	kept := p.held
+	p.held = nil
 	p.settle(func(*request) *answer { return &answer{err: err} })
 	p.mu.Unlock()
 	for _, u := range queue {
 		u.finish(result{err: err})
+	}
+	for _, h := range kept {
+		h.proposal.finish(result{err: err})
 	}
 	finish(flights, err)
 	p.check()

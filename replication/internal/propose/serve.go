@@ -90,8 +90,8 @@ type answers struct {
 	wake       wake.Signal
 }
 
-// errAnswerTooLarge says that a proposal's results are more than can be sent. It was applied; the node that asks cannot
-// be told with what results.
+// errAnswerTooLarge says that a proposal's results are more than can be sent. It was applied; the node that asks
+// cannot be told with what results.
 var errAnswerTooLarge = errors.New("results are too large")
 
 // limit bounds one answer.

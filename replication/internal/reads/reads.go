@@ -30,6 +30,8 @@ type Group interface {
 // Standing is what this node knows of who is primary.
 type Standing interface {
 	Primary() bool
+	// Confirms reports whether this node may be able to confirm reads by itself.
+	Confirms() bool
 	Route() standing.Route
 	Entitled(s *timeline.State) bool
 	// Loss returns what the region in this state is known to have lost of its own reign, nil if nothing is.
@@ -136,7 +138,7 @@ func (r *Reads) primaryPosition(ctx context.Context) (region.Place, error) {
 	c := &r.config
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	if c.Standing.Primary() {
+	if c.Standing.Confirms() {
 		return r.Confirmed(ctx)
 	}
 	to := c.Standing.Route()
@@ -144,6 +146,14 @@ func (r *Reads) primaryPosition(ctx context.Context) (region.Place, error) {
 		return region.Place{}, contract.ErrNotReady
 	}
 	return peer.Ask(ctx, c.Client, to.Addr, askPosition, peer.Nothing{})
+}
+
+// Committed returns a place that nothing acknowledged by this region before exceeds; ErrNotReady if it is not primary.
+func (r *Reads) Committed(ctx context.Context) (region.Place, error) {
+	if !r.config.Standing.Primary() {
+		return region.Place{}, contract.ErrNotReady
+	}
+	return r.primaryPosition(ctx)
 }
 
 // Confirmed returns a place in the history that covers every write acknowledged by the primary region before the call.

@@ -116,6 +116,8 @@ func (m *member) ReadIndex(ctx context.Context) (uint64, error) {
 
 func (m *member) Primary() bool { return m.applied.State().Role() == timeline.Primary }
 
+func (m *member) Confirms() bool { return m.Primary() }
+
 func (m *member) Route() standing.Route {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -31,15 +31,19 @@ type Standing struct {
 	leadership *region.Leadership
 	fleet      *fleet.Watcher
 	leader     Leader
+	fence      *Fence
 
 	mu     sync.Mutex
 	parted map[string]timeline.Cursor // where a region holds another history than this one, by its name
 }
 
 // New returns the standing of a node of the region with this name.
-func New(name string, a *region.Applied, l *region.Leadership, f *fleet.Watcher, leader Leader) *Standing {
+func New(
+	name string, a *region.Applied, l *region.Leadership, f *fleet.Watcher, leader Leader, fence *Fence,
+) *Standing {
 	return &Standing{
-		region: name, applied: a, leadership: l, fleet: f, leader: leader, parted: map[string]timeline.Cursor{},
+		region: name, applied: a, leadership: l, fleet: f, leader: leader, fence: fence,
+		parted: map[string]timeline.Cursor{},
 	}
 }
 
@@ -52,18 +56,42 @@ func (s *Standing) claim(st *timeline.State) timeline.Reign {
 }
 
 // Entitled reports whether the region in this state acts as primary as far as is known here: it is primary and not
-// sealed, every other region was asked at least once since this process started, and none of them has a higher claim.
+// sealed, every other region was asked at least once since this process started, none of them has a higher claim, and
+// where votes are taken, a majority promised to vote for nobody else now.
 func (s *Standing) Entitled(st *timeline.State) bool {
 	v, _ := s.fleet.View()
 	own := st.HighestClaim()
-	return st.Writable() && v.Settled() && !timeline.Supersedes(v.Claim(own), own)
+	return st.Writable() && v.Settled() && !timeline.Supersedes(v.Claim(own), own) && s.fence.Holds(st)
+}
+
+// Admits reports whether what was written up to p in the epoch e may be acknowledged now.
+func (s *Standing) Admits(e timeline.Epoch, p timeline.Position) bool { return s.fence.Admits(e, p) }
+
+// Deposed reports whether a later epoch than e is known to have begun.
+func (s *Standing) Deposed(e timeline.Epoch) bool { return s.Claim().Epoch > e }
+
+// Confirms reports whether this node may be able to confirm reads by itself. Where votes are taken, only the leader of
+// the primary is.
+func (s *Standing) Confirms() bool {
+	return s.Primary() && (s.applied.State().Charter() == nil || s.leadership.Leads())
+}
+
+// Spread returns in how many regions a write has to be before it is acknowledged: in one, but where nothing may be
+// lost in as many as no majority of voters can be without.
+func (s *Standing) Spread() int {
+	c := s.applied.State().Charter()
+	if c == nil || c.MaxLoss != 0 {
+		return 1
+	}
+	return len(c.Voters) - c.Majority() + 1
 }
 
 // MayWrite returns the applied place, and whether the region may write there. reached is the last position of this
 // reign that this leader has proposed, zero if it has proposed none: what it has not applied is not lost.
 func (s *Standing) MayWrite(reached timeline.Position) (timeline.Cursor, bool) {
 	st := s.applied.State()
-	return st.Cursor, s.Entitled(st) && s.Loss(st, reached) == nil
+	open := s.Entitled(st) && max(st.Cursor.Position, reached) <= s.fence.Ceiling(st)
+	return st.Cursor, open && s.Loss(st, reached) == nil
 }
 
 // Parted takes note that a region holds a place which is not in the history of this node's log.
@@ -156,8 +184,8 @@ func (s *Standing) Unlike(st *timeline.State, reached timeline.Position) (region
 	return regions
 }
 
-// Primary reports whether this region is the primary, as far as is known here: of the reign with the highest claim, and
-// not of another that it began itself.
+// Primary reports whether this region is the primary, as far as is known here: of the reign with the highest claim,
+// and not of another that it began itself.
 func (s *Standing) Primary() bool {
 	st := s.applied.State()
 	return st.Role() == timeline.Primary && !timeline.Supersedes(s.claim(st), st.HighestClaim())

@@ -49,7 +49,7 @@ func TestOnlyTheHighestClaimEntitles(t *testing.T) {
 				synctest.Wait()
 				st := timeline.State{Region: "us", Reigns: []timeline.Reign{own}, Cursor: timeline.Cursor{Epoch: 1}}
 				applied := region.NewApplied(&region.View{State: st}, elsewhere{})
-				s := New("us", applied, &region.Leadership{}, w, elsewhere{})
+				s := New("us", applied, &region.Leadership{}, w, elsewhere{}, nil)
 				if s.Entitled(&st) != c.want || s.Primary() != c.want {
 					t.Errorf("entitled %t, primary %t, want %t", s.Entitled(&st), s.Primary(), c.want)
 				}

@@ -7,8 +7,8 @@
 // It promises:
 //
 //   - P1 (invariant 6): a seal is lifted only on the target's word that it has committed a refusal of this very
-//     handoff, or by a reign above everything that the handoff can have begun; or it goes with the right to write, when
-//     the region gives way. A word counts only for the handoff that it names.
+//     handoff, or by a reign above everything that the handoff can have begun; or it goes with the right to write,
+//     when the region gives way. A word counts only for the handoff that it names.
 //   - P2: a target begins only at the exact end of the epoch that is handed over, and while no stream of its own is
 //     under way.
 //   - P3 (invariant 6): a forced epoch is above every claim that is known, and above what an open handoff that is
@@ -23,15 +23,17 @@
 //     may be given at any time.
 //   - P7: a region begins the first epoch of a fleet only while the leader of every other region says that it has no
 //     history, or by force.
-//   - P8 (invariant 8): a copy is installed only over a history that it continues, or whose tail is saved; and a region
-//     diverges only for the history of the highest claim that is known.
-//   - P9: nothing is proposed that the rules refuse, as far as is applied here, and what was refused all the same waits
-//     longer each time, up to a bound.
+//   - P8 (invariant 8): a copy is installed only over a history that it continues, or whose tail is saved; and a
+//     region diverges only for the history of the highest claim that is known.
+//   - P9: nothing is proposed that the rules refuse, as far as is applied here, and what was refused all the same
+//     waits longer each time, up to a bound.
+//   - P10: a vote is taken to the log once nothing is streamed any more, and a region that voted for a later epoch
+//     follows no earlier reign: whoever it votes for holds everything that it acknowledged to a source.
 //
 // It leaves to its neighbours: the rules of the state itself, which hold whatever is proposed (timeline); carrying the
 // effects out and telling what came of them (primary, secondary); who may write (standing).
 //
-// Votes and leases come in as further answers and deeds: a vote is asked for where a target waits for the end of the
-// epoch, and where a takeover begins; a lease that has run out is one more reason in the view for which the region may
-// not write.
+// Where votes are taken, a beginning waits until a majority voted for it (Elect), and the region's own vote is cast
+// here, in order with everything else that it decides. A lease that has run out is not seen here: it only bars the way
+// of writes and reads (standing).
 package succession

@@ -15,6 +15,8 @@ const (
 	Propose Deed = "propose"
 	// Begin takes Reign through the region's log, at the place that is applied. Decided.
 	Begin Deed = "begin"
+	// Elect asks for votes for Reign; the own region's is asked for first, by VoteAsked. Elected.
+	Elect Deed = "elect"
 	// AskBegin asks the leader of Handover.To to begin, until Until. Answered.
 	AskBegin Deed = "ask begin"
 	// AskRefuse asks it to refuse, until Until. Answered.
@@ -47,14 +49,18 @@ type Effect struct {
 	Until    Instant
 	Call     uint64
 	Reply    Reply
+	Operator bool // of an Elect: somebody ordered it
 }
 
-// Reply is the answer to a Switchover, Takeover, BeginAsked or RefuseAsked.
+// Reply is the answer to a Switchover, Takeover, BeginAsked, RefuseAsked or VoteAsked.
 type Reply struct {
 	// Reign is the one that has begun: by the handoff, or by force.
 	Reign *timeline.Reign
 	// Refused says that the region promised never to begin by the handoff.
 	Refused bool
+	// Outcome is what became of a vote, and Why it was refused.
+	Outcome timeline.Outcome
+	Why     string
 	// End is the last position of the epoch before, of a Switchover.
 	End timeline.Position
 	// Pause is for how long no region took writes, of a Switchover.

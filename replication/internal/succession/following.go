@@ -31,8 +31,8 @@ func (m *Machine) stop() bool {
 	return m.running != nil
 }
 
-// follow makes the region follow the primary, by its stream or, where that does not lead there, by a copy. What it knew
-// of another source is out of date when that one is followed again.
+// follow makes the region follow the primary, by its stream or, where that does not lead there, by a copy. What it
+// knew of another source is out of date when that one is followed again.
 func (m *Machine) follow(claim timeline.Reign) {
 	s, source := m.view.State, claim.Primary
 	if m.needs != source {
@@ -41,7 +41,7 @@ func (m *Machine) follow(claim timeline.Reign) {
 	if m.copied != nil && m.copied.source != source {
 		m.copied = nil
 	}
-	if s.Role() == timeline.Primary || source == "" || source == m.region {
+	if s.Role() == timeline.Primary || source == "" || source == m.region || bound(s, claim) {
 		m.stop()
 		return
 	}
@@ -160,8 +160,9 @@ func holds(v View, r timeline.Reign) (holder string) {
 func (m *Machine) run(e Effect) { m.running = &activity{id: m.do(e), deed: e.Do, source: e.Source} }
 
 // forgot reports whether the source's history has something that this region wrote and that is missing here: a whole
-// reign, when all its disks were lost, or the end of one, when they went back. The stream cannot bring it back, since a
-// region that has yielded takes no frames and begins none of its own epochs, so the region takes a copy of the state.
+// reign, when all its disks were lost, or the end of one, when they went back. The stream cannot bring it back, since
+// a region that has yielded takes no frames and begins none of its own epochs, so the region takes a copy of the
+// state.
 func forgot(v View, source string) bool {
 	s, from := v.State, v.Fleet.Leaders[source]
 	for i, r := range from.Reigns {

@@ -12,12 +12,28 @@ type Switchover struct {
 	To   string
 }
 
-// Takeover asks this leader to make its region primary by force.
+// Takeover asks this leader to make its region primary by force, or by votes where they are taken.
 type Takeover struct {
 	Call uint64
+	// Epoch is the least one to begin, where votes are taken; zero: above everything known.
+	Epoch timeline.Epoch
 	// Fenced says that the region is primary and takes no writes, since another one holds a part of its reign that it
 	// has not: it can be made to go on with what it has.
 	Fenced bool
+	// Operator says that somebody ordered it.
+	Operator bool
+}
+
+// VoteAsked asks this leader to cast its region's vote, which Control is. What it streamed by then is applied before.
+type VoteAsked struct {
+	Call    uint64
+	Control *timeline.Control
+}
+
+// Elected tells what came of an Elect: a majority voted for it, or Err says why not.
+type Elected struct {
+	ID  uint64
+	Err error
 }
 
 // BeginAsked is the question of a sealed primary to its target.
@@ -84,6 +100,8 @@ type Copy struct {
 
 func (Switchover) input()  {}
 func (Takeover) input()    {}
+func (VoteAsked) input()   {}
+func (Elected) input()     {}
 func (BeginAsked) input()  {}
 func (RefuseAsked) input() {}
 func (GaveUp) input()      {}

@@ -22,6 +22,7 @@ type Machine struct {
 	move     *move
 	takings  []*taking
 	takeover *takeover
+	voting   voting
 
 	refusals map[uint64]refusal // on their way, by effect
 	running  *activity
@@ -71,6 +72,7 @@ func (m *Machine) begin(term uint64) {
 		m.fail(o.call, errIf(o.proposed, unknown))
 	}
 	m.takings = nil
+	m.voting.drop(m, unknown)
 	m.stop()
 }
 
@@ -87,6 +89,10 @@ func (m *Machine) take(in Input) {
 		m.switchover(in)
 	case Takeover:
 		m.takeOver(in)
+	case VoteAsked:
+		m.voting.asked(m, in)
+	case Elected:
+		m.voting.elected(in)
 	case BeginAsked:
 		m.beginAsked(in)
 	case RefuseAsked:
@@ -124,6 +130,9 @@ func (m *Machine) consider() {
 	}
 	claim := m.claim()
 	m.under(claim)
+	if m.voting.cast(m) || m.voting.election != nil {
+		return
+	}
 	if m.takeover == nil && m.founder && claim.Epoch == 0 && len(m.view.Fleet.Silent) == 0 {
 		// To be asked is not enough: who does not answer may have a history that is forgotten here (P7).
 		if !m.rests() {
@@ -162,8 +171,8 @@ func (m *Machine) claim() timeline.Reign {
 	return claim
 }
 
-// yields gives way to a claim of another region. Where the rules cannot tell it from the one that is followed here, the
-// stream finds the fork.
+// yields gives way to a claim of another region. Where the rules cannot tell it from the one that is followed here,
+// the stream finds the fork.
 func (m *Machine) yields(claim timeline.Reign) bool {
 	s := m.view.State
 	if claim.Primary == m.region || !timeline.Supersedes(claim, s.HighestClaim()) {
@@ -217,7 +226,7 @@ func (m *Machine) gaveUp(in GaveUp) {
 	}
 	if o := m.takeover; o != nil && o.call == in.Call {
 		m.takeover = nil
-		m.fail(in.Call, fmt.Errorf("%w: %w", errIfUnknown(m.deciding != nil), in.Why))
+		m.fail(in.Call, fmt.Errorf("%w: %w", errIfUnknown(m.deciding != nil || m.voting.election != nil), in.Why))
 	}
 	for id, r := range m.refusals {
 		if r.call == in.Call {

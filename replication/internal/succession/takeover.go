@@ -17,7 +17,11 @@ type takeover struct {
 	call   uint64
 	fenced bool
 	tries  int
-	seal   *timeline.Seal // that was open when it was ordered
+	epoch  timeline.Epoch // the least one to begin
+	// again says that the primary begins anew, to be supported by all voters: nothing is lost, and nobody asked for it.
+	again    bool
+	operator bool
+	seal     *timeline.Seal // that was open when it was ordered
 	// diverged is the reign for whose history the region had given up its own when it was ordered; zero: it had not.
 	diverged timeline.Reign
 }
@@ -50,12 +54,16 @@ func (m *Machine) takeOver(in Takeover) {
 	case m.takeover != nil:
 		m.fail(in.Call, fmt.Errorf("%w: region %s is taking over just now", contract.ErrNotReady, m.region))
 	default:
-		if err := May(m.view.State, in.Fenced); err != nil {
+		s := m.view.State
+		again := s.Charter() != nil && s.Role() == timeline.Primary && s.Seal == nil && !in.Operator
+		if err := May(s, in.Fenced); err != nil && !again {
 			m.fail(in.Call, err)
 			return
 		}
-		m.takeover = &takeover{call: in.Call, fenced: in.Fenced, seal: m.view.State.Seal}
-		if d := m.view.State.Diverged; d != nil {
+		m.takeover = &takeover{
+			call: in.Call, fenced: in.Fenced, seal: s.Seal, epoch: in.Epoch, again: again, operator: in.Operator,
+		}
+		if d := s.Diverged; d != nil {
 			m.takeover.diverged = d.Claim
 		}
 	}
@@ -90,6 +98,9 @@ func (o *takeover) maySee(v View, claim timeline.Reign) error {
 func (m *Machine) force(claim timeline.Reign) {
 	o := m.takeover
 	err := May(m.view.State, o.fenced)
+	if o.again && m.view.State.Role() == timeline.Primary {
+		err = nil
+	}
 	if err == nil {
 		err = o.maySee(m.view, claim)
 	}
@@ -110,8 +121,14 @@ func (m *Machine) force(claim timeline.Reign) {
 		return
 	}
 	o.tries++
-	r := timeline.Reign{Epoch: above(claim, m.view), Primary: m.region, Lossy: true}
-	m.decideReign(r, func(in Decided) {
+	r := timeline.Reign{Epoch: max(above(claim, m.view), o.epoch), Primary: m.region, Lossy: !o.again}
+	failed := func(err error) {
+		if m.takeover == o {
+			m.takeover = nil
+			m.fail(o.call, err)
+		}
+	}
+	m.voting.begin(m, r, o.operator, failed, func(in Decided) {
 		if m.takeover != o {
 			return
 		}
@@ -148,6 +165,9 @@ func (o *takeover) keep(m *Machine) {
 // above returns an epoch above the highest claim, and above what an open handoff of that epoch may have begun.
 func above(claim timeline.Reign, v View) timeline.Epoch {
 	epoch := claim.Epoch + 1
+	if v.State.Charter() != nil {
+		epoch = max(epoch, v.State.Ballot.Promised+1)
+	}
 	seals := []*timeline.Seal{v.State.Seal}
 	for _, l := range v.Fleet.Leaders {
 		seals = append(seals, l.Sealed)
@@ -162,7 +182,7 @@ func above(claim timeline.Reign, v View) timeline.Epoch {
 
 func begunForced(s *timeline.State, r timeline.Reign) *timeline.Reign {
 	for _, o := range s.Reigns {
-		if o.Epoch == r.Epoch && o.Primary == r.Primary && o.Lossy {
+		if o.Epoch == r.Epoch && o.Primary == r.Primary && o.Lossy == r.Lossy {
 			return &o
 		}
 	}

@@ -72,7 +72,9 @@ func (m *Machine) takeHandover(o *taking) {
 	}
 	o.proposed = true
 	h := o.handover
-	m.decideReign(timeline.Reign{Epoch: h.Epoch + 1, Primary: m.region, Handoff: h.Handoff}, func(in Decided) {
+	failed := func(err error) { m.dismiss(o, fmt.Errorf("%w: %w", contract.ErrHandoff, err)) }
+	r := timeline.Reign{Epoch: h.Epoch + 1, Primary: m.region, Handoff: h.Handoff}
+	m.voting.begin(m, r, false, failed, func(in Decided) {
 		if in.Err == nil && in.Outcome == timeline.Applied {
 			return // the state tells
 		}
@@ -108,8 +110,8 @@ type refusal struct {
 	handover Handover
 }
 
-// refuseAsked promises never to begin by this handoff: through the log, so that no later leader begins either. What the
-// log says already is told from there.
+// refuseAsked promises never to begin by this handoff: through the log, so that no later leader begins either. What
+// the log says already is told from there.
 func (m *Machine) refuseAsked(in RefuseAsked) {
 	h := in.Handover
 	switch {

@@ -15,8 +15,8 @@ type Trouble struct {
 	Detail string // what was heard last, and what an operator can do
 }
 
-// Trouble returns what keeps this leader's region from work until somebody else does something, nil if nothing is known
-// to. An open handoff is told by Handing.
+// Trouble returns what keeps this leader's region from work until somebody else does something, nil if nothing is
+// known to. An open handoff is told by Handing.
 func (m *Machine) Trouble() *Trouble {
 	s := m.view.State
 	if m.term == 0 || s == nil {

@@ -11,7 +11,8 @@ type Instant = time.Duration
 
 // View is what a node sees when it takes a step. It is not changed afterwards.
 type View struct {
-	// Term is the one in which this node leads its region and has applied everything before it; zero: it does not lead.
+	// Term is the one in which this node leads its region and has applied everything before it; zero: it does not
+	// lead.
 	Term  uint64
 	State *timeline.State // applied here
 	Fleet Fleet

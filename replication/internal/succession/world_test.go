@@ -121,8 +121,8 @@ func (p *place) state() *timeline.State {
 
 func (p *place) leads() bool { return p.leader != nil && !p.down }
 
-// leads makes somebody lead the region, with everything applied that is in its log: the node that was deposed, if it is
-// still there.
+// leads makes somebody lead the region, with everything applied that is in its log: the node that was deposed, if it
+// is still there.
 func (w *world) leads(p *place) {
 	p.term++
 	if !p.down {

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server"
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+const fleetTimeout = 30 * time.Second
+
+func newFleet(n *connection) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "fleet",
+		Short: "See and change how the primary moves by itself",
+		Args:  knownCommand,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n), newFleetRecover(n))
+	return c
+}
+
+func newFleetEnable(n *connection) *cobra.Command {
+	d := replication.DefaultVotes()
+	o := server.Failover{
+		Automatic: d.Automatic, Lease: d.Lease, Patience: d.Patience, DriftPPM: int(d.DriftPPM),
+		MaxLoss: int(d.MaxLoss),
+	}
+	var witnesses []string
+	c := &cobra.Command{
+		Use:   "enable [--witness NAME=ADDR]...",
+		Short: "Have regions and witnesses vote about who is primary",
+		Long: "Have regions and witnesses vote about who is primary from now on. Every node of every region has to\n" +
+			"run, and to be of a version that knows votes. It cannot be taken back, only paused.",
+		Args: noArguments,
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			o.Witnesses = map[string][]string{}
+			for _, w := range witnesses {
+				name, addr, ok := strings.Cut(w, "=")
+				if !ok || name == "" || addr == "" {
+					return fmt.Errorf("%w: --witness %q is not NAME=ADDR", errUsage, w)
+				}
+				o.Witnesses[name] = append(o.Witnesses[name], addr)
+			}
+			return n.charter(c, func(ctx context.Context) (*replication.Charter, error) {
+				return client.EnableVotes(ctx, o.Settings())
+			})
+		}),
+	}
+	n.addFlags(c)
+	f := c.Flags()
+	f.BoolVar(&o.Automatic, "automatic", o.Automatic, "let the primary move by itself; needs three voters")
+	f.DurationVar(&o.Lease, "lease", o.Lease, "for how long voters support a primary that they do not hear")
+	f.DurationVar(&o.Patience, "patience", o.Patience, "how long a region waits after that before it asks for votes")
+	f.IntVar(&o.MaxLoss, "max-loss", o.MaxLoss, "acknowledged writes that an automatic failover may lose; -1: any")
+	f.BoolVar(&o.StopWrites, "stop-writes", false, "writes wait where the other regions lag by more than --max-loss")
+	f.StringArrayVar(&witnesses, "witness", nil, "a witness, NAME=ADDR; may be repeated")
+	return c
+}
+
+func (n *connection) charter(c *cobra.Command, do func(context.Context) (*replication.Charter, error)) error {
+	ctx, cancel := context.WithTimeout(c.Context(), fleetTimeout)
+	defer cancel()
+	charter, err := do(ctx)
+	if err != nil {
+		return err
+	}
+	return n.print(c.OutOrStdout(), charter, func(w io.Writer) {
+		var voters []string
+		for _, v := range charter.Voters {
+			voters = append(voters, v.ID)
+		}
+		fmt.Fprintf(w, "charter %d of epoch %d: %s vote; %s\n", charter.Number, charter.Epoch,
+			strings.Join(voters, ", "), moves(charter.Automatic, charter.Paused))
+	})
+}
+
+func moves(automatic bool, paused string) string {
+	switch {
+	case !automatic:
+		return "the primary moves by hand"
+	case paused != "":
+		return "automatic failover is paused: " + paused
+	default:
+		return "the primary moves by itself"
+	}
+}
+
+func newFleetPause(n *connection) *cobra.Command {
+	reason := ""
+	c := &cobra.Command{
+		Use:   "pause --reason TEXT",
+		Short: "Have nothing move by itself, until it is resumed",
+		Args:  noArguments,
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			if reason == "" {
+				return fmt.Errorf("%w: --reason is empty", errUsage)
+			}
+			return n.charter(c, func(ctx context.Context) (*replication.Charter, error) {
+				return client.PauseFailover(ctx, reason)
+			})
+		}),
+	}
+	n.addFlags(c)
+	c.Flags().StringVar(&reason, "reason", "", "why, for those who read mimir fleet show")
+	c.MarkFlagRequired("reason")
+	return c
+}
+
+func newFleetResume(n *connection) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "resume",
+		Short: "Let the primary move by itself again",
+		Args:  noArguments,
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			return n.charter(c, func(ctx context.Context) (*replication.Charter, error) {
+				return client.PauseFailover(ctx, "")
+			})
+		}),
+	}
+	n.addFlags(c)
+	return c
+}
+
+func newFleetRecover(n *connection) *cobra.Command {
+	keep, stopped := "", false
+	c := &cobra.Command{
+		Use:   "recover --keep REGION --others-are-stopped",
+		Short: "Go on with one region, where a majority of votes is lost for good",
+		Long: "Make a region primary, and the only voter, without asking the others. What it has not is lost to the\n" +
+			"fleet. It is safe only if no client reaches the other regions any more: nobody asks them. When enough\n" +
+			"of them are back, mimir fleet enable has them vote again.",
+		Args: noArguments,
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			if !stopped {
+				return fmt.Errorf("%w: --others-are-stopped says that you have seen to that", errUsage)
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
+			defer cancel()
+			r, err := client.RecoverVotes(ctx, keep)
+			if err != nil {
+				return err
+			}
+			return n.print(c.OutOrStdout(), r, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is primary, and the only voter: epoch %d begins after position %d\n", r.Primary,
+					r.Epoch, r.First-1)
+			})
+		}),
+	}
+	n.addFlags(c)
+	c.Flags().StringVar(&keep, "keep", "", "region that goes on")
+	c.Flags().BoolVar(&stopped, "others-are-stopped", false, "no client reaches the others any more")
+	c.MarkFlagRequired("keep")
+	return c
+}
+
+func newFleetShow(n *connection) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "show",
+		Short: "Show who votes, who supports the primary, and what it may acknowledge",
+		Args:  noArguments,
+		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			ctx, cancel := context.WithTimeout(c.Context(), fleetTimeout)
+			defer cancel()
+			v, err := votes(ctx, client)
+			if err != nil {
+				return err
+			}
+			return n.print(c.OutOrStdout(), v, func(w io.Writer) { printVotes(w, v) })
+		}),
+	}
+	n.addFlags(c)
+	return c
+}
+
+// votes asks the leader of the primary, or whoever answers if that one does not.
+func votes(ctx context.Context, client *admin.Client) (*replication.VoteStatus, error) {
+	fleet, err := client.Fleet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range fleet.Regions {
+		urls := clientURLs(&r)
+		if r.Name != fleet.Primary || len(urls) == 0 {
+			continue
+		}
+		if node, err := client.At(urls[0]).Node(ctx); err == nil && node.Votes != nil {
+			return node.Votes, nil
+		}
+	}
+	node, err := client.Node(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return node.Votes, nil
+}
+
+func printVotes(w io.Writer, v *replication.VoteStatus) {
+	if v == nil {
+		fmt.Fprintln(w, "no votes are taken: the primary is moved by hand; see mimir fleet enable")
+		return
+	}
+	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s\n", v.Charter, v.Epoch, moves(v.Automatic, v.Paused), v.Lease)
+	switch {
+	case v.Fenced:
+		fmt.Fprintf(w, "%s is fenced for %.1f s: it acknowledges nothing\n", v.For, v.FencedFor.Seconds())
+	case v.Holds && v.MaxLoss == replication.AnyLoss:
+		fmt.Fprintf(w, "%s has a lease for %.1f s more\n", v.For, v.Left.Seconds())
+	case v.Holds:
+		fmt.Fprintf(w, "%s has a lease for %.1f s more, and may acknowledge up to position %d; a failover may lose "+
+			"%d\n", v.For, v.Left.Seconds(), v.Ceiling, v.MaxLoss)
+	default:
+		fmt.Fprintf(w, "the leader of the primary does not answer; the vote here is for %s in epoch %d\n", v.For,
+			v.Promised)
+	}
+	if v.Why != "" {
+		fmt.Fprintln(w, "does not take over:", v.Why)
+	}
+	for _, o := range v.Voters {
+		state := "supports the primary"
+		if !o.Supports {
+			state = "-"
+		}
+		if o.Problem != "" {
+			state = fmt.Sprintf("for %.1f s: %s", o.ProblemFor.Seconds(), o.Problem)
+		}
+		fmt.Fprintf(w, "  %-16s priority %-4d %s\n", o.ID, o.Priority, state)
+	}
+}

@@ -1,0 +1,38 @@
+package contract
+
+import "time"
+
+// VoteStatus is who votes about the primary, and what their promises come to.
+type VoteStatus struct {
+	Charter   uint64        `json:"charter"` // its number, and the epoch of the primary that wrote it
+	Epoch     Epoch         `json:"epoch"`
+	Automatic bool          `json:"automatic"`
+	Paused    string        `json:"paused,omitempty"` // why nothing moves by itself
+	Lease     time.Duration `json:"leaseNanos"`
+	// MaxLoss is how many acknowledged commands a failover may lose; the greatest number: any.
+	MaxLoss uint64 `json:"maxLoss"`
+	// Promised and For are the vote of this node's region.
+	Promised Epoch  `json:"promised"`
+	For      string `json:"for"`
+	// Holds says that the primary has a lease, for Left more, and may acknowledge up to Ceiling; Fenced that it has
+	// none and acknowledges nothing. They are said by the leader of the primary.
+	Holds     bool          `json:"holds"`
+	Left      time.Duration `json:"leftNanos,omitempty"`
+	Ceiling   Position      `json:"ceiling,omitempty"`
+	Fenced    bool          `json:"fenced"`
+	FencedFor time.Duration `json:"fencedNanos,omitempty"`
+	// Why says what keeps the region from taking over, at the leader of one that tried.
+	Why    string        `json:"why,omitempty"`
+	Voters []VoterStatus `json:"voters"`
+}
+
+// VoterStatus is one voter: a region, or a witness.
+type VoterStatus struct {
+	ID       string `json:"id"`
+	Witness  bool   `json:"witness,omitempty"`
+	Priority uint8  `json:"priority"` // zero: never primary
+	// Supports says that it promised to vote for nobody but the primary now, and Problem why it does not.
+	Supports   bool          `json:"supports"`
+	Problem    string        `json:"problem,omitempty"`
+	ProblemFor time.Duration `json:"problemNanos,omitempty"`
+}

@@ -1,0 +1,262 @@
+package ballot
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Candidate decides when the leader of a region asks for votes of its own accord. It is not safe for concurrent use.
+type Candidate struct {
+	id       string
+	now      Instant
+	view     CandidateView
+	out      []Effect
+	phase    phase
+	since    Instant // when that began
+	next     Instant // nothing is tried before
+	quiet    Instant // the view's, for which turn was drawn
+	turn     time.Duration
+	round    uint64
+	asked    timeline.Epoch     // in this round
+	answers  map[string]*Answer // to the soundings of this round
+	silent   map[string]string
+	deferred bool           // to a region that is further, once
+	heard    timeline.Epoch // the highest one for which anybody voted
+	why      string
+}
+
+type phase int
+
+const (
+	waiting phase = iota
+	sounding
+	standing
+)
+
+// CandidateView is what the leader of a region sees.
+type CandidateView struct {
+	Term  uint64 // in which it leads; zero: it does not
+	State *timeline.State
+	// Quiet is from when on the region's own promise forbids nothing.
+	Quiet Instant
+	// Holds says that this region is primary and has a lease, and Beaten what Holder.Beaten does.
+	Holds  bool
+	Beaten timeline.Epoch
+	// Rank is how many regions are known that had better take over.
+	Rank int
+	// Dice is random, so that two regions do not ask at the same time for ever.
+	Dice uint64
+}
+
+const (
+	rankStep   = 150 * time.Millisecond
+	jitter     = 100 * time.Millisecond
+	soundAgain = 500 * time.Millisecond
+	standAgain = 200 * time.Millisecond
+	deferFor   = time.Second
+)
+
+// NewCandidate returns the candidate of a region.
+func NewCandidate(id string) *Candidate { return &Candidate{id: id} }
+
+// Sounded is the answer to a Sound; Silence says why there is none.
+type Sounded struct {
+	Call    uint64
+	Voter   string
+	Answer  Answer
+	Silence string
+}
+
+// Stood tells what came of a Stand: "" if the epoch began, or why not.
+type Stood struct{ Why string }
+
+func (Sounded) input() {}
+func (Stood) input()   {}
+
+// Step takes one step at the reading now.
+func (c *Candidate) Step(now Instant, v CandidateView, in Input) []Effect {
+	if v.Term != c.view.Term {
+		*c = Candidate{id: c.id}
+	}
+	c.now, c.view, c.out = now, v, nil
+	switch in := in.(type) {
+	case Sounded:
+		c.sounded(in)
+	case Stood:
+		c.stood(in)
+	}
+	if c.phase != standing && !c.may() {
+		c.phase, c.deferred, c.why = waiting, false, ""
+		return nil
+	}
+	switch c.phase {
+	case waiting:
+		if now >= c.next && now >= c.due() {
+			c.sound()
+		}
+	case sounding:
+		c.evaluate()
+	}
+	return c.out
+}
+
+// may reports whether this region would take over: it may be primary and follows another one, or is primary and cannot
+// be supported by all any more.
+func (c *Candidate) may() bool {
+	s := c.view.State
+	charter := s.Charter()
+	if c.view.Term == 0 || charter == nil || s.Seal != nil || s.Cursor.Epoch == 0 {
+		return false
+	}
+	v := charter.Voter(c.id)
+	switch s.Role() {
+	case timeline.Primary:
+		return v != nil && c.view.Beaten > s.Cursor.Epoch
+	case timeline.Secondary:
+		return v != nil && v.Priority > 0 && charter.Automatic && charter.Paused == ""
+	default:
+		return false
+	}
+}
+
+func (c *Candidate) due() Instant {
+	if c.view.State.Role() == timeline.Primary {
+		return 0
+	}
+	if c.view.Quiet != c.quiet {
+		c.quiet, c.turn = c.view.Quiet, c.random(jitter)
+	}
+	return c.quiet + c.view.State.Charter().Patience + time.Duration(c.view.Rank)*rankStep + c.turn
+}
+
+func (c *Candidate) random(below time.Duration) time.Duration {
+	return time.Duration(c.view.Dice % uint64(below))
+}
+
+// Of returns what the region says of itself when it asks for votes in epoch.
+func Of(s *timeline.State, epoch timeline.Epoch) *timeline.Candidacy {
+	return &timeline.Candidacy{Epoch: epoch, For: s.Region, Cursor: s.Cursor, Reigns: s.Reigns, Charter: *s.Charter()}
+}
+
+// sound asks everybody what the answer would be, so that nobody burns an epoch in vain.
+func (c *Candidate) sound() {
+	c.phase, c.since = sounding, c.now
+	c.round++
+	c.answers, c.silent = map[string]*Answer{}, map[string]string{}
+	s := c.view.State
+	c.asked = max(s.Ballot.Promised, s.HighestClaim().Epoch, c.view.Beaten, c.heard) + 1
+	candidacy := Of(s, c.asked)
+	for _, v := range s.Charter().Voters {
+		c.out = append(c.out, Effect{Do: Sound, Call: c.round, Voter: v.ID, Candidacy: candidacy})
+	}
+}
+
+func (c *Candidate) sounded(in Sounded) {
+	if c.phase != sounding || in.Call != c.round {
+		return
+	}
+	if in.Silence != "" {
+		c.silent[in.Voter] = in.Silence
+		return
+	}
+	c.answers[in.Voter] = &in.Answer
+}
+
+// evaluate asks for votes if a majority would give them, and waits else.
+func (c *Candidate) evaluate() {
+	charter := c.view.State.Charter()
+	yes := 0
+	for id, a := range c.answers {
+		c.heard = max(c.heard, a.Promised)
+		if a.Granted && charter.Voter(id) != nil {
+			yes++
+		}
+	}
+	over := len(c.answers)+len(c.silent) == len(charter.Voters) || c.now-c.since >= charter.Lease/3
+	switch {
+	case yes >= charter.Majority() && !c.deferred && c.further():
+		c.deferred, c.why = true, "a region that is further has the precedence"
+		c.rest(deferFor)
+	case yes >= charter.Majority():
+		c.phase, c.since = standing, c.now
+		c.out = append(c.out, Effect{Do: Stand, Epoch: c.asked})
+	case over:
+		c.why = c.reasons()
+		c.rest(soundAgain)
+	}
+}
+
+// further reports whether a region that may be primary answered and holds more.
+func (c *Candidate) further() bool {
+	s := c.view.State
+	for id, a := range c.answers {
+		v := s.Charter().Voter(id)
+		if v == nil || v.Priority == 0 || id == c.id {
+			continue
+		}
+		relation, _ := timeline.Compare(s.Reigns, a.Reigns, s.Cursor.Position, a.Cursor.Position)
+		if relation == timeline.Prefix && a.Cursor.Position > s.Cursor.Position {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Candidate) rest(least time.Duration) {
+	c.phase, c.next = waiting, c.now+least+c.random(least)
+}
+
+// reasons says why there is no majority, by voter.
+func (c *Candidate) reasons() string {
+	var list []string
+	for _, v := range c.view.State.Charter().Voters {
+		switch a := c.answers[v.ID]; {
+		case a == nil && c.silent[v.ID] != "":
+			list = append(list, fmt.Sprintf("%s does not answer: %s", v.ID, c.silent[v.ID]))
+		case a == nil:
+			list = append(list, v.ID+" does not answer")
+		case a.Why != nil:
+			list = append(list, a.Why.Text)
+		}
+	}
+	return strings.Join(list, "; ")
+}
+
+func (c *Candidate) stood(in Stood) {
+	if c.phase != standing {
+		return
+	}
+	c.why, c.deferred = in.Why, false
+	c.rest(standAgain)
+}
+
+// Due returns when the next step has to be taken, if nothing happens before; ok is false if there is no such time.
+func (c *Candidate) Due() (at Instant, ok bool) {
+	switch {
+	case c.phase == sounding:
+		return c.since + c.view.State.Charter().Lease/3, true
+	case c.phase == waiting && c.view.State != nil && c.may():
+		return max(c.next, c.due()), true
+	default:
+		return 0, false
+	}
+}
+
+// Why says what keeps this region from taking over, "" if it does not try to.
+func (c *Candidate) Why() string { return c.why }
+
+// Decided reports whether these voters are a majority of the charter.
+func Decided(c *timeline.Charter, votes map[string]bool) bool {
+	n := 0
+	for _, id := range slices.Sorted(maps.Keys(votes)) {
+		if votes[id] && c.Voter(id) != nil {
+			n++
+		}
+	}
+	return n >= c.Majority()
+}

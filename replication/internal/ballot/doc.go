@@ -1,0 +1,26 @@
+// Package ballot decides who may be primary, by votes: what a voter promises and for whom it votes, what the promises
+// of a majority entitle a primary to, and when a region asks for votes. It is three pure state machines, [Voter],
+// [Holder] and [Candidate]: what is applied, what was asked and answered, and a reading of the lease clock go in;
+// effects come out. It does no I/O, starts no goroutine, reads no clock and logs nothing.
+//
+// A voter is a region, whose vote is an entry of its own log, cast by whoever leads it, or a witness, whose vote is a
+// file. A promise is not to vote for anybody else for as long as a lease: the voter counts from when it was asked, the
+// holder from before it asked, and less by what their clocks may differ. With each promise goes a ceiling, up to which
+// the primary may acknowledge; a majority remembers it, and so it is known what a failover can lose at most.
+//
+// It promises, with timeline's rules of votes under it:
+//
+//   - B1 (invariant 6): at most one region begins an epoch: a majority has voted for it, and nobody votes twice in
+//     one.
+//   - B2 (invariant 7): while the holder of an epoch has a lease, no other region was voted into a later epoch. So who
+//     acknowledges a write, or confirms a read, under a lease is the only one who does.
+//   - B3: what was acknowledged lies under a ceiling that a majority of voters remembers, and no failover loses more
+//     of it than the budget, unless an operator accepts that.
+//   - B4: a promise of a region is given only by a leader that its quorum confirmed after it was asked, and a leader
+//     votes for nobody new before promises that a former one may have given are over.
+//   - B5 (invariant 15): nobody asks for votes while a majority promises to support another, so that who hears little
+//     disturbs nobody; and a primary that is heard, but hears nothing, is not supported for ever.
+//
+// It leaves to its neighbours: the rules of votes themselves, which are decided where they are logged (timeline); the
+// messages, the clock and the disks (votes); beginning the epoch (succession).
+package ballot

@@ -1,0 +1,207 @@
+package ballot
+
+import (
+	"slices"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Holder asks the voters to support this region, on the leader of the primary, and knows what that entitles it to. It
+// is not safe for concurrent use.
+type Holder struct {
+	id     string
+	now    Instant
+	view   HolderView
+	reign  timeline.Reign
+	voters []Support         // one of each that was asked
+	call   uint64            // the last one
+	asked  timeline.Position // the highest ceiling that was asked for
+	out    []Effect
+}
+
+// HolderView is what the leader of a region sees.
+type HolderView struct {
+	Term    uint64 // in which it leads; zero: it does not
+	State   *timeline.State
+	Reached timeline.Position // the last position that was proposed
+	Shared  timeline.Position // the highest one that a region which may be primary has acknowledged
+	// Stalled says that the log does not go on: what was proposed is not agreed on for as long as a lease. Then
+	// another region had better reign.
+	Stalled bool
+}
+
+// Support is what one voter promised, and what it said last.
+type Support struct {
+	Voter    string
+	Until    Instant // the end of the promise, on this clock; zero: there is none
+	Ceiling  timeline.Position
+	Promised timeline.Epoch // its vote, as it said last
+	Why      string         // it does not promise, or does not answer; "": it does
+	Since    Instant        // when it was first said so
+
+	call uint64 // the question under way; zero: none
+	sent Instant
+	asks timeline.Position // with that
+}
+
+// Evidence is what the promises of a majority entitle the primary to: to acknowledge what is not above Ceiling, and to
+// confirm reads, as primary of Epoch, before Until.
+type Evidence struct {
+	Epoch   timeline.Epoch
+	Until   Instant
+	Ceiling timeline.Position
+}
+
+// NewHolder returns the holder of a region.
+func NewHolder(id string) *Holder { return &Holder{id: id} }
+
+// Renewed is the answer to a Renew; Silence says why there is none.
+type Renewed struct {
+	Call    uint64
+	Voter   string
+	Answer  Answer
+	Silence string
+}
+
+// Stumbled says that a clock has jumped: nothing that was promised before counts any more.
+type Stumbled struct{}
+
+func (Renewed) input()  {}
+func (Stumbled) input() {}
+
+// Step takes one step at the reading now. The promises that it asks for count from now on: it is read before the
+// questions are sent.
+func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
+	reign := timeline.Latest(v.State.Reigns)
+	if v.Term != h.view.Term || reign != h.reign {
+		h.reign, h.asked, h.voters = reign, 0, nil
+	}
+	h.now, h.view, h.out = now, v, nil
+	switch in := in.(type) {
+	case Renewed:
+		h.renewed(in)
+	case Stumbled:
+		for i := range h.voters {
+			h.voters[i].Until, h.voters[i].call = 0, 0
+		}
+	}
+	if h.reigns() && !v.Stalled {
+		for i := range v.State.Charter().Voters {
+			h.renew(&v.State.Charter().Voters[i])
+		}
+	}
+	return h.out
+}
+
+// reigns reports whether this region asks for support: it is primary, may write, and votes are taken.
+func (h *Holder) reigns() bool {
+	return h.view.Term != 0 && h.view.State.Charter() != nil && h.view.State.Writable()
+}
+
+func (h *Holder) renewed(in Renewed) {
+	s := h.support(in.Voter)
+	if s == nil || s.call != in.Call || h.view.State.Charter() == nil {
+		return // of another reign, or too late
+	}
+	s.call = 0
+	why := in.Silence
+	if in.Answer.Why != nil {
+		why = in.Answer.Why.Text
+	}
+	if why == "" && in.Answer.Granted {
+		s.Until, s.Ceiling = max(s.Until, s.sent+h.view.State.Charter().Hold()), max(s.Ceiling, s.asks)
+	} else if s.Why == "" {
+		s.Since = h.now
+	}
+	s.Why = why
+	if in.Silence == "" {
+		s.Promised = in.Answer.Promised
+	}
+}
+
+// renew asks a voter, if it is time to, or if the ceiling is about to be reached.
+func (h *Holder) renew(voter *timeline.Voter) {
+	c := h.view.State.Charter()
+	s := h.support(voter.ID)
+	if s == nil {
+		h.voters = append(h.voters, Support{
+			Voter: voter.ID, sent: h.now - c.Lease, Why: "not asked yet", Since: h.now,
+		})
+		s = &h.voters[len(h.voters)-1]
+	}
+	want := h.ceiling()
+	short := want > s.asks && h.view.Reached+margin(c) >= s.asks
+	if s.call != 0 && h.now-s.sent < c.Lease/3 || h.now-s.sent < c.Lease/6 && !short {
+		return
+	}
+	h.call++
+	s.call, s.sent, s.asks, h.asked = h.call, h.now, want, max(h.asked, want)
+	h.out = append(h.out, Effect{Do: Renew, Call: h.call, Voter: voter.ID, Renewal: &Renewal{
+		Epoch: h.reign.Epoch, Region: h.id, Term: h.view.Term, Voter: voter.Identity, Charter: *c,
+		Reigns: h.view.State.Reigns, Ceiling: want, Held: h.now < h.Evidence().Until,
+	}})
+}
+
+// margin is how much of a ceiling has to be left.
+func margin(c *timeline.Charter) timeline.Position { return timeline.Position(c.MaxLoss / 2) }
+
+// ceiling returns up to where this region wants to acknowledge: as far as the budget reaches beyond what a secondary
+// has. Where that lags, the primary goes on nevertheless, unless the charter forbids it, and no failover happens by
+// itself until it has caught up.
+func (h *Holder) ceiling() timeline.Position {
+	c := h.view.State.Charter()
+	if c.MaxLoss == timeline.NoBound || c.MaxLoss == 0 {
+		return timeline.Position(timeline.NoBound)
+	}
+	want := max(h.view.Shared, h.reign.First-1) + timeline.Position(c.MaxLoss)
+	if !c.StopWrites && h.view.Reached+timeline.Position(c.MaxLoss/4) >= want {
+		want = h.view.Reached + margin(c) + 1
+	}
+	return max(want, h.asked)
+}
+
+// Evidence returns what the answers so far entitle to.
+func (h *Holder) Evidence() Evidence {
+	e := Evidence{Epoch: h.reign.Epoch}
+	if h.view.Term == 0 || h.view.State.Charter() == nil {
+		return e
+	}
+	c := h.view.State.Charter()
+	var untils []Instant
+	var ceilings []timeline.Position
+	for i := range c.Voters {
+		if s := h.support(c.Voters[i].ID); s != nil {
+			untils, ceilings = append(untils, s.Until), append(ceilings, s.Ceiling)
+		}
+	}
+	if m := c.Majority(); len(untils) >= m {
+		slices.Sort(untils)
+		slices.Sort(ceilings)
+		e.Until, e.Ceiling = untils[len(untils)-m], ceilings[len(ceilings)-m]
+	}
+	return e
+}
+
+// support returns what is known of a voter, nil if it was not asked.
+func (h *Holder) support(voter string) *Support {
+	for i := range h.voters {
+		if h.voters[i].Voter == voter {
+			return &h.voters[i]
+		}
+	}
+	return nil
+}
+
+// Supports returns what each voter promised and said last. It is the caller's.
+func (h *Holder) Supports() []Support { return slices.Clone(h.voters) }
+
+// Beaten returns the highest epoch above its own for which a voter voted, as far as was heard; zero if there is none.
+// If that one never begins, this region has to begin a later one to be supported by all.
+func (h *Holder) Beaten() (e timeline.Epoch) {
+	for _, s := range h.voters {
+		if s.Promised > h.reign.Epoch {
+			e = max(e, s.Promised)
+		}
+	}
+	return e
+}

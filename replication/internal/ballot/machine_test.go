@@ -1,0 +1,177 @@
+package ballot
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// reigning is a fleet of two regions and a witness in which a reigns up to position 50, as a or b has it.
+func reigning(region string) *timeline.State {
+	s := newWorld(limits{MaxLoss: 20}).voters[a].state.Clone()
+	ballot := *s.Ballot
+	ballot.Charter.Lease, ballot.Charter.DriftPPM, ballot.Charter.Patience = 3*time.Second, 10_000, time.Second
+	ballot.Charter.Automatic = true
+	s.Region, s.Ballot, s.Cursor.Position = region, &ballot, 50
+	return s
+}
+
+// answers has every voter of list grant what the holder asks in effects.
+func answers(h *Holder, now Instant, v HolderView, effects []Effect, list ...string) {
+	for _, e := range effects {
+		for _, voter := range list {
+			if e.Voter == voter {
+				h.Step(now, v, Renewed{Call: e.Call, Voter: voter, Answer: Answer{Granted: true, Promised: 1}})
+			}
+		}
+	}
+}
+
+// TestALeaseCountsFromBeforeItIsAsked, less the drift, and is that of a majority; so is the ceiling.
+func TestALeaseCountsFromBeforeItIsAsked(t *testing.T) {
+	h, v := NewHolder("a"), HolderView{Term: 1, State: reigning("a"), Reached: 50, Shared: 48}
+	sent := 100 * time.Second
+	first := h.Step(sent, v, nil)
+	if len(first) != 3 || first[0].Renewal.Ceiling != 68 || first[0].Renewal.Held {
+		t.Fatalf("asks %+v", first)
+	}
+	answers(h, sent+900*time.Millisecond, v, first, "a")
+	if e := h.Evidence(); e.Until != 0 || e.Ceiling != 0 {
+		t.Errorf("of one voter: %+v", e)
+	}
+	answers(h, sent+900*time.Millisecond, v, first, names[w])
+	const hold = 2940594 * time.Microsecond
+	e := h.Evidence()
+	if early := sent + hold - e.Until; e.Epoch != 1 || e.Ceiling != 68 || early < 0 || early > time.Millisecond {
+		t.Errorf("of two: %+v", e)
+	}
+	if again := h.Step(sent+time.Second+time.Millisecond, v, nil); len(again) != 1 || !again[0].Renewal.Held {
+		t.Errorf("then asks %+v", again)
+	}
+	h.Step(sent+time.Second, v, Stumbled{})
+	if e := h.Evidence(); e.Until != 0 {
+		t.Errorf("after a stumble: %+v", e)
+	}
+	v.Term = 2
+	h.Step(sent+time.Second, v, nil)
+	if e := h.Evidence(); e.Until != 0 || e.Ceiling != 0 {
+		t.Errorf("in another term: %+v", e)
+	}
+}
+
+// TestACeilingIsRaisedBeforeItIsReached, and beyond the budget only if the charter lets writes go on.
+func TestACeilingIsRaisedBeforeItIsReached(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		s := reigning("a")
+		s.Ballot.Charter.StopWrites = stop
+		h, v := NewHolder("a"), HolderView{Term: 1, State: s, Reached: 50, Shared: 50}
+		now := 100 * time.Second
+		answers(h, now, v, h.Step(now, v, nil), names[:]...)
+		v.Reached = 62 // the secondary stands still
+		if more := h.Step(now+time.Millisecond, v, nil); len(more) != 0 {
+			t.Errorf("asks within the budget: %+v", more)
+		}
+		v.Reached = 70
+		more := h.Step(now+time.Millisecond, v, nil)
+		if stop && len(more) != 0 || !stop && (len(more) != 3 || more[0].Renewal.Ceiling != 81) {
+			t.Errorf("at the ceiling, stops writes %t: %+v", stop, more)
+		}
+	}
+}
+
+// TestAPrimaryThatHearsNothingIsNotSupportedForEver: B5.
+func TestAPrimaryThatHearsNothingIsNotSupportedForEver(t *testing.T) {
+	s := reigning("b")
+	v := NewVoter("b")
+	v.Step(0, s, Leads{Term: 1})
+	renew := func(at Instant, held bool) Deed {
+		r := &Renewal{Epoch: 1, Region: "a", Term: 1, Charter: s.Ballot.Charter, Reigns: s.Reigns, Held: held}
+		return v.Step(at, s, RenewalAsked{Call: uint64(at), Renewal: r})[0].Do
+	}
+	sound := func(at Instant) *timeline.Objection {
+		c := Of(s, 2)
+		return v.Step(at, s, VoteAsked{Call: 1, Candidacy: c, Sounding: true})[0].Answer.Why
+	}
+	if did := renew(10*time.Second, true); did != Confirm {
+		t.Errorf("a renewal: %s", did)
+	}
+	if why := sound(11 * time.Second); why == nil || why.Reason != timeline.ReasonPromise {
+		t.Errorf("a sounding while it is supported: %v", why)
+	}
+	if did := renew(11500*time.Millisecond, false); did != Reply {
+		t.Errorf("a renewal of who hears nothing: %s", did)
+	}
+	if why := sound(13 * time.Second); why != nil {
+		t.Errorf("when the promise is over: %v", why)
+	}
+}
+
+// TestARegionAsksForVotesWhenItsPromiseIsOver: after its patience, in its rank, and only if a majority would vote for
+// it.
+func TestARegionAsksForVotesWhenItsPromiseIsOver(t *testing.T) {
+	c, v := NewCandidate("b"), CandidateView{Term: 1, State: reigning("b"), Quiet: 10 * time.Second, Rank: 1}
+	if asked := c.Step(11*time.Second, v, nil); len(asked) != 0 {
+		t.Errorf("before its turn: %+v", asked)
+	}
+	asked := c.Step(11150*time.Millisecond, v, nil)
+	if len(asked) != 3 || asked[0].Candidacy.Epoch != 2 {
+		t.Fatalf("in its turn: %+v", asked)
+	}
+	promise := Answer{Why: &timeline.Objection{Reason: timeline.ReasonPromise, Text: "w supports a"}, Promised: 1}
+	say := func(at Instant, call uint64, voter string, a Answer) []Effect {
+		return c.Step(at, v, Sounded{Call: call, Voter: voter, Answer: a})
+	}
+	say(11200*time.Millisecond, asked[0].Call, "b", Answer{Granted: true})
+	say(11200*time.Millisecond, asked[0].Call, names[w], promise)
+	c.Step(11200*time.Millisecond, v, Sounded{Call: asked[0].Call, Voter: "a", Silence: "unreachable"})
+	if c.Why() != "a does not answer: unreachable; w supports a" {
+		t.Errorf("says %q", c.Why())
+	}
+	asked = c.Step(12500*time.Millisecond, v, nil)
+	say(12500*time.Millisecond, asked[0].Call, "b", Answer{Granted: true})
+	stands := say(12500*time.Millisecond, asked[0].Call, names[w], Answer{Granted: true})
+	if len(stands) != 1 || stands[0].Do != Stand || stands[0].Epoch != 2 {
+		t.Fatalf("with a majority: %+v", stands)
+	}
+	paused := v
+	paused.State = v.State.Clone()
+	ballot := *v.State.Ballot
+	ballot.Charter.Paused = "an upgrade"
+	paused.State.Ballot = &ballot
+	c.Step(13*time.Second, paused, Stood{Why: "refused"})
+	if asked := c.Step(20*time.Second, paused, nil); len(asked) != 0 {
+		t.Errorf("while it is paused: %+v", asked)
+	}
+}
+
+// TestAPromiseOutlivesAHandoffThatCameToNothing: the region that voted for itself by the handoff does not vote for
+// itself in a later epoch before what it had promised to the primary is over; nor does its next leader. The search
+// found it.
+func TestAPromiseOutlivesAHandoffThatCameToNothing(t *testing.T) {
+	s := reigning("b")
+	v := NewVoter("b")
+	v.Step(0, s, Leads{Term: 1})
+	r := &Renewal{Epoch: 1, Region: "a", Term: 1, Charter: s.Ballot.Charter, Reigns: s.Reigns, Held: true}
+	v.Step(10*time.Second, s, RenewalAsked{Call: 1, Renewal: r})
+	c := Of(s, 2)
+	c.Handoff = 1
+	v.Step(11*time.Second, s, VoteAsked{Call: 2, Candidacy: c})
+	voted, ballot := s.Clone(), *s.Ballot
+	ballot.Promised, ballot.For, ballot.Handoff = 2, "b", 1
+	voted.Ballot = &ballot
+	v.Step(11*time.Second, voted, Recorded{Call: 2, Outcome: timeline.Applied})
+	sound := func(at Instant) *timeline.Objection {
+		return v.Step(at, voted, VoteAsked{Call: 3, Candidacy: Of(voted, 3), Sounding: true})[0].Answer.Why
+	}
+	if why := sound(12 * time.Second); why == nil || why.Reason != timeline.ReasonPromise {
+		t.Errorf("before the promise to the primary is over: %v", why)
+	}
+	if why := sound(13 * time.Second); why != nil {
+		t.Errorf("afterwards: %v", why)
+	}
+	v.Step(13*time.Second, voted, Leads{Term: 2})
+	if why := sound(14 * time.Second); why == nil || why.Reason != timeline.ReasonGuard {
+		t.Errorf("at a new leader: %v", why)
+	}
+}

@@ -1,0 +1,76 @@
+package ballot
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// walk goes at random from world to world, until one is broken.
+func walk(l limits, bug string, seed uint64, steps int) (broken string, trace []string) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	n := newWorld(l)
+	for range steps {
+		next := n.next(bug)
+		step := next[0] // time goes on
+		if r.IntN(6) > 0 && len(next) > 1 {
+			step = next[1+r.IntN(len(next)-1)]
+		}
+		before := n.clone()
+		step.do(n)
+		if bug == "the holder counts from the answer" {
+			n.fromReceipt(before)
+		}
+		trace = append(trace, step.act)
+		if n.check(); n.broken != "" {
+			return n.broken, trace
+		}
+	}
+	return "", nil
+}
+
+// any number of commands may be lost.
+const anyLoss = timeline.NoBound
+
+// planted are mistakes that have to be found, each with the limits under which that is quick, and what is broken.
+var planted = []struct {
+	bug, breaks string
+	from        uint64 // the walk that finds it, as of today; if it does not any more, further ones are tried
+	limit       limits
+}{
+	{"a new leader waits for nothing", "B2", 4326, limits{Epochs: 2, Changes: 1, Stands: 1, MaxLoss: anyLoss}},
+	{"a witness that starts waits for nothing", "B2", 106,
+		limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss}},
+	{"a former leader is not confirmed anew", "B2", 1597, limits{Epochs: 2, Changes: 1, Stands: 1, MaxLoss: anyLoss}},
+	{"a vote is given before the promise is over", "B2", 3, limits{Epochs: 2, Stands: 1, MaxLoss: anyLoss}},
+	{"a promise is given while a vote is on its way", "B2", 258, limits{Epochs: 2, Stands: 1, MaxLoss: anyLoss}},
+	{"the holder counts from the answer", "B2", 464, limits{Epochs: 2, Stands: 1, MaxLoss: anyLoss}},
+	{"a vote is answered before it is agreed on", "B", 10261, limits{Epochs: 3, Changes: 2, Stands: 2,
+		MaxLoss: anyLoss}},
+	{"a ceiling is answered and not kept", "B3", 9, limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1}},
+	{"a vote is forgotten", "B1", 305, limits{Epochs: 2, Stands: 2, MaxLoss: anyLoss}},
+	{"the budget is not looked at", "B3", 47, limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1}},
+	{"a seal is lifted without a refusal", "B", 4, limits{Epochs: 2, Writes: 2, Seals: 1, MaxLoss: 2}},
+}
+
+// TestPlantedMistakesAreFound: a search that finds nothing has to be able to.
+func TestPlantedMistakesAreFound(t *testing.T) {
+	for _, p := range planted {
+		t.Run(p.bug, func(t *testing.T) {
+			began := time.Now()
+			for seed := p.from; time.Since(began) < time.Minute; seed++ {
+				if broken, trace := walk(p.limit, p.bug, seed, 60); broken != "" {
+					if !strings.HasPrefix(broken, p.breaks) {
+						t.Fatalf("%s\n%s", broken, strings.Join(trace, "\n"))
+					}
+					t.Logf("walk %d: %s\n%s", seed, broken, strings.Join(trace, "\n"))
+					return
+				}
+			}
+			t.Error("nothing noticed it")
+		})
+	}
+}

@@ -1,0 +1,437 @@
+package ballot
+
+import (
+	"flag"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+var worlds = flag.Int("ballot.worlds", 300, "how many worlds each search visits at most")
+
+// step is one way on from a world.
+type step struct {
+	act string
+	do  func(n *world)
+}
+
+// next returns everything that can happen in n, with a mistake planted.
+func (n *world) next(bug string) []step {
+	steps := make([]step, 0, 32)
+	steps = append(steps, step{"tick", func(n *world) { n.tick() }})
+	add := func(act string, do func(n *world)) { steps = append(steps, step{act, do}) }
+	for i := range n.voters {
+		for _, former := range []bool{false, true} {
+			if former && n.voters[i].former == nil {
+				continue
+			}
+			if i != w {
+				n.renewals(i, former, bug, add)
+			}
+			p, _ := n.process(i, former)
+			if len(p.confirms) > 0 && (!former || bug == "a former leader is not confirmed anew") {
+				add(fmt.Sprint(names[i], " confirms, former ", former), func(n *world) {
+					p, _ := n.process(i, former)
+					call := p.confirms[0]
+					p.confirms = p.confirms[1:]
+					n.tell(i, former, Confirmed{call, true}, bug)
+				})
+			}
+		}
+		if i != w {
+			n.stands(i, bug, add)
+			n.history(i, bug, add)
+		}
+		n.changes(i, bug, add)
+	}
+	return steps
+}
+
+func (n *world) tick() {
+	n.now += unit
+	for i := range n.voters {
+		n.forget(&n.voters[i].leader)
+		if f := n.voters[i].former; f != nil {
+			n.forget(f)
+		}
+	}
+}
+
+// forget drops questions whose answer nobody waits for any more.
+func (n *world) forget(p *process) {
+	p.calls = slices.DeleteFunc(p.calls, func(q question) bool {
+		if q.deadline > n.now || p.voter.voting == q.call {
+			return false
+		}
+		if k := slices.Index(p.confirms, q.call); k >= 0 {
+			p.confirms = slices.Delete(p.confirms, k, k+1)
+			p.voter.take(q.call)
+		}
+		return true
+	})
+}
+
+// renewals has the holder of region i ask any of the voters.
+func (n *world) renewals(i int, former bool, bug string, add func(string, func(*world))) {
+	p, s := n.process(i, former)
+	view := n.view(i, former, s)
+	view.Stalled = false
+	probe := p.clone()
+	effects := probe.holder.Step(n.now, view, nil)
+	if len(effects) == 0 {
+		return
+	}
+	for k, e := range effects {
+		to := slices.Index(names[:], e.Voter)
+		for _, stale := range []bool{false, true} { // a former leader of the voter may be asked
+			if stale && (n.voters[to].former == nil || to == w) {
+				continue
+			}
+			add(fmt.Sprint(names[i], " renews at ", e.Voter, ", former ", former, stale), func(n *world) {
+				p, s := n.process(i, former)
+				view := n.view(i, former, s)
+				view.Stalled = false
+				before := p.holder.Supports()
+				e := p.holder.Step(n.now, view, nil)[k]
+				// Only this question is sent now; the others when the search wants it.
+				asked := *p.holder.support(e.Voter)
+				p.holder.voters = before
+				if known := p.holder.support(e.Voter); known != nil {
+					*known = asked
+				} else {
+					p.holder.voters = append(p.holder.voters, asked)
+				}
+				q := question{from: i, former: former, renewal: e.Call}
+				n.ask(to, stale, bug, q, RenewalAsked{Renewal: e.Renewal})
+			})
+		}
+	}
+}
+
+// ask brings a question to a process of a voter.
+func (n *world) ask(to int, stale bool, bug string, q question, in Input) {
+	p, _ := n.process(to, stale)
+	q.deadline = n.now + lease
+	call := uint64(1)
+	for ; p.has(call); call++ {
+	}
+	q.call = call
+	p.calls = append(p.calls, q)
+	switch in := in.(type) {
+	case RenewalAsked:
+		if len(p.confirms) > 0 { // one at a time is enough
+			p.drop(call)
+			return
+		}
+		if bug == "a promise is given while a vote is on its way" {
+			p.voter.voting = 0
+		}
+		in.Call = call
+		n.tell(to, stale, in, bug)
+	case VoteAsked:
+		if bug == "a vote is given before the promise is over" {
+			p.voter.until = n.now
+		}
+		in.Call = call
+		n.tell(to, stale, in, bug)
+	}
+}
+
+func (p *process) has(call uint64) bool {
+	return p.question(call).call != 0 ||
+		slices.ContainsFunc(p.voter.requests, func(r request) bool { return r.call == call })
+}
+
+// stands has region i ask for votes, and begin when it has a majority.
+func (n *world) stands(i int, bug string, add func(string, func(*world))) {
+	v := &n.voters[i]
+	s := v.state
+	epoch := s.Ballot.Promised + 1
+	if v.leader.stands == nil && n.left.Stands > 0 && epoch <= n.left.Epochs && s.Seal == nil {
+		add(fmt.Sprint(names[i], " stands for epoch ", epoch), func(n *world) {
+			n.left.Stands--
+			n.voters[i].leader.stands = Of(n.voters[i].state, epoch)
+		})
+	}
+	from := n.voters[1-i].state
+	if h := from.Seal; v.leader.stands == nil && h != nil && h.To == names[i] && s.Cursor == from.Cursor &&
+		h.Epoch+1 > s.Ballot.Promised {
+		add(fmt.Sprint(names[i], " stands by handoff ", h.Handoff), func(n *world) {
+			c := Of(n.voters[i].state, h.Epoch+1)
+			c.Handoff = h.Handoff
+			n.voters[i].leader.stands = c
+		})
+	}
+	c := v.leader.stands
+	if c == nil {
+		return
+	}
+	for to := range n.voters {
+		if v.leader.votes[to] || to != i && !v.leader.votes[i] || n.voters[to].leader.voter.voting != 0 {
+			continue
+		}
+		add(fmt.Sprint(names[i], " asks ", names[to], " to vote in epoch ", c.Epoch), func(n *world) {
+			c := *n.voters[i].leader.stands
+			if bug == "the budget is not looked at" {
+				c.Operator, c.Accept = true, timeline.NoBound
+			}
+			n.ask(to, false, bug, question{from: i, epoch: c.Epoch}, VoteAsked{Candidacy: &c})
+		})
+	}
+	if v.leader.votes[i] && s.Ballot.Voted(c) && n.votes(i) >= 2 {
+		add(fmt.Sprint(names[i], " begins epoch ", c.Epoch), func(n *world) { n.begin(i, c) })
+	}
+	if n.left.Stands > 0 {
+		add(fmt.Sprint(names[i], " gives up"), func(n *world) {
+			n.voters[i].leader.stands, n.voters[i].leader.votes = nil, [3]bool{}
+		})
+	}
+}
+
+func (n *world) votes(i int) (count int) {
+	for _, yes := range n.voters[i].leader.votes {
+		if yes {
+			count++
+		}
+	}
+	return count
+}
+
+func (n *world) begin(i int, c *timeline.Candidacy) {
+	v := &n.voters[i]
+	m := timeline.NewMachine(v.state)
+	r := timeline.Reign{
+		Epoch: c.Epoch, First: v.state.Cursor.Position + 1, Primary: names[i], Handoff: c.Handoff,
+		Previous: v.state.Cursor.Chain,
+	}
+	n.voters[i].leader.stands, n.voters[i].leader.votes = nil, [3]bool{}
+	if outcome, _, err := m.Reign(r); err != nil || outcome != timeline.Applied {
+		return
+	}
+	s := m.State()
+	v.state, v.leader.shared = &s, 0
+	if other := n.begun[c.Epoch]; other != 0 {
+		n.broken = fmt.Sprintf("B1: epoch %d is begun twice", c.Epoch)
+	}
+	n.begun[c.Epoch], n.handed[c.Epoch] = uint8(i)+1, c.Handoff != 0
+	budget := timeline.Position(n.left.MaxLoss)
+	if c.Handoff != 0 {
+		budget = 0
+	}
+	if n.left.MaxLoss == timeline.NoBound && c.Handoff == 0 {
+		budget = 100
+	}
+	for e := range c.Epoch {
+		if n.acked[e] > r.First-1+budget {
+			n.broken = fmt.Sprintf("B3: epoch %d of %s begins at %d, and %d of epoch %d was acknowledged", c.Epoch,
+				names[i], r.First, n.acked[e], e)
+		}
+	}
+	if n.spread >= r.First {
+		n.broken = fmt.Sprintf("B3: epoch %d of %s begins at %d, and %d was acknowledged by both regions", c.Epoch,
+			names[i], r.First, n.spread)
+	}
+}
+
+// history has region i write, follow, and hand over.
+func (n *world) history(i int, bug string, add func(string, func(*world))) {
+	v, other := &n.voters[i], &n.voters[1-i]
+	s := v.state
+	evidence := v.leader.holder.Evidence()
+	if at := s.Cursor.Position + 1; n.left.Writes > 0 && s.Writable() && evidence.Epoch == s.Cursor.Epoch &&
+		n.now < evidence.Until && at <= evidence.Ceiling {
+		add(fmt.Sprint(names[i], " acknowledges ", at), func(n *world) {
+			n.left.Writes--
+			next := n.voters[i].state.Clone()
+			next.Cursor.Position++
+			n.voters[i].state = next
+			n.acked[next.Cursor.Epoch] = at
+		})
+	}
+	o := other.state
+	relation, _ := timeline.Compare(s.Reigns, o.Reigns, s.Cursor.Position, o.Cursor.Position)
+	if s.Cursor != o.Cursor && relation == timeline.Prefix && o.Role() == timeline.Primary &&
+		o.Cursor.Epoch >= s.Ballot.Promised && s.Role() != timeline.Primary && v.log == nil && v.leader.stands == nil {
+		add(fmt.Sprint(names[i], " follows"), func(n *world) {
+			v, other := &n.voters[i], &n.voters[1-i]
+			n.apply(i, &timeline.Control{Op: timeline.OpInstall, Checkpoint: "x",
+				Origin: &timeline.Origin{Cursor: other.state.Cursor, Reigns: other.state.Reigns}})
+			other.leader.shared = v.state.Cursor.Position
+			n.spread = max(n.spread, min(v.state.Cursor.Position, n.acked[other.state.Cursor.Epoch]))
+		})
+	}
+	if n.left.Seals > 0 && s.Writable() && v.log == nil {
+		add(names[i]+" seals", func(n *world) {
+			n.left.Seals--
+			n.apply(i, &timeline.Control{Op: timeline.OpSeal, Epoch: s.Cursor.Epoch, To: names[1-i],
+				Handoff: s.Handoffs + 1})
+		})
+	}
+	if h := o.Seal; h != nil && n.left.Refuses > 0 && v.log == nil {
+		add(names[i]+" refuses", func(n *world) {
+			n.left.Refuses--
+			n.apply(i, &timeline.Control{Op: timeline.OpRefuse, Epoch: h.Epoch, Handoff: h.Handoff})
+		})
+	}
+	if h := s.Seal; h != nil && v.log == nil &&
+		(bug == "a seal is lifted without a refusal" || o.Refused.Handoff == h.Handoff) {
+		add(names[i]+" unseals", func(n *world) {
+			n.apply(i, &timeline.Control{Op: timeline.OpUnseal, Epoch: h.Epoch, Handoff: h.Handoff})
+		})
+	}
+}
+
+// changes has another process speak for a voter, and its log go on.
+func (n *world) changes(i int, bug string, add func(string, func(*world))) {
+	v := &n.voters[i]
+	commit := func(n *world) {
+		v := &n.voters[i]
+		c, call := v.log, v.call
+		v.log = nil
+		outcome, why := n.apply(i, c)
+		n.tell(i, false, Recorded{Call: call, Outcome: outcome, Why: why}, bug)
+		if bug == "a vote is forgotten" && c.Op == timeline.OpVote && c.Vote.For != names[i] {
+			next, ballot := n.voters[i].state.Clone(), *n.voters[i].state.Ballot
+			ballot.Promised--
+			next.Ballot, n.voters[i].state = &ballot, next
+		}
+	}
+	if v.log != nil {
+		add(fmt.Sprint(names[i], " agrees on ", v.log.Op), commit)
+	}
+	lead := func(n *world, guard Instant) {
+		v := &n.voters[i]
+		former := v.leader
+		former.state = v.state
+		v.term++
+		v.leader = newProcess(i, v.term, guard, v.state)
+		if i != w {
+			v.former = &former
+		}
+	}
+	guard := n.now
+	if i == w && bug == "a witness that starts waits for nothing" ||
+		bug == "a new leader waits for nothing" {
+		guard = n.now - lease
+	}
+	switch {
+	case i == w && n.left.Restarts > 0:
+		add("the witness restarts", func(n *world) { n.left.Restarts--; lead(n, guard) })
+	case i != w && n.left.Changes > 0:
+		add(fmt.Sprint(names[i], " has another leader"), func(n *world) {
+			n.left.Changes--
+			n.voters[i].log = nil
+			lead(n, guard)
+		})
+		if v.log != nil {
+			add(fmt.Sprint(names[i], " has another leader, which agrees on ", v.log.Op), func(n *world) {
+				n.left.Changes--
+				c := n.voters[i].log
+				n.voters[i].log = nil
+				state := n.voters[i].state
+				n.apply(i, c)
+				lead(n, guard)
+				n.voters[i].former.state = state
+			})
+		}
+	}
+}
+
+// search visits worlds until one is broken, nothing is left, or most were seen. It returns what is wrong with the
+// trace to it, and whether everything was seen.
+func search(l limits, bug string, most int) (broken string, trace []string, seen int, complete bool) {
+	type link struct {
+		from uint64
+		act  string
+	}
+	seed := maphash.MakeSeed()
+	first := newWorld(l)
+	var buf []byte
+	id := func(n *world) uint64 {
+		buf = n.key(buf[:0])
+		return maphash.Bytes(seed, buf)
+	}
+	links := map[uint64]link{id(first): {}}
+	type node struct {
+		world *world
+		id    uint64
+	}
+	queue := []node{{first, id(first)}}
+	for len(queue) > 0 && len(links) < most {
+		at := queue[0]
+		queue[0] = node{}
+		queue = queue[1:]
+		for _, step := range at.world.next(bug) {
+			n := at.world.clone()
+			step.do(n)
+			if bug == "the holder counts from the answer" {
+				n.fromReceipt(at.world)
+			}
+			n.check()
+			k := id(n)
+			if _, known := links[k]; known && n.broken == "" {
+				continue
+			}
+			links[k] = link{at.id, step.act}
+			if n.broken != "" {
+				for ; links[k].act != "" && len(trace) < 100; k = links[k].from {
+					trace = append(trace, links[k].act)
+				}
+				slices.Reverse(trace)
+				return n.broken, trace, len(links), false
+			}
+			queue = append(queue, node{n, k})
+		}
+	}
+	return "", nil, len(links), len(queue) == 0
+}
+
+// fromReceipt has every promise that was just given count from now.
+func (n *world) fromReceipt(before *world) {
+	for i := range 2 {
+		for k := range n.voters[i].leader.holder.voters {
+			s := &n.voters[i].leader.holder.voters[k]
+			if o := before.voters[i].leader.holder.support(s.Voter); o != nil && s.Until > o.Until {
+				s.Until = n.now + lease
+			}
+		}
+	}
+}
+
+// searches are what the rules are searched with.
+var searches = []struct {
+	name  string
+	limit limits
+}{
+	{"a leader changes", limits{Epochs: 2, Changes: 1, Stands: 1, MaxLoss: anyLoss}},
+	{"the witness restarts", limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss}},
+	{"both stand", limits{Epochs: 3, Stands: 2, MaxLoss: anyLoss}},
+	{"a budget", limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1}},
+	{"a budget that stops writes", limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1, StopWrites: true}},
+	{"a handoff", limits{Epochs: 3, Stands: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
+	{"a handoff and a new leader", limits{Epochs: 2, Changes: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
+}
+
+// TestSearch lets anything happen in any order, within bounds: renewals lost and confirmed late, leaders and witnesses
+// that forget what they promised, votes that the next leader inherits, writes, handoffs. Nothing that the package
+// promises is ever broken.
+func TestSearch(t *testing.T) {
+	for _, s := range searches {
+		t.Run(s.name, func(t *testing.T) {
+			most := *worlds
+			began := time.Now()
+			broken, trace, seen, complete := search(s.limit, "", most)
+			for seed := uint64(0); seed < uint64(most/20) && broken == ""; seed++ {
+				broken, trace = walk(s.limit, "", seed, 60)
+			}
+			if broken != "" {
+				t.Fatalf("%s\n%v", broken, trace)
+			}
+			t.Logf("%d worlds, complete: %t, %v", seen, complete, time.Since(began).Round(time.Millisecond))
+		})
+	}
+}

@@ -1,0 +1,322 @@
+package ballot
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Voter is what one process keeps beside the ballot of its region or witness. It is not safe for concurrent use.
+type Voter struct {
+	id    string
+	term  uint64  // in which it speaks for the voter; zero: it does not
+	since Instant // when it began to
+	out   []Effect
+
+	// The promise: no vote for another region than this one before until.
+	until    Instant
+	others   Instant // the end of promises to other regions, which a handoff passed over
+	lived    Instant // as until, but of primaries only that said that they hear a majority
+	epoch    timeline.Epoch
+	region   string
+	maxTerm  uint64 // of those in which a leader of that region renewed
+	asked    bool   // by somebody who would have the vote but for the promise, at wanted
+	wanted   Instant
+	voting   uint64 // the call whose vote is on its way; zero: none
+	requests []request
+}
+
+// request is a renewal or a candidacy that is not answered yet.
+type request struct {
+	call      uint64
+	at        Instant // when it came
+	renewal   *Renewal
+	candidacy *timeline.Candidacy
+}
+
+// NewVoter returns the voter of a region, or of a witness, with this ID. It speaks for nobody before Leads.
+func NewVoter(id string) *Voter { return &Voter{id: id} }
+
+// Leads says that this process speaks for the voter from now on, in this term; zero: not any more.
+type Leads struct{ Term uint64 }
+
+// RenewalAsked is a Renewal that came; answered by a Reply to Call.
+type RenewalAsked struct {
+	Call    uint64
+	Renewal *Renewal
+}
+
+// VoteAsked is a Candidacy that came; answered by a Reply to Call.
+type VoteAsked struct {
+	Call      uint64
+	Candidacy *timeline.Candidacy
+	// Sounding asks only what the answer would be, and changes nothing.
+	Sounding bool
+}
+
+// Confirmed tells what came of a Confirm.
+type Confirmed struct {
+	Call uint64
+	OK   bool
+}
+
+// Recorded tells what came of a Record. Unknown: nothing is known of it, and it may still happen.
+type Recorded struct {
+	Call    uint64
+	Outcome timeline.Outcome
+	Why     string
+	Unknown bool
+}
+
+func (Leads) input()        {}
+func (RenewalAsked) input() {}
+func (VoteAsked) input()    {}
+func (Confirmed) input()    {}
+func (Recorded) input()     {}
+
+// Step takes one step at the reading now, with the state s applied. What came is judged by that reading: it is taken
+// when the message is received, before anything else.
+func (v *Voter) Step(now Instant, s *timeline.State, in Input) []Effect {
+	v.out = nil
+	switch in := in.(type) {
+	case Leads:
+		v.leads(now, s, in.Term)
+	case RenewalAsked:
+		v.renewalAsked(now, s, in)
+	case VoteAsked:
+		v.voteAsked(now, s, in)
+	case Confirmed:
+		v.confirmed(s, in)
+	case Recorded:
+		v.recorded(s, in)
+	}
+	return v.out
+}
+
+// leads begins anew: who led before may have promised anything (B4).
+func (v *Voter) leads(now Instant, s *timeline.State, term uint64) {
+	for _, r := range v.requests {
+		v.refuse(s, r.call, objection(timeline.ReasonTerm, "%s is not led by this process any more", v.id))
+	}
+	*v = Voter{id: v.id, term: term, since: now, out: v.out}
+}
+
+func objection(r timeline.Reason, format string, args ...any) *timeline.Objection {
+	return &timeline.Objection{Reason: r, Text: fmt.Sprintf(format, args...)}
+}
+
+func (v *Voter) renewalAsked(now Instant, s *timeline.State, in RenewalAsked) {
+	r := in.Renewal
+	if o := v.against(s, r); o != nil {
+		v.refuse(s, in.Call, o)
+		return
+	}
+	lease := r.Charter.Lease                        // what the holder counts by, whatever this voter has
+	if !r.Held && v.asked && now-v.wanted < lease { // B5
+		v.refuse(s, in.Call, objection(timeline.ReasonDeaf, "%s holds no lease, and another region asks for votes",
+			r.Region))
+		return
+	}
+	v.promise(now+lease, r.Epoch, r.Region)
+	if v.maxTerm = r.Term; r.Held {
+		v.lived = v.until
+	}
+	v.requests = append(v.requests, request{call: in.Call, at: now, renewal: r})
+	v.out = append(v.out, Effect{Do: Confirm, Call: in.Call})
+}
+
+// against returns why a renewal is refused, nil if it is not.
+func (v *Voter) against(s *timeline.State, r *Renewal) *timeline.Objection {
+	b := s.Ballot
+	switch {
+	case v.term == 0:
+		return objection(timeline.ReasonTerm, "this process does not speak for %s", v.id)
+	case b == nil || r.Voter != b.Identity:
+		return objection(timeline.ReasonCharter, "%s lost its ballot: it has forgotten its votes", v.id)
+	case r.Epoch < b.Promised || r.Epoch == b.Promised && r.Region != b.For:
+		return objection(timeline.ReasonEpoch, "%s voted for %s in epoch %d", v.id, b.For, b.Promised)
+	case v.voting != 0:
+		return objection(timeline.ReasonBusy, "a vote of %s is on its way", v.id)
+	case r.Epoch == v.epoch && r.Region == v.region && r.Term < v.maxTerm:
+		return objection(timeline.ReasonTerm, "another node leads %s by now", r.Region)
+	case r.Epoch < v.epoch:
+		return objection(timeline.ReasonEpoch, "%s supports %s in epoch %d", v.id, v.region, v.epoch)
+	case r.Charter.Mark().Before(b.Charter.Mark()):
+		return objection(timeline.ReasonCharter, "%s has a newer charter", v.id)
+	}
+	return nil
+}
+
+// promise extends the promise, and never cuts it short.
+func (v *Voter) promise(until Instant, e timeline.Epoch, region string) {
+	if region != v.region { // by a handoff, which may come to nothing: then the promise before still holds
+		v.others, v.until = max(v.others, v.until), 0
+	}
+	if e != v.epoch || region != v.region {
+		v.epoch, v.region, v.maxTerm = e, region, 0
+	}
+	v.until = max(v.until, until)
+}
+
+// free returns why the promise forbids a vote for region, nil if it does not (V2).
+func (v *Voter) free(now Instant, s *timeline.State, c *timeline.Candidacy) *timeline.Objection {
+	lease := max(s.Ballot.Charter.Lease, c.Charter.Lease)
+	switch {
+	case v.voting != 0:
+		return objection(timeline.ReasonBusy, "a vote of %s is on its way", v.id)
+	case c.Handoff != 0: // the primary before is sealed, for good unless this handoff is refused
+		return nil
+	case now < v.others:
+		return objection(timeline.ReasonPromise, "%s supports another for %v", v.id, v.others-now)
+	case now < v.until && c.For != v.region:
+		return objection(timeline.ReasonPromise, "%s supports %s for %v", v.id, v.region, v.until-now)
+	case now < v.since+lease && (c.For != s.Ballot.For || s.Ballot.Handoff != 0):
+		return objection(timeline.ReasonGuard, "who spoke for %s before may support another for %v", v.id,
+			v.since+lease-now)
+	}
+	return nil
+}
+
+func (v *Voter) voteAsked(now Instant, s *timeline.State, in VoteAsked) {
+	c := in.Candidacy
+	var o *timeline.Objection
+	if v.term == 0 {
+		o = objection(timeline.ReasonTerm, "this process does not speak for %s", v.id)
+	} else {
+		o = timeline.Against(s, c)
+	}
+	again := o == nil && s.Charter() != nil && s.Ballot.Voted(c)
+	if o == nil && !again {
+		if o = v.free(now, s, c); o != nil && o.Reason == timeline.ReasonPromise {
+			v.asked, v.wanted = true, now
+		}
+	}
+	switch {
+	case o != nil:
+		v.refuse(s, in.Call, o)
+	case in.Sounding:
+		v.reply(s, in.Call, Answer{Granted: true})
+	case again:
+		v.requests = append(v.requests, request{call: in.Call, at: now, candidacy: c})
+		v.out = append(v.out, Effect{Do: Confirm, Call: in.Call})
+	default:
+		v.voting = in.Call
+		v.requests = append(v.requests, request{call: in.Call, at: now, candidacy: c})
+		v.record(in.Call, &timeline.Control{Op: timeline.OpVote, Vote: c})
+	}
+}
+
+func (v *Voter) record(call uint64, c *timeline.Control) {
+	v.out = append(v.out, Effect{Do: Record, Call: call, Control: c})
+}
+
+// confirmed goes on with what a quorum has confirmed, if nothing has happened meanwhile that forbids it.
+func (v *Voter) confirmed(s *timeline.State, in Confirmed) {
+	r, ok := v.take(in.Call)
+	if !ok {
+		return
+	}
+	switch {
+	case !in.OK:
+		v.refuse(s, r.call, objection(timeline.ReasonTerm, "%s does not confirm who leads it", v.id))
+	case r.candidacy != nil:
+		v.voted(s, r)
+	default:
+		v.renew(s, r)
+	}
+}
+
+// renew makes durable what a renewal tells, and answers it then (B3).
+func (v *Voter) renew(s *timeline.State, r request) {
+	if o := v.against(s, r.renewal); o != nil {
+		v.refuse(s, r.call, o)
+		return
+	}
+	n, b := r.renewal, s.Ballot
+	known := b.Known.Epoch()
+	switch {
+	case b.Charter.Mark().Before(n.Charter.Mark()):
+		v.requests = append(v.requests, r)
+		v.record(r.call, &timeline.Control{Op: timeline.OpCharter, Charter: &n.Charter, To: n.Region})
+	case known < n.Epoch || known == n.Epoch && b.Known.Ceiling < n.Ceiling:
+		v.requests = append(v.requests, r)
+		v.record(r.call, &timeline.Control{
+			Op: timeline.OpCeiling, Epoch: n.Epoch, To: n.Region,
+			Known: &timeline.Known{Reigns: n.Reigns, Ceiling: n.Ceiling},
+		})
+	default:
+		v.reply(s, r.call, Answer{Granted: true})
+	}
+}
+
+func (v *Voter) recorded(s *timeline.State, in Recorded) {
+	r, ok := v.take(in.Call)
+	if !ok {
+		return
+	}
+	if v.voting == in.Call && !in.Unknown {
+		v.voting = 0
+	}
+	switch {
+	case in.Unknown: // a vote may still be cast: nothing else is promised in this term
+		v.refuse(s, r.call, objection(timeline.ReasonTerm, "it is not known what became of it: %s", in.Why))
+	case in.Outcome == timeline.Refused:
+		v.refuse(s, r.call, objection(timeline.ReasonBusy, "%s", in.Why))
+	case r.candidacy != nil:
+		v.voted(s, r)
+	default:
+		v.renew(s, r)
+	}
+}
+
+// voted answers with a vote that is cast. It is a promise as well, for as long as the winner needs to ask for one: no
+// lease counts from a vote, and votes that were split should not keep anybody waiting.
+func (v *Voter) voted(s *timeline.State, r request) {
+	c := r.candidacy
+	if s.Charter() == nil || !s.Ballot.Voted(c) {
+		v.refuse(s, r.call, objection(timeline.ReasonEpoch, "%s voted for %s in epoch %d meanwhile", v.id, s.Ballot.For,
+			s.Ballot.Promised))
+		return
+	}
+	v.promise(r.at+c.Charter.Lease/3, c.Epoch, c.For)
+	v.asked, v.lived = false, v.until
+	v.reply(s, r.call, Answer{Granted: true})
+}
+
+func (v *Voter) take(call uint64) (request, bool) {
+	i := slices.IndexFunc(v.requests, func(r request) bool { return r.call == call })
+	if i < 0 {
+		return request{}, false
+	}
+	r := v.requests[i]
+	v.requests = slices.Delete(slices.Clone(v.requests), i, i+1)
+	return r, true
+}
+
+func (v *Voter) refuse(s *timeline.State, call uint64, o *timeline.Objection) {
+	v.reply(s, call, Answer{Why: o})
+}
+
+// reply tells, beside the answer, what whoever asked has to know next.
+func (v *Voter) reply(s *timeline.State, call uint64, a Answer) {
+	a.Supports = v.region
+	a.Cursor, a.Reigns = s.Cursor, s.Reigns
+	if b := s.Ballot; b != nil {
+		a.Promised, a.For, a.Known = b.Promised, b.For, b.Known
+		if s.Charter() != nil {
+			a.Charter = &b.Charter
+		}
+	}
+	v.out = append(v.out, Effect{Do: Reply, Call: call, Answer: a})
+}
+
+// Quiet returns from when on nothing is heard of a primary that hears a majority: then it is time to ask for votes. ok
+// is false if this voter does not speak for its region, or has no charter.
+func (v *Voter) Quiet(s *timeline.State) (at Instant, ok bool) {
+	c := s.Charter()
+	if v.term == 0 || c == nil {
+		return 0, false
+	}
+	return max(v.lived, v.others, v.since+c.Lease), true
+}

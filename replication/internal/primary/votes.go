@@ -1,0 +1,34 @@
+package primary
+
+import (
+	"context"
+
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Ballot takes what votes want of the governor to its machine. It is safe for concurrent use.
+type Ballot struct{ Governor *Governor }
+
+// Vote casts the region's vote c, on its leader, behind everything that was streamed before. Errors: ErrNotLeader,
+// then nothing was and will be cast, and ErrUnknownOutcome.
+func (b Ballot) Vote(ctx context.Context, c *timeline.Control) (region.Outcome, error) {
+	r := b.Governor.order(ctx, func(call uint64) succession.Input {
+		return succession.VoteAsked{Call: call, Control: c}
+	})
+	return region.Outcome{Outcome: r.Outcome, Why: r.Why}, r.Err
+}
+
+// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it. operator
+// says that somebody ordered it.
+func (b Ballot) Stand(ctx context.Context, e timeline.Epoch, operator bool) (*timeline.Reign, error) {
+	r := b.Governor.order(ctx, func(call uint64) succession.Input {
+		return succession.Takeover{Call: call, Epoch: e, Operator: operator}
+	})
+	if r.Err != nil {
+		return nil, r.Err
+	}
+	b.Governor.config.Fleet.Refresh()
+	return r.Reign, nil
+}

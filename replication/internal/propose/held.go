@@ -1,0 +1,71 @@
+package propose
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+)
+
+// held is a proposal that is applied and not acknowledged: the lease, or the ceiling, did not allow it.
+type held struct {
+	proposal *proposal
+	receipt  *contract.Receipt
+	until    time.Time
+}
+
+// maxHold is how long a result waits for its lease. A caller has his own deadline beside that.
+const maxHold = 10 * time.Second
+
+// holds reports whether anything waits.
+func (p *pipeline) holds() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.held) > 0
+}
+
+func (p *pipeline) hold(u *proposal, r *contract.Receipt) {
+	p.mu.Lock()
+	p.held = append(p.held, held{u, r, p.clock.Now().Add(maxHold)})
+	p.mu.Unlock()
+	p.release() // it may have become admissible, for somebody who saw nothing held
+}
+
+// release acknowledges what may be acknowledged by now, in order. What cannot be any more, because this node does not
+// lead, another epoch has begun, or it took too long, has an unknown outcome: it is written, and may be in a tail.
+func (p *pipeline) release() {
+	for {
+		p.mu.Lock()
+		if len(p.held) == 0 {
+			p.mu.Unlock()
+			return
+		}
+		h := p.held[0]
+		p.mu.Unlock()
+		admitted := p.standing.Admits(h.receipt.Epoch, h.receipt.Position)
+		deposed := p.standing.Deposed(h.receipt.Epoch)
+		p.mu.Lock()
+		over := p.term == 0 || deposed || !p.clock.Now().Before(h.until)
+		taken := (admitted || over) && len(p.held) > 0 && p.held[0].proposal == h.proposal
+		if taken {
+			p.held = p.held[1:]
+		}
+		p.mu.Unlock()
+		switch {
+		case taken && admitted:
+			p.acknowledge(h.proposal, h.receipt)
+		case taken:
+			h.proposal.finish(result{err: fmt.Errorf("%w: position %d was written in epoch %d, whose primary has no "+
+				"lease; it may be in a tail", contract.ErrUnknownOutcome, h.receipt.Position, h.receipt.Epoch)})
+		case !admitted && !over:
+			return
+		}
+	}
+}
+
+// stalled reports whether a frame was made so long ago, and is not applied.
+func (p *pipeline) stalled(longer time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.flights) > 0 && p.clock.Now().Sub(p.flights[0].at) > longer
+}

@@ -1,0 +1,71 @@
+package standing
+
+import (
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Fence stands before every acknowledgement and every confirmed read: where votes are taken, they need a lease of the
+// epoch in which they are made (invariant 7). Where none are, it stands open, and so does a nil one. It is safe for
+// concurrent use.
+type Fence struct {
+	clock   clock.Clock
+	applied *region.Applied
+
+	mu       sync.Mutex
+	evidence ballot.Evidence
+	short    func() // told when a ceiling is about to be reached; may be nil
+}
+
+// NewFence returns a fence that lets nothing pass where votes are taken.
+func NewFence(c clock.Clock, a *region.Applied) *Fence { return &Fence{clock: c, applied: a} }
+
+// OnShort has f called, without blocking, when something was not let through. It is set before anything runs.
+func (f *Fence) OnShort(short func()) { f.short = short }
+
+// Grant takes what the voters' promises entitle to. A promise stands until it ends, also if its holder does not lead
+// any more: it was given to the region.
+func (f *Fence) Grant(e ballot.Evidence) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.evidence = e
+}
+
+// Holds reports whether the region in the state s has a lease of its epoch now.
+func (f *Fence) Holds(s *timeline.State) bool {
+	if f == nil || s.Charter() == nil {
+		return true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.evidence.Epoch == s.Cursor.Epoch && f.clock.Elapsed() < f.evidence.Until
+}
+
+// Admits reports whether what was written up to p in the epoch e may be acknowledged now.
+func (f *Fence) Admits(e timeline.Epoch, p timeline.Position) bool {
+	if f == nil || f.applied.State().Charter() == nil {
+		return true
+	}
+	f.mu.Lock()
+	has := f.evidence
+	held := has.Epoch == e && f.clock.Elapsed() < has.Until && p <= has.Ceiling
+	f.mu.Unlock()
+	if !held && f.short != nil {
+		f.short()
+	}
+	return held
+}
+
+// Ceiling returns up to where the region in the state s may acknowledge, without a bound where no votes are taken.
+func (f *Fence) Ceiling(s *timeline.State) timeline.Position {
+	if f == nil || s.Charter() == nil {
+		return timeline.Position(timeline.NoBound)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.evidence.Ceiling
+}

@@ -1,0 +1,95 @@
+package succession
+
+import (
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// vote is one that the region was asked to cast.
+type vote struct {
+	call    uint64
+	control *timeline.Control
+	cast    bool
+}
+
+// election is what a beginning waits for: a majority of votes.
+type election struct {
+	id   uint64
+	done func(error)
+}
+
+// voting is what a machine has to do with votes.
+type voting struct {
+	votes    []*vote // that wait, or are on their way
+	election *election
+}
+
+func (v *voting) asked(m *Machine, in VoteAsked) {
+	if m.term == 0 {
+		m.fail(in.Call, contract.ErrNotLeader)
+		return
+	}
+	v.votes = append(v.votes, &vote{call: in.Call, control: in.Control})
+}
+
+// cast takes the first vote that waits to the log, behind everything that was streamed: what is acknowledged to a
+// source must be held by whoever is voted for (P10). It reports whether a vote waits.
+func (v *voting) cast(m *Machine) bool {
+	if len(v.votes) == 0 {
+		return false
+	}
+	o := v.votes[0]
+	if o.cast || m.stop() {
+		return true
+	}
+	o.cast = true
+	m.decide(o.control, func(in Decided) {
+		if len(v.votes) > 0 && v.votes[0] == o {
+			v.votes = v.votes[1:]
+		}
+		r := Reply{Outcome: in.Outcome, Why: in.Why}
+		if in.Err != nil {
+			r.Err = undecided(in.Err)
+		}
+		m.answer(o.call, r)
+	})
+	return true
+}
+
+// drop answers all who wait for a vote: another node leads the region.
+func (v *voting) drop(m *Machine, unknown error) {
+	for _, o := range v.votes {
+		m.fail(o.call, errIf(o.cast, unknown))
+	}
+	v.votes, v.election = nil, nil
+}
+
+func (v *voting) elected(in Elected) {
+	if o := v.election; o != nil && o.id == in.ID {
+		v.election = nil
+		o.done(in.Err)
+	}
+}
+
+// bound reports whether the region's vote forbids to follow the reign claim: who votes for a later epoch acknowledges
+// nothing more to an earlier one (P10).
+func bound(s *timeline.State, claim timeline.Reign) bool {
+	return s.Charter() != nil && s.Ballot.Promised > claim.Epoch
+}
+
+// begin has r begin once a majority has voted for it; where no votes are taken, at once. failed is told if it has not.
+func (v *voting) begin(m *Machine, r timeline.Reign, operator bool, failed func(error), done func(Decided)) {
+	if m.view.State.Charter() == nil {
+		m.decideReign(r, done)
+		return
+	}
+	v.election = &election{m.do(Effect{Do: Elect, Reign: r, Operator: operator}), func(err error) {
+		if err != nil {
+			failed(fmt.Errorf("epoch %d: %w", r.Epoch, err))
+			return
+		}
+		m.decideReign(r, done)
+	}}
+}

@@ -1,0 +1,239 @@
+package votes
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Settings are what an operator says about votes; the rest of a charter is found out. They travel as JSON.
+type Settings struct {
+	Automatic  bool                `json:"automatic"`
+	Lease      time.Duration       `json:"lease"`
+	Patience   time.Duration       `json:"patience"`
+	DriftPPM   uint32              `json:"drift"`
+	MaxLoss    uint64              `json:"maxLoss"`
+	StopWrites bool                `json:"stopWrites,omitempty"`
+	Witnesses  map[string][]string `json:"witnesses,omitempty"` // by name: addresses
+}
+
+// Questions to the leader of the primary. The names are on the wire.
+const (
+	askEnable = peer.Question[Settings, *timeline.Charter]("vote-enable")
+	askPause  = peer.Question[pauseOrder, *timeline.Charter]("vote-pause")
+)
+
+type pauseOrder struct {
+	Reason string `json:"reason"` // "": not paused any more
+}
+
+func (v *Votes) registerOrders(r *peer.Registry) {
+	peer.Handle(r, askEnable, func(ctx context.Context, s Settings) (*timeline.Charter, error) {
+		return v.enable(ctx, s)
+	})
+	peer.Handle(r, askRecover, func(ctx context.Context, _ peer.Nothing) (*timeline.Reign, error) {
+		return v.recover(ctx)
+	})
+	peer.Handle(r, askPause, func(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
+		return v.pause(ctx, o.Reason)
+	})
+}
+
+// Enable has the fleet take votes from now on. Any node takes the call. Errors: ErrArgument, ErrRejected if votes are
+// taken already, ErrNotReady with what is missing, ErrUnknownOutcome.
+func (v *Votes) Enable(ctx context.Context, s Settings) (*timeline.Charter, error) {
+	if to := v.config.Standing.Route(); !to.Local && to.Addr != "" {
+		return peer.Order(ctx, v.config.Client, to.Addr, askEnable, s)
+	}
+	return v.enable(ctx, s)
+}
+
+// Pause has nothing move by itself while reason is not empty. Any node takes the call. Errors: as of Enable.
+func (v *Votes) Pause(ctx context.Context, reason string) (*timeline.Charter, error) {
+	if to := v.config.Standing.Route(); !to.Local && to.Addr != "" {
+		return peer.Order(ctx, v.config.Client, to.Addr, askPause, pauseOrder{reason})
+	}
+	return v.pause(ctx, reason)
+}
+
+// primary returns the state of the region if this node leads it and it is primary.
+func (v *Votes) primary() (*timeline.State, error) {
+	s := v.config.Applied.State()
+	if !v.config.Leadership.Leads() || !v.config.Standing.Primary() || !s.Writable() {
+		return nil, fmt.Errorf("%w: this node does not lead the primary", contract.ErrNotReady)
+	}
+	return s, nil
+}
+
+// enable writes the first charter: every voter has a ballot before, and every node understands it (V4).
+func (v *Votes) enable(ctx context.Context, set Settings) (*timeline.Charter, error) {
+	s, err := v.primary()
+	if err != nil {
+		return nil, err
+	}
+	number := uint64(1)
+	if c := s.Charter(); c != nil {
+		// After a recovery nobody can be voted for without this region, which changes its mind here: no two majorities
+		// come about.
+		if len(c.Voters) != 1 || c.Voters[0].ID != v.config.Region {
+			return nil, fmt.Errorf("%w: votes are taken already", contract.ErrRejected)
+		}
+		number = c.Number + 1
+	}
+	if err := v.config.Ready(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+	}
+	c := &timeline.Charter{
+		Epoch: s.Cursor.Epoch, Number: number, Lease: set.Lease, Patience: set.Patience, DriftPPM: set.DriftPPM,
+		MaxLoss: set.MaxLoss, StopWrites: set.StopWrites, Automatic: set.Automatic,
+	}
+	if err := v.enrolAll(ctx, c, set); err != nil {
+		return nil, err
+	}
+	if fault := c.Fault(); fault != "" {
+		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
+	}
+	return c, v.write(ctx, c)
+}
+
+// enrolAll finds out who votes.
+func (v *Votes) enrolAll(ctx context.Context, c *timeline.Charter, set Settings) error {
+	own, err := v.seat.store.Enrol(ctx)
+	if err != nil {
+		return err
+	}
+	c.Voters = append(c.Voters, timeline.Voter{ID: own.Voter, Identity: own.Identity, Priority: own.Priority})
+	view, _ := v.config.Fleet.View()
+	enrol := func(id string, addrs []string) error {
+		ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
+		defer cancel()
+		e, err := reach(ctx, v, addrs, askEnrol, peer.Nothing{})
+		if err == nil && e.Voter != id {
+			err = fmt.Errorf("it says that it is %s", e.Voter)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s cannot vote yet: %w", contract.ErrNotReady, id, err)
+		}
+		c.Voters = append(c.Voters, timeline.Voter{ID: id, Identity: e.Identity, Priority: e.Priority})
+		return nil
+	}
+	for name := range view.Regions {
+		if err := enrol(name, v.config.Fleet.Addresses(name)); err != nil {
+			return err
+		}
+	}
+	for name, addrs := range set.Witnesses {
+		if err := enrol(timeline.WitnessPrefix+name, addrs); err != nil {
+			return err
+		}
+		c.Voters[len(c.Voters)-1].Addrs = addrs
+	}
+	slices.SortFunc(c.Voters, func(a, b timeline.Voter) int { return cmp.Compare(a.ID, b.ID) })
+	return nil
+}
+
+// write has the region agree on a charter; the voters get it with the next renewal.
+func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
+	o, err := v.config.Controls.Control(ctx, &timeline.Control{
+		Op: timeline.OpCharter, Charter: c, To: v.config.Region,
+	})
+	if err == nil && o.Outcome != timeline.Applied {
+		err = fmt.Errorf("%w: %s", contract.ErrRejected, o.Why)
+	}
+	if err != nil {
+		return fmt.Errorf("charter %d of epoch %d: %w", c.Number, c.Epoch, err)
+	}
+	v.wake.Nudge()
+	return nil
+}
+
+// next returns the charter that the primary of this epoch may write after its own. It has to have a lease: only one
+// primary writes charters.
+func (v *Votes) next() (*timeline.Charter, error) {
+	s, err := v.primary()
+	switch {
+	case err != nil:
+		return nil, err
+	case s.Charter() == nil:
+		return nil, fmt.Errorf("%w: no votes are taken: mimir fleet enable", contract.ErrRejected)
+	case !v.config.Fence.Holds(s):
+		return nil, fmt.Errorf("%w: the primary has no lease", contract.ErrNotReady)
+	}
+	c := *s.Charter()
+	c.Epoch, c.Number = s.Cursor.Epoch, c.Number+1
+	return &c, nil
+}
+
+func (v *Votes) pause(ctx context.Context, reason string) (*timeline.Charter, error) {
+	c, err := v.next()
+	if err != nil {
+		return nil, err
+	}
+	c.Paused = reason
+	return c, v.write(ctx, c)
+}
+
+// restamp has a new primary write its charter once, before it may write another: a half-written one of the primary
+// before it cannot come up any more.
+func (v *Votes) restamp() {
+	if c := v.config.Applied.State().Charter(); c == nil || c.Epoch == v.config.Applied.State().Cursor.Epoch {
+		return
+	}
+	if c, err := v.next(); err == nil {
+		v.alone(func(ctx context.Context) error { return v.write(ctx, c) })
+	}
+}
+
+// adopt takes a newer charter that a voter told of: with an older one this region would be voted for by nobody. The
+// primary that wrote it is the one for which that voter voted, if it tells.
+func (v *Votes) adopt(a ballot.Answer) {
+	s := v.config.Applied.State()
+	if a.Charter == nil || s.Charter() == nil || !s.Charter().Mark().Before(a.Charter.Mark()) ||
+		a.Charter.Epoch > s.Ballot.Promised && a.Charter.Epoch != a.Promised {
+		return
+	}
+	c := &timeline.Control{Op: timeline.OpCharter, Charter: a.Charter, To: a.For}
+	v.alone(func(ctx context.Context) error {
+		_, err := v.config.Controls.Control(ctx, c)
+		return err
+	})
+}
+
+// enableInitially has the fleet take votes if the configuration says so, as soon as it can.
+func (v *Votes) enableInitially() {
+	if v.config.Initial == nil {
+		return
+	}
+	if _, err := v.primary(); err == nil {
+		v.alone(func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 5*v.config.Timeout)
+			defer cancel()
+			_, err := v.enable(ctx, *v.config.Initial)
+			return err
+		})
+	}
+}
+
+// alone runs what the loop wants of the log, one thing at a time.
+func (v *Votes) alone(do func(ctx context.Context) error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.busy {
+		return
+	}
+	v.busy = v.config.Life.Try(func(ctx context.Context) {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			v.config.Logger.Info("charter not written; will try again", "err", err)
+		}
+		v.mu.Lock()
+		v.busy = false
+		v.mu.Unlock()
+	})
+}

@@ -1,0 +1,15 @@
+// Package votes runs the machines of ballot: it serves what a voter is asked, renews the promises that a primary lives
+// on, and asks for votes. It brings their questions to where the voters are, their controls to the region's log, and
+// what a majority promised to the fence of standing. Where no charter is, it does nothing.
+//
+// It promises:
+//
+//   - V1: a message is judged by a reading of the lease clock that was taken when it came; what is asked for counts
+//     from a reading before it is sent (B2).
+//   - V2: a promise is answered only after the region confirmed who leads it, and after what it tells is applied (B4).
+//   - V3: after a gap in any clock nothing counts that was promised before.
+//   - V4: nothing of ballots is proposed before every node of every region is known to understand it.
+//
+// It leaves to its neighbours: what is decided (ballot, timeline), in which order it goes to the log (primary), what a
+// lease allows (standing), and a witness' file (replication/witness).
+package votes

@@ -1,0 +1,198 @@
+package votes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// addresses returns where a voter is reached.
+func (v *Votes) addresses(c *timeline.Charter, voter string) []string {
+	if w := c.Voter(voter); w != nil && w.Witness() {
+		return w.Addrs
+	}
+	return v.config.Fleet.Addresses(voter)
+}
+
+// reach asks at the first address, and at the others as well when that has not answered soon: there is one leader.
+func reach[In, Out any](ctx context.Context, v *Votes, addrs []string, q peer.Question[In, Out], in In) (Out, error) {
+	var none Out
+	if len(addrs) == 0 {
+		return none, fmt.Errorf("%w: no address is known", contract.ErrNotReady)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type reply struct {
+		out Out
+		err error
+	}
+	replies := make(chan reply, len(addrs))
+	ask := func(addr string) {
+		go func() {
+			out, err := peer.Ask(ctx, v.config.Client, addr, q, in)
+			replies <- reply{out, err}
+		}()
+	}
+	ask(addrs[0])
+	soon := v.config.Clock.NewTimer(hurry)
+	defer soon.Stop()
+	asked, answered := 1, 0
+	more := func() {
+		for ; asked < len(addrs); asked++ {
+			ask(addrs[asked])
+		}
+	}
+	var last, led error
+	for {
+		select {
+		case r := <-replies:
+			if r.err == nil || !peer.Elsewhere(r.err) && peer.Kind(r.err) != nil {
+				return r.out, r.err
+			}
+			if last = r.err; errors.Is(r.err, contract.ErrNotLeader) {
+				led = r.err
+			}
+			more()
+			if answered++; answered == len(addrs) {
+				if led != nil {
+					last = fmt.Errorf("nobody leads it: %w", led)
+					v.config.Fleet.Refresh()
+				}
+				return none, last
+			}
+		case <-soon.C():
+			more()
+		case <-ctx.Done():
+			if last == nil {
+				last = ctx.Err()
+			}
+			return none, last
+		}
+	}
+}
+
+// hurry is how long the node that led a voter is asked alone.
+const hurry = 150 * time.Millisecond
+
+// sound asks a voter what it would say.
+func (v *Votes) sound(ctx context.Context, c *timeline.Charter, voter string, in *timeline.Candidacy) (ballot.Answer,
+	error) {
+	if voter == v.config.Region {
+		return v.seat.vote(ctx, in, true)
+	}
+	return reach(ctx, v, v.addresses(c, voter), askSound, in)
+}
+
+// candidacy is what this region says of itself in epoch.
+func (v *Votes) candidacy(epoch timeline.Epoch, operator bool) (*timeline.Candidacy, error) {
+	s := v.config.Applied.State()
+	if s.Charter() == nil {
+		return nil, fmt.Errorf("%w: no votes are taken", contract.ErrNotReady)
+	}
+	c := ballot.Of(s, epoch)
+	if operator {
+		c.Operator, c.Accept = true, timeline.NoBound
+	}
+	return c, nil
+}
+
+// Elect implements primary.Elections.
+func (v *Votes) Elect(ctx context.Context, r timeline.Reign, operator bool) error {
+	c, err := v.candidacy(r.Epoch, operator)
+	if err != nil {
+		return err
+	}
+	c.Handoff = r.Handoff
+	ctx, cancel := context.WithTimeout(ctx, max(v.config.Timeout, c.Charter.Lease/3))
+	defer cancel()
+	a, err := v.seat.vote(ctx, c, false)
+	if err == nil && !a.Granted {
+		err = errors.New(a.Why.Text)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s does not vote for itself: %w", contract.ErrNotReady, v.config.Region, err)
+	}
+	return v.poll(ctx, c, func(voter string) (ballot.Answer, error) {
+		if voter == v.config.Region {
+			return a, nil
+		}
+		return reach(ctx, v, v.addresses(&c.Charter, voter), askVote, c)
+	})
+}
+
+// poll asks every voter, and returns nil once a majority says yes, or why none does.
+func (v *Votes) poll(
+	ctx context.Context, c *timeline.Candidacy, ask func(voter string) (ballot.Answer, error),
+) error {
+	type said struct {
+		voter string
+		why   string
+	}
+	answers := make(chan said, len(c.Charter.Voters))
+	for _, w := range c.Charter.Voters {
+		go func() {
+			a, err := ask(w.ID)
+			switch {
+			case err != nil:
+				answers <- said{w.ID, fmt.Sprintf("%s does not answer: %v", w.ID, err)}
+			case !a.Granted:
+				answers <- said{w.ID, a.Why.Text}
+			default:
+				answers <- said{w.ID, ""}
+			}
+		}()
+	}
+	votes, reasons := map[string]bool{}, []string{}
+	for range c.Charter.Voters {
+		s := <-answers // each ends with ctx
+		if votes[s.voter] = s.why == ""; s.why != "" {
+			reasons = append(reasons, s.why)
+		}
+		if ballot.Decided(&c.Charter, votes) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: no majority of votes: %s", contract.ErrNotReady, strings.Join(reasons, "; "))
+}
+
+// soundAgain is the pause between two soundings for an operator.
+const soundAgain = 200 * time.Millisecond
+
+// Sound implements primary.Elections.
+func (v *Votes) Sound(ctx context.Context) (timeline.Epoch, error) {
+	for {
+		s := v.config.Applied.State()
+		c, err := v.candidacy(max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, true)
+		if err != nil {
+			return 0, err
+		}
+		sounding, cancel := context.WithTimeout(ctx, v.config.Timeout)
+		highest := make(chan timeline.Epoch, len(c.Charter.Voters))
+		err = v.poll(sounding, c, func(voter string) (ballot.Answer, error) {
+			a, err := v.sound(sounding, &c.Charter, voter, c)
+			highest <- a.Promised
+			if a.Why != nil && a.Why.Reason == timeline.ReasonEpoch { // a later epoch cures that
+				a.Granted = true
+			}
+			return a, err
+		})
+		cancel()
+		epoch := c.Epoch
+		for len(highest) > 0 {
+			epoch = max(epoch, <-highest+1)
+		}
+		if err == nil {
+			return epoch, nil
+		}
+		if v.config.Life.Pause(ctx, soundAgain) != nil {
+			return 0, err
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package votes
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// To the leader of the region that is kept.
+const askRecover = peer.Question[peer.Nothing, *timeline.Reign]("vote-recover")
+
+// Recover makes region primary, and the only voter, without asking the others: a majority of votes is lost for good.
+// Whoever orders it answers for that none of the others acknowledges anything any more; after a lease that is so for
+// those that hear nobody. Any node takes the call. Errors: ErrRejected if no votes are taken, ErrUnknownRegion,
+// ErrNotReady, ErrUnknownOutcome.
+func (v *Votes) Recover(ctx context.Context, region string) (*timeline.Reign, error) {
+	if region == v.config.Region && v.config.Leadership.Leads() {
+		return v.recover(ctx)
+	}
+	addrs := v.config.Fleet.Addresses(region)
+	if region == v.config.Region {
+		addrs = []string{v.config.Leader.LeaderAddr()}
+	}
+	if len(addrs) == 0 || addrs[0] == "" {
+		return nil, fmt.Errorf("%w: region %s has no leader that is known here", contract.ErrNotReady, region)
+	}
+	return peer.Order(ctx, v.config.Client, addrs[0], askRecover, peer.Nothing{})
+}
+
+func (v *Votes) recover(ctx context.Context) (*timeline.Reign, error) {
+	s := v.config.Applied.State()
+	switch {
+	case !v.config.Leadership.Leads():
+		return nil, contract.ErrNotLeader
+	case s.Charter() == nil:
+		return nil, fmt.Errorf("%w: no votes are taken here: mimir failover --force", contract.ErrRejected)
+	case s.Role() == timeline.Diverged:
+		return nil, fmt.Errorf("%w: region %s has to rejoin first", contract.ErrDiverged, v.config.Region)
+	}
+	v.config.Logger.Warn("recovery asked for: this region goes on as the only voter, when a lease is over")
+	if err := v.config.Life.Pause(ctx, s.Charter().Lease); err != nil {
+		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+	}
+	s = v.config.Applied.State()
+	c := *s.Charter()
+	own := timeline.Voter{ID: v.config.Region, Identity: s.Ballot.Identity, Priority: max(v.config.Priority, 1)}
+	c.Epoch, c.Number = max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, c.Number+1
+	c.Voters, c.Automatic, c.Paused = []timeline.Voter{own}, false, ""
+	if c.MaxLoss == 0 {
+		c.MaxLoss = timeline.NoBound // nobody else is left to have anything
+	}
+	if err := v.write(ctx, &c); err != nil {
+		return nil, err
+	}
+	// A primary that goes on has everything, and begins anew; any other region may lose what it has not.
+	return v.config.Governor.Stand(ctx, c.Epoch, s.Role() != timeline.Primary)
+}

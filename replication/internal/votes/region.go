@@ -1,0 +1,96 @@
+package votes
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Group is the region's log.
+type Group interface {
+	// ReadIndex returns a point at or after everything that the region agreed on before the call.
+	ReadIndex(ctx context.Context) (uint64, error)
+}
+
+// Controls takes controls to the region's log.
+type Controls interface {
+	Control(ctx context.Context, c *timeline.Control) (region.Outcome, error)
+}
+
+// Governor decides for the region, in order.
+type Governor interface {
+	// Vote casts the region's vote, behind everything that was streamed before.
+	Vote(ctx context.Context, c *timeline.Control) (region.Outcome, error)
+	// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it. operator
+	// says that somebody ordered it.
+	Stand(ctx context.Context, e timeline.Epoch, operator bool) (*timeline.Reign, error)
+}
+
+// store is a region's log as the place of its ballot.
+type store struct{ config *Config }
+
+// Term implements Store.
+func (s store) Term() uint64 {
+	term, _ := s.config.Leadership.Term()
+	return term
+}
+
+// State implements Store.
+func (s store) State() *timeline.State { return s.config.Applied.State() }
+
+// Confirm implements Store. A later leader, if it is that one who confirms the point, has written to the log before
+// it; when that is applied here, this node knows that it does not lead.
+func (s store) Confirm(ctx context.Context) error {
+	term := s.Term()
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	index, err := s.config.Group.ReadIndex(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := s.config.Applied.Wait(ctx, func(v *region.View) bool { return v.Index >= index }); err != nil {
+		return err
+	}
+	if now := s.Term(); now != term || term == 0 {
+		return contract.ErrNotLeader
+	}
+	return nil
+}
+
+// Record implements Store.
+func (s store) Record(ctx context.Context, c *timeline.Control) (timeline.Outcome, string, error) {
+	record := s.config.Controls.Control
+	if c.Op == timeline.OpVote {
+		record = s.config.Governor.Vote
+	}
+	o, err := record(ctx, c)
+	return o.Outcome, o.Why, err
+}
+
+// Enrol implements Store.
+func (s store) Enrol(ctx context.Context) (Enrolment, error) {
+	if s.Term() == 0 {
+		return Enrolment{}, contract.ErrNotLeader
+	}
+	if s.State().Ballot == nil {
+		c := &timeline.Control{Op: timeline.OpEnrol, Identity: Identity()}
+		if _, err := s.config.Controls.Control(ctx, c); err != nil {
+			return Enrolment{}, fmt.Errorf("give region %s a ballot: %w", s.config.Region, err)
+		}
+	}
+	return Enrolment{s.config.Region, s.State().Ballot.Identity, s.config.Priority}, nil
+}
+
+// Identity returns a fresh one for a ballot.
+func Identity() (n timeline.Nonce) {
+	_, _ = rand.Read(n[:]) // never fails
+	return n
+}
+
+// least bounds how often a thing is looked at.
+const least = 20 * time.Millisecond

@@ -1,0 +1,173 @@
+package votes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Questions to a voter. The names are on the wire.
+const (
+	askRenew = peer.Question[*ballot.Renewal, ballot.Answer]("vote-renew")
+	askSound = peer.Question[*timeline.Candidacy, ballot.Answer]("vote-sound")
+	askVote  = peer.Question[*timeline.Candidacy, ballot.Answer]("vote")
+	// Who votes as what? The voter has a ballot from then on.
+	askEnrol = peer.Question[peer.Nothing, Enrolment]("vote-enrol")
+)
+
+// Enrolment is what a voter says of itself before there is a charter.
+type Enrolment struct {
+	Voter    string         `json:"voter"`
+	Identity timeline.Nonce `json:"identity"`
+	Priority uint8          `json:"priority"`
+}
+
+// Store is where the ballot of a voter is: a region's log, or a witness' file. It is safe for concurrent use.
+type Store interface {
+	// Term returns the one in which this process speaks for the voter, zero if it does not.
+	Term() uint64
+	// State returns the voter's, which must not be changed.
+	State() *timeline.State
+	// Confirm returns nil once it is certain that this process spoke for the voter after the call, and that State is
+	// no older than the call.
+	Confirm(ctx context.Context) error
+	// Record makes c durable, and returns what became of it. An error: it may still happen, unless it is ErrNotLeader.
+	Record(ctx context.Context, c *timeline.Control) (timeline.Outcome, string, error)
+	// Enrol returns the voter's ballot, which it has from then on.
+	Enrol(ctx context.Context) (Enrolment, error)
+}
+
+// Seat is the place of a voter: it answers what a voter is asked. It is safe for concurrent use.
+type Seat struct {
+	clock clock.Clock
+	life  *life.Life
+	store Store
+
+	mu      sync.Mutex
+	machine *ballot.Voter
+	term    uint64
+	call    uint64
+	calls   map[uint64]chan ballot.Answer
+}
+
+// NewSeat returns the seat of the voter id.
+func NewSeat(id string, c clock.Clock, l *life.Life, s Store) *Seat {
+	return &Seat{clock: c, life: l, store: s, machine: ballot.NewVoter(id), calls: map[uint64]chan ballot.Answer{}}
+}
+
+// Register registers what a voter answers.
+func (s *Seat) Register(r *peer.Registry) {
+	peer.Handle(r, askRenew, s.renew)
+	peer.Handle(r, askSound, func(ctx context.Context, c *timeline.Candidacy) (ballot.Answer, error) {
+		return s.vote(ctx, c, true)
+	})
+	peer.Handle(r, askVote, func(ctx context.Context, c *timeline.Candidacy) (ballot.Answer, error) {
+		return s.vote(ctx, c, false)
+	})
+	peer.Handle(r, askEnrol, func(ctx context.Context, _ peer.Nothing) (Enrolment, error) {
+		return s.store.Enrol(ctx)
+	})
+}
+
+func (s *Seat) renew(ctx context.Context, r *ballot.Renewal) (ballot.Answer, error) {
+	return s.ask(ctx, r != nil, func(call uint64) ballot.Input { return ballot.RenewalAsked{Call: call, Renewal: r} })
+}
+
+func (s *Seat) vote(ctx context.Context, c *timeline.Candidacy, sounding bool) (ballot.Answer, error) {
+	return s.ask(ctx, c != nil, func(call uint64) ballot.Input {
+		return ballot.VoteAsked{Call: call, Candidacy: c, Sounding: sounding}
+	})
+}
+
+// ask puts a question to the machine at once (V1), and returns its answer.
+func (s *Seat) ask(ctx context.Context, ok bool, in func(call uint64) ballot.Input) (ballot.Answer, error) {
+	switch {
+	case !ok:
+		return ballot.Answer{}, fmt.Errorf("%w: an empty question", contract.ErrMessage)
+	case s.store.Term() == 0:
+		return ballot.Answer{}, contract.ErrNotLeader
+	}
+	done := make(chan ballot.Answer, 1)
+	s.mu.Lock()
+	s.call++
+	call := s.call
+	s.calls[call] = done
+	s.stepLocked(in(call))
+	s.mu.Unlock()
+	select {
+	case a := <-done:
+		return a, nil
+	case <-ctx.Done():
+		s.mu.Lock()
+		delete(s.calls, call)
+		s.mu.Unlock()
+		return ballot.Answer{}, ctx.Err()
+	case <-s.life.Stopped():
+		return ballot.Answer{}, s.life.Failure()
+	}
+}
+
+func (s *Seat) step(in ballot.Input) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stepLocked(in)
+}
+
+func (s *Seat) stepLocked(in ballot.Input) {
+	now := s.clock.Elapsed()
+	if term := s.store.Term(); term != s.term {
+		s.term = term
+		s.perform(s.machine.Step(now, s.store.State(), ballot.Leads{Term: term}))
+	}
+	if in != nil {
+		s.perform(s.machine.Step(now, s.store.State(), in))
+	}
+}
+
+// perform begins what the machine wants. The caller holds mu.
+func (s *Seat) perform(effects []ballot.Effect) {
+	for _, e := range effects {
+		switch e.Do {
+		case ballot.Reply:
+			if done := s.calls[e.Call]; done != nil {
+				delete(s.calls, e.Call)
+				done <- e.Answer
+			}
+		case ballot.Confirm:
+			s.life.Try(func(ctx context.Context) {
+				s.step(ballot.Confirmed{Call: e.Call, OK: s.store.Confirm(ctx) == nil})
+			})
+		case ballot.Record:
+			s.life.Try(func(ctx context.Context) { s.record(ctx, e) })
+		}
+	}
+}
+
+func (s *Seat) record(ctx context.Context, e ballot.Effect) {
+	in := ballot.Recorded{Call: e.Call}
+	var err error
+	in.Outcome, in.Why, err = s.store.Record(ctx, e.Control)
+	switch {
+	case errors.Is(err, contract.ErrNotLeader) && !errors.Is(err, contract.ErrUnknownOutcome):
+		in.Outcome, in.Why = timeline.Refused, err.Error()
+	case err != nil:
+		in.Unknown, in.Why = true, err.Error()
+	}
+	s.step(in)
+}
+
+// quiet returns from when on the voter's promise forbids nothing.
+func (s *Seat) quiet() (ballot.Instant, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stepLocked(nil)
+	return s.machine.Quiet(s.store.State())
+}

@@ -1,0 +1,78 @@
+package votes
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Status describes who votes and what the promises come to, as this node sees it; nil where no votes are taken. Lease,
+// ceiling and support are known at the leader of the primary alone.
+func (v *Votes) Status() *contract.VoteStatus {
+	s := v.config.Applied.State()
+	c := s.Charter()
+	if c == nil {
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.config.Clock.Elapsed()
+	out := &contract.VoteStatus{
+		Charter: c.Mark().Number, Epoch: c.Epoch, Automatic: c.Automatic, Paused: c.Paused,
+		Lease: c.Lease, MaxLoss: c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
+	}
+	leads := v.config.Leadership.Leads() && s.Role() == timeline.Primary
+	if leads {
+		out.Holds = now < v.evidence.Until
+		out.Left, out.Ceiling = max(v.evidence.Until-now, 0), v.evidence.Ceiling
+		out.Fenced = !out.Holds
+		if out.Fenced {
+			out.FencedFor = now - v.since
+		}
+	}
+	for _, voter := range c.Voters {
+		w := contract.VoterStatus{ID: voter.ID, Priority: voter.Priority, Witness: voter.Witness()}
+		if leads {
+			describe(&w, v.holder.Supports(), now)
+		}
+		out.Voters = append(out.Voters, w)
+	}
+	return out
+}
+
+func describe(w *contract.VoterStatus, supports []ballot.Support, now ballot.Instant) {
+	for _, s := range supports {
+		if s.Voter != w.ID {
+			continue
+		}
+		w.Supports, w.Problem = now < s.Until, s.Why
+		if s.Why != "" {
+			w.ProblemFor = now - s.Since
+		}
+	}
+}
+
+// Problem says for people what keeps the primary that this node leads from acknowledging, or the secondary from taking
+// over; "" if nothing does.
+func (v *Votes) Problem() string {
+	s := v.Status()
+	if s == nil || !v.config.Leadership.Leads() {
+		return ""
+	}
+	if !s.Fenced {
+		if s.Why != "" {
+			return "does not take over: " + s.Why
+		}
+		return ""
+	}
+	reasons := []string{fmt.Sprintf("fenced for %.1f s, acknowledges nothing", s.FencedFor.Seconds())}
+	for _, w := range s.Voters {
+		if w.Problem != "" {
+			reasons = append(reasons, fmt.Sprintf("%s, for %.1f s: %s", w.ID, w.ProblemFor.Seconds(), w.Problem))
+		}
+	}
+	return strings.Join(reasons, "; ")
+}

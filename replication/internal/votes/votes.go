@@ -1,0 +1,299 @@
+package votes
+
+import (
+	"context"
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Slots know what the secondaries have acknowledged.
+type Slots interface{ Now() []timeline.Slot }
+
+// Writes know how far the leader has proposed.
+type Writes interface {
+	// Reached returns the last position that was proposed, zero if none was.
+	Reached() timeline.Position
+	// Stalled reports whether something was proposed so long ago, and is not applied.
+	Stalled(longer time.Duration) bool
+}
+
+// Config is what Votes need. All fields but Initial are required.
+type Config struct {
+	Region     string
+	Priority   uint8
+	Timeout    time.Duration // of one question that is not bound by the lease
+	Clock      clock.Clock
+	Logger     *slog.Logger
+	Life       *life.Life
+	Applied    *region.Applied
+	Leadership *region.Leadership
+	Fleet      *fleet.Watcher
+	Standing   *standing.Standing
+	Fence      *standing.Fence
+	Leader     standing.Leader
+	Client     *peer.Client
+	Group      Group
+	Controls   Controls
+	Governor   Governor
+	Slots      Slots
+	Writes     Writes
+	// Changed is told when the lease has come, gone or grown. It must not block.
+	Changed func()
+	// Ready returns nil once every node of every region is known to understand ballots (V4).
+	Ready func(ctx context.Context) error
+	// Initial is the charter of a fleet that has none; nil: votes are taken when somebody orders it.
+	Initial *Settings
+}
+
+// Votes are what a node of a region does about who may be primary. They are safe for concurrent use.
+type Votes struct {
+	config Config
+	seat   *Seat
+	wake   wake.Signal
+
+	mu        sync.Mutex
+	holder    *ballot.Holder
+	candidate *ballot.Candidate
+	stumble   stumble
+	evidence  ballot.Evidence
+	held      bool
+	since     ballot.Instant // it is held, or not, in epoch
+	epoch     timeline.Epoch
+	why       string     // the candidate's, as it was logged last
+	dice      *rand.Rand // so that two regions do not ask at the same time for ever
+	busy      bool       // something is on its way to the log that the loop began
+}
+
+// New returns Votes; nothing is asked before Run.
+func New(c Config) *Votes {
+	seed := fnv.New64a()
+	seed.Write([]byte(c.Region))
+	v := &Votes{
+		dice:   rand.New(rand.NewPCG(seed.Sum64(), uint64(c.Clock.Now().UnixNano()))),
+		config: c, wake: wake.New(), holder: ballot.NewHolder(c.Region), candidate: ballot.NewCandidate(c.Region),
+	}
+	v.seat = NewSeat(c.Region, c.Clock, c.Life, store{&v.config})
+	c.Fence.OnShort(v.wake.Nudge)
+	return v
+}
+
+// Nudge has it look again: a beginning or a control was applied.
+func (v *Votes) Nudge() { v.wake.Nudge() }
+
+// Register registers what a voter, and the leader of the primary, answer.
+func (v *Votes) Register(r *peer.Registry) {
+	v.seat.Register(r)
+	v.registerOrders(r)
+}
+
+// idle is how often it is looked for a charter.
+const idle = 500 * time.Millisecond
+
+// Run renews and asks for votes, until ctx ends.
+func (v *Votes) Run(ctx context.Context) {
+	timer := v.config.Clock.NewTimer(idle)
+	defer timer.Stop()
+	for {
+		every := idle
+		if c := v.config.Applied.State().Charter(); c != nil {
+			every = max(c.Lease/24, least)
+			v.look()
+			every = v.rest(every)
+		} else {
+			v.enableInitially()
+		}
+		timer.Reset(every)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C():
+		case <-v.wake:
+			timer.Reset(least) // however much is nudged
+			select {
+			case <-ctx.Done():
+				return
+			case <-timer.C():
+			}
+		}
+	}
+}
+
+// rest returns for how long nothing has to be looked at, at most longest.
+func (v *Votes) rest(longest time.Duration) time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	due, ok := v.candidate.Due()
+	if !ok {
+		return longest
+	}
+	return min(max(due-v.config.Clock.Elapsed(), time.Millisecond), longest)
+}
+
+// look takes a step of each machine.
+func (v *Votes) look() {
+	if gap := v.stumble.look(v.config.Clock); gap > 0 {
+		v.config.Logger.Warn("a clock has jumped; what was promised before counts no more", "gap", gap)
+		v.hold(ballot.Stumbled{})
+	}
+	v.hold(nil)
+	v.stand(nil)
+	v.restamp()
+}
+
+// hold takes a step of the holder, and tells the fence what it comes to.
+func (v *Votes) hold(in ballot.Input) {
+	s := v.config.Applied.State()
+	c := s.Charter()
+	if c == nil {
+		return
+	}
+	term, _ := v.config.Leadership.Term()
+	view := ballot.HolderView{
+		Term: term, State: s, Reached: max(s.Cursor.Position, v.config.Writes.Reached()), Shared: v.shared(s),
+		Stalled: v.config.Writes.Stalled(c.Lease),
+	}
+	v.mu.Lock()
+	now := v.config.Clock.Elapsed() // with the lock: it does not go back between steps
+	effects := v.holder.Step(now, view, in)
+	e := v.holder.Evidence()
+	held := now < e.Until
+	changed := held != v.held || e.Ceiling != v.evidence.Ceiling || e.Until != v.evidence.Until
+	flipped := held != v.held
+	if reign := timeline.Latest(s.Reigns).Epoch; flipped || v.since == 0 || reign != v.epoch {
+		v.since, v.epoch = now, reign
+	}
+	v.evidence, v.held = e, held
+	if term != 0 && s.Role() == timeline.Primary {
+		v.config.Fence.Grant(e)
+	}
+	v.mu.Unlock()
+	for _, e := range effects {
+		v.renew(c, e)
+	}
+	if flipped && term != 0 {
+		v.config.Logger.Info("lease", "held", held, "epoch", e.Epoch)
+	}
+	if changed {
+		v.config.Changed()
+	}
+}
+
+// shared returns the highest position that a region which may be primary has acknowledged.
+func (v *Votes) shared(s *timeline.State) (p timeline.Position) {
+	for _, o := range v.config.Slots.Now() {
+		if voter := s.Charter().Voter(o.Region); voter != nil && voter.Priority > 0 && o.Region != v.config.Region {
+			p = max(p, o.Position)
+		}
+	}
+	return p
+}
+
+func (v *Votes) renew(c *timeline.Charter, e ballot.Effect) {
+	v.config.Life.Try(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, c.Lease/3)
+		defer cancel()
+		a, err := v.renewal(ctx, c, e)
+		v.hold(ballot.Renewed{Call: e.Call, Voter: e.Voter, Answer: a, Silence: silence(err)})
+	})
+}
+
+// stand takes a step of the candidate.
+func (v *Votes) stand(in ballot.Input) {
+	s := v.config.Applied.State()
+	c := s.Charter()
+	if c == nil {
+		return
+	}
+	quiet, _ := v.seat.quiet()
+	term, _ := v.config.Leadership.Term()
+	rank := v.rank(s)
+	v.mu.Lock()
+	view := ballot.CandidateView{
+		Term: term, State: s, Quiet: quiet, Holds: v.held, Beaten: v.holder.Beaten(), Rank: rank, Dice: v.dice.Uint64(),
+	}
+	effects := v.candidate.Step(v.config.Clock.Elapsed(), view, in)
+	why := v.candidate.Why()
+	news := why != "" && why != v.why
+	v.why = why
+	v.mu.Unlock()
+	if news {
+		v.config.Logger.Info("does not take over", "err", why)
+	}
+	for _, e := range effects {
+		v.campaign(c, e)
+	}
+}
+
+func (v *Votes) campaign(c *timeline.Charter, e ballot.Effect) {
+	switch e.Do {
+	case ballot.Sound:
+		v.config.Life.Try(func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, c.Lease/3)
+			defer cancel()
+			a, err := v.sound(ctx, c, e.Voter, e.Candidacy)
+			v.adopt(a)
+			v.stand(ballot.Sounded{Call: e.Call, Voter: e.Voter, Answer: a, Silence: silence(err)})
+		})
+	case ballot.Stand:
+		v.config.Life.Try(func(ctx context.Context) {
+			v.config.Logger.Warn("asks for votes", "epoch", e.Epoch)
+			r, err := v.config.Governor.Stand(ctx, e.Epoch, false)
+			if err == nil {
+				v.config.Logger.Warn("took over by votes", "epoch", r.Epoch, "position", r.First-1, "lossy", r.Lossy)
+			} else {
+				v.config.Logger.Warn("not voted for", "epoch", e.Epoch, "err", err)
+			}
+			v.stand(ballot.Stood{Why: silence(err)})
+			v.wake.Nudge()
+		})
+	}
+}
+
+func (v *Votes) renewal(ctx context.Context, c *timeline.Charter, e ballot.Effect) (ballot.Answer, error) {
+	if e.Voter == v.config.Region {
+		return v.seat.renew(ctx, e.Renewal)
+	}
+	return reach(ctx, v, v.addresses(c, e.Voter), askRenew, e.Renewal)
+}
+
+func silence(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// before reports whether of two regions that are equally far a is to be primary.
+func before(a, b *timeline.Voter) bool {
+	return a.Priority > b.Priority || a.Priority == b.Priority && a.ID < b.ID
+}
+
+// rank returns how many regions are known that had better take over: they have more, or as much and the precedence.
+func (v *Votes) rank(s *timeline.State) (n int) {
+	view, _ := v.config.Fleet.View()
+	own := s.Charter().Voter(v.config.Region)
+	for _, voter := range s.Charter().Voters {
+		l := view.Regions[voter.ID].Leader()
+		if own == nil || voter.Priority == 0 || voter.ID == timeline.Latest(s.Reigns).Primary || l == nil {
+			continue
+		}
+		relation, _ := timeline.Compare(s.Reigns, l.Reigns, s.Cursor.Position, l.Cursor.Position)
+		if relation == timeline.Prefix && (l.Cursor.Position > s.Cursor.Position || before(&voter, own)) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,78 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/votes"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// VoteSettings are what an operator says about votes. Lease is how long a voter supports a primary without hearing
+// from it, and Patience how long a region waits beyond that before it asks for votes; DriftPPM bounds how wrong clocks
+// run. MaxLoss is how many acknowledged commands a failover may lose; AnyLoss: any; 0: none, every write waits for
+// further regions. Witnesses are addresses by name.
+type VoteSettings = votes.Settings
+
+// Charter says who votes, and by which rules.
+type Charter = timeline.Charter
+
+// AnyLoss is a budget without a bound.
+const AnyLoss = timeline.NoBound
+
+// DefaultVotes are the settings of a fleet whose operator says nothing else.
+func DefaultVotes() VoteSettings {
+	return VoteSettings{
+		Automatic: true, Lease: 3 * time.Second, Patience: time.Second, DriftPPM: 10_000, MaxLoss: 10_000,
+	}
+}
+
+// Voting is what an operator does with votes about the primary. Its methods are safe for concurrent use.
+type Voting struct{ node *node }
+
+// Voting returns what there is to do with votes about the primary.
+func (r *MultiRegionReplicator) Voting() *Voting { return &Voting{r.node} }
+
+// Enable has regions and witnesses vote about who is primary from now on, and the primary move by itself if the
+// settings say so. Any node takes the call; it cannot be taken back. Errors: ErrArgument; ErrRejected if votes are
+// taken already; ErrNotReady with who does not answer or is too old; ErrUnknownOutcome.
+func (r *Voting) Enable(ctx context.Context, s VoteSettings) (*Charter, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	if fault := votesFault(&s); fault != "" {
+		return nil, fmt.Errorf("%w: %s", ErrArgument, fault)
+	}
+	return r.node.votes.Enable(ctx, s)
+}
+
+// Pause has nothing move by itself while reason is not empty; "" lets it again. Fencing stays on. Errors: as
+// of EnableVotes.
+func (r *Voting) Pause(ctx context.Context, reason string) (*Charter, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	return r.node.votes.Pause(ctx, reason)
+}
+
+// Recover makes region primary, and the only voter, without asking the others: for when a majority of votes is lost
+// for good. Whoever orders it answers for that no client reaches the others any more. Afterwards Enable may be
+// called again, when enough of them are back. Errors: ErrRejected, ErrUnknownRegion, ErrNotReady, ErrUnknownOutcome.
+func (r *Voting) Recover(ctx context.Context, region string) (*Reign, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	if _, known := r.node.config.Regions[region]; !known && region != r.node.config.RegionID {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownRegion, region)
+	}
+	return r.node.votes.Recover(ctx, region)
+}
+
+// Status describes who votes and what the promises come to, as this node sees it; nil where no votes are taken.
+func (r *Voting) Status() *VoteStatus {
+	if !r.node.serves() {
+		return nil
+	}
+	return r.node.votes.Status()
+}

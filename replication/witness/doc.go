@@ -1,0 +1,13 @@
+// Package witness is a voter without data: a process that votes about who is primary, so that a fleet of two regions
+// can lose either one and go on. All that it keeps is its ballot, one small file.
+//
+// It promises:
+//
+//   - W1: what it answers is on its disk before: a vote, a ceiling, a charter. The file is replaced as a whole, and
+//     checked when it is read.
+//   - W2: a witness that lost its file does not start, and one that lost its whole directory is another witness to the
+//     charter: it is supported by nobody until it is added anew (B1).
+//   - W3: one process at a time uses a directory.
+//
+// It leaves to its neighbours what a voter decides (ballot, timeline) and answers (votes).
+package witness

@@ -1,0 +1,83 @@
+package witness
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/checksum"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+const (
+	ballotFile = "ballot"
+	nameFile   = "WITNESS" // whose directory it is; written after the first ballot
+	lockFile   = "LOCK"
+	version    = 1
+)
+
+// replace is the way out where a ballot is lost.
+const replace = "it must not vote again under this name"
+
+// record is what the file holds, as JSON, behind a line with its CRC-32C.
+type record struct {
+	Version int              `json:"version"`
+	Fleet   string           `json:"fleet"`
+	Voter   string           `json:"voter"`
+	Ballot  *timeline.Ballot `json:"ballot"`
+}
+
+func save(fs durable.FS, dir string, r record) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(fs, filepath.Join(dir, ballotFile), func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%08x\n%s\n", checksum.Of(body), body)
+		return err
+	})
+}
+
+// load returns the ballot in dir; nil if the directory was never used.
+func load(fs durable.FS, dir, fleet, voter string) (*timeline.Ballot, error) {
+	path := filepath.Join(dir, ballotFile)
+	content, err := durable.ReadFile(fs, path)
+	if errors.Is(err, os.ErrNotExist) {
+		if _, err := fs.Stat(filepath.Join(dir, nameFile)); err == nil {
+			return nil, fmt.Errorf("%w: %s is gone, and with it the votes of %s; %s", contract.ErrDiskLost, path, voter,
+				replace)
+		}
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	sum, body, _ := bytes.Cut(bytes.TrimSuffix(content, []byte("\n")), []byte("\n"))
+	var r record
+	if string(sum) != fmt.Sprintf("%08x", checksum.Of(body)) || json.Unmarshal(body, &r) != nil || r.Ballot == nil {
+		return nil, fmt.Errorf("%w: %s is not what was written, and the votes of %s are lost; %s", contract.ErrDamaged,
+			path, voter, replace)
+	}
+	switch {
+	case r.Version != version:
+		return nil, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one", contract.ErrIdentity,
+			path, r.Version, version)
+	case r.Fleet != fleet || r.Voter != voter:
+		return nil, fmt.Errorf("%w: %s is the ballot of %s in fleet %s; this is %s in fleet %s", contract.ErrIdentity,
+			path, r.Voter, r.Fleet, voter, fleet)
+	}
+	return r.Ballot, nil
+}
+
+// mark says whose the directory is, after its ballot was written.
+func mark(fs durable.FS, dir, voter string) error {
+	return durable.WriteFile(fs, filepath.Join(dir, nameFile), func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, voter)
+		return err
+	})
+}

@@ -1,0 +1,172 @@
+package witness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/votes"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
+)
+
+// Config is what a witness is told. FS, Clock and Logger default to those of the machine.
+type Config struct {
+	Name    string // unique among the witnesses of the fleet, for ever
+	FleetID string
+	DataDir string
+	FS      durable.FS
+	Clock   clock.Clock
+	Logger  *slog.Logger
+}
+
+// Witness is a voter without data. It is safe for concurrent use.
+type Witness struct {
+	config    Config
+	voter     string
+	life      *life.Life
+	held      io.Closer
+	transport transport.Transport
+
+	mu    sync.Mutex
+	state *timeline.State // only its ballot says something
+}
+
+// Start brings up a witness that answers over t, which it closes at the end. Errors: ErrConfig; ErrDiskLost and
+// ErrDamaged if its ballot is gone, then it has to be replaced by one with another name; ErrIdentity.
+func Start(c Config, t transport.Transport) (*Witness, error) {
+	if c.Name == "" || c.FleetID == "" || c.DataDir == "" {
+		return nil, errors.Join(fmt.Errorf("%w: Name %q, FleetID %q and DataDir %q are required", contract.ErrConfig,
+			c.Name, c.FleetID, c.DataDir), t.Close())
+	}
+	if c.FS == nil {
+		c.FS = durable.OS
+	}
+	if c.Clock == nil {
+		c.Clock = clock.Real
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	w := &Witness{
+		config: c, voter: timeline.WitnessPrefix + c.Name, life: life.New(c.Clock, c.Logger), transport: t,
+	}
+	if err := w.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("witness %s: %w", c.Name, err), t.Close())
+	}
+	return w, nil
+}
+
+func (w *Witness) open() error {
+	c := &w.config
+	if err := durable.MakeDir(c.FS, c.DataDir); err != nil {
+		return err
+	}
+	var err error
+	if w.held, err = c.FS.Lock(filepath.Join(c.DataDir, lockFile)); err != nil {
+		return err
+	}
+	if err := w.serve(); err != nil {
+		return errors.Join(err, w.held.Close())
+	}
+	return nil
+}
+
+func (w *Witness) serve() error {
+	c := &w.config
+	ballot, err := load(c.FS, c.DataDir, c.FleetID, w.voter)
+	if err != nil {
+		return err
+	}
+	w.state = &timeline.State{Region: w.voter, Ballot: ballot}
+	if ballot == nil {
+		w.state.Ballot = &timeline.Ballot{Identity: votes.Identity()}
+		if err := w.save(w.state); err != nil {
+			return err
+		}
+	}
+	if err := mark(c.FS, c.DataDir, w.voter); err != nil {
+		return err
+	}
+	if err := w.life.Begin(); err != nil {
+		return err
+	}
+	defer w.life.EndStart()
+	questions := peer.NewRegistry(w.life.Err)
+	votes.NewSeat(w.voter, c.Clock, w.life, w).Register(questions)
+	if err := w.transport.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
+		return err
+	}
+	if err := w.life.Ready(); err != nil {
+		return err
+	}
+	c.Logger.Info("witness", "name", c.Name, "fleet", c.FleetID, "promised", w.state.Ballot.Promised)
+	return nil
+}
+
+func (w *Witness) save(s *timeline.State) error {
+	c := &w.config
+	return save(c.FS, c.DataDir, record{Version: version, Fleet: c.FleetID, Voter: w.voter, Ballot: s.Ballot})
+}
+
+// Term implements votes.Store: nobody else speaks for a witness.
+func (w *Witness) Term() uint64 { return 1 }
+
+// State implements votes.Store.
+func (w *Witness) State() *timeline.State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state
+}
+
+// Confirm implements votes.Store.
+func (w *Witness) Confirm(context.Context) error { return w.life.Err() }
+
+// Enrol implements votes.Store.
+func (w *Witness) Enrol(context.Context) (votes.Enrolment, error) {
+	return votes.Enrolment{Voter: w.voter, Identity: w.State().Ballot.Identity}, nil
+}
+
+// Record implements votes.Store. What cannot be written ends the witness: it does not know what its file holds.
+func (w *Witness) Record(_ context.Context, c *timeline.Control) (timeline.Outcome, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := timeline.NewMachine(w.state)
+	outcome, why, err := m.Control(c)
+	if err != nil || outcome != timeline.Applied {
+		return outcome, why, err
+	}
+	s := m.State()
+	if err := w.save(&s); err != nil {
+		w.life.Fail(err)
+		return outcome, why, fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, err)
+	}
+	if c.Op == timeline.OpVote {
+		w.config.Logger.Info("votes", "for", s.Ballot.For, "epoch", s.Ballot.Promised)
+	}
+	w.state = &s
+	return outcome, why, nil
+}
+
+// Failed is closed when the witness has ended, whoever ended it, and Err says why.
+func (w *Witness) Failed() <-chan struct{} { return w.life.Stopped() }
+
+// Err returns what ended the witness, nil while it serves.
+func (w *Witness) Err() error { return w.life.Failure() }
+
+// Shutdown ends the witness.
+func (w *Witness) Shutdown() error {
+	w.life.Close()
+	err := w.transport.Close()
+	w.life.Wait()
+	return errors.Join(err, w.held.Close())
+}

@@ -1,0 +1,70 @@
+package witness
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
+)
+
+// TestAWitnessRemembersItsVote over a power cut, and does not start where its ballot is gone or damaged.
+func TestAWitnessRemembersItsVote(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	start := func(d *vfs.MemFS, name string) (*Witness, error) {
+		return Start(Config{Name: name, FleetID: "f", DataDir: "/w", FS: pebblefs.New(d), Logger: slog.New(
+			slog.DiscardHandler)}, memory.NewNetwork(clock.Real, 1).Node(name))
+	}
+	w, err := start(disk, "w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity := w.State().Ballot.Identity
+	charter := &timeline.Charter{Epoch: 2, Number: 1, Lease: timeline.MinLease, Voters: []timeline.Voter{
+		{ID: "us", Priority: 1}, {ID: "witness/w1", Identity: identity, Addrs: []string{"x"}},
+	}}
+	control := &timeline.Control{Op: timeline.OpCharter, Charter: charter, To: "us"}
+	if outcome, why, err := w.Record(t.Context(), control); outcome != timeline.Applied || err != nil {
+		t.Fatal(outcome, why, err)
+	}
+	disk = disk.CrashClone(vfs.CrashCloneCfg{})
+	if err := w.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	if w, err = start(disk, "w1"); err != nil {
+		t.Fatal(err)
+	}
+	if b := w.State().Ballot; b.Identity != identity || b.Promised != 2 || b.For != "us" || w.State().Charter() == nil {
+		t.Errorf("remembers %+v", b)
+	}
+	if err := w.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := start(disk, "w2"); !errors.Is(err, contract.ErrIdentity) {
+		t.Errorf("in the directory of another: %v", err)
+	}
+	damaged := disk.CrashClone(vfs.CrashCloneCfg{})
+	f, err := damaged.OpenReadWrite("/w/ballot", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("x"), 40); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if _, err := start(damaged, "w1"); !errors.Is(err, contract.ErrDamaged) {
+		t.Errorf("with a damaged ballot: %v", err)
+	}
+	if err := disk.Remove("/w/ballot"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := start(disk, "w1"); !errors.Is(err, contract.ErrDiskLost) {
+		t.Errorf("without its ballot: %v", err)
+	}
+}

@@ -1,0 +1,78 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// Pause is the body of a call that pauses automatic failover; without a Reason it is resumed.
+type Pause struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// Recovery is the body of a call that makes a region the only voter.
+type Recovery struct {
+	Keep string `json:"keep"`
+}
+
+// decode reads the body of a call, and reports whether it could be read; else it is refused.
+func decode(w http.ResponseWriter, r *http.Request, in any) bool {
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	body.DisallowUnknownFields()
+	if err := body.Decode(in); err != nil {
+		refuse(w, http.StatusBadRequest, "body: "+err.Error())
+		return false
+	}
+	return true
+}
+
+func (h *handler) enableVotes(w http.ResponseWriter, r *http.Request) {
+	var in replication.VoteSettings
+	if !decode(w, r, &in) {
+		return
+	}
+	h.Logger.Warn("votes asked for", "by", r.RemoteAddr)
+	charter, err := h.Voting.Enable(context.WithoutCancel(r.Context()), in)
+	answer(w, charter, err)
+}
+
+func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
+	var in Pause
+	if !decode(w, r, &in) {
+		return
+	}
+	h.Logger.Warn("pause of automatic failover asked for", "for", in.Reason, "by", r.RemoteAddr)
+	charter, err := h.Voting.Pause(context.WithoutCancel(r.Context()), in.Reason)
+	answer(w, charter, err)
+}
+
+func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
+	var in Recovery
+	if !decode(w, r, &in) {
+		return
+	}
+	h.Logger.Warn("recovery asked for", "keep", in.Keep, "by", r.RemoteAddr)
+	reign, err := h.Voting.Recover(context.WithoutCancel(r.Context()), in.Keep)
+	answer(w, reign, err)
+}
+
+// RecoverVotes makes a region primary and the only voter.
+func (c *Client) RecoverVotes(ctx context.Context, keep string) (*replication.Reign, error) {
+	out := &replication.Reign{}
+	return out, c.post(ctx, "/mimir/v1/votes/recover", Recovery{keep}, out)
+}
+
+// EnableVotes has the fleet vote about its primary.
+func (c *Client) EnableVotes(ctx context.Context, s replication.VoteSettings) (*replication.Charter, error) {
+	out := &replication.Charter{}
+	return out, c.post(ctx, "/mimir/v1/votes/enable", s, out)
+}
+
+// PauseFailover has nothing move by itself while reason is not empty.
+func (c *Client) PauseFailover(ctx context.Context, reason string) (*replication.Charter, error) {
+	out := &replication.Charter{}
+	return out, c.post(ctx, "/mimir/v1/votes/pause", Pause{reason}, out)
+}

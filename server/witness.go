@@ -1,0 +1,53 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+	"github.com/mimir-kv/mimir/replication/witness"
+)
+
+// WitnessOptions are what a witness is told. All but TLS are required.
+type WitnessOptions struct {
+	Name, FleetID, DataDir, Listen string
+	TLS                            TLS
+	Logger                         *slog.Logger
+}
+
+// RunWitness is the whole life of a witness, until ctx ends or it cannot go on.
+func RunWitness(ctx context.Context, o WitnessOptions) error {
+	serverTLS, err := listenerTLS([]string{"h2"}, o.TLS)
+	if err != nil {
+		return fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)
+	}
+	dialTLS, err := dialerTLS(o.TLS)
+	if err != nil {
+		return fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)
+	}
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("listen %s: %w", o.Listen, err)
+	}
+	t, err := grpctransport.New(grpctransport.Options{
+		Listener: listener, ServerTLS: serverTLS, ClientTLS: dialTLS, FleetID: o.FleetID, NodeName: o.Name,
+		Region: "witness", Logger: o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	w, err := witness.Start(witness.Config{
+		Name: o.Name, FleetID: o.FleetID, DataDir: o.DataDir, Logger: o.Logger,
+	}, t)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return w.Shutdown()
+	case <-w.Failed():
+		return fmt.Errorf("witness %s stopped: %w", o.Name, w.Err())
+	}
+}
