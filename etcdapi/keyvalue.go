@@ -49,7 +49,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 	taken := &answer{of: s.answers}
 	defer taken.close()
 	return s.read(ctx, r.Serializable, func() error {
-		return s.store.RangeStreamTaking(ctx, r, taken.take, func(chunk *pb.RangeResponse) error {
+		return s.store.RangeStream(ctx, r, taken.take, func(chunk *pb.RangeResponse) error {
 			if chunk.Header != nil {
 				s.fill(chunk.Header)
 			}

@@ -31,7 +31,7 @@ func TestReadsAreOfOneMoment(t *testing.T) {
 				resp, err := n.Range(ctx, q)
 				checkMoment(t, resp, err)
 				var whole pb.RangeResponse
-				err = n.RangeStream(ctx, q, func(c *pb.RangeResponse) error {
+				err = n.RangeStream(ctx, q, nil, func(c *pb.RangeResponse) error {
 					whole.Kvs, whole.Header = append(whole.Kvs, c.Kvs...), c.Header
 					return nil
 				})

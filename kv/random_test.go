@@ -258,7 +258,7 @@ func checkReads(t *rapid.T, n *node, m *model) {
 		got, gotErr := n.Range(t.Context(), q)
 		same(t, q, got, gotErr, want, err)
 		var streamed pb.RangeResponse
-		gotErr = n.RangeStream(t.Context(), q, func(c *pb.RangeResponse) error {
+		gotErr = n.RangeStream(t.Context(), q, nil, func(c *pb.RangeResponse) error {
 			proto.Merge(&streamed, c)
 			return nil
 		})

@@ -16,13 +16,9 @@ const streamChunkBytes = 256 << 10
 
 // RangeStream answers r like Range, in chunks of bounded size and all at one revision: each chunk holds the next
 // key-values, and the last one, which may hold none, header, more and count. Requests that filter or sort are
-// collected first. An error of send ends the stream. The chunk belongs to send.
-func (s *Store) RangeStream(ctx context.Context, r *pb.RangeRequest, send func(chunk *pb.RangeResponse) error) error {
-	return s.RangeStreamTaking(ctx, r, nil, send)
-}
-
-// RangeStreamTaking is RangeStream that asks take while it collects, and fails with its error. It may be nil.
-func (s *Store) RangeStreamTaking(
+// collected first; take is asked while they are, and its error ends the stream; it may be nil. An error of send does so
+// too. The chunk belongs to send.
+func (s *Store) RangeStream(
 	ctx context.Context, r *pb.RangeRequest, take Take, send func(chunk *pb.RangeResponse) error,
 ) error {
 	if err := command.CheckRange(r); err != nil {
