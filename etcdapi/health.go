@@ -16,10 +16,10 @@ type healthPicture struct {
 }
 
 // recentHealth returns a picture that is at most healthAge old: taking one for every response header would cost more
-// than many of the requests.
+// than many of the requests. One without a leader is not kept: who has just served a write has one.
 func (a *API) recentHealth() *replication.HealthStatus {
 	now := a.clock.Now()
-	if p := a.health.Load(); p != nil && now.Sub(p.taken) < healthAge {
+	if p := a.health.Load(); p != nil && p.LeaderRaftID != 0 && now.Sub(p.taken) < healthAge {
 		return p.HealthStatus
 	}
 	h := a.replicator.Health()

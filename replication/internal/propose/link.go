@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -124,8 +125,16 @@ func (l *link) run(ctx context.Context) {
 	s, err := l.owner.transport.Open(ctx, l.addr, l.service)
 	if err == nil {
 		var halves sync.WaitGroup
-		halves.Go(func() { cancel(l.receive(s)) })
-		halves.Go(func() { cancel(l.send(ctx, s)) })
+		ended := make(chan struct{})
+		halves.Go(func() {
+			defer close(ended)
+			cancel(l.receive(s))
+		})
+		halves.Go(func() {
+			err := l.send(ctx, s)
+			l.hearOut(ctx, ended)
+			cancel(err)
+		})
 		halves.Go(func() { cancel(l.watch(ctx)) })
 		halves.Wait()
 		err = context.Cause(ctx) // of the half that ended first
@@ -134,6 +143,21 @@ func (l *link) run(ctx context.Context) {
 	l.owner.drop(l, unknown)
 	l.end(err, unknown)
 }
+
+// hearOut waits a little, after sending failed, for what the other side says of why the stream ended: that it does not
+// know the service is said to who receives alone.
+func (l *link) hearOut(ctx context.Context, ended <-chan struct{}) {
+	timer := l.owner.clock.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	case <-timer.C():
+	}
+}
+
+// lastWords is how long those of the other side are waited for.
+const lastWords = time.Second
 
 // end gives up what the link has. What was sent and not answered has an unknown outcome; the rest may go another way.
 // unknown says that the node does not know the service, and hence has taken nothing.
