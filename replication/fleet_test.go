@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,7 @@ type testNode struct {
 	region string
 	disk   *vfs.MemFS
 	ledger *ledger
-	up     bool
+	up     atomic.Bool
 }
 
 func inBubble(t *testing.T, regions map[string]int, body func(f *testFleet)) {
@@ -81,7 +82,7 @@ func (f *testFleet) startAll() {
 
 func (f *testFleet) stopAll() {
 	for _, n := range f.names() {
-		if f.nodes[n].up {
+		if f.nodes[n].up.Load() {
 			f.stop(n)
 		}
 	}
@@ -134,7 +135,8 @@ func (f *testFleet) start(name string) {
 	if err := r.Start(f.t.Context()); err != nil {
 		f.t.Fatal(err)
 	}
-	n.MultiRegionReplicator, n.up = r, true
+	n.MultiRegionReplicator = r
+	n.up.Store(true)
 }
 
 // quiet drops every line.
@@ -152,7 +154,7 @@ func (f *testFleet) stop(name string) {
 	if err := f.nodes[name].Shutdown(); err != nil {
 		f.t.Errorf("shut down %s: %v", name, err)
 	}
-	f.nodes[name].up = false
+	f.nodes[name].up.Store(false)
 }
 
 // kill takes a node's power away: what its disk had not synced is gone.
@@ -182,7 +184,7 @@ func (f *testFleet) eventually(want []string) {
 	for {
 		wrong := ""
 		for _, name := range f.names() {
-			if n := f.nodes[name]; n.up && !slices.Equal(n.ledger.commands(), want) {
+			if n := f.nodes[name]; n.up.Load() && !slices.Equal(n.ledger.commands(), want) {
 				wrong = fmt.Sprintf("%s has %d commands, want %d", name, len(n.ledger.commands()), len(want))
 			}
 		}

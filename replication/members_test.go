@@ -27,7 +27,7 @@ func (f *testFleet) leaderOf(region string) (leader string) {
 		leader = ""
 		for _, name := range f.regions[region] {
 			n := f.nodes[name]
-			if !n.up {
+			if !n.up.Load() {
 				continue
 			}
 			if id := n.LeaderID(); leader == "" {
@@ -36,7 +36,7 @@ func (f *testFleet) leaderOf(region string) (leader string) {
 				return false
 			}
 		}
-		return leader != "" && f.nodes[leader].up && f.nodes[leader].IsLeader()
+		return leader != "" && f.nodes[leader].up.Load() && f.nodes[leader].IsLeader()
 	})
 	return leader
 }
@@ -44,7 +44,7 @@ func (f *testFleet) leaderOf(region string) (leader string) {
 // followersOf returns the nodes of a region beside its leader.
 func (f *testFleet) followersOf(region string) []string {
 	leader := f.leaderOf(region)
-	other := func(n string) bool { return n == leader || !f.nodes[n].up }
+	other := func(n string) bool { return n == leader || !f.nodes[n].up.Load() }
 	return slices.DeleteFunc(slices.Clone(f.regions[region]), other)
 }
 
@@ -183,7 +183,7 @@ func (f *testFleet) refuses(name string) {
 	if err := r.Shutdown(); err != nil {
 		f.t.Error(err)
 	}
-	n.up = false
+	n.up.Store(false)
 }
 
 // A node that was cut off when it was removed is told when it is back; one that was down, when it starts; one whose

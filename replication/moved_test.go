@@ -82,7 +82,7 @@ func (f *testFleet) published(want map[string]string) {
 	}()
 	f.within(30*time.Second, fmt.Sprint("published: ", want), func() bool {
 		for _, name := range slices.Sorted(maps.Keys(want)) {
-			if !f.nodes[name].up {
+			if !f.nodes[name].up.Load() {
 				continue
 			}
 			members, err := f.nodes[name].Members(f.t.Context())

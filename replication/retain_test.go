@@ -141,7 +141,7 @@ func (f *testFleet) bootstrapUnderLoad(said *lines, act func(f *testFleet)) {
 func (f *testFleet) keepWriting(ctx context.Context) {
 	for i := 0; ctx.Err() == nil; i++ {
 		name := f.regions["us"][i%3]
-		if !f.nodes[name].up {
+		if !f.nodes[name].up.Load() {
 			continue
 		}
 		putting, cancel := context.WithTimeout(ctx, time.Second)
@@ -156,7 +156,7 @@ func (f *testFleet) whoLeads(region string) (leader string) {
 	f.t.Helper()
 	f.within(time.Minute, region+" has a leader", func() bool {
 		for _, name := range f.regions[region] {
-			if f.nodes[name].up && f.nodes[name].IsLeader() {
+			if f.nodes[name].up.Load() && f.nodes[name].IsLeader() {
 				leader = name
 				return true
 			}

@@ -38,7 +38,7 @@ func (f *testFleet) holds(region string) string {
 	deadline := time.Now().Add(time.Minute)
 	for {
 		for _, name := range f.regions[region] {
-			if n := f.nodes[name]; n.up && n.IsLeader() {
+			if n := f.nodes[name]; n.up.Load() && n.IsLeader() {
 				if s := n.Voting().Status(); s != nil && s.Holds && s.Charter > 0 {
 					return name
 				}
