@@ -20,21 +20,21 @@ func (r *run) look(ctx context.Context, names []string) ([]*mvccpb.KeyValue, err
 }
 
 // apply does what is left to do of a command, if everything is as it was.
-func (r *run) apply(ctx context.Context, e *effect, entry *Entry, todo []write) error {
-	if e.revoke != 0 && len(todo) == 0 {
+func (r *run) apply(ctx context.Context, e *effect, entry *Entry, missing []write) error {
+	if e.revoke != 0 && len(missing) == 0 {
 		return r.revokeLease(ctx, e, entry)
 	}
 	q := guard(e)
 	for _, check := range []func() (string, error){
 		func() (string, error) { return r.guardSpans(ctx, e, q) },
-		func() (string, error) { return r.needLeases(ctx, todo) },
+		func() (string, error) { return r.needLeases(ctx, missing) },
 		func() (string, error) { return r.othersHang(ctx, e) },
 	} {
 		if reason, err := check(); err != nil || reason != "" {
 			return r.because(ctx, e, entry, reason, err)
 		}
 	}
-	for _, w := range todo {
+	for _, w := range missing {
 		if op := w.op(); op != nil {
 			q.Success = append(q.Success, op)
 		}
@@ -45,7 +45,7 @@ func (r *run) apply(ctx context.Context, e *effect, entry *Entry, todo []write) 
 	}
 	if r.DryRun {
 		entry.Verdict = Applies
-		r.took(todo, 0)
+		r.took(missing, 0)
 		return nil
 	}
 	answer, err := r.fleet.Txn(ctx, q)
@@ -58,7 +58,7 @@ func (r *run) apply(ctx context.Context, e *effect, entry *Entry, todo []write) 
 		return r.changed(ctx, e, entry)
 	}
 	entry.Verdict = Applied
-	r.took(todo, answer.GetHeader().GetRevision())
+	r.took(missing, answer.GetHeader().GetRevision())
 	if e.revoke != 0 {
 		return r.revokeLease(ctx, e, entry)
 	}
@@ -77,8 +77,8 @@ func (r *run) because(ctx context.Context, e *effect, entry *Entry, reason strin
 }
 
 // took notes that writes are today's.
-func (r *run) took(todo []write, revision int64) {
-	for _, w := range todo {
+func (r *run) took(missing []write, revision int64) {
+	for _, w := range missing {
 		k := w.key
 		k.place, k.made = w.stage, r.DryRun
 		if k.mod = 0; w.now.exists {
@@ -198,8 +198,8 @@ func (w *write) op() *pb.RequestOp {
 }
 
 // needLeases says which lease of what is to be put is not there.
-func (r *run) needLeases(ctx context.Context, todo []write) (reason string, err error) {
-	for _, w := range todo {
+func (r *run) needLeases(ctx context.Context, missing []write) (reason string, err error) {
+	for _, w := range missing {
 		id := w.now.lease
 		if !w.now.exists || id == 0 || r.granted[id] {
 			continue

@@ -60,12 +60,12 @@ func (r *run) verdict(ctx context.Context, e *effect, entry *Entry) error {
 	case e.grant != nil:
 		return r.grantLease(ctx, e, entry)
 	}
-	todo := r.todo(e)
+	missing := r.missing(e)
 	switch {
 	case len(e.writes) == 0 && len(r.Only) > 0:
 		entry.Verdict, entry.Reason = LeftOut, "it writes no key"
 		return nil
-	case len(todo) == 0 && e.revoke == 0:
+	case len(missing) == 0 && e.revoke == 0:
 		entry.Verdict = There
 		return nil
 	}
@@ -78,7 +78,7 @@ func (r *run) verdict(ctx context.Context, e *effect, entry *Entry) error {
 	if differ := r.differences(e); len(differ) > 0 {
 		return r.conflict(ctx, entry, "", differ...)
 	}
-	return r.apply(ctx, e, entry, todo)
+	return r.apply(ctx, e, entry, missing)
 }
 
 // likelyThere reports whether today's history has all that a command may have written, or what came after it.
@@ -91,14 +91,14 @@ func (e *effect) likelyThere() bool {
 	return len(e.maybe) > 0
 }
 
-// todo are the writes that today's history does not have.
-func (r *run) todo(e *effect) (todo []write) {
+// missing are the writes that today's history does not have.
+func (r *run) missing(e *effect) (missing []write) {
 	for _, w := range e.writes {
 		if w.key.place < w.stage {
-			todo = append(todo, w)
+			missing = append(missing, w)
 		}
 	}
-	return todo
+	return missing
 }
 
 // obstacle is a key that is not as a command needs it.
