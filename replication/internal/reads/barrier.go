@@ -66,11 +66,11 @@ func (b *barrier) begin() {
 	alive := b.life.Try(func(ctx context.Context) {
 		began := b.clock.Now()
 		r.err = b.confirm(ctx)
-		close(r.done)
 		b.mu.Lock()
 		if r.err == nil && began.After(b.fresh) {
 			b.fresh = began
 		}
+		close(r.done) // who waited finds what the round found
 		b.running--
 		b.begin()
 		b.mu.Unlock()
