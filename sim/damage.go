@@ -19,6 +19,7 @@ type flip struct {
 	at      int64
 	mask    byte
 	damaged []byte // the file with it
+	second  *vfs.MemFS
 }
 
 // rotDisk starts a node on a disk of which a bit has flipped. It must not start, or stop, or never have needed what was
@@ -35,7 +36,7 @@ func (x *faults) rotDisk(ctx context.Context) {
 	if len(files) == 0 {
 		return
 	}
-	f := flip{path: files[x.random.IntN(len(files))], mask: 1 << x.random.IntN(8)}
+	f := flip{path: files[x.random.IntN(len(files))], mask: 1 << x.random.IntN(8), second: m.copyOfDisk()}
 	info, err := m.memory.Stat(f.path)
 	if err != nil || info.Size() == 0 {
 		return
@@ -49,6 +50,18 @@ func (x *faults) rotDisk(ctx context.Context) {
 	if m.current() == nil {
 		m.repair()
 	}
+}
+
+// copyOfDisk returns what the disk of a member that does not run holds.
+func (m *member) copyOfDisk() *vfs.MemFS {
+	all := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: stream(m.fleet.plan.seed, "copy")}
+	return m.memory.CrashClone(all)
+}
+
+// giveUp puts the second copy in the place of a disk that a node gave up before it took part, because it lacks what was
+// damaged.
+func (m *member) giveUp() {
+	m.memory, m.rot = m.rot.second, nil
 }
 
 // repair puts the flipped bit back, where the file is still there and nothing was written in its place.

@@ -192,6 +192,9 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	if p.disk.hasFailed() {
 		m.memory = m.memory.CrashClone(vfs.CrashCloneCfg{})
 	}
+	if m.rot != nil && errors.Is(err, replication.ErrDiskLost) {
+		m.giveUp()
+	}
 }
 
 // excused reports whether the process may fail: something was done to its disk that it cannot live with.
