@@ -32,6 +32,9 @@ func (e *evidence) check(wrong report) {
 	if !e.fleet.lineage.forced() {
 		checkOrder(e.operations.list, wrong)
 	}
+	if e.plan.election != nil {
+		e.checkVotes(end, wrong)
+	}
 	checkHandovers(e.fleet.lineage, wrong)
 	e.checkContents(end, wrong)
 	e.checkWatchers(end, wrong)

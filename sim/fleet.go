@@ -30,12 +30,13 @@ const (
 
 // fleet is all nodes of a run. Only the goroutine of the faults starts and ends processes.
 type fleet struct {
-	plan    *plan
-	trace   *trace
-	lineage *lineage
-	network *memory.Network
-	members []*member
-	work    sync.WaitGroup
+	plan      *plan
+	trace     *trace
+	lineage   *lineage
+	network   *memory.Network
+	members   []*member
+	observers []*observer
+	work      sync.WaitGroup
 }
 
 // member is a place for a node: a disk, and the process that runs there, if one does.
@@ -81,7 +82,7 @@ func newFleet(p *plan, j *trace) *fleet {
 		for i := range p.places() {
 			name := fmt.Sprintf("%s-%d", region, i+1)
 			m := &member{
-				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name), clock: clock.Real,
+				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name), clock: clock.Unsuspended,
 				memory: vfs.NewCrashableMem(),
 			}
 			m.status.spare = i >= p.size
@@ -96,6 +97,10 @@ func newFleet(p *plan, j *trace) *fleet {
 				f.network.SetDelay(region, other, p.far, p.jitter)
 			}
 		}
+	}
+	if p.election != nil {
+		f.lineage.voted = true
+		f.observe()
 	}
 	return f
 }
@@ -130,6 +135,12 @@ func (m *member) config(fs vfs.FS) *replication.Config {
 		InitialPrimary: f.plan.regions[0],
 		Clock:          m.clock, SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
 		Logger: slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
+	}
+	if e := f.plan.election; e != nil {
+		settings := e.settings
+		if c.Votes = &settings; m.region == e.never {
+			c.Priority = replication.NeverPrimary
+		}
 	}
 	for _, o := range f.members {
 		if o.region == m.region && !o.status.spare {

@@ -26,12 +26,13 @@ const (
 	injectMembers = "members" // nodes are added, promoted and removed
 	injectWatch   = "watch"   // of the real store: watchers go from node to node while it is written and compacted
 	injectLie     = "lie"     // a power cut takes from one node what it had synced
+	injectVotes   = "votes"   // the fleet votes about its primary
 )
 
 // Injections returns every kind that Options.Inject may name.
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
-		injectFive, injectBusy, injectMembers, injectWatch, injectLie}
+		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectVotes}
 }
 
 // injections is which kinds a run has.
@@ -80,6 +81,9 @@ func (x *faults) injected() []fault {
 		if f, ok := kinds[kind]; ok && x.fleet.plan.inject[kind] {
 			list = append(list, f)
 		}
+	}
+	if x.fleet.plan.election != nil {
+		list = append(list, x.elections()...)
 	}
 	return list
 }
@@ -131,7 +135,7 @@ func (x *faults) pauseNode(ctx context.Context) {
 	}
 }
 
-// skewed is a clock that is off by a constant, and runs at a rate of its own.
+// skewed is a clock that is off by a constant, and runs at a rate of its own, wrong by maxSkew at most.
 type skewed struct {
 	began time.Time
 	off   time.Duration

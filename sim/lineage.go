@@ -60,6 +60,7 @@ type lineage struct {
 	values  map[string][]*place // of commands, by data
 	reigns  map[replication.Epoch][]replication.Reign
 	regions map[string]map[uint64]applied
+	voted   bool // about every beginning but the first
 	wrong   func(invariant, format string, args ...any)
 }
 
@@ -124,8 +125,8 @@ func (l *lineage) begin(p *place, r replication.Reign, region, node string) *pla
 // claim notes a reign. Only operators who force can make two of one epoch. The lock is held.
 func (l *lineage) claim(r replication.Reign) {
 	for _, o := range l.reigns[r.Epoch] {
-		if !o.Lossy && !r.Lossy {
-			l.wrong("6", "epoch %d has two primaries, %s from %d and %s from %d, and none was forced", r.Epoch,
+		if !o.Lossy && !r.Lossy || l.voted {
+			l.wrong("6", "epoch %d has two primaries, %s from %d and %s from %d", r.Epoch,
 				o.Primary, o.First, r.Primary, r.First)
 		}
 		if o.Primary == r.Primary {

@@ -43,6 +43,7 @@ type plan struct {
 	far, jitter time.Duration // between regions
 	retainBytes int64
 	inject      injections
+	election    *election // nil: nobody votes
 }
 
 var regionNames = []string{"us", "eu", "ap"}
@@ -71,6 +72,13 @@ func newPlan(o Options) *plan {
 		p.regions = regionNames[:o.Regions]
 	}
 	p.inject = newInjections(o.Inject, stream(o.Seed, "inject"))
+	if p.inject[injectVotes] && len(p.regions) == 1 && o.Regions == 0 {
+		p.regions = regionNames[:2]
+	}
+	if p.inject[injectVotes] && len(p.regions) > 1 {
+		p.election = newElection(o.Seed, p.regions, p.inject[injectSkew])
+		p.chaos += electionTime
+	}
 	if p.inject[injectFive] {
 		p.size = 5
 	}
@@ -102,9 +110,9 @@ func (p *plan) places() int {
 
 func (p *plan) String() string {
 	return fmt.Sprintf("%d regions of %d nodes, %s, %v of faults every %v at most, forced failovers %t, %d clients, "+
-		"sync %v, near %v, far %v+%v, retain %d bytes, inject %q",
+		"sync %v, near %v, far %v+%v, retain %d bytes, inject %q, votes: %v",
 		len(p.regions), p.size, p.storage, p.chaos, p.calm, p.forced, p.clients, p.slowSync, p.near, p.far, p.jitter,
-		p.retainBytes, p.inject)
+		p.retainBytes, p.inject, p.election)
 }
 
 // stream returns the randomness of one purpose.

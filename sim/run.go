@@ -117,6 +117,9 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 	e.fleet, e.operations = newFleet(e.plan, j), &operations{}
 	f := e.fleet
 	f.startAll(ctx)
+	if e.plan.election != nil {
+		f.elect()
+	}
 	until := time.Now().Add(e.plan.chaos)
 	var clients sync.WaitGroup
 	for i := range e.plan.clients {
@@ -144,6 +147,9 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 		m.fullUntil = time.Time{}
 		m.repair()
 	}
+	for _, o := range f.observers {
+		o.start()
+	}
 	f.startAll(ctx)
 	if e.plan.inject[injectBusy] {
 		e.keepUp(ctx)
@@ -160,6 +166,9 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 	}
 	for _, m := range f.members {
 		m.stop()
+	}
+	for _, o := range f.observers {
+		o.stop()
 	}
 }
 

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -25,7 +26,8 @@ type Network struct {
 	clock clock.Clock
 
 	mu        sync.Mutex
-	random    *rand.Rand
+	seed      uint64
+	opened    map[route]uint64 // how many streams were
 	nodes     map[string]*node
 	streams   map[*stream]struct{}
 	group     func(addr string) string
@@ -40,13 +42,17 @@ type Network struct {
 // link is one direction between two places.
 type link struct{ from, to string }
 
+// route is where a stream goes.
+type route struct{ from, to, service string }
+
 type delay struct{ base, jitter time.Duration }
 
 // NewNetwork returns a network without delays. seed decides every jitter.
 func NewNetwork(c clock.Clock, seed uint64) *Network {
 	return &Network{
 		clock:     c,
-		random:    rand.New(rand.NewPCG(seed, 0x6d696d6972)),
+		seed:      seed,
+		opened:    make(map[route]uint64),
 		nodes:     make(map[string]*node),
 		streams:   make(map[*stream]struct{}),
 		group:     func(string) string { return "" },
@@ -189,7 +195,7 @@ func (n *Network) isCut(from, to string) bool {
 }
 
 // sample returns the delay of one message.
-func (n *Network) sample(from, to string) time.Duration {
+func (n *Network) sample(from, to string, random *rand.Rand) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if from == to || len(n.delays) == 0 {
@@ -204,8 +210,17 @@ func (n *Network) sample(from, to string) time.Duration {
 			if d.jitter <= 0 {
 				return d.base
 			}
-			return d.base + time.Duration(n.random.Int64N(int64(d.jitter)))
+			return d.base + time.Duration(random.Int64N(int64(d.jitter)))
 		}
 	}
 	return 0
+}
+
+// dice returns the jitter of the next stream on a route, for what its opener sends and for the answers. That of other
+// streams changes nothing, so that it does not matter which of two goroutines is first. The caller holds mu.
+func (n *Network) dice(r route) (there, back *rand.Rand) {
+	n.opened[r]++
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%s %s %s %d", r.from, r.to, r.service, n.opened[r]) // never fails
+	return rand.New(rand.NewPCG(n.seed, h.Sum64())), rand.New(rand.NewPCG(^n.seed, h.Sum64()))
 }

@@ -59,7 +59,7 @@ func (nd *node) Open(ctx context.Context, addr, service string) (transport.Strea
 			return nil, fmt.Errorf("%w: nobody listens at %s", transport.ErrUnreachable, addr)
 		}
 	}
-	s := newStream(ctx, nd, peer)
+	s := newStream(ctx, nd, peer, service)
 	n.streams[s] = struct{}{}
 	s.setStalled(there, back)
 	peer.handlers.Add(1)

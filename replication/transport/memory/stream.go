@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -39,7 +40,8 @@ type end struct {
 	peer   *end
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	in     pipe // what is on its way to this end; guarded by stream.mu
+	in     pipe       // what is on its way to this end; guarded by stream.mu
+	random *rand.Rand // of what it sends; guarded by net.mu
 }
 
 // pipe is one direction of a stream.
@@ -62,11 +64,12 @@ type item struct {
 	err     error // with end: what the handler returned
 }
 
-func newStream(ctx context.Context, from, to *node) *stream {
+func newStream(ctx context.Context, from, to *node, service string) *stream { // net.mu is held
 	s := &stream{net: from.net, window: from.net.window, ends: 2, gone: make(chan struct{}), moved: make(chan struct{})}
 	s.opener = newEnd(ctx, s, from)
 	s.server = newEnd(context.Background(), s, to)
 	s.opener.peer, s.server.peer = s.server, s.opener
+	s.opener.random, s.server.random = s.net.dice(route{from.addr, to.addr, service})
 	for _, e := range []*end{s.opener, s.server} {
 		context.AfterFunc(e.ctx, e.over)
 	}
@@ -82,7 +85,7 @@ func newEnd(ctx context.Context, s *stream, nd *node) *end {
 }
 
 // delay returns the delay of one message sent by e.
-func (s *stream) delay(e *end) time.Duration { return s.net.sample(e.addr, e.peer.addr) }
+func (s *stream) delay(e *end) time.Duration { return s.net.sample(e.addr, e.peer.addr, e.random) }
 
 // over runs once e's context has ended, and lets the other side know.
 func (e *end) over() {
