@@ -358,3 +358,27 @@ func (f *testFleet) saysWhy(node, words string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 }
+
+// TestAnotherLeaderKnowsWhatTheRegionsHave: what they told the one before binds the budget of the next.
+func TestAnotherLeaderKnowsWhatTheRegionsHave(t *testing.T) {
+	strict := func(s *replication.VoteSettings) { s.MaxLoss, s.StopWrites = 3, true }
+	voting(t, map[string]int{"us": 3, "eu": 1, "ap": 1}, strict, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		time.Sleep(5 * time.Second) // what is saved of the regions says so
+		was := f.holds("us")
+		for i := range 12 {
+			f.put(was, fmt.Sprintf("c%d", i+1))
+		}
+		f.eventually(values(0, 13))
+		next := "us-1"
+		if was == next {
+			next = "us-2"
+		}
+		if err := f.nodes[was].TransferLeader(f.t.Context(), f.nodes[next].Health().RaftID); err != nil {
+			f.t.Fatal(err)
+		}
+		f.put(f.holds("us"), "c13")
+		f.eventually(values(0, 14))
+	})
+}

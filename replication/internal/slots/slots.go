@@ -72,6 +72,7 @@ type Slots struct {
 
 	mu      sync.Mutex
 	news    acknowledgements    // to be passed on to the leader
+	heard   acknowledgements    // of the regions that follow this node now
 	reign   timeline.Reign      // that was the latest when givenUp was looked at
 	givenUp map[string]bool     // regions for which this node keeps no log
 	copies  map[string]*copying // regions that take a copy
@@ -80,7 +81,7 @@ type Slots struct {
 // New returns Slots; nothing is passed on, saved or released before Run.
 func New(c Config) *Slots {
 	return &Slots{
-		config: c, tracker: c.Tracker, news: acknowledgements{}, wake: wake.New(),
+		config: c, tracker: c.Tracker, news: acknowledgements{}, heard: acknowledgements{}, wake: wake.New(),
 		reported: map[string]contract.Position{}, givenUp: map[string]bool{}, copies: map[string]*copying{},
 	}
 }
@@ -96,12 +97,24 @@ func (s *Slots) Register(r *peer.Registry) {
 // Acknowledged is told by the stream's source on this node that a secondary has everything up to p, in the history
 // whose last reign up to there is of epoch e. It does not block.
 func (s *Slots) Acknowledged(region string, e contract.Epoch, p contract.Position) {
-	s.keepNews(acknowledgement{Region: region, Epoch: e, Position: p})
+	s.mu.Lock()
+	a := acknowledgement{Region: region, Epoch: e, Position: p}
+	s.news.note(a)
+	if slices.Contains(s.config.Regions, region) {
+		s.heard.note(a)
+	}
+	s.mu.Unlock()
 	s.wake.Nudge()
 }
 
-// Session is told by the stream's source on this node that a secondary came or went.
+// Session is told by the stream's source on this node that a secondary came or went. What one acknowledged that went is
+// told to no further leader: it may come back with less.
 func (s *Slots) Session(region string, connected bool) {
+	if !connected {
+		s.mu.Lock()
+		delete(s.heard, region)
+		s.mu.Unlock()
+	}
 	s.config.Logger.Info("secondary", "secondary", region, "connected", connected)
 }
 
@@ -134,10 +147,21 @@ func (s *Slots) Run(ctx context.Context) {
 		case <-expired.C():
 			s.tracker.expire(s.config.Clock.Now())
 		case <-ticker.C():
+			s.tellAgain()
 			s.persist(ctx)
 			s.Retain()
 		}
 		expired.Stop()
+	}
+}
+
+// tellAgain has the leader be told what is known already: it may be another one by now, and a region that has everything
+// acknowledges nothing more.
+func (s *Slots) tellAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.heard {
+		s.news.note(a)
 	}
 }
 

@@ -214,6 +214,37 @@ func TestAcknowledgementsReachTheLeader(t *testing.T) {
 	})
 }
 
+// TestTheNextLeaderIsToldToo what a region acknowledged to the one before, as long as the region follows.
+func TestTheNextLeaderIsToldToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memory.NewNetwork(clock.Real, 1)
+		first, next, other := newMember(t, n.Node("us-1")), newMember(t, n.Node("us-2")), newMember(t, n.Node("us-3"))
+		leads := func(m *member, addr string) {
+			m.lead()
+			other.mu.Lock()
+			other.leader = addr
+			other.mu.Unlock()
+			time.Sleep(5 * time.Second)
+		}
+		other.Session("eu", true)
+		other.Acknowledged("eu", 3, 100)
+		other.Session("ap", true)
+		other.Acknowledged("ap", 3, 90)
+		leads(first, "us-1")
+		other.Session("ap", false)
+		leads(next, "us-2")
+		if got := first.Now(); len(got) != 2 {
+			t.Errorf("the first knows %+v", got)
+		}
+		if got := next.Now(); len(got) != 1 || got[0].Region != "eu" || got[0].Position != 100 {
+			t.Errorf("the next knows %+v", got)
+		}
+		for _, m := range []*member{first, next, other} {
+			m.end()
+		}
+	})
+}
+
 func TestAWaitEndsAtItsDeadline(t *testing.T) {
 	alone(t, func(t *testing.T, m *member) {
 		began, done := time.Now(), make(chan error, 2)
