@@ -1,0 +1,191 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/witness"
+)
+
+// election is by which rules a fleet votes about its primary.
+type election struct {
+	settings replication.VoteSettings
+	never    string // the region that is never primary by itself; "": none
+}
+
+// electionTime is how much longer the faults of a fleet that votes go on: a lease has to run out in it.
+const electionTime = 15 * time.Second
+
+// maxSkew is how wrong a skewed clock runs at most, in millionths.
+const maxSkew = 200_000
+
+func newElection(seed uint64, regions []string, skewed bool) *election {
+	r := stream(seed, "votes")
+	e := &election{settings: replication.VoteSettings{
+		Automatic: true, Lease: pick(r, time.Second, 2*time.Second, 3*time.Second),
+		Patience: pick(r, 200*time.Millisecond, time.Second), DriftPPM: 10_000,
+		MaxLoss:    pick(r, 0, 3, 20, 10_000, replication.AnyLoss),
+		StopWrites: r.IntN(4) == 0, Witnesses: map[string][]string{},
+	}}
+	if skewed {
+		e.settings.DriftPPM = maxSkew
+	}
+	witnesses := 1
+	if len(regions) == 3 {
+		witnesses = pick(r, 0, 0, 2)
+		if r.IntN(3) == 0 {
+			e.never = regions[2]
+		}
+	}
+	for i := range witnesses {
+		name := fmt.Sprintf("w%d", i+1)
+		e.settings.Witnesses[name] = []string{name}
+	}
+	return e
+}
+
+func (e *election) String() string {
+	if e == nil {
+		return "none"
+	}
+	s := e.settings
+	return fmt.Sprintf("lease %v, patience %v, budget %d, stop writes %t, %d witnesses, %q never", s.Lease, s.Patience,
+		s.MaxLoss, s.StopWrites, len(s.Witnesses), e.never)
+}
+
+// budget is how many acknowledged commands a failover that nobody orders may lose; ok is false if any.
+func (e *election) budget() (commands int, ok bool) {
+	return int(e.settings.MaxLoss), e.settings.MaxLoss != replication.AnyLoss
+}
+
+// enough is in how many regions a write has to be so that no failover that nobody orders loses it: every majority of
+// the voters has one of them.
+func (e *election) enough(regions int) int {
+	voters := regions + len(e.settings.Witnesses)
+	return voters - (voters/2 + 1) + 1
+}
+
+// observer is a place for a witness. Only the goroutine of the faults uses it.
+type observer struct {
+	fleet   *fleet
+	name    string
+	clock   clock.Clock
+	memory  *vfs.MemFS
+	process *witness.Witness // nil: it does not run
+}
+
+// observe makes the places of the witnesses, and starts them.
+func (f *fleet) observe() {
+	for i := range len(f.plan.election.settings.Witnesses) {
+		o := &observer{
+			fleet: f, name: fmt.Sprintf("w%d", i+1), clock: clock.Unsuspended, memory: vfs.NewCrashableMem(),
+		}
+		if f.plan.inject[injectSkew] {
+			o.clock = newSkewed(stream(f.plan.seed, "clock "+o.name))
+		}
+		for _, region := range f.plan.regions {
+			f.network.SetDelay(region, o.name, f.plan.far, f.plan.jitter)
+		}
+		f.observers = append(f.observers, o)
+		o.start()
+	}
+}
+
+func (o *observer) start() {
+	if o.process != nil {
+		return
+	}
+	j := o.fleet.trace
+	w, err := witness.Start(witness.Config{
+		Name: o.name, FleetID: replication.DefaultFleetID, DataDir: dataFolder, FS: pebblefs.New(o.memory),
+		Clock: o.clock, Logger: slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
+	}, o.fleet.network.Node(o.name))
+	if err != nil {
+		j.wrong("1", "witness %s cannot start: %v", o.name, err)
+		return
+	}
+	j.tell("start witness %s", o.name)
+	o.process = w
+}
+
+// lose takes its power away.
+func (o *observer) lose() {
+	if o.process == nil {
+		return
+	}
+	o.fleet.trace.tell("power of witness %s fails", o.name)
+	left := o.memory.CrashClone(vfs.CrashCloneCfg{})
+	o.fleet.network.Crash(o.name)
+	o.stop()
+	o.memory = left
+}
+
+func (o *observer) stop() {
+	if o.process == nil {
+		return
+	}
+	o.process.Shutdown()
+	o.process = nil
+}
+
+// elect waits until the fleet votes and its primary has a lease.
+func (f *fleet) elect() {
+	deadline := time.Now().Add(time.Minute)
+	for time.Now().Before(deadline) {
+		for _, p := range f.running() {
+			if s := p.Voting().Status(); s != nil && s.Holds {
+				f.trace.tell("%s holds a lease", p.NodeID())
+				return
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	f.trace.wrong("15", "the fleet does not vote")
+}
+
+// elections returns what happens to a fleet that votes.
+func (x *faults) elections() []fault {
+	list := []fault{{6, x.leaveRegion}}
+	if len(x.fleet.observers) > 0 {
+		list = append(list, fault{3, x.killWitness}, fault{3, x.cutWitness})
+	}
+	return list
+}
+
+// leaveRegion takes a region away for about as long as the others need to move the primary.
+func (x *faults) leaveRegion(ctx context.Context) {
+	region := x.region()
+	x.tell("region %s is away", region)
+	x.fleet.startAll(ctx)
+	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
+	x.fleet.network.Isolate(region)
+	x.lastCut = forever
+	if x.random.IntN(2) == 0 {
+		x.killWhere(func(m *member) bool { return m.region == region })
+	}
+	x.wait(time.Duration(x.random.IntN(9000)) * time.Millisecond)
+	if x.random.IntN(2) == 0 {
+		x.heal(ctx)
+	}
+}
+
+func (x *faults) observer() *observer {
+	return x.fleet.observers[x.random.IntN(len(x.fleet.observers))]
+}
+
+func (x *faults) killWitness(context.Context) {
+	if o := x.observer(); o.process != nil {
+		o.lose()
+	} else {
+		o.start()
+	}
+}
+
+func (x *faults) cutWitness(context.Context) { x.cut(x.observer().name, x.region()) }
