@@ -31,10 +31,13 @@ func (e *evidence) check(wrong report) {
 	}
 	if !e.fleet.lineage.forced() {
 		checkOrder(e.operations.list, wrong)
+	} else if e.fleet.lineage.fenced() {
+		checkOrder(e.surviving(end), wrong)
 	}
 	checkHandovers(e.fleet.lineage, wrong)
 	e.checkContents(end, wrong)
 	e.checkWatchers(end, wrong)
+	e.checkLeases(end, wrong)
 }
 
 // rescuedValues returns the regions that keep a command in a rescue file, or in the state beside one.
