@@ -13,18 +13,20 @@ func TestCommandLine(t *testing.T) {
 	all := func() ([]string, error) {
 		return []string{module + "/bench", module + "/" + longest[0], module + "/server"}, nil
 	}
+	seeds := "test -vet=off -timeout 15m ./sim -v -run ^TestCampaign$ -sim.campaign " + campaignSeeds
 	first := "./" + strings.Join(longest, " ./") + " "
 	for _, test := range []struct {
-		line      string
-		race      bool
-		vet, test string
+		line           string
+		race           bool
+		vet, test, sim string
 	}{
-		{"", true, "vet ./...", "test -vet=off -race -timeout 15m " + first + "./..."},
-		{"", false, "vet ./...", "test -vet=off -timeout 15m " + first + "./..."},
-		{"-quick", true, "vet ./...", "test -vet=off -race -timeout 15m " + module + "/bench " + module + "/server"},
-		{"-require-race -v", true, "vet ./...", "test -vet=off -race -timeout 15m " + first + "./... -v"},
-		{"-run X ./kv ./server", true, "vet ./kv ./server", "test -vet=off -race -timeout 15m ./kv ./server -run X"},
-		{"./kv -args -quick", true, "vet ./kv", "test -vet=off -race -timeout 15m ./kv -args -quick"},
+		{"", true, "vet ./...", "test -vet=off -race -timeout 15m " + first + "./...", seeds},
+		{"", false, "vet ./...", "test -vet=off -timeout 15m " + first + "./...", seeds},
+		{"-quick", true, "vet ./...", "test -vet=off -race -timeout 15m " + module + "/bench " + module + "/server", ""},
+		{"-require-race -v", true, "vet ./...", "test -vet=off -race -timeout 15m " + first + "./... -v", seeds},
+		{"-run=X", false, "vet ./...", "test -vet=off -timeout 15m " + first + "./... -run=X", ""},
+		{"-run X ./kv ./server", true, "vet ./kv ./server", "test -vet=off -race -timeout 15m ./kv ./server -run X", ""},
+		{"./kv -args -quick", true, "vet ./kv", "test -vet=off -race -timeout 15m ./kv -args -quick", ""},
 	} {
 		t.Run(test.line, func(t *testing.T) {
 			o, err := parse(strings.Fields(test.line))
@@ -40,6 +42,9 @@ func TestCommandLine(t *testing.T) {
 			}
 			if got := strings.Join(o.test(packages, test.race), " "); got != test.test {
 				t.Errorf("got %q, want %q", got, test.test)
+			}
+			if got := strings.Join(o.campaign(), " "); got != test.sim {
+				t.Errorf("got %q, want %q", got, test.sim)
 			}
 		})
 	}

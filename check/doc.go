@@ -4,6 +4,8 @@
 //	go run ./check -quick             all but the longest packages, which are named in longest.go
 //	go run ./check ./kv -run Watch    what go test takes, packages among it
 //
+// A run of everything ends with some hundred seeds of sim, whose kinds of faults it shows in a table.
+//
 // It promises to need Go and nothing else. The race detector needs a C compiler that works; where there is none, the
 // tests run without it, and check says so, or fails if -require-race was given. Exit status: 0 all passed, 1 something
 // failed, 2 wrong usage.

@@ -54,6 +54,11 @@ func run(arguments []string, out io.Writer) error {
 	if err := execute(root, out, o.test(packages, unable == nil)); err != nil {
 		return err
 	}
+	if seeds := o.campaign(); seeds != nil {
+		if err := execute(root, out, seeds); err != nil {
+			return err
+		}
+	}
 	if unable != nil {
 		fmt.Fprintln(out, "check: passed, WITHOUT the race detector")
 	}

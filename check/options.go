@@ -84,6 +84,23 @@ func (o *options) vet() []string {
 	return []string{"vet", "./..."}
 }
 
+// campaignSeeds is how many seeds of sim a run of everything adds, each with about half of the kinds of faults.
+const campaignSeeds = "600"
+
+// campaign returns the arguments of go that run them, without the race detector, which makes them many times slower;
+// nil if not everything is to be tested, or the command line chooses tests itself.
+func (o *options) campaign() []string {
+	chosen := slices.ContainsFunc(o.rest, func(a string) bool {
+		name, _, _ := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		return slices.Contains([]string{"run", "skip", "short", "list", "bench", "fuzz", "args"}, name)
+	})
+	if o.quick || chosen || len(o.packages) > 0 {
+		return nil
+	}
+	return []string{"test", "-vet=off", "-timeout", testTimeout, "./sim", "-v", "-run", "^TestCampaign$",
+		"-sim.campaign", campaignSeeds}
+}
+
 // test returns the arguments of go that test packages, which go vet has seen already.
 func (o *options) test(packages []string, race bool) []string {
 	arguments := []string{"test", "-vet=off"}

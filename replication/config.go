@@ -90,6 +90,11 @@ type Config struct {
 	// StreamWindowBytes bounds what is on its way to a secondary. Default DefaultStreamWindowBytes.
 	StreamWindowBytes int64
 
+	// EntryLevel makes this node one of an earlier version, as far as its log goes: it says so to the others, proposes
+	// nothing later, and stops at an entry or a state that is later. It is for tests of fleets in which versions are
+	// mixed. Default, nil: timeline.LevelNow.
+	EntryLevel *timeline.Level
+
 	// OnAsk answers Ask on the leader of the primary region. An answer is given only if this node was that leader, in
 	// one tenure, from before OnAsk was called until after it returned. An error that is ErrNotReady or ErrNotLeader
 	// has the question asked again. May be nil.
@@ -145,6 +150,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FS == nil {
 		c.FS = durable.OS
+	}
+	if c.EntryLevel == nil {
+		c.EntryLevel = new(timeline.LevelNow)
 	}
 	if c.Clock == nil {
 		c.Clock = clock.Real
@@ -267,6 +275,9 @@ func sizesFault(c *Config) string {
 		if f.most != 0 && f.value > f.most {
 			return fmt.Sprintf("%s is %d, at most %d is possible", f.name, f.value, f.most)
 		}
+	}
+	if l := *c.EntryLevel; l < timeline.LevelFirst || l > timeline.LevelNow {
+		return fmt.Sprintf("EntryLevel is %d, known are %d to %d", l, timeline.LevelFirst, timeline.LevelNow)
 	}
 	if c.CopyRetainBytes < c.RetainBytes {
 		return fmt.Sprintf("CopyRetainBytes %d is less than RetainBytes %d", c.CopyRetainBytes, c.RetainBytes)

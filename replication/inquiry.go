@@ -101,6 +101,9 @@ func (q inquiry) knowBallots(ctx context.Context, v fleet.View) error {
 			return fmt.Errorf("a node of region %s is too old: upgrade all nodes first", name)
 		}
 	}
+	if *q.config.EntryLevel < timeline.LevelBallots {
+		return fmt.Errorf("node %s is too old: upgrade all nodes first", q.config.NodeID)
+	}
 	for _, addr := range q.directory.Others() {
 		if r, err := q.report(ctx, addr); err != nil {
 			return fmt.Errorf("the node at %s of this region does not answer: %w", addr, err)
@@ -111,19 +114,19 @@ func (q inquiry) knowBallots(ctx context.Context, v fleet.View) error {
 	return nil
 }
 
-// siblingsLevel asks the other nodes of the region, and returns the lowest level of those that answer.
+// siblingsLevel asks the other nodes of the region, and returns the lowest level of this node and those that answer.
 func (q inquiry) siblingsLevel(ctx context.Context) timeline.Level {
 	others := q.directory.Others()
 	levels := make([]timeline.Level, len(others))
 	var asked sync.WaitGroup
 	for i, addr := range others {
 		asked.Go(func() {
-			levels[i] = timeline.LevelNow
+			levels[i] = *q.config.EntryLevel
 			if r, err := q.report(ctx, addr); err == nil {
 				levels[i] = r.Level
 			}
 		})
 	}
 	asked.Wait()
-	return slices.Min(append(levels, timeline.LevelNow))
+	return slices.Min(append(levels, *q.config.EntryLevel))
 }

@@ -149,7 +149,8 @@ func (n *node) buildState() {
 	maker := copies.NewMaker(c.FS, n.storage)
 	n.applier = region.NewApplier(region.Config{
 		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
-		Log: n.log, Staging: n.staging, Tails: tail.NewSaver(n.tails, n.log), Proposers: n.leading, Logger: n.logger,
+		Log: n.log, Staging: n.staging, Tails: tail.NewSaver(n.tails, n.log), Proposers: n.leading, Level: *c.EntryLevel,
+		Logger: n.logger,
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
@@ -171,7 +172,8 @@ func (n *node) buildSource(log *slots.Log) {
 func (n *node) buildOverview() {
 	c := &n.config
 	n.reporter = overview.NewReporter(overview.ReporterConfig{
-		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Disk: n.disk, Clock: c.Clock, Life: n.life,
+		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Level: *c.EntryLevel, Disk: n.disk, Clock: c.Clock,
+		Life:    n.life,
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
 		Governor: n.governor, Votes: n.votes, Losses: n.leading, OnAsked: n.fleet.Learn,
 		Writes: n.proposer, Directory: n.directory,

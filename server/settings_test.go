@@ -25,6 +25,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"ClientURLs":   "made of advertise-client and client-tls",
 		"OnAsk":        "answered by etcdapi",
 		"OnLeadership": "told to the lessor",
+		"EntryLevel":   "the latest, but in tests of mixed fleets",
 	},
 	reflect.TypeFor[kv.Options](): {
 		"FS":        "the machine's, in a process",

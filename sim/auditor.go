@@ -21,6 +21,7 @@ type auditor struct {
 	index  uint64
 	record string
 	claim  replication.Reign
+	votes  bool // there is a charter
 }
 
 // fileAuditor is the auditor of a storage that copies itself as files.
@@ -85,6 +86,7 @@ func (a *auditor) audit(at *place, meta *replication.Metadata) {
 		a.wrong("6", "state record of %s: %v", a.node, err)
 		return
 	}
+	a.votes = state.Charter() != nil
 	claim := state.HighestClaim()
 	if timeline.Supersedes(a.claim, claim) {
 		a.wrong("6", "%s knew of epoch %d of %s, and now only of epoch %d of %s", a.node, a.claim.Epoch,
@@ -117,7 +119,7 @@ func (a *auditor) Begin(r replication.Reign, meta *replication.Metadata) error {
 	if at == nil || a.gone.Load() {
 		return a.Storage.Begin(r, meta)
 	}
-	at = a.lineage.begin(at, r, a.region, a.node)
+	at = a.lineage.begin(at, r, a.region, a.node, a.votes)
 	a.audit(at, meta)
 	err := a.Storage.Begin(r, meta)
 	a.at.Store(at)

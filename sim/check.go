@@ -32,12 +32,13 @@ func (e *evidence) check(wrong report) {
 	if !e.fleet.lineage.forced() {
 		checkOrder(e.operations.list, wrong)
 	}
-	if e.plan.election != nil {
+	if e.plan.election != nil && e.fleet.lineage.fenced() {
 		e.checkVotes(end, wrong)
 	}
 	checkHandovers(e.fleet.lineage, wrong)
 	e.checkContents(end, wrong)
 	e.checkWatchers(end, wrong)
+	e.checkLeases(end, wrong)
 }
 
 // rescuedValues returns the regions that keep a command in a rescue file, or in the state beside one.

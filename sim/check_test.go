@@ -36,11 +36,12 @@ func (n *noted) want(t *testing.T, invariants ...string) {
 func story(n *noted) (l *lineage, lost, end *place) {
 	l = newLineage(n.wrong)
 	first := replication.Reign{Epoch: 1, First: 1, Primary: "us"}
-	p := l.begin(l.genesis, first, "us", "us-1")
+	p := l.begin(l.genesis, first, "us", "us-1", false)
 	p = l.command(p, "a", "us", "us-1")
 	p = l.command(p, "b", "us", "us-1")
 	lost = l.command(p, "c", "us", "us-1")
-	p = l.begin(p, replication.Reign{Epoch: 2, First: 3, Primary: "eu", Lossy: true, Previous: p.chain}, "eu", "eu-1")
+	forced := replication.Reign{Epoch: 2, First: 3, Primary: "eu", Lossy: true, Previous: p.chain}
+	p = l.begin(p, forced, "eu", "eu-1", false)
 	return l, lost, l.command(p, "d", "eu", "eu-1")
 }
 
@@ -119,7 +120,7 @@ func TestLineageKnowsWhoMayWrite(t *testing.T) {
 	}
 	l.command(end, "e", "us", "us-1")
 	n.want(t, "3")
-	l.begin(end, replication.Reign{Epoch: 2, First: 4, Primary: "eu"}, "eu", "eu-1")
+	l.begin(end, replication.Reign{Epoch: 2, First: 4, Primary: "eu"}, "eu", "eu-1", false)
 	n.want(t, "3", "6", "6")
 }
 
@@ -141,7 +142,8 @@ func TestHandoversEndEpochs(t *testing.T) {
 	n.want(t)
 	l.reigns[2][0].Lossy = false
 	p := l.find(l.reigns[2][0].Previous)
-	q := l.begin(p, replication.Reign{Epoch: 2, First: 3, Primary: "eu", Handoff: 1, Previous: p.chain}, "eu", "eu-1")
+	handed := replication.Reign{Epoch: 2, First: 3, Primary: "eu", Handoff: 1, Previous: p.chain}
+	q := l.begin(p, handed, "eu", "eu-1", false)
 	l.reigns[2] = []replication.Reign{*q.reign}
 	n = nil
 	checkHandovers(l, n.wrong)

@@ -60,6 +60,19 @@ func (d *operations) add(o operation) {
 	d.list = append(d.list, o)
 }
 
+// acknowledged returns how many writes were.
+func (d *operations) acknowledged() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for _, o := range d.list {
+		if o.values != nil && o.outcome == acknowledged {
+			n++
+		}
+	}
+	return n
+}
+
 // client writes and reads at random nodes until its time is over.
 type client struct {
 	fleet      *fleet
@@ -85,8 +98,7 @@ func (c *client) run(ctx context.Context, until time.Time) {
 			continue
 		}
 		p := list[c.random.IntN(len(list))]
-		patience := pick(c.random, 300*time.Millisecond, 2*time.Second, 6*time.Second)
-		callCtx, cancel := context.WithTimeout(ctx, patience)
+		callCtx, cancel := c.call(ctx)
 		if c.random.IntN(4) == 0 {
 			c.read(callCtx, p)
 		} else {
@@ -96,13 +108,27 @@ func (c *client) run(ctx context.Context, until time.Time) {
 	}
 }
 
-// write proposes one unit of unique commands. What a process says after its power failed was never heard.
+// call bounds a call by how long a client waits.
+func (c *client) call(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, pick(c.random, 300*time.Millisecond, 2*time.Second, 6*time.Second))
+}
+
+// write proposes one unit of commands.
 func (c *client) write(ctx context.Context, p *process, commands int) outcome {
-	o := operation{node: p.NodeID(), begin: c.operations.now()}
-	unit := make([]*replication.Command, commands)
+	unit := make([][]byte, commands)
 	for i := range unit {
 		c.writes++
-		data := c.command(fmt.Sprintf("%s/%d ", c.name, c.writes))
+		unit[i] = c.command(fmt.Sprintf("%s/%d ", c.name, c.writes))
+	}
+	return c.propose(ctx, p, unit...)
+}
+
+// propose proposes one unit of commands that nobody else proposes. What a process says after its power failed was never
+// heard.
+func (c *client) propose(ctx context.Context, p *process, commands ...[]byte) outcome {
+	o := operation{node: p.NodeID(), begin: c.operations.now()}
+	unit := make([]*replication.Command, len(commands))
+	for i, data := range commands {
 		o.values = append(o.values, string(data))
 		unit[i] = &replication.Command{Data: data}
 	}

@@ -27,6 +27,10 @@ type flip struct {
 // damaged; whatever it holds and says is checked as always. Then the disk is as it was: somebody had a second copy.
 func (x *faults) rotDisk(ctx context.Context) {
 	m := x.down()
+	if p := x.someone(); m == nil && p != nil {
+		m = p.member
+		m.stop()
+	}
 	if m == nil {
 		return
 	}
@@ -151,7 +155,7 @@ func (x *faults) startOld(ctx context.Context) {
 		return
 	}
 	x.fleet.network.HealAll()
-	x.lastCut = time.Now()
+	x.noteCut(time.Now())
 	x.fleet.startAll(ctx)
 	x.wait(4 * time.Second)
 	p := x.someone()
@@ -167,6 +171,7 @@ func (x *faults) startOld(ctx context.Context) {
 	own := m.memory
 	m.memory = m.old
 	x.tell("%s starts on an older copy of its disk", m.name)
+	x.fleet.happened.note(injectOld)
 	m.startIf(ctx, func(err error) bool { return errors.Is(err, replication.ErrDiskLost) })
 	if m.current() != nil {
 		x.fleet.trace.wrong("1", "%s runs on an older copy of its disk, and others know it", m.name)
@@ -194,7 +199,7 @@ func (x *faults) remembered(m *member) bool {
 // noticed the disk is put right. The others run, and nothing is cut: somebody is there who can notice.
 func (x *faults) lieDisk(ctx context.Context) {
 	x.fleet.network.HealAll()
-	x.lastCut = time.Now()
+	x.noteCut(time.Now())
 	x.fleet.startAll(ctx)
 	x.wait(2500 * time.Millisecond)
 	p := x.someone()
@@ -211,6 +216,7 @@ func (x *faults) lieDisk(ctx context.Context) {
 	m.bury()
 	own := m.memory
 	m.memory, m.honest = from, own
+	x.fleet.happened.note(injectLie)
 	m.startIf(ctx, func(err error) bool { return errors.Is(err, replication.ErrDiskLost) })
 	m.old = nil
 	if m.current() == nil {

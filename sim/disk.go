@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -25,15 +26,18 @@ type disk struct {
 	fail   func()
 
 	hungUntil time.Time
+	hungBy    string    // the kind of fault
 	bad       int       // operations left until they fail; zero: they do not
 	badWith   error     // what they fail with, nil while they do not
 	badUntil  time.Time // zero: for good
 	failed    bool      // an operation failed
 	end       func()    // ends the process, before heal
+	note      func(kind string)
 }
 
-func newDisk(fs vfs.FS, random *rand.Rand, slow time.Duration) *disk {
-	return &disk{FS: fs, random: random, usual: slow, slow: slow}
+// newDisk returns a disk that notes what kinds of faults its users felt.
+func newDisk(fs vfs.FS, random *rand.Rand, slow time.Duration, note func(kind string)) *disk {
+	return &disk{FS: fs, random: random, usual: slow, slow: slow, note: note}
 }
 
 // arm makes the power fail, by calling fail, before the operations-th change from now on.
@@ -50,11 +54,11 @@ func (d *disk) heal() {
 	d.fuse, d.fail, d.hungUntil, d.badWith, d.slow = 0, nil, time.Time{}, nil, d.usual
 }
 
-// hang makes syncs of the log take until d is over.
-func (d *disk) hang(t time.Duration) {
+// hang makes syncs of the log take until t is over, as a fault of this kind.
+func (d *disk) hang(t time.Duration, kind string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.hungUntil = time.Now().Add(t)
+	d.hungUntil, d.hungBy = time.Now().Add(t), kind
 }
 
 func (d *disk) setSlow(each time.Duration) {
@@ -126,7 +130,15 @@ func (d *disk) broken() error {
 		return nil
 	}
 	d.failed = true
+	d.note(d.badKind())
 	return d.badWith
+}
+
+func (d *disk) badKind() string {
+	if errors.Is(d.badWith, errFull) {
+		return injectFull
+	}
+	return injectError
 }
 
 // spin lets what is to be synced wait for the disk, unsynced.
@@ -136,7 +148,12 @@ func (d *disk) spin() {
 	if d.random.IntN(200) == 0 {
 		wait *= 50
 	}
-	wait = max(wait, time.Until(d.hungUntil))
+	if hung := time.Until(d.hungUntil); hung > wait {
+		wait = hung
+		d.note(d.hungBy)
+	} else if d.slow > d.usual {
+		d.note(injectSlow)
+	}
 	d.mu.Unlock()
 	time.Sleep(wait)
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// checkVotes checks what a fleet that votes promises beyond one that is moved by orders.
+// checkVotes checks what a fleet that votes promises beyond one that is moved by orders, if it did from the beginning.
 func (e *evidence) checkVotes(end *place, wrong report) {
 	l := e.fleet.lineage
 	checkEpochs(e.operations.list, wrong)

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -51,8 +52,18 @@ func (x *faults) run(ctx context.Context, until time.Time) {
 	for _, f := range list {
 		total += f.weight
 	}
+	due := x.due(until)
 	for time.Now().Before(until) {
-		x.wait(time.Duration(x.random.Int64N(int64(x.fleet.plan.calm))))
+		calm := time.Duration(x.random.Int64N(int64(x.fleet.plan.calm)))
+		if len(due) > 0 {
+			calm = min(calm, max(time.Until(due[0].at), 0))
+		}
+		x.wait(calm)
+		if len(due) > 0 && !time.Now().Before(due[0].at) {
+			due[0].do(ctx)
+			due = due[1:]
+			continue
+		}
 		n := x.random.IntN(total)
 		for _, f := range list {
 			if n -= f.weight; n < 0 {
@@ -68,6 +79,29 @@ func (x *faults) wait(d time.Duration) {
 	time.Sleep(d)
 	for _, m := range x.fleet.members {
 		m.bury()
+	}
+}
+
+// appointment is a fault that happens at its time, whatever is drawn beside it.
+type appointment struct {
+	at time.Time
+	do func(ctx context.Context)
+}
+
+// due has each kind of injection that is on tried at least once, so that what was drawn is tested.
+func (x *faults) due(until time.Time) []appointment {
+	var list []appointment
+	for _, f := range x.injected() {
+		in := time.Duration(x.random.Int64N(int64(time.Until(until)*3/4) + 1))
+		list = append(list, appointment{time.Now().Add(in), f.do})
+	}
+	slices.SortFunc(list, func(a, b appointment) int { return a.at.Compare(b.at) })
+	return list
+}
+
+func (x *faults) noteIf(kind string, happened bool) {
+	if happened {
+		x.fleet.happened.note(kind)
 	}
 }
 
@@ -113,6 +147,12 @@ func (x *faults) startNode(ctx context.Context) {
 	if m := x.down(); m != nil {
 		m.start(ctx)
 	}
+}
+
+// noteCut notes that the network is not whole until then.
+func (x *faults) noteCut(until time.Time) {
+	x.lastCut = until
+	x.fleet.cut(until)
 }
 
 // forever is later than any run: something is cut, and was not healed.
@@ -164,7 +204,7 @@ func (x *faults) cut(a, b string) {
 	if a == b {
 		return
 	}
-	x.lastCut = forever
+	x.noteCut(forever)
 	if x.random.IntN(2) == 0 {
 		x.tell("cut from %s to %s", a, b)
 		x.fleet.network.CutOneWay(a, b)
@@ -177,21 +217,21 @@ func (x *faults) cut(a, b string) {
 func (x *faults) isolateNode(context.Context) {
 	m := x.member()
 	x.tell("isolate %s", m.name)
-	x.lastCut = forever
+	x.noteCut(forever)
 	x.fleet.network.Isolate(m.name)
 }
 
 func (x *faults) isolateRegion(context.Context) {
 	region := x.region()
 	x.tell("isolate region %s", region)
-	x.lastCut = forever
+	x.noteCut(forever)
 	x.fleet.network.Isolate(region)
 }
 
 func (x *faults) heal(context.Context) {
 	x.tell("heal the network")
 	x.fleet.network.HealAll()
-	x.lastCut = time.Now()
+	x.noteCut(time.Now())
 }
 
 func (x *faults) slowLinks(context.Context) {
@@ -208,6 +248,7 @@ func (x *faults) breakStreams(context.Context) {
 	a, b := x.member().name, x.member().name
 	x.tell("break the streams between %s and %s", a, b)
 	x.fleet.network.Break(a, b)
+	x.fleet.disturb(time.Now())
 }
 
 func (x *faults) transferLeader(ctx context.Context) {
@@ -258,7 +299,7 @@ func (x *faults) disaster(ctx context.Context) {
 	x.fleet.startAll(ctx)
 	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
 	x.fleet.network.Isolate(lost)
-	x.lastCut = forever
+	x.noteCut(forever)
 	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
 	if x.random.IntN(2) == 0 {
 		x.killWhere(func(m *member) bool { return m.region == lost })

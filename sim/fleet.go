@@ -15,10 +15,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -37,6 +39,12 @@ type fleet struct {
 	members   []*member
 	observers []*observer
 	work      sync.WaitGroup
+
+	happened *occurrences
+
+	mu       sync.Mutex
+	calm     time.Time // from when on nothing keeps nodes from hearing each other, but for what is cut
+	cutUntil time.Time
 }
 
 // member is a place for a node: a disk, and the process that runs there, if one does.
@@ -57,7 +65,8 @@ type member struct {
 	status         membership
 
 	mu      sync.Mutex
-	memory  *vfs.MemFS // the disk of the last process
+	level   timeline.Level // of the version that runs there
+	memory  *vfs.MemFS     // the disk of the last process
 	process *process
 }
 
@@ -69,14 +78,21 @@ type process struct {
 	memory  *vfs.MemFS
 	storage io.Closer
 	auditor *auditor
-	rotten  bool        // a bit of its disk had flipped when it began
-	gone    atomic.Bool // the power failed
+	lessor  *lease.Lessor // nil: leases are not injected
+	rotten  bool          // a bit of its disk had flipped when it began
+	gone    atomic.Bool   // the power failed
 	once    sync.Once
 	left    *vfs.MemFS // what the disk has when the power is back
 }
 
 func newFleet(p *plan, j *trace) *fleet {
-	f := &fleet{plan: p, trace: j, lineage: newLineage(j.wrong), network: memory.NewNetwork(clock.Real, p.seed)}
+	f := &fleet{
+		plan: p, trace: j, lineage: newLineage(j.wrong), network: memory.NewNetwork(clock.Real, p.seed),
+		happened: newOccurrences(),
+	}
+	if p.inject[injectFive] && p.size == 5 {
+		f.happened.note(injectFive)
+	}
 	f.network.SetGroups(regionOf)
 	for _, region := range p.regions {
 		for i := range p.places() {
@@ -88,6 +104,7 @@ func newFleet(p *plan, j *trace) *fleet {
 			m.status.spare = i >= p.size
 			if p.inject[injectSkew] {
 				m.clock = newSkewed(stream(p.seed, "clock "+name))
+				f.happened.note(injectSkew)
 			}
 			f.members = append(f.members, m)
 		}
@@ -98,8 +115,9 @@ func newFleet(p *plan, j *trace) *fleet {
 			}
 		}
 	}
+	f.drawLevels()
+	f.lineage.older, f.lineage.note = f.older, f.happened.note
 	if p.election != nil {
-		f.lineage.voted = true
 		f.observe()
 	}
 	return f
@@ -132,8 +150,8 @@ func (m *member) config(fs vfs.FS) *replication.Config {
 	c := &replication.Config{
 		NodeID: m.name, RegionID: m.region, DataDir: dataFolder, FS: pebblefs.New(fs), PeerAddr: m.name,
 		Join: m.status.spare, Nodes: map[string]string{}, Regions: map[string][]string{},
-		InitialPrimary: f.plan.regions[0],
-		Clock:          m.clock, SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
+		InitialPrimary: f.plan.regions[0], EntryLevel: new(m.level), Clock: m.clock,
+		SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
 		Logger: slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
 	}
 	if e := f.plan.election; e != nil {
@@ -169,13 +187,19 @@ func (m *member) start(ctx context.Context) {
 func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	j := m.fleet.trace
 	p := &process{member: m, memory: m.memory, rotten: m.rot != nil}
+	if p.rotten {
+		m.fleet.happened.note(injectRot)
+	}
 	if m.fleet.plan.inject[injectOld] && len(filesOf(m.memory, dataFolder)) > 0 { // an empty disk is another disk
 		m.old = m.memory.CrashClone(vfs.CrashCloneCfg{})
 	}
 	m.starts++
+	m.fleet.disturb(time.Now())
+	m.mu.Lock()
 	m.started = time.Now()
+	m.mu.Unlock()
 	p.disk = newDisk(m.memory, stream(m.fleet.plan.seed, fmt.Sprintf("disk %s %d", m.name, m.starts)),
-		m.fleet.plan.slowSync)
+		m.fleet.plan.slowSync, m.fleet.happened.note)
 	if m.fleet.plan.storage == storageKV {
 		p.disk.end = p.lose
 	}
@@ -191,14 +215,17 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 		return
 	}
 	p.disk.heal()
-	if p.excused() || p.gone.Load() || expected(err) || m.departed(err) {
+	if p.excused() || p.gone.Load() || expected(err) || m.departed(err) || m.outdated(err) {
 		j.tell("%s does not start: %v", m.name, err)
 	} else {
 		j.wrong("1", "%s cannot start: %v", m.name, err)
 	}
+	if m.outdated(err) {
+		m.raise(timeline.LevelNow)
+	}
 	m.fleet.network.Crash(m.name)
 	if p.storage != nil {
-		_ = p.storage.Close()
+		_ = p.close()
 	}
 	if p.disk.hasFailed() {
 		m.memory = m.memory.CrashClone(vfs.CrashCloneCfg{})
@@ -222,11 +249,13 @@ func (p *process) begin(ctx context.Context) error {
 		Storage: storage, lineage: m.fleet.lineage, region: m.region, node: m.name, gone: &p.gone,
 		wrong: m.fleet.trace.wrong,
 	}
-	p.MultiRegionReplicator, err = replication.NewMultiRegionReplicator(m.config(p.disk), p.auditor.storage())
+	c := m.config(p.disk)
+	p.keepLeases(c)
+	p.MultiRegionReplicator, err = replication.NewMultiRegionReplicator(c, p.auditor.storage())
 	if err != nil {
 		return err
 	}
-	p.SetTransport(m.fleet.network.Node(m.name))
+	p.SetTransport(m.transport())
 	if p.gone.Load() { // its store failed before it was on the network
 		return fmt.Errorf("%w: the store failed at once", errBroken)
 	}
@@ -290,7 +319,7 @@ func (m *member) bury() {
 	}
 	if err := p.Err(); err != nil && !p.gone.Load() {
 		lied := m.honest != nil && errors.Is(err, replication.ErrDiskLost)
-		if p.excused() || lied || m.departed(err) {
+		if p.excused() || lied || m.departed(err) || m.outdated(err) {
 			m.fleet.trace.tell("%s stopped itself: %v", m.name, err)
 		} else {
 			m.fleet.trace.wrong("1", "%s stopped itself: %v", m.name, err)
@@ -299,6 +328,9 @@ func (m *member) bury() {
 	}
 	if !p.gone.Load() {
 		return
+	}
+	if m.outdated(p.Err()) {
+		m.raise(timeline.LevelNow)
 	}
 	p.lose() // returns once left is set
 	m.end(p)
@@ -320,6 +352,14 @@ func (m *member) stop() {
 	m.bury()
 }
 
+// close ends what stands beside the node.
+func (p *process) close() error {
+	if p.lessor != nil {
+		p.lessor.Close()
+	}
+	return p.storage.Close()
+}
+
 // end shuts a process down.
 func (m *member) end(p *process) {
 	m.mu.Lock()
@@ -330,7 +370,7 @@ func (m *member) end(p *process) {
 	go func() { done <- p.Shutdown() }()
 	select {
 	case err := <-done:
-		if err = errors.Join(err, p.storage.Close()); err != nil && !p.gone.Load() && !p.excused() {
+		if err = errors.Join(err, p.close()); err != nil && !p.gone.Load() && !p.excused() {
 			m.fleet.trace.wrong("15", "shut down %s: %v", m.name, err)
 		}
 	case <-time.After(5 * time.Minute):

@@ -23,29 +23,40 @@ const (
 	injectFive  = "five"  // regions have five nodes
 	injectBusy  = "busy"  // clients go on while the fleet comes together
 
-	injectMembers = "members" // nodes are added, promoted and removed
-	injectWatch   = "watch"   // of the real store: watchers go from node to node while it is written and compacted
-	injectLie     = "lie"     // a power cut takes from one node what it had synced
-	injectVotes   = "votes"   // the fleet votes about its primary
+	injectMembers  = "members"  // nodes are added, promoted and removed
+	injectWatch    = "watch"    // of the real store: watchers go from node to node while it is written and compacted
+	injectLease    = "lease"    // of the real store: leases are granted, kept alive, let go and revoked
+	injectVersions = "versions" // nodes of earlier versions, which are upgraded one by one
+	injectVotes    = "votes"    // the fleet votes about its primary
+	injectLie      = "lie"      // a power cut takes from one node what it had synced
 )
 
 // Injections returns every kind that Options.Inject may name.
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
-		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectVotes}
+		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
+		injectVersions, injectVotes}
 }
 
 // injections is which kinds a run has.
 type injections map[string]bool
 
-// newInjections reads a list of kinds; "all" is each of them, "drawn" each with an even chance.
+// newInjections reads a list of kinds; "all" is each of them, "drawn" each with about an even chance.
 func newInjections(list string, r *rand.Rand) injections {
 	on := injections{}
+	stored := r.IntN(8) < 5 // of "drawn": so that other storages have their part
 	for _, kind := range Injections() {
+		chance := 4
+		if kind == injectWatch || kind == injectLease {
+			chance = 0
+			if stored {
+				chance = 6
+			}
+		}
 		switch {
 		case list == "all", slices.Contains(strings.Split(list, ","), kind):
 			on[kind] = true
-		case list == "drawn" && r.IntN(2) == 0:
+		case list == "drawn" && r.IntN(8) < chance:
 			on[kind] = true
 		}
 	}
@@ -74,7 +85,8 @@ func (x *faults) injected() []fault {
 		injectPause: {4, x.pauseNode},
 		injectLie:   {6, x.lieDisk},
 
-		injectMembers: {10, x.changeMembers},
+		injectMembers:  {10, x.changeMembers},
+		injectVersions: {8, x.upgrade},
 	}
 	var list []fault
 	for _, kind := range Injections() {
@@ -92,7 +104,8 @@ func (x *faults) hangDisk(context.Context) {
 	if p := x.someone(); p != nil {
 		d := time.Duration(500+x.random.IntN(15_000)) * time.Millisecond
 		x.tell("disk of %s hangs for %v", p.NodeID(), d)
-		p.disk.hang(d)
+		p.disk.hang(d, injectHang)
+		x.fleet.disturb(time.Now().Add(d))
 	}
 }
 
@@ -101,6 +114,7 @@ func (x *faults) slowDisk(context.Context) {
 		each := time.Duration(50+x.random.IntN(400)) * time.Millisecond
 		x.tell("disk of %s takes up to %v a sync", p.NodeID(), each)
 		p.disk.setSlow(each)
+		x.fleet.disturb(time.Now().Add(50 * each)) // the longest sync
 	}
 }
 
@@ -125,9 +139,11 @@ func (x *faults) pauseNode(ctx context.Context) {
 	if p := x.someone(); p != nil {
 		d := time.Duration(500+x.random.IntN(12_000)) * time.Millisecond
 		x.tell("%s pauses for %v", p.NodeID(), d)
-		p.disk.hang(d)
+		p.disk.hang(d, "")
+		x.fleet.disturb(time.Now().Add(d))
+		x.fleet.happened.note(injectPause)
 		x.fleet.network.Isolate(p.NodeID())
-		x.lastCut = forever
+		x.noteCut(forever)
 		x.background(ctx, d, func(ctx context.Context) {
 			<-ctx.Done()
 			x.fleet.network.Reconnect(p.NodeID())
@@ -135,17 +151,20 @@ func (x *faults) pauseNode(ctx context.Context) {
 	}
 }
 
-// skewed is a clock that is off by a constant, and runs at a rate of its own, wrong by maxSkew at most.
+// skewed is a clock that is off by a constant, and runs at a rate of its own.
 type skewed struct {
 	began time.Time
 	off   time.Duration
 	rate  float64
 }
 
+// Rates of clocks that are skewed.
+const slowestRate, rateSpan = 0.8, 0.4
+
 func newSkewed(r *rand.Rand) clock.Clock {
 	return &skewed{
 		began: time.Now(), off: time.Duration(r.Int64N(int64(48*time.Hour))) - 24*time.Hour,
-		rate: 0.8 + 0.4*r.Float64(),
+		rate: slowestRate + rateSpan*r.Float64(),
 	}
 }
 

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -18,6 +19,7 @@ type place struct {
 	reign    *replication.Reign // the beginning itself, otherwise nil
 	within   *replication.Reign // the reign in force
 	by       string             // the node that applied it first
+	when     time.Time          // it did
 }
 
 func (p *place) String() string {
@@ -60,8 +62,11 @@ type lineage struct {
 	values  map[string][]*place // of commands, by data
 	reigns  map[replication.Epoch][]replication.Reign
 	regions map[string]map[uint64]applied
-	voted   bool // about every beginning but the first
 	wrong   func(invariant, format string, args ...any)
+	// older returns a node that has to be known not to understand this level, "" if there is none.
+	older   func(timeline.Level) string
+	note    func(kind string) // that a fault of this kind happened
+	unvoted bool              // a failover was forced without votes
 }
 
 func newLineage(wrong func(invariant, format string, args ...any)) *lineage {
@@ -70,6 +75,7 @@ func newLineage(wrong func(invariant, format string, args ...any)) *lineage {
 		folder: timeline.NewFolder(), genesis: root, places: map[replication.Chain]*place{{}: root},
 		values: map[string][]*place{},
 		reigns: map[replication.Epoch][]replication.Reign{}, regions: map[string]map[uint64]applied{}, wrong: wrong,
+		older: func(timeline.Level) string { return "" }, note: func(string) {},
 	}
 }
 
@@ -90,6 +96,7 @@ func (l *lineage) command(p *place, data, region, node string) *place {
 	}
 	q := &place{
 		parent: p, epoch: p.epoch, position: p.position + 1, chain: chain, data: data, within: p.within, by: node,
+		when: time.Now(),
 	}
 	l.places[chain] = q
 	l.values[data] = append(l.values[data], q)
@@ -102,8 +109,8 @@ func (l *lineage) command(p *place, data, region, node string) *place {
 	return q
 }
 
-// begin returns the place after p where a node applied the beginning of an epoch.
-func (l *lineage) begin(p *place, r replication.Reign, region, node string) *place {
+// begin returns the place after p where a node applied the beginning of an epoch; chartered says that it votes.
+func (l *lineage) begin(p *place, r replication.Reign, region, node string, chartered bool) *place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	chain := l.folder.Reign(p.chain, r)
@@ -113,11 +120,15 @@ func (l *lineage) begin(p *place, r replication.Reign, region, node string) *pla
 	if r.Epoch <= p.epoch || r.First != p.position+1 {
 		l.wrong("6", "%s began epoch %d at %d after %v", node, r.Epoch, r.First, p)
 	}
+	if older := l.older(r.Level()); older != "" {
+		l.wrong("16", "%s began epoch %d in a way that %s, which runs, does not understand", node, r.Epoch, older)
+	}
 	if r.Primary != region {
 		l.wrong("3", "%s of %s began epoch %d before any node of its primary %s had", node, region, r.Epoch, r.Primary)
 	}
-	q := &place{parent: p, epoch: r.Epoch, position: p.position, chain: chain, reign: &r, within: &r, by: node}
+	q := &place{parent: p, epoch: r.Epoch, position: p.position, chain: chain, reign: &r, within: &r, by: node, when: time.Now()}
 	l.places[chain] = q
+	l.begun(r, chartered)
 	l.claim(r)
 	return q
 }
@@ -125,8 +136,8 @@ func (l *lineage) begin(p *place, r replication.Reign, region, node string) *pla
 // claim notes a reign. Only operators who force can make two of one epoch. The lock is held.
 func (l *lineage) claim(r replication.Reign) {
 	for _, o := range l.reigns[r.Epoch] {
-		if !o.Lossy && !r.Lossy || l.voted {
-			l.wrong("6", "epoch %d has two primaries, %s from %d and %s from %d", r.Epoch,
+		if !o.Lossy && !r.Lossy {
+			l.wrong("6", "epoch %d has two primaries, %s from %d and %s from %d, and none was forced", r.Epoch,
 				o.Primary, o.First, r.Primary, r.First)
 		}
 		if o.Primary == r.Primary {

@@ -80,7 +80,9 @@ func (x *faults) changeMembers(ctx context.Context) {
 	case len(learners) > 0 && n < 6:
 		s := learners[x.random.IntN(len(learners))]
 		x.background(ctx, 5*time.Second, func(ctx context.Context) {
-			x.tell("ask %s to promote %s: %v", p.NodeID(), s.Name, p.PromoteMember(ctx, s.ID))
+			err := p.PromoteMember(ctx, s.ID)
+			x.tell("ask %s to promote %s: %v", p.NodeID(), s.Name, err)
+			x.noteIf(injectMembers, err == nil)
 		})
 	case n < 7:
 		addMember(ctx, x, p)
@@ -103,6 +105,7 @@ func addMember(ctx context.Context, x *faults, p *process) {
 		_, err := p.AddMember(ctx, m.name, m.name, learner)
 		x.tell("ask %s to add %s, as a learner %t: %v", p.NodeID(), m.name, learner, err)
 		m.status.set(func(s *membership) { s.added = err == nil && !p.gone.Load() })
+		x.noteIf(injectMembers, err == nil)
 	})
 	m.start(ctx)
 }
@@ -116,6 +119,7 @@ func removeMember(ctx context.Context, x *faults, p *process, which replication.
 	x.background(ctx, 5*time.Second, func(ctx context.Context) {
 		err := p.RemoveMember(ctx, which.ID)
 		x.tell("ask %s to remove %s: %v", p.NodeID(), which.Name, err)
+		x.noteIf(injectMembers, err == nil)
 		if err == nil && !p.gone.Load() {
 			m.status.set(func(s *membership) { s.removed = true })
 		}

@@ -148,6 +148,88 @@ var mutants = []planted{
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/wal TestMissingSegment",
 	},
+	{
+		name: "two histories of one reign are not told apart",
+		edits: []edit{{
+			"replication/internal/stream/sender.go", "if err != nil || here == sub.at.Chain {",
+			"if err != nil || len(here) > 0 {",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/stream TestTwoHistoriesOfOneReign",
+	},
+	{
+		name: "that an entry is committed is not noted",
+		edits: []edit{{
+			"replication/internal/wal/committed.go", "if index <= c.last {", "if index <= c.last || term > 0 {",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/wal TestWhatWasCommittedIsKnownAfterAKill",
+	},
+	{
+		name: "who was removed ends at once",
+		edits: []edit{{
+			"replication/internal/raftgroup/leaving.go", "l.ticks <= stayElections*electionTicks {", "l.ticks <= 0 {",
+		}},
+		flags: []string{"-sim.inject=members"}, caught: []string{"invariant 15:"},
+	},
+	{
+		name: "a vote does not wait for a promise to another",
+		edits: []edit{{
+			"replication/internal/ballot/voter.go", "case now < v.until && c.For != v.region:", "case v.term == 0:",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestSearch",
+	},
+	{
+		name: "a vote is forgotten as soon as another is asked for",
+		edits: []edit{{
+			"replication/timeline/vote.go", "case c.Epoch <= b.Promised:", "case c.Epoch < b.Promised:",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestSearch",
+	},
+	{
+		name: "an acknowledgement does not wait for a lease",
+		edits: []edit{{
+			"replication/internal/standing/fence.go", "\treturn held\n", "\treturn held || p > 0\n",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestACutOffPrimaryIsFencedBeforeAnotherBegins",
+	},
+	{
+		name: "a promotion gives leases no time",
+		edits: []edit{{
+			"kv/lease/lessor.go", "it.deadline, it.failed, it.place = l.deadline(it.ttl), false, len(l.due)",
+			"it.deadline, it.failed, it.place = l.deadline(it.ttl/2), false, len(l.due)",
+		}},
+		flags: []string{"-sim.inject=lease"}, caught: []string{"invariant 12:"},
+	},
+	{
+		name: "a renewal is answered by who does not keep the leases any more",
+		edits: []edit{{
+			"replication/internal/reads/ask.go", "if err := r.confirmTenure(ctx, tenure); err != nil {",
+			"if err := r.confirmTenure(ctx, tenure); err != nil && refusal != nil {",
+		}},
+		flags: []string{"-sim.inject=lease,pause"}, caught: []string{"invariant 12:"},
+	},
+	{
+		name: "what was decided in one tenure is written in the next",
+		edits: []edit{{
+			"replication/internal/propose/pipeline.go", "if !p.open || u.bound && u.tenure != p.tenure() {",
+			"if !p.open {",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestWhatADeposedLeaderDecidesIsVoid",
+	},
+	{
+		name: "a lease that is due is forgotten",
+		edits: []edit{{
+			"kv/lease/lessor.go", "l.items[it.id] == it && it.place < 0 {", "l.items[it.id] != it && it.place < 0 {",
+		}},
+		flags: []string{"-sim.inject=lease"}, caught: []string{"invariant 15:", "invariant 12:"},
+	},
+	{
+		name: "nobody asks what older nodes understand",
+		edits: []edit{{
+			"replication/internal/primary/perform.go", "g.level(ctx) >= timeline.LevelPlaces {",
+			"g.level(ctx) >= timeline.LevelFirst {",
+		}},
+		flags: []string{"-sim.inject=versions"}, caught: []string{"invariant 16:"},
+	},
 }
 
 // TestMutants runs the list: go test ./sim -run TestMutants -sim.mutants -timeout 0.

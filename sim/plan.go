@@ -3,8 +3,6 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -85,7 +83,7 @@ func newPlan(o Options) *plan {
 	if o.Nodes > 0 {
 		p.size = o.Nodes
 	}
-	if slices.Contains(strings.Split(o.Inject, ","), injectWatch) {
+	if p.inject[injectWatch] || p.inject[injectLease] {
 		p.storage = storageKV
 	}
 	if o.Storage != "" {

@@ -26,6 +26,7 @@ type Result struct {
 	Starts       int           // of processes
 	Virtual      time.Duration // length of the run
 	Plan         string
+	Injected     Tally // kinds of faults
 	trace        *trace
 }
 
@@ -76,6 +77,7 @@ func (r *Result) summarize(e *evidence) {
 		r.Tails += len(f.tails)
 	}
 	r.Epochs = len(e.fleet.lineage.reigns)
+	r.Injected = e.fleet.tally()
 }
 
 // evidence is everything that is known when a run is over.
@@ -86,6 +88,7 @@ type evidence struct {
 	final      []final
 	converged  bool
 	watchers   *watchers
+	holders    []*holder
 }
 
 // final is what a node held at the end.
@@ -117,7 +120,7 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 	e.fleet, e.operations = newFleet(e.plan, j), &operations{}
 	f := e.fleet
 	f.startAll(ctx)
-	if e.plan.election != nil {
+	if e.plan.election != nil && !e.plan.inject[injectVersions] {
 		f.elect()
 	}
 	until := time.Now().Add(e.plan.chaos)
@@ -126,6 +129,8 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 		c := newClient(f, e.operations, i)
 		clients.Go(func() { c.run(ctx, until) })
 	}
+	e.holders = newHolders(f, e.operations)
+	startHolders(ctx, e.holders, until, &clients)
 	e.watchers = newWatchers(f)
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
@@ -218,6 +223,7 @@ func (e *evidence) keepUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, convergence)
 	defer cancel()
 	var clients sync.WaitGroup
+	before := e.operations.acknowledged()
 	for i := range e.plan.clients {
 		c := newClient(f, e.operations, e.plan.clients+1+i)
 		clients.Go(func() { c.run(ctx, time.Now().Add(convergence)) })
@@ -249,6 +255,9 @@ func (e *evidence) keepUp(ctx context.Context) {
 	}
 	cancel()
 	clients.Wait()
+	for range e.operations.acknowledged() - before {
+		f.happened.note(injectBusy)
+	}
 }
 
 // together returns "" once all nodes run and are at one place, at least at position least and in an epoch whose primary
@@ -309,7 +318,7 @@ func (f *fleet) apart(least replication.Position) string {
 	if primaries != 1 {
 		return fmt.Sprintf("%d leaders of primary regions that are not sealed", primaries)
 	}
-	return ""
+	return f.leased()
 }
 
 func (e *evidence) notTogether(why string) {

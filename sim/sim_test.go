@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ var (
 	regionsOf = flag.Int("sim.regions", 0, "regions; default: drawn from the seed")
 	inject    = flag.String("sim.inject", "", "further kinds of faults: all, drawn, or some of "+
 		strings.Join(Injections(), ","))
+	tallyTo  = flag.String("sim.tally", "", "file to which TestSeeds writes how often each kind of fault happened")
 	traceLen = flag.Int("sim.trace", 150, "lines of the story told with a failure")
 )
 
@@ -38,7 +41,17 @@ func TestSeeds(t *testing.T) {
 	if *oneSeed != 0 {
 		from, count = *oneSeed, 1
 	}
-	runSeeds(t, from, count, *inject)
+	tally := runSeeds(t, from, count, *inject)
+	if *tallyTo == "" {
+		return
+	}
+	p, err := json.Marshal(tally)
+	if err == nil {
+		err = os.WriteFile(*tallyTo, p, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestInjected runs some seeds of each kind of injection, alone and together with others. More of them, and single
@@ -57,8 +70,8 @@ func TestInjected(t *testing.T) {
 	}
 }
 
-func runSeeds(t *testing.T, from uint64, count int, inject string) {
-	var sum Result
+func runSeeds(t *testing.T, from uint64, count int, inject string) Tally {
+	sum := Result{Injected: Tally{}}
 	began := time.Now()
 	for seed := from; seed < from+uint64(count); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -70,6 +83,7 @@ func runSeeds(t *testing.T, from uint64, count int, inject string) {
 			sum.Epochs += r.Epochs
 			sum.Starts += r.Starts
 			sum.Virtual += r.Virtual
+			sum.Injected.Add(r.Injected)
 			if len(r.Failures) == 0 {
 				return
 			}
@@ -84,4 +98,8 @@ func runSeeds(t *testing.T, from uint64, count int, inject string) {
 		"%d epochs, %d rescue files",
 		count, time.Since(began).Round(time.Millisecond), sum.Virtual.Round(time.Second), sum.Starts, sum.Acknowledged,
 		sum.Unknown, sum.Reads, sum.Epochs, sum.Tails)
+	if len(sum.Injected) > 0 {
+		t.Logf("kinds of faults:\n%v", sum.Injected)
+	}
+	return sum.Injected
 }

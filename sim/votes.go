@@ -23,9 +23,6 @@ type election struct {
 // electionTime is how much longer the faults of a fleet that votes go on: a lease has to run out in it.
 const electionTime = 15 * time.Second
 
-// maxSkew is how wrong a skewed clock runs at most, in millionths.
-const maxSkew = 200_000
-
 func newElection(seed uint64, regions []string, skewed bool) *election {
 	r := stream(seed, "votes")
 	e := &election{settings: replication.VoteSettings{
@@ -35,7 +32,7 @@ func newElection(seed uint64, regions []string, skewed bool) *election {
 		StopWrites: r.IntN(4) == 0, Witnesses: map[string][]string{},
 	}}
 	if skewed {
-		e.settings.DriftPPM = maxSkew
+		e.settings.DriftPPM = uint32(1_000_000 * rateSpan / 2)
 	}
 	witnesses := 1
 	if len(regions) == 3 {
@@ -189,3 +186,21 @@ func (x *faults) killWitness(context.Context) {
 }
 
 func (x *faults) cutWitness(context.Context) { x.cut(x.observer().name, x.region()) }
+
+// begun notes that a region which votes began an epoch. Then there is no other primary of that epoch, whoever forced it
+// (invariant 7). The lock is held.
+func (l *lineage) begun(r replication.Reign, chartered bool) {
+	switch {
+	case !chartered && r.Lossy:
+		l.unvoted = true
+	case chartered && r.Epoch > 1:
+		l.note(injectVotes)
+		if len(l.reigns[r.Epoch]) > 0 && !l.unvoted {
+			l.wrong("7", "epoch %d was voted to %s, and %s began it before", r.Epoch, r.Primary,
+				l.reigns[r.Epoch][0].Primary)
+		}
+	}
+}
+
+// fenced reports whether every primary was fenced before another one could begin.
+func (l *lineage) fenced() bool { return !l.unvoted }

@@ -113,6 +113,9 @@ func (o *watcher) take(ctx context.Context, p *process, w *watch.Watcher) bool {
 		return false
 	}
 	now.events = append(now.events, b.Events...)
+	if len(b.Events) > 0 {
+		o.fleet.happened.note(injectWatch)
+	}
 	o.next = b.Revision + 1
 	return true
 }
@@ -145,6 +148,9 @@ func (w *watchers) finish(ctx context.Context, list []*process) {
 func (e *evidence) checkWatchers(end *place, wrong report) {
 	if len(e.watchers.list) == 0 {
 		return
+	}
+	if e.fleet.lineage.unplaced() {
+		return // by a node that knows of no blocks of revisions: the ones that it serves may come back
 	}
 	history, err := historyOf(end)
 	if err != nil {

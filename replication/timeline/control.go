@@ -27,6 +27,18 @@ const (
 	OpCeiling Op = "ceiling" // up to where the primary may acknowledge
 )
 
+// Level returns the earliest level of nodes that understand such a control.
+func (o Op) Level() Level {
+	switch o {
+	case OpKeep:
+		return LevelKeep
+	case OpEnrol, OpCharter, OpVote, OpCeiling:
+		return LevelBallots
+	default:
+		return LevelFirst
+	}
+}
+
 // Control changes the state of one region. It travels in that region's Raft log alone.
 type Control struct {
 	Op      Op       `json:"op"`

@@ -166,14 +166,29 @@ func (s *State) EncodeRecord() ([]byte, error) {
 
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
-	if s.Ballot != nil {
+	switch s.Level() {
+	case LevelBallots:
 		return ballotVersion
-	}
-	places := func(r Reign) bool { return r.Place != 0 }
-	if slices.ContainsFunc(s.Reigns, places) || places(s.Yielded) || s.Diverged != nil && places(s.Diverged.Claim) {
+	case LevelPlaces:
 		return placesVersion
+	default:
+		return FormatVersion
 	}
-	return FormatVersion
+}
+
+// Level returns the earliest level of nodes that understand the state.
+func (s *State) Level() Level {
+	if s.Ballot != nil {
+		return LevelBallots
+	}
+	level := s.Yielded.Level()
+	for _, r := range s.Reigns {
+		level = max(level, r.Level())
+	}
+	if s.Diverged != nil {
+		level = max(level, s.Diverged.Claim.Level())
+	}
+	return level
 }
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.

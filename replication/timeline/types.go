@@ -127,6 +127,14 @@ const (
 	LevelNow           = LevelBallots
 )
 
+// Level returns the earliest level of nodes that understand the beginning of r.
+func (r Reign) Level() Level {
+	if r.Place != 0 {
+		return LevelPlaces
+	}
+	return LevelFirst
+}
+
 // Cursor is a place in a history: everything up to and including Position, of which the last reign is Epoch's.
 type Cursor struct {
 	Epoch    Epoch

@@ -77,6 +77,7 @@ type ReporterConfig struct {
 	Fleet      string
 	Region     string
 	Self       timeline.Member
+	Level      timeline.Level // of the latest entries that the node understands
 	Disk       recall.Disk
 	Clock      clock.Clock
 	Life       *life.Life
@@ -125,7 +126,7 @@ func (r *Reporter) Report() fleet.Report {
 		Claim: s.HighestClaim(), Reigns: s.Reigns, Diverged: s.Diverged != nil, Members: s.Members,
 		Slots: c.Slots.Now(),
 		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
-		Level: timeline.LevelNow,
+		Level: c.Level,
 		Nodes: r.nodes(s.Conf), TakesWrites: new(bool),
 	}
 	if _, started := c.Life.Started(); !started {

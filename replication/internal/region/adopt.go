@@ -48,6 +48,9 @@ func (a *Applier) check(meta *contract.Metadata) (*timeline.State, error) {
 func (a *Applier) decode(meta *contract.Metadata) (*timeline.State, error) {
 	at := timeline.Cursor{Epoch: meta.Epoch, Position: meta.Position, Chain: meta.Chain}
 	state, err := timeline.DecodeRecord(meta.Record, at)
+	if err == nil {
+		err = a.understands(state.Level())
+	}
 	if err == nil && state.Region != a.config.Region {
 		err = fmt.Errorf("%w: state of region %s, this is %s", contract.ErrIdentity, state.Region, a.config.Region)
 	}

@@ -53,6 +53,7 @@ type Config struct {
 	Staging   Staging
 	Tails     Tails
 	Proposers Proposers
+	Level     timeline.Level // of the latest entries that this node understands
 	Logger    *slog.Logger
 }
 

@@ -280,3 +280,40 @@ func TestACutIsWhereAnEntryEnded(t *testing.T) {
 		t.Errorf("%+v\nand each alone %+v", together, alone)
 	}
 }
+
+// What is of a later level than a node stops it before anything of it is applied, in an entry and in a state.
+func TestNothingOfALaterLevelIsApplied(t *testing.T) {
+	placed := timeline.Reign{Epoch: 1, First: 1, Primary: "us", Lossy: true, Place: 1}
+	for name, test := range map[string]struct {
+		level timeline.Level
+		entry func(a *author) []byte
+	}{
+		"places": {timeline.LevelFirst, func(*author) []byte { return timeline.AppendReign(nil, placed) }},
+		"keep":   {timeline.LevelPlaces, func(a *author) []byte { return a.control(&timeline.Control{Op: timeline.OpKeep}) }},
+		"ballots": {timeline.LevelKeep, func(a *author) []byte {
+			return a.control(&timeline.Control{Op: timeline.OpEnrol, Identity: timeline.Nonce{1}})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old, now := volatilePlace(t, "us"), volatilePlace(t, "us")
+			old.config.Level = test.level
+			entry := test.entry(newAuthor(t, "us"))
+			if err := old.Apply(old.enter(1, entry)); !errors.Is(err, timeline.ErrVersion) {
+				t.Errorf("a node of level %d: %v", test.level, err)
+			}
+			if got := old.machine.State(); got.Cursor != (timeline.Cursor{}) || got.Level() != timeline.LevelFirst {
+				t.Errorf("applied: %+v", got)
+			}
+			if err := now.Apply(now.enter(1, entry)); err != nil {
+				t.Errorf("a node of today: %v", err)
+			}
+		})
+	}
+	us := volatilePlace(t, "us")
+	us.apply(timeline.AppendReign(nil, placed))
+	old := newPlace(t, "us", us.fs, us.engine, us.engine)
+	old.config.Level = timeline.LevelFirst
+	if _, err := old.Load(&timeline.State{Region: "us"}); !errors.Is(err, timeline.ErrVersion) {
+		t.Errorf("a state of a later level: %v", err)
+	}
+}

@@ -53,7 +53,8 @@ func newPlace(t *testing.T, name string, fs durable.FS, engine *enginetest.Engin
 	maker := copies.NewMaker(fs, storage)
 	p.Applier = NewApplier(Config{
 		Region: name, Storage: storage, Maker: maker, Keeper: copies.NewKeeper(maker, dataDir+"/snapshots"),
-		Log: p.log, Staging: p, Tails: p, Proposers: p, Logger: slog.New(slog.DiscardHandler),
+		Log: p.log, Staging: p, Tails: p, Proposers: p, Level: timeline.LevelNow,
+		Logger: slog.New(slog.DiscardHandler),
 	}, p.seen)
 	return p
 }

@@ -120,6 +120,9 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 	if err != nil {
 		return err
 	}
+	if err := a.understands(r.Level()); err != nil {
+		return err
+	}
 	if err := a.flush(); err != nil {
 		return err
 	}
@@ -149,6 +152,9 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 
 func (a *Applier) control(e *raftpb.Entry) error {
 	c, err := timeline.DecodeControl(e.GetData())
+	if err == nil {
+		err = a.understands(c.Op.Level())
+	}
 	if err != nil {
 		return err
 	}
@@ -169,6 +175,14 @@ func (a *Applier) control(e *raftpb.Entry) error {
 		return nil
 	}
 	return a.effect(c)
+}
+
+// understands returns an error if what is of this level may not be applied here.
+func (a *Applier) understands(l timeline.Level) error {
+	if l > a.config.Level {
+		return fmt.Errorf("%w: it is of level %d, this node of %d", timeline.ErrVersion, l, a.config.Level)
+	}
+	return nil
 }
 
 // rescue saves what an install at this entry is about to throw away.

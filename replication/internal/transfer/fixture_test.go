@@ -75,7 +75,8 @@ func (n *node) open(net *memory.Network, name string) {
 	n.maker = copies.NewMaker(pebblefs.New(n.disk), n.engine)
 	n.applier = region.NewApplier(region.Config{
 		Region: name, Storage: n.engine, Maker: n.maker, Keeper: copies.NewKeeper(n.maker, "/kept"),
-		Log: noLog{}, Staging: n.staging, Tails: noTails{}, Proposers: nobody{}, Logger: quiet,
+		Log: noLog{}, Staging: n.staging, Tails: noTails{}, Proposers: nobody{}, Level: timeline.LevelNow,
+		Logger: quiet,
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
 		Region: name, FS: pebblefs.New(n.disk), Dir: "/copies", Source: n.applier, Applied: n.applied,

@@ -1,0 +1,101 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+var campaignSeeds = flag.Int("sim.campaign", 0, "how many seeds with drawn kinds of faults TestCampaign runs")
+
+const (
+	// campaignFrom is the first seed of a campaign, if -sim.from does not say another one.
+	campaignFrom = 20_000
+	// campaignShare is how many seeds one process runs.
+	campaignShare = 20
+	// fewest is in how many of 100 seeds each kind has to happen.
+	fewest = 25
+)
+
+// TestCampaign runs many seeds with drawn kinds of faults, in a process for each processor, and shows in how many of
+// them each kind happened. The test command does it with a program that was built without the race detector.
+func TestCampaign(t *testing.T) {
+	if *campaignSeeds == 0 {
+		t.Skip("-sim.campaign is not given")
+	}
+	from := *fromSeed
+	if from == 1 {
+		from = campaignFrom
+	}
+	c := campaign{began: time.Now(), tally: Tally{}, shares: make(chan share)}
+	var work sync.WaitGroup
+	for range runtime.NumCPU() {
+		work.Go(func() { c.work(t) })
+	}
+	for left := *campaignSeeds; left > 0; left -= campaignShare {
+		c.shares <- share{from, min(left, campaignShare)}
+		from += campaignShare
+	}
+	close(c.shares)
+	work.Wait()
+	fmt.Fprintf(t.Output(), "%d seeds in %v\n%v", *campaignSeeds, time.Since(c.began).Round(time.Second), c.tally)
+	if kind, happened := c.tally.Least(); happened*100 < *campaignSeeds*fewest {
+		t.Errorf("kind %q happened in %d of %d seeds: it is hardly tested", kind, happened, *campaignSeeds)
+	}
+}
+
+// share is some consecutive seeds.
+type share struct {
+	from  uint64
+	count int
+}
+
+type campaign struct {
+	began  time.Time
+	shares chan share
+
+	mu    sync.Mutex
+	tally Tally
+}
+
+// work runs one share after the other.
+func (c *campaign) work(t *testing.T) {
+	for s := range c.shares {
+		tally, out, err := s.run(t.Context(), t.TempDir(), left(t))
+		if err != nil {
+			t.Errorf("seeds from %d on: %v\n%s", s.from, err, out)
+			continue
+		}
+		c.mu.Lock()
+		c.tally.Add(tally)
+		c.mu.Unlock()
+	}
+}
+
+// run runs the share in a process of its own, on one processor: several would mostly wait for each other.
+func (s share) run(ctx context.Context, dir, timeout string) (tally Tally, out []byte, err error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	file := filepath.Join(dir, "tally")
+	p := exec.CommandContext(ctx, program, "-test.run=^TestSeeds$", "-test.timeout="+timeout, "-sim.inject=drawn",
+		fmt.Sprintf("-sim.from=%d", s.from), fmt.Sprintf("-sim.seeds=%d", s.count), "-sim.tally="+file)
+	p.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400")
+	if out, err = p.CombinedOutput(); err != nil {
+		return nil, out, err
+	}
+	encoded, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(encoded, &tally)
+	}
+	return tally, out, err
+}
