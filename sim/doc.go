@@ -15,6 +15,7 @@
 //   - 5: each batch continues position, chain and index of the storage that takes it, restarts included; no command is
 //     applied twice.
 //   - 6: claims of a node never fall; an epoch has one primary, unless an operator forced two.
+//   - 7 and 2, where the fleet votes: whatever was forced, and see README.md for the budget of a failover.
 //   - 15: after the faults the fleet converges within bounded (virtual) time.
 //
 // The checks do not trust what nodes report: an auditor stands between each node and its storage, and sees every batch.

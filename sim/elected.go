@@ -22,7 +22,7 @@ func checkEpochs(operations []operation, wrong report) {
 	var done []operation
 	for _, o := range operations {
 		if o.seen != nil {
-			o.epoch = o.seen.epoch
+			o.epoch, o.position = o.seen.epoch, o.seen.position
 		}
 		if o.seen != nil || o.outcome == acknowledged {
 			done = append(done, o)
@@ -64,7 +64,7 @@ func (l *lineage) surviving(operations []operation, end *place) []operation {
 }
 
 // checkBudget checks that no reign lost more of what it acknowledged than the budget says, and nothing that enough
-// regions had (invariant 14).
+// regions had (L3).
 func (e *evidence) checkBudget(end *place, wrong report) {
 	l, election := e.fleet.lineage, e.plan.election
 	budget, bound := election.budget()
@@ -80,13 +80,13 @@ func (e *evidence) checkBudget(end *place, wrong report) {
 				continue
 			}
 			if lost[o.epoch]++; o.regions >= enough {
-				wrong("14", "%v was acknowledged as durable in %d regions, and is lost", o, o.regions)
+				wrong("L3", "%v was acknowledged as durable in %d regions, and is lost", o, o.regions)
 			}
 		}
 	}
 	for epoch, n := range lost {
 		if bound && n > budget {
-			wrong("14", "%d commands that epoch %d acknowledged are lost, %d may be", n, epoch, budget)
+			wrong("L3", "%d commands that epoch %d acknowledged are lost, %d may be", n, epoch, budget)
 		}
 	}
 }

@@ -95,7 +95,7 @@ func (x *faults) injected() []fault {
 		}
 	}
 	if x.fleet.plan.election != nil {
-		list = append(list, x.elections()...)
+		list = append(list, elections{x}.list()...)
 	}
 	return list
 }

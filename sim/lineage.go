@@ -126,7 +126,9 @@ func (l *lineage) begin(p *place, r replication.Reign, region, node string, char
 	if r.Primary != region {
 		l.wrong("3", "%s of %s began epoch %d before any node of its primary %s had", node, region, r.Epoch, r.Primary)
 	}
-	q := &place{parent: p, epoch: r.Epoch, position: p.position, chain: chain, reign: &r, within: &r, by: node, when: time.Now()}
+	q := &place{
+		parent: p, epoch: r.Epoch, position: p.position, chain: chain, reign: &r, within: &r, by: node, when: time.Now(),
+	}
 	l.places[chain] = q
 	l.begun(r, chartered)
 	l.claim(r)

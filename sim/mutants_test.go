@@ -223,6 +223,29 @@ var mutants = []planted{
 		flags: []string{"-sim.inject=lease"}, caught: []string{"invariant 15:", "invariant 12:"},
 	},
 	{
+		name: "a primary acknowledges after its lease",
+		edits: []edit{{
+			"replication/internal/standing/fence.go",
+			"held := has.Epoch == e && f.clock.Elapsed() < has.Until && p <= has.Ceiling",
+			"held := has.Epoch == e && p <= has.Ceiling",
+		}},
+		flags: []string{"-sim.inject=votes"}, caught: []string{"invariant 7:"},
+	},
+	{
+		name: "votes do not ask what would be lost",
+		edits: []edit{{
+			"replication/timeline/vote.go", "budget == NoBound || lost <= budget {", "budget == NoBound || lost >= 0 {",
+		}},
+		flags: []string{"-sim.inject=votes"}, caught: []string{"invariant L3:"},
+	},
+	{
+		name: "the next leader is not told what regions have",
+		edits: []edit{{
+			"replication/internal/slots/slots.go", "\t\t\ts.tellAgain()\n", "",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/slots TestTheNextLeaderIsToldToo",
+	},
+	{
 		name: "nobody asks what older nodes understand",
 		edits: []edit{{
 			"replication/internal/primary/perform.go", "g.level(ctx) >= timeline.LevelPlaces {",

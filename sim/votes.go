@@ -147,8 +147,10 @@ func (f *fleet) elect() {
 	f.trace.wrong("15", "the fleet does not vote")
 }
 
-// elections returns what happens to a fleet that votes.
-func (x *faults) elections() []fault {
+// elections are the faults of a fleet that votes.
+type elections struct{ *faults }
+
+func (x elections) list() []fault {
 	list := []fault{{6, x.leaveRegion}}
 	if len(x.fleet.observers) > 0 {
 		list = append(list, fault{3, x.killWitness}, fault{3, x.cutWitness})
@@ -157,7 +159,7 @@ func (x *faults) elections() []fault {
 }
 
 // leaveRegion takes a region away for about as long as the others need to move the primary.
-func (x *faults) leaveRegion(ctx context.Context) {
+func (x elections) leaveRegion(ctx context.Context) {
 	region := x.region()
 	x.tell("region %s is away", region)
 	x.fleet.startAll(ctx)
@@ -173,11 +175,11 @@ func (x *faults) leaveRegion(ctx context.Context) {
 	}
 }
 
-func (x *faults) observer() *observer {
+func (x elections) observer() *observer {
 	return x.fleet.observers[x.random.IntN(len(x.fleet.observers))]
 }
 
-func (x *faults) killWitness(context.Context) {
+func (x elections) killWitness(context.Context) {
 	if o := x.observer(); o.process != nil {
 		o.lose()
 	} else {
@@ -185,7 +187,7 @@ func (x *faults) killWitness(context.Context) {
 	}
 }
 
-func (x *faults) cutWitness(context.Context) { x.cut(x.observer().name, x.region()) }
+func (x elections) cutWitness(context.Context) { x.cut(x.observer().name, x.region()) }
 
 // begun notes that a region which votes began an epoch. Then there is no other primary of that epoch, whoever forced it
 // (invariant 7). The lock is held.

@@ -155,8 +155,8 @@ func (s *Slots) Run(ctx context.Context) {
 	}
 }
 
-// tellAgain has the leader be told what is known already: it may be another one by now, and a region that has everything
-// acknowledges nothing more.
+// tellAgain has the leader be told what is known already: it may be another one by now, and a region that has
+// everything acknowledges nothing more.
 func (s *Slots) tellAgain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
