@@ -22,6 +22,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
+	"github.com/mimir-kv/mimir/replication/witness"
 )
 
 // Folders of a node's disk.
@@ -40,6 +41,8 @@ type fleet struct {
 	work    sync.WaitGroup
 
 	happened *occurrences
+	witness  *witness.Witness // nil: there is none
+	ballots  *vfs.MemFS       // its disk
 
 	mu       sync.Mutex
 	calm     time.Time // from when on nothing keeps nodes from hearing each other, but for what is cut
@@ -62,6 +65,7 @@ type member struct {
 	fullUntil      time.Time
 	honest         *vfs.MemFS // what the disk would be if it had not lied
 	status         membership
+	again          bool // it has to be started, as somebody would who reads why it ended
 
 	mu      sync.Mutex
 	level   timeline.Level // of the version that runs there
@@ -86,8 +90,8 @@ type process struct {
 
 func newFleet(p *plan, j *trace) *fleet {
 	f := &fleet{
-		plan: p, trace: j, lineage: newLineage(j.wrong), network: memory.NewNetwork(clock.Real, p.seed),
-		happened: newOccurrences(),
+		plan: p, trace: j, lineage: newLineage(j.wrong), network: memory.NewNetwork(clock.Unsuspended, p.seed),
+		happened: newOccurrences(), ballots: vfs.NewCrashableMem(),
 	}
 	if p.inject[injectFive] && p.size == 5 {
 		f.happened.note(injectFive)
@@ -97,7 +101,7 @@ func newFleet(p *plan, j *trace) *fleet {
 		for i := range p.places() {
 			name := fmt.Sprintf("%s-%d", region, i+1)
 			m := &member{
-				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name), clock: clock.Real,
+				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name), clock: clock.Unsuspended,
 				memory: vfs.NewCrashableMem(),
 			}
 			m.status.spare = i >= p.size
@@ -147,7 +151,8 @@ func (m *member) config(fs vfs.FS) *replication.Config {
 		NodeID: m.name, RegionID: m.region, DataDir: dataFolder, FS: pebblefs.New(fs), PeerAddr: m.name,
 		Join: m.status.spare, Nodes: map[string]string{}, Regions: map[string][]string{},
 		InitialPrimary: f.plan.regions[0], Votes: f.plan.voteSettings(),
-		EntryLevel: new(m.level), Clock: m.clock, SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
+		EntryLevel: new(m.level), Clock: m.clock,
+		SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
 		Logger: slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
 	}
 	for _, o := range f.members {
@@ -210,9 +215,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	} else {
 		j.wrong("1", "%s cannot start: %v", m.name, err)
 	}
-	if m.outdated(err) {
-		m.raise(timeline.LevelNow)
-	}
+	m.replaceIf(err)
 	m.fleet.network.Crash(m.name)
 	if p.storage != nil {
 		_ = p.close()
@@ -316,9 +319,7 @@ func (m *member) bury() {
 	if !p.gone.Load() {
 		return
 	}
-	if m.outdated(p.Err()) {
-		m.raise(timeline.LevelNow)
-	}
+	m.replaceIf(p.Err())
 	p.lose() // returns once left is set
 	m.end(p)
 	m.memory = p.left
