@@ -84,8 +84,9 @@ func (o *options) vet() []string {
 	return []string{"vet", "./..."}
 }
 
-// campaignSeeds is how many seeds of sim a run of everything adds, each with about half of the kinds of faults.
-const campaignSeeds = "600"
+// campaignSeeds is how many seeds of sim a run of everything adds, each with about half of the kinds of faults: enough
+// for each kind to happen in some hundreds of them.
+const campaignSeeds = "450"
 
 // campaign returns the arguments of go that run them, without the race detector, which makes them many times slower;
 // nil if not everything is to be tested, or the command line chooses tests itself.

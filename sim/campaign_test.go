@@ -22,7 +22,7 @@ const (
 	// campaignShare is how many seeds one process runs.
 	campaignShare = 20
 	// fewest is in how many of 100 seeds each kind has to happen.
-	fewest = 25
+	fewest = 33
 )
 
 // TestCampaign runs many seeds with drawn kinds of faults, in a process for each processor, and shows in how many of

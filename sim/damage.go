@@ -157,12 +157,19 @@ func (x *faults) startOld(ctx context.Context) {
 	x.fleet.network.HealAll()
 	x.noteCut(time.Now())
 	x.fleet.startAll(ctx)
-	x.wait(4 * time.Second)
 	p := x.someone()
 	if p == nil {
 		return
 	}
 	m := p.member
+	if m.old == nil { // it is in its first life
+		m.stop()
+		m.start(ctx)
+	}
+	x.wait(4 * time.Second)
+	if p = m.current(); p == nil {
+		return
+	}
 	p.lose()
 	m.bury()
 	if m.old == nil || !x.remembered(m) {

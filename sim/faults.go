@@ -53,13 +53,13 @@ func (x *faults) run(ctx context.Context, until time.Time) {
 		total += f.weight
 	}
 	due := x.due(until)
-	for time.Now().Before(until) {
+	for time.Now().Before(until) || len(due) > 0 {
 		calm := time.Duration(x.random.Int64N(int64(x.fleet.plan.calm)))
 		if len(due) > 0 {
 			calm = min(calm, max(time.Until(due[0].at), 0))
 		}
 		x.wait(calm)
-		if len(due) > 0 && !time.Now().Before(due[0].at) {
+		if len(due) > 0 && (!time.Now().Before(due[0].at) || !time.Now().Before(until)) {
 			due[0].do(ctx)
 			due = due[1:]
 			continue

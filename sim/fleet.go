@@ -63,6 +63,7 @@ type member struct {
 	fullUntil      time.Time
 	honest         *vfs.MemFS // what the disk would be if it had not lied
 	status         membership
+	again          bool // it has to be started, as somebody would who reads why it ended
 
 	mu      sync.Mutex
 	level   timeline.Level // of the version that runs there
@@ -87,7 +88,7 @@ type process struct {
 
 func newFleet(p *plan, j *trace) *fleet {
 	f := &fleet{
-		plan: p, trace: j, lineage: newLineage(j.wrong), network: memory.NewNetwork(clock.Real, p.seed),
+		plan: p, trace: j, lineage: newLineage(j.wrong), network: memory.NewNetwork(clock.Unsuspended, p.seed),
 		happened: newOccurrences(),
 	}
 	if p.inject[injectFive] && p.size == 5 {
@@ -220,9 +221,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	} else {
 		j.wrong("1", "%s cannot start: %v", m.name, err)
 	}
-	if m.outdated(err) {
-		m.raise(timeline.LevelNow)
-	}
+	m.replaceIf(err)
 	m.fleet.network.Crash(m.name)
 	if p.storage != nil {
 		_ = p.close()
@@ -329,9 +328,7 @@ func (m *member) bury() {
 	if !p.gone.Load() {
 		return
 	}
-	if m.outdated(p.Err()) {
-		m.raise(timeline.LevelNow)
-	}
+	m.replaceIf(p.Err())
 	p.lose() // returns once left is set
 	m.end(p)
 	m.memory = p.left

@@ -46,12 +46,17 @@ func newInjections(list string, r *rand.Rand) injections {
 	on := injections{}
 	stored := r.IntN(8) < 5 // of "drawn": so that other storages have their part
 	for _, kind := range Injections() {
-		chance := 4
-		if kind == injectWatch || kind == injectLease {
+		chance := 4 // in 8
+		switch kind {
+		case injectWatch, injectLease:
 			chance = 0
 			if stored {
 				chance = 6
 			}
+		case injectFive: // takes long
+			chance = 3
+		case injectError, injectFull, injectOld, injectLie, injectVotes: // they do not always come to happen
+			chance = 6
 		}
 		switch {
 		case list == "all", slices.Contains(strings.Split(list, ","), kind):
@@ -86,6 +91,7 @@ func (x *faults) injected() []fault {
 		injectLie:   {6, x.lieDisk},
 
 		injectMembers:  {10, x.changeMembers},
+		injectVotes:    {4, elections{x}.losePrimary},
 		injectVersions: {8, x.upgrade},
 	}
 	var list []fault
@@ -120,7 +126,7 @@ func (x *faults) slowDisk(context.Context) {
 
 func (x *faults) breakDisk(context.Context) {
 	if p := x.someone(); p != nil {
-		n := 1 + x.random.IntN(pick(x.random, 5, 50, 500))
+		n := 1 + x.random.IntN(pick(x.random, 5, 20, 100))
 		x.tell("disk of %s fails in %d operations", p.NodeID(), n)
 		p.disk.failAfter(n, errBroken, 0)
 	}

@@ -70,15 +70,18 @@ func newPlan(o Options) *plan {
 		p.regions = regionNames[:o.Regions]
 	}
 	p.inject = newInjections(o.Inject, stream(o.Seed, "inject"))
+	if p.inject[injectFive] {
+		p.size = 5
+	}
+	if o.Inject == "drawn" {
+		p.fit()
+	}
 	if p.inject[injectVotes] && len(p.regions) == 1 && o.Regions == 0 {
 		p.regions = regionNames[:2]
 	}
 	if p.inject[injectVotes] && len(p.regions) > 1 {
 		p.election = newElection(o.Seed, p.regions, p.inject[injectSkew])
 		p.chaos += electionTime
-	}
-	if p.inject[injectFive] {
-		p.size = 5
 	}
 	if o.Nodes > 0 {
 		p.size = o.Nodes
@@ -96,6 +99,18 @@ func newPlan(o Options) *plan {
 		p.forced = o.Forced == "yes"
 	}
 	return p
+}
+
+// fit makes a plan with drawn kinds one that is worth its time: fifteen nodes take long, and show little that ten do
+// not; one region alone has nobody to vote or to remember its disks.
+func (p *plan) fit() {
+	if p.size == 5 {
+		p.regions = p.regions[:min(len(p.regions), 2)]
+	}
+	if len(p.regions) == 1 {
+		delete(p.inject, injectOld)
+		delete(p.inject, injectVotes)
+	}
 }
 
 // places returns how many nodes a region may ever have had.

@@ -36,6 +36,8 @@ func (r *Result) Story(lines int) string { return r.trace.last(lines) }
 const (
 	// convergence is how long a healed fleet may take to come together (invariant 15).
 	convergence = 3 * time.Minute
+	// busyLeast is for how long clients go on at least.
+	busyLeast = 2 * time.Second
 	// lastWrites is how long the write at each node may take after that.
 	lastWrites = 30 * time.Second
 )
@@ -180,7 +182,7 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 // converge waits until all nodes are at one place, writes once more at each of them, and waits again.
 func (e *evidence) converge(ctx context.Context) bool {
 	j, f := e.fleet.trace, e.fleet
-	if why := e.together(0); why != "" {
+	if why := e.together(ctx, 0); why != "" {
 		e.notTogether(why)
 		return false
 	}
@@ -204,7 +206,7 @@ func (e *evidence) converge(ctx context.Context) bool {
 	for _, o := range e.operations.list[before:] {
 		last = max(last, o.position)
 	}
-	if why := e.together(last); why != "" {
+	if why := e.together(ctx, last); why != "" {
 		e.notTogether(why)
 		return false
 	}
@@ -229,9 +231,7 @@ func (e *evidence) keepUp(ctx context.Context) {
 		clients.Go(func() { c.run(ctx, time.Now().Add(convergence)) })
 	}
 	behind := func() string {
-		for _, m := range f.members {
-			m.bury()
-		}
+		f.tend(ctx)
 		here, why := f.here()
 		for _, m := range here {
 			p := m.current()
@@ -246,7 +246,7 @@ func (e *evidence) keepUp(ctx context.Context) {
 		return why
 	}
 	why := behind()
-	for ; why != "" && ctx.Err() == nil; why = behind() {
+	for began := time.Now(); (why != "" || time.Since(began) < busyLeast) && ctx.Err() == nil; why = behind() {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if why != "" {
@@ -263,7 +263,7 @@ func (e *evidence) keepUp(ctx context.Context) {
 // together returns "" once all nodes run and are at one place, at least at position least and in an epoch whose primary
 // takes writes, or else why that did not come about in time. It looks when nothing moves, and nothing does until the
 // caller lets time pass: a write that a client gave up may still land, but not between two looks.
-func (e *evidence) together(least replication.Position) string {
+func (e *evidence) together(ctx context.Context, least replication.Position) string {
 	f := e.fleet
 	deadline := time.Now().Add(convergence)
 	for {
@@ -273,9 +273,7 @@ func (e *evidence) together(least replication.Position) string {
 			return why
 		}
 		time.Sleep(100 * time.Millisecond)
-		for _, m := range f.members {
-			m.bury()
-		}
+		f.tend(ctx)
 	}
 }
 

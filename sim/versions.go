@@ -87,6 +87,25 @@ func (x *faults) upgrade(ctx context.Context) {
 	m.start(ctx)
 }
 
+// upgradeAll ends a rolling upgrade.
+func (x *faults) upgradeAll(ctx context.Context) {
+	raised := false
+	for _, m := range x.fleet.members {
+		if m.status.exists() && m.level < timeline.LevelNow {
+			m.stop()
+			x.raise(m, timeline.LevelNow)
+			m.start(ctx)
+			raised = true
+			x.wait(500 * time.Millisecond)
+		}
+	}
+	if raised {
+		x.heal(ctx)
+		x.startAll(ctx)
+		x.wait(quiet)
+	}
+}
+
 func (x *faults) raise(m *member, to timeline.Level) {
 	x.tell("%s is upgraded from level %d to %d", m.name, m.level, to)
 	x.fleet.happened.note(injectVersions)
@@ -107,6 +126,25 @@ func (x *faults) forceInQuiet(ctx context.Context) {
 	x.wait(quiet + time.Second)
 	x.failover(ctx)
 	x.wait(time.Second)
+}
+
+// replaceIf upgrades a node that ended because it met what it does not understand.
+func (m *member) replaceIf(err error) {
+	if m.outdated(err) {
+		m.raise(timeline.LevelNow)
+		m.again = true
+	}
+}
+
+// tend clears away what ended, and starts again what was upgraded for that.
+func (f *fleet) tend(ctx context.Context) {
+	for _, m := range f.members {
+		m.bury()
+		if m.again && m.current() == nil {
+			m.again = false
+			m.start(ctx)
+		}
+	}
 }
 
 // outdated reports whether an error is that of a node of an earlier version which met what it does not understand. That

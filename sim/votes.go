@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -21,7 +22,7 @@ type election struct {
 }
 
 // electionTime is how much longer the faults of a fleet that votes go on: a lease has to run out in it.
-const electionTime = 15 * time.Second
+const electionTime = 8 * time.Second
 
 func newElection(seed uint64, regions []string, skewed bool) *election {
 	r := stream(seed, "votes")
@@ -165,7 +166,7 @@ func (x elections) leaveRegion(ctx context.Context) {
 	x.fleet.startAll(ctx)
 	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
 	x.fleet.network.Isolate(region)
-	x.lastCut = forever
+	x.noteCut(forever)
 	if x.random.IntN(2) == 0 {
 		x.killWhere(func(m *member) bool { return m.region == region })
 	}
@@ -173,6 +174,34 @@ func (x elections) leaveRegion(ctx context.Context) {
 	if x.random.IntN(2) == 0 {
 		x.heal(ctx)
 	}
+}
+
+// losePrimary takes the primary away for as long as it takes the others to vote for another one. Before that every node
+// is upgraded that keeps the fleet from voting.
+func (x elections) losePrimary(ctx context.Context) {
+	e := x.fleet.plan.election
+	if e == nil {
+		return
+	}
+	x.upgradeAll(ctx)
+	list := x.fleet.running()
+	i := slices.IndexFunc(list, func(p *process) bool {
+		h := p.Health()
+		return h.IsLeader && h.Role == replication.RolePrimary
+	})
+	if i < 0 {
+		return
+	}
+	lost := list[i].member.region
+	x.tell("the primary %s is away", lost)
+	if x.random.IntN(2) == 0 {
+		x.killWhere(func(m *member) bool { return m.region == lost })
+	} else {
+		x.fleet.network.Isolate(lost)
+		x.noteCut(forever)
+	}
+	x.wait(e.settings.Lease + e.settings.Patience + 4*time.Second)
+	x.heal(ctx)
 }
 
 func (x elections) observer() *observer {
