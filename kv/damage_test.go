@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -64,6 +66,81 @@ func TestAFullDiskAtOpenIsAnError(t *testing.T) {
 	}
 	if refused == 0 {
 		t.Error("no write was refused")
+	}
+}
+
+// TestADamagedTableIsNotCompactedForEver: the owner is told, and the database does nothing until it is closed.
+func TestADamagedTableIsNotCompactedForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		o := Options{FS: mem, Dir: "kv", Logger: quiet()}
+		if err := o.setDefaults(); err != nil {
+			t.Fatal(err)
+		}
+		cache := pebble.NewCache(1 << 20)
+		defer cache.Unref()
+		still := pebbleOptions(&o, cache, newFailures(&o))
+		still.DisableAutomaticCompactions = true
+		db, err := pebble.Open("kv", still)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables := func(n int) {
+			t.Helper()
+			for i := range n {
+				value := bytes.Repeat([]byte{byte(i)}, 100)
+				if err := errors.Join(db.Set([]byte("Mk\x00"), value, pebble.NoSync), db.Flush()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		tables(1)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		flipTables(t, mem, "kv")
+		var told atomic.Int64
+		o.OnFailure = func(error) { told.Add(1) }
+		if db, err = openPebble("kv", &o, cache, false); err != nil {
+			t.Fatal(err)
+		}
+		tables(5)               // enough for a compaction
+		time.Sleep(time.Minute) // of the bubble: a database that tries on and on lets none pass
+		if n := told.Load(); n == 0 || n > 8 {
+			t.Errorf("told %d times", n)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// flipTables flips a bit in the first block of every table.
+func flipTables(t *testing.T, fs *vfs.MemFS, dir string) {
+	t.Helper()
+	names, err := fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".sst") {
+			continue
+		}
+		f, err := fs.OpenReadWrite(fs.PathJoin(dir, name), vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1)
+		if _, err := f.ReadAt(b, 20); err != nil {
+			t.Fatal(err)
+		}
+		b[0] ^= 1
+		if _, err := f.WriteAt(b, 20); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -18,8 +18,9 @@ import (
 // failures hears what Pebble says of one database that cannot go on, and sees to it that this ends in one error: of
 // Open while the database is being opened, of Options.OnFailure afterwards. It is safe for concurrent use.
 type failures struct {
-	logger *slog.Logger
-	tell   func(error) // may be nil
+	logger    *slog.Logger
+	tell      func(error) // may be nil
+	scheduler *scheduler
 
 	mu     sync.Mutex
 	opened bool
@@ -30,7 +31,9 @@ type failures struct {
 }
 
 func newFailures(o *Options) *failures {
-	return &failures{logger: o.Logger, tell: o.OnFailure, failed: make(chan struct{})}
+	return &failures{
+		logger: o.Logger, tell: o.OnFailure, scheduler: newScheduler(), failed: make(chan struct{}),
+	}
 }
 
 // openPebble opens the database at path. Whatever its files hold, it ends with a database or an error: ErrDamaged if
@@ -154,6 +157,7 @@ func (a *failures) damaged(info pebble.DataCorruptionInfo) {
 	first := a.damage == nil
 	if first {
 		a.damage = err
+		a.scheduler.end()
 		a.logger.Error("a file of the store is damaged", "file", info.Path, "err", info.Details)
 	}
 	if first && a.tell != nil && a.opened {

@@ -26,5 +26,6 @@ func pebbleOptions(o *Options, cache *pebble.Cache, a *failures) *pebble.Options
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	p.Experimental.CompactionScheduler = a.scheduler
 	return p
 }

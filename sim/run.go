@@ -154,6 +154,7 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 		m.fullUntil = time.Time{}
 		m.repair()
 	}
+	synctest.Wait() // who failed at this very moment is known to have
 	for _, o := range f.observers {
 		o.start()
 	}
