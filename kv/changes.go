@@ -31,7 +31,7 @@ func OpenChanges(fs vfs.FS, dir string, logger *slog.Logger) (*Changes, error) {
 	}
 	c := &Changes{cache: pebble.NewCache(changesCacheBytes)}
 	var err error
-	if c.db, err = openPebble(dir, &o, c.cache, true); err != nil {
+	if c.db, _, err = openPebble(dir, &o, c.cache, true); err != nil {
 		c.cache.Unref()
 		return nil, fmt.Errorf("kv: open checkpoint %s: %w", dir, err)
 	}

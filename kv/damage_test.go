@@ -70,7 +70,7 @@ func TestAFullDiskAtOpenIsAnError(t *testing.T) {
 // TestADatabaseThatCannotGoOnTellsItsOwner, and whoever asked it to waits instead of seeing a panic.
 func TestADatabaseThatCannotGoOnTellsItsOwner(t *testing.T) {
 	told := make(chan error, 1)
-	a := newFailures(&Options{Logger: quiet(), OnFailure: func(err error) { told <- err }})
+	a := newFailures(&Options{Logger: quiet(), OnFailure: func(err error) { told <- err }}, "kv")
 	a.opened = true
 	returned := make(chan struct{})
 	go func() {
