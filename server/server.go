@@ -207,11 +207,11 @@ func (s *server) start(ctx context.Context) error {
 	routes := &routes{api: api, admin: handler, registry: registry, health: s.replicator.Health}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.Serve(both.grpc) })
-	open := newHTTPServer(routes.client())
+	open := newHTTPServer(routes.client(), s.logger)
 	s.web = append(s.web, open)
 	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {
-		private := newHTTPServer(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof))
+		private := newHTTPServer(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), s.logger)
 		private.ConnState = acquaint
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
