@@ -132,7 +132,7 @@ func open(c *Config, o Options) (*server, error) {
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, "kv"), s.logger, s.storeFailed
 	if s.store, err = kv.Open(store); err != nil {
 		s.ports.close()
-		return nil, inDirectory(c, err)
+		return nil, inDirectory(c.Replication.DataDir, err)
 	}
 	if err = s.build(plain); err != nil {
 		s.abandon()
