@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -20,7 +21,6 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
-	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
@@ -88,6 +88,7 @@ type server struct {
 	ports      *listeners
 	room       *room
 	store      *kv.Store
+	expiry     expiry
 	lessor     *lease.Lessor
 	replicator *replication.MultiRegionReplicator
 	api        *etcdapi.API
@@ -143,7 +144,11 @@ func open(c *Config, o Options) (*server, error) {
 
 func (s *server) build(plain *slog.Logger) error {
 	c := s.config
-	s.lessor = lease.NewLessor(s.store, clock.Real, s.expire)
+	s.expiry = expiry{
+		keys: kv.LeaseKeys{Store: s.store}, propose: s.propose, bytes: expiryBytes,
+		part: min(expiryPartBytes, int64(cmp.Or(c.Replication.MaxCommandBytes, replication.DefaultMaxCommandBytes))/2),
+	}
+	s.lessor = lease.NewLessor(s.store, clock.Real, s.expiry.expire)
 	wire := c.Peers
 	wire.Listener, wire.ServerTLS, wire.ClientTLS = s.ports.peer, s.ports.peerTLS, s.ports.dialTLS
 	wire.FleetID, wire.NodeName, wire.Region = c.Replication.FleetID, c.Replication.NodeID, c.Replication.RegionID
@@ -176,11 +181,13 @@ func (s *server) onLeadership(primaryLeader bool) {
 	}
 }
 
-// expire ends a lease that nobody renewed, as it was decided here in the tenure t.
-func (s *server) expire(ctx context.Context, t replication.Tenure, id int64) error {
-	expiry := []*replication.Command{{Data: command.EncodeLeaseExpiry(id)}}
-	_, err := s.replicator.Propose(ctx, expiry, replication.WithinTenure(t))
-	return err
+// propose proposes one command within a tenure, and returns its result.
+func (s *server) propose(ctx context.Context, t replication.Tenure, command []byte) ([]byte, error) {
+	receipt, err := s.replicator.Propose(ctx, []*replication.Command{{Data: command}}, replication.WithinTenure(t))
+	if err != nil {
+		return nil, err
+	}
+	return receipt.Results[0], nil
 }
 
 // start joins the region and begins to serve clients.
