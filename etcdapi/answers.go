@@ -6,17 +6,22 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
 // answers bounds the memory of large answers, of all together: those that are being made, of which what is less than a
-// megabyte is not counted, and those that wait in gRPC until their clients read them, from countedBytes on. A
+// megabyte is not counted by its bytes but by making, and those that wait in gRPC, or in the JSON gateway, until their
+// clients read them, from countedBytes on. A
 // connection that has left something unread gets no more than is free beside it, so that there is always something
 // left for others; one that has left nothing is not refused for what others did, below a megabyte. What streams send
 // is bounded alike, by itself: no range is refused for what watches have left.
 type answers struct {
 	limit int64
+	// making has room for those of more than countedBytes that are being made, or encoded, at a time. Whoever has room
+	// waits for nobody.
+	making *semaphore.Weighted
 
 	mu        sync.Mutex
 	bytes     int64
@@ -26,33 +31,75 @@ type answers struct {
 	collected time.Time
 }
 
+const (
+	// mostMaking is how many large answers are made at a time, and madeBytes what each has before it is counted.
+	mostMaking = 64
+	madeBytes  = 1 << 20
+)
+
 // collectEvery is how often a refusal lets the collector look for what connections left that are gone. It comes by
 // itself when much is allocated, which is seldom where answers are refused.
 const collectEvery = 10 * time.Second
 
 func newAnswers(limit int64) *answers {
-	return &answers{limit: limit, unread: make(map[string]int64), waiting: make(map[string]int)}
+	return &answers{
+		limit: limit, making: semaphore.NewWeighted(mostMaking),
+		unread: make(map[string]int64), waiting: make(map[string]int),
+	}
 }
 
 // answer is one that is being made. It is used by one goroutine.
 type answer struct {
-	of    *answers
-	bytes int64
+	ctx    context.Context
+	of     *answers
+	grown  int64 // and is not counted
+	bytes  int64 // counted
+	making bool
 }
+
+func (a *answers) begin(ctx context.Context) *answer { return &answer{ctx: ctx, of: a} }
 
 // take takes memory for a part of the answer, or refuses it.
 func (a *answer) take(bytes int64) error {
+	if a.grown += bytes; a.grown < countedBytes {
+		return nil
+	}
+	if !a.making {
+		if err := a.of.making.Acquire(a.ctx, 1); err != nil {
+			return err
+		}
+		a.making = true
+	}
+	if a.grown < madeBytes {
+		return nil
+	}
+	return a.count()
+}
+
+// count counts what has grown.
+func (a *answer) count() error {
 	a.of.mu.Lock()
 	defer a.of.mu.Unlock()
-	a.of.bytes += bytes
-	a.bytes += bytes
+	a.of.bytes += a.grown
+	a.bytes, a.grown = a.bytes+a.grown, 0
 	if a.of.bytes <= a.of.limit {
 		return nil
 	}
 	return a.of.refusal("the answers under way, and those that their clients do not read,")
 }
 
-func (a *answer) close() { a.of.free("", a.bytes) }
+// made says that the answer is there, and has its way to go.
+func (a *answer) made() {
+	if a.making {
+		a.making = false
+		a.of.making.Release(1)
+	}
+}
+
+func (a *answer) close() {
+	a.made()
+	a.of.free("", a.bytes)
+}
 
 // fits reports whether a connection may have that much more that waits for it. The caller holds mu.
 func (a *answers) fits(connection string, bytes int64) bool {

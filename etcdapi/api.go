@@ -126,6 +126,8 @@ type API struct {
 	effects  *effects
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
+
+	gatewayRequests gatewayRequests
 }
 
 // New returns an API. It starts nothing.

@@ -2,11 +2,16 @@ package etcdapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http/httptest"
 	"runtime"
 	"runtime/metrics"
 	"strings"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
@@ -107,4 +112,73 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 		heap() // what gRPC had for a connection that is gone is found by the collector
 		return ranged() == nil
 	})
+}
+
+// jsonClient sends a request to the gateway, and reads no more than the beginning of the answer.
+func jsonClient(t *testing.T, address, path, body string) (begins string) {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	err = errors.Join(c.(*net.TCPConn).SetReadBuffer(4<<10), c.SetDeadline(time.Now().Add(time.Minute)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"+
+		"Grpc-Metadata-Mimir-Gateway-Request: %s\r\n\r\n%s", path, len(body), c.LocalAddr(), body); err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, 256)
+	read, err := io.ReadAtLeast(c, first, len("HTTP/1.1 200"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(first[:read])
+}
+
+// What clients of the JSON gateway do not read is counted until they do, or are gone: of ranges and of watches.
+func TestJSONThatNobodyReadsIsBounded(t *testing.T) {
+	const valueBytes, values, limit = 1 << 20, 4, 24 << 20
+	n := etcdapitest.Start(t, etcdapi.Limits{AnswerBytes: limit})
+	for i := range values {
+		put(t, n, fmt.Sprintf("k/%d", i), strings.Repeat("v", valueBytes))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	handler, err := n.API.HTTPHandler(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.CloseClientConnections()
+	address := server.Listener.Addr().String()
+	const span = `"key":"ay8=","range_end":"azA="`
+	before, refused := heap(), 0
+	for range 10 { // of 4 MiB each, and as JSON of more
+		if strings.HasPrefix(jsonClient(t, address, "/v3/kv/range", "{"+span+"}"), "HTTP/1.1 429") {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("none is refused")
+	}
+	for range 40 {
+		jsonClient(t, address, "/v3/watch", `{"create_request":{`+span+`,"start_revision":"1"}}`)
+	}
+	most := int64(0)
+	for range 5 {
+		most = max(most, heap()-before)
+	}
+	if most > 3*limit+32<<20 {
+		t.Errorf("%d MiB are held for clients that do not read, the bound is %d MiB twice", most>>20, limit>>20)
+	}
+	server.CloseClientConnections()
+	await(t, "there is room again", func() bool {
+		_, err := pb.NewKVClient(n.Dial(t)).Range(bounded(t),
+			&pb.RangeRequest{Key: []byte("k/"), RangeEnd: []byte("k0")}, grpc.MaxCallRecvMsgSize(2*limit))
+		return err == nil
+	})
+	server.Close()
 }

@@ -3,20 +3,10 @@ package etcdapi
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"math"
-	"net"
 	"net/http"
 	"strings"
 
-	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"go.etcd.io/etcd/api/v3/etcdserverpb/gw"
 	"go.etcd.io/etcd/api/v3/version"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/test/bufconn"
-	"google.golang.org/protobuf/encoding/protojson"
 )
 
 // HTTPHandler serves what etcd serves over HTTP beside gRPC: /health, /version and the JSON gateway under /v3/. The
@@ -30,54 +20,6 @@ func (a *API) HTTPHandler(ctx context.Context) (http.Handler, error) {
 	mux.HandleFunc("/health", a.serveHealth)
 	mux.HandleFunc("/version", a.serveVersion)
 	mux.Handle("/v3/", a.boundBodies(gateway))
-	return mux, nil
-}
-
-const (
-	// gatewayBufferBytes is the size of the connection's buffer.
-	gatewayBufferBytes = 256 << 10
-	// gatewayNetwork is the network of its addresses.
-	gatewayNetwork = "bufconn"
-)
-
-func (a *API) gateway(ctx context.Context) (http.Handler, error) {
-	listener := bufconn.Listen(gatewayBufferBytes)
-	// All requests share one connection here: what bounds them is the number of connections over HTTP.
-	server := grpc.NewServer(append(a.ServerOptions(), grpc.MaxConcurrentStreams(math.MaxUint32))...)
-	a.Register(server)
-	connection, err := grpc.NewClient("passthrough:///gateway",
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return listener.DialContext(ctx)
-		}),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<31-1)))
-	if err != nil {
-		return nil, fmt.Errorf("etcdapi: JSON gateway: %w", err)
-	}
-	whose := func(_ context.Context, r *http.Request) metadata.MD {
-		return metadata.Pairs(gatewayConnectionKey, r.RemoteAddr)
-	}
-	bounded := runtime.WithMarshalerOption(runtime.MIMEWildcard, boundedMarshaler{
-		Marshaler: &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
-			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
-			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
-		}},
-		bytes: max(a.jsonBytes(), jsonStreamBytes),
-	})
-	mux := runtime.NewServeMux(runtime.WithMetadata(whose), bounded)
-	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		gw.RegisterKVHandler, gw.RegisterWatchHandler, gw.RegisterLeaseHandler,
-		gw.RegisterClusterHandler, gw.RegisterMaintenanceHandler, gw.RegisterAuthHandler,
-	} {
-		if err := register(ctx, mux, connection); err != nil {
-			return nil, fmt.Errorf("etcdapi: JSON gateway: %w", err)
-		}
-	}
-	go server.Serve(listener) //nolint:errcheck // ends with Stop
-	context.AfterFunc(ctx, func() {
-		connection.Close()
-		server.Stop()
-	})
 	return mux, nil
 }
 

@@ -42,7 +42,7 @@ func (a *API) unaryInterceptor(
 func (a *API) streamInterceptor(
 	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) error {
-	ss = &sentStream{ss, a.messages, connectionOf(ss.Context())}
+	ss = &sentStream{ss, a.messages, a.senderOf(ss.Context())}
 	if !requiresLeader(ss.Context()) {
 		return handle(srv, ss)
 	}

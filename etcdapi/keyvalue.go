@@ -24,7 +24,7 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 		return nil, s.statusOf(ctx, err)
 	}
 	var response *pb.RangeResponse
-	taken := &answer{of: s.answers}
+	taken := s.answers.begin(ctx)
 	defer taken.close()
 	err := s.read(ctx, r.Serializable, func() (err error) {
 		response, err = s.store.RangeTaking(ctx, r, taken.take)
@@ -46,10 +46,11 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 	if err := s.room(ctx); err != nil {
 		return s.statusOf(ctx, err)
 	}
-	taken := &answer{of: s.answers}
+	taken := s.answers.begin(ctx)
 	defer taken.close()
 	return s.read(ctx, r.Serializable, func() error {
 		return s.store.RangeStream(ctx, r, taken.take, func(chunk *pb.RangeResponse) error {
+			taken.made()
 			if chunk.Header != nil {
 				s.fill(chunk.Header)
 			}
@@ -112,7 +113,7 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 
 func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	var response *pb.TxnResponse
-	taken := &answer{of: s.answers}
+	taken := s.answers.begin(ctx)
 	defer taken.close()
 	err := s.read(ctx, isSerializable(r), func() (err error) {
 		response, err = s.store.ReadOnlyTxn(ctx, r, taken.take)

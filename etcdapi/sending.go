@@ -10,8 +10,6 @@ import (
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/metadata"
-	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/kv/command"
@@ -24,7 +22,7 @@ const countedBytes = 64 << 10
 // buffer is made with hears when gRPC needs it no more; where gRPC does not say so, as of a connection that is gone,
 // the collector does.
 type sending struct {
-	message proto.Message
+	encoded []byte
 	counted *counted
 }
 
@@ -42,11 +40,22 @@ func (c *counted) end() {
 	}
 }
 
-// newSending is made of what was counted already.
-func newSending(a *answers, message proto.Message, connection string, bytes int64) *sending {
-	s := &sending{message, &counted{of: a, connection: connection, bytes: bytes}}
-	runtime.AddCleanup(s, (*counted).end, s.counted)
-	return s
+// newSending encodes a message of which bytes were counted already.
+func (a *answers) newSending(ctx context.Context, m proto.Message, connection string, bytes int64) (*sending, error) {
+	c := &counted{of: a, connection: connection, bytes: bytes}
+	if err := a.making.Acquire(ctx, 1); err != nil {
+		c.end()
+		return nil, err
+	}
+	defer a.making.Release(1)
+	encoded, err := proto.Marshal(m)
+	if err != nil {
+		c.end()
+		return nil, err
+	}
+	s := &sending{encoded, c}
+	runtime.AddCleanup(s, (*counted).end, c)
+	return s, nil
 }
 
 // Get implements mem.BufferPool.
@@ -66,14 +75,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
-	encoded, err := c.CodecV2.Marshal(s.message)
-	if err != nil {
-		return nil, err
-	}
-	s.message = nil
-	bytes := encoded.Materialize()
-	encoded.Free()
-	return mem.BufferSlice{mem.NewBuffer(&bytes, s)}, nil
+	return mem.BufferSlice{mem.NewBuffer(&s.encoded, s)}, nil
 }
 
 // reply counts the response to a request if it is large. It is refused if it only reads and its connection may not have
@@ -87,15 +89,24 @@ func (a *API) reply(ctx context.Context, request, response any) (any, error) {
 	if bytes < countedBytes {
 		return response, nil
 	}
-	connection := connectionOf(ctx)
+	to := a.senderOf(ctx)
+	bytes *= to.copies()
 	if onlyReads(request) {
-		if err := a.answers.reserve(connection, bytes); err != nil {
+		if err := a.answers.reserve(to.connection, bytes); err != nil {
 			return nil, err
 		}
 	} else {
-		a.answers.count(connection, bytes)
+		a.answers.count(to.connection, bytes)
 	}
-	return newSending(a.answers, message, connection, bytes), nil
+	if to.gateway != nil {
+		to.gateway.hold(a.answers, bytes)
+		return response, nil
+	}
+	encoded, err := a.answers.newSending(ctx, message, to.connection, bytes)
+	if err != nil {
+		return nil, a.statusOf(ctx, err)
+	}
+	return encoded, nil
 }
 
 func onlyReads(request any) bool {
@@ -111,8 +122,8 @@ func onlyReads(request any) bool {
 // sentStream is a stream of which a large message waits while its connection may not have it.
 type sentStream struct {
 	grpc.ServerStream
-	messages   *answers
-	connection string
+	messages *answers
+	to       sender
 }
 
 // SendMsg implements grpc.ServerStream.
@@ -121,35 +132,27 @@ func (s *sentStream) SendMsg(m any) error {
 	if !ok {
 		return s.ServerStream.SendMsg(m)
 	}
-	bytes := int64(proto.Size(message))
-	if bytes < countedBytes {
-		return s.ServerStream.SendMsg(m)
-	}
-	if err := s.messages.await(s.Context(), s.connection, bytes); err != nil {
+	bytes := int64(proto.Size(message)) * s.to.copies()
+	if bytes < countedBytes*s.to.copies() {
+		bytes = 0
+	} else if err := s.messages.await(s.Context(), s.to.connection, bytes); err != nil {
 		return err
 	}
-	return s.ServerStream.SendMsg(newSending(s.messages, message, s.connection, bytes))
+	switch {
+	case s.to.gateway != nil:
+		s.to.gateway.hold(s.messages, bytes)
+	case bytes > 0:
+		encoded, err := s.messages.newSending(s.Context(), message, s.to.connection, bytes)
+		if err != nil {
+			return err
+		}
+		m = encoded
+	}
+	return s.ServerStream.SendMsg(m)
 }
 
 // room waits until the connection of a stream may have more of what is large: what its client does not read is not even
 // made.
 func (a *API) room(ctx context.Context) error {
-	return a.messages.await(ctx, connectionOf(ctx), 0)
-}
-
-// gatewayConnectionKey is the metadata by which the JSON gateway says whose request it is: all share its connection.
-const gatewayConnectionKey = "mimir-gateway-connection"
-
-// connectionOf names the connection of a request.
-func connectionOf(ctx context.Context) string {
-	from, ok := grpcpeer.FromContext(ctx)
-	if !ok || from.Addr == nil {
-		return "unknown"
-	}
-	if from.Addr.Network() == gatewayNetwork {
-		if of := metadata.ValueFromIncomingContext(ctx, gatewayConnectionKey); len(of) > 0 {
-			return of[0]
-		}
-	}
-	return from.Addr.String()
+	return a.messages.await(ctx, a.senderOf(ctx).connection, 0)
 }

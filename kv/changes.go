@@ -20,18 +20,21 @@ type Changes struct {
 	state *mvcc.State
 }
 
-// changesCacheBytes is little: every block is read once.
-const changesCacheBytes = 8 << 20
+// Every block is read once, and the tables one after the other.
+const (
+	changesCacheBytes = 8 << 20
+	changesTables     = 32
+)
 
 // OpenChanges opens the checkpoint in dir, as Checkpoint made it.
 func OpenChanges(fs vfs.FS, dir string, logger *slog.Logger) (*Changes, error) {
-	o := Options{FS: fs, Dir: dir, Logger: logger}
+	o := Options{FS: fs, Dir: dir, Logger: logger, OpenTables: changesTables}
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
 	c := &Changes{cache: pebble.NewCache(changesCacheBytes)}
 	var err error
-	if c.db, err = openPebble(dir, &o, c.cache, true); err != nil {
+	if c.db, _, err = openPebble(dir, &o, c.cache, true); err != nil {
 		c.cache.Unref()
 		return nil, fmt.Errorf("kv: open checkpoint %s: %w", dir, err)
 	}

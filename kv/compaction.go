@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -21,6 +22,8 @@ type compactor struct {
 	wake    chan struct{}
 	quit    chan struct{}
 	done    sync.WaitGroup
+
+	asked, served atomic.Uint64 // occasions to look
 }
 
 func startCompactor(c *current, logger *slog.Logger) *compactor {
@@ -30,7 +33,11 @@ func startCompactor(c *current, logger *slog.Logger) *compactor {
 	return k
 }
 
+// busy reports whether there may be versions to remove.
+func (c *compactor) busy() bool { return c.asked.Load() != c.served.Load() }
+
 func (c *compactor) wakeUp() {
+	c.asked.Add(1)
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -49,6 +56,7 @@ func (c *compactor) loop() {
 			return
 		case <-c.wake:
 		}
+		asked := c.asked.Load()
 		for more := true; more; {
 			select {
 			case <-c.quit:
@@ -62,6 +70,7 @@ func (c *compactor) loop() {
 				break
 			}
 		}
+		c.served.Store(asked)
 	}
 }
 

@@ -79,7 +79,7 @@ func TestADamagedTableIsNotCompactedForEver(t *testing.T) {
 		}
 		cache := pebble.NewCache(1 << 20)
 		defer cache.Unref()
-		still := pebbleOptions(&o, cache, newFailures(&o))
+		still := pebbleOptions(&o, cache, newFailures(&o, "kv"))
 		still.DisableAutomaticCompactions = true
 		db, err := pebble.Open("kv", still)
 		if err != nil {
@@ -101,7 +101,8 @@ func TestADamagedTableIsNotCompactedForEver(t *testing.T) {
 		flipTables(t, mem, "kv")
 		var told atomic.Int64
 		o.OnFailure = func(error) { told.Add(1) }
-		if db, err = openPebble("kv", &o, cache, false); err != nil {
+		var space *room
+		if db, space, err = openPebble("kv", &o, cache, false); err != nil {
 			t.Fatal(err)
 		}
 		tables(5)               // enough for a compaction
@@ -109,6 +110,7 @@ func TestADamagedTableIsNotCompactedForEver(t *testing.T) {
 		if n := told.Load(); n == 0 || n > 8 {
 			t.Errorf("told %d times", n)
 		}
+		space.stop()
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
@@ -147,7 +149,7 @@ func flipTables(t *testing.T, fs *vfs.MemFS, dir string) {
 // TestADatabaseThatCannotGoOnTellsItsOwner, and whoever asked it to waits instead of seeing a panic.
 func TestADatabaseThatCannotGoOnTellsItsOwner(t *testing.T) {
 	told := make(chan error, 1)
-	a := newFailures(&Options{Logger: quiet(), OnFailure: func(err error) { told <- err }})
+	a := newFailures(&Options{Logger: quiet(), OnFailure: func(err error) { told <- err }}, "kv")
 	a.opened = true
 	returned := make(chan struct{})
 	go func() {

@@ -9,10 +9,10 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // failures hears what Pebble says of one database that cannot go on, and sees to it that this ends in one error: of
@@ -21,6 +21,7 @@ type failures struct {
 	logger    *slog.Logger
 	tell      func(error) // may be nil
 	scheduler *scheduler
+	room      *room
 
 	mu     sync.Mutex
 	opened bool
@@ -30,16 +31,18 @@ type failures struct {
 	stuck  bool          // Pebble holds locks that nobody gives back: it cannot be closed
 }
 
-func newFailures(o *Options) *failures {
+func newFailures(o *Options, path string) *failures {
 	return &failures{
-		logger: o.Logger, tell: o.OnFailure, scheduler: newScheduler(), failed: make(chan struct{}),
+		logger: o.Logger, tell: o.OnFailure, scheduler: newScheduler(), room: newRoom(o, path),
+		failed: make(chan struct{}),
 	}
 }
 
 // openPebble opens the database at path. Whatever its files hold, it ends with a database or an error: ErrDamaged if
-// they are not what was written. With readOnly it leaves them as they are.
-func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*pebble.DB, error) {
-	a := newFailures(o)
+// they are not what was written. With readOnly it leaves them as they are. The room is to be stopped before the
+// database is closed.
+func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*pebble.DB, *room, error) {
+	a := newFailures(o, path)
 	var db *pebble.DB
 	var err error
 	done := make(chan struct{})
@@ -64,6 +67,7 @@ func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*p
 	defer a.mu.Unlock()
 	a.opened = true
 	if a.fatal != nil {
+		a.room.stop()
 		if !a.stuck {
 			go func() {
 				if <-done; db != nil {
@@ -71,12 +75,14 @@ func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*p
 				}
 			}()
 		}
-		return nil, a.fatal
+		return nil, nil, a.fatal
 	}
 	if err != nil {
-		return nil, a.explained(path, err)
+		a.room.stop()
+		return nil, nil, a.explained(path, err)
 	}
-	return db, nil
+	a.room.opened()
+	return db, a.room, nil
 }
 
 // explained wraps an error of an opening in ErrDamaged unless the system refused something.
@@ -165,48 +171,15 @@ func (a *failures) damaged(info pebble.DataCorruptionInfo) {
 	}
 }
 
-// background is told that a flush or a compaction failed.
+// background is told that a flush or a compaction failed. Those that found no room are tried again: see room.
 func (a *failures) background(err error) {
-	if errors.Is(err, pebble.ErrClosed) {
+	if errors.Is(err, pebble.ErrClosed) || durable.Full(err) {
 		return
 	}
 	err = fmt.Errorf("kv: write in the background: %w", asDamage(err))
 	if !a.fails(err, false) && a.tell != nil {
 		go a.tell(err)
 	}
-}
-
-// watched is a filesystem whose directories cannot fail to be synced: Pebble panics at that wherever it is.
-type watched struct {
-	vfs.FS
-	failures *failures
-}
-
-// OpenDir implements vfs.FS.
-func (w watched) OpenDir(name string) (vfs.File, error) {
-	f, err := w.FS.OpenDir(name)
-	if err != nil {
-		return nil, err
-	}
-	return watchedDir{f, name, w.failures}, nil
-}
-
-// Unwrap implements vfs.FS.
-func (w watched) Unwrap() vfs.FS { return w.FS }
-
-type watchedDir struct {
-	vfs.File
-	name     string
-	failures *failures
-}
-
-// Sync implements vfs.File.
-func (d watchedDir) Sync() error {
-	err := d.File.Sync()
-	if err != nil {
-		d.failures.Fatalf("sync %s: %v", d.name, err)
-	}
-	return err
 }
 
 // quoting is an error with this text that wraps what it quotes.

@@ -17,6 +17,7 @@ import (
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // ErrClosed says that the store was closed.
@@ -27,10 +28,13 @@ var ErrClosed = errors.New("kv: closed")
 type generation struct {
 	db   *pebble.DB
 	path string
+	room *room
 	// now is what readers see. It is replaced after each batch.
 	now    atomic.Pointer[moment]
 	leases lease.Set // as loaded, until the store takes them
 	heads  headCache
+
+	reclaimed reclaimed // Reclaim's
 
 	mu     sync.RWMutex // read-locked by readers
 	closed bool
@@ -45,14 +49,14 @@ type moment struct {
 
 // openGeneration opens or creates the database at path and loads its state.
 func openGeneration(o *Options, cache *pebble.Cache, path string) (*generation, error) {
-	db, err := openPebble(path, o, cache, false)
+	db, room, err := openPebble(path, o, cache, false)
 	if err != nil {
 		return nil, fmt.Errorf("kv: open %s: %w", path, err)
 	}
-	g := &generation{db: db, path: path}
+	g := &generation{db: db, path: path, room: room}
 	g.heads.maxKeys, g.heads.maxBytes = headCacheKeys, int(o.CacheBytes/headCacheShare)
 	if err := g.load(o.CountedKeys); err != nil {
-		return nil, errors.Join(fmt.Errorf("kv: load %s: %w", path, asDamage(err)), db.Close())
+		return nil, errors.Join(fmt.Errorf("kv: load %s: %w", path, asDamage(err)), g.close())
 	}
 	return g, nil
 }
@@ -122,7 +126,12 @@ func (g *generation) close() error {
 		return nil
 	}
 	g.closed = true
-	return g.db.Close()
+	g.room.stop()
+	err := g.db.Close()
+	if durable.Full(err) {
+		return nil // all that Pebble writes at the end belongs to its log, which is off
+	}
+	return err
 }
 
 // current is the generation that counts.

@@ -26,7 +26,7 @@ func (s *Store) Checkpoint(dir string) error {
 }
 
 func checkpoint(g *generation, dir string) error {
-	if err := g.db.Flush(); err != nil {
+	if err := g.flush(); err != nil {
 		return fmt.Errorf("kv: checkpoint: %w", err)
 	}
 	if err := g.db.Checkpoint(dir); err != nil {
@@ -42,7 +42,7 @@ func checkpoint(g *generation, dir string) error {
 func (s *Store) Install(dir string, meta *replication.Metadata) error {
 	g, name, err := s.stage(dir, meta)
 	if err != nil {
-		return fmt.Errorf("kv: install %s: %w", dir, err)
+		return fmt.Errorf("kv: install %s: %w", dir, asDamage(err))
 	}
 	if err := s.marker.Move(name); err != nil {
 		return errors.Join(fmt.Errorf("kv: install %s: %w", dir, err), s.discard(g))
@@ -104,7 +104,7 @@ func (g *generation) exchange(meta *replication.Metadata) error {
 	if err = cmp.Or(err, batch.Close()); err != nil {
 		return err
 	}
-	return g.db.Flush()
+	return g.flush()
 }
 
 // discard closes a generation and removes its files.

@@ -1,6 +1,8 @@
 package kv
 
 import (
+	"bytes"
+
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
@@ -24,6 +26,46 @@ func (s *Store) Lease(id int64) (ttl int64, keys [][]byte, ok bool) {
 		return 0, nil, false
 	}
 	return ttl, keys, true
+}
+
+// LeaseKeys tells what is attached to leases, of those that may have very much. It is safe for concurrent use.
+type LeaseKeys struct{ Store *Store }
+
+// Some returns keys attached to a lease, in order: those behind after, if that is not nil, until all together cost
+// as much as most, by what cost says of each. At least one is returned, if there is one; more tells that there are
+// others.
+func (l LeaseKeys) Some(
+	id int64, after []byte, most int64, cost func(key []byte) int64,
+) (keys [][]byte, more bool, err error) {
+	g, err := l.Store.acquire()
+	if err != nil {
+		return nil, false, err
+	}
+	defer g.release()
+	err = mvcc.EachAttached(g.db, id, after, func(key []byte) bool {
+		if most -= cost(key); most < 0 && len(keys) > 0 {
+			more = true
+			return false
+		}
+		keys = append(keys, bytes.Clone(key))
+		return true
+	})
+	return keys, more, asDamage(err)
+}
+
+// Cost returns about how many bytes each node needs to end a lease with its keys, at once. It counts no further
+// than just over limit.
+func (l LeaseKeys) Cost(id, limit int64) (bytes int64, err error) {
+	g, err := l.Store.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer g.release()
+	err = mvcc.EachAttached(g.db, id, nil, func(key []byte) bool {
+		bytes += changeBytes + 2*int64(len(key))
+		return bytes <= limit
+	})
+	return bytes, asDamage(err)
 }
 
 // ObserveLeases makes o, a lease.Lessor, the one that is told of leases; nil for none.

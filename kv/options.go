@@ -5,6 +5,8 @@ import (
 	"log/slog"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/clock"
 )
 
 // Defaults of Options.
@@ -33,12 +35,17 @@ type Options struct {
 	// OpenTables is how many files of the store may be kept open at a time, beside a handful that always are. Default
 	// DefaultOpenTables.
 	OpenTables int
+	// SpareBytes is how much of the disk compactions leave free, and flushes an eighth of it, for the log and whatever
+	// else must be written when the disk is nearly full. Default 0.
+	SpareBytes int64
+	// Clock says when what found no room on the disk is tried again. Default: the machine's.
+	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
 	Logger *slog.Logger
-	// OnFailure is told, on a goroutine of its own, that the open store cannot go on: a flush or a compaction failed,
-	// or a file is not what was written (replication.ErrDamaged). What is applied from then on may never become
-	// durable, and Apply and Close may wait for ever, so the owner should end the process. It may be told again. May be
-	// nil: then the process ends with a panic where it would have waited.
+	// OnFailure is told, on a goroutine of its own, that the open store cannot go on: a flush or a compaction failed
+	// for another reason than a full disk, or a file is not what was written (replication.ErrDamaged). What is applied
+	// from then on may never become durable, and Apply and Close may wait for ever, so the owner should end the
+	// process. It may be told again. May be nil: then the process ends with a panic where it would have waited.
 	OnFailure func(error)
 }
 
@@ -60,6 +67,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.OpenTables <= 0 {
 		o.OpenTables = DefaultOpenTables
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -21,7 +21,10 @@ func pebbleOptions(o *Options, cache *pebble.Cache, a *failures) *pebble.Options
 		MaxOpenFiles:                o.OpenTables,
 		Logger:                      a,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-		EventListener:               &pebble.EventListener{DataCorruption: a.damaged, BackgroundError: a.background},
+		EventListener: &pebble.EventListener{
+			DataCorruption: a.damaged, BackgroundError: a.background,
+			FlushEnd: a.room.flushEnded, CompactionEnd: a.room.compactionEnded,
+		},
 	}
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

@@ -59,29 +59,15 @@ func (v view) fetch(
 	return count, err
 }
 
-// Take is asked for each stretch of takeBytes that an answer has grown by, and may refuse it.
+// Take is asked for each key-value by which an answer is about to grow, and may refuse it, or have it wait.
 type Take func(bytes int64) error
 
-// takeBytes is how much an answer grows between two calls of Take. What is smaller is not counted.
-const takeBytes = 1 << 20
-
-// meter counts what an answer takes.
-type meter struct {
-	take  Take
-	bytes int64
-}
-
-func (m *meter) add(kv *mvccpb.KeyValue) error {
-	if m.take == nil {
+// taking asks take, if there is one, for a key-value.
+func (v view) taking(kv *mvccpb.KeyValue) error {
+	if v.take == nil {
 		return nil
 	}
-	m.bytes += int64(len(kv.Key)+len(kv.Value)) + changeBytes
-	if m.bytes < takeBytes {
-		return nil
-	}
-	err := m.take(m.bytes)
-	m.bytes = 0
-	return err
+	return v.take(int64(len(kv.Key)+len(kv.Value)) + changeBytes)
 }
 
 // Range answers r from what this node has: at r.Revision, or at the current revision if that is not positive. Header,
@@ -194,12 +180,11 @@ func (v view) rangeKeys(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRespo
 	}
 	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: v.now}}
 	var slab keyValueSlab
-	grown := meter{take: v.take}
 	dropValues := r.KeysOnly && r.SortTarget != pb.RangeRequest_VALUE
 	resp.Count, err = v.fetch(ctx, sp, rev, fetchLimit(r), func(key []byte, ver *mvcc.Version) error {
 		kv := slab.add(key, ver, dropValues)
 		resp.Kvs = append(resp.Kvs, kv)
-		return grown.add(kv)
+		return v.taking(kv)
 	})
 	if err != nil {
 		return nil, err

@@ -113,14 +113,15 @@ func (s *Store) Load() (*replication.Metadata, error) {
 	return g.metadata()
 }
 
-// Sync makes everything applied so far durable.
+// Sync makes everything applied so far durable. If there is no room for that on the disk its error is
+// [durable.Full], nothing is lost, and it may be called again.
 func (s *Store) Sync() error {
 	g, err := s.acquire()
 	if err != nil {
 		return err
 	}
 	defer g.release()
-	if err := g.db.Flush(); err != nil {
+	if err := g.flush(); err != nil {
 		return fmt.Errorf("kv: sync: %w", asDamage(err))
 	}
 	return nil

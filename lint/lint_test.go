@@ -142,7 +142,7 @@ var below = map[string][]string{
 	"kv/lease":    {"kv/command", "kv/mvcc", "replication/clock", "replication/contract"},
 	"kv/watch":    {"kv/command", "kv/mvcc"},
 	"kv": {"kv/command", "kv/keyset", "kv/mvcc", "kv/snapshot", "kv/lease", "kv/watch", "replication",
-		"replication/durable", "replication/durable/pebblefs"},
+		"replication/clock", "replication/durable", "replication/durable/pebblefs"},
 	"etcdapi": {"kv", "kv/command", "kv/mvcc", "kv/lease", "kv/watch", "replication", "replication/clock"},
 	"server":  {"server", "etcdapi", "kv", "replication"},
 	"bench":   {},

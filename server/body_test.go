@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"testing"
@@ -22,7 +23,7 @@ func upload(t *testing.T, path string, send func(c net.Conn)) (read int64, took 
 			read, err = io.Copy(io.Discard, r.Body)
 			took = time.Since(began)
 			close(done)
-		}))
+		}), slog.New(slog.DiscardHandler))
 		go web.Serve(l)
 		c, dialled := l.DialContext(t.Context())
 		if dialled != nil {
@@ -72,5 +73,74 @@ func TestABodyHasToCome(t *testing.T) {
 	}
 	if read, _, err := upload(t, "/v3/watch", stream); err != nil || read != 1<<20 {
 		t.Errorf("a stream that is quiet: %d bytes, %v", read, err)
+	}
+}
+
+// download serves one answer, in virtual time, to a client that takes it as take does, and returns what was written.
+func download(t *testing.T, write func(w http.ResponseWriter) error, take func(c net.Conn)) (err error) {
+	synctest.Test(t, func(t *testing.T) {
+		l := bufconn.Listen(1 << 10)
+		done := make(chan struct{})
+		web := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			defer close(done)
+			err = write(w)
+		}), slog.New(slog.DiscardHandler))
+		go web.Serve(l)
+		c, dialled := l.DialContext(t.Context())
+		if dialled != nil {
+			t.Fatal(dialled)
+		}
+		go io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		taken := make(chan struct{})
+		go func() { take(c); close(taken) }()
+		<-done
+		web.Close()
+		c.Close()
+		<-taken
+	})
+	return err
+}
+
+// An answer has to be taken: not all of it in a certain time, but some of it again and again.
+func TestAnAnswerHasToBeTaken(t *testing.T) {
+	whole := func(w http.ResponseWriter) error {
+		_, err := w.Write(make([]byte, 1<<20))
+		return err
+	}
+	quiet := func(w http.ResponseWriter) error { // as a watch is
+		for range 3 {
+			if _, err := io.WriteString(w, "event"); err != nil {
+				return err
+			}
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				return err
+			}
+			time.Sleep(time.Hour)
+		}
+		return nil
+	}
+	slowly := func(c net.Conn) {
+		buffer := make([]byte, 8<<10)
+		for {
+			if _, err := io.ReadFull(c, buffer); err != nil {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+	}
+	for name, c := range map[string]struct {
+		write func(http.ResponseWriter) error
+		take  func(net.Conn)
+		ends  bool
+	}{
+		"nothing is taken":           {whole, func(net.Conn) {}, true},
+		"it is taken slowly":         {whole, slowly, false},
+		"a quiet one, taken":         {quiet, slowly, false},
+		"a quiet one, nothing taken": {quiet, func(c net.Conn) { c.Read(make([]byte, 300)) }, false}, // it fits
+	} {
+		var failed net.Error
+		if err := download(t, c.write, c.take); c.ends != (errors.As(err, &failed) && failed.Timeout()) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -2,9 +2,12 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 
@@ -33,16 +36,68 @@ func TestAnExpiryOfAnotherTenureIsVoid(t *testing.T) {
 	}
 	later := s.replicator.Tenure()
 	later.Term++
-	if err := s.expire(ctx, later, 7); err == nil {
+	if err := s.expiry.expire(ctx, later, 7); err == nil {
 		t.Error("an expiry of another tenure was proposed")
 	}
 	if _, _, ok := s.store.Lease(7); !ok {
 		t.Error("the lease is gone")
 	}
-	if err := s.expire(ctx, s.replicator.Tenure(), 7); err != nil {
+	if err := s.expiry.expire(ctx, s.replicator.Tenure(), 7); err != nil {
 		t.Errorf("an expiry of this tenure: %v", err)
 	}
 	if _, _, ok := s.store.Lease(7); ok {
 		t.Error("the lease is still there")
+	}
+	expiresInParts(ctx, t, s)
+}
+
+// expiresInParts has a lease end whose keys are too many for one command: in several, but not the key that hangs on
+// another lease by then, and with the lease at last.
+func expiresInParts(ctx context.Context, t *testing.T, s *server) {
+	const keys, part = 50, 1000
+	propose := func(c []byte) {
+		t.Helper()
+		if _, err := s.replicator.Propose(ctx, []*replication.Command{{Data: c}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put := func(i int, lease int64) {
+		propose(command.EncodePut(&pb.PutRequest{Key: fmt.Appendf(nil, "k%04d", i), Lease: lease}))
+	}
+	for _, id := range []int64{8, 9} {
+		propose(command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: id, TTL: 3600}))
+	}
+	for i := range keys {
+		put(i, 8)
+	}
+	parts := 0
+	small := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: part, part: part,
+		propose: func(ctx context.Context, in replication.Tenure, c []byte) ([]byte, error) {
+			if !command.IsLeaseExpiry(c) || len(c) > part {
+				t.Errorf("%d bytes, and is a decision about a lease: %t", len(c), command.IsLeaseExpiry(c))
+			}
+			if parts++; parts == 2 {
+				put(keys-1, 9) // while it ends
+			}
+			return s.propose(ctx, in, c)
+		}}
+	if err := small.expire(ctx, s.replicator.Tenure(), 8); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := s.store.Range(ctx, &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")})
+	if err != nil || len(answer.Kvs) != 1 || answer.Kvs[0].Lease != 9 {
+		t.Errorf("left: %v, %v", answer.GetKvs(), err)
+	}
+	if _, _, ok := s.store.Lease(8); ok || parts < 4 {
+		t.Errorf("the lease is there: %t, after %d commands", ok, parts)
+	}
+	refused := expiry{keys: kv.LeaseKeys{Store: s.store}, bytes: 1 << 20,
+		propose: func(context.Context, replication.Tenure, []byte) ([]byte, error) {
+			var r command.Results
+			r.Refused(command.ErrEffectTooLarge)
+			return r.All()[0], nil
+		}}
+	if err := refused.expire(ctx, s.replicator.Tenure(), 9); !errors.Is(err, command.ErrEffectTooLarge) {
+		t.Errorf("an expiry that is refused where it is applied: %v", err)
 	}
 }

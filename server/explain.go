@@ -9,35 +9,53 @@ import (
 	"syscall"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
-// advice is what to do about a node that cannot start or go on, by the error that ended it. The first that fits counts.
-var advice = []struct {
-	err  error
-	text string
-}{
-	{syscall.ENOSPC, "the disk is full: make room outside this directory, or enlarge the disk, and start the node " +
-		"again; delete nothing inside but old files under rescue"},
-	{syscall.EDQUOT, "the disk quota of this user is used up: raise it and start the node again; delete nothing " +
-		"inside but old files under rescue"},
-	{syscall.EROFS, "the filesystem is read-only: mount it for writing and start the node again; if the system made " +
-		"it read-only by itself, check the disk first"},
-	{syscall.EMFILE, "too many files are open: raise the limit of the process (LimitNOFILE, ulimit -n) and start it " +
-		"again"},
-	{syscall.EIO, "the disk does not do what it is asked: check it; if it is broken, " + replaceMember},
-	{fs.ErrPermission, "the user that runs mimir must own everything in this directory, be allowed to read and " +
-		"write it (ls -l), and nothing in it may be immutable (lsattr)"},
-	{syscall.ELOOP, "a link leads in a circle: put back what it stood for, and start the node again; if it is " +
-		"gone, " + keepAndReplace},
-	{replication.ErrIdentity, "mount the right directory, or put name, region and fleet back to what they were"},
-	{replication.ErrDamaged, keepAndReplace},
-	{fs.ErrNotExist, keepAndReplace},
-	{syscall.EISDIR, keepAndReplace},
-	{syscall.ENOTDIR, keepAndReplace},
-	{fs.ErrExist, "a file or a link is in the place of what mimir keeps there: take it away, and start the node again"},
+// tenant is who keeps a directory, and what is to be said of it.
+type tenant struct {
+	who     string
+	inside  string // what may be deleted there
+	replace string // what to do if the directory cannot be used any more
 }
 
-const keepAndReplace = "do not repair it: keep the directory for inspection, check the disk, and " + replaceMember
+var (
+	aNode    = tenant{"node", "nothing inside but old files under rescue", replaceMember}
+	aWitness = tenant{"witness", "nothing inside", "replace the witness by one of another name: see \"A witness is " +
+		"lost\" in docs/failover.md"}
+)
+
+// advised is what to do about an error.
+type advised struct {
+	err  error
+	text string
+}
+
+// advice is what to do about one that cannot start or go on, by the error that ended it. The first that fits counts.
+func (t tenant) advice() []advised {
+	again := "start the " + t.who + " again"
+	keepAndReplace := "do not repair it: keep the directory for inspection, check the disk, and " + t.replace
+	return []advised{
+		{syscall.ENOSPC, "the disk is full: make room outside this directory, or enlarge the disk, and " + again +
+			"; delete " + t.inside},
+		{syscall.EDQUOT, "the disk quota of this user is used up: raise it and " + again + "; delete " + t.inside},
+		{syscall.EROFS, "the filesystem is read-only: mount it for writing and " + again + "; if the system made it " +
+			"read-only by itself, check the disk first"},
+		{syscall.EMFILE, "too many files are open: raise the limit of the process (LimitNOFILE, ulimit -n) and start " +
+			"it again"},
+		{syscall.EIO, "the disk does not do what it is asked: check it; if it is broken, " + t.replace},
+		{fs.ErrPermission, "the user that runs mimir must own everything in this directory, be allowed to read and " +
+			"write it (ls -l), and nothing in it may be immutable (lsattr)"},
+		{syscall.ELOOP, "a link leads in a circle: put back what it stood for, and " + again + "; if it is gone, " +
+			keepAndReplace},
+		{replication.ErrIdentity, "mount the right directory, or put name, region and fleet back to what they were"},
+		{replication.ErrDamaged, keepAndReplace},
+		{fs.ErrNotExist, keepAndReplace},
+		{syscall.EISDIR, keepAndReplace},
+		{syscall.ENOTDIR, keepAndReplace},
+		{fs.ErrExist, "a file or a link is in the place of what mimir keeps there: take it away, and " + again},
+	}
+}
 
 // replaceMember is how a node whose directory cannot be used any more is replaced.
 const replaceMember = "replace the node: `etcdctl member list` and `etcdctl member remove` at another node of its " +
@@ -62,28 +80,32 @@ func checkPlace(dir string) error {
 }
 
 // explained adds to the error that ended a node where it happened and what to do about it. It stays one line.
-func explained(c *Config, err error) error {
+func explained(c *Config, err error) error { return aNode.explained(c.Replication.DataDir, err) }
+
+func (t tenant) explained(dir string, err error) error {
 	if err == nil || errors.Is(err, ErrConfig) || errors.Is(err, replication.ErrConfig) {
 		return err
 	}
-	for _, a := range advice {
+	for _, a := range t.advice() {
 		if errors.Is(err, a.err) && !errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("%w; %s", inDirectory(c, err), a.text)
+			return fmt.Errorf("%w; %s", inDirectory(dir, err), a.text)
 		}
 	}
 	if errors.Is(err, replication.ErrDiskLost) {
-		return inDirectory(c, err) // says itself what to do
+		return inDirectory(dir, err) // says itself what to do
 	}
 	return err
 }
 
 // inDirectory says which directory an error is about, once.
-func inDirectory(c *Config, err error) error {
-	prefix := "data-dir " + c.Replication.DataDir + ": "
+func inDirectory(dir string, err error) error {
+	prefix := "data-dir " + dir + ": "
 	if strings.HasPrefix(err.Error(), prefix) {
 		return err
 	}
-	if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock held by") {
+	inUse := errors.Is(err, syscall.EAGAIN) || errors.Is(err, durable.ErrLocked) ||
+		strings.Contains(err.Error(), "lock held by")
+	if inUse {
 		return fmt.Errorf("%sis another process using it? %w", prefix, err)
 	}
 	return fmt.Errorf("%s%w", prefix, err)

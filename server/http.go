@@ -2,9 +2,11 @@ package server
 
 import (
 	"cmp"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +19,8 @@ import (
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
+	// mostScrapes is how many at a time get the metrics, which are gathered for each.
+	mostScrapes = 16
 )
 
 // routes are the handlers that the client port and listen-http are made of.
@@ -57,7 +61,7 @@ func (r *routes) private(admin, profiles bool) http.Handler {
 }
 
 func (r *routes) observe(mux *http.ServeMux) {
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { probe(w, "") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { probe(w, notReady(r.health())) })
 }
@@ -81,10 +85,31 @@ func probe(w http.ResponseWriter, problem string) {
 	w.Write([]byte("ok\n"))
 }
 
-func newHTTPServer(h http.Handler) *http.Server {
+// newHTTPServer returns a server that has patience with its clients, but not for ever. What it has to say of them is
+// for who looks for it.
+func newHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: patient(h), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
+		Handler: patient(sound(h, logger)), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: headerBytes, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
+}
+
+// sound tells the log of a panic, which ends the request and its connection.
+func sound(h http.Handler, logger *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if v != http.ErrAbortHandler {
+				logger.Error("a request panicked", "path", r.URL.Path, "err", v)
+				logger.Debug("panic", "stack", string(debug.Stack()))
+			}
+			panic(http.ErrAbortHandler)
+		}()
+		h.ServeHTTP(w, r)
+	})
 }
 
 // acquaint tells the door of a connection that it has begun a request.

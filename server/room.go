@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/server/space"
 )
@@ -49,7 +50,9 @@ func (s *server) watchRoom(ctx context.Context) {
 	space.New(space.Config{
 		QuotaBytes: s.config.QuotaBytes, ReserveBytes: s.room.reserve, Ballast: &s.room.ballast,
 		Used: func() int64 { _, inUse := s.store.SizeBytes(); return inUse }, Free: s.freeBytes,
-		Raised: s.api.NoSpaceRaised, Raise: s.api.RaiseNoSpace, Clock: clock.Real, Logger: s.logger,
+		Lacks:   func() error { return kv.Lacking(s.store) },
+		Reclaim: func(ctx context.Context) error { return kv.Reclaim(ctx, s.store) },
+		Raised:  s.api.NoSpaceRaised, Raise: s.api.RaiseNoSpace, Clock: clock.Real, Logger: s.logger,
 	}).Run(ctx)
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -20,7 +21,6 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
-	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
@@ -88,6 +88,7 @@ type server struct {
 	ports      *listeners
 	room       *room
 	store      *kv.Store
+	expiry     expiry
 	lessor     *lease.Lessor
 	replicator *replication.MultiRegionReplicator
 	api        *etcdapi.API
@@ -125,14 +126,14 @@ func open(c *Config, o Options) (*server, error) {
 		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
 	}
 	store := c.Store
-	store.OpenTables = shares.Tables
+	store.OpenTables, store.SpareBytes = shares.Tables, s.room.ballast.Bytes/2
 	if store.CountedKeys == 0 {
 		store.CountedKeys = -1 // to the store, zero is its default
 	}
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, "kv"), s.logger, s.storeFailed
 	if s.store, err = kv.Open(store); err != nil {
 		s.ports.close()
-		return nil, inDirectory(c, err)
+		return nil, inDirectory(c.Replication.DataDir, err)
 	}
 	if err = s.build(plain); err != nil {
 		s.abandon()
@@ -143,7 +144,11 @@ func open(c *Config, o Options) (*server, error) {
 
 func (s *server) build(plain *slog.Logger) error {
 	c := s.config
-	s.lessor = lease.NewLessor(s.store, clock.Real, s.expire)
+	s.expiry = expiry{
+		keys: kv.LeaseKeys{Store: s.store}, propose: s.propose, bytes: expiryBytes,
+		part: min(expiryPartBytes, int64(cmp.Or(c.Replication.MaxCommandBytes, replication.DefaultMaxCommandBytes))/2),
+	}
+	s.lessor = lease.NewLessor(s.store, clock.Real, s.expiry.expire)
 	wire := c.Peers
 	wire.Listener, wire.ServerTLS, wire.ClientTLS = s.ports.peer, s.ports.peerTLS, s.ports.dialTLS
 	wire.FleetID, wire.NodeName, wire.Region = c.Replication.FleetID, c.Replication.NodeID, c.Replication.RegionID
@@ -176,11 +181,13 @@ func (s *server) onLeadership(primaryLeader bool) {
 	}
 }
 
-// expire ends a lease that nobody renewed, as it was decided here in the tenure t.
-func (s *server) expire(ctx context.Context, t replication.Tenure, id int64) error {
-	expiry := []*replication.Command{{Data: command.EncodeLeaseExpiry(id)}}
-	_, err := s.replicator.Propose(ctx, expiry, replication.WithinTenure(t))
-	return err
+// propose proposes one command within a tenure, and returns its result.
+func (s *server) propose(ctx context.Context, t replication.Tenure, command []byte) ([]byte, error) {
+	receipt, err := s.replicator.Propose(ctx, []*replication.Command{{Data: command}}, replication.WithinTenure(t))
+	if err != nil {
+		return nil, err
+	}
+	return receipt.Results[0], nil
 }
 
 // start joins the region and begins to serve clients.
@@ -207,11 +214,11 @@ func (s *server) start(ctx context.Context) error {
 	routes := &routes{api: api, admin: handler, registry: registry, health: s.replicator.Health}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.Serve(both.grpc) })
-	open := newHTTPServer(routes.client())
+	open := newHTTPServer(routes.client(), s.logger)
 	s.web = append(s.web, open)
 	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {
-		private := newHTTPServer(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof))
+		private := newHTTPServer(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), s.logger)
 		private.ConnState = acquaint
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })

@@ -34,6 +34,8 @@ var wiring = map[reflect.Type]map[string]string{
 		"OnFailure": "ends the process",
 
 		"OpenTables": "a share of the limit of open files",
+		"SpareBytes": "a share of the ballast",
+		"Clock":      "the machine's",
 	},
 	reflect.TypeFor[grpctransport.Options](): {
 		"Listener":    "bound to listen-peer",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"testing"
@@ -30,7 +31,8 @@ func serveBoth(t *testing.T, secure *tls.Config) string {
 	both := sniff(l)
 	rpc := grpc.NewServer()
 	healthpb.RegisterHealthServer(rpc, health.NewServer())
-	web := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	web := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }),
+		slog.New(slog.DiscardHandler))
 	go rpc.Serve(both.grpc)
 	go web.Serve(both.http)
 	t.Cleanup(func() { rpc.Stop(); web.Close() })

@@ -27,6 +27,9 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	if err != nil {
 		return fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)
 	}
+	if err := checkPlace(o.DataDir); err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen %s: %w", o.Listen, err)
@@ -42,12 +45,12 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 		Name: o.Name, FleetID: o.FleetID, DataDir: o.DataDir, Logger: o.Logger,
 	}, t)
 	if err != nil {
-		return err
+		return aWitness.explained(o.DataDir, err)
 	}
 	select {
 	case <-ctx.Done():
 		return w.Shutdown()
 	case <-w.Failed():
-		return fmt.Errorf("witness %s stopped: %w", o.Name, w.Err())
+		return aWitness.explained(o.DataDir, fmt.Errorf("witness %s stopped: %w", o.Name, w.Err()))
 	}
 }

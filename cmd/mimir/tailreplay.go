@@ -177,7 +177,7 @@ func requestOf(op string) proto.Message {
 		return &pb.PutRequest{}
 	case "delete-range":
 		return &pb.DeleteRangeRequest{}
-	case "txn":
+	case "txn", replay.OpExpiryPart:
 		return &pb.TxnRequest{}
 	case "compact":
 		return &pb.CompactionRequest{}

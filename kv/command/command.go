@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"fmt"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -29,7 +28,10 @@ func EncodePut(r *pb.PutRequest) []byte { return encode(tagPut, r) }
 func EncodeDeleteRange(r *pb.DeleteRangeRequest) []byte { return encode(tagDeleteRange, r) }
 
 // EncodeTxn returns the command that does r. The caller has checked r with CheckTxn.
-func EncodeTxn(r *pb.TxnRequest) []byte { return encode(tagTxn, r) }
+func EncodeTxn(r *pb.TxnRequest) []byte {
+	// And nothing that would be taken for a mark.
+	return encode(tagTxn, &pb.TxnRequest{Compare: r.Compare, Success: r.Success, Failure: r.Failure})
+}
 
 // EncodeCompaction returns the command that does r. Its result comes as soon as the revisions are out of reach;
 // Physical is ignored here.
@@ -43,20 +45,53 @@ func EncodeLeaseRevoke(r *pb.LeaseRevokeRequest) []byte {
 	return encode(tagLeaseRevoke, &pb.LeaseRevokeRequest{ID: r.ID}) // and nothing that would be taken for a mark
 }
 
-// expiryMark is an unknown field (number 1000, the varint 1) behind a LeaseRevokeRequest. It says that nobody asked for
-// the revocation: the lease had expired. Whoever applies the command does what it does without the mark, also one who
-// does not know it.
-var expiryMark = protowire.AppendVarint(protowire.AppendTag(nil, 1000, protowire.VarintType), 1)
+// expiryField is the number of a field that no request has. With the value 1 it is a mark behind a LeaseRevokeRequest
+// or a TxnRequest, which says that nobody asked for it: a lease had expired. Whoever applies the command does what it
+// does without the mark, also one who does not know it.
+const expiryField = 1000
+
+var expiryMark = protowire.AppendVarint(protowire.AppendTag(nil, expiryField, protowire.VarintType), 1)
 
 // EncodeLeaseExpiry returns the command that revokes a lease because it has expired.
 func EncodeLeaseExpiry(id int64) []byte {
 	return append(EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id}), expiryMark...)
 }
 
-// IsLeaseExpiry reports whether a command is one of EncodeLeaseExpiry: a decision of whoever kept the leases, and no
-// request of a client.
+// EncodeLeaseExpiryPart returns the command that deletes those of keys that are attached to a lease, because it has
+// expired and has more of them than can be deleted with it. ExpiryPartBytes of a key is about what it takes.
+func EncodeLeaseExpiryPart(id int64, keys [][]byte) []byte {
+	part := &pb.TxnRequest{}
+	for _, key := range keys {
+		attached := &pb.Compare{
+			Key: key, Target: pb.Compare_LEASE, Result: pb.Compare_EQUAL, TargetUnion: &pb.Compare_Lease{Lease: id},
+		}
+		gone := &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{
+			RequestDeleteRange: &pb.DeleteRangeRequest{Key: key},
+		}}
+		part.Success = append(part.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{
+			RequestTxn: &pb.TxnRequest{Compare: []*pb.Compare{attached}, Success: []*pb.RequestOp{gone}},
+		}})
+	}
+	return append(EncodeTxn(part), expiryMark...)
+}
+
+// ExpiryPartBytes is how much of a command of EncodeLeaseExpiryPart a key takes, at most.
+func ExpiryPartBytes(key []byte) int64 { return 2*int64(len(key)) + 64 }
+
+// IsLeaseExpiry reports whether a command is one of EncodeLeaseExpiry or EncodeLeaseExpiryPart: a decision of whoever
+// kept the leases, and no request of a client.
 func IsLeaseExpiry(p []byte) bool {
-	return len(p) > 0 && tag(p[0]) == tagLeaseRevoke && bytes.HasSuffix(p, expiryMark)
+	if len(p) == 0 || tag(p[0]) != tagLeaseRevoke && tag(p[0]) != tagTxn {
+		return false
+	}
+	for p = p[1:]; len(p) > 0; {
+		number, _, n := protowire.ConsumeField(p)
+		if n < 0 || number == expiryField {
+			return n > 0
+		}
+		p = p[n:]
+	}
+	return false
 }
 
 // EncodeAlarm returns the command that does r, which raises or disarms. Nodes of the version before refuse it, all

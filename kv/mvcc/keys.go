@@ -100,6 +100,9 @@ func attachedBounds(id int64) (lower, upper []byte) {
 	return lower, appendAttached(nil, id+1, nil)
 }
 
+// AllBounds returns the bounds of everything.
+func AllBounds() (lower, upper []byte) { return []byte{tableAttached}, []byte{tableRevisions + 1} }
+
 // tableBounds bounds the table of versions.
 func tableBounds() (lower, upper []byte) { return []byte{tableKeys}, []byte{tableKeys + 1} }
 

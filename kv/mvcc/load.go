@@ -62,20 +62,38 @@ func EachLease(db pebble.Reader, add func(id int64, ttl uint64) error) error {
 
 // AttachedKeys returns the keys attached to a lease, in order.
 func AttachedKeys(db pebble.Reader, id int64) (keys [][]byte, err error) {
-	lower, upper := attachedBounds(id)
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	err = EachAttached(db, id, nil, func(key []byte) (more bool) {
+		keys = append(keys, bytes.Clone(key))
+		return true
+	})
 	if err != nil {
 		return nil, err
+	}
+	return keys, nil
+}
+
+// EachAttached calls visit with each key attached to a lease, in order: those behind after, if that is not nil. It ends
+// when visit wants no more. The key is valid during the call.
+func EachAttached(db pebble.Reader, id int64, after []byte, visit func(key []byte) (more bool)) error {
+	lower, upper := attachedBounds(id)
+	if after != nil {
+		lower = appendAttached(nil, id, after)
+	}
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return err
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		var key []byte
 		if key, err = userKey(it.Key(), attachedTableBytes); err != nil {
 			break
 		}
-		keys = append(keys, bytes.Clone(key))
+		if after != nil && bytes.Equal(key, after) {
+			continue
+		}
+		if !visit(key) {
+			break
+		}
 	}
-	if err = cmp.Or(err, it.Error(), it.Close()); err != nil {
-		return nil, err
-	}
-	return keys, nil
+	return cmp.Or(err, it.Error(), it.Close())
 }

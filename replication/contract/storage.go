@@ -28,7 +28,8 @@ type (
 // a time, never concurrently with each other. Sync, and the methods of a Snapshot, may be called concurrently with all
 // of them. An error stops the node: it says that the engine cannot go on, never that a command was refused by its
 // own rules (that is a result). Excepted are errors of a Snapshot, or of a Checkpoint, that is made for another node:
-// that one asks again.
+// that one asks again; and an error of Sync that wraps syscall.ENOSPC or syscall.EDQUOT: no log is released, and Sync
+// is called again later.
 type Storage interface {
 	// Load returns the Metadata that the storage holds now, nil if it is empty.
 	Load() (*Metadata, error)

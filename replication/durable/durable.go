@@ -27,7 +27,7 @@ func MakeDir(fsys FS, dir string) error {
 }
 
 // WriteFile makes path hold what fill writes, durably, replacing a former file at once. On an error the former file is
-// still there.
+// still there, and nothing of the new one is: it may be that there was no room for it.
 func WriteFile(fsys FS, path string, fill func(io.Writer) error) error {
 	temporary := path + ".tmp"
 	f, err := fsys.Create(temporary)
@@ -42,6 +42,7 @@ func WriteFile(fsys FS, path string, fill func(io.Writer) error) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
+		_ = fsys.Remove(temporary) // if it cannot be, the next one takes its place
 		return err
 	}
 	if err := fsys.Rename(temporary, path); err != nil {

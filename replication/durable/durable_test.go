@@ -47,6 +47,9 @@ func TestAFailedWriteLeavesTheFormerFile(t *testing.T) {
 	if !errors.Is(err, full) {
 		t.Fatal(err)
 	}
+	if names, err := disk.List("/"); err != nil || len(names) != 1 {
+		t.Errorf("what was not written takes room: %v, %v", names, err)
+	}
 	for _, fs := range []*vfs.MemFS{disk, disk.CrashClone(vfs.CrashCloneCfg{})} {
 		if p, err := durable.ReadFile(pebblefs.New(fs), "/file"); err != nil || string(p) != "one" {
 			t.Fatalf("%q, %v", p, err)

@@ -23,7 +23,7 @@ const (
 )
 
 // replace is the way out where a ballot is lost.
-const replace = "it must not vote again under this name"
+const replace = "it must not vote again under this name: start a witness of another, and put that in its place"
 
 // record is what the file holds, as JSON, behind a line with its CRC-32C.
 type record struct {
@@ -74,8 +74,11 @@ func load(fs durable.FS, dir, fleet, voter string) (*timeline.Ballot, error) {
 	return r.Ballot, nil
 }
 
-// mark says whose the directory is, after its ballot was written.
+// mark says whose the directory is, after its ballot was written, unless that is said already.
 func mark(fs durable.FS, dir, voter string) error {
+	if _, err := fs.Stat(filepath.Join(dir, nameFile)); err == nil {
+		return nil
+	}
 	return durable.WriteFile(fs, filepath.Join(dir, nameFile), func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, voter)
 		return err

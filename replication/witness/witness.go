@@ -95,7 +95,7 @@ func (w *Witness) serve() error {
 		}
 	}
 	if err := mark(c.FS, c.DataDir, w.voter); err != nil {
-		return err
+		return err // of a directory that is new
 	}
 	if err := w.life.Begin(); err != nil {
 		return err

@@ -262,6 +262,17 @@ func TestAnExpiryIsNoRequest(t *testing.T) {
 			t.Errorf("%+v, %v", w, err)
 		}
 	}
+	mark := []byte{0xc0, 0x3e, 0x01} // as the last bytes of a value it says nothing
+	asked := command.EncodeTxn(&pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{
+		RequestPut: &pb.PutRequest{Key: []byte("k"), Value: mark},
+	}}}})
+	for op, data := range map[string][]byte{
+		"lease-expiry-part": command.EncodeLeaseExpiryPart(7, [][]byte{[]byte("k")}), "txn": asked,
+	} {
+		if w, err := describe(1, 2, data); err != nil || w.Op != op {
+			t.Errorf("%+v, %v, want %s", w, err, op)
+		}
+	}
 }
 
 // TestAForkIsWhereTheHistoriesPart: what both have just after the fork's position is no part of the tail.

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -55,9 +58,10 @@ type Alarm struct {
 type Write struct {
 	Epoch    replication.Epoch    `json:"epoch"`
 	Position replication.Position `json:"position"`
-	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke, lease-expiry or alarm, and Request what it was
-	// asked to do, as the etcd API's JSON: keys and values in base64. A lease-expiry is no request: the primary revoked
-	// a lease that nobody renewed there. It is not to be replayed.
+	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke, lease-expiry, lease-expiry-part or alarm, and
+	// Request what it was asked to do, as the etcd API's JSON: keys and values in base64. A lease-expiry is no request:
+	// the primary revoked a lease that nobody renewed there; nor is a part of one, a transaction that deletes some of
+	// the keys of such a lease. They are not to be replayed.
 	Op      string          `json:"op"`
 	Request json.RawMessage `json:"request"`
 }
@@ -80,11 +84,27 @@ type HandlerOptions struct {
 // maxBodyBytes bounds what a call may send.
 const maxBodyBytes = 64 << 10
 
-type handler struct{ HandlerOptions }
+const (
+	// mostTails is how many tails are read at a time, and mostStates how many of the states beside them: each has files
+	// open. The others wait.
+	mostTails, mostStates = 8, 1
+	// moveTime is how long a move, or a change of who votes, may take: far longer than one does.
+	moveTime = 5 * time.Minute
+)
+
+type handler struct {
+	HandlerOptions
+	tails, states *semaphore.Weighted
+}
+
+// lasting returns a context for what goes on if its caller hangs up.
+func lasting(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.Context()), moveTime)
+}
 
 // NewHandler returns the handler of everything under /mimir/v1/.
 func NewHandler(o HandlerOptions) http.Handler {
-	h := &handler{o}
+	h := &handler{o, semaphore.NewWeighted(mostTails), semaphore.NewWeighted(mostStates)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
 	mux.HandleFunc("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) {
@@ -122,7 +142,8 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A move goes on if the caller hangs up: only the replicator decides how it ends.
-	ctx := context.WithoutCancel(r.Context())
+	ctx, cancel := lasting(r)
+	defer cancel()
 	var report *replication.MoveReport
 	var err error
 	if r.URL.Path == "/mimir/v1/switchover" {
@@ -138,6 +159,10 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 // readTail sends one JSON object a line. An error on the way ends the connection, so that a cut tail is never taken for
 // a whole one.
 func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
+	if h.tails.Acquire(r.Context(), 1) != nil {
+		return // the client has left
+	}
+	defer h.tails.Release(1)
 	out := json.NewEncoder(w)
 	began := false
 	err := h.Replicator.ReadTail(r.Context(), r.PathValue("name"),

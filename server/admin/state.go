@@ -52,6 +52,10 @@ func (h *handler) readState(w http.ResponseWriter, r *http.Request) {
 		refuse(w, statusOf(err), err.Error())
 		return
 	}
+	if h.states.Acquire(r.Context(), 1) != nil {
+		return // the client has left
+	}
+	defer h.states.Release(1)
 	state, err := h.States.Open(dir)
 	if err != nil {
 		refuse(w, statusOf(err), err.Error())

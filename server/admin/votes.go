@@ -35,7 +35,9 @@ func (h *handler) enableVotes(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Logger.Warn("votes asked for", "by", r.RemoteAddr)
-	charter, err := h.Voting.Enable(context.WithoutCancel(r.Context()), in)
+	ctx, cancel := lasting(r)
+	defer cancel()
+	charter, err := h.Voting.Enable(ctx, in)
 	answer(w, charter, err)
 }
 
@@ -45,7 +47,9 @@ func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Logger.Warn("pause of automatic failover asked for", "for", in.Reason, "by", r.RemoteAddr)
-	charter, err := h.Voting.Pause(context.WithoutCancel(r.Context()), in.Reason)
+	ctx, cancel := lasting(r)
+	defer cancel()
+	charter, err := h.Voting.Pause(ctx, in.Reason)
 	answer(w, charter, err)
 }
 
@@ -55,7 +59,9 @@ func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Logger.Warn("recovery asked for", "keep", in.Keep, "by", r.RemoteAddr)
-	reign, err := h.Voting.Recover(context.WithoutCancel(r.Context()), in.Keep)
+	ctx, cancel := lasting(r)
+	defer cancel()
+	reign, err := h.Voting.Recover(ctx, in.Keep)
 	answer(w, reign, err)
 }
 

@@ -24,6 +24,9 @@ func describe(e replication.Epoch, p replication.Position, data []byte) (*Write,
 		w.Op = "delete-range"
 	case *pb.TxnRequest:
 		w.Op = "txn"
+		if command.IsLeaseExpiry(data) {
+			w.Op = "lease-expiry-part"
+		}
 	case *pb.CompactionRequest:
 		w.Op = "compact"
 	case *pb.LeaseGrantRequest:

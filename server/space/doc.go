@@ -1,7 +1,8 @@
 // Package space watches how much room the data of a node has, and keeps some of it.
 //
 // It promises that the alarm of this node is raised soon (within a second, once there is a primary) after its
-// store has outgrown the quota or its disk has less free than the reserve (S1), is raised again if it is disarmed while
+// store has outgrown the quota, its disk has less free than the reserve, or the store has found no room for what it
+// had to write (S1), is raised again if it is disarmed while
 // that still holds, and told anew from time to time, for nodes that did not understand it (S2); that it never disarms
 // one: that is for an operator, who knows what was done about it. A ballast, a file of nothing, is kept while there is
 // room for it and given up step by step when the disk is nearly full, the last step only before anything else is

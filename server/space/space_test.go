@@ -21,12 +21,14 @@ import (
 type node struct {
 	mu sync.Mutex // guards what follows the watch
 	*Watch
-	used   int64
-	free   uint64
-	raised bool
-	calls  int
-	fail   error
-	log    bytes.Buffer
+	used     int64
+	free     uint64
+	lacks    error
+	raised   bool
+	calls    int
+	reclaims int
+	fail     error
+	log      bytes.Buffer
 }
 
 // with has f read or change what the watch sees.
@@ -50,9 +52,11 @@ func newNode(t *testing.T) *node {
 	n := &node{free: 1 << 30}
 	n.Watch = New(Config{
 		QuotaBytes: 1000, ReserveBytes: 4096,
-		Used:   func() (used int64) { n.with(func() { used = n.used }); return used },
-		Free:   func() (free uint64, err error) { n.with(func() { free = n.free }); return free, nil },
-		Raised: func() bool { return n.isRaised() },
+		Used:    func() (used int64) { n.with(func() { used = n.used }); return used },
+		Free:    func() (free uint64, err error) { n.with(func() { free = n.free }); return free, nil },
+		Lacks:   func() (err error) { n.with(func() { err = n.lacks }); return err },
+		Reclaim: func(context.Context) error { n.with(func() { n.reclaims++ }); return nil },
+		Raised:  func() bool { return n.isRaised() },
 		Raise: func(context.Context) error {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -89,10 +93,12 @@ func TestTheAlarmIsRaised(t *testing.T) {
 	for name, trouble := range map[string]func(*node){
 		"quota": func(n *node) { n.with(func() { n.used = 1001 }) },
 		"disk":  func(n *node) { n.with(func() { n.free = 4095 }) },
+		"store": func(n *node) { n.with(func() { n.lacks = errors.New("no room for a compaction") }) },
 	} {
 		watched(t, func(n *node) {
 			pass(time.Hour)
-			if n.told() != 0 {
+			reclaimed := func() (times int) { n.with(func() { times = n.reclaims }); return times }
+			if n.told() != 0 || reclaimed() != 0 {
 				t.Fatalf("%s: raised without a reason", name)
 			}
 			trouble(n)
@@ -104,13 +110,16 @@ func TestTheAlarmIsRaised(t *testing.T) {
 			if n.told() < 10 || n.told() > 12 {
 				t.Errorf("%s: told %d times in ten minutes, want once a minute", name, n.told())
 			}
+			if reclaimed() < 50 || reclaimed() > 62 {
+				t.Errorf("%s: room was given back %d times in ten minutes, want every ten seconds", name, reclaimed())
+			}
 			before := n.told()
 			n.with(func() { n.raised = false }) // disarmed, and nothing done about it
 			pass(time.Second)
 			if n.told() != before+1 || !n.isRaised() {
 				t.Errorf("%s: not raised again", name)
 			}
-			n.with(func() { n.used, n.free = 0, 1<<30 })
+			n.with(func() { n.used, n.free, n.lacks = 0, 1<<30, nil })
 			before = n.told()
 			pass(time.Hour)
 			if n.told() != before {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
@@ -13,9 +14,14 @@ import (
 type Config struct {
 	// QuotaBytes bounds what the store takes, 0 for no bound; ReserveBytes is what must stay free on the disk.
 	QuotaBytes, ReserveBytes int64
-	// Used returns what the store takes, Free what the disk has left.
-	Used func() int64
-	Free func() (uint64, error)
+	// Used returns what the store takes, Free what the disk has left, and Lacks what the store could not do because
+	// there was too little, nil if nothing.
+	Used  func() int64
+	Free  func() (uint64, error)
+	Lacks func() error
+	// Reclaim gives back what was deleted. It may take long, and is called, by another goroutine, from time to time
+	// while there is too little room.
+	Reclaim func(context.Context) error
 	// Raised reports whether the alarm of this node is raised, and Raise raises it for the fleet.
 	Raised  func() bool
 	Raise   func(context.Context) error
@@ -29,6 +35,8 @@ const (
 	lookInterval = 100 * time.Millisecond
 	// tellInterval is how often an alarm that is raised, and holds, is told anew.
 	tellInterval = time.Minute
+	// reclaimInterval is how long after the last time room is given back again.
+	reclaimInterval = 10 * time.Second
 	// raiseTimeout bounds one try to raise the alarm.
 	raiseTimeout = 5 * time.Second
 )
@@ -38,13 +46,19 @@ type Watch struct {
 	Config
 	told       time.Time         // when the alarm was last raised by this watch
 	complaints map[string]string // what the log was last told of each matter
+	short      chan struct{}     // has something in it when there was too little room
 }
 
 // New returns a watch that does nothing before Run.
-func New(c Config) *Watch { return &Watch{Config: c, complaints: map[string]string{}} }
+func New(c Config) *Watch {
+	return &Watch{Config: c, complaints: map[string]string{}, short: make(chan struct{}, 1)}
+}
 
 // Run watches until ctx ends.
 func (w *Watch) Run(ctx context.Context) {
+	var reclaiming sync.WaitGroup
+	defer reclaiming.Wait()
+	reclaiming.Go(func() { w.reclaim(ctx) })
 	ticker := w.Clock.NewTicker(lookInterval)
 	defer ticker.Stop()
 	for {
@@ -57,17 +71,45 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
+// reclaim has room given back until ctx ends.
+func (w *Watch) reclaim(ctx context.Context) {
+	failed := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.short:
+		}
+		switch err := w.Reclaim(ctx); {
+		case err == nil:
+			failed = ""
+		case ctx.Err() == nil && err.Error() != failed:
+			failed = err.Error()
+			w.Logger.Warn("what was deleted still takes room", "err", err)
+		}
+		timer := w.Clock.NewTimer(reclaimInterval)
+		select {
+		case <-ctx.Done():
+		case <-timer.C():
+		}
+		timer.Stop()
+	}
+}
+
 func (w *Watch) look(ctx context.Context) {
 	free, err := w.Free()
 	w.complain("free space cannot be watched", err)
 	if err == nil {
 		w.complain("the ballast cannot be kept", w.Ballast.Settle(int64(free), w.ReserveBytes, w.Raised(), w.Logger))
 	}
+	lacks := w.Lacks()
 	switch used := w.Used(); {
 	case w.QuotaBytes > 0 && used > w.QuotaBytes:
 		w.raise(ctx, fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", w.QuotaBytes))
 	case err == nil && int64(free) < w.ReserveBytes:
 		w.raise(ctx, fmt.Sprintf("the disk has less free than the reserve, which is %d", w.ReserveBytes))
+	case lacks != nil:
+		w.raise(ctx, fmt.Sprintf("the store finds no room on the disk: %v", lacks))
 	default:
 		w.complain(notRaised, nil)
 	}
@@ -77,6 +119,10 @@ const notRaised = "NOSPACE cannot be raised, and has to be"
 
 // raise raises the alarm, or tells it anew when it is time.
 func (w *Watch) raise(ctx context.Context, trouble string) {
+	select {
+	case w.short <- struct{}{}:
+	default:
+	}
 	now := w.Clock.Now()
 	raised := w.Raised()
 	if raised && now.Sub(w.told) < tellInterval {

@@ -113,6 +113,9 @@ func (u *under) request(ctx context.Context, c *Command) error {
 	case *pb.DeleteRangeRequest:
 		return u.single(ctx, &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: q}})
 	case *pb.TxnRequest:
+		if c.Op == OpExpiryPart {
+			u.effect.kept = "their lease was not renewed at the old primary; its owner may have kept it alive since"
+		}
 		return u.txn(ctx, q)
 	case *pb.LeaseGrantRequest:
 		return u.leaseGrant(ctx, q)

@@ -66,8 +66,9 @@ type Command struct {
 
 // Operations that are not what a request of a client asks for.
 const (
-	OpExpiry  = "lease-expiry"
-	OpChanges = "changes" // events
+	OpExpiry     = "lease-expiry"
+	OpExpiryPart = "lease-expiry-part" // a transaction that deletes some of the keys of a lease
+	OpChanges    = "changes"           // events
 )
 
 // Tail reads the commands that were lost, in order, as often as it is called.

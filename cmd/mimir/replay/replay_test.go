@@ -210,15 +210,39 @@ func TestAnExpiryIsNotReplayed(t *testing.T) {
 		today.apply(q)
 	}
 	fork := today.begin(2, 2)
+	var expired []*Command
 	tail := func(_ context.Context, visit func(*Command) error) error {
-		if err := visit(&Command{Position: 1, Op: OpExpiry, Request: &pb.LeaseRevokeRequest{ID: 9}}); err != nil {
-			return err
+		for i, c := range expired {
+			c.Position = uint64(i + 1)
+			if err := visit(c); err != nil {
+				return err
+			}
 		}
-		return visit(&Command{Position: 2, Op: "txn", Request: cas("l", 0, put("l", "2"))})
+		return visit(&Command{
+			Position: uint64(len(expired) + 1), Op: "txn", Request: cas("l", 0, put("l", "2")),
+		})
 	}
-	_, entries, err := replayed(t, today, Options{Fork: fork}, tail)
-	if got := text(entries); err != nil || got != "not-replayed conflict" || today.values() != "k=1 l=1 r/1=1" {
-		t.Errorf("%s, %v, %s", got, err, today.values())
+	for name, these := range map[string][]*Command{
+		"not-replayed conflict": {{Op: OpExpiry, Request: &pb.LeaseRevokeRequest{ID: 9}}},
+		"not-replayed not-replayed conflict": {
+			{Op: OpExpiryPart, Request: &pb.TxnRequest{Success: []*pb.RequestOp{{
+				Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{
+					Compare: []*pb.Compare{{
+						Key: []byte("l"), Target: pb.Compare_LEASE, TargetUnion: &pb.Compare_Lease{Lease: 9},
+					}},
+					Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestDeleteRange{
+						RequestDeleteRange: &pb.DeleteRangeRequest{Key: []byte("l")},
+					}}},
+				}},
+			}}}},
+			{Op: OpExpiry, Request: &pb.LeaseRevokeRequest{ID: 9}},
+		},
+	} {
+		expired = these
+		_, entries, err := replayed(t, today, Options{Fork: fork}, tail)
+		if got := text(entries); err != nil || got != name || today.values() != "k=1 l=1 r/1=1" {
+			t.Errorf("%s, %v, %s", got, err, today.values())
+		}
 	}
 }
 

@@ -367,6 +367,9 @@ func TestFullDisk(t *testing.T) {
 		if _, err := checkpoint.Load(pebblefs.New(mem), "target"); !errors.Is(err, checkpoint.ErrIncomplete) {
 			t.Fatal(err)
 		}
+		if names, err := mem.List("target"); err == nil {
+			t.Errorf("what was received takes the room that others need: %v", names)
+		}
 		mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1000, TotalBytes: 1 << 30})
 		if o := transfer(t, from, m, mem, unlimited, nil); !errors.Is(o.err, checkpoint.ErrNoSpace) {
 			t.Fatal(o.err)

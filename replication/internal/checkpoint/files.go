@@ -54,8 +54,24 @@ func Describe(fs durable.FS, dir string, id [16]byte, meta []byte) (*Manifest, e
 	return m, nil
 }
 
-// Load returns the manifest that Receive left in dir. Without one the error is ErrIncomplete.
-func Load(fs durable.FS, dir string) (*Manifest, error) { return readManifest(fs, dir, manifestName) }
+// Load returns the manifest that Receive left in dir. Without one the error is ErrIncomplete; it is ErrCorrupt if a
+// file is gone or was cut. What the files hold was verified when they came.
+func Load(fs durable.FS, dir string) (*Manifest, error) {
+	m, err := readManifest(fs, dir, manifestName)
+	if err != nil {
+		return nil, err
+	}
+	for i := range m.Files {
+		f := &m.Files[i]
+		switch info, err := fs.Stat(path(dir, f.Name)); {
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		case info.IsDir() || info.Size() != f.Bytes:
+			return nil, fmt.Errorf("%w: %s has %d bytes, want %d", ErrCorrupt, path(dir, f.Name), info.Size(), f.Bytes)
+		}
+	}
+	return m, nil
+}
 
 // Remove deletes dir with everything in it, durably. A missing directory is no error.
 func Remove(fs durable.FS, dir string) error {

@@ -23,7 +23,8 @@ type Progress struct {
 // Receive takes a checkpoint that the peer sends with Send into dir, which belongs to it alone. What dir holds of the
 // same checkpoint is kept, anything else in it is removed. On return without an error every file is verified and
 // durable, and Load finds the manifest. On an error nothing is lost that a further attempt could use; a file whose
-// content is wrong is ErrCorrupt and has been removed.
+// content is wrong is ErrCorrupt and has been removed. Where the disk was filled meanwhile, everything has: others need
+// the room more, and the next attempt does not begin without enough of it.
 //
 // progress may be nil; it is called from this goroutine, after each chunk. ctx is looked at between messages: to end a
 // transfer that is blocked, end the stream.
@@ -32,6 +33,9 @@ func Receive(
 ) (*Manifest, error) {
 	r := &receiver{ctx: ctx, stream: s, fs: fs, dir: dir, progress: progress, buf: make([]byte, readBytes)}
 	if err := r.run(); err != nil {
+		if durable.Full(err) {
+			err = errors.Join(err, fs.RemoveAll(dir))
+		}
 		if r.streamErr == nil {
 			// The reason is for the sender's log only; if it does not arrive, the end of the stream will.
 			_ = s.Send(append([]byte{kindFailed}, err.Error()[:min(len(err.Error()), maxReason)]...))

@@ -215,6 +215,7 @@ func (a *applier) applyAll(ctx context.Context, tasks []applierTask) error {
 		return err
 	}
 	a.raft.deliver(a.replies)
+	a.waits.tell()
 	return nil
 }
 
@@ -270,7 +271,7 @@ func (a *applier) applyChange(ctx context.Context, e *raftpb.Entry) error {
 	return nil
 }
 
-// applied publishes progress, answers who waits for a change, and announces leadership once all of the log before it is
+// applied publishes progress, notes what becomes of changes that somebody waits for, and announces leadership once all of the log before it is
 // applied.
 func (a *applier) applied(entries ...*raftpb.Entry) {
 	last := entries[len(entries)-1]

@@ -2,8 +2,10 @@ package raftgroup
 
 import (
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
@@ -17,7 +19,8 @@ const maxMarks = 4
 //  1. There are one to maxMarks+1 marks. One may lie beyond the end of a log that was cut since: what the machine has
 //     bounds it.
 //  2. bytes were written since the last mark: less than a portion.
-//  3. One sync of the machine runs at a time; portions that end meanwhile are released with a later one.
+//  3. One sync of the machine runs at a time; portions that end meanwhile are released with a later one, and so are
+//     those for which the machine finds no room on the disk.
 //
 // It is the writer's, but for the release under way, which is a goroutine of its own.
 type compaction struct {
@@ -26,10 +29,12 @@ type compaction struct {
 	machine durability
 	raft    followers
 	life    spawner
+	logger  *slog.Logger
 
 	bytes   int64
 	marks   []uint64     // indexes, oldest first
 	syncing *atomic.Bool // a release is under way
+	full    *atomic.Bool // the last one found no room
 }
 
 // durability is what may be released of the log without loss.
@@ -53,8 +58,8 @@ type releaser interface{ release(index uint64) }
 
 func newCompaction(c *Config, raft followers, life spawner) compaction {
 	return compaction{
-		portion: c.CompactBytes, log: c.Log, machine: c.Machine, raft: raft, life: life,
-		marks: []uint64{c.Log.LastIndex()}, syncing: new(atomic.Bool),
+		portion: c.CompactBytes, log: c.Log, machine: c.Machine, raft: raft, life: life, logger: c.Logger,
+		marks: []uint64{c.Log.LastIndex()}, syncing: new(atomic.Bool), full: new(atomic.Bool),
 	}
 }
 
@@ -94,12 +99,17 @@ func (c *compaction) release(oldest, latest uint64, to releaser) {
 	if !ok {
 		return
 	}
-	durable, err := c.machine.Sync()
-	if err != nil {
+	synced, err := c.machine.Sync()
+	if full := durable.Full(err); full && !c.full.Swap(true) {
+		c.logger.Warn("no log is released: the state finds no room on the disk", "err", err)
+	} else if !full && err != nil {
 		c.life.fail(fmt.Errorf("%w: sync: %w", ErrMachine, err))
+	}
+	if err != nil {
 		return
 	}
-	if limit := min(latest, max(oldest, slowest), durable); limit > 0 {
+	c.full.Store(false)
+	if limit := min(latest, max(oldest, slowest), synced); limit > 0 {
 		to.release(limit)
 	}
 }

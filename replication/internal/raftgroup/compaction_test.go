@@ -2,7 +2,9 @@ package raftgroup
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -31,8 +33,8 @@ func (n *neighbour) release(index uint64)         { n.released = append(n.releas
 
 func compactionOf(log *wal.Log, n *neighbour, portion int64) compaction {
 	return compaction{
-		portion: portion, log: log, machine: n, raft: n, life: n,
-		marks: []uint64{log.LastIndex()}, syncing: new(atomic.Bool),
+		portion: portion, log: log, machine: n, raft: n, life: n, logger: quiet,
+		marks: []uint64{log.LastIndex()}, syncing: new(atomic.Bool), full: new(atomic.Bool),
 	}
 }
 
@@ -88,6 +90,24 @@ func TestWhatIsReleased(t *testing.T) {
 				t.Errorf("%d syncs for 10 portions", n.syncs)
 			}
 		})
+	}
+}
+
+// A machine that finds no room for what it has is asked again with the next portion, and the node goes on.
+func TestAFullDiskReleasesNothing(t *testing.T) {
+	n := &neighbour{durable: 9, slowest: 9, err: fmt.Errorf("storage: sync: %w", syscall.ENOSPC)}
+	log := testLog(t, vfs.NewMem())
+	c := compactionOf(log, n, 1)
+	c.restart(9)
+	c.wrote(1, n)
+	c.wrote(1, n)
+	if n.failure != nil || len(n.released) != 0 || n.syncs != 2 {
+		t.Fatalf("failed with %v, released %v in %d syncs", n.failure, n.released, n.syncs)
+	}
+	n.err = nil
+	c.wrote(1, n)
+	if len(n.released) != 1 {
+		t.Errorf("released %v when there was room", n.released)
 	}
 }
 

@@ -38,7 +38,7 @@ type Machine interface {
 	// (nil).
 	Applied() (index, term uint64, conf *raftpb.ConfState)
 	// Sync makes what is applied durable and returns an applied index that is. Called from another goroutine,
-	// concurrently with every other method.
+	// concurrently with every other method. An error that is durable.Full does not stop the node: it is called again.
 	Sync() (index uint64, err error)
 	// Checkpoint takes hold of the state as it is, for a checkpoint in the new directory dir on Config.FS. Nothing is
 	// applied meanwhile: what takes long is left to the Draft.

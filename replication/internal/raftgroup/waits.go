@@ -17,15 +17,32 @@ type memberWait struct {
 // memberWaits are all who wait, each for an entry that is in the log and was not applied when they came. Each is
 // answered once: at the latest when something else is applied at the index of its change, or a whole state takes the
 // place of this one.
-type memberWaits []*memberWait
+type memberWaits struct {
+	waiting []*memberWait
+	answers []memberAnswer // that are not given yet
+}
 
-func (ws *memberWaits) add(w *memberWait) { *ws = append(*ws, w) }
+type memberAnswer struct {
+	wait *memberWait
+	err  error
+}
 
-// applied tells the waiting what became of their changes now that entries are applied, with the members as they are
-// after them.
+func (ws *memberWaits) add(w *memberWait) { ws.waiting = append(ws.waiting, w) }
+
+func (ws *memberWaits) answer(w *memberWait, err error) { ws.answers = append(ws.answers, memberAnswer{w, err}) }
+
+// tell gives the answers, once raft knows that the changes are applied: before, it would refuse another one.
+func (ws *memberWaits) tell() {
+	for _, a := range ws.answers {
+		a.wait.reply <- a.err
+	}
+	ws.answers = emptied(ws.answers)
+}
+
+// applied finds out what became of the changes now that entries are applied, with the members as they are after them.
 func (ws *memberWaits) applied(entries []*raftpb.Entry, conf *raftpb.ConfState) {
 	for _, e := range entries {
-		if len(*ws) == 0 {
+		if len(ws.waiting) == 0 {
 			return
 		}
 		ws.appliedOne(e, len(conf.GetVotersOutgoing()) == 0)
@@ -34,30 +51,31 @@ func (ws *memberWaits) applied(entries []*raftpb.Entry, conf *raftpb.ConfState) 
 
 // appliedOne is applied for one entry; left says that no joint configuration has still to be left.
 func (ws *memberWaits) appliedOne(e *raftpb.Entry, left bool) {
-	waiting := (*ws)[:0]
-	for _, w := range *ws {
+	waiting := ws.waiting[:0]
+	for _, w := range ws.waiting {
 		switch {
 		case w.joint && left:
-			w.reply <- nil
+			ws.answer(w, nil)
 		case w.index != e.GetIndex():
 			waiting = append(waiting, w)
 		case w.term != e.GetTerm():
-			w.reply <- fmt.Errorf("%w: another leader overwrote the change", ErrNotLeader)
+			ws.answer(w, fmt.Errorf("%w: another leader overwrote the change", ErrNotLeader))
 		case left:
-			w.reply <- nil
+			ws.answer(w, nil)
 		default:
 			w.joint = true
 			waiting = append(waiting, w)
 		}
 	}
-	clear((*ws)[len(waiting):])
-	*ws = waiting
+	clear(ws.waiting[len(waiting):])
+	ws.waiting = waiting
 }
 
 // abandon answers everybody after a whole state took the place of this one: whether it has the changes is unknown.
 func (ws *memberWaits) abandon() {
-	for _, w := range *ws {
+	ws.tell()
+	for _, w := range ws.waiting {
 		w.reply <- fmt.Errorf("%w: this node was given a newer state", ErrUnknownOutcome)
 	}
-	*ws = emptied(*ws)
+	ws.waiting = emptied(ws.waiting)
 }

@@ -212,7 +212,15 @@ func (a *Applier) install(c *timeline.Control) error {
 			return fmt.Errorf("take the state of another node: %w", err)
 		}
 	}
-	if err := a.adopt(dir, meta); err != nil {
+	if err = a.adopt(dir, meta); errors.Is(err, contract.ErrDamaged) && id == c.Checkpoint {
+		a.config.Logger.Warn("copy to install is damaged; takes the state of another node", "copy", id, "err", err)
+		staging.Discard(id)
+		if id, dir, meta, err = a.fetchOwn(); err != nil {
+			return fmt.Errorf("take the state of another node: %w", err)
+		}
+		err = a.adopt(dir, meta)
+	}
+	if err != nil {
 		return fmt.Errorf("install copy %s: %w", id, err)
 	}
 	staging.Discard(id)

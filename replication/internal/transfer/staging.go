@@ -119,7 +119,13 @@ func (s *Staging) Discard(id string) {
 func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
 	ctx := s.config.Life.Context()
 	for {
-		for _, addr := range s.config.Peers.Others() {
+		others := s.config.Peers.Others()
+		if len(others) == 0 {
+			return "", fmt.Errorf("%w: the state that this region agreed to install is not in %s any more, and no "+
+				"other node of the region has it; empty the data directory, and the region takes a copy again",
+				contract.ErrDamaged, s.config.Dir)
+		}
+		for _, addr := range others {
 			r := Request{Region: s.config.Region, MinIndex: minIndex, Have: s.Partial()}
 			id, d, err := s.Fetch(ctx, addr, r, nil)
 			if err == nil && d.Region != s.config.Region {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"syscall"
@@ -214,45 +215,53 @@ func TestMissingSegment(t *testing.T) {
 // acknowledged before is there when it is opened again.
 func TestDiskErrors(t *testing.T) {
 	for nth := range int32(200) {
-		disk := vfs.NewCrashableMem()
-		armed := false
-		left := nth
-		fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
-			// That a released segment is not kept, or not removed, is no failure.
-			released := op.Kind == errorfs.OpRemove ||
-				op.Kind == errorfs.OpRename && strings.HasSuffix(op.Path, segmentSuffix)
-			if armed && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && !released {
-				if left--; left == -1 {
-					return syscall.ENOSPC
-				}
-			}
-			return nil
-		}))
-		l := openLog(t, fs)
-		s := &script{random: newRandom(uint64(nth)), term: 1, epoch: 1}
-		armed = true
-		states := []model{{}}
-		var err error
-		for err == nil {
-			ws, steps := s.writes()
-			acknowledged := s.model.clone()
-			if err = l.Append(ws, true); err == nil {
-				states = []model{acknowledged}
-			} else {
-				states = append(states, steps...)
+		diskErrors(t, nth, syscall.EIO, 1)
+		if nth%4 == 0 {
+			diskErrors(t, nth, syscall.ENOSPC, math.MaxInt32) // what is full stays so
+		}
+	}
+}
+
+// diskErrors has so many operations fail from the nth on.
+func diskErrors(t *testing.T, nth int32, errno error, times int32) {
+	disk := vfs.NewCrashableMem()
+	armed := false
+	left := nth
+	fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		// That a released segment is not kept, or not removed, is no failure.
+		released := op.Kind == errorfs.OpRemove ||
+			op.Kind == errorfs.OpRename && strings.HasSuffix(op.Path, segmentSuffix)
+		if armed && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && !released {
+			if left--; left < 0 && left >= -times {
+				return errno
 			}
 		}
-		if !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.ENOSPC) {
-			t.Fatalf("operation %d: %v", nth, err)
+		return nil
+	}))
+	l := openLog(t, fs)
+	s := &script{random: newRandom(uint64(nth)), term: 1, epoch: 1}
+	armed = true
+	states := []model{{}}
+	var err error
+	for err == nil {
+		ws, steps := s.writes()
+		acknowledged := s.model.clone()
+		if err = l.Append(ws, true); err == nil {
+			states = []model{acknowledged}
+		} else {
+			states = append(states, steps...)
 		}
-		for _, again := range []error{l.Append(nil, true), l.Compact(1 << 40), l.Reset(9, 9, nil), l.Close()} {
-			if nth >= 0 && (again == nil || !errors.Is(again, syscall.ENOSPC)) {
-				t.Fatalf("operation %d: a failed log goes on: %v", nth, again)
-			}
+	}
+	if !errors.Is(err, ErrFailed) || !errors.Is(err, errno) {
+		t.Fatalf("operation %d: %v", nth, err)
+	}
+	for _, again := range []error{l.Append(nil, true), l.Compact(1 << 40), l.Reset(9, 9, nil), l.Close()} {
+		if nth >= 0 && (again == nil || !errors.Is(again, errno)) {
+			t.Fatalf("operation %d: a failed log goes on: %v", nth, again)
 		}
-		l = openLog(t, disk.CrashClone(vfs.CrashCloneCfg{}))
-		if err := matchesAny(l, states); err != nil {
-			t.Fatalf("operation %d: %v", nth, err)
-		}
+	}
+	l = openLog(t, disk.CrashClone(vfs.CrashCloneCfg{}))
+	if err := matchesAny(l, states); err != nil {
+		t.Fatalf("operation %d: %v", nth, err)
 	}
 }

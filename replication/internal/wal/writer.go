@@ -37,7 +37,8 @@ func (w *writer) stage(r record) {
 	w.marked = r.kind == kindMark
 }
 
-// zeroAhead fills the newest segment beyond its records, up to limit, when its file has been used up.
+// zeroAhead fills the newest segment beyond its records, up to limit, when its file has been used up. Where there is no
+// room for that, records may still fit.
 func (w *writer) zeroAhead(file durable.File, limit int64) error {
 	if w.offset <= w.size {
 		return nil
@@ -46,10 +47,13 @@ func (w *writer) zeroAhead(file durable.File, limit int64) error {
 	target := min(w.offset+min(maxZeroAheadBytes, limit/16), limit)
 	for w.size < target {
 		n, err := file.WriteAt(zeros[:min(int64(len(zeros)), target-w.size)], w.size)
+		w.size += int64(n)
+		if durable.Full(err) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		w.size += int64(n)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package snapshots
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -30,7 +31,7 @@ const (
 //
 // What holds whenever mu is free:
 //
-//  1. Nothing is held while the next is made: both would be in the same directory.
+//  1. Nothing is held while the next is made, or what was held is removed: both would be in the same directory.
 //  2. The log is pinned exactly while a checkpoint is made or held (P2).
 //  3. What is held has a name, and as many users as transfers run.
 //  4. It is idle only while it has no users, and not for longer than idleElections.
@@ -43,11 +44,12 @@ type Outgoing struct {
 	raft    Raft
 	life    peers.Lifetime
 
-	mu     sync.Mutex
-	held   *held
-	making bool
-	pinned bool
-	pause  int // ticks before the next may be made or sent
+	mu       sync.Mutex
+	held     *held
+	making   bool
+	clearing bool // what was held is being removed
+	pinned   bool
+	pause    int // ticks before the next may be made or sent
 }
 
 // held is a checkpoint that is complete.
@@ -79,7 +81,7 @@ func (o *Outgoing) valid() error {
 	switch {
 	case o.pause < 0:
 		return fmt.Errorf("outgoing: pauses for %d ticks", o.pause)
-	case o.making && h != nil:
+	case (o.making || o.clearing) && h != nil:
 		return fmt.Errorf("outgoing: makes another beside the one at %d", h.index())
 	case o.pinned != (o.making || h != nil):
 		return fmt.Errorf("outgoing: makes one: %t, holds one: %t, log pinned: %t", o.making, h != nil, o.pinned)
@@ -108,7 +110,7 @@ func (o *Outgoing) remove() error {
 func (o *Outgoing) Snapshot() (*raftpb.Snapshot, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.pause > 0 {
+	if o.pause > 0 || o.clearing {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
 	if h := o.held; h != nil {
@@ -128,25 +130,32 @@ func (o *Outgoing) Snapshot() (*raftpb.Snapshot, error) {
 	return nil, raft.ErrSnapshotTemporarilyUnavailable
 }
 
-// make has a checkpoint made and sums its files. Only the copying is between two entries; the rest delays nobody.
+// make has a checkpoint made and sums its files. Only the copying is between two entries; the rest delays nobody. What
+// is not complete takes no room.
 func (o *Outgoing) make() {
 	if err := o.remove(); err != nil {
 		o.made(nil, err)
 		return
 	}
+	h, err := o.checkpoint()
+	if err != nil {
+		err = errors.Join(err, o.remove())
+	}
+	o.made(h, err)
+}
+
+func (o *Outgoing) checkpoint() (*held, error) {
 	meta, err := o.state.Checkpoint(o.life.Context(), o.dir)
 	if err != nil {
-		o.made(nil, err)
-		return
+		return nil, err
 	}
 	var id [idBytes]byte
 	rand.Read(id[:]) // never fails
 	m, err := checkpoint.Describe(o.config.FS, o.dir, id, nil)
 	if err != nil {
-		o.made(nil, err)
-		return
+		return nil, err
 	}
-	o.made(&held{manifest: m, snapshot: &raftpb.Snapshot{Data: id[:], Metadata: meta}}, nil)
+	return &held{manifest: m, snapshot: &raftpb.Snapshot{Data: id[:], Metadata: meta}}, nil
 }
 
 // made notes the outcome. A checkpoint that cannot be made, for lack of space perhaps, is no reason to stop the leader
@@ -176,6 +185,18 @@ func (o *Outgoing) Tick() {
 	}
 	if o.held.idle++; o.held.idle > idleElections*o.config.ElectionTicks {
 		o.drop()
+		o.clearing = o.life.Spawn(o.clear)
+	}
+}
+
+// clear removes what was held: its files keep room of the disk that the state has given up since.
+func (o *Outgoing) clear() {
+	err := o.remove()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.clearing = false
+	if err != nil {
+		o.config.Logger.Warn("checkpoint not removed", "err", err)
 	}
 }
 
