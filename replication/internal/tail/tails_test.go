@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,6 +149,9 @@ func TestTheWholeStateIsKeptIfTheLogIsTooShort(t *testing.T) {
 			})
 			if !errors.Is(err, want) {
 				t.Fatalf("%v, want %v", err, want)
+			}
+			if files, err := disk.List("/rescue"); want != nil && (err != nil || len(files) != 0) {
+				t.Errorf("what was not saved takes room: %v, %v", files, err)
 			}
 			if list, err := tailsOn(disk).List(); want != nil && (err != nil || len(list) != 0) {
 				t.Errorf("nothing was saved, and listed is %+v, %v", list, err)
@@ -328,4 +332,59 @@ func TestOtherNodesAreToldOfDamagedTailsToo(t *testing.T) {
 		list[0].Saved != (time.Time{}) {
 		t.Errorf("%+v, %v", list, err)
 	}
+}
+
+// A rescue file that was damaged says so and names itself, and keeps no other from being listed and read; or what was
+// damaged is not needed.
+func TestADamagedRescueFileSaysSo(t *testing.T) {
+	disk := vfs.NewMem()
+	fs := pebblefs.New(disk)
+	for _, value := range []string{"one", "two"} {
+		log, st, d := losing(t, value, "more")
+		if err := NewSaver(tailsOn(disk), log).Save(d, st, 5, noCopy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tails := tailsOn(disk)
+	whole, err := tails.List()
+	if err != nil || len(whole) != 2 {
+		t.Fatalf("%+v, %v", whole, err)
+	}
+	path := "/rescue/" + whole[0].Name + ".rescue"
+	text, err := durable.ReadFile(fs, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := map[string][]byte{"emptied": nil, "another file": []byte("#!/bin/sh\n")}
+	for at := 0; at < len(text); at += 11 {
+		flipped := slices.Clone(text)
+		flipped[at] ^= 0x10
+		damaged[fmt.Sprintf("flipped at %d", at)], damaged[fmt.Sprintf("cut at %d", at)] = flipped, text[:at]
+	}
+	check := func(damage string) {
+		list, err := tails.List()
+		if err != nil || len(list) != 2 || list[1] != whole[1] {
+			t.Fatalf("%s: listed %+v, %v", damage, list, err)
+		}
+		err = tails.Read(t.Context(), whole[0].Name, func(timeline.Epoch, timeline.Position, contract.Command) error {
+			return nil
+		})
+		if !strings.Contains(list[0].Damaged, whole[0].Name) || err == nil || strings.Contains(list[0].Damaged, "\n") {
+			t.Errorf("%s: %q, read: %v", damage, list[0].Damaged, err)
+		}
+	}
+	for damage, text := range damaged {
+		err := durable.WriteFile(fs, path, func(w io.Writer) error {
+			_, err := w.Write(slices.Clone(text)) // under the race detector Pebble spoils what it was given
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(damage)
+	}
+	if err := errors.Join(disk.Remove(path), disk.MkdirAll(path, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	check("a directory")
 }

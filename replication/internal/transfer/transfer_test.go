@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -164,6 +166,15 @@ func TestLookingForAStateEndsWithTheNode(t *testing.T) {
 	})
 }
 
+// A node that is alone in its region has nobody who could have what it agreed to install.
+func TestAStateThatNobodyHasIsDamage(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		if _, err := start(t, net, "us-1").staging.FetchOwn(1); !errors.Is(err, contract.ErrDamaged) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestANodeStagesWhatItsLeaderHas(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
 		leader, follower, source := start(t, net, "us-1"), start(t, net, "us-2"), start(t, net, "eu-1")
@@ -182,6 +193,20 @@ func TestANodeStagesWhatItsLeaderHas(t *testing.T) {
 			t.Fatal(err)
 		}
 		follower.holds(id, []string{"a"})
+		for _, damage := range []func(path string) error{
+			follower.disk.Remove,
+			func(path string) error {
+				return durable.WriteFile(pebblefs.New(follower.disk), path, func(io.Writer) error { return nil })
+			},
+		} {
+			if err := damage("/staging/" + id + "/METADATA"); err != nil {
+				t.Fatal(err)
+			}
+			if err := stage(id); err != nil { // what is not whole is taken again
+				t.Fatal(err)
+			}
+			follower.holds(id, []string{"a"})
+		}
 		leader.staging.Discard(id)
 		if err := stage(id); err != nil { // what is here needs nobody
 			t.Error(err)

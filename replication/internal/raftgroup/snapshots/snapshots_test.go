@@ -131,11 +131,8 @@ func (n *node) Applied() uint64 {
 func (n *node) Checkpoint(_ context.Context, dir string) (*raftpb.SnapshotMetadata, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.broken != nil {
-		return nil, n.broken
-	}
-	if err := n.fs.MkdirAll(dir); err != nil {
-		return nil, err
+	if err := n.fs.MkdirAll(dir); err != nil || n.broken != nil {
+		return nil, errors.Join(err, n.broken)
 	}
 	meta := &raftpb.SnapshotMetadata{Index: new(n.applied), Term: new(uint64(2)), ConfState: n.members}
 	return meta, durable.WriteFile(n.fs, filepath.Join(dir, "state"), func(w io.Writer) error {
@@ -207,6 +204,12 @@ func (n *node) pinned() uint64 {
 	return n.pins[pinName]
 }
 
+// made reports whether something of a checkpoint to be sent is on the disk.
+func (n *node) made() bool {
+	_, err := n.fs.Stat(filepath.Join("staging", outgoingDir))
+	return err == nil
+}
+
 // state returns what the checkpoint of s, received here, holds.
 func (n *node) state(s *raftpb.Snapshot) string {
 	p, err := durable.ReadFile(n.fs, filepath.Join(n.Dir(s.GetData()), "state"))
@@ -274,6 +277,9 @@ func TestIdleCheckpointGoes(t *testing.T) {
 		if a.pinned() != 0 {
 			t.Error("the log is kept for nobody")
 		}
+		if a.settle(); a.made() {
+			t.Error("it takes room for nobody")
+		}
 		if status := a.send(2, s); status != raft.SnapshotFailure {
 			t.Error("sent what is gone")
 		}
@@ -290,8 +296,8 @@ func TestFailureToMakeOne(t *testing.T) {
 			}
 			a.settle()
 		}
-		if a.pinned() != 0 {
-			t.Error("the log is kept for nothing")
+		if a.pinned() != 0 || a.made() {
+			t.Error("the log is kept for nothing, or a part takes room")
 		}
 		a.set(func() { a.broken = nil })
 		if _, err := a.Snapshot(); err == nil || a.pinned() != 0 {
