@@ -36,13 +36,13 @@ type pauseOrder struct {
 
 func (v *Votes) registerOrders(r *peer.Registry) {
 	peer.Handle(r, askEnable, func(ctx context.Context, s Settings) (*timeline.Charter, error) {
-		return v.enable(ctx, s)
+		return v.known(ctx, func() (*timeline.Charter, error) { return v.enable(ctx, s) })
 	})
 	peer.Handle(r, askRecover, func(ctx context.Context, _ peer.Nothing) (*timeline.Reign, error) {
 		return v.recover(ctx)
 	})
 	peer.Handle(r, askPause, func(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
-		return v.pause(ctx, o.Reason)
+		return v.known(ctx, func() (*timeline.Charter, error) { return v.pause(ctx, o.Reason) })
 	})
 }
 
@@ -52,7 +52,7 @@ func (v *Votes) Enable(ctx context.Context, s Settings) (*timeline.Charter, erro
 	if to := v.config.Standing.Route(); !to.Local && to.Addr != "" {
 		return peer.Order(ctx, v.config.Client, to.Addr, askEnable, s)
 	}
-	return v.enable(ctx, s)
+	return v.known(ctx, func() (*timeline.Charter, error) { return v.enable(ctx, s) })
 }
 
 // Pause has nothing move by itself while reason is not empty. Any node takes the call. Errors: as of Enable.
@@ -60,7 +60,30 @@ func (v *Votes) Pause(ctx context.Context, reason string) (*timeline.Charter, er
 	if to := v.config.Standing.Route(); !to.Local && to.Addr != "" {
 		return peer.Order(ctx, v.config.Client, to.Addr, askPause, pauseOrder{reason})
 	}
-	return v.pause(ctx, reason)
+	return v.known(ctx, func() (*timeline.Charter, error) { return v.pause(ctx, reason) })
+}
+
+// known writes a charter, and returns it once a majority of its voters keeps it: before, a region may be voted for by
+// the one before.
+func (v *Votes) known(ctx context.Context, write func() (*timeline.Charter, error)) (*timeline.Charter, error) {
+	c, err := write()
+	if err != nil {
+		return nil, err
+	}
+	began := v.config.Clock.Elapsed()
+	for v.config.Clock.Elapsed()-began < max(2*v.config.Timeout, c.Lease) {
+		v.mu.Lock()
+		known := v.holder.Known(c.Mark())
+		v.mu.Unlock()
+		if known {
+			return c, nil
+		}
+		if err = v.config.Life.Pause(ctx, least); err != nil {
+			break
+		}
+	}
+	return nil, fmt.Errorf("%w: charter %d of epoch %d is written, and not known to a majority of its voters yet; see "+
+		"mimir fleet show: %w", contract.ErrUnknownOutcome, c.Number, c.Epoch, cmp.Or(err, context.DeadlineExceeded))
 }
 
 // primary returns the state of the region if this node leads it and it is primary.
@@ -97,7 +120,12 @@ func (v *Votes) enable(ctx context.Context, set Settings) (*timeline.Charter, er
 	if err := v.enrolAll(ctx, c, set); err != nil {
 		return nil, err
 	}
-	if fault := c.Fault(); fault != "" {
+	fault := c.Fault()
+	if fault == "" && c.Spread() > c.Regions() {
+		fault = fmt.Sprintf("where nothing may be lost, of %d voters %d regions have to have a write, and there are %d",
+			len(c.Voters), c.Spread(), c.Regions())
+	}
+	if fault != "" {
 		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
 	}
 	return c, v.write(ctx, c)
@@ -117,6 +145,12 @@ func (v *Votes) enrolAll(ctx context.Context, c *timeline.Charter, set Settings)
 		e, err := reach(ctx, v, addrs, askEnrol, peer.Nothing{})
 		if err == nil && e.Voter != id {
 			err = fmt.Errorf("it says that it is %s", e.Voter)
+		}
+		if err == nil && e.Charter != nil && !slices.ContainsFunc(e.Charter.Voters, func(w timeline.Voter) bool {
+			return w.ID == own.Voter && w.Identity == own.Identity
+		}) {
+			return fmt.Errorf("%w: %s votes in another fleet already, and cannot in this one: use another witness",
+				contract.ErrRejected, id)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %s cannot vote yet: %w", contract.ErrNotReady, id, err)
@@ -191,12 +225,33 @@ func (v *Votes) restamp() {
 	}
 }
 
+// sees returns the region's state with the newest charter that it heard of. One that cannot be kept by itself, since
+// the region voted in a later epoch than it is of, is kept with the next vote.
+func (v *Votes) sees() *timeline.State {
+	s := v.config.Applied.State()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if c := v.heard; c != nil && s.Charter() != nil && s.Charter().Mark().Before(c.Mark()) {
+		next, b := *s, *s.Ballot
+		b.Charter, next.Ballot = *c, &b
+		return &next
+	}
+	return s
+}
+
 // adopt takes a newer charter that a voter told of: with an older one this region would be voted for by nobody. The
 // primary that wrote it is the one for which that voter voted, if it tells.
 func (v *Votes) adopt(a ballot.Answer) {
-	s := v.config.Applied.State()
+	s := v.sees()
 	if a.Charter == nil || s.Charter() == nil || !s.Charter().Mark().Before(a.Charter.Mark()) ||
-		a.Charter.Epoch > s.Ballot.Promised && a.Charter.Epoch != a.Promised {
+		a.Charter.Fault() != "" {
+		return
+	}
+	v.mu.Lock()
+	v.heard = a.Charter
+	v.mu.Unlock()
+	s = v.config.Applied.State()
+	if a.Charter.Epoch < s.Ballot.Promised || a.Charter.Epoch > s.Ballot.Promised && a.Charter.Epoch != a.Promised {
 		return
 	}
 	c := &timeline.Control{Op: timeline.OpCharter, Charter: a.Charter, To: a.For}
