@@ -78,12 +78,14 @@ func (n *connection) charter(c *cobra.Command, do func(context.Context) (*replic
 			voters = append(voters, v.ID)
 		}
 		fmt.Fprintf(w, "charter %d of epoch %d: %s vote; %s\n", charter.Number, charter.Epoch,
-			strings.Join(voters, ", "), moves(charter.Automatic, charter.Paused))
+			strings.Join(voters, ", "), moves(len(voters), charter.Automatic, charter.Paused))
 	})
 }
 
-func moves(automatic bool, paused string) string {
+func moves(voters int, automatic bool, paused string) string {
 	switch {
+	case voters == 1:
+		return "nobody else votes, and the primary stays where it is; see mimir fleet enable"
 	case !automatic:
 		return "the primary moves by hand"
 	case paused != "":
@@ -207,7 +209,8 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 		fmt.Fprintln(w, "no votes are taken: the primary is moved by hand; see mimir fleet enable")
 		return
 	}
-	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s\n", v.Charter, v.Epoch, moves(v.Automatic, v.Paused), v.Lease)
+	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s\n", v.Charter, v.Epoch,
+		moves(len(v.Voters), v.Automatic, v.Paused), v.Lease)
 	switch {
 	case v.Fenced:
 		fmt.Fprintf(w, "%s is fenced for %.1f s: it acknowledges nothing\n", v.For, v.FencedFor.Seconds())

@@ -92,7 +92,7 @@ func (c *Candidate) Step(now Instant, v CandidateView, in Input) []Effect {
 	}
 	c.learn()
 	if c.phase != standing && !c.may() {
-		c.phase, c.deferred, c.why = waiting, false, ""
+		c.phase, c.deferred, c.why = waiting, false, c.barred()
 		return nil
 	}
 	switch c.phase {
@@ -128,6 +128,17 @@ func (c *Candidate) may() bool {
 // moves returns why the region may not take over of its own accord, nil if it may.
 func (c *Candidate) moves() *timeline.Objection {
 	return timeline.Moves(c.view.State.Charter(), c.id)
+}
+
+// barred says why a region that hears of no primary does not take over for it, "" if it does hear of one.
+func (c *Candidate) barred() string {
+	s := c.view.State
+	charter := s.Charter()
+	if c.view.Term == 0 || charter == nil || charter.Voter(c.id) == nil || s.Role() != timeline.Secondary ||
+		c.now < c.view.Quiet+charter.Patience || c.moves() == nil {
+		return ""
+	}
+	return c.moves().Text
 }
 
 // learn takes note that the charter is known to rule the latest reign, while its own voter still remembers that.

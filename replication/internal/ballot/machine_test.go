@@ -185,6 +185,13 @@ func TestARegionAsksForVotesWhenItsPromiseIsOver(t *testing.T) {
 	if asked := c.Step(20*time.Second, paused, nil); len(asked) != 0 {
 		t.Errorf("while it is paused: %+v", asked)
 	}
+	if c.Why() != "automatic failover is paused: an upgrade" {
+		t.Errorf("while it is paused it says %q", c.Why())
+	}
+	paused.Quiet = 20 * time.Second
+	if c.Step(20*time.Second, paused, nil); c.Why() != "" {
+		t.Errorf("while it hears of the primary it says %q", c.Why())
+	}
 }
 
 // TestAPromiseOutlivesAHandoffThatCameToNothing: the region that voted for itself by the handoff does not vote for

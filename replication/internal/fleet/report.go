@@ -64,6 +64,7 @@ type Voting struct {
 	Ballot  timeline.Nonce `json:"ballot,omitzero"`  // its identity; zero: it has none, and no vote
 	Charter timeline.Mark  `json:"charter,omitzero"` // zero: it has none
 	Lease   time.Duration  `json:"lease,omitzero"`   // of the charter
+	Voters  []string       `json:"voters,omitempty"` // likewise
 }
 
 // VotingOf returns what a region in the state s has to do with votes.
@@ -74,6 +75,9 @@ func VotingOf(s *timeline.State) *Voting {
 	}
 	if c := s.Charter(); c != nil {
 		v.Charter, v.Lease = c.Mark(), c.Lease
+		for i := range c.Voters {
+			v.Voters = append(v.Voters, c.Voters[i].ID)
+		}
 	}
 	return v
 }

@@ -104,7 +104,7 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 		epoch, err := g.config.Elections.Sound(sounding)
 		cancel()
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+			return nil, err
 		}
 		order.Epoch = epoch
 	}

@@ -110,7 +110,7 @@ func (v View) voteless(to string) string {
 	voter, l := c.Voter(to), v.Fleet.Leaders[to]
 	switch {
 	case voter == nil:
-		return fmt.Sprintf("region %s has no vote, by charter %d of epoch %d", to, c.Number, c.Epoch)
+		return fmt.Sprintf("region %s has no vote, by charter %d of epoch %d: see mimir fleet", to, c.Number, c.Epoch)
 	case l.Ballot != nil && *l.Ballot != voter.Identity:
 		return fmt.Sprintf("region %s lost its ballot, and has no vote", to)
 	default:

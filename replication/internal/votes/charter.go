@@ -42,25 +42,35 @@ func (v *Votes) registerOrders(r *peer.Registry) {
 		return v.recover(ctx)
 	})
 	peer.Handle(r, askPause, func(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
-		return v.known(ctx, func() (*timeline.Charter, error) { return v.pause(ctx, o.Reason) })
+		return v.known(ctx, func() (*timeline.Charter, error) { return v.pause(ctx, o) })
 	})
 }
 
 // Enable has the fleet take votes from now on. Any node takes the call. Errors: ErrArgument, ErrRejected if votes are
 // taken already, ErrNotReady with what is missing, ErrUnknownOutcome.
 func (v *Votes) Enable(ctx context.Context, s Settings) (*timeline.Charter, error) {
-	if to := v.config.Standing.Route(); !to.Local && to.Addr != "" {
-		return peer.Order(ctx, v.config.Client, to.Addr, askEnable, s)
-	}
-	return v.known(ctx, func() (*timeline.Charter, error) { return v.enable(ctx, s) })
+	return atPrimary(ctx, v, askEnable, s, v.enable)
 }
 
 // Pause has nothing move by itself while reason is not empty. Any node takes the call. Errors: as of Enable.
 func (v *Votes) Pause(ctx context.Context, reason string) (*timeline.Charter, error) {
-	if to := v.config.Standing.Route(); !to.Local && to.Addr != "" {
-		return peer.Order(ctx, v.config.Client, to.Addr, askPause, pauseOrder{reason})
+	return atPrimary(ctx, v, askPause, pauseOrder{reason}, v.pause)
+}
+
+// atPrimary has the leader of the primary write a charter, wherever that is.
+func atPrimary[In any](
+	ctx context.Context, v *Votes, q peer.Question[In, *timeline.Charter], in In,
+	write func(context.Context, In) (*timeline.Charter, error),
+) (*timeline.Charter, error) {
+	switch to := v.config.Standing.Route(); {
+	case to.Local:
+		return v.known(ctx, func() (*timeline.Charter, error) { return write(ctx, in) })
+	case to.Addr != "":
+		return peer.Order(ctx, v.config.Client, to.Addr, q, in)
+	default:
+		return nil, fmt.Errorf("%w: no leader of the primary answers, and nobody else writes charters",
+			contract.ErrNotReady)
 	}
-	return v.known(ctx, func() (*timeline.Charter, error) { return v.pause(ctx, reason) })
 }
 
 // known writes a charter, and returns it once a majority of its voters keeps it: before, a region may be voted for by
@@ -205,12 +215,12 @@ func (v *Votes) next() (*timeline.Charter, error) {
 	return &c, nil
 }
 
-func (v *Votes) pause(ctx context.Context, reason string) (*timeline.Charter, error) {
+func (v *Votes) pause(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
 	c, err := v.next()
 	if err != nil {
 		return nil, err
 	}
-	c.Paused = reason
+	c.Paused = o.Reason
 	return c, v.write(ctx, c)
 }
 

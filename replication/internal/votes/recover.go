@@ -61,5 +61,21 @@ func (v *Votes) recover(ctx context.Context) (*timeline.Reign, error) {
 	}
 	// Also a primary may have been followed by an epoch of which nobody is left to tell.
 	r, _, err := v.config.Governor.Stand(ctx, c.Epoch, true)
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return r, v.holds(ctx)
+}
+
+// holds waits until the region has a lease of the epoch that it began.
+func (v *Votes) holds(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
+	defer cancel()
+	for !v.config.Fence.Holds(v.config.Applied.State()) {
+		if err := v.config.Life.Pause(ctx, least); err != nil {
+			return fmt.Errorf("%w: the epoch has begun, and has no lease yet; see mimir fleet show: %w",
+				contract.ErrUnknownOutcome, err)
+		}
+	}
+	return nil
 }
