@@ -308,3 +308,27 @@ func votesFault(s *VoteSettings) string {
 	}
 	return ""
 }
+
+// changeFault finds what cannot be changed, whatever the charter is.
+func changeFault(c *VoteChange) string {
+	s := DefaultVotes()
+	if c.Lease != nil {
+		s.Lease = *c.Lease
+	}
+	if c.Patience != nil {
+		s.Patience = *c.Patience
+	}
+	if c.Witness != "" || len(c.Addrs) > 0 {
+		s.Witnesses = map[string][]string{c.Witness: c.Addrs}
+	}
+	switch fault := votesFault(&s); {
+	case fault != "":
+		return fault
+	case c.Add != "" && c.Witness != "":
+		return "Votes: a region and a witness cannot be added at once"
+	case c.Empty():
+		return "Votes: nothing is to change"
+	default:
+		return ""
+	}
+}

@@ -40,11 +40,13 @@ func inSmallest(t *testing.T, body func(f *smallest)) {
 	})
 }
 
-func (f *smallest) startWitness() {
+func (f *smallest) startWitness() { f.startWitnessAs("w1") }
+
+func (f *smallest) startWitnessAs(name string) {
 	w, err := witness.Start(witness.Config{
-		Name: "w1", FleetID: replication.DefaultFleetID, DataDir: "/w", FS: pebblefs.New(f.disk),
+		Name: name, FleetID: replication.DefaultFleetID, DataDir: "/w", FS: pebblefs.New(f.disk),
 		Clock: clock.Unsuspended, Logger: slog.New(f.log),
-	}, f.network.Node("w1"))
+	}, f.network.Node(name))
 	if err != nil {
 		f.t.Fatal(err)
 	}

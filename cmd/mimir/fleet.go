@@ -23,7 +23,8 @@ func newFleet(n *connection) *cobra.Command {
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n), newFleetRecover(n))
+	c.AddCommand(newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n),
+		newFleetChange(n), newFleetRecover(n))
 	return c
 }
 
@@ -43,9 +44,9 @@ func newFleetEnable(n *connection) *cobra.Command {
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			o.Witnesses = map[string][]string{}
 			for _, w := range witnesses {
-				name, addr, ok := strings.Cut(w, "=")
-				if !ok || name == "" || addr == "" {
-					return fmt.Errorf("%w: --witness %q is not NAME=ADDR", errUsage, w)
+				name, addr, err := witnessAt(w)
+				if err != nil {
+					return err
 				}
 				o.Witnesses[name] = append(o.Witnesses[name], addr)
 			}
@@ -63,6 +64,15 @@ func newFleetEnable(n *connection) *cobra.Command {
 	f.BoolVar(&o.StopWrites, "stop-writes", false, "writes wait where the other regions lag by more than --max-loss")
 	f.StringArrayVar(&witnesses, "witness", nil, "a witness, NAME=ADDR; may be repeated")
 	return c
+}
+
+// witnessAt takes NAME=ADDR apart.
+func witnessAt(text string) (name, addr string, err error) {
+	name, addr, ok := strings.Cut(text, "=")
+	if !ok || name == "" || addr == "" {
+		return "", "", fmt.Errorf("%w: --witness %q is not NAME=ADDR", errUsage, text)
+	}
+	return name, addr, nil
 }
 
 func (n *connection) charter(c *cobra.Command, do func(context.Context) (*replication.Charter, error)) error {

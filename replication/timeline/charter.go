@@ -74,12 +74,12 @@ func (c *Charter) Related(o *Charter, voter string) bool {
 }
 
 // Spread returns in how many regions a write has to be before it is acknowledged: in one, but where nothing may be lost
-// in as many as no majority of voters can be without.
+// in as many as no majority of voters can be without, also not when there is one voter more, up to four.
 func (c *Charter) Spread() int {
 	if c.MaxLoss != 0 {
 		return 1
 	}
-	return len(c.Voters) - c.Majority() + 1
+	return max(len(c.Voters)-c.Majority()+1, min(2, c.Regions()))
 }
 
 // Majority returns how many votes decide.

@@ -238,6 +238,25 @@ func (h *Holder) Known(m timeline.Mark) bool {
 	return n >= c.Majority()
 }
 
+// Settled reports whether a charter with one voter more or less may follow (B1, B3): a majority keeps this one, and
+// knows how far was acknowledged under those before.
+func (h *Holder) Settled() bool {
+	if !h.Known(h.mark) {
+		return false
+	}
+	c := h.view.State.Charter()
+	need, n := h.ceiling(), 0
+	if c.MaxLoss != 0 && c.MaxLoss != timeline.NoBound {
+		need = h.view.State.Cursor.Position
+	}
+	for i := range c.Voters {
+		if s := h.support(c.Voters[i].ID); s != nil && s.Ceiling >= need && s.has == c.Mark() {
+			n++
+		}
+	}
+	return n >= c.Majority()
+}
+
 // Supports returns what each voter promised and said last. It is the caller's.
 func (h *Holder) Supports() []Support { return slices.Clone(h.voters) }
 

@@ -102,6 +102,34 @@ func TestWhereNothingMayBeLostNoCeilingIsAsked(t *testing.T) {
 	}
 }
 
+// TestAnotherVoterWaitsForAMajorityThatKnows: of the charter, and of how far was acknowledged.
+func TestAnotherVoterWaitsForAMajorityThatKnows(t *testing.T) {
+	h, v := NewHolder("a"), HolderView{Term: 1, State: reigning("a"), Reached: 50, Shared: 40}
+	asked := h.Step(0, v, nil)
+	answers(h, 0, v, asked, "a", names[w])
+	if !h.Settled() {
+		t.Error("a majority knows, and it is not settled")
+	}
+	fewer, ballot := v.State.Clone(), *v.State.Ballot
+	ballot.Charter.Number, ballot.Charter.Voters = 2, ballot.Charter.Voters[:2]
+	fewer.Ballot, v.State = &ballot, fewer
+	const later = 2 * time.Second // b did not answer, and is asked again
+	asked = h.Step(later, v, nil)
+	answers(h, later, v, asked, "a")
+	if h.Settled() || h.Known(ballot.Charter.Mark()) {
+		t.Error("one of two knows of the next charter, and it is settled")
+	}
+	answers(h, later, v, asked, "b")
+	if !h.Settled() {
+		t.Error("both know, and it is not settled")
+	}
+	v.State = v.State.Clone()
+	v.State.Cursor.Position = 99 // as if acknowledged under another charter
+	if h.Step(later, v, nil); h.Settled() {
+		t.Error("nobody knows how far was acknowledged, and it is settled")
+	}
+}
+
 // TestACeilingIsRaisedBeforeItIsReached, and beyond the budget only if the charter lets writes go on.
 func TestACeilingIsRaisedBeforeItIsReached(t *testing.T) {
 	for _, stop := range []bool{false, true} {
@@ -257,8 +285,8 @@ func TestAPrimaryThatVotedForAnotherAsksAgain(t *testing.T) {
 	}
 }
 
-// TestAPrimaryThatWasFollowedMovesByTheRules: if a later epoch took writes, it is no more the one that reigns, and takes
-// over only where a region may.
+// TestAPrimaryThatWasFollowedMovesByTheRules: if a later epoch took writes, it reigns no more, and takes over only where
+// a region may.
 func TestAPrimaryThatWasFollowedMovesByTheRules(t *testing.T) {
 	for _, paused := range []string{"", "an upgrade"} {
 		s := reigning("a")

@@ -81,8 +81,8 @@ func (g *Governor) moved(ctx context.Context, before timeline.Reign, to string, 
 		Warnings: []string{"the node that moved the primary ended before it could tell for how long writes paused"},
 	}
 	if r.Lossy {
-		r.Loss = fmt.Sprintf("how much region %s lacks of %s is unknown: epoch %d began after position %d, and who began "+
-			"it did not tell", to, r.From, r.Epoch, r.Position)
+		r.Loss = fmt.Sprintf("how much region %s lacks of %s is unknown: epoch %d began after position %d, and who "+
+			"began it did not tell", to, r.From, r.Epoch, r.Position)
 	}
 	return r, nil
 }

@@ -34,9 +34,15 @@ type pauseOrder struct {
 	Reason string `json:"reason"` // "": not paused any more
 }
 
-func (v *Votes) registerOrders(r *peer.Registry) {
+// Orders are what an operator orders of votes. They are safe for concurrent use.
+type Orders struct{ *Votes }
+
+func (v Orders) register(r *peer.Registry) {
 	peer.Handle(r, askEnable, func(ctx context.Context, s Settings) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.enable(ctx, s) })
+	})
+	peer.Handle(r, askChange, func(ctx context.Context, c Change) (*timeline.Charter, error) {
+		return v.known(ctx, func() (*timeline.Charter, error) { return v.change(ctx, c) })
 	})
 	peer.Handle(r, askRecover, func(ctx context.Context, _ peer.Nothing) (*timeline.Reign, error) {
 		return v.recover(ctx)
@@ -48,18 +54,18 @@ func (v *Votes) registerOrders(r *peer.Registry) {
 
 // Enable has the fleet take votes from now on. Any node takes the call. Errors: ErrArgument, ErrRejected if votes are
 // taken already, ErrNotReady with what is missing, ErrUnknownOutcome.
-func (v *Votes) Enable(ctx context.Context, s Settings) (*timeline.Charter, error) {
+func (v Orders) Enable(ctx context.Context, s Settings) (*timeline.Charter, error) {
 	return atPrimary(ctx, v, askEnable, s, v.enable)
 }
 
 // Pause has nothing move by itself while reason is not empty. Any node takes the call. Errors: as of Enable.
-func (v *Votes) Pause(ctx context.Context, reason string) (*timeline.Charter, error) {
+func (v Orders) Pause(ctx context.Context, reason string) (*timeline.Charter, error) {
 	return atPrimary(ctx, v, askPause, pauseOrder{reason}, v.pause)
 }
 
 // atPrimary has the leader of the primary write a charter, wherever that is.
 func atPrimary[In any](
-	ctx context.Context, v *Votes, q peer.Question[In, *timeline.Charter], in In,
+	ctx context.Context, v Orders, q peer.Question[In, *timeline.Charter], in In,
 	write func(context.Context, In) (*timeline.Charter, error),
 ) (*timeline.Charter, error) {
 	switch to := v.config.Standing.Route(); {
@@ -75,25 +81,34 @@ func atPrimary[In any](
 
 // known writes a charter, and returns it once a majority of its voters keeps it: before, a region may be voted for by
 // the one before.
-func (v *Votes) known(ctx context.Context, write func() (*timeline.Charter, error)) (*timeline.Charter, error) {
+func (v Orders) known(ctx context.Context, write func() (*timeline.Charter, error)) (*timeline.Charter, error) {
 	c, err := write()
 	if err != nil {
 		return nil, err
 	}
-	began := v.config.Clock.Elapsed()
-	for v.config.Clock.Elapsed()-began < max(2*v.config.Timeout, c.Lease) {
+	err = v.until(ctx, max(2*v.config.Timeout, c.Lease), func() bool {
 		v.mu.Lock()
-		known := v.holder.Known(c.Mark())
-		v.mu.Unlock()
-		if known {
-			return c, nil
+		defer v.mu.Unlock()
+		return v.holder.Known(c.Mark())
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: charter %d of epoch %d is written, and not known to a majority of its voters yet; "+
+			"see mimir fleet show: %w", contract.ErrUnknownOutcome, c.Number, c.Epoch, err)
+	}
+	return c, nil
+}
+
+// until waits until is, for at most d.
+func (v *Votes) until(ctx context.Context, d time.Duration, is func() bool) error {
+	for began := v.config.Clock.Elapsed(); !is(); {
+		if v.config.Clock.Elapsed()-began >= d {
+			return context.DeadlineExceeded
 		}
-		if err = v.config.Life.Pause(ctx, least); err != nil {
-			break
+		if err := v.config.Life.Pause(ctx, least); err != nil {
+			return err
 		}
 	}
-	return nil, fmt.Errorf("%w: charter %d of epoch %d is written, and not known to a majority of its voters yet; see "+
-		"mimir fleet show: %w", contract.ErrUnknownOutcome, c.Number, c.Epoch, cmp.Or(err, context.DeadlineExceeded))
+	return nil
 }
 
 // primary returns the state of the region if this node leads it and it is primary.
@@ -106,7 +121,7 @@ func (v *Votes) primary() (*timeline.State, error) {
 }
 
 // enable writes the first charter: every voter has a ballot before, and every node understands it (V4).
-func (v *Votes) enable(ctx context.Context, set Settings) (*timeline.Charter, error) {
+func (v Orders) enable(ctx context.Context, set Settings) (*timeline.Charter, error) {
 	s, err := v.primary()
 	if err != nil {
 		return nil, err
@@ -130,65 +145,76 @@ func (v *Votes) enable(ctx context.Context, set Settings) (*timeline.Charter, er
 	if err := v.enrolAll(ctx, c, set); err != nil {
 		return nil, err
 	}
-	fault := c.Fault()
-	if fault == "" && c.Spread() > c.Regions() {
-		fault = fmt.Sprintf("where nothing may be lost, of %d voters %d regions have to have a write, and there are %d",
-			len(c.Voters), c.Spread(), c.Regions())
-	}
-	if fault != "" {
-		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
-	}
 	return c, v.write(ctx, c)
 }
 
 // enrolAll finds out who votes.
-func (v *Votes) enrolAll(ctx context.Context, c *timeline.Charter, set Settings) error {
+func (v Orders) enrolAll(ctx context.Context, c *timeline.Charter, set Settings) error {
 	own, err := v.seat.store.Enrol(ctx)
 	if err != nil {
 		return err
 	}
 	c.Voters = append(c.Voters, timeline.Voter{ID: own.Voter, Identity: own.Identity, Priority: own.Priority})
 	view, _ := v.config.Fleet.View()
-	enrol := func(id string, addrs []string) error {
-		ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
-		defer cancel()
-		e, err := reach(ctx, v, addrs, askEnrol, peer.Nothing{})
-		if err == nil && e.Voter != id {
-			err = fmt.Errorf("it says that it is %s", e.Voter)
-		}
-		if err == nil && e.Charter != nil && !slices.ContainsFunc(e.Charter.Voters, func(w timeline.Voter) bool {
-			return w.ID == own.Voter && w.Identity == own.Identity
-		}) {
-			return fmt.Errorf("%w: %s votes in another fleet already, and cannot in this one: use another witness",
-				contract.ErrRejected, id)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %s cannot vote yet: %w", contract.ErrNotReady, id, err)
-		}
-		c.Voters = append(c.Voters, timeline.Voter{ID: id, Identity: e.Identity, Priority: e.Priority})
-		return nil
-	}
 	for name := range view.Regions {
-		if err := enrol(name, v.config.Fleet.Addresses(name)); err != nil {
+		if err := v.add(ctx, c, own, name, nil); err != nil {
 			return err
 		}
 	}
 	for name, addrs := range set.Witnesses {
-		if err := enrol(timeline.WitnessPrefix+name, addrs); err != nil {
+		if err := v.add(ctx, c, own, timeline.WitnessPrefix+name, addrs); err != nil {
 			return err
 		}
-		c.Voters[len(c.Voters)-1].Addrs = addrs
 	}
+	return nil
+}
+
+// add adds a voter to a charter, a witness by its addresses.
+func (v Orders) add(
+	ctx context.Context, c *timeline.Charter, own Enrolment, id string, witness []string,
+) error {
+	addrs := witness
+	if addrs == nil {
+		addrs = v.config.Fleet.Addresses(id)
+	}
+	ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
+	defer cancel()
+	e, err := reach(ctx, v.Votes, addrs, askEnrol, peer.Nothing{})
+	if err == nil && e.Voter != id {
+		err = fmt.Errorf("it says that it is %s", e.Voter)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s cannot vote yet: %w", contract.ErrNotReady, id, err)
+	}
+	if e.Charter != nil && !slices.ContainsFunc(e.Charter.Voters, func(w timeline.Voter) bool {
+		return w.ID == own.Voter && w.Identity == own.Identity
+	}) {
+		return fmt.Errorf("%w: %s votes in another fleet already, and cannot in this one: use another witness",
+			contract.ErrRejected, id)
+	}
+	c.Voters = append(slices.Clone(c.Voters), timeline.Voter{
+		ID: id, Identity: e.Identity, Priority: e.Priority, Addrs: witness,
+	})
 	slices.SortFunc(c.Voters, func(a, b timeline.Voter) int { return cmp.Compare(a.ID, b.ID) })
 	return nil
 }
 
 // write has the region agree on a charter; the voters get it with the next renewal.
 func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
+	fault := c.Fault()
+	if fault == "" && c.Spread() > c.Regions() {
+		fault = fmt.Sprintf("where nothing may be lost, of %d voters %d regions have to have a write, and there are %d",
+			len(c.Voters), c.Spread(), c.Regions())
+	}
+	if fault != "" {
+		return fmt.Errorf("%w: %s", contract.ErrArgument, fault)
+	}
 	o, err := v.config.Controls.Control(ctx, &timeline.Control{
 		Op: timeline.OpCharter, Charter: c, To: v.config.Region,
 	})
-	if err == nil && o.Outcome != timeline.Applied {
+	if err == nil && o.Outcome == timeline.Skipped {
+		err = fmt.Errorf("%w: another one was written just before", contract.ErrNotReady)
+	} else if err == nil && o.Outcome != timeline.Applied {
 		err = fmt.Errorf("%w: %s", contract.ErrRejected, o.Why)
 	}
 	if err != nil {
@@ -215,7 +241,7 @@ func (v *Votes) next() (*timeline.Charter, error) {
 	return &c, nil
 }
 
-func (v *Votes) pause(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
+func (v Orders) pause(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
 	c, err := v.next()
 	if err != nil {
 		return nil, err
@@ -280,7 +306,7 @@ func (v *Votes) enableInitially() {
 		v.alone(func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, 5*v.config.Timeout)
 			defer cancel()
-			_, err := v.enable(ctx, *v.config.Initial)
+			_, err := Orders{v}.enable(ctx, *v.config.Initial)
 			return err
 		})
 	}

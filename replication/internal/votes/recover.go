@@ -16,7 +16,7 @@ const askRecover = peer.Question[peer.Nothing, *timeline.Reign]("vote-recover")
 // Whoever orders it answers for that none of the others acknowledges anything any more; after a lease that is so for
 // those that hear nobody. Any node takes the call. Errors: ErrRejected if no votes are taken, ErrUnknownRegion,
 // ErrNotReady, ErrUnknownOutcome.
-func (v *Votes) Recover(ctx context.Context, region string) (*timeline.Reign, error) {
+func (v Orders) Recover(ctx context.Context, region string) (*timeline.Reign, error) {
 	if region == v.config.Region && v.config.Leadership.Leads() {
 		return v.recover(ctx)
 	}
@@ -30,7 +30,7 @@ func (v *Votes) Recover(ctx context.Context, region string) (*timeline.Reign, er
 	return peer.Order(ctx, v.config.Client, addrs[0], askRecover, peer.Nothing{})
 }
 
-func (v *Votes) recover(ctx context.Context) (*timeline.Reign, error) {
+func (v Orders) recover(ctx context.Context) (*timeline.Reign, error) {
 	s := v.config.Applied.State()
 	view, _ := v.config.Fleet.View()
 	votes, lease := view.Votes()
@@ -68,14 +68,11 @@ func (v *Votes) recover(ctx context.Context) (*timeline.Reign, error) {
 }
 
 // holds waits until the region has a lease of the epoch that it began.
-func (v *Votes) holds(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
-	defer cancel()
-	for !v.config.Fence.Holds(v.config.Applied.State()) {
-		if err := v.config.Life.Pause(ctx, least); err != nil {
-			return fmt.Errorf("%w: the epoch has begun, and has no lease yet; see mimir fleet show: %w",
-				contract.ErrUnknownOutcome, err)
-		}
+func (v Orders) holds(ctx context.Context) error {
+	err := v.until(ctx, v.config.Timeout, func() bool { return v.config.Fence.Holds(v.config.Applied.State()) })
+	if err != nil {
+		return fmt.Errorf("%w: the epoch has begun, and has no lease yet; see mimir fleet show: %w",
+			contract.ErrUnknownOutcome, err)
 	}
 	return nil
 }

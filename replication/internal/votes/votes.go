@@ -97,7 +97,7 @@ func (v *Votes) Nudge() { v.wake.Nudge() }
 // Register registers what a voter, and the leader of the primary, answer.
 func (v *Votes) Register(r *peer.Registry) {
 	v.seat.Register(r)
-	v.registerOrders(r)
+	Orders{v}.register(r)
 }
 
 // idle is how often it is looked for a charter.
