@@ -225,7 +225,11 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 	case v.Fenced:
 		fmt.Fprintf(w, "%s is fenced for %.1f s: it acknowledges nothing\n", v.For, v.FencedFor.Seconds())
 	case v.Holds && v.MaxLoss == replication.AnyLoss:
-		fmt.Fprintf(w, "%s has a lease for %.1f s more\n", v.For, v.Left.Seconds())
+		fmt.Fprintf(w, "%s has a lease for %.1f s more; a failover may lose any number of writes\n", v.For,
+			v.Left.Seconds())
+	case v.Holds && v.MaxLoss == 0:
+		fmt.Fprintf(w, "%s has a lease for %.1f s more; each write waits for another region, and a failover loses "+
+			"none\n", v.For, v.Left.Seconds())
 	case v.Holds:
 		fmt.Fprintf(w, "%s has a lease for %.1f s more, and may acknowledge up to position %d; a failover may lose "+
 			"%d\n", v.For, v.Left.Seconds(), v.Ceiling, v.MaxLoss)

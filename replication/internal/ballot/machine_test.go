@@ -285,8 +285,8 @@ func TestAPrimaryThatVotedForAnotherAsksAgain(t *testing.T) {
 	}
 }
 
-// TestAPrimaryThatWasFollowedMovesByTheRules: if a later epoch took writes, it reigns no more, and takes over only where
-// a region may.
+// TestAPrimaryThatWasFollowedMovesByTheRules: if a later epoch took writes, it reigns no more, and takes over only
+// where a region may.
 func TestAPrimaryThatWasFollowedMovesByTheRules(t *testing.T) {
 	for _, paused := range []string{"", "an upgrade"} {
 		s := reigning("a")

@@ -83,9 +83,8 @@ func (v Orders) addOne(
 	if err := v.config.Ready(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
 	}
-	own := Enrolment{Voter: v.config.Region, Identity: v.config.Applied.State().Ballot.Identity}
 	more := *c
-	if err := v.add(ctx, &more, own, add, o.Addrs); err != nil {
+	if err := v.add(ctx, &more, add, o.Addrs); err != nil {
 		return nil, err
 	}
 	if more.Spread() > c.Spread() {

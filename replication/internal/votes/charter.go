@@ -157,22 +157,20 @@ func (v Orders) enrolAll(ctx context.Context, c *timeline.Charter, set Settings)
 	c.Voters = append(c.Voters, timeline.Voter{ID: own.Voter, Identity: own.Identity, Priority: own.Priority})
 	view, _ := v.config.Fleet.View()
 	for name := range view.Regions {
-		if err := v.add(ctx, c, own, name, nil); err != nil {
+		if err := v.add(ctx, c, name, nil); err != nil {
 			return err
 		}
 	}
 	for name, addrs := range set.Witnesses {
-		if err := v.add(ctx, c, own, timeline.WitnessPrefix+name, addrs); err != nil {
+		if err := v.add(ctx, c, timeline.WitnessPrefix+name, addrs); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// add adds a voter to a charter, a witness by its addresses.
-func (v Orders) add(
-	ctx context.Context, c *timeline.Charter, own Enrolment, id string, witness []string,
-) error {
+// add adds a voter to a charter, a witness by its addresses, behind the regions.
+func (v Orders) add(ctx context.Context, c *timeline.Charter, id string, witness []string) error {
 	addrs := witness
 	if addrs == nil {
 		addrs = v.config.Fleet.Addresses(id)
@@ -186,9 +184,7 @@ func (v Orders) add(
 	if err != nil {
 		return fmt.Errorf("%w: %s cannot vote yet: %w", contract.ErrNotReady, id, err)
 	}
-	if e.Charter != nil && !slices.ContainsFunc(e.Charter.Voters, func(w timeline.Voter) bool {
-		return w.ID == own.Voter && w.Identity == own.Identity
-	}) {
+	if e.Charter != nil && !e.Charter.Related(c, id) {
 		return fmt.Errorf("%w: %s votes in another fleet already, and cannot in this one: use another witness",
 			contract.ErrRejected, id)
 	}
@@ -320,11 +316,14 @@ func (v *Votes) alone(do func(ctx context.Context) error) {
 		return
 	}
 	v.busy = v.config.Life.Try(func(ctx context.Context) {
-		if err := do(ctx); err != nil && ctx.Err() == nil {
+		err := do(ctx)
+		v.mu.Lock()
+		text := silence(err)
+		news := text != "" && text != v.failed
+		v.busy, v.failed = false, text
+		v.mu.Unlock()
+		if news && ctx.Err() == nil {
 			v.config.Logger.Info("charter not written; will try again", "err", err)
 		}
-		v.mu.Lock()
-		v.busy = false
-		v.mu.Unlock()
 	})
 }

@@ -75,6 +75,7 @@ type Votes struct {
 	why       string            // the candidate's, as it was logged last
 	dice      *rand.Rand        // so that two regions do not ask at the same time for ever
 	busy      bool              // something is on its way to the log that the loop began
+	failed    string            // why what it began came to nothing, as it was logged last
 	heard     *timeline.Charter // the newest that a voter told of; nil: none
 }
 
