@@ -96,6 +96,14 @@ func TestWhatCannotBeChanged(t *testing.T) {
 		if s := f.nodes["us-1"].Voting().Status(); s.Charter != 1 || len(s.Voters) != 3 {
 			t.Errorf("then it is %+v", s)
 		}
+		f.network.Cut("us-1", "eu-1")
+		f.network.Cut("eu-1", "w1")
+		time.Sleep(4 * time.Second)
+		if _, err := f.nodes["us-1"].Voting().Change(f.t.Context(), replication.VoteChange{
+			Remove: "witness/w1", Automatic: &off}); !errors.Is(err, replication.ErrNotReady) {
+			t.Errorf("with what it would be fenced by: %v", err)
+		}
+		f.put("us-1", "c1")
 		f.kill("us-1")
 		if _, err := f.nodes["eu-1"].Voting().Change(f.t.Context(),
 			replication.VoteChange{Automatic: &off}); !errors.Is(err, replication.ErrNotReady) {

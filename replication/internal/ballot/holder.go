@@ -238,10 +238,20 @@ func (h *Holder) Known(m timeline.Mark) bool {
 	return n >= c.Majority()
 }
 
-// Settled reports whether a charter with one voter more or less may follow (B1, B3): a majority keeps this one, and
-// knows how far was acknowledged under those before.
-func (h *Holder) Settled() bool {
+// Settled reports whether the charter next, with one voter more or less, may follow (B1, B3): a majority keeps this one,
+// and knows how far was acknowledged under those before. And a majority of the next one supports the primary: else it
+// would be fenced by it.
+func (h *Holder) Settled(next *timeline.Charter) bool {
 	if !h.Known(h.mark) {
+		return false
+	}
+	support := 0
+	for i := range next.Voters {
+		if s := h.support(next.Voters[i].ID); s != nil && h.now < s.Until {
+			support++
+		}
+	}
+	if support < next.Majority() {
 		return false
 	}
 	c := h.view.State.Charter()

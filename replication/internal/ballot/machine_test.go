@@ -107,8 +107,12 @@ func TestAnotherVoterWaitsForAMajorityThatKnows(t *testing.T) {
 	h, v := NewHolder("a"), HolderView{Term: 1, State: reigning("a"), Reached: 50, Shared: 40}
 	asked := h.Step(0, v, nil)
 	answers(h, 0, v, asked, "a", names[w])
-	if !h.Settled() {
+	if !h.Settled(v.State.Charter()) {
 		t.Error("a majority knows, and it is not settled")
+	}
+	without := *v.State.Charter()
+	if without.Voters = without.Voters[:2]; h.Settled(&without) {
+		t.Error("b, which would be needed, does not support the primary, and it is settled")
 	}
 	fewer, ballot := v.State.Clone(), *v.State.Ballot
 	ballot.Charter.Number, ballot.Charter.Voters = 2, ballot.Charter.Voters[:2]
@@ -116,16 +120,16 @@ func TestAnotherVoterWaitsForAMajorityThatKnows(t *testing.T) {
 	const later = 2 * time.Second // b did not answer, and is asked again
 	asked = h.Step(later, v, nil)
 	answers(h, later, v, asked, "a")
-	if h.Settled() || h.Known(ballot.Charter.Mark()) {
+	if h.Settled(v.State.Charter()) || h.Known(ballot.Charter.Mark()) {
 		t.Error("one of two knows of the next charter, and it is settled")
 	}
 	answers(h, later, v, asked, "b")
-	if !h.Settled() {
+	if !h.Settled(v.State.Charter()) {
 		t.Error("both know, and it is not settled")
 	}
 	v.State = v.State.Clone()
 	v.State.Cursor.Position = 99 // as if acknowledged under another charter
-	if h.Step(later, v, nil); h.Settled() {
+	if h.Step(later, v, nil); h.Settled(v.State.Charter()) {
 		t.Error("nobody knows how far was acknowledged, and it is settled")
 	}
 }

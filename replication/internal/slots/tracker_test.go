@@ -44,9 +44,6 @@ func TestAnAcknowledgementCountsInItsHistory(t *testing.T) {
 	}
 }
 
-// TestTracker writes steps as words: "lead", "down", "stop", "await NAME K POSITION [AT]", "ack REGION EPOCH POSITION",
-// "at SECOND", "cut POSITION" (a beginning above it takes the place of epoch 3). Answers are "NAME=REGIONS" and
-// "NAME!REGIONS" if under-replicated.
 // TestWhoHasNoVoteDoesNotCount where nothing may be lost: a majority of voters can be without what it has.
 func TestWhoHasNoVoteDoesNotCount(t *testing.T) {
 	reign := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
@@ -65,6 +62,9 @@ func TestWhoHasNoVoteDoesNotCount(t *testing.T) {
 	}
 }
 
+// TestTracker writes steps as words: "lead", "down", "stop", "await NAME K POSITION [AT]", "ack REGION EPOCH POSITION",
+// "at SECOND", "cut POSITION" (a beginning above it takes the place of epoch 3). Answers are "NAME=REGIONS" and
+// "NAME!REGIONS" if under-replicated.
 func TestTracker(t *testing.T) {
 	for _, c := range []struct{ name, steps, want string }{
 		{"enough at once", "lead; ack eu 3 12; await a 2 12", "a=2"},

@@ -145,31 +145,31 @@ func (v Orders) without(ctx context.Context, c *timeline.Charter) (*timeline.Cha
 	if err := v.writeSettled(ctx, &fewer); err != nil {
 		return nil, err
 	}
-	err := v.until(ctx, max(2*v.config.Timeout, c.Lease), func() bool { return v.settled() == nil })
+	err := v.until(ctx, max(2*v.config.Timeout, c.Lease), func() bool { return v.settled(&fewer) == nil })
 	if err != nil {
-		return nil, fmt.Errorf("%w: one voter is removed, and the others do not all support the primary yet; add the "+
-			"other one when they do: %w", contract.ErrUnknownOutcome, v.settled())
+		return nil, fmt.Errorf("%w: one voter is removed, and the other one not added: %w", contract.ErrUnknownOutcome,
+			v.settled(&fewer))
 	}
 	return v.next()
 }
 
 // writeSettled writes a charter with one voter more or less.
 func (v Orders) writeSettled(ctx context.Context, c *timeline.Charter) error {
-	if err := v.settled(); err != nil {
+	if err := v.settled(c); err != nil {
 		return err
 	}
 	return v.write(ctx, c)
 }
 
-// settled returns nil if a majority keeps the charter as it is, and knows how far was acknowledged.
-func (v Orders) settled() error {
+// settled returns nil if next, which has one voter more or less, may be written.
+func (v Orders) settled(next *timeline.Charter) error {
 	s := v.config.Applied.State()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if s.Charter().Epoch != s.Cursor.Epoch || !v.holder.Known(s.Charter().Mark()) || !v.holder.Settled() ||
-		!v.config.Fence.Holds(s) {
-		return fmt.Errorf("%w: a majority of the voters of charter %d of epoch %d does not keep it yet",
-			contract.ErrNotReady, s.Charter().Number, s.Charter().Epoch)
+	if s.Charter().Epoch != s.Cursor.Epoch || !v.holder.Settled(next) || !v.config.Fence.Holds(s) {
+		return fmt.Errorf("%w: of the voters as they were or as they would be, no majority supports the primary yet, and "+
+			"keeps charter %d of epoch %d; see mimir fleet show", contract.ErrNotReady, s.Charter().Number,
+			s.Charter().Epoch)
 	}
 	return nil
 }

@@ -27,8 +27,8 @@ func TestACharterThatCannotBeKeptAloneIsAskedBy(t *testing.T) {
 	v := &Votes{config: Config{Applied: region.NewApplied(&region.View{State: s}, endless{})}}
 	newer := old
 	newer.Number = 2
-	if outcome, _ := timeline.Would(&s, &timeline.Control{Op: timeline.OpCharter, Charter: &newer, To: "us"}); outcome !=
-		timeline.Refused {
+	alone := &timeline.Control{Op: timeline.OpCharter, Charter: &newer, To: "us"}
+	if outcome, _ := timeline.Would(&s, alone); outcome != timeline.Refused {
 		t.Fatalf("the log would take it: %v", outcome)
 	}
 	v.adopt(ballot.Answer{Charter: &newer, Promised: 1, For: "us"})
