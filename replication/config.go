@@ -299,14 +299,18 @@ func timesFault(c *Config) string {
 	return votesFault(c.Votes)
 }
 
+// maxLease bounds what an operator may ask for: a primary that is lost is not followed before, and no order hastens it.
+const maxLease = time.Hour
+
 // votesFault finds what cannot be a charter, whoever votes.
 func votesFault(s *VoteSettings) string {
 	if s == nil {
 		return ""
 	}
-	if s.Lease < timeline.MinLease || s.Patience < 0 || s.DriftPPM > timeline.MaxDriftPPM {
-		return fmt.Sprintf("Votes: lease %v (at least %v), patience %v, drift %d ppm (at most %d)", s.Lease,
-			timeline.MinLease, s.Patience, s.DriftPPM, timeline.MaxDriftPPM)
+	if s.Lease < timeline.MinLease || s.Lease > maxLease || s.Patience < 0 || s.Patience > maxLease ||
+		s.DriftPPM > timeline.MaxDriftPPM {
+		return fmt.Sprintf("Votes: lease %v (%v to %v), patience %v (at most %v), drift %d ppm (at most %d)", s.Lease,
+			timeline.MinLease, maxLease, s.Patience, maxLease, s.DriftPPM, timeline.MaxDriftPPM)
 	}
 	for name, addrs := range s.Witnesses {
 		if name == "" || len(addrs) == 0 || slices.Contains(addrs, "") {
@@ -314,4 +318,28 @@ func votesFault(s *VoteSettings) string {
 		}
 	}
 	return ""
+}
+
+// changeFault finds what cannot be changed, whatever the charter is.
+func changeFault(c *VoteChange) string {
+	s := DefaultVotes()
+	if c.Lease != nil {
+		s.Lease = *c.Lease
+	}
+	if c.Patience != nil {
+		s.Patience = *c.Patience
+	}
+	if c.Witness != "" || len(c.Addrs) > 0 {
+		s.Witnesses = map[string][]string{c.Witness: c.Addrs}
+	}
+	switch fault := votesFault(&s); {
+	case fault != "":
+		return fault
+	case c.Add != "" && c.Witness != "":
+		return "Votes: a region and a witness cannot be added at once"
+	case c.Empty():
+		return "Votes: nothing is to change"
+	default:
+		return ""
+	}
 }

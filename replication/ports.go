@@ -77,7 +77,7 @@ func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
 type elections struct{ node *node }
 
 // Elect implements primary.Elections.
-func (e elections) Elect(ctx context.Context, r timeline.Reign, operator bool) error {
+func (e elections) Elect(ctx context.Context, r timeline.Reign, operator bool) (timeline.Mandate, error) {
 	return e.node.votes.Elect(ctx, r, operator)
 }
 

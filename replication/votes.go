@@ -15,6 +15,10 @@ import (
 // further regions. Witnesses are addresses by name.
 type VoteSettings = votes.Settings
 
+// VoteChange is what an operator changes of a charter; what is nil or empty stays. Remove is a voter, Add a region that
+// is to vote, Witness the name of a witness that is to, at Addrs.
+type VoteChange = votes.Change
+
 // Charter says who votes, and by which rules.
 type Charter = timeline.Charter
 
@@ -34,6 +38,8 @@ type Voting struct{ node *node }
 // Voting returns what there is to do with votes about the primary.
 func (r *MultiRegionReplicator) Voting() *Voting { return &Voting{r.node} }
 
+func (r *Voting) orders() votes.Orders { return votes.Orders{Votes: r.node.votes} }
+
 // Enable has regions and witnesses vote about who is primary from now on, and the primary move by itself if the
 // settings say so. Any node takes the call; it cannot be taken back. Errors: ErrArgument; ErrRejected if votes are
 // taken already; ErrNotReady with who does not answer or is too old; ErrUnknownOutcome.
@@ -44,7 +50,7 @@ func (r *Voting) Enable(ctx context.Context, s VoteSettings) (*Charter, error) {
 	if fault := votesFault(&s); fault != "" {
 		return nil, fmt.Errorf("%w: %s", ErrArgument, fault)
 	}
-	return r.node.votes.Enable(ctx, s)
+	return r.orders().Enable(ctx, s)
 }
 
 // Pause has nothing move by itself while reason is not empty; "" lets it again. Fencing stays on. Errors: as
@@ -53,7 +59,20 @@ func (r *Voting) Pause(ctx context.Context, reason string) (*Charter, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.votes.Pause(ctx, reason)
+	return r.orders().Pause(ctx, reason)
+}
+
+// Change changes who votes, one voter removed and one added at most, and by which rules. Any node takes the call; the
+// primary needs a lease. A budget that is lowered holds for what a later epoch acknowledges: in this one, voters have
+// agreed to more. Errors: as of Enable. ErrUnknownOutcome: it is written, at least in part; see Status.
+func (r *Voting) Change(ctx context.Context, c VoteChange) (*Charter, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	if fault := changeFault(&c); fault != "" {
+		return nil, fmt.Errorf("%w: %s", ErrArgument, fault)
+	}
+	return r.orders().Change(ctx, c)
 }
 
 // Recover makes region primary, and the only voter, without asking the others: for when a majority of votes is lost
@@ -66,7 +85,7 @@ func (r *Voting) Recover(ctx context.Context, region string) (*Reign, error) {
 	if _, known := r.node.config.Regions[region]; !known && region != r.node.config.RegionID {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownRegion, region)
 	}
-	return r.node.votes.Recover(ctx, region)
+	return r.orders().Recover(ctx, region)
 }
 
 // Status describes who votes and what the promises come to, as this node sees it; nil where no votes are taken.

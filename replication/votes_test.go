@@ -253,6 +253,11 @@ func TestWhereNothingMayBeLost(t *testing.T) {
 		if r, err := f.tryPut("us-1", "c2", 300*time.Millisecond); err == nil {
 			t.Errorf("acknowledged before another region can have it: %+v", r)
 		}
+		f.kill("us-1") // and then another one goes on, since nothing that counts is lost
+		f.start("eu-1")
+		if r := f.putAfter("ap-1", "c3"); r.Epoch != 2 || r.Position < 3 {
+			t.Errorf("after the loss of the primary: %+v", r)
+		}
 	})
 }
 

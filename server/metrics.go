@@ -141,7 +141,7 @@ func (m *nodeMetrics) collectVotes(g gauges, h *replication.HealthStatus) {
 	}
 	g.set(m.fenced, truth(v.Fenced))
 	g.set(m.lease, v.Left.Seconds())
-	if v.MaxLoss != replication.AnyLoss && v.Ceiling >= h.Position {
+	if v.MaxLoss != replication.AnyLoss && v.MaxLoss != 0 && v.Ceiling >= h.Position {
 		g.set(m.ceiling, float64(v.Ceiling-h.Position))
 	}
 	for _, voter := range v.Voters {

@@ -79,7 +79,7 @@ var sections = []section{
 		yesOrNo("failover.automatic",
 			"in a fleet whose regions do not vote yet: let them, and the witnesses, vote about who is primary, as "+
 				"soon as every node understands that, so that the primary moves by itself ([failover](failover.md)). "+
-				"Looked at on the leader of the primary; what was decided stays, `mimir fleet` changes it",
+				"Looked at on the leader of the primary; what was decided stays, `mimir fleet change` changes it",
 			func(c *Config) *bool { return &c.Failover.Automatic }),
 		duration("failover.lease", 3*time.Second, time.Second, time.Hour,
 			"for how long voters support a primary that they do not hear, likewise",

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -24,15 +25,23 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// validateName finds what is wrong with the name that key has.
+func validateName(key, text string) error {
+	if text == "" {
+		return fmt.Errorf("%s is missing", key)
+	}
+	if !nameFormat.MatchString(text) {
+		return fmt.Errorf("%s %q: use up to 63 letters, digits, dots, dashes and underscores", key, text)
+	}
+	return nil
+}
+
 func (c *Config) validateNames() error {
 	for _, f := range []struct{ key, text string }{
 		{"name", c.Replication.NodeID}, {"region", c.Replication.RegionID}, {"fleet", c.Replication.FleetID},
 	} {
-		if f.text == "" {
-			return fmt.Errorf("%s is missing", f.key)
-		}
-		if !nameFormat.MatchString(f.text) {
-			return fmt.Errorf("%s %q: use up to 63 letters, digits, dots, dashes and underscores", f.key, f.text)
+		if err := validateName(f.key, f.text); err != nil {
+			return err
 		}
 	}
 	if c.Replication.DataDir == "" {
@@ -150,14 +159,8 @@ func (c *Config) validateTLS() error {
 		block    TLS
 		listener bool
 	}{{"client-tls", c.ClientTLS, true}, {"peer-tls", c.PeerTLS, true}, {"region-tls", c.RegionTLS, false}} {
-		if (b.block.Cert == "") != (b.block.Key == "") {
-			return fmt.Errorf("%s: cert %q and key %q belong together", b.key, b.block.Cert, b.block.Key)
-		}
-		if b.block.Enabled() && b.listener && b.block.Cert == "" {
-			return fmt.Errorf("%s: ca %q without cert and key", b.key, b.block.CA)
-		}
-		if b.block.RequireClientCert && b.block.CA == "" {
-			return fmt.Errorf("%s: require-client-cert needs ca", b.key)
+		if err := b.block.validate(b.listener); err != nil {
+			return fmt.Errorf("%s: %w", b.key, err)
 		}
 	}
 	if c.RegionTLS.Enabled() && !c.PeerTLS.Enabled() {
@@ -167,6 +170,19 @@ func (c *Config) validateTLS() error {
 		return fmt.Errorf("region-tls: require-client-cert belongs to peer-tls, whose listener serves regions too")
 	}
 	return nil
+}
+
+func (t TLS) validate(listener bool) error {
+	switch {
+	case (t.Cert == "") != (t.Key == ""):
+		return fmt.Errorf("cert %q and key %q belong together", t.Cert, t.Key)
+	case t.Enabled() && listener && t.Cert == "":
+		return fmt.Errorf("ca %q without cert and key", t.CA)
+	case t.RequireClientCert && t.CA == "":
+		return errors.New("require-client-cert needs ca")
+	default:
+		return nil
+	}
 }
 
 // What lies between the loss of a leader and an election.

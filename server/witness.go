@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,8 +19,24 @@ type WitnessOptions struct {
 	Logger                         *slog.Logger
 }
 
+func (o *WitnessOptions) validate() error {
+	if err := cmp.Or(validateName("name", o.Name), validateName("fleet", o.FleetID)); err != nil {
+		return err
+	}
+	if o.DataDir == "" {
+		return errors.New("data-dir is missing")
+	}
+	if err := o.TLS.validate(true); err != nil {
+		return fmt.Errorf("peer-tls: %w", err)
+	}
+	return nil
+}
+
 // RunWitness is the whole life of a witness, until ctx ends or it cannot go on.
 func RunWitness(ctx context.Context, o WitnessOptions) error {
+	if err := o.validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	serverTLS, err := listenerTLS([]string{"h2"}, o.TLS)
 	if err != nil {
 		return fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)

@@ -23,7 +23,8 @@ func newFleet(n *connection) *cobra.Command {
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n), newFleetRecover(n))
+	c.AddCommand(newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n),
+		newFleetChange(n), newFleetRecover(n))
 	return c
 }
 
@@ -43,9 +44,9 @@ func newFleetEnable(n *connection) *cobra.Command {
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			o.Witnesses = map[string][]string{}
 			for _, w := range witnesses {
-				name, addr, ok := strings.Cut(w, "=")
-				if !ok || name == "" || addr == "" {
-					return fmt.Errorf("%w: --witness %q is not NAME=ADDR", errUsage, w)
+				name, addr, err := witnessAt(w)
+				if err != nil {
+					return err
 				}
 				o.Witnesses[name] = append(o.Witnesses[name], addr)
 			}
@@ -65,6 +66,15 @@ func newFleetEnable(n *connection) *cobra.Command {
 	return c
 }
 
+// witnessAt takes NAME=ADDR apart.
+func witnessAt(text string) (name, addr string, err error) {
+	name, addr, ok := strings.Cut(text, "=")
+	if !ok || name == "" || addr == "" {
+		return "", "", fmt.Errorf("%w: --witness %q is not NAME=ADDR", errUsage, text)
+	}
+	return name, addr, nil
+}
+
 func (n *connection) charter(c *cobra.Command, do func(context.Context) (*replication.Charter, error)) error {
 	ctx, cancel := context.WithTimeout(c.Context(), fleetTimeout)
 	defer cancel()
@@ -78,12 +88,14 @@ func (n *connection) charter(c *cobra.Command, do func(context.Context) (*replic
 			voters = append(voters, v.ID)
 		}
 		fmt.Fprintf(w, "charter %d of epoch %d: %s vote; %s\n", charter.Number, charter.Epoch,
-			strings.Join(voters, ", "), moves(charter.Automatic, charter.Paused))
+			strings.Join(voters, ", "), moves(len(voters), charter.Automatic, charter.Paused))
 	})
 }
 
-func moves(automatic bool, paused string) string {
+func moves(voters int, automatic bool, paused string) string {
 	switch {
+	case voters == 1:
+		return "nobody else votes, and the primary stays where it is; see mimir fleet enable"
 	case !automatic:
 		return "the primary moves by hand"
 	case paused != "":
@@ -207,12 +219,17 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 		fmt.Fprintln(w, "no votes are taken: the primary is moved by hand; see mimir fleet enable")
 		return
 	}
-	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s\n", v.Charter, v.Epoch, moves(v.Automatic, v.Paused), v.Lease)
+	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s\n", v.Charter, v.Epoch,
+		moves(len(v.Voters), v.Automatic, v.Paused), v.Lease)
 	switch {
 	case v.Fenced:
 		fmt.Fprintf(w, "%s is fenced for %.1f s: it acknowledges nothing\n", v.For, v.FencedFor.Seconds())
 	case v.Holds && v.MaxLoss == replication.AnyLoss:
-		fmt.Fprintf(w, "%s has a lease for %.1f s more\n", v.For, v.Left.Seconds())
+		fmt.Fprintf(w, "%s has a lease for %.1f s more; a failover may lose any number of writes\n", v.For,
+			v.Left.Seconds())
+	case v.Holds && v.MaxLoss == 0:
+		fmt.Fprintf(w, "%s has a lease for %.1f s more; each write waits for another region, and a failover loses "+
+			"none\n", v.For, v.Left.Seconds())
 	case v.Holds:
 		fmt.Fprintf(w, "%s has a lease for %.1f s more, and may acknowledge up to position %d; a failover may lose "+
 			"%d\n", v.For, v.Left.Seconds(), v.Ceiling, v.MaxLoss)

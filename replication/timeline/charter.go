@@ -64,6 +64,24 @@ func (c *Charter) Voter(id string) *Voter {
 	return nil
 }
 
+// Related reports whether the charters are of one fleet, as far as anybody but voter shows it: one who is in both, with
+// the same ballot.
+func (c *Charter) Related(o *Charter, voter string) bool {
+	return slices.ContainsFunc(c.Voters, func(v Voter) bool {
+		w := o.Voter(v.ID)
+		return v.ID != voter && w != nil && w.Identity == v.Identity
+	})
+}
+
+// Spread returns in how many regions a write has to be before it is acknowledged: in one, but where nothing may be lost
+// in as many as no majority of voters can be without, also not when there is one voter more, up to four.
+func (c *Charter) Spread() int {
+	if c.MaxLoss != 0 {
+		return 1
+	}
+	return max(len(c.Voters)-c.Majority()+1, min(2, c.Regions()))
+}
+
 // Majority returns how many votes decide.
 func (c *Charter) Majority() int { return len(c.Voters)/2 + 1 }
 

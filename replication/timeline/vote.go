@@ -96,12 +96,19 @@ func byPolicy(s *State, c *Candidacy) *Objection {
 		return objection(ReasonEligible, "%s is no region of the charter", c.For)
 	case c.Operator, c.Handoff != 0, c.For == Latest(c.Reigns).Primary:
 		return nil
-	case v.Priority == 0:
-		return objection(ReasonEligible, "%s has priority 0", c.For)
-	case !c.Charter.Automatic:
+	}
+	return Moves(&c.Charter, c.For)
+}
+
+// Moves returns why a region may not become primary of its own accord, nil if it may (V4, V5).
+func Moves(c *Charter, region string) *Objection {
+	switch v := c.Voter(region); {
+	case v == nil || v.Priority == 0:
+		return objection(ReasonEligible, "%s has priority 0", region)
+	case !c.Automatic:
 		return objection(ReasonPaused, "automatic failover is off")
-	case c.Charter.Paused != "":
-		return objection(ReasonPaused, "automatic failover is paused: %s", c.Charter.Paused)
+	case c.Paused != "":
+		return objection(ReasonPaused, "automatic failover is paused: %s", c.Paused)
 	}
 	return nil
 }
@@ -135,6 +142,28 @@ func byLoss(s *State, c *Candidacy) *Objection {
 	}
 	return objection(ReasonLoss, "up to %d acknowledged commands of epoch %d would be lost, %d may be", lost,
 		s.Ballot.Known.Epoch(), budget)
+}
+
+// Mandate is what those who voted for a region know of what its epoch leaves behind.
+type Mandate struct {
+	// Used says that a reign later than all that the region holds may have taken writes.
+	Used bool
+	// Lost is how many commands at most were acknowledged that the region does not have; NoBound: any number.
+	Lost uint64
+}
+
+// Counted adds what a voter knows who voted for c.
+func (m Mandate) Counted(c *Candidacy, k *Known) Mandate {
+	if c.Handoff != 0 {
+		return m // the primary before is sealed, and all of it is here
+	}
+	m.Used = m.Used || k.Epoch() > c.Cursor.Epoch
+	if lost := k.Lost(c.Reigns, c.Cursor.Position); k.Ceiling == Position(NoBound) && lost > 0 {
+		m.Lost = NoBound
+	} else {
+		m.Lost = max(m.Lost, lost)
+	}
+	return m
 }
 
 // enrol gives the voter a ballot, which waits for a charter.

@@ -53,6 +53,16 @@ func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
 	answer(w, charter, err)
 }
 
+func (h *handler) changeVotes(w http.ResponseWriter, r *http.Request) {
+	var in replication.VoteChange
+	if !decode(w, r, &in) {
+		return
+	}
+	h.Logger.Warn("change of votes asked for", "remove", in.Remove, "add", in.Add+in.Witness, "by", r.RemoteAddr)
+	charter, err := h.Voting.Change(context.WithoutCancel(r.Context()), in)
+	answer(w, charter, err)
+}
+
 func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
 	var in Recovery
 	if !decode(w, r, &in) {
@@ -81,4 +91,10 @@ func (c *Client) EnableVotes(ctx context.Context, s replication.VoteSettings) (*
 func (c *Client) PauseFailover(ctx context.Context, reason string) (*replication.Charter, error) {
 	out := &replication.Charter{}
 	return out, c.post(ctx, "/mimir/v1/votes/pause", Pause{reason}, out)
+}
+
+// ChangeVotes changes who votes, and by which rules.
+func (c *Client) ChangeVotes(ctx context.Context, change replication.VoteChange) (*replication.Charter, error) {
+	out := &replication.Charter{}
+	return out, c.post(ctx, "/mimir/v1/votes/change", change, out)
 }

@@ -2,8 +2,6 @@ package ballot
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +25,7 @@ type Candidate struct {
 	silent   map[string]string
 	deferred bool           // to a region that is further, once
 	heard    timeline.Epoch // the highest one for which anybody voted
+	ruled    timeline.Reign // that the charter is known to rule: its voters decided it
 	why      string
 }
 
@@ -44,8 +43,9 @@ type CandidateView struct {
 	State *timeline.State
 	// Quiet is from when on the region's own promise forbids nothing.
 	Quiet Instant
-	// Holds says that this region is primary and has a lease, and Beaten what Holder.Beaten does.
-	Holds  bool
+	// Supports is whom the region's own voter supported last, and in which epoch.
+	Supports Ruler
+	// Beaten is what Holder.Beaten says.
 	Beaten timeline.Epoch
 	// Rank is how many regions are known that had better take over.
 	Rank int
@@ -90,8 +90,9 @@ func (c *Candidate) Step(now Instant, v CandidateView, in Input) []Effect {
 	case Stood:
 		c.stood(in)
 	}
+	c.learn()
 	if c.phase != standing && !c.may() {
-		c.phase, c.deferred, c.why = waiting, false, ""
+		c.phase, c.deferred, c.why = waiting, false, c.barred()
 		return nil
 	}
 	switch c.phase {
@@ -115,12 +116,35 @@ func (c *Candidate) may() bool {
 	}
 	v := charter.Voter(c.id)
 	switch s.Role() {
-	case timeline.Primary:
-		return v != nil && c.view.Beaten > s.Cursor.Epoch
+	case timeline.Primary: // its own vote may be for another one as well, which never began
+		return v != nil && max(c.view.Beaten, s.Ballot.Promised) > s.Cursor.Epoch
 	case timeline.Secondary:
-		return v != nil && v.Priority > 0 && charter.Automatic && charter.Paused == ""
+		return v != nil && c.moves() == nil
 	default:
 		return false
+	}
+}
+
+// moves returns why the region may not take over of its own accord, nil if it may.
+func (c *Candidate) moves() *timeline.Objection {
+	return timeline.Moves(c.view.State.Charter(), c.id)
+}
+
+// barred says why a region that hears of no primary does not take over for it, "" if it does hear of one.
+func (c *Candidate) barred() string {
+	s := c.view.State
+	charter := s.Charter()
+	if c.view.Term == 0 || charter == nil || charter.Voter(c.id) == nil || s.Role() != timeline.Secondary ||
+		c.now < c.view.Quiet+charter.Patience || c.moves() == nil {
+		return ""
+	}
+	return c.moves().Text
+}
+
+// learn takes note that the charter is known to rule the latest reign, while its own voter still remembers that.
+func (c *Candidate) learn() {
+	if s := c.view.State; s.Charter() != nil && Rules(s, c.view.Supports, nil) {
+		c.ruled = s.HighestClaim()
 	}
 }
 
@@ -169,7 +193,8 @@ func (c *Candidate) sounded(in Sounded) {
 
 // evaluate asks for votes if a majority would give them, and waits else.
 func (c *Candidate) evaluate() {
-	charter := c.view.State.Charter()
+	s := c.view.State
+	charter := s.Charter()
 	yes := 0
 	for id, a := range c.answers {
 		c.heard = max(c.heard, a.Promised)
@@ -179,6 +204,14 @@ func (c *Candidate) evaluate() {
 	}
 	over := len(c.answers)+len(c.silent) == len(charter.Voters) || c.now-c.since >= charter.Lease/3
 	switch {
+	case yes >= charter.Majority() && c.ruled != s.HighestClaim() && !Rules(s, c.view.Supports, c.answers):
+		if over {
+			c.why = Unruled(s)
+			c.rest(soundAgain)
+		}
+	case yes >= charter.Majority() && c.moves() != nil && Used(s, c.answers):
+		c.why = fmt.Sprintf("a later epoch took writes that %s has not, and %s", c.id, c.moves().Text)
+		c.rest(soundAgain)
 	case yes >= charter.Majority() && !c.deferred && c.further():
 		c.deferred, c.why = true, "a region that is further has the precedence"
 		c.rest(deferFor)
@@ -249,14 +282,3 @@ func (c *Candidate) Due() (at Instant, ok bool) {
 
 // Why says what keeps this region from taking over, "" if it does not try to.
 func (c *Candidate) Why() string { return c.why }
-
-// Decided reports whether these voters are a majority of the charter.
-func Decided(c *timeline.Charter, votes map[string]bool) bool {
-	n := 0
-	for _, id := range slices.Sorted(maps.Keys(votes)) {
-		if votes[id] && c.Voter(id) != nil {
-			n++
-		}
-	}
-	return n >= c.Majority()
-}

@@ -2,6 +2,7 @@ package ballot
 
 import (
 	"slices"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -15,7 +16,9 @@ type Holder struct {
 	reign  timeline.Reign
 	voters []Support         // one of each that was asked
 	call   uint64            // the last one
-	asked  timeline.Position // the highest ceiling that was asked for
+	mark   timeline.Mark     // of the charter
+	floor  timeline.Position // up to there may be acknowledged what no voter of this charter was told of
+	asked  timeline.Position // the highest ceiling that was asked for under it
 	out    []Effect
 }
 
@@ -41,6 +44,9 @@ type Support struct {
 
 	call uint64 // the question under way; zero: none
 	sent Instant
+	hold time.Duration     // for how long a promise that answers it counts
+	mark timeline.Mark     // of the charter in it
+	has  timeline.Mark     // of the charter that it answered to last
 	asks timeline.Position // with that
 }
 
@@ -74,7 +80,10 @@ func (Stumbled) input() {}
 func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
 	reign := timeline.Latest(v.State.Reigns)
 	if v.Term != h.view.Term || reign != h.reign {
-		h.reign, h.asked, h.voters = reign, 0, nil
+		h.reign, h.mark, h.voters = reign, timeline.Mark{}, nil
+	}
+	if c := v.State.Charter(); c != nil && c.Mark() != h.mark {
+		h.mark, h.asked, h.floor = c.Mark(), 0, acknowledged(v.State)
 	}
 	h.now, h.view, h.out = now, v, nil
 	switch in := in.(type) {
@@ -93,6 +102,16 @@ func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
 	return h.out
 }
 
+// acknowledged returns what the region in this state may have acknowledged in its reign, as far as it knows without its
+// voters: under another charter, or before there was one.
+func acknowledged(s *timeline.State) timeline.Position {
+	k := &s.Ballot.Known
+	if k.Epoch() == s.Cursor.Epoch && k.Ceiling != unbounded {
+		return min(k.Ceiling, s.Cursor.Position)
+	}
+	return s.Cursor.Position
+}
+
 // reigns reports whether this region asks for support: it is primary, may write, and votes are taken.
 func (h *Holder) reigns() bool {
 	return h.view.Term != 0 && h.view.State.Charter() != nil && h.view.State.Writable()
@@ -109,7 +128,7 @@ func (h *Holder) renewed(in Renewed) {
 		why = in.Answer.Why.Text
 	}
 	if why == "" && in.Answer.Granted {
-		s.Until, s.Ceiling = max(s.Until, s.sent+h.view.State.Charter().Hold()), max(s.Ceiling, s.asks)
+		s.Until, s.Ceiling, s.has = max(s.Until, s.sent+s.hold), max(s.Ceiling, s.asks), s.mark
 	} else if s.Why == "" {
 		s.Since = h.now
 	}
@@ -130,12 +149,13 @@ func (h *Holder) renew(voter *timeline.Voter) {
 		s = &h.voters[len(h.voters)-1]
 	}
 	want := h.ceiling()
-	short := want > s.asks && h.view.Reached+margin(c) >= s.asks
+	short := want > s.asks && h.view.Reached+margin(c) >= s.asks || s.mark != c.Mark()
 	if s.call != 0 && h.now-s.sent < c.Lease/3 || h.now-s.sent < c.Lease/6 && !short {
 		return
 	}
 	h.call++
-	s.call, s.sent, s.asks, h.asked = h.call, h.now, want, max(h.asked, want)
+	s.call, s.sent, s.hold, s.mark = h.call, h.now, c.Hold(), c.Mark()
+	s.asks, h.asked = want, max(h.asked, want)
 	h.out = append(h.out, Effect{Do: Renew, Call: h.call, Voter: voter.ID, Renewal: &Renewal{
 		Epoch: h.reign.Epoch, Region: h.id, Term: h.view.Term, Voter: voter.Identity, Charter: *c,
 		Reigns: h.view.State.Reigns, Ceiling: want, Held: h.now < h.Evidence().Until,
@@ -147,18 +167,26 @@ func margin(c *timeline.Charter) timeline.Position { return timeline.Position(c.
 
 // ceiling returns up to where this region wants to acknowledge: as far as the budget reaches beyond what a secondary
 // has. Where that lags, the primary goes on nevertheless, unless the charter forbids it, and no failover happens by
-// itself until it has caught up.
+// itself until it has caught up. Where nothing may be lost it wants nothing: no majority of voters is without what it
+// acknowledges, and they judge a candidate by what they hold.
 func (h *Holder) ceiling() timeline.Position {
 	c := h.view.State.Charter()
-	if c.MaxLoss == timeline.NoBound || c.MaxLoss == 0 {
-		return timeline.Position(timeline.NoBound)
+	held := max(h.view.Shared, h.reign.First-1)
+	switch {
+	case c.MaxLoss == 0:
+		return max(h.reign.First-1, h.floor)
+	case timeline.Position(c.MaxLoss) > unbounded-held:
+		return unbounded
 	}
-	want := max(h.view.Shared, h.reign.First-1) + timeline.Position(c.MaxLoss)
+	want := held + timeline.Position(c.MaxLoss)
 	if !c.StopWrites && h.view.Reached+timeline.Position(c.MaxLoss/4) >= want {
 		want = h.view.Reached + margin(c) + 1
 	}
-	return max(want, h.asked)
+	return max(want, h.asked, h.floor)
 }
+
+// unbounded is a ceiling above every position.
+const unbounded = timeline.Position(timeline.NoBound)
 
 // Evidence returns what the answers so far entitle to.
 func (h *Holder) Evidence() Evidence {
@@ -179,6 +207,9 @@ func (h *Holder) Evidence() Evidence {
 		slices.Sort(ceilings)
 		e.Until, e.Ceiling = untils[len(untils)-m], ceilings[len(ceilings)-m]
 	}
+	if c.MaxLoss == 0 {
+		e.Ceiling = unbounded
+	}
 	return e
 }
 
@@ -190,6 +221,50 @@ func (h *Holder) support(voter string) *Support {
 		}
 	}
 	return nil
+}
+
+// Known reports whether a majority of the voters keeps a charter that is not older than m, by which they are asked now:
+// nobody is voted for by an older one any more.
+func (h *Holder) Known(m timeline.Mark) bool {
+	if h.mark.Number == 0 || h.mark.Before(m) {
+		return false
+	}
+	c, n := h.view.State.Charter(), 0
+	for i := range c.Voters {
+		if s := h.support(c.Voters[i].ID); s != nil && s.has == c.Mark() {
+			n++
+		}
+	}
+	return n >= c.Majority()
+}
+
+// Settled reports whether the charter next, with one voter more or less, may follow (B1, B3): a majority keeps this one,
+// and knows how far was acknowledged under those before. And a majority of the next one supports the primary: else it
+// would be fenced by it.
+func (h *Holder) Settled(next *timeline.Charter) bool {
+	if !h.Known(h.mark) {
+		return false
+	}
+	support := 0
+	for i := range next.Voters {
+		if s := h.support(next.Voters[i].ID); s != nil && h.now < s.Until {
+			support++
+		}
+	}
+	if support < next.Majority() {
+		return false
+	}
+	c := h.view.State.Charter()
+	need, n := h.ceiling(), 0
+	if c.MaxLoss != 0 && c.MaxLoss != timeline.NoBound {
+		need = h.view.State.Cursor.Position
+	}
+	for i := range c.Voters {
+		if s := h.support(c.Voters[i].ID); s != nil && s.Ceiling >= need && s.has == c.Mark() {
+			n++
+		}
+	}
+	return n >= c.Majority()
 }
 
 // Supports returns what each voter promised and said last. It is the caller's.

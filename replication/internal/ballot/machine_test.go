@@ -60,6 +60,80 @@ func TestALeaseCountsFromBeforeItIsAsked(t *testing.T) {
 	}
 }
 
+// TestALeaseIsCountedByTheCharterThatWasSent: a voter promised no more than that, whatever the next charter says.
+func TestALeaseIsCountedByTheCharterThatWasSent(t *testing.T) {
+	h, v := NewHolder("a"), HolderView{Term: 1, State: reigning("a"), Reached: 50, Shared: 48}
+	sent := 100 * time.Second
+	asked := h.Step(sent, v, nil)
+	longer, ballot := v.State.Clone(), *v.State.Ballot
+	ballot.Charter.Number, ballot.Charter.Lease = 2, time.Minute
+	longer.Ballot, v.State = &ballot, longer
+	answers(h, sent, v, asked, names[:]...)
+	if e := h.Evidence(); e.Until == 0 || e.Until > sent+3*time.Second {
+		t.Errorf("counts until %v after a question for 3 s", e.Until-sent)
+	}
+}
+
+// TestWhereNothingMayBeLostNoCeilingIsAsked for: else no candidate could be without a loss. But what was acknowledged
+// before there was such a charter counts, and so it does under any.
+func TestWhereNothingMayBeLostNoCeilingIsAsked(t *testing.T) {
+	for _, c := range []struct {
+		maxLoss uint64
+		known   timeline.Position // of the reign; zero: nobody asked yet
+		want    timeline.Position
+	}{
+		{0, 0, 50}, {0, 30, 30}, {5, 0, 50}, {5, 45, 45}, {100, 0, 130},
+		{timeline.NoBound - 7, 0, unbounded}, {timeline.NoBound, 0, unbounded},
+	} {
+		s := reigning("a")
+		s.Ballot.Charter.MaxLoss, s.Ballot.Charter.StopWrites = c.maxLoss, true
+		if c.known != 0 {
+			s.Ballot.Known = timeline.Known{Reigns: s.Reigns, Ceiling: c.known}
+		}
+		h, v := NewHolder("a"), HolderView{Term: 1, State: s, Reached: 50, Shared: 30}
+		asked := h.Step(0, v, nil)
+		if got := asked[0].Renewal.Ceiling; got != c.want {
+			t.Errorf("%d may be lost, known %d: asks for %d, want %d", c.maxLoss, c.known, got, c.want)
+		}
+		answers(h, 0, v, asked, names[:]...)
+		if e := h.Evidence(); c.maxLoss == 0 && e.Ceiling != unbounded {
+			t.Errorf("where nothing may be lost, it stops at %d", e.Ceiling)
+		}
+	}
+}
+
+// TestAnotherVoterWaitsForAMajorityThatKnows: of the charter, and of how far was acknowledged.
+func TestAnotherVoterWaitsForAMajorityThatKnows(t *testing.T) {
+	h, v := NewHolder("a"), HolderView{Term: 1, State: reigning("a"), Reached: 50, Shared: 40}
+	asked := h.Step(0, v, nil)
+	answers(h, 0, v, asked, "a", names[w])
+	if !h.Settled(v.State.Charter()) {
+		t.Error("a majority knows, and it is not settled")
+	}
+	without := *v.State.Charter()
+	if without.Voters = without.Voters[:2]; h.Settled(&without) {
+		t.Error("b, which would be needed, does not support the primary, and it is settled")
+	}
+	fewer, ballot := v.State.Clone(), *v.State.Ballot
+	ballot.Charter.Number, ballot.Charter.Voters = 2, ballot.Charter.Voters[:2]
+	fewer.Ballot, v.State = &ballot, fewer
+	const later = 2 * time.Second // b did not answer, and is asked again
+	asked = h.Step(later, v, nil)
+	answers(h, later, v, asked, "a")
+	if h.Settled(v.State.Charter()) || h.Known(ballot.Charter.Mark()) {
+		t.Error("one of two knows of the next charter, and it is settled")
+	}
+	answers(h, later, v, asked, "b")
+	if !h.Settled(v.State.Charter()) {
+		t.Error("both know, and it is not settled")
+	}
+	v.State = v.State.Clone()
+	v.State.Cursor.Position = 99 // as if acknowledged under another charter
+	if h.Step(later, v, nil); h.Settled(v.State.Charter()) {
+		t.Error("nobody knows how far was acknowledged, and it is settled")
+	}
+}
+
 // TestACeilingIsRaisedBeforeItIsReached, and beyond the budget only if the charter lets writes go on.
 func TestACeilingIsRaisedBeforeItIsReached(t *testing.T) {
 	for _, stop := range []bool{false, true} {
@@ -143,6 +217,13 @@ func TestARegionAsksForVotesWhenItsPromiseIsOver(t *testing.T) {
 	if asked := c.Step(20*time.Second, paused, nil); len(asked) != 0 {
 		t.Errorf("while it is paused: %+v", asked)
 	}
+	if c.Why() != "automatic failover is paused: an upgrade" {
+		t.Errorf("while it is paused it says %q", c.Why())
+	}
+	paused.Quiet = 20 * time.Second
+	if c.Step(20*time.Second, paused, nil); c.Why() != "" {
+		t.Errorf("while it hears of the primary it says %q", c.Why())
+	}
 }
 
 // TestAPromiseOutlivesAHandoffThatCameToNothing: the region that voted for itself by the handoff does not vote for
@@ -173,5 +254,117 @@ func TestAPromiseOutlivesAHandoffThatCameToNothing(t *testing.T) {
 	v.Step(13*time.Second, voted, Leads{Term: 2})
 	if why := sound(14 * time.Second); why == nil || why.Reason != timeline.ReasonGuard {
 		t.Errorf("at a new leader: %v", why)
+	}
+}
+
+// soundings has the candidate of a region in the state s, with what its voter supports, ask for votes, and gives it
+// these answers. It returns whether it stands, and what it says if it does not.
+func soundings(s *timeline.State, supports Ruler, answers map[string]Answer) (stands bool, why string) {
+	c, v := NewCandidate(s.Region), CandidateView{Term: 1, State: s, Supports: supports}
+	at := 100 * time.Second
+	var all []Effect
+	for range 2 { // all have answered, or it is over
+		for _, e := range c.Step(at, v, nil) {
+			for voter, a := range answers {
+				if e.Voter == voter {
+					all = append(all, c.Step(at, v, Sounded{Call: e.Call, Voter: voter, Answer: a})...)
+				}
+			}
+		}
+		at += time.Second
+	}
+	for _, e := range all {
+		stands = stands || e.Do == Stand
+	}
+	return stands, c.Why()
+}
+
+// TestAPrimaryThatVotedForAnotherAsksAgain: if that one never begins, nobody else has to.
+func TestAPrimaryThatVotedForAnotherAsksAgain(t *testing.T) {
+	s := reigning("a")
+	s.Ballot.Promised, s.Ballot.For = 2, "b"
+	yes := Answer{Granted: true, Promised: 1, For: "a"}
+	if stands, why := soundings(s, Ruler{}, map[string]Answer{"a": yes, names[w]: yes}); !stands {
+		t.Errorf("stays silent, and says %q", why)
+	}
+}
+
+// TestAPrimaryThatWasFollowedMovesByTheRules: if a later epoch took writes, it reigns no more, and takes over only
+// where a region may.
+func TestAPrimaryThatWasFollowedMovesByTheRules(t *testing.T) {
+	for _, paused := range []string{"", "an upgrade"} {
+		s := reigning("a")
+		s.Ballot.Promised, s.Ballot.For, s.Ballot.Charter.Paused = 2, "b", paused
+		yes := Answer{Granted: true, Promised: 2, For: "b", Known: timeline.Known{
+			Reigns: append(s.Reigns, timeline.Reign{Epoch: 2, First: 51, Primary: "b"}), Ceiling: 70,
+		}}
+		stands, why := soundings(s, Ruler{}, map[string]Answer{"a": {Granted: true}, names[w]: yes})
+		if stands != (paused == "") || paused != "" && why == "" {
+			t.Errorf("paused %q: stands %t, says %q", paused, stands, why)
+		}
+	}
+}
+
+// TestNobodyTakesOverFromAReignOfOtherVoters: a reign that a recovery began by another charter goes on without those of
+// this one. Who voted in that epoch, or heard from its primary, knows better.
+func TestNobodyTakesOverFromAReignOfOtherVoters(t *testing.T) {
+	yes := func(change func(*Answer)) Answer {
+		a := Answer{Granted: true, Promised: 1, For: "a"}
+		change(&a)
+		return a
+	}
+	for what, c := range map[string]struct {
+		own     Ruler
+		witness Answer
+		change  func(*timeline.State)
+		want    bool
+	}{
+		"nobody knows of it":          {Ruler{}, yes(func(*Answer) {}), nil, false},
+		"it voted in a later epoch":   {Ruler{}, yes(func(a *Answer) { a.Promised, a.For = 5, "b" }), nil, false},
+		"its own vote":                {Ruler{3, "a"}, yes(func(*Answer) {}), nil, true},
+		"a vote of the witness":       {Ruler{}, yes(func(a *Answer) { a.Promised = 3 }), nil, true},
+		"the witness was asked by it": {Ruler{}, yes(func(a *Answer) { a.Ruler = Ruler{3, "a"} }), nil, true},
+		"a ceiling that the witness knows": {Ruler{}, yes(func(a *Answer) {
+			a.Known.Reigns = []timeline.Reign{{Epoch: 3, First: 41, Primary: "a"}}
+		}), nil, true},
+		"of another charter": {Ruler{}, yes(func(a *Answer) {
+			a.Promised, a.Charter = 3, &timeline.Charter{Epoch: 1, Number: 7}
+		}), nil, false},
+		"its charter": {Ruler{}, yes(func(*Answer) {}), func(s *timeline.State) {
+			s.Ballot.Charter.Epoch = 3
+		}, true},
+		"it only gave way to it": {Ruler{}, yes(func(*Answer) {}), func(s *timeline.State) {
+			s.Yielded, s.Reigns, s.Cursor.Epoch = s.Reigns[1], s.Reigns[:1], 1
+		}, false},
+	} {
+		s := reigning("b")
+		s.Reigns = append(s.Reigns, timeline.Reign{Epoch: 3, First: 41, Primary: "a", Lossy: true})
+		s.Cursor.Epoch, s.Ballot.Promised = 3, 3
+		if c.change != nil {
+			c.change(s)
+		}
+		stands, why := soundings(s, c.own, map[string]Answer{"b": {Granted: true}, names[w]: c.witness})
+		if stands != c.want || !stands && why != Unruled(s) {
+			t.Errorf("%s: stands %t, says %q", what, stands, why)
+		}
+	}
+}
+
+// TestAWitnessVotesInOneFleet, though another one has the same name and regions.
+func TestAWitnessVotesInOneFleet(t *testing.T) {
+	s := reigning(names[w])
+	s.Reigns, s.Cursor = nil, timeline.Cursor{}
+	other := s.Ballot.Charter
+	other.Number, other.Voters = 9, []timeline.Voter{{ID: "a", Identity: timeline.Nonce{1}, Priority: 1},
+		{ID: "b", Identity: timeline.Nonce{2}, Priority: 1}, {ID: names[w]}}
+	v := NewVoter(names[w])
+	v.Step(0, s, Leads{Term: 1})
+	r := &Renewal{Epoch: 1, Region: "a", Term: 1, Charter: other, Held: true}
+	if e := v.Step(10*time.Second, s, RenewalAsked{Call: 1, Renewal: r})[0]; e.Do != Reply || e.Answer.Why == nil {
+		t.Errorf("a renewal: %+v", e)
+	}
+	c := &timeline.Candidacy{Epoch: 2, For: "b", Charter: other}
+	if e := v.Step(10*time.Second, s, VoteAsked{Call: 2, Candidacy: c})[0]; e.Do != Reply || e.Answer.Why == nil {
+		t.Errorf("a candidacy: %+v", e)
 	}
 }

@@ -40,6 +40,8 @@ type Answer struct {
 	Cursor timeline.Cursor  `json:"cursor,omitzero"`
 	Reigns []timeline.Reign `json:"reigns,omitempty"`
 	Known  timeline.Known   `json:"known,omitzero"`
+	// Ruler is whom this voter supports, as far as its process remembers.
+	Ruler Ruler `json:"ruler,omitzero"`
 }
 
 // Input is what happened before a step; nil: nothing but the passing of time.

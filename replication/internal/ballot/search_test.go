@@ -249,7 +249,9 @@ func (n *world) history(i int, bug string, add func(string, func(*world))) {
 			next := n.voters[i].state.Clone()
 			next.Cursor.Position++
 			n.voters[i].state = next
-			n.acked[next.Cursor.Epoch] = at
+			if n.left.MaxLoss > 0 { // else when the other region has it
+				n.acked[next.Cursor.Epoch] = at
+			}
 		})
 	}
 	o := other.state
@@ -261,6 +263,9 @@ func (n *world) history(i int, bug string, add func(string, func(*world))) {
 			n.apply(i, &timeline.Control{Op: timeline.OpInstall, Checkpoint: "x",
 				Origin: &timeline.Origin{Cursor: other.state.Cursor, Reigns: other.state.Reigns}})
 			other.leader.shared = v.state.Cursor.Position
+			if n.left.MaxLoss == 0 && other.state.Writable() {
+				n.acked[v.state.Cursor.Epoch] = max(n.acked[v.state.Cursor.Epoch], v.state.Cursor.Position)
+			}
 			n.spread = max(n.spread, min(v.state.Cursor.Position, n.acked[other.state.Cursor.Epoch]))
 		})
 	}
@@ -412,6 +417,7 @@ var searches = []struct {
 	{"both stand", limits{Epochs: 3, Stands: 2, MaxLoss: anyLoss}},
 	{"a budget", limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1}},
 	{"a budget that stops writes", limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1, StopWrites: true}},
+	{"nothing may be lost", limits{Epochs: 3, Stands: 2, Writes: 3}},
 	{"a handoff", limits{Epochs: 3, Stands: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
 	{"a handoff and a new leader", limits{Epochs: 2, Changes: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
 }

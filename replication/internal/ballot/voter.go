@@ -134,6 +134,8 @@ func (v *Voter) against(s *timeline.State, r *Renewal) *timeline.Objection {
 		return objection(timeline.ReasonTerm, "this process does not speak for %s", v.id)
 	case b == nil || r.Voter != b.Identity:
 		return objection(timeline.ReasonCharter, "%s lost its ballot: it has forgotten its votes", v.id)
+	case v.foreign(s, &r.Charter):
+		return elsewhere(v.id)
 	case r.Epoch < b.Promised || r.Epoch == b.Promised && r.Region != b.For:
 		return objection(timeline.ReasonEpoch, "%s voted for %s in epoch %d", v.id, b.For, b.Promised)
 	case v.voting != 0:
@@ -146,6 +148,17 @@ func (v *Voter) against(s *timeline.State, r *Renewal) *timeline.Objection {
 		return objection(timeline.ReasonCharter, "%s has a newer charter", v.id)
 	}
 	return nil
+}
+
+// foreign reports whether a charter is of another fleet than the one in which this witness votes. Regions are known to
+// each other; to a witness two fleets may come with one name.
+func (v *Voter) foreign(s *timeline.State, c *timeline.Charter) bool {
+	own := s.Charter()
+	return own != nil && (&timeline.Voter{ID: v.id}).Witness() && !own.Related(c, v.id)
+}
+
+func elsewhere(id string) *timeline.Objection {
+	return objection(timeline.ReasonCharter, "%s votes in another fleet", id)
 }
 
 // promise extends the promise, and never cuts it short.
@@ -185,6 +198,9 @@ func (v *Voter) voteAsked(now Instant, s *timeline.State, in VoteAsked) {
 		o = objection(timeline.ReasonTerm, "this process does not speak for %s", v.id)
 	} else {
 		o = timeline.Against(s, c)
+	}
+	if o == nil && v.foreign(s, &c.Charter) {
+		o = elsewhere(v.id)
 	}
 	again := o == nil && s.Charter() != nil && s.Ballot.Voted(c)
 	if o == nil && !again {
@@ -300,7 +316,7 @@ func (v *Voter) refuse(s *timeline.State, call uint64, o *timeline.Objection) {
 
 // reply tells, beside the answer, what whoever asked has to know next.
 func (v *Voter) reply(s *timeline.State, call uint64, a Answer) {
-	a.Supports = v.region
+	a.Supports, a.Ruler = v.region, v.Supports()
 	a.Cursor, a.Reigns = s.Cursor, s.Reigns
 	if b := s.Ballot; b != nil {
 		a.Promised, a.For, a.Known = b.Promised, b.For, b.Known
@@ -310,6 +326,9 @@ func (v *Voter) reply(s *timeline.State, call uint64, a Answer) {
 	}
 	v.out = append(v.out, Effect{Do: Reply, Call: call, Answer: a})
 }
+
+// Supports returns whom this voter supported last, and in which epoch, as far as its process remembers.
+func (v *Voter) Supports() Ruler { return Ruler{v.epoch, v.region} }
 
 // Quiet returns from when on nothing is heard of a primary that hears a majority: then it is time to ask for votes. ok
 // is false if this voter does not speak for its region, or has no charter.

@@ -331,7 +331,7 @@ func (n *world) ahead(i Instant) byte { return byte(max(i-n.now, 0) / unit) }
 func (n *world) keyOfProcess(buf []byte, p *process) []byte {
 	v := &p.voter
 	buf = append(buf, n.ahead(v.until), n.ahead(v.others), byte(v.epoch), n.ahead(v.since+lease), byte(v.voting),
-		byte(p.shared))
+		byte(p.shared), byte(p.holder.floor))
 	for _, r := range v.requests {
 		buf = append(buf, byte(r.call), n.ahead(r.at+lease))
 		if q := p.question(r.call); q.call != 0 {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -54,6 +55,31 @@ type Report struct {
 	// Nodes are the voters and learners of the region's configuration, also those that never described themselves and
 	// are not among Members; nil from a node that is too old to say.
 	Nodes []Node `json:"nodes,omitempty"`
+	// Voting is what the region has to do with votes; nil from a node that is too old to say.
+	Voting *Voting `json:"voting,omitempty"`
+}
+
+// Voting is what a region has to do with votes about who is primary.
+type Voting struct {
+	Ballot  timeline.Nonce `json:"ballot,omitzero"`  // its identity; zero: it has none, and no vote
+	Charter timeline.Mark  `json:"charter,omitzero"` // zero: it has none
+	Lease   time.Duration  `json:"lease,omitzero"`   // of the charter
+	Voters  []string       `json:"voters,omitempty"` // likewise
+}
+
+// VotingOf returns what a region in the state s has to do with votes.
+func VotingOf(s *timeline.State) *Voting {
+	v := new(Voting)
+	if s.Ballot != nil {
+		v.Ballot = s.Ballot.Identity
+	}
+	if c := s.Charter(); c != nil {
+		v.Charter, v.Lease = c.Mark(), c.Lease
+		for i := range c.Voters {
+			v.Voters = append(v.Voters, c.Voters[i].ID)
+		}
+	}
+	return v
 }
 
 // Node is a voter or learner of a region's configuration. Name and PeerAddr are empty if nobody told them.
@@ -192,6 +218,17 @@ func (v View) Claim(own timeline.Reign) timeline.Reign {
 		}
 	}
 	return own
+}
+
+// Votes returns the name of a region that was heard to take votes, and its lease; "" if none was.
+func (v View) Votes() (region string, lease time.Duration) {
+	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
+		l := v.Regions[name].Last
+		if l != nil && l.Voting != nil && l.Voting.Charter.Number != 0 {
+			return name, l.Voting.Lease
+		}
+	}
+	return "", 0
 }
 
 // Settled reports whether every region was asked at least once, answered or not, and spoke through its leader if it

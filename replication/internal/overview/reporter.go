@@ -127,7 +127,7 @@ func (r *Reporter) Report() fleet.Report {
 		Slots: c.Slots.Now(),
 		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
 		Level: c.Level,
-		Nodes: r.nodes(s.Conf), TakesWrites: new(bool),
+		Nodes: r.nodes(s.Conf), TakesWrites: new(bool), Voting: fleet.VotingOf(s),
 	}
 	if _, started := c.Life.Started(); !started {
 		return out

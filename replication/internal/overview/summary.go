@@ -45,7 +45,7 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 			out.TakeWrites = append(out.TakeWrites, r.Name)
 		}
 	}
-	out.Warnings = warnings(out, claim)
+	out.Warnings = warnings(out, claim, votersOf(regions[claim.Primary]))
 	warnOfAsked(out, regions)
 	return out
 }

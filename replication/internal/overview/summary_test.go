@@ -175,6 +175,10 @@ func TestTwoPrimariesAreTheFirstWarning(t *testing.T) {
 	if len(f.TakeWrites) != 1 || len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0], "us, which does not answer") {
 		t.Errorf("one that is silent: %v %q", f.TakeWrites, f.Warnings)
 	}
+	eu.Nodes[0].Voting = &fleet.Voting{Voters: []string{"eu", "us", "witness/w"}}
+	if f, _ = summaryOf(&fleet.Region{Name: "us"}, eu, time.Time{}); len(f.Warnings) != 0 {
+		t.Errorf("one that is silent, and was voted out: %q", f.Warnings)
+	}
 	sealed := three("us", 10, 1, 1, 2, 3)
 	for i := range sealed.Nodes {
 		sealed.Nodes[i].Sealed, sealed.Nodes[i].Writable = &timeline.Seal{}, false

@@ -85,8 +85,16 @@ func warnOfAsked(f *contract.FleetStatus, regions map[string]*fleet.Region) {
 	}
 }
 
-// warnings says what is wrong with the fleet, the worst first.
-func warnings(f *contract.FleetStatus, claim timeline.Reign) (list []string) {
+// votersOf returns who votes, by the charter of the primary region; nil if nobody does.
+func votersOf(r *fleet.Region) []string {
+	if r == nil || r.Spokesman() == nil || r.Spokesman().Voting == nil {
+		return nil
+	}
+	return r.Spokesman().Voting.Voters
+}
+
+// warnings says what is wrong with the fleet, the worst first. One of its voters takes no writes beside the primary.
+func warnings(f *contract.FleetStatus, claim timeline.Reign, voters []string) (list []string) {
 	var write, count []string
 	for i := range f.Regions {
 		r := &f.Regions[i]
@@ -96,7 +104,7 @@ func warnings(f *contract.FleetStatus, claim timeline.Reign) (list []string) {
 			write = append(write, text)
 		case r.Role == contract.RolePrimary && !r.Sealed && r.Leader != "":
 			count = append(count, text)
-		case !r.Heard && r.Name != claim.Primary && mayWrite(r, claim):
+		case !r.Heard && r.Name != claim.Primary && mayWrite(r, claim) && !slices.Contains(voters, r.Name):
 			list = append(list, fmt.Sprintf("epoch %d of %s was begun without %s, which does not answer: if it runs, "+
 				"it may take writes until it hears of that", claim.Epoch, claim.Primary, r.Name))
 		}

@@ -70,6 +70,10 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 	if !g.config.Leadership.Leads() {
 		return nil, contract.ErrNotLeader
 	}
+	view, _ := g.config.Fleet.View()
+	if err := hasVote(g.config.Applied.State(), view); err != nil {
+		return nil, err
+	}
 	loss := g.config.Standing.Loss(g.config.Applied.State(), 0)
 	if err := succession.May(g.config.Applied.State(), loss != nil); err != nil {
 		return nil, err
@@ -100,7 +104,7 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 		epoch, err := g.config.Elections.Sound(sounding)
 		cancel()
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+			return nil, err
 		}
 		order.Epoch = epoch
 	}
@@ -108,10 +112,33 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 	if r.Err != nil {
 		return nil, r.Err
 	}
+	if r.Mandate != nil {
+		report.Loss += "; " + atMost(r.Mandate.Lost)
+	}
 	report.Epoch, report.Position, report.Lossy = r.Reign.Epoch, r.Reign.First-1, true
 	g.config.Logger.Warn("took over by force", "epoch", report.Epoch, "from", report.From, "position", report.Position,
 		"behind", report.Behind, "known", report.BehindKnown)
 	return report, nil
+}
+
+// hasVote returns nil unless the fleet votes about its primary, as far as was heard, and the region in the state s does
+// not: nobody would know of an epoch that it begins, and another region could go on beside it.
+func hasVote(s *timeline.State, v fleet.View) error {
+	region, _ := v.Votes()
+	if s.Charter() != nil || region == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: region %s votes about who is primary, and region %s has no vote: its ballot is lost, or it "+
+		"came later; if a majority of those that have one is lost for good: mimir fleet recover --keep %s",
+		contract.ErrRejected, region, s.Region, s.Region)
+}
+
+// atMost says what a majority of voters knows of a loss.
+func atMost(lost uint64) string {
+	if lost == timeline.NoBound {
+		return "how many acknowledged commands that are at most, the voters do not know"
+	}
+	return fmt.Sprintf("by what a majority of the voters knows, at most %d acknowledged commands are lost", lost)
 }
 
 // sight is what was seen of the fleet when everybody was asked once more.

@@ -41,8 +41,8 @@ type Follower interface {
 
 // Elections asks for votes. It is safe for concurrent use.
 type Elections interface {
-	// Elect returns nil once a majority voted for r, the own region first, or why none will.
-	Elect(ctx context.Context, r timeline.Reign, operator bool) error
+	// Elect returns once a majority voted for r, the own region first, with what that knows, or why none will.
+	Elect(ctx context.Context, r timeline.Reign, operator bool) (timeline.Mandate, error)
 	// Sound returns nil once a majority would vote for the region, ordered by an operator, with the least epoch to ask
 	// for; it waits for promises to end until ctx does, and tells then what is in the way.
 	Sound(ctx context.Context) (timeline.Epoch, error)
@@ -221,8 +221,11 @@ func (g *Governor) view() succession.View {
 	out.Term, _ = g.config.Leadership.Term()
 	for name, r := range v.Regions {
 		if l := r.Leader(); l != nil {
-			out.Fleet.Leaders[name] = succession.Sight{Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns,
-				Sealed: l.Sealed}
+			sight := succession.Sight{Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns, Sealed: l.Sealed}
+			if l.Voting != nil {
+				sight.Ballot = &l.Voting.Ballot
+			}
+			out.Fleet.Leaders[name] = sight
 		} else {
 			out.Fleet.Silent[name] = silence(r)
 		}

@@ -20,6 +20,10 @@ func (g *Governor) Switchover(ctx context.Context, to string) (*contract.MoveRep
 		return nil, err
 	}
 	report, err := g.untilFound(ctx, to, func() (*contract.MoveReport, error) { return g.moveOnce(ctx, to) })
+	if err == nil && report.Lossy { // while it was looked for
+		return nil, fmt.Errorf("%w: region %s is primary, but by a failover: %s", contract.ErrUnknownOutcome, to,
+			report.Loss)
+	}
 	if peer.Elsewhere(err) || peer.Lost(err) {
 		err = fmt.Errorf("the primary region does not answer; if it is lost, a failover moves the primary without it: "+
 			"%w", err)
@@ -72,10 +76,15 @@ func (g *Governor) moved(ctx context.Context, before timeline.Reign, to string, 
 	if now.Primary != to || now.Epoch <= before.Epoch {
 		return nil, already
 	}
-	return &contract.MoveReport{
+	r := &contract.MoveReport{
 		From: before.Primary, To: to, Epoch: now.Epoch, Position: now.First - 1, Lossy: now.Lossy,
 		Warnings: []string{"the node that moved the primary ended before it could tell for how long writes paused"},
-	}, nil
+	}
+	if r.Lossy {
+		r.Loss = fmt.Sprintf("how much region %s lacks of %s is unknown: epoch %d began after position %d, and who "+
+			"began it did not tell", to, r.From, r.Epoch, r.Position)
+	}
+	return r, nil
 }
 
 func (g *Governor) moveOnce(ctx context.Context, to string) (*contract.MoveReport, error) {

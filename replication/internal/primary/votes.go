@@ -20,15 +20,21 @@ func (b Ballot) Vote(ctx context.Context, c *timeline.Control) (region.Outcome, 
 	return region.Outcome{Outcome: r.Outcome, Why: r.Why}, r.Err
 }
 
-// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it. operator
-// says that somebody ordered it.
-func (b Ballot) Stand(ctx context.Context, e timeline.Epoch, operator bool) (*timeline.Reign, error) {
+// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it, with what that
+// knows. operator says that somebody ordered it.
+func (b Ballot) Stand(
+	ctx context.Context, e timeline.Epoch, operator bool,
+) (*timeline.Reign, timeline.Mandate, error) {
 	r := b.Governor.order(ctx, func(call uint64) succession.Input {
-		return succession.Takeover{Call: call, Epoch: e, Operator: operator}
+		return succession.Takeover{Call: call, Epoch: e, Operator: operator, Anew: true}
 	})
 	if r.Err != nil {
-		return nil, r.Err
+		return nil, timeline.Mandate{}, r.Err
 	}
 	b.Governor.config.Fleet.Refresh()
-	return r.Reign, nil
+	var mandate timeline.Mandate
+	if r.Mandate != nil {
+		mandate = *r.Mandate
+	}
+	return r.Reign, mandate, nil
 }

@@ -46,10 +46,17 @@ func (m acknowledgements) regionsAt(r *contract.Receipt, s *timeline.State) int 
 	if (acknowledgement{Epoch: r.Epoch, Position: r.Position}).within(s) < r.Position {
 		return k
 	}
-	for _, a := range m {
-		if a.within(s) >= r.Position {
+	for region, a := range m {
+		if a.within(s) >= r.Position && counts(s, region) {
 			k++
 		}
 	}
 	return k
+}
+
+// counts reports whether what a region has is safe with it. Where nothing may be lost, what is safe is what no majority
+// of voters is without, and a region without a vote is in none.
+func counts(s *timeline.State, region string) bool {
+	c := s.Charter()
+	return c == nil || c.MaxLoss != 0 || c.Voter(region) != nil
 }

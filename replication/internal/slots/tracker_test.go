@@ -44,6 +44,24 @@ func TestAnAcknowledgementCountsInItsHistory(t *testing.T) {
 	}
 }
 
+// TestWhoHasNoVoteDoesNotCount where nothing may be lost: a majority of voters can be without what it has.
+func TestWhoHasNoVoteDoesNotCount(t *testing.T) {
+	reign := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+	has := acknowledgements{}
+	has.note(acknowledgement{Region: "eu", Epoch: 1, Position: 5})
+	has.note(acknowledgement{Region: "new", Epoch: 1, Position: 5})
+	for maxLoss, want := range map[uint64]int{0: 2, 9: 3} {
+		s := &timeline.State{
+			Region: "us", Reigns: []timeline.Reign{reign}, Cursor: timeline.Cursor{Epoch: 1, Position: 5},
+			Ballot: &timeline.Ballot{Charter: timeline.Charter{Epoch: 1, Number: 1, MaxLoss: maxLoss,
+				Voters: []timeline.Voter{{ID: "eu"}, {ID: "us"}, {ID: "witness/w"}}}},
+		}
+		if k := has.regionsAt(&contract.Receipt{Epoch: 1, Position: 5}, s); k != want {
+			t.Errorf("where %d may be lost, it is in %d regions, want %d", maxLoss, k, want)
+		}
+	}
+}
+
 // TestTracker writes steps as words: "lead", "down", "stop", "await NAME K POSITION [AT]", "ack REGION EPOCH POSITION",
 // "at SECOND", "cut POSITION" (a beginning above it takes the place of epoch 3). Answers are "NAME=REGIONS" and
 // "NAME!REGIONS" if under-replicated.

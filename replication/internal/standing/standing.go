@@ -79,11 +79,10 @@ func (s *Standing) Confirms() bool {
 // Spread returns in how many regions a write has to be before it is acknowledged: in one, but where nothing may be
 // lost in as many as no majority of voters can be without.
 func (s *Standing) Spread() int {
-	c := s.applied.State().Charter()
-	if c == nil || c.MaxLoss != 0 {
-		return 1
+	if c := s.applied.State().Charter(); c != nil {
+		return c.Spread()
 	}
-	return len(c.Voters) - c.Majority() + 1
+	return 1
 }
 
 // MayWrite returns the applied place, and whether the region may write there. reached is the last position of this

@@ -63,6 +63,8 @@ type Reply struct {
 	Why     string
 	// End is the last position of the epoch before, of a Switchover.
 	End timeline.Position
+	// Mandate is what the voters know of what was lost, of a Takeover where votes are taken.
+	Mandate *timeline.Mandate
 	// Pause is for how long no region took writes, of a Switchover.
 	Pause time.Duration
 	// Err is why there is nothing of the above. Errors are of package contract.

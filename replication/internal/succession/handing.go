@@ -14,6 +14,7 @@ type move struct {
 	call    uint64
 	to      string
 	until   Instant // by when the target has to be close
+	doubt   Instant // by when it has to be known to have a vote, which it has not as far as is known; zero: it has
 	why     string  // it is not close
 	sealing bool    // the seal was proposed
 	began   Instant // when that was
@@ -55,10 +56,22 @@ func (m *Machine) approach() {
 		return // finishMove has the answer
 	}
 	why, isClose := m.view.distance(o.to, m.limits.Close)
+	voteless := m.view.voteless(o.to)
+	switch {
+	case voteless == "":
+		o.doubt = 0
+	case o.doubt == 0: // it may have been heard before it got one
+		o.doubt = m.now + m.limits.Ask
+	}
 	switch {
 	case !m.view.State.Writable():
 		m.move = nil
 		m.fail(o.call, fmt.Errorf("%w: region %s is not primary any more", contract.ErrHandoff, m.region))
+	case voteless != "" && m.now < o.doubt:
+		m.lookAgain()
+	case voteless != "":
+		m.move = nil
+		m.fail(o.call, fmt.Errorf("%w: %s", contract.ErrHandoff, voteless))
 	case isClose:
 		o.sealing, o.began = true, m.now
 		m.decide(&timeline.Control{Op: timeline.OpSeal, Epoch: s.Cursor.Epoch, To: o.to, Handoff: s.Handoffs + 1},
@@ -145,6 +158,9 @@ func (m *Machine) handOver(seal timeline.Seal) {
 // ask puts the question that is due to the target.
 func (m *Machine) ask(a *attempt) {
 	h := Handover{From: m.region, To: a.seal.To, Epoch: a.seal.Epoch, Handoff: a.seal.Handoff, End: m.view.State.Cursor}
+	if c := m.view.State.Charter(); c != nil {
+		h.Charter = c.Mark()
+	}
 	e := Effect{Do: AskBegin, Handover: h, Until: a.until}
 	if a.refusing = a.aborted != nil; a.refusing {
 		e.Do, e.Until = AskRefuse, m.now+m.limits.Ask

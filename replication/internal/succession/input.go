@@ -22,6 +22,8 @@ type Takeover struct {
 	Fenced bool
 	// Operator says that somebody ordered it.
 	Operator bool
+	// Anew says that a region which is primary begins again where votes are taken, since they bar its way.
+	Anew bool
 }
 
 // VoteAsked asks this leader to cast its region's vote, which Control is. What it streamed by then is applied before.
@@ -30,10 +32,11 @@ type VoteAsked struct {
 	Control *timeline.Control
 }
 
-// Elected tells what came of an Elect: a majority voted for it, or Err says why not.
+// Elected tells what came of an Elect: a majority voted for it, with what it knows, or Err says why not.
 type Elected struct {
-	ID  uint64
-	Err error
+	ID      uint64
+	Mandate timeline.Mandate
+	Err     error
 }
 
 // BeginAsked is the question of a sealed primary to its target.

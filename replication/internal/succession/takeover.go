@@ -18,9 +18,11 @@ type takeover struct {
 	fenced bool
 	tries  int
 	epoch  timeline.Epoch // the least one to begin
-	// again says that the primary begins anew, to be supported by all voters: nothing is lost, and nobody asked for it.
+	// again says that the primary begins anew, to be supported by all voters. Nothing is lost, unless a later epoch
+	// took writes meanwhile, or somebody ordered it who does not know of one.
 	again    bool
 	operator bool
+	mandate  *timeline.Mandate
 	seal     *timeline.Seal // that was open when it was ordered
 	// diverged is the reign for whose history the region had given up its own when it was ordered; zero: it had not.
 	diverged timeline.Reign
@@ -55,7 +57,7 @@ func (m *Machine) takeOver(in Takeover) {
 		m.fail(in.Call, fmt.Errorf("%w: region %s is taking over just now", contract.ErrNotReady, m.region))
 	default:
 		s := m.view.State
-		again := s.Charter() != nil && s.Role() == timeline.Primary && s.Seal == nil && !in.Operator
+		again := in.Anew && s.Charter() != nil && s.Role() == timeline.Primary && s.Seal == nil
 		if err := May(s, in.Fenced); err != nil && !again {
 			m.fail(in.Call, err)
 			return
@@ -121,14 +123,17 @@ func (m *Machine) force(claim timeline.Reign) {
 		return
 	}
 	o.tries++
-	r := timeline.Reign{Epoch: max(above(claim, m.view), o.epoch), Primary: m.region, Lossy: !o.again}
+	r := timeline.Reign{
+		Epoch: max(above(claim, m.view), o.epoch), Primary: m.region, Lossy: !o.again || o.operator,
+	}
+	voted := func(k timeline.Mandate) { r.Lossy, o.mandate = r.Lossy || k.Used, &k }
 	failed := func(err error) {
 		if m.takeover == o {
 			m.takeover = nil
 			m.fail(o.call, err)
 		}
 	}
-	m.voting.begin(m, r, o.operator, failed, func(in Decided) {
+	m.voting.begin(m, &r, o.operator, voted, failed, func(in Decided) {
 		if m.takeover != o {
 			return
 		}
@@ -142,7 +147,7 @@ func (m *Machine) force(claim timeline.Reign) {
 		case in.Outcome == timeline.Refused || begun == nil:
 			m.fail(o.call, fmt.Errorf("begin epoch %d: %w: %s", r.Epoch, contract.ErrRejected, in.Why))
 		default:
-			m.answer(o.call, Reply{Reign: begun})
+			m.answer(o.call, Reply{Reign: begun, Mandate: o.mandate})
 		}
 	})
 }

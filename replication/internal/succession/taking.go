@@ -21,6 +21,8 @@ func (m *Machine) beginAsked(in BeginAsked) {
 		m.fail(in.Call, fmt.Errorf("%w: handoff to %s asked of %s", contract.ErrRejected, in.Handover.To, m.region))
 	case m.term == 0:
 		m.fail(in.Call, contract.ErrNotLeader)
+	case in.Handover.Charter.Number != 0 && m.view.State.Charter() == nil:
+		m.fail(in.Call, fmt.Errorf("%w: region %s lost its ballot, and has no vote", contract.ErrHandoff, m.region))
 	default:
 		m.takings = append(m.takings, &taking{call: in.Call, handover: in.Handover})
 	}
@@ -74,7 +76,7 @@ func (m *Machine) takeHandover(o *taking) {
 	h := o.handover
 	failed := func(err error) { m.dismiss(o, fmt.Errorf("%w: %w", contract.ErrHandoff, err)) }
 	r := timeline.Reign{Epoch: h.Epoch + 1, Primary: m.region, Handoff: h.Handoff}
-	m.voting.begin(m, r, false, failed, func(in Decided) {
+	m.voting.begin(m, &r, false, nil, failed, func(in Decided) {
 		if in.Err == nil && in.Outcome == timeline.Applied {
 			return // the state tells
 		}

@@ -32,6 +32,8 @@ type Sight struct {
 	Cursor timeline.Cursor
 	Reigns []timeline.Reign
 	Sealed *timeline.Seal
+	// Ballot is the identity of its ballot, zero if it has none; nil if it is not known.
+	Ballot *timeline.Nonce
 }
 
 // Handover is what the two regions of a switchover say to each other. It travels as JSON: never change a name.
@@ -41,6 +43,8 @@ type Handover struct {
 	Epoch   timeline.Epoch  `json:"epoch"` // that ends
 	Handoff uint64          `json:"handoff"`
 	End     timeline.Cursor `json:"end"` // where it ends
+	// Charter is that of the primary; zero: no votes are taken, or it is too old to say.
+	Charter timeline.Mark `json:"charter,omitzero"`
 }
 
 // of reports whether h is the handoff for which a region is sealed.

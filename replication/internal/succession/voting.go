@@ -17,7 +17,7 @@ type vote struct {
 // election is what a beginning waits for: a majority of votes.
 type election struct {
 	id   uint64
-	done func(error)
+	done func(timeline.Mandate, error)
 }
 
 // voting is what a machine has to do with votes.
@@ -69,7 +69,7 @@ func (v *voting) drop(m *Machine, unknown error) {
 func (v *voting) elected(in Elected) {
 	if o := v.election; o != nil && o.id == in.ID {
 		v.election = nil
-		o.done(in.Err)
+		o.done(in.Mandate, in.Err)
 	}
 }
 
@@ -79,17 +79,41 @@ func bound(s *timeline.State, claim timeline.Reign) bool {
 	return s.Charter() != nil && s.Ballot.Promised > claim.Epoch
 }
 
-// begin has r begin once a majority has voted for it; where no votes are taken, at once. failed is told if it has not.
-func (v *voting) begin(m *Machine, r timeline.Reign, operator bool, failed func(error), done func(Decided)) {
+// begin has r begin once a majority has voted for it; where no votes are taken, at once. voted, if it is not nil, is
+// told what the voters know before, and may change r; failed is told if there is no majority.
+func (v *voting) begin(
+	m *Machine, r *timeline.Reign, operator bool, voted func(timeline.Mandate), failed func(error), done func(Decided),
+) {
 	if m.view.State.Charter() == nil {
-		m.decideReign(r, done)
+		m.decideReign(*r, done)
 		return
 	}
-	v.election = &election{m.do(Effect{Do: Elect, Reign: r, Operator: operator}), func(err error) {
+	v.election = &election{m.do(Effect{Do: Elect, Reign: *r, Operator: operator}), func(k timeline.Mandate, err error) {
 		if err != nil {
 			failed(fmt.Errorf("epoch %d: %w", r.Epoch, err))
 			return
 		}
-		m.decideReign(r, done)
+		if voted != nil {
+			voted(k)
+		}
+		m.decideReign(*r, done)
 	}}
+}
+
+// voteless returns why a region that is to be primary has no vote, though votes are taken; "" if nothing is known to
+// speak against it. It would begin an epoch that nobody voted for.
+func (v View) voteless(to string) string {
+	c := v.State.Charter()
+	if c == nil {
+		return ""
+	}
+	voter, l := c.Voter(to), v.Fleet.Leaders[to]
+	switch {
+	case voter == nil:
+		return fmt.Sprintf("region %s has no vote, by charter %d of epoch %d: see mimir fleet", to, c.Number, c.Epoch)
+	case l.Ballot != nil && *l.Ballot != voter.Identity:
+		return fmt.Sprintf("region %s lost its ballot, and has no vote", to)
+	default:
+		return ""
+	}
 }

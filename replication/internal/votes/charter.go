@@ -34,33 +34,81 @@ type pauseOrder struct {
 	Reason string `json:"reason"` // "": not paused any more
 }
 
-func (v *Votes) registerOrders(r *peer.Registry) {
+// Orders are what an operator orders of votes. They are safe for concurrent use.
+type Orders struct{ *Votes }
+
+func (v Orders) register(r *peer.Registry) {
 	peer.Handle(r, askEnable, func(ctx context.Context, s Settings) (*timeline.Charter, error) {
-		return v.enable(ctx, s)
+		return v.known(ctx, func() (*timeline.Charter, error) { return v.enable(ctx, s) })
+	})
+	peer.Handle(r, askChange, func(ctx context.Context, c Change) (*timeline.Charter, error) {
+		return v.known(ctx, func() (*timeline.Charter, error) { return v.change(ctx, c) })
 	})
 	peer.Handle(r, askRecover, func(ctx context.Context, _ peer.Nothing) (*timeline.Reign, error) {
 		return v.recover(ctx)
 	})
 	peer.Handle(r, askPause, func(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
-		return v.pause(ctx, o.Reason)
+		return v.known(ctx, func() (*timeline.Charter, error) { return v.pause(ctx, o) })
 	})
 }
 
 // Enable has the fleet take votes from now on. Any node takes the call. Errors: ErrArgument, ErrRejected if votes are
 // taken already, ErrNotReady with what is missing, ErrUnknownOutcome.
-func (v *Votes) Enable(ctx context.Context, s Settings) (*timeline.Charter, error) {
-	if to := v.config.Standing.Route(); !to.Local && to.Addr != "" {
-		return peer.Order(ctx, v.config.Client, to.Addr, askEnable, s)
-	}
-	return v.enable(ctx, s)
+func (v Orders) Enable(ctx context.Context, s Settings) (*timeline.Charter, error) {
+	return atPrimary(ctx, v, askEnable, s, v.enable)
 }
 
 // Pause has nothing move by itself while reason is not empty. Any node takes the call. Errors: as of Enable.
-func (v *Votes) Pause(ctx context.Context, reason string) (*timeline.Charter, error) {
-	if to := v.config.Standing.Route(); !to.Local && to.Addr != "" {
-		return peer.Order(ctx, v.config.Client, to.Addr, askPause, pauseOrder{reason})
+func (v Orders) Pause(ctx context.Context, reason string) (*timeline.Charter, error) {
+	return atPrimary(ctx, v, askPause, pauseOrder{reason}, v.pause)
+}
+
+// atPrimary has the leader of the primary write a charter, wherever that is.
+func atPrimary[In any](
+	ctx context.Context, v Orders, q peer.Question[In, *timeline.Charter], in In,
+	write func(context.Context, In) (*timeline.Charter, error),
+) (*timeline.Charter, error) {
+	switch to := v.config.Standing.Route(); {
+	case to.Local:
+		return v.known(ctx, func() (*timeline.Charter, error) { return write(ctx, in) })
+	case to.Addr != "":
+		return peer.Order(ctx, v.config.Client, to.Addr, q, in)
+	default:
+		return nil, fmt.Errorf("%w: no leader of the primary answers, and nobody else writes charters",
+			contract.ErrNotReady)
 	}
-	return v.pause(ctx, reason)
+}
+
+// known writes a charter, and returns it once a majority of its voters keeps it: before, a region may be voted for by
+// the one before.
+func (v Orders) known(ctx context.Context, write func() (*timeline.Charter, error)) (*timeline.Charter, error) {
+	c, err := write()
+	if err != nil {
+		return nil, err
+	}
+	err = v.until(ctx, max(2*v.config.Timeout, c.Lease), func() bool {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		return v.holder.Known(c.Mark())
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: charter %d of epoch %d is written, and not known to a majority of its voters yet; "+
+			"see mimir fleet show: %w", contract.ErrUnknownOutcome, c.Number, c.Epoch, err)
+	}
+	return c, nil
+}
+
+// until waits until is, for at most d.
+func (v *Votes) until(ctx context.Context, d time.Duration, is func() bool) error {
+	for began := v.config.Clock.Elapsed(); !is(); {
+		if v.config.Clock.Elapsed()-began >= d {
+			return context.DeadlineExceeded
+		}
+		if err := v.config.Life.Pause(ctx, least); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // primary returns the state of the region if this node leads it and it is primary.
@@ -73,7 +121,7 @@ func (v *Votes) primary() (*timeline.State, error) {
 }
 
 // enable writes the first charter: every voter has a ballot before, and every node understands it (V4).
-func (v *Votes) enable(ctx context.Context, set Settings) (*timeline.Charter, error) {
+func (v Orders) enable(ctx context.Context, set Settings) (*timeline.Charter, error) {
 	s, err := v.primary()
 	if err != nil {
 		return nil, err
@@ -97,54 +145,72 @@ func (v *Votes) enable(ctx context.Context, set Settings) (*timeline.Charter, er
 	if err := v.enrolAll(ctx, c, set); err != nil {
 		return nil, err
 	}
-	if fault := c.Fault(); fault != "" {
-		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
-	}
 	return c, v.write(ctx, c)
 }
 
 // enrolAll finds out who votes.
-func (v *Votes) enrolAll(ctx context.Context, c *timeline.Charter, set Settings) error {
+func (v Orders) enrolAll(ctx context.Context, c *timeline.Charter, set Settings) error {
 	own, err := v.seat.store.Enrol(ctx)
 	if err != nil {
 		return err
 	}
 	c.Voters = append(c.Voters, timeline.Voter{ID: own.Voter, Identity: own.Identity, Priority: own.Priority})
 	view, _ := v.config.Fleet.View()
-	enrol := func(id string, addrs []string) error {
-		ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
-		defer cancel()
-		e, err := reach(ctx, v, addrs, askEnrol, peer.Nothing{})
-		if err == nil && e.Voter != id {
-			err = fmt.Errorf("it says that it is %s", e.Voter)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %s cannot vote yet: %w", contract.ErrNotReady, id, err)
-		}
-		c.Voters = append(c.Voters, timeline.Voter{ID: id, Identity: e.Identity, Priority: e.Priority})
-		return nil
-	}
 	for name := range view.Regions {
-		if err := enrol(name, v.config.Fleet.Addresses(name)); err != nil {
+		if err := v.add(ctx, c, name, nil); err != nil {
 			return err
 		}
 	}
 	for name, addrs := range set.Witnesses {
-		if err := enrol(timeline.WitnessPrefix+name, addrs); err != nil {
+		if err := v.add(ctx, c, timeline.WitnessPrefix+name, addrs); err != nil {
 			return err
 		}
-		c.Voters[len(c.Voters)-1].Addrs = addrs
 	}
+	return nil
+}
+
+// add adds a voter to a charter, a witness by its addresses, behind the regions.
+func (v Orders) add(ctx context.Context, c *timeline.Charter, id string, witness []string) error {
+	addrs := witness
+	if addrs == nil {
+		addrs = v.config.Fleet.Addresses(id)
+	}
+	ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
+	defer cancel()
+	e, err := reach(ctx, v.Votes, addrs, askEnrol, peer.Nothing{})
+	if err == nil && e.Voter != id {
+		err = fmt.Errorf("it says that it is %s", e.Voter)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s cannot vote yet: %w", contract.ErrNotReady, id, err)
+	}
+	if e.Charter != nil && !e.Charter.Related(c, id) {
+		return fmt.Errorf("%w: %s votes in another fleet already, and cannot in this one: use another witness",
+			contract.ErrRejected, id)
+	}
+	c.Voters = append(slices.Clone(c.Voters), timeline.Voter{
+		ID: id, Identity: e.Identity, Priority: e.Priority, Addrs: witness,
+	})
 	slices.SortFunc(c.Voters, func(a, b timeline.Voter) int { return cmp.Compare(a.ID, b.ID) })
 	return nil
 }
 
 // write has the region agree on a charter; the voters get it with the next renewal.
 func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
+	fault := c.Fault()
+	if fault == "" && c.Spread() > c.Regions() {
+		fault = fmt.Sprintf("where nothing may be lost, of %d voters %d regions have to have a write, and there are %d",
+			len(c.Voters), c.Spread(), c.Regions())
+	}
+	if fault != "" {
+		return fmt.Errorf("%w: %s", contract.ErrArgument, fault)
+	}
 	o, err := v.config.Controls.Control(ctx, &timeline.Control{
 		Op: timeline.OpCharter, Charter: c, To: v.config.Region,
 	})
-	if err == nil && o.Outcome != timeline.Applied {
+	if err == nil && o.Outcome == timeline.Skipped {
+		err = fmt.Errorf("%w: another one was written just before", contract.ErrNotReady)
+	} else if err == nil && o.Outcome != timeline.Applied {
 		err = fmt.Errorf("%w: %s", contract.ErrRejected, o.Why)
 	}
 	if err != nil {
@@ -171,12 +237,12 @@ func (v *Votes) next() (*timeline.Charter, error) {
 	return &c, nil
 }
 
-func (v *Votes) pause(ctx context.Context, reason string) (*timeline.Charter, error) {
+func (v Orders) pause(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
 	c, err := v.next()
 	if err != nil {
 		return nil, err
 	}
-	c.Paused = reason
+	c.Paused = o.Reason
 	return c, v.write(ctx, c)
 }
 
@@ -191,12 +257,33 @@ func (v *Votes) restamp() {
 	}
 }
 
+// sees returns the region's state with the newest charter that it heard of. One that cannot be kept by itself, since
+// the region voted in a later epoch than it is of, is kept with the next vote.
+func (v *Votes) sees() *timeline.State {
+	s := v.config.Applied.State()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if c := v.heard; c != nil && s.Charter() != nil && s.Charter().Mark().Before(c.Mark()) {
+		next, b := *s, *s.Ballot
+		b.Charter, next.Ballot = *c, &b
+		return &next
+	}
+	return s
+}
+
 // adopt takes a newer charter that a voter told of: with an older one this region would be voted for by nobody. The
 // primary that wrote it is the one for which that voter voted, if it tells.
 func (v *Votes) adopt(a ballot.Answer) {
-	s := v.config.Applied.State()
+	s := v.sees()
 	if a.Charter == nil || s.Charter() == nil || !s.Charter().Mark().Before(a.Charter.Mark()) ||
-		a.Charter.Epoch > s.Ballot.Promised && a.Charter.Epoch != a.Promised {
+		a.Charter.Fault() != "" {
+		return
+	}
+	v.mu.Lock()
+	v.heard = a.Charter
+	v.mu.Unlock()
+	s = v.config.Applied.State()
+	if a.Charter.Epoch < s.Ballot.Promised || a.Charter.Epoch > s.Ballot.Promised && a.Charter.Epoch != a.Promised {
 		return
 	}
 	c := &timeline.Control{Op: timeline.OpCharter, Charter: a.Charter, To: a.For}
@@ -215,7 +302,7 @@ func (v *Votes) enableInitially() {
 		v.alone(func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, 5*v.config.Timeout)
 			defer cancel()
-			_, err := v.enable(ctx, *v.config.Initial)
+			_, err := Orders{v}.enable(ctx, *v.config.Initial)
 			return err
 		})
 	}
@@ -229,11 +316,14 @@ func (v *Votes) alone(do func(ctx context.Context) error) {
 		return
 	}
 	v.busy = v.config.Life.Try(func(ctx context.Context) {
-		if err := do(ctx); err != nil && ctx.Err() == nil {
+		err := do(ctx)
+		v.mu.Lock()
+		text := silence(err)
+		news := text != "" && text != v.failed
+		v.busy, v.failed = false, text
+		v.mu.Unlock()
+		if news && ctx.Err() == nil {
 			v.config.Logger.Info("charter not written; will try again", "err", err)
 		}
-		v.mu.Lock()
-		v.busy = false
-		v.mu.Unlock()
 	})
 }

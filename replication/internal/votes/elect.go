@@ -92,7 +92,7 @@ func (v *Votes) sound(ctx context.Context, c *timeline.Charter, voter string, in
 
 // candidacy is what this region says of itself in epoch.
 func (v *Votes) candidacy(epoch timeline.Epoch, operator bool) (*timeline.Candidacy, error) {
-	s := v.config.Applied.State()
+	s := v.sees()
 	if s.Charter() == nil {
 		return nil, fmt.Errorf("%w: no votes are taken", contract.ErrNotReady)
 	}
@@ -104,10 +104,11 @@ func (v *Votes) candidacy(epoch timeline.Epoch, operator bool) (*timeline.Candid
 }
 
 // Elect implements primary.Elections.
-func (v *Votes) Elect(ctx context.Context, r timeline.Reign, operator bool) error {
+func (v *Votes) Elect(ctx context.Context, r timeline.Reign, operator bool) (timeline.Mandate, error) {
+	var mandate timeline.Mandate
 	c, err := v.candidacy(r.Epoch, operator)
 	if err != nil {
-		return err
+		return mandate, err
 	}
 	c.Handoff = r.Handoff
 	ctx, cancel := context.WithTimeout(ctx, max(v.config.Timeout, c.Charter.Lease/3))
@@ -117,23 +118,28 @@ func (v *Votes) Elect(ctx context.Context, r timeline.Reign, operator bool) erro
 		err = errors.New(a.Why.Text)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s does not vote for itself: %w", contract.ErrNotReady, v.config.Region, err)
+		return mandate, fmt.Errorf("%w: %s does not vote for itself: %w", contract.ErrNotReady, v.config.Region, err)
 	}
-	return v.poll(ctx, c, func(voter string) (ballot.Answer, error) {
+	votes, err := v.poll(c, func(voter string) (ballot.Answer, error) {
 		if voter == v.config.Region {
 			return a, nil
 		}
 		return reach(ctx, v, v.addresses(&c.Charter, voter), askVote, c)
 	})
+	for _, a := range votes {
+		mandate = mandate.Counted(c, &a.Known)
+	}
+	return mandate, err
 }
 
-// poll asks every voter, and returns nil once a majority says yes, or why none does.
+// poll asks every voter, and returns what those said who say yes once they are a majority, or why none is.
 func (v *Votes) poll(
-	ctx context.Context, c *timeline.Candidacy, ask func(voter string) (ballot.Answer, error),
-) error {
+	c *timeline.Candidacy, ask func(voter string) (ballot.Answer, error),
+) (map[string]*ballot.Answer, error) {
 	type said struct {
-		voter string
-		why   string
+		voter  string
+		answer ballot.Answer
+		why    string
 	}
 	answers := make(chan said, len(c.Charter.Voters))
 	for _, w := range c.Charter.Voters {
@@ -141,25 +147,26 @@ func (v *Votes) poll(
 			a, err := ask(w.ID)
 			switch {
 			case err != nil:
-				answers <- said{w.ID, fmt.Sprintf("%s does not answer: %v", w.ID, err)}
+				answers <- said{voter: w.ID, why: fmt.Sprintf("%s does not answer: %v", w.ID, err)}
 			case !a.Granted:
-				answers <- said{w.ID, a.Why.Text}
+				answers <- said{voter: w.ID, why: a.Why.Text}
 			default:
-				answers <- said{w.ID, ""}
+				answers <- said{voter: w.ID, answer: a}
 			}
 		}()
 	}
-	votes, reasons := map[string]bool{}, []string{}
+	yes, reasons := map[string]*ballot.Answer{}, []string{}
 	for range c.Charter.Voters {
-		s := <-answers // each ends with ctx
-		if votes[s.voter] = s.why == ""; s.why != "" {
+		s := <-answers // each ends with the question
+		if s.why != "" {
 			reasons = append(reasons, s.why)
+			continue
 		}
-		if ballot.Decided(&c.Charter, votes) {
-			return nil
+		if yes[s.voter] = &s.answer; len(yes) >= c.Charter.Majority() {
+			return yes, nil
 		}
 	}
-	return fmt.Errorf("%w: no majority of votes: %s", contract.ErrNotReady, strings.Join(reasons, "; "))
+	return nil, fmt.Errorf("%w: no majority of votes: %s", contract.ErrNotReady, strings.Join(reasons, "; "))
 }
 
 // soundAgain is the pause between two soundings for an operator.
@@ -167,16 +174,21 @@ const soundAgain = 200 * time.Millisecond
 
 // Sound implements primary.Elections.
 func (v *Votes) Sound(ctx context.Context) (timeline.Epoch, error) {
+	var before error // why a round before came to nothing
 	for {
-		s := v.config.Applied.State()
+		s := v.sees()
+		if s.Charter() == nil {
+			return 0, fmt.Errorf("%w: no votes are taken", contract.ErrNotReady)
+		}
 		c, err := v.candidacy(max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, true)
 		if err != nil {
 			return 0, err
 		}
 		sounding, cancel := context.WithTimeout(ctx, v.config.Timeout)
 		highest := make(chan timeline.Epoch, len(c.Charter.Voters))
-		err = v.poll(sounding, c, func(voter string) (ballot.Answer, error) {
+		answers, err := v.poll(c, func(voter string) (ballot.Answer, error) {
 			a, err := v.sound(sounding, &c.Charter, voter, c)
+			v.adopt(a)
 			highest <- a.Promised
 			if a.Why != nil && a.Why.Reason == timeline.ReasonEpoch { // a later epoch cures that
 				a.Granted = true
@@ -188,10 +200,16 @@ func (v *Votes) Sound(ctx context.Context) (timeline.Epoch, error) {
 		for len(highest) > 0 {
 			epoch = max(epoch, <-highest+1)
 		}
+		if err == nil && !ballot.Rules(s, v.seat.supports(), answers) {
+			err = fmt.Errorf("%w: %s", contract.ErrNotReady, ballot.Unruled(s))
+		}
 		if err == nil {
 			return epoch, nil
 		}
-		if v.config.Life.Pause(ctx, soundAgain) != nil {
+		if before != nil && ctx.Err() != nil { // nobody had the time to answer
+			return 0, before
+		}
+		if before = err; v.config.Life.Pause(ctx, soundAgain) != nil {
 			return 0, err
 		}
 	}

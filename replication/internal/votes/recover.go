@@ -16,7 +16,7 @@ const askRecover = peer.Question[peer.Nothing, *timeline.Reign]("vote-recover")
 // Whoever orders it answers for that none of the others acknowledges anything any more; after a lease that is so for
 // those that hear nobody. Any node takes the call. Errors: ErrRejected if no votes are taken, ErrUnknownRegion,
 // ErrNotReady, ErrUnknownOutcome.
-func (v *Votes) Recover(ctx context.Context, region string) (*timeline.Reign, error) {
+func (v Orders) Recover(ctx context.Context, region string) (*timeline.Reign, error) {
 	if region == v.config.Region && v.config.Leadership.Leads() {
 		return v.recover(ctx)
 	}
@@ -30,31 +30,49 @@ func (v *Votes) Recover(ctx context.Context, region string) (*timeline.Reign, er
 	return peer.Order(ctx, v.config.Client, addrs[0], askRecover, peer.Nothing{})
 }
 
-func (v *Votes) recover(ctx context.Context) (*timeline.Reign, error) {
+func (v Orders) recover(ctx context.Context) (*timeline.Reign, error) {
 	s := v.config.Applied.State()
+	view, _ := v.config.Fleet.View()
+	votes, lease := view.Votes()
 	switch {
 	case !v.config.Leadership.Leads():
 		return nil, contract.ErrNotLeader
-	case s.Charter() == nil:
+	case s.Charter() == nil && votes == "":
 		return nil, fmt.Errorf("%w: no votes are taken here: mimir failover --force", contract.ErrRejected)
 	case s.Role() == timeline.Diverged:
 		return nil, fmt.Errorf("%w: region %s has to rejoin first", contract.ErrDiverged, v.config.Region)
+	case s.Charter() != nil:
+		lease = s.Charter().Lease
 	}
 	v.config.Logger.Warn("recovery asked for: this region goes on as the only voter, when a lease is over")
-	if err := v.config.Life.Pause(ctx, s.Charter().Lease); err != nil {
+	if err := v.config.Life.Pause(ctx, lease); err != nil {
 		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
 	}
-	s = v.config.Applied.State()
+	if s = v.config.Applied.State(); s.Charter() == nil { // it lost its ballot, and goes on without votes
+		r, _, err := v.config.Governor.Stand(ctx, 0, true)
+		return r, err
+	}
 	c := *s.Charter()
 	own := timeline.Voter{ID: v.config.Region, Identity: s.Ballot.Identity, Priority: max(v.config.Priority, 1)}
 	c.Epoch, c.Number = max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, c.Number+1
 	c.Voters, c.Automatic, c.Paused = []timeline.Voter{own}, false, ""
-	if c.MaxLoss == 0 {
-		c.MaxLoss = timeline.NoBound // nobody else is left to have anything
-	}
 	if err := v.write(ctx, &c); err != nil {
 		return nil, err
 	}
-	// A primary that goes on has everything, and begins anew; any other region may lose what it has not.
-	return v.config.Governor.Stand(ctx, c.Epoch, s.Role() != timeline.Primary)
+	// Also a primary may have been followed by an epoch of which nobody is left to tell.
+	r, _, err := v.config.Governor.Stand(ctx, c.Epoch, true)
+	if err != nil {
+		return nil, err
+	}
+	return r, v.holds(ctx)
+}
+
+// holds waits until the region has a lease of the epoch that it began.
+func (v Orders) holds(ctx context.Context) error {
+	err := v.until(ctx, v.config.Timeout, func() bool { return v.config.Fence.Holds(v.config.Applied.State()) })
+	if err != nil {
+		return fmt.Errorf("%w: the epoch has begun, and has no lease yet; see mimir fleet show: %w",
+			contract.ErrUnknownOutcome, err)
+	}
+	return nil
 }

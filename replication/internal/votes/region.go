@@ -26,9 +26,9 @@ type Controls interface {
 type Governor interface {
 	// Vote casts the region's vote, behind everything that was streamed before.
 	Vote(ctx context.Context, c *timeline.Control) (region.Outcome, error)
-	// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it. operator
-	// says that somebody ordered it.
-	Stand(ctx context.Context, e timeline.Epoch, operator bool) (*timeline.Reign, error)
+	// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it, with what
+	// that knows. operator says that somebody ordered it.
+	Stand(ctx context.Context, e timeline.Epoch, operator bool) (*timeline.Reign, timeline.Mandate, error)
 }
 
 // store is a region's log as the place of its ballot.
@@ -83,7 +83,9 @@ func (s store) Enrol(ctx context.Context) (Enrolment, error) {
 			return Enrolment{}, fmt.Errorf("give region %s a ballot: %w", s.config.Region, err)
 		}
 	}
-	return Enrolment{s.config.Region, s.State().Ballot.Identity, s.config.Priority}, nil
+	return Enrolment{
+		Voter: s.config.Region, Identity: s.State().Ballot.Identity, Priority: s.config.Priority,
+	}, nil
 }
 
 // Identity returns a fresh one for a ballot.

@@ -28,6 +28,8 @@ type Enrolment struct {
 	Voter    string         `json:"voter"`
 	Identity timeline.Nonce `json:"identity"`
 	Priority uint8          `json:"priority"`
+	// Charter is the one by which it votes already; nil: it does not, or is too old to say.
+	Charter *timeline.Charter `json:"charter,omitempty"`
 }
 
 // Store is where the ballot of a voter is: a region's log, or a witness' file. It is safe for concurrent use.
@@ -162,6 +164,13 @@ func (s *Seat) record(ctx context.Context, e ballot.Effect) {
 		in.Unknown, in.Why = true, err.Error()
 	}
 	s.step(in)
+}
+
+// supports returns whom the voter supported last.
+func (s *Seat) supports() ballot.Ruler {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.machine.Supports()
 }
 
 // quiet returns from when on the voter's promise forbids nothing.

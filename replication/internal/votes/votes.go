@@ -72,9 +72,11 @@ type Votes struct {
 	held      bool
 	since     ballot.Instant // it is held, or not, in epoch
 	epoch     timeline.Epoch
-	why       string     // the candidate's, as it was logged last
-	dice      *rand.Rand // so that two regions do not ask at the same time for ever
-	busy      bool       // something is on its way to the log that the loop began
+	why       string            // the candidate's, as it was logged last
+	dice      *rand.Rand        // so that two regions do not ask at the same time for ever
+	busy      bool              // something is on its way to the log that the loop began
+	failed    string            // why what it began came to nothing, as it was logged last
+	heard     *timeline.Charter // the newest that a voter told of; nil: none
 }
 
 // New returns Votes; nothing is asked before Run.
@@ -96,7 +98,7 @@ func (v *Votes) Nudge() { v.wake.Nudge() }
 // Register registers what a voter, and the leader of the primary, answer.
 func (v *Votes) Register(r *peer.Registry) {
 	v.seat.Register(r)
-	v.registerOrders(r)
+	Orders{v}.register(r)
 }
 
 // idle is how often it is looked for a charter.
@@ -146,6 +148,7 @@ func (v *Votes) rest(longest time.Duration) time.Duration {
 func (v *Votes) look() {
 	if gap := v.stumble.look(v.config.Clock); gap > 0 {
 		v.config.Logger.Warn("a clock has jumped; what was promised before counts no more", "gap", gap)
+		v.config.Fence.Grant(ballot.Evidence{}) // also of a former leader, whose promises are not asked for any more
 		v.hold(ballot.Stumbled{})
 	}
 	v.hold(nil)
@@ -212,17 +215,19 @@ func (v *Votes) renew(c *timeline.Charter, e ballot.Effect) {
 
 // stand takes a step of the candidate.
 func (v *Votes) stand(in ballot.Input) {
-	s := v.config.Applied.State()
+	s := v.sees()
 	c := s.Charter()
 	if c == nil {
 		return
 	}
 	quiet, _ := v.seat.quiet()
+	supports := v.seat.supports()
 	term, _ := v.config.Leadership.Term()
 	rank := v.rank(s)
 	v.mu.Lock()
 	view := ballot.CandidateView{
-		Term: term, State: s, Quiet: quiet, Holds: v.held, Beaten: v.holder.Beaten(), Rank: rank, Dice: v.dice.Uint64(),
+		Term: term, State: s, Quiet: quiet, Supports: supports, Beaten: v.holder.Beaten(), Rank: rank,
+		Dice: v.dice.Uint64(),
 	}
 	effects := v.candidate.Step(v.config.Clock.Elapsed(), view, in)
 	why := v.candidate.Why()
@@ -250,9 +255,10 @@ func (v *Votes) campaign(c *timeline.Charter, e ballot.Effect) {
 	case ballot.Stand:
 		v.config.Life.Try(func(ctx context.Context) {
 			v.config.Logger.Warn("asks for votes", "epoch", e.Epoch)
-			r, err := v.config.Governor.Stand(ctx, e.Epoch, false)
+			r, mandate, err := v.config.Governor.Stand(ctx, e.Epoch, false)
 			if err == nil {
-				v.config.Logger.Warn("took over by votes", "epoch", r.Epoch, "position", r.First-1, "lossy", r.Lossy)
+				v.config.Logger.Warn("took over by votes", "epoch", r.Epoch, "position", r.First-1, "lossy", r.Lossy,
+					"atMostLost", mandate.Lost)
 			} else {
 				v.config.Logger.Warn("not voted for", "epoch", e.Epoch, "err", err)
 			}

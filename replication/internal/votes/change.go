@@ -1,0 +1,175 @@
+package votes
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Change is what an operator changes of a charter; what is nil or empty stays. It travels as JSON.
+type Change struct {
+	// Remove is the voter that votes no more, and Add a region that votes from then on: a region's name, or a witness'
+	// with timeline.WitnessPrefix. A region that lost its ballot is removed and added. Witness, a name, is added by the
+	// addresses Addrs.
+	Remove  string   `json:"remove,omitempty"`
+	Add     string   `json:"add,omitempty"`
+	Witness string   `json:"witness,omitempty"`
+	Addrs   []string `json:"addrs,omitempty"`
+
+	Automatic  *bool          `json:"automatic,omitempty"`
+	Lease      *time.Duration `json:"lease,omitempty"` // not less than it was
+	Patience   *time.Duration `json:"patience,omitempty"`
+	MaxLoss    *uint64        `json:"maxLoss,omitempty"`
+	StopWrites *bool          `json:"stopWrites,omitempty"`
+}
+
+// Empty reports whether nothing is to change.
+func (o *Change) Empty() bool {
+	return o.Remove == "" && o.Add == "" && o.Witness == "" && o.Automatic == nil && o.Lease == nil &&
+		o.Patience == nil && o.MaxLoss == nil && o.StopWrites == nil
+}
+
+// To the leader of the primary.
+const askChange = peer.Question[Change, *timeline.Charter]("vote-change")
+
+// Change changes who votes, and by which rules. Any node takes the call. Errors: as of Enable.
+func (v Orders) Change(ctx context.Context, c Change) (*timeline.Charter, error) {
+	return atPrimary(ctx, v, askChange, c, v.change)
+}
+
+// change goes by one voter at a time, so that any majority has a voter in common with the one before (B1). What one
+// majority kept, the next one is told before the one after that.
+func (v Orders) change(ctx context.Context, o Change) (*timeline.Charter, error) {
+	c, err := v.next()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.rules(c); err != nil {
+		return nil, err
+	}
+	add := o.Add
+	if o.Witness != "" {
+		add = timeline.WitnessPrefix + o.Witness
+	}
+	if o.Remove != "" {
+		if err := v.remove(c, o.Remove); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case add != "":
+		return v.addOne(ctx, c, add, o)
+	case o.Remove != "":
+		return c, v.writeSettled(ctx, c)
+	default:
+		return c, v.write(ctx, c)
+	}
+}
+
+// addOne writes c with one voter more, behind one with one voter less if one is removed. Who is added has to be there
+// before that.
+func (v Orders) addOne(
+	ctx context.Context, c *timeline.Charter, add string, o Change,
+) (*timeline.Charter, error) {
+	if c.Voter(add) != nil {
+		return nil, fmt.Errorf("%w: %s votes already", contract.ErrArgument, add)
+	}
+	if err := v.config.Ready(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+	}
+	more := *c
+	if err := v.add(ctx, &more, add, o.Addrs); err != nil {
+		return nil, err
+	}
+	if more.Spread() > c.Spread() {
+		return nil, fmt.Errorf("%w: where nothing may be lost, what was acknowledged in %d regions would have to be "+
+			"in %d: change that first, for as long as it takes", contract.ErrRejected, c.Spread(), more.Spread())
+	}
+	if o.Remove != "" {
+		next, err := v.without(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		more.Number = next.Number
+	}
+	return &more, v.writeSettled(ctx, &more)
+}
+
+// rules changes everything but the voters.
+func (o *Change) rules(c *timeline.Charter) error {
+	if o.Lease != nil && *o.Lease < c.Lease {
+		return fmt.Errorf("%w: the lease is %v, and can only be raised: who starts anew would forget too early what "+
+			"it promised", contract.ErrArgument, c.Lease)
+	}
+	assign(&c.Automatic, o.Automatic)
+	assign(&c.Lease, o.Lease)
+	assign(&c.Patience, o.Patience)
+	assign(&c.MaxLoss, o.MaxLoss)
+	assign(&c.StopWrites, o.StopWrites)
+	return nil
+}
+
+func assign[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// remove takes a voter out of c.
+func (v Orders) remove(c *timeline.Charter, id string) error {
+	switch {
+	case id == v.config.Region:
+		return fmt.Errorf("%w: region %s is primary: switch over first", contract.ErrArgument, id)
+	case c.Voter(id) == nil:
+		var known []string
+		for _, w := range c.Voters {
+			known = append(known, w.ID)
+		}
+		return fmt.Errorf("%w: %q does not vote; known are %s", contract.ErrArgument, id, strings.Join(known, ", "))
+	}
+	c.Voters = slices.DeleteFunc(slices.Clone(c.Voters), func(w timeline.Voter) bool { return w.ID == id })
+	return nil
+}
+
+// without has the others go on without the voter that c lacks, and returns what may come after that. While they are
+// only two, nothing can move by itself.
+func (v Orders) without(ctx context.Context, c *timeline.Charter) (*timeline.Charter, error) {
+	fewer := *c
+	fewer.Automatic = c.Automatic && len(c.Voters) >= 3
+	if err := v.writeSettled(ctx, &fewer); err != nil {
+		return nil, err
+	}
+	err := v.until(ctx, max(2*v.config.Timeout, c.Lease), func() bool { return v.settled(&fewer) == nil })
+	if err != nil {
+		return nil, fmt.Errorf("%w: one voter is removed, and the other one not added: %w", contract.ErrUnknownOutcome,
+			v.settled(&fewer))
+	}
+	return v.next()
+}
+
+// writeSettled writes a charter with one voter more or less.
+func (v Orders) writeSettled(ctx context.Context, c *timeline.Charter) error {
+	if err := v.settled(c); err != nil {
+		return err
+	}
+	return v.write(ctx, c)
+}
+
+// settled returns nil if next, which has one voter more or less, may be written.
+func (v Orders) settled(next *timeline.Charter) error {
+	s := v.config.Applied.State()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s.Charter().Epoch != s.Cursor.Epoch || !v.holder.Settled(next) || !v.config.Fence.Holds(s) {
+		return fmt.Errorf("%w: of the voters as they were or as they would be, no majority supports the primary yet, and "+
+			"keeps charter %d of epoch %d; see mimir fleet show", contract.ErrNotReady, s.Charter().Number,
+			s.Charter().Epoch)
+	}
+	return nil
+}

@@ -1,0 +1,47 @@
+package votes
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+type endless struct{}
+
+func (endless) Stopped() <-chan struct{} { return nil }
+func (endless) Failure() error           { return nil }
+
+// TestACharterThatCannotBeKeptAloneIsAskedBy: the region voted in an epoch that never began, later than that of the
+// newest charter; with its own charter nobody votes for it, and its log takes the other one only with a vote.
+func TestACharterThatCannotBeKeptAloneIsAskedBy(t *testing.T) {
+	old := timeline.Charter{Epoch: 1, Number: 1, Lease: time.Second, Automatic: true, Voters: []timeline.Voter{
+		{ID: "eu", Priority: 1}, {ID: "us", Priority: 1}, {ID: "witness/w", Addrs: []string{"w"}},
+	}}
+	s := timeline.State{
+		Region: "eu", Cursor: timeline.Cursor{Epoch: 1}, Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "us"}},
+		Ballot: &timeline.Ballot{Charter: old, Promised: 2, For: "eu"},
+	}
+	v := &Votes{config: Config{Applied: region.NewApplied(&region.View{State: s}, endless{})}}
+	newer := old
+	newer.Number = 2
+	alone := &timeline.Control{Op: timeline.OpCharter, Charter: &newer, To: "us"}
+	if outcome, _ := timeline.Would(&s, alone); outcome != timeline.Refused {
+		t.Fatalf("the log would take it: %v", outcome)
+	}
+	v.adopt(ballot.Answer{Charter: &newer, Promised: 1, For: "us"})
+	v.adopt(ballot.Answer{Charter: &old, Promised: 1, For: "us"}) // another voter is as far behind
+	c, err := v.candidacy(3, false)
+	if err != nil || c.Charter.Number != 2 {
+		t.Fatalf("asks for votes by charter %d, %v", c.Charter.Number, err)
+	}
+	m := timeline.NewMachine(&s)
+	if outcome, why, err := m.Control(&timeline.Control{Op: timeline.OpVote, Vote: c}); outcome != timeline.Applied {
+		t.Fatal(outcome, why, err)
+	}
+	if kept := m.State(); kept.Charter().Number != 2 {
+		t.Errorf("with its vote it keeps charter %d", kept.Charter().Number)
+	}
+}

@@ -1,0 +1,168 @@
+package replication_test
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/witness"
+)
+
+// smallest is two regions of one node and a witness.
+type smallest struct {
+	*testFleet
+	disk    *vfs.MemFS // of the witness
+	witness *witness.Witness
+}
+
+// inSmallest is inBubble of the smallest fleet that moves by itself.
+func inSmallest(t *testing.T, body func(f *smallest)) {
+	shape := func(c *replication.Config) {
+		s := replication.DefaultVotes()
+		s.Witnesses = map[string][]string{"w1": {"w1"}}
+		c.Clock, c.Votes = clock.Unsuspended, &s
+	}
+	shaped(t, map[string]int{"us": 1, "eu": 1}, shape, func(f *testFleet) {
+		s := &smallest{f, freshDisk(), nil}
+		s.startWitness()
+		defer func() { s.witness.Shutdown() }()
+		f.holds("us")
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		body(s)
+	})
+}
+
+func (f *smallest) startWitness() { f.startWitnessAs("w1") }
+
+func (f *smallest) startWitnessAs(name string) {
+	w, err := witness.Start(witness.Config{
+		Name: name, FleetID: replication.DefaultFleetID, DataDir: "/w", FS: pebblefs.New(f.disk),
+		Clock: clock.Unsuspended, Logger: slog.New(f.log),
+	}, f.network.Node(name))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.witness = w
+}
+
+// followed has eu take over from us, which is cut off and does not know, take a write, and die.
+func (f *smallest) followed(before func()) {
+	f.t.Helper()
+	f.network.Isolate("us-1")
+	f.putAfter("eu-1", "c1")
+	f.holds("eu")
+	before()
+	f.kill("eu-1")
+}
+
+func (f *smallest) lastReign(node string) replication.Reign {
+	begun := f.nodes[node].ledger.begun()
+	return begun[len(begun)-1]
+}
+
+// TestAPrimaryThatWasFollowedUnheard goes on when that one is gone, and says that writes may be lost: it may use no
+// revision again.
+func TestAPrimaryThatWasFollowedUnheard(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		f.followed(func() {})
+		f.network.HealAll()
+		f.putAfter("us-1", "c2")
+		if r := f.lastReign("us-1"); r.Epoch != 3 || !r.Lossy {
+			t.Errorf("goes on with %+v", r)
+		}
+	})
+}
+
+// TestAPrimaryThatWasFollowedUnheardWaitsWhileItIsPaused: to go on is to move.
+func TestAPrimaryThatWasFollowedUnheardWaitsWhileItIsPaused(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		f.followed(func() {
+			if _, err := f.nodes["eu-1"].Voting().Pause(f.t.Context(), "an upgrade"); err != nil {
+				t.Fatal(err)
+			}
+			f.within(time.Minute, "the witness knows", func() bool {
+				return f.witness.State().Charter().Paused != ""
+			})
+		})
+		f.network.HealAll()
+		if r, err := f.tryPut("us-1", "c2", 20*time.Second); err == nil {
+			t.Errorf("moved: %+v", r)
+		}
+		f.saysWhy("us-1", "an upgrade")
+	})
+}
+
+// TestARecoveryMayLoseWrites, also of the region that was primary: nobody is left to tell whether it was followed.
+func TestARecoveryMayLoseWrites(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		f.followed(func() { f.witness.Shutdown() })
+		if r, err := f.nodes["us-1"].Voting().Recover(f.t.Context(), "us"); err != nil || !r.Lossy {
+			t.Errorf("%+v, %v", r, err)
+		}
+		f.put("us-1", "c2")
+		f.startWitness()
+	})
+}
+
+// TestThoseWhoWereRecoveredFromDoNotTakeOver: us and the witness come back with the old charter, of which they are a
+// majority, and eu goes on without them.
+func TestThoseWhoWereRecoveredFromDoNotTakeOver(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		f.kill("us-1")
+		f.witness.Shutdown()
+		if _, err := f.nodes["eu-1"].Voting().Recover(f.t.Context(), "eu"); err != nil {
+			t.Fatal(err)
+		}
+		f.put("eu-1", "c1")
+		f.start("us-1")
+		f.startWitness()
+		if err := f.nodes["us-1"].WaitPosition(f.t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		f.network.Cut("us-1", "eu-1")
+		if r, err := f.tryPut("us-1", "other", 20*time.Second); err == nil {
+			t.Errorf("us took a write beside eu: %+v", r)
+		}
+		f.saysWhy("us-1", "is not known to be decided by the voters of charter 1 of epoch 1")
+		if r, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true); !errors.Is(err, replication.ErrNotReady) ||
+			!strings.Contains(err.Error(), "recover") {
+			t.Errorf("forced beside eu: %+v, %v", r, err)
+		}
+		f.put("eu-1", "c2")
+		f.network.HealAll()
+		f.eventually(values(0, 3))
+	})
+}
+
+// TestARegionThatLostItsBallotIsNotMadePrimary: nobody would have voted for its epoch, and eu would go on beside it, or
+// come back. If the others are lost for good, it is recovered.
+func TestARegionThatLostItsBallotIsNotMadePrimary(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		f.kill("eu-1")
+		f.nodes["eu-1"].disk = freshDisk()
+		f.start("eu-1")
+		f.put("us-1", "c1")
+		f.eventually(values(0, 2))
+		if r, err := f.nodes["us-1"].Switchover(f.t.Context(), "eu"); !errors.Is(err, replication.ErrHandoff) {
+			t.Errorf("switched over: %+v, %v", r, err)
+		}
+		f.network.Cut("us-1", "eu-1")
+		if r, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); !errors.Is(err, replication.ErrRejected) {
+			t.Errorf("forced: %+v, %v", r, err)
+		}
+		f.put("us-1", "lost")
+		f.kill("us-1")
+		if r, err := f.nodes["eu-1"].Voting().Recover(f.t.Context(), "eu"); err != nil || !r.Lossy {
+			t.Errorf("recovered: %+v, %v", r, err)
+		}
+		f.put("eu-1", "c2")
+	})
+}
