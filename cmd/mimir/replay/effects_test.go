@@ -18,7 +18,7 @@ func (g *generator) draw(lost *history, n int) (all []*ofTail) {
 	for len(all) < n {
 		c := &ofTail{Command{Position: uint64(len(all) + 1), Op: "op", Request: g.request(lost)}, lost.contents(), nil}
 		if q, ok := c.Request.(*pb.LeaseRevokeRequest); ok && g.IntN(2) == 0 {
-			if _, _, there := lost.Lease(q.ID); !there {
+			if _, _, there := lost.Store.Lease(q.ID); !there {
 				continue // only what is there expires
 			}
 			c.Op = OpExpiry
