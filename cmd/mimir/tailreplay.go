@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/spf13/cobra"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -119,8 +120,10 @@ func (r *replaying) ended(err error) error {
 // findFork asks a node that has the tail where it parted from today's history.
 func (r *replaying) findFork(ctx context.Context) error {
 	f, err := r.client.TailFork(ctx, r.tail.Name)
+	var refused *admin.Error
+	refuses := errors.As(err, &refused) && refused.Status == http.StatusConflict
 	switch {
-	case err != nil && r.forkRevision > 0:
+	case err != nil && r.forkRevision > 0 && !refuses:
 		f = &admin.Fork{}
 	case err != nil:
 		return fmt.Errorf("where the tail parted from today's history: %w", err)

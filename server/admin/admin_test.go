@@ -293,3 +293,17 @@ func TestDiscard(t *testing.T) {
 		t.Errorf("of no tail: %v", err)
 	}
 }
+
+// TestTailsMayTakeLong: a node reads them whole to tell of them, and there may be many gigabytes.
+func TestTailsMayTakeLong(t *testing.T) {
+	c := serve(t, &fake{whole: -1})
+	c.answer = 1 // nanosecond
+	if _, err := c.Node(t.Context()); !errors.Is(err, ErrNoEndpoint) {
+		t.Errorf("a question that is answered too late: %v", err)
+	}
+	_, listed := c.Tails(t.Context())
+	_, found := c.TailFork(t.Context(), "t")
+	if err := errors.Join(listed, found); err != nil {
+		t.Error(err)
+	}
+}
