@@ -5,13 +5,12 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
 )
 
 // TestALeaseOfAReplayLives as long as the replay does: another one with the same time to live runs out meanwhile.
 func TestALeaseOfAReplayLives(t *testing.T) {
-	n := &connection{endpoints: []string{etcdapitest.Start(t, etcdapi.Limits{}).Endpoint}}
+	n := &connection{endpoints: []string{etcdapitest.StartPlain(t).Endpoint}}
 	fleet, err := n.today(t.Context())
 	if err != nil {
 		t.Fatal(err)

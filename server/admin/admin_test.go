@@ -108,6 +108,9 @@ type fakeState struct{ fails int64 }
 func (f fakeState) Open(string) (State, error) { return f, nil }
 func (f fakeState) ForkBefore(int64) int64     { return 3 }
 func (f fakeState) Revision() int64            { return 5 }
+func (f fakeState) Same(context.Context, string, int64) (bool, error) {
+	return true, nil
+}
 func (f fakeState) Parting(today []replication.Reign, at int) kv.Parting {
 	return kv.Parting{Revision: int64(today[at].Epoch), Base: 1 << 60, Readable: 2}
 }

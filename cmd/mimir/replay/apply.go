@@ -8,6 +8,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // look returns what the first keys of many are now.
@@ -41,6 +42,10 @@ func (r *run) apply(ctx context.Context, e *effect, entry *Entry, missing []writ
 	}
 	if n := max(len(q.Compare), len(q.Success)); n > r.MaxOps {
 		reason := fmt.Sprintf("it needs %d operations and comparisons, and a transaction has at most %d", n, r.MaxOps)
+		return r.because(ctx, e, entry, reason, nil)
+	}
+	if n := proto.Size(q); r.MaxBytes > 0 && n >= r.MaxBytes {
+		reason := fmt.Sprintf("with its comparisons it has %d bytes, and a request has less than %d", n, r.MaxBytes)
 		return r.because(ctx, e, entry, reason, nil)
 	}
 	if r.DryRun {

@@ -142,6 +142,9 @@ func TestVerdicts(t *testing.T) {
 			contents: "k=1 l=1 r/1=2 r/2=2"},
 		{what: "more than a transaction may have", tail: requests{del("k", "s")}, options: Options{MaxOps: 2},
 			want: "conflict", again: "conflict", contents: "k=1 l=1 r/1=1"},
+		{what: "more than a request may have", tail: requests{put("k", strings.Repeat("2", 100)), put("r/1", "2")},
+			options: Options{MaxBytes: 100}, want: "conflict applied", again: "conflict there",
+			contents: "k=1 l=1 r/1=2"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			today := newHistory(t)

@@ -116,3 +116,37 @@ func TestATailOfAnotherHistory(t *testing.T) {
 		}
 	}
 }
+
+// TestReignsOfAState: where the log did not reach back to the fork, the state beside it has all reigns.
+func TestReignsOfAState(t *testing.T) {
+	log, st, d := losing(t, "one", "two")
+	log.first = 2
+	tails := tailsOn(vfs.NewCrashableMem())
+	err := NewSaver(tails, log).Save(d, st, uint64(len(log.entries)+1), func(to string) error {
+		if err := durable.MakeDir(tails.config.FS, to); err != nil {
+			return err
+		}
+		record, err := st.EncodeRecord()
+		if err != nil {
+			return err
+		}
+		m := contract.Metadata{Epoch: 1, Position: d.At, Chain: st.Cursor.Chain, Record: record}
+		return durable.WriteFile(tails.config.FS, to+"/METADATA", func(w io.Writer) error {
+			p, err := m.MarshalBinary()
+			if err == nil {
+				_, err = w.Write(p)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := tails.List()
+	if err != nil || len(list) != 1 || list[0].Begins() == list[0].Fork {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if reigns, err := tails.Reigns(list[0].Name, nil); err != nil || len(reigns) != 1 || reigns[0] != st.Reigns[0] {
+		t.Errorf("%+v, %v, want %+v", reigns, err, st.Reigns)
+	}
+}
