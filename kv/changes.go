@@ -2,6 +2,7 @@ package kv
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,6 +77,20 @@ func (c *Changes) Each(after int64, visit func(e *mvccpb.Event) error) (err erro
 		}
 	}
 	return h.Err()
+}
+
+// HashContent is that of a Store with the same history: over what can be read at rev. Errors: command.ErrCompacted,
+// command.ErrFutureRevision, the context's.
+func (c *Changes) HashContent(ctx context.Context, rev int64) (hash uint32, err error) {
+	if err := c.state.CheckRead(rev); err != nil {
+		return 0, err
+	}
+	r, err := mvcc.NewReader(c.db)
+	if err != nil {
+		return 0, err
+	}
+	hash, err = r.HashContent(ctx, rev)
+	return hash, cmp.Or(err, r.Close())
 }
 
 // Close lets go of the checkpoint.

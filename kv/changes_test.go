@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -42,6 +43,33 @@ func TestChangesOfACheckpoint(t *testing.T) {
 	expect(t, "all", read(0), "2 PUT a=1, 3 PUT b=shared, 4 PUT a=2, 5 DELETE b=, 6 PUT c=3")
 	if _, err := OpenChanges(n.fs, "elsewhere", slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a checkpoint that is not there was opened")
+	}
+}
+
+// TestACheckpointHasTheHashOfItsHistory: a store that went on otherwise has the same contents up to where they part.
+func TestACheckpointHasTheHashOfItsHistory(t *testing.T) {
+	n, other := newNode(t), newNode(t)
+	n.apply(put("a", "1"), put("b", "shared"))
+	other.apply(put("a", "1"), put("b", "shared"))
+	n.apply(put("a", "2"), put("c", "lost"))
+	if err := n.Checkpoint("saved"); err != nil {
+		t.Fatal(err)
+	}
+	other.apply(put("a", "2"), put("c", "today"))
+	c, err := OpenChanges(n.fs, "saved", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for rev, same := range map[int64]bool{2: true, 3: true, 4: true, 5: false} {
+		here, err := c.HashContent(t.Context(), rev)
+		there, _, _, failed := other.HashContent(t.Context(), rev)
+		if err != nil || failed != nil || (here == there) != same {
+			t.Errorf("at %d: %x and %x, %v, %v", rev, here, there, err, failed)
+		}
+	}
+	if _, err := c.HashContent(t.Context(), 6); !errors.Is(err, command.ErrFutureRevision) {
+		t.Errorf("behind its end: %v", err)
 	}
 }
 

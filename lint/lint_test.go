@@ -163,6 +163,7 @@ var forTests = []string{
 	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies",
 	"replication/internal/wal",
 	"replication/timeline", "replication/transport", "replication/transport/grpc", "replication/witness", "localfleet",
+	"etcdapi/etcdapitest",
 }
 
 // loose are rooms whose rule holds for everything inside them, and that may use what lies in the rooms they name.

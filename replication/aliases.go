@@ -136,6 +136,8 @@ type TailState = tail.State
 var (
 	// ErrTailNotFound says that there is no rescue file of this name on this node.
 	ErrTailNotFound = rescue.ErrNotFound
+	// ErrTailForeign says that a tail parted from another history than this fleet's.
+	ErrTailForeign = rescue.ErrForeign
 	// ErrTailDamaged says that a rescue file cannot be read whole.
 	ErrTailDamaged = rescue.ErrDamaged
 )

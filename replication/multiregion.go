@@ -189,10 +189,11 @@ func (r *MultiRegionReplicator) ReadTail(
 	return r.node.tails.Read(ctx, name, visit)
 }
 
-// TailReigns returns the reigns whose beginnings a rescue file on this node has, and those of the history that this
+// TailReigns returns the reigns whose beginnings a rescue file on this node has, or all that lead to the end of the
+// whole state of which the file has a part, and those of the history that this
 // node has taken since: where the first of today's that is not lost begins, the two parted. Reigns of both that begin
-// just after the fork are in both. Errors: ErrTailNotFound, ErrTailDamaged; ErrDiverged while this node has taken no
-// other history.
+// just after the fork are in both. Errors: ErrTailNotFound, ErrTailDamaged; ErrTailForeign if the tail parted from
+// another history; ErrDiverged while this node has taken no other one.
 func (r *MultiRegionReplicator) TailReigns(ctx context.Context, name string) (lost, today []Reign, err error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, nil, err
@@ -201,7 +202,7 @@ func (r *MultiRegionReplicator) TailReigns(ctx context.Context, name string) (lo
 	if state.Role() == timeline.Diverged {
 		return nil, nil, fmt.Errorf("%w: this node still has the history that was lost", ErrDiverged)
 	}
-	lost, err = r.node.tails.Reigns(name)
+	lost, err = r.node.tails.Reigns(name, state.Reigns)
 	return lost, slices.Clone(state.Reigns), err
 }
 

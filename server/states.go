@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/mimir-kv/mimir/kv"
@@ -26,4 +28,18 @@ func (s savedStates) Open(dir string) (admin.State, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// Same implements admin.States.
+func (s savedStates) Same(ctx context.Context, dir string, rev int64) (same bool, err error) {
+	c, err := kv.OpenChanges(nil, dir, s.logger)
+	if err != nil {
+		return false, err
+	}
+	saved, err := c.HashContent(ctx, rev)
+	if err = errors.Join(err, c.Close()); err != nil {
+		return false, err
+	}
+	today, _, _, err := s.HashContent(ctx, rev)
+	return saved == today, err
 }

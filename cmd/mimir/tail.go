@@ -96,7 +96,7 @@ func findTail(
 		switch {
 		case t.Name != name:
 		case t.Damaged != "":
-			damaged = t.Damaged
+			damaged += fmt.Sprintf("; on node %s: %s", t.Node, t.Damaged)
 		case good(&t) && (best == nil || t.Commands > best.Commands):
 			best = &t
 		}
@@ -105,7 +105,7 @@ func findTail(
 		return best, nil
 	}
 	if damaged != "" {
-		return nil, fmt.Errorf("tail %s: %s", name, damaged)
+		return nil, fmt.Errorf("no copy of tail %s that answers can be read%s", name, damaged)
 	}
 	if len(silent) > 0 {
 		return nil, fmt.Errorf("no tail %q on any node that answers; not asked: %s", name, strings.Join(silent, ", "))

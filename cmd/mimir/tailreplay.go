@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/spf13/cobra"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -27,6 +28,7 @@ type replaying struct {
 	forkRevision int64
 	missingIsNew bool
 	maxOps       int
+	maxBytes     int
 
 	tail   *storedTail
 	client *admin.Client // of a node that has it
@@ -70,6 +72,7 @@ func (r *replaying) command(use, short, long string) *cobra.Command {
 	f.BoolVar(&r.missingIsNew, "missing-is-new", false,
 		"where the fork is compacted: what is not there today was not there at the fork either")
 	f.IntVar(&r.maxOps, "max-txn-ops", 128, "what the nodes are configured with")
+	f.IntVar(&r.maxBytes, "max-request-bytes", 3<<19, "what the nodes are configured with")
 	return c
 }
 
@@ -98,8 +101,9 @@ func (r *replaying) run(c *cobra.Command, client *admin.Client, name string) (er
 	defer t.client.Close()
 	shown := progressOf(c.ErrOrStderr(), r.tail.Commands)
 	s, err := replay.Run(ctx, r.source, t, replay.Options{
-		Fork: r.fork, DryRun: r.dry, Only: r.only, MaxOps: r.maxOps, Progress: shown.at,
-		Report: func(e *replay.Entry) error { return r.report(c.OutOrStdout(), e) },
+		Fork: r.fork, DryRun: r.dry, Only: r.only, MaxOps: r.maxOps, MaxBytes: r.maxBytes,
+		Progress: shown.at,
+		Report:   func(e *replay.Entry) error { return r.report(c.OutOrStdout(), e) },
 	})
 	shown.end()
 	if err != nil {
@@ -119,8 +123,10 @@ func (r *replaying) ended(err error) error {
 // findFork asks a node that has the tail where it parted from today's history.
 func (r *replaying) findFork(ctx context.Context) error {
 	f, err := r.client.TailFork(ctx, r.tail.Name)
+	var refused *admin.Error
+	refuses := errors.As(err, &refused) && refused.Status == http.StatusConflict
 	switch {
-	case err != nil && r.forkRevision > 0:
+	case err != nil && r.forkRevision > 0 && !refuses:
 		f = &admin.Fork{}
 	case err != nil:
 		return fmt.Errorf("where the tail parted from today's history: %w", err)
@@ -130,7 +136,7 @@ func (r *replaying) findFork(ctx context.Context) error {
 	}
 	if f.Base == 0 {
 		return fmt.Errorf("the revision at the fork, position %d, is not known: %s; "+
-			"if you know it, give --fork-revision", r.tail.Fork, f.Unknown)
+			"if you know it, give --fork-revision", max(r.tail.Fork, f.Position), f.Unknown)
 	}
 	if r.state && f.Revision == 0 {
 		return errors.New("the revision at the fork is compacted, so that it is not known which changes of the state " +

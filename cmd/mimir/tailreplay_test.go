@@ -20,6 +20,8 @@ func tailAt(t *testing.T, answers map[string]string) *replaying {
 		if !ok {
 			w.WriteHeader(http.StatusNotFound)
 			text = `{"error":"no such call"}`
+		} else if strings.HasPrefix(text, `{"error"`) {
+			w.WriteHeader(http.StatusConflict)
 		}
 		fmt.Fprint(w, text)
 	}))
@@ -50,6 +52,8 @@ func TestForksThatAreNotKnown(t *testing.T) {
 		{what: "not known", answer: `{"unknown":"no reign begins there"}`,
 			err: "no reign begins there; if you know it"},
 		{what: "told", answer: `{"unknown":"no reign begins there"}`, revision: 7, want: "7 8"},
+		{what: "another history, whatever is told", answer: `{"error":"tail of another history"}`,
+			revision: 7, err: "tail of another history"},
 		{what: "a node of before", err: "no such call"},
 		{what: "a node of before, and told", revision: 7, want: "7 8"},
 	} {

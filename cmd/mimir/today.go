@@ -95,6 +95,8 @@ func meaning(err error) error {
 		return replay.ErrCompacted
 	case errors.Is(known, rpctypes.ErrLeaseNotFound):
 		return replay.ErrNoLease
+	case errors.Is(known, rpctypes.ErrLeaseExist):
+		return replay.ErrLeaseExists
 	case errors.Is(known, rpctypes.ErrTooManyOps), errors.Is(known, rpctypes.ErrRequestTooLarge):
 		return fmt.Errorf("%w: %w", replay.ErrTooLarge, known)
 	}
@@ -162,13 +164,23 @@ func (t *today) Lease(ctx context.Context, id int64) (keys []string, err error) 
 	return keys, nil
 }
 
-// Grant implements replay.Fleet.
+// Grant implements replay.Fleet. The lease is kept alive until the client is closed.
 func (t *today) Grant(ctx context.Context, id, ttl int64) error {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	connection := pb.NewLeaseClient(t.client.ActiveConnection())
-	_, err := connection.LeaseGrant(bounded, &pb.LeaseGrantRequest{ID: id, TTL: ttl})
-	return rpctypes.Error(err)
+	if _, err := connection.LeaseGrant(bounded, &pb.LeaseGrantRequest{ID: id, TTL: ttl}); err != nil {
+		return meaning(err)
+	}
+	alive, err := t.client.KeepAlive(t.client.Ctx(), clientv3.LeaseID(id))
+	if err != nil {
+		return err
+	}
+	go func() {
+		for range alive { // it ends with the lease, or the client
+		}
+	}()
+	return nil
 }
 
 // Revoke implements replay.Fleet.

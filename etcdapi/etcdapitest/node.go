@@ -64,6 +64,12 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 	return n
 }
 
+// StartPlain is Start with the default limits.
+func StartPlain(tb testing.TB) *Node {
+	tb.Helper()
+	return Start(tb, etcdapi.Limits{})
+}
+
 func (n *Node) serve(tb testing.TB) *grpc.Server {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -108,6 +108,9 @@ type fakeState struct{ fails int64 }
 func (f fakeState) Open(string) (State, error) { return f, nil }
 func (f fakeState) ForkBefore(int64) int64     { return 3 }
 func (f fakeState) Revision() int64            { return 5 }
+func (f fakeState) Same(context.Context, string, int64) (bool, error) {
+	return true, nil
+}
 func (f fakeState) Parting(today []replication.Reign, at int) kv.Parting {
 	return kv.Parting{Revision: int64(today[at].Epoch), Base: 1 << 60, Readable: 2}
 }
@@ -302,5 +305,19 @@ func TestDiscard(t *testing.T) {
 	var refused *Error
 	if err := c.DiscardTail(t.Context(), "x"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
 		t.Errorf("of no tail: %v", err)
+	}
+}
+
+// TestTailsMayTakeLong: a node reads them whole to tell of them, and there may be many gigabytes.
+func TestTailsMayTakeLong(t *testing.T) {
+	c := serve(t, &fake{whole: -1})
+	c.answer = 1 // nanosecond
+	if _, err := c.Node(t.Context()); !errors.Is(err, ErrNoEndpoint) {
+		t.Errorf("a question that is answered too late: %v", err)
+	}
+	_, listed := c.Tails(t.Context())
+	_, found := c.TailFork(t.Context(), "t")
+	if err := errors.Join(listed, found); err != nil {
+		t.Error(err)
 	}
 }

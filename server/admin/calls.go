@@ -39,7 +39,7 @@ func (c *Client) Failover(ctx context.Context, to string, force bool) (*replicat
 // Tails returns the rescue files of the first endpoint that answers.
 func (c *Client) Tails(ctx context.Context) ([]replication.TailInfo, error) {
 	var tails []replication.TailInfo
-	return tails, c.get(ctx, "/mimir/v1/tails", &tails)
+	return tails, c.getWithin(ctx, tailsTimeout, "/mimir/v1/tails", &tails)
 }
 
 // ReadState calls begin with what is known of the state beside a tail, and then visit with each of its changes, in
@@ -81,7 +81,7 @@ func (c *Client) ReadTail(ctx context.Context, name string, visit func(*Write) e
 // TailFork returns where a tail parted from the history of the first endpoint that answers, which has the tail.
 func (c *Client) TailFork(ctx context.Context, name string) (*Fork, error) {
 	f := &Fork{}
-	return f, c.get(ctx, "/mimir/v1/tails/"+url.PathEscape(name)+"/fork", f)
+	return f, c.getWithin(ctx, tailsTimeout, "/mimir/v1/tails/"+url.PathEscape(name)+"/fork", f)
 }
 
 // DiscardTail deletes what the first endpoint that answers has of a tail.

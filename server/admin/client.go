@@ -17,16 +17,19 @@ import (
 // ErrNoEndpoint says that none of the endpoints answered.
 var ErrNoEndpoint = errors.New("no endpoint answered")
 
-// An endpoint that does not connect, or does not answer a question, within these times is given up for the next one.
+// An endpoint that does not connect, or does not answer a question, within these times is given up for the next one. To
+// tell of its tails a node reads them whole.
 const (
 	dialTimeout   = 3 * time.Second
 	answerTimeout = 10 * time.Second
+	tailsTimeout  = 5 * time.Minute
 )
 
 // Client asks nodes. It is safe for concurrent use.
 type Client struct {
 	endpoints []string
 	http      *http.Client
+	answer    time.Duration // for a question
 }
 
 // NewClient returns a client of the nodes at endpoints, each host:port or a URL. A secure configuration makes https the
@@ -38,7 +41,7 @@ func NewClient(endpoints []string, secure *tls.Config) (*Client, error) {
 		protocol = secure.Clone()
 		protocol.NextProtos = []string{"http/1.1"}
 	}
-	c := &Client{http: &http.Client{Transport: &http.Transport{
+	c := &Client{answer: answerTimeout, http: &http.Client{Transport: &http.Transport{
 		TLSClientConfig: protocol, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: dialTimeout,
 		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
 	}}}
@@ -65,7 +68,7 @@ func baseURL(endpoint string, secure bool) string {
 
 // At returns a client of other endpoints that shares everything else with c.
 func (c *Client) At(endpoints ...string) *Client {
-	other := &Client{http: c.http}
+	other := &Client{http: c.http, answer: c.answer}
 	for _, e := range endpoints {
 		other.endpoints = append(other.endpoints, baseURL(e, strings.HasPrefix(c.endpoints[0], "https://")))
 	}
@@ -86,8 +89,12 @@ func (e *Error) Error() string { return e.Text }
 
 // get decodes the answer of the first endpoint that gives one.
 func (c *Client) get(ctx context.Context, path string, out any) error {
+	return c.getWithin(ctx, c.answer, path, out)
+}
+
+func (c *Client) getWithin(ctx context.Context, bound time.Duration, path string, out any) error {
 	return c.each(ctx, func(endpoint string) error {
-		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		ctx, cancel := context.WithTimeout(ctx, bound)
 		defer cancel()
 		return c.ask(ctx, http.MethodGet, endpoint, path, nil, out)
 	})

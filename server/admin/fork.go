@@ -1,9 +1,12 @@
 package admin
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -47,7 +50,9 @@ func (h *handler) findFork(r *http.Request) (*Fork, error) {
 	}
 	f := &Fork{}
 	for _, t := range all {
-		if t.Name == name {
+		if t.Name == name && t.Begins() > t.Fork {
+			return h.forkOfState(r.Context(), &t, lost, today)
+		} else if t.Name == name {
 			f.Position = t.Fork
 		}
 	}
@@ -57,20 +62,64 @@ func (h *handler) findFork(r *http.Request) (*Fork, error) {
 			f.Jumps = append(f.Jumps, ForkJump{First: l.First, Epoch: l.Epoch, Place: l.Place, Nonce: l.Nonce[:]})
 		}
 	}
-	switch {
-	case at < 0:
+	if at < 0 {
 		f.Unknown = fmt.Sprintf("no reign of today's history begins at position %d, just after the fork", f.Position+1)
-		return f, nil
-	case !today[at].Lossy:
+	} else {
+		h.marked(f, today, at)
+	}
+	return f, nil
+}
+
+// marked takes what the reign today[at], which began at the fork, left in the revisions.
+func (h *handler) marked(f *Fork, today []replication.Reign, at int) {
+	if !today[at].Lossy {
 		f.Unknown = fmt.Sprintf("epoch %d, which began just after the fork, left no mark in the revisions",
 			today[at].Epoch)
-		return f, nil
+		return
 	}
 	p := h.States.Parting(today, at)
 	f.Revision, f.Base, f.Readable = Revision(p.Revision), Revision(p.Base), Revision(p.Readable)
 	if p.Base == 0 {
 		f.Unknown = fmt.Sprintf("what epoch %d left in the revisions was compacted", today[at].Epoch)
 	}
+}
+
+// forkOfState finds where a tail parted that is a whole state, of which lost are all reigns. Where the logs did not
+// tell, its file says no more than where the two histories were one for certain. They parted where the reigns do, if
+// their contents there are the same.
+func (h *handler) forkOfState(
+	ctx context.Context, t *replication.TailInfo, lost, today []replication.Reign,
+) (*Fork, error) {
+	f, at := &Fork{Position: t.Fork}, 0
+	for at < min(len(lost), len(today)) && lost[at] == today[at] {
+		at++
+	}
+	if at == len(today) || at < len(lost) && lost[at].First < today[at].First {
+		f.Unknown = "the reigns of both histories do not tell where they parted"
+		return f, nil
+	}
+	f.Position = today[at].First - 1
+	if h.marked(f, today, at); f.Unknown != "" || f.Revision == 0 || t.Fork >= f.Position {
+		return f, nil
+	}
+	dir, _, err := h.Replicator.TailState(ctx, t.Name)
+	if err != nil {
+		return nil, err
+	}
+	same, err := h.States.Same(ctx, dir, int64(f.Revision))
+	switch {
+	case errors.Is(err, command.ErrCompacted):
+		f.Unknown = fmt.Sprintf("it is %d if both histories were the same before epoch %d, as they are if no disk "+
+			"went back; nobody can see that any more, since it is compacted", f.Revision, today[at].Epoch)
+	case err != nil:
+		return nil, err
+	case !same:
+		f.Unknown = fmt.Sprintf("at revision %d, before epoch %d, what both histories hold is not the same",
+			f.Revision, today[at].Epoch)
+	default:
+		return f, nil
+	}
+	f.Revision, f.Base = 0, 0
 	return f, nil
 }
 

@@ -216,6 +216,7 @@ func statusOf(err error) int {
 	}{
 		{replication.ErrUnknownRegion, http.StatusNotFound},
 		{replication.ErrTailNotFound, http.StatusNotFound},
+		{replication.ErrTailForeign, http.StatusConflict},
 		{replication.ErrAlreadyPrimary, http.StatusConflict},
 		{replication.ErrNeedsForce, http.StatusConflict},
 		{replication.ErrHandoff, http.StatusConflict},

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -19,6 +20,8 @@ type States interface {
 	// ForkBefore returns the revision at which the history that came to revision rev parted from this node's, 0 if that
 	// is not known.
 	ForkBefore(rev int64) int64
+	// Same reports whether the state in a directory held at a revision what this node's history held there.
+	Same(ctx context.Context, dir string, rev int64) (bool, error)
 	// Parting returns what revisions say of where the reign today[at] of this node's history began.
 	Parting(today []replication.Reign, at int) kv.Parting
 }

@@ -8,6 +8,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // look returns what the first keys of many are now.
@@ -41,6 +42,10 @@ func (r *run) apply(ctx context.Context, e *effect, entry *Entry, missing []writ
 	}
 	if n := max(len(q.Compare), len(q.Success)); n > r.MaxOps {
 		reason := fmt.Sprintf("it needs %d operations and comparisons, and a transaction has at most %d", n, r.MaxOps)
+		return r.because(ctx, e, entry, reason, nil)
+	}
+	if n := proto.Size(q); r.MaxBytes > 0 && n >= r.MaxBytes {
+		reason := fmt.Sprintf("with its comparisons it has %d bytes, and a request has less than %d", n, r.MaxBytes)
 		return r.because(ctx, e, entry, reason, nil)
 	}
 	if r.DryRun {
@@ -80,43 +85,61 @@ func (r *run) because(ctx context.Context, e *effect, entry *Entry, reason strin
 func (r *run) took(missing []write, revision int64) {
 	for _, w := range missing {
 		k := w.key
-		k.place, k.made = w.stage, r.DryRun
+		k.place, k.made, k.madeOn = w.stage, r.DryRun, w.now.lease
 		if k.mod = 0; w.now.exists {
 			k.mod = revision
 		}
 	}
 }
 
-// changed finds out what the guard met: it held a moment ago.
+// changed finds out what the guard met: it held a moment ago. Where somebody else did just what the command does, such
+// as another replay of the tail, it is decided anew.
 func (r *run) changed(ctx context.Context, e *effect, entry *Entry) error {
-	var names []string
+	const why = "it was changed while the tail was replayed"
 	var all []obstacle
-	each := func(k *key, lost *version) {
-		names = append(names, k.name)
-		all = append(all, obstacle{k, "it was changed while the tail was replayed", lost})
-	}
+	var stages []int
 	for i := range e.writes {
-		each(e.writes[i].key, &e.writes[i].now)
+		w := &e.writes[i]
+		all, stages = append(all, obstacle{w.key, why, &w.now}), append(stages, w.stage)
 	}
 	for i := range e.relied {
-		each(e.relied[i].key, &e.relied[i].was)
-	}
-	now, err := r.look(ctx, names)
-	if err != nil {
-		return err
+		u := &e.relied[i]
+		all, stages = append(all, obstacle{u.key, why, &u.was}), append(stages, u.stage)
 	}
 	var differ []obstacle
-	for i, kv := range now {
-		if all[i].key.mod != kv.GetModRevision() {
-			differ = append(differ, all[i])
-			all[i].key.place = -1
+	did := false
+	for some := range slices.Chunk(all, lookKeys) {
+		now, err := r.look(ctx, namesIn(some))
+		if err != nil {
+			return err
 		}
+		for i, kv := range now {
+			k, stage := some[i].key, stages[i]
+			switch {
+			case k.mod == kv.GetModRevision():
+			case stage > 0 && some[i].lost.is(kv):
+				k.place, k.mod, did = max(k.place, stage), kv.GetModRevision(), true
+			default:
+				k.place = -1
+				differ = append(differ, some[i])
+			}
+		}
+		stages = stages[len(some):]
 	}
-	reason := ""
-	if len(differ) == 0 {
-		reason = "something that it relies on was changed while the tail was replayed"
+	switch {
+	case len(differ) > 0:
+		return r.conflict(ctx, entry, "", differ...)
+	case did:
+		return r.verdict(ctx, e, entry)
 	}
-	return r.conflict(ctx, entry, reason, differ...)
+	return r.conflict(ctx, entry, "something that it relies on was changed while the tail was replayed")
+}
+
+func namesIn(all []obstacle) (names []string) {
+	for _, o := range all {
+		names = append(names, o.key.name)
+	}
+	return names
 }
 
 // guard returns a transaction that holds while the keys of a command are where they are thought to be.
@@ -209,7 +232,7 @@ func (r *run) needLeases(ctx context.Context, missing []write) (reason string, e
 			return "", err
 		}
 		if ttl, ok := r.grants[id]; ok && !l.today {
-			if err := r.grantNow(ctx, id, ttl); err != nil {
+			if err := r.grantNow(ctx, id, ttl); err != nil && !errors.Is(err, ErrLeaseExists) {
 				return "", err
 			}
 			continue
@@ -250,7 +273,11 @@ func (r *run) grantLease(ctx context.Context, e *effect, entry *Entry) error {
 	if entry.Verdict = Applied; r.DryRun {
 		entry.Verdict = Applies
 	}
-	return r.grantNow(ctx, e.grant.ID, e.grant.TTL)
+	err = r.grantNow(ctx, e.grant.ID, e.grant.TTL)
+	if errors.Is(err, ErrLeaseExists) { // somebody else has granted it since
+		entry.Verdict, err = There, nil
+	}
+	return err
 }
 
 // othersHang says that keys hang on a lease today, which is to be revoked, that did not in the lost history.
@@ -262,9 +289,18 @@ func (r *run) othersHang(ctx context.Context, e *effect) (reason string, err err
 	if err != nil && !errors.Is(err, ErrNoLease) {
 		return "", err
 	}
+	hangs = slices.DeleteFunc(hangs, func(name string) bool {
+		k := r.keys[name]
+		return k != nil && k.made
+	})
+	for name, k := range r.keys {
+		if k.made && k.madeOn == e.revoke {
+			hangs = append(hangs, name)
+		}
+	}
+	slices.Sort(hangs)
 	for _, name := range hangs {
-		did := slices.ContainsFunc(e.writes, func(w write) bool { return w.key.name == name })
-		if k := r.keys[name]; !did && (k == nil || !k.made) {
+		if !slices.ContainsFunc(e.writes, func(w write) bool { return w.key.name == name }) {
 			return fmt.Sprintf("%q hangs on lease %x today, and did not in the lost history", name, e.revoke), nil
 		}
 	}

@@ -48,15 +48,15 @@ func (r *run) verdict(ctx context.Context, e *effect, entry *Entry) error {
 	case e.nothing():
 		entry.Verdict = Nothing
 		return nil
+	case e.kept != "":
+		entry.Verdict, entry.Reason = NotReplayed, e.kept
+		return nil
 	case e.unknown != "" && e.likelyThere():
 		entry.Verdict, entry.Reason = There, "today's history has what it would have written"
 		return nil
 	case e.unknown != "":
 		entry.Verdict, entry.Reason = Conflict, "what it did cannot be known: "+e.unknown
 		return r.describeMaybe(ctx, e, entry)
-	case e.kept != "":
-		entry.Verdict, entry.Reason = NotReplayed, e.kept
-		return nil
 	case e.grant != nil:
 		return r.grantLease(ctx, e, entry)
 	}
@@ -133,11 +133,7 @@ func (r *run) differences(e *effect) (differ []obstacle) {
 // conflict makes an entry one, and describes what is in the way.
 func (r *run) conflict(ctx context.Context, entry *Entry, reason string, differ ...obstacle) error {
 	entry.Verdict, entry.Reason = Conflict, reason
-	var names []string
-	for _, d := range differ {
-		names = append(names, d.key.name)
-	}
-	now, err := r.look(ctx, names)
+	now, err := r.look(ctx, namesIn(differ))
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type effect struct {
 	unknown string
 	maybe   []*key
 	guesses []version // what they became if it did all that it asked for
+	leases  [][]int64 // that they may have come to hang on
 	// kept says why a command is never replayed.
 	kept string
 }
@@ -51,7 +52,7 @@ func (o *overlay) do(ctx context.Context, c *Command) (*effect, error) {
 	if err := o.rev.reach(c.Position); err != nil {
 		return nil, fmt.Errorf("position %d: %w", c.Position, err)
 	}
-	u := &under{overlay: o, at: o.rev.next(), changed: map[*key]*write{}}
+	u := &under{overlay: o, at: o.rev.next(), changed: map[*key]*write{}, doubts: map[*key]int{}}
 	err := u.request(ctx, c)
 	if err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func (o *overlay) do(ctx context.Context, c *Command) (*effect, error) {
 	if u.effect.unknown != "" {
 		for i, k := range u.effect.maybe {
 			o.unhang(k)
-			k.doubted(u.effect.guesses[i])
+			k.doubted(u.effect.guesses[i], u.effect.leases[i])
 		}
 		o.rev.doubted()
 		return &u.effect, nil
@@ -85,6 +86,7 @@ type under struct {
 	at      stamp // of what it changes
 	changed map[*key]*write
 	order   []*key
+	doubts  map[*key]int // places in effect.maybe
 }
 
 // change makes v of a key; a second change by one command is part of the first.
@@ -198,11 +200,15 @@ func (u *under) leaseEnd(ctx context.Context, id int64, expired bool) error {
 	if err != nil {
 		return err
 	}
-	for _, k := range keys {
-		u.change(k, version{})
-	}
-	if len(keys) == 0 && !l.granted {
+	change := u.change
+	if perhaps := u.perhapsOn(id); len(perhaps) > 0 {
+		u.because("it ends lease %x, on which %q may have hung", id, perhaps[0].name)
+		keys, change = append(keys, perhaps...), u.mayBecome
+	} else if len(keys) == 0 && !l.granted {
 		u.rev.doubted() // keys that hung on it may have changed today
+	}
+	for _, k := range keys {
+		change(k, version{})
 	}
 	l.there, l.ended = no, true
 	if u.effect.revoke = id; expired {

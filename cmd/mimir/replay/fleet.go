@@ -17,8 +17,9 @@ var (
 	ErrCompacted = command.ErrCompacted
 	// ErrTooLarge says that a transaction is more than the fleet takes.
 	ErrTooLarge = errors.New("more than a transaction may have")
-	// ErrNoLease says that a lease is not there.
-	ErrNoLease = command.ErrLeaseNotFound
+	// ErrNoLease says that a lease is not there, ErrLeaseExists that it is.
+	ErrNoLease     = command.ErrLeaseNotFound
+	ErrLeaseExists = command.ErrLeaseExists
 )
 
 // Fleet is the history of today. Everything is read as of all that was acknowledged. It is used by one goroutine.
@@ -32,6 +33,7 @@ type Fleet interface {
 	Txn(ctx context.Context, q *pb.TxnRequest) (*pb.TxnResponse, error)
 	// Lease returns the keys that hang on a lease. Error: ErrNoLease.
 	Lease(ctx context.Context, id int64) (keys []string, err error)
+	// Grant grants a lease. It does not run out as long as the replay lasts. Error: ErrLeaseExists.
 	Grant(ctx context.Context, id, ttl int64) error
 	Revoke(ctx context.Context, id int64) error
 }

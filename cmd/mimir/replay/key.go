@@ -38,6 +38,7 @@ type key struct {
 	lost, before version
 	sure, prior  bool
 	stage        int
+	perhaps      []int64 // leases that it may hang on, while that is not sure
 
 	// Today: what it is, while the first pass compares; then the last stage that it is at, -1 if at none, with its
 	// revision, 0 if it is not there, and what is in the way.
@@ -45,7 +46,8 @@ type key struct {
 	settled bool
 	place   int
 	mod     int64
-	made    bool // place was only pretended
+	made    bool  // place was only pretended
+	madeOn  int64 // with this lease
 	blocked string
 }
 
@@ -80,36 +82,42 @@ func (k *key) reset() {
 		k.place = k.origin()
 	}
 	k.lost, k.sure, k.stage = k.fork, k.known, 0
-	k.before, k.prior = version{}, false
+	k.before, k.prior, k.perhaps = version{}, false, nil
 }
 
 // becomes is a change in the lost history.
 func (k *key) becomes(v version) {
 	k.before, k.prior = k.lost, k.sure
-	k.lost, k.sure = v, true
+	k.lost, k.sure, k.perhaps = v, true, nil
 	k.stage++
 }
 
-// doubted is a change that may have been, to v.
-func (k *key) doubted(v version) {
+// doubted is a change that may have been, to v, under one of these leases or none.
+func (k *key) doubted(v version, leases []int64) {
+	if k.sure && k.lost.lease != 0 {
+		k.perhaps = append(k.perhaps, k.lost.lease)
+	}
+	k.perhaps = append(k.perhaps, leases...)
 	k.lost, k.sure, k.prior = v, false, false
 	k.stage++
 }
 
-// like reports whether the key is today as the lost history has it now, but for how often it was written.
-func (k *key) like() bool {
-	switch {
-	case k.lost.exists != (k.now != nil):
-		return false
-	case k.now == nil:
-		return true
+// like reports whether kv is this version, but for how often the key was written.
+func (v *version) like(kv *mvccpb.KeyValue) bool {
+	if kv == nil || !v.exists {
+		return kv == nil && !v.exists
 	}
-	return k.lost.lease == k.now.Lease && bytes.Equal(k.lost.value, k.now.Value)
+	return v.lease == kv.Lease && bytes.Equal(v.value, kv.Value)
+}
+
+// is reports whether kv is this version.
+func (v *version) is(kv *mvccpb.KeyValue) bool {
+	return v.like(kv) && (kv == nil || !v.vague && v.number == kv.Version)
 }
 
 // observe notes, in the first pass, whether the stage just reached is today's.
 func (k *key) observe() {
-	if k.sure && k.like() && (k.now == nil || !k.lost.vague && k.lost.number == k.now.Version) {
+	if k.sure && k.lost.is(k.now) {
 		k.place = k.stage
 	}
 }
@@ -117,7 +125,7 @@ func (k *key) observe() {
 // settle ends the first pass: a key that is today as the tail left it has all of the tail, whoever wrote it. Where it
 // is not sure how the tail left it, that is so if the key has the value that it would have left if all was done.
 func (k *key) settle() {
-	if k.stage > 0 && k.like() && (k.sure || k.place < 0 && k.lost.exists) {
+	if k.stage > 0 && k.lost.like(k.now) && (k.sure || k.place < 0 && k.lost.exists) {
 		k.place = k.stage
 	}
 	k.now, k.settled = nil, true

@@ -58,6 +58,17 @@ func (o *overlay) hang(k *key) {
 
 func (o *overlay) unhang(k *key) { delete(o.hanging[k.lost.lease], k.name) }
 
+// perhapsOn returns the keys of which is not known whether they hung on a lease, and that may have.
+func (o *overlay) perhapsOn(id int64) (keys []*key) {
+	for _, k := range o.keys {
+		if slices.Contains(k.perhaps, id) {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b *key) int { return strings.Compare(a.name, b.name) })
+	return keys
+}
+
 // attached returns the keys that hung on a lease in the lost history, as far as they can be known.
 func (o *overlay) attached(ctx context.Context, id int64, l *leased) (keys []*key, err error) {
 	if !l.granted {

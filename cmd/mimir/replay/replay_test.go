@@ -122,6 +122,16 @@ func TestVerdicts(t *testing.T) {
 		{what: "a revoked lease on which more hangs today", tail: requests{&pb.LeaseRevokeRequest{ID: 9}},
 			since: requests{leasedPut("m", "today", 9)}, want: "conflict", again: "conflict",
 			contents: "k=1 l=1 m=today r/1=1"},
+		{what: "a revoked lease on which hangs what was not deleted", since: requests{put("r/2", "today")},
+			tail: requests{&pb.LeaseGrantRequest{ID: 5, TTL: 60}, leasedPut("r/1", "2", 5), del("r/", "r0"),
+				&pb.LeaseRevokeRequest{ID: 5}},
+			want: "there applied conflict conflict", again: "there there conflict conflict",
+			contents: "k=1 l=1 r/1=2 r/2=today"},
+		{what: "a revoked lease on which something may have hung",
+			tail: requests{leasedPut("n", "1", 7), cas("n", 0, leasedPut("m", "1", 9)), put("l", "2"),
+				&pb.LeaseRevokeRequest{ID: 9}, put("m", "2")},
+			want: "conflict conflict applied conflict conflict", again: "conflict conflict there conflict conflict",
+			contents: "k=1 l=2 r/1=1"},
 		{what: "a compaction", tail: requests{&pb.CompactionRequest{Revision: 3}, &pb.AlarmRequest{}},
 			want: "not-replayed not-replayed", again: "not-replayed not-replayed", contents: "k=1 l=1 r/1=1"},
 		{what: "one key", tail: requests{put("k", "2"), put("n", "1"), cas("n", 6, put("k", "3"))},
@@ -132,6 +142,9 @@ func TestVerdicts(t *testing.T) {
 			contents: "k=1 l=1 r/1=2 r/2=2"},
 		{what: "more than a transaction may have", tail: requests{del("k", "s")}, options: Options{MaxOps: 2},
 			want: "conflict", again: "conflict", contents: "k=1 l=1 r/1=1"},
+		{what: "more than a request may have", tail: requests{put("k", strings.Repeat("2", 100)), put("r/1", "2")},
+			options: Options{MaxBytes: 100}, want: "conflict applied", again: "conflict there",
+			contents: "k=1 l=1 r/1=2"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			today := newHistory(t)
@@ -369,5 +382,82 @@ func TestNothingSlipsIn(t *testing.T) {
 		if err != nil || s.Conflicts != 1 || today.values() != c.left {
 			t.Errorf("%s: %s, %v, left %s", what, text(entries), err, today.values())
 		}
+	}
+}
+
+// overtaken is a history to which something else is done just before the transaction or grant of a number.
+type overtaken struct {
+	*history
+	at int
+	by func()
+}
+
+func (o *overtaken) next() {
+	if o.at--; o.at == 0 {
+		o.by()
+	}
+}
+
+// Txn implements Fleet.
+func (o *overtaken) Txn(ctx context.Context, q *pb.TxnRequest) (*pb.TxnResponse, error) {
+	o.next()
+	return o.history.Txn(ctx, q)
+}
+
+// Grant implements Fleet.
+func (o *overtaken) Grant(ctx context.Context, id, ttl int64) error {
+	o.next()
+	return o.history.Grant(ctx, id, ttl)
+}
+
+// TestAReplayThatAnotherOneOvertakes: what that did is there, and done by nobody again; where it has done more with a
+// key since, that is a conflict of this run only.
+func TestAReplayThatAnotherOneOvertakes(t *testing.T) {
+	all := requests{
+		put("a", "1"), &pb.LeaseGrantRequest{ID: 5, TTL: 60}, leasedPut("b", "1", 5), del("r/1", ""),
+		cas("k", 2, put("k", "2"), put("c", "1")), put("d", "1"),
+	}
+	for at := range len(all) {
+		today := newHistory(t)
+		for _, q := range shared {
+			today.apply(q)
+		}
+		fork := today.begin(2, 2)
+		run := func(f Fleet, tail Tail) string {
+			var entries []*Entry
+			_, err := Run(t.Context(), tail, f, Options{Fork: fork, MaxOps: 128, Report: func(e *Entry) error {
+				entries = append(entries, e)
+				return nil
+			}})
+			if err != nil {
+				t.Fatalf("overtaken at %d: %v", at, err)
+			}
+			return text(entries)
+		}
+		other := ""
+		first := run(&overtaken{today, at + 1, func() { other = run(today, tailOf(all...)) }}, tailOf(all...))
+		for i, want := range strings.Fields(other) {
+			if got := strings.Fields(first)[i]; got == want || got != "applied" && got != "there" {
+				t.Errorf("overtaken at %d: %s, and by %s", at, first, other)
+				break
+			}
+		}
+		if got := today.values(); got != "a=1 b=1 c=1 d=1 k=2 l=1" {
+			t.Errorf("overtaken at %d: left %s", at, got)
+		}
+	}
+	today := newHistory(t)
+	for _, q := range shared {
+		today.apply(q)
+	}
+	fork := today.begin(2, 2)
+	chain := requests{cas("k", 2, put("k", "2")), cas("k", 5, put("k", "3"))}
+	today.meanwhile = cas("k", 2, put("k", "3"))
+	if _, entries, err := replayed(t, today, Options{Fork: fork}, tailOf(chain...)); err != nil ||
+		text(entries) != "conflict conflict" || today.values() != "k=3 l=1 r/1=1" {
+		t.Errorf("%s, %v, %s", text(entries), err, today.values())
+	}
+	if _, entries, err := replayed(t, today, Options{Fork: fork}, tailOf(chain...)); text(entries) != "there there" {
+		t.Errorf("again: %s, %v", text(entries), err)
 	}
 }

@@ -20,6 +20,8 @@ type Options struct {
 	Only []string
 	// MaxOps is how many operations, or comparisons, a transaction may have. A command that needs more is a conflict.
 	MaxOps int
+	// MaxBytes is how large a transaction may be, encoded. 0: as the fleet says.
+	MaxBytes int
 	// Report is told what became of each command, in order.
 	Report func(*Entry) error
 	// Progress is told how many commands were looked at, in the first pass and then in the second.

@@ -93,21 +93,29 @@ func comparisons(q *pb.TxnRequest, each func(command.Span)) {
 
 // doubt says that the transaction may have done something, or not.
 func (u *under) doubt(q *pb.TxnRequest) {
-	seen := map[*key]bool{}
 	operations(q, func(p *pb.PutRequest, sp command.Span) {
 		for _, k := range u.in(sp) {
-			if seen[k] {
-				continue
-			}
-			seen[k] = true
 			guess := version{}
 			if p != nil {
 				guess = version{exists: true, vague: true, mod: u.at, lease: p.Lease, value: p.Value}
 			}
-			u.effect.maybe = append(u.effect.maybe, k)
-			u.effect.guesses = append(u.effect.guesses, guess)
+			u.mayBecome(k, guess)
 		}
 	})
+}
+
+// mayBecome notes that the command may have made v of a key. The first one of several is the guess.
+func (u *under) mayBecome(k *key, v version) {
+	e := &u.effect
+	i, ok := u.doubts[k]
+	if !ok {
+		i = len(e.maybe)
+		u.doubts[k] = i
+		e.maybe, e.guesses, e.leases = append(e.maybe, k), append(e.guesses, v), append(e.leases, nil)
+	}
+	if v.lease != 0 {
+		e.leases[i] = append(e.leases[i], v.lease)
+	}
 }
 
 // because notes the first reason why it is not known what the command did.

@@ -29,7 +29,9 @@ type memberAnswer struct {
 
 func (ws *memberWaits) add(w *memberWait) { ws.waiting = append(ws.waiting, w) }
 
-func (ws *memberWaits) answer(w *memberWait, err error) { ws.answers = append(ws.answers, memberAnswer{w, err}) }
+func (ws *memberWaits) answer(w *memberWait, err error) {
+	ws.answers = append(ws.answers, memberAnswer{w, err})
+}
 
 // tell gives the answers, once raft knows that the changes are applied: before, it would refuse another one.
 func (ws *memberWaits) tell() {

@@ -19,6 +19,9 @@ const suffix = ".rescue"
 // ErrNotFound says that there is no rescue file of that name.
 var ErrNotFound = errors.New("rescue: no such tail")
 
+// ErrForeign says that a tail parted from another history than the one that is here.
+var ErrForeign = errors.New("rescue: tail of another history")
+
 // ErrContents says that entries are not those that lead to the chain of the header.
 var ErrContents = errors.New("rescue: entries do not lead to the tail's end")
 

@@ -11,6 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/rescue"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // TestDiscard deletes one tail for good, with its state, and no other.
@@ -71,10 +72,81 @@ func TestReigns(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if reigns, err := tails.Reigns(list[0].Name); err != nil || len(reigns) != 1 || reigns[0] != st.Reigns[0] {
+	if reigns, err := tails.Reigns(list[0].Name, nil); err != nil || len(reigns) != 1 || reigns[0] != st.Reigns[0] {
 		t.Errorf("%+v, %v, want %+v", reigns, err, st.Reigns)
 	}
-	if _, err := tails.Reigns("other"); !errors.Is(err, rescue.ErrNotFound) {
+	if _, err := tails.Reigns("other", nil); !errors.Is(err, rescue.ErrNotFound) {
 		t.Error(err)
+	}
+}
+
+// TestATailOfAnotherHistory is told from one of this: by its fleet, and by the chain at the fork.
+func TestATailOfAnotherHistory(t *testing.T) {
+	log, st, d := losing(t, "one")
+	f, reign := timeline.Frame{}, st.Reigns[0]
+	if err := timeline.DecodeFrame(log.entries[2].Data, &f); err != nil {
+		t.Fatal(err)
+	}
+	at := func(fork timeline.Position, previous timeline.Chain) []timeline.Reign {
+		return []timeline.Reign{reign, {Epoch: 2, First: fork + 1, Primary: "eu", Previous: previous}}
+	}
+	for _, c := range []struct {
+		what, fleet string
+		today       []timeline.Reign
+		want        error
+	}{
+		{what: "this history", today: at(d.Fork, f.Previous)},
+		{what: "a reign that begins elsewhere", today: at(d.Fork+1, timeline.Chain{1})},
+		{what: "another history", today: at(d.Fork, timeline.Chain{1}), want: rescue.ErrForeign},
+		{what: "another fleet", fleet: "other", today: at(d.Fork, f.Previous), want: rescue.ErrForeign},
+	} {
+		tails := tailsOn(vfs.NewCrashableMem())
+		if err := NewSaver(tails, log).Save(d, st, uint64(len(log.entries)+1), noCopy); err != nil {
+			t.Fatal(err)
+		}
+		list, err := tails.List()
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		if c.fleet != "" {
+			tails.config.Fleet = c.fleet
+		}
+		if _, err := tails.Reigns(list[0].Name, c.today); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
+
+// TestReignsOfAState: where the log did not reach back to the fork, the state beside it has all reigns.
+func TestReignsOfAState(t *testing.T) {
+	log, st, d := losing(t, "one", "two")
+	log.first = 2
+	tails := tailsOn(vfs.NewCrashableMem())
+	err := NewSaver(tails, log).Save(d, st, uint64(len(log.entries)+1), func(to string) error {
+		if err := durable.MakeDir(tails.config.FS, to); err != nil {
+			return err
+		}
+		record, err := st.EncodeRecord()
+		if err != nil {
+			return err
+		}
+		m := contract.Metadata{Epoch: 1, Position: d.At, Chain: st.Cursor.Chain, Record: record}
+		return durable.WriteFile(tails.config.FS, to+"/METADATA", func(w io.Writer) error {
+			p, err := m.MarshalBinary()
+			if err == nil {
+				_, err = w.Write(p)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := tails.List()
+	if err != nil || len(list) != 1 || list[0].Begins() == list[0].Fork {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if reigns, err := tails.Reigns(list[0].Name, nil); err != nil || len(reigns) != 1 || reigns[0] != st.Reigns[0] {
+		t.Errorf("%+v, %v, want %+v", reigns, err, st.Reigns)
 	}
 }
