@@ -220,7 +220,7 @@ var mutants = []planted{
 		edits: []edit{{
 			"kv/lease/lessor.go", "l.items[it.id] == it && it.place < 0 {", "l.items[it.id] != it && it.place < 0 {",
 		}},
-		flags: []string{"-sim.inject=lease"}, caught: []string{"invariant 15:", "invariant 12:"},
+		caught: []string{"FAIL: Test"}, elsewhere: "./kv/lease TestRevocationIsRetriedAndBounded",
 	},
 	{
 		name: "a primary acknowledges after its lease",
