@@ -119,8 +119,8 @@ func checkEverApplied(l *lineage, end *place, rescued map[string]map[string]bool
 	}
 }
 
-// checkEachSaved checks that each node saved itself what it had applied and gave up (invariant 8): the others that had it
-// too may be lost.
+// checkEachSaved checks that each node saved itself what it had applied and gave up (invariant 8): the others that had
+// it too may be lost.
 func checkEachSaved(l *lineage, all []final, wrong report) {
 	for _, f := range all {
 		saved := rescuedValues([]final{f})

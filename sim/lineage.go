@@ -132,7 +132,8 @@ func (l *lineage) begin(p *place, r replication.Reign, region, node string, char
 		l.wrong("3", "%s of %s began epoch %d before any node of its primary %s had", node, region, r.Epoch, r.Primary)
 	}
 	q := &place{
-		parent: p, epoch: r.Epoch, position: p.position, chain: chain, reign: &r, within: &r, by: node, when: time.Now(),
+		parent: p, epoch: r.Epoch, position: p.position, chain: chain, reign: &r, within: &r, by: node,
+		when: time.Now(),
 	}
 	l.places[chain] = q
 	l.begun(r, chartered)
