@@ -13,6 +13,7 @@ func TestCommandLine(t *testing.T) {
 	all := func() ([]string, error) {
 		return []string{module + "/bench", module + "/" + longest[0], module + "/server"}, nil
 	}
+	plain := "test -vet=off "
 	seeds := "test -vet=off -timeout 15m ./sim -v -run ^TestCampaign$ -sim.campaign " + campaignSeeds
 	first := "./" + strings.Join(longest, " ./") + " "
 	for _, test := range []struct {
@@ -22,10 +23,10 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"", true, "vet ./...", "test -vet=off -race -timeout 15m " + first + "./...", seeds},
 		{"", false, "vet ./...", "test -vet=off -timeout 15m " + first + "./...", seeds},
-		{"-quick", true, "vet ./...", "test -vet=off -race -timeout 15m " + module + "/bench " + module + "/server", ""},
+		{"-quick", true, "vet ./...", plain + "-race -timeout 15m " + module + "/bench " + module + "/server", ""},
 		{"-require-race -v", true, "vet ./...", "test -vet=off -race -timeout 15m " + first + "./... -v", seeds},
 		{"-run=X", false, "vet ./...", "test -vet=off -timeout 15m " + first + "./... -run=X", ""},
-		{"-run X ./kv ./server", true, "vet ./kv ./server", "test -vet=off -race -timeout 15m ./kv ./server -run X", ""},
+		{"-run X ./kv ./server", true, "vet ./kv ./server", plain + "-race -timeout 15m ./kv ./server -run X", ""},
 		{"./kv -args -quick", true, "vet ./kv", "test -vet=off -race -timeout 15m ./kv -args -quick", ""},
 	} {
 		t.Run(test.line, func(t *testing.T) {

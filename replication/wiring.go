@@ -149,8 +149,8 @@ func (n *node) buildState() {
 	maker := copies.NewMaker(c.FS, n.storage)
 	n.applier = region.NewApplier(region.Config{
 		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
-		Log: n.log, Staging: n.staging, Tails: tail.NewSaver(n.tails, n.log), Proposers: n.leading, Level: *c.EntryLevel,
-		Logger: n.logger,
+		Log: n.log, Staging: n.staging, Tails: tail.NewSaver(n.tails, n.log), Proposers: n.leading,
+		Level: *c.EntryLevel, Logger: n.logger,
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,

@@ -143,9 +143,11 @@ func (a *auditor) replaced(err error) error {
 	if err != nil {
 		return err
 	}
+	had := a.at.Load()
 	meta, err := a.Storage.Load()
 	if err == nil {
 		a.loaded(meta)
+		a.lineage.gaveUp(a.node, had, a.at.Load())
 	}
 	return err
 }

@@ -29,6 +29,9 @@ func (e *evidence) check(wrong report) {
 			checkTail(e.fleet.lineage, f, t, wrong)
 		}
 	}
+	if !e.plan.inject[injectLie] { // what lay on the disk that was lost
+		checkEachSaved(e.fleet.lineage, e.final, wrong)
+	}
 	if !e.fleet.lineage.forced() {
 		checkOrder(e.operations.list, wrong)
 	}
@@ -112,6 +115,22 @@ func checkEverApplied(l *lineage, end *place, rescued map[string]map[string]bool
 		if p.data != "" && !final[p] && len(rescued[p.data]) == 0 {
 			wrong("8", "command %q, applied by %s at %v, is neither in the final history nor in a rescue file",
 				p.data[:min(len(p.data), valueName)], p.by, p)
+		}
+	}
+}
+
+// checkEachSaved checks that each node saved itself what it had applied and gave up (invariant 8): the others that had
+// it too may be lost.
+func checkEachSaved(l *lineage, all []final, wrong report) {
+	for _, f := range all {
+		saved := rescuedValues([]final{f})
+		for _, g := range l.given[f.node] {
+			for q := g.from; !q.before(g.to); q = q.parent {
+				if q.reign == nil && len(saved[q.data]) == 0 {
+					wrong("8", "%s gave up %v, %q, and has it in no rescue file", f.node, q,
+						q.data[:min(len(q.data), valueName)])
+				}
+			}
 		}
 	}
 }

@@ -36,6 +36,7 @@ type operation struct {
 	position   replication.Position // of the last command
 	regions    int                  // in which the write is durable, as the receipt says
 	seen       *place               // of a read
+	short      bool                 // of a write: it was said to be in fewer regions than it has to be
 }
 
 // operations are what all clients did. They are safe for concurrent use.
@@ -142,6 +143,7 @@ func (c *client) propose(ctx context.Context, p *process, commands ...[]byte) ou
 		o.outcome = unknown
 	case err == nil, errors.Is(err, replication.ErrUnderReplicated) && r != nil:
 		o.outcome, o.epoch, o.position, o.regions = acknowledged, r.Epoch, r.Position, r.Regions
+		o.short = err != nil
 	case errors.Is(err, replication.ErrNotReady), errors.Is(err, replication.ErrTooLarge):
 		o.outcome = refused
 	default:

@@ -25,7 +25,7 @@ type flip struct {
 
 // rotDisk starts a node on a disk of which a bit has flipped. It must not start, or stop, or never have needed what was
 // damaged; whatever it holds and says is checked as always. Then the disk is as it was: somebody had a second copy.
-func (x *faults) rotDisk(ctx context.Context) {
+func (x disks) rotDisk(ctx context.Context) {
 	m := x.down()
 	if p := x.someone(); m == nil && p != nil {
 		m = p.member
@@ -150,7 +150,7 @@ func (x *faults) down() *member {
 
 // startOld starts a node on the disk that it had before its last life, which was not its first, where somebody of
 // another region heard of that life, which it sees to. It has to be refused; then its own disk is put back.
-func (x *faults) startOld(ctx context.Context) {
+func (x disks) startOld(ctx context.Context) {
 	if len(x.fleet.plan.regions) == 1 {
 		return
 	}
@@ -189,7 +189,7 @@ func (x *faults) startOld(ctx context.Context) {
 
 // remembered reports whether a node of another region that runs must have heard of the member's last life: both ran
 // for some rounds of reports, and nothing was cut or slow.
-func (x *faults) remembered(m *member) bool {
+func (x disks) remembered(m *member) bool {
 	soon := m.ended.Add(-3 * time.Second)
 	if x.lastCut.After(soon) || m.started.After(soon) {
 		return false
@@ -204,19 +204,19 @@ func (x *faults) remembered(m *member) bool {
 
 // lieDisk takes from a node, at a power cut, what it synced for a while. It must be noticed, or do no harm; if it is
 // noticed the disk is put right. The others run, and nothing is cut: somebody is there who can notice.
-func (x *faults) lieDisk(ctx context.Context) {
+func (x disks) lieDisk(ctx context.Context) {
 	x.fleet.network.HealAll()
 	x.noteCut(time.Now())
 	x.fleet.startAll(ctx)
 	x.wait(2500 * time.Millisecond)
 	p := x.someone()
-	if p == nil || !others(x, p.member) {
+	if p == nil || !others(x.faults, p.member) {
 		return
 	}
 	m, from := p.member, p.memory.CrashClone(vfs.CrashCloneCfg{})
 	x.tell("disk of %s keeps nothing from now on", m.name)
 	x.wait(time.Duration(x.random.IntN(3000)) * time.Millisecond)
-	if m.current() != p || p.gone.Load() || !others(x, m) {
+	if m.current() != p || p.gone.Load() || !others(x.faults, m) {
 		return
 	}
 	p.lose()

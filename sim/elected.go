@@ -71,7 +71,7 @@ func (e *evidence) checkBudget(end *place, wrong report) {
 	enough := election.enough(len(e.plan.regions))
 	lost := map[replication.Epoch]int{}
 	for _, o := range e.operations.list {
-		if o.values == nil || o.outcome != acknowledged {
+		if o.values == nil || o.outcome != acknowledged || o.short {
 			continue
 		}
 		for _, v := range o.values {

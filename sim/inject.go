@@ -80,19 +80,20 @@ func (on injections) String() string {
 
 // injected returns the faults of the kinds that are on.
 func (x *faults) injected() []fault {
+	d := disks{x}
 	kinds := map[string]fault{
-		injectHang:  {6, x.hangDisk},
-		injectSlow:  {4, x.slowDisk},
-		injectError: {4, x.breakDisk},
-		injectFull:  {4, x.fillDisk},
-		injectRot:   {4, x.rotDisk},
-		injectOld:   {5, x.startOld},
+		injectHang:  {6, d.hangDisk},
+		injectSlow:  {4, d.slowDisk},
+		injectError: {4, d.breakDisk},
+		injectFull:  {4, d.fillDisk},
+		injectRot:   {4, d.rotDisk},
+		injectOld:   {5, d.startOld},
 		injectPause: {4, x.pauseNode},
-		injectLie:   {6, x.lieDisk},
+		injectLie:   {6, d.lieDisk},
 
 		injectMembers:  {10, x.changeMembers},
 		injectVotes:    {4, elections{x}.losePrimary},
-		injectVersions: {8, x.upgrade},
+		injectVersions: {8, upgrades{x}.upgrade},
 	}
 	var list []fault
 	for _, kind := range Injections() {
@@ -106,7 +107,10 @@ func (x *faults) injected() []fault {
 	return list
 }
 
-func (x *faults) hangDisk(context.Context) {
+// disks are the faults of disks.
+type disks struct{ *faults }
+
+func (x disks) hangDisk(context.Context) {
 	if p := x.someone(); p != nil {
 		d := time.Duration(500+x.random.IntN(15_000)) * time.Millisecond
 		x.tell("disk of %s hangs for %v", p.NodeID(), d)
@@ -115,7 +119,7 @@ func (x *faults) hangDisk(context.Context) {
 	}
 }
 
-func (x *faults) slowDisk(context.Context) {
+func (x disks) slowDisk(context.Context) {
 	if p := x.someone(); p != nil {
 		each := time.Duration(50+x.random.IntN(400)) * time.Millisecond
 		x.tell("disk of %s takes up to %v a sync", p.NodeID(), each)
@@ -124,7 +128,7 @@ func (x *faults) slowDisk(context.Context) {
 	}
 }
 
-func (x *faults) breakDisk(context.Context) {
+func (x disks) breakDisk(context.Context) {
 	if p := x.someone(); p != nil {
 		n := 1 + x.random.IntN(pick(x.random, 5, 20, 100))
 		x.tell("disk of %s fails in %d operations", p.NodeID(), n)
@@ -132,7 +136,7 @@ func (x *faults) breakDisk(context.Context) {
 	}
 }
 
-func (x *faults) fillDisk(context.Context) {
+func (x disks) fillDisk(context.Context) {
 	if p := x.someone(); p != nil {
 		d := time.Duration(x.random.IntN(8000)) * time.Millisecond
 		x.tell("disk of %s is full for %v", p.NodeID(), d)

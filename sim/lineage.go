@@ -53,6 +53,9 @@ type applied struct {
 	by   string
 }
 
+// exchange is that a node gave up the history that leads to one place for that which leads to another.
+type exchange struct{ from, to *place }
+
 // lineage is everything that was ever applied in a fleet. It is safe for concurrent use.
 type lineage struct {
 	mu      sync.Mutex
@@ -62,6 +65,7 @@ type lineage struct {
 	values  map[string][]*place // of commands, by data
 	reigns  map[replication.Epoch][]replication.Reign
 	regions map[string]map[uint64]applied
+	given   map[string][]exchange // by node
 	wrong   func(invariant, format string, args ...any)
 	// older returns a node that has to be known not to understand this level, "" if there is none.
 	older   func(timeline.Level) string
@@ -75,6 +79,7 @@ func newLineage(wrong func(invariant, format string, args ...any)) *lineage {
 		folder: timeline.NewFolder(), genesis: root, places: map[replication.Chain]*place{{}: root},
 		values: map[string][]*place{},
 		reigns: map[replication.Epoch][]replication.Reign{}, regions: map[string]map[uint64]applied{}, wrong: wrong,
+		given: map[string][]exchange{},
 		older: func(timeline.Level) string { return "" }, note: func(string) {},
 	}
 }
@@ -127,7 +132,8 @@ func (l *lineage) begin(p *place, r replication.Reign, region, node string, char
 		l.wrong("3", "%s of %s began epoch %d before any node of its primary %s had", node, region, r.Epoch, r.Primary)
 	}
 	q := &place{
-		parent: p, epoch: r.Epoch, position: p.position, chain: chain, reign: &r, within: &r, by: node, when: time.Now(),
+		parent: p, epoch: r.Epoch, position: p.position, chain: chain, reign: &r, within: &r, by: node,
+		when: time.Now(),
 	}
 	l.places[chain] = q
 	l.begun(r, chartered)
@@ -164,6 +170,15 @@ func (l *lineage) reached(region, node string, index, term uint64, at *place) {
 	if was.term != term || was.at != at {
 		l.wrong("4", "after entry %d of %s, %s was at %v in term %d, and %s is at %v in term %d", index, region, was.by,
 			was.at, was.term, node, at, term)
+	}
+}
+
+// gaveUp notes where a node was when another state took the place of its own. Either may be unknown.
+func (l *lineage) gaveUp(node string, from, to *place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if from != nil && to != nil && !from.before(to) {
+		l.given[node] = append(l.given[node], exchange{from, to})
 	}
 }
 

@@ -66,9 +66,12 @@ func (f *fleet) drawLevels() {
 	}
 }
 
+// upgrades are what is done to nodes of earlier versions.
+type upgrades struct{ *faults }
+
 // upgrade stops a node of an earlier version, or finds one that does not run, and starts it as one of a later one. At
 // times it has a primary forced before, while all nodes run and know each other's versions.
-func (x *faults) upgrade(ctx context.Context) {
+func (x upgrades) upgrade(ctx context.Context) {
 	if x.fleet.plan.forced && len(x.fleet.plan.regions) > 1 && x.random.IntN(2) == 0 {
 		x.forceInQuiet(ctx)
 	}
@@ -88,7 +91,7 @@ func (x *faults) upgrade(ctx context.Context) {
 }
 
 // upgradeAll ends a rolling upgrade.
-func (x *faults) upgradeAll(ctx context.Context) {
+func (x upgrades) upgradeAll(ctx context.Context) {
 	raised := false
 	for _, m := range x.fleet.members {
 		if m.status.exists() && m.level < timeline.LevelNow {
@@ -106,7 +109,7 @@ func (x *faults) upgradeAll(ctx context.Context) {
 	}
 }
 
-func (x *faults) raise(m *member, to timeline.Level) {
+func (x upgrades) raise(m *member, to timeline.Level) {
 	x.tell("%s is upgraded from level %d to %d", m.name, m.level, to)
 	x.fleet.happened.note(injectVersions)
 	m.raise(to)
@@ -119,7 +122,7 @@ func (m *member) raise(to timeline.Level) {
 }
 
 // forceInQuiet has a region take over by force after nothing has happened for a while.
-func (x *faults) forceInQuiet(ctx context.Context) {
+func (x upgrades) forceInQuiet(ctx context.Context) {
 	x.fleet.network.HealAll()
 	x.noteCut(time.Now())
 	x.fleet.startAll(ctx)

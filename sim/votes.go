@@ -183,7 +183,7 @@ func (x elections) losePrimary(ctx context.Context) {
 	if e == nil {
 		return
 	}
-	x.upgradeAll(ctx)
+	upgrades{x.faults}.upgradeAll(ctx)
 	list := x.fleet.running()
 	i := slices.IndexFunc(list, func(p *process) bool {
 		h := p.Health()

@@ -284,27 +284,31 @@ func TestACutIsWhereAnEntryEnded(t *testing.T) {
 // What is of a later level than a node stops it before anything of it is applied, in an entry and in a state.
 func TestNothingOfALaterLevelIsApplied(t *testing.T) {
 	placed := timeline.Reign{Epoch: 1, First: 1, Primary: "us", Lossy: true, Place: 1}
+	control := func(c *timeline.Control) []byte {
+		p, err := timeline.EncodeControl(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
 	for name, test := range map[string]struct {
 		level timeline.Level
-		entry func(a *author) []byte
+		entry []byte
 	}{
-		"places": {timeline.LevelFirst, func(*author) []byte { return timeline.AppendReign(nil, placed) }},
-		"keep":   {timeline.LevelPlaces, func(a *author) []byte { return a.control(&timeline.Control{Op: timeline.OpKeep}) }},
-		"ballots": {timeline.LevelKeep, func(a *author) []byte {
-			return a.control(&timeline.Control{Op: timeline.OpEnrol, Identity: timeline.Nonce{1}})
-		}},
+		"places":  {timeline.LevelFirst, timeline.AppendReign(nil, placed)},
+		"keep":    {timeline.LevelPlaces, control(&timeline.Control{Op: timeline.OpKeep})},
+		"ballots": {timeline.LevelKeep, control(&timeline.Control{Op: timeline.OpEnrol, Identity: timeline.Nonce{1}})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			old, now := volatilePlace(t, "us"), volatilePlace(t, "us")
 			old.config.Level = test.level
-			entry := test.entry(newAuthor(t, "us"))
-			if err := old.Apply(old.enter(1, entry)); !errors.Is(err, timeline.ErrVersion) {
+			if err := old.Apply(old.enter(1, test.entry)); !errors.Is(err, timeline.ErrVersion) {
 				t.Errorf("a node of level %d: %v", test.level, err)
 			}
 			if got := old.machine.State(); got.Cursor != (timeline.Cursor{}) || got.Level() != timeline.LevelFirst {
 				t.Errorf("applied: %+v", got)
 			}
-			if err := now.Apply(now.enter(1, entry)); err != nil {
+			if err := now.Apply(now.enter(1, test.entry)); err != nil {
 				t.Errorf("a node of today: %v", err)
 			}
 		})
