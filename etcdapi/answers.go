@@ -101,20 +101,25 @@ func (a *answer) close() {
 	a.of.free("", a.bytes)
 }
 
-// fits reports whether a connection may have that much more that waits for it. The caller holds mu.
-func (a *answers) fits(connection string, bytes int64) bool {
-	unread := a.unread[connection]
-	return unread == 0 || unread+bytes <= a.limit-a.bytes
+// fits reports whether who asked may have that much more that waits for it: of what is large, no more than all together
+// may, unless nothing else is there; and what has left something unread, no more than is free beside it. The caller
+// holds mu.
+func (a *answers) fits(to sender, bytes int64) bool {
+	unread := a.unread[to.connection]
+	if unread == 0 && (a.bytes == 0 || bytes < madeBytes*to.copies()) {
+		return true
+	}
+	return unread+bytes <= a.limit-a.bytes
 }
 
 // reserve counts bytes, unless the connection may not have them.
-func (a *answers) reserve(connection string, bytes int64) error {
+func (a *answers) reserve(to sender, bytes int64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.fits(connection, bytes) {
+	if !a.fits(to, bytes) {
 		return a.refusal("this answer, and those that its connection and others have not read,")
 	}
-	a.add(connection, bytes)
+	a.add(to.connection, bytes)
 	return nil
 }
 
@@ -127,14 +132,15 @@ func (a *answers) count(connection string, bytes int64) {
 
 // await counts bytes as soon as the connection may have them. With 0 bytes it waits until it may have any, and nothing
 // of it waits.
-func (a *answers) await(ctx context.Context, connection string, bytes int64) error {
+func (a *answers) await(ctx context.Context, to sender, bytes int64) error {
+	connection := to.connection
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if bytes > 0 {
 		a.waiting[connection]++
 		defer a.waited(connection)
 	}
-	for !a.fits(connection, bytes) || bytes == 0 && a.waiting[connection] > 0 {
+	for !a.fits(to, bytes) || bytes == 0 && a.waiting[connection] > 0 {
 		if a.freed == nil {
 			a.freed = make(chan struct{})
 		}

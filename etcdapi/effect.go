@@ -46,7 +46,7 @@ func (a *API) admit(
 	case bytes < smallEffect:
 		return func() {}, nil
 	}
-	if err := a.answers.reserve(a.senderOf(ctx).connection, 0); err != nil {
+	if err := a.answers.reserve(a.senderOf(ctx), 0); err != nil {
 		return nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)

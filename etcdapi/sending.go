@@ -92,7 +92,7 @@ func (a *API) reply(ctx context.Context, request, response any) (any, error) {
 	to := a.senderOf(ctx)
 	bytes *= to.copies()
 	if onlyReads(request) {
-		if err := a.answers.reserve(to.connection, bytes); err != nil {
+		if err := a.answers.reserve(to, bytes); err != nil {
 			return nil, err
 		}
 	} else {
@@ -135,7 +135,7 @@ func (s *sentStream) SendMsg(m any) error {
 	bytes := int64(proto.Size(message)) * s.to.copies()
 	if bytes < countedBytes*s.to.copies() {
 		bytes = 0
-	} else if err := s.messages.await(s.Context(), s.to.connection, bytes); err != nil {
+	} else if err := s.messages.await(s.Context(), s.to, bytes); err != nil {
 		return err
 	}
 	switch {
@@ -154,5 +154,5 @@ func (s *sentStream) SendMsg(m any) error {
 // room waits until the connection of a stream may have more of what is large: what its client does not read is not even
 // made.
 func (a *API) room(ctx context.Context) error {
-	return a.messages.await(ctx, a.senderOf(ctx).connection, 0)
+	return a.messages.await(ctx, a.senderOf(ctx), 0)
 }
