@@ -6,8 +6,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// watched is the filesystem of a database: its directory cannot fail to be synced, at which Pebble panics wherever it is,
-// and what finds no room is noted.
+// watched is the filesystem of a database: its directory cannot fail to be synced, at which Pebble panics wherever it
+// is, and what finds no room is noted.
 type watched struct {
 	vfs.FS
 	failures *failures

@@ -82,6 +82,7 @@ type process struct {
 	lessor  *lease.Lessor // nil: leases are not injected
 	rotten  bool          // a bit of its disk had flipped when it began
 	gone    atomic.Bool   // the power failed
+	over    atomic.Bool   // another process may run in its place
 	once    sync.Once
 	left    *vfs.MemFS // what the disk has when the power is back
 }
@@ -226,6 +227,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	if p.storage != nil {
 		_ = p.close()
 	}
+	p.over.Store(true)
 	if p.disk.hasFailed() {
 		m.memory = m.memory.CrashClone(vfs.CrashCloneCfg{})
 	}
@@ -299,7 +301,9 @@ func (p *process) lose() {
 	p.once.Do(func() {
 		m := p.member
 		p.gone.Store(true)
-		m.fleet.network.Crash(m.name)
+		if !p.over.Load() {
+			m.fleet.network.Crash(m.name)
+		}
 		keep := pick(m.random, 0, 0, 50, 100, m.random.IntN(101))
 		if p.disk.hasFailed() {
 			keep = 0
@@ -374,4 +378,5 @@ func (m *member) end(p *process) {
 		panic(fmt.Sprintf("sim: seed %d: %s does not shut down\n%s", m.fleet.plan.seed, m.name,
 			m.fleet.trace.last(200)))
 	}
+	p.over.Store(true)
 }

@@ -141,23 +141,7 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 	clients.Wait()
 	f.work.Wait()
 	j.tell("the faults are over")
-	f.network.HealAll()
-	for _, a := range e.plan.regions {
-		for _, b := range e.plan.regions {
-			f.network.SetDelay(a, b, time.Millisecond, time.Millisecond)
-		}
-	}
-	for _, m := range f.members {
-		if p := m.current(); p != nil {
-			p.disk.heal()
-		}
-		m.fullUntil = time.Time{}
-		m.repair()
-	}
-	synctest.Wait() // who failed at this very moment is known to have
-	for _, o := range f.observers {
-		o.start()
-	}
+	f.heal()
 	f.startAll(ctx)
 	if e.plan.inject[injectBusy] {
 		e.keepUp(ctx)
@@ -177,6 +161,27 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 	}
 	for _, o := range f.observers {
 		o.stop()
+	}
+}
+
+// heal ends all faults but those of nodes that do not run.
+func (f *fleet) heal() {
+	f.network.HealAll()
+	for _, a := range f.plan.regions {
+		for _, b := range f.plan.regions {
+			f.network.SetDelay(a, b, time.Millisecond, time.Millisecond)
+		}
+	}
+	for _, m := range f.members {
+		if p := m.current(); p != nil {
+			p.disk.heal()
+		}
+		m.fullUntil = time.Time{}
+		m.repair()
+	}
+	synctest.Wait() // who failed at this very moment is known to have
+	for _, o := range f.observers {
+		o.start()
 	}
 }
 

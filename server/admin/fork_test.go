@@ -66,7 +66,7 @@ func TestAForkOfAState(t *testing.T) {
 			states: compared{same: true}, unknown: "do not tell"},
 	} {
 		f := &withState{fork: c.fork, lost: c.lost, today: c.today}
-		h := &handler{HandlerOptions{Replicator: f, States: c.states}}
+		h := &handler{HandlerOptions: HandlerOptions{Replicator: f, States: c.states}}
 		all, _ := h.Replicator.Tails(t.Context())
 		fork, err := h.forkOfState(t.Context(), &all[0], c.lost, c.today)
 		if err != nil || fork.Position != c.position || fork.Revision != c.revision ||

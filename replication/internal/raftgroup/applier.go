@@ -271,8 +271,8 @@ func (a *applier) applyChange(ctx context.Context, e *raftpb.Entry) error {
 	return nil
 }
 
-// applied publishes progress, notes what becomes of changes that somebody waits for, and announces leadership once all of the log before it is
-// applied.
+// applied publishes progress, notes what becomes of changes that somebody waits for, and announces leadership once all
+// of the log before it is applied.
 func (a *applier) applied(entries ...*raftpb.Entry) {
 	last := entries[len(entries)-1]
 	a.view.applied.Store(last.GetIndex())

@@ -85,7 +85,8 @@ func (s *Saver) saveWhole(name string, chain timeline.Chain, whole func(dir stri
 		}
 	}
 	if err := whole(part); err != nil {
-		return errors.Join(err, fs.RemoveAll(part)) // there may have been no room for it, and it would take what is left
+		// There may have been no room for it, and it would take what is left.
+		return errors.Join(err, fs.RemoveAll(part))
 	}
 	if err := fs.Rename(part, state); err != nil {
 		return err
