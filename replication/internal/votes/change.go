@@ -167,8 +167,8 @@ func (v Orders) settled(next *timeline.Charter) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if s.Charter().Epoch != s.Cursor.Epoch || !v.holder.Settled(next) || !v.config.Fence.Holds(s) {
-		return fmt.Errorf("%w: of the voters as they were or as they would be, no majority supports the primary yet, and "+
-			"keeps charter %d of epoch %d; see mimir fleet show", contract.ErrNotReady, s.Charter().Number,
+		return fmt.Errorf("%w: of the voters as they were or as they would be, no majority supports the primary yet, "+
+			"and keeps charter %d of epoch %d; see mimir fleet show", contract.ErrNotReady, s.Charter().Number,
 			s.Charter().Epoch)
 	}
 	return nil
