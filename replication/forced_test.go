@@ -1,6 +1,7 @@
 package replication_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -17,6 +18,9 @@ func TestForcedReignsTellTheirPlaces(t *testing.T) {
 		f.eventually(values(0, 1))
 		f.kill("us-1")
 		f.kill("ap-1")
+		if r, err := f.nodes["eu-1"].FailoverWithin(f.t.Context(), "eu", 9); !errors.Is(err, replication.ErrArgument) {
+			t.Errorf("within a bound that nobody knows: %+v, %v", r, err)
+		}
 		force := func(region string) replication.Reign {
 			n := f.nodes[region+"-1"]
 			if _, err := n.Failover(f.t.Context(), region, true); err != nil {

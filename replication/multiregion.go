@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/internal/primary"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -145,7 +146,16 @@ func (r *MultiRegionReplicator) Failover(ctx context.Context, to string, force b
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.governor.Failover(ctx, to, force)
+	return r.node.governor.Failover(ctx, to, primary.Force{Any: force})
+}
+
+// FailoverWithin is Failover where votes are taken, with force, if at most accept acknowledged commands are lost by
+// what a majority of the voters knows: else ErrNotReady, with how many may be. ErrArgument: no votes are taken.
+func (r *MultiRegionReplicator) FailoverWithin(ctx context.Context, to string, accept uint64) (*MoveReport, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	return r.node.governor.Failover(ctx, to, primary.Force{Within: &accept})
 }
 
 // RegionFailover makes this node's region primary by force. On a node that does not lead its region it is

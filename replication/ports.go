@@ -77,12 +77,16 @@ func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
 type elections struct{ node *node }
 
 // Elect implements primary.Elections.
-func (e elections) Elect(ctx context.Context, r timeline.Reign, operator bool) (timeline.Mandate, error) {
-	return e.node.votes.Elect(ctx, r, operator)
+func (e elections) Elect(
+	ctx context.Context, r timeline.Reign, operator bool, accept uint64,
+) (timeline.Mandate, error) {
+	return e.node.votes.Elect(ctx, r, operator, accept)
 }
 
 // Sound implements primary.Elections.
-func (e elections) Sound(ctx context.Context) (Epoch, error) { return e.node.votes.Sound(ctx) }
+func (e elections) Sound(ctx context.Context, accept uint64) (Epoch, error) {
+	return e.node.votes.Sound(ctx, accept)
+}
 
 // chainPort tells chains of this node's history. The source is made after the room that asks.
 type chainPort struct{ node *node }

@@ -142,6 +142,25 @@ func TestThoseWhoWereRecoveredFromDoNotTakeOver(t *testing.T) {
 	})
 }
 
+// TestAnOperatorAcceptsLessThanTheBudget, and nothing is done: the voters would have allowed it.
+func TestAnOperatorAcceptsLessThanTheBudget(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		if _, err := f.nodes["us-1"].Voting().Pause(f.t.Context(), "a test"); err != nil {
+			t.Fatal(err)
+		}
+		f.kill("us-1")
+		f.refusesLoss("eu-1", 5000)
+		if s := f.witness.State(); s.Ballot.Promised != 1 {
+			t.Errorf("the witness voted in epoch %d", s.Ballot.Promised)
+		}
+		r, err := f.nodes["eu-1"].FailoverWithin(f.t.Context(), "eu", 10000)
+		if err != nil || !strings.Contains(r.Loss, "at most 9999 acknowledged commands are lost") &&
+			!strings.Contains(r.Loss, "at most 10000 acknowledged commands are lost") {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
 // TestARegionThatLostItsBallotIsNotMadePrimary: nobody would have voted for its epoch, and eu would go on beside it, or
 // come back. If the others are lost for good, it is recovered.
 func TestARegionThatLostItsBallotIsNotMadePrimary(t *testing.T) {

@@ -307,8 +307,10 @@ func TestTwoRegionsAndAWitness(t *testing.T) {
 		}
 		f.kill("eu-1")
 		f.saysWhy("us-1", "acknowledged commands of epoch")
-		if _, err := f.nodes["us-1"].Failover(f.t.Context(), "us", true); err != nil {
-			t.Fatal(err)
+		f.refusesLoss("us-1", 19)
+		r, err := f.nodes["us-1"].FailoverWithin(f.t.Context(), "us", 24)
+		if err != nil || !strings.Contains(r.Loss, "by what a majority of the voters knows, at most 2") {
+			t.Fatalf("%+v, %v", r, err)
 		}
 		f.putAfter("us-1", "c31")
 	})
@@ -350,6 +352,16 @@ func TestAFleetThatLostItsVotesIsRecovered(t *testing.T) {
 			t.Errorf("epoch %d", r.Epoch)
 		}
 	})
+}
+
+// refusesLoss has a region be forced within less than may be lost.
+func (f *testFleet) refusesLoss(node string, accept uint64) {
+	f.t.Helper()
+	r, err := f.nodes[node].FailoverWithin(f.t.Context(), f.nodes[node].region, accept)
+	if !errors.Is(err, replication.ErrNotReady) ||
+		!strings.Contains(err.Error(), fmt.Sprintf("would be lost, %d may be", accept)) {
+		f.t.Errorf("with %d accepted: %+v, %v", accept, r, err)
+	}
 }
 
 // saysWhy waits until a node says with these words why its region does not take over.

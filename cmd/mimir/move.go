@@ -39,8 +39,9 @@ func newSwitchover(n *connection) *cobra.Command {
 func newFailover(n *connection) *cobra.Command {
 	var to string
 	var force bool
+	var accept uint64
 	c := &cobra.Command{
-		Use:   "failover --to REGION --force",
+		Use:   "failover --to REGION --force | --accept-loss N",
 		Short: "Make another region primary without the old one, which may lose writes",
 		Long: "Make a region primary at its own last position, without asking the old primary. Writes that had not\n" +
 			"arrived there are not part of the fleet's history any more; the old primary keeps them in a rescue\n" +
@@ -48,13 +49,18 @@ func newFailover(n *connection) *cobra.Command {
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) {
+				if !force && c.Flags().Changed("accept-loss") {
+					return client.FailoverWithin(ctx, to, accept)
+				}
 				return client.Failover(ctx, to, force)
 			})
 		}),
 	}
 	n.addFlags(c)
 	c.Flags().StringVar(&to, "to", "", "region that becomes primary")
-	c.Flags().BoolVar(&force, "force", false, "accept that writes may be lost")
+	c.Flags().BoolVar(&force, "force", false, "accept that writes may be lost, however many")
+	c.Flags().Uint64Var(&accept, "accept-loss", 0, "where votes are taken: how many acknowledged writes may be lost; if it "+
+		"could be more, nothing is done, and told")
 	c.MarkFlagRequired("to")
 	return c
 }

@@ -42,6 +42,10 @@ func (f *fake) Switchover(_ context.Context, to string) (*replication.MoveReport
 	return &replication.MoveReport{To: to, Epoch: 2}, nil
 }
 
+func (f *fake) FailoverWithin(_ context.Context, to string, accept uint64) (*replication.MoveReport, error) {
+	return &replication.MoveReport{To: to, Lossy: true, Behind: accept}, nil
+}
+
 func (f *fake) Failover(_ context.Context, to string, force bool) (*replication.MoveReport, error) {
 	f.moves++
 	if !force {
@@ -166,6 +170,9 @@ func TestCalls(t *testing.T) {
 	}
 	if _, err := c.Failover(ctx, "eu", false); !errors.As(err, &refused) || refused.Status != http.StatusConflict {
 		t.Errorf("failover without force: %v", err)
+	}
+	if r, err := c.FailoverWithin(ctx, "eu", 7); err != nil || r.Behind != 7 {
+		t.Errorf("failover within 7: %+v, %v", r, err)
 	}
 	if r, err := c.Failover(ctx, "eu", true); err != nil || !r.Lossy {
 		t.Errorf("failover: %+v, %v", r, err)

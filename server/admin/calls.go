@@ -36,6 +36,12 @@ func (c *Client) Failover(ctx context.Context, to string, force bool) (*replicat
 	return r, c.post(ctx, "/mimir/v1/failover", Move{To: to, Force: force}, r)
 }
 
+// FailoverWithin makes a region primary, where votes are taken, if at most accept acknowledged writes are lost.
+func (c *Client) FailoverWithin(ctx context.Context, to string, accept uint64) (*replication.MoveReport, error) {
+	r := &replication.MoveReport{}
+	return r, c.post(ctx, "/mimir/v1/failover", Move{To: to, AcceptLoss: &accept}, r)
+}
+
 // Tails returns the rescue files of the first endpoint that answers.
 func (c *Client) Tails(ctx context.Context) ([]replication.TailInfo, error) {
 	var tails []replication.TailInfo

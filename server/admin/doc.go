@@ -8,6 +8,7 @@
 //	GET  /mimir/v1/fleet           every region, as asked now     replication.FleetStatus
 //	POST /mimir/v1/switchover      {"to":R}                       replication.MoveReport
 //	POST /mimir/v1/failover        {"to":R,"force":bool}          replication.MoveReport
+//	                               {"to":R,"acceptLoss":N}
 //	GET  /mimir/v1/tails           rescue files of the region     [replication.TailInfo]
 //	GET  /mimir/v1/tails/{name}    one JSON object for each command of a tail, one a line
 //	GET  /mimir/v1/tails/{name}/state   what changed in the state beside a tail: StateHeader, then a Change a line

@@ -20,6 +20,7 @@ type Replicator interface {
 	Fleet(ctx context.Context) *replication.FleetStatus
 	Switchover(ctx context.Context, to string) (*replication.MoveReport, error)
 	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
+	FailoverWithin(ctx context.Context, to string, accept uint64) (*replication.MoveReport, error)
 	Tails(ctx context.Context) ([]replication.TailInfo, error)
 	ReadTail(
 		ctx context.Context, name string,
@@ -71,6 +72,8 @@ type Write struct {
 type Move struct {
 	To    string `json:"to"`
 	Force bool   `json:"force,omitempty"`
+	// AcceptLoss is how many acknowledged writes a failover may lose, without Force, where votes are taken.
+	AcceptLoss *uint64 `json:"acceptLoss,omitempty"`
 }
 
 // HandlerOptions are what a handler answers from. All must be set.
@@ -151,6 +154,9 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/mimir/v1/switchover" {
 		h.Logger.Info("switchover asked for", "to", in.To, "by", r.RemoteAddr)
 		report, err = h.Replicator.Switchover(ctx, in.To)
+	} else if in.AcceptLoss != nil && !in.Force {
+		h.Logger.Warn("failover asked for", "to", in.To, "accept", *in.AcceptLoss, "by", r.RemoteAddr)
+		report, err = h.Replicator.FailoverWithin(ctx, in.To, *in.AcceptLoss)
 	} else {
 		h.Logger.Warn("failover asked for", "to", in.To, "force", in.Force, "by", r.RemoteAddr)
 		report, err = h.Replicator.Failover(ctx, in.To, in.Force)

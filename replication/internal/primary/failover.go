@@ -14,6 +14,26 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
+// Force is what an operator accepts of a failover: with Any that any number of acknowledged commands is lost, else at
+// most Within, which only voters can know; nil: nothing.
+type Force struct {
+	Any    bool
+	Within *uint64
+}
+
+// of returns whether a region in the state s may be forced, and how many acknowledged commands may be lost.
+func (f Force) of(s *timeline.State) (force bool, accepted uint64, err error) {
+	switch {
+	case f.Any || f.Within == nil:
+		return f.Any, timeline.NoBound, nil
+	case s.Charter() == nil:
+		return false, 0, fmt.Errorf("%w: no votes are taken, so nobody knows how much would be lost: force, and any loss "+
+			"is accepted", contract.ErrArgument)
+	default:
+		return true, *f.Within, nil
+	}
+}
+
 // Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without
 // force it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old
 // region comes back and saves it.
@@ -25,7 +45,7 @@ import (
 // So it is for a primary that is fenced, if an operator wants it to go on with what it has, and for a region that has
 // diverged for a history which is gone for good before it could take a copy of it: if nobody that answers has it, the
 // region goes on with what it had given up.
-func (g *Governor) Failover(ctx context.Context, to string, force bool) (*contract.MoveReport, error) {
+func (g *Governor) Failover(ctx context.Context, to string, force Force) (*contract.MoveReport, error) {
 	if err := g.known(to); err != nil {
 		return nil, err
 	}
@@ -42,14 +62,14 @@ func (g *Governor) RegionFailover(ctx context.Context) error {
 	case leads && s.Role() == timeline.Diverged:
 		return fmt.Errorf("%w: region %s has to rejoin first", contract.ErrDiverged, g.config.Region)
 	}
-	_, err := g.failOver(ctx, true)
+	_, err := g.failOver(ctx, Force{Any: true})
 	if errors.Is(err, contract.ErrAlreadyPrimary) {
 		return nil
 	}
 	return err
 }
 
-func (g *Governor) failoverOnce(ctx context.Context, to string, force bool) (*contract.MoveReport, error) {
+func (g *Governor) failoverOnce(ctx context.Context, to string, force Force) (*contract.MoveReport, error) {
 	addr := ""
 	if to == g.config.Region {
 		if g.config.Leadership.Leads() {
@@ -62,16 +82,20 @@ func (g *Governor) failoverOnce(ctx context.Context, to string, force bool) (*co
 	if addr == "" {
 		return nil, fmt.Errorf("%w: region %s has no leader that is known here", contract.ErrNotReady, to)
 	}
-	return peer.Order(ctx, g.config.Client, addr, askFailover, moveRequest{Force: force})
+	return peer.Order(ctx, g.config.Client, addr, askFailover, moveRequest{Force: force.Any, Accept: force.Within})
 }
 
 // failOver runs on the leader of the region that takes over.
-func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveReport, error) {
+func (g *Governor) failOver(ctx context.Context, accepts Force) (*contract.MoveReport, error) {
 	if !g.config.Leadership.Leads() {
 		return nil, contract.ErrNotLeader
 	}
 	view, _ := g.config.Fleet.View()
 	if err := hasVote(g.config.Applied.State(), view); err != nil {
+		return nil, err
+	}
+	force, accepted, err := accepts.of(g.config.Applied.State())
+	if err != nil {
 		return nil, err
 	}
 	loss := g.config.Standing.Loss(g.config.Applied.State(), 0)
@@ -98,10 +122,10 @@ func (g *Governor) failOver(ctx context.Context, force bool) (*contract.MoveRepo
 		return nil, fmt.Errorf("%w: region %s has diverged, and a node of it runs a version that cannot go on with "+
 			"what the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
 	}
-	order := succession.Takeover{Fenced: loss != nil, Operator: true}
+	order := succession.Takeover{Fenced: loss != nil, Operator: true, Accept: accepted}
 	if g.config.Applied.State().Charter() != nil {
 		sounding, cancel := context.WithTimeout(ctx, findTimeout)
-		epoch, err := g.config.Elections.Sound(sounding)
+		epoch, err := g.config.Elections.Sound(sounding, accepted)
 		cancel()
 		if err != nil {
 			return nil, err

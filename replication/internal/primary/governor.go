@@ -41,11 +41,12 @@ type Follower interface {
 
 // Elections asks for votes. It is safe for concurrent use.
 type Elections interface {
-	// Elect returns once a majority voted for r, the own region first, with what that knows, or why none will.
-	Elect(ctx context.Context, r timeline.Reign, operator bool) (timeline.Mandate, error)
-	// Sound returns nil once a majority would vote for the region, ordered by an operator, with the least epoch to ask
-	// for; it waits for promises to end until ctx does, and tells then what is in the way.
-	Sound(ctx context.Context) (timeline.Epoch, error)
+	// Elect returns once a majority voted for r, the own region first, with what that knows, or why none will. operator
+	// says that somebody ordered it, who accepts that accept acknowledged commands are lost.
+	Elect(ctx context.Context, r timeline.Reign, operator bool, accept uint64) (timeline.Mandate, error)
+	// Sound returns nil once a majority would vote for the region, likewise ordered, with the least epoch to ask for;
+	// it waits for promises to end until ctx does, and tells then what is in the way.
+	Sound(ctx context.Context, accept uint64) (timeline.Epoch, error)
 }
 
 // Config is what a Governor needs.

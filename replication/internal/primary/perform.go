@@ -31,7 +31,7 @@ func (g *Governor) perform(ctx context.Context, e succession.Effect) {
 		g.config.Life.Go(func(ctx context.Context) { g.step(g.begin(ctx, e)) })
 	case succession.Elect:
 		g.config.Life.Go(func(ctx context.Context) {
-			mandate, err := g.config.Elections.Elect(ctx, e.Reign, e.Operator)
+			mandate, err := g.config.Elections.Elect(ctx, e.Reign, e.Operator, e.Accept)
 			g.step(succession.Elected{ID: e.ID, Mandate: mandate, Err: err})
 		})
 	case succession.AskBegin, succession.AskRefuse:

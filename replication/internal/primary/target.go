@@ -24,6 +24,8 @@ const (
 type moveRequest struct {
 	To    string `json:"to,omitempty"`
 	Force bool   `json:"force,omitempty"`
+	// Accept is how many acknowledged commands may be lost, without Force: who does not know of it refuses.
+	Accept *uint64 `json:"accept,omitempty"`
 }
 
 // Register registers what this room answers.
@@ -46,6 +48,6 @@ func (g *Governor) Register(r *peer.Registry) {
 		return g.switchOver(ctx, in.To)
 	})
 	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
-		return g.failOver(ctx, in.Force)
+		return g.failOver(ctx, Force{in.Force, in.Accept})
 	})
 }

@@ -26,7 +26,7 @@ func (b Ballot) Stand(
 	ctx context.Context, e timeline.Epoch, operator bool,
 ) (*timeline.Reign, timeline.Mandate, error) {
 	r := b.Governor.order(ctx, func(call uint64) succession.Input {
-		return succession.Takeover{Call: call, Epoch: e, Operator: operator, Anew: true}
+		return succession.Takeover{Call: call, Epoch: e, Operator: operator, Accept: timeline.NoBound, Anew: true}
 	})
 	if r.Err != nil {
 		return nil, timeline.Mandate{}, r.Err

@@ -50,6 +50,8 @@ type Effect struct {
 	Call     uint64
 	Reply    Reply
 	Operator bool // of an Elect: somebody ordered it
+	// Accept is how many acknowledged commands he accepts to be lost; timeline.NoBound: any.
+	Accept uint64
 }
 
 // Reply is the answer to a Switchover, Takeover, BeginAsked, RefuseAsked or VoteAsked.

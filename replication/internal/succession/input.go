@@ -20,8 +20,10 @@ type Takeover struct {
 	// Fenced says that the region is primary and takes no writes, since another one holds a part of its reign that it
 	// has not: it can be made to go on with what it has.
 	Fenced bool
-	// Operator says that somebody ordered it.
+	// Operator says that somebody ordered it, and Accept how many acknowledged commands he accepts to be lost, where
+	// votes are taken.
 	Operator bool
+	Accept   uint64
 	// Anew says that a region which is primary begins again where votes are taken, since they bar its way.
 	Anew bool
 }

@@ -22,6 +22,7 @@ type takeover struct {
 	// took writes meanwhile, or somebody ordered it who does not know of one.
 	again    bool
 	operator bool
+	accept   uint64
 	mandate  *timeline.Mandate
 	seal     *timeline.Seal // that was open when it was ordered
 	// diverged is the reign for whose history the region had given up its own when it was ordered; zero: it had not.
@@ -64,6 +65,7 @@ func (m *Machine) takeOver(in Takeover) {
 		}
 		m.takeover = &takeover{
 			call: in.Call, fenced: in.Fenced, seal: s.Seal, epoch: in.Epoch, again: again, operator: in.Operator,
+			accept: in.Accept,
 		}
 		if d := s.Diverged; d != nil {
 			m.takeover.diverged = d.Claim
@@ -133,7 +135,8 @@ func (m *Machine) force(claim timeline.Reign) {
 			m.fail(o.call, err)
 		}
 	}
-	m.voting.begin(m, &r, o.operator, voted, failed, func(in Decided) {
+	ask := Effect{Operator: o.operator, Accept: o.accept}
+	m.voting.begin(m, &r, ask, voted, failed, func(in Decided) {
 		if m.takeover != o {
 			return
 		}

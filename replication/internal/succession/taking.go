@@ -76,7 +76,7 @@ func (m *Machine) takeHandover(o *taking) {
 	h := o.handover
 	failed := func(err error) { m.dismiss(o, fmt.Errorf("%w: %w", contract.ErrHandoff, err)) }
 	r := timeline.Reign{Epoch: h.Epoch + 1, Primary: m.region, Handoff: h.Handoff}
-	m.voting.begin(m, &r, false, nil, failed, func(in Decided) {
+	m.voting.begin(m, &r, Effect{}, nil, failed, func(in Decided) {
 		if in.Err == nil && in.Outcome == timeline.Applied {
 			return // the state tells
 		}

@@ -79,16 +79,17 @@ func bound(s *timeline.State, claim timeline.Reign) bool {
 	return s.Charter() != nil && s.Ballot.Promised > claim.Epoch
 }
 
-// begin has r begin once a majority has voted for it; where no votes are taken, at once. voted, if it is not nil, is
-// told what the voters know before, and may change r; failed is told if there is no majority.
+// begin has r begin once a majority has voted for it, asked by ask; where no votes are taken, at once. voted, if it is
+// not nil, is told what the voters know before, and may change r; failed is told if there is no majority.
 func (v *voting) begin(
-	m *Machine, r *timeline.Reign, operator bool, voted func(timeline.Mandate), failed func(error), done func(Decided),
+	m *Machine, r *timeline.Reign, ask Effect, voted func(timeline.Mandate), failed func(error), done func(Decided),
 ) {
 	if m.view.State.Charter() == nil {
 		m.decideReign(*r, done)
 		return
 	}
-	v.election = &election{m.do(Effect{Do: Elect, Reign: *r, Operator: operator}), func(k timeline.Mandate, err error) {
+	ask.Do, ask.Reign = Elect, *r
+	v.election = &election{m.do(ask), func(k timeline.Mandate, err error) {
 		if err != nil {
 			failed(fmt.Errorf("epoch %d: %w", r.Epoch, err))
 			return

@@ -33,7 +33,7 @@ func TestACharterThatCannotBeKeptAloneIsAskedBy(t *testing.T) {
 	}
 	v.adopt(ballot.Answer{Charter: &newer, Promised: 1, For: "us"})
 	v.adopt(ballot.Answer{Charter: &old, Promised: 1, For: "us"}) // another voter is as far behind
-	c, err := v.candidacy(3, false)
+	c, err := v.candidacy(3, false, 0)
 	if err != nil || c.Charter.Number != 2 {
 		t.Fatalf("asks for votes by charter %d, %v", c.Charter.Number, err)
 	}

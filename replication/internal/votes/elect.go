@@ -91,22 +91,24 @@ func (v *Votes) sound(ctx context.Context, c *timeline.Charter, voter string, in
 }
 
 // candidacy is what this region says of itself in epoch.
-func (v *Votes) candidacy(epoch timeline.Epoch, operator bool) (*timeline.Candidacy, error) {
+func (v *Votes) candidacy(epoch timeline.Epoch, operator bool, accept uint64) (*timeline.Candidacy, error) {
 	s := v.sees()
 	if s.Charter() == nil {
 		return nil, fmt.Errorf("%w: no votes are taken", contract.ErrNotReady)
 	}
 	c := ballot.Of(s, epoch)
 	if operator {
-		c.Operator, c.Accept = true, timeline.NoBound
+		c.Operator, c.Accept = true, accept
 	}
 	return c, nil
 }
 
 // Elect implements primary.Elections.
-func (v *Votes) Elect(ctx context.Context, r timeline.Reign, operator bool) (timeline.Mandate, error) {
+func (v *Votes) Elect(
+	ctx context.Context, r timeline.Reign, operator bool, accept uint64,
+) (timeline.Mandate, error) {
 	var mandate timeline.Mandate
-	c, err := v.candidacy(r.Epoch, operator)
+	c, err := v.candidacy(r.Epoch, operator, accept)
 	if err != nil {
 		return mandate, err
 	}
@@ -126,10 +128,28 @@ func (v *Votes) Elect(ctx context.Context, r timeline.Reign, operator bool) (tim
 		}
 		return reach(ctx, v, v.addresses(&c.Charter, voter), askVote, c)
 	})
-	for _, a := range votes {
-		mandate = mandate.Counted(c, &a.Known)
+	mandate = mandateOf(c, votes)
+	if err == nil {
+		err = within(c, mandate)
 	}
 	return mandate, err
+}
+
+func mandateOf(c *timeline.Candidacy, votes map[string]*ballot.Answer) (m timeline.Mandate) {
+	for _, a := range votes {
+		m = m.Counted(c, &a.Known)
+	}
+	return m
+}
+
+// within returns why more would be lost than somebody accepts who ordered a candidacy: voters look at the budget, which
+// may be more.
+func within(c *timeline.Candidacy, m timeline.Mandate) error {
+	if !c.Operator || m.Lost <= c.Accept {
+		return nil
+	}
+	return fmt.Errorf("%w: up to %d acknowledged commands would be lost, %d may be", contract.ErrNotReady, m.Lost,
+		c.Accept)
 }
 
 // poll asks every voter, and returns what those said who say yes once they are a majority, or why none is.
@@ -173,14 +193,14 @@ func (v *Votes) poll(
 const soundAgain = 200 * time.Millisecond
 
 // Sound implements primary.Elections.
-func (v *Votes) Sound(ctx context.Context) (timeline.Epoch, error) {
+func (v *Votes) Sound(ctx context.Context, accept uint64) (timeline.Epoch, error) {
 	var before error // why a round before came to nothing
 	for {
 		s := v.sees()
 		if s.Charter() == nil {
 			return 0, fmt.Errorf("%w: no votes are taken", contract.ErrNotReady)
 		}
-		c, err := v.candidacy(max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, true)
+		c, err := v.candidacy(max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, true, accept)
 		if err != nil {
 			return 0, err
 		}
@@ -202,6 +222,9 @@ func (v *Votes) Sound(ctx context.Context) (timeline.Epoch, error) {
 		}
 		if err == nil && !ballot.Rules(s, v.seat.supports(), answers) {
 			err = fmt.Errorf("%w: %s", contract.ErrNotReady, ballot.Unruled(s))
+		}
+		if err == nil {
+			err = within(c, mandateOf(c, answers))
 		}
 		if err == nil {
 			return epoch, nil
