@@ -175,7 +175,8 @@ func TestJSONThatNobodyReadsIsBounded(t *testing.T) {
 		}
 	}
 	if most > 2*limit+(watches+4)*valueBytes { // each watch holds what it was given last
-		t.Errorf("%d MiB are held for clients that do not read, the bound is %d MiB", most>>20, (2*limit+(watches+4)*valueBytes)>>20)
+		t.Errorf("%d MiB are held for clients that do not read, the bound is %d MiB", most>>20,
+			(2*limit+(watches+4)*valueBytes)>>20)
 	}
 	server.CloseClientConnections()
 	await(t, "there is room again", func() bool {
