@@ -63,7 +63,7 @@ func (t *Tails) belongs(name string, h rescue.Header, first *timeline.Header, to
 			t.config.Fleet)
 	}
 	i := slices.IndexFunc(today, func(r timeline.Reign) bool { return r.First == h.Fork+1 })
-	if first == nil || h.Begins() > h.Fork || i < 0 || first.Previous == today[i].Previous {
+	if first == nil || first.First != h.Fork+1 || i < 0 || first.Previous == today[i].Previous {
 		return nil
 	}
 	return fmt.Errorf("%w: %s follows chain %v at position %d, and this history has %v there", rescue.ErrForeign, name,
