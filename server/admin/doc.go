@@ -9,6 +9,10 @@
 //	POST /mimir/v1/switchover      {"to":R}                       replication.MoveReport
 //	POST /mimir/v1/failover        {"to":R,"force":bool}          replication.MoveReport
 //	                               {"to":R,"acceptLoss":N}
+//	POST /mimir/v1/votes/enable    replication.VoteSettings       replication.Charter
+//	POST /mimir/v1/votes/pause     {"reason":TEXT}                replication.Charter
+//	POST /mimir/v1/votes/change    replication.VoteChange         replication.Charter
+//	POST /mimir/v1/votes/recover   {"keep":R}                     replication.Reign
 //	GET  /mimir/v1/tails           rescue files of the region     [replication.TailInfo]
 //	GET  /mimir/v1/tails/{name}    one JSON object for each command of a tail, one a line
 //	GET  /mimir/v1/tails/{name}/state   what changed in the state beside a tail: StateHeader, then a Change a line

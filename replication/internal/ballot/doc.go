@@ -20,6 +20,8 @@
 //     votes for nobody new before promises that a former one may have given are over.
 //   - B5 (invariant 15): nobody asks for votes while a majority promises to support another, so that who hears little
 //     disturbs nobody; and a primary that is heard, but hears nothing, is not supported for ever.
+//   - B6: nobody asks for votes beyond a reign that is not known to be decided by the voters of the charter, or goes on
+//     from its own beyond one that took writes without saying so.
 //
 // It leaves to its neighbours: the rules of votes themselves, which are decided where they are logged (timeline); the
 // messages, the clock and the disks (votes); beginning the epoch (succession).

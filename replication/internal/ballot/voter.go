@@ -3,6 +3,7 @@ package ballot
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -181,15 +182,18 @@ func (v *Voter) free(now Instant, s *timeline.State, c *timeline.Candidacy) *tim
 	case c.Handoff != 0: // the primary before is sealed, for good unless this handoff is refused
 		return nil
 	case now < v.others:
-		return objection(timeline.ReasonPromise, "%s supports another for %v", v.id, v.others-now)
+		return objection(timeline.ReasonPromise, "%s supports another for %v", v.id, short(v.others-now))
 	case now < v.until && c.For != v.region:
-		return objection(timeline.ReasonPromise, "%s supports %s for %v", v.id, v.region, v.until-now)
+		return objection(timeline.ReasonPromise, "%s supports %s for %v", v.id, v.region, short(v.until-now))
 	case now < v.since+lease && (c.For != s.Ballot.For || s.Ballot.Handoff != 0):
 		return objection(timeline.ReasonGuard, "who spoke for %s before may support another for %v", v.id,
-			v.since+lease-now)
+			short(v.since+lease-now))
 	}
 	return nil
 }
+
+// short is how people read a time that is left.
+func short(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
 func (v *Voter) voteAsked(now Instant, s *timeline.State, in VoteAsked) {
 	c := in.Candidacy

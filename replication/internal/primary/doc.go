@@ -11,7 +11,8 @@
 //     long after it was asked for. One that was given up where it may have been carried out ends with
 //     ErrUnknownOutcome, also if it was only the connection that broke; ErrHandoff says only what is known.
 //   - G4 (invariant 8): before a failover, everybody is asked once more what this region lacks, and the answer is
-//     reported.
+//     reported; where votes are taken, also how much can be lost at most.
+//   - G5 (invariant 6): a region without a vote is not made primary of a fleet that was heard to vote.
 //
 // It leaves to its neighbours: what has to be done (succession); the region's log (behind Decider); following
 // (secondary); who is where (fleet, members) and who may write (standing).

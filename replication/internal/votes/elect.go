@@ -223,11 +223,8 @@ func (v *Votes) Sound(ctx context.Context, accept uint64) (timeline.Epoch, error
 		if err == nil && !ballot.Rules(s, v.seat.supports(), answers) {
 			err = fmt.Errorf("%w: %s", contract.ErrNotReady, ballot.Unruled(s))
 		}
-		if err == nil {
-			err = within(c, mandateOf(c, answers))
-		}
-		if err == nil {
-			return epoch, nil
+		if err == nil { // a loss does not become less
+			return epoch, within(c, mandateOf(c, answers))
 		}
 		if before != nil && ctx.Err() != nil { // nobody had the time to answer
 			return 0, before
