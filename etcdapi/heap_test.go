@@ -174,9 +174,10 @@ func TestJSONThatNobodyReadsIsBounded(t *testing.T) {
 			most, same = now, -1
 		}
 	}
-	if most > 2*limit+(watches+4)*valueBytes { // each watch holds what it was given last
+	bound := int64(2*limit + (watches+4)*valueBytes) // each watch holds what it was given last
+	if most > bound {
 		t.Errorf("%d MiB are held for clients that do not read, the bound is %d MiB", most>>20,
-			(2*limit+(watches+4)*valueBytes)>>20)
+			bound>>20)
 	}
 	server.CloseClientConnections()
 	await(t, "there is room again", func() bool {

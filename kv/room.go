@@ -93,17 +93,18 @@ func (r *room) admit(p purpose) error {
 
 // begin is called before a file is written. What lacked room the last time waits a little.
 func (r *room) begin(p purpose) error {
+	var before lack
 	r.mu.Lock()
-	before := r.lacks[p]
-	r.mu.Unlock()
-	if before != nil {
-		r.rest(before)
+	if l := r.lacks[p]; l != nil {
+		before = *l
 	}
+	r.mu.Unlock()
+	r.rest(before)
 	return r.note(p, r.admit(p))
 }
 
 // rest waits until there is more room than there was, or for as long as it is time to try nevertheless.
-func (r *room) rest(l *lack) {
+func (r *room) rest(l lack) {
 	for waited := time.Duration(0); waited < l.pause; waited += firstRoomPause {
 		if free, ok := r.free(); ok && l.known && free > l.begun || !r.wait() {
 			return

@@ -85,8 +85,7 @@ func (s *Saver) saveWhole(name string, chain timeline.Chain, whole func(dir stri
 		}
 	}
 	if err := whole(part); err != nil {
-		// There may have been no room for it, and it would take what is left.
-		return errors.Join(err, fs.RemoveAll(part))
+		return errors.Join(err, fs.RemoveAll(part)) // there may have been no room for it
 	}
 	if err := fs.Rename(part, state); err != nil {
 		return err
