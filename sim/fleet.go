@@ -226,6 +226,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	if p.storage != nil {
 		_ = p.close()
 	}
+	p.over()
 	if p.disk.hasFailed() {
 		m.memory = m.memory.CrashClone(vfs.CrashCloneCfg{})
 	}
@@ -310,6 +311,9 @@ func (p *process) lose() {
 	})
 }
 
+// over says that the process has ended: what its store still finds out does nothing to the next one at its place.
+func (p *process) over() { p.once.Do(func() {}) }
+
 // bury clears away a process that lost its power, or ended itself.
 func (m *member) bury() {
 	p := m.current()
@@ -344,6 +348,7 @@ func (m *member) stop() {
 	if p := m.current(); p != nil && !p.gone.Load() {
 		m.fleet.trace.tell("stop %s", m.name)
 		m.end(p)
+		p.over()
 		m.repair()
 	}
 	m.bury()
