@@ -111,6 +111,27 @@ func TestTailsBeginAtTheFork(t *testing.T) {
 	}
 }
 
+func TestEachNodeSavesWhatItGaveUp(t *testing.T) {
+	var n noted
+	l, lost, end := story(&n)
+	saved := rescue(l, tailCommand{1, 3, "c"})
+	l.gaveUp("us-1", lost, end)
+	l.gaveUp("us-2", lost, end)
+	l.gaveUp("eu-1", end.parent, end)
+	checkEachSaved(l, []final{{node: "us-1", tails: []tail{saved}}, {node: "us-2"}, {node: "eu-1"}}, n.wrong)
+	n.want(t, "8") // of us-2: that us-1 has it does not help, and eu-1 lost nothing
+}
+
+// The expiry of a lease may be decided in two histories, and is the same command.
+func TestACommandThatStandsInTwoHistories(t *testing.T) {
+	var n noted
+	l, lost, end := story(&n)
+	l.command(end, lost.data, "eu", "eu-1")
+	l.values[lost.data] = []*place{l.values[lost.data][1], lost}
+	checkTail(l, final{node: "us-1", region: "us"}, rescue(l, tailCommand{1, 3, "c"}), n.wrong)
+	n.want(t)
+}
+
 func TestLineageKnowsWhoMayWrite(t *testing.T) {
 	var n noted
 	l, lost, end := story(&n)

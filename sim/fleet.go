@@ -82,7 +82,6 @@ type process struct {
 	lessor  *lease.Lessor // nil: leases are not injected
 	rotten  bool          // a bit of its disk had flipped when it began
 	gone    atomic.Bool   // the power failed
-	over    atomic.Bool   // another process may run in its place
 	once    sync.Once
 	left    *vfs.MemFS // what the disk has when the power is back
 }
@@ -227,7 +226,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	if p.storage != nil {
 		_ = p.close()
 	}
-	p.over.Store(true)
+	p.over()
 	if p.disk.hasFailed() {
 		m.memory = m.memory.CrashClone(vfs.CrashCloneCfg{})
 	}
@@ -301,9 +300,7 @@ func (p *process) lose() {
 	p.once.Do(func() {
 		m := p.member
 		p.gone.Store(true)
-		if !p.over.Load() {
-			m.fleet.network.Crash(m.name)
-		}
+		m.fleet.network.Crash(m.name)
 		keep := pick(m.random, 0, 0, 50, 100, m.random.IntN(101))
 		if p.disk.hasFailed() {
 			keep = 0
@@ -313,6 +310,9 @@ func (p *process) lose() {
 		m.fleet.trace.tell("power of %s fails; keeps %d%% of what was not synced", m.name, keep)
 	})
 }
+
+// over says that the process has ended: what its store still finds out does nothing to the next one at its place.
+func (p *process) over() { p.once.Do(func() {}) }
 
 // bury clears away a process that lost its power, or ended itself.
 func (m *member) bury() {
@@ -348,6 +348,7 @@ func (m *member) stop() {
 	if p := m.current(); p != nil && !p.gone.Load() {
 		m.fleet.trace.tell("stop %s", m.name)
 		m.end(p)
+		p.over()
 		m.repair()
 	}
 	m.bury()
@@ -378,5 +379,4 @@ func (m *member) end(p *process) {
 		panic(fmt.Sprintf("sim: seed %d: %s does not shut down\n%s", m.fleet.plan.seed, m.name,
 			m.fleet.trace.last(200)))
 	}
-	p.over.Store(true)
 }
