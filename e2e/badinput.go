@@ -146,7 +146,7 @@ func (r misuse) startSolo(ctx context.Context, region, dataDir string, before ..
 	n := f.Nodes()[0]
 	n.Config.DataDir = dataDir
 	n.Config.SegmentBytes, n.Config.MemTableBytes, n.Config.RetainBytes = "1MiB", "4MiB", "4MiB"
-	n.Config.CompactBytes = "32MiB" // less than the disk of 64 MiB that one of them gets
+	n.Config.CompactBytes = "1MiB" // so that stores flush and compact all the time
 	if err := n.Save(); err != nil {
 		return nil, err
 	}

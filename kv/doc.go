@@ -7,6 +7,9 @@
 //     exactly what it was after some earlier batch.
 //   - Invariant 10: revision, compaction revision and contents are a function of the commands and reigns applied,
 //     however they were cut into batches, and whenever old versions are physically removed.
+//   - A disk without room ends nothing: what is flushed and compacted in the background is given up, [Lacking] says so,
+//     and it is tried again. Of what is free compactions leave some to the log, and [Reclaim] gives back the room of
+//     what was deleted.
 //   - A batch is published in one step: to readers, to whoever looks at leases, and to watchers.
 //
 // Its rooms, from the ground up: command (what requests and results look like as bytes), keyset (the keys that exist,

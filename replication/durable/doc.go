@@ -5,7 +5,8 @@
 // power.
 //
 // [MakeDir] and [WriteFile] promise that what they made survives a power cut once they return: what is written is
-// synced, and so is every directory that gained a name.
+// synced, and so is every directory that gained a name. What they could not make takes no room. [Full] tells an error
+// for lack of it from others.
 //
 // It leaves to its neighbours what the files mean. It is safe for concurrent use on different paths.
 package durable
