@@ -238,9 +238,9 @@ func (h *Holder) Known(m timeline.Mark) bool {
 	return n >= c.Majority()
 }
 
-// Settled reports whether the charter next, with one voter more or less, may follow (B1, B3): a majority keeps this one,
-// and knows how far was acknowledged under those before. And a majority of the next one supports the primary: else it
-// would be fenced by it.
+// Settled reports whether the charter next, with one voter more or less, may follow (B1, B3): a majority keeps this
+// one, and knows how far was acknowledged under those before. And a majority of the next one supports the primary: else
+// it would be fenced by it.
 func (h *Holder) Settled(next *timeline.Charter) bool {
 	if !h.Known(h.mark) {
 		return false

@@ -27,8 +27,8 @@ func (f Force) of(s *timeline.State) (force bool, accepted uint64, err error) {
 	case f.Any || f.Within == nil:
 		return f.Any, timeline.NoBound, nil
 	case s.Charter() == nil:
-		return false, 0, fmt.Errorf("%w: no votes are taken, so nobody knows how much would be lost: force, and any loss "+
-			"is accepted", contract.ErrArgument)
+		return false, 0, fmt.Errorf("%w: no votes are taken, so nobody knows how much would be lost: force, and any "+
+			"loss is accepted", contract.ErrArgument)
 	default:
 		return true, *f.Within, nil
 	}
