@@ -188,6 +188,13 @@ func (s *State) Charter() *Charter {
 	return &s.Ballot.Charter
 }
 
+// Under returns s as it will be, but for the vote, once the region voted by the charter c, which is newer than its own.
+func (s *State) Under(c *Charter) *State {
+	next, b := *s, *s.Ballot
+	b.Charter, next.Ballot = *c, &b
+	return &next
+}
+
 // elsewhere reports whether the region voted for another one in an epoch that has not begun here.
 func (s *State) elsewhere() bool {
 	return s.Charter() != nil && s.Ballot.Promised > s.Cursor.Epoch && s.Ballot.For != s.Region

@@ -264,9 +264,7 @@ func (v *Votes) sees() *timeline.State {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if c := v.heard; c != nil && s.Charter() != nil && s.Charter().Mark().Before(c.Mark()) {
-		next, b := *s, *s.Ballot
-		b.Charter, next.Ballot = *c, &b
-		return &next
+		return s.Under(c)
 	}
 	return s
 }
