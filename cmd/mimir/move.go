@@ -60,7 +60,7 @@ func newFailover(n *connection) *cobra.Command {
 	c.Flags().StringVar(&to, "to", "", "region that becomes primary")
 	c.Flags().BoolVar(&force, "force", false, "accept that writes may be lost, however many")
 	c.Flags().Uint64Var(&accept, "accept-loss", 0, "where votes are taken: how many acknowledged writes may be lost; "+
-		"if it could be more, nothing is done, and told")
+		"if it could be more, nothing is done")
 	c.MarkFlagRequired("to")
 	return c
 }

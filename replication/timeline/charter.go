@@ -188,8 +188,8 @@ func (s *State) Charter() *Charter {
 	return &s.Ballot.Charter
 }
 
-// WithCharter returns s, which has a ballot, as it would be with this charter. It shares everything else.
-func (s *State) WithCharter(c *Charter) *State {
+// Under returns s as it will be, but for the vote, once the region voted by the charter c, which is newer than its own.
+func (s *State) Under(c *Charter) *State {
 	next, b := *s, *s.Ballot
 	b.Charter, next.Ballot = *c, &b
 	return &next

@@ -264,7 +264,7 @@ func (v *Votes) sees() *timeline.State {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if c := v.heard; c != nil && s.Charter() != nil && s.Charter().Mark().Before(c.Mark()) {
-		return s.WithCharter(c)
+		return s.Under(c)
 	}
 	return s
 }

@@ -9,9 +9,9 @@
 //   - V2: a promise is answered only after the region confirmed who leads it, and after what it tells is applied (B4).
 //   - V3: after a gap in any clock nothing counts that was promised before.
 //   - V4: nothing of ballots is proposed before every node of every region is known to understand it.
-//   - V5: an order that writes a charter ends when a majority of its voters keeps it. By one charter more than one
-//     voter never comes or goes, but after a recovery; and the next one comes when what was acknowledged is known to
-//     a majority of this one (B3).
+//   - V5: an order that writes a charter ends when a majority of its voters keeps it. By one charter no more than one
+//     voter comes or goes, but after a recovery; and the next one comes when what was acknowledged is known to a
+//     majority of this one (B3).
 //
 // It leaves to its neighbours: what is decided (ballot, timeline), in which order it goes to the log (primary), what a
 // lease allows (standing), and a witness' file (replication/witness).
