@@ -86,7 +86,7 @@ func (o *options) vet() []string {
 
 // campaignSeeds is how many seeds of sim a run of everything adds, each with about half of the kinds of faults: enough
 // for each kind to happen in some hundreds of them.
-const campaignSeeds = "450"
+const campaignSeeds = "300"
 
 // campaign returns the arguments of go that run them, without the race detector, which makes them many times slower;
 // nil if not everything is to be tested, or the command line chooses tests itself.

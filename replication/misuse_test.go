@@ -16,6 +16,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
@@ -64,7 +65,9 @@ func TestConfigurationsThatCannotWorkAreRefusedWithTheirValues(t *testing.T) {
 		"negative size":      {func(c *replication.Config) { c.RetainBytes = -1 }, "RetainBytes is -1"},
 		"in flight too few":  {func(c *replication.Config) { c.MaxInflightBytes = 1 }, "less than MaxFrameBytes"},
 		"election too early": {func(c *replication.Config) { c.ElectionTicks = 1 }, "ElectionTicks 1"},
-		"negative tick":      {func(c *replication.Config) { c.TickInterval = -time.Second }, "TickInterval -1s"},
+		"later level": {func(c *replication.Config) { c.EntryLevel = new(timeline.LevelNow + 1) },
+			"EntryLevel is"},
+		"negative tick": {func(c *replication.Config) { c.TickInterval = -time.Second }, "TickInterval -1s"},
 	} {
 		config := alone()
 		c.change(config)

@@ -22,7 +22,7 @@ const (
 	// campaignShare is how many seeds one process runs.
 	campaignShare = 20
 	// fewest is in how many of 100 seeds each kind has to happen.
-	fewest = 33
+	fewest = 10
 )
 
 // TestCampaign runs many seeds with drawn kinds of faults, in a process for each processor, and shows in how many of

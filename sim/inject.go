@@ -41,12 +41,12 @@ func Injections() []string {
 // injections is which kinds a run has.
 type injections map[string]bool
 
-// newInjections reads a list of kinds; "all" is each of them, "drawn" each with about an even chance.
+// newInjections reads a list of kinds; "all" is each of them, "drawn" each with about an even chance, or a little more.
 func newInjections(list string, r *rand.Rand) injections {
 	on := injections{}
 	stored := r.IntN(8) < 5 // of "drawn": so that other storages have their part
 	for _, kind := range Injections() {
-		chance := 4 // in 8
+		chance := 5 // in 8
 		switch kind {
 		case injectWatch, injectLease:
 			chance = 0
@@ -138,7 +138,7 @@ func (x disks) breakDisk(context.Context) {
 
 func (x disks) fillDisk(context.Context) {
 	if p := x.someone(); p != nil {
-		d := time.Duration(x.random.IntN(8000)) * time.Millisecond
+		d := time.Duration(1500+x.random.IntN(6500)) * time.Millisecond
 		x.tell("disk of %s is full for %v", p.NodeID(), d)
 		p.member.fullUntil = time.Now().Add(d)
 		p.disk.failAfter(1+x.random.IntN(20), errFull, d)

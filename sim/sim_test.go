@@ -28,7 +28,7 @@ const defaultSeeds, raceSeeds = 200, 8
 // which a seed takes many times longer, only those.
 const (
 	kindSeeds, kindRaceSeeds   = 5, 0
-	drawnSeeds, drawnRaceSeeds = 12, 10
+	drawnSeeds, drawnRaceSeeds = 12, 4
 )
 
 func TestSeeds(t *testing.T) {
