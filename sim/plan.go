@@ -101,8 +101,8 @@ func newPlan(o Options) *plan {
 	return p
 }
 
-// fit makes a plan with drawn kinds one that is worth what it costs: fifteen nodes take long, and show little that ten do
-// not; one region alone has nobody to vote or to remember its disks.
+// fit makes a plan with drawn kinds one that is worth what it costs: fifteen nodes take long, and show little that ten
+// do not; one region alone has nobody to vote or to remember its disks.
 func (p *plan) fit() {
 	p.chaos /= 2 // each kind has its time, whatever is drawn beside
 	if p.size == 5 {
