@@ -85,8 +85,8 @@ func (o *options) vet() []string {
 }
 
 // campaignSeeds is how many seeds of sim a run of everything adds, each with about half of the kinds of faults. A kind
-// happens in 40 to 120 of them; the run prints in how many.
-const campaignSeeds = "200"
+// happens in 50 to 100 of them; the run prints in how many.
+const campaignSeeds = "150"
 
 // campaign returns the arguments of go that run them, without the race detector, which makes them many times slower;
 // nil if not everything is to be tested, or the command line chooses tests itself.

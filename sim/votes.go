@@ -183,7 +183,7 @@ func (x elections) losePrimary(ctx context.Context) {
 	if e == nil {
 		return
 	}
-	upgrades{x.faults}.upgradeAll(ctx)
+	upgrades(x).upgradeAll(ctx)
 	list := x.fleet.running()
 	i := slices.IndexFunc(list, func(p *process) bool {
 		h := p.Health()
