@@ -25,14 +25,7 @@ func TestDiscard(t *testing.T) {
 			if err := durable.MakeDir(fs, to); err != nil {
 				return err
 			}
-			m := contract.Metadata{Epoch: 1, Position: 3, Chain: st.Cursor.Chain}
-			return durable.WriteFile(fs, to+"/METADATA", func(w io.Writer) error {
-				p, err := m.MarshalBinary()
-				if err == nil {
-					_, err = w.Write(p)
-				}
-				return err
-			})
+			return metadataIn(fs, to, &contract.Metadata{Epoch: 1, Position: 3, Chain: st.Cursor.Chain})
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -131,13 +124,7 @@ func TestReignsOfAState(t *testing.T) {
 			return err
 		}
 		m := contract.Metadata{Epoch: 1, Position: d.At, Chain: st.Cursor.Chain, Record: record}
-		return durable.WriteFile(tails.config.FS, to+"/METADATA", func(w io.Writer) error {
-			p, err := m.MarshalBinary()
-			if err == nil {
-				_, err = w.Write(p)
-			}
-			return err
-		})
+		return metadataIn(tails.config.FS, to, &m)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -149,4 +136,15 @@ func TestReignsOfAState(t *testing.T) {
 	if reigns, err := tails.Reigns(list[0].Name, nil); err != nil || len(reigns) != 1 || reigns[0] != st.Reigns[0] {
 		t.Errorf("%+v, %v, want %+v", reigns, err, st.Reigns)
 	}
+}
+
+// metadataIn writes what a whole state says of itself.
+func metadataIn(fs durable.FS, dir string, m *contract.Metadata) error {
+	return durable.WriteFile(fs, dir+"/METADATA", func(w io.Writer) error {
+		p, err := m.MarshalBinary()
+		if err == nil {
+			_, err = w.Write(p)
+		}
+		return err
+	})
 }
