@@ -1,6 +1,7 @@
 package votes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -148,7 +149,7 @@ func (v Orders) without(ctx context.Context, c *timeline.Charter) (*timeline.Cha
 	err := v.until(ctx, max(2*v.config.Timeout, c.Lease), func() bool { return v.settled(&fewer) == nil })
 	if err != nil {
 		return nil, fmt.Errorf("%w: one voter is removed, and the other one not added: %w", contract.ErrUnknownOutcome,
-			v.settled(&fewer))
+			cmp.Or(v.settled(&fewer), err))
 	}
 	return v.next()
 }
