@@ -437,7 +437,8 @@ var searches = []struct {
 	{"a handoff", limits{Epochs: 3, Stands: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
 	{"a voter is replaced", limits{Epochs: 2, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
 	{"a voter is replaced, and both stand", limits{Epochs: 3, Stands: 2, Charters: 2, MaxLoss: anyLoss}},
-	{"a voter is replaced, and a leader changes", limits{Epochs: 2, Changes: 1, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
+	{"a voter is replaced, and a leader changes",
+		limits{Epochs: 2, Changes: 1, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
 	{"a voter is replaced, and there is a budget", limits{Epochs: 2, Stands: 1, Writes: 3, Charters: 2, MaxLoss: 1}},
 	{"a handoff and a new leader", limits{Epochs: 2, Changes: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
 }

@@ -86,7 +86,9 @@ func newWorld(l limits) *world {
 	reign := timeline.Reign{Epoch: 1, First: 1, Primary: "a"}
 	charter := timeline.Charter{
 		Epoch: 1, Number: 1, Lease: lease, MaxLoss: l.MaxLoss, StopWrites: l.StopWrites, Automatic: true,
-		Voters: []timeline.Voter{{ID: "a", Priority: 1}, {ID: "b", Priority: 1}, {ID: names[w], Addrs: []string{"here"}}},
+		Voters: []timeline.Voter{
+			{ID: "a", Priority: 1}, {ID: "b", Priority: 1}, {ID: names[w], Addrs: []string{"here"}},
+		},
 	}
 	n.charters = []timeline.Charter{charter}
 	for i := range charter.Voters {
