@@ -27,6 +27,7 @@ type stage struct {
 	mended   time.Time           // when it ended; zero: not before the checks
 	reign    replication.Epoch   // before that
 	said     []string            // what the row found beside, for the table
+	accepted int                 // the loss that was told to somebody who accepted it; negative: nobody did
 
 	mu    sync.Mutex
 	deeds []deed
@@ -52,7 +53,7 @@ const (
 	// local is what everything takes that crosses no border: syncs, and messages within a region.
 	local = 60 * time.Millisecond
 	// attempt is for how long a client waits for one answer, and pause for how long after it.
-	attempt, pause = 300 * time.Millisecond, 25 * time.Millisecond
+	attempt, pause = 300 * time.Millisecond, 40 * time.Millisecond
 )
 
 func planFor(r *row, seed uint64) (*plan, map[string]*machine) {
@@ -66,7 +67,7 @@ func planFor(r *row, seed uint64) (*plan, map[string]*machine) {
 	p := &plan{
 		seed: seed, regions: []string{"a", "b"}, size: 1, sizes: map[string]int{"a": max(r.a, 1), "b": max(r.b, 1)},
 		storage: storageLedger, payload: 1, slowSync: time.Millisecond, near: time.Millisecond, far: trip / 2,
-		retainBytes: 8 << 30, inject: injections{injectVotes: true}, election: e,
+		retainBytes: 8 << 30, forced: r.forced, inject: injections{injectVotes: true}, election: e,
 	}
 	if r.rates == nil {
 		return p, nil
@@ -84,7 +85,8 @@ func play(ctx context.Context, r *row, seed uint64) (*measured, *trace) {
 	j := newTrace()
 	p, machines := planFor(r, seed)
 	e := &evidence{plan: p, fleet: newFleet(p, j), operations: &operations{}}
-	s := &stage{fleet: e.fleet, ctx: ctx, evidence: e, random: stream(seed, "fault"), machines: machines}
+	s := &stage{fleet: e.fleet, ctx: ctx, evidence: e, random: stream(seed, "fault"), machines: machines,
+		accepted: -1}
 	s.startAll(ctx)
 	s.elect()
 	var clients sync.WaitGroup
@@ -150,8 +152,10 @@ func (s *stage) client(ctx context.Context, region string, read bool, number int
 			continue
 		}
 		p := list[at%len(list)]
-		if p.frozen.Load() { // it is connected, and is not answered
-			time.Sleep(attempt)
+		for until := time.Now().Add(attempt); p.frozen.Load() && time.Now().Before(until); { // it hears nothing yet
+			time.Sleep(time.Millisecond)
+		}
+		if p.frozen.Load() {
 			at++
 			continue
 		}
@@ -174,7 +178,7 @@ func (s *stage) try(ctx context.Context, c *client, p *process, read bool) bool 
 	} else {
 		c.writes++
 		o := c.order(ctx, p, nil, fmt.Appendf(nil, "%s/%d", c.name, c.writes))
-		if o.outcome != acknowledged {
+		if o.outcome != acknowledged || o.short {
 			return false
 		}
 		d.epoch, d.regions = o.epoch, o.regions
@@ -233,7 +237,7 @@ func (s *stage) moves() {
 }
 
 // stays waits for as long as another region would need to take over.
-func (s *stage) stays() { time.Sleep(leaseTime + patience + turn + 4*trip + time.Second) }
+func (s *stage) stays() { time.Sleep(takeover.most + 4*trip) }
 
 // mend ends the fault as far as f does, and waits until writes are acknowledged.
 func (s *stage) mend(f func()) {
@@ -352,6 +356,9 @@ var toldBound = regexp.MustCompile(`took over by votes.* atMostLost=(\d+)`)
 
 // bound returns what the last region that took over said to be lost at most.
 func (s *stage) bound() int {
+	if s.accepted >= 0 {
+		return s.accepted
+	}
 	found := toldBound.FindAllStringSubmatch(s.trace.last(traceLines), -1)
 	if len(found) == 0 {
 		return -1

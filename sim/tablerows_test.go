@@ -9,13 +9,15 @@ import (
 
 // row is one of the table of failures.
 type row struct {
-	fault string
-	a, b  int                                             // nodes of the regions; zero: one
-	rules func(*replication.VoteSettings)                 // where they are not those of the others; may be nil
-	rates func(machine string, random *rand.Rand) float64 // of the clocks; nil: they are right
-	play  func(s *stage)                                  // from the fault until everything was measured
+	fault  string
+	a, b   int                                             // nodes of the regions; zero: one
+	rules  func(*replication.VoteSettings)                 // where they are not those of the others; may be nil
+	rates  func(machine string, random *rand.Rand) float64 // of the clocks; nil: they are right
+	forced bool                                            // somebody accepts a loss
+	play   func(s *stage)                                  // from the fault until everything was measured
 
-	primary string        // who acknowledges afterwards; "": nobody
+	primary string        // who acknowledges afterwards
+	stops   bool          // or nobody does
 	within  span          // when a write is acknowledged again
 	heals   span          // the same from the end of the fault; zero: it does not end
 	fences  time.Duration // until when a answers at most; zero: it goes on
@@ -25,6 +27,8 @@ type row struct {
 
 // What follows from the times.
 var (
+	// sometime is as long as the row lets the fault last.
+	sometime = span{0, time.Hour}
 	// never is where no write is acknowledged again.
 	never = span{-1, -1}
 	// goesOn is where nobody notices anything but those who read or wrote at that moment.
@@ -79,7 +83,7 @@ func rowsOfLoss() []*row {
 		},
 		{
 			fault: "a loses its local quorum, and its leader lives", a: 3, primary: "b",
-			within: takeover.plus(2 * time.Second), fences: 2*time.Second + hold, says: "what had not crossed",
+			within: takeover.plus(leaseTime/2 + look + attempt), fences: leaseTime/2 + look + attempt + hold, says: "what had not crossed",
 			play: func(s *stage) {
 				s.hit()
 				s.kill(s.of("a")[:2]...)
@@ -105,7 +109,7 @@ func rowsOfLoss() []*row {
 			},
 		},
 		{
-			fault: "b dies, and nothing may be lost; b returns", primary: "a", within: span{0, 40 * time.Second},
+			fault: "b dies, and nothing may be lost; b returns", primary: "a", within: sometime,
 			heals: span{0, 5 * time.Second},
 			rules: func(v *replication.VoteSettings) { v.MaxLoss = 0 }, says: "all writes, until b is back",
 			play: func(s *stage) {
@@ -130,8 +134,9 @@ func rowsOfLoss() []*row {
 			},
 		},
 		{
-			fault: "a and the witness die; the witness returns", primary: "b",
-			within: span{0, 40 * time.Second}, heals: takeover.plus(time.Second), fences: hold,
+			fault: "a and the witness die; the witness returns", primary: "b", within: sometime,
+			// its guard; it says for how long it may not vote
+			heals: span{leaseTime + 2*trip, leaseTime + 3*trip + 2*turn + local}, fences: hold,
 			says: "everything until then",
 			play: func(s *stage) {
 				s.hit()
@@ -139,13 +144,13 @@ func rowsOfLoss() []*row {
 				s.observers[0].lose()
 				s.stays()
 				s.says("does not answer")
-				s.demand(!s.has(func(d deed) bool { return d.ended.After(s.fault) }), "somebody answered alone")
+				s.demand(!s.has(func(d deed) bool { return d.began.After(s.fault) }), "somebody answered alone")
 				s.mend(s.observers[0].start)
 				time.Sleep(time.Second)
 			},
 		},
 		{
-			fault: "b and the witness die, and return", primary: "a", within: span{0, 40 * time.Second},
+			fault: "b and the witness die, and return", primary: "a", within: sometime,
 			heals: span{0, leaseTime/3 + 2*trip + renewEvery + local}, fences: 0, says: "writes and linearizable reads",
 			play: func(s *stage) {
 				s.hit()
@@ -184,9 +189,10 @@ func rowsOfCuts() []*row {
 		}
 	}
 	nothing := func(*stage) {}
+	// Its lease ends, b hears that it has none, waits, and asks; from then on nobody extends a promise.
 	deaf := span{
-		hold + leaseTime + patience - renewEvery - look,
-		hold + leaseTime + patience + 3*trip + turn + trip + local,
+		hold + patience + leaseTime + 3*trip - 2*(renewEvery+look) - trip,
+		hold + look + patience + turn + trip + leaseTime + turn + 3*trip + local,
 	}
 	return []*row{
 		between("a and b are cut", "linearizable reads at b; b's soundings", (*stage).demandCut, func(s *stage) {
@@ -207,7 +213,7 @@ func rowsOfCuts() []*row {
 		}),
 		{
 			fault: "a is cut from b and the witness, which are cut; it ends", primary: "a",
-			within: span{0, 40 * time.Second}, heals: span{0, leaseTime/3 + 2*trip + renewEvery + local},
+			within: sometime, heals: span{0, leaseTime/3 + 2*trip + renewEvery + local},
 			says: "writes and linearizable reads",
 			play: func(s *stage) {
 				s.hit()

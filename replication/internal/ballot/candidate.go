@@ -2,6 +2,7 @@ package ballot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -221,7 +222,28 @@ func (c *Candidate) evaluate() {
 	case over:
 		c.why = c.reasons()
 		c.rest(soundAgain)
+		// A round that begins just before would not be over yet: somebody may be silent.
+		if at, ok := c.free(); ok && c.next > at-charter.Lease/3 {
+			c.next = max(at, c.now) + c.random(jitter)
+		}
 	}
+}
+
+// free returns from when on a majority may vote, as far as that was said. A voter counted from when it was asked, and
+// it will be asked again as much later as this one asks.
+func (c *Candidate) free() (at Instant, ok bool) {
+	var list []Instant
+	for _, a := range c.answers {
+		if a.Granted || a.Left > 0 {
+			list = append(list, c.since+a.Left)
+		}
+	}
+	m := c.view.State.Charter().Majority()
+	if len(list) < m {
+		return 0, false
+	}
+	slices.Sort(list)
+	return list[m-1], true
 }
 
 // further reports whether a region that may be primary answered and holds more.

@@ -65,6 +65,10 @@ func NewSeat(id string, c clock.Clock, l *life.Life, s Store) *Seat {
 	return &Seat{clock: c, life: l, store: s, machine: ballot.NewVoter(id), calls: map[uint64]chan ballot.Answer{}}
 }
 
+// Begin says that this process speaks for the voter from now on, if it does. Who spoke for it before may have promised
+// its support until a lease from now (B4), and not from when somebody asks first.
+func (s *Seat) Begin() { s.step(nil) }
+
 // Register registers what a voter answers.
 func (s *Seat) Register(r *peer.Registry) {
 	peer.Handle(r, askRenew, s.renew)
