@@ -228,15 +228,32 @@ func rowsOfMoves() []*row {
 			},
 		},
 		{
-			fault: "the witness is replaced, and a dies in the middle", primary: "b", stops: true,
+			fault: "the witness is replaced, and a dies in the middle", primary: "b", or: []string{""},
 			within: span{-1, takeover.most}, fences: hold,
-			says: "never two; nobody if there are but two voters", play: playHalfACharter,
+			says: "never two; nobody if there are but two voters", play: func(s *stage) {
+				replaceWitness(s)
+				s.hit()
+				s.kill(s.of("a")...)
+				s.stays()
+			},
+		},
+		{
+			fault: "the witness is replaced, and a is cut off with the new one", primary: "b", or: []string{"a", ""},
+			within: sometime, says: "never two", play: func(s *stage) {
+				replaceWitness(s)
+				s.hit()
+				for _, there := range []string{"b", "w1"} {
+					s.network.Cut("a", there)
+					s.network.Cut("w2", there)
+				}
+				s.stays()
+			},
 		},
 	}
 }
 
-// playHalfACharter has a die while w1 is replaced by w2.
-func playHalfACharter(s *stage) {
+// replaceWitness begins to replace w1 by w2, and returns in the middle of that.
+func replaceWitness(s *stage) {
 	o := &observer{fleet: s.fleet, name: "w2", clock: s.observers[0].clock, memory: vfs.NewCrashableMem()}
 	for _, region := range s.plan.regions {
 		s.network.SetDelay(region, o.name, s.plan.far, 0)
@@ -251,9 +268,6 @@ func playHalfACharter(s *stage) {
 		s.tell("the change: %+v, %v", c, err)
 	})
 	time.Sleep(trip + time.Duration(s.random.Int64N(int64(3*trip))))
-	s.hit()
-	s.kill(s.of("a")...)
-	s.stays()
 }
 
 // demandAlone notes whether a write that has to be in two regions is acknowledged as if it were.

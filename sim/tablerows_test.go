@@ -17,7 +17,7 @@ type row struct {
 	play   func(s *stage)                                  // from the fault until everything was measured
 
 	primary string        // who acknowledges afterwards
-	stops   bool          // or nobody does
+	or      []string      // or others do; "": nobody
 	within  span          // when a write is acknowledged again
 	heals   span          // the same from the end of the fault; zero: it does not end
 	fences  time.Duration // until when a answers at most; zero: it goes on
