@@ -15,7 +15,7 @@ import (
 
 var (
 	offsets = flag.Int("table.offsets", 0, "how often each row of the table of failures happens, each time at another "+
-		"offset from the renewals; default 3, under the race detector 1")
+		"offset from the renewals; default 2, under the race detector 1")
 	rowWords = flag.String("table.row", "", "only rows with these words")
 	tableLog = flag.Int("table.trace", 60, "lines of the story told with a row that fails")
 )
@@ -25,7 +25,7 @@ var (
 func TestFailureTable(t *testing.T) {
 	count := *offsets
 	if count == 0 {
-		count = 3
+		count = 2
 		if raceEnabled {
 			count = 1
 		}

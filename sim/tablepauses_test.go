@@ -18,7 +18,7 @@ func right(string, *rand.Rand) float64 { return 1 }
 // rowsOfPauses are those in which machines stand still, or their disks do.
 func rowsOfPauses() []*row {
 	// What was proposed waits for half a lease before its primary asks for no more support.
-	stalled := span{takeover.least + leaseTime/2, takeover.most + leaseTime/2 + look + attempt}
+	stalled := span{takeover.least + leaseTime/2, takeover.most + stall}
 	return []*row{
 		{
 			fault: "a's leader stands still for 0.7 s", a: 3, rates: right, primary: "a",
@@ -59,7 +59,7 @@ func rowsOfPauses() []*row {
 			},
 		},
 		{
-			fault: "the disk of a stalls", primary: "b", within: stalled, fences: leaseTime/2 + look + attempt + hold,
+			fault: "the disk of a stalls", primary: "b", within: stalled, fences: stallFence,
 			says: "what had not crossed", play: func(s *stage) {
 				s.hit()
 				s.of("a")[0].disk.hang(20*time.Second, "")
@@ -67,7 +67,7 @@ func rowsOfPauses() []*row {
 			},
 		},
 		{
-			fault: "the disks of a majority of a stall", a: 3, primary: "b", within: stalled, fences: leaseTime/2 + look + attempt + hold,
+			fault: "the disks of a majority of a stall", a: 3, primary: "b", within: stalled, fences: stallFence,
 			says: "what had not crossed", play: func(s *stage) {
 				s.hit()
 				for _, p := range s.of("a")[1:] {
@@ -97,7 +97,7 @@ func rowsOfClocks() []*row {
 		},
 		{
 			fault: "the clock of a runs at half the speed; a is cut", primary: "b",
-			within: span{takeover.least - renewEvery - look, takeover.most},
+			within: span{leaseTime / 2, takeover.most},
 			fences: time.Duration(float64(hold) / slow), breaks: "7",
 			rates: func(name string, _ *rand.Rand) float64 {
 				if name[0] == 'a' {
@@ -153,14 +153,34 @@ func rowsOfMoves() []*row {
 		{
 			fault: "b has another leader, and then a dies", b: 3, primary: "b", within: takeover.plus(leaseTime),
 			fences: hold, says: "what had not crossed", play: func(s *stage) {
-				list := s.of("b")
-				if err := list[2].TransferLeader(s.ctx, list[0].Health().RaftID); err != nil {
-					s.demand(false, "b has no other leader: %v", err)
-				}
+				s.changeLeader("b")
 				time.Sleep(time.Duration(s.random.Int64N(int64(leaseTime))))
 				s.hit()
 				s.kill(s.of("a")...)
 				s.moves()
+			},
+		},
+		{
+			fault: "a has b alone, which has another leader; then a is cut off", b: 3, primary: "b",
+			within: takeover.plus(leaseTime), fences: hold, says: "what had not crossed", play: func(s *stage) {
+				s.network.Cut("a", "w1")
+				s.stays()
+				s.changeLeader("b")
+				time.Sleep(time.Duration(s.random.Int64N(int64(renewEvery))))
+				s.hit()
+				s.network.Isolate("a")
+				s.moves()
+			},
+		},
+		{
+			fault: "a has the witness alone, which restarts", primary: "a", within: goesOn, says: "nothing",
+			play: func(s *stage) {
+				s.network.Cut("a", "b")
+				s.stays()
+				s.hit()
+				s.observers[0].lose()
+				s.observers[0].start()
+				s.stays()
 			},
 		},
 		{
@@ -195,9 +215,7 @@ func rowsOfMoves() []*row {
 				s.hit()
 				for range 12 {
 					for _, region := range []string{"a", "b"} {
-						if list := s.of(region); list[2] != nil {
-							_ = list[2].TransferLeader(s.ctx, list[0].Health().RaftID) // or it leads no more
-						}
+						s.changeLeader(region)
 					}
 					time.Sleep(time.Duration(s.random.Int64N(int64(time.Second))))
 				}
@@ -249,6 +267,15 @@ func rowsOfMoves() []*row {
 				s.stays()
 			},
 		},
+	}
+}
+
+// changeLeader has a region of three nodes get another leader, if it has one.
+func (s *stage) changeLeader(region string) {
+	list := s.of(region)
+	if leader := list[len(list)-1]; leader != nil {
+		err := leader.TransferLeader(s.ctx, list[0].Health().RaftID)
+		s.tell("another leader of %s: %v", region, err)
 	}
 }
 

@@ -43,6 +43,12 @@ var (
 	}
 )
 
+// stall is when a primary whose writes are not agreed on asks for no more support; stallFence is when it is fenced.
+const (
+	stall      = leaseTime/2 + look + attempt
+	stallFence = stall + hold
+)
+
 func (s span) plus(d time.Duration) span { return span{s.least, s.most + d} }
 
 func rows() []*row {
@@ -83,7 +89,7 @@ func rowsOfLoss() []*row {
 		},
 		{
 			fault: "a loses its local quorum, and its leader lives", a: 3, primary: "b",
-			within: takeover.plus(leaseTime/2 + look + attempt), fences: leaseTime/2 + look + attempt + hold, says: "what had not crossed",
+			within: takeover.plus(stall), fences: stallFence, says: "what had not crossed",
 			play: func(s *stage) {
 				s.hit()
 				s.kill(s.of("a")[:2]...)

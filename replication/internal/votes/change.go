@@ -162,8 +162,8 @@ func (v Orders) writeSettled(ctx context.Context, c *timeline.Charter) error {
 	return v.write(ctx, c)
 }
 
-// settled returns nil if next, which has one voter more or less, may be written. What the holder knows is of the charter
-// by which it asked last: that has to be the one that is written.
+// settled returns nil if next, which has one voter more or less, may be written. What the holder knows is of the
+// charter by which it asked last: that has to be the one that is in force.
 func (v Orders) settled(next *timeline.Charter) error {
 	s := v.config.Applied.State()
 	v.mu.Lock()
