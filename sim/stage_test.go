@@ -159,14 +159,20 @@ func (s *stage) client(ctx context.Context, region string, read bool, number int
 			at++
 			continue
 		}
-		if !s.try(ctx, c, p, read) {
+		if !s.try(ctx, c, p, read, attempt) {
 			at++
 		}
 	}
 }
 
-func (s *stage) try(ctx context.Context, c *client, p *process, read bool) bool {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
+// patient has somebody write at a process who waits longer than the others.
+func (s *stage) patient(p *process) {
+	c := newClient(s.fleet, s.evidence.operations, 8)
+	s.work.Go(func() { s.try(s.ctx, c, p, false, 20*time.Second) })
+}
+
+func (s *stage) try(ctx context.Context, c *client, p *process, read bool, timeout time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	d := deed{region: p.member.region, read: read, began: time.Now()}
 	if read {

@@ -102,6 +102,8 @@ type span struct{ least, most time.Duration }
 
 func (s span) String() string {
 	switch {
+	case s == sometime:
+		return "-"
 	case s.most < 0:
 		return "never"
 	case s.least == s.most:
@@ -150,13 +152,13 @@ func (r *row) line(all []*measured) string {
 			}
 		}
 	}
-	if bound > 0 {
+	if bound > 0 && lost.most > 0 {
 		said += fmt.Sprintf("; %d to %d acknowledged lost, at most %d was said", lost.least, lost.most, bound)
 	}
 	primary := strings.Join(slices.Sorted(maps.Keys(primaries)), ", ")
 	fenced := "-"
 	if r.fences > 0 {
-		fenced = answers.String()
+		fenced = strings.ReplaceAll(answers.String(), "never", "before")
 	}
 	within := r.within.String()
 	if r.heals != (span{}) {

@@ -41,7 +41,11 @@ func rowsOfPauses() []*row {
 			fault: "all of a stands still for 10 s", rates: right, primary: "b", within: takeover, fences: hold,
 			says: "what had not crossed; a wakes fenced", play: func(s *stage) {
 				s.hit()
-				s.freeze(10*time.Second, false, s.of("a")...)
+				p := s.of("a")[0]
+				p.disk.hang(10*time.Second+local, "") // what is under way is done after it woke
+				s.patient(p)
+				time.Sleep(local / 2)
+				s.freeze(10*time.Second, false, p)
 				s.moves()
 				time.Sleep(time.Until(s.fault.Add(12 * time.Second)))
 			},
