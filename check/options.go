@@ -89,8 +89,7 @@ func (o *options) vet() []string {
 const campaignSeeds = "150"
 
 // campaign returns the arguments of go that run them, and the table of failures, without the race detector, which makes
-// them many times slower;
-// nil if not everything is to be tested, or the command line chooses tests itself.
+// them many times slower; nil if not everything is to be tested, or the command line chooses tests itself.
 func (o *options) campaign() []string {
 	chosen := slices.ContainsFunc(o.rest, func(a string) bool {
 		name, _, _ := strings.Cut(strings.TrimLeft(a, "-"), "=")
