@@ -50,8 +50,8 @@ func (r *round) kept(ctx context.Context, since, end int64) (all []change, err e
 
 // rescued returns the values in all rescue files, and discards these. Every node of a region has its copy.
 func (c *failoverRun) rescued(ctx context.Context) (map[string]bool, error) {
-	var tails []replication.TailInfo
-	if err := c.operate(ctx, &tails, "tail", "list"); err != nil {
+	tails, err := c.tails(ctx)
+	if err != nil {
 		return nil, err
 	}
 	lost, copies := map[string]bool{}, map[string]int{}
@@ -75,6 +75,22 @@ func (c *failoverRun) rescued(ctx context.Context) (map[string]bool, error) {
 		}
 	}
 	return lost, nil
+}
+
+// tails returns all rescue files, when every node was asked for its own.
+func (c *failoverRun) tails(ctx context.Context) (tails []replication.TailInfo, err error) {
+	arguments := []string{"tail", "list", "-o", "json", "--endpoints", strings.Join(localfleet.Clients(c.fleet.Nodes()), ",")}
+	err = c.await(ctx, "all nodes tell of their tails", func(ctx context.Context) string {
+		status, out, errs, err := c.mimir(ctx, arguments...)
+		if err != nil || status != 0 || errs != "" {
+			return fmt.Sprintf("exit status %d: %s %v", status, errs, err)
+		}
+		if err := json.Unmarshal([]byte(out), &tails); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	return tails, err
 }
 
 // read adds the values of a tail.
@@ -173,7 +189,7 @@ func (c *failoverRun) heard() (failovers int, bound uint64, err error) {
 // ruined is what came of one kind of fault.
 type ruined struct {
 	rounds, failovers, lost, mostLost int
-	gaps, took                        []time.Duration
+	gaps, apart, took                 []time.Duration
 	bound                             uint64 // the highest
 }
 
@@ -186,7 +202,7 @@ func (c *failoverRun) count(name string, r *round, lost int) {
 	t.rounds++
 	t.failovers += r.failovers
 	t.lost, t.mostLost, t.bound = t.lost+lost, max(t.mostLost, lost), max(t.bound, r.bound)
-	t.gaps = append(t.gaps, r.gaps...)
+	t.gaps, t.apart = append(t.gaps, r.gaps...), append(t.apart, r.apart...)
 	if r.took > 0 {
 		t.took = append(t.took, r.took)
 	}
@@ -196,16 +212,18 @@ func (c *failoverRun) count(name string, r *round, lost int) {
 func (c *failoverRun) print() {
 	fmt.Fprintf(c.out, "\nlease %s, round trip %s, %d nodes a region, budget %d, seed %d: %d failovers\n", *failoverLease,
 		*failoverTrip, *failoverNodes, *failoverLoss, c.seed, c.moved)
-	fmt.Fprintln(c.out, "time without an acknowledged write of any client; after an order: until the first one")
+	fmt.Fprintln(c.out, "time without an acknowledged write: of any client, and of those of the region that was secondary;")
+	fmt.Fprintln(c.out, "after an order to fail over, until the first one. LOST: acknowledged, and in rescue files")
 	t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "FAULT\tN\tFAILOVERS\tMEDIAN\t99 %\tLONGEST\tLOST\tMOST\tTOLD\tORDER OR PAUSE: MEDIAN\tLONGEST")
+	fmt.Fprintln(t, "FAULT\tN\tFAILOVERS\tMEDIAN\t99 %\tLONGEST\tSECONDARY: MEDIAN\tLONGEST\t"+
+		"LOST\tMOST\tTOLD\tORDER OR PAUSE: MEDIAN\tLONGEST")
 	for _, kind := range ruins {
 		k := c.table[kind.name]
 		if k == nil {
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%v\t%v\t%v\t%d\t%d\t%d\t%s\t%s\n", kind.name, k.rounds, k.failovers,
-			quantile(k.gaps, 0.5), quantile(k.gaps, 0.99), quantile(k.gaps, 1), k.lost, k.mostLost, k.bound,
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", kind.name, k.rounds, k.failovers,
+			quantile(k.gaps, 0.5), quantile(k.gaps, 0.99), quantile(k.gaps, 1), quantile(k.apart, 0.5), quantile(k.apart, 1), k.lost, k.mostLost, k.bound,
 			quantile(k.took, 0.5), quantile(k.took, 1))
 	}
 	t.Flush()

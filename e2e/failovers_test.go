@@ -56,6 +56,7 @@ type round struct {
 	pulse     *pulse
 	struck    time.Time
 	gaps      []time.Duration // without an acknowledged write, one for each time that something was struck
+	apart     []time.Duration // of those of the region that took over
 	took      time.Duration   // what the order took, or the pause that a switchover told; zero if there was none
 	bound     uint64          // acknowledged writes that the failovers told may be lost at most
 	failovers int

@@ -126,7 +126,7 @@ func (p *pulse) beat(ctx context.Context, at int, every time.Duration) {
 func (p *pulse) do(ctx context.Context, at int, op *operation) error {
 	bounded, cancel := context.WithTimeout(ctx, pulseTimeout)
 	defer cancel()
-	op.began = time.Since(p.began)
+	op.at, op.began = at, time.Since(p.began)
 	err := op.do(bounded, p.clients[at])
 	op.ended, op.unknown = time.Since(p.began), err != nil
 	p.mu.Lock()
@@ -166,14 +166,14 @@ func (p *pulse) more(ctx context.Context, r *run, count int64, regions ...string
 	})
 }
 
-// gap returns the longest time without an acknowledged write of any client that touches the time from one instant to
-// another.
-func (p *pulse) gap(from, to time.Time) (longest time.Duration) {
+// gap returns the longest time without an acknowledged write of any client of a region, "" for all, that touches the
+// time from one instant to another.
+func (p *pulse) gap(from, to time.Time, region string) (longest time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var times []time.Duration
 	for _, op := range p.history {
-		if op.acknowledged() {
+		if op.acknowledged() && (region == "" || p.regions[op.at] == region) {
 			times = append(times, op.ended)
 		}
 	}

@@ -27,10 +27,7 @@ type ruin struct {
 // ruins are all. Of most the primary moves.
 var ruins = []ruin{
 	{name: "region killed", strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
-		return r.startAgain(r.old.Nodes...), r.hit(ctx, func() error {
-			localfleet.Kill(r.old.Nodes)
-			return nil
-		}, r.next)
+		return r.startAgain(r.old.Nodes...), r.hit(ctx, r.killing(r.old), r.next)
 	}},
 	{name: "region cut off", network: true, strike: cutOff([2]int{0, 1}, [2]int{1, 0}, [2]int{0, 2}, [2]int{2, 0})},
 	{name: "region cut off, then killed", network: true, strike: cutOffAndKilled},
@@ -40,6 +37,7 @@ var ruins = []ruin{
 		return r.still(ctx, r.next, r.old.Nodes...)
 	}},
 	{name: "killed twice", strike: killedTwice},
+	{name: "killed during the rejoin", strike: killedDuringRejoin},
 	{name: "killed during a switchover", strike: killedDuringSwitchover},
 	{name: "failover by order", strike: byOrder},
 	{name: "switchover", strike: switchedOver},
@@ -99,11 +97,12 @@ func (r *round) hit(ctx context.Context, do func() error, moved *localfleet.Regi
 			return err
 		}
 		err := r.pulse.more(ctx, r.c.run, fewAcks, r.serving(ctx)...)
-		r.gaps = append(r.gaps, r.pulse.gap(r.struck, time.Now()))
+		r.gaps = append(r.gaps, r.pulse.gap(r.struck, time.Now(), ""))
 		return err
 	}
 	err := r.taken(ctx, moved)
-	r.gaps = append(r.gaps, r.pulse.gap(r.struck, time.Now()))
+	r.gaps = append(r.gaps, r.pulse.gap(r.struck, time.Now(), ""))
+	r.apart = append(r.apart, r.pulse.gap(r.struck, time.Now(), moved.Name))
 	return err
 }
 
@@ -206,14 +205,8 @@ func cutOffAndKilled(ctx context.Context, r *round) (func(context.Context) error
 
 // killedTwice kills the primary, and as soon as it follows again the one that took over.
 func killedTwice(ctx context.Context, r *round) (func(context.Context) error, error) {
-	kill := func(nodes []*localfleet.Node) func() error {
-		return func() error {
-			localfleet.Kill(nodes)
-			return nil
-		}
-	}
 	first, second := r.old, r.next
-	if err := r.hit(ctx, kill(first.Nodes), second); err != nil {
+	if err := r.hit(ctx, r.killing(first), second); err != nil {
 		return nil, err
 	}
 	if err := localfleet.Start(first.Nodes); err != nil {
@@ -221,18 +214,43 @@ func killedTwice(ctx context.Context, r *round) (func(context.Context) error, er
 	}
 	err := r.c.await(ctx, first.Name+" follows", func(ctx context.Context) string {
 		for _, n := range first.Nodes {
-			node, err := ask(ctx, n)
-			if err == nil && node.IsLeader && node.Role == replication.RoleSecondary && node.Epoch == r.epoch {
-				return ""
+			switch node, err := ask(ctx, n); {
+			case err != nil:
+				return err.Error()
+			case !node.Healthy || node.Role != replication.RoleSecondary || node.Epoch != r.epoch:
+				return fmt.Sprintf("%s is %s in epoch %d: %s", n.Config.Name, node.Role, node.Epoch, node.Problem)
 			}
 		}
-		return "it does not yet"
+		return ""
 	})
 	if err != nil {
 		return nil, err
 	}
 	err = r.pulse.more(ctx, r.c.run, fewAcks, first.Name)
-	return r.startAgain(second.Nodes...), errors.Join(err, r.hit(ctx, kill(second.Nodes), first))
+	return r.startAgain(second.Nodes...), errors.Join(err, r.hit(ctx, r.killing(second), first))
+}
+
+// killedDuringRejoin kills the primary, and the one that took over at some moment while the first one comes back: what
+// that one has given up, or has not got yet, keeps it from taking over until the other one is back.
+func killedDuringRejoin(ctx context.Context, r *round) (func(context.Context) error, error) {
+	if err := r.hit(ctx, r.killing(r.old), r.next); err != nil {
+		return nil, err
+	}
+	if err := localfleet.Start(r.old.Nodes); err != nil {
+		return nil, err
+	}
+	if err := wait(ctx, time.Duration(r.rng.Int64N(int64(3*time.Second)))); err != nil {
+		return nil, err
+	}
+	localfleet.Kill(r.next.Nodes)
+	return r.startAgain(r.next.Nodes...), wait(ctx, *failoverLease*3/2)
+}
+
+func (r *round) killing(region *localfleet.Region) func() error {
+	return func() error {
+		localfleet.Kill(region.Nodes)
+		return nil
+	}
 }
 
 // killedDuringSwitchover kills the primary at some moment of a switchover. Either is primary then.
@@ -302,7 +320,7 @@ func byOrder(ctx context.Context, r *round) (func(context.Context) error, error)
 	}
 	bound, err := strconv.ParseUint(told[1], 10, 64)
 	r.bound += bound
-	r.gaps = []time.Duration{r.pulse.first(r.struck)} // that it stood still before was its orders
+	r.gaps, r.apart = []time.Duration{r.pulse.first(r.struck)}, nil // that it stood still before was its orders
 	return func(ctx context.Context) error {
 		return errors.Join(r.c.operate(ctx, &charter, "fleet", "resume"), localfleet.Start(r.old.Nodes))
 	}, err

@@ -25,7 +25,7 @@ const (
 
 // operation is a request to a register, with times since the traffic began.
 type operation struct {
-	client       int
+	client, at   int // at: the node, where it matters
 	key          string
 	kind         kind
 	old, value   string // a swap puts value if the register holds old; a put puts value
