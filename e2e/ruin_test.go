@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/mimir-kv/mimir/localfleet"
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -212,22 +214,46 @@ func killedTwice(ctx context.Context, r *round) (func(context.Context) error, er
 	if err := localfleet.Start(first.Nodes); err != nil {
 		return nil, err
 	}
-	err := r.c.await(ctx, first.Name+" follows", func(ctx context.Context) string {
-		for _, n := range first.Nodes {
-			switch node, err := ask(ctx, n); {
-			case err != nil:
-				return err.Error()
-			case !node.Healthy || node.Role != replication.RoleSecondary || node.Epoch != r.epoch:
-				return fmt.Sprintf("%s is %s in epoch %d: %s", n.Config.Name, node.Role, node.Epoch, node.Problem)
-			}
-		}
-		return ""
-	})
-	if err != nil {
+	if err := r.followed(ctx, second, first); err != nil {
 		return nil, err
 	}
-	err = r.pulse.more(ctx, r.c.run, fewAcks, first.Name)
+	err := r.pulse.more(ctx, r.c.run, fewAcks, first.Name)
 	return r.startAgain(second.Nodes...), errors.Join(err, r.hit(ctx, r.killing(second), first))
+}
+
+// followed waits until every node of a region has what is written at another one now.
+func (r *round) followed(ctx context.Context, primary, by *localfleet.Region) error {
+	client, err := connect(localfleet.Clients(primary.Nodes)...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	key := fmt.Sprintf("/followed/%d", r.number)
+	if _, err := client.Put(ctx, key, ""); err != nil {
+		return fmt.Errorf("put what is to be followed: %w", err)
+	}
+	for _, n := range by.Nodes {
+		at, err := connect(n.Config.ListenClient)
+		if err != nil {
+			return err
+		}
+		err = r.c.await(ctx, n.Config.Name+" follows", func(ctx context.Context) string {
+			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			switch answer, err := at.Get(ctx, key, clientv3.WithSerializable()); {
+			case err != nil:
+				return err.Error()
+			case len(answer.Kvs) == 0:
+				return "it has not got what was written"
+			}
+			return ""
+		})
+		at.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // killedDuringRejoin kills the primary, and the one that took over at some moment while the first one comes back: what
