@@ -79,7 +79,8 @@ func (c *failoverRun) rescued(ctx context.Context) (map[string]bool, error) {
 
 // tails returns all rescue files, when every node was asked for its own.
 func (c *failoverRun) tails(ctx context.Context) (tails []replication.TailInfo, err error) {
-	arguments := []string{"tail", "list", "-o", "json", "--endpoints", strings.Join(localfleet.Clients(c.fleet.Nodes()), ",")}
+	endpoints := strings.Join(localfleet.Clients(c.fleet.Nodes()), ",")
+	arguments := []string{"tail", "list", "-o", "json", "--endpoints", endpoints}
 	err = c.await(ctx, "all nodes tell of their tails", func(ctx context.Context) string {
 		status, out, errs, err := c.mimir(ctx, arguments...)
 		if err != nil || status != 0 || errs != "" {
@@ -210,21 +211,24 @@ func (c *failoverRun) count(name string, r *round, lost int) {
 
 // print prints the table.
 func (c *failoverRun) print() {
-	fmt.Fprintf(c.out, "\nlease %s, round trip %s, %d nodes a region, budget %d, seed %d: %d failovers\n", *failoverLease,
-		*failoverTrip, *failoverNodes, *failoverLoss, c.seed, c.moved)
-	fmt.Fprintln(c.out, "time without an acknowledged write: of any client, and of those of the region that was secondary;")
-	fmt.Fprintln(c.out, "after an order to fail over, until the first one. LOST: acknowledged, and in rescue files")
+	fmt.Fprintf(c.out, "\nlease %s, round trip %s, %d nodes a region, budget %d, seed %d: %d failovers\n",
+		*failoverLease, *failoverTrip, *failoverNodes, *failoverLoss, c.seed, c.moved)
+	fmt.Fprintln(c.out, "Time without an acknowledged write: of any client, and of those of the region that took over;")
+	fmt.Fprintln(c.out, "of a failover by order, until the first one after the order. LOST: acknowledged, and rescued.")
 	t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "FAULT\tN\tFAILOVERS\tMEDIAN\t99 %\tLONGEST\tSECONDARY: MEDIAN\tLONGEST\t"+
-		"LOST\tMOST\tTOLD\tORDER OR PAUSE: MEDIAN\tLONGEST")
+	fmt.Fprintln(t, "FAULT\tN\tFAILOVERS\tMEDIAN\t99 %\tLONGEST\tTHERE: MEDIAN\t99 %\tLONGEST\tLOST\tMOST\tTOLD\t"+
+		"ORDER OR PAUSE: MEDIAN\tLONGEST")
 	for _, kind := range ruins {
 		k := c.table[kind.name]
 		if k == nil {
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", kind.name, k.rounds, k.failovers,
-			quantile(k.gaps, 0.5), quantile(k.gaps, 0.99), quantile(k.gaps, 1), quantile(k.apart, 0.5), quantile(k.apart, 1), k.lost, k.mostLost, k.bound,
-			quantile(k.took, 0.5), quantile(k.took, 1))
+		fmt.Fprintf(t, "%s\t%d\t%d", kind.name, k.rounds, k.failovers)
+		for _, times := range [][]time.Duration{k.gaps, k.apart} {
+			fmt.Fprintf(t, "\t%s\t%s\t%s", quantile(times, 0.5), quantile(times, 0.99), quantile(times, 1))
+		}
+		fmt.Fprintf(t, "\t%d\t%d\t%d\t%s\t%s\n", k.lost, k.mostLost, k.bound, quantile(k.took, 0.5),
+			quantile(k.took, 1))
 	}
 	t.Flush()
 }

@@ -20,12 +20,12 @@ import (
 )
 
 var (
-	failovers     = flag.Int("failovers", 0, "TestFailovers goes on until so many failovers happened; default: it is skipped")
-	failoverFirst = flag.Int("first", 1, "TestFailovers begins with the round of this number, of those that -seed draws")
+	failovers     = flag.Int("failovers", 0, "how many failovers TestFailovers goes on for; default: it is skipped")
+	failoverFirst = flag.Int("first", 1, "the round, of those that -seed draws, with which TestFailovers begins")
 	failoverLease = flag.Duration("lease", 3*time.Second, "the lease of TestFailovers")
 	failoverTrip  = flag.Duration("rtt", 80*time.Millisecond, "the round trip between the sites of TestFailovers")
 	failoverNodes = flag.Int("nodes", nodesPerRegion, "nodes of each region of TestFailovers")
-	failoverLoss  = flag.Int("maxloss", 10_000, "the budget of TestFailovers: acknowledged writes that a failover may lose")
+	failoverLoss  = flag.Int("maxloss", 10_000, "acknowledged writes that a failover of TestFailovers may lose")
 )
 
 // network is what can be done to what lies between sites.

@@ -33,8 +33,8 @@ type pulse struct {
 
 const (
 	pulseEvery     = 10 * time.Millisecond // over all nodes
-	pulseTimeout   = 3 * time.Second
-	pulseLimit     = 400 // requests under way at one node
+	pulseTimeout   = 10 * time.Second      // so that one lives on beyond the lease of whom it waits for
+	pulseLimit     = 1000                  // requests under way at one node
 	pulseRegisters = 6
 )
 
@@ -85,7 +85,7 @@ func (p *pulse) work(ctx context.Context, at, id int, rng *rand.Rand) {
 			op.kind, op.old, op.value = swap, known[key], value
 		}
 		pause := trafficPause
-		if p.do(ctx, at, &op) != nil {
+		if p.do(ctx, at, &op, trafficTimeout) != nil {
 			pause = errorPause
 		} else if op.kind == put || op.swapped {
 			known[key] = op.value
@@ -116,15 +116,15 @@ func (p *pulse) beat(ctx context.Context, at int, every time.Duration) {
 		}
 		key := fmt.Sprintf("%sown/%d/%06d", p.prefix, at, i)
 		all.Go(func() {
-			p.do(ctx, at, &operation{client: 1000 + at, key: key, kind: put, value: key})
+			p.do(ctx, at, &operation{client: 1000 + at, key: key, kind: put, value: key}, pulseTimeout)
 			<-free
 		})
 	}
 }
 
 // do does a request and notes what came of it.
-func (p *pulse) do(ctx context.Context, at int, op *operation) error {
-	bounded, cancel := context.WithTimeout(ctx, pulseTimeout)
+func (p *pulse) do(ctx context.Context, at int, op *operation, timeout time.Duration) error {
+	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	op.at, op.began = at, time.Since(p.began)
 	err := op.do(bounded, p.clients[at])

@@ -155,7 +155,11 @@ func (r *round) still(
 		return err
 	}
 	mend := func(context.Context) error { return each(resume) }
-	return mend, r.hit(ctx, func() error { return each(suspend) }, moved)
+	err := r.hit(ctx, func() error { return each(suspend) }, moved)
+	if moved != nil && err == nil { // longer than an answer of before could be on its way
+		err = wait(ctx, onItsWay*3/2)
+	}
+	return mend, err
 }
 
 // cutOff cuts directions between the primary (0), the other region (1) and the witness (2), of which the other region
