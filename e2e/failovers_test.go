@@ -55,6 +55,7 @@ type round struct {
 	epoch     replication.Epoch  // the last one that was seen to begin
 	pulse     *pulse
 	struck    time.Time
+	spans     []span
 	gaps      []time.Duration // without an acknowledged write, one for each time that something was struck
 	apart     []time.Duration // of those of the region that took over
 	took      time.Duration   // what the order took, or the pause that a switchover told; zero if there was none
@@ -179,6 +180,7 @@ func (c *failoverRun) once(ctx context.Context, number int) error {
 		err = r.settle(ctx)
 	}
 	history := r.pulse.end()
+	r.measure()
 	if err != nil {
 		return fmt.Errorf("%q: %w", chosen.name, err)
 	}

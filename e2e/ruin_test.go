@@ -32,7 +32,7 @@ var ruins = []ruin{
 		return r.startAgain(r.old.Nodes...), r.hit(ctx, r.killing(r.old), r.next)
 	}},
 	{name: "region cut off", network: true, strike: cutOff([2]int{0, 1}, [2]int{1, 0}, [2]int{0, 2}, [2]int{2, 0})},
-	{name: "region cut off, then killed", network: true, strike: cutOffAndKilled},
+	{name: "region cut off and killed", network: true, strike: cutOffAndKilled},
 	{name: "region mute", network: true, strike: cutOff([2]int{0, 1}, [2]int{0, 2})},
 	{name: "region deaf", network: true, strike: cutOff([2]int{1, 0}, [2]int{2, 0})},
 	{name: "region stands still", strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
@@ -98,14 +98,29 @@ func (r *round) hit(ctx context.Context, do func() error, moved *localfleet.Regi
 		if err := wait(ctx, *failoverLease*3/2+time.Second); err != nil {
 			return err
 		}
-		err := r.pulse.more(ctx, r.c.run, fewAcks, r.serving(ctx)...)
-		r.gaps = append(r.gaps, r.pulse.gap(r.struck, time.Now(), ""))
+		err := r.acknowledged(ctx, r.serving(ctx)...)
+		r.spans = append(r.spans, span{r.struck, time.Now(), ""})
 		return err
 	}
 	err := r.taken(ctx, moved)
-	r.gaps = append(r.gaps, r.pulse.gap(r.struck, time.Now(), ""))
-	r.apart = append(r.apart, r.pulse.gap(r.struck, time.Now(), moved.Name))
+	r.spans = append(r.spans, span{r.struck, time.Now(), moved.Name})
 	return err
+}
+
+// span is from when something was struck until it was over, by whom, if anybody took over.
+type span struct {
+	from, to time.Time
+	by       string
+}
+
+// measure looks for how long clients waited, when that is over.
+func (r *round) measure() {
+	for _, s := range r.spans {
+		r.gaps = append(r.gaps, r.pulse.gap(s.from, s.to, ""))
+		if s.by != "" {
+			r.apart = append(r.apart, r.pulse.gap(s.from, s.to, s.by))
+		}
+	}
 }
 
 // fewAcks are so many acknowledged writes of each region that it serves.
@@ -124,11 +139,19 @@ func (r *round) taken(ctx context.Context, by *localfleet.Region) error {
 				r.epoch = node.Epoch
 				return ""
 			}
-			why = node.Problem
+			why = fmt.Sprintf("%s is %s in epoch %d: %s", n.Config.Name, node.Role, node.Epoch, node.Problem)
 		}
 		return why
 	})
-	return errors.Join(err, r.pulse.more(ctx, r.c.run, fewAcks, by.Name))
+	return errors.Join(err, r.acknowledged(ctx, by.Name))
+}
+
+// acknowledged waits until clients of regions write, unless nothing may be lost: then they do when all are back.
+func (r *round) acknowledged(ctx context.Context, regions ...string) error {
+	if *failoverLoss == 0 {
+		return nil
+	}
+	return r.pulse.more(ctx, r.c.run, fewAcks, regions...)
 }
 
 // serving returns the primary's name: the region of which it is certain that clients can write to it.
@@ -203,7 +226,7 @@ func cutOffAndKilled(ctx context.Context, r *round) (func(context.Context) error
 			for _, other := range sites {
 				err = errors.Join(err, r.c.net.cut(r.old.Name, other), r.c.net.cut(other, r.old.Name))
 			}
-			err = errors.Join(err, r.pulse.more(ctx, r.c.run, fewAcks, r.old.Name))
+			err = errors.Join(err, r.acknowledged(ctx, r.old.Name))
 			localfleet.Kill(r.old.Nodes)
 			return err
 		}, r.next)
@@ -350,7 +373,7 @@ func byOrder(ctx context.Context, r *round) (func(context.Context) error, error)
 	}
 	bound, err := strconv.ParseUint(told[1], 10, 64)
 	r.bound += bound
-	r.gaps, r.apart = []time.Duration{r.pulse.first(r.struck)}, nil // that it stood still before was its orders
+	r.gaps, r.spans = []time.Duration{r.pulse.first(r.struck)}, nil // that it stood still before was its orders
 	return func(ctx context.Context) error {
 		return errors.Join(r.c.operate(ctx, &charter, "fleet", "resume"), localfleet.Start(r.old.Nodes))
 	}, err
