@@ -26,6 +26,15 @@
 //   - a node with a directory that is old, foreign or damaged ends with one line that says so, or serves what the
 //     others do; one that was removed ends with its own status; no other node ends, and no log has a stack.
 //
+// TestFailovers, by hand, does to two regions and a witness what moves the primary, over a network of namespaces with
+// the delays and cuts of a wide one, and checks that
+//
+//   - every acknowledged write is in the history at its revision, or in a rescue file on every node, never in both, and
+//     no more are lost than the failovers had told (invariants 1 and 8, L3);
+//   - registers are linearizable over the reigns: nothing is acknowledged or seen in one after something was in the
+//     next (invariant 7);
+//   - every region comes back by itself, and all nodes are equal (invariants 4 and 9).
+//
 // The driver of the processes and links is package localfleet. What happens inside a node is for the tests of the other
 // rooms, and of sim.
 package e2e

@@ -96,6 +96,9 @@ func (c *Candidate) Step(now Instant, v CandidateView, in Input) []Effect {
 		c.phase, c.deferred, c.why = waiting, false, c.barred()
 		return nil
 	}
+	if c.phase == waiting && c.hears() { // what it said is over, too
+		c.deferred, c.why = false, ""
+	}
 	switch c.phase {
 	case waiting:
 		if now >= c.next && now >= c.due() {
@@ -136,10 +139,16 @@ func (c *Candidate) barred() string {
 	s := c.view.State
 	charter := s.Charter()
 	if c.view.Term == 0 || charter == nil || charter.Voter(c.id) == nil || s.Role() != timeline.Secondary ||
-		c.now < c.view.Quiet+charter.Patience || c.moves() == nil {
+		c.hears() || c.moves() == nil {
 		return ""
 	}
 	return c.moves().Text
+}
+
+// hears reports whether this region follows a primary that its own voter has not missed for longer than its patience.
+func (c *Candidate) hears() bool {
+	s := c.view.State
+	return s.Role() == timeline.Secondary && c.now < c.view.Quiet+s.Charter().Patience
 }
 
 // learn takes note that the charter is known to rule the latest reign, while its own voter still remembers that.
