@@ -36,6 +36,11 @@ func (r *run) failover(ctx context.Context) error {
 	if err := r.loseRegion(ctx, w, old, next); err != nil {
 		return err
 	}
+	late, err := r.startLate(ctx, next, w.lastRevision())
+	if err != nil {
+		return err
+	}
+	defer late.close()
 	var report replication.MoveReport
 	if err := r.operate(ctx, &report, "failover", "--to", next.Name, "--force"); err != nil {
 		return err
@@ -46,6 +51,9 @@ func (r *run) failover(ctx context.Context) error {
 		return err
 	}
 	r.line("clients write to %s", next.Name)
+	if err := late.check(ctx); err != nil {
+		return err
+	}
 	writes := w.stop()
 	if report.To != next.Name || !report.Lossy {
 		return fmt.Errorf("unexpected report: %+v", report)

@@ -45,8 +45,8 @@ var readers = []func(ctx context.Context, c pb.KVClient, r *pb.RangeRequest) err
 	},
 }
 
-// A read of a revision that this node does not have: what the primary has is waited for, and only what nobody has is one
-// of the future, as in etcd, unless the request waits for that too.
+// A read of a revision that this node does not have: what the primary has is waited for, and only what nobody has is
+// one of the future, as in etcd, unless the request waits for that too.
 func TestReadsOfTheFuture(t *testing.T) {
 	cut := func(n *etcdapitest.Node) { n.Replicator.Cut() }
 	short := etcdapi.Limits{RequestTimeout: 50 * time.Millisecond}
