@@ -38,7 +38,7 @@ type crossing struct {
 
 const (
 	crossingWriters = 5
-	crossingLeases  = 50
+	crossingLeases  = 10
 	crossingTTL     = 10 // seconds
 	shortLeases     = 5
 	shortTTL        = 2 // seconds
