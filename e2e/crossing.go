@@ -42,6 +42,7 @@ const (
 	crossingTTL     = 10 // seconds
 	shortLeases     = 5
 	shortTTL        = 2 // seconds
+	crossingTimeout = 5 * time.Second
 )
 
 // cross starts a crossing, which does not write yet. The caller ends it.
@@ -166,7 +167,7 @@ func (c *crossing) request(writer int) error {
 	next := strconv.Itoa(c.written[writer] + 1)
 	name := fmt.Sprintf("%srequest/%d/%s", c.prefix, writer, next)
 	for {
-		ctx, cancel := context.WithTimeout(c.ctx, trafficTimeout)
+		ctx, cancel := context.WithTimeout(c.ctx, crossingTimeout)
 		_, err := c.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(name), "=", 0)).Then(
 			clientv3.OpPut(name, ""), clientv3.OpPut(fmt.Sprintf("%sregister/%d", c.prefix, writer), next),
 		).Commit()
