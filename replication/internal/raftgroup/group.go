@@ -71,6 +71,7 @@ func New(c Config) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.loop.doubts = newDoubts(&c, g.life, g.mail)
 	return g, nil
 }
 
@@ -82,5 +83,7 @@ func peersConfig(c *Config) peers.Config {
 }
 
 func snapshotsConfig(c *Config) snapshots.Config {
-	return snapshots.Config{FS: c.FS, Dir: c.StagingDir, ElectionTicks: c.ElectionTicks, Logger: c.Logger}
+	return snapshots.Config{
+		FS: c.FS, Dir: c.StagingDir, ElectionTicks: c.ElectionTicks, Inspect: c.Machine.Inspect, Logger: c.Logger,
+	}
 }

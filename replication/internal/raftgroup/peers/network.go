@@ -104,6 +104,7 @@ func New(c Config, inbox Inbox, life Lifetime) *Network {
 func (n *Network) Send(m *raftpb.Message) {
 	p := n.peer(m.GetTo())
 	if p == nil {
+		n.inbox.ReportUnreachable(m.GetTo())
 		return
 	}
 	// Everything that may move a follower's log goes one way, in order: an empty append that overtook entries would be
@@ -115,12 +116,16 @@ func (n *Network) Send(m *raftpb.Message) {
 	}
 }
 
-// peer returns the ways to a member, new ones if need be; nil once the group has ended.
+// peer returns the ways to a member, new ones if need be; nil once the group has ended, and for one of whom nobody
+// knows where he is: answers go to whomever a message names, and he would have two goroutines for nothing.
 func (n *Network) peer(id uint64) *peer {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := n.peers[id]
 	if p == nil {
+		if _, known := n.config.Directory.Addr(id); !known {
+			return nil
+		}
 		p = &peer{control: newStream(n, id, maxControlBytes), entries: newStream(n, id, 2*n.config.MaxInflightBytes)}
 		if !n.life.Spawn(p.control.run) || !n.life.Spawn(p.entries.run) {
 			return nil
