@@ -77,7 +77,7 @@ func (n *node) buildWrites(log *slots.Log) {
 		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes,
 	})
 	n.slots = slots.New(slots.Config{
-		Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer, Leader: n.directory,
+		Region: c.RegionID, Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer, Leader: n.directory,
 		Client: n.client,
 		Fleet:  n.fleet, Applied: n.applied, Leadership: n.leadership, Clock: c.Clock, Logger: n.logger,
 		RetainBytes: c.RetainBytes, CopyRetainBytes: c.CopyRetainBytes, Timeout: c.callTimeout(),
@@ -192,6 +192,7 @@ func (n *node) bindGroup() error {
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
+		Caller: members.Caller,
 		Ask: func(ctx context.Context, member, at uint64) (raftgroup.Account, error) {
 			return newInquiry(n).account(ctx, n.disk, member, at)
 		},

@@ -41,6 +41,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"Listener":    "bound to listen-peer",
 		"ServerTLS":   "made of peer-tls and region-tls",
 		"ClientTLS":   "made of peer-tls and region-tls",
+		"Admit":       "made of the peer-tls settings that say who is a node",
 		"FleetID":     "fleet, as the library has it",
 		"NodeName":    "name, as the library has it",
 		"Region":      "region, as the library has it",

@@ -163,6 +163,9 @@ func (c *Config) validateTLS() error {
 			return fmt.Errorf("%s: %w", b.key, err)
 		}
 	}
+	if err := c.PeerRule.validate(c.PeerTLS); err != nil {
+		return fmt.Errorf("peer-tls: %w", err)
+	}
 	if c.RegionTLS.Enabled() && !c.PeerTLS.Enabled() {
 		return fmt.Errorf("region-tls needs peer-tls")
 	}

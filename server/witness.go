@@ -37,6 +37,8 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	if err := o.validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	o.TLS.complete()
+	keepPrivate()
 	serverTLS, err := listenerTLS([]string{"h2"}, o.TLS)
 	if err != nil {
 		return fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)

@@ -92,6 +92,8 @@ type Config struct {
 	// Directory tells where members are reached, and what the log calls them.
 	Directory peers.Directory
 
+	// Caller returns which member opened the stream of a context; false if that is not known. May be nil.
+	Caller func(ctx context.Context) (id uint64, known bool)
 	// Ask asks a member what it knows of this node, and of an entry: its [Group.Account]. Where a message says that
 	// this node lost what it had, and must stop, that member is asked before it is believed. Called from any goroutine;
 	// bounds its own time. May be nil: then it is believed.

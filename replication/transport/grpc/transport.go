@@ -3,6 +3,7 @@ package grpctransport
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +55,10 @@ type Options struct {
 	// FleetID, NodeName and Region are told to every peer. A peer of another fleet refuses with ErrFleet.
 	FleetID, NodeName, Region string
 
+	// Admit returns why a peer is refused that opens a stream, nil if it is taken for whom it says it is. Nil: all are
+	// that come through ServerTLS. It is called for each stream and must not block.
+	Admit func(Peer) error
+
 	// Connections tells how many parallel TCP connections to keep to an address; streams take turns. Nil means one.
 	// More of them help where a single one cannot fill a long link.
 	Connections func(addr string) int
@@ -72,6 +77,14 @@ type Options struct {
 	WindowBytes int32
 	// Logger receives the warnings. Default slog.Default().
 	Logger *slog.Logger
+}
+
+// Peer is who opens a stream: what it says, and what it showed.
+type Peer struct {
+	transport.Caller
+	Addr string
+	// Certificate is what ServerTLS verified; nil if the peer showed none.
+	Certificate *x509.Certificate
 }
 
 // node is the Transport of a real process.

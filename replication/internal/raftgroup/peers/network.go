@@ -18,7 +18,7 @@ import (
 // Service is the name under which members take each other's messages; the number is that of the protocol.
 const Service = "raft/1"
 
-// Config is what a network is made of. Every field is required.
+// Config is what a network is made of. Every field is required, but for Caller and OnRemoved.
 type Config struct {
 	Group string // peers of another are refused
 	ID    uint64 // this member
@@ -32,6 +32,8 @@ type Config struct {
 	MaxInflightBytes int64
 	Logger           *slog.Logger
 
+	// Caller returns which member opened the stream of a context; false if that is not known. Nil: it never is.
+	Caller func(ctx context.Context) (id uint64, known bool)
 	// OnRemoved is told that a member says this node was removed from the group, and why it is believed. It may be
 	// called often, from any goroutine, and must not block.
 	OnRemoved func(error)
