@@ -12,10 +12,11 @@ import (
 	"github.com/mimir-kv/mimir/replication/witness"
 )
 
-// WitnessOptions are what a witness is told. All but TLS are required.
+// WitnessOptions are what a witness is told. All but TLS and PeerRule are required.
 type WitnessOptions struct {
 	Name, FleetID, DataDir, Listen string
 	TLS                            TLS
+	PeerRule                       PeerRule
 	Logger                         *slog.Logger
 }
 
@@ -50,6 +51,9 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	if err := checkPlace(o.DataDir); err != nil {
 		return err
 	}
+	if err := o.PeerRule.validate(o.TLS); err != nil {
+		return fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)
+	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen %s: %w", o.Listen, err)
@@ -57,6 +61,7 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	t, err := grpctransport.New(grpctransport.Options{
 		Listener: listener, ServerTLS: serverTLS, ClientTLS: dialTLS, FleetID: o.FleetID, NodeName: o.Name,
 		Region: "witness", Logger: o.Logger,
+		Admit: func(p grpctransport.Peer) error { return o.PeerRule.admit(o.FleetID, p) },
 	})
 	if err != nil {
 		return err

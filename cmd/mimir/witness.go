@@ -40,6 +40,10 @@ func newWitness() *cobra.Command {
 	f.StringVar(&o.TLS.CA, "peer-tls-ca", "", "authorities trusted to sign nodes, PEM")
 	f.BoolVar(&o.TLS.RequireClientCert, "peer-tls-require-client-cert", false,
 		"refuse nodes without a certificate; with --peer-tls-ca unless it is set to false")
+	f.StringSliceVar(&o.PeerRule.AllowedCN, "peer-tls-allowed-cn", nil, "common names of nodes' certificates")
+	f.StringSliceVar(&o.PeerRule.AllowedHostnames, "peer-tls-allowed-hostname", nil,
+		"names for which nodes' certificates are valid")
+	f.StringVar(&o.PeerRule.Bind, "peer-tls-bind", "", "node: a certificate must name the node that speaks")
 	for _, name := range []string{"name", "listen", "data-dir"} {
 		c.MarkFlagRequired(name)
 	}

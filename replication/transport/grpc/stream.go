@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -155,13 +156,25 @@ func (s *serverStream) translate(err error) error {
 // handle serves one stream of any service.
 func (n *node) handle(_ any, g grpc.ServerStream) error {
 	s := &serverStream{node: n, grpc: g, ctx: g.Context()}
-	err := n.dispatch(s)
+	err := n.guarded(s)
 	if err == nil {
 		return nil
 	}
 	g.SetTrailer(metadata.Pairs(errorKey, strconv.Itoa(transport.Kind(err))))
 	text := err.Error()
 	return status.Error(codes.Unknown, strings.ToValidUTF8(text[:min(len(text), maxErrorBytes)], "�"))
+}
+
+// guarded is dispatch, and makes an error of a panic: what one peer says must not end the process.
+func (n *node) guarded(s *serverStream) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			n.options.Logger.Error("the handler of a stream panicked", "peer", s.peer, "err", r)
+			n.options.Logger.Debug("panic", "stack", string(debug.Stack()))
+			err = fmt.Errorf("the handler panicked: %v", r)
+		}
+	}()
+	return n.dispatch(s)
 }
 
 func (n *node) dispatch(s *serverStream) error {
