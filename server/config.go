@@ -31,6 +31,10 @@ type Config struct {
 	// this node shows to and trusts in other regions besides.
 	ClientTLS, PeerTLS, RegionTLS TLS
 
+	// FleetKeyFile has the keys that nodes show each other, one a line; KeyOptional lets in who shows none.
+	FleetKeyFile string
+	KeyOptional  bool
+
 	// PeerRule says more of the certificates that PeerTLS takes for those of nodes.
 	PeerRule PeerRule
 

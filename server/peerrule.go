@@ -95,9 +95,14 @@ func exposed(listen string) bool {
 func (c *Config) advice() (list []string) {
 	peer, client := &c.PeerTLS, &c.ClientTLS
 	switch {
+	case c.KeyOptional:
+		list = append(list, "fleet-key-optional lets in who shows no key: take it away once all nodes have fleet-key-file")
+	case !peer.Enabled() && c.FleetKeyFile != "" && exposed(c.ListenPeer):
+		list = append(list, "listen-peer is plaintext and reached from other machines: the fleet key keeps strangers out, "+
+			"not those who can read or change what passes in the network; set peer-tls")
 	case !peer.Enabled() && exposed(c.ListenPeer):
 		list = append(list, "listen-peer is plaintext and reached from other machines: whoever gets there can speak as "+
-			"any node; set peer-tls")
+			"any node; set peer-tls, or at least fleet-key-file")
 	case !peer.Enabled():
 	case !peer.RequireClientCert:
 		list = append(list, "peer-tls asks nobody for a certificate: whoever gets to listen-peer can speak as any node; "+

@@ -159,6 +159,11 @@ func (s *server) build(plain *slog.Logger) error {
 	wire.Listener, wire.ServerTLS, wire.ClientTLS = s.ports.peer, s.ports.peerTLS, s.ports.dialTLS
 	wire.FleetID, wire.NodeName, wire.Region = c.Replication.FleetID, c.Replication.NodeID, c.Replication.RegionID
 	wire.Logger = s.logger
+	keys, err := fleetKeys(c.FleetKeyFile)
+	if err != nil {
+		return err
+	}
+	wire.Keys, wire.KeyOptional = keys, c.KeyOptional
 	wire.Admit = func(p grpctransport.Peer) error { return c.PeerRule.admit(c.Replication.FleetID, p) }
 	peers, err := grpctransport.New(wire)
 	if err != nil {

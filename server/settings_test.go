@@ -41,6 +41,8 @@ var wiring = map[reflect.Type]map[string]string{
 		"Listener":    "bound to listen-peer",
 		"ServerTLS":   "made of peer-tls and region-tls",
 		"ClientTLS":   "made of peer-tls and region-tls",
+		"Keys":        "read from fleet-key-file",
+		"KeyOptional": "fleet-key-optional",
 		"Admit":       "made of the peer-tls settings that say who is a node",
 		"FleetID":     "fleet, as the library has it",
 		"NodeName":    "name, as the library has it",

@@ -163,6 +163,9 @@ func (c *Config) validateTLS() error {
 			return fmt.Errorf("%s: %w", b.key, err)
 		}
 	}
+	if c.KeyOptional && c.FleetKeyFile == "" {
+		return fmt.Errorf("fleet-key-optional needs fleet-key-file")
+	}
 	if err := c.PeerRule.validate(c.PeerTLS); err != nil {
 		return fmt.Errorf("peer-tls: %w", err)
 	}

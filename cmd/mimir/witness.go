@@ -44,6 +44,8 @@ func newWitness() *cobra.Command {
 	f.StringSliceVar(&o.PeerRule.AllowedHostnames, "peer-tls-allowed-hostname", nil,
 		"names for which nodes' certificates are valid")
 	f.StringVar(&o.PeerRule.Bind, "peer-tls-bind", "", "node: a certificate must name the node that speaks")
+	f.StringVar(&o.FleetKeyFile, "fleet-key-file", "", "secrets that nodes show each other, one a line")
+	f.BoolVar(&o.KeyOptional, "fleet-key-optional", false, "let in who shows no key, while not all have one")
 	for _, name := range []string{"name", "listen", "data-dir"} {
 		c.MarkFlagRequired(name)
 	}

@@ -202,15 +202,22 @@ func (n *node) dispatch(s *serverStream) error {
 
 // admit returns why a caller is refused.
 func (n *node) admit(ctx context.Context, c transport.Caller) error {
-	if n.options.Admit == nil {
-		return nil
-	}
 	p := Peer{Caller: c, Addr: "unknown address"}
 	if from, ok := grpcpeer.FromContext(ctx); ok {
 		p.Addr = from.Addr.String()
-		if secure, ok := from.AuthInfo.(credentials.TLSInfo); ok && len(secure.State.VerifiedChains) > 0 {
+		info := from.AuthInfo
+		if key, ok := info.(keyInfo); ok {
+			if !key.shown && !n.options.KeyOptional {
+				return errors.New("the fleet has a key, and it showed none: give it the fleet key too")
+			}
+			info = key.AuthInfo
+		}
+		if secure, ok := info.(credentials.TLSInfo); ok && len(secure.State.VerifiedChains) > 0 {
 			p.Certificate = secure.State.VerifiedChains[0][0]
 		}
+	}
+	if n.options.Admit == nil {
+		return nil
 	}
 	return n.options.Admit(p)
 }
