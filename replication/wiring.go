@@ -77,7 +77,8 @@ func (n *node) buildWrites(log *slots.Log) {
 		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes,
 	})
 	n.slots = slots.New(slots.Config{
-		Region: c.RegionID, Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer, Leader: n.directory,
+		Region: c.RegionID, Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer,
+		Leader: n.directory,
 		Client: n.client,
 		Fleet:  n.fleet, Applied: n.applied, Leadership: n.leadership, Clock: c.Clock, Logger: n.logger,
 		RetainBytes: c.RetainBytes, CopyRetainBytes: c.CopyRetainBytes, Timeout: c.callTimeout(),

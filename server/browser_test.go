@@ -30,7 +30,8 @@ func TestPagesDoNothing(t *testing.T) {
 		{"a page of its own", "POST", "db.example:2379", "/v3/kv/range", kind, "http://db.example:2379", "", 200},
 	} {
 		done := false
-		h := fromPages(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { done = true }), []string{"db.example"})
+		inner := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { done = true })
+		h := fromPages(inner, []string{"db.example"})
 		r := httptest.NewRequest(test.method, "http://"+test.host+test.path, strings.NewReader("{}"))
 		for key, value := range map[string]string{
 			"Content-Type": test.kind, "Origin": test.origin, "Sec-Fetch-Site": test.site,

@@ -22,8 +22,8 @@ func fleetKeys(file string) (keys [][]byte, err error) {
 		switch {
 		case len(line) == 0 || line[0] == '#':
 		case len(line) < grpctransport.MinKeyBytes:
-			return nil, fmt.Errorf("%w: fleet-key-file %s: a key of %d characters, at least %d are needed", ErrConfig, file,
-				len(line), grpctransport.MinKeyBytes)
+			return nil, fmt.Errorf("%w: fleet-key-file %s: a key of %d characters, at least %d are needed",
+				ErrConfig, file, len(line), grpctransport.MinKeyBytes)
 		default:
 			keys = append(keys, line)
 		}

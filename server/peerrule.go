@@ -93,32 +93,33 @@ func exposed(listen string) bool {
 
 // advice returns what is open on this node, and what to change: for the log at the start, and for status.
 func (c *Config) advice() (list []string) {
+	add := func(text string) { list = append(list, text) }
 	peer, client := &c.PeerTLS, &c.ClientTLS
 	switch {
 	case c.KeyOptional:
-		list = append(list, "fleet-key-optional lets in who shows no key: take it away once all nodes have fleet-key-file")
+		add("fleet-key-optional lets in who shows no key: take it away once all nodes have fleet-key-file")
 	case !peer.Enabled() && c.FleetKeyFile != "" && exposed(c.ListenPeer):
-		list = append(list, "listen-peer is plaintext and reached from other machines: the fleet key keeps strangers out, "+
-			"not those who can read or change what passes in the network; set peer-tls")
+		add("listen-peer is plaintext and reached from other machines: the fleet key keeps strangers out, not those " +
+			"who can read or change what passes in the network; set peer-tls")
 	case !peer.Enabled() && exposed(c.ListenPeer):
-		list = append(list, "listen-peer is plaintext and reached from other machines: whoever gets there can speak as "+
-			"any node; set peer-tls, or at least fleet-key-file")
+		add("listen-peer is plaintext and reached from other machines: whoever gets there can speak as any node; set " +
+			"peer-tls, or at least fleet-key-file")
 	case !peer.Enabled():
 	case !peer.RequireClientCert:
-		list = append(list, "peer-tls asks nobody for a certificate: whoever gets to listen-peer can speak as any node; "+
-			"set peer-tls.ca, and not peer-tls.require-client-cert to false")
+		add("peer-tls asks nobody for a certificate: whoever gets to listen-peer can speak as any node; set " +
+			"peer-tls.ca, and not peer-tls.require-client-cert to false")
 	case !c.PeerRule.set():
-		list = append(list, "any certificate of the authority of peer-tls can speak as any node: set peer-tls.bind to "+
-			"node, or peer-tls.allowed-cn or peer-tls.allowed-hostname")
+		add("any certificate of the authority of peer-tls can speak as any node: set peer-tls.bind to node, or " +
+			"peer-tls.allowed-cn or peer-tls.allowed-hostname")
 	}
 	if !client.Enabled() && exposed(c.ListenClient) {
-		list = append(list, "listen-client is plaintext and reached from other machines: set client-tls")
+		add("listen-client is plaintext and reached from other machines: set client-tls")
 	} else if client.Enabled() && !client.RequireClientCert {
-		list = append(list, "client-tls asks nobody for a certificate: whoever gets to listen-client may write, delete "+
-			"and move the primary; set client-tls.ca and client-tls.require-client-cert")
+		add("client-tls asks nobody for a certificate: whoever gets to listen-client may write, delete and move the " +
+			"primary; set client-tls.ca and client-tls.require-client-cert")
 	}
 	if c.ListenHTTP != "" && exposed(c.ListenHTTP) {
-		list = append(list, "listen-http is plaintext and reached from other machines")
+		add("listen-http is plaintext and reached from other machines")
 	}
 	return list
 }

@@ -79,7 +79,9 @@ func openAs(t *testing.T, server TLS, rule PeerRule, shows TLS, as string) (hear
 	if err != nil {
 		t.Fatal(err)
 	}
-	caller, err := grpctransport.New(grpctransport.Options{ClientTLS: dialTLS, FleetID: "f", NodeName: as, Region: "us"})
+	caller, err := grpctransport.New(grpctransport.Options{
+		ClientTLS: dialTLS, FleetID: "f", NodeName: as, Region: "us",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +112,8 @@ func TestPeersAreAskedForCertificates(t *testing.T) {
 		c.PeerTLS.Cert, c.PeerTLS.Key = "c.pem", "k.pem"
 		for i := range settings {
 			s := &settings[i]
-			if text, ok := test.set[strings.TrimPrefix(s.key, "peer-tls.")]; ok && strings.HasPrefix(s.key, "peer-tls.") {
+			key, ours := strings.CutPrefix(s.key, "peer-tls.")
+			if text, ok := test.set[key]; ok && ours {
 				if err := s.set(&c, text); err != nil {
 					t.Fatal(err)
 				}

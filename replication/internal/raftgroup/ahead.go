@@ -62,8 +62,9 @@ func (l *loop) checkLeader(m *raftpb.Message) *word {
 	applied := l.view.applied.Load()
 	if at := m.GetIndex(); at > l.adopted && at <= applied {
 		if term, err := l.end.Term(at); err == nil && term != m.GetLogTerm() {
-			return disagreement(l, m.GetFrom(), at, fmt.Errorf("%w: it has committed entry %d of term %d, which in the "+
-				"log of its leader %s is of term %d: %s", ErrRegionLost, at, term, peers.NameIn(l.directory, m.GetFrom()), m.GetLogTerm(), keep))
+			return disagreement(l, m.GetFrom(), at, fmt.Errorf("%w: it has committed entry %d of term %d, which in "+
+				"the log of its leader %s is of term %d: %s",
+				ErrRegionLost, at, term, peers.NameIn(l.directory, m.GetFrom()), m.GetLogTerm(), keep))
 		}
 	}
 	if len(m.GetContext()) != endContextBytes {

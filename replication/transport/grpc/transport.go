@@ -59,8 +59,8 @@ type Options struct {
 	// that come through ServerTLS. It is called for each stream and must not block.
 	Admit func(Peer) error
 
-	// Keys are secrets of the fleet, each of at least MinKeyBytes: every peer has to show that it has one of them, and is
-	// shown the first. None: nobody is asked.
+	// Keys are secrets of the fleet, each of at least MinKeyBytes: every peer has to show that it has one of them, and
+	// is shown the first. None: nobody is asked.
 	Keys [][]byte
 	// KeyOptional lets those in who show none, and goes on without where a peer has none: for as long as not all have
 	// them. Whoever can change what passes between two processes can then keep them from it.
