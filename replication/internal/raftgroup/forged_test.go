@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // TestThreeMessagesStopNobody: whoever gets at the port, and speaks in the name of a member, stops no node, and none
@@ -33,6 +34,7 @@ func TestThreeMessagesStopNobody(t *testing.T) {
 			}
 			for id, to := range c.members {
 				from := id%3 + 1
+				m := proto.Clone(m).(*raftpb.Message) // it belongs to whoever receives it
 				m.From, m.To = new(from), new(id)
 				to.group.mail.Receive([]*raftpb.Message{m}, 1)
 				time.Sleep(time.Millisecond)
