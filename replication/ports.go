@@ -34,6 +34,9 @@ func (g *groupPort) Leader() (id, term uint64) {
 // DiskStalled returns for how long the log's disk has not finished a write, zero unless that is long.
 func (g *groupPort) DiskStalled() time.Duration { return g.Status().DiskStalled }
 
+// DiskFull returns for how long the log has found no room on its disk, zero if it has.
+func (g *groupPort) DiskFull() time.Duration { return g.Status().DiskFull }
+
 // acknowledged returns the last entry that the member acknowledged to this node, the leader; zero if it does not lead.
 func (g *groupPort) acknowledged(id uint64) uint64 { return g.Status().Progress[id].Match }
 

@@ -11,7 +11,8 @@
 //     does a log that lacks what this node acknowledged.
 //   - [Group.Heard] says how old the word is by which this node names a leader, or leads: raft forgets a leader late or
 //     never.
-//   - A leader whose disk hangs, or is far slower than those of a quorum, hands leadership over.
+//   - A leader whose disk hangs, or is far slower than those of a quorum, hands leadership over. A member whose disk is
+//     full is one whose disk hangs: it answers nothing that it could not make durable, and goes on once there is room.
 //
 // Three goroutines share the work. The loop owns the Raft state machine and never blocks: messages, ticks, proposals
 // and reads go in, messages come out. The writer appends to the log everything that waits, with one sync. The applier
