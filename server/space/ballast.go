@@ -27,7 +27,8 @@ type Ballast struct {
 
 func (b *Ballast) path() string { return filepath.Join(b.Dir, ballastName) }
 
-func (b *Ballast) part() int64 { return max(b.Bytes/parts, 1) }
+// Part is the least that is given up at once, and what a node has to do with after a start.
+func (b *Ballast) Part() int64 { return max(b.Bytes/parts, 1) }
 
 // Start gives up what a node needs that is about to open its files: the step that is not the last, or, if not even a
 // part is free, a part of that.
@@ -38,8 +39,8 @@ func (b *Ballast) Start(free int64, logger *slog.Logger) error {
 		return err
 	case has > b.Bytes:
 		return b.giveUp(b.Bytes, free, logger)
-	case has > 0 && free < b.part():
-		return b.giveUp(max(has-b.part(), 0), free, logger)
+	case has > 0 && free < b.Part():
+		return b.giveUp(max(has-b.Part(), 0), free, logger)
 	}
 	return nil
 }
@@ -56,8 +57,8 @@ func (b *Ballast) Settle(free, reserve int64, raised, lacks bool, logger *slog.L
 	switch {
 	case has > b.Bytes && free < b.Bytes:
 		return b.giveUp(b.Bytes, free, logger)
-	case lacks && has > startParts*b.part() && free < b.Bytes:
-		return b.giveUp(max(has-b.part(), startParts*b.part()), free, logger)
+	case lacks && has > startParts*b.Part() && free < b.Bytes:
+		return b.giveUp(max(has-b.Part(), startParts*b.Part()), free, logger)
 	case has < Steps*b.Bytes && room:
 		return b.grow(has, (has/b.Bytes+1)*b.Bytes)
 	}

@@ -291,7 +291,7 @@ func TestWhatLacksRoomIsGivenSome(t *testing.T) {
 			t.Errorf("%d bytes are left of %d, and nothing was lacking", got, step)
 		}
 		n.with(func() { n.lacks = errors.New("no room") })
-		pass(reliefInterval + time.Second)
+		pass(2*reliefInterval + time.Second)
 		if got := b.bytes(t); got != step-2*step/parts {
 			t.Errorf("%d bytes are left of %d after two times", got, step)
 		}

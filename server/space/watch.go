@@ -35,7 +35,7 @@ const (
 	lookInterval = 100 * time.Millisecond
 	// tellInterval is how often an alarm that is raised, and holds, is told anew.
 	tellInterval = time.Minute
-	// reliefInterval is how long after the last time some of the ballast is given up again for what lacks room.
+	// reliefInterval is how long something lacks room before some of the ballast is given up for it, and again.
 	reliefInterval = 5 * time.Second
 	// unseenInterval is how long an alarm that was raised may take until it is applied here: a node whose log lacks
 	// room applies nothing, and would raise it over and over.
@@ -51,7 +51,7 @@ type Watch struct {
 	Config
 	told       time.Time         // when the alarm was last raised by this watch
 	seen       bool              // it was applied here since
-	relieved   time.Time         // when ballast was last given up for what lacked room
+	lacking    time.Time         // since when something lacks room, or is given no ballast for it; zero if nothing does
 	complaints map[string]string // what the log was last told of each matter
 	short      chan struct{}     // has something in it when there was too little room
 }
@@ -124,14 +124,19 @@ func (w *Watch) look(ctx context.Context) {
 }
 
 // relief reports whether ballast is to be given up for what lacks room: not all of it at once, since whoever filled the
-// disk may be about to fill it again.
+// disk may be about to fill it again, and none for what finds room by itself.
 func (w *Watch) relief(lacks error) bool {
 	now := w.Clock.Now()
-	if lacks == nil || now.Sub(w.relieved) < reliefInterval {
-		return false
+	switch {
+	case lacks == nil:
+		w.lacking = time.Time{}
+	case w.lacking.IsZero():
+		w.lacking = now
+	case now.Sub(w.lacking) >= reliefInterval:
+		w.lacking = now
+		return true
 	}
-	w.relieved = now
-	return true
+	return false
 }
 
 const notRaised = "NOSPACE cannot be raised, and has to be"
