@@ -11,8 +11,8 @@ import (
 const (
 	// ballastName is the file of nothing in the data directory.
 	ballastName = "ballast"
-	// Steps is of how many steps a ballast is. All but one are given up while the node runs, or when it starts. The last
-	// goes in parts: one for each start, so that it lasts for many, and some while the node runs and cannot go on.
+	// Steps is of how many steps a ballast is. All but one are given up while the node runs, or when it starts. The
+	// last goes in parts: one for each start, so that it lasts for many, and some while the node runs and cannot go on.
 	Steps = 2
 	// parts is of how many parts a step is, and startParts how many are for starts alone.
 	parts, startParts = 8, 4

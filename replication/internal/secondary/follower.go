@@ -141,7 +141,8 @@ func (f *Follower) enter(e succession.Effect) *session {
 	}
 	c := &f.config
 	t := &taker{config: c, term: e.Term}
-	f.current = &session{term: e.Term, source: e.Source, taker: t, had: map[string]bool{}, sink: stream.NewSink(stream.SinkConfig{
+	f.current = &session{term: e.Term, source: e.Source, taker: t, had: map[string]bool{}}
+	f.current.sink = stream.NewSink(stream.SinkConfig{
 		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
 		WindowBytes: c.WindowBytes,
 		Addresses:   func() []string { return c.Fleet.Addresses(e.Source) },
@@ -150,7 +151,7 @@ func (f *Follower) enter(e succession.Effect) *session {
 			v, _ := c.Fleet.View()
 			return better(v.Regions[e.Source], address, p)
 		},
-	})}
+	})
 	return f.current
 }
 
