@@ -103,7 +103,7 @@ func (a *answer) close() {
 	a.of.free("", a.bytes)
 }
 
-// most is what all together may come to: beyond the limit is only what is below a megabyte, of connections that have left
+// most is what all together may come to: beyond the limit is only what is below a megabyte, of connections that have
 // nothing unread.
 func (a *answers) most() int64 { return a.limit + a.limit/2 }
 
