@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -302,6 +303,9 @@ func timesFault(c *Config) string {
 // maxLease bounds what an operator may ask for: a primary that is lost is not followed before, and no order hastens it.
 const maxLease = time.Hour
 
+// maxLoss bounds a budget that is one: a number below zero that somebody made positive is none.
+const maxLoss = math.MaxInt32
+
 // votesFault finds what cannot be a charter, whoever votes.
 func votesFault(s *VoteSettings) string {
 	if s == nil {
@@ -311,6 +315,9 @@ func votesFault(s *VoteSettings) string {
 		s.DriftPPM > timeline.MaxDriftPPM {
 		return fmt.Sprintf("Votes: lease %v (%v to %v), patience %v (at most %v), drift %d ppm (at most %d)", s.Lease,
 			timeline.MinLease, maxLease, s.Patience, maxLease, s.DriftPPM, timeline.MaxDriftPPM)
+	}
+	if s.MaxLoss > maxLoss && s.MaxLoss != AnyLoss {
+		return fmt.Sprintf("Votes: a loss of %d (at most %d, or any)", s.MaxLoss, maxLoss)
 	}
 	for name, addrs := range s.Witnesses {
 		if name == "" || len(addrs) == 0 || slices.Contains(addrs, "") {
@@ -328,6 +335,9 @@ func changeFault(c *VoteChange) string {
 	}
 	if c.Patience != nil {
 		s.Patience = *c.Patience
+	}
+	if c.MaxLoss != nil {
+		s.MaxLoss = *c.MaxLoss
 	}
 	if c.Witness != "" || len(c.Addrs) > 0 {
 		s.Witnesses = map[string][]string{c.Witness: c.Addrs}

@@ -5,17 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/life"
-	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
-	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
-	"github.com/mimir-kv/mimir/replication/internal/succession"
-	"github.com/mimir-kv/mimir/replication/internal/transfer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -41,41 +36,11 @@ func (g *groupPort) account(member, at uint64) (match uint64, log recall.Log) {
 	return a.Match, recall.Log{Leads: a.Leads, Ends: a.Ends, Term: a.Term}
 }
 
+// DiskFull returns for how long the log has found no room on its disk, zero if it has.
+func (g *groupPort) DiskFull() time.Duration { return g.Status().DiskFull }
+
 // Voters returns the Raft identities of the region's voters.
 func (g *groupPort) Voters() []uint64 { return g.Status().Conf.GetVoters() }
-
-// copyPort gives the room of a secondary the copies that this node keeps.
-type copyPort struct {
-	region  string
-	addr    string // of this node
-	staging *transfer.Staging
-	client  *peer.Client
-}
-
-// Fetch implements secondary.Copies.
-func (c copyPort) Fetch(
-	ctx context.Context, addr string, minEpoch Epoch, term uint64, progress func(checkpoint.Progress),
-) (string, succession.Copy, error) {
-	r := transfer.Request{Region: c.region, Have: c.staging.Partial(), MinEpoch: minEpoch}
-	id, d, err := c.staging.Fetch(ctx, addr, r, progress)
-	if err != nil {
-		return "", succession.Copy{}, err
-	}
-	c.staging.Keep(id, term)
-	return d.Region, succession.Copy{ID: id, Origin: d.Origin}, nil
-}
-
-// Offer implements secondary.Copies.
-func (c copyPort) Offer(ctx context.Context, addr, id string, term uint64) error {
-	_, err := peer.Ask(ctx, c.client, addr, transfer.AskStage, transfer.StageRequest{ID: id, From: c.addr, Term: term})
-	return err
-}
-
-// Copying implements secondary.Copies.
-func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
-	_, err := peer.Ask(ctx, c.client, addr, slots.AskCopying, slots.CopyNotice{Region: c.region, Position: p})
-	return err
-}
 
 // elections gives the governor the votes, which are made after it.
 type elections struct{ node *node }

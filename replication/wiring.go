@@ -111,7 +111,8 @@ func (n *node) buildSuccession() {
 	n.follower = secondary.New(secondary.Config{
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: n.group,
-		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client},
+		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client,
+			members: n.directory},
 		Chains: chainPort{n}, Client: n.client, Directory: n.directory,
 	})
 	regions := append(n.otherRegions(), c.RegionID)

@@ -50,6 +50,9 @@ func newFleetEnable(n *connection) *cobra.Command {
 				}
 				o.Witnesses[name] = append(o.Witnesses[name], addr)
 			}
+			if err := checkLoss(int64(o.MaxLoss)); err != nil {
+				return err
+			}
 			return n.charter(c, func(ctx context.Context) (*replication.Charter, error) {
 				return client.EnableVotes(ctx, o.Settings())
 			})
