@@ -138,6 +138,17 @@ func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*Mov
 	return r.node.governor.Switchover(ctx, to)
 }
 
+// AbortSwitchover takes the switchover under way back, whoever asked for it and wherever, and returns the last position
+// of the primary, which takes writes as before. Any node takes the call. Errors: ErrAlreadyBegun if the target is
+// primary already; ErrUnknownOutcome if the target does not say whether it is: it is asked until it does, and nobody
+// takes writes before; ErrRejected if no switchover is under way; ErrNotReady.
+func (r *MultiRegionReplicator) AbortSwitchover(ctx context.Context) (Position, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return 0, err
+	}
+	return r.node.governor.Abort(ctx)
+}
+
 // Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without
 // force it is ErrNeedsForce: what the old primary had and this region has not will be lost to the fleet, until the old
 // region comes back and saves it. Further errors: ErrUnknownRegion, ErrAlreadyPrimary, ErrDiverged, ErrNotReady,

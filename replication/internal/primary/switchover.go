@@ -114,3 +114,50 @@ func (g *Governor) switchOver(ctx context.Context, to string) (*contract.MoveRep
 	return &contract.MoveReport{From: g.config.Region, To: to, Epoch: r.Reign.Epoch, Position: r.End,
 		Pause: r.Pause}, nil
 }
+
+// Abort takes the switchover under way back, whoever asked for it, and returns the last position of the primary, which
+// takes writes again: nothing was moved. Any node takes the call. ErrAlreadyBegun: it is too late, the target is
+// primary. ErrUnknownOutcome: the target does not say, and is asked until it does. ErrRejected: there is none under way.
+func (g *Governor) Abort(ctx context.Context) (timeline.Position, error) {
+	began := g.config.Clock.Now()
+	for {
+		at, err := g.abortOnce(ctx)
+		if err == nil || !peer.Elsewhere(err) || g.config.Clock.Now().Sub(began) > findTimeout {
+			return at, err
+		}
+		g.config.Fleet.Refresh()
+		if g.config.Life.Pause(ctx, findAgain) != nil {
+			return at, err
+		}
+	}
+}
+
+// abortOnce asks the leader of the primary. A sealed one takes no writes, and leads nevertheless.
+func (g *Governor) abortOnce(ctx context.Context) (timeline.Position, error) {
+	claim := g.config.Standing.Claim()
+	if claim.Primary == g.config.Region {
+		if g.config.Leadership.Leads() {
+			return g.takeBack(ctx)
+		}
+		return g.abortAt(ctx, g.config.Leader.LeaderAddr(), claim)
+	}
+	view, _ := g.config.Fleet.View()
+	if r := view.Regions[claim.Primary]; r.Leader() != nil {
+		return g.abortAt(ctx, r.Leader().PeerAddr, claim)
+	}
+	return g.abortAt(ctx, "", claim)
+}
+
+func (g *Governor) abortAt(ctx context.Context, addr string, claim timeline.Reign) (timeline.Position, error) {
+	if addr == "" {
+		return 0, fmt.Errorf("%w: the leader of region %s, which is primary, is not known", contract.ErrNotReady,
+			claim.Primary)
+	}
+	return peer.Order(ctx, g.config.Client, addr, askAbort, struct{}{})
+}
+
+// takeBack runs on the leader of the primary region.
+func (g *Governor) takeBack(ctx context.Context) (timeline.Position, error) {
+	r := g.order(ctx, func(call uint64) succession.Input { return succession.Abort{Call: call} })
+	return r.End, r.Err
+}

@@ -12,6 +12,10 @@ type Switchover struct {
 	To   string
 }
 
+// Abort asks this leader to take back the switchover under way, whoever asked for that. It is answered without an error
+// once the region takes writes again.
+type Abort struct{ Call uint64 }
+
 // Takeover asks this leader to make its region primary by force, or by votes where they are taken.
 type Takeover struct {
 	Call uint64
@@ -104,6 +108,7 @@ type Copy struct {
 }
 
 func (Switchover) input()  {}
+func (Abort) input()       {}
 func (Takeover) input()    {}
 func (VoteAsked) input()   {}
 func (Elected) input()     {}

@@ -20,6 +20,7 @@ type Machine struct {
 	heard    timeline.Reign // the highest claim that an answer told of
 	attempt  *attempt       // to end the open handoff
 	move     *move
+	takeback takeback
 	takings  []*taking
 	takeover *takeover
 	voting   voting
@@ -64,6 +65,7 @@ func (m *Machine) begin(term uint64) {
 	proposed := m.deciding != nil
 	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term, nil, nil, nil, "", 0, 0
 	m.leaveMove(unknown)
+	m.takeback.drop(m, unknown)
 	if o := m.takeover; o != nil {
 		m.takeover = nil
 		m.fail(o.call, errIf(proposed, unknown))
@@ -87,6 +89,8 @@ func (m *Machine) take(in Input) {
 	switch in := in.(type) {
 	case Switchover:
 		m.switchover(in)
+	case Abort:
+		m.takeback.asked(m, in)
 	case Takeover:
 		m.takeOver(in)
 	case VoteAsked:
@@ -124,6 +128,7 @@ func (m *Machine) decided(in Decided) {
 func (m *Machine) consider() {
 	s := m.view.State
 	m.finishMove()
+	m.takeback.finish(m)
 	m.finishTakings()
 	if m.deciding != nil {
 		return
@@ -224,6 +229,7 @@ func (m *Machine) gaveUp(in GaveUp) {
 	if o := m.move; o != nil && o.call == in.Call {
 		m.giveUpMove(in.Why)
 	}
+	m.takeback.gaveUp(m, in)
 	if o := m.takeover; o != nil && o.call == in.Call {
 		m.takeover = nil
 		m.fail(in.Call, fmt.Errorf("%w: %w", errIfUnknown(m.deciding != nil || m.voting.election != nil), in.Why))
