@@ -12,7 +12,10 @@ import (
 
 // MultiRegionReplicator keeps one history in several regions. It implements [Replicator]; what stands beside that is
 // for regions, and for callers that want results, fresh reads or durability in more than one region.
-type MultiRegionReplicator struct{ node *node }
+type MultiRegionReplicator struct {
+	Orders
+	node *node
+}
 
 // NewMultiRegionReplicator returns a node of a fleet. The storage belongs to the caller, who closes it after Shutdown.
 // c is copied. Error: ErrConfig.
@@ -21,7 +24,7 @@ func NewMultiRegionReplicator(c *Config, s Storage) (*MultiRegionReplicator, err
 	if err != nil {
 		return nil, err
 	}
-	return &MultiRegionReplicator{n}, nil
+	return &MultiRegionReplicator{Orders{n}, n}, nil
 }
 
 // SetTransport gives the node its network. It is called once, before Start; the node closes the transport at Shutdown.
@@ -136,17 +139,6 @@ func (r *MultiRegionReplicator) Switchover(ctx context.Context, to string) (*Mov
 		return nil, err
 	}
 	return r.node.governor.Switchover(ctx, to)
-}
-
-// AbortSwitchover takes the switchover under way back, whoever asked for it and wherever, and returns the last position
-// of the primary, which takes writes as before. Any node takes the call. Errors: ErrAlreadyBegun if the target is
-// primary already; ErrUnknownOutcome if the target does not say whether it is: it is asked until it does, and nobody
-// takes writes before; ErrRejected if no switchover is under way; ErrNotReady.
-func (r *MultiRegionReplicator) AbortSwitchover(ctx context.Context) (Position, error) {
-	if err := r.node.callable(ctx); err != nil {
-		return 0, err
-	}
-	return r.node.governor.Abort(ctx)
 }
 
 // Failover makes the region to primary without the old one, at its own last position. Any node takes the call. Without

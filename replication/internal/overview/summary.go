@@ -116,7 +116,8 @@ func summarizeRegion(r *fleet.Region, now time.Time) contract.RegionStatus {
 	s.Role, s.Epoch, s.Position = contract.Role(best.Role), best.Cursor.Epoch, best.Cursor.Position
 	s.Chain, s.Sealed = hex.EncodeToString(best.Cursor.Chain[:]), best.Sealed != nil
 	if best.Leader {
-		s.Leader, s.TakesWrites, s.Moving = best.Node, best.Writes(), best.Moving
+		s.Leader, s.TakesWrites = best.Node, best.Writes()
+		s.MovingTo, s.Moving = best.MovingTo, best.Moving
 	}
 	if s.Role == contract.RolePrimary {
 		if best.Leader && !best.CutOff() && best.Claim.Primary == r.Name {

@@ -271,14 +271,15 @@ func (g *Governor) order(ctx context.Context, in func(call uint64) succession.In
 	}
 }
 
-// Moving says how far the switchover under way is that this leader carries out, for people; "" if there is none.
-func (g *Governor) Moving() string {
+// Moving says how far the switchover under way is that this leader carries out, and to where, for people; "" if there
+// is none.
+func (g *Governor) Moving() (to, text string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.config.Leadership.Leads() {
-		return ""
+		return "", ""
 	}
-	return g.machine.Moving(g.now())
+	return succession.Moving(g.machine, g.now())
 }
 
 // Handing describes the handoff that this leader tries to end, for people; nil if there is none.

@@ -19,6 +19,8 @@ const (
 	askMove = peer.Question[moveRequest, *contract.MoveReport]("move")
 	// To the leader of the primary: take the switchover under way back.
 	askAbort = peer.Question[struct{}, timeline.Position]("take back")
+	// To the leader of a region: form a new fleet.
+	askFound = peer.Question[struct{}, *timeline.Reign]("form")
 	// To the leader of a secondary: take over.
 	askFailover = peer.Question[moveRequest, *contract.MoveReport]("failover")
 )
@@ -50,7 +52,10 @@ func (g *Governor) Register(r *peer.Registry) {
 		return g.switchOver(ctx, in.To)
 	})
 	peer.Handle(r, askAbort, func(ctx context.Context, _ struct{}) (timeline.Position, error) {
-		return g.takeBack(ctx)
+		return Orders{g}.takeBack(ctx)
+	})
+	peer.Handle(r, askFound, func(ctx context.Context, _ struct{}) (*timeline.Reign, error) {
+		return Orders{g}.found(ctx)
 	})
 	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
 		return g.failOver(ctx, Force{in.Force, in.Accept})

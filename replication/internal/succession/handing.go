@@ -17,7 +17,7 @@ type move struct {
 	lacks   timeline.Position // that the target was heard to lack when it was closest
 	half    timeline.Position // likewise, when that had become half of what it was before
 	halved  Instant           // when that was
-	doubt   Instant           // by when it has to be known to have a vote, which it has not as far as is known; zero: it has
+	doubt   Instant           // by when it has to be known to have a vote; zero: it has, as far as is known
 	why     string            // it is not close
 	back    error             // why it is taken back as soon as it is sealed
 	sealing bool              // the seal was proposed

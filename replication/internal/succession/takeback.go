@@ -72,18 +72,18 @@ func (t *takeback) gaveUp(m *Machine, in GaveUp) {
 	}
 }
 
-// Moving says how far the switchover under way is, for people; "" if there is none.
-func (m *Machine) Moving(now Instant) string {
+// Moving says how far the switchover under way is, and to where, for people; "" if there is none.
+func Moving(m *Machine, now Instant) (to, text string) {
 	o, s := m.move, m.view.State
 	switch {
 	case m.term == 0 || s == nil:
-		return ""
+		return "", ""
 	case s.Seal != nil:
-		return m.attempt.describe(now, *s.Seal, s.Cursor.Position)
+		return s.Seal.To, m.attempt.describe(now, *s.Seal, s.Cursor.Position)
 	case o == nil || o.sealing:
-		return ""
+		return "", ""
 	default:
-		return fmt.Sprintf("switches over to %s: %s; writes go on", o.to, o.why)
+		return o.to, fmt.Sprintf("switches over to %s: %s; writes go on", o.to, o.why)
 	}
 }
 
