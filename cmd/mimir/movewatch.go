@@ -94,8 +94,8 @@ func region(f *replication.FleetStatus, name string) *replication.RegionStatus {
 
 // left says how much a target lacks in bytes, and when it will lack nothing if it goes on as it did.
 func (w *moveWatch) left(now time.Time, to *replication.RegionStatus) string {
-	if to.Lag.Seconds < 0 || to.Lag.AtLeast {
-		return ""
+	if to.Lag.Seconds < 0 || to.Lag.AtLeast || to.Lag.Commands == 0 {
+		return "" // not known, or it has not heard yet that it lags
 	}
 	s := sample{now, to.Lag.Commands, to.Lag.Bytes}
 	if w.first.at.IsZero() || s.lacks > w.first.lacks {

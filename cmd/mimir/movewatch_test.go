@@ -24,11 +24,13 @@ func TestASwitchoverShowsHowFarItIs(t *testing.T) {
 	at(400*time.Millisecond, approach, false, replication.Lag{Commands: 3000, Bytes: 3 << 20})
 	at(900*time.Millisecond, approach, false, replication.Lag{Commands: 2900, Bytes: 3 << 20})
 	at(5400*time.Millisecond, approach, false, replication.Lag{Commands: 2000, Bytes: 2 << 20})
-	at(10400*time.Millisecond, approach, false, replication.Lag{Commands: 2000, Seconds: -1})
-	at(10900*time.Millisecond, "switches over to eu: writes pause", true, replication.Lag{})
-	at(11400*time.Millisecond, "", false, replication.Lag{})
+	at(10400*time.Millisecond, approach, false, replication.Lag{})
+	at(15400*time.Millisecond, approach, false, replication.Lag{Commands: 2000, Seconds: -1})
+	at(15900*time.Millisecond, "switches over to eu: writes pause", true, replication.Lag{})
+	at(16400*time.Millisecond, "", false, replication.Lag{})
 	want := "us " + approach + "; 3.0 MiB left\n" +
 		"us " + approach + "; 2.0 MiB left, for about 10s\n" +
+		"us " + approach + "\n" +
 		"us " + approach + "\n" +
 		"us switches over to eu: writes pause\n"
 	if out.String() != want {
