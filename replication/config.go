@@ -52,6 +52,10 @@ type Config struct {
 	// has said that it has no history; before that only by Failover to it, with force. Equal everywhere. Default: this
 	// region, if it is the only one.
 	InitialPrimary string
+	// FleetExists says that no region begins the first epoch of a new fleet by itself, whatever InitialPrimary says: a
+	// region without a history waits for one that has it. A new fleet is formed by an order, Found. For a region alone,
+	// a whole region that comes back without its disks then waits, too.
+	FleetExists bool
 
 	// Votes is the charter of a fleet that has none yet: once every node of every region understands it, regions and
 	// witnesses vote about who is primary, and the primary moves by itself. Nil: it is moved by hand, until somebody

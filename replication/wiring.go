@@ -118,8 +118,9 @@ func (n *node) buildSuccession() {
 	regions := append(n.otherRegions(), c.RegionID)
 	slices.Sort(regions)
 	n.governor = primary.New(primary.Config{
-		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(),
-		Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
+		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary && !c.FleetExists,
+		CallTimeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied,
+		Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
 		Level: newInquiry(n).siblingsLevel, Elections: elections{n},
 	})

@@ -74,6 +74,11 @@ var sections = []section{
 				"([start](operating.md)); equal everywhere; needed as soon as there are `regions`. Later the "+
 				"region's log says who is primary",
 			func(c *Config) *string { return &c.Replication.InitialPrimary }),
+		text("initial-cluster-state", stateNew,
+			"`new`: the region under `initial-primary` begins the history of a new fleet by itself, if no region has "+
+				"one; `existing`: no region does, and one whose disks are empty waits for the fleet, whose history it "+
+				"takes ([start](operating.md)). Then a new fleet is formed by `mimir fleet init`",
+			func(c *Config) *string { return &c.InitialClusterState }),
 	}},
 	{"Automatic failover", []setting{
 		yesOrNo("failover.automatic",
@@ -246,6 +251,12 @@ var sections = []section{
 const (
 	advertiseOwn = "own"
 	advertiseAll = "all"
+)
+
+// Values of initial-cluster-state, which are those of etcd.
+const (
+	stateNew      = "new"
+	stateExisting = "existing"
 )
 
 // files are the settings of a block of TLS files; whom says who connects to the listener that it secures, empty for

@@ -19,11 +19,11 @@ const fleetTimeout = 30 * time.Second
 func newFleet(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fleet",
-		Short: "See and change how the primary moves by itself",
+		Short: "Form a fleet; see and change how the primary moves by itself",
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n),
+	c.AddCommand(newFleetInit(n), newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n),
 		newFleetChange(n), newFleetRecover(n))
 	return c
 }

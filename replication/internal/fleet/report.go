@@ -46,6 +46,9 @@ type Report struct {
 	Disk    string `json:"disk,omitempty"`
 	Boot    string `json:"boot,omitempty"`
 	Problem string `json:"problem,omitempty"`
+	// Moving says how far the switchover under way is, in words, on the leader of the primary.
+	Moving   string `json:"moving,omitempty"`
+	MovingTo string `json:"movingTo,omitempty"`
 	// Level says which entries the node understands. Nodes from before levels say nothing: LevelFirst.
 	Level timeline.Level `json:"level,omitempty"`
 	// TakesWrites says that this node takes writes, which is more than that its region may: nil from a node that is too

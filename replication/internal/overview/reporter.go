@@ -62,6 +62,7 @@ type (
 	Governor interface {
 		Handing() *succession.Handing
 		Trouble() *succession.Trouble
+		Moving() (to, text string)
 	}
 	// Votes know what keeps a primary from acknowledging, or a secondary from taking over.
 	Votes interface{ Problem() string }
@@ -149,6 +150,7 @@ func (r *Reporter) Report() fleet.Report {
 	if leads {
 		*out.TakesWrites = c.Writes.Open()
 		out.Problem = r.Problem()
+		out.MovingTo, out.Moving = c.Governor.Moving()
 		out.Unlike = c.Losses.Unlike()
 	}
 	return out
