@@ -302,6 +302,8 @@ func timesFault(c *Config) string {
 // maxLease bounds what an operator may ask for: a primary that is lost is not followed before, and no order hastens it.
 const maxLease = time.Hour
 
+const day = 24 * time.Hour
+
 // votesFault finds what cannot be a charter, whoever votes.
 func votesFault(s *VoteSettings) string {
 	if s == nil {
@@ -335,6 +337,10 @@ func changeFault(c *VoteChange) string {
 	switch fault := votesFault(&s); {
 	case fault != "":
 		return fault
+	case c.FlapWithin != nil && (*c.FlapWithin < time.Second || *c.FlapWithin > day):
+		return fmt.Sprintf("Votes: moves are counted within %v (1s to %v)", *c.FlapWithin, day)
+	case c.Failback != nil && (*c.Failback < 0 || *c.Failback > day):
+		return fmt.Sprintf("Votes: failback after %v (at most %v)", *c.Failback, day)
 	case c.Add != "" && c.Witness != "":
 		return "Votes: a region and a witness cannot be added at once"
 	case c.Empty():

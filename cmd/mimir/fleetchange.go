@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ func newFleetChange(n *connection) *cobra.Command {
 	var o replication.VoteChange
 	var automatic, stopWrites bool
 	var lease, patience time.Duration
+	var policy func(o *replication.VoteChange) error
 	var maxLoss int64
 	witness := ""
 	c := &cobra.Command{
@@ -48,6 +51,9 @@ func newFleetChange(n *connection) *cobra.Command {
 			if given("stop-writes") {
 				o.StopWrites = &stopWrites
 			}
+			if err := policy(&o); err != nil {
+				return err
+			}
 			return n.charter(c, func(ctx context.Context) (*replication.Charter, error) {
 				return client.ChangeVotes(ctx, o)
 			})
@@ -64,5 +70,39 @@ func newFleetChange(n *connection) *cobra.Command {
 	f.Int64Var(&maxLoss, "max-loss", 0, "acknowledged writes that an automatic failover may lose; -1: any. A lower "+
 		"number holds from the next epoch on: switch over")
 	f.BoolVar(&stopWrites, "stop-writes", false, "writes wait where the other regions lag by more than --max-loss")
+	policy = policyFlags(c)
 	return c
+}
+
+// policyFlags adds the flags about how the primary moves by itself, and returns what takes those that were given.
+func policyFlags(c *cobra.Command) func(o *replication.VoteChange) error {
+	f := c.Flags()
+	moves := f.Uint32("flap-limit", replication.DefaultFlap.Moves,
+		"how often the primary moves by itself within --flap-window; 0: any number of times")
+	within := f.Duration("flap-window", replication.DefaultFlap.Within, "see --flap-limit")
+	failback := f.Duration("failback", 0, "for how long a region of a higher priority than the primary's has to keep "+
+		"up before it takes over, by a switchover; 0: it does not by itself")
+	priorities := f.StringToInt("priority", nil, "of a region that votes, REGION=N; the higher one is preferred, 0: "+
+		"never primary by itself")
+	return func(o *replication.VoteChange) error {
+		if f.Changed("flap-limit") {
+			o.FlapMoves = moves
+		}
+		if f.Changed("flap-window") {
+			o.FlapWithin = within
+		}
+		if f.Changed("failback") {
+			o.Failback = failback
+		}
+		for name, p := range *priorities {
+			if p < 0 || p > math.MaxUint8 {
+				return fmt.Errorf("%w: --priority %s=%d is not 0 to %d", errUsage, name, p, math.MaxUint8)
+			}
+			if o.Priorities == nil {
+				o.Priorities = map[string]uint8{}
+			}
+			o.Priorities[name] = uint8(p)
+		}
+		return nil
+	}
 }

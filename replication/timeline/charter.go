@@ -40,6 +40,15 @@ type Charter struct {
 	// Automatic lets a region take over of its own accord, while Paused, a reason, is empty.
 	Automatic bool   `json:"automatic,omitempty"`
 	Paused    string `json:"paused,omitempty"`
+
+	// Of nodes of LevelPolicy.
+
+	// Flap bounds how often the primary moves by itself; nil: DefaultFlap.
+	Flap *Flap `json:"flap,omitempty"`
+	// Failback is for how long a region of a higher priority than the primary's has to keep up before it takes over, by
+	// a switchover; zero: it never does by itself. Returns are those that the primary ordered.
+	Failback time.Duration `json:"failback,omitempty"`
+	Returns  []Move        `json:"returns,omitempty"`
 }
 
 // Mark is the version of a charter.
@@ -139,6 +148,9 @@ func (c *Charter) Fault() string {
 	case c.Lease < MinLease || c.Patience < 0 || c.DriftPPM > MaxDriftPPM:
 		return fmt.Sprintf("lease %v (at least %v), patience %v, drift %d ppm (at most %d)", c.Lease, MinLease,
 			c.Patience, c.DriftPPM, MaxDriftPPM)
+	case c.Bound().Moves > MaxMoves || c.Bound().Within < 0 || c.Failback < 0:
+		return fmt.Sprintf("%d moves (at most %d) in %v, failback after %v", c.Bound().Moves, MaxMoves,
+			c.Bound().Within, c.Failback)
 	case c.Automatic && len(c.Voters) < 3:
 		return fmt.Sprintf("of %d voters none can be missing, so nothing can move by itself: add a witness",
 			len(c.Voters))
@@ -158,6 +170,9 @@ type Ballot struct {
 	For      string
 	Handoff  uint64
 	Known    Known
+	// Moves are those for which it voted that move the primary by itself, the last ones. What becomes of an entry never
+	// depends on them: versions that do not keep them apply the same.
+	Moves []Move `json:",omitempty"`
 }
 
 // Known is what a voter knows of the newest reign that asked for its promise: the history up to it, and the highest

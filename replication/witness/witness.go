@@ -134,7 +134,8 @@ func (w *Witness) Confirm(context.Context) error { return w.life.Err() }
 // Enrol implements votes.Store.
 func (w *Witness) Enrol(context.Context) (votes.Enrolment, error) {
 	s := w.State()
-	return votes.Enrolment{Voter: w.voter, Identity: s.Ballot.Identity, Charter: s.Charter()}, nil
+	return votes.Enrolment{Voter: w.voter, Identity: s.Ballot.Identity, Charter: s.Charter(),
+		Level: timeline.LevelNow}, nil
 }
 
 // Record implements votes.Store. What cannot be written ends the witness: it does not know what its file holds.

@@ -323,7 +323,7 @@ func (v *Voter) reply(s *timeline.State, call uint64, a Answer) {
 	a.Supports, a.Ruler = v.region, v.Supports()
 	a.Cursor, a.Reigns = s.Cursor, s.Reigns
 	if b := s.Ballot; b != nil {
-		a.Promised, a.For, a.Known = b.Promised, b.For, b.Known
+		a.Promised, a.For, a.Known, a.Moves = b.Promised, b.For, b.Known, b.Moves
 		if s.Charter() != nil {
 			a.Charter = &b.Charter
 		}

@@ -62,7 +62,12 @@ type (
 		Trouble() *succession.Trouble
 	}
 	// Votes know what keeps a primary from acknowledging, or a secondary from taking over.
-	Votes interface{ Problem() string }
+	Votes interface {
+		Problem() string
+		// Outlook returns, at the leader of the primary, what is wrong with those who vote, and what is to happen by
+		// itself.
+		Outlook() (warnings, notes []string)
+	}
 	// Writes knows whether this node takes writes.
 	Writes interface{ Open() bool }
 	// Directory names the nodes of this region.
@@ -142,6 +147,9 @@ func (r *Reporter) Report() fleet.Report {
 		*out.TakesWrites = c.Writes.Open()
 		out.Problem = r.Problem()
 		out.Unlike = c.Losses.Unlike()
+		if c.Votes != nil {
+			out.Warnings, out.Notes = c.Votes.Outlook()
+		}
 	}
 	return out
 }

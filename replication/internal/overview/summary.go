@@ -47,6 +47,9 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 	}
 	out.Warnings = warnings(out, claim, votersOf(regions[claim.Primary]))
 	warnOfAsked(out, regions)
+	if l := regions[claim.Primary].Leader(); l != nil {
+		out.Warnings, out.Notes = append(out.Warnings, l.Warnings...), l.Notes
+	}
 	return out
 }
 

@@ -179,6 +179,12 @@ func TestTwoPrimariesAreTheFirstWarning(t *testing.T) {
 	if f, _ = summaryOf(&fleet.Region{Name: "us"}, eu, time.Time{}); len(f.Warnings) != 0 {
 		t.Errorf("one that is silent, and was voted out: %q", f.Warnings)
 	}
+	watched := three("us", 10, 1, 1, 2, 3)
+	watched.Nodes[0].Warnings, watched.Nodes[0].Notes = []string{"witness/w is silent"}, []string{"eu takes over"}
+	f, _ = summaryOf(watched, three("eu", 7, 1, 1, 2, 3), time.Time{})
+	if !slices.Equal(f.Warnings, watched.Nodes[0].Warnings) || !slices.Equal(f.Notes, watched.Nodes[0].Notes) {
+		t.Errorf("what the leader of the primary says: %q, %q", f.Warnings, f.Notes)
+	}
 	sealed := three("us", 10, 1, 1, 2, 3)
 	for i := range sealed.Nodes {
 		sealed.Nodes[i].Sealed, sealed.Nodes[i].Writable = &timeline.Seal{}, false
