@@ -61,7 +61,7 @@ func TestAPrimaryThatMovedTooOftenStays(t *testing.T) {
 		f.start("us-1")
 		f.eventually(values(0, 2))
 		f.kill("eu-1")
-		f.says("us-1", "us", "does not take over: the primary moved by itself 1 times within 1h, and does not again before")
+		f.says("us-1", "us", "does not take over: the primary moved by itself 1 times within 1h, and does not again")
 		s := f.nodes["us-1"].Voting().Status()
 		if len(s.Moves) != 1 || s.Moves[0].Epoch != 2 || s.KeptUntil.Before(time.Now().Add(50*time.Minute)) {
 			t.Errorf("status %+v", s)
@@ -106,5 +106,50 @@ func TestAPreferredRegionComesBackByItself(t *testing.T) {
 				t.Errorf("%s: tails %+v, %v", node, tails, err)
 			}
 		}
+	})
+}
+
+// TestALeaseIsLoweredInTwoSteps: who starts anew waits for what it may have promised by the longer one, until every
+// voter promises by the lower one and the longest promise before is over; then by the lower one.
+func TestALeaseIsLoweredInTwoSteps(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		long, short := 30*time.Second, 2*time.Second
+		f.change("us-1", replication.VoteChange{Lease: &long})
+		f.change("us-1", replication.VoteChange{Lease: &short})
+		again := func() {
+			f.witness.Shutdown()
+			f.startWitness()
+		}
+		again()
+		f.kill("us-1")
+		began := time.Now()
+		f.within(time.Minute, "eu takes over", func() bool { return f.lastReign("eu-1").Epoch == 2 })
+		if took := time.Since(began); took < 29*time.Second || took > 40*time.Second {
+			t.Errorf("with a witness that may have promised for %v it took %v", long, took)
+		}
+		f.putAfter("eu-1", "c1")
+		former := func() time.Duration { return f.nodes["eu-1"].Voting().Status().Former }
+		f.holds("eu")
+		time.Sleep(time.Minute)
+		if former() != long {
+			t.Errorf("while a voter is silent, %v is left", former())
+		}
+		f.start("us-1")
+		back := time.Now()
+		f.eventually(values(0, 2))
+		f.within(time.Minute, "the former lease is over", func() bool { return former() == 0 })
+		if took := time.Since(back); took < long {
+			t.Errorf("it is over after %v", took)
+		}
+		time.Sleep(short) // the others hear of it
+		again()
+		f.kill("eu-1")
+		began = time.Now()
+		f.putAfter("us-1", "c2")
+		if took := time.Since(began); took > 8*time.Second {
+			t.Errorf("without such a witness it took %v", took)
+		}
+		f.start("eu-1")
+		f.eventually(values(0, 3))
 	})
 }

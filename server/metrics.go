@@ -15,7 +15,7 @@ type nodeMetrics struct {
 	hasLeader, leaderAge                                                                        *prometheus.Desc
 	leader, healthy, sealed, role, epoch, position, term, committed, applied, logBytes, stalled *prometheus.Desc
 	revision, compacted, storeBytes, alarms, diskFree, diskReserve                              *prometheus.Desc
-	fenced, lease, ceiling, supported, moves, movesKept                                         *prometheus.Desc
+	fenced, lease, ceiling, supported                                                           *prometheus.Desc
 	lagKnown, lagAtLeast, lagCommands, lagBytes, lagSeconds                                     *prometheus.Desc
 	slotPosition, slotCommands, slotBytes, slotSeconds, slotConnected, slotLost                 *prometheus.Desc
 }
@@ -57,9 +57,6 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 		lease: one("lease_seconds", "Seconds that are left of the primary's lease, likewise."),
 		ceiling: one("ceiling_left", "Commands that the primary may acknowledge before its ceiling is raised, "+
 			"likewise; absent if there is no bound."),
-		moves: one("automatic_moves", "How often the primary moved by itself, of late, as far as this node knows, where "+
-			"votes are taken."),
-		movesKept:  one("automatic_moves_kept", "1 while it does not again because it did so too often, likewise."),
 		supported:  one("vote_support", "1 if a voter supports the primary, likewise.", "voter"),
 		revision:   one("revision", "Revision of the store."),
 		compacted:  one("compact_revision", "Revision up to which history was compacted."),
@@ -137,13 +134,21 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
+// Of how often the primary moves by itself.
+var (
+	autoMoves = prometheus.NewDesc("mimir_automatic_moves",
+		"How often the primary moved by itself, of late, as far as this node knows, where votes are taken.", nil, nil)
+	autoKept = prometheus.NewDesc("mimir_automatic_moves_kept",
+		"1 while it does not again because it did so too often, likewise.", nil, nil)
+)
+
 func (m *nodeMetrics) collectVotes(g gauges, h *replication.HealthStatus) {
 	v := h.Votes
 	if v == nil {
 		return
 	}
-	g.set(m.moves, float64(len(v.Moves)))
-	g.set(m.movesKept, truth(!v.KeptUntil.IsZero()))
+	g.set(autoMoves, float64(len(v.Moves)))
+	g.set(autoKept, truth(!v.KeptUntil.IsZero()))
 	if !v.Holds && !v.Fenced {
 		return
 	}

@@ -222,8 +222,12 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 		fmt.Fprintln(w, "no votes are taken: the primary is moved by hand; see mimir fleet enable")
 		return
 	}
-	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s\n", v.Charter, v.Epoch,
-		moves(len(v.Voters), v.Automatic, v.Paused), v.Lease)
+	former := ""
+	if v.Former > 0 {
+		former = fmt.Sprintf(", promises of %s may be left", v.Former)
+	}
+	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s%s\n", v.Charter, v.Epoch,
+		moves(len(v.Voters), v.Automatic, v.Paused), v.Lease, former)
 	switch {
 	case v.Fenced:
 		fmt.Fprintf(w, "%s is fenced for %.1f s: it acknowledges nothing\n", v.For, v.FencedFor.Seconds())
@@ -262,7 +266,8 @@ func printMoves(w io.Writer, v *replication.VoteStatus) {
 		fmt.Fprintf(w, "it moved by itself %d times within %v, of %d\n", n, v.FlapWithin, v.FlapMoves)
 	}
 	if !v.KeptUntil.IsZero() {
-		fmt.Fprintf(w, "it does not move by itself before %s; by order it does\n", v.KeptUntil.UTC().Format(time.RFC3339))
+		fmt.Fprintf(w, "it does not move by itself before %s; by order it does\n",
+			v.KeptUntil.UTC().Format(time.RFC3339))
 	}
 	if v.Return != "" {
 		fmt.Fprintln(w, v.Return)

@@ -28,12 +28,8 @@ func newFleetChange(n *connection) *cobra.Command {
 			"three both others are needed.",
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
-			if witness != "" {
-				name, addr, err := witnessAt(witness)
-				if err != nil {
-					return err
-				}
-				o.Witness, o.Addrs = name, []string{addr}
+			if err := addWitness(&o, witness); err != nil {
+				return err
 			}
 			given := c.Flags().Changed
 			if given("automatic") {
@@ -65,13 +61,24 @@ func newFleetChange(n *connection) *cobra.Command {
 	f.StringVar(&o.Add, "add", "", "region that votes from now on")
 	f.StringVar(&witness, "witness", "", "witness that votes from now on, NAME=ADDR")
 	f.BoolVar(&automatic, "automatic", false, "let the primary move by itself; needs three voters")
-	f.DurationVar(&lease, "lease", 0, "for how long voters support a primary that they do not hear; never less")
+	f.DurationVar(&lease, "lease", 0, "for how long voters support a primary that they do not hear. A lower "+
+		"one counts for who starts anew once the promises of the former one ran out")
 	f.DurationVar(&patience, "patience", 0, "how long a region waits after that before it asks for votes")
 	f.Int64Var(&maxLoss, "max-loss", 0, "acknowledged writes that an automatic failover may lose; -1: any. A lower "+
 		"number holds from the next epoch on: switch over")
 	f.BoolVar(&stopWrites, "stop-writes", false, "writes wait where the other regions lag by more than --max-loss")
 	policy = policyFlags(c)
 	return c
+}
+
+// addWitness takes NAME=ADDR as the witness that is added; "": none is.
+func addWitness(o *replication.VoteChange, text string) error {
+	if text == "" {
+		return nil
+	}
+	name, addr, err := witnessAt(text)
+	o.Witness, o.Addrs = name, []string{addr}
+	return err
 }
 
 // policyFlags adds the flags about how the primary moves by itself, and returns what takes those that were given.

@@ -13,6 +13,8 @@ type VoteStatus struct {
 	Automatic bool          `json:"automatic"`
 	Paused    string        `json:"paused,omitempty"` // why nothing moves by itself
 	Lease     time.Duration `json:"leaseNanos"`
+	// Former is the lease before, if that was longer and promises by it may be left.
+	Former time.Duration `json:"formerLeaseNanos,omitempty"`
 	// MaxLoss is how many acknowledged commands a failover may lose; the greatest number: any.
 	MaxLoss uint64 `json:"maxLoss"`
 	// The primary moves by itself at most FlapMoves times within FlapWithin (zero: as often as it may be), of which

@@ -49,6 +49,8 @@ type Charter struct {
 	// a switchover; zero: it never does by itself. Returns are those that the primary ordered.
 	Failback time.Duration `json:"failback,omitempty"`
 	Returns  []Move        `json:"returns,omitempty"`
+	// Former is the lease before, where that was longer, until no promise for so long is left; else zero.
+	Former time.Duration `json:"former,omitempty"`
 }
 
 // Mark is the version of a charter.
@@ -109,6 +111,17 @@ func (v *Voter) Witness() bool {
 	return len(v.ID) > len(WitnessPrefix) && v.ID[:len(WitnessPrefix)] == WitnessPrefix
 }
 
+// Guard returns the longest time for which somebody may have promised who has forgotten it.
+func (c *Charter) Guard() time.Duration { return max(c.Lease, c.Former) }
+
+// Outlasts returns how long it takes, on the clock of somebody who counts from when no more of them are given, until no
+// promise for as long as Former is left, on any clock.
+func (c *Charter) Outlasts() time.Duration {
+	const million = 1_000_000
+	drift := int64(c.DriftPPM)
+	return time.Duration(int64(c.Former)/(million-drift)*(million+drift)) + time.Millisecond
+}
+
 // Hold returns for how long a promise is certain to hold for whoever asked for it, counted on its own clock from
 // before it asked. If no clock runs wrong by more than the drift, it ends there before it ends at the voter.
 func (c *Charter) Hold() time.Duration {
@@ -148,7 +161,7 @@ func (c *Charter) Fault() string {
 	case c.Lease < MinLease || c.Patience < 0 || c.DriftPPM > MaxDriftPPM:
 		return fmt.Sprintf("lease %v (at least %v), patience %v, drift %d ppm (at most %d)", c.Lease, MinLease,
 			c.Patience, c.DriftPPM, MaxDriftPPM)
-	case c.Bound().Moves > MaxMoves || c.Bound().Within < 0 || c.Failback < 0:
+	case c.Bound().Moves > MaxMoves || c.Bound().Within < 0 || c.Failback < 0 || c.Former < 0:
 		return fmt.Sprintf("%d moves (at most %d) in %v, failback after %v", c.Bound().Moves, MaxMoves,
 			c.Bound().Within, c.Failback)
 	case c.Automatic && len(c.Voters) < 3:

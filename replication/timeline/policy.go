@@ -35,7 +35,7 @@ func (c *Charter) Bound() Flap {
 
 // Level returns the earliest level of nodes that understand the charter.
 func (c *Charter) Level() Level {
-	if c.Flap != nil || c.Failback != 0 || len(c.Returns) > 0 {
+	if c.Flap != nil || c.Failback != 0 || len(c.Returns) > 0 || c.Former != 0 {
 		return LevelPolicy
 	}
 	return LevelBallots

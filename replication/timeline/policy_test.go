@@ -75,6 +75,7 @@ func TestAPolicyIsNotForOlderNodes(t *testing.T) {
 		"a bound of moves": func(c *Charter) { c.Flap = &Flap{} },
 		"a failback":       func(c *Charter) { c.Failback = time.Minute },
 		"a return":         func(c *Charter) { c.Returns = []Move{{2, time.Unix(1, 0)}} },
+		"a former lease":   func(c *Charter) { c.Former = time.Minute },
 	} {
 		s := chartered("eu")
 		change(&s.Ballot.Charter)

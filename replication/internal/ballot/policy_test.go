@@ -12,18 +12,21 @@ import (
 func TestARegionThatMovedTooOftenDoesNotAskForVotes(t *testing.T) {
 	wall := time.Unix(10_000, 0)
 	move := timeline.Move{Epoch: 1, At: wall.Add(-9 * time.Minute)}
-	const kept = "the primary moved by itself 1 times within 10m, and does not again before 1970-01-01T02:47:40Z; by " +
-		"order it does"
+	own := func(s *timeline.State, _ *Answer) { s.Ballot.Moves = []timeline.Move{move} }
+	const kept = "the primary moved by itself 1 times within 10m, and does not again before 1970-01-01T02:47:40Z; " +
+		"by order it does"
 	for what, test := range map[string]struct {
 		change func(s *timeline.State, w *Answer)
 		wall   time.Time
 		why    string
 	}{
 		"nobody knows of any": {func(*timeline.State, *Answer) {}, wall, ""},
-		"its own voter does":  {func(s *timeline.State, _ *Answer) { s.Ballot.Moves = []timeline.Move{move} }, wall, kept},
+		"its own voter does":  {own, wall, kept},
+		"it is long ago":      {own, wall.Add(time.Minute), ""},
 		"another voter does":  {func(_ *timeline.State, w *Answer) { w.Moves = []timeline.Move{move} }, wall, kept},
-		"the charter does":    {func(s *timeline.State, _ *Answer) { s.Ballot.Charter.Returns = []timeline.Move{move} }, wall, kept},
-		"it is long ago":      {func(s *timeline.State, _ *Answer) { s.Ballot.Moves = []timeline.Move{move} }, wall.Add(time.Minute), ""},
+		"the charter does": {func(s *timeline.State, _ *Answer) {
+			s.Ballot.Charter.Returns = []timeline.Move{move}
+		}, wall, kept},
 		"another voter's charter": {func(s *timeline.State, w *Answer) {
 			c := *s.Charter()
 			c.Returns, w.Charter = []timeline.Move{move}, &c

@@ -175,7 +175,7 @@ func (v *Voter) promise(until Instant, e timeline.Epoch, region string) {
 
 // free returns why the promise forbids a vote for region, nil if it does not (V2).
 func (v *Voter) free(now Instant, s *timeline.State, c *timeline.Candidacy) *timeline.Objection {
-	lease := max(s.Ballot.Charter.Lease, c.Charter.Lease)
+	lease := max(s.Ballot.Charter.Guard(), c.Charter.Guard())
 	switch {
 	case v.voting != 0:
 		return objection(timeline.ReasonBusy, "a vote of %s is on its way", v.id)
@@ -341,5 +341,5 @@ func (v *Voter) Quiet(s *timeline.State) (at Instant, ok bool) {
 	if v.term == 0 || c == nil {
 		return 0, false
 	}
-	return max(v.lived, v.others, v.since+c.Lease), true
+	return max(v.lived, v.others, v.since+c.Guard()), true
 }

@@ -24,7 +24,7 @@ type Change struct {
 	Addrs   []string `json:"addrs,omitempty"`
 
 	Automatic  *bool          `json:"automatic,omitempty"`
-	Lease      *time.Duration `json:"lease,omitempty"` // not less than it was
+	Lease      *time.Duration `json:"lease,omitempty"`
 	Patience   *time.Duration `json:"patience,omitempty"`
 	MaxLoss    *uint64        `json:"maxLoss,omitempty"`
 	StopWrites *bool          `json:"stopWrites,omitempty"`
@@ -128,9 +128,10 @@ func (v Orders) addOne(
 
 // rules changes everything but the voters.
 func (o *Change) rules(c *timeline.Charter) error {
-	if o.Lease != nil && *o.Lease < c.Lease {
-		return fmt.Errorf("%w: the lease is %v, and can only be raised: who starts anew would forget too early what "+
-			"it promised", contract.ErrArgument, c.Lease)
+	if o.Lease != nil { // who starts anew has to wait as long as it may have promised before
+		if c.Former = c.Guard(); c.Former <= *o.Lease {
+			c.Former = 0
+		}
 	}
 	assign(&c.Automatic, o.Automatic)
 	assign(&c.Lease, o.Lease)

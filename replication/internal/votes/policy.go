@@ -11,8 +11,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// understood returns nil if every node of every region, and every witness, understands the charter c: who does not would
-// drop of it what it does not know (V4).
+// understood returns nil if every node of every region, and every witness, understands the charter c: who does not
+// would drop of it what it does not know (V6).
 func (v *Votes) understood(ctx context.Context, c *timeline.Charter) error {
 	level := c.Level()
 	if now := v.config.Applied.State().Charter(); now != nil && now.Level() >= level {

@@ -67,6 +67,14 @@ func NewSeat(id string, c clock.Clock, l *life.Life, s Store) *Seat {
 	return &Seat{clock: c, life: l, store: s, machine: ballot.NewVoter(id), calls: map[uint64]chan ballot.Answer{}}
 }
 
+// Open says that the process speaks for the voter from now on, if it does: the time counts from here in which it votes
+// for nobody new, and not from when it is asked first.
+func (s *Seat) Open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stepLocked(nil)
+}
+
 // Register registers what a voter answers.
 func (s *Seat) Register(r *peer.Registry) {
 	peer.Handle(r, askRenew, s.renew)

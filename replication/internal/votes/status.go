@@ -22,7 +22,8 @@ func (v *Votes) Status() *contract.VoteStatus {
 	now := v.config.Clock.Elapsed()
 	out := &contract.VoteStatus{
 		Charter: c.Mark().Number, Epoch: c.Epoch, Automatic: c.Automatic, Paused: c.Paused,
-		Lease: c.Lease, MaxLoss: c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
+		Lease: c.Lease, Former: c.Former,
+		MaxLoss: c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
 	}
 	bound := c.Bound()
 	out.FlapMoves, out.FlapWithin, out.Failback = bound.Moves, bound.Within, c.Failback
@@ -67,8 +68,8 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 	}
 	for _, w := range s.Voters {
 		if w.Problem != "" && w.ProblemFor >= s.Lease {
-			warnings = append(warnings, fmt.Sprintf("%s has not supported the primary for %.0f s, and one more loss may "+
-				"stop writes: %s", w.ID, w.ProblemFor.Seconds(), w.Problem))
+			warnings = append(warnings, fmt.Sprintf("%s has not supported the primary for %.0f s, and one more loss "+
+				"may stop writes: %s", w.ID, w.ProblemFor.Seconds(), w.Problem))
 		}
 	}
 	if !s.KeptUntil.IsZero() && s.Automatic && s.Paused == "" {

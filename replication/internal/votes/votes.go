@@ -76,8 +76,9 @@ type Votes struct {
 	failback  steady // why nobody takes over from this primary, likewise
 	unwritten steady // why what the loop began came to nothing, likewise
 	returns   *ballot.Back
-	moves     []timeline.Move   // of the primary by itself, of which voters told
-	marks     [2]mark           // the older one first
+	moves     []timeline.Move // of the primary by itself, of which voters told
+	marks     [2]mark         // the older one first
+	keeps     keeping
 	dice      *rand.Rand        // so that two regions do not ask at the same time for ever
 	busy      bool              // something is on its way to the log that the loop began
 	heard     *timeline.Charter // the newest that a voter told of; nil: none
@@ -159,6 +160,7 @@ func (v *Votes) look() {
 	v.hold(nil)
 	v.stand(nil)
 	v.restamp()
+	v.lower()
 	v.back()
 }
 
