@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // change changes the charter by a node, and returns it.
@@ -51,7 +52,7 @@ func TestAPrimaryThatMovedTooOftenStays(t *testing.T) {
 		f.putAfter("eu-1", "c1")
 		f.start("us-1")
 		f.eventually(values(0, 2))
-		f.says("us-1", "us", "the primary moved by itself 1 times within 1h")
+		f.says("us-1", "us", "the primary moved by itself once within 1h")
 		f.witness.Shutdown()
 		f.says("us-1", "us", "witness/w1 has not supported the primary for")
 		f.startWitness()
@@ -61,7 +62,7 @@ func TestAPrimaryThatMovedTooOftenStays(t *testing.T) {
 		f.start("us-1")
 		f.eventually(values(0, 2))
 		f.kill("eu-1")
-		f.says("us-1", "us", "does not take over: the primary moved by itself 1 times within 1h, and does not again")
+		f.says("us-1", "us", "does not take over: the primary moved by itself once within 1h, and does not again")
 		s := f.nodes["us-1"].Voting().Status()
 		if len(s.Moves) != 1 || s.Moves[0].Epoch != 2 || s.KeptUntil.Before(time.Now().Add(50*time.Minute)) {
 			t.Errorf("status %+v", s)
@@ -120,12 +121,15 @@ func TestALeaseIsLoweredInTwoSteps(t *testing.T) {
 			f.witness.Shutdown()
 			f.startWitness()
 		}
-		again()
-		f.kill("us-1")
 		began := time.Now()
+		again()
+		f.kill("eu-1")
+		f.start("eu-1")
+		f.eventually(values(0, 1))
+		f.kill("us-1")
 		f.within(time.Minute, "eu takes over", func() bool { return f.lastReign("eu-1").Epoch == 2 })
 		if took := time.Since(began); took < 29*time.Second || took > 40*time.Second {
-			t.Errorf("with a witness that may have promised for %v it took %v", long, took)
+			t.Errorf("with voters that may have promised for %v it took %v", long, took)
 		}
 		f.putAfter("eu-1", "c1")
 		former := func() time.Duration { return f.nodes["eu-1"].Voting().Status().Former }
@@ -147,9 +151,68 @@ func TestALeaseIsLoweredInTwoSteps(t *testing.T) {
 		began = time.Now()
 		f.putAfter("us-1", "c2")
 		if took := time.Since(began); took > 8*time.Second {
-			t.Errorf("without such a witness it took %v", took)
+			t.Errorf("with voters that cannot have it took %v", took)
 		}
 		f.start("eu-1")
 		f.eventually(values(0, 3))
+	})
+}
+
+// TestARegionOfPriorityZeroIsPrimaryByOrderAlone: neither by itself nor by a failback, and who orders it is told.
+func TestARegionOfPriorityZeroIsPrimaryByOrderAlone(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		f.change("us-1", replication.VoteChange{
+			Priorities: map[string]uint8{"eu": 0}, Failback: new(10 * time.Second),
+		})
+		told := func(r *replication.MoveReport, err error) {
+			t.Helper()
+			if err != nil || len(r.Warnings) == 0 || !strings.Contains(strings.Join(r.Warnings, "\n"),
+				"region eu has priority 0: it becomes primary by order alone") {
+				t.Errorf("%+v, %v", r, err)
+			}
+		}
+		told(f.nodes["us-1"].Switchover(f.t.Context(), "eu"))
+		f.holds("us") // which has a higher one, and comes back
+		f.eventually(values(0, 1))
+		f.kill("us-1")
+		f.says("eu-1", "eu", "does not take over: eu has priority 0")
+		time.Sleep(time.Minute)
+		if h := f.nodes["eu-1"].Health(); h.Epoch != 3 {
+			t.Errorf("took over by itself: epoch %d", h.Epoch)
+		}
+		told(f.nodes["eu-1"].Failover(f.t.Context(), "eu", true))
+		f.start("us-1")
+		f.eventually(values(0, 1))
+	})
+}
+
+// TestAPolicyWaitsForOlderNodes: what one of them does not know is not written, by whatever node it is ordered.
+func TestAPolicyWaitsForOlderNodes(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		now := f.adapt
+		again := func(adapt func(*replication.Config)) {
+			f.kill("eu-1")
+			f.adapt = adapt
+			f.start("eu-1")
+			f.eventually(values(0, 1))
+			time.Sleep(10 * time.Second) // reports come once in a while
+		}
+		again(func(c *replication.Config) {
+			now(c)
+			c.EntryLevel = new(timeline.LevelBallots)
+		})
+		short := 2 * time.Second
+		for _, c := range []replication.VoteChange{{FlapMoves: new(uint32(5))}, {Failback: &short}, {Lease: &short}} {
+			_, err := f.nodes["us-1"].Voting().Change(f.t.Context(), c)
+			if !errors.Is(err, replication.ErrNotReady) || !strings.Contains(err.Error(), "too old: upgrade all nodes") {
+				t.Errorf("%+v: %v", c, err)
+			}
+		}
+		f.change("us-1", replication.VoteChange{Patience: &short}) // which it knows
+		if s := f.nodes["us-1"].Voting().Status(); s.Charter != 2 || s.Lease != 3*time.Second || s.FlapMoves != 3 {
+			t.Errorf("then it is %+v", s)
+		}
+		again(now)
+		f.change("eu-1", replication.VoteChange{Failback: &short})
 	})
 }

@@ -263,7 +263,7 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 // printMoves says how often the primary moved by itself, and what it does next.
 func printMoves(w io.Writer, v *replication.VoteStatus) {
 	if n := len(v.Moves); n > 0 && v.FlapMoves > 0 {
-		fmt.Fprintf(w, "it moved by itself %d times within %v, of %d\n", n, v.FlapWithin, v.FlapMoves)
+		fmt.Fprintf(w, "moves by itself: %d of %d within %v\n", n, v.FlapMoves, v.FlapWithin)
 	}
 	if !v.KeptUntil.IsZero() {
 		fmt.Fprintf(w, "it does not move by itself before %s; by order it does\n",

@@ -117,7 +117,7 @@ func (w *Witness) serve() error {
 
 func (w *Witness) save(s *timeline.State) error {
 	c := &w.config
-	return save(c.FS, c.DataDir, record{Version: version, Fleet: c.FleetID, Voter: w.voter, Ballot: s.Ballot})
+	return save(c.FS, c.DataDir, record{Fleet: c.FleetID, Voter: w.voter, Ballot: s.Ballot})
 }
 
 // Term implements votes.Store: nobody else speaks for a witness.

@@ -59,11 +59,12 @@ func (b *Back) Step(now Instant, v BackView) string {
 	}
 	b.why = fmt.Sprintf("%s, of priority %d, takes over by a switchover at %s if it keeps up until then", best.ID,
 		best.Priority, b.at[best.ID].UTC().Format(time.RFC3339))
-	if now-b.since[best.ID] < c.Failback || now < b.next {
-		return ""
-	}
-	if why, _ := Flapping(v.State, v.Moves, nil, v.Wall); why != "" {
+	over := now-b.since[best.ID] >= c.Failback && now >= b.next
+	why, until := Flapping(v.State, v.Moves, nil, v.Wall)
+	if why != "" && (over || until.After(b.at[best.ID])) {
 		b.why = fmt.Sprintf("%s, of priority %d, does not take over: %s", best.ID, best.Priority, why)
+	}
+	if why != "" || !over {
 		return ""
 	}
 	b.gone, b.why = true, fmt.Sprintf("%s, of priority %d, takes over now", best.ID, best.Priority)

@@ -24,8 +24,12 @@ func Flapping(
 
 // Moved says that the primary moved by itself that often, and until when it does not again.
 func Moved(times int, within time.Duration, until time.Time) string {
-	return fmt.Sprintf("the primary moved by itself %d times within %s, and does not again before %s; by order it does",
-		times, brief(within), until.UTC().Format(time.RFC3339))
+	often := "once"
+	if times != 1 {
+		often = fmt.Sprintf("%d times", times)
+	}
+	return fmt.Sprintf("the primary moved by itself %s within %s, and does not again before %s; by order it does",
+		often, brief(within), until.UTC().Format(time.RFC3339))
 }
 
 // brief writes 10m where a duration says 10m0s.

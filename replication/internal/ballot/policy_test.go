@@ -13,7 +13,7 @@ func TestARegionThatMovedTooOftenDoesNotAskForVotes(t *testing.T) {
 	wall := time.Unix(10_000, 0)
 	move := timeline.Move{Epoch: 1, At: wall.Add(-9 * time.Minute)}
 	own := func(s *timeline.State, _ *Answer) { s.Ballot.Moves = []timeline.Move{move} }
-	const kept = "the primary moved by itself 1 times within 10m, and does not again before 1970-01-01T02:47:40Z; " +
+	const kept = "the primary moved by itself once within 10m, and does not again before 1970-01-01T02:47:40Z; " +
 		"by order it does"
 	for what, test := range map[string]struct {
 		change func(s *timeline.State, w *Answer)
@@ -94,7 +94,8 @@ func TestARegionOfAHigherPriorityTakesOver(t *testing.T) {
 	step(34*time.Second, "", "1970-01-01T02:47:24Z")
 	charter.Flap = &timeline.Flap{Moves: 1, Within: 50 * time.Second}
 	v.Moves = []timeline.Move{{Epoch: 1, At: wall}}
-	step(45*time.Second, "", "b, of priority 2, does not take over: the primary moved by itself 1 times within 50s")
+	step(36*time.Second, "", "b, of priority 2, does not take over: the primary moved by itself once within 50s")
+	step(45*time.Second, "", "b, of priority 2, does not take over: the primary moved by itself once within 50s")
 	step(50*time.Second, "b", "takes over now")
 	step(60*time.Second, "", "takes over now") // while that is under way
 	back.Ended(61*time.Second, "it refused")
