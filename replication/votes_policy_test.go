@@ -204,7 +204,7 @@ func TestAPolicyWaitsForOlderNodes(t *testing.T) {
 		short := 2 * time.Second
 		for _, c := range []replication.VoteChange{{FlapMoves: new(uint32(5))}, {Failback: &short}, {Lease: &short}} {
 			_, err := f.nodes["us-1"].Voting().Change(f.t.Context(), c)
-			if !errors.Is(err, replication.ErrNotReady) || !strings.Contains(err.Error(), "too old: upgrade all nodes") {
+			if !errors.Is(err, replication.ErrNotReady) || !strings.Contains(err.Error(), "too old: upgrade all") {
 				t.Errorf("%+v: %v", c, err)
 			}
 		}

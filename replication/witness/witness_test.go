@@ -82,7 +82,8 @@ func TestABallotWithAPolicyIsNotForOlderWitnesses(t *testing.T) {
 		if err := fs.MkdirAll("/w"); err != nil {
 			t.Fatal(err)
 		}
-		if err := save(fs, "/w", record{Fleet: "f", Voter: voter, Ballot: &timeline.Ballot{Charter: charter}}); err != nil {
+		r := record{Fleet: "f", Voter: voter, Ballot: &timeline.Ballot{Charter: charter}}
+		if err := save(fs, "/w", r); err != nil {
 			t.Fatal(err)
 		}
 		content, err := durable.ReadFile(fs, "/w/"+ballotFile)
