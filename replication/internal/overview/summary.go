@@ -47,8 +47,8 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 	}
 	out.Warnings = warnings(out, claim, votersOf(regions[claim.Primary]))
 	warnOfAsked(out, regions)
-	if l := regions[claim.Primary].Leader(); l != nil {
-		out.Warnings, out.Notes = append(out.Warnings, l.Warnings...), l.Notes
+	if r := regions[claim.Primary]; r != nil && r.Leader() != nil {
+		out.Warnings, out.Notes = append(out.Warnings, r.Leader().Warnings...), r.Leader().Notes
 	}
 	return out
 }

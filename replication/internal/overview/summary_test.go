@@ -185,6 +185,9 @@ func TestTwoPrimariesAreTheFirstWarning(t *testing.T) {
 	if !slices.Equal(f.Warnings, watched.Nodes[0].Warnings) || !slices.Equal(f.Notes, watched.Nodes[0].Notes) {
 		t.Errorf("what the leader of the primary says: %q, %q", f.Warnings, f.Notes)
 	}
+	if f, _ = summaryOf(&fleet.Region{Name: "us"}, &fleet.Region{Name: "eu"}, time.Time{}); f.Primary != "" {
+		t.Errorf("nobody answers, and the primary is %q", f.Primary)
+	}
 	sealed := three("us", 10, 1, 1, 2, 3)
 	for i := range sealed.Nodes {
 		sealed.Nodes[i].Sealed, sealed.Nodes[i].Writable = &timeline.Seal{}, false
