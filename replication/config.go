@@ -310,6 +310,8 @@ const maxLease = time.Hour
 // maxLoss bounds a budget that is one: a number below zero that somebody made positive is none.
 const maxLoss = math.MaxInt32
 
+const day = 24 * time.Hour
+
 // votesFault finds what cannot be a charter, whoever votes.
 func votesFault(s *VoteSettings) string {
 	if s == nil {
@@ -349,6 +351,10 @@ func changeFault(c *VoteChange) string {
 	switch fault := votesFault(&s); {
 	case fault != "":
 		return fault
+	case c.FlapWithin != nil && (*c.FlapWithin < time.Second || *c.FlapWithin > day):
+		return fmt.Sprintf("Votes: moves are counted within %v (1s to %v)", *c.FlapWithin, day)
+	case c.Failback != nil && (*c.Failback < 0 || *c.Failback > day):
+		return fmt.Sprintf("Votes: failback after %v (at most %v)", *c.Failback, day)
 	case c.Add != "" && c.Witness != "":
 		return "Votes: a region and a witness cannot be added at once"
 	case c.Empty():

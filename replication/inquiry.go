@@ -110,8 +110,8 @@ func (q inquiry) report(ctx context.Context, addr string) (fleet.Report, error) 
 	return overview.Ask(ctx, q.client, addr, overview.Asker{Region: q.config.RegionID, Member: q.self})
 }
 
-// knowBallots returns nil if every node of every region says that it understands ballots, or which does not.
-func (q inquiry) knowBallots(ctx context.Context, v fleet.View) error {
+// understood returns nil if every node of every region says that it understands what is of level, or which does not.
+func (q inquiry) understood(ctx context.Context, v fleet.View, level timeline.Level) error {
 	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
 		r := v.Regions[name]
 		l := r.Leader()
@@ -123,17 +123,17 @@ func (q inquiry) knowBallots(ctx context.Context, v fleet.View) error {
 				return fmt.Errorf("node %s of region %s does not answer", cmp.Or(o.Name, fmt.Sprintf("%x", o.ID)), name)
 			}
 		}
-		if r.Level < timeline.LevelBallots {
+		if r.Level < level {
 			return fmt.Errorf("a node of region %s is too old: upgrade all nodes first", name)
 		}
 	}
-	if *q.config.EntryLevel < timeline.LevelBallots {
+	if *q.config.EntryLevel < level {
 		return fmt.Errorf("node %s is too old: upgrade all nodes first", q.config.NodeID)
 	}
 	for _, addr := range q.directory.Others() {
 		if r, err := q.report(ctx, addr); err != nil {
 			return fmt.Errorf("the node at %s of this region does not answer: %w", addr, err)
-		} else if r.Level < timeline.LevelBallots {
+		} else if r.Level < level {
 			return fmt.Errorf("node %s is too old: upgrade all nodes first", r.Node)
 		}
 	}

@@ -16,7 +16,9 @@ import (
 type VoteSettings = votes.Settings
 
 // VoteChange is what an operator changes of a charter; what is nil or empty stays. Remove is a voter, Add a region that
-// is to vote, Witness the name of a witness that is to, at Addrs.
+// is to vote, Witness the name of a witness that is to, at Addrs. FlapMoves and FlapWithin (1 s to 24 h) bound how
+// often the primary moves by itself; Failback (at most 24 h; 0: off) is for how long a region of a higher priority has
+// to keep up before it takes over by a switchover. Priorities, by region, are these.
 type VoteChange = votes.Change
 
 // Charter says who votes, and by which rules.
@@ -24,6 +26,9 @@ type Charter = timeline.Charter
 
 // AnyLoss is a budget without a bound.
 const AnyLoss = timeline.NoBound
+
+// DefaultFlap is how often the primary moves by itself where nobody says otherwise.
+var DefaultFlap = timeline.DefaultFlap
 
 // DefaultVotes are the settings of a fleet whose operator says nothing else.
 func DefaultVotes() VoteSettings {

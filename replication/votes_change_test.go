@@ -70,7 +70,7 @@ func TestARegionThatLostItsBallotVotesAgain(t *testing.T) {
 // TestWhatCannotBeChanged is refused, and nothing has changed.
 func TestWhatCannotBeChanged(t *testing.T) {
 	inSmallest(t, func(f *smallest) {
-		short, hours, off := time.Second, 2*time.Hour, false
+		short, hours, off := time.Millisecond, 2*time.Hour, false
 		absurd := ^uint64(4) // -5
 		for _, c := range []struct {
 			change replication.VoteChange
@@ -86,7 +86,9 @@ func TestWhatCannotBeChanged(t *testing.T) {
 			{replication.VoteChange{Witness: "w2", Addrs: []string{"w1"}}, "it says that it is witness/w1"},
 			{replication.VoteChange{Witness: "w2", Addrs: []string{"x"}}, "cannot vote yet"},
 			{replication.VoteChange{Remove: "witness/w1", Witness: "w2", Addrs: []string{"x"}}, "cannot vote yet"},
-			{replication.VoteChange{Lease: &short}, "can only be raised"},
+			{replication.VoteChange{FlapWithin: &short}, "1s to 24h0m0s"},
+			{replication.VoteChange{Priorities: map[string]uint8{"ap": 1}}, `"ap" is no region that votes`},
+			{replication.VoteChange{FlapMoves: new(uint32(33))}, "33 moves (at most 32)"},
 			{replication.VoteChange{Lease: &hours}, "1s to 1h0m0s"},
 			{replication.VoteChange{MaxLoss: &absurd}, "a loss of 18446744073709551611"},
 		} {

@@ -139,7 +139,9 @@ func newVotes(n *node) *votes.Votes {
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Fence: n.fence, Leader: n.directory, Client: n.client,
 		Group: n.group, Controls: n.proposer,
-		Ready:    func(ctx context.Context) error { return newInquiry(n).knowBallots(ctx, n.fleetView()) },
+		Ready: func(ctx context.Context, level timeline.Level) error {
+			return newInquiry(n).understood(ctx, n.fleetView(), level)
+		},
 		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer,
 		Changed: n.leading.reconsider,
 		Initial: c.Votes,

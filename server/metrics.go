@@ -134,14 +134,28 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
+// Of how often the primary moves by itself.
+var (
+	autoMoves = prometheus.NewDesc("mimir_automatic_moves",
+		"How often the primary moved by itself, of late, as far as this node knows, where votes are taken.", nil, nil)
+	autoKept = prometheus.NewDesc("mimir_automatic_moves_kept",
+		"1 while it does not again because it did so too often, likewise.", nil, nil)
+)
+
 func (m *nodeMetrics) collectVotes(g gauges, h *replication.HealthStatus) {
 	v := h.Votes
-	if v == nil || !v.Holds && !v.Fenced {
+	if v == nil {
+		return
+	}
+	g.set(autoMoves, float64(len(v.Moves)))
+	g.set(autoKept, truth(!v.KeptUntil.IsZero()))
+	if !v.Holds && !v.Fenced {
 		return
 	}
 	g.set(m.fenced, truth(v.Fenced))
 	g.set(m.lease, v.Left.Seconds())
-	if v.MaxLoss != replication.AnyLoss && v.MaxLoss != 0 && v.Ceiling >= h.Position {
+	if v.MaxLoss != replication.AnyLoss && v.MaxLoss != 0 && v.Ceiling >= h.Position &&
+		v.Ceiling != replication.Position(replication.AnyLoss) {
 		g.set(m.ceiling, float64(v.Ceiling-h.Position))
 	}
 	for _, voter := range v.Voters {

@@ -217,17 +217,24 @@ func votes(ctx context.Context, client *admin.Client) (*replication.VoteStatus, 
 	return node.Votes, nil
 }
 
+// unbounded is a ceiling above every position.
+const unbounded = replication.Position(replication.AnyLoss)
+
 func printVotes(w io.Writer, v *replication.VoteStatus) {
 	if v == nil {
 		fmt.Fprintln(w, "no votes are taken: the primary is moved by hand; see mimir fleet enable")
 		return
 	}
-	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s\n", v.Charter, v.Epoch,
-		moves(len(v.Voters), v.Automatic, v.Paused), v.Lease)
+	former := ""
+	if v.Former > 0 {
+		former = fmt.Sprintf(", promises of %s may be left", v.Former)
+	}
+	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s%s\n", v.Charter, v.Epoch,
+		moves(len(v.Voters), v.Automatic, v.Paused), v.Lease, former)
 	switch {
 	case v.Fenced:
 		fmt.Fprintf(w, "%s is fenced for %.1f s: it acknowledges nothing\n", v.For, v.FencedFor.Seconds())
-	case v.Holds && v.MaxLoss == replication.AnyLoss:
+	case v.Holds && (v.MaxLoss == replication.AnyLoss || v.MaxLoss != 0 && v.Ceiling == unbounded):
 		fmt.Fprintf(w, "%s has a lease for %.1f s more; a failover may lose any number of writes\n", v.For,
 			v.Left.Seconds())
 	case v.Holds && v.MaxLoss == 0:
@@ -240,6 +247,7 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 		fmt.Fprintf(w, "the leader of the primary does not answer; the vote here is for %s in epoch %d\n", v.For,
 			v.Promised)
 	}
+	printMoves(w, v)
 	if v.Why != "" {
 		fmt.Fprintln(w, "does not take over:", v.Why)
 	}
@@ -252,5 +260,19 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 			state = fmt.Sprintf("for %.1f s: %s", o.ProblemFor.Seconds(), o.Problem)
 		}
 		fmt.Fprintf(w, "  %-16s priority %-4d %s\n", o.ID, o.Priority, state)
+	}
+}
+
+// printMoves says how often the primary moved by itself, and what it does next.
+func printMoves(w io.Writer, v *replication.VoteStatus) {
+	if n := len(v.Moves); n > 0 && v.FlapMoves > 0 {
+		fmt.Fprintf(w, "moves by itself: %d of %d within %v\n", n, v.FlapMoves, v.FlapWithin)
+	}
+	if !v.KeptUntil.IsZero() {
+		fmt.Fprintf(w, "it does not move by itself before %s; by order it does\n",
+			v.KeptUntil.UTC().Format(time.RFC3339))
+	}
+	if v.Return != "" {
+		fmt.Fprintln(w, v.Return)
 	}
 }

@@ -142,6 +142,9 @@ func (f *fleetReport) print(w io.Writer) {
 	for _, text := range f.Warnings {
 		fmt.Fprintln(w, "WARNING:", text)
 	}
+	for _, text := range f.Notes {
+		fmt.Fprintln(w, "NOTE:", text)
+	}
 	primary := f.Primary
 	if primary == "" {
 		primary = "none known"

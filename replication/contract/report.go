@@ -125,6 +125,8 @@ type FleetStatus struct {
 	TakeWrites []string `json:"takeWrites"`
 	// Warnings are what an operator should know, the worst first.
 	Warnings []string `json:"warnings,omitempty"`
+	// Notes are what is to happen by itself.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // RegionStatus is one region of the fleet, as one of its nodes told it. If none answered (Heard), Role, Epoch, Position

@@ -1,6 +1,10 @@
 package contract
 
-import "time"
+import (
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
 
 // VoteStatus is who votes about the primary, and what their promises come to.
 type VoteStatus struct {
@@ -9,8 +13,20 @@ type VoteStatus struct {
 	Automatic bool          `json:"automatic"`
 	Paused    string        `json:"paused,omitempty"` // why nothing moves by itself
 	Lease     time.Duration `json:"leaseNanos"`
+	// Former is the lease before, if that was longer and promises by it may be left.
+	Former time.Duration `json:"formerLeaseNanos,omitempty"`
 	// MaxLoss is how many acknowledged commands a failover may lose; the greatest number: any.
 	MaxLoss uint64 `json:"maxLoss"`
+	// The primary moves by itself at most FlapMoves times within FlapWithin (zero: as often as it may be), of which
+	// Moves count now, as far as this node knows; if it may not, it may again at KeptUntil.
+	FlapMoves  uint32          `json:"flapMoves"`
+	FlapWithin time.Duration   `json:"flapWithinNanos,omitempty"`
+	Moves      []timeline.Move `json:"moves,omitempty"`
+	KeptUntil  time.Time       `json:"keptUntil,omitzero"`
+	// Failback is for how long a region of a higher priority has to keep up before it takes over, zero: it does not by
+	// itself; Return says what comes of that, at the leader of the primary.
+	Failback time.Duration `json:"failbackNanos,omitempty"`
+	Return   string        `json:"return,omitempty"`
 	// Promised and For are the vote of this node's region.
 	Promised Epoch  `json:"promised"`
 	For      string `json:"for"`

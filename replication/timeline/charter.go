@@ -40,6 +40,17 @@ type Charter struct {
 	// Automatic lets a region take over of its own accord, while Paused, a reason, is empty.
 	Automatic bool   `json:"automatic,omitempty"`
 	Paused    string `json:"paused,omitempty"`
+
+	// Of nodes of LevelPolicy.
+
+	// Flap bounds how often the primary moves by itself; nil: DefaultFlap.
+	Flap *Flap `json:"flap,omitempty"`
+	// Failback is for how long a region of a higher priority than the primary's has to keep up before it takes over, by
+	// a switchover; zero: it never does by itself. Returns are those that the primary ordered.
+	Failback time.Duration `json:"failback,omitempty"`
+	Returns  []Move        `json:"returns,omitempty"`
+	// Former is the lease before, where that was longer, until no promise for so long is left; else zero.
+	Former time.Duration `json:"former,omitempty"`
 }
 
 // Mark is the version of a charter.
@@ -100,6 +111,17 @@ func (v *Voter) Witness() bool {
 	return len(v.ID) > len(WitnessPrefix) && v.ID[:len(WitnessPrefix)] == WitnessPrefix
 }
 
+// Guard returns the longest time for which somebody may have promised who has forgotten it.
+func (c *Charter) Guard() time.Duration { return max(c.Lease, c.Former) }
+
+// Outlasts returns how long it takes, on the clock of somebody who counts from when no more of them are given, until no
+// promise for as long as Former is left, on any clock.
+func (c *Charter) Outlasts() time.Duration {
+	const million = 1_000_000
+	drift := int64(c.DriftPPM)
+	return time.Duration(int64(c.Former)/(million-drift)*(million+drift)) + time.Millisecond
+}
+
 // Hold returns for how long a promise is certain to hold for whoever asked for it, counted on its own clock from
 // before it asked. If no clock runs wrong by more than the drift, it ends there before it ends at the voter.
 func (c *Charter) Hold() time.Duration {
@@ -139,6 +161,9 @@ func (c *Charter) Fault() string {
 	case c.Lease < MinLease || c.Patience < 0 || c.DriftPPM > MaxDriftPPM:
 		return fmt.Sprintf("lease %v (at least %v), patience %v, drift %d ppm (at most %d)", c.Lease, MinLease,
 			c.Patience, c.DriftPPM, MaxDriftPPM)
+	case c.Bound().Moves > MaxMoves || c.Bound().Within < 0 || c.Failback < 0 || c.Former < 0:
+		return fmt.Sprintf("%d moves (at most %d) in %v, failback after %v", c.Bound().Moves, MaxMoves,
+			c.Bound().Within, c.Failback)
 	case c.Automatic && len(c.Voters) < 3:
 		return fmt.Sprintf("of %d voters none can be missing, so nothing can move by itself: add a witness",
 			len(c.Voters))
@@ -158,6 +183,9 @@ type Ballot struct {
 	For      string
 	Handoff  uint64
 	Known    Known
+	// Moves are those for which it voted that move the primary by itself, the last ones. What becomes of an entry never
+	// depends on them: versions that do not keep them apply the same.
+	Moves []Move `json:",omitempty"`
 }
 
 // Known is what a voter knows of the newest reign that asked for its promise: the history up to it, and the highest

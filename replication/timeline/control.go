@@ -71,7 +71,11 @@ func EncodeControl(c *Control) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode control %s: %w", c.Op, err)
 	}
-	return append([]byte{FormatVersion, byte(KindControl), 0, 0}, body...), nil
+	version := byte(FormatVersion)
+	if c.Level() >= LevelPolicy {
+		version = policyVersion
+	}
+	return append([]byte{version, byte(KindControl), 0, 0}, body...), nil
 }
 
 // DecodeControl decodes the payload of a control.

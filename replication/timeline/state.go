@@ -167,6 +167,8 @@ func (s *State) EncodeRecord() ([]byte, error) {
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
 	switch s.Level() {
+	case LevelPolicy:
+		return policyVersion
 	case LevelBallots:
 		return ballotVersion
 	case LevelPlaces:
@@ -179,7 +181,7 @@ func (s *State) recordVersion() byte {
 // Level returns the earliest level of nodes that understand the state.
 func (s *State) Level() Level {
 	if s.Ballot != nil {
-		return LevelBallots
+		return s.Ballot.Charter.Level()
 	}
 	level := s.Yielded.Level()
 	for _, r := range s.Reigns {
@@ -193,7 +195,7 @@ func (s *State) Level() Level {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > ballotVersion {
+	if len(p) > 0 && p[0] > policyVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {

@@ -124,7 +124,8 @@ const (
 	LevelPlaces  Level = 1 // reigns with a Place
 	LevelKeep    Level = 2 // the control keep
 	LevelBallots Level = 3 // votes, charters and ceilings
-	LevelNow           = LevelBallots
+	LevelPolicy  Level = 4 // charters with more rules about how the primary moves by itself
+	LevelNow           = LevelPolicy
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

@@ -3,6 +3,7 @@ package timeline
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Candidacy is what a region says of itself when it asks for votes. It travels as JSON and stands in logs: never
@@ -18,6 +19,8 @@ type Candidacy struct {
 	// any.
 	Operator bool   `json:"operator,omitempty"`
 	Accept   uint64 `json:"accept,omitempty"`
+	// At is when the region asked, by its wall clock, if that moves the primary by itself; else zero.
+	At time.Time `json:"at,omitzero"`
 }
 
 // Reason is why a vote or a promise is refused. It travels: never change one.
@@ -140,8 +143,24 @@ func byLoss(s *State, c *Candidacy) *Objection {
 	if c.Handoff != 0 || budget == NoBound || lost <= budget {
 		return nil
 	}
-	return objection(ReasonLoss, "up to %d acknowledged commands of epoch %d would be lost, %d may be", lost,
-		s.Ballot.Known.Epoch(), budget)
+	return objection(ReasonLoss, "%s acknowledged commands of epoch %d would be lost, %d may be",
+		AtMost(s.Ballot.Known.bound(lost)), s.Ballot.Known.Epoch(), budget)
+}
+
+// bound returns how many commands are lost at most, of which lost lie under the ceiling; NoBound: any number.
+func (k *Known) bound(lost uint64) uint64 {
+	if k.Ceiling == Position(NoBound) && lost > 0 {
+		return NoBound
+	}
+	return lost
+}
+
+// AtMost says for people how many there are at most.
+func AtMost(n uint64) string {
+	if n == NoBound {
+		return "any number of"
+	}
+	return fmt.Sprintf("up to %d", n)
 }
 
 // Mandate is what those who voted for a region know of what its epoch leaves behind.
@@ -158,11 +177,7 @@ func (m Mandate) Counted(c *Candidacy, k *Known) Mandate {
 		return m // the primary before is sealed, and all of it is here
 	}
 	m.Used = m.Used || k.Epoch() > c.Cursor.Epoch
-	if lost := k.Lost(c.Reigns, c.Cursor.Position); k.Ceiling == Position(NoBound) && lost > 0 {
-		m.Lost = NoBound
-	} else {
-		m.Lost = max(m.Lost, lost)
-	}
+	m.Lost = max(m.Lost, k.bound(k.Lost(c.Reigns, c.Cursor.Position)))
 	return m
 }
 
@@ -227,6 +242,7 @@ func (m *Machine) vote(c *Control) (Outcome, string, error) {
 	if next.Charter.Mark().Before(v.Charter.Mark()) {
 		next.Charter = v.Charter
 	}
+	next.moved(v)
 	s.Ballot = &next
 	return Applied, "", nil
 }

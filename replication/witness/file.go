@@ -20,6 +20,8 @@ const (
 	nameFile   = "WITNESS" // whose directory it is; written after the first ballot
 	lockFile   = "LOCK"
 	version    = 1
+	// policyVersion is that of a ballot with a charter of timeline.LevelPolicy: who does not know that would drop it.
+	policyVersion = 2
 )
 
 // replace is the way out where a ballot is lost.
@@ -34,6 +36,9 @@ type record struct {
 }
 
 func save(fs durable.FS, dir string, r record) error {
+	if r.Version = version; r.Ballot.Charter.Level() >= timeline.LevelPolicy {
+		r.Version = policyVersion
+	}
 	body, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -64,9 +69,9 @@ func load(fs durable.FS, dir, fleet, voter string) (*timeline.Ballot, error) {
 			path, voter, replace)
 	}
 	switch {
-	case r.Version != version:
-		return nil, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one", contract.ErrIdentity,
-			path, r.Version, version)
+	case r.Version < version || r.Version > policyVersion:
+		return nil, fmt.Errorf("%w: %s has format %d, and this mimir knows %d to %d: run a newer one",
+			contract.ErrIdentity, path, r.Version, version, policyVersion)
 	case r.Fleet != fleet || r.Voter != voter:
 		return nil, fmt.Errorf("%w: %s is the ballot of %s in fleet %s; this is %s in fleet %s", contract.ErrIdentity,
 			path, r.Voter, r.Fleet, voter, fleet)

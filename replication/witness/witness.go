@@ -117,7 +117,7 @@ func (w *Witness) serve() error {
 
 func (w *Witness) save(s *timeline.State) error {
 	c := &w.config
-	return save(c.FS, c.DataDir, record{Version: version, Fleet: c.FleetID, Voter: w.voter, Ballot: s.Ballot})
+	return save(c.FS, c.DataDir, record{Fleet: c.FleetID, Voter: w.voter, Ballot: s.Ballot})
 }
 
 // Term implements votes.Store: nobody else speaks for a witness.
@@ -136,7 +136,8 @@ func (w *Witness) Confirm(context.Context) error { return w.life.Err() }
 // Enrol implements votes.Store.
 func (w *Witness) Enrol(context.Context) (votes.Enrolment, error) {
 	s := w.State()
-	return votes.Enrolment{Voter: w.voter, Identity: s.Ballot.Identity, Charter: s.Charter()}, nil
+	return votes.Enrolment{Voter: w.voter, Identity: s.Ballot.Identity, Charter: s.Charter(),
+		Level: timeline.LevelNow}, nil
 }
 
 // Record implements votes.Store. What cannot be written ends the witness: it does not know what its file holds.

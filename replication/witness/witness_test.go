@@ -2,13 +2,17 @@ package witness
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -66,5 +70,28 @@ func TestAWitnessRemembersItsVote(t *testing.T) {
 	}
 	if _, err := start(disk, "w1"); !errors.Is(err, contract.ErrDiskLost) {
 		t.Errorf("without its ballot: %v", err)
+	}
+}
+
+// TestABallotWithAPolicyIsNotForOlderWitnesses, which would drop it: its file has a version that they refuse.
+func TestABallotWithAPolicyIsNotForOlderWitnesses(t *testing.T) {
+	for want, charter := range map[int]timeline.Charter{
+		version: {Number: 1}, policyVersion: {Number: 1, Failback: time.Minute},
+	} {
+		fs, voter := pebblefs.New(vfs.NewMem()), timeline.WitnessPrefix+"w"
+		if err := fs.MkdirAll("/w"); err != nil {
+			t.Fatal(err)
+		}
+		r := record{Fleet: "f", Voter: voter, Ballot: &timeline.Ballot{Charter: charter}}
+		if err := save(fs, "/w", r); err != nil {
+			t.Fatal(err)
+		}
+		content, err := durable.ReadFile(fs, "/w/"+ballotFile)
+		if err != nil || !strings.Contains(string(content), fmt.Sprintf(`{"version":%d,`, want)) {
+			t.Errorf("%s, %v", content, err)
+		}
+		if b, err := load(fs, "/w", "f", voter); err != nil || b.Charter.Failback != charter.Failback {
+			t.Errorf("%+v, %v", b, err)
+		}
 	}
 }

@@ -50,6 +50,8 @@ type CandidateView struct {
 	Beaten timeline.Epoch
 	// Rank is how many regions are known that had better take over.
 	Rank int
+	// Wall is the wall time, for what the charter says of how often the primary moves by itself, and for nothing else.
+	Wall time.Time
 	// Dice is random, so that two regions do not ask at the same time for ever.
 	Dice uint64
 }
@@ -221,6 +223,9 @@ func (c *Candidate) evaluate() {
 		}
 	case yes >= charter.Majority() && c.moves() != nil && Used(s, c.answers):
 		c.why = fmt.Sprintf("a later epoch took writes that %s has not, and %s", c.id, c.moves().Text)
+		c.rest(soundAgain)
+	case yes >= charter.Majority() && c.flapping() != "":
+		c.why = c.flapping()
 		c.rest(soundAgain)
 	case yes >= charter.Majority() && !c.deferred && c.further():
 		c.deferred, c.why = true, "a region that is further has the precedence"

@@ -22,6 +22,8 @@
 //     disturbs nobody; and a primary that is heard, but hears nothing, is not supported for ever.
 //   - B6: nobody asks for votes beyond a reign that is not known to be decided by the voters of the charter, or goes on
 //     from its own beyond one that took writes without saying so.
+//   - B7: nobody takes over by itself if the primary moved by itself as often as the charter allows, as far as it and a
+//     majority of the voters remember. That is a matter of wall clocks, and nothing else rests on it.
 //
 // It leaves to its neighbours: the rules of votes themselves, which are decided where they are logged (timeline); the
 // messages, the clock and the disks (votes); beginning the epoch (succession).

@@ -242,6 +242,20 @@ func (h *Holder) Known(m timeline.Mark) bool {
 	return n >= c.Majority()
 }
 
+// Kept reports whether every voter keeps the charter m, by which they are asked now: nobody promises by an older one.
+func (h *Holder) Kept(m timeline.Mark) bool {
+	if h.mark != m || m.Number == 0 {
+		return false
+	}
+	c := h.view.State.Charter()
+	for i := range c.Voters {
+		if s := h.support(c.Voters[i].ID); s == nil || s.has != c.Mark() {
+			return false
+		}
+	}
+	return true
+}
+
 // Settled reports whether the charter next, with one voter more or less, may follow (B1, B3): a majority keeps this
 // one, and knows how far was acknowledged under those before. And a majority of the next one supports the primary: else
 // it would be fenced by it.

@@ -41,6 +41,8 @@ type Answer struct {
 	Cursor timeline.Cursor  `json:"cursor,omitzero"`
 	Reigns []timeline.Reign `json:"reigns,omitempty"`
 	Known  timeline.Known   `json:"known,omitzero"`
+	// Moves are those of the primary by itself for which the voter voted.
+	Moves []timeline.Move `json:"moves,omitempty"`
 	// Ruler is whom this voter supports, as far as its process remembers.
 	Ruler Ruler `json:"ruler,omitzero"`
 }

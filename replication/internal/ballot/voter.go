@@ -183,7 +183,7 @@ func (v *Voter) promise(until Instant, e timeline.Epoch, region string) {
 func (v *Voter) free(
 	now Instant, s *timeline.State, c *timeline.Candidacy,
 ) (o *timeline.Objection, left time.Duration) {
-	lease := max(s.Ballot.Charter.Lease, c.Charter.Lease)
+	lease := max(s.Ballot.Charter.Guard(), c.Charter.Guard())
 	switch {
 	case v.voting != 0:
 		return objection(timeline.ReasonBusy, "a vote of %s is on its way", v.id), 0
@@ -335,7 +335,7 @@ func (v *Voter) reply(s *timeline.State, call uint64, a Answer) {
 	a.Supports, a.Ruler = v.region, v.Supports()
 	a.Cursor, a.Reigns = s.Cursor, s.Reigns
 	if b := s.Ballot; b != nil {
-		a.Promised, a.For, a.Known = b.Promised, b.For, b.Known
+		a.Promised, a.For, a.Known, a.Moves = b.Promised, b.For, b.Known, b.Moves
 		if s.Charter() != nil {
 			a.Charter = &b.Charter
 		}
@@ -358,5 +358,5 @@ func (v *Voter) Quiet(s *timeline.State) (at Instant, ok bool) {
 	if v.fenced {
 		at = min(at, v.alone)
 	}
-	return max(at, v.others, v.since+c.Lease), true
+	return max(at, v.others, v.since+c.Guard()), true
 }

@@ -62,6 +62,9 @@ type Report struct {
 	Nodes []Node `json:"nodes,omitempty"`
 	// Voting is what the region has to do with votes; nil from a node that is too old to say.
 	Voting *Voting `json:"voting,omitempty"`
+	// Warnings are what the leader of the primary says of those who vote, and Notes what is to happen by itself.
+	Warnings []string `json:"warnings,omitempty"`
+	Notes    []string `json:"notes,omitempty"`
 }
 
 // Voting is what a region has to do with votes about who is primary.
@@ -79,7 +82,7 @@ func VotingOf(s *timeline.State) *Voting {
 		v.Ballot = s.Ballot.Identity
 	}
 	if c := s.Charter(); c != nil {
-		v.Charter, v.Lease = c.Mark(), c.Lease
+		v.Charter, v.Lease = c.Mark(), c.Guard()
 		for i := range c.Voters {
 			v.Voters = append(v.Voters, c.Voters[i].ID)
 		}

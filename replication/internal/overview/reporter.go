@@ -65,7 +65,12 @@ type (
 		Moving() (to, text string)
 	}
 	// Votes know what keeps a primary from acknowledging, or a secondary from taking over.
-	Votes interface{ Problem() string }
+	Votes interface {
+		Problem() string
+		// Outlook returns, at the leader of the primary, what is wrong with those who vote, and what is to happen by
+		// itself.
+		Outlook() (warnings, notes []string)
+	}
 	// Writes knows whether this node takes writes.
 	Writes interface{ Open() bool }
 	// Directory names the nodes of this region.
@@ -152,6 +157,9 @@ func (r *Reporter) Report() fleet.Report {
 		out.Problem = r.Problem()
 		out.MovingTo, out.Moving = c.Governor.Moving()
 		out.Unlike = c.Losses.Unlike()
+		if c.Votes != nil {
+			out.Warnings, out.Notes = c.Votes.Outlook()
+		}
 	}
 	return out
 }

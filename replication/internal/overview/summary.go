@@ -47,6 +47,9 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 	}
 	out.Warnings = warnings(out, claim, votersOf(regions[claim.Primary]))
 	warnOfAsked(out, regions)
+	if r := regions[claim.Primary]; r != nil && r.Leader() != nil {
+		out.Warnings, out.Notes = append(out.Warnings, r.Leader().Warnings...), r.Leader().Notes
+	}
 	return out
 }
 

@@ -179,6 +179,15 @@ func TestTwoPrimariesAreTheFirstWarning(t *testing.T) {
 	if f, _ = summaryOf(&fleet.Region{Name: "us"}, eu, time.Time{}); len(f.Warnings) != 0 {
 		t.Errorf("one that is silent, and was voted out: %q", f.Warnings)
 	}
+	watched := three("us", 10, 1, 1, 2, 3)
+	watched.Nodes[0].Warnings, watched.Nodes[0].Notes = []string{"witness/w is silent"}, []string{"eu takes over"}
+	f, _ = summaryOf(watched, three("eu", 7, 1, 1, 2, 3), time.Time{})
+	if !slices.Equal(f.Warnings, watched.Nodes[0].Warnings) || !slices.Equal(f.Notes, watched.Nodes[0].Notes) {
+		t.Errorf("what the leader of the primary says: %q, %q", f.Warnings, f.Notes)
+	}
+	if f, _ = summaryOf(&fleet.Region{Name: "us"}, &fleet.Region{Name: "eu"}, time.Time{}); f.Primary != "" {
+		t.Errorf("nobody answers, and the primary is %q", f.Primary)
+	}
 	sealed := three("us", 10, 1, 1, 2, 3)
 	for i := range sealed.Nodes {
 		sealed.Nodes[i].Sealed, sealed.Nodes[i].Writable = &timeline.Seal{}, false

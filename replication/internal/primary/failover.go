@@ -103,6 +103,7 @@ func (g *Governor) failOver(ctx context.Context, accepts Force) (*contract.MoveR
 		return nil, err
 	}
 	report := g.assess(g.freshView(ctx))
+	report.Warnings = append(report.Warnings, byOrderAlone(g.config.Applied.State(), g.config.Region)...)
 	if loss != nil {
 		report.Warnings = append(report.Warnings, loss.Holds()+": it gives way, and saves that as a tail")
 	}

@@ -112,5 +112,14 @@ func (g *Governor) switchOver(ctx context.Context, to string) (*contract.MoveRep
 	}
 	g.config.Fleet.Refresh()
 	return &contract.MoveReport{From: g.config.Region, To: to, Epoch: r.Reign.Epoch, Position: r.End,
-		Pause: r.Pause}, nil
+		Pause: r.Pause, Warnings: byOrderAlone(g.config.Applied.State(), to)}, nil
+}
+
+// byOrderAlone is what to tell who makes a region primary that never becomes it by itself.
+func byOrderAlone(s *timeline.State, region string) []string {
+	if c := s.Charter(); c == nil || c.Voter(region) == nil || c.Voter(region).Priority != 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("region %s has priority 0: it becomes primary by order alone, and does not come back by "+
+		"itself", region)}
 }

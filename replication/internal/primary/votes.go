@@ -11,6 +11,12 @@ import (
 // Ballot takes what votes want of the governor to its machine. It is safe for concurrent use.
 type Ballot struct{ Governor *Governor }
 
+// GiveBack switches over to the region to, from this node: it leads the primary, or nothing is done.
+func (b Ballot) GiveBack(ctx context.Context, to string) error {
+	_, err := b.Governor.switchOver(ctx, to)
+	return err
+}
+
 // Vote casts the region's vote c, on its leader, behind everything that was streamed before. Errors: ErrNotLeader,
 // then nothing was and will be cast, and ErrUnknownOutcome.
 func (b Ballot) Vote(ctx context.Context, c *timeline.Control) (region.Outcome, error) {

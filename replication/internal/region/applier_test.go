@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -298,6 +299,9 @@ func TestNothingOfALaterLevelIsApplied(t *testing.T) {
 		"places":  {timeline.LevelFirst, timeline.AppendReign(nil, placed)},
 		"keep":    {timeline.LevelPlaces, control(&timeline.Control{Op: timeline.OpKeep})},
 		"ballots": {timeline.LevelKeep, control(&timeline.Control{Op: timeline.OpEnrol, Identity: timeline.Nonce{1}})},
+		"policy": {timeline.LevelBallots, control(&timeline.Control{
+			Op: timeline.OpCharter, Charter: &timeline.Charter{Failback: time.Minute},
+		})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			old, now := volatilePlace(t, "us"), volatilePlace(t, "us")

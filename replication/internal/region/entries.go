@@ -153,7 +153,7 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 func (a *Applier) control(e *raftpb.Entry) error {
 	c, err := timeline.DecodeControl(e.GetData())
 	if err == nil {
-		err = a.understands(c.Op.Level())
+		err = a.understands(c.Level())
 	}
 	if err != nil {
 		return err

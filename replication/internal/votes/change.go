@@ -24,24 +24,45 @@ type Change struct {
 	Addrs   []string `json:"addrs,omitempty"`
 
 	Automatic  *bool          `json:"automatic,omitempty"`
-	Lease      *time.Duration `json:"lease,omitempty"` // not less than it was
+	Lease      *time.Duration `json:"lease,omitempty"`
 	Patience   *time.Duration `json:"patience,omitempty"`
 	MaxLoss    *uint64        `json:"maxLoss,omitempty"`
 	StopWrites *bool          `json:"stopWrites,omitempty"`
+
+	// Of nodes of timeline.LevelPolicy. FlapMoves times within FlapWithin the primary moves by itself, zero: as often
+	// as it may be; Failback: zero switches it off; Priorities are of regions that vote.
+	FlapMoves  *uint32          `json:"flapMoves,omitempty"`
+	FlapWithin *time.Duration   `json:"flapWithin,omitempty"`
+	Failback   *time.Duration   `json:"failback,omitempty"`
+	Priorities map[string]uint8 `json:"priorities,omitempty"`
+}
+
+// policy reports whether something is to change of which nodes before timeline.LevelPolicy do not know.
+func (o *Change) policy() bool {
+	return o.FlapMoves != nil || o.FlapWithin != nil || o.Failback != nil || len(o.Priorities) > 0
 }
 
 // Empty reports whether nothing is to change.
 func (o *Change) Empty() bool {
 	return o.Remove == "" && o.Add == "" && o.Witness == "" && o.Automatic == nil && o.Lease == nil &&
-		o.Patience == nil && o.MaxLoss == nil && o.StopWrites == nil
+		o.Patience == nil && o.MaxLoss == nil && o.StopWrites == nil && !o.policy()
 }
 
-// To the leader of the primary.
-const askChange = peer.Question[Change, *timeline.Charter]("vote-change")
+// To the leader of the primary. A policy is asked for by another name: who does not know of it must not write the rest.
+const (
+	askChange = peer.Question[Change, *timeline.Charter]("vote-change")
+	askPolicy = peer.Question[Change, *timeline.Charter]("vote-policy")
+)
 
 // Change changes who votes, and by which rules. Any node takes the call. Errors: as of Enable.
 func (v Orders) Change(ctx context.Context, c Change) (*timeline.Charter, error) {
-	return atPrimary(ctx, v, askChange, c, v.change)
+	if !c.policy() {
+		return atPrimary(ctx, v, askChange, c, v.change)
+	}
+	if err := v.config.Ready(ctx, timeline.LevelPolicy); err != nil {
+		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+	}
+	return atPrimary(ctx, v, askPolicy, c, v.change)
 }
 
 // change goes by one voter at a time, so that any majority has a voter in common with the one before (B1). What one
@@ -52,6 +73,9 @@ func (v Orders) change(ctx context.Context, o Change) (*timeline.Charter, error)
 		return nil, err
 	}
 	if err := o.rules(c); err != nil {
+		return nil, err
+	}
+	if err := v.understood(ctx, c); err != nil {
 		return nil, err
 	}
 	add := o.Add
@@ -81,7 +105,7 @@ func (v Orders) addOne(
 	if c.Voter(add) != nil {
 		return nil, fmt.Errorf("%w: %s votes already", contract.ErrArgument, add)
 	}
-	if err := v.config.Ready(ctx); err != nil {
+	if err := v.config.Ready(ctx, c.Level()); err != nil {
 		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
 	}
 	more := *c
@@ -104,15 +128,36 @@ func (v Orders) addOne(
 
 // rules changes everything but the voters.
 func (o *Change) rules(c *timeline.Charter) error {
-	if o.Lease != nil && *o.Lease < c.Lease {
-		return fmt.Errorf("%w: the lease is %v, and can only be raised: who starts anew would forget too early what "+
-			"it promised", contract.ErrArgument, c.Lease)
+	if o.Lease != nil { // who starts anew has to wait as long as it may have promised before
+		if c.Former = c.Guard(); c.Former <= *o.Lease {
+			c.Former = 0
+		}
 	}
 	assign(&c.Automatic, o.Automatic)
 	assign(&c.Lease, o.Lease)
 	assign(&c.Patience, o.Patience)
 	assign(&c.MaxLoss, o.MaxLoss)
 	assign(&c.StopWrites, o.StopWrites)
+	return o.moves(c)
+}
+
+// moves changes how the primary moves by itself.
+func (o *Change) moves(c *timeline.Charter) error {
+	bound := c.Bound()
+	assign(&bound.Moves, o.FlapMoves)
+	assign(&bound.Within, o.FlapWithin)
+	if c.Flap = &bound; bound == timeline.DefaultFlap {
+		c.Flap = nil
+	}
+	assign(&c.Failback, o.Failback)
+	c.Voters = slices.Clone(c.Voters)
+	for id, priority := range o.Priorities {
+		voter := c.Voter(id)
+		if voter == nil || voter.Witness() {
+			return fmt.Errorf("%w: %q is no region that votes", contract.ErrArgument, id)
+		}
+		voter.Priority = priority
+	}
 	return nil
 }
 

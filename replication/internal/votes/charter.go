@@ -44,6 +44,9 @@ func (v Orders) register(r *peer.Registry) {
 	peer.Handle(r, askChange, func(ctx context.Context, c Change) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.change(ctx, c) })
 	})
+	peer.Handle(r, askPolicy, func(ctx context.Context, c Change) (*timeline.Charter, error) {
+		return v.known(ctx, func() (*timeline.Charter, error) { return v.change(ctx, c) })
+	})
 	peer.Handle(r, askRecover, func(ctx context.Context, _ peer.Nothing) (*timeline.Reign, error) {
 		return v.recover(ctx)
 	})
@@ -135,7 +138,7 @@ func (v Orders) enable(ctx context.Context, set Settings) (*timeline.Charter, er
 		}
 		number = c.Number + 1
 	}
-	if err := v.config.Ready(ctx); err != nil {
+	if err := v.config.Ready(ctx, timeline.LevelBallots); err != nil {
 		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
 	}
 	c := &timeline.Charter{
@@ -180,6 +183,9 @@ func (v Orders) add(ctx context.Context, c *timeline.Charter, id string, witness
 	e, err := reach(ctx, v.Votes, addrs, askEnrol, peer.Nothing{})
 	if err == nil && e.Voter != id {
 		err = fmt.Errorf("it says that it is %s", e.Voter)
+	}
+	if v := (timeline.Voter{ID: id}); err == nil && v.Witness() {
+		err = e.understands(c.Level())
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s cannot vote yet: %w", contract.ErrNotReady, id, err)
@@ -234,6 +240,7 @@ func (v *Votes) next() (*timeline.Charter, error) {
 	}
 	c := *s.Charter()
 	c.Epoch, c.Number = s.Cursor.Epoch, c.Number+1
+	c.Returns = c.Bound().Recent(c.Returns, func(timeline.Epoch) bool { return true }, v.config.Clock.Now())
 	return &c, nil
 }
 
@@ -316,12 +323,16 @@ func (v *Votes) alone(do func(ctx context.Context) error) {
 	v.busy = v.config.Life.Try(func(ctx context.Context) {
 		err := do(ctx)
 		v.mu.Lock()
-		text := silence(err)
-		news := text != "" && text != v.failed
-		v.busy, v.failed = false, text
+		v.busy = false
+		times, tell := 0, false
+		if err == nil {
+			v.unwritten.over()
+		} else if ctx.Err() == nil {
+			times, tell = v.unwritten.tell(v.config.Clock.Elapsed(), err.Error())
+		}
 		v.mu.Unlock()
-		if news && ctx.Err() == nil {
-			v.config.Logger.Info("charter not written; will try again", "err", err)
+		if tell {
+			v.config.Logger.Info("charter not written; will try again", "err", err, "times", times)
 		}
 	})
 }

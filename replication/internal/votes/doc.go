@@ -12,6 +12,8 @@
 //   - V5: an order that writes a charter ends when a majority of its voters keeps it. By one charter no more than one
 //     voter comes or goes, but after a recovery; and the next one comes when what was acknowledged is known to a
 //     majority of this one (B3).
+//   - V6: what is of a later level stands in a charter only if every node of every region, and every witness, is known
+//     to understand it.
 //
 // It leaves to its neighbours: what is decided (ballot, timeline), in which order it goes to the log (primary), what a
 // lease allows (standing), and a witness' file (replication/witness).

@@ -112,7 +112,9 @@ func (v *Votes) Elect(
 	if err != nil {
 		return mandate, err
 	}
-	c.Handoff = r.Handoff
+	if c.Handoff = r.Handoff; !operator && c.Handoff == 0 && timeline.Latest(c.Reigns).Primary != c.For {
+		c.At = v.config.Clock.Now()
+	}
 	ctx, cancel := context.WithTimeout(ctx, max(v.config.Timeout, c.Charter.Lease/3))
 	defer cancel()
 	a, err := v.seat.vote(ctx, c, false)
@@ -148,8 +150,8 @@ func within(c *timeline.Candidacy, m timeline.Mandate) error {
 	if !c.Operator || m.Lost <= c.Accept {
 		return nil
 	}
-	return fmt.Errorf("%w: up to %d acknowledged commands would be lost, %d may be", contract.ErrNotReady, m.Lost,
-		c.Accept)
+	return fmt.Errorf("%w: %s acknowledged commands would be lost, %d may be", contract.ErrNotReady,
+		timeline.AtMost(m.Lost), c.Accept)
 }
 
 // poll asks every voter, and returns what those said who say yes once they are a majority, or why none is.

@@ -42,7 +42,7 @@ func (v Orders) recover(ctx context.Context) (*timeline.Reign, error) {
 	case s.Role() == timeline.Diverged:
 		return nil, fmt.Errorf("%w: region %s has to rejoin first", contract.ErrDiverged, v.config.Region)
 	case s.Charter() != nil:
-		lease = s.Charter().Lease
+		lease = s.Charter().Guard()
 	}
 	v.config.Logger.Warn("recovery asked for: this region goes on as the only voter, when a lease is over")
 	if err := v.config.Life.Pause(ctx, lease); err != nil {

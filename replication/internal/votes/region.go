@@ -29,6 +29,8 @@ type Governor interface {
 	// Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it, with what
 	// that knows. operator says that somebody ordered it.
 	Stand(ctx context.Context, e timeline.Epoch, operator bool) (*timeline.Reign, timeline.Mandate, error)
+	// GiveBack switches over to the region to, if this node leads the primary.
+	GiveBack(ctx context.Context, to string) error
 }
 
 // store is a region's log as the place of its ballot.

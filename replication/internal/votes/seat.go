@@ -30,6 +30,8 @@ type Enrolment struct {
 	Priority uint8          `json:"priority"`
 	// Charter is the one by which it votes already; nil: it does not, or is too old to say.
 	Charter *timeline.Charter `json:"charter,omitempty"`
+	// Level says of a witness which charters it understands.
+	Level timeline.Level `json:"level,omitempty"`
 }
 
 // Store is where the ballot of a voter is: a region's log, or a witness' file. It is safe for concurrent use.

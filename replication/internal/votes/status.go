@@ -22,8 +22,13 @@ func (v *Votes) Status() *contract.VoteStatus {
 	now := v.config.Clock.Elapsed()
 	out := &contract.VoteStatus{
 		Charter: c.Mark().Number, Epoch: c.Epoch, Automatic: c.Automatic, Paused: c.Paused,
-		Lease: c.Lease, MaxLoss: c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
+		Lease: c.Lease, Former: c.Former,
+		MaxLoss: c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
 	}
+	bound := c.Bound()
+	out.FlapMoves, out.FlapWithin, out.Failback = bound.Moves, bound.Within, c.Failback
+	out.Moves = ballot.Moves(s, v.moves, nil, v.config.Clock.Now())
+	out.KeptUntil, out.Return = bound.Until(out.Moves), v.returns.Why()
 	leads := v.config.Leadership.Leads() && s.Role() == timeline.Primary
 	if leads {
 		out.Holds = now < v.evidence.Until
@@ -53,6 +58,27 @@ func describe(w *contract.VoterStatus, supports []ballot.Support, now ballot.Ins
 			w.ProblemFor = now - s.Since
 		}
 	}
+}
+
+// Outlook implements overview.Votes.
+func (v *Votes) Outlook() (warnings, notes []string) {
+	s := v.Status()
+	if s == nil || !s.Holds {
+		return nil, nil // a primary that is fenced says why
+	}
+	for _, w := range s.Voters {
+		if w.Problem != "" && w.ProblemFor >= s.Lease {
+			warnings = append(warnings, fmt.Sprintf("%s has not supported the primary for %.0f s, and one more loss "+
+				"may stop writes: %s", w.ID, w.ProblemFor.Seconds(), w.Problem))
+		}
+	}
+	if !s.KeptUntil.IsZero() && s.Automatic && s.Paused == "" {
+		warnings = append(warnings, ballot.Moved(len(s.Moves), s.FlapWithin, s.KeptUntil))
+	}
+	if s.Return != "" {
+		notes = append(notes, s.Return)
+	}
+	return warnings, notes
 }
 
 // Problem says for people what keeps the primary that this node leads from acknowledging, or the secondary from taking

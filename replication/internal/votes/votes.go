@@ -52,8 +52,8 @@ type Config struct {
 	Writes     Writes
 	// Changed is told when the lease has come, gone or grown. It must not block.
 	Changed func()
-	// Ready returns nil once every node of every region is known to understand ballots (V4).
-	Ready func(ctx context.Context) error
+	// Ready returns nil once every node of every region is known to understand what is of level (V4).
+	Ready func(ctx context.Context, level timeline.Level) error
 	// Initial is the charter of a fleet that has none; nil: votes are taken when somebody orders it.
 	Initial *Settings
 }
@@ -72,10 +72,15 @@ type Votes struct {
 	held      bool
 	since     ballot.Instant // it is held, or not, in epoch
 	epoch     timeline.Epoch
-	why       string            // the candidate's, as it was logged last
+	kept      steady // why the candidate does not stand, as it was logged
+	failback  steady // why nobody takes over from this primary, likewise
+	unwritten steady // why what the loop began came to nothing, likewise
+	returns   *ballot.Back
+	moves     []timeline.Move // of the primary by itself, of which voters told
+	marks     [2]mark         // the older one first
+	keeps     keeping
 	dice      *rand.Rand        // so that two regions do not ask at the same time for ever
 	busy      bool              // something is on its way to the log that the loop began
-	failed    string            // why what it began came to nothing, as it was logged last
 	heard     *timeline.Charter // the newest that a voter told of; nil: none
 }
 
@@ -86,6 +91,7 @@ func New(c Config) *Votes {
 	v := &Votes{
 		dice:   rand.New(rand.NewPCG(seed.Sum64(), uint64(c.Clock.Now().UnixNano()))),
 		config: c, wake: wake.New(), holder: ballot.NewHolder(c.Region), candidate: ballot.NewCandidate(c.Region),
+		returns: ballot.NewBack(c.Region),
 	}
 	v.seat = NewSeat(c.Region, c.Clock, c.Life, store{&v.config})
 	c.Fence.OnShort(v.wake.Nudge)
@@ -154,6 +160,8 @@ func (v *Votes) look() {
 	v.hold(nil)
 	v.stand(nil)
 	v.restamp()
+	v.lower()
+	v.back()
 }
 
 // hold takes a step of the holder, and tells the fence what it comes to.
@@ -209,6 +217,7 @@ func (v *Votes) renew(c *timeline.Charter, e ballot.Effect) {
 		ctx, cancel := context.WithTimeout(ctx, c.Lease/3)
 		defer cancel()
 		a, err := v.renewal(ctx, c, e)
+		v.remember(a)
 		v.hold(ballot.Renewed{Call: e.Call, Voter: e.Voter, Answer: a, Silence: silence(err)})
 	})
 }
@@ -227,15 +236,20 @@ func (v *Votes) stand(in ballot.Input) {
 	v.mu.Lock()
 	view := ballot.CandidateView{
 		Term: term, State: s, Quiet: quiet, Supports: supports, Beaten: v.holder.Beaten(), Rank: rank,
-		Dice: v.dice.Uint64(),
+		Wall: v.config.Clock.Now(), Dice: v.dice.Uint64(),
 	}
-	effects := v.candidate.Step(v.config.Clock.Elapsed(), view, in)
+	now := v.config.Clock.Elapsed()
+	effects := v.candidate.Step(now, view, in)
 	why := v.candidate.Why()
-	news := why != "" && why != v.why
-	v.why = why
+	times, tell := 0, false
+	if why != "" {
+		times, tell = v.kept.tell(now, why)
+	} else if now < quiet {
+		v.kept.over()
+	}
 	v.mu.Unlock()
-	if news {
-		v.config.Logger.Info("does not take over", "err", why)
+	if tell {
+		v.config.Logger.Info("does not take over", "err", why, "times", times)
 	}
 	for _, e := range effects {
 		v.campaign(c, e)
@@ -250,6 +264,7 @@ func (v *Votes) campaign(c *timeline.Charter, e ballot.Effect) {
 			defer cancel()
 			a, err := v.sound(ctx, c, e.Voter, e.Candidacy)
 			v.adopt(a)
+			v.remember(a)
 			v.stand(ballot.Sounded{Call: e.Call, Voter: e.Voter, Answer: a, Silence: silence(err)})
 		})
 	case ballot.Stand:
@@ -258,7 +273,7 @@ func (v *Votes) campaign(c *timeline.Charter, e ballot.Effect) {
 			r, mandate, err := v.config.Governor.Stand(ctx, e.Epoch, false)
 			if err == nil {
 				v.config.Logger.Warn("took over by votes", "epoch", r.Epoch, "position", r.First-1, "lossy", r.Lossy,
-					"atMostLost", mandate.Lost)
+					"lost", timeline.AtMost(mandate.Lost))
 			} else {
 				v.config.Logger.Warn("not voted for", "epoch", e.Epoch, "err", err)
 			}
