@@ -127,8 +127,8 @@ var sections = []section{
 				func(c *Config) *string { return &c.PeerRule.Bind }),
 			text("fleet-key-file", "", "file of secrets, one a line, of at least 32 characters each: nodes show each "+
 				"other that they have one of them, also without TLS, and refuse who has none. The first is shown; to "+
-				"change it, add the new one as the second everywhere, then make it the first, then take the old one away, with "+
-				"a restart of all nodes, one by one, each time",
+				"change it, add the new one as the second everywhere, then make it the first, then take the old one "+
+				"away, with a restart of all nodes, one by one, each time",
 				func(c *Config) *string { return &c.FleetKeyFile }),
 			yesOrNo("fleet-key-optional", "let in who shows no key, and go on without one where the other side has "+
 				"none: for as long as not all nodes have `fleet-key-file`",

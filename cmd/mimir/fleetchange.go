@@ -17,8 +17,7 @@ func newFleetChange(n *connection) *cobra.Command {
 	var automatic, stopWrites bool
 	var lease, patience time.Duration
 	var policy func(o *replication.VoteChange) error
-	var maxLoss int64
-	witness := ""
+	maxLoss, witness := int64(0), ""
 	c := &cobra.Command{
 		Use:   "change [--remove VOTER] [--add REGION | --witness NAME=ADDR]",
 		Short: "Change who votes about the primary, and by which rules",

@@ -120,6 +120,6 @@ func byOrderAlone(s *timeline.State, region string) []string {
 	if c := s.Charter(); c == nil || c.Voter(region) == nil || c.Voter(region).Priority != 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("region %s has priority 0: it becomes primary by order alone, and does not come back by "+
-		"itself", region)}
+	return []string{fmt.Sprintf("region %s has priority 0: it becomes primary by order alone, and does not come back "+
+		"by itself", region)}
 }

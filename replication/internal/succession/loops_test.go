@@ -132,7 +132,8 @@ func (w *world) rescued() {
 	w.breaks("%s", why)
 }
 
-// furthest returns the region that has most of a history which is not at its end; nil while one takes writes.
+// furthest returns the region that has most of a history which is not at its end, and of two with as much the one with
+// the later epoch: one of no epoch has none. nil while one takes writes.
 func (w *world) furthest() (best *place) {
 	for _, p := range w.regions {
 		s := p.state()
@@ -140,9 +141,13 @@ func (w *world) furthest() (best *place) {
 			return nil
 		}
 		if s.Role() != timeline.Diverged && p.leader.Trouble() == nil &&
-			(best == nil || s.Cursor.Position > best.state().Cursor.Position) {
+			(best == nil || further(s.Cursor, best.state().Cursor)) {
 			best = p
 		}
 	}
 	return best
+}
+
+func further(a, b timeline.Cursor) bool {
+	return a.Position > b.Position || a.Position == b.Position && a.Epoch > b.Epoch
 }

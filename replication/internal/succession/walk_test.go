@@ -80,9 +80,6 @@ func (w *world) stride(r *rand.Rand, p *place, force bool) {
 	case n < 84 && other != p && p.leader != nil:
 		w.say("> %s switches to %s", p.name, other.name)
 		w.step(p, Switchover{w.operator(p), other.name})
-	case n == 84 && p.leader != nil:
-		w.say("> %s takes back", p.name)
-		w.step(p, Abort{w.operator(p)})
 	case n < 87 && p.leader != nil && p.operator != 0:
 		w.say("> %s gives up", p.name)
 		w.step(p, GaveUp{p.operator, context.Canceled})
@@ -101,6 +98,9 @@ func (w *world) stride(r *rand.Rand, p *place, force bool) {
 	case n == 98:
 		w.say("> %s trims its log", p.name)
 		p.trimmed = p.state().Cursor.Position
+	case n == 99 && p.leader != nil:
+		w.say("> %s takes back", p.name)
+		w.step(p, Abort{w.operator(p)})
 	case n < 84:
 	default:
 		w.say("> wait")
