@@ -11,6 +11,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/rewind"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
@@ -46,6 +47,7 @@ type copyPort struct {
 	addr    string // of this node
 	staging *transfer.Staging
 	client  *peer.Client
+	node    *node // of which the rewinds are made later
 }
 
 // Fetch implements secondary.Copies.
@@ -67,10 +69,49 @@ func (c copyPort) Offer(ctx context.Context, addr, id string, term uint64) error
 	return err
 }
 
+// Rewind implements secondary.Copies.
+func (c copyPort) Rewind(
+	ctx context.Context, addr string, index uint64, reigns []timeline.Reign,
+) (succession.Copy, error) {
+	q := rewind.Request{Index: index, Reigns: reigns}
+	made, err := rewind.Made{}, error(nil)
+	if addr == "" {
+		made, err = c.node.rewinds.Prepare(ctx, q)
+	} else {
+		made, err = peer.Ask(ctx, c.client, addr, rewind.Ask, q)
+	}
+	return succession.Copy{ID: made.ID, Origin: made.Origin}, err
+}
+
 // Copying implements secondary.Copies.
 func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
 	_, err := peer.Ask(ctx, c.client, addr, slots.AskCopying, slots.CopyNotice{Region: c.region, Position: p})
 	return err
+}
+
+// stagingPort gives the region the copies on this node, wherever they came from.
+type stagingPort struct {
+	*transfer.Staging
+	node *node
+}
+
+// Dir implements region.Staging.
+func (s stagingPort) Dir(id string) (string, error) {
+	if dir, ok := s.node.rewinds.State(id); ok {
+		return dir, nil
+	}
+	return s.Staging.Dir(id)
+}
+
+// Discard implements region.Staging.
+func (s stagingPort) Discard(id string) {
+	s.node.rewinds.Discard(id)
+	s.Staging.Discard(id)
+}
+
+// Remake implements region.Staging.
+func (s stagingPort) Remake(st *timeline.State, index uint64, id string, o *timeline.Origin) {
+	s.node.rewinds.Remake(s.node.life.Context(), st, index, id, o)
 }
 
 // elections gives the governor the votes, which are made after it.

@@ -28,6 +28,7 @@ type Machine struct {
 	running  *activity
 	copied   *copied
 	needs    string // the source whose log does not reach back far enough
+	vainly   string // the source for whose history the region could not go back by itself
 }
 
 // decision is what is on its way through the region's log.
@@ -62,7 +63,7 @@ func (m *Machine) Due() Instant { return m.due }
 func (m *Machine) begin(term uint64) {
 	unknown := fmt.Errorf("%w: another node may lead the region now", contract.ErrUnknownOutcome)
 	proposed := m.deciding != nil
-	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term, nil, nil, nil, "", 0, 0
+	m.term, m.deciding, m.attempt, m.copied, m.needs, m.vainly, m.pausedTo, m.vain = term, nil, nil, nil, "", "", 0, 0
 	m.leaveMove(unknown)
 	if o := m.takeover; o != nil {
 		m.takeover = nil
