@@ -53,6 +53,9 @@ var planted = []struct {
 	{"a ceiling is answered and not kept", "B3", 9, limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1}},
 	{"a vote is forgotten", "B1", 305, limits{Epochs: 2, Stands: 2, MaxLoss: anyLoss}},
 	{"the budget is not looked at", "B3", 47, limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1}},
+	{"a charter is changed before the one before is kept", "B2", 136, limits{Epochs: 2, Stands: 1, Charters: 3,
+		MaxLoss: anyLoss}},
+	{"an older charter is as good", "B2", 67, limits{Epochs: 2, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
 	{"a seal is lifted without a refusal", "B", 4, limits{Epochs: 2, Writes: 2, Seals: 1, MaxLoss: 2}},
 }
 

@@ -29,7 +29,7 @@ func (n *world) next(bug string) []step {
 			if former && n.voters[i].former == nil {
 				continue
 			}
-			if i != w {
+			if !witness(i) {
 				n.renewals(i, former, bug, add)
 			}
 			p, _ := n.process(i, former)
@@ -42,9 +42,10 @@ func (n *world) next(bug string) []step {
 				})
 			}
 		}
-		if i != w {
+		if !witness(i) {
 			n.stands(i, bug, add)
 			n.history(i, bug, add)
+			n.charts(i, bug, add)
 		}
 		n.changes(i, bug, add)
 	}
@@ -88,7 +89,7 @@ func (n *world) renewals(i int, former bool, bug string, add func(string, func(*
 	for k, e := range effects {
 		to := slices.Index(names[:], e.Voter)
 		for _, stale := range []bool{false, true} { // a former leader of the voter may be asked
-			if stale && (n.voters[to].former == nil || to == w) {
+			if stale && (n.voters[to].former == nil || witness(to)) {
 				continue
 			}
 			add(fmt.Sprint(names[i], " renews at ", e.Voter, ", former ", former, stale), func(n *world) {
@@ -154,8 +155,9 @@ func (n *world) stands(i int, bug string, add func(string, func(*world))) {
 	if v.leader.stands == nil && n.left.Stands > 0 && epoch <= n.left.Epochs && s.Seal == nil {
 		add(fmt.Sprint(names[i], " stands for epoch ", epoch), func(n *world) {
 			n.left.Stands--
-			n.voters[i].leader.stands = Of(n.voters[i].state, epoch)
+			n.stand(i, Of(n.voters[i].state, epoch))
 		})
+		n.standsUnder(i, epoch, add)
 	}
 	from := n.voters[1-i].state
 	if h := from.Seal; v.leader.stands == nil && h != nil && h.To == names[i] && s.Cursor == from.Cursor &&
@@ -163,7 +165,7 @@ func (n *world) stands(i int, bug string, add func(string, func(*world))) {
 		add(fmt.Sprint(names[i], " stands by handoff ", h.Handoff), func(n *world) {
 			c := Of(n.voters[i].state, h.Epoch+1)
 			c.Handoff = h.Handoff
-			n.voters[i].leader.stands = c
+			n.stand(i, c)
 		})
 	}
 	c := v.leader.stands
@@ -171,7 +173,8 @@ func (n *world) stands(i int, bug string, add func(string, func(*world))) {
 		return
 	}
 	for to := range n.voters {
-		if v.leader.votes[to] || to != i && !v.leader.votes[i] || n.voters[to].leader.voter.voting != 0 {
+		if v.leader.votes[to] || to != i && !v.leader.votes[i] || n.voters[to].leader.voter.voting != 0 ||
+			c.Charter.Voter(names[to]) == nil {
 			continue
 		}
 		add(fmt.Sprint(names[i], " asks ", names[to], " to vote in epoch ", c.Epoch), func(n *world) {
@@ -179,17 +182,30 @@ func (n *world) stands(i int, bug string, add func(string, func(*world))) {
 			if bug == "the budget is not looked at" {
 				c.Operator, c.Accept = true, timeline.NoBound
 			}
+			if own := n.voters[to].state.Ballot.Charter; bug == "an older charter is as good" &&
+				c.Charter.Mark().Before(own.Mark()) {
+				c.Charter = own
+			}
 			n.ask(to, false, bug, question{from: i, epoch: c.Epoch}, VoteAsked{Candidacy: &c})
 		})
 	}
-	if v.leader.votes[i] && s.Ballot.Voted(c) && n.votes(i) >= 2 {
+	if v.leader.votes[i] && s.Ballot.Voted(c) && n.votes(i) >= c.Charter.Majority() {
 		add(fmt.Sprint(names[i], " begins epoch ", c.Epoch), func(n *world) { n.begin(i, c) })
 	}
 	if n.left.Stands > 0 {
 		add(fmt.Sprint(names[i], " gives up"), func(n *world) {
-			n.voters[i].leader.stands, n.voters[i].leader.votes = nil, [3]bool{}
+			n.voters[i].leader.stands, n.voters[i].leader.votes = nil, [most]bool{}
 		})
 	}
+}
+
+// stand has region i stand as c.
+func (n *world) stand(i int, c *timeline.Candidacy) {
+	if !c.Charter.Automatic { // nothing moves by itself where two vote
+		c.Operator = true
+	}
+	n.voters[i].leader.stands = c
+	n.stood[c.Epoch][i] |= 1 << n.charter(c.Charter.Mark())
 }
 
 func (n *world) votes(i int) (count int) {
@@ -208,7 +224,7 @@ func (n *world) begin(i int, c *timeline.Candidacy) {
 		Epoch: c.Epoch, First: v.state.Cursor.Position + 1, Primary: names[i], Handoff: c.Handoff,
 		Previous: v.state.Cursor.Chain,
 	}
-	n.voters[i].leader.stands, n.voters[i].leader.votes = nil, [3]bool{}
+	n.voters[i].leader.stands, n.voters[i].leader.votes = nil, [most]bool{}
 	if outcome, _, err := m.Reign(r); err != nil || outcome != timeline.Applied {
 		return
 	}
@@ -314,19 +330,19 @@ func (n *world) changes(i int, bug string, add func(string, func(*world))) {
 		former.state = v.state
 		v.term++
 		v.leader = newProcess(i, v.term, guard, v.state)
-		if i != w {
+		if !witness(i) {
 			v.former = &former
 		}
 	}
 	guard := n.now
-	if i == w && bug == "a witness that starts waits for nothing" ||
+	if witness(i) && bug == "a witness that starts waits for nothing" ||
 		bug == "a new leader waits for nothing" {
 		guard = n.now - lease
 	}
 	switch {
-	case i == w && n.left.Restarts > 0:
-		add("the witness restarts", func(n *world) { n.left.Restarts--; lead(n, guard) })
-	case i != w && n.left.Changes > 0:
+	case witness(i) && n.left.Restarts > 0:
+		add(names[i]+" restarts", func(n *world) { n.left.Restarts--; lead(n, guard) })
+	case !witness(i) && n.left.Changes > 0:
 		add(fmt.Sprint(names[i], " has another leader"), func(n *world) {
 			n.left.Changes--
 			n.voters[i].log = nil
@@ -419,6 +435,11 @@ var searches = []struct {
 	{"a budget that stops writes", limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1, StopWrites: true}},
 	{"nothing may be lost", limits{Epochs: 3, Stands: 2, Writes: 3}},
 	{"a handoff", limits{Epochs: 3, Stands: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
+	{"a voter is replaced", limits{Epochs: 2, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
+	{"a voter is replaced, and both stand", limits{Epochs: 3, Stands: 2, Charters: 2, MaxLoss: anyLoss}},
+	{"a voter is replaced, and a leader changes",
+		limits{Epochs: 2, Changes: 1, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
+	{"a voter is replaced, and there is a budget", limits{Epochs: 2, Stands: 1, Writes: 3, Charters: 2, MaxLoss: 1}},
 	{"a handoff and a new leader", limits{Epochs: 2, Changes: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
 }
 

@@ -15,32 +15,37 @@ const (
 	lease = 2 * unit
 )
 
-// Voters of a world: regions a and b, and a witness.
+// Voters of a world: regions a and b, a witness, and another one that may be added.
 const (
 	a, b, w = 0, 1, 2
+	most    = 4
 )
 
-var names = [3]string{"a", "b", timeline.WitnessPrefix + "w"}
+var names = [most]string{"a", "b", timeline.WitnessPrefix + "w", timeline.WitnessPrefix + "x"}
 
-// world is two regions and a witness, of which everything that happens in between is left to the search. Time is real
-// time; what clocks may differ is taken out by Charter.Hold, whose own test has it.
+// world is two regions and a witness, of which everything that happens in between is left to the search; and where
+// charters change one witness more, which has a ballot and no charter. Time is real time; what clocks may differ is
+// taken out by Charter.Hold, whose own test has it.
 type world struct {
-	now    Instant
-	voters [3]voter
-	cast   [8][3]uint8 // by epoch and voter: for whom, one more than its number; zero: for nobody
-	by     [8][3]uint8 // the handoff of that vote
-	begun  [8]uint8    // by epoch: who began it, one more than its number
-	handed [8]bool     // it began by a handoff
-	acked  [8]timeline.Position
-	spread timeline.Position // acknowledged, and on the disks of both regions when it was
-	broken string
-	left   limits
+	now      Instant
+	voters   []voter
+	charters []timeline.Charter // that were written, the first one at the beginning
+	stood    [8][2]uint8        // by epoch and region: by which of them it stood, a bit each
+	cast     [8][most]uint8     // by epoch and voter: for whom, one more than its number; zero: for nobody
+	by       [8][most]uint8     // the handoff of that vote
+	begun    [8]uint8           // by epoch: who began it, one more than its number
+	handed   [8]bool            // it began by a handoff
+	acked    [8]timeline.Position
+	spread   timeline.Position // acknowledged, and on the disks of both regions when it was
+	broken   string
+	left     limits
 }
 
 // limits bound what may happen in a search.
 type limits struct {
 	Epochs                                            timeline.Epoch
 	Changes, Restarts, Writes, Stands, Seals, Refuses int
+	Charters                                          int // changes of who votes
 	MaxLoss                                           uint64
 	StopWrites                                        bool
 }
@@ -61,7 +66,7 @@ type process struct {
 	holder   Holder
 	shared   timeline.Position
 	stands   *timeline.Candidacy
-	votes    [3]bool
+	votes    [most]bool
 	confirms []uint64
 	calls    []question
 }
@@ -81,18 +86,29 @@ func newWorld(l limits) *world {
 	reign := timeline.Reign{Epoch: 1, First: 1, Primary: "a"}
 	charter := timeline.Charter{
 		Epoch: 1, Number: 1, Lease: lease, MaxLoss: l.MaxLoss, StopWrites: l.StopWrites, Automatic: true,
-		Voters: []timeline.Voter{{ID: "a", Priority: 1}, {ID: "b", Priority: 1}, {ID: names[w]}},
+		Voters: []timeline.Voter{
+			{ID: "a", Priority: 1}, {ID: "b", Priority: 1}, {ID: names[w], Addrs: []string{"here"}},
+		},
 	}
-	for i := range n.voters {
+	n.charters = []timeline.Charter{charter}
+	for i := range charter.Voters {
 		s := &timeline.State{Region: names[i], Ballot: &timeline.Ballot{Charter: charter, Promised: 1, For: "a"}}
-		if i != w {
+		if !witness(i) {
 			s.Reigns, s.Cursor = []timeline.Reign{reign}, timeline.Cursor{Epoch: 1}
 		}
-		n.voters[i] = voter{state: s, term: 1, leader: newProcess(i, 1, -lease, s)}
+		n.voters = append(n.voters, voter{state: s, term: 1, leader: newProcess(i, 1, -lease, s)})
 		n.cast[1][i] = a + 1
+	}
+	if l.Charters > 0 {
+		i := len(n.voters)
+		s := &timeline.State{Region: names[i], Ballot: &timeline.Ballot{}}
+		n.voters = append(n.voters, voter{state: s, term: 1, leader: newProcess(i, 1, -lease, s)})
 	}
 	return n
 }
+
+// witness reports whether a voter has no data, and no log.
+func witness(i int) bool { return i >= w }
 
 func newProcess(i int, term uint64, since Instant, s *timeline.State) process {
 	p := process{voter: *NewVoter(names[i]), holder: *NewHolder(names[i])}
@@ -110,6 +126,7 @@ func (p *process) clone() process {
 
 func (n *world) clone() *world {
 	c := *n
+	c.voters = slices.Clone(n.voters)
 	for i := range c.voters {
 		v := &c.voters[i]
 		v.leader = n.voters[i].leader.clone()
@@ -161,24 +178,38 @@ func (n *world) apply(i int, c *timeline.Control) (timeline.Outcome, string) {
 	return outcome, why
 }
 
-// winner returns for whom a majority voted, not by a handoff, or who began although it did not; -1: nobody. After a
-// handoff, who was sealed may go on to acknowledge what the next one has.
+// winner returns for whom a majority of a charter by which it stood voted, not by a handoff, or who began although it
+// did not; -1: nobody. After a handoff, who was sealed may go on to acknowledge what the next one has.
 func (n *world) winner(e int) int {
 	if n.begun[e] != 0 && !n.handed[e] {
 		return int(n.begun[e]) - 1
 	}
 	for x := range 2 {
-		votes := 0
-		for i, f := range n.cast[e] {
-			if f == uint8(x)+1 && n.by[e][i] == 0 {
-				votes++
+		for k := range n.charters {
+			c := &n.charters[k]
+			if n.stood[e][x]&(1<<k) != 0 && n.count(c, func(i int) bool {
+				return n.cast[e][i] == uint8(x)+1 && n.by[e][i] == 0
+			}) >= c.Majority() {
+				return x
 			}
-		}
-		if votes >= 2 {
-			return x
 		}
 	}
 	return -1
+}
+
+// count returns how many voters of a charter are so.
+func (n *world) count(c *timeline.Charter, so func(i int) bool) (votes int) {
+	for i := range n.voters {
+		if c.Voter(names[i]) != nil && so(i) {
+			votes++
+		}
+	}
+	return votes
+}
+
+// charter returns which of the charters that were written has this mark.
+func (n *world) charter(m timeline.Mark) int {
+	return slices.IndexFunc(n.charters, func(c timeline.Charter) bool { return c.Mark() == m })
 }
 
 // tell gives an input to a process that speaks for voter i, and does what it wants.
@@ -187,7 +218,7 @@ func (n *world) tell(i int, former bool, in Input, bug string) {
 	for _, e := range p.voter.Step(n.now, s, in) {
 		switch e.Do {
 		case Confirm:
-			if i == w { // nobody can have taken its place
+			if witness(i) { // nobody can have taken its place
 				n.tell(i, former, Confirmed{e.Call, true}, bug)
 				continue
 			}
@@ -208,7 +239,7 @@ func (n *world) record(i int, former bool, e Effect, bug string) {
 		p, _ := n.process(i, former)
 		p.voter.take(e.Call)
 	case former: // its log takes nothing
-	case i == w:
+	case witness(i):
 		outcome, why := n.apply(i, e.Control)
 		n.tell(i, false, Recorded{Call: e.Call, Outcome: outcome, Why: why}, bug)
 	case n.voters[i].log == nil:
@@ -293,7 +324,9 @@ func (n *world) key(buf []byte) []byte {
 		if v.log != nil {
 			buf = append(buf, v.log.Op[0], byte(v.call))
 			if v.log.Vote != nil {
-				buf = append(buf, byte(v.log.Vote.Epoch), v.log.Vote.For[0])
+				buf = append(buf, byte(v.log.Vote.Epoch), v.log.Vote.For[0], n.keyOf(v.log.Vote.Charter.Mark()))
+			} else if v.log.Charter != nil {
+				buf = append(buf, n.keyOf(v.log.Charter.Mark()))
 			} else {
 				buf = append(buf, byte(v.log.Epoch), byte(v.log.Known.Ceiling))
 			}
@@ -305,17 +338,31 @@ func (n *world) key(buf []byte) []byte {
 		buf = append(buf, '|')
 	}
 	for e := range n.cast {
-		buf = append(buf, n.cast[e][0], n.cast[e][1], n.cast[e][2], n.by[e][0]|n.by[e][1]<<2|n.by[e][2]<<4,
-			n.begun[e], byte(n.acked[e]))
+		cast, by := n.cast[e], n.by[e]
+		buf = append(buf, cast[0]|cast[1]<<2|cast[2]<<4|cast[3]<<6, by[0]|by[1]<<2|by[2]<<4|by[3]<<6, n.begun[e],
+			byte(n.acked[e]), n.stood[e][a], n.stood[e][b])
+	}
+	for k := range n.charters {
+		c := &n.charters[k]
+		buf = append(buf, byte(c.Epoch), byte(c.Number), byte(n.count(c, func(int) bool { return true })))
+		for i := range n.voters {
+			if c.Voter(names[i]) != nil {
+				buf = append(buf, byte(i))
+			}
+		}
 	}
 	l := n.left
 	return append(buf, byte(n.spread), byte(l.Changes), byte(l.Restarts), byte(l.Writes), byte(l.Stands), byte(l.Seals),
-		byte(l.Refuses))
+		byte(l.Refuses), byte(l.Charters))
 }
+
+// keyOf stands for a charter.
+func (n *world) keyOf(m timeline.Mark) byte { return byte(1 + n.charter(m)) }
 
 func (n *world) keyOfState(buf []byte, s *timeline.State) []byte {
 	b := s.Ballot
-	buf = append(buf, byte(b.Promised), b.For[0], byte(b.Handoff), byte(b.Known.Epoch()), byte(b.Known.Ceiling),
+	buf = append(buf, byte(b.Promised), byte(1+slices.Index(names[:], b.For)), n.keyOf(b.Charter.Mark()),
+		byte(b.Handoff), byte(b.Known.Epoch()), byte(b.Known.Ceiling),
 		byte(s.Cursor.Epoch), byte(s.Cursor.Position), byte(s.Refused.Handoff), byte(len(s.Reigns)))
 	for _, r := range s.Reigns {
 		buf = append(buf, byte(r.First), r.Primary[0])
@@ -331,7 +378,7 @@ func (n *world) ahead(i Instant) byte { return byte(max(i-n.now, 0) / unit) }
 func (n *world) keyOfProcess(buf []byte, p *process) []byte {
 	v := &p.voter
 	buf = append(buf, n.ahead(v.until), n.ahead(v.others), byte(v.epoch), n.ahead(v.since+lease), byte(v.voting),
-		byte(p.shared), byte(p.holder.floor))
+		byte(p.shared), byte(p.holder.floor), n.keyOf(p.holder.mark))
 	for _, r := range v.requests {
 		buf = append(buf, byte(r.call), n.ahead(r.at+lease))
 		if q := p.question(r.call); q.call != 0 {
@@ -341,12 +388,14 @@ func (n *world) keyOfProcess(buf []byte, p *process) []byte {
 	buf = append(buf, '.')
 	for _, id := range names {
 		if s := p.holder.support(id); s != nil {
-			buf = append(buf, n.ahead(s.Until), byte(s.Ceiling), byte(s.asks), n.ahead(s.sent+lease))
+			buf = append(buf, n.ahead(s.Until), byte(s.Ceiling), byte(s.asks), n.ahead(s.sent+lease), n.keyOf(s.mark),
+				n.keyOf(s.has))
 		}
 		buf = append(buf, ',')
 	}
 	if p.stands != nil {
-		buf = append(buf, byte(p.stands.Epoch), byte(p.stands.Handoff), byte(p.stands.Cursor.Position))
+		buf = append(buf, byte(p.stands.Epoch), byte(p.stands.Handoff), byte(p.stands.Cursor.Position),
+			n.keyOf(p.stands.Charter.Mark()))
 		for _, yes := range p.votes {
 			if yes {
 				buf = append(buf, 'y')

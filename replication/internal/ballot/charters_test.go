@@ -1,0 +1,116 @@
+package ballot
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// charts has region i, if it is primary and has a lease, write a charter: first its own version of the one before, then
+// those with one voter more or less; and has a region keep what another voter has.
+func (n *world) charts(i int, bug string, add func(string, func(*world))) {
+	v := &n.voters[i]
+	s := v.state
+	if len(n.voters) < most || v.log != nil {
+		return
+	}
+	n.keeps(i, add)
+	evidence, c := v.leader.holder.Evidence(), s.Charter()
+	if !s.Writable() || evidence.Epoch != s.Cursor.Epoch || n.now >= evidence.Until {
+		return
+	}
+	if c.Epoch != s.Cursor.Epoch {
+		next := *c
+		next.Epoch, next.Number = s.Cursor.Epoch, c.Number+1
+		add(names[i]+" writes the charter as its own", func(n *world) { n.write(i, next) })
+		return
+	}
+	if n.left.Charters == 0 {
+		return
+	}
+	for k := range n.voters {
+		if k == i {
+			continue
+		}
+		next, act := changed(c, k)
+		next.Epoch, next.Number = s.Cursor.Epoch, c.Number+1
+		probe := v.leader.clone()
+		probe.holder.Step(n.now, n.view(i, false, s), nil)
+		if bug != "a charter is changed before the one before is kept" && !probe.holder.Settled(&next) {
+			continue
+		}
+		add(fmt.Sprint(names[i], " ", act, " ", names[k]), func(n *world) {
+			n.left.Charters--
+			n.write(i, next)
+		})
+	}
+}
+
+// changed returns a charter with voter k less, or more.
+func changed(c *timeline.Charter, k int) (next timeline.Charter, act string) {
+	next, act = *c, "removes"
+	id := names[k]
+	next.Voters = slices.DeleteFunc(slices.Clone(c.Voters), func(v timeline.Voter) bool { return v.ID == id })
+	if c.Voter(id) == nil {
+		added := timeline.Voter{ID: id}
+		if witness(k) {
+			added.Addrs = []string{"here"}
+		} else {
+			added.Priority = 1
+		}
+		next.Voters, act = append(next.Voters, added), "adds"
+		slices.SortFunc(next.Voters, func(a, b timeline.Voter) int { return cmp.Compare(a.ID, b.ID) })
+	}
+	next.Automatic = len(next.Voters) >= 3
+	return next, act
+}
+
+func (n *world) write(i int, c timeline.Charter) {
+	if n.charter(c.Mark()) >= 0 {
+		n.broken = fmt.Sprintf("B1: two charters %d of epoch %d", c.Number, c.Epoch)
+	}
+	if c.Fault() != "" {
+		panic(c.Fault())
+	}
+	// Not if the region has voted in a later epoch, be it for itself.
+	if outcome, _ := n.apply(i, &timeline.Control{Op: timeline.OpCharter, Charter: &c, To: names[i]}); outcome ==
+		timeline.Applied {
+		n.charters = append(slices.Clip(n.charters), c)
+	}
+}
+
+// keeps has region i hear of a newer charter from another voter, and keep it, as far as that is allowed.
+func (n *world) keeps(i int, add func(string, func(*world))) {
+	s := n.voters[i].state
+	for k := range n.voters {
+		b := n.voters[k].state.Ballot
+		if k == i || b.Charter.Number == 0 || !s.Charter().Mark().Before(b.Charter.Mark()) ||
+			b.Charter.Epoch < s.Ballot.Promised ||
+			b.Charter.Epoch > s.Ballot.Promised && b.Charter.Epoch != b.Promised {
+			continue
+		}
+		add(fmt.Sprint(names[i], " keeps the charter of ", names[k]), func(n *world) {
+			b := n.voters[k].state.Ballot
+			n.apply(i, &timeline.Control{Op: timeline.OpCharter, Charter: &b.Charter, To: b.For})
+		})
+	}
+}
+
+// standsUnder has region i stand by a newer charter that it heard of.
+func (n *world) standsUnder(i int, epoch timeline.Epoch, add func(string, func(*world))) {
+	own := n.voters[i].state.Charter().Mark()
+	for k := range n.charters {
+		c := &n.charters[k]
+		heard := slices.ContainsFunc(n.voters, func(v voter) bool { return v.state.Ballot.Charter.Mark() == c.Mark() })
+		if !heard || !own.Before(c.Mark()) || c.Voter(names[i]) == nil {
+			continue
+		}
+		add(fmt.Sprint(names[i], " stands for epoch ", epoch, " by charter ", c.Number, " of epoch ", c.Epoch),
+			func(n *world) {
+				n.left.Stands--
+				n.stand(i, Of(n.voters[i].state.Under(&n.charters[k]), epoch))
+			})
+	}
+}
