@@ -63,7 +63,8 @@ func (m *Machine) Due() Instant { return m.due }
 func (m *Machine) begin(term uint64) {
 	unknown := fmt.Errorf("%w: another node may lead the region now", contract.ErrUnknownOutcome)
 	proposed := m.deciding != nil
-	m.term, m.deciding, m.attempt, m.copied, m.needs, m.vainly, m.pausedTo, m.vain = term, nil, nil, nil, "", "", 0, 0
+	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term, nil, nil, nil, "", 0, 0
+	m.vainly = ""
 	m.leaveMove(unknown)
 	if o := m.takeover; o != nil {
 		m.takeover = nil
