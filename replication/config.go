@@ -121,7 +121,7 @@ const (
 	DefaultSegmentBytes      = 64 << 20
 	DefaultRetainBytes       = 8 << 30
 	DefaultCopyRetainBytes   = 1 << 30 // at least; see Config.CopyRetainBytes
-	DefaultCheckpointBytes   = 128 << 20
+	DefaultCheckpointBytes   = 64 << 20
 	DefaultCompactBytes      = 64 << 20
 	DefaultMaxFrameBytes     = 1 << 20
 	DefaultMaxCommandBytes   = CommandBytesLimit
