@@ -46,7 +46,7 @@ func openBranch(o Options, dir string) (*sideStore, error) {
 		return nil, err
 	}
 	name := generationName(marker.NextIter())
-	if err := snapshot.Link(o.FS, dir, o.FS.PathJoin(o.Dir, name)); err != nil {
+	if _, err := snapshot.Link(o.FS, dir, o.FS.PathJoin(o.Dir, name)); err != nil {
 		return nil, errors.Join(err, marker.Close())
 	}
 	if err := errors.Join(marker.Move(name), marker.Close()); err != nil {
