@@ -139,13 +139,6 @@ var ways = []way{
 		want:    after, base: timeline.Base{Index: 5, Position: 4},
 	},
 	{
-		name:    "an install of what this node makes itself",
-		prepare: func(t *testing.T, s *script, fs durable.FS) { s.sourceCopy(t, fs, "/made") },
-		equip:   func(p *place) { p.remake = func(id string) { p.staged[id] = "/made" } },
-		enter:   func(p *place, s *script) error { return p.Apply(p.enter(1, s.install)) },
-		want:    after, base: timeline.Base{Index: 5, Position: 4},
-	},
-	{
 		name:    "an install whose copy is not here",
 		prepare: func(t *testing.T, s *script, fs durable.FS) { s.ownCopy(t, fs, "/staging/own") },
 		equip: func(p *place) {
@@ -159,6 +152,13 @@ var ways = []way{
 		},
 		enter: func(p *place, s *script) error { return p.Apply(p.enter(1, s.install)) },
 		want:  later, base: timeline.Base{Index: 6, Position: 5},
+	},
+	{
+		name:    "an install of what this node makes itself",
+		prepare: func(t *testing.T, s *script, fs durable.FS) { s.sourceCopy(t, fs, "/made") },
+		equip:   func(p *place) { p.remake = func(id string) { p.staged[id] = "/made" } },
+		enter:   func(p *place, s *script) error { return p.Apply(p.enter(1, s.install)) },
+		want:    after, base: timeline.Base{Index: 5, Position: 4},
 	},
 }
 
