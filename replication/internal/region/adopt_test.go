@@ -254,6 +254,34 @@ func TestANodeThatWasAwaySavesWhatItsRegionGaveUp(t *testing.T) {
 	}
 }
 
+// TestANodeThatGotADivergedStateSavesItsTailToo: another node had saved it when it sent the state, and may be lost.
+func TestANodeThatGotADivergedStateSavesItsTailToo(t *testing.T) {
+	s, disk := newScript(t), vfs.NewCrashableMem()
+	fs, e := pebblefs.New(disk), enginetest.Volatile()
+	sender := newPlace(t, "us", fs, e, e).load()
+	sender.apply(s.old...)
+	sender.copyHere("/received")
+	s.sourceCopy(t, fs, "/staging/copy")
+
+	e = enginetest.Volatile()
+	p := newPlace(t, "us", fs, e, e).load()
+	if _, _, _, err := p.Install("/received"); err != nil {
+		t.Fatal(err)
+	}
+	p.log.last = p.index
+	if p.staged["copy"] = "/staging/copy"; len(p.saved) != 0 {
+		t.Fatalf("saved %+v before anything was given up", p.saved)
+	}
+	p.full = errors.New("no space left on device")
+	if err := p.Apply(p.enter(1, s.install)); !errors.Is(err, p.full) {
+		t.Fatalf("%v, want %v", err, p.full)
+	}
+	want := *sender.seen.State().Diverged
+	if len(p.saved) != 1 || p.saved[0] != want || !slices.Equal(p.commands(), before) {
+		t.Errorf("saved %+v, want %+v; has %q", p.saved, want, p.commands())
+	}
+}
+
 // TestAnEarlierForkIsSavedAgain: the history that is installed may part earlier than the one for which the region has
 // diverged.
 func TestAnEarlierForkIsSavedAgain(t *testing.T) {

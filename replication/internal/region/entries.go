@@ -215,14 +215,14 @@ func (a *Applier) saveBefore(reigns []timeline.Reign, last timeline.Position, up
 	return a.saveFrom(fork, timeline.Latest(reigns), upTo)
 }
 
-// saveFrom saves what the history here has behind the fork with that of a claim. What a divergence had saved is not
-// saved again.
+// saveFrom saves what the history here has behind the fork with that of a claim. What a divergence had saved is saved
+// under its name, if it is not here: this node may have got the state of another, which had saved it.
 func (a *Applier) saveFrom(fork timeline.Position, claim timeline.Reign, upTo uint64) error {
 	s := a.machine.State()
-	if s.Diverged != nil && s.Diverged.Fork <= fork {
-		return nil
-	}
 	d := timeline.Divergence{Fork: fork, At: s.Cursor.Position, Claim: claim}
+	if s.Diverged != nil && s.Diverged.Fork <= fork {
+		d = *s.Diverged
+	}
 	return a.config.Tails.Save(d, &s, upTo, a.copyTo)
 }
 

@@ -36,7 +36,7 @@ func Name(region string, d timeline.Divergence, end timeline.Chain) string {
 // tail is left alone: entries apply again after a crash. One that is damaged is kept under another name.
 func Write(fs durable.FS, dir, name string, h Header, next func() ([]byte, error)) (Counts, error) {
 	path := filepath.Join(dir, name+suffix)
-	counts, held, err := verify(fs, dir, name)
+	counts, held, err := Verify(fs, dir, name)
 	if err == nil && held.same(h) {
 		return counts, nil
 	}
@@ -57,9 +57,11 @@ func Write(fs durable.FS, dir, name string, h Header, next func() ([]byte, error
 }
 
 // same reports whether a file with the header h is good for o: it is the same tail, and has no less of it.
-func (h Header) same(o Header) bool {
-	return h.Chain == o.Chain && h.Region == o.Region && h.Fork == o.Fork && h.Last == o.Last &&
-		h.Begins() <= o.Begins()
+func (h Header) same(o Header) bool { return h.Ends(o) && h.Begins() <= o.Begins() }
+
+// Ends reports whether h and o are of the same tail, of which either may have a part.
+func (h Header) Ends(o Header) bool {
+	return h.Chain == o.Chain && h.Region == o.Region && h.Fork == o.Fork && h.Last == o.Last
 }
 
 // setAside gives a file that is in the way a name of its own.
@@ -72,8 +74,8 @@ func setAside(fs durable.FS, dir, name string) error {
 	}
 }
 
-// verify reads a file, and checks that its entries lead to its chain.
-func verify(fs durable.FS, dir, name string) (Counts, Header, error) {
+// Verify reads a file, and checks that its entries lead to its chain. Errors: as Scan, and ErrContents.
+func Verify(fs durable.FS, dir, name string) (Counts, Header, error) {
 	var l links
 	counts, h, err := Scan(fs, dir, name, func(payload []byte) error { return l.add(payload) })
 	if err == nil {

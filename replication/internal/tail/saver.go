@@ -31,6 +31,9 @@ func (s *Saver) Save(d timeline.Divergence, st *timeline.State, upTo uint64, who
 		Fleet: c.Fleet, Region: c.Region, Node: c.Node,
 		Fork: d.Fork, Last: d.At, Chain: st.Cursor.Chain, Claim: d.Claim, Saved: c.Clock.Now().UTC(),
 	}
+	if s.has(name, h) {
+		return nil
+	}
 	counts, err := rescue.Write(c.FS, c.Dir, name, h, History(s.log, st.Reigns, d.Fork, d.At, upTo))
 	if lacks(err) {
 		counts, err = s.savePart(name, h, st.Reigns, upTo, whole)
@@ -41,6 +44,17 @@ func (s *Saver) Save(d timeline.Divergence, st *timeline.State, upTo uint64, who
 	c.Logger.Warn("saved the tail that the fleet's history does not have", "tail", name, "dir", c.Dir,
 		"commands", counts.Commands, "bytes", counts.Bytes, "fork", d.Fork, "last", d.At)
 	return nil
+}
+
+// has reports whether this node holds just that tail already, in commands or in a whole state with what the log had.
+func (s *Saver) has(name string, h rescue.Header) bool {
+	c := &s.tails.config
+	_, held, err := rescue.Verify(c.FS, c.Dir, name)
+	if err != nil || !held.Ends(h) {
+		return false
+	}
+	meta, err := copies.ReadMetadata(c.FS, filepath.Join(c.Dir, name+stateSuffix))
+	return held.Begins() == h.Fork || err == nil && meta.Chain == h.Chain
 }
 
 // lacks reports whether the log has not what a tail needs.
