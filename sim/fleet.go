@@ -152,8 +152,9 @@ func (m *member) config(fs vfs.FS) *replication.Config {
 		NodeID: m.name, RegionID: m.region, DataDir: dataFolder, FS: pebblefs.New(fs), PeerAddr: m.name,
 		Join: m.status.spare, Nodes: map[string]string{}, Regions: map[string][]string{},
 		InitialPrimary: f.plan.regions[0], EntryLevel: new(m.level), Clock: m.clock,
-		SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes, CheckpointBytes: f.plan.checkpoints,
-		Logger: slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
+		SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
+		CheckpointBytes: f.plan.checkpoints,
+		Logger:          slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
 	}
 	if e := f.plan.election; e != nil {
 		settings := e.settings

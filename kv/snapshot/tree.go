@@ -9,9 +9,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
-// Link makes the new directory to hold what from holds: tables, which never change, as links and the rest as copies. It
-// returns what has to be made durable of it, in order: copies and directories. A link is as durable as what it links to,
-// and there are many.
+// Link makes the new directory to hold what from holds: tables, which never change, as links and the rest as copies.
+// It returns what has to be made durable of it, in order: copies and directories. A link is as durable as what it links
+// to, and there are many.
 func Link(fs vfs.FS, from, to string) (fresh []string, err error) {
 	names, err := fs.List(from)
 	if err != nil {
