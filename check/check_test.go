@@ -14,7 +14,7 @@ func TestCommandLine(t *testing.T) {
 		return []string{module + "/bench", module + "/" + longest[0], module + "/server"}, nil
 	}
 	plain := "test -vet=off "
-	seeds := "test -vet=off -timeout 15m ./sim -v -run ^TestCampaign$ -sim.campaign " + campaignSeeds
+	seeds := "test -vet=off -timeout 15m ./sim -v -run ^(TestCampaign|TestFailureTable)$ -sim.campaign " + campaignSeeds
 	first := "./" + strings.Join(longest, " ./") + " "
 	for _, test := range []struct {
 		line           string

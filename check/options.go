@@ -88,8 +88,8 @@ func (o *options) vet() []string {
 // happens in 50 to 100 of them; the run prints in how many.
 const campaignSeeds = "150"
 
-// campaign returns the arguments of go that run them, without the race detector, which makes them many times slower;
-// nil if not everything is to be tested, or the command line chooses tests itself.
+// campaign returns the arguments of go that run them, and the table of failures, without the race detector, which makes
+// them many times slower; nil if not everything is to be tested, or the command line chooses tests itself.
 func (o *options) campaign() []string {
 	chosen := slices.ContainsFunc(o.rest, func(a string) bool {
 		name, _, _ := strings.Cut(strings.TrimLeft(a, "-"), "=")
@@ -98,8 +98,8 @@ func (o *options) campaign() []string {
 	if o.quick || chosen || len(o.packages) > 0 {
 		return nil
 	}
-	return []string{"test", "-vet=off", "-timeout", testTimeout, "./sim", "-v", "-run", "^TestCampaign$",
-		"-sim.campaign", campaignSeeds}
+	return []string{"test", "-vet=off", "-timeout", testTimeout, "./sim", "-v", "-run",
+		"^(TestCampaign|TestFailureTable)$", "-sim.campaign", campaignSeeds}
 }
 
 // test returns the arguments of go that test packages, which go vet has seen already.

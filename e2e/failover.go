@@ -33,9 +33,11 @@ func (r *run) failover(ctx context.Context) error {
 	defer closeAll()
 	w := startWriters(ctx, clients, r.prefix("failover"))
 	defer w.stop()
-	if err := r.loseRegion(ctx, w, old, next); err != nil {
+	late, err := r.loseRegion(ctx, w, old, next)
+	if err != nil {
 		return err
 	}
+	defer late.close()
 	var report replication.MoveReport
 	if err := r.operate(ctx, &report, "failover", "--to", next.Name, "--force"); err != nil {
 		return err
@@ -46,6 +48,9 @@ func (r *run) failover(ctx context.Context) error {
 		return err
 	}
 	r.line("clients write to %s", next.Name)
+	if err := late.check(ctx); err != nil {
+		return err
+	}
 	writes := w.stop()
 	if report.To != next.Name || !report.Lossy {
 		return fmt.Errorf("unexpected report: %+v", report)
@@ -72,22 +77,25 @@ func (r *run) failover(ctx context.Context) error {
 }
 
 // loseRegion cuts the link under load, so that the old primary acknowledges what the new one does not have, and kills
-// the old primary with what is on its way. The link is whole afterwards.
-func (r *run) loseRegion(ctx context.Context, w *writers, old, next *localfleet.Region) error {
+// the old primary with what is on its way. The link is whole afterwards. It returns a client that has seen what was
+// lost.
+func (r *run) loseRegion(ctx context.Context, w *writers, old, next *localfleet.Region) (*late, error) {
 	if err := w.more(ctx, r.Writes); err != nil {
-		return err
+		return nil, err
 	}
 	r.line("clients of all nodes write, %.0f writes a second", w.rate())
 	r.fleet.Cut(old.Name, next.Name)
 	if err := w.more(ctx, r.Writes/4); err != nil {
-		return err
+		return nil, err
 	}
 	localfleet.Kill(old.Nodes)
 	r.fleet.Lose(old.Name, next.Name)
 	r.fleet.Heal(old.Name, next.Name)
 	r.line("killed all of %s, which had acknowledged at least %d writes behind a cut link", old.Name, r.Writes/4)
-	_, err := r.leader(ctx, next)
-	return err
+	if _, err := r.leader(ctx, next); err != nil {
+		return nil, err
+	}
+	return r.startLate(ctx, next, w.lastRevision())
 }
 
 // rejoinKills is how many leaders of the old primary are killed while it finds out that it is not primary any more.

@@ -18,6 +18,11 @@ type interruption struct {
 // interrupted is the phase of that name. However a switchover ends, one region takes writes afterwards, and has all of
 // them.
 func (r *run) interrupted(ctx context.Context) error {
+	beside, err := r.cross(ctx, r.prefix("crossing"))
+	if err != nil {
+		return err
+	}
+	defer beside.end()
 	for i := range 3 {
 		from, to, err := r.primary(ctx)
 		if err != nil {
@@ -38,15 +43,18 @@ func (r *run) interrupted(ctx context.Context) error {
 				func() error { r.fleet.Heal(from.Name, to.Name); return nil }},
 			kill(from), kill(to),
 		}[i]
-		if err := r.interrupt(ctx, from, to, fault, fmt.Sprintf("%s%d/", r.prefix("interrupted"), i)); err != nil {
+		prefix := fmt.Sprintf("%s%d/", r.prefix("interrupted"), i)
+		if err := r.interrupt(ctx, from, to, fault, prefix, beside); err != nil {
 			return fmt.Errorf("%s: %w", fault.what, err)
 		}
 	}
-	return nil
+	return beside.check(ctx, r)
 }
 
 // interrupt begins a switchover under load and lets the fault happen while it is under way.
-func (r *run) interrupt(ctx context.Context, from, to *localfleet.Region, fault interruption, prefix string) error {
+func (r *run) interrupt(
+	ctx context.Context, from, to *localfleet.Region, fault interruption, prefix string, beside *crossing,
+) error {
 	clients, closeAll, err := connectEach(localfleet.Clients(r.fleet.Nodes()))
 	if err != nil {
 		return err
@@ -54,6 +62,8 @@ func (r *run) interrupt(ctx context.Context, from, to *localfleet.Region, fault 
 	defer closeAll()
 	w := startWriters(ctx, clients, prefix)
 	defer w.stop()
+	beside.write()
+	defer beside.rest()
 	if err := w.more(ctx, r.Writes); err != nil {
 		return err
 	}
@@ -86,6 +96,7 @@ func (r *run) interrupt(ctx context.Context, from, to *localfleet.Region, fault 
 		return err
 	}
 	writes := w.stop()
+	beside.rest()
 	return r.checkInterrupted(ctx, from, to, prefix, writes, outcome)
 }
 

@@ -16,19 +16,8 @@ const checkTimeout = 2 * time.Minute
 
 // register is what one key does: a state is its value, "" for none.
 var register = porcupine.Model{
-	Partition: func(history []porcupine.Operation) (keys [][]porcupine.Operation) {
-		place := map[string]int{}
-		for _, o := range history {
-			key := o.Input.(operation).key
-			i, ok := place[key]
-			if !ok {
-				i = len(keys)
-				place[key] = i
-				keys = append(keys, nil)
-			}
-			keys[i] = append(keys[i], o)
-		}
-		return keys
+	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+		return byKey(history, func(input any) string { return input.(operation).key })
 	},
 	Init: func() any { return "" },
 	Step: func(state, input, _ any) (bool, any) {
@@ -46,6 +35,20 @@ var register = porcupine.Model{
 	},
 }
 
+func byKey(history []porcupine.Operation, key func(input any) string) (keys [][]porcupine.Operation) {
+	place := map[string]int{}
+	for _, o := range history {
+		i, ok := place[key(o.Input)]
+		if !ok {
+			i = len(keys)
+			place[key(o.Input)] = i
+			keys = append(keys, nil)
+		}
+		keys[i] = append(keys[i], o)
+	}
+	return keys
+}
+
 // linearizable wants an order of all operations that their times allow and in which each has the answer that it got.
 func linearizable(history []operation) error {
 	var operations []porcupine.Operation
@@ -60,7 +63,7 @@ func linearizable(history []operation) error {
 	case porcupine.Unknown:
 		return fmt.Errorf("whether %d operations are linearizable is not known after %s", len(operations), checkTimeout)
 	}
-	return errors.New("not linearizable: " + narrow(operations))
+	return errors.New("not linearizable: " + narrow(register, operations))
 }
 
 // settled leaves out what ended with an error and was never seen: it can be put behind all that was seen. What was
@@ -95,10 +98,10 @@ func settled(history []operation) (kept []operation) {
 }
 
 // narrow tells of the first key that is wrong what happened last before it went wrong.
-func narrow(operations []porcupine.Operation) string {
+func narrow(model porcupine.Model, operations []porcupine.Operation) string {
 	const shown = 30
-	for _, history := range register.Partition(operations) {
-		result, info := porcupine.CheckOperationsVerbose(register, history, checkTimeout)
+	for _, history := range model.Partition(operations) {
+		result, info := porcupine.CheckOperationsVerbose(model, history, checkTimeout)
 		if result != porcupine.Illegal {
 			continue
 		}

@@ -34,7 +34,7 @@ func (r *run) paused(ctx context.Context) error {
 	defer cancel()
 	var lost atomic.Int64
 	for i := range pausedLeases {
-		if err := r.keepLease(ctx, client, fmt.Sprint(r.prefix("paused"), i), &lost); err != nil {
+		if err := r.keepLease(ctx, client, pausedTTL, fmt.Sprint(r.prefix("paused"), i), &lost); err != nil {
 			return err
 		}
 	}
@@ -65,9 +65,12 @@ func (r *run) paused(ctx context.Context) error {
 	return nil
 }
 
-// keepLease grants a lease with a key, and keeps it alive until ctx ends. It counts one that the client gave up.
-func (r *run) keepLease(ctx context.Context, client *clientv3.Client, key string, lost *atomic.Int64) error {
-	lease, err := client.Grant(ctx, pausedTTL)
+// keepLease grants a lease of so many seconds with a key, and keeps it alive until ctx ends. It counts one that the
+// client gave up.
+func (r *run) keepLease(
+	ctx context.Context, client *clientv3.Client, ttl int64, key string, lost *atomic.Int64,
+) error {
+	lease, err := client.Grant(ctx, ttl)
 	if err != nil {
 		return err
 	}

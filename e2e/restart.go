@@ -24,11 +24,23 @@ func (r *run) restart(ctx context.Context) error {
 		return err
 	}
 	rate := w.rate()
+	seen, err := r.look(ctx)
+	if err != nil {
+		return err
+	}
+	defer seen.stop()
+	if err := w.more(ctx, r.Writes/4); err != nil {
+		return err
+	}
 	localfleet.Kill(r.fleet.Nodes())
 	writes := w.stop()
+	seen.stop()
 	r.line("killed all nodes of all regions, which took %.0f writes a second", rate)
 	began := time.Now()
 	if err := localfleet.Start(r.fleet.Nodes()); err != nil {
+		return err
+	}
+	if err := seen.check(ctx); err != nil {
 		return err
 	}
 	if err := r.awaitServing(ctx); err != nil {

@@ -25,13 +25,14 @@ const (
 
 // operation is a request to a register, with times since the traffic began.
 type operation struct {
-	client       int
+	client, at   int // at: the node, where it matters
 	key          string
 	kind         kind
 	old, value   string // a swap puts value if the register holds old; a put puts value
 	got          string // what a get, and a swap that was refused, found
 	swapped      bool
-	unknown      bool // it ended with an error: it may have been done, or will be
+	unknown      bool  // it ended with an error: it may have been done, or will be
+	revision     int64 // of what was written, or of what was found, zero if there was nothing
 	began, ended time.Duration
 }
 
@@ -161,7 +162,10 @@ func (op *operation) do(ctx context.Context, client *clientv3.Client) error {
 	defer cancel()
 	switch op.kind {
 	case put:
-		_, err := client.Put(ctx, op.key, op.value)
+		answer, err := client.Put(ctx, op.key, op.value)
+		if err == nil {
+			op.revision = answer.Header.Revision
+		}
 		return err
 	case swap:
 		holds := clientv3.Compare(clientv3.Value(op.key), "=", op.old)
@@ -173,10 +177,12 @@ func (op *operation) do(ctx context.Context, client *clientv3.Client) error {
 		if err != nil {
 			return err
 		}
-		if op.swapped = answer.Succeeded; !op.swapped {
-			for _, kv := range answer.Responses[0].GetResponseRange().Kvs {
-				op.got = string(kv.Value)
-			}
+		if op.swapped = answer.Succeeded; op.swapped {
+			op.revision = answer.Header.Revision
+			return nil
+		}
+		for _, kv := range answer.Responses[0].GetResponseRange().Kvs {
+			op.got, op.revision = string(kv.Value), kv.ModRevision
 		}
 		return nil
 	default:
@@ -185,7 +191,7 @@ func (op *operation) do(ctx context.Context, client *clientv3.Client) error {
 			return err
 		}
 		for _, kv := range answer.Kvs {
-			op.got = string(kv.Value)
+			op.got, op.revision = string(kv.Value), kv.ModRevision
 		}
 		return nil
 	}

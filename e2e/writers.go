@@ -98,6 +98,16 @@ func (w *writers) more(ctx context.Context, count int) error {
 // rate is how many writes were acknowledged a second until now.
 func (w *writers) rate() float64 { return perSecond(int(w.acks.Load()), time.Since(w.began)) }
 
+// lastRevision is the highest that was acknowledged until now.
+func (w *writers) lastRevision() (last int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, one := range w.writes {
+		last = max(last, one.revision)
+	}
+	return last
+}
+
 // stop ends the writers, interrupts what is under way, and returns all writes in the order in which they ended. The
 // outcome of those that were interrupted is unknown.
 func (w *writers) stop() []write {

@@ -8,6 +8,8 @@
 //     replication.
 //   - An error that clients retry is only given for a write that was certainly not applied, or that clients do not
 //     retry by themselves: nothing is applied twice (invariant 5 seen from the client).
+//   - A read at a revision says that this is one of the future, or lost, only if the primary was asked, and what was
+//     shown before a start is not shown in an older state after it.
 //   - A watch sends every event once and in order, or ends with an explicit error (invariant 11); a progress
 //     notification never runs ahead of the events sent on its stream.
 //   - Any node answers any request, of any region; what only the primary's leader knows (the remaining time of leases)

@@ -2,7 +2,6 @@ package etcdapi
 
 import (
 	"context"
-	"errors"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
@@ -26,7 +25,7 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 	var response *pb.RangeResponse
 	taken := s.answers.begin(ctx)
 	defer taken.close()
-	err := s.read(ctx, r.Serializable, func() (err error) {
+	err := s.read(ctx, r.Serializable, r.Revision, func() (err error) {
 		response, err = s.store.RangeTaking(ctx, r, taken.take)
 		return err
 	})
@@ -48,7 +47,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 	}
 	taken := s.answers.begin(ctx)
 	defer taken.close()
-	return s.read(ctx, r.Serializable, func() error {
+	return s.read(ctx, r.Serializable, r.Revision, func() error {
 		return s.store.RangeStream(ctx, r, taken.take, func(chunk *pb.RangeResponse) error {
 			taken.made()
 			if chunk.Header != nil {
@@ -115,7 +114,7 @@ func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRe
 	var response *pb.TxnResponse
 	taken := s.answers.begin(ctx)
 	defer taken.close()
-	err := s.read(ctx, isSerializable(r), func() (err error) {
+	err := s.read(ctx, isSerializable(r), namedRevision(r), func() (err error) {
 		response, err = s.store.ReadOnlyTxn(ctx, r, taken.take)
 		return err
 	})
@@ -130,26 +129,6 @@ func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRe
 // background, on each node by itself; physical does not wait for it.
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
 	return write(ctx, s.API, command.EncodeCompaction(r), command.DecodeCompactionResult)
-}
-
-// read runs a read of the local store as fresh as asked for. A serializable read at a revision that this node does not
-// have yet waits until it has what the primary has: the revision may come from a write acknowledged elsewhere.
-func (s *kvServer) read(ctx context.Context, serializable bool, local func() error) error {
-	fresh := s.barrier
-	if serializable {
-		fresh = s.freshForStale
-	}
-	if err := fresh(ctx); err != nil {
-		return err
-	}
-	err := local()
-	if !serializable {
-		return s.statusOf(ctx, err)
-	}
-	if errors.Is(err, command.ErrFutureRevision) && s.barrier(ctx) == nil {
-		err = local()
-	}
-	return s.statusOf(ctx, err)
 }
 
 // isSerializable reports whether every operation of a read-only transaction says that it may be stale. One without
@@ -167,6 +146,19 @@ func isSerializable(r *pb.TxnRequest) bool {
 		}
 	}
 	return true
+}
+
+// namedRevision returns the highest revision at which a read-only transaction reads, 0 if it names none.
+func namedRevision(r *pb.TxnRequest) (named int64) {
+	for _, branch := range [][]*pb.RequestOp{r.Success, r.Failure} {
+		for _, op := range branch {
+			named = max(named, op.GetRequestRange().GetRevision())
+			if nested := op.GetRequestTxn(); nested != nil {
+				named = max(named, namedRevision(nested))
+			}
+		}
+	}
+	return named
 }
 
 func checkRangeStream(r *pb.RangeRequest) error {

@@ -54,6 +54,9 @@ func (s *maintenanceServer) Status(context.Context, *pb.StatusRequest) (*pb.Stat
 
 // Hash hashes everything that can be read or watched, at any revision that is not compacted.
 func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
+	if err := s.fresh(ctx, replication.Serializable); err != nil {
+		return nil, err
+	}
 	hash, _, revision, err := s.store.Hash(ctx, 0)
 	if err != nil {
 		return nil, s.statusOf(ctx, err)
@@ -64,6 +67,9 @@ func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 // HashKV hashes what can be read at a revision. It is equal on all nodes of all regions (invariant 10), and no
 // compaction changes it. An etcd with the same contents says something else.
 func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+	if err := s.fresh(ctx, replication.Serializable); err != nil {
+		return nil, err
+	}
 	hash, compacted, revision, err := s.store.HashContent(ctx, r.Revision)
 	if err != nil {
 		return nil, s.statusOf(ctx, err)

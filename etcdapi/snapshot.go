@@ -7,6 +7,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+
+	"github.com/mimir-kv/mimir/replication"
 )
 
 const (
@@ -17,10 +19,13 @@ const (
 	snapshotAlignBytes = 512
 )
 
-// Snapshot sends a copy of this node's store and a SHA-256 digest of it.
+// Snapshot sends a copy of this node's store, of nothing older than the node has shown, and a SHA-256 digest of it.
 func (s *maintenanceServer) Snapshot(
 	_ *pb.SnapshotRequest, stream grpc.ServerStreamingServer[pb.SnapshotResponse],
 ) error {
+	if err := s.fresh(stream.Context(), replication.Serializable); err != nil {
+		return err
+	}
 	estimate, _ := s.store.SizeBytes()
 	sender := &snapshotSender{
 		stream: stream, digest: sha256.New(), estimate: estimate, version: minorVersion(s.version),

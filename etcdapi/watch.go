@@ -63,7 +63,9 @@ func (w *watchStream) receive() error {
 		}
 		switch {
 		case r.GetCreateRequest() != nil:
-			err = w.create(r.GetCreateRequest())
+			if err = w.hearOf(r.GetCreateRequest().StartRevision); err == nil {
+				err = w.create(r.GetCreateRequest())
+			}
 		case r.GetCancelRequest() != nil:
 			err = w.cancel(r.GetCancelRequest().WatchId)
 		case r.GetProgressRequest() != nil:
@@ -73,6 +75,15 @@ func (w *watchStream) receive() error {
 			return err
 		}
 	}
+}
+
+// hearOf asks the primary before a watch is refused because its start lies too far ahead: a client that comes from
+// another region may have heard of a reign before this node did. If nobody answers, it is better served elsewhere.
+func (w *watchStream) hearOf(start int64) error {
+	if start <= w.store.Revision() || !w.strange(start) {
+		return nil
+	}
+	return w.barrier(w.ctx)
 }
 
 // create starts a watch, or says why not.

@@ -20,9 +20,10 @@ type Options struct {
 	Direct  bool          // without links: regions reach each other's nodes where these listen, without delay
 
 	// Witness is what runs a witness, to which its name, address and directory are added; nil: there is none. With one,
-	// the primary moves by itself, with Lease and Patience, durations, or the default ones.
+	// the primary moves by itself, with Lease and Patience, durations, and MaxLoss, or the default ones.
 	Witness         []string
 	Lease, Patience string
+	MaxLoss         *int
 
 	// Place says where the node of that name is; nil: on free ports, with its data in Dir/NAME/data.
 	Place func(node string) (Place, error)
@@ -111,7 +112,7 @@ func (f *Fleet) addWitness(o *Options) error {
 	}
 	for _, r := range f.Regions {
 		for _, n := range r.Nodes {
-			n.Config.Failover = &Failover{Automatic: true, Lease: o.Lease, Patience: o.Patience}
+			n.Config.Failover = &Failover{Automatic: true, Lease: o.Lease, Patience: o.Patience, MaxLoss: o.MaxLoss}
 			n.Config.Witnesses = map[string][]string{WitnessName: {p.Peer}}
 		}
 	}

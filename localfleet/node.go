@@ -39,6 +39,7 @@ type Failover struct {
 	Automatic bool   `yaml:"automatic"`
 	Lease     string `yaml:"lease,omitempty"`
 	Patience  string `yaml:"patience,omitempty"`
+	MaxLoss   *int   `yaml:"max-loss,omitempty"`
 }
 
 // StopGrace is longer than a node's own bound for a stop in good order.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -77,6 +79,30 @@ func (q inquiry) pastOf(disk recall.Disk, last uint64) *recall.Check {
 		ID: q.self.ID, Node: c.NodeID, Disk: disk, Last: last,
 		Addresses: addresses, Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: q.client,
 	})
+}
+
+// account asks a member of this region what it knows of this node, whose disk is this, and of the entry at. One of a
+// version that does not know the question says that it has everything that was said in its name.
+func (q inquiry) account(ctx context.Context, disk recall.Disk, member, at uint64) (raftgroup.Account, error) {
+	addr, ok := q.directory.Addr(member)
+	if !ok {
+		return raftgroup.Account{}, fmt.Errorf("%w: nobody knows where the member is", ErrNotReady)
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.config.callTimeout())
+	defer cancel()
+	a, known, err := recall.Ask(ctx, q.client, addr,
+		recall.Question{ID: q.self.ID, Disk: disk.ID, Boot: disk.Boot, At: at})
+	switch {
+	case err != nil:
+		return raftgroup.Account{}, err
+	case !known:
+		return raftgroup.Account{Match: math.MaxUint64}, nil
+	case a.Log == nil:
+		return raftgroup.Account{Match: a.Match}, nil
+	}
+	return raftgroup.Account{
+		Match: a.Match, Whole: true, Leads: a.Log.Leads, Ends: a.Log.Ends, Term: a.Log.Term,
+	}, nil
 }
 
 // report asks the node at addr how it is.

@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/reads"
+	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/rewind"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
@@ -35,8 +36,11 @@ func (g *groupPort) Leader() (id, term uint64) {
 // DiskStalled returns for how long the log's disk has not finished a write, zero unless that is long.
 func (g *groupPort) DiskStalled() time.Duration { return g.Status().DiskStalled }
 
-// acknowledged returns the last entry that the member acknowledged to this node, the leader; zero if it does not lead.
-func (g *groupPort) acknowledged(id uint64) uint64 { return g.Status().Progress[id].Match }
+// account returns what this node answers a member that asks about itself.
+func (g *groupPort) account(member, at uint64) (match uint64, log recall.Log) {
+	a := g.Account(member, at)
+	return a.Match, recall.Log{Leads: a.Leads, Ends: a.Ends, Term: a.Term}
+}
 
 // Voters returns the Raft identities of the region's voters.
 func (g *groupPort) Voters() []uint64 { return g.Status().Conf.GetVoters() }

@@ -78,7 +78,8 @@ func (n *node) buildWrites(log *slots.Log) {
 		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes,
 	})
 	n.slots = slots.New(slots.Config{
-		Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer, Leader: n.directory,
+		Region: c.RegionID, Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer,
+		Leader: n.directory,
 		Client: n.client,
 		Fleet:  n.fleet, Applied: n.applied, Leadership: n.leadership, Clock: c.Clock, Logger: n.logger,
 		RetainBytes: c.RetainBytes, CopyRetainBytes: c.CopyRetainBytes, Timeout: c.callTimeout(),
@@ -208,6 +209,10 @@ func (n *node) bindGroup() error {
 		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
+		Caller: members.Caller,
+		Ask: func(ctx context.Context, member, at uint64) (raftgroup.Account, error) {
+			return newInquiry(n).account(ctx, n.disk, member, at)
+		},
 		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends,
 		OnFatal: n.departure().ended,
 	})
@@ -231,7 +236,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.tails.Register(questions)
 	n.rewinds.Register(questions)
 	n.follower.Register(questions)
-	recall.Register(questions, n.config.NodeID, n.memory, n.group.acknowledged)
+	recall.Register(questions, n.config.NodeID, n.memory, n.group.account)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
 	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve

@@ -31,6 +31,13 @@ type Config struct {
 	// this node shows to and trusts in other regions besides.
 	ClientTLS, PeerTLS, RegionTLS TLS
 
+	// FleetKeyFile has the keys that nodes show each other, one a line; KeyOptional lets in who shows none.
+	FleetKeyFile string
+	KeyOptional  bool
+
+	// PeerRule says more of the certificates that PeerTLS takes for those of nodes.
+	PeerRule PeerRule
+
 	LogLevel, LogFormat string
 	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
 	MaxConnections int
@@ -77,10 +84,17 @@ type TLS struct {
 	CA string
 	// RequireClientCert makes a listener refuse whoever has no certificate signed by CA.
 	RequireClientCert bool
+	// Lenient says that RequireClientCert was set to false, where it would follow from CA.
+	Lenient bool
 }
 
 // Enabled reports whether any file is named.
 func (t TLS) Enabled() bool { return t.Cert != "" || t.Key != "" || t.CA != "" }
+
+// complete has a block for nodes ask them for certificates where it says who signs them.
+func (t *TLS) complete() {
+	t.RequireClientCert = t.RequireClientCert || t.CA != "" && t.Cert != "" && !t.Lenient
+}
 
 // DefaultConfig returns the defaults; name, region and data-dir have none.
 func DefaultConfig() Config {
@@ -94,6 +108,7 @@ func DefaultConfig() Config {
 // complete fills what defaults to other keys.
 func (c *Config) complete() {
 	r := &c.Replication
+	c.PeerTLS.complete()
 	if c.AdvertiseClient == "" {
 		c.AdvertiseClient = c.ListenClient
 	}

@@ -81,7 +81,7 @@ func TestLoadAnchors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (TLS{Cert: "c.pem", Key: "k.pem", CA: "ca.pem"}); c.PeerTLS != want {
+	if want := (TLS{Cert: "c.pem", Key: "k.pem", CA: "ca.pem", RequireClientCert: true}); c.PeerTLS != want {
 		t.Errorf("got %+v", c.PeerTLS)
 	}
 }

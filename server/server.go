@@ -44,6 +44,7 @@ var ErrAbrupt = errors.New("stopped before everything was in order")
 // error if the node could not start, stopped itself, or had to be cut short.
 func Run(ctx context.Context, c *Config, o Options) error {
 	relaxCollector()
+	keepPrivate()
 	s, err := open(c, o)
 	if err != nil {
 		return explained(c, err)
@@ -84,6 +85,7 @@ type server struct {
 	config     *Config
 	version    string
 	logger     *slog.Logger
+	advice     []string    // what is open to others, and what to change
 	shares     door.Shares // of the descriptors
 	ports      *listeners
 	room       *room
@@ -112,6 +114,10 @@ func open(c *Config, o Options) (*server, error) {
 	}
 	for _, text := range warnings {
 		s.logger.Warn("limit", "err", text)
+	}
+	s.advice = append(c.advice(), readable(c.Replication.DataDir)...)
+	for _, text := range s.advice {
+		s.logger.Warn("open to others", "err", text)
 	}
 	shares, err := door.Split(door.Limit(), c.MaxConnections)
 	if err != nil {
@@ -153,6 +159,12 @@ func (s *server) build(plain *slog.Logger) error {
 	wire.Listener, wire.ServerTLS, wire.ClientTLS = s.ports.peer, s.ports.peerTLS, s.ports.dialTLS
 	wire.FleetID, wire.NodeName, wire.Region = c.Replication.FleetID, c.Replication.NodeID, c.Replication.RegionID
 	wire.Logger = s.logger
+	keys, err := fleetKeys(c.FleetKeyFile)
+	if err != nil {
+		return err
+	}
+	wire.Keys, wire.KeyOptional = keys, c.KeyOptional
+	wire.Admit = func(p grpctransport.Peer) error { return c.PeerRule.admit(c.Replication.FleetID, p) }
 	peers, err := grpctransport.New(wire)
 	if err != nil {
 		return err
@@ -218,11 +230,13 @@ func (s *server) start(ctx context.Context) error {
 	routes := &routes{api: api, admin: handler, registry: registry, health: s.replicator.Health}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.Serve(both.grpc) })
-	open := newHTTPServer(routes.client(), s.logger)
+	hosts := hostsOf(s.config.ListenClient, s.config.AdvertiseClient, s.config.ListenHTTP)
+	open := newHTTPServer(fromPages(routes.client(), hosts), s.logger)
 	s.web = append(s.web, open)
 	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {
-		private := newHTTPServer(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), s.logger)
+		private := newHTTPServer(
+			fromPages(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), hosts), s.logger)
 		private.ConnState = acquaint
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
@@ -263,7 +277,7 @@ func (s *server) node() admin.Node {
 	n := admin.Node{
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
-		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total,
+		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.advice,
 	}
 	for _, a := range s.store.Alarms() {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})

@@ -80,6 +80,36 @@ func yesOrNo(key, meaning string, at func(*Config) *bool) setting {
 	return of(key, "bool", meaning, false, at, form[bool]{parseBool, strconv.FormatBool})
 }
 
+func list(key, meaning string, at func(*Config) *[]string) setting {
+	return of(key, "list", meaning, nil, at, form[[]string]{
+		func(s string) ([]string, error) { return split(s), nil },
+		func(l []string) string { return strings.Join(l, ",") },
+	})
+}
+
+// yesUnless is a setting that is yes where something else is set, unless it is set to no.
+func yesUnless(key, meaning string, yes, no func(*Config) *bool) setting {
+	s := yesOrNo(key, meaning, yes)
+	set := func(c *Config, b bool) { *yes(c), *no(c) = b, !b }
+	s.set = func(c *Config, text string) error {
+		b, err := parseBool(text)
+		if err == nil {
+			set(c, b)
+		}
+		return err
+	}
+	s.decode = func(c *Config, n *yaml.Node) error {
+		var b bool
+		err := n.Decode(&b)
+		if err == nil {
+			set(c, b)
+		}
+		return err
+	}
+	s.reset = func(c *Config) { *yes(c), *no(c) = false, false }
+	return s
+}
+
 func addressOfEach(key, meaning string, at func(*Config) *map[string]string) setting {
 	return of(key, "name=addr,…", meaning, nil, at, form[map[string]string]{parseNodes, formatNodes})
 }

@@ -110,6 +110,25 @@ var sections = []section{
 			func(c *Config) *TLS { return &c.ClientTLS }),
 		files("peer-tls", "nodes", "authorities trusted to sign nodes; the machine's if not set",
 			func(c *Config) *TLS { return &c.PeerTLS }),
+		[]setting{
+			list("peer-tls.allowed-cn", "common names, of which the certificate of a node must have one",
+				func(c *Config) *[]string { return &c.PeerRule.AllowedCN }),
+			list("peer-tls.allowed-hostname",
+				"names or IP addresses, for one of which the certificate of a node must be valid",
+				func(c *Config) *[]string { return &c.PeerRule.AllowedHostnames }),
+			text("peer-tls.bind", bindNone, "`node`: the certificate of a node must name the node that speaks: "+
+				"`node.region.fleet` as a DNS name or as the common name, or the URI `mimir://fleet/region/node`; "+
+				"`none`: any certificate signed by `ca` may be any node's",
+				func(c *Config) *string { return &c.PeerRule.Bind }),
+			text("fleet-key-file", "", "file of secrets, one a line, of at least 32 characters each: nodes show each "+
+				"other that they have one of them, also without TLS, and refuse who has none. The first is shown; to "+
+				"change it, add the new one as the second everywhere, then make it the first, then take the old one away, with "+
+				"a restart of all nodes, one by one, each time",
+				func(c *Config) *string { return &c.FleetKeyFile }),
+			yesOrNo("fleet-key-optional", "let in who shows no key, and go on without one where the other side has "+
+				"none: for as long as not all nodes have `fleet-key-file`",
+				func(c *Config) *bool { return &c.KeyOptional }),
+		},
 		files("region-tls", "", "authorities of other regions", func(c *Config) *TLS { return &c.RegionTLS }),
 	)},
 	{"Log", []setting{
@@ -242,11 +261,16 @@ func files(key, whom, authorities string, at func(*Config) *TLS) []setting {
 		cert = "PEM file: certificate to show to other regions if they do not accept that of `peer-tls`"
 		require = "always refused here: it belongs to `peer-tls`, whose listener serves regions too"
 	}
+	asks := yesOrNo(key+".require-client-cert", require, func(c *Config) *bool { return &at(c).RequireClientCert })
+	if whom == "nodes" {
+		asks = yesUnless(key+".require-client-cert", require+"; `true` with `ca`, unless it is set to `false`",
+			func(c *Config) *bool { return &at(c).RequireClientCert }, func(c *Config) *bool { return &at(c).Lenient })
+	}
 	return []setting{
 		text(key+".cert", "", cert, func(c *Config) *string { return &at(c).Cert }),
 		text(key+".key", "", "PEM file: its key", func(c *Config) *string { return &at(c).Key }),
 		text(key+".ca", "", "PEM file: "+authorities, func(c *Config) *string { return &at(c).CA }),
-		yesOrNo(key+".require-client-cert", require, func(c *Config) *bool { return &at(c).RequireClientCert }),
+		asks,
 	}
 }
 

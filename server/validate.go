@@ -163,6 +163,12 @@ func (c *Config) validateTLS() error {
 			return fmt.Errorf("%s: %w", b.key, err)
 		}
 	}
+	if c.KeyOptional && c.FleetKeyFile == "" {
+		return fmt.Errorf("fleet-key-optional needs fleet-key-file")
+	}
+	if err := c.PeerRule.validate(c.PeerTLS); err != nil {
+		return fmt.Errorf("peer-tls: %w", err)
+	}
 	if c.RegionTLS.Enabled() && !c.PeerTLS.Enabled() {
 		return fmt.Errorf("region-tls needs peer-tls")
 	}

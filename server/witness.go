@@ -12,10 +12,13 @@ import (
 	"github.com/mimir-kv/mimir/replication/witness"
 )
 
-// WitnessOptions are what a witness is told. All but TLS are required.
+// WitnessOptions are what a witness is told. All but TLS, PeerRule and the key are required.
 type WitnessOptions struct {
 	Name, FleetID, DataDir, Listen string
 	TLS                            TLS
+	PeerRule                       PeerRule
+	FleetKeyFile                   string
+	KeyOptional                    bool
 	Logger                         *slog.Logger
 }
 
@@ -37,6 +40,8 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	if err := o.validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	o.TLS.complete()
+	keepPrivate()
 	serverTLS, err := listenerTLS([]string{"h2"}, o.TLS)
 	if err != nil {
 		return fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)
@@ -48,13 +53,21 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	if err := checkPlace(o.DataDir); err != nil {
 		return err
 	}
+	if err := o.PeerRule.validate(o.TLS); err != nil {
+		return fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)
+	}
+	keys, err := fleetKeys(o.FleetKeyFile)
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen %s: %w", o.Listen, err)
 	}
 	t, err := grpctransport.New(grpctransport.Options{
 		Listener: listener, ServerTLS: serverTLS, ClientTLS: dialTLS, FleetID: o.FleetID, NodeName: o.Name,
-		Region: "witness", Logger: o.Logger,
+		Region: "witness", Logger: o.Logger, Keys: keys, KeyOptional: o.KeyOptional,
+		Admit: func(p grpctransport.Peer) error { return o.PeerRule.admit(o.FleetID, p) },
 	})
 	if err != nil {
 		return err

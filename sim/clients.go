@@ -124,22 +124,29 @@ func (c *client) write(ctx context.Context, p *process, commands int) outcome {
 	return c.propose(ctx, p, unit...)
 }
 
-// propose proposes one unit of commands that nobody else proposes. What a process says after its power failed was never
-// heard.
+// propose proposes one unit of commands that nobody else proposes. What a process says after its power failed, or
+// while it stands still, was never heard.
 func (c *client) propose(ctx context.Context, p *process, commands ...[]byte) outcome {
+	var options []replication.ProposeOption
+	if len(c.fleet.plan.regions) > 1 && c.random.IntN(8) == 0 {
+		options = append(options, replication.WithRegions(2))
+	}
+	return c.order(ctx, p, options, commands...).outcome
+}
+
+// order is propose with these options.
+func (c *client) order(
+	ctx context.Context, p *process, options []replication.ProposeOption, commands ...[]byte,
+) operation {
 	o := operation{node: p.NodeID(), begin: c.operations.now()}
 	unit := make([]*replication.Command, len(commands))
 	for i, data := range commands {
 		o.values = append(o.values, string(data))
 		unit[i] = &replication.Command{Data: data}
 	}
-	var options []replication.ProposeOption
-	if len(c.fleet.plan.regions) > 1 && c.random.IntN(8) == 0 {
-		options = append(options, replication.WithRegions(2))
-	}
 	r, err := p.Propose(ctx, unit, options...)
 	switch {
-	case p.gone.Load():
+	case p.silent():
 		o.outcome = unknown
 	case err == nil, errors.Is(err, replication.ErrUnderReplicated) && r != nil:
 		o.outcome, o.epoch, o.position, o.regions = acknowledged, r.Epoch, r.Position, r.Regions
@@ -150,7 +157,7 @@ func (c *client) propose(ctx context.Context, p *process, commands ...[]byte) ou
 		o.outcome = unknown
 	}
 	c.operations.add(o)
-	return o.outcome
+	return o
 }
 
 // valueName is how many bytes of a command tell it apart.
@@ -190,13 +197,14 @@ func (c *client) command(name string) []byte {
 	}
 }
 
-// read makes a linearizable read of the place at which a node is.
-func (c *client) read(ctx context.Context, p *process) {
-	o := operation{node: p.NodeID(), begin: c.operations.now()}
+// read makes a linearizable read of the place at which a node is, and reports whether it was answered.
+func (c *client) read(ctx context.Context, p *process) (o operation, ok bool) {
+	o = operation{node: p.NodeID(), begin: c.operations.now()}
 	err := p.ReadBarrier(ctx, replication.Linearizable)
 	o.seen = p.auditor.at.Load()
-	if err != nil || p.gone.Load() {
-		return
+	if err != nil || p.silent() {
+		return o, false
 	}
 	c.operations.add(o)
+	return o, true
 }

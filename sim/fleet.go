@@ -82,6 +82,7 @@ type process struct {
 	lessor  *lease.Lessor // nil: leases are not injected
 	rotten  bool          // a bit of its disk had flipped when it began
 	gone    atomic.Bool   // the power failed
+	frozen  atomic.Bool   // it stands still
 	once    sync.Once
 	left    *vfs.MemFS // what the disk has when the power is back
 }
@@ -96,15 +97,14 @@ func newFleet(p *plan, j *trace) *fleet {
 	}
 	f.network.SetGroups(regionOf)
 	for _, region := range p.regions {
-		for i := range p.places() {
+		for i := range p.placesOf(region) {
 			name := fmt.Sprintf("%s-%d", region, i+1)
 			m := &member{
-				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name), clock: clock.Unsuspended,
+				fleet: f, name: name, region: region, random: stream(p.seed, "member "+name), clock: p.clockOf(name),
 				memory: vfs.NewCrashableMem(),
 			}
-			m.status.spare = i >= p.size
+			m.status.spare = i >= p.sizeOf(region)
 			if p.inject[injectSkew] {
-				m.clock = newSkewed(stream(p.seed, "clock "+name))
 				f.happened.note(injectSkew)
 			}
 			f.members = append(f.members, m)
@@ -311,6 +311,9 @@ func (p *process) lose() {
 		m.fleet.trace.tell("power of %s fails; keeps %d%% of what was not synced", m.name, keep)
 	})
 }
+
+// silent reports whether nobody hears what the process says.
+func (p *process) silent() bool { return p.gone.Load() || p.frozen.Load() }
 
 // over says that the process has ended: what its store still finds out does nothing to the next one at its place.
 func (p *process) over() { p.once.Do(func() {}) }

@@ -253,6 +253,12 @@ func TestMutants(t *testing.T) {
 	if !*runMutants && *mutantNamed == "" {
 		t.Skip("-sim.mutants is not given")
 	}
+	for _, m := range byTable {
+		m.caught, m.elsewhere = []string{"FAIL: TestFailureTable/"}, "./sim ^TestFailureTable$"
+		if strings.Contains(m.name, *mutantNamed) {
+			t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) { m.find(t, 0) })
+		}
+	}
 	for _, m := range mutants {
 		if strings.Contains(m.name, *mutantNamed) {
 			t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) { m.find(t, mutantSeeds) })

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
 )
 
 // Options chooses a run. Everything that is zero is drawn from the seed.
@@ -28,7 +30,9 @@ const (
 type plan struct {
 	seed        uint64
 	regions     []string
-	size        int // nodes of a region
+	size        int                           // nodes of a region
+	sizes       map[string]int                // of single regions, where they differ; nil: they do not
+	clocks      func(name string) clock.Clock // of each machine; nil: drawn, or the right one
 	storage     string
 	chaos       time.Duration
 	forced      bool // failovers are forced
@@ -116,12 +120,32 @@ func (p *plan) fit() {
 	}
 }
 
-// places returns how many nodes a region may ever have had.
-func (p *plan) places() int {
-	if p.inject[injectMembers] {
-		return p.size + spares
+// sizeOf returns how many nodes form a region.
+func (p *plan) sizeOf(region string) int {
+	if n, ok := p.sizes[region]; ok {
+		return n
 	}
 	return p.size
+}
+
+// placesOf returns how many nodes a region may ever have had.
+func (p *plan) placesOf(region string) int {
+	if p.inject[injectMembers] {
+		return p.sizeOf(region) + spares
+	}
+	return p.sizeOf(region)
+}
+
+// clockOf returns the clock of a machine.
+func (p *plan) clockOf(name string) clock.Clock {
+	switch {
+	case p.clocks != nil:
+		return p.clocks(name)
+	case p.inject[injectSkew]:
+		return newSkewed(stream(p.seed, "clock "+name))
+	default:
+		return clock.Unsuspended
+	}
 }
 
 func (p *plan) String() string {

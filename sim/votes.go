@@ -83,11 +83,9 @@ type observer struct {
 func (f *fleet) observe() {
 	for i := range len(f.plan.election.settings.Witnesses) {
 		o := &observer{
-			fleet: f, name: fmt.Sprintf("w%d", i+1), clock: clock.Unsuspended, memory: vfs.NewCrashableMem(),
+			fleet: f, name: fmt.Sprintf("w%d", i+1), memory: vfs.NewCrashableMem(),
 		}
-		if f.plan.inject[injectSkew] {
-			o.clock = newSkewed(stream(f.plan.seed, "clock "+o.name))
-		}
+		o.clock = f.plan.clockOf(o.name)
 		for _, region := range f.plan.regions {
 			f.network.SetDelay(region, o.name, f.plan.far, f.plan.jitter)
 		}

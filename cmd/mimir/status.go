@@ -24,11 +24,13 @@ type fleetReport struct {
 	Survivable bool           `json:"survivable"`
 	Regions    []regionReport `json:"regions"`
 	Alarms     []alarmReport  `json:"alarms,omitempty"`
+	Open       []string       `json:"open,omitempty"` // what is open to others, on a node of each region
 }
 
 type regionReport struct {
 	replication.RegionStatus
 	Revision admin.Revision `json:"revision"` // of the node By; -1 if it did not tell
+	open     []string       // to others, on that node
 	alarms   []admin.Alarm  // of the fleet, as that node has them
 }
 
@@ -78,13 +80,18 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 		if urls := clientURLs(&r.RegionStatus); len(urls) > 0 {
 			wg.Go(func() {
 				if node, err := client.At(urls...).Node(ctx); err == nil {
-					r.Revision, r.alarms = node.Revision, node.Alarms
+					r.Revision, r.alarms, r.open = node.Revision, node.Alarms, node.Open
 				}
 			})
 		}
 	}
 	wg.Wait()
 	report.tellAlarms()
+	for _, r := range report.Regions {
+		for _, text := range r.open {
+			report.Open = append(report.Open, r.Name+": "+text)
+		}
+	}
 	return report, nil
 }
 
@@ -150,6 +157,9 @@ func (f *fleetReport) print(w io.Writer) {
 		if text := r.problems(); text != "" {
 			fmt.Fprintf(w, "%s: %s\n", r.Name, text)
 		}
+	}
+	for _, text := range f.Open {
+		fmt.Fprintln(w, "open to others:", text)
 	}
 	f.printLoss(w)
 }

@@ -25,6 +25,7 @@ func newWitness() *cobra.Command {
 			if _, _, err := net.SplitHostPort(o.Listen); err != nil {
 				return fmt.Errorf("%w: --listen: %w", errUsage, err)
 			}
+			o.TLS.Lenient = c.Flags().Changed("peer-tls-require-client-cert") && !o.TLS.RequireClientCert
 			o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 			return server.RunWitness(c.Context(), o)
 		},
@@ -37,7 +38,14 @@ func newWitness() *cobra.Command {
 	f.StringVar(&o.TLS.Cert, "peer-tls-cert", "", "its certificate, PEM")
 	f.StringVar(&o.TLS.Key, "peer-tls-key", "", "the key of it, PEM")
 	f.StringVar(&o.TLS.CA, "peer-tls-ca", "", "authorities trusted to sign nodes, PEM")
-	f.BoolVar(&o.TLS.RequireClientCert, "peer-tls-require-client-cert", false, "refuse nodes without a certificate")
+	f.BoolVar(&o.TLS.RequireClientCert, "peer-tls-require-client-cert", false,
+		"refuse nodes without a certificate; with --peer-tls-ca unless it is set to false")
+	f.StringSliceVar(&o.PeerRule.AllowedCN, "peer-tls-allowed-cn", nil, "common names of nodes' certificates")
+	f.StringSliceVar(&o.PeerRule.AllowedHostnames, "peer-tls-allowed-hostname", nil,
+		"names for which nodes' certificates are valid")
+	f.StringVar(&o.PeerRule.Bind, "peer-tls-bind", "", "node: a certificate must name the node that speaks")
+	f.StringVar(&o.FleetKeyFile, "fleet-key-file", "", "secrets that nodes show each other, one a line")
+	f.BoolVar(&o.KeyOptional, "fleet-key-optional", false, "let in who shows no key, while not all have one")
 	for _, name := range []string{"name", "listen", "data-dir"} {
 		c.MarkFlagRequired(name)
 	}

@@ -2,6 +2,7 @@ package etcdapitest
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -31,6 +32,8 @@ type Replicator struct {
 	held      chan struct{} // not nil while writes are held
 	waiting   int           // writes that are held
 	onBarrier func()
+	cut       bool  // from the primary
+	replaying error // of barriers that are not linearizable
 	asked     int
 	barriers  int
 }
@@ -225,16 +228,36 @@ func (r *Replicator) Propose(
 	}
 }
 
+// Cut has linearizable barriers that begin from now on wait in vain, as for a primary that does not answer.
+func (r *Replicator) Cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut = true
+}
+
+// Replay has barriers that are not linearizable fail with err, as after a start at a node that has not applied again
+// what it had shown.
+func (r *Replicator) Replay(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.replaying = err
+}
+
 // ReadBarrier returns at once: what was acknowledged is applied, and nothing was shown before. It counts the
 // linearizable ones.
-func (r *Replicator) ReadBarrier(_ context.Context, l replication.Level) error {
-	if l == replication.Serializable {
-		return nil
-	}
+func (r *Replicator) ReadBarrier(ctx context.Context, l replication.Level) error {
 	r.mu.Lock()
+	if l == replication.Serializable {
+		defer r.mu.Unlock()
+		return r.replaying
+	}
 	r.barriers++
-	f, err := r.onBarrier, r.fail
+	f, err, cut := r.onBarrier, r.fail, r.cut
 	r.mu.Unlock()
+	if cut {
+		<-ctx.Done()
+		return fmt.Errorf("%w: %w", replication.ErrNotReady, ctx.Err())
+	}
 	if f != nil {
 		f()
 	}

@@ -13,7 +13,7 @@ var OS FS = machine{}
 type machine struct{}
 
 func (machine) Create(name string) (File, error) {
-	return opened(os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666))
+	return opened(os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600))
 }
 
 func (machine) Open(name string) (File, error) {
@@ -25,19 +25,19 @@ func (machine) Open(name string) (File, error) {
 }
 
 func (machine) OpenReadWrite(name string) (File, error) {
-	return opened(os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666))
+	return opened(os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600))
 }
 
 func (machine) Remove(name string) error              { return os.Remove(name) }
 func (machine) RemoveAll(name string) error           { return os.RemoveAll(name) }
 func (machine) Rename(from, to string) error          { return os.Rename(from, to) }
-func (machine) MkdirAll(dir string) error             { return os.MkdirAll(dir, 0o755) }
+func (machine) MkdirAll(dir string) error             { return os.MkdirAll(dir, 0o700) }
 func (machine) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 func (machine) FreeBytes(name string) (uint64, error) { return freeBytes(name) }
 func (machine) SyncDir(dir string) error              { return syncDir(dir) }
 
 func (machine) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

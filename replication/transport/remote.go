@@ -4,7 +4,8 @@ import "slices"
 
 // wireErrors are the errors that keep their identity on the way from a handler to the opener. The index is on the
 // wire: never reorder, only append.
-var wireErrors = []error{ErrRemote, ErrUnreachable, ErrNoService, ErrClosed, ErrTooLarge, ErrFleet, ErrRemoved}
+var wireErrors = []error{ErrRemote, ErrUnreachable, ErrNoService, ErrClosed, ErrTooLarge, ErrFleet, ErrRemoved,
+	ErrStranger}
 
 // remoteError is a handler's error as the opener sees it.
 type remoteError struct {

@@ -32,7 +32,7 @@ type Stream interface {
 	Recv() ([]byte, error)
 	// CloseSend ends this side; the opener calls it, a handler returns instead.
 	CloseSend() error
-	// Context ends with the stream.
+	// Context ends with the stream. A handler's tells who opened it, if the Transport knows ([CallerOf]).
 	Context() context.Context
 	// Peer returns the address of the other side, for logs.
 	Peer() string
@@ -54,6 +54,8 @@ var (
 	ErrFleet = errors.New("transport: peer belongs to another fleet")
 	// ErrRemoved says that the peer knows this process as one that was removed, and refuses to talk.
 	ErrRemoved = errors.New("transport: this node was removed")
+	// ErrStranger says that the peer does not take this process for whom it says it is, and refuses to listen.
+	ErrStranger = errors.New("transport: the peer does not take this node for whom it says it is")
 )
 
 // MaxMessageBytes bounds one message.

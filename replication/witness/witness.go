@@ -102,7 +102,9 @@ func (w *Witness) serve() error {
 	}
 	defer w.life.EndStart()
 	questions := peer.NewRegistry(w.life.Err)
-	votes.NewSeat(w.voter, c.Clock, w.life, w).Register(questions)
+	seat := votes.NewSeat(w.voter, c.Clock, w.life, w)
+	seat.Begin()
+	seat.Register(questions)
 	if err := w.transport.Serve(map[string]transport.Handler{peer.Service: questions.Serve}); err != nil {
 		return err
 	}

@@ -48,6 +48,8 @@ type Node struct {
 	StoreBytes      int64    `json:"storeBytes"`
 	// Alarms are those of the whole fleet, as this node has them.
 	Alarms []Alarm `json:"alarms,omitempty"`
+	// Open says what is open to others on this node, and what to change.
+	Open []string `json:"open,omitempty"`
 }
 
 // Alarm is one that a member has raised: NOSPACE.

@@ -2,6 +2,7 @@ package ballot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,6 +96,9 @@ func (c *Candidate) Step(now Instant, v CandidateView, in Input) []Effect {
 		c.phase, c.deferred, c.why = waiting, false, c.barred()
 		return nil
 	}
+	if c.phase == waiting && c.hears() { // what it said is over, too
+		c.deferred, c.why = false, ""
+	}
 	switch c.phase {
 	case waiting:
 		if now >= c.next && now >= c.due() {
@@ -135,10 +139,16 @@ func (c *Candidate) barred() string {
 	s := c.view.State
 	charter := s.Charter()
 	if c.view.Term == 0 || charter == nil || charter.Voter(c.id) == nil || s.Role() != timeline.Secondary ||
-		c.now < c.view.Quiet+charter.Patience || c.moves() == nil {
+		c.hears() || c.moves() == nil {
 		return ""
 	}
 	return c.moves().Text
+}
+
+// hears reports whether this region follows a primary that its own voter has not missed for longer than its patience.
+func (c *Candidate) hears() bool {
+	s := c.view.State
+	return s.Role() == timeline.Secondary && c.now < c.view.Quiet+s.Charter().Patience
 }
 
 // learn takes note that the charter is known to rule the latest reign, while its own voter still remembers that.
@@ -221,7 +231,28 @@ func (c *Candidate) evaluate() {
 	case over:
 		c.why = c.reasons()
 		c.rest(soundAgain)
+		// A round that begins just before would not be over yet: somebody may be silent.
+		if at, ok := c.free(); ok && c.next > at-charter.Lease/3 {
+			c.next = max(at, c.now) + c.random(jitter)
+		}
 	}
+}
+
+// free returns from when on a majority may vote, as far as that was said. A voter counted from when it was asked, and
+// it will be asked again as much later as this one asks.
+func (c *Candidate) free() (at Instant, ok bool) {
+	var list []Instant
+	for _, a := range c.answers {
+		if a.Granted || a.Left > 0 {
+			list = append(list, c.since+a.Left)
+		}
+	}
+	m := c.view.State.Charter().Majority()
+	if len(list) < m {
+		return 0, false
+	}
+	slices.Sort(list)
+	return list[m-1], true
 }
 
 // further reports whether a region that may be primary answered and holds more.

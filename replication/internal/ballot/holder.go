@@ -19,6 +19,8 @@ type Holder struct {
 	mark   timeline.Mark     // of the charter
 	floor  timeline.Position // up to there may be acknowledged what no voter of this charter was told of
 	asked  timeline.Position // the highest ceiling that was asked for under it
+	held   bool              // at the end of the step before
+	over   bool              // it was, and is no more
 	out    []Effect
 }
 
@@ -28,7 +30,7 @@ type HolderView struct {
 	State   *timeline.State
 	Reached timeline.Position // the last position that was proposed
 	Shared  timeline.Position // the highest one that a region which may be primary has acknowledged
-	// Stalled says that the log does not go on: what was proposed is not agreed on for as long as a lease. Then
+	// Stalled says that the log does not go on: what was proposed is not agreed on for half a lease. Then
 	// another region had better reign.
 	Stalled bool
 }
@@ -94,6 +96,8 @@ func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
 			h.voters[i].Until, h.voters[i].call = 0, 0
 		}
 	}
+	held := h.now < h.Evidence().Until
+	h.held, h.over = held, h.held && !held
 	if h.reigns() && !v.Stalled {
 		for i := range v.State.Charter().Voters {
 			h.renew(&v.State.Charter().Voters[i])
@@ -138,7 +142,7 @@ func (h *Holder) renewed(in Renewed) {
 	}
 }
 
-// renew asks a voter, if it is time to, or if the ceiling is about to be reached.
+// renew asks a voter, if it is time to, or if the ceiling is about to be reached, or the lease is just over.
 func (h *Holder) renew(voter *timeline.Voter) {
 	c := h.view.State.Charter()
 	s := h.support(voter.ID)
@@ -150,7 +154,7 @@ func (h *Holder) renew(voter *timeline.Voter) {
 	}
 	want := h.ceiling()
 	short := want > s.asks && h.view.Reached+margin(c) >= s.asks || s.mark != c.Mark()
-	if s.call != 0 && h.now-s.sent < c.Lease/3 || h.now-s.sent < c.Lease/6 && !short {
+	if !h.over && (s.call != 0 && h.now-s.sent < c.Lease/3 || h.now-s.sent < c.Lease/6 && !short) {
 		return
 	}
 	h.call++
@@ -158,7 +162,7 @@ func (h *Holder) renew(voter *timeline.Voter) {
 	s.asks, h.asked = want, max(h.asked, want)
 	h.out = append(h.out, Effect{Do: Renew, Call: h.call, Voter: voter.ID, Renewal: &Renewal{
 		Epoch: h.reign.Epoch, Region: h.id, Term: h.view.Term, Voter: voter.Identity, Charter: *c,
-		Reigns: h.view.State.Reigns, Ceiling: want, Held: h.now < h.Evidence().Until,
+		Reigns: h.view.State.Reigns, Ceiling: want, Held: h.held,
 	}})
 }
 

@@ -202,6 +202,11 @@ func TestARegionAsksForVotesWhenItsPromiseIsOver(t *testing.T) {
 	if c.Why() != "a does not answer: unreachable; w supports a" {
 		t.Errorf("says %q", c.Why())
 	}
+	heard, again := v, *c
+	heard.Quiet = 14 * time.Second
+	if again.Step(12*time.Second, heard, nil); again.Why() != "" {
+		t.Errorf("when it hears of the primary again it says %q", again.Why())
+	}
 	asked = c.Step(12500*time.Millisecond, v, nil)
 	say(12500*time.Millisecond, asked[0].Call, "b", Answer{Granted: true})
 	stands := say(12500*time.Millisecond, asked[0].Call, names[w], Answer{Granted: true})

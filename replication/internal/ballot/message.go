@@ -32,8 +32,9 @@ type Answer struct {
 	// Promised and For are the vote that the voter has given.
 	Promised timeline.Epoch `json:"promised"`
 	For      string         `json:"for"`
-	Left     time.Duration  `json:"left,omitempty"` // of its promise
-	Supports string         `json:"supports,omitempty"`
+	// Left is for how long this voter may not vote as it was asked to, if that is known.
+	Left     time.Duration `json:"left,omitempty"`
+	Supports string        `json:"supports,omitempty"`
 	// Charter is the voter's, if it is newer than that of who asks.
 	Charter *timeline.Charter `json:"charter,omitempty"`
 	// Cursor and Reigns are how far the voter is, and Known what it knows of the primary: to a preliminary question.

@@ -19,6 +19,8 @@ type Voter struct {
 	until    Instant
 	others   Instant // the end of promises to other regions, which a handoff passed over
 	lived    Instant // as until, but of primaries only that said that they hear a majority
+	fenced   bool    // the primary that it supports is, as it said, from alone on
+	alone    Instant
 	epoch    timeline.Epoch
 	region   string
 	maxTerm  uint64 // of those in which a leader of that region renewed
@@ -120,8 +122,12 @@ func (v *Voter) renewalAsked(now Instant, s *timeline.State, in RenewalAsked) {
 		return
 	}
 	v.promise(now+lease, r.Epoch, r.Region)
-	if v.maxTerm = r.Term; r.Held {
-		v.lived = v.until
+	v.maxTerm = r.Term
+	switch {
+	case r.Held:
+		v.lived, v.fenced = v.until, false
+	case !v.fenced:
+		v.fenced, v.alone = true, now
 	}
 	v.requests = append(v.requests, request{call: in.Call, at: now, renewal: r})
 	v.out = append(v.out, Effect{Do: Confirm, Call: in.Call})
@@ -168,28 +174,33 @@ func (v *Voter) promise(until Instant, e timeline.Epoch, region string) {
 		v.others, v.until = max(v.others, v.until), 0
 	}
 	if e != v.epoch || region != v.region {
-		v.epoch, v.region, v.maxTerm = e, region, 0
+		v.epoch, v.region, v.maxTerm, v.fenced = e, region, 0, false
 	}
 	v.until = max(v.until, until)
 }
 
-// free returns why the promise forbids a vote for region, nil if it does not (V2).
-func (v *Voter) free(now Instant, s *timeline.State, c *timeline.Candidacy) *timeline.Objection {
+// free returns why the promise forbids a vote for region, and for how long it will; nil if it does not (V2).
+func (v *Voter) free(
+	now Instant, s *timeline.State, c *timeline.Candidacy,
+) (o *timeline.Objection, left time.Duration) {
 	lease := max(s.Ballot.Charter.Lease, c.Charter.Lease)
 	switch {
 	case v.voting != 0:
-		return objection(timeline.ReasonBusy, "a vote of %s is on its way", v.id)
+		return objection(timeline.ReasonBusy, "a vote of %s is on its way", v.id), 0
 	case c.Handoff != 0: // the primary before is sealed, for good unless this handoff is refused
-		return nil
+		return nil, 0
 	case now < v.others:
-		return objection(timeline.ReasonPromise, "%s supports another for %v", v.id, short(v.others-now))
+		left = v.others - now
+		return objection(timeline.ReasonPromise, "%s supports another for %v", v.id, short(left)), left
 	case now < v.until && c.For != v.region:
-		return objection(timeline.ReasonPromise, "%s supports %s for %v", v.id, v.region, short(v.until-now))
+		left = v.until - now
+		return objection(timeline.ReasonPromise, "%s supports %s for %v", v.id, v.region, short(left)), left
 	case now < v.since+lease && (c.For != s.Ballot.For || s.Ballot.Handoff != 0):
+		left = v.since + lease - now
 		return objection(timeline.ReasonGuard, "who spoke for %s before may support another for %v", v.id,
-			short(v.since+lease-now))
+			short(left)), left
 	}
-	return nil
+	return nil, 0
 }
 
 // short is how people read a time that is left.
@@ -207,14 +218,15 @@ func (v *Voter) voteAsked(now Instant, s *timeline.State, in VoteAsked) {
 		o = elsewhere(v.id)
 	}
 	again := o == nil && s.Charter() != nil && s.Ballot.Voted(c)
+	var left time.Duration
 	if o == nil && !again {
-		if o = v.free(now, s, c); o != nil && o.Reason == timeline.ReasonPromise {
+		if o, left = v.free(now, s, c); o != nil && o.Reason == timeline.ReasonPromise {
 			v.asked, v.wanted = true, now
 		}
 	}
 	switch {
 	case o != nil:
-		v.refuse(s, in.Call, o)
+		v.reply(s, in.Call, Answer{Why: o, Left: left})
 	case in.Sounding:
 		v.reply(s, in.Call, Answer{Granted: true})
 	case again:
@@ -334,12 +346,17 @@ func (v *Voter) reply(s *timeline.State, call uint64, a Answer) {
 // Supports returns whom this voter supported last, and in which epoch, as far as its process remembers.
 func (v *Voter) Supports() Ruler { return Ruler{v.epoch, v.region} }
 
-// Quiet returns from when on nothing is heard of a primary that hears a majority: then it is time to ask for votes. ok
-// is false if this voter does not speak for its region, or has no charter.
+// Quiet returns from when on nothing is heard of a primary that hears a majority: then it is time to ask for votes. A
+// primary that says that it hears none is no reason to wait until the promise is over: whoever is asked does not
+// extend it then (B5). ok is false if this voter does not speak for its region, or has no charter.
 func (v *Voter) Quiet(s *timeline.State) (at Instant, ok bool) {
 	c := s.Charter()
 	if v.term == 0 || c == nil {
 		return 0, false
 	}
-	return max(v.lived, v.others, v.since+c.Lease), true
+	at = v.lived
+	if v.fenced {
+		at = min(at, v.alone)
+	}
+	return max(at, v.others, v.since+c.Lease), true
 }

@@ -198,6 +198,15 @@ func (d *Directory) Others() []string {
 	return list
 }
 
+// Everywhere returns every address that another node of the region may have.
+func (d *Directory) Everywhere() []string {
+	var list []string
+	for _, id := range d.others() {
+		list = append(list, d.Addresses(id)...)
+	}
+	return list
+}
+
 // others returns the other nodes of the region: those that described themselves to it, and then those that are
 // configured and were not removed. What is applied here may be from before some of them did.
 func (d *Directory) others() []uint64 {

@@ -102,12 +102,23 @@ func NewRegistrar(c Config) *Registrar { return &Registrar{config: c, wake: wake
 // Register registers what this room answers.
 func (r *Registrar) Register(to *peer.Registry) {
 	peer.Handle(to, askPublish, func(ctx context.Context, p publication) (peer.Nothing, error) {
+		if err := bySelf(ctx, p.Member.ID, p.Member.Name); err != nil {
+			return peer.Nothing{}, err
+		}
 		return peer.Nothing{}, r.publish(ctx, p)
 	})
 	peer.Handle(to, askMembers, func(ctx context.Context, c change) (peer.Nothing, error) {
+		if err := peer.MaySpeak(ctx, r.config.Region); err != nil {
+			return peer.Nothing{}, err
+		}
 		return peer.Nothing{}, r.apply(ctx, c)
 	})
-	peer.Handle(to, askPresent, func(_ context.Context, p Presence) (Presented, error) { return r.meet(p) })
+	peer.Handle(to, askPresent, func(ctx context.Context, p Presence) (Presented, error) {
+		if err := bySelf(ctx, p.Member.ID, p.Member.Name); err != nil {
+			return Presented{}, err
+		}
+		return r.meet(p)
+	})
 }
 
 // List returns the nodes of the region as its log says, by name.

@@ -104,12 +104,18 @@ func NewReporter(c ReporterConfig) *Reporter { return &Reporter{c} }
 
 // Register registers what this room answers.
 func (r *Reporter) Register(to *peer.Registry) {
-	peer.Handle(to, AskReport, func(_ context.Context, a Asker) (fleet.Report, error) {
-		if r.config.OnAsked != nil && a.Region != r.config.Region {
+	peer.Handle(to, AskReport, func(ctx context.Context, a Asker) (fleet.Report, error) {
+		if r.config.OnAsked != nil && a.Region != r.config.Region && a.isOf(ctx) {
 			r.config.OnAsked(a.Region, a.Member)
 		}
 		return r.Report(), nil
 	})
+}
+
+// isOf reports whether it may be a itself that asks: nobody else is believed where it is.
+func (a Asker) isOf(ctx context.Context) bool {
+	region, node, known := peer.CallerOf(ctx)
+	return !known || region == a.Region && node == a.Member.Name
 }
 
 // Report returns what this node says of itself to other nodes.

@@ -40,6 +40,20 @@ func Handle[In, Out any](r *Registry, q Question[In, Out], f func(ctx context.Co
 	}
 }
 
+// CallerOf returns who asks; false if the transport does not know.
+func CallerOf(ctx context.Context) (region, node string, known bool) {
+	c, known := transport.CallerOf(ctx)
+	return c.Region, c.Node, known
+}
+
+// MaySpeak returns ErrRejected if whoever asks is known, and is not of the region for which the question speaks.
+func MaySpeak(ctx context.Context, region string) error {
+	if err := transport.MaySpeak(ctx, region); err != nil {
+		return fmt.Errorf("%w: %v", contract.ErrRejected, err)
+	}
+	return nil
+}
+
 // Serve is the transport's handler of Service.
 func (r *Registry) Serve(ctx context.Context, s transport.Stream) error {
 	encoded, err := s.Recv()

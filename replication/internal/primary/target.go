@@ -31,6 +31,9 @@ type moveRequest struct {
 // Register registers what this room answers.
 func (g *Governor) Register(r *peer.Registry) {
 	peer.Handle(r, askBegin, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
+		if err := peer.MaySpeak(ctx, h.From); err != nil {
+			return nil, err
+		}
 		reply := g.order(ctx, func(call uint64) succession.Input {
 			return succession.BeginAsked{Call: call,
 				Handover: h}
@@ -38,6 +41,9 @@ func (g *Governor) Register(r *peer.Registry) {
 		return reply.Reign, reply.Err
 	})
 	peer.Handle(r, askRefuse, func(ctx context.Context, h succession.Handover) (*timeline.Reign, error) {
+		if err := peer.MaySpeak(ctx, h.From); err != nil {
+			return nil, err
+		}
 		reply := g.order(ctx, func(call uint64) succession.Input {
 			return succession.RefuseAsked{Call: call,
 				Handover: h}

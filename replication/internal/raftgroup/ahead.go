@@ -54,14 +54,17 @@ func (a aheads) context(member, ends uint64) []byte {
 }
 
 // checkLeader compares what this node has committed with its leader's log: with where it ends, and with the entry that
-// the leader's append follows. What is applied is durable and committed, so a leader has the same there.
-func (l *loop) checkLeader(m *raftpb.Message) error {
-	if at := m.GetIndex(); at > l.adopted && at <= l.view.applied.Load() {
+// the leader's append follows. What is applied is durable and committed, so a leader has the same there. It returns
+// what is said of that, nil if all is well.
+func (l *loop) checkLeader(m *raftpb.Message) *word {
+	const keep = "disks of this region went back in time; keep the directory of this node, it may hold writes that " +
+		"the region has lost, and do not start it again as it is"
+	applied := l.view.applied.Load()
+	if at := m.GetIndex(); at > l.adopted && at <= applied {
 		if term, err := l.end.Term(at); err == nil && term != m.GetLogTerm() {
-			return fmt.Errorf("%w: it has committed entry %d of term %d, which in the log of its leader %s is of term "+
-				"%d: disks of this region went back in time; keep the directory of this node, it may hold writes that "+
-				"the region has lost, and do not start it again as it is",
-				ErrRegionLost, at, term, peers.NameIn(l.directory, m.GetFrom()), m.GetLogTerm())
+			return disagreement(l, m.GetFrom(), at, fmt.Errorf("%w: it has committed entry %d of term %d, which in "+
+				"the log of its leader %s is of term %d: %s",
+				ErrRegionLost, at, term, peers.NameIn(l.directory, m.GetFrom()), m.GetLogTerm(), keep))
 		}
 	}
 	if len(m.GetContext()) != endContextBytes {
@@ -71,8 +74,16 @@ func (l *loop) checkLeader(m *raftpb.Message) error {
 	if l.commit <= ends {
 		return nil
 	}
-	return fmt.Errorf("%w: it has committed entry %d, and the log of its leader %s ends at entry %d: disks of this "+
-		"region went back in time; keep the directory of this node, it may hold writes that the region has lost, and "+
-		"do not start it again as it is",
-		ErrRegionLost, l.commit, peers.NameIn(l.directory, m.GetFrom()), ends)
+	return disagreement(l, m.GetFrom(), applied, fmt.Errorf("%w: it has committed entry %d, and the log of its "+
+		"leader %s ends at entry %d: %s", ErrRegionLost, l.commit, peers.NameIn(l.directory, m.GetFrom()), ends, keep))
+}
+
+// disagreement is the word of a leader which has not what this node has committed, at an applied entry or at all.
+func disagreement(l *loop, leader, at uint64, err error) *word {
+	committed, adopted := l.commit, l.adopted
+	term, _ := l.end.Term(at) // zero if it is not there any more
+	return &word{by: leader, at: at, err: err, stands: func(a Account) bool {
+		other := at > adopted && a.Term != 0 && term != 0 && a.Term != term
+		return !a.Whole || a.Leads != 0 && (a.Ends < committed || other)
+	}}
 }

@@ -49,8 +49,8 @@ func TestLoopLeaderThatIsBehind(t *testing.T) {
 		r := newRig(t, 1, 2, 3)
 		context := binary.LittleEndian.AppendUint64(make([]byte, 8), ends)
 		r.from(2, &raftpb.Message{
-			Type: raftpb.MsgApp.Enum(), Term: new(uint64(4)), Index: new(ends), LogTerm: new(uint64(genesisTerm)),
-			Context: context,
+			Type: raftpb.MsgApp.Enum(), Term: new(uint64(4)), Index: new(max(ends, genesisIndex)),
+			LogTerm: new(uint64(genesisTerm)), Context: context,
 		})
 		err := r.loop.broken
 		if errors.Is(err, ErrRegionLost) != stops {

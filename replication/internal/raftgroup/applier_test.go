@@ -87,6 +87,10 @@ func (s *stage) Install(dir string) (uint64, uint64, *raftpb.ConfState, error) {
 	return s.holds, 2, &raftpb.ConfState{Voters: []uint64{4, 1}}, s.broken
 }
 
+func (s *stage) Inspect(string) (uint64, uint64, *raftpb.ConfState, error) {
+	return s.holds, 2, &raftpb.ConfState{Voters: []uint64{4, 1}}, s.broken
+}
+
 func (s *stage) deliver(messages []*raftpb.Message) {
 	for _, m := range messages {
 		s.note("raft hears of %d", m.GetIndex())

@@ -116,6 +116,10 @@ func (m *countingMachine) Sync() (uint64, error)                        { return
 func (m *countingMachine) Checkpoint(string) (*Checkpoint, error) {
 	return nil, ErrMachine
 }
+func (m *countingMachine) Inspect(string) (uint64, uint64, *raftpb.ConfState, error) {
+	return 0, 0, nil, ErrMachine
+}
+
 func (m *countingMachine) Install(string) (uint64, uint64, *raftpb.ConfState, error) {
 	return 0, 0, nil, ErrMachine
 }

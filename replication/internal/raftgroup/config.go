@@ -1,6 +1,7 @@
 package raftgroup
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -45,6 +46,9 @@ type Machine interface {
 	Checkpoint(dir string) (*Checkpoint, error)
 	// Install replaces the state, atomically and durably, by the checkpoint in dir, which the group removes.
 	Install(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
+	// Inspect returns what Install would, of a checkpoint that may have been made by anybody, and changes nothing; an
+	// error if it is none of this machine's. Called from any goroutine, concurrently with every other method.
+	Inspect(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
 }
 
 // Checkpoint is a state that a machine holds on to until it is written out.
@@ -87,6 +91,13 @@ type Config struct {
 	Transport transport.Transport
 	// Directory tells where members are reached, and what the log calls them.
 	Directory peers.Directory
+
+	// Caller returns which member opened the stream of a context; false if that is not known. May be nil.
+	Caller func(ctx context.Context) (id uint64, known bool)
+	// Ask asks a member what it knows of this node, and of an entry: its [Group.Account]. Where a message says that
+	// this node lost what it had, and must stop, that member is asked before it is believed. Called from any goroutine;
+	// bounds its own time. May be nil: then it is believed.
+	Ask func(ctx context.Context, member, at uint64) (Account, error)
 
 	Clock          clock.Clock
 	TickInterval   time.Duration // the unit of Raft time

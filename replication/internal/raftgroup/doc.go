@@ -11,6 +11,10 @@
 //     does a log that lacks what this node acknowledged.
 //   - [Group.Heard] says how old the word is by which this node names a leader, or leads: raft forgets a leader late or
 //     never.
+//   - No message stops this node, or changes for good what it has, by being none that a member sends: raft trusts its
+//     members and panics, so what it cannot take is refused before (door.go). What a message says of this node that
+//     would stop it, the member in whose name it came is asked, where it is known to be (doubt.go). A member that lies
+//     is believed: who may speak as one is decided by package transport and its owner.
 //   - A leader whose disk hangs, or is far slower than those of a quorum, hands leadership over.
 //
 // Three goroutines share the work. The loop owns the Raft state machine and never blocks: messages, ticks, proposals

@@ -71,6 +71,7 @@ func New(c Config) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.loop.doubts = newDoubts(&c, g.life, g.mail)
 	return g, nil
 }
 
@@ -78,9 +79,12 @@ func peersConfig(c *Config) peers.Config {
 	return peers.Config{
 		Group: c.GroupID, ID: c.ID, Transport: c.Transport, Directory: c.Directory,
 		Clock: c.Clock, TickInterval: c.TickInterval, MaxInflightBytes: c.MaxInflightBytes, Logger: c.Logger,
+		Caller: c.Caller,
 	}
 }
 
 func snapshotsConfig(c *Config) snapshots.Config {
-	return snapshots.Config{FS: c.FS, Dir: c.StagingDir, ElectionTicks: c.ElectionTicks, Logger: c.Logger}
+	return snapshots.Config{
+		FS: c.FS, Dir: c.StagingDir, ElectionTicks: c.ElectionTicks, Inspect: c.Machine.Inspect, Logger: c.Logger,
+	}
 }

@@ -57,9 +57,12 @@ type loop struct {
 	transfers    []*leaderTransfer
 	offered      []*raftpb.Snapshot // stepped in this turn
 	installing   []byte             // the ID of the checkpoint last handed to the writer, in this turn
-	lost         forgetfuls         // empty unless this node leads
-	ahead        aheads             // likewise
-	broken       error              // why this node must not go on
+	floor        uint64             // raft's log reaches up to here at least
+	door         doorman
+	doubts       doubts
+	lost         forgetfuls // empty unless this node leads
+	ahead        aheads     // likewise
+	broken       error      // why this node must not go on
 	disk         disk
 	leaving      leaving
 }
@@ -118,7 +121,9 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 		self: c.ID, clock: c.Clock, tickInterval: c.TickInterval, electionTicks: c.ElectionTicks,
 		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail,
 		neighbours: n, view: v, end: c.Log, handed: max(c.Log.LastIndex(), initial.applied),
-		lost: make(forgetfuls), ahead: make(aheads),
+		floor: max(c.Log.LastIndex(), initial.applied),
+		door:  doorman{now: c.Clock.Now, log: c.Logger, names: c.Directory},
+		lost:  make(forgetfuls), ahead: make(aheads),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 		heard: map[uint64]time.Time{},
 	}, nil
@@ -228,15 +233,27 @@ func (l *loop) turn(ticked bool) {
 
 // receive steps a message of a peer. Errors of Step concern messages of members that are no more.
 func (l *loop) receive(m *raftpb.Message) {
+	if m.GetType() == raftpb.MsgSnap {
+		l.offered = append(l.offered, m.GetSnapshot())
+	}
+	if l.door.refuses(m, l.self, l.node.BasicStatus(), l.term) {
+		return
+	}
 	switch m.GetType() {
 	case raftpb.MsgSnap:
-		l.offered = append(l.offered, m.GetSnapshot())
+		l.floor = min(l.floor, m.GetSnapshot().GetMetadata().GetIndex())
 	case raftpb.MsgReadIndex:
 		l.receiveRead(m)
 		return
 	case raftpb.MsgHeartbeat, raftpb.MsgApp:
-		if l.broken = l.checkOwnLog(m); l.broken != nil {
+		if w := l.checkOwnLog(m); w != nil {
+			l.doubts.raise(l, w)
 			return
+		}
+		if m.GetType() == raftpb.MsgHeartbeat {
+			m.Commit = new(min(m.GetCommit(), l.floor))
+		} else if n := len(m.GetEntries()); n > 0 {
+			l.floor = min(l.floor, m.GetIndex()+uint64(n))
 		}
 	case raftpb.MsgTimeoutNow:
 		if l.stuck() {

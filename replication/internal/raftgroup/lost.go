@@ -100,8 +100,9 @@ func (l *loop) matchOf(id uint64) (match uint64) {
 
 // checkOwnLog compares this node's log with what its leader knows it to have: a commit index in a heartbeat is of
 // entries that this node acknowledged. Only what is durable is acknowledged, so what the log lacks of it was lost.
-// Whoever lost entries has lost votes too, and may do harm if it takes part.
-func (l *loop) checkOwnLog(m *raftpb.Message) error {
+// Whoever lost entries has lost votes too, and may do harm if it takes part. It returns what is said of that, nil if
+// all is well.
+func (l *loop) checkOwnLog(m *raftpb.Message) *word {
 	var known uint64
 	switch {
 	case m.GetTerm() < l.node.BasicStatus().HardState.GetTerm():
@@ -117,7 +118,9 @@ func (l *loop) checkOwnLog(m *raftpb.Message) error {
 	if known <= last {
 		return nil
 	}
-	return fmt.Errorf("%w: it ends at entry %d, and node %s knows that this one had entry %d on its disk: the disk "+
-		"forgot it, or is an old copy; remove this node and add it anew",
-		ErrAcknowledgedLost, last, peers.NameIn(l.directory, m.GetFrom()), known)
+	stands := func(a Account) bool { return a.Match > l.end.LastIndex() && (!a.Whole || a.Leads == l.term) }
+	return &word{by: m.GetFrom(), stands: stands, err: fmt.Errorf(
+		"%w: it ends at entry %d, and node %s knows that this one had entry %d on its disk: the disk "+
+			"forgot it, or is an old copy; remove this node and add it anew",
+		ErrAcknowledgedLost, last, peers.NameIn(l.directory, m.GetFrom()), known)}
 }

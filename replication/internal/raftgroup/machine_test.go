@@ -183,6 +183,11 @@ func (m *machine) Install(dir string) (uint64, uint64, *raftpb.ConfState, error)
 	return state.Index, state.Term, state.Conf, nil
 }
 
+func (m *machine) Inspect(dir string) (uint64, uint64, *raftpb.ConfState, error) {
+	state, err := readState(m.fs, filepath.Join(dir, "state"))
+	return state.Index, state.Term, state.Conf, err
+}
+
 func (m *machine) records() []record {
 	m.mu.Lock()
 	defer m.mu.Unlock()

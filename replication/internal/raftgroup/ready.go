@@ -23,6 +23,7 @@ func (l *loop) drain() {
 		}
 		l.read()
 	}
+	l.floor = l.handed
 }
 
 // afterSync moves the requests for votes among the answers that wait for the log. raft lets them leave at once, and
@@ -71,6 +72,9 @@ func (l *loop) dispatch(m *raftpb.Message) {
 			l.outgoing.Send(m)
 		case raftpb.MsgApp:
 			l.remind(m)
+			l.peers.Send(m)
+		case raftpb.MsgHeartbeat:
+			l.door.sends(m)
 			l.peers.Send(m)
 		default:
 			l.peers.Send(m)
@@ -132,7 +136,7 @@ func (l *loop) observe(rd *raft.Ready) {
 		l.log.Info("leader", "term", term, "leader", peers.NameIn(l.directory, leader), "self", leading)
 	}
 	if !leading || !l.leading || term != l.term {
-		l.start = 0
+		l.start, l.door.asked = 0, 0
 		clear(l.lost)
 		clear(l.ahead)
 	}

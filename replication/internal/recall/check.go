@@ -17,6 +17,7 @@ type Question struct {
 	ID   uint64 `json:"id"` // its Raft identity
 	Disk string `json:"disk"`
 	Boot string `json:"boot"`
+	At   uint64 `json:"at,omitempty"` // an entry of the region's log, of which it wants to know the term
 }
 
 // Answer is what the asked node knows of the one that asks.
@@ -25,16 +26,41 @@ type Answer struct {
 	Seen Seen   `json:"seen"` // of the disk, by earlier processes
 	// Match is the last entry that the asking node acknowledged to this one, its leader; zero: this one does not lead.
 	Match uint64 `json:"match,omitempty"`
+	// Log is the log of the asked node; nil: it is of a version that does not say.
+	Log *Log `json:"log,omitempty"`
+}
+
+// Log is what a node says of its region's log.
+type Log struct {
+	Leads uint64 `json:"leads,omitempty"` // the term that it leads; zero: it does not
+	Ends  uint64 `json:"ends"`
+	Term  uint64 `json:"term,omitempty"` // of the entry that was asked for; zero: it is not there
 }
 
 // ask asks what a node remembers of this one. The name is on the wire.
 const ask = peer.Question[Question, Answer]("recall")
 
-// Register makes the node of this name answer from m, and from what its region's members acknowledged to it.
-func Register(to *peer.Registry, node string, m *Memory, match func(id uint64) uint64) {
+// Register makes the node of this name answer from m, and by account from its region's log: what a member acknowledged
+// to it, and how it is, with the term of the entry at.
+func Register(
+	to *peer.Registry, node string, m *Memory, account func(member, at uint64) (match uint64, log Log),
+) {
 	peer.Handle(to, ask, func(_ context.Context, q Question) (Answer, error) {
-		return Answer{Node: node, Seen: m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot}), Match: match(q.ID)}, nil
+		a := Answer{Node: node, Seen: m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot})}
+		match, log := account(q.ID, q.At)
+		a.Match, a.Log = match, &log
+		return a, nil
 	})
+}
+
+// Ask asks one node. known is false if it is of a version that does not know the question.
+func Ask(ctx context.Context, c *peer.Client, addr string, q Question) (a Answer, known bool, err error) {
+	a, err = peer.Ask(ctx, c, addr, ask, q)
+	var remote *peer.RemoteError
+	if errors.As(err, &remote) && !peer.Elsewhere(err) {
+		return a, false, nil
+	}
+	return a, true, err
 }
 
 // Config is what a Check needs.
@@ -72,15 +98,11 @@ func (c *Check) Ask(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i, addr := range c.left {
 		wg.Go(func() {
-			a, err := peer.Ask(ctx, c.config.Client, addr, ask,
-				Question{c.config.ID, c.config.Disk.ID, c.config.Disk.Boot})
-			var remote *peer.RemoteError
-			switch {
-			case err == nil:
+			a, known, err := Ask(ctx, c.config.Client, addr,
+				Question{ID: c.config.ID, Disk: c.config.Disk.ID, Boot: c.config.Disk.Boot})
+			if silent[i] = err != nil; known && err == nil {
 				errs[i] = c.judge(a)
-			case !errors.As(err, &remote), peer.Elsewhere(err):
-				silent[i] = true
-			} // else it knows the question not: an earlier version
+			}
 		})
 	}
 	wg.Wait()

@@ -154,8 +154,23 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 		return 0, 0, nil, fmt.Errorf("received state: %w", err)
 	}
 	a.handed = a.index
-	conf, err = a.conf()
+	s := a.machine.State()
+	conf, err = confOf(&s)
 	return a.index, a.term, conf, err
+}
+
+// Inspect implements raftgroup.Machine.
+func (a *Applier) Inspect(dir string) (index, term uint64, conf *raftpb.ConfState, err error) {
+	meta, err := a.config.Maker.Metadata(dir)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	state, err := a.decode(meta)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	conf, err = confOf(state)
+	return meta.AppliedIndex, meta.AppliedTerm, conf, err
 }
 
 // saveBeforeState saves what this node has and the state that meta describes has not: its region gave that up while the

@@ -167,16 +167,12 @@ func (a *Applier) saveAll() (*contract.Metadata, error) {
 func (a *Applier) Applied() (uint64, uint64, *raftpb.ConfState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	conf, _ := a.conf()
+	s := a.machine.State()
+	conf, _ := confOf(&s)
 	return a.index, a.term, conf
 }
 
-// conf returns the Raft configuration in the state, an empty one if there is none yet.
-func (a *Applier) conf() (*raftpb.ConfState, error) {
-	s := a.machine.State()
-	return confOf(&s)
-}
-
+// confOf returns the Raft configuration in a state, an empty one if there is none yet.
 func confOf(s *timeline.State) (*raftpb.ConfState, error) {
 	c := &raftpb.ConfState{}
 	if err := proto.Unmarshal(s.Conf, c); err != nil {

@@ -29,7 +29,8 @@ func (a *Applier) Hold(dir string) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf, err := a.conf()
+	s := a.machine.State()
+	conf, err := confOf(&s)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,6 @@ func (a *Applier) Hold(dir string) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := a.machine.State()
 	return &Held{Part: part, Origin: timeline.Origin{Cursor: s.Cursor, Reigns: slices.Clone(s.Reigns)}, Conf: conf}, nil
 }
 

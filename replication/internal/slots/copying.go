@@ -33,7 +33,10 @@ type copying struct {
 
 // registerCopying makes this node answer the question "copying".
 func (s *Slots) registerCopying(r *peer.Registry) {
-	peer.Handle(r, AskCopying, func(_ context.Context, n CopyNotice) (peer.Nothing, error) {
+	peer.Handle(r, AskCopying, func(ctx context.Context, n CopyNotice) (peer.Nothing, error) {
+		if err := peer.MaySpeak(ctx, n.Region); err != nil {
+			return peer.Nothing{}, err
+		}
 		return peer.Nothing{}, s.Copying(n.Region, n.Position)
 	})
 }

@@ -42,6 +42,7 @@ type Fleet interface {
 
 // Config is what Slots need. All fields are required.
 type Config struct {
+	Region     string   // of this node
 	Regions    []string // the others
 	Tracker    *Tracker
 	Log        *Log
@@ -88,7 +89,10 @@ func New(c Config) *Slots {
 
 // Register makes this node answer the questions "ack" and "copying".
 func (s *Slots) Register(r *peer.Registry) {
-	peer.Handle(r, question, func(_ context.Context, a acknowledgement) (peer.Nothing, error) {
+	peer.Handle(r, question, func(ctx context.Context, a acknowledgement) (peer.Nothing, error) {
+		if err := peer.MaySpeak(ctx, s.config.Region); err != nil { // it is a source of this region that passes it on
+			return peer.Nothing{}, err
+		}
 		return peer.Nothing{}, s.acknowledge(a)
 	})
 	s.registerCopying(r)

@@ -68,6 +68,9 @@ func (s *Source) Handle(ctx context.Context, stream transport.Stream) error {
 	if err != nil {
 		return err
 	}
+	if err := transport.MaySpeak(stream.Context(), sub.region); err != nil {
+		return err
+	}
 	return s.newSession(stream, sub).run(ctx, sub, incoming)
 }
 

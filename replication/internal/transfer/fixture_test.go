@@ -96,7 +96,8 @@ func (n *node) open(net *memory.Network, name string) {
 }
 
 // Others implements Peers.
-func (n *node) Others() []string { return n.others }
+func (n *node) Others() []string     { return n.others }
+func (n *node) Everywhere() []string { return n.others }
 
 // copying notes what is said of copies for other regions.
 func (n *node) copying(_ string, p contract.Position) error {

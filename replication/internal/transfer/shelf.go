@@ -90,6 +90,9 @@ func (s *Shelf) Serve(ctx context.Context, stream transport.Stream) error {
 	if err := json.Unmarshal(encoded, &r); err != nil {
 		return fmt.Errorf("%w: request for a copy: %w", contract.ErrMessage, err)
 	}
+	if err := transport.MaySpeak(ctx, r.Region); err != nil {
+		return err
+	}
 	if r.ID != "" {
 		return s.config.Staging.send(ctx, stream, r.ID)
 	}

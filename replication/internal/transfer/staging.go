@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ const ownRetry = time.Second
 type Peers interface {
 	// Others returns where to reach them.
 	Others() []string
+	// Everywhere returns every address that one of them may have.
+	Everywhere() []string
 }
 
 // StagingConfig is what a staging place is made of. Every field is required.
@@ -68,6 +71,13 @@ func (s *Staging) Register(r *peer.Registry, present func() uint64) {
 func (s *Staging) stage(ctx context.Context, r StageRequest, present uint64) error {
 	if err := checkID(r.ID); err != nil {
 		return fmt.Errorf("stage copy: %w", err)
+	}
+	if err := peer.MaySpeak(ctx, s.config.Region); err != nil {
+		return fmt.Errorf("stage copy: %w", err)
+	}
+	if !slices.Contains(s.config.Peers.Everywhere(), r.From) {
+		return fmt.Errorf("stage copy: %w: no node of region %s is known to be at %s", contract.ErrRejected,
+			s.config.Region, r.From)
 	}
 	s.Keep(r.ID, max(r.Term, present))
 	if _, err := s.Dir(r.ID); err == nil {

@@ -184,8 +184,10 @@ func TestANodeStagesWhatItsLeaderHas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		from := "us-1"
+		follower.others = []string{from}
 		stage := func(id string) error {
-			r := StageRequest{ID: id, From: "us-1", Term: 5}
+			r := StageRequest{ID: id, From: from, Term: 5}
 			_, err := peer.Ask(t.Context(), leader.client, "us-2", AskStage, r)
 			return err
 		}
@@ -215,6 +217,9 @@ func TestANodeStagesWhatItsLeaderHas(t *testing.T) {
 			if err := stage(wrong); err == nil {
 				t.Errorf("staged %q", wrong)
 			}
+		}
+		if from = "eu-1"; !errors.Is(stage(strings.Repeat("1", 32)), contract.ErrRejected) {
+			t.Error("fetches from where no node of its region is known to be")
 		}
 	})
 }

@@ -162,12 +162,14 @@ func (v Orders) writeSettled(ctx context.Context, c *timeline.Charter) error {
 	return v.write(ctx, c)
 }
 
-// settled returns nil if next, which has one voter more or less, may be written.
+// settled returns nil if next, which has one voter more or less, may be written. What the holder knows is of the
+// charter by which it asked last: that has to be the one that is in force.
 func (v Orders) settled(next *timeline.Charter) error {
 	s := v.config.Applied.State()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if s.Charter().Epoch != s.Cursor.Epoch || !v.holder.Settled(next) || !v.config.Fence.Holds(s) {
+	known := s.Charter().Epoch == s.Cursor.Epoch && v.holder.Known(s.Charter().Mark())
+	if !known || !v.holder.Settled(next) || !v.config.Fence.Holds(s) {
 		return fmt.Errorf("%w: of the voters as they were or as they would be, no majority supports the primary yet, "+
 			"and keeps charter %d of epoch %d; see mimir fleet show", contract.ErrNotReady, s.Charter().Number,
 			s.Charter().Epoch)

@@ -65,9 +65,20 @@ func NewSeat(id string, c clock.Clock, l *life.Life, s Store) *Seat {
 	return &Seat{clock: c, life: l, store: s, machine: ballot.NewVoter(id), calls: map[uint64]chan ballot.Answer{}}
 }
 
+// Begin says that this process speaks for the voter from now on, if it does. Who spoke for it before may have promised
+// its support until a lease from now (B4), and not from when somebody asks first.
+func (s *Seat) Begin() { s.step(nil) }
+
 // Register registers what a voter answers.
 func (s *Seat) Register(r *peer.Registry) {
-	peer.Handle(r, askRenew, s.renew)
+	peer.Handle(r, askRenew, func(ctx context.Context, q *ballot.Renewal) (ballot.Answer, error) {
+		if q != nil {
+			if err := peer.MaySpeak(ctx, q.Region); err != nil {
+				return ballot.Answer{}, err
+			}
+		}
+		return s.renew(ctx, q)
+	})
 	peer.Handle(r, askSound, func(ctx context.Context, c *timeline.Candidacy) (ballot.Answer, error) {
 		return s.vote(ctx, c, true)
 	})
@@ -84,6 +95,11 @@ func (s *Seat) renew(ctx context.Context, r *ballot.Renewal) (ballot.Answer, err
 }
 
 func (s *Seat) vote(ctx context.Context, c *timeline.Candidacy, sounding bool) (ballot.Answer, error) {
+	if c != nil {
+		if err := peer.MaySpeak(ctx, c.For); err != nil {
+			return ballot.Answer{}, err
+		}
+	}
 	return s.ask(ctx, c != nil, func(call uint64) ballot.Input {
 		return ballot.VoteAsked{Call: call, Candidacy: c, Sounding: sounding}
 	})

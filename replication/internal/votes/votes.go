@@ -166,7 +166,7 @@ func (v *Votes) hold(in ballot.Input) {
 	term, _ := v.config.Leadership.Term()
 	view := ballot.HolderView{
 		Term: term, State: s, Reached: max(s.Cursor.Position, v.config.Writes.Reached()), Shared: v.shared(s),
-		Stalled: v.config.Writes.Stalled(c.Lease),
+		Stalled: v.config.Writes.Stalled(c.Lease / 2),
 	}
 	v.mu.Lock()
 	now := v.config.Clock.Elapsed() // with the lock: it does not go back between steps

@@ -8,8 +8,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
@@ -81,16 +79,12 @@ func (n *node) peer(addr string) (*peer, error) {
 
 func (n *node) dialOptions() []grpc.DialOption {
 	o := n.options
-	security := insecure.NewCredentials()
-	if o.ClientTLS != nil {
-		security = credentials.NewTLS(o.ClientTLS)
-	}
 	dial := o.Dialer
 	if dial == nil {
 		dial = n.sockets.dial
 	}
 	return []grpc.DialOption{
-		grpc.WithTransportCredentials(security),
+		grpc.WithTransportCredentials(n.dialling),
 		grpc.WithContextDialer(dial),
 		grpc.WithConnectParams(reconnect),
 		grpc.WithStaticStreamWindowSize(o.WindowBytes),

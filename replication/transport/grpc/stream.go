@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -109,10 +112,11 @@ func (s *clientStream) translate(err error) error {
 type serverStream struct {
 	node *node
 	grpc grpc.ServerStream
+	ctx  context.Context
 	peer string
 }
 
-func (s *serverStream) Context() context.Context { return s.grpc.Context() }
+func (s *serverStream) Context() context.Context { return s.ctx }
 func (s *serverStream) Peer() string             { return s.peer }
 
 func (s *serverStream) Send(p []byte) error {
@@ -151,14 +155,26 @@ func (s *serverStream) translate(err error) error {
 
 // handle serves one stream of any service.
 func (n *node) handle(_ any, g grpc.ServerStream) error {
-	s := &serverStream{node: n, grpc: g}
-	err := n.dispatch(s)
+	s := &serverStream{node: n, grpc: g, ctx: g.Context()}
+	err := n.guarded(s)
 	if err == nil {
 		return nil
 	}
 	g.SetTrailer(metadata.Pairs(errorKey, strconv.Itoa(transport.Kind(err))))
 	text := err.Error()
 	return status.Error(codes.Unknown, strings.ToValidUTF8(text[:min(len(text), maxErrorBytes)], "�"))
+}
+
+// guarded is dispatch, and makes an error of a panic: what one peer says must not end the process.
+func (n *node) guarded(s *serverStream) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			n.options.Logger.Error("the handler of a stream panicked", "peer", s.peer, "err", r)
+			n.options.Logger.Debug("panic", "stack", string(debug.Stack()))
+			err = fmt.Errorf("the handler panicked: %v", r)
+		}
+	}()
+	return n.dispatch(s)
 }
 
 func (n *node) dispatch(s *serverStream) error {
@@ -168,6 +184,11 @@ func (n *node) dispatch(s *serverStream) error {
 		return fmt.Errorf("%w: node %s is of fleet %q, %s is of fleet %q",
 			transport.ErrFleet, n.options.NodeName, n.options.FleetID, s.peer, fleet)
 	}
+	caller := transport.Caller{Region: first(md, regionKey), Node: first(md, nodeKey)}
+	if err := n.admit(s.grpc.Context(), caller); err != nil {
+		return fmt.Errorf("%w: %s, by node %s: %w", transport.ErrStranger, s.peer, n.options.NodeName, err)
+	}
+	s.ctx = transport.WithCaller(s.ctx, caller)
 	vouch(s.grpc.Context())
 	method, _ := grpc.MethodFromServerStream(s.grpc)
 	service, ok := strings.CutPrefix(method, methodPrefix)
@@ -176,5 +197,27 @@ func (n *node) dispatch(s *serverStream) error {
 		return fmt.Errorf("%w: %s by node %s", transport.ErrNoService, strings.TrimPrefix(method, "/"),
 			n.options.NodeName)
 	}
-	return h(s.grpc.Context(), s)
+	return h(s.ctx, s)
+}
+
+// admit returns why a caller is refused.
+func (n *node) admit(ctx context.Context, c transport.Caller) error {
+	p := Peer{Caller: c, Addr: "unknown address"}
+	if from, ok := grpcpeer.FromContext(ctx); ok {
+		p.Addr = from.Addr.String()
+		info := from.AuthInfo
+		if key, ok := info.(keyInfo); ok {
+			if !key.shown && !n.options.KeyOptional {
+				return errors.New("the fleet has a key, and it showed none: give it the fleet key too")
+			}
+			info = key.AuthInfo
+		}
+		if secure, ok := info.(credentials.TLSInfo); ok && len(secure.State.VerifiedChains) > 0 {
+			p.Certificate = secure.State.VerifiedChains[0][0]
+		}
+	}
+	if n.options.Admit == nil {
+		return nil
+	}
+	return n.options.Admit(p)
 }

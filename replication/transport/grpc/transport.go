@@ -3,6 +3,7 @@ package grpctransport
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +55,17 @@ type Options struct {
 	// FleetID, NodeName and Region are told to every peer. A peer of another fleet refuses with ErrFleet.
 	FleetID, NodeName, Region string
 
+	// Admit returns why a peer is refused that opens a stream, nil if it is taken for whom it says it is. Nil: all are
+	// that come through ServerTLS. It is called for each stream and must not block.
+	Admit func(Peer) error
+
+	// Keys are secrets of the fleet, each of at least MinKeyBytes: every peer has to show that it has one of them, and
+	// is shown the first. None: nobody is asked.
+	Keys [][]byte
+	// KeyOptional lets those in who show none, and goes on without where a peer has none: for as long as not all have
+	// them. Whoever can change what passes between two processes can then keep them from it.
+	KeyOptional bool
+
 	// Connections tells how many parallel TCP connections to keep to an address; streams take turns. Nil means one.
 	// More of them help where a single one cannot fill a long link.
 	Connections func(addr string) int
@@ -74,6 +86,14 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// Peer is who opens a stream: what it says, and what it showed.
+type Peer struct {
+	transport.Caller
+	Addr string
+	// Certificate is what ServerTLS verified; nil if the peer showed none.
+	Certificate *x509.Certificate
+}
+
 // node is the Transport of a real process.
 type node struct {
 	options  Options
@@ -81,6 +101,8 @@ type node struct {
 	server   *grpc.Server
 	services map[string]transport.Handler // set once, before the server runs
 	serving  sync.WaitGroup
+
+	dialling credentials.TransportCredentials // of every connection that is made
 
 	mu      sync.Mutex
 	closed  bool
@@ -110,8 +132,18 @@ func New(o Options) (transport.Transport, error) {
 	case o.WindowBytes < 64<<10:
 		return nil, fmt.Errorf("transport: WindowBytes is %d, must be at least 65536", o.WindowBytes)
 	}
+	for _, key := range o.Keys {
+		if len(key) < MinKeyBytes {
+			return nil, fmt.Errorf("transport: a key of %d bytes, must be at least %d", len(key), MinKeyBytes)
+		}
+	}
 	n := &node{options: o, peers: make(map[string]*peer)}
 	n.sockets = &sockets{congestion: o.CongestionControl, deadAfter: o.DeadAfter, logger: o.Logger}
+	security := insecure.NewCredentials()
+	if o.ClientTLS != nil {
+		security = credentials.NewTLS(o.ClientTLS)
+	}
+	n.dialling = withKeys(security, &n.options)
 	n.server = grpc.NewServer(n.serverOptions()...)
 	return n, nil
 }
@@ -123,7 +155,7 @@ func (n *node) serverOptions() []grpc.ServerOption {
 		security = credentials.NewTLS(o.ServerTLS)
 	}
 	return []grpc.ServerOption{
-		grpc.Creds(security),
+		grpc.Creds(withKeys(security, &o)),
 		grpc.UnknownServiceHandler(n.handle),
 		grpc.ForceServerCodecV2(rawCodec{}),
 		grpc.MaxRecvMsgSize(transport.MaxMessageBytes),

@@ -8,7 +8,8 @@
 //   - N2: all appends to one peer go one way, in the order in which they were sent, and so does everything else,
 //     another way: a heartbeat never waits behind megabytes of entries. What arrives is a subsequence of what was sent
 //     on each way.
-//   - N3: nobody but a member of this group, who means this member, gets beyond the first message of a stream.
+//   - N3: nobody but a member of this group, who means this member, gets beyond the first message of a stream; and
+//     nobody is a member whom the transport knows as another.
 //   - N4: what comes out of [Inbox] is whole (summed) and of a kind that a peer may send; whatever is local to a node
 //     stops here.
 //   - N5: no connection outlives the group, or the membership of the peer; they are opened when there is something to

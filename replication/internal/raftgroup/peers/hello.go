@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 
@@ -56,6 +57,17 @@ func (n *Network) refuseRemoved(id uint64) error {
 	return fmt.Errorf("%w: %s, from %s", transport.ErrRemoved, n.Name(id), n.config.Group)
 }
 
+// checkCaller refuses whoever says hello in the name of another than opened the stream (N3).
+func (n *Network) checkCaller(ctx context.Context, h Hello) error {
+	if n.config.Caller == nil {
+		return nil
+	}
+	if id, known := n.config.Caller(ctx); known && id != h.From {
+		return fmt.Errorf("%w: %s says hello as %s", transport.ErrStranger, n.Name(id), n.Name(h.From))
+	}
+	return nil
+}
+
 // Greet reads and checks the first message of a stream that a peer opened. It blocks as long as the peer says nothing.
 func (n *Network) Greet(s transport.Stream) (Hello, error) {
 	p, err := s.Recv()
@@ -65,6 +77,9 @@ func (n *Network) Greet(s transport.Stream) (Hello, error) {
 	h, err := decodeHello(p)
 	if err == nil {
 		err = h.check(n.config.Group, n.config.ID)
+	}
+	if err == nil {
+		err = n.checkCaller(s.Context(), h)
 	}
 	if err == nil {
 		err = n.refuseRemoved(h.From)

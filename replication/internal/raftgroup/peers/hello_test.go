@@ -2,8 +2,14 @@ package peers
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"testing"
+
+	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
 // N3: a hello is taken by the member that it means, and by no other.
@@ -29,6 +35,28 @@ func TestHello(t *testing.T) {
 	if err := (Hello{Group: "fleet/eu", To: 1}).check("fleet/eu", 1); !errors.Is(err, ErrWrongGroup) {
 		t.Errorf("a hello of nobody: %v", err)
 	}
+}
+
+// N3: whom the transport knows as one says hello as no other.
+func TestHelloInTheNameOfAnother(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network, _, b *node) {
+		for known, want := range map[uint64]error{1: nil, 3: transport.ErrStranger, 0: nil} {
+			b.config.Caller = func(context.Context) (uint64, bool) { return known, known != 0 }
+			s, err := net.Node(fmt.Sprint("caller ", known)).Open(t.Context(), "2", Service)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Send(Hello{Group: "test", From: 1, To: 2}.Encode()); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.CloseSend(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err = s.Recv(); !errors.Is(err, want) && !(want == nil && err == io.EOF) {
+				t.Errorf("known as %d: %v", known, err)
+			}
+		}
+	})
 }
 
 func TestDamagedHelloIsRefused(t *testing.T) {

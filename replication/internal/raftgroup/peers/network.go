@@ -18,7 +18,7 @@ import (
 // Service is the name under which members take each other's messages; the number is that of the protocol.
 const Service = "raft/1"
 
-// Config is what a network is made of. Every field is required.
+// Config is what a network is made of. Every field is required, but for Caller and OnRemoved.
 type Config struct {
 	Group string // peers of another are refused
 	ID    uint64 // this member
@@ -32,6 +32,8 @@ type Config struct {
 	MaxInflightBytes int64
 	Logger           *slog.Logger
 
+	// Caller returns which member opened the stream of a context; false if that is not known. Nil: it never is.
+	Caller func(ctx context.Context) (id uint64, known bool)
 	// OnRemoved is told that a member says this node was removed from the group, and why it is believed. It may be
 	// called often, from any goroutine, and must not block.
 	OnRemoved func(error)
@@ -104,6 +106,7 @@ func New(c Config, inbox Inbox, life Lifetime) *Network {
 func (n *Network) Send(m *raftpb.Message) {
 	p := n.peer(m.GetTo())
 	if p == nil {
+		n.inbox.ReportUnreachable(m.GetTo())
 		return
 	}
 	// Everything that may move a follower's log goes one way, in order: an empty append that overtook entries would be
@@ -115,12 +118,16 @@ func (n *Network) Send(m *raftpb.Message) {
 	}
 }
 
-// peer returns the ways to a member, new ones if need be; nil once the group has ended.
+// peer returns the ways to a member, new ones if need be; nil once the group has ended, and for one of whom nobody
+// knows where he is: answers go to whomever a message names, and he would have two goroutines for nothing.
 func (n *Network) peer(id uint64) *peer {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := n.peers[id]
 	if p == nil {
+		if _, known := n.config.Directory.Addr(id); !known {
+			return nil
+		}
 		p = &peer{control: newStream(n, id, maxControlBytes), entries: newStream(n, id, 2*n.config.MaxInflightBytes)}
 		if !n.life.Spawn(p.control.run) || !n.life.Spawn(p.entries.run) {
 			return nil

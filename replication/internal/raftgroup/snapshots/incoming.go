@@ -3,6 +3,7 @@ package snapshots
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -58,17 +59,18 @@ func name(id []byte) string { return incomingPrefix + hex.EncodeToString(id) }
 func (in *Incoming) Dir(id []byte) string { return filepath.Join(in.config.Dir, name(id)) }
 
 // Serve is the handler of Service, by which a leader sends a checkpoint; ErrBusy while another is received or waits to
-// be installed.
+// be installed. The place is for who has said who he is and what he offers.
 func (in *Incoming) Serve(ctx context.Context, s transport.Stream) error {
-	if !in.claim() {
-		return ErrBusy
-	}
 	group := in.life.Context()
 	ended := make(chan error, 1)
 	if !in.life.Spawn(func() {
-		err := in.receive(ctx, s)
-		if err != nil {
-			in.release()
+		o, err := in.greet(s)
+		if err == nil && !in.claim() {
+			err = ErrBusy
+		} else if err == nil {
+			if err = in.receive(ctx, s, o); err != nil {
+				in.release()
+			}
 		}
 		ended <- err
 	}) {
@@ -100,21 +102,31 @@ func (in *Incoming) release() {
 	in.mu.Unlock()
 }
 
-// receive stages a checkpoint and, once it is verified and durable, lets raft know of it (P3).
-func (in *Incoming) receive(ctx context.Context, s transport.Stream) error {
-	h, err := in.network.Greet(s)
-	if err != nil {
-		return err
+// offer is a checkpoint that a member wants to send.
+type offer struct {
+	hello    peers.Hello
+	term     uint64
+	snapshot *raftpb.Snapshot
+	bytes    int // of the message
+}
+
+// greet reads who sends what.
+func (in *Incoming) greet(s transport.Stream) (o offer, err error) {
+	if o.hello, err = in.network.Greet(s); err != nil {
+		return o, err
 	}
 	p, err := s.Recv()
 	if err != nil {
-		return err
+		return o, err
 	}
-	term, snapshot, err := decodeOffer(p)
-	if err != nil {
-		return err
-	}
-	id := snapshot.GetData()
+	o.bytes = len(p)
+	o.term, o.snapshot, err = decodeOffer(p)
+	return o, err
+}
+
+// receive stages a checkpoint and, once it is verified and durable, lets raft know of it (P3).
+func (in *Incoming) receive(ctx context.Context, s transport.Stream, o offer) error {
+	id := o.snapshot.GetData()
 	if err := in.removeOthers(id); err != nil {
 		return err
 	}
@@ -125,16 +137,41 @@ func (in *Incoming) receive(ctx context.Context, s transport.Stream) error {
 	if string(m.ID[:]) != string(id) {
 		return fmt.Errorf("%w: checkpoint %x, offered was %x", peers.ErrFormat, m.ID, id)
 	}
-	index := snapshot.GetMetadata().GetIndex()
-	in.config.Logger.Info("checkpoint received", "peer", in.network.Name(h.From), "index", index, "bytes", m.Bytes())
+	if err := in.inspect(o.snapshot); err != nil {
+		in.config.Logger.Error("checkpoint refused", "peer", in.network.Name(o.hello.From), "err", err)
+		return errors.Join(err, checkpoint.Remove(in.config.FS, in.Dir(id)))
+	}
+	index := o.snapshot.GetMetadata().GetIndex()
+	in.config.Logger.Info("checkpoint received", "peer", in.network.Name(o.hello.From), "index", index,
+		"bytes", m.Bytes())
 	in.mu.Lock()
 	in.id = string(id) // before raft knows of it: it may discard it at once
 	in.mu.Unlock()
 	message := &raftpb.Message{
-		Type: raftpb.MsgSnap.Enum(), From: new(h.From), To: new(h.To), Term: new(term), Snapshot: snapshot,
+		Type: raftpb.MsgSnap.Enum(), From: new(o.hello.From), To: new(o.hello.To), Term: new(o.term),
+		Snapshot: o.snapshot,
 	}
-	if !in.inbox.Receive([]*raftpb.Message{message}, len(p)) {
+	if !in.inbox.Receive([]*raftpb.Message{message}, o.bytes) {
 		return context.Cause(in.life.Context())
+	}
+	return nil
+}
+
+// inspect returns an error if the checkpoint is not what was offered (P1): once raft takes it, that would stop this
+// node.
+func (in *Incoming) inspect(s *raftpb.Snapshot) error {
+	want := s.GetMetadata()
+	index, term, conf, err := in.config.Inspect(in.Dir(s.GetData()))
+	if err != nil {
+		return fmt.Errorf("%w: the checkpoint offered at entry %d: %w", peers.ErrFormat, want.GetIndex(), err)
+	}
+	if index != want.GetIndex() || term != want.GetTerm() {
+		return fmt.Errorf("%w: the checkpoint holds entry %d of term %d, offered was %d of %d",
+			peers.ErrFormat, index, term, want.GetIndex(), want.GetTerm())
+	}
+	err = raftpb.EnsureConfState(conf).Equivalent(raftpb.EnsureConfState(want.GetConfState()))
+	if err != nil {
+		return fmt.Errorf("%w: the checkpoint has other members than were offered: %w", peers.ErrFormat, err)
 	}
 	return nil
 }

@@ -20,7 +20,10 @@ type Config struct {
 	Dir string
 	// ElectionTicks is an election timeout in ticks; how long things are kept and put off is counted in it.
 	ElectionTicks int
-	Logger        *slog.Logger
+	// Inspect returns what the checkpoint in dir holds: its last entry, and the members as of it; an error if it is
+	// none that could be installed. Called from any goroutine.
+	Inspect func(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
+	Logger  *slog.Logger
 }
 
 // State is the applied state, of which checkpoints are made.

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/durable"
@@ -63,7 +64,7 @@ func newNode(t *testing.T, net *memory.Network, id uint64) *node {
 		Group: "test", ID: id, Transport: tr, Clock: clock.Real, TickInterval: 10 * time.Millisecond, Logger: quiet,
 		Directory: everybody{}, MaxInflightBytes: 1 << 20,
 	}, n, n)
-	config := Config{FS: n.fs, Dir: "staging", ElectionTicks: electionTicks, Logger: quiet}
+	config := Config{FS: n.fs, Dir: "staging", ElectionTicks: electionTicks, Inspect: n.inspect, Logger: quiet}
 	var err error
 	if n.Outgoing, err = NewOutgoing(config, n, n, network, n, n); err != nil {
 		t.Fatal(err)
@@ -127,7 +128,7 @@ func (n *node) Applied() uint64 {
 	return n.applied
 }
 
-// Checkpoint writes one file, which says what was applied.
+// Checkpoint writes two files, which say what was applied and who the members are.
 func (n *node) Checkpoint(_ context.Context, dir string) (*raftpb.SnapshotMetadata, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -135,10 +136,25 @@ func (n *node) Checkpoint(_ context.Context, dir string) (*raftpb.SnapshotMetada
 		return nil, errors.Join(err, n.broken)
 	}
 	meta := &raftpb.SnapshotMetadata{Index: new(n.applied), Term: new(uint64(2)), ConfState: n.members}
-	return meta, durable.WriteFile(n.fs, filepath.Join(dir, "state"), func(w io.Writer) error {
-		_, err := fmt.Fprint(w, n.applied)
-		return err
-	})
+	encoded, err := proto.Marshal(n.members)
+	for name, content := range map[string][]byte{"state": fmt.Append(nil, n.applied), "members": encoded} {
+		err = errors.Join(err, durable.WriteFile(n.fs, filepath.Join(dir, name), func(w io.Writer) error {
+			_, err := w.Write(content)
+			return err
+		}))
+	}
+	return meta, err
+}
+
+// inspect reads what Checkpoint has written; the members are told by hand.
+func (n *node) inspect(dir string) (index, term uint64, conf *raftpb.ConfState, err error) {
+	p, err := durable.ReadFile(n.fs, filepath.Join(dir, "state"))
+	if err == nil {
+		_, err = fmt.Sscan(string(p), &index)
+	}
+	encoded, unread := durable.ReadFile(n.fs, filepath.Join(dir, "members"))
+	conf = new(raftpb.ConfState)
+	return index, 2, conf, errors.Join(err, unread, proto.Unmarshal(encoded, conf))
 }
 
 // set changes what surrounds the directions.

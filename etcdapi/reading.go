@@ -1,0 +1,111 @@
+package etcdapi
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/watch"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// AwaitKey is the key of request metadata that has a read at a revision which nobody has written yet wait for it, with
+// the value "true". Without it such a read is refused at once, as by etcd.
+const AwaitKey = "mimir-await-revision"
+
+// read runs a read of the local store as fresh as asked for. rev is the highest revision that the read names, 0 for
+// none: it may come from a write that was acknowledged elsewhere, and not be here yet.
+func (a *API) read(ctx context.Context, serializable bool, rev int64, local func() error) error {
+	awaits, err := awaitsRevision(ctx)
+	if err != nil {
+		return err
+	}
+	fresh := a.barrier
+	if serializable {
+		fresh = a.freshForStale
+	}
+	if err := fresh(ctx); err != nil {
+		return err
+	}
+	err = local()
+	if errors.Is(err, command.ErrFutureRevision) {
+		if err = a.arrival(ctx, rev, serializable, awaits); err == nil {
+			err = local()
+		}
+	}
+	return a.statusOf(ctx, err)
+}
+
+// awaitsRevision reports whether the request waits for a revision that nobody has written yet.
+func awaitsRevision(ctx context.Context) (bool, error) {
+	for _, text := range metadata.ValueFromIncomingContext(ctx, AwaitKey) {
+		if awaits, err := strconv.ParseBool(text); err != nil {
+			return false, status.Errorf(codes.InvalidArgument, "mimir: metadata %s: %q is neither true nor false",
+				AwaitKey, text)
+		} else if awaits {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// arrival returns nil once this node has the revision rev, which it had not. Where that is not known yet, unconfirmed,
+// it finds out whether the primary has it. If nobody has, it waits if the request says so; else, and in the end, the
+// revision is one of the future, or it was compacted: one that this history will not come to was seen in another. As
+// long as the primary does not say what it has, none of these is said.
+func (a *API) arrival(ctx context.Context, rev int64, unconfirmed, awaits bool) error {
+	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	defer cancel()
+	if unconfirmed {
+		if err := a.confirmOr(bounded, rev); err != nil {
+			return err
+		}
+	}
+	if !awaits {
+		cancel() // what it comes to, it has come to by now
+	}
+	err := a.store.WaitRevision(bounded, rev)
+	switch {
+	case isCompacted(err):
+		return command.ErrCompacted
+	case bounded.Err() != nil && errors.Is(err, bounded.Err()):
+		return command.ErrFutureRevision
+	}
+	return err
+}
+
+// strange reports whether the history of this node, as far as it has it, will not come to rev.
+func (a *API) strange(rev int64) bool {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	return isCompacted(a.store.WaitRevision(ended, rev))
+}
+
+func isCompacted(err error) bool {
+	var compacted *watch.CompactedError
+	return errors.As(err, &compacted)
+}
+
+// confirmOr returns nil when this node has what was acknowledged before the call, or the revision rev.
+func (a *API) confirmOr(ctx context.Context, rev int64) error {
+	asking, arrived := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if a.store.WaitRevision(asking, rev) == nil {
+			arrived()
+		}
+	}()
+	err := a.replicator.ReadBarrier(asking, replication.Linearizable)
+	arrived()
+	<-ended
+	if a.store.Revision() >= rev {
+		return nil
+	}
+	return err
+}

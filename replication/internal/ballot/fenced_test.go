@@ -1,0 +1,86 @@
+package ballot
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// TestAPrimaryThatLosesItsLeaseAsksAtOnce, and not when the next renewal would be due: its lease is over, or a clock
+// has jumped.
+func TestAPrimaryThatLosesItsLeaseAsksAtOnce(t *testing.T) {
+	for what, in := range map[string]Input{"the lease is over": nil, "a clock has jumped": Stumbled{}} {
+		h, v := NewHolder("a"), HolderView{Term: 1, State: reigning("a"), Reached: 50, Shared: 50}
+		answers(h, 0, v, h.Step(0, v, nil), names[:]...)
+		asked := h.Step(2900*time.Millisecond, v, nil)
+		if len(asked) != 3 || !asked[0].Renewal.Held {
+			t.Fatalf("asks %+v", asked)
+		}
+		now := 2920 * time.Millisecond
+		if in == nil {
+			now = 2950 * time.Millisecond
+		}
+		if asked = h.Step(now, v, in); len(asked) != 3 || asked[0].Renewal.Held {
+			t.Errorf("%s: asks %+v", what, asked)
+		}
+		if asked = h.Step(now+time.Millisecond, v, nil); len(asked) != 0 {
+			t.Errorf("%s: asks again %+v", what, asked)
+		}
+	}
+}
+
+// TestAFencedPrimaryIsQuiet: whoever hears that it has no lease need not wait for the end of the promise to sound. A
+// sounding is told when that is.
+func TestAFencedPrimaryIsQuiet(t *testing.T) {
+	s := reigning("b")
+	v := NewVoter("b")
+	v.Step(0, s, Leads{Term: 1})
+	for _, step := range []struct {
+		at    time.Duration
+		held  bool
+		quiet time.Duration
+	}{
+		{10 * time.Second, true, 13 * time.Second},
+		{12 * time.Second, false, 12 * time.Second},
+		{12500 * time.Millisecond, false, 12 * time.Second},
+		{12600 * time.Millisecond, true, 15600 * time.Millisecond},
+		{14 * time.Second, false, 14 * time.Second},
+	} {
+		r := &Renewal{Epoch: 1, Region: "a", Term: 1, Charter: s.Ballot.Charter, Reigns: s.Reigns, Held: step.held}
+		v.Step(step.at, s, RenewalAsked{Call: uint64(step.at), Renewal: r})
+		if at, ok := v.Quiet(s); !ok || at != step.quiet {
+			t.Errorf("after a renewal at %v, held %t, it is quiet from %v on, want %v", step.at, step.held, at,
+				step.quiet)
+		}
+	}
+	sounding := VoteAsked{Call: 1, Candidacy: Of(s, 2), Sounding: true}
+	if a := v.Step(16*time.Second, s, sounding)[0].Answer; a.Granted || a.Left != time.Second {
+		t.Errorf("a sounding: %+v", a)
+	}
+}
+
+// TestTheNextRoundIsWhenAMajorityMayVote, as far as the voters said when that is; if that is far away, they are asked
+// before as well: others may answer then.
+func TestTheNextRoundIsWhenAMajorityMayVote(t *testing.T) {
+	for left, want := range map[time.Duration]time.Duration{
+		400 * time.Millisecond: 400 * time.Millisecond,
+		time.Second:            time.Second,
+		9 * time.Second:        time.Second, // soundAgain after the round, which took so long
+		0:                      time.Second,
+	} {
+		c, v := NewCandidate("b"), CandidateView{Term: 1, State: reigning("b"), Quiet: 10 * time.Second}
+		began := 12 * time.Second
+		call := c.Step(began, v, nil)[0].Call
+		promise := &timeline.Objection{Reason: timeline.ReasonPromise, Text: "w supports a"}
+		answered := began + 100*time.Millisecond
+		c.Step(answered, v, Sounded{Call: call, Voter: "b", Answer: Answer{Granted: true}})
+		c.Step(answered, v, Sounded{Call: call, Voter: "a", Silence: "unreachable"})
+		last := Answer{Why: promise, Left: left}
+		c.Step(began+500*time.Millisecond, v, Sounded{Call: call, Voter: names[w], Answer: last})
+		at, ok := c.Due()
+		if want = max(want, 500*time.Millisecond); !ok || at != began+want {
+			t.Errorf("%v left: the next round is after %v, want %v", left, at-began, want)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package server
+
+import (
+	"fmt"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// fromPages keeps out what a web page has a browser send here: it would do it with the rights of whoever looks at the
+// page, or of the machine that it runs on. Nothing here is for pages. hosts are the names that this node is known by;
+// others are refused where a browser says that a page asks, since a page may give any name to any address.
+func fromPages(h http.Handler, hosts []string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if why := pageIn(r, hosts); why != "" {
+			http.Error(w, "refused: "+why, http.StatusForbidden)
+			return
+		}
+		if orders(r) && !isJSON(r) {
+			http.Error(w, fmt.Sprintf("refused: %s wants the header Content-Type: application/json", r.URL.Path),
+				http.StatusUnsupportedMediaType)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// orders reports whether a request has an operator's call in it that changes something.
+func orders(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/mimir/v1/") && r.Method == http.MethodPost
+}
+
+// isJSON reports whether a body is said to be JSON: a form of a page cannot say that without being asked.
+func isJSON(r *http.Request) bool {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == "application/json"
+}
+
+// pageIn says why a request is a page's, "" if it is none's.
+func pageIn(r *http.Request, hosts []string) string {
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+		return "a web page of another site asks for it"
+	}
+	origins := r.Header.Values("Origin")
+	if len(origins) == 0 {
+		return ""
+	}
+	u, err := url.Parse(origins[0])
+	if err != nil || len(origins) > 1 || u.Host == "" || u.Host != r.Host {
+		return fmt.Sprintf("a web page of %q asks for it", origins[0])
+	}
+	if host := u.Hostname(); net.ParseIP(host) == nil && host != "localhost" && !slices.Contains(hosts, host) {
+		return fmt.Sprintf("this node is not known as %q", host)
+	}
+	return ""
+}
+
+// hostsOf returns the names in addresses.
+func hostsOf(addresses ...string) (list []string) {
+	for _, addr := range addresses {
+		if host, _, err := net.SplitHostPort(addr); err == nil && host != "" {
+			list = append(list, host)
+		}
+	}
+	return list
+}

@@ -1,0 +1,49 @@
+package server
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// What a web page has a browser send does nothing; what programs send goes through.
+func TestPagesDoNothing(t *testing.T) {
+	const host, kind = "127.0.0.1:2379", "application/json"
+	for _, test := range []struct {
+		name, method, host, path, kind, origin, site string
+		want                                         int
+	}{
+		{"the command line", "POST", host, "/mimir/v1/switchover", kind, "", "", 200},
+		{"a script without a type", "POST", host, "/v3/kv/put", "application/x-www-form-urlencoded", "", "", 200},
+		{"a form", "POST", host, "/mimir/v1/failover", "text/plain", "http://evil.example", "cross-site", 403},
+		{"a form of an old browser", "POST", host, "/mimir/v1/failover", "text/plain", "", "", 415},
+		{"a form without a type", "POST", host, "/mimir/v1/failover", "", "", "", 415},
+		{"a page's put", "POST", host, "/v3/kv/put", "text/plain", "http://evil.example", "", 403},
+		{"a page of nowhere", "POST", host, "/v3/kv/put", "text/plain", "null", "", 403},
+		{"a page of a neighbour's port", "POST", host, "/v3/kv/put", "text/plain", "http://127.0.0.1:80", "", 403},
+		{"a page under a name for this address", "POST", "evil.example:2379", "/v3/kv/put", kind,
+			"http://evil.example:2379", "same-origin", 403},
+		{"a page reads", "GET", host, "/mimir/v1/tails", "", "", "cross-site", 403},
+		{"a page discards", "DELETE", host, "/mimir/v1/tails/x", "", "http://evil.example", "", 403},
+		{"somebody looks", "GET", host, "/mimir/v1/node", "", "", "none", 200},
+		{"a page of its own", "POST", "db.example:2379", "/v3/kv/range", kind, "http://db.example:2379", "", 200},
+	} {
+		done := false
+		inner := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { done = true })
+		h := fromPages(inner, []string{"db.example"})
+		r := httptest.NewRequest(test.method, "http://"+test.host+test.path, strings.NewReader("{}"))
+		for key, value := range map[string]string{
+			"Content-Type": test.kind, "Origin": test.origin, "Sec-Fetch-Site": test.site,
+		} {
+			if value != "" {
+				r.Header.Set(key, value)
+			}
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != test.want || done != (test.want == 200) {
+			t.Errorf("%s: %d %s", test.name, w.Code, w.Body)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package server
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+)
+
+// Values of peer-tls.bind.
+const (
+	bindNone = "none"
+	bindNode = "node"
+)
+
+// PeerRule says which certificates are those of nodes, beside that an authority signed them. What is empty asks for
+// nothing; of what is set, each must hold.
+type PeerRule struct {
+	AllowedCN        []string // the common name is one of these
+	AllowedHostnames []string // it is valid for one of these
+	// Bind is node if it must name the very node that speaks ([nodeNames]), none or empty if not.
+	Bind string
+}
+
+func (r *PeerRule) set() bool {
+	return len(r.AllowedCN) > 0 || len(r.AllowedHostnames) > 0 || r.Bind == bindNode
+}
+
+func (r *PeerRule) validate(t TLS) error {
+	switch {
+	case r.Bind != "" && r.Bind != bindNone && r.Bind != bindNode:
+		return fmt.Errorf("bind %q: use %s or %s", r.Bind, bindNone, bindNode)
+	case r.set() && !t.RequireClientCert:
+		return errors.New("allowed-cn, allowed-hostname and bind need ca and require-client-cert")
+	}
+	return nil
+}
+
+// nodeNames returns the names of which a certificate must have one, as a DNS name or as its common name, and what it
+// may have as a URI instead.
+func nodeNames(fleet, region, node string) (name, uri string) {
+	return node + "." + region + "." + fleet, "mimir://" + fleet + "/" + region + "/" + node
+}
+
+// admit returns why a peer of this fleet is not taken for a node.
+func (r *PeerRule) admit(fleet string, p grpctransport.Peer) error {
+	c := p.Certificate
+	switch {
+	case !r.set():
+		return nil
+	case c == nil:
+		return errors.New("it shows no certificate")
+	case len(r.AllowedCN) > 0 && !slices.Contains(r.AllowedCN, c.Subject.CommonName):
+		return fmt.Errorf("its certificate is of %q, which is not in peer-tls.allowed-cn", c.Subject.CommonName)
+	case len(r.AllowedHostnames) > 0 &&
+		!slices.ContainsFunc(r.AllowedHostnames, func(h string) bool { return c.VerifyHostname(h) == nil }):
+		return fmt.Errorf("its certificate, of %q, is valid for nothing in peer-tls.allowed-hostname",
+			c.Subject.CommonName)
+	case r.Bind == bindNode && !names(c, fleet, p.Region, p.Node):
+		name, uri := nodeNames(fleet, p.Region, p.Node)
+		return fmt.Errorf("its certificate, of %q, names neither %s nor %s (peer-tls.bind)", c.Subject.CommonName,
+			name, uri)
+	}
+	return nil
+}
+
+// names reports whether a certificate is of this node.
+func names(c *x509.Certificate, fleet, region, node string) bool {
+	if region == "" || node == "" {
+		return false
+	}
+	name, uri := nodeNames(fleet, region, node)
+	if c.Subject.CommonName == name || slices.Contains(c.DNSNames, name) {
+		return true
+	}
+	for _, u := range c.URIs {
+		if u.String() == uri {
+			return true
+		}
+	}
+	return false
+}
+
+// exposed reports whether an address to listen at is reached from other machines.
+func exposed(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	ip := net.ParseIP(host)
+	return err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
+// advice returns what is open on this node, and what to change: for the log at the start, and for status.
+func (c *Config) advice() (list []string) {
+	add := func(text string) { list = append(list, text) }
+	peer, client := &c.PeerTLS, &c.ClientTLS
+	switch {
+	case c.KeyOptional:
+		add("fleet-key-optional lets in who shows no key: take it away once all nodes have fleet-key-file")
+	case !peer.Enabled() && c.FleetKeyFile != "" && exposed(c.ListenPeer):
+		add("listen-peer is plaintext and reached from other machines: the fleet key keeps strangers out, not those " +
+			"who can read or change what passes in the network; set peer-tls")
+	case !peer.Enabled() && exposed(c.ListenPeer):
+		add("listen-peer is plaintext and reached from other machines: whoever gets there can speak as any node; set " +
+			"peer-tls, or at least fleet-key-file")
+	case !peer.Enabled():
+	case !peer.RequireClientCert:
+		add("peer-tls asks nobody for a certificate: whoever gets to listen-peer can speak as any node; set " +
+			"peer-tls.ca, and not peer-tls.require-client-cert to false")
+	case !c.PeerRule.set():
+		add("any certificate of the authority of peer-tls can speak as any node: set peer-tls.bind to node, or " +
+			"peer-tls.allowed-cn or peer-tls.allowed-hostname")
+	}
+	if !client.Enabled() && exposed(c.ListenClient) {
+		add("listen-client is plaintext and reached from other machines: set client-tls")
+	} else if client.Enabled() && !client.RequireClientCert {
+		add("client-tls asks nobody for a certificate: whoever gets to listen-client may write, delete and move the " +
+			"primary; set client-tls.ca and client-tls.require-client-cert")
+	}
+	if c.ListenHTTP != "" && exposed(c.ListenHTTP) {
+		add("listen-http is plaintext and reached from other machines")
+	}
+	return list
+}

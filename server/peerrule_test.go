@@ -1,0 +1,156 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/transport"
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+)
+
+// A certificate of the authority is that of a node only if the rule says so, and the handler hears of nobody else.
+func TestWhoIsAPeer(t *testing.T) {
+	nodes := newAuthority(t, "nodes")
+	us1, app := nodes.issue(t, "us-1.us.f"), nodes.issue(t, "app")
+	for _, test := range []struct {
+		name   string
+		rule   PeerRule
+		shows  TLS
+		as     string
+		refuse string // "": taken
+	}{
+		{"no rule", PeerRule{}, app, "us-1", ""},
+		{"itself", PeerRule{Bind: bindNode}, us1, "us-1", ""},
+		{"another node", PeerRule{Bind: bindNode}, us1, "us-2", "names neither us-2.us.f nor mimir://f/us/us-2"},
+		{"nobody", PeerRule{Bind: bindNode}, us1, "", "names neither"},
+		{"an application", PeerRule{Bind: bindNode}, app, "us-1", `of "app"`},
+		{"allowed", PeerRule{AllowedCN: []string{"x", "app"}}, app, "us-1", ""},
+		{"not allowed", PeerRule{AllowedCN: []string{"us-1.us.f"}}, app, "us-1", "peer-tls.allowed-cn"},
+		{"of the host", PeerRule{AllowedHostnames: []string{"localhost"}}, app, "us-1", ""},
+		{"of another host", PeerRule{AllowedHostnames: []string{"us-1"}}, app, "us-1", "peer-tls.allowed-hostname"},
+		{"both hold", PeerRule{AllowedHostnames: []string{"127.0.0.1"}, Bind: bindNode}, us1, "us-1", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			heard, err := openAs(t, us1, test.rule, test.shows, test.as)
+			switch {
+			case test.refuse == "" && (err != nil || heard != transport.Caller{Region: "us", Node: test.as}):
+				t.Errorf("heard %+v, %v", heard, err)
+			case test.refuse != "" && (!errors.Is(err, transport.ErrStranger) ||
+				!strings.Contains(err.Error(), test.refuse) || heard != transport.Caller{}):
+				t.Errorf("heard %+v, %v", heard, err)
+			}
+		})
+	}
+}
+
+// openAs opens a stream with a certificate and in a name, and returns what the handler heard.
+func openAs(t *testing.T, server TLS, rule PeerRule, shows TLS, as string) (heard transport.Caller, err error) {
+	t.Helper()
+	server.RequireClientCert = true
+	serverTLS, err := listenerTLS([]string{"h2"}, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialTLS, err := dialerTLS(shows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := grpctransport.New(grpctransport.Options{
+		Listener: l, ServerTLS: serverTLS, FleetID: "f", NodeName: "us-3", Region: "us",
+		Admit: func(p grpctransport.Peer) error { return rule.admit("f", p) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	err = node.Serve(map[string]transport.Handler{"who": func(ctx context.Context, s transport.Stream) error {
+		heard, _ = transport.CallerOf(s.Context())
+		return s.Send([]byte("heard"))
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller, err := grpctransport.New(grpctransport.Options{
+		ClientTLS: dialTLS, FleetID: "f", NodeName: as, Region: "us",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer caller.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s, err := caller.Open(ctx, l.Addr().String(), "who")
+	if err != nil {
+		return heard, err
+	}
+	_, err = s.Recv()
+	return heard, err
+}
+
+// peer-tls with an authority asks for certificates unless it is told not to.
+func TestPeersAreAskedForCertificates(t *testing.T) {
+	for name, test := range map[string]struct {
+		set  map[string]string
+		asks bool
+	}{
+		"with ca":         {map[string]string{"ca": "ca.pem"}, true},
+		"told not to":     {map[string]string{"ca": "ca.pem", "require-client-cert": "false"}, false},
+		"told to":         {map[string]string{"ca": "ca.pem", "require-client-cert": "true"}, true},
+		"the machine's":   {nil, false},
+		"without a block": {map[string]string{"cert": "", "key": ""}, false},
+	} {
+		c := DefaultConfig()
+		c.PeerTLS.Cert, c.PeerTLS.Key = "c.pem", "k.pem"
+		for i := range settings {
+			s := &settings[i]
+			key, ours := strings.CutPrefix(s.key, "peer-tls.")
+			if text, ok := test.set[key]; ok && ours {
+				if err := s.set(&c, text); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		c.complete()
+		if c.PeerTLS.RequireClientCert != test.asks {
+			t.Errorf("%s: asks: %t", name, c.PeerTLS.RequireClientCert)
+		}
+	}
+}
+
+// What is open to others is told at the start and in the status, and what to change; nothing of a fleet on one machine.
+func TestWhatIsOpenIsTold(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   []string
+	}{
+		"loopback": {func(c *Config) {}, nil},
+		"plaintext": {func(c *Config) { c.ListenClient, c.ListenPeer = "0.0.0.0:1", "10.0.0.1:2" },
+			[]string{"listen-peer", "listen-client"}},
+		"one authority": {func(c *Config) { c.PeerTLS = TLS{Cert: "c", Key: "k", CA: "a"} }, []string{"peer-tls.bind"}},
+		"bound": {func(c *Config) {
+			c.PeerTLS, c.PeerRule.Bind = TLS{Cert: "c", Key: "k", CA: "a"}, bindNode
+		}, nil},
+		"asks nobody": {func(c *Config) {
+			c.PeerTLS = TLS{Cert: "c", Key: "k", CA: "a", Lenient: true}
+			c.ClientTLS = TLS{Cert: "c", Key: "k"}
+		}, []string{"peer-tls asks nobody", "client-tls asks nobody"}},
+		"metrics": {func(c *Config) { c.ListenHTTP = ":80" }, []string{"listen-http"}},
+	} {
+		c := DefaultConfig()
+		test.change(&c)
+		c.complete()
+		got := c.advice()
+		if len(got) != len(test.want) || !slices.EqualFunc(got, test.want, strings.Contains) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
