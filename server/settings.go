@@ -187,8 +187,8 @@ var sections = []section{
 			func(c *Config) *int64 { return &c.Replication.CopyRetainBytes }),
 		size("checkpoint-bytes", replication.DefaultCheckpointBytes, 0, unbounded,
 			"log written between two checkpoints that a node keeps of its own state, by hard links and at most three, "+
-				"so that a region that lost a forced failover goes back to where the histories part, and fetches no copy "+
-				"of the whole state; they go first when the disk is nearly full; 0 for none",
+				"so that a region that lost a forced failover goes back to where the histories part, and fetches no "+
+				"copy of the whole state; they go first when the disk is nearly full; 0 for none",
 			func(c *Config) *int64 { return &c.Replication.CheckpointBytes }).orNone(1 << 20),
 		size("segment-bytes", replication.DefaultSegmentBytes, 1<<20, replication.MaxSegmentBytes,
 			"size of a log segment",
