@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -59,7 +60,11 @@ func (r misuse) fullDisk(ctx context.Context) error {
 	if err := r.fillAgainAndAgain(ctx, n, dir); err != nil {
 		return err
 	}
-	r.line("on a disk that another program filled the node started, read and deleted, four times")
+	r.line("on a disk that another program filled the node started, read and deleted, %d times", fillings)
+	if err := r.fillWhileItRuns(ctx, n, dir); err != nil {
+		return fmt.Errorf("with a full disk below its log: %w", err)
+	}
+	r.line("on a disk without room for its log the node read, and deleted again as soon as there was some")
 	if err := errors.Join(os.Remove(reserve), r.disarm(ctx, n)); err != nil {
 		return fmt.Errorf("with space again: %w", err)
 	}
@@ -80,10 +85,47 @@ func (r misuse) fullDisk(ctx context.Context) error {
 	return nil
 }
 
+// fillings is how often the disk is filled; nothing becomes free before the last.
+const fillings = 6
+
+// fillWhileItRuns takes the disk from a node that runs until its log has no room either, and gives it back.
+func (r misuse) fillWhileItRuns(ctx context.Context, n *localfleet.Node, dir string) error {
+	client, err := connect(n.Config.ListenClient)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	rest := filepath.Join(dir, "last")
+	for err == nil {
+		takeRest(rest)
+		ctx, cancel := context.WithTimeout(ctx, shortOfRoom)
+		_, err = client.Delete(ctx, "/none/"+strings.Repeat("n", 4*valueBytes))
+		cancel()
+	}
+	if got, err := client.Get(ctx, diskKey(0), clientv3.WithSerializable()); err != nil || len(got.Kvs) != 1 {
+		return fmt.Errorf("get: %w", err)
+	}
+	if !n.Running() {
+		return fmt.Errorf("it has stopped itself: %s", n.LastWords())
+	}
+	if err := os.Remove(rest); err != nil {
+		return err
+	}
+	return r.await(ctx, "it deletes again", func(ctx context.Context) string {
+		if _, err := client.Delete(ctx, "/none"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// shortOfRoom is how long a delete takes at least that waits for room.
+const shortOfRoom = 2 * time.Second
+
 // fillAgainAndAgain has another program take all the disk has before each start.
 func (r misuse) fillAgainAndAgain(ctx context.Context, n *localfleet.Node, dir string) error {
 	whole := ballast(n)
-	for round := range 4 {
+	for round := range fillings {
 		n.Kill()
 		rest := filepath.Join(dir, fmt.Sprint("rest", round))
 		takeRest(rest)
@@ -93,7 +135,7 @@ func (r misuse) fillAgainAndAgain(ctx context.Context, n *localfleet.Node, dir s
 		if err := r.useNearlyFull(ctx, n); err != nil {
 			return fmt.Errorf("after a start on a disk that was filled %d times: %w", round+1, err)
 		}
-		if round == 1 { // all that was kept is gone
+		if round == fillings-2 { // much of what was kept is gone
 			if err := r.awaitBallast(ctx, n, whole, filepath.Join(dir, "rest0")); err != nil {
 				return err
 			}
@@ -190,7 +232,7 @@ func (r misuse) disarm(ctx context.Context, n *localfleet.Node) error {
 
 // takeRest fills the disk to the last byte.
 func takeRest(path string) {
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return
 	}

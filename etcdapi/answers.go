@@ -15,8 +15,9 @@ import (
 // megabyte is not counted by its bytes but by making, and those that wait in gRPC, or in the JSON gateway, until their
 // clients read them, from countedBytes on. A
 // connection that has left something unread gets no more than is free beside it, so that there is always something
-// left for others; one that has left nothing is not refused for what others did, below a megabyte. What streams send
-// is bounded alike, by itself: no range is refused for what watches have left.
+// left for others; one that has left nothing is not refused for what others did, below a megabyte, until all of that
+// has come to half as much again. What streams send is bounded alike, by itself: no range is refused for what watches
+// have left.
 type answers struct {
 	limit int64
 	// making has room for those of more than countedBytes that are being made, or encoded, at a time. Whoever has room
@@ -27,6 +28,7 @@ type answers struct {
 	bytes     int64
 	unread    map[string]int64 // by connection, none that is 0
 	waiting   map[string]int   // messages, by connection, none that is 0
+	pending   int64            // bytes of messages that wait
 	freed     chan struct{}    // closed when some bytes are free again; nil if nobody waits for it
 	collected time.Time
 }
@@ -101,13 +103,17 @@ func (a *answer) close() {
 	a.of.free("", a.bytes)
 }
 
+// most is what all together may come to: beyond the limit is only what is below a megabyte, of connections that have
+// nothing unread.
+func (a *answers) most() int64 { return a.limit + a.limit/2 }
+
 // fits reports whether who asked may have that much more that waits for it: of what is large, no more than all together
 // may, unless nothing else is there; and what has left something unread, no more than is free beside it. The caller
 // holds mu.
 func (a *answers) fits(to sender, bytes int64) bool {
 	unread := a.unread[to.connection]
 	if unread == 0 && (a.bytes == 0 || bytes < madeBytes*to.copies()) {
-		return true
+		return a.bytes == 0 || a.bytes+bytes <= a.most()
 	}
 	return unread+bytes <= a.limit-a.bytes
 }
@@ -131,16 +137,17 @@ func (a *answers) count(connection string, bytes int64) {
 }
 
 // await counts bytes as soon as the connection may have them. With 0 bytes it waits until it may have any, and nothing
-// of it waits.
+// of it waits, nor too much of all: each message that waits is held.
 func (a *answers) await(ctx context.Context, to sender, bytes int64) error {
 	connection := to.connection
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if bytes > 0 {
 		a.waiting[connection]++
-		defer a.waited(connection)
+		a.pending += bytes
+		defer a.waited(connection, bytes)
 	}
-	for !a.fits(to, bytes) || bytes == 0 && a.waiting[connection] > 0 {
+	for !a.fits(to, bytes) || bytes == 0 && (a.waiting[connection] > 0 || a.pending > a.most()) {
 		if a.freed == nil {
 			a.freed = make(chan struct{})
 		}
@@ -160,7 +167,8 @@ func (a *answers) await(ctx context.Context, to sender, bytes int64) error {
 }
 
 // waited ends a wait. The caller holds mu.
-func (a *answers) waited(connection string) {
+func (a *answers) waited(connection string, bytes int64) {
+	a.pending -= bytes
 	if a.waiting[connection]--; a.waiting[connection] == 0 {
 		delete(a.waiting, connection)
 	}

@@ -3,6 +3,8 @@ package etcdapi
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -57,6 +59,60 @@ func TestAnswersWaitForTheirTurn(t *testing.T) {
 		}
 		if a.bytes != 0 || !a.making.TryAcquire(mostMaking) {
 			t.Errorf("%d bytes are counted in the end, or a turn was not given back", a.bytes)
+		}
+	})
+}
+
+// What is small is not refused for what others have left, up to half as much again as all together may; then it is, and
+// of streams it waits, also what is only about to be made.
+func TestWhatIsSmallIsBoundedInAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit, small = 8 * madeBytes, madeBytes / 2
+		a := newAnswers(limit)
+		of := func(i int) sender { return sender{connection: fmt.Sprint(i)} }
+		n := 0
+		for ; a.reserve(of(n), small) == nil; n++ {
+			if n > 1000 {
+				t.Fatal("there is no bound")
+			}
+		}
+		if n < limit/small || a.bytes > limit+limit/2 {
+			t.Fatalf("%d connections have left %d bytes, the limit is %d", n, a.bytes, limit)
+		}
+		if err := a.reserve(of(n), small); status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("one more: %v", err)
+		}
+		sent := make(chan int, 3*n)
+		var senders sync.WaitGroup
+		for i := range 3 * n { // each has its message made
+			senders.Go(func() {
+				if a.await(t.Context(), of(n+i), small) == nil {
+					sent <- n + i
+				}
+			})
+		}
+		synctest.Wait()
+		made := make(chan error, 1)
+		go func() { made <- a.await(t.Context(), of(0), 0) }()
+		go func() { made <- a.await(t.Context(), of(9999), 0) }()
+		synctest.Wait()
+		if len(sent) != 0 || len(made) != 0 || a.pending != int64(3*n)*small {
+			t.Fatalf("%d sent, %d are made further, %d bytes wait", len(sent), len(made), a.pending)
+		}
+		for i := range n {
+			a.free(of(i).connection, small)
+			synctest.Wait()
+			if a.bytes > limit+limit/2 {
+				t.Fatalf("%d bytes", a.bytes)
+			}
+		}
+		for range 3 * n {
+			a.free(of(<-sent).connection, small)
+			synctest.Wait()
+		}
+		senders.Wait()
+		if err := errors.Join(<-made, <-made); err != nil || a.bytes != 0 || a.pending != 0 || len(a.unread) != 0 {
+			t.Errorf("%d bytes are left, %d wait: %v", a.bytes, a.pending, err)
 		}
 	})
 }

@@ -181,6 +181,51 @@ func TestAFleetIsFormedWithoutARegionByAWord(t *testing.T) {
 	})
 }
 
+// TestAFleetIsFormedByAnOrderOnce: where no region forms one by itself, each waits and says for whom, also one alone
+// and one whose disks are gone; and while somebody who may have the history does not answer, no order forms it again.
+func TestAFleetIsFormedByAnOrderOnce(t *testing.T) {
+	exists := func(c *replication.Config) { c.FleetExists = true }
+	shaped(t, map[string]int{"us": 1, "eu": 1}, exists, func(f *testFleet) {
+		f.takesNothing("us-1")
+		f.fleetSays("eu-1", "us", "waits for a fleet that it can join: no region that answers has one either")
+		if h := f.nodes["eu-1"].Health(); h.Healthy || !strings.Contains(h.Problem, "mimir fleet init") {
+			f.t.Errorf("health %+v", h)
+		}
+		r, err := f.nodes["eu-1"].Found(f.t.Context(), "us")
+		if err != nil || r.Primary != "us" || r.Epoch != 1 || r.Lossy {
+			f.t.Fatalf("formed %+v, %v", r, err)
+		}
+		f.put("eu-1", "c0")
+		f.eventually(values(0, 1))
+		for _, name := range f.names() {
+			if _, err := f.nodes[name].Found(f.t.Context(), "eu"); !errors.Is(err, replication.ErrRejected) {
+				f.t.Errorf("formed again at %s: %v", name, err)
+			}
+		}
+		f.stopAll()
+		f.nodes["us-1"].disk = vfs.NewCrashableMem()
+		f.start("us-1")
+		f.takesNothing("us-1")
+		f.fleetSays("us-1", "us", "region eu may have a history, and does not say")
+		if _, err := f.nodes["us-1"].Found(f.t.Context(), "us"); !errors.Is(err, replication.ErrNotReady) ||
+			!strings.Contains(err.Error(), "region eu may have a history") {
+			f.t.Errorf("formed again: %v", err)
+		}
+		f.start("eu-1")
+		f.fleetSays("us-1", "us", "has forgotten it")
+		if _, err := f.nodes["us-1"].Found(f.t.Context(), "us"); !errors.Is(err, replication.ErrRejected) {
+			f.t.Errorf("formed again beside the one that is there: %v", err)
+		}
+	})
+	shaped(t, map[string]int{"us": 1}, exists, func(f *testFleet) {
+		f.takesNothing("us-1")
+		if r, err := f.nodes["us-1"].Found(f.t.Context(), "us"); err != nil || r.Epoch != 1 {
+			f.t.Fatalf("formed %+v, %v", r, err)
+		}
+		f.put("us-1", "c0")
+	})
+}
+
 // TestAForcedEndOfAHandoff: of three regions, with a target that had begun and one that had not. What it took is a
 // tail of its, and everybody follows the primary that was forced to itself.
 func TestAForcedEndOfAHandoff(t *testing.T) {

@@ -109,6 +109,7 @@ var (
 	ErrDamaged         = contract.ErrDamaged
 	ErrUnknownRegion   = contract.ErrUnknownRegion
 	ErrHandoff         = contract.ErrHandoff
+	ErrAlreadyBegun    = contract.ErrAlreadyBegun
 	ErrAlreadyPrimary  = contract.ErrAlreadyPrimary
 	ErrNeedsForce      = contract.ErrNeedsForce
 	ErrDiverged        = contract.ErrDiverged

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -51,6 +52,10 @@ type Config struct {
 	// has said that it has no history; before that only by Failover to it, with force. Equal everywhere. Default: this
 	// region, if it is the only one.
 	InitialPrimary string
+	// FleetExists says that no region begins the first epoch of a new fleet by itself, whatever InitialPrimary says: a
+	// region without a history waits for one that has it. A new fleet is formed by an order, Found. For a region alone,
+	// a whole region that comes back without its disks then waits, too.
+	FleetExists bool
 
 	// Votes is the charter of a fleet that has none yet: once every node of every region understands it, regions and
 	// witnesses vote about who is primary, and the primary moves by itself. Nil: it is moved by hand, until somebody
@@ -313,6 +318,9 @@ func timesFault(c *Config) string {
 // maxLease bounds what an operator may ask for: a primary that is lost is not followed before, and no order hastens it.
 const maxLease = time.Hour
 
+// maxLoss bounds a budget that is one: a number below zero that somebody made positive is none.
+const maxLoss = math.MaxInt32
+
 // votesFault finds what cannot be a charter, whoever votes.
 func votesFault(s *VoteSettings) string {
 	if s == nil {
@@ -322,6 +330,9 @@ func votesFault(s *VoteSettings) string {
 		s.DriftPPM > timeline.MaxDriftPPM {
 		return fmt.Sprintf("Votes: lease %v (%v to %v), patience %v (at most %v), drift %d ppm (at most %d)", s.Lease,
 			timeline.MinLease, maxLease, s.Patience, maxLease, s.DriftPPM, timeline.MaxDriftPPM)
+	}
+	if s.MaxLoss > maxLoss && s.MaxLoss != AnyLoss {
+		return fmt.Sprintf("Votes: a loss of %d (at most %d, or any)", s.MaxLoss, maxLoss)
 	}
 	for name, addrs := range s.Witnesses {
 		if name == "" || len(addrs) == 0 || slices.Contains(addrs, "") {
@@ -339,6 +350,9 @@ func changeFault(c *VoteChange) string {
 	}
 	if c.Patience != nil {
 		s.Patience = *c.Patience
+	}
+	if c.MaxLoss != nil {
+		s.MaxLoss = *c.MaxLoss
 	}
 	if c.Witness != "" || len(c.Addrs) > 0 {
 		s.Witnesses = map[string][]string{c.Witness: c.Addrs}

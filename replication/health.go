@@ -71,7 +71,10 @@ type HealthStatus struct {
 	// DiskStalled is for how long the disk has not finished a write of the log, zero unless that is long: then this
 	// node leads nobody who can do without it, and what is asked of it waits.
 	DiskStalled time.Duration `json:"diskStalledNanos,omitempty"`
-	Uptime      time.Duration `json:"uptimeNanos"`
+	// DiskFull is for how long the log has found no room on the disk, zero if it has: nothing that waits for it is
+	// answered, and it goes on by itself.
+	DiskFull time.Duration `json:"diskFullNanos,omitempty"`
+	Uptime   time.Duration `json:"uptimeNanos"`
 }
 
 // PeerStatus is another region as this node last heard of it.
@@ -113,7 +116,7 @@ func (n *node) health() *HealthStatus {
 	status := n.group.Status()
 	cutOff := healthOfLeader(h, n, status)
 	h.Term, h.CommitIndex, h.LogBytes = status.Term, status.Commit, n.log.Bytes()
-	h.DiskStalled = status.DiskStalled
+	h.DiskStalled, h.DiskFull = status.DiskStalled, status.DiskFull
 	n.healthOfHistory(h)
 	h.Slots = n.slotStatuses(h)
 	h.Votes = n.votes.Status()
@@ -128,6 +131,9 @@ func (n *node) health() *HealthStatus {
 		h.Problem = cutOff
 	case h.Problem == "" && h.Role == RoleDiverged:
 		h.Problem = "history diverged; rejoining"
+	case h.DiskFull > 0:
+		h.Problem = fmt.Sprintf("the disk is full: the log has found no room for %v; it goes on once there is room",
+			h.DiskFull)
 	case h.DiskStalled > 0:
 		h.Problem = fmt.Sprintf("the disk has not finished a write for %v", h.DiskStalled)
 	default:

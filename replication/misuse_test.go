@@ -100,6 +100,8 @@ func calls(r *replication.MultiRegionReplicator, ctx context.Context) map[string
 	list["WaitPosition"] = r.WaitPosition(ctx, 0)
 	_, list["Ask"] = r.Ask(ctx, nil)
 	_, list["Switchover"] = r.Switchover(ctx, "us")
+	_, list["AbortSwitchover"] = r.AbortSwitchover(ctx)
+	_, list["Found"] = r.Found(ctx, "us")
 	_, list["Failover"] = r.Failover(ctx, "us", true)
 	list["RegionFailover"] = r.RegionFailover(ctx)
 	_, list["Tails"] = r.Tails(ctx)

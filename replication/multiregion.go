@@ -12,7 +12,10 @@ import (
 
 // MultiRegionReplicator keeps one history in several regions. It implements [Replicator]; what stands beside that is
 // for regions, and for callers that want results, fresh reads or durability in more than one region.
-type MultiRegionReplicator struct{ node *node }
+type MultiRegionReplicator struct {
+	Orders
+	node *node
+}
 
 // NewMultiRegionReplicator returns a node of a fleet. The storage belongs to the caller, who closes it after Shutdown.
 // c is copied. Error: ErrConfig.
@@ -21,7 +24,7 @@ func NewMultiRegionReplicator(c *Config, s Storage) (*MultiRegionReplicator, err
 	if err != nil {
 		return nil, err
 	}
-	return &MultiRegionReplicator{n}, nil
+	return &MultiRegionReplicator{Orders{n}, n}, nil
 }
 
 // SetTransport gives the node its network. It is called once, before Start; the node closes the transport at Shutdown.

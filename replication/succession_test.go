@@ -160,3 +160,81 @@ func TestANodeThatStopsInTheMiddleOfAMoveEndsAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestASwitchoverIsTakenBackByOrder, given to any node of any region: before the seal, when nothing has happened, and
+// behind it, when the target has to promise that it will not begin, as soon as it answers. Its caller is told, and
+// writes go on in the epoch that was. What is over cannot be taken back.
+func TestASwitchoverIsTakenBackByOrder(t *testing.T) {
+	for _, set := range []func(*replication.VoteSettings){nil, func(*replication.VoteSettings) {}} {
+		body := func(f *testFleet) {
+			f.put("us-1", "c0")
+			f.eventually(values(0, 1))
+			if _, err := f.nodes["eu-1"].AbortSwitchover(f.t.Context()); !errors.Is(err, replication.ErrRejected) {
+				f.t.Fatalf("without a switchover: %v", err)
+			}
+			told := make(chan error, 1)
+			switchOver := func() {
+				_, err := f.nodes["ap-1"].Switchover(f.t.Context(), "eu")
+				told <- err
+			}
+			f.kill("eu-1")
+			time.Sleep(5 * time.Second) // the fleet's picture shows it
+			go switchOver()
+			f.shows("ap-1", "us", "switches over to eu: region eu has no leader that answers")
+			if p, err := f.nodes["ap-1"].AbortSwitchover(f.t.Context()); err != nil || p != 1 {
+				f.t.Fatalf("taken back at %d, %v", p, err)
+			}
+			if err := <-told; !errors.Is(err, replication.ErrHandoff) {
+				f.t.Fatalf("the switchover told %v", err)
+			}
+			f.start("eu-1")
+			f.eventually(values(0, 1))
+			f.network.SetDelay("us-1", "eu-1", 300*time.Millisecond, 0)
+			go switchOver()
+			for !f.nodes["us-1"].Health().Sealed {
+				time.Sleep(time.Millisecond)
+			}
+			f.kill("eu-1")
+			_, err := f.nodes["us-1"].AbortSwitchover(f.t.Context())
+			if !errors.Is(err, replication.ErrUnknownOutcome) {
+				f.t.Fatalf("while the target does not answer: %v", err)
+			}
+			if err := <-told; !errors.Is(err, replication.ErrUnknownOutcome) {
+				f.t.Fatalf("the switchover told %v", err)
+			}
+			f.start("eu-1")
+			if p := f.put("eu-1", "c1"); p.Epoch != 1 {
+				f.t.Fatalf("receipt %+v", p)
+			}
+			f.network.SetDelay("us-1", "eu-1", 0, 0)
+			f.eventually(values(0, 2))
+			switchOver()
+			if err := <-told; err != nil {
+				f.t.Fatal(err)
+			}
+			if _, err := f.nodes["ap-1"].AbortSwitchover(f.t.Context()); !errors.Is(err, replication.ErrRejected) {
+				f.t.Fatalf("after a switchover: %v", err)
+			}
+		}
+		regions := map[string]int{"us": 1, "eu": 1, "ap": 1}
+		if set == nil {
+			inBubble(t, regions, body)
+		} else {
+			voting(t, regions, set, body)
+		}
+	}
+}
+
+// shows waits until a region is shown by node to be moving, with these words.
+func (f *testFleet) shows(node, region, words string) {
+	f.t.Helper()
+	for range 600 {
+		for _, r := range f.nodes[node].Fleet(f.t.Context()).Regions {
+			if r.Name == region && strings.Contains(r.Moving, words) {
+				return
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	f.t.Fatalf("%s does not show of %s: %s", node, region, words)
+}

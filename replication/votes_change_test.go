@@ -71,6 +71,7 @@ func TestARegionThatLostItsBallotVotesAgain(t *testing.T) {
 func TestWhatCannotBeChanged(t *testing.T) {
 	inSmallest(t, func(f *smallest) {
 		short, hours, off := time.Second, 2*time.Hour, false
+		absurd := ^uint64(4) // -5
 		for _, c := range []struct {
 			change replication.VoteChange
 			want   string
@@ -87,6 +88,7 @@ func TestWhatCannotBeChanged(t *testing.T) {
 			{replication.VoteChange{Remove: "witness/w1", Witness: "w2", Addrs: []string{"x"}}, "cannot vote yet"},
 			{replication.VoteChange{Lease: &short}, "can only be raised"},
 			{replication.VoteChange{Lease: &hours}, "1s to 1h0m0s"},
+			{replication.VoteChange{MaxLoss: &absurd}, "a loss of 18446744073709551611"},
 		} {
 			_, err := f.nodes["us-1"].Voting().Change(f.t.Context(), c.change)
 			if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -112,14 +112,16 @@ func (n *node) buildSuccession() {
 	n.follower = secondary.New(secondary.Config{
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: n.group,
-		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client, node: n},
+		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client,
+			members: n.directory, node: n},
 		Chains: chainPort{n}, Client: n.client, Directory: n.directory,
 	})
 	regions := append(n.otherRegions(), c.RegionID)
 	slices.Sort(regions)
 	n.governor = primary.New(primary.Config{
-		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary, CallTimeout: c.callTimeout(),
-		Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
+		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary && !c.FleetExists,
+		CallTimeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied,
+		Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
 		Level: newInquiry(n).siblingsLevel, Elections: elections{n}, Rewinds: brancher(c, n.storage) != nil,
 	})

@@ -42,6 +42,8 @@ type Config struct {
 	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
 	MaxConnections int
 
+	// InitialClusterState says whether the start may form a fleet: new or existing.
+	InitialClusterState string
 	// Failover is what the first charter of the fleet says, if Automatic is set.
 	Failover Failover
 
@@ -125,6 +127,7 @@ func (c *Config) complete() {
 	if len(r.Nodes) == 0 && !r.Join && r.NodeID != "" {
 		r.Nodes = map[string]string{r.NodeID: r.PeerAddr}
 	}
+	r.FleetExists = c.InitialClusterState == stateExisting
 	if r.InitialPrimary == "" && len(r.Regions) == 0 {
 		r.InitialPrimary = r.RegionID
 	}

@@ -157,6 +157,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"own region", replace("{eu:", "{us:"), nil, `regions lists "us"`},
 		{"empty region", replace(`["eu-1.example:2380"]`, "[]"), nil, "eu has no address"},
 		{"no primary", replace("initial-primary: us", ""), nil, "initial-primary is missing"},
+		{"unknown state of the fleet", replace("initial-primary: us",
+			"initial-primary: us\ninitial-cluster-state: old"), nil, `initial-cluster-state "old": use new`},
 		{"unknown primary", replace("initial-primary: us", "initial-primary: mars"), nil, `initial-primary "mars"`},
 		{"cert without key", replace(", key: k.pem", ""), nil, `cert "c.pem" and key ""`},
 		{"mutual without CA", replace("key: k.pem", "key: k.pem, require-client-cert: true"), nil,

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 
 	"github.com/mimir-kv/mimir/kv"
@@ -50,10 +52,21 @@ func (s *server) watchRoom(ctx context.Context) {
 	space.New(space.Config{
 		QuotaBytes: s.config.QuotaBytes, ReserveBytes: s.room.reserve, Ballast: &s.room.ballast,
 		Used: func() int64 { _, inUse := s.store.SizeBytes(); return inUse }, Free: s.freeBytes,
-		Lacks:   func() error { return kv.Lacking(s.store) },
+		Lacks:   s.lacks,
 		Reclaim: func(ctx context.Context) error { return kv.Reclaim(ctx, s.store) },
 		Raised:  s.api.NoSpaceRaised, Raise: s.api.RaiseNoSpace, Clock: clock.Real, Logger: s.logger,
 	}).Run(ctx)
+}
+
+// lacks says what this node cannot do because its disk has no room.
+func (s *server) lacks() error {
+	if s.replicator.Health().DiskFull > 0 {
+		return errors.New("the log finds no room on the disk")
+	}
+	if err := kv.Lacking(s.store); err != nil {
+		return fmt.Errorf("the store finds no room on the disk: %w", err)
+	}
+	return nil
 }
 
 func (s *server) freeBytes() (uint64, error) {

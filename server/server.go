@@ -132,7 +132,7 @@ func open(c *Config, o Options) (*server, error) {
 		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
 	}
 	store := c.Store
-	store.OpenTables, store.SpareBytes = shares.Tables, s.room.ballast.Bytes/2
+	store.OpenTables, store.SpareBytes = shares.Tables, s.room.ballast.Part()/2
 	if store.CountedKeys == 0 {
 		store.CountedKeys = -1 // to the store, zero is its default
 	}

@@ -74,6 +74,11 @@ var sections = []section{
 				"([start](operating.md)); equal everywhere; needed as soon as there are `regions`. Later the "+
 				"region's log says who is primary",
 			func(c *Config) *string { return &c.Replication.InitialPrimary }),
+		text("initial-cluster-state", stateNew,
+			"`new`: the region under `initial-primary` begins the history of a new fleet by itself, if no region has "+
+				"one; `existing`: no region does, and one whose disks are empty waits for the fleet, whose history it "+
+				"takes ([start](operating.md)). Then a new fleet is formed by `mimir fleet init`",
+			func(c *Config) *string { return &c.InitialClusterState }),
 	}},
 	{"Automatic failover", []setting{
 		yesOrNo("failover.automatic",
@@ -122,8 +127,8 @@ var sections = []section{
 				func(c *Config) *string { return &c.PeerRule.Bind }),
 			text("fleet-key-file", "", "file of secrets, one a line, of at least 32 characters each: nodes show each "+
 				"other that they have one of them, also without TLS, and refuse who has none. The first is shown; to "+
-				"change it, add the new one as the second everywhere, then make it the first, then take the old one away, with "+
-				"a restart of all nodes, one by one, each time",
+				"change it, add the new one as the second everywhere, then make it the first, then take the old one away, "+
+				"with a restart of all nodes, one by one, each time",
 				func(c *Config) *string { return &c.FleetKeyFile }),
 			yesOrNo("fleet-key-optional", "let in who shows no key, and go on without one where the other side has "+
 				"none: for as long as not all nodes have `fleet-key-file`",
@@ -251,6 +256,12 @@ var sections = []section{
 const (
 	advertiseOwn = "own"
 	advertiseAll = "all"
+)
+
+// Values of initial-cluster-state, which are those of etcd.
+const (
+	stateNew      = "new"
+	stateExisting = "existing"
 )
 
 // files are the settings of a block of TLS files; whom says who connects to the listener that it secures, empty for

@@ -20,6 +20,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"CheckpointSpareBytes": "checkpoint-bytes and the reserve",
 		"Votes":                "made of failover.automatic and the settings beside it, if that is set",
 		"Priority":             "priority, where 0 is never",
+		"FleetExists":          "initial-cluster-state, as a word",
 		"FS":                   "the machine's, in a process",
 		"Clock":                "the machine's, in a process",
 		"Logger":               "made of log-level and log-format",

@@ -85,6 +85,9 @@ func (c *Config) validateAddresses() error {
 	if c.AdvertiseRegions != advertiseOwn && c.AdvertiseRegions != advertiseAll {
 		return fmt.Errorf("advertise-regions %q: use %s or %s", c.AdvertiseRegions, advertiseOwn, advertiseAll)
 	}
+	if c.InitialClusterState != stateNew && c.InitialClusterState != stateExisting {
+		return fmt.Errorf("initial-cluster-state %q: use %s or %s", c.InitialClusterState, stateNew, stateExisting)
+	}
 	if c.Pprof && c.ListenHTTP == "" {
 		return fmt.Errorf("pprof needs listen-http")
 	}

@@ -125,6 +125,14 @@ var mutants = []planted{
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/timeline TestSupersedesOrdersAllClaims",
 	},
 	{
+		name: "what found no room in the log counts as written",
+		edits: []edit{{
+			"replication/internal/wal/patience.go", "\t\tif p == nil || ",
+			"\t\tif p != nil && durable.Full(err) {\n\t\t\treturn nil\n\t\t}\n\t\tif p == nil || ",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/wal TestALogWaitsForRoom",
+	},
+	{
 		name: "a tail is not saved before a snapshot of Raft",
 		edits: []edit{{
 			"replication/internal/region/adopt.go", "err = a.saveBeforeState(meta)", "_, err = a.check(meta)",

@@ -19,11 +19,11 @@ const fleetTimeout = 30 * time.Second
 func newFleet(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fleet",
-		Short: "See and change how the primary moves by itself",
+		Short: "Form a fleet; see and change how the primary moves by itself",
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n),
+	c.AddCommand(newFleetInit(n), newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n),
 		newFleetChange(n), newFleetRecover(n))
 	return c
 }
@@ -49,6 +49,9 @@ func newFleetEnable(n *connection) *cobra.Command {
 					return err
 				}
 				o.Witnesses[name] = append(o.Witnesses[name], addr)
+			}
+			if err := checkLoss(int64(o.MaxLoss)); err != nil {
+				return err
 			}
 			return n.charter(c, func(ctx context.Context) (*replication.Charter, error) {
 				return client.EnableVotes(ctx, o.Settings())

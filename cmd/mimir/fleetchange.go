@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,6 +45,9 @@ func newFleetChange(n *connection) *cobra.Command {
 				o.Patience = &patience
 			}
 			if given("max-loss") {
+				if err := checkLoss(maxLoss); err != nil {
+					return err
+				}
 				o.MaxLoss = new(uint64(maxLoss)) // -1: any
 			}
 			if given("stop-writes") {
@@ -65,4 +70,12 @@ func newFleetChange(n *connection) *cobra.Command {
 		"number holds from the next epoch on: switch over")
 	f.BoolVar(&stopWrites, "stop-writes", false, "writes wait where the other regions lag by more than --max-loss")
 	return c
+}
+
+// checkLoss refuses what is no budget.
+func checkLoss(n int64) error {
+	if n < -1 || n > math.MaxInt32 {
+		return fmt.Errorf("%w: --max-loss %d is not -1, for any, nor 0 to %d", errUsage, n, math.MaxInt32)
+	}
+	return nil
 }

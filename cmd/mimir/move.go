@@ -12,28 +12,54 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
-// moveTimeout bounds a switchover or failover. It is longer than the server's own bounds, so that a node says how it
-// ended.
-const moveTimeout = 90 * time.Second
+// moveTimeout bounds a failover, and switchoverTimeout a switchover, which waits for a region that comes closer. They
+// are longer than the server's own bounds, so that a node says how it ended.
+const (
+	moveTimeout       = 90 * time.Second
+	switchoverTimeout = 6 * time.Minute
+)
 
 func newSwitchover(n *connection) *cobra.Command {
-	var to string
+	to, abort := "", false
 	c := &cobra.Command{
-		Use:   "switchover --to REGION",
+		Use:   "switchover --to REGION | --abort",
 		Short: "Move the primary to another region, losing nothing",
-		Long: "Move the primary to another region. Writes pause until that region has everything; if it does not\n" +
-			"get there, the switchover is aborted and the primary stays what it was.",
+		Long: "Move the primary to another region. It waits until that region is close behind, while writes go on;\n" +
+			"then writes pause until that region has everything. How far it is goes to standard error. If it does\n" +
+			"not get there, the switchover is aborted and the primary stays what it was. With --abort, the\n" +
+			"switchover under way is taken back, whoever asked for it, if the other region has not begun. Ctrl-C\n" +
+			"takes nothing back.",
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
-			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) {
+			switch {
+			case abort == (to != ""):
+				return fmt.Errorf("%w: either --to or --abort", errUsage)
+			case abort:
+				return n.abort(c, client)
+			}
+			return n.move(c, switchoverTimeout, func(ctx context.Context) (*replication.MoveReport, error) {
+				defer watchMove(ctx, c.ErrOrStderr(), client)()
 				return client.Switchover(ctx, to)
 			})
 		}),
 	}
 	n.addFlags(c)
 	c.Flags().StringVar(&to, "to", "", "region that becomes primary")
-	c.MarkFlagRequired("to")
+	c.Flags().BoolVar(&abort, "abort", false, "take the switchover under way back")
 	return c
+}
+
+func (n *connection) abort(c *cobra.Command, client *admin.Client) error {
+	ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
+	defer cancel()
+	aborted, err := client.AbortSwitchover(ctx)
+	if err != nil {
+		return err
+	}
+	return n.print(c.OutOrStdout(), aborted, func(w io.Writer) {
+		fmt.Fprintf(w, "the switchover is taken back: the primary is what it was, and takes writes at position %d\n",
+			aborted.Position)
+	})
 }
 
 func newFailover(n *connection) *cobra.Command {
@@ -48,7 +74,7 @@ func newFailover(n *connection) *cobra.Command {
 			"file when it comes back: see mimir tail.",
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
-			return n.move(c, func(ctx context.Context) (*replication.MoveReport, error) {
+			return n.move(c, moveTimeout, func(ctx context.Context) (*replication.MoveReport, error) {
 				if !force && c.Flags().Changed("accept-loss") {
 					return client.FailoverWithin(ctx, to, accept)
 				}
@@ -65,8 +91,10 @@ func newFailover(n *connection) *cobra.Command {
 	return c
 }
 
-func (n *connection) move(c *cobra.Command, do func(context.Context) (*replication.MoveReport, error)) error {
-	ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
+func (n *connection) move(
+	c *cobra.Command, within time.Duration, do func(context.Context) (*replication.MoveReport, error),
+) error {
+	ctx, cancel := context.WithTimeout(c.Context(), within)
 	defer cancel()
 	report, err := do(ctx)
 	if err != nil {

@@ -19,13 +19,18 @@ type progress struct {
 }
 
 func startProgress(out io.Writer, total uint64, unit string) *progress {
-	p := &progress{out: out, total: total, unit: unit, began: time.Now()}
-	if f, ok := out.(*os.File); ok {
-		info, err := f.Stat()
-		p.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
-	}
+	p := &progress{out: out, total: total, unit: unit, began: time.Now(), terminal: isTerminal(out)}
 	p.next = p.began.Add(p.interval())
 	return p
+}
+
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func (p *progress) interval() time.Duration {

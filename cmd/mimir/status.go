@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -157,6 +158,9 @@ func (f *fleetReport) print(w io.Writer) {
 		if text := r.problems(); text != "" {
 			fmt.Fprintf(w, "%s: %s\n", r.Name, text)
 		}
+		if r.Moving != "" && !r.Sealed {
+			fmt.Fprintf(w, "%s %s\n", r.Name, r.Moving)
+		}
 	}
 	for _, text := range f.Open {
 		fmt.Fprintln(w, "open to others:", text)
@@ -209,7 +213,11 @@ func (f *fleetReport) printLoss(w io.Writer) {
 
 func (r *regionReport) problems() string {
 	text := r.Problem
-	for _, more := range []string{r.Activity, map[bool]string{true: "sealed for a switchover"}[r.Sealed]} {
+	sealed := ""
+	if r.Sealed {
+		sealed = cmp.Or(r.Moving, "sealed for a switchover")
+	}
+	for _, more := range []string{r.Activity, sealed} {
 		if text != "" && more != "" {
 			text += "; "
 		}

@@ -148,6 +148,8 @@ type RegionStatus struct {
 	Sealed   bool     `json:"sealed,omitempty"`
 	Lag      Lag      `json:"lag"`
 	Activity string   `json:"activity,omitempty"` // what it does besides following
+	Moving   string   `json:"moving,omitempty"`   // how far the switchover away from it is, in words
+	MovingTo string   `json:"movingTo,omitempty"` // to where
 	// TakesWrites says that its leader takes writes.
 	TakesWrites bool         `json:"takesWrites"`
 	Nodes       []NodeStatus `json:"nodes"`

@@ -42,6 +42,17 @@ func (f *fake) Switchover(_ context.Context, to string) (*replication.MoveReport
 	return &replication.MoveReport{To: to, Epoch: 2}, nil
 }
 
+func (f *fake) AbortSwitchover(context.Context) (replication.Position, error) {
+	if f.moves > 0 {
+		return 0, fmt.Errorf("%w: region eu has begun epoch 2", replication.ErrAlreadyBegun)
+	}
+	return 7, nil
+}
+
+func (f *fake) Found(_ context.Context, primary string) (*replication.Reign, error) {
+	return &replication.Reign{Epoch: 1, Primary: primary}, nil
+}
+
 func (f *fake) FailoverWithin(_ context.Context, to string, accept uint64) (*replication.MoveReport, error) {
 	return &replication.MoveReport{To: to, Lossy: true, Behind: accept}, nil
 }
@@ -160,10 +171,19 @@ func TestCalls(t *testing.T) {
 	if s, err := c.Fleet(ctx); err != nil || s.Primary != "us" {
 		t.Errorf("fleet: %+v, %v", s, err)
 	}
+	if r, err := c.Found(ctx, "us"); err != nil || r.Primary != "us" || r.Epoch != 1 {
+		t.Errorf("found: %+v, %v", r, err)
+	}
+	if a, err := c.AbortSwitchover(ctx); err != nil || a.Position != 7 {
+		t.Errorf("abort: %+v, %v", a, err)
+	}
 	if r, err := c.Switchover(ctx, "eu"); err != nil || r.To != "eu" || r.Epoch != 2 {
 		t.Errorf("switchover: %+v, %v", r, err)
 	}
 	var refused *Error
+	if _, err := c.AbortSwitchover(ctx); !errors.As(err, &refused) || refused.Status != http.StatusConflict {
+		t.Errorf("abort of what is over: %v", err)
+	}
 	if _, err := c.Switchover(ctx, "mars"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound ||
 		!strings.Contains(refused.Text, "mars") {
 		t.Errorf("unknown region: %v", err)

@@ -30,6 +30,12 @@ func (c *Client) Switchover(ctx context.Context, to string) (*replication.MoveRe
 	return r, c.post(ctx, "/mimir/v1/switchover", Move{To: to}, r)
 }
 
+// AbortSwitchover takes the switchover under way back.
+func (c *Client) AbortSwitchover(ctx context.Context) (*Aborted, error) {
+	a := &Aborted{}
+	return a, c.post(ctx, "/mimir/v1/switchover/abort", struct{}{}, a)
+}
+
 // Failover makes a region primary without the old one.
 func (c *Client) Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error) {
 	r := &replication.MoveReport{}

@@ -19,6 +19,8 @@ type Replicator interface {
 	Health() *replication.HealthStatus
 	Fleet(ctx context.Context) *replication.FleetStatus
 	Switchover(ctx context.Context, to string) (*replication.MoveReport, error)
+	AbortSwitchover(ctx context.Context) (replication.Position, error)
+	Found(ctx context.Context, primary string) (*replication.Reign, error)
 	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
 	FailoverWithin(ctx context.Context, to string, accept uint64) (*replication.MoveReport, error)
 	Tails(ctx context.Context) ([]replication.TailInfo, error)
@@ -117,6 +119,8 @@ func NewHandler(o HandlerOptions) http.Handler {
 		answer(w, o.Replicator.Fleet(r.Context()), nil)
 	})
 	mux.HandleFunc("POST /mimir/v1/switchover", h.move)
+	mux.HandleFunc("POST /mimir/v1/switchover/abort", h.abort)
+	mux.HandleFunc("POST /mimir/v1/fleet/init", h.found)
 	mux.HandleFunc("POST /mimir/v1/failover", h.move)
 	mux.HandleFunc("POST /mimir/v1/votes/enable", h.enableVotes)
 	mux.HandleFunc("POST /mimir/v1/votes/recover", h.recoverVotes)
@@ -164,6 +168,19 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 		report, err = h.Replicator.Failover(ctx, in.To, in.Force)
 	}
 	answer(w, report, err)
+}
+
+// Aborted is the answer to an order to take the switchover under way back: where the primary, which goes on, was then.
+type Aborted struct {
+	Position replication.Position `json:"position"`
+}
+
+func (h *handler) abort(w http.ResponseWriter, r *http.Request) {
+	h.Logger.Info("abort of the switchover asked for", "by", r.RemoteAddr)
+	ctx, cancel := lasting(r)
+	defer cancel()
+	at, err := h.Replicator.AbortSwitchover(ctx)
+	answer(w, Aborted{at}, err)
 }
 
 // readTail sends one JSON object a line. An error on the way ends the connection, so that a cut tail is never taken for
@@ -228,6 +245,8 @@ func statusOf(err error) int {
 		{replication.ErrAlreadyPrimary, http.StatusConflict},
 		{replication.ErrNeedsForce, http.StatusConflict},
 		{replication.ErrHandoff, http.StatusConflict},
+		{replication.ErrAlreadyBegun, http.StatusConflict},
+		{replication.ErrRejected, http.StatusConflict},
 		{replication.ErrDiverged, http.StatusConflict},
 		{replication.ErrNotReady, http.StatusServiceUnavailable},
 		{replication.ErrNotLeader, http.StatusServiceUnavailable},

@@ -18,6 +18,11 @@ type Recovery struct {
 	Keep string `json:"keep"`
 }
 
+// Founding is the body of a call that forms a new fleet.
+type Founding struct {
+	Primary string `json:"primary"`
+}
+
 // decode reads the body of a call, and reports whether it could be read; else it is refused.
 func decode(w http.ResponseWriter, r *http.Request, in any) bool {
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
@@ -73,6 +78,24 @@ func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	reign, err := h.Voting.Recover(ctx, in.Keep)
 	answer(w, reign, err)
+}
+
+func (h *handler) found(w http.ResponseWriter, r *http.Request) {
+	var in Founding
+	if !decode(w, r, &in) {
+		return
+	}
+	h.Logger.Warn("a new fleet asked for", "primary", in.Primary, "by", r.RemoteAddr)
+	ctx, cancel := lasting(r)
+	defer cancel()
+	reign, err := h.Replicator.Found(ctx, in.Primary)
+	answer(w, reign, err)
+}
+
+// Found forms a new fleet, if there is none.
+func (c *Client) Found(ctx context.Context, primary string) (*replication.Reign, error) {
+	out := &replication.Reign{}
+	return out, c.post(ctx, "/mimir/v1/fleet/init", Founding{primary}, out)
 }
 
 // RecoverVotes makes a region primary and the only voter.

@@ -11,12 +11,14 @@ import (
 const (
 	// ballastName is the file of nothing in the data directory.
 	ballastName = "ballast"
-	// Steps is of how many steps a ballast is. All but one are given up while the node runs, and that one when it
-	// starts: by then whoever has filled the disk may have taken the others too.
+	// Steps is of how many steps a ballast is. All but one are given up while the node runs, or when it starts. The
+	// last goes in parts: one for each start, so that it lasts for many, and some while the node runs and cannot go on.
 	Steps = 2
+	// parts is of how many parts a step is, and startParts how many are for starts alone.
+	parts, startParts = 8, 4
 )
 
-// Ballast is a file that takes room on a disk, Steps times Bytes, to be given up step by step. A version before made it
+// Ballast is a file that takes room on a disk, Steps times Bytes, to be given up bit by bit. A version before made it
 // of one step. It is used by one goroutine at a time.
 type Ballast struct {
 	Dir   string
@@ -25,34 +27,46 @@ type Ballast struct {
 
 func (b *Ballast) path() string { return filepath.Join(b.Dir, ballastName) }
 
-// Start gives a step up if less than that is free, for a node that is about to open its files.
+// Part is the least that is given up at once, and what a node has to do with after a start.
+func (b *Ballast) Part() int64 { return max(b.Bytes/parts, 1) }
+
+// Start gives up what a node needs that is about to open its files: the step that is not the last, or, if not even a
+// part is free, a part of that.
 func (b *Ballast) Start(free int64, logger *slog.Logger) error {
-	steps, err := b.steps()
-	if err != nil || steps == 0 || free >= b.Bytes {
+	has, err := b.size()
+	switch {
+	case err != nil || free >= b.Bytes:
 		return err
+	case has > b.Bytes:
+		return b.giveUp(b.Bytes, free, logger)
+	case has > 0 && free < b.Part():
+		return b.giveUp(max(has-b.Part(), 0), free, logger)
 	}
-	return b.giveUp(steps-1, free, logger)
+	return nil
 }
 
-// Settle gives steps up while less than one is free, but for the last, and makes them again as soon as there is room:
-// beside the reserve, or, where the alarm is raised and this cannot raise it, where two steps are free.
-func (b *Ballast) Settle(free, reserve int64, raised bool, logger *slog.Logger) error {
-	steps, err := b.steps()
+// Settle gives the first step up when less than one is free, and a part of the last if the node lacks room that it
+// cannot go on without, but for those of starts. It makes them again as soon as there is room: beside the reserve, or,
+// where the alarm is raised and this cannot raise it, where two steps are free.
+func (b *Ballast) Settle(free, reserve int64, raised, lacks bool, logger *slog.Logger) error {
+	has, err := b.size()
 	if err != nil || b.Bytes <= 0 {
 		return err
 	}
 	room := free >= reserve+b.Bytes || (raised || free < reserve) && free >= 2*b.Bytes
 	switch {
-	case steps > 1 && free < b.Bytes:
-		return b.giveUp(1, free, logger)
-	case steps < Steps && room:
-		return b.grow(steps + 1)
+	case has > b.Bytes && free < b.Bytes:
+		return b.giveUp(b.Bytes, free, logger)
+	case lacks && has > startParts*b.Part() && free < b.Bytes:
+		return b.giveUp(max(has-b.Part(), startParts*b.Part()), free, logger)
+	case has < Steps*b.Bytes && room:
+		return b.grow(has, (has/b.Bytes+1)*b.Bytes)
 	}
 	return nil
 }
 
-// steps returns how many there are, whole ones.
-func (b *Ballast) steps() (int64, error) {
+// size returns how much there is.
+func (b *Ballast) size() (int64, error) {
 	if b.Bytes <= 0 {
 		return 0, nil
 	}
@@ -63,23 +77,21 @@ func (b *Ballast) steps() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return min(info.Size()/b.Bytes, Steps), nil
+	return min(info.Size(), Steps*b.Bytes), nil
 }
 
 func (b *Ballast) giveUp(left, free int64, logger *slog.Logger) error {
-	logger.Warn("the disk is nearly full: a step of the ballast is given up", "free", free, "step", b.Bytes,
-		"left", left)
-	return os.Truncate(b.path(), left*b.Bytes)
+	logger.Warn("the disk is nearly full: some of the ballast is given up", "free", free, "left", left)
+	return os.Truncate(b.path(), left)
 }
 
-// grow makes the ballast so many steps long. What does not become a whole step is given back.
-func (b *Ballast) grow(steps int64) error {
+// grow makes the ballast so long. What does not become so long is given back.
+func (b *Ballast) grow(before, to int64) error {
 	f, err := os.OpenFile(b.path(), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
-	before := (steps - 1) * b.Bytes
-	err = allocate(f, before, b.Bytes)
+	err = allocate(f, before, to-before)
 	if err != nil {
 		err = errors.Join(err, f.Truncate(before))
 	}

@@ -5,10 +5,10 @@
 // had to write (S1), is raised again if it is disarmed while
 // that still holds, and told anew from time to time, for nodes that did not understand it (S2); that it never disarms
 // one: that is for an operator, who knows what was done about it. A ballast, a file of nothing, is kept while there is
-// room for it and given up step by step when the disk is nearly full, the last step only before anything else is
-// opened at a start, so that a node can start, delete, compact and leave on a disk that somebody else has filled, and
-// once more if he fills what the node was given. It is made again as soon as there is room, so that this is so each
-// time (S3).
+// room for it and given up bit by bit when the disk is nearly full, the last parts only before anything else is opened
+// at a start, so that a node can start, delete, compact and leave on a disk that somebody else has filled, and can so
+// again, at least as often as there are such parts, if he fills what the node was given. It is made again as soon as
+// there is room, so that this is so each time (S3).
 //
 // What an alarm means is the business of etcdapi, which refuses writes, and of the store, which keeps it.
 package space

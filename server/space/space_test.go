@@ -177,7 +177,7 @@ func TestTheLogIsToldOnce(t *testing.T) {
 	})
 }
 
-func (b *Ballast) size(t *testing.T) int64 {
+func (b *Ballast) bytes(t *testing.T) int64 {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(b.Dir, ballastName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -191,28 +191,35 @@ func (b *Ballast) size(t *testing.T) int64 {
 
 func TestBallast(t *testing.T) {
 	const step, reserve = 64 << 10, 1 << 20
+	const part = step / parts
 	b := &Ballast{Dir: t.TempDir(), Bytes: step}
 	for i, s := range []struct {
-		free          int64
-		steps         int64
-		start, raised bool
+		free                 int64
+		has                  int64
+		start, raised, lacks bool
 	}{
 		{free: 100}, {free: reserve}, {free: reserve + step - 1}, // it would raise the alarm
-		{free: reserve + step, steps: 1}, {free: reserve + step, steps: 2}, {free: 2 << 20, steps: 2},
-		{free: step, steps: 2}, {free: step - 1, steps: 1}, {free: 0, steps: 1}, // for a start
-		{free: step, steps: 1, start: true}, {free: step - 1, start: true}, {free: 0, start: true},
-		{free: 2*step - 1}, {free: 2 * step, steps: 1}, {free: reserve, steps: 1},
-		{free: reserve, raised: true, steps: 2}, // it is raised already
+		{free: reserve + step, has: step}, {free: reserve + step, has: 2 * step}, {free: 2 << 20, has: 2 * step},
+		{free: step, has: 2 * step}, {free: step - 1, has: step}, {free: 0, has: step}, // the last is not for all
+		{free: 2 * step, has: 2 * step}, {free: step, start: true, has: 2 * step},
+		{free: step - 1, start: true, has: step}, {free: part, start: true, has: step},
+		{free: part - 1, start: true, has: step - part}, {free: 0, start: true, has: step - 2*part},
+		{free: part, lacks: true, has: step - 3*part}, {free: step, lacks: true, has: step - 3*part}, // it lacks more
+		{free: 2 * part, lacks: true, has: step - 4*part}, {free: 0, lacks: true, has: step - 4*part}, // for starts
+		{free: 0, start: true, has: step - 5*part}, {free: 0, start: true, has: step - 6*part},
+		{free: 0, start: true, has: step - 7*part}, {free: 0, start: true}, {free: 0, start: true},
+		{free: 2*step - 1}, {free: 2 * step, has: step}, {free: reserve, has: step},
+		{free: reserve, raised: true, has: 2 * step}, // it is raised already
 	} {
-		settle := func() error { return b.Settle(s.free, reserve, s.raised, slog.New(slog.DiscardHandler)) }
+		settle := func() error { return b.Settle(s.free, reserve, s.raised, s.lacks, slog.New(slog.DiscardHandler)) }
 		if s.start {
 			settle = func() error { return b.Start(s.free, slog.New(slog.DiscardHandler)) }
 		}
 		if err := settle(); err != nil {
 			t.Fatal(err)
 		}
-		if got := b.size(t); got != s.steps*step {
-			t.Errorf("step %d: with %d free the ballast has %d bytes, want %d", i, s.free, got, s.steps*step)
+		if got := b.bytes(t); got != s.has {
+			t.Errorf("%d: with %d free the ballast has %d bytes, want %d", i, s.free, got, s.has)
 		}
 	}
 	if names, err := os.ReadDir(b.Dir); err != nil || len(names) != 1 {
@@ -228,12 +235,12 @@ type disk struct {
 	others int64
 }
 
-func (d *disk) free() int64 { return d.total - d.others - d.size(d.t) }
+func (d *disk) free() int64 { return d.total - d.others - d.bytes(d.t) }
 
 func (d *disk) settle(reserve int64) {
 	d.t.Helper()
 	for range 3 * Steps {
-		if err := d.Settle(d.free(), reserve, true, slog.New(slog.DiscardHandler)); err != nil {
+		if err := d.Settle(d.free(), reserve, true, false, slog.New(slog.DiscardHandler)); err != nil {
 			d.t.Fatal(err)
 		}
 	}
@@ -249,22 +256,61 @@ func (d *disk) fill(reserve int64) {
 }
 
 // A node starts on a disk that was filled to the last byte, whatever was given up before, as often as it is filled: all
-// that is asked is that two steps were free in between, by a deletion here or elsewhere.
+// that is asked is that two steps were free at times, by a deletion here or elsewhere, once in so many fillings as the
+// last step has parts.
 func TestANodeStartsHoweverOftenTheDiskIsFilled(t *testing.T) {
 	const step, reserve = 64 << 10, 1 << 20
 	d := &disk{Ballast: &Ballast{Dir: t.TempDir(), Bytes: step}, t: t, total: 4 << 20}
 	d.settle(reserve)
-	for i := range 5 {
+	for i := range 5 * parts {
 		d.fill(reserve)
 		if d.free() != 0 {
 			t.Fatalf("filling %d: %d free", i, d.free())
 		}
-		if err := d.Start(d.free(), slog.New(slog.DiscardHandler)); err != nil || d.free() < step {
+		err := d.Start(d.free(), slog.New(slog.DiscardHandler))
+		if err != nil || d.free() < step/parts {
 			t.Fatalf("filling %d: %d free for the start, %v", i, d.free(), err)
 		}
-		d.others -= step // deleted
-		d.settle(reserve)
+		if i%parts == parts-1 {
+			d.others -= 3 * step // deleted
+			d.settle(reserve)
+		}
 	}
+}
+
+// What lacks room is given parts of the last step, one after the other, but for those that are kept for starts.
+func TestWhatLacksRoomIsGivenSome(t *testing.T) {
+	const step = 64 << 10
+	b := &Ballast{Dir: t.TempDir(), Bytes: step}
+	if err := os.WriteFile(b.path(), make([]byte, step), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	watchedAs(t, func(n *node) { n.Ballast, n.free = b, 100 }, func(n *node) {
+		pass(time.Minute)
+		if got := b.bytes(t); got != step {
+			t.Errorf("%d bytes are left of %d, and nothing was lacking", got, step)
+		}
+		n.with(func() { n.lacks = errors.New("no room") })
+		pass(2*reliefInterval + time.Second)
+		if got := b.bytes(t); got != step-2*step/parts {
+			t.Errorf("%d bytes are left of %d after two times", got, step)
+		}
+		pass(time.Minute)
+		if got := b.bytes(t); got != startParts*step/parts {
+			t.Errorf("%d bytes are left of %d", got, step)
+		}
+	})
+}
+
+// An alarm that was raised is not raised over and over where it is not applied: the log of this node may lack room.
+func TestAnAlarmThatIsNotAppliedHere(t *testing.T) {
+	watched(t, func(n *node) {
+		n.with(func() { n.Raised, n.lacks = func() bool { return false }, errors.New("no room") })
+		pass(time.Minute)
+		if n.told() < 10 || n.told() > 13 || strings.Count(n.logged(), "NOSPACE is raised") != 1 {
+			t.Errorf("raised %d times in a minute:\n%.2000s", n.told(), n.logged())
+		}
+	})
 }
 
 // A ballast that a version before has made, and one that was cut short, are what they hold.
@@ -275,8 +321,8 @@ func TestABallastOfBefore(t *testing.T) {
 		if err := os.WriteFile(d.path(), make([]byte, size), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if d.settle(0); d.size(t) != Steps*step {
-			t.Errorf("%d bytes, from %d", d.size(t), size)
+		if d.settle(0); d.bytes(t) != Steps*step {
+			t.Errorf("%d bytes, from %d", d.bytes(t), size)
 		}
 	}
 }

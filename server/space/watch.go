@@ -14,8 +14,8 @@ import (
 type Config struct {
 	// QuotaBytes bounds what the store takes, 0 for no bound; ReserveBytes is what must stay free on the disk.
 	QuotaBytes, ReserveBytes int64
-	// Used returns what the store takes, Free what the disk has left, and Lacks what the store could not do because
-	// there was too little, nil if nothing.
+	// Used returns what the store takes, Free what the disk has left, and Lacks what could not be done because there
+	// was too little, nil if nothing.
 	Used  func() int64
 	Free  func() (uint64, error)
 	Lacks func() error
@@ -35,6 +35,11 @@ const (
 	lookInterval = 100 * time.Millisecond
 	// tellInterval is how often an alarm that is raised, and holds, is told anew.
 	tellInterval = time.Minute
+	// reliefInterval is how long something lacks room before some of the ballast is given up for it, and again.
+	reliefInterval = 5 * time.Second
+	// unseenInterval is how long an alarm that was raised may take until it is applied here: a node whose log lacks
+	// room applies nothing, and would raise it over and over.
+	unseenInterval = 5 * time.Second
 	// reclaimInterval is how long after the last time room is given back again.
 	reclaimInterval = 10 * time.Second
 	// raiseTimeout bounds one try to raise the alarm.
@@ -45,6 +50,8 @@ const (
 type Watch struct {
 	Config
 	told       time.Time         // when the alarm was last raised by this watch
+	seen       bool              // it was applied here since
+	lacking    time.Time         // since when something lacks room, or is given no ballast for it; zero if nothing does
 	complaints map[string]string // what the log was last told of each matter
 	short      chan struct{}     // has something in it when there was too little room
 }
@@ -99,20 +106,37 @@ func (w *Watch) reclaim(ctx context.Context) {
 func (w *Watch) look(ctx context.Context) {
 	free, err := w.Free()
 	w.complain("free space cannot be watched", err)
-	if err == nil {
-		w.complain("the ballast cannot be kept", w.Ballast.Settle(int64(free), w.ReserveBytes, w.Raised(), w.Logger))
-	}
 	lacks := w.Lacks()
+	if err == nil {
+		w.complain("the ballast cannot be kept",
+			w.Ballast.Settle(int64(free), w.ReserveBytes, w.Raised(), w.relief(lacks), w.Logger))
+	}
 	switch used := w.Used(); {
 	case w.QuotaBytes > 0 && used > w.QuotaBytes:
 		w.raise(ctx, fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", w.QuotaBytes))
 	case err == nil && int64(free) < w.ReserveBytes:
 		w.raise(ctx, fmt.Sprintf("the disk has less free than the reserve, which is %d", w.ReserveBytes))
 	case lacks != nil:
-		w.raise(ctx, fmt.Sprintf("the store finds no room on the disk: %v", lacks))
+		w.raise(ctx, lacks.Error())
 	default:
 		w.complain(notRaised, nil)
 	}
+}
+
+// relief reports whether ballast is to be given up for what lacks room: not all of it at once, since whoever filled the
+// disk may be about to fill it again, and none for what finds room by itself.
+func (w *Watch) relief(lacks error) bool {
+	now := w.Clock.Now()
+	switch {
+	case lacks == nil:
+		w.lacking = time.Time{}
+	case w.lacking.IsZero():
+		w.lacking = now
+	case now.Sub(w.lacking) >= reliefInterval:
+		w.lacking = now
+		return true
+	}
+	return false
 }
 
 const notRaised = "NOSPACE cannot be raised, and has to be"
@@ -124,8 +148,10 @@ func (w *Watch) raise(ctx context.Context, trouble string) {
 	default:
 	}
 	now := w.Clock.Now()
-	raised := w.Raised()
-	if raised && now.Sub(w.told) < tellInterval {
+	raised, last := w.Raised(), now.Sub(w.told)
+	fresh := !raised && (w.seen || w.told.IsZero())
+	w.seen = w.seen || raised
+	if raised && last < tellInterval || !w.seen && last < unseenInterval {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, raiseTimeout)
@@ -135,8 +161,8 @@ func (w *Watch) raise(ctx context.Context, trouble string) {
 		return
 	}
 	w.complain(notRaised, nil)
-	w.told = now
-	if !raised {
+	w.told, w.seen = now, raised
+	if fresh {
 		w.Logger.Error("NOSPACE is raised: " + trouble + "; the fleet takes no writes but deletes until there is " +
 			"room and the alarm is disarmed")
 	}

@@ -26,17 +26,19 @@ type Report struct {
 	LeaderAgeSeconds *float64 `json:"leaderAgeSeconds,omitempty"`
 	Led              *bool    `json:"led,omitempty"`
 	// DiskStalledSeconds is for how long the node's disk has not finished a write, zero unless that is long.
-	DiskStalledSeconds float64           `json:"diskStalledSeconds,omitempty"`
-	Index              uint64            `json:"index"` // applied
-	Role               timeline.Role     `json:"role"`
-	Writable           bool              `json:"writable"`
-	Sealed             *timeline.Seal    `json:"sealed,omitempty"`
-	Cursor             timeline.Cursor   `json:"cursor"`
-	Claim              timeline.Reign    `json:"claim"` // the highest it knows of
-	Reigns             []timeline.Reign  `json:"reigns"`
-	Diverged           bool              `json:"diverged,omitempty"`
-	Members            []timeline.Member `json:"members"`
-	Slots              []timeline.Slot   `json:"slots,omitempty"`
+	DiskStalledSeconds float64 `json:"diskStalledSeconds,omitempty"`
+	// DiskFullSeconds is for how long the node's log has found no room on the disk, zero if it has.
+	DiskFullSeconds float64           `json:"diskFullSeconds,omitempty"`
+	Index           uint64            `json:"index"` // applied
+	Role            timeline.Role     `json:"role"`
+	Writable        bool              `json:"writable"`
+	Sealed          *timeline.Seal    `json:"sealed,omitempty"`
+	Cursor          timeline.Cursor   `json:"cursor"`
+	Claim           timeline.Reign    `json:"claim"` // the highest it knows of
+	Reigns          []timeline.Reign  `json:"reigns"`
+	Diverged        bool              `json:"diverged,omitempty"`
+	Members         []timeline.Member `json:"members"`
+	Slots           []timeline.Slot   `json:"slots,omitempty"`
 	// Following is the state of the stream from the source, at the leader of a secondary.
 	Following *Following `json:"following,omitempty"`
 	LogBytes  int64      `json:"logBytes"`
@@ -44,6 +46,9 @@ type Report struct {
 	Disk    string `json:"disk,omitempty"`
 	Boot    string `json:"boot,omitempty"`
 	Problem string `json:"problem,omitempty"`
+	// Moving says how far the switchover under way is, in words, on the leader of the primary.
+	Moving   string `json:"moving,omitempty"`
+	MovingTo string `json:"movingTo,omitempty"`
 	// Level says which entries the node understands. Nodes from before levels say nothing: LevelFirst.
 	Level timeline.Level `json:"level,omitempty"`
 	// TakesWrites says that this node takes writes, which is more than that its region may: nil from a node that is too

@@ -44,6 +44,8 @@ type (
 		Heard() (at time.Time, lately bool)
 		// DiskStalled returns for how long the disk has not finished a write, zero unless that is long.
 		DiskStalled() time.Duration
+		// DiskFull returns for how long the log has found no room on the disk, zero if it has.
+		DiskFull() time.Duration
 	}
 	// Log is the log on this node's disk.
 	Log interface{ Bytes() int64 }
@@ -60,6 +62,7 @@ type (
 	Governor interface {
 		Handing() *succession.Handing
 		Trouble() *succession.Trouble
+		Moving() (to, text string)
 	}
 	// Votes know what keeps a primary from acknowledging, or a secondary from taking over.
 	Votes interface{ Problem() string }
@@ -141,12 +144,13 @@ func (r *Reporter) Report() fleet.Report {
 	out.LeaderID, out.Term = c.Group.Leader()
 	at, led := c.Group.Heard()
 	out.LeaderAgeSeconds, out.Led = Age(at, c.Clock.Now()), &led
-	out.DiskStalledSeconds = c.Group.DiskStalled().Seconds()
+	out.DiskStalledSeconds, out.DiskFullSeconds = c.Group.DiskStalled().Seconds(), c.Group.DiskFull().Seconds()
 	out.LogBytes = c.Log.Bytes()
 	out.Following = c.Follower.Following()
 	if leads {
 		*out.TakesWrites = c.Writes.Open()
 		out.Problem = r.Problem()
+		out.MovingTo, out.Moving = c.Governor.Moving()
 		out.Unlike = c.Losses.Unlike()
 	}
 	return out

@@ -117,6 +117,7 @@ func summarizeRegion(r *fleet.Region, now time.Time) contract.RegionStatus {
 	s.Chain, s.Sealed = hex.EncodeToString(best.Cursor.Chain[:]), best.Sealed != nil
 	if best.Leader {
 		s.Leader, s.TakesWrites = best.Node, best.Writes()
+		s.MovingTo, s.Moving = best.MovingTo, best.Moving
 	}
 	if s.Role == contract.RolePrimary {
 		if best.Leader && !best.CutOff() && best.Claim.Primary == r.Name {

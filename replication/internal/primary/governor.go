@@ -81,12 +81,13 @@ const (
 	findAgain = 100 * time.Millisecond
 )
 
-// limits of a handoff: at most 30 s until the target is close, then writes pause for at most 10 s before it is
-// aborted.
+// limits of a handoff: at most 30 s in which the target, if it is not close, comes no closer, then writes pause for at
+// most 10 s before it is aborted.
 func limits(callTimeout time.Duration) succession.Limits {
 	return succession.Limits{
-		CatchUp: 30 * time.Second, Handover: 10 * time.Second, Abort: 2 * callTimeout, Ask: 2 * callTimeout,
-		Again: findAgain, Retry: time.Second, Poll: time.Second, Close: 10_000,
+		CatchUp: 30 * time.Second, Settle: time.Second, Handover: 10 * time.Second, Abort: 2 * callTimeout,
+		Ask: 2 * callTimeout, Again: findAgain, Retry: time.Second, Poll: time.Second, Close: 10_000,
+		Near: 100,
 	}
 }
 
@@ -272,6 +273,17 @@ func (g *Governor) order(ctx context.Context, in func(call uint64) succession.In
 	case <-g.config.Life.Stopped():
 		return succession.Reply{Err: fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, g.config.Life.Failure())}
 	}
+}
+
+// Moving says how far the switchover under way is that this leader carries out, and to where, for people; "" if there
+// is none.
+func (g *Governor) Moving() (to, text string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.config.Leadership.Leads() {
+		return "", ""
+	}
+	return succession.Moving(g.machine, g.now())
 }
 
 // Handing describes the handoff that this leader tries to end, for people; nil if there is none.

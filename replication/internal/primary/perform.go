@@ -63,7 +63,7 @@ func (g *Governor) propose(ctx context.Context, e succession.Effect) succession.
 func (g *Governor) begin(ctx context.Context, e succession.Effect) succession.Decided {
 	r := e.Reign
 	if r.Lossy && g.level(ctx) >= timeline.LevelPlaces {
-		r.Place = g.place()
+		r.Place = g.config.place()
 	}
 	_, err := g.config.Decider.Begin(ctx, r)
 	switch {
@@ -93,9 +93,9 @@ func (g *Governor) siblings(ctx context.Context) timeline.Level {
 	return g.config.Level(ctx)
 }
 
-// place returns the place of this region in the fleet.
-func (g *Governor) place() uint8 {
-	i, _ := slices.BinarySearch(g.config.Regions, g.config.Region)
+// place returns the place of the region in the fleet.
+func (c *Config) place() uint8 {
+	i, _ := slices.BinarySearch(c.Regions, c.Region)
 	return uint8(min(i+1, timeline.MaxPlace))
 }
 

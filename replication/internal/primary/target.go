@@ -17,6 +17,10 @@ const (
 	askRefuse = peer.Question[succession.Handover, *timeline.Reign]("refuse")
 	// To the leader of the primary: switch over.
 	askMove = peer.Question[moveRequest, *contract.MoveReport]("move")
+	// To the leader of the primary: take the switchover under way back.
+	askAbort = peer.Question[struct{}, timeline.Position]("take back")
+	// To the leader of a region: form a new fleet.
+	askFound = peer.Question[struct{}, *timeline.Reign]("form")
 	// To the leader of a secondary: take over.
 	askFailover = peer.Question[moveRequest, *contract.MoveReport]("failover")
 )
@@ -52,6 +56,12 @@ func (g *Governor) Register(r *peer.Registry) {
 	})
 	peer.Handle(r, askMove, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
 		return g.switchOver(ctx, in.To)
+	})
+	peer.Handle(r, askAbort, func(ctx context.Context, _ struct{}) (timeline.Position, error) {
+		return Orders{g}.takeBack(ctx)
+	})
+	peer.Handle(r, askFound, func(ctx context.Context, _ struct{}) (*timeline.Reign, error) {
+		return Orders{g}.found(ctx)
 	})
 	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
 		return g.failOver(ctx, Force{in.Force, in.Accept})

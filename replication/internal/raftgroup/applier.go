@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/snapshots"
 )
@@ -234,8 +235,13 @@ func (a *applier) applyCollected() error {
 	return nil
 }
 
+// note notes what is about to be shown. On a full disk it is not noted: less is known after a start then, until the
+// others tell it.
 func (a *applier) note(e *raftpb.Entry) error {
-	return a.notes.NoteCommitted(e.GetIndex(), e.GetTerm())
+	if err := a.notes.NoteCommitted(e.GetIndex(), e.GetTerm()); !durable.Full(err) {
+		return err
+	}
+	return nil
 }
 
 // names returns what the log calls members.

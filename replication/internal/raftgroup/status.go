@@ -18,7 +18,9 @@ type Status struct {
 	Conf     *raftpb.ConfState
 	// DiskStalled is for how long the log's disk has not finished a write, if that is longer than an election timeout.
 	DiskStalled time.Duration
-	Progress    map[uint64]Progress // of every member, on the leader; nil elsewhere
+	// DiskFull is for how long the log has found no room on its disk, zero if it has.
+	DiskFull time.Duration
+	Progress map[uint64]Progress // of every member, on the leader; nil elsewhere
 }
 
 // Progress is what the leader knows of a member.

@@ -130,7 +130,7 @@ func (g *Group) TransferLeader(ctx context.Context, to uint64) error {
 // Status returns the present state; Progress costs a turn of the loop, everything else nothing. Nobody may change Conf.
 func (g *Group) Status() Status {
 	s := g.view.status()
-	s.ID = g.config.ID
+	s.ID, s.DiskFull = g.config.ID, g.writer.room.lasts()
 	if s.IsLeader {
 		s.Progress = g.mail.progress()
 	}

@@ -24,7 +24,8 @@ type writerTask struct {
 //  1. An answer that promises durability leaves after the sync behind it returned (invariant 1 of the package), and
 //     answers leave in the order of the messages that held them back.
 //  2. Tasks are done in order: what came before a snapshot is in the log before it, what came after stands on it.
-//  3. An error ends the writer; nothing is answered any more.
+//  3. An error ends the writer; nothing is answered any more. That the disk is full is none: the writer waits until it
+//     is not, and what waits behind it is not answered before.
 //
 // append, release and writing may be called from any goroutine, everything else is the writer's own.
 type writer struct {
@@ -37,6 +38,7 @@ type writer struct {
 
 	compaction compaction
 	promises   promises
+	room       room
 	writes     []wal.Write       // of the append under way
 	local      []*raftpb.Message // answers to this node's own raft
 	begun      uint64            // number of the last write
@@ -62,6 +64,7 @@ func newWriter(c *Config, state installer, peers messenger, answers answers, com
 	return &writer{
 		self: c.ID, log: c.Log, tasks: newQueue[writerTask](), state: state, peers: peers, answers: answers,
 		compaction: compaction, promises: formerPromises(c.Log.LastIndex()),
+		room: room{clock: c.Clock, log: c.Logger},
 	}
 }
 
@@ -79,10 +82,16 @@ func (w *writer) toDisk(write func() error) error {
 	w.begun++
 	w.under.Store(w.begun)
 	defer w.under.Store(0)
-	return write()
+	err := write()
+	if err == nil {
+		w.room.found()
+	}
+	return err
 }
 
 func (w *writer) run(ctx context.Context) error {
+	wal.WaitForRoom(w.log, func(err error) bool { return w.room.await(ctx, err) })
+	defer wal.WaitForRoom(w.log, nil)
 	for {
 		tasks, ok := w.tasks.next(ctx.Done())
 		if !ok {

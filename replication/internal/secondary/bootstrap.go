@@ -17,11 +17,18 @@ import (
 // asked for a copy of its own and the part is lost.
 const maxBroken = 5
 
-// fetch gets a copy from any node of the source.
+// fetch gets a copy: one that this region has already, since a leader before did not come to install it, or one from
+// any node of the source.
 func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoch) (*succession.Copy, error) {
 	defer f.announce(ctx, s.source, 0)()
+	addresses := f.config.Fleet.Addresses(s.source)
+	if c := f.held(ctx, s, minEpoch); c != nil && len(addresses) > 0 {
+		s.have(c)
+		f.parts(ctx, c, addresses[0])
+		return c, nil
+	}
 	var errs []error
-	for _, addr := range s.copySources(f.config.Fleet.Addresses(s.source)) {
+	for _, addr := range s.copySources(addresses) {
 		f.config.Logger.Info("bootstraps", "source", s.source, "addr", addr)
 		from, c, err := f.config.Copies.Fetch(ctx, addr, minEpoch, s.term, f.progress(s, addr))
 		if err == nil && from != s.source {
@@ -29,7 +36,7 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 			err = fmt.Errorf("%w: copy of region %s, asked %s", contract.ErrMessage, from, s.source)
 		}
 		if err == nil {
-			s.copied = copied{at: c.Origin.Cursor.Position}
+			s.have(&c)
 			f.parts(ctx, &c, addr)
 			return &c, nil
 		}
@@ -42,6 +49,30 @@ func (f *Follower) fetch(ctx context.Context, s *session, minEpoch timeline.Epoc
 		return nil, fmt.Errorf("%w: no address of region %s is known", contract.ErrNotReady, s.source)
 	}
 	return nil, errors.Join(errs...)
+}
+
+// held returns a copy that this region has and that leads on, nil if there is none. It is taken once by each leader:
+// one from which no log of the source leads on is followed by another that the source makes.
+func (f *Follower) held(ctx context.Context, s *session, minEpoch timeline.Epoch) *succession.Copy {
+	w := Wanted{Source: s.source, MinEpoch: minEpoch, Term: s.term, Had: s.had}
+	if state := f.config.Applied.State(); state.Diverged == nil {
+		w.After = state.Cursor.Position
+	}
+	c, err := f.config.Copies.Held(ctx, w)
+	switch {
+	case err != nil:
+		f.config.Logger.Info("a copy that this region has is not to be had; fetches another", "err", err)
+	case c != nil:
+		f.config.Logger.Info("bootstraps from a copy that this region has", "source", s.source, "copy", c.ID,
+			"position", c.Origin.Cursor.Position)
+	}
+	return c
+}
+
+// have notes that a copy is here.
+func (s *session) have(c *succession.Copy) {
+	s.copied = copied{at: c.Origin.Cursor.Position}
+	s.had[c.ID] = true
 }
 
 // copySources returns addresses with the one first that has the rest of what is here.

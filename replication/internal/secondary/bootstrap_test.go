@@ -61,6 +61,30 @@ func TestTheSourceHearsOfACopy(t *testing.T) {
 	})
 }
 
+// What a leader before had fetched is used by the next one; once: if nothing leads on from it, another is fetched.
+func TestACopyThatTheRegionHasIsNotFetchedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{regions: map[string]string{"eu-1": "eu"}, at: 42}
+		s.held = &succession.Copy{ID: "held", Origin: timeline.Origin{Cursor: timeline.Cursor{Epoch: 3, Position: 40}}}
+		f := testFollower(s)
+		defer f.config.Life.Close()
+		var got []string
+		for range 2 {
+			e := f.Run(t.Context(), succession.Effect{Do: succession.Fetch, Term: 7, Source: "eu", Epoch: 3})
+			if e.Err != nil || e.Copy == nil {
+				t.Fatalf("%+v", e)
+			}
+			got = append(got, e.Copy.ID)
+		}
+		if !slices.Equal(got, []string{"held", "copy of eu-1"}) {
+			t.Errorf("got %v", got)
+		}
+		if w := s.wanted[0]; w.Source != "eu" || w.MinEpoch != 3 || w.Term != 7 || w.After != 0 {
+			t.Errorf("wanted %+v", w)
+		}
+	})
+}
+
 // breaking is a shelf whose transfers bring so many bytes each and then break off.
 type breaking struct {
 	shelf

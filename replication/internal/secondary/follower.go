@@ -36,6 +36,9 @@ type Copies interface {
 	// as the leader of term can propose to install it. It returns the region whose state it is.
 	Fetch(ctx context.Context, addr string, minEpoch timeline.Epoch, term uint64,
 		progress func(checkpoint.Progress)) (string, succession.Copy, error)
+	// Held returns a copy that a node of this region has complete already, and brings it here; nil if there is none
+	// that fits.
+	Held(ctx context.Context, w Wanted) (*succession.Copy, error)
 	// Offer has the node at addr, of this region, fetch the copy from here, and returns when it has it.
 	Offer(ctx context.Context, addr, id string, term uint64) error
 	// Rewind has a node of this region, at addr or this one if that is empty, make the state at the fork of this
@@ -45,6 +48,16 @@ type Copies interface {
 	// Copying tells the node at addr, of the source, that this region takes a copy of the state at p, zero if that is
 	// not known yet, and will need the log behind it.
 	Copying(ctx context.Context, addr string, p timeline.Position) error
+}
+
+// Wanted says which copy fits: of Source, of a history with the epoch MinEpoch, further than After, and none that this
+// leader had.
+type Wanted struct {
+	Source   string
+	MinEpoch timeline.Epoch
+	After    timeline.Position
+	Term     uint64 // whose leader is to install it
+	Had      map[string]bool
 }
 
 // Directory tells where the nodes of this region are.
@@ -86,7 +99,8 @@ type session struct {
 	source string
 	sink   *stream.Sink
 	taker  *taker
-	copied // of Run alone
+	copied                 // of Run alone
+	had    map[string]bool // the copies that were here, likewise
 }
 
 // copied is how far a session is with a copy.
@@ -136,7 +150,8 @@ func (f *Follower) enter(e succession.Effect) *session {
 	}
 	c := &f.config
 	t := &taker{config: c, term: e.Term}
-	f.current = &session{term: e.Term, source: e.Source, taker: t, sink: stream.NewSink(stream.SinkConfig{
+	f.current = &session{term: e.Term, source: e.Source, taker: t, had: map[string]bool{}}
+	f.current.sink = stream.NewSink(stream.SinkConfig{
 		Region: c.Region, Transport: c.Transport, Clock: c.Clock, Logger: c.Logger, Taker: t,
 		WindowBytes: c.WindowBytes,
 		Addresses:   func() []string { return c.Fleet.Addresses(e.Source) },
@@ -145,7 +160,7 @@ func (f *Follower) enter(e succession.Effect) *session {
 			v, _ := c.Fleet.View()
 			return better(v.Regions[e.Source], address, p)
 		},
-	})}
+	})
 	return f.current
 }
 

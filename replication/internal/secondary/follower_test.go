@@ -37,6 +37,8 @@ type shelf struct {
 	term    uint64
 	at      timeline.Position // of the copies
 	apart   string            // comes to another state at the fork
+	held    *succession.Copy  // that the region has
+	wanted  []Wanted
 
 	mu   sync.Mutex
 	told []string // that a copy is taken
@@ -54,6 +56,14 @@ func (s *shelf) Fetch(
 	progress(checkpoint.Progress{DoneBytes: 1, TotalBytes: 2})
 	origin := timeline.Origin{Cursor: timeline.Cursor{Epoch: minEpoch, Position: s.at}}
 	return s.regions[addr], succession.Copy{ID: "copy of " + addr, Origin: origin}, nil
+}
+
+func (s *shelf) Held(_ context.Context, w Wanted) (*succession.Copy, error) {
+	s.wanted = append(s.wanted, w)
+	if s.held == nil || w.Had[s.held.ID] {
+		return nil, nil
+	}
+	return s.held, nil
 }
 
 func (s *shelf) Offer(ctx context.Context, addr, _ string, _ uint64) error {

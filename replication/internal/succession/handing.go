@@ -13,11 +13,15 @@ import (
 type move struct {
 	call    uint64
 	to      string
-	until   Instant // by when the target has to be close
-	doubt   Instant // by when it has to be known to have a vote, which it has not as far as is known; zero: it has
-	why     string  // it is not close
-	sealing bool    // the seal was proposed
-	began   Instant // when that was
+	until   Instant           // by when the target has to be close, or closer than it ever was
+	lacks   timeline.Position // that the target was heard to lack when it was closest
+	half    timeline.Position // likewise, when that had become half of what it was before
+	halved  Instant           // when that was
+	doubt   Instant           // by when it has to be known to have a vote; zero: it has, as far as is known
+	why     string            // it is not close
+	back    error             // why it is taken back as soon as it is sealed
+	sealing bool              // the seal was proposed
+	began   Instant           // when that was
 	sealed  *timeline.Seal
 }
 
@@ -45,7 +49,8 @@ func (m *Machine) switchover(in Switchover) {
 	case m.move != nil || !s.Writable():
 		m.fail(in.Call, fmt.Errorf("%w: this node does not take writes", contract.ErrNotReady))
 	default:
-		m.move = &move{call: in.Call, to: in.To, until: m.now + m.limits.CatchUp}
+		m.move = &move{call: in.Call, to: in.To, until: m.now + m.limits.CatchUp, lacks: s.Cursor.Position + 1,
+			half: 2 * (s.Cursor.Position + 1), halved: m.now}
 	}
 }
 
@@ -55,7 +60,7 @@ func (m *Machine) approach() {
 	if o.sealing {
 		return // finishMove has the answer
 	}
-	why, isClose := m.view.distance(o.to, m.limits.Close)
+	isClose := o.look(m)
 	voteless := m.view.voteless(o.to)
 	switch {
 	case voteless == "":
@@ -79,25 +84,38 @@ func (m *Machine) approach() {
 	case m.now >= o.until:
 		m.move = nil
 		m.fail(o.call, fmt.Errorf("%w: region %s did not catch up within %v: %s", contract.ErrHandoff, o.to,
-			m.limits.CatchUp, why))
+			m.limits.CatchUp, o.why))
 	default:
-		o.why = why
 		m.wake(o.until)
 		m.lookAgain()
 	}
 }
 
-// distance tells where the region to is, and whether it follows and lacks at most limit commands.
-func (v View) distance(to string, limit timeline.Position) (why string, isClose bool) {
-	own := v.State.Cursor
-	l, ok := v.Fleet.Leaders[to]
+// look reports whether the target follows and is close behind. Whoever comes closer is waited for.
+func (o *move) look(m *Machine) bool {
+	own := m.view.State.Cursor
+	l, ok := m.view.Fleet.Leaders[o.to]
 	if !ok {
-		return fmt.Sprintf("region %s has no leader that answers: %s", to, v.Fleet.Silent[to]), false
+		o.why = fmt.Sprintf("region %s has no leader that answers: %s", o.to, m.view.Fleet.Silent[o.to])
+		return false
 	}
-	why = fmt.Sprintf("region %s is %s at epoch %d, position %d; this region at %d, %d", to, l.Role, l.Cursor.Epoch,
-		l.Cursor.Position, own.Epoch, own.Position)
-	return why, l.Role == timeline.Secondary && l.Cursor.Epoch == own.Epoch &&
-		l.Cursor.Position+limit >= own.Position
+	lacks := own.Position - min(l.Cursor.Position, own.Position)
+	follows := l.Role == timeline.Secondary && l.Cursor.Epoch == own.Epoch
+	if !follows {
+		o.why = fmt.Sprintf("region %s is %s at epoch %d, position %d; this region at %d, %d", o.to, l.Role,
+			l.Cursor.Epoch, l.Cursor.Position, own.Epoch, own.Position)
+		return false
+	}
+	o.why = fmt.Sprintf("region %s lacks %d commands of %d, and %d may be left", o.to, lacks, own.Position,
+		m.limits.Close)
+	if lacks < o.lacks {
+		o.lacks, o.until = lacks, max(o.until, m.now+m.limits.CatchUp)
+	}
+	if lacks <= o.half/2 {
+		o.half, o.halved = lacks, m.now
+	}
+	// What is left when it is sealed is what writes pause for: so it may come closer first, as long as it does.
+	return lacks <= m.limits.Close && (lacks <= m.limits.Near || m.now >= o.halved+m.limits.Settle)
 }
 
 // sealed is told what became of the seal that this leader proposed.
@@ -123,6 +141,9 @@ func (m *Machine) sealed(in Decided) {
 		seal := *s.Seal
 		o.sealed = &seal
 		m.attempt = &attempt{seal: seal, since: m.now, until: m.now + m.limits.Handover}
+		if o.back != nil {
+			m.abort(o.back)
+		}
 	}
 }
 

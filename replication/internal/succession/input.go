@@ -12,6 +12,14 @@ type Switchover struct {
 	To   string
 }
 
+// Abort asks this leader to take back the switchover under way, whoever asked for that. It is answered without an error
+// once the region takes writes again.
+type Abort struct{ Call uint64 }
+
+// Found asks this leader to begin the first epoch of a new fleet, as soon as the leader of every other region says that
+// it has no history: as long as the caller waits.
+type Found struct{ Call uint64 }
+
 // Takeover asks this leader to make its region primary by force, or by votes where they are taken.
 type Takeover struct {
 	Call uint64
@@ -105,6 +113,8 @@ type Copy struct {
 }
 
 func (Switchover) input()  {}
+func (Abort) input()       {}
+func (Found) input()       {}
 func (Takeover) input()    {}
 func (VoteAsked) input()   {}
 func (Elected) input()     {}

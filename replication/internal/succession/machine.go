@@ -20,6 +20,8 @@ type Machine struct {
 	heard    timeline.Reign // the highest claim that an answer told of
 	attempt  *attempt       // to end the open handoff
 	move     *move
+	takeback takeback
+	founding founding
 	takings  []*taking
 	takeover *takeover
 	voting   voting
@@ -37,7 +39,8 @@ type decision struct {
 	done func(Decided)
 }
 
-// New returns the machine of a node of region. founder says that the region begins the first epoch of a new fleet.
+// New returns the machine of a node of region. founder says that the region begins the first epoch of a new fleet
+// by itself.
 func New(region string, founder bool, l Limits) *Machine {
 	return &Machine{region: region, founder: founder, pause: pause{limits: l}, refusals: map[uint64]refusal{}}
 }
@@ -66,6 +69,8 @@ func (m *Machine) begin(term uint64) {
 	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term, nil, nil, nil, "", 0, 0
 	m.vainly = ""
 	m.leaveMove(unknown)
+	m.takeback.drop(m, unknown)
+	m.founding.drop(m, errIf(proposed, unknown))
 	if o := m.takeover; o != nil {
 		m.takeover = nil
 		m.fail(o.call, errIf(proposed, unknown))
@@ -89,6 +94,10 @@ func (m *Machine) take(in Input) {
 	switch in := in.(type) {
 	case Switchover:
 		m.switchover(in)
+	case Abort:
+		m.takeback.asked(m, in)
+	case Found:
+		m.founding.asked(m, in)
 	case Takeover:
 		m.takeOver(in)
 	case VoteAsked:
@@ -126,6 +135,8 @@ func (m *Machine) decided(in Decided) {
 func (m *Machine) consider() {
 	s := m.view.State
 	m.finishMove()
+	m.takeback.finish(m)
+	m.founding.finish(m)
 	m.finishTakings()
 	if m.deciding != nil {
 		return
@@ -135,7 +146,7 @@ func (m *Machine) consider() {
 	if m.voting.cast(m) || m.voting.election != nil {
 		return
 	}
-	if m.takeover == nil && m.founder && claim.Epoch == 0 && len(m.view.Fleet.Silent) == 0 {
+	if m.takeover == nil && (m.founder || m.founding.ordered()) && claim.Epoch == 0 && len(m.view.Fleet.Silent) == 0 {
 		// To be asked is not enough: who does not answer may have a history that is forgotten here (P7).
 		if !m.rests() {
 			m.decideReign(timeline.Reign{Epoch: 1, Primary: m.region}, m.orRest)
@@ -226,6 +237,8 @@ func (m *Machine) gaveUp(in GaveUp) {
 	if o := m.move; o != nil && o.call == in.Call {
 		m.giveUpMove(in.Why)
 	}
+	m.takeback.gaveUp(m, in)
+	m.founding.gaveUp(m, in)
 	if o := m.takeover; o != nil && o.call == in.Call {
 		m.takeover = nil
 		m.fail(in.Call, fmt.Errorf("%w: %w", errIfUnknown(m.deciding != nil || m.voting.election != nil), in.Why))

@@ -25,6 +25,9 @@ import (
 //	us trims its log    what it has applied is in its log no more
 //	us switches to eu   an operator asks for a switchover
 //	us takes over [fenced]   and for a forced failover, of a primary that is fenced
+//	us founds           an operator orders the first epoch of a new fleet
+//	us takes back       an operator orders the switchover under way to be taken back
+//	us moving           what us tells of a switchover under way
 //	us gives up         the operator waits no longer
 //	us loses its disks  all of them
 //	us refuses everything, us takes everything   its log makes nothing of anything, or is itself again
@@ -154,8 +157,12 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 	case "refuses":
 		p.stubborn = true
 	case "takes":
-		if rest[0] == "everything" {
+		switch rest[0] {
+		case "everything":
 			p.stubborn = false
+			return
+		case "back":
+			w.step(p, Abort{w.operator(p)})
 			return
 		}
 		w.step(p, Takeover{Call: w.operator(p), Fenced: len(rest) > 1})
@@ -163,6 +170,11 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		p.rewinds, p.markless = true, rest[0] == "none"
 	case "gives":
 		w.step(p, GaveUp{p.operator, context.Canceled})
+	case "founds":
+		w.step(p, Found{w.operator(p)})
+	case "moving":
+		_, text := Moving(p.leader, w.now)
+		w.say("%s: %s", p.name, text)
 	case "loses":
 		w.forget(p)
 	case "trouble":

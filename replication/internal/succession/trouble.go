@@ -26,6 +26,8 @@ func (m *Machine) Trouble() *Trouble {
 	switch {
 	case claim.Epoch == 0 && m.founder && len(m.view.Fleet.Silent) > 0:
 		return alone(m.region, m.view.Fleet.Silent)
+	case unfounded(m, claim):
+		return fleetless(m.view)
 	case claim.Primary == m.region && timeline.Latest(s.Reigns) != claim && !slices.Contains(s.Reigns, claim):
 		return forgotten(m.view, claim)
 	case s.Diverged != nil && m.copied == nil && holds(m.view, claim) == "":

@@ -71,12 +71,14 @@ func begunBy(h Handover, s *timeline.State) *timeline.Reign {
 
 // Limits are the times and distances of a handoff.
 type Limits struct {
-	CatchUp  time.Duration // how long a switchover waits, before it seals, for the target to be close
-	Handover time.Duration // how long the target is asked to begin, and so how long writes pause before an abort
-	Abort    time.Duration // how long a caller waits for the end of an abort
-	Ask      time.Duration // for one question
-	Again    time.Duration // between two looks at a region that is not ready yet
-	Retry    time.Duration // after something that failed
-	Poll     time.Duration // between two looks without news
-	Close    timeline.Position
+	CatchUp  time.Duration     // how long a switchover waits, before it seals, for the target to come closer
+	Settle   time.Duration     // how long it waits for one that is close to lack half of that
+	Handover time.Duration     // how long the target is asked to begin, and so how long writes pause before an abort
+	Abort    time.Duration     // how long a caller waits for the end of an abort
+	Ask      time.Duration     // for one question
+	Again    time.Duration     // between two looks at a region that is not ready yet
+	Retry    time.Duration     // after something that failed
+	Poll     time.Duration     // between two looks without news
+	Close    timeline.Position // that the target may lack when it is sealed, if it comes no closer
+	Near     timeline.Position // likewise, at once
 }

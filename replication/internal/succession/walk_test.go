@@ -83,6 +83,9 @@ func (w *world) stride(r *rand.Rand, p *place, force bool) {
 	case n < 84 && other != p && p.leader != nil:
 		w.say("> %s switches to %s", p.name, other.name)
 		w.step(p, Switchover{w.operator(p), other.name})
+	case n == 84 && p.leader != nil:
+		w.say("> %s takes back", p.name)
+		w.step(p, Abort{w.operator(p)})
 	case n < 87 && p.leader != nil && p.operator != 0:
 		w.say("> %s gives up", p.name)
 		w.step(p, GaveUp{p.operator, context.Canceled})

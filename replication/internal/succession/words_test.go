@@ -54,6 +54,8 @@ func describeReply(r Reply) string {
 	switch {
 	case r.Err != nil:
 		return r.Err.Error()
+	case r.Reign == nil:
+		return "taken back, and writes go on"
 	case r.Reign.Lossy:
 		return "took over, " + describeReign(*r.Reign)
 	default:

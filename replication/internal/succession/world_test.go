@@ -13,8 +13,8 @@ import (
 )
 
 var testLimits = Limits{
-	CatchUp: 30 * time.Second, Handover: 10 * time.Second, Abort: 2 * time.Second, Ask: 2 * time.Second,
-	Again: 100 * time.Millisecond, Retry: time.Second, Poll: time.Second, Close: 10,
+	CatchUp: 30 * time.Second, Settle: time.Second, Handover: 10 * time.Second, Abort: 2 * time.Second,
+	Ask: 2 * time.Second, Again: 100 * time.Millisecond, Retry: time.Second, Poll: time.Second, Close: 10, Near: 3,
 }
 
 // world is a small fleet: each region a real state machine with its log, led by a Machine while somebody leads it, and

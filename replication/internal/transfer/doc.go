@@ -9,7 +9,8 @@
 //   - T1. A copy has one identity everywhere, and content and description do not change under it. A transfer that
 //     broke off goes on where it stopped, if the same copy is still there to be had.
 //   - T2. A copy that is staged is complete and durable (invariant 13). It stays until [Staging.Discard], or until no
-//     leader can propose any more that it be installed: terms never fall in a log.
+//     leader can propose any more that it be installed (terms never fall in a log) and no later one has asked for what
+//     is held: what a leader had fetched and did not come to install, the next one need not fetch again.
 //   - T3. A copy fits what was asked for: the region of its origin knows it as no older than the index or the claim
 //     that the asking side named, and a region whose history has a fork gives its state to nobody else.
 //   - T4. Log is kept behind a copy for another region from before it is made and while it is taken, as far as the

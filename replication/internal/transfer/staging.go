@@ -54,17 +54,22 @@ type Staging struct {
 
 	mu    sync.Mutex
 	terms map[string]uint64 // of each copy: the last term whose leader may propose to install it
+	past  map[string]int    // how often that term was found to be over
 }
 
 // NewStaging returns the place for what is in its directory and what comes.
 func NewStaging(c StagingConfig) *Staging {
-	return &Staging{config: c, fetching: make(chan struct{}, 1), terms: map[string]uint64{}}
+	return &Staging{config: c, fetching: make(chan struct{}, 1), terms: map[string]uint64{}, past: map[string]int{}}
 }
 
 // Register registers the answers to what other nodes ask. present returns the term that this node is in.
 func (s *Staging) Register(r *peer.Registry, present func() uint64) {
 	peer.Handle(r, AskStage, func(ctx context.Context, in StageRequest) (peer.Nothing, error) {
 		return peer.Nothing{}, s.stage(ctx, in, present())
+	})
+	peer.Handle(r, AskHeld, func(_ context.Context, w Wanted) ([]Held, error) {
+		w.Term = max(w.Term, present())
+		return s.Held(w), nil
 	})
 }
 
@@ -111,7 +116,10 @@ func (s *Staging) dir(id string) string { return filepath.Join(s.config.Dir, id)
 func (s *Staging) Keep(id string, term uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.terms[id] = max(s.terms[id], term)
+	if term > s.terms[id] {
+		s.terms[id] = term
+		delete(s.past, id)
+	}
 }
 
 // Discard implements region.Staging.
@@ -123,6 +131,7 @@ func (s *Staging) Discard(id string) {
 	}
 	s.mu.Lock()
 	delete(s.terms, id)
+	delete(s.past, id)
 	s.mu.Unlock()
 }
 
@@ -158,8 +167,13 @@ func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
 	}
 }
 
-// Tidy removes copies that nobody can propose to install any more: terms never fall in a log. present is the term that
-// this node is in: of a copy that an earlier process staged only this is known, which is no lower.
+// lingers is how often Tidy finds that nobody can propose a copy any more before it removes it: the leader of the next
+// term may ask for what is held.
+const lingers = 5
+
+// Tidy removes copies that nobody can propose to install any more, and that no later leader has asked for: terms never
+// fall in a log. It is called now and then. present is the term that this node is in: of a copy that an earlier process
+// staged only this is known, which is no lower.
 func (s *Staging) Tidy(present uint64) {
 	names, err := s.config.FS.List(s.config.Dir)
 	if err != nil {
@@ -175,8 +189,13 @@ func (s *Staging) Tidy(present uint64) {
 		if !known {
 			s.terms[id] = present
 		}
+		over := known && applied > term
+		if over {
+			s.past[id]++
+		}
+		over = over && s.past[id] >= lingers
 		s.mu.Unlock()
-		if known && applied > term {
+		if over {
 			s.Discard(id)
 		}
 	}

@@ -237,7 +237,9 @@ func TestAStagedCopyStaysWhileItMayBeInstalled(t *testing.T) {
 		tidied := func(applied uint64) bool {
 			us.term = applied
 			us.enter(nil)
-			us.staging.Tidy(applied + 1)
+			for range lingers {
+				us.staging.Tidy(applied + 1)
+			}
 			return len(us.staged()) == 0
 		}
 		if tidied(2) || tidied(3) {
@@ -245,12 +247,53 @@ func TestAStagedCopyStaysWhileItMayBeInstalled(t *testing.T) {
 		}
 		us.disk = us.disk.CrashClone(vfs.CrashCloneCfg{}) // of the next process
 		us.staging.config.FS, us.staging.terms = pebblefs.New(us.disk), map[string]uint64{}
+		us.staging.past = map[string]int{}
 		if tidied(4) || tidied(5) {
 			t.Fatal("gone in the term in which it was found")
 		}
 		if !tidied(6) {
 			t.Error("kept although no leader can propose it any more")
 		}
+	})
+}
+
+// TestTheNextLeaderFindsWhatIsHeld and keeps it, though nobody can propose it for the term before any more (T2).
+func TestTheNextLeaderFindsWhatIsHeld(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		us, eu := start(t, net, "us-1"), start(t, net, "eu-1")
+		eu.begin("eu")
+		eu.put("a")
+		id, d, err := us.staging.Fetch(t.Context(), "eu-1", Request{Region: "us"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		us.staging.Keep(id, 3)
+		at := d.Origin.Cursor
+		us.term = 4
+		us.enter(nil)
+		us.staging.Tidy(4)
+		for w, want := range map[Wanted]int{
+			{Region: "eu", MinEpoch: at.Epoch}: 1, {Region: "eu", After: at.Position - 1}: 1, {Region: "ap"}: 0,
+			{Region: "eu", MinEpoch: at.Epoch + 1}: 0, {Region: "eu", After: at.Position}: 0,
+		} {
+			if held := us.staging.Held(w); len(held) != want || want > 0 && (held[0].ID != id ||
+				held[0].Description.Origin.Cursor != at) {
+				t.Errorf("%+v: %+v", w, held)
+			}
+		}
+		other := start(t, net, "us-2")
+		held, err := peer.Ask(t.Context(), other.client, "us-1", AskHeld, Wanted{Region: "eu", Term: 4})
+		if err != nil || len(held) != 1 {
+			t.Fatalf("%+v, %v", held, err)
+		}
+		for range 2 * lingers {
+			us.staging.Tidy(4)
+		}
+		us.holds(id, []string{"a"})
+		if _, _, err := other.staging.Fetch(t.Context(), "us-1", Request{Region: "us", ID: id}, nil); err != nil {
+			t.Fatal(err)
+		}
+		other.holds(id, []string{"a"})
 	})
 }
 

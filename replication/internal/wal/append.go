@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // maxBufferBytes is where an append that is still being encoded is written out, and what is kept for the next one.
@@ -28,7 +30,8 @@ type run struct {
 //
 // Readers see entries once they are written; with sync, and unless the append is larger than 4 MiB, once they are
 // durable. After a crash any prefix of an append that did not return may be there. After an error of the disk every
-// later call fails with it, wrapped in ErrFailed.
+// later call fails with it, wrapped in ErrFailed; that there is no room is one, unless somebody waits for it: see
+// [WaitForRoom].
 func (l *Log) Append(ws []Write, sync bool) error {
 	if err := l.usable(); err != nil {
 		return err
@@ -144,12 +147,16 @@ func (l *Log) room(size int64) error {
 func (l *Log) flush(sync bool) error {
 	w, tail := &l.writer, l.tail()
 	if len(w.buffer) > 0 {
-		if _, err := tail.file.WriteAt(w.buffer, w.offset); err != nil {
+		err := w.patience.through(func() error {
+			_, err := tail.file.WriteAt(w.buffer, w.offset)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		w.offset += int64(len(w.buffer))
 		w.dirty = true
-		if err := w.zeroAhead(tail.file, l.options.SegmentBytes); err != nil {
+		if err := w.zeroAhead(tail.file, l.options.SegmentBytes, l.folder.free); err != nil {
 			return err
 		}
 		if w.buffer = w.buffer[:0]; cap(w.buffer) > 2*maxBufferBytes {
@@ -264,11 +271,16 @@ func (l *Log) begin(h *header, keep int) error {
 	}
 	h.log = l.folder.log
 	name := l.folder.segmentName(h.segment)
-	file, size, err := l.folder.create(h, name)
+	var file durable.File
+	var size int64
+	err := w.patience.through(func() (err error) {
+		file, size, err = l.folder.create(h, name)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if err := l.folder.note(h.segment); err != nil {
+	if err := w.patience.through(func() error { return l.folder.note(h.segment) }); err != nil {
 		return errors.Join(err, file.Close())
 	}
 	l.folder.number = h.segment

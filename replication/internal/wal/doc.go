@@ -11,6 +11,8 @@
 //     [Open]; any other damage is an error that names the segment and the offset. A segment that is missing, also the
 //     newest, or is of another log is such damage.
 //
+// That a disk is full is nothing that is wrong with the log: [WaitForRoom].
+//
 // What [Log.NoteCommitted] was told outlasts the process, and mostly not a power cut.
 //
 // It leaves to its neighbours: which entries are committed and when log may be released (raftgroup), which of the

@@ -32,6 +32,12 @@ func (f *folder) segmentName(number uint64) string {
 	return filepath.Join(f.dir, fmt.Sprintf("%020d%s", number, segmentSuffix))
 }
 
+// free returns how much can still be written; ok is false if nobody can tell.
+func (f *folder) free() (bytes uint64, ok bool) {
+	bytes, err := f.fs.FreeBytes(f.dir)
+	return bytes, err == nil
+}
+
 // parseName returns the number in the name of a segment or spare file.
 func parseName(name, suffix string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, suffix)
@@ -48,7 +54,6 @@ func (f *folder) create(h *header, name string) (file durable.File, size int64, 
 	fresh := strings.TrimSuffix(name, segmentSuffix) + spareSuffix
 	if n := len(f.spares); n > 0 {
 		fresh = f.spares[n-1]
-		f.spares = f.spares[:n-1]
 	}
 	if err := writeHeader(f.fs, fresh, h); err != nil {
 		return nil, 0, err
@@ -56,6 +61,7 @@ func (f *folder) create(h *header, name string) (file durable.File, size int64, 
 	if err := f.fs.Rename(fresh, name); err != nil {
 		return nil, 0, err
 	}
+	f.spares = f.spares[:max(len(f.spares)-1, 0)]
 	if err := f.fs.SyncDir(f.dir); err != nil {
 		return nil, 0, err
 	}

@@ -19,7 +19,7 @@ var (
 	// its peers.
 	ErrCorrupt = errors.New("wal: corrupt")
 	// ErrFailed means that a write or a sync failed: nobody knows what is on disk, so nothing is appended any more.
-	// Open the log again.
+	// Open the log again. A write that found no room fails only if nobody waits for it: see [WaitForRoom].
 	ErrFailed = errors.New("wal: failed")
 	// ErrClosed means that the log was closed.
 	ErrClosed = errors.New("wal: closed")

@@ -25,6 +25,8 @@ type writer struct {
 	pending []run  // the entries in the buffer
 	state   *raftpb.HardState
 	segment uint64 // number of the newest segment
+
+	patience patience
 }
 
 // end is where the next record goes.
@@ -37,14 +39,21 @@ func (w *writer) stage(r record) {
 	w.marked = r.kind == kindMark
 }
 
-// zeroAhead fills the newest segment beyond its records, up to limit, when its file has been used up. Where there is no
-// room for that, records may still fit.
-func (w *writer) zeroAhead(file durable.File, limit int64) error {
+// aheadShare is how much more than what is laid out ahead has to be free, so that what is left is for records, and for
+// the store.
+const aheadShare = 4
+
+// zeroAhead fills the newest segment beyond its records, up to limit, when its file has been used up. Where there is
+// little room for that, records may still fit.
+func (w *writer) zeroAhead(file durable.File, limit int64, free func() (uint64, bool)) error {
 	if w.offset <= w.size {
 		return nil
 	}
 	w.size = w.offset
 	target := min(w.offset+min(maxZeroAheadBytes, limit/16), limit)
+	if bytes, ok := free(); ok && target > w.size && bytes < aheadShare*uint64(target-w.size) {
+		return nil
+	}
 	for w.size < target {
 		n, err := file.WriteAt(zeros[:min(int64(len(zeros)), target-w.size)], w.size)
 		w.size += int64(n)

@@ -1,0 +1,87 @@
+package replication
+
+import (
+	"context"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/secondary"
+	"github.com/mimir-kv/mimir/replication/internal/slots"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/internal/transfer"
+)
+
+// copyPort gives the room of a secondary the copies that this node keeps.
+type copyPort struct {
+	region  string
+	addr    string // of this node
+	staging *transfer.Staging
+	client  *peer.Client
+	members *members.Directory
+	node    *node // of which the rewinds are made later
+}
+
+// Fetch implements secondary.Copies.
+func (c copyPort) Fetch(
+	ctx context.Context, addr string, minEpoch Epoch, term uint64, progress func(checkpoint.Progress),
+) (string, succession.Copy, error) {
+	r := transfer.Request{Region: c.region, Have: c.staging.Partial(), MinEpoch: minEpoch}
+	id, d, err := c.staging.Fetch(ctx, addr, r, progress)
+	if err != nil {
+		return "", succession.Copy{}, err
+	}
+	c.staging.Keep(id, term)
+	return d.Region, succession.Copy{ID: id, Origin: d.Origin}, nil
+}
+
+// Offer implements secondary.Copies.
+func (c copyPort) Offer(ctx context.Context, addr, id string, term uint64) error {
+	_, err := peer.Ask(ctx, c.client, addr, transfer.AskStage, transfer.StageRequest{ID: id, From: c.addr, Term: term})
+	return err
+}
+
+// Copying implements secondary.Copies.
+func (c copyPort) Copying(ctx context.Context, addr string, p Position) error {
+	_, err := peer.Ask(ctx, c.client, addr, slots.AskCopying, slots.CopyNotice{Region: c.region, Position: p})
+	return err
+}
+
+// heldTimeout bounds the question to one node which copies it has.
+const heldTimeout = time.Second
+
+// Held implements secondary.Copies.
+func (c copyPort) Held(ctx context.Context, w secondary.Wanted) (*succession.Copy, error) {
+	wanted := transfer.Wanted{Region: w.Source, MinEpoch: w.MinEpoch, After: w.After, Term: w.Term}
+	var best *transfer.Held
+	from := ""
+	take := func(addr string, held []transfer.Held) {
+		for _, h := range held {
+			p := h.Description.Origin.Cursor.Position
+			if !w.Had[h.ID] && (best == nil || p > best.Description.Origin.Cursor.Position) {
+				best, from = &h, addr
+			}
+		}
+	}
+	take("", c.staging.Held(wanted)) // what is here is taken before what is as far elsewhere
+	for _, addr := range c.members.Others() {
+		asking, cancel := context.WithTimeout(ctx, heldTimeout)
+		held, err := peer.Ask(asking, c.client, addr, transfer.AskHeld, wanted)
+		cancel()
+		if err == nil { // one that is gone, or of a version before, tells nothing
+			take(addr, held)
+		}
+	}
+	if best == nil {
+		return nil, nil
+	}
+	if from != "" {
+		r := transfer.Request{Region: c.region, ID: best.ID}
+		if _, _, err := c.staging.Fetch(ctx, from, r, nil); err != nil {
+			return nil, err
+		}
+		c.staging.Keep(best.ID, w.Term)
+	}
+	return &succession.Copy{ID: best.ID, Origin: best.Description.Origin}, nil
+}
