@@ -142,7 +142,7 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 	}
 	after := &moment{State: r.state, keys: before.keys, alarms: r.alarms}
 	if len(r.liveness) > 0 && before.keys != nil {
-		after.keys = s.living(before.keys, r.liveness)
+		after.keys = living(&s.options, before.keys, r.liveness)
 	}
 	// One step for watchers, for whoever looks at leases, and for readers.
 	s.watchers.Publish(r.state, r.written, func() {
@@ -157,7 +157,7 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 }
 
 // living returns the keys that exist after changes, nil if they are too many.
-func (s *Store) living(before *keyset.Set, changes []liveness) *keyset.Set {
+func living(o *Options, before *keyset.Set, changes []liveness) *keyset.Set {
 	edit := before.Change()
 	for _, c := range changes {
 		if c.exists {
@@ -167,9 +167,8 @@ func (s *Store) living(before *keyset.Set, changes []liveness) *keyset.Set {
 		}
 	}
 	after := edit.Set()
-	if after.Len() > s.options.CountedKeys {
-		s.options.Logger.Info("too many keys to count them in memory",
-			"keys", after.Len(), "limit", s.options.CountedKeys)
+	if after.Len() > o.CountedKeys {
+		o.Logger.Info("too many keys to count them in memory", "keys", after.Len(), "limit", o.CountedKeys)
 		return nil
 	}
 	return &after

@@ -11,7 +11,6 @@ import (
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/snapshot"
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
 
 // Checkpoint makes the new directory dir hold a durable copy of the store as of the last Apply or Begin, by hard
@@ -75,10 +74,11 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 	if err := fs.RemoveAll(path); err != nil {
 		return nil, "", err
 	}
-	if err := snapshot.Link(fs, dir, path); err != nil {
+	fresh, err := snapshot.Link(fs, dir, path)
+	if err != nil {
 		return nil, "", errors.Join(err, fs.RemoveAll(path))
 	}
-	if err := errors.Join(snapshot.Sync(fs, path), pebblefs.New(fs).SyncDir(s.options.Dir)); err != nil {
+	if err := snapshot.SyncAll(fs, append(fresh, s.options.Dir)); err != nil {
 		return nil, "", err
 	}
 	g, err := openGeneration(&s.options, s.cache, path)
@@ -157,6 +157,9 @@ func (s *Store) SnapshotTo(w io.Writer) error {
 func (s *Store) Restore(r io.Reader, meta *replication.Metadata) error {
 	dir := s.temporary()
 	if err := snapshot.Read(r, s.options.FS, dir); err != nil {
+		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.options.FS.RemoveAll(dir))
+	}
+	if err := snapshot.Sync(s.options.FS, dir); err != nil {
 		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.options.FS.RemoveAll(dir))
 	}
 	return s.Install(dir, meta)

@@ -17,8 +17,8 @@ import (
 )
 
 var (
-	_ replication.Storage      = (*Store)(nil)
-	_ replication.Checkpointer = (*Store)(nil)
+	_ replication.Storage  = (*Store)(nil)
+	_ replication.Brancher = (*Store)(nil)
 )
 
 // Store is the multi-version store. Reads, watches and lookups are safe for concurrent use with each other and with

@@ -33,6 +33,10 @@ type (
 	Snapshot = contract.Snapshot
 	// Checkpointer is a Storage that makes and takes whole states as files.
 	Checkpointer = contract.Checkpointer
+	// Brancher is a Checkpointer that can go on from a checkpoint of its own beside the state.
+	Brancher = contract.Brancher
+	// Branch is a state beside a Storage's own.
+	Branch = contract.Branch
 	// Batch is a run of consecutive commands of one epoch.
 	Batch = contract.Batch
 	// Cut is a place in a Batch.

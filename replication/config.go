@@ -81,6 +81,14 @@ type Config struct {
 	// in addition to RetainBytes: the larger one of those in force bounds the log. Default twice RetainBytes and at
 	// least DefaultCopyRetainBytes; never less than RetainBytes.
 	CopyRetainBytes int64
+	// CheckpointBytes is how much log is written between two checkpoints that a node keeps of its own state, at most
+	// three: a region whose history has a fork goes back to the newest one before it, and needs no copy of the whole
+	// state from another region. The storage has to be a Brancher. Log is kept from the oldest one on, as far as
+	// RetainBytes goes. Default DefaultCheckpointBytes; negative for none.
+	CheckpointBytes int64
+	// CheckpointSpareBytes is what the disk has to have free while there are such checkpoints: they are the first that
+	// gives way. Default twice CheckpointBytes.
+	CheckpointSpareBytes int64
 	// CompactBytes is how much log is written between two attempts to release log. Default
 	// DefaultCompactBytes.
 	CompactBytes int64
@@ -118,6 +126,7 @@ const (
 	DefaultSegmentBytes      = 64 << 20
 	DefaultRetainBytes       = 8 << 30
 	DefaultCopyRetainBytes   = 1 << 30 // at least; see Config.CopyRetainBytes
+	DefaultCheckpointBytes   = 64 << 20
 	DefaultCompactBytes      = 64 << 20
 	DefaultMaxFrameBytes     = 1 << 20
 	DefaultMaxCommandBytes   = CommandBytesLimit
@@ -145,6 +154,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.SegmentBytes, DefaultSegmentBytes)
 	setDefault(&c.RetainBytes, DefaultRetainBytes)
 	setDefault(&c.CopyRetainBytes, max(2*c.RetainBytes, DefaultCopyRetainBytes))
+	setDefault(&c.CheckpointBytes, DefaultCheckpointBytes)
+	setDefault(&c.CheckpointSpareBytes, max(2*c.CheckpointBytes, 0))
 	setDefault(&c.CompactBytes, DefaultCompactBytes)
 	setDefault(&c.MaxFrameBytes, DefaultMaxFrameBytes)
 	setDefault(&c.MaxInflightBytes, DefaultMaxInflightBytes)

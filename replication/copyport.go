@@ -20,6 +20,7 @@ type copyPort struct {
 	staging *transfer.Staging
 	client  *peer.Client
 	members *members.Directory
+	node    *node // of which the rewinds are made later
 }
 
 // Fetch implements secondary.Copies.

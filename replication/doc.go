@@ -28,7 +28,9 @@
 // Load, Apply, Begin, Snapshot and Restore are called by one goroutine at a time; Sync, and writing a snapshot out,
 // run beside them, and so do the reads of the embedder, which go to the engine directly: it has to guard itself.
 //
-// An engine that keeps its content in files, and can copy it by hard links, implements [Checkpointer] as well. Package
+// An engine that keeps its content in files, and can copy it by hard links, implements [Checkpointer] as well; one that
+// can also go on from such a copy beside its state is a [Brancher], and a region of such engines that lost a forced
+// failover goes back to where the histories part, where it would fetch a copy of the whole state otherwise. Package
 // storagetest holds an engine to all of this: call its Run from one test. examples/bolt is an engine on disk.
 //
 // # A program

@@ -30,6 +30,7 @@ type testFleet struct {
 	adapt   func(*replication.Config) // before each start; may be nil
 	joining []string                  // nodes that were added
 	said    *lines                    // by all nodes, where a test counts it
+	files   bool                      // the ledgers make checkpoints and branches of them
 }
 
 type testNode struct {
@@ -127,7 +128,7 @@ func (f *testFleet) start(name string) {
 	n := f.nodes[name]
 	n.ledger = &ledger{}
 	c := f.configOf(name)
-	r, err := replication.NewMultiRegionReplicator(c, n.ledger)
+	r, err := replication.NewMultiRegionReplicator(c, n.storage(f.files))
 	if err != nil {
 		f.t.Fatal(err)
 	}

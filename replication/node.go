@@ -24,6 +24,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/rewind"
 	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
@@ -64,6 +65,7 @@ type node struct {
 	tails    *tail.Tails
 	staging  *transfer.Staging
 	shelf    *transfer.Shelf
+	rewinds  *rewind.Rewinds // nil: the storage has no branches, or it is not wanted
 	applier  *region.Applier
 	group    *groupPort
 	fleet    *fleet.Watcher
@@ -254,7 +256,7 @@ func (n *node) load(fresh bool) error {
 		return fmt.Errorf("%w: %s is marked as its own and holds neither log nor state; "+
 			"remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
 	}
-	return n.shelf.Clean()
+	return errors.Join(n.shelf.Clean(), n.rewinds.Begin())
 }
 
 // holdsHistory reports whether the log was used: a start that was cut short before the directory was marked leaves at
@@ -284,7 +286,7 @@ func (n *node) launch(check *recall.Check) {
 	n.group.Start()
 	for _, f := range []func(context.Context){
 		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.leading.watch, n.tidy,
-		n.votes.Run,
+		n.votes.Run, n.rewinds.Run,
 	} {
 		n.life.Go(f)
 	}

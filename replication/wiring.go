@@ -17,6 +17,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/rewind"
 	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
@@ -61,7 +62,7 @@ func (n *node) build() {
 	n.buildSuccession()
 	n.votes = newVotes(n)
 	n.leading.votes = n.votes
-	n.buildState()
+	n.buildState(streamed)
 	n.buildSource(streamed)
 	n.buildOverview()
 }
@@ -112,7 +113,7 @@ func (n *node) buildSuccession() {
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: n.group,
 		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client,
-			members: n.directory},
+			members: n.directory, node: n},
 		Chains: chainPort{n}, Client: n.client, Directory: n.directory,
 	})
 	regions := append(n.otherRegions(), c.RegionID)
@@ -122,7 +123,7 @@ func (n *node) buildSuccession() {
 		CallTimeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied,
 		Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
-		Level: newInquiry(n).siblingsLevel, Elections: elections{n},
+		Level: newInquiry(n).siblingsLevel, Elections: elections{n}, Rewinds: brancher(c, n.storage) != nil,
 	})
 	n.leading = &leading{
 		Proposer: n.proposer, term: n.leadership, group: n.group, applied: n.applied, standing: n.standing,
@@ -149,18 +150,33 @@ func newVotes(n *node) *votes.Votes {
 }
 
 // buildState makes what holds the region's state, and gives copies of it away.
-func (n *node) buildState() {
+func (n *node) buildState(log *slots.Log) {
 	c := &n.config
 	maker := copies.NewMaker(c.FS, n.storage)
 	n.applier = region.NewApplier(region.Config{
 		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
-		Log: n.log, Staging: n.staging, Tails: tail.NewSaver(n.tails, n.log), Proposers: n.leading,
+		Log: n.log, Staging: stagingPort{n.staging, n}, Tails: tail.NewSaver(n.tails, n.log), Proposers: n.leading,
 		Level: *c.EntryLevel, Logger: n.logger,
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
 		Copying: n.slots.Copying, Clock: c.Clock, Logger: n.logger,
 	})
+	if b := brancher(c, n.storage); b != nil {
+		n.rewinds = rewind.New(rewind.Config{
+			FS: c.FS, Dir: c.path("rewind"), Brancher: b, Source: n.applier, Applied: n.applied, Log: log,
+			Least: n.slots.Least, EveryBytes: c.CheckpointBytes, SpareBytes: uint64(c.CheckpointSpareBytes),
+			Clock: c.Clock, Logger: n.logger,
+		})
+	}
+}
+
+// brancher returns the storage if nodes keep checkpoints of it to go back to, nil if they do not.
+func brancher(c *Config, s Storage) Brancher {
+	if b, ok := s.(Brancher); ok && c.CheckpointBytes > 0 && len(c.Regions) > 0 {
+		return b
+	}
+	return nil
 }
 
 // buildSource makes what serves the stream to other regions.
@@ -222,6 +238,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.reporter.Register(questions)
 	n.staging.Register(questions, func() uint64 { _, term := n.group.Leader(); return term })
 	n.tails.Register(questions)
+	n.rewinds.Register(questions)
 	n.follower.Register(questions)
 	recall.Register(questions, n.config.NodeID, n.memory, n.group.account)
 	s := n.group.Services()

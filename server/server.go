@@ -171,6 +171,10 @@ func (s *server) build(plain *slog.Logger) error {
 	}
 	node := c.Replication
 	node.Logger, node.ClientURLs, node.OnLeadership = plain, []string{c.ClientURL()}, s.onLeadership
+	node.CheckpointSpareBytes = 2 * max(node.CheckpointBytes, s.room.reserve) // they go before writes are refused
+	if node.CheckpointBytes == 0 {
+		node.CheckpointBytes = -1 // to the library, zero is its default
+	}
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {

@@ -190,6 +190,11 @@ var sections = []section{
 			"log kept behind a copy of the state that another region fetches, until it has caught up; 0 is twice "+
 				"`retain-bytes` and at least 1GiB, any other value is at least `retain-bytes`",
 			func(c *Config) *int64 { return &c.Replication.CopyRetainBytes }),
+		size("checkpoint-bytes", replication.DefaultCheckpointBytes, 0, unbounded,
+			"log written between two checkpoints that a node keeps of its own state, by hard links and at most three, "+
+				"so that a region that lost a forced failover goes back to where the histories part, and fetches no "+
+				"copy of the whole state; they go first when the disk is nearly full; 0 for none",
+			func(c *Config) *int64 { return &c.Replication.CheckpointBytes }).orNone(1 << 20),
 		size("segment-bytes", replication.DefaultSegmentBytes, 1<<20, replication.MaxSegmentBytes,
 			"size of a log segment",
 			func(c *Config) *int64 { return &c.Replication.SegmentBytes }),

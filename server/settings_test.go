@@ -17,16 +17,17 @@ import (
 // wiring are the fields of the rooms below that no setting reaches, with what gives them their value.
 var wiring = map[reflect.Type]map[string]string{
 	reflect.TypeFor[replication.Config](): {
-		"Votes":        "made of failover.automatic and the settings beside it, if that is set",
-		"Priority":     "priority, where 0 is never",
-		"FleetExists":  "initial-cluster-state, as a word",
-		"FS":           "the machine's, in a process",
-		"Clock":        "the machine's, in a process",
-		"Logger":       "made of log-level and log-format",
-		"ClientURLs":   "made of advertise-client and client-tls",
-		"OnAsk":        "answered by etcdapi",
-		"OnLeadership": "told to the lessor",
-		"EntryLevel":   "the latest, but in tests of mixed fleets",
+		"CheckpointSpareBytes": "checkpoint-bytes and the reserve",
+		"Votes":                "made of failover.automatic and the settings beside it, if that is set",
+		"Priority":             "priority, where 0 is never",
+		"FleetExists":          "initial-cluster-state, as a word",
+		"FS":                   "the machine's, in a process",
+		"Clock":                "the machine's, in a process",
+		"Logger":               "made of log-level and log-format",
+		"ClientURLs":           "made of advertise-client and client-tls",
+		"OnAsk":                "answered by etcdapi",
+		"OnLeadership":         "told to the lessor",
+		"EntryLevel":           "the latest, but in tests of mixed fleets",
 	},
 	reflect.TypeFor[kv.Options](): {
 		"FS":        "the machine's, in a process",

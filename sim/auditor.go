@@ -27,12 +27,12 @@ type auditor struct {
 // fileAuditor is the auditor of a storage that copies itself as files.
 type fileAuditor struct {
 	*auditor
-	files replication.Checkpointer
+	files replication.Brancher
 }
 
 // storage returns what the node is given.
 func (a *auditor) storage() replication.Storage {
-	if c, ok := a.Storage.(replication.Checkpointer); ok {
+	if c, ok := a.Storage.(replication.Brancher); ok {
 		return fileAuditor{a, c}
 	}
 	return a
@@ -133,6 +133,9 @@ func (a *auditor) Restore(r io.Reader, meta *replication.Metadata) error {
 
 // Checkpoint implements replication.Checkpointer.
 func (a fileAuditor) Checkpoint(dir string) error { return a.files.Checkpoint(dir) }
+
+// Branch implements replication.Brancher. What comes of it is audited when it is installed.
+func (a fileAuditor) Branch(dir string) (replication.Branch, error) { return a.files.Branch(dir) }
 
 // Install implements replication.Checkpointer.
 func (a fileAuditor) Install(dir string, meta *replication.Metadata) error {

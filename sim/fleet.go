@@ -153,7 +153,8 @@ func (m *member) config(fs vfs.FS) *replication.Config {
 		Join: m.status.spare, Nodes: map[string]string{}, Regions: map[string][]string{},
 		InitialPrimary: f.plan.regions[0], EntryLevel: new(m.level), Clock: m.clock,
 		SegmentBytes: 64 << 10, CompactBytes: 128 << 10, RetainBytes: f.plan.retainBytes,
-		Logger: slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
+		CheckpointBytes: f.plan.checkpoints,
+		Logger:          slog.New(slog.NewTextHandler(f.trace, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
 	}
 	if e := f.plan.election; e != nil {
 		settings := e.settings

@@ -44,6 +44,7 @@ type plan struct {
 	near        time.Duration // inside a region
 	far, jitter time.Duration // between regions
 	retainBytes int64
+	checkpoints int64 // bytes of log between two of a node's own; negative: none
 	inject      injections
 	election    *election // nil: nobody votes
 }
@@ -70,6 +71,7 @@ func newPlan(o Options) *plan {
 		jitter:      time.Duration(r.IntN(20)) * time.Millisecond,
 		retainBytes: pick[int64](r, 8<<30, 256<<10, 64<<10),
 	}
+	p.checkpoints = pick[int64](stream(o.Seed, "checkpoints"), 2<<10, 2<<10, 16<<10, 1<<30, -1)
 	if o.Regions > 0 {
 		p.regions = regionNames[:o.Regions]
 	}
@@ -148,9 +150,9 @@ func (p *plan) clockOf(name string) clock.Clock {
 
 func (p *plan) String() string {
 	return fmt.Sprintf("%d regions of %d nodes, %s, %v of faults every %v at most, forced failovers %t, %d clients, "+
-		"sync %v, near %v, far %v+%v, retain %d bytes, inject %q, votes: %v",
+		"sync %v, near %v, far %v+%v, retain %d bytes, checkpoints every %d, inject %q, votes: %v",
 		len(p.regions), p.size, p.storage, p.chaos, p.calm, p.forced, p.clients, p.slowSync, p.near, p.far, p.jitter,
-		p.retainBytes, p.inject, p.election)
+		p.retainBytes, p.checkpoints, p.inject, p.election)
 }
 
 // stream returns the randomness of one purpose.

@@ -24,6 +24,8 @@ type Result struct {
 	Tails        int // rescue files
 	Epochs       int
 	Starts       int           // of processes
+	WentBack     int           // how often a node went back to a fork by a checkpoint of its own
+	Copies       int           // how often a copy of a whole state was asked for in another region
 	Virtual      time.Duration // length of the run
 	Plan         string
 	Injected     Tally // kinds of faults
@@ -78,6 +80,7 @@ func (r *Result) summarize(e *evidence) {
 	for _, f := range e.final {
 		r.Tails += len(f.tails)
 	}
+	r.WentBack, r.Copies = r.trace.heard[wentBack], r.trace.heard[bootstrap]
 	r.Epochs = len(e.fleet.lineage.reigns)
 	r.Injected = e.fleet.tally()
 }

@@ -85,6 +85,8 @@ func runSeeds(t *testing.T, from uint64, count int, inject string) Tally {
 			sum.Tails += r.Tails
 			sum.Epochs += r.Epochs
 			sum.Starts += r.Starts
+			sum.WentBack += r.WentBack
+			sum.Copies += r.Copies
 			sum.Virtual += r.Virtual
 			sum.Injected.Add(r.Injected)
 			if len(r.Failures) == 0 {
@@ -98,9 +100,9 @@ func runSeeds(t *testing.T, from uint64, count int, inject string) Tally {
 		})
 	}
 	t.Logf("%d seeds in %v: %v of virtual time, %d processes started, %d writes acknowledged, %d unknown, %d reads, "+
-		"%d epochs, %d rescue files",
+		"%d epochs, %d rescue files, %d times a node went back to a fork by itself, %d copies of states asked for",
 		count, time.Since(began).Round(time.Millisecond), sum.Virtual.Round(time.Second), sum.Starts, sum.Acknowledged,
-		sum.Unknown, sum.Reads, sum.Epochs, sum.Tails)
+		sum.Unknown, sum.Reads, sum.Epochs, sum.Tails, sum.WentBack, sum.Copies)
 	if len(sum.Injected) > 0 {
 		t.Logf("kinds of faults:\n%v", sum.Injected)
 	}

@@ -19,9 +19,18 @@ type trace struct {
 	lines    []string
 	failures []string
 	failed   int
+	heard    map[string]int // how often nodes logged what is counted
 }
 
-func newTrace() *trace { return &trace{began: time.Now()} }
+// What nodes log and a run counts.
+const (
+	wentBack  = "has the state at the fork, from a checkpoint of its own"
+	bootstrap = "bootstraps"
+)
+
+func newTrace() *trace {
+	return &trace{began: time.Now(), heard: map[string]int{wentBack: 0, bootstrap: 0}}
+}
 
 // tell notes an event of the simulation.
 func (t *trace) tell(format string, args ...any) {
@@ -41,7 +50,15 @@ func (t *trace) wrong(invariant, format string, args ...any) {
 
 // Write implements io.Writer.
 func (t *trace) Write(p []byte) (int, error) {
-	t.add("  " + strings.TrimSuffix(string(p), "\n"))
+	line := strings.TrimSuffix(string(p), "\n")
+	t.add("  " + line)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for what := range t.heard {
+		if strings.Contains(line, "msg="+what) || strings.Contains(line, `msg="`+what+`"`) {
+			t.heard[what]++
+		}
+	}
 	return len(p), nil
 }
 

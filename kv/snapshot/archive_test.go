@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,14 +99,21 @@ func TestLinkAndSync(t *testing.T) {
 	if err := durable.MakeDir(pebblefs.New(fs), "a/b"); err != nil {
 		t.Fatal(err)
 	}
-	if err := Link(fs, "from", "a/b/to"); err != nil {
+	if err := errors.Join(Sync(fs, "from"), pebblefs.New(fs).SyncDir("")); err != nil {
 		t.Fatal(err)
+	}
+	fresh, err := Link(fs, "from", "a/b/to")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(fresh, func(path string) bool { return strings.HasSuffix(path, ".sst") }) {
+		t.Errorf("tables to be made durable again: %v", fresh)
 	}
 	same(t, "linked", fs, "a/b/to", checkpoint)
 	if _, err := fs.CrashClone(vfs.CrashCloneCfg{}).Stat("a/b/to"); err == nil {
 		t.Error("durable before it was synced: the test shows nothing")
 	}
-	if err := errors.Join(Sync(fs, "a/b/to"), pebblefs.New(fs).SyncDir("a/b")); err != nil {
+	if err := SyncAll(fs, append(fresh, "a/b")); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "after a crash", fs.CrashClone(vfs.CrashCloneCfg{}), "a/b/to", checkpoint)

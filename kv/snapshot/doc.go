@@ -7,7 +7,8 @@
 //     mvcc.ErrCorrupt. Its length is 32 above a multiple of 512, the SHA-256 of all before last, which is how etcd's
 //     tools know a whole snapshot.
 //   - [Link] leaves its source as it is, whatever becomes of the copy. What [Sync] returns from without error survives
-//     a crash.
+//     a crash; so does a copy of a source that does, after [SyncAll] of what Link returned and of the directory that it
+//     is in.
 //
 // It leaves to its neighbours: what the files mean, when they are of one moment, and which directory counts (kv). The
 // README of kv has the format of an archive and what is assumed of the filesystem.

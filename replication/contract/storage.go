@@ -68,9 +68,10 @@ type Checkpointer interface {
 	// Checkpoint makes the new directory dir hold a durable, consistent copy of the state as of the last
 	// Apply or Begin. The files must not change afterwards. Called by the goroutine that applies: it should be quick.
 	Checkpoint(dir string) error
-	// Install replaces the whole state, atomically and durably, by the checkpoint in dir, which stays as it is: after a
-	// crash the library may ask for it again. dir is on the same filesystem. If meta is not nil it takes the place of
-	// the Metadata in the checkpoint, in the same atomic step. On an error the former state must still be there.
+	// Install replaces the whole state, atomically and durably, by the checkpoint in dir, which is durable and stays as
+	// it is: after a crash the library may ask for it again. dir is on the same filesystem. If meta is not nil it takes
+	// the place of the Metadata in the checkpoint, in the same atomic step. On an error the former state must still be
+	// there.
 	Install(dir string, meta *Metadata) error
 }
 

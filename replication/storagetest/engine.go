@@ -56,7 +56,7 @@ func Run(t *testing.T, s Suite) {
 		{"Begin", begin}, {"PowerCut", powerCut},
 		{"Snapshot", snapshot}, {"SnapshotWhileApplying", snapshotWhileApplying}, {"SnapshotUnused", snapshotUnused},
 		{"Restore", restore}, {"RestoreThatFails", restoreThatFails}, {"RestoreCutOff", restoreCutOff},
-		{"Checkpoint", checkpoint},
+		{"Checkpoint", checkpoint}, {"Branch", branch},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, s) })
 	}

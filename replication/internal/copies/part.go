@@ -36,11 +36,16 @@ func (p *Part) Write() error {
 	if err := errors.Join(p.writeContents(), p.Close()); err != nil {
 		return err
 	}
-	encoded, err := p.meta.MarshalBinary()
+	return Complete(p.maker.fs, p.dir, p.meta)
+}
+
+// Complete makes the directory dir, whose contents are durable, the copy that meta describes (C2).
+func Complete(fs durable.FS, dir string, meta *contract.Metadata) error {
+	encoded, err := meta.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	return writeWhole(p.maker.fs, filepath.Join(p.dir, metadataFile), encoded)
+	return writeWhole(fs, filepath.Join(dir, metadataFile), encoded)
 }
 
 func writeWhole(fs durable.FS, name string, content []byte) error {

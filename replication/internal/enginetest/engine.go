@@ -207,3 +207,18 @@ func (f Files) Install(dir string, meta *contract.Metadata) error {
 	}
 	return f.replace(c, meta)
 }
+
+// Branch implements contract.Brancher.
+func (f Files) Branch(dir string) (contract.Branch, error) {
+	c, err := read(f.fs, filepath.Join(dir, fileName))
+	if err != nil {
+		return nil, err
+	}
+	return side{Files{&Engine{fs: f.fs, content: c}}}, nil
+}
+
+// side is a branch.
+type side struct{ Files }
+
+// Close implements contract.Branch.
+func (side) Close() error { return nil }

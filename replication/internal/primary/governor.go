@@ -33,7 +33,7 @@ type Decider interface {
 
 // Follower carries out what makes a region follow another.
 type Follower interface {
-	// Run carries out a Stream, Fetch or Stage until it has ended or ctx does. One at a time.
+	// Run carries out a Stream, Fetch, Stage or Rewind until it has ended or ctx does. One at a time.
 	Run(ctx context.Context, e succession.Effect) succession.Ended
 	// Heard returns the highest position that is known to be committed at the source, zero if it is not followed.
 	Heard(source string) timeline.Position
@@ -68,6 +68,8 @@ type Config struct {
 	Follower    Follower
 	// Elections asks for votes, where they are taken.
 	Elections Elections
+	// Rewinds says that this node keeps checkpoints of its own.
+	Rewinds bool
 	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
 	Level func(ctx context.Context) timeline.Level
 }
@@ -216,10 +218,12 @@ func (g *Governor) rest() (d time.Duration, awaits bool) {
 // view reduces what this node knows to what decides.
 func (g *Governor) view() succession.View {
 	v, _ := g.config.Fleet.View()
-	out := succession.View{State: g.config.Applied.State(), Fleet: succession.Fleet{
-		Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{},
-		Silent: map[string]string{},
-	}}
+	out := succession.View{
+		State: g.config.Applied.State(), Rewinds: g.config.Rewinds,
+		Fleet: succession.Fleet{
+			Claim: v.Claim(timeline.Reign{}), Leaders: map[string]succession.Sight{}, Silent: map[string]string{},
+		},
+	}
 	out.Term, _ = g.config.Leadership.Term()
 	for name, r := range v.Regions {
 		if l := r.Leader(); l != nil {

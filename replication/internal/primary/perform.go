@@ -99,7 +99,7 @@ func (c *Config) place() uint8 {
 	return uint8(min(i+1, timeline.MaxPlace))
 }
 
-// follow runs a Stream, Fetch or Stage until it has ended, or a Stop ends it.
+// follow runs a Stream, Fetch, Stage or Rewind until it has ended, or a Stop ends it.
 func (g *Governor) follow(ctx context.Context, e succession.Effect) {
 	ctx, cancel := context.WithCancel(ctx)
 	g.mu.Lock()

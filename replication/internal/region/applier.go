@@ -34,6 +34,9 @@ type Staging interface {
 	FetchOwn(minIndex uint64) (id string, err error)
 	// Discard removes a copy.
 	Discard(id string)
+	// Remake makes the copy with this identity here, if it is one that this node can make by itself: at o, of what a
+	// region in the state s has in its log before the entry at index, which installs it. Otherwise it does nothing.
+	Remake(s *timeline.State, index uint64, id string, o *timeline.Origin)
 }
 
 // Tails saves what a region loses when it gives way to another history.

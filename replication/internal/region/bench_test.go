@@ -30,7 +30,8 @@ type place struct {
 	asked  []uint64          // for states of the own region, by least index
 	give   func(minIndex uint64) (id string, err error)
 	saved  []timeline.Divergence
-	full   error // of saving a tail
+	full   error           // of saving a tail
+	remake func(id string) // makes a copy here; nil: none can be made
 	told   []Outcome
 	wants  bool // results
 	passed int  // how often entries were passed over
@@ -125,6 +126,13 @@ func (p *place) Dir(id string) (string, error) {
 func (p *place) FetchOwn(minIndex uint64) (string, error) {
 	p.asked = append(p.asked, minIndex)
 	return p.give(minIndex)
+}
+
+// Remake implements Staging.
+func (p *place) Remake(_ *timeline.State, _ uint64, id string, _ *timeline.Origin) {
+	if p.remake != nil {
+		p.remake(id)
+	}
 }
 
 // Discard implements Staging.

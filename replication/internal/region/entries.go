@@ -185,7 +185,8 @@ func (a *Applier) understands(l timeline.Level) error {
 	return nil
 }
 
-// rescue saves what an install at this entry is about to throw away.
+// rescue saves what an install at this entry is about to throw away, and has what it installs made while that is still
+// here to make it of.
 func (a *Applier) rescue(c *timeline.Control, index uint64) error {
 	if c.Op != timeline.OpInstall {
 		return nil
@@ -194,7 +195,13 @@ func (a *Applier) rescue(c *timeline.Control, index uint64) error {
 	if outcome, _, err := timeline.NewMachine(&s).Control(c); err != nil || outcome != timeline.Applied {
 		return err
 	}
-	return a.saveBefore(c.Origin.Reigns, c.Origin.Cursor.Position, index)
+	if err := a.saveBefore(c.Origin.Reigns, c.Origin.Cursor.Position, index); err != nil {
+		return err
+	}
+	if _, err := a.config.Staging.Dir(c.Checkpoint); err != nil {
+		a.config.Staging.Remake(&s, index, c.Checkpoint, c.Origin)
+	}
+	return nil
 }
 
 // saveBefore saves what the history here has that one of these reigns, up to last, has not: the log's entries before

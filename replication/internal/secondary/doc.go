@@ -7,9 +7,10 @@
 //     begun.
 //   - F2: when a stream has ended, everything that it proposed is applied here, or this node leads no more. Whoever
 //     begins an epoch behind it knows where it begins.
-//   - F3 (invariant 9): a copy is of the region that was asked, and of a history that has the claim to which this
-//     region gave way. It is offered for installation only when a majority of the voters holds it, so that a crash at
-//     any point leaves the old state or the new one.
+//   - F3 (invariant 9): a copy is of the region that was asked, or the one state to which all nodes of this region came
+//     that made it from what they have; and of a history that has the claim to which this region gave way. It is
+//     offered for installation only when a majority of the voters holds it, so that a crash at any point leaves the old
+//     state or the new one.
 //   - F4 (invariant 14): a lag that is not known is not reported as small.
 //   - F5: one bootstrap takes one copy as long as the node that gives it lives: the source is told of it, so that it
 //     keeps the log behind it, and the rest is asked for where the part came from. A node that hangs blocks none.

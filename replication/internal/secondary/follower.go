@@ -41,6 +41,10 @@ type Copies interface {
 	Held(ctx context.Context, w Wanted) (*succession.Copy, error)
 	// Offer has the node at addr, of this region, fetch the copy from here, and returns when it has it.
 	Offer(ctx context.Context, addr, id string, term uint64) error
+	// Rewind has a node of this region, at addr or this one if that is empty, make the state at the fork of this
+	// region's history, with the reigns of another that begin there, from what it has itself. index is an entry that
+	// was applied when the region had diverged.
+	Rewind(ctx context.Context, addr string, index uint64, reigns []timeline.Reign) (succession.Copy, error)
 	// Copying tells the node at addr, of the source, that this region takes a copy of the state at p, zero if that is
 	// not known yet, and will need the log behind it.
 	Copying(ctx context.Context, addr string, p timeline.Position) error
@@ -110,13 +114,15 @@ type copied struct {
 // New returns a Follower that follows nobody.
 func New(c Config) *Follower { return &Follower{config: c} }
 
-// Run carries out a Stream, Fetch or Stage, until it has ended or ctx does.
+// Run carries out a Stream, Fetch, Stage or Rewind, until it has ended or ctx does.
 func (f *Follower) Run(ctx context.Context, e succession.Effect) succession.Ended {
 	s := f.enter(e)
 	ended := succession.Ended{ID: e.ID}
 	switch e.Do {
 	case succession.Fetch:
 		ended.Copy, ended.Err = f.fetch(ctx, s, e.Epoch)
+	case succession.Rewind:
+		ended.Copy, ended.Err = f.rewind(ctx, s, e.Reigns)
 	case succession.Stage:
 		f.setActivity("staging copy " + e.Copy)
 		ended.Err = f.stage(ctx, s, e.Copy)
@@ -126,6 +132,9 @@ func (f *Follower) Run(ctx context.Context, e succession.Effect) succession.Ende
 	f.setActivity("")
 	if ctx.Err() != nil {
 		f.leave(s)
+	} else if ended.Err != nil && e.Do == succession.Rewind {
+		f.config.Logger.Warn("cannot go back to the fork by its own checkpoints; takes a copy of the whole state",
+			"source", e.Source, "err", ended.Err)
 	} else if ended.Err != nil {
 		f.config.Logger.Warn("does not follow; will try again", "source", e.Source, "err", ended.Err)
 	}

@@ -36,6 +36,7 @@ type shelf struct {
 	hung    []string
 	term    uint64
 	at      timeline.Position // of the copies
+	apart   string            // comes to another state at the fork
 	held    *succession.Copy  // that the region has
 	wanted  []Wanted
 
@@ -74,6 +75,17 @@ func (s *shelf) Offer(ctx context.Context, addr, _ string, _ uint64) error {
 		return errDown
 	}
 	return nil
+}
+
+func (s *shelf) Rewind(ctx context.Context, addr string, _ uint64, r []timeline.Reign) (succession.Copy, error) {
+	if err := s.Offer(ctx, addr, "", 0); err != nil {
+		return succession.Copy{}, err
+	}
+	at := timeline.Cursor{Epoch: timeline.Latest(r).Epoch, Position: s.at}
+	if addr == s.apart {
+		at.Chain[0] = 1
+	}
+	return succession.Copy{ID: "own", Origin: timeline.Origin{Cursor: at, Reigns: r}}, nil
 }
 
 func (s *shelf) Copying(_ context.Context, addr string, p timeline.Position) error {

@@ -60,9 +60,22 @@ func (f *Follower) tellAll(ctx context.Context, source string, p timeline.Positi
 // much later than the majority are not waited for: they take the state of a node that has installed it.
 func (f *Follower) stage(ctx context.Context, s *session, id string) error {
 	defer f.announce(ctx, s.source, s.at)()
+	return f.majority(ctx, id, func(ctx context.Context, voter uint64, addr string) error {
+		if voter == f.config.Self {
+			return nil
+		}
+		return f.config.Copies.Offer(ctx, addr, id, s.term)
+	})
+}
+
+// majority asks every voter to have a copy, and returns when a majority does. ask is called with each of them that can
+// be asked, all at once.
+func (f *Follower) majority(
+	ctx context.Context, id string, ask func(ctx context.Context, voter uint64, addr string) error,
+) error {
 	voters := f.config.Group.Voters()
 	ctx, cancel := context.WithCancel(ctx)
-	offered := f.offer(ctx, voters, id, s.term)
+	offered := f.offer(ctx, voters, ask)
 	defer func() {
 		cancel()
 		for range offered { // ends when nobody is asked any more
@@ -86,7 +99,7 @@ func (f *Follower) stage(ctx context.Context, s *session, id string) error {
 			case !more && have > len(voters)/2:
 				return nil
 			case !more:
-				return fmt.Errorf("copy %s is on %d of %d nodes: %w", id, have, len(voters), errors.Join(errs...))
+				return fmt.Errorf("%s is on %d of %d nodes: %w", id, have, len(voters), errors.Join(errs...))
 			case err != nil:
 				errs = append(errs, err)
 			default:
@@ -100,18 +113,17 @@ func (f *Follower) stage(ctx context.Context, s *session, id string) error {
 	}
 }
 
-// offer asks every voter to have the copy, and tells what came of each. The channel is closed after the last.
-func (f *Follower) offer(ctx context.Context, voters []uint64, id string, term uint64) <-chan error {
+// offer asks every voter to have a copy, and tells what came of each. The channel is closed after the last.
+func (f *Follower) offer(
+	ctx context.Context, voters []uint64, ask func(ctx context.Context, voter uint64, addr string) error,
+) <-chan error {
 	offered := make(chan error)
 	var asking sync.WaitGroup
 	for _, voter := range voters {
 		addr, known := f.config.Directory.Addr(voter)
 		asking.Go(func() {
-			switch {
-			case voter == f.config.Self:
-				offered <- nil
-			case known:
-				offered <- f.config.Copies.Offer(ctx, addr, id, term)
+			if known || voter == f.config.Self {
+				offered <- ask(ctx, voter, addr)
 			}
 		})
 	}

@@ -27,7 +27,10 @@ const (
 	Fetch Deed = "fetch"
 	// Stage brings the copy Copy to a majority of the region's nodes. Ended.
 	Stage Deed = "stage"
-	// Stop hastens the end of the Stream, Fetch or Stage with this ID; it is told once, as without it.
+	// Rewind has a majority of the region's nodes make the state at the fork from what they have themselves, with those
+	// of Reigns that begin there. Ended, with a copy that needs no Stage.
+	Rewind Deed = "rewind"
+	// Stop hastens the end of the Stream, Fetch, Stage or Rewind with this ID; it is told once, as without it.
 	Stop Deed = "stop"
 	// Answer gives Reply to the caller of Call.
 	Answer Deed = "answer"
@@ -46,6 +49,7 @@ type Effect struct {
 	Source   string
 	Epoch    timeline.Epoch
 	Copy     string
+	Reigns   []timeline.Reign
 	Until    Instant
 	Call     uint64
 	Reply    Reply

@@ -7,7 +7,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// activity is a Stream, Fetch or Stage. There is one at a time.
+// activity is a Stream, Fetch, Stage or Rewind. There is one at a time.
 type activity struct {
 	id       uint64
 	deed     Deed
@@ -31,7 +31,8 @@ func (m *Machine) stop() bool {
 	return m.running != nil
 }
 
-// follow makes the region follow the primary, by its stream or, where that does not lead there, by a copy. What it
+// follow makes the region follow the primary, by its stream or, where that does not lead there, by a copy: of its own
+// state at the fork, if its nodes can make that, or else of the source's. What it
 // knew of another source is out of date when that one is followed again.
 func (m *Machine) follow(claim timeline.Reign) {
 	s, source := m.view.State, claim.Primary
@@ -40,6 +41,9 @@ func (m *Machine) follow(claim timeline.Reign) {
 	}
 	if m.copied != nil && m.copied.source != source {
 		m.copied = nil
+	}
+	if s.Diverged == nil {
+		m.vainly = ""
 	}
 	if s.Role() == timeline.Primary || source == "" || source == m.region || bound(s, claim) {
 		m.stop()
@@ -55,6 +59,8 @@ func (m *Machine) follow(claim timeline.Reign) {
 	case m.rests():
 	case s.Diverged == nil && m.needs != source && !forgot(m.view, source):
 		m.run(Effect{Do: Stream, Source: source})
+	case m.copied == nil && m.vainly != source && rewinds(m.view, source):
+		m.run(Effect{Do: Rewind, Source: source, Reigns: m.view.Fleet.Leaders[source].Reigns})
 	case m.copied == nil:
 		m.run(Effect{Do: Fetch, Source: source, Epoch: s.HighestClaim().Epoch})
 	default:
@@ -157,6 +163,25 @@ func holds(v View, r timeline.Reign) (holder string) {
 	return holder
 }
 
+// rewinds reports whether a region that has diverged gets to the history of its source by going back to the fork: if
+// that history goes on there with the reigns to which the region gave way. What lies between the fork and a later reign
+// only the source has, and a region takes no more of an earlier one.
+func rewinds(v View, source string) bool {
+	s, from := v.State, v.Fleet.Leaders[source]
+	if !v.Rewinds || s.Diverged == nil || from.Role == timeline.Diverged {
+		return false
+	}
+	fork := s.Diverged.Fork
+	_, shared := timeline.Compare(s.Reigns, from.Reigns, s.Cursor.Position, from.Cursor.Position)
+	last := timeline.Latest(from.Reigns)
+	at := timeline.Cursor{Epoch: last.Epoch, Position: fork}
+	install := &timeline.Control{
+		Op: timeline.OpInstall, Checkpoint: "own", Origin: &timeline.Origin{Cursor: at, Reigns: from.Reigns},
+	}
+	outcome, _ := timeline.Would(s, install)
+	return shared == fork && last.First == fork+1 && outcome == timeline.Applied
+}
+
 func (m *Machine) run(e Effect) { m.running = &activity{id: m.do(e), deed: e.Do, source: e.Source} }
 
 // forgot reports whether the source's history has something that this region wrote and that is missing here: a whole
@@ -196,11 +221,13 @@ func (m *Machine) ended(in Ended) {
 		m.diverge(in.Fork)
 	case in.NeedsCopy:
 		m.needs = a.source
+	case in.Err != nil && a.deed == Rewind:
+		m.vainly = a.source
 	case in.Err != nil:
 		m.needs = ""
 		m.rest()
 	case in.Copy != nil:
-		m.copied = &copied{Copy: *in.Copy, source: a.source}
+		m.copied = &copied{Copy: *in.Copy, source: a.source, staged: a.deed == Rewind}
 	case a.deed == Stage && m.copied != nil:
 		m.copied.staged = true
 	}

@@ -87,12 +87,13 @@ type Answered struct {
 	Again    bool  // of an error: nobody was reached who could answer
 }
 
-// Ended tells how a Stream, Fetch or Stage ended. Everything that a stream proposed is applied, or can no longer be.
+// Ended tells how a Stream, Fetch, Stage or Rewind ended. Everything that a stream proposed is applied, or can no
+// longer be.
 type Ended struct {
 	ID        uint64
 	Fork      *Fork // of a stream
 	NeedsCopy bool  // of a stream: the source holds too little of its log
-	Copy      *Copy // of a fetch
+	Copy      *Copy // of a fetch, or a rewind
 	Err       error
 }
 

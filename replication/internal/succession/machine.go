@@ -30,6 +30,7 @@ type Machine struct {
 	running  *activity
 	copied   *copied
 	needs    string // the source whose log does not reach back far enough
+	vainly   string // the source for whose history the region could not go back by itself
 }
 
 // decision is what is on its way through the region's log.
@@ -66,6 +67,7 @@ func (m *Machine) begin(term uint64) {
 	unknown := fmt.Errorf("%w: another node may lead the region now", contract.ErrUnknownOutcome)
 	proposed := m.deciding != nil
 	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term, nil, nil, nil, "", 0, 0
+	m.vainly = ""
 	m.leaveMove(unknown)
 	m.takeback.drop(m, unknown)
 	m.founding.drop(m, errIf(proposed, unknown))

@@ -24,7 +24,7 @@ func (w *world) works(p *place) {
 	switch {
 	case stopped:
 		ended.Err = context.Canceled
-	case !source.leads():
+	case !source.leads() && e.Do != Rewind:
 		ended.Err = fmt.Errorf("%s does not answer", source.name)
 	case e.Do == Stream:
 		switch ended.Fork = fork(p, source); {
@@ -42,6 +42,10 @@ func (w *world) works(p *place) {
 		}
 	case source.state().Cursor.Epoch < e.Epoch && e.Do == Fetch:
 		ended.Err = fmt.Errorf("%s is at epoch %d", source.name, source.state().Cursor.Epoch)
+	case e.Do == Rewind && p.markless:
+		ended.Err = fmt.Errorf("no checkpoint of %s leads to the fork", p.name)
+	case e.Do == Rewind:
+		ended.Copy = w.goesBack(p, source, e.Reigns)
 	case e.Do == Fetch:
 		s := source.state().Clone()
 		c := copyOf{timeline.Origin{Cursor: s.Cursor, Reigns: s.Reigns}, slices.Clone(source.history)}
@@ -56,6 +60,24 @@ func (w *world) works(p *place) {
 	}
 	w.say("%s: ends to %s from %s: %s", p.name, e.Do, e.Source, outcome)
 	w.step(p, ended)
+}
+
+// goesBack makes the state at the fork of p, with those of the reigns of the source that begin there.
+func (w *world) goesBack(p, source *place, reigns []timeline.Reign) *Copy {
+	at, last := p.state().Diverged.Fork, timeline.Latest(reigns)
+	n := slices.IndexFunc(source.history, func(e any) bool { return e == any(last) })
+	if n < 0 || last.First != at+1 {
+		w.breaks("%s goes back to %d for epoch %d, which begins at %d", p.name, at, last.Epoch, last.First)
+		return nil
+	}
+	chain := timeline.NewFolder().Reign(last.Previous, last)
+	c := copyOf{
+		timeline.Origin{Cursor: timeline.Cursor{Epoch: last.Epoch, Position: at, Chain: chain}, Reigns: reigns},
+		slices.Clone(source.history[:n+1]),
+	}
+	id := fmt.Sprintf("own@%d", at)
+	p.copies[id] = c
+	return &Copy{ID: id, Origin: c.origin}
 }
 
 // fork returns where p's history parts from the source's, nil if it does not.

@@ -31,6 +31,7 @@ import (
 //	us gives up         the operator waits no longer
 //	us loses its disks  all of them
 //	us refuses everything, us takes everything   its log makes nothing of anything, or is itself again
+//	us keeps checkpoints, us keeps none   its nodes may be able to go back by themselves; and have what it takes, or not
 //	us trouble          what us tells of what keeps it from work
 //	deliver N, lose N, repeat N   message N arrives, is lost, or arrives and is still on its way
 //	wait 10s
@@ -165,6 +166,8 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 			return
 		}
 		w.step(p, Takeover{Call: w.operator(p), Fenced: len(rest) > 1})
+	case "keeps":
+		p.rewinds, p.markless = true, rest[0] == "none"
 	case "gives":
 		w.step(p, GaveUp{p.operator, context.Canceled})
 	case "founds":

@@ -16,6 +16,8 @@ type View struct {
 	Term  uint64
 	State *timeline.State // applied here
 	Fleet Fleet
+	// Rewinds says that the nodes of this region may be able to go back by what they have themselves.
+	Rewinds bool
 }
 
 // Fleet is what was heard of the other regions, reduced to what decides.

@@ -25,6 +25,9 @@ func TestWalks(t *testing.T) {
 	for seed := range n {
 		names := []string{"us", "eu", "ap"}
 		w := newWorld(t, names[:2+seed%2]...) // between two, more happens
+		for _, p := range w.regions {
+			p.rewinds, p.markless = seed%4 > 1, seed%4 == 3
+		}
 		walk(w, rand.New(rand.NewPCG(uint64(seed), 7)), seed%3 == 0)
 		if t.Failed() || len(w.broken) > 0 {
 			t.Fatalf("seed %d: %s\n%s", seed, strings.Join(w.broken, "\n"), w.told())

@@ -52,6 +52,8 @@ type place struct {
 	stopping  bool
 	copies    map[string]copyOf
 	saved     []timeline.Frame   // tails
+	rewinds   bool               // its nodes may have checkpoints of their own
+	markless  bool               // and have none that leads to a fork
 	stubborn  bool               // its log makes nothing of anything
 	refused   map[string]Instant // what the log made nothing of, and when
 }
@@ -170,7 +172,7 @@ func (w *world) dies(p *place, losing bool) {
 }
 
 func (w *world) view(p *place) View {
-	v := View{Term: p.term, State: p.state().Clone(), Fleet: Fleet{Leaders: map[string]Sight{},
+	v := View{Term: p.term, State: p.state().Clone(), Rewinds: p.rewinds, Fleet: Fleet{Leaders: map[string]Sight{},
 		Silent: map[string]string{}}}
 	for _, o := range w.regions {
 		if _, known := p.heard[o.name]; !known && o != p {

@@ -25,9 +25,10 @@ type Log interface {
 // readBytes is how much of the log is read at a time.
 const readBytes = 1 << 20
 
-// entriesOf returns the payloads of the history that reigns describe, after a position up to last, read from the log's
-// entries before upTo. What was refused when it was applied stands there too, and is no part of it.
-func entriesOf(log Log, reigns []timeline.Reign, after, last timeline.Position, upTo uint64) func() ([]byte, error) {
+// History returns a function that gives, one after the other and then io.EOF, the payloads of the history that reigns
+// describe, after a position up to last, read from the log's entries before upTo. What was refused when it was applied
+// stands there too, and is no part of it. Errors: raft.ErrCompacted if the log does not reach back so far.
+func History(log Log, reigns []timeline.Reign, after, last timeline.Position, upTo uint64) func() ([]byte, error) {
 	r := &reader{log: log, reigns: reigns, last: last, upTo: upTo, at: after}
 	return r.next
 }

@@ -71,7 +71,7 @@ func TestATailLeavesOutWhatWasRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := machine.State()
-	next := entriesOf(log, s.Reigns, 3, s.Cursor.Position, uint64(len(entries)+1))
+	next := History(log, s.Reigns, 3, s.Cursor.Position, uint64(len(entries)+1))
 	var f timeline.Frame
 	var got []string
 	for {

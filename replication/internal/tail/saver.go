@@ -34,7 +34,7 @@ func (s *Saver) Save(d timeline.Divergence, st *timeline.State, upTo uint64, who
 	if s.has(name, h) {
 		return nil
 	}
-	counts, err := rescue.Write(c.FS, c.Dir, name, h, entriesOf(s.log, st.Reigns, d.Fork, d.At, upTo))
+	counts, err := rescue.Write(c.FS, c.Dir, name, h, History(s.log, st.Reigns, d.Fork, d.At, upTo))
 	if lacks(err) {
 		counts, err = s.savePart(name, h, st.Reigns, upTo, whole)
 	}
@@ -73,7 +73,7 @@ func (s *Saver) savePart(
 	c := &s.tails.config
 	if first, ok := s.log.FirstPosition(); ok && first > h.Fork && first < h.Last {
 		h.After = first
-		counts, err = rescue.Write(c.FS, c.Dir, name, h, entriesOf(s.log, reigns, first, h.Last, upTo))
+		counts, err = rescue.Write(c.FS, c.Dir, name, h, History(s.log, reigns, first, h.Last, upTo))
 		if !lacks(err) {
 			return counts, err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
@@ -133,6 +134,9 @@ func (s *Staging) Discard(id string) {
 	delete(s.past, id)
 	s.mu.Unlock()
 }
+
+// Remake implements region.Staging. What comes from elsewhere is not made here.
+func (*Staging) Remake(*timeline.State, uint64, string, *timeline.Origin) {}
 
 // FetchOwn implements region.Staging. The copy stays until it is discarded.
 func (s *Staging) FetchOwn(minIndex uint64) (string, error) {

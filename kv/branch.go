@@ -1,0 +1,63 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
+
+	"github.com/mimir-kv/mimir/kv/snapshot"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// What a branch may use, at most: it lives for seconds, beside the store.
+const (
+	branchCacheBytes = 32 << 20
+	branchTables     = 256
+)
+
+// Branch implements replication.Brancher: a store of its own, whose tables are links to those of the checkpoint.
+func (s *Store) Branch(dir string) (replication.Branch, error) {
+	o := s.options
+	o.Dir, o.CacheBytes, o.CountedKeys = s.temporary(), min(o.CacheBytes, branchCacheBytes), -1
+	o.OpenTables = min(o.OpenTables, branchTables)
+	b, err := openBranch(o, dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("kv: branch of %s: %w", dir, asDamage(err)), o.FS.RemoveAll(o.Dir))
+	}
+	return b, nil
+}
+
+// sideStore is a store that is gone with it.
+type sideStore struct {
+	*Store
+	fs  vfs.FS
+	dir string
+}
+
+// openBranch opens the store in o.Dir that begins as the checkpoint in dir. Nothing of it need survive a crash.
+func openBranch(o Options, dir string) (*sideStore, error) {
+	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	marker, _, err := atomicfs.LocateMarker(o.FS, o.Dir, markerName)
+	if err != nil {
+		return nil, err
+	}
+	name := generationName(marker.NextIter())
+	if _, err := snapshot.Link(o.FS, dir, o.FS.PathJoin(o.Dir, name)); err != nil {
+		return nil, errors.Join(err, marker.Close())
+	}
+	if err := errors.Join(marker.Move(name), marker.Close()); err != nil {
+		return nil, err
+	}
+	s, err := Open(o)
+	if err != nil {
+		return nil, err
+	}
+	return &sideStore{Store: s, fs: o.FS, dir: o.Dir}, nil
+}
+
+// Close implements replication.Branch.
+func (b *sideStore) Close() error { return errors.Join(b.Store.Close(), b.fs.RemoveAll(b.dir)) }

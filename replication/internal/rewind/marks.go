@@ -1,0 +1,218 @@
+package rewind
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+const (
+	maxMarks   = 3         // at a time
+	partSuffix = ".tmp"    // ends the names of directories that are not whole, or are being removed
+	pinName    = "rewinds" // of the log that is kept
+)
+
+// mark is a checkpoint of this node, a copy in the directory that its index names.
+type mark struct {
+	index    uint64
+	position contract.Position
+}
+
+func (r *Rewinds) dirOf(m mark) string {
+	return filepath.Join(r.marksDir(), strconv.FormatUint(m.index, 10))
+}
+
+// findMarks takes the marks that are there, and removes what was never finished. The caller holds mu.
+func (r *Rewinds) findMarks() error {
+	fs := r.config.FS
+	names, err := fs.List(r.marksDir())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("find marks: %w", err)
+	}
+	for _, name := range names {
+		path := filepath.Join(r.marksDir(), name)
+		index, err := strconv.ParseUint(name, 10, 64)
+		var meta *contract.Metadata
+		if err == nil {
+			meta, err = copies.ReadMetadata(fs, path)
+		}
+		if err == nil {
+			r.marks = append(r.marks, mark{index, meta.Position})
+		} else if err := fs.RemoveAll(path); err != nil {
+			return fmt.Errorf("remove part of a mark: %w", err)
+		}
+	}
+	slices.SortFunc(r.marks, func(a, b mark) int { return int(a.index) - int(b.index) })
+	return nil
+}
+
+// look makes a mark if one is due, and removes those that are of no use. While the region gives way nothing changes:
+// what there is may be what it goes back to.
+func (r *Rewinds) look() {
+	v := r.config.Applied.View()
+	s := &v.State
+	r.dropStates(v)
+	if s.Diverged != nil || timeline.Supersedes(s.HighestClaim(), timeline.Latest(s.Reigns)) {
+		return
+	}
+	if r.crowded() {
+		return
+	}
+	err := r.makeDue(v)
+	r.thin(s.Base.Index)
+	r.tell(err)
+}
+
+// crowded reports whether there is no room for marks, and removes them then.
+func (r *Rewinds) crowded() bool {
+	free, err := r.config.FS.FreeBytes(filepath.Dir(r.config.Dir))
+	if err != nil || free >= r.config.SpareBytes {
+		return false
+	}
+	r.tell(fmt.Errorf("%d bytes are free on the disk, and checkpoints leave %d", free, r.config.SpareBytes))
+	r.keep(nil)
+	return true
+}
+
+// makeDue makes a mark if much was written since the last one, or there is none.
+func (r *Rewinds) makeDue(v *region.View) error {
+	r.mu.Lock()
+	last := mark{}
+	if n := len(r.marks); n > 0 && r.marks[n-1].index >= v.State.Base.Index {
+		last = r.marks[n-1]
+	}
+	due := v.State.Cursor.Position > last.position &&
+		(last.index == 0 || r.config.Log.BytesFrom(last.index+1) >= r.config.EveryBytes)
+	if due {
+		r.pin(v.Index + 1)
+	}
+	r.mu.Unlock()
+	if !due {
+		return nil
+	}
+	made, err := r.make()
+	if err != nil {
+		return fmt.Errorf("make a checkpoint: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.marks = append(r.marks, made)
+	return nil
+}
+
+func (r *Rewinds) make() (m mark, err error) {
+	c := &r.config
+	if err := durable.MakeDir(c.FS, r.marksDir()); err != nil {
+		return m, err
+	}
+	if _, err := c.Source.Sync(); err != nil { // so that taking hold is quick
+		return m, err
+	}
+	part := filepath.Join(r.marksDir(), "new"+partSuffix)
+	if err := c.FS.RemoveAll(part); err != nil {
+		return m, err
+	}
+	held, err := c.Source.Hold(part)
+	if err == nil {
+		err = held.Write()
+	}
+	if err == nil {
+		m = mark{held.Metadata().AppliedIndex, held.Metadata().Position}
+		err = c.FS.Rename(part, r.dirOf(m))
+	}
+	if err != nil {
+		return m, errors.Join(err, c.FS.RemoveAll(part))
+	}
+	return m, c.FS.SyncDir(r.marksDir())
+}
+
+// thin keeps the newest mark that every other region is known to have got past, whichever of them takes over, and the
+// newest ones behind it. What is older than base is of another history (W2).
+func (r *Rewinds) thin(base uint64) {
+	least := r.config.Least()
+	r.mu.Lock()
+	kept := slices.DeleteFunc(slices.Clone(r.marks), func(m mark) bool {
+		_, err := r.config.Log.Seek(m.position)
+		return m.index < base || err != nil // no log leads on from it
+	})
+	r.mu.Unlock()
+	r.keep(choose(kept, least))
+}
+
+// choose returns the marks that are kept of these.
+func choose(marks []mark, least contract.Position) []mark {
+	for len(marks) > 1 && marks[1].position <= least {
+		marks = marks[1:]
+	}
+	for len(marks) > maxMarks {
+		marks = slices.Delete(marks, 1, 2)
+	}
+	return marks
+}
+
+// keep removes all other marks, and keeps the log from these on.
+func (r *Rewinds) keep(marks []mark) {
+	r.mu.Lock()
+	gone := slices.DeleteFunc(slices.Clone(r.marks), func(m mark) bool { return slices.Contains(marks, m) })
+	r.marks = marks
+	r.pin(0)
+	r.mu.Unlock()
+	for _, m := range gone {
+		r.remove(r.dirOf(m))
+	}
+}
+
+// pin keeps the log from the oldest mark on, and from the entry next on, if it is not zero. The caller holds mu.
+func (r *Rewinds) pin(next uint64) {
+	if len(r.marks) > 0 {
+		next = r.marks[0].index + 1
+	}
+	if next == 0 {
+		r.config.Log.Unpin(pinName)
+		return
+	}
+	r.config.Log.Pin(pinName, next)
+}
+
+// remove removes the directory dir, which is not taken for a whole one afterwards, however far it came.
+func (r *Rewinds) remove(dir string) {
+	fs, part := r.config.FS, dir+partSuffix
+	err := fs.RemoveAll(part)
+	if err == nil {
+		err = fs.Rename(dir, part)
+	}
+	if err == nil {
+		err = fs.SyncDir(filepath.Dir(dir))
+	}
+	if err == nil {
+		err = fs.RemoveAll(part)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		r.config.Logger.Warn("checkpoint not removed", "dir", dir, "err", err)
+	}
+}
+
+// tell logs what hinders, once as long as it is that.
+func (r *Rewinds) tell(err error) {
+	what := ""
+	if err != nil {
+		what = err.Error()
+	}
+	r.mu.Lock()
+	told := r.told == what
+	r.told = what
+	r.mu.Unlock()
+	if err != nil && !told {
+		r.config.Logger.Warn("keeps no new checkpoint to go back to: a region whose history forks takes a whole copy "+
+			"of the state instead", "err", err)
+	}
+}

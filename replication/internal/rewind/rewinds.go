@@ -1,0 +1,109 @@
+package rewind
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/tail"
+)
+
+// lookEvery is how often it is looked whether a mark is due.
+const lookEvery = 2 * time.Second
+
+// Source is the state of which marks are made.
+type Source interface {
+	// Sync makes what is applied durable.
+	Sync() (index uint64, err error)
+	// Hold takes hold of the state as it is now, for a copy in the new directory dir.
+	Hold(dir string) (*region.Held, error)
+}
+
+// Log is the region's log on this node.
+type Log interface {
+	tail.Log
+	// LastIndex returns the index of the last entry.
+	LastIndex() uint64
+	// BytesFrom returns about how much the entries from index on take.
+	BytesFrom(index uint64) int64
+	// Pin keeps the entries from index on, as far as log is kept for others; Unpin ends that.
+	Pin(name string, index uint64)
+	Unpin(name string)
+}
+
+// Config is what Rewinds are made of. Every field is required.
+type Config struct {
+	FS       durable.FS
+	Dir      string // its own
+	Brancher contract.Brancher
+	Source   Source
+	Applied  *region.Applied
+	Log      Log
+	// Least returns a position that every other region is known to have, zero if none is.
+	Least      func() contract.Position
+	EveryBytes int64  // of log between two marks
+	SpareBytes uint64 // are free on the disk while there are marks
+	Clock      clock.Clock
+	Logger     *slog.Logger
+}
+
+// Rewinds are the marks of a node and the states to which it went back. A nil *Rewinds has none, and makes none. It is
+// safe for concurrent use.
+type Rewinds struct {
+	config    Config
+	preparing chan struct{} // has room for the one that makes a state
+
+	mu     sync.Mutex
+	marks  []mark            // by index
+	states map[string]uint64 // until this entry of the log is applied, an entry may ask for it
+	told   string            // what hinders, as it was logged last
+}
+
+// New returns Rewinds that know of nothing before Begin.
+func New(c Config) *Rewinds {
+	return &Rewinds{config: c, preparing: make(chan struct{}, 1), states: map[string]uint64{}}
+}
+
+// Begin finds what earlier processes left, and keeps the log that it needs. It is called once, when the state is loaded
+// and before the first log is released.
+func (r *Rewinds) Begin() error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.findMarks(); err != nil {
+		return err
+	}
+	if err := r.findStates(); err != nil {
+		return err
+	}
+	r.pin(0)
+	return nil
+}
+
+// Run makes marks and removes what is of no use any more, until ctx ends.
+func (r *Rewinds) Run(ctx context.Context) {
+	if r == nil {
+		return
+	}
+	ticker := r.config.Clock.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+			r.look()
+		}
+	}
+}
+
+func (r *Rewinds) marksDir() string  { return filepath.Join(r.config.Dir, "marks") }
+func (r *Rewinds) statesDir() string { return filepath.Join(r.config.Dir, "states") }

@@ -1,0 +1,177 @@
+package rewind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Ask has a node of the region make the state that Request describes, and tells what it is.
+const Ask = peer.Question[Request, Made]("rewind")
+
+// Request asks for the state at the fork. It travels as JSON: never change a name.
+type Request struct {
+	Index  uint64           `json:"index"` // an entry that was applied when the region had diverged
+	Reigns []timeline.Reign `json:"reigns"`
+}
+
+// Made is a state that a node has made.
+type Made struct {
+	ID     string          `json:"id"`
+	Origin timeline.Origin `json:"origin"`
+}
+
+// Register registers the answers to what other nodes ask.
+func (r *Rewinds) Register(questions *peer.Registry) {
+	peer.Handle(questions, Ask, func(ctx context.Context, q Request) (Made, error) { return r.Prepare(ctx, q) })
+}
+
+// Prepare returns once this node has the state that was asked for. Errors: ErrNotReady if it cannot have it.
+func (r *Rewinds) Prepare(ctx context.Context, q Request) (Made, error) {
+	if r == nil {
+		return Made{}, fmt.Errorf("%w: this node keeps no checkpoints of its own", contract.ErrNotReady)
+	}
+	v, err := r.config.Applied.Wait(ctx, func(v *region.View) bool { return v.Index >= q.Index })
+	if err != nil {
+		return Made{}, err
+	}
+	p, err := planOf(&v.State, q.Reigns, v.Index+1)
+	if err != nil {
+		return Made{}, err
+	}
+	meta, err := r.prepare(ctx, p)
+	if err != nil {
+		return Made{}, err
+	}
+	at := timeline.Cursor{Epoch: meta.Epoch, Position: meta.Position, Chain: meta.Chain}
+	return Made{ID: p.id, Origin: timeline.Origin{Cursor: at, Reigns: p.reigns()}}, nil
+}
+
+// Remake makes the state that the entry at index installs, if it is one to which a region in the state s goes back, and
+// this node does not have it: it was away when the others made it.
+func (r *Rewinds) Remake(ctx context.Context, s *timeline.State, index uint64, id string, o *timeline.Origin) {
+	if r == nil || s.Diverged == nil {
+		return
+	}
+	p, err := planOf(s, o.Reigns, index)
+	if err != nil || p.id != id {
+		return
+	}
+	if _, err := r.prepare(ctx, p); err != nil {
+		r.config.Logger.Info("cannot go back to the fork here", "fork", p.fork, "err", err)
+	}
+}
+
+// prepare makes the state of a plan, unless it is here, and returns what it is.
+func (r *Rewinds) prepare(ctx context.Context, p *plan) (*contract.Metadata, error) {
+	select {
+	case r.preparing <- struct{}{}:
+		defer func() { <-r.preparing }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	r.mu.Lock()
+	r.states[p.id] = max(r.states[p.id], p.upTo) // before it is there
+	r.mu.Unlock()
+	dir := filepath.Join(r.statesDir(), p.id)
+	if meta, err := copies.ReadMetadata(r.config.FS, dir); err == nil {
+		return meta, nil
+	}
+	m, err := r.choose(p)
+	if err != nil {
+		return nil, err
+	}
+	began := r.config.Clock.Now()
+	meta, err := r.complete(ctx, p, m, dir)
+	if err != nil {
+		return nil, fmt.Errorf("from the checkpoint at position %d: %w", m.position, err)
+	}
+	r.config.Logger.Info("has the state at the fork, from a checkpoint of its own", "fork", p.fork, "checkpoint",
+		m.position, "took", r.config.Clock.Now().Sub(began))
+	return meta, nil
+}
+
+// choose returns the newest mark that leads to the fork.
+func (r *Rewinds) choose(p *plan) (mark, error) {
+	r.mu.Lock()
+	marks := slices.Clone(r.marks)
+	r.mu.Unlock()
+	for _, m := range slices.Backward(marks) {
+		switch {
+		case m.index < p.state.Base.Index || m.position > p.fork:
+		case r.tries(m) >= maxTries:
+			r.config.Logger.Warn("leaves a checkpoint alone at which this process ended before", "position", m.position)
+		default:
+			return m, nil
+		}
+	}
+	return mark{}, fmt.Errorf("%w: no checkpoint of this node leads to the fork at %d", contract.ErrNotReady, p.fork)
+}
+
+// State returns where the state of this name is; false if it is not here.
+func (r *Rewinds) State(id string) (dir string, ok bool) {
+	if r == nil || filepath.Base(id) != id {
+		return "", false
+	}
+	dir = filepath.Join(r.statesDir(), id)
+	_, err := copies.ReadMetadata(r.config.FS, dir)
+	return dir, err == nil
+}
+
+// Discard removes the state of this name, if there is one.
+func (r *Rewinds) Discard(id string) {
+	dir, ok := r.State(id)
+	if !ok {
+		return
+	}
+	r.remove(dir)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.states, id)
+}
+
+// findStates takes the states that are there: an entry that is not applied yet may ask for one. The caller holds mu.
+func (r *Rewinds) findStates() error {
+	names, err := r.config.FS.List(r.statesDir())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("find rewound states: %w", err)
+	}
+	for _, name := range names {
+		r.states[name] = r.config.Log.LastIndex()
+	}
+	return nil
+}
+
+// dropStates removes the states that nothing can ask for any more (W3), and parts of such.
+func (r *Rewinds) dropStates(v *region.View) {
+	if v.State.Diverged != nil {
+		return
+	}
+	select {
+	case r.preparing <- struct{}{}:
+		defer func() { <-r.preparing }()
+	default:
+		return
+	}
+	r.mu.Lock()
+	var gone []string
+	for id, until := range r.states {
+		if v.Index >= until {
+			gone = append(gone, id)
+			delete(r.states, id)
+		}
+	}
+	r.mu.Unlock()
+	for _, id := range gone {
+		r.remove(filepath.Join(r.statesDir(), id))
+	}
+}

@@ -1,0 +1,40 @@
+package secondary
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/succession"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// A state at the fork is offered when a majority came to it, and all that did came to the same.
+func TestAStateAtTheForkIsThatOfAMajority(t *testing.T) {
+	reigns := []timeline.Reign{{Epoch: 1, Primary: "us", First: 1}, {Epoch: 2, Primary: "eu", First: 10}}
+	for _, c := range []struct {
+		down  []string
+		apart string
+		want  error
+	}{
+		{nil, "none", nil}, {[]string{"us-2"}, "none", nil}, {[]string{"us-2", "us-3"}, "none", errDown},
+		{[]string{"us-2"}, "us-3", contract.ErrMessage},
+	} {
+		f := testFollower(&shelf{down: c.down, apart: c.apart, at: 9})
+		e := succession.Effect{Do: succession.Rewind, Term: 7, Source: "eu", Reigns: reigns}
+		if got := f.Run(t.Context(), e); !errors.Is(got.Err, contract.ErrNotReady) {
+			t.Errorf("before it diverged: %+v", got)
+		}
+		f.config.Applied = region.NewApplied(&region.View{State: timeline.State{
+			Region: "us", Reigns: reigns[:1], Diverged: &timeline.Divergence{Fork: 9, At: 12, Claim: reigns[1]},
+		}}, f.config.Life)
+		got := f.Run(t.Context(), e)
+		if !errors.Is(got.Err, c.want) || (got.Err == nil) != (got.Copy != nil) {
+			t.Errorf("%+v: ended %+v", c, got)
+		}
+		if got.Copy != nil && (got.Copy.ID != "own" || got.Copy.Origin.Cursor.Position != 9) {
+			t.Errorf("%+v: copy %+v", c, got.Copy)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package replication_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+const (
+	wentBack    = "has the state at the fork, from a checkpoint of its own"
+	bootstraps  = "bootstraps"
+	cannotGo    = "cannot go back to the fork by its own checkpoints; takes a copy of the whole state"
+	ofAnother   = "copy to install is not here; takes the state of another node"
+	marksFolder = "/data/rewind/marks"
+)
+
+// forking is a fleet of files of which us-1 to us-3 have a tail behind position 20, and eu took over there and wrote on
+// to 30. us is down.
+func forking(t *testing.T, shape func(*replication.Config), body func(f *testFleet, l listener)) {
+	shaped(t, map[string]int{"us": 3, "eu": 1}, shape, func(f *testFleet) {
+		f.stopAll() // they had no files
+		f.files = true
+		l := listener{f.log, new(sync.Mutex), map[string]int{}}
+		f.log = l
+		for _, n := range f.nodes {
+			n.disk = freshDisk()
+		}
+		f.startAll()
+		for i := range 10 {
+			f.put("us-1", fmt.Sprintf("c%d", i))
+		}
+		f.eventually(values(0, 10))
+		f.awaitMarks("us")
+		for i := 10; i < 20; i++ {
+			f.put("us-2", fmt.Sprintf("c%d", i))
+		}
+		f.eventually(values(0, 20))
+		f.cutOff("us", "eu-1")
+		for i := range 5 {
+			f.put("us-1", fmt.Sprintf("lost%d", i))
+		}
+		for _, n := range f.regions["us"] {
+			f.kill(n)
+		}
+		f.network.HealAll()
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+			t.Fatal(err)
+		}
+		for i := 20; i < 30; i++ {
+			f.put("eu-1", fmt.Sprintf("c%d", i))
+		}
+		body(f, l)
+	})
+}
+
+// awaitMarks waits until every node of a region has a checkpoint to go back to.
+func (f *testFleet) awaitMarks(region string) {
+	f.t.Helper()
+	whole := func(name string) bool { return !strings.HasSuffix(name, ".tmp") }
+	f.until("every node has a checkpoint", func() bool {
+		for _, name := range f.regions[region] {
+			list, _ := f.nodes[name].disk.List(marksFolder)
+			if !slices.ContainsFunc(list, whole) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// until waits, in virtual time, for what is to come.
+func (f *testFleet) until(what string, ok func() bool) {
+	f.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+func (f *testFleet) savedTail(name string) {
+	f.t.Helper()
+	tails, err := f.nodes[name].Tails(f.t.Context())
+	if err != nil || len(tails) != 1 || tails[0].Commands != 5 || tails[0].Fork != 20 {
+		f.t.Fatalf("%s: tails %+v, %v", name, tails, err)
+	}
+}
+
+// TestADeposedPrimaryGoesBackByItself: it needs no copy of the state from another region, and neither when it is
+// deposed again.
+func TestADeposedPrimaryGoesBackByItself(t *testing.T) {
+	forking(t, func(*replication.Config) {}, func(f *testFleet, l listener) {
+		f.start("us-1")
+		f.start("us-2")
+		f.eventually(values(0, 30))
+		f.start("us-3") // away while the others went back: it does so when it comes to the entry in its log
+		f.eventually(values(0, 30))
+		if l.count(wentBack) != 3 || l.count(bootstraps) != 0 || l.count(ofAnother) != 0 {
+			t.Fatalf("%d nodes went back, %d copies, %d states of siblings", l.count(wentBack), l.count(bootstraps),
+				l.count(ofAnother))
+		}
+		reigns := f.nodes["eu-1"].ledger.begun()
+		for _, name := range f.regions["us"] {
+			f.savedTail(name)
+			if !slices.Equal(f.nodes[name].ledger.begun(), reigns) {
+				t.Errorf("%s: reigns %+v, %+v", name, f.nodes[name].ledger.begun(), reigns)
+			}
+		}
+		f.until("what was made is removed", func() bool {
+			for _, name := range f.regions["us"] {
+				if left, err := f.nodes[name].disk.List("/data/rewind/states"); err != nil || len(left) > 0 {
+					return false
+				}
+			}
+			return true
+		})
+		f.awaitMarks("us")
+		if _, err := f.nodes["us-1"].Switchover(f.t.Context(), "us"); err != nil {
+			t.Fatal(err)
+		}
+		f.put("eu-1", "c30")
+		f.eventually(values(0, 31))
+		f.cutOff("us", "eu-1")
+		f.put("us-2", "lost again")
+		for _, n := range f.regions["us"] {
+			f.kill(n)
+		}
+		f.network.HealAll()
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+			t.Fatal(err)
+		}
+		f.startAllOf("us")
+		f.put("eu-1", "c31")
+		f.eventually(values(0, 32))
+		if l.count(wentBack) != 6 || l.count(bootstraps) != 0 {
+			t.Fatalf("%d went back, %d copies", l.count(wentBack), l.count(bootstraps))
+		}
+	})
+}
+
+func (f *testFleet) startAllOf(region string) {
+	for _, n := range f.regions[region] {
+		f.start(n)
+	}
+}
+
+// TestWithoutACheckpointBeforeTheForkItTakesACopy, by itself, and says why.
+func TestWithoutACheckpointBeforeTheForkItTakesACopy(t *testing.T) {
+	forking(t, func(*replication.Config) {}, func(f *testFleet, l listener) {
+		for _, name := range []string{"us-1", "us-2"} {
+			if err := f.nodes[name].disk.RemoveAll(marksFolder); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.startAllOf("us")
+		f.eventually(values(0, 30))
+		if l.count(bootstraps) == 0 || l.count(cannotGo) == 0 {
+			t.Fatalf("%d copies, said %d times", l.count(bootstraps), l.count(cannotGo))
+		}
+		for _, name := range f.regions["us"] {
+			f.savedTail(name)
+		}
+	})
+}
+
+// TestItGoesBackThroughPowerCuts: all its nodes lose power as soon as the first has the state, and once more when that
+// is agreed on.
+func TestItGoesBackThroughPowerCuts(t *testing.T) {
+	forking(t, func(*replication.Config) {}, func(f *testFleet, l listener) {
+		for round := range 3 {
+			f.startAllOf("us")
+			f.until("a node has the state", func() bool { return l.count(wentBack) > 0 || round > 0 })
+			for _, n := range f.regions["us"] {
+				f.kill(n)
+			}
+		}
+		f.startAllOf("us")
+		f.eventually(values(0, 30))
+		if l.count(bootstraps) != 0 || l.count(ofAnother) != 0 {
+			t.Fatalf("%d copies, %d states of siblings", l.count(bootstraps), l.count(ofAnother))
+		}
+		for _, name := range f.regions["us"] {
+			f.savedTail(name)
+		}
+	})
+}
