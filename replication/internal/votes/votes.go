@@ -273,7 +273,7 @@ func (v *Votes) campaign(c *timeline.Charter, e ballot.Effect) {
 			r, mandate, err := v.config.Governor.Stand(ctx, e.Epoch, false)
 			if err == nil {
 				v.config.Logger.Warn("took over by votes", "epoch", r.Epoch, "position", r.First-1, "lossy", r.Lossy,
-					"lost", timeline.AtMost(mandate.Lost))
+					"atMostLost", atMost(mandate.Lost))
 			} else {
 				v.config.Logger.Warn("not voted for", "epoch", e.Epoch, "err", err)
 			}
@@ -295,6 +295,14 @@ func silence(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// atMost is a bound of loss for a log: a number, or that there is none.
+func atMost(n uint64) any {
+	if n == timeline.NoBound {
+		return "any number"
+	}
+	return n
 }
 
 // before reports whether of two regions that are equally far a is to be primary.
