@@ -34,7 +34,7 @@ func (a *API) read(ctx context.Context, serializable bool, rev int64, local func
 	}
 	err = local()
 	if errors.Is(err, command.ErrFutureRevision) {
-		if err = a.arrival(ctx, rev, serializable, awaits); err == nil {
+		if err = a.arrival(ctx, rev, serializable, awaits, local); err == nil {
 			err = local()
 		}
 	}
@@ -58,11 +58,17 @@ func awaitsRevision(ctx context.Context) (bool, error) {
 // it finds out whether the primary has it. If nobody has, it waits if the request says so; else, and in the end, the
 // revision is one of the future, or it was compacted: one that this history will not come to was seen in another. As
 // long as the primary does not say what it has, none of these is said.
-func (a *API) arrival(ctx context.Context, rev int64, unconfirmed, awaits bool) error {
+func (a *API) arrival(
+	ctx context.Context, rev int64, unconfirmed, awaits bool, local func() error,
+) error {
 	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
 	defer cancel()
 	if unconfirmed {
 		if err := a.confirmOr(bounded, rev); err != nil {
+			return err
+		}
+		// Of what was named only a part may have been asked for.
+		if err := local(); err == nil || !errors.Is(err, command.ErrFutureRevision) {
 			return err
 		}
 	}

@@ -256,7 +256,11 @@ func (n *node) load(fresh bool) error {
 		return fmt.Errorf("%w: %s is marked as its own and holds neither log nor state; "+
 			"remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
 	}
-	return errors.Join(n.shelf.Clean(), n.rewinds.Begin())
+	err = n.shelf.Clean()
+	if n.rewinds == nil {
+		return errors.Join(err, rewind.Drop(c.FS, c.path("rewind")))
+	}
+	return errors.Join(err, n.rewinds.Begin())
 }
 
 // holdsHistory reports whether the log was used: a start that was cut short before the directory was marked leaves at

@@ -84,3 +84,19 @@ func TestTheNextRoundIsWhenAMajorityMayVote(t *testing.T) {
 		}
 	}
 }
+
+// TestAPrimaryThatHasJustGotItsLeaseIsNotDeaf: with a long lease its next renewal, which says so, comes later than
+// others are patient for.
+func TestAPrimaryThatHasJustGotItsLeaseIsNotDeaf(t *testing.T) {
+	s := reigning("b")
+	b := *s.Ballot
+	b.Charter.Lease, b.Charter.Patience = 30*time.Second, time.Second
+	s.Ballot = &b
+	v := NewVoter("b")
+	v.Step(0, s, Leads{Term: 1})
+	r := &Renewal{Epoch: 1, Region: "a", Term: 2, Charter: b.Charter, Reigns: s.Reigns}
+	v.Step(40*time.Second, s, RenewalAsked{Call: 1, Renewal: r})
+	if at, _ := v.Quiet(s); at+b.Charter.Patience <= 45*time.Second {
+		t.Errorf("it is asked about at %v, and says at 45s that it has a lease", at+b.Charter.Patience)
+	}
+}

@@ -355,8 +355,8 @@ func (v *Voter) Quiet(s *timeline.State) (at Instant, ok bool) {
 		return 0, false
 	}
 	at = v.lived
-	if v.fenced {
-		at = min(at, v.alone)
+	if v.fenced { // a primary that has just got its lease says so with its next renewal
+		at = min(at, v.alone+max(0, c.Lease/5-c.Patience))
 	}
 	return max(at, v.others, v.since+c.Guard()), true
 }

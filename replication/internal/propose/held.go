@@ -63,9 +63,16 @@ func (p *pipeline) release() {
 	}
 }
 
-// stalled reports whether a frame was made so long ago, and is not applied.
+// stalled reports whether a frame was made so long ago, and neither it nor one before it was applied since.
 func (p *pipeline) stalled(longer time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.flights) > 0 && p.clock.Now().Sub(p.flights[0].at) > longer
+	if len(p.flights) == 0 {
+		return false
+	}
+	since := p.flights[0].at
+	if p.landed.After(since) {
+		since = p.landed
+	}
+	return p.clock.Now().Sub(since) > longer
 }

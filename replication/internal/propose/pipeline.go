@@ -54,8 +54,9 @@ type pipeline struct {
 	closing  int
 	flights  []*flight
 	inFlight int64
-	held     []held // applied, and not to be acknowledged yet, in order
-	ended    error  // why it was abandoned
+	landed   time.Time // when a flight was applied last
+	held     []held    // applied, and not to be acknowledged yet, in order
+	ended    error     // why it was abandoned
 }
 
 func newPipeline(c *Config, back requeuer) *pipeline {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -369,4 +370,27 @@ func TestThePipelineStaysValid(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestALogThatGoesOnIsNotStalled, however long the frames wait that stand behind.
+func TestALogThatGoesOnIsNotStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.lead(5)
+		for range 2 {
+			b.put(60)
+			b.step()
+		}
+		const longest = 1500 * time.Millisecond
+		for _, want := range []bool{true, false, true} {
+			if want {
+				time.Sleep(2 * time.Second) // of virtual time
+			} else {
+				b.told(region.Outcome{Term: 5, Index: 1, Epoch: 3, First: 11})
+			}
+			if got := b.stalled(longest); got != want {
+				t.Fatalf("stalled: %t, want %t", got, want)
+			}
+		}
+	})
 }

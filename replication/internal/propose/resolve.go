@@ -52,6 +52,7 @@ func (p *pipeline) land(t *region.Outcome) (lost []*proposal, landed *flight) {
 		p.flights = p.flights[1:]
 		p.inFlight -= f.bytes
 		if same {
+			p.landed = p.clock.Now()
 			return lost, f
 		}
 		lost = append(lost, f.proposals...)

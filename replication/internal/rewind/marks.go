@@ -55,16 +55,13 @@ func (r *Rewinds) findMarks() error {
 	return nil
 }
 
-// look makes a mark if one is due, and removes those that are of no use. While the region gives way nothing changes:
-// what there is may be what it goes back to.
+// look makes a mark if one is due, and removes those that are of no use. While the region gives way none is made, and
+// none removed but for want of room: what there is may be what it goes back to, and what it takes else needs the room.
 func (r *Rewinds) look() {
 	v := r.config.Applied.View()
 	s := &v.State
 	r.dropStates(v)
-	if s.Diverged != nil || timeline.Supersedes(s.HighestClaim(), timeline.Latest(s.Reigns)) {
-		return
-	}
-	if r.crowded() {
+	if r.crowded() || s.Diverged != nil || timeline.Supersedes(s.HighestClaim(), timeline.Latest(s.Reigns)) {
 		return
 	}
 	err := r.makeDue(v)

@@ -209,6 +209,32 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// TestMarksGiveWay: also while the region gives way where the disk is short, since a copy of the whole state may need
+// the room; and where none are wanted any more.
+func TestMarksGiveWay(t *testing.T) {
+	p := newPlace(t)
+	p.writes(4)
+	p.look()
+	p.diverges(2, 2)
+	p.look()
+	if got := p.positions(); len(got) != 1 {
+		t.Fatalf("marks %v of a region that gives way, want the one that it had", got)
+	}
+	p.config.SpareBytes, p.config.FS = 1<<62, crowded{p.fs}
+	if p.look(); len(p.positions()) != 0 || p.pinned != 0 {
+		t.Errorf("marks %v on a full disk, log from %d", p.positions(), p.pinned)
+	}
+	q := newPlace(t)
+	q.writes(4)
+	q.look()
+	if err := Drop(q.fs, "/rewind"); err != nil {
+		t.Fatal(err)
+	}
+	if q.reopen(); len(q.positions()) != 0 {
+		t.Errorf("marks %v that are not wanted", q.positions())
+	}
+}
+
 type crowded struct{ durable.FS }
 
 func (crowded) FreeBytes(string) (uint64, error) { return 1 << 20, nil }

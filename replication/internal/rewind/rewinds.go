@@ -2,6 +2,7 @@ package rewind
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -13,6 +14,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/tail"
 )
+
+// marksName is the directory of the marks.
+const marksName = "marks"
 
 // lookEvery is how often it is looked whether a mark is due.
 const lookEvery = 2 * time.Second
@@ -88,6 +92,15 @@ func (r *Rewinds) Begin() error {
 	return nil
 }
 
+// Drop removes the marks that earlier processes left in dir, where none are wanted any more. A state that the log may
+// still ask for stays. It is called instead of New.
+func Drop(fs durable.FS, dir string) error {
+	if err := fs.RemoveAll(filepath.Join(dir, marksName)); err != nil {
+		return fmt.Errorf("remove checkpoints that are not wanted: %w", err)
+	}
+	return nil
+}
+
 // Run makes marks and removes what is of no use any more, until ctx ends.
 func (r *Rewinds) Run(ctx context.Context) {
 	if r == nil {
@@ -105,5 +118,5 @@ func (r *Rewinds) Run(ctx context.Context) {
 	}
 }
 
-func (r *Rewinds) marksDir() string  { return filepath.Join(r.config.Dir, "marks") }
+func (r *Rewinds) marksDir() string  { return filepath.Join(r.config.Dir, marksName) }
 func (r *Rewinds) statesDir() string { return filepath.Join(r.config.Dir, "states") }

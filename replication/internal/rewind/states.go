@@ -32,7 +32,14 @@ type Made struct {
 
 // Register registers the answers to what other nodes ask.
 func (r *Rewinds) Register(questions *peer.Registry) {
-	peer.Handle(questions, Ask, func(ctx context.Context, q Request) (Made, error) { return r.Prepare(ctx, q) })
+	peer.Handle(questions, Ask, func(ctx context.Context, q Request) (Made, error) {
+		if r != nil {
+			if err := peer.MaySpeak(ctx, r.config.Applied.State().Region); err != nil {
+				return Made{}, err
+			}
+		}
+		return r.Prepare(ctx, q)
+	})
 }
 
 // Prepare returns once this node has the state that was asked for. Errors: ErrNotReady if it cannot have it.

@@ -2,7 +2,7 @@ package slots
 
 import "github.com/mimir-kv/mimir/replication/contract"
 
-// Least returns a position that every other region has, as far as this node heard; zero if of one nothing is known.
+// Least returns a position that every other region has, as far as this node heard; zero if of one that is not known.
 func (s *Slots) Least() contract.Position {
 	s.retaining.Lock()
 	defer s.retaining.Unlock()
@@ -10,7 +10,7 @@ func (s *Slots) Least() contract.Position {
 	least := state.Cursor.Position
 	for _, region := range s.config.Regions {
 		at := s.standing(state, region)
-		if !at.exact && !at.atMost {
+		if !at.exact {
 			return 0
 		}
 		least = min(least, at.position)

@@ -86,7 +86,8 @@ func fleetless(v View) *Trouble {
 	if len(v.Fleet.Silent) > 0 {
 		t.Detail = because(v.Fleet.Silent)
 	}
-	t.Detail += "; to form a new fleet, once: mimir fleet init --primary REGION"
+	t.Detail += "; where none is to begin one by itself, an operator forms the fleet, once: mimir fleet init " +
+		"--primary REGION"
 	return t
 }
 

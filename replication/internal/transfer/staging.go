@@ -67,7 +67,10 @@ func (s *Staging) Register(r *peer.Registry, present func() uint64) {
 	peer.Handle(r, AskStage, func(ctx context.Context, in StageRequest) (peer.Nothing, error) {
 		return peer.Nothing{}, s.stage(ctx, in, present())
 	})
-	peer.Handle(r, AskHeld, func(_ context.Context, w Wanted) ([]Held, error) {
+	peer.Handle(r, AskHeld, func(ctx context.Context, w Wanted) ([]Held, error) {
+		if err := peer.MaySpeak(ctx, s.config.Region); err != nil {
+			return nil, err
+		}
 		w.Term = max(w.Term, present())
 		return s.Held(w), nil
 	})

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -118,11 +117,11 @@ func (k *keyed) show(c net.Conn) error {
 	key, mine := k.keys[0], make([]byte, nonceBytes)
 	rand.Read(mine) // never fails
 	if _, err := c.Write(bytes.Join([][]byte{[]byte(keyMagic), keyID(key), mine}, nil)); err != nil {
-		return fmt.Errorf("%w: %w", errNoKey, err)
+		return err
 	}
 	answer := make([]byte, 1+nonceBytes+proofBytes)
 	if _, err := io.ReadFull(c, answer[:1]); err != nil {
-		return fmt.Errorf("%w: %w", errNoKey, err)
+		return err // also one without a key shows something first
 	}
 	switch answer[0] {
 	case keyKnown:

@@ -52,7 +52,9 @@ type Options struct {
 	// ClientTLS.ServerName is empty, the host of the dialled address is checked against the peer's certificate.
 	ServerTLS, ClientTLS *tls.Config
 
-	// FleetID, NodeName and Region are told to every peer. A peer of another fleet refuses with ErrFleet.
+	// FleetID, NodeName and Region are told to every peer. A peer of another fleet refuses with ErrFleet. They have to
+	// be the FleetID, NodeID and RegionID of the replicator's Config: one who says in a hello that he is another than
+	// here is refused with ErrStranger.
 	FleetID, NodeName, Region string
 
 	// Admit returns why a peer is refused that opens a stream, nil if it is taken for whom it says it is. Nil: all are
