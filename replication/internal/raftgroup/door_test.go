@@ -246,3 +246,20 @@ func TestWordsAreAskedBack(t *testing.T) {
 		})
 	}
 }
+
+// A node that lost its disk's term with its log is behind the term of its leader, and takes nothing of a message that is
+// asked about: the leader's answer, in the term of the message or a later one, stops it.
+func TestANodeThatIsTermsBehindBelievesItsLeader(t *testing.T) {
+	for leads, stops := range map[uint64]bool{0: false, 1: false, 3: false, 4: true, 5: true} {
+		r := newRig(t, 1, 2, 3)
+		r.denying()
+		r.loop.doubts.ask = func(context.Context, uint64, uint64) (Account, error) {
+			return Account{Whole: true, Leads: leads, Match: 207}, nil
+		}
+		r.from(2, &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), Term: new(uint64(4)), Commit: new(uint64(207))})
+		r.turn(false)
+		if r.loop.term != genesisTerm || errors.Is(r.loop.broken, ErrAcknowledgedLost) != stops {
+			t.Errorf("in term %d, asked of one that leads term %d, stops: %v", r.loop.term, leads, r.loop.broken)
+		}
+	}
+}
