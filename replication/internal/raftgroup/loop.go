@@ -252,6 +252,8 @@ func (l *loop) receive(m *raftpb.Message) {
 		}
 		if m.GetType() == raftpb.MsgHeartbeat {
 			m.Commit = new(min(m.GetCommit(), l.floor))
+		} else if l.stuck() && m.GetTerm() <= l.term {
+			return // its answer would wait for the disk, as one for each heartbeat does
 		} else if n := len(m.GetEntries()); n > 0 {
 			l.floor = min(l.floor, m.GetIndex()+uint64(n))
 		}
