@@ -18,13 +18,18 @@ type Account struct {
 	Leads uint64
 	// Ends is where its log ends, and Term that of the entry which it was asked for, zero if that is not in its log.
 	Ends, Term uint64
+	// Ahead is an entry that the asking node has committed, by what it told, and that was beyond the end of this log
+	// then; zero if there was none while it leads this term.
+	Ahead uint64
 }
 
 // Account returns what this node answers a member that asks about itself, and about the entry at.
 func (g *Group) Account(member, at uint64) Account {
-	a := Account{Whole: true, Ends: g.config.Log.LastIndex()}
-	if s := g.Status(); s.IsLeader {
-		a.Match, a.Leads = s.Progress[member].Match, s.Term
+	s := g.Status()
+	a := Account{Whole: true, Ends: max(g.config.Log.LastIndex(), s.Commit)} // others may have it on disk before this one
+	if s.IsLeader {
+		p := s.Progress[member]
+		a.Match, a.Ahead, a.Leads = p.Match, p.Ahead, s.Term
 	}
 	a.Term, _ = g.config.Log.Term(at) // an error says that it is not there
 	return a
