@@ -144,8 +144,8 @@ func TestAMemberThatWaitsForRoomStops(t *testing.T) {
 	})
 }
 
-// A member whose disk is full for long is sent appends all the time, and keeps no more of them than it had when its disk
-// was found stuck: it takes part again once there is room.
+// A member whose disk is full for long is sent appends all the time, and keeps no more of them than it had when its
+// disk was found stuck: it takes part again once there is room.
 func TestAFullDiskGathersNoAppends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, fill := fullDisks(t)
