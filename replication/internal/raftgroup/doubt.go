@@ -47,6 +47,9 @@ type word struct {
 // whose name they came is asked, by this node, where it is known to be. Until it has answered nothing of the message is
 // taken: a leader says it again.
 //
+// Meanwhile the node takes no part in elections: if the word is true it has lost votes too. Only for one question
+// though, if nobody answers it: who names a member that is gone keeps no node away from the election of another.
+//
 // Its fields and methods are the loop's.
 type doubts struct {
 	ask    func(ctx context.Context, member, at uint64) (Account, error) // nil: every word is believed
@@ -57,6 +60,7 @@ type doubts struct {
 	names  peers.Directory
 	asking bool
 	asked  time.Time // when somebody was asked last
+	silent bool      // the last question had no answer
 }
 
 // askAgain is how long a word is not asked about after the last one: it may be said as often as somebody likes.
@@ -66,6 +70,9 @@ const askAgain = time.Second
 func newDoubts(c *Config, life peers.Lifetime, mail *mailbox) doubts {
 	return doubts{ask: c.Ask, life: life, mail: mail, now: c.Clock.Now, log: c.Logger, names: c.Directory}
 }
+
+// keepAway reports whether this node is to take no part in elections.
+func (d *doubts) keepAway() bool { return d.asking && !d.silent }
 
 // raise has the sender of a word asked whether he stands by it. If so the node stops.
 func (d *doubts) raise(l *loop, w *word) {
@@ -88,7 +95,7 @@ func (d *doubts) raise(l *loop, w *word) {
 
 // settle takes the answer.
 func (d *doubts) settle(l *loop, w *word, account Account, err error) {
-	d.asking = false
+	d.asking, d.silent = false, err != nil
 	switch name := peers.NameIn(d.names, w.by); {
 	case err != nil:
 		d.log.Warn("a member was not reached that is said to have said what would stop this node; it is asked again "+

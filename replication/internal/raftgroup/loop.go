@@ -257,8 +257,8 @@ func (l *loop) receive(m *raftpb.Message) {
 		} else if n := len(m.GetEntries()); n > 0 {
 			l.floor = min(l.floor, m.GetIndex()+uint64(n))
 		}
-	case raftpb.MsgTimeoutNow:
-		if l.stuck() {
+	case raftpb.MsgTimeoutNow, raftpb.MsgVote, raftpb.MsgPreVote:
+		if l.doubts.keepAway() || m.GetType() == raftpb.MsgTimeoutNow && l.stuck() {
 			return
 		}
 	case raftpb.MsgHeartbeatResp:
@@ -283,7 +283,7 @@ func (l *loop) receive(m *raftpb.Message) {
 
 func (l *loop) tick() {
 	l.watchDisk()
-	if l.leading || !l.stuck() {
+	if l.leading || !l.stuck() && !l.doubts.keepAway() {
 		l.node.Tick()
 	}
 	if l.leading {
