@@ -247,8 +247,8 @@ func TestWordsAreAskedBack(t *testing.T) {
 	}
 }
 
-// A node that lost its disk's term with its log is behind the term of its leader, and takes nothing of a message that is
-// asked about: the leader's answer, in the term of the message or a later one, stops it.
+// A node that lost its disk's term with its log is behind the term of its leader, and takes nothing of a message that
+// is asked about: the leader's answer, in the term of the message or a later one, stops it.
 func TestANodeThatIsTermsBehindBelievesItsLeader(t *testing.T) {
 	for leads, stops := range map[uint64]bool{0: false, 1: false, 3: false, 4: true, 5: true} {
 		r := newRig(t, 1, 2, 3)
