@@ -84,7 +84,8 @@ func TestWordsOfALeaderThatIsBehindAreAskedBack(t *testing.T) {
 			r.denying()
 			r.loop.doubts.ask = func(context.Context, uint64, uint64) (Account, error) { return test.account, nil }
 			r.from(2, &raftpb.Message{
-				Type: raftpb.MsgApp.Enum(), Term: new(uint64(4)), Index: new(uint64(has)), LogTerm: new(uint64(genesisTerm)),
+				Type: raftpb.MsgApp.Enum(), Term: new(uint64(4)),
+				Index: new(uint64(has)), LogTerm: new(uint64(genesisTerm)),
 				Context: binary.LittleEndian.AppendUint64(make([]byte, 8), has-1),
 			})
 			r.turn(false)
@@ -110,8 +111,9 @@ func TestAccountOfALeader(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.await("the others to commit", func() bool { return l.group.Status().Commit > ends })
-		if a := l.group.Account(other, ends); a.Ends < l.group.Status().Commit || l.log.LastIndex() > ends || a.Ahead != 0 {
-			t.Errorf("%+v, and has committed %d", a, l.group.Status().Commit)
+		a, committed := l.group.Account(other, ends), l.group.Status().Commit
+		if a.Ends < committed || l.log.LastIndex() > ends || a.Ahead != 0 {
+			t.Errorf("%+v, and has committed %d", a, committed)
 		}
 		l.group.mail.Receive([]*raftpb.Message{{
 			Type: raftpb.MsgAppResp.Enum(), Term: new(l.group.Status().Term), From: new(other), To: new(l.id),
