@@ -102,6 +102,7 @@ func (q inquiry) account(ctx context.Context, disk recall.Disk, member, at uint6
 	}
 	return raftgroup.Account{
 		Match: a.Match, Whole: true, Leads: a.Log.Leads, Ends: a.Log.Ends, Term: a.Log.Term,
+		Ahead: a.Log.Ahead,
 	}, nil
 }
 

@@ -33,7 +33,7 @@ func (g *groupPort) DiskStalled() time.Duration { return g.Status().DiskStalled 
 // account returns what this node answers a member that asks about itself.
 func (g *groupPort) account(member, at uint64) (match uint64, log recall.Log) {
 	a := g.Account(member, at)
-	return a.Match, recall.Log{Leads: a.Leads, Ends: a.Ends, Term: a.Term}
+	return a.Match, recall.Log{Leads: a.Leads, Ends: a.Ends, Term: a.Term, Ahead: a.Ahead}
 }
 
 // DiskFull returns for how long the log has found no room on its disk, zero if it has.

@@ -84,6 +84,7 @@ func disagreement(l *loop, leader, at uint64, err error) *word {
 	term, _ := l.end.Term(at) // zero if it is not there any more
 	return &word{by: leader, at: at, err: err, stands: func(a Account) bool {
 		other := at > adopted && a.Term != 0 && term != 0 && a.Term != term
-		return !a.Whole || a.Leads != 0 && (a.Ends < committed || other)
+		told := a.Ahead != 0 && a.Ahead <= committed // by this node; its log may have grown since
+		return !a.Whole || a.Leads != 0 && (a.Ends < committed || told || other)
 	}}
 }

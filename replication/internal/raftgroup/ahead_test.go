@@ -1,6 +1,7 @@
 package raftgroup
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,7 +32,8 @@ func TestLoopMemberThatIsAhead(t *testing.T) {
 	if r.loop.commit > last {
 		t.Errorf("entry %d is committed with the help of a member that has another", r.loop.commit)
 	}
-	if members := r.loop.progress(); !members[2].Lost || members[3].Lost || members[2].Match > last {
+	if members := r.loop.progress(); !members[2].Lost || members[3].Lost || members[2].Match > last ||
+		members[2].Ahead != last+40 || members[3].Ahead != 0 {
 		t.Errorf("knows %+v", members)
 	}
 	r.sent = nil
@@ -60,6 +62,66 @@ func TestLoopLeaderThatIsBehind(t *testing.T) {
 			t.Errorf("says %q", err)
 		}
 	}
+}
+
+// A leader that is asked stands by a word of where its log ends: if it ends there, or ended there when the member told
+// it of more; not by one that somebody else said, when the log goes on.
+func TestWordsOfALeaderThatIsBehindAreAskedBack(t *testing.T) {
+	const has = genesisIndex
+	for name, test := range map[string]struct {
+		account Account
+		stops   bool
+	}{
+		"ends there":      {Account{Whole: true, Leads: 4, Ends: has - 1}, true},
+		"has as much":     {Account{Whole: true, Leads: 4, Ends: has, Term: genesisTerm}, false},
+		"went on":         {Account{Whole: true, Leads: 4, Ends: has + 9, Term: genesisTerm, Ahead: has}, true},
+		"of another":      {Account{Whole: true, Leads: 4, Ends: has + 9, Term: genesisTerm, Ahead: has + 1}, false},
+		"leads no more":   {Account{Whole: true, Ends: has - 1, Ahead: has}, false},
+		"another history": {Account{Whole: true, Leads: 4, Ends: has + 9, Term: 3}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1, 2, 3)
+			r.denying()
+			r.loop.doubts.ask = func(context.Context, uint64, uint64) (Account, error) { return test.account, nil }
+			r.from(2, &raftpb.Message{
+				Type: raftpb.MsgApp.Enum(), Term: new(uint64(4)),
+				Index: new(uint64(has)), LogTerm: new(uint64(genesisTerm)),
+				Context: binary.LittleEndian.AppendUint64(make([]byte, 8), has-1),
+			})
+			r.turn(false)
+			if errors.Is(r.loop.broken, ErrRegionLost) != test.stops {
+				t.Errorf("stops: %v", r.loop.broken)
+			}
+		})
+	}
+}
+
+// A leader's own disk may be the last that has what it has committed: its log ends no earlier than that. It tells a
+// member that it said to be ahead so, however far it is by then.
+func TestAccountOfALeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, fill := fullDisks(t)
+		defer c.close()
+		c.write("before")
+		c.converge()
+		l := c.leader()
+		other, ends := l.id%3+1, l.log.LastIndex()
+		fill(l.id, true)
+		if _, err := l.group.Propose(t.Context(), l.group.Status().Term, [][]byte{[]byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		c.await("the others to commit", func() bool { return l.group.Status().Commit > ends })
+		a, committed := l.group.Account(other, ends), l.group.Status().Commit
+		if a.Ends < committed || l.log.LastIndex() > ends || a.Ahead != 0 {
+			t.Errorf("%+v, and has committed %d", a, committed)
+		}
+		l.group.mail.Receive([]*raftpb.Message{{
+			Type: raftpb.MsgAppResp.Enum(), Term: new(l.group.Status().Term), From: new(other), To: new(l.id),
+			Index: new(ends + 40),
+		}}, 1)
+		c.await("the leader to say so", func() bool { return l.group.Account(other, ends).Ahead == ends+40 })
+		fill(l.id, false)
+	})
 }
 
 // A member stops whose leader has another entry where this one has a committed one.

@@ -246,3 +246,85 @@ func TestWordsAreAskedBack(t *testing.T) {
 		})
 	}
 }
+
+// A node that lost its disk's term with its log is behind the term of its leader, and takes nothing of a message that
+// is asked about: the leader's answer, in the term of the message or a later one, stops it.
+func TestANodeThatIsTermsBehindBelievesItsLeader(t *testing.T) {
+	for leads, stops := range map[uint64]bool{0: false, 1: false, 3: false, 4: true, 5: true} {
+		r := newRig(t, 1, 2, 3)
+		r.denying()
+		r.loop.doubts.ask = func(context.Context, uint64, uint64) (Account, error) {
+			return Account{Whole: true, Leads: leads, Match: 207}, nil
+		}
+		r.from(2, &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), Term: new(uint64(4)), Commit: new(uint64(207))})
+		r.turn(false)
+		if r.loop.term != genesisTerm || errors.Is(r.loop.broken, ErrAcknowledgedLost) != stops {
+			t.Errorf("in term %d, asked of one that leads term %d, stops: %v", r.loop.term, leads, r.loop.broken)
+		}
+	}
+}
+
+// later keeps what is spawned.
+type later struct {
+	ctx context.Context
+	f   []func()
+}
+
+func (a *later) Context() context.Context { return a.ctx }
+func (a *later) Spawn(f func()) bool      { a.f = append(a.f, f); return true }
+
+// A node that was told what would stop it takes no part in elections until it has the answer; a second question, when
+// nobody answered the first, does not keep it away, and a denial ends it.
+func TestANodeInDoubtTakesNoPartInElections(t *testing.T) {
+	r := newRig(t, 1, 2, 3)
+	r.denying()
+	life, answer := &later{ctx: t.Context()}, errors.New("no")
+	r.loop.doubts.life = life
+	r.loop.doubts.ask = func(context.Context, uint64, uint64) (Account, error) { return Account{Whole: true}, answer }
+	doubt := func() {
+		r.loop.doubts.asked = time.Time{}
+		r.from(2, &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), Term: new(uint64(4)), Commit: new(uint64(207))})
+	}
+	settle := func(err error) {
+		answer = err
+		for _, f := range life.f {
+			f()
+		}
+		life.f = nil
+		r.turn(false)
+	}
+	part := func(in string, want bool) {
+		t.Helper()
+		r.sent = nil
+		for _, kind := range []raftpb.MessageType{raftpb.MsgPreVote, raftpb.MsgVote} {
+			r.from(3, &raftpb.Message{
+				Type: kind.Enum(), Term: new(r.loop.term + 1), Index: new(uint64(300)), LogTerm: new(r.loop.term)})
+		}
+		for range 3 * r.loop.electionTicks {
+			r.turn(true)
+			r.settle()
+		}
+		told := map[raftpb.MessageType]bool{}
+		for _, m := range r.sent {
+			told[m.GetType()] = true
+		}
+		for _, kind := range []raftpb.MessageType{raftpb.MsgPreVoteResp, raftpb.MsgVoteResp, raftpb.MsgPreVote} {
+			if told[kind] != want {
+				t.Errorf("%s: %s is sent: %t", in, kind, told[kind])
+			}
+		}
+	}
+	doubt()
+	part("in doubt", false)
+	settle(errors.New("no"))
+	part("nobody answered", true)
+	doubt()
+	part("and is asked again", true)
+	settle(nil)
+	part("denied", true)
+	doubt()
+	if len(life.f) != 1 {
+		t.Fatalf("in term %d, asks %d", r.loop.term, len(life.f))
+	}
+	part("in doubt anew", false)
+}

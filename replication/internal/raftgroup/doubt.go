@@ -18,13 +18,18 @@ type Account struct {
 	Leads uint64
 	// Ends is where its log ends, and Term that of the entry which it was asked for, zero if that is not in its log.
 	Ends, Term uint64
+	// Ahead is an entry that the asking node has committed, by what it told, and that was beyond the end of this log
+	// then; zero if there was none while it leads this term.
+	Ahead uint64
 }
 
 // Account returns what this node answers a member that asks about itself, and about the entry at.
 func (g *Group) Account(member, at uint64) Account {
-	a := Account{Whole: true, Ends: g.config.Log.LastIndex()}
-	if s := g.Status(); s.IsLeader {
-		a.Match, a.Leads = s.Progress[member].Match, s.Term
+	s := g.Status()
+	a := Account{Whole: true, Ends: max(g.config.Log.LastIndex(), s.Commit)} // others may have it on their disks first
+	if s.IsLeader {
+		p := s.Progress[member]
+		a.Match, a.Ahead, a.Leads = p.Match, p.Ahead, s.Term
 	}
 	a.Term, _ = g.config.Log.Term(at) // an error says that it is not there
 	return a
@@ -42,6 +47,9 @@ type word struct {
 // whose name they came is asked, by this node, where it is known to be. Until it has answered nothing of the message is
 // taken: a leader says it again.
 //
+// Meanwhile the node takes no part in elections: if the word is true it has lost votes too. Only for one question
+// though, if nobody answers it: who names a member that is gone keeps no node away from the election of another.
+//
 // Its fields and methods are the loop's.
 type doubts struct {
 	ask    func(ctx context.Context, member, at uint64) (Account, error) // nil: every word is believed
@@ -52,6 +60,7 @@ type doubts struct {
 	names  peers.Directory
 	asking bool
 	asked  time.Time // when somebody was asked last
+	silent bool      // the last question had no answer
 }
 
 // askAgain is how long a word is not asked about after the last one: it may be said as often as somebody likes.
@@ -61,6 +70,9 @@ const askAgain = time.Second
 func newDoubts(c *Config, life peers.Lifetime, mail *mailbox) doubts {
 	return doubts{ask: c.Ask, life: life, mail: mail, now: c.Clock.Now, log: c.Logger, names: c.Directory}
 }
+
+// keepAway reports whether this node is to take no part in elections.
+func (d *doubts) keepAway() bool { return d.asking && !d.silent }
 
 // raise has the sender of a word asked whether he stands by it. If so the node stops.
 func (d *doubts) raise(l *loop, w *word) {
@@ -83,7 +95,7 @@ func (d *doubts) raise(l *loop, w *word) {
 
 // settle takes the answer.
 func (d *doubts) settle(l *loop, w *word, account Account, err error) {
-	d.asking = false
+	d.asking, d.silent = false, err != nil
 	switch name := peers.NameIn(d.names, w.by); {
 	case err != nil:
 		d.log.Warn("a member was not reached that is said to have said what would stop this node; it is asked again "+

@@ -252,11 +252,13 @@ func (l *loop) receive(m *raftpb.Message) {
 		}
 		if m.GetType() == raftpb.MsgHeartbeat {
 			m.Commit = new(min(m.GetCommit(), l.floor))
+		} else if l.stuck() && m.GetTerm() <= l.term {
+			return // its answer would wait for the disk, as one for each heartbeat does
 		} else if n := len(m.GetEntries()); n > 0 {
 			l.floor = min(l.floor, m.GetIndex()+uint64(n))
 		}
-	case raftpb.MsgTimeoutNow:
-		if l.stuck() {
+	case raftpb.MsgTimeoutNow, raftpb.MsgVote, raftpb.MsgPreVote:
+		if l.doubts.keepAway() || m.GetType() == raftpb.MsgTimeoutNow && l.stuck() {
 			return
 		}
 	case raftpb.MsgHeartbeatResp:
@@ -281,7 +283,7 @@ func (l *loop) receive(m *raftpb.Message) {
 
 func (l *loop) tick() {
 	l.watchDisk()
-	if l.leading || !l.stuck() {
+	if l.leading || !l.stuck() && !l.doubts.keepAway() {
 		l.node.Tick()
 	}
 	if l.leading {

@@ -118,7 +118,8 @@ func (l *loop) checkOwnLog(m *raftpb.Message) *word {
 	if known <= last {
 		return nil
 	}
-	stands := func(a Account) bool { return a.Match > l.end.LastIndex() && (!a.Whole || a.Leads == l.term) }
+	term := m.GetTerm() // this node may be terms behind it, and does not take it before it is answered
+	stands := func(a Account) bool { return a.Match > l.end.LastIndex() && (!a.Whole || a.Leads >= term) }
 	return &word{by: m.GetFrom(), stands: stands, err: fmt.Errorf(
 		"%w: it ends at entry %d, and node %s knows that this one had entry %d on its disk: the disk "+
 			"forgot it, or is an old copy; remove this node and add it anew",

@@ -35,6 +35,7 @@ func (l *loop) progress() map[uint64]Progress {
 		members[id] = Progress{
 			Match: pr.Match, Next: pr.Next, State: stateName(pr.State), Heard: l.heard[id],
 			Active: id == l.self || l.heard[id].After(recent),
+			Ahead:  claimed,
 			Lost:   claimed > 0 || f != nil && f.rejects >= lostAfterRejects,
 		}
 	})

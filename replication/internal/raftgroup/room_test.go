@@ -143,3 +143,39 @@ func TestAMemberThatWaitsForRoomStops(t *testing.T) {
 		c.converge()
 	})
 }
+
+// A member whose disk is full for long is sent appends all the time, and keeps no more of them than it had when its
+// disk was found stuck: it takes part again once there is room.
+func TestAFullDiskGathersNoAppends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, fill := fullDisks(t)
+		defer c.close()
+		c.write("before")
+		l := c.leader()
+		m := c.members[l.id%3+1]
+		fill(m.id, true)
+		waiting := func() int {
+			q := m.group.writer.tasks
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			return len(q.items)
+		}
+		c.write("while it is full")
+		time.Sleep(time.Second)
+		few := waiting()
+		for i := range 20 {
+			c.write(fmt.Sprint("for a minute ", i))
+			time.Sleep(3 * time.Second)
+		}
+		if n := waiting(); n > few+5 {
+			t.Errorf("%d tasks wait for the disk, %d did after a second", n, few)
+		}
+		if c.leader() != l || m.group.Status().Leader != l.id {
+			t.Errorf("led by %d, was by %d", m.group.Status().Leader, l.id)
+		}
+		c.alive()
+		fill(m.id, false)
+		c.write("after")
+		c.converge()
+	})
+}

@@ -33,6 +33,8 @@ type Progress struct {
 	// Lost says that it refuses what it had acknowledged, since its disk forgot it, or that it has committed what this
 	// leader has not.
 	Lost bool
+	// Ahead is the entry that it has committed and that was beyond the end of this leader's log; zero: there was none.
+	Ahead uint64
 }
 
 // view is what the loop and the applier publish for everybody: the loop term, leader, leading, commit, heard and

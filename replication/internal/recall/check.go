@@ -35,6 +35,9 @@ type Log struct {
 	Leads uint64 `json:"leads,omitempty"` // the term that it leads; zero: it does not
 	Ends  uint64 `json:"ends"`
 	Term  uint64 `json:"term,omitempty"` // of the entry that was asked for; zero: it is not there
+	// Ahead is an entry that the asking node has committed, and that was beyond the end of this log when it said so;
+	// zero: there was none, or the asked node is of a version that does not say.
+	Ahead uint64 `json:"ahead,omitempty"`
 }
 
 // ask asks what a node remembers of this one. The name is on the wire.
