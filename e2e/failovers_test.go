@@ -232,7 +232,13 @@ func (r *round) told(ctx context.Context) error {
 			if err != nil || node.Votes == nil || !node.IsLeader {
 				continue
 			}
-			if r.epoch = node.Epoch; node.Votes.Holds && node.Votes.MaxLoss == uint64(*failoverLoss) {
+			r.epoch = node.Epoch
+			if node.Votes.Holds && node.Votes.FlapMoves != 0 { // it is to move as often as it can
+				var charter replication.Charter
+				err := r.c.operate(ctx, &charter, "fleet", "change", "--flap-limit", "0")
+				return fmt.Sprintf("the limit of failovers is lifted: %v", err)
+			}
+			if node.Votes.Holds && node.Votes.MaxLoss == uint64(*failoverLoss) {
 				return ""
 			}
 			return fmt.Sprintf("%s says %+v", n.Config.Name, node.Votes)

@@ -40,7 +40,10 @@ func (s stagingPort) Dir(id string) (string, error) {
 
 // Discard implements region.Staging.
 func (s stagingPort) Discard(id string) {
-	s.node.rewinds.Discard(id)
+	if _, ok := s.node.rewinds.State(id); ok {
+		s.node.rewinds.Discard(id)
+		return
+	}
 	s.Staging.Discard(id)
 }
 
