@@ -2,8 +2,11 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
@@ -13,6 +16,22 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
+
+// machine is the applier as the Raft group has it.
+type machine struct {
+	*region.Applier
+	life *life.Life
+}
+
+// Inspect implements raftgroup.Machine. A state that this node is too old for ends it before anything of that is kept:
+// its region goes on without it.
+func (m machine) Inspect(dir string) (index, term uint64, conf *raftpb.ConfState, err error) {
+	index, term, conf, err = m.Applier.Inspect(dir)
+	if errors.Is(err, timeline.ErrVersion) {
+		m.life.Fail(fmt.Errorf("state of another node of the region: %w", err))
+	}
+	return index, term, conf, err
+}
 
 // groupPort is the Raft group as the rooms see it. They are built before it, since it needs the machine that tells
 // them outcomes; it is bound before anything runs.

@@ -210,7 +210,7 @@ func (n *node) bindGroup() error {
 	c := &n.config
 	g, err := raftgroup.New(raftgroup.Config{
 		ID: n.id, Name: c.NodeID, GroupID: c.FleetID + "/" + c.RegionID, Peers: n.peers(), Join: c.Join,
-		Log: n.log, Machine: n.applier, FS: c.FS, StagingDir: c.path("snapshot-staging"),
+		Log: n.log, Machine: machine{n.applier, n.life}, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
 		Caller: members.Caller,
