@@ -210,13 +210,6 @@ func (s *stage) hit() {
 
 func (s *stage) tell(format string, args ...any) { s.trace.tell(format, args...) }
 
-// say notes something for the table.
-func (s *stage) say(format string, args ...any) {
-	if text := fmt.Sprintf(format, args...); !slices.Contains(s.said, text) {
-		s.said = append(s.said, text)
-	}
-}
-
 // demand notes that the row is not as it says if is does not hold.
 func (s *stage) demand(is bool, format string, args ...any) {
 	if !is {

@@ -29,8 +29,6 @@ type row struct {
 var (
 	// sometime is as long as the row lets the fault last.
 	sometime = span{0, time.Hour}
-	// never is where no write is acknowledged again.
-	never = span{-1, -1}
 	// goesOn is where nobody notices anything but those who read or wrote at that moment.
 	goesOn = span{0, attempt + 2*pause + trip + local}
 	// elects is when a region has another leader, who needs the voters' support then.
