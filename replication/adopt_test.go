@@ -47,20 +47,7 @@ func TestANodeThatWasAwayDuringAnInstallTakesTheStateOfAnother(t *testing.T) {
 			f.put("us-1", fmt.Sprintf("c%d", i))
 		}
 		f.eventually(values(0, 10))
-		f.cutOff("us", "eu-1")
-		for i := range 5 {
-			f.put("us-1", fmt.Sprintf("lost%d", i))
-		}
-		for _, n := range f.regions["us"] {
-			f.kill(n)
-		}
-		f.network.HealAll()
-		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
-			t.Fatal(err)
-		}
-		for i := 10; i < 20; i++ {
-			f.put("eu-1", fmt.Sprintf("c%d", i))
-		}
+		f.losesTail(10, 20)
 		f.start("us-1")
 		f.start("us-2")
 		f.eventually(values(0, 20))
@@ -92,4 +79,24 @@ func TestANodeThatWasAwayDuringAnInstallTakesTheStateOfAnother(t *testing.T) {
 			t.Errorf("%d commands", len(got))
 		}
 	})
+}
+
+// losesTail has the region us write five commands that nobody else gets, and then end; eu takes over by force, and
+// writes the commands from one number to the one before another.
+func (f *testFleet) losesTail(from, to int) {
+	f.t.Helper()
+	f.cutOff("us", "eu-1")
+	for i := range 5 {
+		f.put("us-1", fmt.Sprintf("lost%d", i))
+	}
+	for _, n := range f.regions["us"] {
+		f.kill(n)
+	}
+	f.network.HealAll()
+	if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+		f.t.Fatal(err)
+	}
+	for i := from; i < to; i++ {
+		f.put("eu-1", fmt.Sprintf("c%d", i))
+	}
 }

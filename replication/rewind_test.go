@@ -40,20 +40,7 @@ func forking(t *testing.T, shape func(*replication.Config), body func(f *testFle
 			f.put("us-2", fmt.Sprintf("c%d", i))
 		}
 		f.eventually(values(0, 20))
-		f.cutOff("us", "eu-1")
-		for i := range 5 {
-			f.put("us-1", fmt.Sprintf("lost%d", i))
-		}
-		for _, n := range f.regions["us"] {
-			f.kill(n)
-		}
-		f.network.HealAll()
-		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
-			t.Fatal(err)
-		}
-		for i := 20; i < 30; i++ {
-			f.put("eu-1", fmt.Sprintf("c%d", i))
-		}
+		f.losesTail(20, 30)
 		body(f, l)
 	})
 }
