@@ -149,7 +149,8 @@ func serve(t *testing.T, f *fake, before ...string) *Client {
 	t.Helper()
 	h := NewHandler(HandlerOptions{
 		Replicator: f, Logger: slog.New(slog.DiscardHandler), States: fakeState{f.fails},
-		Node: func() Node { return Node{HealthStatus: f.Health(), Revision: 7} },
+		Node:  func() Node { return Node{HealthStatus: f.Health(), Revision: 7} },
+		Guard: func(_ string, h http.Handler) http.Handler { return h },
 	})
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
