@@ -81,7 +81,7 @@ func newGuarded(t *testing.T) *guarded {
 	}
 	dir := t.TempDir()
 	tokens := filepath.Join(dir, "tokens")
-	if err := os.WriteFile(tokens, []byte("robot "+testToken+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(tokens, []byte("robot "+testToken+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range g.nodes {
@@ -245,11 +245,45 @@ func (g *guarded) clientIsRefusedOverJSON(t *testing.T) {
 	if lines := g.told(t, "us"); !slices.Contains(lines, want) {
 		t.Errorf("not told: %s in\n%s", want, strings.Join(lines, "\n"))
 	}
+	g.clientIsNobodyElse(t)
 	if code, text := g.over(t, "us", g.app, "", "POST", "/v3/kv/range", `{"key":"aw=="}`); code != http.StatusOK {
 		t.Errorf("a read over JSON: %d %s", code, text)
 	}
 	if code, text := g.over(t, "us", g.app, "", "GET", "/mimir/v1/fleet", ""); code != http.StatusOK {
 		t.Errorf("the picture of the fleet: %d %s", code, text)
+	}
+}
+
+// clientIsNobodyElse tries to come through the gateway as the operator whose watch is open there.
+func (g *guarded) clientIsNobodyElse(t *testing.T) {
+	call := func(as TLS, path, body string, header http.Header) *http.Response {
+		transport := &http.Transport{TLSClientConfig: dialed(t, as)}
+		t.Cleanup(transport.CloseIdleConnections)
+		url := g.nodes["us"].ClientURL() + path
+		r, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = header
+		answer, err := (&http.Client{Transport: transport}).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	watch := call(g.operator, "/v3/watch", `{"create_request":{"key":"aw=="}}`, nil)
+	defer watch.Body.Close()
+	if _, err := watch.Body.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	claims := http.Header{}
+	for i := range 32 {
+		claims.Add("Grpc-Metadata-Mimir-Gateway-Request", fmt.Sprint(i))
+	}
+	answer := call(g.app, "/v3/maintenance/snapshot", `{}`, claims)
+	defer answer.Body.Close()
+	if text, _ := io.ReadAll(answer.Body); !strings.Contains(string(text), "needs the operator's right") {
+		t.Errorf("as somebody else: %s", text)
 	}
 }
 
@@ -357,7 +391,8 @@ func TestWithoutARuleEveryClientIsAnOperator(t *testing.T) {
 			t.Fatal(err)
 		}
 		open := slices.ContainsFunc(s.openNow(), func(text string) bool {
-			return strings.Contains(text, "every client is an operator") && strings.Contains(text, "operator.token-file")
+			return strings.Contains(text, "every client is an operator: ") &&
+				strings.Contains(text, "operator.token-file")
 		})
 		if s.operators() != test.operators || open != test.open {
 			t.Errorf("%s: %s, open %t", name, s.operators(), open)

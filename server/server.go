@@ -127,7 +127,8 @@ func open(c *Config, o Options) (*server, error) {
 	if s.gate, s.audit, err = c.Operator.newGate(s.logger); err != nil {
 		return nil, err
 	}
-	s.advice = append(c.advice(), readable(c.Replication.DataDir)...)
+	s.advice = append(append(c.advice(), readable(c.Replication.DataDir)...),
+		readableFile("operator.token-file", c.Operator.TokenFile)...)
 	for _, text := range s.openNow() {
 		s.logger.Warn("open to others", "err", text)
 	}

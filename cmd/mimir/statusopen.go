@@ -74,8 +74,8 @@ func (f *fleetReport) tellOpen() {
 
 // wayAround says what is wrong with a node that asks nobody for the operator's right while others do.
 func wayAround(operators string) string {
-	text := "nobody is asked for the operator's right there, and at other nodes everybody is: whoever is a client there " +
-		"is an operator of the whole fleet; "
+	text := "nobody is asked for the operator's right there, and at other nodes everybody is: whoever is a client " +
+		"there is an operator of the whole fleet; "
 	if operators == "" {
 		return text + "the version is too old for that: upgrade it"
 	}
