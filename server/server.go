@@ -178,7 +178,7 @@ func (s *server) build(plain *slog.Logger) error {
 		return err
 	}
 	wire.Keys, wire.KeyOptional = keys, c.KeyOptional
-	wire.Admit = func(p grpctransport.Peer) error { return c.PeerRule.admit(c.Replication.FleetID, p) }
+	wire.Admit = c.PeerRule.admitting(c.Replication.FleetID, s.logger)
 	peers, err := grpctransport.New(wire)
 	if err != nil {
 		return err
