@@ -61,7 +61,11 @@ func (a *API) RaiseNoSpace(ctx context.Context) error {
 	raise := &pb.AlarmRequest{
 		Action: pb.AlarmRequest_ACTIVATE, MemberID: a.recentHealth().RaftID, Alarm: pb.AlarmType_NOSPACE,
 	}
-	if _, err := propose(ctx, a, command.EncodeAlarm(raise), command.DecodeAlarmResult); err != nil {
+	c := command.EncodeAlarm(raise)
+	if a.store.Auth().Enabled() { // else nodes of before are to understand it
+		c = command.EncodeOwn(c)
+	}
+	if _, err := propose(ctx, a, c, command.DecodeAlarmResult); err != nil {
 		return fmt.Errorf("raise the alarm: %w", err)
 	}
 	return nil

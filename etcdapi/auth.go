@@ -36,20 +36,6 @@ func (s *authServer) AuthDisable(ctx context.Context, r *pb.AuthDisableRequest) 
 	return changeBy(ctx, s.API, r, new(pb.AuthDisableResponse))
 }
 
-// AuthStatus says whether requests have to say who asks.
-func (s *authServer) AuthStatus(ctx context.Context, _ *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
-	var response *pb.AuthStatusResponse
-	err := s.told(ctx, func(*auth.State, auth.Identity) error { return nil }, func(now *auth.State) (err error) {
-		response = now.AuthStatus()
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	response.Header = s.header(s.store.Revision())
-	return response, nil
-}
-
 // UserAdd adds a user.
 func (s *authServer) UserAdd(ctx context.Context, r *pb.AuthUserAddRequest) (*pb.AuthUserAddResponse, error) {
 	if !r.GetOptions().GetNoPassword() {
@@ -124,8 +110,14 @@ func (s *authServer) RoleRevokePermission(
 	return changeBy(ctx, s.API, r, new(pb.AuthRoleRevokePermissionResponse))
 }
 
+// changed is the response to a change of users or roles.
+type changed interface {
+	response
+	proto.Message
+}
+
 // changeBy proposes a change of users or roles.
-func changeBy[R response](ctx context.Context, a *API, r proto.Message, into R) (none R, err error) {
+func changeBy[R changed](ctx context.Context, a *API, r proto.Message, into R) (none R, err error) {
 	c, err := command.EncodeAuth(r)
 	if err != nil {
 		return none, status.Error(codes.InvalidArgument, "mimir: "+err.Error())
@@ -134,7 +126,7 @@ func changeBy[R response](ctx context.Context, a *API, r proto.Message, into R) 
 }
 
 // change proposes a command that only root may give. Nodes that do not know of users and roles would not do it.
-func change[R response](ctx context.Context, a *API, c []byte, into R) (none R, err error) {
+func change[R changed](ctx context.Context, a *API, c []byte, into R) (none R, err error) {
 	who, err := a.asks(ctx, isRoot)
 	if err != nil {
 		return none, err

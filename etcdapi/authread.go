@@ -9,80 +9,70 @@ import (
 )
 
 // told answers what is asked about users and roles, by what the primary had when it was asked.
-func (a *API) told(ctx context.Context, may right, answer func(*auth.State) error) error {
+func told[R any](
+	ctx context.Context, a *API, answer func(*auth.State, auth.Identity) (R, error),
+) (response R, header *pb.ResponseHeader, err error) {
 	if err := a.barrier(ctx); err != nil {
-		return err
+		return response, nil, err
 	}
-	if _, err := a.judge(ctx, a.clock.Now(), may); err != nil {
-		return a.statusOf(ctx, err)
+	now := a.store.Auth()
+	id, err := a.identity(ctx, now, a.clock.Now())
+	if err == nil {
+		response, err = answer(now, id)
 	}
-	return a.statusOf(ctx, answer(a.store.Auth()))
+	return response, a.header(a.store.Revision()), a.statusOf(ctx, err)
 }
 
-// UserGet tells root about any user, and a user about himself.
-func (s *authServer) UserGet(ctx context.Context, r *pb.AuthUserGetRequest) (response *pb.AuthUserGetResponse, err error) {
-	may := func(now *auth.State, id auth.Identity) error {
-		if err := now.Admin(id); err != nil && r.Name != id.User {
-			return err
-		}
-		return nil
-	}
-	err = s.told(ctx, may, func(now *auth.State) error {
-		response, err = now.UserGet(r.Name)
-		return err
+// AuthStatus says whether requests have to say who asks.
+func (s *authServer) AuthStatus(ctx context.Context, _ *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
+	response, header, err := told(ctx, s.API, func(now *auth.State, _ auth.Identity) (*pb.AuthStatusResponse, error) {
+		return now.Status(), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	response.Header = s.header(s.store.Revision())
+	response.Header = header
+	return response, nil
+}
+
+// UserGet tells root about any user, and a user about himself.
+func (s *authServer) UserGet(ctx context.Context, r *pb.AuthUserGetRequest) (*pb.AuthUserGetResponse, error) {
+	response, header, err := told(ctx, s.API,
+		func(now *auth.State, id auth.Identity) (*pb.AuthUserGetResponse, error) { return now.UserGet(id, r) })
+	if err != nil {
+		return nil, err
+	}
+	response.Header = header
 	return response, nil
 }
 
 // UserList tells root of all users.
-func (s *authServer) UserList(
-	ctx context.Context, _ *pb.AuthUserListRequest,
-) (response *pb.AuthUserListResponse, err error) {
-	err = s.told(ctx, isRoot, func(now *auth.State) error {
-		response = now.UserList()
-		return nil
-	})
+func (s *authServer) UserList(ctx context.Context, _ *pb.AuthUserListRequest) (*pb.AuthUserListResponse, error) {
+	response, header, err := told(ctx, s.API, (*auth.State).UserList)
 	if err != nil {
 		return nil, err
 	}
-	response.Header = s.header(s.store.Revision())
+	response.Header = header
 	return response, nil
 }
 
 // RoleGet tells root about any role, and a user about those that he has.
-func (s *authServer) RoleGet(ctx context.Context, r *pb.AuthRoleGetRequest) (response *pb.AuthRoleGetResponse, err error) {
-	may := func(now *auth.State, id auth.Identity) error {
-		if err := now.Admin(id); err != nil && !now.HasRole(id.User, r.Role) {
-			return err
-		}
-		return nil
-	}
-	err = s.told(ctx, may, func(now *auth.State) error {
-		response, err = now.RoleGet(r.Role)
-		return err
-	})
+func (s *authServer) RoleGet(ctx context.Context, r *pb.AuthRoleGetRequest) (*pb.AuthRoleGetResponse, error) {
+	response, header, err := told(ctx, s.API,
+		func(now *auth.State, id auth.Identity) (*pb.AuthRoleGetResponse, error) { return now.RoleGet(id, r) })
 	if err != nil {
 		return nil, err
 	}
-	response.Header = s.header(s.store.Revision())
+	response.Header = header
 	return response, nil
 }
 
 // RoleList tells root of all roles.
-func (s *authServer) RoleList(
-	ctx context.Context, _ *pb.AuthRoleListRequest,
-) (response *pb.AuthRoleListResponse, err error) {
-	err = s.told(ctx, isRoot, func(now *auth.State) error {
-		response = now.RoleList()
-		return nil
-	})
+func (s *authServer) RoleList(ctx context.Context, _ *pb.AuthRoleListRequest) (*pb.AuthRoleListResponse, error) {
+	response, header, err := told(ctx, s.API, (*auth.State).RoleList)
 	if err != nil {
 		return nil, err
 	}
-	response.Header = s.header(s.store.Revision())
+	response.Header = header
 	return response, nil
 }

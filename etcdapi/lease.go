@@ -70,12 +70,7 @@ func (s *leaseServer) LeaseTimeToLive(
 			return nil, err
 		}
 		_, response.Keys, _ = s.store.Lease(r.ID)
-		for _, key := range response.Keys { // it may have more of them by now
-			if now := s.store.Auth(); now.Admin(id) != nil {
-				err = errors.Join(err, now.ReadRange(id, key, nil))
-			}
-		}
-		if err != nil {
+		if err := mayReadAll(s.store.Auth(), id, response.Keys); err != nil { // it may have more of them by now
 			return nil, s.statusOf(ctx, err)
 		}
 	}
@@ -113,6 +108,18 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 		response.Leases = append(response.Leases, &pb.LeaseStatus{ID: l.ID})
 	}
 	return response, nil
+}
+
+func mayReadAll(now *auth.State, id auth.Identity, keys [][]byte) error {
+	if now.Admin(id) == nil {
+		return nil
+	}
+	for _, key := range keys {
+		if err := now.ReadRange(id, key, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mayRead is the right to know of a lease with its keys: root's, or of whoever may read all of them.
