@@ -207,7 +207,6 @@ func (a *API) Register(s *grpc.Server) {
 	healthpb.RegisterHealthServer(s, &healthServer{API: a})
 }
 
-
 // barrier returns once a local read is linearizable.
 func (a *API) barrier(ctx context.Context) error { return a.fresh(ctx, replication.Linearizable) }
 
