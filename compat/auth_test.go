@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/authpb"
@@ -118,6 +119,9 @@ func (d *authDuel) step() {
 		d.asker = nil
 		d.both(&pb.PutRequest{Key: d.key()})
 		d.both(&pb.AuthEnableRequest{})
+		for _, user := range userNames {
+			d.forget(user)
+		}
 	default:
 		d.both(d.request())
 	}
@@ -136,8 +140,12 @@ func (d *authDuel) chooseAsker() {
 				d.asker = one
 			}
 		}
-	case len(d.logged) > 0:
+	case n < 80 && len(d.logged) > 0:
 		d.asker = pick(d.generator, d.logged...)
+	default:
+		if d.login(d.user()); d.given != nil {
+			d.asker = d.given
+		}
 	}
 }
 
@@ -167,20 +175,28 @@ func (d *authDuel) changeUsers(r proto.Message) {
 		d.passwords[r.Name] = r.Password
 	case *pb.AuthUserChangePasswordRequest:
 		d.passwords[r.Name] = r.Password
+		d.forget(r.Name)
+	case *pb.AuthUserDeleteRequest:
+		d.forget(r.Name)
 	}
+}
+
+// forget forgets most of the tokens of a user, which are none any more.
+func (d *authDuel) forget(user string) {
+	d.logged = slices.DeleteFunc(d.logged, func(t *tokens) bool { return t.user == user && !d.oneIn(4) })
 }
 
 func (d *authDuel) change() proto.Message {
 	switch n := d.IntN(20); {
 	case n < 4:
 		r := &pb.AuthUserAddRequest{Name: d.user(), Password: d.password()}
-		if d.oneIn(6) {
+		if d.oneIn(8) {
 			r.Options = &authpb.UserAddOptions{NoPassword: d.oneIn(2)}
 		}
 		return r
-	case n < 5:
+	case n < 5 && d.oneIn(3):
 		return &pb.AuthUserDeleteRequest{Name: d.user()}
-	case n < 7:
+	case n < 6:
 		return &pb.AuthUserChangePasswordRequest{Name: d.user(), Password: d.password()}
 	case n < 10:
 		return &pb.AuthUserGrantRoleRequest{User: d.user(), Role: d.role()}

@@ -77,9 +77,9 @@ func (a *API) judge(ctx context.Context, began time.Time, may right) (auth.Ident
 	return id, may(a.store.Auth(), id) // which the token may have waited for
 }
 
-// unchanged refuses what was read for id if users or roles have changed since.
-func (a *API) unchanged(id auth.Identity) error {
-	if id.Revision != 0 && id.Revision != a.store.Auth().Revision() {
+// since refuses what was read if users or roles have changed since a revision, which is 0 if nobody asked.
+func (a *API) since(revision uint64) error {
+	if now := a.store.Auth(); revision != 0 && now.Enabled() && revision != now.Revision() {
 		return command.ErrAuthOldRevision
 	}
 	return nil

@@ -74,11 +74,11 @@ func (k *keepAliveStream) receive(ctx context.Context) error {
 		// The header is taken before: a client must not see a lease alive at a revision at which it was revoked
 		// already.
 		header := k.header(k.store.Revision())
-		id, err := k.permittedSince(ctx, k.began, k.mayRenew(r.ID))
-		if err != nil {
+		before := k.store.Auth().Revision()
+		if _, err := k.permittedSince(ctx, k.began, k.mayRenew(r.ID)); err != nil {
 			return err
 		}
-		if err := k.unchanged(id); err != nil {
+		if err := k.since(before); err != nil {
 			return err
 		}
 		k.renewals.renew(renewal{response: &pb.LeaseKeepAliveResponse{Header: header, ID: r.ID}}, k.answers)

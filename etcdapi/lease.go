@@ -50,6 +50,7 @@ func (s *leaseServer) LeaseTimeToLive(
 	if r.Keys {
 		may = s.mayRead(r.ID)
 	}
+	before := s.store.Auth().Revision()
 	id, err := s.permitted(ctx, may)
 	if err != nil {
 		return nil, err
@@ -74,7 +75,7 @@ func (s *leaseServer) LeaseTimeToLive(
 			return nil, s.statusOf(ctx, err)
 		}
 	}
-	if err := s.unchanged(id); r.Keys && err != nil {
+	if err := s.since(before); r.Keys && err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	response.Header = s.header(s.store.Revision())
@@ -86,8 +87,8 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 	if err := s.barrier(ctx); err != nil {
 		return nil, err
 	}
-	leases := s.store.Leases()
-	id, err := s.judge(ctx, s.clock.Now(), func(now *auth.State, id auth.Identity) error {
+	leases, before := s.store.Leases(), s.store.Auth().Revision()
+	_, err := s.judge(ctx, s.clock.Now(), func(now *auth.State, id auth.Identity) error {
 		for _, l := range leases {
 			if err := s.mayRead(l.ID)(now, id); err != nil {
 				return err
@@ -96,7 +97,7 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 		return isSomebody(now, id)
 	})
 	if err == nil {
-		err = s.unchanged(id)
+		err = s.since(before)
 	}
 	if err != nil {
 		return nil, s.statusOf(ctx, err)

@@ -44,7 +44,7 @@ func (a *API) read(ctx context.Context, r proto.Message, serializable bool, rev 
 			err = local()
 		}
 	}
-	if changed := a.unchanged(id); changed != nil {
+	if changed := a.since(id.Revision); changed != nil {
 		err = changed
 	}
 	return a.statusOf(ctx, err)
