@@ -175,6 +175,7 @@ func (s *server) build(plain *slog.Logger) error {
 	if node.CheckpointBytes == 0 {
 		node.CheckpointBytes = -1 // to the library, zero is its default
 	}
+	node.CommandLevel = commandLevel
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
