@@ -75,7 +75,7 @@ func (n *node) buildWrites(log *slots.Log) {
 		Group: n.group, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Applied: n.applied, Life: n.life,
 		Transport: n.transport, Clock: c.Clock, Logger: n.logger,
 		Regions: len(c.Regions) + 1, MaxCommandBytes: c.MaxCommandBytes,
-		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes,
+		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes, CommandLevel: c.CommandLevel,
 	})
 	n.slots = slots.New(slots.Config{
 		Region: c.RegionID, Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer,
