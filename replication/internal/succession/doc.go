@@ -30,6 +30,8 @@
 //   - P10: a vote is taken to the log once nothing is streamed any more, and a region that voted for a later epoch
 //     follows no earlier reign: whoever it votes for holds everything that it acknowledged to a source.
 //   - P11: where votes are taken, nobody without one is handed the primary, or takes it.
+//   - P12: going back to the fork ends in its time. It is tried again where nodes could not be asked, a few times, and
+//     once for each copy that is not to be had either.
 //
 // It leaves to its neighbours: the rules of the state itself, which hold whatever is proposed (timeline); carrying the
 // effects out and telling what came of them (primary, secondary); who may write (standing).

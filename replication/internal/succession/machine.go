@@ -25,12 +25,12 @@ type Machine struct {
 	takings  []*taking
 	takeover *takeover
 	voting   voting
+	back     rewinding
 
 	refusals map[uint64]refusal // on their way, by effect
 	running  *activity
 	copied   *copied
 	needs    string // the source whose log does not reach back far enough
-	vainly   string // the source for whose history the region could not go back by itself
 }
 
 // decision is what is on its way through the region's log.
@@ -67,7 +67,10 @@ func (m *Machine) begin(term uint64) {
 	unknown := fmt.Errorf("%w: another node may lead the region now", contract.ErrUnknownOutcome)
 	proposed := m.deciding != nil
 	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term, nil, nil, nil, "", 0, 0
-	m.vainly = ""
+	m.back = rewinding{}
+	if m.running != nil {
+		m.running.late = false // nothing of it is taken any more
+	}
 	m.leaveMove(unknown)
 	m.takeback.drop(m, unknown)
 	m.founding.drop(m, errIf(proposed, unknown))

@@ -109,6 +109,9 @@ var plantedMistakes = []struct {
 		" || m.outlived(claim) {", " {", "",
 	},
 	{
+		"a region goes back for as long as a node hangs", "rewinding.go", "case m.now < a.until:", "case true:", "",
+	},
+	{
 		"the copy of a former source is taken later", "following.go", "\t\tm.copied = nil\n", "", "",
 	},
 }

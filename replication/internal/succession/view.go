@@ -78,6 +78,7 @@ type Limits struct {
 	Ask      time.Duration     // for one question
 	Again    time.Duration     // between two looks at a region that is not ready yet
 	Retry    time.Duration     // after something that failed
+	Rewind   time.Duration     // in which the nodes have to go back to the fork by themselves
 	Poll     time.Duration     // between two looks without news
 	Close    timeline.Position // that the target may lack when it is sealed, if it comes no closer
 	Near     timeline.Position // likewise, at once

@@ -15,6 +15,7 @@ import (
 var testLimits = Limits{
 	CatchUp: 30 * time.Second, Settle: time.Second, Handover: 10 * time.Second, Abort: 2 * time.Second,
 	Ask: 2 * time.Second, Again: 100 * time.Millisecond, Retry: time.Second, Poll: time.Second, Close: 10, Near: 3,
+	Rewind: 5 * time.Second,
 }
 
 // world is a small fleet: each region a real state machine with its log, led by a Machine while somebody leads it, and
@@ -53,7 +54,7 @@ type place struct {
 	copies    map[string]copyOf
 	saved     []timeline.Frame   // tails
 	rewinds   bool               // its nodes may have checkpoints of their own
-	markless  bool               // and have none that leads to a fork
+	marks     string             // what keeps them from going back: "none" leads to a fork, they are "away" or "hang"
 	stubborn  bool               // its log makes nothing of anything
 	refused   map[string]Instant // what the log made nothing of, and when
 }
@@ -430,7 +431,7 @@ func (w *world) settle() bool {
 func (w *world) quiet() bool {
 	for _, p := range w.regions {
 		if p.leads() && (p.state().Seal != nil || p.leader.rests() || p.leader.move != nil ||
-			len(p.questions) > 0) {
+			len(p.questions) > 0 || p.running != nil && p.running.Do == Rewind) {
 			return false
 		}
 	}
