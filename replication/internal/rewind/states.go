@@ -107,8 +107,8 @@ func (r *Rewinds) prepare(ctx context.Context, p *plan) (*contract.Metadata, err
 	return meta, nil
 }
 
-// choose returns the newest mark that leads to the fork: one at the fork itself does not if a reign had begun there that
-// is given up.
+// choose returns the newest mark that leads to the fork: one at the fork itself does not if a reign had begun there
+// that is given up.
 func (r *Rewinds) choose(p *plan) (mark, error) {
 	r.mu.Lock()
 	marks := slices.Clone(r.marks)

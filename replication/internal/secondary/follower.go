@@ -133,8 +133,8 @@ func (f *Follower) Run(ctx context.Context, e succession.Effect) succession.Ende
 	if ctx.Err() != nil {
 		f.leave(s)
 	} else if ended.Err != nil && e.Do == succession.Rewind && ended.Again {
-		f.config.Logger.Warn("cannot go back to the fork by its own checkpoints while nodes are away; tries again, and "+
-			"takes a copy of the whole state if they stay away", "source", e.Source, "err", ended.Err)
+		f.config.Logger.Warn("cannot go back to the fork by its own checkpoints while nodes are away; tries again, "+
+			"and takes a copy of the whole state if they stay away", "source", e.Source, "err", ended.Err)
 	} else if ended.Err != nil && e.Do == succession.Rewind {
 		f.config.Logger.Warn("cannot go back to the fork by its own checkpoints; takes a copy of the whole state",
 			"source", e.Source, "err", ended.Err)

@@ -22,7 +22,8 @@
 //   - P6: one decision of a leader is in its log at a time, but for refusals, which only bind the region itself and
 //     may be given at any time.
 //   - P7: a region begins the first epoch of a fleet only while the leader of every other region says that it has no
-//     history, if it is told to: by its configuration, or by an order; or by force.
+//     history, and forms none just now, if it is told to: by its configuration, or by an order; or by force. Whatever
+//     two regions are ordered at the same time, one of them forms a fleet.
 //   - P8 (invariant 8): a copy is installed only over a history that it continues, or whose tail is saved; and a
 //     region diverges only for the history of the highest claim that is known.
 //   - P9: nothing is proposed that the rules refuse, as far as is applied here, and what was refused all the same

@@ -74,6 +74,7 @@ func (m *Machine) begin(term uint64) {
 	m.leaveMove(unknown)
 	m.takeback.drop(m, unknown)
 	m.founding.drop(m, errIf(proposed, unknown))
+	m.founding.up = false
 	if o := m.takeover; o != nil {
 		m.takeover = nil
 		m.fail(o.call, errIf(proposed, unknown))
@@ -100,7 +101,7 @@ func (m *Machine) take(in Input) {
 	case Abort:
 		m.takeback.asked(m, in)
 	case Found:
-		m.founding.asked(m, in)
+		m.founding.order(m, in)
 	case Takeover:
 		m.takeOver(in)
 	case VoteAsked:
@@ -149,8 +150,7 @@ func (m *Machine) consider() {
 	if m.voting.cast(m) || m.voting.election != nil {
 		return
 	}
-	if m.takeover == nil && (m.founder || m.founding.ordered()) && claim.Epoch == 0 && len(m.view.Fleet.Silent) == 0 {
-		// To be asked is not enough: who does not answer may have a history that is forgotten here (P7).
+	if m.founding.due(m, claim) {
 		if !m.rests() {
 			m.decideReign(timeline.Reign{Epoch: 1, Primary: m.region}, m.orRest)
 		}

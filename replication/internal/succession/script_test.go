@@ -2,6 +2,7 @@ package succession
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,8 +12,8 @@ import (
 )
 
 // TestScripts plays the scripts in testdata. "fleet us eu ap" makes a fleet in which us is primary and everybody
-// follows, "bare" one without a command, "new" one in which nobody was started; "play" does what its lines say and
-// tells what came of each:
+// follows, "bare" one without a command, "new" one in which nobody was started, and "existing" likewise one where
+// nobody forms a fleet by itself; "play" does what its lines say and tells what came of each:
 //
 //	us writes N         clients write
 //	us commits          what us has proposed is applied, and its leader is told
@@ -43,12 +44,13 @@ func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var w *world
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			if d.Cmd == "fleet" || d.Cmd == "new" || d.Cmd == "bare" {
+			if slices.Contains([]string{"fleet", "new", "bare", "existing"}, d.Cmd) {
 				var names []string
 				for _, a := range d.CmdArgs {
 					names = append(names, a.Key)
 				}
 				w = newWorld(t, names...)
+				w.exists = d.Cmd == "existing"
 				switch d.Cmd {
 				case "fleet":
 					w.found()

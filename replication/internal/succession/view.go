@@ -36,6 +36,9 @@ type Sight struct {
 	Sealed *timeline.Seal
 	// Ballot is the identity of its ballot, zero if it has none; nil if it is not known.
 	Ballot *timeline.Nonce
+	// Forming says that it is about to begin the first epoch of a new fleet, and Asked when it was asked.
+	Forming bool
+	Asked   Instant
 }
 
 // Handover is what the two regions of a switchover say to each other. It travels as JSON: never change a name.
