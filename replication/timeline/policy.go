@@ -41,8 +41,8 @@ func (c *Charter) Level() Level {
 	return LevelBallots
 }
 
-// Awaits reports whether the charter has a return by which a later epoch than e was to begin: it is under way, or came to
-// nothing.
+// Awaits reports whether the charter has a return by which a later epoch than e was to begin: it is under way, or came
+// to nothing.
 func (c *Charter) Awaits(e Epoch) bool {
 	return slices.ContainsFunc(c.Returns, func(m Move) bool { return m.Epoch > e })
 }
