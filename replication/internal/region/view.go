@@ -16,6 +16,10 @@ type View struct {
 	Index uint64 // of the last entry applied
 	Term  uint64 // of that entry
 	Bytes uint64 // of history entries applied by this process
+	// Shown is up to where the storage has the history: less than State.Cursor where the region shows it late.
+	Shown timeline.Cursor
+	// Receipts say when what is not shown yet came, and the last thing that is; none where nothing is late.
+	Receipts []timeline.Receipt
 }
 
 // End tells when waiting is over for good.
