@@ -3,6 +3,7 @@ package timeline
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // Op names what a Control does. The names are on disk: never change one.
@@ -66,8 +67,9 @@ type Control struct {
 	Vote     *Candidacy `json:"vote,omitempty"`
 	Known    *Known     `json:"known,omitempty"` // ceiling: of Epoch
 	// Of nodes of LevelDelay.
-	Shown   Position `json:"shown,omitempty"` // delay
-	Receipt *Receipt `json:"receipt,omitempty"`
+	Shown   Position  `json:"shown,omitempty"`   // delay
+	Of      time.Time `json:"of,omitzero"`       // delay, cut: when came what is shown then
+	Receipt *Receipt  `json:"receipt,omitempty"` // delay
 	// Token lets its proposer know the control again when it is applied; it decides nothing.
 	Token uint64 `json:"token,omitempty"`
 }

@@ -9,6 +9,8 @@ import (
 // have only what is not behind Shown. What is behind it can still be cut off ([OpCut]).
 type Delay struct {
 	Shown Position // up to where commands may be handed to storages
+	// Of is when that came, for people and for points of time: what came later is not shown. Zero: not known.
+	Of time.Time `json:",omitzero"`
 }
 
 // Receipt says when a delayed region had everything up to a position in its log, by the wall clock of its leader.
@@ -28,12 +30,14 @@ func (m *Machine) delay(c *Control) (Outcome, string, error) {
 	case s.Role() != Secondary:
 		return refusal("region is %s", s.Role())
 	case s.Delay == nil:
-		s.Delay = &Delay{Shown: s.Cursor.Position}
+		s.Delay = &Delay{Shown: s.Cursor.Position, Of: c.Of}
 		return Applied, "", nil
 	case c.Shown > s.Cursor.Position:
 		return refusal("position %d, region is at %d", c.Shown, s.Cursor.Position)
 	}
-	s.Delay = &Delay{Shown: max(c.Shown, s.Delay.Shown)}
+	if c.Shown > s.Delay.Shown {
+		s.Delay = &Delay{Shown: c.Shown, Of: c.Of}
+	}
 	return Applied, "", nil
 }
 
@@ -75,7 +79,7 @@ func (m *Machine) cut(c *Control) (Outcome, string, error) {
 		s.Yielded = claim
 	}
 	s.Cursor, s.Reigns = c.Origin.Cursor, slices.Clone(reigns)
-	s.Delay = &Delay{Shown: s.Cursor.Position}
+	s.Delay = &Delay{Shown: s.Cursor.Position, Of: c.Of}
 	s.GivenUp = &GivenUp{Fork: s.Cursor.Position}
 	return Applied, "", nil
 }

@@ -237,10 +237,10 @@ func (b *behind) end(to timeline.Cursor, upTo uint64) (part timeline.Frame, err 
 }
 
 // receipts are in the order of their positions.
-type receipts []timeline.Receipt
+type receipts []Received
 
 // with returns them and one more, without those before the last one that is shown, which says of when the state is.
-func (r receipts) with(one *timeline.Receipt, shown timeline.Position) receipts {
+func (r receipts) with(one *timeline.Receipt, shown timeline.Position, bytes uint64) receipts {
 	n := 0
 	for n+1 < len(r) && r[n+1].Position <= shown {
 		n++
@@ -248,7 +248,7 @@ func (r receipts) with(one *timeline.Receipt, shown timeline.Position) receipts 
 	if one == nil {
 		return r[n:]
 	}
-	return append(r[n:], *one)
+	return append(r[n:], Received{*one, bytes})
 }
 
 // upTo returns those that are not behind p, in an array of their own.

@@ -259,10 +259,7 @@ func (a *Applier) effect(c *timeline.Control) error {
 			return err
 		}
 	case timeline.OpDelay:
-		if a.behind == nil {
-			break
-		}
-		a.receipts = a.receipts.with(c.Receipt, a.machine.State().Delay.Shown)
+		a.receipts = a.receipts.with(c.Receipt, a.machine.State().Delay.Shown, a.bytes)
 	case timeline.OpCut:
 		return a.behind.cut(c.Origin.Cursor)
 	}
