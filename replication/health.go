@@ -126,7 +126,9 @@ func (n *node) health() *HealthStatus {
 	}
 	h.Peers = peerStatuses(&n.config, n.fleetView())
 	h.Problem = n.reporter.Problem()
-	switch {
+	switch waits := n.forming.problem(); {
+	case waits != "":
+		h.Problem = waits
 	case cutOff != "":
 		h.Problem = cutOff
 	case h.Problem == "" && h.Role == RoleDiverged:

@@ -213,7 +213,7 @@ func (n *node) bindGroup() error {
 		Log: n.log, Machine: machine{n.applier, n.life}, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Caller: members.Caller,
+		Caller: members.Caller, Aside: n.forming.waits(),
 		Ask: func(ctx context.Context, member, at uint64) (raftgroup.Account, error) {
 			return newInquiry(n).account(ctx, n.disk, member, at)
 		},
@@ -240,7 +240,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.tails.Register(questions)
 	n.rewinds.Register(questions)
 	n.follower.Register(questions)
-	recall.Register(questions, n.config.NodeID, n.memory, n.group.account)
+	recall.Register(questions, n.config.NodeID, n.memory, n.group.account, n.forming.part)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
 	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve

@@ -1,13 +1,14 @@
 package sim
 
 import (
-	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // logFolder is where a node keeps its log.
@@ -30,8 +31,10 @@ type disk struct {
 	bad       int       // operations left until they fail; zero: they do not
 	badWith   error     // what they fail with, nil while they do not
 	badUntil  time.Time // zero: for good
-	failed    bool      // an operation failed
+	failed    bool      // an operation failed, and not for lack of room
+	lacked    bool      // one found no room
 	end       func()    // ends the process, before heal
+	patient   bool      // the store is open, and waits for room
 	note      func(kind string)
 }
 
@@ -84,15 +87,35 @@ func (d *disk) hasFailed() bool {
 	return d.failed
 }
 
+// hasLackedRoom reports whether an operation did: a process may be unable to start because of it, but goes on.
+func (d *disk) hasLackedRoom() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lacked
+}
+
 // changeFor is change of a file. Where Pebble cannot live with an error, its goroutines stand still until the process
-// has ended: here it ends then and there.
-func (d *disk) changeFor(vital bool) error {
-	err := d.change()
-	if err != nil && vital && d.end != nil {
+// has ended: here it ends then and there. A store that is open waits for room.
+func (d *disk) changeFor(vital bool, room bool) error {
+	err := d.change(room)
+	if err != nil && vital && d.end != nil && !(durable.Full(err) && d.isPatient()) {
 		d.end()
 		return nil
 	}
 	return err
+}
+
+func (d *disk) isPatient() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.patient
+}
+
+// opened says that the store is open.
+func (d *disk) opened() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.patient = true
 }
 
 // isVital reports whether Pebble cannot live with an error of a file.
@@ -100,8 +123,8 @@ func isVital(name string) bool {
 	return strings.HasPrefix(name, stateFolder) && strings.Contains(name, "MANIFEST")
 }
 
-// change is called before each operation that changes something. Its error is that of the operation.
-func (d *disk) change() error {
+// change is called before each operation that changes something, and may take room. Its error is that of the operation.
+func (d *disk) change(room bool) error {
 	d.mu.Lock()
 	burnt := false
 	if d.fuse > 0 {
@@ -109,7 +132,7 @@ func (d *disk) change() error {
 		burnt = d.fuse == 0
 	}
 	fail := d.fail
-	err := d.broken()
+	err := d.broken(room)
 	d.mu.Unlock()
 	if burnt {
 		fail()
@@ -118,9 +141,10 @@ func (d *disk) change() error {
 }
 
 // broken counts an operation, and returns what it fails with. The caller holds mu.
-func (d *disk) broken() error {
+func (d *disk) broken(room bool) error {
+	full := durable.Full(d.badWith)
 	switch {
-	case d.badWith == nil:
+	case d.badWith == nil, full && !room:
 		return nil
 	case !d.badUntil.IsZero() && time.Now().After(d.badUntil):
 		d.badWith = nil
@@ -129,16 +153,14 @@ func (d *disk) broken() error {
 		d.bad--
 		return nil
 	}
-	d.failed = true
-	d.note(d.badKind())
-	return d.badWith
-}
-
-func (d *disk) badKind() string {
-	if errors.Is(d.badWith, errFull) {
-		return injectFull
+	if full {
+		d.lacked = true
+		d.note(injectFull)
+	} else {
+		d.failed = true
+		d.note(injectError)
 	}
-	return injectError
+	return d.badWith
 }
 
 // spin lets what is to be synced wait for the disk, unsynced.
@@ -160,7 +182,7 @@ func (d *disk) spin() {
 
 // Create implements vfs.FS.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := d.changeFor(isVital(name)); err != nil {
+	if err := d.changeFor(isVital(name), true); err != nil {
 		return nil, err
 	}
 	f, err := d.FS.Create(name, c)
@@ -184,7 +206,7 @@ func (d *disk) OpenDir(name string) (vfs.File, error) {
 
 // ReuseForWrite implements vfs.FS.
 func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := d.change(); err != nil {
+	if err := d.change(true); err != nil {
 		return nil, err
 	}
 	f, err := d.FS.ReuseForWrite(from, to, c)
@@ -193,7 +215,7 @@ func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File
 
 // Link implements vfs.FS.
 func (d *disk) Link(from, to string) error {
-	if err := d.change(); err != nil {
+	if err := d.change(true); err != nil {
 		return err
 	}
 	return d.FS.Link(from, to)
@@ -201,7 +223,7 @@ func (d *disk) Link(from, to string) error {
 
 // Remove implements vfs.FS.
 func (d *disk) Remove(name string) error {
-	if err := d.change(); err != nil {
+	if err := d.change(false); err != nil {
 		return err
 	}
 	return d.FS.Remove(name)
@@ -209,7 +231,7 @@ func (d *disk) Remove(name string) error {
 
 // RemoveAll implements vfs.FS.
 func (d *disk) RemoveAll(name string) error {
-	if err := d.change(); err != nil {
+	if err := d.change(false); err != nil {
 		return err
 	}
 	return d.FS.RemoveAll(name)
@@ -217,7 +239,7 @@ func (d *disk) RemoveAll(name string) error {
 
 // Rename implements vfs.FS.
 func (d *disk) Rename(from, to string) error {
-	if err := d.change(); err != nil {
+	if err := d.change(true); err != nil {
 		return err
 	}
 	return d.FS.Rename(from, to)
@@ -240,7 +262,7 @@ type diskFile struct {
 
 // Write implements vfs.File.
 func (f *diskFile) Write(p []byte) (int, error) {
-	if err := f.disk.changeFor(f.vital); err != nil {
+	if err := f.disk.changeFor(f.vital, true); err != nil {
 		return 0, err
 	}
 	return f.File.Write(p)
@@ -248,7 +270,7 @@ func (f *diskFile) Write(p []byte) (int, error) {
 
 // WriteAt implements vfs.File.
 func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
-	if err := f.disk.changeFor(f.vital); err != nil {
+	if err := f.disk.changeFor(f.vital, true); err != nil {
 		return 0, err
 	}
 	return f.File.WriteAt(p, at)
@@ -256,7 +278,7 @@ func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
 
 // Sync implements vfs.File.
 func (f *diskFile) Sync() error {
-	if err := f.disk.changeFor(f.vital); err != nil {
+	if err := f.disk.changeFor(f.vital, false); err != nil {
 		return err
 	}
 	return f.File.Sync()
@@ -267,7 +289,7 @@ func (f *diskFile) SyncData() error {
 	if f.log {
 		f.disk.spin()
 	}
-	if err := f.disk.changeFor(f.vital); err != nil {
+	if err := f.disk.changeFor(f.vital, false); err != nil {
 		return err
 	}
 	return f.File.SyncData()
@@ -275,7 +297,7 @@ func (f *diskFile) SyncData() error {
 
 // SyncTo implements vfs.File.
 func (f *diskFile) SyncTo(length int64) (bool, error) {
-	if err := f.disk.changeFor(f.vital); err != nil {
+	if err := f.disk.changeFor(f.vital, false); err != nil {
 		return false, err
 	}
 	return f.File.SyncTo(length)

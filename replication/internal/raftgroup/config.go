@@ -79,6 +79,9 @@ type Config struct {
 	Peers []Peer
 	// Join makes a node without log and state wait until a leader of an existing group sends it the state.
 	Join bool
+	// Aside makes the group take no part before [Group.TakePart]: it hears nobody, votes for nobody and stands for no
+	// election.
+	Aside bool
 
 	Log     *wal.Log
 	Machine Machine

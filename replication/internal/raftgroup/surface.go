@@ -29,6 +29,9 @@ func (g *Group) Start() {
 	g.life.run(g.applier.run)
 }
 
+// TakePart ends what Config.Aside began.
+func (g *Group) TakePart() { g.mail.call(func(l *loop) { l.aside = false }) }
+
 // Stop ends the group and waits for all its goroutines; the log and the machine are then the caller's again. Leadership
 // is not handed over: TransferLeader does that before. It must not be called from a callback of the group other than
 // OnFatal.
