@@ -97,7 +97,7 @@ func (f *forming) run(ctx context.Context) error {
 			return nil
 		}
 		if n.config.Clock.Now().Sub(began) > n.config.callTimeout() && why != logged {
-			n.logger.Warn("takes no part in its region yet", "why", why)
+			n.logger.Warn("takes no part in its region yet", "waits", why)
 			logged = why
 		}
 		if n.life.Pause(ctx, formingEvery) != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/primary"
 	"github.com/mimir-kv/mimir/replication/internal/propose"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -68,6 +69,7 @@ type node struct {
 	shelf    *transfer.Shelf
 	rewinds  *rewind.Rewinds // nil: the storage has no branches, or it is not wanted
 	applier  *region.Applier
+	room     *raftgroup.Room
 	group    *groupPort
 	fleet    *fleet.Watcher
 	leading  *leading

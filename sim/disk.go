@@ -31,12 +31,22 @@ type disk struct {
 	bad       int       // operations left until they fail; zero: they do not
 	badWith   error     // what they fail with, nil while they do not
 	badUntil  time.Time // zero: for good
+	late      bool      // that there is no room is found by syncs
 	failed    bool      // an operation failed, and not for lack of room
 	lacked    bool      // one found no room
 	end       func()    // ends the process, before heal
 	patient   bool      // the store is open, and waits for room
 	note      func(kind string)
 }
+
+// effect is what an operation does to a disk.
+type effect int
+
+const (
+	grows   effect = iota // takes room
+	settles               // makes durable what was written: some systems find only then that there is no room
+	frees
+)
 
 // newDisk returns a disk that notes what kinds of faults its users felt.
 func newDisk(fs vfs.FS, random *rand.Rand, slow time.Duration, note func(kind string)) *disk {
@@ -70,6 +80,14 @@ func (d *disk) setSlow(each time.Duration) {
 	d.slow = each
 }
 
+// fill leaves no room from the operations-th change from now on, for as long as lasts; with late, syncs find that.
+func (d *disk) fill(operations int, lasts time.Duration, late bool) {
+	d.failAfter(operations, errFull, lasts)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.late = late
+}
+
 // failAfter makes changes fail with err from the operations-th from now on, for as long as lasts, zero for good.
 func (d *disk) failAfter(operations int, err error, lasts time.Duration) {
 	d.mu.Lock()
@@ -96,8 +114,8 @@ func (d *disk) hasLackedRoom() bool {
 
 // changeFor is change of a file. Where Pebble cannot live with an error, its goroutines stand still until the process
 // has ended: here it ends then and there. A store that is open waits for room.
-func (d *disk) changeFor(vital bool, room bool) error {
-	err := d.change(room)
+func (d *disk) changeFor(vital bool, e effect) error {
+	err := d.change(e)
 	if err != nil && vital && d.end != nil && !(durable.Full(err) && d.isPatient()) {
 		d.end()
 		return nil
@@ -123,8 +141,8 @@ func isVital(name string) bool {
 	return strings.HasPrefix(name, stateFolder) && strings.Contains(name, "MANIFEST")
 }
 
-// change is called before each operation that changes something, and may take room. Its error is that of the operation.
-func (d *disk) change(room bool) error {
+// change is called before each operation that changes something. Its error is that of the operation.
+func (d *disk) change(e effect) error {
 	d.mu.Lock()
 	burnt := false
 	if d.fuse > 0 {
@@ -132,7 +150,7 @@ func (d *disk) change(room bool) error {
 		burnt = d.fuse == 0
 	}
 	fail := d.fail
-	err := d.broken(room)
+	err := d.broken(e)
 	d.mu.Unlock()
 	if burnt {
 		fail()
@@ -141,10 +159,10 @@ func (d *disk) change(room bool) error {
 }
 
 // broken counts an operation, and returns what it fails with. The caller holds mu.
-func (d *disk) broken(room bool) error {
+func (d *disk) broken(e effect) error {
 	full := durable.Full(d.badWith)
 	switch {
-	case d.badWith == nil, full && !room:
+	case d.badWith == nil, full && !d.late && e != grows, full && d.late && e != settles:
 		return nil
 	case !d.badUntil.IsZero() && time.Now().After(d.badUntil):
 		d.badWith = nil
@@ -182,7 +200,7 @@ func (d *disk) spin() {
 
 // Create implements vfs.FS.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := d.changeFor(isVital(name), true); err != nil {
+	if err := d.changeFor(isVital(name), grows); err != nil {
 		return nil, err
 	}
 	f, err := d.FS.Create(name, c)
@@ -206,7 +224,7 @@ func (d *disk) OpenDir(name string) (vfs.File, error) {
 
 // ReuseForWrite implements vfs.FS.
 func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := d.change(true); err != nil {
+	if err := d.change(grows); err != nil {
 		return nil, err
 	}
 	f, err := d.FS.ReuseForWrite(from, to, c)
@@ -215,7 +233,7 @@ func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File
 
 // Link implements vfs.FS.
 func (d *disk) Link(from, to string) error {
-	if err := d.change(true); err != nil {
+	if err := d.change(grows); err != nil {
 		return err
 	}
 	return d.FS.Link(from, to)
@@ -223,7 +241,7 @@ func (d *disk) Link(from, to string) error {
 
 // Remove implements vfs.FS.
 func (d *disk) Remove(name string) error {
-	if err := d.change(false); err != nil {
+	if err := d.change(frees); err != nil {
 		return err
 	}
 	return d.FS.Remove(name)
@@ -231,7 +249,7 @@ func (d *disk) Remove(name string) error {
 
 // RemoveAll implements vfs.FS.
 func (d *disk) RemoveAll(name string) error {
-	if err := d.change(false); err != nil {
+	if err := d.change(frees); err != nil {
 		return err
 	}
 	return d.FS.RemoveAll(name)
@@ -239,7 +257,7 @@ func (d *disk) RemoveAll(name string) error {
 
 // Rename implements vfs.FS.
 func (d *disk) Rename(from, to string) error {
-	if err := d.change(true); err != nil {
+	if err := d.change(grows); err != nil {
 		return err
 	}
 	return d.FS.Rename(from, to)
@@ -262,7 +280,7 @@ type diskFile struct {
 
 // Write implements vfs.File.
 func (f *diskFile) Write(p []byte) (int, error) {
-	if err := f.disk.changeFor(f.vital, true); err != nil {
+	if err := f.disk.changeFor(f.vital, grows); err != nil {
 		return 0, err
 	}
 	return f.File.Write(p)
@@ -270,7 +288,7 @@ func (f *diskFile) Write(p []byte) (int, error) {
 
 // WriteAt implements vfs.File.
 func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
-	if err := f.disk.changeFor(f.vital, true); err != nil {
+	if err := f.disk.changeFor(f.vital, grows); err != nil {
 		return 0, err
 	}
 	return f.File.WriteAt(p, at)
@@ -278,7 +296,7 @@ func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
 
 // Sync implements vfs.File.
 func (f *diskFile) Sync() error {
-	if err := f.disk.changeFor(f.vital, false); err != nil {
+	if err := f.disk.changeFor(f.vital, settles); err != nil {
 		return err
 	}
 	return f.File.Sync()
@@ -289,7 +307,7 @@ func (f *diskFile) SyncData() error {
 	if f.log {
 		f.disk.spin()
 	}
-	if err := f.disk.changeFor(f.vital, false); err != nil {
+	if err := f.disk.changeFor(f.vital, settles); err != nil {
 		return err
 	}
 	return f.File.SyncData()
@@ -297,7 +315,7 @@ func (f *diskFile) SyncData() error {
 
 // SyncTo implements vfs.File.
 func (f *diskFile) SyncTo(length int64) (bool, error) {
-	if err := f.disk.changeFor(f.vital, false); err != nil {
+	if err := f.disk.changeFor(f.vital, settles); err != nil {
 		return false, err
 	}
 	return f.File.SyncTo(length)

@@ -206,7 +206,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 		p.disk.end = p.lose
 	}
 	if d := time.Until(m.fullUntil); d > 0 {
-		p.disk.failAfter(1, errFull, d)
+		p.disk.fill(1, d, false)
 	}
 	err := p.begin(ctx)
 	if err == nil {
@@ -236,8 +236,8 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	}
 }
 
-// excused reports whether the process may fail: something was done to its disk that it cannot live with. With a full one
-// it can, once it has started.
+// excused reports whether the process may fail: something was done to its disk that it cannot live with. With a full
+// one it can, once it has started.
 func (p *process) excused() bool { return p.rotten || p.disk.hasFailed() }
 
 // begin opens the storage and starts the node.

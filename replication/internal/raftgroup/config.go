@@ -85,6 +85,9 @@ type Config struct {
 
 	Log     *wal.Log
 	Machine Machine
+	// Room is what the machine waits with where it finds no room. While it does, this node leads only if nobody else
+	// can. May be nil.
+	Room *Room
 	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the
 	// group.
 	FS         durable.FS

@@ -65,6 +65,7 @@ type loop struct {
 	ahead        aheads     // likewise
 	broken       error      // why this node must not go on
 	disk         disk
+	starving     starving
 	leaving      leaving
 }
 
@@ -126,7 +127,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 		door:  doorman{now: c.Clock.Now, log: c.Logger, names: c.Directory},
 		lost:  make(forgetfuls), ahead: make(aheads),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
-		heard: map[uint64]time.Time{}, aside: c.Aside,
+		heard: map[uint64]time.Time{}, aside: c.Aside, starving: starving{room: c.Room},
 	}, nil
 }
 
@@ -285,6 +286,7 @@ func (l *loop) receive(m *raftpb.Message) {
 
 func (l *loop) tick() {
 	l.watchDisk()
+	l.starving.tick(l)
 	if l.leading || !l.aside && !l.stuck() && !l.doubts.keepAway() {
 		l.node.Tick()
 	}

@@ -133,7 +133,7 @@ func (g *Group) TransferLeader(ctx context.Context, to uint64) error {
 // Status returns the present state; Progress costs a turn of the loop, everything else nothing. Nobody may change Conf.
 func (g *Group) Status() Status {
 	s := g.view.status()
-	s.ID, s.DiskFull = g.config.ID, g.writer.room.lasts()
+	s.ID, s.DiskFull = g.config.ID, max(g.writer.room.Lasts(), g.config.Room.Lasts())
 	if s.IsLeader {
 		s.Progress = g.mail.progress()
 	}
