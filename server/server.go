@@ -189,13 +189,20 @@ func (s *server) build(plain *slog.Logger) error {
 	if node.CheckpointBytes == 0 {
 		node.CheckpointBytes = -1 // to the library, zero is its default
 	}
+	node.CommandLevel = commandLevel
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
+	node.Revision = s.store.Revision
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
 	s.replicator.SetTransport(peers)
+	tokens, err := c.tokens(s.logger)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: auth-token: %w", ErrConfig, err), peers.Close())
+	}
 	s.api = etcdapi.New(etcdapi.Options{
+		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
 		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
 		Unary: s.gate.Unary, Stream: s.gate.Stream,

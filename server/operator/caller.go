@@ -105,7 +105,7 @@ type shaken struct {
 
 // ServerHandshake implements credentials.TransportCredentials.
 func (s shaken) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	secure, ok := c.(*tls.Conn)
+	secure, ok := c.(interface{ ConnectionState() tls.ConnectionState })
 	if !ok {
 		return s.TransportCredentials.ServerHandshake(c)
 	}
