@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +27,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/operator"
 )
@@ -60,6 +63,27 @@ func TestEveryCallIsInTheTableOfRights(t *testing.T) {
 	}
 	if len(served) < 60 {
 		t.Errorf("only %d calls are served", len(served))
+	}
+}
+
+// Every field of an order over HTTP is told to the audit log: none of them is a value or a secret.
+func TestEveryFieldOfAnOrderIsTold(t *testing.T) {
+	for pattern, body := range map[string]any{
+		"POST /mimir/v1/failover":      admin.Move{},
+		"POST /mimir/v1/fleet/init":    admin.Founding{},
+		"POST /mimir/v1/votes/enable":  replication.VoteSettings{},
+		"POST /mimir/v1/votes/pause":   admin.Pause{},
+		"POST /mimir/v1/votes/change":  replication.VoteChange{},
+		"POST /mimir/v1/votes/recover": admin.Recovery{},
+	} {
+		call, _ := operator.Of(pattern)
+		of := reflect.TypeOf(body)
+		for i := range of.NumField() {
+			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+			if !slices.Contains(call.Args, cmp.Or(name, of.Field(i).Name)) {
+				t.Errorf("%s: %s is not told", pattern, of.Field(i).Name)
+			}
+		}
 	}
 }
 
