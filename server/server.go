@@ -182,7 +182,12 @@ func (s *server) build(plain *slog.Logger) error {
 		return errors.Join(err, peers.Close())
 	}
 	s.replicator.SetTransport(peers)
+	tokens, err := c.tokens(s.logger)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: auth-token: %w", ErrConfig, err), peers.Close())
+	}
 	s.api = etcdapi.New(etcdapi.Options{
+		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
 		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
 	})

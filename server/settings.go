@@ -5,7 +5,10 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/etcdapi/token"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
@@ -136,6 +139,18 @@ var sections = []section{
 		},
 		files("region-tls", "", "authorities of other regions", func(c *Config) *TLS { return &c.RegionTLS }),
 	)},
+	{"Users and roles", []setting{
+		text("auth-token", tokenSimple,
+			"what a client gets that logs in ([auth.md](auth.md)): `simple`, or "+
+				"`jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=10m`, as etcd's flag; equal everywhere",
+			func(c *Config) *string { return &c.AuthToken }),
+		duration("auth-token-ttl", token.DefaultTTL, time.Second, 24*time.Hour,
+			"how long a simple token counts; clients that know the password get another one by themselves",
+			func(c *Config) *time.Duration { return &c.AuthTokenTTL }),
+		count("bcrypt-cost", bcrypt.DefaultCost, bcrypt.MinCost, 20,
+			"what hashing a new password costs, each step twice as much as the one before",
+			func(c *Config) *int { return &c.BcryptCost }),
+	}},
 	{"Log", []setting{
 		text("log-level", "info",
 			"`debug`, `info`, `warn` or `error`; the log goes to standard error, one event a line",
