@@ -218,16 +218,19 @@ func TestUsersAreCarriedByWhatCarriesTheContent(t *testing.T) {
 	if err := errors.Join(b.Checkpoint("branched"), b.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for dir, check := range map[string]func(*auth.State) bool{
-		"early":    func(s *auth.State) bool { return !s.Enabled() && s.Revision() == 7 },
-		"branched": func(s *auth.State) bool { return !s.Enabled() && s.Revision() == 8 },
-		"late":     func(s *auth.State) bool { return s.Enabled() && s.HasRole("alice", "a") },
+	for _, c := range []struct {
+		dir   string
+		check func(*auth.State) bool
+	}{
+		{"early", func(s *auth.State) bool { return !s.Enabled() && s.Revision() == 7 }},
+		{"branched", func(s *auth.State) bool { return !s.Enabled() && s.Revision() == 8 }},
+		{"late", func(s *auth.State) bool { return s.Enabled() && s.HasRole("alice", "a") }},
 	} {
-		if err := n.Install(dir, nil); err != nil {
+		if err := n.Install(c.dir, nil); err != nil {
 			t.Fatal(err)
 		}
-		if !check(n.Auth()) {
-			t.Errorf("%s: enabled %t, revision %d", dir, n.Auth().Enabled(), n.Auth().Revision())
+		if !c.check(n.Auth()) {
+			t.Errorf("%s: enabled %t, revision %d", c.dir, n.Auth().Enabled(), n.Auth().Revision())
 		}
 	}
 	expect(t, "installed", n.state(), want)
