@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -29,4 +30,14 @@ func (u *Understanding) Understood(ctx context.Context, command []byte) error {
 		return fmt.Errorf("%w: %w", ErrNotReady, err)
 	}
 	return nil
+}
+
+// tooOld says why the leader of a region cannot apply commands of this level, nil if it can or is not heard.
+func tooOld(level timeline.Level, r fleet.Region) error {
+	l := r.Leader()
+	if l == nil || l.Level >= level {
+		return nil
+	}
+	return fmt.Errorf("%w: this history has commands of level %d, and node %s of region %s knows up to %d: upgrade it",
+		timeline.ErrVersion, level, l.Node, r.Name, l.Level)
 }
