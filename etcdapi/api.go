@@ -29,6 +29,7 @@ type Replicator interface {
 	ReadBarrier(ctx context.Context, l replication.Level) error
 	ReadWithin(ctx context.Context, age time.Duration) error
 	Ask(ctx context.Context, request []byte) ([]byte, error)
+	Understood(ctx context.Context, command []byte) error
 	Health() *replication.HealthStatus
 	TransferLeader(ctx context.Context, to uint64) error
 	Members(ctx context.Context) ([]replication.NodeStatus, error)
@@ -80,6 +81,7 @@ const (
 	DefaultRequestTimeout   = 7 * time.Second
 	DefaultProgressInterval = 10 * time.Minute
 	DefaultLeaderTimeout    = 3 * time.Second
+	DefaultFailureRest      = time.Second
 
 	// requestOverheadBytes is what a message may have beyond RequestBytes before gRPC refuses to read it.
 	requestOverheadBytes = 512 << 10
@@ -108,6 +110,9 @@ type Options struct {
 	// CommonNames has clients without a token be known by the common name of their certificate. All of them must have
 	// one.
 	CommonNames bool
+	// FailureRest bounds for how long nobody logs in from an address from which a wrong password came: else it is nine
+	// times as long as its hash took. Default DefaultFailureRest; negative: for no time at all.
+	FailureRest time.Duration
 	// BcryptCost is what hashing a password costs, 4 to 31. Default: that of bcrypt, 10.
 	BcryptCost int
 	// Clock is the node's clock. Default: the machine's.
@@ -183,7 +188,7 @@ func New(o Options) *API {
 	if a.tokens == nil {
 		a.tokens = token.NewSimple(token.DefaultTTL, a.clock)
 	}
-	a.passwords = newPasswords(a.clock, a.logger)
+	a.passwords = newPasswords(a.clock, a.logger, cmp.Or(o.FailureRest, DefaultFailureRest))
 	a.answers, a.messages = newAnswers(a.limits.AnswerBytes), newAnswers(a.limits.AnswerBytes)
 	a.effects = newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)

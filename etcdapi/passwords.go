@@ -35,6 +35,7 @@ type passwords struct {
 	room   *semaphore.Weighted // hashes at a time
 	clock  clock.Clock
 	logger *slog.Logger
+	most   time.Duration // that an address rests
 
 	mu       sync.Mutex
 	suspects map[string]*suspect
@@ -48,10 +49,11 @@ type suspect struct {
 	waiting     int
 }
 
-func newPasswords(c clock.Clock, logger *slog.Logger) *passwords {
-	most := max(1, runtime.GOMAXPROCS(0)/4)
+func newPasswords(c clock.Clock, logger *slog.Logger, mostRest time.Duration) *passwords {
+	hashes := max(1, runtime.GOMAXPROCS(0)/4)
 	return &passwords{
-		room: semaphore.NewWeighted(int64(most)), clock: c, logger: logger, suspects: map[string]*suspect{},
+		room: semaphore.NewWeighted(int64(hashes)), clock: c, logger: logger, most: mostRest,
+		suspects: map[string]*suspect{},
 	}
 }
 
@@ -124,7 +126,7 @@ func (p *passwords) queue(from string, more int) bool {
 }
 
 // rest returns how long an address still rests. If it does not, nobody else of it begins before this one has ended, or
-// a second is over.
+// as long as an address rests at most.
 func (p *passwords) rest(from string) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -135,7 +137,7 @@ func (p *passwords) rest(from string) time.Duration {
 	if rest := s.rests.Sub(now); rest > 0 {
 		return rest
 	}
-	s.rests = now.Add(time.Second)
+	s.rests = now.Add(p.most)
 	return 0
 }
 
@@ -182,7 +184,7 @@ func (p *passwords) failed(from string, took time.Duration) {
 			p.suspects[from] = s
 		}
 	}
-	s.seen, s.rests = now, now.Add(failureRest*took)
+	s.seen, s.rests = now, now.Add(min(failureRest*took, p.most))
 }
 
 // log tells of a login that failed, or of many at once.
