@@ -64,6 +64,10 @@ var below = map[string][]string{
 		"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup",
 		"replication/internal/invariant",
 	},
+	"replication/internal/delay": {
+		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
+		"replication/internal/fleet", "replication/internal/region", "replication/internal/tail",
+	},
 	"replication/internal/tail": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
 		"replication/internal/copies", "replication/internal/peer",
@@ -128,7 +132,7 @@ var below = map[string][]string{
 	},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",
-		"replication/internal/overview", "replication/internal/checksum",
+		"replication/internal/overview", "replication/internal/checksum", "replication/internal/delay",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/propose", "replication/internal/slots", "replication/internal/recall",
 		"replication/internal/reads",
