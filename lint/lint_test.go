@@ -62,7 +62,7 @@ var below = map[string][]string{
 	},
 	"replication/internal/region": {
 		"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup",
-		"replication/internal/invariant",
+		"replication/internal/invariant", "replication/durable",
 	},
 	"replication/internal/delay": {
 		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
