@@ -142,27 +142,33 @@ func (a *API) certified(ctx context.Context) (name string, ok bool) {
 	return "", false
 }
 
-// Root says whether somebody may do what the role root may: who shows a token, or else, with "", a certificate that was
+// Root says whether somebody may do what the root role may: who shows a token, or else, with "", a certificate that was
 // verified and has a common name, as far as such names count here. enabled is false while users and roles are not: then
-// nobody is root. The error says in the words of etcd what is wrong.
+// nobody is root. The error has the words and the code of etcd. A refusal counts as for any request.
 func (a *API) Root(ctx context.Context, text, commonName string) (user string, enabled bool, err error) {
+	user, err = a.rootNow(ctx, text, commonName)
+	if err != nil && a.store.Auth().Enabled() && a.barrier(ctx) == nil {
+		user, err = a.rootNow(ctx, text, commonName)
+	}
+	return user, !errors.Is(err, command.ErrAuthNotEnabled), a.statusOf(ctx, err)
+}
+
+// rootNow is Root by what is applied here.
+func (a *API) rootNow(ctx context.Context, text, commonName string) (user string, err error) {
 	s := a.store.Auth()
 	if !s.Enabled() {
-		return "", false, rpctypes.ErrAuthNotEnabled
+		return "", command.ErrAuthNotEnabled
 	}
 	id := auth.Identity{}
 	switch {
 	case text != "":
 		if id, err = a.bearer(ctx, s, strings.TrimPrefix(text, "Bearer "), a.clock.Now()); err != nil {
-			return "", true, a.statusOf(ctx, err)
+			return "", err
 		}
 	case a.commonNames:
 		id = auth.Identity{User: commonName, Revision: s.Revision()}
 	}
-	if err := s.Admin(id); err != nil {
-		return id.User, true, a.statusOf(ctx, err)
-	}
-	return id.User, true, nil
+	return id.User, a.store.Auth().Admin(id)
 }
 
 // isOutdated reports whether a write was refused where it was applied because this node judged by a state of before.

@@ -72,7 +72,8 @@ func TestTokensEndAsInEtcd(t *testing.T) {
 		t.Errorf("a right that was taken: %v", err)
 	}
 	root := g.as(t, "root", "r00t")
-	if _, err := g.auth.UserChangePassword(root, &pb.AuthUserChangePasswordRequest{Name: "ann", Password: "n3w"}); err != nil {
+	another := &pb.AuthUserChangePasswordRequest{Name: "ann", Password: "n3w"}
+	if _, err := g.auth.UserChangePassword(root, another); err != nil {
 		t.Fatal(err)
 	}
 	if text := put(ann); text != badToken {
@@ -276,7 +277,8 @@ func (l *lines) String() string {
 // Whoever tries passwords finds little in the log, and nobody finds a password there.
 func TestFailedLoginsAreLogged(t *testing.T) {
 	log := &lines{}
-	g := guard(t, etcdapi.Options{Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	verbose := slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})
+	g := guard(t, etcdapi.Options{Logger: slog.New(verbose)})
 	for i := range 50 {
 		name := []string{"ann", "nobody", strings.Repeat("x", 1000)}[i%3]
 		_, err := g.auth.Authenticate(bounded(t), &pb.AuthenticateRequest{Name: name, Password: fmt.Sprint("gu3ss", i)})

@@ -20,7 +20,8 @@ import (
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
 )
 
-// guardedPort is a client port with TLS, before a node with authentication: root, and ann, who may write "a".
+// guardedPort is a client port with TLS and the gate of operators, before a node with authentication: root, and ann, who
+// may write "a".
 func guardedPort(t *testing.T, block TLS) string {
 	t.Helper()
 	n := etcdapitest.StartWith(t, etcdapi.Options{CommonNames: block.RequireClientCert})
@@ -50,7 +51,14 @@ func guardedPort(t *testing.T, block TLS) string {
 		t.Fatal(err)
 	}
 	both := sniff(tls.NewListener(bound, secure))
-	rpc := newRPCServer(newCallMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler), n.API.ServerOptions()...)
+	quiet := slog.New(slog.DiscardHandler)
+	gate, audit, err := new(Operator).newGate(quiet, rootLink{func() *etcdapi.API { return n.API }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { audit.Close() })
+	rpc := newRPCServer(newCallMetrics(prometheus.NewRegistry()), quiet,
+		append(n.API.ServerOptions(), grpc.ChainUnaryInterceptor(gate.Unary))...)
 	n.API.Register(rpc)
 	served := make(chan error, 1)
 	go func() { served <- rpc.Serve(both.grpc) }()
@@ -104,5 +112,41 @@ func TestACertificateIsAUser(t *testing.T) {
 			cancel()
 			c.Close()
 		}
+	}
+}
+
+// What needs the operator's right is for the role root where users and roles are enabled, and refused with the errors of
+// etcd, by which its clients know what to do.
+func TestRootIsAnOperator(t *testing.T) {
+	a := newAuthority(t, "clients")
+	block := a.issue(t, "node")
+	block.RequireClientCert = true
+	address := guardedPort(t, block)
+	for _, one := range []struct {
+		name    string
+		headers []string
+		want    string
+	}{
+		{"root", nil, ""},
+		{"ann", nil, "etcdserver: permission denied"},
+		{"bob", nil, "etcdserver: user name not found"},
+		{"root", []string{"token", "nonsense"}, "etcdserver: invalid auth token"},
+	} {
+		secure, err := ClientTLSConfig(a.issue(t, one.name), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(secure)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx = metadata.AppendToOutgoingContext(ctx, one.headers...)
+		_, err = pb.NewMaintenanceClient(c).HashKV(ctx, &pb.HashKVRequest{})
+		if text := status.Convert(err).Message(); text != one.want {
+			t.Errorf("%s with %v: %q, want %q", one.name, one.headers, text, one.want)
+		}
+		cancel()
+		c.Close()
 	}
 }
