@@ -335,10 +335,12 @@ func TestAuthOverJSON(t *testing.T) {
 		body m
 	}{
 		{"user/add", m{"name": "bob", "password": "b"}}, {"user/get", m{"name": "bob"}}, {"user/list", nil},
-		{"user/changepw", m{"name": "bob", "password": "c"}}, {"role/add", m{"name": "r"}}, {"role/get", m{"role": "r"}},
+		{"user/changepw", m{"name": "bob", "password": "c"}}, {"role/add", m{"name": "r"}},
+		{"role/get", m{"role": "r"}},
 		{"role/list", nil}, {"role/grant", m{"name": "r", "perm": m{"permType": "READ", "key": "YQ=="}}},
 		{"user/grant", m{"user": "bob", "role": "r"}}, {"user/revoke", m{"name": "bob", "role": "r"}},
-		{"role/revoke", m{"role": "r", "key": "YQ=="}}, {"role/delete", m{"role": "r"}}, {"user/delete", m{"name": "bob"}},
+		{"role/revoke", m{"role": "r", "key": "YQ=="}}, {"role/delete", m{"role": "r"}},
+		{"user/delete", m{"name": "bob"}},
 		{"status", nil}, {"enable", nil},
 	} {
 		if one.body == nil {

@@ -41,8 +41,8 @@ func TestTryingPasswordsCostsLittle(t *testing.T) {
 			strangers.Go(func() {
 				for ctx.Err() == nil {
 					// Each with another port, and another address of his network.
-					if err := try(ctx, fmt.Sprintf("[2001:db8:1:2::%x]:%d", i, 1000+i), errWrong); !errors.Is(err, errWrong) &&
-						status.Code(err) == codes.ResourceExhausted {
+					from := fmt.Sprintf("[2001:db8:1:2::%x]:%d", i, 1000+i)
+					if err := try(ctx, from, errWrong); status.Code(err) == codes.ResourceExhausted {
 						refused.Add(1)
 						time.Sleep(time.Second)
 					}

@@ -20,17 +20,18 @@ import (
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
 )
 
-// guardedPort is a client port with TLS and the gate of operators, before a node with authentication: root, and ann, who
-// may write "a".
+// guardedPort is a client port with TLS and the gate of operators, before a node with authentication: root, and ann,
+// who may write "a".
 func guardedPort(t *testing.T, block TLS) string {
 	t.Helper()
 	n := etcdapitest.StartWith(t, etcdapi.Options{CommonNames: block.RequireClientCert})
 	users := pb.NewAuthClient(n.Dial(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
+	none := &authpb.UserAddOptions{NoPassword: true}
 	for _, err := range []error{
 		second(users.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "root", Password: "r00t"})),
-		second(users.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "ann", Options: &authpb.UserAddOptions{NoPassword: true}})),
+		second(users.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "ann", Options: none})),
 		second(users.RoleAdd(ctx, &pb.AuthRoleAddRequest{Name: "writer"})),
 		second(users.RoleGrantPermission(ctx, &pb.AuthRoleGrantPermissionRequest{Name: "writer",
 			Perm: &authpb.Permission{PermType: authpb.Permission_WRITE, Key: []byte("a")}})),
@@ -107,7 +108,7 @@ func TestACertificateIsAUser(t *testing.T) {
 			ctx = metadata.AppendToOutgoingContext(ctx, one.headers...)
 			_, err = pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte(one.key)})
 			if text := status.Convert(err).Message(); text != want {
-				t.Errorf("required %v: %s puts %s with %v: %q, want %q", required, one.name, one.key, one.headers, text, want)
+				t.Errorf("required %v, %+v: told %q, want %q", required, one, text, want)
 			}
 			cancel()
 			c.Close()
@@ -115,8 +116,8 @@ func TestACertificateIsAUser(t *testing.T) {
 	}
 }
 
-// What needs the operator's right is for the role root where users and roles are enabled, and refused with the errors of
-// etcd, by which its clients know what to do.
+// What needs the operator's right is for the role root where users and roles are enabled, and refused with the errors
+// of etcd, by which its clients know what to do.
 func TestRootIsAnOperator(t *testing.T) {
 	a := newAuthority(t, "clients")
 	block := a.issue(t, "node")
