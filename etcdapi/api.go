@@ -138,10 +138,9 @@ type API struct {
 	clock      clock.Clock
 	logger     *slog.Logger
 
-	tokens      token.Tokens
-	passwords   *passwords
-	commonNames bool
-	bcryptCost  int
+	*guard
+	passwords  *passwords
+	bcryptCost int
 
 	answers  *answers
 	messages *answers // of streams
@@ -174,16 +173,18 @@ func New(o Options) *API {
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
-		allRegions:  o.AllRegions,
-		quota:       o.QuotaBytes,
-		clock:       o.Clock,
-		logger:      cmp.Or(o.Logger, slog.Default()),
-		tokens:      o.Tokens,
-		commonNames: o.CommonNames,
-		bcryptCost:  cmp.Or(o.BcryptCost, bcrypt.DefaultCost),
+		allRegions: o.AllRegions,
+		quota:      o.QuotaBytes,
+		clock:      o.Clock,
+		logger:     cmp.Or(o.Logger, slog.Default()),
+		bcryptCost: cmp.Or(o.BcryptCost, bcrypt.DefaultCost),
 	}
 	if a.clock == nil {
 		a.clock = clock.Real
+	}
+	a.guard = &guard{
+		store: a.store, tokens: o.Tokens, commonNames: o.CommonNames, clock: a.clock, barrier: a.barrier,
+		statusOf: a.statusOf,
 	}
 	if a.tokens == nil {
 		a.tokens = token.NewSimple(token.DefaultTTL, a.clock)

@@ -39,6 +39,7 @@ type passwords struct {
 
 	mu       sync.Mutex
 	suspects map[string]*suspect
+	waiting  map[string]int // logins, by address, none that is 0
 	logged   time.Time
 	unlogged int
 }
@@ -46,14 +47,13 @@ type passwords struct {
 // suspect is an address from which a wrong password came.
 type suspect struct {
 	seen, rests time.Time // the last failure, and until when no other try begins
-	waiting     int
 }
 
 func newPasswords(c clock.Clock, logger *slog.Logger, mostRest time.Duration) *passwords {
 	hashes := max(1, runtime.GOMAXPROCS(0)/4)
 	return &passwords{
 		room: semaphore.NewWeighted(int64(hashes)), clock: c, logger: logger, most: mostRest,
-		suspects: map[string]*suspect{},
+		suspects: map[string]*suspect{}, waiting: map[string]int{},
 	}
 }
 
@@ -86,11 +86,11 @@ func (p *passwords) check(ctx context.Context, from string, do func() error, wro
 
 // enter returns with room for a hash, once the address of a suspect has rested.
 func (p *passwords) enter(ctx context.Context, from string) error {
-	if !p.queue(from, 1) {
+	if !p.queue(from) {
 		return status.Error(codes.ResourceExhausted,
 			"mimir: too many logins wait at this address, from which wrong passwords came: try again later")
 	}
-	defer p.queue(from, -1)
+	defer p.dequeue(from)
 	for {
 		if err := p.room.Acquire(ctx, 1); err != nil {
 			return err
@@ -110,19 +110,23 @@ func (p *passwords) enter(ctx context.Context, from string) error {
 	}
 }
 
-// queue counts one more or less who waits at the address of a suspect; false if too many do.
-func (p *passwords) queue(from string, more int) bool {
+// queue counts one more who waits at an address; false if it is a suspect's, and too many do.
+func (p *passwords) queue(from string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.suspect(from)
-	if s == nil {
-		return true
-	}
-	if more > 0 && s.waiting >= mostWaiting {
+	if p.waiting[from] >= mostWaiting && p.suspect(from) != nil {
 		return false
 	}
-	s.waiting = max(0, s.waiting+more) // it may have begun to wait before it was a suspect
+	p.waiting[from]++
 	return true
+}
+
+func (p *passwords) dequeue(from string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting[from]--; p.waiting[from] == 0 {
+		delete(p.waiting, from)
+	}
 }
 
 // rest returns how long an address still rests. If it does not, nobody else of it begins before this one has ended, or
@@ -147,7 +151,7 @@ func (p *passwords) suspect(from string) *suspect {
 	if s == nil && len(p.suspects) >= mostSuspects {
 		s = p.suspects[""]
 	}
-	if s == nil || p.clock.Now().Sub(s.seen) >= failureMemory && s.waiting == 0 {
+	if s == nil || p.clock.Now().Sub(s.seen) >= failureMemory {
 		return nil
 	}
 	return s
@@ -169,7 +173,7 @@ func (p *passwords) failed(from string, took time.Duration) {
 	now := p.clock.Now()
 	if len(p.suspects) >= mostSuspects {
 		for name, s := range p.suspects {
-			if now.Sub(s.seen) >= failureMemory && s.waiting == 0 {
+			if now.Sub(s.seen) >= failureMemory {
 				delete(p.suspects, name)
 			}
 		}
