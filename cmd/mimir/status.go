@@ -26,6 +26,8 @@ type fleetReport struct {
 	Regions    []regionReport `json:"regions"`
 	Alarms     []alarmReport  `json:"alarms,omitempty"`
 	Open       []string       `json:"open,omitempty"` // what is open to others, on a node of each region
+	// Certificates are those of all nodes that answered; nil if nothing is to be told.
+	Certificates *certificateReport `json:"certificates,omitempty"`
 }
 
 type regionReport struct {
@@ -76,18 +78,33 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, revisionTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
+	var mu sync.Mutex
+	told := map[string][]*admin.Node{}
+	ask := func(r *regionReport, urls []string, note func(*admin.Node)) {
+		if len(urls) == 0 {
+			return
+		}
+		wg.Go(func() {
+			if node, err := client.At(urls...).Node(ctx); err == nil && node.HealthStatus != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				told[r.Name] = append(told[r.Name], node)
+				note(node)
+			}
+		})
+	}
 	for i := range report.Regions {
 		r := &report.Regions[i]
-		if urls := clientURLs(&r.RegionStatus); len(urls) > 0 {
-			wg.Go(func() {
-				if node, err := client.At(urls...).Node(ctx); err == nil {
-					r.Revision, r.alarms, r.open = node.Revision, node.Alarms, node.Open
-				}
-			})
+		ask(r, clientURLs(&r.RegionStatus), func(node *admin.Node) {
+			r.Revision, r.alarms, r.open = node.Revision, node.Alarms, node.Open
+		})
+		for _, other := range nodesBeside(&r.RegionStatus) {
+			ask(r, other.ClientURLs, func(*admin.Node) {})
 		}
 	}
 	wg.Wait()
 	report.tellAlarms()
+	report.tellCertificates(time.Now(), told)
 	for _, r := range report.Regions {
 		for _, text := range r.open {
 			report.Open = append(report.Open, r.Name+": "+text)
@@ -132,6 +149,9 @@ func (f *fleetReport) verdict(everything bool) error {
 			wrong = append(wrong, r.Name+": "+text)
 		}
 	}
+	if f.Certificates != nil {
+		wrong = append(wrong, f.Certificates.Wrong...)
+	}
 	if len(wrong) == 0 {
 		return nil
 	}
@@ -141,6 +161,14 @@ func (f *fleetReport) verdict(everything bool) error {
 func (f *fleetReport) print(w io.Writer) {
 	for _, text := range f.Warnings {
 		fmt.Fprintln(w, "WARNING:", text)
+	}
+	if c := f.Certificates; c != nil {
+		for _, text := range c.Wrong {
+			fmt.Fprintln(w, "ERROR:", text)
+		}
+		for _, text := range c.Soon {
+			fmt.Fprintln(w, "WARNING:", text)
+		}
 	}
 	for _, text := range f.Notes {
 		fmt.Fprintln(w, "NOTE:", text)

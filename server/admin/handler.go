@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/trust"
 )
 
 // Replicator is what this package needs of replication.MultiRegionReplicator.
@@ -52,6 +53,8 @@ type Node struct {
 	Alarms []Alarm `json:"alarms,omitempty"`
 	// Open says what is open to others on this node, and what to change.
 	Open []string `json:"open,omitempty"`
+	// TLS is what this node shows and trusts. Nil without TLS, and of nodes that do not tell.
+	TLS *trust.Report `json:"tls,omitempty"`
 }
 
 // Alarm is one that a member has raised: NOSPACE.

@@ -6,6 +6,8 @@
 // on whatever Accept says, until it is closed (D4). What is refused is closed at once, counted, and told in the log,
 // not more often than every ten seconds.
 //
+// A connection that was let in can be asked to leave, and tells who wants to know of its end ([Farewell]).
+//
 // Who is a stranger no longer is said by whoever speaks with the connection: [Vouch]. [Split] divides the descriptors
 // that the system gives to a process.
 package door

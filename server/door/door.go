@@ -44,10 +44,12 @@ const (
 	ReasonFull     = "full"     // Most are open
 	ReasonStranger = "stranger" // it made room for a newcomer, or did not show in time what it is
 	ReasonSystem   = "system"   // Accept failed: the system has no descriptor or no memory
+	// ReasonHandshake: what came was no TLS, or showed no certificate that is taken.
+	ReasonHandshake = "handshake"
 )
 
 // Reasons are all of them.
-var Reasons = []string{ReasonFull, ReasonStranger, ReasonSystem}
+var Reasons = []string{ReasonFull, ReasonStranger, ReasonSystem, ReasonHandshake}
 
 // New puts a door before l, which it owns.
 func New(l net.Listener, o Options) *Door {
