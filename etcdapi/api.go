@@ -106,6 +106,10 @@ type Options struct {
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
 	Logger *slog.Logger
+	// Unary and Stream stand before every request, over gRPC and through the JSON gateway; there its context has what
+	// the context of the HTTP request had. May be nil.
+	Unary  grpc.UnaryServerInterceptor
+	Stream grpc.StreamServerInterceptor
 }
 
 // API is the etcd API of one node. It is safe for concurrent use.
@@ -128,6 +132,9 @@ type API struct {
 	health   atomic.Pointer[healthPicture]
 
 	gatewayRequests gatewayRequests
+
+	unary  []grpc.UnaryServerInterceptor // before those of the API itself
+	stream []grpc.StreamServerInterceptor
 }
 
 // New returns an API. It starts nothing.
@@ -160,6 +167,12 @@ func New(o Options) *API {
 	a.answers, a.messages = newAnswers(a.limits.AnswerBytes), newAnswers(a.limits.AnswerBytes)
 	a.effects = newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)
+	if o.Unary != nil {
+		a.unary = append(a.unary, a.carryUnary, o.Unary)
+	}
+	if o.Stream != nil {
+		a.stream = append(a.stream, a.carryStream, o.Stream)
+	}
 	return a
 }
 
@@ -171,8 +184,8 @@ func (a *API) ServerOptions() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(uint32(a.limits.Streams)),
-		grpc.ChainUnaryInterceptor(a.unaryInterceptor),
-		grpc.ChainStreamInterceptor(a.streamInterceptor),
+		grpc.ChainUnaryInterceptor(append(a.unary, a.unaryInterceptor)...),
+		grpc.ChainStreamInterceptor(append(a.stream, a.streamInterceptor)...),
 	}
 }
 

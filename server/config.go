@@ -43,6 +43,9 @@ type Config struct {
 	// PeerRule says more of the certificates that PeerTLS takes for those of nodes.
 	PeerRule PeerRule
 
+	// Operator says who is an operator, and where the audit log of what operators do goes.
+	Operator Operator
+
 	LogLevel, LogFormat string
 	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
 	MaxConnections int

@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/server/operator"
 )
 
 // Limits of the client port's gRPC server. Keep-alive figures are etcd's where nothing else is said.
@@ -33,6 +35,7 @@ const (
 func newRPCServer(calls *callMetrics, logger *slog.Logger, api ...grpc.ServerOption) *grpc.Server {
 	calls.logger = logger
 	return grpc.NewServer(append(api,
+		grpc.Creds(operator.Credentials()),
 		grpc.InitialWindowSize(windowBytes),
 		grpc.InitialConnWindowSize(4*windowBytes),
 		grpc.NumStreamWorkers(streamWorkers),

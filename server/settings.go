@@ -147,6 +147,26 @@ var sections = []section{
 				func(c *Config) *[]string { return &c.Handshakes.CipherSuites }),
 		},
 	)},
+	{"Operators", []setting{
+		list("operator.allowed-cn", "common names, of which the certificate of an operator has one; needs "+
+			"`client-tls.ca`", func(c *Config) *[]string { return &c.Operator.AllowedCN }),
+		list("operator.allowed-hostname",
+			"names or IP addresses, for one of which the certificate of an operator is valid; likewise",
+			func(c *Config) *[]string { return &c.Operator.AllowedHostnames }),
+		list("operator.allowed-uri", "URIs, of which the certificate of an operator has one; likewise",
+			func(c *Config) *[]string { return &c.Operator.AllowedURIs }),
+		text("operator.token-file", "",
+			"file of tokens, one a line, of at least 32 characters each, with a name before it or without: who shows "+
+				"one is an operator. Read again within five seconds when it changes",
+			func(c *Config) *string { return &c.Operator.TokenFile }),
+		text("audit-log", "",
+			"file to which every operator's call is appended as a line of JSON, made with mode 0600; if it is renamed "+
+				"or removed, or at SIGHUP, a new one is begun; if not set the lines go to the log",
+			func(c *Config) *string { return &c.Operator.AuditLog }),
+		yesOrNo("audit-log-required", "refuse operators' calls while `audit-log` cannot be written, also a failover; "+
+			"else their lines go to the log meanwhile, and `status` says so",
+			func(c *Config) *bool { return &c.Operator.AuditRequired }),
+	}},
 	{"Log", []setting{
 		text("log-level", "info",
 			"`debug`, `info`, `warn` or `error`; the log goes to standard error, one event a line",

@@ -179,6 +179,9 @@ func (c *Config) validateTLS() error {
 	if err := c.PeerRule.validate(c.PeerTLS); err != nil {
 		return fmt.Errorf("peer-tls: %w", err)
 	}
+	if err := c.Operator.validate(c.ClientTLS); err != nil {
+		return err
+	}
 	if c.RegionTLS.Enabled() && !c.PeerTLS.Enabled() {
 		return fmt.Errorf("region-tls needs peer-tls")
 	}

@@ -7,31 +7,28 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/trust"
 )
 
 // What expires is a warning, what has expired, and a replacement that is not used, is an error, of whichever node.
 func TestCertificatesAreShown(t *testing.T) {
 	now := time.Now()
-	node := func(name string, report *trust.Report) *admin.Node {
-		return &admin.Node{HealthStatus: &replication.HealthStatus{NodeID: name, Region: "eu"}, TLS: report}
-	}
 	one := func(block, kind, state string, left time.Duration) trust.Certificate {
 		return trust.Certificate{Block: block, Kind: kind, Subject: "CN=x", Serial: "5", NotAfter: now.Add(left),
 			State: state}
 	}
-	f := &fleetReport{FleetStatus: &replication.FleetStatus{Primary: "eu"},
-		Regions: []regionReport{{RegionStatus: replication.RegionStatus{Name: "eu"}}}}
-	f.tellCertificates(now, map[string][]*admin.Node{"eu": {
-		node("eu-2", &trust.Report{Certificates: []trust.Certificate{
-			one("peer-tls", "certificate", trust.StateExpired, -time.Hour),
-			one("peer-tls", "authority", "", 1000*time.Hour)}}),
-		node("eu-1", &trust.Report{
+	nodes := []nodeReport{
+		{name: "eu-1", tls: &trust.Report{
 			Certificates: []trust.Certificate{one("client-tls", "certificate", trust.StateExpiring, 49*time.Hour)},
-			Refused:      []string{"client-tls: no"}}),
-		node("eu-3", nil), node("eu-3", nil),
-	}})
+			Refused:      []string{"client-tls: no"}}},
+		{name: "eu-2", tls: &trust.Report{Certificates: []trust.Certificate{
+			one("peer-tls", "certificate", trust.StateExpired, -time.Hour),
+			one("peer-tls", "authority", "", 1000*time.Hour)}}},
+		{name: "eu-3"},
+	}
+	f := &fleetReport{FleetStatus: &replication.FleetStatus{Primary: "eu"},
+		Regions: []regionReport{{RegionStatus: replication.RegionStatus{Name: "eu"}, nodes: nodes}}}
+	f.tellCertificates(now)
 	var out bytes.Buffer
 	f.print(&out)
 	for _, want := range []string{

@@ -25,7 +25,7 @@ type fleetReport struct {
 	Survivable bool           `json:"survivable"`
 	Regions    []regionReport `json:"regions"`
 	Alarms     []alarmReport  `json:"alarms,omitempty"`
-	Open       []string       `json:"open,omitempty"` // what is open to others, on a node of each region
+	Open       []string       `json:"open,omitempty"` // what is open to others, on the nodes that answered
 	// Certificates are those of all nodes that answered; nil if nothing is to be told.
 	Certificates *certificateReport `json:"certificates,omitempty"`
 }
@@ -33,7 +33,7 @@ type fleetReport struct {
 type regionReport struct {
 	replication.RegionStatus
 	Revision admin.Revision `json:"revision"` // of the node By; -1 if it did not tell
-	open     []string       // to others, on that node
+	nodes    []nodeReport   // those that answered
 	alarms   []admin.Alarm  // of the fleet, as that node has them
 }
 
@@ -78,38 +78,21 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, revisionTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	told := map[string][]*admin.Node{}
-	ask := func(r *regionReport, urls []string, note func(*admin.Node)) {
-		if len(urls) == 0 {
-			return
-		}
-		wg.Go(func() {
-			if node, err := client.At(urls...).Node(ctx); err == nil && node.HealthStatus != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				told[r.Name] = append(told[r.Name], node)
-				note(node)
-			}
-		})
-	}
 	for i := range report.Regions {
 		r := &report.Regions[i]
-		ask(r, clientURLs(&r.RegionStatus), func(node *admin.Node) {
-			r.Revision, r.alarms, r.open = node.Revision, node.Alarms, node.Open
-		})
-		for _, other := range nodesBeside(&r.RegionStatus) {
-			ask(r, other.ClientURLs, func(*admin.Node) {})
+		if urls := clientURLs(&r.RegionStatus); len(urls) > 0 {
+			wg.Go(func() {
+				if node, err := client.At(urls...).Node(ctx); err == nil {
+					r.Revision, r.alarms = node.Revision, node.Alarms
+				}
+			})
 		}
+		wg.Go(func() { r.nodes = askNodes(ctx, client, r.Nodes) })
 	}
 	wg.Wait()
 	report.tellAlarms()
-	report.tellCertificates(time.Now(), told)
-	for _, r := range report.Regions {
-		for _, text := range r.open {
-			report.Open = append(report.Open, r.Name+": "+text)
-		}
-	}
+	report.tellOpen()
+	report.tellCertificates(time.Now())
 	return report, nil
 }
 
