@@ -3,6 +3,7 @@ package server
 import (
 	"net"
 	"sync"
+	"time"
 )
 
 // goAway is a frame that tells a client of HTTP/2 to begin no more requests on its connection, and that all it has
@@ -14,16 +15,31 @@ var goAway = []byte{
 
 const frameHeaderBytes = 9
 
-// leavable is a connection that speaks HTTP/2 and whose client can be asked to leave it, which its server cannot do:
-// the wish is written between two of the server's frames.
+// leavable is a connection that speaks HTTP/2. Its client can be asked to leave it, which its server cannot do: the wish
+// is written between two of the server's frames. And its client is heard no faster than it says something.
 type leavable struct {
 	net.Conn
+	pace pace // of what is read, by one goroutine
 
 	mu     sync.Mutex
 	header [frameHeaderBytes]byte
 	have   int // bytes of header that were written
 	left   int // bytes of the frame's body that were not
 	wished bool
+}
+
+func newLeavable(c net.Conn) *leavable { return &leavable{Conn: c, pace: newPace(time.Now())} }
+
+// longestWait bounds how long a client waits that sends nothing but trifles, at a time: its connection may be closed.
+const longestWait = time.Second
+
+// Read implements net.Conn.
+func (c *leavable) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if wait := c.pace.hear(p[:n], time.Now()); wait > 0 {
+		time.Sleep(min(wait, longestWait))
+	}
+	return n, err
 }
 
 // NetConn returns the connection below.

@@ -31,7 +31,7 @@ func TestFarewellStandsBetweenFrames(t *testing.T) {
 			ends = append(ends, len(all))
 		}
 		out := &sink{}
-		c := &leavable{Conn: out}
+		c := newLeavable(out)
 		asked := random.IntN(len(all) + 1)
 		for at := 0; at < len(all); {
 			if at >= asked {

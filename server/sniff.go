@@ -84,7 +84,7 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 			return nil, c, err
 		}
 		if secure.ConnectionState().NegotiatedProtocol == "h2" {
-			client := &leavable{Conn: c}
+			client := newLeavable(c)
 			door.Farewell(c, client.farewell)
 			return s.grpc, client, nil
 		}
@@ -103,7 +103,7 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 			return nil, c, err
 		}
 	}
-	return s.grpc, &replayed{c, seen}, nil
+	return s.grpc, newLeavable(&replayed{c, seen}), nil
 }
 
 // Accept returns the next connection of this side's protocol.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,8 @@ type conn struct {
 	net.Conn
 	door     *Door
 	patience *time.Timer
+	stranger atomic.Bool  // as place says, without the lock
+	heard    atomic.Int64 // bytes, while it is a stranger
 
 	// What follows is guarded by Door.mu.
 	place    *list.Element // nil once it is a stranger no longer
@@ -22,6 +25,16 @@ type conn struct {
 	closed   bool
 	after    []func() // to call once it is closed
 	farewell func()   // tells the other side to go; nil if there is nothing to say
+}
+
+// Read implements net.Conn. Of strangers who talk too much it hears no more.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.stranger.Load() && c.heard.Add(int64(n)) > MostStrangerBytes {
+		c.expel("a connection said too much before it showed what it is", "most", MostStrangerBytes)
+		return 0, net.ErrClosed
+	}
+	return n, err
 }
 
 // Close closes the connection and gives its place to another.
@@ -68,6 +81,11 @@ func (c *conn) Dismiss(within time.Duration) {
 
 // expire closes a connection that is a stranger still.
 func (c *conn) expire() {
+	c.expel("a connection did not show in time what it is", "time", c.door.options.Patience)
+}
+
+// expel closes a connection if it is a stranger.
+func (c *conn) expel(text string, about ...any) {
 	d := c.door
 	d.mu.Lock()
 	stranger := c.place != nil
@@ -78,7 +96,7 @@ func (c *conn) expire() {
 	d.mu.Unlock()
 	if stranger {
 		c.Conn.Close()
-		d.complain("a connection did not show in time what it is", "time", d.options.Patience)
+		d.complain(text, about...)
 	}
 }
 

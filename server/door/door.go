@@ -22,6 +22,9 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
+// MostStrangerBytes is how much a connection may say before it has shown what it is: more than any handshake needs.
+const MostStrangerBytes = 64 << 10
+
 // DefaultPatience is how long a connection may take to show what it is: for a handshake and the first bytes.
 const DefaultPatience = 10 * time.Second
 
@@ -124,6 +127,7 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	} else {
 		d.open++
 		fresh.place = d.strangers.PushBack(fresh)
+		fresh.stranger.Store(true)
 		fresh.patience = time.AfterFunc(d.options.Patience, fresh.expire)
 	}
 	d.mu.Unlock()
@@ -153,6 +157,7 @@ func (d *Door) forget(c *conn) {
 func (d *Door) acquaint(c *conn) {
 	if c.place != nil {
 		c.patience.Stop()
+		c.stranger.Store(false)
 		d.strangers.Remove(c.place)
 		c.place = nil
 	}

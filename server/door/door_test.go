@@ -256,3 +256,36 @@ func TestFailedHandshakes(t *testing.T) {
 		}
 	})
 }
+
+// A stranger has a bounded number of words; who is known has as many as he likes (D2).
+func TestAStrangerWhoTalksTooMuchHasToLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 10, Strangers: 5})
+		for _, known := range []bool{false, true} {
+			out, in := h.visit(t)
+			if known {
+				Vouch(in)
+			}
+			said := make(chan int64)
+			go func() {
+				n, _ := io.Copy(out, io.LimitReader(endless{}, 4*MostStrangerBytes))
+				out.Close()
+				said <- n
+			}()
+			n, _ := io.Copy(io.Discard, in)
+			in.Close()
+			<-said
+			if known != (n == 4*MostStrangerBytes) || n > MostStrangerBytes && !known {
+				t.Errorf("known %t: heard %d bytes", known, n)
+			}
+		}
+		if f := h.Figures(); f.Refused[ReasonStranger] != 1 || f.Open != 0 {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// endless says anything.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }

@@ -41,6 +41,8 @@ const (
 	handshakeTime = 10 * time.Second
 	// maxStreams bounds the streams on one connection; others wait. Nodes keep a few dozen.
 	maxStreams = 4096
+	// headerBytes bounds the headers of a stream: three names and the name of a service.
+	headerBytes = 64 << 10
 )
 
 // Options configure New.
@@ -179,6 +181,7 @@ func (n *node) serverOptions() []grpc.ServerOption {
 		grpc.WriteBufferSize(bufferBytes),
 		grpc.ConnectionTimeout(handshakeTime),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(headerBytes),
 		// The pings wait behind data in the socket: on a slow link a shorter timeout would end a busy connection.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.DeadAfter / 2, Timeout: o.DeadAfter}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
