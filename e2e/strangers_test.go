@@ -75,7 +75,8 @@ func TestStrangers(t *testing.T) {
 	after := h.calm(t, before)
 	t.Logf("after: %+v", after)
 	if more := after.lines - before.lines; more > mostLines+int(duration/time.Second) {
-		t.Errorf("the log has %d lines more", more)
+		text, _ := os.ReadFile(h.node.LogPath())
+		t.Errorf("the log has %d lines more:\n%s", more, text)
 	}
 }
 
@@ -98,7 +99,7 @@ func openHouse(t *testing.T) *house {
 	cert, key := selfSigned(t, dir)
 	f, err := localfleet.New(localfleet.Options{
 		Dir: dir, Command: []string{binary, "serve", "--http-tls-cert", cert, "--http-tls-key", key},
-		Witness: []string{binary, "witness"}, Lease: "1s", Patience: "0s", Regions: []string{"us", "eu"}, Nodes: 1,
+		Witness: []string{binary, "witness"}, Lease: "3s", Patience: "1s", Regions: []string{"us", "eu"}, Nodes: 1,
 		Direct: true,
 	})
 	if err != nil {

@@ -15,8 +15,8 @@ var goAway = []byte{
 
 const frameHeaderBytes = 9
 
-// leavable is a connection that speaks HTTP/2. Its client can be asked to leave it, which its server cannot do: the wish
-// is written between two of the server's frames. And its client is heard no faster than it says something.
+// leavable is a connection that speaks HTTP/2. Its client can be asked to leave it, which its server cannot do: the
+// wish is written between two of the server's frames. And its client is heard no faster than it says something.
 type leavable struct {
 	net.Conn
 	pace pace // of what is read, by one goroutine

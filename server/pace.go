@@ -3,10 +3,10 @@ package server
 import "time"
 
 const (
-	// trifleRate is how many frames a second that carry nothing a client of HTTP/2 may send for long, and trifleBurst how
-	// many at once. They are answered by this side or end a request that has just begun, and so cost it more than him. A
-	// client that cancels its requests stays far below.
-	trifleRate, trifleBurst = 1000, 2000
+	// trifleRate is how many frames a second that carry nothing a client of HTTP/2 may send for long, and trifleBurst
+	// how many at once. They are answered by this side or end a request that has just begun, and so cost it more than
+	// him. A client that cancels its requests stays below.
+	trifleRate, trifleBurst = 500, 1000
 	// largeHeaders is what headers have at most that count as one of them.
 	largeHeaders = 4 << 10
 )

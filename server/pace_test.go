@@ -23,8 +23,8 @@ func TestTriflesAreHeardSlowly(t *testing.T) {
 		{"windows", frame(8, 0, 4), 0}, {"resets", append(request, frame(frameReset, 0, 4)...), 1},
 		{"pings", frame(framePing, 0, 8), 1}, {"settings", frame(frameSettings, 0, 6), 1},
 		{"priorities", frame(framePriority, 0, 5), 1}, {"empty data", frame(frameData, 0, 0), 1},
-		{"the end of a request", frame(frameData, flagEndStream, 0), 0}, {"large headers", frame(frameHeaders, 4, 16000), 30},
-		{"continuations", frame(frameContinuation, 0, 16000), 30},
+		{"the end of a request", frame(frameData, flagEndStream, 0), 0},
+		{"large headers", frame(frameHeaders, 4, 16000), 30}, {"continuations", frame(frameContinuation, 0, 16000), 30},
 	} {
 		now := time.Now()
 		c := newPace(now)
