@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/trust"
 )
 
 // Replicator is what this package needs of replication.MultiRegionReplicator.
@@ -57,6 +58,8 @@ type Node struct {
 	// Operators says who is an operator: the settings that name them, root, or [Everybody]. Empty: the node is of a
 	// version that asks nobody.
 	Operators string `json:"operators,omitempty"`
+	// TLS is what this node shows and trusts. Nil without TLS, and of nodes that do not tell.
+	TLS *trust.Report `json:"tls,omitempty"`
 }
 
 // Everybody is who is an operator on a node where nothing says who is.
