@@ -91,7 +91,8 @@ func (k *Keeper) atTime(v *region.View, t time.Time) (timeline.Cursor, error) {
 		p, known = max(p, v.State.Delay.Shown), true // what came next is not known, or later
 	}
 	if !known || p < v.State.Delay.Shown {
-		return timeline.Cursor{}, fmt.Errorf("%w: %s: %s", contract.ErrRejected, t.Format(time.RFC3339Nano), k.shows(v))
+		return timeline.Cursor{}, fmt.Errorf("%w: %s: %s", contract.ErrRejected, t.Format(time.RFC3339Nano),
+			k.shows(v))
 	}
 	return k.trace(v, max(p, v.Shown.Position))
 }
@@ -116,7 +117,8 @@ func (k *Keeper) atRevision(ctx context.Context, want int64) (timeline.Cursor, e
 			return k.trace(v, v.Shown.Position)
 		case now+reach(v) < want:
 			return timeline.Cursor{}, fmt.Errorf("%w: revision %d: region %s shows revision %d, and has %d commands "+
-				"behind that", contract.ErrRejected, want, k.config.Region, now, v.State.Cursor.Position-v.Shown.Position)
+				"behind that", contract.ErrRejected, want, k.config.Region, now,
+				v.State.Cursor.Position-v.Shown.Position)
 		}
 		to := v.State.Cursor.Position
 		if missing := timeline.Position(want - now); missing < to-v.Shown.Position {

@@ -32,8 +32,8 @@ type Config struct {
 	Logger     *slog.Logger
 	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
 	Level func(ctx context.Context) timeline.Level
-	// Revision returns what the embedder counts of its own, which a command raises by one at most and only the beginning
-	// of a reign by more; nil: nothing.
+	// Revision returns what the embedder counts of its own, which a command raises by one at most and only the
+	// beginning of a reign by more; nil: nothing.
 	Revision func() int64
 	Timeout  time.Duration // of one question, and of writing to the log
 }

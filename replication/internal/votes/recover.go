@@ -20,8 +20,8 @@ const askRecoverAt = peer.Question[contract.Point, *timeline.Reign]("vote-recove
 // those that hear nobody. Any node takes the call. Errors: ErrRejected if no votes are taken, ErrUnknownRegion,
 // ErrNotReady, ErrUnknownOutcome.
 //
-// Where at is not nil, the region, which is kept delayed, begins there, and not at its last position: what it has behind
-// that is saved as a tail.
+// Where at is not nil, the region, which is kept delayed, begins there, and not at its last position: what it has
+// behind that is saved as a tail.
 func (v Orders) Recover(ctx context.Context, region string, at *contract.Point) (*timeline.Reign, error) {
 	if region == v.config.Region && v.config.Leadership.Leads() {
 		return v.recover(ctx, at)
