@@ -39,8 +39,9 @@ type Config struct {
 	// ClientURLs are published to the region for clients; opaque here.
 	ClientURLs []string
 	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal
-	// on all of them; 1, 3, 5 or 7. Afterwards membership is state of the region, and changed at run time, and the
-	// addresses are where to look for the nodes first: they may be others than before.
+	// on all of them; 1, 3, 5 or 7. It is formed once all of them run and have said that their disks are empty: one
+	// that does not answer may hold what the region acknowledged. Afterwards membership is state of the region, and
+	// changed at run time, and the addresses are where to look for the nodes first: they may be others than before.
 	Nodes map[string]string
 	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter. Nodes
 	// then holds some or all of the members that the region has; this node may be left out.
@@ -121,6 +122,9 @@ type Config struct {
 	// mixed. Default, nil: timeline.LevelNow.
 	EntryLevel *timeline.Level
 
+	// CommandLevel says which nodes can apply a command as others do: those of a level at least so high. Nodes below
+	// stop at it, and say so. It is a function of the command alone. Default, nil: all can.
+	CommandLevel func(command []byte) timeline.Level
 	// OnAsk answers Ask on the leader of the primary region. An answer is given only if this node was that leader, in
 	// one tenure, from before OnAsk was called until after it returned. An error that is ErrNotReady or ErrNotLeader
 	// has the question asked again. May be nil.

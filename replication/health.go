@@ -73,8 +73,8 @@ type HealthStatus struct {
 	// DiskStalled is for how long the disk has not finished a write of the log, zero unless that is long: then this
 	// node leads nobody who can do without it, and what is asked of it waits.
 	DiskStalled time.Duration `json:"diskStalledNanos,omitempty"`
-	// DiskFull is for how long the log has found no room on the disk, zero if it has: nothing that waits for it is
-	// answered, and it goes on by itself.
+	// DiskFull is for how long the log, or what has to be saved before the node goes on, has found no room on the disk,
+	// zero if it has: nothing that waits for it is answered, and it goes on by itself.
 	DiskFull time.Duration `json:"diskFullNanos,omitempty"`
 	Uptime   time.Duration `json:"uptimeNanos"`
 }
@@ -128,14 +128,16 @@ func (n *node) health() *HealthStatus {
 	}
 	h.Peers = peerStatuses(&n.config, n.fleetView())
 	h.Problem = n.reporter.Problem()
-	switch {
+	switch waits := n.forming.problem(); {
+	case waits != "":
+		h.Problem = waits
 	case cutOff != "":
 		h.Problem = cutOff
 	case h.Problem == "" && h.Role == RoleDiverged:
 		h.Problem = "history diverged; rejoining"
 	case h.DiskFull > 0:
-		h.Problem = fmt.Sprintf("the disk is full: the log has found no room for %v; it goes on once there is room",
-			h.DiskFull)
+		h.Problem = fmt.Sprintf("the disk is full: what the node has to write has found no room for %v; it goes on "+
+			"once there is room", h.DiskFull)
 	case h.DiskStalled > 0:
 		h.Problem = fmt.Sprintf("the disk has not finished a write for %v", h.DiskStalled)
 	default:

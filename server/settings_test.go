@@ -28,6 +28,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"OnAsk":                "answered by etcdapi",
 		"Revision":             "that of the store",
 		"OnLeadership":         "told to the lessor",
+		"CommandLevel":         "what kv says of its commands",
 		"EntryLevel":           "the latest, but in tests of mixed fleets",
 	},
 	reflect.TypeFor[kv.Options](): {

@@ -87,6 +87,8 @@ func EncodeControl(c *Control) ([]byte, error) {
 	switch level := c.Level(); {
 	case level >= LevelDelay:
 		version = delayVersion
+	case level >= LevelUsers:
+		version = usersVersion
 	case level >= LevelPolicy:
 		version = policyVersion
 	}

@@ -73,6 +73,8 @@ type State struct {
 	Conf     []byte      `json:",omitempty"` // the Raft configuration, opaque here
 	// Ballot is the region's vote; nil: no votes are taken here, and who is primary is an operator's business.
 	Ballot *Ballot `json:",omitempty"`
+	// Commands is the earliest level of nodes that understand all commands applied: what they left is in the contents.
+	Commands Level `json:",omitempty"`
 	// Delay says that the region shows its history late; nil: it shows what it has. Of nodes of LevelDelay.
 	Delay *Delay `json:",omitempty"`
 	// Removed are the Raft identities that left the region, the last one last, at most MaxRemoved. What becomes of an
@@ -178,6 +180,8 @@ func (s *State) recordVersion() byte {
 	switch s.Level() {
 	case LevelDelay:
 		return delayVersion
+	case LevelUsers:
+		return usersVersion
 	case LevelPolicy:
 		return policyVersion
 	case LevelBallots:
@@ -195,9 +199,9 @@ func (s *State) Level() Level {
 	case s.Delay != nil:
 		return LevelDelay
 	case s.Ballot != nil:
-		return s.Ballot.Charter.Level()
+		return max(s.Commands, s.Ballot.Charter.Level())
 	}
-	level := s.Yielded.Level()
+	level := max(s.Commands, s.Yielded.Level())
 	for _, r := range s.Reigns {
 		level = max(level, r.Level())
 	}

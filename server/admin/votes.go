@@ -41,7 +41,6 @@ func (h *handler) enableVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("votes asked for", "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	charter, err := h.Voting.Enable(ctx, in)
@@ -53,7 +52,6 @@ func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("pause of automatic failover asked for", "for", in.Reason, "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	charter, err := h.Voting.Pause(ctx, in.Reason)
@@ -65,7 +63,6 @@ func (h *handler) changeVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("change of votes asked for", "remove", in.Remove, "add", in.Add+in.Witness, "by", r.RemoteAddr)
 	charter, err := h.Voting.Change(context.WithoutCancel(r.Context()), in)
 	answer(w, charter, err)
 }
@@ -75,7 +72,6 @@ func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("recovery asked for", "keep", in.Keep, "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	if in.At != nil {
@@ -92,7 +88,6 @@ func (h *handler) found(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("a new fleet asked for", "primary", in.Primary, "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	reign, err := h.Replicator.Found(ctx, in.Primary)

@@ -62,6 +62,8 @@ type Report struct {
 	Nodes []Node `json:"nodes,omitempty"`
 	// Voting is what the region has to do with votes; nil from a node that is too old to say.
 	Voting *Voting `json:"voting,omitempty"`
+	// Forming says that the node is about to begin the first epoch of a new fleet.
+	Forming bool `json:"forming,omitempty"`
 	// Late says how late the region shows its history; nil: it shows what it has.
 	Late *Late `json:"late,omitempty"`
 	// Warnings are what the leader of the primary says of those who vote, and Notes what is to happen by itself.

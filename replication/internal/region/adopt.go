@@ -23,7 +23,7 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 		return err
 	}
 	if dir != "" {
-		if err := a.config.replace(dir, meta); err != nil {
+		if err := a.patient.through(func() error { return a.config.replace(dir, meta) }); err != nil {
 			return err
 		}
 	}
@@ -100,6 +100,7 @@ func (a *Applier) rebase(meta *contract.Metadata, base timeline.Base) {
 func (a *Applier) Load(first *timeline.State) (found bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	defer func() { a.patient.loaded = err == nil }()
 	dir, meta, err := a.stored()
 	if err != nil {
 		return false, err

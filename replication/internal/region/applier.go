@@ -48,7 +48,7 @@ type Tails interface {
 	Save(d timeline.Divergence, s *timeline.State, upTo uint64, whole func(dir string) error) error
 }
 
-// Config is what an applier is made of. Every field is required.
+// Config is what an applier is made of. Every field is required, unless it says that it is not.
 type Config struct {
 	Region    string
 	Storage   contract.Storage
@@ -60,6 +60,7 @@ type Config struct {
 	Proposers Proposers
 	Level     timeline.Level // of the latest entries that this node understands
 	Logger    *slog.Logger
+	Room      Room // may be nil: what finds no room is an error
 }
 
 // Applier turns committed entries into batches for the storage. It implements raftgroup.Machine. Every decision is
@@ -81,9 +82,10 @@ type Applier struct {
 	progress      // what is decided on
 	behind   *behind
 	receipts receipts // of what is not shown yet, and the last one that is
-	handed   uint64   // what Raft has brought reaches up to here
-	saved    uint64   // index of the last metadata saved
-	bytes    uint64   // of history entries applied by this process
+	patient  patient
+	handed   uint64 // what Raft has brought reaches up to here
+	saved    uint64 // index of the last metadata saved
+	bytes    uint64 // of history entries applied by this process
 	run      run
 	told     []Outcome
 }
@@ -95,6 +97,7 @@ func NewApplier(c Config, applied *Applied) *Applier {
 	return &Applier{
 		config: c, applied: applied, mu: newTurn(),
 		progress: progress{machine: timeline.NewMachine(&timeline.State{Region: c.Region})},
+		patient:  patient{room: c.Room},
 	}
 }
 
@@ -153,7 +156,7 @@ func (a *Applier) metadata() (*contract.Metadata, error) {
 	}, nil
 }
 
-func (a *Applier) save(meta *contract.Metadata) error {
+func (a *Applier) saveMetadata(meta *contract.Metadata) error {
 	nothing := &contract.Batch{Epoch: meta.Epoch, First: meta.Position + 1, Metadata: meta}
 	if _, err := a.config.Storage.Apply(nothing); err != nil {
 		return fmt.Errorf("storage: save metadata: %w", err)
@@ -169,7 +172,7 @@ func (a *Applier) saveAll() (*contract.Metadata, error) {
 	if err != nil || a.saved == a.inStorage().index {
 		return meta, err
 	}
-	return meta, a.save(meta)
+	return meta, a.saveMetadata(meta)
 }
 
 // Applied implements raftgroup.Machine.

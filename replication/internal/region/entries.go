@@ -50,7 +50,11 @@ func (a *Applier) entry(e *raftpb.Entry) error {
 
 func (a *Applier) frame(e *raftpb.Entry) error {
 	f := &a.run.frame
-	if err := timeline.DecodeFrame(e.GetData(), f); err != nil {
+	err := timeline.DecodeFrame(e.GetData(), f)
+	if err == nil {
+		err = a.config.understands(f.Level)
+	}
+	if err != nil {
 		return err
 	}
 	outcome, why, err := a.machine.Frame(f)
@@ -246,7 +250,7 @@ func (a *Applier) saveFrom(fork timeline.Position, claim timeline.Reign, upTo ui
 	if s.Diverged != nil && s.Diverged.Fork <= fork {
 		d = *s.Diverged
 	}
-	return a.config.Tails.Save(d, &s, upTo, a.copyTo)
+	return a.patient.through(func() error { return a.config.Tails.Save(d, &s, upTo, a.copyTo) })
 }
 
 // effect carries out an applied control. What it does must be complete before the metadata says that it was.
@@ -256,7 +260,8 @@ func (a *Applier) effect(c *timeline.Control) error {
 		return a.install(c)
 	case timeline.OpDiverge:
 		s := a.machine.State()
-		if err := a.config.Tails.Save(*s.Diverged, &s, a.index, a.copyTo); err != nil {
+		save := func() error { return a.config.Tails.Save(*s.Diverged, &s, a.index, a.copyTo) }
+		if err := a.patient.through(save); err != nil {
 			return err
 		}
 	case timeline.OpDelay:
@@ -269,7 +274,7 @@ func (a *Applier) effect(c *timeline.Control) error {
 	}
 	meta, err := a.metadata()
 	if err == nil {
-		err = a.save(meta)
+		err = a.saveMetadata(meta)
 	}
 	a.behind = late(a)
 	return err

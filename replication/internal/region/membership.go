@@ -37,7 +37,7 @@ func (a *Applier) ApplyConf(e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raft
 	if err != nil {
 		return err
 	}
-	if err := a.save(meta); err != nil {
+	if err := a.saveMetadata(meta); err != nil {
 		return err
 	}
 	a.tell(Outcome{})
