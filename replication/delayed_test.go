@@ -104,6 +104,7 @@ func TestASwitchoverToADelayedRegion(t *testing.T) {
 		f.until("eu is delayed", func() bool { return f.nodes["eu-1"].Health().Late != nil })
 		f.put("us-1", "c11")
 		f.stored(12)
+		time.Sleep(late / 2)
 		f.shown(values(0, 11))
 		f.eventually(values(0, 12))
 	})
@@ -138,6 +139,10 @@ func TestAFailoverToThePast(t *testing.T) {
 				if err != nil || r.Position != 10 || r.Behind != 2 {
 					f.t.Fatalf("%+v, %v", r, err)
 				}
+				f.until("us gives way", func() bool {
+					h := f.nodes["us-1"].Health()
+					return h.Role == replication.RoleSecondary && h.Epoch == r.Epoch
+				})
 				f.put("eu-1", "c10")
 				f.eventually(values(0, 11))
 				for _, n := range f.names() {

@@ -21,17 +21,19 @@ const (
 	heldFor = time.Minute
 )
 
-// ShowAll has the region show everything that it has, and all that comes for a minute, and returns once it does. On a
+// ShowAll has the region show everything that it has, and all that comes for a minute in this epoch, and returns once it
+// does. On a
 // node that does not lead its region it is ErrNotLeader. ErrNotReady: it did not come so far before ctx ended.
 func (k *Keeper) ShowAll(ctx context.Context) (timeline.Cursor, error) {
 	if !k.config.Leadership.Leads() {
 		return timeline.Cursor{}, contract.ErrNotLeader
 	}
+	at := k.config.Applied.State().Cursor
 	k.mu.Lock()
-	k.released = k.config.Clock.Now().Add(releasedFor)
+	k.released, k.until = k.config.Clock.Now().Add(releasedFor), at.Epoch
 	k.mu.Unlock()
 	k.wake.Nudge()
-	to := k.config.Applied.State().Cursor.Position
+	to := at.Position
 	v, err := k.config.Applied.Wait(ctx, func(v *region.View) bool { return v.Shown.Position >= to })
 	if err != nil {
 		err = fmt.Errorf("region %s shows up to position %d by now, of %d: %w", k.config.Region, v.Shown.Position, to,
