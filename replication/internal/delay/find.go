@@ -21,9 +21,9 @@ const (
 	heldFor = time.Minute
 )
 
-// ShowAll has the region show everything that it has, and all that comes for a minute in this epoch, and returns once it
-// does. On a
-// node that does not lead its region it is ErrNotLeader. ErrNotReady: it did not come so far before ctx ended.
+// ShowAll has the region show everything that it has, and all that comes for a minute in this epoch, and returns once
+// it does. On a node that does not lead its region it is ErrNotLeader. ErrNotReady: it did not come so far before ctx
+// ended.
 func (k *Keeper) ShowAll(ctx context.Context) (timeline.Cursor, error) {
 	if !k.config.Leadership.Leads() {
 		return timeline.Cursor{}, contract.ErrNotLeader

@@ -62,8 +62,8 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
 	}
 	if quiet, _ := v.seat.quiet(); place != nil && v.config.Clock.Elapsed() < quiet { // before anything is cut off
-		return nil, fmt.Errorf("%w: a primary still asks region %s for its support: stop the nodes of the other regions "+
-			"first", contract.ErrNotReady, v.config.Region)
+		return nil, fmt.Errorf("%w: a primary still asks region %s for its support: stop the nodes of the other "+
+			"regions first", contract.ErrNotReady, v.config.Region)
 	}
 	if s = v.config.Applied.State(); s.Charter() == nil { // it lost its ballot, and goes on without votes
 		r, _, err := v.config.Governor.StandAt(ctx, 0, place)
