@@ -22,8 +22,8 @@ type past struct {
 	client *clientv3.Client // of us
 }
 
-// Somebody deletes everything, and a region that is kept delayed takes over at the last revision before: docs/failover.md
-// has it as a runbook.
+// Somebody deletes everything, and a region that is kept delayed takes over at the last revision before:
+// docs/failover.md has it as a runbook.
 func TestEverythingIsDeletedAndADelayedRegionTakesOver(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real processes")

@@ -59,7 +59,9 @@ func TestVersionBefore(t *testing.T) {
 		name string
 		do   func() error
 	}{
-		{"one node of each region of this version", func() error { return m.roll(ctx, m.this, eu.Nodes[0], us.Nodes[0]) }},
+		{"one node of each region of this version", func() error {
+			return m.roll(ctx, m.this, eu.Nodes[0], us.Nodes[0])
+		}},
 		{"switchovers led by the old and this", func() error { return m.led(ctx, m.old, m.this, m.switchover) }},
 		{"switchovers led by this and the old", func() error { return m.led(ctx, m.this, m.old, m.switchover) }},
 		{"failover to this, from the old", func() error { return m.led(ctx, m.old, m.this, m.failover) }},
@@ -101,7 +103,8 @@ func binaryOf(t *testing.T, version, dir string) string {
 	root := strings.TrimSpace(string(top))
 	if text, err := exec.CommandContext(t.Context(), "git", "-C", root, "cat-file", "-e", version+"^{commit}").
 		CombinedOutput(); err != nil {
-		t.Skipf("the history of %s has no commit %s: name one that it has, or a binary, by -before: %s", root, version, text)
+		t.Skipf("the history of %s has no commit %s: name one that it has, or a binary, by -before: %s", root, version,
+			text)
 	}
 	archive := exec.CommandContext(t.Context(), "git", "-C", root, "archive", version)
 	tree, err := archive.Output()
@@ -117,12 +120,13 @@ func binaryOf(t *testing.T, version, dir string) string {
 	if text, err := unpack.CombinedOutput(); err != nil {
 		t.Fatalf("unpack %s: %v: %s", version, err, text)
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", dir+"/mimir.before", "./cmd/mimir")
+	binary := filepath.Join(dir, "mimir.before")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", binary, "./cmd/mimir")
 	build.Dir = source
 	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v: %s", version, err, text)
 	}
-	return dir + "/mimir.before"
+	return binary
 }
 
 // roll has nodes run another version, one after the other, while clients of all nodes write.
@@ -226,7 +230,8 @@ func (m *mixed) vote(ctx context.Context) error {
 	}
 	defer w.Kill()
 	var charter replication.Charter
-	if err := m.operate(ctx, &charter, "fleet", "enable", "--witness", localfleet.WitnessName+"="+place.Peer); err != nil {
+	witness := localfleet.WitnessName + "=" + place.Peer
+	if err := m.operate(ctx, &charter, "fleet", "enable", "--witness", witness); err != nil {
 		return err
 	}
 	if err := m.await(ctx, "the primary has a lease", m.noLease); err != nil {

@@ -11,7 +11,7 @@ import (
 // has and does not show: what it has behind that is saved as a tail, on each of its nodes, and never applied. Where
 // votes are taken it is ErrRejected: see [Voting.RecoverAt]. Errors: as of Failover; ErrRejected also with a point that
 // is elsewhere, since what a region shows cannot be taken back.
-func (r *MultiRegionReplicator) FailoverAt(ctx context.Context, to string, at Point) (*MoveReport, error) {
+func (r *Orders) FailoverAt(ctx context.Context, to string, at Point) (*MoveReport, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}

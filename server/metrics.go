@@ -16,6 +16,7 @@ type nodeMetrics struct {
 	leader, healthy, sealed, role, epoch, position, term, committed, applied, logBytes, stalled *prometheus.Desc
 	revision, compacted, storeBytes, alarms, diskFree, diskReserve                              *prometheus.Desc
 	fenced, lease, ceiling, supported                                                           *prometheus.Desc
+	delay, shown                                                                                *prometheus.Desc
 	lagKnown, lagAtLeast, lagCommands, lagBytes, lagSeconds                                     *prometheus.Desc
 	slotPosition, slotCommands, slotBytes, slotSeconds, slotConnected, slotLost                 *prometheus.Desc
 }
@@ -75,6 +76,8 @@ func newNodeMetrics(health func() *replication.HealthStatus, store func() storeF
 		lagBytes: one("lag_bytes", "Bytes this region is behind the primary, likewise."),
 		lagSeconds: one("lag_seconds",
 			"Upper bound of the seconds this region is behind the primary; absent if unknown."),
+		delay: one("apply_delay_seconds", "How late this region shows its history, on purpose; else absent."),
+		shown: one("shown_position", "Position up to which this node shows the history, likewise."),
 		slotPosition: one("slot_position", "Last position acknowledged by a region that follows, on nodes of the "+
 			"primary.", "to"),
 		slotCommands: one("slot_lag_commands", "Upper bound of the commands a following region is behind, on the "+
@@ -122,6 +125,10 @@ func (m *nodeMetrics) Collect(out chan<- prometheus.Metric) {
 	m.collectLag(g, &h.Lag)
 	if !led {
 		return
+	}
+	if l := h.Late; l != nil {
+		g.set(m.delay, l.DelaySeconds)
+		g.set(m.shown, float64(l.Shown))
 	}
 	g.set(m.sealed, truth(h.Sealed))
 	for _, role := range []replication.Role{

@@ -26,6 +26,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"Logger":               "made of log-level and log-format",
 		"ClientURLs":           "made of advertise-client and client-tls",
 		"OnAsk":                "answered by etcdapi",
+		"Revision":             "that of the store",
 		"OnLeadership":         "told to the lessor",
 		"CommandLevel":         "what kv says of its commands",
 		"EntryLevel":           "the latest, but in tests of mixed fleets",

@@ -271,7 +271,8 @@ func lateText(l *replication.Late) string {
 	case delay == 0:
 		return "is delayed no longer, and shows everything: " + shows
 	case l.Full:
-		return fmt.Sprintf("delayed by less than %s, since no more may be held back (apply-delay-bytes): %s", delay, shows)
+		return fmt.Sprintf("delayed by less than %s, since no more may be held back (apply-delay-bytes): %s", delay,
+			shows)
 	default:
 		return fmt.Sprintf("delayed by %s, %s", delay, shows)
 	}

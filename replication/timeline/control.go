@@ -30,7 +30,7 @@ const (
 	// Of nodes of LevelDelay.
 	OpDelay   Op = "delay"   // show the history late, up to Shown; Receipt says when more of it came
 	OpUndelay Op = "undelay" // show all of it again
-	OpCut     Op = "cut"     // end the history at Origin, which nobody saw anything behind: save the rest, then begin Claim
+	OpCut     Op = "cut"     // end the history at Origin: what is behind it is saved, and nobody saw it; Claim begins
 )
 
 // Level returns the earliest level of nodes that understand such a control.

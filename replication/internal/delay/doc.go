@@ -9,6 +9,6 @@
 //   - What is shown, and what is not, is told apart by a position that only rises (with timeline).
 //   - A point of time or a position is found only among what is not shown; it is refused with what is.
 //
-// It leaves to its neighbours: applying what is shown (region), keeping the log (wal, by what region has synced), cutting
-// and moving (succession, primary).
+// It leaves to its neighbours: applying what is shown (region), keeping the log (wal, by what region has synced),
+// cutting and moving (succession, primary).
 package delay

@@ -21,17 +21,19 @@ const (
 	heldFor = time.Minute
 )
 
-// ShowAll has the region show everything that it has, and all that comes for a minute, and returns once it does. On a
-// node that does not lead its region it is ErrNotLeader. ErrNotReady: it did not come so far before ctx ended.
+// ShowAll has the region show everything that it has, and all that comes for a minute in this epoch, and returns once
+// it does. On a node that does not lead its region it is ErrNotLeader. ErrNotReady: it did not come so far before ctx
+// ended.
 func (k *Keeper) ShowAll(ctx context.Context) (timeline.Cursor, error) {
 	if !k.config.Leadership.Leads() {
 		return timeline.Cursor{}, contract.ErrNotLeader
 	}
+	at := k.config.Applied.State().Cursor
 	k.mu.Lock()
-	k.released = k.config.Clock.Now().Add(releasedFor)
+	k.released, k.until = k.config.Clock.Now().Add(releasedFor), at.Epoch
 	k.mu.Unlock()
 	k.wake.Nudge()
-	to := k.config.Applied.State().Cursor.Position
+	to := at.Position
 	v, err := k.config.Applied.Wait(ctx, func(v *region.View) bool { return v.Shown.Position >= to })
 	if err != nil {
 		err = fmt.Errorf("region %s shows up to position %d by now, of %d: %w", k.config.Region, v.Shown.Position, to,
@@ -91,7 +93,8 @@ func (k *Keeper) atTime(v *region.View, t time.Time) (timeline.Cursor, error) {
 		p, known = max(p, v.State.Delay.Shown), true // what came next is not known, or later
 	}
 	if !known || p < v.State.Delay.Shown {
-		return timeline.Cursor{}, fmt.Errorf("%w: %s: %s", contract.ErrRejected, t.Format(time.RFC3339Nano), k.shows(v))
+		return timeline.Cursor{}, fmt.Errorf("%w: %s: %s", contract.ErrRejected, t.Format(time.RFC3339Nano),
+			k.shows(v))
 	}
 	return k.trace(v, max(p, v.Shown.Position))
 }
@@ -116,7 +119,8 @@ func (k *Keeper) atRevision(ctx context.Context, want int64) (timeline.Cursor, e
 			return k.trace(v, v.Shown.Position)
 		case now+reach(v) < want:
 			return timeline.Cursor{}, fmt.Errorf("%w: revision %d: region %s shows revision %d, and has %d commands "+
-				"behind that", contract.ErrRejected, want, k.config.Region, now, v.State.Cursor.Position-v.Shown.Position)
+				"behind that", contract.ErrRejected, want, k.config.Region, now,
+				v.State.Cursor.Position-v.Shown.Position)
 		}
 		to := v.State.Cursor.Position
 		if missing := timeline.Position(want - now); missing < to-v.Shown.Position {

@@ -32,8 +32,8 @@ type Config struct {
 	Logger     *slog.Logger
 	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
 	Level func(ctx context.Context) timeline.Level
-	// Revision returns what the embedder counts of its own, which a command raises by one at most and only the beginning
-	// of a reign by more; nil: nothing.
+	// Revision returns what the embedder counts of its own, which a command raises by one at most and only the
+	// beginning of a reign by more; nil: nothing.
 	Revision func() int64
 	Timeout  time.Duration // of one question, and of writing to the log
 }
@@ -44,7 +44,8 @@ type Keeper struct {
 	wake   wake.Signal
 
 	mu       sync.Mutex
-	released time.Time // until then everything is shown
+	released time.Time // until then everything is shown, in the epoch until: what it is for ends that
+	until    timeline.Epoch
 	held     time.Time // until then nothing more is shown because of its age
 	tooOld   bool      // a node of the region, when it was asked last
 }
@@ -113,11 +114,13 @@ func (k *Keeper) behind() bool {
 }
 
 func (k *Keeper) policy() policy {
+	epoch := k.config.Applied.State().Cursor.Epoch
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return policy{
 		delay: k.config.Delay, bytes: uint64(k.config.Bytes),
-		released: k.config.Clock.Now().Before(k.released), held: k.config.Clock.Now().Before(k.held),
+		released: k.until == epoch && k.config.Clock.Now().Before(k.released),
+		held:     k.config.Clock.Now().Before(k.held),
 	}
 }
 

@@ -8,7 +8,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// stride is how many commands are shown at once, where all of them are to be: the region applies nothing else meanwhile.
+// stride is how many commands are shown at once, where all of them are to be: the region applies nothing else
+// meanwhile.
 const stride = 20_000
 
 // policy says how late a region is to be.

@@ -101,7 +101,7 @@ type ReporterConfig struct {
 	// Forming tells whether this node is about to begin the first epoch of a new fleet. It is asked before the state is
 	// looked at: what is not about to begin any more has begun by then.
 	Forming func() bool
-	Late       Late
+	Late    Late
 	// OnAsked is told where a node of another region that asked says it is. May be nil.
 	OnAsked   func(region string, m timeline.Member)
 	Writes    Writes

@@ -97,9 +97,8 @@ func (g *Governor) failOver(ctx context.Context, accepts Force) (*contract.MoveR
 	if !g.config.Leadership.Leads() {
 		return nil, contract.ErrNotLeader
 	}
-	view, _ := g.config.Fleet.View()
-	if err := hasVote(g.config.Applied.State(), view); err != nil {
-		return nil, err
+	if view, _ := g.config.Fleet.View(); hasVote(g.config.Applied.State(), view) != nil {
+		return nil, hasVote(g.config.Applied.State(), view)
 	}
 	force, accepted, err := accepts.of(g.config.Applied.State())
 	if err != nil {
@@ -131,17 +130,16 @@ func (g *Governor) failOver(ctx context.Context, accepts Force) (*contract.MoveR
 			"what the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
 	}
 	order := succession.Takeover{Fenced: loss != nil, Operator: true, Accept: accepted}
-	if order.At, err = g.place(ctx, accepts.At, report); err != nil {
+	if order.At, err = (latecomer{g}).place(ctx, accepts.At, report); err != nil {
 		return nil, err
 	}
 	if g.config.Applied.State().Charter() != nil {
 		sounding, cancel := context.WithTimeout(ctx, findTimeout)
-		epoch, err := g.config.Elections.Sound(sounding, accepted)
+		order.Epoch, err = g.config.Elections.Sound(sounding, accepted)
 		cancel()
 		if err != nil {
 			return nil, err
 		}
-		order.Epoch = epoch
 	}
 	r := g.order(ctx, func(call uint64) succession.Input { order.Call = call; return order })
 	if r.Err != nil {

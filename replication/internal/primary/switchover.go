@@ -106,7 +106,7 @@ func (g *Governor) switchOver(ctx context.Context, to string) (*contract.MoveRep
 	if !g.config.Decider.Open() {
 		return nil, fmt.Errorf("%w: this node does not take writes", contract.ErrNotReady)
 	}
-	warnings, err := g.untilShown(ctx, to)
+	warnings, err := latecomer{g}.untilShown(ctx, to)
 	if err != nil {
 		return nil, err
 	}

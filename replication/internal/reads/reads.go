@@ -120,7 +120,7 @@ func (r *Reads) WaitPosition(ctx context.Context, p contract.Position) error {
 	if err := r.config.Life.Err(); err != nil {
 		return err
 	}
-	_, err := r.config.Applied.Wait(ctx, func(v *region.View) bool { return v.Shown.Position >= p })
+	_, err := r.config.Applied.Wait(ctx, func(v *region.View) bool { return v.Shows().Position >= p })
 	return err
 }
 
@@ -135,8 +135,8 @@ func (r *Reads) late() error {
 	if !d.Of.IsZero() {
 		of = ", of " + d.Of.UTC().Format(time.RFC3339)
 	}
-	return fmt.Errorf("%w: region %s shows its history up to position %d%s: read it serializable, or ask another region",
-		contract.ErrDelayed, r.config.Region, v.Shown.Position, of)
+	return fmt.Errorf("%w: region %s shows its history up to position %d%s: read it serializable, or ask another "+
+		"region", contract.ErrDelayed, r.config.Region, v.Shown.Position, of)
 }
 
 // confirm makes the applied state at least as new as everything acknowledged before, in the history in which it was.

@@ -128,7 +128,7 @@ func (a *Applier) Apply(entries []*raftpb.Entry) error {
 func (a *Applier) publish() {
 	a.applied.Publish(&View{
 		State: a.machine.State(), Index: a.index, Term: a.term, Bytes: a.bytes,
-		Shown: a.inStorage().machine.Cursor(), Receipts: a.receipts,
+		Shown: a.inStorage().machine.Cursor(), ShownIndex: a.inStorage().index, Receipts: a.receipts,
 	})
 	if len(a.told) > 0 {
 		a.config.Proposers.Resolve(a.told)

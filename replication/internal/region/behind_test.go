@@ -170,7 +170,8 @@ func (s *story) tell(p *place, from uint64, atOnce int) error {
 		var err error
 		if n == 0 {
 			n = 1
-			err = p.ApplyConf(entries[0], &raftpb.ConfChangeV2{}, &raftpb.ConfState{Voters: []uint64{entries[0].GetIndex()}})
+			conf := &raftpb.ConfState{Voters: []uint64{entries[0].GetIndex()}}
+			err = p.ApplyConf(entries[0], &raftpb.ConfChangeV2{}, conf)
 		} else {
 			err = p.Apply(entries[:n])
 		}

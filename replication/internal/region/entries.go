@@ -91,7 +91,8 @@ func (a *Applier) gather(e *raftpb.Entry, f *timeline.Frame, told int) error {
 	r.frames = append(r.frames, pendingFrame{told: told, count: len(f.Commands)})
 	r.bytes += len(e.GetData())
 	r.end = contract.Cut{
-		Commands: len(r.batch.Commands), Index: e.GetIndex(), Term: e.GetTerm(), Chain: a.inStorage().machine.Cursor().Chain,
+		Commands: len(r.batch.Commands), Index: e.GetIndex(), Term: e.GetTerm(),
+		Chain: a.inStorage().machine.Cursor().Chain,
 	}
 	if r.bytes >= maxRunBytes || len(r.batch.Commands) >= maxRunCommands {
 		return a.flush()

@@ -17,9 +17,18 @@ type View struct {
 	Term  uint64 // of that entry
 	Bytes uint64 // of history entries applied by this process
 	// Shown is up to where the storage has the history: less than State.Cursor where the region shows it late.
-	Shown timeline.Cursor
+	Shown      timeline.Cursor
+	ShownIndex uint64 // the entry that led there
 	// Receipts say when what is not shown yet came, and the last thing that is; none where nothing is late.
 	Receipts []Received
+}
+
+// Shows returns the place of the history up to which a reader of the storage sees it.
+func (v *View) Shows() timeline.Cursor {
+	if v.State.Delay == nil {
+		return v.State.Cursor
+	}
+	return v.Shown
 }
 
 // Received is a receipt, and how much of the history this process had applied then: of Bytes of a view.

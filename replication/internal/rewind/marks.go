@@ -88,10 +88,15 @@ func (r *Rewinds) makeDue(v *region.View) error {
 	if n := len(r.marks); n > 0 && r.marks[n-1].index >= v.State.Base.Index {
 		last = r.marks[n-1]
 	}
-	due := v.State.Cursor.Position > last.position &&
-		(last.index == 0 || r.config.Log.BytesFrom(last.index+1) >= r.config.EveryBytes)
+	next := v.Index + 1
+	written := r.config.Log.BytesFrom(last.index + 1)
+	if v.State.Delay != nil { // a mark is of what the storage has
+		next = v.ShownIndex + 1
+		written -= r.config.Log.BytesFrom(next)
+	}
+	due := v.Shows().Position > last.position && (last.index == 0 || written >= r.config.EveryBytes)
 	if due {
-		r.pin(v.Index + 1)
+		r.pin(next)
 	}
 	r.mu.Unlock()
 	if !due {

@@ -76,6 +76,34 @@ func framesOf(history []any, after timeline.Position) (list []timeline.Frame) {
 	return list
 }
 
+// upTo returns what of a history is not behind a position.
+func upTo(history []any, last timeline.Position) (list []any) {
+	for _, e := range history {
+		if f, ok := e.(timeline.Frame); ok && f.Last() > last {
+			continue
+		}
+		if r, ok := e.(timeline.Reign); ok && r.First > last+1 {
+			continue
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// placeOf returns where a history is.
+func placeOf(history []any) (c timeline.Cursor) {
+	folder := timeline.NewFolder()
+	for _, e := range history {
+		switch e := e.(type) {
+		case timeline.Frame:
+			c.Position, c.Chain = e.Last(), folder.Frame(&e)
+		case timeline.Reign:
+			c.Epoch, c.Chain = e.Epoch, folder.Reign(c.Chain, e)
+		}
+	}
+	return c
+}
+
 // inVain: what the log made nothing of is not proposed again before time has passed.
 func (w *world) inVain(p *place, what string) {
 	if at, was := p.refused[what]; was && w.now-at < testLimits.Retry {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // TestScripts plays the scripts in testdata. "fleet us eu ap" makes a fleet in which us is primary and everybody
@@ -27,6 +29,9 @@ import (
 //	us trims its log    what it has applied is in its log no more
 //	us switches to eu   an operator asks for a switchover
 //	us takes over [fenced]   and for a forced failover, of a primary that is fenced
+//	us delays           its region shows its history late, from where it is
+//	us shows N          and more of it
+//	us takes over at N  a forced failover to the past
 //	us founds           an operator orders the first epoch of a new fleet
 //	us takes back       an operator orders the switchover under way to be taken back
 //	us moving           what us tells of a switchover under way
@@ -172,7 +177,28 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 			w.step(p, Abort{w.operator(p)})
 			return
 		}
+		if len(rest) > 2 {
+			n, err := strconv.Atoi(rest[2])
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			at := placeOf(upTo(p.history, timeline.Position(n)))
+			w.step(p, Takeover{Call: w.operator(p), Operator: true, At: &at})
+			return
+		}
 		w.step(p, Takeover{Call: w.operator(p), Fenced: len(rest) > 1})
+	case "delays", "shows":
+		c := &timeline.Control{Op: timeline.OpDelay}
+		if len(rest) > 0 {
+			n, err := strconv.Atoi(rest[0])
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			c.Shown = timeline.Position(n)
+		}
+		if o, why, err := p.machine.Control(c); o != timeline.Applied || err != nil {
+			w.t.Fatalf("%s: %s, %v", p.name, why, err)
+		}
 	case "keeps":
 		p.rewinds, p.marks = true, rest[0]
 	case "gives":

@@ -20,6 +20,8 @@ func describeControl(c *timeline.Control) string {
 		return fmt.Sprintf("diverge, tail (%d, %d]", c.Fork, c.At)
 	case timeline.OpKeep:
 		return fmt.Sprintf("keep what it has up to %d", c.At)
+	case timeline.OpCut:
+		return fmt.Sprintf("cut, tail (%d, %d]", c.Origin.Cursor.Position, c.At)
 	case timeline.OpInstall:
 		return "install " + c.Checkpoint
 	default:

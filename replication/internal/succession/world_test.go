@@ -331,6 +331,12 @@ func (w *world) commit(p *place) {
 		if outcome == timeline.Applied && e.control.Op == timeline.OpDiverge {
 			p.saved = append(p.saved, framesOf(p.history, e.control.Fork)...)
 		}
+		if outcome == timeline.Applied && e.control.Op == timeline.OpCut {
+			last := e.control.Origin.Cursor.Position
+			p.saved = append(p.saved, framesOf(p.history, last)...)
+			p.history = upTo(p.history, last)
+			p.trimmed = last
+		}
 		if outcome == timeline.Applied && e.control.Op == timeline.OpInstall {
 			c, kept := p.copies[e.control.Checkpoint]
 			if !kept {

@@ -20,8 +20,8 @@ const askRecoverAt = peer.Question[contract.Point, *timeline.Reign]("vote-recove
 // those that hear nobody. Any node takes the call. Errors: ErrRejected if no votes are taken, ErrUnknownRegion,
 // ErrNotReady, ErrUnknownOutcome.
 //
-// Where at is not nil, the region, which is kept delayed, begins there, and not at its last position: what it has behind
-// that is saved as a tail.
+// Where at is not nil, the region, which is kept delayed, begins there, and not at its last position: what it has
+// behind that is saved as a tail.
 func (v Orders) Recover(ctx context.Context, region string, at *contract.Point) (*timeline.Reign, error) {
 	if region == v.config.Region && v.config.Leadership.Leads() {
 		return v.recover(ctx, at)
@@ -60,6 +60,10 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 	v.config.Logger.Warn("recovery asked for: this region goes on as the only voter, when a lease is over")
 	if err := v.config.Life.Pause(ctx, lease); err != nil {
 		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+	}
+	if quiet, _ := v.seat.quiet(); place != nil && v.config.Clock.Elapsed() < quiet { // before anything is cut off
+		return nil, fmt.Errorf("%w: a primary still asks region %s for its support: stop the nodes of the other "+
+			"regions first", contract.ErrNotReady, v.config.Region)
 	}
 	if s = v.config.Applied.State(); s.Charter() == nil { // it lost its ballot, and goes on without votes
 		r, _, err := v.config.Governor.StandAt(ctx, 0, place)
