@@ -137,7 +137,8 @@ var mutants = []planted{
 		edits: []edit{{
 			"replication/internal/wal/writer.go", "w.offset, w.written = w.offset-int64(w.written), 0", "_ = w.written",
 		}},
-		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/wal TestWhatASyncFindsNoRoomForIsWrittenAnew",
+		caught:    []string{"FAIL: Test"},
+		elsewhere: "./replication/internal/wal TestWhatASyncFindsNoRoomForIsWrittenAnew",
 	},
 	{
 		name: "a tail that finds no room counts as saved",

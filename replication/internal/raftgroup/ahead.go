@@ -80,12 +80,12 @@ func (a *ahead) settle(l *loop, member uint64, account Account, err error) {
 	switch name := peers.NameIn(l.directory, member); {
 	case l.ahead[member] != a: // this node does not lead that term any more
 	case err != nil:
-		l.log.Warn("a member was not reached that is said to have committed what its leader has not; it is asked again "+
-			"if that is said again", "member", name, "committed", a.index, "err", err)
+		l.log.Warn("a member was not reached that is said to have committed what its leader has not; it is asked "+
+			"again if that is said again", "member", name, "committed", a.index, "err", err)
 	case account.Whole && account.Ends < a.index:
 		delete(l.ahead, member)
-		l.log.Error("somebody speaks in the name of a member: it is said to have committed what its leader has not, and, "+
-			"asked, has not", "member", name, "committed", a.index, "has", account.Ends)
+		l.log.Error("somebody speaks in the name of a member: it is said to have committed what its leader has not, "+
+			"and, asked, has not", "member", name, "committed", a.index, "has", account.Ends)
 	default:
 		a.known = true
 		l.log.Error("a member has committed what its leader has not: disks of this region went back in time, and it "+
