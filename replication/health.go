@@ -61,6 +61,8 @@ type HealthStatus struct {
 	Chain    string   `json:"chain"` // hexadecimal, whole
 	Sealed   bool     `json:"sealed"`
 	Lag      Lag      `json:"lag"` // zero at the primary; unknown where no leader is
+	// Late says how late this node shows the history, on purpose; nil: it shows what it has, up to Position.
+	Late *Late `json:"late,omitempty"`
 
 	Peers []PeerStatus `json:"peers,omitempty"` // every other region, by name
 	Slots []SlotStatus `json:"slots,omitempty"`
@@ -180,6 +182,7 @@ func (n *node) healthOfHistory(h *HealthStatus) {
 	h.Role, h.Epoch, h.Position = Role(s.Role()), s.Cursor.Epoch, s.Cursor.Position
 	h.Chain, h.Sealed = hex.EncodeToString(s.Cursor.Chain[:]), s.Seal != nil
 	h.Primary = n.fleetView().Claim(s.HighestClaim()).Primary
+	h.Late = overview.LateOf(n.delay.Status())
 	n.healthLag(h)
 }
 

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/delay"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
@@ -67,6 +68,7 @@ type node struct {
 	tails    *tail.Tails
 	staging  *transfer.Staging
 	shelf    *transfer.Shelf
+	delay    *delay.Keeper
 	rewinds  *rewind.Rewinds // nil: the storage has no branches, or it is not wanted
 	applier  *region.Applier
 	room     *raftgroup.Room
@@ -294,7 +296,7 @@ func (n *node) launch(check *recall.Check) {
 	n.group.Start()
 	for _, f := range []func(context.Context){
 		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.leading.watch, n.tidy,
-		n.votes.Run, n.rewinds.Run,
+		n.votes.Run, n.rewinds.Run, n.delay.Run,
 	} {
 		n.life.Go(f)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/delay"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
@@ -76,7 +77,7 @@ func (n *node) buildWrites(log *slots.Log) {
 		Group: n.group, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Applied: n.applied, Life: n.life,
 		Transport: n.transport, Clock: c.Clock, Logger: n.logger,
 		Regions: len(c.Regions) + 1, MaxCommandBytes: c.MaxCommandBytes,
-		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes,
+		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes, CommandLevel: c.CommandLevel,
 	})
 	n.slots = slots.New(slots.Config{
 		Region: c.RegionID, Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer,
@@ -117,6 +118,11 @@ func (n *node) buildSuccession() {
 			members: n.directory, node: n},
 		Chains: chainPort{n}, Client: n.client, Directory: n.directory,
 	})
+	n.delay = delay.New(delay.Config{
+		Region: c.RegionID, Delay: c.ApplyDelay, Bytes: c.DelayBytes, Applied: n.applied, Leadership: n.leadership,
+		Controls: n.proposer, Log: n.log, Clock: c.Clock, Logger: n.logger, Level: newInquiry(n).siblingsLevel,
+		Revision: c.Revision, Timeout: c.callTimeout(),
+	})
 	regions := append(n.otherRegions(), c.RegionID)
 	slices.Sort(regions)
 	n.governor = primary.New(primary.Config{
@@ -124,6 +130,7 @@ func (n *node) buildSuccession() {
 		CallTimeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied,
 		Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
+		Late:  n.delay,
 		Level: newInquiry(n).siblingsLevel, Elections: elections{n}, Rewinds: brancher(c, n.storage) != nil,
 	})
 	n.leading = &leading{
@@ -187,6 +194,7 @@ func (n *node) buildSource(log *slots.Log) {
 	n.source = stream.NewSource(stream.SourceConfig{
 		Region: c.RegionID, Log: log, History: h, Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
 		Committed: h.committed, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session, OnParted: n.leading.parted,
+		TooOld: func(region string) error { return tooOld(n.applied.State().Commands, n.fleetView().Regions[region]) },
 	})
 }
 
@@ -197,8 +205,9 @@ func (n *node) buildOverview() {
 		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Level: *c.EntryLevel, Disk: n.disk, Clock: c.Clock,
 		Life:    n.life,
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
-		Governor: n.governor, Votes: n.votes, Losses: n.leading, OnAsked: n.fleet.Learn,
-		Writes: n.proposer, Directory: n.directory,
+		Governor: n.governor, Votes: n.votes, Late: n.delay, Losses: n.leading, OnAsked: n.fleet.Learn,
+		Forming: primary.Orders{Governor: n.governor}.Forming,
+		Writes:  n.proposer, Directory: n.directory,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Regions: n.otherRegions(), Self: n.self(), Timeout: c.callTimeout(),
