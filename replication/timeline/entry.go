@@ -18,13 +18,14 @@ const (
 )
 
 // FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion, and of a
-// control of LevelPolicy: a node that does not know of these cannot apply them as others do, and says that it has to be
+// control of LevelPolicy or LevelHold: a node that does not know of these cannot apply them as others do, and says that it has to be
 // upgraded.
 const (
 	FormatVersion = 1
 	placesVersion = 2
 	ballotVersion = 3 // of a region's state alone
 	policyVersion = 4 // of a region's state, and of a control, with a charter of LevelPolicy
+	holdVersion   = 7 // likewise of LevelHold
 )
 
 // Frame is a run of consecutive commands of one epoch: the unit of the log, of the stream and of replay. The same
@@ -82,7 +83,7 @@ func KindOf(p []byte) (Kind, error) {
 	case len(p) < 2:
 		return 0, fmt.Errorf("%w: %d bytes", ErrFormat, len(p))
 	case p[0] != FormatVersion && (p[0] != placesVersion || Kind(p[1]) != KindReign) &&
-		(p[0] != policyVersion || Kind(p[1]) != KindControl):
+		(p[0] != policyVersion && p[0] != holdVersion || Kind(p[1]) != KindControl):
 		return 0, fmt.Errorf("%w: version %d of kind %d", ErrVersion, p[0], p[1])
 	}
 	switch k := Kind(p[1]); k {

@@ -167,6 +167,8 @@ func (s *State) EncodeRecord() ([]byte, error) {
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
 	switch s.Level() {
+	case LevelHold:
+		return holdVersion
 	case LevelPolicy:
 		return policyVersion
 	case LevelBallots:
@@ -195,7 +197,7 @@ func (s *State) Level() Level {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > policyVersion {
+	if len(p) > 0 && p[0] > policyVersion && p[0] != holdVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {
