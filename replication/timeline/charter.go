@@ -118,12 +118,15 @@ func (v *Voter) Witness() bool {
 	return len(v.ID) > len(WitnessPrefix) && v.ID[:len(WitnessPrefix)] == WitnessPrefix
 }
 
+// Promise returns the longest time for which somebody may have promised, but for a hold.
+func (c *Charter) Promise() time.Duration { return max(c.Lease, c.Former) }
+
 // Guard returns the longest time for which somebody may have promised who has forgotten it.
 func (c *Charter) Guard() time.Duration {
 	if c.Hold != nil {
-		return max(c.Lease, c.Former, c.Hold.For)
+		return max(c.Promise(), c.Hold.For)
 	}
-	return max(c.Lease, c.Former)
+	return c.Promise()
 }
 
 // Outlasts returns how long it takes, on the clock of somebody who counts from when no more of them are given, until no

@@ -37,6 +37,7 @@ type Replicator interface {
 type Voting interface {
 	Enable(ctx context.Context, s replication.VoteSettings) (*replication.Charter, error)
 	Pause(ctx context.Context, reason string) (*replication.Charter, error)
+	Hold(ctx context.Context, d time.Duration) (*replication.Charter, error)
 	Change(ctx context.Context, c replication.VoteChange) (*replication.Charter, error)
 	Recover(ctx context.Context, region string) (*replication.Reign, error)
 }
@@ -125,6 +126,7 @@ func NewHandler(o HandlerOptions) http.Handler {
 	mux.HandleFunc("POST /mimir/v1/votes/enable", h.enableVotes)
 	mux.HandleFunc("POST /mimir/v1/votes/recover", h.recoverVotes)
 	mux.HandleFunc("POST /mimir/v1/votes/pause", h.pauseFailover)
+	mux.HandleFunc("POST /mimir/v1/votes/hold", h.holdPrimary)
 	mux.HandleFunc("POST /mimir/v1/votes/change", h.changeVotes)
 	mux.HandleFunc("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
 		tails, err := o.Replicator.Tails(r.Context())

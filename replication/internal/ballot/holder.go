@@ -138,6 +138,9 @@ func (h *Holder) release(c *timeline.Charter) {
 // Left returns how much of the charter's hold is left, zero if there is none.
 func (h *Holder) Left() time.Duration { return h.hold.Left(h.now-h.began, h.view.Wall) }
 
+// Expired reports whether the time of the hold of c, by which the voters are asked now, is over.
+func (h *Holder) Expired(c *timeline.Charter) bool { return c.Hold.Same(h.hold) && h.Left() == 0 }
+
 // Ends returns up to where may have been acknowledged in the hold, once it is Ending.
 func (h *Holder) Ends() timeline.Position { return h.ends }
 

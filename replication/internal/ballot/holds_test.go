@@ -7,8 +7,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// holds has region i, if it is primary and has a lease, order a hold, or end one once nothing counts by it any more; and
-// keep what another voter has.
+// holds has region i, if it is primary and has a lease, order a hold, or end one once nothing counts by it any more;
+// and keep what another voter has.
 func (n *world) holds(i int, bug string, add func(string, func(*world))) {
 	v := &n.voters[i]
 	s := v.state

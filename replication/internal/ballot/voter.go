@@ -199,7 +199,7 @@ func (v *Voter) cut(now Instant, s *timeline.State) {
 	if v.held.hold == nil || c == nil || !v.held.mark.Before(c.Mark()) || c.Hold.Same(v.held.hold) {
 		return
 	}
-	end := now + max(c.Lease, c.Former)
+	end := now + c.Promise()
 	v.until, v.others, v.lived, v.held = min(v.until, end), min(v.others, end), min(v.lived, end), heldBy{}
 }
 
@@ -218,7 +218,11 @@ func (v *Voter) free(
 		return objection(timeline.ReasonPromise, "%s supports another for %v", v.id, short(left)), left
 	case now < v.until && c.For != v.region:
 		left = v.until - now
-		return objection(timeline.ReasonPromise, "%s supports %s for %v", v.id, v.region, short(left)), left
+		what := "supports"
+		if v.held.hold != nil {
+			what = "holds"
+		}
+		return objection(timeline.ReasonPromise, "%s %s %s for %v", v.id, what, v.region, short(left)), left
 	case now < v.since+lease && (c.For != s.Ballot.For || s.Ballot.Handoff != 0):
 		left = v.since + lease - now
 		return objection(timeline.ReasonGuard, "who spoke for %s before may support another for %v", v.id,

@@ -14,8 +14,8 @@ const askRecover = peer.Question[peer.Nothing, *timeline.Reign]("vote-recover")
 
 // Recover makes region primary, and the only voter, without asking the others: a majority of votes is lost for good.
 // Whoever orders it answers for that none of the others acknowledges anything any more; after a lease that is so for
-// those that hear nobody. Any node takes the call. Errors: ErrRejected if no votes are taken, ErrUnknownRegion,
-// ErrNotReady, ErrUnknownOutcome.
+// those that hear nobody, but for a primary that is held. Any node takes the call. Errors: ErrRejected if no votes are
+// taken, ErrUnknownRegion, ErrNotReady, ErrUnknownOutcome.
 func (v Orders) Recover(ctx context.Context, region string) (*timeline.Reign, error) {
 	if region == v.config.Region && v.config.Leadership.Leads() {
 		return v.recover(ctx)
@@ -42,7 +42,7 @@ func (v Orders) recover(ctx context.Context) (*timeline.Reign, error) {
 	case s.Role() == timeline.Diverged:
 		return nil, fmt.Errorf("%w: region %s has to rejoin first", contract.ErrDiverged, v.config.Region)
 	case s.Charter() != nil:
-		lease = s.Charter().Guard()
+		lease = s.Charter().Promise()
 	}
 	v.config.Logger.Warn("recovery asked for: this region goes on as the only voter, when a lease is over")
 	if err := v.config.Life.Pause(ctx, lease); err != nil {
@@ -56,6 +56,7 @@ func (v Orders) recover(ctx context.Context) (*timeline.Reign, error) {
 	own := timeline.Voter{ID: v.config.Region, Identity: s.Ballot.Identity, Priority: max(v.config.Priority, 1)}
 	c.Epoch, c.Number = max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, c.Number+1
 	c.Voters, c.Automatic, c.Paused = []timeline.Voter{own}, false, ""
+	c.Hold, c.Under = nil, timeline.Under{}
 	if err := v.write(ctx, &c); err != nil {
 		return nil, err
 	}
