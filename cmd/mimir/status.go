@@ -25,13 +25,13 @@ type fleetReport struct {
 	Survivable bool           `json:"survivable"`
 	Regions    []regionReport `json:"regions"`
 	Alarms     []alarmReport  `json:"alarms,omitempty"`
-	Open       []string       `json:"open,omitempty"` // what is open to others, on a node of each region
+	Open       []string       `json:"open,omitempty"` // what is open to others, on the nodes that answered
 }
 
 type regionReport struct {
 	replication.RegionStatus
 	Revision admin.Revision `json:"revision"` // of the node By; -1 if it did not tell
-	open     []string       // to others, on that node
+	nodes    []nodeReport   // those that answered
 	alarms   []admin.Alarm  // of the fleet, as that node has them
 }
 
@@ -81,18 +81,15 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 		if urls := clientURLs(&r.RegionStatus); len(urls) > 0 {
 			wg.Go(func() {
 				if node, err := client.At(urls...).Node(ctx); err == nil {
-					r.Revision, r.alarms, r.open = node.Revision, node.Alarms, node.Open
+					r.Revision, r.alarms = node.Revision, node.Alarms
 				}
 			})
 		}
+		wg.Go(func() { r.nodes = askNodes(ctx, client, r.Nodes) })
 	}
 	wg.Wait()
 	report.tellAlarms()
-	for _, r := range report.Regions {
-		for _, text := range r.open {
-			report.Open = append(report.Open, r.Name+": "+text)
-		}
-	}
+	report.tellOpen()
 	return report, nil
 }
 
@@ -160,6 +157,9 @@ func (f *fleetReport) print(w io.Writer) {
 	for _, r := range f.Regions {
 		if text := r.problems(); text != "" {
 			fmt.Fprintf(w, "%s: %s\n", r.Name, text)
+		}
+		if r.Late != nil {
+			fmt.Fprintf(w, "%s: %s\n", r.Name, lateText(r.Late))
 		}
 		if r.Moving != "" && !r.Sealed {
 			fmt.Fprintf(w, "%s %s\n", r.Name, r.Moving)
@@ -241,6 +241,25 @@ func lagText(r *replication.RegionStatus) string {
 		return fmt.Sprintf("at least %d commands, %.2f s", r.Lag.Commands, r.Lag.Seconds)
 	default:
 		return fmt.Sprintf("%d commands, %s, %.2f s", r.Lag.Commands, byteText(r.Lag.Bytes), r.Lag.Seconds)
+	}
+}
+
+// lateText says how late a region is kept: what it has is told apart from that, as its lag.
+func lateText(l *replication.Late) string {
+	shows := fmt.Sprintf("shows position %d", l.Shown)
+	if !l.Of.IsZero() {
+		shows = fmt.Sprintf("shows %s, position %d", l.Of.Local().Format("2006-01-02 15:04:05"), l.Shown)
+	}
+	delay := time.Duration(l.DelaySeconds * float64(time.Second))
+	switch {
+	case l.Released:
+		return fmt.Sprintf("delayed by %s, and shows everything now, by order: %s", delay, shows)
+	case delay == 0:
+		return "is delayed no longer, and shows everything: " + shows
+	case l.Full:
+		return fmt.Sprintf("delayed by less than %s, since no more may be held back (apply-delay-bytes): %s", delay, shows)
+	default:
+		return fmt.Sprintf("delayed by %s, %s", delay, shows)
 	}
 }
 

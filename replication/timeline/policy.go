@@ -100,5 +100,8 @@ func (c *Control) Level() Level {
 	if c.Vote != nil {
 		level = max(level, c.Vote.Charter.Level())
 	}
+	if c.Origin != nil {
+		level = max(level, c.Origin.Commands)
+	}
 	return level
 }

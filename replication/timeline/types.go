@@ -125,6 +125,8 @@ const (
 	LevelKeep    Level = 2 // the control keep
 	LevelBallots Level = 3 // votes, charters and ceilings
 	LevelPolicy  Level = 4 // charters with more rules about how the primary moves by itself
+	LevelUsers   Level = 5 // frames with commands about users, or in the name of one
+	LevelDelay   Level = 6 // regions that show their history late
 	LevelHold    Level = 7 // charters with a hold
 	LevelNow           = LevelHold
 )

@@ -23,6 +23,7 @@ type Replicator interface {
 	Found(ctx context.Context, primary string) (*replication.Reign, error)
 	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
 	FailoverWithin(ctx context.Context, to string, accept uint64) (*replication.MoveReport, error)
+	FailoverAt(ctx context.Context, to string, at replication.Point) (*replication.MoveReport, error)
 	Tails(ctx context.Context) ([]replication.TailInfo, error)
 	ReadTail(
 		ctx context.Context, name string,
@@ -40,6 +41,7 @@ type Voting interface {
 	Hold(ctx context.Context, d time.Duration) (*replication.Charter, error)
 	Change(ctx context.Context, c replication.VoteChange) (*replication.Charter, error)
 	Recover(ctx context.Context, region string) (*replication.Reign, error)
+	RecoverAt(ctx context.Context, region string, at replication.Point) (*replication.Reign, error)
 }
 
 // Node is one node's picture of itself.
@@ -53,7 +55,13 @@ type Node struct {
 	Alarms []Alarm `json:"alarms,omitempty"`
 	// Open says what is open to others on this node, and what to change.
 	Open []string `json:"open,omitempty"`
+	// Operators says who is an operator: the settings that name them, root, or [Everybody]. Empty: the node is of a
+	// version that asks nobody.
+	Operators string `json:"operators,omitempty"`
 }
+
+// Everybody is who is an operator on a node where nothing says who is.
+const Everybody = "everybody"
 
 // Alarm is one that a member has raised: NOSPACE.
 type Alarm struct {
@@ -79,6 +87,8 @@ type Move struct {
 	Force bool   `json:"force,omitempty"`
 	// AcceptLoss is how many acknowledged writes a failover may lose, without Force, where votes are taken.
 	AcceptLoss *uint64 `json:"acceptLoss,omitempty"`
+	// At is where a region that is kept delayed begins, with Force: a failover to the past.
+	At *replication.Point `json:"at,omitempty"`
 }
 
 // HandlerOptions are what a handler answers from. All must be set.
@@ -88,6 +98,8 @@ type HandlerOptions struct {
 	Node       func() Node
 	States     States
 	Logger     *slog.Logger
+	// Guard returns the handler of a pattern with what checks that the caller may call it before it.
+	Guard func(pattern string, h http.Handler) http.Handler
 }
 
 // maxBodyBytes bounds what a call may send.
@@ -115,28 +127,29 @@ func lasting(r *http.Request) (context.Context, context.CancelFunc) {
 func NewHandler(o HandlerOptions) http.Handler {
 	h := &handler{o, semaphore.NewWeighted(mostTails), semaphore.NewWeighted(mostStates)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
-	mux.HandleFunc("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) {
+	on := func(pattern string, f http.HandlerFunc) { mux.Handle(pattern, o.Guard(pattern, f)) }
+	on("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
+	on("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, o.Replicator.Fleet(r.Context()), nil)
 	})
-	mux.HandleFunc("POST /mimir/v1/switchover", h.move)
-	mux.HandleFunc("POST /mimir/v1/switchover/abort", h.abort)
-	mux.HandleFunc("POST /mimir/v1/fleet/init", h.found)
-	mux.HandleFunc("POST /mimir/v1/failover", h.move)
-	mux.HandleFunc("POST /mimir/v1/votes/enable", h.enableVotes)
-	mux.HandleFunc("POST /mimir/v1/votes/recover", h.recoverVotes)
-	mux.HandleFunc("POST /mimir/v1/votes/pause", h.pauseFailover)
-	mux.HandleFunc("POST /mimir/v1/votes/hold", h.holdPrimary)
-	mux.HandleFunc("POST /mimir/v1/votes/change", h.changeVotes)
-	mux.HandleFunc("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
+	on("POST /mimir/v1/switchover", h.move)
+	on("POST /mimir/v1/switchover/abort", h.abort)
+	on("POST /mimir/v1/fleet/init", h.found)
+	on("POST /mimir/v1/failover", h.move)
+	on("POST /mimir/v1/votes/enable", h.enableVotes)
+	on("POST /mimir/v1/votes/recover", h.recoverVotes)
+	on("POST /mimir/v1/votes/pause", h.pauseFailover)
+	on("POST /mimir/v1/votes/hold", h.holdPrimary)
+	on("POST /mimir/v1/votes/change", h.changeVotes)
+	on("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
 		tails, err := o.Replicator.Tails(r.Context())
 		answer(w, tails, err)
 	})
-	mux.HandleFunc("GET /mimir/v1/tails/{name}", h.readTail)
-	mux.HandleFunc("GET /mimir/v1/tails/{name}/state", h.readState)
-	mux.HandleFunc("GET /mimir/v1/tails/{name}/fork", h.fork)
-	mux.HandleFunc("DELETE /mimir/v1/tails/{name}", h.discardTail)
-	mux.HandleFunc("/mimir/v1/", func(w http.ResponseWriter, r *http.Request) {
+	on("GET /mimir/v1/tails/{name}", h.readTail)
+	on("GET /mimir/v1/tails/{name}/state", h.readState)
+	on("GET /mimir/v1/tails/{name}/fork", h.fork)
+	on("DELETE /mimir/v1/tails/{name}", h.discardTail)
+	on("/mimir/v1/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Sprintf("no such call: %s %s", r.Method, r.URL.Path))
 	})
 	return mux
@@ -159,14 +172,17 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	var report *replication.MoveReport
 	var err error
-	if r.URL.Path == "/mimir/v1/switchover" {
-		h.Logger.Info("switchover asked for", "to", in.To, "by", r.RemoteAddr)
+	if in.At != nil && (!in.Force || in.AcceptLoss != nil || r.URL.Path != "/mimir/v1/failover") {
+		refuse(w, http.StatusBadRequest, `body: "at" is of a failover by force`)
+		return
+	}
+	if in.At != nil {
+		report, err = h.Replicator.FailoverAt(ctx, in.To, *in.At)
+	} else if r.URL.Path == "/mimir/v1/switchover" {
 		report, err = h.Replicator.Switchover(ctx, in.To)
 	} else if in.AcceptLoss != nil && !in.Force {
-		h.Logger.Warn("failover asked for", "to", in.To, "accept", *in.AcceptLoss, "by", r.RemoteAddr)
 		report, err = h.Replicator.FailoverWithin(ctx, in.To, *in.AcceptLoss)
 	} else {
-		h.Logger.Warn("failover asked for", "to", in.To, "force", in.Force, "by", r.RemoteAddr)
 		report, err = h.Replicator.Failover(ctx, in.To, in.Force)
 	}
 	answer(w, report, err)
@@ -178,7 +194,6 @@ type Aborted struct {
 }
 
 func (h *handler) abort(w http.ResponseWriter, r *http.Request) {
-	h.Logger.Info("abort of the switchover asked for", "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	at, err := h.Replicator.AbortSwitchover(ctx)
@@ -249,6 +264,7 @@ func statusOf(err error) int {
 		{replication.ErrHandoff, http.StatusConflict},
 		{replication.ErrAlreadyBegun, http.StatusConflict},
 		{replication.ErrRejected, http.StatusConflict},
+		{replication.ErrArgument, http.StatusBadRequest},
 		{replication.ErrDiverged, http.StatusConflict},
 		{replication.ErrNotReady, http.StatusServiceUnavailable},
 		{replication.ErrNotLeader, http.StatusServiceUnavailable},

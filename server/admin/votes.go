@@ -22,6 +22,8 @@ type Hold struct {
 // Recovery is the body of a call that makes a region the only voter.
 type Recovery struct {
 	Keep string `json:"keep"`
+	// At is where a region that is kept delayed begins; nil: at its last position.
+	At *replication.Point `json:"at,omitempty"`
 }
 
 // Founding is the body of a call that forms a new fleet.
@@ -45,7 +47,6 @@ func (h *handler) enableVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("votes asked for", "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	charter, err := h.Voting.Enable(ctx, in)
@@ -57,7 +58,6 @@ func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("pause of automatic failover asked for", "for", in.Reason, "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	charter, err := h.Voting.Pause(ctx, in.Reason)
@@ -81,7 +81,6 @@ func (h *handler) changeVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("change of votes asked for", "remove", in.Remove, "add", in.Add+in.Witness, "by", r.RemoteAddr)
 	charter, err := h.Voting.Change(context.WithoutCancel(r.Context()), in)
 	answer(w, charter, err)
 }
@@ -91,9 +90,13 @@ func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("recovery asked for", "keep", in.Keep, "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
+	if in.At != nil {
+		reign, err := h.Voting.RecoverAt(ctx, in.Keep, *in.At)
+		answer(w, reign, err)
+		return
+	}
 	reign, err := h.Voting.Recover(ctx, in.Keep)
 	answer(w, reign, err)
 }
@@ -103,7 +106,6 @@ func (h *handler) found(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("a new fleet asked for", "primary", in.Primary, "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	reign, err := h.Replicator.Found(ctx, in.Primary)
@@ -116,10 +118,13 @@ func (c *Client) Found(ctx context.Context, primary string) (*replication.Reign,
 	return out, c.post(ctx, "/mimir/v1/fleet/init", Founding{primary}, out)
 }
 
-// RecoverVotes makes a region primary and the only voter.
-func (c *Client) RecoverVotes(ctx context.Context, keep string) (*replication.Reign, error) {
+// RecoverVotes makes a region primary and the only voter; where at is not nil, at a point in what it has and does not
+// show.
+func (c *Client) RecoverVotes(
+	ctx context.Context, keep string, at *replication.Point,
+) (*replication.Reign, error) {
 	out := &replication.Reign{}
-	return out, c.post(ctx, "/mimir/v1/votes/recover", Recovery{keep}, out)
+	return out, c.post(ctx, "/mimir/v1/votes/recover", Recovery{Keep: keep, At: at}, out)
 }
 
 // EnableVotes has the fleet vote about its primary.
