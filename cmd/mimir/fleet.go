@@ -92,6 +92,9 @@ func (n *connection) charter(c *cobra.Command, do func(context.Context) (*replic
 		}
 		fmt.Fprintf(w, "charter %d of epoch %d: %s vote; %s\n", charter.Number, charter.Epoch,
 			strings.Join(voters, ", "), moves(len(voters), charter.Automatic, charter.Paused))
+		if charter.Hold != nil {
+			fmt.Fprintf(w, "it is held until %s\n", charter.Hold.Until.UTC().Format(time.RFC3339))
+		}
 	})
 }
 

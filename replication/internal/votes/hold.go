@@ -28,6 +28,11 @@ type ending struct {
 // promises that. Zero ends it. Any node takes the call. Errors: as of Enable; ErrArgument where writes wait for other
 // regions.
 func (v Orders) Hold(ctx context.Context, d time.Duration) (*timeline.Charter, error) {
+	if d > 0 {
+		if err := v.config.Ready(ctx, timeline.LevelHold); err != nil { // an older leader would not know the question
+			return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+		}
+	}
 	return atPrimary(ctx, v, askHold, holdOrder{d}, v.stay)
 }
 
