@@ -39,6 +39,7 @@ type Replicator interface {
 type Voting interface {
 	Enable(ctx context.Context, s replication.VoteSettings) (*replication.Charter, error)
 	Pause(ctx context.Context, reason string) (*replication.Charter, error)
+	Hold(ctx context.Context, d time.Duration) (*replication.Charter, error)
 	Change(ctx context.Context, c replication.VoteChange) (*replication.Charter, error)
 	Recover(ctx context.Context, region string) (*replication.Reign, error)
 	RecoverAt(ctx context.Context, region string, at replication.Point) (*replication.Reign, error)
@@ -147,6 +148,7 @@ func NewHandler(o HandlerOptions) http.Handler {
 	on("POST /mimir/v1/votes/enable", h.enableVotes)
 	on("POST /mimir/v1/votes/recover", h.recoverVotes)
 	on("POST /mimir/v1/votes/pause", h.pauseFailover)
+	on("POST /mimir/v1/votes/hold", h.holdPrimary)
 	on("POST /mimir/v1/votes/change", h.changeVotes)
 	on("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
 		tails, err := o.Replicator.Tails(r.Context())
