@@ -34,6 +34,28 @@ var statuses = []struct{ from, to error }{
 	{command.ErrTooManyOps, rpctypes.ErrGRPCTooManyOps},
 	{command.ErrDuplicateKey, rpctypes.ErrGRPCDuplicateKey},
 	{command.ErrInvalidSortOption, rpctypes.ErrGRPCInvalidSortOption},
+	{command.ErrRootUserNotExist, rpctypes.ErrGRPCRootUserNotExist},
+	{command.ErrRootRoleNotExist, rpctypes.ErrGRPCRootRoleNotExist},
+	{command.ErrUserAlreadyExist, rpctypes.ErrGRPCUserAlreadyExist},
+	{command.ErrUserEmpty, rpctypes.ErrGRPCUserEmpty},
+	{command.ErrUserNotFound, rpctypes.ErrGRPCUserNotFound},
+	{command.ErrRoleAlreadyExist, rpctypes.ErrGRPCRoleAlreadyExist},
+	{command.ErrRoleNotFound, rpctypes.ErrGRPCRoleNotFound},
+	{command.ErrRoleEmpty, rpctypes.ErrGRPCRoleEmpty},
+	{command.ErrAuthFailed, rpctypes.ErrGRPCAuthFailed},
+	{command.ErrPermissionNotGiven, rpctypes.ErrGRPCPermissionNotGiven},
+	{command.ErrPermissionDenied, rpctypes.ErrGRPCPermissionDenied},
+	{command.ErrRoleNotGranted, rpctypes.ErrGRPCRoleNotGranted},
+	{command.ErrPermissionNotGranted, rpctypes.ErrGRPCPermissionNotGranted},
+	{command.ErrAuthNotEnabled, rpctypes.ErrGRPCAuthNotEnabled},
+	{command.ErrInvalidAuthToken, rpctypes.ErrGRPCInvalidAuthToken},
+	{command.ErrInvalidAuthMgmt, rpctypes.ErrGRPCInvalidAuthMgmt},
+	{command.ErrAuthOldRevision, rpctypes.ErrGRPCAuthOldRevision},
+	// etcd has no code for this one.
+	{command.ErrNoPasswordUser, status.Error(codes.Unknown,
+		"auth: authentication failed, password was given for no password user")},
+	{command.ErrTooManyUsers, status.Error(codes.ResourceExhausted,
+		"mimir: users, roles and their permissions would be too many: delete some first")},
 	{lease.ErrNotLessor, rpctypes.ErrGRPCLeaderChanged},
 	{mvcc.ErrCorrupt, rpctypes.ErrGRPCCorrupt},
 	{kv.ErrClosed, rpctypes.ErrGRPCStopped},
@@ -65,6 +87,9 @@ func (a *API) statusOf(ctx context.Context, err error) error {
 	}
 	if ended := ctx.Err(); ended != nil {
 		return status.FromContextError(ended).Err()
+	}
+	if errors.Is(err, replication.ErrDelayed) { // no Unavailable: whoever tried again would do so for as long as the delay
+		return status.Error(codes.FailedPrecondition, "etcdserver: "+err.Error())
 	}
 	for _, s := range statuses {
 		if errors.Is(err, s.from) {

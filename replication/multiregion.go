@@ -14,6 +14,7 @@ import (
 // for regions, and for callers that want results, fresh reads or durability in more than one region.
 type MultiRegionReplicator struct {
 	Orders
+	Understanding
 	node *node
 }
 
@@ -24,7 +25,7 @@ func NewMultiRegionReplicator(c *Config, s Storage) (*MultiRegionReplicator, err
 	if err != nil {
 		return nil, err
 	}
-	return &MultiRegionReplicator{Orders{n}, n}, nil
+	return &MultiRegionReplicator{Orders{n}, Understanding{n}, n}, nil
 }
 
 // SetTransport gives the node its network. It is called once, before Start; the node closes the transport at Shutdown.

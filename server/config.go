@@ -46,6 +46,12 @@ type Config struct {
 	// Operator says who is an operator, and where the audit log of what operators do goes.
 	Operator Operator
 
+	// AuthToken is what clients get that log in, AuthTokenTTL for how long it counts if it is a simple one, and
+	// BcryptCost what hashing a password costs.
+	AuthToken    string
+	AuthTokenTTL time.Duration
+	BcryptCost   int
+
 	LogLevel, LogFormat string
 	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
 	MaxConnections int
@@ -125,7 +131,7 @@ func (c *Config) complete() {
 	if r.PeerAddr == "" {
 		r.PeerAddr = c.ListenPeer
 	}
-	if r.Priority = c.Failover.Priority; r.Priority == 0 {
+	if r.Priority = c.Failover.Priority; r.Priority == 0 || r.ApplyDelay > 0 {
 		r.Priority = replication.NeverPrimary
 	}
 	if c.Failover.Automatic {

@@ -185,7 +185,7 @@ func (s *server) build(plain *slog.Logger) error {
 		return err
 	}
 	wire.Keys, wire.KeyOptional = keys, c.KeyOptional
-	wire.Admit = func(p grpctransport.Peer) error { return c.PeerRule.admit(c.Replication.FleetID, p) }
+	wire.Admit = c.PeerRule.admitting(c.Replication.FleetID, s.logger)
 	peers, err := grpctransport.New(wire)
 	if err != nil {
 		return err
@@ -196,7 +196,9 @@ func (s *server) build(plain *slog.Logger) error {
 	if node.CheckpointBytes == 0 {
 		node.CheckpointBytes = -1 // to the library, zero is its default
 	}
+	node.CommandLevel = commandLevel
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
+	node.Revision = s.store.Revision
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())
@@ -205,7 +207,12 @@ func (s *server) build(plain *slog.Logger) error {
 	if dial := s.ports.tls.dial; dial != nil {
 		dial.OnChange(func() { time.AfterFunc(trust.DefaultGrace, peers.(grpctransport.Renewer).Renew()) })
 	}
+	tokens, err := c.tokens(s.logger)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: auth-token: %w", ErrConfig, err), peers.Close())
+	}
 	s.api = etcdapi.New(etcdapi.Options{
+		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
 		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
 		Unary: s.gate.Unary, Stream: s.gate.Stream,

@@ -5,7 +5,10 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/etcdapi/token"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
@@ -110,6 +113,18 @@ var sections = []section{
 				"taken when votes begin",
 			func(c *Config) *int { return &c.Failover.Priority }),
 	}},
+	{"A delayed region", []setting{
+		duration("apply-delay", 0, 0, 30*24*time.Hour,
+			"how old the history is that this region shows while it is not primary: it stores everything at once, and "+
+				"applies it then, so that a failover can go back to before something happened "+
+				"([failover](failover.md#somebody-deleted-everything)). Linearizable reads are refused there, and it "+
+				"becomes primary by order alone. Equal on all nodes of the region; 0: none",
+			func(c *Config) *time.Duration { return &c.Replication.ApplyDelay }),
+		size("apply-delay-bytes", replication.DefaultDelayBytes, 1<<20, unbounded,
+			"how much history is stored and not shown, at most: beyond it the oldest is shown early, and "+
+				"`mimir status` says so. Each node of the region has that much more log on its disk",
+			func(c *Config) *int64 { return &c.Replication.DelayBytes }),
+	}},
 	{"TLS", slices.Concat(
 		files("client-tls", "clients", "authorities trusted to sign clients",
 			func(c *Config) *TLS { return &c.ClientTLS }),
@@ -166,6 +181,18 @@ var sections = []section{
 		yesOrNo("audit-log-required", "refuse operators' calls while `audit-log` cannot be written, also a failover; "+
 			"else their lines go to the log meanwhile, and `status` says so",
 			func(c *Config) *bool { return &c.Operator.AuditRequired }),
+	}},
+	{"Users and roles", []setting{
+		text("auth-token", tokenSimple,
+			"what a client gets that logs in ([auth.md](auth.md)): `simple`, or "+
+				"`jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=10m`, as etcd's flag; equal everywhere",
+			func(c *Config) *string { return &c.AuthToken }),
+		duration("auth-token-ttl", token.DefaultTTL, time.Second, 24*time.Hour,
+			"how long a simple token counts; clients that know the password get another one by themselves",
+			func(c *Config) *time.Duration { return &c.AuthTokenTTL }),
+		count("bcrypt-cost", bcrypt.DefaultCost, bcrypt.MinCost, 20,
+			"what hashing a new password costs, each step twice as much as the one before",
+			func(c *Config) *int { return &c.BcryptCost }),
 	}},
 	{"Log", []setting{
 		text("log-level", "info",

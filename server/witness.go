@@ -102,7 +102,7 @@ func (o *WitnessOptions) transport(keys [][]byte) (transport.Transport, *trust.K
 		}),
 		ServerTLS: s.peer, Refused: door.Failed, FleetID: o.FleetID, NodeName: o.Name,
 		Region: "witness", Logger: o.Logger, Keys: keys, KeyOptional: o.KeyOptional,
-		Admit: func(p grpctransport.Peer) error { return o.PeerRule.admit(o.FleetID, p) },
+		Admit: o.PeerRule.admitting(o.FleetID, o.Logger),
 	}
 	if s.dial != nil {
 		wire.ClientCredentials = s.dial

@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -57,6 +58,10 @@ func (f *fake) Found(_ context.Context, primary string) (*replication.Reign, err
 
 func (f *fake) FailoverWithin(_ context.Context, to string, accept uint64) (*replication.MoveReport, error) {
 	return &replication.MoveReport{To: to, Lossy: true, Behind: accept}, nil
+}
+
+func (f *fake) FailoverAt(_ context.Context, to string, at replication.Point) (*replication.MoveReport, error) {
+	return &replication.MoveReport{To: to, Lossy: true, Position: at.Position}, nil
 }
 
 func (f *fake) Failover(_ context.Context, to string, force bool) (*replication.MoveReport, error) {
@@ -125,6 +130,9 @@ type fakeState struct{ fails int64 }
 func (f fakeState) Open(string) (State, error) { return f, nil }
 func (f fakeState) ForkBefore(int64) int64     { return 3 }
 func (f fakeState) Revision() int64            { return 5 }
+func (f fakeState) Auth() *auth.State          { return auth.New() }
+
+func (f fakeState) Attached(int64, func(key []byte) error) error { return nil }
 func (f fakeState) Same(context.Context, string, int64) (bool, error) {
 	return true, nil
 }

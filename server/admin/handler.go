@@ -24,6 +24,7 @@ type Replicator interface {
 	Found(ctx context.Context, primary string) (*replication.Reign, error)
 	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
 	FailoverWithin(ctx context.Context, to string, accept uint64) (*replication.MoveReport, error)
+	FailoverAt(ctx context.Context, to string, at replication.Point) (*replication.MoveReport, error)
 	Tails(ctx context.Context) ([]replication.TailInfo, error)
 	ReadTail(
 		ctx context.Context, name string,
@@ -40,6 +41,7 @@ type Voting interface {
 	Pause(ctx context.Context, reason string) (*replication.Charter, error)
 	Change(ctx context.Context, c replication.VoteChange) (*replication.Charter, error)
 	Recover(ctx context.Context, region string) (*replication.Reign, error)
+	RecoverAt(ctx context.Context, region string, at replication.Point) (*replication.Reign, error)
 }
 
 // Node is one node's picture of itself.
@@ -76,9 +78,15 @@ type Write struct {
 	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke, lease-expiry, lease-expiry-part or alarm, and
 	// Request what it was asked to do, as the etcd API's JSON: keys and values in base64. A lease-expiry is no request:
 	// the primary revoked a lease that nobody renewed there; nor is a part of one, a transaction that deletes some of
-	// the keys of such a lease. They are not to be replayed.
+	// the keys of such a lease. They are not to be replayed. What changes users and roles is auth-enable, user-add and
+	// so on; no passwords are shown, nor what was made of them.
 	Op      string          `json:"op"`
 	Request json.RawMessage `json:"request"`
+	// User is in whose name it was asked for, while authentication was enabled. Refused says why it was not done, Doubt
+	// why it is not known whether it was: whether the user was permitted to.
+	User    string `json:"user,omitempty"`
+	Refused string `json:"refused,omitempty"`
+	Doubt   string `json:"doubt,omitempty"`
 }
 
 // Move is the body of a switchover or failover.
@@ -87,6 +95,8 @@ type Move struct {
 	Force bool   `json:"force,omitempty"`
 	// AcceptLoss is how many acknowledged writes a failover may lose, without Force, where votes are taken.
 	AcceptLoss *uint64 `json:"acceptLoss,omitempty"`
+	// At is where a region that is kept delayed begins, with Force: a failover to the past.
+	At *replication.Point `json:"at,omitempty"`
 }
 
 // HandlerOptions are what a handler answers from. All must be set.
@@ -169,7 +179,13 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	var report *replication.MoveReport
 	var err error
-	if r.URL.Path == "/mimir/v1/switchover" {
+	if in.At != nil && (!in.Force || in.AcceptLoss != nil || r.URL.Path != "/mimir/v1/failover") {
+		refuse(w, http.StatusBadRequest, `body: "at" is of a failover by force`)
+		return
+	}
+	if in.At != nil {
+		report, err = h.Replicator.FailoverAt(ctx, in.To, *in.At)
+	} else if r.URL.Path == "/mimir/v1/switchover" {
 		report, err = h.Replicator.Switchover(ctx, in.To)
 	} else if in.AcceptLoss != nil && !in.Force {
 		report, err = h.Replicator.FailoverWithin(ctx, in.To, *in.AcceptLoss)
@@ -200,9 +216,13 @@ func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
 	defer h.tails.Release(1)
 	out := json.NewEncoder(w)
 	began := false
+	rights := newRights(h.States)
 	err := h.Replicator.ReadTail(r.Context(), r.PathValue("name"),
 		func(e replication.Epoch, p replication.Position, c replication.Command) error {
 			write, err := describe(e, p, c.Data)
+			if err == nil {
+				err = rights.judge(write, c.Data)
+			}
 			if err != nil {
 				return err
 			}
@@ -255,6 +275,7 @@ func statusOf(err error) int {
 		{replication.ErrHandoff, http.StatusConflict},
 		{replication.ErrAlreadyBegun, http.StatusConflict},
 		{replication.ErrRejected, http.StatusConflict},
+		{replication.ErrArgument, http.StatusBadRequest},
 		{replication.ErrDiverged, http.StatusConflict},
 		{replication.ErrNotReady, http.StatusServiceUnavailable},
 		{replication.ErrNotLeader, http.StatusServiceUnavailable},

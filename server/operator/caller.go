@@ -105,10 +105,7 @@ type shaken struct {
 
 // ServerHandshake implements credentials.TransportCredentials.
 func (s shaken) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	secure, ok := c.(*tls.Conn)
-	if below, covers := c.(interface{ NetConn() net.Conn }); !ok && covers {
-		secure, ok = below.NetConn().(*tls.Conn)
-	}
+	secure, ok := c.(interface{ ConnectionState() tls.ConnectionState })
 	if !ok {
 		return s.TransportCredentials.ServerHandshake(c)
 	}

@@ -49,6 +49,14 @@ type Elections interface {
 	Sound(ctx context.Context, accept uint64) (timeline.Epoch, error)
 }
 
+// Late is what the region has and does not show, on its leader. It is safe for concurrent use.
+type Late interface {
+	// Find returns the place of a point in that. Errors: ErrRejected if the point is elsewhere, ErrArgument.
+	Find(ctx context.Context, p contract.Point) (timeline.Cursor, error)
+	// ShowAll returns once everything is shown, and remains so for a while. Errors: ErrNotLeader, ErrNotReady.
+	ShowAll(ctx context.Context) (timeline.Cursor, error)
+}
+
 // Config is what a Governor needs.
 type Config struct {
 	Region      string
@@ -66,6 +74,7 @@ type Config struct {
 	Client      *peer.Client
 	Decider     Decider
 	Follower    Follower
+	Late        Late
 	// Elections asks for votes, where they are taken.
 	Elections Elections
 	// Rewinds says that this node keeps checkpoints of its own.
@@ -79,6 +88,9 @@ const (
 	findTimeout = 15 * time.Second
 	// findAgain is the pause between two tries to find it, and between two looks at a region that is not ready.
 	findAgain = 100 * time.Millisecond
+	// rewindTimeout is how long a region tries to go back to the fork by itself before it takes a copy: what was
+	// written since a checkpoint is applied in much less.
+	rewindTimeout = 5 * time.Minute
 )
 
 // limits of a handoff: at most 30 s in which the target, if it is not close, comes no closer, then writes pause for at
@@ -87,7 +99,7 @@ func limits(callTimeout time.Duration) succession.Limits {
 	return succession.Limits{
 		CatchUp: 30 * time.Second, Settle: time.Second, Handover: 10 * time.Second, Abort: 2 * callTimeout,
 		Ask: 2 * callTimeout, Again: findAgain, Retry: time.Second, Poll: time.Second, Close: 10_000,
-		Near: 100,
+		Near: 100, Rewind: rewindTimeout,
 	}
 }
 
@@ -227,7 +239,10 @@ func (g *Governor) view() succession.View {
 	out.Term, _ = g.config.Leadership.Term()
 	for name, r := range v.Regions {
 		if l := r.Leader(); l != nil {
-			sight := succession.Sight{Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns, Sealed: l.Sealed}
+			sight := succession.Sight{
+				Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns, Sealed: l.Sealed, Forming: l.Forming,
+				Asked: l.At.Sub(g.began),
+			}
 			if l.Voting != nil {
 				sight.Ballot = &l.Voting.Ballot
 			}

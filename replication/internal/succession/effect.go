@@ -11,7 +11,7 @@ type Deed string
 
 // Deeds. What came of one is told by the Input named beside it; of those without, nothing is told.
 const (
-	// Propose takes Control through the region's log: seal, unseal, refuse, yield, diverge, install. Decided.
+	// Propose takes Control through the region's log: seal, unseal, refuse, yield, diverge, install, cut. Decided.
 	Propose Deed = "propose"
 	// Begin takes Reign through the region's log, at the place that is applied. Decided.
 	Begin Deed = "begin"
@@ -53,7 +53,8 @@ type Effect struct {
 	Until    Instant
 	Call     uint64
 	Reply    Reply
-	Operator bool // of an Elect: somebody ordered it
+	Why      string // of a Stop: what is worth a line to people, or ""
+	Operator bool   // of an Elect: somebody ordered it
 	// Accept is how many acknowledged commands he accepts to be lost; timeline.NoBound: any.
 	Accept uint64
 }

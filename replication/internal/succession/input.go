@@ -32,6 +32,9 @@ type Takeover struct {
 	// votes are taken.
 	Operator bool
 	Accept   uint64
+	// At is where the region begins instead of at its last position: what it has behind that, and shows to nobody, is
+	// cut off first, and saved as a tail. Nil: at its last position.
+	At *timeline.Cursor
 	// Anew says that a region which is primary begins again where votes are taken, since they bar its way.
 	Anew bool
 }
@@ -95,6 +98,7 @@ type Ended struct {
 	NeedsCopy bool  // of a stream: the source holds too little of its log
 	Copy      *Copy // of a fetch, or a rewind
 	Err       error
+	Again     bool // of an error of a rewind: so many nodes could not be asked that another try may do better
 }
 
 // Fork is where the histories part.
