@@ -1,10 +1,20 @@
 package server
 
 import (
+	"crypto/tls"
 	"net"
 	"sync"
 	"time"
 )
+
+// leavableTLS is one of TLS, which says so to who asks for what the client showed.
+type leavableTLS struct {
+	*leavable
+	secure *tls.Conn
+}
+
+// ConnectionState returns that of TLS.
+func (c leavableTLS) ConnectionState() tls.ConnectionState { return c.secure.ConnectionState() }
 
 // goAway is a frame that tells a client of HTTP/2 to begin no more requests on its connection, and that all it has
 // begun are dealt with (RFC 9113, section 6.8).

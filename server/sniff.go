@@ -86,7 +86,7 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 		if secure.ConnectionState().NegotiatedProtocol == "h2" {
 			client := newLeavable(c)
 			door.Farewell(c, client.farewell)
-			return s.grpc, client, nil
+			return s.grpc, leavableTLS{client, secure}, nil
 		}
 		door.Farewell(c, func() {}) // nothing can be said: a request under way gets the time
 		return s.http, c, nil

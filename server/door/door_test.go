@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -218,13 +219,13 @@ func TestDismiss(t *testing.T) {
 			t.Errorf("told %d times", told)
 		}
 		polite, in := h.visit(t)
-		var said int
-		Farewell(in, func() { said++ })
+		var said atomic.Int32
+		Farewell(in, func() { said.Add(1) })
 		Vouch(in)
 		in.(guest).Dismiss(10 * time.Second)
 		time.Sleep(9 * time.Second)
-		if said != 1 || ended(polite) {
-			t.Errorf("the farewell was said %d times, or the connection ended too early", said)
+		if said.Load() != 1 || ended(polite) {
+			t.Errorf("the farewell was said %d times, or the connection ended too early", said.Load())
 		}
 		time.Sleep(2 * time.Second)
 		if synctest.Wait(); !ended(polite) {

@@ -2,6 +2,7 @@ package propose
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,9 @@ import (
 type renewing struct {
 	transport.Transport
 	leaving chan struct{} // of all streams that are opened, until it is closed
-	opened  []transport.Stream
+
+	mu     sync.Mutex
+	opened []transport.Stream
 }
 
 func (r *renewing) Open(ctx context.Context, addr, service string) (transport.Stream, error) {
@@ -24,7 +27,9 @@ func (r *renewing) Open(ctx context.Context, addr, service string) (transport.St
 	if err != nil {
 		return nil, err
 	}
+	r.mu.Lock()
 	r.opened = append(r.opened, s)
+	r.mu.Unlock()
 	select {
 	case <-r.leaving:
 		return s, nil
@@ -65,6 +70,7 @@ func TestAConnectionThatIsLeftCostsNoAnswer(t *testing.T) {
 			go put()
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(done) > 0 || len(way.opened) != 2 {
 			t.Fatalf("%d are answered, %d connections", len(done), len(way.opened))
 		}
