@@ -294,11 +294,11 @@ func TestPasswords(t *testing.T) {
 // What grows has a bound, and there is room again once something is deleted.
 func TestUsersAreBounded(t *testing.T) {
 	s := rooted(t)
-	large := strings.Repeat("k", 1<<20)
+	large := strings.Repeat("k", 3<<20)
 	var err error
 	for i := 0; err == nil; i++ {
-		if err = s.do(roleGrant("a", read, fmt.Sprint(i, large), "")); i > 16 {
-			t.Fatalf("%d permissions of 1 MiB each", i)
+		if err = s.do(roleGrant("a", read, fmt.Sprint(i, large), "")); i > 5 {
+			t.Fatalf("%d permissions of 3 MiB each", i)
 		}
 	}
 	expect(t, "full", err, command.ErrTooManyUsers)

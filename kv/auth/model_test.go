@@ -243,7 +243,7 @@ func (m *model) forbid(role string, g granted, isRole bool) error {
 // Random histories leave what a model leaves that does it the long way, in memory and on disk: who has which roles, and
 // who may read and write what.
 func TestRandomHistoriesFollowTheModel(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(6) {
 		r := rand.New(rand.NewPCG(seed, 4))
 		s := newStore(t)
 		m := &model{revision: FirstRevision, users: map[string]map[string]bool{}, roles: map[string][]granted{}}
@@ -288,7 +288,7 @@ func (m *model) compare(t *testing.T, r *rand.Rand, s *State, what string) {
 			t.Fatalf("%s: %s has %v, %v, in the model %v", what, name, got.GetRoles(), err, want)
 		}
 	}
-	for range 20 {
+	for range 8 {
 		u, rev := fmt.Sprint("u", r.IntN(5)), m.revision-uint64(r.IntN(2)&r.IntN(2))
 		i, end := r.IntN(letters), -1
 		if r.IntN(2) == 0 {
