@@ -37,6 +37,10 @@
 //     next (invariant 7);
 //   - every region comes back by itself, and all nodes are equal (invariants 4 and 9).
 //
+// TestStrangers does at all ports what somebody can who only reaches them, and checks that the node lives, that what
+// he costs in memory, descriptors, goroutines and lines of the log is bounded and gone with him, and that a client goes
+// on; it tells how much slower.
+//
 // The driver of the processes and links is package localfleet. What happens inside a node is for the tests of the other
 // rooms, and of sim.
 package e2e

@@ -194,10 +194,10 @@ func New(o Options) *API {
 	a.effects = newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)
 	if o.Unary != nil {
-		a.unary = append(a.unary, a.carryUnary, o.Unary)
+		a.unary = append(a.unary, a.gatewayRequests.carryUnary, o.Unary)
 	}
 	if o.Stream != nil {
-		a.stream = append(a.stream, a.carryStream, o.Stream)
+		a.stream = append(a.stream, a.gatewayRequests.carryStream, o.Stream)
 	}
 	return a
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -79,6 +80,45 @@ func TestAWatchOfTheFutureWaits(t *testing.T) {
 	s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: math.MaxInt64})
 	if r := s.receive(); !r.Canceled || r.CompactRevision != 1 {
 		t.Errorf("%v", r)
+	}
+}
+
+// TestAWatchThatHasToAskHoldsUpNoOther of its stream, nor ends one: the primary does not answer, and then it does.
+func TestAWatchThatHasToAskHoldsUpNoOther(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	put(t, n, "k", "v")
+	s := openWatch(t, n)
+	s.create(&pb.WatchCreateRequest{Key: []byte("k"), WatchId: 1})
+	n.Replicator.Fail(replication.ErrNotReady)
+	for id := int64(2); id < 5; id++ {
+		r := s.create(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: math.MaxInt64, WatchId: id})
+		if !r.Created || r.Canceled || r.WatchId != id {
+			t.Fatalf("%v", r)
+		}
+	}
+	if r := s.create(&pb.WatchCreateRequest{Key: []byte("k"), WatchId: 4}); !r.Canceled || r.WatchId != -1 {
+		t.Errorf("an ID that is in use: %v", r)
+	}
+	s.cancel(3)
+	if r := s.receive(); !r.Canceled || r.CompactRevision != 0 || r.WatchId != 3 {
+		t.Errorf("%v", r)
+	}
+	s.askProgress() // and gets no answer
+	batch := &replication.Batch{Epoch: 1, First: 100, Metadata: &replication.Metadata{Epoch: 1, Position: 100}}
+	batch.Commands = []replication.Command{{Data: command.EncodePut(&pb.PutRequest{Key: []byte("k")})}}
+	if _, err := n.Store.Apply(batch); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.receive(); r.WatchId != 1 || len(r.Events) != 1 {
+		t.Errorf("%v", r)
+	}
+	n.Replicator.Fail(nil)
+	for ended := map[int64]bool{}; len(ended) < 2; {
+		r := s.receive()
+		if ended[r.WatchId] || r.WatchId != 2 && r.WatchId != 4 || !r.Canceled || r.CompactRevision <= 0 {
+			t.Fatalf("%v", r)
+		}
+		ended[r.WatchId] = true
 	}
 }
 

@@ -22,24 +22,25 @@ func (c carried) Value(key any) any {
 }
 
 // carry returns the context for a request whose own is ctx.
-func (a *API) carry(ctx context.Context) context.Context {
-	if from, ok := grpcpeer.FromContext(ctx); !ok || from.Addr == nil || from.Addr.Network() != gatewayNetwork {
+func (g *gatewayRequests) carry(ctx context.Context) context.Context {
+	from, ok := grpcpeer.FromContext(ctx)
+	if !ok || from.Addr == nil {
 		return ctx
 	}
-	if one := a.senderOf(ctx).gateway; one != nil {
-		return carried{ctx, one.of}
+	if one := g.of(ctx, from); one != nil {
+		return carried{ctx, one.context}
 	}
 	return ctx
 }
 
-func (a *API) carryUnary(
+func (g *gatewayRequests) carryUnary(
 	ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
 ) (any, error) {
-	return handle(a.carry(ctx), req)
+	return handle(g.carry(ctx), req)
 }
 
-func (a *API) carryStream(
+func (g *gatewayRequests) carryStream(
 	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) error {
-	return handle(srv, &boundedStream{ServerStream: ss, ctx: a.carry(ss.Context())})
+	return handle(srv, &boundedStream{ServerStream: ss, ctx: g.carry(ss.Context())})
 }

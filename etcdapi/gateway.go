@@ -84,8 +84,8 @@ type gatewayRequests struct {
 // client: the gateway has it as soon as it is sent.
 type gatewayRequest struct {
 	name       string
-	connection string // of the client
-	of         context.Context
+	connection string          // of the client
+	context    context.Context // of the HTTP request
 
 	mu   sync.Mutex
 	held []heldAnswer // messages on their way, the first of which is the one that is being written
@@ -103,7 +103,7 @@ type gatewayRequestKey struct{}
 // follow has the requests of h known by name while they are under way.
 func (g *gatewayRequests) follow(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		one := &gatewayRequest{name: strconv.FormatUint(g.last.Add(1), 10), connection: r.RemoteAddr, of: r.Context()}
+		one := &gatewayRequest{name: strconv.FormatUint(g.last.Add(1), 10), connection: r.RemoteAddr, context: r.Context()}
 		g.under.Store(one.name, one)
 		defer func() {
 			g.under.Delete(one.name)
@@ -181,13 +181,24 @@ func (a *API) senderOf(ctx context.Context) sender {
 	if !ok || from.Addr == nil {
 		return sender{connection: "unknown"}
 	}
-	if from.Addr.Network() == gatewayNetwork {
-		names := metadata.ValueFromIncomingContext(ctx, gatewayKey)
-		if len(names) > 0 { // the last one is the gateway's own: a client may have sent some too
-			if one, ok := a.gatewayRequests.under.Load(names[len(names)-1]); ok {
-				return sender{one.(*gatewayRequest).connection, one.(*gatewayRequest)}
-			}
-		}
+	if one := a.gatewayRequests.of(ctx, from); one != nil {
+		return sender{one.connection, one}
 	}
 	return sender{connection: from.Addr.String()}
+}
+
+// of returns the request of the gateway that one over gRPC is, nil if it came from elsewhere.
+func (g *gatewayRequests) of(ctx context.Context, from *grpcpeer.Peer) *gatewayRequest {
+	if from.Addr.Network() != gatewayNetwork {
+		return nil
+	}
+	names := metadata.ValueFromIncomingContext(ctx, gatewayKey)
+	if len(names) == 0 {
+		return nil
+	}
+	one, ok := g.under.Load(names[len(names)-1]) // the gateway's own: a client may have sent some too
+	if !ok {
+		return nil
+	}
+	return one.(*gatewayRequest)
 }

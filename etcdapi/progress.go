@@ -30,7 +30,7 @@ func (w *watchStream) answerProgress() {
 	}
 	all, now := make([]*oneWatch, 0, len(w.watches)), w.store.Revision()
 	for _, one := range w.watches {
-		if one.start > now {
+		if one.start > now || len(w.unsure) > 0 {
 			all = nil
 			break
 		}

@@ -35,7 +35,7 @@ type watchServer struct {
 func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	w := &watchStream{API: s.API, stream: stream, ctx: ctx, fail: cancel, began: s.clock.Now(),
-		watches: make(map[int64]*oneWatch), ended: make(map[int64]bool)}
+		watches: make(map[int64]*oneWatch), unsure: make(map[int64]*unsure), ended: make(map[int64]bool)}
 	defer w.close()
 	go func() {
 		if err := w.receive(); !errors.Is(err, io.EOF) {
@@ -64,9 +64,7 @@ func (w *watchStream) receive() error {
 		}
 		switch {
 		case r.GetCreateRequest() != nil:
-			if err = w.hearOf(r.GetCreateRequest().StartRevision); err == nil {
-				err = w.create(r.GetCreateRequest())
-			}
+			err = w.create(r.GetCreateRequest())
 		case r.GetCancelRequest() != nil:
 			err = w.cancel(r.GetCancelRequest().WatchId)
 		case r.GetProgressRequest() != nil:
@@ -76,15 +74,6 @@ func (w *watchStream) receive() error {
 			return err
 		}
 	}
-}
-
-// hearOf asks the primary before a watch is refused because its start lies too far ahead: a client that comes from
-// another region may have heard of a reign before this node did. If nobody answers, it is better served elsewhere.
-func (w *watchStream) hearOf(start int64) error {
-	if start <= w.store.Revision() || !w.strange(start) {
-		return nil
-	}
-	return w.barrier(w.ctx)
 }
 
 // create starts a watch, or says why not.
@@ -108,11 +97,10 @@ func (w *watchStream) create(r *pb.WatchCreateRequest) error {
 	if reason != "" {
 		return w.refuse(reason)
 	}
-	watcher, err := w.store.Watch(watch.Request{
-		Key: r.Key, RangeEnd: r.RangeEnd, StartRevision: r.StartRevision, PrevKV: r.PrevKv,
-		NoPut:    hasFilter(r, pb.WatchCreateRequest_NOPUT),
-		NoDelete: hasFilter(r, pb.WatchCreateRequest_NODELETE),
-	})
+	if w.mustAsk(r.StartRevision) {
+		return w.createUnsure(id, r)
+	}
+	watcher, err := w.open(r)
 	var compacted *watch.CompactedError
 	switch {
 	case errors.As(err, &compacted):
@@ -128,6 +116,14 @@ func (w *watchStream) create(r *pb.WatchCreateRequest) error {
 	}
 	w.start(id, watcher, r)
 	return nil
+}
+
+func (w *watchStream) open(r *pb.WatchCreateRequest) (*watch.Watcher, error) {
+	return w.store.Watch(watch.Request{
+		Key: r.Key, RangeEnd: r.RangeEnd, StartRevision: r.StartRevision, PrevKV: r.PrevKv,
+		NoPut:    hasFilter(r, pb.WatchCreateRequest_NOPUT),
+		NoDelete: hasFilter(r, pb.WatchCreateRequest_NODELETE),
+	})
 }
 
 // forbidden says why whoever asks may not watch a range, "" if he may. Of a watch that is there nothing is asked again:
@@ -163,7 +159,9 @@ func (w *watchStream) admit(r *pb.WatchCreateRequest) (id int64, reason string) 
 	return id, ""
 }
 
-func (w *watchStream) inUse(id int64) bool { return w.watches[id] != nil || w.ended[id] }
+func (w *watchStream) inUse(id int64) bool {
+	return w.watches[id] != nil || w.unsure[id] != nil || w.ended[id]
+}
 
 // refuse answers a request for a watch that will not be. The caller holds mu.
 func (w *watchStream) refuse(reason string) error {
@@ -181,6 +179,10 @@ func (w *watchStream) cancel(id int64) error {
 	}
 	if one := w.watches[id]; one != nil {
 		w.remove(one)
+	}
+	if u := w.unsure[id]; u != nil {
+		u.cancel()
+		delete(w.unsure, id)
 	}
 	delete(w.ended, id)
 	err := w.stream.Send(&pb.WatchResponse{Header: w.header(w.store.Revision()), WatchId: id, Canceled: true})

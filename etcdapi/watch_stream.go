@@ -27,6 +27,7 @@ type watchStream struct {
 	// mu is held while sending, so that the order of what is sent is the order of what was decided under it.
 	mu      sync.Mutex
 	watches map[int64]*oneWatch
+	unsure  map[int64]*unsure
 	ended   map[int64]bool // ended by compaction; the client may still cancel them, and the IDs are in use until then
 	nextID  int64
 	asked   bool // the client waits for a notification about all watches

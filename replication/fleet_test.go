@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -351,8 +352,16 @@ func TestDeposedPrimarySavesItsTailAndRejoins(t *testing.T) {
 			f.kill(n)
 		}
 		f.network.HealAll()
-		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", false); err == nil {
+		_, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", false)
+		if err == nil {
 			t.Fatal("failover without force went through")
+		}
+		// A number of commands would pass for all that is lost.
+		said := []string{"is unknown: no leader of us answers", " s ago by us-", ", which eu has; what it acknowledged"}
+		for _, part := range said {
+			if !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "0 commands") {
+				t.Errorf("says %q, and not %q", err, part)
+			}
 		}
 		r, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true)
 		if err != nil {

@@ -67,6 +67,22 @@ func (r *Voting) Pause(ctx context.Context, reason string) (*Charter, error) {
 	return r.orders().Pause(ctx, reason)
 }
 
+// Hold has the primary stay where it is for d, more than a lease and at most timeline.MaxHold, and go on although
+// other voters are away: for planned work on them, or on the network. Who is reached when it is ordered promises it; a
+// majority has to be. Meanwhile nothing but an order of Recover moves the primary, and a failover may lose any number
+// of commands. Zero ends it. It does not outlast a change of the leader of the primary unless a majority is reached
+// then. Any node takes the call. Errors: as of Enable; ErrRejected if it is to end and there is none; ErrArgument where
+// writes wait for other regions.
+func (r *Voting) Hold(ctx context.Context, d time.Duration) (*Charter, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	if d < 0 || d > timeline.MaxHold {
+		return nil, fmt.Errorf("%w: a hold of %v, at most %v", ErrArgument, d, timeline.MaxHold)
+	}
+	return r.orders().Hold(ctx, d)
+}
+
 // Change changes who votes, one voter removed and one added at most, and by which rules. Any node takes the call; the
 // primary needs a lease. A budget that is lowered holds for what a later epoch acknowledges: in this one, voters have
 // agreed to more. Errors: as of Enable. ErrUnknownOutcome: it is written, at least in part; see Status.

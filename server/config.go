@@ -31,6 +31,11 @@ type Config struct {
 	// this node shows to and trusts in other regions besides.
 	ClientTLS, PeerTLS, RegionTLS TLS
 
+	// HTTPTLS secures ListenHTTP.
+	HTTPTLS TLS
+	// Handshakes are the bounds of all of them.
+	Handshakes Handshakes
+
 	// FleetKeyFile has the keys that nodes show each other, one a line; KeyOptional lets in who shows none.
 	FleetKeyFile string
 	KeyOptional  bool
@@ -87,7 +92,7 @@ func (f *Failover) Settings() replication.VoteSettings {
 }
 
 // TLS names the files that secure a listener or a dialer; all empty means plaintext. Files are read again when they
-// change.
+// change, see package trust.
 type TLS struct {
 	// Cert and Key are PEM files: the certificate with its chain, and its key.
 	Cert, Key string

@@ -14,5 +14,5 @@
 //	listen-client   gRPC and HTTP/1.1 on one port: the etcd API, its JSON gateway, /health, /version, /metrics,
 //	                /mimir/v1/
 //	listen-peer     nodes of this region and of the others: Raft, stream, forwarded requests
-//	listen-http     optional, plaintext: /metrics, /health, /livez, /readyz, and, if so configured, /debug/pprof/
+//	listen-http     optional: /metrics, /health, /livez, /readyz, and, if so configured, /debug/pprof/
 package server

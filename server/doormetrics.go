@@ -16,7 +16,7 @@ var (
 		[]string{"listener"}, nil)
 	connectionsRefused = prometheus.NewDesc("mimir_connections_refused_total",
 		"Connections closed by a listener: full; stranger, which did not show in time what it is or made room for "+
-			"another; system, which gave no descriptor or memory.",
+			"another; system, which gave no descriptor or memory; handshake, which failed.",
 		[]string{"listener", "reason"}, nil)
 )
 

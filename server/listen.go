@@ -15,23 +15,15 @@ import (
 // nothing.
 type listeners struct {
 	client, peer, http net.Listener // http is nil if not configured
-	clientTLS, peerTLS *tls.Config  // nil: plaintext
-	dialTLS            *tls.Config
+	tls                *secured
 	doors              []*door.Door // before client, peer and http
 }
 
-func listen(c *Config, shares door.Shares, logger *slog.Logger) (*listeners, error) {
+func listen(c *Config, shares door.Shares, o *Options, logger *slog.Logger) (*listeners, error) {
 	l := &listeners{}
 	var err error
-	// Clients that offer both protocols are to get HTTP/1.1: see sniffer.
-	if l.clientTLS, err = listenerTLS([]string{"http/1.1", "h2"}, c.ClientTLS); err != nil {
-		return nil, fmt.Errorf("%w: client-tls: %w", ErrConfig, err)
-	}
-	if l.peerTLS, err = listenerTLS([]string{"h2"}, c.PeerTLS, c.RegionTLS); err != nil {
-		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)
-	}
-	if l.dialTLS, err = dialerTLS(c.PeerTLS, c.RegionTLS); err != nil {
-		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)
+	if l.tls, err = secure(c, o.recheck, logger); err != nil {
+		return nil, err
 	}
 	for _, port := range []struct {
 		key, addr string
@@ -58,8 +50,11 @@ func listen(c *Config, shares door.Shares, logger *slog.Logger) (*listeners, err
 		})
 		*port.to, l.doors = guarded, append(l.doors, guarded)
 	}
-	if l.clientTLS != nil {
-		l.client = tls.NewListener(l.client, l.clientTLS)
+	if l.tls.client != nil {
+		l.client = tls.NewListener(l.client, l.tls.client)
+	}
+	if l.tls.http != nil && l.http != nil {
+		l.http = tls.NewListener(l.http, l.tls.http)
 	}
 	return l, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
@@ -92,9 +93,29 @@ func exposed(listen string) bool {
 }
 
 // advice returns what is open on this node, and what to change: for the log at the start, and for status.
-func (c *Config) advice() (list []string) {
+func (c *Config) advice() []string {
+	list := c.peerAdvice("listen-peer")
 	add := func(text string) { list = append(list, text) }
-	peer, client := &c.PeerTLS, &c.ClientTLS
+	client := &c.ClientTLS
+	if !client.Enabled() && exposed(c.ListenClient) {
+		add("listen-client is plaintext and reached from other machines: set client-tls")
+	} else if client.Enabled() && !client.RequireClientCert {
+		add("client-tls asks nobody for a certificate: whoever gets to listen-client may write and delete; set " +
+			"client-tls.ca and client-tls.require-client-cert")
+	}
+	if c.Operator.TokenFile != "" && !client.Enabled() && exposed(c.ListenClient) {
+		add("operators' tokens come in plaintext to listen-client: who reads the network has them; set client-tls")
+	}
+	if c.ListenHTTP != "" && !c.HTTPTLS.Enabled() && exposed(c.ListenHTTP) {
+		add("listen-http is plaintext and reached from other machines: set http-tls")
+	}
+	return list
+}
+
+// peerAdvice is that for the port of nodes, which key names.
+func (c *Config) peerAdvice(key string) (list []string) {
+	add := func(text string) { list = append(list, strings.ReplaceAll(text, "listen-peer", key)) }
+	peer := &c.PeerTLS
 	switch {
 	case c.KeyOptional:
 		add("fleet-key-optional lets in who shows no key: take it away once all nodes have fleet-key-file")
@@ -111,18 +132,6 @@ func (c *Config) advice() (list []string) {
 	case !c.PeerRule.set():
 		add("any certificate of the authority of peer-tls can speak as any node: set peer-tls.bind to node, or " +
 			"peer-tls.allowed-cn or peer-tls.allowed-hostname")
-	}
-	if !client.Enabled() && exposed(c.ListenClient) {
-		add("listen-client is plaintext and reached from other machines: set client-tls")
-	} else if client.Enabled() && !client.RequireClientCert {
-		add("client-tls asks nobody for a certificate: whoever gets to listen-client may write and delete; set " +
-			"client-tls.ca and client-tls.require-client-cert")
-	}
-	if c.Operator.TokenFile != "" && !client.Enabled() && exposed(c.ListenClient) {
-		add("operators' tokens come in plaintext to listen-client: who reads the network has them; set client-tls")
-	}
-	if c.ListenHTTP != "" && exposed(c.ListenHTTP) {
-		add("listen-http is plaintext and reached from other machines")
 	}
 	return list
 }

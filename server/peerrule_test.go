@@ -69,14 +69,7 @@ func TestRefusedPeersAreTold(t *testing.T) {
 func openAs(t *testing.T, server TLS, rule PeerRule, shows TLS, as string) (heard transport.Caller, err error) {
 	t.Helper()
 	server.RequireClientCert = true
-	serverTLS, err := listenerTLS([]string{"h2"}, server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dialTLS, err := dialerTLS(shows)
-	if err != nil {
-		t.Fatal(err)
-	}
+	serverTLS := secureFor(t, Config{PeerTLS: server}).peer
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -96,9 +89,11 @@ func openAs(t *testing.T, server TLS, rule PeerRule, shows TLS, as string) (hear
 	if err != nil {
 		t.Fatal(err)
 	}
-	caller, err := grpctransport.New(grpctransport.Options{
-		ClientTLS: dialTLS, FleetID: "f", NodeName: as, Region: "us",
-	})
+	wire := grpctransport.Options{FleetID: "f", NodeName: as, Region: "us"}
+	if dial := secureFor(t, Config{RegionTLS: shows}).dial; dial != nil {
+		wire.ClientCredentials = dial
+	}
+	caller, err := grpctransport.New(wire)
 	if err != nil {
 		t.Fatal(err)
 	}

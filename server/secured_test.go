@@ -43,7 +43,7 @@ func guardedPort(t *testing.T, block TLS) string {
 			t.Fatal(err)
 		}
 	}
-	secure, err := listenerTLS([]string{"http/1.1", "h2"}, block)
+	ports, err := secure(&Config{ClientTLS: block}, 0, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func guardedPort(t *testing.T, block TLS) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	both := sniff(tls.NewListener(bound, secure))
+	both := sniff(tls.NewListener(bound, ports.client))
 	quiet := slog.New(slog.DiscardHandler)
 	gate, audit, err := new(Operator).newGate(quiet, rootLink{func() *etcdapi.API { return n.API }})
 	if err != nil {

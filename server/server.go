@@ -28,6 +28,7 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/operator"
+	"github.com/mimir-kv/mimir/server/trust"
 )
 
 // Options are what a process knows beside its configuration.
@@ -38,6 +39,8 @@ type Options struct {
 	Hurry <-chan struct{}
 	// Reopen has the audit log opened anew. May be nil.
 	Reopen <-chan struct{}
+
+	recheck time.Duration // of the files of TLS; 0: as usual
 }
 
 // ErrAbrupt says that a stop in good order was cut short. Nothing is lost: the log has it.
@@ -133,7 +136,7 @@ func open(c *Config, o Options) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if s.ports, err = listen(c, shares, s.logger); err != nil {
+	if s.ports, err = listen(c, shares, &o, s.logger); err != nil {
 		return nil, err
 	}
 	s.shares = shares
@@ -168,7 +171,11 @@ func (s *server) build(plain *slog.Logger) error {
 	}
 	s.lessor = lease.NewLessor(s.store, clock.Real, s.expiry.expire)
 	wire := c.Peers
-	wire.Listener, wire.ServerTLS, wire.ClientTLS = s.ports.peer, s.ports.peerTLS, s.ports.dialTLS
+	wire.Listener, wire.ServerTLS = s.ports.peer, s.ports.tls.peer
+	if s.ports.tls.dial != nil {
+		wire.ClientCredentials = s.ports.tls.dial
+	}
+	wire.Refused = door.Failed
 	wire.FleetID, wire.NodeName, wire.Region = c.Replication.FleetID, c.Replication.NodeID, c.Replication.RegionID
 	wire.Logger = s.logger
 	keys, err := fleetKeys(c.FleetKeyFile)
@@ -195,6 +202,9 @@ func (s *server) build(plain *slog.Logger) error {
 		return errors.Join(err, peers.Close())
 	}
 	s.replicator.SetTransport(peers)
+	if dial := s.ports.tls.dial; dial != nil {
+		dial.OnChange(func() { time.AfterFunc(trust.DefaultGrace, peers.(grpctransport.Renewer).Renew()) })
+	}
 	tokens, err := c.tokens(s.logger)
 	if err != nil {
 		return errors.Join(fmt.Errorf("%w: auth-token: %w", ErrConfig, err), peers.Close())
@@ -234,7 +244,8 @@ func (s *server) start(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newNodeMetrics(s.replicator.Health, s.figures), doorMetrics(s.ports.doors), auditMetrics{s.audit})
+		newNodeMetrics(s.replicator.Health, s.figures), doorMetrics(s.ports.doors), auditMetrics{s.audit},
+		s.ports.tls.keeper)
 	s.rpc = newRPCServer(newCallMetrics(registry), s.logger, s.api.ServerOptions()...)
 	s.api.Register(s.rpc)
 	gateway, cancel := context.WithCancel(context.Background())
@@ -264,6 +275,7 @@ func (s *server) start(ctx context.Context) error {
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}
 	go s.watchRoom(gateway)
+	go s.ports.tls.keeper.Run(gateway)
 	s.logger.Info("open files", "limit", s.shares.Limit, "clients", s.shares.Clients, "peers", s.shares.Peers,
 		"http", s.shares.HTTP, "tables", s.shares.Tables)
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
@@ -300,7 +312,7 @@ func (s *server) node() admin.Node {
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
-		Operators: s.operators(),
+		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(),
 	}
 	for _, a := range s.store.Alarms() {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})

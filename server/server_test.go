@@ -69,13 +69,20 @@ func testConfig(t *testing.T, name string) *Config {
 // runNode runs a node until the test ends or the returned function is called, which waits for its end.
 func runNode(t *testing.T, c *Config) (stop func() error) {
 	t.Helper()
+	return runNodeWith(t, c, Options{})
+}
+
+// runNodeWith is runNode with more that the process knows.
+func runNodeWith(t *testing.T, c *Config, o Options) (stop func() error) {
+	t.Helper()
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	log := &logged{}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, c, Options{Version: "test", LogTo: log}) }()
+	o.Version, o.LogTo = "test", log
+	go func() { done <- Run(ctx, c, o) }()
 	stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() {
 		if err := stop(); err != nil && !t.Failed() {

@@ -53,8 +53,8 @@ var sections = []section{
 				"`nodes`",
 			func(c *Config) *string { return &c.Replication.PeerAddr }),
 		text("listen-http", "",
-			"plaintext port for `/metrics`, `/health`, `/livez`, `/readyz`, `/version`; without `client-tls` "+
-				"also the operator's calls; not opened if not set",
+			"port for `/metrics`, `/health`, `/livez`, `/readyz`, `/version`, plaintext without `http-tls`; without "+
+				"`client-tls` also the operator's calls; not opened if not set",
 			func(c *Config) *string { return &c.ListenHTTP }),
 		yesOrNo("pprof", "serve Go's profiles on `listen-http` under `/debug/pprof/`",
 			func(c *Config) *bool { return &c.Pprof }),
@@ -150,6 +150,17 @@ var sections = []section{
 				func(c *Config) *bool { return &c.KeyOptional }),
 		},
 		files("region-tls", "", "authorities of other regions", func(c *Config) *TLS { return &c.RegionTLS }),
+		files("http-tls", "whoever comes to `listen-http`", "authorities trusted to sign who may come to `listen-http`",
+			func(c *Config) *TLS { return &c.HTTPTLS }),
+		[]setting{
+			text("tls-min-version", "1.2",
+				"least version of TLS, at every port and towards other nodes: `1.2` or `1.3`",
+				func(c *Config) *string { return &c.Handshakes.MinVersion }),
+			list("tls-cipher-suites", "cipher suites of TLS 1.2 that may be used, such as "+
+				"`TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`; those that Go holds secure if not set. Those of TLS 1.3 "+
+				"cannot be chosen",
+				func(c *Config) *[]string { return &c.Handshakes.CipherSuites }),
+		},
 	)},
 	{"Operators", []setting{
 		list("operator.allowed-cn", "common names, of which the certificate of an operator has one; needs "+

@@ -42,9 +42,13 @@ var wiring = map[reflect.Type]map[string]string{
 		"Clock":      "the machine's",
 	},
 	reflect.TypeFor[grpctransport.Options](): {
-		"Listener":    "bound to listen-peer",
-		"ServerTLS":   "made of peer-tls and region-tls",
-		"ClientTLS":   "made of peer-tls and region-tls",
+		"Listener":  "bound to listen-peer",
+		"ServerTLS": "made of peer-tls and region-tls",
+		"ClientTLS": "made of peer-tls and region-tls",
+
+		"ClientCredentials": "made of peer-tls and region-tls",
+		"Refused":           "told to the door of listen-peer",
+
 		"Keys":        "read from fleet-key-file",
 		"KeyOptional": "fleet-key-optional",
 		"Admit":       "made of the peer-tls settings that say who is a node",

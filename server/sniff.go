@@ -65,6 +65,7 @@ func (s *sniffer) divide(c net.Conn) {
 	c.SetDeadline(time.Now().Add(sniffTimeout))
 	to, c, err := s.recognize(c)
 	if err != nil {
+		door.Failed(c.RemoteAddr(), err)
 		c.Close()
 		return
 	}
@@ -83,8 +84,11 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 			return nil, c, err
 		}
 		if secure.ConnectionState().NegotiatedProtocol == "h2" {
-			return s.grpc, c, nil
+			client := newLeavable(c)
+			door.Farewell(c, client.farewell)
+			return s.grpc, client, nil
 		}
+		door.Farewell(c, func() {}) // nothing can be said: a request under way gets the time
 		return s.http, c, nil
 	}
 	seen := make([]byte, len(preface))
@@ -99,7 +103,7 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 			return nil, c, err
 		}
 	}
-	return s.grpc, &replayed{c, seen}, nil
+	return s.grpc, newLeavable(&replayed{c, seen}), nil
 }
 
 // Accept returns the next connection of this side's protocol.

@@ -101,11 +101,7 @@ func TestSnifferMutualTLS(t *testing.T) {
 	ours, strangers := newAuthority(t, "ours"), newAuthority(t, "strangers")
 	block := ours.issue(t, "server")
 	block.RequireClientCert = true
-	secure, err := listenerTLS([]string{"http/1.1", "h2"}, block)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := serveBoth(t, secure)
+	addr := serveBoth(t, secureFor(t, Config{ClientTLS: block}).client)
 	dial := func(block TLS) *tls.Config {
 		c, err := ClientTLSConfig(block, false)
 		if err != nil {

@@ -2,179 +2,113 @@ package server
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
-	"sync"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/mimir-kv/mimir/server/trust"
 )
 
-// keypair is a certificate read from files, read again when they change. A change that cannot be read keeps the former
-// one.
-type keypair struct {
-	certFile, keyFile string
-
-	mu      sync.Mutex
-	pair    *tls.Certificate
-	stamp   [2]fileStamp
-	checked time.Time
+// secured are the listeners' and the dialer's configurations; nil: plaintext.
+type secured struct {
+	keeper             *trust.Keeper
+	client, peer, http *tls.Config
+	dial               *trust.Dialer
 }
 
-type fileStamp struct {
-	modified time.Time
-	size     int64
-}
-
-// recheckInterval bounds how often the files are looked at.
-const recheckInterval = 5 * time.Second
-
-func loadKeypair(certFile, keyFile string) (*keypair, error) {
-	k := &keypair{certFile: certFile, keyFile: keyFile}
-	stamp, err := k.look()
+// secure reads the files of TLS, which are looked at again every so often once the keeper runs.
+func secure(c *Config, every time.Duration, logger *slog.Logger) (*secured, error) {
+	o, err := c.Handshakes.options()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", certFile, err)
+	o.Every, o.Logger = every, logger
+	s := &secured{keeper: trust.New(o)}
+	client, http := c.ClientTLS.block("client-tls"), c.HTTPTLS.block("http-tls")
+	peer, region := c.PeerTLS.block("peer-tls"), c.RegionTLS.block("region-tls")
+	// Clients that offer both protocols are to get HTTP/1.1: see sniffer.
+	if s.client, err = s.keeper.Listener([]string{"http/1.1", "h2"}, client); err != nil {
+		return nil, fmt.Errorf("%w: client-tls: %w", ErrConfig, err)
 	}
-	k.pair, k.stamp, k.checked = &pair, stamp, time.Now()
-	return k, nil
+	if s.http, err = s.keeper.Listener([]string{"http/1.1"}, http); err != nil {
+		return nil, fmt.Errorf("%w: http-tls: %w", ErrConfig, err)
+	}
+	if s.peer, err = s.keeper.Listener([]string{"h2"}, peer, region); err != nil {
+		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)
+	}
+	if s.dial, err = s.keeper.Dialer(peer, region); err != nil {
+		return nil, fmt.Errorf("%w: peer-tls, region-tls: %w", ErrConfig, err)
+	}
+	return s, nil
 }
 
-func (k *keypair) look() (stamp [2]fileStamp, err error) {
-	for i, name := range []string{k.certFile, k.keyFile} {
-		info, err := os.Stat(name)
-		if err != nil {
-			return stamp, err
-		}
-		stamp[i] = fileStamp{info.ModTime(), info.Size()}
-	}
-	return stamp, nil
+func (t TLS) block(name string) trust.Block {
+	return trust.Block{Name: name, Cert: t.Cert, Key: t.Key, CA: t.CA, RequireClientCert: t.RequireClientCert}
 }
 
-// current returns the certificate as the files have it.
-func (k *keypair) current() *tls.Certificate {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if now := time.Now(); now.Sub(k.checked) >= recheckInterval {
-		k.checked = now
-		if stamp, err := k.look(); err == nil && stamp != k.stamp {
-			if pair, err := tls.LoadX509KeyPair(k.certFile, k.keyFile); err == nil {
-				k.pair, k.stamp = &pair, stamp
-			}
-		}
-	}
-	return k.pair
+// Handshakes bound what may be agreed on in one, at all ports and towards other nodes.
+type Handshakes struct {
+	MinVersion   string   // 1.2 or 1.3; empty: 1.2
+	CipherSuites []string // of TLS 1.2, by their names; none: Go's choice
 }
 
-// authorities reads PEM files into one pool; nil if there is none, which means the machine's own.
-func authorities(files ...string) (*x509.CertPool, error) {
-	var pool *x509.CertPool
-	for _, file := range files {
-		if file == "" {
-			continue
-		}
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		if pool == nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s: no certificate in it", file)
-		}
-	}
-	return pool, nil
-}
+var tlsVersions = map[string]uint16{"": tls.VersionTLS12, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
-// listenerTLS returns the configuration of a listener that trusts the authorities of all blocks and shows the
-// certificate of the first; nil if that is not enabled.
-func listenerTLS(protocols []string, block TLS, also ...TLS) (*tls.Config, error) {
-	if !block.Enabled() {
-		return nil, nil
+func (h *Handshakes) options() (o trust.Options, err error) {
+	version, known := tlsVersions[strings.TrimPrefix(h.MinVersion, "TLS")]
+	if !known {
+		return o, fmt.Errorf("tls-min-version %q: use 1.2 or 1.3", h.MinVersion)
 	}
-	pair, err := loadKeypair(block.Cert, block.Key)
-	if err != nil {
-		return nil, err
+	o.MinVersion = version
+	if version == tls.VersionTLS13 && len(h.CipherSuites) > 0 {
+		return o, errors.New("tls-cipher-suites are those of TLS 1.2, which tls-min-version 1.3 does not speak")
 	}
-	pool, err := authorities(caFiles(append([]TLS{block}, also...))...)
-	if err != nil {
-		return nil, err
-	}
-	c := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     protocols,
-		ClientCAs:      pool,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.current(), nil },
-	}
-	switch {
-	case block.RequireClientCert:
-		c.ClientAuth = tls.RequireAndVerifyClientCert
-	case pool != nil:
-		c.ClientAuth = tls.VerifyClientCertIfGiven
-	}
-	return c, nil
-}
-
-// dialerTLS returns the configuration of a dialer that trusts the authorities of all blocks, and shows the first of
-// their certificates that the other side accepts; nil if no block is enabled.
-func dialerTLS(blocks ...TLS) (*tls.Config, error) {
-	var pairs []*keypair
-	enabled := false
-	for _, block := range blocks {
-		enabled = enabled || block.Enabled()
-		if block.Cert == "" {
-			continue
+	secure, always, weak := map[string]uint16{}, map[string]bool{}, map[string]bool{}
+	for _, suite := range tls.CipherSuites() {
+		if slices.Contains(suite.SupportedVersions, tls.VersionTLS12) {
+			secure[suite.Name] = suite.ID
+		} else {
+			always[suite.Name] = true
 		}
-		pair, err := loadKeypair(block.Cert, block.Key)
-		if err != nil {
-			return nil, err
+	}
+	for _, suite := range tls.InsecureCipherSuites() {
+		weak[suite.Name] = true
+	}
+	for _, name := range h.CipherSuites {
+		id, known := secure[name]
+		switch {
+		case known:
+			o.CipherSuites = append(o.CipherSuites, id)
+		case weak[name]:
+			return o, fmt.Errorf("tls-cipher-suites: %s is not secure", name)
+		case always[name]:
+			return o, fmt.Errorf("tls-cipher-suites: %s is of TLS 1.3, whose suites are always there", name)
+		default:
+			return o, fmt.Errorf("tls-cipher-suites: %q is unknown: use some of %s", name,
+				strings.Join(slices.Sorted(maps.Keys(secure)), ", "))
 		}
-		pairs = append(pairs, pair)
 	}
-	if !enabled {
-		return nil, nil
-	}
-	pool, err := authorities(caFiles(blocks)...)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2"},
-		RootCAs:    pool,
-		GetClientCertificate: func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			for _, p := range pairs {
-				if pair := p.current(); request.SupportsCertificate(pair) == nil {
-					return pair, nil
-				}
-			}
-			return &tls.Certificate{}, nil
-		},
-	}, nil
-}
-
-func caFiles(blocks []TLS) []string {
-	var files []string
-	for _, b := range blocks {
-		files = append(files, b.CA)
-	}
-	return files
+	return o, nil
 }
 
 // ClientTLSConfig returns what a client of the given block's fleet dials with; nil for an empty block. insecure
-// skips the check of the server's certificate.
+// skips the check of the server's certificate. The files are read once.
 func ClientTLSConfig(block TLS, insecure bool) (*tls.Config, error) {
 	if insecure && block.CA != "" {
 		return nil, fmt.Errorf("%w: %w", ErrConfig,
 			errors.New("trusting any server and naming an authority exclude each other"))
 	}
-	c, err := dialerTLS(block)
+	dialer, err := trust.New(trust.Options{}).Dialer(block.block("tls"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	var c *tls.Config
+	if dialer != nil {
+		c = dialer.Config()
 	}
 	if insecure {
 		if c == nil {

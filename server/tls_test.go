@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,6 +42,16 @@ func handshake(t *testing.T, listener, dialer *tls.Config) (client, server strin
 	return client, near.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
 }
 
+// secureFor returns the configurations of a node.
+func secureFor(t *testing.T, c Config) *secured {
+	t.Helper()
+	s, err := secure(&c, 0, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // Two regions with authorities of their own: each node trusts both, and shows the certificate that the other side
 // takes.
 func TestRegionTLS(t *testing.T) {
@@ -65,54 +76,13 @@ func TestRegionTLS(t *testing.T) {
 		{"without trust", euPeer, TLS{}, usPeer, usRegion, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			listener, err := listenerTLS([]string{"h2"}, test.listen, test.listenRegion)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dialer, err := dialerTLS(test.dial, test.dialRegion)
-			if err != nil {
-				t.Fatal(err)
-			}
-			client, server, err := handshake(t, listener, dialer)
+			listener := secureFor(t, Config{PeerTLS: test.listen, RegionTLS: test.listenRegion})
+			dialer := secureFor(t, Config{PeerTLS: test.dial, RegionTLS: test.dialRegion})
+			client, server, err := handshake(t, listener.peer, dialer.dial.Config())
 			if client != test.wantClient || server != test.wantServer || (err != nil) != (test.wantServer == "") {
 				t.Errorf("client %q, server %q, %v", client, server, err)
 			}
 		})
-	}
-}
-
-func TestCertificateIsReadAgain(t *testing.T) {
-	a := newAuthority(t, "a")
-	block := a.issue(t, "first")
-	pair, err := loadKeypair(block.Cert, block.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := pair.current()
-	next := a.issue(t, "second")
-	for from, to := range map[string]string{next.Cert: block.Cert, next.Key: block.Key} {
-		text, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(to, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	stamp := time.Now().Add(time.Minute)
-	os.Chtimes(block.Cert, stamp, stamp)
-	if pair.current() != before {
-		t.Error("the files are looked at with every connection")
-	}
-	pair.checked = time.Time{}
-	after := pair.current()
-	if after == before || after.Leaf.Subject.CommonName != "second" {
-		t.Error("the new certificate was not read")
-	}
-	os.WriteFile(block.Cert, []byte("half a certif"), 0o600)
-	pair.checked = time.Time{}
-	if pair.current() != after {
-		t.Error("a broken file replaced a good certificate")
 	}
 }
 
@@ -125,8 +95,60 @@ func TestBadTLSFiles(t *testing.T) {
 		"missing": {Cert: "none.pem", Key: good.Key}, "mismatch": {Cert: good.Cert, Key: a.issue(t, "other").Key},
 		"empty CA": {Cert: good.Cert, Key: good.Key, CA: empty},
 	} {
-		if _, err := listenerTLS(nil, block); err == nil || strings.Contains(err.Error(), "\n") {
+		_, err := secure(&Config{PeerTLS: block}, 0, slog.New(slog.DiscardHandler))
+		if err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// What may be agreed on in a handshake is checked at the start, and holds at every port.
+func TestWhatMayBeAgreedOn(t *testing.T) {
+	const suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+	for _, test := range []struct {
+		bounds Handshakes
+		refuse string
+	}{
+		{Handshakes{}, ""}, {Handshakes{MinVersion: "1.3"}, ""}, {Handshakes{MinVersion: "TLS1.2"}, ""},
+		{Handshakes{MinVersion: "1.2", CipherSuites: []string{suite}}, ""},
+		{Handshakes{MinVersion: "1.1"}, `tls-min-version "1.1": use 1.2 or 1.3`},
+		{Handshakes{MinVersion: "1.3", CipherSuites: []string{suite}}, "which tls-min-version 1.3 does not speak"},
+		{Handshakes{CipherSuites: []string{"TLS_RSA_WITH_RC4_128_SHA"}}, "TLS_RSA_WITH_RC4_128_SHA is not secure"},
+		{Handshakes{CipherSuites: []string{"TLS_AES_128_GCM_SHA256"}}, "is of TLS 1.3"},
+		{Handshakes{CipherSuites: []string{"AES"}}, `"AES" is unknown: use some of TLS_ECDHE_`},
+	} {
+		c := testConfig(t, "n")
+		c.Handshakes = test.bounds
+		err := c.Validate()
+		if (test.refuse == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), test.refuse) {
+			t.Errorf("%+v: %v", test.bounds, err)
+		}
+	}
+	a := newAuthority(t, "a")
+	block := a.issue(t, "n")
+	old := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}
+	other := old.Clone()
+	other.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+	strict := Handshakes{MinVersion: "1.3"}
+	chosen := Handshakes{MinVersion: "1.2", CipherSuites: []string{suite}}
+	for _, test := range []struct {
+		name   string
+		bounds Handshakes
+		dialer *tls.Config
+		want   bool
+	}{
+		{"1.2 where nothing is said", Handshakes{}, old, true}, {"1.2 where 1.3 is asked for", strict, old, false},
+		{"1.2 with a suite of those", chosen, old, true}, {"1.2 with another suite", chosen, other, false},
+	} {
+		s := secureFor(t, Config{ClientTLS: block, PeerTLS: block, HTTPTLS: block, Handshakes: test.bounds})
+		for port, c := range map[string]*tls.Config{"client": s.client, "peer": s.peer, "http": s.http} {
+			dialer := test.dialer.Clone()
+			if port == "http" {
+				dialer.NextProtos = []string{"http/1.1"}
+			}
+			if _, _, err := handshake(t, c, dialer); (err == nil) != test.want {
+				t.Errorf("%s, at %s: %v", test.name, port, err)
+			}
 		}
 	}
 }

@@ -162,10 +162,17 @@ func (c *Config) validateTLS() error {
 		key      string
 		block    TLS
 		listener bool
-	}{{"client-tls", c.ClientTLS, true}, {"peer-tls", c.PeerTLS, true}, {"region-tls", c.RegionTLS, false}} {
+	}{{"client-tls", c.ClientTLS, true}, {"peer-tls", c.PeerTLS, true}, {"region-tls", c.RegionTLS, false},
+		{"http-tls", c.HTTPTLS, true}} {
 		if err := b.block.validate(b.listener); err != nil {
 			return fmt.Errorf("%s: %w", b.key, err)
 		}
+	}
+	if _, err := c.Handshakes.options(); err != nil {
+		return err
+	}
+	if c.HTTPTLS.Enabled() && c.ListenHTTP == "" {
+		return fmt.Errorf("http-tls needs listen-http")
 	}
 	if c.KeyOptional && c.FleetKeyFile == "" {
 		return fmt.Errorf("fleet-key-optional needs fleet-key-file")

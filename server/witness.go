@@ -8,17 +8,21 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/mimir-kv/mimir/replication/transport"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 	"github.com/mimir-kv/mimir/replication/witness"
+	"github.com/mimir-kv/mimir/server/door"
+	"github.com/mimir-kv/mimir/server/trust"
 )
 
-// WitnessOptions are what a witness is told. All but TLS, PeerRule and the key are required.
+// WitnessOptions are what a witness is told. All but TLS, PeerRule, Handshakes and the key are required.
 type WitnessOptions struct {
 	Name, FleetID, DataDir, Listen string
 	TLS                            TLS
 	PeerRule                       PeerRule
 	FleetKeyFile                   string
 	KeyOptional                    bool
+	Handshakes                     Handshakes
 	Logger                         *slog.Logger
 }
 
@@ -42,14 +46,6 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	}
 	o.TLS.complete()
 	keepPrivate()
-	serverTLS, err := listenerTLS([]string{"h2"}, o.TLS)
-	if err != nil {
-		return fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)
-	}
-	dialTLS, err := dialerTLS(o.TLS)
-	if err != nil {
-		return fmt.Errorf("%w: peer-tls: %w", ErrConfig, err)
-	}
 	if err := checkPlace(o.DataDir); err != nil {
 		return err
 	}
@@ -60,18 +56,13 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", o.Listen)
-	if err != nil {
-		return fmt.Errorf("listen %s: %w", o.Listen, err)
-	}
-	t, err := grpctransport.New(grpctransport.Options{
-		Listener: listener, ServerTLS: serverTLS, ClientTLS: dialTLS, FleetID: o.FleetID, NodeName: o.Name,
-		Region: "witness", Logger: o.Logger, Keys: keys, KeyOptional: o.KeyOptional,
-		Admit: o.PeerRule.admitting(o.FleetID, o.Logger),
-	})
+	t, keeper, err := o.transport(keys)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go keeper.Run(ctx)
 	w, err := witness.Start(witness.Config{
 		Name: o.Name, FleetID: o.FleetID, DataDir: o.DataDir, Logger: o.Logger,
 	}, t)
@@ -84,4 +75,38 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	case <-w.Failed():
 		return aWitness.explained(o.DataDir, fmt.Errorf("witness %s stopped: %w", o.Name, w.Err()))
 	}
+}
+
+// transport binds the port of a witness, which takes no more than that of a node does.
+func (o *WitnessOptions) transport(keys [][]byte) (transport.Transport, *trust.Keeper, error) {
+	c := Config{ListenPeer: o.Listen, PeerTLS: o.TLS, PeerRule: o.PeerRule, Handshakes: o.Handshakes,
+		FleetKeyFile: o.FleetKeyFile, KeyOptional: o.KeyOptional}
+	for _, text := range c.peerAdvice("--listen") {
+		o.Logger.Warn("open to others", "err", text)
+	}
+	shares, err := door.Split(door.Limit(), 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	s, err := secure(&c, 0, o.Logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	bound, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen %s: %w", o.Listen, err)
+	}
+	wire := grpctransport.Options{
+		Listener: door.New(bound, door.Options{
+			Name: "listen", Most: shares.Peers, Strangers: door.StrangersOf(shares.Peers), Logger: o.Logger,
+		}),
+		ServerTLS: s.peer, Refused: door.Failed, FleetID: o.FleetID, NodeName: o.Name,
+		Region: "witness", Logger: o.Logger, Keys: keys, KeyOptional: o.KeyOptional,
+		Admit: o.PeerRule.admitting(o.FleetID, o.Logger),
+	}
+	if s.dial != nil {
+		wire.ClientCredentials = s.dial
+	}
+	t, err := grpctransport.New(wire)
+	return t, s.keeper, err
 }

@@ -24,7 +24,7 @@ func newFleet(n *connection) *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newFleetInit(n), newFleetEnable(n), newFleetShow(n), newFleetPause(n), newFleetResume(n),
-		newFleetChange(n), newFleetRecover(n))
+		newFleetHold(n), newFleetChange(n), newFleetRecover(n))
 	return c
 }
 
@@ -92,6 +92,9 @@ func (n *connection) charter(c *cobra.Command, do func(context.Context) (*replic
 		}
 		fmt.Fprintf(w, "charter %d of epoch %d: %s vote; %s\n", charter.Number, charter.Epoch,
 			strings.Join(voters, ", "), moves(len(voters), charter.Automatic, charter.Paused))
+		if charter.Hold != nil {
+			fmt.Fprintf(w, "it is held until %s\n", charter.Hold.Until.UTC().Format(time.RFC3339))
+		}
 	})
 }
 
@@ -238,6 +241,10 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 	}
 	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s%s\n", v.Charter, v.Epoch,
 		moves(len(v.Voters), v.Automatic, v.Paused), v.Lease, former)
+	if !v.HeldUntil.IsZero() {
+		fmt.Fprintf(w, "it is held until %s: it stays where it is, and goes on while other voters are away\n",
+			v.HeldUntil.UTC().Format(time.RFC3339))
+	}
 	switch {
 	case v.Fenced:
 		fmt.Fprintf(w, "%s is fenced for %.1f s: it acknowledges nothing\n", v.For, v.FencedFor.Seconds())

@@ -125,6 +125,9 @@ func lossText(r *replication.MoveReport) string {
 	if r.Loss != "" {
 		return r.Loss
 	}
+	if r.Behind == 0 {
+		return fmt.Sprintf("how much of %s is missing is unknown", r.From)
+	}
 	return fmt.Sprintf("how much of %s is missing is unknown; %d commands are known to be", r.From, r.Behind)
 }
 

@@ -13,6 +13,8 @@ func TestWhatAMoveSaysIsTrue(t *testing.T) {
 		"eu is primary, after us: epoch 2 begins after position 7\n" +
 			"3 are missing. If us comes back it saves what is missing: see mimir tail list\n": {From: "us", To: "eu",
 			Loss: "3 are missing"},
+		"eu is primary, after us: epoch 2 begins after position 7\nhow much of us is missing is unknown. If us comes " +
+			"back it saves what is missing: see mimir tail list\n": {From: "us", To: "eu"},
 		"us stays primary, and takes writes again: epoch 2 begins after position 7\nnothing is missing; if another " +
 			"region comes back with something else, it saves that: see mimir tail list\nwarning: look\n": {From: "us",
 			To: "us", Loss: "nothing is missing", Warnings: []string{"look"}},

@@ -79,18 +79,21 @@ func TestANodeThatAsksNobodyIsNamed(t *testing.T) {
 		return regionReport{RegionStatus: replication.RegionStatus{Name: name}, nodes: nodes}
 	}
 	const rule = "operator.allowed-cn"
+	node := func(name, operators string, open []string) nodeReport {
+		return nodeReport{name: name, operators: operators, open: open}
+	}
 	for name, test := range map[string]struct {
 		regions []regionReport
 		want    []string
 	}{
-		"nobody asks": {[]regionReport{region("us", nodeReport{"us-1", admin.Everybody, []string{"open"}})},
+		"nobody asks": {[]regionReport{region("us", node("us-1", admin.Everybody, []string{"open"}))},
 			[]string{"us: open"}},
-		"all ask": {[]regionReport{region("us", nodeReport{"us-1", rule, nil}),
-			region("eu", nodeReport{"eu-1", "root", nil})}, nil},
-		"an old one": {[]regionReport{region("us", nodeReport{"us-1", rule, nil}, nodeReport{"us-2", "", nil})},
+		"all ask": {[]regionReport{region("us", node("us-1", rule, nil)),
+			region("eu", node("eu-1", "root", nil))}, nil},
+		"an old one": {[]regionReport{region("us", node("us-1", rule, nil), node("us-2", "", nil))},
 			[]string{"us (us-2): nobody is asked for the operator's right there"}},
-		"a region": {[]regionReport{region("us", nodeReport{"us-1", rule, nil}),
-			region("eu", nodeReport{"eu-1", admin.Everybody, nil}, nodeReport{"eu-2", admin.Everybody, nil})},
+		"a region": {[]regionReport{region("us", node("us-1", rule, nil)),
+			region("eu", node("eu-1", admin.Everybody, nil), node("eu-2", admin.Everybody, nil))},
 			[]string{"eu: nobody is asked for the operator's right there"}},
 	} {
 		f := &fleetReport{Regions: test.regions}

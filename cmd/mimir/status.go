@@ -26,6 +26,8 @@ type fleetReport struct {
 	Regions    []regionReport `json:"regions"`
 	Alarms     []alarmReport  `json:"alarms,omitempty"`
 	Open       []string       `json:"open,omitempty"` // what is open to others, on the nodes that answered
+	// Certificates are those of all nodes that answered; nil if nothing is to be told.
+	Certificates *certificateReport `json:"certificates,omitempty"`
 }
 
 type regionReport struct {
@@ -90,6 +92,7 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	wg.Wait()
 	report.tellAlarms()
 	report.tellOpen()
+	report.tellCertificates(time.Now())
 	return report, nil
 }
 
@@ -129,6 +132,9 @@ func (f *fleetReport) verdict(everything bool) error {
 			wrong = append(wrong, r.Name+": "+text)
 		}
 	}
+	if f.Certificates != nil {
+		wrong = append(wrong, f.Certificates.Wrong...)
+	}
 	if len(wrong) == 0 {
 		return nil
 	}
@@ -138,6 +144,14 @@ func (f *fleetReport) verdict(everything bool) error {
 func (f *fleetReport) print(w io.Writer) {
 	for _, text := range f.Warnings {
 		fmt.Fprintln(w, "WARNING:", text)
+	}
+	if c := f.Certificates; c != nil {
+		for _, text := range c.Wrong {
+			fmt.Fprintln(w, "ERROR:", text)
+		}
+		for _, text := range c.Soon {
+			fmt.Fprintln(w, "WARNING:", text)
+		}
 	}
 	for _, text := range f.Notes {
 		fmt.Fprintln(w, "NOTE:", text)

@@ -8,12 +8,14 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/trust"
 )
 
-// nodeReport is what a node says of who may do what there.
+// nodeReport is what a node says of who may do what there, and of its certificates.
 type nodeReport struct {
 	name, operators string
 	open            []string
+	tls             *trust.Report
 }
 
 // askNodes asks every node of a region that is reachable. Those that do not answer are left out.
@@ -31,7 +33,7 @@ func askNodes(ctx context.Context, client *admin.Client, nodes []replication.Nod
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			reports = append(reports, nodeReport{n.Name, node.Operators, node.Open})
+			reports = append(reports, nodeReport{n.Name, node.Operators, node.Open, node.TLS})
 		})
 	}
 	wg.Wait()

@@ -133,11 +133,12 @@ func newTailList(n *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(silent) > 0 {
-				fmt.Fprintf(c.ErrOrStderr(), "not asked, because they do not answer: %s; they may have more\n",
+			err = n.print(c.OutOrStdout(), all, func(w io.Writer) { printTails(w, all) })
+			if err == nil && len(silent) > 0 {
+				err = fmt.Errorf("not asked, because they do not answer: %s; they may have more",
 					strings.Join(silent, ", "))
 			}
-			return n.print(c.OutOrStdout(), all, func(w io.Writer) { printTails(w, all) })
+			return err
 		}),
 	}
 	n.addFlags(c)

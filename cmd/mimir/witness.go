@@ -46,6 +46,8 @@ func newWitness() *cobra.Command {
 	f.StringVar(&o.PeerRule.Bind, "peer-tls-bind", "", "node: a certificate must name the node that speaks")
 	f.StringVar(&o.FleetKeyFile, "fleet-key-file", "", "secrets that nodes show each other, one a line")
 	f.BoolVar(&o.KeyOptional, "fleet-key-optional", false, "let in who shows no key, while not all have one")
+	f.StringVar(&o.Handshakes.MinVersion, "tls-min-version", "1.2", "least version of TLS: 1.2 or 1.3")
+	f.StringSliceVar(&o.Handshakes.CipherSuites, "tls-cipher-suites", nil, "cipher suites of TLS 1.2 that may be used")
 	for _, name := range []string{"name", "listen", "data-dir"} {
 		c.MarkFlagRequired(name)
 	}

@@ -15,6 +15,8 @@ type VoteStatus struct {
 	Lease     time.Duration `json:"leaseNanos"`
 	// Former is the lease before, if that was longer and promises by it may be left.
 	Former time.Duration `json:"formerLeaseNanos,omitempty"`
+	// HeldUntil is until when the primary is held, by the wall clock of who ordered it; zero: it is not.
+	HeldUntil time.Time `json:"heldUntil,omitzero"`
 	// MaxLoss is how many acknowledged commands a failover may lose; the greatest number: any.
 	MaxLoss uint64 `json:"maxLoss"`
 	// The primary moves by itself at most FlapMoves times within FlapWithin (zero: as often as it may be), of which

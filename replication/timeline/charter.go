@@ -51,6 +51,13 @@ type Charter struct {
 	Returns  []Move        `json:"returns,omitempty"`
 	// Former is the lease before, where that was longer, until no promise for so long is left; else zero.
 	Former time.Duration `json:"former,omitempty"`
+
+	// Of nodes of LevelHold.
+
+	// Hold has the primary of Epoch go on while other voters are away; nil: it does not.
+	Hold *Hold `json:"hold,omitempty"`
+	// Under is up to where was acknowledged in a hold that is over.
+	Under Under `json:"under,omitzero"`
 }
 
 // Mark is the version of a charter.
@@ -111,8 +118,16 @@ func (v *Voter) Witness() bool {
 	return len(v.ID) > len(WitnessPrefix) && v.ID[:len(WitnessPrefix)] == WitnessPrefix
 }
 
+// Promise returns the longest time for which somebody may have promised, but for a hold.
+func (c *Charter) Promise() time.Duration { return max(c.Lease, c.Former) }
+
 // Guard returns the longest time for which somebody may have promised who has forgotten it.
-func (c *Charter) Guard() time.Duration { return max(c.Lease, c.Former) }
+func (c *Charter) Guard() time.Duration {
+	if c.Hold != nil {
+		return max(c.Promise(), c.Hold.For)
+	}
+	return c.Promise()
+}
 
 // Outlasts returns how long it takes, on the clock of somebody who counts from when no more of them are given, until no
 // promise for as long as Former is left, on any clock.
@@ -122,12 +137,12 @@ func (c *Charter) Outlasts() time.Duration {
 	return time.Duration(int64(c.Former)/(million-drift)*(million+drift)) + time.Millisecond
 }
 
-// Hold returns for how long a promise is certain to hold for whoever asked for it, counted on its own clock from
-// before it asked. If no clock runs wrong by more than the drift, it ends there before it ends at the voter.
-func (c *Charter) Hold() time.Duration {
+// Certain returns for how long a promise of so long is certain to hold for whoever asked for it, counted on its own
+// clock from before it asked. If no clock runs wrong by more than the drift, it ends there before it ends at the voter.
+func (c *Charter) Certain(promise time.Duration) time.Duration {
 	const million = 1_000_000
 	drift := int64(c.DriftPPM)
-	return time.Duration(int64(c.Lease) / (million + drift) * (million - drift))
+	return time.Duration(int64(promise) / (million + drift) * (million - drift))
 }
 
 // Limits of a charter.
@@ -164,6 +179,8 @@ func (c *Charter) Fault() string {
 	case c.Bound().Moves > MaxMoves || c.Bound().Within < 0 || c.Failback < 0 || c.Former < 0:
 		return fmt.Sprintf("%d moves (at most %d) in %v, failback after %v", c.Bound().Moves, MaxMoves,
 			c.Bound().Within, c.Failback)
+	case c.Hold.fault(c) != "":
+		return c.Hold.fault(c)
 	case c.Automatic && len(c.Voters) < 3:
 		return fmt.Sprintf("of %d voters none can be missing, so nothing can move by itself: add a witness",
 			len(c.Voters))

@@ -85,6 +85,8 @@ func EncodeControl(c *Control) ([]byte, error) {
 	}
 	version := byte(FormatVersion)
 	switch level := c.Level(); {
+	case level >= LevelHold:
+		version = holdVersion
 	case level >= LevelDelay:
 		version = delayVersion
 	case level >= LevelUsers:

@@ -178,6 +178,8 @@ func (s *State) EncodeRecord() ([]byte, error) {
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
 	switch s.Level() {
+	case LevelHold:
+		return holdVersion
 	case LevelDelay:
 		return delayVersion
 	case LevelUsers:
@@ -195,13 +197,14 @@ func (s *State) recordVersion() byte {
 
 // Level returns the earliest level of nodes that understand the state.
 func (s *State) Level() Level {
-	switch {
-	case s.Delay != nil:
-		return LevelDelay
-	case s.Ballot != nil:
-		return max(s.Commands, s.Ballot.Charter.Level())
+	level := s.Commands
+	if s.Delay != nil {
+		level = LevelDelay
 	}
-	level := max(s.Commands, s.Yielded.Level())
+	if s.Ballot != nil {
+		return max(level, s.Ballot.Charter.Level())
+	}
+	level = max(level, s.Yielded.Level())
 	for _, r := range s.Reigns {
 		level = max(level, r.Level())
 	}
@@ -213,7 +216,7 @@ func (s *State) Level() Level {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > delayVersion {
+	if len(p) > 0 && p[0] > holdVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {

@@ -127,7 +127,8 @@ const (
 	LevelPolicy  Level = 4 // charters with more rules about how the primary moves by itself
 	LevelUsers   Level = 5 // frames with commands about users, or in the name of one
 	LevelDelay   Level = 6 // regions that show their history late
-	LevelNow           = LevelDelay
+	LevelHold    Level = 7 // charters with a hold
+	LevelNow           = LevelHold
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

@@ -139,12 +139,13 @@ func byLoss(s *State, c *Candidacy) *Objection {
 	if c.Operator {
 		budget = max(budget, c.Accept)
 	}
-	lost := s.Ballot.Known.Lost(c.Reigns, c.Cursor.Position)
+	known := s.Ballot.Bound()
+	lost := known.Lost(c.Reigns, c.Cursor.Position)
 	if c.Handoff != 0 || budget == NoBound || lost <= budget {
 		return nil
 	}
 	return objection(ReasonLoss, "%s acknowledged commands of epoch %d would be lost, %d may be",
-		AtMost(s.Ballot.Known.bound(lost)), s.Ballot.Known.Epoch(), budget)
+		AtMost(known.bound(lost)), known.Epoch(), budget)
 }
 
 // bound returns how many commands are lost at most, of which lost lie under the ceiling; NoBound: any number.

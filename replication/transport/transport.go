@@ -60,3 +60,13 @@ var (
 
 // MaxMessageBytes bounds one message.
 const MaxMessageBytes = 64 << 20
+
+// Leaving returns a channel that is closed when the connection under an opened stream is to end soon, while others to
+// the same address take its place: who opens another stream now, and ends this one when nothing is under way on it,
+// loses nothing. The channel of a stream that does not know is nil.
+func Leaving(s Stream) <-chan struct{} {
+	if l, ok := s.(interface{ Leaving() <-chan struct{} }); ok {
+		return l.Leaving()
+	}
+	return nil
+}

@@ -22,6 +22,7 @@ const (
 	version    = 1
 	// policyVersion is that of a ballot with a charter of timeline.LevelPolicy: who does not know that would drop it.
 	policyVersion = 2
+	holdVersion   = 3 // likewise of timeline.LevelHold
 )
 
 // replace is the way out where a ballot is lost.
@@ -36,8 +37,13 @@ type record struct {
 }
 
 func save(fs durable.FS, dir string, r record) error {
-	if r.Version = version; r.Ballot.Charter.Level() >= timeline.LevelPolicy {
+	switch level := r.Ballot.Charter.Level(); {
+	case level >= timeline.LevelHold:
+		r.Version = holdVersion
+	case level >= timeline.LevelPolicy:
 		r.Version = policyVersion
+	default:
+		r.Version = version
 	}
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -69,9 +75,9 @@ func load(fs durable.FS, dir, fleet, voter string) (*timeline.Ballot, error) {
 			path, voter, replace)
 	}
 	switch {
-	case r.Version < version || r.Version > policyVersion:
+	case r.Version < version || r.Version > holdVersion:
 		return nil, fmt.Errorf("%w: %s has format %d, and this mimir knows %d to %d: run a newer one",
-			contract.ErrIdentity, path, r.Version, version, policyVersion)
+			contract.ErrIdentity, path, r.Version, version, holdVersion)
 	case r.Fleet != fleet || r.Voter != voter:
 		return nil, fmt.Errorf("%w: %s is the ballot of %s in fleet %s; this is %s in fleet %s", contract.ErrIdentity,
 			path, r.Voter, r.Fleet, voter, fleet)

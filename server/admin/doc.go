@@ -13,6 +13,7 @@
 //	                               {"to":R,"acceptLoss":N}
 //	POST /mimir/v1/votes/enable    replication.VoteSettings       replication.Charter
 //	POST /mimir/v1/votes/pause     {"reason":TEXT}                replication.Charter
+//	POST /mimir/v1/votes/hold      {"forNanos":N}                 replication.Charter
 //	POST /mimir/v1/votes/change    replication.VoteChange         replication.Charter
 //	POST /mimir/v1/votes/recover   {"keep":R}                     replication.Reign
 //	GET  /mimir/v1/tails           rescue files of the region     [replication.TailInfo]

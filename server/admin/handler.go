@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/trust"
 )
 
 // Replicator is what this package needs of replication.MultiRegionReplicator.
@@ -38,6 +39,7 @@ type Replicator interface {
 type Voting interface {
 	Enable(ctx context.Context, s replication.VoteSettings) (*replication.Charter, error)
 	Pause(ctx context.Context, reason string) (*replication.Charter, error)
+	Hold(ctx context.Context, d time.Duration) (*replication.Charter, error)
 	Change(ctx context.Context, c replication.VoteChange) (*replication.Charter, error)
 	Recover(ctx context.Context, region string) (*replication.Reign, error)
 	RecoverAt(ctx context.Context, region string, at replication.Point) (*replication.Reign, error)
@@ -57,6 +59,8 @@ type Node struct {
 	// Operators says who is an operator: the settings that name them, root, or [Everybody]. Empty: the node is of a
 	// version that asks nobody.
 	Operators string `json:"operators,omitempty"`
+	// TLS is what this node shows and trusts. Nil without TLS, and of nodes that do not tell.
+	TLS *trust.Report `json:"tls,omitempty"`
 }
 
 // Everybody is who is an operator on a node where nothing says who is.
@@ -144,6 +148,7 @@ func NewHandler(o HandlerOptions) http.Handler {
 	on("POST /mimir/v1/votes/enable", h.enableVotes)
 	on("POST /mimir/v1/votes/recover", h.recoverVotes)
 	on("POST /mimir/v1/votes/pause", h.pauseFailover)
+	on("POST /mimir/v1/votes/hold", h.holdPrimary)
 	on("POST /mimir/v1/votes/change", h.changeVotes)
 	on("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
 		tails, err := o.Replicator.Tails(r.Context())

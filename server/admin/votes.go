@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -11,6 +12,11 @@ import (
 // Pause is the body of a call that pauses automatic failover; without a Reason it is resumed.
 type Pause struct {
 	Reason string `json:"reason,omitempty"`
+}
+
+// Hold is the body of a call that has the primary stay where it is; without a For that ends.
+type Hold struct {
+	For time.Duration `json:"forNanos,omitempty"`
 }
 
 // Recovery is the body of a call that makes a region the only voter.
@@ -55,6 +61,18 @@ func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := lasting(r)
 	defer cancel()
 	charter, err := h.Voting.Pause(ctx, in.Reason)
+	answer(w, charter, err)
+}
+
+func (h *handler) holdPrimary(w http.ResponseWriter, r *http.Request) {
+	var in Hold
+	if !decode(w, r, &in) {
+		return
+	}
+	h.Logger.Warn("hold of the primary asked for", "for", in.For, "by", r.RemoteAddr)
+	ctx, cancel := lasting(r)
+	defer cancel()
+	charter, err := h.Voting.Hold(ctx, in.For)
 	answer(w, charter, err)
 }
 
@@ -119,6 +137,12 @@ func (c *Client) EnableVotes(ctx context.Context, s replication.VoteSettings) (*
 func (c *Client) PauseFailover(ctx context.Context, reason string) (*replication.Charter, error) {
 	out := &replication.Charter{}
 	return out, c.post(ctx, "/mimir/v1/votes/pause", Pause{reason}, out)
+}
+
+// HoldPrimary has the primary stay where it is for d; zero ends that.
+func (c *Client) HoldPrimary(ctx context.Context, d time.Duration) (*replication.Charter, error) {
+	out := &replication.Charter{}
+	return out, c.post(ctx, "/mimir/v1/votes/hold", Hold{d}, out)
 }
 
 // ChangeVotes changes who votes, and by which rules.

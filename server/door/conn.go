@@ -2,8 +2,12 @@ package door
 
 import (
 	"container/list"
+	"errors"
+	"io"
 	"net"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,23 +16,76 @@ type conn struct {
 	net.Conn
 	door     *Door
 	patience *time.Timer
+	stranger atomic.Bool  // as place says, without the lock
+	heard    atomic.Int64 // bytes, while it is a stranger
 
 	// What follows is guarded by Door.mu.
-	place *list.Element // nil once it is a stranger no longer
-	gone  bool
+	place    *list.Element // nil once it is a stranger no longer
+	gone     bool
+	closed   bool
+	after    []func() // to call once it is closed
+	farewell func()   // tells the other side to go; nil if there is nothing to say
+}
+
+// Read implements net.Conn. Of strangers who talk too much it hears no more.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.stranger.Load() && c.heard.Add(int64(n)) > MostStrangerBytes {
+		c.expel("a connection said too much before it showed what it is", "most", MostStrangerBytes)
+		return 0, net.ErrClosed
+	}
+	return n, err
 }
 
 // Close closes the connection and gives its place to another.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
 	c.door.mu.Lock()
-	defer c.door.mu.Unlock()
 	c.door.forget(c)
+	after := c.after
+	c.closed, c.after = true, nil
+	c.door.mu.Unlock()
+	for _, f := range after {
+		f()
+	}
 	return err
+}
+
+// OnClose has f called when the connection is closed, at once if it is.
+func (c *conn) OnClose(f func()) {
+	c.door.mu.Lock()
+	if !c.closed {
+		c.after = append(c.after, f)
+		f = nil
+	}
+	c.door.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// Dismiss ends the connection: within so much time if it knows a farewell, so that what is under way can end, else at
+// once.
+func (c *conn) Dismiss(within time.Duration) {
+	c.door.mu.Lock()
+	farewell := c.farewell
+	c.door.mu.Unlock()
+	if farewell == nil {
+		c.Close()
+		return
+	}
+	end := time.AfterFunc(within, func() { c.Close() })
+	c.OnClose(func() { end.Stop() })
+	go farewell() // which may wait for somebody who reads nothing, until the connection is closed
 }
 
 // expire closes a connection that is a stranger still.
 func (c *conn) expire() {
+	c.expel("a connection did not show in time what it is", "time", c.door.options.Patience)
+}
+
+// expel closes a connection if it is a stranger.
+func (c *conn) expel(text string, about ...any) {
 	d := c.door
 	d.mu.Lock()
 	stranger := c.place != nil
@@ -39,7 +96,7 @@ func (c *conn) expire() {
 	d.mu.Unlock()
 	if stranger {
 		c.Conn.Close()
-		d.complain("a connection did not show in time what it is", "time", d.options.Patience)
+		d.complain(text, about...)
 	}
 }
 
@@ -62,11 +119,52 @@ func (a addr) Vouch() {
 	d.acquaint(a.conn)
 }
 
+// Farewell sets what a connection is told before it is ended because it was dismissed.
+func (a addr) Farewell(f func()) {
+	a.conn.door.mu.Lock()
+	defer a.conn.door.mu.Unlock()
+	a.conn.farewell = f
+}
+
+// Farewell has f called when a connection is to end soon, to tell the other side; f must be safe beside the use of the
+// connection. One that came through no door is left alone.
+func Farewell(c net.Conn, f func()) {
+	if a, ok := c.RemoteAddr().(interface{ Farewell(func()) }); ok {
+		a.Farewell(f)
+	}
+}
+
 // Vouch says that a connection has shown what it is: it is a stranger no longer. A connection that came through no door
 // is left alone.
 func Vouch(c net.Conn) {
 	if a, ok := c.RemoteAddr().(interface{ Vouch() }); ok {
 		a.Vouch()
+	}
+}
+
+// mostErrorBytes bounds what of a stranger's words is repeated.
+const mostErrorBytes = 200
+
+// Failed says why the handshake of a connection failed.
+func (a addr) Failed(err error) {
+	d := a.conn.door
+	d.mu.Lock()
+	over := a.conn.gone || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) // it left, or had to
+	if !over {
+		d.refused[ReasonHandshake]++
+	}
+	d.mu.Unlock()
+	if !over {
+		text := err.Error()
+		text = strings.ToValidUTF8(text[:min(len(text), mostErrorBytes)], "")
+		d.complain("a handshake failed", "from", a.Addr.String(), "err", text)
+	}
+}
+
+// Failed says that the handshake of the connection from there failed. One that came through no door is left alone.
+func Failed(from net.Addr, err error) {
+	if a, ok := from.(interface{ Failed(error) }); ok {
+		a.Failed(err)
 	}
 }
 

@@ -22,6 +22,9 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
+// MostStrangerBytes is how much a connection may say before it has shown what it is: more than any handshake needs.
+const MostStrangerBytes = 64 << 10
+
 // DefaultPatience is how long a connection may take to show what it is: for a handshake and the first bytes.
 const DefaultPatience = 10 * time.Second
 
@@ -44,10 +47,12 @@ const (
 	ReasonFull     = "full"     // Most are open
 	ReasonStranger = "stranger" // it made room for a newcomer, or did not show in time what it is
 	ReasonSystem   = "system"   // Accept failed: the system has no descriptor or no memory
+	// ReasonHandshake: what came was no TLS, or showed no certificate that is taken.
+	ReasonHandshake = "handshake"
 )
 
 // Reasons are all of them.
-var Reasons = []string{ReasonFull, ReasonStranger, ReasonSystem}
+var Reasons = []string{ReasonFull, ReasonStranger, ReasonSystem, ReasonHandshake}
 
 // New puts a door before l, which it owns.
 func New(l net.Listener, o Options) *Door {
@@ -122,6 +127,7 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	} else {
 		d.open++
 		fresh.place = d.strangers.PushBack(fresh)
+		fresh.stranger.Store(true)
 		fresh.patience = time.AfterFunc(d.options.Patience, fresh.expire)
 	}
 	d.mu.Unlock()
@@ -151,6 +157,7 @@ func (d *Door) forget(c *conn) {
 func (d *Door) acquaint(c *conn) {
 	if c.place != nil {
 		c.patience.Stop()
+		c.stranger.Store(false)
 		d.strangers.Remove(c.place)
 		c.place = nil
 	}

@@ -1,6 +1,7 @@
 package door
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"log/slog"
@@ -194,3 +195,97 @@ func TestSharesLeaveAReserve(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Who is asked to leave gets a farewell and some time, where there is one to say; and who wants to know of the end of a
+// connection is told once, whatever ended it.
+func TestDismiss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 10, Strangers: 5})
+		type guest interface {
+			OnClose(func())
+			Dismiss(time.Duration)
+		}
+		var told int
+		rude, in := h.visit(t)
+		in.(guest).OnClose(func() { told++ })
+		in.(guest).Dismiss(time.Second)
+		if !ended(rude) || told != 1 {
+			t.Error("without a farewell there is nothing to wait for")
+		}
+		in.Close()
+		in.(guest).OnClose(func() { told++ })
+		if told != 2 {
+			t.Errorf("told %d times", told)
+		}
+		polite, in := h.visit(t)
+		var said int
+		Farewell(in, func() { said++ })
+		Vouch(in)
+		in.(guest).Dismiss(10 * time.Second)
+		time.Sleep(9 * time.Second)
+		if said != 1 || ended(polite) {
+			t.Errorf("the farewell was said %d times, or the connection ended too early", said)
+		}
+		time.Sleep(2 * time.Second)
+		if synctest.Wait(); !ended(polite) {
+			t.Error("it is still there")
+		}
+		if f := h.Figures(); f.Open != 0 {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// Handshakes that fail are counted, and of many the log has one.
+func TestFailedHandshakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 10, Strangers: 5})
+		var log bytes.Buffer
+		h.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		for range 1000 {
+			out, in := h.visit(t)
+			Failed(in.RemoteAddr(), errors.New(strings.Repeat("bad certificate ", 1000)))
+			in.Close()
+			Failed(in.RemoteAddr(), errors.New("it is gone"))
+			out.Close()
+		}
+		_, in := h.visit(t)
+		Failed(in.RemoteAddr(), io.EOF) // it only looked
+		if f := h.Figures(); f.Refused[ReasonHandshake] != 1000 || log.Len() > 500 {
+			t.Errorf("%+v\n%s", f, log.String())
+		}
+	})
+}
+
+// A stranger has a bounded number of words; who is known has as many as he likes (D2).
+func TestAStrangerWhoTalksTooMuchHasToLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 10, Strangers: 5})
+		for _, known := range []bool{false, true} {
+			out, in := h.visit(t)
+			if known {
+				Vouch(in)
+			}
+			said := make(chan int64)
+			go func() {
+				n, _ := io.Copy(out, io.LimitReader(endless{}, 4*MostStrangerBytes))
+				out.Close()
+				said <- n
+			}()
+			n, _ := io.Copy(io.Discard, in)
+			in.Close()
+			<-said
+			if known != (n == 4*MostStrangerBytes) || n > MostStrangerBytes && !known {
+				t.Errorf("known %t: heard %d bytes", known, n)
+			}
+		}
+		if f := h.Figures(); f.Refused[ReasonStranger] != 1 || f.Open != 0 {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// endless says anything.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }

@@ -99,13 +99,19 @@ func (c *Caller) host() string {
 // the handlers as if gRPC had done it.
 func Credentials() credentials.TransportCredentials { return shaken{insecure.NewCredentials()} }
 
+// shown is a connection that tells what its handshake showed.
+type shown interface{ ConnectionState() tls.ConnectionState }
+
 type shaken struct {
 	credentials.TransportCredentials
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
 func (s shaken) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	secure, ok := c.(interface{ ConnectionState() tls.ConnectionState })
+	secure, ok := c.(shown)
+	if below, covers := c.(interface{ NetConn() net.Conn }); !ok && covers {
+		secure, ok = below.NetConn().(shown)
+	}
 	if !ok {
 		return s.TransportCredentials.ServerHandshake(c)
 	}

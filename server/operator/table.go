@@ -137,6 +137,7 @@ var table = map[string]Call{
 	"POST /mimir/v1/fleet/init":        {Long: true, Args: []string{"primary"}},
 	"POST /mimir/v1/votes/enable":      {Long: true, Args: votes},
 	"POST /mimir/v1/votes/pause":       {Long: true, Args: []string{"reason"}},
+	"POST /mimir/v1/votes/hold":        {Long: true, Args: []string{"forNanos"}},
 	"POST /mimir/v1/votes/change":      {Long: true, Args: changes},
 	"POST /mimir/v1/votes/recover":     {Long: true, Args: []string{"keep", "at"}},
 	"GET /mimir/v1/tails":              {},

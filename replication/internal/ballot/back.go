@@ -49,6 +49,10 @@ func (b *Back) Step(now Instant, v BackView) string {
 	if len(better) == 0 {
 		return ""
 	}
+	if c.Hold != nil {
+		b.since, b.why = nil, fmt.Sprintf("%s does not take over: %s", better[0].ID, Held(v.State))
+		return ""
+	}
 	if !c.Automatic || c.Paused != "" {
 		b.since, b.why = nil, better[0].ID+" does not take over: "+timeline.Moves(c, better[0].ID).Text
 		return ""
@@ -69,6 +73,12 @@ func (b *Back) Step(now Instant, v BackView) string {
 	}
 	b.gone, b.why = true, fmt.Sprintf("%s, of priority %d, takes over now", best.ID, best.Priority)
 	return best.ID
+}
+
+// Held says that a primary is held, and until when.
+func Held(s *timeline.State) string {
+	return fmt.Sprintf("%s is held until %s", timeline.Latest(s.Reigns).Primary,
+		s.Charter().Hold.Until.UTC().Format(time.RFC3339))
 }
 
 // better returns the regions of a higher priority than this one, the highest first.

@@ -24,6 +24,10 @@
 //     from its own beyond one that took writes without saying so.
 //   - B7: nobody takes over by itself if the primary moved by itself as often as the charter allows, as far as it and a
 //     majority of the voters remember. That is a matter of wall clocks, and nothing else rests on it.
+//   - B8: in a hold, others promise for as long as it lasts, and there is no ceiling for who keeps its charter. That
+//     counts while the region's own voter supports it as ever, so for no former leader longer than a lease. It ends by
+//     a later charter, which is written once it counts for its leader no more, and says up to where was acknowledged;
+//     who keeps that promises for a lease yet.
 //
 // It leaves to its neighbours: the rules of votes themselves, which are decided where they are logged (timeline); the
 // messages, the clock and the disks (votes); beginning the epoch (succession).

@@ -19,6 +19,10 @@ type Holder struct {
 	mark   timeline.Mark     // of the charter
 	floor  timeline.Position // up to there may be acknowledged what no voter of this charter was told of
 	asked  timeline.Position // the highest ceiling that was asked for under it
+	hold   *timeline.Hold    // of the charter
+	began  Instant           // that was seen first
+	ends   timeline.Position // up to there may have been acknowledged when it was to end, by any leader
+	limit  timeline.Position // up to there may be acknowledged meanwhile
 	held   bool              // at the end of the step before
 	over   bool              // it was, and is no more
 	out    []Effect
@@ -30,6 +34,11 @@ type HolderView struct {
 	State   *timeline.State
 	Reached timeline.Position // the last position that was proposed
 	Shared  timeline.Position // the highest one that a region which may be primary has acknowledged
+	// Wall is the wall time, for how much of a hold is left that another leader knew first.
+	Wall time.Time
+	// Ending says that a charter without the hold is about to be written: nothing counts by the hold any more, and
+	// nothing above Holder.Ends is acknowledged before.
+	Ending bool
 	// Stalled says that the log does not go on: what was proposed is not agreed on for half a lease. Then
 	// another region had better reign.
 	Stalled bool
@@ -39,6 +48,7 @@ type HolderView struct {
 type Support struct {
 	Voter    string
 	Until    Instant // the end of the promise, on this clock; zero: there is none
+	Lease    Instant // the end of a lease since it was asked, which is earlier in a hold
 	Ceiling  timeline.Position
 	Promised timeline.Epoch // its vote, as it said last
 	Why      string         // it does not promise, or does not answer; "": it does
@@ -47,6 +57,7 @@ type Support struct {
 	call uint64 // the question under way; zero: none
 	sent Instant
 	hold time.Duration     // for how long a promise that answers it counts
+	free bool              // by the charter that it keeps there is no ceiling
 	mark timeline.Mark     // of the charter in it
 	has  timeline.Mark     // of the charter that it answered to last
 	asks timeline.Position // with that
@@ -86,6 +97,15 @@ func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
 	}
 	if c := v.State.Charter(); c != nil && c.Mark() != h.mark {
 		h.mark, h.asked, h.floor = c.Mark(), 0, acknowledged(v.State)
+		if !c.Hold.Same(h.hold) {
+			h.release(c)
+			h.hold, h.began = c.Hold, now
+		}
+	}
+	if v.Ending && !h.view.Ending {
+		h.ends = max(v.Reached, v.State.Cursor.Position)
+		h.limit = min(h.Evidence().Ceiling, h.ends)
+		h.release(v.State.Charter())
 	}
 	h.now, h.view, h.out = now, v, nil
 	switch in := in.(type) {
@@ -93,7 +113,7 @@ func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
 		h.renewed(in)
 	case Stumbled:
 		for i := range h.voters {
-			h.voters[i].Until, h.voters[i].call = 0, 0
+			h.voters[i].Until, h.voters[i].Lease, h.voters[i].call = 0, 0, 0
 		}
 	}
 	held := h.now < h.Evidence().Until
@@ -106,10 +126,28 @@ func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
 	return h.out
 }
 
+// release has nothing count by the hold before any more: of a promise only what it is without, and no charter for a
+// bound that is none.
+func (h *Holder) release(c *timeline.Charter) {
+	for i := range h.voters {
+		s := &h.voters[i]
+		s.Until, s.hold, s.free = min(s.Until, s.Lease), min(s.hold, c.Certain(c.Lease)), false
+	}
+}
+
+// Left returns how much of the charter's hold is left, zero if there is none.
+func (h *Holder) Left() time.Duration { return h.hold.Left(h.now-h.began, h.view.Wall) }
+
+// Expired reports whether the time of the hold of c, by which the voters are asked now, is over.
+func (h *Holder) Expired(c *timeline.Charter) bool { return c.Hold.Same(h.hold) && h.Left() == 0 }
+
+// Ends returns up to where may have been acknowledged in the hold, once it is Ending.
+func (h *Holder) Ends() timeline.Position { return h.ends }
+
 // acknowledged returns what the region in this state may have acknowledged in its reign, as far as it knows without its
 // voters: under another charter, or before there was one.
 func acknowledged(s *timeline.State) timeline.Position {
-	k := &s.Ballot.Known
+	k := s.Ballot.Bound()
 	if k.Epoch() == s.Cursor.Epoch && k.Ceiling != unbounded {
 		return min(k.Ceiling, s.Cursor.Position)
 	}
@@ -132,7 +170,10 @@ func (h *Holder) renewed(in Renewed) {
 		why = in.Answer.Why.Text
 	}
 	if why == "" && in.Answer.Granted {
+		c := h.view.State.Charter()
 		s.Until, s.Ceiling, s.has = max(s.Until, s.sent+s.hold), max(s.Ceiling, s.asks), s.mark
+		s.Lease = max(s.Lease, s.sent+min(s.hold, c.Certain(c.Lease)))
+		s.free = s.mark == c.Mark() && c.Hold != nil && !h.view.Ending || s.free
 	} else if s.Why == "" {
 		s.Since = h.now
 	}
@@ -158,11 +199,15 @@ func (h *Holder) renew(voter *timeline.Voter) {
 		return
 	}
 	h.call++
-	s.call, s.sent, s.hold, s.mark = h.call, h.now, c.Hold(), c.Mark()
+	left := h.Left()
+	if voter.ID == h.id || h.view.Ending {
+		left = 0 // a leader of the own region counts by nothing that its own voter did not confirm (B8)
+	}
+	s.call, s.sent, s.hold, s.mark = h.call, h.now, c.Certain(max(c.Lease, left)), c.Mark()
 	s.asks, h.asked = want, max(h.asked, want)
 	h.out = append(h.out, Effect{Do: Renew, Call: h.call, Voter: voter.ID, Renewal: &Renewal{
 		Epoch: h.reign.Epoch, Region: h.id, Term: h.view.Term, Voter: voter.Identity, Charter: *c,
-		Reigns: h.view.State.Reigns, Ceiling: want, Held: h.held,
+		Reigns: h.view.State.Reigns, Ceiling: want, Hold: left, Held: h.held,
 	}})
 }
 
@@ -199,20 +244,35 @@ func (h *Holder) Evidence() Evidence {
 		return e
 	}
 	c := h.view.State.Charter()
-	var untils []Instant
+	var untils, leases []Instant
 	var ceilings []timeline.Position
+	var own Instant
 	for i := range c.Voters {
-		if s := h.support(c.Voters[i].ID); s != nil {
-			untils, ceilings = append(untils, s.Until), append(ceilings, s.Ceiling)
+		s := h.support(c.Voters[i].ID)
+		if s == nil {
+			continue
 		}
+		ceiling := s.Ceiling
+		if s.free {
+			ceiling = unbounded
+		}
+		if s.Voter == h.id {
+			own = s.Until
+		}
+		untils, leases, ceilings = append(untils, s.Until), append(leases, s.Lease), append(ceilings, ceiling)
 	}
 	if m := c.Majority(); len(untils) >= m {
 		slices.Sort(untils)
+		slices.Sort(leases)
 		slices.Sort(ceilings)
-		e.Until, e.Ceiling = untils[len(untils)-m], ceilings[len(ceilings)-m]
+		k := len(untils) - m
+		e.Until, e.Ceiling = max(leases[k], min(untils[k], own)), ceilings[k]
 	}
 	if c.MaxLoss == 0 {
 		e.Ceiling = unbounded
+	}
+	if h.view.Ending {
+		e.Ceiling = h.limit
 	}
 	return e
 }

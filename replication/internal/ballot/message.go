@@ -20,6 +20,8 @@ type Renewal struct {
 	Charter timeline.Charter  `json:"charter"`
 	Reigns  []timeline.Reign  `json:"reigns"`
 	Ceiling timeline.Position `json:"ceiling"`
+	// Hold is how much of the charter's hold is left: the promise is for so long, if that is longer than the lease.
+	Hold time.Duration `json:"hold,omitempty"`
 	// Held says that the holder has a lease: it hears a majority.
 	Held bool `json:"held"`
 }

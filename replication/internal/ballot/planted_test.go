@@ -12,7 +12,7 @@ import (
 // walk goes at random from world to world, until one is broken.
 func walk(l limits, bug string, seed uint64, steps int) (broken string, trace []string) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	n := newWorld(l)
+	n := begin(l, bug)
 	for range steps {
 		next := n.next(bug)
 		step := next[0] // time goes on
@@ -24,6 +24,7 @@ func walk(l limits, bug string, seed uint64, steps int) (broken string, trace []
 		if bug == "the holder counts from the answer" {
 			n.fromReceipt(before)
 		}
+		n.plantHold(bug)
 		trace = append(trace, step.act)
 		if n.check(); n.broken != "" {
 			return n.broken, trace
@@ -56,6 +57,12 @@ var planted = []struct {
 	{"a charter is changed before the one before is kept", "B2", 136, limits{Epochs: 2, Stands: 1, Charters: 3,
 		MaxLoss: anyLoss}},
 	{"an older charter is as good", "B2", 67, limits{Epochs: 2, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
+	{"who starts anew waits for a lease in a hold", "B2", 44,
+		limits{Epochs: 2, Restarts: 1, Stands: 1, Holds: 1, Held: true, MaxLoss: anyLoss}},
+	{"promises of a hold count without the own voter's", "B2", 166,
+		limits{Epochs: 2, Changes: 1, Stands: 1, Holds: 2, Held: true, MaxLoss: anyLoss}},
+	{"nobody says up to where was acknowledged in a hold", "B3", 352,
+		limits{Epochs: 2, Stands: 1, Restarts: 1, Writes: 2, Holds: 2, Ended: true, MaxLoss: 1}},
 	{"a seal is lifted without a refusal", "B", 4, limits{Epochs: 2, Writes: 2, Seals: 1, MaxLoss: 2}},
 }
 

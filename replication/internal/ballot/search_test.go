@@ -46,6 +46,7 @@ func (n *world) next(bug string) []step {
 			n.stands(i, bug, add)
 			n.history(i, bug, add)
 			n.charts(i, bug, add)
+			n.holds(i, bug, add)
 		}
 		n.changes(i, bug, add)
 	}
@@ -370,7 +371,7 @@ func search(l limits, bug string, most int) (broken string, trace []string, seen
 		act  string
 	}
 	seed := maphash.MakeSeed()
-	first := newWorld(l)
+	first := begin(l, bug)
 	var buf []byte
 	id := func(n *world) uint64 {
 		buf = n.key(buf[:0])
@@ -417,7 +418,7 @@ func (n *world) fromReceipt(before *world) {
 		for k := range n.voters[i].leader.holder.voters {
 			s := &n.voters[i].leader.holder.voters[k]
 			if o := before.voters[i].leader.holder.support(s.Voter); o != nil && s.Until > o.Until {
-				s.Until = n.now + lease
+				s.Until, s.Lease = n.now+lease, n.now+lease
 			}
 		}
 	}
@@ -440,6 +441,15 @@ var searches = []struct {
 	{"a voter is replaced, and a leader changes",
 		limits{Epochs: 2, Changes: 1, Stands: 1, Charters: 2, MaxLoss: anyLoss}},
 	{"a voter is replaced, and there is a budget", limits{Epochs: 2, Stands: 1, Writes: 3, Charters: 2, MaxLoss: 1}},
+	{"a hold", limits{Epochs: 2, Stands: 1, Writes: 3, MaxLoss: 1, Holds: 2}},
+	{"in a hold", limits{Epochs: 2, Stands: 1, Writes: 4, MaxLoss: 1, Holds: 3, Held: true}},
+	{"in a hold, and a leader changes",
+		limits{Epochs: 2, Changes: 1, Stands: 1, Writes: 3, MaxLoss: 1, Holds: 3, Held: true}},
+	{"in a hold, and the witness restarts",
+		limits{Epochs: 2, Restarts: 1, Stands: 1, Writes: 3, MaxLoss: 1, Holds: 2, Held: true}},
+	{"when a hold is over", limits{Epochs: 3, Restarts: 2, Stands: 2, Writes: 3, MaxLoss: 1, Holds: 2, Ended: true}},
+	{"in a hold, and both stand",
+		limits{Epochs: 3, Changes: 1, Stands: 2, MaxLoss: anyLoss, Holds: 2, Held: true}},
 	{"a handoff and a new leader", limits{Epochs: 2, Changes: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
 }
 

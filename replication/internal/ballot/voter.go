@@ -21,6 +21,7 @@ type Voter struct {
 	lived    Instant // as until, but of primaries only that said that they hear a majority
 	fenced   bool    // the primary that it supports is, as it said, from alone on
 	alone    Instant
+	held     heldBy // by which it promised for longer than a lease
 	epoch    timeline.Epoch
 	region   string
 	maxTerm  uint64 // of those in which a leader of that region renewed
@@ -28,6 +29,12 @@ type Voter struct {
 	wanted   Instant
 	voting   uint64 // the call whose vote is on its way; zero: none
 	requests []request
+}
+
+// heldBy is the hold of a charter.
+type heldBy struct {
+	mark timeline.Mark
+	hold *timeline.Hold // nil: there is none
 }
 
 // request is a renewal or a candidacy that is not answered yet.
@@ -82,6 +89,7 @@ func (Recorded) input()     {}
 // when the message is received, before anything else.
 func (v *Voter) Step(now Instant, s *timeline.State, in Input) []Effect {
 	v.out = nil
+	v.cut(now, s)
 	switch in := in.(type) {
 	case Leads:
 		v.leads(now, s, in.Term)
@@ -121,7 +129,12 @@ func (v *Voter) renewalAsked(now Instant, s *timeline.State, in RenewalAsked) {
 			r.Region))
 		return
 	}
-	v.promise(now+lease, r.Epoch, r.Region)
+	promise := lease
+	if hold := r.Charter.Hold; hold != nil && r.Hold > lease {
+		promise = min(r.Hold, hold.For)
+		v.held = heldBy{r.Charter.Mark(), hold}
+	}
+	v.promise(now+promise, r.Epoch, r.Region)
 	v.maxTerm = r.Term
 	switch {
 	case r.Held:
@@ -179,6 +192,17 @@ func (v *Voter) promise(until Instant, e timeline.Epoch, region string) {
 	v.until = max(v.until, until)
 }
 
+// cut ends the promise of a hold a lease from now if a later charter has another hold, or none: who wrote that does not
+// count by the one before any more, and a leader of its region before it for no longer than that (B8).
+func (v *Voter) cut(now Instant, s *timeline.State) {
+	c := s.Charter()
+	if v.held.hold == nil || c == nil || !v.held.mark.Before(c.Mark()) || c.Hold.Same(v.held.hold) {
+		return
+	}
+	end := now + c.Promise()
+	v.until, v.others, v.lived, v.held = min(v.until, end), min(v.others, end), min(v.lived, end), heldBy{}
+}
+
 // free returns why the promise forbids a vote for region, and for how long it will; nil if it does not (V2).
 func (v *Voter) free(
 	now Instant, s *timeline.State, c *timeline.Candidacy,
@@ -194,7 +218,11 @@ func (v *Voter) free(
 		return objection(timeline.ReasonPromise, "%s supports another for %v", v.id, short(left)), left
 	case now < v.until && c.For != v.region:
 		left = v.until - now
-		return objection(timeline.ReasonPromise, "%s supports %s for %v", v.id, v.region, short(left)), left
+		what := "supports"
+		if v.held.hold != nil {
+			what = "holds"
+		}
+		return objection(timeline.ReasonPromise, "%s %s %s for %v", v.id, what, v.region, short(left)), left
 	case now < v.since+lease && (c.For != s.Ballot.For || s.Ballot.Handoff != 0):
 		left = v.since + lease - now
 		return objection(timeline.ReasonGuard, "who spoke for %s before may support another for %v", v.id,
@@ -335,7 +363,7 @@ func (v *Voter) reply(s *timeline.State, call uint64, a Answer) {
 	a.Supports, a.Ruler = v.region, v.Supports()
 	a.Cursor, a.Reigns = s.Cursor, s.Reigns
 	if b := s.Ballot; b != nil {
-		a.Promised, a.For, a.Known, a.Moves = b.Promised, b.For, b.Known, b.Moves
+		a.Promised, a.For, a.Known, a.Moves = b.Promised, b.For, b.Bound(), b.Moves
 		if s.Charter() != nil {
 			a.Charter = &b.Charter
 		}

@@ -13,6 +13,8 @@ import (
 const (
 	unit  = 3 * time.Second
 	lease = 2 * unit
+	// holding is how long a hold is.
+	holding = 5 * unit
 )
 
 // Voters of a world: regions a and b, a witness, and another one that may be added.
@@ -45,7 +47,9 @@ type world struct {
 type limits struct {
 	Epochs                                            timeline.Epoch
 	Changes, Restarts, Writes, Stands, Seals, Refuses int
-	Charters                                          int // changes of who votes
+	Charters                                          int  // changes of who votes
+	Holds                                             int  // ordered, and ended
+	Held, Ended                                       bool // one was ordered already, and is over
 	MaxLoss                                           uint64
 	StopWrites                                        bool
 }
@@ -288,8 +292,13 @@ func (n *world) view(i int, former bool, s *timeline.State) HolderView {
 		term--
 	}
 	// Nothing that a step sends by itself is wanted: the search sends.
-	return HolderView{Term: term, State: s, Reached: s.Cursor.Position, Shared: p.shared, Stalled: true}
+	return HolderView{
+		Term: term, State: s, Reached: s.Cursor.Position, Shared: p.shared, Stalled: true, Wall: n.wall(),
+	}
 }
+
+// wall is the wall time: everybody's is right, as nothing but how long a hold lasts goes by it.
+func (n *world) wall() time.Time { return time.Unix(0, 0).Add(n.now) }
 
 // check looks for what must never be.
 func (n *world) check() {
@@ -344,7 +353,11 @@ func (n *world) key(buf []byte) []byte {
 	}
 	for k := range n.charters {
 		c := &n.charters[k]
-		buf = append(buf, byte(c.Epoch), byte(c.Number), byte(n.count(c, func(int) bool { return true })))
+		buf = append(buf, byte(c.Epoch), byte(c.Number), byte(n.count(c, func(int) bool { return true })),
+			byte(c.Under.Epoch), byte(c.Under.Position))
+		if c.Hold != nil {
+			buf = append(buf, 'h', byte(max(c.Hold.Until.Sub(n.wall()), 0)/unit))
+		}
 		for i := range n.voters {
 			if c.Voter(names[i]) != nil {
 				buf = append(buf, byte(i))
@@ -353,7 +366,7 @@ func (n *world) key(buf []byte) []byte {
 	}
 	l := n.left
 	return append(buf, byte(n.spread), byte(l.Changes), byte(l.Restarts), byte(l.Writes), byte(l.Stands), byte(l.Seals),
-		byte(l.Refuses), byte(l.Charters))
+		byte(l.Refuses), byte(l.Charters), byte(l.Holds))
 }
 
 // keyOf stands for a charter.
@@ -377,8 +390,14 @@ func (n *world) ahead(i Instant) byte { return byte(max(i-n.now, 0) / unit) }
 
 func (n *world) keyOfProcess(buf []byte, p *process) []byte {
 	v := &p.voter
-	buf = append(buf, n.ahead(v.until), n.ahead(v.others), byte(v.epoch), n.ahead(v.since+lease), byte(v.voting),
+	buf = append(buf, n.ahead(v.until), n.ahead(v.others), byte(v.epoch), n.ahead(v.since+holding), byte(v.voting),
 		byte(p.shared), byte(p.holder.floor), n.keyOf(p.holder.mark))
+	if v.held.hold != nil {
+		buf = append(buf, n.keyOf(v.held.mark))
+	}
+	if h := &p.holder; h.hold != nil {
+		buf = append(buf, n.ahead(h.began+holding))
+	}
 	for _, r := range v.requests {
 		buf = append(buf, byte(r.call), n.ahead(r.at+lease))
 		if q := p.question(r.call); q.call != 0 {
@@ -389,7 +408,10 @@ func (n *world) keyOfProcess(buf []byte, p *process) []byte {
 	for _, id := range names {
 		if s := p.holder.support(id); s != nil {
 			buf = append(buf, n.ahead(s.Until), byte(s.Ceiling), byte(s.asks), n.ahead(s.sent+lease), n.keyOf(s.mark),
-				n.keyOf(s.has))
+				n.keyOf(s.has), n.ahead(s.Lease), n.ahead(s.sent+s.hold))
+			if s.free {
+				buf = append(buf, 'f')
+			}
 		}
 		buf = append(buf, ',')
 	}

@@ -98,7 +98,7 @@ func VotingOf(s *timeline.State) *Voting {
 		v.Ballot = s.Ballot.Identity
 	}
 	if c := s.Charter(); c != nil {
-		v.Charter, v.Lease = c.Mark(), c.Guard()
+		v.Charter, v.Lease = c.Mark(), c.Promise()
 		for i := range c.Voters {
 			v.Voters = append(v.Voters, c.Voters[i].ID)
 		}

@@ -75,9 +75,12 @@ func (g *Governor) measure(r *contract.MoveReport, v sight, s *timeline.State) {
 		return
 	}
 	r.LastHeard = g.last(region.Last)
-	r.Loss += fmt.Sprintf("; when it was last heard, %.0f s ago by %s, it was at position %d, and %d commands are "+
-		"known to be missing; what it acknowledged since comes on top", r.LastHeard.AgeSeconds, r.LastHeard.Node,
-		r.LastHeard.Position, r.Behind)
+	missing := "which " + r.To + " has"
+	if r.Behind > 0 {
+		missing = fmt.Sprintf("and %s lacks at least %d commands of it", r.To, r.Behind)
+	}
+	r.Loss += fmt.Sprintf("; when it was last heard, %.0f s ago by %s, it was at position %d, %s; what it "+
+		"acknowledged since comes on top", r.LastHeard.AgeSeconds, r.LastHeard.Node, r.LastHeard.Position, missing)
 }
 
 func (g *Governor) last(h *fleet.Heard) *contract.LastHeard {

@@ -103,6 +103,7 @@ type link struct {
 	bytes   int64 // of the queue
 	next    uint64
 	pending map[uint64]*proposal // sent, not answered
+	idle    chan struct{}        // if there is one: to be closed once nothing is pending
 	leaving []uint64             // of these, whose callers have left: to be told
 }
 
@@ -136,12 +137,46 @@ func (l *link) run(ctx context.Context) {
 			cancel(err)
 		})
 		halves.Go(func() { cancel(l.watch(ctx)) })
+		halves.Go(func() {
+			if l.moveOn(ctx, transport.Leaving(s)) {
+				cancel(errLeft)
+			}
+		})
 		halves.Wait()
 		err = context.Cause(ctx) // of the half that ended first
 	}
 	unknown := l.service != ServiceWhole && errors.Is(err, transport.ErrNoService)
 	l.owner.drop(l, unknown)
 	l.end(err, unknown)
+}
+
+// errLeft ends a link that another one follows.
+var errLeft = errors.New("the connection was made anew")
+
+// moveOn waits until the connection is to be left. Then another link takes what was not sent, and what comes; this one
+// waits for its answers, and has its place among the links no longer. It returns false if ctx ended before.
+func (l *link) moveOn(ctx context.Context, leaving <-chan struct{}) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-leaving:
+	}
+	l.owner.drop(l, false)
+	l.mu.Lock()
+	l.dead = true
+	queue := l.queue
+	l.queue, l.idle = nil, make(chan struct{})
+	if len(l.pending) == 0 {
+		close(l.idle)
+	}
+	l.mu.Unlock()
+	l.owner.back.requeue(queue)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-l.idle:
+		return true
+	}
 }
 
 // hearOut waits a little, after sending failed, for what the other side says of why the stream ended: that it does not
@@ -262,9 +297,13 @@ func (l *link) answer(id uint64, status byte, r *contract.Receipt, text string) 
 	l.mu.Lock()
 	u := l.pending[id]
 	delete(l.pending, id)
+	last := u != nil && len(l.pending) == 0 && l.idle != nil
 	l.mu.Unlock()
 	if u == nil {
 		return
+	}
+	if last {
+		defer close(l.idle)
 	}
 	if status == answerNotTaken {
 		l.owner.fleet.Refresh()

@@ -3,6 +3,7 @@ package raftgroup
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -14,14 +15,25 @@ import (
 // entry, and where the leader's log ends. Members of former versions do not look at it.
 const endContextBytes = 16
 
-// aheads are the members that have committed an entry beyond the end of this leader's log, by ID, with that entry. A
-// leader has everything that was ever committed, unless the disks of a majority went back in time: then this region has
-// two histories, and raft, which compares terms and indexes, may even take them for one.
+// ahead is a member that is said to have committed an entry beyond the end of this leader's log. Anybody who gets at a
+// stream can say that in its name; so it is asked, where it is known to be, before it is believed.
+type ahead struct {
+	index  uint64 // of the entry
+	known  bool   // the member stands by it
+	asking bool
+	asked  time.Time // when it was asked last
+}
+
+// aheads are the members that have committed an entry beyond the end of this leader's log, by ID. A leader has
+// everything that was ever committed, unless the disks of a majority went back in time: then this region has two
+// histories, and raft, which compares terms and indexes, may even take them for one.
 //
 //   - What such a member acknowledges is not given to raft: it does not have what this leader wrote at those indexes.
 //   - It is told where the log of its leader ends, so that it can see for itself, and stop: it must not answer from
 //     another history than its region's. What it has stays on its disk.
-type aheads map[uint64]uint64
+//   - Before it has answered it is sent no entries: so, if its log reaches as far as was said, it has them from
+//     elsewhere. If it does not, it is taken as before, and is sent anew what it lacks.
+type aheads map[uint64]*ahead
 
 // outran takes an acknowledgement of what this leader never had, and then every other of that member; false if raft is
 // to have it.
@@ -30,26 +42,79 @@ func (l *loop) outran(m *raftpb.Message) bool {
 	if s.RaftState != raft.StateLeader || m.GetTerm() != s.HardState.GetTerm() {
 		return false
 	}
-	if _, known := l.ahead[m.GetFrom()]; known {
-		return true
+	a := l.ahead[m.GetFrom()]
+	if a == nil {
+		if m.GetReject() || m.GetIndex() <= l.handed {
+			return false
+		}
+		a = &ahead{index: m.GetIndex()}
+		l.ahead[m.GetFrom()] = a
 	}
-	if m.GetReject() || m.GetIndex() <= l.handed {
-		return false
-	}
-	l.ahead[m.GetFrom()] = m.GetIndex()
-	l.log.Error("a member has committed what its leader has not: disks of this region went back in time, and it "+
-		"has two histories; the member stops itself, and its directory may hold writes that the region has lost",
-		"member", peers.NameIn(l.directory, m.GetFrom()), "committed", m.GetIndex(), "leader", l.handed)
+	a.ask(l, m.GetFrom())
 	return true
+}
+
+// ask asks the member whether it has the entry, unless that is known, or was asked just now.
+func (a *ahead) ask(l *loop, member uint64) {
+	d := &l.doubts
+	switch now := l.clock.Now(); {
+	case a.known || a.asking || !a.asked.IsZero() && now.Sub(a.asked) < askAgain:
+		return
+	case d.ask == nil:
+		a.settle(l, member, Account{}, nil)
+		return
+	default:
+		a.asking, a.asked = true, now
+	}
+	if !d.life.Spawn(func() {
+		account, err := d.ask(d.life.Context(), member, a.index)
+		d.mail.call(func(l *loop) { a.settle(l, member, account, err) })
+	}) {
+		a.asking = false
+	}
+}
+
+// settle takes the answer. One of a version that does not say how far its log reaches is believed as it came.
+func (a *ahead) settle(l *loop, member uint64, account Account, err error) {
+	a.asking = false
+	switch name := peers.NameIn(l.directory, member); {
+	case l.ahead[member] != a: // this node does not lead that term any more
+	case err != nil:
+		l.log.Warn("a member was not reached that is said to have committed what its leader has not; it is asked "+
+			"again if that is said again", "member", name, "committed", a.index, "err", err)
+	case account.Whole && account.Ends < a.index:
+		delete(l.ahead, member)
+		l.log.Error("somebody speaks in the name of a member: it is said to have committed what its leader has not, "+
+			"and, asked, has not", "member", name, "committed", a.index, "has", account.Ends)
+	default:
+		a.known = true
+		l.log.Error("a member has committed what its leader has not: disks of this region went back in time, and it "+
+			"has two histories; the member stops itself, and its directory may hold writes that the region has lost",
+			"member", name, "committed", a.index, "leader", l.handed)
+	}
+}
+
+// holds reports whether an append is not to leave: its receiver is asked what it has.
+func (a aheads) holds(m *raftpb.Message) bool {
+	to := a[m.GetTo()]
+	return to != nil && !to.known && len(m.GetEntries()) > 0
+}
+
+// committed returns the entry that a member is known to have committed, and this leader has not; zero if there is none.
+func (a aheads) committed(member uint64) uint64 {
+	if to := a[member]; to != nil && to.known {
+		return to.index
+	}
+	return 0
 }
 
 // context says to a member that is ahead where the log of its leader ends; nil for others.
 func (a aheads) context(member, ends uint64) []byte {
-	committed, ok := a[member]
+	to, ok := a[member]
 	if !ok {
 		return nil
 	}
-	context := binary.LittleEndian.AppendUint64(make([]byte, 0, endContextBytes), committed)
+	context := binary.LittleEndian.AppendUint64(make([]byte, 0, endContextBytes), to.index)
 	return binary.LittleEndian.AppendUint64(context, ends)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +44,55 @@ func TestLoopMemberThatIsAhead(t *testing.T) {
 		binary.LittleEndian.Uint64(m.GetContext()[8:]) != r.log.LastIndex() {
 		t.Errorf("%d appends after a heartbeat, the last says %x", n, m.GetContext())
 	}
+}
+
+// Whoever acknowledges in the name of a member what its leader never had takes nothing from that member but the time of
+// one question, and what it acknowledges itself counts again.
+func TestNobodyIsMutedByAForgedAcknowledgement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		defer c.close()
+		var reached atomic.Bool
+		c.tune = func(config *Config) {
+			id := config.ID
+			config.Ask = func(_ context.Context, member, at uint64) (Account, error) {
+				if time.Sleep(50 * time.Millisecond); !reached.Load() {
+					return Account{}, errors.New("nobody is there")
+				}
+				return c.members[member].group.Account(id, at), nil
+			}
+		}
+		c.startAll()
+		c.write("before")
+		c.converge()
+		l := c.leader()
+		term := l.group.Status().Term
+		forge := func(beyond uint64) {
+			for id := range c.members {
+				if id != l.id {
+					l.group.mail.Receive([]*raftpb.Message{{
+						Type: raftpb.MsgAppResp.Enum(), Term: new(term), From: new(id), To: new(l.id),
+						Index: new(l.log.LastIndex() + beyond),
+					}}, 1)
+				}
+			}
+		}
+		for i, beyond := range []uint64{1, 40} {
+			reached.Store(i == 0)
+			forge(beyond)
+			time.AfterFunc(time.Second, func() { reached.Store(true) })
+			c.write(fmt.Sprint("behind a forged acknowledgement ", i))
+			c.converge()
+		}
+		for id, p := range l.group.Status().Progress {
+			if p.Lost || p.Ahead != 0 || p.Match < l.log.LastIndex() {
+				t.Errorf("knows of %d %+v", id, p)
+			}
+		}
+		if s := c.leader().group.Status(); s.Term != term {
+			t.Errorf("term %d after %d", s.Term, term)
+		}
+	})
 }
 
 // A member that has committed what its leader has not stops, and says what happened.

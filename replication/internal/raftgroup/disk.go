@@ -25,7 +25,8 @@ const (
 //
 //   - A disk is stuck when one write has not ended for an election timeout, counted in ticks: a process that stood
 //     still as a whole has no stuck disk.
-//   - Who has a stuck disk does not campaign: its votes, its own too, would wait for the disk.
+//   - Who has a stuck disk does not campaign, and hears nobody who does: its votes, its own too, would wait for the
+//     disk, and candidates ask as long as nobody leads.
 //   - Nor does it take appends of the term in which it is: a leader sends one with each answer to a heartbeat, and what
 //     comes of them would wait without a bound. It refuses the first that it takes again, and is sent what it lacks.
 //   - Leadership is handed over only if others commit without this disk: to whom, says successor. From a stuck disk

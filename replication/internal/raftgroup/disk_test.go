@@ -105,6 +105,38 @@ func TestLoopDoesNotCampaignWithAStuckDisk(t *testing.T) {
 	}
 }
 
+// Candidates ask who has a stuck disk as often as they like: nothing gathers behind it, and it votes again afterwards.
+func TestVotesDoNotGatherBehindAStuckDisk(t *testing.T) {
+	r := newRig(t, 1, 2, 3)
+	ask := func(kind raftpb.MessageType, term uint64) {
+		r.hears(2, &raftpb.Message{
+			Type: kind.Enum(), Term: new(term), Index: new(uint64(genesisIndex + 5)), LogTerm: new(uint64(3)),
+		})
+	}
+	r.write = 7
+	for range 2 * r.loop.electionTicks {
+		r.turn(true)
+	}
+	before := len(r.appends)
+	for i := range uint64(1000) {
+		ask(raftpb.MsgPreVote, 5+i)
+		ask(raftpb.MsgVote, 5+i)
+	}
+	r.turn(false)
+	if wait := len(r.appends) - before; wait > 2 {
+		t.Errorf("%d writes with answers wait for the disk", wait)
+	}
+	r.write = 0
+	r.turn(true)
+	r.settle()
+	r.sent = nil
+	ask(raftpb.MsgVote, 2000)
+	r.settle()
+	if to := r.told(raftpb.MsgVoteResp); len(to) != 1 {
+		t.Errorf("answered %v", to)
+	}
+}
+
 // disks makes each member's log take its time: by id, what a sync waits for.
 type disks struct {
 	mu   sync.Mutex

@@ -261,7 +261,7 @@ func (l *loop) receive(m *raftpb.Message) {
 			l.floor = min(l.floor, m.GetIndex()+uint64(n))
 		}
 	case raftpb.MsgTimeoutNow, raftpb.MsgVote, raftpb.MsgPreVote:
-		if l.doubts.keepAway() || m.GetType() == raftpb.MsgTimeoutNow && l.stuck() {
+		if l.doubts.keepAway() || l.stuck() { // an answer would wait for the disk, and so would every other
 			return
 		}
 	case raftpb.MsgHeartbeatResp:

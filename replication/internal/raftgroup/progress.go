@@ -31,7 +31,7 @@ func (l *loop) progress() map[uint64]Progress {
 	members := make(map[uint64]Progress)
 	recent := l.clock.Now().Add(-time.Duration(l.electionTicks) * l.tickInterval)
 	l.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
-		f, claimed := l.lost[id], l.ahead[id]
+		f, claimed := l.lost[id], l.ahead.committed(id)
 		members[id] = Progress{
 			Match: pr.Match, Next: pr.Next, State: stateName(pr.State), Heard: l.heard[id],
 			Active: id == l.self || l.heard[id].After(recent),

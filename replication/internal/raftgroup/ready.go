@@ -71,6 +71,9 @@ func (l *loop) dispatch(m *raftpb.Message) {
 		case raftpb.MsgSnap:
 			l.outgoing.Send(m)
 		case raftpb.MsgApp:
+			if l.ahead.holds(m) {
+				return // it is sent anew
+			}
 			l.remind(m)
 			l.peers.Send(m)
 		case raftpb.MsgHeartbeat:

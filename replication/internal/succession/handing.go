@@ -48,10 +48,22 @@ func (m *Machine) switchover(in Switchover) {
 		m.fail(in.Call, fmt.Errorf("%w: %s", contract.ErrAlreadyPrimary, in.To))
 	case m.move != nil || !s.Writable():
 		m.fail(in.Call, fmt.Errorf("%w: this node does not take writes", contract.ErrNotReady))
+	case heldUntil(s) != "":
+		m.fail(in.Call, fmt.Errorf("%w: %s", contract.ErrRejected, heldUntil(s)))
 	default:
 		m.move = &move{call: in.Call, to: in.To, until: m.now + m.limits.CatchUp, lacks: s.Cursor.Position + 1,
 			half: 2 * (s.Cursor.Position + 1), halved: m.now}
 	}
+}
+
+// heldUntil says that the primary is to stay where it is, "" if it may move.
+func heldUntil(s *timeline.State) string {
+	c := s.Charter()
+	if c == nil || c.Hold == nil || c.Epoch != s.Cursor.Epoch {
+		return ""
+	}
+	return fmt.Sprintf("region %s is held until %s: mimir fleet hold --end first", s.Region,
+		c.Hold.Until.UTC().Format(time.RFC3339))
 }
 
 // approach waits until the target follows and is close behind, so that the pause is short, and seals.
@@ -72,6 +84,9 @@ func (m *Machine) approach() {
 	case !m.view.State.Writable():
 		m.move = nil
 		m.fail(o.call, fmt.Errorf("%w: region %s is not primary any more", contract.ErrHandoff, m.region))
+	case heldUntil(s) != "":
+		m.move = nil
+		m.fail(o.call, fmt.Errorf("%w: %s", contract.ErrRejected, heldUntil(s)))
 	case voteless != "" && m.now < o.doubt:
 		m.lookAgain()
 	case voteless != "":

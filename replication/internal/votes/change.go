@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -78,6 +79,9 @@ func (v Orders) change(ctx context.Context, o Change) (*timeline.Charter, error)
 	if err := v.understood(ctx, c); err != nil {
 		return nil, err
 	}
+	if s := v.config.Applied.State(); c.Hold != nil && (o.Add != "" || o.Witness != "" || o.Remove != "") {
+		return nil, fmt.Errorf("%w: %s: mimir fleet hold --end first", contract.ErrRejected, ballot.Held(s))
+	}
 	add := o.Add
 	if o.Witness != "" {
 		add = timeline.WitnessPrefix + o.Witness
@@ -129,7 +133,7 @@ func (v Orders) addOne(
 // rules changes everything but the voters.
 func (o *Change) rules(c *timeline.Charter) error {
 	if o.Lease != nil { // who starts anew has to wait as long as it may have promised before
-		if c.Former = c.Guard(); c.Former <= *o.Lease {
+		if c.Former = c.Promise(); c.Former <= *o.Lease {
 			c.Former = 0
 		}
 	}

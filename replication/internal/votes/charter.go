@@ -53,6 +53,9 @@ func (v Orders) register(r *peer.Registry) {
 	peer.Handle(r, askRecover, func(ctx context.Context, _ peer.Nothing) (*timeline.Reign, error) {
 		return v.recover(ctx, nil)
 	})
+	peer.Handle(r, askHold, func(ctx context.Context, o holdOrder) (*timeline.Charter, error) {
+		return v.known(ctx, func() (*timeline.Charter, error) { return v.stay(ctx, o) })
+	})
 	peer.Handle(r, askPause, func(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.pause(ctx, o) })
 	})
@@ -241,11 +244,10 @@ func (v *Votes) next() (*timeline.Charter, error) {
 	case !v.config.Fence.Holds(s):
 		return nil, fmt.Errorf("%w: the primary has no lease", contract.ErrNotReady)
 	}
-	c := *s.Charter()
-	c.Epoch, c.Number = s.Cursor.Epoch, c.Number+1
+	c := s.Charter().Next(s.Cursor.Epoch, timeline.Latest(s.Reigns).First-1)
 	now := v.config.Clock.Now()
 	c.Returns = c.Bound().Recent(c.Returns, func(e timeline.Epoch) bool { return e <= c.Epoch || v.returning() }, now)
-	return &c, nil
+	return c, nil
 }
 
 func (v Orders) pause(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
@@ -259,7 +261,7 @@ func (v Orders) pause(ctx context.Context, o pauseOrder) (*timeline.Charter, err
 
 // restamp has a new primary write its charter once, before it may write another: a half-written one of the primary
 // before it cannot come up any more.
-func (v *Votes) restamp() {
+func (v upkeep) restamp() {
 	if c := v.config.Applied.State().Charter(); c == nil || c.Epoch == v.config.Applied.State().Cursor.Epoch {
 		return
 	}

@@ -7,6 +7,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
+// upkeep is what the loop does to the charter of a primary by itself.
+type upkeep struct{ *Votes }
+
 // keeping is since when every voter keeps a charter, as the leader of the primary knows in its term.
 type keeping struct {
 	term  uint64
@@ -16,7 +19,7 @@ type keeping struct {
 
 // lower is the second step of lowering a lease: who starts anew does not wait for promises of the former one any more,
 // once every voter promises by the lower one, and what any of them promised before has run out (B4).
-func (v *Votes) lower() {
+func (v upkeep) lower() {
 	c := v.config.Applied.State().Charter()
 	if c == nil || c.Former == 0 {
 		return
@@ -31,7 +34,7 @@ func (v *Votes) lower() {
 }
 
 // outlasted reports whether no promise by the former lease of c is left.
-func (v *Votes) outlasted(c *timeline.Charter, term uint64) bool {
+func (v upkeep) outlasted(c *timeline.Charter, term uint64) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := v.config.Clock.Elapsed()

@@ -146,7 +146,7 @@ func (v *Votes) returning() bool {
 
 // strike has no failback count that came to nothing, be it one that a leader before this one ordered: else it would
 // once the primary moves in that epoch for another reason.
-func (v *Votes) strike() {
+func (v upkeep) strike() {
 	s := v.config.Applied.State()
 	if c := s.Charter(); c == nil || !c.Awaits(s.Cursor.Epoch) || v.returning() {
 		return

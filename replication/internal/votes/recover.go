@@ -17,8 +17,8 @@ const askRecoverAt = peer.Question[contract.Point, *timeline.Reign]("vote-recove
 
 // Recover makes region primary, and the only voter, without asking the others: a majority of votes is lost for good.
 // Whoever orders it answers for that none of the others acknowledges anything any more; after a lease that is so for
-// those that hear nobody. Any node takes the call. Errors: ErrRejected if no votes are taken, ErrUnknownRegion,
-// ErrNotReady, ErrUnknownOutcome.
+// those that hear nobody, but for a primary that is held. Any node takes the call. Errors: ErrRejected if no votes are
+// taken, ErrUnknownRegion, ErrNotReady, ErrUnknownOutcome.
 //
 // Where at is not nil, the region, which is kept delayed, begins there, and not at its last position: what it has
 // behind that is saved as a tail.
@@ -51,7 +51,7 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 	case s.Role() == timeline.Diverged:
 		return nil, fmt.Errorf("%w: region %s has to rejoin first", contract.ErrDiverged, v.config.Region)
 	case s.Charter() != nil:
-		lease = s.Charter().Guard()
+		lease = s.Charter().Promise()
 	}
 	place, err := v.place(ctx, at)
 	if err != nil {
@@ -73,6 +73,7 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 	own := timeline.Voter{ID: v.config.Region, Identity: s.Ballot.Identity, Priority: max(v.config.Priority, 1)}
 	c.Epoch, c.Number = max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, c.Number+1
 	c.Voters, c.Automatic, c.Paused = []timeline.Voter{own}, false, ""
+	c.Hold, c.Under = nil, timeline.Under{}
 	if err := v.write(ctx, &c); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package votes
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/ballot"
@@ -23,7 +24,8 @@ func (v *Votes) Status() *contract.VoteStatus {
 	out := &contract.VoteStatus{
 		Charter: c.Mark().Number, Epoch: c.Epoch, Automatic: c.Automatic, Paused: c.Paused,
 		Lease: c.Lease, Former: c.Former,
-		MaxLoss: c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
+		HeldUntil: heldUntil(c),
+		MaxLoss:   c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
 	}
 	bound := c.Bound()
 	out.FlapMoves, out.FlapWithin, out.Failback = bound.Moves, bound.Within, c.Failback
@@ -48,6 +50,13 @@ func (v *Votes) Status() *contract.VoteStatus {
 	return out
 }
 
+func heldUntil(c *timeline.Charter) (at time.Time) {
+	if c.Hold != nil {
+		at = c.Hold.Until
+	}
+	return at
+}
+
 func describe(w *contract.VoterStatus, supports []ballot.Support, now ballot.Instant) {
 	for _, s := range supports {
 		if s.Voter != w.ID {
@@ -66,8 +75,12 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 	if s == nil || !s.Holds {
 		return nil, nil // a primary that is fenced says why
 	}
+	if !s.HeldUntil.IsZero() {
+		notes = append(notes, ballot.Held(v.config.Applied.State())+": it goes on while other voters are away, and a "+
+			"failover may lose any number of writes")
+	}
 	for _, w := range s.Voters {
-		if w.Problem != "" && w.ProblemFor >= s.Lease {
+		if w.Problem != "" && w.ProblemFor >= s.Lease && s.HeldUntil.IsZero() { // else it may be away
 			warnings = append(warnings, fmt.Sprintf("%s has not supported the primary for %.0f s, and one more loss "+
 				"may stop writes: %s", w.ID, w.ProblemFor.Seconds(), w.Problem))
 		}
@@ -81,6 +94,19 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 	return warnings, notes
 }
 
+// heldSilent says that nobody takes over from a primary which does not answer, since it is held; "" if it answers.
+func heldSilent(c *Config) string {
+	s := c.Applied.State()
+	primary := timeline.Latest(s.Reigns).Primary
+	view, _ := c.Fleet.View()
+	if c := s.Charter(); c == nil || c.Hold == nil || s.Role() != timeline.Secondary ||
+		view.Regions[primary].Leader() != nil {
+		return ""
+	}
+	return "does not take over: " + ballot.Held(s) + ", and does not answer; afterwards it takes an order, since " +
+		"nobody knows how much is lost"
+}
+
 // Problem says for people what keeps the primary that this node leads from acknowledging, or the secondary from taking
 // over; "" if nothing does.
 func (v *Votes) Problem() string {
@@ -92,7 +118,7 @@ func (v *Votes) Problem() string {
 		if s.Why != "" {
 			return "does not take over: " + s.Why
 		}
-		return ""
+		return heldSilent(&v.config)
 	}
 	reasons := []string{fmt.Sprintf("fenced for %.1f s, acknowledges nothing", s.FencedFor.Seconds())}
 	for _, w := range s.Voters {

@@ -79,6 +79,7 @@ type Votes struct {
 	moves     []timeline.Move // of the primary by itself, of which voters told
 	marks     [2]mark         // the older one first
 	keeps     keeping
+	ending    ending
 	dice      *rand.Rand        // so that two regions do not ask at the same time for ever
 	busy      bool              // something is on its way to the log that the loop began
 	heard     *timeline.Charter // the newest that a voter told of; nil: none
@@ -159,9 +160,9 @@ func (v *Votes) look() {
 	}
 	v.hold(nil)
 	v.stand(nil)
-	v.restamp()
-	v.lower()
-	v.strike()
+	for _, tend := range []func(upkeep){upkeep.restamp, upkeep.lower, upkeep.strike, upkeep.expire} {
+		tend(upkeep{v})
+	}
 	v.back()
 }
 
@@ -175,9 +176,10 @@ func (v *Votes) hold(in ballot.Input) {
 	term, _ := v.config.Leadership.Term()
 	view := ballot.HolderView{
 		Term: term, State: s, Reached: max(s.Cursor.Position, v.config.Writes.Reached()), Shared: v.shared(s),
-		Stalled: v.config.Writes.Stalled(c.Lease / 2),
+		Stalled: v.config.Writes.Stalled(c.Lease / 2), Wall: v.config.Clock.Now(),
 	}
 	v.mu.Lock()
+	view.Ending = v.ending.of(term, c)
 	now := v.config.Clock.Elapsed() // with the lock: it does not go back between steps
 	effects := v.holder.Step(now, view, in)
 	e := v.holder.Evidence()

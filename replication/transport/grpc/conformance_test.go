@@ -356,3 +356,48 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 		}
 	})
 }
+
+// Renewed connections: what is open goes on for as long as it is let, and knows that it is to leave.
+func TestRenew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		var dialled int
+		p.wrap = func(c net.Conn) net.Conn { dialled++; return c }
+		a, b := p.node(t, "a", nil), p.node(t, "b", nil)
+		serve(t, b, echo)
+		said := func(s transport.Stream) error {
+			if err := s.Send([]byte("x")); err != nil {
+				return err
+			}
+			_, err := s.Recv()
+			return err
+		}
+		before := open(t, t.Context(), a, "b", service)
+		if err := said(before); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-transport.Leaving(before):
+			t.Fatal("it leaves for no reason")
+		default:
+		}
+		end := a.(grpctransport.Renewer).Renew()
+		<-transport.Leaving(before)
+		after := open(t, t.Context(), a, "b", service)
+		if err := errors.Join(said(before), said(after)); err != nil || dialled != 2 {
+			t.Fatalf("%v, %d connections", err, dialled)
+		}
+		end()
+		if said(before) == nil {
+			t.Error("the former connection stands")
+		}
+		if err := said(after); err != nil {
+			t.Error(err)
+		}
+		a.(grpctransport.Renewer).Renew() // and nobody says when they have to end
+		if err := errors.Join(a.Close(), b.Close()); err != nil {
+			t.Fatal(err)
+		}
+		a.(grpctransport.Renewer).Renew()()
+	})
+}

@@ -37,6 +37,7 @@ var openStream = grpc.StreamDesc{StreamName: "open", ServerStreams: true, Client
 type peer struct {
 	connections []*grpc.ClientConn
 	next        atomic.Uint64
+	leaving     chan struct{} // closed when others took the place of these
 }
 
 func (p *peer) pick() *grpc.ClientConn {
@@ -63,7 +64,7 @@ func (n *node) peer(addr string) (*peer, error) {
 	if n.options.Connections != nil {
 		count = max(1, n.options.Connections(addr))
 	}
-	p := new(peer)
+	p := &peer{leaving: make(chan struct{})}
 	for range count {
 		// The connection is made on first use, and by our dialer: the name is resolved there.
 		c, err := grpc.NewClient("passthrough:///"+addr, n.dialOptions()...)
@@ -112,7 +113,7 @@ func (n *node) Open(ctx context.Context, addr, service string) (transport.Stream
 	if err != nil {
 		return nil, err
 	}
-	s := &clientStream{node: n, addr: addr}
+	s := &clientStream{node: n, addr: addr, leaving: p.leaving}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	outgoing := metadata.NewOutgoingContext(s.ctx, metadata.Pairs(
 		fleetKey, n.options.FleetID, nodeKey, n.options.NodeName, regionKey, n.options.Region))

@@ -36,10 +36,13 @@ type clientStream struct {
 	addr   string
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+
+	leaving <-chan struct{}
 }
 
 func (s *clientStream) Context() context.Context { return s.ctx }
 func (s *clientStream) Peer() string             { return s.addr }
+func (s *clientStream) Leaving() <-chan struct{} { return s.leaving }
 
 func (s *clientStream) Send(p []byte) error {
 	if err := checkSize(p); err != nil {

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +41,8 @@ const (
 	handshakeTime = 10 * time.Second
 	// maxStreams bounds the streams on one connection; others wait. Nodes keep a few dozen.
 	maxStreams = 4096
+	// headerBytes bounds the headers of a stream: three names and the name of a service.
+	headerBytes = 64 << 10
 )
 
 // Options configure New.
@@ -51,6 +55,11 @@ type Options struct {
 	// ServerTLS and ClientTLS are for accepted and for dialled connections; nil means plaintext. If
 	// ClientTLS.ServerName is empty, the host of the dialled address is checked against the peer's certificate.
 	ServerTLS, ClientTLS *tls.Config
+	// ClientCredentials, if not nil, secure dialled connections in the place of ClientTLS: for who has more to do with
+	// each of them than a configuration can say.
+	ClientCredentials credentials.TransportCredentials
+	// Refused is told of accepted connections whose handshake failed. May be nil, must not block.
+	Refused func(from net.Addr, err error)
 
 	// FleetID, NodeName and Region are told to every peer. A peer of another fleet refuses with ErrFleet. They have to
 	// be the FleetID, NodeID and RegionID of the replicator's Config: one who says in a hello that he is another than
@@ -110,6 +119,7 @@ type node struct {
 	closed  bool
 	started bool
 	peers   map[string]*peer
+	retired map[*peer]bool // in whose place there are others
 }
 
 // New returns a Transport over gRPC. Nothing is accepted before Serve.
@@ -139,10 +149,13 @@ func New(o Options) (transport.Transport, error) {
 			return nil, fmt.Errorf("transport: a key of %d bytes, must be at least %d", len(key), MinKeyBytes)
 		}
 	}
-	n := &node{options: o, peers: make(map[string]*peer)}
+	n := &node{options: o, peers: make(map[string]*peer), retired: map[*peer]bool{}}
 	n.sockets = &sockets{congestion: o.CongestionControl, deadAfter: o.DeadAfter, logger: o.Logger}
 	security := insecure.NewCredentials()
-	if o.ClientTLS != nil {
+	switch {
+	case o.ClientCredentials != nil:
+		security = o.ClientCredentials
+	case o.ClientTLS != nil:
 		security = credentials.NewTLS(o.ClientTLS)
 	}
 	n.dialling = withKeys(security, &n.options)
@@ -157,7 +170,7 @@ func (n *node) serverOptions() []grpc.ServerOption {
 		security = credentials.NewTLS(o.ServerTLS)
 	}
 	return []grpc.ServerOption{
-		grpc.Creds(withKeys(security, &o)),
+		grpc.Creds(told{withKeys(security, &o), o.Refused}),
 		grpc.UnknownServiceHandler(n.handle),
 		grpc.ForceServerCodecV2(rawCodec{}),
 		grpc.MaxRecvMsgSize(transport.MaxMessageBytes),
@@ -168,6 +181,7 @@ func (n *node) serverOptions() []grpc.ServerOption {
 		grpc.WriteBufferSize(bufferBytes),
 		grpc.ConnectionTimeout(handshakeTime),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(headerBytes),
 		// The pings wait behind data in the socket: on a slow link a shorter timeout would end a busy connection.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: o.DeadAfter / 2, Timeout: o.DeadAfter}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
@@ -205,8 +219,8 @@ func (n *node) Serve(services map[string]transport.Handler) error {
 // Close implements Transport.
 func (n *node) Close() error {
 	n.mu.Lock()
-	peers := n.peers
-	n.closed, n.peers = true, nil
+	peers := slices.AppendSeq(slices.Collect(maps.Values(n.peers)), maps.Keys(n.retired))
+	n.closed, n.peers, n.retired = true, nil, nil
 	n.mu.Unlock()
 	for _, p := range peers {
 		p.close()

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/trust"
+)
+
+// What expires is a warning, what has expired, and a replacement that is not used, is an error, of whichever node.
+func TestCertificatesAreShown(t *testing.T) {
+	now := time.Now()
+	one := func(block, kind, state string, left time.Duration) trust.Certificate {
+		return trust.Certificate{Block: block, Kind: kind, Subject: "CN=x", Serial: "5", NotAfter: now.Add(left),
+			State: state}
+	}
+	nodes := []nodeReport{
+		{name: "eu-1", tls: &trust.Report{
+			Certificates: []trust.Certificate{one("client-tls", "certificate", trust.StateExpiring, 49*time.Hour)},
+			Refused:      []string{"client-tls: no"}}},
+		{name: "eu-2", tls: &trust.Report{Certificates: []trust.Certificate{
+			one("peer-tls", "certificate", trust.StateExpired, -time.Hour),
+			one("peer-tls", "authority", "", 1000*time.Hour)}}},
+		{name: "eu-3"},
+	}
+	f := &fleetReport{FleetStatus: &replication.FleetStatus{Primary: "eu"},
+		Regions: []regionReport{{RegionStatus: replication.RegionStatus{Name: "eu"}, nodes: nodes}}}
+	f.tellCertificates(now)
+	var out bytes.Buffer
+	f.print(&out)
+	for _, want := range []string{
+		"ERROR: eu/eu-1: client-tls: no\nERROR: eu/eu-2: peer-tls: the certificate CN=x, serial 5, has expired, on ",
+		"WARNING: eu/eu-1: client-tls: the certificate CN=x, serial 5, expires in 2 days, on ",
+	} {
+		if strings.Count(out.String(), want) != 1 {
+			t.Errorf("%q is not there once:\n%s", want, out.String())
+		}
+	}
+	if f.verdict(true) == nil || f.verdict(false) != nil {
+		t.Error("what has expired is wrong with --check, and only then")
+	}
+	f.Certificates.Wrong = nil
+	if err := f.verdict(true); err != nil {
+		t.Errorf("what expires later is wrong already: %v", err)
+	}
+}

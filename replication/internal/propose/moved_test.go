@@ -1,0 +1,87 @@
+package propose
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/transport"
+	"github.com/mimir-kv/mimir/replication/transport/memory"
+)
+
+// renewing is a transport whose connections are made anew, once.
+type renewing struct {
+	transport.Transport
+	leaving chan struct{} // of all streams that are opened, until it is closed
+	opened  []transport.Stream
+}
+
+func (r *renewing) Open(ctx context.Context, addr, service string) (transport.Stream, error) {
+	s, err := r.Transport.Open(ctx, addr, service)
+	if err != nil {
+		return nil, err
+	}
+	r.opened = append(r.opened, s)
+	select {
+	case <-r.leaving:
+		return s, nil
+	default:
+		return &leavingStream{s, r.leaving}, nil
+	}
+}
+
+type leavingStream struct {
+	transport.Stream
+	leaving <-chan struct{}
+}
+
+func (s *leavingStream) Leaving() <-chan struct{} { return s.leaving }
+
+// A connection that is made anew costs no write its answer: what was sent is waited for, what was not and what comes
+// goes over the next one, and then the former is not used any more.
+func TestAConnectionThatIsLeftCostsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memory.NewNetwork(clock.Real, 1)
+		way := &renewing{Transport: n.Node("b"), leaving: make(chan struct{})}
+		a, b := newMember(t, n.Node("a")), newMember(t, way)
+		a.route, b.route, a.may = standing.Route{Local: true}, standing.Route{Addr: "a"}, true
+		a.Lead(1)
+		free := busy(t, a)
+		const writes = 3
+		done := make(chan error, 2*writes)
+		put := func() {
+			_, err := b.put(t.Context(), "w", Options{})
+			done <- err
+		}
+		for range writes {
+			go put()
+		}
+		synctest.Wait()
+		close(way.leaving)
+		for range writes {
+			go put()
+		}
+		time.Sleep(time.Minute)
+		if len(done) > 0 || len(way.opened) != 2 {
+			t.Fatalf("%d are answered, %d connections", len(done), len(way.opened))
+		}
+		if way.opened[0].Context().Err() != nil {
+			t.Fatal("the former connection ended before its answers were there")
+		}
+		free()
+		for range 2 * writes {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		synctest.Wait()
+		if way.opened[0].Context().Err() == nil || way.opened[1].Context().Err() != nil {
+			t.Error("the former connection is used on, or the next one is not")
+		}
+		a.stop()
+		b.stop()
+	})
+}

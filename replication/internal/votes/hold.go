@@ -1,0 +1,103 @@
+package votes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// To the leader of the primary.
+const askHold = peer.Question[holdOrder, *timeline.Charter]("vote-hold")
+
+type holdOrder struct {
+	For time.Duration `json:"for,omitempty"` // zero: the hold ends
+}
+
+// ending is a hold that is to end: what this leader knows in its term.
+type ending struct {
+	term uint64
+	hold *timeline.Hold // nil: none is
+}
+
+// Hold has the primary stay where it is for so long, and go on while other voters are away: who can be asked now
+// promises that. Zero ends it. Any node takes the call. Errors: as of Enable; ErrArgument where writes wait for other
+// regions.
+func (v Orders) Hold(ctx context.Context, d time.Duration) (*timeline.Charter, error) {
+	if d > 0 {
+		if err := v.config.Ready(ctx, timeline.LevelHold); err != nil { // an older leader would not know the question
+			return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+		}
+	}
+	return atPrimary(ctx, v, askHold, holdOrder{d}, v.stay)
+}
+
+func (v Orders) stay(ctx context.Context, o holdOrder) (*timeline.Charter, error) {
+	if o.For == 0 {
+		return v.release(ctx)
+	}
+	c, err := v.next()
+	if err != nil {
+		return nil, err
+	}
+	c.Hold = &timeline.Hold{For: o.For, Until: v.config.Clock.Now().Add(o.For)}
+	if fault := c.Fault(); fault != "" {
+		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
+	}
+	if err := v.understood(ctx, c); err != nil {
+		return nil, err
+	}
+	return c, v.write(ctx, c)
+}
+
+// release ends the hold. It counts for nothing any more before that is written, and what was acknowledged by then
+// stands in the charter (B8).
+func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
+	c, err := v.next()
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Hold == nil:
+		return nil, fmt.Errorf("%w: the primary is not held", contract.ErrRejected)
+	}
+	term, _ := v.config.Leadership.Term()
+	v.setEnding(ending{term, c.Hold})
+	v.hold(nil)
+	c = c.Ends(max(v.config.Applied.State().Cursor.Position, v.config.Writes.Reached()))
+	if err = v.write(ctx, c); err != nil && !errors.Is(err, contract.ErrUnknownOutcome) {
+		v.setEnding(ending{})
+	}
+	return c, err
+}
+
+func (v Orders) setEnding(e ending) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ending = e
+}
+
+// of reports whether that leader ends this hold.
+func (e ending) of(term uint64, c *timeline.Charter) bool {
+	return e.hold != nil && e.term == term && e.hold.Same(c.Hold)
+}
+
+// expire ends a hold whose time is over.
+func (v upkeep) expire() {
+	c := v.config.Applied.State().Charter()
+	v.mu.Lock()
+	over := c != nil && c.Hold != nil && v.holder.Expired(c)
+	v.mu.Unlock()
+	if !over {
+		return
+	}
+	if _, err := v.next(); err == nil {
+		v.alone(func(ctx context.Context) error {
+			_, err := Orders{v.Votes}.release(ctx)
+			return err
+		})
+	}
+}

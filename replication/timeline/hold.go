@@ -1,0 +1,84 @@
+package timeline
+
+import (
+	"fmt"
+	"time"
+)
+
+// Hold is a time for which the primary stays where it is: who supports it promises that for as long, so that it goes on
+// while other voters are away. The loss that a failover costs has no bound meanwhile.
+type Hold struct {
+	For time.Duration `json:"for"`
+	// Until is when it is over by the wall clock of who ordered it: for people, and for a later leader of the primary.
+	// No promise counts by it.
+	Until time.Time `json:"until"`
+}
+
+// MaxHold is the longest a primary may be held.
+const MaxHold = 24 * time.Hour
+
+// Same reports whether both are one hold, or none.
+func (h *Hold) Same(o *Hold) bool {
+	return h == o || h != nil && o != nil && h.For == o.For && h.Until.Equal(o.Until)
+}
+
+// Left returns how much of the hold is left for who has known of it for so long, at wall: never more than For. A nil
+// hold has nothing left.
+func (h *Hold) Left(known time.Duration, wall time.Time) time.Duration {
+	if h == nil {
+		return 0
+	}
+	return max(0, min(h.For-known, h.For, h.Until.Sub(wall)))
+}
+
+func (h *Hold) fault(c *Charter) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.For <= c.Lease || h.For > MaxHold:
+		return fmt.Sprintf("a hold of %v (more than the lease, %v, at most %v)", h.For, c.Lease, MaxHold)
+	case c.MaxLoss == 0 || c.StopWrites:
+		return "where writes wait for other regions, a hold would hold nothing"
+	}
+	return ""
+}
+
+// Under says that up to Position may have been acknowledged in Epoch, whatever ceiling anybody was told.
+type Under struct {
+	Epoch    Epoch    `json:"epoch"`
+	Position Position `json:"position"`
+}
+
+// Bound returns what the voter knows of the newest reign, with what its charter says of holds: in one there is no
+// ceiling.
+func (b *Ballot) Bound() Known {
+	k, c := b.Known, &b.Charter
+	switch e := k.Epoch(); {
+	case e == 0:
+	case c.Hold != nil && c.Epoch == e:
+		k.Ceiling = Position(NoBound)
+	case c.Under.Epoch == e:
+		k.Ceiling = max(k.Ceiling, c.Under.Position)
+	}
+	return k
+}
+
+// Next returns the charter that the primary of the epoch e, which began behind the position last, may write after c. A
+// hold is one reign's.
+func (c *Charter) Next(e Epoch, last Position) *Charter {
+	next := *c
+	next.Epoch, next.Number = e, c.Number+1
+	if c.Hold != nil && c.Epoch != e {
+		next.Hold, next.Under = nil, Under{c.Epoch, last}
+	}
+	return &next
+}
+
+// Ends returns c without its hold, in which up to the position last was acknowledged.
+func (c *Charter) Ends(last Position) *Charter {
+	next := *c
+	if c.Hold != nil {
+		next.Hold, next.Under = nil, Under{c.Epoch, last}
+	}
+	return &next
+}

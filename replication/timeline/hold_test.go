@@ -1,0 +1,80 @@
+package timeline
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+// TestAHoldIsNotForOlderNodes, which would drop it, and vote while somebody relies on their promise; nor is what is to
+// be known of one afterwards.
+func TestAHoldIsNotForOlderNodes(t *testing.T) {
+	for what, change := range map[string]func(c *Charter){
+		"held":  func(c *Charter) { c.Hold = &Hold{For: time.Minute, Until: time.Unix(1, 0)} },
+		"ended": func(c *Charter) { c.Under = Under{1, 7} },
+	} {
+		s := chartered("eu")
+		change(&s.Ballot.Charter)
+		record, err := s.EncodeRecord()
+		if err != nil || record[0] != holdVersion {
+			t.Fatalf("%s: a state of version %d, %v", what, record[0], err)
+		}
+		back, err := DecodeRecord(record, s.Cursor)
+		if err != nil || !back.Ballot.Charter.Hold.Same(s.Ballot.Charter.Hold) ||
+			back.Ballot.Charter.Under != s.Ballot.Charter.Under {
+			t.Errorf("%s: became %+v, %v", what, back.Ballot.Charter, err)
+		}
+		p, err := EncodeControl(&Control{Op: OpCharter, Charter: &s.Ballot.Charter})
+		if err != nil || p[0] != holdVersion {
+			t.Errorf("%s: a control of version %d, %v", what, p[0], err)
+		}
+		if _, err := DecodeControl(p); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := KindOf([]byte{holdVersion, byte(KindFrame)}); !errors.Is(err, ErrVersion) {
+		t.Errorf("a frame of that version: %v", err)
+	}
+}
+
+// TestWhatAHoldBounds: never more than was said is left, whatever the wall clock says; and in one there is no ceiling,
+// but what was acknowledged when it is over.
+func TestWhatAHoldBounds(t *testing.T) {
+	until := time.Unix(1000, 0)
+	h := &Hold{For: time.Minute, Until: until}
+	for _, c := range []struct {
+		hold  *Hold
+		known time.Duration
+		wall  time.Time
+		want  time.Duration
+	}{
+		{nil, 0, until, 0}, {h, 0, until.Add(-time.Minute), time.Minute}, {h, 0, until.Add(-time.Hour), time.Minute},
+		{h, 20 * time.Second, until.Add(-time.Hour), 40 * time.Second},
+		{h, 0, until.Add(-10 * time.Second), 10 * time.Second}, {h, 0, until.Add(time.Second), 0},
+		{h, time.Hour, until.Add(-time.Hour), 0},
+	} {
+		if got := c.hold.Left(c.known, c.wall); got != c.want {
+			t.Errorf("%+v after %v at %v: %v left", c.hold, c.known, c.wall, got)
+		}
+	}
+	b := &Ballot{Known: Known{Reigns: []Reign{{Epoch: 3, Primary: "us", First: 1}}, Ceiling: 10}}
+	for _, c := range []struct {
+		charter Charter
+		want    Position
+	}{
+		{Charter{Epoch: 3}, 10}, {Charter{Epoch: 3, Hold: h}, Position(NoBound)}, {Charter{Epoch: 4, Hold: h}, 10},
+		{Charter{Epoch: 4, Under: Under{3, 17}}, 17}, {Charter{Epoch: 3, Under: Under{3, 7}}, 10},
+		{Charter{Epoch: 4, Under: Under{2, 17}}, 10},
+	} {
+		if b.Charter = c.charter; b.Bound().Ceiling != c.want {
+			t.Errorf("%+v: bound %d, want %d", c.charter, b.Bound().Ceiling, c.want)
+		}
+	}
+	held := &Charter{Epoch: 3, Number: 1, Hold: h}
+	if next := held.Next(3, 5); !next.Hold.Same(h) || next.Number != 2 {
+		t.Errorf("of the same reign: %+v", next)
+	}
+	if next := held.Next(4, 5); next.Hold != nil || next.Under != (Under{3, 5}) {
+		t.Errorf("of the next reign: %+v", next)
+	}
+}

@@ -1,0 +1,110 @@
+package server
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// goAway is a frame that tells a client of HTTP/2 to begin no more requests on its connection, and that all it has
+// begun are dealt with (RFC 9113, section 6.8).
+var goAway = []byte{
+	0, 0, 8, 7, 0, 0, 0, 0, 0, // length, kind, flags, stream
+	0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, // last stream, no error
+}
+
+const frameHeaderBytes = 9
+
+// leavable is a connection that speaks HTTP/2. Its client can be asked to leave it, which its server cannot do: the
+// wish is written between two of the server's frames. And its client is heard no faster than it says something.
+type leavable struct {
+	net.Conn
+	pace pace // of what is read, by one goroutine
+
+	mu     sync.Mutex
+	header [frameHeaderBytes]byte
+	have   int // bytes of header that were written
+	left   int // bytes of the frame's body that were not
+	wished bool
+}
+
+func newLeavable(c net.Conn) *leavable { return &leavable{Conn: c, pace: newPace(time.Now())} }
+
+// longestWait bounds how long a client waits that sends nothing but trifles, at a time: its connection may be closed.
+const longestWait = time.Second
+
+// Read implements net.Conn.
+func (c *leavable) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if wait := c.pace.hear(p[:n], time.Now()); wait > 0 {
+		time.Sleep(min(wait, longestWait))
+	}
+	return n, err
+}
+
+// NetConn returns the connection below.
+func (c *leavable) NetConn() net.Conn { return c.Conn }
+
+// farewell asks the client to leave.
+func (c *leavable) farewell() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wished = true
+	c.say() //nolint:errcheck // the connection is about to end
+}
+
+// say writes the wish if this is a place for it. mu is held.
+func (c *leavable) say() error {
+	if !c.wished || c.have > 0 || c.left > 0 {
+		return nil
+	}
+	c.wished = false
+	_, err := c.Conn.Write(goAway)
+	return err
+}
+
+// Write implements net.Conn. What it is given may end anywhere in a frame.
+func (c *leavable) Write(p []byte) (n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for err == nil && n < len(p) {
+		if err = c.say(); err != nil {
+			return n, err
+		}
+		end := len(p)
+		if c.wished {
+			end = n + c.restOfFrame(p[n:])
+		} else {
+			c.follow(p[n:])
+		}
+		var more int
+		more, err = c.Conn.Write(p[n:end])
+		n += more
+	}
+	if err == nil {
+		err = c.say()
+	}
+	return n, err
+}
+
+// follow keeps count of the frames in p. mu is held.
+func (c *leavable) follow(p []byte) {
+	for len(p) > 0 {
+		p = p[c.restOfFrame(p):]
+	}
+}
+
+// restOfFrame returns how many bytes of p belong to the frame that is being written, and counts them. mu is held.
+func (c *leavable) restOfFrame(p []byte) int {
+	n := 0
+	if c.left == 0 {
+		n = copy(c.header[c.have:], p)
+		if c.have += n; c.have < frameHeaderBytes {
+			return n
+		}
+		c.have, c.left = 0, int(c.header[0])<<16|int(c.header[1])<<8|int(c.header[2])
+	}
+	body := min(c.left, len(p)-n)
+	c.left -= body
+	return n + body
+}

@@ -1,0 +1,44 @@
+package server
+
+import (
+	"bytes"
+	"testing"
+	"time"
+)
+
+// A client is heard as fast as it asks for something, whatever that is cut into, and no faster than the rate as soon as
+// it sends frames that ask for nothing.
+func TestTriflesAreHeardSlowly(t *testing.T) {
+	frame := func(kind, flags byte, body int) []byte {
+		return append([]byte{byte(body >> 16), byte(body >> 8), byte(body), kind, flags, 0, 0, 0, 1},
+			make([]byte, body)...)
+	}
+	request := append(frame(frameHeaders, 4, 200), frame(frameData, flagEndStream, 300)...)
+	for _, test := range []struct {
+		name string
+		one  []byte
+		cost float64 // in trifles
+	}{
+		{"requests", request, 0}, {"requests with a body", append(request, frame(frameData, 0, 9000)...), 0},
+		{"windows", frame(8, 0, 4), 0}, {"resets", append(request, frame(frameReset, 0, 4)...), 1},
+		{"pings", frame(framePing, 0, 8), 1}, {"settings", frame(frameSettings, 0, 6), 1},
+		{"priorities", frame(framePriority, 0, 5), 1}, {"empty data", frame(frameData, 0, 0), 1},
+		{"the end of a request", frame(frameData, flagEndStream, 0), 0},
+		{"large headers", frame(frameHeaders, 4, 16000), 30}, {"continuations", frame(frameContinuation, 0, 16000), 30},
+	} {
+		now := time.Now()
+		c := newPace(now)
+		const times = 10_000
+		all := append(append([]byte(nil), preface...), bytes.Repeat(test.one, times)...)
+		var waited time.Duration
+		for cut := 1; len(all) > 0; cut = cut*7%4099 + 1 {
+			n := min(cut, len(all))
+			wait := c.hear(all[:n], now)
+			waited, now, all = waited+wait, now.Add(wait), all[n:]
+		}
+		want := time.Duration(max(0, times*test.cost-trifleBurst) / trifleRate * float64(time.Second))
+		if diff := (waited - want).Abs(); diff > time.Millisecond*time.Duration(1+times/100) {
+			t.Errorf("%s: waited %v, want %v", test.name, waited, want)
+		}
+	}
+}

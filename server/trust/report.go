@@ -1,0 +1,142 @@
+package trust
+
+import (
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// States of a certificate.
+const (
+	StateExpiring = "expiring" // within Soon
+	StateExpired  = "expired"
+)
+
+// Soon is how long before its end a certificate is warned of.
+const Soon = 30 * 24 * time.Hour
+
+// Certificate is one that is shown or trusted.
+type Certificate struct {
+	Block string `json:"block"` // of the settings: client-tls
+	// Kind is certificate; chain, of what stands behind one in its file; or authority.
+	Kind     string    `json:"kind"`
+	Subject  string    `json:"subject"`
+	Serial   string    `json:"serial"` // hexadecimal
+	NotAfter time.Time `json:"notAfter"`
+	State    string    `json:"state,omitempty"` // expiring, expired, or empty
+}
+
+// Report is a picture of the files.
+type Report struct {
+	Certificates []Certificate `json:"certificates,omitempty"` // that are in use
+	// Refused says what is in the files and not used: what is used is what was there before.
+	Refused []string `json:"refused,omitempty"`
+}
+
+// Report returns the picture of this moment. It is nil where there is no TLS.
+func (k *Keeper) Report() *Report {
+	now := time.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.sources) == 0 {
+		return nil
+	}
+	r := &Report{}
+	for _, s := range k.sources {
+		certificates, problem := s.report(now)
+		r.Certificates = append(r.Certificates, certificates...)
+		if problem != "" {
+			r.Refused = append(r.Refused, problem)
+		}
+	}
+	return r
+}
+
+// Troubles returns what is wrong, and what will be, in sentences. Of authorities one that has expired is wrong only if
+// no other is left.
+func (r *Report) Troubles(now time.Time) (wrong, soon []string) {
+	if r == nil {
+		return nil, nil
+	}
+	alive := map[string]bool{} // blocks with an authority that lasts
+	for _, c := range r.Certificates {
+		alive[c.Block] = alive[c.Block] || c.Kind == kindAuthority && c.State != StateExpired
+	}
+	wrong = append(wrong, r.Refused...)
+	for _, c := range r.Certificates {
+		what := fmt.Sprintf("%s: the %s %s, serial %s,", c.Block, c.Kind, c.Subject, c.Serial)
+		switch {
+		case c.State == StateExpiring:
+			soon = append(soon, fmt.Sprintf("%s expires in %d days, on %s", what, int(c.NotAfter.Sub(now).Hours()/24),
+				stamp(c.NotAfter)))
+		case c.State != StateExpired:
+		case c.Kind == kindCertificate, c.Kind == kindAuthority && !alive[c.Block]:
+			wrong = append(wrong, fmt.Sprintf("%s has expired, on %s", what, stamp(c.NotAfter)))
+		default:
+			soon = append(soon, fmt.Sprintf("%s has expired, on %s: take it away", what, stamp(c.NotAfter)))
+		}
+	}
+	return wrong, soon
+}
+
+func (s *source) report(now time.Time) (list []Certificate, problem string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, c := range s.used.all {
+		kind := s.kind
+		if kind == kindCertificate && i > 0 {
+			kind = kindChain
+		}
+		list = append(list, Certificate{
+			Block: s.block, Kind: kind, Subject: nameOf(c), Serial: serialOf(c), NotAfter: c.NotAfter.UTC(),
+			State: stateOf(c, now),
+		})
+	}
+	if s.problem != "" {
+		problem = fmt.Sprintf("%s: what replaces %s cannot be used, the former stays in use: %s", s.block, s.files[0],
+			s.problem)
+	}
+	return list, problem
+}
+
+func stateOf(c *x509.Certificate, now time.Time) string {
+	switch left := c.NotAfter.Sub(now); {
+	case left < 0:
+		return StateExpired
+	case left < Soon:
+		return StateExpiring
+	}
+	return ""
+}
+
+// decisive returns the certificate that says how long a source is good: that of this side, or of the authorities the
+// one that lasts longest.
+func (s *source) decisive() *x509.Certificate {
+	found := s.used.all[0]
+	if s.kind == kindAuthority {
+		for _, c := range s.used.all {
+			if c.NotAfter.After(found.NotAfter) {
+				found = c
+			}
+		}
+	}
+	return found
+}
+
+// remind tells the log when what is used comes near its end, and when it has ended. mu is held.
+func (s *source) remind(now time.Time, log *slog.Logger) {
+	c := s.decisive()
+	state := stateOf(c, now)
+	if state == s.state {
+		return
+	}
+	s.state = state
+	about := []any{"block", s.block, "kind", s.kind, "of", nameOf(c), "until", c.NotAfter.UTC()}
+	switch state {
+	case StateExpiring:
+		log.Warn("a certificate expires soon", about...)
+	case StateExpired:
+		log.Error("a certificate has expired: handshakes fail until it is replaced", about...)
+	}
+}

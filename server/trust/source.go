@@ -1,0 +1,191 @@
+package trust
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Kinds of sources, and of certificates in a report.
+const (
+	kindCertificate = "certificate"
+	kindAuthority   = "authority"
+	kindChain       = "chain" // what stands behind a certificate in its file
+)
+
+// material is what was made of files.
+type material struct {
+	pair *tls.Certificate    // nil of authorities
+	all  []*x509.Certificate // the certificate and its chain, or the authorities
+}
+
+// parser makes material of the texts of files. What it returns beside an error may be used where there is nothing else.
+type parser func(texts [][]byte, now time.Time) (material, error)
+
+// source is a certificate with its key, or authorities: files, and what is used of them.
+type source struct {
+	block, kind string
+	files       []string
+	parse       parser
+
+	mu      sync.Mutex
+	used    material
+	digest  [sha256.Size]byte // of the files that used was made of
+	problem string            // of what is in the files now, if it is not used
+	state   string            // of used, as the log was told
+	taken   uint64            // replacements that are, or were, used
+	refused uint64            // and those that were not
+}
+
+// start takes what is there: also what has expired, or is broken in part, since there is nothing before it.
+func (s *source) start(now time.Time, log *slog.Logger) error {
+	texts, digest, err := s.read()
+	if err != nil {
+		return err
+	}
+	fresh, err := s.parse(texts, now)
+	if len(fresh.all) == 0 {
+		return fmt.Errorf("%s: %w", s.files[0], err)
+	}
+	s.used, s.digest = fresh, digest
+	s.remind(now, log)
+	if err != nil && s.state != StateExpired {
+		log.Warn("a file of TLS is used in part", "block", s.block, "file", s.files[0], "err", err)
+	}
+	return nil
+}
+
+func (s *source) read() (texts [][]byte, digest [sha256.Size]byte, err error) {
+	sum := sha256.New()
+	for _, name := range s.files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, digest, err
+		}
+		fmt.Fprintf(sum, "%d\n", len(text))
+		sum.Write(text)
+		texts = append(texts, text)
+	}
+	return texts, [sha256.Size]byte(sum.Sum(nil)), nil
+}
+
+// look reports whether the files have something else that can be used, and uses it.
+func (s *source) look(now time.Time, log *slog.Logger) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.remind(now, log)
+	about := []any{"block", s.block, "kind", s.kind, "file", s.files[0]}
+	texts, digest, err := s.read()
+	if err == nil && digest == s.digest {
+		if s.problem != "" {
+			s.problem = ""
+			log.Info("a file of TLS is again as it is used", about...)
+		}
+		return false
+	}
+	var fresh material
+	if err == nil {
+		fresh, err = s.parse(texts, now)
+	}
+	if err != nil {
+		if text := err.Error(); text != s.problem {
+			s.problem = text
+			s.refused++
+			log.Error("what replaces a file of TLS cannot be used, the former stays in use",
+				append(about, "err", err)...)
+		}
+		return false
+	}
+	s.used, s.digest, s.problem = fresh, digest, ""
+	s.taken++
+	log.Info("a file of TLS was replaced", append(about, "of", nameOf(fresh.all[0]), "certificates", len(fresh.all),
+		"until", fresh.all[0].NotAfter)...)
+	return true
+}
+
+func (s *source) current() material {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used
+}
+
+// parsePair reads a certificate with its chain, and its key.
+func parsePair(texts [][]byte, now time.Time) (m material, err error) {
+	pair, err := tls.X509KeyPair(texts[0], texts[1])
+	if err != nil {
+		return m, err
+	}
+	m.pair = &pair
+	for _, der := range pair.Certificate {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return material{}, fmt.Errorf("the chain of the certificate: %w", err)
+		}
+		m.all = append(m.all, c)
+	}
+	switch leaf := m.all[0]; {
+	case now.After(leaf.NotAfter):
+		return m, fmt.Errorf("the certificate of %s has expired, on %s", nameOf(leaf), stamp(leaf.NotAfter))
+	case now.Before(leaf.NotBefore):
+		return m, fmt.Errorf("the certificate of %s is not valid before %s", nameOf(leaf), stamp(leaf.NotBefore))
+	}
+	return m, nil
+}
+
+const pemBegin = "-----BEGIN CERTIFICATE-----"
+
+// parseAuthorities reads certificates. One of several that cannot be read makes the whole wrong: a file that is half
+// written must not end the trust in what it lacks.
+func parseAuthorities(texts [][]byte, now time.Time) (m material, err error) {
+	text := texts[0]
+	want := bytes.Count(text, []byte(pemBegin))
+	expired := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, failed := x509.ParseCertificate(block.Bytes)
+		if failed != nil {
+			err = failed
+			continue
+		}
+		m.all = append(m.all, c)
+		if now.After(c.NotAfter) {
+			expired++
+		}
+	}
+	switch {
+	case want == 0 || len(m.all) == 0 && err == nil:
+		return m, errors.New("no certificate in it")
+	case err != nil:
+		return m, fmt.Errorf("%d of %d certificates in it cannot be read: %w", want-len(m.all), want, err)
+	case len(m.all) < want:
+		return m, fmt.Errorf("%d of %d certificates in it cannot be read", want-len(m.all), want)
+	case expired == len(m.all):
+		return m, fmt.Errorf("all authorities in it have expired, %s on %s", nameOf(m.all[0]), stamp(m.all[0].NotAfter))
+	}
+	return m, nil
+}
+
+// nameOf is how people call a certificate.
+func nameOf(c *x509.Certificate) string {
+	for _, text := range append([]string{c.Subject.String()}, c.DNSNames...) {
+		if text != "" {
+			return strings.ToValidUTF8(text, "�")
+		}
+	}
+	return "serial " + serialOf(c)
+}
+
+func serialOf(c *x509.Certificate) string { return fmt.Sprintf("%x", c.SerialNumber) }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
