@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/mimir-kv/mimir/replication/transport"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 	"github.com/mimir-kv/mimir/replication/witness"
 )
@@ -19,6 +20,7 @@ type WitnessOptions struct {
 	PeerRule                       PeerRule
 	FleetKeyFile                   string
 	KeyOptional                    bool
+	EncryptionKeyFile              string
 	Logger                         *slog.Logger
 }
 
@@ -72,9 +74,7 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	if err != nil {
 		return err
 	}
-	w, err := witness.Start(witness.Config{
-		Name: o.Name, FleetID: o.FleetID, DataDir: o.DataDir, Logger: o.Logger,
-	}, t)
+	w, err := startWitness(o, t)
 	if err != nil {
 		return aWitness.explained(o.DataDir, err)
 	}
@@ -84,4 +84,19 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	case <-w.Failed():
 		return aWitness.explained(o.DataDir, fmt.Errorf("witness %s stopped: %w", o.Name, w.Err()))
 	}
+}
+
+// startWitness opens its directory, and starts it there.
+func startWitness(o WitnessOptions, t transport.Transport) (*witness.Witness, error) {
+	disk := &disk{dir: o.DataDir}
+	held, err := disk.open(o.EncryptionKeyFile, o.Logger)
+	if err == nil && held != nil {
+		err = held.Close()
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return witness.Start(witness.Config{
+		Name: o.Name, FleetID: o.FleetID, DataDir: o.DataDir, FS: disk.libraryFS(), Logger: o.Logger,
+	}, t)
 }

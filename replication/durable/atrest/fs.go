@@ -15,6 +15,10 @@ import (
 // renewing ends the name of a file that is written to take the place of another one. Such files are not listed.
 const renewing = ".renewing"
 
+// Refusal is a name that FS does not show. A file that has it, in the directory of the store, keeps programs out that
+// know nothing of encryption: Pebble looks for markers there, and refuses one that it cannot read by its name.
+const Refusal = "marker.encrypted-needs-a-newer-mimir-and-its-encryption-key-file"
+
 // FS is a filesystem with encrypted files in another one.
 type FS struct {
 	vfs.FS
@@ -263,7 +267,9 @@ func (s *FS) Stat(name string) (vfs.FileInfo, error) {
 // List implements vfs.FS.
 func (s *FS) List(dir string) ([]string, error) {
 	names, err := s.FS.List(dir)
-	return slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, renewing) }), err
+	return slices.DeleteFunc(names, func(name string) bool {
+		return strings.HasSuffix(name, renewing) || name == Refusal
+	}), err
 }
 
 // Unwrap implements vfs.FS.
