@@ -86,9 +86,9 @@ func newKeysRewrite() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rewrite --data-dir DIR --encryption-key-file FILE",
 		Short: "Put every file of a data directory under the first key, while its node is stopped",
-		Long: "Write every file of a data directory anew that is not under the first key of encryption-key-file, or make\n" +
-			"all plain if the first line is \"plain\". The node must be stopped. It needs as much free room as the\n" +
-			"largest file, may be interrupted at any time, and goes on where it was.",
+		Long: "Write every file of a data directory anew that is not under the first key of encryption-key-file,\n" +
+			"or make all plain if the first line is \"plain\". The node must be stopped. It needs as much free room\n" +
+			"as the largest file, may be interrupted at any time, and goes on where it was.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			logger := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
@@ -96,8 +96,8 @@ func newKeysRewrite() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "tables written anew: %d, %d bytes; all of %s is under the first key\n",
-				files, bytes, at.dir)
+			_, err = fmt.Fprintf(c.OutOrStdout(),
+				"tables written anew: %d, %d bytes; all of %s is under the first key\n", files, bytes, at.dir)
 			return err
 		},
 	}

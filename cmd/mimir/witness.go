@@ -46,7 +46,8 @@ func newWitness() *cobra.Command {
 	f.StringVar(&o.PeerRule.Bind, "peer-tls-bind", "", "node: a certificate must name the node that speaks")
 	f.StringVar(&o.FleetKeyFile, "fleet-key-file", "", "secrets that nodes show each other, one a line")
 	f.BoolVar(&o.KeyOptional, "fleet-key-optional", false, "let in who shows no key, while not all have one")
-	f.StringVar(&o.EncryptionKeyFile, "encryption-key-file", "", "keys of its directory, one a line, the active one first")
+	f.StringVar(&o.EncryptionKeyFile, "encryption-key-file", "",
+		"keys of its directory, one a line, the active one first")
 	for _, name := range []string{"name", "listen", "data-dir"} {
 		c.MarkFlagRequired(name)
 	}
