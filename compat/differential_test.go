@@ -23,6 +23,15 @@ var (
 
 // TestDifferential sends equal random sequences of requests to a real etcd and to Mimir.
 func TestDifferential(t *testing.T) {
+	for _, seed := range seeds() {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			newDuel(t, seed).run(*stepsFlag)
+		})
+	}
+}
+
+// seeds are those to run.
+func seeds() []uint64 {
 	seeds := make([]uint64, 0, *seedsFlag)
 	for i := range *seedsFlag {
 		seeds = append(seeds, uint64(i+1))
@@ -33,11 +42,7 @@ func TestDifferential(t *testing.T) {
 	if *endpointsFlag != "" {
 		seeds = seeds[:1] // only the first finds the fleet empty
 	}
-	for _, seed := range seeds {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			newDuel(t, seed).run(*stepsFlag)
-		})
-	}
+	return seeds
 }
 
 // duel is a run of one seed.
@@ -48,14 +53,24 @@ type duel struct {
 	mimir   []*side // any node is as good as another
 	history []string
 	live    map[int64]*pb.WatchCreateRequest // watches by ID, equal on both sides
+
+	asker    *tokens        // nil: nobody
+	given    *tokens        // by the last request, if it was one to log in
+	outcomes map[string]int // by text, "" for what was done
 }
 
 func newDuel(t *testing.T, seed uint64) *duel {
-	d := &duel{T: t, generator: newGenerator(seed), live: map[int64]*pb.WatchCreateRequest{}}
-	d.etcd = dial(t, "etcd", startEtcd(t))
+	return newDuelWith(t, seed, "simple", etcdapi.Options{})
+}
+
+// newDuelWith is newDuel with what clients get that log in, and options of the node in process.
+func newDuelWith(t *testing.T, seed uint64, tokens string, o etcdapi.Options) *duel {
+	d := &duel{T: t, generator: newGenerator(seed), live: map[int64]*pb.WatchCreateRequest{},
+		outcomes: map[string]int{}}
+	d.etcd = dial(t, "etcd", startEtcd(t, tokens))
 	endpoints := strings.Split(*endpointsFlag, ",")
 	if *endpointsFlag == "" {
-		endpoints = []string{etcdapitest.Start(t, etcdapi.Limits{}).Endpoint}
+		endpoints = []string{etcdapitest.StartWith(t, o).Endpoint}
 	}
 	for _, e := range endpoints {
 		d.mimir = append(d.mimir, dial(t, "mimir "+e, e))
@@ -122,11 +137,13 @@ func (d *duel) both(request proto.Message) {
 	if len(d.mimir) > 1 {
 		d.catchUp(node)
 	}
-	d.history = append(d.history, fmt.Sprintf("%4d  %T %v", len(d.history), request, request))
-	want, got := d.etcd.do(d.Context(), request), node.do(d.Context(), request)
+	d.history = append(d.history, fmt.Sprintf("%4d  %v: %T %v", len(d.history), d.asker, request, request))
+	want, got := d.etcd.do(d.asker.at(d.etcd, d.Context()), request), node.do(d.asker.at(node, d.Context()), request)
 	if want.code != got.code || want.text != got.text {
 		d.fatalf("different outcome of\n%T %v\netcd:  %s %q %v\n%s: %s %q %v", request, request, want.code, want.text, want.response, node.name, got.code, got.text, got.response)
 	}
+	d.given = given(want, got)
+	d.outcomes[want.text]++
 	if want.response == nil {
 		return
 	}

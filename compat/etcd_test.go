@@ -6,15 +6,18 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	"golang.org/x/crypto/bcrypt"
 )
 
-// startEtcd starts an empty etcd of one member with the default configuration, and returns the address of its clients.
-func startEtcd(t testing.TB) string {
+// startEtcd starts an empty etcd of one member with the default configuration but for the tokens, and returns the address
+// of its clients.
+func startEtcd(t testing.TB, tokens string) string {
 	t.Helper()
 	anyPort := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	c := embed.NewConfig()
 	c.Dir = t.TempDir()
 	c.LogLevel = "panic"
+	c.AuthToken, c.BcryptCost = tokens, uint(bcrypt.MinCost)
 	c.UnsafeNoFsync = true
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{anyPort}, []url.URL{anyPort}
 	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{anyPort}, []url.URL{anyPort}

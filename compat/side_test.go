@@ -24,6 +24,8 @@ type side struct {
 	kv       pb.KVClient
 	lease    pb.LeaseClient
 	maintain pb.MaintenanceClient
+	auth     pb.AuthClient
+	watch    pb.WatchClient
 	watches  *watches
 }
 
@@ -39,6 +41,8 @@ func dial(t *testing.T, name, endpoint string) *side {
 		kv:       pb.NewKVClient(connection),
 		lease:    pb.NewLeaseClient(connection),
 		maintain: pb.NewMaintenanceClient(connection),
+		auth:     pb.NewAuthClient(connection),
+		watch:    pb.NewWatchClient(connection),
 		watches:  openWatches(t, name, pb.NewWatchClient(connection)),
 	}
 }
@@ -91,7 +95,7 @@ func (s *side) send(ctx context.Context, request proto.Message) (proto.Message, 
 	case *pb.HashKVRequest:
 		return s.maintain.HashKV(ctx, r)
 	}
-	return nil, errors.New("compat: no such request")
+	return s.sendAuth(ctx, request)
 }
 
 // rangeStream returns the chunks put together, as the protocol says they can be.

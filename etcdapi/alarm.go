@@ -19,6 +19,14 @@ const mostAlarms = 256
 // Alarm lists the alarms of the fleet as this node has them, raises the one that there is, NOSPACE, and disarms it. As
 // in etcd it is for the client to say which member's alarm is meant. What raised it raises it again if it still holds.
 func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
+	may := isRoot
+	if r.Action == pb.AlarmRequest_GET {
+		may = isSomebody
+	}
+	who, err := s.asks(ctx, may)
+	if err != nil {
+		return nil, err
+	}
 	switch r.Action {
 	case pb.AlarmRequest_GET:
 		return s.listAlarms(r), nil
@@ -33,7 +41,7 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 	default:
 		return nil, status.Errorf(codes.InvalidArgument, "mimir: alarm action %v", r.Action)
 	}
-	return write(ctx, s.API, command.EncodeAlarm(r), command.DecodeAlarmResult)
+	return write(ctx, s.API, who, command.EncodeAlarm(r), command.DecodeAlarmResult)
 }
 
 // listAlarms answers as etcd does: all of a kind, or all if none is named; of one member, or of all if none is named.
@@ -53,7 +61,11 @@ func (a *API) RaiseNoSpace(ctx context.Context) error {
 	raise := &pb.AlarmRequest{
 		Action: pb.AlarmRequest_ACTIVATE, MemberID: a.recentHealth().RaftID, Alarm: pb.AlarmType_NOSPACE,
 	}
-	if _, err := propose(ctx, a, command.EncodeAlarm(raise), command.DecodeAlarmResult); err != nil {
+	c := command.EncodeAlarm(raise)
+	if a.store.Auth().Enabled() { // else nodes of before are to understand it
+		c = command.EncodeOwn(c)
+	}
+	if _, err := propose(ctx, a, c, command.DecodeAlarmResult); err != nil {
 		return fmt.Errorf("raise the alarm: %w", err)
 	}
 	return nil

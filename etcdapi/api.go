@@ -9,11 +9,12 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/api/v3/version"
+	"golang.org/x/crypto/bcrypt"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/mimir-kv/mimir/etcdapi/token"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/replication"
@@ -102,10 +103,21 @@ type Options struct {
 	AllRegions bool
 	// QuotaBytes is told to whoever asks for the status; 0 if there is none. Who keeps it raises the alarm by itself.
 	QuotaBytes int64
+	// Tokens are those by which clients say who they are. Default: simple ones.
+	Tokens token.Tokens
+	// CommonNames has clients without a token be known by the common name of their certificate. All of them must have
+	// one.
+	CommonNames bool
+	// BcryptCost is what hashing a password costs, 4 to 31. Default: that of bcrypt, 10.
+	BcryptCost int
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
 	Logger *slog.Logger
+	// Unary and Stream stand before every request, over gRPC and through the JSON gateway; there its context has what
+	// the context of the HTTP request had. May be nil.
+	Unary  grpc.UnaryServerInterceptor
+	Stream grpc.StreamServerInterceptor
 }
 
 // API is the etcd API of one node. It is safe for concurrent use.
@@ -121,6 +133,11 @@ type API struct {
 	clock      clock.Clock
 	logger     *slog.Logger
 
+	tokens      token.Tokens
+	passwords   *passwords
+	commonNames bool
+	bcryptCost  int
+
 	answers  *answers
 	messages *answers // of streams
 	effects  *effects
@@ -128,6 +145,9 @@ type API struct {
 	health   atomic.Pointer[healthPicture]
 
 	gatewayRequests gatewayRequests
+
+	unary  []grpc.UnaryServerInterceptor // before those of the API itself
+	stream []grpc.StreamServerInterceptor
 }
 
 // New returns an API. It starts nothing.
@@ -149,17 +169,30 @@ func New(o Options) *API {
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
-		allRegions: o.AllRegions,
-		quota:      o.QuotaBytes,
-		clock:      o.Clock,
-		logger:     cmp.Or(o.Logger, slog.Default()),
+		allRegions:  o.AllRegions,
+		quota:       o.QuotaBytes,
+		clock:       o.Clock,
+		logger:      cmp.Or(o.Logger, slog.Default()),
+		tokens:      o.Tokens,
+		commonNames: o.CommonNames,
+		bcryptCost:  cmp.Or(o.BcryptCost, bcrypt.DefaultCost),
 	}
 	if a.clock == nil {
 		a.clock = clock.Real
 	}
+	if a.tokens == nil {
+		a.tokens = token.NewSimple(token.DefaultTTL, a.clock)
+	}
+	a.passwords = newPasswords(a.clock, a.logger)
 	a.answers, a.messages = newAnswers(a.limits.AnswerBytes), newAnswers(a.limits.AnswerBytes)
 	a.effects = newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)
+	if o.Unary != nil {
+		a.unary = append(a.unary, a.carryUnary, o.Unary)
+	}
+	if o.Stream != nil {
+		a.stream = append(a.stream, a.carryStream, o.Stream)
+	}
 	return a
 }
 
@@ -171,8 +204,8 @@ func (a *API) ServerOptions() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(uint32(a.limits.Streams)),
-		grpc.ChainUnaryInterceptor(a.unaryInterceptor),
-		grpc.ChainStreamInterceptor(a.streamInterceptor),
+		grpc.ChainUnaryInterceptor(append(a.unary, a.unaryInterceptor)...),
+		grpc.ChainStreamInterceptor(append(a.stream, a.streamInterceptor)...),
 	}
 }
 
@@ -185,34 +218,6 @@ func (a *API) Register(s *grpc.Server) {
 	pb.RegisterMaintenanceServer(s, &maintenanceServer{API: a})
 	pb.RegisterAuthServer(s, &authServer{API: a})
 	healthpb.RegisterHealthServer(s, &healthServer{API: a})
-}
-
-// write proposes one command of a client and returns its response, or the status that says why there is none.
-func write[R interface{ GetHeader() *pb.ResponseHeader }](
-	ctx context.Context, a *API, command []byte, decode func([]byte) (R, error),
-) (none R, err error) {
-	if len(command) > a.limits.RequestBytes {
-		return none, rpctypes.ErrGRPCRequestTooLarge
-	}
-	return propose(ctx, a, command, decode)
-}
-
-// propose is write without the bound of what clients may ask.
-func propose[R interface{ GetHeader() *pb.ResponseHeader }](
-	ctx context.Context, a *API, command []byte, decode func([]byte) (R, error),
-) (none R, err error) {
-	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
-	defer cancel()
-	receipt, err := a.replicator.Propose(bounded, []*replication.Command{{Data: command}})
-	if err != nil {
-		return none, a.statusOf(ctx, err)
-	}
-	response, err := decode(receipt.Results[0])
-	if err != nil {
-		return none, a.statusOf(ctx, err)
-	}
-	a.fill(response.GetHeader())
-	return response, nil
 }
 
 // barrier returns once a local read is linearizable.

@@ -2,32 +2,202 @@ package etcdapi
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"golang.org/x/crypto/bcrypt"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/etcdapi/token"
+	"github.com/mimir-kv/mimir/kv/auth"
+	"github.com/mimir-kv/mimir/kv/command"
 )
 
-// authMethods begins the full names of the service's methods.
-const authMethods = "/etcdserverpb.Auth/"
-
-var errNoAuthentication = status.Error(codes.Unimplemented,
-	"mimir: users and roles of etcd are not offered; use TLS client certificates to admit clients")
-
-// authServer says that authentication is off. Everything that would administer users or roles is Unimplemented, by
-// embedding; the interceptor says so in words.
+// authServer is the Auth service. What changes something is a command, and checked again where it is applied.
 type authServer struct {
 	pb.UnimplementedAuthServer
 	*API
 }
 
-// AuthStatus says disabled.
-func (s *authServer) AuthStatus(context.Context, *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
-	return &pb.AuthStatusResponse{Header: s.header(s.store.Revision()), AuthRevision: 1}, nil
+// AuthEnable has requests say who asks from now on. What tokens are signed with is made here.
+func (s *authServer) AuthEnable(ctx context.Context, _ *pb.AuthEnableRequest) (*pb.AuthEnableResponse, error) {
+	key := make([]byte, command.TokenKeyBytes)
+	rand.Read(key) //nolint:errcheck // it never fails
+	return change(ctx, s.API, command.EncodeAuthEnable(command.AuthEnable{TokenKey: key}), new(pb.AuthEnableResponse))
 }
 
-// Authenticate refuses as an etcd without authentication does: clientv3 then goes on without a token.
-func (s *authServer) Authenticate(context.Context, *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
-	return nil, rpctypes.ErrGRPCAuthNotEnabled
+// AuthDisable lets everybody do everything.
+func (s *authServer) AuthDisable(ctx context.Context, r *pb.AuthDisableRequest) (*pb.AuthDisableResponse, error) {
+	return changeBy(ctx, s.API, r, new(pb.AuthDisableResponse))
+}
+
+// UserAdd adds a user.
+func (s *authServer) UserAdd(ctx context.Context, r *pb.AuthUserAddRequest) (*pb.AuthUserAddResponse, error) {
+	if !r.GetOptions().GetNoPassword() {
+		hashed, err := s.hashed(ctx, r.Password)
+		if err != nil {
+			return nil, err
+		}
+		r.HashedPassword = hashed
+	}
+	r.Password = ""
+	return changeBy(ctx, s.API, r, new(pb.AuthUserAddResponse))
+}
+
+// UserDelete deletes a user. His tokens end.
+func (s *authServer) UserDelete(
+	ctx context.Context, r *pb.AuthUserDeleteRequest,
+) (*pb.AuthUserDeleteResponse, error) {
+	return changeBy(ctx, s.API, r, new(pb.AuthUserDeleteResponse))
+}
+
+// UserChangePassword gives a user another password. His tokens end.
+func (s *authServer) UserChangePassword(
+	ctx context.Context, r *pb.AuthUserChangePasswordRequest,
+) (*pb.AuthUserChangePasswordResponse, error) {
+	if r.Password != "" {
+		hashed, err := s.hashed(ctx, r.Password)
+		if err != nil {
+			return nil, err
+		}
+		r.HashedPassword, r.Password = hashed, ""
+	}
+	return changeBy(ctx, s.API, r, new(pb.AuthUserChangePasswordResponse))
+}
+
+// UserGrantRole gives a role to a user.
+func (s *authServer) UserGrantRole(
+	ctx context.Context, r *pb.AuthUserGrantRoleRequest,
+) (*pb.AuthUserGrantRoleResponse, error) {
+	return changeBy(ctx, s.API, r, new(pb.AuthUserGrantRoleResponse))
+}
+
+// UserRevokeRole takes a role from a user.
+func (s *authServer) UserRevokeRole(
+	ctx context.Context, r *pb.AuthUserRevokeRoleRequest,
+) (*pb.AuthUserRevokeRoleResponse, error) {
+	return changeBy(ctx, s.API, r, new(pb.AuthUserRevokeRoleResponse))
+}
+
+// RoleAdd adds a role.
+func (s *authServer) RoleAdd(ctx context.Context, r *pb.AuthRoleAddRequest) (*pb.AuthRoleAddResponse, error) {
+	return changeBy(ctx, s.API, r, new(pb.AuthRoleAddResponse))
+}
+
+// RoleDelete deletes a role, and takes it from those who have it.
+func (s *authServer) RoleDelete(
+	ctx context.Context, r *pb.AuthRoleDeleteRequest,
+) (*pb.AuthRoleDeleteResponse, error) {
+	return changeBy(ctx, s.API, r, new(pb.AuthRoleDeleteResponse))
+}
+
+// RoleGrantPermission lets a role read or write a range of keys.
+func (s *authServer) RoleGrantPermission(
+	ctx context.Context, r *pb.AuthRoleGrantPermissionRequest,
+) (*pb.AuthRoleGrantPermissionResponse, error) {
+	return changeBy(ctx, s.API, r, new(pb.AuthRoleGrantPermissionResponse))
+}
+
+// RoleRevokePermission takes a permission from a role.
+func (s *authServer) RoleRevokePermission(
+	ctx context.Context, r *pb.AuthRoleRevokePermissionRequest,
+) (*pb.AuthRoleRevokePermissionResponse, error) {
+	return changeBy(ctx, s.API, r, new(pb.AuthRoleRevokePermissionResponse))
+}
+
+// changed is the response to a change of users or roles.
+type changed interface {
+	response
+	proto.Message
+}
+
+// changeBy proposes a change of users or roles.
+func changeBy[R changed](ctx context.Context, a *API, r proto.Message, into R) (none R, err error) {
+	c, err := command.EncodeAuth(r)
+	if err != nil {
+		return none, status.Error(codes.InvalidArgument, "mimir: "+err.Error())
+	}
+	return change(ctx, a, c, into)
+}
+
+// change proposes a command that only root may give. Nodes that do not know of users and roles would not do it.
+func change[R changed](ctx context.Context, a *API, c []byte, into R) (none R, err error) {
+	who, err := a.asks(ctx, isRoot)
+	if err != nil {
+		return none, err
+	}
+	return write(ctx, a, who, c, func(result []byte) (R, error) { return command.DecodeAuthResult(result, into) })
+}
+
+// hashed returns the hash of a password in Base64, as it is stored. Only root has one made.
+func (s *authServer) hashed(ctx context.Context, password string) (string, error) {
+	if _, err := s.permitted(ctx, isRoot); err != nil {
+		return "", err
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	defer cancel()
+	var hash []byte
+	err := s.passwords.hash(bounded, func() (err error) {
+		hash, err = bcrypt.GenerateFromPassword([]byte(password), s.bcryptCost)
+		return err
+	})
+	if errors.Is(err, bcrypt.ErrPasswordTooLong) {
+		return "", status.Error(codes.Unknown, err.Error()) // as etcd
+	} else if err != nil {
+		return "", s.statusOf(ctx, err)
+	}
+	return base64.StdEncoding.EncodeToString(hash), nil
+}
+
+// Authenticate gives a token to whoever knows the password of a user. The password is checked against what this node
+// has, once that is what the primary has.
+func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
+	if err := s.barrier(ctx); err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	defer cancel()
+	for {
+		now := s.store.Auth()
+		revision, err := s.checkPassword(bounded, now, r)
+		if err != nil {
+			return nil, s.statusOf(ctx, err)
+		}
+		if s.store.Auth().Revision() != revision {
+			continue // it may be another password by now
+		}
+		text, err := s.tokens.Assign(now, r.Name, revision)
+		if errors.Is(err, token.ErrVerifyOnly) {
+			return nil, status.Error(codes.Unknown, err.Error()) // as etcd
+		} else if err != nil {
+			return nil, s.statusOf(ctx, fmt.Errorf("token of a user: %w", err))
+		}
+		return &pb.AuthenticateResponse{Header: s.header(s.store.Revision()), Token: text}, nil
+	}
+}
+
+// checkPassword takes as long for a user that there is not as for one that there is. What is wrong is told to the log.
+func (s *authServer) checkPassword(
+	ctx context.Context, now *auth.State, r *pb.AuthenticateRequest,
+) (revision uint64, err error) {
+	if !now.Enabled() {
+		return 0, command.ErrAuthNotEnabled
+	}
+	wrong := func(err error) bool {
+		return errors.Is(err, command.ErrAuthFailed) || errors.Is(err, command.ErrNoPasswordUser)
+	}
+	from := s.senderOf(ctx).connection
+	err = s.passwords.check(ctx, from, func() (err error) {
+		revision, err = now.CheckPassword(r.Name, r.Password)
+		return err
+	}, wrong)
+	if err != nil && wrong(err) {
+		s.passwords.log(r.Name, from, err)
+	}
+	return revision, err
 }

@@ -85,6 +85,7 @@ type gatewayRequests struct {
 type gatewayRequest struct {
 	name       string
 	connection string // of the client
+	of         context.Context
 
 	mu   sync.Mutex
 	held []heldAnswer // messages on their way, the first of which is the one that is being written
@@ -102,7 +103,7 @@ type gatewayRequestKey struct{}
 // follow has the requests of h known by name while they are under way.
 func (g *gatewayRequests) follow(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		one := &gatewayRequest{name: strconv.FormatUint(g.last.Add(1), 10), connection: r.RemoteAddr}
+		one := &gatewayRequest{name: strconv.FormatUint(g.last.Add(1), 10), connection: r.RemoteAddr, of: r.Context()}
 		g.under.Store(one.name, one)
 		defer func() {
 			g.under.Delete(one.name)

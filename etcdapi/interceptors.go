@@ -3,14 +3,11 @@ package etcdapi
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 )
 
 // requiresLeader reports whether the client asked that this node has a leader (clientv3.WithRequireLeader).
@@ -22,15 +19,12 @@ func requiresLeader(ctx context.Context) bool {
 func (a *API) hasLeader() bool { return a.recentHealth().LeaderRaftID != 0 }
 
 func (a *API) unaryInterceptor(
-	ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+	ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
 ) (any, error) {
 	if requiresLeader(ctx) && !a.hasLeader() {
 		return nil, rpctypes.ErrGRPCNoLeader
 	}
 	response, err := handle(ctx, req)
-	if status.Code(err) == codes.Unimplemented && strings.HasPrefix(info.FullMethod, authMethods) {
-		return nil, errNoAuthentication
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
@@ -18,6 +19,7 @@ type keepAliveStream struct {
 	*API
 	stream  grpc.BidiStreamingServer[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse]
 	permits chan struct{}
+	began   time.Time
 	answers chan renewal // as roomy as permits: who answers never waits for a slow client
 }
 
@@ -29,6 +31,7 @@ func (s *leaseServer) LeaseKeepAlive(
 	k := &keepAliveStream{
 		API:     s.API,
 		stream:  stream,
+		began:   s.clock.Now(),
 		permits: make(chan struct{}, keepAliveWindow),
 		answers: make(chan renewal, keepAliveWindow),
 	}
@@ -71,6 +74,13 @@ func (k *keepAliveStream) receive(ctx context.Context) error {
 		// The header is taken before: a client must not see a lease alive at a revision at which it was revoked
 		// already.
 		header := k.header(k.store.Revision())
+		before := k.store.Auth().Revision()
+		if _, err := k.permittedSince(ctx, k.began, k.mayRenew(r.ID)); err != nil {
+			return err
+		}
+		if err := k.since(before); err != nil {
+			return err
+		}
 		k.renewals.renew(renewal{response: &pb.LeaseKeepAliveResponse{Header: header, ID: r.ID}}, k.answers)
 	}
 }

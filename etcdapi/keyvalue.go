@@ -25,7 +25,7 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 	var response *pb.RangeResponse
 	taken := s.answers.begin(ctx)
 	defer taken.close()
-	err := s.read(ctx, r.Serializable, r.Revision, func() (err error) {
+	err := s.read(ctx, r, r.Serializable, r.Revision, func() (err error) {
 		response, err = s.store.RangeTaking(ctx, r, taken.take)
 		return err
 	})
@@ -47,7 +47,7 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 	}
 	taken := s.answers.begin(ctx)
 	defer taken.close()
-	return s.read(ctx, r.Serializable, r.Revision, func() error {
+	return s.read(ctx, r, r.Serializable, r.Revision, func() error {
 		return s.store.RangeStream(ctx, r, taken.take, func(chunk *pb.RangeResponse) error {
 			taken.made()
 			if chunk.Header != nil {
@@ -66,16 +66,24 @@ func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, 
 	if err := command.CheckPut(r); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
+	who, err := s.asks(ctx, s.mayDo(r))
+	if err != nil {
+		return nil, err
+	}
 	if err := s.checkSpace(); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
-	return write(ctx, s.API, command.EncodePut(r), command.DecodePutResult)
+	return write(ctx, s.API, who, command.EncodePut(r), command.DecodePutResult)
 }
 
 // DeleteRange deletes keys.
 func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
 	if err := command.CheckDeleteRange(r); err != nil {
 		return nil, s.statusOf(ctx, err)
+	}
+	who, err := s.asks(ctx, s.mayDo(r))
+	if err != nil {
+		return nil, err
 	}
 	done, err := s.admit(ctx, len(r.RangeEnd) > 0, func(ctx context.Context, limit int64) (int64, error) {
 		return s.store.Estimator().Delete(ctx, r, limit)
@@ -84,7 +92,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 		return nil, err
 	}
 	defer done()
-	return write(ctx, s.API, command.EncodeDeleteRange(r), command.DecodeDeleteRangeResult)
+	return write(ctx, s.API, who, command.EncodeDeleteRange(r), command.DecodeDeleteRangeResult)
 }
 
 // Txn is proposed if it may write, and read from this node's store if it cannot.
@@ -94,6 +102,10 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	}
 	if command.IsReadOnly(r) {
 		return s.readOnlyTxn(ctx, r)
+	}
+	who, err := s.asks(ctx, s.mayDo(r))
+	if err != nil {
+		return nil, err
 	}
 	if command.TxnPuts(r) {
 		if err := s.checkSpace(); err != nil {
@@ -107,14 +119,14 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 		return nil, err
 	}
 	defer done()
-	return write(ctx, s.API, command.EncodeTxn(r), command.DecodeTxnResult)
+	return write(ctx, s.API, who, command.EncodeTxn(r), command.DecodeTxnResult)
 }
 
 func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
 	var response *pb.TxnResponse
 	taken := s.answers.begin(ctx)
 	defer taken.close()
-	err := s.read(ctx, isSerializable(r), namedRevision(r), func() (err error) {
+	err := s.read(ctx, r, isSerializable(r), namedRevision(r), func() (err error) {
 		response, err = s.store.ReadOnlyTxn(ctx, r, taken.take)
 		return err
 	})
@@ -128,7 +140,11 @@ func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRe
 // Compact puts the revisions before the given one out of reach, in every region. Their space is freed in the
 // background, on each node by itself; physical does not wait for it.
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	return write(ctx, s.API, command.EncodeCompaction(r), command.DecodeCompactionResult)
+	who, err := s.asks(ctx, isRoot)
+	if err != nil {
+		return nil, err
+	}
+	return write(ctx, s.API, who, command.EncodeCompaction(r), command.DecodeCompactionResult)
 }
 
 // isSerializable reports whether every operation of a read-only transaction says that it may be stale. One without

@@ -6,6 +6,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
 )
 
@@ -18,18 +19,26 @@ type leaseServer struct {
 // LeaseGrant grants a lease. Its ID, if the client gives none, is chosen here, before the command exists: commands are
 // deterministic.
 func (s *leaseServer) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
+	who, err := s.asks(ctx, isSomebody)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.checkSpace(); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	for r.ID == 0 {
 		r.ID = rand.Int64()
 	}
-	return write(ctx, s.API, command.EncodeLeaseGrant(r), command.DecodeLeaseGrantResult)
+	return write(ctx, s.API, who, command.EncodeLeaseGrant(r), command.DecodeLeaseGrantResult)
 }
 
 // LeaseRevoke revokes a lease and deletes its keys.
 func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
-	return write(ctx, s.API, command.EncodeLeaseRevoke(r), command.DecodeLeaseRevokeResult)
+	who, err := s.asks(ctx, s.mayDo(r))
+	if err != nil {
+		return nil, err
+	}
+	return write(ctx, s.API, who, command.EncodeLeaseRevoke(r), command.DecodeLeaseRevokeResult)
 }
 
 // LeaseTimeToLive asks the leader of the primary region for the remaining time, and takes the keys from this node once
@@ -37,6 +46,15 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 func (s *leaseServer) LeaseTimeToLive(
 	ctx context.Context, r *pb.LeaseTimeToLiveRequest,
 ) (*pb.LeaseTimeToLiveResponse, error) {
+	may := isSomebody
+	if r.Keys {
+		may = s.mayRead(r.ID)
+	}
+	before := s.store.Auth().Revision()
+	id, err := s.permitted(ctx, may)
+	if err != nil {
+		return nil, err
+	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
 	defer cancel()
 	answer, err := s.replicator.Ask(bounded, encodeTimeToLive(r.ID))
@@ -53,6 +71,12 @@ func (s *leaseServer) LeaseTimeToLive(
 			return nil, err
 		}
 		_, response.Keys, _ = s.store.Lease(r.ID)
+		if err := mayReadAll(s.store.Auth(), id, response.Keys); err != nil { // it may have more of them by now
+			return nil, s.statusOf(ctx, err)
+		}
+	}
+	if err := s.since(before); r.Keys && err != nil {
+		return nil, s.statusOf(ctx, err)
 	}
 	response.Header = s.header(s.store.Revision())
 	return response, nil
@@ -63,7 +87,21 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 	if err := s.barrier(ctx); err != nil {
 		return nil, err
 	}
-	leases := s.store.Leases()
+	leases, before := s.store.Leases(), s.store.Auth().Revision()
+	_, err := s.judge(ctx, s.clock.Now(), func(now *auth.State, id auth.Identity) error {
+		for _, l := range leases {
+			if err := s.mayRead(l.ID)(now, id); err != nil {
+				return err
+			}
+		}
+		return isSomebody(now, id)
+	})
+	if err == nil {
+		err = s.since(before)
+	}
+	if err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
 	response := &pb.LeaseLeasesResponse{
 		Header: s.header(s.store.Revision()), Leases: make([]*pb.LeaseStatus, 0, len(leases)),
 	}
@@ -71,4 +109,37 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 		response.Leases = append(response.Leases, &pb.LeaseStatus{ID: l.ID})
 	}
 	return response, nil
+}
+
+func mayReadAll(now *auth.State, id auth.Identity, keys [][]byte) error {
+	if now.Admin(id) == nil {
+		return nil
+	}
+	for _, key := range keys {
+		if err := now.ReadRange(id, key, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayRead is the right to know of a lease with its keys: root's, or of whoever may read all of them.
+func (a *API) mayRead(lease int64) right {
+	return a.mayWithKeys(lease, func(s *auth.State, id auth.Identity, key []byte) error {
+		return s.ReadRange(id, key, nil)
+	})
+}
+
+// mayRenew is the right to extend a lease: root's, or of whoever may write all of its keys.
+func (a *API) mayRenew(lease int64) right {
+	return a.mayWithKeys(lease, func(s *auth.State, id auth.Identity, key []byte) error { return s.WriteKey(id, key) })
+}
+
+func (a *API) mayWithKeys(lease int64, may func(*auth.State, auth.Identity, []byte) error) right {
+	return func(s *auth.State, id auth.Identity) error {
+		if err := isSomebody(s, id); err != nil || s.Admin(id) == nil {
+			return err
+		}
+		return a.attached(lease, func(key []byte) error { return may(s, id, key) })
+	}
 }

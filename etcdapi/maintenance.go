@@ -14,14 +14,17 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// maintenanceServer is the Maintenance service. Downgrade is Unimplemented, by embedding.
+// maintenanceServer is the Maintenance service.
 type maintenanceServer struct {
 	pb.UnimplementedMaintenanceServer
 	*API
 }
 
 // Status describes this node.
-func (s *maintenanceServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
+func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusResponse, error) {
+	if _, err := s.permitted(ctx, isSomebody); err != nil {
+		return nil, err
+	}
 	health := s.replicator.Health()
 	total, inUse := s.store.SizeBytes()
 	response := &pb.StatusResponse{
@@ -54,6 +57,9 @@ func (s *maintenanceServer) Status(context.Context, *pb.StatusRequest) (*pb.Stat
 
 // Hash hashes everything that can be read or watched, at any revision that is not compacted.
 func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
+	if _, err := s.permitted(ctx, isRoot); err != nil {
+		return nil, err
+	}
 	if err := s.fresh(ctx, replication.Serializable); err != nil {
 		return nil, err
 	}
@@ -67,6 +73,9 @@ func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 // HashKV hashes what can be read at a revision. It is equal on all nodes of all regions (invariant 10), and no
 // compaction changes it. An etcd with the same contents says something else.
 func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+	if _, err := s.permitted(ctx, isRoot); err != nil {
+		return nil, err
+	}
 	if err := s.fresh(ctx, replication.Serializable); err != nil {
 		return nil, err
 	}
@@ -85,6 +94,9 @@ func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*p
 
 // MoveLeader hands the leadership of this region from this node to another.
 func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
+	if _, err := s.permitted(ctx, isRoot); err != nil {
+		return nil, err
+	}
 	health := s.replicator.Health()
 	if !health.IsLeader {
 		return nil, rpctypes.ErrGRPCNotLeader
@@ -107,8 +119,21 @@ var errTransferTooLong = status.Error(codes.Unavailable,
 	"etcdserver: request timed out, leader transfer took too long")
 
 // Defragment does nothing: the store gives space back by itself.
-func (s *maintenanceServer) Defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+func (s *maintenanceServer) Defragment(
+	ctx context.Context, _ *pb.DefragmentRequest,
+) (*pb.DefragmentResponse, error) {
+	if _, err := s.permitted(ctx, isRoot); err != nil {
+		return nil, err
+	}
 	return &pb.DefragmentResponse{Header: s.header(s.store.Revision())}, nil
+}
+
+// Downgrade is not offered. Who may not do it is told that first, as by etcd.
+func (s *maintenanceServer) Downgrade(ctx context.Context, _ *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+	if _, err := s.permitted(ctx, isRoot); err != nil {
+		return nil, err
+	}
+	return nil, status.Error(codes.Unimplemented, "method Downgrade not implemented")
 }
 
 // nodeOf returns the node with a Raft identity, nil if there is none.

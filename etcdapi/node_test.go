@@ -173,10 +173,6 @@ func TestMaintenance(t *testing.T) {
 	if _, err := c.Auth.AuthStatus(ctx); err != nil {
 		t.Errorf("auth status: %v", err)
 	}
-	if _, err := c.UserAdd(ctx, "u", "p"); status.Code(err) != codes.Unimplemented ||
-		!strings.Contains(err.Error(), "not offered") {
-		t.Errorf("user add: %v", err)
-	}
 }
 
 // What clients may ask is no bound for the alarm of the node itself.

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/watch"
@@ -18,9 +19,10 @@ import (
 // the value "true". Without it such a read is refused at once, as by etcd.
 const AwaitKey = "mimir-await-revision"
 
-// read runs a read of the local store as fresh as asked for. rev is the highest revision that the read names, 0 for
-// none: it may come from a write that was acknowledged elsewhere, and not be here yet.
-func (a *API) read(ctx context.Context, serializable bool, rev int64, local func() error) error {
+// read runs a read of the local store as fresh as asked for, if whoever asks may. rev is the highest revision that the
+// read names, 0 for none: it may come from a write that was acknowledged elsewhere, and not be here yet. What was read
+// is not told if users or roles were changed meanwhile.
+func (a *API) read(ctx context.Context, r proto.Message, serializable bool, rev int64, local func() error) error {
 	awaits, err := awaitsRevision(ctx)
 	if err != nil {
 		return err
@@ -32,11 +34,18 @@ func (a *API) read(ctx context.Context, serializable bool, rev int64, local func
 	if err := fresh(ctx); err != nil {
 		return err
 	}
+	id, err := a.judge(ctx, a.clock.Now(), a.mayDo(r))
+	if err != nil {
+		return a.statusOf(ctx, err)
+	}
 	err = local()
 	if errors.Is(err, command.ErrFutureRevision) {
 		if err = a.arrival(ctx, rev, serializable, awaits, local); err == nil {
 			err = local()
 		}
+	}
+	if changed := a.since(id.Revision); changed != nil {
+		err = changed
 	}
 	return a.statusOf(ctx, err)
 }

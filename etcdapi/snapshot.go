@@ -23,6 +23,9 @@ const (
 func (s *maintenanceServer) Snapshot(
 	_ *pb.SnapshotRequest, stream grpc.ServerStreamingServer[pb.SnapshotResponse],
 ) error {
+	if _, err := s.permitted(stream.Context(), isRoot); err != nil {
+		return err
+	}
 	if err := s.fresh(stream.Context(), replication.Serializable); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/watch"
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -33,7 +34,7 @@ type watchServer struct {
 // one of its watches ended, nor because the client has said all that it wants and only listens.
 func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
-	w := &watchStream{API: s.API, stream: stream, ctx: ctx, fail: cancel,
+	w := &watchStream{API: s.API, stream: stream, ctx: ctx, fail: cancel, began: s.clock.Now(),
 		watches: make(map[int64]*oneWatch), ended: make(map[int64]bool)}
 	defer w.close()
 	go func() {
@@ -91,10 +92,17 @@ func (w *watchStream) create(r *pb.WatchCreateRequest) error {
 	if len(r.Key) == 0 {
 		r.Key = []byte{0} // the smallest key
 	}
+	refused := ""
+	if r.StartRevision >= 0 {
+		refused = w.forbidden(r)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.ctx.Err(); err != nil {
 		return err
+	}
+	if refused != "" {
+		return w.refuse(refused)
 	}
 	id, reason := w.admit(r)
 	if reason != "" {
@@ -120,6 +128,18 @@ func (w *watchStream) create(r *pb.WatchCreateRequest) error {
 	}
 	w.start(id, watcher, r)
 	return nil
+}
+
+// forbidden says why whoever asks may not watch a range, "" if he may. Of a watch that is there nothing is asked again:
+// as in etcd it goes on, also when users or roles change.
+func (w *watchStream) forbidden(r *pb.WatchCreateRequest) string {
+	_, err := w.permittedSince(w.ctx, w.began, func(s *auth.State, id auth.Identity) error {
+		return s.ReadRange(id, r.Key, r.RangeEnd)
+	})
+	if err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // admit chooses the ID of a new watch, or says why there can be none. The caller holds mu.

@@ -20,6 +20,7 @@ type watchStream struct {
 	stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]
 	ctx    context.Context
 	fail   context.CancelCauseFunc // ends the stream
+	began  time.Time
 
 	running sync.WaitGroup
 

@@ -47,6 +47,9 @@ func (s *Store) apply(g *generation, b *replication.Batch) ([][]byte, error) {
 
 // apply does one command and adds its result to out.
 func (r *run) apply(q *command.Request, failed error, out *command.Results) error {
+	if failed == nil {
+		failed = r.permit(q)
+	}
 	if failed == nil && q.IsPlainPut() {
 		if err := r.plainPut(&q.Put); err != nil {
 			return err
@@ -140,7 +143,7 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 	for key, h := range r.latest {
 		r.latest[key] = h.keep()
 	}
-	after := &moment{State: r.state, keys: before.keys, alarms: r.alarms}
+	after := &moment{State: r.state, keys: before.keys, alarms: r.alarms, auth: r.auth.State}
 	if len(r.liveness) > 0 && before.keys != nil {
 		after.keys = living(&s.options, before.keys, r.liveness)
 	}

@@ -34,7 +34,7 @@ func TestTheStoreKeepsTheContract(t *testing.T) {
 
 func someCommand(r *rand.Rand) []byte {
 	key := fmt.Sprintf("key-%d", r.IntN(6))
-	switch r.IntN(6) {
+	switch r.IntN(7) {
 	case 0:
 		return del(key, "")
 	case 1:
@@ -49,8 +49,29 @@ func someCommand(r *rand.Rand) []byte {
 				RequestPut: &pb.PutRequest{Key: []byte(key), Value: fmt.Append(nil, r.IntN(1000))},
 			}}},
 		})
+	case 3:
+		return someChange(r)
 	default:
 		return put(key, fmt.Sprint(r.IntN(1000)))
+	}
+}
+
+// someChange is one of users and roles, none of which has to be anybody's.
+func someChange(r *rand.Rand) []byte {
+	name := fmt.Sprint("u", r.IntN(4))
+	switch r.IntN(6) {
+	case 0:
+		return addUser(name)
+	case 1:
+		return change(&pb.AuthUserDeleteRequest{Name: name})
+	case 2:
+		return change(&pb.AuthRoleAddRequest{Name: name})
+	case 3:
+		return grantRole(name, fmt.Sprint("u", r.IntN(4)))
+	case 4:
+		return change(&pb.AuthRoleDeleteRequest{Role: name})
+	default:
+		return permit(name, fmt.Sprint(r.IntN(9)), "")
 	}
 }
 
@@ -87,7 +108,7 @@ func (e *storeEngine) Contents() ([]byte, error) {
 		fmt.Fprintf(&b, "%s=%s created %d modified %d version %d\n", kv.Key, kv.Value, kv.CreateRevision,
 			kv.ModRevision, kv.Version)
 	}
-	fmt.Fprintf(&b, "revision %d", e.Revision())
+	fmt.Fprintf(&b, "revision %d, users %x", e.Revision(), e.Auth().Append(nil))
 	return b.Bytes(), nil
 }
 

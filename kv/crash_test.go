@@ -26,7 +26,7 @@ func script(seed uint64, batches int) (log []replication.Batch) {
 		for range random.IntN(8) {
 			key := []byte(fmt.Sprint("k", random.IntN(30)))
 			var c []byte
-			switch k := random.IntN(12); {
+			switch k := random.IntN(14); {
 			case k < 8:
 				value, lease := make([]byte, random.IntN(4000)), int64(random.IntN(3))
 				c = command.EncodePut(&pb.PutRequest{Key: key, Value: value, Lease: lease})
@@ -35,8 +35,10 @@ func script(seed uint64, batches int) (log []replication.Batch) {
 				c = command.EncodeDeleteRange(&pb.DeleteRangeRequest{Key: key, RangeEnd: []byte("k2")})
 			case k == 10:
 				c = command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: int64(1 + random.IntN(2)), TTL: 10})
-			default:
+			case k == 11:
 				c = compact(revision / 2)
+			default:
+				c = someChange(random)
 			}
 			b.Commands = append(b.Commands, replication.Command{Data: c})
 		}
@@ -207,7 +209,7 @@ func TestInstallIsDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	crashed := openNode(t, fs.CrashClone(vfs.CrashCloneCfg{}))
-	if err := n.discard(staged); err != nil {
+	if err := staged.discard(n.options.FS); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "crash before the pointer moved", crashed.get("a", 0), "new c2 m3 v2")

@@ -39,6 +39,10 @@ func (r *run) execute(q *command.Request) (proto.Message, error) {
 		return r.leaseRevoke(q.Revoke)
 	case q.Alarm != nil:
 		return r.alarm(q.Alarm), nil
+	case q.AuthEnable != nil:
+		return r.authEnable(q.AuthEnable)
+	case q.Auth != nil:
+		return r.authChange(q.Auth)
 	}
 	if err := r.checkLease(q.Put.Lease); err != nil {
 		return nil, err

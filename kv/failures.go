@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/durable"
@@ -108,7 +109,7 @@ func asDamage(err error) error {
 	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
 		return fmt.Errorf("%w: %s: %w", replication.ErrDamaged, info.Path, info.Details)
 	}
-	if errors.Is(err, mvcc.ErrCorrupt) || pebble.IsCorruptionError(err) {
+	if errors.Is(err, mvcc.ErrCorrupt) || errors.Is(err, auth.ErrCorrupt) || pebble.IsCorruptionError(err) {
 		return fmt.Errorf("%w: %w", replication.ErrDamaged, err)
 	}
 	return err

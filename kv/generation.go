@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/keyset"
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/mvcc"
@@ -45,6 +46,7 @@ type moment struct {
 	*mvcc.State
 	keys   *keyset.Set // that exist at the revision, nil if they are more than Options.CountedKeys; not on disk
 	alarms mvcc.Alarms
+	auth   *auth.State
 }
 
 // openGeneration opens or creates the database at path and loads its state.
@@ -77,7 +79,11 @@ func (g *generation) load(countedKeys int) error {
 	if err != nil {
 		return err
 	}
-	g.now.Store(&moment{State: st, keys: keys, alarms: alarms})
+	users, err := loadAuth(g)
+	if err != nil {
+		return err
+	}
+	g.now.Store(&moment{State: st, keys: keys, alarms: alarms, auth: users})
 	if _, err := g.metadata(); err != nil {
 		return err
 	}

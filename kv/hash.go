@@ -3,27 +3,35 @@ package kv
 import (
 	"cmp"
 	"context"
+	"hash/crc32"
 
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
 // Hash returns a CRC-32C over all versions up to rev (the current revision if rev is not positive) that compaction
 // lets be read or watched, in order of keys and then from new to old, with the compaction and the current revision at
-// that moment. It is equal on all nodes of equal history, whatever compaction has physically removed. Errors:
-// command.ErrCompacted, command.ErrFutureRevision, the context's.
+// that moment. It is equal on all nodes of equal history, whatever compaction has physically removed. If rev is not
+// positive it covers users and roles too, if there ever were any. Errors: command.ErrCompacted,
+// command.ErrFutureRevision, the context's.
 func (s *Store) Hash(ctx context.Context, rev int64) (hash uint32, compactRev, currentRev int64, err error) {
-	return s.hash(rev, func(r *mvcc.Reader, at, compact int64) (uint32, error) {
-		return r.HashHistory(ctx, at, compact)
+	return s.hash(rev, func(r *mvcc.Reader, at int64, now *moment) (uint32, error) {
+		hash, err := r.HashHistory(ctx, at, now.Compact)
+		if rev <= 0 {
+			hash = crc32.Update(hash, castagnoli, now.auth.Append(nil))
+		}
+		return hash, err
 	})
 }
 
 // HashContent is Hash over what can be read at rev alone: it is equal on all nodes of equal history, and stays what it
 // is when the store is compacted, as long as rev can be read.
 func (s *Store) HashContent(ctx context.Context, rev int64) (hash uint32, compactRev, currentRev int64, err error) {
-	return s.hash(rev, func(r *mvcc.Reader, at, _ int64) (uint32, error) { return r.HashContent(ctx, at) })
+	return s.hash(rev, func(r *mvcc.Reader, at int64, _ *moment) (uint32, error) {
+		return r.HashContent(ctx, at)
+	})
 }
 
-func (s *Store) hash(rev int64, sum func(r *mvcc.Reader, at, compact int64) (uint32, error)) (
+func (s *Store) hash(rev int64, sum func(r *mvcc.Reader, at int64, now *moment) (uint32, error)) (
 	hash uint32, compactRev, currentRev int64, err error,
 ) {
 	g, err := s.acquire()
@@ -49,7 +57,7 @@ func (s *Store) hash(rev int64, sum func(r *mvcc.Reader, at, compact int64) (uin
 			at = now.Revision
 		}
 		if err = now.CheckRead(at); err == nil {
-			hash, err = sum(r, at, now.Compact)
+			hash, err = sum(r, at, now)
 		}
 		return hash, now.Compact, now.Revision, cmp.Or(err, r.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/snapshot"
@@ -44,7 +45,7 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 		return fmt.Errorf("kv: install %s: %w", dir, asDamage(err))
 	}
 	if err := s.marker.Move(name); err != nil {
-		return errors.Join(fmt.Errorf("kv: install %s: %w", dir, err), s.discard(g))
+		return errors.Join(fmt.Errorf("kv: install %s: %w", dir, err), g.discard(s.options.FS))
 	}
 	old := s.current.Load()
 	s.watchers.Replace(g.now.Load().State, func() {
@@ -53,7 +54,7 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 	s.compactor.wakeUp()
 	// Streams may hold the former content for long; it goes when they are done.
 	s.retired.Go(func() {
-		if err := s.discard(old); err != nil {
+		if err := old.discard(s.options.FS); err != nil {
 			s.options.Logger.Warn("former content cannot be removed", "dir", old.path, "err", err)
 		}
 	})
@@ -86,7 +87,7 @@ func (s *Store) stage(dir string, meta *replication.Metadata) (*generation, stri
 		return nil, "", errors.Join(err, fs.RemoveAll(path))
 	}
 	if err := g.exchange(meta); err != nil {
-		return nil, "", errors.Join(err, s.discard(g))
+		return nil, "", errors.Join(err, g.discard(fs))
 	}
 	return g, name, nil
 }
@@ -108,9 +109,7 @@ func (g *generation) exchange(meta *replication.Metadata) error {
 }
 
 // discard closes a generation and removes its files.
-func (s *Store) discard(g *generation) error {
-	return errors.Join(g.close(), s.options.FS.RemoveAll(g.path))
-}
+func (g *generation) discard(fs vfs.FS) error { return errors.Join(g.close(), fs.RemoveAll(g.path)) }
 
 // temporary returns the name of a directory that does not exist and is removed at the next Open.
 func (s *Store) temporary() string {

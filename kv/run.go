@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/mvcc"
@@ -31,6 +32,7 @@ type run struct {
 
 	held   int64 // bytes in memory, about
 	alarms mvcc.Alarms
+	auth   auth.Edit
 
 	liveness []liveness
 	written  watch.Written
@@ -51,7 +53,7 @@ func newRun(g *generation, leases lease.Edit, indexed bool, gather watch.Level, 
 	now := g.now.Load()
 	r := &run{
 		indexed: indexed, state: now.State, base: base, latest: map[string]head{}, heads: &g.heads,
-		leases: leases, alarms: now.alarms, written: watch.Written{Level: gather},
+		leases: leases, alarms: now.alarms, auth: now.auth.Edit(), written: watch.Written{Level: gather},
 	}
 	if indexed {
 		r.batch = g.db.NewIndexedBatch()

@@ -108,6 +108,9 @@ type Config struct {
 	// mixed. Default, nil: timeline.LevelNow.
 	EntryLevel *timeline.Level
 
+	// CommandLevel says which nodes can apply a command as others do: those of a level at least so high. Nodes below
+	// stop at it, and say so. It is a function of the command alone. Default, nil: all can.
+	CommandLevel func(command []byte) timeline.Level
 	// OnAsk answers Ask on the leader of the primary region. An answer is given only if this node was that leader, in
 	// one tenure, from before OnAsk was called until after it returned. An error that is ErrNotReady or ErrNotLeader
 	// has the question asked again. May be nil.

@@ -98,6 +98,27 @@ func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte
 	return r.node.reads.Ask(ctx, request)
 }
 
+// Understood returns nil if every node of the fleet says that it can apply a command, as Config.CommandLevel has it,
+// or if such commands were applied here already. Otherwise its error is ErrNotReady and names who cannot, or does not
+// answer. A command that a node does not understand stops that node: ask before it is proposed.
+func (r *MultiRegionReplicator) Understood(ctx context.Context, command []byte) error {
+	if err := r.node.callable(ctx); err != nil {
+		return err
+	}
+	n := r.node
+	if n.config.CommandLevel == nil {
+		return nil
+	}
+	level, known := n.config.CommandLevel(command), n.applied.State().Commands
+	if level <= max(known, timeline.LevelFirst) {
+		return nil
+	}
+	if err := newInquiry(n).understood(ctx, n.fleetView(), level); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotReady, err)
+	}
+	return nil
+}
+
 // Tenure returns the one in which this node takes the fleet's writes, as Config.OnLeadership was last told; the zero
 // Tenure if it takes none.
 func (r *MultiRegionReplicator) Tenure() Tenure { return r.node.leading.tenure() }

@@ -1,7 +1,9 @@
 package replication_test
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +108,57 @@ func TestAPreferredRegionComesBackByItself(t *testing.T) {
 			if tails, err := f.nodes[node].Tails(f.t.Context()); err != nil || len(tails) != 0 {
 				t.Errorf("%s: tails %+v, %v", node, tails, err)
 			}
+		}
+	})
+}
+
+// upon is a log that does something as soon as a message comes.
+type upon struct {
+	*lines
+	message string
+	do      func()
+}
+
+func (u upon) WithAttrs([]slog.Attr) slog.Handler { return u }
+func (u upon) WithGroup(string) slog.Handler      { return u }
+func (u upon) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == u.message {
+		u.do()
+	}
+	return u.lines.Handle(ctx, r)
+}
+
+// TestAFailbackThatFailedIsNoMove, also once the primary moves by order in the epoch that was meant to begin by it.
+func TestAFailbackThatFailedIsNoMove(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		said := &lines{count: map[string]int{}}
+		f.log = upon{said, "switches over to a region of a higher priority", func() {
+			f.network.Isolate("us-1")
+			f.network.Isolate("w1")
+		}}
+		f.stop("eu-1")
+		f.start("eu-1")
+		f.change("us-1", replication.VoteChange{
+			Failback: new(20 * time.Second), Priorities: map[string]uint8{"us": 200},
+		})
+		f.kill("us-1")
+		f.putAfter("eu-1", "c1")
+		f.start("us-1")
+		f.within(time.Minute, "that fails", func() bool { return said.of("not switched over") > 0 })
+		number := func() uint64 { return f.nodes["eu-1"].Voting().Status().Charter }
+		failed := number() // and while it has no lease, it writes no other
+		f.witness.Shutdown()
+		f.startWitness() // which votes for nobody at once
+		f.network.HealAll()
+		f.within(15*time.Second, "it is struck", func() bool { return number() > failed })
+		f.within(15*time.Second, "an order moves the primary", func() bool {
+			_, err := f.nodes["eu-1"].Switchover(f.t.Context(), "us")
+			return err == nil
+		})
+		f.eventually(values(0, 2))
+		s := f.nodes["eu-1"].Voting().Status() // which took part in all of it
+		if h := f.nodes["us-1"].Health(); h.Epoch != 3 || len(s.Moves) != 1 || s.Moves[0].Epoch != 2 {
+			t.Errorf("epoch %d, moves %v", h.Epoch, s.Moves)
 		}
 	})
 }

@@ -75,7 +75,7 @@ func (n *node) buildWrites(log *slots.Log) {
 		Group: n.group, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Applied: n.applied, Life: n.life,
 		Transport: n.transport, Clock: c.Clock, Logger: n.logger,
 		Regions: len(c.Regions) + 1, MaxCommandBytes: c.MaxCommandBytes,
-		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes,
+		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes, CommandLevel: c.CommandLevel,
 	})
 	n.slots = slots.New(slots.Config{
 		Region: c.RegionID, Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer,
@@ -197,7 +197,8 @@ func (n *node) buildOverview() {
 		Life:    n.life,
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
 		Governor: n.governor, Votes: n.votes, Losses: n.leading, OnAsked: n.fleet.Learn,
-		Writes: n.proposer, Directory: n.directory,
+		Forming: primary.Orders{Governor: n.governor}.Forming,
+		Writes:  n.proposer, Directory: n.directory,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Regions: n.otherRegions(), Self: n.self(), Timeout: c.callTimeout(),

@@ -41,6 +41,15 @@ type Config struct {
 	// PeerRule says more of the certificates that PeerTLS takes for those of nodes.
 	PeerRule PeerRule
 
+	// Operator says who is an operator, and where the audit log of what operators do goes.
+	Operator Operator
+
+	// AuthToken is what clients get that log in, AuthTokenTTL for how long it counts if it is a simple one, and
+	// BcryptCost what hashing a password costs.
+	AuthToken    string
+	AuthTokenTTL time.Duration
+	BcryptCost   int
+
 	LogLevel, LogFormat string
 	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
 	MaxConnections int

@@ -29,13 +29,21 @@ type routes struct {
 	admin    http.Handler
 	registry *prometheus.Registry
 	health   func() *replication.HealthStatus
+	guard    func(pattern string, h http.Handler) http.Handler
+}
+
+// handle registers a handler behind the gate.
+func (r *routes) handle(mux *http.ServeMux, pattern string, h http.Handler) {
+	mux.Handle(pattern, r.guard(pattern, h))
 }
 
 // client returns what the client port serves over HTTP/1.1.
 func (r *routes) client() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", r.api)
-	mux.Handle("/mimir/v1/", r.admin)
+	for _, pattern := range []string{"/health", "/version", "/v3/"} {
+		r.handle(mux, pattern, r.api)
+	}
+	r.handle(mux, "/mimir/v1/", r.admin)
 	r.observe(mux)
 	return mux
 }
@@ -44,26 +52,29 @@ func (r *routes) client() http.Handler {
 // as well: otherwise this port, which knows no certificates, would be a way around them.
 func (r *routes) private(admin, profiles bool) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/health", r.api)
-	mux.Handle("/version", r.api)
+	r.handle(mux, "/health", r.api)
+	r.handle(mux, "/version", r.api)
 	if admin {
-		mux.Handle("/mimir/v1/", r.admin)
+		r.handle(mux, "/mimir/v1/", r.admin)
 	}
 	if profiles {
-		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		r.handle(mux, "/debug/pprof/", http.HandlerFunc(pprof.Index))
+		r.handle(mux, "/debug/pprof/cmdline", http.HandlerFunc(pprof.Cmdline))
+		r.handle(mux, "/debug/pprof/profile", http.HandlerFunc(pprof.Profile))
+		r.handle(mux, "/debug/pprof/symbol", http.HandlerFunc(pprof.Symbol))
+		r.handle(mux, "/debug/pprof/trace", http.HandlerFunc(pprof.Trace))
 	}
 	r.observe(mux)
 	return mux
 }
 
 func (r *routes) observe(mux *http.ServeMux) {
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { probe(w, "") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { probe(w, notReady(r.health())) })
+	r.handle(mux, "GET /metrics",
+		promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
+	r.handle(mux, "GET /livez", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { probe(w, "") }))
+	r.handle(mux, "GET /readyz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		probe(w, notReady(r.health()))
+	}))
 }
 
 // notReady says why a node should get no clients, "" if it should.

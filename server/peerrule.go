@@ -115,8 +115,11 @@ func (c *Config) advice() (list []string) {
 	if !client.Enabled() && exposed(c.ListenClient) {
 		add("listen-client is plaintext and reached from other machines: set client-tls")
 	} else if client.Enabled() && !client.RequireClientCert {
-		add("client-tls asks nobody for a certificate: whoever gets to listen-client may write, delete and move the " +
-			"primary; set client-tls.ca and client-tls.require-client-cert")
+		add("client-tls asks nobody for a certificate: whoever gets to listen-client may write and delete; set " +
+			"client-tls.ca and client-tls.require-client-cert")
+	}
+	if c.Operator.TokenFile != "" && !client.Enabled() && exposed(c.ListenClient) {
+		add("operators' tokens come in plaintext to listen-client: who reads the network has them; set client-tls")
 	}
 	if c.ListenHTTP != "" && exposed(c.ListenHTTP) {
 		add("listen-http is plaintext and reached from other machines")

@@ -3,6 +3,7 @@
 package server
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,5 +41,14 @@ func TestDataIsItsUsersAlone(t *testing.T) {
 	}
 	if told := readable(c.Replication.DataDir); len(told) != 1 || !strings.Contains(told[0], "chmod") {
 		t.Errorf("told %q", told)
+	}
+	secret := filepath.Join(t.TempDir(), "tokens")
+	for mode, want := range map[os.FileMode]int{0o600: 0, 0o640: 1} {
+		if err := errors.Join(os.WriteFile(secret, nil, mode), os.Chmod(secret, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if told := readableFile("operator.token-file", secret); len(told) != want {
+			t.Errorf("mode %04o: told %q", mode, told)
+		}
 	}
 }

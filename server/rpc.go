@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/server/operator"
 )
 
 // Limits of the client port's gRPC server. Keep-alive figures are etcd's where nothing else is said.
@@ -29,10 +31,12 @@ const (
 	streamWorkers = 256
 )
 
-// newRPCServer makes the gRPC server of the client port with the API's own options. TLS is the listener's business.
+// newRPCServer makes the gRPC server of the client port with the API's own options. TLS is the listener's business; what
+// certificates were shown comes with the connection.
 func newRPCServer(calls *callMetrics, logger *slog.Logger, api ...grpc.ServerOption) *grpc.Server {
 	calls.logger = logger
 	return grpc.NewServer(append(api,
+		grpc.Creds(operator.Credentials()),
 		grpc.InitialWindowSize(windowBytes),
 		grpc.InitialConnWindowSize(4*windowBytes),
 		grpc.NumStreamWorkers(streamWorkers),

@@ -27,6 +27,7 @@ import (
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/door"
+	"github.com/mimir-kv/mimir/server/operator"
 )
 
 // Options are what a process knows beside its configuration.
@@ -35,6 +36,8 @@ type Options struct {
 	LogTo   io.Writer
 	// Hurry, when closed, ends a stop in good order at once. May be nil.
 	Hurry <-chan struct{}
+	// Reopen has the audit log opened anew. May be nil.
+	Reopen <-chan struct{}
 }
 
 // ErrAbrupt says that a stop in good order was cut short. Nothing is lost: the log has it.
@@ -49,6 +52,10 @@ func Run(ctx context.Context, c *Config, o Options) error {
 	if err != nil {
 		return explained(c, err)
 	}
+	defer s.audit.Close()
+	reopening, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go s.reopen(reopening, o.Reopen)
 	if err := s.start(ctx); err != nil {
 		s.leave()
 		if ctx.Err() != nil {
@@ -85,7 +92,9 @@ type server struct {
 	config     *Config
 	version    string
 	logger     *slog.Logger
-	advice     []string    // what is open to others, and what to change
+	advice     []string // what is open to others, and what to change
+	gate       *operator.Gate
+	audit      *operator.Audit
 	shares     door.Shares // of the descriptors
 	ports      *listeners
 	room       *room
@@ -116,10 +125,15 @@ func open(c *Config, o Options) (*server, error) {
 	for _, text := range warnings {
 		s.logger.Warn("limit", "err", text)
 	}
-	s.advice = append(c.advice(), readable(c.Replication.DataDir)...)
-	for _, text := range s.advice {
+	if s.gate, s.audit, err = c.Operator.newGate(s.logger); err != nil {
+		return nil, err
+	}
+	s.advice = append(append(c.advice(), readable(c.Replication.DataDir)...),
+		readableFile("operator.token-file", c.Operator.TokenFile)...)
+	for _, text := range s.openNow() {
 		s.logger.Warn("open to others", "err", text)
 	}
+	s.logger.Info("operators", "are", s.operators())
 	shares, err := door.Split(door.Limit(), c.MaxConnections)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -193,15 +207,22 @@ func (s *server) build(plain *slog.Logger) error {
 	if node.CheckpointBytes == 0 {
 		node.CheckpointBytes = -1 // to the library, zero is its default
 	}
+	node.CommandLevel = commandLevel
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
 	s.replicator.SetTransport(peers)
+	tokens, err := c.tokens(s.logger)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: auth-token: %w", ErrConfig, err), peers.Close())
+	}
 	s.api = etcdapi.New(etcdapi.Options{
+		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
 		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
+		Unary: s.gate.Unary, Stream: s.gate.Stream,
 	})
 	return nil
 }
@@ -232,7 +253,8 @@ func (s *server) start(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newNodeMetrics(s.replicator.Health, s.figures), doorMetrics(s.ports.doors), &keyMetrics{disk: s.disk})
+		newNodeMetrics(s.replicator.Health, s.figures), doorMetrics(s.ports.doors), auditMetrics{s.audit},
+		&keyMetrics{disk: s.disk})
 	s.rpc = newRPCServer(newCallMetrics(registry), s.logger, s.api.ServerOptions()...)
 	s.api.Register(s.rpc)
 	gateway, cancel := context.WithCancel(context.Background())
@@ -243,9 +265,11 @@ func (s *server) start(ctx context.Context) error {
 	}
 	handler := admin.NewHandler(admin.HandlerOptions{
 		Replicator: s.replicator, Voting: s.replicator.Voting(), Node: s.node, Logger: s.logger,
-		States: savedStates{s.store, s.disk.storeFS(), s.logger},
+		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: s.gate.HTTP,
 	})
-	routes := &routes{api: api, admin: handler, registry: registry, health: s.replicator.Health}
+	routes := &routes{
+		api: api, admin: handler, registry: registry, health: s.replicator.Health, guard: s.gate.HTTP,
+	}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.Serve(both.grpc) })
 	hosts := hostsOf(s.config.ListenClient, s.config.AdvertiseClient, s.config.ListenHTTP)
@@ -295,7 +319,8 @@ func (s *server) node() admin.Node {
 	n := admin.Node{
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
-		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.advice,
+		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
+		Operators: s.operators(),
 	}
 	for _, a := range s.store.Alarms() {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})

@@ -5,7 +5,10 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/etcdapi/token"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
@@ -141,6 +144,38 @@ var sections = []section{
 		},
 		files("region-tls", "", "authorities of other regions", func(c *Config) *TLS { return &c.RegionTLS }),
 	)},
+	{"Operators", []setting{
+		list("operator.allowed-cn", "common names, of which the certificate of an operator has one; needs "+
+			"`client-tls.ca`", func(c *Config) *[]string { return &c.Operator.AllowedCN }),
+		list("operator.allowed-hostname",
+			"names or IP addresses, for one of which the certificate of an operator is valid; likewise",
+			func(c *Config) *[]string { return &c.Operator.AllowedHostnames }),
+		list("operator.allowed-uri", "URIs, of which the certificate of an operator has one; likewise",
+			func(c *Config) *[]string { return &c.Operator.AllowedURIs }),
+		text("operator.token-file", "",
+			"file of tokens, one a line, of at least 32 characters each, with a name before it or without: who shows "+
+				"one is an operator. Read again within five seconds when it changes",
+			func(c *Config) *string { return &c.Operator.TokenFile }),
+		text("audit-log", "",
+			"file to which every operator's call is appended as a line of JSON, made with mode 0600; if it is renamed "+
+				"or removed, or at SIGHUP, a new one is begun; if not set the lines go to the log",
+			func(c *Config) *string { return &c.Operator.AuditLog }),
+		yesOrNo("audit-log-required", "refuse operators' calls while `audit-log` cannot be written, also a failover; "+
+			"else their lines go to the log meanwhile, and `status` says so",
+			func(c *Config) *bool { return &c.Operator.AuditRequired }),
+	}},
+	{"Users and roles", []setting{
+		text("auth-token", tokenSimple,
+			"what a client gets that logs in ([auth.md](auth.md)): `simple`, or "+
+				"`jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=10m`, as etcd's flag; equal everywhere",
+			func(c *Config) *string { return &c.AuthToken }),
+		duration("auth-token-ttl", token.DefaultTTL, time.Second, 24*time.Hour,
+			"how long a simple token counts; clients that know the password get another one by themselves",
+			func(c *Config) *time.Duration { return &c.AuthTokenTTL }),
+		count("bcrypt-cost", bcrypt.DefaultCost, bcrypt.MinCost, 20,
+			"what hashing a new password costs, each step twice as much as the one before",
+			func(c *Config) *int { return &c.BcryptCost }),
+	}},
 	{"Log", []setting{
 		text("log-level", "info",
 			"`debug`, `info`, `warn` or `error`; the log goes to standard error, one event a line",

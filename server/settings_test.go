@@ -27,6 +27,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"ClientURLs":           "made of advertise-client and client-tls",
 		"OnAsk":                "answered by etcdapi",
 		"OnLeadership":         "told to the lessor",
+		"CommandLevel":         "what kv says of its commands",
 		"EntryLevel":           "the latest, but in tests of mixed fleets",
 	},
 	reflect.TypeFor[kv.Options](): {

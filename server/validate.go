@@ -15,7 +15,8 @@ var nameFormat = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 // Validate checks every key, and keys against each other. The error is ErrConfig and prints the refused value.
 func (c *Config) Validate() error {
 	for _, check := range []func() error{
-		c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateLimits,
+		c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateTokens,
+		c.validateLimits,
 		c.Replication.Validate,
 	} {
 		if err := check(); err != nil {
@@ -171,6 +172,9 @@ func (c *Config) validateTLS() error {
 	}
 	if err := c.PeerRule.validate(c.PeerTLS); err != nil {
 		return fmt.Errorf("peer-tls: %w", err)
+	}
+	if err := c.Operator.validate(c.ClientTLS); err != nil {
+		return err
 	}
 	if c.RegionTLS.Enabled() && !c.PeerTLS.Enabled() {
 		return fmt.Errorf("region-tls needs peer-tls")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mimir-kv/mimir/server"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/operator"
 )
 
 const defaultEndpoint = "127.0.0.1:2379"
@@ -22,6 +23,7 @@ type connection struct {
 	endpoints []string
 	block     server.TLS
 	insecure  bool
+	tokenFile string
 	output    string
 }
 
@@ -37,6 +39,8 @@ func (n *connection) addFlags(c *cobra.Command) {
 		"PEM file of the authorities trusted to sign the servers' certificates (MIMIR_CACERT)")
 	flags.StringVar(&n.block.Cert, "cert", os.Getenv("MIMIR_CERT"), "PEM file of the certificate to show (MIMIR_CERT)")
 	flags.StringVar(&n.block.Key, "key", os.Getenv("MIMIR_KEY"), "PEM file of its key (MIMIR_KEY)")
+	flags.StringVar(&n.tokenFile, "token-file", os.Getenv("MIMIR_TOKEN_FILE"),
+		"file with the token to show as an operator, where operator.token-file of the nodes has it (MIMIR_TOKEN_FILE)")
 	flags.BoolVar(&n.insecure, "insecure-skip-tls-verify", false, "use TLS, but trust any server")
 	flags.StringVarP(&n.output, "output", "o", "text", "text or json")
 }
@@ -67,7 +71,16 @@ func (n *connection) client() (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return admin.NewClient(n.endpoints, secure)
+	client, err := admin.NewClient(n.endpoints, secure)
+	if err != nil || n.tokenFile == "" {
+		return client, err
+	}
+	token, err := operator.ReadToken(n.tokenFile)
+	if err != nil {
+		client.Close()
+		return nil, fmt.Errorf("%w: --token-file: %w", errUsage, err)
+	}
+	return client.WithToken(token), nil
 }
 
 // asking returns what a command does that asks a fleet something, with a client that is closed afterwards.

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -22,10 +25,36 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return server.Run(c.Context(), config, server.Options{Version: version(), LogTo: os.Stderr, Hurry: hurry})
+			o := server.Options{Version: version(), LogTo: os.Stderr, Hurry: hurry}
+			if config.Operator.AuditLog != "" {
+				o.Reopen = hungUp(c.Context())
+			}
+			return server.Run(c.Context(), config, o)
 		},
 	}
 	c.Flags().StringVar(&file, "config", os.Getenv("MIMIR_CONFIG"), "configuration file, YAML")
 	server.AddFlags(c.Flags())
 	return c
+}
+
+// hungUp returns a channel that tells of every SIGHUP until ctx ends.
+func hungUp(ctx context.Context) <-chan struct{} {
+	signals, told := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(signals)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-signals:
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case told <- struct{}{}:
+			}
+		}
+	}()
+	return told
 }

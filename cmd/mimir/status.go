@@ -25,13 +25,13 @@ type fleetReport struct {
 	Survivable bool           `json:"survivable"`
 	Regions    []regionReport `json:"regions"`
 	Alarms     []alarmReport  `json:"alarms,omitempty"`
-	Open       []string       `json:"open,omitempty"` // what is open to others, on a node of each region
+	Open       []string       `json:"open,omitempty"` // what is open to others, on the nodes that answered
 }
 
 type regionReport struct {
 	replication.RegionStatus
 	Revision admin.Revision `json:"revision"` // of the node By; -1 if it did not tell
-	open     []string       // to others, on that node
+	nodes    []nodeReport   // those that answered
 	alarms   []admin.Alarm  // of the fleet, as that node has them
 }
 
@@ -81,18 +81,15 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 		if urls := clientURLs(&r.RegionStatus); len(urls) > 0 {
 			wg.Go(func() {
 				if node, err := client.At(urls...).Node(ctx); err == nil {
-					r.Revision, r.alarms, r.open = node.Revision, node.Alarms, node.Open
+					r.Revision, r.alarms = node.Revision, node.Alarms
 				}
 			})
 		}
+		wg.Go(func() { r.nodes = askNodes(ctx, client, r.Nodes) })
 	}
 	wg.Wait()
 	report.tellAlarms()
-	for _, r := range report.Regions {
-		for _, text := range r.open {
-			report.Open = append(report.Open, r.Name+": "+text)
-		}
-	}
+	report.tellOpen()
 	return report, nil
 }
 

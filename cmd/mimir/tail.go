@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -57,6 +58,9 @@ func tails(ctx context.Context, client *admin.Client) (found []storedTail, silen
 			if node.Reachable && len(node.ClientURLs) > 0 {
 				list, err = client.At(node.ClientURLs...).Tails(ctx)
 			}
+			if isDenied(err) {
+				return nil, nil, fmt.Errorf("%s: %w", node.Name, err)
+			}
 			if err != nil {
 				silent = append(silent, node.Name)
 				continue
@@ -75,6 +79,12 @@ func tails(ctx context.Context, client *admin.Client) (found []storedTail, silen
 }
 
 var errUnreachable = errors.New("unreachable")
+
+// isDenied reports whether a node answered that the caller may not do what he asked for.
+func isDenied(err error) bool {
+	var answered *admin.Error
+	return errors.As(err, &answered) && answered.Status == http.StatusForbidden
+}
 
 // Which copies of a tail are good enough: nodes have what their logs had.
 var (

@@ -1,6 +1,7 @@
 package etcdapitest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"golang.org/x/crypto/bcrypt"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -35,6 +37,12 @@ type Node struct {
 // Start starts a node that stops with the test.
 func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 	tb.Helper()
+	return StartWith(tb, etcdapi.Options{Limits: limits})
+}
+
+// StartWith is Start with more options. Hashing a password costs as little as can be, if nothing else is said.
+func StartWith(tb testing.TB, o etcdapi.Options) *Node {
+	tb.Helper()
 	logger := slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	store, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: "kv", Logger: logger})
 	if err != nil {
@@ -46,9 +54,12 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 			[]*replication.Command{{Data: command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: id})}})
 		return err
 	})
-	n.API = etcdapi.New(etcdapi.Options{
-		Store: store, Lessor: n.Lessor, Replicator: n.Replicator, ClusterID: ClusterID, Limits: limits, Logger: logger,
-	})
+	o.Store, o.Lessor, o.Replicator, o.ClusterID = store, n.Lessor, n.Replicator, ClusterID
+	o.BcryptCost = cmp.Or(o.BcryptCost, bcrypt.MinCost)
+	if o.Logger == nil {
+		o.Logger = logger
+	}
+	n.API = etcdapi.New(o)
 	n.Replicator.answer = n.API.AnswerAsk
 	n.Lessor.Promote(replication.Tenure{Term: 2, Epoch: 1})
 	server := n.serve(tb)

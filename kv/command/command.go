@@ -19,6 +19,20 @@ const (
 	tagLeaseGrant  tag = 5
 	tagLeaseRevoke tag = 6
 	tagAlarm       tag = 7
+
+	// Of users and roles. All that come later too are above tagIdentity: see NeedsUsers.
+	tagIdentity           tag = 8 // an envelope
+	tagAuthEnable         tag = 9
+	tagAuthDisable        tag = 10
+	tagUserAdd            tag = 11
+	tagUserDelete         tag = 12
+	tagUserChangePassword tag = 13
+	tagUserGrantRole      tag = 14
+	tagUserRevokeRole     tag = 15
+	tagRoleAdd            tag = 16
+	tagRoleDelete         tag = 17
+	tagRoleGrant          tag = 18
+	tagRoleRevoke         tag = 19
 )
 
 // EncodePut returns the command that does r. The caller has checked r with CheckPut.
@@ -106,7 +120,7 @@ func encode(t tag, m proto.Message) []byte {
 	out[0] = byte(t)
 	out, err := deterministic.MarshalAppend(out, m)
 	if err != nil {
-		// Only invalid UTF-8 in a string field can fail, and no request has a string field.
+		// Only invalid UTF-8 in a string field can fail, and no request of these has a string field.
 		panic(fmt.Sprintf("command: encode %T: %v", m, err))
 	}
 	return out

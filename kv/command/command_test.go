@@ -132,7 +132,7 @@ func TestResults(t *testing.T) {
 	if Carries(errors.New("of the engine")) || Carries(ErrTooManyOps) {
 		t.Error("an error without a code is carried")
 	}
-	for _, malformed := range []string{"", "\x09", "\x01\x00", "\x00\x0a\xff"} {
+	for _, malformed := range []string{"", "\x19", "\x01\x00", "\x00\x0a\xff"} {
 		if got, err := DecodePutResult([]byte(malformed)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("result %x: %v, %v", malformed, got, err)
 		}
@@ -166,6 +166,11 @@ func TestNeedsScan(t *testing.T) {
 		{txn(past), true},
 		{txn(opTxn(nil, []*pb.RequestOp{opRange("k", "l")})), true},
 		{EncodeTxn(&pb.TxnRequest{Compare: []*pb.Compare{{Key: []byte("k"), RangeEnd: []byte("l")}}}), true},
+		{EncodeAs(alice, EncodePut(put("k", "v"))), false},
+		{EncodePut(&pb.PutRequest{Key: []byte("k"), Lease: 7}), false},
+		{EncodeAs(alice, EncodePut(&pb.PutRequest{Key: []byte("k"), Lease: 7})), true}, // keys of the lease are checked
+		{EncodeAs(alice, txn(opTxn(nil, []*pb.RequestOp{opPut("k"), opPutTo("k", 7)}))), true},
+		{EncodeAs(alice, txn(opPut("k"))), false},
 	} {
 		var r Request
 		if err := r.Decode(c.command); err != nil {

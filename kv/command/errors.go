@@ -41,6 +41,9 @@ var (
 var codes = []error{
 	nil, ErrCompacted, ErrFutureRevision, ErrKeyNotFound, ErrLeaseNotFound, ErrLeaseExists, ErrLeaseTTLTooLarge,
 	ErrMalformed, ErrEffectTooLarge,
+	ErrUserEmpty, ErrUserNotFound, ErrUserAlreadyExist, ErrRoleEmpty, ErrRoleNotFound, ErrRoleAlreadyExist,
+	ErrRootUserNotExist, ErrRootRoleNotExist, ErrNoPasswordUser, ErrPermissionNotGiven, ErrPermissionDenied,
+	ErrRoleNotGranted, ErrPermissionNotGranted, ErrAuthOldRevision, ErrInvalidAuthMgmt, ErrTooManyUsers,
 }
 
 // Carries reports whether err is one that a result can carry.

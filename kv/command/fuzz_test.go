@@ -13,9 +13,25 @@ func FuzzDecodeCommand(f *testing.F) {
 	f.Add(EncodeCompaction(&pb.CompactionRequest{Revision: 3}))
 	f.Add(EncodePut(&pb.PutRequest{Key: []byte("k"), Lease: 5, PrevKv: true, IgnoreValue: true}))
 	f.Add([]byte{1, 0x0a, 0xff})
+	f.Add(EncodeAs(alice, EncodeCompaction(&pb.CompactionRequest{Revision: 3})))
+	f.Add(EncodeOwn(EncodeLeaseExpiry(7)))
+	f.Add(EncodeAuthEnable(AuthEnable{TokenKey: make([]byte, TokenKeyBytes)}))
+	f.Add(append([]byte{byte(tagUserAdd)}, "\x0a\x01u"...))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		var r Request
 		err := r.Decode(p)
+		if err == nil && r.Own && r.Identity != (Identity{}) {
+			t.Fatalf("of %+v, and of the server itself", r.Identity)
+		}
+		if inner, id, own, bad := Unwrap(p); bad == nil && len(p) > 0 && p[0] == byte(tagIdentity) {
+			again := EncodeAs(id, inner)
+			if own {
+				again = EncodeOwn(inner)
+			}
+			if _, other, same, err := Unwrap(again); err != nil || other != id || same != own {
+				t.Fatalf("%+v, %t became %+v, %t: %v", id, own, other, same, err)
+			}
+		}
 		if len(p) == 0 || tag(p[0]) != tagPut {
 			return
 		}

@@ -16,11 +16,22 @@ type Request struct {
 	Grant       *pb.LeaseGrantRequest
 	Revoke      *pb.LeaseRevokeRequest
 	Alarm       *pb.AlarmRequest
+	AuthEnable  *AuthEnable
+	Auth        proto.Message // of EncodeAuth
+
+	// Identity is who asks. Own says that it was the server itself.
+	Identity Identity
+	Own      bool
 }
 
 // Decode decodes a command into r, which is overwritten and may alias p. The error is ErrMalformed.
 func (r *Request) Decode(p []byte) error {
 	r.DeleteRange, r.Txn, r.Compaction, r.Grant, r.Revoke, r.Alarm = nil, nil, nil, nil, nil, nil
+	r.AuthEnable, r.Auth = nil, nil
+	var err error
+	if p, r.Identity, r.Own, err = Unwrap(p); err != nil {
+		return err
+	}
 	if len(p) == 0 {
 		return fmt.Errorf("%w: empty", ErrMalformed)
 	}
@@ -46,44 +57,63 @@ func (r *Request) Decode(p []byte) error {
 	case tagAlarm:
 		r.Alarm = new(pb.AlarmRequest)
 		m = r.Alarm
+	case tagAuthEnable:
+		r.AuthEnable, err = decodeAuthEnable(p[1:])
+		return err
 	default:
-		return fmt.Errorf("%w: tag %d", ErrMalformed, t)
+		one := authMessages[t]
+		if one == nil {
+			return fmt.Errorf("%w: tag %d", ErrMalformed, t)
+		}
+		r.Auth = one()
+		m = r.Auth
 	}
 	if err := proto.Unmarshal(p[1:], m); err != nil {
 		return fmt.Errorf("%w: tag %d: %w", ErrMalformed, p[0], err)
+	}
+	if r.Identity.User == "" && (r.Revoke != nil || r.Txn != nil) {
+		r.Own = r.Own || IsLeaseExpiry(p)
 	}
 	return nil
 }
 
 // Decode returns the request that a command does, for people and programs that read tails: one of PutRequest,
-// DeleteRangeRequest, TxnRequest, CompactionRequest, LeaseGrantRequest, LeaseRevokeRequest and AlarmRequest. It may
-// alias p. The error is ErrMalformed.
+// DeleteRangeRequest, TxnRequest, CompactionRequest, LeaseGrantRequest, LeaseRevokeRequest, AlarmRequest, and those of
+// etcd's Auth that change something, without passwords and keys. It may alias p. The error is ErrMalformed.
 func Decode(p []byte) (proto.Message, error) {
 	r := new(Request)
 	if err := r.Decode(p); err != nil {
 		return nil, err
 	}
+	return Redact(r.Message()), nil
+}
+
+// Message returns the request that is set: of AuthEnable without the key.
+func (r *Request) Message() proto.Message {
 	switch {
 	case r.DeleteRange != nil:
-		return r.DeleteRange, nil
+		return r.DeleteRange
 	case r.Txn != nil:
-		return r.Txn, nil
+		return r.Txn
 	case r.Compaction != nil:
-		return r.Compaction, nil
+		return r.Compaction
 	case r.Grant != nil:
-		return r.Grant, nil
+		return r.Grant
 	case r.Revoke != nil:
-		return r.Revoke, nil
+		return r.Revoke
 	case r.Alarm != nil:
-		return r.Alarm, nil
+		return r.Alarm
+	case r.AuthEnable != nil:
+		return &pb.AuthEnableRequest{}
+	case r.Auth != nil:
+		return r.Auth
 	}
-	return &r.Put, nil
+	return &r.Put
 }
 
 // IsPlainPut reports whether r is a put without options, the command that is to be fast.
 func (r *Request) IsPlainPut() bool {
-	return r.DeleteRange == nil && r.Txn == nil && r.Compaction == nil && r.Grant == nil && r.Revoke == nil &&
-		r.Alarm == nil && r.Put.Lease == 0 && !r.Put.PrevKv && !r.Put.IgnoreValue && !r.Put.IgnoreLease
+	return r.isPut() && r.Put.Lease == 0 && !r.Put.PrevKv && !r.Put.IgnoreValue && !r.Put.IgnoreLease
 }
 
 // NeedsScan reports whether a command reads more than single keys at the current revision, so that the batch it is
@@ -95,7 +125,26 @@ func (r *Request) NeedsScan() bool {
 	case r.DeleteRange != nil:
 		return len(r.DeleteRange.RangeEnd) > 0
 	case r.Txn != nil:
-		return txnNeedsScan(r.Txn)
+		return txnNeedsScan(r.Txn) || r.Identity.User != "" && putsToLease(r.Txn)
+	case r.isPut():
+		return r.Identity.User != "" && r.Put.Lease != 0 // the keys of the lease are checked
+	}
+	return false
+}
+
+func (r *Request) isPut() bool {
+	return r.DeleteRange == nil && r.Txn == nil && r.Compaction == nil && r.Grant == nil && r.Revoke == nil &&
+		r.Alarm == nil && r.AuthEnable == nil && r.Auth == nil
+}
+
+// putsToLease reports whether a transaction may attach a key to a lease.
+func putsToLease(t *pb.TxnRequest) bool {
+	for _, branch := range [][]*pb.RequestOp{t.Success, t.Failure} {
+		for _, op := range branch {
+			if n := op.GetRequestTxn(); op.GetRequestPut().GetLease() != 0 || n != nil && putsToLease(n) {
+				return true
+			}
+		}
 	}
 	return false
 }

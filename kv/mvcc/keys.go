@@ -12,6 +12,7 @@ import (
 const (
 	tableAttached  byte = 'A' // lease, user key: the key is attached to the lease
 	tableLeases    byte = 'E' // lease: its granted time to live
+	tableAuth      byte = 'I' // kind, name: a record of users and roles
 	tableKeys      byte = 'K' // user key, revision: a version
 	tableMeta      byte = 'M' // metadata and state
 	tableRevisions byte = 'R' // revision: the user key that changed
@@ -90,6 +91,12 @@ const (
 func appendAttached(dst []byte, id int64, key []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(append(dst, tableAttached), uint64(id))
 	return append(append(dst, key...), sentinel)
+}
+
+const authTableBytes = 1 + 1
+
+func appendAuth(dst []byte, kind byte, name string) []byte {
+	return append(append(append(dst, tableAuth, kind), name...), sentinel)
 }
 
 // attachedBounds returns the bounds of all keys attached to a lease.

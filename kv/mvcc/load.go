@@ -60,6 +60,22 @@ func EachLease(db pebble.Reader, add func(id int64, ttl uint64) error) error {
 	return cmp.Or(err, it.Error(), it.Close())
 }
 
+// EachAuth calls add with each record of users and roles in db. An error of add ends the walk. The record is valid
+// during the call.
+func EachAuth(db pebble.Reader, add func(kind byte, name string, record []byte) error) error {
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableAuth}, UpperBound: []byte{tableAuth + 1}})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		var name []byte
+		if name, err = userKey(it.Key(), authTableBytes); err == nil {
+			err = add(it.Key()[1], string(name), it.Value())
+		}
+	}
+	return cmp.Or(err, it.Error(), it.Close())
+}
+
 // AttachedKeys returns the keys attached to a lease, in order.
 func AttachedKeys(db pebble.Reader, id int64) (keys [][]byte, err error) {
 	err = EachAttached(db, id, nil, func(key []byte) (more bool) {

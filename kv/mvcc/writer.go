@@ -113,6 +113,15 @@ func (w *Writer) Revoke(id int64) error {
 	return w.remove(w.other)
 }
 
+// Auth replaces a record of users and roles, or removes it if record is nil.
+func (w *Writer) Auth(kind byte, name string, record []byte) error {
+	w.other = appendAuth(w.other[:0], kind, name)
+	if record == nil {
+		return w.remove(w.other)
+	}
+	return w.set(w.other, record)
+}
+
 // State replaces the state.
 func (w *Writer) State(s *State) error {
 	w.other = s.append(w.other[:0])

@@ -72,7 +72,10 @@ func EncodeControl(c *Control) ([]byte, error) {
 		return nil, fmt.Errorf("encode control %s: %w", c.Op, err)
 	}
 	version := byte(FormatVersion)
-	if c.Level() >= LevelPolicy {
+	switch level := c.Level(); {
+	case level >= LevelUsers:
+		version = usersVersion
+	case level >= LevelPolicy:
 		version = policyVersion
 	}
 	return append([]byte{version, byte(KindControl), 0, 0}, body...), nil

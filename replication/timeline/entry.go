@@ -17,14 +17,15 @@ const (
 	KindControl Kind = 3 // a Control of this region
 )
 
-// FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion, and of a
-// control of LevelPolicy: a node that does not know of these cannot apply them as others do, and says that it has to be
-// upgraded.
+// FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion, of a
+// control of LevelPolicy, and of a frame or a control of LevelUsers: a node that does not know of these cannot apply
+// them as others do, and says that it has to be upgraded.
 const (
 	FormatVersion = 1
 	placesVersion = 2
 	ballotVersion = 3 // of a region's state alone
 	policyVersion = 4 // of a region's state, and of a control, with a charter of LevelPolicy
+	usersVersion  = 5 // of a frame with commands of LevelUsers, and of what says that there were such
 )
 
 // Frame is a run of consecutive commands of one epoch: the unit of the log, of the stream and of replay. The same
@@ -34,6 +35,8 @@ type Frame struct {
 	First    Position // of the first command
 	Previous Chain    // before the first command
 	Commands []Command
+	// Level is the earliest one of nodes that understand all commands: LevelFirst or LevelUsers.
+	Level Level
 }
 
 // Last returns the position of the last command; First-1 when there is none.
@@ -82,7 +85,8 @@ func KindOf(p []byte) (Kind, error) {
 	case len(p) < 2:
 		return 0, fmt.Errorf("%w: %d bytes", ErrFormat, len(p))
 	case p[0] != FormatVersion && (p[0] != placesVersion || Kind(p[1]) != KindReign) &&
-		(p[0] != policyVersion || Kind(p[1]) != KindControl):
+		(p[0] != policyVersion || Kind(p[1]) != KindControl) &&
+		(p[0] != usersVersion || Kind(p[1]) == KindReign):
 		return 0, fmt.Errorf("%w: version %d of kind %d", ErrVersion, p[0], p[1])
 	}
 	switch k := Kind(p[1]); k {
@@ -114,9 +118,13 @@ func FrameBytes(count, dataBytes int) int { return headerBytes + 4*count + dataB
 
 // AppendFrame appends the encoding of f to dst.
 func AppendFrame(dst []byte, f *Frame) []byte {
+	start := len(dst)
 	dst = appendHeader(dst, Header{
 		Kind: KindFrame, Count: uint32(len(f.Commands)), Epoch: f.Epoch, First: f.First, Previous: f.Previous,
 	})
+	if f.Level >= LevelUsers {
+		dst[start] = usersVersion
+	}
 	for i := range f.Commands {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(f.Commands[i].Data)))
 		dst = append(dst, f.Commands[i].Data...)
@@ -134,6 +142,9 @@ func DecodeFrame(p []byte, f *Frame) error {
 		return fmt.Errorf("%w: frame of %d commands at %d, epoch %d", ErrFormat, h.Count, h.First, h.Epoch)
 	}
 	f.Epoch, f.First, f.Previous, f.Commands = h.Epoch, h.First, h.Previous, f.Commands[:0]
+	if f.Level = LevelFirst; p[0] == usersVersion {
+		f.Level = LevelUsers
+	}
 	rest := p[headerBytes:]
 	if uint64(h.Count)*4 > uint64(len(rest)) {
 		return fmt.Errorf("%w: %d commands in %d bytes", ErrFormat, h.Count, len(rest))

@@ -98,6 +98,10 @@ func (m *Machine) Frame(f *Frame) (Outcome, string, error) {
 	}
 	s.Cursor.Chain = m.folder.Frame(f)
 	s.Cursor.Position = f.Last()
+	if f.Level > s.Commands {
+		s.Commands = f.Level
+		m.changed()
+	}
 	return Applied, "", nil
 }
 
@@ -300,6 +304,7 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 	}
 	next := *s
 	next.Cursor, next.Reigns = c.Origin.Cursor, slices.Clone(c.Origin.Reigns)
+	next.Commands = max(s.Commands, c.Origin.Commands)
 	if s.Diverged != nil {
 		next.GivenUp = &GivenUp{Fork: s.Diverged.Fork}
 	}

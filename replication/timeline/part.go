@@ -4,6 +4,8 @@ package timeline
 type Origin struct {
 	Cursor Cursor  `json:"cursor"`
 	Reigns []Reign `json:"reigns"`
+	// Commands is that of the State whose place it is; what is not made of one may leave it out.
+	Commands Level `json:"commands,omitempty"`
 }
 
 // ChainAt returns the chain behind the position p of the reign r, where the reigns and the cursor tell it: where that

@@ -43,7 +43,7 @@ func TestTheChainsThatReignsTell(t *testing.T) {
 	first := Reign{Epoch: 1, First: 1, Primary: "us"}
 	second := Reign{Epoch: 2, First: 6, Primary: "eu", Previous: Chain{5}}
 	other := Reign{Epoch: 2, First: 4, Primary: "ap", Previous: Chain{3}}
-	a := Origin{Cursor{2, 9, Chain{9}}, []Reign{first, second}}
+	a := Origin{Cursor: Cursor{2, 9, Chain{9}}, Reigns: []Reign{first, second}}
 	for _, c := range []struct {
 		reign Reign
 		at    Position
@@ -58,14 +58,14 @@ func TestTheChainsThatReignsTell(t *testing.T) {
 			t.Errorf("epoch %d at %d: %v, %t", c.reign.Epoch, c.at, got, ok)
 		}
 	}
-	b := Origin{Cursor{2, 7, Chain{7}}, []Reign{first, other}}
+	b := Origin{Cursor: Cursor{2, 7, Chain{7}}, Reigns: []Reign{first, other}}
 	if r, began, last := Shared(a, b); r != first || began != 0 || last != 3 {
 		t.Errorf("shared is epoch %d, from %d to %d", r.Epoch, began, last)
 	}
-	if r, began, last := Shared(a, Origin{Cursor{2, 8, Chain{8}}, a.Reigns}); r != second || began != 5 || last != 8 {
+	if r, began, last := Shared(a, Origin{Cursor: Cursor{2, 8, Chain{8}}, Reigns: a.Reigns}); r != second || began != 5 || last != 8 {
 		t.Errorf("shared is epoch %d, from %d to %d", r.Epoch, began, last)
 	}
-	if r, began, last := Shared(a, Origin{Cursor{1, 8, Chain{8}}, []Reign{other}}); r != (Reign{}) || began|last != 0 {
+	if r, began, last := Shared(a, Origin{Cursor: Cursor{1, 8, Chain{8}}, Reigns: []Reign{other}}); r != (Reign{}) || began|last != 0 {
 		t.Errorf("shared is epoch %d, from %d to %d", r.Epoch, began, last)
 	}
 }

@@ -41,6 +41,12 @@ func (c *Charter) Level() Level {
 	return LevelBallots
 }
 
+// Awaits reports whether the charter has a return by which a later epoch than e was to begin: it is under way, or came
+// to nothing.
+func (c *Charter) Awaits(e Epoch) bool {
+	return slices.ContainsFunc(c.Returns, func(m Move) bool { return m.Epoch > e })
+}
+
 // Merge returns the moves of both without repetition, by epoch, the last ones.
 func Merge(a, b []Move) []Move {
 	all := slices.Concat(a, b)
@@ -90,6 +96,9 @@ func (c *Control) Level() Level {
 	}
 	if c.Vote != nil {
 		level = max(level, c.Vote.Charter.Level())
+	}
+	if c.Origin != nil {
+		level = max(level, c.Origin.Commands)
 	}
 	return level
 }

@@ -72,6 +72,8 @@ type State struct {
 	Conf     []byte      `json:",omitempty"` // the Raft configuration, opaque here
 	// Ballot is the region's vote; nil: no votes are taken here, and who is primary is an operator's business.
 	Ballot *Ballot `json:",omitempty"`
+	// Commands is the earliest level of nodes that understand all commands applied: what they left is in the contents.
+	Commands Level `json:",omitempty"`
 	// Removed are the Raft identities that left the region, the last one last, at most MaxRemoved. What becomes of an
 	// entry never depends on it: versions that do not keep it apply the same.
 	Removed []uint64 `json:",omitempty"`
@@ -167,6 +169,8 @@ func (s *State) EncodeRecord() ([]byte, error) {
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
 	switch s.Level() {
+	case LevelUsers:
+		return usersVersion
 	case LevelPolicy:
 		return policyVersion
 	case LevelBallots:
@@ -181,9 +185,9 @@ func (s *State) recordVersion() byte {
 // Level returns the earliest level of nodes that understand the state.
 func (s *State) Level() Level {
 	if s.Ballot != nil {
-		return s.Ballot.Charter.Level()
+		return max(s.Commands, s.Ballot.Charter.Level())
 	}
-	level := s.Yielded.Level()
+	level := max(s.Commands, s.Yielded.Level())
 	for _, r := range s.Reigns {
 		level = max(level, r.Level())
 	}
@@ -195,7 +199,7 @@ func (s *State) Level() Level {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > policyVersion {
+	if len(p) > 0 && p[0] > usersVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {

@@ -125,7 +125,8 @@ const (
 	LevelKeep    Level = 2 // the control keep
 	LevelBallots Level = 3 // votes, charters and ceilings
 	LevelPolicy  Level = 4 // charters with more rules about how the primary moves by itself
-	LevelNow           = LevelPolicy
+	LevelUsers   Level = 5 // frames with commands about users, or in the name of one
+	LevelNow           = LevelUsers
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

@@ -2,12 +2,14 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -149,7 +151,8 @@ func serve(t *testing.T, f *fake, before ...string) *Client {
 	t.Helper()
 	h := NewHandler(HandlerOptions{
 		Replicator: f, Logger: slog.New(slog.DiscardHandler), States: fakeState{f.fails},
-		Node: func() Node { return Node{HealthStatus: f.Health(), Revision: 7} },
+		Node:  func() Node { return Node{HealthStatus: f.Health(), Revision: 7} },
+		Guard: func(_ string, h http.Handler) http.Handler { return h },
 	})
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
@@ -346,5 +349,31 @@ func TestTailsMayTakeLong(t *testing.T) {
 	_, found := c.TailFork(t.Context(), "t")
 	if err := errors.Join(listed, found); err != nil {
 		t.Error(err)
+	}
+}
+
+// A token is shown to the nodes that are asked, and not in plaintext by a client that was given TLS.
+func TestATokenIsShown(t *testing.T) {
+	var shown []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown = append(shown, r.Header.Get("Authorization"))
+		io.WriteString(w, `{}`) //nolint:errcheck // a test
+	}))
+	defer s.Close()
+	for _, secure := range []*tls.Config{nil, {MinVersion: tls.VersionTLS12}} {
+		c, err := NewClient([]string{s.URL}, secure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for _, client := range []*Client{c, c.WithToken("geheim"), c.WithToken("geheim").At(s.URL)} {
+			if _, err := client.Node(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := []string{"", "Bearer geheim", "Bearer geheim", "", "", ""}
+	if !slices.Equal(shown, want) {
+		t.Errorf("shown: %q", shown)
 	}
 }

@@ -30,6 +30,8 @@ type Client struct {
 	endpoints []string
 	http      *http.Client
 	answer    time.Duration // for a question
+	secure    bool          // TLS was asked for
+	token     string        // of an operator; may be empty
 }
 
 // NewClient returns a client of the nodes at endpoints, each host:port or a URL. A secure configuration makes https the
@@ -41,7 +43,7 @@ func NewClient(endpoints []string, secure *tls.Config) (*Client, error) {
 		protocol = secure.Clone()
 		protocol.NextProtos = []string{"http/1.1"}
 	}
-	c := &Client{answer: answerTimeout, http: &http.Client{Transport: &http.Transport{
+	c := &Client{answer: answerTimeout, secure: secure != nil, http: &http.Client{Transport: &http.Transport{
 		TLSClientConfig: protocol, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: dialTimeout,
 		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
 	}}}
@@ -68,11 +70,20 @@ func baseURL(endpoint string, secure bool) string {
 
 // At returns a client of other endpoints that shares everything else with c.
 func (c *Client) At(endpoints ...string) *Client {
-	other := &Client{http: c.http, answer: c.answer}
+	other := *c
+	other.endpoints = nil
 	for _, e := range endpoints {
 		other.endpoints = append(other.endpoints, baseURL(e, strings.HasPrefix(c.endpoints[0], "https://")))
 	}
-	return other
+	return &other
+}
+
+// WithToken returns a client that shows an operator's token, and shares everything else with c. One that was given TLS
+// shows it to nobody without.
+func (c *Client) WithToken(token string) *Client {
+	other := *c
+	other.token = token
+	return &other
 }
 
 // Close drops idle connections.
@@ -178,6 +189,9 @@ func (c *Client) open(ctx context.Context, method, endpoint, path string, body [
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" && (!c.secure || request.URL.Scheme == "https") {
+		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {

@@ -140,6 +140,5 @@ func parting(today, lost []replication.Reign, first replication.Position) (int, 
 
 func (h *handler) discardTail(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	h.Logger.Warn("discarding a tail was asked for", "tail", name, "by", r.RemoteAddr)
 	answer(w, struct{}{}, h.Replicator.DiscardTail(r.Context(), name))
 }

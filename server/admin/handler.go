@@ -52,7 +52,13 @@ type Node struct {
 	Alarms []Alarm `json:"alarms,omitempty"`
 	// Open says what is open to others on this node, and what to change.
 	Open []string `json:"open,omitempty"`
+	// Operators says who is an operator: the settings that name them, root, or [Everybody]. Empty: the node is of a
+	// version that asks nobody.
+	Operators string `json:"operators,omitempty"`
 }
+
+// Everybody is who is an operator on a node where nothing says who is.
+const Everybody = "everybody"
 
 // Alarm is one that a member has raised: NOSPACE.
 type Alarm struct {
@@ -87,6 +93,8 @@ type HandlerOptions struct {
 	Node       func() Node
 	States     States
 	Logger     *slog.Logger
+	// Guard returns the handler of a pattern with what checks that the caller may call it before it.
+	Guard func(pattern string, h http.Handler) http.Handler
 }
 
 // maxBodyBytes bounds what a call may send.
@@ -114,27 +122,28 @@ func lasting(r *http.Request) (context.Context, context.CancelFunc) {
 func NewHandler(o HandlerOptions) http.Handler {
 	h := &handler{o, semaphore.NewWeighted(mostTails), semaphore.NewWeighted(mostStates)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
-	mux.HandleFunc("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) {
+	on := func(pattern string, f http.HandlerFunc) { mux.Handle(pattern, o.Guard(pattern, f)) }
+	on("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
+	on("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, o.Replicator.Fleet(r.Context()), nil)
 	})
-	mux.HandleFunc("POST /mimir/v1/switchover", h.move)
-	mux.HandleFunc("POST /mimir/v1/switchover/abort", h.abort)
-	mux.HandleFunc("POST /mimir/v1/fleet/init", h.found)
-	mux.HandleFunc("POST /mimir/v1/failover", h.move)
-	mux.HandleFunc("POST /mimir/v1/votes/enable", h.enableVotes)
-	mux.HandleFunc("POST /mimir/v1/votes/recover", h.recoverVotes)
-	mux.HandleFunc("POST /mimir/v1/votes/pause", h.pauseFailover)
-	mux.HandleFunc("POST /mimir/v1/votes/change", h.changeVotes)
-	mux.HandleFunc("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
+	on("POST /mimir/v1/switchover", h.move)
+	on("POST /mimir/v1/switchover/abort", h.abort)
+	on("POST /mimir/v1/fleet/init", h.found)
+	on("POST /mimir/v1/failover", h.move)
+	on("POST /mimir/v1/votes/enable", h.enableVotes)
+	on("POST /mimir/v1/votes/recover", h.recoverVotes)
+	on("POST /mimir/v1/votes/pause", h.pauseFailover)
+	on("POST /mimir/v1/votes/change", h.changeVotes)
+	on("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
 		tails, err := o.Replicator.Tails(r.Context())
 		answer(w, tails, err)
 	})
-	mux.HandleFunc("GET /mimir/v1/tails/{name}", h.readTail)
-	mux.HandleFunc("GET /mimir/v1/tails/{name}/state", h.readState)
-	mux.HandleFunc("GET /mimir/v1/tails/{name}/fork", h.fork)
-	mux.HandleFunc("DELETE /mimir/v1/tails/{name}", h.discardTail)
-	mux.HandleFunc("/mimir/v1/", func(w http.ResponseWriter, r *http.Request) {
+	on("GET /mimir/v1/tails/{name}", h.readTail)
+	on("GET /mimir/v1/tails/{name}/state", h.readState)
+	on("GET /mimir/v1/tails/{name}/fork", h.fork)
+	on("DELETE /mimir/v1/tails/{name}", h.discardTail)
+	on("/mimir/v1/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Sprintf("no such call: %s %s", r.Method, r.URL.Path))
 	})
 	return mux
@@ -158,13 +167,10 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 	var report *replication.MoveReport
 	var err error
 	if r.URL.Path == "/mimir/v1/switchover" {
-		h.Logger.Info("switchover asked for", "to", in.To, "by", r.RemoteAddr)
 		report, err = h.Replicator.Switchover(ctx, in.To)
 	} else if in.AcceptLoss != nil && !in.Force {
-		h.Logger.Warn("failover asked for", "to", in.To, "accept", *in.AcceptLoss, "by", r.RemoteAddr)
 		report, err = h.Replicator.FailoverWithin(ctx, in.To, *in.AcceptLoss)
 	} else {
-		h.Logger.Warn("failover asked for", "to", in.To, "force", in.Force, "by", r.RemoteAddr)
 		report, err = h.Replicator.Failover(ctx, in.To, in.Force)
 	}
 	answer(w, report, err)
@@ -176,7 +182,6 @@ type Aborted struct {
 }
 
 func (h *handler) abort(w http.ResponseWriter, r *http.Request) {
-	h.Logger.Info("abort of the switchover asked for", "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	at, err := h.Replicator.AbortSwitchover(ctx)

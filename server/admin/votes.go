@@ -39,7 +39,6 @@ func (h *handler) enableVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("votes asked for", "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	charter, err := h.Voting.Enable(ctx, in)
@@ -51,7 +50,6 @@ func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("pause of automatic failover asked for", "for", in.Reason, "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	charter, err := h.Voting.Pause(ctx, in.Reason)
@@ -63,7 +61,6 @@ func (h *handler) changeVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("change of votes asked for", "remove", in.Remove, "add", in.Add+in.Witness, "by", r.RemoteAddr)
 	charter, err := h.Voting.Change(context.WithoutCancel(r.Context()), in)
 	answer(w, charter, err)
 }
@@ -73,7 +70,6 @@ func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("recovery asked for", "keep", in.Keep, "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	reign, err := h.Voting.Recover(ctx, in.Keep)
@@ -85,7 +81,6 @@ func (h *handler) found(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	h.Logger.Warn("a new fleet asked for", "primary", in.Primary, "by", r.RemoteAddr)
 	ctx, cancel := lasting(r)
 	defer cancel()
 	reign, err := h.Replicator.Found(ctx, in.Primary)

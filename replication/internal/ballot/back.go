@@ -114,5 +114,8 @@ func (b *Back) Ended(now Instant, why string) {
 	}
 }
 
+// UnderWay reports whether Ended has to follow.
+func (b *Back) UnderWay() bool { return b.gone }
+
 // Why says what is to happen, or what keeps a region of a higher priority from taking over; "": there is none.
 func (b *Back) Why() string { return b.why }

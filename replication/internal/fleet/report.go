@@ -62,6 +62,8 @@ type Report struct {
 	Nodes []Node `json:"nodes,omitempty"`
 	// Voting is what the region has to do with votes; nil from a node that is too old to say.
 	Voting *Voting `json:"voting,omitempty"`
+	// Forming says that the node is about to begin the first epoch of a new fleet.
+	Forming bool `json:"forming,omitempty"`
 	// Warnings are what the leader of the primary says of those who vote, and Notes what is to happen by itself.
 	Warnings []string `json:"warnings,omitempty"`
 	Notes    []string `json:"notes,omitempty"`

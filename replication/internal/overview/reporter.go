@@ -98,6 +98,9 @@ type ReporterConfig struct {
 	Governor   Governor
 	Losses     Losses
 	Votes      Votes // nil: none are taken
+	// Forming tells whether this node is about to begin the first epoch of a new fleet. It is asked before the state is
+	// looked at: what is not about to begin any more has begun by then.
+	Forming func() bool
 	// OnAsked is told where a node of another region that asked says it is. May be nil.
 	OnAsked   func(region string, m timeline.Member)
 	Writes    Writes
@@ -129,6 +132,7 @@ func (a Asker) isOf(ctx context.Context) bool {
 // Report returns what this node says of itself to other nodes.
 func (r *Reporter) Report() fleet.Report {
 	c := &r.config
+	forming := c.Forming()
 	v := c.Applied.View()
 	s := &v.State
 	leads := c.Leadership.Leads()
@@ -142,6 +146,7 @@ func (r *Reporter) Report() fleet.Report {
 		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
 		Level: c.Level,
 		Nodes: r.nodes(s.Conf), TakesWrites: new(bool), Voting: fleet.VotingOf(s),
+		Forming: forming,
 	}
 	if _, started := c.Life.Started(); !started {
 		return out

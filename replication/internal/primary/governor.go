@@ -79,6 +79,9 @@ const (
 	findTimeout = 15 * time.Second
 	// findAgain is the pause between two tries to find it, and between two looks at a region that is not ready.
 	findAgain = 100 * time.Millisecond
+	// rewindTimeout is how long a region tries to go back to the fork by itself before it takes a copy: what was
+	// written since a checkpoint is applied in much less.
+	rewindTimeout = 5 * time.Minute
 )
 
 // limits of a handoff: at most 30 s in which the target, if it is not close, comes no closer, then writes pause for at
@@ -87,7 +90,7 @@ func limits(callTimeout time.Duration) succession.Limits {
 	return succession.Limits{
 		CatchUp: 30 * time.Second, Settle: time.Second, Handover: 10 * time.Second, Abort: 2 * callTimeout,
 		Ask: 2 * callTimeout, Again: findAgain, Retry: time.Second, Poll: time.Second, Close: 10_000,
-		Near: 100,
+		Near: 100, Rewind: rewindTimeout,
 	}
 }
 
@@ -227,7 +230,10 @@ func (g *Governor) view() succession.View {
 	out.Term, _ = g.config.Leadership.Term()
 	for name, r := range v.Regions {
 		if l := r.Leader(); l != nil {
-			sight := succession.Sight{Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns, Sealed: l.Sealed}
+			sight := succession.Sight{
+				Role: l.Role, Cursor: l.Cursor, Reigns: l.Reigns, Sealed: l.Sealed, Forming: l.Forming,
+				Asked: l.At.Sub(g.began),
+			}
 			if l.Voting != nil {
 				sight.Ballot = &l.Voting.Ballot
 			}

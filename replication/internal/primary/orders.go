@@ -116,3 +116,12 @@ func (o Orders) found(ctx context.Context) (*timeline.Reign, error) {
 	r := g.order(ctx, func(call uint64) succession.Input { return succession.Found{Call: call} })
 	return r.Reign, r.Err
 }
+
+// Forming reports whether this node is about to begin the first epoch of a new fleet. Whoever tells that of itself
+// tells also whether it has, as it is after this call.
+func (o Orders) Forming() bool {
+	g := o.Governor
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return succession.Forming(g.machine)
+}

@@ -157,6 +157,9 @@ func (g *Governor) tell(e succession.Effect) {
 			"epoch", e.Handover.Epoch, "handoff", e.Handover.Handoff)
 	case e.Do == succession.Begin:
 		logger.Info("begins an epoch", "epoch", e.Reign.Epoch, "handoff", e.Reign.Handoff, "lossy", e.Reign.Lossy)
+	case e.Do == succession.Stop && e.Why != "":
+		logger.Warn("goes back to the fork no more by its own checkpoints; takes a copy of the whole state", "err",
+			e.Why)
 	case e.Do == succession.Propose:
 		g.tellControl(e.Control)
 	}

@@ -40,7 +40,8 @@ type pipeline struct {
 	back       requeuer // of proposals that were certainly not applied
 	clock      clock.Clock
 	frameBytes int
-	window     int64 // bytes in flight
+	window     int64                               // bytes in flight
+	level      func(command []byte) timeline.Level // may be nil
 	wake       wake.Signal
 	folder     *timeline.Folder
 
@@ -62,7 +63,7 @@ type pipeline struct {
 func newPipeline(c *Config, back requeuer) *pipeline {
 	return &pipeline{
 		group: c.Group, standing: c.Standing, durability: c.Durability, back: back, clock: c.Clock,
-		frameBytes: c.FrameBytes, window: c.WindowBytes, wake: wake.New(), folder: timeline.NewFolder(),
+		frameBytes: c.FrameBytes, window: c.WindowBytes, level: c.CommandLevel, wake: wake.New(), folder: timeline.NewFolder(),
 	}
 }
 
@@ -224,6 +225,11 @@ func (p *pipeline) encode(f *flight, stamp timeline.Cursor) []byte {
 		commands = append(commands, u.commands...)
 	}
 	frame := timeline.Frame{Epoch: stamp.Epoch, First: f.first, Previous: stamp.Chain, Commands: commands}
+	for i := range commands {
+		if p.level != nil {
+			frame.Level = max(frame.Level, p.level(commands[i].Data))
+		}
+	}
 	f.after = timeline.Cursor{Epoch: stamp.Epoch, Position: frame.Last(), Chain: p.folder.Frame(&frame)}
 	return timeline.AppendFrame(make([]byte, 0, timeline.FrameBytes(count, int(f.bytes))), &frame)
 }

@@ -63,6 +63,8 @@ type Config struct {
 	MaxCommandBytes int   // bounds one proposal
 	FrameBytes      int   // where a frame of waiting proposals is closed
 	WindowBytes     int64 // of commands proposed but not yet applied
+
+	CommandLevel func(command []byte) timeline.Level // may be nil
 }
 
 // Proposer takes writes, controls and beginnings of epochs to the region's log. It is safe for concurrent use. It

@@ -302,6 +302,9 @@ func TestNothingOfALaterLevelIsApplied(t *testing.T) {
 		"policy": {timeline.LevelBallots, control(&timeline.Control{
 			Op: timeline.OpCharter, Charter: &timeline.Charter{Failback: time.Minute},
 		})},
+		"users": {timeline.LevelPolicy, timeline.AppendFrame(nil, &timeline.Frame{
+			Epoch: 1, First: 1, Commands: []timeline.Command{{Data: []byte("c")}}, Level: timeline.LevelUsers,
+		})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			old, now := volatilePlace(t, "us"), volatilePlace(t, "us")

@@ -50,7 +50,11 @@ func (a *Applier) entry(e *raftpb.Entry) error {
 
 func (a *Applier) frame(e *raftpb.Entry) error {
 	f := &a.run.frame
-	if err := timeline.DecodeFrame(e.GetData(), f); err != nil {
+	err := timeline.DecodeFrame(e.GetData(), f)
+	if err == nil {
+		err = a.understands(f.Level)
+	}
+	if err != nil {
 		return err
 	}
 	outcome, why, err := a.machine.Frame(f)

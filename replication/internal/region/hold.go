@@ -38,7 +38,8 @@ func (a *Applier) Hold(dir string) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Held{Part: part, Origin: timeline.Origin{Cursor: s.Cursor, Reigns: slices.Clone(s.Reigns)}, Conf: conf}, nil
+	at := timeline.Origin{Cursor: s.Cursor, Reigns: slices.Clone(s.Reigns), Commands: s.Commands}
+	return &Held{Part: part, Origin: at, Conf: conf}, nil
 }
 
 // Checkpoint implements raftgroup.Machine.

@@ -25,6 +25,7 @@ const (
 type mark struct {
 	index    uint64
 	position contract.Position
+	epoch    timeline.Epoch // that had begun
 }
 
 func (r *Rewinds) dirOf(m mark) string {
@@ -46,7 +47,7 @@ func (r *Rewinds) findMarks() error {
 			meta, err = copies.ReadMetadata(fs, path)
 		}
 		if err == nil {
-			r.marks = append(r.marks, mark{index, meta.Position})
+			r.marks = append(r.marks, mark{index, meta.Position, meta.Epoch})
 		} else if err := fs.RemoveAll(path); err != nil {
 			return fmt.Errorf("remove part of a mark: %w", err)
 		}
@@ -123,7 +124,8 @@ func (r *Rewinds) make() (m mark, err error) {
 		err = held.Write()
 	}
 	if err == nil {
-		m = mark{held.Metadata().AppliedIndex, held.Metadata().Position}
+		meta := held.Metadata()
+		m = mark{meta.AppliedIndex, meta.Position, meta.Epoch}
 		err = c.FS.Rename(part, r.dirOf(m))
 	}
 	if err != nil {
@@ -145,9 +147,13 @@ func (r *Rewinds) thin(base uint64) {
 	r.keep(choose(kept, least))
 }
 
-// choose returns the marks that are kept of these.
+// choose returns the marks that are kept of these. Who has as much as a mark may lack the reign that had begun there.
 func choose(marks []mark, least contract.Position) []mark {
-	for len(marks) > 1 && marks[1].position <= least {
+	passed := func(i int) bool {
+		m := marks[i]
+		return m.position < least || m.position == least && m.epoch == marks[i-1].epoch
+	}
+	for len(marks) > 1 && passed(1) {
 		marks = marks[1:]
 	}
 	for len(marks) > maxMarks {

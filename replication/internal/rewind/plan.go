@@ -73,7 +73,7 @@ func (p *plan) reigns() []timeline.Reign {
 // metadata describes a place on the way, or the end: as the state that the region has then, but for what it says of
 // itself, which whoever installs it puts in its place.
 func (p *plan) metadata(from *contract.Metadata, at timeline.Cursor) (*contract.Metadata, error) {
-	s := &timeline.State{Region: p.state.Region, Cursor: at, Conf: p.state.Conf}
+	s := &timeline.State{Region: p.state.Region, Cursor: at, Conf: p.state.Conf, Commands: p.state.Commands}
 	for _, r := range p.reigns() {
 		if r.Epoch <= at.Epoch {
 			s.Reigns = append(s.Reigns, r)

@@ -120,14 +120,16 @@ func (p *place) writes(to timeline.Position) {
 // diverges gives up what is behind the fork for a reign that begins there, whose history has the chain that is the
 // region's at the position like.
 func (p *place) diverges(fork, like timeline.Position) Request {
-	r := timeline.Reign{Epoch: 2, Primary: "eu", First: fork + 1, Lossy: true, Previous: p.chain(like)}
 	s := p.machine.State()
+	r := timeline.Reign{
+		Epoch: s.Cursor.Epoch + 1, Primary: "eu", First: fork + 1, Lossy: true, Previous: p.chain(like),
+	}
 	c := &timeline.Control{Op: timeline.OpDiverge, Fork: fork, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Claim: &r}
 	if outcome, why, err := p.machine.Control(c); err != nil || outcome != timeline.Applied {
 		p.t.Fatal(outcome, why, err)
 	}
 	p.append(nil)
-	return Request{Index: uint64(len(p.entries)), Reigns: append(slices.Clone(s.Reigns), r)}
+	return Request{Index: uint64(len(p.entries)), Reigns: []timeline.Reign{s.Reigns[0], r}}
 }
 
 func (p *place) chain(at timeline.Position) (c timeline.Chain) {
@@ -285,6 +287,31 @@ func TestTheStateAtTheFork(t *testing.T) {
 		if _, ok := p.State(made.ID); ok {
 			t.Fatal("it is here still")
 		}
+	}
+}
+
+// A mark at the fork of a reign that began there and is lost leads nowhere, and is in the way of no older one: not of
+// its use, nor of keeping it while another region may not have got past it.
+func TestAMarkOfALostReign(t *testing.T) {
+	p := newPlace(t)
+	p.writes(8)
+	p.look()
+	p.writes(16)
+	p.begins(timeline.Reign{Epoch: 2, Primary: "us"})
+	p.least = 16 // of epoch 1
+	p.look()
+	if got := p.positions(); !slices.Equal(got, []timeline.Position{8, 16}) {
+		t.Fatalf("marks %v", got)
+	}
+	p.writes(18)
+	q := p.diverges(16, 16)
+	for range 2 {
+		made, err := p.Prepare(t.Context(), q)
+		if err != nil || made.Origin.Cursor.Position != 16 || !slices.Equal(made.Origin.Reigns, q.Reigns) {
+			t.Fatalf("made %+v, %v", made, err)
+		}
+		p.Discard(made.ID)
+		p.reopen()
 	}
 }
 

@@ -107,14 +107,15 @@ func (r *Rewinds) prepare(ctx context.Context, p *plan) (*contract.Metadata, err
 	return meta, nil
 }
 
-// choose returns the newest mark that leads to the fork.
+// choose returns the newest mark that leads to the fork: one at the fork itself does not if a reign had begun there
+// that is given up.
 func (r *Rewinds) choose(p *plan) (mark, error) {
 	r.mu.Lock()
 	marks := slices.Clone(r.marks)
 	r.mu.Unlock()
 	for _, m := range slices.Backward(marks) {
 		switch {
-		case m.index < p.state.Base.Index || m.position > p.fork:
+		case m.index < p.state.Base.Index || m.position > p.fork || m.epoch > timeline.Latest(p.shared).Epoch:
 		case r.tries(m) >= maxTries:
 			r.config.Logger.Warn("leaves a checkpoint alone at which this process ended before", "position", m.position)
 		default:

@@ -122,7 +122,7 @@ func (f *Follower) Run(ctx context.Context, e succession.Effect) succession.Ende
 	case succession.Fetch:
 		ended.Copy, ended.Err = f.fetch(ctx, s, e.Epoch)
 	case succession.Rewind:
-		ended.Copy, ended.Err = f.rewind(ctx, s, e.Reigns)
+		ended.Copy, ended.Again, ended.Err = f.rewind(ctx, s, e.Reigns)
 	case succession.Stage:
 		f.setActivity("staging copy " + e.Copy)
 		ended.Err = f.stage(ctx, s, e.Copy)
@@ -132,6 +132,9 @@ func (f *Follower) Run(ctx context.Context, e succession.Effect) succession.Ende
 	f.setActivity("")
 	if ctx.Err() != nil {
 		f.leave(s)
+	} else if ended.Err != nil && e.Do == succession.Rewind && ended.Again {
+		f.config.Logger.Warn("cannot go back to the fork by its own checkpoints while nodes are away; tries again, "+
+			"and takes a copy of the whole state if they stay away", "source", e.Source, "err", ended.Err)
 	} else if ended.Err != nil && e.Do == succession.Rewind {
 		f.config.Logger.Warn("cannot go back to the fork by its own checkpoints; takes a copy of the whole state",
 			"source", e.Source, "err", ended.Err)

@@ -14,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -34,6 +35,7 @@ type shelf struct {
 	regions map[string]string
 	down    []string
 	hung    []string
+	unable  []string // to go back to a fork
 	term    uint64
 	at      timeline.Position // of the copies
 	apart   string            // comes to another state at the fork
@@ -44,7 +46,10 @@ type shelf struct {
 	told []string // that a copy is taken
 }
 
-var errDown = errors.New("down")
+var (
+	errDown         = errors.New("down")
+	errUnable error = &peer.RemoteError{}
+)
 
 func (s *shelf) Fetch(
 	_ context.Context, addr string, minEpoch timeline.Epoch, term uint64, progress func(checkpoint.Progress),
@@ -80,6 +85,9 @@ func (s *shelf) Offer(ctx context.Context, addr, _ string, _ uint64) error {
 func (s *shelf) Rewind(ctx context.Context, addr string, _ uint64, r []timeline.Reign) (succession.Copy, error) {
 	if err := s.Offer(ctx, addr, "", 0); err != nil {
 		return succession.Copy{}, err
+	}
+	if slices.Contains(s.unable, addr) {
+		return succession.Copy{}, errUnable
 	}
 	at := timeline.Cursor{Epoch: timeline.Latest(r).Epoch, Position: s.at}
 	if addr == s.apart {

@@ -2,23 +2,26 @@ package secondary
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // rewind has the voters make the state at the fork, each from what it has itself, and returns when a majority has it,
-// as a copy that is staged (F3). All of them must have come to the same.
+// as a copy that is staged (F3). All of them must have come to the same. again says of an error that so few nodes said
+// that they cannot that a majority may yet.
 func (f *Follower) rewind(
 	ctx context.Context, s *session, reigns []timeline.Reign,
-) (*succession.Copy, error) {
+) (c *succession.Copy, again bool, err error) {
 	v := f.config.Applied.View()
 	if v.State.Diverged == nil {
-		return nil, fmt.Errorf("%w: the region has not diverged", contract.ErrNotReady)
+		return nil, false, fmt.Errorf("%w: the region has not diverged", contract.ErrNotReady)
 	}
 	fork := v.State.Diverged.Fork
 	f.setActivity(fmt.Sprintf("going back to position %d", fork))
@@ -26,25 +29,39 @@ func (f *Follower) rewind(
 	defer f.announce(ctx, s.source, fork)()
 	var mu sync.Mutex
 	var made *succession.Copy
-	err := f.majority(ctx, "the state at the fork", func(ctx context.Context, voter uint64, addr string) error {
+	cannot := 0
+	err = f.majority(ctx, "the state at the fork", func(ctx context.Context, voter uint64, addr string) error {
 		if voter == f.config.Self {
 			addr = ""
 		}
 		c, err := f.config.Copies.Rewind(ctx, addr, v.Index, reigns)
-		if err != nil {
-			return err
-		}
 		mu.Lock()
 		defer mu.Unlock()
+		if err != nil {
+			if addr == "" || answered(err) {
+				cannot++
+			}
+			return err
+		}
 		if made != nil && !reflect.DeepEqual(*made, c) {
+			cannot++
 			return fmt.Errorf("%w: a node came to %+v, another one to %+v", contract.ErrMessage, c.Origin, made.Origin)
 		}
 		made = &c
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		voters := len(f.config.Group.Voters())
+		return nil, voters-cannot > voters/2, err
 	}
 	s.at = fork
-	return made, nil
+	return made, false, nil
+}
+
+// answered reports whether an error is what a node said that was asked, and not that it could not be: it is away, or
+// ends just now.
+func answered(err error) bool {
+	var remote *peer.RemoteError
+	ends := errors.Is(err, contract.ErrClosed) || errors.Is(err, contract.ErrStopped)
+	return errors.As(err, &remote) && !ends
 }

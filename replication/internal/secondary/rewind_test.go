@@ -14,14 +14,20 @@ import (
 func TestAStateAtTheForkIsThatOfAMajority(t *testing.T) {
 	reigns := []timeline.Reign{{Epoch: 1, Primary: "us", First: 1}, {Epoch: 2, Primary: "eu", First: 10}}
 	for _, c := range []struct {
-		down  []string
-		apart string
-		want  error
+		down, unable []string
+		apart        string
+		want         error
+		again        bool // another try may do better
 	}{
-		{nil, "none", nil}, {[]string{"us-2"}, "none", nil}, {[]string{"us-2", "us-3"}, "none", errDown},
-		{[]string{"us-2"}, "us-3", contract.ErrMessage},
+		{nil, nil, "none", nil, false}, {[]string{"us-2"}, nil, "none", nil, false},
+		{nil, []string{"us-2"}, "none", nil, false}, {[]string{"us-2", "us-3"}, nil, "none", errDown, true},
+		{[]string{"us-2"}, []string{"us-3"}, "none", errDown, true},
+		{nil, []string{"us-2", "us-3"}, "none", errUnable, false},
+		{[]string{"us-2"}, []string{""}, "none", errDown, true},
+		{nil, []string{"", "us-2"}, "none", errUnable, false},
+		{[]string{"us-2"}, nil, "us-3", contract.ErrMessage, true},
 	} {
-		f := testFollower(&shelf{down: c.down, apart: c.apart, at: 9})
+		f := testFollower(&shelf{down: c.down, unable: c.unable, apart: c.apart, at: 9})
 		e := succession.Effect{Do: succession.Rewind, Term: 7, Source: "eu", Reigns: reigns}
 		if got := f.Run(t.Context(), e); !errors.Is(got.Err, contract.ErrNotReady) {
 			t.Errorf("before it diverged: %+v", got)
@@ -30,7 +36,7 @@ func TestAStateAtTheForkIsThatOfAMajority(t *testing.T) {
 			Region: "us", Reigns: reigns[:1], Diverged: &timeline.Divergence{Fork: 9, At: 12, Claim: reigns[1]},
 		}}, f.config.Life)
 		got := f.Run(t.Context(), e)
-		if !errors.Is(got.Err, c.want) || (got.Err == nil) != (got.Copy != nil) {
+		if !errors.Is(got.Err, c.want) || (got.Err == nil) != (got.Copy != nil) || got.Again != c.again {
 			t.Errorf("%+v: ended %+v", c, got)
 		}
 		if got.Copy != nil && (got.Copy.ID != "own" || got.Copy.Origin.Cursor.Position != 9) {

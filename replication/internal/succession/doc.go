@@ -22,7 +22,8 @@
 //   - P6: one decision of a leader is in its log at a time, but for refusals, which only bind the region itself and
 //     may be given at any time.
 //   - P7: a region begins the first epoch of a fleet only while the leader of every other region says that it has no
-//     history, if it is told to: by its configuration, or by an order; or by force.
+//     history, and forms none just now, if it is told to: by its configuration, or by an order; or by force. Whatever
+//     two regions are ordered at the same time, one of them forms a fleet.
 //   - P8 (invariant 8): a copy is installed only over a history that it continues, or whose tail is saved; and a
 //     region diverges only for the history of the highest claim that is known.
 //   - P9: nothing is proposed that the rules refuse, as far as is applied here, and what was refused all the same
@@ -30,6 +31,8 @@
 //   - P10: a vote is taken to the log once nothing is streamed any more, and a region that voted for a later epoch
 //     follows no earlier reign: whoever it votes for holds everything that it acknowledged to a source.
 //   - P11: where votes are taken, nobody without one is handed the primary, or takes it.
+//   - P12: going back to the fork ends in its time. It is tried again where nodes could not be asked, a few times, and
+//     once for each copy that is not to be had either.
 //
 // It leaves to its neighbours: the rules of the state itself, which hold whatever is proposed (timeline); carrying the
 // effects out and telling what came of them (primary, secondary); who may write (standing).

@@ -53,7 +53,8 @@ type Effect struct {
 	Until    Instant
 	Call     uint64
 	Reply    Reply
-	Operator bool // of an Elect: somebody ordered it
+	Why      string // of a Stop: what is worth a line to people, or ""
+	Operator bool   // of an Elect: somebody ordered it
 	// Accept is how many acknowledged commands he accepts to be lost; timeline.NoBound: any.
 	Accept uint64
 }

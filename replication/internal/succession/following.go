@@ -13,6 +13,8 @@ type activity struct {
 	deed     Deed
 	source   string
 	stopping bool
+	until    Instant // of a Rewind
+	late     bool    // it was stopped because that was over
 }
 
 // copied is a copy of the source that the region was not yet asked to install.
@@ -43,7 +45,7 @@ func (m *Machine) follow(claim timeline.Reign) {
 		m.copied = nil
 	}
 	if s.Diverged == nil {
-		m.vainly = ""
+		m.back = rewinding{}
 	}
 	if s.Role() == timeline.Primary || source == "" || source == m.region || bound(s, claim) {
 		m.stop()
@@ -53,13 +55,14 @@ func (m *Machine) follow(claim timeline.Reign) {
 		if m.running.source != source || m.running.deed == Stream && forgot(m.view, source) {
 			m.stop()
 		}
+		m.back.hurry(m)
 		return
 	}
 	switch {
 	case m.rests():
 	case s.Diverged == nil && m.needs != source && !forgot(m.view, source):
 		m.run(Effect{Do: Stream, Source: source})
-	case m.copied == nil && m.vainly != source && rewinds(m.view, source):
+	case m.copied == nil && m.back.may(source) && rewinds(m.view, source):
 		m.run(Effect{Do: Rewind, Source: source, Reigns: m.view.Fleet.Leaders[source].Reigns})
 	case m.copied == nil:
 		m.run(Effect{Do: Fetch, Source: source, Epoch: s.HighestClaim().Epoch})
@@ -182,7 +185,9 @@ func rewinds(v View, source string) bool {
 	return shared == fork && last.First == fork+1 && outcome == timeline.Applied
 }
 
-func (m *Machine) run(e Effect) { m.running = &activity{id: m.do(e), deed: e.Do, source: e.Source} }
+func (m *Machine) run(e Effect) {
+	m.running = &activity{id: m.do(e), deed: e.Do, source: e.Source, until: m.now + m.limits.Rewind}
+}
 
 // forgot reports whether the source's history has something that this region wrote and that is missing here: a whole
 // reign, when all its disks were lost, or the end of one, when they went back. The stream cannot bring it back, since
@@ -213,7 +218,7 @@ func (m *Machine) ended(in Ended) {
 		return
 	}
 	m.running = nil
-	if a.stopping || m.term == 0 {
+	if a.stopping && !a.late || m.term == 0 {
 		return
 	}
 	switch {
@@ -222,9 +227,12 @@ func (m *Machine) ended(in Ended) {
 	case in.NeedsCopy:
 		m.needs = a.source
 	case in.Err != nil && a.deed == Rewind:
-		m.vainly = a.source
+		m.back.inVain(m, a, in.Again)
 	case in.Err != nil:
 		m.needs = ""
+		if a.deed == Fetch {
+			m.back.noCopy(a.source)
+		}
 		m.rest()
 	case in.Copy != nil:
 		m.copied = &copied{Copy: *in.Copy, source: a.source, staged: a.deed == Rewind}

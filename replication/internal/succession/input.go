@@ -95,6 +95,7 @@ type Ended struct {
 	NeedsCopy bool  // of a stream: the source holds too little of its log
 	Copy      *Copy // of a fetch, or a rewind
 	Err       error
+	Again     bool // of an error of a rewind: so many nodes could not be asked that another try may do better
 }
 
 // Fork is where the histories part.

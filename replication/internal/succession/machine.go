@@ -25,12 +25,12 @@ type Machine struct {
 	takings  []*taking
 	takeover *takeover
 	voting   voting
+	back     rewinding
 
 	refusals map[uint64]refusal // on their way, by effect
 	running  *activity
 	copied   *copied
 	needs    string // the source whose log does not reach back far enough
-	vainly   string // the source for whose history the region could not go back by itself
 }
 
 // decision is what is on its way through the region's log.
@@ -67,10 +67,14 @@ func (m *Machine) begin(term uint64) {
 	unknown := fmt.Errorf("%w: another node may lead the region now", contract.ErrUnknownOutcome)
 	proposed := m.deciding != nil
 	m.term, m.deciding, m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term, nil, nil, nil, "", 0, 0
-	m.vainly = ""
+	m.back = rewinding{}
+	if m.running != nil {
+		m.running.late = false // nothing of it is taken any more
+	}
 	m.leaveMove(unknown)
 	m.takeback.drop(m, unknown)
 	m.founding.drop(m, errIf(proposed, unknown))
+	m.founding.up = false
 	if o := m.takeover; o != nil {
 		m.takeover = nil
 		m.fail(o.call, errIf(proposed, unknown))
@@ -97,7 +101,7 @@ func (m *Machine) take(in Input) {
 	case Abort:
 		m.takeback.asked(m, in)
 	case Found:
-		m.founding.asked(m, in)
+		m.founding.order(m, in)
 	case Takeover:
 		m.takeOver(in)
 	case VoteAsked:
@@ -146,8 +150,7 @@ func (m *Machine) consider() {
 	if m.voting.cast(m) || m.voting.election != nil {
 		return
 	}
-	if m.takeover == nil && (m.founder || m.founding.ordered()) && claim.Epoch == 0 && len(m.view.Fleet.Silent) == 0 {
-		// To be asked is not enough: who does not answer may have a history that is forgotten here (P7).
+	if m.founding.due(m, claim) {
 		if !m.rests() {
 			m.decideReign(timeline.Reign{Epoch: 1, Primary: m.region}, m.orRest)
 		}

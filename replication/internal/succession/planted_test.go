@@ -64,8 +64,16 @@ var plantedMistakes = []struct {
 		`m.attempt, m.copied, m.needs, m.pausedTo, m.vain = term,`, "",
 	},
 	{
-		"a founder begins although somebody did not answer", "machine.go",
-		"claim.Epoch == 0 && len(m.view.Fleet.Silent) == 0 {", "claim.Epoch == 0 {", "",
+		"a founder begins although somebody did not answer", "founding.go",
+		"if len(m.view.Fleet.Silent) > 0 {", "if false {", "",
+	},
+	{
+		"who forms a fleet takes an older answer for that", "founding.go", "case l.Asked <= f.since:", "case false:",
+		"TestWalksOfForming",
+	},
+	{
+		"who forms a fleet does not care who does as well", "founding.go", "case l.Forming:", "case false:",
+		"TestWalksOfForming",
 	},
 	{
 		"a copy takes the place of what is in no tail", "following.go",
@@ -109,6 +117,9 @@ var plantedMistakes = []struct {
 		" || m.outlived(claim) {", " {", "",
 	},
 	{
+		"a region goes back for as long as a node hangs", "rewinding.go", "case m.now < a.until:", "case true:", "",
+	},
+	{
 		"the copy of a former source is taken later", "following.go", "\t\tm.copied = nil\n", "", "",
 	},
 }
@@ -123,6 +134,9 @@ func TestPlantedMistakesAreCaught(t *testing.T) {
 			tests := "^Test(Scripts|ADecision.*)$"
 			if p.property != "" {
 				tests = "^Test(Scripts|Walks|WalksWithLostDisks|ADecision.*)$"
+			}
+			if strings.HasPrefix(p.property, "Test") {
+				tests = "^(TestScripts|" + p.property + ")$"
 			}
 			args := []string{"test", "-overlay", overlay, "-vet=off", "-count=1", "-timeout=120s", "-run", tests, "."}
 			out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()

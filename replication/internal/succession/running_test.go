@@ -19,6 +19,9 @@ func (w *world) works(p *place) {
 	if e == nil {
 		return
 	}
+	if e.Do == Rewind && p.marks == "hang" && !stopped {
+		return
+	}
 	source := w.at(e.Source)
 	ended := Ended{ID: e.ID}
 	switch {
@@ -42,8 +45,10 @@ func (w *world) works(p *place) {
 		}
 	case source.state().Cursor.Epoch < e.Epoch && e.Do == Fetch:
 		ended.Err = fmt.Errorf("%s is at epoch %d", source.name, source.state().Cursor.Epoch)
-	case e.Do == Rewind && p.markless:
+	case e.Do == Rewind && p.marks == "none":
 		ended.Err = fmt.Errorf("no checkpoint of %s leads to the fork", p.name)
+	case e.Do == Rewind && p.marks == "away":
+		ended.Err, ended.Again = fmt.Errorf("nodes of %s do not answer", p.name), true
 	case e.Do == Rewind:
 		ended.Copy = w.goesBack(p, source, e.Reigns)
 	case e.Do == Fetch:

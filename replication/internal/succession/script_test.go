@@ -2,6 +2,7 @@ package succession
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,8 +12,8 @@ import (
 )
 
 // TestScripts plays the scripts in testdata. "fleet us eu ap" makes a fleet in which us is primary and everybody
-// follows, "bare" one without a command, "new" one in which nobody was started; "play" does what its lines say and
-// tells what came of each:
+// follows, "bare" one without a command, "new" one in which nobody was started, and "existing" likewise one where
+// nobody forms a fleet by itself; "play" does what its lines say and tells what came of each:
 //
 //	us writes N         clients write
 //	us commits          what us has proposed is applied, and its leader is told
@@ -22,6 +23,7 @@ import (
 //	us leads            a leader comes up: the node that stepped down, or a new one
 //	us hears [eu]       of the other regions, or of one
 //	us works            the stream takes what there is; a fetch, a stage and what was stopped end
+//	us finishes         what was stopped comes to its end all the same
 //	us trims its log    what it has applied is in its log no more
 //	us switches to eu   an operator asks for a switchover
 //	us takes over [fenced]   and for a forced failover, of a primary that is fenced
@@ -31,7 +33,8 @@ import (
 //	us gives up         the operator waits no longer
 //	us loses its disks  all of them
 //	us refuses everything, us takes everything   its log makes nothing of anything, or is itself again
-//	us keeps checkpoints, us keeps none   its nodes may be able to go back by themselves; and have what it takes, or not
+//	us keeps checkpoints   its nodes may be able to go back by themselves, and have what it takes; or they have
+//	                    not ("none"), do not answer ("away"), or do not come to an end ("hang")
 //	us trouble          what us tells of what keeps it from work
 //	deliver N, lose N, repeat N   message N arrives, is lost, or arrives and is still on its way
 //	wait 10s
@@ -41,12 +44,13 @@ func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var w *world
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			if d.Cmd == "fleet" || d.Cmd == "new" || d.Cmd == "bare" {
+			if slices.Contains([]string{"fleet", "new", "bare", "existing"}, d.Cmd) {
 				var names []string
 				for _, a := range d.CmdArgs {
 					names = append(names, a.Key)
 				}
 				w = newWorld(t, names...)
+				w.exists = d.Cmd == "existing"
 				switch d.Cmd {
 				case "fleet":
 					w.found()
@@ -150,6 +154,9 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		}
 	case "works":
 		w.works(p)
+	case "finishes":
+		p.stopping = false
+		w.works(p)
 	case "trims":
 		p.trimmed = p.state().Cursor.Position
 	case "switches":
@@ -167,7 +174,7 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 		}
 		w.step(p, Takeover{Call: w.operator(p), Fenced: len(rest) > 1})
 	case "keeps":
-		p.rewinds, p.markless = true, rest[0] == "none"
+		p.rewinds, p.marks = true, rest[0]
 	case "gives":
 		w.step(p, GaveUp{p.operator, context.Canceled})
 	case "founds":

@@ -36,6 +36,9 @@ type Sight struct {
 	Sealed *timeline.Seal
 	// Ballot is the identity of its ballot, zero if it has none; nil if it is not known.
 	Ballot *timeline.Nonce
+	// Forming says that it is about to begin the first epoch of a new fleet, and Asked when it was asked.
+	Forming bool
+	Asked   Instant
 }
 
 // Handover is what the two regions of a switchover say to each other. It travels as JSON: never change a name.
@@ -78,6 +81,7 @@ type Limits struct {
 	Ask      time.Duration     // for one question
 	Again    time.Duration     // between two looks at a region that is not ready yet
 	Retry    time.Duration     // after something that failed
+	Rewind   time.Duration     // in which the nodes have to go back to the fork by themselves
 	Poll     time.Duration     // between two looks without news
 	Close    timeline.Position // that the target may lack when it is sealed, if it comes no closer
 	Near     timeline.Position // likewise, at once

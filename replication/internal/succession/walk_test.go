@@ -26,7 +26,7 @@ func TestWalks(t *testing.T) {
 		names := []string{"us", "eu", "ap"}
 		w := newWorld(t, names[:2+seed%2]...) // between two, more happens
 		for _, p := range w.regions {
-			p.rewinds, p.markless = seed%4 > 1, seed%4 == 3
+			p.rewinds, p.marks = seed%4 > 1, []string{"", "none", "away", "hang"}[seed/4%4]
 		}
 		walk(w, rand.New(rand.NewPCG(uint64(seed), 7)), seed%3 == 0)
 		if t.Failed() || len(w.broken) > 0 {

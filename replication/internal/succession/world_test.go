@@ -15,6 +15,7 @@ import (
 var testLimits = Limits{
 	CatchUp: 30 * time.Second, Settle: time.Second, Handover: 10 * time.Second, Abort: 2 * time.Second,
 	Ask: 2 * time.Second, Again: 100 * time.Millisecond, Retry: time.Second, Poll: time.Second, Close: 10, Near: 3,
+	Rewind: 5 * time.Second,
 }
 
 // world is a small fleet: each region a real state machine with its log, led by a Machine while somebody leads it, and
@@ -24,6 +25,7 @@ type world struct {
 	t       *testing.T
 	now     Instant
 	regions []*place
+	exists  bool // no region forms a fleet by itself; else the first one does
 	net     []*message
 	number  int    // of the last message
 	calls   uint64 // the last one
@@ -53,7 +55,7 @@ type place struct {
 	copies    map[string]copyOf
 	saved     []timeline.Frame   // tails
 	rewinds   bool               // its nodes may have checkpoints of their own
-	markless  bool               // and have none that leads to a fork
+	marks     string             // what keeps them from going back: "none" leads to a fork, they are "away" or "hang"
 	stubborn  bool               // its log makes nothing of anything
 	refused   map[string]Instant // what the log made nothing of, and when
 }
@@ -128,7 +130,8 @@ func (p *place) leads() bool { return p.leader != nil && !p.down }
 func (w *world) leads(p *place) {
 	p.term++
 	if !p.down {
-		p.leader, p.calls, p.questions = New(p.name, p == w.regions[0], testLimits), map[uint64]*message{}, nil
+		p.leader = New(p.name, !w.exists && p == w.regions[0], testLimits)
+		p.calls, p.questions = map[uint64]*message{}, nil
 	}
 	p.down = false
 	clear(p.copies) // they are kept for a term
@@ -197,8 +200,8 @@ func (w *world) hears(p, other *place) {
 		delete(p.heard, other.name)
 	} else {
 		s := other.state().Clone()
-		p.heard[other.name] = news{Sight{Role: s.Role(), Cursor: s.Cursor, Reigns: s.Reigns, Sealed: s.Seal},
-			s.HighestClaim()}
+		p.heard[other.name] = news{Sight{Role: s.Role(), Cursor: s.Cursor, Reigns: s.Reigns, Sealed: s.Seal,
+			Forming: Forming(other.leader), Asked: w.now}, s.HighestClaim()}
 	}
 	w.step(p, nil)
 }
@@ -429,8 +432,9 @@ func (w *world) settle() bool {
 // quiet reports whether nothing is left that time alone would bring about.
 func (w *world) quiet() bool {
 	for _, p := range w.regions {
+		forms := p.leads() && Forming(p.leader) && len(p.heard) == len(w.regions)-1
 		if p.leads() && (p.state().Seal != nil || p.leader.rests() || p.leader.move != nil ||
-			len(p.questions) > 0) {
+			len(p.questions) > 0 || p.running != nil && p.running.Do == Rewind || forms) {
 			return false
 		}
 	}

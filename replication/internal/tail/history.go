@@ -108,6 +108,7 @@ func (r *reader) behind(p []byte) ([]byte, error) {
 	shared := timeline.Frame{Epoch: f.Epoch, First: f.First, Previous: f.Previous, Commands: f.Commands[:n]}
 	rest := timeline.Frame{
 		Epoch: f.Epoch, First: r.at + 1, Previous: timeline.NewFolder().Frame(&shared), Commands: f.Commands[n:],
+		Level: f.Level,
 	}
 	return timeline.AppendFrame(nil, &rest), nil
 }

@@ -240,7 +240,8 @@ func (v *Votes) next() (*timeline.Charter, error) {
 	}
 	c := *s.Charter()
 	c.Epoch, c.Number = s.Cursor.Epoch, c.Number+1
-	c.Returns = c.Bound().Recent(c.Returns, func(timeline.Epoch) bool { return true }, v.config.Clock.Now())
+	now := v.config.Clock.Now()
+	c.Returns = c.Bound().Recent(c.Returns, func(e timeline.Epoch) bool { return e <= c.Epoch || v.returning() }, now)
 	return &c, nil
 }
 

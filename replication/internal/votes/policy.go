@@ -137,6 +137,25 @@ func (v *Votes) giveBack(ctx context.Context, to string) {
 	v.ended(err)
 }
 
+// returning reports whether a failback is under way.
+func (v *Votes) returning() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.returns.UnderWay()
+}
+
+// strike has no failback count that came to nothing, be it one that a leader before this one ordered: else it would
+// once the primary moves in that epoch for another reason.
+func (v *Votes) strike() {
+	s := v.config.Applied.State()
+	if c := s.Charter(); c == nil || !c.Awaits(s.Cursor.Epoch) || v.returning() {
+		return
+	}
+	if c, err := v.next(); err == nil {
+		v.alone(func(ctx context.Context) error { return v.write(ctx, c) })
+	}
+}
+
 func (v *Votes) ended(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -161,6 +161,7 @@ func (v *Votes) look() {
 	v.stand(nil)
 	v.restamp()
 	v.lower()
+	v.strike()
 	v.back()
 }
 

@@ -1,0 +1,118 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+// A command shows the token that it is given, and says what is missing where a node lets it not.
+func TestCommandsShowAToken(t *testing.T) {
+	const token = "0123456789abcdef0123456789abcdef"
+	url := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/mimir/v1/fleet":
+			fmt.Fprintf(w, `{"regions":[{"name":"us","nodes":[{"name":"us-1","reachable":true,"clientURLs":[%q]}]}]}`, url)
+		case r.URL.Path == "/mimir/v1/node":
+			fmt.Fprint(w, `{}`)
+		case r.Header.Get("Authorization") != "Bearer "+token:
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprintf(w, `{"error":"%s needs the operator's right: no token was shown"}`, r.URL.Path)
+		case r.URL.Path == "/mimir/v1/tails":
+			fmt.Fprint(w, `[]`)
+		default:
+			fmt.Fprint(w, `{"to":"eu"}`)
+		}
+	}))
+	defer s.Close()
+	url = s.URL
+	dir := t.TempDir()
+	good, short := filepath.Join(dir, "good"), filepath.Join(dir, "short")
+	for file, text := range map[string]string{good: "# mine\nalice " + token + "\n", short: "geheim\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const denied = "needs the operator's right: no token was shown"
+	for _, test := range []struct {
+		command string
+		file    string
+		status  int
+		text    string
+	}{
+		{"switchover --to eu", good, exitDone, "eu is primary"},
+		{"tail list", good, exitDone, "no tails on the nodes that answer"},
+		{"switchover --to eu", "", exitFailed, denied},
+		{"tail list", "", exitFailed, "us-1: /mimir/v1/tails " + denied},
+		{"tail show x", "", exitFailed, denied},
+		{"tail discard x -y", "", exitFailed, denied},
+		{"fleet pause --reason x", "", exitFailed, denied},
+		{"tail list", short, exitUsage, "--token-file: " + short + ": a token of 6 characters"},
+		{"tail list", dir + "/none", exitUsage, "--token-file: open " + dir + "/none"},
+	} {
+		t.Setenv("MIMIR_TOKEN_FILE", test.file)
+		status, out, errs := mimir(t, append(strings.Fields(test.command), "--endpoints", s.URL)...)
+		if status != test.status || !strings.Contains(out+errs, test.text) || strings.Contains(out+errs, "geheim") {
+			t.Errorf("%s with %q: %d %s%s", test.command, test.file, status, out, errs)
+		}
+	}
+}
+
+// A node that asks nobody for the operator's right, where others do, is named: whether it is old or not told to.
+func TestANodeThatAsksNobodyIsNamed(t *testing.T) {
+	region := func(name string, nodes ...nodeReport) regionReport {
+		return regionReport{RegionStatus: replication.RegionStatus{Name: name}, nodes: nodes}
+	}
+	const rule = "operator.allowed-cn"
+	for name, test := range map[string]struct {
+		regions []regionReport
+		want    []string
+	}{
+		"nobody asks": {[]regionReport{region("us", nodeReport{"us-1", admin.Everybody, []string{"open"}})},
+			[]string{"us: open"}},
+		"all ask": {[]regionReport{region("us", nodeReport{"us-1", rule, nil}),
+			region("eu", nodeReport{"eu-1", "root", nil})}, nil},
+		"an old one": {[]regionReport{region("us", nodeReport{"us-1", rule, nil}, nodeReport{"us-2", "", nil})},
+			[]string{"us (us-2): nobody is asked for the operator's right there"}},
+		"a region": {[]regionReport{region("us", nodeReport{"us-1", rule, nil}),
+			region("eu", nodeReport{"eu-1", admin.Everybody, nil}, nodeReport{"eu-2", admin.Everybody, nil})},
+			[]string{"eu: nobody is asked for the operator's right there"}},
+	} {
+		f := &fleetReport{Regions: test.regions}
+		f.tellOpen()
+		if len(f.Open) != len(test.want) || !slices.EqualFunc(f.Open, test.want, strings.HasPrefix) {
+			t.Errorf("%s: %q", name, f.Open)
+		}
+	}
+}
+
+// SIGHUP has the audit log opened anew, and ends nothing.
+func TestHungUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	told := hungUp(ctx)
+	for range 2 {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-told:
+		case <-time.After(30 * time.Second):
+			t.Fatal("not told")
+		}
+	}
+}

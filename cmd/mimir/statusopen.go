@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+// nodeReport is what a node says of who may do what there.
+type nodeReport struct {
+	name, operators string
+	open            []string
+}
+
+// askNodes asks every node of a region that is reachable. Those that do not answer are left out.
+func askNodes(ctx context.Context, client *admin.Client, nodes []replication.NodeStatus) (reports []nodeReport) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, n := range nodes {
+		if !n.Reachable || len(n.ClientURLs) == 0 {
+			continue
+		}
+		wg.Go(func() {
+			node, err := client.At(n.ClientURLs...).Node(ctx)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			reports = append(reports, nodeReport{n.Name, node.Operators, node.Open})
+		})
+	}
+	wg.Wait()
+	slices.SortFunc(reports, func(a, b nodeReport) int { return strings.Compare(a.name, b.name) })
+	return reports
+}
+
+// tellOpen tells what is open to others: of a region if all its nodes that answered say so, else of a node.
+func (f *fleetReport) tellOpen() {
+	asked := false // some node asks for the operator's right
+	for _, r := range f.Regions {
+		for _, n := range r.nodes {
+			asked = asked || n.operators != "" && n.operators != admin.Everybody
+		}
+	}
+	for _, r := range f.Regions {
+		who := map[string][]string{}
+		var texts []string
+		for _, n := range r.nodes {
+			open := n.open
+			if asked && (n.operators == "" || n.operators == admin.Everybody) {
+				open = append(slices.Clone(open), wayAround(n.operators))
+			}
+			for _, text := range open {
+				if who[text] == nil {
+					texts = append(texts, text)
+				}
+				who[text] = append(who[text], n.name)
+			}
+		}
+		for _, text := range texts {
+			place := r.Name
+			if len(who[text]) < len(r.nodes) {
+				place += " (" + strings.Join(who[text], ", ") + ")"
+			}
+			f.Open = append(f.Open, place+": "+text)
+		}
+	}
+}
+
+// wayAround says what is wrong with a node that asks nobody for the operator's right while others do.
+func wayAround(operators string) string {
+	text := "nobody is asked for the operator's right there, and at other nodes everybody is: whoever is a client " +
+		"there is an operator of the whole fleet; "
+	if operators == "" {
+		return text + "the version is too old for that: upgrade it"
+	}
+	return text + "set operator there too"
+}

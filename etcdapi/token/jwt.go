@@ -1,0 +1,128 @@
+package token
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+// recheckInterval is how often the files of keys are looked at.
+const recheckInterval = 10 * time.Second
+
+// signed makes and takes JWTs.
+type signed struct {
+	spec   Spec
+	method *method
+	file   func(name string) ([]byte, error)
+	clock  clock.Clock
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	keys    *keys
+	texts   [2][]byte // the files of keys, public and private
+	checked time.Time
+}
+
+// NewJWT returns tokens that are JWTs, with the keys in the files that spec names, which are read by file, and again
+// when they change. A change that cannot be read keeps the former keys, and is logged.
+func NewJWT(
+	spec Spec, file func(name string) ([]byte, error), c clock.Clock, logger *slog.Logger,
+) (Tokens, error) {
+	m, err := methodOf(spec.Method)
+	if err != nil {
+		return nil, err
+	}
+	s := &signed{spec: spec, method: m, file: file, clock: c, logger: logger, checked: c.Now()}
+	if s.texts, err = s.read(); err != nil {
+		return nil, err
+	}
+	if s.keys, err = m.read(s.texts[0], s.texts[1]); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *signed) read() (texts [2][]byte, err error) {
+	for i, name := range []string{s.spec.PublicFile, s.spec.PrivateFile} {
+		if name == "" {
+			continue
+		}
+		if texts[i], err = s.file(name); err != nil {
+			return texts, err
+		}
+	}
+	return texts, nil
+}
+
+// current returns the keys as the files have them.
+func (s *signed) current() *keys {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.clock.Now()
+	if now.Sub(s.checked) < recheckInterval {
+		return s.keys
+	}
+	s.checked = now
+	texts, err := s.read()
+	if err == nil && bytes.Equal(texts[0], s.texts[0]) && bytes.Equal(texts[1], s.texts[1]) {
+		return s.keys
+	}
+	var changed *keys
+	if err == nil {
+		changed, err = s.method.read(texts[0], texts[1])
+	}
+	if err != nil {
+		s.logger.Warn("the keys of JWTs have changed and cannot be read: the former ones go on", "err", err)
+		return s.keys
+	}
+	s.logger.Info("the keys of JWTs have changed")
+	s.keys, s.texts = changed, texts
+	return s.keys
+}
+
+// The claims are those of etcd.
+const (
+	claimUser     = "username"
+	claimRevision = "revision"
+	claimEnd      = "exp"
+)
+
+// Assign implements Tokens.
+func (s *signed) Assign(_ Users, user string, revision uint64) (string, error) {
+	k := s.current()
+	if k.signs == nil {
+		return "", ErrVerifyOnly
+	}
+	token := jwt.NewWithClaims(s.method.SigningMethod, jwt.MapClaims{
+		claimUser: user, claimRevision: revision, claimEnd: s.clock.Now().Add(s.spec.TTL).Unix(),
+	})
+	text, err := token.SignedString(k.signs)
+	if err != nil {
+		return "", fmt.Errorf("sign a token: %w", err)
+	}
+	return text, nil
+}
+
+// Read implements Tokens. When the stream began does not matter: whoever has signed the token has said until when it
+// counts.
+func (s *signed) Read(_ Users, token string, _ time.Time) (Claim, error) {
+	k := s.current()
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{s.method.Alg()}), jwt.WithTimeFunc(s.clock.Now))
+	claims := jwt.MapClaims{}
+	_, err := parser.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return k.verifies, nil })
+	if err != nil {
+		return Claim{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	user, named := claims[claimUser].(string)
+	revision, numbered := claims[claimRevision].(float64)
+	if !named || !numbered || revision < 0 || revision >= 1<<63 {
+		return Claim{}, fmt.Errorf("%w: want the claims %s and %s", ErrInvalid, claimUser, claimRevision)
+	}
+	return Claim{User: user, Assigned: uint64(revision), Revision: uint64(revision)}, nil
+}

@@ -1,0 +1,71 @@
+package etcdapi
+
+import (
+	"context"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/mimir-kv/mimir/kv/auth"
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// response is that to any write.
+type response interface{ GetHeader() *pb.ResponseHeader }
+
+// asker is who asks for a write, and what he needs for that.
+type asker struct {
+	auth.Identity
+	may right
+}
+
+// asks returns who asks for a write, if he may.
+func (a *API) asks(ctx context.Context, may right) (asker, error) {
+	id, err := a.permitted(ctx, may)
+	return asker{id, may}, err
+}
+
+// mostJudgements is how often a write is judged anew because users or roles were changed while it was on its way.
+const mostJudgements = 4
+
+// write proposes one command of a client and returns its response, or the status that says why there is none. Who asks
+// stands beside the command, and is looked at again where it is applied. If that refuses it because it knows of later
+// changes of users or roles than this node did, it was certainly not applied, and is judged anew.
+func write[R response](
+	ctx context.Context, a *API, who asker, c []byte, decode func([]byte) (R, error),
+) (none R, err error) {
+	if len(c) > a.limits.RequestBytes {
+		return none, rpctypes.ErrGRPCRequestTooLarge
+	}
+	for n := 1; ; n++ {
+		response, err := propose(ctx, a, command.EncodeAs(who.Identity, c), decode)
+		if err == nil {
+			return response, nil
+		}
+		if n == mostJudgements || !isOutdated(err, who.Identity) || a.barrier(ctx) != nil {
+			return none, a.statusOf(ctx, err)
+		}
+		if who, err = a.asks(ctx, who.may); err != nil {
+			return none, err
+		}
+	}
+}
+
+// propose is write without the bound of what clients may ask, once.
+func propose[R response](
+	ctx context.Context, a *API, c []byte, decode func([]byte) (R, error),
+) (none R, err error) {
+	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	defer cancel()
+	receipt, err := a.replicator.Propose(bounded, []*replication.Command{{Data: c}})
+	if err != nil {
+		return none, err
+	}
+	response, err := decode(receipt.Results[0])
+	if err != nil {
+		return none, err
+	}
+	a.fill(response.GetHeader())
+	return response, nil
+}

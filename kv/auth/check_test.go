@@ -1,0 +1,175 @@
+package auth
+
+import (
+	"errors"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/kv/command"
+)
+
+func who(name string, revision uint64) Identity { return Identity{User: name, Revision: revision} }
+
+func opOf(r proto.Message) *pb.RequestOp {
+	switch r := r.(type) {
+	case *pb.RangeRequest:
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: r}}
+	case *pb.PutRequest:
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: r}}
+	case *pb.DeleteRangeRequest:
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: r}}
+	case *pb.TxnRequest:
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: r}}
+	}
+	return &pb.RequestOp{}
+}
+
+func get(key, end string) *pb.RangeRequest {
+	return &pb.RangeRequest{Key: []byte(key), RangeEnd: []byte(end)}
+}
+
+func put(key string, lease int64, prev bool) *pb.PutRequest {
+	return &pb.PutRequest{Key: []byte(key), Lease: lease, PrevKv: prev}
+}
+
+func del(key, end string, prev bool) *pb.DeleteRangeRequest {
+	return &pb.DeleteRangeRequest{Key: []byte(key), RangeEnd: []byte(end), PrevKv: prev}
+}
+
+func compare(key, end string) *pb.Compare {
+	return &pb.Compare{Key: []byte(key), RangeEnd: []byte(end)}
+}
+
+// permitted is a store in which alice may read [c, m) in two pieces and x, and write [b, e), [k, …) and o.
+func permitted(t *testing.T) *store {
+	s := rooted(t)
+	s.must(
+		roleAdd("b"), userGrant("alice", "b"), userAdd("bob"),
+		roleGrant("a", read, "c", "f"), roleGrant("b", read, "f", "m"), roleGrant("b", read, "x", ""),
+		roleGrant("a", write, "b", "e"), roleGrant("a", write, "k", "\x00"), roleGrant("b", write, "o", ""),
+		enable(),
+	)
+	return s
+}
+
+// keys of leases: what the lease 1 has alice may write, of the lease 2 not all.
+func attached(lease int64, visit func(key []byte) error) error {
+	for _, key := range map[int64][]string{1: {"b", "d"}, 2: {"d", "f"}}[lease] {
+		if err := visit([]byte(key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Who may do what is what etcd says.
+func TestChecksFollowEtcd(t *testing.T) {
+	s := permitted(t)
+	denied := command.ErrPermissionDenied
+	txn := func(c *pb.Compare, success, failure proto.Message) *pb.TxnRequest {
+		q := &pb.TxnRequest{}
+		if c != nil {
+			q.Compare = append(q.Compare, c)
+		}
+		if success != nil {
+			q.Success = append(q.Success, opOf(success))
+		}
+		if failure != nil {
+			q.Failure = append(q.Failure, opOf(failure))
+		}
+		return q
+	}
+	for _, c := range []struct {
+		what    string
+		request proto.Message
+		err     error
+	}{
+		{"a key", get("c", ""), nil},
+		{"the key before", get("b", ""), denied},
+		{"the last key", get("lz", ""), nil},
+		{"the key behind", get("m", ""), denied},
+		{"a range in one piece", get("c", "f"), nil},
+		{"a range in two pieces", get("d", "l"), nil},
+		{"a range that is not covered", get("d", "n"), denied},
+		{"all from a key on", get("d", "\x00"), denied},
+		{"a single key as a range", get("x", "x\x00"), nil},
+		{"from a single key", get("x", "y"), denied},
+		{"an empty range", get("d", "d"), nil},
+		{"an empty range outside", get("n", "a"), denied},
+		{"write a key", put("b", 0, false), nil},
+		{"write, not read", put("b", 0, true), denied},
+		{"write and read", put("d", 0, true), nil},
+		{"read, not write", put("g", 0, false), denied},
+		{"attach", put("b", 1, false), nil},
+		{"attach to another's lease", put("b", 2, false), denied},
+		{"attach to no lease", put("b", 3, false), nil},
+		{"delete a range", del("b", "e", false), nil},
+		{"delete a range, and read it", del("b", "e", true), denied},
+		{"delete what may be read, and read it", del("c", "e", true), nil},
+		{"delete more", del("b", "f", false), denied},
+		{"delete all from a key on", del("o", "\x00", false), nil},
+		{"delete everything", del("\x00", "\x00", false), denied},
+		{"revoke", &pb.LeaseRevokeRequest{ID: 1}, nil},
+		{"revoke another's lease", &pb.LeaseRevokeRequest{ID: 2}, denied},
+		{"revoke no lease", &pb.LeaseRevokeRequest{ID: 3}, nil},
+		{"grant a lease", &pb.LeaseGrantRequest{ID: 9}, nil},
+		{"compact", &pb.CompactionRequest{}, nil},
+		{"alarm", &pb.AlarmRequest{}, denied},
+		{"a user", &pb.AuthUserAddRequest{}, denied},
+		{"enable", &pb.AuthEnableRequest{}, denied},
+		{"a comparison", txn(compare("c", ""), put("b", 0, false), get("x", "")), nil},
+		{"a comparison with what is not to be read", txn(compare("b", ""), put("b", 0, false), nil), denied},
+		{"a comparison with a range", txn(compare("c", "n"), nil, nil), denied},
+		{"the other branch", txn(nil, put("b", 0, false), get("b", "")), denied},
+		{"a nested one", txn(nil, nil, txn(nil, txn(nil, nil, del("b", "f", false)), nil)), denied},
+		{"a nested comparison", txn(nil, txn(compare("n", ""), nil, nil), nil), denied},
+		{"a lease in a transaction", txn(nil, put("b", 2, false), nil), denied},
+	} {
+		if err := s.Check(who("alice", s.Revision()), c.request, attached); !errors.Is(err, c.err) {
+			t.Errorf("%s: %v, want %v", c.what, err, c.err)
+		}
+		if err := s.Check(who(Root, s.Revision()), c.request, attached); err != nil {
+			t.Errorf("%s: root: %v", c.what, err)
+		}
+		if err := s.Check(Identity{}, c.request, attached); !errors.Is(err, command.ErrUserEmpty) {
+			t.Errorf("%s: nobody: %v", c.what, err)
+		}
+		if err := New().Check(Identity{}, c.request, nil); err != nil {
+			t.Errorf("%s: disabled: %v", c.what, err)
+		}
+	}
+}
+
+// An identity that was found out before a change is refused for keys, and not for what only root may, as in etcd.
+func TestAnOldIdentityIsRefused(t *testing.T) {
+	s := permitted(t)
+	old := s.Revision() - 1
+	for _, c := range []struct {
+		id      Identity
+		request proto.Message
+		err     error
+	}{
+		{who("alice", old), get("c", ""), command.ErrAuthOldRevision},
+		{who(Root, old), put("c", 0, false), command.ErrAuthOldRevision},
+		{who("alice", s.Revision()+9), get("c", ""), nil},
+		{who("alice", old), &pb.LeaseRevokeRequest{ID: 1}, command.ErrAuthOldRevision},
+		{who(Root, old), &pb.LeaseRevokeRequest{ID: 1}, nil},
+		{who(Root, old), &pb.AuthUserAddRequest{}, nil},
+		{who("bob", s.Revision()), get("c", ""), command.ErrPermissionDenied},
+		{who("carol", s.Revision()), get("c", ""), command.ErrPermissionDenied},
+		{who("carol", s.Revision()), &pb.AuthUserAddRequest{}, command.ErrUserNotFound},
+		{who("alice", 0), get("c", ""), command.ErrUserEmpty},
+	} {
+		if err := s.Check(c.id, c.request, attached); !errors.Is(err, c.err) {
+			t.Errorf("%+v %T: %v, want %v", c.id, c.request, err, c.err)
+		}
+	}
+	if s.ReadRange(Identity{}, []byte("c"), nil) == nil || s.WriteKey(Identity{}, []byte("c")) == nil {
+		t.Error("nobody may do something")
+	}
+	if s.WriteKey(who("alice", s.Revision()), []byte("b")) != nil || New().WriteKey(Identity{}, nil) != nil {
+		t.Error("alice may not write what she may")
+	}
+}

@@ -1,0 +1,132 @@
+package command
+
+import (
+	"encoding/hex"
+	"errors"
+	"strings"
+	"testing"
+
+	"go.etcd.io/etcd/api/v3/authpb"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/proto"
+)
+
+var alice = Identity{User: "alice", Revision: 300}
+
+func opPutTo(key string, lease int64) *pb.RequestOp {
+	op := opPut(key)
+	op.GetRequestPut().Lease = lease
+	return op
+}
+
+// TestEncodingsOfUsers holds C1 for what is about users and roles, and for envelopes.
+func TestEncodingsOfUsers(t *testing.T) {
+	perm := &authpb.Permission{PermType: authpb.Permission_WRITE, Key: []byte("k"), RangeEnd: []byte{0}}
+	none := &authpb.UserAddOptions{NoPassword: true}
+	for _, c := range []struct {
+		request proto.Message
+		want    string
+	}{
+		{&pb.AuthDisableRequest{}, "0a"},
+		{&pb.AuthUserAddRequest{Name: "u", Options: none, HashedPassword: "aA=="}, "0b0a01751a020801220461413d3d"},
+		{&pb.AuthUserDeleteRequest{Name: "u"}, "0c0a0175"},
+		{&pb.AuthUserChangePasswordRequest{Name: "u", HashedPassword: "aA=="}, "0d0a01751a0461413d3d"},
+		{&pb.AuthUserGrantRoleRequest{User: "u", Role: "r"}, "0e0a0175120172"},
+		{&pb.AuthUserRevokeRoleRequest{Name: "u", Role: "r"}, "0f0a0175120172"},
+		{&pb.AuthRoleAddRequest{Name: "r"}, "100a0172"},
+		{&pb.AuthRoleDeleteRequest{Role: "r"}, "110a0172"},
+		{&pb.AuthRoleGrantPermissionRequest{Name: "r", Perm: perm}, "120a01721208080112016b1a0100"},
+		{&pb.AuthRoleRevokePermissionRequest{Role: "r", Key: []byte("k")}, "130a017212016b"},
+	} {
+		p, err := EncodeAuth(c.request)
+		if got := hex.EncodeToString(p); err != nil || got != c.want {
+			t.Errorf("%T is %s, %v, want %s", c.request, got, err, c.want)
+		}
+		var r Request
+		if err := r.Decode(p); err != nil || !proto.Equal(r.Auth, c.request) || !NeedsUsers(p) || r.IsPlainPut() {
+			t.Errorf("%T became %v, %v", c.request, r.Auth, err)
+		}
+	}
+	key := strings.Repeat("k", TokenKeyBytes)
+	enable := EncodeAuthEnable(AuthEnable{TokenKey: []byte(key)})
+	if got := string(enable); got != "\x09\xca\x3e\x20"+key {
+		t.Errorf("enable is %x", got)
+	}
+	var r Request
+	if err := r.Decode(enable); err != nil || string(r.AuthEnable.TokenKey) != key || !NeedsUsers(enable) {
+		t.Errorf("enable became %+v, %v", r.AuthEnable, err)
+	}
+	put := EncodePut(put("k", "v"))
+	for _, c := range []struct {
+		command []byte
+		want    string
+		id      Identity
+		own     bool
+	}{
+		{EncodeAs(alice, put), "0805616c696365ac02010a016b120176", alice, false},
+		{EncodeAs(Identity{}, put), "010a016b120176", Identity{}, false},
+		{EncodeOwn(put), "080000010a016b120176", Identity{}, true},
+	} {
+		err := r.Decode(c.command)
+		if got := hex.EncodeToString(c.command); err != nil || got != c.want || r.Identity != c.id || r.Own != c.own ||
+			string(r.Put.Key) != "k" || !r.IsPlainPut() || NeedsUsers(c.command) != (c.command[0] == 8) {
+			t.Errorf("%s, want %s, became %+v, %t, %v", got, c.want, r.Identity, r.Own, err)
+		}
+	}
+}
+
+// What is no command about users is refused where it is encoded, or decoded.
+func TestMalformedCommandsOfUsers(t *testing.T) {
+	for _, r := range []proto.Message{
+		&pb.PutRequest{}, &pb.AuthEnableRequest{}, &pb.AuthUserAddRequest{Name: "u", Password: "p"},
+		&pb.AuthUserChangePasswordRequest{Name: "u", Password: "p"}, &pb.AuthUserDeleteRequest{Name: "\xff"},
+	} {
+		if _, err := EncodeAuth(r); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%T: %v", r, err)
+		}
+	}
+	put := string(EncodePut(put("k", "v")))
+	for _, p := range []string{
+		"\x08", "\x08\x01", "\x08\x02a\x01", "\x08\x01a\x01", "\x08\x01a", "\x08\x01a\x80", "\x08\x00\x00",
+		"\x08\x01a\x01\x08\x01b\x01" + put, "\x09", "\x09\xca\x3e\x01k", "\x09\xca\x3e\x20k", "\x0c\x0a\x01\xff", "\x14",
+	} {
+		if _, err := Decode([]byte(p)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%x: %v", p, err)
+		}
+	}
+}
+
+// Whoever reads a command sees no password, no hash and no key of it; an expiry is of the server, whoever it is said
+// to be of.
+func TestWhatIsShownOfCommandsOfUsers(t *testing.T) {
+	add, err := EncodeAuth(&pb.AuthUserAddRequest{Name: "u", HashedPassword: "hash", Options: &authpb.UserAddOptions{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	change, err := EncodeAuth(&pb.AuthUserChangePasswordRequest{Name: "u", HashedPassword: "hash"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range [][]byte{add, EncodeAs(alice, change)} {
+		shown, err := Decode(p)
+		if err != nil || strings.Contains(shown.(interface{ String() string }).String(), "hash") {
+			t.Errorf("%v, %v", shown, err)
+		}
+	}
+	shown, err := Decode(EncodeAuthEnable(AuthEnable{TokenKey: make([]byte, TokenKeyBytes)}))
+	if err != nil || !proto.Equal(shown, &pb.AuthEnableRequest{}) {
+		t.Errorf("%v, %v", shown, err)
+	}
+	var r Request
+	for own, p := range map[bool][]byte{true: EncodeLeaseExpiry(7), false: EncodeAs(alice, EncodeLeaseExpiry(7))} {
+		if err := r.Decode(p); err != nil || r.Own != own {
+			t.Errorf("%x: %t, %v", p, r.Own, err)
+		}
+	}
+	if err := r.Decode(EncodeLeaseExpiryPart(7, [][]byte{[]byte("k")})); err != nil || !r.Own {
+		t.Errorf("a part of an expiry: %v", err)
+	}
+	if err := r.Decode(EncodeTxn(&pb.TxnRequest{})); err != nil || r.Own {
+		t.Errorf("a transaction: %v", err)
+	}
+}

@@ -1,0 +1,121 @@
+package operator
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"strings"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	grpcpeer "google.golang.org/grpc/peer"
+)
+
+// Caller is who makes a call, as far as he shows it.
+type Caller struct {
+	// Remote is the address that he calls from, host:port.
+	Remote string
+	// Certificate is what he showed, if an authority of the listener signed it; else nil.
+	Certificate *x509.Certificate
+	// Tokens are those that he showed, the first mostTokens: of an operator, or of a user of the etcd API.
+	Tokens []string
+}
+
+// mostTokens bounds what is looked up for one call.
+const mostTokens = 4
+
+const (
+	bearer = "bearer "
+	// tokenKey is the metadata in which clients of etcd show a token.
+	tokenKey, authorizationKey = "token", "authorization"
+)
+
+type callerKey struct{}
+
+// callerOf returns who made a gRPC request: the caller of the HTTP request that it was, if it came through the gateway.
+func callerOf(ctx context.Context) *Caller {
+	if c, ok := ctx.Value(callerKey{}).(*Caller); ok {
+		return c
+	}
+	c := &Caller{}
+	if p, ok := grpcpeer.FromContext(ctx); ok {
+		if p.Addr != nil {
+			c.Remote = p.Addr.String()
+		}
+		if shown, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+			c.Certificate = verified(&shown.State)
+		}
+	}
+	c.show(metadata.ValueFromIncomingContext(ctx, authorizationKey))
+	c.show(metadata.ValueFromIncomingContext(ctx, tokenKey))
+	return c
+}
+
+// requester returns who made an HTTP request.
+func requester(r *http.Request) *Caller {
+	c := &Caller{Remote: r.RemoteAddr}
+	if r.TLS != nil {
+		c.Certificate = verified(r.TLS)
+	}
+	c.show(r.Header.Values(authorizationKey))
+	return c
+}
+
+// verified returns the certificate that the other side showed and an authority signed, nil if there is none.
+func verified(s *tls.ConnectionState) *x509.Certificate {
+	if len(s.VerifiedChains) == 0 || len(s.PeerCertificates) == 0 {
+		return nil
+	}
+	return s.PeerCertificates[0]
+}
+
+func (c *Caller) show(values []string) {
+	for _, v := range values {
+		if len(c.Tokens) == mostTokens {
+			return
+		}
+		if len(v) > len(bearer) && strings.EqualFold(v[:len(bearer)], bearer) {
+			v = v[len(bearer):]
+		}
+		if v = strings.TrimSpace(v); v != "" {
+			c.Tokens = append(c.Tokens, v)
+		}
+	}
+}
+
+// host is where the caller is, without the port, which changes.
+func (c *Caller) host() string {
+	host, _, err := net.SplitHostPort(c.Remote)
+	if err != nil {
+		return c.Remote
+	}
+	return host
+}
+
+// Credentials are those of a gRPC server whose listener has done the handshake of TLS: what the client showed comes to
+// the handlers as if gRPC had done it.
+func Credentials() credentials.TransportCredentials { return shaken{insecure.NewCredentials()} }
+
+type shaken struct {
+	credentials.TransportCredentials
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (s shaken) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secure, ok := c.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return s.TransportCredentials.ServerHandshake(c)
+	}
+	return c, credentials.TLSInfo{
+		State:          secure.ConnectionState(),
+		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+	}, nil
+}
+
+// Clone implements credentials.TransportCredentials.
+func (s shaken) Clone() credentials.TransportCredentials {
+	return shaken{s.TransportCredentials.Clone()}
+}

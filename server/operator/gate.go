@@ -1,0 +1,96 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrUnused says that a way to have the operator's right is not in use, so that it neither gives nor denies it.
+var ErrUnused = errors.New("not in use")
+
+// ErrDenied says that a call needs the operator's right, and why the caller has not got it.
+var ErrDenied = errors.New("needs the operator's right")
+
+// ErrAudit says that a call was refused because the audit log cannot be written.
+var ErrAudit = errors.New("the audit log cannot be written, and audit-log-required wants it")
+
+// Link is one way to have the operator's right. It is safe for concurrent use.
+type Link interface {
+	// Operator returns who the caller is, for the audit log, if he is an operator; ErrUnused if this way is not in use,
+	// for nobody; any other error says in a few words why he is not, and what to show. ctx is the call's.
+	Operator(ctx context.Context, c *Caller) (who string, err error)
+}
+
+// Gate stands before every call. It is safe for concurrent use.
+type Gate struct {
+	links []Link
+	audit *Audit
+}
+
+// NewGate returns a gate that lets pass whom one of the links knows, or everybody if none is in use.
+func NewGate(audit *Audit, links ...Link) *Gate { return &Gate{links, audit} }
+
+// Everybody reports whether everybody is an operator, because no link is in use.
+func (g *Gate) Everybody(ctx context.Context) bool {
+	_, proven, err := g.identify(ctx, &Caller{})
+	return err == nil && !proven
+}
+
+// identify returns who has the operator's right, and whether he had to prove it; an error if he has not.
+func (g *Gate) identify(ctx context.Context, c *Caller) (who string, proven bool, err error) {
+	var denied []string
+	for _, l := range g.links {
+		who, err := l.Operator(ctx, c)
+		switch {
+		case errors.Is(err, ErrUnused):
+		case err == nil:
+			return who, true, nil
+		default:
+			denied = append(denied, err.Error())
+		}
+	}
+	if len(denied) > 0 {
+		return "", false, errors.New(strings.Join(denied, "; "))
+	}
+	return "anybody: no rule says who is an operator", false, nil
+}
+
+// operation is a call for operators that was let in.
+type operation struct {
+	entry
+	audit *Audit
+	began time.Time
+}
+
+// begin lets an operator's call in. Whoever gets an operation ends it.
+func (g *Gate) begin(ctx context.Context, name string, call *Call, c *Caller, args []argument) (*operation, error) {
+	who, proven, err := g.identify(ctx, c)
+	o := &operation{entry{op: name, args: args, caller: c, who: who, proven: proven}, g.audit, time.Now()}
+	if err != nil {
+		o.outcome, o.err = refused, err
+		o.audit.tell(&o.entry) //nolint:errcheck // it is refused either way
+		return nil, fmt.Errorf("%s %w: %w", name, ErrDenied, err)
+	}
+	if call.Long || g.audit.Required() {
+		o.outcome = begun
+		if err := o.audit.tell(&o.entry); err != nil && g.audit.Required() {
+			return nil, fmt.Errorf("%w: %w", ErrAudit, err)
+		}
+	}
+	return o, nil
+}
+
+// end tells how a call ended.
+func (o *operation) end(err error) {
+	o.outcome, o.err, o.took = done, err, time.Since(o.began)
+	if err != nil {
+		o.outcome = failed
+	}
+	o.audit.tell(&o.entry) //nolint:errcheck // the audit log has told the node's log
+}
+
+// errCut says that a call ended without saying how.
+var errCut = errors.New("cut short")

@@ -1,0 +1,52 @@
+package operator
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Unary is the interceptor of a gRPC server.
+func (g *Gate) Unary(
+	ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+) (answer any, err error) {
+	call, _ := Of(info.FullMethod)
+	if call.Right != Operator || call.harmless != nil && call.harmless(request) {
+		return handle(ctx, request)
+	}
+	o, err := g.begin(ctx, info.FullMethod, &call, callerOf(ctx), fieldsOf(request, call.Args))
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	ended := errCut
+	defer func() { o.end(ended) }()
+	answer, ended = handle(ctx, request)
+	return answer, ended
+}
+
+// Stream is the interceptor of a gRPC server.
+func (g *Gate) Stream(service any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	call, _ := Of(info.FullMethod)
+	if call.Right != Operator {
+		return handle(service, s)
+	}
+	o, err := g.begin(s.Context(), info.FullMethod, &call, callerOf(s.Context()), nil)
+	if err != nil {
+		return statusOf(err)
+	}
+	ended := errCut
+	defer func() { o.end(ended) }()
+	ended = handle(service, s)
+	return ended
+}
+
+func statusOf(err error) error {
+	code := codes.PermissionDenied
+	if errors.Is(err, ErrAudit) {
+		code = codes.Unavailable
+	}
+	return status.Error(code, "mimir: "+err.Error())
+}

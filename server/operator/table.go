@@ -1,0 +1,153 @@
+package operator
+
+import (
+	"iter"
+	"maps"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+)
+
+// Right is what a call needs.
+type Right int
+
+const (
+	// Operator is the right of operators. It is the zero value, and so that of what nobody thought of.
+	Operator Right = iota
+	// Client is the right to connect, and what users and roles say of the call.
+	Client
+	// Anyone is the right of whoever reaches the port.
+	Anyone
+)
+
+// Call is what a call needs, and what the audit log says of it.
+type Call struct {
+	Right Right
+	// Long says that it may take long: its beginning is told too.
+	Long bool
+	// Args are the fields of the request, of its path or its query that are told. None is a value or a secret, and keys
+	// are only those that bound a permission.
+	Args []string
+	// harmless says of a request of a call for operators that any client may make it; nil: of none.
+	harmless func(request any) bool
+}
+
+// Of returns what a gRPC method, by its full name, or a pattern of HTTP needs.
+func Of(name string) (call Call, known bool) {
+	call, known = table[name]
+	return call, known
+}
+
+// All returns every call that is known.
+func All() iter.Seq2[string, Call] { return maps.All(table) }
+
+// Names of services.
+const (
+	kv          = "/etcdserverpb.KV/"
+	watch       = "/etcdserverpb.Watch/"
+	lease       = "/etcdserverpb.Lease/"
+	cluster     = "/etcdserverpb.Cluster/"
+	maintenance = "/etcdserverpb.Maintenance/"
+	auth        = "/etcdserverpb.Auth/"
+	health      = "/grpc.health.v1.Health/"
+)
+
+// votes and changes are the fields of what is ordered about votes.
+var (
+	votes   = []string{"automatic", "lease", "patience", "drift", "maxLoss", "stopWrites", "witnesses"}
+	changes = []string{"remove", "add", "witness", "addrs", "automatic", "lease", "patience", "maxLoss", "stopWrites",
+		"flapMoves", "flapWithin", "failback", "priorities"}
+)
+
+// table has every call.
+var table = map[string]Call{
+	kv + "Range":       {Right: Client},
+	kv + "RangeStream": {Right: Client},
+	kv + "Put":         {Right: Client},
+	kv + "DeleteRange": {Right: Client},
+	kv + "Txn":         {Right: Client},
+	// Clients compact their own history: a Kubernetes API server does every five minutes.
+	kv + "Compact": {Right: Client},
+
+	watch + "Watch": {Right: Client},
+
+	lease + "LeaseGrant":      {Right: Client},
+	lease + "LeaseRevoke":     {Right: Client},
+	lease + "LeaseKeepAlive":  {Right: Client},
+	lease + "LeaseTimeToLive": {Right: Client},
+	lease + "LeaseLeases":     {Right: Client},
+
+	cluster + "MemberList":    {Right: Client},
+	cluster + "MemberAdd":     {Args: []string{"peerURLs", "isLearner"}},
+	cluster + "MemberRemove":  {Args: []string{"ID"}},
+	cluster + "MemberUpdate":  {Args: []string{"ID", "peerURLs"}},
+	cluster + "MemberPromote": {Args: []string{"ID"}},
+
+	maintenance + "Status":     {Right: Client},
+	maintenance + "Alarm":      {Args: []string{"action", "memberID", "alarm"}, harmless: listsAlarms},
+	maintenance + "Defragment": {},
+	// The hashes read everything, and tell whether it is what somebody guessed.
+	maintenance + "Hash":       {},
+	maintenance + "HashKV":     {Args: []string{"revision"}},
+	maintenance + "Snapshot":   {Long: true},
+	maintenance + "MoveLeader": {Args: []string{"targetID"}},
+	maintenance + "Downgrade":  {Args: []string{"action", "version"}},
+
+	// Whoever makes users makes root, who is an operator.
+	auth + "AuthEnable":           {},
+	auth + "AuthDisable":          {},
+	auth + "AuthStatus":           {Right: Client},
+	auth + "Authenticate":         {Right: Anyone},
+	auth + "UserAdd":              {Args: []string{"name"}},
+	auth + "UserGet":              {Right: Client},
+	auth + "UserList":             {Right: Client},
+	auth + "UserDelete":           {Args: []string{"name"}},
+	auth + "UserChangePassword":   {Args: []string{"name"}},
+	auth + "UserGrantRole":        {Args: []string{"user", "role"}},
+	auth + "UserRevokeRole":       {Args: []string{"name", "role"}},
+	auth + "RoleAdd":              {Args: []string{"name"}},
+	auth + "RoleGet":              {Right: Client},
+	auth + "RoleList":             {Right: Client},
+	auth + "RoleDelete":           {Args: []string{"role"}},
+	auth + "RoleGrantPermission":  {Args: []string{"name", "perm"}},
+	auth + "RoleRevokePermission": {Args: []string{"role", "key", "range_end"}},
+
+	health + "Check": {Right: Anyone},
+	health + "List":  {Right: Anyone},
+	health + "Watch": {Right: Anyone},
+
+	"/health":      {Right: Anyone},
+	"/version":     {Right: Anyone},
+	"/v3/":         {Right: Anyone}, // the JSON gateway: what it calls needs what it needs over gRPC
+	"GET /metrics": {Right: Anyone},
+	"GET /livez":   {Right: Anyone},
+	"GET /readyz":  {Right: Anyone},
+	// Profiles are on listen-http alone, if they are asked for. No certificate can be shown there.
+	"/debug/pprof/":        {Right: Anyone},
+	"/debug/pprof/cmdline": {Right: Anyone},
+	"/debug/pprof/profile": {Right: Anyone},
+	"/debug/pprof/symbol":  {Right: Anyone},
+	"/debug/pprof/trace":   {Right: Anyone},
+
+	"/mimir/v1/":                       {Right: Anyone}, // there is no such call
+	"GET /mimir/v1/node":               {Right: Client},
+	"GET /mimir/v1/fleet":              {Right: Client},
+	"POST /mimir/v1/switchover":        {Long: true, Args: []string{"to"}},
+	"POST /mimir/v1/switchover/abort":  {Long: true},
+	"POST /mimir/v1/failover":          {Long: true, Args: []string{"to", "force", "acceptLoss"}},
+	"POST /mimir/v1/fleet/init":        {Long: true, Args: []string{"primary"}},
+	"POST /mimir/v1/votes/enable":      {Long: true, Args: votes},
+	"POST /mimir/v1/votes/pause":       {Long: true, Args: []string{"reason"}},
+	"POST /mimir/v1/votes/change":      {Long: true, Args: changes},
+	"POST /mimir/v1/votes/recover":     {Long: true, Args: []string{"keep"}},
+	"GET /mimir/v1/tails":              {},
+	"GET /mimir/v1/tails/{name}":       {Long: true, Args: []string{"name"}},
+	"GET /mimir/v1/tails/{name}/state": {Long: true, Args: []string{"name", "after"}},
+	"GET /mimir/v1/tails/{name}/fork":  {Args: []string{"name"}},
+	"DELETE /mimir/v1/tails/{name}":    {Long: true, Args: []string{"name"}},
+}
+
+// listsAlarms reports whether a request for alarms changes none.
+func listsAlarms(request any) bool {
+	r, ok := request.(*pb.AlarmRequest)
+	return ok && r.Action == pb.AlarmRequest_GET
+}

@@ -1,0 +1,174 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// MinTokenBytes is how long a token is at least.
+const MinTokenBytes = 32
+
+// rereadInterval bounds how often the file is looked at.
+const rereadInterval = 5 * time.Second
+
+// Tokens is the right of those who show a token of a file, which is read again when it changes. It is safe for
+// concurrent use.
+type Tokens struct {
+	file   string
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	known   []token
+	looked  time.Time
+	stamp   stamp
+	problem string // that was told last
+}
+
+// token is what is kept of one: all have the same length, whatever they are.
+type token struct {
+	name string
+	sum  [sha256.Size]byte
+}
+
+// stamp tells whether a file changed.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+// OpenTokens reads a file of tokens, one a line, each of at least MinTokenBytes, with a name before it or without one.
+// Lines that begin with # are left out.
+func OpenTokens(file string, logger *slog.Logger) (*Tokens, error) {
+	t := &Tokens{file: file, logger: logger}
+	if err := t.read(); err != nil {
+		return nil, err
+	}
+	if len(t.known) == 0 {
+		return nil, fmt.Errorf("%s: no token is in it", file)
+	}
+	t.looked = time.Now()
+	return t, nil
+}
+
+// Operator implements [Link]. How long it takes does not tell how much of a token is right.
+func (t *Tokens) Operator(_ context.Context, caller *Caller) (who string, err error) {
+	if len(caller.Tokens) == 0 {
+		return "", errors.New("no token was shown (mimir --token-file or MIMIR_TOKEN_FILE, etcdctl --auth-jwt-token)")
+	}
+	known := t.current(time.Now())
+	for _, shown := range caller.Tokens {
+		sum := sha256.Sum256([]byte(shown))
+		for _, one := range known {
+			if subtle.ConstantTimeCompare(sum[:], one.sum[:]) == 1 {
+				who = "token " + one.name
+			}
+		}
+	}
+	if who == "" {
+		return "", errors.New("the token that was shown is not in operator.token-file")
+	}
+	return who, nil
+}
+
+// current returns the tokens as the file has them. A file that cannot be read leaves the former ones.
+func (t *Tokens) current(now time.Time) []token {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now.Sub(t.looked) < rereadInterval {
+		return t.known
+	}
+	t.looked = now
+	info, err := os.Stat(t.file)
+	if err == nil && t.stamp == (stamp{info.ModTime(), info.Size()}) {
+		t.problem = ""
+		return t.known
+	}
+	if err == nil {
+		err = t.read()
+	}
+	switch {
+	case err == nil:
+		t.problem = ""
+		t.logger.Info("operators' tokens read again", "file", t.file, "tokens", len(t.known))
+	case err.Error() != t.problem:
+		t.problem = err.Error()
+		t.logger.Error("operators' tokens not read again: those of before hold", "err", err)
+	}
+	return t.known
+}
+
+// read takes what the file has. mu is held, or nobody else knows of t.
+func (t *Tokens) read() error {
+	info, err := os.Stat(t.file)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(t.file)
+	if err != nil {
+		return err
+	}
+	lines, err := parseTokens(t.file, text)
+	if err != nil {
+		return err
+	}
+	t.known = nil
+	for i, line := range lines {
+		name := line.name
+		if name == "" {
+			name = fmt.Sprint("number ", i+1)
+		}
+		t.known = append(t.known, token{name, sha256.Sum256(line.token)})
+	}
+	t.stamp = stamp{info.ModTime(), info.Size()}
+	return nil
+}
+
+type tokenLine struct {
+	name  string
+	token []byte
+}
+
+func parseTokens(file string, text []byte) (lines []tokenLine, err error) {
+	for line := range bytes.Lines(text) {
+		fields := bytes.Fields(line)
+		if len(fields) == 0 || fields[0][0] == '#' {
+			continue
+		}
+		one := tokenLine{token: fields[len(fields)-1]}
+		switch {
+		case len(fields) > 2:
+			return nil, fmt.Errorf("%s: a line of %d words: write a token, or a name and a token", file, len(fields))
+		case len(one.token) < MinTokenBytes:
+			return nil, fmt.Errorf("%s: a token of %d characters, at least %d are needed", file, len(one.token),
+				MinTokenBytes)
+		case len(fields) == 2:
+			one.name = string(fields[0])
+		}
+		lines = append(lines, one)
+	}
+	return lines, nil
+}
+
+// ReadToken returns the first token of a file in the form of [OpenTokens], for who is to show it.
+func ReadToken(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	lines, err := parseTokens(file, text)
+	if err != nil {
+		return "", err
+	}
+	if len(lines) == 0 {
+		return "", fmt.Errorf("%s: no token is in it", file)
+	}
+	return string(lines[0].token), nil
+}

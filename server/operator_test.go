@@ -1,0 +1,433 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/operator"
+)
+
+// Every gRPC method and every route of HTTP that a node serves is in the table of rights, and nothing else is.
+func TestEveryCallIsInTheTableOfRights(t *testing.T) {
+	served := map[string]bool{}
+	rpc := grpc.NewServer()
+	etcdapi.New(etcdapi.Options{}).Register(rpc)
+	for service, info := range rpc.GetServiceInfo() {
+		for _, m := range info.Methods {
+			served["/"+service+"/"+m.Name] = true
+		}
+	}
+	note := func(pattern string, h http.Handler) http.Handler {
+		served[pattern] = true
+		return h
+	}
+	r := &routes{api: http.NotFoundHandler(), guard: note}
+	r.admin = admin.NewHandler(admin.HandlerOptions{Guard: note})
+	r.client()
+	r.private(true, true)
+	for name := range served {
+		if _, known := operator.Of(name); !known {
+			t.Errorf("%s is served, and the table does not say what it needs", name)
+		}
+	}
+	known := maps.Collect(operator.All())
+	for name := range known {
+		if !served[name] {
+			t.Errorf("%s is in the table, and nobody serves it", name)
+		}
+	}
+	if len(served) < 60 {
+		t.Errorf("only %d calls are served", len(served))
+	}
+}
+
+const testToken = "0123456789abcdef0123456789abcdef"
+
+// guarded is a fleet of two regions where a certificate and a token make an operator.
+type guarded struct {
+	nodes         map[string]*Config
+	app, operator TLS
+	audit         map[string]string // files, by region
+}
+
+func newGuarded(t *testing.T) *guarded {
+	t.Helper()
+	clients, peers := newAuthority(t, "clients"), newAuthority(t, "peers")
+	g := &guarded{
+		nodes: map[string]*Config{"us": testConfig(t, "us-1"), "eu": testConfig(t, "eu-1")},
+		app:   clients.issue(t, "app"), operator: clients.issue(t, "op"), audit: map[string]string{},
+	}
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "tokens")
+	if err := os.WriteFile(tokens, []byte("robot "+testToken+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range g.nodes {
+		g.audit[name] = filepath.Join(dir, name+".audit")
+		c.Replication.RegionID, c.Replication.InitialPrimary = name, "us"
+		c.ClientTLS, c.PeerTLS = clients.issue(t, name), peers.issue(t, name)
+		c.ClientTLS.RequireClientCert, c.PeerTLS.RequireClientCert = true, true
+		c.Operator.AllowedCN = []string{"op"}
+		c.Operator.TokenFile, c.Operator.AuditLog = tokens, g.audit[name]
+	}
+	g.nodes["us"].Replication.Regions = map[string][]string{"eu": {g.nodes["eu"].ListenPeer}}
+	g.nodes["eu"].Replication.Regions = map[string][]string{"us": {g.nodes["us"].ListenPeer}}
+	runNode(t, g.nodes["us"])
+	runNode(t, g.nodes["eu"])
+	client := etcdClient(t, g.nodes["eu"], g.app)
+	eventually(t, "a client that is no operator writes and reads at the secondary", func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		if _, err := client.Put(ctx, "k", "v"); err != nil {
+			return false
+		}
+		answer, err := client.Get(ctx, "k")
+		return err == nil && len(answer.Kvs) == 1
+	})
+	return g
+}
+
+// dialed returns a configuration of TLS as somebody, for HTTP/1.1.
+func dialed(t *testing.T, as TLS) *tls.Config {
+	t.Helper()
+	secure, err := ClientTLSConfig(as, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure.NextProtos = []string{"http/1.1"}
+	return secure
+}
+
+// over calls a node over HTTP, and returns the status and what was answered.
+func (g *guarded) over(t *testing.T, at string, as TLS, token, method, path, body string) (int, string) {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: dialed(t, as)}
+	defer transport.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), method, g.nodes[at].ClientURL()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	answer, err := (&http.Client{Transport: transport}).Do(r)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// told returns the lines of the audit log of a node, as "operation outcome [who] arguments".
+func (g *guarded) told(t *testing.T, at string) (lines []string) {
+	t.Helper()
+	f, err := os.Open(g.audit[at])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		l := struct {
+			Op, Outcome, Who, Remote, Certificate string
+			Args                                  map[string]string
+		}{}
+		if err := json.Unmarshal(s.Bytes(), &l); err != nil || l.Remote == "" || l.Certificate == "" {
+			t.Errorf("%s: %v", s.Bytes(), err)
+		}
+		lines = append(lines, fmt.Sprintf("%s %s [%s] %v", l.Op, l.Outcome, l.Who, l.Args))
+	}
+	return lines
+}
+
+// A client's certificate does nothing that an operator does, over gRPC, the JSON gateway and HTTP, at the primary and
+// at the secondary; an operator's does, and a token does.
+func TestWhoMayDoWhatAnOperatorDoes(t *testing.T) {
+	g := newGuarded(t)
+	t.Run("a client", func(t *testing.T) { g.clientIsRefused(t) })
+	t.Run("a client over JSON", func(t *testing.T) { g.clientIsRefusedOverJSON(t) })
+	t.Run("an operator", func(t *testing.T) { g.operatorIsLetIn(t) })
+}
+
+func (g *guarded) clientIsRefused(t *testing.T) {
+	client := etcdClient(t, g.nodes["eu"], g.app)
+	refused := 0
+	for name, call := range operator.All() {
+		method, path, web := strings.Cut(name, " ")
+		switch {
+		case call.Right != operator.Operator || strings.HasSuffix(name, "/Alarm"):
+			continue
+		case web:
+			code, text := g.over(t, "eu", g.app, "", method, strings.ReplaceAll(path, "{name}", "x"), `{"to":"eu"}`)
+			if code != http.StatusForbidden || !strings.Contains(text, "needs the operator's right") {
+				t.Errorf("%s: %d %s", name, code, text)
+			}
+		default:
+			var err error
+			if strings.HasSuffix(name, "/Snapshot") {
+				var s grpc.ClientStream
+				s, err = client.ActiveConnection().NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, name)
+				if err == nil {
+					err = s.SendMsg(&emptypb.Empty{})
+				}
+				if err == nil {
+					err = s.RecvMsg(&emptypb.Empty{})
+				}
+			} else {
+				err = client.ActiveConnection().Invoke(t.Context(), name, &emptypb.Empty{}, &emptypb.Empty{})
+			}
+			if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "operator.allowed-cn") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		refused++
+		told := func(l string) bool { return strings.HasPrefix(l, name+" refused ") }
+		if !slices.ContainsFunc(g.told(t, "eu"), told) {
+			t.Errorf("%s is not told", name)
+		}
+	}
+	if refused < 30 {
+		t.Errorf("only %d calls need the right", refused)
+	}
+	if _, err := client.AlarmList(t.Context()); err != nil {
+		t.Errorf("the list of alarms: %v", err)
+	}
+	one := &clientv3.AlarmMember{MemberID: 1, Alarm: pb.AlarmType_NOSPACE}
+	if _, err := client.AlarmDisarm(t.Context(), one); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("alarms are disarmed: %v", err)
+	}
+	if _, err := client.MemberList(t.Context()); err != nil {
+		t.Errorf("the list of members: %v", err)
+	}
+}
+
+func (g *guarded) clientIsRefusedOverJSON(t *testing.T) {
+	for path, body := range map[string]string{
+		"/v3/maintenance/snapshot":            `{}`,
+		"/v3/maintenance/transfer-leadership": `{"targetID":"1"}`,
+		"/v3/maintenance/alarm":               `{"action":"DEACTIVATE"}`,
+		"/v3/cluster/member/add":              `{"peerURLs":["http://evil@10.0.0.1:1"]}`,
+		"/v3/cluster/member/remove":           `{"ID":"1"}`,
+		"/v3/auth/enable":                     `{}`,
+	} {
+		if code, text := g.over(t, "us", g.app, "", "POST", path, body); code == http.StatusOK ||
+			!strings.Contains(text, "needs the operator's right") {
+			t.Errorf("%s: %d %s", path, code, text)
+		}
+	}
+	want := `/etcdserverpb.Cluster/MemberAdd refused [] map[peerURLs:http://evil@10.0.0.1:1]`
+	if lines := g.told(t, "us"); !slices.Contains(lines, want) {
+		t.Errorf("not told: %s in\n%s", want, strings.Join(lines, "\n"))
+	}
+	g.clientIsNobodyElse(t)
+	if code, text := g.over(t, "us", g.app, "", "POST", "/v3/kv/range", `{"key":"aw=="}`); code != http.StatusOK {
+		t.Errorf("a read over JSON: %d %s", code, text)
+	}
+	if code, text := g.over(t, "us", g.app, "", "GET", "/mimir/v1/fleet", ""); code != http.StatusOK {
+		t.Errorf("the picture of the fleet: %d %s", code, text)
+	}
+}
+
+// clientIsNobodyElse tries to come through the gateway as the operator whose watch is open there.
+func (g *guarded) clientIsNobodyElse(t *testing.T) {
+	call := func(as TLS, path, body string, header http.Header) *http.Response {
+		transport := &http.Transport{TLSClientConfig: dialed(t, as)}
+		t.Cleanup(transport.CloseIdleConnections)
+		url := g.nodes["us"].ClientURL() + path
+		r, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = header
+		answer, err := (&http.Client{Transport: transport}).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	watch := call(g.operator, "/v3/watch", `{"create_request":{"key":"aw=="}}`, nil)
+	defer watch.Body.Close()
+	if _, err := watch.Body.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	claims := http.Header{}
+	for i := range 32 {
+		claims.Add("Grpc-Metadata-Mimir-Gateway-Request", fmt.Sprint(i))
+	}
+	answer := call(g.app, "/v3/maintenance/snapshot", `{}`, claims)
+	defer answer.Body.Close()
+	if text, _ := io.ReadAll(answer.Body); !strings.Contains(string(text), "needs the operator's right") {
+		t.Errorf("as somebody else: %s", text)
+	}
+}
+
+func (g *guarded) operatorIsLetIn(t *testing.T) {
+	const snapshot = `/v3/maintenance/snapshot`
+	if code, text := g.over(t, "us", g.app, testToken, "POST", snapshot, `{}`); code != http.StatusOK {
+		t.Errorf("a snapshot over JSON with a token: %d %s", code, text)
+	}
+	secure, err := ClientTLSConfig(g.app, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	robot, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{g.nodes["eu"].ClientURL()}, TLS: secure, Token: testToken, Logger: zap.NewNop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer robot.Close()
+	if _, err := robot.HashKV(t.Context(), g.nodes["eu"].ClientURL(), 0); err != nil {
+		t.Errorf("a hash with a token: %v", err)
+	}
+	operator := etcdClient(t, g.nodes["eu"], g.operator)
+	copied, err := operator.Snapshot(t.Context())
+	if err == nil {
+		_, err = io.Copy(io.Discard, copied)
+	}
+	if err != nil {
+		t.Errorf("a snapshot: %v", err)
+	}
+	added, err := operator.MemberAddAsLearner(t.Context(), []string{"http://eu-2@127.0.0.1:1"})
+	if err != nil {
+		t.Errorf("a member: %v", err)
+	} else if _, err := operator.MemberRemove(t.Context(), added.Member.ID); err != nil {
+		t.Errorf("a member removed: %v", err)
+	}
+	// The region that follows carries the order on to the primary, which asks for no right a second time.
+	if _, err := adminClient(t, g.nodes["eu"], g.app).Switchover(t.Context(), "eu"); err == nil {
+		t.Error("a client moved the primary")
+	}
+	report, err := adminClient(t, g.nodes["eu"], g.operator).Switchover(t.Context(), "eu")
+	if err != nil || report.To != "eu" {
+		t.Errorf("switchover by a certificate: %+v, %v", report, err)
+	}
+	byToken := adminClient(t, g.nodes["us"], g.app).WithToken(testToken)
+	if _, err := byToken.Tails(t.Context()); err != nil {
+		t.Errorf("tails by a token: %v", err)
+	}
+	if report, err = byToken.Switchover(t.Context(), "us"); err != nil || report.To != "us" {
+		t.Errorf("switchover by a token: %+v, %v", report, err)
+	}
+	g.operatorIsTold(t)
+}
+
+func (g *guarded) operatorIsTold(t *testing.T) {
+	for at, wanted := range map[string][]string{
+		"us": {
+			"/etcdserverpb.Maintenance/Snapshot begun [token robot] map[]",
+			"/etcdserverpb.Maintenance/Snapshot done [token robot] map[]",
+			"GET /mimir/v1/tails done [token robot] map[]",
+			"POST /mimir/v1/switchover begun [token robot] map[to:us]",
+			"POST /mimir/v1/switchover done [token robot] map[to:us]",
+		},
+		"eu": {
+			"/etcdserverpb.Maintenance/HashKV done [token robot] map[]",
+			"/etcdserverpb.Maintenance/Snapshot done [certificate CN=op] map[]",
+			"/etcdserverpb.Cluster/MemberAdd done [certificate CN=op] map[isLearner:true " +
+				"peerURLs:http://eu-2@127.0.0.1:1]",
+			"POST /mimir/v1/switchover refused [] map[to:eu]",
+			"POST /mimir/v1/switchover done [certificate CN=op] map[to:eu]",
+		},
+	} {
+		lines := g.told(t, at)
+		for _, want := range wanted {
+			if !slices.Contains(lines, want) {
+				t.Errorf("%s does not tell: %s in\n%s", at, want, strings.Join(lines, "\n"))
+			}
+		}
+	}
+	node, err := adminClient(t, g.nodes["us"], g.app).Node(t.Context())
+	if err != nil || node.Operators != "operator.allowed-cn, operator.token-file" ||
+		slices.ContainsFunc(node.Open, func(s string) bool { return strings.Contains(s, "operator") }) {
+		t.Errorf("node: %+v, %v", node, err)
+	}
+}
+
+// Without a rule every client is an operator, as before there was one, and the node says so wherever it can be reached.
+func TestWithoutARuleEveryClientIsAnOperator(t *testing.T) {
+	for name, test := range map[string]struct {
+		change    func(*Config)
+		operators string
+		open      bool
+	}{
+		"loopback": {func(*Config) {}, admin.Everybody, false},
+		"exposed":  {func(c *Config) { c.ListenClient = "0.0.0.0:2379" }, admin.Everybody, true},
+		"with TLS": {func(c *Config) { c.ClientTLS = TLS{Cert: "c", Key: "k", CA: "a"} }, admin.Everybody, true},
+		"a rule":   {func(c *Config) { c.Operator.AllowedURIs = []string{"x://y"} }, "operator.allowed-uri", false},
+	} {
+		log := &logged{}
+		c := DefaultConfig()
+		test.change(&c)
+		s := &server{config: &c, logger: newLogger(&c, log)}
+		var err error
+		if s.gate, s.audit, err = c.Operator.newGate(s.logger); err != nil {
+			t.Fatal(err)
+		}
+		open := slices.ContainsFunc(s.openNow(), func(text string) bool {
+			return strings.Contains(text, "every client is an operator: ") &&
+				strings.Contains(text, "operator.token-file")
+		})
+		if s.operators() != test.operators || open != test.open {
+			t.Errorf("%s: %s, open %t", name, s.operators(), open)
+		}
+		s.audit.Close()
+	}
+	c := testConfig(t, "free")
+	runNode(t, c)
+	client := etcdClient(t, c, TLS{})
+	eventually(t, "anybody gets a hash", func(ctx context.Context) bool {
+		_, err := client.HashKV(ctx, c.ClientURL(), 0)
+		return err == nil
+	})
+	if _, err := adminClient(t, c, TLS{}).Tails(t.Context()); err != nil {
+		t.Errorf("tails: %v", err)
+	}
+}
+
+// What cannot be is refused before anything is opened.
+func TestRulesOfOperatorsThatCannotBe(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "none", "file")
+	for want, change := range map[string]func(*Config){
+		"need client-tls.ca":                   func(c *Config) { c.Operator.AllowedCN = []string{"op"} },
+		"audit-log-required needs audit-log":   func(c *Config) { c.Operator.AuditRequired = true },
+		"operator.token-file: stat " + missing: func(c *Config) { c.Operator.TokenFile = missing },
+		"audit-log: open " + missing:           func(c *Config) { c.Operator.AuditLog = missing },
+	} {
+		c := testConfig(t, "n")
+		change(c)
+		err := c.Validate()
+		if err == nil {
+			err = Run(t.Context(), c, Options{LogTo: &logged{}})
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
