@@ -149,7 +149,9 @@ func (d *disk) prepare(logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	logger.Info("encryption at rest", "key", d.active(), "renewed", files, "bytes", bytes)
+	if files > 0 {
+		logger.Info("files are under another key now", "key", d.active(), "files", files, "bytes", bytes)
+	}
 	return nil
 }
 

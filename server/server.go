@@ -284,6 +284,9 @@ func (s *server) start(ctx context.Context) error {
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}
 	go s.watchRoom(gateway)
+	if s.disk.fs != nil {
+		s.logger.Info("encryption at rest", "key", s.disk.active())
+	}
 	s.logger.Info("open files", "limit", s.shares.Limit, "clients", s.shares.Clients, "peers", s.shares.Peers,
 		"http", s.shares.HTTP, "tables", s.shares.Tables)
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
