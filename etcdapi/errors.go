@@ -88,6 +88,9 @@ func (a *API) statusOf(ctx context.Context, err error) error {
 	if ended := ctx.Err(); ended != nil {
 		return status.FromContextError(ended).Err()
 	}
+	if errors.Is(err, replication.ErrDelayed) { // no Unavailable: whoever tried again would do so for as long as the delay
+		return status.Error(codes.FailedPrecondition, "etcdserver: "+err.Error())
+	}
 	for _, s := range statuses {
 		if errors.Is(err, s.from) {
 			return s.to

@@ -63,7 +63,11 @@ var below = map[string][]string{
 	},
 	"replication/internal/region": {
 		"replication/contract", "replication/timeline", "replication/internal/copies", "replication/internal/raftgroup",
-		"replication/internal/invariant",
+		"replication/internal/invariant", "replication/durable",
+	},
+	"replication/internal/delay": {
+		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
+		"replication/internal/fleet", "replication/internal/region", "replication/internal/tail",
 	},
 	"replication/internal/tail": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
@@ -129,7 +133,7 @@ var below = map[string][]string{
 	},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",
-		"replication/internal/overview", "replication/internal/checksum",
+		"replication/internal/overview", "replication/internal/checksum", "replication/internal/delay",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/propose", "replication/internal/slots", "replication/internal/recall",
 		"replication/internal/reads",

@@ -30,6 +30,7 @@ type Config struct {
 	SegmentBytes   string              `yaml:"segment-bytes"`
 	RetainBytes    string              `yaml:"retain-bytes,omitempty"`
 	CompactBytes   string              `yaml:"compact-bytes,omitempty"`
+	ApplyDelay     string              `yaml:"apply-delay,omitempty"`
 	Failover       *Failover           `yaml:"failover,omitempty"`
 	Witnesses      map[string][]string `yaml:"witnesses,omitempty"`
 }

@@ -71,6 +71,10 @@ type (
 	FleetStatus = contract.FleetStatus
 	// RegionStatus is one region of the fleet.
 	RegionStatus = contract.RegionStatus
+	// Late is how late a region shows its history.
+	Late = contract.Late
+	// Point names a place in a history.
+	Point = contract.Point
 	// MoveReport tells how the primary moved.
 	MoveReport = contract.MoveReport
 	// VoteStatus is who votes about the primary, and what their promises come to.
@@ -119,6 +123,7 @@ var (
 	ErrLearnerBehind   = contract.ErrLearnerBehind
 	ErrUnhealthy       = contract.ErrUnhealthy
 	ErrRemoved         = contract.ErrRemoved
+	ErrDelayed         = contract.ErrDelayed
 	ErrMessage         = contract.ErrMessage
 	ErrMetadata        = contract.ErrMetadata
 )

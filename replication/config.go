@@ -39,8 +39,9 @@ type Config struct {
 	// ClientURLs are published to the region for clients; opaque here.
 	ClientURLs []string
 	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal
-	// on all of them; 1, 3, 5 or 7. Afterwards membership is state of the region, and changed at run time, and the
-	// addresses are where to look for the nodes first: they may be others than before.
+	// on all of them; 1, 3, 5 or 7. It is formed once all of them run and have said that their disks are empty: one
+	// that does not answer may hold what the region acknowledged. Afterwards membership is state of the region, and
+	// changed at run time, and the addresses are where to look for the nodes first: they may be others than before.
 	Nodes map[string]string
 	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter. Nodes
 	// then holds some or all of the members that the region has; this node may be left out.
@@ -64,6 +65,19 @@ type Config struct {
 	// Priority is this region's when the charter is written: of two regions that are equally far the one with the
 	// higher becomes primary. Default DefaultPriority; NeverPrimary, or 1 to 255.
 	Priority int
+
+	// ApplyDelay is how old the history is that this node's region shows while it is a secondary: its log has all of it
+	// at once, and counts for what is durable; its storages get a command when that is as old, by the clock of the
+	// region's leader. Linearizable reads are ErrDelayed there. It becomes primary by order alone, shows everything
+	// first, and can be made to begin at a point in what it does not show yet (FailoverAt). Equal on all nodes of the
+	// region: that of its leader counts. Default 0: no delay.
+	ApplyDelay time.Duration
+	// DelayBytes bounds the history that is not shown because of ApplyDelay: beyond it the oldest is shown early, and
+	// status says so. That much log is on the disk of each node. Default DefaultDelayBytes.
+	DelayBytes int64
+	// Revision returns what the embedder counts of its own, for a Point: a command raises it by one at most, and only
+	// the beginning of a reign by more. May be nil.
+	Revision func() int64
 
 	// TickInterval is the unit of Raft time. Default DefaultTickInterval.
 	TickInterval time.Duration
@@ -131,6 +145,7 @@ const (
 	DefaultCopyRetainBytes   = 1 << 30 // at least; see Config.CopyRetainBytes
 	DefaultCheckpointBytes   = 64 << 20
 	DefaultCompactBytes      = 64 << 20
+	DefaultDelayBytes        = 8 << 30
 	DefaultMaxFrameBytes     = 1 << 20
 	DefaultMaxCommandBytes   = CommandBytesLimit
 	DefaultMaxInflightBytes  = 64 << 20
@@ -160,6 +175,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.CheckpointBytes, DefaultCheckpointBytes)
 	setDefault(&c.CheckpointSpareBytes, max(2*c.CheckpointBytes, 0))
 	setDefault(&c.CompactBytes, DefaultCompactBytes)
+	setDefault(&c.DelayBytes, DefaultDelayBytes)
 	setDefault(&c.MaxFrameBytes, DefaultMaxFrameBytes)
 	setDefault(&c.MaxInflightBytes, DefaultMaxInflightBytes)
 	setDefault(&c.MaxCommandBytes, DefaultMaxCommandBytes)

@@ -61,6 +61,8 @@ type HealthStatus struct {
 	Chain    string   `json:"chain"` // hexadecimal, whole
 	Sealed   bool     `json:"sealed"`
 	Lag      Lag      `json:"lag"` // zero at the primary; unknown where no leader is
+	// Late says how late this node shows the history, on purpose; nil: it shows what it has, up to Position.
+	Late *Late `json:"late,omitempty"`
 
 	Peers []PeerStatus `json:"peers,omitempty"` // every other region, by name
 	Slots []SlotStatus `json:"slots,omitempty"`
@@ -71,8 +73,8 @@ type HealthStatus struct {
 	// DiskStalled is for how long the disk has not finished a write of the log, zero unless that is long: then this
 	// node leads nobody who can do without it, and what is asked of it waits.
 	DiskStalled time.Duration `json:"diskStalledNanos,omitempty"`
-	// DiskFull is for how long the log has found no room on the disk, zero if it has: nothing that waits for it is
-	// answered, and it goes on by itself.
+	// DiskFull is for how long the log, or what has to be saved before the node goes on, has found no room on the disk,
+	// zero if it has: nothing that waits for it is answered, and it goes on by itself.
 	DiskFull time.Duration `json:"diskFullNanos,omitempty"`
 	Uptime   time.Duration `json:"uptimeNanos"`
 }
@@ -126,14 +128,16 @@ func (n *node) health() *HealthStatus {
 	}
 	h.Peers = peerStatuses(&n.config, n.fleetView())
 	h.Problem = n.reporter.Problem()
-	switch {
+	switch waits := n.forming.problem(); {
+	case waits != "":
+		h.Problem = waits
 	case cutOff != "":
 		h.Problem = cutOff
 	case h.Problem == "" && h.Role == RoleDiverged:
 		h.Problem = "history diverged; rejoining"
 	case h.DiskFull > 0:
-		h.Problem = fmt.Sprintf("the disk is full: the log has found no room for %v; it goes on once there is room",
-			h.DiskFull)
+		h.Problem = fmt.Sprintf("the disk is full: what the node has to write has found no room for %v; it goes on "+
+			"once there is room", h.DiskFull)
 	case h.DiskStalled > 0:
 		h.Problem = fmt.Sprintf("the disk has not finished a write for %v", h.DiskStalled)
 	default:
@@ -178,6 +182,7 @@ func (n *node) healthOfHistory(h *HealthStatus) {
 	h.Role, h.Epoch, h.Position = Role(s.Role()), s.Cursor.Epoch, s.Cursor.Position
 	h.Chain, h.Sealed = hex.EncodeToString(s.Cursor.Chain[:]), s.Seal != nil
 	h.Primary = n.fleetView().Claim(s.HighestClaim()).Primary
+	h.Late = overview.LateOf(n.delay.Status())
 	n.healthLag(h)
 }
 

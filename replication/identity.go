@@ -29,11 +29,18 @@ type identity struct {
 	RaftID  uint64 `json:"raftID"`
 }
 
+// marked is what the file holds: whose data it is, and the disks with which the region was formed, by Raft identity,
+// nil if this node was not there or a former version was.
+type marked struct {
+	identity
+	Formed map[uint64]string `json:"formed,omitempty"`
+}
+
 // claimDirectory checks that the data directory is this node's, and reports whether it was empty, and whether the file
-// that says whose it is has a checksum: those of former versions have none.
-func claimDirectory(fs durable.FS, c *Config) (fresh, sealed bool, err error) {
+// that says whose it is has a checksum: those of former versions have none. formed is what else it says.
+func claimDirectory(fs durable.FS, c *Config) (fresh, sealed bool, formed map[uint64]string, err error) {
 	if err := durable.MakeDir(fs, c.DataDir); err != nil {
-		return false, false, fmt.Errorf("create data directory: %w", err)
+		return false, false, nil, fmt.Errorf("create data directory: %w", err)
 	}
 	path := filepath.Join(c.DataDir, identityFile)
 	own := identity{
@@ -42,42 +49,42 @@ func claimDirectory(fs durable.FS, c *Config) (fresh, sealed bool, err error) {
 	}
 	encoded, err := durable.ReadFile(fs, path)
 	if errors.Is(err, os.ErrNotExist) {
-		return true, false, nil
+		return true, false, nil, nil
 	} else if err != nil {
-		return false, false, fmt.Errorf("read identity: %w", err)
+		return false, false, nil, fmt.Errorf("read identity: %w", err)
 	}
 	whole, sealed := checksum.Unbroken(encoded)
 	if !whole {
-		return false, true, fmt.Errorf("%w: %s is not what was written: its checksum is another", ErrDamaged, path)
+		return false, true, nil, fmt.Errorf("%w: %s is not what was written: its checksum is another", ErrDamaged, path)
 	}
-	var found identity
+	var found marked
 	if err := json.Unmarshal(encoded, &found); err != nil {
-		return false, sealed, fmt.Errorf("%w: %s is not what was written: %w", ErrDamaged, path, err)
+		return false, sealed, nil, fmt.Errorf("%w: %s is not what was written: %w", ErrDamaged, path, err)
 	}
 	if found.RaftID != members.RaftID(found.Region, found.Node) {
-		return false, sealed, fmt.Errorf("%w: %s is not what was written: it names node %s of region %s with "+
+		return false, sealed, nil, fmt.Errorf("%w: %s is not what was written: it names node %s of region %s with "+
 			"another number than theirs", ErrDamaged, path, found.Node, found.Region)
 	}
 	if found.Version != identityVersion && found.Fleet == own.Fleet && found.RaftID == own.RaftID {
-		return false, sealed, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or the "+
+		return false, sealed, nil, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or the "+
 			"file is damaged", ErrIdentity, path, found.Version, identityVersion)
 	}
-	if found != own {
-		return false, sealed, fmt.Errorf(
+	if found.identity != own {
+		return false, sealed, nil, fmt.Errorf(
 			"%w: %s belongs to node %s of region %s in fleet %s (format %d); this is node %s of region %s in fleet %s",
 			ErrIdentity, c.DataDir, found.Node, found.Region, found.Fleet, found.Version, own.Node, own.Region,
 			own.Fleet)
 	}
-	return false, sealed, nil
+	return false, sealed, found.Formed, nil
 }
 
 // markDirectory makes the data directory this node's, durably.
-func markDirectory(fs durable.FS, c *Config) error {
+func markDirectory(fs durable.FS, c *Config, formed map[uint64]string) error {
 	own := identity{
 		Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID,
 		RaftID: members.RaftID(c.RegionID, c.NodeID),
 	}
-	encoded, err := json.Marshal(own)
+	encoded, err := json.Marshal(marked{own, formed})
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func TestAWrongBitMakesNoOtherIdentity(t *testing.T) {
 	if err := durable.MakeDir(fs, c.DataDir); err != nil {
 		t.Fatal(err)
 	}
-	if err := markDirectory(fs, c); err != nil {
+	if err := markDirectory(fs, c, map[uint64]string{7: "a", 8: "b"}); err != nil {
 		t.Fatal(err)
 	}
 	path := c.path(identityFile)
@@ -39,7 +39,7 @@ func TestAWrongBitMakesNoOtherIdentity(t *testing.T) {
 	harmless := 0
 	try := func(text []byte, what string, at int) {
 		writeText(t, fs, path, text)
-		switch fresh, _, err := claimDirectory(fs, c); {
+		switch fresh, _, _, err := claimDirectory(fs, c); {
 		case fresh:
 			t.Errorf("%s %d: taken for an empty directory", what, at)
 		case err == nil:
@@ -62,7 +62,7 @@ func TestAWrongBitMakesNoOtherIdentity(t *testing.T) {
 	old := []byte(`{"version":1,"fleet":"mimir","region":"us","node":"us-1","raftID":18427803972798480272}` + "\n")
 	old = bytes.Replace(old, []byte("18427803972798480272"), whole[bytes.Index(whole, []byte(`"raftID":`))+9:][:20], 1)
 	writeText(t, fs, path, old)
-	if fresh, sealed, err := claimDirectory(fs, c); fresh || sealed || err != nil {
+	if fresh, sealed, formed, err := claimDirectory(fs, c); fresh || sealed || formed != nil || err != nil {
 		t.Errorf("an identity of before: %t, %t, %v", fresh, sealed, err)
 	}
 }

@@ -29,42 +29,6 @@ type inquiry struct {
 
 func newInquiry(n *node) inquiry { return inquiry{&n.config, n.self(), n.client, n.directory} }
 
-// notKnown asks the region's other nodes whether this one, whose data directory is empty, was a member with data
-// before, or was removed. If so it must not vote again under its old identity: it has forgotten what it promised.
-func (q inquiry) notKnown(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, q.config.callTimeout())
-	defer cancel()
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var known error
-	for id, addr := range q.config.Nodes {
-		if id == q.config.NodeID {
-			continue
-		}
-		wg.Go(func() {
-			if members.Known(ctx, q.client, addr, q.config.RegionID, q.self) {
-				mu.Lock()
-				defer mu.Unlock()
-				known = fmt.Errorf("%w, says node %s; a name is not used twice: add it under another", ErrRemoved, id)
-				return
-			}
-			r, err := q.report(ctx, addr)
-			if err != nil {
-				return
-			}
-			if slices.ContainsFunc(r.Members, func(m timeline.Member) bool { return m.ID == q.self.ID }) {
-				mu.Lock()
-				defer mu.Unlock()
-				known = fmt.Errorf("%w: node %s knows %s as a member with data, but %s is empty; remove the member "+
-					"and add it again under a new name",
-					ErrDiskLost, id, q.config.NodeID, q.config.DataDir)
-			}
-		})
-	}
-	wg.Wait()
-	return known
-}
-
 // askTimeout bounds the questions about a node's own past, for which its start waits.
 const askTimeout = time.Second
 

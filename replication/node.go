@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/delay"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
@@ -21,6 +22,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/primary"
 	"github.com/mimir-kv/mimir/replication/internal/propose"
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -60,13 +62,16 @@ type node struct {
 
 	held     io.Closer // the lock of the data directory
 	disk     recall.Disk
+	forming  *forming
 	memory   *recall.Memory
 	log      *wal.Log
 	tails    *tail.Tails
 	staging  *transfer.Staging
 	shelf    *transfer.Shelf
+	delay    *delay.Keeper
 	rewinds  *rewind.Rewinds // nil: the storage has no branches, or it is not wanted
 	applier  *region.Applier
+	room     *raftgroup.Room
 	group    *groupPort
 	fleet    *fleet.Watcher
 	leading  *leading
@@ -186,18 +191,19 @@ func (n *node) lock() error {
 }
 
 func (n *node) bringUpLocked(ctx context.Context) error {
-	fresh, sealed, err := claimDirectory(n.config.FS, &n.config)
+	fresh, sealed, formed, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
 		return err
 	}
 	if n.disk, err = recall.Start(n.config.FS, n.config.path(diskFile)); err != nil {
 		return err
 	}
+	n.forming = newForming(n, fresh, formed)
 	if err := n.open(fresh); err != nil {
 		return err
 	}
 	if fresh && !n.config.Join {
-		if err := newInquiry(n).notKnown(ctx); err != nil {
+		if err := n.forming.ask(ctx); err != nil {
 			return errors.Join(err, n.log.Close())
 		}
 	}
@@ -208,8 +214,8 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := check.Ask(ctx); err != nil {
 		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}
-	if fresh || !sealed {
-		if err := markDirectory(n.config.FS, &n.config); err != nil {
+	if !n.forming.waits() && (fresh || !sealed) {
+		if err := markDirectory(n.config.FS, &n.config, formed); err != nil {
 			return errors.Join(err, n.log.Close())
 		}
 	}
@@ -290,11 +296,19 @@ func (n *node) launch(check *recall.Check) {
 	n.group.Start()
 	for _, f := range []func(context.Context){
 		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.leading.watch, n.tidy,
-		n.votes.Run, n.rewinds.Run,
+		n.votes.Run, n.rewinds.Run, n.delay.Run,
 	} {
 		n.life.Go(f)
 	}
 	n.life.Go(func(ctx context.Context) { n.memory.Run(ctx, n.config.Clock) })
+	n.life.Go(func(ctx context.Context) {
+		switch err := n.forming.run(ctx); {
+		case errors.Is(err, ErrRemoved):
+			n.departure().ended(err)
+		case err != nil: // it has done no harm with this disk, and may ask again
+			n.life.Fail(asDamage(err))
+		}
+	})
 	n.life.Go(func(ctx context.Context) {
 		if err := check.Run(ctx); err != nil {
 			n.departure().ended(err)

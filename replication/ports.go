@@ -33,6 +33,15 @@ func (m machine) Inspect(dir string) (index, term uint64, conf *raftpb.ConfState
 	return index, term, conf, err
 }
 
+// roomPort has the applier wait for room on the disk until the node ends.
+type roomPort struct {
+	*raftgroup.Room
+	life *life.Life
+}
+
+// Await implements region.Room.
+func (r roomPort) Await(err error) bool { return r.Room.Await(r.life.Context(), err) }
+
 // groupPort is the Raft group as the rooms see it. They are built before it, since it needs the machine that tells
 // them outcomes; it is bound before anything runs.
 type groupPort struct{ *raftgroup.Group }
@@ -55,7 +64,7 @@ func (g *groupPort) account(member, at uint64) (match uint64, log recall.Log) {
 	return a.Match, recall.Log{Leads: a.Leads, Ends: a.Ends, Term: a.Term, Ahead: a.Ahead}
 }
 
-// DiskFull returns for how long the log has found no room on its disk, zero if it has.
+// DiskFull returns for how long the log, or what has to be saved, has found no room on the disk, zero if it has.
 func (g *groupPort) DiskFull() time.Duration { return g.Status().DiskFull }
 
 // Voters returns the Raft identities of the region's voters.

@@ -90,7 +90,23 @@ func (r *Voting) Recover(ctx context.Context, region string) (*Reign, error) {
 	if _, known := r.node.config.Regions[region]; !known && region != r.node.config.RegionID {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownRegion, region)
 	}
-	return r.orders().Recover(ctx, region)
+	return r.orders().Recover(ctx, region, nil)
+}
+
+// RecoverAt is Recover of a region that shows its history late (Config.ApplyDelay), at a point in what it has and does
+// not show: what it has behind that is saved as a tail, on each of its nodes, and never applied. Errors: as of Recover;
+// ErrRejected also with a point that is elsewhere.
+func (r *Voting) RecoverAt(ctx context.Context, region string, at Point) (*Reign, error) {
+	if err := r.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	if _, known := r.node.config.Regions[region]; !known && region != r.node.config.RegionID {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownRegion, region)
+	}
+	if fault := pointFault(&at); fault != "" {
+		return nil, fmt.Errorf("%w: %s", ErrArgument, fault)
+	}
+	return r.orders().Recover(ctx, region, &at)
 }
 
 // Status describes who votes and what the promises come to, as this node sees it; nil where no votes are taken.

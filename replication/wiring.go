@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/delay"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
@@ -36,6 +37,7 @@ func (n *node) build() {
 	c := &n.config
 	n.applied = region.NewApplied(&region.View{State: timeline.State{Region: c.RegionID}}, n.life)
 	n.group = &groupPort{}
+	n.room = raftgroup.NewRoom(c.Clock, n.logger)
 	n.memory = recall.Remember(c.FS, c.path(heardFile), n.logger)
 	n.directory = members.NewDirectory(c.RegionID, n.id, c.Nodes, n.applied, func() uint64 {
 		id, _ := n.group.Leader()
@@ -116,6 +118,11 @@ func (n *node) buildSuccession() {
 			members: n.directory, node: n},
 		Chains: chainPort{n}, Client: n.client, Directory: n.directory,
 	})
+	n.delay = delay.New(delay.Config{
+		Region: c.RegionID, Delay: c.ApplyDelay, Bytes: c.DelayBytes, Applied: n.applied, Leadership: n.leadership,
+		Controls: n.proposer, Log: n.log, Clock: c.Clock, Logger: n.logger, Level: newInquiry(n).siblingsLevel,
+		Revision: c.Revision, Timeout: c.callTimeout(),
+	})
 	regions := append(n.otherRegions(), c.RegionID)
 	slices.Sort(regions)
 	n.governor = primary.New(primary.Config{
@@ -123,6 +130,7 @@ func (n *node) buildSuccession() {
 		CallTimeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied,
 		Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
+		Late:  n.delay,
 		Level: newInquiry(n).siblingsLevel, Elections: elections{n}, Rewinds: brancher(c, n.storage) != nil,
 	})
 	n.leading = &leading{
@@ -156,7 +164,7 @@ func (n *node) buildState(log *slots.Log) {
 	n.applier = region.NewApplier(region.Config{
 		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
 		Log: n.log, Staging: stagingPort{n.staging, n}, Tails: tail.NewSaver(n.tails, n.log), Proposers: n.leading,
-		Level: *c.EntryLevel, Logger: n.logger,
+		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life},
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
@@ -196,7 +204,7 @@ func (n *node) buildOverview() {
 		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Level: *c.EntryLevel, Disk: n.disk, Clock: c.Clock,
 		Life:    n.life,
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
-		Governor: n.governor, Votes: n.votes, Losses: n.leading, OnAsked: n.fleet.Learn,
+		Governor: n.governor, Votes: n.votes, Late: n.delay, Losses: n.leading, OnAsked: n.fleet.Learn,
 		Forming: primary.Orders{Governor: n.governor}.Forming,
 		Writes:  n.proposer, Directory: n.directory,
 	})
@@ -211,10 +219,10 @@ func (n *node) bindGroup() error {
 	c := &n.config
 	g, err := raftgroup.New(raftgroup.Config{
 		ID: n.id, Name: c.NodeID, GroupID: c.FleetID + "/" + c.RegionID, Peers: n.peers(), Join: c.Join,
-		Log: n.log, Machine: machine{n.applier, n.life}, FS: c.FS, StagingDir: c.path("snapshot-staging"),
+		Log: n.log, Machine: machine{n.applier, n.life}, Room: n.room, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Caller: members.Caller,
+		Caller: members.Caller, Aside: n.forming.waits(),
 		Ask: func(ctx context.Context, member, at uint64) (raftgroup.Account, error) {
 			return newInquiry(n).account(ctx, n.disk, member, at)
 		},
@@ -241,7 +249,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.tails.Register(questions)
 	n.rewinds.Register(questions)
 	n.follower.Register(questions)
-	recall.Register(questions, n.config.NodeID, n.memory, n.group.account)
+	recall.Register(questions, n.config.NodeID, n.memory, n.group.account, n.forming.part)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
 	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve

@@ -129,7 +129,7 @@ func (c *Config) complete() {
 	if r.PeerAddr == "" {
 		r.PeerAddr = c.ListenPeer
 	}
-	if r.Priority = c.Failover.Priority; r.Priority == 0 {
+	if r.Priority = c.Failover.Priority; r.Priority == 0 || r.ApplyDelay > 0 {
 		r.Priority = replication.NeverPrimary
 	}
 	if c.Failover.Automatic {

@@ -209,6 +209,7 @@ func (s *server) build(plain *slog.Logger) error {
 	}
 	node.CommandLevel = commandLevel
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
+	node.Revision = s.store.Revision
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())

@@ -118,6 +118,18 @@ var sections = []section{
 				"taken when votes begin",
 			func(c *Config) *int { return &c.Failover.Priority }),
 	}},
+	{"A delayed region", []setting{
+		duration("apply-delay", 0, 0, 30*24*time.Hour,
+			"how old the history is that this region shows while it is not primary: it stores everything at once, and "+
+				"applies it then, so that a failover can go back to before something happened "+
+				"([failover](failover.md#somebody-deleted-everything)). Linearizable reads are refused there, and it "+
+				"becomes primary by order alone. Equal on all nodes of the region; 0: none",
+			func(c *Config) *time.Duration { return &c.Replication.ApplyDelay }),
+		size("apply-delay-bytes", replication.DefaultDelayBytes, 1<<20, unbounded,
+			"how much history is stored and not shown, at most: beyond it the oldest is shown early, and "+
+				"`mimir status` says so. Each node of the region has that much more log on its disk",
+			func(c *Config) *int64 { return &c.Replication.DelayBytes }),
+	}},
 	{"TLS", slices.Concat(
 		files("client-tls", "clients", "authorities trusted to sign clients",
 			func(c *Config) *TLS { return &c.ClientTLS }),

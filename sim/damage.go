@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -84,13 +86,23 @@ func (m *member) giveUp() {
 	m.memory, m.rot = m.rot.second, nil
 }
 
-// repair puts the flipped bit back, where the file is still there and nothing was written in its place.
+// repair puts the flipped bit back, where the file is still there and nothing was written in its place. If its name is
+// gone, the file may have another: what a node keeps for itself are links to files of its store.
 func (m *member) repair() {
-	if f := m.rot; f != nil {
+	f := m.rot
+	if f == nil {
+		return
+	}
+	m.rot = nil
+	names := []string{f.path}
+	if _, err := m.memory.Stat(f.path); err != nil {
+		names = append(filesOf(m.memory, dataFolder), filesOf(m.memory, stateFolder)...)
+	}
+	for _, f.path = range names {
 		if bytes.HasPrefix(contentOf(m.memory, f.path), f.damaged) {
 			f.on(m.memory)
+			return
 		}
-		m.rot = nil
 	}
 }
 
@@ -250,5 +262,5 @@ func others(x *faults, m *member) bool {
 
 var (
 	errBroken = errors.New("sim: input/output error")
-	errFull   = errors.New("sim: no space left on device")
+	errFull   = fmt.Errorf("sim: %w", syscall.ENOSPC)
 )

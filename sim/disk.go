@@ -1,13 +1,14 @@
 package sim
 
 import (
-	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // logFolder is where a node keeps its log.
@@ -30,10 +31,22 @@ type disk struct {
 	bad       int       // operations left until they fail; zero: they do not
 	badWith   error     // what they fail with, nil while they do not
 	badUntil  time.Time // zero: for good
-	failed    bool      // an operation failed
+	late      bool      // that there is no room is found by syncs
+	failed    bool      // an operation failed, and not for lack of room
+	lacked    bool      // one found no room
 	end       func()    // ends the process, before heal
+	patient   bool      // the store is open, and waits for room
 	note      func(kind string)
 }
+
+// effect is what an operation does to a disk.
+type effect int
+
+const (
+	grows   effect = iota // takes room
+	settles               // makes durable what was written: some systems find only then that there is no room
+	frees
+)
 
 // newDisk returns a disk that notes what kinds of faults its users felt.
 func newDisk(fs vfs.FS, random *rand.Rand, slow time.Duration, note func(kind string)) *disk {
@@ -67,6 +80,14 @@ func (d *disk) setSlow(each time.Duration) {
 	d.slow = each
 }
 
+// fill leaves no room from the operations-th change from now on, for as long as lasts; with late, syncs find that.
+func (d *disk) fill(operations int, lasts time.Duration, late bool) {
+	d.failAfter(operations, errFull, lasts)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.late = late
+}
+
 // failAfter makes changes fail with err from the operations-th from now on, for as long as lasts, zero for good.
 func (d *disk) failAfter(operations int, err error, lasts time.Duration) {
 	d.mu.Lock()
@@ -84,15 +105,35 @@ func (d *disk) hasFailed() bool {
 	return d.failed
 }
 
+// hasLackedRoom reports whether an operation did: a process may be unable to start because of it, but goes on.
+func (d *disk) hasLackedRoom() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lacked
+}
+
 // changeFor is change of a file. Where Pebble cannot live with an error, its goroutines stand still until the process
-// has ended: here it ends then and there.
-func (d *disk) changeFor(vital bool) error {
-	err := d.change()
-	if err != nil && vital && d.end != nil {
+// has ended: here it ends then and there. A store that is open waits for room.
+func (d *disk) changeFor(vital bool, e effect) error {
+	err := d.change(e)
+	if err != nil && vital && d.end != nil && !(durable.Full(err) && d.isPatient()) {
 		d.end()
 		return nil
 	}
 	return err
+}
+
+func (d *disk) isPatient() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.patient
+}
+
+// opened says that the store is open.
+func (d *disk) opened() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.patient = true
 }
 
 // isVital reports whether Pebble cannot live with an error of a file.
@@ -101,7 +142,7 @@ func isVital(name string) bool {
 }
 
 // change is called before each operation that changes something. Its error is that of the operation.
-func (d *disk) change() error {
+func (d *disk) change(e effect) error {
 	d.mu.Lock()
 	burnt := false
 	if d.fuse > 0 {
@@ -109,7 +150,7 @@ func (d *disk) change() error {
 		burnt = d.fuse == 0
 	}
 	fail := d.fail
-	err := d.broken()
+	err := d.broken(e)
 	d.mu.Unlock()
 	if burnt {
 		fail()
@@ -118,9 +159,10 @@ func (d *disk) change() error {
 }
 
 // broken counts an operation, and returns what it fails with. The caller holds mu.
-func (d *disk) broken() error {
+func (d *disk) broken(e effect) error {
+	full := durable.Full(d.badWith)
 	switch {
-	case d.badWith == nil:
+	case d.badWith == nil, full && !d.late && e != grows, full && d.late && e != settles:
 		return nil
 	case !d.badUntil.IsZero() && time.Now().After(d.badUntil):
 		d.badWith = nil
@@ -129,16 +171,14 @@ func (d *disk) broken() error {
 		d.bad--
 		return nil
 	}
-	d.failed = true
-	d.note(d.badKind())
-	return d.badWith
-}
-
-func (d *disk) badKind() string {
-	if errors.Is(d.badWith, errFull) {
-		return injectFull
+	if full {
+		d.lacked = true
+		d.note(injectFull)
+	} else {
+		d.failed = true
+		d.note(injectError)
 	}
-	return injectError
+	return d.badWith
 }
 
 // spin lets what is to be synced wait for the disk, unsynced.
@@ -160,7 +200,7 @@ func (d *disk) spin() {
 
 // Create implements vfs.FS.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := d.changeFor(isVital(name)); err != nil {
+	if err := d.changeFor(isVital(name), grows); err != nil {
 		return nil, err
 	}
 	f, err := d.FS.Create(name, c)
@@ -184,7 +224,7 @@ func (d *disk) OpenDir(name string) (vfs.File, error) {
 
 // ReuseForWrite implements vfs.FS.
 func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := d.change(); err != nil {
+	if err := d.change(grows); err != nil {
 		return nil, err
 	}
 	f, err := d.FS.ReuseForWrite(from, to, c)
@@ -193,7 +233,7 @@ func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File
 
 // Link implements vfs.FS.
 func (d *disk) Link(from, to string) error {
-	if err := d.change(); err != nil {
+	if err := d.change(grows); err != nil {
 		return err
 	}
 	return d.FS.Link(from, to)
@@ -201,7 +241,7 @@ func (d *disk) Link(from, to string) error {
 
 // Remove implements vfs.FS.
 func (d *disk) Remove(name string) error {
-	if err := d.change(); err != nil {
+	if err := d.change(frees); err != nil {
 		return err
 	}
 	return d.FS.Remove(name)
@@ -209,7 +249,7 @@ func (d *disk) Remove(name string) error {
 
 // RemoveAll implements vfs.FS.
 func (d *disk) RemoveAll(name string) error {
-	if err := d.change(); err != nil {
+	if err := d.change(frees); err != nil {
 		return err
 	}
 	return d.FS.RemoveAll(name)
@@ -217,7 +257,7 @@ func (d *disk) RemoveAll(name string) error {
 
 // Rename implements vfs.FS.
 func (d *disk) Rename(from, to string) error {
-	if err := d.change(); err != nil {
+	if err := d.change(grows); err != nil {
 		return err
 	}
 	return d.FS.Rename(from, to)
@@ -240,7 +280,7 @@ type diskFile struct {
 
 // Write implements vfs.File.
 func (f *diskFile) Write(p []byte) (int, error) {
-	if err := f.disk.changeFor(f.vital); err != nil {
+	if err := f.disk.changeFor(f.vital, grows); err != nil {
 		return 0, err
 	}
 	return f.File.Write(p)
@@ -248,7 +288,7 @@ func (f *diskFile) Write(p []byte) (int, error) {
 
 // WriteAt implements vfs.File.
 func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
-	if err := f.disk.changeFor(f.vital); err != nil {
+	if err := f.disk.changeFor(f.vital, grows); err != nil {
 		return 0, err
 	}
 	return f.File.WriteAt(p, at)
@@ -256,7 +296,7 @@ func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
 
 // Sync implements vfs.File.
 func (f *diskFile) Sync() error {
-	if err := f.disk.changeFor(f.vital); err != nil {
+	if err := f.disk.changeFor(f.vital, settles); err != nil {
 		return err
 	}
 	return f.File.Sync()
@@ -267,7 +307,7 @@ func (f *diskFile) SyncData() error {
 	if f.log {
 		f.disk.spin()
 	}
-	if err := f.disk.changeFor(f.vital); err != nil {
+	if err := f.disk.changeFor(f.vital, settles); err != nil {
 		return err
 	}
 	return f.File.SyncData()
@@ -275,7 +315,7 @@ func (f *diskFile) SyncData() error {
 
 // SyncTo implements vfs.File.
 func (f *diskFile) SyncTo(length int64) (bool, error) {
-	if err := f.disk.changeFor(f.vital); err != nil {
+	if err := f.disk.changeFor(f.vital, settles); err != nil {
 		return false, err
 	}
 	return f.File.SyncTo(length)

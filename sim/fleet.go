@@ -206,7 +206,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 		p.disk.end = p.lose
 	}
 	if d := time.Until(m.fullUntil); d > 0 {
-		p.disk.failAfter(1, errFull, d)
+		p.disk.fill(1, d, false)
 	}
 	err := p.begin(ctx)
 	if err == nil {
@@ -217,7 +217,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 		return
 	}
 	p.disk.heal()
-	if p.excused() || p.gone.Load() || expected(err) || m.departed(err) || m.outdated(err) {
+	if p.excused() || p.disk.hasLackedRoom() || p.gone.Load() || expected(err) || m.departed(err) || m.outdated(err) {
 		j.tell("%s does not start: %v", m.name, err)
 	} else {
 		j.wrong("1", "%s cannot start: %v", m.name, err)
@@ -236,7 +236,8 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	}
 }
 
-// excused reports whether the process may fail: something was done to its disk that it cannot live with.
+// excused reports whether the process may fail: something was done to its disk that it cannot live with. With a full
+// one it can, once it has started.
 func (p *process) excused() bool { return p.rotten || p.disk.hasFailed() }
 
 // begin opens the storage and starts the node.
@@ -273,6 +274,7 @@ func (p *process) open(kind string) (replication.Storage, error) {
 			return nil, err
 		}
 		p.storage = s
+		p.disk.opened()
 		return s, nil
 	}
 	var fs durable.FS
@@ -376,7 +378,7 @@ func (m *member) end(p *process) {
 	go func() { done <- p.Shutdown() }()
 	select {
 	case err := <-done:
-		if err = errors.Join(err, p.close()); err != nil && !p.gone.Load() && !p.excused() {
+		if err = errors.Join(err, p.close()); err != nil && !p.gone.Load() && !p.excused() && !durable.Full(err) {
 			m.fleet.trace.wrong("15", "shut down %s: %v", m.name, err)
 		}
 	case <-time.After(5 * time.Minute):

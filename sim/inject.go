@@ -141,7 +141,7 @@ func (x disks) fillDisk(context.Context) {
 		d := time.Duration(1500+x.random.IntN(6500)) * time.Millisecond
 		x.tell("disk of %s is full for %v", p.NodeID(), d)
 		p.member.fullUntil = time.Now().Add(d)
-		p.disk.failAfter(1+x.random.IntN(20), errFull, d)
+		p.disk.fill(1+x.random.IntN(20), d, x.random.IntN(3) == 0)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/durable"
@@ -39,7 +40,11 @@ type ledgerRecord struct {
 	Meta  *replication.Metadata
 }
 
-const ledgerFile = "ledger"
+const (
+	ledgerFile = "ledger"
+	// ledgerPause lies between two tries to find room for a record.
+	ledgerPause = 100 * time.Millisecond
+)
 
 // openLedger brings back what the file holds up to the first record that is not whole.
 func openLedger(fs durable.FS, dir string) (*ledger, error) {
@@ -154,19 +159,30 @@ func beginning(r replication.Reign) string {
 	return fmt.Sprintf("epoch %d of %s from %d, lossy %t", r.Epoch, r.Primary, r.First, r.Lossy)
 }
 
+// add waits for room, as the store of a server does.
 func (l *ledger) add(r ledgerRecord) error {
+	err := l.append(r)
+	for durable.Full(err) {
+		time.Sleep(ledgerPause)
+		err = l.append(r)
+	}
+	return err
+}
+
+func (l *ledger) append(r ledgerRecord) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.fs != nil {
+		p, err := encodeRecord(r)
+		if err == nil {
+			_, err = l.file.Write(p) // a disk that is full takes nothing of it
+		}
+		if err != nil {
+			return err
+		}
+	}
 	l.held.Items, l.held.Meta = append(l.held.Items, r.Items...), r.Meta
-	if l.fs == nil {
-		return nil
-	}
-	p, err := encodeRecord(r)
-	if err != nil {
-		return err
-	}
-	_, err = l.file.Write(p)
-	return err
+	return nil
 }
 
 // Sync implements replication.Storage.

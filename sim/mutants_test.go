@@ -133,6 +133,56 @@ var mutants = []planted{
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/wal TestALogWaitsForRoom",
 	},
 	{
+		name: "what a sync found no room for is trusted",
+		edits: []edit{{
+			"replication/internal/wal/writer.go", "w.offset, w.written = w.offset-int64(w.written), 0", "_ = w.written",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/wal TestWhatASyncFindsNoRoomForIsWrittenAnew",
+	},
+	{
+		name: "a tail that finds no room counts as saved",
+		edits: []edit{{
+			"replication/internal/region/room.go", "case !durable.Full(err) || !p.room.Await(err):\n\t\t\treturn err",
+			"case !durable.Full(err):\n\t\t\treturn err\n\t\tdefault:\n\t\t\treturn nil",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/region TestATailThatFindsNoRoomIsWaitedFor",
+	},
+	{
+		name: "who is empty takes part at once",
+		edits: []edit{{
+			"replication/forming.go", "blank: fresh && !n.config.Join", "blank: false && fresh",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestEmptyNodesDoNotFormARegionWithoutTheOthers",
+	},
+	{
+		name: "a node too old for a state goes on without it",
+		edits: []edit{{
+			"replication/ports.go", "if errors.Is(err, timeline.ErrVersion) {", "if err == nil {",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestANodeTooOldForAStateEnds",
+	},
+	{
+		name: "a term beyond all elections is taken",
+		edits: []edit{{
+			"replication/internal/raftgroup/door.go", "case term > s.ceiling:", "case term > s.ceiling && term == 0:",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/raftgroup TestMessagesThatNoMemberSends",
+	},
+	{
+		name: "a word that stops a node is believed as it comes",
+		edits: []edit{{
+			"replication/internal/raftgroup/doubt.go", "case w.stands(account):", "case err == nil:",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/raftgroup TestWordsAreAskedBack",
+	},
+	{
+		name: "a rewind does not check what its log leads to",
+		edits: []edit{{
+			"replication/internal/rewind/replay.go", " || f.Previous != r.at.Chain {", " {",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/rewind TestNoOtherState",
+	},
+	{
 		name: "a tail is not saved before a snapshot of Raft",
 		edits: []edit{{
 			"replication/internal/region/adopt.go", "err = a.saveBeforeState(meta)", "_, err = a.check(meta)",

@@ -146,12 +146,14 @@ func newFleetResume(n *connection) *cobra.Command {
 
 func newFleetRecover(n *connection) *cobra.Command {
 	keep, stopped := "", false
+	var at pointFlags
 	c := &cobra.Command{
 		Use:   "recover --keep REGION --others-are-stopped",
 		Short: "Go on with one region, where a majority of votes is lost for good",
 		Long: "Make a region primary, and the only voter, without asking the others. What it has not is lost to the\n" +
 			"fleet. It is safe only if no client reaches the other regions any more: nobody asks them. When enough\n" +
-			"of them are back, mimir fleet enable has them vote again.",
+			"of them are back, mimir fleet enable has them vote again. A region that is kept delayed can begin at\n" +
+			"a point in what it has and does not show: see mimir failover.",
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			if !stopped {
@@ -159,7 +161,11 @@ func newFleetRecover(n *connection) *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), moveTimeout)
 			defer cancel()
-			r, err := client.RecoverVotes(ctx, keep)
+			point, err := at.point(c)
+			if err != nil {
+				return err
+			}
+			r, err := client.RecoverVotes(ctx, keep, point)
 			if err != nil {
 				return err
 			}
@@ -172,6 +178,7 @@ func newFleetRecover(n *connection) *cobra.Command {
 	n.addFlags(c)
 	c.Flags().StringVar(&keep, "keep", "", "region that goes on")
 	c.Flags().BoolVar(&stopped, "others-are-stopped", false, "no client reaches the others any more")
+	at.add(c)
 	c.MarkFlagRequired("keep")
 	return c
 }

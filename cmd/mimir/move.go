@@ -66,14 +66,29 @@ func newFailover(n *connection) *cobra.Command {
 	var to string
 	var force bool
 	var accept uint64
+	var at pointFlags
 	c := &cobra.Command{
 		Use:   "failover --to REGION --force | --accept-loss N",
 		Short: "Make another region primary without the old one, which may lose writes",
 		Long: "Make a region primary at its own last position, without asking the old primary. Writes that had not\n" +
 			"arrived there are not part of the fleet's history any more; the old primary keeps them in a rescue\n" +
-			"file when it comes back: see mimir tail.",
+			"file when it comes back: see mimir tail. With --force and one of --at-position, --at-revision and\n" +
+			"--at-time, a region that is kept delayed begins there, in what it has and does not show: what it\n" +
+			"has behind that is saved in rescue files first, and never applied.",
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			point, err := at.point(c)
+			if err == nil && point != nil && !force {
+				err = fmt.Errorf("%w: to begin in the past takes --force", errUsage)
+			}
+			if err != nil {
+				return err
+			}
+			if point != nil {
+				return n.move(c, switchoverTimeout, func(ctx context.Context) (*replication.MoveReport, error) {
+					return client.FailoverAt(ctx, to, *point)
+				})
+			}
 			return n.move(c, moveTimeout, func(ctx context.Context) (*replication.MoveReport, error) {
 				if !force && c.Flags().Changed("accept-loss") {
 					return client.FailoverWithin(ctx, to, accept)
@@ -87,6 +102,7 @@ func newFailover(n *connection) *cobra.Command {
 	c.Flags().BoolVar(&force, "force", false, "accept that writes may be lost, however many")
 	c.Flags().Uint64Var(&accept, "accept-loss", 0, "where votes are taken: how many acknowledged writes may be lost; "+
 		"if it could be more, nothing is done")
+	at.add(c)
 	c.MarkFlagRequired("to")
 	return c
 }

@@ -158,6 +158,9 @@ func (f *fleetReport) print(w io.Writer) {
 		if text := r.problems(); text != "" {
 			fmt.Fprintf(w, "%s: %s\n", r.Name, text)
 		}
+		if r.Late != nil {
+			fmt.Fprintf(w, "%s: %s\n", r.Name, lateText(r.Late))
+		}
 		if r.Moving != "" && !r.Sealed {
 			fmt.Fprintf(w, "%s %s\n", r.Name, r.Moving)
 		}
@@ -238,6 +241,25 @@ func lagText(r *replication.RegionStatus) string {
 		return fmt.Sprintf("at least %d commands, %.2f s", r.Lag.Commands, r.Lag.Seconds)
 	default:
 		return fmt.Sprintf("%d commands, %s, %.2f s", r.Lag.Commands, byteText(r.Lag.Bytes), r.Lag.Seconds)
+	}
+}
+
+// lateText says how late a region is kept: what it has is told apart from that, as its lag.
+func lateText(l *replication.Late) string {
+	shows := fmt.Sprintf("shows position %d", l.Shown)
+	if !l.Of.IsZero() {
+		shows = fmt.Sprintf("shows %s, position %d", l.Of.Local().Format("2006-01-02 15:04:05"), l.Shown)
+	}
+	delay := time.Duration(l.DelaySeconds * float64(time.Second))
+	switch {
+	case l.Released:
+		return fmt.Sprintf("delayed by %s, and shows everything now, by order: %s", delay, shows)
+	case delay == 0:
+		return "is delayed no longer, and shows everything: " + shows
+	case l.Full:
+		return fmt.Sprintf("delayed by less than %s, since no more may be held back (apply-delay-bytes): %s", delay, shows)
+	default:
+		return fmt.Sprintf("delayed by %s, %s", delay, shows)
 	}
 }
 

@@ -168,6 +168,28 @@ type RegionStatus struct {
 	LossSurvivable bool   `json:"survivable"`
 	LossKnown      bool   `json:"survivableKnown"`
 	Problem        string `json:"problem,omitempty"`
+	// Late says how late the region shows its history, on purpose: its lag is of what it has. Nil: it is not.
+	Late *Late `json:"late,omitempty"`
+}
+
+// Late is how late a region shows its history.
+type Late struct {
+	DelaySeconds float64  `json:"delaySeconds"` // as configured; 0 where the delay is being ended
+	Shown        Position `json:"shown"`        // up to where the node that was asked shows the history
+	// Of is of when that is, by the clock of the region's leader: what came later is not shown. Zero: not known.
+	Of time.Time `json:"of,omitzero"`
+	// Full says that as much log is held back as may be, so that some is shown before it is as old as the delay.
+	Full bool `json:"full,omitempty"`
+	// Released says that all of it is being shown, for a move.
+	Released bool `json:"released,omitempty"`
+}
+
+// Point names a place in a history: by one of its fields, or if all are zero by position zero.
+type Point struct {
+	Position Position `json:"position,omitempty"`
+	// Revision is what the embedder counts (Config.Revision).
+	Revision int64     `json:"revision,omitempty"`
+	Time     time.Time `json:"time,omitzero"` // by the clock of the region's leader then
 }
 
 // MoveReport tells how the primary moved.

@@ -57,7 +57,7 @@ var ErrLocked = errors.New("durable: in use by another process")
 //
 // What is written is seen by every reader at once, but survives a power cut only after a sync that began after the
 // write returned; before that any part of it may. After an error of a sync nobody knows what is on the disk, and no
-// later sync tells: what matters has to be written anew to another file.
+// later sync tells: what matters has to be written anew.
 type File interface {
 	io.Reader
 	io.ReaderAt

@@ -3,6 +3,7 @@ package timeline
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // Op names what a Control does. The names are on disk: never change one.
@@ -25,6 +26,11 @@ const (
 	OpCharter Op = "charter" // who votes, and how
 	OpVote    Op = "vote"    // for a region in an epoch
 	OpCeiling Op = "ceiling" // up to where the primary may acknowledge
+
+	// Of nodes of LevelDelay.
+	OpDelay   Op = "delay"   // show the history late, up to Shown; Receipt says when more of it came
+	OpUndelay Op = "undelay" // show all of it again
+	OpCut     Op = "cut"     // end the history at Origin, which nobody saw anything behind: save the rest, then begin Claim
 )
 
 // Level returns the earliest level of nodes that understand such a control.
@@ -34,6 +40,8 @@ func (o Op) Level() Level {
 		return LevelKeep
 	case OpEnrol, OpCharter, OpVote, OpCeiling:
 		return LevelBallots
+	case OpDelay, OpUndelay, OpCut:
+		return LevelDelay
 	default:
 		return LevelFirst
 	}
@@ -45,10 +53,10 @@ type Control struct {
 	Epoch   Epoch    `json:"epoch,omitempty"`   // seal, unseal, refuse: the epoch that is handed over
 	Handoff uint64   `json:"handoff,omitempty"` // seal, unseal, refuse
 	To      string   `json:"to,omitempty"`      // seal; charter, ceiling: the primary that sends it
-	Claim   *Reign   `json:"claim,omitempty"`   // yield, diverge: the reign that outranks this region's
+	Claim   *Reign   `json:"claim,omitempty"`   // yield, diverge: the reign that outranks this region's; cut: its own
 	Fork    Position `json:"fork,omitempty"`    // diverge: last shared position
-	At      Position `json:"at,omitempty"`      // diverge, keep: this region's last position when it was proposed
-	// Checkpoint and Origin are what install replaces the state by.
+	At      Position `json:"at,omitempty"`      // diverge, keep, cut: this region's last position when it was proposed
+	// Checkpoint and Origin are what install replaces the state by; Origin is also where cut ends it, without reigns.
 	Checkpoint string  `json:"checkpoint,omitempty"` // identity of the staged checkpoint
 	Origin     *Origin `json:"origin,omitempty"`
 	Slots      []Slot  `json:"slots,omitempty"`
@@ -58,6 +66,10 @@ type Control struct {
 	Charter  *Charter   `json:"charter,omitempty"`
 	Vote     *Candidacy `json:"vote,omitempty"`
 	Known    *Known     `json:"known,omitempty"` // ceiling: of Epoch
+	// Of nodes of LevelDelay.
+	Shown   Position  `json:"shown,omitempty"`   // delay
+	Of      time.Time `json:"of,omitzero"`       // delay, cut: when came what is shown then
+	Receipt *Receipt  `json:"receipt,omitempty"` // delay
 	// Token lets its proposer know the control again when it is applied; it decides nothing.
 	Token uint64 `json:"token,omitempty"`
 }
@@ -73,6 +85,8 @@ func EncodeControl(c *Control) ([]byte, error) {
 	}
 	version := byte(FormatVersion)
 	switch level := c.Level(); {
+	case level >= LevelDelay:
+		version = delayVersion
 	case level >= LevelUsers:
 		version = usersVersion
 	case level >= LevelPolicy:

@@ -135,7 +135,7 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 	s.Cursor.Chain = m.folder.Reign(s.Cursor.Chain, r)
 	s.Seal = nil
 	if r.Primary == s.Region {
-		s.Slots = nil
+		s.Slots, s.Delay = nil, nil
 	}
 	s.begun()
 	m.changed()
@@ -188,6 +188,12 @@ func (m *Machine) control(c *Control) (Outcome, string, error) {
 		return m.vote(c)
 	case OpCeiling:
 		return m.ceiling(c)
+	case OpDelay:
+		return m.delay(c)
+	case OpUndelay:
+		return m.undelay()
+	case OpCut:
+		return m.cut(c)
 	default:
 		return Refused, "", fmt.Errorf("%w: control %q", ErrVersion, c.Op)
 	}
@@ -309,6 +315,9 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 		next.GivenUp = &GivenUp{Fork: s.Diverged.Fork}
 	}
 	next.Seal, next.Diverged, next.Slots = nil, nil, nil
+	if s.Delay != nil {
+		next.Delay = &Delay{Shown: c.Origin.Cursor.Position} // the storage has that then
+	}
 	next.begun()
 	if err := next.valid(); err != nil {
 		return refusal("checkpoint contradicts itself: %v", err)

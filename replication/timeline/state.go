@@ -56,6 +56,7 @@ type GivenUp struct {
 //	S7  a Ballot promises no less than the last reign's epoch.
 //	S8  with a charter, the region begins an epoch only if its vote is for itself in it, by that handoff.
 //	S9  with a charter, a vote for another region in a later epoch ends the right to write.
+//	S10 what a delayed region shows is not behind its Cursor.
 type State struct {
 	Region   string
 	Cursor   Cursor `json:"-"` // kept in the storage's metadata, beside the record
@@ -74,6 +75,8 @@ type State struct {
 	Ballot *Ballot `json:",omitempty"`
 	// Commands is the earliest level of nodes that understand all commands applied: what they left is in the contents.
 	Commands Level `json:",omitempty"`
+	// Delay says that the region shows its history late; nil: it shows what it has. Of nodes of LevelDelay.
+	Delay *Delay `json:",omitempty"`
 	// Removed are the Raft identities that left the region, the last one last, at most MaxRemoved. What becomes of an
 	// entry never depends on it: versions that do not keep it apply the same.
 	Removed []uint64 `json:",omitempty"`
@@ -121,6 +124,10 @@ func (s *State) Clone() *State {
 		d := *s.Diverged
 		c.Diverged = &d
 	}
+	if s.Delay != nil {
+		d := *s.Delay
+		c.Delay = &d
+	}
 	if s.GivenUp != nil {
 		g := *s.GivenUp
 		c.GivenUp = &g
@@ -146,6 +153,8 @@ func (s *State) valid() error {
 			s.Seal.Position, s.Cursor.Epoch, s.Cursor.Position)
 	case s.Seal != nil && s.Diverged != nil:
 		return fmt.Errorf("timeline: sealed and diverged at once")
+	case s.Delay != nil && s.Delay.Shown > s.Cursor.Position:
+		return fmt.Errorf("timeline: shows up to %d, cursor at %d", s.Delay.Shown, s.Cursor.Position)
 	case s.Ballot != nil && s.Ballot.Promised < last.Epoch:
 		return fmt.Errorf("timeline: ballot of epoch %d, last reign is %d", s.Ballot.Promised, last.Epoch)
 	}
@@ -169,6 +178,8 @@ func (s *State) EncodeRecord() ([]byte, error) {
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
 	switch s.Level() {
+	case LevelDelay:
+		return delayVersion
 	case LevelUsers:
 		return usersVersion
 	case LevelPolicy:
@@ -184,7 +195,10 @@ func (s *State) recordVersion() byte {
 
 // Level returns the earliest level of nodes that understand the state.
 func (s *State) Level() Level {
-	if s.Ballot != nil {
+	switch {
+	case s.Delay != nil:
+		return LevelDelay
+	case s.Ballot != nil:
 		return max(s.Commands, s.Ballot.Charter.Level())
 	}
 	level := max(s.Commands, s.Yielded.Level())
@@ -199,7 +213,7 @@ func (s *State) Level() Level {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > usersVersion {
+	if len(p) > 0 && p[0] > delayVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {

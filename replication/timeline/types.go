@@ -126,7 +126,8 @@ const (
 	LevelBallots Level = 3 // votes, charters and ceilings
 	LevelPolicy  Level = 4 // charters with more rules about how the primary moves by itself
 	LevelUsers   Level = 5 // frames with commands about users, or in the name of one
-	LevelNow           = LevelUsers
+	LevelDelay   Level = 6 // regions that show their history late
+	LevelNow           = LevelDelay
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

@@ -59,6 +59,10 @@ func (f *fake) FailoverWithin(_ context.Context, to string, accept uint64) (*rep
 	return &replication.MoveReport{To: to, Lossy: true, Behind: accept}, nil
 }
 
+func (f *fake) FailoverAt(_ context.Context, to string, at replication.Point) (*replication.MoveReport, error) {
+	return &replication.MoveReport{To: to, Lossy: true, Position: at.Position}, nil
+}
+
 func (f *fake) Failover(_ context.Context, to string, force bool) (*replication.MoveReport, error) {
 	f.moves++
 	if !force {

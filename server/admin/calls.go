@@ -42,6 +42,12 @@ func (c *Client) Failover(ctx context.Context, to string, force bool) (*replicat
 	return r, c.post(ctx, "/mimir/v1/failover", Move{To: to, Force: force}, r)
 }
 
+// FailoverAt makes a region that is kept delayed primary, at a point in what it has and does not show.
+func (c *Client) FailoverAt(ctx context.Context, to string, at replication.Point) (*replication.MoveReport, error) {
+	r := &replication.MoveReport{}
+	return r, c.post(ctx, "/mimir/v1/failover", Move{To: to, Force: true, At: &at}, r)
+}
+
 // FailoverWithin makes a region primary, where votes are taken, if at most accept acknowledged writes are lost.
 func (c *Client) FailoverWithin(ctx context.Context, to string, accept uint64) (*replication.MoveReport, error) {
 	r := &replication.MoveReport{}

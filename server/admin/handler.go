@@ -23,6 +23,7 @@ type Replicator interface {
 	Found(ctx context.Context, primary string) (*replication.Reign, error)
 	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
 	FailoverWithin(ctx context.Context, to string, accept uint64) (*replication.MoveReport, error)
+	FailoverAt(ctx context.Context, to string, at replication.Point) (*replication.MoveReport, error)
 	Tails(ctx context.Context) ([]replication.TailInfo, error)
 	ReadTail(
 		ctx context.Context, name string,
@@ -39,6 +40,7 @@ type Voting interface {
 	Pause(ctx context.Context, reason string) (*replication.Charter, error)
 	Change(ctx context.Context, c replication.VoteChange) (*replication.Charter, error)
 	Recover(ctx context.Context, region string) (*replication.Reign, error)
+	RecoverAt(ctx context.Context, region string, at replication.Point) (*replication.Reign, error)
 }
 
 // Node is one node's picture of itself.
@@ -84,6 +86,8 @@ type Move struct {
 	Force bool   `json:"force,omitempty"`
 	// AcceptLoss is how many acknowledged writes a failover may lose, without Force, where votes are taken.
 	AcceptLoss *uint64 `json:"acceptLoss,omitempty"`
+	// At is where a region that is kept delayed begins, with Force: a failover to the past.
+	At *replication.Point `json:"at,omitempty"`
 }
 
 // HandlerOptions are what a handler answers from. All must be set.
@@ -166,7 +170,13 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	var report *replication.MoveReport
 	var err error
-	if r.URL.Path == "/mimir/v1/switchover" {
+	if in.At != nil && (!in.Force || in.AcceptLoss != nil || r.URL.Path != "/mimir/v1/failover") {
+		refuse(w, http.StatusBadRequest, `body: "at" is of a failover by force`)
+		return
+	}
+	if in.At != nil {
+		report, err = h.Replicator.FailoverAt(ctx, in.To, *in.At)
+	} else if r.URL.Path == "/mimir/v1/switchover" {
 		report, err = h.Replicator.Switchover(ctx, in.To)
 	} else if in.AcceptLoss != nil && !in.Force {
 		report, err = h.Replicator.FailoverWithin(ctx, in.To, *in.AcceptLoss)
@@ -252,6 +262,7 @@ func statusOf(err error) int {
 		{replication.ErrHandoff, http.StatusConflict},
 		{replication.ErrAlreadyBegun, http.StatusConflict},
 		{replication.ErrRejected, http.StatusConflict},
+		{replication.ErrArgument, http.StatusBadRequest},
 		{replication.ErrDiverged, http.StatusConflict},
 		{replication.ErrNotReady, http.StatusServiceUnavailable},
 		{replication.ErrNotLeader, http.StatusServiceUnavailable},

@@ -16,6 +16,8 @@ type Pause struct {
 // Recovery is the body of a call that makes a region the only voter.
 type Recovery struct {
 	Keep string `json:"keep"`
+	// At is where a region that is kept delayed begins; nil: at its last position.
+	At *replication.Point `json:"at,omitempty"`
 }
 
 // Founding is the body of a call that forms a new fleet.
@@ -72,6 +74,11 @@ func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := lasting(r)
 	defer cancel()
+	if in.At != nil {
+		reign, err := h.Voting.RecoverAt(ctx, in.Keep, *in.At)
+		answer(w, reign, err)
+		return
+	}
 	reign, err := h.Voting.Recover(ctx, in.Keep)
 	answer(w, reign, err)
 }
@@ -93,10 +100,13 @@ func (c *Client) Found(ctx context.Context, primary string) (*replication.Reign,
 	return out, c.post(ctx, "/mimir/v1/fleet/init", Founding{primary}, out)
 }
 
-// RecoverVotes makes a region primary and the only voter.
-func (c *Client) RecoverVotes(ctx context.Context, keep string) (*replication.Reign, error) {
+// RecoverVotes makes a region primary and the only voter; where at is not nil, at a point in what it has and does not
+// show.
+func (c *Client) RecoverVotes(
+	ctx context.Context, keep string, at *replication.Point,
+) (*replication.Reign, error) {
 	out := &replication.Reign{}
-	return out, c.post(ctx, "/mimir/v1/votes/recover", Recovery{keep}, out)
+	return out, c.post(ctx, "/mimir/v1/votes/recover", Recovery{Keep: keep, At: at}, out)
 }
 
 // EnableVotes has the fleet vote about its primary.

@@ -48,6 +48,8 @@ type CandidateView struct {
 	Supports Ruler
 	// Beaten is what Holder.Beaten says.
 	Beaten timeline.Epoch
+	// Late says that the region shows its history late: it becomes primary by order alone.
+	Late bool
 	// Rank is how many regions are known that had better take over.
 	Rank int
 	// Wall is the wall time, for what the charter says of how often the primary moves by itself, and for nothing else.
@@ -133,6 +135,9 @@ func (c *Candidate) may() bool {
 
 // moves returns why the region may not take over of its own accord, nil if it may.
 func (c *Candidate) moves() *timeline.Objection {
+	if c.view.Late {
+		return &timeline.Objection{Text: "the region is kept delayed: it becomes primary by order alone"}
+	}
 	return timeline.Moves(c.view.State.Charter(), c.id)
 }
 

@@ -64,9 +64,23 @@ type Report struct {
 	Voting *Voting `json:"voting,omitempty"`
 	// Forming says that the node is about to begin the first epoch of a new fleet.
 	Forming bool `json:"forming,omitempty"`
+	// Late says how late the region shows its history; nil: it shows what it has.
+	Late *Late `json:"late,omitempty"`
 	// Warnings are what the leader of the primary says of those who vote, and Notes what is to happen by itself.
 	Warnings []string `json:"warnings,omitempty"`
 	Notes    []string `json:"notes,omitempty"`
+}
+
+// Late is how late a region shows its history. It travels as JSON: never change a name.
+type Late struct {
+	Delay time.Duration     `json:"delay"` // as configured where this was said
+	Shown timeline.Position `json:"shown"` // up to where that node shows the history
+	// Of is of when that is: what came later is not shown. Zero: not known.
+	Of time.Time `json:"of,omitzero"`
+	// Full says that as much log is held back as may be, so that some is shown before it is as old as the delay.
+	Full bool `json:"full,omitempty"`
+	// Released says that all of it is being shown, by order.
+	Released bool `json:"released,omitempty"`
 }
 
 // Voting is what a region has to do with votes about who is primary.

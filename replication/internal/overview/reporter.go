@@ -101,11 +101,15 @@ type ReporterConfig struct {
 	// Forming tells whether this node is about to begin the first epoch of a new fleet. It is asked before the state is
 	// looked at: what is not about to begin any more has begun by then.
 	Forming func() bool
+	Late       Late
 	// OnAsked is told where a node of another region that asked says it is. May be nil.
 	OnAsked   func(region string, m timeline.Member)
 	Writes    Writes
 	Directory Directory
 }
+
+// Late tells how late the region shows its history; nil where it shows what it has.
+type Late interface{ Status() *fleet.Late }
 
 // Reporter tells how this node and its region are. It is safe for concurrent use.
 type Reporter struct{ config ReporterConfig }
@@ -145,7 +149,7 @@ func (r *Reporter) Report() fleet.Report {
 		Slots: c.Slots.Now(),
 		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
 		Level: c.Level,
-		Nodes: r.nodes(s.Conf), TakesWrites: new(bool), Voting: fleet.VotingOf(s),
+		Nodes: r.nodes(s.Conf), TakesWrites: new(bool), Voting: fleet.VotingOf(s), Late: c.Late.Status(),
 		Forming: forming,
 	}
 	if _, started := c.Life.Started(); !started {

@@ -131,9 +131,20 @@ func summarizeRegion(r *fleet.Region, now time.Time) contract.RegionStatus {
 			Commands: f.LagCommands, Bytes: f.LagBytes, Seconds: f.LagSeconds, AtLeast: f.AtLeast,
 		}, f.Activity
 	}
+	s.Late = LateOf(best.Late)
 	countNodes(&s, r, best)
 	s.Problem = problems(&s, r, best)
 	return s
+}
+
+// LateOf describes how late a region is; nil if it is not.
+func LateOf(l *fleet.Late) *contract.Late {
+	if l == nil {
+		return nil
+	}
+	return &contract.Late{
+		DelaySeconds: l.Delay.Seconds(), Shown: l.Shown, Of: l.Of, Full: l.Full, Released: l.Released,
+	}
 }
 
 // Last describes a report that was heard before; nil if there is none.

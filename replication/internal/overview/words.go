@@ -40,8 +40,8 @@ func problems(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) stri
 	for _, n := range s.Nodes {
 		if h := heard(r, n.ID); h != nil {
 			add(h.CutOff() && (h != best || h.Leader), "%s %s", h.Node, unheard(h, ""))
-			add(h.DiskFullSeconds > 0, "the disk of %s is full: its log has found no room for %.0f s", h.Node,
-				h.DiskFullSeconds)
+			add(h.DiskFullSeconds > 0, "the disk of %s is full: what it has to write has found no room for %.0f s",
+				h.Node, h.DiskFullSeconds)
 			add(h.DiskStalledSeconds > 0 && h.DiskFullSeconds == 0,
 				"the disk of %s has not finished a write for %.0f s", h.Node, h.DiskStalledSeconds)
 		}

@@ -32,6 +32,7 @@ var kinds = []struct {
 	{"member", contract.ErrMember},
 	{"identity", contract.ErrIdentity},
 	{"handoff", contract.ErrHandoff},
+	{"delayed", contract.ErrDelayed},
 	{"message", contract.ErrMessage},
 	// The node is not there for it any more.
 	{"stopped", contract.ErrStopped},

@@ -19,6 +19,8 @@ import (
 type Force struct {
 	Any    bool
 	Within *uint64
+	// At is where the region is to begin, in what it has and does not show; nil: at its last position.
+	At *contract.Point
 }
 
 // of returns whether a region in the state s may be forced, and how many acknowledged commands may be lost.
@@ -82,7 +84,12 @@ func (g *Governor) failoverOnce(ctx context.Context, to string, force Force) (*c
 	if addr == "" {
 		return nil, fmt.Errorf("%w: region %s has no leader that is known here", contract.ErrNotReady, to)
 	}
-	return peer.Order(ctx, g.config.Client, addr, askFailover, moveRequest{Force: force.Any, Accept: force.Within})
+	question := askFailover
+	if force.At != nil {
+		question = askFailoverAt
+	}
+	return peer.Order(ctx, g.config.Client, addr, question,
+		moveRequest{Force: force.Any, Accept: force.Within, At: force.At})
 }
 
 // failOver runs on the leader of the region that takes over.
@@ -124,6 +131,9 @@ func (g *Governor) failOver(ctx context.Context, accepts Force) (*contract.MoveR
 			"what the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
 	}
 	order := succession.Takeover{Fenced: loss != nil, Operator: true, Accept: accepted}
+	if order.At, err = g.place(ctx, accepts.At, report); err != nil {
+		return nil, err
+	}
 	if g.config.Applied.State().Charter() != nil {
 		sounding, cancel := context.WithTimeout(ctx, findTimeout)
 		epoch, err := g.config.Elections.Sound(sounding, accepted)

@@ -49,6 +49,14 @@ type Elections interface {
 	Sound(ctx context.Context, accept uint64) (timeline.Epoch, error)
 }
 
+// Late is what the region has and does not show, on its leader. It is safe for concurrent use.
+type Late interface {
+	// Find returns the place of a point in that. Errors: ErrRejected if the point is elsewhere, ErrArgument.
+	Find(ctx context.Context, p contract.Point) (timeline.Cursor, error)
+	// ShowAll returns once everything is shown, and remains so for a while. Errors: ErrNotLeader, ErrNotReady.
+	ShowAll(ctx context.Context) (timeline.Cursor, error)
+}
+
 // Config is what a Governor needs.
 type Config struct {
 	Region      string
@@ -66,6 +74,7 @@ type Config struct {
 	Client      *peer.Client
 	Decider     Decider
 	Follower    Follower
+	Late        Late
 	// Elections asks for votes, where they are taken.
 	Elections Elections
 	// Rewinds says that this node keeps checkpoints of its own.

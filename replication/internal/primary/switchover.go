@@ -106,13 +106,17 @@ func (g *Governor) switchOver(ctx context.Context, to string) (*contract.MoveRep
 	if !g.config.Decider.Open() {
 		return nil, fmt.Errorf("%w: this node does not take writes", contract.ErrNotReady)
 	}
+	warnings, err := g.untilShown(ctx, to)
+	if err != nil {
+		return nil, err
+	}
 	r := g.order(ctx, func(call uint64) succession.Input { return succession.Switchover{Call: call, To: to} })
 	if r.Err != nil {
 		return nil, r.Err
 	}
 	g.config.Fleet.Refresh()
 	return &contract.MoveReport{From: g.config.Region, To: to, Epoch: r.Reign.Epoch, Position: r.End,
-		Pause: r.Pause, Warnings: byOrderAlone(g.config.Applied.State(), to)}, nil
+		Pause: r.Pause, Warnings: append(warnings, byOrderAlone(g.config.Applied.State(), to)...)}, nil
 }
 
 // byOrderAlone is what to tell who makes a region primary that never becomes it by itself.

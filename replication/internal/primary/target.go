@@ -25,11 +25,19 @@ const (
 	askFailover = peer.Question[moveRequest, *contract.MoveReport]("failover")
 )
 
+// Likewise, at a point: who does not know of points is not asked, and would take over at its last position.
+const askFailoverAt = peer.Question[moveRequest, *contract.MoveReport]("failover at")
+
+// To the leader of the target of a switchover: show everything, if the region shows its history late.
+const askShowAll = peer.Question[peer.Nothing, timeline.Cursor]("show all")
+
 type moveRequest struct {
 	To    string `json:"to,omitempty"`
 	Force bool   `json:"force,omitempty"`
 	// Accept is how many acknowledged commands may be lost, without Force: who does not know of it refuses.
 	Accept *uint64 `json:"accept,omitempty"`
+	// At is where to begin; nil: at the last position.
+	At *contract.Point `json:"at,omitempty"`
 }
 
 // Register registers what this room answers.
@@ -64,6 +72,12 @@ func (g *Governor) Register(r *peer.Registry) {
 		return Orders{g}.found(ctx)
 	})
 	peer.Handle(r, askFailover, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
-		return g.failOver(ctx, Force{in.Force, in.Accept})
+		return g.failOver(ctx, Force{Any: in.Force, Within: in.Accept})
+	})
+	peer.Handle(r, askFailoverAt, func(ctx context.Context, in moveRequest) (*contract.MoveReport, error) {
+		return g.failOver(ctx, Force{Any: in.Force, Within: in.Accept, At: in.At})
+	})
+	peer.Handle(r, askShowAll, func(ctx context.Context, _ peer.Nothing) (timeline.Cursor, error) {
+		return g.config.Late.ShowAll(ctx)
 	})
 }

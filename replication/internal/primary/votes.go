@@ -2,7 +2,9 @@ package primary
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -13,6 +15,9 @@ type Ballot struct{ Governor *Governor }
 
 // GiveBack switches over to the region to, from this node: it leads the primary, or nothing is done.
 func (b Ballot) GiveBack(ctx context.Context, to string) error {
+	if b.Governor.late(to) != nil {
+		return fmt.Errorf("%w: %s becomes primary by order alone", contract.ErrDelayed, to)
+	}
 	_, err := b.Governor.switchOver(ctx, to)
 	return err
 }
@@ -26,14 +31,28 @@ func (b Ballot) Vote(ctx context.Context, c *timeline.Control) (region.Outcome, 
 	return region.Outcome{Outcome: r.Outcome, Why: r.Why}, r.Err
 }
 
+// Find returns the place of a point in what this node's region has and does not show.
+func (b Ballot) Find(ctx context.Context, p contract.Point) (timeline.Cursor, error) {
+	return b.Governor.config.Late.Find(ctx, p)
+}
+
+// StandAt is Stand by order, at an earlier place: what the region has behind that and shows to nobody is cut off first.
+func (b Ballot) StandAt(
+	ctx context.Context, e timeline.Epoch, at *timeline.Cursor,
+) (*timeline.Reign, timeline.Mandate, error) {
+	return b.stand(ctx, succession.Takeover{Epoch: e, Operator: true, Accept: timeline.NoBound, Anew: true, At: at})
+}
+
 // Stand has the region ask for votes in an epoch of at least e, and begin it if a majority votes for it, with what that
 // knows. operator says that somebody ordered it.
 func (b Ballot) Stand(
 	ctx context.Context, e timeline.Epoch, operator bool,
 ) (*timeline.Reign, timeline.Mandate, error) {
-	r := b.Governor.order(ctx, func(call uint64) succession.Input {
-		return succession.Takeover{Call: call, Epoch: e, Operator: operator, Accept: timeline.NoBound, Anew: true}
-	})
+	return b.stand(ctx, succession.Takeover{Epoch: e, Operator: operator, Accept: timeline.NoBound, Anew: true})
+}
+
+func (b Ballot) stand(ctx context.Context, order succession.Takeover) (*timeline.Reign, timeline.Mandate, error) {
+	r := b.Governor.order(ctx, func(call uint64) succession.Input { order.Call = call; return order })
 	if r.Err != nil {
 		return nil, timeline.Mandate{}, r.Err
 	}

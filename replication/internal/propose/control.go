@@ -20,7 +20,7 @@ func (p *Proposer) Control(ctx context.Context, c *timeline.Control) (region.Out
 	if err != nil {
 		return region.Outcome{}, err
 	}
-	closes := c.Op != timeline.OpSlots && c.Op != timeline.OpMember && c.Op != timeline.OpCeiling
+	closes := c.Op != timeline.OpSlots && c.Op != timeline.OpMember && c.Op != timeline.OpCeiling && c.Op != timeline.OpDelay
 	return p.pipeline.request(ctx, &request{payload: payload, closes: closes, token: c.Token})
 }
 

@@ -79,9 +79,15 @@ type Config struct {
 	Peers []Peer
 	// Join makes a node without log and state wait until a leader of an existing group sends it the state.
 	Join bool
+	// Aside makes the group take no part before [Group.TakePart]: it hears nobody, votes for nobody and stands for no
+	// election.
+	Aside bool
 
 	Log     *wal.Log
 	Machine Machine
+	// Room is what the machine waits with where it finds no room. While it does, this node leads only if nobody else
+	// can. May be nil.
+	Room *Room
 	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the
 	// group.
 	FS         durable.FS

@@ -58,12 +58,14 @@ type loop struct {
 	offered      []*raftpb.Snapshot // stepped in this turn
 	installing   []byte             // the ID of the checkpoint last handed to the writer, in this turn
 	floor        uint64             // raft's log reaches up to here at least
+	aside        bool               // it hears nobody, and stands for no election
 	door         doorman
 	doubts       doubts
 	lost         forgetfuls // empty unless this node leads
 	ahead        aheads     // likewise
 	broken       error      // why this node must not go on
 	disk         disk
+	starving     starving
 	leaving      leaving
 }
 
@@ -125,7 +127,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 		door:  doorman{now: c.Clock.Now, log: c.Logger, names: c.Directory},
 		lost:  make(forgetfuls), ahead: make(aheads),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
-		heard: map[uint64]time.Time{},
+		heard: map[uint64]time.Time{}, aside: c.Aside, starving: starving{room: c.Room},
 	}, nil
 }
 
@@ -196,7 +198,8 @@ func (l *loop) run(ctx context.Context) error {
 // begin lets the only voter lead at once: there is nobody to wait for.
 func (l *loop) begin() {
 	conf := l.view.conf.Load()
-	if voters := conf.GetVoters(); len(voters) == 1 && voters[0] == l.self && len(conf.GetVotersOutgoing()) == 0 {
+	alone := len(conf.GetVoters()) == 1 && len(conf.GetVotersOutgoing()) == 0
+	if alone && conf.GetVoters()[0] == l.self && !l.aside {
 		_ = l.node.Campaign() // refused only while a membership change waits to be applied; then the timeout does it
 	}
 	l.drain()
@@ -236,7 +239,7 @@ func (l *loop) receive(m *raftpb.Message) {
 	if m.GetType() == raftpb.MsgSnap {
 		l.offered = append(l.offered, m.GetSnapshot())
 	}
-	if l.door.refuses(m, l.self, l.node.BasicStatus(), l.term) {
+	if l.aside || l.door.refuses(m, l.self, l.node.BasicStatus(), l.term) {
 		return
 	}
 	switch m.GetType() {
@@ -283,7 +286,8 @@ func (l *loop) receive(m *raftpb.Message) {
 
 func (l *loop) tick() {
 	l.watchDisk()
-	if l.leading || !l.stuck() && !l.doubts.keepAway() {
+	l.starving.tick(l)
+	if l.leading || !l.aside && !l.stuck() && !l.doubts.keepAway() {
 		l.node.Tick()
 	}
 	if l.leading {

@@ -18,7 +18,7 @@ type Status struct {
 	Conf     *raftpb.ConfState
 	// DiskStalled is for how long the log's disk has not finished a write, if that is longer than an election timeout.
 	DiskStalled time.Duration
-	// DiskFull is for how long the log has found no room on its disk, zero if it has.
+	// DiskFull is for how long the log, or the machine, has found no room on its disk, zero if both have.
 	DiskFull time.Duration
 	Progress map[uint64]Progress // of every member, on the leader; nil elsewhere
 }

@@ -29,6 +29,9 @@ func (g *Group) Start() {
 	g.life.run(g.applier.run)
 }
 
+// TakePart ends what Config.Aside began.
+func (g *Group) TakePart() { g.mail.call(func(l *loop) { l.aside = false }) }
+
 // Stop ends the group and waits for all its goroutines; the log and the machine are then the caller's again. Leadership
 // is not handed over: TransferLeader does that before. It must not be called from a callback of the group other than
 // OnFatal.
@@ -130,7 +133,7 @@ func (g *Group) TransferLeader(ctx context.Context, to uint64) error {
 // Status returns the present state; Progress costs a turn of the loop, everything else nothing. Nobody may change Conf.
 func (g *Group) Status() Status {
 	s := g.view.status()
-	s.ID, s.DiskFull = g.config.ID, g.writer.room.lasts()
+	s.ID, s.DiskFull = g.config.ID, max(g.writer.room.Lasts(), g.config.Room.Lasts())
 	if s.IsLeader {
 		s.Progress = g.mail.progress()
 	}

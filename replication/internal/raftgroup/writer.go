@@ -38,7 +38,7 @@ type writer struct {
 
 	compaction compaction
 	promises   promises
-	room       room
+	room       *Room
 	writes     []wal.Write       // of the append under way
 	local      []*raftpb.Message // answers to this node's own raft
 	begun      uint64            // number of the last write
@@ -64,7 +64,7 @@ func newWriter(c *Config, state installer, peers messenger, answers answers, com
 	return &writer{
 		self: c.ID, log: c.Log, tasks: newQueue[writerTask](), state: state, peers: peers, answers: answers,
 		compaction: compaction, promises: formerPromises(c.Log.LastIndex()),
-		room: room{clock: c.Clock, log: c.Logger},
+		room: newLogRoom(c.Clock, c.Logger),
 	}
 }
 
@@ -84,13 +84,13 @@ func (w *writer) toDisk(write func() error) error {
 	defer w.under.Store(0)
 	err := write()
 	if err == nil {
-		w.room.found()
+		w.room.Found()
 	}
 	return err
 }
 
 func (w *writer) run(ctx context.Context) error {
-	wal.WaitForRoom(w.log, func(err error) bool { return w.room.await(ctx, err) })
+	wal.WaitForRoom(w.log, func(err error) bool { return w.room.Await(ctx, err) })
 	defer wal.WaitForRoom(w.log, nil)
 	for {
 		tasks, ok := w.tasks.next(ctx.Done())

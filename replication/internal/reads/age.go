@@ -15,6 +15,9 @@ func (r *Reads) Within(ctx context.Context, age time.Duration) error {
 	if err := r.config.Life.Err(); err != nil {
 		return err
 	}
+	if err := r.late(); err != nil {
+		return err
+	}
 	if at := r.barrier.confirmed(); !at.IsZero() && since(at, r.config.Clock.Now()) <= age {
 		return nil
 	}

@@ -85,7 +85,7 @@ func (r *Reads) Register(reg *peer.Registry) {
 // Barrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write that
 // was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the primary. With
 // Serializable it sees what an earlier process of this node may have shown. Errors: ErrNotReady if that is not so
-// before ctx ends, ErrClosed, ErrStopped.
+// before ctx ends, ErrDelayed, ErrClosed, ErrStopped.
 func (r *Reads) Barrier(ctx context.Context, l contract.Level) error {
 	alive := r.config.Life
 	if err := alive.Err(); err != nil {
@@ -93,6 +93,9 @@ func (r *Reads) Barrier(ctx context.Context, l contract.Level) error {
 	}
 	if l == contract.Serializable {
 		return r.past.wait(ctx)
+	}
+	if err := r.late(); err != nil {
+		return err
 	}
 	for {
 		err := r.barrier.wait(ctx)
@@ -117,8 +120,23 @@ func (r *Reads) WaitPosition(ctx context.Context, p contract.Position) error {
 	if err := r.config.Life.Err(); err != nil {
 		return err
 	}
-	_, err := r.config.Applied.Wait(ctx, func(v *region.View) bool { return v.State.Cursor.Position >= p })
+	_, err := r.config.Applied.Wait(ctx, func(v *region.View) bool { return v.Shown.Position >= p })
 	return err
+}
+
+// late returns why nothing here is new, where the region shows its history late: to wait would take as long as that.
+func (r *Reads) late() error {
+	v := r.config.Applied.View()
+	d := v.State.Delay
+	if d == nil {
+		return nil
+	}
+	of := ""
+	if !d.Of.IsZero() {
+		of = ", of " + d.Of.UTC().Format(time.RFC3339)
+	}
+	return fmt.Errorf("%w: region %s shows its history up to position %d%s: read it serializable, or ask another region",
+		contract.ErrDelayed, r.config.Region, v.Shown.Position, of)
 }
 
 // confirm makes the applied state at least as new as everything acknowledged before, in the history in which it was.

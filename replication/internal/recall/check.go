@@ -28,6 +28,17 @@ type Answer struct {
 	Match uint64 `json:"match,omitempty"`
 	// Log is the log of the asked node; nil: it is of a version that does not say.
 	Log *Log `json:"log,omitempty"`
+	// Part is what the asked node has to do with the forming of its region; nil: it is of a version that does not say.
+	Part *Part `json:"part,omitempty"`
+}
+
+// Part is what a node says of whether it takes part in its region.
+type Part struct {
+	// Blank is the identity of the node's disk while that is empty and the node takes no part yet; else "".
+	Blank string `json:"blank,omitempty"`
+	// Formed are the disks, by Raft identity, that were all empty when the region was formed; nil: the node was not
+	// there.
+	Formed map[uint64]string `json:"formed,omitempty"`
 }
 
 // Log is what a node says of its region's log.
@@ -43,13 +54,14 @@ type Log struct {
 // ask asks what a node remembers of this one. The name is on the wire.
 const ask = peer.Question[Question, Answer]("recall")
 
-// Register makes the node of this name answer from m, and by account from its region's log: what a member acknowledged
-// to it, and how it is, with the term of the entry at.
+// Register makes the node of this name answer from m, by account from its region's log: what a member acknowledged to
+// it, and how it is, with the term of the entry at; and what part says.
 func Register(
 	to *peer.Registry, node string, m *Memory, account func(member, at uint64) (match uint64, log Log),
+	part func() Part,
 ) {
 	peer.Handle(to, ask, func(_ context.Context, q Question) (Answer, error) {
-		a := Answer{Node: node, Seen: m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot})}
+		a := Answer{Node: node, Seen: m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot}), Part: new(part())}
 		match, log := account(q.ID, q.At)
 		a.Match, a.Log = match, &log
 		return a, nil

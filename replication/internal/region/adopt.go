@@ -23,12 +23,12 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 		return err
 	}
 	if dir != "" {
-		if err := a.replace(dir, meta); err != nil {
+		if err := a.patient.through(func() error { return a.config.replace(dir, meta) }); err != nil {
 			return err
 		}
 	}
-	a.machine = timeline.NewMachine(state)
-	a.index, a.term, a.saved = meta.AppliedIndex, meta.AppliedTerm, meta.AppliedIndex
+	a.progress, a.saved = progress{timeline.NewMachine(state), meta.AppliedIndex, meta.AppliedTerm}, meta.AppliedIndex
+	a.receipts, a.behind = nil, late(a)
 	a.rebase(meta, state.Base)
 	a.publish()
 	a.config.Proposers.Overtaken()
@@ -41,18 +41,18 @@ func (a *Applier) check(meta *contract.Metadata) (*timeline.State, error) {
 		return nil, fmt.Errorf("%w: state at entry %d, this node is at %d", contract.ErrIdentity, meta.AppliedIndex,
 			a.index)
 	}
-	return a.decode(meta)
+	return a.config.decode(meta)
 }
 
 // decode returns the state of this region that meta describes.
-func (a *Applier) decode(meta *contract.Metadata) (*timeline.State, error) {
+func (c *Config) decode(meta *contract.Metadata) (*timeline.State, error) {
 	at := timeline.Cursor{Epoch: meta.Epoch, Position: meta.Position, Chain: meta.Chain}
 	state, err := timeline.DecodeRecord(meta.Record, at)
 	if err == nil {
-		err = a.understands(state.Level())
+		err = c.understands(state.Level())
 	}
-	if err == nil && state.Region != a.config.Region {
-		err = fmt.Errorf("%w: state of region %s, this is %s", contract.ErrIdentity, state.Region, a.config.Region)
+	if err == nil && state.Region != c.Region {
+		err = fmt.Errorf("%w: state of region %s, this is %s", contract.ErrIdentity, state.Region, c.Region)
 	}
 	if err != nil {
 		return nil, err
@@ -61,20 +61,20 @@ func (a *Applier) decode(meta *contract.Metadata) (*timeline.State, error) {
 }
 
 // replace puts the copy in dir in the storage's place, and keeps it if the storage cannot by itself.
-func (a *Applier) replace(dir string, meta *contract.Metadata) error {
-	if err := a.config.Maker.Restore(dir, meta); err != nil {
+func (c *Config) replace(dir string, meta *contract.Metadata) error {
+	if err := c.Maker.Restore(dir, meta); err != nil {
 		return fmt.Errorf("storage: install: %w", err)
 	}
-	err := a.config.Storage.Sync()
+	err := c.Storage.Sync()
 	if err != nil && !errors.Is(err, contract.ErrVolatile) {
 		return fmt.Errorf("storage: sync: %w", err)
 	}
-	if err == nil || a.config.Keeper.Kept() >= meta.AppliedIndex {
+	if err == nil || c.Keeper.Kept() >= meta.AppliedIndex {
 		return nil
 	}
-	part, err := a.config.Keeper.Begin(meta)
+	part, err := c.Keeper.Begin(meta)
 	if err == nil {
-		_, err = a.config.Keeper.Keep(part)
+		_, err = c.Keeper.Keep(part)
 	}
 	if err != nil {
 		return fmt.Errorf("keep installed state: %w", err)
@@ -100,12 +100,14 @@ func (a *Applier) rebase(meta *contract.Metadata, base timeline.Base) {
 func (a *Applier) Load(first *timeline.State) (found bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	defer func() { a.patient.loaded = err == nil }()
 	dir, meta, err := a.stored()
 	if err != nil {
 		return false, err
 	}
 	if meta == nil {
 		a.machine = timeline.NewMachine(first)
+		a.behind = late(a)
 		a.publish()
 		return false, nil
 	}
@@ -165,7 +167,7 @@ func (a *Applier) Inspect(dir string) (index, term uint64, conf *raftpb.ConfStat
 	if err != nil {
 		return 0, 0, nil, err
 	}
-	state, err := a.decode(meta)
+	state, err := a.config.decode(meta)
 	if err != nil {
 		return 0, 0, nil, err
 	}
@@ -196,7 +198,7 @@ func (a *Applier) saveBeforeState(meta *contract.Metadata) error {
 // passOver takes a state that the one here contains: a node that took the state of another for an install may be
 // further than what Raft has for it. Raft goes on behind what it brought; its entries up to here are passed over too.
 func (a *Applier) passOver(meta *contract.Metadata) (index, term uint64, conf *raftpb.ConfState, err error) {
-	state, err := a.decode(meta)
+	state, err := a.config.decode(meta)
 	if err == nil {
 		conf, err = confOf(state)
 	}

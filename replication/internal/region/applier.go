@@ -23,6 +23,8 @@ type Log interface {
 	FirstPosition() (p contract.Position, ok bool)
 	// Rebase says that a state at p took the place of everything up to the entry at index.
 	Rebase(index uint64, p contract.Position)
+	// Entries returns entries from lo on, before hi: at least one, of about maxBytes at most.
+	Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error)
 }
 
 // Staging has the copies of other states that came to this node.
@@ -46,7 +48,7 @@ type Tails interface {
 	Save(d timeline.Divergence, s *timeline.State, upTo uint64, whole func(dir string) error) error
 }
 
-// Config is what an applier is made of. Every field is required.
+// Config is what an applier is made of. Every field is required, unless it says that it is not.
 type Config struct {
 	Region    string
 	Storage   contract.Storage
@@ -58,6 +60,7 @@ type Config struct {
 	Proposers Proposers
 	Level     timeline.Level // of the latest entries that this node understands
 	Logger    *slog.Logger
+	Room      Room // may be nil: what finds no room is an error
 }
 
 // Applier turns committed entries into batches for the storage. It implements raftgroup.Machine. Every decision is
@@ -70,19 +73,21 @@ type Config struct {
 //	A3  nothing waits to be handed to the storage, and nothing waits to be told.
 //	A4  what is published is what is applied.
 //	A5  handed is at most index: what Raft has brought is applied.
+//	A6  what is behind is not in front of what is applied, and what the view says of it is so.
 type Applier struct {
 	config  Config
 	applied *Applied
 
-	mu      turn // held while the storage is changed, or taken hold of
-	machine *timeline.Machine
-	index   uint64
-	term    uint64
-	handed  uint64 // what Raft has brought reaches up to here
-	saved   uint64 // index of the last metadata saved
-	bytes   uint64 // of history entries applied by this process
-	run     run
-	told    []Outcome
+	mu       turn // held while the storage is changed, or taken hold of
+	progress      // what is decided on
+	behind   *behind
+	receipts receipts // of what is not shown yet, and the last one that is
+	patient  patient
+	handed   uint64 // what Raft has brought reaches up to here
+	saved    uint64 // index of the last metadata saved
+	bytes    uint64 // of history entries applied by this process
+	run      run
+	told     []Outcome
 }
 
 var _ raftgroup.Machine = (*Applier)(nil)
@@ -90,7 +95,9 @@ var _ raftgroup.Machine = (*Applier)(nil)
 // NewApplier returns an applier that publishes to applied. [Applier.Load] is called before any other method.
 func NewApplier(c Config, applied *Applied) *Applier {
 	return &Applier{
-		config: c, applied: applied, mu: newTurn(), machine: timeline.NewMachine(&timeline.State{Region: c.Region}),
+		config: c, applied: applied, mu: newTurn(),
+		progress: progress{machine: timeline.NewMachine(&timeline.State{Region: c.Region})},
+		patient:  patient{room: c.Room},
 	}
 }
 
@@ -110,13 +117,19 @@ func (a *Applier) Apply(entries []*raftpb.Entry) error {
 	if err := a.flush(); err != nil {
 		return fmt.Errorf("apply up to entry %d: %w", a.index, err)
 	}
+	if err := a.behind.show(); err != nil {
+		return err
+	}
 	a.publish()
 	return nil
 }
 
 // publish makes what was applied visible, first to readers, then to the waiting writers.
 func (a *Applier) publish() {
-	a.applied.Publish(&View{State: a.machine.State(), Index: a.index, Term: a.term, Bytes: a.bytes})
+	a.applied.Publish(&View{
+		State: a.machine.State(), Index: a.index, Term: a.term, Bytes: a.bytes,
+		Shown: a.inStorage().machine.Cursor(), Receipts: a.receipts,
+	})
 	if len(a.told) > 0 {
 		a.config.Proposers.Resolve(a.told)
 		a.told = nil
@@ -124,32 +137,31 @@ func (a *Applier) publish() {
 	invariant.Check("region", a.validHeld)
 }
 
-func (a *Applier) advance(e *raftpb.Entry) { a.index, a.term = e.GetIndex(), e.GetTerm() }
-
 func (a *Applier) tell(t Outcome) {
 	t.Term, t.Index = a.term, a.index
 	a.told = append(a.told, t)
 }
 
-// metadata describes the state as of the last entry.
+// metadata describes the state as of the last entry that the storage has.
 func (a *Applier) metadata() (*contract.Metadata, error) {
-	record, err := a.machine.Record()
+	p := a.inStorage()
+	record, err := p.machine.Record()
 	if err != nil {
 		return nil, err
 	}
-	c := a.machine.Cursor()
+	c := p.machine.Cursor()
 	return &contract.Metadata{
-		AppliedIndex: a.index, AppliedTerm: a.term,
+		AppliedIndex: p.index, AppliedTerm: p.term,
 		Epoch: c.Epoch, Position: c.Position, Chain: c.Chain, Record: record,
 	}, nil
 }
 
-func (a *Applier) save(meta *contract.Metadata) error {
+func (a *Applier) saveMetadata(meta *contract.Metadata) error {
 	nothing := &contract.Batch{Epoch: meta.Epoch, First: meta.Position + 1, Metadata: meta}
 	if _, err := a.config.Storage.Apply(nothing); err != nil {
 		return fmt.Errorf("storage: save metadata: %w", err)
 	}
-	a.saved = a.index
+	a.saved = meta.AppliedIndex
 	return nil
 }
 
@@ -157,10 +169,10 @@ func (a *Applier) save(meta *contract.Metadata) error {
 // that is.
 func (a *Applier) saveAll() (*contract.Metadata, error) {
 	meta, err := a.metadata()
-	if err != nil || a.saved == a.index {
+	if err != nil || a.saved == a.inStorage().index {
 		return meta, err
 	}
-	return meta, a.save(meta)
+	return meta, a.saveMetadata(meta)
 }
 
 // Applied implements raftgroup.Machine.
@@ -214,10 +226,12 @@ func (a *Applier) validHeld() error {
 		return fmt.Errorf("A1: %w", err)
 	case s.Region != a.config.Region:
 		return fmt.Errorf("A1: state of region %s", s.Region)
-	case a.saved > a.index:
+	case a.saved > a.inStorage().index:
 		return fmt.Errorf("A2: metadata of entry %d saved, %d applied", a.saved, a.index)
 	case len(a.run.frames) > 0 || len(a.told) > 0:
 		return fmt.Errorf("A3: %d frames gathered, %d outcomes not told", len(a.run.frames), len(a.told))
+	case a.inStorage().index > a.index || v.Shown != a.inStorage().machine.Cursor():
+		return fmt.Errorf("A6: entry %d at %+v is applied, storage at %d", a.index, s.Cursor, a.inStorage().index)
 	case a.handed > a.index:
 		return fmt.Errorf("A5: Raft has brought entry %d, %d is applied", a.handed, a.index)
 	case v.Index != a.index || v.Term != a.term || v.State.Cursor != s.Cursor || len(v.State.Reigns) != len(s.Reigns):

@@ -85,6 +85,7 @@ func (p *place) enter(term uint64, payloads ...[]byte) []*raftpb.Entry {
 		p.log.terms[p.log.last] = term
 		entries = append(entries, &raftpb.Entry{Index: new(p.log.last), Term: new(term), Data: data})
 	}
+	p.log.entries = append(p.log.entries, entries...)
 	return entries
 }
 
@@ -172,6 +173,15 @@ type fakeLog struct {
 	terms map[uint64]uint64
 	bases []timeline.Base // as told
 	based bool
+
+	entries []*raftpb.Entry // that were put in, from the first one on
+}
+
+func (l *fakeLog) Entries(lo, hi, _ uint64) ([]*raftpb.Entry, error) {
+	if hi > uint64(len(l.entries))+1 {
+		return nil, errors.New("not in the log")
+	}
+	return l.entries[lo-1 : min(lo+1, hi-1)], nil // two at a time, at most
 }
 
 func (l *fakeLog) Term(index uint64) (uint64, error) {

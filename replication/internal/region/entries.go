@@ -52,7 +52,7 @@ func (a *Applier) frame(e *raftpb.Entry) error {
 	f := &a.run.frame
 	err := timeline.DecodeFrame(e.GetData(), f)
 	if err == nil {
-		err = a.understands(f.Level)
+		err = a.config.understands(f.Level)
 	}
 	if err != nil {
 		return err
@@ -69,18 +69,29 @@ func (a *Applier) frame(e *raftpb.Entry) error {
 		}
 		return nil
 	}
+	a.bytes += uint64(len(e.GetData()))
+	if a.behind != nil {
+		return nil
+	}
+	return a.gather(e, f, len(a.told)-1)
+}
+
+// untold is the place of the outcome of a frame of which nobody is told.
+const untold = -1
+
+// gather takes a frame to what is handed to the storage as one batch.
+func (a *Applier) gather(e *raftpb.Entry, f *timeline.Frame, told int) error {
 	r := &a.run
 	if len(r.frames) == 0 {
 		r.batch.Epoch, r.batch.First = f.Epoch, f.First
 	} else {
 		r.batch.Cuts = append(r.batch.Cuts, r.end)
 	}
-	a.bytes += uint64(len(e.GetData()))
 	r.batch.Commands = append(r.batch.Commands, f.Commands...)
-	r.frames = append(r.frames, pendingFrame{told: len(a.told) - 1, count: len(f.Commands)})
+	r.frames = append(r.frames, pendingFrame{told: told, count: len(f.Commands)})
 	r.bytes += len(e.GetData())
 	r.end = contract.Cut{
-		Commands: len(r.batch.Commands), Index: e.GetIndex(), Term: e.GetTerm(), Chain: a.machine.Cursor().Chain,
+		Commands: len(r.batch.Commands), Index: e.GetIndex(), Term: e.GetTerm(), Chain: a.inStorage().machine.Cursor().Chain,
 	}
 	if r.bytes >= maxRunBytes || len(r.batch.Commands) >= maxRunCommands {
 		return a.flush()
@@ -98,7 +109,7 @@ func (a *Applier) flush() error {
 	if err != nil {
 		return err
 	}
-	r.batch.Metadata, r.batch.WantResults = meta, a.config.Proposers.Waiting()
+	r.batch.Metadata, r.batch.WantResults = meta, a.behind == nil && a.config.Proposers.Waiting()
 	results, err := a.config.Storage.Apply(&r.batch)
 	if err != nil {
 		return fmt.Errorf("storage: apply %d commands at position %d: %w", len(r.batch.Commands), r.batch.First, err)
@@ -107,7 +118,7 @@ func (a *Applier) flush() error {
 		return fmt.Errorf("storage returned %d results for %d commands at position %d",
 			len(results), len(r.batch.Commands), r.batch.First)
 	}
-	a.saved = a.index
+	a.saved = meta.AppliedIndex
 	if r.batch.WantResults {
 		for _, p := range r.frames {
 			a.told[p.told].Results, results = results[:p.count:p.count], results[p.count:]
@@ -124,7 +135,7 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 	if err != nil {
 		return err
 	}
-	if err := a.understands(r.Level()); err != nil {
+	if err := a.config.understands(r.Level()); err != nil {
 		return err
 	}
 	if err := a.flush(); err != nil {
@@ -143,6 +154,14 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 		return nil
 	}
 	log.Info("epoch begins", "epoch", r.Epoch, "primary", r.Primary, "first", r.First, "lossy", r.Lossy)
+	if a.behind != nil {
+		return a.behind.show()
+	}
+	return a.beginStored(r)
+}
+
+// beginStored tells the storage of a beginning that the state has taken.
+func (a *Applier) beginStored(r timeline.Reign) error {
 	meta, err := a.metadata()
 	if err != nil {
 		return err
@@ -150,14 +169,14 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 	if err := a.config.Storage.Begin(r, meta); err != nil {
 		return fmt.Errorf("storage: begin epoch %d: %w", r.Epoch, err)
 	}
-	a.saved = a.index
+	a.saved = meta.AppliedIndex
 	return nil
 }
 
 func (a *Applier) control(e *raftpb.Entry) error {
 	c, err := timeline.DecodeControl(e.GetData())
 	if err == nil {
-		err = a.understands(c.Level())
+		err = a.config.understands(c.Level())
 	}
 	if err != nil {
 		return err
@@ -182,22 +201,25 @@ func (a *Applier) control(e *raftpb.Entry) error {
 }
 
 // understands returns an error if what is of this level may not be applied here.
-func (a *Applier) understands(l timeline.Level) error {
-	if l > a.config.Level {
-		return fmt.Errorf("%w: it is of level %d, this node of %d", timeline.ErrVersion, l, a.config.Level)
+func (c *Config) understands(l timeline.Level) error {
+	if l > c.Level {
+		return fmt.Errorf("%w: it is of level %d, this node of %d", timeline.ErrVersion, l, c.Level)
 	}
 	return nil
 }
 
-// rescue saves what an install at this entry is about to throw away, and has what it installs made while that is still
-// here to make it of.
+// rescue saves what an install or a cut at this entry is about to throw away, and has what is installed made while that
+// is still here to make it of.
 func (a *Applier) rescue(c *timeline.Control, index uint64) error {
-	if c.Op != timeline.OpInstall {
+	if c.Op != timeline.OpInstall && c.Op != timeline.OpCut {
 		return nil
 	}
 	s := a.machine.State()
 	if outcome, _, err := timeline.NewMachine(&s).Control(c); err != nil || outcome != timeline.Applied {
 		return err
+	}
+	if c.Op == timeline.OpCut {
+		return a.saveFrom(c.Origin.Cursor.Position, *c.Claim, index)
 	}
 	if err := a.saveBefore(c.Origin.Reigns, c.Origin.Cursor.Position, index); err != nil {
 		return err
@@ -227,7 +249,7 @@ func (a *Applier) saveFrom(fork timeline.Position, claim timeline.Reign, upTo ui
 	if s.Diverged != nil && s.Diverged.Fork <= fork {
 		d = *s.Diverged
 	}
-	return a.config.Tails.Save(d, &s, upTo, a.copyTo)
+	return a.patient.through(func() error { return a.config.Tails.Save(d, &s, upTo, a.copyTo) })
 }
 
 // effect carries out an applied control. What it does must be complete before the metadata says that it was.
@@ -237,13 +259,22 @@ func (a *Applier) effect(c *timeline.Control) error {
 		return a.install(c)
 	case timeline.OpDiverge:
 		s := a.machine.State()
-		if err := a.config.Tails.Save(*s.Diverged, &s, a.index, a.copyTo); err != nil {
+		save := func() error { return a.config.Tails.Save(*s.Diverged, &s, a.index, a.copyTo) }
+		if err := a.patient.through(save); err != nil {
 			return err
 		}
+	case timeline.OpDelay:
+		a.receipts = a.receipts.with(c.Receipt, a.machine.State().Delay.Shown, a.bytes)
+	case timeline.OpCut:
+		return a.behind.cut(c.Origin.Cursor)
+	}
+	if a.behind != nil {
+		return a.behind.show()
 	}
 	meta, err := a.metadata()
-	if err != nil {
-		return err
+	if err == nil {
+		err = a.saveMetadata(meta)
 	}
-	return a.save(meta)
+	a.behind = late(a)
+	return err
 }

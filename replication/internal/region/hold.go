@@ -29,7 +29,7 @@ func (a *Applier) Hold(dir string) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := a.machine.State()
+	s := a.inStorage().machine.State()
 	conf, err := confOf(&s)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (a *Applier) keep() (uint64, error) {
 func (a *Applier) beginKeeping() (*copies.Part, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.index <= a.config.Keeper.Kept() {
+	if a.inStorage().index <= a.config.Keeper.Kept() {
 		return nil, nil
 	}
 	meta, err := a.saveAll()

@@ -24,11 +24,20 @@ func (a *Applier) ApplyConf(e *raftpb.Entry, cc *raftpb.ConfChangeV2, conf *raft
 	}
 	a.machine.Configure(change)
 	a.advance(e)
+	if a.behind != nil {
+		a.behind.confs[e.GetIndex()] = change
+		if err := a.behind.show(); err != nil {
+			return err
+		}
+		a.tell(Outcome{})
+		a.publish()
+		return nil
+	}
 	meta, err := a.metadata()
 	if err != nil {
 		return err
 	}
-	if err := a.save(meta); err != nil {
+	if err := a.saveMetadata(meta); err != nil {
 		return err
 	}
 	a.tell(Outcome{})

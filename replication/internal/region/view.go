@@ -16,6 +16,16 @@ type View struct {
 	Index uint64 // of the last entry applied
 	Term  uint64 // of that entry
 	Bytes uint64 // of history entries applied by this process
+	// Shown is up to where the storage has the history: less than State.Cursor where the region shows it late.
+	Shown timeline.Cursor
+	// Receipts say when what is not shown yet came, and the last thing that is; none where nothing is late.
+	Receipts []Received
+}
+
+// Received is a receipt, and how much of the history this process had applied then: of Bytes of a view.
+type Received struct {
+	timeline.Receipt
+	Bytes uint64
 }
 
 // End tells when waiting is over for good.

@@ -11,7 +11,7 @@ type Deed string
 
 // Deeds. What came of one is told by the Input named beside it; of those without, nothing is told.
 const (
-	// Propose takes Control through the region's log: seal, unseal, refuse, yield, diverge, install. Decided.
+	// Propose takes Control through the region's log: seal, unseal, refuse, yield, diverge, install, cut. Decided.
 	Propose Deed = "propose"
 	// Begin takes Reign through the region's log, at the place that is applied. Decided.
 	Begin Deed = "begin"

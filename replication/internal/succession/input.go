@@ -32,6 +32,9 @@ type Takeover struct {
 	// votes are taken.
 	Operator bool
 	Accept   uint64
+	// At is where the region begins instead of at its last position: what it has behind that, and shows to nobody, is
+	// cut off first, and saved as a tail. Nil: at its last position.
+	At *timeline.Cursor
 	// Anew says that a region which is primary begins again where votes are taken, since they bar its way.
 	Anew bool
 }

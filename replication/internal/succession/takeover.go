@@ -25,6 +25,8 @@ type takeover struct {
 	accept   uint64
 	mandate  *timeline.Mandate
 	seal     *timeline.Seal // that was open when it was ordered
+	// at is where the region is to begin, nil if that is where it is.
+	at *timeline.Cursor
 	// diverged is the reign for whose history the region had given up its own when it was ordered; zero: it had not.
 	diverged timeline.Reign
 }
@@ -65,7 +67,7 @@ func (m *Machine) takeOver(in Takeover) {
 		}
 		m.takeover = &takeover{
 			call: in.Call, fenced: in.Fenced, seal: s.Seal, epoch: in.Epoch, again: again, operator: in.Operator,
-			accept: in.Accept,
+			accept: in.Accept, at: in.At,
 		}
 		if d := s.Diverged; d != nil {
 			m.takeover.diverged = d.Claim
@@ -124,10 +126,14 @@ func (m *Machine) force(claim timeline.Reign) {
 		o.keep(m)
 		return
 	}
-	o.tries++
 	r := timeline.Reign{
 		Epoch: max(above(claim, m.view), o.epoch), Primary: m.region, Lossy: !o.again || o.operator,
 	}
+	if o.at != nil && *o.at != m.view.State.Cursor {
+		o.cut(m, r)
+		return
+	}
+	o.tries++
 	voted := func(k timeline.Mandate) { r.Lossy, o.mandate = r.Lossy || k.Used, &k }
 	failed := func(err error) {
 		if m.takeover == o {
@@ -167,6 +173,28 @@ func (o *takeover) keep(m *Machine) {
 			return
 		}
 		m.fail(o.call, fmt.Errorf("keep the history of region %s: %w: %s", m.region, contract.ErrRejected, in.Why))
+	})
+}
+
+// cut ends the history of the region of m where it is to begin r. The beginning comes behind that.
+func (o *takeover) cut(m *Machine, r timeline.Reign) {
+	s := m.view.State
+	c := &timeline.Control{
+		Op: timeline.OpCut, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Origin: &timeline.Origin{Cursor: *o.at},
+		Claim: &r,
+	}
+	failed := func(err error) {
+		m.takeover = nil
+		m.fail(o.call, fmt.Errorf("end the history of region %s at position %d: %w", m.region, o.at.Position, err))
+	}
+	m.decide(c, func(in Decided) {
+		switch {
+		case m.takeover != o || in.Err == nil && in.Outcome == timeline.Applied:
+		case in.Err != nil:
+			failed(undecided(in.Err))
+		default:
+			failed(fmt.Errorf("%w: %s", contract.ErrRejected, in.Why))
+		}
 	})
 }
 

@@ -187,6 +187,10 @@ func (noLog) Term(uint64) (uint64, error)              { return 0, errors.New("n
 func (noLog) FirstPosition() (contract.Position, bool) { return 0, false }
 func (noLog) Rebase(uint64, contract.Position)         {}
 
+func (noLog) Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error) {
+	return nil, errors.New("no log")
+}
+
 type noTails struct{}
 
 func (noTails) Save(timeline.Divergence, *timeline.State, uint64, func(string) error) error {

@@ -47,8 +47,11 @@ func (v Orders) register(r *peer.Registry) {
 	peer.Handle(r, askPolicy, func(ctx context.Context, c Change) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.change(ctx, c) })
 	})
+	peer.Handle(r, askRecoverAt, func(ctx context.Context, p contract.Point) (*timeline.Reign, error) {
+		return v.recover(ctx, &p)
+	})
 	peer.Handle(r, askRecover, func(ctx context.Context, _ peer.Nothing) (*timeline.Reign, error) {
-		return v.recover(ctx)
+		return v.recover(ctx, nil)
 	})
 	peer.Handle(r, askPause, func(ctx context.Context, o pauseOrder) (*timeline.Charter, error) {
 		return v.known(ctx, func() (*timeline.Charter, error) { return v.pause(ctx, o) })

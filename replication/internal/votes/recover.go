@@ -12,13 +12,19 @@ import (
 // To the leader of the region that is kept.
 const askRecover = peer.Question[peer.Nothing, *timeline.Reign]("vote-recover")
 
+// Likewise, at a point in what the region has and does not show.
+const askRecoverAt = peer.Question[contract.Point, *timeline.Reign]("vote-recover-at")
+
 // Recover makes region primary, and the only voter, without asking the others: a majority of votes is lost for good.
 // Whoever orders it answers for that none of the others acknowledges anything any more; after a lease that is so for
 // those that hear nobody. Any node takes the call. Errors: ErrRejected if no votes are taken, ErrUnknownRegion,
 // ErrNotReady, ErrUnknownOutcome.
-func (v Orders) Recover(ctx context.Context, region string) (*timeline.Reign, error) {
+//
+// Where at is not nil, the region, which is kept delayed, begins there, and not at its last position: what it has behind
+// that is saved as a tail.
+func (v Orders) Recover(ctx context.Context, region string, at *contract.Point) (*timeline.Reign, error) {
 	if region == v.config.Region && v.config.Leadership.Leads() {
-		return v.recover(ctx)
+		return v.recover(ctx, at)
 	}
 	addrs := v.config.Fleet.Addresses(region)
 	if region == v.config.Region {
@@ -27,10 +33,13 @@ func (v Orders) Recover(ctx context.Context, region string) (*timeline.Reign, er
 	if len(addrs) == 0 || addrs[0] == "" {
 		return nil, fmt.Errorf("%w: region %s has no leader that is known here", contract.ErrNotReady, region)
 	}
+	if at != nil {
+		return peer.Order(ctx, v.config.Client, addrs[0], askRecoverAt, *at)
+	}
 	return peer.Order(ctx, v.config.Client, addrs[0], askRecover, peer.Nothing{})
 }
 
-func (v Orders) recover(ctx context.Context) (*timeline.Reign, error) {
+func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reign, error) {
 	s := v.config.Applied.State()
 	view, _ := v.config.Fleet.View()
 	votes, lease := view.Votes()
@@ -44,12 +53,16 @@ func (v Orders) recover(ctx context.Context) (*timeline.Reign, error) {
 	case s.Charter() != nil:
 		lease = s.Charter().Guard()
 	}
+	place, err := v.place(ctx, at)
+	if err != nil {
+		return nil, err
+	}
 	v.config.Logger.Warn("recovery asked for: this region goes on as the only voter, when a lease is over")
 	if err := v.config.Life.Pause(ctx, lease); err != nil {
 		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
 	}
 	if s = v.config.Applied.State(); s.Charter() == nil { // it lost its ballot, and goes on without votes
-		r, _, err := v.config.Governor.Stand(ctx, 0, true)
+		r, _, err := v.config.Governor.StandAt(ctx, 0, place)
 		return r, err
 	}
 	c := *s.Charter()
@@ -60,11 +73,20 @@ func (v Orders) recover(ctx context.Context) (*timeline.Reign, error) {
 		return nil, err
 	}
 	// Also a primary may have been followed by an epoch of which nobody is left to tell.
-	r, _, err := v.config.Governor.Stand(ctx, c.Epoch, true)
+	r, _, err := v.config.Governor.StandAt(ctx, c.Epoch, place)
 	if err != nil {
 		return nil, err
 	}
 	return r, v.holds(ctx)
+}
+
+// place returns where the region is to begin, nil if at its last position.
+func (v Orders) place(ctx context.Context, at *contract.Point) (*timeline.Cursor, error) {
+	if at == nil {
+		return nil, nil
+	}
+	place, err := v.config.Governor.Find(ctx, *at)
+	return &place, err
 }
 
 // holds waits until the region has a lease of the epoch that it began.

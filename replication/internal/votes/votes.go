@@ -237,7 +237,7 @@ func (v *Votes) stand(in ballot.Input) {
 	v.mu.Lock()
 	view := ballot.CandidateView{
 		Term: term, State: s, Quiet: quiet, Supports: supports, Beaten: v.holder.Beaten(), Rank: rank,
-		Wall: v.config.Clock.Now(), Dice: v.dice.Uint64(),
+		Wall: v.config.Clock.Now(), Dice: v.dice.Uint64(), Late: s.Delay != nil,
 	}
 	now := v.config.Clock.Elapsed()
 	effects := v.candidate.Step(now, view, in)

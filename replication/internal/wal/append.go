@@ -12,6 +12,9 @@ import (
 // maxBufferBytes is where an append that is still being encoded is written out, and what is kept for the next one.
 const maxBufferBytes = 4 << 20
 
+// maxUnsyncedBytes is how much is written without a sync at most: it is kept, so that it can be written anew.
+const maxUnsyncedBytes = 16 << 20
+
 // Write is one step of an Append: the hard state first, then the entries. Either may be missing.
 type Write struct {
 	HardState *raftpb.HardState
@@ -25,8 +28,9 @@ type run struct {
 }
 
 // Append writes ws in order and, if sync, makes it durable, together with everything appended before, by one fdatasync
-// (more only where a segment ends). Entries must continue the log or overwrite a suffix of it, which cuts the rest;
-// otherwise the error is ErrOrder. Hard state and entries belong to the log from then on and must not be changed.
+// (more only where a segment ends, and after each 16 MiB). Entries must continue the log or overwrite a suffix of it,
+// which cuts the rest; otherwise the error is ErrOrder. Hard state and entries belong to the log from then on and must
+// not be changed.
 //
 // Readers see entries once they are written; with sync, and unless the append is larger than 4 MiB, once they are
 // durable. After a crash any prefix of an append that did not return may be there. After an error of the disk every
@@ -112,7 +116,7 @@ func (l *Log) write(w Write) error {
 				return err
 			}
 			offset = l.writer.end()
-		case !l.fits(size) || len(l.writer.buffer) >= maxBufferBytes:
+		case !l.fits(size) || l.writer.staged() >= maxBufferBytes:
 			staged(i)
 			if err := l.room(size); err != nil {
 				return err
@@ -137,7 +141,7 @@ func (l *Log) room(size int64) error {
 	if !l.fits(size) {
 		return l.roll()
 	}
-	if len(l.writer.buffer) >= maxBufferBytes {
+	if l.writer.staged() >= maxBufferBytes {
 		return l.flush(false)
 	}
 	return nil
@@ -146,31 +150,22 @@ func (l *Log) room(size int64) error {
 // flush writes the buffer, syncs if told to, and shows the entries to readers.
 func (l *Log) flush(sync bool) error {
 	w, tail := &l.writer, l.tail()
-	if len(w.buffer) > 0 {
-		err := w.patience.through(func() error {
-			_, err := tail.file.WriteAt(w.buffer, w.offset)
-			return err
-		})
-		if err != nil {
+	err := w.patience.through(func() error {
+		if err := w.put(tail.file); err != nil {
 			return err
 		}
-		w.offset += int64(len(w.buffer))
-		w.dirty = true
 		if err := w.zeroAhead(tail.file, l.options.SegmentBytes, l.folder.free); err != nil {
 			return err
 		}
-		if w.buffer = w.buffer[:0]; cap(w.buffer) > 2*maxBufferBytes {
-			w.buffer = nil
+		if !w.dirty || !sync && w.written < maxUnsyncedBytes {
+			return nil
 		}
+		return w.sync(tail.file)
+	})
+	if err == nil {
+		l.publish()
 	}
-	if sync && w.dirty {
-		if err := tail.file.SyncData(); err != nil {
-			return err
-		}
-		w.synced, w.dirty = w.offset, false
-	}
-	l.publish()
-	return nil
+	return err
 }
 
 // publish shows what was written to the readers.
@@ -286,6 +281,7 @@ func (l *Log) begin(h *header, keep int) error {
 	l.folder.number = h.segment
 	w.segment, w.offset, w.size, w.synced = h.segment, headerBytes, size, headerBytes
 	w.dirty, w.marked, w.last = false, true, h.prevIndex
+	w.forget()
 
 	l.mu.Lock()
 	dropped := append([]*segment(nil), l.segments[keep:]...)

@@ -10,8 +10,8 @@ type patience func(err error) bool
 // full disk is final like every other error. The call that appends stays in it meanwhile; readers do not. Whoever
 // appends calls it.
 //
-// Only what can be written anew from memory is: an append whose sync fails is final whatever the error, since nobody
-// knows what is on the disk then.
+// What a sync was to make durable, and found no room for, is written anew from memory, all of it: nobody knows what of
+// it is on the disk then. A sync that fails with anything else is final.
 func WaitForRoom(l *Log, again func(err error) bool) { l.writer.patience = again }
 
 // through does what may be done over and over, until there is room for it.

@@ -136,11 +136,67 @@ func TestALogThatDoesNotWaitForRoom(t *testing.T) {
 	}
 }
 
-// A sync that fails is no lack of room, whatever it says: nobody knows what is on the disk then.
+// What a sync finds no room for, and the page cache forgets, is written anew once there is some: after a power cut the
+// log holds all that was appended.
+func TestWhatASyncFindsNoRoomForIsWrittenAnew(t *testing.T) {
+	for seed := range uint64(5) {
+		disk := vfs.NewCrashableMem()
+		machine := above(disk)
+		l := openLog(t, nil, on(machine))
+		s := &script{random: newRandom(seed), term: 1, epoch: 1}
+		waited, left := 0, 0
+		WaitForRoom(l, func(err error) bool { waited++; return durable.Full(err) })
+		machine.FailSyncs(func(string) error {
+			if left--; left >= 0 {
+				return fmt.Errorf("quota: %w", syscall.EDQUOT)
+			}
+			return nil
+		})
+		for range 30 {
+			if s.random.IntN(4) == 0 {
+				left = 1 + s.random.IntN(3)
+			}
+			ws, _ := s.writes()
+			sync := s.random.IntN(3) > 0
+			if err := l.Append(ws, sync); err != nil {
+				t.Fatal(err)
+			}
+			if !sync || s.random.IntN(4) > 0 {
+				continue
+			}
+			again := openLog(t, nil, on(above(disk.CrashClone(vfs.CrashCloneCfg{}))))
+			if err := s.model.differs(again); err != nil {
+				t.Fatalf("seed %d: after a power cut: %v", seed, err)
+			}
+			if err := again.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if waited == 0 {
+			t.Fatal("there was always room")
+		}
+	}
+}
+
+// A large append without a sync keeps no more than what a disk may have to be given again.
+func TestUnsyncedBytesAreBounded(t *testing.T) {
+	l := openLog(t, vfs.NewMem(), func(o *Options) { o.SegmentBytes = 64 << 20 })
+	var w Write
+	for i := range uint64(45) {
+		w.Entries = append(w.Entries, entry(i+1, 1, frame(1, i+1, 1, 1<<20)))
+	}
+	if err := l.Append([]Write{w}, false); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(l.writer.buffer); n > maxUnsyncedBytes+maxBufferBytes+1<<20 {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
+
+// Nobody waits with a log that is not told to: a sync that finds no room is then final, as every other error.
 func TestASyncThatFindsNoRoomIsFinal(t *testing.T) {
 	machine := above(vfs.NewCrashableMem())
 	l := openLog(t, nil, on(machine))
-	WaitForRoom(l, func(error) bool { return true })
 	s := &script{random: newRandom(1), term: 1, epoch: 1}
 	machine.FailSyncs(func(string) error { return syscall.ENOSPC })
 	ws, _ := s.writes()

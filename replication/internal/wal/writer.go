@@ -15,8 +15,9 @@ var zeros [256 << 10]byte
 // writer is the state of the appender.
 type writer struct {
 	failed  error
-	buffer  []byte // records encoded but not yet written
-	offset  int64  // in the newest segment, where the buffer goes
+	buffer  []byte // records encoded but not yet synced
+	written int    // so much of the buffer is written
+	offset  int64  // in the newest segment, where the rest of the buffer goes
 	size    int64  // of the newest segment's file
 	synced  int64  // the newest segment is durable up to here
 	dirty   bool   // something was written since the last sync
@@ -30,7 +31,43 @@ type writer struct {
 }
 
 // end is where the next record goes.
-func (w *writer) end() int64 { return w.offset + int64(len(w.buffer)) }
+func (w *writer) end() int64 { return w.offset + int64(w.staged()) }
+
+// staged returns how much waits to be written.
+func (w *writer) staged() int { return len(w.buffer) - w.written }
+
+// put writes what is staged.
+func (w *writer) put(file durable.File) error {
+	if w.staged() == 0 {
+		return nil
+	}
+	if _, err := file.WriteAt(w.buffer[w.written:], w.offset); err != nil {
+		return err
+	}
+	w.offset, w.written, w.dirty = w.end(), len(w.buffer), true
+	return nil
+}
+
+// sync makes durable what is written. Where the disk finds only now that it has no room, nobody knows what of it is
+// there, and no later sync tells: all of it is to be written anew.
+func (w *writer) sync(file durable.File) error {
+	if err := file.SyncData(); durable.Full(err) {
+		w.offset, w.written = w.offset-int64(w.written), 0
+		return err
+	} else if err != nil {
+		return err
+	}
+	w.synced, w.dirty = w.offset, false
+	w.forget()
+	return nil
+}
+
+// forget empties the buffer.
+func (w *writer) forget() {
+	if w.written, w.buffer = 0, w.buffer[:0]; cap(w.buffer) > 2*maxBufferBytes {
+		w.buffer = nil
+	}
+}
 
 // stage encodes a record into the buffer.
 func (w *writer) stage(r record) {
