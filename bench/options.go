@@ -30,6 +30,8 @@ type Side struct {
 	Name      string
 	Endpoints []string
 	TLS       *tls.Config
+	// User and Password are who asks, where that matters; empty for nobody.
+	User, Password string
 }
 
 // Options of a run. All limits are per operation and round.

@@ -81,6 +81,7 @@ func connect(ctx context.Context, o *Options, side Side) (*target, error) {
 		endpoints = append(endpoints[n:], endpoints[:n]...)
 		c, err := clientv3.New(clientv3.Config{
 			Endpoints: endpoints, TLS: side.TLS, DialTimeout: 5 * time.Second, MaxCallSendMsgSize: 64 << 20,
+			Username: side.User, Password: side.Password,
 			Context: ctx,
 			Logger:  zap.NewNop(), // errors are counted, not logged
 		})

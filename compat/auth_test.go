@@ -64,6 +64,7 @@ func newAuthDuel(t *testing.T, seed uint64) *authDuel {
 		}
 	}
 	d := &authDuel{duel: newDuelWith(t, seed, setting, o), passwords: map[string]string{}}
+	d.forward = true // whether others are permitted depends on the shape of a tree in etcd
 	for _, r := range []proto.Message{
 		&pb.AuthUserAddRequest{Name: "root", Password: "p0"},
 		&pb.AuthUserGrantRoleRequest{User: "root", Role: "root"},

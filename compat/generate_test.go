@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 
@@ -12,6 +13,7 @@ type generator struct {
 	*rand.Rand
 	revision  int64 // the newest known
 	compacted int64
+	forward   bool // no range ends before it begins
 }
 
 // keys are, together with the one that the duel itself puts, no more than twelve: etcd's sort is not stable for more.
@@ -35,6 +37,14 @@ func (g *generator) key() []byte {
 
 // span returns a key and a range end of every kind.
 func (g *generator) span() (key, end []byte) {
+	key, end = g.anySpan()
+	if g.forward && len(end) > 0 && string(end) != "\x00" && bytes.Compare(key, end) >= 0 {
+		key, end = end, append(key, 0)
+	}
+	return key, end
+}
+
+func (g *generator) anySpan() (key, end []byte) {
 	key = g.key()
 	switch g.IntN(8) {
 	case 0, 1:

@@ -145,7 +145,7 @@ func withoutIdentity(response proto.Message) proto.Message {
 	})
 	switch r := response.(type) {
 	case *pb.LeaseTimeToLiveResponse:
-		if d := r.GrantedTTL - r.TTL; r.TTL > 0 && d >= 0 && d < 60 {
+		if d := r.GrantedTTL - r.TTL; r.TTL > 0 && d >= 0 && d < leaseTime() {
 			r.TTL = r.GrantedTTL // time has passed
 		}
 		slices.SortFunc(r.Keys, slices.Compare)
@@ -156,6 +156,15 @@ func withoutIdentity(response proto.Message) proto.Message {
 		r.CompactRevision = 0 // etcd begins at -1, and of a revision that was compacted it says what was so before
 	}
 	return response
+}
+
+// leaseTime is how many seconds may have passed of a lease on one side and not on the other: nodes that were started before
+// take their time, and a move gives every lease its whole time again.
+func leaseTime() int64 {
+	if *endpointsFlag != "" {
+		return 900
+	}
+	return 60
 }
 
 // forEach calls do for a message and all messages in it.

@@ -29,6 +29,7 @@ type Replicator interface {
 	ReadBarrier(ctx context.Context, l replication.Level) error
 	ReadWithin(ctx context.Context, age time.Duration) error
 	Ask(ctx context.Context, request []byte) ([]byte, error)
+	Understood(ctx context.Context, command []byte) error
 	Health() *replication.HealthStatus
 	TransferLeader(ctx context.Context, to uint64) error
 	Members(ctx context.Context) ([]replication.NodeStatus, error)
@@ -80,6 +81,7 @@ const (
 	DefaultRequestTimeout   = 7 * time.Second
 	DefaultProgressInterval = 10 * time.Minute
 	DefaultLeaderTimeout    = 3 * time.Second
+	DefaultFailureRest      = time.Second
 
 	// requestOverheadBytes is what a message may have beyond RequestBytes before gRPC refuses to read it.
 	requestOverheadBytes = 512 << 10
@@ -108,6 +110,9 @@ type Options struct {
 	// CommonNames has clients without a token be known by the common name of their certificate. All of them must have
 	// one.
 	CommonNames bool
+	// FailureRest bounds for how long nobody logs in from an address from which a wrong password came: else it is nine
+	// times as long as its hash took. Default DefaultFailureRest; negative: for no time at all.
+	FailureRest time.Duration
 	// BcryptCost is what hashing a password costs, 4 to 31. Default: that of bcrypt, 10.
 	BcryptCost int
 	// Clock is the node's clock. Default: the machine's.
@@ -133,10 +138,9 @@ type API struct {
 	clock      clock.Clock
 	logger     *slog.Logger
 
-	tokens      token.Tokens
-	passwords   *passwords
-	commonNames bool
-	bcryptCost  int
+	*guard
+	passwords  *passwords
+	bcryptCost int
 
 	answers  *answers
 	messages *answers // of streams
@@ -169,21 +173,23 @@ func New(o Options) *API {
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
-		allRegions:  o.AllRegions,
-		quota:       o.QuotaBytes,
-		clock:       o.Clock,
-		logger:      cmp.Or(o.Logger, slog.Default()),
-		tokens:      o.Tokens,
-		commonNames: o.CommonNames,
-		bcryptCost:  cmp.Or(o.BcryptCost, bcrypt.DefaultCost),
+		allRegions: o.AllRegions,
+		quota:      o.QuotaBytes,
+		clock:      o.Clock,
+		logger:     cmp.Or(o.Logger, slog.Default()),
+		bcryptCost: cmp.Or(o.BcryptCost, bcrypt.DefaultCost),
 	}
 	if a.clock == nil {
 		a.clock = clock.Real
 	}
+	a.guard = &guard{
+		store: a.store, tokens: o.Tokens, commonNames: o.CommonNames, clock: a.clock, barrier: a.barrier,
+		statusOf: a.statusOf,
+	}
 	if a.tokens == nil {
 		a.tokens = token.NewSimple(token.DefaultTTL, a.clock)
 	}
-	a.passwords = newPasswords(a.clock, a.logger)
+	a.passwords = newPasswords(a.clock, a.logger, cmp.Or(o.FailureRest, DefaultFailureRest))
 	a.answers, a.messages = newAnswers(a.limits.AnswerBytes), newAnswers(a.limits.AnswerBytes)
 	a.effects = newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)

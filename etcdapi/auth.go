@@ -16,6 +16,7 @@ import (
 	"github.com/mimir-kv/mimir/etcdapi/token"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // authServer is the Auth service. What changes something is a command, and checked again where it is applied.
@@ -125,11 +126,20 @@ func changeBy[R changed](ctx context.Context, a *API, r proto.Message, into R) (
 	return change(ctx, a, c, into)
 }
 
-// change proposes a command that only root may give. Nodes that do not know of users and roles would not do it.
+// change proposes a command that only root may give. A node that does not know of users and roles would stop at it.
 func change[R changed](ctx context.Context, a *API, c []byte, into R) (none R, err error) {
 	who, err := a.asks(ctx, isRoot)
 	if err != nil {
 		return none, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	defer cancel()
+	if err := a.replicator.Understood(bounded, c); err != nil {
+		if ctx.Err() == nil && errors.Is(err, replication.ErrNotReady) {
+			return none, status.Error(codes.FailedPrecondition, "mimir: users and roles are for fleets of which every "+
+				"node knows them: "+err.Error())
+		}
+		return none, a.statusOf(ctx, err)
 	}
 	return write(ctx, a, who, c, func(result []byte) (R, error) { return command.DecodeAuthResult(result, into) })
 }

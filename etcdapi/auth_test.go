@@ -148,7 +148,8 @@ var otherGates = map[string]gate{
 	"alarms": forSomebody(of(pb.NewMaintenanceClient, pb.MaintenanceClient.Alarm, &pb.AlarmRequest{})),
 	"disarm": forRoot(of(pb.NewMaintenanceClient, pb.MaintenanceClient.Alarm,
 		&pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, Alarm: pb.AlarmType_NOSPACE})),
-	"defragment":         forRoot(of(pb.NewMaintenanceClient, pb.MaintenanceClient.Defragment, &pb.DefragmentRequest{})),
+	"defragment": forRoot(of(pb.NewMaintenanceClient, pb.MaintenanceClient.Defragment,
+		&pb.DefragmentRequest{})),
 	"hash":               forRoot(of(pb.NewMaintenanceClient, pb.MaintenanceClient.Hash, &pb.HashRequest{})),
 	"hash of a revision": forRoot(of(pb.NewMaintenanceClient, pb.MaintenanceClient.HashKV, &pb.HashKVRequest{})),
 	"snapshot":           forRoot(of(pb.NewMaintenanceClient, pb.MaintenanceClient.Snapshot, &pb.SnapshotRequest{})),
@@ -157,7 +158,8 @@ var otherGates = map[string]gate{
 	"downgrade": rootFails(of(pb.NewMaintenanceClient, pb.MaintenanceClient.Downgrade, &pb.DowngradeRequest{}),
 		"method Downgrade not implemented"),
 
-	"members":      forAll(of(pb.NewClusterClient, pb.ClusterClient.MemberList, &pb.MemberListRequest{Linearizable: true})),
+	"members": forAll(of(pb.NewClusterClient, pb.ClusterClient.MemberList,
+		&pb.MemberListRequest{Linearizable: true})),
 	"add a member": rootFails(of(pb.NewClusterClient, pb.ClusterClient.MemberAdd, &pb.MemberAddRequest{}), badURLs),
 	"remove a member": rootFails(of(pb.NewClusterClient, pb.ClusterClient.MemberRemove,
 		&pb.MemberRemoveRequest{ID: 9}), noMember),
@@ -199,8 +201,9 @@ var otherGates = map[string]gate{
 func TestEachMethodAsksForARight(t *testing.T) {
 	g := guard(t, etcdapi.Options{})
 	root, ann := g.as(t, "root", "r00t"), g.as(t, "ann", "pa55")
+	leases := pb.NewLeaseClient(g.connection)
 	for _, id := range []int64{7, 8} {
-		if _, err := pb.NewLeaseClient(g.connection).LeaseGrant(root, &pb.LeaseGrantRequest{ID: id, TTL: 1000}); err != nil {
+		if _, err := leases.LeaseGrant(root, &pb.LeaseGrantRequest{ID: id, TTL: 1000}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := g.kv.Put(root, &pb.PutRequest{Key: []byte{'z', byte(id)}, Lease: id}); err != nil {

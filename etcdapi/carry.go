@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
+	grpcpeer "google.golang.org/grpc/peer"
 )
 
 // carried is the context of a request of the gateway, which also has what that of the HTTP request has.
@@ -22,6 +23,9 @@ func (c carried) Value(key any) any {
 
 // carry returns the context for a request whose own is ctx.
 func (a *API) carry(ctx context.Context) context.Context {
+	if from, ok := grpcpeer.FromContext(ctx); !ok || from.Addr == nil || from.Addr.Network() != gatewayNetwork {
+		return ctx
+	}
 	if one := a.senderOf(ctx).gateway; one != nil {
 		return carried{ctx, one.of}
 	}

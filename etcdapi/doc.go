@@ -14,10 +14,12 @@
 //     notification never runs ahead of the events sent on its stream.
 //   - Any node answers any request, of any region; what only the primary's leader knows (the remaining time of leases)
 //     is asked of it, in batches.
+//   - Where users and roles are enabled, no request is done, nor told what it read, but for somebody who may: by what
+//     is applied here, or where the request is applied. A refusal is by what the primary had when it was asked.
 //
 // It holds no state of its own that outlives a request or stream. It leaves what requests mean to kv, order and
-// durability to replication, and listeners, TLS and metrics to server. Roles, users and authentication tokens of etcd
-// are not offered.
+// durability to replication, listeners, TLS and metrics to server, what users and roles may to kv/auth, and what tokens
+// say to its room token.
 //
 // README.md has the table of services and the bytes of the messages between nodes.
 package etcdapi

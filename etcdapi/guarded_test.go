@@ -2,6 +2,7 @@ package etcdapi_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/authpb"
@@ -67,4 +68,26 @@ func (g *guarded) as(t *testing.T, user, password string) context.Context {
 		t.Fatalf("%s: %v", user, err)
 	}
 	return metadata.AppendToOutgoingContext(ctx, "token", r.Token)
+}
+
+// watchOf creates a watch.
+func watchOf(key string) call {
+	return func(ctx context.Context, c *grpc.ClientConn) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := pb.NewWatchClient(c).Watch(ctx)
+		if err != nil {
+			return err
+		}
+		err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
+			CreateRequest: &pb.WatchCreateRequest{Key: []byte(key)}}})
+		if err != nil {
+			return err
+		}
+		r, err := stream.Recv()
+		if err == nil && r.Canceled {
+			return errors.New(r.CancelReason)
+		}
+		return err
+	}
 }

@@ -124,22 +124,22 @@ func mayReadAll(now *auth.State, id auth.Identity, keys [][]byte) error {
 }
 
 // mayRead is the right to know of a lease with its keys: root's, or of whoever may read all of them.
-func (a *API) mayRead(lease int64) right {
-	return a.mayWithKeys(lease, func(s *auth.State, id auth.Identity, key []byte) error {
+func (g *guard) mayRead(lease int64) right {
+	return g.mayWithKeys(lease, func(s *auth.State, id auth.Identity, key []byte) error {
 		return s.ReadRange(id, key, nil)
 	})
 }
 
 // mayRenew is the right to extend a lease: root's, or of whoever may write all of its keys.
-func (a *API) mayRenew(lease int64) right {
-	return a.mayWithKeys(lease, func(s *auth.State, id auth.Identity, key []byte) error { return s.WriteKey(id, key) })
+func (g *guard) mayRenew(lease int64) right {
+	return g.mayWithKeys(lease, func(s *auth.State, id auth.Identity, key []byte) error { return s.WriteKey(id, key) })
 }
 
-func (a *API) mayWithKeys(lease int64, may func(*auth.State, auth.Identity, []byte) error) right {
+func (g *guard) mayWithKeys(lease int64, may func(*auth.State, auth.Identity, []byte) error) right {
 	return func(s *auth.State, id auth.Identity) error {
 		if err := isSomebody(s, id); err != nil || s.Admin(id) == nil {
 			return err
 		}
-		return a.attached(lease, func(key []byte) error { return may(s, id, key) })
+		return g.attached(lease, func(key []byte) error { return may(s, id, key) })
 	}
 }

@@ -35,9 +35,11 @@ type passwords struct {
 	room   *semaphore.Weighted // hashes at a time
 	clock  clock.Clock
 	logger *slog.Logger
+	most   time.Duration // that an address rests
 
 	mu       sync.Mutex
 	suspects map[string]*suspect
+	waiting  map[string]int // logins, by address, none that is 0
 	logged   time.Time
 	unlogged int
 }
@@ -45,13 +47,13 @@ type passwords struct {
 // suspect is an address from which a wrong password came.
 type suspect struct {
 	seen, rests time.Time // the last failure, and until when no other try begins
-	waiting     int
 }
 
-func newPasswords(c clock.Clock, logger *slog.Logger) *passwords {
-	most := max(1, runtime.GOMAXPROCS(0)/4)
+func newPasswords(c clock.Clock, logger *slog.Logger, mostRest time.Duration) *passwords {
+	hashes := max(1, runtime.GOMAXPROCS(0)/4)
 	return &passwords{
-		room: semaphore.NewWeighted(int64(most)), clock: c, logger: logger, suspects: map[string]*suspect{},
+		room: semaphore.NewWeighted(int64(hashes)), clock: c, logger: logger, most: mostRest,
+		suspects: map[string]*suspect{}, waiting: map[string]int{},
 	}
 }
 
@@ -84,11 +86,11 @@ func (p *passwords) check(ctx context.Context, from string, do func() error, wro
 
 // enter returns with room for a hash, once the address of a suspect has rested.
 func (p *passwords) enter(ctx context.Context, from string) error {
-	if !p.queue(from, 1) {
+	if !p.queue(from) {
 		return status.Error(codes.ResourceExhausted,
 			"mimir: too many logins wait at this address, from which wrong passwords came: try again later")
 	}
-	defer p.queue(from, -1)
+	defer p.dequeue(from)
 	for {
 		if err := p.room.Acquire(ctx, 1); err != nil {
 			return err
@@ -108,23 +110,27 @@ func (p *passwords) enter(ctx context.Context, from string) error {
 	}
 }
 
-// queue counts one more or less who waits at the address of a suspect; false if too many do.
-func (p *passwords) queue(from string, more int) bool {
+// queue counts one more who waits at an address; false if it is a suspect's, and too many do.
+func (p *passwords) queue(from string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.suspect(from)
-	if s == nil {
-		return true
-	}
-	if more > 0 && s.waiting >= mostWaiting {
+	if p.waiting[from] >= mostWaiting && p.suspect(from) != nil {
 		return false
 	}
-	s.waiting = max(0, s.waiting+more) // it may have begun to wait before it was a suspect
+	p.waiting[from]++
 	return true
 }
 
+func (p *passwords) dequeue(from string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting[from]--; p.waiting[from] == 0 {
+		delete(p.waiting, from)
+	}
+}
+
 // rest returns how long an address still rests. If it does not, nobody else of it begins before this one has ended, or
-// a second is over.
+// as long as an address rests at most.
 func (p *passwords) rest(from string) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -135,7 +141,7 @@ func (p *passwords) rest(from string) time.Duration {
 	if rest := s.rests.Sub(now); rest > 0 {
 		return rest
 	}
-	s.rests = now.Add(time.Second)
+	s.rests = now.Add(p.most)
 	return 0
 }
 
@@ -145,7 +151,7 @@ func (p *passwords) suspect(from string) *suspect {
 	if s == nil && len(p.suspects) >= mostSuspects {
 		s = p.suspects[""]
 	}
-	if s == nil || p.clock.Now().Sub(s.seen) >= failureMemory && s.waiting == 0 {
+	if s == nil || p.clock.Now().Sub(s.seen) >= failureMemory {
 		return nil
 	}
 	return s
@@ -167,7 +173,7 @@ func (p *passwords) failed(from string, took time.Duration) {
 	now := p.clock.Now()
 	if len(p.suspects) >= mostSuspects {
 		for name, s := range p.suspects {
-			if now.Sub(s.seen) >= failureMemory && s.waiting == 0 {
+			if now.Sub(s.seen) >= failureMemory {
 				delete(p.suspects, name)
 			}
 		}
@@ -182,7 +188,7 @@ func (p *passwords) failed(from string, took time.Duration) {
 			p.suspects[from] = s
 		}
 	}
-	s.seen, s.rests = now, now.Add(failureRest*took)
+	s.seen, s.rests = now, now.Add(min(failureRest*took, p.most))
 }
 
 // log tells of a login that failed, or of many at once.

@@ -21,8 +21,8 @@ type asker struct {
 }
 
 // asks returns who asks for a write, if he may.
-func (a *API) asks(ctx context.Context, may right) (asker, error) {
-	id, err := a.permitted(ctx, may)
+func (g *guard) asks(ctx context.Context, may right) (asker, error) {
+	id, err := g.permitted(ctx, may)
 	return asker{id, may}, err
 }
 

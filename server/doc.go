@@ -6,7 +6,8 @@
 // first; and that a node which can no longer keep an invariant ends the process with one line saying why.
 //
 // It keeps none of the numbered invariants itself. What a request means is left to etcdapi and kv, what is replicated
-// and when to replication, and the operator's protocol (JSON under /mimir/v1/) to package admin.
+// and when to replication, the operator's protocol (JSON under /mimir/v1/) to package admin, and what needs the
+// operator's right, and who has it, to package operator.
 //
 // Listeners:
 //

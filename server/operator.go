@@ -102,6 +102,14 @@ func (s *server) openNow() []string {
 	return list
 }
 
+// tellWhoMay tells the log, once the store is there and with it users and roles.
+func (s *server) tellWhoMay() {
+	for _, text := range s.openNow() {
+		s.logger.Warn("open to others", "err", text)
+	}
+	s.logger.Info("operators", "are", s.operators())
+}
+
 // reopen opens the audit log anew whenever it is told to, until ctx ends.
 func (s *server) reopen(ctx context.Context, told <-chan struct{}) {
 	for {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -45,6 +46,22 @@ func TestWhoIsAPeer(t *testing.T) {
 				t.Errorf("heard %+v, %v", heard, err)
 			}
 		})
+	}
+}
+
+// A thousand peers that are refused are one line of the log.
+func TestRefusedPeersAreTold(t *testing.T) {
+	log := &logged{}
+	rule := PeerRule{Bind: bindNode}
+	admit := rule.admitting("f", slog.New(slog.NewTextHandler(log, nil)))
+	for range 1000 {
+		if admit(grpctransport.Peer{Addr: "10.0.0.1:5"}) == nil {
+			t.Fatal("taken")
+		}
+	}
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "10.0.0.1:5") ||
+		!strings.Contains(text, "shows no certificate") {
+		t.Errorf("told: %s", text)
 	}
 }
 

@@ -31,8 +31,8 @@ const (
 	streamWorkers = 256
 )
 
-// newRPCServer makes the gRPC server of the client port with the API's own options. TLS is the listener's business; what
-// certificates were shown comes with the connection.
+// newRPCServer makes the gRPC server of the client port with the API's own options. TLS is the listener's business;
+// what certificates were shown comes with the connection.
 func newRPCServer(calls *callMetrics, logger *slog.Logger, api ...grpc.ServerOption) *grpc.Server {
 	calls.logger = logger
 	return grpc.NewServer(append(api,

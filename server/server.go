@@ -125,15 +125,11 @@ func open(c *Config, o Options) (*server, error) {
 	for _, text := range warnings {
 		s.logger.Warn("limit", "err", text)
 	}
-	if s.gate, s.audit, err = c.Operator.newGate(s.logger); err != nil {
+	if s.gate, s.audit, err = c.Operator.newGate(s.logger, rootLink{func() *etcdapi.API { return s.api }}); err != nil {
 		return nil, err
 	}
 	s.advice = append(append(c.advice(), readable(c.Replication.DataDir)...),
 		readableFile("operator.token-file", c.Operator.TokenFile)...)
-	for _, text := range s.openNow() {
-		s.logger.Warn("open to others", "err", text)
-	}
-	s.logger.Info("operators", "are", s.operators())
 	shares, err := door.Split(door.Limit(), c.MaxConnections)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -150,7 +146,9 @@ func open(c *Config, o Options) (*server, error) {
 		s.ports.close()
 		return nil, inDirectory(c.Replication.DataDir, err)
 	}
-	if err = s.build(plain); err != nil {
+	if err = s.build(plain); err == nil {
+		s.tellWhoMay()
+	} else {
 		s.abandon()
 		return nil, err
 	}
@@ -195,7 +193,7 @@ func (s *server) build(plain *slog.Logger) error {
 		return err
 	}
 	wire.Keys, wire.KeyOptional = keys, c.KeyOptional
-	wire.Admit = func(p grpctransport.Peer) error { return c.PeerRule.admit(c.Replication.FleetID, p) }
+	wire.Admit = c.PeerRule.admitting(c.Replication.FleetID, s.logger)
 	peers, err := grpctransport.New(wire)
 	if err != nil {
 		return err

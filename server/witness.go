@@ -69,7 +69,7 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	t, err := grpctransport.New(grpctransport.Options{
 		Listener: listener, ServerTLS: serverTLS, ClientTLS: dialTLS, FleetID: o.FleetID, NodeName: o.Name,
 		Region: "witness", Logger: o.Logger, Keys: keys, KeyOptional: o.KeyOptional,
-		Admit: func(p grpctransport.Peer) error { return o.PeerRule.admit(o.FleetID, p) },
+		Admit: o.PeerRule.admitting(o.FleetID, o.Logger),
 	})
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 )
 
 func newBench(n *connection) *cobra.Command {
-	o := bench.DefaultOptions()
+	o, who := bench.DefaultOptions(), &login{}
 	var compare []string
 	c := &cobra.Command{
 		Use:   "bench [flags]",
@@ -27,11 +27,18 @@ func newBench(n *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			user, password, err := who.parts()
+			if err != nil {
+				return err
+			}
+			side := bench.Side{TLS: secure, User: user, Password: password}
 			names := []string{"A"}
-			o.Sides = []bench.Side{{Name: "A", Endpoints: n.endpoints, TLS: secure}}
+			side.Name, side.Endpoints = "A", n.endpoints
+			o.Sides = []bench.Side{side}
 			if len(compare) > 0 {
 				names = append(names, "B")
-				o.Sides = append(o.Sides, bench.Side{Name: "B", Endpoints: compare, TLS: secure})
+				side.Name, side.Endpoints = "B", compare
+				o.Sides = append(o.Sides, side)
 			}
 			o.Progress = func(line string) { fmt.Fprintln(c.ErrOrStderr(), line) }
 			report, err := bench.Run(c.Context(), o)
@@ -45,6 +52,7 @@ func newBench(n *connection) *cobra.Command {
 		},
 	}
 	n.addFlags(c)
+	who.addFlags(c)
 	f := c.Flags()
 	f.StringSliceVar(&compare, "compare-endpoints", nil, "second set of endpoints, measured in turn with the first")
 	f.StringSliceVar(&o.Operations, "ops", o.Operations, "put, get, get-serializable, range, txn, watch")

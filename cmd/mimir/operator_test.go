@@ -26,7 +26,8 @@ func TestCommandsShowAToken(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/mimir/v1/fleet":
-			fmt.Fprintf(w, `{"regions":[{"name":"us","nodes":[{"name":"us-1","reachable":true,"clientURLs":[%q]}]}]}`, url)
+			fmt.Fprintf(w, `{"regions":[{"name":"us","nodes":[{"name":"us-1","reachable":true,"clientURLs":[%q]}]}]}`,
+				url)
 		case r.URL.Path == "/mimir/v1/node":
 			fmt.Fprint(w, `{}`)
 		case r.Header.Get("Authorization") != "Bearer "+token:

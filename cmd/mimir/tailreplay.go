@@ -23,6 +23,7 @@ var errLeftOver = errors.New("left over")
 // replaying is one replay of a tail.
 type replaying struct {
 	n            *connection
+	who          login
 	dry          bool
 	only         []string
 	forkRevision int64
@@ -64,6 +65,7 @@ func (r *replaying) command(use, short, long string) *cobra.Command {
 		}),
 	}
 	r.n.addFlags(c)
+	r.who.addFlags(c)
 	f := c.Flags()
 	f.StringSliceVar(&r.only, "only", nil,
 		"only what writes this key and no other; all keys that begin so, if it ends in / or *; may be repeated")
@@ -94,7 +96,7 @@ func (r *replaying) run(c *cobra.Command, client *admin.Client, name string) (er
 	if err := r.findFork(ctx); err != nil {
 		return err
 	}
-	t, err := r.n.today(ctx)
+	t, err := r.n.today(ctx, &r.who)
 	if err != nil {
 		return err
 	}
@@ -168,7 +170,10 @@ func (r *replaying) source(ctx context.Context, visit func(*replay.Command) erro
 		if err := protojson.Unmarshal(w.Request, request); err != nil {
 			return fmt.Errorf("position %d: %w", w.Position, err)
 		}
-		return visit(&replay.Command{Position: uint64(w.Position), Op: w.Op, Request: request})
+		return visit(&replay.Command{
+			Position: uint64(w.Position), Op: w.Op, Request: request,
+			User: w.User, Refused: w.Refused, Doubt: w.Doubt,
+		})
 	})
 	if err == nil && count != r.tail.Commands {
 		err = fmt.Errorf("tail %s: got %d commands of %d", r.tail.Name, count, r.tail.Commands)
@@ -194,7 +199,7 @@ func requestOf(op string) proto.Message {
 	case "alarm":
 		return &pb.AlarmRequest{}
 	}
-	return nil
+	return admin.ChangeOf(op)
 }
 
 // changes reads what changed in the state beside the tail, a revision at a time.

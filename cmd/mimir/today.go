@@ -27,13 +27,18 @@ const (
 )
 
 // today returns the fleet's history. The caller closes its client.
-func (n *connection) today(ctx context.Context) (*today, error) {
+func (n *connection) today(ctx context.Context, who *login) (*today, error) {
+	user, password, err := who.parts()
+	if err != nil {
+		return nil, err
+	}
 	secure, err := n.tls()
 	if err != nil {
 		return nil, err
 	}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: n.endpoints, TLS: secure, DialTimeout: 5 * time.Second, MaxCallSendMsgSize: 64 << 20, Context: ctx,
+		Username: user, Password: password,
 		Logger: zap.NewNop(), // errors are returned
 	})
 	if err != nil {

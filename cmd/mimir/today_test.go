@@ -11,7 +11,7 @@ import (
 // TestALeaseOfAReplayLives as long as the replay does: another one with the same time to live runs out meanwhile.
 func TestALeaseOfAReplayLives(t *testing.T) {
 	n := &connection{endpoints: []string{etcdapitest.StartPlain(t).Endpoint}}
-	fleet, err := n.today(t.Context())
+	fleet, err := n.today(t.Context(), &login{})
 	if err != nil {
 		t.Fatal(err)
 	}

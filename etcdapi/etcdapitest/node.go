@@ -40,7 +40,8 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 	return StartWith(tb, etcdapi.Options{Limits: limits})
 }
 
-// StartWith is Start with more options. Hashing a password costs as little as can be, if nothing else is said.
+// StartWith is Start with more options. Hashing a password costs as little as can be, and a wrong one has no
+// consequences, if nothing else is said.
 func StartWith(tb testing.TB, o etcdapi.Options) *Node {
 	tb.Helper()
 	logger := slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -56,6 +57,7 @@ func StartWith(tb testing.TB, o etcdapi.Options) *Node {
 	})
 	o.Store, o.Lessor, o.Replicator, o.ClusterID = store, n.Lessor, n.Replicator, ClusterID
 	o.BcryptCost = cmp.Or(o.BcryptCost, bcrypt.MinCost)
+	o.FailureRest = cmp.Or(o.FailureRest, -1)
 	if o.Logger == nil {
 		o.Logger = logger
 	}

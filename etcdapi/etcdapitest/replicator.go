@@ -24,6 +24,7 @@ type Replicator struct {
 
 	mu        sync.Mutex
 	fail      error // of every call but Health
+	unknown   error // of commands that not all nodes know
 	refuse    error // of every change of members, which is not made then
 	leader    uint64
 	members   []replication.NodeStatus
@@ -114,6 +115,20 @@ func (r *Replicator) RefuseChanges(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refuse = err
+}
+
+// Misunderstand has the fleet not understand any command of which it is asked, for err, until it is called with nil.
+func (r *Replicator) Misunderstand(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unknown = err
+}
+
+// Understood returns what Misunderstand was told.
+func (r *Replicator) Understood(context.Context, []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unknown
 }
 
 // HoldWrites makes writes wait, as for a majority, until release is called. Held returns how many do.

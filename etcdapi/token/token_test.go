@@ -211,10 +211,11 @@ func TestForgedJWTs(t *testing.T) {
 			jwt.MapClaims{"username": "root", "revision": 7, "exp": soon}},
 		"the public key as a secret": {jwt.SigningMethodHS256, f["pub"],
 			jwt.MapClaims{"username": "root", "revision": 7, "exp": soon}},
-		"expired":            {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"username": "a", "revision": 7, "exp": past}},
-		"no user":            {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"revision": 7, "exp": soon}},
-		"no revision":        {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"username": "a", "exp": soon}},
-		"a negative one":     {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"username": "a", "revision": -1, "exp": soon}},
+		"expired":     {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"username": "a", "revision": 7, "exp": past}},
+		"no user":     {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"revision": 7, "exp": soon}},
+		"no revision": {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"username": "a", "exp": soon}},
+		"a negative one": {jwt.SigningMethodEdDSA, key,
+			jwt.MapClaims{"username": "a", "revision": -1, "exp": soon}},
 		"a revision in text": {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"username": "a", "revision": "7"}},
 	} {
 		text, err := jwt.NewWithClaims(one.method, one.claims).SignedString(one.key)

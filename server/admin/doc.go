@@ -7,6 +7,8 @@
 //	GET  /mimir/v1/node            this node                      Node
 //	GET  /mimir/v1/fleet           every region, as asked now     replication.FleetStatus
 //	POST /mimir/v1/switchover      {"to":R}                       replication.MoveReport
+//	POST /mimir/v1/switchover/abort {}                            Aborted
+//	POST /mimir/v1/fleet/init      {"primary":R}                  replication.Reign
 //	POST /mimir/v1/failover        {"to":R,"force":bool}          replication.MoveReport
 //	                               {"to":R,"acceptLoss":N}
 //	POST /mimir/v1/votes/enable    replication.VoteSettings       replication.Charter
@@ -18,6 +20,9 @@
 //	GET  /mimir/v1/tails/{name}/state   what changed in the state beside a tail: StateHeader, then a Change a line
 //	GET  /mimir/v1/tails/{name}/fork    where a tail parted from this node's history     Fork
 //	DELETE /mimir/v1/tails/{name}       discards what this node has of a tail            {}
+//
+// The picture of a node and of the fleet are for every client; all else needs the operator's right, which the handler's
+// guard checks and Client shows as the header Authorization: Bearer TOKEN, or by its certificate.
 //
 // Identifiers of nodes use all 64 bits and are strings in JSON; numbers are read as well.
 //

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -41,7 +40,7 @@ func (g *Gate) Everybody(ctx context.Context) bool {
 
 // identify returns who has the operator's right, and whether he had to prove it; an error if he has not.
 func (g *Gate) identify(ctx context.Context, c *Caller) (who string, proven bool, err error) {
-	var denied []string
+	var denied error
 	for _, l := range g.links {
 		who, err := l.Operator(ctx, c)
 		switch {
@@ -49,11 +48,14 @@ func (g *Gate) identify(ctx context.Context, c *Caller) (who string, proven bool
 		case err == nil:
 			return who, true, nil
 		default:
-			denied = append(denied, err.Error())
+			if denied != nil {
+				err = fmt.Errorf("%w; %w", denied, err)
+			}
+			denied = err
 		}
 	}
-	if len(denied) > 0 {
-		return "", false, errors.New(strings.Join(denied, "; "))
+	if denied != nil {
+		return "", false, denied
 	}
 	return "anybody: no rule says who is an operator", false, nil
 }

@@ -43,7 +43,13 @@ func (g *Gate) Stream(service any, s grpc.ServerStream, info *grpc.StreamServerI
 	return ended
 }
 
+// statusOf returns what a client is told. Where users and roles are enabled that is what etcd says, by which its
+// clients know that they have to log in again.
 func statusOf(err error) error {
+	var own interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &own) {
+		return own.GRPCStatus().Err()
+	}
 	code := codes.PermissionDenied
 	if errors.Is(err, ErrAudit) {
 		code = codes.Unavailable

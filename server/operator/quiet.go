@@ -10,10 +10,12 @@ import (
 const (
 	// quietTime is for how long a stranger is told of no more than so often.
 	quietTime = 10 * time.Second
-	// What was refused is told mostRefused times for a host and a call, and what was allowed since nobody was asked for
-	// a right mostAllowed times; mostOfHost times for a host, mostLines times in all.
-	mostRefused, mostAllowed = 3, 100
-	mostOfHost, mostLines    = 200, 500
+	// What was refused is told mostRefused times for a host and a call, mostOfHost times for a host, mostLines times in
+	// all.
+	mostRefused, mostOfHost, mostLines = 3, 100, 200
+	// What was allowed, since nobody was asked for a right, is told mostAllowed times for a call: whoever makes many of
+	// one does not hide that he makes another.
+	mostAllowed = 200
 	// mostHosts bounds the hosts that are told apart.
 	mostHosts = 64
 	// otherHosts stands for those beyond.
@@ -25,11 +27,12 @@ type quiet struct {
 	window time.Duration
 	more   func(host string, n int)
 
-	mu     sync.Mutex
-	timer  *time.Timer // nil: nothing was heard yet
-	closed bool
-	lines  int
-	hosts  map[string]*heard
+	mu      sync.Mutex
+	timer   *time.Timer // nil: nothing was heard yet
+	closed  bool
+	lines   int
+	allowed map[string]int // by call
+	hosts   map[string]*heard
 }
 
 // heard is what a host did in a window.
@@ -40,7 +43,7 @@ type heard struct {
 
 // newQuiet returns one that calls more, at the end of each window, with how many lines of a host were left out.
 func newQuiet(window time.Duration, more func(host string, n int)) *quiet {
-	return &quiet{window: window, more: more, hosts: map[string]*heard{}}
+	return &quiet{window: window, more: more, hosts: map[string]*heard{}, allowed: map[string]int{}}
 }
 
 // due reports whether a line is to be written for what a host called.
@@ -62,11 +65,15 @@ func (q *quiet) due(host, op string, refused bool) bool {
 		h = &heard{calls: map[string]int{}}
 		q.hosts[host] = h
 	}
-	most := mostAllowed
-	if refused {
-		most = mostRefused
+	if !refused {
+		if q.allowed[op] >= mostAllowed {
+			h.left++
+			return false
+		}
+		q.allowed[op]++
+		return true
 	}
-	if h.calls[op] >= most || h.lines >= mostOfHost || q.lines >= mostLines {
+	if h.calls[op] >= mostRefused || h.lines >= mostOfHost || q.lines >= mostLines {
 		h.left++
 		return false
 	}
@@ -80,7 +87,7 @@ func (q *quiet) due(host, op string, refused bool) bool {
 func (q *quiet) end() {
 	q.mu.Lock()
 	hosts := q.hosts
-	q.hosts, q.lines, q.timer = map[string]*heard{}, 0, nil
+	q.hosts, q.allowed, q.lines, q.timer = map[string]*heard{}, map[string]int{}, 0, nil
 	q.mu.Unlock()
 	for _, host := range slices.Sorted(maps.Keys(hosts)) {
 		if left := hosts[host].left; left > 0 {

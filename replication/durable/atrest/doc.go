@@ -16,9 +16,9 @@
 //   - A5. Every file is encrypted under keys of its own, derived from the key and 16 random bytes: two files with one
 //     content have nothing in common on the disk.
 //
-// It hides content. Names, lengths and times of files are open, and so is which key a file is under. It is no protection
-// against somebody who changes files: he can put back an older state or put down a plain file, and where he knows what a
-// file of Create holds he can change it as he likes, checksums included. README.md has the bytes, and why.
+// It hides content. Names, lengths and times of files are open, and so is which key a file is under. It is no
+// protection against somebody who changes files: he can put back an older state or put down a plain file, and where he
+// knows what a file of Create holds he can change it as he likes, checksums included. README.md has the bytes, and why.
 //
 // It is a filesystem of Pebble's, so that the store and, by way of package pebblefs, the library share it. It is safe
 // for concurrent use as durable.FS and vfs.FS say. Several handles of one file may be open at once; all of them must
