@@ -18,10 +18,18 @@ import (
 // The store keeps the contract of an engine: puts, deletes, transactions and compactions, over a disk that loses what
 // was not synced.
 func TestTheStoreKeepsTheContract(t *testing.T) {
-	storagetest.Run(t, storagetest.Suite{
-		New:     func(t testing.TB) storagetest.Engine { return openStoreEngine(t, vfs.NewCrashableMem()) },
-		Command: someCommand,
-	})
+	for name, over := range map[string]func(vfs.FS) vfs.FS{
+		"plain": func(fs vfs.FS) vfs.FS { return fs }, "encrypted": encrypted(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			storagetest.Run(t, storagetest.Suite{
+				New: func(t testing.TB) storagetest.Engine {
+					return openStoreEngine(t, vfs.NewCrashableMem(), over)
+				},
+				Command: someCommand,
+			})
+		})
+	}
 }
 
 func someCommand(r *rand.Rand) []byte {
@@ -71,18 +79,20 @@ type storeEngine struct {
 	*Store
 	t    testing.TB
 	disk *vfs.MemFS
+	over func(vfs.FS) vfs.FS // the disk
 	dirs int
 }
 
-func openStoreEngine(t testing.TB, disk *vfs.MemFS) *storeEngine {
+func openStoreEngine(t testing.TB, disk *vfs.MemFS, over func(vfs.FS) vfs.FS) *storeEngine {
 	t.Helper()
 	s, err := Open(Options{
-		FS: disk, Dir: "/kv", CacheBytes: 1 << 20, MemTableBytes: 256 << 10, Logger: slog.New(slog.DiscardHandler),
+		FS: over(disk), Dir: "/kv", CacheBytes: 1 << 20, MemTableBytes: 256 << 10,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &storeEngine{Store: s, t: t, disk: disk}
+	return &storeEngine{Store: s, t: t, disk: disk, over: over}
 }
 
 func (e *storeEngine) Storage() replication.Storage { return e.Store }
@@ -103,7 +113,7 @@ func (e *storeEngine) Contents() ([]byte, error) {
 }
 
 func (e *storeEngine) Crashed(t testing.TB) storagetest.Engine {
-	return openStoreEngine(t, e.disk.CrashClone(vfs.CrashCloneCfg{}))
+	return openStoreEngine(t, e.disk.CrashClone(vfs.CrashCloneCfg{}), e.over)
 }
 
 func (e *storeEngine) NewDir() string {

@@ -14,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/watch"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable/atrest"
 )
 
 // script is a fixed random sequence of batches, as a log holds it.
@@ -75,6 +76,21 @@ func (n *node) replay(log []replication.Batch) {
 // log on what is left: contents and revisions are those of a store that never crashed, and the metadata never runs
 // ahead of the contents (invariant 5).
 func TestCrashKeepsAPrefix(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { crashes(t, func(fs vfs.FS) vfs.FS { return fs }) })
+	t.Run("encrypted", func(t *testing.T) { crashes(t, encrypted(t)) })
+}
+
+// encrypted returns what puts encryption over a filesystem, with one key.
+func encrypted(t *testing.T) func(vfs.FS) vfs.FS {
+	line, _ := atrest.NewKey()
+	keys, err := atrest.ParseKeys([]byte(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(fs vfs.FS) vfs.FS { return atrest.New(fs, keys) }
+}
+
+func crashes(t *testing.T, over func(vfs.FS) vfs.FS) {
 	log := script(1, 240)
 	want := make([]string, len(log)+1) // by applied index
 	reference := newNode(t)
@@ -88,7 +104,7 @@ func TestCrashKeepsAPrefix(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	fs := vfs.NewCrashableMem()
 	// With tables so small, Pebble flushes by itself, between any two of its batches.
-	n := openNodeWith(t, Options{FS: fs, MemTableBytes: 32 << 10})
+	n := openNodeWith(t, Options{FS: over(fs), MemTableBytes: 32 << 10})
 	recovered := map[uint64]bool{}
 	for i := range log {
 		if _, err := n.Apply(&log[i]); err != nil {
@@ -104,7 +120,7 @@ func TestCrashKeepsAPrefix(t *testing.T) {
 		}
 		kept := vfs.CrashCloneCfg{UnsyncedDataPercent: 10 * random.IntN(11), RNG: rand.New(rand.NewPCG(uint64(i), 1))}
 		clone := fs.CrashClone(kept)
-		back := openNode(t, clone)
+		back := openNode(t, over(clone))
 		index := back.metadata.AppliedIndex
 		recovered[index] = true
 		if index > uint64(i+1) || (i > 3 && index == 0) {

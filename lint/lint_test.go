@@ -15,6 +15,7 @@ var below = map[string][]string{
 	"replication/durable":            {},
 	"replication/durable/pagecache":  {"replication/durable"},
 	"replication/durable/pebblefs":   {"replication/durable"},
+	"replication/durable/atrest":     {"replication/internal/checksum"},
 	"replication/transport":          {},
 	"replication/transport/grpc":     {"replication/transport"},
 	"replication/transport/memory":   {"replication/transport", "replication/clock"},
@@ -169,6 +170,7 @@ var below = map[string][]string{
 var forTests = []string{
 	"replication/transport/memory", "replication/clock",
 	"replication/durable", "replication/durable/pagecache", "replication/durable/pebblefs",
+	"replication/durable/atrest",
 
 	"replication/storagetest", "replication/internal/enginetest", "replication/internal/copies",
 	"replication/internal/wal",

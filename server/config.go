@@ -40,6 +40,9 @@ type Config struct {
 	FleetKeyFile string
 	KeyOptional  bool
 
+	// EncryptionKeyFile has the keys of the data directory, one a line, the active one first; empty for none.
+	EncryptionKeyFile string
+
 	// PeerRule says more of the certificates that PeerTLS takes for those of nodes.
 	PeerRule PeerRule
 

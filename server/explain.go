@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/atrest"
 )
 
 // tenant is who keeps a directory, and what is to be said of it.
@@ -36,6 +37,9 @@ func (t tenant) advice() []advised {
 	again := "start the " + t.who + " again"
 	keepAndReplace := "do not repair it: keep the directory for inspection, check the disk, and " + t.replace
 	return []advised{
+		{atrest.ErrKey, "put that key into encryption-key-file, as a line behind the first, and " + again +
+			"; nothing is damaged. `mimir keys list` says which keys a directory needs"},
+		{atrest.ErrVersion, "upgrade mimir, and " + again},
 		{syscall.ENOSPC, "the disk is full: make room outside this directory, or enlarge the disk, and " + again +
 			"; delete " + t.inside},
 		{syscall.EDQUOT, "the disk quota of this user is used up: raise it and " + again + "; delete " + t.inside},

@@ -101,6 +101,7 @@ type server struct {
 	shares     door.Shares // of the descriptors
 	ports      *listeners
 	room       *room
+	disk       *disk
 	store      *kv.Store
 	expiry     expiry
 	lessor     *lease.Lessor
@@ -144,13 +145,7 @@ func open(c *Config, o Options) (*server, error) {
 		s.ports.close()
 		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
 	}
-	store := c.Store
-	store.OpenTables, store.SpareBytes = shares.Tables, s.room.ballast.Part()/2
-	if store.CountedKeys == 0 {
-		store.CountedKeys = -1 // to the store, zero is its default
-	}
-	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, "kv"), s.logger, s.storeFailed
-	if s.store, err = kv.Open(store); err != nil {
+	if err := s.openStore(); err != nil {
 		s.ports.close()
 		return nil, inDirectory(c.Replication.DataDir, err)
 	}
@@ -161,6 +156,28 @@ func open(c *Config, o Options) (*server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// openStore opens the data directory, and the store in it.
+func (s *server) openStore() error {
+	c := s.config
+	s.disk = &disk{dir: c.Replication.DataDir, store: true}
+	held, err := s.disk.open(c.EncryptionKeyFile, s.logger)
+	if err != nil {
+		return err
+	}
+	store := c.Store
+	store.OpenTables, store.SpareBytes = s.shares.Tables, s.room.ballast.Part()/2
+	if store.CountedKeys == 0 {
+		store.CountedKeys = -1 // to the store, zero is its default
+	}
+	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, storeDir), s.logger, s.storeFailed
+	store.FS = s.disk.storeFS()
+	s.store, err = kv.Open(store)
+	if held != nil { // from here on the store keeps others out, and later the library
+		err = errors.Join(err, held.Close())
+	}
+	return err
 }
 
 func (s *server) build(plain *slog.Logger) error {
@@ -189,6 +206,7 @@ func (s *server) build(plain *slog.Logger) error {
 		return err
 	}
 	node := c.Replication
+	node.FS = s.disk.libraryFS()
 	node.Logger, node.ClientURLs, node.OnLeadership = plain, []string{c.ClientURL()}, s.onLeadership
 	node.CheckpointSpareBytes = 2 * max(node.CheckpointBytes, s.room.reserve) // they go before writes are refused
 	if node.CheckpointBytes == 0 {
@@ -245,7 +263,7 @@ func (s *server) start(ctx context.Context) error {
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newNodeMetrics(s.replicator.Health, s.figures), doorMetrics(s.ports.doors), auditMetrics{s.audit},
-		s.ports.tls.keeper)
+		s.ports.tls.keeper, &keyMetrics{disk: s.disk})
 	s.rpc = newRPCServer(newCallMetrics(registry), s.logger, s.api.ServerOptions()...)
 	s.api.Register(s.rpc)
 	gateway, cancel := context.WithCancel(context.Background())
@@ -256,7 +274,7 @@ func (s *server) start(ctx context.Context) error {
 	}
 	handler := admin.NewHandler(admin.HandlerOptions{
 		Replicator: s.replicator, Voting: s.replicator.Voting(), Node: s.node, Logger: s.logger,
-		States: savedStates{s.store, s.logger}, Guard: s.gate.HTTP,
+		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: s.gate.HTTP,
 	})
 	routes := &routes{
 		api: api, admin: handler, registry: registry, health: s.replicator.Health, guard: s.gate.HTTP,
@@ -276,6 +294,9 @@ func (s *server) start(ctx context.Context) error {
 	}
 	go s.watchRoom(gateway)
 	go s.ports.tls.keeper.Run(gateway)
+	if s.disk.fs != nil {
+		s.logger.Info("encryption at rest", "key", s.disk.active())
+	}
 	s.logger.Info("open files", "limit", s.shares.Limit, "clients", s.shares.Clients, "peers", s.shares.Peers,
 		"http", s.shares.HTTP, "tables", s.shares.Tables)
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,

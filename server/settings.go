@@ -33,6 +33,11 @@ var sections = []section{
 			func(c *Config) *string { return &c.Replication.FleetID }),
 		text("data-dir", "", "directory of everything this node keeps; created if missing; one node at a time",
 			func(c *Config) *string { return &c.Replication.DataDir }),
+		text("encryption-key-file", "", "file of keys, one a line, 64 hexadecimal digits each (`mimir keys new`): "+
+			"what this node writes in `data-dir` is encrypted with the first, and the others are for files of "+
+			"before. `plain` in place of the first ends it. Read at the start; see "+
+			"[operating.md](operating.md#encryption-at-rest)",
+			func(c *Config) *string { return &c.EncryptionKeyFile }),
 	}},
 	{"Addresses", []setting{
 		text("listen-client", "127.0.0.1:2379", "where clients connect: gRPC and HTTP on one port",

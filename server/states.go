@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
@@ -13,6 +15,7 @@ import (
 // savedStates reads the whole states that a node saved beside tails.
 type savedStates struct {
 	*kv.Store
+	fs     vfs.FS // of the data directory; nil for the machine's
 	logger *slog.Logger
 }
 
@@ -28,7 +31,7 @@ func (s savedStates) Attached(lease int64, visit func(key []byte) error) error {
 
 // Open implements admin.States.
 func (s savedStates) Open(dir string) (admin.State, error) {
-	c, err := kv.OpenChanges(nil, dir, s.logger)
+	c, err := kv.OpenChanges(s.fs, dir, s.logger)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +40,7 @@ func (s savedStates) Open(dir string) (admin.State, error) {
 
 // Same implements admin.States.
 func (s savedStates) Same(ctx context.Context, dir string, rev int64) (same bool, err error) {
-	c, err := kv.OpenChanges(nil, dir, s.logger)
+	c, err := kv.OpenChanges(s.fs, dir, s.logger)
 	if err != nil {
 		return false, err
 	}

@@ -40,7 +40,7 @@ func TestASavedStateIsCompared(t *testing.T) {
 	if err := history("shared", "lost", "end").Checkpoint(saved); err != nil {
 		t.Fatal(err)
 	}
-	today := savedStates{history("shared", "today", "end", "more"), logger}
+	today := savedStates{history("shared", "today", "end", "more"), nil, logger}
 	for rev, want := range map[int64]bool{2: true, 3: false} {
 		if same, err := today.Same(t.Context(), saved, rev); err != nil || same != want {
 			t.Errorf("at %d: %t, %v", rev, same, err)

@@ -23,6 +23,7 @@ type WitnessOptions struct {
 	FleetKeyFile                   string
 	KeyOptional                    bool
 	Handshakes                     Handshakes
+	EncryptionKeyFile              string
 	Logger                         *slog.Logger
 }
 
@@ -63,9 +64,7 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go keeper.Run(ctx)
-	w, err := witness.Start(witness.Config{
-		Name: o.Name, FleetID: o.FleetID, DataDir: o.DataDir, Logger: o.Logger,
-	}, t)
+	w, err := startWitness(o, t)
 	if err != nil {
 		return aWitness.explained(o.DataDir, err)
 	}
@@ -109,4 +108,19 @@ func (o *WitnessOptions) transport(keys [][]byte) (transport.Transport, *trust.K
 	}
 	t, err := grpctransport.New(wire)
 	return t, s.keeper, err
+}
+
+// startWitness opens its directory, and starts it there.
+func startWitness(o WitnessOptions, t transport.Transport) (*witness.Witness, error) {
+	disk := &disk{dir: o.DataDir}
+	held, err := disk.open(o.EncryptionKeyFile, o.Logger)
+	if err == nil && held != nil {
+		err = held.Close()
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return witness.Start(witness.Config{
+		Name: o.Name, FleetID: o.FleetID, DataDir: o.DataDir, FS: disk.libraryFS(), Logger: o.Logger,
+	}, t)
 }

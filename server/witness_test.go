@@ -18,16 +18,17 @@ import (
 // witnessIn runs a witness until it serves, and ends it then; or returns why it does not.
 func witnessIn(t *testing.T, dir, name string) error {
 	t.Helper()
+	return witnessWith(t, WitnessOptions{Name: name, DataDir: dir})
+}
+
+func witnessWith(t *testing.T, o WitnessOptions) error {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	log := &logged{}
 	ended := make(chan error, 1)
-	go func() {
-		ended <- RunWitness(ctx, WitnessOptions{
-			Name: name, FleetID: "f", DataDir: dir, Listen: "127.0.0.1:0",
-			Logger: slog.New(slog.NewTextHandler(log, nil)),
-		})
-	}()
+	o.FleetID, o.Listen, o.Logger = "f", "127.0.0.1:0", slog.New(slog.NewTextHandler(log, nil))
+	go func() { ended <- RunWitness(ctx, o) }()
 	for until := time.Now().Add(time.Minute); !strings.Contains(log.String(), "msg=witness"); {
 		select {
 		case err := <-ended:

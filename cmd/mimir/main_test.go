@@ -26,6 +26,9 @@ import (
 // TestMain is the program itself when RUN_AS_MIMIR is set: that is how the fleet of these tests gets its nodes.
 func TestMain(m *testing.M) {
 	if os.Getenv("RUN_AS_MIMIR") != "" {
+		if keys := os.Getenv(keysOfFleet); keys != "" {
+			os.Setenv("MIMIR_ENCRYPTION_KEY_FILE", keys)
+		}
 		main()
 	}
 	os.Exit(m.Run())
@@ -200,8 +203,10 @@ func (f *fleetReport) region(name string) *regionReport {
 	return &regionReport{}
 }
 
-// What README tells a newcomer, and what an operator does on a bad day: real processes, one node a region.
+// What README tells a newcomer, and what an operator does on a bad day: real processes, one node a region, with
+// encrypted disks, of which no byte shows what was written.
 func TestFleetByHand(t *testing.T) {
+	keys := encryptFleet(t)
 	f, out, stop := startDev(t, "--regions", "us,eu", "--nodes", "1")
 	us, eu := f.Regions[0].Nodes[0], f.Regions[1].Nodes[0]
 	both := us.Client + "," + eu.Client
@@ -252,6 +257,7 @@ func TestFleetByHand(t *testing.T) {
 	again := runServe(&eu)
 	defer again()
 	checkTail(t, both)
+	nothingShows(t, eu.DataDir)
 	eventually(t, "both regions are equal again", func() bool {
 		s := status(t, both)
 		return s.Survivable && s.Primary == "us" && s.region("us").Chain == s.region("eu").Chain &&
@@ -264,6 +270,9 @@ func TestFleetByHand(t *testing.T) {
 	if code := stop(); code != exitDone {
 		t.Errorf("dev ended with %d", code)
 	}
+	nothingShows(t, us.DataDir)
+	nothingShows(t, eu.DataDir)
+	canRotate(t, eu.DataDir, keys)
 }
 
 // freeze stops a process, and returns when none of its threads runs any more, as far as the system tells.

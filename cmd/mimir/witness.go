@@ -48,6 +48,8 @@ func newWitness() *cobra.Command {
 	f.BoolVar(&o.KeyOptional, "fleet-key-optional", false, "let in who shows no key, while not all have one")
 	f.StringVar(&o.Handshakes.MinVersion, "tls-min-version", "1.2", "least version of TLS: 1.2 or 1.3")
 	f.StringSliceVar(&o.Handshakes.CipherSuites, "tls-cipher-suites", nil, "cipher suites of TLS 1.2 that may be used")
+	f.StringVar(&o.EncryptionKeyFile, "encryption-key-file", "",
+		"keys of its directory, one a line, the active one first")
 	for _, name := range []string{"name", "listen", "data-dir"} {
 		c.MarkFlagRequired(name)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/durable/atrest"
 	"github.com/mimir-kv/mimir/replication/durable/pagecache"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
@@ -25,6 +26,14 @@ func each(t *testing.T, f func(t *testing.T, disk durable.FS, dir string)) {
 			t.Fatal(err)
 		}
 		f(t, disk, "/dir")
+	})
+	t.Run("an encrypted one", func(t *testing.T) {
+		line, _ := atrest.NewKey()
+		keys, err := atrest.ParseKeys([]byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(t, pebblefs.New(atrest.New(vfs.Default, keys)), t.TempDir())
 	})
 	t.Run("a page cache above it", func(t *testing.T) {
 		disk := pagecache.New(pebblefs.New(vfs.NewCrashableMem()))

@@ -7,6 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/durable/atrest"
 )
 
 // crashPoints calls crash before every operation that changes the filesystem.
@@ -34,11 +36,24 @@ func matchesAny(l *Log, states []model) (err error) {
 // nothing that was never appended.
 func TestCrash(t *testing.T) {
 	for seed := range uint64(10) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { crashRun(t, seed) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { crashRun(t, seed, func(fs vfs.FS) vfs.FS { return fs }) })
+	}
+	for seed := uint64(10); seed < 12; seed++ {
+		t.Run(fmt.Sprint("encrypted ", seed), func(t *testing.T) { crashRun(t, seed, encrypted(t)) })
 	}
 }
 
-func crashRun(t *testing.T, seed uint64) {
+// encrypted returns what puts encryption over a filesystem, with one key.
+func encrypted(t *testing.T) func(vfs.FS) vfs.FS {
+	line, _ := atrest.NewKey()
+	keys, err := atrest.ParseKeys([]byte(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(fs vfs.FS) vfs.FS { return atrest.New(fs, keys) }
+}
+
+func crashRun(t *testing.T, seed uint64, over func(vfs.FS) vfs.FS) {
 	disk := vfs.NewCrashableMem()
 	s := &script{random: newRandom(seed), term: 1, epoch: 1}
 	dice := newRandom(seed + 1000)
@@ -48,7 +63,7 @@ func crashRun(t *testing.T, seed uint64) {
 		percent := []int{0, 0, 30, 60, 90, 100}[dice.IntN(6)]
 		clone := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: dice})
 		clones++
-		l, err := tryOpen(clone)
+		l, err := tryOpen(over(clone))
 		if err != nil {
 			t.Fatalf("clone %d with %d%% of what was not synced: %v", clones, percent, err)
 		}
@@ -58,7 +73,7 @@ func crashRun(t *testing.T, seed uint64) {
 		// What was recovered once stays, also when the next crash comes at once, and it can be appended to.
 		last := l.LastIndex()
 		mustAppend(t, l, Write{Entries: []*raftpb.Entry{entry(last+1, 1000, nil)}})
-		again := openLog(t, clone.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: dice}))
+		again := openLog(t, over(clone.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: dice})))
 		if again.LastIndex() != last+1 {
 			t.Fatalf("clone %d: %d entries after a second crash, want %d", clones, again.LastIndex(), last+1)
 		}
@@ -66,11 +81,11 @@ func crashRun(t *testing.T, seed uint64) {
 			t.Fatalf("clone %d: %v", clones, err)
 		}
 	}
-	fs := crashPoints(disk, func() {
+	fs := over(crashPoints(disk, func() {
 		if dice.IntN(4) == 0 {
 			check()
 		}
-	})
+	}))
 	l := openLog(t, fs)
 	for step := range 40 {
 		var err error
