@@ -31,18 +31,11 @@ func (r *run) permit(q *command.Request) error {
 }
 
 // eachAttached implements auth.Attached.
-func (r *run) eachAttached(id int64, visit func(key []byte) error) (err error) {
+func (r *run) eachAttached(id int64, visit func(key []byte) error) error {
 	if !r.indexed {
 		return errNoIndex
 	}
-	read := mvcc.EachAttached(r.batch, id, nil, func(key []byte) bool {
-		err = visit(key)
-		return err == nil
-	})
-	if read != nil {
-		return read
-	}
-	return err
+	return eachAttached(r.batch, id, visit)
 }
 
 // authEnable and authChange change who may do what. None of that is a change of the contents: it has no revision.

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"math/rand/v2"
@@ -93,7 +94,9 @@ func TestCommandsAreCheckedWhereTheyAreApplied(t *testing.T) {
 	}
 	txn := func(ops ...*pb.RequestOp) []byte { return txnOf(ops...) }
 	opTo := func(key string, lease int64) *pb.RequestOp {
-		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Lease: lease}}}
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{
+			RequestPut: &pb.PutRequest{Key: []byte(key), Lease: lease},
+		}}
 	}
 	alarm := command.EncodeAlarm(&pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_NOSPACE})
 	denied, nobody := command.ErrPermissionDenied, command.ErrUserEmpty
@@ -108,7 +111,7 @@ func TestCommandsAreCheckedWhereTheyAreApplied(t *testing.T) {
 		{"nobody grants", grant(9, 60), nobody},
 		{"nobody revokes", n.revoked(7), nobody},
 		{"nobody adds a user", addUser("bob"), nobody},
-		{"nobody, in an envelope", command.EncodeAs(command.Identity{Revision: 1}, put("a", "1")), command.ErrAuthOldRevision},
+		{"nobody, once", command.EncodeAs(command.Identity{Revision: 1}, put("a", "1")), command.ErrAuthOldRevision},
 		{"before the last change", old, command.ErrAuthOldRevision},
 		{"a put", n.as("alice", put("a", "1")), nil},
 		{"a put elsewhere", n.as("alice", put("c", "1")), denied},
@@ -215,16 +218,19 @@ func TestUsersAreCarriedByWhatCarriesTheContent(t *testing.T) {
 	if err := errors.Join(b.Checkpoint("branched"), b.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for dir, check := range map[string]func(*auth.State) bool{
-		"early":    func(s *auth.State) bool { return !s.Enabled() && s.Revision() == 7 },
-		"branched": func(s *auth.State) bool { return !s.Enabled() && s.Revision() == 8 },
-		"late":     func(s *auth.State) bool { return s.Enabled() && s.HasRole("alice", "a") },
+	for _, c := range []struct {
+		dir   string
+		check func(*auth.State) bool
+	}{
+		{"early", func(s *auth.State) bool { return !s.Enabled() && s.Revision() == 7 }},
+		{"branched", func(s *auth.State) bool { return !s.Enabled() && s.Revision() == 8 }},
+		{"late", func(s *auth.State) bool { return s.Enabled() && s.HasRole("alice", "a") }},
 	} {
-		if err := n.Install(dir, nil); err != nil {
+		if err := n.Install(c.dir, nil); err != nil {
 			t.Fatal(err)
 		}
-		if !check(n.Auth()) {
-			t.Errorf("%s: enabled %t, revision %d", dir, n.Auth().Enabled(), n.Auth().Revision())
+		if !c.check(n.Auth()) {
+			t.Errorf("%s: enabled %t, revision %d", c.dir, n.Auth().Enabled(), n.Auth().Revision())
 		}
 	}
 	expect(t, "installed", n.state(), want)
@@ -241,16 +247,22 @@ func TestHashesOfUsers(t *testing.T) {
 	n.apply(put("a", "1"))
 	without.apply(put("a", "1"))
 	n.apply(rooted()...)
-	for what, of := range map[string]func(n *node, rev int64) (uint32, int64, int64, error){
-		"content now":        func(n *node, _ int64) (uint32, int64, int64, error) { return n.HashContent(t.Context(), 0) },
-		"content at":         func(n *node, rev int64) (uint32, int64, int64, error) { return n.HashContent(t.Context(), rev) },
-		"history at":         func(n *node, rev int64) (uint32, int64, int64, error) { return n.Hash(t.Context(), rev) },
-		"everything, at now": func(n *node, _ int64) (uint32, int64, int64, error) { return n.Hash(t.Context(), 0) },
+	type hash = func(ctx context.Context, rev int64) (uint32, int64, int64, error)
+	for _, c := range []struct {
+		what          string
+		with, without hash
+		rev           int64
+		alike         bool
+	}{
+		{"content now", n.HashContent, without.HashContent, 0, true},
+		{"content", n.HashContent, without.HashContent, 2, true},
+		{"history", n.Hash, without.Hash, 2, true},
+		{"everything now", n.Hash, without.Hash, 0, false},
 	} {
-		a, _, _, err := of(n, 2)
-		b, _, _, failed := of(without, 2)
-		if err != nil || failed != nil || (a == b) != (what != "everything, at now") {
-			t.Errorf("%s: %x with users, %x without: %v, %v", what, a, b, err, failed)
+		a, _, _, err := c.with(t.Context(), c.rev)
+		b, _, _, failed := c.without(t.Context(), c.rev)
+		if err != nil || failed != nil || (a == b) != c.alike {
+			t.Errorf("%s: %x with users, %x without: %v, %v", c.what, a, b, err, failed)
 		}
 	}
 }
@@ -261,7 +273,8 @@ func TestAChangeOfUsersThatIsTooLarge(t *testing.T) {
 	n.apply(rooted()...)
 	n.bounds = bounds{batchBytes: 3200, heldBytes: 1 << 30}
 	before := n.state()
-	expect(t, "large", errors.Is(n.refused(permit("a", strings.Repeat("k", 4000), "")), command.ErrEffectTooLarge), true)
+	large := n.refused(permit("a", strings.Repeat("k", 4000), ""))
+	expect(t, "large", errors.Is(large, command.ErrEffectTooLarge), true)
 	expect(t, "after it", n.state(), before)
 	expect(t, "small", n.refused(permit("a", "k", "")), nil)
 }
@@ -271,7 +284,8 @@ func TestDamagedUsers(t *testing.T) {
 	n := newNode(t)
 	n.apply(rooted()...)
 	b := n.current.Load().db.NewBatch()
-	if err := errors.Join(b.Set([]byte("Iualice\x00"), []byte("?"), nil), b.Commit(pebble.NoSync), n.Sync(), n.Close()); err != nil {
+	err := errors.Join(b.Set([]byte("Iualice\x00"), []byte("?"), nil), b.Commit(pebble.NoSync))
+	if err = errors.Join(err, n.Sync(), n.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(Options{FS: n.fs, Dir: "store"}); !errors.Is(err, replication.ErrDamaged) {

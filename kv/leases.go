@@ -2,6 +2,9 @@ package kv
 
 import (
 	"bytes"
+	"cmp"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/mvcc"
@@ -53,6 +56,16 @@ func (l LeaseKeys) Some(
 	return keys, more, asDamage(err)
 }
 
+// Each calls visit with each key attached to a lease, in order, and returns its error. It is an auth.Attached.
+func (l LeaseKeys) Each(id int64, visit func(key []byte) error) (err error) {
+	g, err := l.Store.acquire()
+	if err != nil {
+		return err
+	}
+	defer g.release()
+	return eachAttached(g.db, id, visit)
+}
+
 // Cost returns about how many bytes each node needs to end a lease with its keys, at once. It counts no further
 // than just over limit.
 func (l LeaseKeys) Cost(id, limit int64) (bytes int64, err error) {
@@ -70,3 +83,11 @@ func (l LeaseKeys) Cost(id, limit int64) (bytes int64, err error) {
 
 // ObserveLeases makes o, a lease.Lessor, the one that is told of leases; nil for none.
 func (s *Store) ObserveLeases(o lease.Observer) { s.leases.ObserveLeases(o) }
+
+func eachAttached(db pebble.Reader, id int64, visit func(key []byte) error) (err error) {
+	read := mvcc.EachAttached(db, id, nil, func(key []byte) (more bool) {
+		err = visit(key)
+		return err == nil
+	})
+	return cmp.Or(asDamage(read), err)
+}

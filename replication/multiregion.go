@@ -14,6 +14,7 @@ import (
 // for regions, and for callers that want results, fresh reads or durability in more than one region.
 type MultiRegionReplicator struct {
 	Orders
+	Understanding
 	node *node
 }
 
@@ -24,7 +25,7 @@ func NewMultiRegionReplicator(c *Config, s Storage) (*MultiRegionReplicator, err
 	if err != nil {
 		return nil, err
 	}
-	return &MultiRegionReplicator{Orders{n}, n}, nil
+	return &MultiRegionReplicator{Orders{n}, Understanding{n}, n}, nil
 }
 
 // SetTransport gives the node its network. It is called once, before Start; the node closes the transport at Shutdown.
@@ -96,27 +97,6 @@ func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte
 		return nil, err
 	}
 	return r.node.reads.Ask(ctx, request)
-}
-
-// Understood returns nil if every node of the fleet says that it can apply a command, as Config.CommandLevel has it,
-// or if such commands were applied here already. Otherwise its error is ErrNotReady and names who cannot, or does not
-// answer. A command that a node does not understand stops that node: ask before it is proposed.
-func (r *MultiRegionReplicator) Understood(ctx context.Context, command []byte) error {
-	if err := r.node.callable(ctx); err != nil {
-		return err
-	}
-	n := r.node
-	if n.config.CommandLevel == nil {
-		return nil
-	}
-	level, known := n.config.CommandLevel(command), n.applied.State().Commands
-	if level <= max(known, timeline.LevelFirst) {
-		return nil
-	}
-	if err := newInquiry(n).understood(ctx, n.fleetView(), level); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotReady, err)
-	}
-	return nil
 }
 
 // Tenure returns the one in which this node takes the fleet's writes, as Config.OnLeadership was last told; the zero

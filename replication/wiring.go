@@ -194,6 +194,7 @@ func (n *node) buildSource(log *slots.Log) {
 	n.source = stream.NewSource(stream.SourceConfig{
 		Region: c.RegionID, Log: log, History: h, Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
 		Committed: h.committed, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session, OnParted: n.leading.parted,
+		TooOld: func(region string) error { return tooOld(n.applied.State().Commands, n.fleetView().Regions[region]) },
 	})
 }
 

@@ -21,6 +21,11 @@ func (s savedStates) Parting(today []replication.Reign, at int) kv.Parting {
 	return kv.PartingAt(s.Store, today, at)
 }
 
+// Attached implements admin.States.
+func (s savedStates) Attached(lease int64, visit func(key []byte) error) error {
+	return kv.LeaseKeys{Store: s.Store}.Each(lease, visit)
+}
+
 // Open implements admin.States.
 func (s savedStates) Open(dir string) (admin.State, error) {
 	c, err := kv.OpenChanges(nil, dir, s.logger)

@@ -170,7 +170,10 @@ func (r *replaying) source(ctx context.Context, visit func(*replay.Command) erro
 		if err := protojson.Unmarshal(w.Request, request); err != nil {
 			return fmt.Errorf("position %d: %w", w.Position, err)
 		}
-		return visit(&replay.Command{Position: uint64(w.Position), Op: w.Op, Request: request})
+		return visit(&replay.Command{
+			Position: uint64(w.Position), Op: w.Op, Request: request,
+			User: w.User, Refused: w.Refused, Doubt: w.Doubt,
+		})
 	})
 	if err == nil && count != r.tail.Commands {
 		err = fmt.Errorf("tail %s: got %d commands of %d", r.tail.Name, count, r.tail.Commands)
@@ -196,7 +199,7 @@ func requestOf(op string) proto.Message {
 	case "alarm":
 		return &pb.AlarmRequest{}
 	}
-	return nil
+	return admin.ChangeOf(op)
 }
 
 // changes reads what changed in the state beside the tail, a revision at a time.

@@ -127,7 +127,8 @@ func TestChangesFollowEtcd(t *testing.T) {
 		{"add", false, userAdd("bob"), nil, 1},
 		{"add without a name", false, userAdd(""), command.ErrUserEmpty, 0},
 		{"add twice", false, userAdd("alice"), command.ErrUserAlreadyExist, 0},
-		{"add with no hash", false, &pb.AuthUserAddRequest{Name: "bob", HashedPassword: "%"}, command.ErrNoPasswordUser, 0},
+		{"add with no hash", false, &pb.AuthUserAddRequest{Name: "bob", HashedPassword: "%"},
+			command.ErrNoPasswordUser, 0},
 		{"add with a password", false, &pb.AuthUserAddRequest{Name: "bob", Password: "p"}, command.ErrMalformed, 0},
 		{"add without a password", false, &pb.AuthUserAddRequest{
 			Name: "bob", HashedPassword: "%", Options: &authpb.UserAddOptions{NoPassword: true},
@@ -161,7 +162,7 @@ func TestChangesFollowEtcd(t *testing.T) {
 		{"permit nothing", true, &pb.AuthRoleGrantPermissionRequest{Name: "b"}, command.ErrPermissionNotGiven, 0},
 		{"permit no key", true, roleGrant("b", read, "", ""), command.ErrInvalidAuthMgmt, 0},
 		{"permit from no key on", true, roleGrant("a", read, "", "\x00"), command.ErrInvalidAuthMgmt, 0},
-		{"permit a range that ends where it begins", true, roleGrant("a", read, "k", "k"), command.ErrInvalidAuthMgmt, 0},
+		{"permit an empty range", true, roleGrant("a", read, "k", "k"), command.ErrInvalidAuthMgmt, 0},
 		{"permit everything", true, roleGrant("a", read, "\x00", "\x00"), nil, 1},
 		{"permit all from a key on", true, roleGrant("a", read, "k", "\x00"), nil, 1},
 		{"permit no role", true, roleGrant("b", read, "k", ""), command.ErrRoleNotFound, 0},
@@ -251,7 +252,8 @@ func TestAnswersFollowEtcd(t *testing.T) {
 	expect(t, "bob", err, command.ErrUserNotFound)
 	_, err = s.UserList(Identity{User: "bob"})
 	expect(t, "users, to one who does not exist", err, command.ErrUserNotFound)
-	expect(t, "status", proto.Equal(s.Status(), &pb.AuthStatusResponse{Enabled: true, AuthRevision: s.Revision()}), true)
+	status := &pb.AuthStatusResponse{Enabled: true, AuthRevision: s.Revision()}
+	expect(t, "status", proto.Equal(s.Status(), status), true)
 	s.must(roleDelete("a"), userDelete("Zoe"))
 	expect(t, "alice has a", s.HasRole("alice", "a"), false)
 	expect(t, "alice has b", s.HasRole("alice", "b"), true)

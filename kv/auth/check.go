@@ -120,7 +120,7 @@ func (c checker) lease(id int64) error {
 	if id == 0 || c.attached == nil || c.s.Admin(c.id) == nil {
 		return nil
 	}
-	if u := c.s.users[c.id.User]; u != nil && c.id.Revision >= c.s.revision && c.s.permitsOf(u).write.merged.everything() {
+	if u := c.s.users[c.id.User]; u != nil && c.id.Revision >= c.s.revision && c.s.permitsOf(u).write.everything() {
 		return nil
 	}
 	return c.attached(id, func(key []byte) error { return c.keys(key, nil, authpb.Permission_WRITE) })

@@ -279,7 +279,8 @@ func (m *model) compare(t *testing.T, r *rand.Rand, s *State, what string) {
 	t.Helper()
 	if s.Enabled() != m.enabled || s.Revision() != m.revision || len(s.users) != len(m.users) ||
 		len(s.roles) != len(m.roles) {
-		t.Fatalf("%s: enabled %t, revision %d, the model %t, %d", what, s.Enabled(), s.Revision(), m.enabled, m.revision)
+		t.Fatalf("%s: enabled %t, revision %d, the model %t, %d", what, s.Enabled(), s.Revision(), m.enabled,
+			m.revision)
 	}
 	for name, roles := range m.users {
 		got, err := s.UserGet(Identity{User: name}, &pb.AuthUserGetRequest{Name: name})

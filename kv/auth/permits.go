@@ -8,12 +8,9 @@ import (
 )
 
 // permits is what a user may read and write.
-type permits struct{ read, write allowance }
+type permits struct{ read, write spans }
 
-// allowance is what several permissions permit together, and each.
-type allowance struct{ merged, each spans }
-
-func (p *permits) of(kind authpb.Permission_Type) allowance {
+func (p *permits) of(kind authpb.Permission_Type) spans {
 	if kind == authpb.Permission_READ {
 		return p.read
 	}
@@ -37,10 +34,7 @@ func (s *State) permitsOf(u *user) *permits {
 			}
 		}
 	}
-	p := &permits{
-		read:  allowance{slices.Clone(read).merged(), read},
-		write: allowance{slices.Clone(write).merged(), write},
-	}
+	p := &permits{read: read.merged(), write: write.merged()}
 	u.permits.Store(p)
 	return p
 }
@@ -93,20 +87,10 @@ func (s spans) merged() spans {
 	return slices.Clip(out)
 }
 
-// covers reports whether every key of a range, named as requests name it, is permitted. A range that ends before it
-// begins holds nothing; as in etcd one permission has to reach from before its end to behind its begin.
-func (p allowance) covers(key, end []byte) bool {
+// covers reports whether every key of a range, named as requests name it, is in merged spans. Of a range that ends
+// before it begins, and holds nothing, the first key is looked at.
+func (s spans) covers(key, end []byte) bool {
 	q := spanOf(key, end)
-	if len(q.end) > 0 && bytes.Compare(q.end, q.begin) <= 0 {
-		return slices.ContainsFunc(p.each, func(one span) bool {
-			return compareEnds(one.end, q.begin) > 0 && bytes.Compare(one.begin, q.end) < 0
-		})
-	}
-	return p.merged.covers(q)
-}
-
-// covers reports whether a span is in merged ones.
-func (s spans) covers(q span) bool {
 	i, found := slices.BinarySearchFunc(s, q.begin, func(one span, key []byte) int {
 		return bytes.Compare(one.begin, key)
 	})

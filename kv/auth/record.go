@@ -91,7 +91,8 @@ func (l Load) Add(kind byte, name string, record []byte) error {
 		return s.settings.decode(text)
 	case kind == kindUser:
 		u := &authpb.User{}
-		if err := proto.Unmarshal(text, u); err != nil || string(u.Name) != name || !slices.IsSorted(u.Roles) || u.Options == nil {
+		if err := proto.Unmarshal(text, u); err != nil || string(u.Name) != name || u.Options == nil ||
+			!slices.IsSorted(u.Roles) {
 			return fmt.Errorf("%w: user %q", ErrCorrupt, name)
 		}
 		s.users[name] = &user{User: u}
@@ -110,7 +111,9 @@ func (l Load) Add(kind byte, name string, record []byte) error {
 }
 
 func inOrder(r *authpb.Role) bool {
-	return slices.IsSortedFunc(r.KeyPermission, func(a, b *authpb.Permission) int { return bytes.Compare(a.Key, b.Key) })
+	return slices.IsSortedFunc(r.KeyPermission, func(a, b *authpb.Permission) int {
+		return bytes.Compare(a.Key, b.Key)
+	})
 }
 
 // State returns what was loaded.

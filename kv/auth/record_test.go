@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -14,7 +15,7 @@ func TestRecords(t *testing.T) {
 	s := newStore(t)
 	s.must(userAdd(Root), userGrant(Root, Root), roleAdd("a"), roleGrant("a", write, "k", "\x00"), enable())
 	for key, want := range map[string]string{
-		"s":     "01010500000000000000" + "0000000000000000000000000000000000000000000000000000000000000000" + "34765982",
+		"s":     "01010500000000000000" + strings.Repeat("00", 32) + "34765982",
 		"uroot": "010a04726f6f7412066120686173681a04726f6f742200" + "212e7855",
 		"ra":    "010a0161120808011201" + "6b1a0100" + "2727cefd",
 	} {
@@ -22,7 +23,8 @@ func TestRecords(t *testing.T) {
 			t.Errorf("%s is %s, want %s", key, got, want)
 		}
 	}
-	if again := s.disk.load(t); !bytes.Equal(again.Append(nil), s.Append(nil)) || !bytes.Equal(again.tokenKey, s.tokenKey) {
+	again := s.disk.load(t)
+	if !bytes.Equal(again.Append(nil), s.Append(nil)) || !bytes.Equal(again.tokenKey, s.tokenKey) {
 		t.Error("what was loaded is another state")
 	}
 	if len(New().Append(nil)) != 0 {

@@ -88,7 +88,8 @@ func TestMalformedCommandsOfUsers(t *testing.T) {
 	put := string(EncodePut(put("k", "v")))
 	for _, p := range []string{
 		"\x08", "\x08\x01", "\x08\x02a\x01", "\x08\x01a\x01", "\x08\x01a", "\x08\x01a\x80", "\x08\x00\x00",
-		"\x08\x01a\x01\x08\x01b\x01" + put, "\x09", "\x09\xca\x3e\x01k", "\x09\xca\x3e\x20k", "\x0c\x0a\x01\xff", "\x14",
+		"\x08\x01a\x01\x08\x01b\x01" + put, "\x09", "\x09\xca\x3e\x01k", "\x09\xca\x3e\x20k",
+		"\x0c\x0a\x01\xff", "\x14",
 	} {
 		if _, err := Decode([]byte(p)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%x: %v", p, err)

@@ -62,10 +62,12 @@ func TestTheChainsThatReignsTell(t *testing.T) {
 	if r, began, last := Shared(a, b); r != first || began != 0 || last != 3 {
 		t.Errorf("shared is epoch %d, from %d to %d", r.Epoch, began, last)
 	}
-	if r, began, last := Shared(a, Origin{Cursor: Cursor{2, 8, Chain{8}}, Reigns: a.Reigns}); r != second || began != 5 || last != 8 {
+	same := Origin{Cursor: Cursor{2, 8, Chain{8}}, Reigns: a.Reigns}
+	if r, began, last := Shared(a, same); r != second || began != 5 || last != 8 {
 		t.Errorf("shared is epoch %d, from %d to %d", r.Epoch, began, last)
 	}
-	if r, began, last := Shared(a, Origin{Cursor: Cursor{1, 8, Chain{8}}, Reigns: []Reign{other}}); r != (Reign{}) || began|last != 0 {
+	none := Origin{Cursor: Cursor{1, 8, Chain{8}}, Reigns: []Reign{other}}
+	if r, began, last := Shared(a, none); r != (Reign{}) || began|last != 0 {
 		t.Errorf("shared is epoch %d, from %d to %d", r.Epoch, began, last)
 	}
 }

@@ -14,7 +14,9 @@ func TestCommandsOfUsersAreNotForOlderNodes(t *testing.T) {
 		if _, why, err := m.Reign(Reign{Epoch: 1, First: 1, Primary: "us"}); why != "" || err != nil {
 			t.Fatal(why, err)
 		}
-		f := Frame{Epoch: 1, First: 1, Previous: m.Cursor().Chain, Commands: []Command{{Data: []byte("c")}}, Level: level}
+		f := Frame{
+			Epoch: 1, First: 1, Previous: m.Cursor().Chain, Commands: []Command{{Data: []byte("c")}}, Level: level,
+		}
 		p := AppendFrame([]byte("before"), &f)[len("before"):]
 		got := Frame{Level: LevelUsers - level} // of the frame before
 		h, ok := ReadHeader(p)

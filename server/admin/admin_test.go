@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -129,6 +130,9 @@ type fakeState struct{ fails int64 }
 func (f fakeState) Open(string) (State, error) { return f, nil }
 func (f fakeState) ForkBefore(int64) int64     { return 3 }
 func (f fakeState) Revision() int64            { return 5 }
+func (f fakeState) Auth() *auth.State          { return auth.New() }
+
+func (f fakeState) Attached(int64, func(key []byte) error) error { return nil }
 func (f fakeState) Same(context.Context, string, int64) (bool, error) {
 	return true, nil
 }

@@ -75,9 +75,15 @@ type Write struct {
 	// Op is put, delete-range, txn, compact, lease-grant, lease-revoke, lease-expiry, lease-expiry-part or alarm, and
 	// Request what it was asked to do, as the etcd API's JSON: keys and values in base64. A lease-expiry is no request:
 	// the primary revoked a lease that nobody renewed there; nor is a part of one, a transaction that deletes some of
-	// the keys of such a lease. They are not to be replayed.
+	// the keys of such a lease. They are not to be replayed. What changes users and roles is auth-enable, user-add and
+	// so on; no passwords are shown, nor what was made of them.
 	Op      string          `json:"op"`
 	Request json.RawMessage `json:"request"`
+	// User is in whose name it was asked for, while authentication was enabled. Refused says why it was not done, Doubt
+	// why it is not known whether it was: whether the user was permitted to.
+	User    string `json:"user,omitempty"`
+	Refused string `json:"refused,omitempty"`
+	Doubt   string `json:"doubt,omitempty"`
 }
 
 // Move is the body of a switchover or failover.
@@ -207,9 +213,13 @@ func (h *handler) readTail(w http.ResponseWriter, r *http.Request) {
 	defer h.tails.Release(1)
 	out := json.NewEncoder(w)
 	began := false
+	rights := newRights(h.States)
 	err := h.Replicator.ReadTail(r.Context(), r.PathValue("name"),
 		func(e replication.Epoch, p replication.Position, c replication.Command) error {
 			write, err := describe(e, p, c.Data)
+			if err == nil {
+				err = rights.judge(write, c.Data)
+			}
 			if err != nil {
 				return err
 			}

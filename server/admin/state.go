@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -20,6 +21,10 @@ type States interface {
 	// ForkBefore returns the revision at which the history that came to revision rev parted from this node's, 0 if that
 	// is not known.
 	ForkBefore(rev int64) int64
+	// Auth returns who may do what in today's history.
+	Auth() *auth.State
+	// Attached calls visit with each key that is attached to a lease in today's history, and returns its error.
+	Attached(lease int64, visit func(key []byte) error) error
 	// Same reports whether the state in a directory held at a revision what this node's history held there.
 	Same(ctx context.Context, dir string, rev int64) (bool, error)
 	// Parting returns what revisions say of where the reign today[at] of this node's history began.

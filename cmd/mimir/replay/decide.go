@@ -51,6 +51,8 @@ func (r *run) verdict(ctx context.Context, e *effect, entry *Entry) error {
 	case e.kept != "":
 		entry.Verdict, entry.Reason = NotReplayed, e.kept
 		return nil
+	case e.byHand != "":
+		return r.conflict(ctx, entry, e.byHand)
 	case e.unknown != "" && e.likelyThere():
 		entry.Verdict, entry.Reason = There, "today's history has what it would have written"
 		return nil

@@ -23,13 +23,13 @@ type effect struct {
 	maybe   []*key
 	guesses []version // what they became if it did all that it asked for
 	leases  [][]int64 // that they may have come to hang on
-	// kept says why a command is never replayed.
-	kept string
+	// kept says why a command is never replayed, byHand why somebody has to decide.
+	kept, byHand string
 }
 
 // nothing reports whether the command changed nothing.
 func (e *effect) nothing() bool {
-	return len(e.writes) == 0 && e.grant == nil && e.revoke == 0 && e.unknown == "" && e.kept == ""
+	return len(e.writes) == 0 && e.grant == nil && e.revoke == 0 && e.unknown == "" && e.kept == "" && e.byHand == ""
 }
 
 // write is a key that became something, by its stage of that number. Both ends may be that it is not there.
@@ -52,9 +52,11 @@ func (o *overlay) do(ctx context.Context, c *Command) (*effect, error) {
 	if err := o.rev.reach(c.Position); err != nil {
 		return nil, fmt.Errorf("position %d: %w", c.Position, err)
 	}
-	u := &under{overlay: o, at: o.rev.next(), changed: map[*key]*write{}, doubts: map[*key]int{}}
-	err := u.request(ctx, c)
-	if err != nil {
+	u := &under{overlay: o, at: o.rev.next(), changed: map[*key]*write{}, doubts: map[*key]int{}, perhaps: c.Doubt}
+	if c.Refused != "" {
+		return &u.effect, nil
+	}
+	if err := u.request(ctx, c); err != nil {
 		return nil, err
 	}
 	if u.effect.unknown != "" {
@@ -87,6 +89,7 @@ type under struct {
 	changed map[*key]*write
 	order   []*key
 	doubts  map[*key]int // places in effect.maybe
+	perhaps string       // why it is not known whether the command was refused
 }
 
 // change makes v of a key; a second change by one command is part of the first.
@@ -130,6 +133,11 @@ func (u *under) request(ctx context.Context, c *Command) error {
 		u.effect.kept = "a compaction frees room, and changes no key"
 	case *pb.AlarmRequest:
 		u.effect.kept = "an alarm is about the nodes as they were"
+	case *pb.AuthEnableRequest, *pb.AuthDisableRequest, *pb.AuthUserAddRequest, *pb.AuthUserDeleteRequest,
+		*pb.AuthUserChangePasswordRequest, *pb.AuthUserGrantRoleRequest, *pb.AuthUserRevokeRoleRequest,
+		*pb.AuthRoleAddRequest, *pb.AuthRoleDeleteRequest, *pb.AuthRoleGrantPermissionRequest,
+		*pb.AuthRoleRevokePermissionRequest:
+		u.effect.byHand = "users and roles are not replayed: do it again if it is still wanted"
 	default:
 		u.effect.unknown = fmt.Sprintf("a command %q that this version does not know", c.Op)
 	}
@@ -180,6 +188,11 @@ func (u *under) leaseGrant(ctx context.Context, q *pb.LeaseGrantRequest) error {
 	if l.there == yes {
 		return nil
 	}
+	if u.perhaps != "" {
+		u.because("%s", u.perhaps)
+		l.there = maybe
+		return nil
+	}
 	l.there, l.granted = yes, true
 	u.effect.grant = q
 	return nil
@@ -201,6 +214,14 @@ func (u *under) leaseEnd(ctx context.Context, id int64, expired bool) error {
 		return err
 	}
 	change := u.change
+	if u.perhaps != "" {
+		u.because("%s", u.perhaps)
+		for _, k := range append(keys, u.perhapsOn(id)...) {
+			u.mayBecome(k, version{})
+		}
+		l.there = maybe
+		return nil
+	}
 	if perhaps := u.perhapsOn(id); len(perhaps) > 0 {
 		u.because("it ends lease %x, on which %q may have hung", id, perhaps[0].name)
 		keys, change = append(keys, perhaps...), u.mayBecome

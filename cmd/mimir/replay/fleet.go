@@ -64,6 +64,11 @@ type Command struct {
 	// Request is what was asked for; nil where only what came of it is known, which is Events then, of one revision.
 	Request proto.Message   `json:"-"`
 	Events  []*mvccpb.Event `json:"-"`
+	// User is in whose name it was asked for. Refused says that it was not done because of that, Doubt that it is not
+	// known whether it was.
+	User    string `json:"user,omitempty"`
+	Refused string `json:"refused,omitempty"`
+	Doubt   string `json:"doubt,omitempty"`
 }
 
 // Operations that are not what a request of a client asks for.

@@ -40,6 +40,11 @@ func (u *under) txn(ctx context.Context, q *pb.TxnRequest) error {
 	if command.IsReadOnly(q) {
 		return nil
 	}
+	if u.perhaps != "" {
+		u.because("%s", u.perhaps)
+		u.doubt(q)
+		return nil
+	}
 	b := u.choose(q)
 	checked := yes
 	if b != nil {

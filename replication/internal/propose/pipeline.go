@@ -63,7 +63,8 @@ type pipeline struct {
 func newPipeline(c *Config, back requeuer) *pipeline {
 	return &pipeline{
 		group: c.Group, standing: c.Standing, durability: c.Durability, back: back, clock: c.Clock,
-		frameBytes: c.FrameBytes, window: c.WindowBytes, level: c.CommandLevel, wake: wake.New(), folder: timeline.NewFolder(),
+		frameBytes: c.FrameBytes, window: c.WindowBytes, level: c.CommandLevel, wake: wake.New(),
+		folder: timeline.NewFolder(),
 	}
 }
 

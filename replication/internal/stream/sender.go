@@ -47,6 +47,12 @@ func (s *sender) judge(view View, sub *subscribe) (*answer, chunk) {
 		a.verdict, a.text = verdictRefuse, view.Serving.Error()
 		return a, chunk{}
 	}
+	if s.config.TooOld != nil {
+		if err := s.config.TooOld(sub.region); err != nil {
+			a.verdict, a.text = verdictRefuse, err.Error()
+			return a, chunk{}
+		}
+	}
 	relation, shared := timeline.Compare(sub.reigns, view.Reigns, sub.at.Position, view.Cursor.Position)
 	switch relation {
 	case timeline.Forked:

@@ -102,6 +102,30 @@ func TestBehindTriesTheNextAddress(t *testing.T) {
 	})
 }
 
+// A subscriber that is too old for the history is told so, until it is not.
+func TestASubscriberThatIsTooOld(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pair) {
+		p.us.write("a", "b")
+		old := errors.New("eu-1 is too old: upgrade it")
+		var asked []string
+		tooOld := func(region string) error {
+			if asked = append(asked, region); len(asked) == 1 {
+				return old
+			}
+			return nil
+		}
+		var met []error
+		p.serve(func(c *SourceConfig) { c.TooOld = tooOld })
+		p.follow(func(c *SinkConfig) { c.Logger = lossesTo(&met) })
+		p.converge()
+		p.stop()
+		if len(met) != 1 || !errors.Is(met[0], ErrRefused) || !strings.Contains(met[0].Error(), old.Error()) ||
+			asked[0] != "eu" {
+			t.Errorf("met %v, asked about %q", met, asked)
+		}
+	})
+}
+
 func TestBootstrapWhereTheLogIsGone(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pair) {
 		for range 40 {
