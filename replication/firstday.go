@@ -84,8 +84,8 @@ func notFirstDay(region string, addresses int, words []word) string {
 	if said > nodes/2 {
 		return ""
 	}
-	return fmt.Sprintf("; or, on the first day of the fleet, start a majority of region %s, of which %d of %d nodes say "+
-		"that they know of no history%s", region, said, nodes, old)
+	return fmt.Sprintf("; or, on the first day of the fleet, start a majority of region %s, of which %d of %d nodes "+
+		"say that they know of no history%s", region, said, nodes, old)
 }
 
 // askElsewhere asks a node of another region, at addr.

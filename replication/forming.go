@@ -80,7 +80,7 @@ func (f *forming) part() recall.Part {
 		p.Blank = f.node.disk.ID
 	}
 	for _, id := range f.born.Left {
-		if !f.node.joined(id) {
+		if !f.joined(id) {
 			p.Left = append(p.Left, id)
 		}
 	}
@@ -102,12 +102,12 @@ func (f *forming) told(q recall.Question) recall.Part {
 func (f *forming) admits(id uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !slices.Contains(f.born.Left, id) || f.proven[id] || f.node.joined(id)
+	return !slices.Contains(f.born.Left, id) || f.proven[id] || f.joined(id)
 }
 
 // joined reports whether a node of the region has described itself.
-func (n *node) joined(id uint64) bool {
-	return slices.ContainsFunc(n.applied.State().Members, func(m timeline.Member) bool { return m.ID == id })
+func (f *forming) joined(id uint64) bool {
+	return slices.ContainsFunc(f.node.applied.State().Members, func(m timeline.Member) bool { return m.ID == id })
 }
 
 // said is what another node of the region said.
@@ -241,16 +241,16 @@ func (f *forming) judge(all []said, notFirst func() string) (born recall.Part, l
 			"%s are empty, and what the others hold is less than a majority of the region: %s",
 			strings.Join(append(empty, f.node.config.NodeID), ", "), wayOut)
 	}
-	lacks = fmt.Sprintf("waits for %s, which may hold what the region acknowledged, and does not answer: start it",
-		strings.Join(silent, ", ")) + "; if it never was, or is lost for good, start a new node in its place, with an " +
-		"empty data directory"
+	lacks = fmt.Sprintf("waits for %s, which may hold what the region acknowledged, and does not answer: start it; "+
+		"if it never was, or is lost for good, start a new node in its place, with an empty data directory",
+		strings.Join(silent, ", "))
 	switch {
 	case len(holding) > 0:
 		return recall.Part{}, fmt.Sprintf("%s; %s holds data, so that nobody forms the region anew", lacks,
 			strings.Join(holding, ", "))
 	case len(blank) < majority:
-		return recall.Part{}, fmt.Sprintf("%s; %d of %d nodes are up, and empty, less than a majority", lacks, len(blank),
-			nodes)
+		return recall.Part{}, fmt.Sprintf("%s; %d of %d nodes are up, and empty, less than a majority", lacks,
+			len(blank), nodes)
 	}
 	if why := notFirst(); why != "" {
 		return recall.Part{}, lacks + why + vouch
@@ -259,8 +259,8 @@ func (f *forming) judge(all []said, notFirst func() string) (born recall.Part, l
 }
 
 // vouch is the order that forms a region by a majority of its nodes.
-const vouch = "; or, where nothing that it acknowledged was ever answered to a client, or all of that is elsewhere or " +
-	"given up, form the region without it: mimir fleet init --primary REGION, sent to this node"
+const vouch = "; or, if nothing that was acknowledged there is needed any more, form the region without it, by " +
+	"order: mimir fleet init --primary REGION, sent to this node"
 
 func without(ids []uint64, id uint64) []uint64 {
 	return slices.DeleteFunc(slices.Clone(ids), func(o uint64) bool { return o == id })

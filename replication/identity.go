@@ -58,7 +58,8 @@ func claimDirectory(fs durable.FS, c *Config) (fresh, sealed bool, born recall.P
 	}
 	whole, sealed := checksum.Unbroken(encoded)
 	if !whole {
-		return false, true, born, fmt.Errorf("%w: %s is not what was written: its checksum is another", ErrDamaged, path)
+		return false, true, born, fmt.Errorf("%w: %s is not what was written: its checksum is another", ErrDamaged,
+			path)
 	}
 	var found marked
 	if err := json.Unmarshal(encoded, &found); err != nil {
@@ -69,8 +70,8 @@ func claimDirectory(fs durable.FS, c *Config) (fresh, sealed bool, born recall.P
 			"another number than theirs", ErrDamaged, path, found.Node, found.Region)
 	}
 	if found.Version != identityVersion && found.Fleet == own.Fleet && found.RaftID == own.RaftID {
-		return false, sealed, born, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or the "+
-			"file is damaged", ErrIdentity, path, found.Version, identityVersion)
+		return false, sealed, born, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or "+
+			"the file is damaged", ErrIdentity, path, found.Version, identityVersion)
 	}
 	if found.identity != own {
 		return false, sealed, born, fmt.Errorf(

@@ -29,7 +29,8 @@ func TestAWrongBitMakesNoOtherIdentity(t *testing.T) {
 	if err := durable.MakeDir(fs, c.DataDir); err != nil {
 		t.Fatal(err)
 	}
-	if err := markDirectory(fs, c, recall.Part{Formed: map[uint64]string{7: "a", 8: "b"}, Left: []uint64{9}}); err != nil {
+	born := recall.Part{Formed: map[uint64]string{7: "a", 8: "b"}, Left: []uint64{9}}
+	if err := markDirectory(fs, c, born); err != nil {
 		t.Fatal(err)
 	}
 	path := c.path(identityFile)

@@ -58,6 +58,6 @@ func tellFormed(w io.Writer, f *replication.Formation, primary string) {
 		fmt.Fprintf(w, "without %s: by your word, nothing that was acknowledged there is part of the region; it joins "+
 			"with an empty data directory, and does not start with another\n", strings.Join(f.Left, ", "))
 	}
-	fmt.Fprintf(w, "the region now joins the fleet; if none of it has a history and initial-cluster-state is existing, "+
-		"form it, once: mimir fleet init --primary %s\n", primary)
+	fmt.Fprintf(w, "the region now joins the fleet; if no region has a history and initial-cluster-state is "+
+		"existing, form it, once: mimir fleet init --primary %s\n", primary)
 }

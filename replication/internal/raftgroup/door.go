@@ -22,8 +22,8 @@ import (
 var errRefused = errors.New("raftgroup: no member sends that")
 
 // errLeftOut says that a member has to prove first that it is one.
-var errLeftOut = fmt.Errorf("%w: the region was formed without this node, and it has not said that its disk is empty: "+
-	"start it with an empty data directory, and this version", errRefused)
+var errLeftOut = errors.New("raftgroup: it has not said that its disk is empty: start it with an empty data " +
+	"directory, and with a version that says so")
 
 // Bounds of what a message may name. They lie far beyond what any group gets to, and leave as much room above them.
 const (
@@ -195,8 +195,11 @@ func (d *doorman) refuses(m *raftpb.Message, self uint64, s raft.BasicStatus, le
 	}
 	d.refused++
 	if now := d.now(); d.told.IsZero() || now.Sub(d.told) >= refusalsEvery {
-		d.log.Error("a message was refused that no member sends: somebody else speaks in the name of one, or it is "+
-			"broken", "member", peers.NameIn(d.names, m.GetFrom()), "messages", d.refused, "err", err)
+		what := "a message was refused that no member sends: somebody else speaks in the name of one, or it is broken"
+		if errors.Is(err, errLeftOut) {
+			what = "a node without which the region was formed is not heard"
+		}
+		d.log.Error(what, "member", peers.NameIn(d.names, m.GetFrom()), "messages", d.refused, "err", err)
 		d.told, d.refused = now, 0
 	}
 	return true

@@ -35,8 +35,8 @@ type Answer struct {
 	Log *Log `json:"log,omitempty"`
 	// Part is what the asked node has to do with the forming of its region; nil: it is of a version that does not say.
 	Part *Part `json:"part,omitempty"`
-	// Furthest is the last entry that any disk of those in Of was heard to hold, zero if none was; nil: nobody was asked
-	// of, or the asked node is of a version that does not say.
+	// Furthest is the last entry that any disk of those in Of was heard to hold, zero if none was; nil: no question
+	// was about them, or the asked node is of a version that does not say.
 	Furthest *uint64 `json:"furthest,omitempty"`
 }
 
