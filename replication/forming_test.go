@@ -15,7 +15,12 @@ import (
 // waitsFor checks that a node has no leader, for a while, and says for whom it waits.
 func (f *testFleet) waitsFor(name, whom string) {
 	f.t.Helper()
-	for range 300 {
+	f.waitsLong(name, whom, 30*time.Second)
+}
+
+func (f *testFleet) waitsLong(name, whom string, while time.Duration) {
+	f.t.Helper()
+	for range while / (100 * time.Millisecond) {
 		time.Sleep(100 * time.Millisecond)
 		h := f.nodes[name].Health()
 		if h.LeaderRaftID != 0 || h.Term > 1 {
@@ -112,7 +117,7 @@ func TestOnTheFirstDayAMajorityOfEachRegionIsEnough(t *testing.T) {
 		for _, name := range []string{"us-1", "us-2"} {
 			f.start(name)
 		}
-		f.waitsFor("us-1", "us-3")
+		f.waitsLong("us-1", "us-3", 7*time.Second)
 		if p := f.nodes["us-1"].Health().Problem; !strings.Contains(p,
 			"a majority of region eu, of which 0 of 3 nodes say that they know of no history") {
 			f.t.Errorf("says %q", p)
@@ -137,7 +142,7 @@ func TestOnTheFirstDayAMajorityOfEachRegionIsEnough(t *testing.T) {
 		f.empties("us-1", "us-2")
 		f.start("us-1")
 		f.start("us-2")
-		f.waitsFor("us-1", "us-3")
+		f.waitsLong("us-1", "us-3", 7*time.Second)
 		if p := f.nodes["us-1"].Health().Problem; !strings.Contains(p,
 			"this is not the first day of the fleet: node eu-2 of region eu knows of epoch 2") {
 			f.t.Errorf("says %q", p)
@@ -186,7 +191,7 @@ func TestARegionIsFormedByOrderWithoutANode(t *testing.T) {
 			f.t.Errorf("formed alone: %v", err)
 		}
 		f.start("us-2")
-		f.waitsFor("us-1", "us-3")
+		f.waitsLong("us-1", "us-3", 7*time.Second)
 		if p := f.nodes["us-1"].Health().Problem; !strings.Contains(p, "mimir fleet init --primary REGION") {
 			f.t.Errorf("says %q", p)
 		}
