@@ -27,6 +27,9 @@ func (a *API) Cluster() pb.ClusterServer { return &clusterServer{API: a} }
 // MemberList lists the nodes of this region and, if it was made so, those of the other regions that were heard of: they
 // have the names of their regions before their own.
 func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
+	if _, err := s.permitted(ctx, isSomebody); err != nil {
+		return nil, err
+	}
 	if r.Linearizable {
 		if err := s.barrier(ctx); err != nil {
 			return nil, err
