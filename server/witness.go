@@ -23,10 +23,11 @@ type WitnessOptions struct {
 	Logger            *slog.Logger
 
 	again time.Duration // after which a fleet that is not served is tried again; 0: the default
+	bound func(*witnessPorts)
 }
 
-// WitnessFleet is a fleet that a witness votes in, and whom it takes for a node of it. Name, which is the witness' there,
-// and ID are required.
+// WitnessFleet is a fleet that a witness votes in, and whom it takes for a node of it. Name, which is the witness'
+// there, and ID are required.
 type WitnessFleet struct {
 	ID, Name     string
 	FleetKeyFile string
@@ -77,6 +78,9 @@ func RunWitness(ctx context.Context, o WitnessOptions) error {
 	ports, err := o.listen()
 	if err != nil {
 		return err
+	}
+	if o.bound != nil {
+		o.bound(ports)
 	}
 	held, err := (&disk{dir: o.DataDir}).hold()
 	if err != nil {

@@ -105,10 +105,13 @@ func TestAWitnessSaysWhatIsWrongWithItsOptions(t *testing.T) {
 		`name "a=b": use up to 63 letters`:           func(o *WitnessOptions) { o.Fleets[0].Name = "a=b" },
 		"fleet is missing":                           func(o *WitnessOptions) { o.Fleets[0].ID = "" },
 		"data-dir is missing":                        func(o *WitnessOptions) { o.DataDir = "" },
-		"fleet mimir is named twice":                 func(o *WitnessOptions) { o.Fleets = append(o.Fleets, o.Fleets...) },
-		"0 fleets are named":                         func(o *WitnessOptions) { o.Fleets = nil },
+		"fleet mimir is named twice": func(o *WitnessOptions) {
+			o.Fleets = append(o.Fleets, o.Fleets...)
+		},
+		"0 fleets are named": func(o *WitnessOptions) { o.Fleets = nil },
 	} {
-		o := WitnessOptions{Fleets: []WitnessFleet{{Name: "w1", ID: "mimir"}}, DataDir: t.TempDir(), Listen: "127.0.0.1:0"}
+		fleets := []WitnessFleet{{Name: "w1", ID: "mimir"}}
+		o := WitnessOptions{Fleets: fleets, DataDir: t.TempDir(), Listen: "127.0.0.1:0"}
 		change(&o)
 		if err := RunWitness(t.Context(), o); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/witness"
 )
 
@@ -33,6 +35,7 @@ type crew struct {
 // seat is one voter of a crew: it serves, or there is a reason why not, or it has just begun.
 type seat struct {
 	fleet, name string
+	dir         string // where it has served before
 	witness     *witness.Witness
 	why         error
 }
@@ -115,6 +118,7 @@ func (c *crew) keep(ctx context.Context, s *seat) error {
 	for {
 		dir, w, err := c.start(s)
 		if err == nil {
+			s.dir = dir
 			c.turn(ctx, s, w, nil)
 			select {
 			case <-ctx.Done():
@@ -146,6 +150,10 @@ func (c *crew) keep(ctx context.Context, s *seat) error {
 // start begins to serve a fleet.
 func (c *crew) start(s *seat) (dir string, w *witness.Witness, err error) {
 	o := c.options
+	if s.dir != "" && !witness.Used(durable.OS, s.dir) {
+		return s.dir, nil, fmt.Errorf("%w: it is empty now, and the votes of fleet %s were in it: mount it again, or "+
+			"replace the witness by one of another name", replication.ErrDiskLost, s.fleet)
+	}
 	if dir, err = o.place(s.fleet); err != nil {
 		return dir, nil, err
 	}

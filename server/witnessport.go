@@ -106,8 +106,8 @@ func (o *WitnessOptions) advice() (list []string) {
 			add(text)
 		}
 		if others := o.confused(f); len(others) > 0 {
-			add(fmt.Sprintf("nodes of fleet %s can speak as nodes of fleet %s: give each a --fleet-key-file of its own "+
-				"(FLEET=FILE), or set --peer-tls-bind to node", strings.Join(others, ", "), f.ID))
+			add(fmt.Sprintf("nodes of fleet %s can speak as nodes of fleet %s: give each a --fleet-key-file of its "+
+				"own (FLEET=FILE), or set --peer-tls-bind to node", strings.Join(others, ", "), f.ID))
 		}
 	}
 	if o.ListenHTTP != "" && exposed(o.ListenHTTP) {

@@ -23,8 +23,8 @@ func newWitness() *cobra.Command {
 		Long: "Run a witness until SIGTERM or SIGINT. It votes about who is primary, and holds no data but its\n" +
 			"votes. Run it where it does not fail together with a region. A witness that lost its directory\n" +
 			"must not come back under the same name.\n\n" +
-			"It may vote in several fleets: repeat --fleet. Each has its own votes, and what ends those of one, such\n" +
-			"as a full disk, does not touch the others. --name, --fleet-key-file, --peer-tls-allowed-cn and\n" +
+			"It may vote in several fleets: repeat --fleet. Each has its own votes, and what ends those of one,\n" +
+			"such as a full disk, does not touch the others. --name, --fleet-key-file, --peer-tls-allowed-cn and\n" +
 			"--peer-tls-allowed-hostname take FLEET=VALUE for one of them.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -78,9 +78,9 @@ type witnessFlags struct {
 // of returns what each fleet is told.
 func (w *witnessFlags) of() (list []server.WitnessFleet, err error) {
 	for _, fleet := range w.fleets {
-		f := server.WitnessFleet{ID: fleet}
-		f.PeerRule.AllowedCN, f.PeerRule.AllowedHostnames = w.valuesOf(fleet, w.commonNames), w.valuesOf(fleet, w.hostnames)
-		f.PeerRule.Bind = w.bind
+		f := server.WitnessFleet{ID: fleet, PeerRule: server.PeerRule{
+			AllowedCN: w.valuesOf(fleet, w.commonNames), AllowedHostnames: w.valuesOf(fleet, w.hostnames), Bind: w.bind,
+		}}
 		if f.Name, err = single("name", fleet, w.valuesOf(fleet, w.names)); err != nil {
 			return nil, err
 		}

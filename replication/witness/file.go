@@ -78,8 +78,8 @@ func read(fs durable.FS, dir string) (*record, error) {
 	content, err := durable.ReadFile(fs, path)
 	if errors.Is(err, os.ErrNotExist) {
 		if _, err := fs.Stat(filepath.Join(dir, nameFile)); err == nil {
-			return nil, fmt.Errorf("%w: %s is gone, and with it the votes of the witness; %s", contract.ErrDiskLost, path,
-				replace)
+			return nil, fmt.Errorf("%w: %s is gone, and with it the votes of the witness; %s", contract.ErrDiskLost,
+				path, replace)
 		}
 		return nil, nil
 	} else if err != nil {

@@ -22,8 +22,8 @@ import (
 //	dialer:   proof of the key over both nonces (32)
 //	listener: state
 //
-// A listener of several fleets has the keys of all of them, and says keyNone to a key that it does not know if it serves
-// a fleet without one, so that who need not show one goes on without, as towards a listener that has none.
+// A listener of several fleets has the keys of all of them, and says keyNone to a key that it does not know if it
+// serves a fleet without one, so that who need not show one goes on without, as towards a listener that has none.
 //
 // A connection that does not begin with the magic has shown no key; a listener that needs one says so on each stream.
 const (
