@@ -103,7 +103,8 @@ type gatewayRequestKey struct{}
 // follow has the requests of h known by name while they are under way.
 func (g *gatewayRequests) follow(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		one := &gatewayRequest{name: strconv.FormatUint(g.last.Add(1), 10), connection: r.RemoteAddr, context: r.Context()}
+		name := strconv.FormatUint(g.last.Add(1), 10)
+		one := &gatewayRequest{name: name, connection: r.RemoteAddr, context: r.Context()}
 		g.under.Store(one.name, one)
 		defer func() {
 			g.under.Delete(one.name)

@@ -250,20 +250,23 @@ func readAll(ctx context.Context, t *testing.T, c *Config) error {
 func TestADirectoryOfSomebodyElse(t *testing.T) {
 	c := filledDirectory(t)
 	foreign := []byte("somebody put it there")
-	for why, put := range map[string]func(room string) error{
-		"foreign files beside copies and tails": func(room string) error {
+	for _, test := range []struct {
+		why string
+		put func(room string) error
+	}{
+		{"foreign files beside copies and tails", func(room string) error {
 			return errors.Join(os.MkdirAll(room, 0o700), os.WriteFile(filepath.Join(room, "x.rescue"), foreign, 0o600))
-		},
-		"files where copies and tails belong": func(room string) error {
+		}},
+		{"files where copies and tails belong", func(room string) error {
 			return errors.Join(os.RemoveAll(room), os.WriteFile(room, foreign, 0o600))
-		},
+		}},
 	} {
 		for _, room := range []string{"rescue", "staging", "copies"} {
-			if err := put(filepath.Join(c.Replication.DataDir, room)); err != nil {
+			if err := test.put(filepath.Join(c.Replication.DataDir, room)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		t.Run(why, func(t *testing.T) { checkDamaged(t, c, "data-dir") })
+		t.Run(test.why, func(t *testing.T) { checkDamaged(t, c, "data-dir") })
 	}
 	for _, test := range []struct {
 		why    string
