@@ -30,6 +30,7 @@ type Replicator interface {
 	ReadWithin(ctx context.Context, age time.Duration) error
 	Ask(ctx context.Context, request []byte) ([]byte, error)
 	Understood(ctx context.Context, command []byte) error
+	Decided(command []byte) bool
 	Health() *replication.HealthStatus
 	TransferLeader(ctx context.Context, to uint64) error
 	Members(ctx context.Context) ([]replication.NodeStatus, error)
@@ -115,6 +116,9 @@ type Options struct {
 	FailureRest time.Duration
 	// BcryptCost is what hashing a password costs, 4 to 31. Default: that of bcrypt, 10.
 	BcryptCost int
+	// Operator says of a request that Unary or Stream let in whether a rule of the node, outside of users and roles,
+	// makes whoever asks an operator: he may do then what root may beside keys. May be nil.
+	Operator func(ctx context.Context) bool
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -139,6 +143,7 @@ type API struct {
 	logger     *slog.Logger
 
 	*guard
+	operator   func(context.Context) bool // may be nil
 	passwords  *passwords
 	bcryptCost int
 
@@ -178,6 +183,7 @@ func New(o Options) *API {
 		clock:      o.Clock,
 		logger:     cmp.Or(o.Logger, slog.Default()),
 		bcryptCost: cmp.Or(o.BcryptCost, bcrypt.DefaultCost),
+		operator:   o.Operator,
 	}
 	if a.clock == nil {
 		a.clock = clock.Real

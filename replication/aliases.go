@@ -124,6 +124,7 @@ var (
 	ErrUnhealthy       = contract.ErrUnhealthy
 	ErrRemoved         = contract.ErrRemoved
 	ErrDelayed         = contract.ErrDelayed
+	ErrOldNode         = contract.ErrOldNode
 	ErrMessage         = contract.ErrMessage
 	ErrMetadata        = contract.ErrMetadata
 )
