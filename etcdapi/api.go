@@ -143,7 +143,6 @@ type API struct {
 	logger     *slog.Logger
 
 	*guard
-	operator   func(context.Context) bool // may be nil
 	passwords  *passwords
 	bcryptCost int
 
@@ -183,14 +182,13 @@ func New(o Options) *API {
 		clock:      o.Clock,
 		logger:     cmp.Or(o.Logger, slog.Default()),
 		bcryptCost: cmp.Or(o.BcryptCost, bcrypt.DefaultCost),
-		operator:   o.Operator,
 	}
 	if a.clock == nil {
 		a.clock = clock.Real
 	}
 	a.guard = &guard{
 		store: a.store, tokens: o.Tokens, commonNames: o.CommonNames, clock: a.clock, barrier: a.barrier,
-		statusOf: a.statusOf,
+		statusOf: a.statusOf, replicator: o.Replicator, operator: o.Operator,
 	}
 	if a.tokens == nil {
 		a.tokens = token.NewSimple(token.DefaultTTL, a.clock)

@@ -155,20 +155,20 @@ func change[R changed](ctx context.Context, a *API, c []byte, into R) (none R, e
 	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
 	defer cancel()
 	if err := a.replicator.Understood(bounded, c); err != nil {
-		return none, a.notUnderstood(ctx, err)
+		return none, a.statusOf(ctx, notUnderstood(err))
 	}
 	return write(ctx, a, who, c, func(result []byte) (R, error) { return command.DecodeAuthResult(result, into) })
 }
 
 // notUnderstood says why a change of users or roles cannot be yet: for as long as nobody does something about it, or
 // while somebody does not answer.
-func (a *API) notUnderstood(ctx context.Context, err error) error {
+func notUnderstood(err error) error {
 	switch {
-	case ctx.Err() != nil || !errors.Is(err, replication.ErrNotReady):
-		return a.statusOf(ctx, err)
+	case !errors.Is(err, replication.ErrNotReady):
+		return err
 	case errors.Is(err, replication.ErrOldNode):
-		return status.Error(codes.FailedPrecondition, "mimir: users and roles are for fleets of which every node knows "+
-			"them: "+err.Error())
+		return status.Error(codes.FailedPrecondition, "mimir: users and roles are for fleets of which every node "+
+			"knows them: "+err.Error())
 	}
 	return status.Error(codes.Unavailable, "mimir: before users or roles are changed for the first time every node is "+
 		"asked whether it knows them: "+err.Error())

@@ -31,6 +31,8 @@ type guard struct {
 	clock       clock.Clock
 	barrier     func(context.Context) error
 	statusOf    func(context.Context, error) error
+	replicator  Replicator
+	operator    func(context.Context) bool // see Options.Operator
 }
 
 // right says whether somebody may do what was asked, as far as is applied here.

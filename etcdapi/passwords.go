@@ -89,8 +89,8 @@ func (p *passwords) hash(ctx context.Context, do func() error) error {
 	return do()
 }
 
-// check runs do, which compares a password of a user, when it is the turn of who tries. wrong says of its error that the
-// user or the password was wrong.
+// check runs do, which compares a password of a user, when it is the turn of who tries. wrong says of its error that
+// the user or the password was wrong.
 func (p *passwords) check(
 	ctx context.Context, from, user string, do func() error, wrong func(error) bool,
 ) error {

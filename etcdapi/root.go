@@ -24,27 +24,27 @@ type RootShown struct {
 // Root says whether somebody may do what the role root may. enabled is false while users and roles are not: then nobody
 // is root. The error has the words and the code of etcd, where etcd has some. A refusal counts as for any request.
 // Where users and roles may be enabled though this node does not show it yet, nobody is root, and enabled is true.
-func (a *API) Root(ctx context.Context, shown RootShown) (user string, enabled bool, err error) {
-	now := a.store.Auth()
+func (g *guard) Root(ctx context.Context, shown RootShown) (user string, enabled bool, err error) {
+	now := g.store.Auth()
 	if !now.Enabled() {
-		hidden := a.hidden()
+		hidden := hidden(g.replicator)
 		return "", hidden != nil, hidden
 	}
-	up := &catchUp{barrier: a.barrier}
-	user, err = a.root(ctx, &shown, up)
+	up := &catchUp{barrier: g.barrier}
+	user, err = g.root(ctx, &shown, up)
 	if err != nil && !up.tried && up.try(ctx) == nil {
-		user, err = a.root(ctx, &shown, up)
+		user, err = g.root(ctx, &shown, up)
 	}
-	return user, a.store.Auth().Enabled() || a.hidden() != nil, a.statusOf(ctx, err)
+	return user, g.store.Auth().Enabled() || hidden(g.replicator) != nil, g.statusOf(ctx, err)
 }
 
 // RootAsked reports whether users and roles say who may do what only root may, by what this node has: it waits for
 // nothing.
-func (a *API) RootAsked() bool { return a.store.Auth().Enabled() || a.hidden() != nil }
+func (g *guard) RootAsked() bool { return g.store.Auth().Enabled() || hidden(g.replicator) != nil }
 
 // root is Root of those who are root by what is applied here.
-func (a *API) root(ctx context.Context, shown *RootShown, up *catchUp) (user string, err error) {
-	began := a.clock.Now()
+func (g *guard) root(ctx context.Context, shown *RootShown, up *catchUp) (user string, err error) {
+	began := g.clock.Now()
 	may := func(s *auth.State, id auth.Identity) error {
 		err := s.Admin(id)
 		if err == nil && shown.Fresh && s.Enabled() && id.Revision < s.Revision() {
@@ -54,8 +54,8 @@ func (a *API) root(ctx context.Context, shown *RootShown, up *catchUp) (user str
 	}
 	wait := func() error { return up.try(ctx) }
 	for _, text := range shown.Tokens {
-		id, refused := a.judged(func(s *auth.State) (auth.Identity, bool, error) {
-			return a.bearer(s, text, began)
+		id, refused := g.judged(func(s *auth.State) (auth.Identity, bool, error) {
+			return g.bearer(s, text, began)
 		}, may, wait)
 		if refused == nil {
 			return id.User, nil
@@ -67,8 +67,8 @@ func (a *API) root(ctx context.Context, shown *RootShown, up *catchUp) (user str
 	if len(shown.Tokens) > 0 {
 		return "", err
 	}
-	id, err := a.judged(func(s *auth.State) (auth.Identity, bool, error) {
-		if !a.commonNames || shown.CommonName == "" {
+	id, err := g.judged(func(s *auth.State) (auth.Identity, bool, error) {
+		if !g.commonNames || shown.CommonName == "" {
 			return auth.Identity{}, false, nil
 		}
 		return auth.Identity{User: shown.CommonName, Revision: s.Revision()}, false, nil
@@ -77,9 +77,9 @@ func (a *API) root(ctx context.Context, shown *RootShown, up *catchUp) (user str
 }
 
 // hidden says why users and roles may be enabled although this node shows that they are not; nil if that cannot be.
-func (a *API) hidden() error {
-	h := a.replicator.Health()
-	if h.Late != nil && a.replicator.Decided(usersCommand) {
+func hidden(r Replicator) error {
+	h := r.Health()
+	if h.Late != nil && r.Decided(usersCommand) {
 		return status.Error(codes.FailedPrecondition, fmt.Sprintf("mimir: region %s shows its history late, and there "+
 			"were users and roles in it: who is root now is not known here; say who is an operator by "+
 			"operator.allowed-cn or operator.token-file, or ask another region", h.Region))
@@ -101,19 +101,19 @@ func (a *API) hidden() error {
 var usersCommand = command.EncodeAuthEnable(command.AuthEnable{})
 
 // isOperator reports whether a rule of this node, outside of users and roles, says that whoever asks is an operator.
-func (a *API) isOperator(ctx context.Context) bool { return a.operator != nil && a.operator(ctx) }
+func (g *guard) isOperator(ctx context.Context) bool { return g.operator != nil && g.operator(ctx) }
 
 // mayOperate returns nil for whoever may do what operators do: root, and who is an operator by a rule of this node.
-func (a *API) mayOperate(ctx context.Context) error {
-	_, err := a.operates(ctx)
+func (g *guard) mayOperate(ctx context.Context) error {
+	_, err := g.operates(ctx)
 	return err
 }
 
 // operates is asks for what operators do. What an operator by a rule orders is applied as a decision of the server; as
 // long as there never were users, as anybody's, which nodes of before understand.
-func (a *API) operates(ctx context.Context) (asker, error) {
-	if a.isOperator(ctx) {
-		return asker{own: a.store.Auth().Enabled() || a.replicator.Decided(usersCommand)}, nil
+func (g *guard) operates(ctx context.Context) (asker, error) {
+	if g.isOperator(ctx) {
+		return asker{own: g.store.Auth().Enabled() || g.replicator.Decided(usersCommand)}, nil
 	}
-	return a.asks(ctx, isRoot)
+	return g.asks(ctx, isRoot)
 }

@@ -32,8 +32,8 @@ func (u *Understanding) Understood(ctx context.Context, command []byte) error {
 	return nil
 }
 
-// Decided reports whether the history of this node's region has, or had before a copy that it began with, commands which
-// no node understands that does not understand this one, also where the region shows them late (Config.ApplyDelay).
+// Decided reports whether the history of this node's region has commands which no node understands that does not
+// understand this one, also in what a copy began with, and where the region shows them late (Config.ApplyDelay).
 func (u *Understanding) Decided(command []byte) bool {
 	n := u.node
 	if n.config.CommandLevel == nil {

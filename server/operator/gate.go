@@ -99,7 +99,8 @@ type operation struct {
 // begin lets an operator's call in. Whoever gets an operation ends it.
 func (g *Gate) begin(ctx context.Context, name string, call *Call, c *Caller, args []argument) (*operation, error) {
 	id, err := g.identify(ctx, c)
-	o := &operation{entry{op: name, args: args, caller: c, who: id.who, proven: id.proven}, id, g.audit, time.Now()}
+	told := entry{op: name, args: args, caller: c, who: id.who, proven: id.proven, reads: call.Reads}
+	o := &operation{told, id, g.audit, time.Now()}
 	if err != nil {
 		o.outcome, o.err = refused, err
 		o.audit.tell(&o.entry) //nolint:errcheck // it is refused either way
