@@ -126,6 +126,7 @@ var (
 	ErrUnhealthy       = contract.ErrUnhealthy
 	ErrRemoved         = contract.ErrRemoved
 	ErrDelayed         = contract.ErrDelayed
+	ErrOldNode         = contract.ErrOldNode
 	ErrMessage         = contract.ErrMessage
 	ErrMetadata        = contract.ErrMetadata
 )

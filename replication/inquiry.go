@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
@@ -92,17 +93,17 @@ func (q inquiry) understood(ctx context.Context, v fleet.View, level timeline.Le
 			}
 		}
 		if r.Level < level {
-			return fmt.Errorf("a node of region %s is too old: upgrade all nodes first", name)
+			return fmt.Errorf("%w: a node of region %s is too old: upgrade all nodes first", contract.ErrOldNode, name)
 		}
 	}
 	if *q.config.EntryLevel < level {
-		return fmt.Errorf("node %s is too old: upgrade all nodes first", q.config.NodeID)
+		return fmt.Errorf("%w: node %s is too old: upgrade all nodes first", contract.ErrOldNode, q.config.NodeID)
 	}
 	for _, addr := range q.directory.Others() {
 		if r, err := q.report(ctx, addr); err != nil {
 			return fmt.Errorf("the node at %s of this region does not answer: %w", addr, err)
 		} else if r.Level < level {
-			return fmt.Errorf("node %s is too old: upgrade all nodes first", r.Node)
+			return fmt.Errorf("%w: node %s is too old: upgrade all nodes first", contract.ErrOldNode, r.Node)
 		}
 	}
 	return nil
