@@ -88,10 +88,31 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 	if !s.KeptUntil.IsZero() && s.Automatic && s.Paused == "" {
 		warnings = append(warnings, ballot.Moved(len(s.Moves), s.FlapWithin, s.KeptUntil))
 	}
+	if late := v.needsLate(); late != "" {
+		notes = append(notes, late)
+	}
 	if s.Return != "" {
 		notes = append(notes, s.Return)
 	}
 	return warnings, notes
+}
+
+// needsLate says that without this primary there is no majority but with a region that is kept delayed: that stores what
+// comes before others may, and votes for nobody who has less. "" if there is one.
+func (v *Votes) needsLate() string {
+	c := v.config.Applied.State().Charter()
+	view, _ := v.config.Fleet.View()
+	var late []string
+	for _, w := range c.Voters {
+		if l := view.Regions[w.ID].Leader(); w.ID != v.config.Region && l != nil && l.ByOrderAlone() {
+			late = append(late, w.ID)
+		}
+	}
+	if len(late) == 0 || len(c.Voters)-1-len(late) >= c.Majority() {
+		return ""
+	}
+	return fmt.Sprintf("a failover needs the vote of %s, which is kept delayed: should it have more by then than the "+
+		"others, it takes an order, mimir failover --to %s --force", strings.Join(late, ", "), late[0])
 }
 
 // heldSilent says that nobody takes over from a primary which does not answer, since it is held; "" if it answers.
