@@ -178,39 +178,43 @@ func TestAFailoverToThePast(t *testing.T) {
 // without a point it shows everything first.
 func TestARecoveryOfADelayedRegion(t *testing.T) {
 	for want, at := range map[int]*replication.Point{5: {Position: 5}, 10: nil} {
-		shape := func(c *replication.Config) {
-			s := replication.DefaultVotes()
-			s.Lease = 90 * time.Second
-			c.Clock, c.Votes = clock.Unsuspended, &s
-			if c.RegionID == "eu" {
-				c.ApplyDelay = late
-			}
-		}
-		shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shape, func(f *testFleet) {
-			f.holds("us")
-			f.until("eu is delayed", func() bool { return f.nodes["eu-1"].Health().Late != nil })
-			if notes := f.nodes["us-1"].Fleet(f.t.Context()).Notes; !slices.ContainsFunc(notes, func(n string) bool {
-				return strings.Contains(n, "a failover needs the vote of eu, which is kept delayed")
-			}) {
-				f.t.Errorf("notes %q", notes)
-			}
-			for i := range 10 {
-				f.put("us-1", fmt.Sprintf("c%d", i))
-			}
-			f.stored(10)
-			f.kill("us-1")
-			f.kill("ap-1")
-			var err error
-			if at == nil {
-				_, err = f.nodes["eu-1"].Voting().Recover(f.t.Context(), "eu")
-			} else {
-				_, err = f.nodes["eu-1"].Voting().RecoverAt(f.t.Context(), "eu", *at)
-			}
-			if err != nil {
-				f.t.Fatal(err)
-			}
-			f.put("eu-1", "last")
-			f.shown(append(values(0, want), "last"))
-		})
+		t.Run(fmt.Sprint(want), func(t *testing.T) { recovers(t, want, at) })
 	}
+}
+
+func recovers(t *testing.T, want int, at *replication.Point) {
+	shape := func(c *replication.Config) {
+		s := replication.DefaultVotes()
+		s.Lease = 90 * time.Second
+		c.Clock, c.Votes = clock.Unsuspended, &s
+		if c.RegionID == "eu" {
+			c.ApplyDelay = late
+		}
+	}
+	shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shape, func(f *testFleet) {
+		f.holds("us")
+		f.until("eu is delayed", func() bool { return f.nodes["eu-1"].Health().Late != nil })
+		if notes := f.nodes["us-1"].Fleet(f.t.Context()).Notes; !slices.ContainsFunc(notes, func(n string) bool {
+			return strings.Contains(n, "a failover needs the vote of eu, which is kept delayed")
+		}) {
+			f.t.Errorf("notes %q", notes)
+		}
+		for i := range 10 {
+			f.put("us-1", fmt.Sprintf("c%d", i))
+		}
+		f.stored(10)
+		f.kill("us-1")
+		f.kill("ap-1")
+		var err error
+		if at == nil {
+			_, err = f.nodes["eu-1"].Voting().Recover(f.t.Context(), "eu")
+		} else {
+			_, err = f.nodes["eu-1"].Voting().RecoverAt(f.t.Context(), "eu", *at)
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.put("eu-1", "last")
+		f.shown(append(values(0, want), "last"))
+	})
 }
