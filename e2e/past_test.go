@@ -91,6 +91,9 @@ func (p *past) story(ctx context.Context) error {
 	if err := p.awaitSame(ctx); err != nil {
 		return err
 	}
+	if err := p.killLate(ctx); err != nil {
+		return err
+	}
 	if err := p.checkLate(ctx, last.Header.Revision); err != nil {
 		return err
 	}
@@ -112,6 +115,19 @@ func (p *past) awaitSame(ctx context.Context) error {
 		}
 		return missing
 	})
+}
+
+// killLate kills the delayed region while history is held back: it finds that in its log, and shows no more of it.
+func (p *past) killLate(ctx context.Context) error {
+	n := p.eu.Nodes[0]
+	n.Kill()
+	if err := n.Start(); err != nil {
+		return err
+	}
+	if err := p.awaitServing(ctx); err != nil {
+		return err
+	}
+	return p.awaitSame(ctx)
 }
 
 // checkLate checks what a delayed region says of itself and to readers.

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
 )
 
 // late is how late eu is in these tests.
@@ -91,16 +93,22 @@ func TestADelayedRegionShowsWhatIsOld(t *testing.T) {
 
 // A delayed region shows everything before it becomes primary by a switchover, and is delayed again after it.
 func TestASwitchoverToADelayedRegion(t *testing.T) {
-	delayed(t, 1, func(f *testFleet) {
+	delayed(t, 3, func(f *testFleet) {
 		r, err := f.nodes["eu-1"].Switchover(f.t.Context(), "eu")
 		if err != nil || len(r.Warnings) == 0 || r.Pause > time.Second {
 			f.t.Fatalf("%+v, %v", r, err)
 		}
 		f.put("us-1", "c10")
 		f.eventually(values(0, 11))
+		f.kill("eu-3")
 		if r, err := f.nodes["us-1"].Switchover(f.t.Context(), "us"); err != nil {
 			f.t.Fatalf("%+v, %v", r, err)
 		}
+		time.Sleep(5 * time.Second)
+		if f.nodes["eu-1"].Health().Late != nil {
+			f.t.Error("delayed beside a node that may be too old to understand it")
+		}
+		f.start("eu-3")
 		f.until("eu is delayed", func() bool { return f.nodes["eu-1"].Health().Late != nil })
 		f.put("us-1", "c11")
 		f.stored(12)
@@ -163,5 +171,50 @@ func TestAFailoverToThePast(t *testing.T) {
 		if _, err := f.nodes["us-1"].Failover(f.t.Context(), "eu", true); err != nil {
 			f.t.Errorf("at its last position: %v", err)
 		}
+	})
+}
+
+// A recovery of a delayed region ends its history where it was ordered, however long the leases are that it waits for;
+// without a point it shows everything first.
+func TestARecoveryOfADelayedRegion(t *testing.T) {
+	for want, at := range map[int]*replication.Point{5: {Position: 5}, 10: nil} {
+		t.Run(fmt.Sprint(want), func(t *testing.T) { recovers(t, want, at) })
+	}
+}
+
+func recovers(t *testing.T, want int, at *replication.Point) {
+	shape := func(c *replication.Config) {
+		s := replication.DefaultVotes()
+		s.Lease = 90 * time.Second
+		c.Clock, c.Votes = clock.Unsuspended, &s
+		if c.RegionID == "eu" {
+			c.ApplyDelay = late
+		}
+	}
+	shaped(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, shape, func(f *testFleet) {
+		f.holds("us")
+		f.until("eu is delayed", func() bool { return f.nodes["eu-1"].Health().Late != nil })
+		if notes := f.nodes["us-1"].Fleet(f.t.Context()).Notes; !slices.ContainsFunc(notes, func(n string) bool {
+			return strings.Contains(n, "a failover needs the vote of eu, which is kept delayed")
+		}) {
+			f.t.Errorf("notes %q", notes)
+		}
+		for i := range 10 {
+			f.put("us-1", fmt.Sprintf("c%d", i))
+		}
+		f.stored(10)
+		f.kill("us-1")
+		f.kill("ap-1")
+		var err error
+		if at == nil {
+			_, err = f.nodes["eu-1"].Voting().Recover(f.t.Context(), "eu")
+		} else {
+			_, err = f.nodes["eu-1"].Voting().RecoverAt(f.t.Context(), "eu", *at)
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.put("eu-1", "last")
+		f.shown(append(values(0, want), "last"))
 	})
 }

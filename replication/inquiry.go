@@ -111,12 +111,23 @@ func (q inquiry) understood(ctx context.Context, v fleet.View, level timeline.Le
 
 // siblingsLevel asks the other nodes of the region, and returns the lowest level of this node and those that answer.
 func (q inquiry) siblingsLevel(ctx context.Context) timeline.Level {
+	return q.lowest(ctx, *q.config.EntryLevel)
+}
+
+// wholeLevel is siblingsLevel for what can wait: a node that does not answer may be as old as any.
+func (q inquiry) wholeLevel(ctx context.Context) timeline.Level {
+	return q.lowest(ctx, timeline.LevelFirst)
+}
+
+// lowest returns the lowest level of this node and the others of the region, where one that does not answer is of the
+// level silent.
+func (q inquiry) lowest(ctx context.Context, silent timeline.Level) timeline.Level {
 	others := q.directory.Others()
 	levels := make([]timeline.Level, len(others))
 	var asked sync.WaitGroup
 	for i, addr := range others {
 		asked.Go(func() {
-			levels[i] = *q.config.EntryLevel
+			levels[i] = silent
 			if r, err := q.report(ctx, addr); err == nil {
 				levels[i] = r.Level
 			}

@@ -121,7 +121,7 @@ func (n *node) buildSuccession() {
 	})
 	n.delay = delay.New(delay.Config{
 		Region: c.RegionID, Delay: c.ApplyDelay, Bytes: c.DelayBytes, Applied: n.applied, Leadership: n.leadership,
-		Controls: n.proposer, Log: n.log, Clock: c.Clock, Logger: n.logger, Level: newInquiry(n).siblingsLevel,
+		Controls: n.proposer, Log: n.log, Clock: c.Clock, Logger: n.logger, Level: newInquiry(n).wholeLevel,
 		Revision: c.Revision, Timeout: c.callTimeout(),
 	})
 	regions := append(n.otherRegions(), c.RegionID)
@@ -145,7 +145,8 @@ func (n *node) buildSuccession() {
 func newVotes(n *node) *votes.Votes {
 	c := &n.config
 	return votes.New(votes.Config{
-		Region: c.RegionID, Priority: uint8(max(c.Priority, 0)), Timeout: c.callTimeout(), Clock: c.Clock,
+		Region: c.RegionID, Priority: uint8(max(c.Priority, 0)), Delayed: c.ApplyDelay > 0,
+		Timeout: c.callTimeout(), Clock: c.Clock,
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Fence: n.fence, Leader: n.directory, Client: n.client,
 		Group: n.group, Controls: n.proposer,

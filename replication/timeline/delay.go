@@ -50,6 +50,13 @@ func (m *Machine) undelay() (Outcome, string, error) {
 	return Applied, "", nil
 }
 
+// Cut returns what ends the history of a region in the state s at an earlier place, for r to begin there.
+func Cut(s *State, to Cursor, r Reign) *Control {
+	return &Control{
+		Op: OpCut, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Origin: &Origin{Cursor: to}, Claim: &r,
+	}
+}
+
 // cut ends the history at an earlier place, which is shown or to be shown next: nobody saw anything behind it. The
 // claims of reigns that go with the rest stay what the region gave way to, so that its epochs only rise (invariant 6).
 func (m *Machine) cut(c *Control) (Outcome, string, error) {

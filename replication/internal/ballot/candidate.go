@@ -265,12 +265,12 @@ func (c *Candidate) free() (at Instant, ok bool) {
 	return list[m-1], true
 }
 
-// further reports whether a region that may be primary answered and holds more.
+// further reports whether a region that may take over of its own accord answered and holds more.
 func (c *Candidate) further() bool {
 	s := c.view.State
 	for id, a := range c.answers {
 		v := s.Charter().Voter(id)
-		if v == nil || v.Priority == 0 || id == c.id {
+		if v == nil || v.Priority == 0 || id == c.id || a.Late {
 			continue
 		}
 		relation, _ := timeline.Compare(s.Reigns, a.Reigns, s.Cursor.Position, a.Cursor.Position)
@@ -295,7 +295,12 @@ func (c *Candidate) reasons() string {
 		case a == nil:
 			list = append(list, v.ID+" does not answer")
 		case a.Why != nil:
-			list = append(list, a.Why.Text)
+			text := a.Why.Text
+			if a.Late && a.Why.Reason == timeline.ReasonHistory {
+				text += fmt.Sprintf(" (%s is kept delayed and becomes primary by order alone, with all that it holds: "+
+					"mimir failover --to %s --force)", v.ID, v.ID)
+			}
+			list = append(list, text)
 		}
 	}
 	return strings.Join(list, "; ")

@@ -43,6 +43,8 @@ type Answer struct {
 	Cursor timeline.Cursor  `json:"cursor,omitzero"`
 	Reigns []timeline.Reign `json:"reigns,omitempty"`
 	Known  timeline.Known   `json:"known,omitzero"`
+	// Late says that the voter's region shows its history late: it becomes primary by order alone.
+	Late bool `json:"late,omitempty"`
 	// Moves are those of the primary by itself for which the voter voted.
 	Moves []timeline.Move `json:"moves,omitempty"`
 	// Ruler is whom this voter supports, as far as its process remembers.

@@ -105,3 +105,33 @@ func TestARegionOfAHigherPriorityTakesOver(t *testing.T) {
 	charter.Failback, charter.Voter("b").Priority = 0, 9
 	step(90*time.Second, "", "")
 }
+
+// TestARegionThatIsKeptDelayedHasNoPrecedence: it does not take over, however far it is. Where its vote is missing, it
+// is told what to do.
+func TestARegionThatIsKeptDelayedHasNoPrecedence(t *testing.T) {
+	s := reigning("b")
+	const order = "a holds more (a is kept delayed and becomes primary by order alone, with all that it holds: mimir " +
+		"failover --to a --force)"
+	for _, test := range []struct {
+		late, granted bool
+		why           string
+	}{
+		{false, true, "a region that is further has the precedence"},
+		{true, true, ""},
+		{true, false, order + "; witness/w does not answer: gone"},
+		{false, false, "a holds more; witness/w does not answer: gone"},
+	} {
+		c, v := NewCandidate("b"), CandidateView{Term: 1, State: s, Quiet: 10 * time.Second, Supports: Ruler{1, "a"}}
+		asked := c.Step(12*time.Second, v, nil)
+		further := Answer{Granted: test.granted, Cursor: s.Cursor, Reigns: s.Reigns, Late: test.late}
+		if further.Cursor.Position += 10; !test.granted {
+			further.Why = &timeline.Objection{Reason: timeline.ReasonHistory, Text: "a holds more"}
+		}
+		c.Step(12*time.Second, v, Sounded{Call: asked[0].Call, Voter: names[w], Silence: "gone"})
+		c.Step(12*time.Second, v, Sounded{Call: asked[0].Call, Voter: "a", Answer: further})
+		stands := c.Step(12*time.Second, v, Sounded{Call: asked[0].Call, Voter: "b", Answer: Answer{Granted: true}})
+		if c.Why() != test.why || (len(stands) == 1) != (test.why == "") {
+			t.Errorf("%+v: asks %+v, says %q", test, stands, c.Why())
+		}
+	}
+}

@@ -362,7 +362,7 @@ func (v *Voter) refuse(s *timeline.State, call uint64, o *timeline.Objection) {
 // reply tells, beside the answer, what whoever asked has to know next.
 func (v *Voter) reply(s *timeline.State, call uint64, a Answer) {
 	a.Supports, a.Ruler = v.region, v.Supports()
-	a.Cursor, a.Reigns = s.Cursor, s.Reigns
+	a.Cursor, a.Reigns, a.Late = s.Cursor, s.Reigns, s.Delay != nil
 	if b := s.Ballot; b != nil {
 		a.Promised, a.For, a.Known, a.Moves = b.Promised, b.For, b.Bound(), b.Moves
 		if s.Charter() != nil {

@@ -15,26 +15,34 @@ import (
 )
 
 const (
-	// releasedFor is for how long a region goes on to show everything after it was told to: a move takes less.
+	// releasedFor is for how long a region goes on to show everything once nobody waits for it: a move takes less.
 	releasedFor = time.Minute
-	// heldFor is for how long nothing more is shown because of its age once a place was asked for, likewise.
+	// heldFor is for how long nothing more is shown because of its age once an order to begin at a place has ended: what
+	// it began may go on, or it is given again.
 	heldFor = time.Minute
 )
 
-// ShowAll has the region show everything that it has, and all that comes for a minute in this epoch, and returns once
-// it does. On a node that does not lead its region it is ErrNotLeader. ErrNotReady: it did not come so far before ctx
-// ended.
+// ShowAll has the region show everything that it has, and all that comes for a minute after it in this epoch, and
+// returns once it does. On a node that does not lead its region it is ErrNotLeader. ErrNotReady: it did not come so far
+// before ctx ended, or follows nobody.
 func (k *Keeper) ShowAll(ctx context.Context) (timeline.Cursor, error) {
 	if !k.config.Leadership.Leads() {
 		return timeline.Cursor{}, contract.ErrNotLeader
 	}
 	at := k.config.Applied.State().Cursor
-	k.mu.Lock()
-	k.released, k.until = k.config.Clock.Now().Add(releasedFor), at.Epoch
-	k.mu.Unlock()
+	defer k.release(at.Epoch)()
 	k.wake.Nudge()
-	to := at.Position
-	v, err := k.config.Applied.Wait(ctx, func(v *region.View) bool { return v.Shown.Position >= to })
+	to, leads := at.Position, k.config.Leadership.Leads
+	v, err := k.config.Applied.Wait(ctx, func(v *region.View) bool {
+		return v.Shown.Position >= to || v.State.Role() != timeline.Secondary || !leads()
+	})
+	switch {
+	case err != nil || v.Shown.Position >= to:
+	case !leads():
+		err = contract.ErrNotLeader
+	default:
+		err = fmt.Errorf("%w: the region is %s", contract.ErrNotReady, v.State.Role())
+	}
 	if err != nil {
 		err = fmt.Errorf("region %s shows up to position %d by now, of %d: %w", k.config.Region, v.Shown.Position, to,
 			err)
@@ -42,17 +50,42 @@ func (k *Keeper) ShowAll(ctx context.Context) (timeline.Cursor, error) {
 	return v.Shown, err
 }
 
-// Find returns the place of a point in what the region has and does not show, or of where what it shows ends. Errors:
-// ErrRejected if the point is elsewhere, ErrArgument if it makes no sense.
+// release has everything shown until done was called, and for a while after that in the epoch e.
+func (k *Keeper) release(e timeline.Epoch) (done func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.waiting++
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.waiting--
+		k.released, k.until = k.config.Clock.Now().Add(releasedFor), e
+	}
+}
+
+// hold has nothing more shown until ctx ends, and for a while after that.
+func (k *Keeper) hold(ctx context.Context) {
+	k.mu.Lock()
+	k.orders, k.released = k.orders+1, time.Time{}
+	k.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.orders--
+		k.held = k.config.Clock.Now().Add(heldFor)
+	})
+}
+
+// Find returns the place of a point in what the region has and does not show, or of where what it shows ends. Until ctx
+// ends nothing that comes behind it is shown. Errors: ErrRejected if the point is elsewhere, ErrArgument if it makes no
+// sense.
 func (k *Keeper) Find(ctx context.Context, p contract.Point) (timeline.Cursor, error) {
 	v := k.config.Applied.View()
 	if v.State.Delay == nil {
 		return timeline.Cursor{}, fmt.Errorf("%w: region %s is not delayed: all that it has, up to position %d, is "+
 			"applied and cannot be taken back", contract.ErrRejected, k.config.Region, v.State.Cursor.Position)
 	}
-	k.mu.Lock()
-	k.held, k.released = k.config.Clock.Now().Add(heldFor), time.Time{}
-	k.mu.Unlock()
+	k.hold(ctx)
 	switch {
 	case p.Revision != 0:
 		return k.atRevision(ctx, p.Revision)
@@ -131,7 +164,14 @@ func (k *Keeper) atRevision(ctx context.Context, want int64) (timeline.Cursor, e
 				to = r.First - 1 // the reign may raise it by more
 			}
 		}
-		to = min(to, v.Shown.Position+stride)
+		within := to
+		to, err := k.lastEnd(v, min(to, v.Shown.Position+stride))
+		if err != nil {
+			return timeline.Cursor{}, err
+		}
+		if to == v.Shown.Position { // nothing of that frame is shown: another try may ask for an earlier place in it
+			return k.trace(v, within)
+		}
 		o, err := k.config.Controls.Control(ctx, &timeline.Control{
 			Op: timeline.OpDelay, Shown: max(to, v.State.Delay.Shown), Of: of(v, to, k.config.Clock.Now().UTC()),
 		})
@@ -142,10 +182,30 @@ func (k *Keeper) atRevision(ctx context.Context, want int64) (timeline.Cursor, e
 			return timeline.Cursor{}, fmt.Errorf("%w: show the history up to position %d: %s", contract.ErrRejected, to,
 				o.Why)
 		}
-		if after := k.config.Applied.View(); after.Shown.Position == v.Shown.Position {
-			return k.trace(after, to) // within a frame
+	}
+}
+
+// lastEnd returns where the last whole frame ends that the region has and that does not go beyond to; where what it
+// shows ends, if it shows that.
+func (k *Keeper) lastEnd(v *region.View, to timeline.Position) (timeline.Position, error) {
+	p := v.Shown.Position
+	next := tail.History(k.config.Log, v.State.Reigns, p, v.State.Cursor.Position, v.Index+1)
+	for p < to {
+		payload, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return p, fmt.Errorf("find a frame that ends before position %d in the log: %w", to, err)
+		}
+		if h, _ := timeline.ReadHeader(payload); h.Kind == timeline.KindFrame {
+			if h.Last() > to {
+				break
+			}
+			p = h.Last()
 		}
 	}
+	return p, nil
 }
 
 // reach returns by how much what is not shown raises the revision at most: where a reign begins in it, by any number.

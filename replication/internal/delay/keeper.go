@@ -30,7 +30,8 @@ type Config struct {
 	Log        tail.Log
 	Clock      clock.Clock
 	Logger     *slog.Logger
-	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
+	// Level asks the other nodes of the region, and returns the lowest level; of one that does not answer none is known,
+	// and it counts as the oldest.
 	Level func(ctx context.Context) timeline.Level
 	// Revision returns what the embedder counts of its own, which a command raises by one at most and only the
 	// beginning of a reign by more; nil: nothing.
@@ -44,8 +45,10 @@ type Keeper struct {
 	wake   wake.Signal
 
 	mu       sync.Mutex
+	waiting  int       // calls that wait until everything is shown
 	released time.Time // until then everything is shown, in the epoch until: what it is for ends that
 	until    timeline.Epoch
+	orders   int       // to begin in what is not shown: while there are any, nothing more is
 	held     time.Time // until then nothing more is shown because of its age
 	tooOld   bool      // a node of the region, when it was asked last
 }
@@ -83,16 +86,20 @@ func (k *Keeper) step(ctx context.Context) (again bool) {
 	if ctx.Err() != nil || !k.config.Leadership.Leads() {
 		return false
 	}
-	p := k.policy()
-	c := plan(k.config.Applied.View(), p, k.config.Clock.Now())
+	v, p := k.config.Applied.View(), k.policy()
+	c := plan(v, p, k.config.Clock.Now())
 	if c == nil {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
 	defer cancel()
-	before := k.config.Applied.State().Delay
+	before := v.State.Delay
 	if before == nil && !k.understood(ctx) {
 		return false
+	}
+	strides := before != nil && c.Op == timeline.OpDelay && c.Shown == farthest(v)
+	if strides {
+		c.Shown = max(k.whole(v, c.Shown), before.Shown+1)
 	}
 	o, err := k.config.Controls.Control(ctx, c)
 	if err != nil || o.Outcome != timeline.Applied {
@@ -105,7 +112,8 @@ func (k *Keeper) step(ctx context.Context) (again bool) {
 		k.config.Logger.Info("the region shows its history late from here on", "delay", k.config.Delay,
 			"position", c.Receipt.Position)
 	}
-	return (p.delay == 0 || p.released) && k.behind()
+	all := (p.delay == 0 || p.released) && before != nil && c.Shown > before.Shown
+	return strides || all && k.behind()
 }
 
 func (k *Keeper) behind() bool {
@@ -113,27 +121,43 @@ func (k *Keeper) behind() bool {
 	return v.State.Delay != nil && v.Shown.Position < v.State.Cursor.Position
 }
 
+// whole returns where the last whole frame ends that does not go beyond to; to, if there is none, or the log does not
+// tell.
+func (k *Keeper) whole(v *region.View, to timeline.Position) timeline.Position {
+	end, err := k.lastEnd(v, to)
+	if err != nil || end == v.Shown.Position {
+		return to
+	}
+	return end
+}
+
 func (k *Keeper) policy() policy {
 	epoch := k.config.Applied.State().Cursor.Epoch
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return policy{
-		delay: k.config.Delay, bytes: uint64(k.config.Bytes),
-		released: k.until == epoch && k.config.Clock.Now().Before(k.released),
-		held:     k.config.Clock.Now().Before(k.held),
-	}
+	p := policy{delay: k.config.Delay, bytes: uint64(k.config.Bytes)}
+	p.released = k.waiting > 0 || k.until == epoch && k.config.Clock.Now().Before(k.released)
+	p.held = k.orders > 0 || !p.released && k.config.Clock.Now().Before(k.held)
+	return p
 }
 
-// understood reports whether all nodes of the region that answer know what a delay is.
+// understood reports whether all nodes of the region say that they know what a delay is: one that is silent may be too
+// old, and would end when it came to that. A delay can wait.
 func (k *Keeper) understood(ctx context.Context) bool {
 	old := k.config.Level(ctx) < timeline.LevelDelay
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if old && !k.tooOld {
-		k.config.Logger.Warn("the region shows everything: a node of it runs a version that knows no delay; upgrade it")
+		k.config.Logger.Warn("the region shows everything: a node of it does not answer, or runs a version that knows no " +
+			"delay; start it, upgrade it, or remove it")
 	}
 	k.tooOld = old
 	return !old
+}
+
+// ByOrderAlone reports whether this node's region becomes primary by order alone: it shows its history late, or is to.
+func (k *Keeper) ByOrderAlone() bool {
+	return k.config.Delay > 0 || k.config.Applied.State().Delay != nil
 }
 
 // Status returns how late the region is, as this node sees it; nil if it is not.

@@ -8,8 +8,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// stride is how many commands are shown at once, where all of them are to be: the region applies nothing else
-// meanwhile.
+// stride is how many commands are shown at once: the region applies nothing else meanwhile, not even its vote.
 const stride = 20_000
 
 // policy says how late a region is to be.
@@ -17,7 +16,7 @@ type policy struct {
 	delay    time.Duration // zero: it shows everything
 	bytes    uint64        // of history that are held back at most
 	released bool          // somebody wants everything shown
-	held     bool          // somebody looks for a place in what is not shown
+	held     bool          // somebody takes over at a place in what is not shown: whatever else is wanted
 }
 
 // plan returns what the leader of a region proposes next at the time now, nil if nothing. Receipts rise in position and
@@ -34,14 +33,16 @@ func plan(v *region.View, p policy, now time.Time) *timeline.Control {
 	case d == nil:
 		here := &timeline.Receipt{Position: s.Cursor.Position, Time: now.UTC()}
 		return &timeline.Control{Op: timeline.OpDelay, Of: here.Time, Receipt: here}
-	case p.delay == 0 && v.Shown.Position == s.Cursor.Position:
+	case p.delay == 0 && !p.held && v.Shown.Position == s.Cursor.Position:
 		return &timeline.Control{Op: timeline.OpUndelay}
 	}
 	c := &timeline.Control{Op: timeline.OpDelay, Shown: d.Shown}
-	if p.delay == 0 || p.released {
-		c.Shown = max(d.Shown, min(s.Cursor.Position, v.Shown.Position+stride))
-	} else if !p.held {
-		c.Shown = max(d.Shown, old(v, p, now))
+	switch {
+	case p.held:
+	case p.delay == 0 || p.released:
+		c.Shown = max(d.Shown, min(s.Cursor.Position, farthest(v)))
+	case !recovers(s):
+		c.Shown = max(d.Shown, min(old(v, p, now), farthest(v)))
 	}
 	last, at := d.Shown, now.UTC()
 	if n := len(v.Receipts); n > 0 {
@@ -60,6 +61,19 @@ func plan(v *region.View, p policy, now time.Time) *timeline.Control {
 		c.Of = of(v, c.Shown, at)
 	}
 	return c
+}
+
+// farthest returns up to where a region that shows its history late shows it next, at most. A frame may have more than
+// that: it is shown when the last of its commands may be.
+func farthest(v *region.View) timeline.Position {
+	return max(v.State.Delay.Shown, v.Shown.Position) + stride
+}
+
+// recovers reports whether a recovery has made the region the only voter, and its epoch has not begun: it may have been
+// ordered at a point, and is ordered again if its leader was lost meanwhile.
+func recovers(s *timeline.State) bool {
+	c := s.Charter()
+	return c != nil && len(c.Voters) == 1 && c.Voters[0].ID == s.Region
 }
 
 // old returns up to where the history is as old as the delay, or more than may be held back.

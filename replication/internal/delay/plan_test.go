@@ -116,6 +116,31 @@ func TestWhatIsShownIsAsOldAsTheDelay(t *testing.T) {
 			s.policy.released = true
 			s.passes(2 * time.Second)
 		}, "00:01 late from 0; 00:03 shows 20000 of 00:02; 00:04 shows 20005 of 00:02; "},
+		"a backlog comes of age": {policy{delay: 10 * time.Second, bytes: plenty}, func(s *stage) {
+			s.passes(time.Second)
+			s.comes(stride + 5)
+			s.passes(13 * time.Second)
+		}, "00:01 late from 0; 00:12 shows 20000 of 00:02; 00:13 shows 20005 of 00:02; "},
+		"a recovery goes on": {policy{delay: 5 * time.Second, bytes: plenty}, func(s *stage) {
+			s.passes(time.Second)
+			s.comes(1)
+			s.passes(time.Second)
+			state := s.machine.State()
+			c := timeline.Charter{Epoch: 2, Number: 1, Voters: []timeline.Voter{{ID: "eu", Priority: 1}}}
+			state.Ballot = &timeline.Ballot{Charter: c}
+			s.machine = timeline.NewMachine(&state)
+			s.passes(10 * time.Second)
+			s.policy.released = true
+			s.passes(time.Second)
+		}, "00:01 late from 0; 00:13 shows 1 of 00:02; "},
+		"a place is looked for while everything is wanted": {policy{bytes: plenty}, func(s *stage) {
+			s.policy.delay = time.Minute
+			s.passes(time.Second)
+			s.policy.delay, s.policy.held = 0, true
+			s.passes(2 * time.Second)
+			s.comes(1)
+			s.passes(10 * time.Second)
+		}, "00:01 late from 0; "},
 		"somebody looks for a place": {policy{delay: 5 * time.Second, bytes: plenty}, func(s *stage) {
 			s.passes(time.Second)
 			s.comes(1)

@@ -66,10 +66,15 @@ type Report struct {
 	Forming bool `json:"forming,omitempty"`
 	// Late says how late the region shows its history; nil: it shows what it has.
 	Late *Late `json:"late,omitempty"`
+	// OrderOnly says that the region is to show its history late, where it does not yet: see ByOrderAlone.
+	OrderOnly bool `json:"orderOnly,omitempty"`
 	// Warnings are what the leader of the primary says of those who vote, and Notes what is to happen by itself.
 	Warnings []string `json:"warnings,omitempty"`
 	Notes    []string `json:"notes,omitempty"`
 }
+
+// ByOrderAlone reports whether the region becomes primary by order alone: it shows its history late, or is to.
+func (r *Report) ByOrderAlone() bool { return r.Late != nil || r.OrderOnly }
 
 // Late is how late a region shows its history. It travels as JSON: never change a name.
 type Late struct {

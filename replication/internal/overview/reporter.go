@@ -108,8 +108,13 @@ type ReporterConfig struct {
 	Directory Directory
 }
 
-// Late tells how late the region shows its history; nil where it shows what it has.
-type Late interface{ Status() *fleet.Late }
+// Late tells how late the region shows its history.
+type Late interface {
+	// Status is nil where the region shows what it has.
+	Status() *fleet.Late
+	// ByOrderAlone reports whether the region shows its history late, or is to.
+	ByOrderAlone() bool
+}
 
 // Reporter tells how this node and its region are. It is safe for concurrent use.
 type Reporter struct{ config ReporterConfig }
@@ -150,7 +155,7 @@ func (r *Reporter) Report() fleet.Report {
 		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
 		Level: c.Level,
 		Nodes: r.nodes(s.Conf), TakesWrites: new(bool), Voting: fleet.VotingOf(s), Late: c.Late.Status(),
-		Forming: forming,
+		OrderOnly: c.Late.ByOrderAlone(), Forming: forming,
 	}
 	if _, started := c.Life.Started(); !started {
 		return out

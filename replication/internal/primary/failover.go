@@ -129,6 +129,8 @@ func (g *Governor) failOver(ctx context.Context, accepts Force) (*contract.MoveR
 		return nil, fmt.Errorf("%w: region %s has diverged, and a node of it runs a version that cannot go on with "+
 			"what the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
 	}
+	ctx, over := context.WithCancel(ctx)
+	defer over() // until then nothing is shown behind the place that was found
 	order := succession.Takeover{Fenced: loss != nil, Operator: true, Accept: accepted}
 	if order.At, err = (latecomer{g}).place(ctx, accepts.At, report); err != nil {
 		return nil, err

@@ -51,7 +51,8 @@ type Elections interface {
 
 // Late is what the region has and does not show, on its leader. It is safe for concurrent use.
 type Late interface {
-	// Find returns the place of a point in that. Errors: ErrRejected if the point is elsewhere, ErrArgument.
+	// Find returns the place of a point in that; until ctx ends nothing behind it is shown. Errors: ErrRejected if the
+	// point is elsewhere, ErrArgument.
 	Find(ctx context.Context, p contract.Point) (timeline.Cursor, error)
 	// ShowAll returns once everything is shown, and remains so for a while. Errors: ErrNotLeader, ErrNotReady.
 	ShowAll(ctx context.Context) (timeline.Cursor, error)

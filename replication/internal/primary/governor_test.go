@@ -34,6 +34,7 @@ type us struct {
 	fails   map[timeline.Op]error // instead of being decided
 	lines   []string              // that were logged
 	eu, own timeline.Level        // of the nodes of eu, and of the other nodes of us
+	late    bool                  // eu is to be kept delayed, and is not yet
 }
 
 // Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
@@ -119,7 +120,7 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 				u.mu.Lock()
 				defer u.mu.Unlock()
 				return fleet.Report{Region: "eu", Level: u.eu, Leader: true, Role: timeline.Secondary, Cursor: s.Cursor,
-					Reigns: s.Reigns}, nil
+					Reigns: s.Reigns, OrderOnly: u.late}, nil
 			}})
 		g := New(Config{
 			Region: "us", Regions: []string{"eu", "us"}, Founder: true, CallTimeout: time.Second, Clock: clock.Real,

@@ -15,14 +15,15 @@ import (
 type latecomer struct{ Governor *Governor }
 
 // place returns where this region, which takes over, is to begin: at a point in what it has and does not show, or else,
-// nil, at its last position, when it shows everything up to that. The report tells what that costs.
+// nil, at its last position, when it shows everything up to that. The report tells what that costs. A region that has
+// diverged shows nothing more before it takes that back, in the order itself: the rest is shown when it begins.
 func (l latecomer) place(
 	ctx context.Context, p *contract.Point, report *contract.MoveReport,
 ) (*timeline.Cursor, error) {
 	g := l.Governor
 	s := g.config.Applied.State()
 	switch {
-	case p == nil && s.Delay == nil:
+	case p == nil && (s.Delay == nil || s.Role() == timeline.Diverged):
 		return nil, nil
 	case p == nil:
 		began := g.config.Clock.Now()

@@ -15,7 +15,8 @@ type Ballot struct{ Governor *Governor }
 
 // GiveBack switches over to the region to, from this node: it leads the primary, or nothing is done.
 func (b Ballot) GiveBack(ctx context.Context, to string) error {
-	if (latecomer{b.Governor}).late(to) != nil {
+	v, _ := b.Governor.config.Fleet.View()
+	if l := v.Regions[to].Leader(); l != nil && l.ByOrderAlone() {
 		return fmt.Errorf("%w: %s becomes primary by order alone", contract.ErrDelayed, to)
 	}
 	_, err := b.Governor.switchOver(ctx, to)
@@ -31,7 +32,14 @@ func (b Ballot) Vote(ctx context.Context, c *timeline.Control) (region.Outcome, 
 	return region.Outcome{Outcome: r.Outcome, Why: r.Why}, r.Err
 }
 
-// Find returns the place of a point in what this node's region has and does not show.
+// ShowAll returns once this node's region shows everything that it has.
+func (b Ballot) ShowAll(ctx context.Context) error {
+	_, err := b.Governor.config.Late.ShowAll(ctx)
+	return err
+}
+
+// Find returns the place of a point in what this node's region has and does not show. Nothing behind it is shown until
+// ctx ends.
 func (b Ballot) Find(ctx context.Context, p contract.Point) (timeline.Cursor, error) {
 	return b.Governor.config.Late.Find(ctx, p)
 }

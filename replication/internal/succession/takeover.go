@@ -178,11 +178,7 @@ func (o *takeover) keep(m *Machine) {
 
 // cut ends the history of the region of m where it is to begin r. The beginning comes behind that.
 func (o *takeover) cut(m *Machine, r timeline.Reign) {
-	s := m.view.State
-	c := &timeline.Control{
-		Op: timeline.OpCut, At: s.Cursor.Position, Epoch: s.Cursor.Epoch, Origin: &timeline.Origin{Cursor: *o.at},
-		Claim: &r,
-	}
+	c := timeline.Cut(m.view.State, *o.at, r)
 	failed := func(err error) {
 		m.takeover = nil
 		m.fail(o.call, fmt.Errorf("end the history of region %s at position %d: %w", m.region, o.at.Position, err))

@@ -73,6 +73,8 @@ func (v *Votes) behind(s *timeline.State, region string) string {
 		return "no leader of it answers"
 	case l.Role != timeline.Secondary:
 		return "it is " + string(l.Role)
+	case l.ByOrderAlone():
+		return "it is kept delayed, and becomes primary by order alone"
 	}
 	for _, o := range v.holder.Supports() {
 		if o.Voter == region && o.Why != "" {

@@ -53,6 +53,8 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 	case s.Charter() != nil:
 		lease = s.Charter().Promise()
 	}
+	ctx, over := context.WithCancel(ctx)
+	defer over() // until then nothing is shown behind the place
 	place, err := v.place(ctx, at)
 	if err != nil {
 		return nil, err
@@ -65,7 +67,14 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 		return nil, fmt.Errorf("%w: a primary still asks region %s for its support: stop the nodes of the other "+
 			"regions first", contract.ErrNotReady, v.config.Region)
 	}
-	if s = v.config.Applied.State(); s.Charter() == nil { // it lost its ballot, and goes on without votes
+	if s = v.config.Applied.State(); place != nil && *place != s.Cursor { // before there is no way back
+		outcome, why := timeline.Would(s, timeline.Cut(s, *place, timeline.Reign{Primary: s.Region}))
+		if outcome != timeline.Applied {
+			return nil, fmt.Errorf("%w: end the history of region %s at position %d: %s; nothing was changed",
+				contract.ErrRejected, s.Region, place.Position, why)
+		}
+	}
+	if s.Charter() == nil { // it lost its ballot, and goes on without votes
 		r, _, err := v.config.Governor.StandAt(ctx, 0, place)
 		return r, err
 	}
@@ -85,8 +94,11 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 	return r, v.holds(ctx)
 }
 
-// place returns where the region is to begin, nil if at its last position.
+// place returns where the region is to begin, nil if at its last position, of which it shows all then.
 func (v Orders) place(ctx context.Context, at *contract.Point) (*timeline.Cursor, error) {
+	if at == nil && v.config.Applied.State().Delay != nil {
+		return nil, v.config.Governor.ShowAll(ctx)
+	}
 	if at == nil {
 		return nil, nil
 	}

@@ -31,7 +31,10 @@ type Governor interface {
 	Stand(ctx context.Context, e timeline.Epoch, operator bool) (*timeline.Reign, timeline.Mandate, error)
 	// StandAt is Stand by order; where at is not nil, at that place, behind which the region shows nothing.
 	StandAt(ctx context.Context, e timeline.Epoch, at *timeline.Cursor) (*timeline.Reign, timeline.Mandate, error)
-	// Find returns the place of a point in what the region has and does not show.
+	// ShowAll returns once the region shows everything that it has.
+	ShowAll(ctx context.Context) error
+	// Find returns the place of a point in what the region has and does not show; nothing behind it is shown until ctx
+	// ends.
 	Find(ctx context.Context, p contract.Point) (timeline.Cursor, error)
 	// GiveBack switches over to the region to, if this node leads the primary.
 	GiveBack(ctx context.Context, to string) error

@@ -88,10 +88,45 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 	if !s.KeptUntil.IsZero() && s.Automatic && s.Paused == "" {
 		warnings = append(warnings, ballot.Moved(len(s.Moves), s.FlapWithin, s.KeptUntil))
 	}
+	if late := v.needsLate(); late != "" && s.Automatic {
+		notes = append(notes, late)
+	}
 	if s.Return != "" {
 		notes = append(notes, s.Return)
 	}
 	return warnings, notes
+}
+
+// needsLate says that nobody takes over from this primary but by order, or that there is no majority without it but with
+// a region that is kept delayed: that may store something before others, and votes for nobody who has less. "" if there
+// is one.
+func (v *Votes) needsLate() string {
+	c := v.config.Applied.State().Charter()
+	if c == nil {
+		return ""
+	}
+	view, _ := v.config.Fleet.View()
+	var late []string
+	others := false
+	for _, w := range c.Voters {
+		if w.ID == v.config.Region {
+			continue
+		}
+		if l := view.Regions[w.ID].Leader(); l != nil && l.ByOrderAlone() {
+			late = append(late, w.ID)
+		} else if w.Priority > 0 {
+			others = true
+		}
+	}
+	switch {
+	case len(late) == 0 || len(c.Voters)-1-len(late) >= c.Majority() && others:
+		return ""
+	case !others:
+		return fmt.Sprintf("nobody takes over from %s by itself: %s is kept delayed, and becomes primary by order alone",
+			v.config.Region, strings.Join(late, ", "))
+	}
+	return fmt.Sprintf("a failover needs the vote of %s, which is kept delayed: should it have more by then than the "+
+		"others, it takes an order, mimir failover --to %s --force", strings.Join(late, ", "), late[0])
 }
 
 // heldSilent says that nobody takes over from a primary which does not answer, since it is held; "" if it answers.

@@ -34,6 +34,7 @@ type Writes interface {
 type Config struct {
 	Region     string
 	Priority   uint8
+	Delayed    bool          // it is configured to show its history late, and becomes primary by order alone
 	Timeout    time.Duration // of one question that is not bound by the lease
 	Clock      clock.Clock
 	Logger     *slog.Logger
@@ -239,7 +240,7 @@ func (v *Votes) stand(in ballot.Input) {
 	v.mu.Lock()
 	view := ballot.CandidateView{
 		Term: term, State: s, Quiet: quiet, Supports: supports, Beaten: v.holder.Beaten(), Rank: rank,
-		Wall: v.config.Clock.Now(), Dice: v.dice.Uint64(), Late: s.Delay != nil,
+		Wall: v.config.Clock.Now(), Dice: v.dice.Uint64(), Late: s.Delay != nil || v.config.Delayed,
 	}
 	now := v.config.Clock.Elapsed()
 	effects := v.candidate.Step(now, view, in)
@@ -313,13 +314,15 @@ func before(a, b *timeline.Voter) bool {
 	return a.Priority > b.Priority || a.Priority == b.Priority && a.ID < b.ID
 }
 
-// rank returns how many regions are known that had better take over: they have more, or as much and the precedence.
+// rank returns how many regions are known that had better take over: they have more, or as much and the precedence, and
+// do so of their own accord.
 func (v *Votes) rank(s *timeline.State) (n int) {
 	view, _ := v.config.Fleet.View()
 	own := s.Charter().Voter(v.config.Region)
 	for _, voter := range s.Charter().Voters {
 		l := view.Regions[voter.ID].Leader()
-		if own == nil || voter.Priority == 0 || voter.ID == timeline.Latest(s.Reigns).Primary || l == nil {
+		if own == nil || voter.Priority == 0 || voter.ID == timeline.Latest(s.Reigns).Primary || l == nil ||
+			l.ByOrderAlone() {
 			continue
 		}
 		relation, _ := timeline.Compare(s.Reigns, l.Reigns, s.Cursor.Position, l.Cursor.Position)
