@@ -148,7 +148,7 @@ func (k *Keeper) understood(ctx context.Context) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if old && !k.tooOld {
-		k.config.Logger.Warn("the region shows everything: a node of it does not answer, or runs a version that "+
+		k.config.Logger.Warn("the region shows everything: a node of it does not answer, or runs a version that " +
 			"knows no delay; start it, upgrade it, or remove it")
 	}
 	k.tooOld = old
