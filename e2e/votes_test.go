@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mimir-kv/mimir/localfleet"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // smallest is two regions of one node and a witness.
@@ -28,10 +30,15 @@ func startSmallest(t *testing.T) *smallest {
 		t.Fatal(err)
 	}
 	f, err := localfleet.New(localfleet.Options{
-		Dir: dir, Command: []string{binary, "serve"}, Witness: []string{binary, "witness"}, Lease: "1s", Patience: "0s",
+		Dir: dir, Command: []string{binary, "serve"}, Lease: "1s", Patience: "0s",
+		Witness: []string{binary, "witness", "--fleet", "damaged", "--fleet", replication.DefaultFleetID},
 		Regions: []string{"us", "eu"}, Nodes: 1, Direct: true,
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := filepath.Join(f.Witness.Config.DataDir, "fleet-damaged", "ballot")
+	if err := os.MkdirAll(damaged, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	nodes := append(f.Nodes(), f.Witness)
@@ -99,7 +106,8 @@ func puts(c *clientv3.Client, key string) func(ctx context.Context) bool {
 }
 
 // TestTwoNodesAndAWitnessGoOnWithoutEither: the primary stands still past its lease and wakes, and acknowledges nothing
-// then that the other does not know of; the other dies, and the first one goes on.
+// then that the other does not know of; the other dies, and the first one goes on. The witness is one of two fleets, of
+// which the other is damaged.
 func TestTwoNodesAndAWitnessGoOnWithoutEither(t *testing.T) {
 	if testing.Short() || runtime.GOOS == "windows" {
 		t.Skip("real processes")

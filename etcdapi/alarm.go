@@ -19,11 +19,10 @@ const mostAlarms = 256
 // Alarm lists the alarms of the fleet as this node has them, raises the one that there is, NOSPACE, and disarms it. As
 // in etcd it is for the client to say which member's alarm is meant. What raised it raises it again if it still holds.
 func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
-	may := isRoot
-	if r.Action == pb.AlarmRequest_GET {
-		may = isSomebody
+	who, err := s.operates(ctx)
+	if r.Action == pb.AlarmRequest_GET && !s.isOperator(ctx) {
+		who, err = s.asks(ctx, isSomebody)
 	}
-	who, err := s.asks(ctx, may)
 	if err != nil {
 		return nil, err
 	}

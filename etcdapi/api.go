@@ -30,6 +30,7 @@ type Replicator interface {
 	ReadWithin(ctx context.Context, age time.Duration) error
 	Ask(ctx context.Context, request []byte) ([]byte, error)
 	Understood(ctx context.Context, command []byte) error
+	Decided(command []byte) bool
 	Health() *replication.HealthStatus
 	TransferLeader(ctx context.Context, to uint64) error
 	Members(ctx context.Context) ([]replication.NodeStatus, error)
@@ -115,6 +116,9 @@ type Options struct {
 	FailureRest time.Duration
 	// BcryptCost is what hashing a password costs, 4 to 31. Default: that of bcrypt, 10.
 	BcryptCost int
+	// Operator says of a request that Unary or Stream let in whether a rule of the node, outside of users and roles,
+	// makes whoever asks an operator: he may do then what root may beside keys. May be nil.
+	Operator func(ctx context.Context) bool
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -184,7 +188,7 @@ func New(o Options) *API {
 	}
 	a.guard = &guard{
 		store: a.store, tokens: o.Tokens, commonNames: o.CommonNames, clock: a.clock, barrier: a.barrier,
-		statusOf: a.statusOf,
+		statusOf: a.statusOf, replicator: o.Replicator, operator: o.Operator,
 	}
 	if a.tokens == nil {
 		a.tokens = token.NewSimple(token.DefaultTTL, a.clock)

@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"golang.org/x/crypto/bcrypt"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -67,8 +69,26 @@ func (s *authServer) UserChangePassword(
 			return nil, err
 		}
 		r.HashedPassword, r.Password = hashed, ""
+	} else if err := checkHash(r.HashedPassword); err != nil {
+		return nil, err
 	}
 	return changeBy(ctx, s.API, r, new(pb.AuthUserChangePasswordResponse))
+}
+
+// MaxBcryptCost is what a hash costs at most: about a second of a processor, for each login of its user.
+const MaxBcryptCost = 14
+
+// checkHash refuses a hash that a client made, if it would take too long to compare a password with it.
+func checkHash(hash string) error {
+	text, err := base64.StdEncoding.DecodeString(hash)
+	if err != nil {
+		return nil // which is told where it is applied, as in etcd
+	}
+	if cost, err := bcrypt.Cost(text); err == nil && cost > MaxBcryptCost {
+		return status.Errorf(codes.InvalidArgument, "mimir: a hash of a password has a cost of at most %d, not %d",
+			MaxBcryptCost, cost)
+	}
+	return nil
 }
 
 // UserGrantRole gives a role to a user.
@@ -128,25 +148,35 @@ func changeBy[R changed](ctx context.Context, a *API, r proto.Message, into R) (
 
 // change proposes a command that only root may give. A node that does not know of users and roles would stop at it.
 func change[R changed](ctx context.Context, a *API, c []byte, into R) (none R, err error) {
-	who, err := a.asks(ctx, isRoot)
+	who, err := a.operates(ctx)
 	if err != nil {
 		return none, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
 	defer cancel()
 	if err := a.replicator.Understood(bounded, c); err != nil {
-		if ctx.Err() == nil && errors.Is(err, replication.ErrNotReady) {
-			return none, status.Error(codes.FailedPrecondition, "mimir: users and roles are for fleets of which every "+
-				"node knows them: "+err.Error())
-		}
-		return none, a.statusOf(ctx, err)
+		return none, a.statusOf(ctx, notUnderstood(err))
 	}
 	return write(ctx, a, who, c, func(result []byte) (R, error) { return command.DecodeAuthResult(result, into) })
 }
 
+// notUnderstood says why a change of users or roles cannot be yet: for as long as nobody does something about it, or
+// while somebody does not answer.
+func notUnderstood(err error) error {
+	switch {
+	case !errors.Is(err, replication.ErrNotReady):
+		return err
+	case errors.Is(err, replication.ErrOldNode):
+		return status.Error(codes.FailedPrecondition, "mimir: users and roles are for fleets of which every node "+
+			"knows them: "+err.Error())
+	}
+	return status.Error(codes.Unavailable, "mimir: before users or roles are changed for the first time every node is "+
+		"asked whether it knows them: "+err.Error())
+}
+
 // hashed returns the hash of a password in Base64, as it is stored. Only root has one made.
 func (s *authServer) hashed(ctx context.Context, password string) (string, error) {
-	if _, err := s.permitted(ctx, isRoot); err != nil {
+	if err := s.mayOperate(ctx); err != nil {
 		return "", err
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
@@ -164,12 +194,32 @@ func (s *authServer) hashed(ctx context.Context, password string) (string, error
 	return base64.StdEncoding.EncodeToString(hash), nil
 }
 
+// loginPatience bounds for how long a login waits for what the primary has: clients wait five seconds for all of it.
+const loginPatience = 2 * time.Second
+
 // Authenticate gives a token to whoever knows the password of a user. The password is checked against what this node
-// has, once that is what the primary has.
+// has, once that is what the primary has. Where the primary cannot be heard it is checked against what is here: else
+// root could not log in to order a failover. A token of a password that has been changed elsewhere counts only where
+// that is not known either; and nobody is refused by what may be old.
 func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
-	if err := s.barrier(ctx); err != nil {
-		return nil, err
+	patient, enough := context.WithTimeout(ctx, loginPatience)
+	behind := s.barrier(patient)
+	enough()
+	if behind != nil && ctx.Err() != nil {
+		return nil, s.statusOf(ctx, ctx.Err())
 	}
+	response, err := s.login(ctx, r)
+	if err == nil || behind == nil {
+		return response, err
+	}
+	if status.Code(behind) == codes.DeadlineExceeded {
+		behind = rpctypes.ErrGRPCNoLeader // it was the patience that ended
+	}
+	return nil, behind
+}
+
+// login is Authenticate by what is applied here.
+func (s *authServer) login(ctx context.Context, r *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
 	defer cancel()
 	for {
@@ -202,7 +252,7 @@ func (s *authServer) checkPassword(
 		return errors.Is(err, command.ErrAuthFailed) || errors.Is(err, command.ErrNoPasswordUser)
 	}
 	from := s.senderOf(ctx).connection
-	err = s.passwords.check(ctx, from, func() (err error) {
+	err = s.passwords.check(ctx, from, r.Name, func() (err error) {
 		revision, err = now.CheckPassword(r.Name, r.Password)
 		return err
 	}, wrong)

@@ -16,7 +16,7 @@ func told[R any](
 		return response, nil, err
 	}
 	now := a.store.Auth()
-	id, err := a.identity(ctx, now, a.clock.Now())
+	id, _, err := a.identity(ctx, now, a.clock.Now())
 	if err == nil {
 		response, err = answer(now, id)
 	}

@@ -51,7 +51,7 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 // MemberAdd adds a node. etcd's request has no field for a name, by which Mimir knows a node: it stands before the
 // address, as in http://NAME@HOST:PORT.
 func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
-	if _, err := s.permitted(ctx, isRoot); err != nil {
+	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
 	name, address, err := peer(r.PeerURLs)
@@ -120,7 +120,7 @@ func (s *clusterServer) MemberPromote(
 // MemberUpdate changes where a node is reached, for the others to find it, until the node says so itself at its next
 // start. A name before the address has to be the node's.
 func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
-	if _, err := s.permitted(ctx, isRoot); err != nil {
+	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
 	name, address, err := peer(r.PeerURLs)
@@ -153,7 +153,7 @@ func (s *clusterServer) change(
 	ctx context.Context, id uint64, apply func(context.Context, uint64) error,
 	allow func(*replication.NodeStatus) error,
 ) ([]*pb.Member, error) {
-	if _, err := s.permitted(ctx, isRoot); err != nil {
+	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)

@@ -31,6 +31,8 @@ type guard struct {
 	clock       clock.Clock
 	barrier     func(context.Context) error
 	statusOf    func(context.Context, error) error
+	replicator  Replicator
+	operator    func(context.Context) bool // see Options.Operator
 }
 
 // right says whether somebody may do what was asked, as far as is applied here.
@@ -38,7 +40,7 @@ type right func(*auth.State, auth.Identity) error
 
 // mayDo is the right to do a request.
 func (g *guard) mayDo(r proto.Message) right {
-	return func(s *auth.State, id auth.Identity) error { return s.Check(id, r, g.attached) }
+	return func(s *auth.State, id auth.Identity) error { return s.Check(id, r, kv.LeaseKeys{Store: g.store}.Each) }
 }
 
 // isRoot is the right of the role root, and isSomebody that of whoever says who asks.
@@ -51,17 +53,6 @@ func isSomebody(s *auth.State, id auth.Identity) error {
 	return nil
 }
 
-// attached calls visit with the keys of a lease.
-func (g *guard) attached(lease int64, visit func(key []byte) error) error {
-	_, keys, _ := g.store.Lease(lease)
-	for _, key := range keys {
-		if err := visit(key); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // permitted returns who asks if he may. A refusal counts only when this node has what the primary had when it was
 // asked, or that cannot be found out: he may have been given the right a moment ago, elsewhere.
 func (g *guard) permitted(ctx context.Context, may right) (auth.Identity, error) {
@@ -70,23 +61,70 @@ func (g *guard) permitted(ctx context.Context, may right) (auth.Identity, error)
 
 // permittedSince is permitted on a stream that began at a time.
 func (g *guard) permittedSince(ctx context.Context, began time.Time, may right) (auth.Identity, error) {
-	id, err := g.judge(ctx, began, may)
-	if err == nil {
-		return id, nil
-	}
-	if g.barrier(ctx) == nil {
-		id, err = g.judge(ctx, began, may)
-	}
-	return id, g.statusOf(ctx, err)
+	id, err, _ := g.confirmed(ctx, began, may)
+	return id, err
 }
 
-// judge is permitted by what is applied here.
-func (g *guard) judge(ctx context.Context, began time.Time, may right) (auth.Identity, error) {
-	id, err := g.identity(ctx, g.store.Auth(), began)
-	if err != nil {
+// confirmed is permittedSince. unsure says why a refusal could not be confirmed, nil if it was.
+func (g *guard) confirmed(ctx context.Context, began time.Time, may right) (id auth.Identity, err, unsure error) {
+	up := &catchUp{barrier: g.barrier}
+	if id, err = g.judge(ctx, began, may, up); err == nil {
+		return id, nil, nil
+	}
+	if !up.tried {
+		if up.try(ctx) == nil {
+			id, err = g.judge(ctx, began, may, up)
+		}
+	}
+	if err == nil {
+		return id, nil, nil
+	}
+	return id, g.statusOf(ctx, err), up.err
+}
+
+// catchUp has this node wait for what the primary has, once, however often that would be of use for one question.
+type catchUp struct {
+	barrier func(context.Context) error
+	tried   bool
+	err     error
+}
+
+func (u *catchUp) try(ctx context.Context) error {
+	if !u.tried {
+		u.tried, u.err = true, u.barrier(ctx)
+	}
+	return u.err
+}
+
+// judge is permitted by what is applied here. Whoever is refused with a token of a later state than that waits for it.
+func (g *guard) judge(
+	ctx context.Context, began time.Time, may right, up *catchUp,
+) (id auth.Identity, err error) {
+	return g.judged(func(s *auth.State) (auth.Identity, bool, error) { return g.identity(ctx, s, began) }, may,
+		func() error { return up.try(ctx) })
+}
+
+// judged judges whoever asks says that he is; later says that by a token which is of a later state.
+func (g *guard) judged(
+	who func(*auth.State) (id auth.Identity, later bool, err error), may right, wait func() error,
+) (auth.Identity, error) {
+	judge := func() (auth.Identity, bool, error) {
+		s := g.store.Auth()
+		id, later, err := who(s)
+		if err == nil {
+			err = may(s, id)
+		}
+		return id, later, err
+	}
+	id, later, err := judge()
+	if err == nil || !later {
+		return id, err
+	}
+	if err := wait(); err != nil {
 		return auth.Identity{}, err
 	}
-	return id, may(g.store.Auth(), id) // which the token may have waited for
+	id, _, err = judge()
+	return id, err
 }
 
 // since refuses what was read if users or roles have changed since a revision, which is 0 if nobody asked.
@@ -98,39 +136,35 @@ func (g *guard) since(revision uint64) error {
 }
 
 // identity says who asks: by a token, or else by the certificate of the connection, where all clients have one. As long
-// as everybody may do everything, nobody asks.
-func (g *guard) identity(ctx context.Context, s *auth.State, began time.Time) (auth.Identity, error) {
+// as everybody may do everything, nobody asks. later says that a token was made at a state which is not here yet.
+func (g *guard) identity(
+	ctx context.Context, s *auth.State, began time.Time,
+) (id auth.Identity, later bool, err error) {
 	if !s.Enabled() {
-		return auth.Identity{}, nil
+		return auth.Identity{}, false, nil
 	}
 	texts := metadata.ValueFromIncomingContext(ctx, rpctypes.TokenFieldNameGRPC)
 	if len(texts) == 0 {
 		texts = metadata.ValueFromIncomingContext(ctx, rpctypes.TokenFieldNameSwagger)
 	}
 	if len(texts) > 0 {
-		return g.bearer(ctx, s, strings.TrimPrefix(texts[0], "Bearer "), began)
+		return g.bearer(s, texts[0], began)
 	}
 	if name, ok := g.certified(ctx); ok {
-		return auth.Identity{User: name, Revision: s.Revision()}, nil
+		return auth.Identity{User: name, Revision: s.Revision()}, false, nil
 	}
-	return auth.Identity{}, nil
+	return auth.Identity{}, false, nil
 }
 
-// bearer says whose a token is. A token that was made at a state which is not here yet waits for it.
-func (g *guard) bearer(
-	ctx context.Context, s *auth.State, text string, began time.Time,
-) (auth.Identity, error) {
-	claim, err := g.tokens.Read(s, text, began)
-	if claim.Assigned > s.Revision() {
-		if err := g.barrier(ctx); err != nil {
-			return auth.Identity{}, err
-		}
-		claim, err = g.tokens.Read(g.store.Auth(), text, began)
-	}
+// bearer says whose a token is.
+func (g *guard) bearer(s *auth.State, text string, began time.Time) (id auth.Identity, later bool, err error) {
+	claim, err := g.tokens.Read(s, strings.TrimPrefix(text, "Bearer "), began)
+	later = claim.Assigned > s.Revision()
 	if err != nil {
-		return auth.Identity{}, command.ErrInvalidAuthToken
+		return auth.Identity{}, later, command.ErrInvalidAuthToken
 	}
-	return auth.Identity{User: claim.User, Revision: claim.Revision}, nil
+	// What is judged by the state of now is no newer than that.
+	return auth.Identity{User: claim.User, Revision: min(claim.Revision, s.Revision())}, later, nil
 }
 
 // certified returns the common name of the certificate that a connection has shown.
@@ -152,35 +186,6 @@ func (g *guard) certified(ctx context.Context) (name string, ok bool) {
 		}
 	}
 	return "", false
-}
-
-// Root says whether somebody may do what the root role may: who shows a token, or else, with "", a certificate that was
-// verified and has a common name, as far as such names count here. enabled is false while users and roles are not: then
-// nobody is root. The error has the words and the code of etcd. A refusal counts as for any request.
-func (g *guard) Root(ctx context.Context, text, commonName string) (user string, enabled bool, err error) {
-	user, err = g.rootNow(ctx, text, commonName)
-	if err != nil && g.store.Auth().Enabled() && g.barrier(ctx) == nil {
-		user, err = g.rootNow(ctx, text, commonName)
-	}
-	return user, !errors.Is(err, command.ErrAuthNotEnabled), g.statusOf(ctx, err)
-}
-
-// rootNow is Root by what is applied here.
-func (g *guard) rootNow(ctx context.Context, text, commonName string) (user string, err error) {
-	s := g.store.Auth()
-	if !s.Enabled() {
-		return "", command.ErrAuthNotEnabled
-	}
-	id := auth.Identity{}
-	switch {
-	case text != "":
-		if id, err = g.bearer(ctx, s, strings.TrimPrefix(text, "Bearer "), g.clock.Now()); err != nil {
-			return "", err
-		}
-	case g.commonNames:
-		id = auth.Identity{User: commonName, Revision: s.Revision()}
-	}
-	return id.User, g.store.Auth().Admin(id)
 }
 
 // isOutdated reports whether a write was refused where it was applied because this node judged by a state of before.

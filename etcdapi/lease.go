@@ -6,6 +6,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
 )
@@ -95,7 +96,7 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 			}
 		}
 		return isSomebody(now, id)
-	})
+	}, &catchUp{barrier: s.barrier})
 	if err == nil {
 		err = s.since(before)
 	}
@@ -140,6 +141,6 @@ func (g *guard) mayWithKeys(lease int64, may func(*auth.State, auth.Identity, []
 		if err := isSomebody(s, id); err != nil || s.Admin(id) == nil {
 			return err
 		}
-		return g.attached(lease, func(key []byte) error { return may(s, id, key) })
+		return kv.LeaseKeys{Store: g.store}.Each(lease, func(key []byte) error { return may(s, id, key) })
 	}
 }

@@ -57,7 +57,7 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 
 // Hash hashes everything that can be read or watched, at any revision that is not compacted.
 func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.HashResponse, error) {
-	if _, err := s.permitted(ctx, isRoot); err != nil {
+	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.fresh(ctx, replication.Serializable); err != nil {
@@ -73,7 +73,7 @@ func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 // HashKV hashes what can be read at a revision. It is equal on all nodes of all regions (invariant 10), and no
 // compaction changes it. An etcd with the same contents says something else.
 func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
-	if _, err := s.permitted(ctx, isRoot); err != nil {
+	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.fresh(ctx, replication.Serializable); err != nil {
@@ -94,7 +94,7 @@ func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*p
 
 // MoveLeader hands the leadership of this region from this node to another.
 func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
-	if _, err := s.permitted(ctx, isRoot); err != nil {
+	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
 	health := s.replicator.Health()
@@ -122,7 +122,7 @@ var errTransferTooLong = status.Error(codes.Unavailable,
 func (s *maintenanceServer) Defragment(
 	ctx context.Context, _ *pb.DefragmentRequest,
 ) (*pb.DefragmentResponse, error) {
-	if _, err := s.permitted(ctx, isRoot); err != nil {
+	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
 	return &pb.DefragmentResponse{Header: s.header(s.store.Revision())}, nil
@@ -130,7 +130,7 @@ func (s *maintenanceServer) Defragment(
 
 // Downgrade is not offered. Who may not do it is told that first, as by etcd.
 func (s *maintenanceServer) Downgrade(ctx context.Context, _ *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
-	if _, err := s.permitted(ctx, isRoot); err != nil {
+	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
 	return nil, status.Error(codes.Unimplemented, "method Downgrade not implemented")

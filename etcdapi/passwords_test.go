@@ -26,12 +26,16 @@ func TestTryingPasswordsCostsLittle(t *testing.T) {
 		const hashTime = 50 * time.Millisecond
 		p := newPasswords(clock.Real, slog.New(slog.DiscardHandler), DefaultFailureRest)
 		var hashes atomic.Int64
-		try := func(ctx context.Context, from string, err error) error {
-			return p.check(ctx, from, func() error {
+		try := func(ctx context.Context, from, user string, err error) error {
+			return p.check(ctx, from, user, func() error {
 				hashes.Add(1)
 				time.Sleep(hashTime)
 				return err
 			}, func(err error) bool { return errors.Is(err, errWrong) })
+		}
+		const client = "[2001:db8:1:2::77]:7"
+		if err := try(t.Context(), client, "root", nil); err != nil {
+			t.Error(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
@@ -42,7 +46,7 @@ func TestTryingPasswordsCostsLittle(t *testing.T) {
 				for ctx.Err() == nil {
 					// Each with another port, and another address of his network.
 					from := fmt.Sprintf("[2001:db8:1:2::%x]:%d", i, 1000+i)
-					if err := try(ctx, from, errWrong); status.Code(err) == codes.ResourceExhausted {
+					if err := try(ctx, from, "root", errWrong); status.Code(err) == codes.ResourceExhausted {
 						refused.Add(1)
 						time.Sleep(time.Second)
 					}
@@ -50,9 +54,13 @@ func TestTryingPasswordsCostsLittle(t *testing.T) {
 			})
 		}
 		time.Sleep(10 * time.Second)
-		before := time.Now()
-		if err := try(t.Context(), "192.0.2.1:99", nil); err != nil || time.Since(before) > 4*hashTime {
-			t.Errorf("somebody else waited %s: %v", time.Since(before), err)
+		for _, other := range []struct{ what, from, user string }{
+			{"another address", "192.0.2.1:99", "root"}, {"another user of the address", client, "ann"},
+		} {
+			before := time.Now()
+			if err := try(t.Context(), other.from, other.user, nil); err != nil || time.Since(before) > 4*hashTime {
+				t.Errorf("%s waited %s: %v", other.what, time.Since(before), err)
+			}
 		}
 		strangers.Wait()
 		if n := hashes.Load(); n < 20 || n > int64(20*time.Second/hashTime/10)+16 {
@@ -62,8 +70,8 @@ func TestTryingPasswordsCostsLittle(t *testing.T) {
 			t.Error("nobody was refused, however many wait")
 		}
 		time.Sleep(failureMemory)
-		before = time.Now()
-		if err := try(t.Context(), "[2001:db8:1:2::7]:7", nil); err != nil || time.Since(before) != hashTime {
+		before := time.Now()
+		if err := try(t.Context(), "[2001:db8:1:2::7]:7", "root", nil); err != nil || time.Since(before) != hashTime {
 			t.Errorf("what was long ago is remembered: %s, %v", time.Since(before), err)
 		}
 	})
@@ -74,15 +82,15 @@ func TestStrangersAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPasswords(clock.Real, slog.New(slog.DiscardHandler), DefaultFailureRest)
 		fail := func(i int) {
-			p.failed(network(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)), time.Second)
+			p.failed(trier{network(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)), "root"}, time.Second)
 		}
-		for i := range 2 * mostSuspects {
+		for i := range 2 * mostTriers {
 			fail(i)
 		}
-		if n := len(p.suspects); n > mostSuspects+1 {
+		if n := len(p.suspects); n > mostTriers+1 {
 			t.Errorf("%d are remembered", n)
 		}
-		if p.rest(network("10.0.31.255:1")) <= 0 {
+		if p.rest(trier{network("10.0.31.255:1"), "root"}) <= 0 {
 			t.Error("an address for which there was no room does not rest")
 		}
 		time.Sleep(2 * failureMemory)
@@ -91,4 +99,30 @@ func TestStrangersAreForgotten(t *testing.T) {
 			t.Errorf("%d are remembered in the end", n)
 		}
 	})
+}
+
+// Whoever has logged in lately is believed to be himself, a few wrong passwords long, whatever else comes from his
+// address; and of an address no more users are told apart than a few.
+func TestWhoHasLoggedInIsNotKeptWaiting(t *testing.T) {
+	p := newPasswords(clock.Real, slog.New(slog.DiscardHandler), DefaultFailureRest)
+	ann, bob := trier{"192.0.2.1", "ann"}, trier{"192.0.2.1", "bob"}
+	p.passed(ann, true)
+	for i := range 100 {
+		p.failed(trier{"192.0.2.1", fmt.Sprint(i)}, time.Second)
+	}
+	if n := len(p.suspects); n != mostOfAddress+1 {
+		t.Errorf("%d of one address are remembered", n)
+	}
+	if p.rest(bob) <= 0 || !p.suspected(bob) {
+		t.Error("one user more of the address is no suspect")
+	}
+	for i := range passCredit {
+		if p.rest(ann) > 0 || p.suspected(ann) {
+			t.Errorf("who had logged in rests after %d wrong passwords", i)
+		}
+		p.failed(ann, time.Second)
+	}
+	if p.failed(ann, time.Second); p.rest(ann) <= 0 {
+		t.Error("whoever logged in once may try for ever")
+	}
 }

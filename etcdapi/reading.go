@@ -34,7 +34,7 @@ func (a *API) read(ctx context.Context, r proto.Message, serializable bool, rev 
 	if err := fresh(ctx); err != nil {
 		return err
 	}
-	id, err := a.judge(ctx, a.clock.Now(), a.mayDo(r))
+	id, err := a.judge(ctx, a.clock.Now(), a.mayDo(r), &catchUp{barrier: a.barrier})
 	if err != nil {
 		return a.statusOf(ctx, err)
 	}

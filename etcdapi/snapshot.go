@@ -23,7 +23,7 @@ const (
 func (s *maintenanceServer) Snapshot(
 	_ *pb.SnapshotRequest, stream grpc.ServerStreamingServer[pb.SnapshotResponse],
 ) error {
-	if _, err := s.permitted(stream.Context(), isRoot); err != nil {
+	if err := s.mayOperate(stream.Context()); err != nil {
 		return err
 	}
 	if err := s.fresh(stream.Context(), replication.Serializable); err != nil {

@@ -9,6 +9,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/watch"
@@ -83,7 +85,10 @@ func (w *watchStream) create(r *pb.WatchCreateRequest) error {
 	}
 	refused := ""
 	if r.StartRevision >= 0 {
-		refused = w.forbidden(r)
+		var unsure error
+		if refused, unsure = w.forbidden(r); unsure != nil {
+			return unsure
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -127,15 +132,19 @@ func (w *watchStream) open(r *pb.WatchCreateRequest) (*watch.Watcher, error) {
 }
 
 // forbidden says why whoever asks may not watch a range, "" if he may. Of a watch that is there nothing is asked again:
-// as in etcd it goes on, also when users or roles change.
-func (w *watchStream) forbidden(r *pb.WatchCreateRequest) string {
-	_, err := w.permittedSince(w.ctx, w.began, func(s *auth.State, id auth.Identity) error {
+// as in etcd it goes on, also when users or roles change. A refusal is for good, so that there is none while an outage
+// keeps it from being confirmed: the error, unsure, ends the stream, and the client goes on elsewhere.
+func (w *watchStream) forbidden(r *pb.WatchCreateRequest) (reason string, unsure error) {
+	_, err, unsure := w.confirmed(w.ctx, w.began, func(s *auth.State, id auth.Identity) error {
 		return s.ReadRange(id, r.Key, r.RangeEnd)
 	})
-	if err != nil {
-		return err.Error()
+	switch {
+	case err == nil:
+		return "", nil
+	case status.Code(unsure) == codes.Unavailable:
+		return "", unsure
 	}
-	return ""
+	return err.Error(), nil
 }
 
 // admit chooses the ID of a new watch, or says why there can be none. The caller holds mu.

@@ -18,12 +18,21 @@ type response interface{ GetHeader() *pb.ResponseHeader }
 type asker struct {
 	auth.Identity
 	may right
+	own bool // it is done in nobody's name, and nobody's right is asked for
 }
 
 // asks returns who asks for a write, if he may.
 func (g *guard) asks(ctx context.Context, may right) (asker, error) {
 	id, err := g.permitted(ctx, may)
-	return asker{id, may}, err
+	return asker{Identity: id, may: may}, err
+}
+
+// encode returns a command with whose it is.
+func (w *asker) encode(c []byte) []byte {
+	if w.own {
+		return command.EncodeOwn(c)
+	}
+	return command.EncodeAs(w.Identity, c)
 }
 
 // mostJudgements is how often a write is judged anew because users or roles were changed while it was on its way.
@@ -39,11 +48,11 @@ func write[R response](
 		return none, rpctypes.ErrGRPCRequestTooLarge
 	}
 	for n := 1; ; n++ {
-		response, err := propose(ctx, a, command.EncodeAs(who.Identity, c), decode)
+		response, err := propose(ctx, a, who.encode(c), decode)
 		if err == nil {
 			return response, nil
 		}
-		if n == mostJudgements || !isOutdated(err, who.Identity) || a.barrier(ctx) != nil {
+		if n == mostJudgements || who.may == nil || !isOutdated(err, who.Identity) || a.barrier(ctx) != nil {
 			return none, a.statusOf(ctx, err)
 		}
 		if who, err = a.asks(ctx, who.may); err != nil {

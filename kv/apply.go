@@ -109,16 +109,17 @@ func (s *Store) Begin(reign replication.Reign, meta *replication.Metadata) error
 	return nil
 }
 
-// begin moves the revision to where no other history has any.
+// begin moves the revision to where no other history has any, and that of users and roles, if there ever were some.
 func (r *run) begin(reign replication.Reign) error {
 	if !reign.Lossy {
 		return nil
 	}
 	next, err := r.state.Jumped(mvcc.Jump{Epoch: uint64(reign.Epoch), Place: reign.Place, Nonce: reign.Nonce})
-	if err == nil {
-		r.state = next
+	if err != nil {
+		return err
 	}
-	return err
+	r.state = next
+	return r.auth.Jump(r.write)
 }
 
 // commit writes a run with its metadata and shows it to readers and watchers.

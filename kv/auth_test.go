@@ -124,7 +124,8 @@ func TestCommandsAreCheckedWhereTheyAreApplied(t *testing.T) {
 		{"another's lease in a transaction", n.as("alice", txn(opTo("a", 7), opTo("b", 8))), denied},
 		{"a transaction", n.as("alice", txn(opTo("a", 7))), nil},
 		{"a revocation", n.as("alice", n.revoked(8)), denied},
-		{"a compaction", n.as("alice", compact(2)), nil},
+		{"a compaction", n.as("alice", compact(2)), denied},
+		{"a compaction of root's", n.as(auth.Root, compact(2)), nil},
 		{"an alarm", n.as("alice", alarm), denied},
 		{"an alarm of the server", command.EncodeOwn(alarm), nil},
 		{"an expiry", command.EncodeLeaseExpiry(8), nil},
@@ -291,4 +292,22 @@ func TestDamagedUsers(t *testing.T) {
 	if _, err := Open(Options{FS: n.fs, Dir: "store"}); !errors.Is(err, replication.ErrDamaged) {
 		t.Errorf("opened: %v", err)
 	}
+}
+
+// Where the history goes on without what another one may have had behind it, no token of that one is newer. A store in
+// which there never were users stays what nodes of before make of it.
+func TestALossyReignMakesTokensOld(t *testing.T) {
+	n := newNode(t)
+	n.begin(true)
+	if n.Auth().Used() || len(n.Auth().Append(nil)) > 0 {
+		t.Error("it is used without users")
+	}
+	n.apply(append(rooted(), enable())...)
+	before := n.Auth().Revision()
+	n.begin(false)
+	expect(t, "without a loss", n.Auth().Revision(), before)
+	n.begin(true)
+	expect(t, "with a loss", n.Auth().Revision(), before+auth.LossyJump)
+	old := command.EncodeAs(command.Identity{User: "alice", Revision: before + 9}, put("a", "1"))
+	expect(t, "a right of a lost history", n.refused(old), error(command.ErrAuthOldRevision))
 }

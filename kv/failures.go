@@ -141,6 +141,34 @@ func (a *failures) Fatalf(format string, args ...any) {
 	select {}
 }
 
+// outlives has Pebble believe that a note was written of which err says that it was not, once the database is closed,
+// and reports whether it does: Pebble has no way back from that failure, and could not be closed any more. Until then
+// the note waits. Whoever has the store is told, unless he closes it already.
+func (a *failures) outlives(p purpose, err error) bool {
+	a.mu.Lock()
+	opened := a.opened
+	a.mu.Unlock()
+	if p != noting || err == nil || !opened {
+		return false
+	}
+	r := a.room
+	select {
+	case <-r.closing:
+	default:
+		err = fmt.Errorf("kv: the store cannot go on: MANIFEST: %w", err)
+		a.logger.Error("pebble cannot go on", "err", err)
+		if a.tell == nil {
+			return false
+		}
+		go a.tell(err)
+		<-r.closing
+	}
+	r.mu.Lock()
+	r.without = true
+	r.mu.Unlock()
+	return true
+}
+
 // fails ends an opening with err; false if there is none under way.
 func (a *failures) fails(err error, stuck bool) bool {
 	a.mu.Lock()

@@ -126,13 +126,13 @@ func (g *generation) release() { g.mu.RUnlock() }
 
 // close waits for all readers and closes the database.
 func (g *generation) close() error {
+	g.room.stop() // whoever waits for room holds it
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
 		return nil
 	}
 	g.closed = true
-	g.room.stop()
 	err := g.db.Close()
 	if durable.Full(err) {
 		return nil // all that Pebble writes at the end belongs to its log, which is off

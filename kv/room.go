@@ -52,11 +52,13 @@ type room struct {
 	clock  clock.Clock
 	logger *slog.Logger
 
+	once    sync.Once // of stop
 	mu      sync.Mutex
 	open    bool          // before, whoever opens is told
 	closing chan struct{} // closed when nobody waits for room any more
 	lacks   map[purpose]*lack
 	flushes chan struct{} // closed when a flush lacks room, and made anew
+	without bool          // Pebble believes of a note that it was written
 }
 
 // lack is that the last attempt found no room.
@@ -195,8 +197,16 @@ func (r *room) unflushedHeld() error {
 	return nil
 }
 
-// stop ends all waits for room.
-func (r *room) stop() { close(r.closing) }
+// stop ends all waits for room, once and for all.
+func (r *room) stop() { r.once.Do(func() { close(r.closing) }) }
+
+// unnoted reports whether Pebble believes of a note that it was written, and it was not: what it calls durable since
+// then is not, nor obsolete.
+func (r *room) unnoted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.without
+}
 
 // opened says that from now on nobody is told that there is no room.
 func (r *room) opened() {
@@ -237,6 +247,9 @@ func (g *generation) flush() error {
 	for {
 		select {
 		case <-flushed:
+			if r.unnoted() {
+				return ErrClosed
+			}
 			return nil
 		case <-lacks:
 		}

@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -274,6 +275,81 @@ func TestAFullDiskEndsNoStore(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// unsyncedNotes is a disk on which no MANIFEST can be made durable, once it fails.
+type unsyncedNotes struct {
+	vfs.FS
+	fails atomic.Pointer[error]
+}
+
+func (d *unsyncedNotes) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, c)
+	if err != nil || purposes[c] != noting {
+		return f, err
+	}
+	return &unsyncedNote{f, d}, nil
+}
+
+type unsyncedNote struct {
+	vfs.File
+	disk *unsyncedNotes
+}
+
+func (n *unsyncedNote) Sync() error {
+	if err := n.disk.fails.Load(); err != nil {
+		return *err
+	}
+	return n.File.Sync()
+}
+
+func (n *unsyncedNote) SyncData() error { return n.Sync() }
+
+// A store whose notes cannot be made durable waits for room, or tells its owner, says of nothing since then that it is
+// durable, can be closed, and is what it was when it is opened again.
+func TestAStoreWhoseNotesFailCanBeClosed(t *testing.T) {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EIO} {
+		synctest.Test(t, func(t *testing.T) {
+			disk, told := &unsyncedNotes{FS: vfs.NewMem()}, make(chan error, 1)
+			f := fillerOn(t, disk, 0)
+			f.put("k000000")
+			if err := errors.Join(f.Sync(), f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(Options{
+				FS: disk, Dir: "kv", Logger: quiet(), OnFailure: func(err error) { told <- err },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Store = s
+			f.put("k000001")
+			disk.fails.Store(&cause)
+			synced := make(chan error, 1)
+			go func() { synced <- s.Sync() }()
+			if synctest.Wait(); durable.Full(cause) {
+				time.Sleep(time.Minute)
+				told <- Lacking(s)
+			}
+			if err := <-told; !errors.Is(err, cause) {
+				t.Errorf("told %v", err)
+			}
+			if err := s.Close(); err != nil {
+				t.Errorf("closed: %v", err)
+			}
+			if err := <-synced; err == nil {
+				t.Error("what was not noted is durable")
+			}
+			disk.fails.Store(nil)
+			again := fillerOn(t, disk, 0)
+			if got := again.count(); got != 1 && got != 2 { // the other may be there
+				t.Errorf("%d keys, and one was synced", got)
+			}
+			if err := again.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // A store opens on a disk that has no room for the compactions that it owes, and leaves what is free to others.

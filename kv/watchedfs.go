@@ -31,11 +31,22 @@ func (w watched) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 		case err == nil && p == others:
 			return f, nil
 		case err == nil:
-			return &watchedFile{File: f, room: r, purpose: p}, nil
+			return &watchedFile{File: f, failures: w.failures, room: r, purpose: p}, nil
 		case !r.again(p, err):
-			return nil, r.note(p, err)
+			if err = r.note(p, err); w.failures.outlives(p, err) {
+				return unnoted{}, nil
+			}
+			return nil, err
 		}
 	}
+}
+
+// Remove implements vfs.FS. What a note that was not written says is obsolete is not.
+func (w watched) Remove(name string) error {
+	if w.failures.room.unnoted() {
+		return nil
+	}
+	return w.FS.Remove(name)
 }
 
 // OpenDir implements vfs.FS.
@@ -53,9 +64,48 @@ func (w watched) Unwrap() vfs.FS { return w.FS }
 // watchedFile is one that is written for a purpose.
 type watchedFile struct {
 	vfs.File
-	room    *room
-	purpose purpose
-	written int // since the last look at what is free
+	failures *failures
+	room     *room
+	purpose  purpose
+	written  int // since the last look at what is free
+	// Of notes: what no sync has made durable, and where it stands. A sync that finds no room may have lost it.
+	unsynced []byte
+	synced   int64
+}
+
+// unnoted is a file of notes that nobody will read.
+type unnoted struct{ vfs.File }
+
+// Write implements vfs.File.
+func (unnoted) Write(p []byte) (int, error) { return len(p), nil }
+
+// Sync implements vfs.File.
+func (unnoted) Sync() error { return nil }
+
+// SyncData implements vfs.File.
+func (unnoted) SyncData() error { return nil }
+
+// SyncTo implements vfs.File.
+func (unnoted) SyncTo(int64) (bool, error) { return true, nil }
+
+// Preallocate implements vfs.File.
+func (unnoted) Preallocate(int64, int64) error { return nil }
+
+// Prefetch implements vfs.File.
+func (unnoted) Prefetch(int64, int64) error { return nil }
+
+// Fd implements vfs.File.
+func (unnoted) Fd() uintptr { return vfs.InvalidFd }
+
+// Close implements vfs.File.
+func (unnoted) Close() error { return nil }
+
+// done is called with how what was written for a purpose ended.
+func (f *watchedFile) done(err error) error {
+	if err = f.room.note(f.purpose, err); f.failures.outlives(f.purpose, err) {
+		return nil
+	}
+	return err
 }
 
 // Write implements vfs.File.
@@ -68,30 +118,57 @@ func (f *watchedFile) Write(p []byte) (n int, err error) {
 	}
 	for {
 		more, err := f.File.Write(p[n:])
-		n += more
-		if err == nil && f.purpose == noting {
-			f.room.ended(noting, nil)
+		if f.purpose == noting {
+			f.unsynced = append(f.unsynced, p[n:n+more]...)
 		}
-		if err == nil || !f.room.again(f.purpose, err) {
-			return n, f.room.note(f.purpose, err)
+		n += more
+		if err == nil {
+			if f.purpose == noting {
+				f.room.ended(noting, nil)
+			}
+			return n, nil
+		}
+		if !f.room.again(f.purpose, err) {
+			if err = f.done(err); err == nil {
+				n = len(p)
+			}
+			return n, err
 		}
 	}
 }
 
 // Sync implements vfs.File.
-func (f *watchedFile) Sync() error { return f.room.note(f.purpose, f.File.Sync()) }
+func (f *watchedFile) Sync() error { return f.sync(f.File.Sync) }
 
 // SyncData implements vfs.File.
-func (f *watchedFile) SyncData() error { return f.room.note(f.purpose, f.File.SyncData()) }
+func (f *watchedFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+// sync makes durable what was written. Notes are written anew before it is tried again.
+func (f *watchedFile) sync(do func() error) error {
+	err := do()
+	for err != nil && f.room.again(f.purpose, err) {
+		if _, err = f.File.WriteAt(f.unsynced, f.synced); err == nil {
+			err = do()
+		}
+	}
+	if err != nil {
+		return f.done(err)
+	}
+	if f.purpose == noting {
+		f.synced, f.unsynced = f.synced+int64(len(f.unsynced)), nil
+		f.room.ended(noting, nil)
+	}
+	return nil
+}
 
 // SyncTo implements vfs.File.
 func (f *watchedFile) SyncTo(length int64) (bool, error) {
 	full, err := f.File.SyncTo(length)
-	return full, f.room.note(f.purpose, err)
+	return full, f.done(err)
 }
 
 // Close implements vfs.File.
-func (f *watchedFile) Close() error { return f.room.note(f.purpose, f.File.Close()) }
+func (f *watchedFile) Close() error { return f.done(f.File.Close()) }
 
 type watchedDir struct {
 	vfs.File

@@ -75,6 +75,8 @@ type (
 	Late = contract.Late
 	// Point names a place in a history.
 	Point = contract.Point
+	// Formation tells how a region was formed by an order, without all of its nodes.
+	Formation = contract.Formation
 	// MoveReport tells how the primary moved.
 	MoveReport = contract.MoveReport
 	// VoteStatus is who votes about the primary, and what their promises come to.
@@ -124,6 +126,7 @@ var (
 	ErrUnhealthy       = contract.ErrUnhealthy
 	ErrRemoved         = contract.ErrRemoved
 	ErrDelayed         = contract.ErrDelayed
+	ErrOldNode         = contract.ErrOldNode
 	ErrMessage         = contract.ErrMessage
 	ErrMetadata        = contract.ErrMetadata
 )

@@ -40,8 +40,9 @@ type Config struct {
 	ClientURLs []string
 	// Nodes are the voters, this node included, with which the region is first formed: NodeID to peer address. Equal
 	// on all of them; 1, 3, 5 or 7. It is formed once all of them run and have said that their disks are empty: one
-	// that does not answer may hold what the region acknowledged. Afterwards membership is state of the region, and
-	// changed at run time, and the addresses are where to look for the nodes first: they may be others than before.
+	// that does not answer may hold what the region acknowledged. A majority is enough on the first day of a fleet of
+	// several regions, without FleetExists, and by order (FormRegion). Afterwards membership is state of the region,
+	// and changed at run time, and the addresses are where to look for the nodes first: they may be others than before.
 	Nodes map[string]string
 	// Join says that this node is added to a region that exists: it waits to be added as a learner or voter. Nodes
 	// then holds some or all of the members that the region has; this node may be left out.

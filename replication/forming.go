@@ -22,24 +22,35 @@ import (
 //  1. every other node says that its disk is empty too: the region is formed, with these disks;
 //  2. or a node of the region says that it was formed with this very disk among them;
 //  3. or so many nodes with data say that they do not know this one that one of them is in every majority of the region
-//     with it: it was never there.
+//     with it: it was never there;
+//  4. or a majority of the region is empty, nobody who answers holds anything, and it is the first day of the fleet,
+//     as the other regions say (firstDay), or an operator, who vouches for those that do not answer (form).
+//
+// By 4 the region is formed without some of its nodes, and says so from then on (recall.Part.Left): one of them that
+// comes with an empty disk joins, by 3; one that comes with data is not heard, and ends.
 //
 // A node that says that it knows this one with data, or that it was removed, ends it. Its methods are safe for
 // concurrent use.
 type forming struct {
-	node *node
+	node  *node
+	began time.Time
+	turn  sync.Mutex // held while the others are asked
 
 	mu     sync.Mutex
 	blank  bool
-	formed map[uint64]string // the disks with which the region was formed, by Raft identity
-	lacks  string            // for whom a blank node waits, in words
+	born   recall.Part     // with which disks the region was formed, and without whom
+	lacks  string          // for whom a blank node waits, in words
+	proven map[uint64]bool // who of those without whom the region was formed said that it is of this region
 }
 
 // formingEvery is how often a node that waits asks the others.
 const formingEvery = 200 * time.Millisecond
 
-func newForming(n *node, fresh bool, formed map[uint64]string) *forming {
-	return &forming{node: n, blank: fresh && !n.config.Join && len(n.config.Nodes) > 1, formed: formed}
+func newForming(n *node, fresh bool, born recall.Part) *forming {
+	return &forming{
+		node: n, began: n.config.Clock.Now(), blank: fresh && !n.config.Join && len(n.config.Nodes) > 1, born: born,
+		proven: map[uint64]bool{},
+	}
 }
 
 // waits reports whether the node takes no part yet.
@@ -64,20 +75,49 @@ func (f *forming) problem() string {
 func (f *forming) part() recall.Part {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p := recall.Part{Formed: f.formed}
+	p := recall.Part{Formed: f.born.Formed}
 	if f.blank {
 		p.Blank = f.node.disk.ID
+	}
+	for _, id := range f.born.Left {
+		if !f.joined(id) {
+			p.Left = append(p.Left, id)
+		}
 	}
 	return p
 }
 
-// told is what another node of the region said.
-type told struct {
+// told is part, for who asks, and notes what that one says of itself.
+func (f *forming) told(q recall.Question) recall.Part {
+	p := f.part()
+	if slices.Contains(p.Left, q.ID) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.proven[q.ID] = q.Part != nil && p.Of(q.ID, *q.Part)
+	}
+	return p
+}
+
+// admits reports whether the node with this Raft identity is heard.
+func (f *forming) admits(id uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !slices.Contains(f.born.Left, id) || f.proven[id] || f.joined(id)
+}
+
+// joined reports whether a node of the region has described itself.
+func (f *forming) joined(id uint64) bool {
+	return slices.ContainsFunc(f.node.applied.State().Members, func(m timeline.Member) bool { return m.ID == id })
+}
+
+// said is what another node of the region said.
+type said struct {
 	node   string
 	id     uint64
 	silent bool
 	blank  string            // its disk, if that is empty; "": it holds something
 	formed map[uint64]string // with which disks it says that the region was formed
+	left   []uint64          // and without whom
 	ends   error             // why this node must not take part
 }
 
@@ -93,6 +133,7 @@ func (f *forming) run(ctx context.Context) error {
 		}
 		why := f.problem()
 		if why == "" {
+			f.tell()
 			n.group.TakePart()
 			return nil
 		}
@@ -109,10 +150,44 @@ func (f *forming) run(ctx context.Context) error {
 // ask asks the other nodes once, and notes on disk that the node takes part, if it may. Its error says why it never
 // may.
 func (f *forming) ask(ctx context.Context) error {
+	_, _, err := f.take(ctx, func() string { return f.firstDay(ctx) })
+	return err
+}
+
+// take is ask; notFirst says why it is not the first day of the fleet, "" if it is. lacks says why the node still does
+// not take part.
+func (f *forming) take(ctx context.Context, notFirst func() string) (born recall.Part, lacks string, err error) {
+	f.turn.Lock()
+	defer f.turn.Unlock()
+	all := f.askAll(ctx)
+	for _, t := range all {
+		if t.ends != nil {
+			return born, "", t.ends
+		}
+	}
+	if !f.waits() {
+		return f.part(), "", nil
+	}
+	born, lacks = f.judge(all, notFirst)
+	if _, ready := f.node.life.Started(); lacks == "" && !ready {
+		lacks = "the node starts" // it asks once more when it can be asked
+	}
+	if lacks == "" {
+		err = markDirectory(f.node.config.FS, &f.node.config, born)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.lacks = lacks; lacks == "" && err == nil {
+		f.blank, f.born = false, born
+	}
+	return born, lacks, err
+}
+
+// askAll asks all other nodes of the region.
+func (f *forming) askAll(ctx context.Context) (all []said) {
 	ctx, cancel := context.WithTimeout(ctx, f.node.config.callTimeout())
 	defer cancel()
 	c := &f.node.config
-	var all []told
 	var mu sync.Mutex
 	var asked sync.WaitGroup
 	for name, addr := range c.Nodes {
@@ -126,69 +201,69 @@ func (f *forming) ask(ctx context.Context) error {
 		}
 	}
 	asked.Wait()
-	slices.SortFunc(all, func(a, b told) int { return strings.Compare(a.node, b.node) })
-	for _, t := range all {
-		if t.ends != nil {
-			return t.ends
-		}
-	}
-	if !f.waits() {
-		return nil
-	}
-	formed, lacks := f.judge(all)
-	if lacks != "" {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.lacks = lacks
-		return nil
-	}
-	if _, ready := f.node.life.Started(); !ready {
-		return nil // it asks once more when it can be asked
-	}
-	if err := markDirectory(c.FS, c, formed); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.blank, f.formed = false, formed
-	return nil
+	slices.SortFunc(all, func(a, b said) int { return strings.Compare(a.node, b.node) })
+	return all
 }
 
-// judge returns the disks with which the region was formed, nil if nobody knows, or why this node must wait.
-func (f *forming) judge(all []told) (formed map[uint64]string, lacks string) {
+// judge returns how the region was formed, nothing if nobody knows, or why this node must wait. notFirst is asked only
+// where a majority is empty, and the others do not answer.
+func (f *forming) judge(all []said, notFirst func() string) (born recall.Part, lacks string) {
 	own := f.node.disk.ID
 	blank := map[uint64]string{f.node.id: own}
-	var empty, silent []string
-	holding := 0
+	var empty, silent, holding []string
+	var left []uint64
 	for _, t := range all {
 		switch {
 		case t.silent:
-			silent = append(silent, t.node)
+			silent, left = append(silent, t.node), append(left, t.id)
 		case t.formed[f.node.id] == own:
-			return t.formed, ""
+			return recall.Part{Formed: t.formed, Left: t.left}, ""
 		case t.blank != "":
 			blank[t.id] = t.blank
 			empty = append(empty, t.node)
 		default:
-			holding++
+			holding = append(holding, t.node)
+			if t.formed != nil {
+				born = recall.Part{Formed: t.formed, Left: without(t.left, f.node.id)}
+			}
 		}
 	}
 	nodes := len(all) + 1
 	majority := nodes/2 + 1 // of which this one was a part, if it was there: the rest of it holds data
 	switch {
 	case len(empty) == len(all):
-		return blank, ""
-	case holding > nodes-majority:
-		return nil, ""
+		return recall.Part{Formed: blank}, ""
+	case len(holding) > nodes-majority:
+		return born, ""
 	}
 	if len(silent) == 0 { // some hold data, and they are too few to be sure
-		return nil, fmt.Sprintf("%s are empty, and what the others hold is less than a majority of the region: %s",
+		return recall.Part{}, fmt.Sprintf(
+			"%s are empty, and what the others hold is less than a majority of the region: %s",
 			strings.Join(append(empty, f.node.config.NodeID), ", "), wayOut)
 	}
-	lacks = fmt.Sprintf("waits for %s, which may hold what the region acknowledged, and does not answer: start it",
+	lacks = fmt.Sprintf("waits for %s, which may hold what the region acknowledged, and does not answer: start it; "+
+		"if it never was, or is lost for good, start a new node in its place, with an empty data directory",
 		strings.Join(silent, ", "))
-	return nil, lacks + "; if it never was, or is lost for good, start a new node in its place, with an empty data " +
-		"directory"
+	switch {
+	case len(holding) > 0:
+		return recall.Part{}, fmt.Sprintf("%s; %s holds data, so that nobody forms the region anew", lacks,
+			strings.Join(holding, ", "))
+	case len(blank) < majority:
+		return recall.Part{}, fmt.Sprintf("%s; %d of %d nodes are up, and empty, less than a majority", lacks,
+			len(blank), nodes)
+	}
+	if why := notFirst(); why != "" {
+		return recall.Part{}, lacks + why + vouch
+	}
+	return recall.Part{Formed: blank, Left: left}, ""
+}
+
+// vouch is the order that forms a region by a majority of its nodes.
+const vouch = "; or, if nothing that was acknowledged there is needed any more, form the region without it, by " +
+	"order: mimir fleet init --primary REGION, sent to this node"
+
+func without(ids []uint64, id uint64) []uint64 {
+	return slices.DeleteFunc(slices.Clone(ids), func(o uint64) bool { return o == id })
 }
 
 // wayOut is what to do where an empty node is known with data.
@@ -196,9 +271,9 @@ const wayOut = "where a majority of the region's nodes has lost its disks: fail 
 	"data directories of all nodes of this one, and start them"
 
 // askOne asks another node of the region, at addr.
-func (f *forming) askOne(ctx context.Context, name, addr string) told {
+func (f *forming) askOne(ctx context.Context, name, addr string) said {
 	n, q := f.node, newInquiry(f.node)
-	t := told{node: name, id: members.RaftID(n.config.RegionID, name)}
+	t := said{node: name, id: members.RaftID(n.config.RegionID, name)}
 	if members.Known(ctx, n.client, addr, n.config.RegionID, q.self) {
 		t.ends = fmt.Errorf("%w, says node %s; a name is not used twice: add it under another", ErrRemoved, name)
 		return t
@@ -213,12 +288,12 @@ func (f *forming) askOne(ctx context.Context, name, addr string) told {
 		return t
 	}
 	a, spoke, err := recall.Ask(ctx, n.client, addr,
-		recall.Question{ID: n.id, Disk: n.disk.ID, Boot: n.disk.Boot})
+		recall.Question{ID: n.id, Disk: n.disk.ID, Boot: n.disk.Boot, Part: new(f.part())})
 	switch {
 	case err != nil && spoke:
 		t.silent = true
 	case a.Part != nil:
-		t.blank, t.formed = a.Part.Blank, maps.Clone(a.Part.Formed)
+		t.blank, t.formed, t.left = a.Part.Blank, maps.Clone(a.Part.Formed), a.Part.Left
 		if with, ok := t.formed[n.id]; ok && with != n.disk.ID {
 			t.ends = f.known(name)
 		}

@@ -2,6 +2,7 @@ package replication_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,12 @@ import (
 // waitsFor checks that a node has no leader, for a while, and says for whom it waits.
 func (f *testFleet) waitsFor(name, whom string) {
 	f.t.Helper()
-	for range 300 {
+	f.waitsLong(name, whom, 30*time.Second)
+}
+
+func (f *testFleet) waitsLong(name, whom string, while time.Duration) {
+	f.t.Helper()
+	for range while / (100 * time.Millisecond) {
 		time.Sleep(100 * time.Millisecond)
 		h := f.nodes[name].Health()
 		if h.LeaderRaftID != 0 || h.Term > 1 {
@@ -99,5 +105,122 @@ func TestARegionIsFormedByAllItsNodes(t *testing.T) {
 		f.network.HealAll()
 		f.put("us-3", "c1")
 		f.eventually(values(0, 2))
+	})
+}
+
+// TestOnTheFirstDayAMajorityOfEachRegionIsEnough. Who was late joins with an empty disk. Afterwards it is not the first
+// day any more.
+func TestOnTheFirstDayAMajorityOfEachRegionIsEnough(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 3}, func(f *testFleet) {
+		f.stopAll()
+		f.empties(f.names()...)
+		for _, name := range []string{"us-1", "us-2"} {
+			f.start(name)
+		}
+		f.waitsLong("us-1", "us-3", 7*time.Second)
+		if p := f.nodes["us-1"].Health().Problem; !strings.Contains(p,
+			"a majority of region eu, of which 0 of 3 nodes say that they know of no history") {
+			f.t.Errorf("says %q", p)
+		}
+		for _, name := range []string{"eu-1", "eu-2"} {
+			f.start(name)
+		}
+		f.put("us-1", "c0")
+		f.eventually(values(0, 1))
+		f.start("us-3")
+		f.start("eu-3")
+		f.eventually(values(0, 1))
+		f.kill("us-1")
+		f.kill("eu-1")
+		if _, err := f.nodes["eu-2"].Switchover(f.t.Context(), "eu"); err != nil {
+			f.t.Fatal(err)
+		}
+		f.put("us-3", "c1")
+		for _, name := range []string{"us-2", "us-3"} {
+			f.kill(name)
+		}
+		f.empties("us-1", "us-2")
+		f.start("us-1")
+		f.start("us-2")
+		f.waitsLong("us-1", "us-3", 7*time.Second)
+		if p := f.nodes["us-1"].Health().Problem; !strings.Contains(p,
+			"this is not the first day of the fleet: node eu-2 of region eu knows of epoch 2") {
+			f.t.Errorf("says %q", p)
+		}
+	})
+}
+
+// startsNot starts a node, and checks that it ends, at once or later, since its data is of an older life of the region.
+func (f *testFleet) startsNot(name string, meanwhile func()) {
+	f.t.Helper()
+	r, err := replication.NewMultiRegionReplicator(f.configOf(name), &ledger{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	r.SetTransport(f.network.Node(name))
+	err = r.Start(f.t.Context())
+	meanwhile()
+	for range 600 {
+		if err != nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+		err = r.Err()
+	}
+	if !errors.Is(err, replication.ErrDiskLost) || !strings.Contains(err.Error(), "was formed without "+name) {
+		f.t.Errorf("%s: %v", name, err)
+	}
+	_ = r.Shutdown()
+}
+
+// TestARegionIsFormedByOrderWithoutANode: what that acknowledged is not part of it. It is not heard with its data, not
+// even before it knows, and joins with an empty disk.
+func TestARegionIsFormedByOrderWithoutANode(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
+		for _, name := range []string{"c0", "old", "older"} {
+			f.put("us-1", name)
+		}
+		if r, err := f.nodes["us-1"].FormRegion(f.t.Context()); r != nil || err != nil {
+			f.t.Errorf("a node that takes part formed %+v: %v", r, err)
+		}
+		f.stopAll()
+		f.empties("us-1", "us-2")
+		f.start("us-1")
+		if _, err := f.nodes["us-1"].FormRegion(f.t.Context()); !errors.Is(err, replication.ErrRejected) ||
+			!strings.Contains(err.Error(), "1 of 3 nodes are up, and empty, less than a majority") {
+			f.t.Errorf("formed alone: %v", err)
+		}
+		f.start("us-2")
+		f.waitsLong("us-1", "us-3", 7*time.Second)
+		if p := f.nodes["us-1"].Health().Problem; !strings.Contains(p, "mimir fleet init --primary REGION") {
+			f.t.Errorf("says %q", p)
+		}
+		r, err := f.nodes["us-1"].FormRegion(f.t.Context())
+		if err != nil || !slices.Equal(r.Nodes, []string{"us-1", "us-2"}) || !slices.Equal(r.Left, []string{"us-3"}) {
+			f.t.Fatalf("formed %+v: %v", r, err)
+		}
+		f.put("us-2", "c0")
+		older := f.nodes["us-3"].disk
+		f.nodes["us-3"].disk = older.CrashClone(vfs.CrashCloneCfg{})
+		f.network.Isolate("us-3")
+		f.startsNot("us-3", func() { // at first nobody tells it
+			time.Sleep(10 * time.Second)
+			f.kill("us-1") // us-2 would need it
+			f.network.HealAll()
+			f.start("us-1")
+		})
+		f.put("us-1", "c1")
+		f.nodes["us-3"].disk = older
+		f.startsNot("us-3", func() {})
+		f.empties("us-3")
+		f.start("us-3")
+		f.eventually(values(0, 2))
+		f.kill("us-2")
+		f.put("us-3", "c2")
+		f.kill("us-3") // and again, on what it has now
+		f.start("us-3")
+		f.put("us-3", "c3")
+		f.start("us-2")
+		f.eventually(values(0, 4))
 	})
 }

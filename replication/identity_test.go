@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/replication/internal/recall"
 )
 
 func writeText(t *testing.T, fs durable.FS, path string, text []byte) {
@@ -28,7 +29,8 @@ func TestAWrongBitMakesNoOtherIdentity(t *testing.T) {
 	if err := durable.MakeDir(fs, c.DataDir); err != nil {
 		t.Fatal(err)
 	}
-	if err := markDirectory(fs, c, map[uint64]string{7: "a", 8: "b"}); err != nil {
+	born := recall.Part{Formed: map[uint64]string{7: "a", 8: "b"}, Left: []uint64{9}}
+	if err := markDirectory(fs, c, born); err != nil {
 		t.Fatal(err)
 	}
 	path := c.path(identityFile)
@@ -62,7 +64,7 @@ func TestAWrongBitMakesNoOtherIdentity(t *testing.T) {
 	old := []byte(`{"version":1,"fleet":"mimir","region":"us","node":"us-1","raftID":18427803972798480272}` + "\n")
 	old = bytes.Replace(old, []byte("18427803972798480272"), whole[bytes.Index(whole, []byte(`"raftID":`))+9:][:20], 1)
 	writeText(t, fs, path, old)
-	if fresh, sealed, formed, err := claimDirectory(fs, c); fresh || sealed || formed != nil || err != nil {
+	if fresh, sealed, born, err := claimDirectory(fs, c); fresh || sealed || born.Formed != nil || err != nil {
 		t.Errorf("an identity of before: %t, %t, %v", fresh, sealed, err)
 	}
 }

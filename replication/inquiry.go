@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
@@ -25,9 +26,12 @@ type inquiry struct {
 	self      timeline.Member
 	client    *peer.Client
 	directory *members.Directory
+	forming   *forming
 }
 
-func newInquiry(n *node) inquiry { return inquiry{&n.config, n.self(), n.client, n.directory} }
+func newInquiry(n *node) inquiry {
+	return inquiry{&n.config, n.self(), n.client, n.directory, n.forming}
+}
 
 // askTimeout bounds the questions about a node's own past, for which its start waits.
 const askTimeout = time.Second
@@ -40,7 +44,7 @@ func (q inquiry) pastOf(disk recall.Disk, last uint64) *recall.Check {
 		addresses = append(addresses, c.Regions[region]...)
 	}
 	return recall.NewCheck(recall.Config{
-		ID: q.self.ID, Node: c.NodeID, Disk: disk, Last: last,
+		ID: q.self.ID, Node: c.NodeID, Region: c.RegionID, Disk: disk, Last: last, Part: q.forming.part(),
 		Addresses: addresses, Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: q.client,
 	})
 }
@@ -55,7 +59,7 @@ func (q inquiry) account(ctx context.Context, disk recall.Disk, member, at uint6
 	ctx, cancel := context.WithTimeout(ctx, q.config.callTimeout())
 	defer cancel()
 	a, known, err := recall.Ask(ctx, q.client, addr,
-		recall.Question{ID: q.self.ID, Disk: disk.ID, Boot: disk.Boot, At: at})
+		recall.Question{ID: q.self.ID, Disk: disk.ID, Boot: disk.Boot, At: at, Part: new(q.forming.part())})
 	switch {
 	case err != nil:
 		return raftgroup.Account{}, err
@@ -89,17 +93,17 @@ func (q inquiry) understood(ctx context.Context, v fleet.View, level timeline.Le
 			}
 		}
 		if r.Level < level {
-			return fmt.Errorf("a node of region %s is too old: upgrade all nodes first", name)
+			return fmt.Errorf("%w: a node of region %s is too old: upgrade all nodes first", contract.ErrOldNode, name)
 		}
 	}
 	if *q.config.EntryLevel < level {
-		return fmt.Errorf("node %s is too old: upgrade all nodes first", q.config.NodeID)
+		return fmt.Errorf("%w: node %s is too old: upgrade all nodes first", contract.ErrOldNode, q.config.NodeID)
 	}
 	for _, addr := range q.directory.Others() {
 		if r, err := q.report(ctx, addr); err != nil {
 			return fmt.Errorf("the node at %s of this region does not answer: %w", addr, err)
 		} else if r.Level < level {
-			return fmt.Errorf("node %s is too old: upgrade all nodes first", r.Node)
+			return fmt.Errorf("%w: node %s is too old: upgrade all nodes first", contract.ErrOldNode, r.Node)
 		}
 	}
 	return nil

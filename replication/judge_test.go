@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,13 +17,13 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 		"b-": "waits for n1,", "d-": "waits for n1,", "--": "waits for n0, n1,",
 		"bd": "n0, us-1 are empty", "bo": "n0, us-1 are empty", "oo": "",
 		"bbbb": "", "bbb-": "waits for n3,", "ddd-": "", "dddb": "", "dd--": "waits for n2, n3,",
-		"ddb-": "waits for n3,", "ddbb": "n2, n3, us-1 are empty", "f---": "",
+		"ddb-": "waits for n3,", "bb--": "waits for n2, n3,", "ddbb": "n2, n3, us-1 are empty", "f---": "",
 	} {
 		f := &forming{blank: true, node: &node{id: 1, config: Config{NodeID: "us-1"}}}
 		f.node.disk.ID = "own"
-		var all []told
+		var all []said
 		for i, kind := range others {
-			o := told{node: "n" + string(rune('0'+i)), id: uint64(i + 2)}
+			o := said{node: "n" + string(rune('0'+i)), id: uint64(i + 2)}
 			switch kind {
 			case 'b':
 				o.blank = "empty"
@@ -34,13 +36,84 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 			}
 			all = append(all, o)
 		}
-		formed, lacks := f.judge(all)
+		born, lacks := f.judge(all, func() string { return "; not the first day" })
+		formed := born.Formed
 		if want == "" && lacks != "" || !strings.HasPrefix(lacks, want) {
 			t.Errorf("%s: %q, want %q", others, lacks, want)
 		}
 		if known := lacks == "" && strings.Trim(others, "b") == "" || strings.Contains(others, "f"); known !=
 			(formed[1] == "own") {
 			t.Errorf("%s: formed with %v", others, formed)
+		}
+	}
+}
+
+// TestAMajorityIsEnough on the first day of the fleet, and where somebody vouches for the others: if it is empty, and
+// nobody who answers holds anything. Those who do not answer are left out.
+func TestAMajorityIsEnough(t *testing.T) {
+	left := func(ids ...uint64) []uint64 { return ids }
+	for _, c := range []struct {
+		others string // as above
+		left   []uint64
+		lacks  string
+	}{
+		{"b-", left(3), ""},
+		{"bb--", left(4, 5), ""},
+		{"bbb-", left(5), ""},
+		{"-", nil, "1 of 2 nodes are up, and empty, less than a majority"},
+		{"--", nil, "1 of 3 nodes are up, and empty, less than a majority"},
+		{"b---", nil, "2 of 5 nodes are up, and empty, less than a majority"},
+		{"d-", nil, "n0 holds data, so that nobody forms the region anew"},
+		{"bbd-", nil, "n2 holds data, so that nobody forms the region anew"},
+		{"bd", nil, "n0, us-1 are empty"},
+	} {
+		f := &forming{blank: true, node: &node{id: 1, config: Config{NodeID: "us-1"}}}
+		f.node.disk.ID = "own"
+		var all []said
+		for i, kind := range c.others {
+			o := said{node: fmt.Sprintf("n%d", i), id: uint64(i + 2), silent: kind == '-'}
+			if kind == 'b' {
+				o.blank = "empty"
+			}
+			all = append(all, o)
+		}
+		born, lacks := f.judge(all, func() string { return "" })
+		if !strings.Contains(lacks, c.lacks) || (c.lacks == "") != (lacks == "") || !slices.Equal(born.Left, c.left) ||
+			lacks == "" && (born.Formed[1] != "own" || len(born.Formed)+len(born.Left) != len(c.others)+1) {
+			t.Errorf("%s: %q, formed %+v", c.others, lacks, born)
+		}
+	}
+}
+
+// TestTheFirstDayIsWhatAMajorityOfEachOtherRegionSays, and nobody who answers knows better.
+func TestTheFirstDayIsWhatAMajorityOfEachOtherRegionSays(t *testing.T) {
+	none := func(ids ...uint64) (list []word) {
+		for _, id := range ids {
+			list = append(list, word{id: id, node: fmt.Sprintf("eu-%d", id), voters: 3})
+		}
+		return list
+	}
+	for name, c := range map[string]struct {
+		addresses int
+		words     []word
+		want      string // "": it is
+	}{
+		"two of three":     {3, none(1, 2), ""},
+		"all":              {3, none(1, 2, 3), ""},
+		"one of three":     {3, none(1), "start a majority of region eu, of which 1 of 3 nodes say"},
+		"nobody":           {3, nil, "of which 0 of 3 nodes say"},
+		"one node":         {1, []word{{id: 1, node: "eu-1", voters: 1}}, ""},
+		"few addresses":    {1, none(1), "of which 1 of 3 nodes say"},
+		"one by two names": {3, none(1, 1), "of which 1 of 3 nodes say"},
+		"one knows of it": {3, append(none(1, 2), word{id: 3, node: "eu-3", history: "knows of epoch 2"}),
+			"this is not the first day of the fleet: node eu-3 of region eu knows of epoch 2"},
+		"one of two is old": {3, append(none(1), word{id: 2, node: "eu-2", old: true}),
+			"of which 1 of 3 nodes say that they know of no history, and eu-2 is of a version that cannot"},
+		"the third is old": {3, append(none(1, 3), word{id: 2, node: "eu-2", old: true}), ""},
+	} {
+		if got := notFirstDay("eu", c.addresses, c.words); !strings.Contains(got, c.want) ||
+			(c.want == "") != (got == "") {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }

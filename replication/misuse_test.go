@@ -101,6 +101,7 @@ func calls(r *replication.MultiRegionReplicator, ctx context.Context) map[string
 	_, list["Ask"] = r.Ask(ctx, nil)
 	_, list["Switchover"] = r.Switchover(ctx, "us")
 	_, list["AbortSwitchover"] = r.AbortSwitchover(ctx)
+	_, list["FormRegion"] = r.FormRegion(ctx)
 	_, list["Found"] = r.Found(ctx, "us")
 	_, list["Failover"] = r.Failover(ctx, "us", true)
 	list["RegionFailover"] = r.RegionFailover(ctx)

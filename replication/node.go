@@ -191,14 +191,14 @@ func (n *node) lock() error {
 }
 
 func (n *node) bringUpLocked(ctx context.Context) error {
-	fresh, sealed, formed, err := claimDirectory(n.config.FS, &n.config)
+	fresh, sealed, born, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
 		return err
 	}
 	if n.disk, err = recall.Start(n.config.FS, n.config.path(diskFile)); err != nil {
 		return err
 	}
-	n.forming = newForming(n, fresh, formed)
+	n.forming = newForming(n, fresh, born)
 	if err := n.open(fresh); err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}
 	if !n.forming.waits() && (fresh || !sealed) {
-		if err := markDirectory(n.config.FS, &n.config, formed); err != nil {
+		if err := markDirectory(n.config.FS, &n.config, born); err != nil {
 			return errors.Join(err, n.log.Close())
 		}
 	}

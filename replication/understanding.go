@@ -32,6 +32,17 @@ func (u *Understanding) Understood(ctx context.Context, command []byte) error {
 	return nil
 }
 
+// Decided reports whether the history of this node's region has commands which no node understands that does not
+// understand this one, also in what a copy began with, and where the region shows them late (Config.ApplyDelay).
+func (u *Understanding) Decided(command []byte) bool {
+	n := u.node
+	if n.config.CommandLevel == nil {
+		return false
+	}
+	level := n.config.CommandLevel(command)
+	return level > timeline.LevelFirst && n.applied.State().Commands >= level
+}
+
 // tooOld says why the leader of a region cannot apply commands of this level, nil if it can or is not heard.
 func tooOld(level timeline.Level, r fleet.Region) error {
 	l := r.Leader()

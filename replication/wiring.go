@@ -107,6 +107,7 @@ func (n *node) buildSuccession() {
 		Region: c.RegionID, Self: n.self(), Timeout: c.callTimeout(), Clock: c.Clock, Applied: n.applied,
 		Leadership: n.leadership, Directory: n.directory, Group: n.group, Controls: n.proposer, Client: n.client,
 		Logger: n.logger, OnRemoved: n.departure().begin, Disk: n.disk.ID, Boot: n.disk.Boot,
+		Admits: n.forming.admits,
 		OnMet: func(p members.Presence) {
 			n.memory.Note(p.Member.ID, recall.Disk{ID: p.Disk, Starts: p.Member.Starts, Boot: p.Boot}, p.Index)
 		},
@@ -224,7 +225,7 @@ func (n *node) bindGroup() error {
 		Log: n.log, Machine: machine{n.applier, n.life}, Room: n.room, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Caller: members.Caller, Aside: n.forming.waits(),
+		Caller: members.Caller, Aside: n.forming.waits(), Admits: n.forming.admits,
 		Ask: func(ctx context.Context, member, at uint64) (raftgroup.Account, error) {
 			return newInquiry(n).account(ctx, n.disk, member, at)
 		},
@@ -251,7 +252,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.tails.Register(questions)
 	n.rewinds.Register(questions)
 	n.follower.Register(questions)
-	recall.Register(questions, n.config.NodeID, n.memory, n.group.account, n.forming.part)
+	recall.Register(questions, n.config.NodeID, n.memory, n.group.account, n.forming.told)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
 	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve

@@ -34,6 +34,8 @@ const (
 type disk struct {
 	dir   string
 	store bool // there is to be one in it
+	held  bool // this process keeps others out already
+	apart bool // the directories of other fleets in it are not its business
 	keys  atrest.Keys
 	fs    *atrest.FS // nil: plain
 }
@@ -85,7 +87,7 @@ func (d *disk) open(keyFile string, logger *slog.Logger) (held io.Closer, err er
 	if held, err = d.hold(); err != nil {
 		return nil, err
 	}
-	d.fs = atrest.New(vfs.Default, d.keys)
+	d.fs = atrest.New(d.below(), d.keys)
 	if err = d.prepare(logger); err != nil {
 		return nil, errors.Join(err, held.Close())
 	}
@@ -94,6 +96,9 @@ func (d *disk) open(keyFile string, logger *slog.Logger) (held io.Closer, err er
 
 // hold makes the directory and locks it.
 func (d *disk) hold() (io.Closer, error) {
+	if d.held {
+		return io.NopCloser(nil), nil
+	}
 	if err := durable.MakeDir(durable.OS, d.dir); err != nil {
 		return nil, err
 	}
@@ -123,7 +128,7 @@ func (d *disk) check() error {
 
 // survey goes over the files that hold something.
 func (d *disk) survey(each func(atrest.Found) error) error {
-	err := atrest.Survey(vfs.Default, d.dir, func(f atrest.Found) error {
+	err := atrest.Survey(d.below(), d.dir, func(f atrest.Found) error {
 		switch f.Path {
 		case filepath.Join(d.dir, ballastFile), filepath.Join(d.dir, encryptedFile):
 			return nil

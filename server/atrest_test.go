@@ -210,7 +210,8 @@ func TestAWitnessWithKeys(t *testing.T) {
 	line, _ := atrest.NewKey()
 	keys := keyFile(t, line)
 	for range 2 {
-		if err := witnessWith(t, WitnessOptions{DataDir: dir, Name: "w1", EncryptionKeyFile: keys}); err != nil {
+		o := WitnessOptions{DataDir: dir, Fleets: []WitnessFleet{{ID: "f", Name: "w1"}}, EncryptionKeyFile: keys}
+		if err := witnessWith(t, o); err != nil {
 			t.Fatal(err)
 		}
 	}

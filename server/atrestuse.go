@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -72,14 +73,28 @@ func (d *disk) use() ([]KeyUse, error) {
 	return all, err
 }
 
-// RewriteAtRest puts all of a data directory in which no node runs under the first key of the file, or makes it plain.
-// It returns how many files it wrote anew, and how long they are.
+// RewriteAtRest puts all of a data directory in which no node or witness runs under the first key of the file, or makes
+// it plain. It returns how many files it wrote anew, and how long they are.
 func RewriteAtRest(dir, keyFile string, logger *slog.Logger) (files int, bytes int64, err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return 0, 0, err
 	}
 	keepPrivate()
-	d := &disk{dir: dir}
+	fleets, err := filepath.Glob(filepath.Join(dir, fleetPrefix+"*")) // of a witness
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, one := range append([]string{dir}, fleets...) {
+		n, size, err := rewrite(one, keyFile, logger)
+		if files, bytes = files+n, bytes+size; err != nil {
+			return files, bytes, err
+		}
+	}
+	return files, bytes, nil
+}
+
+func rewrite(dir, keyFile string, logger *slog.Logger) (files int, bytes int64, err error) {
+	d := &disk{dir: dir, apart: true}
 	held, err := d.open(keyFile, logger)
 	if err != nil {
 		return 0, 0, aNode.explained(dir, err)

@@ -22,7 +22,7 @@ type tenant struct {
 
 var (
 	aNode    = tenant{"node", "nothing inside but old files under rescue", replaceMember}
-	aWitness = tenant{"witness", "nothing inside", "replace the witness by one of another name: see \"A witness is " +
+	aWitness = tenant{"witness", "nothing inside", "replace the witness by one of another name: see \"A voter is " +
 		"lost\" in docs/failover.md"}
 )
 

@@ -41,11 +41,12 @@ type leavable struct {
 func newLeavable(c net.Conn) *leavable { return &leavable{Conn: c, pace: newPace(time.Now())} }
 
 // longestWait bounds how long a client waits that sends nothing but trifles, at a time: its connection may be closed.
+// While it waits like that it is heard no more at a time than what may be trifles of as long.
 const longestWait = time.Second
 
 // Read implements net.Conn.
 func (c *leavable) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.Conn.Read(p[:c.pace.most(len(p), time.Now())])
 	if wait := c.pace.hear(p[:n], time.Now()); wait > 0 {
 		time.Sleep(min(wait, longestWait))
 	}

@@ -81,7 +81,7 @@ func (s *server) operators() string {
 	switch ways := s.config.Operator.ways(); {
 	case len(ways) > 0:
 		return strings.Join(ways, ", ")
-	case s.gate.Everybody(context.Background()):
+	case s.gate.Everybody():
 		return admin.Everybody
 	default:
 		return "root"

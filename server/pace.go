@@ -33,6 +33,14 @@ func newPace(now time.Time) pace {
 	return pace{skip: len(preface), budget: trifleBurst, at: now}
 }
 
+// most returns how many of n bytes are to be read: in debt, no more than trifles that are paid for by longestWait.
+func (c *pace) most(n int, now time.Time) int {
+	if c.budget >= 0 || c.budget+now.Sub(c.at).Seconds()*trifleRate >= 0 {
+		return n
+	}
+	return min(n, trifleRate*frameHeaderBytes*int(longestWait/time.Second))
+}
+
 // hear follows what was read, which may end anywhere in a frame.
 func (c *pace) hear(p []byte, now time.Time) (wait time.Duration) {
 	n := min(c.skip, len(p))

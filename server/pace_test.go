@@ -2,7 +2,9 @@ package server
 
 import (
 	"bytes"
+	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -41,4 +43,40 @@ func TestTriflesAreHeardSlowly(t *testing.T) {
 			t.Errorf("%s: waited %v, want %v", test.name, waited, want)
 		}
 	}
+}
+
+// endless is a client that sends pings for as long as somebody reads.
+type endless struct {
+	net.Conn
+	unread []byte
+}
+
+func (e *endless) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		if len(e.unread) == 0 {
+			e.unread = append([]byte{0, 0, 8, framePing, 0, 0, 0, 0, 0}, make([]byte, 8)...)
+		}
+		more := copy(p[n:], e.unread)
+		n, e.unread = n+more, e.unread[more:]
+	}
+	return n, nil
+}
+
+// However much is read at a time, and however long a client goes on, no more trifles are heard than the rate.
+func TestTriflesAreHeardSlowlyForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newLeavable(&endless{unread: []byte(preface)})
+		read, began := 0, time.Now()
+		for buffer := make([]byte, 32<<10); time.Since(began) < time.Minute; {
+			n, err := c.Read(buffer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read += n
+		}
+		const ping = frameHeaderBytes + 8
+		if most := trifleBurst + 63*trifleRate; read/ping > most+2*32<<10/ping {
+			t.Errorf("%d pings in a minute, want at most about %d", read/ping, most)
+		}
+	})
 }

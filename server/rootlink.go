@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/server/operator"
@@ -12,30 +11,28 @@ import (
 // the node has one.
 type rootLink struct{ api func() *etcdapi.API }
 
+// Used implements operator.Link.
+func (l rootLink) Used() bool {
+	api := l.api()
+	return api != nil && api.RootAsked()
+}
+
 // Operator implements operator.Link. Its refusals are etcd's, since clients of etcd look at them.
 func (l rootLink) Operator(ctx context.Context, c *operator.Caller) (who string, err error) {
 	api := l.api()
 	if api == nil {
 		return "", operator.ErrUnused
 	}
-	name := ""
+	shown := etcdapi.RootShown{Tokens: c.Tokens, Fresh: c.Fresh}
 	if c.Certificate != nil {
-		name = c.Certificate.Subject.CommonName
+		shown.CommonName = c.Certificate.Subject.CommonName
 	}
-	tokens := c.Tokens
-	if len(tokens) == 0 {
-		tokens = []string{""}
+	user, enabled, err := api.Root(ctx, shown)
+	switch {
+	case !enabled:
+		return "", operator.ErrUnused
+	case err != nil:
+		return "", err
 	}
-	var refused error
-	for _, token := range tokens {
-		user, enabled, err := api.Root(ctx, token, name)
-		switch {
-		case !enabled:
-			return "", operator.ErrUnused
-		case err == nil:
-			return "user " + user, nil
-		}
-		refused = errors.Join(refused, err)
-	}
-	return "", refused
+	return "user " + user, nil
 }

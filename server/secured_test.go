@@ -18,13 +18,23 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
+	"github.com/mimir-kv/mimir/server/operator"
 )
 
 // guardedPort is a client port with TLS and the gate of operators, before a node with authentication: root, and ann,
 // who may write "a".
 func guardedPort(t *testing.T, block TLS) string {
 	t.Helper()
-	n := etcdapitest.StartWith(t, etcdapi.Options{CommonNames: block.RequireClientCert})
+	quiet := slog.New(slog.DiscardHandler)
+	var api *etcdapi.API
+	rules := &Operator{AllowedCN: []string{"chief"}}
+	gate, audit, err := rules.newGate(quiet, rootLink{func() *etcdapi.API { return api }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { audit.Close() })
+	n := etcdapitest.StartWith(t, etcdapi.Options{CommonNames: block.RequireClientCert, Operator: operator.Ruled})
+	api = n.API
 	users := pb.NewAuthClient(n.Dial(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -52,12 +62,6 @@ func guardedPort(t *testing.T, block TLS) string {
 		t.Fatal(err)
 	}
 	both := sniff(tls.NewListener(bound, ports.client))
-	quiet := slog.New(slog.DiscardHandler)
-	gate, audit, err := new(Operator).newGate(quiet, rootLink{func() *etcdapi.API { return n.API }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { audit.Close() })
 	rpc := newRPCServer(newCallMetrics(prometheus.NewRegistry()), quiet,
 		append(n.API.ServerOptions(), grpc.ChainUnaryInterceptor(gate.Unary))...)
 	n.API.Register(rpc)
@@ -131,6 +135,8 @@ func TestRootIsAnOperator(t *testing.T) {
 		{"root", nil, ""},
 		{"ann", nil, "etcdserver: permission denied"},
 		{"bob", nil, "etcdserver: user name not found"},
+		{"chief", nil, ""},
+		{"chief", []string{"token", "nonsense"}, ""},
 		{"root", []string{"token", "nonsense"}, "etcdserver: invalid auth token"},
 	} {
 		secure, err := ClientTLSConfig(a.issue(t, one.name), false)

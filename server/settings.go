@@ -195,8 +195,8 @@ var sections = []section{
 		duration("auth-token-ttl", token.DefaultTTL, time.Second, 24*time.Hour,
 			"how long a simple token counts; clients that know the password get another one by themselves",
 			func(c *Config) *time.Duration { return &c.AuthTokenTTL }),
-		count("bcrypt-cost", bcrypt.DefaultCost, bcrypt.MinCost, 20,
-			"what hashing a new password costs, each step twice as much as the one before",
+		count("bcrypt-cost", bcrypt.DefaultCost, bcrypt.MinCost, etcdapi.MaxBcryptCost,
+			"what hashing a new password costs, each step twice as much as the one before, also at each login",
 			func(c *Config) *int { return &c.BcryptCost }),
 	}},
 	{"Log", []setting{

@@ -18,7 +18,7 @@ import (
 // witnessIn runs a witness until it serves, and ends it then; or returns why it does not.
 func witnessIn(t *testing.T, dir, name string) error {
 	t.Helper()
-	return witnessWith(t, WitnessOptions{Name: name, DataDir: dir})
+	return witnessWith(t, WitnessOptions{DataDir: dir, Fleets: []WitnessFleet{{ID: "f", Name: name}}})
 }
 
 func witnessWith(t *testing.T, o WitnessOptions) error {
@@ -27,7 +27,7 @@ func witnessWith(t *testing.T, o WitnessOptions) error {
 	defer cancel()
 	log := &logged{}
 	ended := make(chan error, 1)
-	o.FleetID, o.Listen, o.Logger = "f", "127.0.0.1:0", slog.New(slog.NewTextHandler(log, nil))
+	o.Listen, o.Logger = "127.0.0.1:0", slog.New(slog.NewTextHandler(log, nil))
 	go func() { ended <- RunWitness(ctx, o) }()
 	for until := time.Now().Add(time.Minute); !strings.Contains(log.String(), "msg=witness"); {
 		select {
@@ -102,11 +102,16 @@ func TestAWitnessSaysWhatIsWrongWithItsOptions(t *testing.T) {
 		"peer-tls: require-client-cert needs ca":     func(o *WitnessOptions) { o.TLS.RequireClientCert = true },
 		`peer-tls: cert "c.pem" and key "" belong`:   func(o *WitnessOptions) { o.TLS.Cert = "c.pem" },
 		`peer-tls: ca "ca.pem" without cert and key`: func(o *WitnessOptions) { o.TLS.CA = "ca.pem" },
-		`name "a=b": use up to 63 letters`:           func(o *WitnessOptions) { o.Name = "a=b" },
-		"fleet is missing":                           func(o *WitnessOptions) { o.FleetID = "" },
+		`name "a=b": use up to 63 letters`:           func(o *WitnessOptions) { o.Fleets[0].Name = "a=b" },
+		"fleet is missing":                           func(o *WitnessOptions) { o.Fleets[0].ID = "" },
 		"data-dir is missing":                        func(o *WitnessOptions) { o.DataDir = "" },
+		"fleet mimir is named twice": func(o *WitnessOptions) {
+			o.Fleets = append(o.Fleets, o.Fleets...)
+		},
+		"0 fleets are named": func(o *WitnessOptions) { o.Fleets = nil },
 	} {
-		o := WitnessOptions{Name: "w1", FleetID: "mimir", DataDir: t.TempDir(), Listen: "127.0.0.1:0"}
+		fleets := []WitnessFleet{{Name: "w1", ID: "mimir"}}
+		o := WitnessOptions{Fleets: fleets, DataDir: t.TempDir(), Listen: "127.0.0.1:0"}
 		change(&o)
 		if err := RunWitness(t.Context(), o); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)

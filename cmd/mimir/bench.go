@@ -10,7 +10,7 @@ import (
 )
 
 func newBench(n *connection) *cobra.Command {
-	o, who := bench.DefaultOptions(), &login{}
+	o := bench.DefaultOptions()
 	var compare []string
 	c := &cobra.Command{
 		Use:   "bench [flags]",
@@ -27,7 +27,7 @@ func newBench(n *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			user, password, err := who.parts()
+			user, password, err := n.who.parts()
 			if err != nil {
 				return err
 			}
@@ -52,7 +52,6 @@ func newBench(n *connection) *cobra.Command {
 		},
 	}
 	n.addFlags(c)
-	who.addFlags(c)
 	f := c.Flags()
 	f.StringSliceVar(&compare, "compare-endpoints", nil, "second set of endpoints, measured in turn with the first")
 	f.StringSliceVar(&o.Operations, "ops", o.Operations, "put, get, get-serializable, range, txn, watch")

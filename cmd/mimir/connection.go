@@ -23,6 +23,7 @@ type connection struct {
 	endpoints []string
 	block     server.TLS
 	insecure  bool
+	who       login
 	tokenFile string
 	output    string
 }
@@ -41,6 +42,7 @@ func (n *connection) addFlags(c *cobra.Command) {
 	flags.StringVar(&n.block.Key, "key", os.Getenv("MIMIR_KEY"), "PEM file of its key (MIMIR_KEY)")
 	flags.StringVar(&n.tokenFile, "token-file", os.Getenv("MIMIR_TOKEN_FILE"),
 		"file with the token to show as an operator, where operator.token-file of the nodes has it (MIMIR_TOKEN_FILE)")
+	n.who.addFlags(c)
 	flags.BoolVar(&n.insecure, "insecure-skip-tls-verify", false, "use TLS, but trust any server")
 	flags.StringVarP(&n.output, "output", "o", "text", "text or json")
 }
@@ -72,8 +74,19 @@ func (n *connection) client() (*admin.Client, error) {
 		return nil, err
 	}
 	client, err := admin.NewClient(n.endpoints, secure)
-	if err != nil || n.tokenFile == "" {
-		return client, err
+	if err != nil {
+		return nil, err
+	}
+	user, password, err := n.who.parts()
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	if user != "" {
+		client = client.WithUser(user, password)
+	}
+	if n.tokenFile == "" {
+		return client, nil
 	}
 	token, err := operator.ReadToken(n.tokenFile)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// login holds the flags of commands that read and write keys: as whom, where the fleet has users.
+// login holds the flags that say as whom a command asks, where the fleet has users.
 type login struct{ user, password string }
 
 func (l *login) addFlags(c *cobra.Command) {

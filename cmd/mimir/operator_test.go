@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -30,6 +31,14 @@ func TestCommandsShowAToken(t *testing.T) {
 				url)
 		case r.URL.Path == "/mimir/v1/node":
 			fmt.Fprint(w, `{}`)
+		case r.URL.Path == "/v3/auth/authenticate":
+			var who struct{ Name, Password string }
+			if json.NewDecoder(r.Body).Decode(&who) != nil || who.Name != "root" || who.Password != "r00t" {
+				w.WriteHeader(http.StatusBadRequest)
+				fmt.Fprint(w, `{"error":"authentication failed"}`)
+				return
+			}
+			fmt.Fprintf(w, `{"header":{},"token":%q}`, token)
 		case r.Header.Get("Authorization") != "Bearer "+token:
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprintf(w, `{"error":"%s needs the operator's right: no token was shown"}`, r.URL.Path)
@@ -62,6 +71,10 @@ func TestCommandsShowAToken(t *testing.T) {
 		{"tail show x", "", exitFailed, denied},
 		{"tail discard x -y", "", exitFailed, denied},
 		{"fleet pause --reason x", "", exitFailed, denied},
+		{"switchover --to eu --user root:r00t", "", exitDone, "eu is primary"},
+		{"tail list --user root --password r00t", "", exitDone, "no tails on the nodes that answer"},
+		{"switchover --to eu --user root:geheim", "", exitFailed, "log in as root: "},
+		{"switchover --to eu --user root", "", exitUsage, "--user wants name:password"},
 		{"tail list", short, exitUsage, "--token-file: " + short + ": a token of 6 characters"},
 		{"tail list", dir + "/none", exitUsage, "--token-file: open " + dir + "/none"},
 	} {

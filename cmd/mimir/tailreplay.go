@@ -23,7 +23,6 @@ var errLeftOver = errors.New("left over")
 // replaying is one replay of a tail.
 type replaying struct {
 	n            *connection
-	who          login
 	dry          bool
 	only         []string
 	forkRevision int64
@@ -65,7 +64,7 @@ func (r *replaying) command(use, short, long string) *cobra.Command {
 		}),
 	}
 	r.n.addFlags(c)
-	r.who.addFlags(c)
+
 	f := c.Flags()
 	f.StringSliceVar(&r.only, "only", nil,
 		"only what writes this key and no other; all keys that begin so, if it ends in / or *; may be repeated")
@@ -96,7 +95,7 @@ func (r *replaying) run(c *cobra.Command, client *admin.Client, name string) (er
 	if err := r.findFork(ctx); err != nil {
 		return err
 	}
-	t, err := r.n.today(ctx, &r.who)
+	t, err := r.n.today(ctx, &r.n.who)
 	if err != nil {
 		return err
 	}

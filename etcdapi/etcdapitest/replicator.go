@@ -33,6 +33,7 @@ type Replicator struct {
 	held      chan struct{} // not nil while writes are held
 	waiting   int           // writes that are held
 	onBarrier func()
+	hides     bool  // that there are users and roles
 	cut       bool  // from the primary
 	replaying error // of barriers that are not linearizable
 	asked     int
@@ -129,6 +130,20 @@ func (r *Replicator) Understood(context.Context, []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.unknown
+}
+
+// Decided reports whether there ever were users or roles, or Hide said so.
+func (r *Replicator) Decided([]byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hides || r.store.Auth().Used()
+}
+
+// Hide makes the region one that shows its history late, in which there are users and roles.
+func (r *Replicator) Hide() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hides, r.fail = true, fmt.Errorf("%w: on purpose", replication.ErrDelayed)
 }
 
 // HoldWrites makes writes wait, as for a majority, until release is called. Held returns how many do.
@@ -303,11 +318,15 @@ func (r *Replicator) Ask(ctx context.Context, request []byte) ([]byte, error) {
 func (r *Replicator) Health() *replication.HealthStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return &replication.HealthStatus{
+	h := &replication.HealthStatus{
 		NodeID: "test-1", Region: "test", RaftID: nodeID, Healthy: r.leader != 0 && r.fail == nil,
-		IsLeader: r.leader == nodeID, LeaderRaftID: r.leader, Term: 2, Role: replication.RolePrimary,
+		IsLeader: r.leader == nodeID, LeaderRaftID: r.leader, Term: 2, Role: replication.RolePrimary, Epoch: 1,
 		Nodes: append([]replication.NodeStatus(nil), r.members...),
 	}
+	if r.hides {
+		h.Late = &replication.Late{}
+	}
+	return h
 }
 
 // TransferLeader makes another node the leader, as far as Health goes.

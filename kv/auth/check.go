@@ -33,7 +33,7 @@ func (s *State) Check(id Identity, r proto.Message, attached Attached) error {
 			return err
 		}
 		return c.lease(r.ID)
-	case *pb.LeaseGrantRequest, *pb.CompactionRequest:
+	case *pb.LeaseGrantRequest:
 		return c.somebody()
 	}
 	return s.Admin(id)

@@ -115,7 +115,7 @@ func TestChecksFollowEtcd(t *testing.T) {
 		{"revoke another's lease", &pb.LeaseRevokeRequest{ID: 2}, denied},
 		{"revoke no lease", &pb.LeaseRevokeRequest{ID: 3}, nil},
 		{"grant a lease", &pb.LeaseGrantRequest{ID: 9}, nil},
-		{"compact", &pb.CompactionRequest{}, nil},
+		{"compact", &pb.CompactionRequest{}, denied},
 		{"alarm", &pb.AlarmRequest{}, denied},
 		{"a user", &pb.AuthUserAddRequest{}, denied},
 		{"enable", &pb.AuthEnableRequest{}, denied},

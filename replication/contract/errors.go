@@ -59,6 +59,9 @@ var (
 	ErrUnhealthy = errors.New("replication: unhealthy region")
 	// ErrRemoved says that a node was removed from its region: it stops itself, and neither it nor its name comes back.
 	ErrRemoved = errors.New("replication: removed from the region")
+	// ErrOldNode says that a node of the fleet is of a version that does not know what was asked for. It is ErrNotReady
+	// too.
+	ErrOldNode = errors.New("replication: not every node knows that")
 	// ErrDelayed says that the region shows its history late, on purpose, so that what was asked for is not to be had
 	// from its nodes, at once and however long one waits.
 	ErrDelayed = errors.New("replication: region is kept delayed")

@@ -192,6 +192,14 @@ type Point struct {
 	Time     time.Time `json:"time,omitzero"` // by the clock of the region's leader then
 }
 
+// Formation tells how a region was formed by an order, without all of its nodes.
+type Formation struct {
+	Region string   `json:"region"`
+	Nodes  []string `json:"nodes"` // with which it was formed, whose disks were empty
+	// Left are those that did not answer: whatever they acknowledged is not part of the region.
+	Left []string `json:"left,omitempty"`
+}
+
 // MoveReport tells how the primary moved.
 type MoveReport struct {
 	From     string   `json:"from"` // the primary before; "" if none was known

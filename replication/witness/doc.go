@@ -9,5 +9,7 @@
 //     charter: it is supported by nobody until it is added anew (B1).
 //   - W3: one process at a time uses a directory.
 //
+// A process may run several, one for each fleet, each over its own Transport and in its own directory.
+//
 // It leaves to its neighbours what a voter decides (ballot, timeline) and answers (votes).
 package witness

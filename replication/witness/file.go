@@ -58,23 +58,10 @@ func save(fs durable.FS, dir string, r record) error {
 // load returns the ballot in dir; nil if the directory was never used.
 func load(fs durable.FS, dir, fleet, voter string) (*timeline.Ballot, error) {
 	path := filepath.Join(dir, ballotFile)
-	content, err := durable.ReadFile(fs, path)
-	if errors.Is(err, os.ErrNotExist) {
-		if _, err := fs.Stat(filepath.Join(dir, nameFile)); err == nil {
-			return nil, fmt.Errorf("%w: %s is gone, and with it the votes of %s; %s", contract.ErrDiskLost, path, voter,
-				replace)
-		}
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	sum, body, _ := bytes.Cut(bytes.TrimSuffix(content, []byte("\n")), []byte("\n"))
-	var r record
-	if string(sum) != fmt.Sprintf("%08x", checksum.Of(body)) || json.Unmarshal(body, &r) != nil || r.Ballot == nil {
-		return nil, fmt.Errorf("%w: %s is not what was written, and the votes of %s are lost; %s", contract.ErrDamaged,
-			path, voter, replace)
-	}
+	r, err := read(fs, dir)
 	switch {
+	case err != nil || r == nil:
+		return nil, err
 	case r.Version < version || r.Version > holdVersion:
 		return nil, fmt.Errorf("%w: %s has format %d, and this mimir knows %d to %d: run a newer one",
 			contract.ErrIdentity, path, r.Version, version, holdVersion)
@@ -83,6 +70,45 @@ func load(fs durable.FS, dir, fleet, voter string) (*timeline.Ballot, error) {
 			path, r.Voter, r.Fleet, voter, fleet)
 	}
 	return r.Ballot, nil
+}
+
+// read returns what the file in dir holds; nil if the directory was never used.
+func read(fs durable.FS, dir string) (*record, error) {
+	path := filepath.Join(dir, ballotFile)
+	content, err := durable.ReadFile(fs, path)
+	if errors.Is(err, os.ErrNotExist) {
+		if _, err := fs.Stat(filepath.Join(dir, nameFile)); err == nil {
+			return nil, fmt.Errorf("%w: %s is gone, and with it the votes of the witness; %s", contract.ErrDiskLost,
+				path, replace)
+		}
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	sum, body, _ := bytes.Cut(bytes.TrimSuffix(content, []byte("\n")), []byte("\n"))
+	var r record
+	if string(sum) != fmt.Sprintf("%08x", checksum.Of(body)) || json.Unmarshal(body, &r) != nil || r.Ballot == nil {
+		return nil, fmt.Errorf("%w: %s is not what was written, and the votes of the witness are lost; %s",
+			contract.ErrDamaged, path, replace)
+	}
+	return &r, nil
+}
+
+// Used reports whether a witness keeps, or kept, its ballot in dir.
+func Used(fs durable.FS, dir string) bool {
+	_, ballot := fs.Stat(filepath.Join(dir, ballotFile))
+	_, name := fs.Stat(filepath.Join(dir, nameFile))
+	return !errors.Is(ballot, os.ErrNotExist) || !errors.Is(name, os.ErrNotExist)
+}
+
+// FleetOf returns the fleet whose ballot is in dir, empty if the directory was never used. Errors: ErrDiskLost and
+// ErrDamaged if that cannot be known any more.
+func FleetOf(fs durable.FS, dir string) (string, error) {
+	r, err := read(fs, dir)
+	if err != nil || r == nil {
+		return "", err
+	}
+	return r.Fleet, nil
 }
 
 // mark says whose the directory is, after its ballot was written, unless that is said already.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -39,6 +40,7 @@ type Witness struct {
 
 	mu    sync.Mutex
 	state *timeline.State // only its ballot says something
+	shown atomic.Pointer[timeline.State]
 }
 
 // Start brings up a witness that answers over t, which it closes at the end. Errors: ErrConfig; ErrDiskLost and
@@ -57,6 +59,7 @@ func Start(c Config, t transport.Transport) (*Witness, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.Logger = c.Logger.With("fleet", c.FleetID)
 	w := &Witness{
 		config: c, voter: timeline.WitnessPrefix + c.Name, life: life.New(c.Clock, c.Logger), transport: t,
 	}
@@ -94,6 +97,7 @@ func (w *Witness) serve() error {
 			return err
 		}
 	}
+	w.shown.Store(w.state)
 	if err := mark(c.FS, c.DataDir, w.voter); err != nil {
 		return err // of a directory that is new
 	}
@@ -111,7 +115,7 @@ func (w *Witness) serve() error {
 	if err := w.life.Ready(); err != nil {
 		return err
 	}
-	c.Logger.Info("witness", "name", c.Name, "fleet", c.FleetID, "promised", w.state.Ballot.Promised)
+	c.Logger.Info("witness", "name", c.Name, "promised", w.state.Ballot.Promised)
 	return nil
 }
 
@@ -158,11 +162,15 @@ func (w *Witness) Record(_ context.Context, c *timeline.Control) (timeline.Outco
 		w.config.Logger.Info("votes", "for", s.Ballot.For, "epoch", s.Ballot.Promised)
 	}
 	w.state = &s
+	w.shown.Store(&s)
 	return outcome, why, nil
 }
 
 // Failed is closed when the witness has ended, whoever ended it, and Err says why.
 func (w *Witness) Failed() <-chan struct{} { return w.life.Stopped() }
+
+// Promised returns the epoch of its last vote. It does not wait for one that is being written.
+func (w *Witness) Promised() uint64 { return uint64(w.shown.Load().Ballot.Promised) }
 
 // Err returns what ended the witness, nil while it serves.
 func (w *Witness) Err() error { return w.life.Failure() }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,8 @@ type fake struct {
 	fails int64 // the revision at which a state cannot be read
 	moves int
 	whole int
+	// of a node that waits for others of its region
+	formation *replication.Formation
 }
 
 func (f *fake) Health() *replication.HealthStatus {
@@ -51,6 +54,8 @@ func (f *fake) AbortSwitchover(context.Context) (replication.Position, error) {
 	}
 	return 7, nil
 }
+
+func (f *fake) FormRegion(context.Context) (*replication.Formation, error) { return f.formation, nil }
 
 func (f *fake) Found(_ context.Context, primary string) (*replication.Reign, error) {
 	return &replication.Reign{Epoch: 1, Primary: primary}, nil
@@ -184,6 +189,10 @@ func TestCalls(t *testing.T) {
 	}
 	if r, err := c.Found(ctx, "us"); err != nil || r.Primary != "us" || r.Epoch != 1 {
 		t.Errorf("found: %+v, %v", r, err)
+	}
+	f.formation = &replication.Formation{Region: "us", Nodes: []string{"us-1", "us-2"}, Left: []string{"us-3"}}
+	if r, err := c.Found(ctx, "us"); err != nil || r.Reign != nil || !reflect.DeepEqual(r.Formed, f.formation) {
+		t.Errorf("formed: %+v, %v", r, err)
 	}
 	if a, err := c.AbortSwitchover(ctx); err != nil || a.Position != 7 {
 		t.Errorf("abort: %+v, %v", a, err)

@@ -32,6 +32,7 @@ type Client struct {
 	answer    time.Duration // for a question
 	secure    bool          // TLS was asked for
 	token     string        // of an operator; may be empty
+	login     *login        // nil: as nobody
 }
 
 // NewClient returns a client of the nodes at endpoints, each host:port or a URL. A secure configuration makes https the
@@ -181,8 +182,27 @@ func (c *Client) ask(ctx context.Context, method, endpoint, path string, body []
 	return nil
 }
 
-// open returns the body of a good answer; the caller closes it.
+// open returns the body of a good answer; the caller closes it. Who has a user logs in where he is refused without.
 func (c *Client) open(ctx context.Context, method, endpoint, path string, body []byte) (io.ReadCloser, error) {
+	token := c.token
+	if token == "" && c.login != nil {
+		token = c.login.last()
+	}
+	answer, err := c.send(ctx, method, endpoint, path, token, body)
+	var refused *Error
+	if c.token != "" || c.login == nil || !errors.As(err, &refused) || refused.Status != http.StatusForbidden {
+		return answer, err
+	}
+	if token, err = c.login.again(ctx, c, endpoint); err != nil {
+		return nil, err
+	}
+	return c.send(ctx, method, endpoint, path, token, body)
+}
+
+// send is open with a token.
+func (c *Client) send(
+	ctx context.Context, method, endpoint, path, token string, body []byte,
+) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, method, endpoint+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -190,8 +210,8 @@ func (c *Client) open(ctx context.Context, method, endpoint, path string, body [
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if c.token != "" && (!c.secure || request.URL.Scheme == "https") {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+	if token != "" && (!c.secure || request.URL.Scheme == "https") {
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {

@@ -8,7 +8,7 @@
 //	GET  /mimir/v1/fleet           every region, as asked now     replication.FleetStatus
 //	POST /mimir/v1/switchover      {"to":R}                       replication.MoveReport
 //	POST /mimir/v1/switchover/abort {}                            Aborted
-//	POST /mimir/v1/fleet/init      {"primary":R}                  replication.Reign
+//	POST /mimir/v1/fleet/init      {"primary":R}                  replication.Reign, or {"formed":…} (Founded)
 //	POST /mimir/v1/failover        {"to":R,"force":bool}          replication.MoveReport
 //	                               {"to":R,"acceptLoss":N}
 //	POST /mimir/v1/votes/enable    replication.VoteSettings       replication.Charter

@@ -22,6 +22,7 @@ type Replicator interface {
 	Switchover(ctx context.Context, to string) (*replication.MoveReport, error)
 	AbortSwitchover(ctx context.Context) (replication.Position, error)
 	Found(ctx context.Context, primary string) (*replication.Reign, error)
+	FormRegion(ctx context.Context) (*replication.Formation, error)
 	Failover(ctx context.Context, to string, force bool) (*replication.MoveReport, error)
 	FailoverWithin(ctx context.Context, to string, accept uint64) (*replication.MoveReport, error)
 	FailoverAt(ctx context.Context, to string, at replication.Point) (*replication.MoveReport, error)

@@ -31,6 +31,13 @@ type Founding struct {
 	Primary string `json:"primary"`
 }
 
+// Founded is what such a call has done: it formed the fleet, or, sent to a node that waits for others of its region,
+// that region.
+type Founded struct {
+	*replication.Reign
+	Formed *replication.Formation `json:"formed,omitempty"`
+}
+
 // decode reads the body of a call, and reports whether it could be read; else it is refused.
 func decode(w http.ResponseWriter, r *http.Request, in any) bool {
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
@@ -108,13 +115,18 @@ func (h *handler) found(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := lasting(r)
 	defer cancel()
+	formed, err := h.Replicator.FormRegion(ctx)
+	if formed != nil || err != nil {
+		answer(w, Founded{Formed: formed}, err)
+		return
+	}
 	reign, err := h.Replicator.Found(ctx, in.Primary)
-	answer(w, reign, err)
+	answer(w, Founded{Reign: reign}, err)
 }
 
-// Found forms a new fleet, if there is none.
-func (c *Client) Found(ctx context.Context, primary string) (*replication.Reign, error) {
-	out := &replication.Reign{}
+// Found forms a new fleet, if there is none, or the region of a node that waits for others of it.
+func (c *Client) Found(ctx context.Context, primary string) (*Founded, error) {
+	out := &Founded{}
 	return out, c.post(ctx, "/mimir/v1/fleet/init", Founding{primary}, out)
 }
 

@@ -22,6 +22,7 @@ type entry struct {
 	caller  *Caller
 	who     string
 	proven  bool // it is somebody who has shown his right
+	reads   bool // it changes nothing
 	outcome string
 	err     error
 	took    time.Duration
@@ -110,7 +111,7 @@ func (a *Audit) tell(e *entry) error {
 			a.told[i].Add(1)
 		}
 	}
-	if !e.proven && !a.quiet.due(e.caller.host(), e.op, e.outcome == refused) {
+	if !e.proven && !a.quiet.due(e.caller.host(), e.op, e.outcome == refused || e.reads) {
 		return nil
 	}
 	level := slog.LevelInfo

@@ -22,6 +22,9 @@ type Caller struct {
 	Certificate *x509.Certificate
 	// Tokens are those that he showed, the first mostTokens: of an operator, or of a user of the etcd API.
 	Tokens []string
+	// Fresh says that the call is none of etcd's: a token of a user that says itself that it was made before the last
+	// change of users or roles is none for it.
+	Fresh bool
 }
 
 // mostTokens bounds what is looked up for one call.

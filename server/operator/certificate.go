@@ -22,6 +22,9 @@ func (r *Certificates) Set() bool {
 	return len(r.AllowedCN) > 0 || len(r.AllowedHostnames) > 0 || len(r.AllowedURIs) > 0
 }
 
+// Used implements [Link].
+func (r *Certificates) Used() bool { return r.Set() }
+
 // Operator implements [Link].
 func (r *Certificates) Operator(_ context.Context, caller *Caller) (who string, err error) {
 	c := caller.Certificate

@@ -3,7 +3,8 @@
 // It promises:
 //
 //   - A call over gRPC or HTTP that the table does not have needs the operator's right.
-//   - Where no way to have the right is in use everybody has it; else nobody who shows none.
+//   - Where no way to have the right is in use everybody has it; else nobody who shows none. One way is enough: what
+//     a rule of the node allows ([Ruled]) the API asks no user for.
 //   - What needs the right is checked before its handler hears of it, whichever way it came: over gRPC, through the
 //     JSON gateway, under /mimir/v1/.
 //   - It is told to the audit log, allowed or refused: by whom, from where, with which arguments, and how it ended. No

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,8 @@ type Link interface {
 	// Operator returns who the caller is, for the audit log, if he is an operator; ErrUnused if this way is not in use,
 	// for nobody; any other error says in a few words why he is not, and what to show. ctx is the call's.
 	Operator(ctx context.Context, c *Caller) (who string, err error)
+	// Used reports whether this way is in use, as far as this node knows by itself. It waits for nothing.
+	Used() bool
 }
 
 // Gate stands before every call. It is safe for concurrent use.
@@ -32,21 +35,38 @@ type Gate struct {
 // NewGate returns a gate that lets pass whom one of the links knows, or everybody if none is in use.
 func NewGate(audit *Audit, links ...Link) *Gate { return &Gate{links, audit} }
 
-// Everybody reports whether everybody is an operator, because no link is in use.
-func (g *Gate) Everybody(ctx context.Context) bool {
-	_, proven, err := g.identify(ctx, &Caller{})
-	return err == nil && !proven
+// Everybody reports whether everybody is an operator, because no link is in use. It waits for nothing.
+func (g *Gate) Everybody() bool { return !slices.ContainsFunc(g.links, Link.Used) }
+
+// identity is who has the operator's right.
+type identity struct {
+	who    string
+	proven bool // he had to show it
+	ruled  bool // by a rule of this node, whatever users and roles say
 }
 
-// identify returns who has the operator's right, and whether he had to prove it; an error if he has not.
-func (g *Gate) identify(ctx context.Context, c *Caller) (who string, proven bool, err error) {
+type ruledKey struct{}
+
+// Ruled reports whether a rule of this node makes whoever makes a call an operator, of those calls that need it.
+func Ruled(ctx context.Context) bool { return ctx.Value(ruledKey{}) != nil }
+
+// allow returns the context of what an operator called.
+func (i *identity) allow(ctx context.Context) context.Context {
+	if !i.ruled {
+		return ctx
+	}
+	return context.WithValue(ctx, ruledKey{}, true)
+}
+
+// identify returns who has the operator's right; an error if he has not.
+func (g *Gate) identify(ctx context.Context, c *Caller) (identity, error) {
 	var denied error
 	for _, l := range g.links {
 		who, err := l.Operator(ctx, c)
 		switch {
 		case errors.Is(err, ErrUnused):
 		case err == nil:
-			return who, true, nil
+			return identity{who, true, isRule(l)}, nil
 		default:
 			if denied != nil {
 				err = fmt.Errorf("%w; %w", denied, err)
@@ -55,22 +75,32 @@ func (g *Gate) identify(ctx context.Context, c *Caller) (who string, proven bool
 		}
 	}
 	if denied != nil {
-		return "", false, denied
+		return identity{}, denied
 	}
-	return "anybody: no rule says who is an operator", false, nil
+	return identity{who: "anybody: no rule says who is an operator"}, nil
+}
+
+func isRule(l Link) bool {
+	switch l.(type) {
+	case *Certificates, *Tokens:
+		return true
+	}
+	return false
 }
 
 // operation is a call for operators that was let in.
 type operation struct {
 	entry
+	identity
 	audit *Audit
 	began time.Time
 }
 
 // begin lets an operator's call in. Whoever gets an operation ends it.
 func (g *Gate) begin(ctx context.Context, name string, call *Call, c *Caller, args []argument) (*operation, error) {
-	who, proven, err := g.identify(ctx, c)
-	o := &operation{entry{op: name, args: args, caller: c, who: who, proven: proven}, g.audit, time.Now()}
+	id, err := g.identify(ctx, c)
+	told := entry{op: name, args: args, caller: c, who: id.who, proven: id.proven, reads: call.Reads}
+	o := &operation{told, id, g.audit, time.Now()}
 	if err != nil {
 		o.outcome, o.err = refused, err
 		o.audit.tell(&o.entry) //nolint:errcheck // it is refused either way

@@ -14,8 +14,11 @@ func (g *Gate) Unary(
 	ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
 ) (answer any, err error) {
 	call, _ := Of(info.FullMethod)
-	if call.Right != Operator || call.harmless != nil && call.harmless(request) {
+	if call.Right != Operator {
 		return handle(ctx, request)
+	}
+	if call.harmless != nil && call.harmless(request) {
+		return handle(g.ruled(ctx), request)
 	}
 	o, err := g.begin(ctx, info.FullMethod, &call, callerOf(ctx), fieldsOf(request, call.Args))
 	if err != nil {
@@ -23,7 +26,7 @@ func (g *Gate) Unary(
 	}
 	ended := errCut
 	defer func() { o.end(ended) }()
-	answer, ended = handle(ctx, request)
+	answer, ended = handle(o.allow(ctx), request)
 	return answer, ended
 }
 
@@ -39,8 +42,30 @@ func (g *Gate) Stream(service any, s grpc.ServerStream, info *grpc.StreamServerI
 	}
 	ended := errCut
 	defer func() { o.end(ended) }()
-	ended = handle(service, s)
+	ended = handle(service, &allowed{s, o.allow(s.Context())})
 	return ended
+}
+
+// allowed is a stream of an operator.
+type allowed struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (s *allowed) Context() context.Context { return s.ctx }
+
+// ruled returns the context of a call that does not need the operator's right, which who has it may make too.
+func (g *Gate) ruled(ctx context.Context) context.Context {
+	for _, l := range g.links {
+		if !isRule(l) || !l.Used() {
+			continue
+		}
+		if _, err := l.Operator(ctx, callerOf(ctx)); err == nil {
+			return (&identity{ruled: true}).allow(ctx)
+		}
+	}
+	return ctx
 }
 
 // statusOf returns what a client is told. Where users and roles are enabled that is what etcd says, by which its

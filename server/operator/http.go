@@ -21,6 +21,7 @@ func (g *Gate) HTTP(pattern string, h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
+		c.Fresh = true
 		o, err := g.begin(r.Context(), pattern, &call, c, valuesOf(r, call.Args))
 		if err != nil {
 			refuse(w, err)

@@ -10,8 +10,8 @@ import (
 const (
 	// quietTime is for how long a stranger is told of no more than so often.
 	quietTime = 10 * time.Second
-	// What was refused is told mostRefused times for a host and a call, mostOfHost times for a host, mostLines times in
-	// all.
+	// What was refused, or changes nothing, is told mostRefused times for a host and a call, mostOfHost times for a
+	// host, mostLines times in all.
 	mostRefused, mostOfHost, mostLines = 3, 100, 200
 	// What was allowed, since nobody was asked for a right, is told mostAllowed times for a call: whoever makes many of
 	// one does not hide that he makes another.

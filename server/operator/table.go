@@ -27,6 +27,8 @@ type Call struct {
 	// Args are the fields of the request, of its path or its query that are told. None is a value or a secret, and keys
 	// are only those that bound a permission.
 	Args []string
+	// Reads says that it changes nothing: of those who had to show no right it is told no more often than refusals.
+	Reads bool
 	// harmless says of a request of a call for operators that any client may make it; nil: of none.
 	harmless func(request any) bool
 }
@@ -86,8 +88,8 @@ var table = map[string]Call{
 	maintenance + "Alarm":      {Args: []string{"action", "memberID", "alarm"}, harmless: listsAlarms},
 	maintenance + "Defragment": {},
 	// The hashes read everything, and tell whether it is what somebody guessed.
-	maintenance + "Hash":       {},
-	maintenance + "HashKV":     {Args: []string{"revision"}},
+	maintenance + "Hash":       {Reads: true},
+	maintenance + "HashKV":     {Reads: true, Args: []string{"revision"}},
 	maintenance + "Snapshot":   {Long: true},
 	maintenance + "MoveLeader": {Args: []string{"targetID"}},
 	maintenance + "Downgrade":  {Args: []string{"action", "version"}},
@@ -140,10 +142,10 @@ var table = map[string]Call{
 	"POST /mimir/v1/votes/hold":        {Long: true, Args: []string{"forNanos"}},
 	"POST /mimir/v1/votes/change":      {Long: true, Args: changes},
 	"POST /mimir/v1/votes/recover":     {Long: true, Args: []string{"keep", "at"}},
-	"GET /mimir/v1/tails":              {},
+	"GET /mimir/v1/tails":              {Reads: true},
 	"GET /mimir/v1/tails/{name}":       {Long: true, Args: []string{"name"}},
 	"GET /mimir/v1/tails/{name}/state": {Long: true, Args: []string{"name", "after"}},
-	"GET /mimir/v1/tails/{name}/fork":  {Args: []string{"name"}},
+	"GET /mimir/v1/tails/{name}/fork":  {Reads: true, Args: []string{"name"}},
 	"DELETE /mimir/v1/tails/{name}":    {Long: true, Args: []string{"name"}},
 }
 

@@ -58,6 +58,9 @@ func OpenTokens(file string, logger *slog.Logger) (*Tokens, error) {
 	return t, nil
 }
 
+// Used implements [Link].
+func (t *Tokens) Used() bool { return true }
+
 // Operator implements [Link]. How long it takes does not tell how much of a token is right.
 func (t *Tokens) Operator(_ context.Context, caller *Caller) (who string, err error) {
 	if len(caller.Tokens) == 0 {

@@ -293,6 +293,13 @@ func TestMissingKeysAndWrongBits(t *testing.T) {
 	if names, _ := disk.List(""); len(names) != 2 {
 		t.Error("left over:", names)
 	}
+	// What a client wrote where a header has its second magic, in a table of which the beginning is not the client's.
+	written := []byte(raw)
+	copy(written, "\x00\x29\x40IRENC")
+	write(t, below, "plain", string(written))
+	if got, err := read(disk, "plain"); err != nil || got != string(written) {
+		t.Errorf("a plain file is taken for an encrypted one: %v", err)
+	}
 }
 
 func TestParseKeys(t *testing.T) {

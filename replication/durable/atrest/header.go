@@ -64,14 +64,15 @@ func (h header) encode() []byte {
 }
 
 // decodeHeader returns the header that b begins with; ok is false if there is none, and the file is plain. The magic is
-// there twice, so that a header with one damaged place is still known for one.
+// there twice, and a byte of each may be damaged: so a damaged header is still known for one, and a plain file is not
+// taken for one by what its writer's clients have put into it, which is never where a file begins.
 func decodeHeader(b []byte) (h header, ok bool, err error) {
 	if len(b) < headerBytes {
 		return h, false, nil
 	}
 	b = b[:headerBytes]
 	last := headerBytes - 4
-	if string(b[:len(magic)]) != magic && string(b[last-len(magic):last]) != magic {
+	if !isMagic(b) || !isMagic(b[last-len(magic):]) {
 		return h, false, nil
 	}
 	if binary.LittleEndian.Uint32(b[last:]) != checksum.Of(b[:last]) {
@@ -84,6 +85,17 @@ func decodeHeader(b []byte) (h header, ok bool, err error) {
 	copy(h.key[:], b[16:])
 	copy(h.file[:], b[24:])
 	return h, true, nil
+}
+
+// isMagic reports whether b begins with the magic, but for a byte.
+func isMagic(b []byte) bool {
+	wrong := 0
+	for i := range len(magic) {
+		if b[i] != magic[i] {
+			wrong++
+		}
+	}
+	return wrong <= 1
 }
 
 // readHeader reads that of an open file.

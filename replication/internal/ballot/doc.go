@@ -19,7 +19,8 @@
 //   - B4: a promise of a region is given only by a leader that its quorum confirmed after it was asked, and a leader
 //     votes for nobody new before promises that a former one may have given are over.
 //   - B5 (invariant 15): nobody asks for votes while a majority promises to support another, so that who hears little
-//     disturbs nobody; and a primary that is heard, but hears nothing, is not supported for ever.
+//     disturbs nobody; and a primary that is heard, but hears nothing, is not supported for ever: in a hold not
+//     beyond its end.
 //   - B6: nobody asks for votes beyond a reign that is not known to be decided by the voters of the charter, or goes on
 //     from its own beyond one that took writes without saying so.
 //   - B7: nobody takes over by itself if the primary moved by itself as often as the charter allows, as far as it and a

@@ -95,13 +95,17 @@ func (n *world) longest(p *process) (until Instant) {
 }
 
 // begin returns a new world; where it is Held with region a in a hold that the witness promised, and of which b heard,
-// and where that Ended, with an end of it that both know, and the witness nothing else.
+// and where that Ended, with an end of it that both know, and the witness nothing else. Where it is
+// Lowered, a has lowered the lease under promises of the former one, and all voters keep that.
 func begin(l limits, bug string) *world {
 	n := newWorld(l)
 	if l.Held || l.Ended {
 		n.play(bug, "a renews at witness/w, former false false", "a renews at a, former false false",
 			"a confirms, former false", "a agrees on ceiling", "a holds", "a renews at witness/w, former false false",
 			"a renews at a, former false false", "a confirms, former false", "b keeps the charter of a")
+	}
+	if l.Lowered {
+		n.playLowered(bug)
 	}
 	if l.Ended {
 		n.play(bug, "a acknowledges 1", "a acknowledges 2", "a ends the hold",

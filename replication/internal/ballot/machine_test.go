@@ -181,6 +181,37 @@ func TestAPrimaryThatHearsNothingIsNotSupportedForEver(t *testing.T) {
 	}
 }
 
+// TestAHeldPrimaryIsHeardAgain: a promise that lasts longer than the lease that is asked for sets nobody free who asks
+// for votes; not to renew would only have the primary that lost its lease go without one until the hold is over.
+func TestAHeldPrimaryIsHeardAgain(t *testing.T) {
+	s := reigning("b")
+	s.Ballot.Charter.Hold = &timeline.Hold{For: time.Minute}
+	v := NewVoter("b")
+	v.Step(0, s, Leads{Term: 1})
+	renew := func(at, hold time.Duration, held bool) Deed {
+		r := &Renewal{
+			Epoch: 1, Region: "a", Term: 1, Charter: s.Ballot.Charter, Reigns: s.Reigns, Hold: hold, Held: held,
+		}
+		return v.Step(at, s, RenewalAsked{Call: uint64(at), Renewal: r})[0].Do
+	}
+	if did := renew(time.Minute, time.Minute, true); did != Confirm {
+		t.Fatalf("a renewal: %s", did)
+	}
+	for _, step := range []struct {
+		at   time.Duration // since the promise of a minute
+		want Deed
+	}{{10 * time.Second, Confirm}, {56 * time.Second, Confirm}, {58 * time.Second, Reply}} {
+		at := time.Minute + step.at
+		a := v.Step(at, s, VoteAsked{Call: 1, Candidacy: Of(s, 2), Sounding: true})[0].Answer
+		if a.Why == nil || a.Why.Reason != timeline.ReasonPromise {
+			t.Errorf("%v: a sounding: %v", step.at, a.Why)
+		}
+		if did := renew(at, 0, false); did != step.want {
+			t.Errorf("%v: a renewal of who lost its lease: %s", step.at, did)
+		}
+	}
+}
+
 // TestARegionAsksForVotesWhenItsPromiseIsOver: after its patience, in its rank, and only if a majority would vote for
 // it.
 func TestARegionAsksForVotesWhenItsPromiseIsOver(t *testing.T) {

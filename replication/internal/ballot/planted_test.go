@@ -63,6 +63,10 @@ var planted = []struct {
 		limits{Epochs: 2, Changes: 1, Stands: 1, Holds: 2, Held: true, MaxLoss: anyLoss}},
 	{"nobody says up to where was acknowledged in a hold", "B3", 352,
 		limits{Epochs: 2, Stands: 1, Restarts: 1, Writes: 2, Holds: 2, Ended: true, MaxLoss: 1}},
+	{"a lease is lowered in one step", "B2", 43,
+		limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Lowers: 1, Lowered: true}},
+	{"the former lease is not waited for", "B2", 1688,
+		limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Lowers: 1, Lowered: true}},
 	{"a seal is lifted without a refusal", "B", 4, limits{Epochs: 2, Writes: 2, Seals: 1, MaxLoss: 2}},
 }
 

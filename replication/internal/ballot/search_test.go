@@ -47,6 +47,7 @@ func (n *world) next(bug string) []step {
 			n.history(i, bug, add)
 			n.charts(i, bug, add)
 			n.holds(i, bug, add)
+			n.lowers(i, bug, add)
 		}
 		n.changes(i, bug, add)
 	}
@@ -450,6 +451,11 @@ var searches = []struct {
 	{"when a hold is over", limits{Epochs: 3, Restarts: 2, Stands: 2, Writes: 3, MaxLoss: 1, Holds: 2, Ended: true}},
 	{"in a hold, and both stand",
 		limits{Epochs: 3, Changes: 1, Stands: 2, MaxLoss: anyLoss, Holds: 2, Held: true}},
+	{"a lease is lowered", limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Lowers: 1}},
+	{"a lease was lowered, and the witness restarts",
+		limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Lowers: 1, Lowered: true}},
+	{"a lease was lowered, and a leader changes",
+		limits{Epochs: 3, Changes: 1, Restarts: 1, Stands: 2, MaxLoss: anyLoss, Lowers: 2, Lowered: true}},
 	{"a handoff and a new leader", limits{Epochs: 2, Changes: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
 }
 

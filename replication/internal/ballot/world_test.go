@@ -49,7 +49,9 @@ type limits struct {
 	Changes, Restarts, Writes, Stands, Seals, Refuses int
 	Charters                                          int  // changes of who votes
 	Holds                                             int  // ordered, and ended
+	Lowers                                            int  // of the lease
 	Held, Ended                                       bool // one was ordered already, and is over
+	Lowered                                           bool // it was already, and all keep that
 	MaxLoss                                           uint64
 	StopWrites                                        bool
 }
@@ -73,6 +75,7 @@ type process struct {
 	votes    [most]bool
 	confirms []uint64
 	calls    []question
+	kept     kept
 }
 
 // question is where an answer goes to.
@@ -302,6 +305,7 @@ func (n *world) wall() time.Time { return time.Unix(0, 0).Add(n.now) }
 
 // check looks for what must never be.
 func (n *world) check() {
+	n.noteKept()
 	for e := 1; e < len(n.cast); e++ {
 		for f := e + 1; f < len(n.cast); f++ {
 			x := n.winner(f)
@@ -354,7 +358,7 @@ func (n *world) key(buf []byte) []byte {
 	for k := range n.charters {
 		c := &n.charters[k]
 		buf = append(buf, byte(c.Epoch), byte(c.Number), byte(n.count(c, func(int) bool { return true })),
-			byte(c.Under.Epoch), byte(c.Under.Position))
+			byte(c.Under.Epoch), byte(c.Under.Position), byte(c.Lease/unit), byte(c.Former/unit))
 		if c.Hold != nil {
 			buf = append(buf, 'h', byte(max(c.Hold.Until.Sub(n.wall()), 0)/unit))
 		}
@@ -366,7 +370,7 @@ func (n *world) key(buf []byte) []byte {
 	}
 	l := n.left
 	return append(buf, byte(n.spread), byte(l.Changes), byte(l.Restarts), byte(l.Writes), byte(l.Stands), byte(l.Seals),
-		byte(l.Refuses), byte(l.Charters), byte(l.Holds))
+		byte(l.Refuses), byte(l.Charters), byte(l.Holds), byte(l.Lowers))
 }
 
 // keyOf stands for a charter.
@@ -394,6 +398,9 @@ func (n *world) keyOfProcess(buf []byte, p *process) []byte {
 		byte(p.shared), byte(p.holder.floor), n.keyOf(p.holder.mark))
 	if v.held.hold != nil {
 		buf = append(buf, n.keyOf(v.held.mark))
+	}
+	if k := p.kept; k.mark.Number != 0 {
+		buf = append(buf, n.keyOf(k.mark), n.ahead(k.since+lease+unit))
 	}
 	if h := &p.holder; h.hold != nil {
 		buf = append(buf, n.ahead(h.began+holding))

@@ -73,6 +73,10 @@ func (r *Registrar) publish(ctx context.Context, p publication) error {
 	if !slices.Contains(conf.GetVoters(), p.Member.ID) && !slices.Contains(conf.GetLearners(), p.Member.ID) {
 		return fmt.Errorf("%w: %s is not a member", contract.ErrMember, p.Member.Name)
 	}
+	if r.config.Admits != nil && !r.config.Admits(p.Member.ID) {
+		return fmt.Errorf("%w: the region was formed without %s, whose disk is not known to have been empty",
+			contract.ErrRejected, p.Member.Name)
+	}
 	o, known := r.config.Directory.published(p.Member.ID)
 	stale := p.Member.Starts < o.Starts || p.Member.Starts == o.Starts && p.Member.PeerAddr != o.PeerAddr
 	if known && stale && p.Member.Starts != 0 {

@@ -83,6 +83,8 @@ type Config struct {
 	OnRemoved func(error)
 	// Disk and Boot are what this node says of its data directory and its process.
 	Disk, Boot string
+	// Admits reports whether what a member says of itself is taken. May be nil: all of it is.
+	Admits func(id uint64) bool
 	// OnMet is told what a member says of itself. It must not block.
 	OnMet func(Presence)
 }

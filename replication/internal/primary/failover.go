@@ -104,8 +104,8 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	if !g.config.Leadership.Leads() {
 		return nil, contract.ErrNotLeader
 	}
-	if view, _ := g.config.Fleet.View(); hasVote(g.config.Applied.State(), view) != nil {
-		return nil, hasVote(g.config.Applied.State(), view)
+	if err := hasVote(&g.config); err != nil {
+		return nil, err
 	}
 	force, accepted, err := accepts.of(g.config.Applied.State())
 	if err != nil {
@@ -161,9 +161,11 @@ func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveRepo
 	return report, nil
 }
 
-// hasVote returns nil unless the fleet votes about its primary, as far as was heard, and the region in the state s does
-// not: nobody would know of an epoch that it begins, and another region could go on beside it.
-func hasVote(s *timeline.State, v fleet.View) error {
+// hasVote returns nil unless the fleet votes about its primary, as far as was heard, and this region does not:
+// nobody would know of an epoch that it begins, and another region could go on beside it.
+func hasVote(c *Config) error {
+	s := c.Applied.State()
+	v, _ := c.Fleet.View()
 	region, _ := v.Votes()
 	if s.Charter() != nil || region == "" {
 		return nil

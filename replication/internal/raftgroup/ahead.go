@@ -81,7 +81,7 @@ func (a *ahead) settle(l *loop, member uint64, account Account, err error) {
 	case l.ahead[member] != a: // this node does not lead that term any more
 	case err != nil:
 		l.log.Warn("a member was not reached that is said to have committed what its leader has not; it is asked "+
-			"again if that is said again", "member", name, "committed", a.index, "err", err)
+			"again, and sent no entries before it has answered", "member", name, "committed", a.index, "err", err)
 	case account.Whole && account.Ends < a.index:
 		delete(l.ahead, member)
 		l.log.Error("somebody speaks in the name of a member: it is said to have committed what its leader has not, "+
@@ -94,10 +94,15 @@ func (a *ahead) settle(l *loop, member uint64, account Account, err error) {
 	}
 }
 
-// holds reports whether an append is not to leave: its receiver is asked what it has.
-func (a aheads) holds(m *raftpb.Message) bool {
+// holds reports whether an append is not to leave: its receiver is asked what it has, and again if it was not reached.
+// A member that gets no entries acknowledges none, so nothing else would ask again.
+func (a aheads) holds(l *loop, m *raftpb.Message) bool {
 	to := a[m.GetTo()]
-	return to != nil && !to.known && len(m.GetEntries()) > 0
+	if to == nil || to.known || len(m.GetEntries()) == 0 {
+		return false
+	}
+	to.ask(l, m.GetTo())
+	return true
 }
 
 // committed returns the entry that a member is known to have committed, and this leader has not; zero if there is none.

@@ -238,3 +238,42 @@ func TestRegionThatWentBack(t *testing.T) {
 		c.write("without it")
 	})
 }
+
+// TestAMemberThatWasNotReachedIsAskedAgain: it is sent no entries before it has answered, so it acknowledges none, and
+// nothing but what it is not sent asks again.
+func TestAMemberThatWasNotReachedIsAskedAgain(t *testing.T) {
+	r := newRig(t, 1, 2, 3)
+	term := r.elect()
+	r.denying()
+	last, asked := r.log.LastIndex(), 0
+	r.loop.doubts.ask = func(context.Context, uint64, uint64) (Account, error) {
+		if asked++; asked == 1 {
+			return Account{}, errors.New("nobody is there")
+		}
+		return Account{Whole: true, Ends: genesisIndex}, nil
+	}
+	r.from(2, &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), Term: new(term), Index: new(last + 40)})
+	heartbeat := func() (appends int) {
+		r.sent = nil
+		r.from(2, &raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), Term: new(term)})
+		r.turn(false)
+		for _, m := range r.sent {
+			if m.GetType() == raftpb.MsgApp && m.GetTo() == 2 && len(m.GetEntries()) > 0 {
+				appends++
+			}
+		}
+		return appends
+	}
+	if n := heartbeat(); n != 0 || asked != 1 {
+		t.Errorf("just after it was not reached: %d appends, asked %d times", n, asked)
+	}
+	r.loop.ahead[2].asked = r.loop.ahead[2].asked.Add(-askAgain)
+	heartbeat()
+	if n := heartbeat(); n == 0 || asked != 2 {
+		t.Errorf("later: %d appends, asked %d times", n, asked)
+	}
+	r.from(2, &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), Term: new(term), Index: new(last)})
+	if p := r.loop.progress()[2]; p.Match != last || p.Ahead != 0 {
+		t.Errorf("knows %+v", p)
+	}
+}

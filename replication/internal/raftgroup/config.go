@@ -100,6 +100,9 @@ type Config struct {
 
 	// Caller returns which member opened the stream of a context; false if that is not known. May be nil.
 	Caller func(ctx context.Context) (id uint64, known bool)
+	// Admits reports whether a member is heard. Its messages are refused as long as it is not. It is called often, and
+	// must not block. May be nil: all are.
+	Admits func(id uint64) bool
 	// Ask asks a member what it knows of this node, and of an entry: its [Group.Account]. Where a message says that
 	// this node lost what it had, and must stop, that member is asked before it is believed. Called from any goroutine;
 	// bounds its own time. May be nil: then it is believed.

@@ -21,6 +21,10 @@ import (
 // panic stops the node: again at every start, if what it was about is in the log by then.
 var errRefused = errors.New("raftgroup: no member sends that")
 
+// errLeftOut says that a member has to prove first that it is one.
+var errLeftOut = errors.New("raftgroup: it has not said that its disk is empty: start it with an empty data " +
+	"directory, and with a version that says so")
+
 // Bounds of what a message may name. They lie far beyond what any group gets to, and leave as much room above them.
 const (
 	maxIndex = 1 << 62
@@ -162,7 +166,9 @@ type doorman struct {
 	now   func() time.Time
 	log   *slog.Logger
 	names peers.Directory
-	asked uint64 // the highest confirmation that heartbeats of this term asked for, while this node leads
+	// whether a member is heard; nil: all are
+	admits func(id uint64) bool
+	asked  uint64 // the highest confirmation that heartbeats of this term asked for, while this node leads
 
 	told    time.Time // when the log was told of a refusal
 	refused int       // since then
@@ -181,13 +187,19 @@ func (d *doorman) refuses(m *raftpb.Message, self uint64, s raft.BasicStatus, le
 		sight.asked = d.asked
 	}
 	err := sight.admit(m)
+	if err == nil && d.admits != nil && !d.admits(m.GetFrom()) {
+		err = errLeftOut
+	}
 	if err == nil {
 		return false
 	}
 	d.refused++
 	if now := d.now(); d.told.IsZero() || now.Sub(d.told) >= refusalsEvery {
-		d.log.Error("a message was refused that no member sends: somebody else speaks in the name of one, or it is "+
-			"broken", "member", peers.NameIn(d.names, m.GetFrom()), "messages", d.refused, "err", err)
+		what := "a message was refused that no member sends: somebody else speaks in the name of one, or it is broken"
+		if errors.Is(err, errLeftOut) {
+			what = "a node without which the region was formed is not heard"
+		}
+		d.log.Error(what, "member", peers.NameIn(d.names, m.GetFrom()), "messages", d.refused, "err", err)
 		d.told, d.refused = now, 0
 	}
 	return true

@@ -124,7 +124,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 		maxUncommitted: c.MaxUncommittedBytes, log: c.Logger, directory: c.Directory, mail: mail,
 		neighbours: n, view: v, end: c.Log, handed: max(c.Log.LastIndex(), initial.applied),
 		floor: max(c.Log.LastIndex(), initial.applied),
-		door:  doorman{now: c.Clock.Now, log: c.Logger, names: c.Directory},
+		door:  doorman{now: c.Clock.Now, log: c.Logger, names: c.Directory, admits: c.Admits},
 		lost:  make(forgetfuls), ahead: make(aheads),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 		heard: map[uint64]time.Time{}, aside: c.Aside, starving: starving{room: c.Room},

@@ -71,7 +71,7 @@ func (l *loop) dispatch(m *raftpb.Message) {
 		case raftpb.MsgSnap:
 			l.outgoing.Send(m)
 		case raftpb.MsgApp:
-			if l.ahead.holds(m) {
+			if l.ahead.holds(l, m) {
 				return // it is sent anew
 			}
 			l.remind(m)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,10 @@ type Question struct {
 	Disk string `json:"disk"`
 	Boot string `json:"boot"`
 	At   uint64 `json:"at,omitempty"` // an entry of the region's log, of which it wants to know the term
+	// Part is what the node that asks says of itself; nil: it is of a version that does not say.
+	Part *Part `json:"part,omitempty"`
+	// Of are Raft identities, of whose logs it wants to know what the asked one remembers.
+	Of []uint64 `json:"of,omitempty"`
 }
 
 // Answer is what the asked node knows of the one that asks.
@@ -30,6 +35,9 @@ type Answer struct {
 	Log *Log `json:"log,omitempty"`
 	// Part is what the asked node has to do with the forming of its region; nil: it is of a version that does not say.
 	Part *Part `json:"part,omitempty"`
+	// Furthest is the last entry that any disk of those in Of was heard to hold, zero if none was; nil: no question
+	// was about them, or the asked node is of a version that does not say.
+	Furthest *uint64 `json:"furthest,omitempty"`
 }
 
 // Part is what a node says of whether it takes part in its region.
@@ -39,6 +47,23 @@ type Part struct {
 	// Formed are the disks, by Raft identity, that were all empty when the region was formed; nil: the node was not
 	// there.
 	Formed map[uint64]string `json:"formed,omitempty"`
+	// Left are the nodes, by Raft identity, without which the region was formed, and that have not joined it since:
+	// they did not answer. What they may hold is not of this region.
+	Left []uint64 `json:"left,omitempty"`
+}
+
+// Of reports whether the node id, which says own of itself, may speak in a region that says p: it may not if the region
+// was formed without it, unless its disk was empty when it came, or is one with which the region was formed.
+func (p Part) Of(id uint64, own Part) bool {
+	if !slices.Contains(p.Left, id) || own.Blank != "" {
+		return true
+	}
+	for node, disk := range own.Formed {
+		if p.Formed[node] == disk {
+			return true
+		}
+	}
+	return false
 }
 
 // Log is what a node says of its region's log.
@@ -55,13 +80,16 @@ type Log struct {
 const ask = peer.Question[Question, Answer]("recall")
 
 // Register makes the node of this name answer from m, by account from its region's log: what a member acknowledged to
-// it, and how it is, with the term of the entry at; and what part says.
+// it, and how it is, with the term of the entry at; and what part says, which is told who asks.
 func Register(
 	to *peer.Registry, node string, m *Memory, account func(member, at uint64) (match uint64, log Log),
-	part func() Part,
+	part func(Question) Part,
 ) {
 	peer.Handle(to, ask, func(_ context.Context, q Question) (Answer, error) {
-		a := Answer{Node: node, Seen: m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot}), Part: new(part())}
+		a := Answer{Node: node, Seen: m.Before(q.ID, Disk{ID: q.Disk, Boot: q.Boot}), Part: new(part(q))}
+		if len(q.Of) > 0 {
+			a.Furthest = new(m.Furthest(q.Of))
+		}
 		match, log := account(q.ID, q.At)
 		a.Match, a.Log = match, &log
 		return a, nil
@@ -82,8 +110,10 @@ func Ask(ctx context.Context, c *peer.Client, addr string, q Question) (a Answer
 type Config struct {
 	ID        uint64 // Raft identity of this node
 	Node      string // its name
+	Region    string
 	Disk      Disk
 	Last      uint64 // the last entry on its disk, when it started
+	Part      Part   // of this node, when it started
 	Addresses []string
 	Timeout   time.Duration // of one question
 	Clock     clock.Clock
@@ -114,7 +144,7 @@ func (c *Check) Ask(ctx context.Context) error {
 	for i, addr := range c.left {
 		wg.Go(func() {
 			a, known, err := Ask(ctx, c.config.Client, addr,
-				Question{ID: c.config.ID, Disk: c.config.Disk.ID, Boot: c.config.Disk.Boot})
+				Question{ID: c.config.ID, Disk: c.config.Disk.ID, Boot: c.config.Disk.Boot, Part: &c.config.Part})
 			if silent[i] = err != nil; known && err == nil {
 				errs[i] = c.judge(a)
 			}
@@ -167,6 +197,10 @@ func (c *Check) judge(a Answer) error {
 		"a new name"
 	o := &c.config
 	switch {
+	case a.Part != nil && !a.Part.Of(o.ID, o.Part):
+		return fmt.Errorf("%w: %s was formed without %s, says %s, and what this data directory holds is of an older "+
+			"life of the region: keep it if it may hold what others have not, and start the node with an empty one",
+			contract.ErrDiskLost, o.Region, o.Node, a.Node)
 	case !c.serves && a.Match > o.Last:
 		return fmt.Errorf("%w: %s acknowledged entry %d of its region's log to %s, and holds %d: %s",
 			contract.ErrDiskLost, o.Node, a.Match, a.Node, o.Last, way)

@@ -1,6 +1,7 @@
 package recall
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -21,5 +22,36 @@ func TestWhatManyKnowIsSaidOnce(t *testing.T) {
 	}
 	if err := first([]error{nil, nil}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWhoWasLeftOutComesWithAnEmptyDisk, or with one that is of the region as it was formed without it.
+func TestWhoWasLeftOutComesWithAnEmptyDisk(t *testing.T) {
+	region := Part{Formed: map[uint64]string{1: "a", 2: "b"}, Left: []uint64{3}}
+	for name, c := range map[string]struct {
+		id  uint64
+		own Part
+		of  bool
+	}{
+		"empty":                          {3, Part{Blank: "c"}, true},
+		"joined":                         {3, Part{Formed: map[uint64]string{1: "a", 2: "b"}}, true},
+		"with all, by one that heard it": {3, Part{Formed: map[uint64]string{1: "a", 2: "b", 3: "c"}}, true},
+		"of an older life":               {3, Part{Formed: map[uint64]string{1: "x", 2: "y", 3: "c"}}, false},
+		"of a former version":            {3, Part{}, false},
+		"another node":                   {4, Part{}, true},
+	} {
+		check := NewCheck(Config{ID: c.id, Node: "us-3", Region: "us", Disk: Disk{Starts: 2}, Last: 6, Part: c.own})
+		err := check.judge(Answer{Node: "us-1", Part: &region})
+		if (err == nil) != c.of || !c.of && (!errors.Is(err, contract.ErrDiskLost) ||
+			!strings.Contains(err.Error(), "us was formed without us-3, says us-1")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	m := NewMemory()
+	m.Note(1, Disk{"a", 1, "x"}, 4)
+	m.Note(1, Disk{"a", 2, "y"}, 3)
+	m.Note(2, Disk{"b", 1, "x"}, 2)
+	if at := [2]uint64{m.Furthest([]uint64{1, 2}), m.Furthest([]uint64{3})}; at != [2]uint64{4, 0} {
+		t.Errorf("remembers %d", at)
 	}
 }

@@ -82,6 +82,17 @@ func (m *Memory) forget() {
 	delete(m.nodes, oldest)
 }
 
+// Furthest returns the last entry that a disk of one of these nodes was heard to hold, zero if none was.
+func (m *Memory) Furthest(ids []uint64) (index uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range ids {
+		n := m.nodes[id]
+		index = max(index, n.Now.Index, n.Earlier.Index)
+	}
+	return index
+}
+
 // Before returns what other processes than that of d said of the same disk; the zero Seen if nothing is remembered.
 func (m *Memory) Before(id uint64, d Disk) Seen {
 	m.mu.Lock()

@@ -27,7 +27,8 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 			return err
 		}
 	}
-	a.progress, a.saved = progress{timeline.NewMachine(state), meta.AppliedIndex, meta.AppliedTerm}, meta.AppliedIndex
+	a.progress = progress{timeline.NewMachine(state), meta.AppliedIndex, meta.AppliedTerm}
+	a.saved.Store(meta.AppliedIndex)
 	a.receipts, a.behind = nil, late(a)
 	a.rebase(meta, state.Base)
 	a.publish()

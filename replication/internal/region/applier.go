@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -83,9 +84,9 @@ type Applier struct {
 	behind   *behind
 	receipts receipts // of what is not shown yet, and the last one that is
 	patient  patient
-	handed   uint64 // what Raft has brought reaches up to here
-	saved    uint64 // index of the last metadata saved
-	bytes    uint64 // of history entries applied by this process
+	handed   uint64        // what Raft has brought reaches up to here
+	saved    atomic.Uint64 // index of the last metadata saved; read by anybody
+	bytes    uint64        // of history entries applied by this process
 	run      run
 	told     []Outcome
 }
@@ -94,11 +95,12 @@ var _ raftgroup.Machine = (*Applier)(nil)
 
 // NewApplier returns an applier that publishes to applied. [Applier.Load] is called before any other method.
 func NewApplier(c Config, applied *Applied) *Applier {
-	return &Applier{
+	a := &Applier{
 		config: c, applied: applied, mu: newTurn(),
 		progress: progress{machine: timeline.NewMachine(&timeline.State{Region: c.Region})},
-		patient:  patient{room: c.Room},
 	}
+	a.patient.init(c.Room)
+	return a
 }
 
 // Apply implements raftgroup.Machine.
@@ -161,7 +163,7 @@ func (a *Applier) saveMetadata(meta *contract.Metadata) error {
 	if _, err := a.config.Storage.Apply(nothing); err != nil {
 		return fmt.Errorf("storage: save metadata: %w", err)
 	}
-	a.saved = meta.AppliedIndex
+	a.saved.Store(meta.AppliedIndex)
 	return nil
 }
 
@@ -169,7 +171,7 @@ func (a *Applier) saveMetadata(meta *contract.Metadata) error {
 // that is.
 func (a *Applier) saveAll() (*contract.Metadata, error) {
 	meta, err := a.metadata()
-	if err != nil || a.saved == a.inStorage().index {
+	if err != nil || a.saved.Load() == a.inStorage().index {
 		return meta, err
 	}
 	return meta, a.saveMetadata(meta)
@@ -193,11 +195,9 @@ func confOf(s *timeline.State) (*raftpb.ConfState, error) {
 	return c, nil
 }
 
-// Sync implements raftgroup.Machine.
+// Sync implements raftgroup.Machine. It waits for nobody who waits for room.
 func (a *Applier) Sync() (uint64, error) {
-	a.mu.Lock()
-	index := a.saved
-	a.mu.Unlock()
+	index := a.saved.Load()
 	err := a.config.Storage.Sync()
 	if errors.Is(err, contract.ErrVolatile) {
 		return a.keep()
@@ -226,8 +226,8 @@ func (a *Applier) validHeld() error {
 		return fmt.Errorf("A1: %w", err)
 	case s.Region != a.config.Region:
 		return fmt.Errorf("A1: state of region %s", s.Region)
-	case a.saved > a.inStorage().index:
-		return fmt.Errorf("A2: metadata of entry %d saved, %d applied", a.saved, a.index)
+	case a.saved.Load() > a.inStorage().index:
+		return fmt.Errorf("A2: metadata of entry %d saved, %d applied", a.saved.Load(), a.index)
 	case len(a.run.frames) > 0 || len(a.told) > 0:
 		return fmt.Errorf("A3: %d frames gathered, %d outcomes not told", len(a.run.frames), len(a.told))
 	case a.inStorage().index > a.index || v.Shown != a.inStorage().machine.Cursor():

@@ -206,7 +206,7 @@ func (b *behind) cut(to timeline.Cursor) error {
 	if _, err := a.config.Storage.Apply(last); err != nil {
 		return fmt.Errorf("storage: end at position %d: %w", to.Position, err)
 	}
-	a.saved = a.index
+	a.saved.Store(a.index)
 	return nil
 }
 

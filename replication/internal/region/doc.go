@@ -10,7 +10,8 @@
 //   - There is one way to another state (adopt.go), whoever it comes from. A crash in any step of it leaves the old
 //     state or the new one.
 //   - Nothing is applied while somebody takes hold of the state, which is quick; everything is while the state is
-//     written out (hold.go).
+//     written out (hold.go). Nobody takes hold of it while what comes next waits for room on the disk; what is durable
+//     is told meanwhile (room.go).
 //   - Before a region gives up what it has after a fork, its tail is saved on this node (invariant 8, with tail).
 //
 // It leaves the decisions to timeline, agreement to raftgroup, whole states as directories to copies, getting those of

@@ -119,7 +119,7 @@ func (a *Applier) flush() error {
 		return fmt.Errorf("storage returned %d results for %d commands at position %d",
 			len(results), len(r.batch.Commands), r.batch.First)
 	}
-	a.saved = meta.AppliedIndex
+	a.saved.Store(meta.AppliedIndex)
 	if r.batch.WantResults {
 		for _, p := range r.frames {
 			a.told[p.told].Results, results = results[:p.count:p.count], results[p.count:]
@@ -170,7 +170,7 @@ func (a *Applier) beginStored(r timeline.Reign) error {
 	if err := a.config.Storage.Begin(r, meta); err != nil {
 		return fmt.Errorf("storage: begin epoch %d: %w", r.Epoch, err)
 	}
-	a.saved = meta.AppliedIndex
+	a.saved.Store(meta.AppliedIndex)
 	return nil
 }
 

@@ -21,9 +21,12 @@ type Held struct {
 }
 
 // Hold takes hold of the state as it is now, for a copy in the new directory dir. It is quick: nothing is applied
-// meanwhile, and what takes long is left to Write.
+// meanwhile, and what takes long is left to Write. While what is to be applied next waits for room on the disk it
+// is not had: then the error is durable.Full.
 func (a *Applier) Hold(dir string) (*Held, error) {
-	a.mu.Lock()
+	if err := a.patient.enter(a.mu); err != nil {
+		return nil, fmt.Errorf("what comes next waits for room: %w", err)
+	}
 	defer a.mu.Unlock()
 	meta, err := a.saveAll()
 	if err != nil {
@@ -83,7 +86,9 @@ func (a *Applier) keep() (uint64, error) {
 
 // beginKeeping returns nil if what is kept is the state as it is.
 func (a *Applier) beginKeeping() (*copies.Part, error) {
-	a.mu.Lock()
+	if err := a.patient.enter(a.mu); err != nil {
+		return nil, err
+	}
 	defer a.mu.Unlock()
 	if a.inStorage().index <= a.config.Keeper.Kept() {
 		return nil, nil

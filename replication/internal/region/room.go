@@ -1,6 +1,10 @@
 package region
 
-import "github.com/mimir-kv/mimir/replication/durable"
+import (
+	"sync/atomic"
+
+	"github.com/mimir-kv/mimir/replication/durable"
+)
 
 // Room waits for room on the disk, for what has to be there before the next entry is applied.
 type Room interface {
@@ -12,13 +16,26 @@ type Room interface {
 
 // patient is who waits for room, once the node has its state: whoever starts it is told at once that there is none.
 type patient struct {
-	room   Room // nil: nobody waits
-	loaded bool
+	room     Room // nil: nobody waits
+	loaded   bool
+	shortage atomic.Pointer[shortage] // the one that lasts, or the next one
 }
 
-// through does what may be done over and over, until there is room for it.
+// shortage is a time without room.
+type shortage struct {
+	begun chan struct{} // is closed when it has
+	err   error         // of the disk, once it has begun
+}
+
+func (p *patient) init(r Room) {
+	p.room = r
+	p.shortage.Store(&shortage{begun: make(chan struct{})})
+}
+
+// through does what may be done over and over, until there is room for it. The turn is kept meanwhile: what waits may
+// be half done, and nobody is to see that.
 func (p *patient) through(do func() error) error {
-	for {
+	for short := false; ; {
 		err := do()
 		switch {
 		case p.room == nil || !p.loaded:
@@ -26,8 +43,33 @@ func (p *patient) through(do func() error) error {
 		case err == nil:
 			p.room.Found()
 			return nil
-		case !durable.Full(err) || !p.room.Await(err):
+		case !durable.Full(err):
 			return err
 		}
+		if s := p.shortage.Load(); !short {
+			short, s.err = true, err
+			close(s.begun)
+			defer p.shortage.Store(&shortage{begun: make(chan struct{})})
+		}
+		if !p.room.Await(err) {
+			return err
+		}
+	}
+}
+
+// enter waits for the turn; not while its holder waits for room, which may be for ever, and whoever takes hold of the
+// state needs some as well. Errors: that of the disk.
+func (p *patient) enter(t turn) error {
+	s := p.shortage.Load()
+	select {
+	case <-s.begun:
+		return s.err
+	default:
+	}
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-s.begun:
+		return s.err
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -127,3 +128,60 @@ func TestAStartIsToldThatThereIsNoRoom(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNobodyWaitsForWhoWaitsForRoom: what is durable by then is told, so that the log before it goes, and whoever wants
+// to take hold of the state is told that there is no room; both before the wait and in it.
+func TestNobodyWaitsForWhoWaitsForRoom(t *testing.T) {
+	for _, kind := range kinds {
+		synctest.Test(t, func(t *testing.T) {
+			s, disk, w := newScript(t), vfs.NewCrashableMem(), ways[0]
+			p := running(t, s, disk, pebblefs.New(disk), w, kind.open)
+			before := p.index
+			wait := &standstill{make(chan struct{}), make(chan struct{})}
+			p.patient.room = wait
+			p.full = errFull
+			waits := make(chan error, 2)
+			early := func() {
+				_, err := p.Hold("/early")
+				waits <- err
+			}
+			p.mu.Lock()
+			go early()
+			synctest.Wait()
+			ended := make(chan error, 1)
+			go func() { ended <- p.patient.through(func() error { return p.full }) }()
+			<-wait.waits
+			if err := <-waits; !errors.Is(err, errFull) {
+				t.Errorf("%s: held before: %v", kind.name, err)
+			}
+			if _, err := p.Hold("/late"); !errors.Is(err, errFull) {
+				t.Errorf("%s: held meanwhile: %v", kind.name, err)
+			}
+			if index, err := p.Sync(); err == nil && index > before || err != nil && !errors.Is(err, errFull) {
+				t.Errorf("%s: durable up to %d of %d, %v", kind.name, index, before, err)
+			}
+			p.full = nil
+			close(wait.goes)
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			p.mu.Unlock()
+			if h, err := p.Hold("/afterwards"); err != nil {
+				t.Errorf("%s: afterwards: %v", kind.name, err)
+			} else if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// standstill waits until it is to go on.
+type standstill struct{ waits, goes chan struct{} }
+
+func (s *standstill) Await(error) bool {
+	close(s.waits)
+	<-s.goes
+	return true
+}
+
+func (s *standstill) Found() {}

@@ -20,8 +20,10 @@ type holdOrder struct {
 
 // ending is a hold that is to end: what this leader knows in its term.
 type ending struct {
-	term uint64
-	hold *timeline.Hold // nil: none is
+	term    uint64
+	hold    *timeline.Hold // nil: none is
+	by      timeline.Mark  // of the charter without it
+	writing bool           // that is on its way; else nothing is known of it
 }
 
 // Hold has the primary stay where it is for so long, and go on while other voters are away: who can be asked now
@@ -65,31 +67,45 @@ func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
 		return nil, fmt.Errorf("%w: the primary is not held", contract.ErrRejected)
 	}
 	term, _ := v.config.Leadership.Term()
-	v.setEnding(ending{term, c.Hold})
+	before, ok := v.ends(ending{term: term, hold: c.Hold, by: c.Mark(), writing: true})
+	if !ok {
+		return nil, fmt.Errorf("%w: the hold is about to end", contract.ErrNotReady)
+	}
 	v.hold(nil)
 	c = c.Ends(max(v.config.Applied.State().Cursor.Position, v.config.Writes.Reached()))
-	if err = v.write(ctx, c); err != nil && !errors.Is(err, contract.ErrUnknownOutcome) {
-		v.setEnding(ending{})
+	err = v.write(ctx, c)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.ending.writing = false; err != nil && !errors.Is(err, contract.ErrUnknownOutcome) {
+		v.ending = before // of which nothing may be known yet
 	}
 	return c, err
 }
 
-func (v Orders) setEnding(e ending) {
+// ends has the hold end by e, unless it does by another; before is what was to end it.
+func (v Orders) ends(e ending) (before ending, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.ending = e
+	if v.ending.writing {
+		return before, false
+	}
+	before, v.ending = v.ending, e
+	return before, true
 }
 
-// of reports whether that leader ends this hold.
+// of reports whether that leader ends this hold: not any more when a charter took the place of the one that was to end
+// it, and has the hold.
 func (e ending) of(term uint64, c *timeline.Charter) bool {
-	return e.hold != nil && e.term == term && e.hold.Same(c.Hold)
+	return e.hold != nil && e.term == term && e.hold.Same(c.Hold) && c.Mark().Before(e.by)
 }
 
-// expire ends a hold whose time is over.
+// expire ends a hold whose time is over, or that was to end and it is not known what became of that.
 func (v upkeep) expire() {
 	c := v.config.Applied.State().Charter()
+	term, _ := v.config.Leadership.Term()
 	v.mu.Lock()
-	over := c != nil && c.Hold != nil && v.holder.Expired(c)
+	over := c != nil && c.Hold != nil &&
+		(v.holder.Expired(c) || v.ending.of(term, c) && !v.ending.writing)
 	v.mu.Unlock()
 	if !over {
 		return

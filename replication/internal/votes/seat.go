@@ -81,12 +81,16 @@ func (s *Seat) Register(r *peer.Registry) {
 		}
 		return s.renew(ctx, q)
 	})
-	peer.Handle(r, askSound, func(ctx context.Context, c *timeline.Candidacy) (ballot.Answer, error) {
-		return s.vote(ctx, c, true)
-	})
-	peer.Handle(r, askVote, func(ctx context.Context, c *timeline.Candidacy) (ballot.Answer, error) {
-		return s.vote(ctx, c, false)
-	})
+	for q, sounding := range map[peer.Question[*timeline.Candidacy, ballot.Answer]]bool{askSound: true, askVote: false} {
+		peer.Handle(r, q, func(ctx context.Context, c *timeline.Candidacy) (ballot.Answer, error) {
+			if c != nil {
+				if err := peer.MaySpeak(ctx, c.For); err != nil {
+					return ballot.Answer{}, err
+				}
+			}
+			return s.vote(ctx, c, sounding)
+		})
+	}
 	peer.Handle(r, askEnrol, func(ctx context.Context, _ peer.Nothing) (Enrolment, error) {
 		return s.store.Enrol(ctx)
 	})
@@ -96,12 +100,8 @@ func (s *Seat) renew(ctx context.Context, r *ballot.Renewal) (ballot.Answer, err
 	return s.ask(ctx, r != nil, func(call uint64) ballot.Input { return ballot.RenewalAsked{Call: call, Renewal: r} })
 }
 
+// vote is also asked by the own region, in the context of whoever ordered it to stand.
 func (s *Seat) vote(ctx context.Context, c *timeline.Candidacy, sounding bool) (ballot.Answer, error) {
-	if c != nil {
-		if err := peer.MaySpeak(ctx, c.For); err != nil {
-			return ballot.Answer{}, err
-		}
-	}
 	return s.ask(ctx, c != nil, func(call uint64) ballot.Input {
 		return ballot.VoteAsked{Call: call, Candidacy: c, Sounding: sounding}
 	})

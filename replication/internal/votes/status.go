@@ -139,7 +139,8 @@ func heldSilent(c *Config) string {
 		return ""
 	}
 	return "does not take over: " + ballot.Held(s) + ", and does not answer; afterwards it takes an order, since " +
-		"nobody knows how much is lost"
+		"nobody knows how much is lost, and a voter that was started anew since then, or has a new leader, waits for " +
+		"the whole length of the hold again; sooner, if the primary is stopped for certain: mimir fleet recover"
 }
 
 // Problem says for people what keeps the primary that this node leads from acknowledging, or the secondary from taking

@@ -22,6 +22,9 @@ import (
 //	dialer:   proof of the key over both nonces (32)
 //	listener: state
 //
+// A listener of several fleets has the keys of all of them, and says keyNone to a key that it does not know if it
+// serves a fleet without one, so that who need not show one goes on without, as towards a listener that has none.
+//
 // A connection that does not begin with the magic has shown no key; a listener that needs one says so on each stream.
 const (
 	keyMagic   = "MIMIRKEY"
@@ -29,7 +32,7 @@ const (
 	nonceBytes = 32
 	proofBytes = sha256.Size
 
-	keyKnown, keyUnknown = 1, 2
+	keyNone, keyKnown, keyUnknown = 0, 1, 2
 )
 
 // MinKeyBytes is the least length of a key.
@@ -58,6 +61,7 @@ type keyed struct {
 	credentials.TransportCredentials
 	keys     [][]byte // the first is sent
 	optional bool     // go on without, where the other side has none
+	some     bool     // as a listener: there are fleets without a key
 
 	mu      *sync.Mutex
 	without map[string]bool // dialled addresses that did not answer it the last time
@@ -68,7 +72,7 @@ func withKeys(inner credentials.TransportCredentials, o *Options) credentials.Tr
 	if len(o.Keys) == 0 {
 		return inner
 	}
-	return &keyed{inner, o.Keys, o.KeyOptional, new(sync.Mutex), map[string]bool{}}
+	return &keyed{inner, o.Keys, o.KeyOptional, o.someKeyless, new(sync.Mutex), map[string]bool{}}
 }
 
 // Clone implements credentials.TransportCredentials.
@@ -78,10 +82,10 @@ func (k *keyed) Clone() credentials.TransportCredentials {
 	return &c
 }
 
-// keyInfo says of a connection whether a key was shown.
+// keyInfo says of a connection which key was shown; nil: none.
 type keyInfo struct {
 	credentials.AuthInfo
-	shown bool
+	key []byte
 }
 
 // ClientHandshake implements credentials.TransportCredentials. Where the key is optional, an address that did not
@@ -109,7 +113,7 @@ func (k *keyed) ClientHandshake(
 		c.Close()
 		return nil, nil, err
 	}
-	return c, keyInfo{info, true}, nil
+	return c, keyInfo{info, k.keys[0]}, nil
 }
 
 // show is the dialer's side of the exchange.
@@ -161,20 +165,21 @@ func (k *keyed) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, e
 		return nil, nil, err
 	}
 	if string(first) != keyMagic {
-		return &begun{c, first}, keyInfo{info, false}, nil
+		return &begun{c, first}, keyInfo{info, nil}, nil
 	}
-	if err := k.ask(c); err != nil {
+	key, err := k.ask(c)
+	if err != nil {
 		c.Close()
 		return nil, nil, err
 	}
-	return c, keyInfo{info, true}, nil
+	return c, keyInfo{info, key}, nil
 }
 
-// ask is the listener's side of the exchange, behind the magic.
-func (k *keyed) ask(c net.Conn) error {
+// ask is the listener's side of the exchange, behind the magic. It returns the key that was shown.
+func (k *keyed) ask(c net.Conn) ([]byte, error) {
 	begin := make([]byte, keyIDBytes+nonceBytes)
 	if _, err := io.ReadFull(c, begin); err != nil {
-		return err
+		return nil, err
 	}
 	id, theirs, mine := begin[:keyIDBytes], begin[keyIDBytes:], make([]byte, nonceBytes)
 	var key []byte
@@ -184,23 +189,27 @@ func (k *keyed) ask(c net.Conn) error {
 		}
 	}
 	if key == nil {
-		c.Write([]byte{keyUnknown})
-		return errUnknownKey
+		if k.some {
+			c.Write([]byte{keyNone})
+		} else {
+			c.Write([]byte{keyUnknown})
+		}
+		return nil, errUnknownKey
 	}
 	rand.Read(mine) // never fails
 	answer := bytes.Join([][]byte{{keyKnown}, mine, keyProof(key, "listener", theirs, mine)}, nil)
 	if _, err := c.Write(answer); err != nil {
-		return err
+		return nil, err
 	}
 	proof := make([]byte, proofBytes)
 	if _, err := io.ReadFull(c, proof); err != nil {
-		return err
+		return nil, err
 	}
 	if !hmac.Equal(proof, keyProof(key, "dialer", theirs, mine)) {
-		return errFalseKey
+		return nil, errFalseKey
 	}
 	_, err := c.Write([]byte{keyKnown})
-	return err
+	return key, err
 }
 
 // begun is a connection of which the first bytes were read.

@@ -2,10 +2,12 @@ package grpctransport
 
 import (
 	"context"
+	"crypto/hmac"
 	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -159,7 +161,11 @@ func (s *serverStream) translate(err error) error {
 // handle serves one stream of any service.
 func (n *node) handle(_ any, g grpc.ServerStream) error {
 	s := &serverStream{node: n, grpc: g, ctx: g.Context()}
-	err := n.guarded(s)
+	return failed(g, n.guarded(s))
+}
+
+// failed tells the opener of a stream why it ends.
+func failed(g grpc.ServerStream, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -209,9 +215,12 @@ func (n *node) admit(ctx context.Context, c transport.Caller) error {
 	if from, ok := grpcpeer.FromContext(ctx); ok {
 		p.Addr = from.Addr.String()
 		info := from.AuthInfo
+		if l, ok := info.(lineInfo); ok {
+			info = l.AuthInfo
+		}
 		if key, ok := info.(keyInfo); ok {
-			if !key.shown && !n.options.KeyOptional {
-				return errors.New("the fleet has a key, and it showed none: give it the fleet key too")
+			if err := n.unlock(key.key); err != nil {
+				return err
 			}
 			info = key.AuthInfo
 		}
@@ -223,4 +232,18 @@ func (n *node) admit(ctx context.Context, c transport.Caller) error {
 		return nil
 	}
 	return n.options.Admit(p)
+}
+
+// unlock returns why a caller is refused that showed this key, nil if it showed none.
+func (n *node) unlock(key []byte) error {
+	o := &n.options
+	switch {
+	case len(o.Keys) == 0:
+		return nil
+	case key == nil && !o.KeyOptional:
+		return errors.New("the fleet has a key, and it showed none: give it the fleet key too")
+	case key != nil && !slices.ContainsFunc(o.Keys, func(k []byte) bool { return hmac.Equal(k, key) }):
+		return errors.New("it showed the key of another fleet: give it that of this one")
+	}
+	return nil
 }

@@ -95,6 +95,8 @@ type Options struct {
 	WindowBytes int32
 	// Logger receives the warnings. Default slog.Default().
 	Logger *slog.Logger
+
+	someKeyless bool // Keys are those of several fleets, of which some have none
 }
 
 // Peer is who opens a stream: what it says, and what it showed.
@@ -120,6 +122,8 @@ type node struct {
 	started bool
 	peers   map[string]*peer
 	retired map[*peer]bool // in whose place there are others
+
+	port *Port // by which it is reached; nil: its own
 }
 
 // New returns a Transport over gRPC. Nothing is accepted before Serve.
@@ -159,19 +163,25 @@ func New(o Options) (transport.Transport, error) {
 		security = credentials.NewTLS(o.ClientTLS)
 	}
 	n.dialling = withKeys(security, &n.options)
-	n.server = grpc.NewServer(n.serverOptions()...)
+	n.server = grpc.NewServer(n.options.serving(n.handle, nil)...)
 	return n, nil
 }
 
-func (n *node) serverOptions() []grpc.ServerOption {
-	o := n.options
+// serving are the options of a server. wrap, if it is not nil, goes around the credentials.
+func (o *Options) serving(
+	handle grpc.StreamHandler, wrap func(credentials.TransportCredentials) credentials.TransportCredentials,
+) []grpc.ServerOption {
 	security := insecure.NewCredentials()
 	if o.ServerTLS != nil {
 		security = credentials.NewTLS(o.ServerTLS)
 	}
+	security = told{withKeys(security, o), o.Refused}
+	if wrap != nil {
+		security = wrap(security)
+	}
 	return []grpc.ServerOption{
-		grpc.Creds(told{withKeys(security, &o), o.Refused}),
-		grpc.UnknownServiceHandler(n.handle),
+		grpc.Creds(security),
+		grpc.UnknownServiceHandler(handle),
 		grpc.ForceServerCodecV2(rawCodec{}),
 		grpc.MaxRecvMsgSize(transport.MaxMessageBytes),
 		grpc.MaxSendMsgSize(transport.MaxMessageBytes),
@@ -198,13 +208,16 @@ func (n *node) Serve(services map[string]transport.Handler) error {
 		return transport.ErrClosed
 	case n.started:
 		return errors.New("transport: Serve called twice")
-	case n.options.Listener == nil:
+	case n.options.Listener == nil && n.port == nil:
 		return errors.New("transport: Serve without a listener")
 	}
 	n.started = true
 	n.services = make(map[string]transport.Handler, len(services))
 	for name, h := range services {
 		n.services[name] = h
+	}
+	if n.port != nil {
+		return n.port.enter(n)
 	}
 	l := tunedListener{n.options.Listener, n.sockets}
 	n.serving.Go(func() {
@@ -224,6 +237,9 @@ func (n *node) Close() error {
 	n.mu.Unlock()
 	for _, p := range peers {
 		p.close()
+	}
+	if n.port != nil {
+		n.port.leave(n)
 	}
 	n.server.Stop()
 	if l := n.options.Listener; l != nil {

@@ -1,0 +1,166 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/recall"
+)
+
+// firstDayAfter is how long a node waits for all others of its region before it asks other regions whether a majority
+// is enough: those that are late by less are part of it, and what a region has begun is known to all others by then.
+const firstDayAfter = 5 * time.Second
+
+// word is what a node of another region said of the fleet.
+type word struct {
+	id      uint64
+	node    string
+	voters  int    // of its region, by what it knows
+	old     bool   // it is of a version that does not say what it heard of this region
+	history string // what it knows of a history, in words; "": nothing
+}
+
+// firstDay says why it is not known to be the first day of the fleet, as the end of a sentence; "" if it is: of each
+// other region a majority of its nodes answers, and none of them knows of any history. It is no proof: what a majority
+// of every region has lost with its disks is forgotten.
+func (f *forming) firstDay(ctx context.Context) string {
+	c := &f.node.config
+	switch {
+	case c.FleetExists:
+		return "; nothing is taken for the first day of a fleet that exists (initial-cluster-state)"
+	case len(c.Regions) == 0:
+		return "; no other region could say that this is the first day of the fleet, on which a majority is enough"
+	case c.Clock.Now().Sub(f.began) < firstDayAfter:
+		return "; the other regions are asked soon whether this is the first day of the fleet"
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.callTimeout())
+	defer cancel()
+	words := map[string][]word{}
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	for region, addrs := range c.Regions {
+		for _, addr := range addrs {
+			asked.Go(func() {
+				if w, ok := f.askElsewhere(ctx, region, addr); ok {
+					mu.Lock()
+					defer mu.Unlock()
+					words[region] = append(words[region], w)
+				}
+			})
+		}
+	}
+	asked.Wait()
+	for _, region := range slices.Sorted(maps.Keys(c.Regions)) {
+		if why := notFirstDay(region, len(c.Regions[region]), words[region]); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// notFirstDay says why what nodes of a region said is not enough, which has so many addresses.
+func notFirstDay(region string, addresses int, words []word) string {
+	slices.SortFunc(words, func(a, b word) int { return strings.Compare(a.node, b.node) })
+	words = slices.CompactFunc(words, func(a, b word) bool { return a.id == b.id })
+	nodes, said, old := addresses, 0, ""
+	for _, w := range words {
+		if nodes = max(nodes, w.voters); w.history != "" {
+			return fmt.Sprintf("; this is not the first day of the fleet: node %s of region %s %s", w.node, region,
+				w.history)
+		}
+		if w.old {
+			old = fmt.Sprintf(", and %s is of a version that cannot", w.node)
+		} else {
+			said++
+		}
+	}
+	if said > nodes/2 {
+		return ""
+	}
+	return fmt.Sprintf("; or, on the first day of the fleet, start a majority of region %s, of which %d of %d nodes "+
+		"say that they know of no history%s", region, said, nodes, old)
+}
+
+// askElsewhere asks a node of another region, at addr.
+func (f *forming) askElsewhere(ctx context.Context, region, addr string) (w word, ok bool) {
+	n := f.node
+	r, err := newInquiry(n).report(ctx, addr)
+	if err != nil || r.Region != region || r.Fleet != n.config.FleetID {
+		return w, false
+	}
+	w = word{id: r.ID, node: r.Node}
+	for _, o := range r.Nodes {
+		if !o.Learner {
+			w.voters++
+		}
+	}
+	q := recall.Question{ID: n.id, Disk: n.disk.ID, Boot: n.disk.Boot}
+	for name := range n.config.Nodes {
+		q.Of = append(q.Of, members.RaftID(n.config.RegionID, name))
+	}
+	a, spoke, err := recall.Ask(ctx, n.client, addr, q)
+	switch {
+	case r.Claim.Epoch > 0 || len(r.Reigns) > 0 || r.Cursor.Position > 0:
+		w.history = fmt.Sprintf("knows of epoch %d", r.Claim.Epoch)
+	case err != nil && spoke:
+		return w, false
+	case a.Furthest == nil:
+		w.old = true
+	case *a.Furthest > 1: // every log begins with an entry
+		w.history = fmt.Sprintf("has heard of entry %d in the log of this region", *a.Furthest)
+	}
+	return w, true
+}
+
+// form has a node that waits form its region with all that are empty and answer, at least a majority, by the word of an
+// operator that nothing is needed of what the others acknowledged.
+func (f *forming) form(ctx context.Context) (*contract.Formation, error) {
+	c := &f.node.config
+	if !f.waits() {
+		return nil, nil
+	}
+	f.node.logger.Warn("an operator orders to form the region with the nodes that are empty and answer")
+	born, lacks, err := f.take(ctx, func() string { return "" })
+	switch {
+	case err != nil:
+		return nil, err
+	case lacks != "":
+		return nil, fmt.Errorf("%w: region %s is not formed: %s", contract.ErrRejected, c.RegionID, lacks)
+	}
+	return &contract.Formation{Region: c.RegionID, Nodes: f.names(born), Left: f.leftOut(born)}, nil
+}
+
+// tell logs that the region is formed without some of its nodes.
+func (f *forming) tell() {
+	p := f.part()
+	if left := f.leftOut(p); len(left) > 0 {
+		f.node.logger.Warn("the region is formed without nodes that did not answer; whatever they acknowledged is not "+
+			"part of it, and they join only with an empty data directory", "with", f.names(p), "without", left)
+	}
+}
+
+// names are the nodes with which the region was formed, as far as they are configured.
+func (f *forming) names(born recall.Part) []string {
+	return f.configured(func(id uint64) bool { return born.Formed[id] != "" })
+}
+
+func (f *forming) leftOut(born recall.Part) []string {
+	return f.configured(func(id uint64) bool { return slices.Contains(born.Left, id) })
+}
+
+func (f *forming) configured(is func(id uint64) bool) (names []string) {
+	c := &f.node.config
+	for _, name := range slices.Sorted(maps.Keys(c.Nodes)) {
+		if is(members.RaftID(c.RegionID, name)) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

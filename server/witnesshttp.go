@@ -1,0 +1,98 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// serveHTTP serves metrics and health, if they are wanted. What it returns is closed when that is over.
+func (c *crew) serveHTTP() <-chan struct{} {
+	over := make(chan struct{})
+	if c.ports.http == nil {
+		close(over)
+		return over
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), doorMetrics(c.ports.doors),
+		c.ports.keeper, crewMetrics{c})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { probe(w, "") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		fleets := r.URL.Query()["fleet"]
+		for _, fleet := range fleets {
+			if !slices.ContainsFunc(c.seats, func(s *seat) bool { return s.fleet == fleet }) {
+				http.Error(w, "no such fleet", http.StatusNotFound)
+				return
+			}
+		}
+		probe(w, c.problem(fleets))
+	})
+	c.ports.web = newHTTPServer(fromPages(mux, hostsOf(c.options.ListenHTTP)), c.options.Logger)
+	c.ports.web.ConnState = acquaint
+	go func() {
+		defer close(over)
+		if err := c.ports.web.Serve(c.ports.http); !errors.Is(err, http.ErrServerClosed) {
+			c.options.Logger.Error("listen-http no longer serves", "err", err)
+		}
+	}()
+	return over
+}
+
+// problem says which of these fleets are not served, and why; of all if none is given. Empty if all are.
+func (c *crew) problem(fleets []string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []string
+	for _, s := range c.seats {
+		switch {
+		case len(fleets) > 0 && !slices.Contains(fleets, s.fleet) || s.witness != nil:
+		case s.why == nil:
+			list = append(list, "fleet "+s.fleet+": begins")
+		case len(c.seats) == 1:
+			list = append(list, "fleet "+s.fleet+": "+s.why.Error())
+		default:
+			list = append(list, s.why.Error())
+		}
+	}
+	return strings.Join(list, "\n")
+}
+
+// crewMetrics are the figures of a witness, read when they are scraped.
+type crewMetrics struct{ *crew }
+
+var (
+	witnessServing = prometheus.NewDesc("mimir_witness_serving",
+		"1 if the witness votes in the fleet, 0 if it cannot; its log says why.", []string{"fleet", "name"}, nil)
+	witnessEpoch = prometheus.NewDesc("mimir_witness_epoch",
+		"Epoch of the last vote of the witness in the fleet; absent while it is not served.",
+		[]string{"fleet", "name"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (crewMetrics) Describe(out chan<- *prometheus.Desc) {
+	out <- witnessServing
+	out <- witnessEpoch
+}
+
+// Collect implements prometheus.Collector.
+func (m crewMetrics) Collect(out chan<- prometheus.Metric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.seats {
+		serving := 0.0
+		if s.witness != nil {
+			serving = 1
+			out <- prometheus.MustNewConstMetric(witnessEpoch, prometheus.GaugeValue, float64(s.witness.Promised()),
+				s.fleet, s.name)
+		}
+		out <- prometheus.MustNewConstMetric(witnessServing, prometheus.GaugeValue, serving, s.fleet, s.name)
+	}
+}
