@@ -17,8 +17,8 @@ import (
 const (
 	// releasedFor is for how long a region goes on to show everything once nobody waits for it: a move takes less.
 	releasedFor = time.Minute
-	// heldFor is for how long nothing more is shown because of its age once an order to begin at a place has ended: what
-	// it began may go on, or it is given again.
+	// heldFor is for how long nothing more is shown because of its age once an order to begin at a place has ended:
+	// what it began may go on, or it is given again.
 	heldFor = time.Minute
 )
 

@@ -30,8 +30,8 @@ type Config struct {
 	Log        tail.Log
 	Clock      clock.Clock
 	Logger     *slog.Logger
-	// Level asks the other nodes of the region, and returns the lowest level; of one that does not answer none is known,
-	// and it counts as the oldest.
+	// Level asks the other nodes of the region, and returns the lowest level; one that does not answer counts as the
+	// oldest.
 	Level func(ctx context.Context) timeline.Level
 	// Revision returns what the embedder counts of its own, which a command raises by one at most and only the
 	// beginning of a reign by more; nil: nothing.
@@ -148,8 +148,8 @@ func (k *Keeper) understood(ctx context.Context) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if old && !k.tooOld {
-		k.config.Logger.Warn("the region shows everything: a node of it does not answer, or runs a version that knows no " +
-			"delay; start it, upgrade it, or remove it")
+		k.config.Logger.Warn("the region shows everything: a node of it does not answer, or runs a version that " +
+			"knows no delay; start it, upgrade it, or remove it")
 	}
 	k.tooOld = old
 	return !old

@@ -93,7 +93,8 @@ func housed(t *testing.T, body func(h *house, k *Keeper)) {
 		leadership := &region.Leadership{}
 		leadership.Set(1)
 		k := New(Config{
-			Region: "eu", Delay: time.Hour, Bytes: 1 << 40, Applied: h.applied, Leadership: leadership, Controls: h, Log: h,
+			Region: "eu", Delay: time.Hour, Bytes: 1 << 40, Applied: h.applied, Leadership: leadership,
+			Controls: h, Log: h,
 			Clock: clock.Real, Logger: slog.New(slog.DiscardHandler), Timeout: time.Second,
 			Level:    func(context.Context) timeline.Level { return timeline.LevelDelay },
 			Revision: func() int64 { return int64(h.applied.View().Shown.Position) },

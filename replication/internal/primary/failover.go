@@ -92,8 +92,15 @@ func (g *Governor) failoverOnce(ctx context.Context, to string, force Force) (*c
 		moveRequest{Force: force.Any, Accept: force.Within, At: force.At})
 }
 
-// failOver runs on the leader of the region that takes over.
+// failOver runs on the leader of the region that takes over. Nothing is shown behind the place that it finds before it
+// ends.
 func (g *Governor) failOver(ctx context.Context, accepts Force) (*contract.MoveReport, error) {
+	ctx, over := context.WithCancel(ctx)
+	defer over()
+	return forced(ctx, g, accepts)
+}
+
+func forced(ctx context.Context, g *Governor, accepts Force) (*contract.MoveReport, error) {
 	if !g.config.Leadership.Leads() {
 		return nil, contract.ErrNotLeader
 	}
@@ -129,8 +136,6 @@ func (g *Governor) failOver(ctx context.Context, accepts Force) (*contract.MoveR
 		return nil, fmt.Errorf("%w: region %s has diverged, and a node of it runs a version that cannot go on with "+
 			"what the region gave up; upgrade all its nodes first", contract.ErrDiverged, g.config.Region)
 	}
-	ctx, over := context.WithCancel(ctx)
-	defer over() // until then nothing is shown behind the place that was found
 	order := succession.Takeover{Fenced: loss != nil, Operator: true, Accept: accepted}
 	if order.At, err = (latecomer{g}).place(ctx, accepts.At, report); err != nil {
 		return nil, err

@@ -97,9 +97,9 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 	return warnings, notes
 }
 
-// needsLate says that nobody takes over from this primary but by order, or that there is no majority without it but with
-// a region that is kept delayed: that may store something before others, and votes for nobody who has less. "" if there
-// is one.
+// needsLate says that nobody takes over from this primary but by order, or that there is no majority without it but
+// with a region that is kept delayed: that may store something before others, and votes for nobody who has less. "" if
+// there is one.
 func (v *Votes) needsLate() string {
 	c := v.config.Applied.State().Charter()
 	if c == nil {
@@ -122,8 +122,8 @@ func (v *Votes) needsLate() string {
 	case len(late) == 0 || len(c.Voters)-1-len(late) >= c.Majority() && others:
 		return ""
 	case !others:
-		return fmt.Sprintf("nobody takes over from %s by itself: %s is kept delayed, and becomes primary by order alone",
-			v.config.Region, strings.Join(late, ", "))
+		return fmt.Sprintf("nobody takes over from %s by itself: %s is kept delayed, and becomes primary by order "+
+			"alone", v.config.Region, strings.Join(late, ", "))
 	}
 	return fmt.Sprintf("a failover needs the vote of %s, which is kept delayed: should it have more by then than the "+
 		"others, it takes an order, mimir failover --to %s --force", strings.Join(late, ", "), late[0])
