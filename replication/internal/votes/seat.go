@@ -81,14 +81,14 @@ func (s *Seat) Register(r *peer.Registry) {
 		}
 		return s.renew(ctx, q)
 	})
-	for q, sounding := range map[peer.Question[*timeline.Candidacy, ballot.Answer]]bool{askSound: true, askVote: false} {
+	for _, q := range []peer.Question[*timeline.Candidacy, ballot.Answer]{askSound, askVote} {
 		peer.Handle(r, q, func(ctx context.Context, c *timeline.Candidacy) (ballot.Answer, error) {
 			if c != nil {
 				if err := peer.MaySpeak(ctx, c.For); err != nil {
 					return ballot.Answer{}, err
 				}
 			}
-			return s.vote(ctx, c, sounding)
+			return s.vote(ctx, c, q == askSound)
 		})
 	}
 	peer.Handle(r, askEnrol, func(ctx context.Context, _ peer.Nothing) (Enrolment, error) {
