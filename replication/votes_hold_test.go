@@ -54,6 +54,9 @@ func TestAHeldPrimaryGoesOnAlone(t *testing.T) {
 		f.within(30*time.Second, "a bound again", func() bool {
 			return f.nodes["us-1"].Voting().Status().Ceiling < 1<<40
 		})
+		f.within(30*time.Second, "eu knows that it is over", func() bool {
+			return f.nodes["eu-1"].Voting().Status().HeldUntil.IsZero()
+		})
 		f.kill("us-1")
 		lost := time.Now()
 		f.putAfter("eu-1", "c3")

@@ -124,7 +124,7 @@ func (v *Voter) renewalAsked(now Instant, s *timeline.State, in RenewalAsked) {
 		return
 	}
 	lease := r.Charter.Lease                                  // what the holder counts by, whatever this voter has
-	bound := r.Region == v.region && v.until > now+lease     // by a hold: to refuse sets nobody free
+	bound := r.Region == v.region && v.until > now+lease      // by a hold: to refuse sets nobody free
 	if !r.Held && !bound && v.asked && now-v.wanted < lease { // B5
 		v.refuse(s, in.Call, objection(timeline.ReasonDeaf, "%s holds no lease, and another region asks for votes",
 			r.Region))
