@@ -149,9 +149,7 @@ func open(c *Config, o Options) (*server, error) {
 		s.ports.close()
 		return nil, inDirectory(c.Replication.DataDir, err)
 	}
-	if err = s.build(plain); err == nil {
-		s.tellWhoMay()
-	} else {
+	if err = s.build(plain); err != nil {
 		s.abandon()
 		return nil, err
 	}
@@ -297,6 +295,7 @@ func (s *server) start(ctx context.Context) error {
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())
 	}
+	s.tellWhoMay()
 	s.logger.Info("open files", "limit", s.shares.Limit, "clients", s.shares.Clients, "peers", s.shares.Peers,
 		"http", s.shares.HTTP, "tables", s.shares.Tables)
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
