@@ -20,13 +20,20 @@ func (p *pointFlags) add(c *cobra.Command) {
 	f.Uint64Var(&p.position, "at-position", 0, "of a region that is kept delayed: the last position to keep")
 	f.Uint64Var(&p.revision, "at-revision", 0, "likewise, the last revision to keep")
 	f.StringVar(&p.time, "at-time", "", "likewise, up to when: 2006-01-02T15:04:05Z, or 15:04:05 of today here")
-	c.MarkFlagsMutuallyExclusive("at-position", "at-revision", "at-time")
 }
 
 // point returns what the flags name, nil if none is given.
 func (p *pointFlags) point(c *cobra.Command) (*replication.Point, error) {
 	f := c.Flags()
+	given := 0
+	for _, name := range []string{"at-position", "at-revision", "at-time"} {
+		if f.Changed(name) {
+			given++
+		}
+	}
 	switch {
+	case given > 1:
+		return nil, fmt.Errorf("%w: --at-position, --at-revision and --at-time name one point: give one of them", errUsage)
 	case f.Changed("at-position"):
 		return &replication.Point{Position: replication.Position(p.position)}, nil
 	case f.Changed("at-revision"):
