@@ -49,7 +49,7 @@ func (r *routes) client() http.Handler {
 }
 
 // private returns what listen-http serves. The operator's calls are there only if the client port is open to everyone
-// as well: otherwise this port, which knows no certificates, would be a way around them.
+// as well: otherwise this port, which asks for no certificate of client-tls.ca, would be a way around them.
 func (r *routes) private(admin, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	r.handle(mux, "/health", r.api)

@@ -123,7 +123,7 @@ var table = map[string]Call{
 	"GET /metrics": {Right: Anyone},
 	"GET /livez":   {Right: Anyone},
 	"GET /readyz":  {Right: Anyone},
-	// Profiles are on listen-http alone, if they are asked for. No certificate can be shown there.
+	// Profiles are on listen-http alone, if they are asked for: who may come there is said by http-tls.
 	"/debug/pprof/":        {Right: Anyone},
 	"/debug/pprof/cmdline": {Right: Anyone},
 	"/debug/pprof/profile": {Right: Anyone},
