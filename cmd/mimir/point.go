@@ -33,7 +33,7 @@ func (p *pointFlags) point(c *cobra.Command) (*replication.Point, error) {
 	}
 	switch {
 	case given > 1:
-		return nil, fmt.Errorf("%w: --at-position, --at-revision and --at-time name one point: give one of them", errUsage)
+		return nil, fmt.Errorf("%w: --at-position, --at-revision and --at-time: one of them names the point", errUsage)
 	case f.Changed("at-position"):
 		return &replication.Point{Position: replication.Position(p.position)}, nil
 	case f.Changed("at-revision"):
