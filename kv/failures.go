@@ -160,6 +160,7 @@ func (a *failures) outlives(p purpose, err error) bool {
 		if a.tell == nil {
 			return false
 		}
+		r.fails(err)
 		go a.tell(err)
 		<-r.closing
 	}

@@ -32,6 +32,9 @@ func checkpoint(g *generation, dir string) error {
 	if err := g.db.Checkpoint(dir); err != nil {
 		return fmt.Errorf("kv: checkpoint %s: %w", dir, err)
 	}
+	if g.room.unnoted() { // what it links may be of a note that is not in its MANIFEST
+		return fmt.Errorf("kv: checkpoint %s: %w", dir, ErrClosed)
+	}
 	return nil
 }
 

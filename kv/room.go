@@ -59,6 +59,7 @@ type room struct {
 	lacks   map[purpose]*lack
 	flushes chan struct{} // closed when a flush lacks room, and made anew
 	without bool          // Pebble believes of a note that it was written
+	failed  error         // why no note will be written any more
 }
 
 // lack is that the last attempt found no room.
@@ -189,6 +190,9 @@ func (r *room) unflushed() error {
 }
 
 func (r *room) unflushedHeld() error {
+	if r.failed != nil {
+		return r.failed
+	}
 	for _, p := range []purpose{flushing, noting} {
 		if l := r.lacks[p]; l != nil {
 			return l.err
@@ -206,6 +210,15 @@ func (r *room) unnoted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.without
+}
+
+// fails says that no note will be written any more, to whoever waits for one.
+func (r *room) fails(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = err
+	close(r.flushes)
+	r.flushes = make(chan struct{})
 }
 
 // opened says that from now on nobody is told that there is no room.

@@ -25,6 +25,9 @@ func (w watched) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 	if err := r.begin(p); err != nil {
 		return nil, err
 	}
+	if p == noting && r.unnoted() {
+		return unnoted{}, nil
+	}
 	for {
 		f, err := w.FS.Create(name, category)
 		switch {
@@ -110,6 +113,9 @@ func (f *watchedFile) done(err error) error {
 
 // Write implements vfs.File.
 func (f *watchedFile) Write(p []byte) (n int, err error) {
+	if f.ignored() {
+		return len(p), nil
+	}
 	if f.written += len(p); f.written >= lookBytes {
 		f.written = 0
 		if err := f.room.note(f.purpose, f.room.admit(f.purpose)); err != nil {
@@ -145,9 +151,12 @@ func (f *watchedFile) SyncData() error { return f.sync(f.File.SyncData) }
 
 // sync makes durable what was written. Notes are written anew before it is tried again.
 func (f *watchedFile) sync(do func() error) error {
+	if f.ignored() {
+		return nil
+	}
 	err := do()
 	for err != nil && f.room.again(f.purpose, err) {
-		if _, err = f.File.WriteAt(f.unsynced, f.synced); err == nil {
+		if err = f.rewrite(); err == nil {
 			err = do()
 		}
 	}
@@ -161,8 +170,26 @@ func (f *watchedFile) sync(do func() error) error {
 	return nil
 }
 
+// rewrite writes what no sync has made durable where it stands already.
+func (f *watchedFile) rewrite() error {
+	write := f.File.WriteAt
+	if once, ok := f.File.(interface {
+		Rewrite(p []byte, offset int64) (int, error) // of a file that takes nothing else there
+	}); ok {
+		write = once.Rewrite
+	}
+	_, err := write(f.unsynced, f.synced)
+	return err
+}
+
+// ignored reports whether nothing is written any more: a note behind one that was not is not true.
+func (f *watchedFile) ignored() bool { return f.purpose == noting && f.room.unnoted() }
+
 // SyncTo implements vfs.File.
 func (f *watchedFile) SyncTo(length int64) (bool, error) {
+	if f.ignored() {
+		return true, nil
+	}
 	full, err := f.File.SyncTo(length)
 	return full, f.done(err)
 }

@@ -171,6 +171,15 @@ func TestAFileWrittenOnceIsNotOverwritten(t *testing.T) {
 	if _, err := f.WriteAt([]byte("y"), 7); !errors.Is(err, errTwice) {
 		t.Fatal("overwritten:", err)
 	}
+	again := f.(interface {
+		Rewrite(p []byte, offset int64) (int, error)
+	})
+	if n, err := again.Rewrite(bytes.Repeat([]byte("x"), 70_000), 11); n != 70_000 || err != nil {
+		t.Fatal("written anew:", n, err)
+	}
+	if _, err := again.Rewrite([]byte("more"), 100_012); !errors.Is(err, errTwice) {
+		t.Fatal("more than was written:", err)
+	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,14 @@ func (f *file) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Rewrite writes anew what was written at offset, and must be the same: not every file takes anything else.
+func (f *file) Rewrite(p []byte, offset int64) (int, error) {
+	if c, ok := f.content.(*once); ok {
+		return c.Rewrite(p, offset)
+	}
+	return f.WriteAt(p, offset)
+}
+
 // Sync implements vfs.File.
 func (f *file) Sync() error { return f.below.Sync() }
 

@@ -69,6 +69,26 @@ func (f *once) WriteAt(p []byte, offset int64) (n int, err error) {
 	return n, err
 }
 
+// Rewrite writes anew what was written at offset: p holds the same bytes, which stay the same on the disk. It is for
+// whoever does not know whether they are there. Nothing else may be written twice.
+func (f *once) Rewrite(p []byte, offset int64) (n int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if offset+int64(len(p)) > f.content {
+		return 0, fmt.Errorf("%d bytes at offset %d of %d: %w", len(p), offset, f.content, errTwice)
+	}
+	s := scratch.Get().(*scratchBytes)
+	defer scratch.Put(s)
+	for n < len(p) && err == nil {
+		b := s[:copy(s[:], p[n:])]
+		f.combine(b, offset+int64(n))
+		var m int
+		m, err = f.File.WriteAt(b, pageBytes+offset+int64(n))
+		n += m
+	}
+	return n, err
+}
+
 // writePart writes up to chunkBytes at the end.
 func (f *once) writePart(p []byte) (int, error) {
 	s := scratch.Get().(*scratchBytes)
