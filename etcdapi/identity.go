@@ -182,7 +182,8 @@ func (g *guard) certified(ctx context.Context) (name string, ok bool) {
 	}
 	for _, chain := range secure.State.VerifiedChains {
 		if len(chain) > 0 {
-			return chain[0].Subject.CommonName, true
+			cn := chain[0].Subject.CommonName
+			return cn, cn != ""
 		}
 	}
 	return "", false

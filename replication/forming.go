@@ -260,7 +260,7 @@ func (f *forming) judge(all []said, notFirst func() string) (born recall.Part, l
 
 // vouch is the order that forms a region by a majority of its nodes.
 const vouch = "; or, if nothing that was acknowledged there is needed any more, form the region without it, by " +
-	"order: mimir fleet init --primary REGION, sent to this node"
+	"order: mimir fleet init --primary REGION, with its own region, sent to this node"
 
 func without(ids []uint64, id uint64) []uint64 {
 	return slices.DeleteFunc(slices.Clone(ids), func(o uint64) bool { return o == id })

@@ -20,10 +20,11 @@ func newFleetInit(n *connection) *cobra.Command {
 		Long: "Have a region begin the history of a new fleet, if no region has one: all have to answer. It is\n" +
 			"needed once, where the nodes run with initial-cluster-state: existing; every region afterwards joins\n" +
 			"the fleet by itself. If there is a fleet, nothing is done.\n\n" +
-			"Sent to a node that waits for others of its region (mimir status says so), it forms that region with\n" +
-			"the nodes that answer and are empty, at least a majority, and names those that are left out. Whoever\n" +
-			"orders it vouches for them: whatever they acknowledged is not part of the region, and they join it\n" +
-			"with empty data directories alone. It is refused while a node that answers holds data of the region.",
+			"With the region of the node to which it is sent, where that waits for others of its region (mimir\n" +
+			"status says so), it forms that region with the nodes that answer and are empty, at least a majority,\n" +
+			"and names those that are left out. Whoever orders it vouches for them: whatever they acknowledged is\n" +
+			"not part of the region, and they join it with empty data directories alone. It is refused while a node\n" +
+			"that answers holds data of the region.",
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), fleetTimeout)

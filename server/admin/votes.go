@@ -115,10 +115,12 @@ func (h *handler) found(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := lasting(r)
 	defer cancel()
-	formed, err := h.Replicator.FormRegion(ctx)
-	if formed != nil || err != nil {
-		answer(w, Founded{Formed: formed}, err)
-		return
+	if in.Primary == h.Replicator.Health().Region { // else nobody vouches for who is left out of this one
+		formed, err := h.Replicator.FormRegion(ctx)
+		if formed != nil || err != nil {
+			answer(w, Founded{Formed: formed}, err)
+			return
+		}
 	}
 	reign, err := h.Replicator.Found(ctx, in.Primary)
 	answer(w, Founded{Reign: reign}, err)

@@ -38,6 +38,9 @@ const (
 
 type callerKey struct{}
 
+// gatewayMark is metadata that JSON gateways of etcd send, this one's and others.
+const gatewayMark = "grpcgateway-accept"
+
 // callerOf returns who made a gRPC request: the caller of the HTTP request that it was, if it came through the gateway.
 func callerOf(ctx context.Context) *Caller {
 	if c, ok := ctx.Value(callerKey{}).(*Caller); ok {
@@ -48,7 +51,9 @@ func callerOf(ctx context.Context) *Caller {
 		if p.Addr != nil {
 			c.Remote = p.Addr.String()
 		}
-		if shown, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+		// The certificate of a gateway is not its callers'.
+		gateway := len(metadata.ValueFromIncomingContext(ctx, gatewayMark)) > 0
+		if shown, ok := p.AuthInfo.(credentials.TLSInfo); ok && !gateway {
 			c.Certificate = verified(&shown.State)
 		}
 	}

@@ -1,0 +1,148 @@
+package kv
+
+import (
+	"errors"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/durable"
+)
+
+// unsyncedNotes is a disk on which no MANIFEST can be made durable, once it fails.
+type unsyncedNotes struct {
+	vfs.FS
+	fails atomic.Pointer[error]
+}
+
+func (d *unsyncedNotes) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, c)
+	if err != nil || purposes[c] != noting {
+		return f, err
+	}
+	return &unsyncedNote{f, d}, nil
+}
+
+type unsyncedNote struct {
+	vfs.File
+	disk *unsyncedNotes
+}
+
+// Write fails as a sync does where only that is wrong.
+func (n *unsyncedNote) Write(p []byte) (int, error) {
+	if err := n.disk.fails.Load(); err != nil && *err == syscall.EROFS {
+		return 0, *err
+	}
+	return n.File.Write(p)
+}
+
+func (n *unsyncedNote) Sync() error {
+	if err := n.disk.fails.Load(); err != nil {
+		return *err
+	}
+	return n.File.Sync()
+}
+
+func (n *unsyncedNote) SyncData() error { return n.Sync() }
+
+// A store whose notes cannot be made durable waits for room, or tells its owner, says of nothing since then that it is
+// durable, can be closed, and is what it was when it is opened again.
+func TestAStoreWhoseNotesFailCanBeClosed(t *testing.T) {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EIO, syscall.EROFS} {
+		synctest.Test(t, func(t *testing.T) {
+			disk, told := &unsyncedNotes{FS: vfs.NewMem()}, make(chan error, 1)
+			f := fillerOn(t, disk, 0)
+			f.put("k000000")
+			if err := errors.Join(f.Sync(), f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(Options{
+				FS: disk, Dir: "kv", Logger: quiet(), OnFailure: func(err error) { told <- err },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Store = s
+			f.put("k000001")
+			disk.fails.Store(&cause)
+			synced := make(chan error, 1)
+			go func() { synced <- s.Sync() }()
+			if synctest.Wait(); durable.Full(cause) {
+				time.Sleep(time.Minute)
+				told <- Lacking(s)
+			}
+			if err := <-told; !errors.Is(err, cause) {
+				t.Errorf("told %v", err)
+			}
+			if err := s.Close(); err != nil {
+				t.Errorf("closed: %v", err)
+			}
+			if err := <-synced; err == nil {
+				t.Error("what was not noted is durable")
+			}
+			disk.fails.Store(nil)
+			again := fillerOn(t, disk, 0)
+			if got := again.count(); got != 1 && got != 2 { // the other may be there
+				t.Errorf("%d keys, and one was synced", got)
+			}
+			if err := again.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestNothingIsNotedBehindALostNote: what stands behind it would be taken for what follows on the one before.
+func TestNothingIsNotedBehindALostNote(t *testing.T) {
+	disk := &unsyncedNotes{FS: vfs.NewMem()}
+	o := Options{FS: disk, Dir: "kv", Logger: quiet(), OnFailure: func(error) {}}
+	if err := o.setDefaults(); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.MkdirAll("kv/gen", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a := newFailures(&o, "kv/gen")
+	a.opened = true
+	a.room.opened()
+	a.room.stop()
+	const name, later = "kv/gen/MANIFEST-000001", "kv/gen/MANIFEST-000002"
+	fs := watched{disk, a}
+	f, err := fs.Create(name, "pebble-manifest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := func(text string, fails error) {
+		if disk.fails.Store(&fails); fails == nil {
+			disk.fails.Store(nil)
+		}
+		if n, err := f.Write([]byte(text)); n != len(text) || err != nil {
+			t.Errorf("%s: %d, %v", text, n, err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	note("one ", nil)
+	note("two ", syscall.EROFS)
+	note("three", nil)
+	if _, err := fs.Create(later, "pebble-manifest"); err != nil {
+		t.Error(err)
+	}
+	if err := fs.Remove(name); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if text := readFile(t, disk, name); string(text) != "one " {
+		t.Errorf("noted %q", text)
+	}
+	if _, err := disk.Stat(later); err == nil {
+		t.Error("another MANIFEST was begun")
+	}
+}
