@@ -112,7 +112,7 @@ func (v upkeep) expire() {
 	}
 	if _, err := v.next(); err == nil {
 		v.alone(func(ctx context.Context) error {
-			_, err := Orders{v.Votes}.release(ctx)
+			_, err := Orders(v).release(ctx)
 			return err
 		})
 	}
