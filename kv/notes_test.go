@@ -96,6 +96,33 @@ func TestAStoreWhoseNotesFailCanBeClosed(t *testing.T) {
 	}
 }
 
+// TestANoteWhoseSyncFoundNoRoomIsWrittenAnew, as it was: the store opens, and has everything.
+func TestANoteWhoseSyncFoundNoRoomIsWrittenAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk, full := &unsyncedNotes{FS: vfs.NewMem()}, error(syscall.ENOSPC)
+		f := fillerOn(t, disk, 0)
+		for _, key := range []string{"k000000", "k000001", "k000002"} {
+			f.put(key)
+			disk.fails.Store(&full)
+			if err := f.Sync(); !durable.Full(err) {
+				t.Errorf("%s: %v", key, err)
+			}
+			disk.fails.Store(nil)
+			f.synced()
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := fillerOn(t, disk, 0)
+		if got := again.count(); got != 3 {
+			t.Errorf("%d keys of 3", got)
+		}
+		if err := again.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestNothingIsNotedBehindALostNote: what stands behind it would be taken for what follows on the one before.
 func TestNothingIsNotedBehindALostNote(t *testing.T) {
 	disk := &unsyncedNotes{FS: vfs.NewMem()}

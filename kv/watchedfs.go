@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -123,9 +124,13 @@ func (f *watchedFile) Write(p []byte) (n int, err error) {
 		}
 	}
 	for {
+		held := len(f.unsynced)
+		if f.purpose == noting { // before: a vfs.File may change what it was given to write
+			f.unsynced = append(f.unsynced, p[n:]...)
+		}
 		more, err := f.File.Write(p[n:])
 		if f.purpose == noting {
-			f.unsynced = append(f.unsynced, p[n:n+more]...)
+			f.unsynced = f.unsynced[:held+more]
 		}
 		n += more
 		if err == nil {
@@ -178,7 +183,7 @@ func (f *watchedFile) rewrite() error {
 	}); ok {
 		write = once.Rewrite
 	}
-	_, err := write(f.unsynced, f.synced)
+	_, err := write(bytes.Clone(f.unsynced), f.synced)
 	return err
 }
 
