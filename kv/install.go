@@ -29,11 +29,19 @@ func checkpoint(g *generation, dir string) error {
 	if err := g.flush(); err != nil {
 		return fmt.Errorf("kv: checkpoint: %w", err)
 	}
-	if err := g.db.Checkpoint(dir); err != nil {
-		return fmt.Errorf("kv: checkpoint %s: %w", dir, err)
+	r := g.room
+	r.copyFails(dir, nil)
+	err := g.db.Checkpoint(dir)
+	made := err == nil
+	err = cmp.Or(err, r.copied(dir))
+	if err == nil && r.unnoted() { // what it links may be of a note that is not in its MANIFEST
+		err = ErrClosed
 	}
-	if g.room.unnoted() { // what it links may be of a note that is not in its MANIFEST
-		return fmt.Errorf("kv: checkpoint %s: %w", dir, ErrClosed)
+	if err != nil && made { // else Pebble has removed it
+		err = errors.Join(err, r.fs.RemoveAll(dir))
+	}
+	if err != nil {
+		return fmt.Errorf("kv: checkpoint %s: %w", dir, err)
 	}
 	return nil
 }

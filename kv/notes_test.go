@@ -173,3 +173,48 @@ func TestNothingIsNotedBehindALostNote(t *testing.T) {
 		t.Error("another MANIFEST was begun")
 	}
 }
+
+// unsyncedDirs is a disk on which no directory can be made durable whose name ends so, while it fails.
+type unsyncedDirs struct {
+	vfs.FS
+	ends  string
+	fails atomic.Bool
+}
+
+func (d *unsyncedDirs) OpenDir(name string) (vfs.File, error) {
+	f, err := d.FS.OpenDir(name)
+	if err != nil || d.PathBase(name) != d.ends {
+		return f, err
+	}
+	return unsyncedDir{f, d}, nil
+}
+
+type unsyncedDir struct {
+	vfs.File
+	disk *unsyncedDirs
+}
+
+func (d unsyncedDir) Sync() error {
+	if d.disk.fails.Load() {
+		return syscall.ENOSPC
+	}
+	return d.File.Sync()
+}
+
+// TestACheckpointWhoseDirectoryFindsNoRoomIsNone, and no panic: whoever makes it is told, and may try again.
+func TestACheckpointWhoseDirectoryFindsNoRoomIsNone(t *testing.T) {
+	disk := &unsyncedDirs{FS: vfs.NewMem(), ends: "copy"}
+	f := fillerOn(t, disk, 0)
+	f.put("k000000")
+	disk.fails.Store(true)
+	if err := f.Checkpoint("copy"); !durable.Full(err) {
+		t.Errorf("told %v", err)
+	}
+	if names, err := disk.List("copy"); err == nil {
+		t.Errorf("left of it: %v", names)
+	}
+	disk.fails.Store(false)
+	if err := errors.Join(f.Checkpoint("copy"), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}

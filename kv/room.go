@@ -57,9 +57,10 @@ type room struct {
 	open    bool          // before, whoever opens is told
 	closing chan struct{} // closed when nobody waits for room any more
 	lacks   map[purpose]*lack
-	flushes chan struct{} // closed when a flush lacks room, and made anew
-	without bool          // Pebble believes of a note that it was written
-	failed  error         // why no note will be written any more
+	flushes chan struct{}    // closed when a flush lacks room, and made anew
+	without bool             // Pebble believes of a note that it was written
+	failed  error            // why no note will be written any more
+	copying map[string]error // why the directories of the checkpoints under way are not durable
 }
 
 // lack is that the last attempt found no room.
@@ -74,6 +75,7 @@ func newRoom(o *Options, dir string) *room {
 	return &room{
 		fs: o.FS, dir: dir, spare: uint64(max(0, o.SpareBytes)), clock: o.Clock, logger: o.Logger,
 		closing: make(chan struct{}), lacks: map[purpose]*lack{}, flushes: make(chan struct{}),
+		copying: map[string]error{},
 	}
 }
 
@@ -219,6 +221,29 @@ func (r *room) fails(err error) {
 	r.failed = err
 	close(r.flushes)
 	r.flushes = make(chan struct{})
+}
+
+// copies reports whether a checkpoint is made in dir.
+func (r *room) copies(dir string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, is := r.copying[dir]
+	return is
+}
+
+// copyFails says that the directory of a checkpoint could not be synced.
+func (r *room) copyFails(dir string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.copying[dir] = err
+}
+
+// copied ends the checkpoint in dir, and returns why it is not durable.
+func (r *room) copied(dir string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer delete(r.copying, dir)
+	return r.copying[dir]
 }
 
 // opened says that from now on nobody is told that there is no room.

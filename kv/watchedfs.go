@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// watched is the filesystem of a database: its directory cannot fail to be synced, at which Pebble panics wherever it
-// is, and what finds no room is noted.
+// watched is the filesystem of a database: its directory, and those of its checkpoints, cannot fail to be synced, at
+// which Pebble panics wherever it is, and what finds no room is noted.
 type watched struct {
 	vfs.FS
 	failures *failures
@@ -56,10 +56,16 @@ func (w watched) Remove(name string) error {
 // OpenDir implements vfs.FS.
 func (w watched) OpenDir(name string) (vfs.File, error) {
 	f, err := w.FS.OpenDir(name)
-	if err != nil || name != w.failures.room.dir { // that of a checkpoint: whoever makes one is told
-		return f, err
+	switch {
+	case err != nil:
+		return nil, err
+	case name == w.failures.room.dir:
+		return watchedDir{f, name, w.failures}, nil
+	case w.failures.room.copies(name):
+		return copyDir{f, name, w.failures.room}, nil
+	default:
+		return f, nil
 	}
-	return watchedDir{f, name, w.failures}, nil
 }
 
 // Unwrap implements vfs.FS.
@@ -201,6 +207,22 @@ func (f *watchedFile) SyncTo(length int64) (bool, error) {
 
 // Close implements vfs.File.
 func (f *watchedFile) Close() error { return f.done(f.File.Close()) }
+
+// copyDir is that of a checkpoint under way: at a failure to sync it Pebble panics here, and tells there. Whoever makes
+// the checkpoint is told at its end.
+type copyDir struct {
+	vfs.File
+	name string
+	room *room
+}
+
+// Sync implements vfs.File.
+func (d copyDir) Sync() error {
+	if err := d.File.Sync(); err != nil {
+		d.room.copyFails(d.name, err)
+	}
+	return nil
+}
 
 type watchedDir struct {
 	vfs.File
