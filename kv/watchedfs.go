@@ -35,7 +35,7 @@ func (w watched) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 		case err == nil && p == others:
 			return f, nil
 		case err == nil:
-			return &watchedFile{File: f, failures: w.failures, room: r, purpose: p}, nil
+			return &watchedFile{File: f, failures: w.failures, purpose: p}, nil
 		case !r.again(p, err):
 			if err = r.note(p, err); w.failures.outlives(p, err) {
 				return unnoted{}, nil
@@ -75,7 +75,6 @@ func (w watched) Unwrap() vfs.FS { return w.FS }
 type watchedFile struct {
 	vfs.File
 	failures *failures
-	room     *room
 	purpose  purpose
 	written  int // since the last look at what is free
 	// Of notes: what no sync has made durable, and where it stands. A sync that finds no room may have lost it.
@@ -112,7 +111,7 @@ func (unnoted) Close() error { return nil }
 
 // done is called with how what was written for a purpose ended.
 func (f *watchedFile) done(err error) error {
-	if err = f.room.note(f.purpose, err); f.failures.outlives(f.purpose, err) {
+	if err = f.failures.room.note(f.purpose, err); f.failures.outlives(f.purpose, err) {
 		return nil
 	}
 	return err
@@ -125,7 +124,7 @@ func (f *watchedFile) Write(p []byte) (n int, err error) {
 	}
 	if f.written += len(p); f.written >= lookBytes {
 		f.written = 0
-		if err := f.room.note(f.purpose, f.room.admit(f.purpose)); err != nil {
+		if err := f.failures.room.note(f.purpose, f.failures.room.admit(f.purpose)); err != nil {
 			return 0, err
 		}
 	}
@@ -141,11 +140,11 @@ func (f *watchedFile) Write(p []byte) (n int, err error) {
 		n += more
 		if err == nil {
 			if f.purpose == noting {
-				f.room.ended(noting, nil)
+				f.failures.room.ended(noting, nil)
 			}
 			return n, nil
 		}
-		if !f.room.again(f.purpose, err) {
+		if !f.failures.room.again(f.purpose, err) {
 			if err = f.done(err); err == nil {
 				n = len(p)
 			}
@@ -166,7 +165,7 @@ func (f *watchedFile) sync(do func() error) error {
 		return nil
 	}
 	err := do()
-	for err != nil && f.room.again(f.purpose, err) {
+	for err != nil && f.failures.room.again(f.purpose, err) {
 		if err = f.rewrite(); err == nil {
 			err = do()
 		}
@@ -176,7 +175,7 @@ func (f *watchedFile) sync(do func() error) error {
 	}
 	if f.purpose == noting {
 		f.synced, f.unsynced = f.synced+int64(len(f.unsynced)), nil
-		f.room.ended(noting, nil)
+		f.failures.room.ended(noting, nil)
 	}
 	return nil
 }
@@ -194,7 +193,7 @@ func (f *watchedFile) rewrite() error {
 }
 
 // ignored reports whether nothing is written any more: a note behind one that was not is not true.
-func (f *watchedFile) ignored() bool { return f.purpose == noting && f.room.unnoted() }
+func (f *watchedFile) ignored() bool { return f.purpose == noting && f.failures.room.unnoted() }
 
 // SyncTo implements vfs.File.
 func (f *watchedFile) SyncTo(length int64) (bool, error) {

@@ -100,23 +100,33 @@ func TestACertificateIsAUser(t *testing.T) {
 			if !required && (len(one.headers) == 0 || one.headers[0] != "token") {
 				want = "etcdserver: user name is empty"
 			}
-			secure, err := ClientTLSConfig(a.issue(t, one.name), false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(secure)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			ctx = metadata.AppendToOutgoingContext(ctx, one.headers...)
-			_, err = pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte(one.key)})
+			ctx, c, done := a.clientOf(t, address, one.name, one.headers)
+			_, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte(one.key)})
 			if text := status.Convert(err).Message(); text != want {
 				t.Errorf("required %v, %+v: told %q, want %q", required, one, text, want)
 			}
-			cancel()
-			c.Close()
+			done()
 		}
+	}
+}
+
+// clientOf connects with a certificate of that name; requests in the context have the headers.
+func (a *authority) clientOf(
+	t *testing.T, address, name string, headers []string,
+) (context.Context, *grpc.ClientConn, func()) {
+	t.Helper()
+	secure, err := ClientTLSConfig(a.issue(t, name), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(secure)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	return metadata.AppendToOutgoingContext(ctx, headers...), c, func() {
+		cancel()
+		c.Close()
 	}
 }
 
@@ -139,21 +149,11 @@ func TestRootIsAnOperator(t *testing.T) {
 		{"chief", []string{"token", "nonsense"}, ""},
 		{"root", []string{"token", "nonsense"}, "etcdserver: invalid auth token"},
 	} {
-		secure, err := ClientTLSConfig(a.issue(t, one.name), false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(secure)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		ctx = metadata.AppendToOutgoingContext(ctx, one.headers...)
-		_, err = pb.NewMaintenanceClient(c).HashKV(ctx, &pb.HashKVRequest{})
+		ctx, c, done := a.clientOf(t, address, one.name, one.headers)
+		_, err := pb.NewMaintenanceClient(c).HashKV(ctx, &pb.HashKVRequest{})
 		if text := status.Convert(err).Message(); text != one.want {
 			t.Errorf("%s with %v: %q, want %q", one.name, one.headers, text, one.want)
 		}
-		cancel()
-		c.Close()
+		done()
 	}
 }
