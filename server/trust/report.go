@@ -135,9 +135,9 @@ func (s *source) decisive(now time.Time) Certificate {
 	all := s.entries(now)
 	found := all[0]
 	for _, c := range all {
-		switch {
-		case s.kind == kindAuthority && c.NotAfter.After(found.NotAfter),
-			s.kind == kindRevoked && !c.NotAfter.IsZero() && (found.NotAfter.IsZero() || c.NotAfter.Before(found.NotAfter)):
+		lasts := c.NotAfter.After(found.NotAfter)
+		due := !c.NotAfter.IsZero() && (found.NotAfter.IsZero() || c.NotAfter.Before(found.NotAfter))
+		if s.kind == kindAuthority && lasts || s.kind == kindRevoked && due {
 			found = c
 		}
 	}

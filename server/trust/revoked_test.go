@@ -157,7 +157,8 @@ func TestAListOutOfDateIsTold(t *testing.T) {
 	}
 	put(t, h.CRL, a.revoke(t, -time.Minute))
 	h.look(time.Now())
-	if wrong, _ := h.Report().Troubles(time.Now()); len(wrong) != 1 || !strings.Contains(wrong[0], "is out of date since") {
+	wrong, _ := h.Report().Troubles(time.Now())
+	if len(wrong) != 1 || !strings.Contains(wrong[0], "is out of date since") {
 		t.Errorf("%q", wrong)
 	}
 }
