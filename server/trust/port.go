@@ -128,7 +128,8 @@ func (p *port) exchange(now time.Time, log *slog.Logger) {
 	if len(leave) == 0 {
 		return
 	}
-	log.Warn("connections end: their certificates were revoked, or the authority of them taken away", "block", p.bundles[0].block,
+	log.Warn("connections end: their certificates were revoked, or the authority of them taken away",
+		"block", p.bundles[0].block,
 		"connections", len(leave), "within", p.grace)
 	for _, g := range leave {
 		g.Dismiss(p.grace)
