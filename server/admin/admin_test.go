@@ -364,7 +364,7 @@ func TestAnEndpointThatStandsStillIsPassedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer bound.Close()
-	f := &fake{whole: 1}
+	f := &fake{whole: -1}
 	c := serve(t, f, "127.0.0.1:1", bound.Addr().String())
 	c.answer = time.Hour
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -376,6 +376,10 @@ func TestAnEndpointThatStandsStillIsPassedOver(t *testing.T) {
 		t.Errorf("%d moves, %v", f.moves, err)
 	}
 	if err := c.ReadTail(ctx, "t", func(*Write) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	f.whole = 1 // breaks, and no other has it
+	if err := c.ReadTail(ctx, "t", func(*Write) error { return nil }); err == nil || ctx.Err() != nil {
 		t.Error(err)
 	}
 }
