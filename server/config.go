@@ -7,6 +7,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+	"github.com/mimir-kv/mimir/server/autocompact"
 )
 
 // Config is everything one node is told. What each key means, its default and its bounds stand in settings.go, once:
@@ -68,9 +69,19 @@ type Config struct {
 	// quota, and for a reserve that fits the other sizes. Past either the fleet takes no writes.
 	QuotaBytes, DiskReserveBytes int64
 
+	// Compaction is what of the history is kept: auto-compaction-mode and auto-compaction-retention.
+	Compaction Compaction
+	// SlowRequest is how long a request may take before the log is told, 0 for any time.
+	SlowRequest time.Duration
+
 	// ShutdownTimeout bounds a stop in good order.
 	ShutdownTimeout time.Duration
 }
+
+// Compaction is a policy of package autocompact, as it is written.
+type Compaction struct{ Mode, Retention string }
+
+func (c Compaction) policy() (autocompact.Policy, error) { return autocompact.Parse(c.Mode, c.Retention) }
 
 // Failover is by which rules the primary moves by itself, and who votes beside the regions.
 type Failover struct {

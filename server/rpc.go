@@ -57,6 +57,7 @@ type callMetrics struct {
 	open     *prometheus.GaugeVec
 	methods  sync.Map // full method to *methodMetrics
 	logger   *slog.Logger
+	slow     *slow // may be nil
 }
 
 type methodMetrics struct {
@@ -121,8 +122,13 @@ func (m *callMetrics) unary(
 		defer m.guard(one, &err)
 		answer, err = handle(ctx, request)
 	}()
-	one.duration.Observe(time.Since(began).Seconds())
+	took := time.Since(began)
+	one.duration.Observe(took.Seconds())
 	m.count(one, err)
+	if m.slow == nil {
+		return answer, err
+	}
+	m.slow.heard(ctx, info.FullMethod, took, request, answer, err)
 	return answer, err
 }
 

@@ -108,6 +108,7 @@ type server struct {
 	replicator *replication.MultiRegionReplicator
 	api        *etcdapi.API
 	rpc        *grpc.Server
+	slow       *slow
 	web        []*http.Server
 	gateway    context.CancelFunc
 	failed     chan error // a listener or the store that gave up
@@ -118,6 +119,7 @@ func open(c *Config, o Options) (*server, error) {
 	s := &server{config: c, version: o.Version, failed: make(chan error, 3)}
 	plain := newLogger(c, o.LogTo)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
+	s.slow = newSlow(c.SlowRequest, s.logger)
 	if err := checkPlace(c.Replication.DataDir); err != nil {
 		return nil, err
 	}
@@ -262,7 +264,9 @@ func (s *server) start(ctx context.Context) error {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newNodeMetrics(s.replicator.Health, s.figures), doorMetrics(s.ports.doors), auditMetrics{s.audit},
 		s.ports.tls.keeper, &keyMetrics{disk: s.disk})
-	s.rpc = newRPCServer(newCallMetrics(registry), s.logger, s.api.ServerOptions()...)
+	calls := newCallMetrics(registry)
+	calls.slow = s.slow
+	s.rpc = newRPCServer(calls, s.logger, s.api.ServerOptions()...)
 	s.api.Register(s.rpc)
 	gateway, cancel := context.WithCancel(context.Background())
 	s.gateway = cancel
@@ -291,6 +295,7 @@ func (s *server) start(ctx context.Context) error {
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}
 	go s.watchRoom(gateway)
+	go s.compactHistory(gateway)
 	go s.ports.tls.keeper.Run(gateway)
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())

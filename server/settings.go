@@ -12,6 +12,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+	"github.com/mimir-kv/mimir/server/autocompact"
 )
 
 // section is a heading of docs/configuration.md and the settings below it.
@@ -229,6 +230,15 @@ var sections = []section{
 			"what has to be free on the disk of `data-dir`; with less the same happens; 0 for twice "+
 				"`mem-table-bytes` and `segment-bytes` together, or a quarter of the disk if that is less",
 			func(c *Config) *int64 { return &c.DiskReserveBytes }).orNone(16 << 20),
+		text("auto-compaction-mode", autocompact.Periodic,
+			"what `auto-compaction-retention` counts: `periodic`, time; `revision`, revisions. As in etcd",
+			func(c *Config) *string { return &c.Compaction.Mode }),
+		text("auto-compaction-retention", "0",
+			"how much of the history is kept, for watches and reads of the past, when the node that takes the fleet's "+
+				"writes compacts it by itself: a duration of 1s to 8784h, or a number of hours, once in that time and "+
+				"at least hourly; or a number of revisions, every five minutes. Set it on all nodes of all regions; "+
+				"0: nobody compacts but clients",
+			func(c *Config) *string { return &c.Compaction.Retention }),
 		count("max-connections", 0, 0, 1<<20,
 			"most client connections; 0 for what the limit of open files leaves beside files and other nodes, up "+
 				"to 16384; beyond it they are closed as soon as they come",
@@ -306,6 +316,10 @@ var sections = []section{
 		duration("watch-progress-interval", etcdapi.DefaultProgressInterval, 100*time.Millisecond, 24*time.Hour,
 			"how often a quiet watch that asked for it is told of its progress",
 			func(c *Config) *time.Duration { return &c.Limits.ProgressInterval }),
+		duration("warning-unary-request-duration", 300*time.Millisecond, 0, time.Hour,
+			"the log is told of a request that takes longer, of ten in ten seconds at most, and of how many others "+
+				"did; not of watches and other streams; 0 for none",
+			func(c *Config) *time.Duration { return &c.SlowRequest }),
 		duration("leader-timeout", etcdapi.DefaultLeaderTimeout, time.Millisecond, time.Hour,
 			"how long a stream that requires a leader outlives the loss of it",
 			func(c *Config) *time.Duration { return &c.Limits.LeaderTimeout }),

@@ -228,6 +228,9 @@ func (c *Config) validateLimits() error {
 			return fmt.Errorf("%s %s is above %s, which is %s", low.key, low.get(c), high.key, high.get(c))
 		}
 	}
+	if _, err := c.Compaction.policy(); err != nil {
+		return fmt.Errorf("auto-compaction: %w", err)
+	}
 	r := &c.Replication
 	election := r.TickInterval * time.Duration(r.ElectionTicks)
 	if election < leastElection || election > mostElection {
