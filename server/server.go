@@ -127,6 +127,9 @@ func open(c *Config, o Options) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, text := range c.notes {
+		s.logger.Info("a setting of etcd", "note", text)
+	}
 	for _, text := range warnings {
 		s.logger.Warn("limit", "err", text)
 	}
@@ -207,7 +210,7 @@ func (s *server) build(plain *slog.Logger) error {
 	}
 	node := c.Replication
 	node.FS = s.disk.libraryFS()
-	node.Logger, node.ClientURLs, node.OnLeadership = plain, []string{c.ClientURL()}, s.onLeadership
+	node.Logger, node.ClientURLs, node.OnLeadership = plain, c.ClientURLs(), s.onLeadership
 	node.CheckpointSpareBytes = 2 * max(node.CheckpointBytes, s.room.reserve) // they go before writes are refused
 	if node.CheckpointBytes == 0 {
 		node.CheckpointBytes = -1 // to the library, zero is its default

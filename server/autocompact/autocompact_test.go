@@ -76,7 +76,8 @@ func (f *fleet) revision() int64 { return int64(time.Since(f.began)/time.Second)
 
 func (f *fleet) config(p Policy) Config {
 	return Config{
-		Policy: func() Policy { return p }, Revision: f.revision, Ago: func(n int64) int64 { return max(f.revision()-n, 0) },
+		Policy: func() Policy { return p }, Revision: f.revision,
+		Ago: func(n int64) int64 { return max(f.revision()-n, 0) },
 		Compact: func(_ context.Context, revision int64) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()

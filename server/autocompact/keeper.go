@@ -39,7 +39,7 @@ const compactTimeout = 10 * time.Second
 type Keeper struct {
 	Config
 	policy Policy
-	seen   []sight       // one for each look of the periodic rule, the oldest first; the first alone may be older than it
+	seen   []sight       // one for each look of the periodic rule, the oldest first; only that may be older than it
 	last   time.Duration // when something was last compacted
 	upTo   int64         // what was compacted last
 }
