@@ -40,6 +40,7 @@ type member struct {
 	holding bool
 	written int // frames
 	applied *region.Applied
+	later   timeline.Reign // is known to have begun; zero: none is
 }
 
 // fleetOf runs f in a bubble with the node "a", which takes writes, and "b", which forwards them to it.
@@ -102,6 +103,12 @@ func (m *member) Refresh() {}
 func (*member) Admits(timeline.Epoch, timeline.Position) bool { return true }
 func (*member) Deposed(timeline.Epoch) bool                   { return false }
 func (*member) Spread() int                                   { return 1 }
+
+func (m *member) Cut(e timeline.Epoch, p timeline.Position) (timeline.Reign, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.later, m.later.Epoch > e && m.later.First <= p
+}
 
 func (m *member) Route() standing.Route {
 	m.mu.Lock()
