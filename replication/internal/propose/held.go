@@ -73,9 +73,9 @@ func unlessCut(s Standing, r result) result {
 	if !cut {
 		return r
 	}
-	return result{err: fmt.Errorf("%w: position %d was written in epoch %d, and epoch %d of %s has begun after position "+
-		"%d meanwhile; it may be in a tail", contract.ErrUnknownOutcome, r.receipt.Position, r.receipt.Epoch, by.Epoch,
-		by.Primary, by.First-1)}
+	return result{err: fmt.Errorf("%w: position %d was written in epoch %d, and epoch %d of %s has begun after "+
+		"position %d meanwhile; it may be in a tail", contract.ErrUnknownOutcome, r.receipt.Position,
+		r.receipt.Epoch, by.Epoch, by.Primary, by.First-1)}
 }
 
 // stalled reports whether a frame was made so long ago, and neither it nor one before it was applied since.

@@ -9,6 +9,12 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
+func (m *member) Cut(e timeline.Epoch, p timeline.Position) (timeline.Reign, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.later, m.later.Epoch > e && m.later.First <= p
+}
+
 // What the former primary has answered in time is on its way for as long as the network likes: a node that knows that
 // a later reign began before that write, and hence lost it, does not say that it is done. What the later reign kept is.
 func TestAnAnswerThatComesAfterItsWriteWasLostIsNone(t *testing.T) {

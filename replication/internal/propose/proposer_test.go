@@ -104,12 +104,6 @@ func (*member) Admits(timeline.Epoch, timeline.Position) bool { return true }
 func (*member) Deposed(timeline.Epoch) bool                   { return false }
 func (*member) Spread() int                                   { return 1 }
 
-func (m *member) Cut(e timeline.Epoch, p timeline.Position) (timeline.Reign, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.later, m.later.Epoch > e && m.later.First <= p
-}
-
 func (m *member) Route() standing.Route {
 	m.mu.Lock()
 	defer m.mu.Unlock()
