@@ -286,8 +286,8 @@ func printHold(w io.Writer, v *replication.VoteStatus) {
 		fmt.Fprintf(w, "it is held until a majority of the voters answers, at most until %s: its end was ordered\n",
 			until)
 	default:
-		fmt.Fprintf(w, "it is held until %s, for %v more at most: it stays where it is, and goes on while other voters "+
-			"are away\n", until, v.HeldLeft.Round(time.Second))
+		fmt.Fprintf(w, "it is held until %s, for %v more at most: it stays where it is, and goes on while other "+
+			"voters are away\n", until, v.HeldLeft.Round(time.Second))
 	}
 }
 

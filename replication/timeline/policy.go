@@ -97,6 +97,9 @@ func (b *Ballot) moved(c *Candidacy) {
 // Level returns the earliest level of nodes that understand c.
 func (c *Control) Level() Level {
 	level := c.Op.Level()
+	if c.Back {
+		level = LevelCount
+	}
 	if c.Charter != nil {
 		level = max(level, c.Charter.Level())
 	}
