@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -271,6 +273,10 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 			state = fmt.Sprintf("for %.1f s: %s", o.ProblemFor.Seconds(), o.Problem)
 		}
 		fmt.Fprintf(w, "  %-16s priority %-4d %s\n", o.ID, o.Priority, state)
+	}
+	for _, region := range slices.Sorted(maps.Keys(v.Priorities)) {
+		fmt.Fprintf(w, "  %-16s priority %-4d does not vote, and gets this priority again when it does\n", region,
+			v.Priorities[region])
 	}
 }
 

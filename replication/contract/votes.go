@@ -34,6 +34,8 @@ type VoteStatus struct {
 	// itself; Return says what comes of that, at the leader of the primary.
 	Failback time.Duration `json:"failbackNanos,omitempty"`
 	Return   string        `json:"return,omitempty"`
+	// Priorities are those that regions get that do not vote, when they do again.
+	Priorities map[string]uint8 `json:"priorities,omitempty"`
 	// Promised and For are the vote of this node's region.
 	Promised Epoch  `json:"promised"`
 	For      string `json:"for"`

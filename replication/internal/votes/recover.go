@@ -79,7 +79,14 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 		return r, err
 	}
 	c := *s.Charter()
-	own := timeline.Voter{ID: v.config.Region, Identity: s.Ballot.Identity, Priority: max(v.config.Priority, 1)}
+	own := timeline.Voter{ID: v.config.Region, Identity: s.Ballot.Identity, Priority: v.config.Priority}
+	for i := range c.Voters { // of an earlier recovery, the region's may be known already
+		c.Keeps(&c.Voters[i])
+	}
+	if p, known := c.Priorities[own.ID]; known {
+		own.Priority = p
+	}
+	own.Priority = max(own.Priority, 1)
 	c.Epoch, c.Number = max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, c.Number+1
 	c.Voters, c.Automatic, c.Paused = []timeline.Voter{own}, false, ""
 	c.Hold, c.Under = nil, timeline.Under{}

@@ -28,6 +28,14 @@ func (v *Votes) Status() *contract.VoteStatus {
 		HeldUntil: heldUntil(c), HeldLeft: held,
 		MaxLoss: c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
 	}
+	for id, p := range c.Priorities {
+		if c.Voter(id) == nil {
+			if out.Priorities == nil {
+				out.Priorities = map[string]uint8{}
+			}
+			out.Priorities[id] = p
+		}
+	}
 	bound := c.Bound()
 	out.FlapMoves, out.FlapWithin, out.Failback = bound.Moves, bound.Within, c.Failback
 	out.Moves = ballot.Moves(s, v.moves, nil, v.config.Clock.Now())
