@@ -188,8 +188,8 @@ func TestARegionThatLostItsBallotIsNotMadePrimary(t *testing.T) {
 	})
 }
 
-// TestPrioritiesOutlastARecovery, and so do the other rules that somebody changed: who votes again has the priority that
-// it had, and not that of its configuration; also who is removed and added.
+// TestPrioritiesOutlastARecovery, and so do the other rules that somebody changed: who votes again has the priority
+// that it had, and not that of its configuration; also who is removed and added.
 func TestPrioritiesOutlastARecovery(t *testing.T) {
 	inSmallest(t, func(f *smallest) {
 		f.change("us-1", replication.VoteChange{

@@ -24,8 +24,8 @@ type plan struct {
 	upTo   uint64           // the log's entries before it led to the region's state
 }
 
-// planOf returns the plan for a region in the state s to go to the fork, and take those of the reigns of the history that
-// it gave way to that begin there. Error: ErrNotReady if that history does not come to the fork.
+// planOf returns the plan for a region in the state s to go to the fork, and take those of the reigns of the history
+// that it gave way to that begin there. Error: ErrNotReady if that history does not come to the fork.
 func planOf(s *timeline.State, reigns []timeline.Reign, upTo uint64) (*plan, error) {
 	if s.Diverged == nil {
 		return nil, fmt.Errorf("%w: region %s has not diverged", contract.ErrNotReady, s.Region)

@@ -177,13 +177,13 @@ func rewinds(v View, source string) bool {
 	}
 	fork := s.Diverged.Fork
 	_, shared := timeline.Compare(s.Reigns, from.Reigns, s.Cursor.Position, from.Cursor.Position)
-	back := *s
-	back.Reigns, back.Diverged = timeline.Until(from.Reigns, fork), nil
-	back.Cursor = timeline.Cursor{Epoch: timeline.Latest(back.Reigns).Epoch, Position: fork}
-	outcome, _ := timeline.Would(s, &timeline.Control{
-		Op: timeline.OpInstall, Checkpoint: "own", Back: true,
-		Origin: &timeline.Origin{Cursor: back.Cursor, Reigns: back.Reigns},
+	reigns := timeline.Until(from.Reigns, fork)
+	at := timeline.Cursor{Epoch: timeline.Latest(reigns).Epoch, Position: fork}
+	m := timeline.NewMachine(s)
+	outcome, _, _ := m.Control(&timeline.Control{
+		Op: timeline.OpInstall, Checkpoint: "own", Back: true, Origin: &timeline.Origin{Cursor: at, Reigns: reigns},
 	})
+	back := m.State()
 	return shared == fork && outcome == timeline.Applied && !forgot(View{State: &back, Fleet: v.Fleet}, source)
 }
 

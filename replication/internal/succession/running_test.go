@@ -97,7 +97,8 @@ func (p *place) upTo(at timeline.Position, reigns []timeline.Reign) (c copyOf) {
 	for _, e := range p.history {
 		switch e := e.(type) {
 		case timeline.Frame:
-			if e.Last() > at || !slices.ContainsFunc(reigns, func(r timeline.Reign) bool { return r.Epoch == e.Epoch }) {
+			of := func(r timeline.Reign) bool { return r.Epoch == e.Epoch }
+			if e.Last() > at || !slices.ContainsFunc(reigns, of) {
 				continue
 			}
 			cursor.Chain = timeline.NewFolder().Frame(&e)
