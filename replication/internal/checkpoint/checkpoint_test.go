@@ -278,6 +278,39 @@ func TestAnotherCheckpointReplacesTheUnfinishedOne(t *testing.T) {
 	})
 }
 
+// What came of a checkpoint before it broke off, or of one that is there, is not fetched again with the next one of the
+// same source, as far as that has it as well: the source has made another one meanwhile. What differs under the same
+// name is.
+func TestWhatAnotherCheckpointHasAsWellIsNotFetchedAgain(t *testing.T) {
+	for _, limit := range []int{6, unlimited} {
+		synctest.Test(t, func(t *testing.T) {
+			from, m := source(t)
+			older, to := vfs.NewMem(), vfs.NewMem()
+			for name, data := range contents {
+				write(t, older, "source/"+name, data)
+			}
+			write(t, older, "source/CURRENT", []byte("MANIFEST-000003\n"))
+			write(t, older, "source/gone.sst", []byte("is in it no longer"))
+			before, err := checkpoint.Describe(pebblefs.New(older), "source", [16]byte{9}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := transfer(t, older, before, to, limit, nil)
+			second := transfer(t, from, m, to, unlimited, nil)
+			if second.err != nil {
+				t.Fatal(second.err)
+			}
+			if total := first.bytes + second.bytes; total > m.Bytes()+16384 {
+				t.Errorf("%d and then %d bytes for a checkpoint of %d", first.bytes, second.bytes, m.Bytes())
+			}
+			checkComplete(t, to, "target", m)
+			if _, err := to.Stat("target/gone.sst"); err == nil {
+				t.Error("a file of the other one is left")
+			}
+		})
+	}
+}
+
 // A file that a crash, or a disk, damaged after it was received is fetched again, whether the rest was complete or not.
 func TestDamagedPartIsFetchedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
