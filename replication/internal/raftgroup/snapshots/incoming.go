@@ -177,8 +177,8 @@ func (in *Incoming) inspect(s *raftpb.Snapshot) error {
 	return nil
 }
 
-// removeOthers deletes what is left of other checkpoints. One of them takes the place of this one, if that has none yet:
-// what both have alike need not be sent again.
+// removeOthers deletes what is left of other checkpoints. One of them takes the place of this one, if that has none
+// yet: what both have need not be sent again.
 func (in *Incoming) removeOthers(id []byte) error {
 	fs, dir := in.config.FS, in.config.Dir
 	names, err := fs.List(dir)
