@@ -40,7 +40,7 @@ func (s *unreadStream) read(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.held {
-		buffers, err := newCodec().Marshal(m)
+		buffers, err := newCodec(new(Traffic)).Marshal(m)
 		if err != nil {
 			t.Error(err)
 		}
@@ -113,7 +113,7 @@ func TestSmallAnswersOfAllRequestsAreBounded(t *testing.T) {
 	for _, m := range held {
 		var buffers mem.BufferSlice
 		var err error
-		if buffers, err = newCodec().Marshal(m); err != nil {
+		if buffers, err = newCodec(new(Traffic)).Marshal(m); err != nil {
 			t.Fatal(err)
 		}
 		buffers.Free()
