@@ -282,30 +282,46 @@ func TestAnotherCheckpointReplacesTheUnfinishedOne(t *testing.T) {
 // same source, as far as that has it as well: the source has made another one meanwhile. What differs under the same
 // name is.
 func TestWhatAnotherCheckpointHasAsWellIsNotFetchedAgain(t *testing.T) {
-	for _, limit := range []int{6, unlimited} {
+	describe := func(id byte, files map[string][]byte) (vfs.FS, *checkpoint.Manifest) {
+		fs := vfs.NewMem()
+		for name, data := range files {
+			write(t, fs, "source/"+name, data)
+		}
+		m, err := checkpoint.Describe(pebblefs.New(fs), "source", [16]byte{id}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fs, m
+	}
+	const size = 32 << 10
+	for _, limit := range []int{5, unlimited} {
 		synctest.Test(t, func(t *testing.T) {
-			from, m := source(t)
-			older, to := vfs.NewMem(), vfs.NewMem()
-			for name, data := range contents {
-				write(t, older, "source/"+name, data)
+			files := map[string][]byte{"CURRENT": []byte("MANIFEST-000003\n"), "000009.sst": noise(5, size)}
+			for i := range 4 {
+				files[fmt.Sprintf("log/%03d.seg", i)] = noise(uint64(6+i), size)
 			}
-			write(t, older, "source/CURRENT", []byte("MANIFEST-000003\n"))
-			write(t, older, "source/gone.sst", []byte("is in it no longer"))
-			before, err := checkpoint.Describe(pebblefs.New(older), "source", [16]byte{9}, nil)
-			if err != nil {
-				t.Fatal(err)
+			older, before := describe(1, files)
+			files["CURRENT"], files["log/004.seg"] = []byte("MANIFEST-000007\n"), noise(10, size)
+			delete(files, "000009.sst")
+			from, m := describe(2, files)
+			to := vfs.NewMem()
+			transfer(t, older, before, to, limit, nil)
+			kept := int64(0)
+			for name := range files {
+				if info, err := to.Stat("target/" + name); err == nil && name != "CURRENT" {
+					kept += info.Size()
+				}
 			}
-			first := transfer(t, older, before, to, limit, nil)
-			second := transfer(t, from, m, to, unlimited, nil)
-			if second.err != nil {
-				t.Fatal(second.err)
+			again := transfer(t, from, m, to, unlimited, nil)
+			if again.err != nil {
+				t.Fatal(again.err)
 			}
-			if total := first.bytes + second.bytes; total > m.Bytes()+16384 {
-				t.Errorf("%d and then %d bytes for a checkpoint of %d", first.bytes, second.bytes, m.Bytes())
+			if kept < size || again.bytes > m.Bytes()-kept+4096 {
+				t.Errorf("%d bytes were there, and %d came of %d", kept, again.bytes, m.Bytes())
 			}
-			checkComplete(t, to, "target", m)
-			if _, err := to.Stat("target/gone.sst"); err == nil {
-				t.Error("a file of the other one is left")
+			got, err := checkpoint.Describe(pebblefs.New(to), "target", m.ID, nil)
+			if err != nil || !slices.Equal(got.Files, m.Files) {
+				t.Errorf("it holds %v, %v", got, err)
 			}
 		})
 	}
