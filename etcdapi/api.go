@@ -10,6 +10,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/version"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"golang.org/x/crypto/bcrypt"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -239,6 +241,8 @@ func (a *API) Register(s *grpc.Server) {
 	pb.RegisterClusterServer(s, a.Cluster())
 	pb.RegisterMaintenanceServer(s, &maintenanceServer{API: a})
 	pb.RegisterAuthServer(s, &authServer{API: a})
+	v3lockpb.RegisterLockServer(s, &lockServer{kv: &kvServer{API: a}})
+	v3electionpb.RegisterElectionServer(s, &electionServer{kv: &kvServer{API: a}})
 	healthpb.RegisterHealthServer(s, &healthServer{API: a})
 }
 

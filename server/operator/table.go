@@ -50,6 +50,8 @@ const (
 	cluster     = "/etcdserverpb.Cluster/"
 	maintenance = "/etcdserverpb.Maintenance/"
 	auth        = "/etcdserverpb.Auth/"
+	lock        = "/v3lockpb.Lock/"
+	election    = "/v3electionpb.Election/"
 	health      = "/grpc.health.v1.Health/"
 )
 
@@ -112,6 +114,15 @@ var table = map[string]Call{
 	auth + "RoleDelete":           {Args: []string{"role"}},
 	auth + "RoleGrantPermission":  {Args: []string{"name", "perm"}},
 	auth + "RoleRevokePermission": {Args: []string{"role", "key", "range_end"}},
+
+	// They read and write keys of who asks, as he may.
+	lock + "Lock":         {Right: Client},
+	lock + "Unlock":       {Right: Client},
+	election + "Campaign": {Right: Client},
+	election + "Proclaim": {Right: Client},
+	election + "Leader":   {Right: Client},
+	election + "Observe":  {Right: Client},
+	election + "Resign":   {Right: Client},
 
 	health + "Check": {Right: Anyone},
 	health + "List":  {Right: Anyone},

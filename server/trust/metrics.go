@@ -11,6 +11,7 @@ import (
 var (
 	expiry = telemetry.Declare(telemetry.Gauge, "mimir_tls_expiry_seconds",
 		"When a certificate in use expires, in seconds since 1970, by block of the settings and kind: certificate; "+
+			"revocations, a list of revoked ones, when the next is due; "+
 			"chain, what stands behind one in its file; authority.", "block", "kind", "subject", "serial")
 	replacements = telemetry.Declare(telemetry.Counter, "mimir_tls_replacements_total",
 		"Replacements found in the files of TLS: taken, or refused because they could not be used.",
@@ -38,7 +39,7 @@ func (s *source) collect(now time.Time, out chan<- prometheus.Metric) {
 	told := map[[4]string]bool{} // a file may have one twice
 	for _, c := range certificates {
 		labels := [4]string{c.Block, c.Kind, c.Subject, c.Serial}
-		if !told[labels] {
+		if !told[labels] && !c.NotAfter.IsZero() {
 			told[labels] = true
 			expiry.Set(out, float64(c.NotAfter.Unix()), labels[:]...)
 		}
