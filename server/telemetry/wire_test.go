@@ -74,7 +74,8 @@ func TestTheWireIsCountedByNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		var peers []Peer
-		w := NewWire(named{n.Node("a"), transport.Caller{Region: "eu", Node: "c"}}, "us", func() []Peer { return peers })
+		w := NewWire(named{n.Node("a"), transport.Caller{Region: "eu", Node: "c"}}, "us",
+			func() []Peer { return peers })
 		b := n.Node("b")
 		for side, services := range map[transport.Transport]map[string]transport.Handler{
 			w: {"stream/1": echo}, b: {"raft/1": echo, "new/7": echo},
