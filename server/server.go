@@ -243,7 +243,7 @@ func (s *server) build(plain *slog.Logger) error {
 		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
 		Unary: s.calls.Unary(s.slow.unary(s.gate.Unary)), Stream: s.calls.Stream(s.gate.Stream),
 		Operator: operator.Ruled,
-		Traffic: &s.traffic, OnCheck: s.checks.Note,
+		Traffic:  &s.traffic, OnCheck: s.checks.Note,
 	})
 	return nil
 }
