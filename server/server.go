@@ -241,8 +241,9 @@ func (s *server) build(plain *slog.Logger) error {
 		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
 		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
-		Unary: s.calls.Unary(s.slow.unary(s.gate.Unary)), Stream: s.calls.Stream(s.gate.Stream), Operator: operator.Ruled,
-		Traffic: &s.traffic, OnCheck: s.checks.Note,
+		Unary: s.calls.Unary(s.slow.unary(s.gate.Unary)), Stream: s.calls.Stream(s.gate.Stream),
+		Operator: operator.Ruled,
+		Traffic:  &s.traffic, OnCheck: s.checks.Note,
 	})
 	return nil
 }

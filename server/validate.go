@@ -104,9 +104,6 @@ func (c *Config) validateAddresses() error {
 	if c.InitialClusterState != stateNew && c.InitialClusterState != stateExisting {
 		return fmt.Errorf("initial-cluster-state %q: use %s or %s", c.InitialClusterState, stateNew, stateExisting)
 	}
-	if c.Pprof && c.ListenHTTP == "" {
-		return fmt.Errorf("pprof needs listen-http")
-	}
 	return nil
 }
 
