@@ -415,7 +415,8 @@ func TestWithoutARuleEveryClientIsAnOperator(t *testing.T) {
 		log := &logged{}
 		c := DefaultConfig()
 		test.change(&c)
-		s := &server{config: &c, logger: newLogger(&c, log)}
+		s := &server{config: &c}
+		s.logger, s.logs = newLogger(&c, log)
 		var err error
 		if s.gate, s.audit, err = c.Operator.newGate(s.logger); err != nil {
 			t.Fatal(err)

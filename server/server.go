@@ -95,6 +95,7 @@ type server struct {
 	config     *Config
 	version    string
 	logger     *slog.Logger
+	logs       *logs
 	advice     []string // what is open to others, and what to change
 	gate       *operator.Gate
 	audit      *operator.Audit
@@ -117,7 +118,8 @@ type server struct {
 // open binds the ports and opens the store: everything that can be refused before the node joins anything.
 func open(c *Config, o Options) (*server, error) {
 	s := &server{config: c, version: o.Version, failed: make(chan error, 3)}
-	plain := newLogger(c, o.LogTo)
+	plain, logs := newLogger(c, o.LogTo)
+	s.logs = logs
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
 	s.slow = newSlow(c.SlowRequest, s.logger)
 	if err := checkPlace(c.Replication.DataDir); err != nil {
