@@ -172,7 +172,7 @@ func TestNamesOfEtcdAreRefused(t *testing.T) {
 		"--discovery=https://d/x":                     `--discovery: "https://d/x": no such thing here: nodes`,
 		"--auto-tls":                                  "see docs/certificates.md",
 		"--force-new-cluster":                         "docs/failover.md",
-		"--peer-crl-file=x":                           "no lists of revoked certificates",
+		"--peer-crl-file=x":                           "peer-tls: crl needs ca",
 		"--config-file=x":                             "--config",
 		"--log-outputs=/var/log/etcd":                 "the log goes to standard error",
 		"--grpc-keepalive-min-time=1s":                "every 5s, not more often",

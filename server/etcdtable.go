@@ -30,12 +30,10 @@ const (
 	ownCheck     = "every entry and every file carries a check sum, which is looked at whenever it is read"
 	onlyWithTrue = "it belongs to what is refused"
 	etcdIgnores  = "etcd ignores it too"
-	noRevocation = "there are no lists of revoked certificates: give certificates short lives, and take an authority " +
-		"out of the file to end all of its own"
-	ownLease   = "no lease ends early because the primary moves, always"
-	alwaysOn   = "it is always so"
-	alwaysOff  = "nothing here needs it"
-	noCompactH = "old versions are removed in bounded steps, always"
+	ownLease     = "no lease ends early because the primary moves, always"
+	alwaysOn     = "it is always so"
+	alwaysOff    = "nothing here needs it"
+	noCompactH   = "old versions are removed in bounded steps, always"
 )
 
 func sameAs(names ...string) (list []etcdFlag) {
@@ -96,6 +94,8 @@ var etcdFlags = slices.Concat(
 		{name: "peer-cert-allowed-cn", keys: []string{"peer-tls.allowed-cn"}, to: as("peer-tls.allowed-cn")},
 		{name: "peer-cert-allowed-hostname", keys: []string{"peer-tls.allowed-hostname"},
 			to: as("peer-tls.allowed-hostname")},
+		{name: "client-crl-file", keys: []string{"client-tls.crl"}, to: as("client-tls.crl")},
+		{name: "peer-crl-file", keys: []string{"peer-tls.crl"}, to: as("peer-tls.crl")},
 		{name: "cipher-suites", keys: []string{"tls-cipher-suites"}, to: as("tls-cipher-suites")},
 		{name: "enable-pprof", keys: []string{"pprof"}, to: as("pprof"), bool: true},
 		{name: "watch-progress-notify-interval", keys: []string{"watch-progress-interval"},
@@ -136,7 +136,6 @@ var etcdFlags = slices.Concat(
 	refusingEtcd("the log has no directory of its own: put data-dir on the faster disk", nil, "wal-dir"),
 	refusingEtcd("a file of etcd's settings is not read: give them as flags, or write one of Mimir's and name it by "+
 		"--config (docs/configuration.md)", nil, "config-file"),
-	refusingEtcd(noRevocation, nil, "client-crl-file", "peer-crl-file"),
 	refusingEtcd("clients are told apart by users and roles (docs/auth.md), operators by operator.allowed-hostname",
 		nil,
 		"client-cert-allowed-hostname"),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -40,6 +41,18 @@ func newSlow(bound time.Duration, logger *slog.Logger) *slow {
 	s := &slow{logger: logger, now: time.Now}
 	s.bound.Store(int64(bound))
 	return s
+}
+
+// unary returns an interceptor that stands before next.
+func (s *slow) unary(next grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+	return func(
+		ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+	) (any, error) {
+		began := time.Now()
+		answer, err := next(ctx, request, info, handle)
+		s.heard(ctx, info.FullMethod, time.Since(began), request, answer, err)
+		return answer, err
+	}
 }
 
 // heard tells of a request if it was slow.
