@@ -21,13 +21,13 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 			"(listen-client: MIMIR_LISTEN_CLIENT) and a flag.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			config, err := server.Load(file, os.LookupEnv, c.Flags())
+			read := func() (*server.Config, error) { return server.Load(file, os.LookupEnv, c.Flags()) }
+			config, err := read()
 			if err != nil {
 				return err
 			}
-			o := server.Options{Version: version(), LogTo: os.Stderr, Hurry: hurry}
-			if config.Operator.AuditLog != "" {
-				o.Reopen = hungUp(c.Context())
+			o := server.Options{
+				Version: version(), LogTo: os.Stderr, Hurry: hurry, HungUp: hungUp(c.Context()), Reload: read,
 			}
 			return server.Run(c.Context(), config, o)
 		},
