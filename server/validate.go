@@ -29,8 +29,11 @@ type faults []error
 func (f *faults) add(format string, args ...any) { f.addError(fmt.Errorf(format, args...)) }
 
 func (f *faults) addError(err error) {
+	if err != nil && !errors.Is(err, ErrConfig) {
+		err = fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	if err != nil {
-		*f = append(*f, fmt.Errorf("%w: %w", ErrConfig, err))
+		*f = append(*f, err)
 	}
 }
 
