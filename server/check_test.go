@@ -40,22 +40,22 @@ func TestCheckSaysEverything(t *testing.T) {
 	}
 	defer taken.Close()
 	dir := filepath.Join(t.TempDir(), "new")
-	_, wrong := checked(t, "--name=a/b", "--data-dir="+dir, "--listen-client=nowhere", "--listen-peer="+taken.Addr().String(),
-		"--listen-http=unixs:///run/x", "--max-txn-ops=0", "--auto-compaction-retention=soon", "--log-level=loud",
+	_, wrong := checked(t, "--name=a/b", "--data-dir="+dir, "--listen-client=nowhere",
+		"--listen-peer="+taken.Addr().String(), "--listen-http=unixs:///run/x", "--max-txn-ops=0", "--auto-compaction-retention=soon", "--log-level=loud",
 		"--client-tls-cert=/gone/c", "--client-tls-key=/gone/k", "--fleet-key-file=/gone/f", "--tls-min-version=1.0",
 		"--encryption-key-file=/gone/e")
 	for _, want := range []string{
 		`name "a/b"`, "region is missing", `listen-client "nowhere"`, "the port is in use by another process",
-		`listen-http "unixs:///run/x"`, "max-txn-ops 0", `"soon" is neither`, `log-level "loud"`, `tls-min-version "1.0"`,
-		"fleet-key-file: open /gone/f", "encryption-key-file: open /gone/e",
+		`listen-http "unixs:///run/x"`, "max-txn-ops 0", `"soon" is neither`, `log-level "loud"`,
+		`tls-min-version "1.0"`, "fleet-key-file: open /gone/f", "encryption-key-file: open /gone/e",
 	} {
 		if !slices.ContainsFunc(wrong, func(text string) bool { return strings.Contains(text, want) }) {
 			t.Errorf("no %q in %q", want, wrong)
 		}
 	}
 	_, wrong = checked(t, "--name=a", "--region=r", "--data-dir="+dir, "--client-tls-cert=/gone/c",
-		"--client-tls-key=/gone/k", "--listen-client=127.0.0.1:0", "--advertise-client=a:1", "--listen-peer=127.0.0.1:0",
-		"--advertise-peer=a:2")
+		"--client-tls-key=/gone/k", "--listen-client=127.0.0.1:0", "--advertise-client=a:1",
+		"--listen-peer=127.0.0.1:0", "--advertise-peer=a:2")
 	if len(wrong) != 1 || !strings.Contains(wrong[0], "client-tls: ") {
 		t.Errorf("files that are gone: %q", wrong)
 	}
@@ -90,7 +90,7 @@ func TestCheckOfADirectory(t *testing.T) {
 	if wrong := check(); len(wrong) > 0 {
 		t.Errorf("its own: %q", wrong)
 	}
-	if wrong := check("--name=other"); len(wrong) != 1 || !strings.Contains(wrong[0], "belongs to node solo of region") {
+	if wrong := check("--name=other"); len(wrong) != 1 || !strings.Contains(wrong[0], "belongs to node solo of") {
 		t.Errorf("of another node: %q", wrong)
 	}
 	file := filepath.Join(t.TempDir(), "file")

@@ -244,8 +244,9 @@ func (s *server) build(plain *slog.Logger) error {
 	s.api = etcdapi.New(etcdapi.Options{
 		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
-		Limits: c.Limits, QuotaBytes: s.settled.quota.Load, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
-		Unary: s.slow.unary(s.calls.Unary(s.gate.Unary)), Stream: s.calls.Stream(s.gate.Stream), Operator: operator.Ruled,
+		Limits: c.Limits, QuotaBytes: s.settled.quota.Load, AllRegions: c.AdvertiseRegions == advertiseAll,
+		Unary: s.calls.Unary(s.slow.unary(s.gate.Unary)), Stream: s.calls.Stream(s.gate.Stream),
+		Logger: s.logger, Operator: operator.Ruled,
 		Traffic: &s.traffic, OnCheck: s.checks.Note,
 	})
 	return nil
@@ -305,8 +306,8 @@ func (s *server) start(ctx context.Context) error {
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}
 	go s.watchRoom(gateway)
-	go s.compactHistory(gateway)
 	go s.wire.Probe(gateway)
+	go s.compactHistory(gateway)
 	go s.ports.tls.keeper.Run(gateway)
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())

@@ -43,7 +43,7 @@ func newSlow(bound time.Duration, logger *slog.Logger) *slow {
 	return s
 }
 
-// unary returns an interceptor that stands before next.
+// unary returns the interceptor of a gRPC server that stands before next.
 func (s *slow) unary(next grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
 	return func(
 		ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
