@@ -107,7 +107,8 @@ type Options struct {
 	// know where to go when a region is lost.
 	AllRegions bool
 	// QuotaBytes is told to whoever asks for the status; 0 if there is none. Who keeps it raises the alarm by itself.
-	QuotaBytes int64
+	// May be nil.
+	QuotaBytes func() int64
 	// Tokens are those by which clients say who they are. Default: simple ones.
 	Tokens token.Tokens
 	// CommonNames has clients without a token be known by the common name of their certificate. All of them must have
@@ -145,7 +146,7 @@ type API struct {
 	version    string
 	limits     Limits
 	allRegions bool
-	quota      int64
+	quota      func() int64
 	clock      clock.Clock
 	logger     *slog.Logger
 

@@ -3,7 +3,8 @@
 //
 // It promises that wrong configuration is refused before anything is opened, with one line that names the key and the
 // refused value; that a process which reports ready serves clients; that a stop in good order hands leadership over
-// first; and that a node which can no longer keep an invariant ends the process with one line saying why.
+// first; that settings read anew while it runs change all that can be changed, and nothing if one is wrong; and that a
+// node which can no longer keep an invariant ends the process with one line saying why.
 //
 // It keeps none of the numbered invariants itself. What a request means is left to etcdapi and kv, what is replicated
 // and when to replication, the operator's protocol (JSON under /mimir/v1/) to package admin, and what needs the

@@ -70,6 +70,7 @@ func TestEveryCallIsInTheTableOfRights(t *testing.T) {
 func TestEveryFieldOfAnOrderIsTold(t *testing.T) {
 	for pattern, body := range map[string]any{
 		"POST /mimir/v1/failover":      admin.Move{},
+		"POST /mimir/v1/log":           admin.Log{},
 		"POST /mimir/v1/fleet/init":    admin.Founding{},
 		"POST /mimir/v1/votes/enable":  replication.VoteSettings{},
 		"POST /mimir/v1/votes/pause":   admin.Pause{},
@@ -418,7 +419,8 @@ func TestWithoutARuleEveryClientIsAnOperator(t *testing.T) {
 		log := &logged{}
 		c := DefaultConfig()
 		test.change(&c)
-		s := &server{config: &c, logger: newLogger(&c, log)}
+		s := &server{config: &c}
+		s.logger, _ = newLogger(&c, log)
 		var err error
 		if s.gate, s.audit, err = c.Operator.newGate(s.logger); err != nil {
 			t.Fatal(err)

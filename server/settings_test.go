@@ -130,8 +130,9 @@ func changed(v reflect.Value, prefix string) (paths []string) {
 // Every default lies within its bounds, and survives being written down.
 func TestDefaultsAreSound(t *testing.T) {
 	c := DefaultConfig()
-	if err := c.validateLimits(); err != nil {
-		t.Error(err)
+	var f faults
+	if c.validateLimits(&f); len(f) > 0 {
+		t.Error(f)
 	}
 	for _, s := range settings {
 		var again Config

@@ -52,7 +52,7 @@ func (n *node) Write(p []byte) (count int, err error) {
 func newNode(t *testing.T) *node {
 	n := &node{free: 1 << 30}
 	n.Watch = New(Config{
-		QuotaBytes: 1000, ReserveBytes: 4096,
+		QuotaBytes: func() int64 { return 1000 }, ReserveBytes: 4096,
 		Used:    func() (used int64) { n.with(func() { used = n.used }); return used },
 		Free:    func() (free uint64, err error) { n.with(func() { free = n.free }); return free, nil },
 		Lacks:   func() (err error) { n.with(func() { err = n.lacks }); return err },
