@@ -154,6 +154,8 @@ type API struct {
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
 
+	defragmenting chan struct{} // has room for one
+
 	gatewayRequests gatewayRequests
 
 	unary  []grpc.UnaryServerInterceptor // before those of the API itself
@@ -199,6 +201,7 @@ func New(o Options) *API {
 	a.answers, a.messages = newAnswers(a.limits.AnswerBytes), newAnswers(a.limits.AnswerBytes)
 	a.effects = newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)
+	a.defragmenting = make(chan struct{}, 1)
 	if o.Unary != nil {
 		a.unary = append(a.unary, a.gatewayRequests.carryUnary, o.Unary)
 	}

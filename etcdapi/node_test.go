@@ -238,8 +238,16 @@ func TestNoSpace(t *testing.T) {
 	bare := pb.NewMaintenanceClient(n.Dial(t))
 	if _, err := bare.Alarm(ctx, &pb.AlarmRequest{
 		Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_CORRUPT,
-	}); status.Code(err) != codes.Unimplemented {
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Delete(ctx, "k"); !errors.Is(err, rpctypes.ErrCorrupt) {
 		t.Errorf("CORRUPT: %v", err)
+	}
+	if _, err := bare.Alarm(ctx, &pb.AlarmRequest{
+		Action: pb.AlarmRequest_ACTIVATE, Alarm: 7,
+	}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("an alarm of no kind: %v", err)
 	}
 }
 
@@ -378,10 +386,11 @@ func TestHealthService(t *testing.T) {
 	if err != nil || r.Status != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("%v, %v", r, err)
 	}
-	if _, err := pb.NewMaintenanceClient(n.Dial(t)).Downgrade(
-		bounded(t), &pb.DowngradeRequest{},
-	); status.Code(err) != codes.Unimplemented {
-		t.Errorf("downgrade: %v", err)
+	for version, want := range map[string]codes.Code{"3.6": codes.FailedPrecondition, "3.5": codes.InvalidArgument} {
+		r := &pb.DowngradeRequest{Version: version}
+		if _, err := pb.NewMaintenanceClient(n.Dial(t)).Downgrade(bounded(t), r); status.Code(err) != want {
+			t.Errorf("downgrade to %s: %v", version, err)
+		}
 	}
 }
 
