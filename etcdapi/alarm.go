@@ -11,14 +11,15 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 )
 
 // mostAlarms bounds the alarms that clients can raise.
 const mostAlarms = 256
 
-// Alarm lists the alarms of the fleet as this node has them, raises one, and disarms it. As in etcd it is for the client
-// to say which member's alarm is meant. What raised it raises it again if it still holds.
+// Alarm lists the alarms of the fleet as this node has them, raises one, and disarms it. As in etcd it is for the
+// client to say which member's alarm is meant. What raised it raises it again if it still holds.
 func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	who, err := s.operates(ctx)
 	if r.Action == pb.AlarmRequest_GET && !s.isOperator(ctx) {
@@ -88,7 +89,7 @@ func (a *API) checkSpace() error {
 	if err := a.checkCorrupt(); err != nil {
 		return err
 	}
-	if a.raised(pb.AlarmType_NOSPACE) {
+	if raised(a.store, pb.AlarmType_NOSPACE) {
 		return command.ErrNoSpace
 	}
 	return nil
@@ -96,14 +97,14 @@ func (a *API) checkSpace() error {
 
 // checkCorrupt refuses writes while somebody says that the data are corrupt.
 func (a *API) checkCorrupt() error {
-	if a.raised(pb.AlarmType_CORRUPT) {
+	if raised(a.store, pb.AlarmType_CORRUPT) {
 		return rpctypes.ErrGRPCCorrupt
 	}
 	return nil
 }
 
-func (a *API) raised(kind pb.AlarmType) bool {
-	return slices.ContainsFunc(a.store.Alarms(), func(one *pb.AlarmMember) bool { return one.Alarm == kind })
+func raised(s *kv.Store, kind pb.AlarmType) bool {
+	return slices.ContainsFunc(s.Alarms(), func(one *pb.AlarmMember) bool { return one.Alarm == kind })
 }
 
 // alarmed names the alarms that are raised and not among those to leave out, for /health.

@@ -106,6 +106,8 @@ type Options struct {
 	// AllRegions lists the nodes of the other regions among the members too, so that clients which ask for the members
 	// know where to go when a region is lost.
 	AllRegions bool
+	// PeerTLS says that nodes reach each other by TLS, which shows in the addresses of members.
+	PeerTLS bool
 	// QuotaBytes is told to whoever asks for the status; 0 if there is none. Who keeps it raises the alarm by itself.
 	QuotaBytes int64
 	// Tokens are those by which clients say who they are. Default: simple ones.
@@ -140,6 +142,7 @@ type API struct {
 	version    string
 	limits     Limits
 	allRegions bool
+	peerTLS    bool
 	quota      int64
 	clock      clock.Clock
 	logger     *slog.Logger
@@ -182,6 +185,7 @@ func New(o Options) *API {
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
 		allRegions: o.AllRegions,
+		peerTLS:    o.PeerTLS,
 		quota:      o.QuotaBytes,
 		clock:      o.Clock,
 		logger:     cmp.Or(o.Logger, slog.Default()),

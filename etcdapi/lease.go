@@ -86,7 +86,7 @@ func (s *leaseServer) LeaseTimeToLive(
 	return response, nil
 }
 
-// LeaseLeases lists all leases.
+// LeaseLeases lists all leases: at the node that keeps them in the order in which they expire, else by ID.
 func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest) (*pb.LeaseLeasesResponse, error) {
 	if err := s.barrier(ctx); err != nil {
 		return nil, err
@@ -106,6 +106,7 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 	if err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
+	s.lessor.Order(leases)
 	response := &pb.LeaseLeasesResponse{
 		Header: s.header(s.store.Revision()), Leases: make([]*pb.LeaseStatus, 0, len(leases)),
 	}

@@ -141,11 +141,11 @@ func (s *maintenanceServer) Defragment(
 }
 
 // errNoDowngrade says that there is none by this way.
-var errNoDowngrade = status.Error(codes.FailedPrecondition, "mimir: the store is of Mimir's engine, which no etcd takes "+
-	"over, so there is no downgrade to one; how to go back to an earlier Mimir is said under Upgrade in docs/operating.md")
+var errNoDowngrade = status.Error(codes.FailedPrecondition, "mimir: the store is of Mimir's engine, which no etcd "+
+	"takes over, so there is no downgrade to one; for an earlier version of Mimir see Upgrade in docs/operating.md")
 
-// Downgrade answers as etcd does, but for a version to which etcd could be downgraded: that Mimir does not. There is none
-// to cancel, which etcd does not mind.
+// Downgrade answers as etcd does, but for a version to which etcd could be downgraded: that Mimir does not. There is
+// none to cancel, which etcd does not mind.
 func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
 	if err := s.mayOperate(ctx); err != nil {
 		return nil, err

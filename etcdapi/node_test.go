@@ -16,7 +16,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/etcdapi"
@@ -359,6 +358,9 @@ func TestHTTP(t *testing.T) {
 	}
 	expect("GET", "/health", "", 200, `{"health":"true","reason":""}`)
 	expect("POST", "/health", "", 405, "")
+	expect("OPTIONS", "/v3/kv/put", "", 200, "")
+	expect("POST", "/v3beta/kv/range", `{"key":"aw=="}`, 200, `"revision":"1"`)
+	expect("POST", "/v3alpha/kv/range", `{"key":"aw=="}`, 404, "")
 	expect("GET", "/version", "", 200, `"etcdserver":"3.7.`)
 	expect("POST", "/v3/kv/put", `{"key":"aw==","value":"dg=="}`, 200, `"revision":"2"`)
 	expect("POST", "/v3/kv/range", `{"key":"aw=="}`, 200,
@@ -378,20 +380,6 @@ func TestHTTP(t *testing.T) {
 	expect("GET", "/health?serializable=true", "", 200, `{"health":"true"`)
 	n.Replicator.SetLeader(false)
 	expect("GET", "/health", "", 503, `"health":"false"`)
-}
-
-func TestHealthService(t *testing.T) {
-	n := etcdapitest.Start(t, etcdapi.Limits{})
-	r, err := healthpb.NewHealthClient(n.Dial(t)).Check(bounded(t), &healthpb.HealthCheckRequest{})
-	if err != nil || r.Status != healthpb.HealthCheckResponse_SERVING {
-		t.Errorf("%v, %v", r, err)
-	}
-	for version, want := range map[string]codes.Code{"3.6": codes.FailedPrecondition, "3.5": codes.InvalidArgument} {
-		r := &pb.DowngradeRequest{Version: version}
-		if _, err := pb.NewMaintenanceClient(n.Dial(t)).Downgrade(bounded(t), r); status.Code(err) != want {
-			t.Errorf("downgrade to %s: %v", version, err)
-		}
-	}
 }
 
 // A JSON body that is too large is refused before it is read, and one that does not say how large it is, or that holds

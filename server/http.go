@@ -40,7 +40,7 @@ func (r *routes) handle(mux *http.ServeMux, pattern string, h http.Handler) {
 // client returns what the client port serves over HTTP/1.1.
 func (r *routes) client() http.Handler {
 	mux := http.NewServeMux()
-	for _, pattern := range []string{"/health", "/version", "/v3/"} {
+	for _, pattern := range []string{"/health", "/version", "/v3/", "/v3beta/"} {
 		r.handle(mux, pattern, r.api)
 	}
 	r.handle(mux, "/mimir/v1/", r.admin)
