@@ -106,6 +106,8 @@ type Options struct {
 	// AllRegions lists the nodes of the other regions among the members too, so that clients which ask for the members
 	// know where to go when a region is lost.
 	AllRegions bool
+	// PeerTLS says that nodes reach each other by TLS, which shows in the addresses of members.
+	PeerTLS bool
 	// QuotaBytes is told to whoever asks for the status; 0 if there is none. Who keeps it raises the alarm by itself.
 	// May be nil.
 	QuotaBytes func() int64
@@ -146,6 +148,7 @@ type API struct {
 	version    string
 	limits     Limits
 	allRegions bool
+	peerTLS    bool
 	quota      func() int64
 	clock      clock.Clock
 	logger     *slog.Logger
@@ -159,6 +162,8 @@ type API struct {
 	effects  *effects
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
+
+	defragmenting chan struct{} // has room for one
 
 	gatewayRequests gatewayRequests
 	traffic         *Traffic
@@ -188,6 +193,7 @@ func New(o Options) *API {
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
 		allRegions: o.AllRegions,
+		peerTLS:    o.PeerTLS,
 		quota:      o.QuotaBytes,
 		clock:      o.Clock,
 		logger:     cmp.Or(o.Logger, slog.Default()),
@@ -212,6 +218,7 @@ func New(o Options) *API {
 	a.answers, a.messages = newAnswers(a.limits.AnswerBytes), newAnswers(a.limits.AnswerBytes)
 	a.effects = newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)
+	a.defragmenting = make(chan struct{}, 1)
 	if o.Unary != nil {
 		a.unary = append(a.unary, a.gatewayRequests.carryUnary, o.Unary)
 	}

@@ -40,6 +40,7 @@ func (r *routes) handle(mux *http.ServeMux, pattern string, h http.Handler) {
 func (r *routes) client(profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	r.handle(mux, "/v3/", r.api)
+	r.handle(mux, "/v3beta/", r.api)
 	r.handle(mux, "/mimir/v1/", r.admin)
 	r.handle(mux, "GET /debug/vars", expvar.Handler())
 	r.observe(mux, profiles)

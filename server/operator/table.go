@@ -131,6 +131,7 @@ var table = map[string]Call{
 	"/health":      {Right: Anyone},
 	"/version":     {Right: Anyone},
 	"/v3/":         {Right: Anyone}, // the JSON gateway: what it calls needs what it needs over gRPC
+	"/v3beta/":     {Right: Anyone}, // the same
 	"GET /metrics": {Right: Anyone},
 
 	"/livez":                    {Right: Anyone},
