@@ -119,6 +119,8 @@ type Options struct {
 	// Operator says of a request that Unary or Stream let in whether a rule of the node, outside of users and roles,
 	// makes whoever asks an operator: he may do then what root may beside keys. May be nil.
 	Operator func(ctx context.Context) bool
+	// SnapshotNote returns what a snapshot that begins says of itself, at most 64 KiB. May be nil.
+	SnapshotNote func() []byte
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -140,6 +142,8 @@ type API struct {
 	allRegions bool
 	quota      int64
 	clock      clock.Clock
+
+	snapshotNote func() []byte
 	logger     *slog.Logger
 
 	*guard
@@ -177,7 +181,7 @@ func New(o Options) *API {
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
-		allRegions: o.AllRegions,
+		allRegions: o.AllRegions, snapshotNote: o.SnapshotNote,
 		quota:      o.QuotaBytes,
 		clock:      o.Clock,
 		logger:     cmp.Or(o.Logger, slog.Default()),

@@ -133,7 +133,7 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 	connection := &connection{}
 	root.AddCommand(
 		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection),
-		newFleet(connection), newWitness(), newKeys(),
+		newFleet(connection), newWitness(), newKeys(), newSnapshot(connection),
 		newTail(connection), newBench(connection), newVersion(),
 	)
 	return root
