@@ -144,7 +144,7 @@ type API struct {
 	clock      clock.Clock
 
 	snapshotNote func() []byte
-	logger     *slog.Logger
+	logger       *slog.Logger
 
 	*guard
 	passwords  *passwords

@@ -229,7 +229,7 @@ func (s *server) build(plain *slog.Logger) error {
 		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
 		SnapshotNote: s.snapshotNote,
-		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
+		Limits:       c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
 		Unary: s.gate.Unary, Stream: s.gate.Stream, Operator: operator.Ruled,
 	})
 	return nil
