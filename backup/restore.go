@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
@@ -77,21 +78,33 @@ func (s *Snapshot) Look(ctx context.Context, dir string) (sum kv.Summary, err er
 		return sum, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	err = s.Unpacked(filepath.Join(dir, "kv"), func(store *kv.Store) error {
+		if sum, err = kv.Summarize(ctx, store); err != nil {
+			err = broken(err)
+		}
+		return err
+	})
+	return sum, err
+}
+
+// Unpacked calls f with a store of the content, in a new directory, which is removed afterwards.
+func (s *Snapshot) Unpacked(dir string, f func(*kv.Store) error) (err error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	store, err := kv.Open(kv.Options{Dir: dir, CountedKeys: -1, Logger: quiet})
 	if err != nil {
-		return sum, err
+		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	f, err := os.Open(s.Path)
+	file, err := os.Open(s.Path)
 	if err != nil {
-		return sum, err
+		return err
 	}
-	err = store.Restore(f, nil)
-	if err = cmp.Or(err, f.Close()); err != nil {
-		return sum, broken(err)
+	err = store.Restore(file, nil)
+	if err = cmp.Or(err, file.Close()); err != nil {
+		return broken(err)
 	}
-	if sum, err = kv.Summarize(ctx, store); err != nil {
-		return sum, broken(err)
-	}
-	return sum, nil
+	return f(store)
 }

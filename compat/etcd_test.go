@@ -13,9 +13,15 @@ import (
 // of its clients.
 func startEtcd(t testing.TB, tokens string) string {
 	t.Helper()
+	return startEtcdIn(t, tokens, t.TempDir())
+}
+
+// startEtcdIn is startEtcd with a data directory, which may have been restored.
+func startEtcdIn(t testing.TB, tokens, dir string) string {
+	t.Helper()
 	anyPort := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	c := embed.NewConfig()
-	c.Dir = t.TempDir()
+	c.Dir = dir
 	c.LogLevel = "panic"
 	c.AuthToken, c.BcryptCost = tokens, uint(bcrypt.MinCost)
 	c.UnsafeNoFsync = true

@@ -134,6 +134,7 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 	root.AddCommand(
 		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection),
 		newFleet(connection), newWitness(), newKeys(), newSnapshot(connection),
+		newImport(), newExport(connection),
 		newTail(connection), newBench(connection), newVersion(),
 	)
 	return root
