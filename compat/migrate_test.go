@@ -29,7 +29,7 @@ import (
 // every revision that is not compacted, leases, users and roles are the same; and so, in etcd, is the hash of every
 // revision.
 func TestMigrate(t *testing.T) {
-	for _, seed := range seeds()[:min(3, len(seeds()))] {
+	for _, seed := range seeds()[:(len(seeds())+1)/2] {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { migrate(t, seed) })
 	}
 }
@@ -56,6 +56,49 @@ func migrate(t *testing.T, seed uint64) {
 	again := dial(t, "etcd again", startEtcdIn(t, "simple", dir))
 	m.same(m.etcd, again)
 	m.sameHashes(m.etcd, again)
+}
+
+// TestMigrateEnds: the last changes are compacted away, so that nothing tells the revision but the compaction; then
+// etcd's own tool moves it, and leaves an entry that is of no key; then a reign of Mimir's that may have lost something
+// moves it, and what etcd is given has that revision too.
+func TestMigrateEnds(t *testing.T) {
+	m := &migration{T: t, generator: newGenerator(1)}
+	m.etcd = dial(t, "etcd", startEtcd(t, "simple"))
+	m.must(m.etcd, &pb.PutRequest{Key: []byte("stays")})
+	m.must(m.etcd, &pb.PutRequest{Key: []byte("goes")})
+	m.must(m.etcd, &pb.DeleteRangeRequest{Key: []byte("goes")})
+	m.must(m.etcd, &pb.CompactionRequest{Revision: 4, Physical: true})
+	m.revision, m.compacted = 4, 4
+	m.importInto(vfs.NewMem(), m.save(m.etcd))
+
+	dir := filepath.Join(t.TempDir(), "restored")
+	restore(t, m.save(m.etcd), dir, func(c *snapshot.RestoreConfig) { c.RevisionBump, c.MarkCompacted = 1000, true })
+	bumped := dial(t, "etcd bumped", startEtcdIn(t, "simple", dir))
+	m.revision, m.compacted = 1004, 1004
+	disk := vfs.NewMem()
+	m.importInto(disk, m.save(bumped))
+	node := etcdapitest.StartOn(t, disk, etcdapi.Options{})
+	get := func(s *side, revision int64, keys int) {
+		t.Helper()
+		r := m.must(s, &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}}).(*pb.RangeResponse)
+		if r.Header.Revision != revision || len(r.Kvs) != keys {
+			t.Errorf("%s: %v, want %d keys at %d", s.name, r, keys, revision)
+		}
+	}
+	mimir := dial(t, "mimir", node.Endpoint)
+	get(mimir, 1004, 1)
+	m.must(mimir, &pb.PutRequest{Key: []byte("more")})
+	meta := &replication.Metadata{AppliedIndex: 9, Epoch: 2, Position: 2000}
+	if err := node.Store.Begin(replication.Reign{Epoch: 2, First: 2001, Lossy: true}, meta); err != nil {
+		t.Fatal(err)
+	}
+	exported := filepath.Join(t.TempDir(), "exported")
+	if _, err := etcd.Export(t.Context(), node.Store, exported); err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Join(t.TempDir(), "again")
+	restore(t, exported, dir)
+	get(dial(t, "etcd again", startEtcdIn(t, "simple", dir)), 1005+1_000_000_000, 2)
 }
 
 // migration is one history on its way.
@@ -251,13 +294,16 @@ func (m *migration) sameHashes(a, b *side) {
 }
 
 // restore does what etcdutl snapshot restore does.
-func restore(t *testing.T, file, dir string) {
+func restore(t *testing.T, file, dir string, more ...func(*snapshot.RestoreConfig)) {
 	t.Helper()
-	err := snapshot.NewV3(zap.NewNop()).Restore(snapshot.RestoreConfig{
+	c := snapshot.RestoreConfig{
 		SnapshotPath: file, Name: "default", OutputDataDir: dir, PeerURLs: []string{"http://127.0.0.1:0"},
 		InitialCluster: "default=http://127.0.0.1:0", InitialClusterToken: "etcd-cluster",
-	})
-	if err != nil {
+	}
+	for _, change := range more {
+		change(&c)
+	}
+	if err := snapshot.NewV3(zap.NewNop()).Restore(c); err != nil {
 		t.Fatal(err)
 	}
 }

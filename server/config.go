@@ -101,6 +101,8 @@ type TLS struct {
 	Cert, Key string
 	// CA is a PEM file with the authorities trusted to sign the other side. Default: the machine's, for dialers.
 	CA string
+	// CRL is a file of lists of certificates that the authorities of CA have revoked: PEM, or one list of DER.
+	CRL string
 	// RequireClientCert makes a listener refuse whoever has no certificate signed by CA.
 	RequireClientCert bool
 	// Lenient says that RequireClientCert was set to false, where it would follow from CA.

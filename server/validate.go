@@ -198,6 +198,8 @@ func (t TLS) validate(listener bool) error {
 		return fmt.Errorf("cert %q and key %q belong together", t.Cert, t.Key)
 	case t.Enabled() && listener && t.Cert == "":
 		return fmt.Errorf("ca %q without cert and key", t.CA)
+	case t.CRL != "" && t.CA == "":
+		return errors.New("crl needs ca")
 	case t.RequireClientCert && t.CA == "":
 		return errors.New("require-client-cert needs ca")
 	default:
