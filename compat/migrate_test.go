@@ -25,8 +25,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// TestMigrate brings random histories of a real etcd into Mimir by a snapshot, and back: what can be read and watched at
-// every revision that is not compacted, leases, users and roles are the same; and so, in etcd, is the hash of every
+// TestMigrate brings random histories of a real etcd into Mimir by a snapshot, and back: what can be read and watched
+// at every revision that is not compacted, leases, users and roles are the same; and so, in etcd, is the hash of every
 // revision.
 func TestMigrate(t *testing.T) {
 	for _, seed := range seeds()[:(len(seeds())+1)/2] {

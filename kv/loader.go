@@ -18,8 +18,8 @@ const loadBytes = 4 << 20
 // ErrForeign says that a content that was kept elsewhere contradicts itself.
 var ErrForeign = errors.New("kv: content that cannot be taken")
 
-// Loader fills an empty store, which nobody else uses, with a content that was kept elsewhere, from its oldest change to
-// its newest. It is used by one goroutine; the store is closed afterwards. What was loaded counts once Finish has
+// Loader fills an empty store, which nobody else uses, with a content that was kept elsewhere, from its oldest change
+// to its newest. It is used by one goroutine; the store is closed afterwards. What was loaded counts once Finish has
 // returned.
 type Loader struct {
 	g        *generation
@@ -39,8 +39,12 @@ func NewLoader(s *Store) (*Loader, error) {
 	}
 	l := &Loader{g: g, leases: map[int64]bool{}, attached: map[string]int64{}}
 	l.begin()
-	if now := g.now.Load(); now.Revision != mvcc.FirstRevision || len(g.leases) > 0 || now.auth.Used() {
-		return nil, errors.Join(errors.New("kv: the store is not empty"), l.Close())
+	if meta, err := g.metadata(); err != nil || meta != nil {
+		return nil, errors.Join(err, errors.New("kv: the store is not empty"), l.Close())
+	}
+	// No node takes a store with such metadata for a whole one, or an empty one.
+	if err := errors.Join(l.write.Metadata(&replication.Metadata{}), l.flush(0), g.flush()); err != nil {
+		return nil, errors.Join(fmt.Errorf("kv: begin to load: %w", err), l.Close())
 	}
 	return l, nil
 }

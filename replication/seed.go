@@ -54,11 +54,11 @@ const (
 )
 
 // Sow makes the data directory of c, which holds no node yet, that of a node whose region has a history already: the
-// content that fill puts into the storage, which keeps it on disk. fill describes it, puts the metadata that it gets beside it in the place of
-// whatever was there, and returns when that is durable. InitialPrimary is the region that takes the writes. Every node
-// with which the region is formed is sown, or a majority; the others come with empty directories, and other regions
-// too, or are sown alike. No node starts on a directory with which this did not come to its end. Errors: ErrConfig,
-// ErrNotEmpty, fill's.
+// content that fill puts into the storage, which keeps it on disk. fill describes it, puts the metadata that it gets
+// beside it in the place of whatever was there, and returns when that is durable; a storage that holds a part has some
+// metadata, whichever. InitialPrimary is the region that takes the writes. Every node with which the region is formed
+// is sown, or a majority; the others come with empty directories, and other regions too, or are sown alike. No node
+// starts on a directory with which this did not come to its end. Errors: ErrConfig, ErrNotEmpty, fill's.
 func Sow(c *Config, fill func(describe func(Seed) (*Metadata, error)) error) (err error) {
 	if err := c.Validate(); err != nil {
 		return err
@@ -79,10 +79,10 @@ func Sow(c *Config, fill func(describe func(Seed) (*Metadata, error)) error) (er
 		err = fmt.Errorf("%w: %s", ErrNotEmpty, n.config.DataDir)
 	}
 	if err == nil {
-		err = fill(n.sown)
+		err = fill(func(s Seed) (*Metadata, error) { return s.metadata(n) })
 	}
 	if err == nil {
-		err = n.beginLog()
+		err = sowLog(&n.config)
 	}
 	if err != nil {
 		return err
@@ -90,8 +90,8 @@ func Sow(c *Config, fill func(describe func(Seed) (*Metadata, error)) error) (er
 	return markDirectory(n.config.FS, &n.config, recall.Part{})
 }
 
-// sown is the metadata of a region that begins with s.
-func (n *node) sown(s Seed) (*Metadata, error) {
+// metadata is that of a region that begins with s.
+func (s *Seed) metadata(n *node) (*Metadata, error) {
 	reign := s.reign(&n.config)
 	state := n.emptyState()
 	state.Reigns, state.Commands = []timeline.Reign{reign}, s.Level
@@ -127,9 +127,8 @@ func (s *Seed) reign(c *Config) timeline.Reign {
 	return r
 }
 
-// beginLog makes the log one that begins behind the state. What an attempt before left is thrown away.
-func (n *node) beginLog() error {
-	c := &n.config
+// sowLog makes the log one that begins behind the state. What an attempt before left is thrown away.
+func sowLog(c *Config) error {
 	if err := c.FS.RemoveAll(c.path("wal")); err != nil {
 		return fmt.Errorf("begin log: %w", err)
 	}

@@ -13,7 +13,8 @@ import (
 func (f *testFleet) sow(name string, seed replication.Seed, commands []string) *ledger {
 	f.t.Helper()
 	l := &ledger{held: ledgerState{Commands: commands}}
-	err := replication.Sow(f.configOf(name), func(describe func(replication.Seed) (*replication.Metadata, error)) error {
+	type describing = func(replication.Seed) (*replication.Metadata, error)
+	err := replication.Sow(f.configOf(name), func(describe describing) error {
 		meta, err := describe(seed)
 		l.held.Meta = meta
 		return err

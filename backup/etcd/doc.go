@@ -8,6 +8,6 @@
 //   - E3: a file is a stranger's bytes: it is taken whole or not at all, and what is wrong with it is said (ErrBroken,
 //     kv.ErrForeign, auth.ErrForeign).
 //
-// It leaves to its neighbours: the format of the file (backup/bolt), how contents lie on our disk (kv), and how a region
-// begins with one (replication, server). Alarms and members are not taken: they are of that cluster.
+// It leaves to its neighbours: the format of the file (backup/bolt), how contents lie on our disk (kv), and how a
+// region begins with one (replication, server). Alarms and members are not taken: they are of that cluster.
 package etcd

@@ -20,11 +20,11 @@ func newImport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import --from SNAPSHOT --config FILE",
 		Short: "Make a data directory with which a node of a new fleet begins, of a snapshot of etcd",
-		Long: "Make the data directory of one node of a new fleet, which begins with what an etcd v3 had, from a file of\n" +
-			"etcdctl snapshot save: with the same revisions, versions and leases, and with users, roles and their\n" +
-			"passwords. What serve needs to know it needs too, from the same configuration file, environment and flags.\n" +
-			"Do the same, with the same file, for all nodes of the region of initial-primary, and start them; nodes of\n" +
-			"other regions likewise, or with empty directories. Alarms and members are not taken.",
+		Long: "Make the data directory of one node of a new fleet, which begins with what an etcd v3 had, from a\n" +
+			"file of etcdctl snapshot save: with the same revisions, versions and leases, and with users, roles and\n" +
+			"their passwords. What serve needs to know it needs too, from the same configuration file, environment\n" +
+			"and flags. Do the same, with the same file, for all nodes of the region of initial-primary, and start\n" +
+			"them; nodes of other regions likewise, or with empty directories. Alarms and members are not taken.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := server.Load(file, os.LookupEnv, c.Flags())
@@ -40,9 +40,8 @@ func newImport() *cobra.Command {
 				return err
 			}
 			r, f := &config.Replication, content.Found
-			_, err = fmt.Fprintf(c.OutOrStdout(), "imported %s into %s for node %s of region %s in fleet %s: revision "+
-				"%d, compacted at %d, %d changes, %d leases, %d users, %d roles\n", from, r.DataDir, r.NodeID, r.RegionID,
-				fleetOf(r), f.Revision, f.Compact, f.Changes, f.Leases, f.Users, f.Roles)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "imported %s into %s for node %s of region %s in fleet %s: %s\n",
+				from, r.DataDir, r.NodeID, r.RegionID, fleetOf(r), tellFound(f))
 			return err
 		},
 	}
@@ -60,23 +59,27 @@ func newExport(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export FILE [--from SNAPSHOT | --endpoints ENDPOINT]",
 		Short: "Write what the fleet holds to a new file that etcdutl snapshot restore takes",
-		Long: "Write what the fleet holds to a new file that etcdutl snapshot restore takes: of a snapshot that was saved\n" +
-			"before, or of one that is taken of a node now and kept beside FILE meanwhile. All that can be read and\n" +
-			"watched, leases, users and roles are in it. It needs about three times the room of the file there.",
+		Long: "Write what the fleet holds to a new file that etcdutl snapshot restore takes: of a snapshot that was\n" +
+			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile. All that can be\n" +
+			"read and watched, leases, users and roles are in it. It needs about three times the room of the file.",
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			f, err := n.export(c.Context(), from, arguments[0])
 			if err != nil {
 				return fmt.Errorf("nothing exported: %w", err)
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "exported %s: revision %d, compacted at %d, %d changes, %d leases, "+
-				"%d users, %d roles\n", arguments[0], f.Revision, f.Compact, f.Changes, f.Leases, f.Users, f.Roles)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "exported %s: %s\n", arguments[0], tellFound(f))
 			return err
 		},
 	}
 	n.addFlags(c)
 	c.Flags().StringVar(&from, "from", "", "file that mimir snapshot save wrote; none: of a node")
 	return c
+}
+
+func tellFound(f etcd.Found) string {
+	return fmt.Sprintf("revision %d, compacted at %d, %d changes, %d leases, %d users, %d roles", f.Revision,
+		f.Compact, f.Changes, f.Leases, f.Users, f.Roles)
 }
 
 func (n *connection) export(ctx context.Context, from, to string) (f etcd.Found, err error) {

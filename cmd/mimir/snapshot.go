@@ -33,9 +33,9 @@ func newSnapshotSave(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "save FILE [--endpoints ENDPOINT]",
 		Short: "Save a snapshot of one node to a new file",
-		Long: "Save a snapshot of one node, all of it at one revision, to a new file. It is written to FILE.part, and\n" +
-			"gets its name when all of it is there, was verified, and is durable. If it breaks off nothing is left, and\n" +
-			"it is begun anew. The file holds users with their hashes, and what tokens are signed with: keep it safe.",
+		Long: "Save a snapshot of one node, all of it at one revision, to a new file. It is written to FILE.part,\n" +
+			"and gets its name when all of it is there, was verified, and is durable. If it breaks off nothing is\n" +
+			"left: begin anew. The file holds users with their hashes, and what tokens are signed with: keep it safe.",
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			s, took, err := n.save(c.Context(), arguments[0])
@@ -44,7 +44,8 @@ func newSnapshotSave(n *connection) *cobra.Command {
 			}
 			return n.print(c.OutOrStdout(), map[string]any{"file": s.Path, "bytes": s.Bytes, "fleet": s.Note.Fleet,
 				"node": s.Note.Node}, func(w io.Writer) {
-				fmt.Fprintf(w, "saved %s: %d bytes of %s in %s\n", s.Path, s.Bytes, whose(s), took.Round(time.Millisecond))
+				fmt.Fprintf(w, "saved %s: %d bytes of %s in %s\n", s.Path, s.Bytes, whose(s),
+					took.Round(time.Millisecond))
 			})
 		},
 	}
@@ -158,11 +159,11 @@ func newSnapshotRestore() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore FILE --config FILE",
 		Short: "Make a data directory with which a node of a new fleet begins",
-		Long: "Make the data directory of one node of a new fleet, which begins with a snapshot. What serve needs to know\n" +
-			"it needs too, from the same configuration file, environment and flags: data-dir, which must be empty, the\n" +
-			"name, region and nodes, and fleet, which must be another one than that of the snapshot. Do the same, with\n" +
-			"the same file and flags, for all nodes of the region of initial-primary, and start them. Nodes of other\n" +
-			"regions are restored likewise, or start with empty directories and take a copy.",
+		Long: "Make the data directory of one node of a new fleet, which begins with a snapshot. What serve needs\n" +
+			"to know it needs too, from the same configuration file, environment and flags: data-dir, which must be\n" +
+			"empty, the name, region and nodes, and fleet, which must be another one than that of the snapshot. Do\n" +
+			"the same, with the same file and flags, for all nodes of the region of initial-primary; start them.\n" +
+			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.",
 		Args: oneArgument("the snapshot"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			config, err := server.Load(file, os.LookupEnv, c.Flags())
@@ -170,8 +171,8 @@ func newSnapshotRestore() *cobra.Command {
 				return err
 			}
 			if move.Compact && move.Bump == 0 || move.Bump < 0 {
-				return fmt.Errorf("%w: --mark-compacted needs --bump-revision of more than 0: else a revision that was "+
-					"compacted comes back", errUsage)
+				return fmt.Errorf("%w: --mark-compacted needs --bump-revision of more than 0: else revisions that "+
+					"were seen come back", errUsage)
 			}
 			return restore(c, config, arguments[0], move)
 		},

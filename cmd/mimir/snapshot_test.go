@@ -114,7 +114,8 @@ func TestSnapshotByHand(t *testing.T) {
 		got.Kvs[0].CreateRevision != 2 || got.Kvs[0].ModRevision != 4 || got.Header.Revision != 1004 {
 		t.Errorf("%v, %v", got, err)
 	}
-	if r := <-c.Watch(t.Context(), "k", clientv3.WithRev(5)); r.Err() != rpctypes.ErrCompacted || r.CompactRevision != 1004 {
+	r := <-c.Watch(t.Context(), "k", clientv3.WithRev(5))
+	if r.Err() != rpctypes.ErrCompacted || r.CompactRevision != 1004 {
 		t.Errorf("a watch of before: %+v, %v", r, r.Err())
 	}
 	if p, err := c.Put(t.Context(), "k", "more"); err != nil || p.Header.Revision != 1005 {

@@ -41,8 +41,8 @@ func (c *countingHash) Write(p []byte) (int, error) {
 // padding returns how many zero bytes complete a block.
 func (c *countingHash) padding() int { return int(-c.n & (archiveBlock - 1)) }
 
-// Write writes the files of the directory dir to w as an archive, with a note of at most 64 KiB for whoever reads it; nil
-// is none.
+// Write writes the files of the directory dir to w as an archive, with a note of at most 64 KiB for whoever reads it;
+// nil is none.
 func Write(w io.Writer, fs vfs.FS, dir string, note []byte) error {
 	names, err := fs.List(dir)
 	if err != nil {
