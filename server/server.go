@@ -107,6 +107,7 @@ type server struct {
 	replicator *replication.MultiRegionReplicator
 	api        *etcdapi.API
 	rpc        *grpc.Server
+	slow       *slow
 	web        []*http.Server
 	gateway    context.CancelFunc
 	failed     chan error // a listener or the store that gave up
@@ -123,12 +124,16 @@ func open(c *Config, o Options) (*server, error) {
 	s := &server{config: c, version: o.Version, failed: make(chan error, 3), times: telemetry.NewDisk()}
 	plain := newLogger(c, o.LogTo)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
+	s.slow = newSlow(c.SlowRequest, s.logger)
 	if err := checkPlace(c.Replication.DataDir); err != nil {
 		return nil, err
 	}
 	warnings, err := c.fit(thisMachine(c.Replication.DataDir))
 	if err != nil {
 		return nil, err
+	}
+	for _, text := range c.notes {
+		s.logger.Info("a setting of etcd", "note", text)
 	}
 	for _, text := range warnings {
 		s.logger.Warn("limit", "err", text)
@@ -210,7 +215,7 @@ func (s *server) build(plain *slog.Logger) error {
 	}
 	node := c.Replication
 	node.FS = s.times.Log(s.disk.libraryFS(), filepath.Join(c.Replication.DataDir, logDir))
-	node.Logger, node.ClientURLs, node.OnLeadership = plain, []string{c.ClientURL()}, s.onLeadership
+	node.Logger, node.ClientURLs, node.OnLeadership = plain, c.ClientURLs(), s.onLeadership
 	node.CheckpointSpareBytes = 2 * max(node.CheckpointBytes, s.room.reserve) // they go before writes are refused
 	if node.CheckpointBytes == 0 {
 		node.CheckpointBytes = -1 // to the library, zero is its default
@@ -236,7 +241,7 @@ func (s *server) build(plain *slog.Logger) error {
 		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
 		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
-		Unary: s.calls.Unary(s.gate.Unary), Stream: s.calls.Stream(s.gate.Stream), Operator: operator.Ruled,
+		Unary: s.calls.Unary(s.slow.unary(s.gate.Unary)), Stream: s.calls.Stream(s.gate.Stream), Operator: operator.Ruled,
 		Traffic: &s.traffic, OnCheck: s.checks.Note, SnapshotNote: s.snapshotNote,
 	})
 	return nil
@@ -296,6 +301,7 @@ func (s *server) start(ctx context.Context) error {
 	}
 	go s.watchRoom(gateway)
 	go s.wire.Probe(gateway)
+	go s.compactHistory(gateway)
 	go s.ports.tls.keeper.Run(gateway)
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())

@@ -62,10 +62,17 @@ func Open(path string, unsummed bool) (*Snapshot, error) {
 		}
 	}
 	if _, err := bolt.Open(f, s.bytes); err != nil {
+		begins := make([]byte, len(ownMagic))
+		if n, _ := f.ReadAt(begins, 0); string(begins[:n]) == ownMagic {
+			return nil, fmt.Errorf("%s: %w: it is one of mimir: mimir snapshot restore takes it", path, ErrBroken)
+		}
 		return nil, fmt.Errorf("%s: %w: %w", path, ErrBroken, err)
 	}
 	return s, nil
 }
+
+// ownMagic is what a snapshot of Mimir begins with.
+const ownMagic = "MIMIRKV"
 
 // read calls f with the database.
 func (s *Snapshot) read(f func(*bolt.File) error) error {
