@@ -124,6 +124,8 @@ type Options struct {
 	// Operator says of a request that Unary or Stream let in whether a rule of the node, outside of users and roles,
 	// makes whoever asks an operator: he may do then what root may beside keys. May be nil.
 	Operator func(ctx context.Context) bool
+	// SnapshotNote returns what a snapshot that begins says of itself, at most 64 KiB. May be nil.
+	SnapshotNote func() []byte
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -151,7 +153,9 @@ type API struct {
 	peerTLS    bool
 	quota      func() int64
 	clock      clock.Clock
-	logger     *slog.Logger
+
+	snapshotNote func() []byte
+	logger       *slog.Logger
 
 	*guard
 	passwords  *passwords
@@ -192,7 +196,7 @@ func New(o Options) *API {
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
-		allRegions: o.AllRegions,
+		allRegions: o.AllRegions, snapshotNote: o.SnapshotNote,
 		peerTLS:    o.PeerTLS,
 		quota:      o.QuotaBytes,
 		clock:      o.Clock,

@@ -247,7 +247,7 @@ func (s *server) build(plain *slog.Logger) error {
 		Limits: c.Limits, QuotaBytes: s.settled.quota.Load, AllRegions: c.AdvertiseRegions == advertiseAll,
 		Unary: s.calls.Unary(s.slow.unary(s.gate.Unary)), Stream: s.calls.Stream(s.gate.Stream),
 		PeerTLS: c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
-		Traffic: &s.traffic, OnCheck: s.checks.Note,
+		Traffic: &s.traffic, OnCheck: s.checks.Note, SnapshotNote: s.snapshotNote,
 	})
 	return nil
 }
