@@ -74,6 +74,15 @@ func (s *State) Before(rev int64) int64 {
 	return 0
 }
 
+// Between returns how many revisions there are from from up to to, without those inside gaps.
+func (s *State) Between(from, to int64) int64 {
+	n := to - from + 1
+	for _, g := range s.Gaps {
+		n -= max(0, min(to, g.Base-1)-max(from, g.Before+1)+1)
+	}
+	return max(n, 0)
+}
+
 // Lost says whether a watcher that was sent everything up to upTo, and wants nothing below minimum, can go on: 0, or
 // the revision at which the history resumes for it. What it was sent inside a gap is no part of this history; what it
 // was sent before a gap is. What it was sent above the revision belongs to a history that this one is not.
