@@ -32,7 +32,27 @@ func keepCounted(c *current, logger *slog.Logger) (more bool, err error) {
 	if !ok {
 		return false, nil
 	}
-	return true, g.survey(s)
+	if err := g.survey(s); err != nil || !s.Unknown {
+		return true, err
+	}
+	keys, whole := s.Taken()
+	g.progress(logger, int64(keys), whole)
+	return true, nil
+}
+
+// progressKeys is how many keys are counted between two words about it.
+const progressKeys = 4 << 20
+
+// progress says how far the first look at all keys is, if that takes long.
+func (g *generation) progress(logger *slog.Logger, keys int64, whole bool) {
+	before := g.looked
+	g.looked += keys
+	switch {
+	case whole && before > 0:
+		logger.Info("keys are counted", "keys", g.looked, "bytes", g.keys.Bytes())
+	case before/progressKeys != g.looked/progressKeys:
+		logger.Info("keys are being counted; until then lists walk over them", "keys", g.looked)
+	}
 }
 
 // survey looks at the block of keys that s is about.

@@ -36,7 +36,8 @@ type generation struct {
 	keys   *keyset.Index // counts them; nil if none is wanted. Not on disk
 
 	reclaimed reclaimed // Reclaim's
-	forgotten int64     // keepCounted's: the compaction that the index of the keys knows of
+	// keepCounted's: the compaction that the index of the keys knows of, and keys that were looked at for the first time
+	forgotten, looked int64
 
 	mu     sync.RWMutex // read-locked by readers
 	closed bool

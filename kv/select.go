@@ -103,6 +103,9 @@ func (v view) filtered(
 ) error {
 	visit = filtering(r, want, visit)
 	from := max(r.MinModRevision, r.MinCreateRevision)
+	if from > rev {
+		return nil
+	}
 	// With as many changes as most the want-th key that is left is found in as many steps.
 	most := count / 16
 	if want < mvcc.NoLimit {

@@ -64,8 +64,12 @@ func Open(o Options) (*Store, error) {
 	s.current.Store(g)
 	s.leases = lease.NewTable(g.leases)
 	s.watchers = watch.NewHub(&s.current, g.now.Load().State, watch.DefaultLimits)
-	s.compactor = startChore(o.Logger, "old versions cannot be removed", func() (bool, error) { return removeOld(&s.current) })
-	s.counter = startChore(o.Logger, "keys cannot be counted", func() (bool, error) { return keepCounted(&s.current, o.Logger) })
+	s.compactor = startChore(o.Logger, "old versions cannot be removed", func() (bool, error) {
+		return removeOld(&s.current)
+	})
+	s.counter = startChore(o.Logger, "keys cannot be counted", func() (bool, error) {
+		return keepCounted(&s.current, o.Logger)
+	})
 	return s, nil
 }
 

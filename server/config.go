@@ -17,6 +17,8 @@ type Config struct {
 	Store       kv.Options
 	Peers       grpctransport.Options
 	Limits      etcdapi.Limits
+	// CountedKeys is of earlier versions: without a positive one the store has no Store.CountBytes.
+	CountedKeys int
 
 	// Listen… are addresses to bind, host:port. ListenHTTP may be empty.
 	ListenClient, ListenPeer, ListenHTTP string

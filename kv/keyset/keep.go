@@ -72,8 +72,8 @@ func (x *Index) join(i int) {
 }
 
 // Fit makes the index smaller if it is above its budget: it lets go of the older half of its history, or, if that is
-// the lesser part of it, makes blocks larger. It returns the revision below which it now knows less than before, 0 if there
-// is none.
+// the lesser part of it, makes blocks larger. It returns the revision below which it now knows less than before, 0 if
+// there is none.
 func (x *Index) Fit() (forgotten int64) {
 	x.mu.RLock()
 	over, history := x.bytes > x.budget, 0

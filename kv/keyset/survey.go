@@ -6,6 +6,7 @@ import "slices"
 type Survey struct {
 	Interval       // whose keys are to be added
 	UpTo     int64 // the revision as of which they are looked at: later changes come by Apply
+	Unknown  bool  // nothing was known of them
 
 	block   *block
 	limits  limits
@@ -37,7 +38,7 @@ func (x *Index) Begin() (s *Survey, ok bool) {
 	b := x.wide[0]
 	x.wide = x.wide[1:]
 	b.looked = true
-	s = &Survey{UpTo: x.upTo, block: b, limits: x.limits}
+	s = &Survey{UpTo: x.upTo, block: b, limits: x.limits, Unknown: !b.known()}
 	s.From = b.from
 	s.To, s.Bounded = x.end(b)
 	return s, true
@@ -86,6 +87,9 @@ func (s *Survey) Add(key []byte, there bool, flips []int64) (more bool) {
 	}
 	return true
 }
+
+// Taken returns how many keys were taken, and whether those are all of the interval.
+func (s *Survey) Taken() (keys int, whole bool) { return s.taken, !s.stopped }
 
 // shared returns how many bytes b has in common with a, which is below it, at the beginning.
 func shared(a, b []byte) int {

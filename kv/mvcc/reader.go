@@ -83,3 +83,14 @@ func (r *Reader) Changed(from, rev, most int64, visit func(key []byte, at Stamp)
 	}
 	return true, cmp.Or(it.Error(), it.Close())
 }
+
+// Steps returns how many steps and seeks the reader has made for Newest, Scan and Lives.
+func (r *Reader) Steps() (n int) {
+	s := r.points.Stats()
+	for _, of := range [][pebble.NumStatsKind]int{
+		s.ForwardSeekCount, s.ReverseSeekCount, s.ForwardStepCount, s.ReverseStepCount,
+	} {
+		n += of[pebble.InterfaceCall]
+	}
+	return n
+}
