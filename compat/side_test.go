@@ -10,8 +10,11 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -27,6 +30,10 @@ type side struct {
 	auth     pb.AuthClient
 	watch    pb.WatchClient
 	watches  *watches
+	lock     v3lockpb.LockClient
+	election v3electionpb.ElectionClient
+	cluster  pb.ClusterClient
+	health   healthpb.HealthClient
 }
 
 func dial(t *testing.T, name, endpoint string) *side {
@@ -44,6 +51,10 @@ func dial(t *testing.T, name, endpoint string) *side {
 		auth:     pb.NewAuthClient(connection),
 		watch:    pb.NewWatchClient(connection),
 		watches:  openWatches(t, name, pb.NewWatchClient(connection)),
+		lock:     v3lockpb.NewLockClient(connection),
+		election: v3electionpb.NewElectionClient(connection),
+		cluster:  pb.NewClusterClient(connection),
+		health:   healthpb.NewHealthClient(connection),
 	}
 }
 
@@ -58,7 +69,10 @@ type answer struct {
 func (s *side) do(ctx context.Context, request proto.Message) answer {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	response, err := s.send(ctx, request)
+	return answerOf(s.send(ctx, request))
+}
+
+func answerOf(response proto.Message, err error) answer {
 	if err != nil {
 		return answer{code: status.Code(err).String(), text: status.Convert(err).Message()}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
@@ -89,15 +88,11 @@ func (a *API) checkSpace() error {
 	return nil
 }
 
-// alarmed names the alarms that are raised and not among those to leave out, for /health.
+// alarmed names an alarm that is raised and not among those to leave out, for /health.
 func (a *API) alarmed(leaveOut []string) string {
 	for _, one := range a.store.Alarms() {
-		excluded := false
-		for _, name := range leaveOut {
-			excluded = excluded || strings.EqualFold(name, one.Alarm.String())
-		}
-		if !excluded {
-			return "ALARM " + one.Alarm.String()
+		if name := one.Alarm.String(); !slices.Contains(leaveOut, name) {
+			return "ALARM " + name
 		}
 	}
 	return ""

@@ -10,6 +10,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/version"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"golang.org/x/crypto/bcrypt"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -127,6 +129,11 @@ type Options struct {
 	// the context of the HTTP request had. May be nil.
 	Unary  grpc.UnaryServerInterceptor
 	Stream grpc.StreamServerInterceptor
+	// Traffic counts the bytes of clients. May be nil.
+	Traffic *Traffic
+	// OnCheck is told of every check of health that was made over HTTP: of which page, "health", "livez" or "readyz",
+	// which check, "" where the page has but one, and whether it was passed. May be nil, must not block.
+	OnCheck func(page, check string, passed bool)
 }
 
 // API is the etcd API of one node. It is safe for concurrent use.
@@ -153,6 +160,8 @@ type API struct {
 	health   atomic.Pointer[healthPicture]
 
 	gatewayRequests gatewayRequests
+	traffic         *Traffic
+	onCheck         func(page, check string, passed bool)
 
 	unary  []grpc.UnaryServerInterceptor // before those of the API itself
 	stream []grpc.StreamServerInterceptor
@@ -182,6 +191,11 @@ func New(o Options) *API {
 		clock:      o.Clock,
 		logger:     cmp.Or(o.Logger, slog.Default()),
 		bcryptCost: cmp.Or(o.BcryptCost, bcrypt.DefaultCost),
+		traffic:    cmp.Or(o.Traffic, new(Traffic)),
+		onCheck:    o.OnCheck,
+	}
+	if a.onCheck == nil {
+		a.onCheck = func(string, string, bool) {}
 	}
 	if a.clock == nil {
 		a.clock = clock.Real
@@ -210,7 +224,7 @@ func New(o Options) *API {
 // and requests of clients which require a leader need.
 func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(newCodec()),
+		grpc.ForceServerCodecV2(newCodec(a.traffic)),
 		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(uint32(a.limits.Streams)),
@@ -227,6 +241,8 @@ func (a *API) Register(s *grpc.Server) {
 	pb.RegisterClusterServer(s, a.Cluster())
 	pb.RegisterMaintenanceServer(s, &maintenanceServer{API: a})
 	pb.RegisterAuthServer(s, &authServer{API: a})
+	v3lockpb.RegisterLockServer(s, &lockServer{kv: &kvServer{API: a}})
+	v3electionpb.RegisterElectionServer(s, &electionServer{kv: &kvServer{API: a}})
 	healthpb.RegisterHealthServer(s, &healthServer{API: a})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"golang.org/x/sync/semaphore"
@@ -24,6 +25,9 @@ func (a *API) jsonBytes() int64 { return 2 * int64(a.limits.RequestBytes+request
 
 // jsonStreams are the calls whose body is a stream of messages.
 var jsonStreams = map[string]bool{"/v3/watch": true, "/v3/lease/keepalive": true}
+
+// jsonWaits are the calls that may wait for others for as long as they like. What they hold then is their message.
+var jsonWaits = map[string]bool{"/v3/lock/lock": true, "/v3/election/campaign": true, "/v3/election/observe": true}
 
 // boundBodies refuses a body that is too large before it is read, and has those that are not wait until there is room.
 func (a *API) boundBodies(h http.Handler) http.Handler {
@@ -55,10 +59,29 @@ func (a *API) boundBodies(h http.Handler) http.Handler {
 		if err := room.Acquire(r.Context(), bytes); err != nil {
 			return // the client has left
 		}
-		defer room.Release(bytes)
+		release := sync.OnceFunc(func() { room.Release(bytes) })
+		defer release()
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		if jsonWaits[r.URL.Path] {
+			r.Body = waitingBody{r.Body, release}
+		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// waitingBody is the body of a call that may wait when it has read it.
+type waitingBody struct {
+	io.ReadCloser
+	read func()
+}
+
+// Read implements io.Reader.
+func (b waitingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.read()
+	}
+	return n, err
 }
 
 // streamBody is the body of a JSON stream. Its end is a client that only listens from now on; a message in it that

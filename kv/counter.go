@@ -10,6 +10,18 @@ import (
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
+// count begins to count the keys. Few are counted when it returns.
+func (g *generation) count(budget int) error {
+	g.keys = keyset.New(g.now.Load().Revision, budget)
+	s, _ := g.keys.Begin()
+	if err := g.survey(s); err != nil {
+		return err
+	}
+	keys, _ := s.Taken()
+	g.looked = int64(keys)
+	return nil
+}
+
 // keepCounted does one step for the index of the keys: it lets go of what was compacted, sees that the index fits its
 // memory, or looks at one block.
 func keepCounted(c *current, logger *slog.Logger) (more bool, err error) {

@@ -72,9 +72,6 @@ func (g *generation) load(countBytes int64) error {
 	if err != nil {
 		return err
 	}
-	if countBytes > 0 {
-		g.keys = keyset.New(st.Revision, int(countBytes))
-	}
 	alarms, err := mvcc.LoadAlarms(g.db)
 	if err != nil {
 		return err
@@ -84,6 +81,11 @@ func (g *generation) load(countBytes int64) error {
 		return err
 	}
 	g.now.Store(&moment{State: st, alarms: alarms, auth: users})
+	if countBytes > 0 {
+		if err := g.count(int(countBytes)); err != nil {
+			return err
+		}
+	}
 	if _, err := g.metadata(); err != nil {
 		return err
 	}
@@ -110,6 +112,7 @@ func (g *generation) release() { g.mu.RUnlock() }
 func (g *generation) close() error {
 	g.room.stop() // whoever waits for room holds it
 	g.mu.Lock()
+	g.room.end()
 	defer g.mu.Unlock()
 	if g.closed {
 		return nil
@@ -136,6 +139,22 @@ func (c *current) acquire() (*generation, error) {
 		g.mu.RUnlock()
 		if c.Load() == g {
 			return nil, ErrClosed
+		}
+	}
+}
+
+// do does something with the current generation: again if another one took its place meanwhile, since then what failed
+// says nothing of what counts.
+func (c *current) do(f func(g *generation) error) error {
+	for {
+		g, err := c.acquire()
+		if err != nil {
+			return err
+		}
+		err = f(g)
+		g.release()
+		if err == nil || c.Load() == g {
+			return err
 		}
 	}
 }

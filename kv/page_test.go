@@ -72,7 +72,7 @@ func (p *pages) change(grow bool) any {
 	case kind == 0:
 		from := p.random.IntN(p.names)
 		return &pb.DeleteRangeRequest{
-			Key: fmt.Appendf(nil, "k/%03x", from), RangeEnd: fmt.Appendf(nil, "k/%03x", from+p.random.IntN(300)),
+			Key: fmt.Appendf(nil, "k/%03x", from), RangeEnd: fmt.Appendf(nil, "k/%03x", from+p.random.IntN(200)),
 		}
 	case kind < 4:
 		q := &pb.TxnRequest{}
@@ -111,7 +111,7 @@ func (p *pages) batch(size int, grow bool) {
 
 func (p *pages) check(s *Store) {
 	p.t.Helper()
-	for range 6 {
+	for range 4 {
 		q := p.query()
 		rev := q.Revision
 		if rev == 0 {
@@ -178,12 +178,12 @@ func TestPagesAtEveryRevision(t *testing.T) {
 	for seed, memory := range []int64{0, 16 << 10, -1} {
 		t.Run(fmt.Sprint(memory), func(t *testing.T) {
 			p := &pages{
-				t: t, random: rand.New(rand.NewPCG(uint64(seed), 7)), m: newModel(), names: 1000,
+				t: t, random: rand.New(rand.NewPCG(uint64(seed), 7)), m: newModel(), names: 600,
 				options: Options{FS: vfs.NewMem(), MemTableBytes: 1 << 20, CountBytes: memory},
 			}
 			p.n = openNodeWith(t, p.options)
-			for round := range 60 {
-				p.batch(1+p.random.IntN(60), round%30 < 15)
+			for round := range 30 {
+				p.batch(1+p.random.IntN(60), round%16 < 9)
 				p.check(p.n.Store)
 				if round%5 == 4 {
 					p.upset()

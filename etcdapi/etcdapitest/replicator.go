@@ -1,6 +1,7 @@
 package etcdapitest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -36,6 +37,7 @@ type Replicator struct {
 	hides     bool  // that there are users and roles
 	cut       bool  // from the primary
 	replaying error // of barriers that are not linearizable
+	unsure    error // of those that are
 	asked     int
 	barriers  int
 }
@@ -273,6 +275,13 @@ func (r *Replicator) Replay(err error) {
 	r.replaying = err
 }
 
+// FailBarriers has linearizable barriers fail with err, while writes go on, until it is called with nil.
+func (r *Replicator) FailBarriers(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unsure = err
+}
+
 // ReadBarrier returns at once: what was acknowledged is applied, and nothing was shown before. It counts the
 // linearizable ones.
 func (r *Replicator) ReadBarrier(ctx context.Context, l replication.Level) error {
@@ -282,7 +291,7 @@ func (r *Replicator) ReadBarrier(ctx context.Context, l replication.Level) error
 		return r.replaying
 	}
 	r.barriers++
-	f, err, cut := r.onBarrier, r.fail, r.cut
+	f, err, cut := r.onBarrier, cmp.Or(r.fail, r.unsure), r.cut
 	r.mu.Unlock()
 	if cut {
 		<-ctx.Done()
