@@ -36,7 +36,7 @@ type generation struct {
 	keys   *keyset.Index // counts them; nil if none is wanted. Not on disk
 
 	reclaimed reclaimed // Reclaim's
-	// keepCounted's: the compaction that the index of the keys knows of, and keys that were looked at for the first time
+	// keepCounted's: the compaction that the index of the keys knows of, and how many keys it was made of.
 	forgotten, looked int64
 
 	mu     sync.RWMutex // read-locked by readers
