@@ -93,7 +93,7 @@ func (s *Snapshot) Unpacked(dir string, f func(*kv.Store) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	store, err := kv.Open(kv.Options{Dir: dir, CountedKeys: -1, Logger: quiet})
+	store, err := kv.Open(kv.Options{Dir: dir, CountBytes: -1, Logger: quiet})
 	if err != nil {
 		return err
 	}

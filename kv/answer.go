@@ -35,7 +35,9 @@ func inKeyOrder(target pb.RangeRequest_SortTarget, order pb.RangeRequest_SortOrd
 // finishRange filters, sorts and cuts what was fetched in order of keys.
 func finishRange(r *pb.RangeRequest, resp *pb.RangeResponse) {
 	if hasFilters(r) {
-		resp.Kvs = slices.DeleteFunc(resp.Kvs, func(kv *mvccpb.KeyValue) bool { return filteredOut(r, kv) })
+		resp.Kvs = slices.DeleteFunc(resp.Kvs, func(kv *mvccpb.KeyValue) bool {
+			return filteredOut(r, kv.ModRevision, kv.CreateRevision)
+		})
 	}
 	order := r.SortOrder
 	if order == pb.RangeRequest_NONE && r.SortTarget != pb.RangeRequest_KEY {
@@ -60,11 +62,11 @@ func finishRange(r *pb.RangeRequest, resp *pb.RangeResponse) {
 	}
 }
 
-func filteredOut(r *pb.RangeRequest, kv *mvccpb.KeyValue) bool {
-	return (r.MaxModRevision != 0 && kv.ModRevision > r.MaxModRevision) ||
-		(r.MinModRevision != 0 && kv.ModRevision < r.MinModRevision) ||
-		(r.MaxCreateRevision != 0 && kv.CreateRevision > r.MaxCreateRevision) ||
-		(r.MinCreateRevision != 0 && kv.CreateRevision < r.MinCreateRevision)
+func filteredOut(r *pb.RangeRequest, mod, create int64) bool {
+	return (r.MaxModRevision != 0 && mod > r.MaxModRevision) ||
+		(r.MinModRevision != 0 && mod < r.MinModRevision) ||
+		(r.MaxCreateRevision != 0 && create > r.MaxCreateRevision) ||
+		(r.MinCreateRevision != 0 && create < r.MinCreateRevision)
 }
 
 func comparison(target pb.RangeRequest_SortTarget) func(a, b *mvccpb.KeyValue) int {

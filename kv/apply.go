@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/kv/command"
-	"github.com/mimir-kv/mimir/kv/keyset"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/watch"
 	"github.com/mimir-kv/mimir/replication"
@@ -147,10 +146,9 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 	for key, h := range r.latest {
 		r.latest[key] = h.keep()
 	}
-	after := &moment{State: r.state, keys: before.keys, alarms: r.alarms, auth: r.auth.State}
-	if len(r.liveness) > 0 && before.keys != nil {
-		after.keys = living(&s.options, before.keys, r.liveness)
-	}
+	// Before anybody can read at the revision. What is counted at those before it stays what it is.
+	wide := g.keys != nil && g.keys.Apply(r.liveness, r.state.Revision)
+	after := &moment{State: r.state, alarms: r.alarms, auth: r.auth.State}
 	// One step for watchers, for whoever looks at leases, and for readers.
 	s.watchers.Publish(r.state, r.written, func() {
 		s.leases.Publish(&r.leases, func() {
@@ -160,23 +158,8 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 	if r.state.Compact != before.Compact {
 		s.compactor.wakeUp()
 	}
+	if wide || r.state.Compact != before.Compact {
+		s.counter.wakeUp()
+	}
 	return nil
-}
-
-// living returns the keys that exist after changes, nil if they are too many.
-func living(o *Options, before *keyset.Set, changes []liveness) *keyset.Set {
-	edit := before.Change()
-	for _, c := range changes {
-		if c.exists {
-			edit.Add(c.key)
-		} else {
-			edit.Remove(c.key)
-		}
-	}
-	after := edit.Set()
-	if after.Len() > o.CountedKeys {
-		o.Logger.Info("too many keys to count them in memory", "keys", after.Len(), "limit", o.CountedKeys)
-		return nil
-	}
-	return &after
 }

@@ -19,7 +19,7 @@ const (
 // Branch implements replication.Brancher: a store of its own, whose tables are links to those of the checkpoint.
 func (s *Store) Branch(dir string) (replication.Branch, error) {
 	o := s.options
-	o.Dir, o.CacheBytes, o.CountedKeys = s.temporary(), min(o.CacheBytes, branchCacheBytes), -1
+	o.Dir, o.CacheBytes, o.CountBytes = s.temporary(), min(o.CacheBytes, branchCacheBytes), -1
 	o.OpenTables = min(o.OpenTables, branchTables)
 	b, err := openBranch(o, dir)
 	if err != nil {

@@ -13,7 +13,7 @@
 //   - A batch is published in one step: to readers, to whoever looks at leases, and to watchers.
 //
 // Its rooms, from the ground up: command (what requests and results look like as bytes), auth (users and roles, and
-// what they may), keyset (the keys that exist, counted), mvcc (versions on disk), snapshot (whole copies as files),
+// what they may), keyset (keys, counted at every revision), mvcc (versions on disk), snapshot (whole copies as files),
 // lease (which leases there are, and keeping them alive: invariant 12), watch (events, each once and in order:
 // invariant 11). Here they are put together: a batch is a run over a generation, one Pebble database; its commands are
 // checked and executed, transactions and ranges among them.

@@ -18,8 +18,6 @@ const (
 	// write until its caller has it, and once more on its way to the node that forwarded it. Each node makes the
 	// answer, and those of several transactions lie beside each other.
 	answerCopies = 16
-	// fewKeys are so few that nobody looks how long they are.
-	fewKeys = 256
 )
 
 // effect counts what a request does.
@@ -123,9 +121,6 @@ func (e *effect) span(ctx context.Context, sp command.Span, rev, most int64, val
 		return nil
 	case sp.Single():
 		return e.single(sp.Start, rev)
-	}
-	if e.keys != nil && !values && rev == e.now && e.keys.Count(sp.Interval()) <= fewKeys {
-		return nil
 	}
 	_, err := e.Scan(ctx, sp, rev, mvcc.NoLimit, func(key []byte, v *mvcc.Version) error {
 		bytes := changeBytes + 2*int64(len(key))

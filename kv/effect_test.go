@@ -12,8 +12,8 @@ import (
 )
 
 func TestEffect(t *testing.T) {
-	for _, counted := range []int{0, -1} {
-		n := openNodeWith(t, Options{FS: vfs.NewMem(), MemTableBytes: 1 << 20, CountedKeys: counted})
+	for _, counted := range []int64{0, -1} {
+		n := openNodeWith(t, Options{FS: vfs.NewMem(), MemTableBytes: 1 << 20, CountBytes: counted})
 		const keys, keyBytes, valueBytes = 1000, 6, 100
 		for i := range keys {
 			n.apply(put(fmt.Sprintf("k/%04d", i), strings.Repeat("v", valueBytes)))

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -34,8 +33,11 @@ type generation struct {
 	now    atomic.Pointer[moment]
 	leases lease.Set // as loaded, until the store takes them
 	heads  headCache
+	keys   *keyset.Index // counts them; nil if none is wanted. Not on disk
 
 	reclaimed reclaimed // Reclaim's
+	// keepCounted's: the compaction that the index of the keys knows of, and how many keys it was made of.
+	forgotten, looked int64
 
 	mu     sync.RWMutex // read-locked by readers
 	closed bool
@@ -44,7 +46,6 @@ type generation struct {
 // moment is the store after a batch. It does not change.
 type moment struct {
 	*mvcc.State
-	keys   *keyset.Set // that exist at the revision, nil if they are more than Options.CountedKeys; not on disk
 	alarms mvcc.Alarms
 	auth   *auth.State
 }
@@ -57,21 +58,17 @@ func openGeneration(o *Options, cache *pebble.Cache, path string) (*generation, 
 	}
 	g := &generation{db: db, path: path, room: room}
 	g.heads.maxKeys, g.heads.maxBytes = headCacheKeys, int(o.CacheBytes/headCacheShare)
-	if err := g.load(o.CountedKeys); err != nil {
+	if err := g.load(o.CountBytes); err != nil {
 		return nil, errors.Join(fmt.Errorf("kv: load %s: %w", path, asDamage(err)), g.close())
 	}
 	return g, nil
 }
 
-func (g *generation) load(countedKeys int) error {
+func (g *generation) load(countBytes int64) error {
 	if err := checkSequence(g.db, g.path); err != nil {
 		return err
 	}
 	st, err := mvcc.LoadState(g.db)
-	if err != nil {
-		return err
-	}
-	keys, err := loadKeys(g.db, st.Revision, countedKeys)
 	if err != nil {
 		return err
 	}
@@ -83,7 +80,12 @@ func (g *generation) load(countedKeys int) error {
 	if err != nil {
 		return err
 	}
-	g.now.Store(&moment{State: st, keys: keys, alarms: alarms, auth: users})
+	g.now.Store(&moment{State: st, alarms: alarms, auth: users})
+	if countBytes > 0 {
+		if err := g.count(int(countBytes)); err != nil {
+			return err
+		}
+	}
 	if _, err := g.metadata(); err != nil {
 		return err
 	}
@@ -102,24 +104,6 @@ func (g *generation) metadata() (*replication.Metadata, error) {
 		return nil, fmt.Errorf("%w: %w", mvcc.ErrCorrupt, err)
 	}
 	return m, nil
-}
-
-// loadKeys reads the keys that exist at revision rev; nil if they are more than limit.
-func loadKeys(db pebble.Reader, rev int64, limit int) (*keyset.Set, error) {
-	if limit <= 0 {
-		return nil, nil
-	}
-	r, err := mvcc.NewReader(db)
-	if err != nil {
-		return nil, err
-	}
-	edit := keyset.Set{}.Change()
-	all, err := r.EachKey(rev, limit, edit.Add)
-	if err = cmp.Or(err, r.Close()); err != nil || !all {
-		return nil, err
-	}
-	keys := edit.Set()
-	return &keys, nil
 }
 
 func (g *generation) release() { g.mu.RUnlock() }

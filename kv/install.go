@@ -59,6 +59,7 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 		s.leases.Replace(g.leases, func() { s.current.Store(g) })
 	})
 	s.compactor.wakeUp()
+	s.counter.wakeUp()
 	// Streams may hold the former content for long; it goes when they are done.
 	s.retired.Go(func() {
 		if err := old.discard(s.options.FS); err != nil {

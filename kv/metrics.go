@@ -1,10 +1,12 @@
 package kv
 
+import "github.com/mimir-kv/mimir/kv/keyset"
+
 // Metrics is a picture of a store.
 type Metrics struct {
 	Revision           int64
 	CompactRevision    int64 // -1 if never compacted
-	Keys               int   // that exist now; -1 if they are too many to be counted
+	Keys               int   // that exist now; -1 if they are not counted, or not yet
 	Leases             int
 	Watchers           int
 	SlowWatchers       int    // those that read from disk, because they began in the past or cannot keep up
@@ -28,8 +30,10 @@ func (s *Store) Metrics() Metrics {
 	now := g.now.Load()
 	watchers, slow := s.watchers.Count()
 	keys := -1
-	if now.keys != nil {
-		keys = now.keys.Len()
+	if g.keys != nil {
+		if known, rest := g.keys.Count(keyset.Interval{}, now.Revision); len(rest) == 0 {
+			keys = int(known)
+		}
 	}
 	return Metrics{
 		Revision: now.Revision, CompactRevision: now.Compact,

@@ -14,7 +14,7 @@ import (
 const (
 	DefaultCacheBytes    = 256 << 20
 	DefaultMemTableBytes = 64 << 20
-	DefaultCountedKeys   = 2 << 20
+	DefaultCountBytes    = 128 << 20
 	DefaultOpenTables    = 4096
 )
 
@@ -29,10 +29,11 @@ type Options struct {
 	CacheBytes int64
 	// MemTableBytes is how much is written before it is flushed. Default DefaultMemTableBytes.
 	MemTableBytes uint64
-	// CountedKeys is up to how many keys the store keeps in memory (about 60 bytes and the key each) to tell how many
-	// an interval has now, as every range with a limit does, without a walk over all of them. With more keys it
-	// walks, until it is opened anew with fewer. Default DefaultCountedKeys; negative for none.
-	CountedKeys int
+	// CountBytes is about how much memory the store takes to tell how many keys an interval has, as every range with a
+	// limit does, at any revision that can be read, without a walk over all of them: 2 to 4 bytes a key, and about 6
+	// for each that began or ceased to exist since the compaction. With less than that the oldest revisions are walked,
+	// and blocks of keys become larger. Default DefaultCountBytes; negative for none.
+	CountBytes int64
 	// OpenTables is how many files of the store may be kept open at a time, beside a handful that always are. Default
 	// DefaultOpenTables.
 	OpenTables int
@@ -67,8 +68,8 @@ func (o *Options) setDefaults() error {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = DefaultMemTableBytes
 	}
-	if o.CountedKeys == 0 {
-		o.CountedKeys = DefaultCountedKeys
+	if o.CountBytes == 0 {
+		o.CountBytes = DefaultCountBytes
 	}
 	if o.OpenTables <= 0 {
 		o.OpenTables = DefaultOpenTables

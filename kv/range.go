@@ -3,7 +3,6 @@ package kv
 import (
 	"cmp"
 	"context"
-	"errors"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -18,45 +17,17 @@ import (
 type reader interface {
 	Newest(key []byte, rev int64) (mvcc.Version, error)
 	Scan(ctx context.Context, sp command.Span, rev, limit int64, visit mvcc.Visitor) (count int64, err error)
+	Changed(from, rev, most int64, visit func(key []byte, at mvcc.Stamp)) (whole bool, err error)
 }
-
-// errEnough is what a visitor returns that wants no more.
-var errEnough = errors.New("kv: enough keys visited")
 
 // view is what a request sees: a reader, the newest revision it may see, and the state that says what can be read.
 type view struct {
 	reader
 	now   int64
 	state *mvcc.State
-	keys  *keyset.Set // that exist at now; nil if they have to be counted by a scan
-	take  Take        // of what a read answers
-}
-
-// fetch is a scan that stops after limit keys if those of sp are counted already.
-func (v view) fetch(
-	ctx context.Context, sp command.Span, rev, limit int64, visit mvcc.Visitor,
-) (count int64, err error) {
-	if v.keys == nil || rev != v.now || limit == mvcc.NoLimit {
-		return v.Scan(ctx, sp, rev, limit, visit)
-	}
-	count = v.keys.Count(sp.Interval())
-	left := min(limit, count)
-	if left == 0 {
-		return count, nil
-	}
-	_, err = v.Scan(ctx, sp, rev, left, func(key []byte, ver *mvcc.Version) error {
-		if err := visit(key, ver); err != nil {
-			return err
-		}
-		if left--; left == 0 {
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return count, err
+	keys  *keyset.Index   // counts them; nil if a scan has to
+	own   []keyset.Change // what a run has not yet committed, which keys knows nothing of
+	take  Take            // of what a read answers
 }
 
 // Take is asked for each key-value by which an answer is about to grow, and may refuse it, or have it wait.
@@ -146,7 +117,10 @@ func (g *generation) read(f func(v view) error) error {
 	if err != nil {
 		return err
 	}
-	v := view{reader: reader, now: before.Revision, state: g.now.Load().State, keys: before.keys}
+	v := view{reader: reader, now: before.Revision, state: g.now.Load().State, keys: g.keys}
+	if g.keys != nil {
+		reader.Skip = g.skip
+	}
 	return cmp.Or(f(v), reader.Close())
 }
 
@@ -181,7 +155,7 @@ func (v view) rangeKeys(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRespo
 	resp := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: v.now}}
 	var slab keyValueSlab
 	dropValues := r.KeysOnly && r.SortTarget != pb.RangeRequest_VALUE
-	resp.Count, err = v.fetch(ctx, sp, rev, fetchLimit(r), func(key []byte, ver *mvcc.Version) error {
+	resp.Count, err = v.selected(ctx, r, sp, rev, func(key []byte, ver *mvcc.Version) error {
 		kv := slab.add(key, ver, dropValues)
 		resp.Kvs = append(resp.Kvs, kv)
 		return v.taking(kv)

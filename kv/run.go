@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/keyset"
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/watch"
@@ -28,20 +29,15 @@ type run struct {
 	base   *mvcc.Reader    // of the database without the batch
 	latest map[string]head // written by this run
 	heads  *headCache
+	keys   *keyset.Index // of what is committed
 	leases lease.Edit
 
 	held   int64 // bytes in memory, about
 	alarms mvcc.Alarms
 	auth   auth.Edit
 
-	liveness []liveness
+	liveness []keyset.Change
 	written  watch.Written
-}
-
-// liveness is a change of it: a key that began or ceased to exist.
-type liveness struct {
-	key    string
-	exists bool
 }
 
 // newRun begins a run on what g holds. gather is what watchers want of it.
@@ -52,7 +48,7 @@ func newRun(g *generation, leases lease.Edit, indexed bool, gather watch.Level, 
 	}
 	now := g.now.Load()
 	r := &run{
-		indexed: indexed, state: now.State, base: base, latest: map[string]head{}, heads: &g.heads,
+		indexed: indexed, state: now.State, base: base, latest: map[string]head{}, heads: &g.heads, keys: g.keys,
 		leases: leases, alarms: now.alarms, auth: now.auth.Edit(), written: watch.Written{Level: gather},
 	}
 	if indexed {
@@ -84,7 +80,9 @@ func (r *run) finish() {
 	}
 }
 
-func (r *run) view() view { return view{reader: r, now: r.now(), state: r.state} }
+func (r *run) view() view {
+	return view{reader: r, now: r.now(), state: r.state, keys: r.keys, own: r.liveness}
+}
 
 var errNoIndex = errors.New("kv: scan in a batch without index")
 
@@ -122,6 +120,15 @@ func (r *run) Scan(
 		return err
 	})
 	return count, err
+}
+
+// Changed implements reader.
+func (r *run) Changed(from, rev, most int64, visit func(key []byte, at mvcc.Stamp)) (whole bool, err error) {
+	err = r.readBatch(func(all *mvcc.Reader) error {
+		whole, err = all.Changed(from, rev, most, visit)
+		return err
+	})
+	return whole, err
 }
 
 // current returns the newest version of key, with the changes of this run. The value may be left out if it is not
@@ -171,7 +178,7 @@ func (r *run) change(key []byte, prev *mvcc.Version, value []byte, leaseID int64
 	r.held += changeBytes + 2*int64(len(key)) + int64(len(value))
 	name := string(key)
 	if exists := kind == mvcc.KindPut; exists != prev.Exists() {
-		r.liveness = append(r.liveness, liveness{key: name, exists: exists})
+		r.liveness = append(r.liveness, keyset.Change{Key: name, Revision: v.Main, Exists: exists})
 	}
 	r.latest[name] = head{Version: v, whole: true}
 	return r.write.Version(key, &v)

@@ -33,8 +33,9 @@ type Store struct {
 	watchers *watch.Hub
 	leases   *lease.Table
 
-	temporaries atomic.Uint64 // directories named
-	compactor   *compactor
+	temporaries atomic.Uint64  // directories named
+	compactor   *chore         // removes old versions
+	counter     *chore         // keeps the index of the keys
 	retired     sync.WaitGroup // former generations being closed
 	closed      sync.Once
 	closeErr    error
@@ -62,7 +63,12 @@ func Open(o Options) (*Store, error) {
 	s.current.Store(g)
 	s.leases = lease.NewTable(g.leases)
 	s.watchers = watch.NewHub(&s.current, g.now.Load().State, watch.DefaultLimits)
-	s.compactor = startCompactor(&s.current, o.Logger)
+	s.compactor = startChore(o.Logger, "old versions cannot be removed", func() (bool, error) {
+		return removeOld(&s.current)
+	})
+	s.counter = startChore(o.Logger, "keys cannot be counted", func() (bool, error) {
+		return keepCounted(&s.current, o.Logger)
+	})
 	return s, nil
 }
 
@@ -94,6 +100,7 @@ func (s *Store) openCurrent(name string) (*generation, error) {
 func (s *Store) Close() error {
 	s.closed.Do(func() {
 		s.compactor.stop()
+		s.counter.stop()
 		s.watchers.Close(ErrClosed)
 		s.closeErr = errors.Join(s.current.Load().close(), s.marker.Close())
 		s.retired.Wait()

@@ -19,6 +19,8 @@ type Config struct {
 	Store       kv.Options
 	Peers       grpctransport.Options
 	Limits      etcdapi.Limits
+	// CountedKeys is of earlier versions: without a positive one the store has no Store.CountBytes.
+	CountedKeys int
 
 	// Listen… are addresses to bind, as package address has them, separated by commas. ListenHTTP may be empty.
 	ListenClient, ListenPeer, ListenHTTP string

@@ -70,9 +70,10 @@ func (c *Config) fit(m machine) (warnings []string, err error) {
 	warn(reserve > 0 && reserve < least, "disk-reserve-bytes %s is less than mem-table-bytes and segment-bytes "+
 		"together, %s: on a full disk the node may not be able to start", Bytes(reserve), Bytes(least))
 	if m.memory > 0 {
-		caches := uint64(c.Store.CacheBytes)*3/2 + 2*c.Store.MemTableBytes
-		warn(caches > m.memory, "cache-bytes %s, half as much beside it, and two tables of mem-table-bytes %s are "+
-			"more than the memory, %s", Bytes(c.Store.CacheBytes), Bytes(c.Store.MemTableBytes), about(m.memory))
+		caches := uint64(c.Store.CacheBytes)*3/2 + 2*c.Store.MemTableBytes + uint64(max(c.Store.CountBytes, 0))
+		warn(caches > m.memory, "cache-bytes %s, half as much beside it, two tables of mem-table-bytes %s and "+
+			"count-bytes %s are more than the memory, %s", Bytes(c.Store.CacheBytes), Bytes(c.Store.MemTableBytes),
+			Bytes(c.Store.CountBytes), about(m.memory))
 		warn(uint64(c.Limits.AnswerBytes) > m.memory, "max-answer-bytes %s is more than the memory, %s",
 			Bytes(c.Limits.AnswerBytes), about(m.memory))
 		warn(uint64(c.Limits.EffectBytes) > m.memory, "max-effect-bytes %s is more than the memory, %s",

@@ -180,8 +180,8 @@ func (s *server) openStore() error {
 	}
 	store := c.Store
 	store.OpenTables, store.SpareBytes = s.shares.Tables, s.room.ballast.Part()/2
-	if store.CountedKeys == 0 {
-		store.CountedKeys = -1 // to the store, zero is its default
+	if store.CountBytes == 0 || c.CountedKeys <= 0 {
+		store.CountBytes = -1 // to the store, zero is its default
 	}
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, storeDir), s.logger, s.storeFailed
 	store.FS, store.OnCommit = s.disk.storeFS(), s.times.Commit

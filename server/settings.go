@@ -15,6 +15,9 @@ import (
 	"github.com/mimir-kv/mimir/server/autocompact"
 )
 
+// formerCountedKeys was the default of a setting of earlier versions.
+const formerCountedKeys = 2 << 20
+
 // section is a heading of docs/configuration.md and the settings below it.
 type section struct {
 	title    string
@@ -254,10 +257,14 @@ var sections = []section{
 			func(c *Config) *int64 { return &c.Store.CacheBytes }),
 		size("mem-table-bytes", kv.DefaultMemTableBytes, 1<<20, 2<<30, "size of a memory table of the store",
 			func(c *Config) *uint64 { return &c.Store.MemTableBytes }),
-		count("counted-keys", kv.DefaultCountedKeys, -1, math.MaxInt32,
-			"up to how many keys are held in memory, at about 60 bytes and the key each, to count what a "+
-				"range with a limit has left out; with more keys it walks over them; 0 or -1 for none",
-			func(c *Config) *int { return &c.Store.CountedKeys }),
+		size("count-bytes", kv.DefaultCountBytes, 0, unbounded,
+			"memory to count the keys of a range at any revision without a walk over them: 2 to 4 bytes a key, and "+
+				"about 6 for each that was made or deleted since the last compaction; with less than that, older "+
+				"revisions are walked, and more keys beside what a range asks for; 0 for none",
+			func(c *Config) *int64 { return &c.Store.CountBytes }),
+		count("counted-keys", formerCountedKeys, -1, math.MaxInt32,
+			"of earlier versions: with 0 or -1 `count-bytes` is 0, and anything else says nothing any more",
+			func(c *Config) *int { return &c.CountedKeys }),
 		size("retain-bytes", replication.DefaultRetainBytes, 1<<20, unbounded,
 			"log kept for a slow or absent region before it has to bootstrap",
 			func(c *Config) *int64 { return &c.Replication.RetainBytes }),

@@ -45,7 +45,8 @@ func Sow(c *Config, content Content, logTo io.Writer) error {
 	if err := checkEmpty(dir); err != nil {
 		return err
 	}
-	err := sow(c, content, newLogger(c, logTo))
+	logger, _ := newLogger(c, logTo)
+	err := sow(c, content, logger)
 	if err == nil {
 		return nil
 	}
@@ -71,7 +72,7 @@ func sow(c *Config, content Content, logger *slog.Logger) error {
 	}
 	store := c.Store
 	store.Dir, store.FS, store.Logger = filepath.Join(d.dir, storeDir), d.storeFS(), logger
-	store.CountedKeys = -1
+	store.CountBytes = -1
 	r := c.Replication
 	r.FS, r.Logger = d.libraryFS(), logger
 	return replication.Sow(&r, func(describe func(replication.Seed) (*replication.Metadata, error)) error {

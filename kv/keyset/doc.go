@@ -1,15 +1,19 @@
-// Package keyset is the ordered set of the keys that exist at one revision. It counts those of an interval in
-// logarithmic time, which spares a range with a limit the walk over all of its keys.
+// Package keyset counts keys: how many of an interval existed at a revision, without a walk over them.
 //
-// It promises, of a [Set], which is a B+-tree whose nodes know how many keys are under them:
+// An [Index] knows no keys but one in about a hundred, where its blocks begin, and of each block how many keys it had,
+// as a series of changes: a key began to exist, or ceased to. Blocks lie in groups, which have such a series too. So a
+// count is a sum over whole groups and blocks, whatever the revision, and at both ends of the interval a part of a
+// block, which is left to whoever reads from disk.
 //
-//   - K1: the keys of a leaf are in order, each once, and it counts them.
-//   - K2: an inner node has a bound for each child, in order; what is under a child lies from its bound to the next;
-//     the node counts what its children count.
-//   - K3: all leaves are at one depth. No node is larger than it may be, and none but the root is empty.
-//   - K4: a set that was made never changes: an [Edit] copies the nodes that it touches. So whoever holds a set
-//     counts at its revision for ever, on any goroutine.
+// It promises:
 //
-// It leaves to its neighbours: which keys exist (kv tells it of each that begins or ceases to), at which revision,
-// how many are too many, and reading them from disk. It knows nothing but strings.
+//   - K1: each key is in the interval of one block, and the blocks are in order.
+//   - K2: where all blocks of a group are known, the group counts what they count.
+//   - K3: what [Index.Count] returns, with what existed in the rest at that revision, is exact, also while changes are
+//     added and blocks are looked at; what it counts at a revision never changes.
+//   - K4: it takes about as many bytes as it counts for itself, and after [Index.Fit] tends to its budget: the oldest
+//     history goes first, and is part of the rest from then on.
+//
+// It leaves to its neighbours: which keys exist (kv tells it of each that begins or ceases to), reading keys from disk
+// when a block is unknown or became too wide ([Index.Begin]), and when what is old need not be known any more.
 package keyset

@@ -1,64 +1,37 @@
 package keyset
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
-// valid checks K1 to K3 in all of the set, and of K4 that nothing in it belongs to an edit after it.
-func (s Set) valid() error {
-	if s.root == nil {
-		return nil
-	}
-	_, err := s.validNode(s.root, nil, nil)
-	return err
-}
-
-// validNode checks what is under n, all of which lies from from on and before to, nil for no bound, and returns its
-// depth.
-func (s Set) validNode(n *node, from, to *string) (depth int, err error) {
-	switch {
-	case n.owner > s.edit:
-		return 0, fmt.Errorf("edit %d has a node of edit %d", s.edit, n.owner)
-	case len(n.keys) > maxNodeKeys || n != s.root && len(n.keys) == 0:
-		return 0, fmt.Errorf("a node of %d keys", len(n.keys))
-	case n.children == nil:
-		return 1, n.validLeaf(from, to)
-	case len(n.children) != len(n.keys) || !slices.IsSorted(n.keys[1:]):
-		return 0, fmt.Errorf("bounds %q of %d children", n.keys, len(n.children))
-	}
-	sum := 0
-	for i, c := range n.children {
-		lower, upper := from, to
-		if i > 0 {
-			lower = &n.keys[i]
+// valid checks K1 to K3, and that the bytes are what they should be.
+func (x *Index) valid() error {
+	bytes, last := 0, ""
+	for i, g := range x.groups {
+		if len(g.blocks) == 0 {
+			return fmt.Errorf("group %d is empty", i)
 		}
-		if i+1 < len(n.keys) {
-			upper = &n.keys[i+1]
+		if g.since != unknown {
+			bytes += g.series.bytes()
 		}
-		below, err := s.validNode(c, lower, upper)
-		if err != nil {
-			return 0, err
+		var sum int64
+		known := true
+		for k, b := range g.blocks {
+			if first := i == 0 && k == 0; first && b.from != "" || !first && b.from <= last {
+				return fmt.Errorf("a block from %q on is behind one from %q on", b.from, last)
+			}
+			last = b.from
+			bytes += b.size()
+			known = known && b.known()
+			sum += b.count
 		}
-		if i > 0 && below != depth {
-			return 0, fmt.Errorf("leaves at depths %d and %d", depth, below)
+		switch {
+		case g.since == unknown && len(g.blocks) > 1:
+			return fmt.Errorf("group %d of %d blocks is unknown", i, len(g.blocks))
+		case known && g.since != unknown && sum != g.count:
+			return fmt.Errorf("group %d counts %d, its blocks %d", i, g.count, sum)
 		}
-		depth, sum = below, sum+c.count
 	}
-	if sum != n.count {
-		return 0, fmt.Errorf("a node counts %d, its children %d", n.count, sum)
-	}
-	return depth + 1, nil
-}
-
-func (n *node) validLeaf(from, to *string) error {
-	switch {
-	case n.count != len(n.keys) || len(slices.Compact(slices.Clone(n.keys))) != len(n.keys) || !slices.IsSorted(n.keys):
-		return fmt.Errorf("a leaf of %d keys counts %d: %q", len(n.keys), n.count, n.keys)
-	case n.count == 0:
-		return nil
-	case from != nil && n.keys[0] < *from || to != nil && n.keys[len(n.keys)-1] >= *to:
-		return fmt.Errorf("a leaf is out of bounds: %q", n.keys)
+	if bytes != x.bytes {
+		return fmt.Errorf("%d bytes are taken for %d", bytes, x.bytes)
 	}
 	return nil
 }

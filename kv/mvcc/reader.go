@@ -1,8 +1,8 @@
 package mvcc
 
 import (
+	"cmp"
 	"context"
-	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -15,6 +15,10 @@ const NoLimit = 1<<63 - 1
 // Reader reads versions of a database, or of one with the batch that is being applied to it, as it is when the reader
 // is made. Visitors must not read from it. It is used by one goroutine, and must be closed.
 type Reader struct {
+	// Skip returns the first key from key on that can exist at rev, ok false if there is none. A scan asks it where it
+	// finds many keys that do not. May be nil.
+	Skip func(key []byte, rev int64) (next []byte, ok bool)
+
 	points *pebble.Iterator
 	// narrowed says that the bounds are those of a scan, not of the table.
 	narrowed bool
@@ -55,24 +59,38 @@ func (r *Reader) Newest(key []byte, rev int64) (v Version, err error) {
 func (r *Reader) Scan(ctx context.Context, sp command.Span, rev, limit int64, visit Visitor) (count int64, err error) {
 	r.points.SetBounds(spanBounds(sp))
 	r.narrowed = true
-	return scan(ctx, r.points, rev, limit, visit)
+	return scan(ctx, r.points, rev, limit, r.Skip, visit)
 }
 
-var errTooMany = errors.New("kv: more keys than asked for")
-
-// EachKey calls add with each key that exists at rev. ok is false if they are more than limit.
-func (r *Reader) EachKey(rev int64, limit int, add func(key string)) (ok bool, err error) {
-	r.whole()
-	added := 0
-	_, err = scan(context.Background(), r.points, rev, NoLimit, func(key []byte, _ *Version) error {
-		if added++; added > limit {
-			return errTooMany
-		}
-		add(string(key))
-		return nil
-	})
-	if errors.Is(err, errTooMany) {
-		return false, nil
+// Changed calls visit with each change of the revisions from from up to rev, in order, and then returns true; false if
+// they are more than most. The key is valid during the call. Those below a compaction are missing.
+func (r *Reader) Changed(from, rev, most int64, visit func(key []byte, at Stamp)) (whole bool, err error) {
+	it, err := r.points.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{
+		LowerBound: appendRevision(nil, Stamp{Main: from}), UpperBound: appendRevision(nil, Stamp{Main: rev + 1}),
+	}})
+	if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	for ok := it.First(); ok; ok = it.Next() {
+		if most--; most < 0 {
+			return false, it.Close()
+		}
+		at, err := decodeRevision(it.Key())
+		if err != nil {
+			return false, cmp.Or(err, it.Close())
+		}
+		visit(it.Value(), at)
+	}
+	return true, cmp.Or(it.Error(), it.Close())
+}
+
+// Steps returns how many steps and seeks the reader has made for Newest, Scan and Lives.
+func (r *Reader) Steps() (n int) {
+	s := r.points.Stats()
+	for _, of := range [][pebble.NumStatsKind]int{
+		s.ForwardSeekCount, s.ReverseSeekCount, s.ForwardStepCount, s.ReverseStepCount,
+	} {
+		n += of[pebble.InterfaceCall]
+	}
+	return n
 }

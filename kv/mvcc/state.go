@@ -76,6 +76,15 @@ func (s *State) Before(rev int64) int64 {
 	return 0
 }
 
+// Between returns how many revisions there are from from up to to, without those inside gaps.
+func (s *State) Between(from, to int64) int64 {
+	n := to - from + 1
+	for _, g := range s.Gaps {
+		n -= max(0, min(to, g.Base-1)-max(from, g.Before+1)+1)
+	}
+	return max(n, 0)
+}
+
 // Ago returns the revision n before the newest one, gaps not counted; 0 if there is none, or if it is compacted.
 func (s *State) Ago(n int64) int64 {
 	rev := s.Revision

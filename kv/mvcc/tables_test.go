@@ -54,6 +54,9 @@ func history(t testing.TB, db *pebble.DB, random *rand.Rand, n int) (all []writt
 				one.v = Version{
 					Stamp: at, Kind: KindPut, Create: at.Main, Number: 1, Lease: int64(random.IntN(2)), Value: value,
 				}
+				if prev := newest(all, one.key, at.Main); prev.Exists() {
+					one.v.Create, one.v.Number = prev.Create, prev.Number+1
+				}
 			}
 			all = append(all, one)
 			if err := w.Version([]byte(one.key), &one.v); err != nil {
@@ -122,9 +125,47 @@ func TestReader(t *testing.T) {
 			t.Fatalf("%q, %q at %d: %q of %d, %v; want %q", sp.Start, sp.End, rev, got, count, err, want)
 		}
 	}
-	keys := 0
-	if all, err := r.EachKey(last, 0, func(string) { keys++ }); all || err != nil || keys != 0 {
-		t.Errorf("more keys than none: %d, %t, %v", keys, all, err)
+}
+
+// TestLives sees that what is told of keys is what a list of all changes has, since and up to every revision.
+func TestLives(t *testing.T) {
+	db, random := openDB(t), rand.New(rand.NewPCG(3, 4))
+	all := history(t, db, random, 300)
+	last := all[len(all)-1].v.Main
+	r, err := NewReader(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for range 50 {
+		since := random.Int64N(last)
+		upTo := since + random.Int64N(last-since+1)
+		seen := map[string]bool{}
+		sp := command.SpanOf([]byte{0}, []byte{0})
+		if random.IntN(2) == 0 {
+			sp = command.SpanOf([]byte("a\x00"), []byte("c"))
+		}
+		err := r.Lives(context.Background(), sp, since, upTo, func(key []byte, there bool, flips []int64) bool {
+			seen[string(key)] = true
+			exists := there
+			for rev := since; rev <= upTo; rev++ {
+				if slices.Contains(flips, rev) {
+					exists = !exists
+				}
+				if v := newest(all, string(key), rev); v.Exists() != exists {
+					t.Fatalf("%q at %d, of %d to %d: %t, flips %d", key, rev, since, upTo, exists, flips)
+				}
+			}
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range all {
+			if one.v.Main <= upTo && sp.Contains([]byte(one.key)) && !seen[one.key] {
+				t.Fatalf("%q is not told of from %d to %d", one.key, since, upTo)
+			}
+		}
 	}
 }
 

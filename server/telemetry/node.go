@@ -82,8 +82,7 @@ var (
 	failed = Declare(Counter, "mimir_proposals_failed_total",
 		"Writes that were asked of this node, were tried, and had no outcome but an error: the client may "+
 			"not know whether they were done.")
-	keys = Declare(Gauge, "mimir_keys",
-		"Keys that exist now; absent if they are too many to be counted in memory.")
+	keys         = Declare(Gauge, "mimir_keys", "Keys that exist now; absent if they are not counted, or not yet.")
 	leases       = Declare(Gauge, "mimir_leases", "Leases that exist now.")
 	watchers     = Declare(Gauge, "mimir_watchers", "Watches of clients.")
 	slowWatchers = Declare(Gauge, "mimir_slow_watchers",

@@ -1,0 +1,148 @@
+package keyset
+
+import (
+	"sort"
+	"sync"
+)
+
+// Change is a key that began or ceased to exist at a revision.
+type Change struct {
+	Key      string
+	Revision int64
+	Exists   bool
+}
+
+// Index counts the keys of intervals at revisions (K1 to K5). Count and Apply are safe for concurrent use with
+// everything; one goroutine keeps the index: it alone calls Begin, Finish, Abandon, Forget and Fit.
+type Index struct {
+	budget int
+
+	// turn is held while changes are added, and by the keeper while it begins to look at a block or ends it. So what
+	// is looked at is the content at a revision that has all changes or none.
+	turn sync.Mutex
+	upTo int64 // the last revision added
+
+	// mu is held for short, by whoever writes what follows.
+	mu     sync.RWMutex
+	groups []*group // in order; the first begins with the lowest key
+	limits limits
+	bytes  int
+	wide   []*block // that have to be looked at
+}
+
+// group is blocks that lie together, with what they count together.
+type group struct {
+	series
+	blocks []*block // at least one, in order
+}
+
+// block is an interval of keys, from from up to where the next block begins.
+type block struct {
+	series
+	from   string
+	keys   int      // different ones on disk when it was looked at
+	young  int      // that began to exist since then
+	queued bool     // it is in Index.wide
+	looked bool     // it is being looked at
+	missed []Change // meanwhile
+}
+
+// limits are how large things become, at most.
+type limits struct {
+	blockKeys   int // of a block that was just looked at
+	groupBlocks int
+	surveyKeys  int // that a survey takes, so that none holds up others for long
+}
+
+var defaultLimits = limits{blockKeys: 64, groupBlocks: 512, surveyKeys: 64 << 10}
+
+const (
+	maxBlockKeys = 1 << 20
+	// wideFactor is how many times the keys of a fresh block a block may have before it is cut.
+	wideFactor = 3
+
+	blockOverhead = seriesOverhead + 16 + 8 + 8 + 8 + 24 + 8 + 16 // with its pointer, and what a string takes beside
+)
+
+// New returns the index of a content at revision upTo of which nothing is known yet. It tries to take no more than
+// budget bytes.
+func New(upTo int64, budget int) *Index {
+	all := &block{series: series{since: unknown}, queued: true}
+	x := &Index{budget: budget, upTo: upTo, limits: defaultLimits, wide: []*block{all}}
+	x.groups = []*group{{series: series{since: unknown}, blocks: []*block{all}}}
+	x.bytes = all.size()
+	return x
+}
+
+func (b *block) size() int { return blockOverhead - seriesOverhead + len(b.from) + b.series.bytes() }
+
+func (b *block) known() bool { return b.since != unknown }
+
+// groupOf returns the place of the group in whose interval key is.
+func (x *Index) groupOf(key string) int {
+	return sort.Search(len(x.groups)-1, func(i int) bool { return x.groups[i+1].blocks[0].from > key })
+}
+
+// blockOf returns the place of the block in whose interval key is.
+func (g *group) blockOf(key string) int {
+	return sort.Search(len(g.blocks)-1, func(i int) bool { return g.blocks[i+1].from > key })
+}
+
+// applyTogether is how many changes are added before readers have their turn.
+const applyTogether = 256
+
+// Apply adds changes, in order, all of which are after those of before and up to revision upTo. It reports whether
+// there is something to look at.
+func (x *Index) Apply(changes []Change, upTo int64) (wide bool) {
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	for len(changes) > 0 {
+		n := min(applyTogether, len(changes))
+		wide = x.applySome(changes[:n])
+		changes = changes[n:]
+	}
+	x.upTo = upTo
+	return wide
+}
+
+func (x *Index) applySome(changes []Change) (wide bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i := range changes {
+		key, c := changes[i].Key, newChange(changes[i].Revision, changes[i].Exists)
+		g := x.groups[x.groupOf(key)]
+		b := g.blocks[g.blockOf(key)]
+		if b.looked {
+			b.missed = append(b.missed, changes[i])
+		}
+		if g.since != unknown {
+			x.bytes += g.add(c)
+		}
+		if b.known() {
+			x.bytes += b.add(c)
+			x.grown(b, c)
+		}
+	}
+	return len(x.wide) > 0 || x.bytes > x.budget
+}
+
+// grown queues b if it became too wide by a change.
+func (x *Index) grown(b *block, c change) {
+	if c.sum() > 0 {
+		b.young++
+	}
+	// What is looked at often is looked at more rarely: keys that begin and cease make a block no wider.
+	keys := x.limits.blockKeys
+	if b.young > (wideFactor-1)*keys && b.keys+b.young > wideFactor*keys && b.young > len(b.chunks)*chunkBytes/8 &&
+		!b.queued {
+		b.queued = true
+		x.wide = append(x.wide, b)
+	}
+}
+
+// Bytes returns how much memory the index takes, about.
+func (x *Index) Bytes() int64 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return int64(x.bytes)
+}

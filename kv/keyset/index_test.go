@@ -1,0 +1,243 @@
+package keyset
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// disk is what an index is about: for each key the revisions at which it began or ceased to exist, in turn.
+type disk map[string][]int64
+
+func (d disk) exists(key string, rev int64) bool {
+	there := false
+	for _, at := range d[key] {
+		if at <= rev {
+			there = !there
+		}
+	}
+	return there
+}
+
+// keys returns the keys of an interval that ever existed up to a revision, in order.
+func (d disk) keys(in Interval, upTo int64) (keys []string) {
+	for key, flips := range d {
+		if flips[0] <= upTo && key >= in.From && (!in.Bounded || key < in.To) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (d disk) count(in Interval, rev int64) (n int64) {
+	for _, key := range d.keys(in, rev) {
+		if d.exists(key, rev) {
+			n++
+		}
+	}
+	return n
+}
+
+// look does what is asked of it for a survey.
+func (d disk) look(s *Survey, since int64) {
+	for _, key := range d.keys(s.Interval, s.UpTo) {
+		var flips []int64
+		for _, at := range slices.Backward(d[key]) {
+			if at > since && at <= s.UpTo {
+				flips = append(flips, at)
+			}
+		}
+		if !s.Add([]byte(key), d.exists(key, since), flips) {
+			return
+		}
+	}
+}
+
+// trial is an index beside what it is about.
+type trial struct {
+	t       *testing.T
+	random  *rand.Rand
+	x       *Index
+	disk    disk
+	names   int
+	rev     int64
+	compact int64
+}
+
+func (r *trial) name() string { return fmt.Sprintf("%x", r.random.IntN(r.names)) }
+
+// change changes some keys, several at a revision.
+func (r *trial) change(most int, grow bool) {
+	var changes []Change
+	for range r.random.IntN(most) {
+		r.rev += r.random.Int64N(3)
+		if len(changes) == 0 {
+			r.rev++
+		}
+		key := r.name()
+		exists := r.disk.exists(key, r.rev)
+		if exists == grow && r.random.IntN(5) > 0 {
+			continue
+		}
+		r.disk[key] = append(r.disk[key], r.rev)
+		changes = append(changes, Change{Key: key, Revision: r.rev, Exists: !exists})
+	}
+	r.x.Apply(changes, r.rev)
+}
+
+// check counts random intervals at revisions that can be read.
+func (r *trial) check() {
+	r.t.Helper()
+	if err := r.x.valid(); err != nil {
+		r.t.Fatal(err)
+	}
+	for range 10 {
+		in := Interval{From: r.name(), To: r.name(), Bounded: r.random.IntN(3) > 0}
+		if r.random.IntN(4) == 0 {
+			in.From = ""
+		}
+		rev := r.compact + r.random.Int64N(r.rev-r.compact+2)
+		known, rest := r.x.Count(in, rev)
+		got := known
+		for _, part := range rest {
+			got += r.disk.count(part, rev)
+		}
+		if want := r.disk.count(in, rev); got != want {
+			r.t.Fatalf("%+v at %d of %d: %d with %d of %v, want %d", in, rev, r.rev, got, known, rest, want)
+		}
+		next, ok := r.x.Next(in.From, rev)
+		if skipped := (Interval{From: in.From, To: next, Bounded: ok}); r.disk.count(skipped, rev) > 0 {
+			r.t.Fatalf("%v at %d: keys are skipped", skipped, rev)
+		}
+		n := r.random.Int64N(20) + 1
+		from := r.x.Back(in, rev, n)
+		tail := in
+		if tail.From = from; from != in.From && (from < in.From || r.disk.count(tail, rev) < n) {
+			r.t.Fatalf("%+v at %d: from %q on are not %d keys", in, rev, from, n)
+		}
+	}
+}
+
+// TestIndexCounts changes keys at random, with looks at blocks under way, and counts at every revision (K1 to K4).
+func TestIndexCounts(t *testing.T) {
+	for seed := range uint64(18) {
+		r := &trial{t: t, random: rand.New(rand.NewPCG(seed, 1)), disk: disk{}, names: 8 << (seed % 6), rev: 1}
+		for range r.random.IntN(2) * r.names { // what was there before
+			if key := r.name(); len(r.disk[key]) == 0 {
+				r.rev++
+				r.disk[key] = []int64{r.rev}
+			}
+		}
+		r.x = New(r.rev, 1<<20)
+		r.x.limits = limits{blockKeys: 1 + int(seed%3), groupBlocks: 4, surveyKeys: 1 + r.random.IntN(40)}
+		for round := range 80 {
+			grow := round%40 < 20
+			r.change(r.names/4+2, grow)
+			r.check()
+			if s, ok := r.x.Begin(); ok && r.random.IntN(4) > 0 {
+				since := r.compact
+				r.change(r.names/4+2, grow)
+				r.check()
+				r.disk.look(s, since)
+				r.change(4, grow)
+				if r.random.IntN(8) == 0 {
+					r.x.Abandon(s)
+				} else {
+					r.x.Finish(s, since)
+				}
+				r.check()
+			} else if ok {
+				r.x.Abandon(s)
+			}
+			if r.random.IntN(20) == 0 {
+				r.compact += r.random.Int64N(r.rev - r.compact)
+				r.x.Forget(r.compact)
+				r.check()
+			}
+		}
+	}
+}
+
+// settle looks at whatever is to be looked at.
+func (r *trial) settle() {
+	for {
+		s, ok := r.x.Begin()
+		if !ok {
+			return
+		}
+		r.disk.look(s, r.compact)
+		r.x.Finish(s, r.compact)
+	}
+}
+
+// TestIndexFitsItsBudget sees that an index keeps to its memory by what it forgets, and counts right.
+func TestIndexFitsItsBudget(t *testing.T) {
+	r := &trial{t: t, random: rand.New(rand.NewPCG(1, 2)), disk: disk{}, names: 1 << 12, rev: 1}
+	const budget = 24 << 10
+	r.x = New(r.rev, budget)
+	r.x.limits.blockKeys = 4
+	forgot := int64(0)
+	for range 60 {
+		r.change(400, true)
+		r.settle()
+		for range 30 {
+			forgot = max(forgot, r.x.Fit())
+		}
+		if r.x.Bytes() > budget {
+			t.Fatalf("%d bytes, budget %d", r.x.Bytes(), budget)
+		}
+		r.check()
+	}
+	if forgot == 0 || r.x.limits.blockKeys == 4 {
+		t.Errorf("forgot up to %d, blocks of %d keys: the test shows nothing", forgot, r.x.limits.blockKeys)
+	}
+	r.compact = r.rev
+	r.x.Forget(r.compact)
+	for rest := 0; rest < 10; rest++ {
+		r.settle()
+	}
+	if _, rest := r.x.Count(Interval{}, r.rev); len(rest) > 0 {
+		t.Errorf("all keys are to be counted in %v", rest)
+	}
+}
+
+// TestIndexStaysNarrow sees that no count leaves much to be read, whatever became of the keys: those that come in
+// order, and those of which one begins and ceases to exist for ever.
+func TestIndexStaysNarrow(t *testing.T) {
+	x := New(1, 1<<20)
+	d := disk{}
+	r := &trial{t: t, x: x, disk: d, rev: 1}
+	r.settle()
+	looks := 0
+	for i := range 10_000 {
+		r.rev++
+		key := fmt.Sprintf("%08d", i/2)
+		if i%2 == 1 {
+			key = "flap"
+		}
+		exists := !(len(d[key])%2 == 1)
+		d[key] = append(d[key], r.rev)
+		if x.Apply([]Change{{Key: key, Revision: r.rev, Exists: exists}}, r.rev) {
+			looks++
+			r.settle()
+		}
+	}
+	if looks > 5_000/firstWide() {
+		t.Errorf("looked %d times", looks)
+	}
+	for _, g := range x.groups {
+		for _, b := range g.blocks {
+			if b.keys > 3*defaultLimits.blockKeys {
+				t.Errorf("a block has %d keys", b.keys)
+			}
+		}
+	}
+	if err := x.valid(); err != nil {
+		t.Error(err)
+	}
+}
+
+// firstWide is how many new keys make a block too wide.
+func firstWide() int { return (wideFactor - 1) * defaultLimits.blockKeys / 2 }
