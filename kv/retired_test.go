@@ -132,8 +132,17 @@ func TestAContentThatIsReplacedMeanwhileFailsNobody(t *testing.T) {
 		f.put("k000001")
 		disk.waits.Store(true)
 		done, former := make(chan error, 1), f.current.Load()
-		go func() { done <- do(f.Store) }()
-		<-disk.begun
+		for begun := false; !begun; { // Reclaim leaves it to a compaction that is under way
+			go func() { done <- do(f.Store) }()
+			select {
+			case <-disk.begun:
+				begun = true
+			case err := <-done:
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 		if err := f.Install("before", nil); err != nil {
 			t.Fatal(err)
 		}
