@@ -13,7 +13,7 @@ func (a *API) HTTPHandler(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	a.servePages(mux)
+	pageServer{a}.servePages(mux)
 	mux.Handle("/v3/", a.boundBodies(gateway))
 	return mux, nil
 }

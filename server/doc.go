@@ -12,8 +12,8 @@
 //
 // Listeners:
 //
-//	listen-client   gRPC and HTTP/1.1 on one port: the etcd API, its JSON gateway, /health, /version, /metrics,
-//	                /mimir/v1/
+//	listen-client   gRPC and HTTP/1.1 on one port: the etcd API, its JSON gateway, /mimir/v1/, /health, /livez,
+//	                /readyz, /version, /metrics, /debug/vars, and, if so configured, /debug/pprof/
 //	listen-peer     nodes of this region and of the others: Raft, stream, forwarded requests
-//	listen-http     optional: /metrics, /health, /livez, /readyz, and, if so configured, /debug/pprof/
+//	listen-http     optional: the same pages, without the API
 package server

@@ -111,7 +111,7 @@ func newGuarded(t *testing.T) *guarded {
 	}
 	for name, c := range g.nodes {
 		g.audit[name] = filepath.Join(dir, name+".audit")
-		c.Replication.RegionID, c.Replication.InitialPrimary = name, "us"
+		c.Replication.RegionID, c.Replication.InitialPrimary, c.Pprof = name, "us", true
 		c.ClientTLS, c.PeerTLS = clients.issue(t, name), peers.issue(t, name)
 		c.ClientTLS.RequireClientCert, c.PeerTLS.RequireClientCert = true, true
 		c.Operator.AllowedCN = []string{"op"}
@@ -205,6 +205,9 @@ func (g *guarded) clientIsRefused(t *testing.T) {
 	refused := 0
 	for name, call := range operator.All() {
 		method, path, web := strings.Cut(name, " ")
+		if strings.HasPrefix(name, "/debug/") { // by any method
+			method, path, web = http.MethodGet, name, true
+		}
 		switch {
 		case call.Right != operator.Operator || strings.HasSuffix(name, "/Alarm"):
 			continue

@@ -36,7 +36,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"Dir":       "a folder of data-dir",
 		"Logger":    "made of log-level and log-format",
 		"OnFailure": "ends the process",
-		"OnCommit":  "told to the metrics",
+		"OnCommit":  "timed for the metrics",
 
 		"OpenTables": "a share of the limit of open files",
 		"SpareBytes": "a share of the ballast",

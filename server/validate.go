@@ -117,9 +117,6 @@ func (c *Config) validateAddresses(f *faults) {
 	if c.InitialClusterState != stateNew && c.InitialClusterState != stateExisting {
 		f.add("initial-cluster-state %q: use %s or %s", c.InitialClusterState, stateNew, stateExisting)
 	}
-	if c.Pprof && c.ListenHTTP == "" {
-		f.add("pprof needs listen-http")
-	}
 }
 
 // taker is a key and an address that it has.
