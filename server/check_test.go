@@ -41,7 +41,8 @@ func TestCheckSaysEverything(t *testing.T) {
 	defer taken.Close()
 	dir := filepath.Join(t.TempDir(), "new")
 	_, wrong := checked(t, "--name=a/b", "--data-dir="+dir, "--listen-client=nowhere",
-		"--listen-peer="+taken.Addr().String(), "--listen-http=unixs:///run/x", "--max-txn-ops=0", "--auto-compaction-retention=soon", "--log-level=loud",
+		"--listen-peer="+taken.Addr().String(), "--listen-http=unixs:///run/x",
+		"--max-txn-ops=0", "--auto-compaction-retention=soon", "--log-level=loud",
 		"--client-tls-cert=/gone/c", "--client-tls-key=/gone/k", "--fleet-key-file=/gone/f", "--tls-min-version=1.0",
 		"--encryption-key-file=/gone/e")
 	for _, want := range []string{
