@@ -24,6 +24,7 @@ import (
 // answers equal.
 type side struct {
 	name     string
+	endpoint string
 	kv       pb.KVClient
 	lease    pb.LeaseClient
 	maintain pb.MaintenanceClient
@@ -45,6 +46,7 @@ func dial(t *testing.T, name, endpoint string) *side {
 	t.Cleanup(func() { connection.Close() })
 	return &side{
 		name:     name,
+		endpoint: endpoint,
 		kv:       pb.NewKVClient(connection),
 		lease:    pb.NewLeaseClient(connection),
 		maintain: pb.NewMaintenanceClient(connection),

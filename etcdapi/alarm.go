@@ -6,17 +6,19 @@ import (
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 )
 
 // mostAlarms bounds the alarms that clients can raise.
 const mostAlarms = 256
 
-// Alarm lists the alarms of the fleet as this node has them, raises the one that there is, NOSPACE, and disarms it. As
-// in etcd it is for the client to say which member's alarm is meant. What raised it raises it again if it still holds.
+// Alarm lists the alarms of the fleet as this node has them, raises one, and disarms it. As in etcd it is for the
+// client to say which member's alarm is meant. What raised it raises it again if it still holds.
 func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	who, err := s.operates(ctx)
 	if r.Action == pb.AlarmRequest_GET && !s.isOperator(ctx) {
@@ -29,8 +31,11 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 	case pb.AlarmRequest_GET:
 		return s.listAlarms(r), nil
 	case pb.AlarmRequest_ACTIVATE:
-		if r.Alarm != pb.AlarmType_NOSPACE {
-			return nil, status.Errorf(codes.Unimplemented, "mimir: alarm %v cannot be activated", r.Alarm)
+		if r.Alarm == pb.AlarmType_NONE {
+			return &pb.AlarmResponse{Header: s.header(s.store.Revision())}, nil
+		}
+		if _, known := pb.AlarmType_name[int32(r.Alarm)]; !known {
+			return nil, status.Errorf(codes.InvalidArgument, "mimir: there is no alarm %v", r.Alarm)
 		}
 		if len(s.store.Alarms()) >= mostAlarms {
 			return nil, status.Errorf(codes.ResourceExhausted, "mimir: there are %d alarms already", mostAlarms)
@@ -42,11 +47,11 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 	return write(ctx, s.API, who, command.EncodeAlarm(r), command.DecodeAlarmResult)
 }
 
-// listAlarms answers as etcd does: all of a kind, or all if none is named; of one member, or of all if none is named.
+// listAlarms answers as etcd does: all of a kind, or all if none is named, of whatever member.
 func (s *maintenanceServer) listAlarms(r *pb.AlarmRequest) *pb.AlarmResponse {
 	response := &pb.AlarmResponse{Header: s.header(s.store.Revision())}
 	for _, a := range s.store.Alarms() {
-		if (r.MemberID == 0 || r.MemberID == a.MemberID) && (r.Alarm == pb.AlarmType_NONE || r.Alarm == a.Alarm) {
+		if r.Alarm == pb.AlarmType_NONE || r.Alarm == a.Alarm {
 			response.Alarms = append(response.Alarms, a)
 		}
 	}
@@ -77,15 +82,28 @@ func (a *API) NoSpaceRaised() bool {
 	})
 }
 
-// checkSpace refuses what needs space while any node of the fleet has none. Only whoever proposes asks: what was
-// proposed is applied everywhere, alarm or not.
+// checkSpace refuses what needs space while any node of the fleet has none, and what checkCorrupt does. Only whoever
+// proposes asks: what was proposed is applied everywhere, alarm or not.
 func (a *API) checkSpace() error {
-	if slices.ContainsFunc(a.store.Alarms(), func(one *pb.AlarmMember) bool {
-		return one.Alarm == pb.AlarmType_NOSPACE
-	}) {
+	if err := a.checkCorrupt(); err != nil {
+		return err
+	}
+	if raised(a.store, pb.AlarmType_NOSPACE) {
 		return command.ErrNoSpace
 	}
 	return nil
+}
+
+// checkCorrupt refuses writes while somebody says that the data are corrupt.
+func (a *API) checkCorrupt() error {
+	if raised(a.store, pb.AlarmType_CORRUPT) {
+		return rpctypes.ErrGRPCCorrupt
+	}
+	return nil
+}
+
+func raised(s *kv.Store, kind pb.AlarmType) bool {
+	return slices.ContainsFunc(s.Alarms(), func(one *pb.AlarmMember) bool { return one.Alarm == kind })
 }
 
 // alarmed names an alarm that is raised and not among those to leave out, for /health.

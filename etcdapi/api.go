@@ -106,8 +106,11 @@ type Options struct {
 	// AllRegions lists the nodes of the other regions among the members too, so that clients which ask for the members
 	// know where to go when a region is lost.
 	AllRegions bool
+	// PeerTLS says that nodes reach each other by TLS, which shows in the addresses of members.
+	PeerTLS bool
 	// QuotaBytes is told to whoever asks for the status; 0 if there is none. Who keeps it raises the alarm by itself.
-	QuotaBytes int64
+	// May be nil.
+	QuotaBytes func() int64
 	// Tokens are those by which clients say who they are. Default: simple ones.
 	Tokens token.Tokens
 	// CommonNames has clients without a token be known by the common name of their certificate. All of them must have
@@ -121,6 +124,8 @@ type Options struct {
 	// Operator says of a request that Unary or Stream let in whether a rule of the node, outside of users and roles,
 	// makes whoever asks an operator: he may do then what root may beside keys. May be nil.
 	Operator func(ctx context.Context) bool
+	// SnapshotNote returns what a snapshot that begins says of itself, at most 64 KiB. May be nil.
+	SnapshotNote func() []byte
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -145,9 +150,12 @@ type API struct {
 	version    string
 	limits     Limits
 	allRegions bool
-	quota      int64
+	peerTLS    bool
+	quota      func() int64
 	clock      clock.Clock
-	logger     *slog.Logger
+
+	snapshotNote func() []byte
+	logger       *slog.Logger
 
 	*guard
 	passwords  *passwords
@@ -158,6 +166,8 @@ type API struct {
 	effects  *effects
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
+
+	defragmenting chan struct{} // has room for one
 
 	gatewayRequests gatewayRequests
 	traffic         *Traffic
@@ -186,7 +196,8 @@ func New(o Options) *API {
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
-		allRegions: o.AllRegions,
+		allRegions: o.AllRegions, snapshotNote: o.SnapshotNote,
+		peerTLS:    o.PeerTLS,
 		quota:      o.QuotaBytes,
 		clock:      o.Clock,
 		logger:     cmp.Or(o.Logger, slog.Default()),
@@ -211,6 +222,7 @@ func New(o Options) *API {
 	a.answers, a.messages = newAnswers(a.limits.AnswerBytes), newAnswers(a.limits.AnswerBytes)
 	a.effects = newEffects(a.limits.EffectBytes)
 	a.renewals = newRenewals(a, a.clock)
+	a.defragmenting = make(chan struct{}, 1)
 	if o.Unary != nil {
 		a.unary = append(a.unary, a.gatewayRequests.carryUnary, o.Unary)
 	}

@@ -156,7 +156,9 @@ var otherGates = map[string]gate{
 	"move the leader": rootFails(of(pb.NewMaintenanceClient, pb.MaintenanceClient.MoveLeader,
 		&pb.MoveLeaderRequest{TargetID: 9}), "etcdserver: bad leader transferee"),
 	"downgrade": rootFails(of(pb.NewMaintenanceClient, pb.MaintenanceClient.Downgrade, &pb.DowngradeRequest{}),
-		"method Downgrade not implemented"),
+		"etcdserver: wrong downgrade target version format"),
+	"cancel a downgrade": forRoot(of(pb.NewMaintenanceClient, pb.MaintenanceClient.Downgrade,
+		&pb.DowngradeRequest{Action: pb.DowngradeRequest_CANCEL})),
 
 	"members": forSomebody(of(pb.NewClusterClient, pb.ClusterClient.MemberList,
 		&pb.MemberListRequest{Linearizable: true})),

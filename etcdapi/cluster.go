@@ -42,7 +42,7 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 	if s.allRegions {
 		for _, n := range s.replicator.OtherMembers() {
 			n.Name = n.Region + "/" + n.Name
-			members = append(members, member(&n))
+			members = append(members, s.member(&n))
 		}
 	}
 	return &pb.MemberListResponse{Header: s.header(0), Members: members}, nil
@@ -82,7 +82,7 @@ func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &pb.MemberAddResponse{Header: s.header(0), Member: member(&added), Members: members}, nil
+	return &pb.MemberAddResponse{Header: s.header(0), Member: s.member(&added), Members: members}, nil
 }
 
 // MemberRemove removes a node.
@@ -219,16 +219,20 @@ func (s *clusterServer) members(ctx context.Context) ([]*pb.Member, error) {
 	}
 	members := make([]*pb.Member, 0, len(nodes))
 	for i := range nodes {
-		members = append(members, member(&nodes[i]))
+		members = append(members, s.member(&nodes[i]))
 	}
 	return members, nil
 }
 
-func member(n *replication.NodeStatus) *pb.Member {
+func (s *clusterServer) member(n *replication.NodeStatus) *pb.Member {
+	scheme := "http"
+	if s.peerTLS {
+		scheme = "https"
+	}
 	return &pb.Member{
 		ID:         n.ID,
 		Name:       n.Name,
-		PeerURLs:   []string{"http://" + n.PeerAddr},
+		PeerURLs:   []string{scheme + "://" + n.PeerAddr},
 		ClientURLs: n.ClientURLs,
 		IsLearner:  n.Learner,
 	}

@@ -2,10 +2,11 @@ package etcdapi
 
 import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
-// sendFragments sends a watch response in as many messages as it takes to keep each below limitBytes; one event is
+// sendFragments sends a watch response in as few messages as it takes to keep each below limitBytes; one event is
 // never cut. All but the last are marked as fragments. Each message is new, because gRPC may read it after Send has
 // returned.
 func sendFragments(whole *pb.WatchResponse, limitBytes int, send func(*pb.WatchResponse) error) error {
@@ -33,8 +34,8 @@ func sendFragments(whole *pb.WatchResponse, limitBytes int, send func(*pb.WatchR
 	return nil
 }
 
+// eventsField is the number of the field of events in a response.
+const eventsField = 11
+
 // eventBytes is what an event of n bytes takes in a response: its field number and length come before it.
-func eventBytes(n int) int {
-	const mostOfKeyAndLength = 6
-	return n + mostOfKeyAndLength
-}
+func eventBytes(n int) int { return protowire.SizeTag(eventsField) + protowire.SizeBytes(n) }

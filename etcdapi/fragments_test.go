@@ -32,6 +32,13 @@ func TestFragmentsPutTogetherAreTheWhole(t *testing.T) {
 			if size := proto.Size(fragment); size >= limit && len(fragment.Events) > 1 {
 				t.Fatalf("fragment of %d bytes, limit %d", size, limit)
 			}
+			if i < len(sent)-1 {
+				fuller := proto.Clone(fragment).(*pb.WatchResponse)
+				fuller.Events = append(fuller.Events, sent[i+1].Events[0])
+				if size := proto.Size(fuller); size < limit {
+					t.Fatalf("a fragment is cut though %d bytes would do, limit %d", size, limit)
+				}
+			}
 			together.Header, together.WatchId = fragment.Header, fragment.WatchId
 			together.Events = append(together.Events, fragment.Events...)
 		}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -33,11 +36,53 @@ type healthServer struct {
 	*API
 }
 
-// Check answers for the node as a whole, whatever service is asked about.
-func (s *healthServer) Check(context.Context, *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
-	status := healthpb.HealthCheckResponse_NOT_SERVING
-	if s.recentHealth().Healthy {
-		status = healthpb.HealthCheckResponse_SERVING
+// healthEvery is how often a watch of the health looks.
+const healthEvery = time.Second
+
+// Check answers for the node as a whole, which is the one service that etcd knows by name: the empty one.
+func (s *healthServer) Check(_ context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	if r.Service != "" {
+		return nil, status.Error(codes.NotFound, "unknown service")
 	}
-	return &healthpb.HealthCheckResponse{Status: status}, nil
+	return &healthpb.HealthCheckResponse{Status: s.serving()}, nil
+}
+
+// List answers for the node as a whole.
+func (s *healthServer) List(context.Context, *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
+	return &healthpb.HealthListResponse{
+		Statuses: map[string]*healthpb.HealthCheckResponse{"": {Status: s.serving()}},
+	}, nil
+}
+
+// Watch tells how it is, and whenever that changes.
+func (s *healthServer) Watch(
+	r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse],
+) error {
+	ticker := s.clock.NewTicker(healthEvery)
+	defer ticker.Stop()
+	told := healthpb.HealthCheckResponse_UNKNOWN
+	for {
+		now := healthpb.HealthCheckResponse_SERVICE_UNKNOWN
+		if r.Service == "" {
+			now = s.serving()
+		}
+		if now != told {
+			if err := stream.Send(&healthpb.HealthCheckResponse{Status: now}); err != nil {
+				return err
+			}
+			told = now
+		}
+		select {
+		case <-ticker.C():
+		case <-stream.Context().Done():
+			return status.Error(codes.Canceled, "Stream has ended.")
+		}
+	}
+}
+
+func (s *healthServer) serving() healthpb.HealthCheckResponse_ServingStatus {
+	if s.recentHealth().Healthy {
+		return healthpb.HealthCheckResponse_SERVING
+	}
+	return healthpb.HealthCheckResponse_NOT_SERVING
 }

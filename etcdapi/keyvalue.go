@@ -85,6 +85,9 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkCorrupt(); err != nil {
+		return nil, err
+	}
 	done, err := s.admit(ctx, len(r.RangeEnd) > 0, func(ctx context.Context, limit int64) (int64, error) {
 		return s.store.Estimator().Delete(ctx, r, limit)
 	})
@@ -107,10 +110,12 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if err != nil {
 		return nil, err
 	}
+	check := s.checkCorrupt
 	if command.TxnPuts(r) {
-		if err := s.checkSpace(); err != nil {
-			return nil, s.statusOf(ctx, err)
-		}
+		check = s.checkSpace
+	}
+	if err := check(); err != nil {
+		return nil, s.statusOf(ctx, err)
 	}
 	done, err := s.admit(ctx, command.NamesSpans(r), func(ctx context.Context, limit int64) (int64, error) {
 		return s.store.Estimator().Txn(ctx, r, limit)
@@ -142,6 +147,9 @@ func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRe
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
 	who, err := s.asks(ctx, isRoot)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.checkCorrupt(); err != nil {
 		return nil, err
 	}
 	return write(ctx, s.API, who, command.EncodeCompaction(r), command.DecodeCompactionResult)

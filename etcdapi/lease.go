@@ -39,6 +39,9 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkCorrupt(); err != nil {
+		return nil, err
+	}
 	return write(ctx, s.API, who, command.EncodeLeaseRevoke(r), command.DecodeLeaseRevokeResult)
 }
 
@@ -83,7 +86,7 @@ func (s *leaseServer) LeaseTimeToLive(
 	return response, nil
 }
 
-// LeaseLeases lists all leases.
+// LeaseLeases lists all leases: at the node that keeps them in the order in which they expire, else by ID.
 func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest) (*pb.LeaseLeasesResponse, error) {
 	if err := s.barrier(ctx); err != nil {
 		return nil, err
@@ -103,6 +106,7 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 	if err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
+	s.lessor.Order(leases)
 	response := &pb.LeaseLeasesResponse{
 		Header: s.header(s.store.Revision()), Leases: make([]*pb.LeaseStatus, 0, len(leases)),
 	}

@@ -3,6 +3,7 @@ package etcdapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/coreos/go-semver/semver"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -27,13 +29,17 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 	}
 	health := s.replicator.Health()
 	total, inUse := s.store.SizeBytes()
+	quota := int64(0)
+	if s.quota != nil {
+		quota = s.quota()
+	}
 	response := &pb.StatusResponse{
 		Header:           s.header(s.store.Revision()),
 		Version:          s.version,
 		StorageVersion:   minorVersion(s.version),
 		DbSize:           total,
 		DbSizeInUse:      inUse,
-		DbSizeQuota:      s.quota,
+		DbSizeQuota:      quota,
 		Leader:           health.LeaderRaftID,
 		RaftIndex:        health.CommitIndex,
 		RaftTerm:         health.Term,
@@ -118,23 +124,66 @@ func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequ
 var errTransferTooLong = status.Error(codes.Unavailable,
 	"etcdserver: request timed out, leader transfer took too long")
 
-// Defragment does nothing: the store gives space back by itself.
+// Defragment has this node's store written anew, and is answered when that is done. Nothing waits for it meanwhile. As
+// etcd's its answer is empty.
 func (s *maintenanceServer) Defragment(
 	ctx context.Context, _ *pb.DefragmentRequest,
 ) (*pb.DefragmentResponse, error) {
 	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
-	return &pb.DefragmentResponse{Header: s.header(s.store.Revision())}, nil
+	select {
+	case s.defragmenting <- struct{}{}:
+		defer func() { <-s.defragmenting }()
+	case <-ctx.Done():
+		return nil, s.statusOf(ctx, ctx.Err())
+	}
+	if err := kv.Defragment(ctx, s.store); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
+	return &pb.DefragmentResponse{}, nil
 }
 
-// Downgrade is not offered. Who may not do it is told that first, as by etcd.
-func (s *maintenanceServer) Downgrade(ctx context.Context, _ *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+// errNoDowngrade says that there is none by this way.
+var errNoDowngrade = status.Error(codes.FailedPrecondition, "mimir: the store is of Mimir's engine, which no etcd "+
+	"takes over, so there is no downgrade to one; for an earlier version of Mimir see Upgrade in docs/operating.md")
+
+// Downgrade answers as etcd does, but for a version to which etcd could be downgraded: that Mimir does not. There is
+// none to cancel, which etcd does not mind.
+func (s *maintenanceServer) Downgrade(ctx context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
 	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
-	return nil, status.Error(codes.Unimplemented, "method Downgrade not implemented")
+	now, err := semver.NewVersion(s.version)
+	if err != nil {
+		return nil, errNoDowngrade
+	}
+	switch r.Action {
+	case pb.DowngradeRequest_VALIDATE, pb.DowngradeRequest_ENABLE:
+		target, err := semver.NewVersion(r.Version)
+		if err != nil {
+			target, err = semver.NewVersion(r.Version + ".0")
+		}
+		switch {
+		case err != nil:
+			return nil, rpctypes.ErrGRPCWrongDowngradeVersionFormat
+		case target.Major != now.Major || target.Minor != now.Minor-1:
+			return nil, rpctypes.ErrGRPCInvalidDowngradeTargetVersion
+		}
+		return nil, errNoDowngrade
+	case pb.DowngradeRequest_CANCEL:
+		if err := s.barrier(ctx); err != nil {
+			return nil, err
+		}
+		return &pb.DowngradeResponse{
+			Header: s.header(s.store.Revision()), Version: fmt.Sprintf("%d.%d", now.Major, now.Minor),
+		}, nil
+	}
+	return nil, errUnknownMethod
 }
+
+// errUnknownMethod is what etcd says of actions that it does not know.
+var errUnknownMethod = status.Error(codes.Unknown, "etcdserver: unknown method")
 
 // nodeOf returns the node with a Raft identity, nil if there is none.
 func nodeOf(nodes []replication.NodeStatus, id uint64) *replication.NodeStatus {

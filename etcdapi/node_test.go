@@ -16,7 +16,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/etcdapi"
@@ -238,8 +237,16 @@ func TestNoSpace(t *testing.T) {
 	bare := pb.NewMaintenanceClient(n.Dial(t))
 	if _, err := bare.Alarm(ctx, &pb.AlarmRequest{
 		Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_CORRUPT,
-	}); status.Code(err) != codes.Unimplemented {
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Delete(ctx, "k"); !errors.Is(err, rpctypes.ErrCorrupt) {
 		t.Errorf("CORRUPT: %v", err)
+	}
+	if _, err := bare.Alarm(ctx, &pb.AlarmRequest{
+		Action: pb.AlarmRequest_ACTIVATE, Alarm: 7,
+	}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("an alarm of no kind: %v", err)
 	}
 }
 
@@ -351,6 +358,9 @@ func TestHTTP(t *testing.T) {
 	}
 	expect("GET", "/health", "", 200, `{"health":"true","reason":""}`)
 	expect("POST", "/health", "", 405, "")
+	expect("OPTIONS", "/v3/kv/put", "", 200, "")
+	expect("POST", "/v3beta/kv/range", `{"key":"aw=="}`, 200, `"revision":"1"`)
+	expect("POST", "/v3alpha/kv/range", `{"key":"aw=="}`, 404, "")
 	expect("GET", "/version", "", 200, `"etcdserver":"3.7.`)
 	expect("GET", "/livez?verbose", "", 200, "[+]serializable_read ok\nok")
 	expect("GET", "/readyz", "", 200, "ok")
@@ -380,19 +390,6 @@ func TestHTTP(t *testing.T) {
 	expect("GET", "/readyz/linearizable_read", "", 503, "[-]linearizable_read failed: etcdserver: ")
 	n.Replicator.SetLeader(false)
 	expect("GET", "/health", "", 503, `"health":"false"`)
-}
-
-func TestHealthService(t *testing.T) {
-	n := etcdapitest.Start(t, etcdapi.Limits{})
-	r, err := healthpb.NewHealthClient(n.Dial(t)).Check(bounded(t), &healthpb.HealthCheckRequest{})
-	if err != nil || r.Status != healthpb.HealthCheckResponse_SERVING {
-		t.Errorf("%v, %v", r, err)
-	}
-	if _, err := pb.NewMaintenanceClient(n.Dial(t)).Downgrade(
-		bounded(t), &pb.DowngradeRequest{},
-	); status.Code(err) != codes.Unimplemented {
-		t.Errorf("downgrade: %v", err)
-	}
 }
 
 // A JSON body that is too large is refused before it is read, and one that does not say how large it is, or that holds

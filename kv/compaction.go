@@ -2,6 +2,7 @@ package kv
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -23,11 +24,13 @@ type compactor struct {
 	quit    chan struct{}
 	done    sync.WaitGroup
 
-	asked, served atomic.Uint64 // occasions to look
+	asked, served atomic.Uint64                 // occasions to look
+	told          atomic.Pointer[chan struct{}] // closed when served has changed
 }
 
 func startCompactor(c *current, logger *slog.Logger) *compactor {
 	k := &compactor{current: c, logger: logger, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	k.told.Store(new(make(chan struct{})))
 	k.wakeUp()
 	k.done.Go(k.loop)
 	return k
@@ -35,6 +38,23 @@ func startCompactor(c *current, logger *slog.Logger) *compactor {
 
 // busy reports whether there may be versions to remove.
 func (c *compactor) busy() bool { return c.asked.Load() != c.served.Load() }
+
+// idle waits until there are none.
+func (c *compactor) idle(ctx context.Context) error {
+	for {
+		told := *c.told.Load()
+		if !c.busy() {
+			return nil
+		}
+		select {
+		case <-told:
+		case <-c.quit:
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
 
 func (c *compactor) wakeUp() {
 	c.asked.Add(1)
@@ -71,6 +91,7 @@ func (c *compactor) loop() {
 			}
 		}
 		c.served.Store(asked)
+		close(*c.told.Swap(new(make(chan struct{}))))
 	}
 }
 

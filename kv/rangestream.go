@@ -11,8 +11,13 @@ import (
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
-// streamChunkBytes is where a chunk of RangeStream is closed. A chunk is larger by at most one key-value.
-const streamChunkBytes = 256 << 10
+const (
+	// streamChunkBytes is where a chunk of RangeStream is closed. A chunk is larger by at most one key-value.
+	streamChunkBytes = 256 << 10
+	// firstChunkKeys is how many key-values the first chunk has at most: something is there soon. Each later one may
+	// have twice as many.
+	firstChunkKeys = 10
+)
 
 // RangeStream answers r like Range, in chunks of bounded size and all at one revision: each chunk holds the next
 // key-values, and the last one, which may hold none, header, more and count. Requests that filter or sort are
@@ -38,15 +43,17 @@ type chunker struct {
 	send  func(chunk *pb.RangeResponse) error
 	kvs   []*mvccpb.KeyValue
 	bytes int
+	keys  int // that the chunk may have
 }
 
 // flush sends what was gathered, if that is enough.
 func (c *chunker) flush(added int) error {
-	if c.bytes += added; c.bytes < streamChunkBytes {
+	c.keys = max(c.keys, firstChunkKeys)
+	if c.bytes += added; c.bytes < streamChunkBytes && len(c.kvs) < c.keys {
 		return nil
 	}
 	full := &pb.RangeResponse{Kvs: c.kvs}
-	c.kvs, c.bytes = nil, 0
+	c.kvs, c.bytes, c.keys = nil, 0, 2*c.keys
 	return c.send(full)
 }
 

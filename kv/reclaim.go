@@ -28,6 +28,30 @@ func reclaim(ctx context.Context, s *Store, g *generation) error {
 	if g.reclaimed == at || s.compactor.busy() {
 		return nil
 	}
+	if err := g.giveBack(ctx); err != nil {
+		return err
+	}
+	g.reclaimed = at
+	return nil
+}
+
+// Defragment gives back the room of all that was deleted and compacted before the call, whatever that costs: it writes
+// the whole store anew, beside everything else, and returns when that is done. It may be called by anybody, best by one
+// at a time. An error that is durable.Full has changed nothing.
+func Defragment(ctx context.Context, s *Store) error {
+	if err := s.compactor.idle(ctx); err != nil {
+		return err
+	}
+	g, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer g.release()
+	return g.giveBack(ctx)
+}
+
+// giveBack writes a database anew without what it needs no more.
+func (g *generation) giveBack(ctx context.Context) error {
 	if err := g.flush(); err != nil {
 		return fmt.Errorf("kv: give back room: %w", asDamage(err))
 	}
@@ -35,6 +59,5 @@ func reclaim(ctx context.Context, s *Store, g *generation) error {
 	if err := g.db.Compact(ctx, lower, upper, false); err != nil {
 		return fmt.Errorf("kv: give back room: %w", asDamage(err))
 	}
-	g.reclaimed = at
 	return nil
 }

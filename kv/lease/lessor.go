@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -143,6 +144,22 @@ func (l *Lessor) TimeToLive(id int64) (remaining, granted int64, err error) {
 		return -1, it.ttl, nil
 	}
 	return int64(left / time.Second), it.ttl, nil
+}
+
+// Order brings leases into the order in which they expire. A lessor that keeps none leaves them as they are.
+func (l *Lessor) Order(leases []Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.promoted {
+		return
+	}
+	ends := func(one Lease) time.Time {
+		if it := l.items[one.ID]; it != nil {
+			return it.deadline
+		}
+		return l.deadline(one.TTL) // it was revoked a moment ago
+	}
+	slices.SortStableFunc(leases, func(a, b Lease) int { return ends(a).Compare(ends(b)) })
 }
 
 func (l *Lessor) find(id int64) (*leaseItem, error) {
