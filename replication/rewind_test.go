@@ -178,23 +178,20 @@ func TestItGoesBackThroughPowerCuts(t *testing.T) {
 }
 
 // TestTwoLossyReigns: us loses a tail to eu, which writes, and loses a tail to ap, which writes. Both come back, in
-// either order, while a node of us is away, and through power cuts. What was acknowledged is in the history or in a
-// rescue file, and no copy of the state is taken.
+// either order, us through power cuts. What was acknowledged is in the history or in a rescue file, and no copy of the
+// state is taken.
 func TestTwoLossyReigns(t *testing.T) {
-	for _, first := range []string{"us", "eu", "us, through power cuts"} {
+	for _, first := range []string{"us", "eu"} {
 		t.Run(first, func(t *testing.T) {
 			shape := func(*replication.Config) {}
 			shaped(t, map[string]int{"us": 3, "eu": 1, "ap": 1}, shape, func(f *testFleet) {
 				l := f.twoLossyReigns()
 				switch first {
-				case "us", "eu":
-					f.start(first + "-1")
-					if first == "us" {
-						f.start("us-2") // and us-3 comes last
-					}
+				case "eu":
+					f.start("eu-1")
 					f.eventually(values(0, 40))
-				default:
-					for round := range 3 {
+				case "us":
+					for round := range 2 {
 						f.startAllOf("us")
 						f.until("a node has the state", func() bool { return l.count(wentBack) > 0 || round > 0 })
 						for _, n := range f.regions["us"] {
