@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mimir-kv/mimir/localfleet"
@@ -29,9 +31,24 @@ func (r *round) kept(ctx context.Context, since, end int64) (all []change, err e
 		return nil, err
 	}
 	defer client.Close()
-	reached := int64(0)
-	for answer := range client.Watch(ctx, "/", clientv3.WithPrefix(), clientv3.WithRev(since+1),
-		clientv3.WithProgressNotify()) {
+	// A reign that began with a loss, and nobody wrote in it, has no event: how far the watch is has to be asked for.
+	ask := time.NewTicker(time.Second)
+	defer ask.Stop()
+	reached, answers := int64(0), client.Watch(ctx, "/", clientv3.WithPrefix(), clientv3.WithRev(since+1))
+	for {
+		var answer clientv3.WatchResponse
+		ok := false
+		select {
+		case <-ask.C:
+			if err := client.RequestProgress(ctx); err != nil {
+				return nil, fmt.Errorf("ask how far a watch is: %w", err)
+			}
+			continue
+		case answer, ok = <-answers:
+		}
+		if !ok {
+			return nil, fmt.Errorf("a watch from revision %d on ended at %d of %d: %w", since+1, reached, end, ctx.Err())
+		}
 		if err := answer.Err(); err != nil {
 			return nil, fmt.Errorf("watch from revision %d on: %w", since+1, err)
 		}
@@ -41,11 +58,13 @@ func (r *round) kept(ctx context.Context, since, end int64) (all []change, err e
 			}
 			reached = e.Kv.ModRevision
 		}
+		if answer.IsProgressNotify() {
+			reached = max(reached, answer.Header.Revision)
+		}
 		if reached >= end {
 			return all, nil
 		}
 	}
-	return nil, fmt.Errorf("a watch from revision %d on ended at %d of %d: %w", since+1, reached, end, ctx.Err())
 }
 
 // rescued returns the values in all rescue files, and discards these. Every node of a region has its copy.
@@ -148,13 +167,15 @@ func (r *round) forget(ctx context.Context, revision int64) error {
 		return err
 	}
 	defer client.Close()
-	if _, err := client.Delete(ctx, r.pulse.prefix, clientv3.WithPrefix()); err != nil {
-		return fmt.Errorf("delete what was written: %w", err)
-	}
-	if _, err := client.Compact(ctx, revision); err != nil {
-		return fmt.Errorf("compact: %w", err)
-	}
-	return nil
+	return r.c.await(ctx, "what was written is deleted and compacted", func(ctx context.Context) string {
+		if _, err := client.Delete(ctx, r.pulse.prefix, clientv3.WithPrefix()); err != nil {
+			return err.Error()
+		}
+		if _, err := client.Compact(ctx, revision); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+			return err.Error()
+		}
+		return ""
+	})
 }
 
 // byVotes is what the leader of a region that took over by itself logs.

@@ -179,14 +179,13 @@ func (c *failoverRun) once(ctx context.Context, number int) error {
 	if err == nil {
 		err = r.settle(ctx)
 	}
-	history := r.pulse.end()
+	history, lost := r.pulse.end(), 0
 	r.measure()
-	if err != nil {
-		return fmt.Errorf("%q: %w", chosen.name, err)
+	if err == nil {
+		lost, err = r.judge(ctx, start, history)
 	}
-	lost, err := r.judge(ctx, start, history)
 	if err != nil {
-		return fmt.Errorf("%q: %w", chosen.name, errors.Join(err, r.keep(history)))
+		return fmt.Errorf("%q: %w", chosen.name, errors.Join(err, r.keep(ctx, history)))
 	}
 	c.moved += r.failovers
 	c.count(chosen.name, r, lost)
@@ -291,17 +290,4 @@ func (r *round) judge(ctx context.Context, since int64, history []operation) (lo
 		}
 	}
 	return lost, r.forget(ctx, end)
-}
-
-// keep writes down what clients saw.
-func (r *round) keep(history []operation) error {
-	var text strings.Builder
-	for _, op := range history {
-		fmt.Fprintf(&text, "%+v\n", op)
-	}
-	path := filepath.Join(r.c.Dir, fmt.Sprintf("history-%d", r.number))
-	if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
-		return err
-	}
-	return fmt.Errorf("what clients saw is in %s, with times since %s", path, r.pulse.began.Format(time.RFC3339Nano))
 }

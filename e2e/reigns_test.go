@@ -148,8 +148,8 @@ func (l *lived) begun(operations []operation, block int64, at map[string]change)
 	}
 	if last.began > first.ended || late.ended > first.ended && late.ended-first.ended > onItsWay {
 		return nil, fmt.Errorf(
-			"acknowledged or seen in one reign after something was in the next: %+v or %+v, after %+v",
-			last, late, first)
+			"acknowledged or seen in one reign after something was in the next: %+v or (%v later) %+v, after %+v",
+			last, late.ended-first.ended, late, first)
 	}
 	for _, c := range l.kept {
 		if blockOf(c.revision) < block {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -86,7 +85,7 @@ func (a *API) NoSpaceRaised() bool {
 // checkSpace refuses what needs space while any node of the fleet has none, and what checkCorrupt does. Only whoever
 // proposes asks: what was proposed is applied everywhere, alarm or not.
 func (a *API) checkSpace() error {
-	if err := a.checkCorrupt(); err != nil {
+	if err := checkCorrupt(a.store); err != nil {
 		return err
 	}
 	if raised(a.store, pb.AlarmType_NOSPACE) {
@@ -96,8 +95,8 @@ func (a *API) checkSpace() error {
 }
 
 // checkCorrupt refuses writes while somebody says that the data are corrupt.
-func (a *API) checkCorrupt() error {
-	if raised(a.store, pb.AlarmType_CORRUPT) {
+func checkCorrupt(s *kv.Store) error {
+	if raised(s, pb.AlarmType_CORRUPT) {
 		return rpctypes.ErrGRPCCorrupt
 	}
 	return nil
@@ -107,15 +106,11 @@ func raised(s *kv.Store, kind pb.AlarmType) bool {
 	return slices.ContainsFunc(s.Alarms(), func(one *pb.AlarmMember) bool { return one.Alarm == kind })
 }
 
-// alarmed names the alarms that are raised and not among those to leave out, for /health.
+// alarmed names an alarm that is raised and not among those to leave out, for /health.
 func (a *API) alarmed(leaveOut []string) string {
 	for _, one := range a.store.Alarms() {
-		excluded := false
-		for _, name := range leaveOut {
-			excluded = excluded || strings.EqualFold(name, one.Alarm.String())
-		}
-		if !excluded {
-			return "ALARM " + one.Alarm.String()
+		if name := one.Alarm.String(); !slices.Contains(leaveOut, name) {
+			return "ALARM " + name
 		}
 	}
 	return ""

@@ -131,6 +131,11 @@ type Options struct {
 	// the context of the HTTP request had. May be nil.
 	Unary  grpc.UnaryServerInterceptor
 	Stream grpc.StreamServerInterceptor
+	// Traffic counts the bytes of clients. May be nil.
+	Traffic *Traffic
+	// OnCheck is told of every check of health that was made over HTTP: of which page, "health", "livez" or "readyz",
+	// which check, "" where the page has but one, and whether it was passed. May be nil, must not block.
+	OnCheck func(page, check string, passed bool)
 }
 
 // API is the etcd API of one node. It is safe for concurrent use.
@@ -160,6 +165,8 @@ type API struct {
 	defragmenting chan struct{} // has room for one
 
 	gatewayRequests gatewayRequests
+	traffic         *Traffic
+	onCheck         func(page, check string, passed bool)
 
 	unary  []grpc.UnaryServerInterceptor // before those of the API itself
 	stream []grpc.StreamServerInterceptor
@@ -190,6 +197,11 @@ func New(o Options) *API {
 		clock:      o.Clock,
 		logger:     cmp.Or(o.Logger, slog.Default()),
 		bcryptCost: cmp.Or(o.BcryptCost, bcrypt.DefaultCost),
+		traffic:    cmp.Or(o.Traffic, new(Traffic)),
+		onCheck:    o.OnCheck,
+	}
+	if a.onCheck == nil {
+		a.onCheck = func(string, string, bool) {}
 	}
 	if a.clock == nil {
 		a.clock = clock.Real
@@ -219,7 +231,7 @@ func New(o Options) *API {
 // and requests of clients which require a leader need.
 func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(newCodec()),
+		grpc.ForceServerCodecV2(newCodec(a.traffic)),
 		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(uint32(a.limits.Streams)),

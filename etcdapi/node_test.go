@@ -362,6 +362,13 @@ func TestHTTP(t *testing.T) {
 	expect("POST", "/v3beta/kv/range", `{"key":"aw=="}`, 200, `"revision":"1"`)
 	expect("POST", "/v3alpha/kv/range", `{"key":"aw=="}`, 404, "")
 	expect("GET", "/version", "", 200, `"etcdserver":"3.7.`)
+	expect("GET", "/livez?verbose", "", 200, "[+]serializable_read ok\nok")
+	expect("GET", "/readyz", "", 200, "ok")
+	expect("GET", "/readyz?verbose&exclude=node_health&exclude=non_learner&exclude=nothing", "", 200,
+		"[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok")
+	expect("GET", "/readyz/linearizable_read?verbose", "", 200, "[+]linearizable_read ok\nok")
+	expect("HEAD", "/readyz", "", 405, "")
+	expect("GET", "/livez/nothing", "", 404, "404 page not found")
 	expect("POST", "/v3/kv/put", `{"key":"aw==","value":"dg=="}`, 200, `"revision":"2"`)
 	expect("POST", "/v3/kv/range", `{"key":"aw=="}`, 200,
 		`"kvs":[{"key":"aw==","create_revision":"2","mod_revision":"2","version":"1","value":"dg=="}],"count":"1"`)
@@ -376,8 +383,11 @@ func TestHTTP(t *testing.T) {
 	expect("POST", "/v3/kv/put", `{"key":"aw=="}`, 429, "etcdserver: mvcc: database space exceeded")
 	expect("POST", "/v3/maintenance/alarm", `{"action":"DEACTIVATE","memberID":"1","alarm":"NOSPACE"}`, 200, "NOSPACE")
 	n.Replicator.Fail(replication.ErrNotReady)
-	expect("GET", "/health", "", 503, `{"health":"false","reason":"QGET ERROR`)
+	expect("GET", "/health", "", 503, `{"health":"false","reason":"RANGE ERROR:`)
 	expect("GET", "/health?serializable=true", "", 200, `{"health":"true"`)
+	expect("GET", "/livez", "", 200, "ok")
+	expect("GET", "/readyz", "", 503, "[-]linearizable_read failed: etcdserver: ")
+	expect("GET", "/readyz/linearizable_read", "", 503, "[-]linearizable_read failed: etcdserver: ")
 	n.Replicator.SetLeader(false)
 	expect("GET", "/health", "", 503, `"health":"false"`)
 }

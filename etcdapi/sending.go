@@ -7,9 +7,6 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/encoding"
-	grpcproto "google.golang.org/grpc/encoding/proto"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/kv/command"
@@ -63,20 +60,6 @@ func (*sending) Get(bytes int) *[]byte { return new(make([]byte, bytes)) }
 
 // Put implements mem.BufferPool. Nothing is kept.
 func (s *sending) Put(*[]byte) { s.counted.end() }
-
-// codec is gRPC's own, which knows messages that are counted.
-type codec struct{ encoding.CodecV2 }
-
-func newCodec() codec { return codec{encoding.GetCodecV2(grpcproto.Name)} }
-
-// Marshal implements encoding.CodecV2.
-func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	s, ok := v.(*sending)
-	if !ok {
-		return c.CodecV2.Marshal(v)
-	}
-	return mem.BufferSlice{mem.NewBuffer(&s.encoded, s)}, nil
-}
 
 // reply counts the response to a request if it is large. It is refused if it only reads and its connection may not have
 // it: what has been done must be told.

@@ -141,6 +141,9 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 	if err := r.batch.Commit(pebble.NoSync); err != nil {
 		return err
 	}
+	if s.options.OnCommit != nil {
+		s.options.OnCommit(r.batch.CommitStats().TotalDuration)
+	}
 	for key, h := range r.latest {
 		r.latest[key] = h.keep()
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
 
 	"github.com/mimir-kv/mimir/kv/snapshot"
 	"github.com/mimir-kv/mimir/replication"
@@ -41,7 +40,7 @@ func openBranch(o Options, dir string) (*sideStore, error) {
 	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	marker, _, err := atomicfs.LocateMarker(o.FS, o.Dir, markerName)
+	marker, _, err := locateMarker(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*p
 	defer a.mu.Unlock()
 	a.opened = true
 	if a.fatal != nil {
-		a.room.stop()
+		a.room.end()
 		if !a.stuck {
 			go func() {
 				if <-done; db != nil {
@@ -79,7 +79,7 @@ func openPebble(path string, o *Options, cache *pebble.Cache, readOnly bool) (*p
 		return nil, nil, a.fatal
 	}
 	if err != nil {
-		a.room.stop()
+		a.room.end()
 		return nil, nil, a.explained(path, err)
 	}
 	a.room.opened()
@@ -137,6 +137,7 @@ func (a *failures) Fatalf(format string, args ...any) {
 	case a.tell == nil:
 		panic(err)
 	}
+	a.room.fails(err)
 	go a.tell(err)
 	select {}
 }
@@ -145,17 +146,22 @@ func (a *failures) Fatalf(format string, args ...any) {
 // and reports whether it does: Pebble has no way back from that failure, and could not be closed any more. Until then
 // the note waits. Whoever has the store is told, unless he closes it already.
 func (a *failures) outlives(p purpose, err error) bool {
+	return p == noting && err != nil && a.believed(fmt.Errorf("%s: %w", p, err))
+}
+
+// believed is outlives for whatever Pebble has no way back from.
+func (a *failures) believed(err error) bool {
 	a.mu.Lock()
 	opened := a.opened
 	a.mu.Unlock()
-	if p != noting || err == nil || !opened {
+	if !opened {
 		return false
 	}
 	r := a.room
 	select {
 	case <-r.closing:
 	default:
-		err = fmt.Errorf("kv: the store cannot go on: MANIFEST: %w", err)
+		err = fmt.Errorf("kv: the store cannot go on: %w", err)
 		a.logger.Error("pebble cannot go on", "err", err)
 		if a.tell == nil {
 			return false

@@ -128,6 +128,7 @@ func (g *generation) release() { g.mu.RUnlock() }
 func (g *generation) close() error {
 	g.room.stop() // whoever waits for room holds it
 	g.mu.Lock()
+	g.room.end()
 	defer g.mu.Unlock()
 	if g.closed {
 		return nil
@@ -154,6 +155,22 @@ func (c *current) acquire() (*generation, error) {
 		g.mu.RUnlock()
 		if c.Load() == g {
 			return nil, ErrClosed
+		}
+	}
+}
+
+// do does something with the current generation: again if another one took its place meanwhile, since then what failed
+// says nothing of what counts.
+func (c *current) do(f func(g *generation) error) error {
+	for {
+		g, err := c.acquire()
+		if err != nil {
+			return err
+		}
+		err = f(g)
+		g.release()
+		if err == nil || c.Load() == g {
+			return err
 		}
 	}
 }

@@ -17,12 +17,7 @@ import (
 // Checkpoint makes the new directory dir hold a durable copy of the store as of the last Apply or Begin, by hard
 // links. It takes as long as a flush of what was applied since the last Sync.
 func (s *Store) Checkpoint(dir string) error {
-	g, err := s.acquire()
-	if err != nil {
-		return err
-	}
-	defer g.release()
-	return checkpoint(g, dir)
+	return s.current.do(func(g *generation) error { return checkpoint(g, dir) })
 }
 
 func checkpoint(g *generation, dir string) error {
@@ -49,14 +44,15 @@ func checkpoint(g *generation, dir string) error {
 // Install replaces the content by the checkpoint in dir, which it leaves as it is, and returns once that is durable.
 // Reads under way end on the former content. Watchers go on where they are, or end with a *watch.CompactedError if
 // the new content does not have what they saw or still need. If meta is not nil it takes the place of the metadata in
-// the checkpoint. On an error the former content stays.
+// the checkpoint. On an error the former content stays; if nobody knows which one counts at the next start,
+// Options.OnFailure is told as well.
 func (s *Store) Install(dir string, meta *replication.Metadata) error {
 	g, name, err := s.stage(dir, meta)
 	if err != nil {
 		return fmt.Errorf("kv: install %s: %w", dir, asDamage(err))
 	}
 	if err := s.marker.Move(name); err != nil {
-		return errors.Join(fmt.Errorf("kv: install %s: %w", dir, err), g.discard(s.options.FS))
+		return errors.Join(fmt.Errorf("kv: install %s: %w", dir, err), setAside(&s.options, g, err))
 	}
 	old := s.current.Load()
 	s.watchers.Replace(g.now.Load().State, func() {
@@ -70,6 +66,17 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 		}
 	})
 	return nil
+}
+
+// setAside lets go of a generation to which the marker did not move, and keeps its files if it may have.
+func setAside(o *Options, g *generation, err error) error {
+	if !errors.Is(err, errTorn) {
+		return g.discard(o.FS)
+	}
+	if o.OnFailure != nil {
+		go o.OnFailure(fmt.Errorf("kv: the store cannot go on: %w", err))
+	}
+	return g.close()
 }
 
 // stage links the checkpoint in dir to where generations are, makes it durable, with meta in it, and opens it.
@@ -139,13 +146,7 @@ func (s *Store) Snapshot() (replication.Snapshot, error) {
 
 func (s *Store) copy() (*snapshot.Copy, error) {
 	dir := s.temporary()
-	g, err := s.acquire()
-	if err != nil {
-		return nil, err
-	}
-	err = checkpoint(g, dir)
-	g.release()
-	if err != nil {
+	if err := s.Checkpoint(dir); err != nil {
 		return nil, errors.Join(err, s.options.FS.RemoveAll(dir))
 	}
 	return snapshot.NewCopy(s.options.FS, dir), nil

@@ -4,6 +4,7 @@ package kv
 type Metrics struct {
 	Revision           int64
 	CompactRevision    int64 // -1 if never compacted
+	Keys               int   // that exist now; -1 if they are too many to be counted
 	Leases             int
 	Watchers           int
 	SlowWatchers       int    // those that read from disk, because they began in the past or cannot keep up
@@ -26,9 +27,13 @@ func (s *Store) Metrics() Metrics {
 	total := p.Total()
 	now := g.now.Load()
 	watchers, slow := s.watchers.Count()
+	keys := -1
+	if now.keys != nil {
+		keys = now.keys.Len()
+	}
 	return Metrics{
 		Revision: now.Revision, CompactRevision: now.Compact,
-		Leases: s.leases.Len(), Watchers: watchers, SlowWatchers: slow,
+		Keys: keys, Leases: s.leases.Len(), Watchers: watchers, SlowWatchers: slow,
 		TotalBytes: int64(p.DiskSpaceUsage()), InUseBytes: total.AggregateSize(),
 		MemTableBytes: p.MemTable.Size, CacheHits: p.BlockCache.Hits, CacheMisses: p.BlockCache.Misses,
 		WriteAmplification: total.WriteAmp(),

@@ -3,6 +3,7 @@ package kv
 import (
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -42,6 +43,10 @@ type Options struct {
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
 	Logger *slog.Logger
+	// OnCommit is told how long the engine took for each batch that was applied, by its own clock: what holds up
+	// whoever writes, when memory is not flushed or tables are not compacted fast enough, shows there. It is no sync:
+	// what is durable is in the log. May be nil, must not block.
+	OnCommit func(took time.Duration)
 	// OnFailure is told, on a goroutine of its own, that the open store cannot go on: a flush or a compaction failed
 	// for another reason than a full disk, or a file is not what was written (replication.ErrDamaged). What is applied
 	// from then on may never become durable, and Apply and Close may wait for ever, so the owner should end the

@@ -39,3 +39,14 @@ func PartingAt(s *Store, reigns []replication.Reign, at int) Parting {
 	}
 	return p
 }
+
+// RevisionAgo returns the revision n before the newest one of the history that s has: what lossy reigns jumped over is
+// none. 0 if there is none, or if it cannot be read.
+func RevisionAgo(s *Store, n int64) int64 {
+	g, err := s.acquire()
+	if err != nil {
+		return 0
+	}
+	defer g.release()
+	return g.now.Load().State.Ago(n)
+}

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/mimir-kv/mimir/kv/mvcc"
@@ -14,11 +15,14 @@ type reclaimed struct{ revision, compact int64 }
 // comes with further writes, of which there may be none. It may take long, and does nothing if nothing has changed
 // since it last did it all. It is called by one goroutine at a time. An error that is durable.Full has changed nothing.
 func Reclaim(ctx context.Context, s *Store) error {
-	g, err := s.acquire()
-	if err != nil {
-		return nil // closed
+	err := s.current.do(func(g *generation) error { return reclaim(ctx, s, g) })
+	if errors.Is(err, ErrClosed) {
+		return nil
 	}
-	defer g.release()
+	return err
+}
+
+func reclaim(ctx context.Context, s *Store, g *generation) error {
 	now := g.now.Load()
 	at := reclaimed{now.Revision, now.Compact}
 	if g.reclaimed == at || s.compactor.busy() {

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -53,9 +54,11 @@ type room struct {
 	logger *slog.Logger
 
 	once    sync.Once // of stop
+	over    sync.Once // of end
 	mu      sync.Mutex
 	open    bool          // before, whoever opens is told
-	closing chan struct{} // closed when nobody waits for room any more
+	closing chan struct{} // closed when no note waits for room any more
+	gone    chan struct{} // closed when nothing is tried again any more
 	lacks   map[purpose]*lack
 	flushes chan struct{}    // closed when a flush lacks room, and made anew
 	without bool             // Pebble believes of a note that it was written
@@ -63,7 +66,7 @@ type room struct {
 	copying map[string]error // why the directories of the checkpoints under way are not durable
 }
 
-// lack is that the last attempt found no room.
+// lack is that the last attempt found no room, or failed otherwise.
 type lack struct {
 	err   error
 	begun uint64 // what was free when it began
@@ -74,7 +77,7 @@ type lack struct {
 func newRoom(o *Options, dir string) *room {
 	return &room{
 		fs: o.FS, dir: dir, spare: uint64(max(0, o.SpareBytes)), clock: o.Clock, logger: o.Logger,
-		closing: make(chan struct{}), lacks: map[purpose]*lack{}, flushes: make(chan struct{}),
+		closing: make(chan struct{}), gone: make(chan struct{}), lacks: map[purpose]*lack{}, flushes: make(chan struct{}),
 		copying: map[string]error{},
 	}
 }
@@ -104,46 +107,57 @@ func (r *room) begin(p purpose) error {
 		before = *l
 	}
 	r.mu.Unlock()
-	r.rest(before)
+	r.rest(p, before)
 	return r.note(p, r.admit(p))
 }
 
 // rest waits until there is more room than there was, or for as long as it is time to try nevertheless.
-func (r *room) rest(l lack) {
+func (r *room) rest(p purpose, l lack) {
 	for waited := time.Duration(0); waited < l.pause; waited += firstRoomPause {
-		if free, ok := r.free(); ok && l.known && free > l.begun || !r.wait() {
+		if free, ok := r.free(); ok && l.known && free > l.begun || !r.wait(p) {
 			return
 		}
 	}
 }
 
-// wait waits for a moment, and reports whether it makes sense to wait on.
-func (r *room) wait() bool {
+// wait waits for a moment, and reports whether it makes sense to wait on. Who waits to note something holds what a
+// reader may wait for; the others pause for as long as readers hold the database, or they would try without a pause.
+func (r *room) wait(p purpose) bool {
+	over := r.gone
+	if p == noting {
+		over = r.closing
+	}
 	timer := r.clock.NewTimer(firstRoomPause)
 	defer timer.Stop()
 	select {
 	case <-timer.C():
 		return true
-	case <-r.closing:
+	case <-over:
 		return false
 	}
 }
 
-// note notes an error of what is done for a purpose, if it says that there is no room.
+// note notes an error of what is done for a purpose. If it says something else than that there is no room, a note is
+// not written again, and what waits for a flush is told.
 func (r *room) note(p purpose, err error) error {
-	if p == others || !durable.Full(err) {
+	full := durable.Full(err)
+	if err == nil || p == others || p == noting && !full {
 		return err
 	}
 	free, ok := r.free()
+	ok = ok && full // nothing else is over when there is more room
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.lacks[p]
 	if l == nil {
 		l = &lack{pause: firstRoomPause}
 		r.lacks[p] = l
+	}
+	if full && !durable.Full(l.err) {
 		r.logger.Warn("the store finds no room on its disk; nothing is lost, and it tries again", "for", p.String(),
 			"err", err)
-	} else {
+	}
+	if l.err != nil {
 		l.pause = min(2*l.pause, longestRoomPause)
 	}
 	l.err, l.begun, l.known = err, free, ok
@@ -156,13 +170,14 @@ func (r *room) note(p purpose, err error) error {
 
 // ended is told how an attempt ended.
 func (r *room) ended(p purpose, err error) {
-	if durable.Full(err) {
-		return // it was noted
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.lacks[p] != nil {
-		delete(r.lacks, p)
+	l := r.lacks[p]
+	if l == nil || durable.Full(err) || errors.Is(err, l.err) {
+		return // it was noted
+	}
+	delete(r.lacks, p)
+	if durable.Full(l.err) {
 		r.logger.Info("the store has found room again", "for", p.String())
 	}
 }
@@ -172,13 +187,14 @@ func (r *room) compactionEnded(i pebble.CompactionInfo) { r.ended(compacting, i.
 
 // lacking returns what found no room, and has not found any since.
 func (r *room) lacking() error {
-	if err := r.unflushed(); err != nil {
+	if err := r.unflushed(); durable.Full(err) {
 		return err
 	}
 	free, ok := r.free()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l := r.lacks[compacting]; l != nil && !(ok && l.known && free > l.begun) { // else it is about to be tried
+	l := r.lacks[compacting]
+	if l != nil && durable.Full(l.err) && !(ok && l.known && free > l.begun) { // else it is about to be tried
 		return l.err
 	}
 	return nil
@@ -203,8 +219,14 @@ func (r *room) unflushedHeld() error {
 	return nil
 }
 
-// stop ends all waits for room, once and for all.
+// stop ends the waits of notes for room, once and for all.
 func (r *room) stop() { r.once.Do(func() { close(r.closing) }) }
+
+// end ends all waits, once and for all: the database is being closed.
+func (r *room) end() {
+	r.stop()
+	r.over.Do(func() { close(r.gone) })
+}
 
 // unnoted reports whether Pebble believes of a note that it was written, and it was not: what it calls durable since
 // then is not, nor obsolete.
@@ -265,7 +287,7 @@ func (r *room) again(p purpose, err error) bool {
 		return false
 	}
 	_ = r.note(p, err)
-	return r.wait()
+	return r.wait(p)
 }
 
 // flush makes durable what a database holds, or says that there is no room for it: then it becomes durable later.

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
 
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/watch"
@@ -28,7 +27,7 @@ type Store struct {
 	options Options
 	bounds  bounds
 	cache   *pebble.Cache
-	marker  *atomicfs.Marker
+	marker  *marker
 	current current
 
 	watchers *watch.Hub
@@ -50,7 +49,7 @@ func Open(o Options) (*Store, error) {
 	if err := durable.MakeDir(pebblefs.New(o.FS), o.Dir); err != nil {
 		return nil, fmt.Errorf("kv: %w", err)
 	}
-	marker, name, err := atomicfs.LocateMarker(o.FS, o.Dir, markerName)
+	marker, name, err := locateMarker(o.FS, o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("kv: %w", err)
 	}
@@ -114,14 +113,10 @@ func (s *Store) Load() (*replication.Metadata, error) {
 }
 
 // Sync makes everything applied so far durable. If there is no room for that on the disk its error is
-// [durable.Full], nothing is lost, and it may be called again.
+// [durable.Full], nothing is lost, and it may be called again. What else keeps the store from it is its error at once,
+// and Options.OnFailure is told.
 func (s *Store) Sync() error {
-	g, err := s.acquire()
-	if err != nil {
-		return err
-	}
-	defer g.release()
-	if err := g.flush(); err != nil {
+	if err := s.current.do((*generation).flush); err != nil {
 		return fmt.Errorf("kv: sync: %w", asDamage(err))
 	}
 	return nil

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -232,8 +233,12 @@ type watchedDir struct {
 // Sync implements vfs.File.
 func (d watchedDir) Sync() error {
 	err := d.File.Sync()
-	if err != nil {
-		d.failures.Fatalf("sync %s: %v", d.name, err)
+	if err == nil {
+		return nil
 	}
-	return err
+	err = fmt.Errorf("sync %s: %w", d.name, err)
+	if !d.failures.believed(err) {
+		d.failures.Fatalf("%v", err)
+	}
+	return nil
 }

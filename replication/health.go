@@ -54,6 +54,14 @@ type HealthStatus struct {
 	CommitIndex  uint64 `json:"commitIndex"`
 	AppliedIndex uint64 `json:"appliedIndex"`
 
+	// LeaderChanges is how often this node came to know a leader of its region that it had not known before, since it
+	// started: the first one, and the same one again after there was none, count too.
+	LeaderChanges uint64 `json:"leaderChanges,omitempty"`
+	// ProposalsPending is how many writes that were asked of this node wait for their outcome. ProposalsFailed is how
+	// many had none but an error since it started; what was refused for what it is, and not tried, is not among them.
+	ProposalsPending int64  `json:"proposalsPending,omitempty"`
+	ProposalsFailed  uint64 `json:"proposalsFailed,omitempty"`
+
 	Role     Role     `json:"role"`
 	Primary  string   `json:"primary"` // the region believed to be primary
 	Epoch    Epoch    `json:"epoch"`
@@ -118,6 +126,8 @@ func (n *node) health() *HealthStatus {
 	status := n.group.Status()
 	cutOff := healthOfLeader(h, n, status)
 	h.Term, h.CommitIndex, h.LogBytes = status.Term, status.Commit, n.log.Bytes()
+	h.LeaderChanges = status.Leaders
+	h.ProposalsPending, h.ProposalsFailed = n.writes.pending.Load(), n.writes.failed.Load()
 	h.DiskStalled, h.DiskFull = status.DiskStalled, status.DiskFull
 	n.healthOfHistory(h)
 	h.Slots = n.slotStatuses(h)

@@ -76,6 +76,7 @@ type node struct {
 	fleet    *fleet.Watcher
 	leading  *leading
 	proposer *propose.Proposer
+	writes   writes
 	tracker  *slots.Tracker
 	slots    *slots.Slots
 	reads    *reads.Reads

@@ -2,8 +2,10 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/propose"
@@ -112,5 +114,31 @@ func write(ctx context.Context, n *node, cs []*Command, opts []ProposeOption) (*
 	if err != nil {
 		return nil, err
 	}
-	return n.proposer.Propose(ctx, cs, o)
+	n.writes.pending.Add(1)
+	defer n.writes.pending.Add(-1)
+	receipt, err := n.proposer.Propose(ctx, cs, o)
+	if isFailure(err) {
+		n.writes.failed.Add(1)
+	}
+	return receipt, err
+}
+
+// writes counts what was asked of this node.
+type writes struct {
+	pending atomic.Int64
+	failed  atomic.Uint64
+}
+
+// isFailure reports whether a write was tried and has no outcome: one that was refused for what it is was not, and one
+// that is in fewer regions than asked for has one.
+func isFailure(err error) bool {
+	if err == nil {
+		return false
+	}
+	for _, kind := range []error{ErrArgument, ErrTooLarge, ErrUnknownRegion, ErrUnderReplicated} {
+		if errors.Is(err, kind) {
+			return false
+		}
+	}
+	return true
 }

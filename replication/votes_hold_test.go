@@ -136,3 +136,58 @@ func TestWhatCannotBeHeld(t *testing.T) {
 		hold(time.Minute, replication.ErrArgument, "a hold would hold nothing")
 	})
 }
+
+// TestAnEndThatWaitsForVoters: while a hold is all that the primary goes on by, it does not end by order, and the
+// primary goes on; it ends as soon as a majority is back.
+func TestAnEndThatWaitsForVoters(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		f.holdFor(time.Hour)
+		f.kill("eu-1")
+		f.witness.Shutdown()
+		time.Sleep(time.Minute)
+		_, err := f.nodes["us-1"].Voting().Hold(f.t.Context(), 0)
+		if !errors.Is(err, replication.ErrNotReady) || !strings.Contains(err.Error(), "ends by itself as soon as") {
+			t.Errorf("ended while nobody answers: %v", err)
+		}
+		time.Sleep(time.Minute)
+		f.put("us-1", "c1")
+		if s := f.nodes["us-1"].Voting().Status(); s.Fenced || !s.HeldEnds || s.HeldLeft == 0 {
+			t.Errorf("%+v", s)
+		}
+		f.startWitness()
+		f.within(30*time.Second, "it has ended", func() bool {
+			s := f.nodes["us-1"].Voting().Status()
+			return s.HeldUntil.IsZero() && !s.HeldEnds && s.Holds
+		})
+		f.put("us-1", "c2")
+		f.start("eu-1")
+		f.eventually(values(0, 3))
+	})
+}
+
+// TestAHoldIsNotBegunAnew by a witness that is started again in it, nor by a region: when it is over, and as much again
+// as is between two notes of a voter, another region is made primary.
+func TestAHoldIsNotBegunAnew(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		began := time.Now()
+		f.holdFor(10 * time.Minute)
+		f.kill("us-1")
+		time.Sleep(8 * time.Minute)
+		f.witness.Shutdown()
+		f.startWitness()
+		f.kill("eu-1")
+		f.start("eu-1")
+		f.says("eu-1", "eu", "does not take over: us is held until 2000-01-01T00:1")
+		f.says("eu-1", "eu", "more at most as eu counts")
+		time.Sleep(time.Until(began.Add(10*time.Minute + 30*time.Second)))
+		if s := f.nodes["eu-1"].Voting().Status(); s.HeldUntil.IsZero() || s.HeldLeft != 0 {
+			t.Errorf("when it is over: %+v", s)
+		}
+		if _, err := f.nodes["eu-1"].Failover(f.t.Context(), "eu", true); err != nil {
+			t.Fatal(err)
+		}
+		f.put("eu-1", "c1")
+		f.start("us-1")
+		f.eventually(values(0, 2))
+	})
+}

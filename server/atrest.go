@@ -23,6 +23,8 @@ const (
 	encryptedFile = "ENCRYPTED"
 	// storeDir is that of the store.
 	storeDir = "kv"
+	// logDir is that of the library's log.
+	logDir = "wal"
 	// lockFile is held while a process uses the directory. Those that keep it make it too.
 	lockFile = "LOCK"
 	// ballastFile takes room on the disk and holds nothing.

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mimir-kv/mimir/replication/durable/atrest"
+	"github.com/mimir-kv/mimir/server/telemetry"
 )
 
 // KeyUse is which files of a data directory are under a key.
@@ -115,21 +116,19 @@ func rewrite(dir, keyFile string, logger *slog.Logger) (files int, bytes int64, 
 // surveyEvery is how old the figures about keys may be: they are made of the headers of all files.
 const surveyEvery = time.Minute
 
-var filesOfKey = prometheus.NewDesc("mimir_encryption_files",
+var filesOfKey = telemetry.Declare(telemetry.Gauge, "mimir_encryption_files",
 	"Files of the data directory by the key that they need, plain for none; no older than a minute. A key that has "+
-		"none may be taken away. Absent without encryption-key-file.", []string{"key", "active"}, nil)
+		"none may be taken away. Absent without encryption-key-file.", "key", "active")
 
 // keyMetrics tells how many files need which key.
 type keyMetrics struct {
+	telemetry.Unchecked
 	disk *disk
 
 	mu   sync.Mutex
 	made time.Time
 	uses []KeyUse
 }
-
-// Describe sends nothing: labels come and go with keys, so the collector is unchecked.
-func (m *keyMetrics) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (m *keyMetrics) Collect(out chan<- prometheus.Metric) {
@@ -146,6 +145,6 @@ func (m *keyMetrics) Collect(out chan<- prometheus.Metric) {
 		m.uses, m.made = uses, time.Now()
 	}
 	for _, u := range m.uses {
-		gauges(out).set(filesOfKey, float64(u.Files), u.Key, fmt.Sprint(u.Active))
+		filesOfKey.Set(out, float64(u.Files), u.Key, fmt.Sprint(u.Active))
 	}
 }

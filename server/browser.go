@@ -58,11 +58,13 @@ func pageIn(r *http.Request, hosts []string) string {
 	return ""
 }
 
-// hostsOf returns the names in addresses.
-func hostsOf(addresses ...string) (list []string) {
-	for _, addr := range addresses {
-		if host, _, err := net.SplitHostPort(addr); err == nil && host != "" {
-			list = append(list, host)
+// hostsOf returns the names in lists of addresses.
+func hostsOf(lists ...string) (list []string) {
+	for _, text := range lists {
+		for _, a := range addresses(text) {
+			if host := a.Host(); host != "" {
+				list = append(list, host)
+			}
 		}
 	}
 	return list

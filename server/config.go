@@ -1,12 +1,14 @@
 package server
 
 import (
+	"strings"
 	"time"
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+	"github.com/mimir-kv/mimir/server/autocompact"
 )
 
 // Config is everything one node is told. What each key means, its default and its bounds stand in settings.go, once:
@@ -18,9 +20,9 @@ type Config struct {
 	Peers       grpctransport.Options
 	Limits      etcdapi.Limits
 
-	// Listen… are addresses to bind, host:port. ListenHTTP may be empty.
+	// Listen… are addresses to bind, as package address has them, several separated by commas. ListenHTTP may be empty.
 	ListenClient, ListenPeer, ListenHTTP string
-	// AdvertiseClient is where clients reach this node from outside.
+	// AdvertiseClient is where clients reach this node from outside, likewise.
 	AdvertiseClient string
 	// AdvertiseRegions says whose nodes clients are told of that ask for the members: own or all.
 	AdvertiseRegions string
@@ -55,6 +57,8 @@ type Config struct {
 	AuthTokenTTL time.Duration
 	BcryptCost   int
 
+	notes []string // of what was said and means nothing, for the log
+
 	LogLevel, LogFormat string
 	// MaxConnections is how many clients may be connected; 0 for what the limit of open files leaves.
 	MaxConnections int
@@ -68,8 +72,20 @@ type Config struct {
 	// quota, and for a reserve that fits the other sizes. Past either the fleet takes no writes.
 	QuotaBytes, DiskReserveBytes int64
 
+	// Compaction is what of the history is kept: auto-compaction-mode and auto-compaction-retention.
+	Compaction Compaction
+	// SlowRequest is how long a request may take before the log is told, 0 for any time.
+	SlowRequest time.Duration
+
 	// ShutdownTimeout bounds a stop in good order.
 	ShutdownTimeout time.Duration
+}
+
+// Compaction is a policy of package autocompact, as it is written.
+type Compaction struct{ Mode, Retention string }
+
+func (c Compaction) policy() (autocompact.Policy, error) {
+	return autocompact.Parse(c.Mode, c.Retention)
 }
 
 // Failover is by which rules the primary moves by itself, and who votes beside the regions.
@@ -101,6 +117,8 @@ type TLS struct {
 	Cert, Key string
 	// CA is a PEM file with the authorities trusted to sign the other side. Default: the machine's, for dialers.
 	CA string
+	// CRL is a file of lists of certificates that the authorities of CA have revoked: PEM, or one list of DER.
+	CRL string
 	// RequireClientCert makes a listener refuse whoever has no certificate signed by CA.
 	RequireClientCert bool
 	// Lenient says that RequireClientCert was set to false, where it would follow from CA.
@@ -129,10 +147,10 @@ func (c *Config) complete() {
 	r := &c.Replication
 	c.PeerTLS.complete()
 	if c.AdvertiseClient == "" {
-		c.AdvertiseClient = c.ListenClient
+		c.AdvertiseClient = reached(c.ListenClient)
 	}
 	if r.PeerAddr == "" {
-		r.PeerAddr = c.ListenPeer
+		r.PeerAddr, _, _ = strings.Cut(reached(c.ListenPeer), ",")
 	}
 	if r.Priority = c.Failover.Priority; r.Priority == 0 || r.ApplyDelay > 0 {
 		r.Priority = replication.NeverPrimary
@@ -150,10 +168,27 @@ func (c *Config) complete() {
 	}
 }
 
-// ClientURL is the advertised client address as a URL.
-func (c *Config) ClientURL() string {
-	if c.ClientTLS.Enabled() {
-		return "https://" + c.AdvertiseClient
+// reached returns the addresses of a list that others reach over the network; all if there is none.
+func reached(list string) string {
+	var found []string
+	for _, a := range addresses(list) {
+		if !a.Socket() && a.Reachable() {
+			found = append(found, a.String())
+		}
 	}
-	return "http://" + c.AdvertiseClient
+	if len(found) == 0 {
+		return list
+	}
+	return strings.Join(found, ",")
+}
+
+// ClientURL is the first advertised client address as a URL.
+func (c *Config) ClientURL() string { return c.ClientURLs()[0] }
+
+// ClientURLs are the advertised client addresses as URLs; at least one.
+func (c *Config) ClientURLs() (urls []string) {
+	for _, a := range addresses(c.AdvertiseClient) {
+		urls = append(urls, a.URL(c.ClientTLS.Enabled()))
+	}
+	return urls
 }

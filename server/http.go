@@ -1,7 +1,7 @@
 package server
 
 import (
-	"cmp"
+	"expvar"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/server/door"
 )
 
@@ -25,10 +25,9 @@ const (
 
 // routes are the handlers that the client port and listen-http are made of.
 type routes struct {
-	api      http.Handler // /health, /version and the JSON gateway
+	api      http.Handler // etcd's pages and the JSON gateway
 	admin    http.Handler
 	registry *prometheus.Registry
-	health   func() *replication.HealthStatus
 	guard    func(pattern string, h http.Handler) http.Handler
 }
 
@@ -38,13 +37,12 @@ func (r *routes) handle(mux *http.ServeMux, pattern string, h http.Handler) {
 }
 
 // client returns what the client port serves over HTTP/1.1.
-func (r *routes) client() http.Handler {
+func (r *routes) client(profiles bool) http.Handler {
 	mux := http.NewServeMux()
-	for _, pattern := range []string{"/health", "/version", "/v3/", "/v3beta/"} {
-		r.handle(mux, pattern, r.api)
-	}
+	r.handle(mux, "/v3/", r.api)
+	r.handle(mux, "/v3beta/", r.api)
 	r.handle(mux, "/mimir/v1/", r.admin)
-	r.observe(mux)
+	r.observe(mux, profiles)
 	return mux
 }
 
@@ -52,11 +50,21 @@ func (r *routes) client() http.Handler {
 // as well: otherwise this port, which asks for no certificate of client-tls.ca, would be a way around them.
 func (r *routes) private(admin, profiles bool) http.Handler {
 	mux := http.NewServeMux()
-	r.handle(mux, "/health", r.api)
-	r.handle(mux, "/version", r.api)
 	if admin {
 		r.handle(mux, "/mimir/v1/", r.admin)
 	}
+	r.observe(mux, profiles)
+	return mux
+}
+
+// observe adds what both ports serve.
+func (r *routes) observe(mux *http.ServeMux, profiles bool) {
+	for _, pattern := range etcdapi.PagePatterns() {
+		r.handle(mux, pattern, r.api)
+	}
+	r.handle(mux, "GET /metrics",
+		promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
+	r.handle(mux, "GET /debug/vars", expvar.Handler())
 	if profiles {
 		r.handle(mux, "/debug/pprof/", http.HandlerFunc(pprof.Index))
 		r.handle(mux, "/debug/pprof/cmdline", http.HandlerFunc(pprof.Cmdline))
@@ -64,28 +72,9 @@ func (r *routes) private(admin, profiles bool) http.Handler {
 		r.handle(mux, "/debug/pprof/symbol", http.HandlerFunc(pprof.Symbol))
 		r.handle(mux, "/debug/pprof/trace", http.HandlerFunc(pprof.Trace))
 	}
-	r.observe(mux)
-	return mux
 }
 
-func (r *routes) observe(mux *http.ServeMux) {
-	r.handle(mux, "GET /metrics",
-		promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
-	r.handle(mux, "GET /livez", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { probe(w, "") }))
-	r.handle(mux, "GET /readyz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		probe(w, notReady(r.health()))
-	}))
-}
-
-// notReady says why a node should get no clients, "" if it should.
-func notReady(h *replication.HealthStatus) string {
-	if h.Healthy {
-		return ""
-	}
-	return cmp.Or(h.Problem, "not healthy")
-}
-
-// probe answers in the form of etcd's /livez and /readyz.
+// probe answers for a witness in the form of etcd's /livez and /readyz.
 func probe(w http.ResponseWriter, problem string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if problem != "" {

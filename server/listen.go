@@ -1,13 +1,12 @@
 package server
 
 import (
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"syscall"
+	"slices"
 
+	"github.com/mimir-kv/mimir/server/address"
 	"github.com/mimir-kv/mimir/server/door"
 )
 
@@ -26,24 +25,22 @@ func listen(c *Config, shares door.Shares, o *Options, logger *slog.Logger) (*li
 		return nil, err
 	}
 	for _, port := range []struct {
-		key, addr string
+		key, list string
 		to        *net.Listener
 		most      int
+		secure    bool // addresses without a scheme
 	}{
-		{"listen-client", c.ListenClient, &l.client, shares.Clients},
-		{"listen-peer", c.ListenPeer, &l.peer, shares.Peers},
-		{"listen-http", c.ListenHTTP, &l.http, shares.HTTP},
+		{"listen-client", c.ListenClient, &l.client, shares.Clients, l.tls.client != nil},
+		{"listen-peer", c.ListenPeer, &l.peer, shares.Peers, false}, // the transport's business
+		{"listen-http", c.ListenHTTP, &l.http, shares.HTTP, l.tls.http != nil},
 	} {
-		if port.addr == "" {
+		if port.list == "" {
 			continue
 		}
-		bound, err := net.Listen("tcp", port.addr)
+		bound, err := address.Listen(addresses(port.list), c.listens(), port.secure)
 		if err != nil {
 			l.close()
-			if errors.Is(err, syscall.EADDRINUSE) {
-				return nil, fmt.Errorf("%s %s: the port is in use by another process", port.key, port.addr)
-			}
-			return nil, fmt.Errorf("%s %s: %w", port.key, port.addr, err)
+			return nil, fmt.Errorf("%s %w", port.key, err)
 		}
 		guarded := door.New(bound, door.Options{
 			Name: port.key, Most: port.most, Strangers: door.StrangersOf(port.most), Logger: logger,
@@ -51,10 +48,10 @@ func listen(c *Config, shares door.Shares, o *Options, logger *slog.Logger) (*li
 		*port.to, l.doors = guarded, append(l.doors, guarded)
 	}
 	if l.tls.client != nil {
-		l.client = tls.NewListener(l.client, l.tls.client)
+		l.client = address.Secured(l.client, l.tls.client)
 	}
 	if l.tls.http != nil && l.http != nil {
-		l.http = tls.NewListener(l.http, l.tls.http)
+		l.http = address.Secured(l.http, l.tls.http)
 	}
 	return l, nil
 }
@@ -65,4 +62,15 @@ func (l *listeners) close() {
 			one.Close()
 		}
 	}
+}
+
+// addresses returns those of a list that was validated.
+func addresses(list string) []address.Address {
+	found, _ := address.ParseList(list)
+	return found
+}
+
+// listens returns everything that this process listens at.
+func (c *Config) listens() []address.Address {
+	return slices.Concat(addresses(c.ListenClient), addresses(c.ListenPeer), addresses(c.ListenHTTP))
 }

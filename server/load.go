@@ -19,10 +19,14 @@ import (
 // the refused value.
 var ErrConfig = errors.New("configuration")
 
-// Load reads the file (none if empty), then the environment, then the flags that were set, fills defaults and
-// validates. All errors are ErrConfig.
+// Load reads the variables of etcd, the file (none if empty), then the environment, then the flags that were set, fills
+// defaults and validates. All errors are ErrConfig.
 func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagSet) (*Config, error) {
 	c := DefaultConfig()
+	etcd := etcdGiven{values: map[string]string{}, schemes: map[string]string{}}
+	if err := etcd.environment(&c, lookupEnv); err != nil {
+		return nil, err
+	}
 	if file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -46,6 +50,14 @@ func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagS
 				return nil, fmt.Errorf("%w: --%s: %w", ErrConfig, s.name(), err)
 			}
 		}
+	}
+	if flags != nil {
+		if err := etcd.flags(&c, flags); err != nil {
+			return nil, err
+		}
+	}
+	if err := etcd.finish(&c); err != nil {
+		return nil, err
 	}
 	c.complete()
 	if err := c.Validate(); err != nil {

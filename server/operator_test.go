@@ -48,7 +48,7 @@ func TestEveryCallIsInTheTableOfRights(t *testing.T) {
 	}
 	r := &routes{api: http.NotFoundHandler(), guard: note}
 	r.admin = admin.NewHandler(admin.HandlerOptions{Guard: note})
-	r.client()
+	r.client(true)
 	r.private(true, true)
 	for name := range served {
 		if _, known := operator.Of(name); !known {

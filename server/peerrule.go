@@ -4,11 +4,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+	"github.com/mimir-kv/mimir/server/address"
 )
 
 // Values of peer-tls.bind.
@@ -85,11 +85,14 @@ func names(c *x509.Certificate, fleet, region, node string) bool {
 	return false
 }
 
-// exposed reports whether an address to listen at is reached from other machines.
-func exposed(listen string) bool {
-	host, _, err := net.SplitHostPort(listen)
-	ip := net.ParseIP(host)
-	return err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback())
+// exposed reports whether some address to listen at is reached from other machines.
+func exposed(list string) bool { return slices.ContainsFunc(addresses(list), address.Address.Exposed) }
+
+// readOn reports whether what comes to a listener passes in plaintext between machines; secure says that it has TLS.
+func readOn(list string, secure bool) bool {
+	return slices.ContainsFunc(addresses(list), func(a address.Address) bool {
+		return a.Exposed() && !a.Secure(secure)
+	})
 }
 
 // advice returns what is open on this node, and what to change: for the log at the start, and for status.
@@ -97,16 +100,18 @@ func (c *Config) advice() []string {
 	list := c.peerAdvice("listen-peer")
 	add := func(text string) { list = append(list, text) }
 	client := &c.ClientTLS
-	if !client.Enabled() && exposed(c.ListenClient) {
+	plain := readOn(c.ListenClient, client.Enabled())
+	if plain {
 		add("listen-client is plaintext and reached from other machines: set client-tls")
-	} else if client.Enabled() && !client.RequireClientCert {
+	}
+	if client.Enabled() && !client.RequireClientCert {
 		add("client-tls asks nobody for a certificate: whoever gets to listen-client may write and delete; set " +
 			"client-tls.ca and client-tls.require-client-cert")
 	}
-	if c.Operator.TokenFile != "" && !client.Enabled() && exposed(c.ListenClient) {
+	if c.Operator.TokenFile != "" && plain {
 		add("operators' tokens come in plaintext to listen-client: who reads the network has them; set client-tls")
 	}
-	if c.ListenHTTP != "" && !c.HTTPTLS.Enabled() && exposed(c.ListenHTTP) {
+	if readOn(c.ListenHTTP, c.HTTPTLS.Enabled()) {
 		add("listen-http is plaintext and reached from other machines: set http-tls")
 	}
 	return list

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/etcd/api/v3/authpb"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
@@ -62,8 +61,7 @@ func guardedPort(t *testing.T, block TLS) string {
 		t.Fatal(err)
 	}
 	both := sniff(tls.NewListener(bound, ports.client))
-	rpc := newRPCServer(newCallMetrics(prometheus.NewRegistry()), quiet,
-		append(n.API.ServerOptions(), grpc.ChainUnaryInterceptor(gate.Unary))...)
+	rpc := newRPCServer(append(n.API.ServerOptions(), grpc.ChainUnaryInterceptor(gate.Unary))...)
 	n.API.Register(rpc)
 	served := make(chan error, 1)
 	go func() { served <- rpc.Serve(both.grpc) }()

@@ -15,8 +15,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"google.golang.org/grpc"
 
 	"github.com/mimir-kv/mimir/etcdapi"
@@ -28,6 +26,7 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/operator"
+	"github.com/mimir-kv/mimir/server/telemetry"
 	"github.com/mimir-kv/mimir/server/trust"
 )
 
@@ -108,22 +107,33 @@ type server struct {
 	replicator *replication.MultiRegionReplicator
 	api        *etcdapi.API
 	rpc        *grpc.Server
+	slow       *slow
 	web        []*http.Server
 	gateway    context.CancelFunc
 	failed     chan error // a listener or the store that gave up
+
+	calls   *telemetry.Calls
+	traffic etcdapi.Traffic
+	times   *telemetry.Disk
+	checks  telemetry.Checks
+	wire    *telemetry.Wire
 }
 
 // open binds the ports and opens the store: everything that can be refused before the node joins anything.
 func open(c *Config, o Options) (*server, error) {
-	s := &server{config: c, version: o.Version, failed: make(chan error, 3)}
+	s := &server{config: c, version: o.Version, failed: make(chan error, 3), times: telemetry.NewDisk()}
 	plain := newLogger(c, o.LogTo)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
+	s.slow = newSlow(c.SlowRequest, s.logger)
 	if err := checkPlace(c.Replication.DataDir); err != nil {
 		return nil, err
 	}
 	warnings, err := c.fit(thisMachine(c.Replication.DataDir))
 	if err != nil {
 		return nil, err
+	}
+	for _, text := range c.notes {
+		s.logger.Info("a setting of etcd", "note", text)
 	}
 	for _, text := range warnings {
 		s.logger.Warn("limit", "err", text)
@@ -170,7 +180,7 @@ func (s *server) openStore() error {
 		store.CountedKeys = -1 // to the store, zero is its default
 	}
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, storeDir), s.logger, s.storeFailed
-	store.FS = s.disk.storeFS()
+	store.FS, store.OnCommit = s.disk.storeFS(), s.times.Commit
 	s.store, err = kv.Open(store)
 	if held != nil { // from here on the store keeps others out, and later the library
 		err = errors.Join(err, held.Close())
@@ -204,8 +214,8 @@ func (s *server) build(plain *slog.Logger) error {
 		return err
 	}
 	node := c.Replication
-	node.FS = s.disk.libraryFS()
-	node.Logger, node.ClientURLs, node.OnLeadership = plain, []string{c.ClientURL()}, s.onLeadership
+	node.FS = s.times.Log(s.disk.libraryFS(), filepath.Join(c.Replication.DataDir, logDir))
+	node.Logger, node.ClientURLs, node.OnLeadership = plain, c.ClientURLs(), s.onLeadership
 	node.CheckpointSpareBytes = 2 * max(node.CheckpointBytes, s.room.reserve) // they go before writes are refused
 	if node.CheckpointBytes == 0 {
 		node.CheckpointBytes = -1 // to the library, zero is its default
@@ -217,7 +227,8 @@ func (s *server) build(plain *slog.Logger) error {
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
-	s.replicator.SetTransport(peers)
+	s.wire = telemetry.NewWire(peers, c.Replication.RegionID, s.peers)
+	s.replicator.SetTransport(s.wire)
 	if dial := s.ports.tls.dial; dial != nil {
 		dial.OnChange(func() { time.AfterFunc(trust.DefaultGrace, peers.(grpctransport.Renewer).Renew()) })
 	}
@@ -225,11 +236,14 @@ func (s *server) build(plain *slog.Logger) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("%w: auth-token: %w", ErrConfig, err), peers.Close())
 	}
+	s.calls = telemetry.NewCalls(s.logger)
 	s.api = etcdapi.New(etcdapi.Options{
 		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
 		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
-		PeerTLS: c.PeerTLS.Enabled(), Unary: s.gate.Unary, Stream: s.gate.Stream, Operator: operator.Ruled,
+		PeerTLS: c.PeerTLS.Enabled(), Operator: operator.Ruled,
+		Unary: s.calls.Unary(s.slow.unary(s.gate.Unary)), Stream: s.calls.Stream(s.gate.Stream),
+		Traffic: &s.traffic, OnCheck: s.checks.Note,
 	})
 	return nil
 }
@@ -257,13 +271,9 @@ func (s *server) start(ctx context.Context) error {
 	if err := s.replicator.Start(ctx); err != nil {
 		return err
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newNodeMetrics(s.replicator.Health, s.figures), doorMetrics(s.ports.doors), auditMetrics{s.audit},
-		s.ports.tls.keeper, &keyMetrics{disk: s.disk})
-	s.rpc = newRPCServer(newCallMetrics(registry), s.logger, s.api.ServerOptions()...)
+	s.rpc = newRPCServer(s.api.ServerOptions()...)
 	s.api.Register(s.rpc)
+	s.calls.Know(s.rpc.GetServiceInfo())
 	gateway, cancel := context.WithCancel(context.Background())
 	s.gateway = cancel
 	api, err := s.api.HTTPHandler(gateway)
@@ -275,12 +285,12 @@ func (s *server) start(ctx context.Context) error {
 		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: s.gate.HTTP,
 	})
 	routes := &routes{
-		api: api, admin: handler, registry: registry, health: s.replicator.Health, guard: s.gate.HTTP,
+		api: api, admin: handler, registry: s.metrics(), guard: s.gate.HTTP,
 	}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.Serve(both.grpc) })
 	hosts := hostsOf(s.config.ListenClient, s.config.AdvertiseClient, s.config.ListenHTTP)
-	open := newHTTPServer(fromPages(routes.client(), hosts), s.logger)
+	open := newHTTPServer(fromPages(routes.client(s.config.Pprof), hosts), s.logger)
 	s.web = append(s.web, open)
 	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {
@@ -291,6 +301,8 @@ func (s *server) start(ctx context.Context) error {
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}
 	go s.watchRoom(gateway)
+	go s.wire.Probe(gateway)
+	go s.compactHistory(gateway)
 	go s.ports.tls.keeper.Run(gateway)
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())
@@ -315,15 +327,6 @@ func (s *server) serve(key string, run func() error) {
 			s.failed <- fmt.Errorf("%s: %w", key, err)
 		}
 	}()
-}
-
-func (s *server) figures() storeFigures {
-	m := s.store.Metrics()
-	free, err := s.freeBytes()
-	return storeFigures{
-		revision: m.Revision, compacted: m.CompactRevision, bytes: m.TotalBytes, bytesInUse: m.InUseBytes,
-		alarms: len(s.store.Alarms()), free: free, freeKnown: err == nil, reserve: s.room.reserve,
-	}
 }
 
 func (s *server) node() admin.Node {

@@ -66,7 +66,12 @@ func of[T any](key, kind, meaning string, preset T, at func(*Config) *T, v form[
 			*at(c) = value
 			return nil
 		},
-		decode: func(c *Config, n *yaml.Node) error { return n.Decode(at(c)) },
+		decode: func(c *Config, n *yaml.Node) error {
+			if n.Kind == yaml.MappingNode { // which would be added to what was there
+				*at(c) = *new(T)
+			}
+			return n.Decode(at(c))
+		},
 	}
 }
 
@@ -74,6 +79,22 @@ func text(key, preset, meaning string, at func(*Config) *string) setting {
 	return of(key, "string", meaning, preset, at, form[string]{
 		func(s string) (string, error) { return s, nil }, func(s string) string { return s },
 	})
+}
+
+// places is a list of addresses, written as one text: see package address.
+func places(key, preset, meaning string, at func(*Config) *string) setting {
+	s := text(key, preset, meaning, at)
+	s.kind = "addresses"
+	s.decode = func(c *Config, n *yaml.Node) error {
+		if n.Kind != yaml.SequenceNode {
+			return n.Decode(at(c))
+		}
+		var list []string
+		err := n.Decode(&list)
+		*at(c) = strings.Join(list, ",")
+		return err
+	}
+	return s
 }
 
 func yesOrNo(key, meaning string, at func(*Config) *bool) setting {
@@ -199,6 +220,13 @@ func shared(key string) string {
 	return ""
 }
 
+// alsoTaking has the setting take another way to write its values as well, which words translates.
+func (s setting) alsoTaking(words func(string) string) setting {
+	set := s.set
+	s.set = func(c *Config, text string) error { return set(c, words(text)) }
+	return s
+}
+
 // flagValue adapts a setting of one Config to pflag.Value.
 type flagValue struct {
 	*setting
@@ -219,4 +247,5 @@ func AddFlags(flags *pflag.FlagSet) {
 			f.NoOptDefVal = "true"
 		}
 	}
+	addEtcdFlags(flags)
 }

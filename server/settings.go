@@ -12,6 +12,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+	"github.com/mimir-kv/mimir/server/autocompact"
 )
 
 // section is a heading of docs/configuration.md and the settings below it.
@@ -40,9 +41,9 @@ var sections = []section{
 			func(c *Config) *string { return &c.EncryptionKeyFile }),
 	}},
 	{"Addresses", []setting{
-		text("listen-client", "127.0.0.1:2379", "where clients connect: gRPC and HTTP on one port",
+		places("listen-client", "127.0.0.1:2379", "where clients connect: gRPC and HTTP on one port",
 			func(c *Config) *string { return &c.ListenClient }),
-		text("advertise-client", "",
+		places("advertise-client", "",
 			"where clients reach this node from outside; as `listen-client` if not set, which must then name "+
 				"a host",
 			func(c *Config) *string { return &c.AdvertiseClient }),
@@ -51,13 +52,14 @@ var sections = []section{
 				"those of this region, or `all`, those of the other regions too, as `region/name`; with `all` such "+
 				"clients outlive the loss of a region, and may use a distant one",
 			func(c *Config) *string { return &c.AdvertiseRegions }),
-		text("listen-peer", "127.0.0.1:2380", "where other nodes connect, of this region and of the others",
+		places("listen-peer", "127.0.0.1:2380",
+			"where other nodes connect, of this region and of the others; each `host:port` alone",
 			func(c *Config) *string { return &c.ListenPeer }),
 		text("advertise-peer", "",
-			"where other nodes reach this one; as `listen-peer` if not set; equal to this node's entry in "+
-				"`nodes`",
+			"where other nodes reach this one, `host:port`; as the first of `listen-peer` if not set; equal to this "+
+				"node's entry in `nodes`",
 			func(c *Config) *string { return &c.Replication.PeerAddr }),
-		text("listen-http", "",
+		places("listen-http", "",
 			"port for `/metrics`, `/health`, `/livez`, `/readyz`, `/version`, plaintext without `http-tls`; without "+
 				"`client-tls` also the operator's calls; not opened if not set",
 			func(c *Config) *string { return &c.ListenHTTP }),
@@ -194,7 +196,7 @@ var sections = []section{
 			func(c *Config) *string { return &c.AuthToken }),
 		duration("auth-token-ttl", token.DefaultTTL, time.Second, 24*time.Hour,
 			"how long a simple token counts; clients that know the password get another one by themselves",
-			func(c *Config) *time.Duration { return &c.AuthTokenTTL }),
+			func(c *Config) *time.Duration { return &c.AuthTokenTTL }).alsoTaking(secondsOfEtcd),
 		count("bcrypt-cost", bcrypt.DefaultCost, bcrypt.MinCost, etcdapi.MaxBcryptCost,
 			"what hashing a new password costs, each step twice as much as the one before, also at each login",
 			func(c *Config) *int { return &c.BcryptCost }),
@@ -202,9 +204,9 @@ var sections = []section{
 	{"Log", []setting{
 		text("log-level", "info",
 			"`debug`, `info`, `warn` or `error`; the log goes to standard error, one event a line",
-			func(c *Config) *string { return &c.LogLevel }),
+			func(c *Config) *string { return &c.LogLevel }).alsoTaking(levelOfEtcd),
 		text("log-format", "text", "`text` or `json`",
-			func(c *Config) *string { return &c.LogFormat }),
+			func(c *Config) *string { return &c.LogFormat }).alsoTaking(formatOfEtcd),
 	}},
 	{"Limits and sizes", []setting{
 		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1<<10, replication.CommandBytesLimit,
@@ -224,18 +226,27 @@ var sections = []section{
 		size("quota-backend-bytes", 0, 0, unbounded,
 			"what the store may take on this node's disk; beyond it the fleet takes no writes but deletes, see "+
 				"[operating.md](operating.md#when-a-disk-fills-up); 0 for no bound but the disk's",
-			func(c *Config) *int64 { return &c.QuotaBytes }).orNone(16 << 20),
+			func(c *Config) *int64 { return &c.QuotaBytes }).orNone(16 << 20).alsoTaking(quotaOfEtcd),
 		size("disk-reserve-bytes", 0, 0, unbounded,
 			"what has to be free on the disk of `data-dir`; with less the same happens; 0 for twice "+
 				"`mem-table-bytes` and `segment-bytes` together, or a quarter of the disk if that is less",
 			func(c *Config) *int64 { return &c.DiskReserveBytes }).orNone(16 << 20),
+		text("auto-compaction-mode", autocompact.Periodic,
+			"what `auto-compaction-retention` counts: `periodic`, time; `revision`, revisions. As in etcd",
+			func(c *Config) *string { return &c.Compaction.Mode }),
+		text("auto-compaction-retention", "0",
+			"how much of the history is kept, for watches and reads of the past, when the node that takes the fleet's "+
+				"writes compacts it by itself: a duration of 1s to 8784h, or a number of hours, once in that time and "+
+				"at least hourly; or a number of revisions, every five minutes. Set it on all nodes of all regions; "+
+				"0: nobody compacts but clients",
+			func(c *Config) *string { return &c.Compaction.Retention }),
 		count("max-connections", 0, 0, 1<<20,
 			"most client connections; 0 for what the limit of open files leaves beside files and other nodes, up "+
 				"to 16384; beyond it they are closed as soon as they come",
 			func(c *Config) *int { return &c.MaxConnections }),
 		count("max-concurrent-streams", etcdapi.DefaultStreams, 16, math.MaxInt32,
 			"most requests, watches included, under way on one client connection; others wait at the client",
-			func(c *Config) *int { return &c.Limits.Streams }),
+			func(c *Config) *int { return &c.Limits.Streams }).alsoTaking(streamsOfEtcd),
 		size("cache-bytes", kv.DefaultCacheBytes, 1<<20, unbounded,
 			"memory for hot blocks of the store; the values written or read last take up to half as much "+
 				"beside it",
@@ -306,6 +317,10 @@ var sections = []section{
 		duration("watch-progress-interval", etcdapi.DefaultProgressInterval, 100*time.Millisecond, 24*time.Hour,
 			"how often a quiet watch that asked for it is told of its progress",
 			func(c *Config) *time.Duration { return &c.Limits.ProgressInterval }),
+		duration("warning-unary-request-duration", 300*time.Millisecond, 0, time.Hour,
+			"the log is told of a request that takes longer, of ten in ten seconds at most, and of how many others "+
+				"did; not of watches and other streams; 0 for none",
+			func(c *Config) *time.Duration { return &c.SlowRequest }),
 		duration("leader-timeout", etcdapi.DefaultLeaderTimeout, time.Millisecond, time.Hour,
 			"how long a stream that requires a leader outlives the loss of it",
 			func(c *Config) *time.Duration { return &c.Limits.LeaderTimeout }),
@@ -344,6 +359,8 @@ func files(key, whom, authorities string, at func(*Config) *TLS) []setting {
 		text(key+".cert", "", cert, func(c *Config) *string { return &at(c).Cert }),
 		text(key+".key", "", "PEM file: its key", func(c *Config) *string { return &at(c).Key }),
 		text(key+".ca", "", "PEM file: "+authorities, func(c *Config) *string { return &at(c).CA }),
+		text(key+".crl", "", "file of lists of certificates that the authorities of `ca` have revoked, PEM or one list of DER",
+			func(c *Config) *string { return &at(c).CRL }),
 		asks,
 	}
 }

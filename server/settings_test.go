@@ -65,7 +65,7 @@ var wiring = map[reflect.Type]map[string]string{
 // probes are values of each kind that are nobody's default.
 var probes = map[string]string{
 	"string": "x", "bool": "true", "int": "7", "size": "7", "duration": "7s", "name=addr,…": "a=b:1",
-	"region=addr,…": "a=b:1",
+	"region=addr,…": "a=b:1", "addresses": "a:1",
 }
 
 // Every field of the library's configuration, of the store's options, of the transport's and of the API's limits has a

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"regexp"
-	"strconv"
+	"strings"
 	"time"
+
+	"github.com/mimir-kv/mimir/server/address"
 )
 
 var nameFormat = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
@@ -59,29 +60,43 @@ func (c *Config) validateNames() error {
 }
 
 func (c *Config) validateAddresses() error {
-	listen := map[string]string{}
+	type place struct {
+		key string
+		address.Address
+	}
+	var taken []place
 	for _, f := range []struct {
-		key, text          string
-		reachable, present bool
+		key, text string
+		check     func(key, list string) ([]address.Address, error)
 	}{
-		{"listen-client", c.ListenClient, false, true},
-		{"advertise-client", c.AdvertiseClient, true, true},
-		{"listen-peer", c.ListenPeer, false, true},
-		{"advertise-peer", c.Replication.PeerAddr, true, true},
-		{"listen-http", c.ListenHTTP, false, c.ListenHTTP != ""},
+		{"listen-client", c.ListenClient, c.ClientTLS.validateListen},
+		{"advertise-client", c.AdvertiseClient, validateAdvertised},
+		{"listen-peer", c.ListenPeer, validatePeers},
+		{"listen-http", c.ListenHTTP, c.HTTPTLS.validateListen},
 	} {
-		if !f.present {
+		if f.key == "listen-http" && f.text == "" {
 			continue
 		}
-		if err := checkAddress(f.text, f.reachable); err != nil {
-			return fmt.Errorf("%s %q: %w", f.key, f.text, err)
+		list, err := f.check(f.key, f.text)
+		if err != nil {
+			return err
 		}
-		if _, port, _ := net.SplitHostPort(f.text); !f.reachable && port != "0" {
-			if other, taken := listen[f.text]; taken {
-				return fmt.Errorf("%s and %s are both %q", other, f.key, f.text)
+		for _, a := range list { // what is advertised is listened at elsewhere, or by the same key
+			if f.key == "advertise-client" {
+				break
 			}
-			listen[f.text] = f.key
+			for _, b := range taken {
+				if a.Meet(b.Address) && a == b.Address {
+					return fmt.Errorf("%s and %s are both %q", b.key, f.key, a.String())
+				} else if a.Meet(b.Address) {
+					return fmt.Errorf("%s %q and %s %q are the same port", b.key, b.String(), f.key, a.String())
+				}
+			}
+			taken = append(taken, place{f.key, a})
 		}
+	}
+	if err := checkAddress(c.Replication.PeerAddr, true); err != nil {
+		return fmt.Errorf("advertise-peer %q: %w", c.Replication.PeerAddr, err)
 	}
 	if c.AdvertiseRegions != advertiseOwn && c.AdvertiseRegions != advertiseAll {
 		return fmt.Errorf("advertise-regions %q: use %s or %s", c.AdvertiseRegions, advertiseOwn, advertiseAll)
@@ -95,20 +110,68 @@ func (c *Config) validateAddresses() error {
 	return nil
 }
 
+// eachAddress checks every address of a list, and returns them.
+func eachAddress(key, list string, check func(address.Address) error) (found []address.Address, err error) {
+	for _, text := range address.Split(list) {
+		a, err := address.Parse(text)
+		if err == nil {
+			err = check(a)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s %q: %w", key, text, err)
+		}
+		found = append(found, a)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s %q: want host:port", key, list)
+	}
+	return found, nil
+}
+
+// validateListen checks where a listener is that the block secures.
+func (t TLS) validateListen(key, list string) ([]address.Address, error) {
+	return eachAddress(key, list, func(a address.Address) error {
+		if a.Secure(false) && !t.Enabled() {
+			return fmt.Errorf("%s wants TLS, and %s is not set", a.Scheme, strings.Replace(key, "listen-", "", 1)+"-tls")
+		}
+		return nil
+	})
+}
+
+func validateAdvertised(key, list string) ([]address.Address, error) {
+	return eachAddress(key, list, func(a address.Address) error {
+		if !a.Reachable() {
+			return errUnreachable
+		}
+		return nil
+	})
+}
+
+// validatePeers checks where other nodes come to: whether with TLS is said by peer-tls alone.
+func validatePeers(key, list string) ([]address.Address, error) {
+	return eachAddress(key, list, func(a address.Address) error {
+		if a.Scheme != "" {
+			return errors.New("want host:port alone: nodes have one port, and peer-tls says whether it has TLS")
+		}
+		return nil
+	})
+}
+
+var errUnreachable = errors.New("others cannot dial it; set an address with a host and a port")
+
 // checkAddress wants host:port, and a host and port that others can dial if reachable.
 func checkAddress(text string, reachable bool) error {
-	host, port, err := net.SplitHostPort(text)
-	if err != nil {
-		return fmt.Errorf("want host:port")
+	a, err := address.Parse(text)
+	switch {
+	case err != nil:
+		return err
+	case a.Scheme != "":
+		return errors.New("want host:port, without a scheme")
+	case reachable && !a.Reachable():
+		return errUnreachable
+	default:
+		return nil
 	}
-	n, err := strconv.Atoi(port)
-	if err != nil || n < 0 || n > 65535 {
-		return fmt.Errorf("port %q is not between 0 and 65535", port)
-	}
-	if ip := net.ParseIP(host); reachable && (host == "" || n == 0 || (ip != nil && ip.IsUnspecified())) {
-		return fmt.Errorf("others cannot dial it; set an address with a host and a port")
-	}
-	return nil
 }
 
 func (c *Config) validateTopology() error {
@@ -198,6 +261,8 @@ func (t TLS) validate(listener bool) error {
 		return fmt.Errorf("cert %q and key %q belong together", t.Cert, t.Key)
 	case t.Enabled() && listener && t.Cert == "":
 		return fmt.Errorf("ca %q without cert and key", t.CA)
+	case t.CRL != "" && t.CA == "":
+		return errors.New("crl needs ca")
 	case t.RequireClientCert && t.CA == "":
 		return errors.New("require-client-cert needs ca")
 	default:
@@ -227,6 +292,9 @@ func (c *Config) validateLimits() error {
 		if low.number(c) > high.number(c) {
 			return fmt.Errorf("%s %s is above %s, which is %s", low.key, low.get(c), high.key, high.get(c))
 		}
+	}
+	if _, err := c.Compaction.policy(); err != nil {
+		return fmt.Errorf("auto-compaction: %w", err)
 	}
 	r := &c.Replication
 	election := r.TickInterval * time.Duration(r.ElectionTicks)

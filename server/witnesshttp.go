@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mimir-kv/mimir/server/telemetry"
 )
 
 // serveHTTP serves metrics and health, if they are wanted. What it returns is closed when that is over.
@@ -20,8 +22,8 @@ func (c *crew) serveHTTP() <-chan struct{} {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), doorMetrics(c.ports.doors),
-		c.ports.keeper, crewMetrics{c})
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), doorMetrics{doors: c.ports.doors},
+		c.ports.keeper, crewMetrics{crew: c})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { probe(w, "") })
@@ -66,33 +68,26 @@ func (c *crew) problem(fleets []string) string {
 }
 
 // crewMetrics are the figures of a witness, read when they are scraped.
-type crewMetrics struct{ *crew }
+type crewMetrics struct {
+	telemetry.Unchecked
+	*crew
+}
 
 var (
-	witnessServing = prometheus.NewDesc("mimir_witness_serving",
-		"1 if the witness votes in the fleet, 0 if it cannot; its log says why.", []string{"fleet", "name"}, nil)
-	witnessEpoch = prometheus.NewDesc("mimir_witness_epoch",
-		"Epoch of the last vote of the witness in the fleet; absent while it is not served.",
-		[]string{"fleet", "name"}, nil)
+	witnessServing = telemetry.Declare(telemetry.Gauge, "mimir_witness_serving",
+		"1 if the witness votes in the fleet, 0 if it cannot; its log says why.", "fleet", "name")
+	witnessEpoch = telemetry.Declare(telemetry.Gauge, "mimir_witness_epoch",
+		"Epoch of the last vote of the witness in the fleet; absent while it is not served.", "fleet", "name")
 )
-
-// Describe implements prometheus.Collector.
-func (crewMetrics) Describe(out chan<- *prometheus.Desc) {
-	out <- witnessServing
-	out <- witnessEpoch
-}
 
 // Collect implements prometheus.Collector.
 func (m crewMetrics) Collect(out chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.seats {
-		serving := 0.0
 		if s.witness != nil {
-			serving = 1
-			out <- prometheus.MustNewConstMetric(witnessEpoch, prometheus.GaugeValue, float64(s.witness.Promised()),
-				s.fleet, s.name)
+			witnessEpoch.Set(out, float64(s.witness.Promised()), s.fleet, s.name)
 		}
-		out <- prometheus.MustNewConstMetric(witnessServing, prometheus.GaugeValue, serving, s.fleet, s.name)
+		witnessServing.SetTruth(out, s.witness != nil, s.fleet, s.name)
 	}
 }

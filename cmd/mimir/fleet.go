@@ -241,10 +241,7 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 	}
 	fmt.Fprintf(w, "charter %d of epoch %d: %s; lease %s%s\n", v.Charter, v.Epoch,
 		moves(len(v.Voters), v.Automatic, v.Paused), v.Lease, former)
-	if !v.HeldUntil.IsZero() {
-		fmt.Fprintf(w, "it is held until %s: it stays where it is, and goes on while other voters are away\n",
-			v.HeldUntil.UTC().Format(time.RFC3339))
-	}
+	printHold(w, v)
 	switch {
 	case v.Fenced:
 		fmt.Fprintf(w, "%s is fenced for %.1f s: it acknowledges nothing\n", v.For, v.FencedFor.Seconds())
@@ -274,6 +271,23 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 			state = fmt.Sprintf("for %.1f s: %s", o.ProblemFor.Seconds(), o.Problem)
 		}
 		fmt.Fprintf(w, "  %-16s priority %-4d %s\n", o.ID, o.Priority, state)
+	}
+}
+
+// printHold says what is known of a hold: not that it is on, where it is over by now and only its end was not heard of.
+func printHold(w io.Writer, v *replication.VoteStatus) {
+	until := v.HeldUntil.UTC().Format(time.RFC3339)
+	switch {
+	case v.HeldUntil.IsZero():
+	case v.HeldLeft == 0:
+		fmt.Fprintf(w, "it was held until %s: that is over by now at the latest, and its end is not heard of yet\n",
+			until)
+	case v.HeldEnds:
+		fmt.Fprintf(w, "it is held until a majority of the voters answers, at most until %s: its end was ordered\n",
+			until)
+	default:
+		fmt.Fprintf(w, "it is held until %s, for %v more at most: it stays where it is, and goes on while other voters "+
+			"are away\n", until, v.HeldLeft.Round(time.Second))
 	}
 }
 

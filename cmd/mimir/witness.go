@@ -51,6 +51,7 @@ func newWitness() *cobra.Command {
 	f.StringVar(&o.TLS.Cert, "peer-tls-cert", "", "its certificate, PEM")
 	f.StringVar(&o.TLS.Key, "peer-tls-key", "", "the key of it, PEM")
 	f.StringVar(&o.TLS.CA, "peer-tls-ca", "", "authorities trusted to sign nodes, PEM")
+	f.StringVar(&o.TLS.CRL, "peer-tls-crl", "", "certificates that these authorities have revoked, PEM or DER")
 	f.BoolVar(&o.TLS.RequireClientCert, "peer-tls-require-client-cert", false,
 		"refuse nodes without a certificate; with --peer-tls-ca unless it is set to false")
 	f.StringSliceVar(&w.commonNames, "peer-tls-allowed-cn", nil, "common names of nodes' certificates")

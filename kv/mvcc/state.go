@@ -74,6 +74,19 @@ func (s *State) Before(rev int64) int64 {
 	return 0
 }
 
+// Ago returns the revision n before the newest one, gaps not counted; 0 if there is none, or if it is compacted.
+func (s *State) Ago(n int64) int64 {
+	rev := s.Revision
+	for i := len(s.Gaps) - 1; i >= 0 && rev-n < s.Gaps[i].Base; i-- {
+		n -= rev - s.Gaps[i].Base + 1
+		rev = s.Gaps[i].Before
+	}
+	if rev -= n; rev < max(s.Compact, FirstRevision) {
+		return 0
+	}
+	return rev
+}
+
 // Lost says whether a watcher that was sent everything up to upTo, and wants nothing below minimum, can go on: 0, or
 // the revision at which the history resumes for it. What it was sent inside a gap is no part of this history; what it
 // was sent before a gap is. What it was sent above the revision belongs to a history that this one is not.

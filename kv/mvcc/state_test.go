@@ -110,3 +110,20 @@ func TestValidFindsWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// What a lossy reign jumped over is no revision: going back by one crosses a gap of any size.
+func TestAgoCountsNoGaps(t *testing.T) {
+	s := &State{Revision: 105, Compact: 5, Gaps: []Gap{{Before: 10, Base: 50}, {Before: 52, Base: 100}}}
+	for n, want := range map[int64]int64{
+		0: 105, 5: 100, 6: 52, 8: 50, 9: 10, 14: 5, 15: 0, 1000: 0,
+	} {
+		if got := s.Ago(n); got != want {
+			t.Errorf("%d ago is %d, want %d", n, got, want)
+		}
+	}
+	for n, want := range map[int64]int64{0: 1, 1: 0} {
+		if got := newState().Ago(n); got != want {
+			t.Errorf("in an empty store %d ago is %d, want %d", n, got, want)
+		}
+	}
+}

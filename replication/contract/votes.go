@@ -17,6 +17,11 @@ type VoteStatus struct {
 	Former time.Duration `json:"formerLeaseNanos,omitempty"`
 	// HeldUntil is until when the primary is held, by the wall clock of who ordered it; zero: it is not.
 	HeldUntil time.Time `json:"heldUntil,omitzero"`
+	// HeldLeft is how much may be left of that, as this node counts; zero: it is over at the latest, and if HeldUntil is
+	// not zero, this node has not heard of its end.
+	HeldLeft time.Duration `json:"heldLeftNanos,omitempty"`
+	// HeldEnds says, at the leader of the primary, that its end was ordered, and waits for a majority of the voters.
+	HeldEnds bool `json:"heldEnds,omitempty"`
 	// MaxLoss is how many acknowledged commands a failover may lose; the greatest number: any.
 	MaxLoss uint64 `json:"maxLoss"`
 	// The primary moves by itself at most FlapMoves times within FlapWithin (zero: as often as it may be), of which

@@ -121,9 +121,10 @@ func (v *Voter) Witness() bool {
 // Promise returns the longest time for which somebody may have promised, but for a hold.
 func (c *Charter) Promise() time.Duration { return max(c.Lease, c.Former) }
 
-// Guard returns the longest time for which somebody may have promised who has forgotten it.
+// Guard returns the longest time for which somebody may have promised who has forgotten it, but for a hold that is
+// counted.
 func (c *Charter) Guard() time.Duration {
-	if c.Hold != nil {
+	if c.Hold != nil && !c.Hold.Counted {
 		return max(c.Promise(), c.Hold.For)
 	}
 	return c.Promise()
@@ -200,6 +201,8 @@ type Ballot struct {
 	For      string
 	Handoff  uint64
 	Known    Known
+	// Count is how much is over of the charter's hold, if that is counted. Of nodes of LevelCount.
+	Count Count `json:",omitzero"`
 	// Moves are those for which it voted that move the primary by itself, the last ones. What becomes of an entry never
 	// depends on them: versions that do not keep them apply the same.
 	Moves []Move `json:",omitempty"`
@@ -236,7 +239,8 @@ func (s *State) Charter() *Charter {
 // Under returns s as it will be, but for the vote, once the region voted by the charter c, which is newer than its own.
 func (s *State) Under(c *Charter) *State {
 	next, b := *s, *s.Ballot
-	b.Charter, next.Ballot = *c, &b
+	b.keep(c)
+	next.Ballot = &b
 	return &next
 }
 

@@ -31,6 +31,9 @@ const (
 	OpDelay   Op = "delay"   // show the history late, up to Shown; Receipt says when more of it came
 	OpUndelay Op = "undelay" // show all of it again
 	OpCut     Op = "cut"     // end the history at Origin: what is behind it is saved, and nobody saw it; Claim begins
+
+	// Of nodes of LevelCount.
+	OpCount Op = "count" // how much of a hold is over
 )
 
 // Level returns the earliest level of nodes that understand such a control.
@@ -42,6 +45,8 @@ func (o Op) Level() Level {
 		return LevelBallots
 	case OpDelay, OpUndelay, OpCut:
 		return LevelDelay
+	case OpCount:
+		return LevelCount
 	default:
 		return LevelFirst
 	}
@@ -70,6 +75,9 @@ type Control struct {
 	Shown   Position  `json:"shown,omitempty"`   // delay
 	Of      time.Time `json:"of,omitzero"`       // delay, cut: when came what is shown then
 	Receipt *Receipt  `json:"receipt,omitempty"` // delay
+	// Of nodes of LevelCount.
+	Hold *Hold         `json:"hold,omitempty"` // count
+	Over time.Duration `json:"over,omitempty"` // count: of Hold
 	// Token lets its proposer know the control again when it is applied; it decides nothing.
 	Token uint64 `json:"token,omitempty"`
 }
@@ -85,6 +93,8 @@ func EncodeControl(c *Control) ([]byte, error) {
 	}
 	version := byte(FormatVersion)
 	switch level := c.Level(); {
+	case level >= LevelCount:
+		version = countVersion
 	case level >= LevelHold:
 		version = holdVersion
 	case level >= LevelDelay:

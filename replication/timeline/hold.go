@@ -12,6 +12,16 @@ type Hold struct {
 	// Until is when it is over by the wall clock of who ordered it: for people, and for a later leader of the primary.
 	// No promise counts by it.
 	Until time.Time `json:"until"`
+	// Counted says that every voter notes how much of it is over, so that who starts anew does not begin to count anew.
+	// Of nodes of LevelCount.
+	Counted bool `json:"counted,omitempty"`
+}
+
+// Count is a note of a voter that Over of its charter's hold is over: whatever it promised by it ends before the rest
+// is over as well, counted from when the note is seen. Number counts the notes.
+type Count struct {
+	Number uint64
+	Over   time.Duration
 }
 
 // MaxHold is the longest a primary may be held.
@@ -81,4 +91,27 @@ func (c *Charter) Ends(last Position) *Charter {
 		next.Hold, next.Under = nil, Under{c.Epoch, last}
 	}
 	return &next
+}
+
+// keep has the ballot go by the charter c. What was noted is of one hold.
+func (b *Ballot) keep(c *Charter) {
+	if !c.Hold.Same(b.Charter.Hold) {
+		b.Count = Count{}
+	}
+	b.Charter = *c
+}
+
+// count takes a note of how much of the hold is over: also of less than is noted, if somebody counted more slowly.
+func (m *Machine) count(c *Control) (Outcome, string, error) {
+	b := m.state.Ballot
+	switch {
+	case m.state.Charter() == nil || c.Hold == nil || !c.Hold.Counted || !c.Hold.Same(b.Charter.Hold):
+		return refusal("another hold, or none")
+	case c.Over < 0 || c.Over > c.Hold.For:
+		return refusal("%v of %v", c.Over, c.Hold.For)
+	}
+	next := *b
+	next.Count = Count{b.Count.Number + 1, c.Over}
+	m.state.Ballot = &next
+	return Applied, "", nil
 }

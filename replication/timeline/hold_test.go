@@ -9,14 +9,18 @@ import (
 // TestAHoldIsNotForOlderNodes, which would drop it, and vote while somebody relies on their promise; nor is what is to
 // be known of one afterwards.
 func TestAHoldIsNotForOlderNodes(t *testing.T) {
-	for what, change := range map[string]func(c *Charter){
-		"held":  func(c *Charter) { c.Hold = &Hold{For: time.Minute, Until: time.Unix(1, 0)} },
-		"ended": func(c *Charter) { c.Under = Under{1, 7} },
+	for what, test := range map[string]struct {
+		version byte
+		change  func(c *Charter)
+	}{
+		"held":    {holdVersion, func(c *Charter) { c.Hold = &Hold{For: time.Minute, Until: time.Unix(1, 0)} }},
+		"ended":   {holdVersion, func(c *Charter) { c.Under = Under{1, 7} }},
+		"counted": {countVersion, func(c *Charter) { c.Hold = &Hold{time.Minute, time.Unix(1, 0), true} }},
 	} {
 		s := chartered("eu")
-		change(&s.Ballot.Charter)
+		test.change(&s.Ballot.Charter)
 		record, err := s.EncodeRecord()
-		if err != nil || record[0] != holdVersion {
+		if err != nil || record[0] != test.version {
 			t.Fatalf("%s: a state of version %d, %v", what, record[0], err)
 		}
 		back, err := DecodeRecord(record, s.Cursor)
@@ -25,15 +29,60 @@ func TestAHoldIsNotForOlderNodes(t *testing.T) {
 			t.Errorf("%s: became %+v, %v", what, back.Ballot.Charter, err)
 		}
 		p, err := EncodeControl(&Control{Op: OpCharter, Charter: &s.Ballot.Charter})
-		if err != nil || p[0] != holdVersion {
+		if err != nil || p[0] != test.version {
 			t.Errorf("%s: a control of version %d, %v", what, p[0], err)
 		}
 		if _, err := DecodeControl(p); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := KindOf([]byte{holdVersion, byte(KindFrame)}); !errors.Is(err, ErrVersion) {
-		t.Errorf("a frame of that version: %v", err)
+	for _, version := range []byte{holdVersion, countVersion} {
+		if _, err := KindOf([]byte{version, byte(KindFrame)}); !errors.Is(err, ErrVersion) {
+			t.Errorf("a frame of version %d: %v", version, err)
+		}
+	}
+	if p, err := EncodeControl(&Control{Op: OpCount}); err != nil || p[0] != countVersion {
+		t.Errorf("what counts a hold: version %d, %v", p[0], err)
+	}
+}
+
+// TestWhatIsNotedOfAHold is of that hold alone, and each note has a number.
+func TestWhatIsNotedOfAHold(t *testing.T) {
+	s := chartered("eu")
+	hold := &Hold{time.Hour, time.Unix(1, 0).UTC(), true}
+	s.Ballot.Charter.Hold = hold
+	m := NewMachine(s)
+	for _, c := range []struct {
+		hold *Hold
+		over time.Duration
+		want Outcome
+		then Count
+	}{
+		{hold, 0, Applied, Count{1, 0}},
+		{hold, 40 * time.Minute, Applied, Count{2, 40 * time.Minute}},
+		{hold, 30 * time.Minute, Applied, Count{3, 30 * time.Minute}}, // by somebody who saw it later
+		{hold, time.Hour + 1, Refused, Count{3, 30 * time.Minute}},
+		{hold, -1, Refused, Count{3, 30 * time.Minute}},
+		{&Hold{time.Minute, hold.Until, true}, 0, Refused, Count{3, 30 * time.Minute}},
+		{nil, 0, Refused, Count{3, 30 * time.Minute}},
+		{hold, time.Hour, Applied, Count{4, time.Hour}},
+	} {
+		outcome, why, err := m.Control(&Control{Op: OpCount, Hold: c.hold, Over: c.over})
+		if state := m.State(); outcome != c.want || err != nil || state.Ballot.Count != c.then {
+			t.Errorf("%v of %+v: %v %q %v, %+v", c.over, c.hold, outcome, why, err, state.Ballot.Count)
+		}
+	}
+	next := s.Ballot.Charter
+	next.Epoch, next.Voters = 2, next.Voters[:3]
+	for _, held := range []bool{true, false} { // another charter in the hold, and the one that ends it
+		next.Number++
+		if !held {
+			next = *next.Ends(5)
+		}
+		_, _, err := m.Control(&Control{Op: OpCharter, Charter: &next, To: "us"})
+		if state := m.State(); err != nil || (state.Ballot.Count.Number != 0) != held {
+			t.Errorf("held %t: %v, %+v", held, err, state.Ballot)
+		}
 	}
 }
 

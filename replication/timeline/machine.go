@@ -188,6 +188,8 @@ func (m *Machine) control(c *Control) (Outcome, string, error) {
 		return m.vote(c)
 	case OpCeiling:
 		return m.ceiling(c)
+	case OpCount:
+		return m.count(c)
 	case OpDelay:
 		return m.delay(c)
 	case OpUndelay:

@@ -35,6 +35,9 @@ func (c *Charter) Bound() Flap {
 
 // Level returns the earliest level of nodes that understand the charter.
 func (c *Charter) Level() Level {
+	if c.Hold != nil && c.Hold.Counted {
+		return LevelCount
+	}
 	if c.Hold != nil || c.Under.Epoch != 0 {
 		return LevelHold
 	}

@@ -128,7 +128,8 @@ const (
 	LevelUsers   Level = 5 // frames with commands about users, or in the name of one
 	LevelDelay   Level = 6 // regions that show their history late
 	LevelHold    Level = 7 // charters with a hold
-	LevelNow           = LevelHold
+	LevelCount   Level = 8 // a hold of which is noted how much is over
+	LevelNow           = LevelCount
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

@@ -210,7 +210,7 @@ func (m *Machine) charter(c *Control) (Outcome, string, error) {
 		return refusal("the charter knows %s by another ballot, which is lost", m.state.Region)
 	}
 	next := *b
-	next.Charter = *c.Charter
+	next.keep(c.Charter)
 	next.learn(c.Charter.Epoch, c.To, 0)
 	m.state.Ballot = &next
 	return Applied, "", nil
@@ -241,7 +241,7 @@ func (m *Machine) vote(c *Control) (Outcome, string, error) {
 	next := *s.Ballot
 	next.Promised, next.For, next.Handoff = v.Epoch, v.For, v.Handoff
 	if next.Charter.Mark().Before(v.Charter.Mark()) {
-		next.Charter = v.Charter
+		next.keep(&v.Charter)
 	}
 	next.moved(v)
 	s.Ballot = &next

@@ -23,6 +23,7 @@ const (
 	// policyVersion is that of a ballot with a charter of timeline.LevelPolicy: who does not know that would drop it.
 	policyVersion = 2
 	holdVersion   = 3 // likewise of timeline.LevelHold
+	countVersion  = 4 // and of timeline.LevelCount
 )
 
 // replace is the way out where a ballot is lost.
@@ -38,6 +39,8 @@ type record struct {
 
 func save(fs durable.FS, dir string, r record) error {
 	switch level := r.Ballot.Charter.Level(); {
+	case level >= timeline.LevelCount:
+		r.Version = countVersion
 	case level >= timeline.LevelHold:
 		r.Version = holdVersion
 	case level >= timeline.LevelPolicy:
@@ -62,9 +65,9 @@ func load(fs durable.FS, dir, fleet, voter string) (*timeline.Ballot, error) {
 	switch {
 	case err != nil || r == nil:
 		return nil, err
-	case r.Version < version || r.Version > holdVersion:
+	case r.Version < version || r.Version > countVersion:
 		return nil, fmt.Errorf("%w: %s has format %d, and this mimir knows %d to %d: run a newer one",
-			contract.ErrIdentity, path, r.Version, version, holdVersion)
+			contract.ErrIdentity, path, r.Version, version, countVersion)
 	case r.Fleet != fleet || r.Voter != voter:
 		return nil, fmt.Errorf("%w: %s is the ballot of %s in fleet %s; this is %s in fleet %s", contract.ErrIdentity,
 			path, r.Voter, r.Fleet, voter, fleet)

@@ -115,6 +115,7 @@ func (w *Witness) serve() error {
 	if err := w.life.Ready(); err != nil {
 		return err
 	}
+	w.life.Try(seat.Tend)
 	c.Logger.Info("witness", "name", c.Name, "promised", w.state.Ballot.Promised)
 	return nil
 }

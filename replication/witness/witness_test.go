@@ -77,7 +77,8 @@ func TestAWitnessRemembersItsVote(t *testing.T) {
 func TestABallotWithAPolicyIsNotForOlderWitnesses(t *testing.T) {
 	for want, charter := range map[int]timeline.Charter{
 		version: {Number: 1}, policyVersion: {Number: 1, Failback: time.Minute},
-		holdVersion: {Number: 1, Hold: &timeline.Hold{For: time.Minute}},
+		holdVersion:  {Number: 1, Hold: &timeline.Hold{For: time.Minute}},
+		countVersion: {Number: 1, Hold: &timeline.Hold{For: time.Minute, Counted: true}},
 	} {
 		fs, voter := pebblefs.New(vfs.NewMem()), timeline.WitnessPrefix+"w"
 		if err := fs.MkdirAll("/w"); err != nil {

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -352,6 +354,33 @@ func TestDiscard(t *testing.T) {
 	var refused *Error
 	if err := c.DiscardTail(t.Context(), "x"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
 		t.Errorf("of no tail: %v", err)
+	}
+}
+
+// An endpoint that stands still costs moments, whatever is asked: another answers.
+func TestAnEndpointThatStandsStillIsPassedOver(t *testing.T) {
+	bound, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bound.Close()
+	f := &fake{whole: -1}
+	c := serve(t, f, "127.0.0.1:1", bound.Addr().String())
+	c.answer = time.Hour
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := c.Fleet(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Switchover(ctx, "eu"); err != nil || f.moves != 1 {
+		t.Errorf("%d moves, %v", f.moves, err)
+	}
+	if err := c.ReadTail(ctx, "t", func(*Write) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	f.whole = 1 // breaks, and no other has it
+	if err := c.ReadTail(ctx, "t", func(*Write) error { return nil }); err == nil || ctx.Err() != nil {
+		t.Error(err)
 	}
 }
 

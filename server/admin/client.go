@@ -141,7 +141,7 @@ func (c *Client) change(ctx context.Context, method, path string, body []byte, o
 // each calls f for one endpoint after the other until one answers, with a result or an Error.
 func (c *Client) each(ctx context.Context, f func(endpoint string) error) error {
 	var failures []string
-	for _, endpoint := range c.endpoints {
+	for _, endpoint := range c.inTurn(ctx) {
 		err := f(endpoint)
 		var answered *Error
 		var visited *visitError

@@ -133,14 +133,23 @@ var table = map[string]Call{
 	"/v3/":         {Right: Anyone}, // the JSON gateway: what it calls needs what it needs over gRPC
 	"/v3beta/":     {Right: Anyone}, // the same
 	"GET /metrics": {Right: Anyone},
-	"GET /livez":   {Right: Anyone},
-	"GET /readyz":  {Right: Anyone},
-	// Profiles are on listen-http alone, if they are asked for: who may come there is said by http-tls.
-	"/debug/pprof/":        {Right: Anyone},
-	"/debug/pprof/cmdline": {Right: Anyone},
-	"/debug/pprof/profile": {Right: Anyone},
-	"/debug/pprof/symbol":  {Right: Anyone},
-	"/debug/pprof/trace":   {Right: Anyone},
+
+	"/livez":                    {Right: Anyone},
+	"/livez/serializable_read":  {Right: Anyone},
+	"/readyz":                   {Right: Anyone},
+	"/readyz/data_corruption":   {Right: Anyone},
+	"/readyz/serializable_read": {Right: Anyone},
+	"/readyz/linearizable_read": {Right: Anyone},
+	"/readyz/non_learner":       {Right: Anyone},
+	"/readyz/node_health":       {Right: Anyone},
+
+	// The arguments of the process, and the inside of its memory; each costs the node something.
+	"GET /debug/vars":      {Reads: true},
+	"/debug/pprof/":        {Reads: true},
+	"/debug/pprof/cmdline": {Reads: true},
+	"/debug/pprof/profile": {Reads: true, Long: true, Args: []string{"seconds"}},
+	"/debug/pprof/symbol":  {Reads: true},
+	"/debug/pprof/trace":   {Reads: true, Long: true, Args: []string{"seconds"}},
 
 	"/mimir/v1/":                       {Right: Anyone}, // there is no such call
 	"GET /mimir/v1/node":               {Right: Client},

@@ -21,7 +21,7 @@ type Dialer struct {
 }
 
 // OnChange has f called whenever something else is shown or trusted: connections made before stand until they are
-// closed, those whose authority was taken away for Options.Grace. f must not block. To be called before Run.
+// closed, those that are not trusted any longer for Options.Grace. f must not block. To be called before Run.
 func (d *Dialer) OnChange(f func()) { d.changed = f }
 
 // Dialer returns nil if no block names files.
@@ -63,6 +63,10 @@ func (d *Dialer) ClientHandshake(
 	if !ok || len(secure.State.PeerCertificates) == 0 {
 		c.Close()
 		return nil, nil, errors.New("the other side showed no certificate")
+	}
+	if err := d.unrevoked(secure.State.VerifiedChains); err != nil {
+		c.Close()
+		return nil, nil, err
 	}
 	g := &dialled{Conn: c}
 	if err := d.admit(g, secure.State.PeerCertificates, config.RootCAs); err != nil {

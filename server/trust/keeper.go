@@ -18,6 +18,7 @@ type Block struct {
 	Name              string // as the settings have it: client-tls
 	Cert, Key         string // the certificate with its chain, and its key
 	CA                string // the authorities of the other side
+	CRL               string // which of their certificates they have revoked: PEM, or one list of DER; needs CA
 	RequireClientCert bool   // a listener refuses who shows no certificate that CA signed
 }
 
@@ -73,7 +74,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// look takes what the files have now, and ends what stands under an authority that is gone.
+// look takes what the files have now, and ends what stands under an authority that is gone, or was revoked.
 func (k *Keeper) look(now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -120,6 +121,13 @@ func (k *Keeper) port(blocks []Block) (*port, error) {
 				return nil, err
 			}
 			p.bundles = append(p.bundles, s)
+		}
+		if b.CRL != "" {
+			s, err := k.source(b.Name, kindRevoked, parseRevoked, b.CRL, b.CA)
+			if err != nil {
+				return nil, err
+			}
+			p.revoked = append(p.revoked, s)
 		}
 	}
 	p.pool = p.gather()

@@ -19,7 +19,8 @@ func (k *Keeper) base(protocols []string) *tls.Config {
 
 // Listener returns the configuration of a listener that trusts the authorities of all blocks and shows the certificate
 // of the first; nil if that names no files. Connections that are a [Guest] are asked to leave when their authority is
-// taken away.
+// taken away, or
+// they are revoked.
 func (k *Keeper) Listener(protocols []string, b Block, also ...Block) (*tls.Config, error) {
 	if !b.enabled() {
 		return nil, nil
@@ -47,8 +48,14 @@ func (k *Keeper) Listener(protocols []string, b Block, also ...Block) (*tls.Conf
 		one := each.Clone()
 		one.ClientCAs = pool
 		one.VerifyConnection = func(s tls.ConnectionState) error {
+			if len(s.VerifiedChains) == 0 {
+				return nil
+			}
+			if err := p.unrevoked(s.VerifiedChains); err != nil {
+				return err
+			}
 			guest, ok := hello.Conn.(Guest)
-			if !ok || len(s.VerifiedChains) == 0 {
+			if !ok {
 				return nil
 			}
 			return p.admit(guest, slices.Clone(s.PeerCertificates), pool)

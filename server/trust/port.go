@@ -22,10 +22,11 @@ type Guest interface {
 
 // port is a listener or a dialer: what it shows, what it trusts, and the connections that stand because of it.
 type port struct {
-	pairs, bundles []*source
-	usage          x509.ExtKeyUsage // of the other side's certificates
-	changed        func()           // to be told of it; nil: nobody
-	grace          time.Duration
+	pairs, bundles, revoked []*source
+
+	usage   x509.ExtKeyUsage // of the other side's certificates
+	changed func()           // to be told of it; nil: nobody
+	grace   time.Duration
 
 	mu     sync.Mutex
 	pool   *x509.CertPool // nil: the machine's
@@ -65,7 +66,7 @@ func (p *port) admit(g Guest, shown []*x509.Certificate, pool *x509.CertPool) er
 	p.mu.Lock()
 	if p.pool != pool && !p.stands(s, now) {
 		p.mu.Unlock()
-		return errors.New("the authority of the certificate was taken away during the handshake")
+		return errors.New("the certificate was revoked, or its authority taken away, during the handshake")
 	}
 	p.guests[g] = s
 	p.mu.Unlock()
@@ -85,7 +86,7 @@ func (p *port) stands(s standing, now time.Time) bool {
 		o.Intermediates.AddCert(c)
 	}
 	for _, o.CurrentTime = range []time.Time{now, s.since} {
-		if _, err := s.shown[0].Verify(o); err == nil {
+		if chains, err := s.shown[0].Verify(o); err == nil && p.unrevoked(chains) == nil {
 			return true
 		}
 	}
@@ -97,15 +98,16 @@ func (p *port) refresh(changed map[*source]bool, now time.Time, log *slog.Logger
 	some := func(list []*source) bool {
 		return slices.ContainsFunc(list, func(s *source) bool { return changed[s] })
 	}
-	if some(p.bundles) {
+	trust := some(p.bundles) || some(p.revoked)
+	if trust {
 		p.exchange(now, log)
 	}
-	if p.changed != nil && (some(p.bundles) || some(p.pairs)) {
+	if p.changed != nil && (trust || some(p.pairs)) {
 		p.changed()
 	}
 }
 
-// exchange trusts the authorities of now.
+// exchange trusts the authorities of now, but for what they have revoked by now.
 func (p *port) exchange(now time.Time, log *slog.Logger) {
 	fresh := p.gather()
 	var leave []Guest
@@ -126,7 +128,8 @@ func (p *port) exchange(now time.Time, log *slog.Logger) {
 	if len(leave) == 0 {
 		return
 	}
-	log.Warn("connections end: the authority of their certificates was taken away", "block", p.bundles[0].block,
+	log.Warn("connections end: their certificates were revoked, or the authority of them taken away",
+		"block", p.bundles[0].block,
 		"connections", len(leave), "within", p.grace)
 	for _, g := range leave {
 		g.Dismiss(p.grace)

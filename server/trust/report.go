@@ -1,7 +1,6 @@
 package trust
 
 import (
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,12 +18,13 @@ const Soon = 30 * 24 * time.Hour
 // Certificate is one that is shown or trusted.
 type Certificate struct {
 	Block string `json:"block"` // of the settings: client-tls
-	// Kind is certificate; chain, of what stands behind one in its file; or authority.
+	// Kind is certificate; chain, of what stands behind one in its file; authority; or revocations, a list of revoked
+	// certificates, whose Subject is who issued it, Serial its number, and NotAfter when the next is due.
 	Kind     string    `json:"kind"`
 	Subject  string    `json:"subject"`
-	Serial   string    `json:"serial"` // hexadecimal
-	NotAfter time.Time `json:"notAfter"`
-	State    string    `json:"state,omitempty"` // expiring, expired, or empty
+	Serial   string    `json:"serial"`            // hexadecimal
+	NotAfter time.Time `json:"notAfter,omitzero"` // zero, of a list: it does not say
+	State    string    `json:"state,omitempty"`   // expiring, expired, or empty
 }
 
 // Report is a picture of the files.
@@ -71,6 +71,9 @@ func (r *Report) Troubles(now time.Time) (wrong, soon []string) {
 			soon = append(soon, fmt.Sprintf("%s expires in %d days, on %s", what, int(c.NotAfter.Sub(now).Hours()/24),
 				stamp(c.NotAfter)))
 		case c.State != StateExpired:
+		case c.Kind == kindRevoked:
+			wrong = append(wrong, fmt.Sprintf("%s: the list of what %s has revoked, number %s, is out of date since "+
+				"%s: what was revoked since is not known", c.Block, c.Subject, c.Serial, stamp(c.NotAfter)))
 		case c.Kind == kindCertificate, c.Kind == kindAuthority && !alive[c.Block]:
 			wrong = append(wrong, fmt.Sprintf("%s has expired, on %s", what, stamp(c.NotAfter)))
 		default:
@@ -83,16 +86,7 @@ func (r *Report) Troubles(now time.Time) (wrong, soon []string) {
 func (s *source) report(now time.Time) (list []Certificate, problem string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, c := range s.used.all {
-		kind := s.kind
-		if kind == kindCertificate && i > 0 {
-			kind = kindChain
-		}
-		list = append(list, Certificate{
-			Block: s.block, Kind: kind, Subject: nameOf(c), Serial: serialOf(c), NotAfter: c.NotAfter.UTC(),
-			State: stateOf(c, now),
-		})
-	}
+	list = s.entries(now)
 	if s.problem != "" {
 		problem = fmt.Sprintf("%s: what replaces %s cannot be used, the former stays in use: %s", s.block, s.files[0],
 			s.problem)
@@ -100,25 +94,51 @@ func (s *source) report(now time.Time) (list []Certificate, problem string) {
 	return list, problem
 }
 
-func stateOf(c *x509.Certificate, now time.Time) string {
-	switch left := c.NotAfter.Sub(now); {
+// entries are what is used, one by one. mu is held.
+func (s *source) entries(now time.Time) (list []Certificate) {
+	for i, c := range s.used.all {
+		kind := s.kind
+		if kind == kindCertificate && i > 0 {
+			kind = kindChain
+		}
+		list = append(list, Certificate{
+			Block: s.block, Kind: kind, Subject: nameOf(c), Serial: serialOf(c), NotAfter: c.NotAfter.UTC(),
+			State: stateOf(c.NotAfter, now, Soon),
+		})
+	}
+	for _, l := range s.used.lists {
+		one := Certificate{Block: s.block, Kind: s.kind, Subject: l.Issuer.String(), NotAfter: l.NextUpdate.UTC()}
+		if l.Number != nil {
+			one.Serial = l.Number.Text(16)
+		}
+		if !l.NextUpdate.IsZero() {
+			one.State = stateOf(l.NextUpdate, now, 0) // the next comes when it is due
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+func stateOf(end, now time.Time, soon time.Duration) string {
+	switch left := end.Sub(now); {
 	case left < 0:
 		return StateExpired
-	case left < Soon:
+	case left < soon:
 		return StateExpiring
 	}
 	return ""
 }
 
-// decisive returns the certificate that says how long a source is good: that of this side, or of the authorities the
-// one that lasts longest.
-func (s *source) decisive() *x509.Certificate {
-	found := s.used.all[0]
-	if s.kind == kindAuthority {
-		for _, c := range s.used.all {
-			if c.NotAfter.After(found.NotAfter) {
-				found = c
-			}
+// decisive returns what says how long a source is good: the certificate of this side, of the authorities the one that
+// lasts longest, of the lists the one whose next is due first.
+func (s *source) decisive(now time.Time) Certificate {
+	all := s.entries(now)
+	found := all[0]
+	for _, c := range all {
+		lasts := c.NotAfter.After(found.NotAfter)
+		due := !c.NotAfter.IsZero() && (found.NotAfter.IsZero() || c.NotAfter.Before(found.NotAfter))
+		if s.kind == kindAuthority && lasts || s.kind == kindRevoked && due {
+			found = c
 		}
 	}
 	return found
@@ -126,17 +146,18 @@ func (s *source) decisive() *x509.Certificate {
 
 // remind tells the log when what is used comes near its end, and when it has ended. mu is held.
 func (s *source) remind(now time.Time, log *slog.Logger) {
-	c := s.decisive()
-	state := stateOf(c, now)
-	if state == s.state {
+	c := s.decisive(now)
+	if c.State == s.state {
 		return
 	}
-	s.state = state
-	about := []any{"block", s.block, "kind", s.kind, "of", nameOf(c), "until", c.NotAfter.UTC()}
-	switch state {
-	case StateExpiring:
+	s.state = c.State
+	about := []any{"block", s.block, "kind", s.kind, "of", c.Subject, "until", c.NotAfter}
+	switch {
+	case c.State == StateExpiring:
 		log.Warn("a certificate expires soon", about...)
-	case StateExpired:
+	case c.State == StateExpired && s.kind == kindRevoked:
+		log.Error("a list of revoked certificates is out of date: what was revoked since is not known", about...)
+	case c.State == StateExpired:
 		log.Error("a certificate has expired: handshakes fail until it is replaced", about...)
 	}
 }

@@ -24,8 +24,10 @@ const (
 
 // material is what was made of files.
 type material struct {
-	pair *tls.Certificate    // nil of authorities
-	all  []*x509.Certificate // the certificate and its chain, or the authorities
+	pair    *tls.Certificate       // of a certificate
+	all     []*x509.Certificate    // the certificate and its chain, or the authorities
+	lists   []*x509.RevocationList // or lists of revoked certificates, and what they have
+	revoked map[identity]bool
 }
 
 // parser makes material of the texts of files. What it returns beside an error may be used where there is nothing else.
@@ -53,7 +55,7 @@ func (s *source) start(now time.Time, log *slog.Logger) error {
 		return err
 	}
 	fresh, err := s.parse(texts, now)
-	if len(fresh.all) == 0 {
+	if len(fresh.all)+len(fresh.lists) == 0 {
 		return fmt.Errorf("%s: %w", s.files[0], err)
 	}
 	s.used, s.digest = fresh, digest
@@ -107,8 +109,9 @@ func (s *source) look(now time.Time, log *slog.Logger) bool {
 	}
 	s.used, s.digest, s.problem = fresh, digest, ""
 	s.taken++
-	log.Info("a file of TLS was replaced", append(about, "of", nameOf(fresh.all[0]), "certificates", len(fresh.all),
-		"until", fresh.all[0].NotAfter)...)
+	first := s.entries(now)[0]
+	log.Info("a file of TLS was replaced", append(about, "of", first.Subject, "certificates",
+		len(fresh.all)+len(fresh.revoked), "until", first.NotAfter)...)
 	return true
 }
 

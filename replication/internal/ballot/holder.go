@@ -57,6 +57,7 @@ type Support struct {
 	call uint64 // the question under way; zero: none
 	sent Instant
 	hold time.Duration     // for how long a promise that answers it counts
+	told bool              // or for as long as the answer says, if that is shorter
 	free bool              // by the charter that it keeps there is no ceiling
 	mark timeline.Mark     // of the charter in it
 	has  timeline.Mark     // of the charter that it answered to last
@@ -99,7 +100,7 @@ func (h *Holder) Step(now Instant, v HolderView, in Input) []Effect {
 		h.mark, h.asked, h.floor = c.Mark(), 0, acknowledged(v.State)
 		if !c.Hold.Same(h.hold) {
 			h.release(c)
-			h.hold, h.began = c.Hold, now
+			h.hold, h.began = c.Hold, now-v.State.Ballot.Count.Over
 		}
 	}
 	if v.Ending && !h.view.Ending {
@@ -171,6 +172,9 @@ func (h *Holder) renewed(in Renewed) {
 	}
 	if why == "" && in.Answer.Granted {
 		c := h.view.State.Charter()
+		if s.told {
+			s.hold = min(s.hold, c.Certain(max(c.Lease, in.Answer.Hold)))
+		}
 		s.Until, s.Ceiling, s.has = max(s.Until, s.sent+s.hold), max(s.Ceiling, s.asks), s.mark
 		s.Lease = max(s.Lease, s.sent+min(s.hold, c.Certain(c.Lease)))
 		s.free = s.mark == c.Mark() && c.Hold != nil && !h.view.Ending || s.free
@@ -203,6 +207,7 @@ func (h *Holder) renew(voter *timeline.Voter) {
 	if voter.ID == h.id || h.view.Ending {
 		left = 0 // a leader of the own region counts by nothing that its own voter did not confirm (B8)
 	}
+	s.told = left > 0 && c.Hold.Counted
 	s.call, s.sent, s.hold, s.mark = h.call, h.now, c.Certain(max(c.Lease, left)), c.Mark()
 	s.asks, h.asked = want, max(h.asked, want)
 	h.out = append(h.out, Effect{Do: Renew, Call: h.call, Voter: voter.ID, Renewal: &Renewal{
@@ -275,6 +280,21 @@ func (h *Holder) Evidence() Evidence {
 		e.Ceiling = h.limit
 	}
 	return e
+}
+
+// Supported reports whether a majority supports this region also without a hold.
+func (h *Holder) Supported() bool {
+	c := h.view.State.Charter()
+	if c == nil {
+		return false
+	}
+	n := 0
+	for i := range c.Voters {
+		if s := h.support(c.Voters[i].ID); s != nil && h.now < s.Lease {
+			n++
+		}
+	}
+	return n >= c.Majority()
 }
 
 // support returns what is known of a voter, nil if it was not asked.

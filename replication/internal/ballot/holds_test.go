@@ -17,6 +17,7 @@ func (n *world) holds(i int, bug string, add func(string, func(*world))) {
 		n.keeps(i, add)
 	}
 	n.halfKept(i, add)
+	n.counts(i, bug, add)
 	if n.left.Holds == 0 || v.log != nil || !s.Writable() || evidence.Epoch != s.Cursor.Epoch ||
 		n.now >= evidence.Until {
 		return
@@ -25,7 +26,7 @@ func (n *world) holds(i int, bug string, add func(string, func(*world))) {
 	if c.Hold == nil || c.Epoch != s.Cursor.Epoch {
 		add(fmt.Sprint(names[i], " holds"), func(n *world) {
 			n.left.Holds--
-			next.Hold = &timeline.Hold{For: holding, Until: n.wall().Add(holding)}
+			next.Hold = &timeline.Hold{For: holding, Until: n.wall().Add(holding), Counted: !n.left.Plain}
 			n.write(i, *next)
 		})
 		return
@@ -49,6 +50,26 @@ func (n *world) holds(i int, bug string, add func(string, func(*world))) {
 	})
 }
 
+// counts has region i, or the witness, note how much of a hold is over, and a node that does not lead see that.
+func (n *world) counts(i int, bug string, add func(string, func(*world))) {
+	for _, k := range []int{i, w} {
+		v := &n.voters[k]
+		probe := v.leader.clone()
+		if k == i || i == a {
+			if len(probe.voter.Step(n.now, v.state, nil)) > 0 && (witness(k) || v.log == nil) {
+				add(names[k]+" counts", func(n *world) { n.tell(k, false, nil, bug) })
+			}
+		}
+	}
+	v := &n.voters[i]
+	next := v.next
+	if next.see(n.now, v.state.Ballot, false); next != v.next {
+		add(fmt.Sprint("a node of ", names[i], " sees"), func(n *world) {
+			n.voters[i].next.see(n.now, n.voters[i].state.Ballot, false)
+		})
+	}
+}
+
 // halfKept has the witness end when it has kept a charter of region i, and not the ceiling that came with it.
 func (n *world) halfKept(i int, add func(string, func(*world))) {
 	c := n.voters[i].state.Charter()
@@ -68,6 +89,9 @@ func (n *world) halfKept(i int, add func(string, func(*world))) {
 // plantHold makes the mistakes that are about holds, before a step.
 func (n *world) plantHold(bug string) {
 	for i := range n.voters {
+		if v := &n.voters[i]; bug == "who sees a note goes on by the one before" && v.next.hold != nil {
+			v.next.number = v.state.Ballot.Count.Number
+		}
 		for _, former := range []bool{false, true} {
 			if former && n.voters[i].former == nil {
 				continue
@@ -76,8 +100,10 @@ func (n *world) plantHold(bug string) {
 			switch bug {
 			case "who starts anew waits for a lease in a hold":
 				if c := s.Charter(); c != nil && c.Hold != nil && n.now >= p.voter.since+lease {
-					p.voter.since = n.now - holding
+					p.voter.since, p.voter.before = n.now-holding, nil
 				}
+			case "a hold is promised before it is noted how much is left":
+				p.voter.noted = s.Charter().Hold
 			case "promises of a hold count without the own voter's":
 				if own := p.holder.support(names[i]); own != nil && !witness(i) {
 					own.Until = max(own.Until, n.longest(p))

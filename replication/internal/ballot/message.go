@@ -29,8 +29,10 @@ type Renewal struct {
 // Answer is what a voter says to a Renewal or a Candidacy. It travels as JSON.
 type Answer struct {
 	// Granted says that the promise is given, or the vote; to a preliminary question that the vote would be.
-	Granted bool                `json:"granted"`
-	Why     *timeline.Objection `json:"why,omitempty"`
+	Granted bool `json:"granted"`
+	// Hold is for how long the promise is, if that is longer than the lease, by a hold that is counted.
+	Hold time.Duration       `json:"hold,omitempty"`
+	Why  *timeline.Objection `json:"why,omitempty"`
 	// Promised and For are the vote that the voter has given.
 	Promised timeline.Epoch `json:"promised"`
 	For      string         `json:"for"`

@@ -133,6 +133,11 @@ func (n *world) ask(to int, stale bool, bug string, q question, in Input) {
 		if bug == "a promise is given while a vote is on its way" {
 			p.voter.voting = 0
 		}
+		if r := *in.Renewal; bug == "a voter promises as much of a hold as it is asked for" && r.Charter.Hold != nil &&
+			r.Charter.Hold.Same(n.voters[to].state.Charter().Hold) {
+			h := *r.Charter.Hold
+			h.Counted, r.Charter.Hold, in.Renewal = false, &h, &r
+		}
 		in.Call = call
 		n.tell(to, stale, in, bug)
 	case VoteAsked:
@@ -326,12 +331,18 @@ func (n *world) changes(i int, bug string, add func(string, func(*world))) {
 	if v.log != nil {
 		add(fmt.Sprint(names[i], " agrees on ", v.log.Op), commit)
 	}
-	lead := func(n *world, guard Instant) {
+	lead := func(n *world, guard Instant, up bool) {
 		v := &n.voters[i]
 		former := v.leader
 		former.state = v.state
 		v.term++
 		v.leader = newProcess(i, v.term, guard, v.state)
+		if up {
+			v.leader = newProcess(i, 0, guard, v.state)
+			v.leader.voter.count = v.next
+			v.leader.voter.Step(guard, v.state, Leads{Term: v.term})
+		}
+		v.next = count{}
 		if !witness(i) {
 			v.former = &former
 		}
@@ -343,13 +354,20 @@ func (n *world) changes(i int, bug string, add func(string, func(*world))) {
 	}
 	switch {
 	case witness(i) && n.left.Restarts > 0:
-		add(names[i]+" restarts", func(n *world) { n.left.Restarts--; lead(n, guard) })
+		add(names[i]+" restarts", func(n *world) { n.left.Restarts--; lead(n, guard, false) })
 	case !witness(i) && n.left.Changes > 0:
 		add(fmt.Sprint(names[i], " has another leader"), func(n *world) {
 			n.left.Changes--
 			n.voters[i].log = nil
-			lead(n, guard)
+			lead(n, guard, false)
 		})
+		if v.next.hold != nil {
+			add(fmt.Sprint(names[i], " has another leader, which was up"), func(n *world) {
+				n.left.Changes--
+				n.voters[i].log = nil
+				lead(n, guard, true)
+			})
+		}
 		if v.log != nil {
 			add(fmt.Sprint(names[i], " has another leader, which agrees on ", v.log.Op), func(n *world) {
 				n.left.Changes--
@@ -357,7 +375,7 @@ func (n *world) changes(i int, bug string, add func(string, func(*world))) {
 				n.voters[i].log = nil
 				state := n.voters[i].state
 				n.apply(i, c)
-				lead(n, guard)
+				lead(n, guard, v.next.hold != nil)
 				n.voters[i].former.state = state
 			})
 		}
@@ -451,6 +469,12 @@ var searches = []struct {
 	{"when a hold is over", limits{Epochs: 3, Restarts: 2, Stands: 2, Writes: 3, MaxLoss: 1, Holds: 2, Ended: true}},
 	{"in a hold, and both stand",
 		limits{Epochs: 3, Changes: 1, Stands: 2, MaxLoss: anyLoss, Holds: 2, Held: true}},
+	{"in a hold, and clocks are behind",
+		limits{Epochs: 2, Changes: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Holds: 1, Held: true, Behind: true}},
+	{"in a hold, clocks are behind, and leaders change",
+		limits{Epochs: 3, Changes: 3, Restarts: 2, Stands: 2, MaxLoss: anyLoss, Holds: 2, Held: true, Behind: true}},
+	{"in a hold that nobody counts", limits{Epochs: 2, Changes: 1, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Holds: 2,
+		Held: true, Plain: true}},
 	{"a lease is lowered", limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Lowers: 1}},
 	{"a lease was lowered, and the witness restarts",
 		limits{Epochs: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Lowers: 1, Lowered: true}},

@@ -22,6 +22,11 @@ type Voter struct {
 	fenced   bool    // the primary that it supports is, as it said, from alone on
 	alone    Instant
 	held     heldBy // by which it promised for longer than a lease
+	count    count
+	before   *timeline.Hold // by which who spoke for the voter before may have promised
+	noted    *timeline.Hold // of which this process noted how much is over, since it speaks for the voter
+	noting   bool           // a note is on its way that nobody asked for
+	next     Instant        // not before there is another one
 	epoch    timeline.Epoch
 	region   string
 	maxTerm  uint64 // of those in which a leader of that region renewed
@@ -42,6 +47,8 @@ type request struct {
 	call      uint64
 	at        Instant // when it came
 	renewal   *Renewal
+	promise   time.Duration // by its hold; zero: a lease
+	counting  bool          // a note is on its way, without which that is not promised
 	candidacy *timeline.Candidacy
 }
 
@@ -89,6 +96,8 @@ func (Recorded) input()     {}
 // when the message is received, before anything else.
 func (v *Voter) Step(now Instant, s *timeline.State, in Input) []Effect {
 	v.out = nil
+	_, begins := in.(Leads)
+	v.count.see(now, s.Ballot, v.term != 0 && !begins)
 	v.cut(now, s)
 	switch in := in.(type) {
 	case Leads:
@@ -98,9 +107,13 @@ func (v *Voter) Step(now Instant, s *timeline.State, in Input) []Effect {
 	case VoteAsked:
 		v.voteAsked(now, s, in)
 	case Confirmed:
-		v.confirmed(s, in)
+		v.confirmed(now, s, in)
 	case Recorded:
-		v.recorded(s, in)
+		v.recorded(now, s, in)
+	}
+	if v.term != 0 && !v.noting && now >= v.next && v.count.due(now, s) {
+		v.noting = true
+		v.record(noCall, v.count.note(now))
 	}
 	return v.out
 }
@@ -110,8 +123,11 @@ func (v *Voter) leads(now Instant, s *timeline.State, term uint64) {
 	for _, r := range v.requests {
 		v.refuse(s, r.call, objection(timeline.ReasonTerm, "%s is not led by this process any more", v.id))
 	}
-	*v = Voter{id: v.id, term: term, since: now, out: v.out}
+	*v = Voter{id: v.id, term: term, since: now, count: v.count, before: v.count.hold, out: v.out}
 }
+
+// noCall is that of a note that nobody asked for.
+const noCall = 0
 
 func objection(r timeline.Reason, format string, args ...any) *timeline.Objection {
 	return &timeline.Objection{Reason: r, Text: fmt.Sprintf(format, args...)}
@@ -130,12 +146,11 @@ func (v *Voter) renewalAsked(now Instant, s *timeline.State, in RenewalAsked) {
 			r.Region))
 		return
 	}
-	promise := lease
-	if hold := r.Charter.Hold; hold != nil && r.Hold > lease {
-		promise = min(r.Hold, hold.For)
-		v.held = heldBy{r.Charter.Mark(), hold}
+	asked := request{call: in.Call, at: now, renewal: r}
+	if promise := v.holds(now, r); promise > lease {
+		asked.promise, v.held = promise, heldBy{r.Charter.Mark(), r.Charter.Hold}
 	}
-	v.promise(now+promise, r.Epoch, r.Region)
+	v.promise(now+max(lease, asked.promise), r.Epoch, r.Region)
 	v.maxTerm = r.Term
 	switch {
 	case r.Held:
@@ -143,8 +158,21 @@ func (v *Voter) renewalAsked(now Instant, s *timeline.State, in RenewalAsked) {
 	case !v.fenced:
 		v.fenced, v.alone = true, now
 	}
-	v.requests = append(v.requests, request{call: in.Call, at: now, renewal: r})
+	v.requests = append(v.requests, asked)
 	v.out = append(v.out, Effect{Do: Confirm, Call: in.Call})
+}
+
+// holds returns for how long a renewal has this voter promise by its charter's hold: no longer than it is to last since
+// the voter knows it, whoever says that so much is left.
+func (v *Voter) holds(now Instant, r *Renewal) time.Duration {
+	hold := r.Charter.Hold
+	switch {
+	case hold == nil:
+		return 0
+	case hold.Counted && hold.Same(v.count.hold):
+		return min(r.Hold, v.count.rest(now))
+	}
+	return min(r.Hold, hold.For)
 }
 
 // against returns why a renewal is refused, nil if it is not.
@@ -224,12 +252,21 @@ func (v *Voter) free(
 			what = "holds"
 		}
 		return objection(timeline.ReasonPromise, "%s %s %s for %v", v.id, what, v.region, short(left)), left
-	case now < v.since+lease && (c.For != s.Ballot.For || s.Ballot.Handoff != 0):
-		left = v.since + lease - now
+	case now < v.guarded(lease) && (c.For != s.Ballot.For || s.Ballot.Handoff != 0):
+		left = v.guarded(lease) - now
 		return objection(timeline.ReasonGuard, "who spoke for %s before may support another for %v", v.id,
 			short(left)), left
 	}
 	return nil, 0
+}
+
+// guarded returns until when may hold what somebody promised, for so long at most but for a hold that is counted, who
+// spoke for the voter before.
+func (v *Voter) guarded(promise time.Duration) Instant {
+	if v.before != nil && v.before.Counted && v.before.Same(v.count.hold) {
+		return max(v.since+promise, v.count.end())
+	}
+	return v.since + promise
 }
 
 // short is how people read a time that is left.
@@ -273,7 +310,7 @@ func (v *Voter) record(call uint64, c *timeline.Control) {
 }
 
 // confirmed goes on with what a quorum has confirmed, if nothing has happened meanwhile that forbids it.
-func (v *Voter) confirmed(s *timeline.State, in Confirmed) {
+func (v *Voter) confirmed(now Instant, s *timeline.State, in Confirmed) {
 	r, ok := v.take(in.Call)
 	if !ok {
 		return
@@ -284,12 +321,12 @@ func (v *Voter) confirmed(s *timeline.State, in Confirmed) {
 	case r.candidacy != nil:
 		v.voted(s, r)
 	default:
-		v.renew(s, r)
+		v.renew(now, s, r)
 	}
 }
 
 // renew makes durable what a renewal tells, and answers it then (B3).
-func (v *Voter) renew(s *timeline.State, r request) {
+func (v *Voter) renew(now Instant, s *timeline.State, r request) {
 	if o := v.against(s, r.renewal); o != nil {
 		v.refuse(s, r.call, o)
 		return
@@ -300,6 +337,10 @@ func (v *Voter) renew(s *timeline.State, r request) {
 	case b.Charter.Mark().Before(n.Charter.Mark()):
 		v.requests = append(v.requests, r)
 		v.record(r.call, &timeline.Control{Op: timeline.OpCharter, Charter: &n.Charter, To: n.Region})
+	case r.promise > 0 && n.Charter.Hold.Counted && !n.Charter.Hold.Same(v.noted):
+		r.counting = true
+		v.requests = append(v.requests, r)
+		v.record(r.call, v.count.note(now))
 	case known < n.Epoch || known == n.Epoch && b.Known.Ceiling < n.Ceiling:
 		v.requests = append(v.requests, r)
 		v.record(r.call, &timeline.Control{
@@ -307,11 +348,15 @@ func (v *Voter) renew(s *timeline.State, r request) {
 			Known: &timeline.Known{Reigns: n.Reigns, Ceiling: n.Ceiling},
 		})
 	default:
-		v.reply(s, r.call, Answer{Granted: true})
+		v.reply(s, r.call, Answer{Granted: true, Hold: r.promise})
 	}
 }
 
-func (v *Voter) recorded(s *timeline.State, in Recorded) {
+func (v *Voter) recorded(now Instant, s *timeline.State, in Recorded) {
+	if in.Call == noCall {
+		v.noting, v.next = false, now+s.Ballot.Charter.Lease
+		return
+	}
 	r, ok := v.take(in.Call)
 	if !ok {
 		return
@@ -327,7 +372,10 @@ func (v *Voter) recorded(s *timeline.State, in Recorded) {
 	case r.candidacy != nil:
 		v.voted(s, r)
 	default:
-		v.renew(s, r)
+		if r.counting {
+			v.noted, r.counting = r.renewal.Charter.Hold, false
+		}
+		v.renew(now, s, r)
 	}
 }
 
@@ -375,6 +423,14 @@ func (v *Voter) reply(s *timeline.State, call uint64, a Answer) {
 // Supports returns whom this voter supported last, and in which epoch, as far as its process remembers.
 func (v *Voter) Supports() Ruler { return Ruler{v.epoch, v.region} }
 
+// Held returns for how long what may be promised by the charter's hold is not over, at most.
+func (v *Voter) Held(now Instant) time.Duration {
+	if v.held.hold != nil {
+		return max(v.count.rest(now), v.until-now)
+	}
+	return v.count.rest(now)
+}
+
 // Quiet returns from when on nothing is heard of a primary that hears a majority: then it is time to ask for votes. A
 // primary that says that it hears none is no reason to wait until the promise is over: whoever is asked does not
 // extend it then (B5). ok is false if this voter does not speak for its region, or has no charter.
@@ -387,5 +443,5 @@ func (v *Voter) Quiet(s *timeline.State) (at Instant, ok bool) {
 	if v.fenced { // a primary that has just got its lease says so with its next renewal
 		at = min(at, v.alone+max(0, c.Lease/5-c.Patience))
 	}
-	return max(at, v.others, v.since+c.Guard()), true
+	return max(at, v.others, v.guarded(c.Guard())), true
 }

@@ -49,6 +49,8 @@ type limits struct {
 	Changes, Restarts, Writes, Stands, Seals, Refuses int
 	Charters                                          int  // changes of who votes
 	Holds                                             int  // ordered, and ended
+	Plain                                             bool // nobody counts how much of them is over
+	Behind                                            bool // the wall clock of a primary's next leader is
 	Lowers                                            int  // of the lease
 	Held, Ended                                       bool // one was ordered already, and is over
 	Lowered                                           bool // it was already, and all keep that
@@ -63,6 +65,7 @@ type voter struct {
 	call   uint64 // of whoever proposed it
 	leader process
 	former *process // was deposed, and does not know it
+	next   count    // of a node that does not lead
 	term   uint64
 }
 
@@ -233,6 +236,9 @@ func (n *world) tell(i int, former bool, in Input, bug string) {
 		case Record:
 			n.record(i, former, e, bug)
 		case Reply:
+			if bug == "the holder of a hold counts what it asked for" {
+				e.Answer.Hold = holding
+			}
 			n.answer(i, former, e)
 		}
 	}
@@ -257,6 +263,7 @@ func (n *world) record(i int, former bool, e Effect, bug string) {
 		}
 	default: // lost; whoever asked asks again
 		p, _ := n.process(i, former)
+		p.voter.noting = p.voter.noting && e.Call != noCall
 		p.voter.take(e.Call)
 		if p.voter.voting == e.Call {
 			p.voter.voting = 0
@@ -300,8 +307,13 @@ func (n *world) view(i int, former bool, s *timeline.State) HolderView {
 	}
 }
 
-// wall is the wall time: everybody's is right, as nothing but how long a hold lasts goes by it.
-func (n *world) wall() time.Time { return time.Unix(0, 0).Add(n.now) }
+// wall is the wall time: everybody's is right, as nothing but how long a hold lasts goes by it, or behind.
+func (n *world) wall() time.Time {
+	if n.left.Behind {
+		return time.Unix(0, 0)
+	}
+	return time.Unix(0, 0).Add(n.now)
+}
 
 // check looks for what must never be.
 func (n *world) check() {
@@ -340,10 +352,13 @@ func (n *world) key(buf []byte) []byte {
 				buf = append(buf, byte(v.log.Vote.Epoch), v.log.Vote.For[0], n.keyOf(v.log.Vote.Charter.Mark()))
 			} else if v.log.Charter != nil {
 				buf = append(buf, n.keyOf(v.log.Charter.Mark()))
+			} else if v.log.Hold != nil {
+				buf = append(buf, byte(v.log.Over/unit))
 			} else {
 				buf = append(buf, byte(v.log.Epoch), byte(v.log.Known.Ceiling))
 			}
 		}
+		buf = append(buf, byte(v.next.number), n.ahead(v.next.end()))
 		buf = n.keyOfProcess(append(buf, '/'), &v.leader)
 		if v.former != nil {
 			buf = n.keyOfProcess(n.keyOfState(append(buf, '<'), v.former.state), v.former)
@@ -379,7 +394,7 @@ func (n *world) keyOf(m timeline.Mark) byte { return byte(1 + n.charter(m)) }
 func (n *world) keyOfState(buf []byte, s *timeline.State) []byte {
 	b := s.Ballot
 	buf = append(buf, byte(b.Promised), byte(1+slices.Index(names[:], b.For)), n.keyOf(b.Charter.Mark()),
-		byte(b.Handoff), byte(b.Known.Epoch()), byte(b.Known.Ceiling),
+		byte(b.Handoff), byte(b.Known.Epoch()), byte(b.Known.Ceiling), byte(b.Count.Number), byte(b.Count.Over/unit),
 		byte(s.Cursor.Epoch), byte(s.Cursor.Position), byte(s.Refused.Handoff), byte(len(s.Reigns)))
 	for _, r := range s.Reigns {
 		buf = append(buf, byte(r.First), r.Primary[0])
@@ -399,6 +414,15 @@ func (n *world) keyOfProcess(buf []byte, p *process) []byte {
 	if v.held.hold != nil {
 		buf = append(buf, n.keyOf(v.held.mark))
 	}
+	if v.count.hold != nil {
+		buf = append(buf, n.ahead(v.count.end()), byte(v.count.number))
+	}
+	for _, is := range []bool{v.before != nil, v.noted != nil && v.noted.Same(v.count.hold), v.noting} {
+		if is {
+			buf = append(buf, 'b')
+		}
+		buf = append(buf, '-')
+	}
 	if k := p.kept; k.mark.Number != 0 {
 		buf = append(buf, n.keyOf(k.mark), n.ahead(k.since+lease+unit))
 	}
@@ -406,7 +430,7 @@ func (n *world) keyOfProcess(buf []byte, p *process) []byte {
 		buf = append(buf, n.ahead(h.began+holding))
 	}
 	for _, r := range v.requests {
-		buf = append(buf, byte(r.call), n.ahead(r.at+lease))
+		buf = append(buf, byte(r.call), n.ahead(r.at+lease), n.ahead(r.at+r.promise))
 		if q := p.question(r.call); q.call != 0 {
 			buf = append(buf, byte(q.from), byte(q.epoch))
 		}
@@ -418,6 +442,9 @@ func (n *world) keyOfProcess(buf []byte, p *process) []byte {
 				n.keyOf(s.has), n.ahead(s.Lease), n.ahead(s.sent+s.hold))
 			if s.free {
 				buf = append(buf, 'f')
+			}
+			if s.told {
+				buf = append(buf, 't')
 			}
 		}
 		buf = append(buf, ',')

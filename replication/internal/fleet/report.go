@@ -155,10 +155,12 @@ type Heard struct {
 
 // Region is what is known of another region.
 type Region struct {
-	Name  string
-	Nodes []Heard // of those that answered in the last round, in the order of their configured addresses
-	Tries int     // rounds so far
-	Err   error   // why nobody answered in the last round
+	Name string
+	// Nodes are those that answered in the last round, in the order of their configured addresses, and those that said
+	// since who leads the region or is primary.
+	Nodes []Heard
+	Tries int   // rounds so far
+	Err   error // why nobody answered in the last round
 	// Unled says that nodes of the region answer, and none of them leads it yet: what they have applied may be less
 	// than what the region holds. It ends by itself, an interval after the first answer at the latest.
 	Unled bool
@@ -212,7 +214,7 @@ func (r Region) Furthest() *Heard {
 
 // remember takes over from the picture of the round before what this round does not say anew.
 func (r *Region) remember(before Region) {
-	r.Tries, r.Record, r.Level = before.Tries+1, before.Record, before.Level
+	r.Record, r.Level = before.Record, before.Level
 	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {
 		r.Record = f
 	}

@@ -112,6 +112,14 @@ func (w *Watcher) learnedOf(region string) []string {
 	return nil
 }
 
+// hasWay reports whether that node of another region is reached at a configured address, by its own word.
+func (w *Watcher) hasWay(region string, m timeline.Member) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.learned[region]
+	return p != nil && p.ways[m.ID] == m.PeerAddr
+}
+
 // Refresh begins a round for every region soon instead of at the next interval.
 func (w *Watcher) Refresh() {
 	for _, n := range w.nudge {
@@ -123,7 +131,7 @@ func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
 	timer := w.config.Clock.NewTimer(w.config.Interval)
 	defer timer.Stop()
 	for {
-		w.round(ctx, name, addrs)
+		w.publish(newRound(w, name, addrs).run(ctx))
 		timer.Reset(minGap)
 		select {
 		case <-ctx.Done():
@@ -140,71 +148,28 @@ func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
 	}
 }
 
-// round asks at every address that is configured or was learned at once, and then the members that these tell of and
-// that were not among them: nodes that joined the region, or moved, since. It publishes what has come when all have
-// answered or the time is up.
-func (w *Watcher) round(ctx context.Context, name string, addrs []string) {
-	ctx, cancel := context.WithTimeout(ctx, w.config.Timeout)
-	defer cancel()
-	region := Region{Name: name, Asked: w.config.Clock.Now()}
-	asked := slices.Concat(addrs, w.learnedOf(name))
-	w.ask(ctx, &region, asked)
-	w.ask(ctx, &region, newcomers(&region, asked))
-	if len(region.Nodes) > 0 {
-		region.Err = nil
+// hear takes a report into the picture before its round has ended, if it has news of where writes go: who leads the
+// region, or who is primary. The first round is waited for.
+func (w *Watcher) hear(h Heard) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.view.Regions[h.Region]
+	l := r.Leader()
+	leads := h.Leader && (l == nil || l.Term < h.Term)
+	if r.Tries == 0 || !leads && !timeline.Supersedes(h.Claim, w.view.Claim(timeline.Reign{})) {
+		return
 	}
-	w.publish(region)
-}
-
-// newcomers returns the addresses of members that nobody was asked at.
-func newcomers(r *Region, asked []string) []string {
-	var list []string
-	for i := range r.Nodes {
-		for _, m := range r.Nodes[i].Members {
-			if !r.has(m.ID) && m.PeerAddr != "" && !slices.Contains(asked, m.PeerAddr) &&
-				!slices.Contains(list, m.PeerAddr) {
-				list = append(list, m.PeerAddr)
-			}
-		}
-	}
-	return list
-}
-
-// ask adds the reports of the nodes at addrs to r.
-func (w *Watcher) ask(ctx context.Context, r *Region, addrs []string) {
-	at := w.config.Clock.Now()
-	heard := make([]*Heard, len(addrs))
-	errs := make([]error, len(addrs))
-	var wg sync.WaitGroup
-	for i, addr := range addrs {
-		wg.Go(func() {
-			report, err := w.config.Ask(ctx, addr)
-			if err != nil {
-				errs[i] = err
-				return
-			}
-			heard[i] = &Heard{Report: report, Asked: addr, At: at}
-		})
-	}
-	wg.Wait()
-	for i, h := range heard {
-		if h != nil && h.Region == r.Name {
-			if w.config.Heard != nil {
-				w.config.Heard(h.Report)
-			}
-			if !r.has(h.ID) { // a node may be reached at two addresses
-				r.Nodes = append(r.Nodes, *h)
-			}
-		} else if errs[i] != nil {
-			r.Err = errs[i]
-		}
-	}
+	r.Nodes = append(slices.DeleteFunc(slices.Clone(r.Nodes), func(o Heard) bool { return o.Asked == h.Asked }), h)
+	r.Err = nil
+	r.remember(r)
+	w.show(r)
 }
 
 func (w *Watcher) publish(r Region) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.learned[r.Name].hear(&r)
+	r.Tries = w.view.Regions[r.Name].Tries + 1
 	r.remember(w.view.Regions[r.Name])
 	if len(r.Nodes) > 0 && r.Leader() == nil {
 		now := w.config.Clock.Now()
@@ -213,6 +178,11 @@ func (w *Watcher) publish(r Region) {
 		}
 		r.Unled = now.Sub(w.first[r.Name]) < w.config.Interval
 	}
+	w.show(r)
+}
+
+// show makes r a part of the picture. The caller holds mu.
+func (w *Watcher) show(r Region) {
 	next := View{Regions: maps.Clone(w.view.Regions)}
 	next.Regions[r.Name] = r
 	w.view = next

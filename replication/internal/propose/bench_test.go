@@ -73,7 +73,11 @@ func (b *bench) MayWrite(timeline.Position) (timeline.Cursor, bool) {
 
 func (*bench) Admits(timeline.Epoch, timeline.Position) bool { return true }
 func (*bench) Deposed(timeline.Epoch) bool                   { return false }
-func (*bench) Spread() int                                   { return 1 }
+
+func (*bench) Cut(timeline.Epoch, timeline.Position) (timeline.Reign, bool) {
+	return timeline.Reign{}, false
+}
+func (*bench) Spread() int { return 1 }
 
 func (b *bench) Route() standing.Route { return standing.Route{} }
 

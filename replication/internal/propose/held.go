@@ -63,6 +63,21 @@ func (p *pipeline) release() {
 	}
 }
 
+// unlessCut returns a result that came late, or that nobody knows what became of it, if a later reign is known to have
+// begun before it: what was done when it was sent is in a tail by now (invariant 7).
+func unlessCut(s Standing, r result) result {
+	if r.receipt == nil {
+		return r
+	}
+	by, cut := s.Cut(r.receipt.Epoch, r.receipt.Position)
+	if !cut {
+		return r
+	}
+	return result{err: fmt.Errorf("%w: position %d was written in epoch %d, and epoch %d of %s has begun after "+
+		"position %d meanwhile; it may be in a tail", contract.ErrUnknownOutcome, r.receipt.Position,
+		r.receipt.Epoch, by.Epoch, by.Primary, by.First-1)}
+}
+
 // stalled reports whether a frame was made so long ago, and neither it nor one before it was applied since.
 func (p *pipeline) stalled(longer time.Duration) bool {
 	p.mu.Lock()

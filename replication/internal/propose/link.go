@@ -310,5 +310,5 @@ func (l *link) answer(id uint64, status byte, r *contract.Receipt, text string) 
 		l.owner.back.requeue([]*proposal{u})
 		return
 	}
-	u.finish(resultOf(status, r, text))
+	u.finish(unlessCut(l.owner.standing, resultOf(status, r, text)))
 }

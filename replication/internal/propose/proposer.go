@@ -33,6 +33,9 @@ type Standing interface {
 	Admits(e timeline.Epoch, p timeline.Position) bool
 	// Deposed reports whether a later epoch than e is known to have begun: nothing of e will be admitted any more.
 	Deposed(e timeline.Epoch) bool
+	// Cut returns the reign that is known to have begun before p and after the epoch e: what was written there in e is
+	// in no history any more. It must not block.
+	Cut(e timeline.Epoch, p timeline.Position) (by timeline.Reign, ok bool)
 	// Spread returns in how many regions a write has to be at least before it is acknowledged.
 	Spread() int
 }

@@ -40,6 +40,7 @@ type member struct {
 	holding bool
 	written int // frames
 	applied *region.Applied
+	later   timeline.Reign // is known to have begun; zero: none is
 }
 
 // fleetOf runs f in a bubble with the node "a", which takes writes, and "b", which forwards them to it.

@@ -95,7 +95,7 @@ func (p *pipeline) acknowledge(u *proposal, r *contract.Receipt) {
 		u.finish(result{receipt: r})
 		return
 	}
-	done := func(r *contract.Receipt, err error) { u.finish(result{receipt: r, err: err}) }
+	done := func(r *contract.Receipt, err error) { u.finish(unlessCut(p.standing, result{receipt: r, err: err})) }
 	p.durability.Await(regions, r, p.patience(u), done)
 }
 

@@ -135,6 +135,9 @@ func (l *loop) observe(rd *raft.Ready) {
 	if term == l.term && leader == l.leader && leading == l.leading {
 		return
 	}
+	if leader != l.leader && leader != raft.None {
+		l.view.leaders.Add(1)
+	}
 	if leading != l.leading || leader != l.leader {
 		l.log.Info("leader", "term", term, "leader", peers.NameIn(l.directory, leader), "self", leading)
 	}

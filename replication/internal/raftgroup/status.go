@@ -15,7 +15,9 @@ type Status struct {
 	IsLeader bool
 	Commit   uint64 // an index that is known to be committed
 	Applied  uint64 // the last index that the machine has
-	Conf     *raftpb.ConfState
+	// Leaders is how often this member came to know a leader that it had not known before, since it started.
+	Leaders uint64
+	Conf    *raftpb.ConfState
 	// DiskStalled is for how long the log's disk has not finished a write, if that is longer than an election timeout.
 	DiskStalled time.Duration
 	// DiskFull is for how long the log, or the machine, has found no room on its disk, zero if both have.
@@ -37,11 +39,12 @@ type Progress struct {
 	Ahead uint64
 }
 
-// view is what the loop and the applier publish for everybody: the loop term, leader, leading, commit, heard and
-// stalled, the applier applied and conf. Each is right for itself; two of them read one after the other may be of
+// view is what the loop and the applier publish for everybody: the loop term, leader, leaders, leading, commit, heard
+// and stalled, the applier applied and conf. Each is right for itself; two of them read one after the other may be of
 // different moments.
 type view struct {
 	term, leader, commit, applied atomic.Uint64
+	leaders                       atomic.Uint64
 	leading                       atomic.Bool
 	heard                         atomic.Int64                     // nanoseconds of the clock; 0: nobody
 	stalled                       atomic.Int64                     // nanoseconds
@@ -61,7 +64,7 @@ func newView(initial recovered) *view {
 func (v *view) status() Status {
 	return Status{
 		Term: v.term.Load(), Leader: v.leader.Load(), IsLeader: v.leading.Load(),
-		Commit: v.commit.Load(), Applied: v.applied.Load(), Conf: v.conf.Load(),
+		Commit: v.commit.Load(), Applied: v.applied.Load(), Conf: v.conf.Load(), Leaders: v.leaders.Load(),
 		DiskStalled: time.Duration(v.stalled.Load()),
 	}
 }

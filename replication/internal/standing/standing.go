@@ -70,6 +70,18 @@ func (s *Standing) Admits(e timeline.Epoch, p timeline.Position) bool { return s
 // Deposed reports whether a later epoch than e is known to have begun.
 func (s *Standing) Deposed(e timeline.Epoch) bool { return s.Claim().Epoch > e }
 
+// Cut returns the reign that is known to have begun before p and after the epoch e: what was written there in e is no
+// part of the history any more. ok is false if none is.
+func (s *Standing) Cut(e timeline.Epoch, p timeline.Position) (by timeline.Reign, ok bool) {
+	st := s.applied.State()
+	for _, r := range append(slices.Clone(st.Reigns), s.claim(st)) {
+		if r.Epoch > e && r.First <= p {
+			return r, true
+		}
+	}
+	return timeline.Reign{}, false
+}
+
 // Confirms reports whether this node may be able to confirm reads by itself. Where votes are taken, only the leader of
 // the primary is.
 func (s *Standing) Confirms() bool {

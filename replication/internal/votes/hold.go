@@ -1,9 +1,11 @@
 package votes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -24,6 +26,7 @@ type ending struct {
 	hold    *timeline.Hold // nil: none is
 	by      timeline.Mark  // of the charter without it
 	writing bool           // that is on its way; else nothing is known of it
+	wanted  bool           // nothing was written yet: it waits for a majority
 }
 
 // Hold has the primary stay where it is for so long, and go on while other voters are away: who can be asked now
@@ -46,18 +49,21 @@ func (v Orders) stay(ctx context.Context, o holdOrder) (*timeline.Charter, error
 	if err != nil {
 		return nil, err
 	}
-	c.Hold = &timeline.Hold{For: o.For, Until: v.config.Clock.Now().Add(o.For)}
+	c.Hold = &timeline.Hold{For: o.For, Until: v.config.Clock.Now().Add(o.For), Counted: true}
 	if fault := c.Fault(); fault != "" {
 		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
 	}
-	if err := v.understood(ctx, c); err != nil {
-		return nil, err
+	if v.understood(ctx, c) != nil { // then who starts anew waits for all of it again
+		c.Hold.Counted = false
+		if err := v.understood(ctx, c); err != nil {
+			return nil, err
+		}
 	}
 	return c, v.write(ctx, c)
 }
 
-// release ends the hold. It counts for nothing any more before that is written, and what was acknowledged by then
-// stands in the charter (B8).
+// release ends the hold, once a majority supports the primary without it: else it would acknowledge nothing. It counts
+// for nothing any more before that is written, and what was acknowledged by then stands in the charter (B8).
 func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
 	c, err := v.next()
 	switch {
@@ -67,6 +73,11 @@ func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
 		return nil, fmt.Errorf("%w: the primary is not held", contract.ErrRejected)
 	}
 	term, _ := v.config.Leadership.Term()
+	if away := v.needed(term); away != "" {
+		return nil, fmt.Errorf("%w: without the hold the primary would acknowledge nothing, since no majority of the "+
+			"voters answers (not %s): it counts until then, and ends by itself as soon as one does", contract.ErrNotReady,
+			away)
+	}
 	before, ok := v.ends(ending{term: term, hold: c.Hold, by: c.Mark(), writing: true})
 	if !ok {
 		return nil, fmt.Errorf("%w: the hold is about to end", contract.ErrNotReady)
@@ -80,6 +91,26 @@ func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
 		v.ending = before // of which nothing may be known yet
 	}
 	return c, err
+}
+
+// needed returns who does not support the primary, if it goes on by its hold alone; then that is to end when a majority
+// supports it. "": it may end now.
+func (v Orders) needed(term uint64) (away string) {
+	c := v.config.Applied.State().Charter()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.holder.Supported() || v.holder.Expired(c) || v.ending.writing || v.ending.of(term, c) {
+		return ""
+	}
+	v.ending = ending{term: term, hold: c.Hold, wanted: true}
+	now := v.config.Clock.Elapsed()
+	var list []string
+	for _, s := range v.holder.Supports() {
+		if now >= s.Lease {
+			list = append(list, s.Voter)
+		}
+	}
+	return cmp.Or(strings.Join(list, ", "), "nobody did yet")
 }
 
 // ends has the hold end by e, unless it does by another; before is what was to end it.
@@ -99,13 +130,20 @@ func (e ending) of(term uint64, c *timeline.Charter) bool {
 	return e.hold != nil && e.term == term && e.hold.Same(c.Hold) && c.Mark().Before(e.by)
 }
 
-// expire ends a hold whose time is over, or that was to end and it is not known what became of that.
+// waits reports whether that leader ends this hold once a majority supports it without.
+func (e ending) waits(term uint64, c *timeline.Charter) bool {
+	return e.wanted && e.term == term && e.hold.Same(c.Hold)
+}
+
+// expire ends a hold whose time is over, or that was to end: when a majority is back, or if it is not known what became
+// of it.
 func (v upkeep) expire() {
 	c := v.config.Applied.State().Charter()
 	term, _ := v.config.Leadership.Term()
 	v.mu.Lock()
 	over := c != nil && c.Hold != nil &&
-		(v.holder.Expired(c) || v.ending.of(term, c) && !v.ending.writing)
+		(v.holder.Expired(c) || v.ending.of(term, c) && !v.ending.writing ||
+			v.ending.waits(term, c) && v.holder.Supported())
 	v.mu.Unlock()
 	if !over {
 		return

@@ -90,6 +90,9 @@ func TestAnEndOfAHoldIsWrittenUntilItIsKnown(t *testing.T) {
 		Standing: standing.New("us", applied, leads, w, o, fence), Changed: func() {},
 	})
 	o.v.config.Life.Close() // nobody is asked
+	view := ballot.HolderView{Term: 3, State: &s, Wall: c.wall}
+	asked := o.v.holder.Step(c.elapsed, view, nil)[0] // it supports itself
+	o.v.holder.Step(c.elapsed, view, ballot.Renewed{Call: asked.Call, Voter: "us", Answer: ballot.Answer{Granted: true}})
 	for _, step := range []struct {
 		says error
 		ends bool

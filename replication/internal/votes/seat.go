@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -142,14 +143,13 @@ func (s *Seat) step(in ballot.Input) {
 }
 
 func (s *Seat) stepLocked(in ballot.Input) {
-	now := s.clock.Elapsed()
-	if term := s.store.Term(); term != s.term {
+	term, state := s.store.Term(), s.store.State()
+	now := s.clock.Elapsed() // what is applied was before
+	if term != s.term {
 		s.term = term
-		s.perform(s.machine.Step(now, s.store.State(), ballot.Leads{Term: term}))
+		s.perform(s.machine.Step(now, state, ballot.Leads{Term: term}))
 	}
-	if in != nil {
-		s.perform(s.machine.Step(now, s.store.State(), in))
-	}
+	s.perform(s.machine.Step(now, state, in))
 }
 
 // perform begins what the machine wants. The caller holds mu.
@@ -184,11 +184,33 @@ func (s *Seat) record(ctx context.Context, e ballot.Effect) {
 	s.step(in)
 }
 
+// Tend has the voter note what time makes of its promises, until ctx ends. Who asks for votes does so anyhow.
+func (s *Seat) Tend(ctx context.Context) {
+	ticker := s.clock.NewTicker(idle)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+			s.step(nil)
+		}
+	}
+}
+
 // supports returns whom the voter supported last.
 func (s *Seat) supports() ballot.Ruler {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.machine.Supports()
+}
+
+// held returns for how long what may be promised by a hold is not over, at most.
+func (s *Seat) held() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stepLocked(nil)
+	return s.machine.Held(s.clock.Elapsed())
 }
 
 // quiet returns from when on the voter's promise forbids nothing.

@@ -18,21 +18,23 @@ func (v *Votes) Status() *contract.VoteStatus {
 	if c == nil {
 		return nil
 	}
+	held := v.seat.held()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := v.config.Clock.Elapsed()
 	out := &contract.VoteStatus{
 		Charter: c.Mark().Number, Epoch: c.Epoch, Automatic: c.Automatic, Paused: c.Paused,
 		Lease: c.Lease, Former: c.Former,
-		HeldUntil: heldUntil(c),
-		MaxLoss:   c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
+		HeldUntil: heldUntil(c), HeldLeft: held,
+		MaxLoss: c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
 	}
 	bound := c.Bound()
 	out.FlapMoves, out.FlapWithin, out.Failback = bound.Moves, bound.Within, c.Failback
 	out.Moves = ballot.Moves(s, v.moves, nil, v.config.Clock.Now())
 	out.KeptUntil, out.Return = bound.Until(out.Moves), v.returns.Why()
-	leads := v.config.Leadership.Leads() && s.Role() == timeline.Primary
-	if leads {
+	term, leads := v.config.Leadership.Term()
+	if leads = leads && s.Role() == timeline.Primary; leads {
+		out.HeldLeft, out.HeldEnds = v.holder.Left(), v.ending.waits(term, c)
 		out.Holds = now < v.evidence.Until
 		out.Left, out.Ceiling = max(v.evidence.Until-now, 0), v.evidence.Ceiling
 		out.Fenced = !out.Holds
@@ -76,8 +78,12 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 		return nil, nil // a primary that is fenced says why
 	}
 	if !s.HeldUntil.IsZero() {
+		ends := ""
+		if s.HeldEnds {
+			ends = "; its end was ordered, and comes as soon as a majority of the voters answers"
+		}
 		notes = append(notes, ballot.Held(v.config.Applied.State())+": it goes on while other voters are away, and a "+
-			"failover may lose any number of writes")
+			"failover may lose any number of writes"+ends)
 	}
 	for _, w := range s.Voters {
 		if w.Problem != "" && w.ProblemFor >= s.Lease && s.HeldUntil.IsZero() { // else it may be away
@@ -129,8 +135,9 @@ func (v *Votes) needsLate() string {
 		"others, it takes an order, mimir failover --to %s --force", strings.Join(late, ", "), late[0])
 }
 
-// heldSilent says that nobody takes over from a primary which does not answer, since it is held; "" if it answers.
-func heldSilent(c *Config) string {
+// heldSilent says that nobody takes over from a primary which does not answer, since it is held, or was, as far as this
+// region knows, which counts how much may be left; "" if it answers.
+func heldSilent(c *Config, left time.Duration) string {
 	s := c.Applied.State()
 	primary := timeline.Latest(s.Reigns).Primary
 	view, _ := c.Fleet.View()
@@ -138,9 +145,19 @@ func heldSilent(c *Config) string {
 		view.Regions[primary].Leader() != nil {
 		return ""
 	}
-	return "does not take over: " + ballot.Held(s) + ", and does not answer; afterwards it takes an order, since " +
-		"nobody knows how much is lost, and a voter that was started anew since then, or has a new leader, waits for " +
-		"the whole length of the hold again; sooner, if the primary is stopped for certain: mimir fleet recover"
+	again := ""
+	switch h := s.Charter().Hold; {
+	case left == 0:
+		return fmt.Sprintf("does not take over: %s was held until %s, which is over by now at the latest, and does not "+
+			"answer; it takes an order, since nobody knows how much is lost: mimir failover --to %s --force", primary,
+			h.Until.UTC().Format(time.RFC3339), s.Region)
+	case !h.Counted:
+		again = ", and a voter that was started anew since then, or has a new leader, waits for the whole length of the " +
+			"hold again"
+	}
+	return fmt.Sprintf("does not take over: %s, for %v more at most as %s counts, and does not answer; afterwards it "+
+		"takes an order, since nobody knows how much is lost%s; sooner, if the primary is stopped for certain: mimir "+
+		"fleet recover", ballot.Held(s), left.Round(time.Second), s.Region, again)
 }
 
 // Problem says for people what keeps the primary that this node leads from acknowledging, or the secondary from taking
@@ -154,7 +171,7 @@ func (v *Votes) Problem() string {
 		if s.Why != "" {
 			return "does not take over: " + s.Why
 		}
-		return heldSilent(&v.config)
+		return heldSilent(&v.config, s.HeldLeft)
 	}
 	reasons := []string{fmt.Sprintf("fenced for %.1f s, acknowledges nothing", s.FencedFor.Seconds())}
 	for _, w := range s.Voters {

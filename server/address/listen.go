@@ -1,0 +1,205 @@
+package address
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Listen binds all addresses of a list to one listener; beside are all that this process listens at. Who looks for a
+// connection that is to be secured puts [Secured] before whatever stands before the listener; block is as for
+// [Address.Secure].
+func Listen(list, beside []Address, block bool) (net.Listener, error) {
+	var bound []net.Listener
+	for _, a := range list {
+		l, err := a.listen(beside)
+		if err != nil {
+			for _, one := range bound {
+				one.Close()
+			}
+			return nil, err
+		}
+		if block && !a.Secure(block) {
+			l = plaintext{l}
+		}
+		bound = append(bound, l)
+	}
+	if len(bound) == 1 {
+		return bound[0], nil
+	}
+	return join(bound), nil
+}
+
+func (a Address) listen(beside []Address) (net.Listener, error) {
+	var l net.Listener
+	var err error
+	if a.Socket() {
+		l, err = listenSocket(a.Place)
+	} else {
+		l, err = net.Listen(a.network(beside), a.Place)
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: %w", a, errInUse{err})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a, err)
+	}
+	return l, nil
+}
+
+// errInUse says it in plain words.
+type errInUse struct{ error }
+
+func (errInUse) Error() string   { return "the port is in use by another process" }
+func (e errInUse) Unwrap() error { return e.error }
+
+// network leaves the other family to an address that names it.
+func (a Address) network(beside []Address) string {
+	if a.Wild() && a.family() != 0 {
+		for _, b := range beside {
+			if b.family() != 0 && b.family() != a.family() && b.port() == a.port() {
+				return fmt.Sprint("tcp", a.family())
+			}
+		}
+	}
+	return "tcp"
+}
+
+// answerTime is how long somebody who listens at a socket may take to take a connection.
+const answerTime = time.Second
+
+// listenSocket binds a socket, in place of one that nobody listens at any more. Who may connect is who owns it.
+func listenSocket(path string) (net.Listener, error) {
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode().Type() != fs.ModeSocket {
+			return nil, errors.New("there is a file in the place of the socket")
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		defer cancel()
+		c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+		if err == nil {
+			c.Close()
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, errors.New("the socket is in use by another process")
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return net.Listen("unix", path)
+}
+
+// plaintext marks its connections.
+type plaintext struct{ net.Listener }
+
+type plainConn struct{ net.Conn }
+
+// NetConn returns the connection below.
+func (c plainConn) NetConn() net.Conn { return c.Conn }
+
+// Accept implements net.Listener.
+func (l plaintext) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return plainConn{c}, nil
+}
+
+// Secured secures the connections of l, which come from [Listen], but for those of addresses in plaintext.
+func Secured(l net.Listener, c *tls.Config) net.Listener { return secured{l, c} }
+
+type secured struct {
+	net.Listener
+	config *tls.Config
+}
+
+// Accept implements net.Listener.
+func (l secured) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	for below := c; ; {
+		if _, plain := below.(plainConn); plain {
+			return c, nil
+		}
+		covers, ok := below.(interface{ NetConn() net.Conn })
+		if !ok {
+			return tls.Server(c, l.config), nil
+		}
+		below = covers.NetConn()
+	}
+}
+
+// joined is one listener of several.
+type joined struct {
+	list     []net.Listener
+	accepted chan accepted
+	closing  sync.Once
+	done     chan struct{}
+}
+
+type accepted struct {
+	net.Conn
+	err error
+}
+
+func join(list []net.Listener) net.Listener {
+	j := &joined{list: list, accepted: make(chan accepted), done: make(chan struct{})}
+	for _, l := range list {
+		go j.accept(l)
+	}
+	return j
+}
+
+// accept hands on what comes to l until that is closed. After an error it goes on when somebody asks again.
+func (j *joined) accept(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		select {
+		case j.accepted <- accepted{c, err}:
+		case <-j.done:
+			if err == nil {
+				c.Close()
+			}
+			return
+		}
+	}
+}
+
+// Accept implements net.Listener.
+func (j *joined) Accept() (net.Conn, error) {
+	select {
+	case a := <-j.accepted:
+		return a.Conn, a.err
+	case <-j.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (j *joined) Close() error {
+	var err error
+	j.closing.Do(func() {
+		close(j.done)
+		for _, l := range j.list {
+			err = errors.Join(err, l.Close())
+		}
+	})
+	return err
+}
+
+// Addr returns the first address.
+func (j *joined) Addr() net.Addr { return j.list[0].Addr() }

@@ -1,0 +1,214 @@
+package server
+
+import (
+	"slices"
+	"strings"
+)
+
+// etcdFlag is a flag of etcd's server, and what becomes of it here: exactly one of same, to, ignored and refused is set.
+type etcdFlag struct {
+	name string
+	bool bool // its value may be left out, and is true then
+	// same says that a setting has this name and means this.
+	same bool
+	// to gives its value to the settings of keys.
+	to   func(e *etcdGiven, c *Config, text string) error
+	keys []string
+	// ignored says why it means nothing here.
+	ignored string
+	// refused says what to do instead; the values of harmless, and none, mean nothing here too.
+	refused  string
+	harmless []string
+}
+
+// Reasons that several flags share.
+const (
+	boltOnly     = "it is about etcd's engine, Mimir has another one"
+	logInBytes   = "the log is kept and released by bytes here: compact-bytes, retain-bytes"
+	noDiscovery  = "nodes are not discovered: list them in nodes (initial-cluster)"
+	noTracing    = "there are no traces; the log tells of slow requests (warning-unary-request-duration)"
+	ownCheck     = "every entry and every file carries a check sum, which is looked at whenever it is read"
+	onlyWithTrue = "it belongs to what is refused"
+	etcdIgnores  = "etcd ignores it too"
+	noRevocation = "there are no lists of revoked certificates: give certificates short lives, and take an authority " +
+		"out of the file to end all of its own"
+	ownLease   = "no lease ends early because the primary moves, always"
+	alwaysOn   = "it is always so"
+	alwaysOff  = "nothing here needs it"
+	noCompactH = "old versions are removed in bounded steps, always"
+)
+
+func sameAs(names ...string) (list []etcdFlag) {
+	for _, name := range names {
+		list = append(list, etcdFlag{name: name, same: true})
+	}
+	return list
+}
+
+func ignoring(reason string, names ...string) (list []etcdFlag) {
+	for _, name := range names {
+		list = append(list, etcdFlag{name: name, ignored: reason})
+	}
+	return list
+}
+
+func refusingEtcd(hint string, harmless []string, names ...string) (list []etcdFlag) {
+	for _, name := range names {
+		list = append(list, etcdFlag{name: name, refused: hint, harmless: harmless})
+	}
+	return list
+}
+
+// switches are flags whose value may be left out.
+func switches(list []etcdFlag) []etcdFlag {
+	for i := range list {
+		list[i].bool = true
+	}
+	return list
+}
+
+// etcdFlags are those of etcd 3.7.3, and those of 3.5 that it has no more.
+var etcdFlags = slices.Concat(
+	sameAs("name", "data-dir", "initial-cluster-state", "quota-backend-bytes", "max-txn-ops", "max-request-bytes",
+		"max-concurrent-streams", "auto-compaction-mode", "auto-compaction-retention", "tls-min-version", "auth-token",
+		"auth-token-ttl", "bcrypt-cost", "log-level", "log-format", "warning-unary-request-duration"),
+	[]etcdFlag{
+		{name: "listen-client-urls", keys: []string{"listen-client"}, to: (*etcdGiven).listenClient},
+		{name: "listen-client-http-urls", keys: []string{"listen-client"}, to: (*etcdGiven).listenMore},
+		{name: "advertise-client-urls", keys: []string{"advertise-client"}, to: asList("advertise-client")},
+		{name: "listen-peer-urls", keys: []string{"listen-peer"}, to: (*etcdGiven).listenPeer},
+		{name: "initial-advertise-peer-urls", keys: []string{"advertise-peer"}, to: (*etcdGiven).advertisePeer},
+		{name: "listen-metrics-urls", keys: []string{"listen-http"}, to: asList("listen-http")},
+		{name: "initial-cluster", keys: []string{"nodes"}, to: (*etcdGiven).initialCluster},
+		{name: "initial-cluster-token", keys: []string{"fleet"}, to: as("fleet")},
+		{name: "heartbeat-interval", keys: []string{"tick-interval"}, to: (*etcdGiven).heartbeat},
+		{name: "election-timeout", keys: []string{"election-ticks"}, to: (*etcdGiven).election},
+		{name: "cert-file", keys: []string{"client-tls.cert"}, to: as("client-tls.cert")},
+		{name: "key-file", keys: []string{"client-tls.key"}, to: as("client-tls.key")},
+		{name: "trusted-ca-file", keys: []string{"client-tls.ca"}, to: authorities("client-tls")},
+		{name: "client-cert-auth", keys: []string{"client-tls.require-client-cert"}, to: ifTrue("client-tls"), bool: true},
+		{name: "peer-cert-file", keys: []string{"peer-tls.cert"}, to: as("peer-tls.cert")},
+		{name: "peer-key-file", keys: []string{"peer-tls.key"}, to: as("peer-tls.key")},
+		{name: "peer-trusted-ca-file", keys: []string{"peer-tls.ca"}, to: authorities("peer-tls")},
+		{name: "peer-client-cert-auth", keys: []string{"peer-tls.require-client-cert"}, to: ifTrue("peer-tls"), bool: true},
+		{name: "peer-cert-allowed-cn", keys: []string{"peer-tls.allowed-cn"}, to: as("peer-tls.allowed-cn")},
+		{name: "peer-cert-allowed-hostname", keys: []string{"peer-tls.allowed-hostname"},
+			to: as("peer-tls.allowed-hostname")},
+		{name: "cipher-suites", keys: []string{"tls-cipher-suites"}, to: as("tls-cipher-suites")},
+		{name: "enable-pprof", keys: []string{"pprof"}, to: as("pprof"), bool: true},
+		{name: "watch-progress-notify-interval", keys: []string{"watch-progress-interval"},
+			to: as("watch-progress-interval")},
+	},
+
+	ignoring(logInBytes, "snapshot-count", "snapshot-catchup-entries", "max-snapshots", "max-wals"),
+	ignoring(boltOnly, "backend-bbolt-freelist-type", "backend-batch-interval", "backend-batch-limit",
+		"bootstrap-defrag-threshold-megabytes"),
+	switches(ignoring(boltOnly, "memory-mlock")),
+	switches(ignoring(alwaysOn, "pre-vote", "strict-reconfig-check", "socket-reuse-address")),
+	switches(ignoring("an election waits its whole time", "initial-election-tick-advance")),
+	switches(ignoring("what is acknowledged is on disk, always", "unsafe-no-fsync")),
+	switches(ignoring("the address of who connects is not looked at: see peer-tls.bind",
+		"peer-skip-client-san-verification")),
+	ignoring("see peer-dead-after", "raft-read-timeout", "raft-write-timeout"),
+	ignoring("a silent client is asked every two minutes, and given 20 s", "grpc-keepalive-interval",
+		"grpc-keepalive-timeout"),
+	ignoring(ownCheck, "corrupt-check-time", "compact-hash-check-time"),
+	ignoring(noCompactH, "compaction-batch-limit", "compaction-sleep-interval"),
+	ignoring("there is one size of metrics", "metrics"),
+	ignoring("see warning-unary-request-duration", "warning-apply-duration"),
+	ignoring("their number has no bound", "max-learners"),
+	ignoring("there is no such check: see docs/operating.md, Upgrade", "downgrade-check-time"),
+	ignoring("there is no store of version 2", "v2-deprecation"),
+	ignoring("the JSON gateway shows no certificate: it is in this process", "client-cert-file", "client-key-file"),
+	ignoring(onlyWithTrue, "self-signed-cert-validity", "log-rotation-config-json", "distributed-tracing-address",
+		"distributed-tracing-service-name", "distributed-tracing-instance-id", "distributed-tracing-sampling-rate",
+		"discovery-dial-timeout", "discovery-request-timeout", "discovery-keepalive-time",
+		"discovery-keepalive-timeout", "discovery-cert", "discovery-key", "discovery-cacert", "discovery-user",
+		"discovery-password", "discovery-fallback", "discovery-proxy", "discovery-srv-name"),
+	switches(ignoring(onlyWithTrue, "discovery-insecure-transport", "discovery-insecure-skip-tls-verify")),
+	switches(ignoring(etcdIgnores, "cluster-active-size", "cluster-remove-delay", "cluster-sync-interval", "force",
+		"max-result-buffer", "max-retry-attempts", "peer-heartbeat-interval", "peer-election-timeout",
+		"retry-interval", "snapshot", "v", "vv")),
+
+	refusingEtcd(noDiscovery, nil, "discovery", "discovery-token", "discovery-endpoints", "discovery-srv"),
+	refusingEtcd("the log has no directory of its own: put data-dir on the faster disk", nil, "wal-dir"),
+	refusingEtcd("a file of etcd's settings is not read: give them as flags, or write one of Mimir's and name it by "+
+		"--config (docs/configuration.md)", nil, "config-file"),
+	refusingEtcd(noRevocation, nil, "client-crl-file", "peer-crl-file"),
+	refusingEtcd("clients are told apart by users and roles (docs/auth.md), operators by operator.allowed-hostname", nil,
+		"client-cert-allowed-hostname"),
+	refusingEtcd("nodes show the certificate of peer-cert-file: it has to be good for serverAuth and clientAuth", nil,
+		"peer-client-cert-file", "peer-client-key-file"),
+	switches(refusingEtcd("certificates are not made by the server: see docs/certificates.md", []string{"false"},
+		"auto-tls", "peer-auto-tls")),
+	switches(refusingEtcd("what is left of a fleet is put right by `mimir fleet`: see docs/failover.md", []string{"false"},
+		"force-new-cluster")),
+	switches(refusingEtcd("a port has one process", []string{"false"}, "socket-reuse-port")),
+	switches(refusingEtcd("the JSON gateway is always there; keep clients from it by users and roles", []string{"true"},
+		"enable-grpc-gateway")),
+	refusingEtcd("web pages of other sites are never served", []string{"*"}, "cors"),
+	refusingEtcd("names are looked at where a web page asks, and are those of the addresses in the settings",
+		[]string{"*"}, "host-whitelist"),
+	refusingEtcd("a greatest version of TLS cannot be set", []string{"TLS1.3"}, "tls-max-version"),
+	refusingEtcd("the log is written by Go's slog: text or json (log-format)", []string{"zap"}, "logger"),
+	refusingEtcd("the log goes to standard error: lead it from there", []string{"default", "stderr", "stdout",
+		"systemd/journal"}, "log-outputs"),
+	switches(refusingEtcd("the log goes to standard error: whoever takes it rotates it", []string{"false"},
+		"enable-log-rotation")),
+	switches(refusingEtcd(noTracing, []string{"false"}, "enable-distributed-tracing")),
+	switches(refusingEtcd("`mimir version` tells it", []string{"false"}, "version")),
+	[]etcdFlag{
+		{name: "grpc-keepalive-min-time", to: (*etcdGiven).keepaliveMin},
+		{name: "feature-gates", to: (*etcdGiven).featureGates},
+	},
+
+	// Of etcd 3.5 and 3.6.
+	[]etcdFlag{{name: "experimental-watch-progress-notify-interval", keys: []string{"watch-progress-interval"},
+		to: as("watch-progress-interval")},
+		{name: "experimental-warning-unary-request-duration", keys: []string{"warning-unary-request-duration"},
+			to: as("warning-unary-request-duration")}},
+	switches(ignoring(ownCheck, "experimental-initial-corrupt-check", "experimental-compact-hash-check-enabled")),
+	ignoring(ownCheck, "experimental-corrupt-check-time", "experimental-compact-hash-check-time"),
+	switches(ignoring(ownLease, "experimental-enable-lease-checkpoint", "experimental-enable-lease-checkpoint-persist")),
+	ignoring(noCompactH, "experimental-compaction-batch-limit", "experimental-compaction-sleep-interval"),
+	ignoring("see warning-unary-request-duration", "experimental-warning-apply-duration"),
+	ignoring("their number has no bound", "experimental-max-learners"),
+	ignoring(boltOnly, "experimental-bootstrap-defrag-threshold-megabytes", "experimental-backend-bbolt-freelist-type"),
+	switches(ignoring(boltOnly, "experimental-memory-mlock", "experimental-txn-mode-write-with-shared-buffer",
+		"experimental-stop-grpc-service-on-defrag")),
+	ignoring(logInBytes, "experimental-snapshot-catchup-entries"),
+	ignoring(alwaysOff, "experimental-wait-cluster-ready-timeout", "experimental-downgrade-check-time",
+		"proxy-failure-wait", "proxy-refresh-interval", "proxy-dial-timeout", "proxy-write-timeout",
+		"proxy-read-timeout"),
+	switches(ignoring("the address of who connects is not looked at: see peer-tls.bind",
+		"experimental-peer-skip-client-san-verification")),
+	switches(refusingEtcd(noTracing, []string{"false"}, "experimental-enable-distributed-tracing")),
+	ignoring(onlyWithTrue, "experimental-distributed-tracing-address", "experimental-distributed-tracing-service-name",
+		"experimental-distributed-tracing-instance-id", "experimental-distributed-tracing-sampling-rate"),
+	switches(refusingEtcd("there is no API of version 2", []string{"false"}, "enable-v2")),
+	refusingEtcd("there is no API of version 2", nil, "experimental-enable-v2v3"),
+	refusingEtcd("there is no proxy", []string{"off"}, "proxy"),
+)
+
+// about says what becomes of the flag, for people.
+func (f *etcdFlag) about() string {
+	var quoted []string
+	for _, word := range append(slices.Clone(f.keys), f.harmless...) {
+		quoted = append(quoted, "`"+word+"`")
+	}
+	words := strings.Join(quoted, ", ")
+	switch {
+	case f.same:
+		return "the same"
+	case len(f.keys) > 0:
+		return "→ " + words
+	case f.to != nil:
+		return "taken where it asks for what is so anyway, else refused"
+	case f.ignored != "":
+		return "means nothing: " + f.ignored
+	case len(f.harmless) > 0:
+		return "refused, but for " + words + ": " + f.refused
+	default:
+		return "refused: " + f.refused
+	}
+}

@@ -1,0 +1,122 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// slow tells the log of requests that took long: of a few in each window, so that a fleet which is slow is not made
+// slower by saying so. It is safe for concurrent use.
+type slow struct {
+	bound  atomic.Int64 // a time.Duration; 0: no request is slow
+	logger *slog.Logger
+	now    func() time.Time
+
+	mu    sync.Mutex
+	began time.Time // of the window
+	lines int
+	left  int // told nobody, since the last line
+}
+
+const (
+	slowWindow = 10 * time.Second
+	slowLines  = 10
+	// keyBytes is how much of a key the log is told.
+	keyBytes = 64
+)
+
+// patients are the requests that wait for others as long as those like.
+var patients = map[string]bool{"/v3lockpb.Lock/Lock": true, "/v3electionpb.Election/Campaign": true}
+
+func newSlow(bound time.Duration, logger *slog.Logger) *slow {
+	s := &slow{logger: logger, now: time.Now}
+	s.bound.Store(int64(bound))
+	return s
+}
+
+// unary returns the interceptor of a gRPC server that stands before next.
+func (s *slow) unary(next grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+	return func(
+		ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+	) (any, error) {
+		began := time.Now()
+		answer, err := next(ctx, request, info, handle)
+		s.heard(ctx, info.FullMethod, time.Since(began), request, answer, err)
+		return answer, err
+	}
+}
+
+// heard tells of a request if it was slow.
+func (s *slow) heard(ctx context.Context, method string, took time.Duration, request, answer any, err error) {
+	bound := time.Duration(s.bound.Load())
+	if bound == 0 || took <= bound || patients[method] {
+		return
+	}
+	left, due := s.due()
+	if !due {
+		return
+	}
+	about := []any{"method", method, "took", took.Round(time.Millisecond), "bound", bound, "code", status.Code(err)}
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		about = append(about, "client", p.Addr.String())
+	}
+	about = append(about, subject(request)...)
+	if m, ok := answer.(proto.Message); ok && err == nil {
+		about = append(about, "answerBytes", proto.Size(m))
+	}
+	s.logger.Warn("a request was slow", append(about, "more", left)...)
+}
+
+// due reports whether a line is to be written, and of how many requests none was.
+func (s *slow) due() (left int, due bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.now(); s.began.IsZero() || now.Sub(s.began) >= slowWindow {
+		s.began, s.lines = now, 0
+	}
+	if s.lines >= slowLines {
+		s.left++
+		return 0, false
+	}
+	left, s.left = s.left, 0
+	s.lines++
+	return left, true
+}
+
+// subject says what a request was about: its first key, and never a value.
+func subject(request any) (about []any) {
+	var key, end []byte
+	switch r := request.(type) {
+	case *pb.RangeRequest:
+		key, end = r.Key, r.RangeEnd
+		about = append(about, "limit", r.Limit)
+	case *pb.PutRequest:
+		key = r.Key
+	case *pb.DeleteRangeRequest:
+		key, end = r.Key, r.RangeEnd
+	case *pb.TxnRequest:
+		if len(r.Compare) > 0 {
+			key = r.Compare[0].Key
+		}
+		about = append(about, "compares", len(r.Compare), "ops", max(len(r.Success), len(r.Failure)))
+	}
+	if key != nil {
+		about = append(about, "key", string(key[:min(len(key), keyBytes)]))
+	}
+	if end != nil {
+		about = append(about, "rangeEnd", string(end[:min(len(end), keyBytes)]))
+	}
+	if m, ok := request.(proto.Message); ok {
+		about = append(about, "requestBytes", proto.Size(m))
+	}
+	return about
+}

@@ -1,0 +1,57 @@
+package server
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// The log is told of slow requests, of ten in a window, and later of how many it was not told; values are not in it.
+func TestSlowRequests(t *testing.T) {
+	var log bytes.Buffer
+	now := time.Unix(1, 0)
+	s := newSlow(100*time.Millisecond, slog.New(slog.NewTextHandler(&log, nil)))
+	s.now = func() time.Time { return now }
+	put := &pb.PutRequest{Key: []byte("name" + strings.Repeat("x", 100)), Value: []byte("secret")}
+	hear := func(method string, took time.Duration) {
+		s.heard(t.Context(), method, took, put, &pb.PutResponse{}, status.Error(codes.Unavailable, "no leader"))
+	}
+	hear("/etcdserverpb.KV/Put", 100*time.Millisecond)
+	hear("/v3lockpb.Lock/Lock", time.Hour)
+	if log.Len() > 0 {
+		t.Errorf("told %s", &log)
+	}
+	for range 2 * slowLines {
+		hear("/etcdserverpb.KV/Put", 1234567*time.Microsecond)
+	}
+	if n := strings.Count(log.String(), "\n"); n != slowLines {
+		t.Errorf("%d lines", n)
+	}
+	line, _, _ := strings.Cut(log.String(), "\n")
+	for _, want := range []string{"method=/etcdserverpb.KV/Put", "took=1.235s", "code=Unavailable", "key=namexxx"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("no %q in %s", want, line)
+		}
+	}
+	if strings.Contains(line, "secret") || len(line) > 400 {
+		t.Errorf("too much: %s", line)
+	}
+	log.Reset()
+	now = now.Add(slowWindow)
+	hear("/etcdserverpb.KV/Put", time.Second)
+	if !strings.Contains(log.String(), "more=10") {
+		t.Errorf("what was left out is not told: %s", &log)
+	}
+	s.bound.Store(0)
+	log.Reset()
+	hear("/etcdserverpb.KV/Put", time.Hour)
+	if log.Len() > 0 {
+		t.Errorf("told without a bound: %s", &log)
+	}
+}
