@@ -2,6 +2,9 @@ package main
 
 import (
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,24 +13,29 @@ import (
 )
 
 func TestCommandLine(t *testing.T) {
+	path := func(rooms ...string) string { return module + "/" + strings.Join(rooms, " "+module+"/") }
 	all := func() ([]string, error) {
-		return []string{module + "/bench", module + "/" + longest[0], module + "/server"}, nil
+		return strings.Fields(path("bench", longest[0], "lint", "replication/internal/wal", "server")), nil
 	}
-	plain := "test -vet=off "
+	plain := "test -vet=off -timeout 15m "
+	race := "test -vet=off -race -timeout 15m "
 	seeds := "test -vet=off -timeout 15m ./sim -v -run ^(TestCampaign|TestFailureTable)$ -sim.campaign " + campaignSeeds
-	first := "./" + strings.Join(longest, " ./") + " "
+	first := path(longest...) + " "
 	for _, test := range []struct {
-		line           string
-		race           bool
-		vet, test, sim string
+		line      string
+		race      bool
+		vet, test string // each run on a line
+		sim       string
 	}{
-		{"", true, "vet ./...", "test -vet=off -race -timeout 15m " + first + "./...", seeds},
-		{"", false, "vet ./...", "test -vet=off -timeout 15m " + first + "./...", seeds},
-		{"-quick", true, "vet ./...", plain + "-race -timeout 15m " + module + "/bench " + module + "/server", ""},
-		{"-require-race -v", true, "vet ./...", "test -vet=off -race -timeout 15m " + first + "./... -v", seeds},
-		{"-run=X", false, "vet ./...", "test -vet=off -timeout 15m " + first + "./... -run=X", ""},
-		{"-run X ./kv ./server", true, "vet ./kv ./server", plain + "-race -timeout 15m ./kv ./server -run X", ""},
-		{"./kv -args -quick", true, "vet ./kv", "test -vet=off -race -timeout 15m ./kv -args -quick", ""},
+		{"", true, "vet ./...", race + first + path("bench", "server") + "\n" +
+			plain + path("replication/internal/wal", "lint"), seeds},
+		{"", false, "vet ./...", plain + first + path("bench", "lint", "server"), seeds},
+		{"-quick", true, "vet ./...", race + path("bench", "server") + "\n" + plain + path("lint"), ""},
+		{"-require-race -v", true, "vet ./...", race + first + path("bench", "server") + " -v\n" +
+			plain + path("replication/internal/wal", "lint") + " -v", seeds},
+		{"-run=X", false, "vet ./...", plain + first + path("bench", "lint", "server") + " -run=X", ""},
+		{"-run X ./kv ./lint", true, "vet ./kv ./lint", race + "./kv ./lint -run X", ""},
+		{"./kv -args -quick", true, "vet ./kv", race + "./kv -args -quick", ""},
 	} {
 		t.Run(test.line, func(t *testing.T) {
 			o, err := parse(strings.Fields(test.line))
@@ -41,7 +49,11 @@ func TestCommandLine(t *testing.T) {
 			if got := strings.Join(o.vet(), " "); got != test.vet {
 				t.Errorf("got %q, want %q", got, test.vet)
 			}
-			if got := strings.Join(o.test(packages, test.race), " "); got != test.test {
+			var runs []string
+			for _, r := range o.runs(packages, test.race) {
+				runs = append(runs, strings.Join(o.test(r), " "))
+			}
+			if got := strings.Join(runs, "\n"); got != test.test {
 				t.Errorf("got %q, want %q", got, test.test)
 			}
 			if got := strings.Join(o.campaign(), " "); got != test.sim {
@@ -52,6 +64,62 @@ func TestCommandLine(t *testing.T) {
 	if _, err := parse([]string{"--quick", "./kv"}); !errors.Is(err, errUsage) {
 		t.Errorf("-quick with packages: %v", err)
 	}
+}
+
+func TestTheCollectorIsLeftToTheEnvironment(t *testing.T) {
+	if got := environment([]string{"A=b"}); !slices.Equal(got, []string{"A=b", "GOGC=400"}) {
+		t.Errorf("got %q", got)
+	}
+	if got := environment([]string{"GOGC=50", "A=b"}); !slices.Equal(got, []string{"GOGC=50", "A=b"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// What is tested without the race detector must have nothing for it to see.
+func TestNothingRunsBesideAnythingInSinglePackages(t *testing.T) {
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range single {
+		files, _ := filepath.Glob(filepath.Join(root, filepath.FromSlash(room), "*.go"))
+		if len(files) == 0 {
+			t.Errorf("there is no package %s", room)
+		}
+		for _, name := range files {
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if what := concurrent(file); what != "" {
+				t.Errorf("%s uses %s: test its package with the race detector", name, what)
+			}
+		}
+	}
+}
+
+// concurrent returns what in a file has to do with goroutines, "" if nothing has.
+func concurrent(file *ast.File) (what string) {
+	for _, i := range file.Imports {
+		switch path := strings.Trim(i.Path.Value, `"`); path {
+		case "sync", "sync/atomic", "testing/synctest", "golang.org/x/sync/errgroup":
+			return path
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			what = "a go statement"
+		case *ast.ChanType:
+			what = "a channel"
+		case *ast.SelectorExpr:
+			if n.Sel.Name == "AfterFunc" || n.Sel.Name == "Parallel" || n.Sel.Name == "RunParallel" {
+				what = n.Sel.Name
+			}
+		}
+		return what == ""
+	})
+	return what
 }
 
 func TestLongestPackagesExist(t *testing.T) {

@@ -4,6 +4,10 @@
 //	go run ./check -quick             all but the longest packages, which are named in longest.go
 //	go run ./check ./kv -run Watch    what go test takes, packages among it
 //
+// With the race detector go test runs twice: packages in which nothing is concurrent are left to a run without it, and
+// so are most seeds of those that repeat much (longest.go). Tests collect garbage less often than usual, unless GOGC is
+// set.
+//
 // A run of everything ends with some hundred seeds of sim, whose kinds of faults it shows in a table.
 //
 // It promises to need Go and nothing else. The race detector needs a C compiler that works; where there is none, the

@@ -4,3 +4,12 @@ package main
 // race detector. A run of everything begins with them, in this order, so that none is left running alone at the end.
 // README.md names them.
 var longest = []string{"sim", "replication", "e2e", "replication/internal/wal", "kv", "replication/internal/raftgroup"}
+
+// single are packages in which nothing runs beside anything else, tests included: the race detector has nothing to see
+// there, and makes them many times slower. They are tested without it. A test looks for what would make that wrong.
+var single = []string{
+	"lint", "kv/keyset", "replication/internal/ballot", "replication/internal/succession", "replication/timeline",
+}
+
+// seeded are packages that run a part of their seeds with the race detector, and all of them without it.
+var seeded = []string{"replication/internal/wal"}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -51,8 +52,10 @@ func run(arguments []string, out io.Writer) error {
 	if err := execute(root, out, o.vet()); err != nil {
 		return err
 	}
-	if err := execute(root, out, o.test(packages, unable == nil)); err != nil {
-		return err
+	for _, r := range o.runs(packages, unable == nil) {
+		if err := execute(root, out, o.test(r)); err != nil {
+			return err
+		}
 	}
 	if seeds := o.campaign(); seeds != nil {
 		if err := execute(root, out, seeds); err != nil {
@@ -97,11 +100,23 @@ func execute(root string, out io.Writer, arguments []string) error {
 	}
 	fmt.Fprintln(out, "check: go", strings.Join(shown, " "))
 	c := exec.Command("go", arguments...)
-	c.Dir, c.Stdin, c.Stdout, c.Stderr = root, os.Stdin, out, os.Stderr
+	c.Dir, c.Stdin, c.Stdout, c.Stderr, c.Env = root, os.Stdin, out, os.Stderr, environment(os.Environ())
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("go %s: %w", arguments[0], err)
 	}
 	return nil
+}
+
+// collectorPercent is how far the heap of a test may grow before it is collected: most hold little at a time and
+// allocate much, so that the default collects all the time.
+const collectorPercent = "GOGC=400"
+
+// environment returns that of the commands that are run: ours, with collectorPercent if that says nothing about it.
+func environment(ours []string) []string {
+	if slices.ContainsFunc(ours, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
+		return ours
+	}
+	return append(slices.Clone(ours), collectorPercent)
 }
 
 // maxShown is how many words of a command line are shown.

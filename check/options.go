@@ -59,21 +59,52 @@ func (o *options) check() error {
 
 // choose returns the packages to test, out of all, in the order in which they begin.
 func (o *options) choose(all func() ([]string, error)) ([]string, error) {
-	switch {
-	case len(o.packages) > 0:
+	if len(o.packages) > 0 {
 		return o.packages, nil
-	case !o.quick:
-		var first []string
-		for _, room := range longest {
-			first = append(first, "./"+room)
-		}
-		return append(first, "./..."), nil
 	}
-	packages, err := all()
-	return slices.DeleteFunc(packages, func(p string) bool {
-		room, _ := strings.CutPrefix(p, module+"/")
-		return slices.Contains(longest, room)
-	}), err
+	rest, err := all()
+	if err != nil {
+		return nil, err
+	}
+	rest = slices.DeleteFunc(rest, func(p string) bool { return slices.Contains(longest, roomOf(p)) })
+	if o.quick {
+		return rest, nil
+	}
+	var first []string
+	for _, room := range longest {
+		first = append(first, module+"/"+room)
+	}
+	return append(first, rest...), nil
+}
+
+// roomOf returns where a package of this module is.
+func roomOf(path string) string { return strings.TrimPrefix(path, module+"/") }
+
+// testRun is one run of go test.
+type testRun struct {
+	packages []string
+	race     bool
+}
+
+// runs returns how packages, which were chosen, are tested: those that are named on the command line with the race
+// detector, if it works here; of all packages those without it that need no more.
+func (o *options) runs(packages []string, race bool) []testRun {
+	if !race || len(o.packages) > 0 {
+		return []testRun{{packages, race}}
+	}
+	var with, without []string
+	for _, p := range packages {
+		alone := slices.Contains(single, roomOf(p))
+		if !alone {
+			with = append(with, p)
+		}
+		if alone || slices.Contains(seeded, roomOf(p)) {
+			without = append(without, p)
+		}
+	}
+	return slices.DeleteFunc([]testRun{{with, true}, {without, false}}, func(r testRun) bool {
+		return len(r.packages) == 0
+	})
 }
 
 // vet returns the arguments of go that check the sources.
@@ -102,12 +133,12 @@ func (o *options) campaign() []string {
 		"^(TestCampaign|TestFailureTable)$", "-sim.campaign", campaignSeeds}
 }
 
-// test returns the arguments of go that test packages, which go vet has seen already.
-func (o *options) test(packages []string, race bool) []string {
+// test returns the arguments of go for a run of packages that go vet has seen already.
+func (o *options) test(r testRun) []string {
 	arguments := []string{"test", "-vet=off"}
-	if race {
+	if r.race {
 		arguments = append(arguments, "-race")
 	}
 	arguments = append(arguments, "-timeout", testTimeout)
-	return slices.Concat(arguments, packages, o.rest)
+	return slices.Concat(arguments, r.packages, o.rest)
 }

@@ -13,15 +13,21 @@ import (
 // of its clients.
 func startEtcd(t testing.TB, tokens string) string {
 	t.Helper()
-	return startEtcdAt(t, tokens, "127.0.0.1:0")
+	return startEtcdIn(t, tokens, "127.0.0.1:0", t.TempDir())
 }
 
 // startEtcdAt is startEtcd at an address for clients. etcd's gateway wants to know its port before it is opened.
 func startEtcdAt(t testing.TB, tokens, address string) string {
 	t.Helper()
+	return startEtcdIn(t, tokens, address, t.TempDir())
+}
+
+// startEtcdIn is startEtcdAt with a data directory, which may have been restored.
+func startEtcdIn(t testing.TB, tokens, address, dir string) string {
+	t.Helper()
 	anyPort, clients := url.URL{Scheme: "http", Host: "127.0.0.1:0"}, url.URL{Scheme: "http", Host: address}
 	c := embed.NewConfig()
-	c.Dir = t.TempDir()
+	c.Dir = dir
 	c.LogLevel = "panic"
 	c.AuthToken, c.BcryptCost = tokens, uint(bcrypt.MinCost)
 	c.UnsafeNoFsync = true

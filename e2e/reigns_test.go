@@ -93,6 +93,46 @@ func (l *lived) ordered(at map[string]change) error {
 	}
 	slices.Sort(blocks)
 	blocks = slices.Compact(blocks)
+	order := func(lost int, until int64) error {
+		return l.inOrder(operations, blocks, keys, at, func(phase int) int64 {
+			if phase == lost {
+				return until
+			}
+			return math.MaxInt64
+		})
+	}
+	err := order(0, 0)
+	for phase := 1; phase < len(blocks) && err != nil; phase++ {
+		for _, until := range l.bases(blocks[phase], keys) {
+			if order(phase, until) == nil {
+				return nil
+			}
+		}
+	}
+	return err
+}
+
+// mostBases bounds how many beginnings of one reign are tried.
+const mostBases = 300
+
+// bases returns from where a reign may have gone on that was lost as a whole: whoever took over from it had not heard
+// of it, and what the reign had cut off before it began is there again.
+func (l *lived) bases(block int64, keys map[string]int) (revisions []int64) {
+	for _, c := range slices.Backward(l.kept) {
+		switch {
+		case blockOf(c.revision) == block:
+			return nil // it was not
+		case blockOf(c.revision) < block && keys[c.key] > 1 && len(revisions) < mostBases:
+			revisions = append(revisions, c.revision-1)
+		}
+	}
+	return revisions
+}
+
+// inOrder looks for the order, where each reign goes on from what the fleet has up to base of its phase.
+func (l *lived) inOrder(
+	operations []operation, blocks []int64, keys map[string]int, at map[string]change, base func(phase int) int64,
+) error {
 	var steps []porcupine.Operation
 	for _, op := range operations {
 		phase, _ := slices.BinarySearch(blocks, blockOf(op.revision))
@@ -101,7 +141,7 @@ func (l *lived) ordered(at map[string]change) error {
 		}
 	}
 	for phase := 1; phase < len(blocks); phase++ {
-		all, err := l.begun(operations, blocks[phase], at)
+		all, err := l.begun(operations, blocks[phase], at, base(phase))
 		if err != nil {
 			return err
 		}
@@ -126,7 +166,9 @@ const onItsWay = time.Second
 // begun returns what the beginning of a block did to each register. It happened after everything that began before it
 // and was acknowledged or seen in a reign that it ended, and before anything was acknowledged or seen after it. Who is
 // not primary any more answers nothing, also not what clients asked for in time.
-func (l *lived) begun(operations []operation, block int64, at map[string]change) (all []operation, err error) {
+func (l *lived) begun(
+	operations []operation, block int64, at map[string]change, base int64,
+) (all []operation, err error) {
 	first, last, late := operation{ended: math.MaxInt64}, operation{}, operation{}
 	values := map[string]string{}
 	for _, op := range operations {
@@ -152,7 +194,7 @@ func (l *lived) begun(operations []operation, block int64, at map[string]change)
 			last, late.ended-first.ended, late, first)
 	}
 	for _, c := range l.kept {
-		if blockOf(c.revision) < block {
+		if blockOf(c.revision) < block && c.revision <= base {
 			values[c.key] = c.value
 		}
 	}
@@ -298,6 +340,14 @@ func TestHistoriesWithFailoversAreJudged(t *testing.T) {
 			history: []operation{a, b, at(5, 6, get, "a", 5), at(7, 8, put, "z", 7), c},
 			kept:    []change{{5, "k", "a"}, {next, "k", "c"}}, lost: map[string]bool{"b": true, "z": true}},
 			0, "not linearizable"},
+		{"a reign that was lost whole, and what it had cut off is there", lived{
+			history: []operation{a, unknown(b), at(5, 6, get, "a", 5), at(7, 8, put, "c", next), at(9, 10, get, "b", 6),
+				at(11, 12, put, "d", 2*next)},
+			kept: []change{{5, "k", "a"}, {6, "k", "b"}, {2 * next, "k", "d"}}, lost: map[string]bool{"c": true}}, 1, ""},
+		{"the same, and what was before is read beside it", lived{
+			history: []operation{a, b, at(7, 8, put, "c", next), at(9, 10, get, "a", 5), at(11, 12, put, "d", 2*next)},
+			kept:    []change{{5, "k", "a"}, {6, "k", "b"}, {2 * next, "k", "d"}},
+			lost:    map[string]bool{"c": true}}, 0, "not linearizable"},
 		{"acknowledged after the fence", lived{
 			history: []operation{a, c, seenElsewhere, elsewhere, at(11, 12, put, "b", 6)},
 			kept:    []change{{5, "k", "a"}, {next, "k", "c"}, {next + 1, "other", "d"}},

@@ -13,7 +13,7 @@ import (
 
 // answers bounds the memory of large answers, of all together: those that are being made, of which what is less than a
 // megabyte is not counted by its bytes but by making, and those that wait in gRPC, or in the JSON gateway, until their
-// clients read them, from countedBytes on. A
+// clients read them, from smallBytes on. A
 // connection that has left something unread gets no more than is free beside it, so that there is always something
 // left for others; one that has left nothing is not refused for what others did, below a megabyte, until all of that
 // has come to half as much again. What streams send is bounded alike, by itself: no range is refused for what watches
@@ -34,6 +34,8 @@ type answers struct {
 }
 
 const (
+	// countedBytes is how large an answer is that waits for its turn to be made.
+	countedBytes = 64 << 10
 	// mostMaking is how many large answers are made at a time, and madeBytes what each has before it is counted.
 	mostMaking = 64
 	madeBytes  = 1 << 20

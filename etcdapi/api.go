@@ -109,7 +109,8 @@ type Options struct {
 	// PeerTLS says that nodes reach each other by TLS, which shows in the addresses of members.
 	PeerTLS bool
 	// QuotaBytes is told to whoever asks for the status; 0 if there is none. Who keeps it raises the alarm by itself.
-	QuotaBytes int64
+	// May be nil.
+	QuotaBytes func() int64
 	// Tokens are those by which clients say who they are. Default: simple ones.
 	Tokens token.Tokens
 	// CommonNames has clients without a token be known by the common name of their certificate. All of them must have
@@ -123,6 +124,8 @@ type Options struct {
 	// Operator says of a request that Unary or Stream let in whether a rule of the node, outside of users and roles,
 	// makes whoever asks an operator: he may do then what root may beside keys. May be nil.
 	Operator func(ctx context.Context) bool
+	// SnapshotNote returns what a snapshot that begins says of itself, at most 64 KiB. May be nil.
+	SnapshotNote func() []byte
 	// Clock is the node's clock. Default: the machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
@@ -148,9 +151,11 @@ type API struct {
 	limits     Limits
 	allRegions bool
 	peerTLS    bool
-	quota      int64
+	quota      func() int64
 	clock      clock.Clock
-	logger     *slog.Logger
+
+	snapshotNote func() []byte
+	logger       *slog.Logger
 
 	*guard
 	passwords  *passwords
@@ -191,7 +196,7 @@ func New(o Options) *API {
 			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
 			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
 		},
-		allRegions: o.AllRegions,
+		allRegions: o.AllRegions, snapshotNote: o.SnapshotNote,
 		peerTLS:    o.PeerTLS,
 		quota:      o.QuotaBytes,
 		clock:      o.Clock,

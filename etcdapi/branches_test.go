@@ -128,7 +128,7 @@ func TestAReplacedStoreEndsWatchesAsCompacted(t *testing.T) {
 	c, ctx := client(t, n), bounded(t)
 	put(t, other, "k", "v")
 	var archive bytes.Buffer
-	if err := other.Store.SnapshotTo(&archive); err != nil {
+	if err := other.Store.SnapshotTo(&archive, nil); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {

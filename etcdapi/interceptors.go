@@ -36,7 +36,7 @@ func (a *API) unaryInterceptor(
 func (a *API) streamInterceptor(
 	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) error {
-	ss = &sentStream{ss, a.messages, a.senderOf(ss.Context())}
+	ss = &sentStream{ServerStream: ss, messages: a.messages, to: a.senderOf(ss.Context())}
 	if !requiresLeader(ss.Context()) {
 		return handle(srv, ss)
 	}

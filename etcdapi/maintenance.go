@@ -29,13 +29,17 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 	}
 	health := s.replicator.Health()
 	total, inUse := s.store.SizeBytes()
+	quota := int64(0)
+	if s.quota != nil {
+		quota = s.quota()
+	}
 	response := &pb.StatusResponse{
 		Header:           s.header(s.store.Revision()),
 		Version:          s.version,
 		StorageVersion:   minorVersion(s.version),
 		DbSize:           total,
 		DbSizeInUse:      inUse,
-		DbSizeQuota:      s.quota,
+		DbSizeQuota:      quota,
 		Leader:           health.LeaderRaftID,
 		RaftIndex:        health.CommitIndex,
 		RaftTerm:         health.Term,

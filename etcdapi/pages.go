@@ -28,9 +28,12 @@ type page struct {
 	checks []check
 }
 
+// pageServer serves what there is to read over HTTP.
+type pageServer struct{ *API }
+
 // pages returns etcd's pages with etcd's checks, and one more of this node's own: what it knows itself of why it should
 // get no clients. A process that can read what it has is alive, whatever has become of its region.
-func (a *API) pages() []page {
+func (a pageServer) pages() []page {
 	return []page{
 		{"livez", []check{{"serializable_read", a.readLocal}}},
 		{"readyz", []check{
@@ -56,7 +59,7 @@ func (a *API) pages() []page {
 // PagePatterns returns the paths that HTTPHandler serves beside the JSON gateway.
 func PagePatterns() []string {
 	list := []string{"/health", "/version"}
-	for _, p := range new(API).pages() {
+	for _, p := range (pageServer{}).pages() {
 		list = append(list, "/"+p.name)
 		for _, c := range p.checks {
 			list = append(list, "/"+p.name+"/"+c.name)
@@ -66,7 +69,7 @@ func PagePatterns() []string {
 }
 
 // servePages adds the pages.
-func (a *API) servePages(mux *http.ServeMux) {
+func (a pageServer) servePages(mux *http.ServeMux) {
 	mux.HandleFunc("/health", a.serveHealth)
 	mux.HandleFunc("/version", a.serveVersion)
 	for _, p := range a.pages() {
@@ -84,8 +87,9 @@ func (a *API) servePages(mux *http.ServeMux) {
 	}
 }
 
-// serveChecks makes checks and says in etcd's words what they came to: all of it if one was not passed, or if asked for.
-func (a *API) serveChecks(w http.ResponseWriter, r *http.Request, page string, checks []check) {
+// serveChecks makes checks and says in etcd's words what they came to: all of it if one was not passed, or if asked
+// for.
+func (a pageServer) serveChecks(w http.ResponseWriter, r *http.Request, page string, checks []check) {
 	if !isGet(w, r) {
 		return
 	}
@@ -117,9 +121,9 @@ func (a *API) serveChecks(w http.ResponseWriter, r *http.Request, page string, c
 // textOf returns the words of an error without the code of gRPC, as etcd has them inside.
 func textOf(err error) string { return status.Convert(err).Message() }
 
-// serveHealth says whether this node can serve linearizable reads, by doing one; with ?serializable=true, whether it can
-// read what it has. As in etcd an alarm is no health, unless it is named by ?exclude=.
-func (a *API) serveHealth(w http.ResponseWriter, r *http.Request) {
+// serveHealth says whether this node can serve linearizable reads, by doing one; with ?serializable=true, whether it
+// can read what it has. As in etcd an alarm is no health, unless it is named by ?exclude=.
+func (a pageServer) serveHealth(w http.ResponseWriter, r *http.Request) {
 	if !isGet(w, r) {
 		return
 	}
@@ -140,7 +144,7 @@ func (a *API) serveHealth(w http.ResponseWriter, r *http.Request) {
 }
 
 // unhealthy says why not, "" if it is.
-func (a *API) unhealthy(r *http.Request) string {
+func (a pageServer) unhealthy(r *http.Request) string {
 	if alarm := a.alarmed(r.URL.Query()["exclude"]); alarm != "" {
 		return alarm
 	}
@@ -159,12 +163,12 @@ func (a *API) unhealthy(r *http.Request) string {
 }
 
 // readLocal reads one key of this node's store, as fresh as it is.
-func (a *API) readLocal(ctx context.Context) error {
+func (a pageServer) readLocal(ctx context.Context) error {
 	_, err := a.store.Range(ctx, &pb.RangeRequest{Key: []byte{0}, KeysOnly: true, Limit: 1})
 	return err
 }
 
-func (a *API) checkCorruption(context.Context) error {
+func (a pageServer) checkCorruption(context.Context) error {
 	for _, one := range a.store.Alarms() {
 		if one.Alarm == pb.AlarmType_CORRUPT {
 			return fmt.Errorf("alarm activated: %s", one.Alarm)
@@ -173,7 +177,7 @@ func (a *API) checkCorruption(context.Context) error {
 	return nil
 }
 
-func (a *API) checkLearner(context.Context) error {
+func (a pageServer) checkLearner(context.Context) error {
 	h := a.recentHealth()
 	if self := nodeOf(h.Nodes, h.RaftID); self != nil && self.Learner {
 		return errors.New("not supported for learner")
@@ -182,7 +186,7 @@ func (a *API) checkLearner(context.Context) error {
 }
 
 // checkHealth says what this node knows itself of why it should get no clients.
-func (a *API) checkHealth(context.Context) error {
+func (a pageServer) checkHealth(context.Context) error {
 	switch h := a.replicator.Health(); {
 	case h.Healthy:
 		return nil
@@ -193,7 +197,7 @@ func (a *API) checkHealth(context.Context) error {
 	}
 }
 
-func (a *API) serveVersion(w http.ResponseWriter, r *http.Request) {
+func (a pageServer) serveVersion(w http.ResponseWriter, r *http.Request) {
 	if !isGet(w, r) {
 		return
 	}

@@ -12,8 +12,13 @@ import (
 	"github.com/mimir-kv/mimir/kv/command"
 )
 
-// countedBytes is how large a message is that is counted until its client has read it.
-const countedBytes = 64 << 10
+const (
+	// smallBytes is how large a message is that is counted until its client has read it, and what a stream may have
+	// sent in smaller ones that is not: about what gRPC holds of a stream anyway.
+	smallBytes = 4 << 10
+	// pooledBytes is the least buffer of which gRPC says that it needs it no more.
+	pooledBytes = 1<<10 + 1
+)
 
 // sending is a message that is counted: gRPC takes it as a whole, and has it until the client reads. The pool that its
 // buffer is made with hears when gRPC needs it no more; where gRPC does not say so, as of a connection that is gone,
@@ -45,7 +50,7 @@ func (a *answers) newSending(ctx context.Context, m proto.Message, connection st
 		return nil, err
 	}
 	defer a.making.Release(1)
-	encoded, err := proto.Marshal(m)
+	encoded, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 0, max(proto.Size(m), pooledBytes)), m)
 	if err != nil {
 		c.end()
 		return nil, err
@@ -61,15 +66,15 @@ func (*sending) Get(bytes int) *[]byte { return new(make([]byte, bytes)) }
 // Put implements mem.BufferPool. Nothing is kept.
 func (s *sending) Put(*[]byte) { s.counted.end() }
 
-// reply counts the response to a request if it is large. It is refused if it only reads and its connection may not have
-// it: what has been done must be told.
+// reply counts the response to a request unless it is small. It is refused if it only reads and its connection may not
+// have it: what has been done must be told.
 func (a *API) reply(ctx context.Context, request, response any) (any, error) {
 	message, ok := response.(proto.Message)
 	if !ok {
 		return response, nil
 	}
 	bytes := int64(proto.Size(message))
-	if bytes < countedBytes {
+	if bytes < smallBytes {
 		return response, nil
 	}
 	to := a.senderOf(ctx)
@@ -102,11 +107,13 @@ func onlyReads(request any) bool {
 	return false
 }
 
-// sentStream is a stream of which a large message waits while its connection may not have it.
+// sentStream is a stream of which a message waits while its connection may not have it. Small ones are counted together,
+// with the last of them.
 type sentStream struct {
 	grpc.ServerStream
 	messages *answers
 	to       sender
+	small    int64 // sent, and not counted
 }
 
 // SendMsg implements grpc.ServerStream.
@@ -115,9 +122,9 @@ func (s *sentStream) SendMsg(m any) error {
 	if !ok {
 		return s.ServerStream.SendMsg(m)
 	}
-	bytes := int64(proto.Size(message)) * s.to.copies()
-	if bytes < countedBytes*s.to.copies() {
-		bytes = 0
+	bytes := s.small + int64(proto.Size(message))*s.to.copies()
+	if s.small = 0; bytes < smallBytes*s.to.copies() {
+		s.small, bytes = bytes, 0
 	} else if err := s.messages.await(s.Context(), s.to, bytes); err != nil {
 		return err
 	}

@@ -34,7 +34,11 @@ func (s *maintenanceServer) Snapshot(
 		stream: stream, digest: sha256.New(), estimate: estimate, version: minorVersion(s.version),
 	}
 	buffered := bufio.NewWriterSize(sender, snapshotChunkBytes)
-	if err := s.store.SnapshotTo(buffered); err != nil {
+	var note []byte
+	if s.snapshotNote != nil {
+		note = s.snapshotNote()
+	}
+	if err := s.store.SnapshotTo(buffered, note); err != nil {
 		return s.statusOf(stream.Context(), err)
 	}
 	if err := buffered.Flush(); err != nil {

@@ -192,7 +192,7 @@ func TestUsersAreCarriedByWhatCarriesTheContent(t *testing.T) {
 		t.Error("what was changed is not in the hash")
 	}
 	var archive strings.Builder
-	if err := errors.Join(n.Sync(), n.SnapshotTo(&archive), n.Checkpoint("late")); err != nil {
+	if err := errors.Join(n.Sync(), n.SnapshotTo(&archive, nil), n.Checkpoint("late")); err != nil {
 		t.Fatal(err)
 	}
 	crashed := openNode(t, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0, RNG: rand.New(rand.NewPCG(1, 1))}))

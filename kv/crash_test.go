@@ -277,7 +277,7 @@ func TestSnapshotRestore(t *testing.T) {
 	n := newNode(t)
 	n.apply(put("a", "1"), put("b", strings.Repeat("x", 10_000)))
 	var archive strings.Builder
-	if err := n.SnapshotTo(&archive); err != nil {
+	if err := n.SnapshotTo(&archive, nil); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "length as etcd's tools want it", archive.Len()%512, 32)

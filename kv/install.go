@@ -154,12 +154,13 @@ func (s *Store) copy() (*snapshot.Copy, error) {
 
 // SnapshotTo writes a consistent copy of the content to w: the files of a checkpoint in an archive. Its length is 32
 // above a multiple of 512, the SHA-256 of all before last, which is how etcd's tools know a whole snapshot. It may run
-// beside everything else.
-func (s *Store) SnapshotTo(w io.Writer) error {
+// beside everything else. The note, of at most 64 KiB, stands before the content: whose it is. Nil is none.
+func (s *Store) SnapshotTo(w io.Writer, note []byte) error {
 	whole, err := s.copy()
 	if err != nil {
 		return err
 	}
+	whole.Note(note)
 	_, err = whole.WriteTo(w)
 	return errors.Join(err, whole.Close())
 }
@@ -173,5 +174,5 @@ func (s *Store) Restore(r io.Reader, meta *replication.Metadata) error {
 	if err := snapshot.Sync(s.options.FS, dir); err != nil {
 		return errors.Join(fmt.Errorf("kv: restore: %w", err), s.options.FS.RemoveAll(dir))
 	}
-	return s.Install(dir, meta)
+	return errors.Join(s.Install(dir, meta), s.options.FS.RemoveAll(dir))
 }

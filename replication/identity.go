@@ -82,6 +82,14 @@ func claimDirectory(fs durable.FS, c *Config) (fresh, sealed bool, born recall.P
 	return false, sealed, recall.Part{Formed: found.Formed, Left: found.Left}, nil
 }
 
+// CheckDirectory reports whether the data directory, which is there, is this node's or nobody's. It changes nothing.
+// Errors: ErrIdentity, ErrDamaged, and those of reading.
+func (c *Config) CheckDirectory() error {
+	full := c.withDefaults()
+	_, _, _, err := claimDirectory(full.FS, &full)
+	return err
+}
+
 // markDirectory makes the data directory this node's, durably.
 func markDirectory(fs durable.FS, c *Config, born recall.Part) error {
 	own := identity{

@@ -176,3 +176,90 @@ func TestItGoesBackThroughPowerCuts(t *testing.T) {
 		}
 	})
 }
+
+// TestTwoLossyReigns: us loses a tail to eu, which writes, and loses a tail to ap, which writes. Both come back, in
+// either order, while a node of us is away, and through power cuts. What was acknowledged is in the history or in a
+// rescue file, and no copy of the state is taken.
+func TestTwoLossyReigns(t *testing.T) {
+	for _, first := range []string{"us", "eu", "us, through power cuts"} {
+		t.Run(first, func(t *testing.T) {
+			shape := func(*replication.Config) {}
+			shaped(t, map[string]int{"us": 3, "eu": 1, "ap": 1}, shape, func(f *testFleet) {
+				l := f.twoLossyReigns()
+				switch first {
+				case "us", "eu":
+					f.start(first + "-1")
+					if first == "us" {
+						f.start("us-2") // and us-3 comes last
+					}
+					f.eventually(values(0, 40))
+				default:
+					for round := range 3 {
+						f.startAllOf("us")
+						f.until("a node has the state", func() bool { return l.count(wentBack) > 0 || round > 0 })
+						for _, n := range f.regions["us"] {
+							f.kill(n)
+						}
+					}
+				}
+				for _, n := range f.names() {
+					if !f.nodes[n].up.Load() {
+						f.start(n)
+					}
+				}
+				f.put("ap-1", "c40")
+				f.eventually(values(0, 41))
+				if l.count(bootstraps) != 0 || l.count(ofAnother) != 0 {
+					t.Errorf("%d copies, %d states of siblings", l.count(bootstraps), l.count(ofAnother))
+				}
+				for _, name := range f.regions["us"] {
+					f.savedTail(name)
+				}
+				tails, err := f.nodes["eu-1"].Tails(f.t.Context())
+				if err != nil || len(tails) != 1 || tails[0].Commands != 5 || tails[0].Fork != 30 {
+					t.Errorf("eu: tails %+v, %v", tails, err)
+				}
+			})
+		})
+	}
+}
+
+// twoLossyReigns has us and eu lose a tail one after the other, to eu and ap. Both are down then.
+func (f *testFleet) twoLossyReigns() listener {
+	f.stopAll() // they had no files
+	f.files = true
+	l := listener{f.log, new(sync.Mutex), map[string]int{}}
+	f.log = l
+	for _, n := range f.nodes {
+		n.disk = freshDisk()
+	}
+	f.startAll()
+	write := func(node, prefix string, from, to int) {
+		for i := from; i < to; i++ {
+			f.put(node, fmt.Sprintf("%s%d", prefix, i))
+		}
+	}
+	write("us-1", "c", 0, 10)
+	f.eventually(values(0, 10))
+	f.awaitMarks("us")
+	f.awaitMarks("eu")
+	write("us-1", "c", 10, 20)
+	f.eventually(values(0, 20))
+	loses := func(region, to string, others ...string) {
+		f.cutOff(region, others...)
+		write(region+"-1", "lost", 0, 5)
+		for _, n := range f.regions[region] {
+			f.kill(n)
+		}
+		f.network.HealAll()
+		if _, err := f.nodes[to+"-1"].Failover(f.t.Context(), to, true); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	loses("us", "eu", "eu-1", "ap-1")
+	write("eu-1", "c", 20, 30)
+	f.eventually(values(0, 30))
+	loses("eu", "ap", "ap-1")
+	write("ap-1", "c", 30, 40)
+	return l
+}

@@ -71,8 +71,9 @@ func (r *Voting) Pause(ctx context.Context, reason string) (*Charter, error) {
 // other voters are away: for planned work on them, or on the network. Who is reached when it is ordered promises it; a
 // majority has to be. Meanwhile nothing but an order of Recover moves the primary, and a failover may lose any number
 // of commands. Zero ends it. It does not outlast a change of the leader of the primary unless a majority is reached
-// then. Any node takes the call. Errors: as of Enable; ErrRejected if it is to end and there is none; ErrArgument where
-// writes wait for other regions.
+// then. Any node takes the call. Errors: as of Enable; ErrRejected if it is to end and there is none; ErrNotReady if it
+// is to end and no majority supports the primary without it: it ends then as soon as one does; ErrArgument where writes
+// wait for other regions.
 func (r *Voting) Hold(ctx context.Context, d time.Duration) (*Charter, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // holdFor orders a hold at eu, and waits until eu keeps it as well as the witness.
@@ -189,5 +190,36 @@ func TestAHoldIsNotBegunAnew(t *testing.T) {
 		f.put("eu-1", "c1")
 		f.start("us-1")
 		f.eventually(values(0, 2))
+	})
+}
+
+// TestAHoldWithOlderNodes is as they know it, and is not counted: one that starts anew waits for all of it again.
+func TestAHoldWithOlderNodes(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		f.kill("eu-1")
+		before := f.adapt
+		f.adapt = func(c *replication.Config) {
+			before(c)
+			if c.NodeID == "eu-1" {
+				c.EntryLevel = new(timeline.LevelHold)
+			}
+		}
+		f.start("eu-1")
+		f.eventually(values(0, 1))
+		time.Sleep(10 * time.Second) // reports come once in a while
+		if c, err := f.nodes["us-1"].Voting().Hold(f.t.Context(), 10*time.Minute); err != nil || c.Hold.Counted {
+			t.Fatalf("%+v, %v", c, err)
+		}
+		f.within(time.Minute, "eu keeps it", func() bool {
+			return !f.nodes["eu-1"].Voting().Status().HeldUntil.IsZero()
+		})
+		f.kill("us-1")
+		time.Sleep(8 * time.Minute)
+		f.kill("eu-1")
+		f.start("eu-1")
+		f.says("eu-1", "eu", "waits for the whole length of the hold again")
+		f.within(time.Minute, "and it does", func() bool {
+			return f.nodes["eu-1"].Voting().Status().HeldLeft > 8*time.Minute
+		})
 	})
 }

@@ -3,6 +3,8 @@ package replication_test
 import (
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,5 +185,47 @@ func TestARegionThatLostItsBallotIsNotMadePrimary(t *testing.T) {
 			t.Errorf("recovered: %+v, %v", r, err)
 		}
 		f.put("eu-1", "c2")
+	})
+}
+
+// TestPrioritiesOutlastARecovery, and so do the other rules that somebody changed: who votes again has the priority
+// that it had, and not that of its configuration; also who is removed and added.
+func TestPrioritiesOutlastARecovery(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		f.change("us-1", replication.VoteChange{
+			Priorities: map[string]uint8{"us": 3, "eu": 7}, Failback: new(time.Hour), FlapMoves: new(uint32(5)),
+		})
+		f.change("us-1", replication.VoteChange{Remove: "eu", Add: "eu"})
+		priorities := func(c *replication.Charter) (got [2]uint8) {
+			for _, v := range c.Voters {
+				if i := slices.Index([]string{"us", "eu"}, v.ID); i >= 0 {
+					got[i] = v.Priority
+				}
+			}
+			return got
+		}
+		f.within(time.Minute, "eu votes again, as before", func() bool {
+			return priorities(f.witness.State().Charter()) == [2]uint8{3, 7}
+		})
+		f.change("us-1", replication.VoteChange{Priorities: map[string]uint8{"us": 0}})
+		for range 2 { // it may be ordered again
+			if _, err := f.nodes["us-1"].Voting().Recover(f.t.Context(), "us"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := f.nodes["us-1"].Voting().Status(); !maps.Equal(s.Priorities, map[string]uint8{"eu": 7}) {
+			t.Errorf("of those who do not vote: %v", s.Priorities)
+		}
+		set := replication.DefaultVotes()
+		set.Automatic = false
+		var c *replication.Charter
+		f.within(time.Minute, "votes are taken again", func() bool {
+			var err error
+			c, err = f.nodes["us-1"].Voting().Enable(f.t.Context(), set)
+			return err == nil
+		})
+		if priorities(c) != [2]uint8{0, 7} || c.Failback != time.Hour || c.Bound().Moves != 5 || c.Priorities != nil {
+			t.Errorf("%+v", c)
+		}
 	})
 }

@@ -118,6 +118,7 @@ func (n *node) buildSuccession() {
 		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client,
 			members: n.directory, node: n},
 		Chains: chainPort{n}, Client: n.client, Directory: n.directory,
+		Level: newInquiry(n).siblingsLevel,
 	})
 	n.delay = delay.New(delay.Config{
 		Region: c.RegionID, Delay: c.ApplyDelay, Bytes: c.DelayBytes, Applied: n.applied, Leadership: n.leadership,

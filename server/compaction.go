@@ -15,9 +15,9 @@ import (
 
 // compactHistory has the history compacted by the rule of the configuration, until ctx ends.
 func (s *server) compactHistory(ctx context.Context) {
-	policy, _ := s.config.Compaction.policy() // validated
 	autocompact.Run(ctx, autocompact.Config{
-		Policy: func() autocompact.Policy { return policy }, Revision: s.store.Revision, Compact: s.compact,
+		Policy: func() autocompact.Policy { return *s.settled.policy.Load() }, Changed: s.settled.replaced,
+		Revision: s.store.Revision, Compact: s.compact,
 		Ago:   func(n int64) int64 { return kv.RevisionAgo(s.store, n) },
 		Clock: clock.Real, Logger: s.logger,
 	})

@@ -20,7 +20,7 @@ type Config struct {
 	Peers       grpctransport.Options
 	Limits      etcdapi.Limits
 
-	// Listen… are addresses to bind, as package address has them, several separated by commas. ListenHTTP may be empty.
+	// Listen… are addresses to bind, as package address has them, separated by commas. ListenHTTP may be empty.
 	ListenClient, ListenPeer, ListenHTTP string
 	// AdvertiseClient is where clients reach this node from outside, likewise.
 	AdvertiseClient string

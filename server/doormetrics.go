@@ -14,7 +14,8 @@ type doorMetrics struct {
 }
 
 var (
-	connectionsOpen = telemetry.Declare(telemetry.Gauge, "mimir_connections", "Connections open, by listener.", "listener")
+	connectionsOpen = telemetry.Declare(telemetry.Gauge, "mimir_connections", "Connections open, by listener.",
+		"listener")
 	connectionsMost = telemetry.Declare(telemetry.Gauge, "mimir_connections_limit",
 		"Connections that a listener takes at most.", "listener")
 	connectionsRefused = telemetry.Declare(telemetry.Counter, "mimir_connections_refused_total",

@@ -33,20 +33,20 @@ func (f *etcdFlag) env() string {
 }
 
 // environment takes what etcd's variables say. Whatever is said to Mimir counts for more.
-func (e *etcdGiven) environment(c *Config, lookup func(string) (string, bool)) error {
+func (e *etcdGiven) environment(c *Config, lookup func(string) (string, bool)) (wrong faults) {
 	for i := range etcdFlags {
 		f := &etcdFlags[i]
 		if text, set := lookup(f.env()); set && text != "" {
 			if err := e.take(f, c, text); err != nil {
-				return fmt.Errorf("%w: %s: %w", ErrConfig, f.env(), err)
+				wrong.add("%s: %w", f.env(), err)
 			}
 		}
 	}
-	return nil
+	return wrong
 }
 
 // flags takes what etcd's flags say.
-func (e *etcdGiven) flags(c *Config, flags *pflag.FlagSet) error {
+func (e *etcdGiven) flags(c *Config, flags *pflag.FlagSet) (wrong faults) {
 	for i := range etcdFlags {
 		f := &etcdFlags[i]
 		given := flags.Lookup(f.name)
@@ -56,14 +56,14 @@ func (e *etcdGiven) flags(c *Config, flags *pflag.FlagSet) error {
 		for _, key := range f.keys {
 			s := settingOf(key)
 			if own := flags.Lookup(s.name()); own != nil && own.Changed {
-				return fmt.Errorf("%w: --%s and --%s say the same: give one of them", ErrConfig, f.name, s.name())
+				wrong.add("--%s and --%s say the same: give one of them", f.name, s.name())
 			}
 		}
 		if err := e.take(f, c, given.Value.String()); err != nil {
-			return fmt.Errorf("%w: --%s: %w", ErrConfig, f.name, err)
+			wrong.add("--%s: %w", f.name, err)
 		}
 	}
-	return nil
+	return wrong
 }
 
 func (e *etcdGiven) take(f *etcdFlag, c *Config, text string) error {
@@ -101,16 +101,18 @@ func (e *etcdGiven) finish(c *Config) error {
 		r.ElectionTicks = int((e.elects + r.TickInterval - 1) / max(1, r.TickInterval))
 	}
 	named := false
-	for name, key := range map[string]string{
-		"listen-peer-urls": "listen-peer", "initial-advertise-peer-urls": "advertise-peer", "initial-cluster": "nodes",
+	for _, pair := range [][2]string{
+		{"listen-peer-urls", "listen-peer"}, {"initial-advertise-peer-urls", "advertise-peer"},
+		{"initial-cluster", "nodes"},
 	} {
+		name, key := pair[0], pair[1]
 		if !e.rules(c, key) {
 			continue
 		}
 		named = true
 		if scheme := e.schemes[name]; (c.PeerTLS.Cert != "") != (scheme == "https") {
-			return fmt.Errorf("%w: %s says %s, and peer-cert-file is %q: if it is set nodes speak TLS, to all others",
-				ErrConfig, name, scheme, c.PeerTLS.Cert)
+			return fmt.Errorf("%s says %s, and peer-cert-file is %q: if it is set nodes speak TLS, to all others", name,
+				scheme, c.PeerTLS.Cert)
 		}
 	}
 	if e.rules(c, "nodes") && c.InitialClusterState == stateExisting && len(r.Nodes) > 1 {
@@ -268,7 +270,7 @@ func (e *etcdGiven) keepaliveMin(_ *Config, text string) error {
 		return fmt.Errorf("%q: clients may ask whether the server lives every %s, not more often", text,
 			keepaliveMinTime)
 	}
-	e.note("grpc-keepalive-min-time", fmt.Sprintf("clients may ask whether the server lives every %s", keepaliveMinTime))
+	e.note("grpc-keepalive-min-time", fmt.Sprintf("clients may ask whether it lives every %s", keepaliveMinTime))
 	return err
 }
 
@@ -291,7 +293,7 @@ func (e *etcdGiven) featureGates(_ *Config, text string) error {
 			e.note("feature-gates "+name, gates[name])
 		case name == "SetMemberLocalAddr" && !on:
 		case name == "SetMemberLocalAddr":
-			return fmt.Errorf("%q: from which address other nodes are dialled is the system's choice: set a route", pair)
+			return fmt.Errorf("%q: the system chooses from which address other nodes are dialled: set a route", pair)
 		default:
 			return fmt.Errorf("%q: no such feature of etcd 3.7", name)
 		}

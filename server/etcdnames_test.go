@@ -90,8 +90,8 @@ func loadFlags(t *testing.T, env map[string]string, arguments ...string) (*Confi
 
 // A node with the flags of such a manifest has what they say, and a line for each that means nothing.
 func TestFlagsOfKubeadm(t *testing.T) {
-	c, err := loadFlags(t, nil, kubeadmFlags("cp-1", "10.0.0.1:2379", "10.0.0.1:2380", "127.0.0.1:2381", "/var/lib/etcd",
-		func(file string) string { return "/pki/" + file })...)
+	c, err := loadFlags(t, nil, kubeadmFlags("cp-1", "10.0.0.1:2379", "10.0.0.1:2380", "127.0.0.1:2381",
+		"/var/lib/etcd", func(file string) string { return "/pki/" + file })...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,8 @@ func TestNamesOfEtcd(t *testing.T) {
 		{[]string{"--listen-client-http-urls=http://127.0.0.1:1"},
 			map[string]string{"listen-client": "http://127.0.0.1:2379,http://127.0.0.1:1"}},
 		{[]string{"--listen-client-urls=unix:///run/m,http://[::1]:2379/"},
-			map[string]string{"listen-client": "unix:///run/m,http://[::1]:2379", "advertise-client": "http://[::1]:2379"}},
+			map[string]string{"listen-client": "unix:///run/m,http://[::1]:2379",
+				"advertise-client": "http://[::1]:2379"}},
 		{[]string{"--tls-min-version=TLS1.3", "--discovery=", "--auto-tls=false", "--logger=zap", "--cors=*",
 			"--log-outputs=stderr", "--pre-vote", "--grpc-keepalive-min-time=10s"},
 			map[string]string{"region": defaultRegion}},
@@ -168,10 +169,10 @@ func TestNamesOfEtcd(t *testing.T) {
 func TestNamesOfEtcdAreRefused(t *testing.T) {
 	alone := []string{"--name=a", "--data-dir=d", "--listen-client-urls=http://127.0.0.1:2379"}
 	for argument, want := range map[string]string{
-		"--discovery=https://d/x":                     "--discovery: \"https://d/x\": no such thing here: nodes are not discovered",
+		"--discovery=https://d/x":                     `--discovery: "https://d/x": no such thing here: nodes`,
 		"--auto-tls":                                  "see docs/certificates.md",
 		"--force-new-cluster":                         "docs/failover.md",
-		"--peer-crl-file=x":                           "no lists of revoked certificates",
+		"--peer-crl-file=x":                           "peer-tls: crl needs ca",
 		"--config-file=x":                             "--config",
 		"--log-outputs=/var/log/etcd":                 "the log goes to standard error",
 		"--grpc-keepalive-min-time=1s":                "every 5s, not more often",

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// etcdFlag is a flag of etcd's server, and what becomes of it here: exactly one of same, to, ignored and refused is set.
+// etcdFlag is a flag of etcd's server, and what becomes of it here: one of same, to, ignored and refused is set.
 type etcdFlag struct {
 	name string
 	bool bool // its value may be left out, and is true then
@@ -30,12 +30,10 @@ const (
 	ownCheck     = "every entry and every file carries a check sum, which is looked at whenever it is read"
 	onlyWithTrue = "it belongs to what is refused"
 	etcdIgnores  = "etcd ignores it too"
-	noRevocation = "there are no lists of revoked certificates: give certificates short lives, and take an authority " +
-		"out of the file to end all of its own"
-	ownLease   = "no lease ends early because the primary moves, always"
-	alwaysOn   = "it is always so"
-	alwaysOff  = "nothing here needs it"
-	noCompactH = "old versions are removed in bounded steps, always"
+	ownLease     = "no lease ends early because the primary moves, always"
+	alwaysOn     = "it is always so"
+	alwaysOff    = "nothing here needs it"
+	noCompactH   = "old versions are removed in bounded steps, always"
 )
 
 func sameAs(names ...string) (list []etcdFlag) {
@@ -86,14 +84,18 @@ var etcdFlags = slices.Concat(
 		{name: "cert-file", keys: []string{"client-tls.cert"}, to: as("client-tls.cert")},
 		{name: "key-file", keys: []string{"client-tls.key"}, to: as("client-tls.key")},
 		{name: "trusted-ca-file", keys: []string{"client-tls.ca"}, to: authorities("client-tls")},
-		{name: "client-cert-auth", keys: []string{"client-tls.require-client-cert"}, to: ifTrue("client-tls"), bool: true},
+		{name: "client-cert-auth", keys: []string{"client-tls.require-client-cert"},
+			to: ifTrue("client-tls"), bool: true},
 		{name: "peer-cert-file", keys: []string{"peer-tls.cert"}, to: as("peer-tls.cert")},
 		{name: "peer-key-file", keys: []string{"peer-tls.key"}, to: as("peer-tls.key")},
 		{name: "peer-trusted-ca-file", keys: []string{"peer-tls.ca"}, to: authorities("peer-tls")},
-		{name: "peer-client-cert-auth", keys: []string{"peer-tls.require-client-cert"}, to: ifTrue("peer-tls"), bool: true},
+		{name: "peer-client-cert-auth", keys: []string{"peer-tls.require-client-cert"},
+			to: ifTrue("peer-tls"), bool: true},
 		{name: "peer-cert-allowed-cn", keys: []string{"peer-tls.allowed-cn"}, to: as("peer-tls.allowed-cn")},
 		{name: "peer-cert-allowed-hostname", keys: []string{"peer-tls.allowed-hostname"},
 			to: as("peer-tls.allowed-hostname")},
+		{name: "client-crl-file", keys: []string{"client-tls.crl"}, to: as("client-tls.crl")},
+		{name: "peer-crl-file", keys: []string{"peer-tls.crl"}, to: as("peer-tls.crl")},
 		{name: "cipher-suites", keys: []string{"tls-cipher-suites"}, to: as("tls-cipher-suites")},
 		{name: "enable-pprof", keys: []string{"pprof"}, to: as("pprof"), bool: true},
 		{name: "watch-progress-notify-interval", keys: []string{"watch-progress-interval"},
@@ -134,14 +136,15 @@ var etcdFlags = slices.Concat(
 	refusingEtcd("the log has no directory of its own: put data-dir on the faster disk", nil, "wal-dir"),
 	refusingEtcd("a file of etcd's settings is not read: give them as flags, or write one of Mimir's and name it by "+
 		"--config (docs/configuration.md)", nil, "config-file"),
-	refusingEtcd(noRevocation, nil, "client-crl-file", "peer-crl-file"),
-	refusingEtcd("clients are told apart by users and roles (docs/auth.md), operators by operator.allowed-hostname", nil,
+	refusingEtcd("clients are told apart by users and roles (docs/auth.md), operators by operator.allowed-hostname",
+		nil,
 		"client-cert-allowed-hostname"),
 	refusingEtcd("nodes show the certificate of peer-cert-file: it has to be good for serverAuth and clientAuth", nil,
 		"peer-client-cert-file", "peer-client-key-file"),
 	switches(refusingEtcd("certificates are not made by the server: see docs/certificates.md", []string{"false"},
 		"auto-tls", "peer-auto-tls")),
-	switches(refusingEtcd("what is left of a fleet is put right by `mimir fleet`: see docs/failover.md", []string{"false"},
+	switches(refusingEtcd("what is left of a fleet is put right by `mimir fleet`: see docs/failover.md",
+		[]string{"false"},
 		"force-new-cluster")),
 	switches(refusingEtcd("a port has one process", []string{"false"}, "socket-reuse-port")),
 	switches(refusingEtcd("the JSON gateway is always there; keep clients from it by users and roles", []string{"true"},
@@ -169,7 +172,8 @@ var etcdFlags = slices.Concat(
 			to: as("warning-unary-request-duration")}},
 	switches(ignoring(ownCheck, "experimental-initial-corrupt-check", "experimental-compact-hash-check-enabled")),
 	ignoring(ownCheck, "experimental-corrupt-check-time", "experimental-compact-hash-check-time"),
-	switches(ignoring(ownLease, "experimental-enable-lease-checkpoint", "experimental-enable-lease-checkpoint-persist")),
+	switches(ignoring(ownLease, "experimental-enable-lease-checkpoint",
+		"experimental-enable-lease-checkpoint-persist")),
 	ignoring(noCompactH, "experimental-compaction-batch-limit", "experimental-compaction-sleep-interval"),
 	ignoring("see warning-unary-request-duration", "experimental-warning-apply-duration"),
 	ignoring("their number has no bound", "experimental-max-learners"),

@@ -42,16 +42,21 @@ func (r *routes) client(profiles bool) http.Handler {
 	r.handle(mux, "/v3/", r.api)
 	r.handle(mux, "/v3beta/", r.api)
 	r.handle(mux, "/mimir/v1/", r.admin)
+	r.handle(mux, "GET /debug/vars", expvar.Handler())
 	r.observe(mux, profiles)
 	return mux
 }
 
 // private returns what listen-http serves. The operator's calls are there only if the client port is open to everyone
-// as well: otherwise this port, which asks for no certificate of client-tls.ca, would be a way around them.
+// as well: otherwise this port, which asks for no certificate of client-tls.ca, would be a way around them. Profiles
+// are there where they are asked for: who may come to this port is said by http-tls.
 func (r *routes) private(admin, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	if admin {
 		r.handle(mux, "/mimir/v1/", r.admin)
+	}
+	if admin || profiles {
+		r.handle(mux, "GET /debug/vars", expvar.Handler())
 	}
 	r.observe(mux, profiles)
 	return mux
@@ -64,7 +69,6 @@ func (r *routes) observe(mux *http.ServeMux, profiles bool) {
 	}
 	r.handle(mux, "GET /metrics",
 		promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
-	r.handle(mux, "GET /debug/vars", expvar.Handler())
 	if profiles {
 		r.handle(mux, "/debug/pprof/", http.HandlerFunc(pprof.Index))
 		r.handle(mux, "/debug/pprof/cmdline", http.HandlerFunc(pprof.Cmdline))

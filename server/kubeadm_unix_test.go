@@ -56,9 +56,10 @@ func TestNodeWithFlagsOfEtcd(t *testing.T) {
 		list.Members[0].Name != "cp-1" || list.Members[0].ClientURLs[0] != "https://"+client {
 		t.Errorf("members %v, %v", list, err)
 	}
-	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}}
+	}
+	web := &http.Client{Transport: &http.Transport{DialContext: dial}}
 	if answer, err := web.Get("http://localhost/health"); err != nil || answer.StatusCode != http.StatusOK {
 		t.Errorf("HTTP at the socket: %v, %v", answer, err)
 	} else {

@@ -22,24 +22,32 @@ var ErrConfig = errors.New("configuration")
 // Load reads the variables of etcd, the file (none if empty), then the environment, then the flags that were set, fills
 // defaults and validates. All errors are ErrConfig.
 func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagSet) (*Config, error) {
+	c, wrong := load(file, lookupEnv, flags)
+	if len(wrong) > 0 {
+		return nil, wrong[0]
+	}
+	return c, nil
+}
+
+// load is Load that goes on, and returns everything that is wrong.
+func load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagSet) (*Config, faults) {
 	c := DefaultConfig()
 	etcd := etcdGiven{values: map[string]string{}, schemes: map[string]string{}}
-	if err := etcd.environment(&c, lookupEnv); err != nil {
-		return nil, err
-	}
+	wrong := etcd.environment(&c, lookupEnv)
 	if file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+			wrong.addError(err)
+			return &c, wrong
 		}
 		if err := decode(file, text, &c); err != nil {
-			return nil, err
+			wrong = append(wrong, err)
 		}
 	}
 	for _, s := range settings {
 		if text, ok := lookupEnv(s.env()); ok {
 			if err := s.set(&c, text); err != nil {
-				return nil, fmt.Errorf("%w: %s: %w", ErrConfig, s.env(), err)
+				wrong.add("%s: %w", s.env(), err)
 			}
 		}
 		if flags == nil {
@@ -47,23 +55,16 @@ func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagS
 		}
 		if f := flags.Lookup(s.name()); f != nil && f.Changed {
 			if err := s.set(&c, f.Value.String()); err != nil {
-				return nil, fmt.Errorf("%w: --%s: %w", ErrConfig, s.name(), err)
+				wrong.add("--%s: %w", s.name(), err)
 			}
 		}
 	}
 	if flags != nil {
-		if err := etcd.flags(&c, flags); err != nil {
-			return nil, err
-		}
+		wrong = append(wrong, etcd.flags(&c, flags)...)
 	}
-	if err := etcd.finish(&c); err != nil {
-		return nil, err
-	}
+	wrong.addError(etcd.finish(&c))
 	c.complete()
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	return &c, nil
+	return &c, append(wrong, c.faults()...)
 }
 
 // decode reads the first document of a file into c.

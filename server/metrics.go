@@ -39,8 +39,8 @@ func (s *server) figures() telemetry.Store {
 	return f
 }
 
-// peers returns the other nodes of the fleet, as far as this one knows them. Where to look for those of the region first
-// is in the settings too.
+// peers returns the other nodes of the fleet, as far as this one knows them. Where to look for those of the region
+// first is in the settings too.
 func (s *server) peers() (list []telemetry.Peer) {
 	r := &s.config.Replication
 	nodes := append(slices.Clone(s.replicator.Health().Nodes), s.replicator.OtherMembers()...)

@@ -110,18 +110,30 @@ func (s *server) tellWhoMay() {
 	s.logger.Info("operators", "are", s.operators())
 }
 
-// reopen opens the audit log anew whenever it is told to, until ctx ends.
-func (s *server) reopen(ctx context.Context, told <-chan struct{}) {
+// heed opens the audit log anew, and reads the settings, whenever it is told to, until ctx ends.
+func (s *server) heed(ctx context.Context, told <-chan struct{}, read func() (*Config, error)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-told:
-			if err := s.audit.Reopen(); err != nil {
-				s.logger.Error("audit-log not opened anew", "err", err)
-			} else {
-				s.logger.Info("audit-log opened anew", "file", s.config.Operator.AuditLog)
+			if s.config.Operator.AuditLog != "" {
+				s.reopen()
+			}
+			if read == nil {
+				continue
+			}
+			if err := s.reload(read); err != nil {
+				s.logger.Error("settings not read anew: all stay as they are", "err", err)
 			}
 		}
+	}
+}
+
+func (s *server) reopen() {
+	if err := s.audit.Reopen(); err != nil {
+		s.logger.Error("audit-log not opened anew", "err", err)
+	} else {
+		s.logger.Info("audit-log opened anew", "file", s.config.Operator.AuditLog)
 	}
 }

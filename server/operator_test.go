@@ -70,6 +70,7 @@ func TestEveryCallIsInTheTableOfRights(t *testing.T) {
 func TestEveryFieldOfAnOrderIsTold(t *testing.T) {
 	for pattern, body := range map[string]any{
 		"POST /mimir/v1/failover":      admin.Move{},
+		"POST /mimir/v1/log":           admin.Log{},
 		"POST /mimir/v1/fleet/init":    admin.Founding{},
 		"POST /mimir/v1/votes/enable":  replication.VoteSettings{},
 		"POST /mimir/v1/votes/pause":   admin.Pause{},
@@ -110,7 +111,7 @@ func newGuarded(t *testing.T) *guarded {
 	}
 	for name, c := range g.nodes {
 		g.audit[name] = filepath.Join(dir, name+".audit")
-		c.Replication.RegionID, c.Replication.InitialPrimary = name, "us"
+		c.Replication.RegionID, c.Replication.InitialPrimary, c.Pprof = name, "us", true
 		c.ClientTLS, c.PeerTLS = clients.issue(t, name), peers.issue(t, name)
 		c.ClientTLS.RequireClientCert, c.PeerTLS.RequireClientCert = true, true
 		c.Operator.AllowedCN = []string{"op"}
@@ -204,6 +205,9 @@ func (g *guarded) clientIsRefused(t *testing.T) {
 	refused := 0
 	for name, call := range operator.All() {
 		method, path, web := strings.Cut(name, " ")
+		if strings.HasPrefix(name, "/debug/") { // by any method
+			method, path, web = http.MethodGet, name, true
+		}
 		switch {
 		case call.Right != operator.Operator || strings.HasSuffix(name, "/Alarm"):
 			continue
@@ -415,7 +419,8 @@ func TestWithoutARuleEveryClientIsAnOperator(t *testing.T) {
 		log := &logged{}
 		c := DefaultConfig()
 		test.change(&c)
-		s := &server{config: &c, logger: newLogger(&c, log)}
+		s := &server{config: &c}
+		s.logger, _ = newLogger(&c, log)
 		var err error
 		if s.gate, s.audit, err = c.Operator.newGate(s.logger); err != nil {
 			t.Fatal(err)

@@ -50,7 +50,7 @@ func (s *server) newRoom() error {
 // watchRoom raises the alarm when there is too little room, until ctx ends.
 func (s *server) watchRoom(ctx context.Context) {
 	space.New(space.Config{
-		QuotaBytes: s.config.QuotaBytes, ReserveBytes: s.room.reserve, Ballast: &s.room.ballast,
+		QuotaBytes: s.settled.quota.Load, ReserveBytes: s.room.reserve, Ballast: &s.room.ballast,
 		Used: func() int64 { _, inUse := s.store.SizeBytes(); return inUse }, Free: s.freeBytes,
 		Lacks:   s.lacks,
 		Reclaim: func(ctx context.Context) error { return kv.Reclaim(ctx, s.store) },

@@ -36,8 +36,10 @@ type Options struct {
 	LogTo   io.Writer
 	// Hurry, when closed, ends a stop in good order at once. May be nil.
 	Hurry <-chan struct{}
-	// Reopen has the audit log opened anew. May be nil.
-	Reopen <-chan struct{}
+	// HungUp tells of every SIGHUP: the audit log is opened anew then, and the settings are read by Reload. Both may be
+	// nil.
+	HungUp <-chan struct{}
+	Reload func() (*Config, error)
 
 	recheck time.Duration // of the files of TLS; 0: as usual
 }
@@ -57,7 +59,7 @@ func Run(ctx context.Context, c *Config, o Options) error {
 	defer s.audit.Close()
 	reopening, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go s.reopen(reopening, o.Reopen)
+	go s.heed(reopening, o.HungUp, o.Reload)
 	if err := s.start(ctx); err != nil {
 		s.leave()
 		if ctx.Err() != nil {
@@ -94,6 +96,7 @@ type server struct {
 	config     *Config
 	version    string
 	logger     *slog.Logger
+	settled    *settled
 	advice     []string // what is open to others, and what to change
 	gate       *operator.Gate
 	audit      *operator.Audit
@@ -122,7 +125,8 @@ type server struct {
 // open binds the ports and opens the store: everything that can be refused before the node joins anything.
 func open(c *Config, o Options) (*server, error) {
 	s := &server{config: c, version: o.Version, failed: make(chan error, 3), times: telemetry.NewDisk()}
-	plain := newLogger(c, o.LogTo)
+	plain, logs := newLogger(c, o.LogTo)
+	s.settled = newSettled(c, logs)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
 	s.slow = newSlow(c.SlowRequest, s.logger)
 	if err := checkPlace(c.Replication.DataDir); err != nil {
@@ -240,10 +244,10 @@ func (s *server) build(plain *slog.Logger) error {
 	s.api = etcdapi.New(etcdapi.Options{
 		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
-		Limits: c.Limits, QuotaBytes: c.QuotaBytes, AllRegions: c.AdvertiseRegions == advertiseAll, Logger: s.logger,
-		PeerTLS: c.PeerTLS.Enabled(), Operator: operator.Ruled,
+		Limits: c.Limits, QuotaBytes: s.settled.quota.Load, AllRegions: c.AdvertiseRegions == advertiseAll,
 		Unary: s.calls.Unary(s.slow.unary(s.gate.Unary)), Stream: s.calls.Stream(s.gate.Stream),
-		Traffic: &s.traffic, OnCheck: s.checks.Note,
+		PeerTLS: c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
+		Traffic: &s.traffic, OnCheck: s.checks.Note, SnapshotNote: s.snapshotNote,
 	})
 	return nil
 }
@@ -283,6 +287,7 @@ func (s *server) start(ctx context.Context) error {
 	handler := admin.NewHandler(admin.HandlerOptions{
 		Replicator: s.replicator, Voting: s.replicator.Voting(), Node: s.node, Logger: s.logger,
 		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: s.gate.HTTP,
+		WriteLog: s.writeLog,
 	})
 	routes := &routes{
 		api: api, admin: handler, registry: s.metrics(), guard: s.gate.HTTP,

@@ -78,7 +78,10 @@ func runNodeWith(t *testing.T, c *Config, o Options) (stop func() error) {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	log := &logged{}
+	log, ours := o.LogTo.(*logged)
+	if !ours {
+		log = &logged{}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	o.Version, o.LogTo = "test", log

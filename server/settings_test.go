@@ -36,6 +36,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"Dir":       "a folder of data-dir",
 		"Logger":    "made of log-level and log-format",
 		"OnFailure": "ends the process",
+		"OnCommit":  "timed for the metrics",
 
 		"OpenTables": "a share of the limit of open files",
 		"SpareBytes": "a share of the ballast",
@@ -129,8 +130,9 @@ func changed(v reflect.Value, prefix string) (paths []string) {
 // Every default lies within its bounds, and survives being written down.
 func TestDefaultsAreSound(t *testing.T) {
 	c := DefaultConfig()
-	if err := c.validateLimits(); err != nil {
-		t.Error(err)
+	var f faults
+	if c.validateLimits(&f); len(f) > 0 {
+		t.Error(f)
 	}
 	for _, s := range settings {
 		var again Config

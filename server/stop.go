@@ -14,7 +14,7 @@ import (
 func (s *server) stop(hurry <-chan struct{}) error {
 	done := make(chan error, 1)
 	go func() { done <- s.stopInOrder() }()
-	timeout := time.NewTimer(s.config.ShutdownTimeout)
+	timeout := time.NewTimer(s.settled.shutdownTimeout())
 	defer timeout.Stop()
 	select {
 	case err := <-done:
@@ -22,7 +22,7 @@ func (s *server) stop(hurry <-chan struct{}) error {
 	case <-hurry:
 		return fmt.Errorf("%w: asked to hurry", ErrAbrupt)
 	case <-timeout.C:
-		return fmt.Errorf("%w: not within shutdown-timeout %s", ErrAbrupt, s.config.ShutdownTimeout)
+		return fmt.Errorf("%w: not within shutdown-timeout %s", ErrAbrupt, s.settled.shutdownTimeout())
 	}
 }
 
@@ -48,7 +48,7 @@ func (s *server) handOver() {
 	if !h.IsLeader {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.config.ShutdownTimeout/3)
+	ctx, cancel := context.WithTimeout(context.Background(), s.settled.shutdownTimeout()/3)
 	defer cancel()
 	for _, n := range h.Nodes {
 		if n.ID == h.RaftID || n.Learner || !n.Reachable {

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,16 +17,38 @@ var nameFormat = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 
 // Validate checks every key, and keys against each other. The error is ErrConfig and prints the refused value.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{
-		c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateTokens,
-		c.validateLimits,
-		c.Replication.Validate,
-	} {
-		if err := check(); err != nil {
-			return fmt.Errorf("%w: %w", ErrConfig, err)
-		}
+	if f := c.faults(); len(f) > 0 {
+		return f[0]
 	}
 	return nil
+}
+
+// faults are what is wrong, each an ErrConfig of one line.
+type faults []error
+
+func (f *faults) add(format string, args ...any) { f.addError(fmt.Errorf(format, args...)) }
+
+func (f *faults) addError(err error) {
+	if err != nil && !errors.Is(err, ErrConfig) {
+		err = fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if err != nil {
+		*f = append(*f, err)
+	}
+}
+
+// faults returns everything that is wrong.
+func (c *Config) faults() (f faults) {
+	for _, check := range []func(*faults){
+		c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateLimits,
+	} {
+		check(&f)
+	}
+	f.addError(c.validateTokens())
+	if len(f) == 0 { // else it would say the same again
+		f.addError(c.Replication.Validate())
+	}
+	return f
 }
 
 // validateName finds what is wrong with the name that key has.
@@ -38,74 +62,77 @@ func validateName(key, text string) error {
 	return nil
 }
 
-func (c *Config) validateNames() error {
-	for _, f := range []struct{ key, text string }{
+func (c *Config) validateNames(f *faults) {
+	for _, n := range []struct{ key, text string }{
 		{"name", c.Replication.NodeID}, {"region", c.Replication.RegionID}, {"fleet", c.Replication.FleetID},
 	} {
-		if err := validateName(f.key, f.text); err != nil {
-			return err
-		}
+		f.addError(validateName(n.key, n.text))
 	}
 	if c.Replication.DataDir == "" {
-		return fmt.Errorf("data-dir is missing")
+		f.add("data-dir is missing")
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		return fmt.Errorf("log-level %q: use debug, info, warn or error", c.LogLevel)
+	f.addError(validateLog(c.LogLevel, c.LogFormat))
+}
+
+// validateLog finds what is wrong with how the log is written.
+func validateLog(level, format string) error {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return fmt.Errorf("log-level %q: use debug, info, warn or error", level)
 	}
-	if c.LogFormat != "text" && c.LogFormat != "json" {
-		return fmt.Errorf("log-format %q: use text or json", c.LogFormat)
+	if format != "text" && format != "json" {
+		return fmt.Errorf("log-format %q: use text or json", format)
 	}
 	return nil
 }
 
-func (c *Config) validateAddresses() error {
-	type place struct {
-		key string
-		address.Address
-	}
-	var taken []place
-	for _, f := range []struct {
+func (c *Config) validateAddresses(f *faults) {
+	var taken []taker
+	for _, one := range []struct {
 		key, text string
 		check     func(key, list string) ([]address.Address, error)
 	}{
 		{"listen-client", c.ListenClient, c.ClientTLS.validateListen},
-		{"advertise-client", c.AdvertiseClient, validateAdvertised},
 		{"listen-peer", c.ListenPeer, validatePeers},
 		{"listen-http", c.ListenHTTP, c.HTTPTLS.validateListen},
 	} {
-		if f.key == "listen-http" && f.text == "" {
+		if one.key == "listen-http" && one.text == "" {
 			continue
 		}
-		list, err := f.check(f.key, f.text)
-		if err != nil {
-			return err
-		}
-		for _, a := range list { // what is advertised is listened at elsewhere, or by the same key
-			if f.key == "advertise-client" {
-				break
-			}
-			for _, b := range taken {
-				if a.Meet(b.Address) && a == b.Address {
-					return fmt.Errorf("%s and %s are both %q", b.key, f.key, a.String())
-				} else if a.Meet(b.Address) {
-					return fmt.Errorf("%s %q and %s %q are the same port", b.key, b.String(), f.key, a.String())
-				}
-			}
-			taken = append(taken, place{f.key, a})
+		list, err := one.check(one.key, one.text)
+		f.addError(err)
+		for _, a := range list {
+			f.addError(meets(taken, one.key, a))
+			taken = append(taken, taker{one.key, a})
 		}
 	}
+	_, err := validateAdvertised("advertise-client", c.AdvertiseClient)
+	f.addError(err)
 	if err := checkAddress(c.Replication.PeerAddr, true); err != nil {
-		return fmt.Errorf("advertise-peer %q: %w", c.Replication.PeerAddr, err)
+		f.add("advertise-peer %q: %w", c.Replication.PeerAddr, err)
 	}
 	if c.AdvertiseRegions != advertiseOwn && c.AdvertiseRegions != advertiseAll {
-		return fmt.Errorf("advertise-regions %q: use %s or %s", c.AdvertiseRegions, advertiseOwn, advertiseAll)
+		f.add("advertise-regions %q: use %s or %s", c.AdvertiseRegions, advertiseOwn, advertiseAll)
 	}
 	if c.InitialClusterState != stateNew && c.InitialClusterState != stateExisting {
-		return fmt.Errorf("initial-cluster-state %q: use %s or %s", c.InitialClusterState, stateNew, stateExisting)
+		f.add("initial-cluster-state %q: use %s or %s", c.InitialClusterState, stateNew, stateExisting)
 	}
-	if c.Pprof && c.ListenHTTP == "" {
-		return fmt.Errorf("pprof needs listen-http")
+}
+
+// taker is a key and an address that it has.
+type taker struct {
+	key string
+	address.Address
+}
+
+// meets finds that an address is taken already.
+func meets(taken []taker, key string, a address.Address) error {
+	for _, b := range taken {
+		if a == b.Address && a.Meet(b.Address) {
+			return fmt.Errorf("%s and %s are both %q", b.key, key, a.String())
+		} else if a.Meet(b.Address) {
+			return fmt.Errorf("%s %q and %s %q are the same port", b.key, b.String(), key, a.String())
+		}
 	}
 	return nil
 }
@@ -132,7 +159,7 @@ func eachAddress(key, list string, check func(address.Address) error) (found []a
 func (t TLS) validateListen(key, list string) ([]address.Address, error) {
 	return eachAddress(key, list, func(a address.Address) error {
 		if a.Secure(false) && !t.Enabled() {
-			return fmt.Errorf("%s wants TLS, and %s is not set", a.Scheme, strings.Replace(key, "listen-", "", 1)+"-tls")
+			return fmt.Errorf("%s wants TLS, and %s-tls is not set", a.Scheme, strings.TrimPrefix(key, "listen-"))
 		}
 		return nil
 	})
@@ -174,53 +201,57 @@ func checkAddress(text string, reachable bool) error {
 	}
 }
 
-func (c *Config) validateTopology() error {
+func (c *Config) validateTopology(f *faults) {
 	if _, self := c.Replication.Nodes[c.Replication.NodeID]; c.Replication.Join &&
 		(len(c.Replication.Nodes) == 0 || self && len(c.Replication.Nodes) == 1) {
-		return fmt.Errorf("nodes is missing: a node that joins needs the nodes that its region has")
+		f.add("nodes is missing: a node that joins needs the nodes that its region has")
 	}
-	for name, addr := range c.Replication.Nodes {
+	for _, name := range slices.Sorted(maps.Keys(c.Replication.Nodes)) {
+		addr := c.Replication.Nodes[name]
 		if !nameFormat.MatchString(name) {
-			return fmt.Errorf("nodes: %q: not a node name", name)
+			f.add("nodes: %q: not a node name", name)
 		}
 		if err := checkAddress(addr, true); err != nil {
-			return fmt.Errorf("nodes: %s %q: %w", name, addr, err)
+			f.add("nodes: %s %q: %w", name, addr, err)
 		}
 	}
 	if addr, listed := c.Replication.Nodes[c.Replication.NodeID]; !c.Replication.Join && !listed {
-		return fmt.Errorf("nodes does not list this node, %q", c.Replication.NodeID)
+		if c.Replication.NodeID != "" {
+			f.add("nodes does not list this node, %q", c.Replication.NodeID)
+		}
 	} else if listed && addr != c.Replication.PeerAddr {
-		return fmt.Errorf("nodes gives this node, %q, the address %q, but advertise-peer is %q", c.Replication.NodeID,
+		f.add("nodes gives this node, %q, the address %q, but advertise-peer is %q", c.Replication.NodeID,
 			addr, c.Replication.PeerAddr)
 	}
-	for name, addrs := range c.Replication.Regions {
+	for _, name := range slices.Sorted(maps.Keys(c.Replication.Regions)) {
+		addrs := c.Replication.Regions[name]
 		if !nameFormat.MatchString(name) {
-			return fmt.Errorf("regions: %q: not a region name", name)
+			f.add("regions: %q: not a region name", name)
 		}
 		if name == c.Replication.RegionID {
-			return fmt.Errorf("regions lists %q, which is this node's own region", name)
+			f.add("regions lists %q, which is this node's own region", name)
 		}
 		if len(addrs) == 0 {
-			return fmt.Errorf("regions: %s has no address", name)
+			f.add("regions: %s has no address", name)
 		}
 		for _, addr := range addrs {
 			if err := checkAddress(addr, true); err != nil {
-				return fmt.Errorf("regions: %s %q: %w", name, addr, err)
+				f.add("regions: %s %q: %w", name, addr, err)
 			}
 		}
 	}
 	if c.Replication.InitialPrimary == "" {
-		return fmt.Errorf("initial-primary is missing: name one of the %d regions", len(c.Replication.Regions)+1)
-	}
-	if _, other := c.Replication.Regions[c.Replication.InitialPrimary]; !other &&
+		if len(c.Replication.Regions) > 0 { // else it is the region that is missing
+			f.add("initial-primary is missing: name one of the %d regions", len(c.Replication.Regions)+1)
+		}
+	} else if _, other := c.Replication.Regions[c.Replication.InitialPrimary]; !other &&
 		c.Replication.InitialPrimary != c.Replication.RegionID {
-		return fmt.Errorf("initial-primary %q is neither this region, %q, nor in regions", c.Replication.InitialPrimary,
+		f.add("initial-primary %q is neither this region, %q, nor in regions", c.Replication.InitialPrimary,
 			c.Replication.RegionID)
 	}
-	return nil
 }
 
-func (c *Config) validateTLS() error {
+func (c *Config) validateTLS(f *faults) {
 	for _, b := range []struct {
 		key      string
 		block    TLS
@@ -228,31 +259,27 @@ func (c *Config) validateTLS() error {
 	}{{"client-tls", c.ClientTLS, true}, {"peer-tls", c.PeerTLS, true}, {"region-tls", c.RegionTLS, false},
 		{"http-tls", c.HTTPTLS, true}} {
 		if err := b.block.validate(b.listener); err != nil {
-			return fmt.Errorf("%s: %w", b.key, err)
+			f.add("%s: %w", b.key, err)
 		}
 	}
-	if _, err := c.Handshakes.options(); err != nil {
-		return err
-	}
+	_, err := c.Handshakes.options()
+	f.addError(err)
 	if c.HTTPTLS.Enabled() && c.ListenHTTP == "" {
-		return fmt.Errorf("http-tls needs listen-http")
+		f.add("http-tls needs listen-http")
 	}
 	if c.KeyOptional && c.FleetKeyFile == "" {
-		return fmt.Errorf("fleet-key-optional needs fleet-key-file")
+		f.add("fleet-key-optional needs fleet-key-file")
 	}
 	if err := c.PeerRule.validate(c.PeerTLS); err != nil {
-		return fmt.Errorf("peer-tls: %w", err)
+		f.add("peer-tls: %w", err)
 	}
-	if err := c.Operator.validate(c.ClientTLS); err != nil {
-		return err
-	}
+	f.addError(c.Operator.validate(c.ClientTLS))
 	if c.RegionTLS.Enabled() && !c.PeerTLS.Enabled() {
-		return fmt.Errorf("region-tls needs peer-tls")
+		f.add("region-tls needs peer-tls")
 	}
 	if c.RegionTLS.RequireClientCert {
-		return fmt.Errorf("region-tls: require-client-cert belongs to peer-tls, whose listener serves regions too")
+		f.add("region-tls: require-client-cert belongs to peer-tls, whose listener serves regions too")
 	}
-	return nil
 }
 
 func (t TLS) validate(listener bool) error {
@@ -276,38 +303,35 @@ const (
 	mostElection  = time.Minute
 )
 
-func (c *Config) validateLimits() error {
+func (c *Config) validateLimits(f *faults) {
 	byKey := map[string]setting{}
 	for _, s := range settings {
 		byKey[s.key] = s
 		if s.check == nil {
 			continue
 		}
-		if err := s.check(c); err != nil {
-			return err
-		}
+		f.addError(s.check(c))
 	}
 	for _, pair := range ascending {
 		low, high := byKey[pair[0]], byKey[pair[1]]
 		if low.number(c) > high.number(c) {
-			return fmt.Errorf("%s %s is above %s, which is %s", low.key, low.get(c), high.key, high.get(c))
+			f.add("%s %s is above %s, which is %s", low.key, low.get(c), high.key, high.get(c))
 		}
 	}
 	if _, err := c.Compaction.policy(); err != nil {
-		return fmt.Errorf("auto-compaction: %w", err)
+		f.add("auto-compaction: %w", err)
 	}
 	r := &c.Replication
 	election := r.TickInterval * time.Duration(r.ElectionTicks)
 	if election < leastElection || election > mostElection {
-		return fmt.Errorf("tick-interval %s times election-ticks %d is %s; it has to be %s to %s: below, no heartbeat "+
+		f.add("tick-interval %s times election-ticks %d is %s; it has to be %s to %s: below, no heartbeat "+
 			"comes in time, above, a region stands still for as long when its leader dies",
 			formatDuration(r.TickInterval), r.ElectionTicks, formatDuration(election), leastElection,
 			formatDuration(mostElection))
 	}
 	if r.CopyRetainBytes != 0 && r.CopyRetainBytes < r.RetainBytes {
 		retain, copied := byKey["retain-bytes"], byKey["copy-retain-bytes"]
-		return fmt.Errorf("copy-retain-bytes %s is less than retain-bytes, which is %s; 0 lets it follow",
+		f.add("copy-retain-bytes %s is less than retain-bytes, which is %s; 0 lets it follow",
 			copied.get(c), retain.get(c))
 	}
-	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -272,6 +274,10 @@ func printVotes(w io.Writer, v *replication.VoteStatus) {
 		}
 		fmt.Fprintf(w, "  %-16s priority %-4d %s\n", o.ID, o.Priority, state)
 	}
+	for _, region := range slices.Sorted(maps.Keys(v.Priorities)) {
+		fmt.Fprintf(w, "  %-16s priority %-4d does not vote, and gets this priority again when it does\n", region,
+			v.Priorities[region])
+	}
 }
 
 // printHold says what is known of a hold: not that it is on, where it is over by now and only its end was not heard of.
@@ -286,8 +292,8 @@ func printHold(w io.Writer, v *replication.VoteStatus) {
 		fmt.Fprintf(w, "it is held until a majority of the voters answers, at most until %s: its end was ordered\n",
 			until)
 	default:
-		fmt.Fprintf(w, "it is held until %s, for %v more at most: it stays where it is, and goes on while other voters "+
-			"are away\n", until, v.HeldLeft.Round(time.Second))
+		fmt.Fprintf(w, "it is held until %s, for %v more at most: it stays where it is, and goes on while other "+
+			"voters are away\n", until, v.HeldLeft.Round(time.Second))
 	}
 }
 

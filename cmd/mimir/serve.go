@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -13,28 +14,52 @@ import (
 
 func newServe(hurry <-chan struct{}) *cobra.Command {
 	var file string
+	var check bool
 	c := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run one node",
 		Long: "Run one node until SIGTERM or SIGINT, which hands leadership over and stops it in good order; a\n" +
-			"second one stops it at once. Each key of the configuration file is also an environment variable\n" +
-			"(listen-client: MIMIR_LISTEN_CLIENT) and a flag.",
+			"second one stops it at once. SIGHUP has it read its settings anew, and make hold what can change.\n" +
+			"Each key of the configuration file is also an environment variable (listen-client:\n" +
+			"MIMIR_LISTEN_CLIENT) and a flag. The flags of etcd are understood too, see docs/etcd-settings.md.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			config, err := server.Load(file, os.LookupEnv, c.Flags())
+			if check {
+				return checkSettings(c, file)
+			}
+			read := func() (*server.Config, error) { return server.Load(file, os.LookupEnv, c.Flags()) }
+			config, err := read()
 			if err != nil {
 				return err
 			}
-			o := server.Options{Version: version(), LogTo: os.Stderr, Hurry: hurry}
-			if config.Operator.AuditLog != "" {
-				o.Reopen = hungUp(c.Context())
+			o := server.Options{
+				Version: version(), LogTo: os.Stderr, Hurry: hurry, HungUp: hungUp(c.Context()), Reload: read,
 			}
 			return server.Run(c.Context(), config, o)
 		},
 	}
 	c.Flags().StringVar(&file, "config", os.Getenv("MIMIR_CONFIG"), "configuration file, YAML")
+	c.Flags().BoolVar(&check, "check", false, "start nothing; say everything for which the node would not start here "+
+		"and now: settings, files, addresses, data directory")
 	server.AddFlags(c.Flags())
 	return c
+}
+
+// checkSettings tells everything that is wrong, a line each, and ends as a start would.
+func checkSettings(c *cobra.Command, file string) error {
+	config, warnings, wrong := server.Check(file, os.LookupEnv, c.Flags())
+	for _, text := range warnings {
+		fmt.Fprintln(c.OutOrStdout(), "warning:", text)
+	}
+	for _, err := range wrong {
+		fmt.Fprintln(c.ErrOrStderr(), "mimir:", oneLine(err))
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%w: %d things are wrong", server.ErrConfig, len(wrong))
+	}
+	_, err := fmt.Fprintf(c.OutOrStdout(), "node %s of region %s can start\n", config.Replication.NodeID,
+		config.Replication.RegionID)
+	return err
 }
 
 // hungUp returns a channel that tells of every SIGHUP until ctx ends.

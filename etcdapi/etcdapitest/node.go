@@ -44,8 +44,17 @@ func Start(tb testing.TB, limits etcdapi.Limits) *Node {
 // consequences, if nothing else is said.
 func StartWith(tb testing.TB, o etcdapi.Options) *Node {
 	tb.Helper()
+	return StartOn(tb, vfs.NewMem(), o)
+}
+
+// StoreDir is where the store of a node is on its filesystem.
+const StoreDir = "kv"
+
+// StartOn is StartWith on a filesystem, which may have a store already.
+func StartOn(tb testing.TB, fs vfs.FS, o etcdapi.Options) *Node {
+	tb.Helper()
 	logger := slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	store, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: "kv", Logger: logger})
+	store, err := kv.Open(kv.Options{FS: fs, Dir: StoreDir, Logger: logger})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -25,6 +25,7 @@ type Replicator struct {
 
 	mu        sync.Mutex
 	fail      error // of every call but Health
+	lose      bool  // the answers to writes, which are done
 	unknown   error // of commands that not all nodes know
 	refuse    error // of every change of members, which is not made then
 	leader    uint64
@@ -110,6 +111,20 @@ func (r *Replicator) Fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fail = err
+}
+
+// LoseAnswers has writes be done, and end as one does whose leader died before it answered, until it is called with
+// false.
+func (r *Replicator) LoseAnswers(lose bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lose = lose
+}
+
+func (r *Replicator) loses() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lose
 }
 
 // RefuseChanges makes the leader refuse changes of members with err, whatever this node's picture is, until it is
@@ -254,6 +269,9 @@ func (r *Replicator) Propose(
 	}
 	select {
 	case receipt := <-u.receipt:
+		if r.loses() {
+			return nil, fmt.Errorf("%w: on purpose", replication.ErrUnknownOutcome)
+		}
 		return receipt, nil
 	case <-r.done:
 		return nil, replication.ErrClosed

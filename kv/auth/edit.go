@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -172,3 +174,18 @@ func roleBytes(r *authpb.Role) int64 {
 }
 
 func permissionBytes(p *authpb.Permission) int { return recordBytes + len(p.Key) + len(p.RangeEnd) }
+
+// Resettle is Jump for a content that begins another life, told apart by salt: no token of before counts in it. All
+// nodes that are given the same salt have the same key.
+func (e *Edit) Resettle(salt []byte, w Writer) error {
+	if !e.Used() {
+		return nil
+	}
+	e.change()
+	if len(e.tokenKey) > 0 {
+		mac := hmac.New(sha256.New, e.tokenKey)
+		mac.Write(salt)
+		e.tokenKey = mac.Sum(nil)
+	}
+	return e.Jump(w)
+}

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
+	"slices"
 
 	"github.com/mimir-kv/mimir/kv/command"
 )
@@ -178,3 +180,24 @@ func decodeState(p []byte) (*State, error) {
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Moved returns the state of a content that begins another life: by so many revisions further, which leave a gap, and
+// with nothing before that readable if compact. The error says that there are no such revisions, or that the state
+// contradicts itself.
+func (s *State) Moved(by int64, compact bool) (*State, error) {
+	if err := s.valid(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if by < 0 || by > math.MaxInt64-1<<offsetBits-s.Revision {
+		return nil, fmt.Errorf("revision %d cannot move by %d", s.Revision, by)
+	}
+	next := *s
+	if by > 0 {
+		next.Revision += by
+		next.Gaps = append(slices.Clone(s.Gaps), Gap{Before: s.Revision, Base: next.Revision})
+	}
+	if !compact || next.Compact == next.Revision {
+		return &next, nil
+	}
+	return next.Compacted(next.Revision)
+}

@@ -22,6 +22,10 @@ const (
 	archiveMagic    = "MIMIRKV\x01"
 	archiveBlock    = 512
 	maxArchiveNames = 255
+	maxArchiveFiles = 1 << 20
+	// noteName is a file that comes first and is no part of the checkpoint.
+	noteName     = "SNAPSHOT"
+	maxNoteBytes = 64 << 10
 )
 
 type countingHash struct {
@@ -37,8 +41,9 @@ func (c *countingHash) Write(p []byte) (int, error) {
 // padding returns how many zero bytes complete a block.
 func (c *countingHash) padding() int { return int(-c.n & (archiveBlock - 1)) }
 
-// Write writes the files of the directory dir to w as an archive.
-func Write(w io.Writer, fs vfs.FS, dir string) error {
+// Write writes the files of the directory dir to w as an archive, with a note of at most 64 KiB for whoever reads it;
+// nil is none.
+func Write(w io.Writer, fs vfs.FS, dir string, note []byte) error {
 	names, err := fs.List(dir)
 	if err != nil {
 		return err
@@ -47,6 +52,11 @@ func Write(w io.Writer, fs vfs.FS, dir string) error {
 	out := io.MultiWriter(w, sum)
 	if _, err := io.WriteString(out, archiveMagic); err != nil {
 		return err
+	}
+	if note != nil {
+		if _, err := out.Write(append(fileHead(noteName, int64(len(note))), note...)); err != nil {
+			return err
+		}
 	}
 	for _, name := range names {
 		if err := writeFile(out, fs, dir, name); err != nil {
@@ -72,9 +82,7 @@ func writeFile(out io.Writer, fs vfs.FS, dir, name string) error {
 	if info.IsDir() || len(name) > maxArchiveNames {
 		return errors.New("not a file of a checkpoint")
 	}
-	head := binary.LittleEndian.AppendUint16(nil, uint16(len(name)))
-	head = binary.LittleEndian.AppendUint64(head, uint64(info.Size()))
-	if _, err := out.Write(append(head, name...)); err != nil {
+	if _, err := out.Write(fileHead(name, info.Size())); err != nil {
 		return err
 	}
 	f, err := fs.Open(path, vfs.SequentialReadsOption)
@@ -85,63 +93,119 @@ func writeFile(out io.Writer, fs vfs.FS, dir, name string) error {
 	return cmp.Or(err, f.Close())
 }
 
+func fileHead(name string, size int64) []byte {
+	head := binary.LittleEndian.AppendUint16(nil, uint16(len(name)))
+	head = binary.LittleEndian.AppendUint64(head, uint64(size))
+	return append(head, name...)
+}
+
 // Read unpacks an archive into the new directory dir. Any difference from what was written is mvcc.ErrCorrupt.
 func Read(r io.Reader, fs vfs.FS, dir string) error {
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	buffered := bufio.NewReaderSize(r, 1<<20)
-	sum := &countingHash{Hash: sha256.New()}
-	in := io.TeeReader(buffered, sum)
-	magic := make([]byte, len(archiveMagic))
-	if _, err := io.ReadFull(in, magic); err != nil || string(magic) != archiveMagic {
-		return errors.Join(fmt.Errorf("%w: not a snapshot of this version", mvcc.ErrCorrupt), err)
-	}
-	for {
-		more, err := readFile(in, fs, dir)
+	_, err := walk(bufio.NewReaderSize(r, 1<<20), func(name string, size int64, content io.Reader) error {
+		f, err := fs.Create(fs.PathJoin(dir, name), vfs.WriteCategoryUnspecified)
 		if err != nil {
 			return err
 		}
-		if !more {
-			break
-		}
-	}
-	if _, err := io.CopyN(io.Discard, in, int64(sum.padding())); err != nil {
-		return fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
-	}
-	var want [sha256.Size]byte
-	if _, err := io.ReadFull(buffered, want[:]); err != nil || string(sum.Sum(nil)) != string(want[:]) {
-		return errors.Join(fmt.Errorf("%w: snapshot does not match its SHA-256", mvcc.ErrCorrupt), err)
-	}
-	return nil
+		_, err = io.CopyN(f, content, size)
+		return cmp.Or(err, f.Close())
+	})
+	return err
 }
 
-func readFile(in io.Reader, fs vfs.FS, dir string) (more bool, err error) {
+// Verify reads an archive to its end, and returns the note in it, nil if there is none. Nothing of r beyond it is
+// consumed. Any difference from what was written is mvcc.ErrCorrupt.
+func Verify(r *bufio.Reader) (note []byte, err error) {
+	return walk(r, func(_ string, size int64, content io.Reader) error {
+		_, err := io.CopyN(io.Discard, content, size)
+		return err
+	})
+}
+
+// walk calls each with every file of the checkpoint in an archive, whose content it has to read, and returns the note.
+func walk(r *bufio.Reader, each func(name string, size int64, content io.Reader) error) (note []byte, err error) {
+	sum := &countingHash{Hash: sha256.New()}
+	in := io.TeeReader(r, sum)
+	magic := make([]byte, len(archiveMagic))
+	if _, err := io.ReadFull(in, magic); err != nil || string(magic) != archiveMagic {
+		return nil, errors.Join(fmt.Errorf("%w: not a snapshot of this version", mvcc.ErrCorrupt), err)
+	}
+	seen := map[string]bool{}
+	for {
+		name, size, err := readHead(in)
+		if err != nil || name == "" {
+			if err == nil {
+				err = readEnd(r, in, sum)
+			}
+			return note, err
+		}
+		switch {
+		case seen[name] || len(seen) == maxArchiveFiles:
+			return nil, fmt.Errorf("%w: file %q is the second one of its name in the snapshot, or one too many",
+				mvcc.ErrCorrupt, name)
+		case name == noteName && size > maxNoteBytes:
+			return nil, fmt.Errorf("%w: note of %d bytes in snapshot", mvcc.ErrCorrupt, size)
+		case name == noteName:
+			note = make([]byte, size)
+			_, err = io.ReadFull(in, note)
+		default:
+			err = each(name, size, in)
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = cutShort(sum.n, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		seen[name] = true
+	}
+}
+
+func cutShort(at int64, err error) error {
+	return fmt.Errorf("%w: snapshot cut short after %d bytes: %w", mvcc.ErrCorrupt, at, err)
+}
+
+// readHead returns what stands before a file, an empty name behind the last one.
+func readHead(in io.Reader) (name string, size int64, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(in, head[:2]); err != nil {
-		return false, fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
+		return "", 0, fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
 	}
 	length := binary.LittleEndian.Uint16(head[:])
 	if length == 0 {
-		return false, nil
+		return "", 0, nil
+	}
+	if length > maxArchiveNames {
+		return "", 0, fmt.Errorf("%w: name of %d bytes in snapshot", mvcc.ErrCorrupt, length)
 	}
 	if _, err := io.ReadFull(in, head[:]); err != nil {
-		return false, fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
+		return "", 0, fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
 	}
-	size := int64(binary.LittleEndian.Uint64(head[:]))
-	name := make([]byte, length)
-	if _, err := io.ReadFull(in, name); err != nil {
-		return false, fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
+	size = int64(binary.LittleEndian.Uint64(head[:]))
+	text := make([]byte, length)
+	if _, err := io.ReadFull(in, text); err != nil {
+		return "", 0, fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err)
 	}
-	if length > maxArchiveNames || size < 0 || strings.ContainsAny(string(name), "/\\\x00") || name[0] == '.' {
-		return false, fmt.Errorf("%w: file %q of %d bytes in snapshot", mvcc.ErrCorrupt, name, size)
+	if size < 0 || strings.ContainsAny(string(text), "/\\\x00") || text[0] == '.' {
+		return "", 0, fmt.Errorf("%w: file %q of %d bytes in snapshot", mvcc.ErrCorrupt, text, size)
 	}
-	f, err := fs.Create(fs.PathJoin(dir, string(name)), vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return false, err
+	return string(text), size, nil
+}
+
+// readEnd reads what stands behind the last file.
+func readEnd(r io.Reader, in io.Reader, sum *countingHash) error {
+	filled := make([]byte, sum.padding())
+	if _, err := io.ReadFull(in, filled); err != nil {
+		return cutShort(sum.n, err)
 	}
-	if _, err := io.CopyN(f, in, size); err != nil {
-		return false, cmp.Or(fmt.Errorf("%w: snapshot cut short: %w", mvcc.ErrCorrupt, err), f.Close())
+	var want [sha256.Size]byte
+	if _, err := io.ReadFull(r, want[:]); err != nil {
+		return cutShort(sum.n, err)
 	}
-	return true, f.Close()
+	if string(sum.Sum(nil)) != string(want[:]) {
+		return fmt.Errorf("%w: snapshot does not match its SHA-256", mvcc.ErrCorrupt)
+	}
+	return nil
 }

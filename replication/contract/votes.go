@@ -17,8 +17,8 @@ type VoteStatus struct {
 	Former time.Duration `json:"formerLeaseNanos,omitempty"`
 	// HeldUntil is until when the primary is held, by the wall clock of who ordered it; zero: it is not.
 	HeldUntil time.Time `json:"heldUntil,omitzero"`
-	// HeldLeft is how much may be left of that, as this node counts; zero: it is over at the latest, and if HeldUntil is
-	// not zero, this node has not heard of its end.
+	// HeldLeft is how much may be left of that, as this node counts; zero: it is over at the latest, and if HeldUntil
+	// is not zero, this node has not heard of its end.
 	HeldLeft time.Duration `json:"heldLeftNanos,omitempty"`
 	// HeldEnds says, at the leader of the primary, that its end was ordered, and waits for a majority of the voters.
 	HeldEnds bool `json:"heldEnds,omitempty"`
@@ -34,6 +34,8 @@ type VoteStatus struct {
 	// itself; Return says what comes of that, at the leader of the primary.
 	Failback time.Duration `json:"failbackNanos,omitempty"`
 	Return   string        `json:"return,omitempty"`
+	// Priorities are those that regions get that do not vote, when they do again.
+	Priorities map[string]uint8 `json:"priorities,omitempty"`
 	// Promised and For are the vote of this node's region.
 	Promised Epoch  `json:"promised"`
 	For      string `json:"for"`

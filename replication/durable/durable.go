@@ -26,6 +26,10 @@ func MakeDir(fsys FS, dir string) error {
 	return fsys.SyncDir(parent)
 }
 
+// writeBytes is how much of a file WriteFile keeps in memory: most files that it writes are far smaller, and many are
+// written each second.
+const writeBytes = 32 << 10
+
 // WriteFile makes path hold what fill writes, durably, replacing a former file at once. On an error the former file is
 // still there, and nothing of the new one is: it may be that there was no room for it.
 func WriteFile(fsys FS, path string, fill func(io.Writer) error) error {
@@ -34,7 +38,7 @@ func WriteFile(fsys FS, path string, fill func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	b := bufio.NewWriterSize(f, 1<<20)
+	b := bufio.NewWriterSize(f, writeBytes)
 	if err = fill(b); err == nil {
 		err = b.Flush()
 	}

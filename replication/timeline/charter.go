@@ -58,6 +58,10 @@ type Charter struct {
 	Hold *Hold `json:"hold,omitempty"`
 	// Under is up to where was acknowledged in a hold that is over.
 	Under Under `json:"under,omitzero"`
+
+	// Priorities are those that regions get when they vote again, since they had them. Nothing is decided by them: who
+	// does not know of them may drop them.
+	Priorities map[string]uint8 `json:"priorities,omitempty"`
 }
 
 // Mark is the version of a charter.

@@ -78,6 +78,9 @@ type Control struct {
 	// Of nodes of LevelCount.
 	Hold *Hold         `json:"hold,omitempty"` // count
 	Over time.Duration `json:"over,omitempty"` // count: of Hold
+	// Back says of an install that it is of what the region itself had at the fork: the history that it gave way to
+	// goes on there with more than the reigns of Origin, and the rest comes by the stream.
+	Back bool `json:"back,omitempty"`
 	// Token lets its proposer know the control again when it is applied; it decides nothing.
 	Token uint64 `json:"token,omitempty"`
 }

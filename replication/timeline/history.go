@@ -62,6 +62,15 @@ func Within(reigns []Reign, last Position, h Header) bool {
 	return false
 }
 
+// Until returns the reigns of h with which it comes to the position p, and goes on there.
+func Until(h []Reign, p Position) []Reign {
+	n := len(h)
+	for n > 0 && h[n-1].First > p+1 {
+		n--
+	}
+	return h[:n:n]
+}
+
 // Supersedes reports whether the claim a outranks b. Of two claims that differ exactly one outranks the other, wherever
 // they are compared: two of one epoch are possible where an operator forced one of them, or where a region that lost
 // its disks began again. The higher epoch wins; of one epoch the region with the smaller name; of one region the reign

@@ -304,7 +304,7 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 		return refusal("no checkpoint")
 	case s.Role() == Primary:
 		return refusal("region is primary")
-	case outranks(s.HighestClaim(), Latest(c.Origin.Reigns)):
+	case outranks(s.HighestClaim(), Latest(c.Origin.Reigns)) && !s.goesBack(c):
 		return refusal("checkpoint of epoch %d, region gave way to epoch %d", c.Origin.Cursor.Epoch,
 			s.HighestClaim().Epoch)
 	case s.Diverged == nil && c.Origin.Cursor.Position <= s.Cursor.Position:
@@ -326,6 +326,12 @@ func (m *Machine) install(c *Control) (Outcome, string, error) {
 	}
 	*s = next
 	return Applied, "", nil
+}
+
+// goesBack reports whether an install is of what a region that has diverged had at the fork: it has the claim yet that
+// it gave way to, and takes of the history that leads there what it lacks.
+func (s *State) goesBack(c *Control) bool {
+	return c.Back && s.Diverged != nil && c.Origin.Cursor.Position == s.Diverged.Fork
 }
 
 // slots replaces what is known of the secondaries; an acknowledgement never falls within a reign.

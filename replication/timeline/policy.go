@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -97,6 +98,9 @@ func (b *Ballot) moved(c *Candidacy) {
 // Level returns the earliest level of nodes that understand c.
 func (c *Control) Level() Level {
 	level := c.Op.Level()
+	if c.Back {
+		level = LevelCount
+	}
 	if c.Charter != nil {
 		level = max(level, c.Charter.Level())
 	}
@@ -107,4 +111,30 @@ func (c *Control) Level() Level {
 		level = max(level, c.Origin.Commands)
 	}
 	return level
+}
+
+// Keeps has the charter know which priority a region had, for when it votes again; unless that is known.
+func (c *Charter) Keeps(v *Voter) {
+	if _, known := c.Priorities[v.ID]; known || v.Witness() {
+		return
+	}
+	c.Priorities = maps.Clone(c.Priorities)
+	if c.Priorities == nil {
+		c.Priorities = map[string]uint8{}
+	}
+	c.Priorities[v.ID] = v.Priority
+}
+
+// Again returns the priority that a voter gets which votes from now on: the one that it had, or else its own. What was
+// kept of it is forgotten.
+func (c *Charter) Again(v *Voter) uint8 {
+	p, known := c.Priorities[v.ID]
+	if !known {
+		return v.Priority
+	}
+	c.Priorities = maps.Clone(c.Priorities)
+	if delete(c.Priorities, v.ID); len(c.Priorities) == 0 {
+		c.Priorities = nil
+	}
+	return p
 }

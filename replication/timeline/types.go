@@ -128,7 +128,7 @@ const (
 	LevelUsers   Level = 5 // frames with commands about users, or in the name of one
 	LevelDelay   Level = 6 // regions that show their history late
 	LevelHold    Level = 7 // charters with a hold
-	LevelCount   Level = 8 // a hold of which is noted how much is over
+	LevelCount   Level = 8 // a hold of which is noted how much is over, and going back over more than one reign
 	LevelNow           = LevelCount
 )
 

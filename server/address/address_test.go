@@ -28,7 +28,7 @@ func TestParse(t *testing.T) {
 		"::1:2379":                            "with an IPv6 address in brackets: [::1]:2379",
 		"http://a:1/v3":                       "nothing behind it",
 		"http://a":                            "want host:port",
-		"ftp://a:1":                           `scheme "ftp" is unknown: use http, https, unix or unixs, or host:port alone`,
+		"ftp://a:1":                           `scheme "ftp" is unknown: use http, https, unix or unixs`,
 		"unix://":                             "want unix:///path",
 		"unix:///run/":                        "want unix:///path",
 		"unix:///" + strings.Repeat("x", 200): "at most 103 bytes, this one 201",

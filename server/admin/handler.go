@@ -107,7 +107,9 @@ type HandlerOptions struct {
 	Voting     Voting
 	Node       func() Node
 	States     States
-	Logger     *slog.Logger
+	// WriteLog sets how the node's log is written, as far as it is told, and returns how it is.
+	WriteLog func(Log) (Log, error)
+	Logger   *slog.Logger
 	// Guard returns the handler of a pattern with what checks that the caller may call it before it.
 	Guard func(pattern string, h http.Handler) http.Handler
 }
@@ -142,6 +144,8 @@ func NewHandler(o HandlerOptions) http.Handler {
 	on("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, o.Replicator.Fleet(r.Context()), nil)
 	})
+	on("GET /mimir/v1/log", h.tellLog)
+	on("POST /mimir/v1/log", h.setLog)
 	on("POST /mimir/v1/switchover", h.move)
 	on("POST /mimir/v1/switchover/abort", h.abort)
 	on("POST /mimir/v1/fleet/init", h.found)

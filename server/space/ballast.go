@@ -2,10 +2,12 @@ package space
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 const (
@@ -30,8 +32,12 @@ func (b *Ballast) path() string { return filepath.Join(b.Dir, ballastName) }
 // Part is the least that is given up at once, and what a node has to do with after a start.
 func (b *Ballast) Part() int64 { return max(b.Bytes/parts, 1) }
 
+// leastStart is what a start takes at least: the store begins a new list of its files.
+const leastStart = 16 << 10
+
 // Start gives up what a node needs that is about to open its files: the step that is not the last, or, if not even a
-// part is free, a part of that.
+// part is free, a part of that. If nothing is left to give up, and nothing is free, it says so: a start would fail, and
+// leave a little behind each time that somebody tries it again.
 func (b *Ballast) Start(free int64, logger *slog.Logger) error {
 	has, err := b.size()
 	switch {
@@ -41,6 +47,9 @@ func (b *Ballast) Start(free int64, logger *slog.Logger) error {
 		return b.giveUp(b.Bytes, free, logger)
 	case has > 0 && free < b.Part():
 		return b.giveUp(max(has-b.Part(), 0), free, logger)
+	case has == 0 && free < leastStart:
+		return fmt.Errorf("%d bytes are free, the ballast is used up, and a start takes %d at least: %w", free,
+			leastStart, syscall.ENOSPC)
 	}
 	return nil
 }

@@ -13,7 +13,8 @@ import (
 // Config is what a Watch needs. The functions are called by one goroutine.
 type Config struct {
 	// QuotaBytes bounds what the store takes, 0 for no bound; ReserveBytes is what must stay free on the disk.
-	QuotaBytes, ReserveBytes int64
+	QuotaBytes   func() int64
+	ReserveBytes int64
 	// Used returns what the store takes, Free what the disk has left, and Lacks what could not be done because there
 	// was too little, nil if nothing.
 	Used  func() int64
@@ -111,9 +112,9 @@ func (w *Watch) look(ctx context.Context) {
 		w.complain("the ballast cannot be kept",
 			w.Ballast.Settle(int64(free), w.ReserveBytes, w.Raised(), w.relief(lacks), w.Logger))
 	}
-	switch used := w.Used(); {
-	case w.QuotaBytes > 0 && used > w.QuotaBytes:
-		w.raise(ctx, fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", w.QuotaBytes))
+	switch used, quota := w.Used(), w.QuotaBytes(); {
+	case quota > 0 && used > quota:
+		w.raise(ctx, fmt.Sprintf("the store has outgrown quota-backend-bytes, which is %d", quota))
 	case err == nil && int64(free) < w.ReserveBytes:
 		w.raise(ctx, fmt.Sprintf("the disk has less free than the reserve, which is %d", w.ReserveBytes))
 	case lacks != nil:

@@ -130,8 +130,8 @@ type fakeStream struct{ grpc.ServerStream }
 func (fakeStream) SendMsg(any) error { return nil }
 func (fakeStream) RecvMsg(any) error { return nil }
 
-// scrape returns the values of all series, by name and the values of their labels in the order of their declaration; of a
-// histogram how much it saw.
+// scrape returns the values of all series, by name and the values of their labels in the order of their declaration;
+// of a histogram how much it saw.
 func scrape(t *testing.T, collectors ...prometheus.Collector) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()

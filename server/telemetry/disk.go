@@ -16,8 +16,8 @@ var (
 	walSync = Declare(Histogram, "etcd_disk_wal_fsync_duration_seconds",
 		"As mimir_log_sync_seconds, in etcd's buckets, which begin at a millisecond.")
 	commit = Declare(Histogram, "etcd_disk_backend_commit_duration_seconds",
-		"Time of a commit of the store. It is no sync, unlike etcd's: what was acknowledged is in the log, and a commit "+
-			"that takes long waits for memory to be flushed or tables to be compacted.")
+		"Time of a commit of the store. It is no sync, unlike etcd's: what was acknowledged is in the log, and a "+
+			"commit that takes long waits for memory to be flushed or tables to be compacted.")
 )
 
 // diskBuckets are etcd's.

@@ -82,11 +82,12 @@ var (
 	failed = Declare(Counter, "mimir_proposals_failed_total",
 		"Writes that were asked of this node, were tried, and had no outcome but an error: the client may "+
 			"not know whether they were done.")
-	keys         = Declare(Gauge, "mimir_keys", "Keys that exist now; absent if they are too many to be counted in memory.")
+	keys = Declare(Gauge, "mimir_keys",
+		"Keys that exist now; absent if they are too many to be counted in memory.")
 	leases       = Declare(Gauge, "mimir_leases", "Leases that exist now.")
 	watchers     = Declare(Gauge, "mimir_watchers", "Watches of clients.")
-	slowWatchers = Declare(Gauge, "mimir_slow_watchers", "Those of them that read from disk, because they began in the "+
-		"past or cannot keep up.")
+	slowWatchers = Declare(Gauge, "mimir_slow_watchers",
+		"Those of them that read from disk, because they began in the past or cannot keep up.")
 	quota = Declare(Gauge, "mimir_quota_bytes",
 		"Bytes of the store beyond which this node raises an alarm; absent if there is no quota.")
 	autoMoves = Declare(Gauge, "mimir_automatic_moves",
@@ -96,8 +97,8 @@ var (
 		"1 while it does not again because it did so too often, likewise.")
 )
 
-// Node reads a node's figures when they are scraped, and costs nothing otherwise. What is not known has no series (T1): a
-// node that is not up has none of its own place, one that knows no leader none of its region.
+// Node reads a node's figures when they are scraped, and costs nothing otherwise. What is not known has no series (T1):
+// a node that is not up has none of its own place, one that knows no leader none of its region.
 type Node struct {
 	Unchecked
 	Health  func() *replication.HealthStatus

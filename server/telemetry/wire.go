@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,7 +26,8 @@ var (
 	peerTrip = Declare(Histogram, "mimir_peer_round_trip_seconds", "Time from a probe to its answer by another node; "+
 		"there is one every 5 s.", "region", "node")
 
-	etcdSent     = Declare(Counter, "etcd_network_peer_sent_bytes_total", "Bytes of messages to a node of the region.", "To")
+	etcdSent = Declare(Counter, "etcd_network_peer_sent_bytes_total",
+		"Bytes of messages to a node of the region.", "To")
 	etcdReceived = Declare(Counter, "etcd_network_peer_received_bytes_total",
 		"Bytes of messages from a node of the region.", "From")
 	etcdFailures = Declare(Counter, "etcd_network_peer_sent_failures_total",
@@ -66,13 +66,13 @@ type Wire struct {
 	peers  func() []Peer
 
 	mu     sync.Mutex
-	opened map[string]*flow // by address, of those that this node opened a stream to
-	taken  map[uint64]*flow // by identity, of those that opened one
+	opened map[string]*flow           // by address, of those that this node opened a stream to
+	taken  map[*flow]transport.Caller // of every stream that another opened
 	nodes  map[uint64]*remote
-	read   time.Time // when peers was called last
 }
 
-// flow is what has passed and is not added to a node yet: by address nobody knows for a while who is there.
+// flow is what has passed and is not added to a node yet: for a while nobody knows who is at an address, or whether the
+// fleet has the one who calls.
 type flow struct {
 	sent, received [7]atomic.Uint64 // by service
 	failures       atomic.Uint64
@@ -87,11 +87,11 @@ type remote struct {
 }
 
 // NewWire returns t with figures. peers returns the other nodes of the fleet as they are known now; it is called at a
-// scrape, for a probe, and for a stream of somebody who is not known.
+// scrape and for a probe.
 func NewWire(t transport.Transport, region string, peers func() []Peer) *Wire {
 	return &Wire{
 		Transport: t, region: region, peers: peers,
-		opened: map[string]*flow{}, taken: map[uint64]*flow{}, nodes: map[uint64]*remote{},
+		opened: map[string]*flow{}, taken: map[*flow]transport.Caller{}, nodes: map[uint64]*remote{},
 	}
 }
 
@@ -113,10 +113,9 @@ func (w *Wire) Serve(services map[string]transport.Handler) error {
 	all := map[string]transport.Handler{pingService: answerPing}
 	for name, h := range services {
 		all[name] = func(ctx context.Context, s transport.Stream) error {
-			if f := w.from(ctx); f != nil {
-				s = &countedWire{s, f, serviceOf(name)}
-			}
-			return h(ctx, s)
+			f := w.take(ctx)
+			defer w.release(f)
+			return h(ctx, &countedWire{s, f, serviceOf(name)})
 		}
 	}
 	return w.Transport.Serve(all)
@@ -134,26 +133,24 @@ func (w *Wire) to(addr string) *flow {
 	return f
 }
 
-// unknownAgain is how often it is looked anew whether somebody is known.
-const unknownAgain = time.Second
-
-// from returns the flow of who opened a stream, nil if the fleet has no such node (T4).
-func (w *Wire) from(ctx context.Context) *flow {
+// take returns the flow of a stream that another opened. Whether the fleet has such a node may be known later.
+func (w *Wire) take(ctx context.Context) *flow {
+	f := new(flow)
 	caller, _ := transport.CallerOf(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := w.named(caller)
-	if n == nil && time.Since(w.read) > unknownAgain {
-		w.know()
-		n = w.named(caller)
+	w.taken[f] = caller
+	return f
+}
+
+// release ends a flow. What passed of somebody whom the fleet has not is forgotten (T4).
+func (w *Wire) release(f *flow) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := w.named(w.taken[f]); n != nil {
+		n.add(f)
 	}
-	if n == nil {
-		return nil
-	}
-	if w.taken[n.ID] == nil {
-		w.taken[n.ID] = new(flow)
-	}
-	return w.taken[n.ID]
+	delete(w.taken, f)
 }
 
 func (w *Wire) named(c transport.Caller) *remote {
@@ -167,7 +164,6 @@ func (w *Wire) named(c transport.Caller) *remote {
 
 // know finds out who is in the fleet, and adds to each what has passed. Who left is forgotten. The caller holds mu.
 func (w *Wire) know() {
-	w.read = time.Now()
 	now := map[uint64]*remote{}
 	for _, p := range w.peers() {
 		n := w.nodes[p.ID]
@@ -179,14 +175,13 @@ func (w *Wire) know() {
 		for _, addr := range p.Addrs {
 			n.add(w.opened[addr])
 		}
-		n.add(w.taken[p.ID])
-	}
-	for id := range w.taken {
-		if now[id] == nil {
-			delete(w.taken, id)
-		}
 	}
 	w.nodes = now
+	for f, caller := range w.taken {
+		if n := w.named(caller); n != nil {
+			n.add(f)
+		}
+	}
 }
 
 // hex is an identity as etcd writes it.

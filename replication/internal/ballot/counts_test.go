@@ -21,7 +21,8 @@ var (
 	// The leader of b learns of the hold later than another node of b, and promises it; that node leads then.
 	leadsCounting = `a node of b sees|tick|tick|tick|a has another leader|a renews at b, former false false|
 		b confirms, former false|b agrees on count|b agrees on ceiling|a node of b sees|
-		a renews at a, former false false|a confirms, former false|b has another leader, which was up|tick|tick|a renews at a, former false false|
+		a renews at a, former false false|a confirms, former false|b has another leader, which was up|tick|tick|
+		a renews at a, former false false|
 		a confirms, former false|b stands for epoch 2|b asks b to vote in epoch 2|b agrees on vote|
 		b asks witness/w to vote in epoch 2`
 )
@@ -119,7 +120,8 @@ func TestAHoldCostsWhatWasSaid(t *testing.T) {
 			candidacy.Operator, candidacy.Accept = true, timeline.NoBound
 			if a := step(now, VoteAsked{2, candidacy, true}); a.Granted {
 				if took := now - began; took < hold || took > c.until || writes > c.writes {
-					t.Errorf("%s: waits for %v, at most %v; %d writes, at most %d", name, took, c.until, writes, c.writes)
+					t.Errorf("%s: waits for %v, at most %v; %d writes, at most %d", name, took, c.until, writes,
+						c.writes)
 				}
 				break
 			} else if now > began+3*hold {

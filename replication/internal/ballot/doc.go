@@ -29,6 +29,10 @@
 //     counts while the region's own voter supports it as ever, so for no former leader longer than a lease. It ends by
 //     a later charter, which is written once it counts for its leader no more, and says up to where was acknowledged;
 //     who keeps that promises for a lease yet.
+//   - B9: a hold costs what was said. Where it is counted, a voter promises by it no longer than it was to last since
+//     the voter knows it, and who begins to speak for the voter waits for what is left of that, and no less than
+//     anybody promised: by notes of how much is over, a bounded number of them, and no wall clock. The time for which
+//     no process of a voter is up does not count, nor what came between its last note and that.
 //
 // It leaves to its neighbours: the rules of votes themselves, which are decided where they are logged (timeline); the
 // messages, the clock and the disks (votes); beginning the epoch (succession).

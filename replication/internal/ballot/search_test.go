@@ -431,18 +431,6 @@ func search(l limits, bug string, most int) (broken string, trace []string, seen
 	return "", nil, len(links), len(queue) == 0
 }
 
-// fromReceipt has every promise that was just given count from now.
-func (n *world) fromReceipt(before *world) {
-	for i := range 2 {
-		for k := range n.voters[i].leader.holder.voters {
-			s := &n.voters[i].leader.holder.voters[k]
-			if o := before.voters[i].leader.holder.support(s.Voter); o != nil && s.Until > o.Until {
-				s.Until, s.Lease = n.now+lease, n.now+lease
-			}
-		}
-	}
-}
-
 // searches are what the rules are searched with.
 var searches = []struct {
 	name  string

@@ -278,6 +278,55 @@ func TestAnotherCheckpointReplacesTheUnfinishedOne(t *testing.T) {
 	})
 }
 
+// What came of a checkpoint before it broke off, or of one that is there, is not fetched again with the next one of the
+// same source, as far as that has it as well: the source has made another one meanwhile. What differs under the same
+// name is.
+func TestWhatAnotherCheckpointHasAsWellIsNotFetchedAgain(t *testing.T) {
+	describe := func(id byte, files map[string][]byte) (vfs.FS, *checkpoint.Manifest) {
+		fs := vfs.NewMem()
+		for name, data := range files {
+			write(t, fs, "source/"+name, data)
+		}
+		m, err := checkpoint.Describe(pebblefs.New(fs), "source", [16]byte{id}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fs, m
+	}
+	const size = 32 << 10
+	for _, limit := range []int{5, unlimited} {
+		synctest.Test(t, func(t *testing.T) {
+			files := map[string][]byte{"CURRENT": []byte("MANIFEST-000003\n"), "000009.sst": noise(5, size)}
+			for i := range 4 {
+				files[fmt.Sprintf("log/%03d.seg", i)] = noise(uint64(6+i), size)
+			}
+			older, before := describe(1, files)
+			files["CURRENT"], files["log/004.seg"] = []byte("MANIFEST-000007\n"), noise(10, size)
+			delete(files, "000009.sst")
+			from, m := describe(2, files)
+			to := vfs.NewMem()
+			transfer(t, older, before, to, limit, nil)
+			kept := int64(0)
+			for name := range files {
+				if info, err := to.Stat("target/" + name); err == nil && name != "CURRENT" {
+					kept += info.Size()
+				}
+			}
+			again := transfer(t, from, m, to, unlimited, nil)
+			if again.err != nil {
+				t.Fatal(again.err)
+			}
+			if kept < size || again.bytes > m.Bytes()-kept+4096 {
+				t.Errorf("%d bytes were there, and %d came of %d", kept, again.bytes, m.Bytes())
+			}
+			got, err := checkpoint.Describe(pebblefs.New(to), "target", m.ID, nil)
+			if err != nil || !slices.Equal(got.Files, m.Files) {
+				t.Errorf("it holds %v, %v", got, err)
+			}
+		})
+	}
+}
+
 // A file that a crash, or a disk, damaged after it was received is fetched again, whether the rest was complete or not.
 func TestDamagedPartIsFetchedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -5,7 +5,8 @@
 //
 //   - What [Receive] returns without an error is complete: every file has the bytes that [Describe] summed, and is
 //     durable (invariants 1 and 13). Anything less has no manifest, so that [Load] refuses it.
-//   - A transfer that broke off is taken up where it stopped, if it is offered again with the same manifest.
+//   - A transfer that broke off is taken up where it stopped, if it is offered again with the same manifest. With
+//     another one it is taken up by files: what both have under one name with one sum is not sent again.
 //   - Nothing is written outside the directory, whatever the sender says.
 //
 // It leaves to its neighbours: making and installing checkpoints (the storage), what Meta means and when a transfer is

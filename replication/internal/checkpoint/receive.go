@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -21,7 +22,7 @@ type Progress struct {
 }
 
 // Receive takes a checkpoint that the peer sends with Send into dir, which belongs to it alone. What dir holds of the
-// same checkpoint is kept, anything else in it is removed. On return without an error every file is verified and
+// same checkpoint is kept, and of another one what this one has as well, in the same file; anything else is removed. On return without an error every file is verified and
 // durable, and Load finds the manifest. On an error nothing is lost that a further attempt could use; a file whose
 // content is wrong is ErrCorrupt and has been removed. Where the disk was filled meanwhile, everything has: others need
 // the room more, and the next attempt does not begin without enough of it.
@@ -119,14 +120,19 @@ func (r *receiver) report() {
 // prepare makes dir hold nothing but what belongs to the offered manifest, and notes durably what is being received. It
 // reports whether an earlier attempt had finished.
 func (r *receiver) prepare(offer []byte) (complete bool, err error) {
+	var other *Manifest // of which dir holds something; nil: nobody knows what it holds
 	for _, name := range []string{manifestName, stagingName} {
 		m, err := readManifest(r.fs, r.dir, name)
 		if err != nil {
 			continue // whatever it is, it is not this checkpoint
 		}
 		if p, err := m.MarshalBinary(); err == nil && bytes.Equal(p, offer) {
-			return name == manifestName, r.removeStrangers()
+			return name == manifestName, r.removeStrangers(r.manifest)
 		}
+		other = cmp.Or(other, m)
+	}
+	if other != nil {
+		return false, r.takeOver(other)
 	}
 	if err := r.fs.RemoveAll(r.dir); err != nil {
 		return false, err
@@ -140,15 +146,44 @@ func (r *receiver) prepare(offer []byte) (complete bool, err error) {
 	return false, writeManifest(r.fs, r.dir, stagingName, r.manifest)
 }
 
-// removeStrangers removes files that are not in the manifest.
-func (r *receiver) removeStrangers() error {
+// takeOver goes on with what dir holds of another checkpoint. It is that one's until its manifest is replaced, by which
+// time nothing is left but what both have: whenever this breaks off, the next attempt finds a manifest that is true.
+func (r *receiver) takeOver(other *Manifest) error {
+	if _, err := r.fs.Stat(path(r.dir, manifestName)); err == nil { // it is not complete any more
+		if err := r.rename(manifestName, stagingName); err != nil {
+			return err
+		}
+	}
+	if err := r.removeStrangers(common(r.manifest, other)); err != nil {
+		return err
+	}
+	return writeManifest(r.fs, r.dir, stagingName, r.manifest)
+}
+
+// common returns a manifest of the files that two have alike.
+func common(a, b *Manifest) *Manifest {
+	files := make(map[File]bool, len(b.Files))
+	for _, f := range b.Files {
+		files[f] = true
+	}
+	both := new(Manifest)
+	for _, f := range a.Files {
+		if files[f] {
+			both.Files = append(both.Files, f)
+		}
+	}
+	return both
+}
+
+// removeStrangers removes files that are not in a manifest.
+func (r *receiver) removeStrangers(m *Manifest) error {
 	names, err := list(r.fs, r.dir)
 	if err != nil {
 		return err
 	}
-	known := make(map[string]bool, len(r.manifest.Files))
-	for i := range r.manifest.Files {
-		known[r.manifest.Files[i].Name] = true
+	known := make(map[string]bool, len(m.Files))
+	for i := range m.Files {
+		known[m.Files[i].Name] = true
 	}
 	for _, name := range names {
 		if !known[name] {

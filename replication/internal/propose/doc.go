@@ -14,6 +14,8 @@
 //   - Exactly one answer: each proposal ends once. ErrNotReady, ErrTooLarge and ErrRejected say that nothing was and
 //     will be written; a proposal that raft may hold, or that was sent and not answered, ends with ErrUnknownOutcome
 //     and is never sent again.
+//   - Invariant 7, its half: what is known to be cut off by a later reign is not answered as done, however long ago the
+//     answer was sent; it may be in a tail.
 //   - What nobody waits for any more and is in no frame never comes into one: its caller withdraws it here, and at the
 //     leader the word of the node that forwarded it, its deadline and the end of the stream that brought it do. What is
 //     bound to a tenure is written in that one or never.

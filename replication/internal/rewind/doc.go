@@ -5,13 +5,14 @@
 // A mark is a checkpoint that a node keeps for that day. Marks are the node's own: those of its siblings may be at
 // other places, since what all of them come to is the one state at the fork. A rewound state is a whole state as a copy
 // from elsewhere is one, which the region agrees to install. It includes the reigns of the history that the region gave
-// way to, as far as they begin at the fork.
+// way to, as far as they begin at the fork; what comes behind, further reigns among it, is the stream's.
 //
 // It promises:
 //
 //   - W1 (invariant 9). A rewound state is that of the history to which the region gave way, and ends at the fork: the
 //     reign with which that history goes on names the chain behind which it begins, and the state has that chain, or is
-//     not made. So have all nodes that made it the same one; and it has one name on all of them.
+//     not made; where that goes on in the reign that both have, the stream compares the chains. So have all nodes that
+//     made it the same one; and it has one name on all of them.
 //   - W2. A mark is of the history that the region has: one that is older than an install is none.
 //   - W3. A rewound state stays until nothing in the log can ask for it any more.
 //   - W4. There are at most three marks, and none where the disk lacks room. Log is kept from the oldest one on, as far

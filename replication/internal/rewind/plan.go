@@ -20,16 +20,17 @@ type plan struct {
 	state  *timeline.State // of the region, diverged
 	fork   timeline.Position
 	shared []timeline.Reign // that lead to the fork
-	begun  []timeline.Reign // with which the other history goes on there
+	begun  []timeline.Reign // with which the other history goes on there; none: with the last one that is shared
 	upTo   uint64           // the log's entries before it led to the region's state
 }
 
-// planOf returns the plan for a region in the state s to go to the fork and take these reigns, those of the whole
-// history that it gave way to. Error: ErrNotReady if that history does not go on at the fork.
+// planOf returns the plan for a region in the state s to go to the fork, and take those of the reigns of the history
+// that it gave way to that begin there. Error: ErrNotReady if that history does not come to the fork.
 func planOf(s *timeline.State, reigns []timeline.Reign, upTo uint64) (*plan, error) {
 	if s.Diverged == nil {
 		return nil, fmt.Errorf("%w: region %s has not diverged", contract.ErrNotReady, s.Region)
 	}
+	reigns = timeline.Until(reigns, s.Diverged.Fork) // the later ones come by the stream
 	n := 0
 	for n < min(len(reigns), len(s.Reigns)) && reigns[n] == s.Reigns[n] {
 		n++
@@ -41,7 +42,7 @@ func planOf(s *timeline.State, reigns []timeline.Reign, upTo uint64) (*plan, err
 				r.First, p.fork)
 		}
 	}
-	if n == 0 || len(p.begun) == 0 {
+	if n == 0 {
 		return nil, fmt.Errorf("%w: of %d reigns %d are shared", contract.ErrNotReady, len(reigns), n)
 	}
 	var err error

@@ -51,9 +51,13 @@ func (r *replay) run(ctx context.Context, log tail.Log) (*contract.Metadata, err
 	if err := r.flush(); err != nil {
 		return nil, err
 	}
-	if r.at.Position != r.plan.fork || r.at.Epoch != end || r.at.Chain != r.plan.begun[0].Previous {
+	if r.at.Position != r.plan.fork || r.at.Epoch != end {
+		return nil, fmt.Errorf("%w: the log leads to position %d of epoch %d, and not to the fork at %d of epoch %d",
+			contract.ErrNotReady, r.at.Position, r.at.Epoch, r.plan.fork, end)
+	}
+	if b := r.plan.begun; len(b) > 0 && b[0].Previous != r.at.Chain {
 		return nil, fmt.Errorf("%w: the log leads to position %d of epoch %d, and not to where epoch %d begins",
-			contract.ErrNotReady, r.at.Position, r.at.Epoch, r.plan.begun[0].Epoch)
+			contract.ErrNotReady, r.at.Position, r.at.Epoch, b[0].Epoch)
 	}
 	for _, reign := range r.plan.begun {
 		if err := r.begin(reign); err != nil {

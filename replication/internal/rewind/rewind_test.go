@@ -330,8 +330,8 @@ func TestNoOtherState(t *testing.T) {
 			}
 			p.append(nil)
 		}},
-		"there is more between the fork and the last reign": {10, 10, func(_ *place, q *Request) {
-			q.Reigns = append(q.Reigns, timeline.Reign{Epoch: 3, Primary: "eu", First: 15})
+		"another reign of the history begins before the fork": {10, 10, func(_ *place, q *Request) {
+			q.Reigns[1].First = 9
 		}},
 		"nothing is shared": {10, 10, func(_ *place, q *Request) { q.Reigns = q.Reigns[1:] }},
 		"processes ended there": {10, 10, func(p *place, _ *Request) {
@@ -387,5 +387,41 @@ func TestStatesGo(t *testing.T) {
 	p.dropStates(&earlier)
 	if _, ok := p.State(made.ID); ok {
 		t.Fatal("here still")
+	}
+}
+
+// TestWhatComesByTheStream: of the history that the region gave way to it takes the reigns that begin at the fork, or
+// none where that goes on there in the reign that both have; a node that was away makes the same.
+func TestWhatComesByTheStream(t *testing.T) {
+	for name, c := range map[string]struct {
+		later []timeline.Reign // instead of the one that begins at the fork, if the first is of epoch 2
+		want  int              // reigns
+		epoch timeline.Epoch
+	}{
+		"writes, and another reign":           {[]timeline.Reign{{Epoch: 3, Primary: "ap", First: 15}}, 2, 2},
+		"the shared reign went on":            {[]timeline.Reign{{Epoch: 2, Primary: "ap", First: 13}}, 1, 1},
+		"it went on, and there were two more": {[]timeline.Reign{{Epoch: 2, First: 13}, {Epoch: 3, First: 14}}, 1, 1},
+	} {
+		p := newPlace(t)
+		p.writes(8)
+		p.look()
+		p.writes(16)
+		q := p.diverges(10, 10)
+		if c.later[0].Epoch == 2 {
+			q.Reigns = q.Reigns[:1]
+		}
+		q.Reigns = append(q.Reigns, c.later...)
+		made, err := p.Prepare(t.Context(), q)
+		if at := made.Origin.Cursor; err != nil || at.Position != 10 || at.Epoch != c.epoch ||
+			!slices.Equal(made.Origin.Reigns, q.Reigns[:c.want]) {
+			t.Errorf("%s: %+v, %v", name, made, err)
+			continue
+		}
+		p.Discard(made.ID)
+		s := p.machine.State()
+		p.Remake(t.Context(), &s, q.Index+1, made.ID, &made.Origin)
+		if _, ok := p.State(made.ID); !ok {
+			t.Errorf("%s: a node that was away does not make it", name)
+		}
 	}
 }

@@ -82,6 +82,8 @@ type Config struct {
 	Chains      Chains
 	Client      *peer.Client
 	Directory   Directory
+	// Level returns the lowest level that is known of the nodes of this region.
+	Level func(ctx context.Context) timeline.Level
 }
 
 // Follower follows. Run is called by one goroutine at a time; everything else is safe for concurrent use.

@@ -36,6 +36,7 @@ type shelf struct {
 	down    []string
 	hung    []string
 	unable  []string // to go back to a fork
+	level   timeline.Level
 	term    uint64
 	at      timeline.Position // of the copies
 	apart   string            // comes to another state at the fork
@@ -112,6 +113,7 @@ func testFollower(s *shelf) *Follower {
 		Applied: region.NewApplied(&region.View{State: timeline.State{Region: "us"}}, l), Leadership: leadership,
 		Fleet: fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1", "eu-2", "eu-3"}}}),
 		Group: three{}, Copies: s, Directory: three{},
+		Level: func(context.Context) timeline.Level { return s.level },
 	})
 }
 

@@ -24,6 +24,11 @@ func (f *Follower) rewind(
 		return nil, false, fmt.Errorf("%w: the region has not diverged", contract.ErrNotReady)
 	}
 	fork := v.State.Diverged.Fork
+	more := len(timeline.Until(reigns, fork)) < len(reigns) || timeline.Latest(reigns).First <= fork
+	if more && f.config.Level(ctx) < timeline.LevelCount {
+		return nil, false, fmt.Errorf("%w: a node of the region is too old to go back over more than one reign",
+			contract.ErrNotReady)
+	}
 	f.setActivity(fmt.Sprintf("going back to position %d", fork))
 	f.config.Logger.Info("goes back to the fork by its own checkpoints", "source", s.source, "fork", fork)
 	defer f.announce(ctx, s.source, fork)()

@@ -44,3 +44,29 @@ func TestAStateAtTheForkIsThatOfAMajority(t *testing.T) {
 		}
 	}
 }
+
+// TestGoingBackOverReignsWaitsForTheNodes: one that is too old could not apply what comes of it.
+func TestGoingBackOverReignsWaitsForTheNodes(t *testing.T) {
+	one := timeline.Reign{Epoch: 1, Primary: "us", First: 1}
+	at, later := timeline.Reign{Epoch: 2, Primary: "eu", First: 10}, timeline.Reign{Epoch: 3, Primary: "ap", First: 15}
+	for _, c := range []struct {
+		reigns []timeline.Reign
+		level  timeline.Level
+		ok     bool
+	}{
+		{[]timeline.Reign{one, at}, timeline.LevelFirst, true},
+		{[]timeline.Reign{one, at, later}, timeline.LevelCount - 1, false},
+		{[]timeline.Reign{one, at, later}, timeline.LevelCount, true},
+		{[]timeline.Reign{one, later}, timeline.LevelCount - 1, false},
+		{[]timeline.Reign{one, later}, timeline.LevelCount, true},
+	} {
+		f := testFollower(&shelf{level: c.level, apart: "none", at: 9})
+		f.config.Applied = region.NewApplied(&region.View{State: timeline.State{
+			Region: "us", Reigns: c.reigns[:1], Diverged: &timeline.Divergence{Fork: 9, At: 12, Claim: at},
+		}}, f.config.Life)
+		got := f.Run(t.Context(), succession.Effect{Do: succession.Rewind, Term: 7, Source: "eu", Reigns: c.reigns})
+		if (got.Copy != nil) != c.ok || !c.ok && (!errors.Is(got.Err, contract.ErrNotReady) || got.Again) {
+			t.Errorf("%+v of level %d: %+v", c.reigns, c.level, got)
+		}
+	}
+}

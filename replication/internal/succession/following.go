@@ -22,6 +22,7 @@ type copied struct {
 	Copy
 	source string
 	staged bool
+	own    bool // made by the region itself, of what it had at the fork
 }
 
 // stop hastens the end of what runs, and reports whether something still does.
@@ -76,6 +77,7 @@ func (m *Machine) follow(claim timeline.Reign) {
 func (m *Machine) takeCopy() {
 	s, c := m.view.State, m.copied
 	install := &timeline.Control{Op: timeline.OpInstall, Checkpoint: c.ID, Origin: &c.Origin}
+	install.Back = c.own && timeline.Supersedes(s.HighestClaim(), timeline.Latest(c.Origin.Reigns))
 	fork := parts(s, c.Copy)
 	if fork != nil && mayGiveWay(s, m.claim(), timeline.Latest(fork.Source)) {
 		m.diverge(fork)
@@ -166,9 +168,8 @@ func holds(v View, r timeline.Reign) (holder string) {
 	return holder
 }
 
-// rewinds reports whether a region that has diverged gets to the history of its source by going back to the fork: if
-// that history goes on there with the reigns to which the region gave way. What lies between the fork and a later reign
-// only the source has, and a region takes no more of an earlier one.
+// rewinds reports whether a region that has diverged gets to the history of its source by going back to the fork: what
+// comes behind it is the stream's, but for what the region wrote itself.
 func rewinds(v View, source string) bool {
 	s, from := v.State, v.Fleet.Leaders[source]
 	if !v.Rewinds || s.Diverged == nil || from.Role == timeline.Diverged {
@@ -176,13 +177,14 @@ func rewinds(v View, source string) bool {
 	}
 	fork := s.Diverged.Fork
 	_, shared := timeline.Compare(s.Reigns, from.Reigns, s.Cursor.Position, from.Cursor.Position)
-	last := timeline.Latest(from.Reigns)
-	at := timeline.Cursor{Epoch: last.Epoch, Position: fork}
-	install := &timeline.Control{
-		Op: timeline.OpInstall, Checkpoint: "own", Origin: &timeline.Origin{Cursor: at, Reigns: from.Reigns},
-	}
-	outcome, _ := timeline.Would(s, install)
-	return shared == fork && last.First == fork+1 && outcome == timeline.Applied
+	reigns := timeline.Until(from.Reigns, fork)
+	at := timeline.Cursor{Epoch: timeline.Latest(reigns).Epoch, Position: fork}
+	m := timeline.NewMachine(s)
+	outcome, _, _ := m.Control(&timeline.Control{
+		Op: timeline.OpInstall, Checkpoint: "own", Back: true, Origin: &timeline.Origin{Cursor: at, Reigns: reigns},
+	})
+	back := m.State()
+	return shared == fork && outcome == timeline.Applied && !forgot(View{State: &back, Fleet: v.Fleet}, source)
 }
 
 func (m *Machine) run(e Effect) {
@@ -235,7 +237,7 @@ func (m *Machine) ended(in Ended) {
 		}
 		m.rest()
 	case in.Copy != nil:
-		m.copied = &copied{Copy: *in.Copy, source: a.source, staged: a.deed == Rewind}
+		m.copied = &copied{Copy: *in.Copy, source: a.source, staged: a.deed == Rewind, own: a.deed == Rewind}
 	case a.deed == Stage && m.copied != nil:
 		m.copied.staged = true
 	}

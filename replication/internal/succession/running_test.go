@@ -69,7 +69,14 @@ func (w *world) works(p *place) {
 
 // goesBack makes the state at the fork of p, with those of the reigns of the source that begin there.
 func (w *world) goesBack(p, source *place, reigns []timeline.Reign) *Copy {
-	at, last := p.state().Diverged.Fork, timeline.Latest(reigns)
+	at := p.state().Diverged.Fork
+	reigns = timeline.Until(reigns, at)
+	last := timeline.Latest(reigns)
+	id := fmt.Sprintf("own@%d", at)
+	if last.First <= at {
+		p.copies[id] = p.upTo(at, reigns)
+		return &Copy{ID: id, Origin: p.copies[id].origin}
+	}
 	n := slices.IndexFunc(source.history, func(e any) bool { return e == any(last) })
 	if n < 0 || last.First != at+1 {
 		w.breaks("%s goes back to %d for epoch %d, which begins at %d", p.name, at, last.Epoch, last.First)
@@ -80,9 +87,31 @@ func (w *world) goesBack(p, source *place, reigns []timeline.Reign) *Copy {
 		timeline.Origin{Cursor: timeline.Cursor{Epoch: last.Epoch, Position: at, Chain: chain}, Reigns: reigns},
 		slices.Clone(source.history[:n+1]),
 	}
-	id := fmt.Sprintf("own@%d", at)
 	p.copies[id] = c
 	return &Copy{ID: id, Origin: c.origin}
+}
+
+// upTo returns what p has up to a position, to which these reigns lead.
+func (p *place) upTo(at timeline.Position, reigns []timeline.Reign) (c copyOf) {
+	cursor := timeline.Cursor{Position: at}
+	for _, e := range p.history {
+		switch e := e.(type) {
+		case timeline.Frame:
+			of := func(r timeline.Reign) bool { return r.Epoch == e.Epoch }
+			if e.Last() > at || !slices.ContainsFunc(reigns, of) {
+				continue
+			}
+			cursor.Chain = timeline.NewFolder().Frame(&e)
+		case timeline.Reign:
+			if !slices.Contains(reigns, e) {
+				continue
+			}
+			cursor.Epoch, cursor.Chain = e.Epoch, timeline.NewFolder().Reign(e.Previous, e)
+		}
+		c.history = append(c.history, e)
+	}
+	c.origin = timeline.Origin{Cursor: cursor, Reigns: reigns}
+	return c
 }
 
 // fork returns where p's history parts from the source's, nil if it does not.

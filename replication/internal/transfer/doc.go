@@ -7,7 +7,8 @@
 // It promises:
 //
 //   - T1. A copy has one identity everywhere, and content and description do not change under it. A transfer that
-//     broke off goes on where it stopped, if the same copy is still there to be had.
+//     broke off goes on where it stopped, if the same copy is still there to be had; another copy takes over the files
+//     that it has as well.
 //   - T2. A copy that is staged is complete and durable (invariant 13). It stays until [Staging.Discard], or until no
 //     leader can propose any more that it be installed (terms never fall in a log) and no later one has asked for what
 //     is held: what a leader had fetched and did not come to install, the next one need not fetch again.

@@ -160,6 +160,7 @@ func (o *Change) moves(c *timeline.Charter) error {
 		if voter == nil || voter.Witness() {
 			return fmt.Errorf("%w: %q is no region that votes", contract.ErrArgument, id)
 		}
+		c.Again(voter)
 		voter.Priority = priority
 	}
 	return nil
@@ -183,6 +184,7 @@ func (v Orders) remove(c *timeline.Charter, id string) error {
 		}
 		return fmt.Errorf("%w: %q does not vote; known are %s", contract.ErrArgument, id, strings.Join(known, ", "))
 	}
+	c.Keeps(c.Voter(id))
 	c.Voters = slices.DeleteFunc(slices.Clone(c.Voters), func(w timeline.Voter) bool { return w.ID == id })
 	return nil
 }

@@ -135,21 +135,22 @@ func (v Orders) enable(ctx context.Context, set Settings) (*timeline.Charter, er
 	if err != nil {
 		return nil, err
 	}
-	number := uint64(1)
-	if c := s.Charter(); c != nil {
+	c := &timeline.Charter{
+		Epoch: s.Cursor.Epoch, Number: 1, Lease: set.Lease, Patience: set.Patience, DriftPPM: set.DriftPPM,
+		MaxLoss: set.MaxLoss, StopWrites: set.StopWrites, Automatic: set.Automatic,
+	}
+	if old := s.Charter(); old != nil {
 		// After a recovery nobody can be voted for without this region, which changes its mind here: no two majorities
 		// come about.
-		if len(c.Voters) != 1 || c.Voters[0].ID != v.config.Region {
+		if len(old.Voters) != 1 || old.Voters[0].ID != v.config.Region {
 			return nil, fmt.Errorf("%w: votes are taken already", contract.ErrRejected)
 		}
-		number = c.Number + 1
+		c.Number, c.Flap, c.Failback, c.Returns = old.Number+1, old.Flap, old.Failback, old.Returns
+		c.Priorities = old.Priorities
+		c.Keeps(&old.Voters[0])
 	}
-	if err := v.config.Ready(ctx, timeline.LevelBallots); err != nil {
+	if err := v.config.Ready(ctx, c.Level()); err != nil {
 		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
-	}
-	c := &timeline.Charter{
-		Epoch: s.Cursor.Epoch, Number: number, Lease: set.Lease, Patience: set.Patience, DriftPPM: set.DriftPPM,
-		MaxLoss: set.MaxLoss, StopWrites: set.StopWrites, Automatic: set.Automatic,
 	}
 	if err := v.enrolAll(ctx, c, set); err != nil {
 		return nil, err
@@ -163,7 +164,9 @@ func (v Orders) enrolAll(ctx context.Context, c *timeline.Charter, set Settings)
 	if err != nil {
 		return err
 	}
-	c.Voters = append(c.Voters, timeline.Voter{ID: own.Voter, Identity: own.Identity, Priority: own.Priority})
+	voter := timeline.Voter{ID: own.Voter, Identity: own.Identity, Priority: own.Priority}
+	voter.Priority = c.Again(&voter)
+	c.Voters = append(c.Voters, voter)
 	view, _ := v.config.Fleet.View()
 	for name := range view.Regions {
 		if err := v.add(ctx, c, name, nil); err != nil {
@@ -200,9 +203,9 @@ func (v Orders) add(ctx context.Context, c *timeline.Charter, id string, witness
 		return fmt.Errorf("%w: %s votes in another fleet already, and cannot in this one: use another witness",
 			contract.ErrRejected, id)
 	}
-	c.Voters = append(slices.Clone(c.Voters), timeline.Voter{
-		ID: id, Identity: e.Identity, Priority: e.Priority, Addrs: witness,
-	})
+	voter := timeline.Voter{ID: id, Identity: e.Identity, Priority: e.Priority, Addrs: witness}
+	voter.Priority = c.Again(&voter)
+	c.Voters = append(slices.Clone(c.Voters), voter)
 	slices.SortFunc(c.Voters, func(a, b timeline.Voter) int { return cmp.Compare(a.ID, b.ID) })
 	return nil
 }

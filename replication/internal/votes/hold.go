@@ -75,8 +75,8 @@ func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
 	term, _ := v.config.Leadership.Term()
 	if away := v.needed(term); away != "" {
 		return nil, fmt.Errorf("%w: without the hold the primary would acknowledge nothing, since no majority of the "+
-			"voters answers (not %s): it counts until then, and ends by itself as soon as one does", contract.ErrNotReady,
-			away)
+			"voters answers (not %s): it counts until then, and ends by itself as soon as one does",
+			contract.ErrNotReady, away)
 	}
 	before, ok := v.ends(ending{term: term, hold: c.Hold, by: c.Mark(), writing: true})
 	if !ok {

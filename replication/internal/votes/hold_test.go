@@ -92,7 +92,8 @@ func TestAnEndOfAHoldIsWrittenUntilItIsKnown(t *testing.T) {
 	o.v.config.Life.Close() // nobody is asked
 	view := ballot.HolderView{Term: 3, State: &s, Wall: c.wall}
 	asked := o.v.holder.Step(c.elapsed, view, nil)[0] // it supports itself
-	o.v.holder.Step(c.elapsed, view, ballot.Renewed{Call: asked.Call, Voter: "us", Answer: ballot.Answer{Granted: true}})
+	yes := ballot.Answer{Granted: true}
+	o.v.holder.Step(c.elapsed, view, ballot.Renewed{Call: asked.Call, Voter: "us", Answer: yes})
 	for _, step := range []struct {
 		says error
 		ends bool

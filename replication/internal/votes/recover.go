@@ -79,9 +79,8 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 		return r, err
 	}
 	c := *s.Charter()
-	own := timeline.Voter{ID: v.config.Region, Identity: s.Ballot.Identity, Priority: max(v.config.Priority, 1)}
 	c.Epoch, c.Number = max(s.Ballot.Promised, s.HighestClaim().Epoch)+1, c.Number+1
-	c.Voters, c.Automatic, c.Paused = []timeline.Voter{own}, false, ""
+	c.Voters, c.Automatic, c.Paused = v.only(&c, s.Ballot.Identity), false, ""
 	c.Hold, c.Under = nil, timeline.Under{}
 	if err := v.write(ctx, &c); err != nil {
 		return nil, err
@@ -92,6 +91,19 @@ func (v Orders) recover(ctx context.Context, at *contract.Point) (*timeline.Reig
 		return nil, err
 	}
 	return r, v.holds(ctx)
+}
+
+// only returns the region as the only voter after the charter c, which knows the priorities of all from then on.
+func (v Orders) only(c *timeline.Charter, ballot timeline.Nonce) []timeline.Voter {
+	own := timeline.Voter{ID: v.config.Region, Identity: ballot, Priority: v.config.Priority}
+	for i := range c.Voters { // of an earlier recovery, the region's may be known already
+		c.Keeps(&c.Voters[i])
+	}
+	if p, known := c.Priorities[own.ID]; known {
+		own.Priority = p
+	}
+	own.Priority = max(own.Priority, 1)
+	return []timeline.Voter{own}
 }
 
 // place returns where the region is to begin, nil if at its last position, of which it shows all then.

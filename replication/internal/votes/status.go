@@ -28,6 +28,14 @@ func (v *Votes) Status() *contract.VoteStatus {
 		HeldUntil: heldUntil(c), HeldLeft: held,
 		MaxLoss: c.MaxLoss, Promised: s.Ballot.Promised, For: s.Ballot.For, Why: v.candidate.Why(),
 	}
+	for id, p := range c.Priorities {
+		if c.Voter(id) == nil {
+			if out.Priorities == nil {
+				out.Priorities = map[string]uint8{}
+			}
+			out.Priorities[id] = p
+		}
+	}
 	bound := c.Bound()
 	out.FlapMoves, out.FlapWithin, out.Failback = bound.Moves, bound.Within, c.Failback
 	out.Moves = ballot.Moves(s, v.moves, nil, v.config.Clock.Now())
@@ -148,12 +156,12 @@ func heldSilent(c *Config, left time.Duration) string {
 	again := ""
 	switch h := s.Charter().Hold; {
 	case left == 0:
-		return fmt.Sprintf("does not take over: %s was held until %s, which is over by now at the latest, and does not "+
-			"answer; it takes an order, since nobody knows how much is lost: mimir failover --to %s --force", primary,
-			h.Until.UTC().Format(time.RFC3339), s.Region)
+		return fmt.Sprintf("does not take over: %s was held until %s, which is over by now at the latest, and does "+
+			"not answer; it takes an order, since nobody knows how much is lost: mimir failover --to %s --force",
+			primary, h.Until.UTC().Format(time.RFC3339), s.Region)
 	case !h.Counted:
-		again = ", and a voter that was started anew since then, or has a new leader, waits for the whole length of the " +
-			"hold again"
+		again = ", and a voter that was started anew since then, or has a new leader, waits for the whole length of " +
+			"the hold again"
 	}
 	return fmt.Sprintf("does not take over: %s, for %v more at most as %s counts, and does not answer; afterwards it "+
 		"takes an order, since nobody knows how much is lost%s; sooner, if the primary is stopped for certain: mimir "+

@@ -89,7 +89,7 @@ func TestFlippedBits(t *testing.T) {
 	for n, name := range files {
 		good := readFile(t, fs, name)
 		found := 0
-		for at := 0; at < len(good); at += 1 + random.IntN(200) {
+		for at := 0; at < len(good); at += 1 + random.IntN(200*raceShare) {
 			bad := slices.Clone(good)
 			bad[at] ^= 1 << random.IntN(8)
 			writeFile(t, fs, name, bad)
@@ -214,7 +214,7 @@ func TestMissingSegment(t *testing.T) {
 // TestDiskErrors makes every operation that changes the disk fail once. The log is poisoned from then on, and what was
 // acknowledged before is there when it is opened again.
 func TestDiskErrors(t *testing.T) {
-	for nth := range int32(200) {
+	for nth := int32(0); nth < 200; nth += raceShare {
 		diskErrors(t, nth, syscall.EIO, 1)
 		if nth%4 == 0 {
 			diskErrors(t, nth, syscall.ENOSPC, math.MaxInt32) // what is full stays so

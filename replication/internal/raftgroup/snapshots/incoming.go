@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -176,15 +177,21 @@ func (in *Incoming) inspect(s *raftpb.Snapshot) error {
 	return nil
 }
 
-// removeOthers deletes what is left of other checkpoints.
+// removeOthers deletes what is left of other checkpoints. One of them takes the place of this one, if that has none
+// yet: what both have need not be sent again.
 func (in *Incoming) removeOthers(id []byte) error {
 	fs, dir := in.config.FS, in.config.Dir
 	names, err := fs.List(dir)
 	if err != nil {
 		return fmt.Errorf("raftgroup: staging directory: %w", err)
 	}
+	has := slices.Contains(names, name(id))
 	for _, other := range names {
 		if !strings.HasPrefix(other, incomingPrefix) || other == name(id) {
+			continue
+		}
+		if !has && fs.Rename(filepath.Join(dir, other), in.Dir(id)) == nil {
+			has = true
 			continue
 		}
 		if err := fs.RemoveAll(filepath.Join(dir, other)); err != nil {

@@ -394,6 +394,31 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	})
 }
 
+// What came of another checkpoint takes the place of the one that is offered, unless that has one: see checkpoint, which
+// goes on with what both have.
+func TestAnotherCheckpointIsGoneOnWith(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *memory.Network, _, b *node) {
+		one, two, three := make([]byte, idBytes), []byte("0123456789abcdef"), []byte("fedcba9876543210")
+		for _, id := range [][]byte{one, three} {
+			if err := b.fs.MkdirAll(filepath.Join(b.Dir(id), "part")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if err := b.removeOthers(two); err != nil {
+				t.Fatal(err)
+			}
+			names, err := b.fs.List("staging")
+			if err != nil || len(names) != 1 || names[0] != name(two) {
+				t.Errorf("left: %v, %v", names, err)
+			}
+			if names, err := b.fs.List(b.Dir(two)); err != nil || len(names) != 1 {
+				t.Errorf("gone on with: %v, %v", names, err)
+			}
+		}
+	})
+}
+
 // P3: raft hears nothing of what is not a whole checkpoint of the group, and the place is free afterwards.
 func TestStrangersAreTurnedAway(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network, a, b *node) {

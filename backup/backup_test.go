@@ -1,0 +1,256 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/snapshot"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// file returns what a node sends of a store in which three keys were put, one of them twice.
+func file(t testing.TB) []byte {
+	t.Helper()
+	s, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: "kv", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i, key := range []string{"a", "b", "a", "c"} {
+		put(t, s, i, key)
+	}
+	var archive bytes.Buffer
+	note := snapshot.Note{Fleet: "old", Region: "us", Node: "us-1"}.Encode()
+	if err := s.SnapshotTo(&archive, note); err != nil {
+		t.Fatal(err)
+	}
+	return complete(archive.Bytes())
+}
+
+func put(t testing.TB, s *kv.Store, at int, key string) {
+	t.Helper()
+	text := command.EncodePut(&pb.PutRequest{Key: []byte(key), Value: fmt.Append(nil, at)})
+	state := &replication.Metadata{AppliedIndex: uint64(at) + 1, Epoch: 3, Position: replication.Position(at) + 1}
+	state.Record = append([]byte{1}, `{"Region":"us","Reigns":[{"Epoch":3,"First":1,"Primary":"us"}]}`...)
+	_, err := s.Apply(&replication.Batch{
+		Epoch: 3, First: replication.Position(at) + 1, Commands: []replication.Command{{Data: text}}, Metadata: state,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// complete adds what the API adds to an archive.
+func complete(archive []byte) []byte {
+	whole := append(bytes.Clone(archive), make([]byte, -len(archive)&(blockBytes-1))...)
+	sum := sha256.Sum256(whole)
+	return append(whole, sum[:]...)
+}
+
+func keep(t testing.TB, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// describe is what the library does, for a content of which only the seed matters.
+func describe(seeds *[]replication.Seed) func(replication.Seed) (*replication.Metadata, error) {
+	return func(s replication.Seed) (*replication.Metadata, error) {
+		*seeds = append(*seeds, s)
+		return &replication.Metadata{AppliedIndex: 2, Epoch: s.Epoch + 1, Position: s.Position}, nil
+	}
+}
+
+func TestRestore(t *testing.T) {
+	whole := keep(t, file(t))
+	s, err := Open(whole)
+	if err != nil || s.Note.Fleet != "old" {
+		t.Fatal(s, err)
+	}
+	looked, err := s.Look(t.Context(), t.TempDir())
+	if err != nil || looked.Revision != 5 || looked.Keys != 3 || looked.Compact != -1 {
+		t.Fatalf("%+v, %v", looked, err)
+	}
+	var seeds []replication.Seed
+	for _, c := range []struct {
+		move              kv.Move
+		revision, compact int64
+	}{{kv.Move{}, 5, -1}, {kv.Move{Bump: 10}, 15, -1}, {kv.Move{Bump: 10, Compact: true}, 15, 15}} {
+		disk := vfs.NewCrashableMem()
+		o := kv.Options{FS: disk, Dir: "kv", Logger: quiet}
+		if err := (&Restoring{Context: t.Context(), Snapshot: s, Move: c.move}).Put(o, describe(&seeds)); err != nil {
+			t.Fatal(err)
+		}
+		store, err := kv.Open(kv.Options{FS: disk.CrashClone(vfs.CrashCloneCfg{}), Dir: "kv", Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := kv.Summarize(t.Context(), store)
+		if err != nil || got.Revision != c.revision || got.Compact != c.compact || got.Keys != 3 ||
+			got.Metadata.Epoch != 4 || got.Metadata.Position != 4 {
+			t.Errorf("%+v: %+v, %v", c.move, got, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if seeds[0].Origin == seeds[1].Origin || seeds[1].Origin == seeds[2].Origin {
+		t.Error("what is restored otherwise is not told apart")
+	}
+}
+
+// Whatever is not a file as it was sent is refused, and says why.
+func TestBrokenFilesAreRefused(t *testing.T) {
+	whole := file(t)
+	refused := func(what string, content []byte) {
+		t.Helper()
+		if s, err := Open(keep(t, content)); !errors.Is(err, ErrBroken) {
+			t.Errorf("%s: %+v, %v", what, s, err)
+		}
+	}
+	for at := 0; at < len(whole); at += 97 {
+		refused(fmt.Sprintf("cut at %d", at), whole[:at])
+		damaged := bytes.Clone(whole)
+		damaged[at] ^= 1
+		refused(fmt.Sprintf("byte %d is another", at), damaged)
+	}
+	refused("too long", append(bytes.Clone(whole), make([]byte, blockBytes)...))
+	refused("twice", complete(append(bytes.Clone(whole), whole...)))
+	refused("of etcd", complete(append(make([]byte, etcdMagicAt), etcdMagic...)))
+	refused("with a note of another format", complete(archiveOf(t, []byte(`{"format":2}`))))
+}
+
+func archiveOf(t *testing.T, note []byte) []byte {
+	t.Helper()
+	s, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: "kv", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var archive bytes.Buffer
+	if err := s.SnapshotTo(&archive, note); err != nil {
+		t.Fatal(err)
+	}
+	return archive.Bytes()
+}
+
+// breaking is a node of which the stream ends after so many messages, with an error or as if all was sent.
+type breaking struct {
+	pb.UnimplementedMaintenanceServer
+	content []byte
+	after   int
+	err     error
+}
+
+type local struct {
+	grpc.ClientConnInterface
+	breaking
+}
+
+func (l *local) NewStream(
+	ctx context.Context, _ *grpc.StreamDesc, _ string, _ ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	return &localStream{l: l, ctx: ctx}, nil
+}
+
+type localStream struct {
+	grpc.ClientStream
+	l    *local
+	ctx  context.Context
+	sent int
+}
+
+func (s *localStream) SendMsg(any) error { return nil }
+func (s *localStream) CloseSend() error  { return nil }
+
+func (s *localStream) RecvMsg(m any) error {
+	const size = 1000
+	from := s.sent * size
+	if s.sent == s.l.after || from >= len(s.l.content) {
+		return s.l.err
+	}
+	s.sent++
+	proto.Merge(m.(proto.Message), &pb.SnapshotResponse{Blob: s.l.content[from:min(from+size, len(s.l.content))]})
+	return nil
+}
+
+// A snapshot that breaks off, however, leaves no file; one that is there is not replaced.
+func TestSave(t *testing.T) {
+	whole := file(t)
+	for _, end := range []error{io.EOF, errors.New("cut")} {
+		for after := 0; after*1000 < len(whole); after++ {
+			dir := t.TempDir()
+			conn := &local{breaking: breaking{content: whole, after: after, err: end}}
+			s, err := Save(t.Context(), conn, filepath.Join(dir, "s"))
+			left, _ := os.ReadDir(dir)
+			if err == nil || len(left) > 0 || !strings.Contains(err.Error(), "after") {
+				t.Errorf("%d messages, then %v: %+v, %v, %v", after, end, s, err, left)
+			}
+		}
+	}
+	conn := &local{breaking: breaking{content: whole, after: -1, err: io.EOF}}
+	path := filepath.Join(t.TempDir(), "s")
+	if s, err := Save(t.Context(), conn, path); err != nil || s.Path != path {
+		t.Fatal(s, err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, whole) {
+		t.Errorf("%d bytes of %d: %v", len(got), len(whole), err)
+	}
+	if _, err := Save(t.Context(), conn, path); !errors.Is(err, os.ErrExist) {
+		t.Errorf("over another: %v", err)
+	}
+	if _, err := Open(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzFile: bytes of which the digests are right, but that nobody sent, are refused or looked at, and never more.
+func FuzzFile(f *testing.F) {
+	whole := file(f)
+	archive := whole[:len(whole)-blockBytes-sha256.Size]
+	f.Add(30, byte(1), archive[:200])
+	f.Add(700, byte(255), archive)
+	f.Fuzz(func(t *testing.T, at int, by byte, content []byte) {
+		if _, err := verify(bytes.NewReader(content), int64(len(content))); err != nil && !errors.Is(err, ErrBroken) {
+			t.Fatal(err)
+		}
+		content = complete(content)
+		if _, err := verify(bytes.NewReader(content), int64(len(content))); err != nil && !errors.Is(err, ErrBroken) {
+			t.Fatal(err)
+		}
+		forged := bytes.Clone(archive)
+		if at < 8 || at >= len(forged) {
+			return
+		}
+		forged[at] ^= by
+		sum := sha256.Sum256(forged)
+		s, err := Open(keep(t, complete(append(forged, sum[:]...))))
+		if err != nil {
+			if !errors.Is(err, ErrBroken) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if _, err := s.Look(t.Context(), t.TempDir()); err != nil && !errors.Is(err, ErrBroken) {
+			t.Fatal(err)
+		}
+	})
+}

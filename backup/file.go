@@ -1,0 +1,106 @@
+package backup
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/mimir-kv/mimir/kv/snapshot"
+)
+
+// ErrBroken says that a file is no whole snapshot of Mimir.
+var ErrBroken = errors.New("not a whole snapshot of mimir")
+
+// Files are: an archive of kv; zeros up to a multiple of blockBytes; the SHA-256 of all before.
+const blockBytes = 512
+
+// Snapshot is a file that was found whole. It is not read again before it is used, so it must stay as it is.
+type Snapshot struct {
+	Path   string
+	Bytes  int64
+	Digest [sha256.Size]byte // of all of the file before its last 32 bytes, which are equal to it
+	Note   snapshot.Note     // zero if the node that sent it was of a version that wrote none
+}
+
+// Open reads all of a file, and takes it if it is whole. The error is ErrBroken, or one of the filesystem.
+func Open(path string) (*Snapshot, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w: it is no file", path, ErrBroken)
+	}
+	s, err := verify(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	s.Path = path
+	return s, nil
+}
+
+// verify reads a file of so many bytes.
+func verify(r io.Reader, size int64) (*Snapshot, error) {
+	if size < sha256.Size || size%blockBytes != sha256.Size {
+		return nil, fmt.Errorf("%w: %d bytes are not 32 more than a multiple of %d, so that something lacks or is too "+
+			"much; save it anew", ErrBroken, size, blockBytes)
+	}
+	sum := sha256.New()
+	in := bufio.NewReaderSize(io.TeeReader(io.LimitReader(r, size-sha256.Size), sum), 1<<20)
+	magic, err := in.Peek(len(etcdMagic) + etcdMagicAt)
+	if err == nil && string(magic[etcdMagicAt:]) == etcdMagic {
+		return nil, fmt.Errorf("%w: it is one of etcd: mimir import takes it", ErrBroken)
+	}
+	text, err := snapshot.Verify(in)
+	if err != nil {
+		return nil, broken(err)
+	}
+	note, err := snapshot.DecodeNote(text)
+	if err != nil {
+		return nil, broken(err)
+	}
+	rest, err := io.Copy(zeros{}, in)
+	if err != nil {
+		return nil, err
+	}
+	if rest >= blockBytes {
+		return nil, fmt.Errorf("%w: %d bytes behind the content", ErrBroken, rest)
+	}
+	s := &Snapshot{Bytes: size, Digest: [sha256.Size]byte(sum.Sum(nil)), Note: note}
+	var want [sha256.Size]byte
+	if _, err := io.ReadFull(r, want[:]); err != nil {
+		return nil, broken(err)
+	}
+	if s.Digest != want {
+		return nil, fmt.Errorf("%w: its SHA-256 is another than the one at its end: it was changed", ErrBroken)
+	}
+	return s, nil
+}
+
+// A file of etcd begins with a page that says so.
+const (
+	etcdMagicAt = 16
+	etcdMagic   = "\xed\xda\x0c\xed"
+)
+
+func broken(err error) error { return fmt.Errorf("%w: %w", ErrBroken, err) }
+
+// zeros is a writer of nothing but zeros.
+type zeros struct{}
+
+func (zeros) Write(p []byte) (int, error) {
+	for _, b := range p {
+		if b != 0 {
+			return 0, fmt.Errorf("%w: something else than zeros behind the content", ErrBroken)
+		}
+	}
+	return len(p), nil
+}

@@ -1,0 +1,110 @@
+package backup
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// Restoring is a snapshot on its way into a new fleet.
+type Restoring struct {
+	Context  context.Context
+	Snapshot *Snapshot
+	Move     kv.Move // of the revision
+	// Found is what the content is, once Put has returned without error.
+	Found kv.Summary
+}
+
+// Put implements server.Content.
+func (r *Restoring) Put(o kv.Options, describe func(replication.Seed) (*replication.Metadata, error)) error {
+	s, err := kv.Open(o)
+	if err != nil {
+		return err
+	}
+	err = r.put(s, describe)
+	if err := errors.Join(err, s.Close()); err != nil {
+		return fmt.Errorf("restore %s: %w", r.Snapshot.Path, err)
+	}
+	return nil
+}
+
+func (r *Restoring) put(s *kv.Store, describe func(replication.Seed) (*replication.Metadata, error)) error {
+	f, err := os.Open(r.Snapshot.Path)
+	if err != nil {
+		return err
+	}
+	err = s.Restore(f, nil)
+	if err = cmp.Or(err, f.Close()); err != nil {
+		return err
+	}
+	if r.Found, err = kv.Summarize(r.Context, s); err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	seed, err := replication.SeedOf(r.Found.Metadata)
+	if err != nil {
+		return err
+	}
+	seed.Origin = r.origin()
+	meta, err := describe(seed)
+	if err != nil {
+		return err
+	}
+	return kv.Resettle(s, meta, r.Move)
+}
+
+// origin tells apart what is restored of other files, or otherwise.
+func (r *Restoring) origin() [sha256.Size]byte {
+	text := append([]byte("mimir snapshot"), r.Snapshot.Digest[:]...)
+	text = binary.BigEndian.AppendUint64(text, uint64(r.Move.Bump))
+	if r.Move.Compact {
+		text = append(text, 1)
+	}
+	return sha256.Sum256(text)
+}
+
+// Look unpacks a snapshot into a directory of its own below dir (the machine's for temporary files, if that is empty),
+// reads all of it, and removes the directory.
+func (s *Snapshot) Look(ctx context.Context, dir string) (sum kv.Summary, err error) {
+	dir, err = os.MkdirTemp(dir, "mimir-snapshot-")
+	if err != nil {
+		return sum, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	err = s.Unpacked(filepath.Join(dir, "kv"), func(store *kv.Store) error {
+		if sum, err = kv.Summarize(ctx, store); err != nil {
+			err = broken(err)
+		}
+		return err
+	})
+	return sum, err
+}
+
+// Unpacked calls f with a store of the content, in a new directory, which is removed afterwards.
+func (s *Snapshot) Unpacked(dir string, f func(*kv.Store) error) (err error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	store, err := kv.Open(kv.Options{Dir: dir, CountedKeys: -1, Logger: quiet})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	file, err := os.Open(s.Path)
+	if err != nil {
+		return err
+	}
+	err = store.Restore(file, nil)
+	if err = cmp.Or(err, file.Close()); err != nil {
+		return broken(err)
+	}
+	return f(store)
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/backup/etcd"
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/server"
+)
+
+func newImport() *cobra.Command {
+	var file, from string
+	var unsummed bool
+	c := &cobra.Command{
+		Use:   "import --from SNAPSHOT --config FILE",
+		Short: "Make a data directory with which a node of a new fleet begins, of a snapshot of etcd",
+		Long: "Make the data directory of one node of a new fleet, which begins with what an etcd v3 had, from a\n" +
+			"file of etcdctl snapshot save: with the same revisions, versions and leases, and with users, roles and\n" +
+			"their passwords. What serve needs to know it needs too, from the same configuration file, environment\n" +
+			"and flags. Do the same, with the same file, for all nodes of the region of initial-primary, and start\n" +
+			"them; nodes of other regions likewise, or with empty directories. Alarms and members are not taken.",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			config, err := server.Load(file, os.LookupEnv, c.Flags())
+			if err != nil {
+				return err
+			}
+			s, err := etcd.Open(from, unsummed)
+			if err != nil {
+				return err
+			}
+			content := &etcd.Import{Snapshot: s}
+			if err := server.Sow(config, content, c.ErrOrStderr()); err != nil {
+				return err
+			}
+			r, f := &config.Replication, content.Found
+			_, err = fmt.Fprintf(c.OutOrStdout(), "imported %s into %s for node %s of region %s in fleet %s: %s\n",
+				from, r.DataDir, r.NodeID, r.RegionID, fleetOf(r), tellFound(f))
+			return err
+		},
+	}
+	c.Flags().StringVar(&from, "from", "", "file that etcdctl snapshot save wrote")
+	c.Flags().StringVar(&file, "config", os.Getenv("MIMIR_CONFIG"), "configuration file of the node, YAML")
+	c.Flags().BoolVar(&unsummed, "skip-hash-check", false,
+		"take a file without SHA-256, which was copied from the data directory of a member that was stopped")
+	c.MarkFlagRequired("from")
+	server.AddFlags(c.Flags())
+	return c
+}
+
+func newExport(n *connection) *cobra.Command {
+	var from string
+	c := &cobra.Command{
+		Use:   "export FILE [--from SNAPSHOT | --endpoints ENDPOINT]",
+		Short: "Write what the fleet holds to a new file that etcdutl snapshot restore takes",
+		Long: "Write what the fleet holds to a new file that etcdutl snapshot restore takes: of a snapshot that was\n" +
+			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile. All that can be\n" +
+			"read and watched, leases, users and roles are in it. It needs about three times the room of the file.",
+		Args: oneArgument("the file"),
+		RunE: func(c *cobra.Command, arguments []string) error {
+			f, err := n.export(c.Context(), from, arguments[0])
+			if err != nil {
+				return fmt.Errorf("nothing exported: %w", err)
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "exported %s: %s\n", arguments[0], tellFound(f))
+			return err
+		},
+	}
+	n.addFlags(c)
+	c.Flags().StringVar(&from, "from", "", "file that mimir snapshot save wrote; none: of a node")
+	return c
+}
+
+func tellFound(f etcd.Found) string {
+	return fmt.Sprintf("revision %d, compacted at %d, %d changes, %d leases, %d users, %d roles", f.Revision,
+		f.Compact, f.Changes, f.Leases, f.Users, f.Roles)
+}
+
+func (n *connection) export(ctx context.Context, from, to string) (f etcd.Found, err error) {
+	if _, err := os.Lstat(to); err == nil {
+		return f, fmt.Errorf("%s: %w", to, os.ErrExist)
+	}
+	if from == "" {
+		from = to + ".mimir"
+		if _, _, err := n.save(ctx, from); err != nil {
+			return f, err
+		}
+		defer func() { err = errors.Join(err, os.Remove(from)) }()
+	}
+	s, err := backup.Open(from)
+	if err != nil {
+		return f, err
+	}
+	err = s.Unpacked(to+".unpacked", func(store *kv.Store) error {
+		f, err = etcd.Export(ctx, store, to)
+		return err
+	})
+	return f, err
+}

@@ -1,0 +1,81 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/server/admin"
+)
+
+// What can change does when the settings are read anew, and the log tells of it; of what needs a restart it tells too,
+// and a configuration that is wrong changes nothing. Meanwhile an operator can set the log.
+func TestSettingsOfARunningNode(t *testing.T) {
+	c := testConfig(t, "solo")
+	var next atomic.Pointer[func(*Config) error]
+	told, log := make(chan struct{}), &logged{}
+	stop := runNodeWith(t, c, Options{LogTo: log, HungUp: told, Reload: func() (*Config, error) {
+		read := *c
+		return &read, (*next.Load())(&read)
+	}})
+	read := func(change func(*Config) error) {
+		next.Store(&change)
+		told <- struct{}{}
+	}
+	logs := func(lines ...string) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("the log has %q", lines), func(context.Context) bool {
+			for _, line := range lines {
+				if !strings.Contains(log.String(), line) {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	client, etcd := adminClient(t, c, TLS{}), etcdClient(t, c, TLS{})
+	eventually(t, "the node serves", func(ctx context.Context) bool {
+		_, err := etcd.Put(ctx, "a", "1")
+		return err == nil
+	})
+	read(func(c *Config) error {
+		c.QuotaBytes, c.SlowRequest, c.ListenPeer = 1<<30, time.Nanosecond, "127.0.0.1:1"
+		c.Compaction.Retention = "1s"
+		return nil
+	})
+	logs("setting=quota-backend-bytes from=0 to=1GiB", "setting=auto-compaction-retention from=0 to=1s",
+		"needs a restart\"", "setting=listen-peer", "changed=3 waitForRestart=1")
+	if status, err := etcd.Status(t.Context(), c.ListenClient); err != nil || status.DbSizeQuota != 1<<30 {
+		t.Errorf("quota %v, %v", status, err)
+	}
+	eventually(t, "the history is compacted by itself", func(ctx context.Context) bool {
+		_, err := etcd.Put(ctx, "a", "2") // and is slow
+		return err == nil && strings.Contains(log.String(), "history compacted by itself")
+	})
+	logs("a request was slow", "method=/etcdserverpb.KV/Put")
+
+	read(func(*Config) error { return errors.New("max-txn-ops 0 is out of bounds") })
+	logs("settings not read anew: all stay as they are", "max-txn-ops 0 is out of bounds")
+
+	if now, err := client.SetLog(t.Context(), admin.Log{Level: "debug", Format: "json"}); err != nil ||
+		*now != (admin.Log{Level: "debug", Format: "json"}) {
+		t.Errorf("set to %v, %v", now, err)
+	}
+	if _, err := client.SetLog(t.Context(), admin.Log{Level: "loud"}); err == nil ||
+		!strings.Contains(err.Error(), `log-level "loud": use debug, info, warn or error`) {
+		t.Errorf("a level that is none: %v", err)
+	}
+	if now, err := client.Log(t.Context()); err != nil || now.Level != "debug" {
+		t.Errorf("told %v, %v", now, err)
+	}
+	logs(`"msg":"an operator set the log","node":"solo","region":"solo-region","level":"debug","format":"json"`)
+	read(func(*Config) error { return nil })
+	logs("setting=log-format from=json to=text")
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
