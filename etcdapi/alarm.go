@@ -85,7 +85,7 @@ func (a *API) NoSpaceRaised() bool {
 // checkSpace refuses what needs space while any node of the fleet has none, and what checkCorrupt does. Only whoever
 // proposes asks: what was proposed is applied everywhere, alarm or not.
 func (a *API) checkSpace() error {
-	if err := a.checkCorrupt(); err != nil {
+	if err := checkCorrupt(a.store); err != nil {
 		return err
 	}
 	if raised(a.store, pb.AlarmType_NOSPACE) {
@@ -95,8 +95,8 @@ func (a *API) checkSpace() error {
 }
 
 // checkCorrupt refuses writes while somebody says that the data are corrupt.
-func (a *API) checkCorrupt() error {
-	if raised(a.store, pb.AlarmType_CORRUPT) {
+func checkCorrupt(s *kv.Store) error {
+	if raised(s, pb.AlarmType_CORRUPT) {
 		return rpctypes.ErrGRPCCorrupt
 	}
 	return nil

@@ -7,8 +7,8 @@ import (
 )
 
 // HTTPHandler serves what etcd serves over HTTP beside gRPC: /health, /livez, /readyz, /version and the JSON gateway
-// under /v3/, which is there as /v3beta/ too. The gateway's requests take the way of any gRPC request, over a connection
-// in memory, until ctx ends.
+// under /v3/, which is there as /v3beta/ too. The gateway's requests take the way of any gRPC request, over a
+// connection in memory, until ctx ends.
 func (a *API) HTTPHandler(ctx context.Context) (http.Handler, error) {
 	gateway, err := a.gateway(ctx)
 	if err != nil {

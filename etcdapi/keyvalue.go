@@ -85,7 +85,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkCorrupt(); err != nil {
+	if err := checkCorrupt(s.store); err != nil {
 		return nil, err
 	}
 	done, err := s.admit(ctx, len(r.RangeEnd) > 0, func(ctx context.Context, limit int64) (int64, error) {
@@ -110,11 +110,11 @@ func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, 
 	if err != nil {
 		return nil, err
 	}
-	check := s.checkCorrupt
+	err = checkCorrupt(s.store)
 	if command.TxnPuts(r) {
-		check = s.checkSpace
+		err = s.checkSpace()
 	}
-	if err := check(); err != nil {
+	if err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	done, err := s.admit(ctx, command.NamesSpans(r), func(ctx context.Context, limit int64) (int64, error) {
@@ -149,7 +149,7 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkCorrupt(); err != nil {
+	if err := checkCorrupt(s.store); err != nil {
 		return nil, err
 	}
 	return write(ctx, s.API, who, command.EncodeCompaction(r), command.DecodeCompactionResult)

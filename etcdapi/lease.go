@@ -39,7 +39,7 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkCorrupt(); err != nil {
+	if err := checkCorrupt(s.store); err != nil {
 		return nil, err
 	}
 	return write(ctx, s.API, who, command.EncodeLeaseRevoke(r), command.DecodeLeaseRevokeResult)

@@ -150,7 +150,7 @@ var errDeleted = errors.New("etcdapi: deleted")
 
 // untilDeleted returns nil once one of the keys is deleted at a revision or later, or this node's history does not
 // tell.
-func (a *API) untilDeleted(ctx context.Context, from int64, keys ...[]byte) error {
+func (a *kvServer) untilDeleted(ctx context.Context, from int64, keys ...[]byte) error {
 	all, waiting := errgroup.WithContext(ctx)
 	for _, key := range keys {
 		all.Go(func() error {
