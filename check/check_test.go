@@ -66,15 +66,6 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-func TestTheCollectorIsLeftToTheEnvironment(t *testing.T) {
-	if got := environment([]string{"A=b"}); !slices.Equal(got, []string{"A=b", "GOGC=400"}) {
-		t.Errorf("got %q", got)
-	}
-	if got := environment([]string{"GOGC=50", "A=b"}); !slices.Equal(got, []string{"GOGC=50", "A=b"}) {
-		t.Errorf("got %q", got)
-	}
-}
-
 // What is tested without the race detector must have nothing for it to see.
 func TestNothingRunsBesideAnythingInSinglePackages(t *testing.T) {
 	root, err := moduleRoot()

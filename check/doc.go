@@ -5,8 +5,7 @@
 //	go run ./check ./kv -run Watch    what go test takes, packages among it
 //
 // With the race detector go test runs twice: packages in which nothing is concurrent are left to a run without it, and
-// so are most seeds of those that repeat much (longest.go). Tests collect garbage less often than usual, unless GOGC is
-// set.
+// so are most seeds of those that repeat much (longest.go).
 //
 // A run of everything ends with some hundred seeds of sim, whose kinds of faults it shows in a table.
 //

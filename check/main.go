@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -100,23 +99,11 @@ func execute(root string, out io.Writer, arguments []string) error {
 	}
 	fmt.Fprintln(out, "check: go", strings.Join(shown, " "))
 	c := exec.Command("go", arguments...)
-	c.Dir, c.Stdin, c.Stdout, c.Stderr, c.Env = root, os.Stdin, out, os.Stderr, environment(os.Environ())
+	c.Dir, c.Stdin, c.Stdout, c.Stderr = root, os.Stdin, out, os.Stderr
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("go %s: %w", arguments[0], err)
 	}
 	return nil
-}
-
-// collectorPercent is how far the heap of a test may grow before it is collected: most hold little at a time and
-// allocate much, so that the default collects all the time.
-const collectorPercent = "GOGC=400"
-
-// environment returns that of the commands that are run: ours, with collectorPercent if that says nothing about it.
-func environment(ours []string) []string {
-	if slices.ContainsFunc(ours, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
-		return ours
-	}
-	return append(slices.Clone(ours), collectorPercent)
 }
 
 // maxShown is how many words of a command line are shown.
