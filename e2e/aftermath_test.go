@@ -47,7 +47,8 @@ func (r *round) kept(ctx context.Context, since, end int64) (all []change, err e
 		case answer, ok = <-answers:
 		}
 		if !ok {
-			return nil, fmt.Errorf("a watch from revision %d on ended at %d of %d: %w", since+1, reached, end, ctx.Err())
+			return nil, fmt.Errorf("a watch from revision %d on ended at %d of %d: %w", since+1, reached, end,
+				ctx.Err())
 		}
 		if err := answer.Err(); err != nil {
 			return nil, fmt.Errorf("watch from revision %d on: %w", since+1, err)

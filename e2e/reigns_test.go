@@ -343,7 +343,8 @@ func TestHistoriesWithFailoversAreJudged(t *testing.T) {
 		{"a reign that was lost whole, and what it had cut off is there", lived{
 			history: []operation{a, unknown(b), at(5, 6, get, "a", 5), at(7, 8, put, "c", next), at(9, 10, get, "b", 6),
 				at(11, 12, put, "d", 2*next)},
-			kept: []change{{5, "k", "a"}, {6, "k", "b"}, {2 * next, "k", "d"}}, lost: map[string]bool{"c": true}}, 1, ""},
+			kept: []change{{5, "k", "a"}, {6, "k", "b"}, {2 * next, "k", "d"}}, lost: map[string]bool{"c": true},
+		}, 1, ""},
 		{"the same, and what was before is read beside it", lived{
 			history: []operation{a, b, at(7, 8, put, "c", next), at(9, 10, get, "a", 5), at(11, 12, put, "d", 2*next)},
 			kept:    []change{{5, "k", "a"}, {6, "k", "b"}, {2 * next, "k", "d"}},

@@ -107,8 +107,8 @@ func onlyReads(request any) bool {
 	return false
 }
 
-// sentStream is a stream of which a message waits while its connection may not have it. Small ones are counted together,
-// with the last of them.
+// sentStream is a stream of which a message waits while its connection may not have it. Small ones are counted
+// together, with the last of them.
 type sentStream struct {
 	grpc.ServerStream
 	messages *answers

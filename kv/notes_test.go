@@ -218,3 +218,22 @@ func TestACheckpointWhoseDirectoryFindsNoRoomIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAStoreWhoseDirectoryFindsNoRoomGoesOn when there is room: nothing was lost, and nobody had to end.
+func TestAStoreWhoseDirectoryFindsNoRoomGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &unsyncedDirs{FS: vfs.NewMem(), ends: generationName(1)}
+		f := fillerOn(t, disk, 0)
+		f.put("k000000")
+		disk.fails.Store(true)
+		if err := f.Sync(); !durable.Full(err) {
+			t.Errorf("synced without room: %v", err)
+		}
+		time.Sleep(time.Minute)
+		disk.fails.Store(false)
+		time.Sleep(time.Minute)
+		if err := errors.Join(f.Sync(), Lacking(f.Store), f.Close()); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+	})
+}

@@ -77,8 +77,8 @@ type lack struct {
 func newRoom(o *Options, dir string) *room {
 	return &room{
 		fs: o.FS, dir: dir, spare: uint64(max(0, o.SpareBytes)), clock: o.Clock, logger: o.Logger,
-		closing: make(chan struct{}), gone: make(chan struct{}), lacks: map[purpose]*lack{}, flushes: make(chan struct{}),
-		copying: map[string]error{},
+		closing: make(chan struct{}), gone: make(chan struct{}), flushes: make(chan struct{}),
+		lacks: map[purpose]*lack{}, copying: map[string]error{},
 	}
 }
 

@@ -230,10 +230,18 @@ type watchedDir struct {
 	failures *failures
 }
 
-// Sync implements vfs.File.
+// Sync implements vfs.File. Where there was no room it is tried again: unlike what a file was given, the names in a
+// directory are not forgotten by a sync that failed for that.
 func (d watchedDir) Sync() error {
 	err := d.File.Sync()
 	if err == nil {
+		return nil
+	}
+	for err != nil && d.failures.room.again(noting, err) {
+		err = d.File.Sync()
+	}
+	if err == nil {
+		d.failures.room.ended(noting, nil)
 		return nil
 	}
 	err = fmt.Errorf("sync %s: %w", d.name, err)

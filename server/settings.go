@@ -367,7 +367,8 @@ func files(key, whom, authorities string, at func(*Config) *TLS) []setting {
 		text(key+".cert", "", cert, func(c *Config) *string { return &at(c).Cert }),
 		text(key+".key", "", "PEM file: its key", func(c *Config) *string { return &at(c).Key }),
 		text(key+".ca", "", "PEM file: "+authorities, func(c *Config) *string { return &at(c).CA }),
-		text(key+".crl", "", "file of lists of certificates that the authorities of `ca` have revoked, PEM or one list of DER",
+		text(key+".crl", "",
+			"file of lists of certificates that the authorities of `ca` have revoked, PEM or one list of DER",
 			func(c *Config) *string { return &at(c).CRL }),
 		asks,
 	}

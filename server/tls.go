@@ -47,7 +47,9 @@ func secure(c *Config, every time.Duration, logger *slog.Logger) (*secured, erro
 }
 
 func (t TLS) block(name string) trust.Block {
-	return trust.Block{Name: name, Cert: t.Cert, Key: t.Key, CA: t.CA, CRL: t.CRL, RequireClientCert: t.RequireClientCert}
+	return trust.Block{
+		Name: name, Cert: t.Cert, Key: t.Key, CA: t.CA, CRL: t.CRL, RequireClientCert: t.RequireClientCert,
+	}
 }
 
 // Handshakes bound what may be agreed on in one, at all ports and towards other nodes.

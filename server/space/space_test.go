@@ -201,7 +201,7 @@ func TestBallast(t *testing.T) {
 		full                 bool
 	}{
 		{free: 0, start: true, full: true}, {free: leastStart - 1, start: true, full: true},
-		{free: leastStart, start: true}, {free: 100}, {free: reserve}, {free: reserve + step - 1}, // it would raise the alarm
+		{free: leastStart, start: true}, {free: 100}, {free: reserve}, {free: reserve + step - 1}, // an alarm
 		{free: reserve + step, has: step}, {free: reserve + step, has: 2 * step}, {free: 2 << 20, has: 2 * step},
 		{free: step, has: 2 * step}, {free: step - 1, has: step}, {free: 0, has: step}, // the last is not for all
 		{free: 2 * step, has: 2 * step}, {free: step, start: true, has: 2 * step},

@@ -59,7 +59,8 @@ func sign(
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	if by == nil {
-		template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
+		template.IsCA, template.BasicConstraintsValid = true, true
+		template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 		template.ExtKeyUsage, by = nil, template
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, by, key, with)

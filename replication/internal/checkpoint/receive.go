@@ -22,10 +22,11 @@ type Progress struct {
 }
 
 // Receive takes a checkpoint that the peer sends with Send into dir, which belongs to it alone. What dir holds of the
-// same checkpoint is kept, and of another one what this one has as well, in the same file; anything else is removed. On return without an error every file is verified and
-// durable, and Load finds the manifest. On an error nothing is lost that a further attempt could use; a file whose
-// content is wrong is ErrCorrupt and has been removed. Where the disk was filled meanwhile, everything has: others need
-// the room more, and the next attempt does not begin without enough of it.
+// same checkpoint is kept, and of another one what this one has as well, in the same file; anything else is removed. On
+// return without an error every file is verified and durable, and Load finds the manifest. On an error nothing is lost
+// that a further attempt could use; a file whose content is wrong is ErrCorrupt and has been removed. Where the disk
+// was filled meanwhile, everything has: others need the room more, and the next attempt does not begin without enough
+// of it.
 //
 // progress may be nil; it is called from this goroutine, after each chunk. ctx is looked at between messages: to end a
 // transfer that is blocked, end the stream.

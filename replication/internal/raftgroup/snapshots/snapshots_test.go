@@ -394,8 +394,8 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	})
 }
 
-// What came of another checkpoint takes the place of the one that is offered, unless that has one: see checkpoint, which
-// goes on with what both have.
+// What came of another checkpoint takes the place of the one that is offered, unless that has one: see checkpoint,
+// which goes on with what both have.
 func TestAnotherCheckpointIsGoneOnWith(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *memory.Network, _, b *node) {
 		one, two, three := make([]byte, idBytes), []byte("0123456789abcdef"), []byte("fedcba9876543210")
