@@ -29,13 +29,14 @@ const (
 	injectVersions = "versions" // nodes of earlier versions, which are upgraded one by one
 	injectVotes    = "votes"    // the fleet votes about its primary
 	injectLie      = "lie"      // a power cut takes from one node what it had synced
+	injectEmpty    = "empty"    // a stopped node comes back with an empty disk
 )
 
 // Injections returns every kind that Options.Inject may name.
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
 		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
-		injectVersions, injectVotes}
+		injectVersions, injectVotes, injectEmpty}
 }
 
 // injections is which kinds a run has.
@@ -55,7 +56,7 @@ func newInjections(list string, r *rand.Rand) injections {
 			}
 		case injectFive: // takes long
 			chance = 3
-		case injectError, injectFull, injectOld, injectLie, injectVotes: // they do not always come to happen
+		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty: // they do not always come to happen
 			chance = 6
 		}
 		switch {
@@ -90,6 +91,7 @@ func (x *faults) injected() []fault {
 		injectOld:   {5, d.startOld},
 		injectPause: {4, x.pauseNode},
 		injectLie:   {6, d.lieDisk},
+		injectEmpty: {3, d.emptyDisk},
 
 		injectMembers:  {10, x.changeMembers},
 		injectVotes:    {4, elections{x}.losePrimary},
