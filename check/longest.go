@@ -8,7 +8,7 @@ var longest = []string{"sim", "replication", "e2e", "replication/internal/wal", 
 // single are packages in which nothing runs beside anything else, tests included: the race detector has nothing to see
 // there, and makes them many times slower. They are tested without it. A test looks for what would make that wrong.
 var single = []string{
-	"lint", "kv/keyset", "replication/internal/ballot", "replication/internal/succession", "replication/timeline",
+	"lint", "replication/internal/ballot", "replication/internal/succession", "replication/timeline",
 }
 
 // seeded are packages that run a part of their seeds with the race detector, and all of them without it.
