@@ -156,11 +156,16 @@ func (c *Client) each(ctx context.Context, f func(endpoint string) error) error 
 	return fmt.Errorf("%w: %s", ErrNoEndpoint, strings.Join(failures, "; "))
 }
 
-// reachable asks for the node's own picture, which costs nothing.
+// reachable asks for the node's own picture, which costs nothing. A refusal is an answer.
 func (c *Client) reachable(ctx context.Context, endpoint string) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return c.ask(ctx, http.MethodGet, endpoint, "/mimir/v1/node", nil, nil)
+	err := c.ask(ctx, http.MethodGet, endpoint, "/mimir/v1/node", nil, nil)
+	var refused *Error
+	if errors.As(err, &refused) {
+		return nil
+	}
+	return err
 }
 
 func (c *Client) ask(ctx context.Context, method, endpoint, path string, body []byte, out any) error {

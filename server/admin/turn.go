@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 )
@@ -31,8 +30,7 @@ func (c *Client) inTurn(ctx context.Context) []string {
 		case <-silence.C:
 		case a := <-answers:
 			waiting--
-			var said *Error
-			if a.err == nil || errors.As(a.err, &said) {
+			if a.err == nil {
 				return first(a.endpoint, c.endpoints)
 			}
 		case <-ctx.Done():
