@@ -32,14 +32,18 @@ func (f *etcdFlag) env() string {
 	return "ETCD_" + strings.ToUpper(strings.ReplaceAll(f.name, "-", "_"))
 }
 
-// environment takes what etcd's variables say. Whatever is said to Mimir counts for more.
+// environment takes what etcd's variables say, and notes what it took. Whatever is said to Mimir counts for more.
 func (e *etcdGiven) environment(c *Config, lookup func(string) (string, bool)) (wrong faults) {
 	for i := range etcdFlags {
 		f := &etcdFlags[i]
-		if text, set := lookup(f.env()); set && text != "" {
-			if err := e.take(f, c, text); err != nil {
-				wrong.add("%s: %w", f.env(), err)
-			}
+		text, set := lookup(f.env())
+		if !set || text == "" || f.name == "version" { // ETCD_VERSION is how images say what they have
+			continue
+		}
+		if err := e.take(f, c, text); err != nil {
+			wrong.add("%s: %w", f.env(), err)
+		} else if f.same || f.to != nil {
+			e.notes = append(e.notes, f.env()+" is a setting of this node")
 		}
 	}
 	return wrong

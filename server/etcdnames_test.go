@@ -194,8 +194,8 @@ func TestNamesOfEtcdAreRefused(t *testing.T) {
 	}
 }
 
-// Etcd's variables are read, and count for less than anything that is said to Mimir itself: what another program left
-// in the environment changes no node.
+// Etcd's variables are read where there is no file of Mimir's, and count for less than what is said to Mimir itself:
+// what another program left in the environment changes no node that has one.
 func TestVariablesOfEtcd(t *testing.T) {
 	env := map[string]string{"ETCD_NAME": "e", "ETCD_DATA_DIR": "d", "ETCD_LISTEN_CLIENT_URLS": "http://127.0.0.1:1",
 		"ETCD_INITIAL_CLUSTER": "e=http://127.0.0.1:2380,f=http://f:1,g=http://g:1", "ETCD_LOG_LEVEL": "debug",
@@ -208,16 +208,26 @@ func TestVariablesOfEtcd(t *testing.T) {
 		c.LogLevel != "debug" || len(r.Nodes) != 3 {
 		t.Errorf("got %+v", c)
 	}
-	env["ETCD_LISTEN_PEER_URLS"] = "https://127.0.0.1:3" // overruled, and so is what it says of TLS
+	if text := strings.Join(c.notes, "\n"); !strings.Contains(text, "ETCD_LOG_LEVEL is a setting of this node") ||
+		!strings.Contains(text, "snapshot-count means nothing here") {
+		t.Errorf("noted %q", text)
+	}
+	env["ETCD_VERSION"] = "v3.5.9" // of an image
+	if _, err := loadFlags(t, env); err != nil {
+		t.Error(err)
+	}
+	env["ETCD_LISTEN_PEER_URLS"], env["ETCD_CERT_FILE"] = "https://127.0.0.1:3", "c.pem"
+	env["ETCD_TRUSTED_CA_FILE"], env["ETCD_CONFIG_FILE"] = "ca.pem", "etcd.yaml"
 	c, err = loadText(t, strings.Replace(goodFile, "client-tls: {cert: c.pem, key: k.pem}", "", 1)+
 		"initial-cluster-state: existing\nlisten-peer: 127.0.0.1:7\nlisten-client: 127.0.0.1:8\n", env)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r := &c.Replication; r.NodeID != "us-1" || r.Join || c.ClientURL() != "http://127.0.0.1:8" ||
-		r.Nodes["us-1"] != "us-1.example:2380" {
+		r.Nodes["us-1"] != "us-1.example:2380" || c.LogLevel == "debug" || len(c.notes) > 0 {
 		t.Errorf("got %+v", c)
 	}
+	clear(env)
 	env["ETCD_DISCOVERY"] = "x"
 	if _, err := loadFlags(t, env); err == nil || !strings.Contains(err.Error(), `ETCD_DISCOVERY: "x": no such thing`) {
 		t.Errorf("got %v", err)

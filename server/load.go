@@ -19,7 +19,7 @@ import (
 // the refused value.
 var ErrConfig = errors.New("configuration")
 
-// Load reads the variables of etcd, the file (none if empty), then the environment, then the flags that were set, fills
+// Load reads the variables of etcd if there is no file, the file (none if empty), then the environment, then the flags that were set, fills
 // defaults and validates. All errors are ErrConfig.
 func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagSet) (*Config, error) {
 	c, wrong := load(file, lookupEnv, flags)
@@ -33,8 +33,10 @@ func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagS
 func load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagSet) (*Config, faults) {
 	c := DefaultConfig()
 	etcd := etcdGiven{values: map[string]string{}, schemes: map[string]string{}}
-	wrong := etcd.environment(&c, lookupEnv)
-	if file != "" {
+	var wrong faults
+	if file == "" { // a node of Mimir's own settings is not changed by what was left in its environment for etcd
+		wrong = etcd.environment(&c, lookupEnv)
+	} else {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			wrong.addError(err)

@@ -31,7 +31,7 @@ func (s *server) figures() telemetry.Store {
 		Revision: m.Revision, Compacted: m.CompactRevision,
 		Bytes: m.TotalBytes, InUse: m.InUseBytes, Unflushed: int64(m.MemTableBytes),
 		Keys: m.Keys, Leases: m.Leases, Watchers: m.Watchers, Slow: m.SlowWatchers,
-		Free: free, FreeKnown: err == nil, Reserve: s.room.reserve, Quota: s.config.QuotaBytes,
+		Free: free, FreeKnown: err == nil, Reserve: s.room.reserve, Quota: s.settled.quota.Load(),
 	}
 	for _, a := range s.store.Alarms() {
 		f.Alarms = append(f.Alarms, telemetry.Alarm{Member: a.MemberID, Kind: a.Alarm.String()})

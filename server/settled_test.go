@@ -52,6 +52,10 @@ func TestSettingsOfARunningNode(t *testing.T) {
 	if status, err := etcd.Status(t.Context(), c.ListenClient); err != nil || status.DbSizeQuota != 1<<30 {
 		t.Errorf("quota %v, %v", status, err)
 	}
+	page, err := getHTTP(c.ClientURL()+"/metrics", nil)
+	if err != nil || !strings.Contains(string(page), "\nmimir_quota_bytes 1.073741824e+09\n") {
+		t.Errorf("the metric has another quota, %v", err)
+	}
 	eventually(t, "the history is compacted by itself", func(ctx context.Context) bool {
 		_, err := etcd.Put(ctx, "a", "2") // and is slow
 		return err == nil && strings.Contains(log.String(), "history compacted by itself")
@@ -75,6 +79,10 @@ func TestSettingsOfARunningNode(t *testing.T) {
 	logs(`"msg":"an operator set the log","node":"solo","region":"solo-region","level":"debug","format":"json"`)
 	read(func(*Config) error { return nil })
 	logs("setting=log-format from=json to=text")
+	if _, err := client.SetLog(t.Context(), admin.Log{Level: "error"}); err != nil {
+		t.Error(err)
+	}
+	logs(`op="POST /mimir/v1/log" outcome=done`) // who silences the log does not silence that
 	if err := stop(); err != nil {
 		t.Error(err)
 	}

@@ -155,9 +155,8 @@ func (a *Audit) tellMore(host string, more int) {
 func (a *Audit) write(r slog.Record) error {
 	log := a.options.Logger
 	if a.file == nil {
-		if log.Enabled(context.Background(), r.Level) {
-			a.out.Handle(context.Background(), r) //nolint:errcheck // as slog does
-		}
+		// Whatever the level of the log: an operator may set that, and be silent about it.
+		a.out.Handle(context.Background(), r) //nolint:errcheck // as slog does
 		return nil
 	}
 	err := a.out.Handle(context.Background(), r)
