@@ -15,12 +15,12 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// forming is how a node whose data directory is empty comes to take part in its region. It has forgotten whatever it
-// may have promised and acknowledged there, and so have others that are empty: what the region acknowledged may be on a
-// node that does not answer. So it hears nobody and votes for nobody until it knows that this disk, and no other of its
-// own, is the one that the region counts on:
+// forming is how a node whose data directory is empty, or was sown and not used since, comes to take part in its
+// region. It has forgotten whatever it may have promised and acknowledged there, and so have others that are empty:
+// what the region acknowledged may be on a node that does not answer. So it hears nobody and votes for nobody until it
+// knows that this disk, and no other of its own, is the one that the region counts on:
 //
-//  1. every other node says that its disk is empty too: the region is formed, with these disks;
+//  1. every other node says that its disk is empty too, or sown: the region is formed, with these disks;
 //  2. or a node of the region says that it was formed with this very disk among them;
 //  3. or so many nodes with data say that they do not know this one that one of them is in every majority of the region
 //     with it: it was never there;
@@ -30,11 +30,15 @@ import (
 // By 4 the region is formed without some of its nodes, and says so from then on (recall.Part.Left): one of them that
 // comes with an empty disk joins, by 3; one that comes with data is not heard, and ends.
 //
+// Nodes that are sown form it only with others that are sown alike, and that are a majority, so that nobody leads it
+// who has nothing. What they hold is of no region that lives: by 3 they join none.
+//
 // A node that says that it knows this one with data, or that it was removed, ends it. Its methods are safe for
 // concurrent use.
 type forming struct {
 	node  *node
 	began time.Time
+	sown  string     // with what a blank node was sown, "" if with nothing
 	turn  sync.Mutex // held while the others are asked
 
 	mu     sync.Mutex
@@ -47,10 +51,10 @@ type forming struct {
 // formingEvery is how often a node that waits asks the others.
 const formingEvery = 200 * time.Millisecond
 
-func newForming(n *node, fresh bool, born recall.Part) *forming {
+func newForming(n *node, blank bool, found claim) *forming {
 	return &forming{
-		node: n, began: n.config.Clock.Now(), blank: fresh && !n.config.Join && len(n.config.Nodes) > 1, born: born,
-		proven: map[uint64]bool{},
+		node: n, began: n.config.Clock.Now(), blank: blank && !n.config.Join && len(n.config.Nodes) > 1,
+		born: found.born, sown: found.sown, proven: map[uint64]bool{},
 	}
 }
 
@@ -68,8 +72,12 @@ func (f *forming) problem() string {
 	if !f.blank {
 		return ""
 	}
-	return "the data directory is empty, and the node takes no part in its region before it knows that the region " +
-		"has lost nothing by that: " + f.lacks
+	what := "is empty"
+	if f.sown != "" {
+		what = "was restored"
+	}
+	return "the data directory " + what + ", and the node takes no part in its region before it knows that the " +
+		"region has lost nothing by that: " + f.lacks
 }
 
 // part is what others are told.
@@ -78,7 +86,7 @@ func (f *forming) part() recall.Part {
 	defer f.mu.Unlock()
 	p := recall.Part{Formed: f.born.Formed}
 	if f.blank {
-		p.Blank = f.node.disk.ID
+		p.Blank, p.Sown = f.node.disk.ID, f.sown
 	}
 	for _, id := range f.born.Left {
 		if !f.joined(id) {
@@ -116,7 +124,8 @@ type said struct {
 	node   string
 	id     uint64
 	silent bool
-	blank  string            // its disk, if that is empty; "": it holds something
+	blank  string            // its disk, if that is empty or sown; "": it holds something
+	sown   string            // with what that is sown
 	formed map[uint64]string // with which disks it says that the region was formed
 	left   []uint64          // and without whom
 	ends   error             // why this node must not take part
@@ -234,7 +243,12 @@ func (f *forming) judge(all []said, notFirst func() string) (born recall.Part, l
 	}
 	nodes := len(all) + 1
 	majority := nodes/2 + 1 // of which this one was a part, if it was there: the rest of it holds data
+	unlike, few := f.judgeSown(all, holding, majority)
 	switch {
+	case unlike != "":
+		return recall.Part{}, unlike
+	case len(empty) == len(all) && few != "":
+		return recall.Part{}, few
 	case len(empty) == len(all):
 		return recall.Part{Formed: blank}, ""
 	case len(holding) > nodes-majority:
@@ -255,11 +269,47 @@ func (f *forming) judge(all []said, notFirst func() string) (born recall.Part, l
 	case len(blank) < majority:
 		return recall.Part{}, fmt.Sprintf("%s; %d of %d nodes are up, and empty, less than a majority", lacks,
 			len(blank), nodes)
+	case few != "":
+		return recall.Part{}, lacks + "; " + few
 	}
 	if why := notFirst(); why != "" {
 		return recall.Part{}, lacks + why + vouch
 	}
 	return recall.Part{Formed: blank, Left: left}, ""
+}
+
+// judgeSown returns why this node must wait because of what it, or another empty one, is sown with: unlike, whatever
+// those say that do not answer yet; few, if there are no others. "" if it need not.
+func (f *forming) judgeSown(all []said, holding []string, majority int) (unlike, few string) {
+	own := said{node: f.node.config.NodeID, blank: f.node.disk.ID, sown: f.sown}
+	alike := map[string][]string{} // the nodes that are sown, by with what
+	for _, t := range append([]said{own}, all...) {
+		if t.blank != "" && t.sown != "" {
+			alike[t.sown] = append(alike[t.sown], t.node)
+		}
+	}
+	switch {
+	case f.sown != "" && len(holding) > 0:
+		return fmt.Sprintf("this region lives already, and %s holds its data: empty this data directory, and start "+
+			"the node with nothing in it", strings.Join(holding, ", ")), ""
+	case len(holding) > 0:
+		return "", ""
+	case len(alike) > 1:
+		var groups []string
+		for _, nodes := range alike {
+			groups = append(groups, strings.Join(nodes, ", "))
+		}
+		slices.Sort(groups)
+		return fmt.Sprintf("the nodes of this region were restored of different things (%s): empty the data "+
+			"directories of those that are wrong, and restore all alike", strings.Join(groups, " / ")), ""
+	}
+	for _, nodes := range alike {
+		if len(nodes) < majority {
+			few = fmt.Sprintf("of the nodes that are up, %d of %d were restored (%s), less than a majority: restore "+
+				"%d alike, and start all", len(nodes), len(all)+1, strings.Join(nodes, ", "), majority)
+		}
+	}
+	return "", few
 }
 
 // vouch is the order that forms a region by a majority of its nodes.
@@ -297,7 +347,8 @@ func (f *forming) askOne(ctx context.Context, name, addr string) said {
 	case err != nil && spoke:
 		t.silent = true
 	case a.Part != nil:
-		t.blank, t.formed, t.left = a.Part.Blank, maps.Clone(a.Part.Formed), a.Part.Left
+		t.blank, t.sown = a.Part.Blank, a.Part.Sown
+		t.formed, t.left = maps.Clone(a.Part.Formed), a.Part.Left
 		if with, ok := t.formed[n.id]; ok && with != n.disk.ID {
 			t.ends = f.known(name)
 		}
@@ -310,6 +361,10 @@ func (f *forming) askOne(ctx context.Context, name, addr string) said {
 // known says that another node knows this one with data.
 func (f *forming) known(by string) error {
 	c := &f.node.config
-	return fmt.Errorf("%w: node %s knows %s as a member with data, but %s is empty; remove the member and add it "+
-		"again under a new name; %s", ErrDiskLost, by, c.NodeID, c.DataDir, wayOut)
+	what := "is empty"
+	if f.sown != "" {
+		what = "was restored, and this region lives already"
+	}
+	return fmt.Errorf("%w: node %s knows %s as a member with data, but %s %s; remove the member and add it "+
+		"again under a new name, with an empty data directory; %s", ErrDiskLost, by, c.NodeID, c.DataDir, what, wayOut)
 }

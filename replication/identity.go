@@ -19,6 +19,7 @@ const (
 	diskFile        = "DISK"  // its own identity, and how often it was started
 	heardFile       = "HEARD" // what was heard of the disks of others
 	identityVersion = 1
+	sownVersion     = 2 // of a directory that was sown, until the node takes part: versions before refuse it
 )
 
 // identity says whose data a directory holds.
@@ -37,66 +38,93 @@ type marked struct {
 	Formed map[uint64]string `json:"formed,omitempty"`
 	// Left are the nodes without which it was formed.
 	Left []uint64 `json:"left,omitempty"`
+	// Sown says with what the directory was sown, in the format sownVersion: "" is that this did not come to its end.
+	Sown string `json:"sown,omitempty"`
 }
 
-// claimDirectory checks that the data directory is this node's, and reports whether it was empty, and whether the file
-// that says whose it is has a checksum: those of former versions have none. born is what else it says.
-func claimDirectory(fs durable.FS, c *Config) (fresh, sealed bool, born recall.Part, err error) {
+// claim is what a data directory says of itself.
+type claim struct {
+	fresh  bool        // it says nothing: it is empty
+	sealed bool        // the file that says whose it is has a checksum: those of former versions have none
+	born   recall.Part // how the region was formed
+	sown   string      // with what it was sown, as long as the node has taken no part; "": nothing
+}
+
+// claimDirectory checks that the data directory is this node's or nobody's.
+func claimDirectory(fs durable.FS, c *Config) (claim, error) {
 	if err := durable.MakeDir(fs, c.DataDir); err != nil {
-		return false, false, born, fmt.Errorf("create data directory: %w", err)
+		return claim{}, fmt.Errorf("create data directory: %w", err)
 	}
 	path := filepath.Join(c.DataDir, identityFile)
-	own := identity{
-		Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID,
-		RaftID: members.RaftID(c.RegionID, c.NodeID),
-	}
+	own := c.identity()
 	encoded, err := durable.ReadFile(fs, path)
 	if errors.Is(err, os.ErrNotExist) {
-		return true, false, born, nil
+		return claim{fresh: true}, nil
 	} else if err != nil {
-		return false, false, born, fmt.Errorf("read identity: %w", err)
+		return claim{}, fmt.Errorf("read identity: %w", err)
 	}
 	whole, sealed := checksum.Unbroken(encoded)
 	if !whole {
-		return false, true, born, fmt.Errorf("%w: %s is not what was written: its checksum is another", ErrDamaged,
-			path)
+		return claim{}, fmt.Errorf("%w: %s is not what was written: its checksum is another", ErrDamaged, path)
 	}
 	var found marked
 	if err := json.Unmarshal(encoded, &found); err != nil {
-		return false, sealed, born, fmt.Errorf("%w: %s is not what was written: %w", ErrDamaged, path, err)
+		return claim{}, fmt.Errorf("%w: %s is not what was written: %w", ErrDamaged, path, err)
 	}
 	if found.RaftID != members.RaftID(found.Region, found.Node) {
-		return false, sealed, born, fmt.Errorf("%w: %s is not what was written: it names node %s of region %s with "+
+		return claim{}, fmt.Errorf("%w: %s is not what was written: it names node %s of region %s with "+
 			"another number than theirs", ErrDamaged, path, found.Node, found.Region)
 	}
+	sown := found.Version == sownVersion
+	if sown && found.Sown == "" {
+		return claim{}, fmt.Errorf("%w: %s was to be that of node %s", ErrHalfSown, c.DataDir, found.Node)
+	}
+	if sown {
+		found.Version = identityVersion
+	}
 	if found.Version != identityVersion && found.Fleet == own.Fleet && found.RaftID == own.RaftID {
-		return false, sealed, born, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or "+
-			"the file is damaged", ErrIdentity, path, found.Version, identityVersion)
+		return claim{}, fmt.Errorf("%w: %s has format %d, and this mimir knows %d: run a newer one, or "+
+			"the file is damaged", ErrIdentity, path, found.Version, sownVersion)
 	}
 	if found.identity != own {
-		return false, sealed, born, fmt.Errorf(
+		return claim{}, fmt.Errorf(
 			"%w: %s belongs to node %s of region %s in fleet %s (format %d); this is node %s of region %s in fleet %s",
 			ErrIdentity, c.DataDir, found.Node, found.Region, found.Fleet, found.Version, own.Node, own.Region,
 			own.Fleet)
 	}
-	return false, sealed, recall.Part{Formed: found.Formed, Left: found.Left}, nil
+	return claim{sealed: sealed, born: recall.Part{Formed: found.Formed, Left: found.Left}, sown: found.Sown}, nil
 }
 
-// CheckDirectory reports whether the data directory, which is there, is this node's or nobody's. It changes nothing.
-// Errors: ErrIdentity, ErrDamaged, and those of reading.
-func (c *Config) CheckDirectory() error {
-	full := c.withDefaults()
-	_, _, _, err := claimDirectory(full.FS, &full)
-	return err
-}
-
-// markDirectory makes the data directory this node's, durably.
-func markDirectory(fs durable.FS, c *Config, born recall.Part) error {
-	own := identity{
+// identity is that of this node.
+func (c *Config) identity() identity {
+	return identity{
 		Version: identityVersion, Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID,
 		RaftID: members.RaftID(c.RegionID, c.NodeID),
 	}
-	encoded, err := json.Marshal(marked{own, born.Formed, born.Left})
+}
+
+// CheckDirectory reports whether the data directory, which is there, is this node's or nobody's. It changes nothing.
+// Errors: ErrIdentity, ErrDamaged, ErrHalfSown, and those of reading.
+func (c *Config) CheckDirectory() error {
+	full := c.withDefaults()
+	_, err := claimDirectory(full.FS, &full)
+	return err
+}
+
+// markDirectory makes the data directory that of this node, which takes part in its region, durably.
+func markDirectory(fs durable.FS, c *Config, born recall.Part) error {
+	return marked{identity: c.identity(), Formed: born.Formed, Left: born.Left}.write(fs, c)
+}
+
+// markSown makes the data directory one that was sown, durably; with nothing: one on which no node starts.
+func markSown(fs durable.FS, c *Config, with string) error {
+	m := marked{identity: c.identity(), Sown: with}
+	m.Version = sownVersion
+	return m.write(fs, c)
+}
+
+func (m marked) write(fs durable.FS, c *Config) error {
+	encoded, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"reflect"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -41,8 +42,8 @@ func TestAWrongBitMakesNoOtherIdentity(t *testing.T) {
 	harmless := 0
 	try := func(text []byte, what string, at int) {
 		writeText(t, fs, path, text)
-		switch fresh, _, _, err := claimDirectory(fs, c); {
-		case fresh:
+		switch found, err := claimDirectory(fs, c); {
+		case found.fresh:
 			t.Errorf("%s %d: taken for an empty directory", what, at)
 		case err == nil:
 			harmless++
@@ -64,7 +65,7 @@ func TestAWrongBitMakesNoOtherIdentity(t *testing.T) {
 	old := []byte(`{"version":1,"fleet":"mimir","region":"us","node":"us-1","raftID":18427803972798480272}` + "\n")
 	old = bytes.Replace(old, []byte("18427803972798480272"), whole[bytes.Index(whole, []byte(`"raftID":`))+9:][:20], 1)
 	writeText(t, fs, path, old)
-	if fresh, sealed, born, err := claimDirectory(fs, c); fresh || sealed || born.Formed != nil || err != nil {
-		t.Errorf("an identity of before: %t, %t, %v", fresh, sealed, err)
+	if found, err := claimDirectory(fs, c); !reflect.DeepEqual(found, claim{}) || err != nil {
+		t.Errorf("an identity of before: %+v, %v", found, err)
 	}
 }

@@ -85,6 +85,43 @@ func TestAMajorityIsEnough(t *testing.T) {
 	}
 }
 
+// TestWhatIsSownFormsARegionWithItsLikeAlone, and none that lives. Of the others, as above, a is sown alike, x is not.
+func TestWhatIsSownFormsARegionWithItsLikeAlone(t *testing.T) {
+	for _, c := range []struct{ sown, others, lacks string }{
+		{"a", "aa", ""}, {"a", "ab", ""}, {"", "aa", ""}, {"", "", ""}, {"a", "f-", ""}, {"", "add", ""},
+		{"a", "a-", ""},
+		{"a", "bb", "1 of 3 were restored"}, {"", "ab", "1 of 3 were restored (n0)"},
+		{"a", "b-", "waits for n1, which may hold what the region acknowledged"},
+		{"a", "b-", "1 of 3 were restored (us-1)"},
+		{"a", "ax", "different things (n1 / us-1, n0)"}, {"", "ax", "different things (n0 / n1)"},
+		{"a", "ad", "this region lives already, and n1 holds its data"}, {"a", "dd", "lives already, and n0, n1 hold"},
+		{"a", "d-", "lives already"}, {"a", "oo", "lives already"},
+	} {
+		f := &forming{blank: true, sown: c.sown, node: &node{id: 1, config: Config{NodeID: "us-1"}}}
+		f.node.disk.ID = "own"
+		var all []said
+		for i, kind := range c.others {
+			o := said{node: fmt.Sprintf("n%d", i), id: uint64(i + 2), silent: kind == '-'}
+			switch kind {
+			case 'a', 'x':
+				o.sown = string(kind)
+				fallthrough
+			case 'b':
+				o.blank = "empty"
+			case 'f':
+				o.formed = map[uint64]string{1: "own"}
+			case 'o':
+				o.formed = map[uint64]string{9: "other"}
+			}
+			all = append(all, o)
+		}
+		born, lacks := f.judge(all, func() string { return "" })
+		if !strings.Contains(lacks, c.lacks) || (c.lacks == "") != (lacks == "") || lacks != "" && born.Formed != nil {
+			t.Errorf("%q among %s: %q, formed %+v", c.sown, c.others, lacks, born)
+		}
+	}
+}
+
 // TestTheFirstDayIsWhatAMajorityOfEachOtherRegionSays, and nobody who answers knows better.
 func TestTheFirstDayIsWhatAMajorityOfEachOtherRegionSays(t *testing.T) {
 	none := func(ids ...uint64) (list []word) {

@@ -192,18 +192,23 @@ func (n *node) lock() error {
 }
 
 func (n *node) bringUpLocked(ctx context.Context) error {
-	fresh, sealed, born, err := claimDirectory(n.config.FS, &n.config)
+	found, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
 		return err
 	}
+	if found.sown != "" && n.config.Join {
+		return fmt.Errorf("%w: %s was restored, and a node that joins a region takes the content of that: start it "+
+			"with an empty directory", ErrConfig, n.config.DataDir)
+	}
+	blank := found.fresh || found.sown != ""
 	if n.disk, err = recall.Start(n.config.FS, n.config.path(diskFile)); err != nil {
 		return err
 	}
-	n.forming = newForming(n, fresh, born)
-	if err := n.open(fresh); err != nil {
+	n.forming = newForming(n, blank, found)
+	if err := n.open(found.fresh); err != nil {
 		return err
 	}
-	if fresh && !n.config.Join {
+	if blank && !n.config.Join {
 		if err := n.forming.ask(ctx); err != nil {
 			return errors.Join(err, n.log.Close())
 		}
@@ -215,8 +220,8 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := check.Ask(ctx); err != nil {
 		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}
-	if !n.forming.waits() && (fresh || !sealed) {
-		if err := markDirectory(n.config.FS, &n.config, born); err != nil {
+	if !n.forming.waits() && (blank || !found.sealed) {
+		if err := markDirectory(n.config.FS, &n.config, found.born); err != nil {
 			return errors.Join(err, n.log.Close())
 		}
 	}

@@ -3,18 +3,18 @@ package replication
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Seed is a content that was kept elsewhere, with which a new fleet begins instead of with nothing. All nodes that are
-// sown with one are given the same: one that was given another stops itself at the first write.
+// sown with one are given the same: those of a region that were given others do not form it.
 type Seed struct {
 	// Origin is a digest of the content, and of all that was done to it. It makes the history one of its own.
 	Origin [sha256.Size]byte
@@ -43,8 +43,13 @@ func SeedOf(m *Metadata) (Seed, error) {
 	return Seed{Epoch: max(m.Epoch, s.HighestClaim().Epoch), Position: m.Position, Level: s.Commands}, nil
 }
 
-// ErrNotEmpty says that a data directory holds something already.
-var ErrNotEmpty = errors.New("replication: the data directory is not empty")
+// Errors of Sow, and of a start after it.
+var (
+	// ErrNotEmpty says that a data directory holds something already.
+	ErrNotEmpty = errors.New("replication: the data directory is not empty")
+	// ErrHalfSown says that a Sow did not come to its end: nothing in the directory is of use.
+	ErrHalfSown = errors.New("replication: a restore into this data directory was cut short")
+)
 
 // A region that was sown begins its log behind this entry. It is not the one with which every other log begins: a node
 // with an empty disk that joins later needs the state.
@@ -57,8 +62,9 @@ const (
 // content that fill puts into the storage, which keeps it on disk. fill describes it, puts the metadata that it gets
 // beside it in the place of whatever was there, and returns when that is durable; a storage that holds a part has some
 // metadata, whichever. InitialPrimary is the region that takes the writes. Every node with which the region is formed
-// is sown, or a majority; the others come with empty directories, and other regions too, or are sown alike. No node
-// starts on a directory with which this did not come to its end. Errors: ErrConfig, ErrNotEmpty, fill's.
+// is sown alike, or a majority; the others come with empty directories, and other regions too, or are sown alike. The
+// node waits for all others as an empty one does, and never takes part in a region that was formed before. No node
+// starts on a directory with which this did not come to its end. Errors: ErrConfig, ErrNotEmpty, ErrHalfSown, fill's.
 func Sow(c *Config, fill func(describe func(Seed) (*Metadata, error)) error) (err error) {
 	if err := c.Validate(); err != nil {
 		return err
@@ -74,12 +80,22 @@ func Sow(c *Config, fill func(describe func(Seed) (*Metadata, error)) error) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, n.held.Close()) }()
-	fresh, _, _, err := claimDirectory(n.config.FS, &n.config)
-	if err == nil && !fresh {
+	found, err := claimDirectory(n.config.FS, &n.config)
+	if err == nil && !found.fresh {
 		err = fmt.Errorf("%w: %s", ErrNotEmpty, n.config.DataDir)
 	}
 	if err == nil {
-		err = fill(func(s Seed) (*Metadata, error) { return s.metadata(n) })
+		err = markSown(n.config.FS, &n.config, "")
+	}
+	with := ""
+	if err == nil {
+		err = fill(func(s Seed) (*Metadata, error) {
+			with = hex.EncodeToString(s.chain(&n.config))
+			return s.metadata(n)
+		})
+	}
+	if err == nil && with == "" {
+		err = fmt.Errorf("%w: what the directory is sown with was not described", ErrArgument)
 	}
 	if err == nil {
 		err = sowLog(&n.config)
@@ -87,7 +103,7 @@ func Sow(c *Config, fill func(describe func(Seed) (*Metadata, error)) error) (er
 	if err != nil {
 		return err
 	}
-	return markDirectory(n.config.FS, &n.config, recall.Part{})
+	return markSown(n.config.FS, &n.config, with)
 }
 
 // metadata is that of a region that begins with s.
@@ -112,6 +128,15 @@ func (s *Seed) metadata(n *node) (*Metadata, error) {
 // reign is how the history of a fleet begins that is sown: behind at least one position, so that nobody takes it for
 // one that he can have from its beginning.
 func (s *Seed) reign(c *Config) timeline.Reign {
+	r := timeline.Reign{Epoch: s.Epoch + 1, First: max(s.Position, 1) + 1, Primary: c.InitialPrimary}
+	r.Previous = timeline.Chain(s.chain(c))
+	nonce := sha256.Sum256(r.Previous[:])
+	copy(r.Nonce[:], nonce[:])
+	return r
+}
+
+// chain is equal on nodes that are sown alike, and on no others.
+func (s *Seed) chain(c *Config) []byte {
 	sum := sha256.New()
 	for _, part := range [][]byte{
 		[]byte("mimir seed"), s.Origin[:], []byte(c.FleetID), []byte(c.InitialPrimary),
@@ -120,11 +145,7 @@ func (s *Seed) reign(c *Config) timeline.Reign {
 		sum.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
 		sum.Write(part)
 	}
-	r := timeline.Reign{Epoch: s.Epoch + 1, First: max(s.Position, 1) + 1, Primary: c.InitialPrimary}
-	r.Previous = timeline.Chain(sum.Sum(nil))
-	nonce := sha256.Sum256(r.Previous[:])
-	copy(r.Nonce[:], nonce[:])
-	return r
+	return sum.Sum(nil)
 }
 
 // sowLog makes the log one that begins behind the state. What an attempt before left is thrown away.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -98,32 +100,122 @@ func TestARegionSownAlikeFollows(t *testing.T) {
 	})
 }
 
-// TestANodeSownWithSomethingElseStops at the first write, and has not answered for it.
-func TestANodeSownWithSomethingElseStops(t *testing.T) {
+// waitsWith waits until the node says so of itself, and checks that it heard nobody.
+func (f *testFleet) waitsWith(name, text string) {
+	f.t.Helper()
+	for range 600 {
+		h := f.nodes[name].Health()
+		if h.LeaderRaftID != 0 {
+			f.t.Fatalf("%s heard %s", name, h.LeaderID)
+		}
+		if strings.Contains(h.Problem, text) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	f.t.Fatalf("%s says %q, not %q", name, f.nodes[name].Health().Problem, text)
+}
+
+// TestNodesSownWithDifferentThingsFormNoRegion, until they are sown alike; nor do those that are less than a majority.
+func TestNodesSownWithDifferentThingsFormNoRegion(t *testing.T) {
 	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
 		f.stopAll()
-		for _, name := range f.names() {
-			f.nodes[name].disk = freshDisk()
-		}
+		f.empties("us-1", "us-2", "us-3")
 		seed := replication.Seed{Origin: [32]byte{1}, Position: 5}
 		other := replication.Seed{Origin: [32]byte{2}, Position: 5}
 		f.startWith("us-1", f.sow("us-1", seed, values(0, 5)))
-		f.startWith("us-2", f.sow("us-2", seed, values(0, 5)))
-		f.put("us-1", "c5")
+		f.start("us-2")
+		f.waitsWith("us-2", "1 of 3 were restored (us-1), less than a majority: restore 2 alike")
+		if _, err := f.nodes["us-2"].FormRegion(f.t.Context()); !errors.Is(err, replication.ErrRejected) {
+			t.Errorf("formed without the content: %v", err)
+		}
+		f.start("us-3")
+		f.waitsWith("us-3", "1 of 3 were restored (us-1), less than a majority: restore 2 alike")
+		f.kill("us-3")
+		f.empties("us-3")
 		f.startWith("us-3", f.sow("us-3", other, values(10, 15)))
-		select {
-		case <-f.nodes["us-3"].Stopped():
-		case <-time.After(time.Minute):
-			t.Fatal("a node with another content goes on")
+		for _, name := range f.names() {
+			f.waitsWith(name, "restored of different things (us-1 / us-3)")
 		}
-		if err := f.nodes["us-3"].Err(); !strings.Contains(err.Error(), "chain") {
-			t.Errorf("stopped with %v", err)
+		f.kill("us-3")
+		f.empties("us-3")
+		f.startWith("us-3", f.sow("us-3", seed, values(0, 5)))
+		f.put("us-1", "c5")
+		f.eventually(values(0, 6))
+	})
+}
+
+// TestANodeThatIsSownAgainTakesNoPart: it has forgotten what it acknowledged, and the two that have not heard each
+// other's write never take another in its place.
+func TestANodeThatIsSownAgainTakesNoPart(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3}, func(f *testFleet) {
+		f.stopAll()
+		f.empties("us-1", "us-2", "us-3")
+		seed := replication.Seed{Origin: [32]byte{1}, Position: 5}
+		f.startWith("us-1", f.sow("us-1", seed, values(0, 5)))
+		f.startWith("us-2", f.sow("us-2", seed, values(0, 5)))
+		f.waitsWith("us-1", "was restored, and the node takes no part in its region")
+		f.waitsWith("us-2", "waits for us-3, which may hold what the region acknowledged")
+		f.startWith("us-3", f.sow("us-3", seed, values(0, 5)))
+		f.put("us-1", "c5")
+		f.eventually(values(0, 6))
+		f.kill("us-3")
+		f.put("us-1", "c6") // us-1 and us-2 have it
+		f.kill("us-1")
+		f.kill("us-2")
+		f.empties("us-2")
+		f.startWith("us-2", f.sow("us-2", seed, values(0, 5)))
+		f.waitsWith("us-2", "waits for us-1, us-3, which may hold")
+		f.startWith("us-3", f.nodes["us-3"].ledger)
+		time.Sleep(10 * time.Second)
+		if err := f.nodes["us-2"].Err(); !errors.Is(err, replication.ErrDiskLost) ||
+			!strings.Contains(err.Error(), "was restored, and this region lives already") {
+			t.Fatalf("goes on, with %v", err)
 		}
-		f.nodes["us-3"].up.Store(false)
-		if err := f.nodes["us-3"].Shutdown(); err != nil {
-			t.Error(err)
+		if h := f.nodes["us-3"].Health(); h.LeaderRaftID != 0 {
+			t.Fatalf("us-3 heard %s", h.LeaderID)
 		}
-		f.put("us-1", "c6")
-		f.eventually(values(0, 7))
+		f.kill("us-2")
+		f.startWith("us-1", f.nodes["us-1"].ledger) // it has what was acknowledged
+		f.put("us-1", "c7")
+		delete(f.nodes, "us-2")
+		f.eventually(values(0, 8))
+	})
+}
+
+// TestADirectoryThatIsHalfSownStartsNoNode, whenever its process was killed, and is not sown over.
+func TestADirectoryThatIsHalfSownStartsNoNode(t *testing.T) {
+	inBubble(t, map[string]int{"us": 1}, func(f *testFleet) {
+		f.stopAll()
+		f.empties("us-1")
+		type describing = func(replication.Seed) (*replication.Metadata, error)
+		var killed []*vfs.MemFS
+		snap := func() { killed = append(killed, f.nodes["us-1"].disk.CrashClone(vfs.CrashCloneCfg{})) }
+		err := replication.Sow(f.configOf("us-1"), func(describe describing) error {
+			snap()
+			_, err := describe(replication.Seed{Position: 5})
+			snap()
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, disk := range killed {
+			f.nodes["us-1"].disk = disk
+			r, err := replication.NewMultiRegionReplicator(f.configOf("us-1"), &ledger{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.SetTransport(f.network.Node("us-1"))
+			if err := r.Start(f.t.Context()); !errors.Is(err, replication.ErrHalfSown) {
+				t.Errorf("killed %d: starts with %v", i, err)
+			}
+			_ = r.Shutdown()
+			if err := replication.Sow(f.configOf("us-1"), nil); !errors.Is(err, replication.ErrHalfSown) {
+				t.Errorf("killed %d: sown over: %v", i, err)
+			}
+		}
+		f.empties("us-1")
+		f.start("us-1")
 	})
 }

@@ -53,6 +53,7 @@ func (t tenant) advice() []advised {
 		{syscall.ELOOP, "a link leads in a circle: put back what it stood for, and " + again + "; if it is gone, " +
 			keepAndReplace},
 		{replication.ErrIdentity, "mount the right directory, or put name, region and fleet back to what they were"},
+		{replication.ErrHalfSown, "empty the directory, and restore again"},
 		{replication.ErrDamaged, keepAndReplace},
 		{fs.ErrNotExist, keepAndReplace},
 		{syscall.EISDIR, keepAndReplace},

@@ -174,9 +174,13 @@ func open(c *Config, o Options) (*server, error) {
 func (s *server) openStore() error {
 	c := s.config
 	s.disk = &disk{dir: c.Replication.DataDir, store: true}
-	held, err := s.disk.open(c.EncryptionKeyFile, s.logger)
+	held, err := s.disk.hold()
 	if err != nil {
 		return err
+	}
+	s.disk.held = true
+	if _, err := s.disk.open(c.EncryptionKeyFile, s.logger); err != nil {
+		return errors.Join(err, held.Close())
 	}
 	store := c.Store
 	store.OpenTables, store.SpareBytes = s.shares.Tables, s.room.ballast.Part()/2
@@ -186,10 +190,8 @@ func (s *server) openStore() error {
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, storeDir), s.logger, s.storeFailed
 	store.FS, store.OnCommit = s.disk.storeFS(), s.times.Commit
 	s.store, err = kv.Open(store)
-	if held != nil { // from here on the store keeps others out, and later the library
-		err = errors.Join(err, held.Close())
-	}
-	return err
+	s.disk.held = false // from here on the store keeps others out, and later the library
+	return errors.Join(err, held.Close())
 }
 
 func (s *server) build(plain *slog.Logger) error {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/snapshot"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // ClusterID is what clients and snapshots call the fleet of this name: the same on all of its nodes.
@@ -35,46 +37,60 @@ type Content interface {
 }
 
 // Sow makes the data directory of c, which has to be empty or missing, that of a node whose region begins with a
-// content: encrypted, if c says so. What it wrote before an error is removed; what a crash leaves, no node starts on.
+// content: encrypted, if c says so. It keeps every other process out meanwhile. What it wrote before an error is
+// removed; what a crash leaves, no node starts on.
 func Sow(c *Config, content Content, logTo io.Writer) error {
 	keepPrivate()
 	dir := c.Replication.DataDir
 	if err := checkPlace(dir); err != nil {
 		return err
 	}
-	if err := checkEmpty(dir); err != nil {
+	if err := checkEmpty(dir); err != nil { // nothing is written where something else is
 		return err
 	}
 	logger, _ := newLogger(c, logTo)
-	err := sow(c, content, logger)
+	d := &disk{dir: dir, store: true}
+	held, err := d.hold()
+	if err == nil {
+		d.held = true
+		err = errors.Join(sowHeld(c, d, content, logger), held.Close())
+	}
+	if err != nil && !errors.Is(err, ErrConfig) {
+		return inDirectory(dir, err)
+	}
+	return err
+}
+
+// identityFile says whose a data directory is, and whether it is whole: it goes last.
+const identityFile = "IDENTITY"
+
+// sowHeld is Sow while the directory is held: whatever is in it came of this.
+func sowHeld(c *Config, d *disk, content Content, logger *slog.Logger) error {
+	if err := checkEmpty(d.dir); err != nil {
+		return err
+	}
+	err := sow(c, d, content, logger)
 	if err == nil {
 		return nil
 	}
-	for _, name := range []string{identityFile, "wal", storeDir} {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
+	for _, name := range []string{logDir, storeDir, identityFile} {
+		gone := os.RemoveAll(filepath.Join(d.dir, name))
+		if err = errors.Join(err, gone); gone != nil {
+			break
+		}
 	}
-	return inDirectory(dir, err)
+	return err
 }
 
-// identityFile says whose a data directory is, and is written last.
-const identityFile = "IDENTITY"
-
-func sow(c *Config, content Content, logger *slog.Logger) error {
-	d := &disk{dir: c.Replication.DataDir, store: true}
-	held, err := d.open(c.EncryptionKeyFile, logger)
-	if err != nil {
+func sow(c *Config, d *disk, content Content, logger *slog.Logger) error {
+	if _, err := d.open(c.EncryptionKeyFile, logger); err != nil {
 		return err
-	}
-	if held != nil {
-		if err := held.Close(); err != nil { // the library takes the lock
-			return err
-		}
 	}
 	store := c.Store
 	store.Dir, store.FS, store.Logger = filepath.Join(d.dir, storeDir), d.storeFS(), logger
 	store.CountBytes = -1
 	r := c.Replication
-	r.FS, r.Logger = d.libraryFS(), logger
+	r.FS, r.Logger = heldFS{cmp.Or(d.libraryFS(), durable.OS)}, logger
 	return replication.Sow(&r, func(describe func(replication.Seed) (*replication.Metadata, error)) error {
 		return content.Put(store, describe)
 	})

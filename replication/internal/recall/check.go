@@ -44,6 +44,8 @@ type Answer struct {
 type Part struct {
 	// Blank is the identity of the node's disk while that is empty and the node takes no part yet; else "".
 	Blank string `json:"blank,omitempty"`
+	// Sown is with what a directory was sown on a Blank disk: equal where they were sown alike; "" if with nothing.
+	Sown string `json:"sown,omitempty"`
 	// Formed are the disks, by Raft identity, that were all empty when the region was formed; nil: the node was not
 	// there.
 	Formed map[uint64]string `json:"formed,omitempty"`
