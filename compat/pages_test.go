@@ -56,6 +56,12 @@ func unordered(body string) string {
 // What there is to read over HTTP about health and versions is etcd's, to the byte: in good health, and with an alarm.
 func TestPages(t *testing.T) {
 	theirs := startEtcd(t, "simple")
+	for end := time.Now().Add(time.Minute); !strings.Contains(visit(t, "GET", "http://"+theirs+"/version").content,
+		`"storage":"3.7.0"`); time.Sleep(50 * time.Millisecond) { // it learns that a while after its start
+		if time.Now().After(end) {
+			t.Fatal("etcd does not say its storage's version")
+		}
+	}
 	node := etcdapitest.Start(t, etcdapi.Limits{})
 	handler, err := node.API.HTTPHandler(t.Context())
 	if err != nil {

@@ -15,7 +15,7 @@ func (a *API) HTTPHandler(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	pageServer{a}.servePages(mux)
+	pageServer{API: a, probes: &probes{}}.servePages(mux)
 	bounded := a.boundBodies(gateway)
 	mux.Handle("/v3/", bounded)
 	mux.Handle("/v3beta/", ofBefore(bounded))

@@ -16,12 +16,6 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// check is one thing that a page about health looks at.
-type check struct {
-	name string
-	run  func(context.Context) error
-}
-
 // page is /livez or /readyz: all its checks, and each under a path of its own.
 type page struct {
 	name   string
@@ -29,31 +23,32 @@ type page struct {
 }
 
 // pageServer serves what there is to read over HTTP.
-type pageServer struct{ *API }
+type pageServer struct {
+	*API
+	probes *probes
+}
 
 // pages returns etcd's pages with etcd's checks, and one more of this node's own: what it knows itself of why it should
 // get no clients. A process that can read what it has is alive, whatever has become of its region.
 func (a pageServer) pages() []page {
 	return []page{
-		{"livez", []check{{"serializable_read", a.readLocal}}},
+		{"livez", []check{a.localRead()}},
 		{"readyz", []check{
-			{"data_corruption", a.checkCorruption},
-			{"serializable_read", func(ctx context.Context) error {
-				if err := a.fresh(ctx, replication.Serializable); err != nil {
-					return err
-				}
-				return a.readLocal(ctx)
-			}},
-			{"linearizable_read", func(ctx context.Context) error {
-				if err := a.barrier(ctx); err != nil {
-					return err
-				}
-				return a.readLocal(ctx)
-			}},
-			{"non_learner", a.checkLearner},
-			{"node_health", a.checkHealth},
+			{name: "data_corruption", run: a.checkCorruption, late: lateNode},
+			{name: "serializable_read", late: lateReplay, run: a.readAs(replication.Serializable)},
+			{
+				name: "linearizable_read", late: a.latePrimary, spared: a.sparedRead,
+				run: a.readAs(replication.Linearizable),
+			},
+			{name: "non_learner", run: a.checkLearner, late: lateNode},
+			{name: "node_health", run: a.checkHealth, late: lateNode},
 		}},
 	}
+}
+
+// localRead is a read of what this node has.
+func (a pageServer) localRead() check {
+	return check{name: "serializable_read", run: a.readLocal, late: lateStore}
 }
 
 // PagePatterns returns the paths that HTTPHandler serves beside the JSON gateway.
@@ -75,28 +70,41 @@ func (a pageServer) servePages(mux *http.ServeMux) {
 	for _, p := range a.pages() {
 		mux.HandleFunc("/"+p.name, func(w http.ResponseWriter, r *http.Request) {
 			excluded := r.URL.Query()["exclude"]
-			a.serveChecks(w, r, p.name, slices.DeleteFunc(slices.Clone(p.checks), func(c check) bool {
-				return slices.Contains(excluded, c.name)
-			}))
+			asked := r.URL.Query().Get("linearizable") == "true"
+			var spared strings.Builder
+			checks := slices.DeleteFunc(slices.Clone(p.checks), func(c check) bool {
+				if slices.Contains(excluded, c.name) {
+					return true
+				}
+				if c.spared == nil || asked {
+					return false
+				}
+				why := c.spared()
+				if why != "" {
+					fmt.Fprintf(&spared, "[+]%s excluded: %s\n", c.name, why)
+				}
+				return why != ""
+			})
+			a.serveChecks(w, r, p.name, checks, spared.String())
 		})
 		for _, c := range p.checks {
 			mux.HandleFunc("/"+p.name+"/"+c.name, func(w http.ResponseWriter, r *http.Request) {
-				a.serveChecks(w, r, p.name, []check{c})
+				a.serveChecks(w, r, p.name, []check{c}, "")
 			})
 		}
 	}
 }
 
-// serveChecks makes checks and says in etcd's words what they came to: all of it if one was not passed, or if asked
-// for.
-func (a pageServer) serveChecks(w http.ResponseWriter, r *http.Request, page string, checks []check) {
+// serveChecks makes checks and says in etcd's words what they came to, and which were spared: all of it if one was not
+// passed, or if asked for.
+func (a pageServer) serveChecks(w http.ResponseWriter, r *http.Request, page string, checks []check, spared string) {
 	if !isGet(w, r) {
 		return
 	}
 	var told strings.Builder
 	passed := true
 	for _, c := range checks {
-		err := c.run(r.Context())
+		err := a.make(r.Context(), page, c)
 		a.onCheck(page, c.name, err == nil)
 		if err != nil {
 			passed = false
@@ -105,6 +113,7 @@ func (a pageServer) serveChecks(w http.ResponseWriter, r *http.Request, page str
 			fmt.Fprintf(&told, "[+]%s ok\n", c.name)
 		}
 	}
+	told.WriteString(spared)
 	if !passed {
 		http.Error(w, told.String(), http.StatusServiceUnavailable)
 		return
@@ -116,6 +125,16 @@ func (a pageServer) serveChecks(w http.ResponseWriter, r *http.Request, page str
 	}
 	told.WriteString("ok\n")
 	w.Write([]byte(told.String()))
+}
+
+// make returns what c came to, in words for who asked if it did not end.
+func (a pageServer) make(ctx context.Context, page string, c check) error {
+	limit := min(checkTimeout, a.limits.RequestTimeout)
+	err := a.probes.make(ctx, page, &c, limit)
+	if errors.Is(err, errLate) {
+		return errors.New(c.late(limit))
+	}
+	return err
 }
 
 // textOf returns the words of an error without the code of gRPC, as etcd has them inside.
@@ -156,10 +175,23 @@ func (a pageServer) unhealthy(r *http.Request) string {
 			return "RANGE ERROR:" + textOf(err)
 		}
 	}
-	if err := a.readLocal(r.Context()); err != nil {
+	if err := a.make(r.Context(), "health", a.localRead()); err != nil {
 		return "RANGE ERROR:" + textOf(err)
 	}
 	return ""
+}
+
+// readAs reads one key of this node's store, as fresh as l asks.
+func (a pageServer) readAs(l replication.Level) func(context.Context) error {
+	return func(ctx context.Context) error {
+		switch err := a.replicator.ReadBarrier(ctx, l); {
+		case errors.Is(err, replication.ErrNotReady), errors.Is(err, context.DeadlineExceeded):
+			return errLate
+		case err != nil:
+			return a.statusOf(context.WithoutCancel(ctx), err)
+		}
+		return a.readLocal(ctx)
+	}
 }
 
 // readLocal reads one key of this node's store, as fresh as it is.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -183,6 +184,9 @@ func (f *forming) take(ctx context.Context, notFirst func() string) (born recall
 	}
 	if lacks == "" {
 		err = markDirectory(f.node.config.FS, &f.node.config, born)
+	}
+	if durable.Full(err) {
+		lacks, err = fmt.Sprintf("its disk has no room to note that it does: %v", err), nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

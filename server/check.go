@@ -12,7 +12,6 @@ import (
 
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/atrest"
-	"github.com/mimir-kv/mimir/server/address"
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/operator"
 	"github.com/mimir-kv/mimir/server/trust"
@@ -58,6 +57,8 @@ func (f *faults) checkFiles(c *Config) {
 		}
 		if err != nil {
 			f.add("%s: %w", b.key, err)
+		} else if r := keeper.Report(); r != nil {
+			c.notes = append(c.notes, r.Strange...)
 		}
 	}
 	_, err = fleetKeys(c.FleetKeyFile)
@@ -73,7 +74,7 @@ func (f *faults) checkFiles(c *Config) {
 		}
 	}
 	if log := c.Operator.AuditLog; log != "" {
-		f.addError(writable("audit-log", filepath.Dir(log)))
+		f.addError(appendable("audit-log", log))
 	}
 	_, err = door.Split(door.Limit(), c.MaxConnections)
 	f.addError(err)
@@ -85,12 +86,9 @@ func (f *faults) checkAddresses(c *Config) {
 		{"listen-client", c.ListenClient}, {"listen-peer", c.ListenPeer}, {"listen-http", c.ListenHTTP},
 	} {
 		for _, a := range addresses(one.list) {
-			bound, err := address.Listen([]address.Address{a}, c.listens(), false)
-			if err != nil {
+			if err := a.Check(c.listens()); err != nil {
 				f.add("%s %w", one.key, err)
-				continue
 			}
-			bound.Close()
 		}
 	}
 }
@@ -115,6 +113,9 @@ func (f *faults) checkDirectory(c *Config) {
 	if errors.Is(err, fs.ErrNotExist) {
 		explain(writable("data-dir", dir))
 		return
+	}
+	if r, free, err := roomOf(c); err == nil {
+		explain(r.ballast.Lacks(free))
 	}
 	if err := writable("data-dir", dir); err != nil {
 		explain(err)
@@ -152,10 +153,37 @@ func writable(key, dir string) error {
 		above = filepath.Dir(above)
 	}
 	if err == nil {
-		var probe *os.File
-		if probe, err = os.CreateTemp(above, ".mimir-check-"); err == nil {
-			return errors.Join(probe.Close(), os.Remove(probe.Name()))
-		}
+		err = fertile(above)
 	}
-	return fmt.Errorf("%s: %w", key, err)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+// appendable finds that a file cannot be appended to, or not be made where it is not: no directory is made for it.
+func appendable(key, path string) error {
+	to, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	switch {
+	case err == nil:
+		err = to.Close()
+	case errors.Is(err, fs.ErrNotExist):
+		err = fertile(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+// fertile finds that nothing can be made in a directory.
+func fertile(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
+	probe, err := os.CreateTemp(dir, ".mimir-check-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }

@@ -102,3 +102,83 @@ func TestCheckOfADirectory(t *testing.T) {
 		t.Errorf("a file: %q", wrong)
 	}
 }
+
+// The audit log is looked at as the start does: it appends to what is there, and makes no directory.
+func TestCheckOfAnAuditLog(t *testing.T) {
+	dir := t.TempDir()
+	there := filepath.Join(dir, "shut", "audit.log")
+	if err := os.Mkdir(filepath.Dir(there), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(there, []byte("a line\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(there), 0o500); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(filepath.Dir(there), 0o700)
+	for path, want := range map[string]string{
+		there:                           "",
+		filepath.Join(dir, "a.log"):     "",
+		filepath.Join(dir, "gone", "a"): "no such file or directory",
+		dir:                             "is a directory",
+		filepath.Join(there, "a.log"):   "not a directory",
+	} {
+		_, wrong := fitting(t, "--audit-log="+path)
+		said := strings.Join(wrong, "; ")
+		if want == "" && said != "" || !strings.Contains(said, want) ||
+			want != "" && (len(wrong) != 1 || !strings.Contains(said, "audit-log: ")) {
+			t.Errorf("%s: %q, want %q", path, wrong, want)
+		}
+	}
+	left, err := os.ReadDir(dir)
+	if text, _ := os.ReadFile(there); err != nil || len(left) != 1 || string(text) != "a line\n" {
+		t.Errorf("something was changed: %q, %v, %v", text, left, err)
+	}
+}
+
+// A socket that a process left is the start's to take away.
+func TestCheckLeavesASocket(t *testing.T) {
+	dir, err := os.MkdirTemp("", "m") // the path of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	listen := "--listen-http=unix://" + path
+	if _, wrong := fitting(t, listen); len(wrong) != 1 || !strings.Contains(wrong[0], "in use by another process") {
+		t.Errorf("in use: %q", wrong)
+	}
+	l.Close()
+	if _, wrong := fitting(t, listen); len(wrong) > 0 {
+		t.Errorf("left: %q", wrong)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Type() != os.ModeSocket {
+		t.Errorf("the socket was changed: %v, %v", left, err)
+	}
+}
+
+// A disk that is full stops the start where there is no ballast to give up.
+func TestCheckOfAFullDisk(t *testing.T) {
+	const full = "/proc/self/task" // nothing is free there
+	if _, free, err := measure(full); err != nil || free > 0 {
+		t.Skip("no such disk here")
+	}
+	_, wrong := fitting(t, "--data-dir="+full, "--disk-reserve-bytes=1073741824")
+	if !slices.ContainsFunc(wrong, func(s string) bool { return strings.Contains(s, "the ballast is used up") }) {
+		t.Errorf("%q", wrong)
+	}
+}
+
+// fitting checks a node that would start, but for what more says.
+func fitting(t *testing.T, more ...string) (warnings, wrong []string) {
+	t.Helper()
+	return checked(t, append([]string{"--name=solo", "--region=solo-region", "--listen-client=127.0.0.1:0",
+		"--listen-peer=127.0.0.1:0", "--advertise-client=a:1", "--advertise-peer=a:2",
+		"--data-dir=" + filepath.Join(t.TempDir(), "data")}, more...)...)
+}

@@ -49,7 +49,8 @@ func (r *routes) client(profiles bool) http.Handler {
 
 // private returns what listen-http serves. The operator's calls are there only if the client port is open to everyone
 // as well: otherwise this port, which asks for no certificate of client-tls.ca, would be a way around them. Profiles
-// are there where they are asked for: who may come to this port is said by http-tls.
+// are there where they are asked for, and variables beside either. All of that wants the operator's right, for which
+// on this port a certificate of http-tls.ca counts; metrics and pages of health are for whoever http-tls lets in.
 func (r *routes) private(admin, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	if admin {

@@ -19,8 +19,8 @@ import (
 // the refused value.
 var ErrConfig = errors.New("configuration")
 
-// Load reads the variables of etcd if there is no file, the file (none if empty), then the environment, then the flags that were set, fills
-// defaults and validates. All errors are ErrConfig.
+// Load reads the variables of etcd if there is no file, the file (none if empty), then the environment, then the flags
+// that were set, fills defaults and validates. All errors are ErrConfig.
 func Load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagSet) (*Config, error) {
 	c, wrong := load(file, lookupEnv, flags)
 	if len(wrong) > 0 {

@@ -29,9 +29,19 @@ type room struct {
 // newRoom measures the disk, and gives the ballast up if there is nearly nothing left on it. A disk that cannot be
 // measured is told of once the node runs.
 func (s *server) newRoom() error {
-	c := s.config
-	r := &room{dir: c.Replication.DataDir, reserve: c.DiskReserveBytes}
-	total, free, err := measure(r.dir)
+	r, free, err := roomOf(s.config)
+	s.room = r
+	if _, there := os.Stat(r.dir); err != nil || there != nil {
+		return nil
+	}
+	return r.ballast.Start(free, s.logger)
+}
+
+// roomOf returns what a node with this configuration knows of its disk, and how much is free there now. If the disk
+// cannot be measured the rest holds.
+func roomOf(c *Config) (r *room, free int64, err error) {
+	r = &room{dir: c.Replication.DataDir, reserve: c.DiskReserveBytes}
+	total, left, err := measure(r.dir)
 	if r.reserve == 0 {
 		// As much as the store and the log may write before they can give anything back.
 		r.reserve = 2 * (int64(c.Store.MemTableBytes) + c.Replication.SegmentBytes)
@@ -40,11 +50,7 @@ func (s *server) newRoom() error {
 		}
 	}
 	r.ballast = space.Ballast{Dir: r.dir, Bytes: min(r.reserve/ballastShare, mostBallast)}
-	s.room = r
-	if _, there := os.Stat(r.dir); err != nil || there != nil {
-		return nil
-	}
-	return r.ballast.Start(int64(free), s.logger)
+	return r, int64(left), err
 }
 
 // watchRoom raises the alarm when there is too little room, until ctx ends.

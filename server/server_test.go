@@ -338,6 +338,7 @@ func TestAClientThatSyncsOutlivesItsRegion(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
+	expectReadySecondary(t, nodes["eu"])
 	if _, err := operator.Failover(t.Context(), "eu", false); err == nil ||
 		!strings.Contains(err.Error(), "unknown: no leader of us answers") {
 		t.Errorf("failover without force: %v", err)
@@ -360,5 +361,23 @@ func TestAClientThatSyncsOutlivesItsRegion(t *testing.T) {
 	fleet, err := operator.Fleet(t.Context())
 	if err != nil || len(fleet.Warnings) != 1 || !strings.Contains(fleet.Warnings[0], "us, which does not answer") {
 		t.Errorf("fleet: %+v, %v", fleet, err)
+	}
+}
+
+// expectReadySecondary expects a node of eu to be ready while us is gone, unless it is asked for a linearizable read.
+func expectReadySecondary(t *testing.T, c *Config) {
+	t.Helper()
+	eventually(t, "the secondary is ready", func(context.Context) bool {
+		body, err := getHTTP(c.ClientURL()+"/readyz", nil)
+		return err == nil && body == "ok\n"
+	})
+	body, err := getHTTP(c.ClientURL()+"/readyz?verbose", nil)
+	if want := "[+]linearizable_read excluded: region eu "; err != nil || !strings.Contains(body, want) {
+		t.Errorf("ready: %s, %v", body, err)
+	}
+	body, err = getHTTP(c.ClientURL()+"/readyz?linearizable=true", nil)
+	want := "[-]linearizable_read failed: the primary of the fleet, us, "
+	if err != nil || !strings.Contains(body, want) {
+		t.Errorf("a linearizable read: %s, %v", body, err)
 	}
 }

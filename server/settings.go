@@ -63,8 +63,9 @@ var sections = []section{
 				"node's entry in `nodes`",
 			func(c *Config) *string { return &c.Replication.PeerAddr }),
 		places("listen-http", "",
-			"port for `/metrics`, `/health`, `/livez`, `/readyz`, `/version`, `/debug/vars`, plaintext without "+
-				"`http-tls`; without `client-tls` also the operator's calls; not opened if not set",
+			"port for `/metrics`, `/health`, `/livez`, `/readyz`, `/version`, plaintext without `http-tls`; without "+
+				"`client-tls` also the operator's calls, and without it or with `pprof` `/debug/vars`; not opened if "+
+				"not set",
 			func(c *Config) *string { return &c.ListenHTTP }),
 		yesOrNo("pprof",
 			"serve Go's profiles to operators under `/debug/pprof/`, on the port for clients and on `listen-http`",

@@ -9,9 +9,10 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/server/operator"
 )
 
 // slow tells the log of requests that took long: of a few in each window, so that a fleet which is slow is not made
@@ -66,8 +67,8 @@ func (s *slow) heard(ctx context.Context, method string, took time.Duration, req
 		return
 	}
 	about := []any{"method", method, "took", took.Round(time.Millisecond), "bound", bound, "code", status.Code(err)}
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		about = append(about, "client", p.Addr.String())
+	if from := operator.Remote(ctx); from != "" {
+		about = append(about, "client", from)
 	}
 	about = append(about, subject(request)...)
 	if m, ok := answer.(proto.Message); ok && err == nil {

@@ -3,13 +3,19 @@ package server
 import (
 	"bytes"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/mimir-kv/mimir/server/operator"
 )
 
 // The log is told of slow requests, of ten in a window, and later of how many it was not told; values are not in it.
@@ -53,5 +59,24 @@ func TestSlowRequests(t *testing.T) {
 	hear("/etcdserverpb.KV/Put", time.Hour)
 	if log.Len() > 0 {
 		t.Errorf("told without a bound: %s", &log)
+	}
+}
+
+// Who asked through the JSON gateway is told by the address of the HTTP request.
+func TestSlowRequestsOfTheGateway(t *testing.T) {
+	var log bytes.Buffer
+	s := newSlow(time.Millisecond, slog.New(slog.NewTextHandler(&log, nil)))
+	audit, err := operator.OpenAudit(operator.AuditOptions{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := operator.NewGate(audit).HTTP("/v3/", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ctx := peer.NewContext(r.Context(), &peer.Peer{Addr: bufconn.Listen(1).Addr()})
+		s.heard(ctx, "/etcdserverpb.KV/Range", time.Second, &pb.RangeRequest{}, nil, nil)
+	}))
+	r := httptest.NewRequest(http.MethodPost, "/v3/kv/range", nil)
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if !strings.Contains(log.String(), "client="+r.RemoteAddr) || strings.Contains(log.String(), "bufconn") {
+		t.Error(log.String())
 	}
 }

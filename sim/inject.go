@@ -56,7 +56,7 @@ func newInjections(list string, r *rand.Rand) injections {
 			}
 		case injectFive: // takes long
 			chance = 3
-		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty: // they do not always come to happen
+		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty: // do not always happen
 			chance = 6
 		}
 		switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -18,6 +19,7 @@ func newLog(n *connection) *cobra.Command {
 			"until the node restarts, or reads its settings anew (SIGHUP).",
 		Args: noArguments,
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
+			var failed []error
 			for _, endpoint := range n.endpoints {
 				one := client.At(endpoint)
 				now, err := &admin.Log{}, error(nil)
@@ -27,7 +29,8 @@ func newLog(n *connection) *cobra.Command {
 					now, err = one.SetLog(c.Context(), to)
 				}
 				if err != nil {
-					return err
+					failed = append(failed, fmt.Errorf("%s: %w", endpoint, err))
+					continue
 				}
 				err = n.print(c.OutOrStdout(), now, func(w io.Writer) {
 					fmt.Fprintf(w, "%s: level %s, format %s\n", endpoint, now.Level, now.Format)
@@ -36,7 +39,7 @@ func newLog(n *connection) *cobra.Command {
 					return err
 				}
 			}
-			return nil
+			return errors.Join(failed...)
 		}),
 	}
 	n.addFlags(c)

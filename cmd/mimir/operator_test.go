@@ -86,6 +86,32 @@ func TestCommandsShowAToken(t *testing.T) {
 	}
 }
 
+// The log of each node is set and told, also behind one that refuses; the end says who failed.
+func TestLogAsksEachNode(t *testing.T) {
+	node := func(refuses bool) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if refuses && r.URL.Path == "/mimir/v1/log" {
+				w.WriteHeader(http.StatusForbidden)
+				fmt.Fprint(w, `{"error":"not you"}`)
+				return
+			}
+			fmt.Fprint(w, `{"level":"debug","format":"text"}`)
+		}))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	first, second, third, fourth := node(false), node(true), node(false), node(true)
+	for _, more := range [][]string{nil, {"--level", "debug"}} {
+		list := strings.Join([]string{first, second, third, fourth}, ",")
+		status, out, errs := mimir(t, append([]string{"log", "--endpoints", list}, more...)...)
+		want := fmt.Sprintf("%s: level debug, format text\n%s: level debug, format text\n", first, third)
+		if status != exitFailed || out != want || !strings.Contains(errs, second+": not you") ||
+			!strings.Contains(errs, fourth+": not you") || strings.Contains(errs, first) {
+			t.Errorf("%v: %d\n%s%s", more, status, out, errs)
+		}
+	}
+}
+
 // A node that asks nobody for the operator's right, where others do, is named: whether it is old or not told to.
 func TestANodeThatAsksNobodyIsNamed(t *testing.T) {
 	region := func(name string, nodes ...nodeReport) regionReport {

@@ -39,6 +39,7 @@ type Replicator struct {
 	cut       bool  // from the primary
 	replaying error // of barriers that are not linearizable
 	unsure    error // of those that are
+	follows   *replication.PeerStatus
 	asked     int
 	barriers  int
 }
@@ -285,6 +286,13 @@ func (r *Replicator) Cut() {
 	r.cut = true
 }
 
+// Follow makes the region a secondary of another one, which answers or not.
+func (r *Replicator) Follow(primary string, answers bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.follows = &replication.PeerStatus{ID: primary, Role: replication.RolePrimary, Healthy: answers}
+}
+
 // Replay has barriers that are not linearizable fail with err, as after a start at a node that has not applied again
 // what it had shown.
 func (r *Replicator) Replay(err error) {
@@ -352,6 +360,9 @@ func (r *Replicator) Health() *replication.HealthStatus {
 	}
 	if r.hides {
 		h.Late = &replication.Late{}
+	}
+	if r.follows != nil {
+		h.Role, h.Primary, h.Peers = replication.RoleSecondary, r.follows.ID, []replication.PeerStatus{*r.follows}
 	}
 	return h
 }

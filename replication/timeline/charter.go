@@ -136,10 +136,14 @@ func (c *Charter) Guard() time.Duration {
 
 // Outlasts returns how long it takes, on the clock of somebody who counts from when no more of them are given, until no
 // promise for as long as Former is left, on any clock.
-func (c *Charter) Outlasts() time.Duration {
+func (c *Charter) Outlasts() time.Duration { return c.Outlasted(c.Former) + time.Millisecond }
+
+// Outlasted returns how much of the fastest clock goes by, at most, in so much of the slowest, if none runs wrong by
+// more than the drift.
+func (c *Charter) Outlasted(d time.Duration) time.Duration {
 	const million = 1_000_000
 	drift := int64(c.DriftPPM)
-	return time.Duration(int64(c.Former)/(million-drift)*(million+drift)) + time.Millisecond
+	return time.Duration(int64(d)/(million-drift)*(million+drift))
 }
 
 // Certain returns for how long a promise of so long is certain to hold for whoever asked for it, counted on its own

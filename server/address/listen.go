@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -77,24 +78,75 @@ const answerTime = time.Second
 
 // listenSocket binds a socket, in place of one that nobody listens at any more. Who may connect is who owns it.
 func listenSocket(path string) (net.Listener, error) {
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode().Type() != fs.ModeSocket {
-			return nil, errors.New("there is a file in the place of the socket")
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
-		defer cancel()
-		c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
-		if err == nil {
-			c.Close()
-		}
-		if !errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, errors.New("the socket is in use by another process")
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
+	stale, err := staleSocket(path)
+	if err == nil && stale {
+		err = os.Remove(path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	return net.Listen("unix", path)
+}
+
+// staleSocket reports whether there is a socket at which nobody listens. It fails if something else is in its place.
+func staleSocket(path string) (bool, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return false, nil // binding says more
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return false, errors.New("there is a file in the place of the socket")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	if err == nil {
+		c.Close()
+	}
+	return true, occupied(err)
+}
+
+// occupied says by how a call to a socket ended why it cannot be bound anew; nil if nobody listens at it.
+func occupied(err error) error {
+	var late net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil, errors.As(err, &late) && late.Timeout(): // its queue is full
+		return errors.New("the socket is in use by another process")
+	}
+	return fmt.Errorf("there is a socket, and whether another process uses it cannot be found out: %w", err)
+}
+
+// Check returns why [Listen] could not bind the address now. It leaves everything as it is: also a socket at which
+// nobody listens any more, which Listen takes away.
+func (a Address) Check(beside []Address) error {
+	if a.Socket() {
+		stale, err := staleSocket(a.Place)
+		if err == nil && stale {
+			err = replaceable(a.Place)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", a, err)
+		}
+		if stale {
+			return nil
+		}
+	}
+	l, err := a.listen(beside)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+// replaceable returns why nothing can be made beside path, and so not in its place.
+func replaceable(path string) error {
+	probe, err := os.CreateTemp(filepath.Dir(path), ".mimir-check-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // plaintext marks its connections.

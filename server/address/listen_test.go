@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -88,6 +89,18 @@ func TestSocketsThatAreThere(t *testing.T) {
 	}
 	if _, err := Listen(a, a, false); err == nil || !strings.Contains(err.Error(), "there is a file") {
 		t.Errorf("a file: %v", err)
+	}
+}
+
+// Why a socket cannot be bound anew is said as it is (A4).
+func TestWhoHasASocket(t *testing.T) {
+	for err, want := range map[error]string{
+		nil: "in use by another process", syscall.EAGAIN: "in use by another process",
+		syscall.EACCES: "cannot be found out: permission denied", syscall.ECONNREFUSED: "", syscall.ENOENT: "",
+	} {
+		if got := occupied(err); (got == nil) != (want == "") || got != nil && !strings.Contains(got.Error(), want) {
+			t.Errorf("%v: %v, want %q", err, got, want)
+		}
 	}
 }
 

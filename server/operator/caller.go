@@ -62,6 +62,10 @@ func callerOf(ctx context.Context) *Caller {
 	return c
 }
 
+// Remote returns the address of who made a gRPC request: through the JSON gateway that of the HTTP request. It is empty
+// if it is not known.
+func Remote(ctx context.Context) string { return callerOf(ctx).Remote }
+
 // requester returns who made an HTTP request.
 func requester(r *http.Request) *Caller {
 	c := &Caller{Remote: r.RemoteAddr}

@@ -47,6 +47,16 @@ func (b *Ballast) Start(free int64, logger *slog.Logger) error {
 		return b.giveUp(b.Bytes, free, logger)
 	case has > 0 && free < b.Part():
 		return b.giveUp(max(has-b.Part(), 0), free, logger)
+	}
+	return b.Lacks(free)
+}
+
+// Lacks returns why Start would refuse with so much free. It gives nothing up.
+func (b *Ballast) Lacks(free int64) error {
+	has, err := b.size()
+	switch {
+	case err != nil || free >= b.Bytes:
+		return err
 	case has == 0 && free < leastStart:
 		return fmt.Errorf("%d bytes are free, the ballast is used up, and a start takes %d at least: %w", free,
 			leastStart, syscall.ENOSPC)

@@ -32,6 +32,8 @@ type Report struct {
 	Certificates []Certificate `json:"certificates,omitempty"` // that are in use
 	// Refused says what is in the files and not used: what is used is what was there before.
 	Refused []string `json:"refused,omitempty"`
+	// Strange says which lists of revoked certificates revoke less than they seem to.
+	Strange []string `json:"strange,omitempty"`
 }
 
 // Report returns the picture of this moment. It is nil where there is no TLS.
@@ -46,6 +48,9 @@ func (k *Keeper) Report() *Report {
 	for _, s := range k.sources {
 		certificates, problem := s.report(now)
 		r.Certificates = append(r.Certificates, certificates...)
+		for _, text := range s.current().strange {
+			r.Strange = append(r.Strange, s.block+": "+text)
+		}
 		if problem != "" {
 			r.Refused = append(r.Refused, problem)
 		}
@@ -63,7 +68,7 @@ func (r *Report) Troubles(now time.Time) (wrong, soon []string) {
 	for _, c := range r.Certificates {
 		alive[c.Block] = alive[c.Block] || c.Kind == kindAuthority && c.State != StateExpired
 	}
-	wrong = append(wrong, r.Refused...)
+	wrong, soon = append(wrong, r.Refused...), append(soon, r.Strange...)
 	for _, c := range r.Certificates {
 		what := fmt.Sprintf("%s: the %s %s, serial %s,", c.Block, c.Kind, c.Subject, c.Serial)
 		switch {

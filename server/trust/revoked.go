@@ -28,6 +28,7 @@ var (
 	deltaList      = asn1.ObjectIdentifier{2, 5, 29, 27}
 	removedFrom    = asn1.ObjectIdentifier{2, 5, 29, 29}
 	errDelta       = errors.New("it has only what has changed since another list: give the whole list")
+	errNoLists     = errors.New("that must not sign lists: its certificate lacks the key usage cRLSign")
 	errOtherIssuer = errors.New("it lists certificates of others than who signed it, which is not understood")
 )
 
@@ -44,16 +45,22 @@ func parseRevoked(texts [][]byte, now time.Time) (m material, err error) {
 	}
 	m.revoked = map[identity]bool{}
 	for _, list := range lists {
-		if err := signed(list, authorities.all); err != nil {
+		known, err := signed(list, authorities.all)
+		if err != nil {
 			return material{}, fmt.Errorf("the list of %s: %w", list.Issuer, err)
 		}
+		if !known {
+			m.strange = append(m.strange, fmt.Sprintf("the list of %s is of none of the authorities in ca: it revokes "+
+				"only what an intermediate authority of that name has issued", list.Issuer))
+		}
+		issuer := string(list.RawIssuer)
 		for _, one := range list.RevokedCertificateEntries {
 			for _, e := range one.Extensions {
 				if e.Id.Equal(removedFrom) {
 					return material{}, fmt.Errorf("the list of %s: %w", list.Issuer, errOtherIssuer)
 				}
 			}
-			m.revoked[identity{string(list.RawIssuer), one.SerialNumber.String()}] = true
+			m.revoked[identity{issuer, one.SerialNumber.String()}] = true
 		}
 	}
 	m.lists = lists
@@ -83,25 +90,28 @@ func listsIn(text []byte) (lists []*x509.RevocationList, err error) {
 	return lists, nil
 }
 
-// signed returns nil if one of the authorities signed the list, or none of them has the name of who did.
-func signed(list *x509.RevocationList, authorities []*x509.Certificate) (err error) {
+// signed reports whether one of the authorities signed the list. It fails if those that have the name of who did, did
+// not, and not if none of them has it.
+func signed(list *x509.RevocationList, authorities []*x509.Certificate) (known bool, err error) {
 	for _, e := range list.Extensions {
 		if e.Id.Equal(deltaList) {
-			return errDelta
+			return false, errDelta
 		}
 	}
 	for _, a := range authorities {
 		if !bytes.Equal(a.RawSubject, list.RawIssuer) {
 			continue
 		}
-		if err = list.CheckSignatureFrom(a); err == nil {
-			return nil
+		failed := list.CheckSignatureFrom(a)
+		if failed == nil {
+			return true, nil
 		}
+		if a.KeyUsage != 0 && a.KeyUsage&x509.KeyUsageCRLSign == 0 {
+			failed = errNoLists
+		}
+		err = fmt.Errorf("it is not signed by the authority of that name: %w", failed)
 	}
-	if err != nil {
-		return fmt.Errorf("it is not signed by the authority of that name: %w", err)
-	}
-	return nil
+	return false, err
 }
 
 // unrevoked returns nil if a chain has no certificate that a list of the port names. The last of a chain is trusted by

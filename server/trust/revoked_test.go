@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,46 @@ func TestAListThatCannotBeUsed(t *testing.T) {
 			t.Errorf("%s: a start: %v", want, err)
 		}
 		os.Remove(h.CRL)
+	}
+}
+
+// A list of somebody who is no authority here is taken, for it may be of one that stands between, and told of.
+func TestAListOfNoAuthority(t *testing.T) {
+	a, other := newAuthority(t, "a", day), newAuthority(t, "other", day)
+	h := strict(t, a, other.revoke(t, time.Hour))
+	const want = "client-tls: the list of CN=other is of none of the authorities in ca: it revokes only what an " +
+		"intermediate authority of that name has issued"
+	told := func(now bool, times int) {
+		t.Helper()
+		h.look(time.Now())
+		h.look(time.Now())
+		if wrong, soon := h.Report().Troubles(time.Now()); len(wrong) > 0 || slices.Contains(soon, want) != now {
+			t.Errorf("%q, %q", wrong, soon)
+		}
+		if text := h.log.String(); strings.Count(text, "revokes only what an intermediate") != times {
+			t.Errorf("not told %d times: %s", times, text)
+		}
+	}
+	told(true, 1)
+	put(t, h.CRL, a.revoke(t, time.Hour))
+	told(false, 1)
+	put(t, h.CRL, other.revoke(t, time.Hour))
+	told(true, 2)
+}
+
+// An authority whose certificate does not allow it signs no lists, and the error says what is missing.
+func TestAnAuthorityThatMaySignNoLists(t *testing.T) {
+	a := newAuthority(t, "a", day)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1),
+		Subject: pkix.Name{CommonName: "a"}, NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, a.cert, &a.key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	_, err = parseRevoked([][]byte{a.revoke(t, time.Hour), ca}, time.Now())
+	if err == nil || !strings.Contains(err.Error(), "the list of CN=a: ") || !strings.Contains(err.Error(), "cRLSign") {
+		t.Error(err)
 	}
 }
 

@@ -28,6 +28,7 @@ type material struct {
 	all     []*x509.Certificate    // the certificate and its chain, or the authorities
 	lists   []*x509.RevocationList // or lists of revoked certificates, and what they have
 	revoked map[identity]bool
+	strange []string // what is to be said of lists that revoke less than they seem to, sentences
 }
 
 // parser makes material of the texts of files. What it returns beside an error may be used where there is nothing else.
@@ -59,6 +60,7 @@ func (s *source) start(now time.Time, log *slog.Logger) error {
 		return fmt.Errorf("%s: %w", s.files[0], err)
 	}
 	s.used, s.digest = fresh, digest
+	s.wonder(log)
 	s.remind(now, log)
 	if err != nil && s.state != StateExpired {
 		log.Warn("a file of TLS is used in part", "block", s.block, "file", s.files[0], "err", err)
@@ -112,7 +114,16 @@ func (s *source) look(now time.Time, log *slog.Logger) bool {
 	first := s.entries(now)[0]
 	log.Info("a file of TLS was replaced", append(about, "of", first.Subject, "certificates",
 		len(fresh.all)+len(fresh.revoked), "until", first.NotAfter)...)
+	s.wonder(log)
 	return true
+}
+
+// wonder tells the log of lists that revoke less than they seem to, when they are taken.
+func (s *source) wonder(log *slog.Logger) {
+	for _, text := range s.used.strange {
+		log.Warn("a list of revoked certificates is of none of the authorities", "block", s.block, "file", s.files[0],
+			"problem", text)
+	}
 }
 
 func (s *source) current() material {

@@ -170,7 +170,8 @@ func (v *Voter) holds(now Instant, r *Renewal) time.Duration {
 	case hold == nil:
 		return 0
 	case hold.Counted && hold.Same(v.count.hold):
-		return min(r.Hold, v.count.rest(now))
+		// Another process goes on from the note by a clock of its own, which may be as fast as this one is slow.
+		return min(r.Hold, max(0, v.count.left-r.Charter.Outlasted(now-v.count.at)))
 	}
 	return min(r.Hold, hold.For)
 }
@@ -425,6 +426,9 @@ func (v *Voter) Supports() Ruler { return Ruler{v.epoch, v.region} }
 
 // Held returns for how long what may be promised by the charter's hold is not over, at most.
 func (v *Voter) Held(now Instant) time.Duration {
+	if h := v.count.hold; h != nil && !h.Counted && v.term != 0 { // who spoke before may have promised until then
+		return max(v.count.rest(now), v.until-now, v.since+h.For-now)
+	}
 	if v.held.hold != nil {
 		return max(v.count.rest(now), v.until-now)
 	}

@@ -52,6 +52,8 @@ func (r *round) run(ctx context.Context) Region {
 	began := c.Clock.Now()
 	patience := c.Clock.NewTimer(c.Timeout / 2)
 	defer patience.Stop()
+	soon := c.Clock.NewTimer(c.Timeout)
+	defer soon.Stop()
 	for i := range r.addrs {
 		r.ask(ctx, i)
 	}
@@ -65,6 +67,9 @@ func (r *round) run(ctx context.Context) Region {
 		case <-patience.C():
 			r.askNewcomers(ctx)
 		case <-r.w.nudge[r.name]:
+			r.nudged = true
+			soon.Reset(max(0, minGap-c.Clock.Now().Sub(r.asked)))
+		case <-soon.C():
 			r.askAgain(ctx)
 		}
 	}
@@ -98,10 +103,6 @@ func (r *round) ask(ctx context.Context, i int) {
 
 // askAgain asks all but those who are silent.
 func (r *round) askAgain(ctx context.Context) {
-	r.nudged = true
-	if r.w.config.Clock.Now().Sub(r.asked) < minGap {
-		return
-	}
 	for i := range r.addrs {
 		if !r.waits[i] {
 			r.ask(ctx, i)

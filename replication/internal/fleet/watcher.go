@@ -160,7 +160,7 @@ func (w *Watcher) hear(h Heard) {
 		return
 	}
 	r.Nodes = append(slices.DeleteFunc(slices.Clone(r.Nodes), func(o Heard) bool { return o.Asked == h.Asked }), h)
-	r.Err = nil
+	r.Err, r.Unled = nil, r.Unled && !leads
 	r.remember(r)
 	w.show(r)
 }

@@ -95,7 +95,13 @@ func (p *pipeline) acknowledge(u *proposal, r *contract.Receipt) {
 		u.finish(result{receipt: r})
 		return
 	}
-	done := func(r *contract.Receipt, err error) { u.finish(unlessCut(p.standing, result{receipt: r, err: err})) }
+	done := func(r *contract.Receipt, err error) {
+		if err == nil && !p.standing.Admits(r.Epoch, r.Position) { // the last region was heard when the lease was over
+			p.hold(u, r)
+			return
+		}
+		u.finish(unlessCut(p.standing, result{receipt: r, err: err}))
+	}
 	p.durability.Await(regions, r, p.patience(u), done)
 }
 

@@ -60,6 +60,7 @@ func (f *Follower) rewind(
 		return nil, voters-cannot > voters/2, err
 	}
 	s.at = fork
+	made.Old = f.config.Level(ctx) < timeline.LevelCount
 	return made, false, nil
 }
 

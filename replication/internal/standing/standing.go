@@ -74,12 +74,23 @@ func (s *Standing) Deposed(e timeline.Epoch) bool { return s.Claim().Epoch > e }
 // part of the history any more. ok is false if none is.
 func (s *Standing) Cut(e timeline.Epoch, p timeline.Position) (by timeline.Reign, ok bool) {
 	st := s.applied.State()
-	for _, r := range append(slices.Clone(st.Reigns), s.claim(st)) {
-		if r.Epoch > e && r.First <= p {
-			return r, true
+	claim := s.claim(st)
+	if claim.Epoch <= e && timeline.Latest(st.Reigns).Epoch <= e {
+		return claim, false
+	}
+	v, _ := s.fleet.View()
+	known := [][]timeline.Reign{st.Reigns, {claim}}
+	if said := v.Regions[claim.Primary].Last; said != nil {
+		known = append(known, said.Reigns) // it may tell of one between
+	}
+	for _, reigns := range known {
+		for _, r := range reigns {
+			if r.Epoch > e && r.First <= p {
+				return r, true
+			}
 		}
 	}
-	return timeline.Reign{}, false
+	return claim, false
 }
 
 // Confirms reports whether this node may be able to confirm reads by itself. Where votes are taken, only the leader of

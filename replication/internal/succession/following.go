@@ -77,7 +77,9 @@ func (m *Machine) follow(claim timeline.Reign) {
 func (m *Machine) takeCopy() {
 	s, c := m.view.State, m.copied
 	install := &timeline.Control{Op: timeline.OpInstall, Checkpoint: c.ID, Origin: &c.Origin}
-	install.Back = c.own && timeline.Supersedes(s.HighestClaim(), timeline.Latest(c.Origin.Reigns))
+	if outcome, _ := timeline.Would(s, install); outcome != timeline.Applied {
+		install.Back = c.own && !c.Old && timeline.Supersedes(s.HighestClaim(), timeline.Latest(c.Origin.Reigns))
+	}
 	fork := parts(s, c.Copy)
 	if fork != nil && mayGiveWay(s, m.claim(), timeline.Latest(fork.Source)) {
 		m.diverge(fork)

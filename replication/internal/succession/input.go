@@ -114,6 +114,8 @@ type Copy struct {
 	// Parts is the last position that the copy is known to share with the history here, if that has more behind it
 	// which the copy has not; nil: nothing of the kind is known.
 	Parts *timeline.Position
+	// Old says that a node of the region may not understand that a region goes back over more than one reign.
+	Old bool
 }
 
 func (Switchover) input()  {}

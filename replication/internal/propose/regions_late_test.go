@@ -1,0 +1,63 @@
+package propose
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// lapsed is a leader whose lease is over once it says so, and whose further region is heard when it is told.
+type lapsed struct {
+	*member
+	over  bool
+	heard func()
+}
+
+func (l *lapsed) Admits(timeline.Epoch, timeline.Position) bool { return !l.over }
+
+func (l *lapsed) Await(k int, r *contract.Receipt, _ time.Time, done func(*contract.Receipt, error)) {
+	r.Regions = k
+	if l.heard != nil {
+		done(r, nil) // it is there already
+		return
+	}
+	l.heard = func() { done(r, nil) }
+}
+
+// A write that asks for a further region is not answered as done by the word of that region alone: when it comes the
+// lease may be over, and another region may have begun without the write (invariant 7). With a lease again it is.
+func TestAFurtherRegionThatIsHeardAfterTheLease(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		fleetOf(t, plain, func(t *testing.T, a, _ *member) {
+			l := &lapsed{member: a}
+			a.pipeline.standing, a.pipeline.durability = l, l
+			got := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				_, err := a.put(ctx, "x", Options{Regions: 2})
+				got <- err
+			}()
+			synctest.Wait()
+			l.over = true
+			l.heard()
+			synctest.Wait()
+			if len(got) > 0 {
+				t.Fatalf("answered after the lease: %v", <-got)
+			}
+			l.over = !again
+			for range 12 {
+				time.Sleep(time.Second)
+				a.pipeline.release()
+			}
+			if err := <-got; again != (err == nil) || !again && !errors.Is(err, contract.ErrUnknownOutcome) {
+				t.Errorf("with a lease again: %t, answered %v", again, err)
+			}
+		})
+	}
+}
