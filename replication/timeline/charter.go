@@ -143,7 +143,7 @@ func (c *Charter) Outlasts() time.Duration { return c.Outlasted(c.Former) + time
 func (c *Charter) Outlasted(d time.Duration) time.Duration {
 	const million = 1_000_000
 	drift := int64(c.DriftPPM)
-	return time.Duration(int64(d)/(million-drift)*(million+drift))
+	return time.Duration(int64(d) / (million - drift) * (million + drift))
 }
 
 // Certain returns for how long a promise of so long is certain to hold for whoever asked for it, counted on its own
