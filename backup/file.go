@@ -27,18 +27,18 @@ type Snapshot struct {
 
 // Open reads all of a file, and takes it if it is whole. The error is ErrBroken, or one of the filesystem.
 func Open(path string) (*Snapshot, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	info, err := os.Stat(path) // before: to open a pipe waits for who writes to it
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: %w: it is no file", path, ErrBroken)
 	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	s, err := verify(f, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -15,8 +15,9 @@ const (
 	// streamChunkBytes is where a chunk of RangeStream is closed. A chunk is larger by at most one key-value.
 	streamChunkBytes = 256 << 10
 	// firstChunkKeys is how many key-values the first chunk has at most: something is there soon. Each later one may
-	// have twice as many.
+	// have twice as many, up to mostChunkKeys.
 	firstChunkKeys = 10
+	mostChunkKeys  = 1 << 20
 )
 
 // RangeStream answers r like Range, in chunks of bounded size and all at one revision: each chunk holds the next
@@ -53,7 +54,7 @@ func (c *chunker) flush(added int) error {
 		return nil
 	}
 	full := &pb.RangeResponse{Kvs: c.kvs}
-	c.kvs, c.bytes, c.keys = nil, 0, 2*c.keys
+	c.kvs, c.bytes, c.keys = nil, 0, min(2*c.keys, mostChunkKeys)
 	return c.send(full)
 }
 

@@ -260,7 +260,7 @@ var sections = []section{
 			func(c *Config) *uint64 { return &c.Store.MemTableBytes }),
 		size("count-bytes", kv.DefaultCountBytes, 0, unbounded,
 			"memory to count the keys of a range at any revision without a walk over them: 2 to 4 bytes a key, and "+
-				"about 6 for each that was made or deleted since the last compaction; with less than that, older "+
+				"6 to 20 for each that was made or deleted since the last compaction; with less than that, older "+
 				"revisions are walked, and more keys beside what a range asks for; 0 for none",
 			func(c *Config) *int64 { return &c.Store.CountBytes }),
 		count("counted-keys", formerCountedKeys, -1, math.MaxInt32,

@@ -23,20 +23,21 @@ const blockBytes = 512
 // Open reads all of a file that etcdctl has saved, and takes it if its SHA-256 is right. One without, which was copied
 // from the data directory of a member that was stopped, is taken only if unsummed.
 func Open(path string, unsummed bool) (*Snapshot, error) {
+	info, err := os.Stat(path) // before: to open a pipe waits for who writes to it
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w: it is no file", path, ErrBroken)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
 	s := &Snapshot{Path: path, bytes: info.Size()}
 	summed := s.bytes%blockBytes == sha256.Size
 	switch {
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: %w: it is no file", path, ErrBroken)
 	case summed:
 		s.bytes -= sha256.Size
 	case s.bytes%blockBytes != 0:
