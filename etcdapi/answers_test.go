@@ -6,16 +6,17 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"testing/synctest"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // No more than mostMaking answers that are not small are made at a time, each with up to madeBytes that are not
 // counted: the next one waits for its turn, and for nothing else. Small ones do not wait.
 func TestAnswersWaitForTheirTurn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		a := newAnswers(8 * madeBytes)
 		var made []*answer
 		for range mostMaking {
@@ -38,7 +39,7 @@ func TestAnswersWaitForTheirTurn(t *testing.T) {
 		next := a.begin(t.Context())
 		turn := make(chan error, 1)
 		go func() { turn <- next.take(countedBytes) }()
-		synctest.Wait()
+		virtual.Wait()
 		if len(turn)+len(left) != 0 {
 			t.Fatal("more are made than may be")
 		}
@@ -66,7 +67,7 @@ func TestAnswersWaitForTheirTurn(t *testing.T) {
 // What is small is not refused for what others have left, up to half as much again as all together may; then it is, and
 // of streams it waits, also what is only about to be made.
 func TestWhatIsSmallIsBoundedInAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		const limit, small = 8 * madeBytes, madeBytes / 2
 		a := newAnswers(limit)
 		of := func(i int) sender { return sender{connection: fmt.Sprint(i)} }
@@ -91,24 +92,24 @@ func TestWhatIsSmallIsBoundedInAll(t *testing.T) {
 				}
 			})
 		}
-		synctest.Wait()
+		virtual.Wait()
 		made := make(chan error, 1)
 		go func() { made <- a.await(t.Context(), of(0), 0) }()
 		go func() { made <- a.await(t.Context(), of(9999), 0) }()
-		synctest.Wait()
+		virtual.Wait()
 		if len(sent) != 0 || len(made) != 0 || a.pending != int64(3*n)*small {
 			t.Fatalf("%d sent, %d are made further, %d bytes wait", len(sent), len(made), a.pending)
 		}
 		for i := range n {
 			a.free(of(i).connection, small)
-			synctest.Wait()
+			virtual.Wait()
 			if a.bytes > limit+limit/2 {
 				t.Fatalf("%d bytes", a.bytes)
 			}
 		}
 		for range 3 * n {
 			a.free(of(<-sent).connection, small)
-			synctest.Wait()
+			virtual.Wait()
 		}
 		senders.Wait()
 		if err := errors.Join(<-made, <-made); err != nil || a.bytes != 0 || a.pending != 0 || len(a.unread) != 0 {

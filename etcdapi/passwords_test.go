@@ -8,13 +8,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 var errWrong = errors.New("wrong")
@@ -22,7 +22,7 @@ var errWrong = errors.New("wrong")
 // Whoever tries passwords has a tenth of a processor, however many he tries at a time, and keeps no other address
 // waiting but for the hash that is being made.
 func TestTryingPasswordsCostsLittle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		const hashTime = 50 * time.Millisecond
 		p := newPasswords(clock.Real, slog.New(slog.DiscardHandler), DefaultFailureRest)
 		var hashes atomic.Int64
@@ -79,7 +79,7 @@ func TestTryingPasswordsCostsLittle(t *testing.T) {
 
 // What is remembered of strangers is bounded, and those for whom there was no room are not free of it.
 func TestStrangersAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		p := newPasswords(clock.Real, slog.New(slog.DiscardHandler), DefaultFailureRest)
 		fail := func(i int) {
 			p.failed(trier{network(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)), "root"}, time.Second)

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -13,6 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // unreadStream is one whose client reads nothing, and gRPC takes everything.
@@ -53,7 +54,7 @@ func (s *unreadStream) read(t *testing.T) {
 // a little of each stream, and goes on when they read.
 func TestSmallMessagesOfAllStreamsAreBounded(t *testing.T) {
 	const limit, streams, each = 2 << 20, 100, 64
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		a, total := newAnswers(limit), new(atomic.Int64)
 		var senders sync.WaitGroup
@@ -70,7 +71,7 @@ func TestSmallMessagesOfAllStreamsAreBounded(t *testing.T) {
 				}
 			})
 		}
-		synctest.Wait()
+		virtual.Wait()
 		if got := total.Load(); got > limit+streams*2*smallBytes || got < limit/4 {
 			t.Errorf("%d bytes are unread; the limit is %d, of %d streams", got, limit, streams)
 		}
@@ -78,7 +79,7 @@ func TestSmallMessagesOfAllStreamsAreBounded(t *testing.T) {
 			for _, s := range all {
 				s.read(t)
 			}
-			synctest.Wait()
+			virtual.Wait()
 		}
 		senders.Wait()
 		for _, s := range all {

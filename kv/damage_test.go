@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -71,7 +71,7 @@ func TestAFullDiskAtOpenIsAnError(t *testing.T) {
 
 // TestADamagedTableIsNotCompactedForEver: the owner is told, and the database does nothing until it is closed.
 func TestADamagedTableIsNotCompactedForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		mem := vfs.NewMem()
 		o := Options{FS: mem, Dir: "kv", Logger: quiet()}
 		if err := o.setDefaults(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -14,6 +13,7 @@ import (
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 func grant(id, ttl int64) []byte {
@@ -58,7 +58,7 @@ func (p *proposer) expire(ctx context.Context, _ replication.Tenure, id int64) e
 
 func withLessor(t *testing.T, f func(t *testing.T, n *node, p *proposer, l *lease.Lessor)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		p := &proposer{node: n}
 		l := lease.NewLessor(n.Store, clock.Real, p.expire)
@@ -85,17 +85,17 @@ func TestLeaseExpires(t *testing.T) {
 			t.Errorf("renew: %d, %v", ttl, err)
 		}
 		time.Sleep(9 * time.Second)
-		synctest.Wait()
+		virtual.Wait()
 		expect(t, "leases while renewed", len(n.Leases()), 2)
 		time.Sleep(time.Second + time.Millisecond)
-		synctest.Wait()
+		virtual.Wait()
 		expect(t, "leases after expiry", len(n.Leases()), 1)
 		expect(t, "its key", n.get("a", 0), "-")
 		if _, err := l.Renew(1); !errors.Is(err, command.ErrLeaseNotFound) {
 			t.Errorf("expired: %v", err)
 		}
 		time.Sleep(time.Second)
-		synctest.Wait()
+		virtual.Wait()
 		expect(t, "the other, 20 s after its grant", len(n.Leases()), 0)
 	})
 }
@@ -109,7 +109,7 @@ func TestRevokedAndReplacedLeases(t *testing.T) {
 		l.Promote(tenure)
 		n.apply(command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: 1}))
 		time.Sleep(10 * time.Second)
-		synctest.Wait()
+		virtual.Wait()
 		expect(t, "a revoked lease is not revoked again", p.calls, 0)
 		if err := n.Install("copy", nil); err != nil {
 			t.Fatal(err)

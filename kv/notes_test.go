@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
@@ -53,7 +53,7 @@ func (n *unsyncedNote) SyncData() error { return n.Sync() }
 // durable, can be closed, and is what it was when it is opened again.
 func TestAStoreWhoseNotesFailCanBeClosed(t *testing.T) {
 	for _, cause := range []error{syscall.ENOSPC, syscall.EIO, syscall.EROFS} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			disk, told := &unsyncedNotes{FS: vfs.NewMem()}, make(chan error, 1)
 			f := fillerOn(t, disk, 0)
 			f.put("k000000")
@@ -71,7 +71,7 @@ func TestAStoreWhoseNotesFailCanBeClosed(t *testing.T) {
 			disk.fails.Store(&cause)
 			synced := make(chan error, 1)
 			go func() { synced <- s.Sync() }()
-			if synctest.Wait(); durable.Full(cause) {
+			if virtual.Wait(); durable.Full(cause) {
 				time.Sleep(time.Minute)
 				told <- Lacking(s)
 			}
@@ -98,7 +98,7 @@ func TestAStoreWhoseNotesFailCanBeClosed(t *testing.T) {
 
 // TestANoteWhoseSyncFoundNoRoomIsWrittenAnew, as it was: the store opens, and has everything.
 func TestANoteWhoseSyncFoundNoRoomIsWrittenAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		disk, full := &unsyncedNotes{FS: vfs.NewMem()}, error(syscall.ENOSPC)
 		f := fillerOn(t, disk, 0)
 		for _, key := range []string{"k000000", "k000001", "k000002"} {
@@ -221,7 +221,7 @@ func TestACheckpointWhoseDirectoryFindsNoRoomIsNone(t *testing.T) {
 
 // TestAStoreWhoseDirectoryFindsNoRoomGoesOn when there is room: nothing was lost, and nobody had to end.
 func TestAStoreWhoseDirectoryFindsNoRoomGoesOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		disk := &unsyncedDirs{FS: vfs.NewMem(), ends: generationName(1)}
 		f := fillerOn(t, disk, 0)
 		f.put("k000000")

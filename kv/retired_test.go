@@ -8,11 +8,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
@@ -37,7 +37,7 @@ func (d *failingFlushes) Create(name string, c vfs.DiskWriteCategory) (vfs.File,
 // closed: it is tried again with pauses.
 func TestAFlushThatFailsIsToldAndTriedAgainWithPauses(t *testing.T) {
 	for _, cause := range []error{syscall.ENOSPC, syscall.EIO} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			disk, told := &failingFlushes{FS: vfs.NewMem()}, make(chan error, 1000)
 			f := fillerOn(t, disk, 0)
 			if err := f.Close(); err != nil {

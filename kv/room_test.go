@@ -9,7 +9,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
@@ -236,7 +236,7 @@ func (f *filler) synced() {
 // and flushes as soon as there is room.
 func TestAFullDiskEndsNoStore(t *testing.T) {
 	const size, spare = 6 << 20, 512 << 10
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		disk := newSmallDisk(size)
 		f := fillerOn(t, disk, spare)
 		keys := f.fill()
@@ -279,7 +279,7 @@ func TestAFullDiskEndsNoStore(t *testing.T) {
 // A store opens on a disk that has no room for the compactions that it owes, and leaves what is free to others.
 func TestAFullDiskIsEnoughToOpen(t *testing.T) {
 	const size, spare, some = 6 << 20, 512 << 10, 256 << 10
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		disk := newSmallDisk(size)
 		f := fillerOn(t, disk, size/2) // so that it owes compactions
 		keys := f.fill()
@@ -307,7 +307,7 @@ func TestAFullDiskIsEnoughToOpen(t *testing.T) {
 // What Pebble has to note waits for room, whatever it is: a MANIFEST that is written on, a new one, the marker of it.
 func TestNotesWaitForRoom(t *testing.T) {
 	for _, name := range []string{"kv/gen/MANIFEST-000001", "kv/gen/marker.manifest.000002.MANIFEST-000001"} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			disk := newSmallDisk(0)
 			o := Options{FS: disk, Dir: "kv", Logger: quiet()}
 			if err := o.setDefaults(); err != nil {
@@ -333,7 +333,7 @@ func TestNotesWaitForRoom(t *testing.T) {
 			wrote := make(chan error, 1)
 			go func() { wrote <- write() }()
 			time.Sleep(time.Hour)
-			synctest.Wait()
+			virtual.Wait()
 			if len(wrote) != 0 || !durable.Full(a.room.lacking()) {
 				t.Fatalf("%s: written, or nobody knows: %v", path.Base(name), a.room.lacking())
 			}
@@ -352,7 +352,7 @@ func TestNotesWaitForRoom(t *testing.T) {
 
 // What was deleted and compacted gives back its room although nothing more is written, as far as there is some.
 func TestWhatWasDeletedGivesItsRoomBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		disk := newSmallDisk(64 << 20)
 		f := fillerOn(t, disk, 256<<10)
 		for i := range 100 {

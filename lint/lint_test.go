@@ -12,6 +12,7 @@ import (
 var below = map[string][]string{
 	"replication/timeline":           {},
 	"replication/clock":              {},
+	"replication/clock/virtual":      {},
 	"replication/durable":            {},
 	"replication/durable/pagecache":  {"replication/durable"},
 	"replication/durable/pebblefs":   {"replication/durable"},
@@ -169,7 +170,7 @@ var below = map[string][]string{
 
 // forTests are rooms that any test may use.
 var forTests = []string{
-	"replication/transport/memory", "replication/clock",
+	"replication/transport/memory", "replication/clock", "replication/clock/virtual",
 	"replication/durable", "replication/durable/pagecache", "replication/durable/pebblefs",
 	"replication/durable/atrest",
 
@@ -247,6 +248,19 @@ var foreign = []struct{ room, prefix, why string }{
 	{"kv", "go.etcd.io/raft", "kv knows nothing of Raft"},
 	{"replication/timeline", "go.etcd.io", "timeline is pure"},
 	{".", "go.etcd.io/etcd/server", "a real etcd is for compat only"},
+}
+
+// TestVirtualTimeHasOneDoor keeps bubbles where the race detector survives them.
+func TestVirtualTimeHasOneDoor(t *testing.T) {
+	const door = "replication/clock/virtual"
+	for _, f := range tree(t) {
+		if f.room != door && slices.Contains(f.imports(), "testing/synctest") {
+			t.Errorf("%s imports testing/synctest: enter virtual time through %s", f.path, door)
+		}
+		if !f.test && f.room != "sim" && slices.Contains(f.imports(), module+door) {
+			t.Errorf("%s imports %s, which is for tests", f.path, door)
+		}
+	}
 }
 
 // messages are generated packages of etcd's server which know nothing of it: there are no others of these services.

@@ -10,13 +10,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
@@ -48,7 +48,7 @@ func inBubble(t *testing.T, regions map[string]int, body func(f *testFleet)) {
 
 // shaped is inBubble with nodes whose configuration is changed by shape.
 func shaped(t *testing.T, regions map[string]int, shape func(*replication.Config), body func(f *testFleet)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		f := &testFleet{
 			t: t, network: memory.NewNetwork(clock.Real, 1), regions: map[string][]string{},
 			nodes: map[string]*testNode{}, adapt: shape,

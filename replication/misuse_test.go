@@ -7,13 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -130,7 +130,7 @@ func expectAll(t *testing.T, when string, list map[string]error, want error) {
 }
 
 func TestMisuseIsAnErrorAndNeverAPanic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(clock.Real, 1)
 		r, err := replication.NewMultiRegionReplicator(alone(), &ledger{})
 		if err != nil {
@@ -278,7 +278,7 @@ func TestHealthDoesNotWaitForAStartThatWaits(t *testing.T) {
 
 // Two nodes on one directory would write one log twice.
 func TestADirectoryHasOneNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(clock.Real, 1)
 		disk := pebblefs.New(vfs.NewMem())
 		start := func(addr string) (*replication.RaftReplicator, error) {

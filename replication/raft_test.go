@@ -2,20 +2,20 @@ package replication_test
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
 // One region alone: three nodes elect, write through any of them, read, change who they are, and survive their leader.
 func TestARegionAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(clock.Real, 1)
 		names := []string{"us-1", "us-2", "us-3"}
 		nodes := map[string]*replication.RaftReplicator{}

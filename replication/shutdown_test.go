@@ -6,11 +6,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
@@ -106,7 +106,7 @@ func TestAShutdownReturnsWhenNothingUsesTheDiskAnyMore(t *testing.T) {
 // TestEveryMethodBesideStartAndShutdown: whatever is called when, nothing races, and nothing is left running.
 func TestEveryMethodBesideStartAndShutdown(t *testing.T) {
 	for i := range 5 {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			r, err := replication.NewMultiRegionReplicator(alone(), &ledger{})
 			if err != nil {
 				t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
@@ -23,7 +23,7 @@ func TestAStartThatFailsAnywhereCanBeRepeated(t *testing.T) {
 	broken := errors.New("disk on fire")
 	for _, before := range []bool{false, true} {
 		for step, reached := 0, true; reached; step++ {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
 				disk := vfs.NewCrashableMem()
 				if before {
 					c := alone()
@@ -84,7 +84,7 @@ func TestAStartThatFailsAnywhereCanBeRepeated(t *testing.T) {
 // endsByItself is for a disk that failed what a started node does beside its start: the node goes on, or stops loudly.
 func endsByItself(t *testing.T, r *replication.RaftReplicator, cause error) {
 	t.Helper()
-	synctest.Wait()
+	virtual.Wait()
 	switch err := r.Err(); {
 	case err == nil:
 		writeOne(t, r)

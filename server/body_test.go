@@ -7,15 +7,16 @@ import (
 	"net"
 	"net/http"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // upload serves one request whose body a client sends by hand, in virtual time, and returns what the handler read.
 func upload(t *testing.T, path string, send func(c net.Conn)) (read int64, took time.Duration, err error) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		l := bufconn.Listen(64 << 10)
 		done := make(chan struct{})
 		began := time.Now()
@@ -78,7 +79,7 @@ func TestABodyHasToCome(t *testing.T) {
 
 // download serves one answer, in virtual time, to a client that takes it as take does, and returns what was written.
 func download(t *testing.T, write func(w http.ResponseWriter) error, take func(c net.Conn)) (err error) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		l := bufconn.Listen(1 << 10)
 		done := make(chan struct{})
 		web := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

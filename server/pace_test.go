@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // A client is heard as fast as it asks for something, whatever that is cut into, and no faster than the rate as soon as
@@ -64,7 +65,7 @@ func (e *endless) Read(p []byte) (n int, err error) {
 
 // However much is read at a time, and however long a client goes on, no more trifles are heard than the rate.
 func TestTriflesAreHeardSlowlyForLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newLeavable(&endless{unread: []byte(preface)})
 		read, began := 0, time.Now()
 		for buffer := make([]byte, 32<<10); time.Since(began) < time.Minute; {

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"testing"
 	"testing/cryptotest"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // Result is what a run was, for tests of the simulation itself.
@@ -51,7 +51,7 @@ func Run(t *testing.T, o Options) *Result {
 	p := newPlan(o)
 	r := &Result{Plan: p.String()}
 	e := &evidence{plan: p}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		r.trace = newTrace()
 		r.trace.tell("plan: %v", p)
 		e.collect(t.Context(), r.trace)
@@ -182,7 +182,7 @@ func (f *fleet) heal() {
 		m.fullUntil = time.Time{}
 		m.repair()
 	}
-	synctest.Wait() // who failed at this very moment is known to have
+	virtual.Wait() // who failed at this very moment is known to have
 	for _, o := range f.observers {
 		o.start()
 	}
@@ -276,7 +276,7 @@ func (e *evidence) together(ctx context.Context, least replication.Position) str
 	f := e.fleet
 	deadline := time.Now().Add(convergence)
 	for {
-		synctest.Wait()
+		virtual.Wait()
 		why := f.apart(least)
 		if why == "" || time.Now().After(deadline) {
 			return why

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 	"testing/cryptotest"
-	"testing/synctest"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 var (
@@ -57,7 +58,7 @@ func happen(t *testing.T, r *row, seed uint64) *measured {
 	cryptotest.SetGlobalRandom(t, seed)
 	var m *measured
 	var j *trace
-	synctest.Test(t, func(t *testing.T) { m, j = play(t.Context(), r, seed) })
+	virtual.Test(t, func(t *testing.T) { m, j = play(t.Context(), r, seed) })
 	failures := r.against(m)
 	for _, f := range j.failures {
 		if r.breaks == "" || !strings.HasPrefix(f, "invariant "+r.breaks) {

@@ -14,13 +14,13 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/mimir-kv/mimir/etcdapi/token"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // users are what a node knows of users: their keys, and a revision.
@@ -37,7 +37,7 @@ func (u users) UserKey(name string) ([]byte, bool) {
 }
 
 func TestSimpleTokens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		tokens := token.NewSimple(time.Minute, clock.Real)
 		u := users{7, map[string]string{"ann": "secret"}}
 		made, err := tokens.Assign(u, "ann", 7)
@@ -230,7 +230,7 @@ func TestForgedJWTs(t *testing.T) {
 
 // Keys that have changed count without a restart; what cannot be read does not.
 func TestKeysOfJWTsAreReadAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		f := files{}
 		f["pub"], f["key"] = edPair(t)
 		tokens, err := open(t, "jwt,sign-method=EdDSA,pub-key=pub,priv-key=key,ttl=1h", f)

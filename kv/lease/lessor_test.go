@@ -7,11 +7,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 )
 
@@ -69,7 +69,7 @@ func (p *proposer) setFail(fail bool) {
 
 func withLessor(t *testing.T, f func(t *testing.T, n *Table, p *proposer, l *Lessor)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := NewTable(Set{})
 		p := &proposer{table: n}
 		l := NewLessor(n, clock.Real, p.expire)
@@ -83,7 +83,7 @@ func withLessor(t *testing.T, f func(t *testing.T, n *Table, p *proposer, l *Les
 // sound waits until nothing runs, and checks the lessor.
 func sound(t *testing.T, l *Lessor) {
 	t.Helper()
-	synctest.Wait()
+	virtual.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.valid(); err != nil {
@@ -234,7 +234,7 @@ func (c *standing) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.st
 // The time for which the process stood still counts for no lease: it may have been renewed, and who renews it now is in
 // time.
 func TestAProcessThatStoodStillExpiresNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n, c := NewTable(Set{}), &standing{Clock: clock.Real}
 		p := &proposer{table: n}
 		l := NewLessor(n, c, p.expire)
@@ -262,7 +262,7 @@ func TestAProcessThatStoodStillExpiresNothing(t *testing.T) {
 
 // Each decision carries the tenure that it was made in.
 func TestDecisionsCarryTheirTenure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := NewTable(Set{})
 		var decided []contract.Tenure
 		l := NewLessor(n, clock.Real, func(ctx context.Context, in contract.Tenure, _ int64) error {

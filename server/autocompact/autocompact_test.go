@@ -9,10 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 func TestParse(t *testing.T) {
@@ -93,7 +93,7 @@ func (f *fleet) config(p Policy) Config {
 
 // kept runs a keeper in virtual time beside f.
 func kept(t *testing.T, p Policy, f func(t *testing.T, f *fleet)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		one := &fleet{began: time.Now()}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -115,7 +115,7 @@ func TestPeriodic(t *testing.T) {
 	} {
 		kept(t, Policy{Period: test.period}, func(t *testing.T, f *fleet) {
 			time.Sleep(test.run)
-			synctest.Wait()
+			virtual.Wait()
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			if !slices.Equal(f.at, test.want) {
@@ -133,7 +133,7 @@ func TestPeriodic(t *testing.T) {
 func TestRevisions(t *testing.T) {
 	kept(t, Policy{Revisions: 400}, func(t *testing.T, f *fleet) {
 		time.Sleep(16 * time.Minute)
-		synctest.Wait()
+		virtual.Wait()
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if want := []int64{202, 502}; !slices.Equal(f.compacted, want) { // of 302 revisions all are kept
@@ -148,7 +148,7 @@ func TestGoesOnWhereTheOtherWas(t *testing.T) {
 	kept(t, Policy{Period: 10 * time.Minute}, func(t *testing.T, f *fleet) {
 		f.with(func() { f.elsewhere = true })
 		time.Sleep(time.Hour + time.Second)
-		synctest.Wait()
+		virtual.Wait()
 		f.with(func() {
 			if len(f.compacted) > 0 || f.log.Len() > 0 {
 				t.Errorf("compacted %v elsewhere: %s", f.compacted, &f.log)
@@ -156,7 +156,7 @@ func TestGoesOnWhereTheOtherWas(t *testing.T) {
 			f.elsewhere, f.fail = false, errors.New("no majority")
 		})
 		time.Sleep(time.Minute)
-		synctest.Wait()
+		virtual.Wait()
 		f.with(func() {
 			if !strings.Contains(f.log.String(), "no majority") {
 				t.Errorf("log %q", &f.log)
@@ -164,7 +164,7 @@ func TestGoesOnWhereTheOtherWas(t *testing.T) {
 			f.fail = nil
 		})
 		time.Sleep(time.Minute)
-		synctest.Wait()
+		virtual.Wait()
 		f.with(func() {
 			if want := []int64{52*60 + 2}; !slices.Equal(f.compacted, want) {
 				t.Errorf("compacted %v, want %v", f.compacted, want)

@@ -11,10 +11,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // house is a door with whoever came in.
@@ -54,7 +55,7 @@ func (h *house) visit(t *testing.T) (outside, inside net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	synctest.Wait()
+	virtual.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.inside) == before {
@@ -70,7 +71,7 @@ func ended(c net.Conn) bool {
 }
 
 func TestNoMoreThanMost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		h := open(t, Options{Most: 3, Strangers: 3})
 		var guests []net.Conn
 		for range 3 {
@@ -95,7 +96,7 @@ func TestNoMoreThanMost(t *testing.T) {
 
 // Strangers keep nobody out, however many there are: not of a place among the strangers, and of no other.
 func TestStrangersMakeRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		h := open(t, Options{Most: 10, Strangers: 2})
 		first, _ := h.visit(t)
 		h.visit(t)
@@ -117,7 +118,7 @@ func TestStrangersMakeRoom(t *testing.T) {
 }
 
 func TestAStrangerHasToLeave(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		h := open(t, Options{Most: 10, Strangers: 5, Patience: 10 * time.Second})
 		stranger, _ := h.visit(t)
 		friend, in := h.visit(t)
@@ -127,7 +128,7 @@ func TestAStrangerHasToLeave(t *testing.T) {
 		}
 		Vouch(in)
 		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		virtual.Wait()
 		if !ended(stranger) || ended(friend) {
 			t.Fatal("a stranger stays, or a friend had to go")
 		}
@@ -154,7 +155,7 @@ func (l troubled) Accept() (net.Conn, error) {
 
 // ENOBUFS counts as lasting for package net, and would end a server.
 func TestAcceptGoesOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		street := bufconn.Listen(1 << 10)
 		l := troubled{street, make(chan error, 8)}
 		for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
@@ -200,7 +201,7 @@ func TestSharesLeaveAReserve(t *testing.T) {
 // Who is asked to leave gets a farewell and some time, where there is one to say; and who wants to know of the end of a
 // connection is told once, whatever ended it.
 func TestDismiss(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		h := open(t, Options{Most: 10, Strangers: 5})
 		type guest interface {
 			OnClose(func())
@@ -228,7 +229,7 @@ func TestDismiss(t *testing.T) {
 			t.Errorf("the farewell was said %d times, or the connection ended too early", said.Load())
 		}
 		time.Sleep(2 * time.Second)
-		if synctest.Wait(); !ended(polite) {
+		if virtual.Wait(); !ended(polite) {
 			t.Error("it is still there")
 		}
 		if f := h.Figures(); f.Open != 0 {
@@ -239,7 +240,7 @@ func TestDismiss(t *testing.T) {
 
 // Handshakes that fail are counted, and of many the log has one.
 func TestFailedHandshakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		h := open(t, Options{Most: 10, Strangers: 5})
 		var log bytes.Buffer
 		h.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -260,7 +261,7 @@ func TestFailedHandshakes(t *testing.T) {
 
 // A stranger has a bounded number of words; who is known has as many as he likes (D2).
 func TestAStrangerWhoTalksTooMuchHasToLeave(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		h := open(t, Options{Most: 10, Strangers: 5})
 		for _, known := range []bool{false, true} {
 			out, in := h.visit(t)

@@ -12,10 +12,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // node is what a watch sees and does.
@@ -76,7 +76,7 @@ func watched(t *testing.T, f func(n *node)) { watchedAs(t, func(*node) {}, f) }
 // watchedAs is watched with a node that prepare has changed before.
 func watchedAs(t *testing.T, prepare, f func(n *node)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		prepare(n)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -88,7 +88,7 @@ func watchedAs(t *testing.T, prepare, f func(n *node)) {
 	})
 }
 
-func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+func pass(d time.Duration) { time.Sleep(d); virtual.Wait() }
 
 func TestTheAlarmIsRaised(t *testing.T) {
 	for name, trouble := range map[string]func(*node){

@@ -6,10 +6,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -71,7 +71,7 @@ func exchange(t *testing.T, w transport.Transport, addr, service string) {
 // What passed before anybody knew who is where is counted to who was there; strangers are counted to nobody (T4); a
 // node that is gone takes its series with it.
 func TestTheWireIsCountedByNodes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		var peers []Peer
 		w := NewWire(named{n.Node("a"), transport.Caller{Region: "eu", Node: "c"}}, "us",
@@ -132,7 +132,7 @@ func TestTheWireIsCountedByNodes(t *testing.T) {
 		}
 		w.Close()
 		b.Close()
-		synctest.Wait()
+		virtual.Wait()
 		if len(w.taken) != 0 {
 			t.Errorf("%d streams are held that have ended", len(w.taken))
 		}

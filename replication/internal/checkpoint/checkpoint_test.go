@@ -11,12 +11,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/transport"
@@ -180,7 +180,7 @@ func transfer(
 	}}
 	o.manifest, o.err = checkpoint.Receive(ctx, l, pebblefs.New(to), "target", nil)
 	o.messages = limit - l.left
-	synctest.Wait()
+	virtual.Wait()
 	b.Close()
 	if len(sent) > 0 { // else the stream broke before the handler began
 		o.sendErr = <-sent
@@ -189,7 +189,7 @@ func transfer(
 }
 
 func TestTransfer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		from, m := source(t)
 		to := vfs.NewCrashableMem()
 		o := transfer(t, from, m, to, unlimited, nil)
@@ -218,7 +218,7 @@ func TestTransfer(t *testing.T) {
 // Broken after every message in turn, with a crash of the receiver that keeps a random part of what was not synced,
 // each further attempt must go on and finish.
 func TestInterruptedAtEveryMessageAndResumed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		from, m := source(t)
 		whole := transfer(t, from, m, vfs.NewMem(), unlimited, nil)
 		if whole.err != nil || whole.messages < 8 {
@@ -245,7 +245,7 @@ func TestInterruptedAtEveryMessageAndResumed(t *testing.T) {
 }
 
 func TestResumeFetchesOnlyTheRest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		from, m := source(t)
 		to := vfs.NewMem()
 		first := transfer(t, from, m, to, 6, nil)
@@ -261,7 +261,7 @@ func TestResumeFetchesOnlyTheRest(t *testing.T) {
 }
 
 func TestAnotherCheckpointReplacesTheUnfinishedOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		from, m := source(t)
 		to := vfs.NewMem()
 		other := *m
@@ -295,7 +295,7 @@ func TestWhatAnotherCheckpointHasAsWellIsNotFetchedAgain(t *testing.T) {
 	}
 	const size = 32 << 10
 	for _, limit := range []int{5, unlimited} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			files := map[string][]byte{"CURRENT": []byte("MANIFEST-000003\n"), "000009.sst": noise(5, size)}
 			for i := range 4 {
 				files[fmt.Sprintf("log/%03d.seg", i)] = noise(uint64(6+i), size)
@@ -329,7 +329,7 @@ func TestWhatAnotherCheckpointHasAsWellIsNotFetchedAgain(t *testing.T) {
 
 // A file that a crash, or a disk, damaged after it was received is fetched again, whether the rest was complete or not.
 func TestDamagedPartIsFetchedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		from, m := source(t)
 		damage := map[string]func(p []byte) []byte{
 			"flipped":  func(p []byte) []byte { p[100] ^= 1; return p },
@@ -351,7 +351,7 @@ func TestDamagedPartIsFetchedAgain(t *testing.T) {
 }
 
 func TestCorruptionIsRefusedAndRemoved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		from, m := source(t)
 		p := bytes.Clone(contents["000012.sst"])
 		p[len(p)-1] ^= 1
@@ -371,7 +371,7 @@ func TestCorruptionIsRefusedAndRemoved(t *testing.T) {
 }
 
 func TestDamageOnTheWayIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		from, m := source(t)
 		for message := range 4 {
 			i := 0
@@ -389,7 +389,7 @@ func TestDamageOnTheWayIsRefused(t *testing.T) {
 }
 
 func TestShortSourceFile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		from, m := source(t)
 		write(t, from, "source/000013.sst", []byte("short"))
 		o := transfer(t, from, m, vfs.NewMem(), unlimited, nil)
@@ -400,7 +400,7 @@ func TestShortSourceFile(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		from, m := source(t)
 		mem := vfs.NewMem()
 		full := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -432,7 +432,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestProgressEndsAtTheTotal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		from, m := source(t)
 		n := memory.NewNetwork(clock.Real, 1)
 		a, b := n.Node("a"), n.Node("b")

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
@@ -244,7 +244,7 @@ func TestKeepingFromManySides(t *testing.T) {
 
 // TestRestoreWaitsForWhatIsBeingWritten (C3).
 func TestRestoreWaitsForWhatIsBeingWritten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		disk, e := vfs.NewCrashableMem(), enginetest.Volatile()
 		m := NewMaker(pebblefs.New(disk), e)
 		meta := put(t, e, "a")
@@ -265,14 +265,14 @@ func TestRestoreWaitsForWhatIsBeingWritten(t *testing.T) {
 		}
 		go func() { written <- begun[0].Write() }()
 		restored := make(chan error, 1)
-		synctest.Wait()
+		virtual.Wait()
 		go func() { restored <- m.Restore("/copy", meta) }()
-		synctest.Wait()
+		virtual.Wait()
 		close(release)
 		if err := <-written; !errors.Is(err, ErrReplaced) {
 			t.Errorf("written: %v", err)
 		}
-		synctest.Wait()
+		virtual.Wait()
 		if len(restored) != 0 {
 			t.Error("restored while a view was open")
 		}

@@ -6,12 +6,12 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -81,7 +81,7 @@ func (h *house) Entries(lo, _, _ uint64) ([]*raftpb.Entry, error) { return h.ent
 
 // housed gives body a Keeper that runs on the leader of eu, which is kept an hour late, and has begun to be.
 func housed(t *testing.T, body func(h *house, k *Keeper)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		h := &house{t: t, machine: timeline.NewMachine(&timeline.State{Region: "eu"})}
 		h.applied = region.NewApplied(&region.View{State: timeline.State{Region: "eu"}}, h)
 		r := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
@@ -105,7 +105,7 @@ func housed(t *testing.T, body func(h *house, k *Keeper)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); k.Run(ctx) }()
-		defer func() { cancel(); <-ended; synctest.Wait() }()
+		defer func() { cancel(); <-ended; virtual.Wait() }()
 		h.passes(2 * time.Second)
 		if h.applied.State().Delay == nil {
 			t.Fatal("it is not delayed")
@@ -116,7 +116,7 @@ func housed(t *testing.T, body func(h *house, k *Keeper)) {
 
 func (h *house) passes(d time.Duration) {
 	time.Sleep(d)
-	synctest.Wait()
+	virtual.Wait()
 }
 
 // Everything is shown by steps, for as long as somebody waits for it.

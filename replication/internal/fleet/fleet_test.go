@@ -7,10 +7,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -43,7 +43,7 @@ func reign(epoch timeline.Epoch, primary string) timeline.Reign {
 }
 
 func watch(t *testing.T, a *answers, body func(w *Watcher)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		w := NewWatcher(Config{
 			Regions: map[string][]string{"eu": {"eu-1", "eu-2"}, "ap": {"ap-1"}}, Ask: a.ask, Clock: clock.Real,
 			Interval: time.Second, Timeout: time.Second,
@@ -67,7 +67,7 @@ func TestViewIsWhatNodesSaid(t *testing.T) {
 		t.Error("settled before anybody was asked")
 	}
 	watch(t, a, func(w *Watcher) {
-		synctest.Wait()
+		virtual.Wait()
 		v, changed := w.View()
 		if !v.Settled() {
 			t.Error("a region that does not answer keeps the picture from settling")
@@ -86,7 +86,7 @@ func TestViewIsWhatNodesSaid(t *testing.T) {
 		}
 		a.set("ap-1", Report{Region: "ap", Node: "ap-1", Claim: reign(3, "ap")})
 		<-changed
-		synctest.Wait()
+		virtual.Wait()
 		if v, _ := w.View(); v.Claim(timeline.Reign{}) != reign(3, "ap") || v.Regions["ap"].Err != nil {
 			t.Errorf("after the next round: %+v", v.Regions["ap"])
 		}
@@ -98,7 +98,7 @@ func TestARegionSpeaksThroughItsLeaderIfItHasOne(t *testing.T) {
 	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
 	a.set("eu-1", Report{Region: "eu", Node: "eu-1", Cursor: timeline.Cursor{Position: 1}})
 	watch(t, a, func(w *Watcher) {
-		synctest.Wait()
+		virtual.Wait()
 		v, changed := w.View()
 		if v.Settled() {
 			t.Error("settled by a node that does not lead")
@@ -106,7 +106,7 @@ func TestARegionSpeaksThroughItsLeaderIfItHasOne(t *testing.T) {
 		a.set("eu-2", Report{Region: "eu", Node: "eu-2", Leader: true, Cursor: timeline.Cursor{Position: 9}})
 		w.Refresh()
 		<-changed
-		synctest.Wait()
+		virtual.Wait()
 		if v, _ = w.View(); !v.Settled() || v.Regions["eu"].Record.Cursor.Position != 9 {
 			t.Errorf("after its leader spoke: %+v", v.Regions["eu"])
 		}
@@ -114,7 +114,7 @@ func TestARegionSpeaksThroughItsLeaderIfItHasOne(t *testing.T) {
 			a.set(addr, Report{Region: "eu", Node: addr, Cursor: timeline.Cursor{Position: 2}})
 		}
 		time.Sleep(3 * time.Second)
-		synctest.Wait()
+		virtual.Wait()
 		if v, _ = w.View(); !v.Settled() || v.Regions["eu"].Record.Cursor.Position != 9 {
 			t.Errorf("without a leader for long: %+v", v.Regions["eu"])
 		}
@@ -129,7 +129,7 @@ func TestMembersThatJoinedLaterAreAskedToo(t *testing.T) {
 	a.set("eu-1", Report{Region: "eu", Node: "eu-1", ID: 1, Members: members})
 	a.set("eu-3", Report{Region: "eu", Node: "eu-3", ID: 3, Leader: true, Members: members})
 	watch(t, a, func(w *Watcher) {
-		synctest.Wait()
+		virtual.Wait()
 		v, _ := w.View()
 		if l := v.Regions["eu"].Leader(); l == nil || l.Asked != "eu-3" {
 			t.Errorf("leader %+v", l)
@@ -147,12 +147,12 @@ func TestTheLowestLevelIsRemembered(t *testing.T) {
 		_, changed := w.View()
 		w.Refresh()
 		<-changed
-		synctest.Wait()
+		virtual.Wait()
 		v, _ := w.View()
 		return v.Regions["eu"].Level
 	}
 	watch(t, a, func(w *Watcher) {
-		synctest.Wait()
+		virtual.Wait()
 		if got := level(w); got != timeline.LevelNow {
 			t.Errorf("of nobody: %d", got)
 		}
@@ -178,7 +178,7 @@ func TestANodeOfAnotherRegionIsNotBelieved(t *testing.T) {
 	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
 	a.set("eu-1", Report{Region: "elsewhere", Leader: true, Claim: reign(9, "elsewhere")})
 	watch(t, a, func(w *Watcher) {
-		synctest.Wait()
+		virtual.Wait()
 		if v, _ := w.View(); v.Claim(timeline.Reign{}).Epoch != 0 || v.Regions["eu"].Leader() != nil {
 			t.Errorf("%+v", v.Regions["eu"])
 		}

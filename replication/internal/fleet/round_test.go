@@ -3,10 +3,10 @@ package fleet
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -31,7 +31,7 @@ func TestASilentNodeHoldsUpNoNews(t *testing.T) {
 		}
 		return a.ask(ctx, addr)
 	}
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		w := NewWatcher(Config{
 			Regions: map[string][]string{"eu": {"eu-1", "eu-2"}}, Ask: ask, Clock: clock.Real,
 			Interval: time.Second, Timeout: 10 * time.Second,
@@ -42,7 +42,7 @@ func TestASilentNodeHoldsUpNoNews(t *testing.T) {
 		defer func() { cancel(); <-ended }()
 		began := time.Now()
 		for { // until the round is under way in which eu-1 is silent
-			synctest.Wait()
+			virtual.Wait()
 			if v, _ := w.View(); v.Regions["eu"].Tries > 0 {
 				break
 			}
@@ -54,7 +54,7 @@ func TestASilentNodeHoldsUpNoNews(t *testing.T) {
 			t.Helper()
 			for since := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 				w.Refresh()
-				synctest.Wait()
+				virtual.Wait()
 				v, _ := w.View()
 				if known(v.Regions["eu"], v) {
 					return

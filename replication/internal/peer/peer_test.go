@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -22,7 +22,7 @@ const (
 // asked runs f with a client that asks a node which answers fail with one of failures, in a bubble.
 func asked(t *testing.T, failures []error, f func(t *testing.T, c *Client)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		a, b := n.Node("a"), n.Node("b")
 		r := NewRegistry(func() error { return nil })
@@ -161,7 +161,7 @@ func TestNobodyThereIsElsewhere(t *testing.T) {
 
 // An order whose answer is lost may have been carried out; one that reached nobody was not.
 func TestWhatBecameOfAnOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		const silent = Question[int, int]("silent")
 		n := memory.NewNetwork(clock.Real, 1)
 		a, b := n.Node("a"), n.Node("b")

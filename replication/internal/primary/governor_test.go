@@ -9,10 +9,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
@@ -106,7 +106,7 @@ func (nobody) LeaderAddr() string             { return "us-1" }
 // run gives body a governor of us, which is primary of epoch 1, beside eu, whose leader answers with begin and refuse.
 func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign, error), body func(g *Governor,
 	u *us)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		u := &us{machine: timeline.NewMachine(&timeline.State{Region: "us"}), fails: map[timeline.Op]error{}}
 		logger := slog.New(u)
 		network := memory.NewNetwork(clock.Real, 1)
@@ -344,7 +344,7 @@ func TestAnAbortIsLoggedWhenItIsDone(t *testing.T) {
 // TestAFailoverAsksEveryRegion: one that answers at once does not hide one that has not answered yet, and of one that
 // does not answer it says so.
 func TestAFailoverAsksEveryRegion(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		var slow, dead atomic.Bool
 		var position atomic.Uint64
 		position.Store(10)

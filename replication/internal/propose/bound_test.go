@@ -3,9 +3,9 @@ package propose
 import (
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
@@ -40,7 +40,7 @@ func TestWhatIsBoundToATenureIsNeverCarriedOn(t *testing.T) {
 			_, err := a.put(t.Context(), "lost", bound)
 			done <- err
 		}()
-		synctest.Wait()
+		virtual.Wait()
 		a.mu.Lock()
 		a.held, a.holding = nil, false
 		a.mu.Unlock()

@@ -3,8 +3,8 @@ package propose
 import (
 	"errors"
 	"testing"
-	"testing/synctest"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -36,7 +36,7 @@ func TestAnAnswerThatComesAfterItsWriteWasLostIsNone(t *testing.T) {
 					_, err := b.put(t.Context(), "x", o)
 					done <- err
 				}()
-				synctest.Wait()
+				virtual.Wait()
 				b.mu.Lock()
 				b.later = test.later
 				b.mu.Unlock()

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
@@ -29,7 +29,7 @@ func TestWhatNobodyWaitsForIsNotSentAnew(t *testing.T) {
 			_, err := a.put(t.Context(), "stays", Options{})
 			done <- err
 		}()
-		synctest.Wait()
+		virtual.Wait()
 		if a.frames() != 2 {
 			t.Fatalf("%d frames in flight", a.frames())
 		}
@@ -60,7 +60,7 @@ func busy(t *testing.T, a *member) (free func()) {
 			_, err := a.put(t.Context(), "before", Options{})
 			done <- err
 		}()
-		synctest.Wait()
+		virtual.Wait()
 	}
 	if a.frames() != maxFlights {
 		t.Fatalf("%d frames in flight", a.frames())
@@ -126,7 +126,7 @@ func TestALeaderThatAnswersNoMoreIsNotWaitedFor(t *testing.T) {
 			_, err := b.put(t.Context(), "stranded", Options{})
 			done <- err
 		}()
-		synctest.Wait()
+		virtual.Wait()
 		lead := func(to standing.Route) {
 			b.mu.Lock()
 			b.route = to

@@ -4,10 +4,10 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -48,7 +48,7 @@ func (s *leavingStream) Leaving() <-chan struct{} { return s.leaving }
 // A connection that is made anew costs no write its answer: what was sent is waited for, what was not and what comes
 // goes over the next one, and then the former is not used any more.
 func TestAConnectionThatIsLeftCostsNoAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		way := &renewing{Transport: n.Node("b"), leaving: make(chan struct{})}
 		a, b := newMember(t, n.Node("a")), newMember(t, way)
@@ -64,13 +64,13 @@ func TestAConnectionThatIsLeftCostsNoAnswer(t *testing.T) {
 		for range writes {
 			go put()
 		}
-		synctest.Wait()
+		virtual.Wait()
 		close(way.leaving)
 		for range writes {
 			go put()
 		}
 		time.Sleep(time.Minute)
-		synctest.Wait()
+		virtual.Wait()
 		if len(done) > 0 || len(way.opened) != 2 {
 			t.Fatalf("%d are answered, %d connections", len(done), len(way.opened))
 		}
@@ -83,7 +83,7 @@ func TestAConnectionThatIsLeftCostsNoAnswer(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		synctest.Wait()
+		virtual.Wait()
 		if way.opened[0].Context().Err() == nil || way.opened[1].Context().Err() != nil {
 			t.Error("the former connection is used on, or the next one is not")
 		}

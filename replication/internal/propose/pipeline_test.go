@@ -4,9 +4,9 @@ import (
 	"errors"
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -374,7 +374,7 @@ func TestThePipelineStaysValid(t *testing.T) {
 
 // TestALogThatGoesOnIsNotStalled, however long the frames wait that stand behind.
 func TestALogThatGoesOnIsNotStalled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.lead(5)
 		for range 2 {

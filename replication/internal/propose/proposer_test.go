@@ -9,10 +9,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/region"
@@ -46,7 +46,7 @@ type member struct {
 // fleetOf runs f in a bubble with the node "a", which takes writes, and "b", which forwards them to it.
 func fleetOf(t *testing.T, wrap func(transport.Transport) transport.Transport, f func(t *testing.T, a, b *member)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		a, b := newMember(t, wrap(n.Node("a"))), newMember(t, n.Node("b"))
 		a.route, b.route, a.may = standing.Route{Local: true}, standing.Route{Addr: "a"}, true
@@ -335,15 +335,15 @@ func TestAStoppingNodeAnswersEverybody(t *testing.T) {
 		}
 		go put(a)
 		go put(b)
-		synctest.Wait()
+		virtual.Wait()
 		a.StepDown()
 		go put(a) // parked
-		synctest.Wait()
+		virtual.Wait()
 		go func() {
 			_, err := a.Control(t.Context(), &timeline.Control{Op: timeline.OpSlots})
 			done <- err
 		}()
-		synctest.Wait()
+		virtual.Wait()
 		if err := <-done; !errors.Is(err, contract.ErrNotLeader) {
 			t.Errorf("a control at a follower: %v", err)
 		}

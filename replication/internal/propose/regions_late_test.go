@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -43,10 +43,10 @@ func TestAFurtherRegionThatIsHeardAfterTheLease(t *testing.T) {
 				_, err := a.put(ctx, "x", Options{Regions: 2})
 				got <- err
 			}()
-			synctest.Wait()
+			virtual.Wait()
 			l.over = true
 			l.heard()
-			synctest.Wait()
+			virtual.Wait()
 			if len(got) > 0 {
 				t.Fatalf("answered after the lease: %v", <-got)
 			}

@@ -8,11 +8,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // A leader gives raft no acknowledgement of entries that it never had, and tells its sender where its log ends.
@@ -49,7 +50,7 @@ func TestLoopMemberThatIsAhead(t *testing.T) {
 // Whoever acknowledges in the name of a member what its leader never had takes nothing from that member but the time of
 // one question, and what it acknowledges itself counts again.
 func TestNobodyIsMutedByAForgedAcknowledgement(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.close()
 		var reached atomic.Bool
@@ -149,7 +150,7 @@ func TestWordsOfALeaderThatIsBehindAreAskedBack(t *testing.T) {
 // A leader's own disk may be the last that has what it has committed: its log ends no earlier than that. It tells a
 // member that it said to be ahead so, however far it is by then.
 func TestAccountOfALeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c, fill := fullDisks(t)
 		defer c.close()
 		c.write("before")
@@ -196,7 +197,7 @@ func TestLoopLeaderWithAnotherEntry(t *testing.T) {
 // Two of three disks go back, and the third comes when the two have gone on: it is not part of their history, whether
 // they repeat its term or not.
 func TestRegionThatWentBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		c.write("all have it")

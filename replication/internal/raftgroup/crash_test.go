@@ -5,19 +5,19 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 )
 
 // Invariant 1: what was acknowledged survives a power cut of all members at once.
 func TestPowerCutOfAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		for round := range 10 {
@@ -43,7 +43,7 @@ func TestPowerCutOfAll(t *testing.T) {
 }
 
 func TestFollowerFarBehindGetsCheckpoint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		c.tune = func(config *Config) { config.CompactBytes = 16 << 10 }
 		c.startAll()
@@ -80,7 +80,7 @@ func TestFollowerFarBehindGetsCheckpoint(t *testing.T) {
 // A checkpoint is written beside the applier: writes go on, and the follower gets the state of when it was begun and
 // the log from there.
 func TestWritesGoOnWhileACheckpointIsWritten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		entered, release := make(chan struct{}, 8), make(chan struct{})
@@ -116,7 +116,7 @@ func (m *machine) lastIndex() uint64 {
 
 // A checkpoint transfer that breaks again and again comes to an end.
 func TestCheckpointOverBadLink(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		payload := strings.Repeat("x", 512<<10)

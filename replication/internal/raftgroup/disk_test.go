@@ -5,12 +5,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // hears hands the loop a message of another member, while the writer stands still.
@@ -175,7 +176,7 @@ func slowCluster(t *testing.T) (*cluster, *disks) {
 
 // The disk of the leader hangs: others lead soon, and go on. Nothing is lost when it comes back.
 func TestHungDiskOfTheLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c, d := slowCluster(t)
 		defer c.close()
 		c.write("before")
@@ -206,7 +207,7 @@ func TestHungDiskOfTheLeader(t *testing.T) {
 
 // A leader whose disk is far slower than the others hands over, and does not get it back.
 func TestSlowDiskOfTheLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c, d := slowCluster(t)
 		defer c.close()
 		c.write("before")
@@ -229,7 +230,7 @@ func TestSlowDiskOfTheLeader(t *testing.T) {
 
 // Where all disks are as slow nobody hands over, however the writes come.
 func TestAllDisksSlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c, d := slowCluster(t)
 		defer c.close()
 		c.write("before")

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/snapshots"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
@@ -21,7 +21,7 @@ import (
 
 // A machine that fails stops its node, says why, and leaves the others alone.
 func TestMachineFailureStopsTheNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		broken := errors.New("engine on fire")
@@ -45,7 +45,7 @@ func TestMachineFailureStopsTheNode(t *testing.T) {
 
 // A log that cannot be written stops the node before anything that was to be in it is acknowledged.
 func TestLogFailureStopsTheNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 1)
 		defer c.close()
 		var full atomic.Bool
@@ -78,7 +78,7 @@ func TestLogFailureStopsTheNode(t *testing.T) {
 
 // Members of another group, or of none, are turned away.
 func TestStrangersAreRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 1).startAll()
 		defer c.close()
 		stranger := c.net.Node("stranger")
@@ -107,7 +107,7 @@ func TestStrangersAreRefused(t *testing.T) {
 
 // OnLeader comes after everything that the log held before the term, and OnFollower after it when leadership goes.
 func TestLeadershipIsToldInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		var mu sync.Mutex
 		events := map[uint64][]string{}

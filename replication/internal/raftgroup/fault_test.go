@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 var (
@@ -28,7 +29,7 @@ func TestRandomFaults(t *testing.T) {
 }
 
 func faults(t *testing.T, seed uint64) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		c := newCluster(t, []int{1, 3, 3, 5}[random.IntN(4)])
 		c.random = random

@@ -5,17 +5,18 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // TestThreeMessagesStopNobody: whoever gets at the port, and speaks in the name of a member, stops no node, and none
 // that is started again.
 func TestThreeMessagesStopNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.close()
 		c.tune = func(config *Config) {

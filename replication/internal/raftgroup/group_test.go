@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 func TestGroupsOfAllSizes(t *testing.T) {
 	for _, voters := range []int{1, 3, 5, 7} {
 		t.Run(fmt.Sprint(voters), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
 				c := newCluster(t, voters).startAll()
 				defer c.close()
 				for i := range 20 {
@@ -26,7 +27,7 @@ func TestGroupsOfAllSizes(t *testing.T) {
 }
 
 func TestSingleMemberLeadsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 1)
 		defer c.close()
 		for range 3 {
@@ -43,7 +44,7 @@ func TestSingleMemberLeadsAtOnce(t *testing.T) {
 }
 
 func TestProposeTellsIndexes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		l := c.leader()
@@ -73,7 +74,7 @@ func TestProposeTellsIndexes(t *testing.T) {
 }
 
 func TestProposeRefusals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		c.tune = func(config *Config) { config.MaxUncommittedBytes = 1000 }
 		c.startAll()

@@ -2,14 +2,15 @@ package raftgroup
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // TestWhoHearsNobodyKnowsNoLeader, from one election timeout on, whatever raft still counts as the leader: up to two
 // timeouts at a voter, and for ever at a learner.
 func TestWhoHearsNobodyKnowsNoLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		c.leader()
@@ -45,7 +46,7 @@ func TestWhoHearsNobodyKnowsNoLeader(t *testing.T) {
 
 // TestALeaderIsHeardByItsMajority: one of two followers does not matter, and who is alone hears itself.
 func TestALeaderIsHeardByItsMajority(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		for _, voters := range []int{1, 3} {
 			c := newCluster(t, voters).startAll()
 			l := c.leader()

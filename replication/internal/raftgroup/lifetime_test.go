@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // box counts how often it is closed.
@@ -16,7 +17,7 @@ func (b *box) close() { b.closed.Add(1) }
 
 // life runs f with a lifetime, and returns what its owner was told of failures.
 func life(t *testing.T, f func(l *lifetime, b *box)) (told []error) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		b := &box{}
 		fatal := make(chan error, 10)
 		l := newLifetime(quiet, b, func(err error) { fatal <- err })
@@ -26,7 +27,7 @@ func life(t *testing.T, f func(l *lifetime, b *box)) (told []error) {
 		if l.Spawn(func() { t.Error("spawned after the end") }) {
 			t.Error("spawns after the end")
 		}
-		synctest.Wait()
+		virtual.Wait()
 		close(fatal)
 		for err := range fatal {
 			told = append(told, err)
@@ -48,7 +49,7 @@ func TestFirstFailureCounts(t *testing.T) {
 		if err := l.cause(); !errors.Is(err, ErrStopped) || !errors.Is(err, first) || errors.Is(err, second) {
 			t.Errorf("ended by %v", err)
 		}
-		synctest.Wait()
+		virtual.Wait()
 		if b.closed.Load() == 0 {
 			t.Error("still takes work")
 		}
@@ -76,7 +77,7 @@ func TestStopIsNoFailure(t *testing.T) {
 		})
 		cause := make(chan error, 1)
 		go func() { cause <- l.cause() }()
-		synctest.Wait()
+		virtual.Wait()
 		if len(cause) != 0 {
 			t.Error("has a cause before the end")
 		}
@@ -92,7 +93,7 @@ func TestStopIsNoFailure(t *testing.T) {
 
 // The owner may stop the group from the callback that tells him of its failure.
 func TestOwnerStopsFromOnFatal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
 		var l *lifetime
 		l = newLifetime(quiet, &box{}, func(error) {

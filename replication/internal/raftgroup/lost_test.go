@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // appendsTo counts the appends to a member since the last call.
@@ -110,7 +111,7 @@ func TestLoopMissesItsOwnEntries(t *testing.T) {
 
 // A disk that forgot what it had acknowledged: the member stops with one line, the others go on.
 func TestForgetfulDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		l := c.leader()

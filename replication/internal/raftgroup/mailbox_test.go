@@ -2,19 +2,20 @@ package raftgroup
 
 import (
 	"testing"
-	"testing/synctest"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // Peers are held up while too much waits, and let go when the loop takes it or the group ends.
 func TestReceiveHoldsUpPeers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		m := newMailbox()
 		receive := func() chan bool {
 			taken := make(chan bool, 1)
 			go func() { taken <- m.Receive([]*raftpb.Message{{}}, maxReceivedBytes+1) }()
-			synctest.Wait()
+			virtual.Wait()
 			if err := m.valid(); err != nil {
 				t.Error(err)
 			}

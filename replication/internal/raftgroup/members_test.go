@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
 )
 
@@ -34,7 +34,7 @@ func (c *cluster) left(id uint64) {
 }
 
 func TestMembersComeAndGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		c.write("before")
@@ -65,7 +65,7 @@ func TestMembersComeAndGo(t *testing.T) {
 }
 
 func TestJointChange(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		for _, id := range []uint64{4, 5} {
@@ -86,7 +86,7 @@ func TestJointChange(t *testing.T) {
 }
 
 func TestMembershipRefusals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		l := c.leader()
@@ -108,7 +108,7 @@ func TestMembershipRefusals(t *testing.T) {
 		c.net.SetDelay("", "", 20*time.Millisecond, 0)
 		first := make(chan error, 1)
 		go func() { first <- c.change("l8") }()
-		synctest.Wait()
+		virtual.Wait()
 		if err := c.change("l9"); !errors.Is(err, ErrBusy) {
 			t.Errorf("a second change: %v", err)
 		}
@@ -119,7 +119,7 @@ func TestMembershipRefusals(t *testing.T) {
 }
 
 func TestTransferLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		for range 5 {
@@ -156,7 +156,7 @@ func TestTransferLeader(t *testing.T) {
 
 // A checkpoint made before a node became a member is of no use to it, and must not be offered again and again.
 func TestJoinersOneAfterAnother(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 1).startAll()
 		defer c.close()
 		for id := uint64(2); id <= 5; id++ {

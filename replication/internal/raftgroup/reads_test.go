@@ -5,16 +5,17 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // Invariant 2: while leadership is moved, members crash and links are cut, no read returns a point before what was
 // acknowledged when it was asked for.
 func TestReadIndexIsLinearizable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		c.net.SetDelay("", "", time.Millisecond, 2*time.Millisecond)
@@ -104,7 +105,7 @@ func (m *machine) holds(index, term uint64) bool {
 // The only member forgets in a power cut what it knew to be committed, for commits are not synced. A read right after
 // the restart must wait until it knows again.
 func TestReadAfterRestartOfOnlyMember(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 1)
 		defer c.close()
 		m := c.start(1)
@@ -123,7 +124,7 @@ func TestReadAfterRestartOfOnlyMember(t *testing.T) {
 
 // Reads that come together share a round, and a round that is lost is asked again.
 func TestReadsShareRounds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3).startAll()
 		defer c.close()
 		c.net.SetDelay("", "", 10*time.Millisecond, 0)

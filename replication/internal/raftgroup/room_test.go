@@ -7,11 +7,12 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // fullDisks is a cluster of three, and who of them has no room for the log.
@@ -59,7 +60,7 @@ func (c *cluster) alive() {
 // A leader whose disk is full loses leadership and nothing else: the others commit without it, it acknowledges nothing
 // that it does not have, says why, and goes on as soon as there is room.
 func TestFullDiskOfTheLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c, fill := fullDisks(t)
 		defer c.close()
 		c.write("before")
@@ -94,7 +95,7 @@ func TestFullDiskOfTheLeader(t *testing.T) {
 // Where all disks are full nothing is acknowledged, reads are confirmed, and writes go on as soon as a majority has
 // room.
 func TestFullDisksOfAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c, fill := fullDisks(t)
 		defer c.close()
 		c.write("before")
@@ -127,7 +128,7 @@ func TestFullDisksOfAll(t *testing.T) {
 
 // A member that waits for room can be stopped, and starts once there is some.
 func TestAMemberThatWaitsForRoomStops(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c, fill := fullDisks(t)
 		defer c.close()
 		c.write("before")
@@ -147,7 +148,7 @@ func TestAMemberThatWaitsForRoomStops(t *testing.T) {
 // A member whose disk is full for long is sent appends all the time, and keeps no more of them than it had when its
 // disk was found stuck: it takes part again once there is room.
 func TestAFullDiskGathersNoAppends(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c, fill := fullDisks(t)
 		defer c.close()
 		c.write("before")

@@ -4,16 +4,16 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // A leader whose machine finds no room gives leadership to one that has some, says how long it lacks it, and may lead
 // again. Where nobody has room it does not go round and round.
 func TestALeaderThatStarvesHandsOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		rooms := map[uint64]*Room{}
 		c.tune = func(config *Config) {

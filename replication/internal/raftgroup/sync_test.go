@@ -4,16 +4,17 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // TestCommitIndexCostsNoSync writes one entry after the other, so that each is followed by a message that says no more
 // than that it is committed, and counts syncs of the logs: nearly one for each entry on each member.
 func TestCommitIndexCostsNoSync(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		var syncs atomic.Int64
 		c := newCluster(t, 3)
 		c.wrap = func(fs vfs.FS) vfs.FS {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 )
@@ -29,7 +29,7 @@ func TestNothingOlderIsShownAfterAStart(t *testing.T) {
 		{"what is known is not applied", []region.View{{Index: 6, Term: 2}}, never},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
 				applied := region.NewApplied(&c.applied[0], end{})
 				p := newPast(&Config{
 					Past: Past{Last: entries, Term: 2, Commit: 7}, Applied: applied, Clock: clock.Real,

@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -44,7 +44,7 @@ type member struct {
 // pair runs f in a bubble with a node of the primary region and one of a secondary.
 func pair(t *testing.T, f func(t *testing.T, us, eu *member)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		us, eu := newMember(t, n.Node("us"), "us"), newMember(t, n.Node("eu"), "eu")
 		us.route, us.open, us.settled = standing.Route{Local: true}, true, true
@@ -157,7 +157,7 @@ func (m *member) read() <-chan error {
 // pending checks that nothing came yet.
 func pending(t *testing.T, done <-chan error) {
 	t.Helper()
-	synctest.Wait()
+	virtual.Wait()
 	select {
 	case err := <-done:
 		t.Fatalf("too early: %v", err)
@@ -204,7 +204,7 @@ func TestReadsShareConfirmationsThatBeganAfterThem(t *testing.T) {
 		var reads []<-chan error
 		for i := range maxRounds {
 			reads = append(reads, us.read())
-			synctest.Wait()
+			virtual.Wait()
 			if us.confirms != i+1 {
 				t.Fatalf("%d confirmations for %d reads, one after the other", us.confirms, i+1)
 			}
@@ -212,7 +212,7 @@ func TestReadsShareConfirmationsThatBeganAfterThem(t *testing.T) {
 		for range 100 {
 			reads = append(reads, us.read())
 		}
-		synctest.Wait()
+		virtual.Wait()
 		if us.confirms != maxRounds {
 			t.Fatalf("%d confirmations at once", us.confirms)
 		}
@@ -315,7 +315,7 @@ func TestPositionsAreWaitedFor(t *testing.T) {
 			t.Error(err)
 		}
 		go func() { done <- us.WaitPosition(t.Context(), 99) }()
-		synctest.Wait()
+		virtual.Wait()
 		us.life.Close()
 		if err := <-done; !errors.Is(err, contract.ErrClosed) {
 			t.Errorf("the node stops: %v", err)
@@ -375,7 +375,7 @@ func TestAReadThatEndsSaysWhy(t *testing.T) {
 			t.Errorf("no time is left: %v", err)
 		}
 		done := us.read()
-		synctest.Wait()
+		virtual.Wait()
 		us.life.Close()
 		us.life.Wait()
 		if us.barrier.running != 0 { // nobody holds the lock any more
@@ -403,7 +403,7 @@ func TestADeposedLeaderGivesNoAnswer(t *testing.T) {
 		}
 		for _, m := range []*member{us, eu} {
 			go ask(m)
-			synctest.Wait() // it has answered, and is asked whether it leads
+			virtual.Wait() // it has answered, and is asked whether it leads
 			us.set(func() { us.term++ })
 			if us.slow != nil {
 				close(slow)

@@ -8,12 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 )
@@ -70,7 +70,7 @@ func TestADamagedMemoryIsNone(t *testing.T) {
 
 // TestAMemoryIsSavedRarely: a disk or a start that is new within a second or two, a log that grows every ten.
 func TestAMemoryIsSavedRarely(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		disk := vfs.NewCrashableMem()
 		m := Remember(pebblefs.New(disk), "/HEARD", quiet)
 		ctx, cancel := context.WithCancel(t.Context())

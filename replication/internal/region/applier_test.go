@@ -5,11 +5,11 @@ import (
 	"reflect"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
@@ -119,7 +119,7 @@ func TestApplyingGoesOnWhileTheStateIsWrittenOut(t *testing.T) {
 	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
 				e := enginetest.Volatile()
 				g := newGate(e)
 				p, a := newPlace(t, "us", memory(), e, e).load(), newAuthor(t, "us")
@@ -154,7 +154,7 @@ func TestApplyingGoesOnWhileTheStateIsWrittenOut(t *testing.T) {
 
 // TestViewsEndBeforeTheStateIsReplaced: what was being written is given up, waited for, and no error of the node.
 func TestViewsEndBeforeTheStateIsReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		fs := memory()
 		plain := enginetest.Volatile()
 		source, a := newPlace(t, "us", fs, plain, plain).load(), newAuthor(t, "us")
@@ -189,7 +189,7 @@ func TestViewsEndBeforeTheStateIsReplaced(t *testing.T) {
 			_, _, _, err := p.Install("/newer")
 			installed <- err
 		}()
-		synctest.Wait()
+		virtual.Wait()
 		if len(installed) != 0 || len(p.commands()) != 2 {
 			t.Fatal("the state was replaced while views were open")
 		}
@@ -200,7 +200,7 @@ func TestViewsEndBeforeTheStateIsReplaced(t *testing.T) {
 		if index := <-synced; index != 0 {
 			t.Errorf("durable up to %d, and nothing was kept", index)
 		}
-		synctest.Wait()
+		virtual.Wait()
 		if len(installed) != 0 {
 			t.Error("replaced under a view that nobody writes")
 		}

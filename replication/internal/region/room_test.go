@@ -7,11 +7,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -133,7 +133,7 @@ func TestAStartIsToldThatThereIsNoRoom(t *testing.T) {
 // to take hold of the state is told that there is no room; both before the wait and in it.
 func TestNobodyWaitsForWhoWaitsForRoom(t *testing.T) {
 	for _, kind := range kinds {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			s, disk, w := newScript(t), vfs.NewCrashableMem(), ways[0]
 			p := running(t, s, disk, pebblefs.New(disk), w, kind.open)
 			before := p.index
@@ -147,7 +147,7 @@ func TestNobodyWaitsForWhoWaitsForRoom(t *testing.T) {
 			}
 			p.mu.Lock()
 			go early()
-			synctest.Wait()
+			virtual.Wait()
 			ended := make(chan error, 1)
 			go func() { ended <- p.patient.through(func() error { return p.full }) }()
 			<-wait.waits

@@ -4,9 +4,9 @@ import (
 	"context"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -22,7 +22,7 @@ func TestASiblingThatHangsDoesNotBlockABootstrap(t *testing.T) {
 		{nil, []string{"us-3"}, true},
 		{[]string{"us-2"}, []string{"us-3"}, false},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		virtual.Test(t, func(t *testing.T) {
 			f := testFollower(&shelf{down: c.down, hung: c.hung})
 			defer f.config.Life.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -38,7 +38,7 @@ func TestASiblingThatHangsDoesNotBlockABootstrap(t *testing.T) {
 
 // Every node of the source hears of a copy as long as it is on its way, and then where it is.
 func TestTheSourceHearsOfACopy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		s := &shelf{regions: map[string]string{"eu-1": "eu"}, at: 42}
 		f := testFollower(s)
 		defer f.config.Life.Close()
@@ -63,7 +63,7 @@ func TestTheSourceHearsOfACopy(t *testing.T) {
 
 // What a leader before had fetched is used by the next one; once: if nothing leads on from it, another is fetched.
 func TestACopyThatTheRegionHasIsNotFetchedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		s := &shelf{regions: map[string]string{"eu-1": "eu"}, at: 42}
 		s.held = &succession.Copy{ID: "held", Origin: timeline.Origin{Cursor: timeline.Cursor{Epoch: 3, Position: 40}}}
 		f := testFollower(s)

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
-	"testing/synctest"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -52,7 +52,7 @@ func (b *branch) ends(p timeline.Position, reigns ...timeline.Reign) *branch {
 
 // between runs f with a follower that is in the history here, on a network with a node of the history there.
 func between(t *testing.T, name string, here, there *branch, f func(*testing.T, *Follower)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(clock.Real, 1)
 		at := func(addr, name string, b *branch) (*Follower, transport.Transport) {
 			node, l := network.Node(addr), life.New(clock.Real, slog.New(slog.DiscardHandler))

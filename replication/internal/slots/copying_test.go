@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -114,7 +114,7 @@ func TestLogIsNotKeptForeverBehindACopy(t *testing.T) {
 				if first := m.kept(); first < logEntries-60 || m.granted() != 0 {
 					t.Errorf("kept from %d on", first)
 				}
-				synctest.Wait()
+				virtual.Wait()
 				if !strings.Contains(said.String(), c.says) {
 					t.Errorf("said %s", said)
 				}

@@ -6,13 +6,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
@@ -170,7 +170,7 @@ func (m *member) kept() contract.Position {
 // alone runs f with a node that leads.
 func alone(t *testing.T, f func(t *testing.T, m *member)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		m := newMember(t, memory.NewNetwork(clock.Real, 1).Node("us-1"))
 		m.lead()
 		f(t, m)
@@ -180,7 +180,7 @@ func alone(t *testing.T, f func(t *testing.T, m *member)) {
 
 // What the stream's source on a follower hears reaches the leader, as soon as there is one.
 func TestAcknowledgementsReachTheLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		leader, other := newMember(t, n.Node("us-1")), newMember(t, n.Node("us-2"))
 		leader.lead()
@@ -216,7 +216,7 @@ func TestAcknowledgementsReachTheLeader(t *testing.T) {
 
 // TestTheNextLeaderIsToldToo what a region acknowledged to the one before, as long as the region follows.
 func TestTheNextLeaderIsToldToo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		first, next, other := newMember(t, n.Node("us-1")), newMember(t, n.Node("us-2")), newMember(t, n.Node("us-3"))
 		leads := func(m *member, addr string) {
@@ -324,7 +324,7 @@ func TestARegionThatIsAwaySinceTheTakeoverIsGivenUp(t *testing.T) {
 		if s, known := slotOf(m.applied.State(), "eu"); !known || !s.Lost || s.Position != 0 {
 			t.Fatalf("slot %+v", s)
 		}
-		synctest.Wait()
+		virtual.Wait()
 		text := said.String()
 		if n := strings.Count(text, "will bootstrap"); n != 1 || !strings.Contains(text, "secondary=eu") {
 			t.Errorf("said %d times: %s", n, text)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -37,7 +37,7 @@ func TestOnlyTheHighestClaimEntitles(t *testing.T) {
 		{"of another region", timeline.Reign{Epoch: 2, First: 9, Primary: "eu"}, false},
 	} {
 		t.Run(c.why, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
 				w := fleet.NewWatcher(fleet.Config{Regions: map[string][]string{"eu": {"eu-1"}}, Clock: clock.Real,
 					Interval: time.Second, Timeout: time.Second,
 					Ask: func(context.Context, string) (fleet.Report, error) {
@@ -46,7 +46,7 @@ func TestOnlyTheHighestClaimEntitles(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var running sync.WaitGroup
 				running.Go(func() { w.Run(ctx) })
-				synctest.Wait()
+				virtual.Wait()
 				st := timeline.State{Region: "us", Reigns: []timeline.Reign{own}, Cursor: timeline.Cursor{Epoch: 1}}
 				applied := region.NewApplied(&region.View{State: st}, elsewhere{})
 				s := New("us", applied, &region.Leadership{}, w, elsewhere{}, nil)

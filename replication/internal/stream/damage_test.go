@@ -9,12 +9,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -215,7 +215,7 @@ func TestADamagedLogLeadsToACopyOrAround(t *testing.T) {
 		if err := p.outcome(); !errors.As(err, &boot) || !strings.Contains(err.Error(), file) {
 			t.Fatalf("Run returned %v, want a bootstrap because of %s", err, file)
 		}
-		synctest.Wait()
+		virtual.Wait()
 		if !strings.Contains(said.String(), file) || !strings.Contains(said.String(), "Replace this node") {
 			t.Errorf("the source said %s", said.String())
 		}

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -152,7 +152,7 @@ func TestSessionsAreTold(t *testing.T) {
 		p.converge()
 		p.stop()
 		wait(t, "the session is over", func() bool { return len(p.source.Slots()) == 0 })
-		synctest.Wait()
+		virtual.Wait()
 		if !slices.Equal(told, []bool{true, false, true, false}) {
 			t.Errorf("told %v", told)
 		}

@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // bubble runs f in virtual time on a fresh pair.
 func bubble(t *testing.T, f func(t *testing.T, p *pair)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		defer p.close()
 		f(t, p)

@@ -6,12 +6,12 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
@@ -49,7 +49,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // inBubble runs body with a network in virtual time.
 func inBubble(t *testing.T, body func(t *testing.T, n *memory.Network)) {
-	synctest.Test(t, func(t *testing.T) { body(t, memory.NewNetwork(clock.Real, 1)) })
+	virtual.Test(t, func(t *testing.T) { body(t, memory.NewNetwork(clock.Real, 1)) })
 }
 
 // start starts a node at an address that begins with the name of its region.

@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
@@ -158,7 +158,7 @@ func TestLookingForAStateEndsWithTheNode(t *testing.T) {
 			_, err := a.staging.FetchOwn(1)
 			ended <- err
 		}()
-		synctest.Wait()
+		virtual.Wait()
 		a.life.Close()
 		if err := <-ended; err == nil {
 			t.Error("no error")
@@ -348,7 +348,7 @@ func TestLogIsKeptBehindACopyForAnotherRegion(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		virtual.Wait()
 		if len(us.told) < 3 || us.told[0] != 0 || us.told[1] != 2 || us.told[2] != 2 {
 			t.Errorf("told %v", us.told)
 		}

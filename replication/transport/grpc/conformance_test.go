@@ -9,12 +9,12 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/transport"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
@@ -82,7 +82,7 @@ func both(t *testing.T, f func(t *testing.T, a, b transport.Transport)) {
 	t.Helper()
 	run := func(name string, make func(t *testing.T, addr string) transport.Transport) {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
 				a, b := make(t, "a"), make(t, "b")
 				f(t, a, b)
 				if err := errors.Join(a.Close(), b.Close(), a.Close()); err != nil {
@@ -213,7 +213,7 @@ func TestCancelEndsBothSides(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		s := open(t, ctx, a, "b", service)
-		synctest.Wait()
+		virtual.Wait()
 		cancel()
 		if _, err := s.Recv(); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
@@ -239,7 +239,7 @@ func TestCloseEndsStreamsOnBothSides(t *testing.T) {
 			return err
 		})
 		s := open(t, t.Context(), a, "b", service)
-		synctest.Wait()
+		virtual.Wait()
 		b.Close()
 		if err := <-ended; !errors.Is(err, transport.ErrClosed) {
 			t.Fatalf("handler: %v", err)
@@ -265,7 +265,7 @@ func TestClosingTheOpenersTransport(t *testing.T) {
 			return err
 		})
 		s := open(t, t.Context(), a, "b", service)
-		synctest.Wait()
+		virtual.Wait()
 		a.Close()
 		if _, err := s.Recv(); !errors.Is(err, transport.ErrClosed) {
 			t.Fatalf("opener: %v", err)
@@ -315,7 +315,7 @@ func TestFlowControlBlocksAndGoesOn(t *testing.T) {
 				sent <- struct{}{}
 			}
 		}()
-		synctest.Wait()
+		virtual.Wait()
 		if n := len(sent); n == 0 || n*size > 2*grpctransport.DefaultWindowBytes {
 			t.Fatalf("%d MiB were sent to a peer that does not read", n)
 		}
@@ -323,7 +323,7 @@ func TestFlowControlBlocksAndGoesOn(t *testing.T) {
 		if _, err := s.Recv(); err != io.EOF {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		virtual.Wait()
 		if len(sent) != total {
 			t.Fatalf("%d messages sent", len(sent))
 		}
@@ -349,7 +349,7 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 			return nil
 		})
 		open(t, t.Context(), a, "b", service)
-		synctest.Wait()
+		virtual.Wait()
 		b.Close()
 		if !returned {
 			t.Fatal("a handler still runs after Close")
@@ -359,7 +359,7 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 
 // Renewed connections: what is open goes on for as long as it is let, and knows that it is to leave.
 func TestRenew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		p := newPipes()
 		var dialled int
 		p.wrap = func(c net.Conn) net.Conn { dialled++; return c }

@@ -19,11 +19,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/transport"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 )
@@ -214,7 +214,7 @@ func TestLargestMessage(t *testing.T) {
 
 // A peer whose packets vanish is noticed by both sides, in virtual time.
 func TestSilentPeerIsNoticed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		p := newPipes()
 		var frozen []*freezable
 		p.wrap = func(c net.Conn) net.Conn {

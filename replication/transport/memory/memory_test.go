@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
@@ -34,7 +34,7 @@ func echo(_ context.Context, s transport.Stream) error {
 // pair runs f in a bubble with the nodes a and b. f gives b its handler, so that all channels are of the bubble.
 func pair(t *testing.T, f func(t *testing.T, n *memory.Network, a transport.Transport, serve func(transport.Handler))) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		a, b := n.Node("a"), n.Node("b")
 		f(t, n, a, func(h transport.Handler) {
@@ -113,7 +113,7 @@ func TestLongCutBreaksBothSidesAfterDetection(t *testing.T) {
 		}
 		serve(handler)
 		s := open(t, a, "b")
-		synctest.Wait()
+		virtual.Wait()
 		start := time.Now()
 		n.Cut("b", "a")
 		if _, err := s.Recv(); !errors.Is(err, transport.ErrUnreachable) {
@@ -159,7 +159,7 @@ func TestOneWayCutDeliversTheOtherWay(t *testing.T) {
 }
 
 func TestGroupsAndIsolation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		n.SetGroups(func(addr string) string { return addr[:2] })
 		n.SetDelay("us", "eu", time.Second, 0)
@@ -230,12 +230,12 @@ func TestSendBlocksWhileTheWindowIsFull(t *testing.T) {
 			}
 			close(sent)
 		}()
-		synctest.Wait()
+		virtual.Wait()
 		if len(sent) != 2 {
 			t.Fatalf("%d messages of half a window fit", len(sent))
 		}
 		read <- struct{}{}
-		synctest.Wait()
+		virtual.Wait()
 		if len(sent) != 3 {
 			t.Fatalf("%d messages sent after one was read", len(sent))
 		}
@@ -243,7 +243,7 @@ func TestSendBlocksWhileTheWindowIsFull(t *testing.T) {
 		if _, err := s.Recv(); err != io.EOF {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		virtual.Wait()
 		if _, err := s.Recv(); err != io.EOF {
 			t.Fatal("the end is not final")
 		}
@@ -251,7 +251,7 @@ func TestSendBlocksWhileTheWindowIsFull(t *testing.T) {
 }
 
 func TestCrashBreaksStreamsAndFreesTheAddress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		a, b := n.Node("a"), n.Node("b")
 		defer a.Close()
@@ -310,7 +310,7 @@ func TestCancelledOpenerEndsTheHandler(t *testing.T) {
 
 // Nothing waits for the way to a node that is not there: the bubble would not end.
 func TestNobodyBehindACutIsToldOfNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		n := memory.NewNetwork(clock.Real, 1)
 		a := n.Node("a")
 		n.SetDelay("a", "b", time.Second, 0)

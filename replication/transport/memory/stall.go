@@ -4,8 +4,6 @@ import "time"
 
 // awaitArrival waits until something sent to e now, and taking d, has arrived. It is false if e ended before.
 func (s *stream) awaitArrival(e *end, d time.Duration) bool {
-	// A timer that is due at once crashes the race detector of Go 1.26 in a synctest bubble now and then: two
-	// goroutines that read such timers run them side by side in one context.
 	if d > 0 {
 		t := s.net.clock.NewTimer(d)
 		defer t.Stop()

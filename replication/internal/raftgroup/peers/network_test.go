@@ -9,12 +9,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
@@ -135,7 +135,7 @@ func message(kind raftpb.MessageType, to, index uint64, data ...byte) *raftpb.Me
 
 // inBubble runs f with a network of two members.
 func inBubble(t *testing.T, f func(t *testing.T, net *memory.Network, a, b *node)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		net := memory.NewNetwork(clock.Real, 1)
 		f(t, net, newNode(t, net, 1), newNode(t, net, 2))
 	})
@@ -296,7 +296,7 @@ func TestServeEndsWithTheGroup(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		virtual.Wait()
 		b.end()
 		if _, err := s.Recv(); !errors.Is(err, transport.ErrRemote) {
 			t.Errorf("the stream ended with %v", err)

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -19,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
@@ -237,7 +237,7 @@ func (n *node) state(s *raftpb.Snapshot) string {
 
 // inBubble runs f with two members, 1 and 2.
 func inBubble(t *testing.T, f func(t *testing.T, net *memory.Network, a, b *node)) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
 		net := memory.NewNetwork(clock.Real, 1)
 		f(t, net, newNode(t, net, 1), newNode(t, net, 2))
 	})
@@ -463,9 +463,9 @@ func TestTheEnd(t *testing.T) {
 		s := a.snapshot()
 		net.SetDelay("", "", time.Hour, 0)
 		a.Send(&raftpb.Message{Type: raftpb.MsgSnap.Enum(), To: new(uint64(2)), Snapshot: s})
-		synctest.Wait()
+		virtual.Wait()
 		a.end()
-		synctest.Wait()
+		virtual.Wait()
 		if len(a.reports) != 1 || a.reports[0] != raft.SnapshotFailure {
 			t.Errorf("raft was told %v", a.reports)
 		}
