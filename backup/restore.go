@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -18,9 +19,11 @@ import (
 type Restoring struct {
 	Context  context.Context
 	Snapshot *Snapshot
-	Move     kv.Move // of the revision
-	// Found is what the content is, once Put has returned without error.
-	Found kv.Summary
+	Log      *archive.Replay // what is applied to the content; nil: nothing
+	Move     kv.Move         // of the revision
+	// Found is what the content is, and Reached where Log ended, once Put has returned without error.
+	Found   kv.Summary
+	Reached archive.Reached
 }
 
 // Put implements server.Content.
@@ -45,6 +48,11 @@ func (r *Restoring) put(s *kv.Store, describe func(replication.Seed) (*replicati
 	if err = cmp.Or(err, f.Close()); err != nil {
 		return err
 	}
+	if r.Log != nil {
+		if r.Reached, err = r.Log.Run(r.Context, s); err != nil {
+			return err
+		}
+	}
 	if r.Found, err = kv.Summarize(r.Context, s); err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
@@ -66,6 +74,9 @@ func (r *Restoring) origin() [sha256.Size]byte {
 	text = binary.BigEndian.AppendUint64(text, uint64(r.Move.Bump))
 	if r.Move.Compact {
 		text = append(text, 1)
+	}
+	if r.Log != nil {
+		text = append(append(text, "archived log"...), r.Reached.Cursor.Chain[:]...)
 	}
 	return sha256.Sum256(text)
 }

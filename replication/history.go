@@ -50,8 +50,8 @@ func (h *History) Read(name string, at timeline.Origin) (*HistoryReading, error)
 	return h.node.source.Read(name, at)
 }
 
-// Hold keeps the log behind a position for a reading of that name which may have to begin here, once this node leads,
-// within Config.RetainBytes; Release ends that.
+// Hold keeps the log behind a position, or all that is there of it, for a reading of that name which may have to begin
+// here, within Config.RetainBytes; Release ends that.
 func (h *History) Hold(name string, p Position) {
 	if h.node.serves() {
 		h.node.source.Hold(name, p)

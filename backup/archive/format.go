@@ -22,16 +22,24 @@ const (
 	maxSegmentBytes = maxPlainBytes + maxHeaderBytes + 1<<20
 )
 
-var (
-	encoder = must(zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false)))
-	decoder = must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true)))
-)
-
-func must[T any](v T, err error) T {
+// compress appends what plain comes to.
+func compress(dst, plain []byte) ([]byte, error) {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
 	if err != nil {
-		panic("archive: constant options refused: " + err.Error())
+		return nil, err
 	}
-	return v
+	dst = e.EncodeAll(plain, dst)
+	return dst, e.Close()
+}
+
+// expand returns what was compressed to body, at most so many bytes.
+func expand(body []byte, most int) ([]byte, error) {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.DecodeAll(body, make([]byte, 0, most))
 }
 
 // Encode returns a segment as it is kept, and its link. The segment must be one.
@@ -52,7 +60,9 @@ func Encode(s *Segment) ([]byte, Link, error) {
 		plain = append(binary.LittleEndian.AppendUint32(plain, uint32(len(p))), p...)
 	}
 	text := binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(header)))
-	text = encoder.EncodeAll(plain, append(text, header...))
+	if text, err = compress(append(text, header...), plain); err != nil {
+		return nil, Link{}, err
+	}
 	sum := sha256.Sum256(text)
 	text = append(text, sum[:]...)
 	return text, linkOf(&s.Header, sum), nil
@@ -106,7 +116,7 @@ func unpack(body []byte, h *Header) ([][]byte, error) {
 	if h.Bytes < 0 || h.Bytes > maxPlainBytes || h.Entries < 0 || h.Entries > h.Bytes/lengthBytes {
 		return nil, fmt.Errorf("%d entries in %d bytes", h.Entries, h.Bytes)
 	}
-	plain, err := decoder.DecodeAll(body, make([]byte, 0, h.Bytes))
+	plain, err := expand(body, h.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("entries: %w", err)
 	}

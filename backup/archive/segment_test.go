@@ -179,7 +179,9 @@ func forgedText(t *testing.T, s *Segment) []byte {
 		t.Fatal(err)
 	}
 	text := binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(h)))
-	text = encoder.EncodeAll(nil, append(text, h...))
+	if text, err = compress(append(text, h...), nil); err != nil {
+		t.Fatal(err)
+	}
 	return resealed(append(text, make([]byte, sha256.Size)...))
 }
 

@@ -137,15 +137,17 @@ func (s *Source) Now() (timeline.Origin, error) {
 	return timeline.Origin{Cursor: view.Cursor, Reigns: view.Reigns}, nil
 }
 
-// Hold keeps the log for a reading of this name that another node may have to begin here, behind the position p, within
-// the bounds of the log, until it is called again, or Release. If the log does not reach back so far it keeps none.
+// Hold keeps the log for a reading of this name that may have to begin here, behind the position p, or from where the
+// log begins if it does not reach back so far; within the bounds of the log, until it is called again, or Release.
 func (s *Source) Hold(name string, p timeline.Position) {
-	index, err := s.config.Log.Seek(p)
-	if err != nil {
-		s.Release(name)
-		return
+	log := s.config.Log
+	index, err := log.Seek(p)
+	if first, ok := log.FirstPosition(); err != nil && ok {
+		index, err = log.Seek(first)
 	}
-	s.config.Log.Pin("hold/"+name, index)
+	if err == nil {
+		log.Pin("hold/"+name, index)
+	}
 }
 
 // Release ends what Hold began.

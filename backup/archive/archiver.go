@@ -1,0 +1,242 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/mimir-kv/mimir/backup/store"
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// History is what a node has applied, as *replication.History gives it out.
+type History interface {
+	Now() (timeline.Origin, error)
+	Read(name string, at timeline.Origin) (*replication.HistoryReading, error)
+	Hold(name string, p replication.Position)
+	Release(name string)
+}
+
+// Config is what an Archiver needs. The functions may be called at any time.
+type Config struct {
+	Store   store.Store
+	History History
+	// Leads reports whether this node is the one that archives. It costs little.
+	Leads func() bool
+	// Place returns the revision of the store, and the position of the history that led there; zeros if there is none.
+	Place func() (revision int64, at replication.Position, err error)
+
+	Fleet, Region, Node string
+	// Interval is for how long entries are gathered before a segment is closed. Required.
+	Interval time.Duration
+	Clock    clock.Clock
+	Logger   *slog.Logger
+}
+
+// readingName is that under which the log is kept for the archive.
+const readingName = "archive"
+
+// Bounds of what an Archiver waits for.
+const (
+	lookInterval  = time.Second      // between two looks at what was applied
+	standInterval = 15 * time.Second // between two looks of a node that does not archive at how far another one came
+	listTimeout   = 5 * time.Minute
+	callTimeout   = 2 * time.Minute
+	leastPause    = time.Second // before something that failed is tried again
+	mostPause     = time.Minute
+)
+
+// Errors of an Archiver.
+var (
+	// ErrForeign says that a store has the archive of another fleet.
+	ErrForeign = errors.New("the archive of another fleet")
+	// errElsewhere says that this node is not the one that archives any more.
+	errElsewhere = errors.New("another node archives")
+)
+
+// Archiver archives the history of one node's fleet while that node leads. It is made by New.
+type Archiver struct {
+	config Config
+	ledger
+}
+
+// New returns an archiver; nothing is done before Run.
+func New(c Config) *Archiver {
+	a := &Archiver{config: c}
+	a.status.Lag = -1
+	return a
+}
+
+// Run archives until ctx ends.
+func (a *Archiver) Run(ctx context.Context) {
+	defer a.config.History.Release(readingName)
+	for pause := leastPause; ctx.Err() == nil; {
+		if !a.config.Leads() {
+			a.elsewhere()
+			a.stand(ctx)
+			pause = leastPause
+			continue
+		}
+		done := a.archived()
+		err := a.archive(ctx)
+		if errors.Is(err, errElsewhere) || ctx.Err() != nil {
+			continue
+		}
+		if a.archived() != done {
+			pause = leastPause
+		}
+		a.failed(err)
+		a.config.Logger.Warn("the log is not archived; it is tried again", "store", a.config.Store.String(), "pause",
+			pause, "err", err)
+		a.wait(ctx, pause)
+		pause = min(2*pause, mostPause)
+	}
+}
+
+// wait waits, and for the end.
+func (a *Archiver) wait(ctx context.Context, d time.Duration) {
+	timer := a.config.Clock.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C():
+	}
+}
+
+// stand keeps the log that this node needs if it is to archive next, and looks about once in standInterval.
+func (a *Archiver) stand(ctx context.Context) {
+	c := &a.config
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	text, err := readAll(bounded, c.Store, headName, maxNameBytes)
+	if l, ok := ParseName(string(text)); err == nil && ok {
+		c.History.Hold(readingName, l.To.Position)
+	}
+	for range standInterval / lookInterval {
+		if a.wait(ctx, lookInterval); ctx.Err() != nil || c.Leads() {
+			return
+		}
+	}
+}
+
+// archive goes on where the archive ends, until something goes wrong.
+func (a *Archiver) archive(ctx context.Context) error {
+	history := a.config.History
+	history.Hold(readingName, a.leads()) // until it is known how far the archive came
+	r, g, err := a.resume(ctx)
+	if err != nil {
+		return err
+	}
+	history.Release(readingName)
+	defer func() {
+		history.Hold(readingName, g.segment.From.Position)
+		r.Close()
+	}()
+	for {
+		if err := a.look(ctx, r, g); err != nil {
+			return err
+		}
+		if a.wait(ctx, lookInterval); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// look takes what was applied since the last look, and keeps what is due.
+func (a *Archiver) look(ctx context.Context, r *replication.HistoryReading, g *gather) error {
+	revision, position, err := a.config.Place()
+	if err != nil {
+		return err
+	}
+	began := a.config.Clock.Now() // behind the place, so that nothing up to there came later
+	g.mark(Mark{Time: began.UTC().Round(0), Position: position, Revision: revision})
+	for {
+		if !a.config.Leads() {
+			return errElsewhere
+		}
+		payloads, at, end, err := r.Next()
+		if err != nil {
+			return err
+		}
+		if err := g.take(a.config.Clock.Now(), payloads, at); err != nil {
+			return err
+		}
+		if g.full() || end && g.due(a.config.Clock.Now(), a.config.Interval) {
+			if err := a.keep(ctx, g); err != nil {
+				return err
+			}
+			r.Done(at)
+		}
+		if end {
+			a.seen(began, at.Position, g.empty())
+			return nil
+		}
+	}
+}
+
+// keep puts the segment that was gathered, and tries until that is done.
+func (a *Archiver) keep(ctx context.Context, g *gather) error {
+	s := g.close(a.config.Clock.Now().UTC().Round(0))
+	text, l, err := Encode(s)
+	if err != nil {
+		return fmt.Errorf("segment from position %d to %d: %w", l.From.Position, l.To.Position, err)
+	}
+	for pause := leastPause; ; pause = min(2*pause, mostPause) {
+		err := a.put(ctx, l.Name(), text)
+		if err == nil {
+			break
+		}
+		a.failed(err)
+		a.config.Logger.Warn("a segment of the log is not archived; it is tried again", "store",
+			a.config.Store.String(), "segment", l.Name(), "pause", pause, "err", err)
+		if a.wait(ctx, pause); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !a.config.Leads() {
+			return errElsewhere
+		}
+	}
+	a.kept(s, len(text))
+	g.next()
+	return a.putHead(ctx, l)
+}
+
+func (a *Archiver) put(ctx context.Context, name string, text []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return a.config.Store.Put(ctx, name, bytes.NewReader(text))
+}
+
+const (
+	// headName is the object that names the segment which was archived last. It is a hint for nodes that keep log to go
+	// on behind it: nothing rests on it.
+	headName     = "log-head"
+	maxNameBytes = 1 << 10
+)
+
+// putHead says how far the archive came. That it fails matters to nobody but nodes that keep more log than they need.
+func (a *Archiver) putHead(ctx context.Context, l Link) error {
+	if now := a.config.Clock.Now(); now.Sub(a.headPut) >= standInterval || now.Before(a.headPut) {
+		if err := a.put(ctx, headName, []byte(l.Name())); err == nil {
+			a.headPut = now
+		}
+	}
+	return ctx.Err()
+}
+
+// PlaceIn returns a Config.Place of a store.
+func PlaceIn(s *kv.Store) func() (int64, replication.Position, error) {
+	return func() (int64, replication.Position, error) {
+		revision, m, err := kv.PlaceOf(s)
+		if err != nil || m == nil {
+			return 0, 0, err
+		}
+		return revision, m.Position, nil
+	}
+}

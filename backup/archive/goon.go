@@ -1,0 +1,157 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/mimir-kv/mimir/backup/store"
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// list returns the links that are in a store.
+func list(ctx context.Context, s store.Store) ([]Link, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	objects, err := s.List(ctx, Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("list the segments in %s: %w", s, err)
+	}
+	links := make([]Link, 0, len(objects))
+	for _, o := range objects {
+		if l, ok := ParseName(o.Name); ok {
+			links = append(links, l)
+		}
+	}
+	return links, nil
+}
+
+// fetch returns the segment that a link is. The error is ErrBroken if it is another one, or damaged.
+func fetch(ctx context.Context, s store.Store, l Link) (*Segment, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	text, err := readAll(ctx, s, l.Name(), maxSegmentBytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.Name(), err)
+	}
+	segment, got, err := Decode(text)
+	if err == nil && got != l {
+		err = fmt.Errorf("%w: it is %s", ErrBroken, got.Name())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.Name(), err)
+	}
+	return segment, nil
+}
+
+// readAll returns an object of at most so many bytes.
+func readAll(ctx context.Context, s store.Store, name string, most int64) ([]byte, error) {
+	r, err := s.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err = errors.Join(err, r.Close()); err == nil && int64(len(text)) > most {
+		err = fmt.Errorf("%w: it has more than %d bytes", ErrBroken, most)
+	}
+	return text, err
+}
+
+// resume finds where to go on: behind the furthest segment that is whole and of the history here. If the log does not
+// reach back to it, or there is none, it begins anew where the history is now.
+func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *gather, error) {
+	here, err := a.config.History.Now()
+	if err != nil {
+		return nil, nil, err
+	}
+	links, err := list(ctx, a.config.Store)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := a.ours(ctx, links); err != nil {
+		return nil, nil, err
+	}
+	var gap *timeline.Cursor
+	for _, l := range Candidates(links, here) {
+		s, err := fetch(ctx, a.config.Store, l)
+		if isBroken(err) {
+			a.config.Logger.Error("a segment of the archive is broken: it is archived anew from where the one before "+
+				"ends, as far as the log reaches back", "store", a.config.Store.String(), "err", err)
+			a.failed(err)
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		r, err := a.config.History.Read(readingName, s.To)
+		switch {
+		case err == nil:
+			a.begun(s, false)
+			a.config.Logger.Info("archiving the log", "store", a.config.Store.String(), "position", s.To.Cursor.Position,
+				"epoch", s.To.Cursor.Epoch)
+			return r, newGather(a.who(), s.To, nil), nil
+		case errors.Is(err, replication.ErrHistoryForked):
+			continue
+		case errors.Is(err, replication.ErrHistoryReleased):
+			gap = &s.To.Cursor
+		default:
+			return nil, nil, err
+		}
+		break
+	}
+	return a.anew(here, len(links) > 0, gap)
+}
+
+// anew begins where the history is now. What is archived already, if anything is, does not lead there.
+func (a *Archiver) anew(
+	here timeline.Origin, some bool, gap *timeline.Cursor,
+) (*replication.HistoryReading, *gather, error) {
+	r, err := a.config.History.Read(readingName, here)
+	if err != nil {
+		return nil, nil, err
+	}
+	log := a.config.Logger.With("store", a.config.Store.String(), "position", here.Cursor.Position, "epoch",
+		here.Cursor.Epoch)
+	switch {
+	case gap != nil:
+		log.Error("a gap in the archive: the log does not reach back any more to where the archive ends. What lies "+
+			"between cannot be restored, and what comes only from a snapshot that is taken from now on: take one",
+			"archived", gap.Position)
+	case some:
+		log.Error("nothing that is archived leads to the history here: what comes can be restored only from a snapshot " +
+			"that is taken from now on: take one")
+	default:
+		log.Info("archiving the log from here on: what comes can be restored from a snapshot that is taken from now on")
+	}
+	a.begun(&Segment{Header: Header{To: here, Gap: gap}}, gap != nil || some)
+	return r, newGather(a.who(), here, gap), nil
+}
+
+// ours returns ErrForeign if the segment that goes furthest is of another fleet.
+func (a *Archiver) ours(ctx context.Context, links []Link) error {
+	for _, l := range furthest(links) {
+		s, err := fetch(ctx, a.config.Store, l)
+		switch {
+		case isBroken(err):
+			continue
+		case err != nil:
+			return err
+		case s.Fleet != a.config.Fleet:
+			return fmt.Errorf("%w: %s has the one of %q, and this is %q: name another place", ErrForeign, a.config.Store,
+				s.Fleet, a.config.Fleet)
+		}
+		return nil
+	}
+	return nil
+}
+
+func (a *Archiver) who() Header {
+	return Header{Fleet: a.config.Fleet, Region: a.config.Region, Node: a.config.Node}
+}
+
+// isBroken reports whether a segment is not there as it was put.
+func isBroken(err error) bool {
+	return errors.Is(err, ErrBroken) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrChanged)
+}

@@ -1,0 +1,33 @@
+package archive
+
+import (
+	"slices"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Candidates returns the links behind which a node may go on that has the history here, as far as names tell: one for
+// each place at which links end, the furthest first.
+func Candidates(links []Link, here timeline.Origin) (may []Link) {
+	for _, l := range furthest(links) {
+		if mayHold(here, l.To) && (len(may) == 0 || may[len(may)-1].To != l.To) {
+			may = append(may, l)
+		}
+	}
+	return may
+}
+
+// mayHold reports whether a place can be one of a history, or of what is to come of it.
+func mayHold(here timeline.Origin, p Place) bool {
+	i := slices.IndexFunc(here.Reigns, func(r timeline.Reign) bool { return r.Epoch == p.Epoch })
+	switch {
+	case i < 0:
+		return p.Epoch == 0 && p == Place{}
+	case p.Position+1 < here.Reigns[i].First:
+		return false
+	case i+1 < len(here.Reigns):
+		return p.Position < here.Reigns[i+1].First
+	default:
+		return true
+	}
+}
