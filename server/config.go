@@ -76,6 +76,8 @@ type Config struct {
 
 	// Compaction is what of the history is kept: auto-compaction-mode and auto-compaction-retention.
 	Compaction Compaction
+	// Archive is where the log is archived.
+	Archive Archive
 	// SlowRequest is how long a request may take before the log is told, 0 for any time.
 	SlowRequest time.Duration
 

@@ -17,6 +17,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/lease"
@@ -108,6 +109,7 @@ type server struct {
 	expiry     expiry
 	lessor     *lease.Lessor
 	replicator *replication.MultiRegionReplicator
+	archiver   *archive.Archiver // nil if this node never archives
 	api        *etcdapi.API
 	rpc        *grpc.Server
 	slow       *slow
@@ -233,6 +235,9 @@ func (s *server) build(plain *slog.Logger) error {
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
+	if err := s.newArchiver(); err != nil {
+		return errors.Join(err, peers.Close())
+	}
 	s.wire = telemetry.NewWire(peers, c.Replication.RegionID, s.peers)
 	s.replicator.SetTransport(s.wire)
 	if dial := s.ports.tls.dial; dial != nil {
@@ -310,6 +315,7 @@ func (s *server) start(ctx context.Context) error {
 	go s.watchRoom(gateway)
 	go s.wire.Probe(gateway)
 	go s.compactHistory(gateway)
+	go s.archiveLog(gateway)
 	go s.ports.tls.keeper.Run(gateway)
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())
@@ -342,7 +348,7 @@ func (s *server) node() admin.Node {
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
-		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(),
+		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Archive: s.archiveStatus(),
 	}
 	for _, a := range s.store.Alarms() {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})

@@ -109,9 +109,10 @@ func (a *applier) begin(r *timeline.Reign) error {
 	return a.look()
 }
 
-// full ends it where all has come that counts by position.
+// full ends it where all has come that counts by its place.
 func (a *applier) full() {
-	a.done = a.done || a.target.Position > 0 && a.at.Position >= a.target.Position
+	t := &a.target
+	a.done = a.done || t.Position > 0 && a.at.Position >= t.Position || t.Cursor.Epoch > 0 && a.at == t.Cursor
 }
 
 // frame applies the commands of a frame that count.
@@ -119,8 +120,10 @@ func (a *applier) frame(f *timeline.Frame) error {
 	a.state.Commands = max(a.state.Commands, f.Level)
 	for commands := f.Commands; len(commands) > 0 && !a.done; {
 		n := len(commands)
-		if a.target.Position > 0 {
-			n = min(n, int(a.target.Position-a.at.Position))
+		if last := a.target.last(); last > 0 {
+			if n = min(n, int(last-a.at.Position)); n == 0 {
+				return fmt.Errorf("%w: the branch has position %d, with another history", ErrMissing, last)
+			}
 		}
 		if a.target.Revision > 0 {
 			if left := a.left(); left < n && len(a.batch.Commands) > 0 {

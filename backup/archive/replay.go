@@ -28,10 +28,15 @@ type Target struct {
 	Revision int64
 	// Position is that of the last command.
 	Position replication.Position
+	// Cursor is a place, with the reigns that begin there.
+	Cursor timeline.Cursor
 	// Time is by the clock of the nodes that archived: nothing counts that was archived later. What was applied before,
 	// and archived later, does not count either.
 	Time time.Time
 }
+
+// last returns the position of the last command, zero if that is not known.
+func (t Target) last() replication.Position { return max(t.Position, t.Cursor.Position) }
 
 func (t Target) String() string {
 	switch {
@@ -39,6 +44,8 @@ func (t Target) String() string {
 		return fmt.Sprintf("revision %d", t.Revision)
 	case t.Position > 0:
 		return fmt.Sprintf("position %d", t.Position)
+	case t.Cursor != timeline.Cursor{}:
+		return fmt.Sprintf("position %d of epoch %d", t.Cursor.Position, t.Cursor.Epoch)
 	default:
 		return t.Time.UTC().Format(time.RFC3339Nano)
 	}
@@ -104,7 +111,7 @@ func (r *Replay) check(a *applier) error {
 	switch t := r.Until; {
 	case t.Revision > 0 && now > t.Revision:
 		return fmt.Errorf("%w: it has revision %d; take an earlier one", ErrLater, now)
-	case t.Position > 0 && a.at.Position > t.Position:
+	case t.last() > 0 && a.at.Position > t.last():
 		return fmt.Errorf("%w: it is at position %d; take an earlier one", ErrLater, a.at.Position)
 	case !t.Time.IsZero() && r.Branch.Last.Time.Before(t.Time):
 		return fmt.Errorf("%w: what is known of the branch ends at %s, with position %d: say --to-position %d for that",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/mimir-kv/mimir/backup/archive"
 	"log/slog"
 	"net/http"
 	"time"
@@ -62,6 +63,8 @@ type Node struct {
 	Operators string `json:"operators,omitempty"`
 	// TLS is what this node shows and trusts. Nil without TLS, and of nodes that do not tell.
 	TLS *trust.Report `json:"tls,omitempty"`
+	// Archive is how the log is archived, as this node has it. Nil where it is not to be.
+	Archive *archive.Status `json:"archive,omitempty"`
 }
 
 // Everybody is who is an operator on a node where nothing says who is.

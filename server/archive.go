@@ -1,0 +1,136 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mimir-kv/mimir/backup/archive"
+	"github.com/mimir-kv/mimir/backup/store"
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/server/telemetry"
+)
+
+// Archive says where the log of the fleet is archived, and by whom.
+type Archive struct {
+	// Place is a store, as package store has it; empty for none.
+	Place string
+	// Region is the one of which the leader archives; empty for the one that is primary.
+	Region string
+	// Interval is for how long a segment gathers.
+	Interval time.Duration
+
+	CredentialsFile, CAFile string
+}
+
+// Open returns the store of a place, with what is said here of how it is reached.
+func (a *Archive) Open(place string, logger *slog.Logger) (store.Store, error) {
+	return store.Open(place, store.Options{CredentialsFile: a.CredentialsFile, CAFile: a.CAFile, Logger: logger})
+}
+
+func (c *Config) validateArchive(f *faults) {
+	a := &c.Archive
+	if a.Place == "" {
+		return
+	}
+	if _, err := a.Open(a.Place, nil); err != nil {
+		f.add("archive.place: %w", err)
+	}
+	own := c.Replication.RegionID
+	if _, other := c.Replication.Regions[a.Region]; a.Region != "" && a.Region != own && !other {
+		f.add("archive.region %q: there is no such region", a.Region)
+	}
+	if c.Replication.ApplyDelay > 0 && a.Region == own {
+		f.add("archive.region %q: a region with apply-delay shows its history late, and is no place to archive it",
+			a.Region)
+	}
+}
+
+// newArchiver makes what archives the log if this node is the one to do it. It leaves it out on nodes of regions that
+// never are.
+func (s *server) newArchiver() error {
+	c := s.config
+	if c.Archive.Place == "" || c.Archive.Region != "" && c.Archive.Region != c.Replication.RegionID {
+		return nil
+	}
+	place, err := c.Archive.Open(c.Archive.Place, s.logger)
+	if err != nil {
+		return fmt.Errorf("%w: archive.place: %w", ErrConfig, err)
+	}
+	history := s.replicator.History()
+	s.archiver = archive.New(archive.Config{
+		Store: place, History: history, Place: archive.PlaceIn(s.store),
+		Leads: func() bool {
+			return history.Leads() && (c.Archive.Region != "" || s.replicator.IsPrimaryRegion())
+		},
+		Fleet: c.Replication.FleetID, Region: c.Replication.RegionID, Node: c.Replication.NodeID,
+		Interval: c.Archive.Interval, Clock: clock.Real, Logger: s.logger,
+	})
+	return nil
+}
+
+// archiveLog archives until ctx ends.
+func (s *server) archiveLog(ctx context.Context) {
+	if s.archiver != nil {
+		s.archiver.Run(ctx)
+	}
+}
+
+// archiveStatus is what the node says of its archive, nil if it has nothing to do with one.
+func (s *server) archiveStatus() *archive.Status {
+	if s.archiver == nil {
+		return nil
+	}
+	status := s.archiver.Status()
+	return &status
+}
+
+// archiveMetrics are the figures of the archive, read when they are scraped.
+type archiveMetrics struct {
+	telemetry.Unchecked
+	status func() *archive.Status
+}
+
+var (
+	archiveActive = telemetry.Declare(telemetry.Gauge, "mimir_archive_active",
+		"1 on the node that archives the log, 0 on one that would if it led; absent without archive.place.")
+	archivePosition = telemetry.Declare(telemetry.Gauge, "mimir_archive_position",
+		"Position up to which the log is archived, on the node that does it.")
+	archiveCommands = telemetry.Declare(telemetry.Gauge, "mimir_archive_lag_commands",
+		"Commands applied and not archived, likewise.")
+	archiveSeconds = telemetry.Declare(telemetry.Gauge, "mimir_archive_lag_seconds",
+		"Upper bound of the seconds that the archive is behind what is applied, likewise; absent if unknown.")
+	archiveSegments = telemetry.Declare(telemetry.Counter, "mimir_archive_segments_total",
+		"Segments of the log that this node archived.")
+	archiveBytes = telemetry.Declare(telemetry.Counter, "mimir_archive_bytes_total",
+		"Bytes of them, as they are kept.")
+	archiveFailures = telemetry.Declare(telemetry.Counter, "mimir_archive_failures_total",
+		"Tries to read or write the archive that failed on this node.")
+	archiveGaps = telemetry.Declare(telemetry.Counter, "mimir_archive_gaps_total",
+		"Gaps that this node had to leave in the archive, since the log did not reach back to its end any more: what "+
+			"comes then needs a new snapshot.")
+)
+
+// Collect implements prometheus.Collector.
+func (m archiveMetrics) Collect(out chan<- prometheus.Metric) {
+	s := m.status()
+	if s == nil {
+		return
+	}
+	archiveActive.SetTruth(out, s.Active)
+	archiveSegments.Set(out, float64(s.Segments))
+	archiveBytes.Set(out, float64(s.Bytes))
+	archiveFailures.Set(out, float64(s.Failures))
+	archiveGaps.Set(out, float64(s.Gaps))
+	if !s.Active {
+		return
+	}
+	archivePosition.Set(out, float64(s.Position))
+	archiveCommands.Set(out, float64(s.Behind))
+	if s.Lag >= 0 {
+		archiveSeconds.Set(out, s.Lag.Seconds())
+	}
+}
