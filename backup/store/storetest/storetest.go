@@ -105,7 +105,7 @@ func names(t *testing.T, s store.Store) {
 			t.Errorf("delete %q: %v", name, err)
 		}
 	}
-	for _, name := range []string{"a-b_c.d=e@f", strings.Repeat("n", 200), strings.Repeat("n/", 349) + "n"} {
+	for _, name := range []string{"a-b_c.d=e@f", strings.Repeat("n", 200), strings.Repeat("n/", 20) + "n"} {
 		put(t, s, name, name)
 		want(t, s, name, name)
 	}

@@ -1,0 +1,15 @@
+package store
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// Nothing here is worth a wait before it is tried again.
+func TestMain(m *testing.M) {
+	minio.DefaultRetryUnit, minio.DefaultRetryCap = time.Millisecond, 10*time.Millisecond
+	os.Exit(m.Run())
+}
