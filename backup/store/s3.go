@@ -19,8 +19,6 @@ import (
 )
 
 const (
-	// partBytes is the least size of the parts in which what is larger is put; each is kept in memory as it is sent.
-	partBytes = 16 << 20
 	// maxParts is less than the 10000 that S3 allows.
 	maxParts = 9000
 	// tries of each request, with waits between them that grow, at most a second.
@@ -32,6 +30,10 @@ const (
 	// digestKey names the SHA-256 of an object among what is kept with it.
 	digestKey = "Mimir-Sha256"
 )
+
+// partBytes is the least size of the parts in which what is larger is put; each is kept in memory as it is sent. Tests
+// make it smaller.
+var partBytes int64 = 16 << 20
 
 // bucket is a store of the objects behind a prefix of a bucket.
 type bucket struct {

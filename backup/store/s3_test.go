@@ -75,7 +75,7 @@ func TestS3Answers(t *testing.T) {
 		for doing, err := range map[string]error{
 			"put": s.Put(t.Context(), "a", strings.NewReader("x")), "get": got, "list": listed,
 			"delete": s.Delete(t.Context(), "a"),
-			"large":  s.Put(t.Context(), "a", bytes.NewReader(make([]byte, 17<<20))),
+			"large":  s.Put(t.Context(), "a", bytes.NewReader(make([]byte, 3<<20))),
 		} {
 			if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%s, %s: %v", c.code, doing, err)
@@ -102,7 +102,7 @@ func TestS3ComesBackLater(t *testing.T) {
 		storetest.Answer(w, r, http.StatusServiceUnavailable, "SlowDown")
 		return true
 	})
-	text := strings.Repeat("text", 5<<20)
+	text := strings.Repeat("text", 1<<20)
 	if err := s.Put(t.Context(), "large", strings.NewReader(text)); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestS3SeesWhatWasChanged(t *testing.T) {
 		}
 		return false
 	})
-	for name, size := range map[string]int{"small": 1000, "large": 17 << 20} {
+	for name, size := range map[string]int{"small": 1000, "large": 3 << 20} {
 		err := s.Put(t.Context(), name, strings.NewReader(strings.Repeat("q", size)))
 		if !errors.Is(err, store.ErrChanged) {
 			t.Errorf("%s, changed on its way there: %v", name, err)
@@ -273,7 +273,7 @@ func TestS3IsTrusted(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := open(t, fake.Place("p"), store.Options{CAFile: ca})
-	if err := s.Put(t.Context(), "a", bytes.NewReader(make([]byte, 17<<20))); err != nil {
+	if err := s.Put(t.Context(), "a", bytes.NewReader(make([]byte, 3<<20))); err != nil {
 		t.Error(err)
 	}
 	err := open(t, fake.Place("p"), store.Options{}).Put(t.Context(), "a", strings.NewReader("x"))
@@ -358,7 +358,7 @@ func (longAgo) Since(t time.Time) time.Duration { return time.Since(t) }
 func TestS3UploadsAreGivenUp(t *testing.T) {
 	fake := storetest.NewS3(t, false, gofakes3.WithTimeSource(longAgo{}), gofakes3.WithTimeSkewLimit(0))
 	s := open(t, fake.Place("p"), store.Options{})
-	large := bytes.Repeat([]byte("large"), 4<<20)
+	large := bytes.Repeat([]byte("large"), 1<<19)
 	var given, begun int
 	uploads := func(killed bool) func(http.ResponseWriter, *http.Request) bool {
 		return func(w http.ResponseWriter, r *http.Request) bool {
@@ -411,7 +411,7 @@ func TestS3KeepsNothing(t *testing.T) {
 	fake := storetest.NewS3(t, false)
 	dir := t.TempDir()
 	s := open(t, fake.Place("p"), store.Options{TempDir: dir})
-	large := strings.Repeat("large", 5<<20)
+	large := strings.Repeat("large", 1<<19)
 	if err := s.Put(t.Context(), "a", io.MultiReader(strings.NewReader(large))); err != nil {
 		t.Fatal(err)
 	}
