@@ -229,11 +229,11 @@ func FuzzFile(f *testing.F) {
 	f.Add(30, byte(1), archive[:200])
 	f.Add(700, byte(255), archive)
 	f.Fuzz(func(t *testing.T, at int, by byte, content []byte) {
-		if _, err := verify(bytes.NewReader(content), int64(len(content))); err != nil && !errors.Is(err, ErrBroken) {
+		if _, err := Verify(bytes.NewReader(content), int64(len(content))); err != nil && !errors.Is(err, ErrBroken) {
 			t.Fatal(err)
 		}
 		content = complete(content)
-		if _, err := verify(bytes.NewReader(content), int64(len(content))); err != nil && !errors.Is(err, ErrBroken) {
+		if _, err := Verify(bytes.NewReader(content), int64(len(content))); err != nil && !errors.Is(err, ErrBroken) {
 			t.Fatal(err)
 		}
 		forged := bytes.Clone(archive)

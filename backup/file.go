@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func Open(path string) (*Snapshot, error) {
 		return nil, err
 	}
 	defer f.Close()
-	s, err := verify(f, info.Size())
+	s, err := Verify(f, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -47,9 +48,10 @@ func Open(path string) (*Snapshot, error) {
 	return s, nil
 }
 
-// verify reads a file of so many bytes.
-func verify(r io.Reader, size int64) (*Snapshot, error) {
-	if size < sha256.Size || size%blockBytes != sha256.Size {
+// Verify reads a file of so many bytes, wherever it lies, and takes it if it is whole. The error is ErrBroken, or one of
+// r. What it returns has no Path.
+func Verify(r io.Reader, size int64) (*Snapshot, error) {
+	if !Fits(size) {
 		return nil, fmt.Errorf("%w: %d bytes are not 32 more than a multiple of %d, so that something lacks or is too "+
 			"much; save it anew", ErrBroken, size, blockBytes)
 	}
@@ -78,6 +80,9 @@ func verify(r io.Reader, size int64) (*Snapshot, error) {
 	var want [sha256.Size]byte
 	if _, err := io.ReadFull(r, want[:]); err != nil {
 		return nil, broken(err)
+	}
+	if n, err := io.Copy(io.Discard, io.LimitReader(r, 1)); err != nil || n > 0 {
+		return nil, cmp.Or(err, fmt.Errorf("%w: more than %d bytes came", ErrBroken, size))
 	}
 	if s.Digest != want {
 		return nil, fmt.Errorf("%w: its SHA-256 is another than the one at its end: it was changed", ErrBroken)

@@ -157,13 +157,23 @@ func (s *Store) copy() (*snapshot.Copy, error) {
 // above a multiple of 512, the SHA-256 of all before last, which is how etcd's tools know a whole snapshot. It may run
 // beside everything else. The note, of at most 64 KiB, stands before the content: whose it is. Nil is none.
 func (s *Store) SnapshotTo(w io.Writer, note []byte) error {
-	whole, err := s.copy()
+	whole, err := CopyOf(s, note)
 	if err != nil {
 		return err
 	}
-	whole.Note(note)
 	_, err = whole.WriteTo(w)
 	return errors.Join(err, whole.Close())
+}
+
+// CopyOf returns a consistent copy of the content that begins with a note, as SnapshotTo has it. It can be written more
+// than once, each time the same, until it is closed, which removes it.
+func CopyOf(s *Store, note []byte) (*snapshot.Copy, error) {
+	whole, err := s.copy()
+	if err != nil {
+		return nil, err
+	}
+	whole.Note(note)
+	return whole, nil
 }
 
 // Restore replaces the content by what Snapshot wrote, like Install.

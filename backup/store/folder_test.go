@@ -106,6 +106,8 @@ func TestPartsOfTheDeadAreSwept(t *testing.T) {
 }
 
 func TestPlaces(t *testing.T) {
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
 	for where, says := range map[string]string{
 		"":                          "neither file:// nor s3://",
 		"/var/backups":              "neither file:// nor s3://",
@@ -114,6 +116,18 @@ func TestPlaces(t *testing.T) {
 		"file://":                   "from the root",
 		"file:///a?b=c":             "%3F",
 		"file:///a%zz":              "%25",
+		"s3://":                     "bucket",
+		"s3://UPPER/x":              "bucket",
+		"s3://bucket/x":             "region",
+		"s3://bucket/../x?region=r": "prefix",
+		"s3://bucket/x?region=r&endpoint=host:9000":              "https://host:port",
+		"s3://bucket/x?region=r&endpoint=https://user:hush@host": "keys are not written here",
+		"s3://bucket/x?region=r&endpoint=https://host/path":      "behind the host",
+		"s3://bucket/x?region=r&region=s":                        "twice",
+		"s3://user:hush@bucket/x?region=r":                       "keys are not written here",
+		"s3://user:hush%zz@bucket/x?region=r":                    "cannot be read",
+		"s3://bucket/x?region=r&secret_key=hush":                 "not known",
+		"s3://bucket/x?region=r&x=%zz":                           "cannot be read",
 	} {
 		s, err := store.Open(where, store.Options{})
 		if !errors.Is(err, store.ErrPlace) || !strings.Contains(err.Error(), says) {

@@ -76,11 +76,13 @@ func IsPlace(text string) bool { return strings.Contains(text, "://") }
 //
 // It only reads the text and the files of the options: whether the place is there is found out when it is used. What
 // is not understood is ErrPlace.
-func Open(where string, _ Options) (Store, error) {
+func Open(where string, o Options) (Store, error) {
 	scheme, rest, _ := strings.Cut(where, "://")
 	switch scheme {
 	case "file":
 		return openFolder(rest)
+	case "s3":
+		return openBucket(where, o)
 	default:
 		return nil, fmt.Errorf("%w: %s: it begins with neither file:// nor s3://", ErrPlace, shown(where))
 	}

@@ -85,7 +85,7 @@ func objects(t *testing.T, s store.Store) {
 	}
 	wantNone(t, s, "a")
 	want(t, s, "f/g/a", "two")
-	large := strings.Repeat("0123456789abcdef", 1<<20+7) // more than 16 MiB
+	large := strings.Repeat("0123456789abcdef", 200_003) // more than 3 MiB
 	put(t, s, "large", large)
 	want(t, s, "large", large)
 }
@@ -105,7 +105,7 @@ func names(t *testing.T, s store.Store) {
 			t.Errorf("delete %q: %v", name, err)
 		}
 	}
-	for _, name := range []string{"a-b_c.d=e@f", strings.Repeat("n", 200), strings.Repeat("n/", 349) + "n"} {
+	for _, name := range []string{"a-b_c.d=e@f", strings.Repeat("n", 200), strings.Repeat("n/", 20) + "n"} {
 		put(t, s, name, name)
 		want(t, s, name, name)
 	}
@@ -160,7 +160,7 @@ func (r *torn) Read(p []byte) (int, error) {
 
 func wholeOrNotAtAll(t *testing.T, s store.Store) {
 	put(t, s, "kept", "before")
-	for _, bytes := range []int{0, 1, 20 << 20} {
+	for _, bytes := range []int{0, 1, 3 << 20} {
 		for _, name := range []string{"kept", "new", "f/new"} {
 			if err := s.Put(t.Context(), name, &torn{left: bytes}); !errors.Is(err, errTorn) {
 				t.Errorf("%s broke off after %d: %v", name, bytes, err)

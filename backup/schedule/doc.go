@@ -1,0 +1,16 @@
+// Package schedule takes backups of a fleet by itself, and lets go of old ones.
+//
+// It promises:
+//
+//   - K1: there is one backup in each slot of the plan, as long as the node that takes them is up and the place takes
+//     them. Of slots that were missed one is made up for, at once. What fails is tried again, ever later, at most half
+//     an hour.
+//   - K2: nothing is deleted but whole backups of this fleet, by name and size, that the plan keeps no more, and only
+//     after another one was saved, and read back, just before. The newest is never deleted. What is of a time to come,
+//     since a clock was wrong, neither counts nor goes.
+//   - K3: two nodes that do it at the same time do no harm: there are two backups, of two names.
+//   - K4: nothing that fails here ends the node.
+//
+// Which node does it, and what a backup is, is the business of who runs it (server, backup); where it lies, that of
+// backup/store. [Plan] decides; [Keeper] does.
+package schedule

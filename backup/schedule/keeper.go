@@ -1,0 +1,203 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/backup/store"
+	"github.com/mimir-kv/mimir/replication/clock"
+)
+
+const (
+	// poll is how often a node looks whether it is the one that takes them.
+	poll = 10 * time.Second
+	// lookAgain is how often the place is read, if no backup is due before.
+	lookAgain = time.Hour
+	// lookTime bounds a look at the place, or a deletion.
+	lookTime = 10 * time.Minute
+)
+
+// Config is what a Keeper needs. The functions are called by one goroutine.
+type Config struct {
+	Plan
+	Store               store.Store
+	Fleet, Region, Node string
+	// Mine reports whether this node is the one that takes them now.
+	Mine func() bool
+	// Content returns what a backup begun at this time is to hold. It is closed in any case.
+	Content func(ctx context.Context, at time.Time) (io.ReadCloser, error)
+	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it.
+	Check  func(r io.Reader, bytes int64) error
+	Clock  clock.Clock
+	Logger *slog.Logger
+}
+
+// Keeper keeps to the plan on one node.
+type Keeper struct {
+	Config
+	failures int       // in a row
+	again    time.Time // when it is tried again
+	mine     bool
+	letGo    bool // a backup was saved, and what the plan keeps no more is still there
+
+	mu     sync.Mutex // guards what follows
+	taken  []Backup   // as they were at the last look; the oldest first
+	report Report
+}
+
+// New returns a keeper, which does nothing before Run.
+func New(c Config) *Keeper {
+	return &Keeper{Config: c, report: Report{To: c.Store.String(), Region: c.Region}}
+}
+
+// Run keeps to the plan until ctx ends.
+func (k *Keeper) Run(ctx context.Context) {
+	timer := k.Clock.NewTimer(poll)
+	defer timer.Stop()
+	for {
+		timer.Reset(k.step(ctx))
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C():
+		}
+	}
+}
+
+// step does what is to be done now, and returns how long there is nothing to do.
+func (k *Keeper) step(ctx context.Context) time.Duration {
+	mine := k.Mine()
+	if mine != k.mine {
+		k.mine, k.letGo, k.failures, k.again = mine, false, 0, time.Time{}
+		k.forget()
+	}
+	now := k.Clock.Now()
+	if !mine || now.Before(k.again) {
+		return poll
+	}
+	due, err := k.due(ctx, now)
+	if err == nil && !now.Before(due) {
+		err = k.take(ctx, now)
+	}
+	if err == nil && k.letGo {
+		err = k.prune(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		k.failed(err)
+	}
+	return poll
+}
+
+// forget is what a node does that takes them no more, or takes them from now on: what it knew is of another time.
+func (k *Keeper) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.taken = nil
+	k.report = Report{To: k.report.To, Region: k.report.Region, Mine: k.mine, Done: k.report.Done,
+		Failed: k.report.Failed}
+}
+
+// due returns when the next backup is due. Whether one is due the place says, which another node may have put one into.
+func (k *Keeper) due(ctx context.Context, now time.Time) (time.Time, error) {
+	k.mu.Lock()
+	looked, due := k.report.Looked, k.report.Due
+	k.mu.Unlock()
+	if !looked.IsZero() && now.Before(due) && now.Sub(looked) < lookAgain && !now.Before(looked) {
+		return due, nil
+	}
+	return k.look(ctx)
+}
+
+func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
+	bounded, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	objects, err := k.Store.List(bounded, Prefix(k.Fleet))
+	if err != nil {
+		return due, err
+	}
+	now := k.Clock.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	first := k.report.Looked.IsZero()
+	k.taken = Of(k.Fleet, objects)
+	k.report.see(k.taken, now, k.Due(k.taken, now))
+	if first {
+		k.Logger.Info("this node takes the backups", "to", k.report.To, "there", k.report.Count, "due",
+			k.report.Due.UTC().Format(time.RFC3339))
+	}
+	return k.report.Due, nil
+}
+
+// take takes a backup.
+func (k *Keeper) take(ctx context.Context, now time.Time) error {
+	k.begun(now)
+	name := Name(k.Fleet, k.Region, k.Node, now)
+	bytes, err := k.save(ctx, name, now)
+	if err != nil {
+		return err
+	}
+	k.letGo = true
+	k.done(name, bytes, k.Clock.Now().Sub(now))
+	return nil
+}
+
+// prune deletes what the plan keeps no more.
+func (k *Keeper) prune(ctx context.Context) error {
+	if _, err := k.look(ctx); err != nil {
+		return fmt.Errorf("a backup was saved, but the place cannot be read: %w", err)
+	}
+	for _, b := range k.Excess(k.taken, k.Clock.Now()) {
+		bounded, cancel := context.WithTimeout(ctx, lookTime)
+		err := k.Store.Delete(bounded, b.Name)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("a backup was saved, but one that is kept no more cannot be deleted: %w", err)
+		}
+		k.Logger.Info("backup deleted, which is kept no more", "name", b.Name)
+		k.gone(b.Name)
+	}
+	k.letGo = false
+	k.settled()
+	return nil
+}
+
+// save puts a backup into the place, and reads it back. One that is not what it should be goes.
+func (k *Keeper) save(ctx context.Context, name string, now time.Time) (int64, error) {
+	content, err := k.Content(ctx, now)
+	if err != nil {
+		return 0, err
+	}
+	err = k.Store.Put(ctx, name, content)
+	if err := errors.Join(err, content.Close()); err != nil {
+		return 0, err
+	}
+	bytes, err := k.readBack(ctx, name)
+	if err != nil {
+		err = fmt.Errorf("a backup was saved, and is not whole when it is read: %w", err)
+		if ctx.Err() == nil {
+			err = errors.Join(err, k.Store.Delete(ctx, name))
+		}
+	}
+	return bytes, err
+}
+
+func (k *Keeper) readBack(ctx context.Context, name string) (int64, error) {
+	objects, err := k.Store.List(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	if len(objects) != 1 {
+		return 0, fmt.Errorf("%w: %s", store.ErrNotFound, name)
+	}
+	r, err := k.Store.Get(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	err = k.Check(r, objects[0].Size)
+	return objects[0].Size, errors.Join(err, r.Close())
+}

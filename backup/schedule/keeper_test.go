@@ -1,0 +1,250 @@
+package schedule
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/backup/store"
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
+)
+
+// place is a store in memory that can fail.
+type place struct {
+	store.Store // nil: what is not below is not called
+
+	mu      sync.Mutex
+	objects map[string]string
+	fails   map[string]error // by what is done
+	tears   bool
+}
+
+func (p *place) fail(doing string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fails = map[string]error{doing: err}
+}
+
+func (p *place) Put(_ context.Context, name string, r io.Reader) error {
+	text, err := io.ReadAll(r)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err = errors.Join(err, p.fails["put"]); err == nil {
+		p.objects[name] = string(text)
+		if p.tears {
+			p.objects[name] = strings.Repeat("torn", 136)
+		}
+	}
+	return err
+}
+
+func (p *place) Get(_ context.Context, name string) (io.ReadCloser, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return io.NopCloser(strings.NewReader(p.objects[name])), p.fails["get"]
+}
+
+func (p *place) List(_ context.Context, prefix string) (list []store.Object, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, text := range p.objects {
+		if strings.HasPrefix(name, prefix) {
+			list = append(list, store.Object{Name: name, Size: int64(len(text))})
+		}
+	}
+	return list, p.fails["list"]
+}
+
+func (p *place) Delete(_ context.Context, name string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fails["delete"] == nil {
+		delete(p.objects, name)
+	}
+	return p.fails["delete"]
+}
+
+func (p *place) String() string { return "memory" }
+
+func (p *place) names() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []string
+	for _, b := range Of("f", p.list()) {
+		list = append(list, b.At.Format("02T15:04:05")+b.Node)
+	}
+	return strings.Join(list, " ")
+}
+
+func (p *place) list() (list []store.Object) {
+	for name, text := range p.objects {
+		list = append(list, store.Object{Name: name, Size: int64(len(text))})
+	}
+	return list
+}
+
+// node runs a keeper.
+type node struct {
+	*Keeper
+	mu   sync.Mutex
+	mine bool
+	log  bytes.Buffer
+	stop func()
+}
+
+func (n *node) takes(mine bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mine = mine
+}
+
+func (n *node) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.log.Write(p)
+}
+
+func (n *node) said() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	defer n.log.Reset()
+	return n.log.String()
+}
+
+const whole = "whole"
+
+func run(t *testing.T, p *place, name string, plan Plan) *node {
+	n := &node{mine: true}
+	n.Keeper = New(Config{
+		Plan: plan, Store: p, Fleet: "f", Region: "us", Node: name,
+		Mine: func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.mine },
+		Content: func(context.Context, time.Time) (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader(whole + strings.Repeat("x", 544-len(whole)))), nil
+		},
+		Check: func(r io.Reader, size int64) error {
+			text, err := io.ReadAll(r)
+			if err == nil && (int64(len(text)) != size || !strings.HasPrefix(string(text), whole)) {
+				err = errors.New("not whole")
+			}
+			return err
+		},
+		Clock: clock.Unsuspended, Logger: slog.New(slog.NewTextHandler(n, nil)),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); n.Run(ctx) }()
+	n.stop = func() { cancel(); <-done }
+	return n
+}
+
+// A bubble begins at midnight of 2000-01-01, UTC.
+func TestOneInEachSlot(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{"fleet@f/notes": "kept", "fleet@g/snapshot": "kept"}}
+		n := run(t, p, "-a", Plan{Every: 6 * time.Hour, Keep: 3})
+		time.Sleep(25 * time.Hour)
+		virtual.Wait()
+		if got, want := p.names(), "01T12:00:00-a 01T18:00:00-a 02T00:00:00-a"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		if len(p.objects) != 5 {
+			t.Errorf("%v: want what is of others too", p.objects)
+		}
+		n.stop() // it is down for a day, and makes up for one
+		time.Sleep(24 * time.Hour)
+		n = run(t, p, "-b", Plan{Every: 6 * time.Hour, Keep: 3})
+		defer n.stop()
+		time.Sleep(time.Hour)
+		virtual.Wait()
+		if got, want := p.names(), "01T18:00:00-a 02T00:00:00-a 03T01:00:00-b"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		r := n.Report()
+		if age, known := r.Age(time.Now()); !known || age != time.Hour || r.Count != 3 || r.Failure != "" || r.Done != 1 ||
+			r.LastBytes != 544 || !r.Due.Equal(time.Date(2000, 1, 3, 6, 0, 0, 0, time.UTC)) {
+			t.Errorf("%+v, %v", r, age)
+		}
+		if log := n.said(); strings.Count(log, "\n") != 3 || !strings.Contains(log, "backup saved") ||
+			!strings.Contains(log, "backup deleted") {
+			t.Errorf("the log says\n%s", log)
+		}
+	})
+}
+
+// A node that is not the one does nothing and knows nothing; one that becomes it looks what there is.
+func TestAnotherNodeTakesOver(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}}
+		plan := Plan{Every: time.Hour}
+		a, b := run(t, p, "-a", plan), run(t, p, "-b", plan)
+		defer a.stop()
+		defer b.stop()
+		b.takes(false)
+		time.Sleep(90 * time.Minute)
+		a.takes(false)
+		b.takes(true)
+		time.Sleep(time.Hour)
+		virtual.Wait()
+		if got := p.names(); !strings.HasPrefix(got, "01T00:00:00-a") || !strings.Contains(got, "01T01:00:00-a") ||
+			!strings.HasSuffix(got, "01T02:00:00-b") {
+			t.Error(got)
+		}
+		if r := a.Report(); r.Mine || !r.Looked.IsZero() || r.Newest != nil {
+			t.Errorf("what it knew it still tells: %+v", r)
+		}
+		a.takes(true) // two at a time
+		time.Sleep(2 * time.Hour)
+		virtual.Wait()
+		if r := b.Report(); r.Failed != 0 || r.Done < 3 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestWhatFails(t *testing.T) {
+	for _, c := range []struct{ doing, says string }{
+		{"put", "the disk burns"}, {"list", "the disk burns"}, {"get", "not whole when it is read"},
+		{"delete", "cannot be deleted"}, {"tears", "not whole when it is read"},
+	} {
+		t.Run(c.doing, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
+				old := map[string]string{}
+				for i := range 3 {
+					old[Name("f", "us", "-old", time.Now().Add(time.Duration(i-3)*time.Hour))] = strings.Repeat("x", 544)
+				}
+				p := &place{objects: old, tears: c.doing == "tears"}
+				before := p.names()
+				p.fail(c.doing, map[bool]error{true: nil, false: errors.New("the disk burns")}[p.tears])
+				n := run(t, p, "-a", Plan{Every: time.Hour, Keep: 1})
+				defer n.stop()
+				time.Sleep(8 * time.Minute)
+				virtual.Wait()
+				r := n.Report()
+				if !strings.Contains(r.Failure, c.says) || r.Failed != 4 || r.FailedAt.IsZero() || !r.Again.After(r.FailedAt) {
+					t.Errorf("%+v", r)
+				}
+				if got := p.names(); c.doing != "delete" && got != before {
+					t.Errorf("there are %s, and were %s", got, before)
+				}
+				if log := n.said(); strings.Count(log, "backup failed") != 4 {
+					t.Errorf("the log says\n%s", log)
+				}
+				p.mu.Lock()
+				p.fails, p.tears = nil, false
+				p.mu.Unlock()
+				time.Sleep(10 * time.Minute)
+				virtual.Wait()
+				if r := n.Report(); r.Failure != "" || r.Count != 1 || r.Done != 1 || !strings.HasSuffix(p.names(), "-a") {
+					t.Errorf("%+v, %s", r, p.names())
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,62 @@
+package schedule
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/backup/store"
+)
+
+// Backup is one in the place.
+type Backup struct {
+	Name   string    `json:"name"`
+	At     time.Time `json:"at"` // when it was begun, by the clock of the node
+	Region string    `json:"region"`
+	Node   string    `json:"node"`
+	Bytes  int64     `json:"bytes"`
+}
+
+const (
+	kind   = "snapshot"
+	suffix = ".mimir"
+	stamp  = "20060102T150405Z"
+)
+
+// Prefix returns what the names of all backups of a fleet begin with.
+func Prefix(fleet string) string { return "fleet@" + fleet + "/" + kind + "@" }
+
+// Name returns the name of a backup in the place.
+func Name(fleet, region, node string, at time.Time) string {
+	return Prefix(fleet) + at.UTC().Format(stamp) + "@" + region + "@" + node + suffix
+}
+
+// Parse returns the backup of a fleet that an object is, if by its name and its size it is a whole one.
+func Parse(fleet string, o store.Object) (b Backup, ok bool) {
+	text, ours := strings.CutPrefix(o.Name, Prefix(fleet))
+	text, whole := strings.CutSuffix(text, suffix)
+	fields := strings.Split(text, "@")
+	if !ours || !whole || len(fields) != 3 || !backup.Fits(o.Size) {
+		return b, false
+	}
+	at, err := time.Parse(stamp, fields[0])
+	b = Backup{Name: o.Name, At: at, Region: fields[1], Node: fields[2], Bytes: o.Size}
+	return b, err == nil && b.Name == Name(fleet, b.Region, b.Node, at)
+}
+
+// Of returns the backups of a fleet among objects, the oldest first.
+func Of(fleet string, objects []store.Object) (all []Backup) {
+	for _, o := range objects {
+		if b, ok := Parse(fleet, o); ok {
+			all = append(all, b)
+		}
+	}
+	slices.SortFunc(all, func(a, b Backup) int {
+		if c := a.At.Compare(b.At); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return all
+}

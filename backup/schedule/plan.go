@@ -1,0 +1,71 @@
+package schedule
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// skew is how far ahead the clock of another node may be, so that its backups count.
+	skew = 10 * time.Minute
+	// firstRetry is how long the first wait is after a failure, and lastRetry the longest.
+	firstRetry = time.Minute
+	lastRetry  = 30 * time.Minute
+)
+
+// Plan says when there is to be a backup, and which are kept. All of it is pure.
+type Plan struct {
+	Every time.Duration // length of a slot, more than 0; slots begin at whole multiples of it, in UTC
+	// Keep is how many of the newest are kept, and KeepFor for how long any is; 0 is a rule that keeps none. What
+	// neither rule keeps goes, but if both are 0 nothing does.
+	Keep    int
+	KeepFor time.Duration
+}
+
+// counted returns those that are not of a time to come.
+func counted(taken []Backup, now time.Time) []Backup {
+	return slices.DeleteFunc(slices.Clone(taken), func(b Backup) bool { return b.At.After(now.Add(skew)) })
+}
+
+// Newest returns the newest backup that counts.
+func Newest(taken []Backup, now time.Time) (b Backup, found bool) {
+	if taken = counted(taken, now); len(taken) == 0 {
+		return b, false
+	}
+	return taken[len(taken)-1], true
+}
+
+// Due returns when the next backup is due, given those that there are, the oldest first; a time that is over if it is
+// due already.
+func (p Plan) Due(taken []Backup, now time.Time) time.Time {
+	newest, found := Newest(taken, now)
+	if !found {
+		return now
+	}
+	return newest.At.Truncate(p.Every).Add(p.Every)
+}
+
+// Excess returns what is to be deleted, the oldest first, of all that there are, the oldest first. The newest never is.
+func (p Plan) Excess(taken []Backup, now time.Time) (excess []Backup) {
+	if p.Keep == 0 && p.KeepFor == 0 {
+		return nil
+	}
+	taken = counted(taken, now)
+	for i, b := range taken {
+		behind := len(taken) - 1 - i // how many are newer
+		young := p.KeepFor > 0 && now.Sub(b.At) < p.KeepFor
+		if behind > 0 && behind >= p.Keep && !young {
+			excess = append(excess, b)
+		}
+	}
+	return excess
+}
+
+// Retry returns how long to wait after so many failures in a row.
+func (p Plan) Retry(failures int) time.Duration {
+	wait := firstRetry
+	for ; failures > 1 && wait < lastRetry; failures-- {
+		wait *= 2
+	}
+	return min(wait, lastRetry, p.Every)
+}

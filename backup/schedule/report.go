@@ -1,0 +1,95 @@
+package schedule
+
+import (
+	"slices"
+	"time"
+)
+
+// Report is what a node knows of the backups. Of a node that does not take them it says only where they go.
+type Report struct {
+	To     string `json:"to"`
+	Region string `json:"region"` // whose leader takes them
+	Mine   bool   `json:"mine"`   // this node is the one
+
+	Looked time.Time `json:"looked,omitzero"` // when the place was read; zero: not since this node takes them
+	Count  int       `json:"count"`           // then
+	Newest *Backup   `json:"newest,omitempty"`
+	Due    time.Time `json:"due,omitzero"`
+	Since  time.Time `json:"since,omitzero"` // a backup is under way since then
+
+	// Failure says why the last try failed, at FailedAt, and it is tried Again; empty if the last one did not.
+	Failure  string    `json:"failure,omitempty"`
+	FailedAt time.Time `json:"failedAt,omitzero"`
+	Again    time.Time `json:"again,omitzero"`
+
+	Done   uint64 `json:"done"`   // of this process
+	Failed uint64 `json:"failed"` // likewise
+	// LastBytes and LastTook are of the last one that this process saved.
+	LastBytes int64         `json:"lastBytes,omitempty"`
+	LastTook  time.Duration `json:"lastTook,omitempty"` // nanoseconds
+}
+
+// Report returns what is known now. It may be called at any time.
+func (k *Keeper) Report() Report {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.report
+}
+
+// Age returns how old the newest backup is; false if none is known.
+func (r *Report) Age(now time.Time) (time.Duration, bool) {
+	if r.Newest == nil {
+		return 0, false
+	}
+	return max(now.Sub(r.Newest.At), 0), true
+}
+
+func (r *Report) see(taken []Backup, now, due time.Time) {
+	r.Looked, r.Count, r.Due, r.Newest = now, len(taken), due, nil
+	if newest, found := Newest(taken, now); found {
+		r.Newest = &newest
+	}
+}
+
+func (k *Keeper) begun(now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.report.Since = now
+}
+
+func (k *Keeper) done(name string, bytes int64, took time.Duration) {
+	k.Logger.Info("backup saved", "name", name, "bytes", bytes, "took", took.Round(time.Millisecond))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := &k.report
+	r.Since = time.Time{}
+	r.Done++
+	r.LastBytes, r.LastTook = bytes, took
+}
+
+// settled is after a backup, when nothing is left to do.
+func (k *Keeper) settled() {
+	k.failures, k.again = 0, time.Time{}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.report.Failure, k.report.FailedAt, k.report.Again = "", time.Time{}, time.Time{}
+}
+
+func (k *Keeper) failed(err error) {
+	k.failures++
+	now := k.Clock.Now()
+	k.again = now.Add(k.Retry(k.failures))
+	k.Logger.Error("backup failed", "err", err, "again", k.again.UTC().Format(time.RFC3339))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := &k.report
+	r.Since, r.Failure, r.FailedAt, r.Again = time.Time{}, err.Error(), now, k.again
+	r.Failed++
+}
+
+func (k *Keeper) gone(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.taken = slices.DeleteFunc(k.taken, func(b Backup) bool { return b.Name == name })
+	k.report.Count = len(k.taken)
+}
