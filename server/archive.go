@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,8 +26,8 @@ type Archive struct {
 }
 
 // Open returns the store of a place, with what is said here of how it is reached.
-func (a *Archive) Open(place string, logger *slog.Logger) (store.Store, error) {
-	return store.Open(place, store.Options{CredentialsFile: a.CredentialsFile, CAFile: a.CAFile, Logger: logger})
+func (a *Archive) Open(place string) (store.Store, error) {
+	return store.Open(place, store.Options{CredentialsFile: a.CredentialsFile, CAFile: a.CAFile})
 }
 
 func (c *Config) validateArchive(f *faults) {
@@ -36,7 +35,7 @@ func (c *Config) validateArchive(f *faults) {
 	if a.Place == "" {
 		return
 	}
-	if _, err := a.Open(a.Place, nil); err != nil {
+	if _, err := a.Open(a.Place); err != nil {
 		f.add("archive.place: %w", err)
 	}
 	own := c.Replication.RegionID
@@ -56,7 +55,7 @@ func (s *server) newArchiver() error {
 	if c.Archive.Place == "" || c.Archive.Region != "" && c.Archive.Region != c.Replication.RegionID {
 		return nil
 	}
-	place, err := c.Archive.Open(c.Archive.Place, s.logger)
+	place, err := c.Archive.Open(c.Archive.Place)
 	if err != nil {
 		return fmt.Errorf("%w: archive.place: %w", ErrConfig, err)
 	}

@@ -42,7 +42,7 @@ func (p *pointFlags) point(c *cobra.Command) (*replication.Point, error) {
 		}
 		return &replication.Point{Revision: int64(p.revision)}, nil
 	case f.Changed("at-time"):
-		t, err := readTime(p.time, time.Now())
+		t, err := readTime("at-time", p.time, time.Now())
 		return &replication.Point{Time: t}, err
 	default:
 		return nil, nil
@@ -50,13 +50,13 @@ func (p *pointFlags) point(c *cobra.Command) (*replication.Point, error) {
 }
 
 // readTime reads a time, or a time of the day of now.
-func readTime(text string, now time.Time) (time.Time, error) {
+func readTime(flag, text string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return t, nil
 	}
 	t, err := time.ParseInLocation("15:04:05", text, now.Location())
 	if err != nil {
-		return t, fmt.Errorf("%w: --at-time %q is neither like 2006-01-02T15:04:05Z nor like 15:04:05", errUsage, text)
+		return t, fmt.Errorf("%w: --%s %q is neither like 2006-01-02T15:04:05Z nor like 15:04:05", errUsage, flag, text)
 	}
 	year, month, day := now.Date()
 	return time.Date(year, month, day, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), now.Location()), nil

@@ -156,6 +156,7 @@ func tellSnapshot(out io.Writer, s *backup.Snapshot, sum kv.Summary) {
 func newSnapshotRestore() *cobra.Command {
 	var file string
 	var move kv.Move
+	var log logFlags
 	c := &cobra.Command{
 		Use:   "restore FILE --config FILE",
 		Short: "Make a data directory with which a node of a new fleet begins",
@@ -163,7 +164,8 @@ func newSnapshotRestore() *cobra.Command {
 			"to know it needs too, from the same configuration file, environment and flags: data-dir, which must be\n" +
 			"empty, the name, region and nodes, and fleet, which must be another one than that of the snapshot. Do\n" +
 			"the same, with the same file and flags, for all nodes of the region of initial-primary; start them.\n" +
-			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.",
+			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.\n" +
+			"With --archive the snapshot is brought forward along an archived log, to a revision, a position or a time.",
 		Args: oneArgument("the snapshot"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			config, err := server.Load(file, os.LookupEnv, c.Flags())
@@ -174,7 +176,19 @@ func newSnapshotRestore() *cobra.Command {
 				return fmt.Errorf("%w: --mark-compacted needs --bump-revision of more than 0: else revisions that "+
 					"were seen come back", errUsage)
 			}
-			return restore(c, config, arguments[0], move)
+			until, err := log.target(c)
+			if err != nil {
+				return err
+			}
+			s, err := openSnapshot(c, config, arguments[0])
+			if err != nil {
+				return err
+			}
+			content := &backup.Restoring{Context: c.Context(), Snapshot: s, Move: move}
+			if content.Log, err = log.replay(c.Context(), &config.Archive, until); err != nil {
+				return err
+			}
+			return restore(c, config, content)
 		},
 	}
 	c.Flags().StringVar(&file, "config", os.Getenv("MIMIR_CONFIG"), "configuration file of the node, YAML")
@@ -182,31 +196,40 @@ func newSnapshotRestore() *cobra.Command {
 		"how far the revision moves: further than anything was written behind the snapshot")
 	c.Flags().BoolVar(&move.Compact, "mark-compacted", false,
 		"make all before the new revision unreadable, so that every watch of before ends with a compacted error")
+	log.add(c)
 	server.AddFlags(c.Flags())
 	return c
 }
 
-func restore(c *cobra.Command, config *server.Config, file string, move kv.Move) error {
+// openSnapshot opens a snapshot that the fleet of a configuration may begin with.
+func openSnapshot(c *cobra.Command, config *server.Config, file string) (*backup.Snapshot, error) {
 	s, err := backup.Open(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r := &config.Replication
 	if fleet := fleetOf(r); s.Note.Fleet == fleet {
-		return fmt.Errorf("%w: %s is of fleet %s, and so would be what is restored: name another fleet, so that no "+
+		return nil, fmt.Errorf("%w: %s is of fleet %s, and so would be what is restored: name another fleet, so that no "+
 			"node of one is ever taken for one of the other", server.ErrConfig, file, fleet)
 	}
 	if s.Note.Fleet == "" {
 		fmt.Fprintf(c.ErrOrStderr(), "mimir: %s does not say of which fleet it is: make sure that it is not %s\n", file,
 			fleetOf(r))
 	}
-	content := &backup.Restoring{Context: c.Context(), Snapshot: s, Move: move}
+	return s, nil
+}
+
+func restore(c *cobra.Command, config *server.Config, content *backup.Restoring) error {
+	r := &config.Replication
 	if err := server.Sow(config, content, c.ErrOrStderr()); err != nil {
 		return err
 	}
+	if content.Log != nil {
+		tellReached(c.OutOrStdout(), content.Log, content.Reached)
+	}
 	at := content.Found
-	_, err = fmt.Fprintf(c.OutOrStdout(), "restored %s for node %s of region %s in fleet %s: revision %d, %d keys, "+
-		"%d leases\n", r.DataDir, r.NodeID, r.RegionID, fleetOf(r), at.Revision+move.Bump, at.Keys, at.Leases)
+	_, err := fmt.Fprintf(c.OutOrStdout(), "restored %s for node %s of region %s in fleet %s: revision %d, %d keys, "+
+		"%d leases\n", r.DataDir, r.NodeID, r.RegionID, fleetOf(r), at.Revision+content.Move.Bump, at.Keys, at.Leases)
 	return err
 }
 

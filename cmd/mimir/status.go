@@ -22,10 +22,11 @@ import (
 type fleetReport struct {
 	*replication.FleetStatus
 	// Survivable says that the loss of any one region, when it was asked, would have lost no acknowledged write.
-	Survivable bool           `json:"survivable"`
-	Regions    []regionReport `json:"regions"`
-	Alarms     []alarmReport  `json:"alarms,omitempty"`
-	Open       []string       `json:"open,omitempty"` // what is open to others, on the nodes that answered
+	Survivable bool            `json:"survivable"`
+	Regions    []regionReport  `json:"regions"`
+	Alarms     []alarmReport   `json:"alarms,omitempty"`
+	Archive    []archiveReport `json:"archive,omitempty"`
+	Open       []string        `json:"open,omitempty"` // what is open to others, on the nodes that answered
 	// Certificates are those of all nodes that answered; nil if nothing is to be told.
 	Certificates *certificateReport `json:"certificates,omitempty"`
 }
@@ -91,6 +92,7 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	}
 	wg.Wait()
 	report.tellAlarms()
+	report.tellArchive()
 	report.tellOpen()
 	report.tellCertificates(time.Now())
 	return report, nil
@@ -179,6 +181,7 @@ func (f *fleetReport) print(w io.Writer) {
 			fmt.Fprintf(w, "%s %s\n", r.Name, r.Moving)
 		}
 	}
+	f.printArchive(w)
 	for _, text := range f.Open {
 		fmt.Fprintln(w, "open to others:", text)
 	}
