@@ -5,12 +5,11 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// History gives out the history that a node has applied, to who keeps it elsewhere: a part of MultiRegionReplicator. It
-// is safe for concurrent use, from when Start has returned.
+// History gives out the history that a node has applied, to who keeps it elsewhere. It is safe for concurrent use.
 type History struct{ node *node }
 
-// History returns that of this node.
-func (r *MultiRegionReplicator) History() *History { return &History{r.node} }
+// HistoryOf returns that of a node, from when Start has returned.
+func HistoryOf(r *MultiRegionReplicator) *History { return &History{r.node} }
 
 // HistoryReading reads on behind a place, and is used by one goroutine. Next returns the frames and reigns that come
 // next, as they are in the log, with the place behind them, and whether that is all by now; it never waits. What was

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/backup/store"
+	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/server/telemetry"
 )
@@ -59,7 +60,7 @@ func (s *server) newArchiver() error {
 	if err != nil {
 		return fmt.Errorf("%w: archive.place: %w", ErrConfig, err)
 	}
-	history := s.replicator.History()
+	history := replication.HistoryOf(s.replicator)
 	s.archiver = archive.New(archive.Config{
 		Store: place, History: history, Place: archive.PlaceIn(s.store),
 		Leads: func() bool {

@@ -165,7 +165,10 @@ func open(c *Config, o Options) (*server, error) {
 		s.ports.close()
 		return nil, inDirectory(c.Replication.DataDir, err)
 	}
-	if err = s.build(plain); err != nil {
+	if err = s.build(plain); err == nil {
+		err = s.newArchiver()
+	}
+	if err != nil {
 		s.abandon()
 		return nil, err
 	}
@@ -233,9 +236,6 @@ func (s *server) build(plain *slog.Logger) error {
 	node.Revision = s.store.Revision
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
-		return errors.Join(err, peers.Close())
-	}
-	if err := s.newArchiver(); err != nil {
 		return errors.Join(err, peers.Close())
 	}
 	s.wire = telemetry.NewWire(peers, c.Replication.RegionID, s.peers)

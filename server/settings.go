@@ -212,13 +212,14 @@ var sections = []section{
 			"`s3://bucket/prefix`, as [snapshots](operating.md#back-up) have it; of this fleet alone. Set it on all "+
 			"nodes of the regions whose leaders may archive; if not set nothing is archived",
 			func(c *Config) *string { return &c.Archive.Place }),
-		text("archive.region", "", "the region whose leader archives; if not set, that of whichever region is the primary",
+		text("archive.region", "",
+			"the region whose leader archives; if not set, that of whichever region is the primary",
 			func(c *Config) *string { return &c.Archive.Region }),
 		duration("archive.interval", 10*time.Second, time.Second, time.Hour,
 			"how often what was written is archived, at the latest; each time costs an object",
 			func(c *Config) *time.Duration { return &c.Archive.Interval }),
-		text("archive.credentials-file", "", "file with the keys of the object storage, as AWS's tools keep it; if not "+
-			"set, their environment variables count",
+		text("archive.credentials-file", "", "file with the keys of the object storage, as AWS's tools keep it; if "+
+			"not set, their environment variables count",
 			func(c *Config) *string { return &c.Archive.CredentialsFile }),
 		text("archive.ca-file", "", "authorities trusted to sign for the object storage, PEM; the machine's if not set",
 			func(c *Config) *string { return &c.Archive.CAFile }),

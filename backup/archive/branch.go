@@ -48,7 +48,7 @@ func Branches(ctx context.Context, s store.Store, links []Link) (branches []Bran
 	}
 }
 
-// inForceFirst sorts branches, and leaves out the ends that others go on from: two nodes that archive at once make such.
+// inForceFirst sorts branches, and leaves out the ends that others go on from, as two nodes make that archive at once.
 func inForceFirst(branches []Branch) []Branch {
 	slices.SortStableFunc(branches, func(a, b Branch) int {
 		x, y := timeline.Latest(a.Origin.Reigns), timeline.Latest(b.Origin.Reigns)
@@ -72,8 +72,9 @@ func inForceFirst(branches []Branch) []Branch {
 
 // within reports whether o goes on from the end of b, as far as reigns tell.
 func (b *Branch) within(o *Branch) bool {
-	relation, _ := timeline.Compare(b.Origin.Reigns, o.Origin.Reigns, b.Origin.Cursor.Position, o.Origin.Cursor.Position)
-	return relation == timeline.Prefix && timeline.Agreeing(b.Origin, o.Origin) != timeline.Differ
+	x, y := &b.Origin, &o.Origin
+	relation, _ := timeline.Compare(x.Reigns, y.Reigns, x.Cursor.Position, y.Cursor.Position)
+	return relation == timeline.Prefix && timeline.Agreeing(*x, *y) != timeline.Differ
 }
 
 // Choose returns the branch of this epoch, or the one in force if it is zero.

@@ -5,8 +5,8 @@
 //
 //   - A1: a segment is a run of the one history, whole and unchanged, or it is an error. The chain over the commands,
 //     which every node checks too, leads from where it begins to where it ends.
-//   - A2: a segment is never overwritten by another one: its name is made of what it holds. So two nodes that archive at
-//     once do no harm, and neither does one that begins anew where it does not know how far it came.
+//   - A2: a segment is never overwritten by another one: its name is made of what it holds. So two nodes that archive
+//     at once do no harm, and neither does one that begins anew where it does not know how far it came.
 //   - A3: what a failover gave up is a branch. What is restored follows one branch, from the snapshot to its end, and
 //     nothing of any other; a snapshot that is not on it is refused.
 //   - A4: where the history was not kept long enough to be archived there is a gap, which is told of and never skipped.

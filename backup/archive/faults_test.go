@@ -46,8 +46,8 @@ func TestFaults(t *testing.T) {
 						name = "eu"
 					}
 					_, err := f.nodes[name].Switchover(f.t.Context(), name)
-					if err != nil && !errors.Is(err, replication.ErrAlreadyPrimary) && !errors.Is(err, replication.ErrHandoff) &&
-						!errors.Is(err, replication.ErrNotReady) {
+					if err != nil && !errors.Is(err, replication.ErrAlreadyPrimary) &&
+						!errors.Is(err, replication.ErrHandoff) && !errors.Is(err, replication.ErrNotReady) {
 						f.t.Error(err)
 					}
 				}

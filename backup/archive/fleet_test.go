@@ -35,7 +35,7 @@ var quiet = slog.New(slog.DiscardHandler)
 type shelf struct {
 	mu      sync.Mutex
 	objects map[string][]byte
-	// onPut, if not nil, is asked before an object is put: false has it fail, after the object is there if after says so.
+	// onPut, if not nil, is asked before an object is put: false has it fail, with the object there if after says so.
 	onPut func(name string) (ok, after bool)
 }
 
@@ -211,8 +211,9 @@ func (n *node) archive(s store.Store, more ...func(*Config)) {
 	if s == nil {
 		return
 	}
+	history := replication.HistoryOf(n.MultiRegionReplicator)
 	c := Config{
-		Store: s, History: n.History(), Leads: n.History().Leads, Place: PlaceIn(n.store),
+		Store: s, History: history, Leads: history.Leads, Place: PlaceIn(n.store),
 		Fleet: "f", Region: n.name, Node: n.name, Interval: 5 * time.Second, Clock: clock.Real, Logger: quiet,
 	}
 	for _, f := range more {

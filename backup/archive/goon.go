@@ -89,8 +89,8 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 		switch {
 		case err == nil:
 			a.begun(s, false)
-			a.config.Logger.Info("archiving the log", "store", a.config.Store.String(), "position", s.To.Cursor.Position,
-				"epoch", s.To.Cursor.Epoch)
+			a.config.Logger.Info("archiving the log", "store", a.config.Store.String(), "position",
+				s.To.Cursor.Position, "epoch", s.To.Cursor.Epoch)
 			return r, newGather(a.who(), s.To, nil), nil
 		case errors.Is(err, replication.ErrHistoryForked):
 			continue
@@ -120,8 +120,8 @@ func (a *Archiver) anew(
 			"between cannot be restored, and what comes only from a snapshot that is taken from now on: take one",
 			"archived", gap.Position)
 	case some:
-		log.Error("nothing that is archived leads to the history here: what comes can be restored only from a snapshot " +
-			"that is taken from now on: take one")
+		log.Error("nothing that is archived leads to the history here: what comes can be restored only from a " +
+			"snapshot that is taken from now on: take one")
 	default:
 		log.Info("archiving the log from here on: what comes can be restored from a snapshot that is taken from now on")
 	}
@@ -139,8 +139,8 @@ func (a *Archiver) ours(ctx context.Context, links []Link) error {
 		case err != nil:
 			return err
 		case s.Fleet != a.config.Fleet:
-			return fmt.Errorf("%w: %s has the one of %q, and this is %q: name another place", ErrForeign, a.config.Store,
-				s.Fleet, a.config.Fleet)
+			return fmt.Errorf("%w: %s has the one of %q, and this is %q: name another place", ErrForeign,
+				a.config.Store, s.Fleet, a.config.Fleet)
 		}
 		return nil
 	}

@@ -126,8 +126,9 @@ func (r *Replay) check(a *applier) error {
 func (r *Replay) plan(at timeline.Cursor) error {
 	path, reaches, ok := Path(r.Links, r.Branch.Link.To, PlaceOf(at))
 	if !ok {
-		return errors.Join(fmt.Errorf("%w: the snapshot is at position %d, and what leads to the end of the branch is "+
-			"there only from position %d on: take a later snapshot", ErrMissing, at.Position, reaches.Position), r.broken)
+		err := fmt.Errorf("%w: the snapshot is at position %d, and what leads to the end of the branch is there only "+
+			"from position %d on: take a later snapshot", ErrMissing, at.Position, reaches.Position)
+		return errors.Join(err, r.broken)
 	}
 	r.path = path
 	return nil
@@ -180,8 +181,8 @@ func (r *Replay) short(a *applier) error {
 	end := r.Branch.Origin.Cursor
 	if a.on = a.on || a.at == end; !a.on {
 		if PlaceOf(a.at).compare(r.Branch.Link.To) > 0 {
-			return fmt.Errorf("%w: the snapshot is at position %d, and the branch ends at %d", ErrMissing, a.at.Position,
-				end.Position)
+			return fmt.Errorf("%w: the snapshot is at position %d, and the branch ends at %d", ErrMissing,
+				a.at.Position, end.Position)
 		}
 		return a.astray()
 	}

@@ -132,7 +132,8 @@ func TestToATime(t *testing.T) {
 			if err != nil || at.Revision != m.revision {
 				t.Errorf("at %v: %+v, %v; want revision %d", m.at, at, err, m.revision)
 			}
-			if at.Before.Time.After(m.at) || !at.After.Time.After(m.at) || at.After.Time.Sub(at.Before.Time) > 3*time.Second {
+			if at.Before.Time.After(m.at) || !at.After.Time.After(m.at) ||
+				at.After.Time.Sub(at.Before.Time) > 3*time.Second {
 				t.Errorf("at %v: between %v and %v", m.at, at.Before, at.After)
 			}
 		}
@@ -183,7 +184,8 @@ func TestForks(t *testing.T) {
 			t.Fatalf("%+v, %v", at, err)
 		}
 		f.wantSame("in force", got, f.image("eu"))
-		if got, at, err = f.replay(base, 1, Target{Position: us.Health().Position}); err != nil || at.Cursor.Epoch != 1 {
+		got, at, err = f.replay(base, 1, Target{Position: us.Health().Position})
+		if err != nil || at.Cursor.Epoch != 1 {
 			t.Fatalf("%+v, %v", at, err)
 		}
 		f.wantSame("given up", got, f.image("us"))

@@ -101,7 +101,8 @@ func (w *walk) next(payload []byte) (*timeline.Frame, *timeline.Reign, error) {
 		w.at.Epoch, w.at.Chain = r.Epoch, w.folder.Reign(w.at.Chain, r)
 		return nil, &r, nil
 	case h.Epoch != w.at.Epoch:
-		return nil, nil, fmt.Errorf("frame of epoch %d at position %d, the history is in %d", h.Epoch, h.First, w.at.Epoch)
+		return nil, nil, fmt.Errorf("frame of epoch %d at position %d, the history is in %d", h.Epoch, h.First,
+			w.at.Epoch)
 	}
 	if err := timeline.DecodeFrame(payload, &w.frame); err != nil {
 		return nil, nil, err

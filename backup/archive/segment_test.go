@@ -167,7 +167,9 @@ func TestBrokenSegments(t *testing.T) {
 	lie("no mark", func(s *Segment) { s.Marks = nil })
 	lie("no mark at the end", func(s *Segment) { s.Marks[0].Position-- })
 	lie("a mark beyond the end", func(s *Segment) { s.Marks[0].Position++ })
-	lie("a mark before the beginning", func(s *Segment) { s.Marks = append([]Mark{{}}, s.Marks...); s.From.Position = 1 })
+	lie("a mark before the beginning", func(s *Segment) {
+		s.Marks, s.From.Position = append([]Mark{{}}, s.Marks...), 1
+	})
 	lie("an entry of something else", func(s *Segment) { s.Payloads = append(s.Payloads, []byte("something")) })
 }
 

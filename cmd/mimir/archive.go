@@ -27,7 +27,8 @@ type archiveFlags struct {
 func (f *archiveFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.reach.CredentialsFile, "credentials-file", "",
 		"keys of the object storage, as AWS's tools keep them; default: what their environment variables say")
-	c.Flags().StringVar(&f.reach.CAFile, "ca-file", "", "authorities trusted to sign for it, PEM; default: the machine's")
+	c.Flags().StringVar(&f.reach.CAFile, "ca-file", "",
+		"authorities trusted to sign for it, PEM; default: the machine's")
 }
 
 func newArchive() *cobra.Command {
@@ -47,8 +48,8 @@ func newArchiveStatus() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status PLACE",
 		Short: "Tell what is archived",
-		Long: "Tell what is archived at PLACE, file:///folder or s3://bucket/prefix: the branches of the history, that in\n" +
-			"force first, where each ends, and where what is archived begins, anew behind each gap.",
+		Long: "Tell what is archived at PLACE, file:///folder or s3://bucket/prefix: the branches of the history,\n" +
+			"that in force first, where each ends, and where what is archived begins, anew behind each gap.",
 		Args: oneArgument("the place"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			if err := n.check(); err != nil {
@@ -164,13 +165,13 @@ func newArchiveVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify PLACE FROM TO",
 		Short: "Prove that an archived log leads from one snapshot to a later one",
-		Long: "Bring the snapshot FROM forward along the archived log to where the snapshot TO is, in a directory of its\n" +
-			"own below --work-dir, which is removed again, and compare all of what comes of it with TO: revision, keys,\n" +
-			"leases, users, the hash of the content, and the chain of the history.",
+		Long: "Bring the snapshot FROM forward along the archived log to where the snapshot TO is, in a directory\n" +
+			"of its own below --work-dir, which is removed again, and compare all of what comes of it with TO:\n" +
+			"revision, keys, leases, users, the hash of the content, and the chain of the history.",
 		Args: func(c *cobra.Command, arguments []string) error {
 			if len(arguments) != 3 {
-				return fmt.Errorf("%w: %s wants three arguments, the place and two files; got %d", errUsage, c.CommandPath(),
-					len(arguments))
+				return fmt.Errorf("%w: %s wants three arguments, the place and two files; got %d", errUsage,
+					c.CommandPath(), len(arguments))
 			}
 			return nil
 		},
@@ -195,8 +196,8 @@ func newArchiveVerify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "verified: %s with the log is %s: revision %d, %d keys, %d leases, hash "+
-				"%08x\n", from.Path, to.Path, sum.Revision, sum.Keys, sum.Leases, sum.Hash)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "verified: %s with the log is %s: revision %d, %d keys, %d leases, "+
+				"hash %08x\n", from.Path, to.Path, sum.Revision, sum.Keys, sum.Leases, sum.Hash)
 			return err
 		},
 	}

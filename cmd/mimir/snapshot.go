@@ -165,7 +165,7 @@ func newSnapshotRestore() *cobra.Command {
 			"empty, the name, region and nodes, and fleet, which must be another one than that of the snapshot. Do\n" +
 			"the same, with the same file and flags, for all nodes of the region of initial-primary; start them.\n" +
 			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.\n" +
-			"With --archive the snapshot is brought forward along an archived log, to a revision, a position or a time.",
+			"With --archive the snapshot is brought forward along an archived log, to a revision, a position, a time.",
 		Args: oneArgument("the snapshot"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			config, err := server.Load(file, os.LookupEnv, c.Flags())
@@ -209,8 +209,8 @@ func openSnapshot(c *cobra.Command, config *server.Config, file string) (*backup
 	}
 	r := &config.Replication
 	if fleet := fleetOf(r); s.Note.Fleet == fleet {
-		return nil, fmt.Errorf("%w: %s is of fleet %s, and so would be what is restored: name another fleet, so that no "+
-			"node of one is ever taken for one of the other", server.ErrConfig, file, fleet)
+		return nil, fmt.Errorf("%w: %s is of fleet %s, and so would be what is restored: name another fleet, so that "+
+			"no node of one is ever taken for one of the other", server.ErrConfig, file, fleet)
 	}
 	if s.Note.Fleet == "" {
 		fmt.Fprintf(c.ErrOrStderr(), "mimir: %s does not say of which fleet it is: make sure that it is not %s\n", file,

@@ -23,12 +23,12 @@ type logFlags struct {
 
 func (l *logFlags) add(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&l.place, "archive", "", "place of the archived log that brings the snapshot forward; it is reached as "+
-		"archive.credentials-file and archive.ca-file say")
+	f.StringVar(&l.place, "archive", "", "place of the archived log that brings the snapshot forward; it is reached "+
+		"as archive.credentials-file and archive.ca-file say")
 	f.Uint64Var(&l.revision, "to-revision", 0, "with --archive: the last revision to have")
 	f.Uint64Var(&l.position, "to-position", 0, "likewise, the last position, as mimir archive status shows it")
-	f.StringVar(&l.time, "to-time", "", "likewise, what was archived up to then, by the clocks of the nodes that archived: "+
-		"2006-01-02T15:04:05Z, or 15:04:05 of today here")
+	f.StringVar(&l.time, "to-time", "", "likewise, what was archived up to then, by the clocks of the nodes that "+
+		"archived: 2006-01-02T15:04:05Z, or 15:04:05 of today here")
 	f.Uint64Var(&l.epoch, "branch", 0, "likewise, the branch to follow, by its epoch; default: the one in force")
 }
 
@@ -46,8 +46,8 @@ func (l *logFlags) target(c *cobra.Command) (t archive.Target, err error) {
 	case l.place == "" && (given > 0 || f.Changed("branch")):
 		return t, fmt.Errorf("%w: --to-revision, --to-position, --to-time and --branch go with --archive", errUsage)
 	case l.place != "" && given != 1:
-		return t, fmt.Errorf("%w: --archive wants one of --to-revision, --to-position and --to-time; the end of what is "+
-			"archived is the position that mimir archive status shows", errUsage)
+		return t, fmt.Errorf("%w: --archive wants one of --to-revision, --to-position and --to-time; the end of what "+
+			"is archived is the position that mimir archive status shows", errUsage)
 	case f.Changed("to-time"):
 		t.Time, err = readTime("to-time", l.time, time.Now())
 		return t, err
@@ -71,8 +71,8 @@ func (l *logFlags) replay(ctx context.Context, reach *server.Archive, t archive.
 
 // tellReached tells up to where a log was applied, and what that leaves open.
 func tellReached(w io.Writer, log *archive.Replay, at archive.Reached) {
-	fmt.Fprintf(w, "the log was applied up to %v, along branch %d, which ends at position %d: revision %d, position %d\n",
-		log.Until, log.Branch.Epoch(), log.Branch.Last.Position, at.Revision, at.Cursor.Position)
+	fmt.Fprintf(w, "the log was applied up to %v, along branch %d, which ends at position %d: revision %d, "+
+		"position %d\n", log.Until, log.Branch.Epoch(), log.Branch.Last.Position, at.Revision, at.Cursor.Position)
 	if log.Until.Time.IsZero() {
 		return
 	}

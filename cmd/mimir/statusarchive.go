@@ -42,8 +42,8 @@ func archiveWarnings(node string, s *archive.Status) (texts []string) {
 		texts = append(texts, fmt.Sprintf("%s does not get the log archived, and tries again: %s", node, s.Problem))
 	}
 	if g := s.Gap; g != nil {
-		texts = append(texts, fmt.Sprintf("the archive of the log has a gap from position %d to %d: what comes behind it "+
-			"can be restored only from a snapshot that is taken since; take one", g.From, g.To))
+		texts = append(texts, fmt.Sprintf("the archive of the log has a gap from position %d to %d: what comes behind "+
+			"it can be restored only from a snapshot that is taken since; take one", g.From, g.To))
 	}
 	return texts
 }
@@ -54,6 +54,7 @@ func (f *fleetReport) printArchive(w io.Writer) {
 		if a.LagSeconds >= 0 {
 			lag = fmt.Sprintf("at most %v behind", time.Duration(a.LagSeconds*float64(time.Second)).Round(time.Second))
 		}
-		fmt.Fprintf(w, "archive: %s of %s has archived the log up to position %d, %s\n", a.Node, a.Region, a.Position, lag)
+		fmt.Fprintf(w, "archive: %s of %s has archived the log up to position %d, %s\n", a.Node, a.Region, a.Position,
+			lag)
 	}
 }

@@ -83,7 +83,8 @@ func TestReadingIsRefused(t *testing.T) {
 	us.write("lost")
 	tail := originOf(us)
 	eu.mu.Lock()
-	eu.propose(reignAt(timeline.Cursor{}, 1, "us"), frame(timeline.Cursor{Epoch: 1, Chain: timeline.NewFolder().Reign(timeline.Chain{}, us.Reigns()[0])}, "a"))
+	began := timeline.Cursor{Epoch: 1, Chain: timeline.NewFolder().Reign(timeline.Chain{}, us.Reigns()[0])}
+	eu.propose(reignAt(timeline.Cursor{}, 1, "us"), frame(began, "a"))
 	eu.mu.Unlock()
 	behind := NewSource(SourceConfig{Region: "eu", Log: eu.log, History: eu, Logger: quiet, WindowBytes: testWindow})
 	if _, err := behind.Read("test", tail); !errors.Is(err, ErrBehind) {
