@@ -156,7 +156,7 @@ var below = map[string][]string{
 	"kv": {"kv/auth", "kv/command", "kv/keyset", "kv/mvcc", "kv/snapshot", "kv/lease", "kv/watch", "replication",
 		"replication/clock", "replication/durable", "replication/durable/pebblefs"},
 	"etcdapi": {"kv", "kv/auth", "kv/command", "kv/mvcc", "kv/lease", "kv/watch", "replication", "replication/clock"},
-	"server":  {"server", "etcdapi", "kv", "replication"},
+	"server":  {"server", "backup", "etcdapi", "kv", "replication"},
 	"backup":  {"backup", "kv", "replication"},
 	"bench":   {},
 	"cmd":     {"backup", "cmd", "server", "bench", "replication", "localfleet", "kv"},

@@ -76,6 +76,8 @@ type Config struct {
 
 	// Compaction is what of the history is kept: auto-compaction-mode and auto-compaction-retention.
 	Compaction Compaction
+	// Backup says where backups go by themselves.
+	Backup Backup
 	// SlowRequest is how long a request may take before the log is told, 0 for any time.
 	SlowRequest time.Duration
 
@@ -165,6 +167,9 @@ func (c *Config) complete() {
 		r.Nodes = map[string]string{r.NodeID: r.PeerAddr}
 	}
 	r.FleetExists = c.InitialClusterState == stateExisting
+	if b := &c.Backup; b.To != "" && b.Region == "" && len(r.Regions) == 0 {
+		b.Region = r.RegionID
+	}
 	if r.InitialPrimary == "" && len(r.Regions) == 0 {
 		r.InitialPrimary = r.RegionID
 	}

@@ -19,7 +19,8 @@ func (s *server) metrics() *prometheus.Registry {
 			Traffic: func() (sent, received uint64) { return s.traffic.Sent.Load(), s.traffic.Received.Load() },
 		},
 		telemetry.Build{Version: s.version}, s.calls, s.times, &s.checks, s.wire,
-		doorMetrics{doors: s.ports.doors}, auditMetrics{audit: s.audit}, s.ports.tls.keeper, &keyMetrics{disk: s.disk})
+		doorMetrics{doors: s.ports.doors}, auditMetrics{audit: s.audit},
+		backupMetrics{backups: s.backups}, s.ports.tls.keeper, &keyMetrics{disk: s.disk})
 	return registry
 }
 

@@ -113,6 +113,7 @@ type server struct {
 	slow       *slow
 	web        []*http.Server
 	gateway    context.CancelFunc
+	backups    *backups   // nil if nobody takes any
 	failed     chan error // a listener or the store that gave up
 
 	calls   *telemetry.Calls
@@ -155,6 +156,10 @@ func open(c *Config, o Options) (*server, error) {
 		return nil, err
 	}
 	s.shares = shares
+	if err := s.newBackups(); err != nil {
+		s.ports.close()
+		return nil, err
+	}
 	if err := s.newRoom(); err != nil {
 		s.ports.close()
 		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
@@ -310,6 +315,7 @@ func (s *server) start(ctx context.Context) error {
 	go s.watchRoom(gateway)
 	go s.wire.Probe(gateway)
 	go s.compactHistory(gateway)
+	s.backups.start(gateway)
 	go s.ports.tls.keeper.Run(gateway)
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())
@@ -342,7 +348,7 @@ func (s *server) node() admin.Node {
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
-		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(),
+		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backups.report(),
 	}
 	for _, a := range s.store.Alarms() {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})

@@ -213,6 +213,30 @@ var sections = []section{
 		text("log-format", "text", "`text` or `json`",
 			func(c *Config) *string { return &c.LogFormat }).alsoTaking(formatOfEtcd),
 	}},
+	{"Backups", []setting{
+		text("backup.to", "", "where backups go by themselves ([operating.md](operating.md#on-a-schedule)): "+
+			"`file:///dir`, or `s3://bucket/prefix?endpoint=https://host:port&region=name`; set it, and all of this "+
+			"section, alike on all nodes; nobody takes any if not set",
+			func(c *Config) *string { return &c.Backup.To }),
+		text("backup.region", "", "region whose leader takes them, and whose content they have; the only one if "+
+			"there are no `regions`",
+			func(c *Config) *string { return &c.Backup.Region }),
+		duration("backup.every", 24*time.Hour, time.Minute, 366*24*time.Hour,
+			"how often; at whole multiples of it, in UTC",
+			func(c *Config) *time.Duration { return &c.Backup.Every }),
+		count("backup.keep", 14, 0, 1<<20, "how many of the newest are kept; 0: no such rule",
+			func(c *Config) *int { return &c.Backup.Keep }),
+		duration("backup.keep-for", 0, 0, 100*366*24*time.Hour,
+			"for how long any is kept; 0: no such rule. What neither rule keeps is deleted; without both nothing is",
+			func(c *Config) *time.Duration { return &c.Backup.KeepFor }),
+		text("backup.credentials-file", "", "file of the keys for `s3://`, as AWS's tools have it, read at each "+
+			"request; if not set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` count, and "+
+			"without them `AWS_SHARED_CREDENTIALS_FILE`; the profile is `AWS_PROFILE`, or `default`",
+			func(c *Config) *string { return &c.Backup.CredentialsFile }),
+		text("backup.ca-file", "",
+			"PEM file: authorities trusted to sign the object storage; the machine's if not set",
+			func(c *Config) *string { return &c.Backup.CAFile }),
+	}},
 	{"Limits and sizes", []setting{
 		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1<<10, replication.CommandBytesLimit,
 			"largest client request",

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/trust"
@@ -16,6 +17,7 @@ type nodeReport struct {
 	name, operators string
 	open            []string
 	tls             *trust.Report
+	backup          *schedule.Report
 }
 
 // askNodes asks every node of a region that is reachable. Those that do not answer are left out.
@@ -33,7 +35,7 @@ func askNodes(ctx context.Context, client *admin.Client, nodes []replication.Nod
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			reports = append(reports, nodeReport{n.Name, node.Operators, node.Open, node.TLS})
+			reports = append(reports, nodeReport{n.Name, node.Operators, node.Open, node.TLS, node.Backup})
 		})
 	}
 	wg.Wait()

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/trust"
 )
@@ -62,6 +63,8 @@ type Node struct {
 	Operators string `json:"operators,omitempty"`
 	// TLS is what this node shows and trusts. Nil without TLS, and of nodes that do not tell.
 	TLS *trust.Report `json:"tls,omitempty"`
+	// Backup is what this node knows of backups. Nil where the settings have none, and of nodes that do not tell.
+	Backup *schedule.Report `json:"backup,omitempty"`
 }
 
 // Everybody is who is an operator on a node where nothing says who is.
