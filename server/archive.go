@@ -14,34 +14,42 @@ import (
 	"github.com/mimir-kv/mimir/server/telemetry"
 )
 
-// Archive says where the log of the fleet is archived, and by whom.
+// Archive says where the log of the fleet is archived, and by whom. It is reached as Backup says.
 type Archive struct {
-	// Place is a store, as package store has it; empty for none.
-	Place string
+	// To is a place of package store; empty for none.
+	To string
 	// Region is the one of which the leader archives; empty for the one that is primary.
 	Region string
-	// Interval is for how long a segment gathers.
-	Interval time.Duration
-
-	CredentialsFile, CAFile string
+	// Every is for how long a segment gathers.
+	Every time.Duration
 }
 
-// Open returns the store of a place, with what is said here of how it is reached.
-func (a *Archive) Open(place string) (store.Store, error) {
-	return store.Open(place, store.Options{CredentialsFile: a.CredentialsFile, CAFile: a.CAFile})
+// archivePlace opens where the log is archived.
+func (c *Config) archivePlace() (store.Store, error) {
+	place, err := store.Open(c.Archive.To, store.Options{
+		CredentialsFile: c.Backup.CredentialsFile, CAFile: c.Backup.CAFile,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: archive.to: %w", ErrConfig, err)
+	}
+	return place, nil
 }
 
 func (c *Config) validateArchive(f *faults) {
 	a := &c.Archive
-	if a.Place == "" {
+	if a.To == "" {
+		if a.Region != "" {
+			f.add("archive.region %q: there is no archive.to", a.Region)
+		}
 		return
 	}
-	if _, err := a.Open(a.Place); err != nil {
-		f.add("archive.place: %w", err)
+	if c.Backup.CAFile == "" { // the file is read as the node starts
+		_, err := c.archivePlace()
+		f.addError(err)
 	}
 	own := c.Replication.RegionID
 	if _, other := c.Replication.Regions[a.Region]; a.Region != "" && a.Region != own && !other {
-		f.add("archive.region %q: there is no such region", a.Region)
+		f.add("archive.region %q is neither the region of this node nor one of regions", a.Region)
 	}
 	if c.Replication.ApplyDelay > 0 && a.Region == own {
 		f.add("archive.region %q: a region with apply-delay shows its history late, and is no place to archive it",
@@ -53,21 +61,21 @@ func (c *Config) validateArchive(f *faults) {
 // never are.
 func (s *server) newArchiver() error {
 	c := s.config
-	if c.Archive.Place == "" || c.Archive.Region != "" && c.Archive.Region != c.Replication.RegionID {
+	if c.Archive.To == "" || c.Archive.Region != "" && c.Archive.Region != c.Replication.RegionID {
 		return nil
 	}
-	place, err := c.Archive.Open(c.Archive.Place)
+	place, err := c.archivePlace()
 	if err != nil {
-		return fmt.Errorf("%w: archive.place: %w", ErrConfig, err)
+		return err
 	}
 	history := replication.HistoryOf(s.replicator)
 	s.archiver = archive.New(archive.Config{
-		Store: place, History: history, Place: archive.PlaceIn(s.store),
+		Store: archive.Of(place, c.Replication.FleetID), History: history, Place: archive.PlaceIn(s.store),
 		Leads: func() bool {
 			return history.Leads() && (c.Archive.Region != "" || s.replicator.IsPrimaryRegion())
 		},
 		Fleet: c.Replication.FleetID, Region: c.Replication.RegionID, Node: c.Replication.NodeID,
-		Interval: c.Archive.Interval, Clock: clock.Real, Logger: s.logger,
+		Interval: c.Archive.Every, Clock: clock.Real, Logger: s.logger,
 	})
 	return nil
 }
@@ -96,7 +104,7 @@ type archiveMetrics struct {
 
 var (
 	archiveActive = telemetry.Declare(telemetry.Gauge, "mimir_archive_active",
-		"1 on the node that archives the log, 0 on one that would if it led; absent without archive.place.")
+		"1 on the node that archives the log, 0 on one that would if it led; absent without archive.to.")
 	archivePosition = telemetry.Declare(telemetry.Gauge, "mimir_archive_position",
 		"Position up to which the log is archived, on the node that does it.")
 	archiveCommands = telemetry.Declare(telemetry.Gauge, "mimir_archive_lag_commands",

@@ -76,6 +76,10 @@ func (f *faults) checkFiles(c *Config) {
 	if log := c.Operator.AuditLog; log != "" {
 		f.addError(appendable("audit-log", log))
 	}
+	if c.Backup.To != "" && c.Backup.CAFile != "" {
+		_, err = c.Backup.place()
+		f.addError(err)
+	}
 	_, err = door.Split(door.Limit(), c.MaxConnections)
 	f.addError(err)
 }

@@ -78,6 +78,8 @@ type Config struct {
 	Compaction Compaction
 	// Archive is where the log is archived.
 	Archive Archive
+	// Backup says where backups go by themselves.
+	Backup Backup
 	// SlowRequest is how long a request may take before the log is told, 0 for any time.
 	SlowRequest time.Duration
 
@@ -167,6 +169,9 @@ func (c *Config) complete() {
 		r.Nodes = map[string]string{r.NodeID: r.PeerAddr}
 	}
 	r.FleetExists = c.InitialClusterState == stateExisting
+	if b := &c.Backup; b.To != "" && b.Region == "" && len(r.Regions) == 0 {
+		b.Region = r.RegionID
+	}
 	if r.InitialPrimary == "" && len(r.Regions) == 0 {
 		r.InitialPrimary = r.RegionID
 	}

@@ -115,6 +115,7 @@ type server struct {
 	slow       *slow
 	web        []*http.Server
 	gateway    context.CancelFunc
+	backups    *backups   // nil if nobody takes any
 	failed     chan error // a listener or the store that gave up
 
 	calls   *telemetry.Calls
@@ -157,6 +158,10 @@ func open(c *Config, o Options) (*server, error) {
 		return nil, err
 	}
 	s.shares = shares
+	if err := s.newBackups(); err != nil {
+		s.ports.close()
+		return nil, err
+	}
 	if err := s.newRoom(); err != nil {
 		s.ports.close()
 		return nil, fmt.Errorf("data-dir %s: %w", c.Replication.DataDir, err)
@@ -316,6 +321,7 @@ func (s *server) start(ctx context.Context) error {
 	go s.wire.Probe(gateway)
 	go s.compactHistory(gateway)
 	go s.archiveLog(gateway)
+	s.backups.start(gateway)
 	go s.ports.tls.keeper.Run(gateway)
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())
@@ -348,7 +354,8 @@ func (s *server) node() admin.Node {
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
-		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Archive: s.archiveStatus(),
+		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backups.report(),
+		Archive: s.archiveStatus(),
 	}
 	for _, a := range s.store.Alarms() {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})

@@ -206,30 +206,46 @@ var sections = []section{
 			"what hashing a new password costs, each step twice as much as the one before, also at each login",
 			func(c *Config) *int { return &c.BcryptCost }),
 	}},
-	{"Archived log", []setting{
-		text("archive.place", "", "where the log of the fleet is archived, so that a snapshot can be brought forward "+
-			"to any revision or time ([operating.md](operating.md#to-a-point-in-time)): `file:///folder` or "+
-			"`s3://bucket/prefix`, as [snapshots](operating.md#back-up) have it; of this fleet alone. Set it on all "+
-			"nodes of the regions whose leaders may archive; if not set nothing is archived",
-			func(c *Config) *string { return &c.Archive.Place }),
-		text("archive.region", "",
-			"the region whose leader archives; if not set, that of whichever region is the primary",
-			func(c *Config) *string { return &c.Archive.Region }),
-		duration("archive.interval", 10*time.Second, time.Second, time.Hour,
-			"how often what was written is archived, at the latest; each time costs an object",
-			func(c *Config) *time.Duration { return &c.Archive.Interval }),
-		text("archive.credentials-file", "", "file with the keys of the object storage, as AWS's tools keep it; if "+
-			"not set, their environment variables count",
-			func(c *Config) *string { return &c.Archive.CredentialsFile }),
-		text("archive.ca-file", "", "authorities trusted to sign for the object storage, PEM; the machine's if not set",
-			func(c *Config) *string { return &c.Archive.CAFile }),
-	}},
 	{"Log", []setting{
 		text("log-level", "info",
 			"`debug`, `info`, `warn` or `error`; the log goes to standard error, one event a line",
 			func(c *Config) *string { return &c.LogLevel }).alsoTaking(levelOfEtcd),
 		text("log-format", "text", "`text` or `json`",
 			func(c *Config) *string { return &c.LogFormat }).alsoTaking(formatOfEtcd),
+	}},
+	{"Backups", []setting{
+		text("backup.to", "", "where backups go by themselves ([operating.md](operating.md#on-a-schedule)): "+
+			"`file:///dir`, or `s3://bucket/prefix?endpoint=https://host:port&region=name`; set it, and all of this "+
+			"section, alike on all nodes; nobody takes any if not set",
+			func(c *Config) *string { return &c.Backup.To }),
+		text("backup.region", "", "region whose leader takes them, and whose content they have; the only one if "+
+			"there are no `regions`",
+			func(c *Config) *string { return &c.Backup.Region }),
+		duration("backup.every", 24*time.Hour, time.Minute, 366*24*time.Hour,
+			"how often; at whole multiples of it, in UTC",
+			func(c *Config) *time.Duration { return &c.Backup.Every }),
+		count("backup.keep", 14, 0, 1<<20, "how many of the newest are kept; 0: no such rule",
+			func(c *Config) *int { return &c.Backup.Keep }),
+		duration("backup.keep-for", 0, 0, 100*366*24*time.Hour,
+			"for how long any is kept; 0: no such rule. What neither rule keeps is deleted; without both nothing is",
+			func(c *Config) *time.Duration { return &c.Backup.KeepFor }),
+		text("backup.credentials-file", "", "file of the keys for `s3://`, as AWS's tools have it, read at each "+
+			"request; if not set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` count, and "+
+			"without them `AWS_SHARED_CREDENTIALS_FILE`; the profile is `AWS_PROFILE`, or `default`",
+			func(c *Config) *string { return &c.Backup.CredentialsFile }),
+		text("backup.ca-file", "",
+			"PEM file: authorities trusted to sign the object storage; the machine's if not set",
+			func(c *Config) *string { return &c.Backup.CAFile }),
+		text("archive.to", "", "where the log is archived, by which a backup is brought forward to any revision or time "+
+			"([operating.md](operating.md#to-a-point-in-time)); a place as `backup.to`, also the same one, "+
+			"reached with the same keys. Set it alike on all nodes; nothing is archived if not set",
+			func(c *Config) *string { return &c.Archive.To }),
+		text("archive.region", "",
+			"region whose leader archives; if not set, that of whichever region is the primary",
+			func(c *Config) *string { return &c.Archive.Region }),
+		duration("archive.every", 10*time.Second, time.Second, time.Hour,
+			"how old what was written is at most when it is archived; each time costs an object",
+			func(c *Config) *time.Duration { return &c.Archive.Every }),
 	}},
 	{"Limits and sizes", []setting{
 		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1<<10, replication.CommandBytesLimit,

@@ -31,6 +31,7 @@ func (s *server) stop(hurry <-chan struct{}) error {
 func (s *server) stopInOrder() error {
 	s.handOver()
 	s.drain()
+	s.backups.end()
 	err := s.replicator.Shutdown()
 	s.lessor.Close()
 	synced := s.store.Sync()
@@ -125,6 +126,7 @@ func (s *server) abandon() {
 	}
 	if s.gateway != nil {
 		s.gateway()
+		s.backups.end()
 	}
 	if s.replicator != nil {
 		s.replicator.Shutdown()

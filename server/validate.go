@@ -41,7 +41,7 @@ func (f *faults) addError(err error) {
 func (c *Config) faults() (f faults) {
 	for _, check := range []func(*faults){
 		c.validateNames, c.validateAddresses, c.validateTopology, c.validateTLS, c.validateLimits,
-		c.validateArchive,
+		c.validateBackup, c.validateArchive,
 	} {
 		check(&f)
 	}

@@ -104,16 +104,30 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 	return a.anew(here, len(links) > 0, gap)
 }
 
-// anew begins where the history is now. What is archived already, if anything is, does not lead there.
+// anew begins as far back as the log reaches, or where the history is now. What is archived already, if anything is,
+// does not lead there.
 func (a *Archiver) anew(
 	here timeline.Origin, some bool, gap *timeline.Cursor,
 ) (*replication.HistoryReading, *gather, error) {
-	r, err := a.config.History.Read(readingName, here)
-	if err != nil {
-		return nil, nil, err
+	for _, from := range Beginnings(here) {
+		r, err := a.config.History.Read(readingName, from)
+		if errors.Is(err, replication.ErrHistoryReleased) || errors.Is(err, replication.ErrHistoryForked) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		a.tellBegun(from, some, gap)
+		a.begun(&Segment{Header: Header{To: from, Gap: gap}}, gap != nil || some)
+		return r, newGather(a.who(), from, gap), nil
 	}
-	log := a.config.Logger.With("store", a.config.Store.String(), "position", here.Cursor.Position, "epoch",
-		here.Cursor.Epoch)
+	return nil, nil, fmt.Errorf("behind position %d: %w", here.Cursor.Position, replication.ErrHistoryReleased)
+}
+
+// tellBegun tells the log where archiving begins anew, and what that means.
+func (a *Archiver) tellBegun(from timeline.Origin, some bool, gap *timeline.Cursor) {
+	log := a.config.Logger.With("store", a.config.Store.String(), "position", from.Cursor.Position, "epoch",
+		from.Cursor.Epoch)
 	switch {
 	case gap != nil:
 		log.Error("a gap in the archive: the log does not reach back any more to where the archive ends. What lies "+
@@ -123,10 +137,8 @@ func (a *Archiver) anew(
 		log.Error("nothing that is archived leads to the history here: what comes can be restored only from a " +
 			"snapshot that is taken from now on: take one")
 	default:
-		log.Info("archiving the log from here on: what comes can be restored from a snapshot that is taken from now on")
+		log.Info("archiving the log from here on: what comes can be restored from a snapshot of here or later")
 	}
-	a.begun(&Segment{Header: Header{To: here, Gap: gap}}, gap != nil || some)
-	return r, newGather(a.who(), here, gap), nil
 }
 
 // ours returns ErrForeign if the segment that goes furthest is of another fleet.

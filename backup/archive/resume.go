@@ -31,3 +31,14 @@ func mayHold(here timeline.Origin, p Place) bool {
 		return true
 	}
 }
+
+// Beginnings returns the places of a history from which it can be read on without anything that was archived, the
+// earliest first: where its reigns begin, and where it is.
+func Beginnings(here timeline.Origin) []timeline.Origin {
+	list, folder := []timeline.Origin{{}}, timeline.NewFolder()
+	for i, r := range here.Reigns {
+		at := timeline.Cursor{Epoch: r.Epoch, Position: r.First - 1, Chain: folder.Reign(r.Previous, r)}
+		list = append(list, timeline.Origin{Cursor: at, Reigns: here.Reigns[: i+1 : i+1]})
+	}
+	return append(list, here)
+}

@@ -87,7 +87,10 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 	if err == nil && k.letGo {
 		err = k.prune(ctx)
 	}
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err == nil:
+		k.well()
+	case ctx.Err() == nil:
 		k.failed(err)
 	}
 	return poll
@@ -162,7 +165,6 @@ func (k *Keeper) prune(ctx context.Context) error {
 		k.gone(b.Name)
 	}
 	k.letGo = false
-	k.settled()
 	return nil
 }
 

@@ -52,6 +52,7 @@ func (p *place) Get(_ context.Context, name string) (io.ReadCloser, error) {
 }
 
 func (p *place) List(_ context.Context, prefix string) (list []store.Object, err error) {
+	time.Sleep(time.Millisecond) // to look takes time
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, text := range p.objects {

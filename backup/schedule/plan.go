@@ -35,12 +35,12 @@ func Newest(taken []Backup, now time.Time) (b Backup, found bool) {
 	return taken[len(taken)-1], true
 }
 
-// Due returns when the next backup is due, given those that there are, the oldest first; a time that is over if it is
-// due already.
+// Due returns when the next backup is due, given those that there are, the oldest first: when the slot begins that has
+// none, which is over if it is due already.
 func (p Plan) Due(taken []Backup, now time.Time) time.Time {
 	newest, found := Newest(taken, now)
 	if !found {
-		return now
+		return now.Truncate(p.Every)
 	}
 	return newest.At.Truncate(p.Every).Add(p.Every)
 }

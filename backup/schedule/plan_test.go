@@ -34,7 +34,7 @@ func TestDue(t *testing.T) {
 		every            time.Duration
 		taken, now, want string
 	}{
-		{24 * time.Hour, "", "26T13:00", "26T13:00"},                  // none: now
+		{24 * time.Hour, "", "26T13:00", "26T00:00"},                  // none: this slot has to have one
 		{24 * time.Hour, "26T00:01", "26T13:00", "27T00:00"},          // this slot has one
 		{24 * time.Hour, "25T23:59", "26T13:00", "26T00:00"},          // missed
 		{24 * time.Hour, "20T00:01 22T00:00", "26T13:00", "23T00:00"}, // missed often: once, since the next
@@ -43,7 +43,7 @@ func TestDue(t *testing.T) {
 		{6 * time.Hour, "26T06:00", "26T12:00", "26T12:00"},           //
 		{time.Hour, "26T06:05 26T06:10", "26T06:20", "26T07:00"},      // two nodes
 		{time.Hour, "26T06:00 30T00:00", "26T07:30", "26T07:00"},      // a clock was wrong
-		{time.Hour, "30T00:00", "26T07:30", "26T07:30"},               //
+		{time.Hour, "30T00:00", "26T07:30", "26T07:00"},               //
 		{time.Hour, "26T07:05", "26T07:00", "26T08:00"},               // another clock is ahead, a little
 	} {
 		p := Plan{Every: c.every}

@@ -67,8 +67,8 @@ func (k *Keeper) done(name string, bytes int64, took time.Duration) {
 	r.LastBytes, r.LastTook = bytes, took
 }
 
-// settled is after a backup, when nothing is left to do.
-func (k *Keeper) settled() {
+// well is when all that was to be done has been.
+func (k *Keeper) well() {
 	k.failures, k.again = 0, time.Time{}
 	k.mu.Lock()
 	defer k.mu.Unlock()

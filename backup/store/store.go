@@ -88,6 +88,34 @@ func Open(where string, o Options) (Store, error) {
 	}
 }
 
+// Split returns the place that the URL of an object is in, and the name of the object there: what stands behind the last
+// slash.
+func Split(where string) (place, name string, err error) {
+	path, query, asked := strings.Cut(where, "?")
+	at := strings.LastIndexByte(path, '/')
+	if scheme := strings.Index(path, "://"); scheme < 0 || at <= scheme+2 {
+		return "", "", fmt.Errorf("%w: %s: there is no name behind it", ErrPlace, shown(where))
+	}
+	place, name = path[:at], path[at+1:]
+	if place == "file://" {
+		place += "/"
+	}
+	if asked {
+		place += "?" + query
+	}
+	return place, name, CheckName(name)
+}
+
+// Join returns the URL of an object, as Split takes it.
+func Join(s Store, name string) string {
+	path, query, asked := strings.Cut(s.String(), "?")
+	path = strings.TrimRight(path, "/") + "/" + name
+	if asked {
+		path += "?" + query
+	}
+	return path
+}
+
 // shown is a text that was meant to be a place, without what may be secret in it.
 func shown(where string) string {
 	where, _, _ = strings.Cut(where, "?")

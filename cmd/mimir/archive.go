@@ -14,22 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/timeline"
-	"github.com/mimir-kv/mimir/server"
 )
-
-// archiveFlags say how an archive is reached that no configuration names.
-type archiveFlags struct {
-	reach server.Archive
-	dir   string
-	epoch uint64
-}
-
-func (f *archiveFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.reach.CredentialsFile, "credentials-file", "",
-		"keys of the object storage, as AWS's tools keep them; default: what their environment variables say")
-	c.Flags().StringVar(&f.reach.CAFile, "ca-file", "",
-		"authorities trusted to sign for it, PEM; default: the machine's")
-}
 
 func newArchive() *cobra.Command {
 	c := &cobra.Command{
@@ -43,7 +28,8 @@ func newArchive() *cobra.Command {
 }
 
 func newArchiveStatus() *cobra.Command {
-	var f archiveFlags
+	var p places
+	var fleet string
 	n := &connection{endpoints: []string{"-"}}
 	c := &cobra.Command{
 		Use:   "status PLACE",
@@ -55,14 +41,15 @@ func newArchiveStatus() *cobra.Command {
 			if err := n.check(); err != nil {
 				return err
 			}
-			a, err := openArchive(c.Context(), &f.reach, arguments[0])
+			a, err := openArchive(c.Context(), &p, arguments[0], fleet)
 			if err != nil {
 				return err
 			}
 			return n.print(c.OutOrStdout(), a.report(), a.tell)
 		},
 	}
-	f.add(c)
+	p.addFlags(c)
+	c.Flags().StringVar(&fleet, "fleet", "", "whose archive; needed if the place has those of several")
 	c.Flags().StringVarP(&n.output, "output", "o", "text", "text or json")
 	return c
 }
@@ -75,10 +62,14 @@ type archived struct {
 	broken   []error
 }
 
-func openArchive(ctx context.Context, reach *server.Archive, place string) (*archived, error) {
-	s, err := reach.Open(place)
+// openArchive looks at the archive of a fleet; if fleet is empty, of the only one in the place.
+func openArchive(ctx context.Context, p *places, place, fleet string) (*archived, error) {
+	s, err := store.Open(place, p.Options)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if s, err = archive.OfOnly(ctx, s, fleet); err != nil {
+		return nil, err
 	}
 	a := &archived{store: s}
 	if a.links, err = archive.Links(ctx, s); err != nil {
@@ -161,7 +152,8 @@ func (a *archived) tell(out io.Writer) {
 }
 
 func newArchiveVerify() *cobra.Command {
-	var f archiveFlags
+	var p places
+	var epoch uint64
 	c := &cobra.Command{
 		Use:   "verify PLACE FROM TO",
 		Short: "Prove that an archived log leads from one snapshot to a later one",
@@ -176,33 +168,28 @@ func newArchiveVerify() *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, arguments []string) error {
-			from, err := backup.Open(arguments[1])
-			if err != nil {
-				return err
-			}
-			to, err := backup.Open(arguments[2])
-			if err != nil {
-				return err
-			}
-			a, err := openArchive(c.Context(), &f.reach, arguments[0])
-			if err != nil {
-				return err
-			}
-			log, err := a.replay(f.epoch, archive.Target{})
-			if err != nil {
-				return err
-			}
-			sum, err := backup.VerifyLog(c.Context(), f.dir, from, to, log)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "verified: %s with the log is %s: revision %d, %d keys, %d leases, "+
-				"hash %08x\n", from.Path, to.Path, sum.Revision, sum.Keys, sum.Leases, sum.Hash)
-			return err
+			return p.open(c.Context(), arguments[1], func(from *backup.Snapshot) error {
+				a, err := openArchive(c.Context(), &p, arguments[0], from.Note.Fleet)
+				if err != nil {
+					return err
+				}
+				log, err := a.replay(epoch, archive.Target{})
+				if err != nil {
+					return err
+				}
+				return p.open(c.Context(), arguments[2], func(to *backup.Snapshot) error {
+					sum, err := backup.VerifyLog(c.Context(), p.work, from, to, log)
+					if err != nil {
+						return err
+					}
+					_, err = fmt.Fprintf(c.OutOrStdout(), "verified: %s with the log is %s: revision %d, %d keys, "+
+						"%d leases, hash %08x\n", arguments[1], arguments[2], sum.Revision, sum.Keys, sum.Leases, sum.Hash)
+					return err
+				})
+			})
 		},
 	}
-	f.add(c)
-	c.Flags().StringVar(&f.dir, "work-dir", "", "where they are unpacked; default: the machine's for temporary files")
-	c.Flags().Uint64Var(&f.epoch, "branch", 0, "the branch to follow, by its epoch; default: the one in force")
+	p.addFlags(c)
+	c.Flags().Uint64Var(&epoch, "branch", 0, "the branch to follow, by its epoch; default: the one in force")
 	return c
 }

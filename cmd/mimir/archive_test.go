@@ -20,7 +20,7 @@ import (
 func TestPointInTimeByHand(t *testing.T) {
 	place, dir := "file://"+t.TempDir(), t.TempDir()
 	old := aNodeAlone(t, "old")
-	old.flags = append(old.flags, "--archive-place", place, "--archive-interval", "1s")
+	old.flags = append(old.flags, "--archive-to", place, "--archive-every", "1s")
 	c := old.start(t)
 	must := func(want string, arguments ...string) string {
 		t.Helper()
@@ -107,7 +107,7 @@ func TestPointInTimeByHand(t *testing.T) {
 	}
 	must("revision 1005, 2 keys", restore("--archive", place, "--to-revision", "5", "--bump-revision", "1000",
 		"--mark-compacted")...)
-	fresh.flags = append(fresh.flags, "--archive-place", place)
+	fresh.flags = append(fresh.flags, "--archive-to", place, "--archive-every", "1s")
 	c = fresh.start(t)
 	got, err := c.Get(t.Context(), "k")
 	if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "2" || got.Kvs[0].ModRevision != 5 ||
@@ -119,8 +119,9 @@ func TestPointInTimeByHand(t *testing.T) {
 		t.Errorf("a watch of before: %+v, %v", r, r.Err())
 	}
 	write("k", "more")
-	eventually(t, "the archive of another fleet is left alone", func() bool {
-		_, out, _ := mimir(t, "status", "--endpoints", fresh.endpoint)
-		return strings.Contains(out, "the archive of another fleet")
+	eventually(t, "the new fleet archives beside the old one", func() bool {
+		_, out, _ := mimir(t, "archive", "status", place, "--fleet", "new")
+		return strings.Contains(out, "in force")
 	})
+	refused("archives of 2 fleets, new, old", "archive", "status", place)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimir-kv/mimir/backup"
 	"github.com/mimir-kv/mimir/backup/etcd"
+	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/server"
 )
@@ -83,12 +84,15 @@ func tellFound(f etcd.Found) string {
 }
 
 func (n *connection) export(ctx context.Context, from, to string) (f etcd.Found, err error) {
+	if store.IsPlace(to) {
+		return f, fmt.Errorf("%w: %s: an export is a file", errUsage, to)
+	}
 	if _, err := os.Lstat(to); err == nil {
 		return f, fmt.Errorf("%s: %w", to, os.ErrExist)
 	}
 	if from == "" {
 		from = to + ".mimir"
-		if _, _, err := n.save(ctx, from); err != nil {
+		if _, _, err := n.save(ctx, from, &places{}); err != nil {
 			return f, err
 		}
 		defer func() { err = errors.Join(err, os.Remove(from)) }()
@@ -97,8 +101,8 @@ func (n *connection) export(ctx context.Context, from, to string) (f etcd.Found,
 	if err != nil {
 		return f, err
 	}
-	err = s.Unpacked(to+".unpacked", func(store *kv.Store) error {
-		f, err = etcd.Export(ctx, store, to)
+	err = s.Unpacked(to+".unpacked", func(content *kv.Store) error {
+		f, err = etcd.Export(ctx, content, to)
 		return err
 	})
 	return f, err

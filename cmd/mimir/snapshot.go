@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server"
@@ -25,20 +26,22 @@ func newSnapshot(n *connection) *cobra.Command {
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newSnapshotSave(n), newSnapshotStatus(), newSnapshotRestore())
+	c.AddCommand(newSnapshotSave(n), newSnapshotStatus(), newSnapshotRestore(), newSnapshotList())
 	return c
 }
 
 func newSnapshotSave(n *connection) *cobra.Command {
+	var p places
 	c := &cobra.Command{
 		Use:   "save FILE [--endpoints ENDPOINT]",
 		Short: "Save a snapshot of one node to a new file",
 		Long: "Save a snapshot of one node, all of it at one revision, to a new file. It is written to FILE.part,\n" +
 			"and gets its name when all of it is there, was verified, and is durable. If it breaks off nothing is\n" +
-			"left: begin anew. The file holds users with their hashes, and what tokens are signed with: keep it safe.",
+			"left: begin anew. The file holds users with their hashes, and what tokens are signed with: keep it safe.\n" +
+			placeHelp,
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
-			s, took, err := n.save(c.Context(), arguments[0])
+			s, took, err := n.save(c.Context(), arguments[0], &p)
 			if err != nil {
 				return fmt.Errorf("no snapshot saved: %w", err)
 			}
@@ -50,10 +53,11 @@ func newSnapshotSave(n *connection) *cobra.Command {
 		},
 	}
 	n.addFlags(c)
+	p.addFlags(c)
 	return c
 }
 
-func (n *connection) save(ctx context.Context, file string) (*backup.Snapshot, time.Duration, error) {
+func (n *connection) save(ctx context.Context, to string, p *places) (*backup.Snapshot, time.Duration, error) {
 	if err := n.check(); err != nil {
 		return nil, 0, err
 	}
@@ -79,7 +83,13 @@ func (n *connection) save(ctx context.Context, file string) (*backup.Snapshot, t
 	}
 	defer conn.Close()
 	began := time.Now()
-	s, err := backup.Save(ctx, conn, file)
+	save := func(file string) (*backup.Snapshot, error) { return backup.Save(ctx, conn, file) }
+	var s *backup.Snapshot
+	if store.IsPlace(to) {
+		s, err = p.save(ctx, to, save)
+	} else {
+		s, err = save(to)
+	}
 	return s, time.Since(began), err
 }
 
@@ -92,30 +102,29 @@ func whose(s *backup.Snapshot) string {
 }
 
 func newSnapshotStatus() *cobra.Command {
-	var dir string
+	var p places
 	n := &connection{endpoints: []string{"-"}}
 	c := &cobra.Command{
 		Use:   "status FILE",
 		Short: "Verify a snapshot and tell what it holds",
 		Long: "Verify a snapshot and tell what it holds. All of it is read: it is unpacked into a directory below\n" +
-			"--work-dir, as large as the file, which is removed again.",
+			"--work-dir, as large as the file, which is removed again.\n" + placeHelp,
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			if err := n.check(); err != nil {
 				return err
 			}
-			s, err := backup.Open(arguments[0])
-			if err != nil {
-				return err
-			}
-			sum, err := s.Look(c.Context(), dir)
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.Path, err)
-			}
-			return n.print(c.OutOrStdout(), statusOf(s, sum), func(w io.Writer) { tellSnapshot(w, s, sum) })
+			return p.open(c.Context(), arguments[0], func(s *backup.Snapshot) error {
+				sum, err := s.Look(c.Context(), p.work)
+				if err != nil {
+					return fmt.Errorf("%s: %w", arguments[0], err)
+				}
+				s.Path = arguments[0]
+				return n.print(c.OutOrStdout(), statusOf(s, sum), func(w io.Writer) { tellSnapshot(w, s, sum) })
+			})
 		},
 	}
-	c.Flags().StringVar(&dir, "work-dir", "", "where it is unpacked; default: the machine's for temporary files")
+	p.addFlags(c)
 	c.Flags().StringVarP(&n.output, "output", "o", "text", "text or json")
 	return c
 }
@@ -157,6 +166,7 @@ func newSnapshotRestore() *cobra.Command {
 	var file string
 	var move kv.Move
 	var log logFlags
+	var p places
 	c := &cobra.Command{
 		Use:   "restore FILE --config FILE",
 		Short: "Make a data directory with which a node of a new fleet begins",
@@ -165,7 +175,8 @@ func newSnapshotRestore() *cobra.Command {
 			"empty, the name, region and nodes, and fleet, which must be another one than that of the snapshot. Do\n" +
 			"the same, with the same file and flags, for all nodes of the region of initial-primary; start them.\n" +
 			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.\n" +
-			"With --archive the snapshot is brought forward along an archived log, to a revision, a position, a time.",
+			"With --archive the snapshot is brought forward along an archived log, to a revision, a position, a time.\n" +
+			placeHelp,
 		Args: oneArgument("the snapshot"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			config, err := server.Load(file, os.LookupEnv, c.Flags())
@@ -180,15 +191,14 @@ func newSnapshotRestore() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := openSnapshot(c, config, arguments[0])
-			if err != nil {
-				return err
-			}
-			content := &backup.Restoring{Context: c.Context(), Snapshot: s, Move: move}
-			if content.Log, err = log.replay(c.Context(), &config.Archive, until); err != nil {
-				return err
-			}
-			return restore(c, config, content)
+			p.CredentialsFile, p.CAFile = config.Backup.CredentialsFile, config.Backup.CAFile
+			return p.open(c.Context(), arguments[0], func(s *backup.Snapshot) error {
+				content := &backup.Restoring{Context: c.Context(), Snapshot: s, Move: move}
+				if content.Log, err = log.replay(c.Context(), &p, s.Note.Fleet, until); err != nil {
+					return err
+				}
+				return restore(c, config, content, arguments[0])
+			})
 		},
 	}
 	c.Flags().StringVar(&file, "config", os.Getenv("MIMIR_CONFIG"), "configuration file of the node, YAML")
@@ -198,29 +208,22 @@ func newSnapshotRestore() *cobra.Command {
 		"make all before the new revision unreadable, so that every watch of before ends with a compacted error")
 	log.add(c)
 	server.AddFlags(c.Flags())
+	p.addWorkFlag(c)
 	return c
 }
 
-// openSnapshot opens a snapshot that the fleet of a configuration may begin with.
-func openSnapshot(c *cobra.Command, config *server.Config, file string) (*backup.Snapshot, error) {
-	s, err := backup.Open(file)
-	if err != nil {
-		return nil, err
-	}
+// restore restores a snapshot, which was given as file.
+func restore(c *cobra.Command, config *server.Config, content *backup.Restoring, file string) error {
+	s := content.Snapshot
 	r := &config.Replication
 	if fleet := fleetOf(r); s.Note.Fleet == fleet {
-		return nil, fmt.Errorf("%w: %s is of fleet %s, and so would be what is restored: name another fleet, so that "+
+		return fmt.Errorf("%w: %s is of fleet %s, and so would be what is restored: name another fleet, so that "+
 			"no node of one is ever taken for one of the other", server.ErrConfig, file, fleet)
 	}
 	if s.Note.Fleet == "" {
 		fmt.Fprintf(c.ErrOrStderr(), "mimir: %s does not say of which fleet it is: make sure that it is not %s\n", file,
 			fleetOf(r))
 	}
-	return s, nil
-}
-
-func restore(c *cobra.Command, config *server.Config, content *backup.Restoring) error {
-	r := &config.Replication
 	if err := server.Sow(config, content, c.ErrOrStderr()); err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/server"
 )
 
 // logFlags say up to where an archived log is applied to a snapshot.
@@ -23,8 +22,7 @@ type logFlags struct {
 
 func (l *logFlags) add(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&l.place, "archive", "", "place of the archived log that brings the snapshot forward; it is reached "+
-		"as archive.credentials-file and archive.ca-file say")
+	f.StringVar(&l.place, "archive", "", "place of the archived log that brings the snapshot forward, as archive.to")
 	f.Uint64Var(&l.revision, "to-revision", 0, "with --archive: the last revision to have")
 	f.Uint64Var(&l.position, "to-position", 0, "likewise, the last position, as mimir archive status shows it")
 	f.StringVar(&l.time, "to-time", "", "likewise, what was archived up to then, by the clocks of the nodes that "+
@@ -57,12 +55,14 @@ func (l *logFlags) target(c *cobra.Command) (t archive.Target, err error) {
 	return archive.Target{Revision: int64(l.revision), Position: replication.Position(l.position)}, nil
 }
 
-// replay returns what the flags ask for, nil if they ask for none.
-func (l *logFlags) replay(ctx context.Context, reach *server.Archive, t archive.Target) (*archive.Replay, error) {
+// replay returns what the flags ask for of a fleet, nil if they ask for none.
+func (l *logFlags) replay(
+	ctx context.Context, p *places, fleet string, t archive.Target,
+) (*archive.Replay, error) {
 	if l.place == "" {
 		return nil, nil
 	}
-	a, err := openArchive(ctx, reach, l.place)
+	a, err := openArchive(ctx, p, l.place, fleet)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,8 @@ type fleetReport struct {
 	Open       []string        `json:"open,omitempty"` // what is open to others, on the nodes that answered
 	// Certificates are those of all nodes that answered; nil if nothing is to be told.
 	Certificates *certificateReport `json:"certificates,omitempty"`
+	// Backups is what is known of them; nil if no node that answered has them in its settings.
+	Backups *backupReport `json:"backups,omitempty"`
 }
 
 type regionReport struct {
@@ -95,6 +97,7 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	report.tellArchive()
 	report.tellOpen()
 	report.tellCertificates(time.Now())
+	report.tellBackups(time.Now())
 	return report, nil
 }
 
@@ -134,6 +137,9 @@ func (f *fleetReport) verdict(everything bool) error {
 			wrong = append(wrong, r.Name+": "+text)
 		}
 	}
+	if f.Backups != nil {
+		wrong = append(wrong, f.Backups.Wrong...)
+	}
 	if f.Certificates != nil {
 		wrong = append(wrong, f.Certificates.Wrong...)
 	}
@@ -152,6 +158,11 @@ func (f *fleetReport) print(w io.Writer) {
 			fmt.Fprintln(w, "ERROR:", text)
 		}
 		for _, text := range c.Soon {
+			fmt.Fprintln(w, "WARNING:", text)
+		}
+	}
+	if f.Backups != nil {
+		for _, text := range f.Backups.Wrong {
 			fmt.Fprintln(w, "WARNING:", text)
 		}
 	}
@@ -184,6 +195,9 @@ func (f *fleetReport) print(w io.Writer) {
 	f.printArchive(w)
 	for _, text := range f.Open {
 		fmt.Fprintln(w, "open to others:", text)
+	}
+	if f.Backups != nil {
+		fmt.Fprintln(w, f.Backups.Text)
 	}
 	f.printLoss(w)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/mimir-kv/mimir/backup/archive"
+	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/trust"
@@ -18,6 +19,7 @@ type nodeReport struct {
 	open            []string
 	tls             *trust.Report
 	archive         *archive.Status
+	backup          *schedule.Report
 }
 
 // askNodes asks every node of a region that is reachable. Those that do not answer are left out.
@@ -35,7 +37,9 @@ func askNodes(ctx context.Context, client *admin.Client, nodes []replication.Nod
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			reports = append(reports, nodeReport{n.Name, node.Operators, node.Open, node.TLS, node.Archive})
+			reports = append(reports, nodeReport{
+				n.Name, node.Operators, node.Open, node.TLS, node.Archive, node.Backup,
+			})
 		})
 	}
 	wg.Wait()

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/trust"
 )
@@ -65,6 +66,8 @@ type Node struct {
 	TLS *trust.Report `json:"tls,omitempty"`
 	// Archive is how the log is archived, as this node has it. Nil where it is not to be.
 	Archive *archive.Status `json:"archive,omitempty"`
+	// Backup is what this node knows of backups. Nil where the settings have none, and of nodes that do not tell.
+	Backup *schedule.Report `json:"backup,omitempty"`
 }
 
 // Everybody is who is an operator on a node where nothing says who is.

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/backup/schedule"
+	"github.com/mimir-kv/mimir/backup/store"
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// places is how a command reaches places of package store, and where it keeps a file meanwhile.
+type places struct {
+	store.Options
+	work string // empty: the machine's
+}
+
+const placeHelp = "\nFILE may be a path, or the URL of an object: file:///dir/name, or\n" +
+	"s3://bucket/prefix/name?endpoint=https://host:port&region=name, with the keys in AWS_ACCESS_KEY_ID and\n" +
+	"AWS_SECRET_ACCESS_KEY, or in a file."
+
+func (p *places) addFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&p.CredentialsFile, "backup-credentials-file", os.Getenv("MIMIR_BACKUP_CREDENTIALS_FILE"),
+		"file of the keys for s3://, as AWS's tools have it")
+	f.StringVar(&p.CAFile, "backup-ca-file", os.Getenv("MIMIR_BACKUP_CA_FILE"),
+		"PEM file: authorities trusted to sign the object storage; default: the machine's")
+	p.addWorkFlag(c)
+}
+
+func (p *places) addWorkFlag(c *cobra.Command) {
+	c.Flags().StringVar(&p.work, "work-dir", "",
+		"where files lie meanwhile, as large as the snapshot; default: the machine's for temporary files")
+}
+
+// object returns the store that the URL of an object is in, and its name there.
+func (p *places) object(where string) (store.Store, string, error) {
+	place, name, err := store.Split(where)
+	if err != nil {
+		return nil, "", err
+	}
+	s, err := store.Open(place, p.Options)
+	return s, name, err
+}
+
+// save saves a snapshot to a place.
+func (p *places) save(
+	ctx context.Context, where string, save func(file string) (*backup.Snapshot, error),
+) (s *backup.Snapshot, err error) {
+	to, name, err := p.object(where)
+	if err != nil {
+		return nil, err
+	}
+	there, err := to.List(ctx, name) // before: what is wrong with the place is told at once
+	if err != nil {
+		return nil, err
+	}
+	if len(there) > 0 && there[0].Name == name {
+		return nil, fmt.Errorf("%s in %s: %w", name, to, os.ErrExist)
+	}
+	dir, err := os.MkdirTemp(p.work, "mimir-snapshot-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if s, err = save(filepath.Join(dir, "snapshot")); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(s.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s.Path = where
+	return s, to.Put(ctx, name, f)
+}
+
+// fetch calls use with the file that where is, or a copy of the object that it is, which is removed afterwards.
+func (p *places) fetch(ctx context.Context, where string, use func(file string) error) (err error) {
+	if !store.IsPlace(where) {
+		return use(where)
+	}
+	from, name, err := p.object(where)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(p.work, "mimir-snapshot-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	file := filepath.Join(dir, "snapshot")
+	if err := fetchTo(ctx, from, name, file); err != nil {
+		return err
+	}
+	return use(file)
+}
+
+func fetchTo(ctx context.Context, from store.Store, name, file string) error {
+	r, err := from.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	return errors.Join(err, f.Close())
+}
+
+// open takes the snapshot that where is, if it is whole, and calls use with it.
+func (p *places) open(ctx context.Context, where string, use func(*backup.Snapshot) error) error {
+	return p.fetch(ctx, where, func(file string) error {
+		s, err := backup.Open(file)
+		if err != nil {
+			if file != where {
+				return fmt.Errorf("%s: %w", where, err)
+			}
+			return err
+		}
+		return use(s)
+	})
+}
+
+func newSnapshotList() *cobra.Command {
+	var p places
+	n := &connection{endpoints: []string{"-"}}
+	fleet := ""
+	c := &cobra.Command{
+		Use:   "list PLACE --fleet FLEET",
+		Short: "List the backups of a fleet that the schedule took",
+		Long: "List the backups of a fleet that the schedule took, the oldest first, by their names and sizes; status\n" +
+			"reads one. PLACE is backup.to of the fleet.",
+		Args: oneArgument("the place"),
+		RunE: func(c *cobra.Command, arguments []string) error {
+			if err := n.check(); err != nil {
+				return err
+			}
+			s, err := store.Open(arguments[0], p.Options)
+			if err != nil {
+				return err
+			}
+			objects, err := s.List(c.Context(), schedule.Prefix(fleet))
+			if err != nil {
+				return err
+			}
+			found := schedule.Of(fleet, objects)
+			return n.print(c.OutOrStdout(), map[string]any{"place": s.String(), "backups": found}, func(w io.Writer) {
+				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+				for _, b := range found {
+					fmt.Fprintf(t, "%s\t%s/%s\t%d bytes\t%s\n", b.At.Format(time.RFC3339), b.Region, b.Node, b.Bytes,
+						store.Join(s, b.Name))
+				}
+				t.Flush()
+				fmt.Fprintf(w, "%d backups of fleet %s in %s\n", len(found), fleet, s)
+			})
+		},
+	}
+	c.Flags().StringVar(&fleet, "fleet", replication.DefaultFleetID, "the fleet")
+	c.Flags().StringVarP(&n.output, "output", "o", "text", "text or json")
+	p.addFlags(c)
+	return c
+}

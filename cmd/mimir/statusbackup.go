@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mimir-kv/mimir/backup/schedule"
+)
+
+// backupReport is what the nodes that answered know of backups.
+type backupReport struct {
+	*schedule.Report          // of the node By, which takes them; of any if By is empty
+	By               string   `json:"by,omitempty"`
+	Text             string   `json:"text"`
+	Wrong            []string `json:"wrong,omitempty"`
+}
+
+// tellBackups tells it. Only the node that takes them knows what there is.
+func (f *fleetReport) tellBackups(now time.Time) {
+	var b backupReport
+	without := ""
+	for _, r := range f.Regions {
+		for _, n := range r.nodes {
+			switch {
+			case n.backup == nil:
+				without = n.name
+			case b.Report == nil:
+				b.Report = n.backup
+			case n.backup.To != b.To || n.backup.Region != b.Region:
+				b.wrong("%s has other settings of backups than other nodes: set backup.to and backup.region alike",
+					n.name)
+			}
+			if n.backup != nil && n.backup.Mine && r.Name == n.backup.Region {
+				b.Report, b.By = n.backup, n.name
+			}
+		}
+	}
+	if b.Report == nil {
+		return
+	}
+	if without != "" {
+		b.wrong("%s has no settings of backups, and others have: set them alike", without)
+	}
+	if b.Failure != "" {
+		b.wrong("%s failed to take a backup at %s, and tries again at %s: %s", b.By, clockText(b.FailedAt),
+			clockText(b.Again), b.Failure)
+	}
+	b.Text = b.text(now)
+	f.Backups = &b
+}
+
+func (b *backupReport) wrong(format string, a ...any) {
+	b.Wrong = append(b.Wrong, fmt.Sprintf(format, a...))
+}
+
+func (b *backupReport) text(now time.Time) string {
+	var parts []string
+	switch {
+	case b.By == "":
+		return fmt.Sprintf("backups: what there is in %s is not known: the leader of region %s, which takes them, did not "+
+			"answer", b.To, b.Region)
+	case b.Looked.IsZero():
+		parts = append(parts, fmt.Sprintf("backups: what there is in %s is not known to %s yet, which takes them", b.To,
+			b.By))
+	case b.Newest == nil:
+		parts = append(parts, fmt.Sprintf("backups: none yet in %s, as %s saw it at %s", b.To, b.By, clockText(b.Looked)))
+	default:
+		age, _ := b.Age(now)
+		parts = append(parts, fmt.Sprintf("backups: %d in %s, the newest of %s, %s old, as %s saw it at %s", b.Count, b.To,
+			clockText(b.Newest.At), age.Round(time.Second), b.By, clockText(b.Looked)))
+	}
+	if !b.Since.IsZero() {
+		parts = append(parts, "one is under way since "+clockText(b.Since))
+	} else if !b.Due.IsZero() {
+		parts = append(parts, "the next is due "+clockText(b.Due))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func clockText(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

@@ -1,0 +1,178 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/backup/schedule"
+	"github.com/mimir-kv/mimir/backup/store"
+	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/snapshot"
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/server/telemetry"
+)
+
+// Backup says where backups go by themselves, and who takes them.
+type Backup struct {
+	To, Region              string // To is a place of package store; empty: nobody takes any
+	Every, KeepFor          time.Duration
+	Keep                    int
+	CredentialsFile, CAFile string
+}
+
+// place opens where backups go.
+func (b *Backup) place() (store.Store, error) {
+	place, err := store.Open(b.To, store.Options{CredentialsFile: b.CredentialsFile, CAFile: b.CAFile})
+	if err != nil {
+		return nil, fmt.Errorf("%w: backup.to: %w", ErrConfig, err)
+	}
+	return place, nil
+}
+
+func (c *Config) validateBackup(f *faults) {
+	b := &c.Backup
+	if b.To == "" {
+		if b.Region != "" {
+			f.add("backup.region %q: there is no backup.to", b.Region)
+		}
+		return
+	}
+	if b.CAFile == "" { // the file is read as the node starts
+		_, err := b.place()
+		f.addError(err)
+	}
+	_, other := c.Replication.Regions[b.Region]
+	switch {
+	case b.Region == "":
+		f.add("backup.region is missing: name the one region, the same on all nodes, whose leader takes the backups")
+	case !other && b.Region != c.Replication.RegionID:
+		f.add("backup.region %q is neither the region of this node nor one of regions", b.Region)
+	}
+}
+
+// backups are what a node has to do with them; nil if nobody takes any.
+type backups struct {
+	*schedule.Keeper
+	running sync.WaitGroup
+}
+
+// newBackups makes the keeper of the settings, if they name a place.
+func (s *server) newBackups() error {
+	b := &s.config.Backup
+	if b.To == "" {
+		return nil
+	}
+	place, err := b.place()
+	if err != nil {
+		return err
+	}
+	r := &s.config.Replication
+	s.backups = &backups{Keeper: schedule.New(schedule.Config{
+		Plan:  schedule.Plan{Every: b.Every, Keep: b.Keep, KeepFor: b.KeepFor},
+		Store: place, Fleet: r.FleetID, Region: b.Region, Node: r.NodeID,
+		Mine:    func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
+		Content: s.content, Clock: clock.Real, Logger: s.logger,
+		Check: func(r io.Reader, bytes int64) error {
+			_, err := backup.Verify(r, bytes)
+			return err
+		},
+	})}
+	return nil
+}
+
+// start takes them until ctx ends.
+func (b *backups) start(ctx context.Context) {
+	if b != nil {
+		b.running.Go(func() { b.Run(ctx) })
+	}
+}
+
+// end waits, behind the end of that context, until the store is not used any more.
+func (b *backups) end() {
+	if b != nil {
+		b.running.Wait()
+	}
+}
+
+// report is what the node's page says of them.
+func (b *backups) report() *schedule.Report {
+	if b == nil {
+		return nil
+	}
+	r := b.Report()
+	return &r
+}
+
+// contentTimeout bounds how long a node that has just started may take until it shows nothing older than before.
+const contentTimeout = time.Minute
+
+// content returns a snapshot of this node, as it is now. It lies nowhere but in the data directory, encrypted if that
+// is, and takes room there only for what is written anew meanwhile.
+func (s *server) content(ctx context.Context, at time.Time) (io.ReadCloser, error) {
+	bounded, cancel := context.WithTimeout(ctx, contentTimeout)
+	defer cancel()
+	if err := s.replicator.ReadBarrier(bounded, replication.Serializable); err != nil {
+		return nil, err
+	}
+	whole, err := kv.CopyOf(s.store, s.snapshotNote())
+	if err != nil {
+		return nil, err
+	}
+	return &content{backup.NewRewind(ctx, func(w io.Writer) error { return backup.Write(w, whole) }), whole}, nil
+}
+
+// content is a snapshot as it goes out.
+type content struct {
+	*backup.Rewind
+	whole *snapshot.Copy
+}
+
+func (c *content) Close() error { return errors.Join(c.Rewind.Close(), c.whole.Close()) }
+
+// backupMetrics are the figures of the backups, read when they are scraped.
+type backupMetrics struct {
+	telemetry.Unchecked
+	*backups
+}
+
+var (
+	backupAge = telemetry.Declare(telemetry.Gauge, "mimir_backup_age_seconds",
+		"How old the newest whole backup is, on the node that takes them; absent while it knows of none.")
+	backupsThere = telemetry.Declare(telemetry.Gauge, "mimir_backups",
+		"Whole backups of this fleet, on the node that takes them, when it last read the place.")
+	backupTries = telemetry.Declare(telemetry.Counter, "mimir_backup_tries_total",
+		"What came of the tries of this node to take a backup: done; failed, also to read the place, or to delete what "+
+			"is kept no more.", "outcome")
+	backupBytes = telemetry.Declare(telemetry.Gauge, "mimir_backup_last_bytes",
+		"Size of the last backup that this process took.")
+	backupSeconds = telemetry.Declare(telemetry.Gauge, "mimir_backup_last_duration_seconds",
+		"How long that took, until it was read back.")
+)
+
+// Collect implements prometheus.Collector.
+func (m backupMetrics) Collect(out chan<- prometheus.Metric) {
+	r := m.report()
+	if r == nil {
+		return
+	}
+	if age, known := r.Age(time.Now()); known {
+		backupAge.Set(out, age.Seconds())
+	}
+	if !r.Looked.IsZero() {
+		backupsThere.Set(out, float64(r.Count))
+	}
+	backupTries.Set(out, float64(r.Done), "done")
+	backupTries.Set(out, float64(r.Failed), "failed")
+	if r.LastTook > 0 {
+		backupBytes.Set(out, float64(r.LastBytes))
+		backupSeconds.Set(out, r.LastTook.Seconds())
+	}
+}
