@@ -44,7 +44,7 @@ const readingName = "archive"
 
 // Bounds of what an Archiver waits for.
 const (
-	lookInterval  = time.Second      // between two looks at what was applied
+	lookInterval  = time.Second      // between two looks at what was applied, at most
 	standInterval = 15 * time.Second // between two looks of a node that does not archive at how far another one came
 	listTimeout   = 5 * time.Minute
 	callTimeout   = 2 * time.Minute
@@ -63,12 +63,13 @@ var (
 // Archiver archives the history of one node's fleet while that node leads. It is made by New.
 type Archiver struct {
 	config Config
+	looks  time.Duration // between two looks at what was applied
 	ledger
 }
 
 // New returns an archiver; nothing is done before Run.
 func New(c Config) *Archiver {
-	a := &Archiver{config: c}
+	a := &Archiver{config: c, looks: min(lookInterval, c.Interval/4)}
 	a.status.Lag = -1
 	return a
 }
@@ -142,7 +143,7 @@ func (a *Archiver) archive(ctx context.Context) error {
 		if err := a.look(ctx, r, g); err != nil {
 			return err
 		}
-		if a.wait(ctx, lookInterval); ctx.Err() != nil {
+		if a.wait(ctx, a.looks); ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}

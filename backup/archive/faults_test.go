@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -17,7 +18,11 @@ import (
 // the power goes, and the primary moves. What is there in the end leads from the first snapshot to what the nodes have,
 // without a gap, and nothing in it was ever overwritten.
 func TestFaults(t *testing.T) {
-	for seed := range uint64(3) {
+	seeds := uint64(1)
+	if os.Getenv("MIMIR_ARCHIVE_SEEDS") != "" {
+		seeds = 50
+	}
+	for seed := range seeds {
 		inBubble(t, []string{"us", "eu"}, func(f *fleet) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			us, eu := f.nodes["us"], f.nodes["eu"]
@@ -28,8 +33,9 @@ func TestFaults(t *testing.T) {
 			f.propose("us", put("k", "0", 0))
 			f.archived("us")
 			base := f.image("us")
-			f.shelf.onPut = func(string) (bool, bool) { return random.IntN(3) > 0, random.IntN(2) == 0 }
-			for i := range 40 {
+			dice := rand.New(rand.NewPCG(seed, 2))
+			f.shelf.fails(func(string) (bool, bool) { return dice.IntN(3) > 0, dice.IntN(2) == 0 })
+			for i := range 20 {
 				name := []string{"us", "eu"}[random.IntN(2)]
 				f.propose(name, put(fmt.Sprint("k", i%5), fmt.Sprint(i), 0))
 				switch random.IntN(8) {
@@ -53,9 +59,7 @@ func TestFaults(t *testing.T) {
 				}
 				time.Sleep(time.Duration(random.IntN(4000)) * time.Millisecond)
 			}
-			f.shelf.mu.Lock()
-			f.shelf.onPut = nil
-			f.shelf.mu.Unlock()
+			f.shelf.fails(nil)
 			f.propose("us", put("k", "end", 0))
 			f.until("both have all", func() bool { return us.Health().Position == eu.Health().Position })
 			f.archived("us")
@@ -70,6 +74,8 @@ func TestFaults(t *testing.T) {
 					f.t.Errorf("seed %d: %s left a gap: %+v", seed, name, s.Gap)
 				}
 			}
+			us.archive(nil)
+			eu.archive(nil)
 			f.damage(random, base)
 		})
 	}
@@ -82,7 +88,7 @@ func (f *fleet) damage(random *rand.Rand, base image) {
 	names := slices.Sorted(maps.Keys(f.shelf.objects))
 	random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	restored := 0
-	for _, name := range names[:min(6, len(names))] {
+	for _, name := range names[:min(4, len(names))] {
 		if name == headName {
 			continue
 		}
@@ -121,6 +127,24 @@ func TestAnArchiveOfAnotherFleet(t *testing.T) {
 		us.archive(f.shelf)
 		f.propose("us", put("k", "0", 0))
 		f.until("it says so", func() bool { return us.archiver.Status().Failures > 2 })
+		for _, fleet := range []string{"other", "f"} {
+			if err := Of(f.shelf, fleet).Put(f.t.Context(), l.Name(), bytes.NewReader(text)); err != nil {
+				f.t.Fatal(err)
+			}
+		}
+		if fleets, err := Fleets(f.t.Context(), f.shelf); err != nil || fmt.Sprint(fleets) != "[f other]" {
+			f.t.Errorf("%v, %v", fleets, err)
+		}
+		if _, err := OfOnly(f.t.Context(), f.shelf, ""); !errors.Is(err, ErrMissing) {
+			f.t.Errorf("no fleet was named: %v", err)
+		}
+		own, err := OfOnly(f.t.Context(), f.shelf, "other")
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if links, err := Links(f.t.Context(), own); err != nil || len(links) != 1 || links[0] != l {
+			f.t.Errorf("%v, %v", links, err)
+		}
 		if s := us.archiver.Status(); len(f.shelf.links(f.t)) != 1 || s.Position != 0 || s.Problem == "" {
 			f.t.Errorf("%+v", s)
 		}

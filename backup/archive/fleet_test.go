@@ -66,6 +66,13 @@ func (s *shelf) Put(ctx context.Context, name string, r io.Reader) error {
 	return nil
 }
 
+// fails has puts fail from now on, as onPut says.
+func (s *shelf) fails(onPut func(string) (ok, after bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onPut = onPut
+}
+
 func (s *shelf) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
