@@ -236,8 +236,8 @@ var sections = []section{
 		text("backup.ca-file", "",
 			"PEM file: authorities trusted to sign the object storage; the machine's if not set",
 			func(c *Config) *string { return &c.Backup.CAFile }),
-		text("archive.to", "", "where the log is archived, by which a backup is brought forward to any revision or time "+
-			"([operating.md](operating.md#to-a-point-in-time)); a place as `backup.to`, also the same one, "+
+		text("archive.to", "", "where the log is archived, by which a backup is brought forward to any revision or "+
+			"time ([operating.md](operating.md#to-a-point-in-time)); a place as `backup.to`, also the same one, "+
 			"reached with the same keys. Set it alike on all nodes; nothing is archived if not set",
 			func(c *Config) *string { return &c.Archive.To }),
 		text("archive.region", "",

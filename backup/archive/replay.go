@@ -55,8 +55,8 @@ func (t Target) String() string {
 type Reached struct {
 	Cursor   timeline.Cursor
 	Revision int64
-	// Before is the last mark that is not behind Cursor, and After the one that follows it, as far as they were read;
-	// zero where there is none. What was written between them may be on either side of a time between them.
+	// Before is the last mark that counts by the target time, and After the first one that is later; zero if there is
+	// none, or the target is no time. What was written between them may be on either side of that time.
 	Before, After Mark
 }
 
@@ -67,9 +67,9 @@ type Replay struct {
 	Branch Branch
 	Until  Target
 
-	path   []Link
-	marks  []Mark // of the segment under way, and the last one before it
-	broken error  // what was passed by
+	path          []Link
+	before, after Mark  // the target time
+	broken        error // what was passed by
 }
 
 // Run applies to s, which is in nobody's use, what follows the place of which its content is. What it returns without
@@ -94,15 +94,7 @@ func (r *Replay) Run(ctx context.Context, s *kv.Store) (Reached, error) {
 	if err != nil {
 		return Reached{}, fmt.Errorf("replay the log up to %v: %w", r.Until, cmp.Or(ctx.Err(), err))
 	}
-	reached := Reached{Cursor: a.at, Revision: s.Revision()}
-	for _, m := range r.marks {
-		if m.Position <= a.at.Position {
-			reached.Before = m
-		} else if reached.After.Time.IsZero() {
-			reached.After = m
-		}
-	}
-	return reached, nil
+	return Reached{Cursor: a.at, Revision: s.Revision(), Before: r.before, After: r.after}, nil
 }
 
 // check says what cannot be reached from where the store is.
@@ -156,23 +148,25 @@ func (r *Replay) segment(ctx context.Context, a *applier) error {
 	return nil
 }
 
-// limit notes the marks of a segment, and up to which position the history counts by the target time: that of the last
-// mark before the first one that is later. A clock that went back so never takes in what another one called later.
+// limit sets up to which position the history counts by the target time: that of the last mark before the first one
+// that is later. So a clock that went back never takes in what another one called later.
 func (r *Replay) limit(s *Segment, a *applier) error {
-	r.marks = append(slices.Clone(r.marks[max(0, len(r.marks)-1):]), s.Marks...)
-	if r.Until.Time.IsZero() {
+	if r.Until.Time.IsZero() || !r.after.Time.IsZero() {
 		return nil
 	}
-	late := slices.IndexFunc(r.marks, func(m Mark) bool { return m.Time.After(r.Until.Time) })
-	if late < 0 {
+	for _, m := range s.Marks {
+		if !m.Time.After(r.Until.Time) {
+			r.before = m
+			continue
+		}
+		if r.after = m; r.before.Time.IsZero() || r.before.Position < a.at.Position {
+			return fmt.Errorf("%w: of what it holds some was archived only at %s; take an earlier one", ErrLater,
+				m.Time.Format(time.RFC3339Nano))
+		}
+		a.target.Position = r.before.Position
+		a.full()
 		return nil
 	}
-	if late == 0 || r.marks[late-1].Position < a.at.Position {
-		return fmt.Errorf("%w: of what it holds some was archived only at %s; take an earlier one", ErrLater,
-			r.marks[late].Time.Format(time.RFC3339Nano))
-	}
-	a.target.Position = r.marks[late-1].Position
-	a.full()
 	return nil
 }
 

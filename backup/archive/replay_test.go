@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,7 +120,7 @@ func TestToATime(t *testing.T) {
 		began := time.Now()
 		for i := range 9 {
 			f.propose("us", put("a", fmt.Sprint(i), 0))
-			time.Sleep(1500 * time.Millisecond)
+			time.Sleep(1337 * time.Millisecond) // never when the archiver looks
 			if i%4 == 3 {
 				time.Sleep(time.Minute)
 			}
@@ -238,9 +239,9 @@ func TestAGap(t *testing.T) {
 		reached := us.Health().Position
 		f.shelf.fails(func(string) (bool, bool) { return false, false })
 		write := func() {
-			for i := range 40 {
+			for i := range 16 {
 				f.propose("us", put("b", strings.Repeat(fmt.Sprint(i%10), 32<<10), 0))
-				time.Sleep(time.Second)
+				time.Sleep(2500 * time.Millisecond)
 			}
 		}
 		write()
@@ -256,7 +257,7 @@ func TestAGap(t *testing.T) {
 		us.archive(f.shelf)
 		f.until("archiving", func() bool { return us.archiver.Status().Gaps > 0 })
 		s := us.archiver.Status()
-		if s.Gap == nil || s.Gap.From != reached || s.Gap.To < reached+40 {
+		if s.Gap == nil || s.Gap.From != reached || s.Gap.To < reached+32 {
 			t.Errorf("gap %+v, archived up to %d", s.Gap, reached)
 		}
 		behind := f.image("us")
@@ -272,5 +273,54 @@ func TestAGap(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.wantSame("behind the gap", got, f.image("us"))
+	})
+}
+
+// TestWhoStandsByKeepsTheLog behind what another node archived, and goes on there without a gap when it leads.
+func TestWhoStandsByKeepsTheLog(t *testing.T) {
+	inBubble(t, []string{"us", "eu"}, func(f *fleet) {
+		f.shape = func(c *replication.Config) { c.CheckpointBytes = -1 } // they hold log, too
+		us, eu := f.nodes["us"], f.nodes["eu"]
+		for name := range f.nodes {
+			f.stop(name)
+		}
+		f.start("us")
+		f.start("eu")
+		var leads atomic.Bool
+		us.archive(f.shelf)
+		eu.archive(f.shelf, func(c *Config) { c.Leads = leads.Load })
+		f.until("archiving", func() bool { return us.archiver.Status().Active })
+		f.propose("us", put("a", "0", 0))
+		f.archived("us")
+		base := f.image("us")
+		time.Sleep(2 * standInterval) // eu has looked where that is
+		f.shelf.fails(func(string) (bool, bool) { return false, false })
+		for i := range 16 {
+			f.propose("us", put("b", strings.Repeat(fmt.Sprint(i%10), 32<<10), 0))
+			time.Sleep(time.Second)
+		}
+		us.archive(nil)
+		f.shelf.fails(nil)
+		leads.Store(true)
+		f.until("eu has it", func() bool { return eu.store.Revision() == us.store.Revision() })
+		f.archived("eu")
+		if s := eu.archiver.Status(); s.Gaps != 0 {
+			f.t.Errorf("gap %+v", s.Gap)
+		}
+		got, _, err := f.replay(base, 0, Target{Position: eu.Health().Position})
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.wantSame("what eu archived", got, f.image("us"))
+		f.propose("us", put("a", "1", 0))
+		f.until("eu has it", func() bool { return eu.store.Revision() == us.store.Revision() })
+		f.archived("eu")
+		for range 16 {
+			f.propose("us", put("b", strings.Repeat("b", 32<<10), 0))
+			time.Sleep(6 * time.Second)
+		}
+		if held := eu.Health().LogBytes; held > 400<<10 {
+			f.t.Errorf("%d bytes of log are held for what is archived, %d at us", held, us.Health().LogBytes)
+		}
 	})
 }

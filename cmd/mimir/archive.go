@@ -183,7 +183,8 @@ func newArchiveVerify() *cobra.Command {
 						return err
 					}
 					_, err = fmt.Fprintf(c.OutOrStdout(), "verified: %s with the log is %s: revision %d, %d keys, "+
-						"%d leases, hash %08x\n", arguments[1], arguments[2], sum.Revision, sum.Keys, sum.Leases, sum.Hash)
+						"%d leases, hash %08x\n", arguments[1], arguments[2], sum.Revision, sum.Keys, sum.Leases,
+						sum.Hash)
 					return err
 				})
 			})

@@ -175,7 +175,7 @@ func newSnapshotRestore() *cobra.Command {
 			"empty, the name, region and nodes, and fleet, which must be another one than that of the snapshot. Do\n" +
 			"the same, with the same file and flags, for all nodes of the region of initial-primary; start them.\n" +
 			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.\n" +
-			"With --archive the snapshot is brought forward along an archived log, to a revision, a position, a time.\n" +
+			"With --archive the snapshot is brought forward along an archived log, to a revision or a time.\n" +
 			placeHelp,
 		Args: oneArgument("the snapshot"),
 		RunE: func(c *cobra.Command, arguments []string) error {
