@@ -167,7 +167,7 @@ func TestForks(t *testing.T) {
 		f.network.Isolate("us")
 		f.propose("us", put("lost", "1", 0))
 		f.archived("us")
-		lost := f.image("us")
+		lost, lostAt := f.image("us"), Target{Position: us.Health().Position}
 		eu.archive(f.shelf)
 		if _, err := eu.Failover(f.t.Context(), "eu", true); err != nil {
 			t.Fatal(err)
@@ -192,7 +192,7 @@ func TestForks(t *testing.T) {
 		f.wantSame("given up", got, f.image("us"))
 		for _, target := range []Target{
 			{Position: eu.Health().Position + 1}, {Position: us.Health().Position}, {Revision: us.store.Revision()},
-			{Revision: eu.store.Revision()},
+			{Revision: eu.store.Revision()}, lostAt, // where it is, too
 		} {
 			if _, _, err := f.replay(lost, 0, target); !errors.Is(err, ErrMissing) {
 				t.Errorf("from what was given up to %v: %v", target, err)
