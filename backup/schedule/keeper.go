@@ -15,7 +15,7 @@ import (
 
 const (
 	// poll is how often a node looks whether it is the one that takes them.
-	poll = 10 * time.Second
+	poll = time.Second
 	// lookAgain is how often the place is read, if no backup is due before.
 	lookAgain = time.Hour
 	// lookTime bounds a look at the place, or a deletion.

@@ -43,8 +43,11 @@ func (f *fleetReport) tellBackups(now time.Time) {
 		b.wrong("%s has no settings of backups, and others have: set them alike", without)
 	}
 	if b.Failure != "" {
-		b.wrong("%s failed to take a backup at %s, and tries again at %s: %s", b.By, clockText(b.FailedAt),
-			clockText(b.Again), b.Failure)
+		again := "tried again at " + clockText(b.Again)
+		if !b.Since.IsZero() {
+			again = "tried again now"
+		}
+		b.wrong("backups failed on %s at %s, and are %s: %s", b.By, clockText(b.FailedAt), again, b.Failure)
 	}
 	b.Text = b.text(now)
 	f.Backups = &b
