@@ -211,8 +211,8 @@ func TestAnotherNodeTakesOver(t *testing.T) {
 
 func TestWhatFails(t *testing.T) {
 	for _, c := range []struct{ doing, says string }{
-		{"put", "the disk burns"}, {"list", "the disk burns"}, {"get", "not whole when it is read"},
-		{"delete", "cannot be deleted"}, {"tears", "not whole when it is read"},
+		{"put", "the disk burns"}, {"list", "the disk burns"}, {"get", "not whole a moment after"},
+		{"delete", "cannot be deleted"}, {"tears", "not whole a moment after"},
 	} {
 		t.Run(c.doing, func(t *testing.T) {
 			virtual.Test(t, func(t *testing.T) {
