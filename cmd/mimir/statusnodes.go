@@ -33,7 +33,8 @@ func (r *regionReport) node(name string) *nodeReport {
 
 // nodeRow is a node in the table. What it did not say is a dash.
 func nodeRow(n *replication.NodeStatus, said *nodeReport) []string {
-	row := []string{n.Name, dash(n.Region), nodeState(n), "-", "-", "-", "-", "-", dash(strings.Join(n.ClientURLs, " "))}
+	at := dash(strings.Join(n.ClientURLs, " "))
+	row := []string{n.Name, dash(n.Region), nodeState(n), "-", "-", "-", "-", "-", at}
 	if said == nil || said.health == nil {
 		return row
 	}

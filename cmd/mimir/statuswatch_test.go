@@ -71,7 +71,8 @@ func TestRowsOfNodes(t *testing.T) {
 	said := &replication.HealthStatus{Healthy: true, Position: 7, LogBytes: 2048}
 	late := &replication.HealthStatus{Problem: "it heard no leader for 15 s", Position: 5}
 	f.Regions[0].Nodes = []replication.NodeStatus{
-		{Name: "us-1", Region: "us", Leader: true, Reachable: true, ReachableKnown: true, ClientURLs: []string{"http://a"}},
+		{Name: "us-1", Region: "us", Leader: true, Reachable: true, ReachableKnown: true,
+			ClientURLs: []string{"http://a"}},
 		{Name: "us-2", Region: "us", Reachable: true, ReachableKnown: true, CutOff: true},
 		{Name: "us-3", Region: "us", ReachableKnown: true},
 		{Name: "us-4", Region: "us", Learner: true},
