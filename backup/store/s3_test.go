@@ -303,7 +303,8 @@ func TestS3Credentials(t *testing.T) {
 	fake := storetest.NewS3(t, false)
 	file := filepath.Join(t.TempDir(), "keys")
 	write := func(profile, id string) {
-		text := "[" + profile + "]\naws_access_key_id = " + id + "\naws_secret_access_key = " + storetest.SecretKey + "\n"
+		text := "[" + profile + "]\naws_access_key_id = " + id + "\naws_secret_access_key = " +
+			storetest.SecretKey + "\n"
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -37,8 +37,8 @@ func newSnapshotSave(n *connection) *cobra.Command {
 		Short: "Save a snapshot of one node to a new file",
 		Long: "Save a snapshot of one node, all of it at one revision, to a new file. It is written to FILE.part,\n" +
 			"and gets its name when all of it is there, was verified, and is durable. If it breaks off nothing is\n" +
-			"left: begin anew. The file holds users with their hashes, and what tokens are signed with: keep it safe.\n" +
-			placeHelp,
+			"left: begin anew. The file holds users with their hashes, and what tokens are signed with: keep it\n" +
+			"safe.\n" + placeHelp,
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			s, took, err := n.save(c.Context(), arguments[0], &p)
@@ -173,7 +173,8 @@ func newSnapshotRestore() *cobra.Command {
 			"to know it needs too, from the same configuration file, environment and flags: data-dir, which must be\n" +
 			"empty, the name, region and nodes, and fleet, which must be another one than that of the snapshot. Do\n" +
 			"the same, with the same file and flags, for all nodes of the region of initial-primary; start them.\n" +
-			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.\n" + placeHelp,
+			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.\n" +
+			placeHelp,
 		Args: oneArgument("the snapshot"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			config, err := server.Load(file, os.LookupEnv, c.Flags())
