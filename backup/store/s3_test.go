@@ -399,6 +399,21 @@ func TestS3UploadsAreGivenUp(t *testing.T) {
 	}
 }
 
+// MinIO refuses to list what no name begins with.
+func TestS3IsNotAskedForWhatCannotBe(t *testing.T) {
+	fake := storetest.NewS3(t, false)
+	s := open(t, fake.Place("p"), store.Options{})
+	fake.GoWrong(nil)
+	for _, prefix := range []string{"/", "..", "a//", "a/.", "a b", strings.Repeat("n", 201)} {
+		if list, err := s.List(t.Context(), prefix); err != nil || len(list) > 0 || fake.Asked() > 0 {
+			t.Errorf("%q: %v, %v, asked %d times", prefix, list, err, fake.Asked())
+		}
+	}
+	if _, err := s.List(t.Context(), strings.Repeat("n", 200)); err != nil || fake.Asked() != 1 {
+		t.Errorf("%v, asked %d times", err, fake.Asked())
+	}
+}
+
 func TestS3ListsManyPages(t *testing.T) {
 	fake := storetest.NewS3(t, false)
 	for i := range 1500 {
