@@ -48,8 +48,8 @@ func Open(path string) (*Snapshot, error) {
 	return s, nil
 }
 
-// Verify reads a file of so many bytes, wherever it lies, and takes it if it is whole. The error is ErrBroken, or one of
-// r. What it returns has no Path.
+// Verify reads a file of so many bytes, wherever it lies, and takes it if it is whole. The error is ErrBroken, or one
+// of r. What it returns has no Path.
 func Verify(r io.Reader, size int64) (*Snapshot, error) {
 	if !Fits(size) {
 		return nil, fmt.Errorf("%w: %d bytes are not 32 more than a multiple of %d, so that something lacks or is too "+

@@ -64,6 +64,8 @@ var incidents = map[string]incident{
 	"MimirErrors":             {fresh(0, counts(`mimir_requests_total{code="Unavailable",method="m",instance="US"}`, 2))},
 	"MimirOperatorRefused":    {fresh(0, counts(`mimir_operator_calls_total{outcome="refused",instance="US"}`, 0.1))},
 	"MimirAuditLogFails":      {fresh(0, counts(`mimir_audit_log_failures_total{instance="US"}`, 1))},
+	"MimirBackupOld":          {fresh(60, is(`mimir_backup_age_seconds{instance="US"}`, 31*3600))},
+	"MimirBackupFails":        {fresh(0, is(`mimir_backup_failing{instance="US"}`, 1))},
 }
 
 // history returns a fleet that is well, then in the incident for longer than the rule waits, then well again. It holds

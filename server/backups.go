@@ -149,8 +149,10 @@ var (
 	backupsThere = telemetry.Declare(telemetry.Gauge, "mimir_backups",
 		"Whole backups of this fleet, on the node that takes them, when it last read the place.")
 	backupTries = telemetry.Declare(telemetry.Counter, "mimir_backup_tries_total",
-		"What came of the tries of this node to take a backup: done; failed, also to read the place, or to delete what "+
-			"is kept no more.", "outcome")
+		"What came of the tries of this node to take a backup: done; failed, also to read the place, or to delete "+
+			"what is kept no more.", "outcome")
+	backupFailing = telemetry.Declare(telemetry.Gauge, "mimir_backup_failing",
+		"1 while the last such try failed, on the node that takes them; else 0.")
 	backupBytes = telemetry.Declare(telemetry.Gauge, "mimir_backup_last_bytes",
 		"Size of the last backup that this process took.")
 	backupSeconds = telemetry.Declare(telemetry.Gauge, "mimir_backup_last_duration_seconds",
@@ -168,6 +170,9 @@ func (m backupMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 	if !r.Looked.IsZero() {
 		backupsThere.Set(out, float64(r.Count))
+	}
+	if r.Mine {
+		backupFailing.SetTruth(out, r.Failure != "")
 	}
 	backupTries.Set(out, float64(r.Done), "done")
 	backupTries.Set(out, float64(r.Failed), "failed")

@@ -15,7 +15,7 @@ import (
 
 const (
 	// poll is how often a node looks whether it is the one that takes them.
-	poll = 10 * time.Second
+	poll = time.Second
 	// lookAgain is how often the place is read, if no backup is due before.
 	lookAgain = time.Hour
 	// lookTime bounds a look at the place, or a deletion.
@@ -180,7 +180,7 @@ func (k *Keeper) save(ctx context.Context, name string, now time.Time) (int64, e
 	}
 	bytes, err := k.readBack(ctx, name)
 	if err != nil {
-		err = fmt.Errorf("a backup was saved, and is not whole when it is read: %w", err)
+		err = fmt.Errorf("a backup was not whole a moment after it was saved: %w", err)
 		if ctx.Err() == nil {
 			err = errors.Join(err, k.Store.Delete(ctx, name))
 		}

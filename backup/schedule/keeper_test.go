@@ -168,7 +168,8 @@ func TestOneInEachSlot(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 		r := n.Report()
-		if age, known := r.Age(time.Now()); !known || age != time.Hour || r.Count != 3 || r.Failure != "" || r.Done != 1 ||
+		if age, known := r.Age(time.Now()); !known || age != time.Hour || r.Count != 3 || r.Failure != "" ||
+			r.Done != 1 ||
 			r.LastBytes != 544 || !r.Due.Equal(time.Date(2000, 1, 3, 6, 0, 0, 0, time.UTC)) {
 			t.Errorf("%+v, %v", r, age)
 		}
@@ -211,14 +212,15 @@ func TestAnotherNodeTakesOver(t *testing.T) {
 
 func TestWhatFails(t *testing.T) {
 	for _, c := range []struct{ doing, says string }{
-		{"put", "the disk burns"}, {"list", "the disk burns"}, {"get", "not whole when it is read"},
-		{"delete", "cannot be deleted"}, {"tears", "not whole when it is read"},
+		{"put", "the disk burns"}, {"list", "the disk burns"}, {"get", "not whole a moment after"},
+		{"delete", "cannot be deleted"}, {"tears", "not whole a moment after"},
 	} {
 		t.Run(c.doing, func(t *testing.T) {
 			virtual.Test(t, func(t *testing.T) {
 				old := map[string]string{}
 				for i := range 3 {
-					old[Name("f", "us", "-old", time.Now().Add(time.Duration(i-3)*time.Hour))] = strings.Repeat("x", 544)
+					when := time.Now().Add(time.Duration(i-3) * time.Hour)
+					old[Name("f", "us", "-old", when)] = strings.Repeat("x", 544)
 				}
 				p := &place{objects: old, tears: c.doing == "tears"}
 				before := p.names()
@@ -228,7 +230,8 @@ func TestWhatFails(t *testing.T) {
 				time.Sleep(8 * time.Minute)
 				virtual.Wait()
 				r := n.Report()
-				if !strings.Contains(r.Failure, c.says) || r.Failed != 4 || r.FailedAt.IsZero() || !r.Again.After(r.FailedAt) {
+				if !strings.Contains(r.Failure, c.says) || r.Failed != 4 || r.FailedAt.IsZero() ||
+					!r.Again.After(r.FailedAt) {
 					t.Errorf("%+v", r)
 				}
 				if got := p.names(); c.doing != "delete" && got != before {
@@ -242,7 +245,8 @@ func TestWhatFails(t *testing.T) {
 				p.mu.Unlock()
 				time.Sleep(10 * time.Minute)
 				virtual.Wait()
-				if r := n.Report(); r.Failure != "" || r.Count != 1 || r.Done != 1 || !strings.HasSuffix(p.names(), "-a") {
+				if r := n.Report(); r.Failure != "" || r.Count != 1 || r.Done != 1 ||
+					!strings.HasSuffix(p.names(), "-a") {
 					t.Errorf("%+v, %s", r, p.names())
 				}
 			})

@@ -34,6 +34,11 @@ func CheckName(name string) error {
 	return nil
 }
 
+// begins reports whether a name can begin with prefix. Some storages refuse to be asked for what none can.
+func begins(prefix string) bool {
+	return prefix == "" || CheckName(prefix) == nil || CheckName(prefix+"x") == nil
+}
+
 func inName(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' ||
 		strings.IndexByte("-_.=@", b) >= 0

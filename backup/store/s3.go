@@ -170,6 +170,9 @@ func (b *bucket) sweep(ctx context.Context) {
 }
 
 func (b *bucket) List(ctx context.Context, prefix string) ([]Object, error) {
+	if !begins(prefix) {
+		return nil, nil
+	}
 	within, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the listing, if it is left before its end
 	var list []Object

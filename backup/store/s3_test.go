@@ -303,7 +303,8 @@ func TestS3Credentials(t *testing.T) {
 	fake := storetest.NewS3(t, false)
 	file := filepath.Join(t.TempDir(), "keys")
 	write := func(profile, id string) {
-		text := "[" + profile + "]\naws_access_key_id = " + id + "\naws_secret_access_key = " + storetest.SecretKey + "\n"
+		text := "[" + profile + "]\naws_access_key_id = " + id + "\naws_secret_access_key = " +
+			storetest.SecretKey + "\n"
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -360,7 +361,7 @@ func TestS3UploadsAreGivenUp(t *testing.T) {
 	s := open(t, fake.Place("p"), store.Options{})
 	large := bytes.Repeat([]byte("large"), 1<<19)
 	var given, begun int
-	uploads := func(killed bool) func(http.ResponseWriter, *http.Request) bool {
+	uploads := func(breaks, killed bool) func(http.ResponseWriter, *http.Request) bool {
 		return func(w http.ResponseWriter, r *http.Request) bool {
 			_, begins := r.URL.Query()["uploads"]
 			upload := r.URL.Query().Has("uploadId")
@@ -372,25 +373,44 @@ func TestS3UploadsAreGivenUp(t *testing.T) {
 				return true
 			case r.Method == http.MethodDelete && upload:
 				given++
-			case r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "2" && killed:
+			case r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "2" && breaks:
 				storetest.Answer(w, r, http.StatusForbidden, "AccessDenied")
 				return true
 			}
 			return false
 		}
 	}
-	fake.GoWrong(uploads(true))
+	fake.GoWrong(uploads(true, false))
+	if err := s.Put(t.Context(), "a", bytes.NewReader(large)); !errors.Is(err, store.ErrDenied) || given != 1 {
+		t.Fatalf("%v, and %d given up", err, given)
+	}
+	fake.GoWrong(uploads(true, true))
 	for range 2 {
 		if err := s.Put(t.Context(), "a", bytes.NewReader(large)); !errors.Is(err, store.ErrDenied) {
 			t.Fatal(err)
 		}
 	}
-	fake.GoWrong(uploads(false))
+	fake.GoWrong(uploads(false, false))
 	if err := s.Put(t.Context(), "b", bytes.NewReader(large)); err != nil {
 		t.Fatal(err)
 	}
-	if begun != 3 || given != 2 {
+	if begun != 4 || given != 3 {
 		t.Errorf("%d uploads begun, and %d given up", begun, given)
+	}
+}
+
+// MinIO refuses to list what no name begins with.
+func TestS3IsNotAskedForWhatCannotBe(t *testing.T) {
+	fake := storetest.NewS3(t, false)
+	s := open(t, fake.Place("p"), store.Options{})
+	fake.GoWrong(nil)
+	for _, prefix := range []string{"/", "..", "a//", "a/.", "a b", strings.Repeat("n", 201)} {
+		if list, err := s.List(t.Context(), prefix); err != nil || len(list) > 0 || fake.Asked() > 0 {
+			t.Errorf("%q: %v, %v, asked %d times", prefix, list, err, fake.Asked())
+		}
+	}
+	if _, err := s.List(t.Context(), strings.Repeat("n", 200)); err != nil || fake.Asked() != 1 {
+		t.Errorf("%v, asked %d times", err, fake.Asked())
 	}
 }
 

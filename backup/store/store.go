@@ -88,8 +88,8 @@ func Open(where string, o Options) (Store, error) {
 	}
 }
 
-// Split returns the place that the URL of an object is in, and the name of the object there: what stands behind the last
-// slash.
+// Split returns the place that the URL of an object is in, and the name of the object there: what stands behind the
+// last slash.
 func Split(where string) (place, name string, err error) {
 	path, query, asked := strings.Cut(where, "?")
 	at := strings.LastIndexByte(path, '/')

@@ -37,8 +37,8 @@ func newSnapshotSave(n *connection) *cobra.Command {
 		Short: "Save a snapshot of one node to a new file",
 		Long: "Save a snapshot of one node, all of it at one revision, to a new file. It is written to FILE.part,\n" +
 			"and gets its name when all of it is there, was verified, and is durable. If it breaks off nothing is\n" +
-			"left: begin anew. The file holds users with their hashes, and what tokens are signed with: keep it safe.\n" +
-			placeHelp,
+			"left: begin anew. The file holds users with their hashes, and what tokens are signed with: keep it\n" +
+			"safe.\n" + placeHelp,
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			s, took, err := n.save(c.Context(), arguments[0], &p)

@@ -92,13 +92,20 @@ func TestSnapshotByHand(t *testing.T) {
 	refused("already exists", "snapshot", "save", file, "--endpoints", old.endpoint)
 	refused("names 2", "snapshot", "save", file, "--endpoints", "a,b")
 	must("revision  4", "snapshot", "status", file)
+	place := "file://" + filepath.ToSlash(t.TempDir())
+	must("saved "+place+"/one.mimir", "snapshot", "save", place+"/one.mimir", "--endpoints", old.endpoint)
+	refused("already exists", "snapshot", "save", place+"/one.mimir", "--endpoints", old.endpoint)
+	refused("make the folder", "snapshot", "save", place+"/none/one.mimir", "--endpoints", old.endpoint)
+	must("revision  4", "snapshot", "status", place+"/one.mimir")
+	refused("no such object", "snapshot", "status", place+"/two.mimir")
+	must("0 backups of fleet old", "snapshot", "list", place, "--fleet", "old")
 	if code := old.stop(); code != exitDone {
 		t.Fatalf("ended with %d", code)
 	}
 
 	fresh := aNodeAlone(t, "new")
 	restore := func(more ...string) []string {
-		return append(append([]string{"snapshot", "restore", file}, fresh.flags...), more...)
+		return append(append([]string{"snapshot", "restore", place + "/one.mimir"}, fresh.flags...), more...)
 	}
 	refused("is of fleet old", restore("--fleet", "old")...)
 	refused("--mark-compacted needs", restore("--mark-compacted")...)

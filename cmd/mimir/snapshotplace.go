@@ -140,8 +140,8 @@ func newSnapshotList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list PLACE --fleet FLEET",
 		Short: "List the backups of a fleet that the schedule took",
-		Long: "List the backups of a fleet that the schedule took, the oldest first, by their names and sizes; status\n" +
-			"reads one. PLACE is backup.to of the fleet.",
+		Long: "List the backups of a fleet that the schedule took, the oldest first, by their names and sizes;\n" +
+			"status reads one. PLACE is backup.to of the fleet.",
 		Args: oneArgument("the place"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			if err := n.check(); err != nil {

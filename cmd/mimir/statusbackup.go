@@ -43,8 +43,11 @@ func (f *fleetReport) tellBackups(now time.Time) {
 		b.wrong("%s has no settings of backups, and others have: set them alike", without)
 	}
 	if b.Failure != "" {
-		b.wrong("%s failed to take a backup at %s, and tries again at %s: %s", b.By, clockText(b.FailedAt),
-			clockText(b.Again), b.Failure)
+		again := "tried again at " + clockText(b.Again)
+		if !b.Since.IsZero() {
+			again = "tried again now"
+		}
+		b.wrong("backups failed on %s at %s, and are %s: %s", b.By, clockText(b.FailedAt), again, b.Failure)
 	}
 	b.Text = b.text(now)
 	f.Backups = &b
@@ -56,24 +59,23 @@ func (b *backupReport) wrong(format string, a ...any) {
 
 func (b *backupReport) text(now time.Time) string {
 	var parts []string
-	switch {
+	say := func(format string, a ...any) { parts = append(parts, fmt.Sprintf(format, a...)) }
+	switch age, known := b.Age(now); {
 	case b.By == "":
-		return fmt.Sprintf("backups: what there is in %s is not known: the leader of region %s, which takes them, did not "+
-			"answer", b.To, b.Region)
+		say("backups: what there is in %s is not known: the leader of region %s, which takes them, did not answer",
+			b.To, b.Region)
 	case b.Looked.IsZero():
-		parts = append(parts, fmt.Sprintf("backups: what there is in %s is not known to %s yet, which takes them", b.To,
-			b.By))
-	case b.Newest == nil:
-		parts = append(parts, fmt.Sprintf("backups: none yet in %s, as %s saw it at %s", b.To, b.By, clockText(b.Looked)))
+		say("backups: what there is in %s is not known to %s yet, which takes them", b.To, b.By)
+	case !known:
+		say("backups: none yet in %s, as %s saw it at %s", b.To, b.By, clockText(b.Looked))
 	default:
-		age, _ := b.Age(now)
-		parts = append(parts, fmt.Sprintf("backups: %d in %s, the newest of %s, %s old, as %s saw it at %s", b.Count, b.To,
-			clockText(b.Newest.At), age.Round(time.Second), b.By, clockText(b.Looked)))
+		say("backups: %d in %s, the newest of %s, %s old, as %s saw it at %s", b.Count, b.To, clockText(b.Newest.At),
+			age.Round(time.Second), b.By, clockText(b.Looked))
 	}
 	if !b.Since.IsZero() {
-		parts = append(parts, "one is under way since "+clockText(b.Since))
+		say("one is under way since %s", clockText(b.Since))
 	} else if !b.Due.IsZero() {
-		parts = append(parts, "the next is due "+clockText(b.Due))
+		say("the next is due %s", clockText(b.Due))
 	}
 	return strings.Join(parts, "; ")
 }

@@ -13,13 +13,17 @@ import (
 	"github.com/mimir-kv/mimir/server/trust"
 )
 
-// nodeReport is what a node says of who may do what there, and of its certificates.
+// nodeReport is what a node says of itself: how it is, who may do what there, and its certificates.
 type nodeReport struct {
 	name, operators string
 	open            []string
 	tls             *trust.Report
 	archive         *archive.Status
 	backup          *schedule.Report
+
+	health               *replication.HealthStatus
+	version              string
+	revision, storeBytes int64
 }
 
 // askNodes asks every node of a region that is reachable. Those that do not answer are left out.
@@ -38,7 +42,9 @@ func askNodes(ctx context.Context, client *admin.Client, nodes []replication.Nod
 			mu.Lock()
 			defer mu.Unlock()
 			reports = append(reports, nodeReport{
-				n.Name, node.Operators, node.Open, node.TLS, node.Archive, node.Backup,
+				name: n.Name, operators: node.Operators, open: node.Open, tls: node.TLS,
+				health: node.HealthStatus, version: node.Version, revision: int64(node.Revision),
+				storeBytes: node.StoreBytes, backup: node.Backup, archive: node.Archive,
 			})
 		})
 	}

@@ -30,8 +30,8 @@ type S3 struct {
 	asked int
 }
 
-// NewS3 starts one, which ends with the test, and puts its keys into the environment. It knows the ID of its key, but no
-// signatures.
+// NewS3 starts one, which ends with the test, and puts its keys into the environment. It knows the ID of its key, but
+// no signatures.
 func NewS3(t *testing.T, tls bool, options ...gofakes3.Option) *S3 {
 	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", AccessKey)
