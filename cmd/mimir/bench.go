@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,9 @@ func newBench(n *connection) *cobra.Command {
 				return err
 			}
 			secure, err := n.tls()
+			if err == nil {
+				err = n.discreet(secure != nil, slices.Concat(n.endpoints, compare), c.ErrOrStderr())
+			}
 			if err != nil {
 				return err
 			}
