@@ -133,7 +133,8 @@ func TestBrokenFilesAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, %v", what, got, err)
 		}
 	}
-	if _, err := Open(bytes.NewReader(p), metaBytes); !errors.Is(err, ErrBroken) || strings.Contains(err.Error(), "%!") {
+	_, err := Open(bytes.NewReader(p), metaBytes)
+	if !errors.Is(err, ErrBroken) || strings.Contains(err.Error(), "%!") {
 		t.Errorf("of which only the beginning counts: %v", err)
 	}
 }

@@ -58,7 +58,8 @@ func (s *Snapshot) check(f *whole.Source, unsummed bool) error {
 	switch {
 	case summed:
 	case s.bytes%blockBytes != 0:
-		return fmt.Errorf("%w: %d bytes are neither a database nor one with its SHA-256: it was cut", ErrBroken, s.bytes)
+		return fmt.Errorf("%w: %d bytes are neither a database nor one with its SHA-256: it was cut", ErrBroken,
+			s.bytes)
 	case !unsummed: // it has all its pages, so that it may be a copy
 		return fmt.Errorf("%w: it has no SHA-256 at its end: if it was copied from a data directory, of a member that "+
 			"was stopped, say --skip-hash-check; else it was cut: save it anew", ErrBroken)

@@ -73,16 +73,16 @@ func TestFiles(t *testing.T) {
 		unsummed bool
 		says     string // "": taken
 	}{
-		"saved":                   {summed(db), false, ""},
-		"copied":                  {db, true, ""},
-		"copied, not said":        {db, false, "--skip-hash-check"},
-		"cut at a page, not said": {db[:len(db)-4*blockBytes], false, "it was cut"},
-		"something else":          {make([]byte, 4*blockBytes), false, "not begin as one"},
-		"cut":                     {summed(db)[:len(db)-1], true, "it was cut"},
-		"changed":                 {append(summed(db)[:len(db):len(db)], make([]byte, sha256.Size)...), false, "changed"},
-		"copied and cut":          {db[:len(db)-blockBytes], true, "it was cut"},
-		"a snapshot of ours":      {summed(append([]byte(ownMagic), make([]byte, 505)...)), false, "mimir snapshot restore"},
-		"empty":                   {nil, true, "not a whole"},
+		"saved":              {summed(db), false, ""},
+		"copied":             {db, true, ""},
+		"copied, not said":   {db, false, "--skip-hash-check"},
+		"cut at a page":      {db[:len(db)-4*blockBytes], false, "it was cut"},
+		"something else":     {make([]byte, 4*blockBytes), false, "not begin as one"},
+		"cut":                {summed(db)[:len(db)-1], true, "it was cut"},
+		"changed":            {append(summed(db)[:len(db):len(db)], make([]byte, sha256.Size)...), false, "changed"},
+		"copied and cut":     {db[:len(db)-blockBytes], true, "it was cut"},
+		"a snapshot of ours": {summed(append([]byte(ownMagic), db[:505]...)), false, "mimir snapshot restore"},
+		"empty":              {nil, true, "not a whole"},
 	} {
 		f, err := take(t, keep(t, c.content), c.unsummed)
 		if c.says == "" && (err != nil || f.Revision != 1) ||

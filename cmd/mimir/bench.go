@@ -24,10 +24,7 @@ func newBench(n *connection) *cobra.Command {
 			if err := n.check(); err != nil {
 				return err
 			}
-			secure, err := n.tls()
-			if err == nil {
-				err = n.discreet(secure != nil, slices.Concat(n.endpoints, compare), c.ErrOrStderr())
-			}
+			secure, err := n.discreetTLS(slices.Concat(n.endpoints, compare), c.ErrOrStderr())
 			if err != nil {
 				return err
 			}

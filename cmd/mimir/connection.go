@@ -65,6 +65,15 @@ func (n *connection) tls() (*tls.Config, error) {
 	return server.ClientTLSConfig(n.block, n.insecure)
 }
 
+// discreetTLS returns how to show who asks at endpoints, to each of which that is shown; see discreet.
+func (n *connection) discreetTLS(endpoints []string, warn io.Writer) (*tls.Config, error) {
+	secure, err := n.tls()
+	if err == nil {
+		err = n.discreet(secure != nil, endpoints, warn)
+	}
+	return secure, err
+}
+
 // discreet refuses to show a password or a token without TLS where TLS was asked for, and warns where it was not.
 func (n *connection) discreet(secure bool, endpoints []string, warn io.Writer) error {
 	if n.who == (login{}) && n.tokenFile == "" {
@@ -75,8 +84,8 @@ func (n *connection) discreet(secure bool, endpoints []string, warn io.Writer) e
 		switch {
 		case scheme == "https" && url, !url && secure:
 		case secure:
-			return fmt.Errorf("%w: %s has no TLS, which was asked for, and neither a password nor a token is sent there: "+
-				"name it without http://", errUsage, endpoint)
+			return fmt.Errorf("%w: %s has no TLS, which was asked for, and neither a password nor a token is sent "+
+				"there: name it without http://", errUsage, endpoint)
 		case !url && !isHere(endpoint), url && !isHere(host):
 			fmt.Fprintf(warn, "mimir: %s has no TLS: what says who asks, a password or a token, goes there in clear; "+
 				"give --cacert, or name it as https://\n", endpoint)

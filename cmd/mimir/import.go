@@ -62,9 +62,9 @@ func newExport(n *connection) *cobra.Command {
 		Use:   "export FILE [--from SNAPSHOT | --endpoints ENDPOINT]",
 		Short: "Write what the fleet holds to a new file that etcdutl snapshot restore takes",
 		Long: "Write what the fleet holds to a new file that etcdutl snapshot restore takes: of a snapshot that was\n" +
-			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile, in FILE.NUMBER.work.\n" +
-			"All that can be read and watched, leases, users and roles are in it. It needs about three times the room\n" +
-			"of the file. A node that says nothing for a minute is given up.",
+			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile, in\n" +
+			"FILE.NUMBER.work. All that can be read and watched, leases, users and roles are in it. It needs about\n" +
+			"three times the room of the file. A node that says nothing for a minute is given up.",
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			f, err := n.export(c.Context(), from, arguments[0], c.ErrOrStderr())

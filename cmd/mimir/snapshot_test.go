@@ -164,7 +164,8 @@ func TestSnapshotCommandsEnd(t *testing.T) {
 		append([]string{"import", "--from", pipe}, fresh.flags...),
 		{"export", filepath.Join(out, "e"), "--from", pipe},
 	} {
-		if code, told, errs := mimir(t, arguments...); code != exitFailed || !strings.Contains(errs, "no regular file") {
+		code, told, errs := mimir(t, arguments...)
+		if code != exitFailed || !strings.Contains(errs, "no regular file") {
 			t.Errorf("%v: %d %s%s", arguments[:2], code, told, errs)
 		}
 	}

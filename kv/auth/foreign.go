@@ -23,8 +23,8 @@ type Foreign struct {
 // ErrForeign says that users and roles of elsewhere cannot be taken.
 var ErrForeign = errors.New("kv: users and roles that cannot be taken")
 
-// mostForeignRevision is more than changes of users and roles ever come to, and leaves room for all that follow: numbers
-// up to 2^53 are exact in a JWT.
+// mostForeignRevision is more than changes of users and roles ever come to, and leaves room for all that follow:
+// numbers up to 2^53 are exact in a JWT.
 const mostForeignRevision = 1 << 48
 
 // Adopt makes an unused state what f is. Tokens are signed with what comes of the hashes and of salt, so that all who
