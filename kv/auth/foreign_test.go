@@ -12,7 +12,8 @@ import (
 // A revision that nobody comes to is not taken: it would leave no room for those that follow.
 func TestTheRevisionOfElsewhereIsBounded(t *testing.T) {
 	for _, revision := range []uint64{0, 7, mostForeignRevision, mostForeignRevision + 1, math.MaxUint64} {
-		e := New().Edit()
+		edit := New().Edit()
+		e := &edit
 		err := e.Adopt(&Foreign{Roles: []*authpb.Role{{Name: []byte("r")}}, Revision: revision}, nil, disk{})
 		switch {
 		case revision > mostForeignRevision:
@@ -24,7 +25,8 @@ func TestTheRevisionOfElsewhereIsBounded(t *testing.T) {
 		}
 	}
 	long := []*authpb.Role{{Name: []byte(strings.Repeat("r", MaxNameBytes+1))}}
-	if err := New().Edit().Adopt(&Foreign{Roles: long}, nil, disk{}); !errors.Is(err, ErrForeign) {
+	edit := New().Edit()
+	if err := edit.Adopt(&Foreign{Roles: long}, nil, disk{}); !errors.Is(err, ErrForeign) {
 		t.Errorf("a long name: %v", err)
 	}
 }
