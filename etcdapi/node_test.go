@@ -82,9 +82,16 @@ func TestMembers(t *testing.T) {
 	if _, err := c.MemberAdd(ctx, []string{"http://test-3@127.0.0.1:9999"}); !errors.Is(err, rpctypes.ErrPeerURLExist) {
 		t.Errorf("an address twice: %v", err)
 	}
-	if _, err := c.MemberAdd(ctx, []string{"http://127.0.0.1:1"}); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("a node without name: %v", err)
+	n.Replicator.RefuseChanges(fmt.Errorf("%w: the leader", replication.ErrOldNode))
+	_, err = c.MemberAdd(ctx, []string{"http://127.0.0.1:1"})
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "http://NAME@HOST:PORT") {
+		t.Errorf("a node without name, where the leader is of a version before: %v", err)
 	}
+	n.Replicator.RefuseChanges(fmt.Errorf("%w: it is there", replication.ErrMember))
+	if _, err := c.MemberAdd(ctx, []string{"http://127.0.0.1:1"}); !errors.Is(err, rpctypes.ErrPeerURLExist) {
+		t.Errorf("a node without name that the leader knows: %v", err)
+	}
+	n.Replicator.RefuseChanges(nil)
 	if promoted, err := c.MemberPromote(ctx, added.Member.ID); err != nil || promoted.Members[1].IsLearner {
 		t.Fatalf("member promote: %v, %v", promoted, err)
 	}
