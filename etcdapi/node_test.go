@@ -1,6 +1,7 @@
 package etcdapi_test
 
 import (
+	"context"
 	"bytes"
 	"crypto/sha256"
 	"errors"
@@ -92,6 +93,20 @@ func TestMembers(t *testing.T) {
 		t.Errorf("a node without name that the leader knows: %v", err)
 	}
 	n.Replicator.RefuseChanges(nil)
+	for i, add := range []func(context.Context, []string) (*clientv3.MemberAddResponse, error){
+		c.MemberAdd, c.MemberAddAsLearner,
+	} {
+		added, err := add(ctx, []string{fmt.Sprintf("http://127.0.0.1:%d", i+1)})
+		if err != nil || added.Member.Name != "" || added.Member.IsLearner != (i == 1) || len(added.Members) != 3 {
+			t.Fatalf("member add of an address: %v, %v", added, err)
+		}
+		if _, err := c.MemberPromote(ctx, added.Member.ID); i == 0 && !errors.Is(err, rpctypes.ErrMemberNotLearner) {
+			t.Errorf("promotion of who is to vote: %v", err)
+		}
+		if _, err := c.MemberRemove(ctx, added.Member.ID); err != nil {
+			t.Errorf("removal of who did not come: %v", err)
+		}
+	}
 	if promoted, err := c.MemberPromote(ctx, added.Member.ID); err != nil || promoted.Members[1].IsLearner {
 		t.Fatalf("member promote: %v, %v", promoted, err)
 	}

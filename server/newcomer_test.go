@@ -8,8 +8,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// A node is added as etcdctl does it, by its address alone: it is listed as one that did not start, takes its place with
-// its own name when it does, and goes by the ID that was told too. So are a voter and a learner.
+// A node is added as etcdctl does it, by its address alone: it is listed as one that did not start, takes its place
+// with its own name when it does, and goes by the ID that was told too. So are a voter and a learner.
 func TestANodeIsAddedByItsAddress(t *testing.T) {
 	first, second, third := testConfig(t, "us-1"), testConfig(t, "us-2"), testConfig(t, "us-3")
 	for _, c := range []*Config{first, second, third} {

@@ -91,7 +91,12 @@ func (r *Registrar) take(ctx context.Context, c change) error {
 			return err
 		}
 	}
-	return r.apply(ctx, change{Do: "remove", ID: place.ID})
+	if err := r.apply(ctx, change{Do: "remove", ID: place.ID}); err != nil {
+		return err
+	}
+	r.config.Logger.Info("a node that was added by its address has taken its place", slog.String("node", c.Name),
+		"address", c.PeerAddr)
+	return nil
 }
 
 // welcome brings a node that has presented itself to its place.
@@ -102,10 +107,7 @@ func (r *Registrar) welcome(ctx context.Context, m timeline.Member) {
 	if err := r.bring(ctx, c); err != nil { // tried again when it presents itself again
 		r.config.Logger.Info("a node that was added by its address cannot take its place yet",
 			slog.String("node", m.Name), "address", m.PeerAddr, "err", err)
-		return
 	}
-	r.config.Logger.Info("a node that was added by its address has its place", slog.String("node", m.Name),
-		"address", m.PeerAddr)
 }
 
 // expects has Run welcome a node that presents itself, if a place is held for it.
