@@ -1,8 +1,8 @@
 package etcdapi_test
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
