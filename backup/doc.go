@@ -4,8 +4,10 @@
 //
 //   - B1: a file that [Save] returns from without error is whole and durable, under its name; until then nothing is
 //     there under that name that was not there before.
+//
 //   - B2: a file is a stranger's bytes. [Open] takes it only if all of it is what a node sent, and says otherwise what
 //     is wrong; [Snapshot.Put] writes nothing that was not verified.
+//
 //   - B3: what is restored is a fleet of its own: it has another name, another cluster ID and another history than the
 //     one that the file is of, and no token of that one counts in it.
 //
