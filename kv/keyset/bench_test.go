@@ -18,10 +18,10 @@ func filled(n int) (x *Index, name func(i int) string) {
 		if !ok {
 			return x, name
 		}
-		for next < n && s.Add([]byte(name(next)), false, []int64{int64(next)*104_729%int64(n) + 2}) {
+		for next < n && s.Add([]byte(name(next)), 0, false, []int64{int64(next)*104_729%int64(n) + 2}) {
 			next++
 		}
-		x.Finish(s, 0)
+		x.Finish(s)
 	}
 }
 

@@ -13,7 +13,7 @@ type Change struct {
 }
 
 // Index counts the keys of intervals at revisions (K1 to K5). Count and Apply are safe for concurrent use with
-// everything; one goroutine keeps the index: it alone calls Begin, Finish, Abandon, Forget and Fit.
+// everything; one goroutine keeps the index: it alone calls Begin, Finish, Abandon, Forget, Fit and Narrow.
 type Index struct {
 	budget int
 
@@ -28,6 +28,9 @@ type Index struct {
 	limits limits
 	bytes  int
 	wide   []*block // that have to be looked at
+
+	unknown int   // blocks
+	since   int64 // Fit's: what was before is not to be known any more
 }
 
 // group is blocks that lie together, with what they count together.
@@ -51,12 +54,16 @@ type block struct {
 type limits struct {
 	blockKeys   int // of a block that was just looked at
 	groupBlocks int
-	surveyKeys  int // that a survey takes, so that none holds up others for long
+	// What a survey takes, so that none holds up others for long, nor takes memory that is not there.
+	surveyKeys, surveyFlips int
 }
 
-var defaultLimits = limits{blockKeys: 64, groupBlocks: 512, surveyKeys: 64 << 10}
+var defaultLimits = limits{blockKeys: 64, groupBlocks: 512, surveyKeys: 64 << 10, surveyFlips: 256 << 10}
 
 const (
+	// A survey takes no more flips than that part of the budget is for, and as many as make a step worth its while.
+	flipBytes, surveyShare, leastFlips = 8, 8, 1 << 10
+
 	maxBlockKeys = 1 << 20
 	// wideFactor is how many times the keys of a fresh block a block may have before it is cut.
 	wideFactor = 3
@@ -68,7 +75,8 @@ const (
 // budget bytes.
 func New(upTo int64, budget int) *Index {
 	all := &block{series: series{since: unknown}, queued: true}
-	x := &Index{budget: budget, upTo: upTo, limits: defaultLimits, wide: []*block{all}}
+	x := &Index{budget: budget, upTo: upTo, limits: defaultLimits, wide: []*block{all}, unknown: 1}
+	x.limits.surveyFlips = min(x.limits.surveyFlips, max(budget/surveyShare/flipBytes, leastFlips))
 	x.groups = []*group{{series: series{since: unknown}, blocks: []*block{all}}}
 	x.bytes = all.size()
 	return x
@@ -132,12 +140,24 @@ func (x *Index) grown(b *block, c change) {
 		b.young++
 	}
 	// What is looked at often is looked at more rarely: keys that begin and cease make a block no wider.
-	keys := x.limits.blockKeys
-	if b.young > (wideFactor-1)*keys && b.keys+b.young > wideFactor*keys && b.young > len(b.chunks)*chunkBytes/8 &&
-		!b.queued {
+	if b.young > (wideFactor-1)*x.limits.blockKeys && b.young > len(b.chunks)*chunkBytes/8 {
+		x.queue(b)
+	}
+}
+
+// queue has b looked at if it is too wide.
+func (x *Index) queue(b *block) {
+	if b.keys+b.young > wideFactor*x.limits.blockKeys && !b.queued {
 		b.queued = true
 		x.wide = append(x.wide, b)
 	}
+}
+
+// Whole reports whether all keys are counted, at the present.
+func (x *Index) Whole() bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.unknown == 0
 }
 
 // Bytes returns how much memory the index takes, about.
