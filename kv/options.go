@@ -32,7 +32,8 @@ type Options struct {
 	// CountBytes is about how much memory the store takes to tell how many keys an interval has, as every range with a
 	// limit does, at any revision that can be read, without a walk over all of them: 2 to 5 bytes a key, and 3 to 12,
 	// mostly 6, for each that began or ceased to exist since the compaction. With less than that the oldest revisions
-	// are walked, and blocks of keys are larger for as long as that lasts. Default DefaultCountBytes; negative for none.
+	// are walked, and blocks of keys are larger for as long as that lasts. Default DefaultCountBytes; negative for
+	// none.
 	CountBytes int64
 	// OpenTables is how many files of the store may be kept open at a time, beside a handful that always are. Default
 	// DefaultOpenTables.

@@ -71,8 +71,8 @@ func (x *Index) join(i int) {
 	x.groups = slices.Replace(x.groups, i, i+2, x.newGroup(slices.Concat(a.blocks, b.blocks)))
 }
 
-// Since returns the revision before which the index counts less than it could, for its memory; 0 if there is none. It is
-// the keeper's.
+// Since returns the revision before which the index counts less than it could, for its memory; 0 if there is none. It
+// is the keeper's.
 func (x *Index) Since() int64 { return x.since }
 
 // Fit makes the index smaller if it is above its budget: it lets go of the older half of its history, or, if that is
