@@ -41,7 +41,8 @@ func (d disk) count(in Interval, rev int64) (n int64) {
 }
 
 // look does what is asked of it for a survey.
-func (d disk) look(s *Survey, compact int64) {
+func (r *trial) look(s *Survey, compact int64) {
+	d := r.disk
 	s.Since = max(s.Since, compact)
 	start := s.Since
 	for _, key := range d.keys(s.Interval, s.UpTo) {
@@ -58,7 +59,7 @@ func (d disk) look(s *Survey, compact int64) {
 			}
 			flips = append(flips, at)
 		}
-		if !s.Add([]byte(key), since, d.exists(key, since), flips) {
+		if !s.Add([]byte(key), r.changed(key, s.UpTo), since, d.exists(key, since), flips) {
 			return
 		}
 	}
@@ -73,13 +74,27 @@ type trial struct {
 	names   int
 	rev     int64
 	compact int64
+
+	rewritten map[string][]int64 // revisions of changes that were no flips; may be nil
+}
+
+// changed returns the revision of the last change of a key up to one.
+func (r *trial) changed(key string, upTo int64) (last int64) {
+	for _, revs := range [][]int64{r.disk[key], r.rewritten[key]} {
+		for _, at := range revs {
+			if at <= upTo {
+				last = max(last, at)
+			}
+		}
+	}
+	return last
 }
 
 func (r *trial) name() string { return fmt.Sprintf("%x", r.random.IntN(r.names)) }
 
 // change changes some keys, several at a revision.
 func (r *trial) change(most int, grow bool) {
-	var changes []Change
+	var changes, others []Change
 	for range r.random.IntN(most) {
 		r.rev += r.random.Int64N(3)
 		if len(changes) == 0 {
@@ -88,12 +103,16 @@ func (r *trial) change(most int, grow bool) {
 		key := r.name()
 		exists := r.disk.exists(key, r.rev)
 		if exists == grow && r.random.IntN(5) > 0 {
+			if exists && r.rewritten != nil && r.random.IntN(3) == 0 {
+				r.rewritten[key] = append(r.rewritten[key], r.rev)
+				others = append(others, Change{Key: key, Revision: r.rev, Exists: true})
+			}
 			continue
 		}
 		r.disk[key] = append(r.disk[key], r.rev)
-		changes = append(changes, Change{Key: key, Revision: r.rev, Exists: !exists})
+		changes = append(changes, Change{Key: key, Revision: r.rev, Exists: !exists, Flip: true})
 	}
-	r.x.Apply(changes, r.rev)
+	r.x.Apply(r.rev, changes, others)
 }
 
 // check counts random intervals at revisions that can be read.
@@ -116,6 +135,7 @@ func (r *trial) check() {
 		if want := r.disk.count(in, rev); got != want {
 			r.t.Fatalf("%+v at %d of %d: %d with %d of %v, want %d", in, rev, r.rev, got, known, rest, want)
 		}
+		r.checkYoung(in, rev)
 		next, ok := r.x.Next(in.From, rev)
 		if skipped := (Interval{From: in.From, To: next, Bounded: ok}); r.disk.count(skipped, rev) > 0 {
 			r.t.Fatalf("%v at %d: keys are skipped", skipped, rev)
@@ -129,10 +149,53 @@ func (r *trial) check() {
 	}
 }
 
+// checkYoung sees that no young key is left out, and that what is told lies in the interval, in order.
+func (r *trial) checkYoung(in Interval, rev int64) {
+	r.t.Helper()
+	mod, create := r.rev-r.random.Int64N(200), int64(0)
+	if r.random.IntN(3) == 0 {
+		mod, create = 0, mod
+	}
+	var parts []Interval
+	for rest := in; ; {
+		part, ok := r.x.Young(rest, rev, mod, create)
+		if !ok {
+			break
+		}
+		if part.From < rest.From || in.Bounded && (!part.Bounded || part.To > in.To) ||
+			part.Bounded && part.To <= part.From {
+			r.t.Fatalf("%v is told of %v", part, rest)
+		}
+		parts = append(parts, part)
+		if rest.From = part.To; !part.Bounded {
+			break
+		}
+	}
+	for _, key := range r.disk.keys(in, rev) {
+		if !r.disk.exists(key, rev) || r.changed(key, rev) < mod {
+			continue
+		}
+		made := int64(0)
+		for _, at := range r.disk[key] {
+			if at <= rev {
+				made = at
+			}
+		}
+		told := slices.ContainsFunc(parts, func(p Interval) bool {
+			return key >= p.From && (!p.Bounded || key < p.To)
+		})
+		if made >= create && !told {
+			r.t.Fatalf("%q, changed at %d and made at %d, is not told of at %d since %d and %d, in %v", key,
+				r.changed(key, rev), made, rev, mod, create, parts)
+		}
+	}
+}
+
 // TestIndexCounts changes keys at random, with looks at blocks under way, and counts at every revision (K1 to K4).
 func TestIndexCounts(t *testing.T) {
 	for seed := range uint64(18) {
 		r := &trial{t: t, random: rand.New(rand.NewPCG(seed, 1)), disk: disk{}, names: 8 << (seed % 6), rev: 1}
+		r.rewritten = map[string][]int64{}
 		for range r.random.IntN(2) * r.names { // what was there before
 			if key := r.name(); len(r.disk[key]) == 0 {
 				r.rev++
@@ -150,7 +213,7 @@ func TestIndexCounts(t *testing.T) {
 				since := r.compact
 				r.change(r.names/4+2, grow)
 				r.check()
-				r.disk.look(s, since)
+				r.look(s, since)
 				r.change(4, grow)
 				if r.random.IntN(8) == 0 {
 					r.x.Abandon(s)
@@ -177,7 +240,7 @@ func (r *trial) settle() {
 		if !ok {
 			return
 		}
-		r.disk.look(s, r.compact)
+		r.look(s, r.compact)
 		r.x.Finish(s)
 	}
 }
@@ -229,7 +292,7 @@ func TestIndexStaysNarrow(t *testing.T) {
 		}
 		exists := !(len(d[key])%2 == 1)
 		d[key] = append(d[key], r.rev)
-		if x.Apply([]Change{{Key: key, Revision: r.rev, Exists: exists}}, r.rev) {
+		if x.Apply(r.rev, []Change{{Key: key, Revision: r.rev, Exists: exists, Flip: true}}) {
 			looks++
 			r.settle()
 		}
@@ -276,7 +339,7 @@ func TestIndexTakesSoMuchOfAHistory(t *testing.T) {
 		if !ok {
 			break
 		}
-		r.disk.look(s, 0)
+		r.look(s, 0)
 		if s.flips > 100 {
 			t.Errorf("%d flips in a survey", s.flips)
 		}
@@ -323,7 +386,7 @@ func TestIndexBecomesNarrowAgain(t *testing.T) {
 	r.compact = r.rev
 	for range 100 {
 		if s, ok := r.x.Begin(); ok {
-			r.disk.look(s, r.compact)
+			r.look(s, r.compact)
 			r.x.Finish(s)
 		}
 		r.x.Fit()
@@ -340,9 +403,9 @@ func TestIndexBecomesNarrowAgain(t *testing.T) {
 	for _, key := range r.disk.keys(Interval{}, r.rev)[left:] {
 		r.rev++
 		r.disk[key] = append(r.disk[key], r.rev)
-		changes = append(changes, Change{Key: key, Revision: r.rev})
+		changes = append(changes, Change{Key: key, Revision: r.rev, Flip: true})
 	}
-	r.x.Apply(changes, r.rev)
+	r.x.Apply(r.rev, changes)
 	r.compact = r.rev
 	for key, flips := range r.disk {
 		if len(flips) == 2 {

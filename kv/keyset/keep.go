@@ -34,9 +34,12 @@ func (x *Index) shrink(i int, rev int64) {
 		}
 		if n := len(kept); n > 0 && x.small(kept[n-1], b) {
 			x.bytes -= kept[n-1].size() + b.size()
-			kept[n-1] = &block{
+			one := &block{
 				from: kept[n-1].from, keys: kept[n-1].keys + b.keys, series: merged([]*block{kept[n-1], b}),
+				bound: b.bound,
 			}
+			one.bound.join(kept[n-1].bound)
+			kept[n-1] = one
 			x.bytes += kept[n-1].size()
 			continue
 		}

@@ -25,6 +25,7 @@ type Survey struct {
 type part struct {
 	from    string
 	there   int64 // keys at the revision at which the survey begins
+	newest  int64 // change of them
 	keys    int
 	changes []change
 }
@@ -61,11 +62,11 @@ func (x *Index) end(b *block) (to string, bounded bool) {
 	return "", false
 }
 
-// Add adds the next key of the interval, of which something is on disk at or below UpTo: whether it existed at the
-// revision since, and the revisions after it at which that changed, from new to old. since is Since, or a later one if
-// the key has more than MostFlips after that. It keeps nothing of them. If it returns false the key is not taken, and
-// the survey ends before it.
-func (s *Survey) Add(key []byte, since int64, there bool, flips []int64) (more bool) {
+// Add adds the next key of the interval, of which something is on disk at or below UpTo: the revision of its last
+// change up to there, whether it existed at the revision since, and the revisions after it at which that changed, from
+// new to old. since is Since, or a later one if the key has more than MostFlips after that. It keeps nothing of them. If
+// it returns false the key is not taken, and the survey ends before it.
+func (s *Survey) Add(key []byte, newest, since int64, there bool, flips []int64) (more bool) {
 	// What is known of a key since later is a survey of its own, so that no other is known the less for it.
 	if s.taken > 0 && since != s.Since || s.taken == s.limits.surveyKeys ||
 		s.taken > 0 && s.flips+len(flips) > s.MostFlips {
@@ -85,6 +86,7 @@ func (s *Survey) Add(key []byte, since int64, there bool, flips []int64) (more b
 	}
 	p := &s.parts[n-1]
 	p.keys++
+	p.newest = max(p.newest, newest)
 	s.taken++
 	s.last = append(s.last[:0], key...)
 	if there {
@@ -118,7 +120,10 @@ func (x *Index) Finish(s *Survey) {
 	fresh := make([]*block, len(s.parts))
 	for i := range s.parts {
 		p := &s.parts[i]
-		fresh[i] = &block{from: p.from, keys: p.keys, series: newSeries(s.Since, p.there, p.changes)}
+		fresh[i] = &block{
+			from: p.from, keys: p.keys, series: newSeries(s.Since, p.there, p.changes),
+			bound: bound{newest: p.newest, valid: s.Since},
+		}
 	}
 	x.turn.Lock()
 	defer x.turn.Unlock()
@@ -131,6 +136,10 @@ func (x *Index) Finish(s *Survey) {
 	for _, c := range missed {
 		if c.Revision > s.UpTo && (!s.stopped || c.Key < s.rest) {
 			to := fresh[g.blockOf(c.Key)]
+			to.newest = max(to.newest, c.Revision)
+			if !c.Flip {
+				continue
+			}
 			to.add(newChange(c.Revision, c.Exists))
 			x.grown(to, newChange(c.Revision, c.Exists))
 		}
@@ -152,7 +161,7 @@ func (x *Index) replace(b *block, fresh []*block, s *Survey) {
 	}
 	whole := g.since == unknown // of which b is all
 	if s.stopped {
-		*b = block{from: s.rest, series: series{since: unknown}, queued: true}
+		*b = block{from: s.rest, series: series{since: unknown}, bound: unbound, queued: true}
 		x.bytes += b.size()
 		x.wide = append(x.wide, b)
 		x.unknown++
@@ -162,6 +171,7 @@ func (x *Index) replace(b *block, fresh []*block, s *Survey) {
 			fresh = append(fresh, b)
 		}
 		g.blocks = slices.Replace(g.blocks, k, k+1, fresh...)
+		g.rebind()
 		x.split(i)
 		return
 	}
@@ -178,8 +188,17 @@ func (x *Index) replace(b *block, fresh []*block, s *Survey) {
 // newGroup makes a group of known blocks.
 func (x *Index) newGroup(blocks []*block) *group {
 	g := &group{series: merged(blocks), blocks: slices.Clone(blocks)}
+	g.rebind()
 	x.bytes += g.series.bytes()
 	return g
+}
+
+// rebind makes the bound of a group that of its blocks.
+func (g *group) rebind() {
+	g.bound = bound{}
+	for _, b := range g.blocks {
+		g.bound.join(b.bound)
+	}
 }
 
 // split cuts the i-th group in two if it is too large and all of it is known.

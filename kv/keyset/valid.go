@@ -20,6 +20,9 @@ func (x *Index) valid() error {
 			}
 			last = b.from
 			bytes += b.size()
+			if b.newest > g.newest || b.valid > g.valid {
+				return fmt.Errorf("block %q is bound by %d, its group by %d", b.from, b.bound, g.bound)
+			}
 			if !b.known() {
 				known = false
 				unknowns++

@@ -18,10 +18,10 @@ type Look struct {
 	MostFlips int
 }
 
-// LifeVisitor receives a key, whether it existed at the revision since, which is that of the look or, of a key with too
-// many flips, a later one, and the revisions after that at which it ceased to exist or began to, in turn, from new to
-// old. All is valid only during the call.
-type LifeVisitor func(key []byte, since int64, there bool, flips []int64) (more bool)
+// LifeVisitor receives a key, the revision of its last change, whether it existed at the revision since, which is that
+// of the look or, of a key with too many flips, a later one, and the revisions after that at which it ceased to exist or
+// began to, in turn, from new to old. All is valid only during the call.
+type LifeVisitor func(key []byte, newest, since int64, there bool, flips []int64) (more bool)
 
 // Lives calls visit with each key that has a version up to the end of a look, in order, until it wants no more. It
 // reads few of the versions of a key that was only overwritten, and of any no more than its flips ask for. It ends with
@@ -39,6 +39,7 @@ func (r *Reader) Lives(ctx context.Context, look Look, visit LifeVisitor) error 
 		if !found {
 			continue
 		}
+		newest := w.at.Main
 		since, there, err := w.history()
 		if err != nil {
 			return err
@@ -47,7 +48,7 @@ func (r *Reader) Lives(ctx context.Context, look Look, visit LifeVisitor) error 
 		if err != nil {
 			return err
 		}
-		if !visit(key, since, there, w.flips) {
+		if !visit(key, newest, since, there, w.flips) {
 			return nil
 		}
 	}

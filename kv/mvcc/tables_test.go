@@ -147,11 +147,14 @@ func TestLives(t *testing.T) {
 			sp = command.SpanOf([]byte("a\x00"), []byte("c"))
 		}
 		look := Look{Span: sp, Since: since, UpTo: upTo, MostFlips: 1 + random.IntN(40)}
-		err := r.Lives(t.Context(), look, func(key []byte, from int64, there bool, flips []int64) bool {
+		err := r.Lives(t.Context(), look, func(key []byte, changed, from int64, there bool, flips []int64) bool {
 			seen[string(key)] = true
 			if from < since || from > since && len(flips) != look.MostFlips || len(flips) > look.MostFlips {
 				t.Fatalf("%q is told of from %d on, not %d, with %d flips, at most %d", key, from, since, len(flips),
 					look.MostFlips)
+			}
+			if v := newest(all, string(key), upTo); changed != v.Main {
+				t.Fatalf("%q was last changed at %d, not %d, up to %d", key, v.Main, changed, upTo)
 			}
 			exists := there
 			for rev := from; rev <= upTo; rev++ {
@@ -194,7 +197,7 @@ func TestALookEndsWithinAKey(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	look := Look{Span: command.SpanOf([]byte{0}, []byte{0}), UpTo: math.MaxInt64, MostFlips: math.MaxInt}
-	err = r.Lives(ctx, look, func([]byte, int64, bool, []int64) bool {
+	err = r.Lives(ctx, look, func([]byte, int64, int64, bool, []int64) bool {
 		t.Error("it went on")
 		return true
 	})
