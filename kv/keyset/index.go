@@ -83,7 +83,8 @@ const (
 	// wideFactor is how many times the keys of a fresh block a block may have before it is cut.
 	wideFactor = 3
 
-	blockOverhead = seriesOverhead + 16 + 16 + 8 + 8 + 8 + 24 + 8 + 16 // with its pointer, and what a string takes beside
+	// With its pointer, and what a string takes beside.
+	blockOverhead = seriesOverhead + 16 + 16 + 8 + 8 + 8 + 24 + 8 + 16
 )
 
 // New returns the index of a content at revision upTo of which nothing is known yet. It tries to take no more than

@@ -64,8 +64,8 @@ func (x *Index) end(b *block) (to string, bounded bool) {
 
 // Add adds the next key of the interval, of which something is on disk at or below UpTo: the revision of its last
 // change up to there, whether it existed at the revision since, and the revisions after it at which that changed, from
-// new to old. since is Since, or a later one if the key has more than MostFlips after that. It keeps nothing of them. If
-// it returns false the key is not taken, and the survey ends before it.
+// new to old. since is Since, or a later one if the key has more than MostFlips after that. It keeps nothing of them.
+// If it returns false the key is not taken, and the survey ends before it.
 func (s *Survey) Add(key []byte, newest, since int64, there bool, flips []int64) (more bool) {
 	// What is known of a key since later is a survey of its own, so that no other is known the less for it.
 	if s.taken > 0 && since != s.Since || s.taken == s.limits.surveyKeys ||

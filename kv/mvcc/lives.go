@@ -19,8 +19,8 @@ type Look struct {
 }
 
 // LifeVisitor receives a key, the revision of its last change, whether it existed at the revision since, which is that
-// of the look or, of a key with too many flips, a later one, and the revisions after that at which it ceased to exist or
-// began to, in turn, from new to old. All is valid only during the call.
+// of the look or, of a key with too many flips, a later one, and the revisions after that at which it ceased to exist
+// or began to, in turn, from new to old. All is valid only during the call.
 type LifeVisitor func(key []byte, newest, since int64, there bool, flips []int64) (more bool)
 
 // Lives calls visit with each key that has a version up to the end of a look, in order, until it wants no more. It
