@@ -120,7 +120,7 @@ func (w *lives) below(rev int64) (found bool, err error) {
 // history gathers the flips of the key, from the version on at which it stands, and returns since when it knows of all,
 // and whether the key existed then.
 func (w *lives) history() (since int64, there bool, err error) {
-	for {
+	for lives := 0; ; lives++ {
 		exists := w.kind == KindPut
 		from := w.at.Main // since then it was so
 		if from > w.since && exists {
@@ -133,14 +133,14 @@ func (w *lives) history() (since int64, there bool, err error) {
 		if from <= w.since {
 			return w.since, exists, nil
 		}
+		if lives == w.most { // also those that a revision ended and began anew, which are no flips
+			return from, exists, nil
+		}
 		found, err := w.below(from - 1)
 		if err != nil {
 			return 0, false, err
 		}
 		if before := found && w.kind == KindPut; before != exists {
-			if len(w.flips) == w.most {
-				return from, exists, nil
-			}
 			w.flips = append(w.flips, from)
 		}
 		if !found {
