@@ -246,9 +246,11 @@ func (r *MultiRegionReplicator) OtherMembers() []NodeStatus {
 }
 
 // AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The
-// node is then started with Config.Join. Any node of the region takes the call. Errors: ErrMember if it is a member
-// already; ErrRemoved if it was one: a name is not used twice; ErrUnhealthy if it is to vote and a voter does not
-// answer; ErrNotReady and ErrNotLeader, then nothing was changed; ErrUnknownOutcome.
+// node is then started with Config.Join. With an empty name a place is held for a node that presents itself as one at
+// peerAddr; it does not vote before, and has another identity then. Any node of the region takes the call. Errors:
+// ErrMember if it is a member already; ErrRemoved if it was one: a name is not used twice; ErrUnhealthy if it is to
+// vote and a voter does not answer; ErrOldNode if it has no name, and the leader wants one; ErrNotReady and
+// ErrNotLeader, then nothing was changed; ErrUnknownOutcome.
 func (r *MultiRegionReplicator) AddMember(
 	ctx context.Context, name, peerAddr string, learner bool,
 ) (NodeStatus, error) {

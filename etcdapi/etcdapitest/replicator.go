@@ -403,6 +403,9 @@ func (r *Replicator) AddMember(_ context.Context, name, peerAddr string, learner
 	added := replication.NodeStatus{
 		ID: uint64(len(r.members) + 1), Name: name, Region: "test", PeerAddr: peerAddr, Learner: learner,
 	}
+	if name == "" {
+		added.Learner, added.Expected, added.WillVote = true, true, !learner
+	}
 	r.members = append(r.members, added)
 	return added, r.fail
 }
