@@ -184,7 +184,8 @@ func TestWhatIsOrderedInAHoldThatIsAllThereIs(t *testing.T) {
 					t.Errorf("a hold of %v: %v", d, err)
 				}
 			}
-			_, err := f.nodes["us-1"].Voting().Change(f.t.Context(), replication.VoteChange{Patience: new(time.Duration)})
+			change := replication.VoteChange{Patience: new(time.Duration)}
+			_, err := f.nodes["us-1"].Voting().Change(f.t.Context(), change)
 			if !errors.Is(err, replication.ErrUnknownOutcome) {
 				t.Errorf("another rule: %v", err)
 			}
@@ -206,7 +207,8 @@ func TestWhatIsOrderedInAHoldThatIsAllThereIs(t *testing.T) {
 		}
 		f.witness.Shutdown()
 		time.Sleep(time.Minute)
-		if s := f.nodes["us-1"].Voting().Status(); s.Fenced || s.HeldLeft > 61*time.Second || s.HeldLeft < 30*time.Second {
+		s := f.nodes["us-1"].Voting().Status()
+		if s.Fenced || s.HeldLeft > 61*time.Second || s.HeldLeft < 30*time.Second {
 			t.Errorf("%+v", s)
 		}
 		f.start("eu-1")

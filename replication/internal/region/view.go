@@ -50,7 +50,8 @@ type Applied struct {
 
 	mu      sync.Mutex
 	current *View
-	wake    chan struct{} // nil while nobody waits
+	handing timeline.Position // up to there the storage is given commands; zero: it is given none
+	wake    chan struct{}     // nil while nobody waits
 }
 
 // NewApplied returns a handle that shows v. Waits end with end.
@@ -76,11 +77,29 @@ func (a *Applied) Changed() <-chan struct{} {
 	return a.wake
 }
 
+// Hands says that the storage is about to have everything up to p: readers may see it before it is published. Only the
+// applier calls it.
+func (a *Applied) Hands(p timeline.Position) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.handing = p
+}
+
+// Seen returns a place up to which lies what a reader of the storage saw before the call, if the history here was not
+// cut since: Place.Reign is the same then.
+func (a *Applied) Seen() Place {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := PlaceOf(&a.current.State)
+	p.Position = max(a.current.Shows().Position, a.handing)
+	return p
+}
+
 // Publish makes v the newest view. Only the applier calls it, in order.
 func (a *Applied) Publish(v *View) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.current = v
+	a.current, a.handing = v, 0
 	if a.wake != nil {
 		close(a.wake)
 		a.wake = nil
