@@ -178,8 +178,8 @@ func TestItGoesBackThroughPowerCuts(t *testing.T) {
 }
 
 // TestTwoLossyReigns: us loses a tail to eu, which writes, and loses a tail to ap, which writes. Both come back, in
-// either order, us through power cuts, or one of its nodes behind the others. What was acknowledged is in the history or in a rescue file, and no copy of the
-// state is taken.
+// either order, us through power cuts, or one of its nodes behind the others. What was acknowledged is in the history
+// or in a rescue file, and no copy of the state is taken.
 func TestTwoLossyReigns(t *testing.T) {
 	for _, first := range []string{"us", "eu", "us, one node last"} {
 		t.Run(first, func(t *testing.T) {

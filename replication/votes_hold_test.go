@@ -195,6 +195,7 @@ func TestWhatIsOrderedInAHoldThatIsAllThereIs(t *testing.T) {
 				t.Fatalf("%+v", s)
 			}
 		}
+		f.says("us-1", "us", "now it goes on by that alone")
 		f.put("us-1", "c1")
 		f.startWitness()
 		f.within(30*time.Second, "the end that was ordered", func() bool {

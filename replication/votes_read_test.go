@@ -54,6 +54,11 @@ func TestALinearizableReadIsNotTakenBack(t *testing.T) {
 		if !errors.Is(err, replication.ErrNotReady) || !slices.Contains(seen, "lost") {
 			t.Errorf("read %q, %v", seen, err)
 		}
+		f.network.Isolate("eu-1")
+		f.says("us-1", "us", "writes wait until 2 regions have them, and linearizable reads wait for the writes")
+		f.network.HealAll()
+		f.network.Cut("us-1", "eu-1")
+		f.holds("us")
 		f.kill("us-1")
 		f.holds("eu")
 		if seen, err := f.read("eu-1", 30*time.Second); err != nil || !slices.Equal(seen, values(0, 6)) {
