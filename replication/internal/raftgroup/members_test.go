@@ -154,8 +154,8 @@ func TestTransferLeader(t *testing.T) {
 	})
 }
 
-// TestTransferLeaderToNobody ends when it is known that nobody is there: at once where what is sent is known to be lost,
-// and else when the leader steps down since it hears no majority.
+// TestTransferLeaderToNobody ends when it is known that nobody is there: at once where what is sent is known to be
+// lost, and else when the leader steps down since it hears no majority.
 func TestTransferLeaderToNobody(t *testing.T) {
 	for name, leave := range map[string]func(c *cluster, id uint64){
 		"ended":     (*cluster).stop,

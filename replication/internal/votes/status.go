@@ -113,14 +113,14 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 
 // heldNote says what a hold means now.
 func (v *Votes) heldNote(s *contract.VoteStatus) string {
-	note := ballot.Held(v.config.Applied.State()) + ": it goes on while other voters are away, and a failover may lose " +
-		"any number of writes"
+	note := ballot.Held(v.config.Applied.State()) + ": it goes on while other voters are away, and a failover may " +
+		"lose any number of writes"
 	v.mu.Lock()
 	alone := !v.holder.Supported(0)
 	v.mu.Unlock()
 	if alone {
-		note += "; now it goes on by that alone, and another node that came to lead it would acknowledge nothing until a " +
-			"majority of the voters answers"
+		note += "; now it goes on by that alone, and another node that came to lead it would acknowledge nothing " +
+			"until a majority of the voters answers"
 	}
 	if s.HeldEnds {
 		note += "; its end was ordered, and comes as soon as a majority of the voters answers"
@@ -148,8 +148,8 @@ func (v *Votes) waits(s *contract.VoteStatus) string {
 	if have >= c.Spread() {
 		return ""
 	}
-	return fmt.Sprintf("nothing may be lost, so writes wait until %d regions have them, and linearizable reads wait for "+
-		"the writes that they see; %s did not answer for a lease", c.Spread(), strings.Join(away, ", "))
+	return fmt.Sprintf("nothing may be lost, so writes wait until %d regions have them, and linearizable reads wait "+
+		"for the writes that they see; %s did not answer for a lease", c.Spread(), strings.Join(away, ", "))
 }
 
 // needsLate says that nobody takes over from this primary but by order, or that there is no majority without it but
