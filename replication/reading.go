@@ -26,8 +26,8 @@ func (r *Reading) ReadBarrier(ctx context.Context, l Level) error {
 // BeginRead begins a linearizable read of this node's storage, as ReadBarrier does. end is called when it was read,
 // before anybody is told what was there: it returns once a failover loses no more of that than of what was
 // acknowledged, where votes are taken and something bounds it: with VoteSettings.MaxLoss zero, nothing. Elsewhere it
-// returns nil at once. Errors of end: ErrNotReady if that is not so before its ctx ends, or another reign has begun
-// since the read began: then read again; ErrClosed, ErrStopped.
+// returns nil at once. Errors of end: ErrNotReady if that is not so before its ctx ends, or another reign may have
+// cut what was read: then read again; ErrClosed, ErrStopped.
 func (r *Reading) BeginRead(ctx context.Context) (end func(ctx context.Context) error, err error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err

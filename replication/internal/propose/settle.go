@@ -28,9 +28,13 @@ func (p *Proposer) Settle(ctx context.Context, at region.Place) error {
 	if err := p.config.Applied.Reach(ctx, at); err != nil {
 		return err
 	}
-	if latest := timeline.Latest(p.config.Applied.State().Reigns); at.Reign == nil || *at.Reign != latest {
+	s := p.config.Applied.State()
+	if latest := timeline.Latest(s.Reigns); at.Reign == nil || *at.Reign != latest {
 		return fmt.Errorf("%w: epoch %d has begun since epoch %d was read", contract.ErrNotReady, latest.Epoch,
 			at.Epoch)
+	}
+	if to, ok := p.Settled(s); (!ok || at.Position <= to) && p.config.Standing.Admits(at.Epoch, at.Position) {
+		return nil
 	}
 	done := make(chan result, 1)
 	u := &proposal{finish: func(r result) { done <- r }}

@@ -27,6 +27,12 @@ func (s *strict) Reached(k int, _ *timeline.State) timeline.Position { return s.
 // is at once.
 func TestWhatIsReadIsSettledAsWritesAre(t *testing.T) {
 	fleetOf(t, plain, func(t *testing.T, a, _ *member) {
+		if _, err := a.put(t.Context(), "x", Options{}); err != nil {
+			t.Fatal(err)
+		}
+		a.mu.Lock()
+		a.applied.Publish(&region.View{State: a.machine.State()})
+		a.mu.Unlock()
 		s := &strict{lapsed: &lapsed{member: a}, bound: timeline.Position(timeline.NoBound)}
 		a.config.Standing, a.config.Durability = s, s
 		a.pipeline.standing, a.pipeline.durability = s, s
@@ -58,6 +64,11 @@ func TestWhatIsReadIsSettledAsWritesAre(t *testing.T) {
 		if !errors.Is(err, contract.ErrNotReady) || errors.Is(err, contract.ErrUnknownOutcome) {
 			t.Errorf("nobody else has it: %v", err)
 		}
+		s.has = at.Position
+		s.heard = nil
+		if err := <-settle(time.Second); err != nil || s.heard != nil {
+			t.Errorf("it is known to be there: %v, waited %t", err, s.heard != nil)
+		}
 		other := *at.Reign
 		other.Epoch++
 		at.Reign = &other
@@ -66,7 +77,7 @@ func TestWhatIsReadIsSettledAsWritesAre(t *testing.T) {
 		}
 		state := a.applied.State()
 		for _, c := range []struct{ bound, has, want timeline.Position }{
-			{100, 7, 7}, {5, 7, 5}, {100, 0, state.Reigns[0].First - 1},
+			{100, 7, 7}, {5, 7, 5}, {100, 0, state.Reigns[0].First - 1}, {0, 7, 0},
 		} {
 			s.bound, s.has = c.bound, c.has
 			if to, ok := a.Settled(state); !ok || to != c.want {

@@ -21,30 +21,31 @@ type confirmed struct {
 // Begin begins a linearizable read, as Barrier does, and returns how it ends: end is called after the storage was read,
 // and returns once what was seen there is as safe as what was acknowledged. The storage has what is applied, which is
 // acknowledged later. Errors of end: ErrNotReady if that is not so before its ctx ends, or not any more, because
-// another reign has begun meanwhile; ErrClosed, ErrStopped.
+// another reign cut it off meanwhile; ErrClosed, ErrStopped.
 func (r *Reads) Begin(ctx context.Context) (end func(ctx context.Context) error, err error) {
 	if err := r.config.Life.Err(); err != nil {
 		return nil, err
 	}
+	before := r.config.Applied.Seen()
 	at, err := r.linearizable(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) error { return r.end(ctx, at) }, nil
+	return func(ctx context.Context) error { return r.end(ctx, at, before.Replaced) }, nil
 }
 
-func (r *Reads) end(ctx context.Context, at *confirmed) error {
+func (r *Reads) end(ctx context.Context, at *confirmed, replaced uint64) error {
 	if at.Settled == nil || at.Reign == nil {
 		return nil
 	}
-	seen, err := r.seen(at)
-	if err != nil || seen.Position <= *at.Settled {
+	seen, err := r.seen(at, replaced)
+	if err != nil || *seen.Reign == *at.Reign && seen.Position <= *at.Settled {
 		return err
 	}
 	for {
 		_, err := r.settling.wait(ctx)
-		if _, moved := r.seen(at); moved != nil { // what the round was about is another history by now
-			return moved
+		if _, cut := r.seen(at, replaced); cut != nil { // what the round was about is another history by now
+			return cut
 		}
 		if err == nil {
 			return nil
@@ -55,14 +56,15 @@ func (r *Reads) end(ctx context.Context, at *confirmed) error {
 	}
 }
 
-// seen returns up to where lies what was read since at was confirmed, if it is known to be in one history with that.
-func (r *Reads) seen(at *confirmed) (region.Place, error) {
+// seen returns up to where lies what was read since at was confirmed, if the history here is known to have that still:
+// a reign that has begun since may have cut some of it.
+func (r *Reads) seen(at *confirmed, replaced uint64) (region.Place, error) {
 	seen := r.config.Applied.Seen()
-	if *seen.Reign != *at.Reign {
-		return seen, fmt.Errorf("%w: epoch %d of %s has begun while epoch %d was read: read again",
+	if seen.GivenUp || *seen.Reign != *at.Reign && seen.Replaced != replaced {
+		return seen.Place, fmt.Errorf("%w: epoch %d of %s may have cut what was read of epoch %d: read again",
 			contract.ErrNotReady, seen.Reign.Epoch, seen.Reign.Primary, at.Reign.Epoch)
 	}
-	return seen, nil
+	return seen.Place, nil
 }
 
 // settle returns once what was seen before is as safe as what was acknowledged, by the word of the primary.
@@ -70,7 +72,7 @@ func (r *Reads) settle(ctx context.Context) (*confirmed, error) {
 	c := &r.config
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	seen := c.Applied.Seen()
+	seen := c.Applied.Seen().Place
 	var err error
 	switch to := c.Standing.Route(); {
 	case to.Local:

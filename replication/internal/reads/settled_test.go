@@ -86,14 +86,35 @@ func TestWhatIsNotSettledIsNotTold(t *testing.T) {
 	})
 }
 
-// cut has a member's region take a reign that begins where it was.
+// cut has a member's region take a reign that begins before where it was, by another state.
 func cut(m *member) func() {
 	return func() {
+		m.applied.Replaces(2)
+		goesOn(m)()
+	}
+}
+
+// goesOn has a member's region take a reign that begins where it was.
+func goesOn(m *member) func() {
+	return func() {
 		v := at(m.config.Region, 9, 3)
-		v.State.Reigns = append(v.State.Reigns, timeline.Reign{Epoch: 2, First: 3, Primary: "eu"})
+		v.State.Reigns = append(v.State.Reigns, timeline.Reign{Epoch: 2, First: 4, Primary: "eu"})
 		v.State.Cursor.Epoch = 2
 		m.applied.Publish(v)
 	}
+}
+
+// TestAReadThatAReignCameInto is asked about in that reign, and is not refused for it.
+func TestAReadThatAReignCameInto(t *testing.T) {
+	pair(t, func(t *testing.T, us, eu *member) {
+		us.set(func() { us.bounded, us.safe, us.settles = true, 9, make(chan struct{}) })
+		done := eu.end(goesOn(eu))
+		pending(t, done)
+		close(us.settles)
+		if err := <-done; err != nil || len(us.asked) != 1 {
+			t.Errorf("%v, asked for %d", err, us.asked)
+		}
+	})
 }
 
 // TestAPrimaryThatKnowsNoBoundHoldsNoReadUp: one of a version before, which became leader while it was read.

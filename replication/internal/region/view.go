@@ -48,10 +48,11 @@ type End interface {
 type Applied struct {
 	end End
 
-	mu      sync.Mutex
-	current *View
-	handing timeline.Position // up to there the storage is given commands; zero: it is given none
-	wake    chan struct{}     // nil while nobody waits
+	mu       sync.Mutex
+	current  *View
+	handing  timeline.Position // up to there the storage is given commands; zero: it is given none
+	replaced uint64            // how often another state took the place of the storage's
+	wake     chan struct{}     // nil while nobody waits
 }
 
 // NewApplied returns a handle that shows v. Waits end with end.
@@ -85,14 +86,29 @@ func (a *Applied) Hands(p timeline.Position) {
 	a.handing = p
 }
 
-// Seen returns a place up to which lies what a reader of the storage saw before the call, if the history here was not
-// cut since: Place.Reign is the same then.
-func (a *Applied) Seen() Place {
+// Replaces is Hands where another state takes the place of the one that the storage has.
+func (a *Applied) Replaces(p timeline.Position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p := PlaceOf(&a.current.State)
-	p.Position = max(a.current.Shows().Position, a.handing)
-	return p
+	a.handing = p
+	a.replaced++
+}
+
+// Glimpse is what a reader of the storage may have seen before: everything up to its Place. If Replaced was the same
+// before he read, and what he saw is not GivenUp by now, all of that is in the history of this place.
+type Glimpse struct {
+	Place
+	Replaced uint64
+	GivenUp  bool
+}
+
+// Seen returns the glimpse of who has read before the call.
+func (a *Applied) Seen() Glimpse {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g := Glimpse{PlaceOf(&a.current.State), a.replaced, a.current.State.Diverged != nil}
+	g.Position = max(a.current.Shows().Position, a.handing)
+	return g
 }
 
 // Publish makes v the newest view. Only the applier calls it, in order.
