@@ -200,8 +200,11 @@ func (c *client) command(name string) []byte {
 // read makes a linearizable read of the place at which a node is, and reports whether it was answered.
 func (c *client) read(ctx context.Context, p *process) (o operation, ok bool) {
 	o = operation{node: p.NodeID(), begin: c.operations.now()}
-	err := p.ReadBarrier(ctx, replication.Linearizable)
+	end, err := p.BeginRead(ctx)
 	o.seen = p.auditor.at.Load()
+	if err == nil {
+		err = end(ctx)
+	}
 	if err != nil || p.silent() {
 		return o, false
 	}
