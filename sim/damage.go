@@ -243,35 +243,6 @@ func (x disks) lieDisk(ctx context.Context) {
 	}
 }
 
-// emptyDisk starts a node on an empty disk, while all others of its region run and know it. It has forgotten what it
-// promised and acknowledged there: it must be refused before it takes part. Then its own disk is put back.
-func (x disks) emptyDisk(ctx context.Context) {
-	x.fleet.network.HealAll()
-	x.noteCut(time.Now())
-	x.fleet.startAll(ctx)
-	x.wait(3 * time.Second)
-	p := x.someone()
-	if p == nil || p.member.status.spare || p.member.status.mayBeRemoved() || !others(x.faults, p.member) {
-		return
-	}
-	m := p.member
-	p.lose()
-	m.bury()
-	own := m.memory
-	m.memory, m.honest = vfs.NewCrashableMem(), own
-	x.tell("%s starts on an empty disk", m.name)
-	x.fleet.happened.note(injectEmpty)
-	m.startIf(ctx, func(err error) bool { return errors.Is(err, replication.ErrDiskLost) })
-	x.wait(3 * time.Second)
-	if p := m.current(); p != nil {
-		x.fleet.trace.wrong("1", "%s runs on an empty disk, and others of its region know it: %s", m.name,
-			p.Health().Problem)
-		p.lose()
-		m.bury()
-	}
-	m.memory, m.honest, m.old = own, nil, nil
-}
-
 // others reports whether all other nodes of the member's region run, for a while already, and nothing is cut.
 func others(x *faults, m *member) bool {
 	soon := time.Now().Add(-2 * time.Second)

@@ -82,7 +82,8 @@ func newPlan(o Options) *plan {
 	if o.Inject == "drawn" {
 		p.fit()
 	}
-	if p.inject[injectVotes] && len(p.regions) == 1 && o.Regions == 0 {
+	several := p.inject[injectVotes] || p.inject[injectWiped] || p.inject[injectCrash]
+	if several && len(p.regions) == 1 && o.Regions == 0 {
 		p.regions = regionNames[:2]
 	}
 	if p.inject[injectVotes] && len(p.regions) > 1 {
@@ -117,6 +118,11 @@ func (p *plan) fit() {
 	if len(p.regions) == 1 {
 		delete(p.inject, injectOld)
 		delete(p.inject, injectVotes)
+		delete(p.inject, injectWiped)
+		delete(p.inject, injectCrash)
+	}
+	if p.inject[injectMembers] { // who belongs to a region that is formed anew is another question
+		delete(p.inject, injectWiped)
 	}
 }
 

@@ -169,6 +169,7 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 
 // heal ends all faults but those of nodes that do not run.
 func (f *fleet) heal() {
+	f.crashes.disarm()
 	f.network.HealAll()
 	for _, a := range f.plan.regions {
 		for _, b := range f.plan.regions {
