@@ -42,6 +42,7 @@ func (e *evidence) check(wrong report) {
 	e.checkContents(end, wrong)
 	e.checkWatchers(end, wrong)
 	e.checkLeases(end, wrong)
+	e.checkUsers(end, wrong)
 }
 
 // rescuedValues returns the regions that keep a command in a rescue file, or in the state beside one.

@@ -74,10 +74,11 @@ func (x disks) emptyInMajority(ctx context.Context) {
 	m.memory, m.honest = vfs.NewCrashableMem(), own
 	x.tell("%s starts on an empty disk, among %d of its region that lack the last writes", m.name, few)
 	x.fleet.happened.note(injectEmpty)
+	m.startIf(ctx, func(err error) bool { return errors.Is(err, replication.ErrDiskLost) })
+	x.wait(time.Duration(x.random.IntN(1000)) * time.Millisecond) // nobody could tell it what it was
 	for _, o := range behind {
 		o.start(ctx)
 	}
-	m.startIf(ctx, func(err error) bool { return errors.Is(err, replication.ErrDiskLost) })
 	for range 8 {
 		x.wait(500 * time.Millisecond)
 		for _, p := range x.fleet.running() {

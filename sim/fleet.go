@@ -257,6 +257,9 @@ func (p *process) begin(ctx context.Context) error {
 	}
 	c := m.config(p.disk)
 	p.keepLeases(c)
+	if m.fleet.hasUsers() {
+		c.CommandLevel = commandLevel
+	}
 	p.MultiRegionReplicator, err = replication.NewMultiRegionReplicator(c, p.auditor.storage())
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ const (
 	injectLie      = "lie"      // a power cut takes from one node what it had synced
 	injectEmpty    = "empty"    // a stopped node comes back with an empty disk
 	injectWiped    = "wiped"    // all nodes of a region lose their disks at once
+	injectUsers    = "users"    // of the real store: clients say who they are, and users and roles change
 	injectCrash    = "crash"    // the power fails at a step of a vote, a handoff, a rejoin: steps.go
 )
 
@@ -38,7 +39,7 @@ const (
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
 		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
-		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash}
+		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers}
 }
 
 // injections is which kinds a run has.
@@ -60,6 +61,9 @@ func newInjections(list string, r *rand.Rand) injections {
 			chance = 3
 		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty, injectCrash: // do not always happen
 			chance = 6
+		}
+		if kind == injectUsers && !stored {
+			chance = 0
 		}
 		switch {
 		case list == "all", slices.Contains(strings.Split(list, ","), kind):

@@ -93,7 +93,7 @@ func newPlan(o Options) *plan {
 	if o.Nodes > 0 {
 		p.size = o.Nodes
 	}
-	if p.inject[injectWatch] || p.inject[injectLease] {
+	if p.inject[injectWatch] || p.inject[injectLease] || p.inject[injectUsers] {
 		p.storage = storageKV
 	}
 	if o.Storage != "" {
@@ -120,6 +120,9 @@ func (p *plan) fit() {
 		delete(p.inject, injectVotes)
 		delete(p.inject, injectWiped)
 		delete(p.inject, injectCrash)
+	}
+	if p.inject[injectLease] && p.inject[injectUsers] { // each has half of these runs
+		delete(p.inject, pick(stream(p.seed, "users"), injectLease, injectUsers))
 	}
 	if p.inject[injectMembers] { // who belongs to a region that is formed anew is another question
 		delete(p.inject, injectWiped)

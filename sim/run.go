@@ -94,6 +94,7 @@ type evidence struct {
 	converged  bool
 	watchers   *watchers
 	holders    []*holder
+	guests     *guests
 }
 
 // final is what a node held at the end.
@@ -136,6 +137,8 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 	}
 	e.holders = newHolders(f, e.operations)
 	startHolders(ctx, e.holders, until, &clients)
+	e.guests = newGuests(f, e.operations)
+	e.guests.start(ctx, until, &clients)
 	e.watchers = newWatchers(f)
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
