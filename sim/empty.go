@@ -20,8 +20,8 @@ func (x disks) emptyDisk(ctx context.Context) {
 	x.emptyAmongOthers(ctx)
 }
 
-// emptyAmongOthers starts a node on an empty disk, while all others of its region run and know it. It has forgotten what it
-// promised and acknowledged there: it must be refused before it takes part. Then its own disk is put back.
+// emptyAmongOthers starts a node on an empty disk, while all others of its region run and know it. It has forgotten what
+// it promised and acknowledged there: it must be refused before it takes part. Then its own disk is put back.
 func (x disks) emptyAmongOthers(ctx context.Context) {
 	x.fleet.network.HealAll()
 	x.noteCut(time.Now())
@@ -49,9 +49,8 @@ func (x disks) emptyAmongOthers(ctx context.Context) {
 	m.memory, m.honest, m.old = own, nil, nil
 }
 
-// emptyInMajority starts a node on an empty disk where its vote would be the one that counts: the rest of the majority
-// that has the last writes is away, and who else runs lacks them. Nobody may lead the region before one of the majority
-// is back.
+// emptyInMajority starts a node on an empty disk where its vote would count: the rest of the majority that has the last
+// writes is away, and who else runs lacks them. Nobody may lead the region before one of the majority is back.
 func (x disks) emptyInMajority(ctx context.Context) {
 	x.fleet.network.HealAll()
 	x.noteCut(time.Now())
@@ -83,7 +82,7 @@ func (x disks) emptyInMajority(ctx context.Context) {
 		x.wait(500 * time.Millisecond)
 		for _, p := range x.fleet.running() {
 			if p.member.region == region && p.IsLeader() {
-				x.fleet.trace.wrong("1", "%s leads %s by the vote of %s, whose disk is empty", p.NodeID(), region, m.name)
+				x.fleet.trace.wrong("1", "%s leads by the vote of %s, whose disk is empty", p.NodeID(), m.name)
 			}
 		}
 	}

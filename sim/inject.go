@@ -59,7 +59,8 @@ func newInjections(list string, r *rand.Rand) injections {
 			}
 		case injectFive: // takes long
 			chance = 3
-		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty, injectCrash: // do not always happen
+		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty, // do not always happen
+			injectCrash:
 			chance = 6
 		}
 		if kind == injectUsers && !stored {

@@ -60,8 +60,8 @@ var mutants = []planted{
 	{
 		name: "install takes an older claim",
 		edits: []edit{{
-			"replication/timeline/machine.go", "case outranks(s.HighestClaim(), Latest(c.Origin.Reigns)) && !s.goesBack(c):",
-			"case false:",
+			"replication/timeline/machine.go",
+			"case outranks(s.HighestClaim(), Latest(c.Origin.Reigns)) && !s.goesBack(c):", "case false:",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/timeline TestAStateOfAnOlderClaimIsNotInstalled",
 	},

@@ -1,17 +1,16 @@
 package sim
 
 import (
+	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/etcd/api/v3/authpb"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
-
-	"errors"
-	"slices"
 
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/auth"
@@ -114,7 +113,7 @@ type ruled struct {
 // checkUsers checks that nobody was told or changed anything who was not permitted to, in any region, and that nobody
 // was refused who was (by the final history, and not by what the store says of it).
 func (e *evidence) checkUsers(end *place, wrong report) {
-	if e.guests.keeper == nil {
+	if e.guests == nil || e.guests.keeper == nil {
 		return
 	}
 	at, err := ruledBy(end, wrong)
@@ -212,7 +211,8 @@ func (p *place) ruledIn(at map[*place]ruled) *rights {
 
 // checkRead looks at a read: what was true at some place where the node was meanwhile has to permit it, or refuse it.
 func (v visit) checkRead(at map[*place]ruled, wrong report) {
-	if _, ok := at[v.to]; !ok || !v.from.before(v.to) || v.err != nil && !errors.Is(v.err, command.ErrPermissionDenied) {
+	otherwise := v.err != nil && !errors.Is(v.err, command.ErrPermissionDenied)
+	if _, ok := at[v.to]; !ok || otherwise || !v.from.before(v.to) {
 		return
 	}
 	for q := v.to; q != nil; q = q.parent {

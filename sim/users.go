@@ -30,7 +30,9 @@ var (
 const userKeys = "users/"
 
 // rangeOf returns the keys of a room.
-func rangeOf(room string) (key, end []byte) { return []byte(userKeys + room + "/"), []byte(userKeys + room + "0") }
+func rangeOf(room string) (key, end []byte) {
+	return []byte(userKeys + room + "/"), []byte(userKeys + room + "0")
+}
 
 // visit is what a guest did in a room, and what he was told.
 type visit struct {

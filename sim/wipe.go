@@ -96,6 +96,13 @@ func (f *fleet) takeOver(ctx context.Context) {
 	f.accepted = true
 	r, err := to.Failover(ctx, to.member.region, true)
 	f.trace.tell("failover to %s: %+v, %v", to.member.region, r, err)
+	if err != nil {
+		return
+	}
+	if n := f.lineage.countLost(); r.BehindKnown && n > r.Behind {
+		f.trace.wrong("14", "the failover to %s is said to lack %d commands: %s; %d went with the disks of %s", r.To,
+			r.Behind, r.Loss, n, w.region)
+	}
 }
 
 // wiped notes that the nodes of a region lost their disks, and what the others held then: what they did not is lost,
@@ -110,6 +117,18 @@ func (l *lineage) wiped(region string, nodes []string, held []*place) {
 	for _, p := range l.places {
 		p.lost = !slices.ContainsFunc(held, func(q *place) bool { return q != nil && p.before(q) })
 	}
+}
+
+// countLost returns how many commands went with the disks of a region.
+func (l *lineage) countLost() (n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.places {
+		if p.lost && p.data != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // lastEpoch returns the last epoch that anybody began.
