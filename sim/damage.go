@@ -86,8 +86,11 @@ func (m *member) giveUp() {
 	m.memory, m.rot = m.rot.second, nil
 }
 
-// repair puts the flipped bit back, where the file is still there and nothing was written in its place. If its name is
-// gone, the file may have another: what a node keeps for itself are links to files of its store.
+// telling is how long a file has to be to be known by what it holds.
+const telling = 64
+
+// repair puts the flipped bit back, where the file is still there and nothing was written in its place. It may have
+// other names too: what a node keeps for itself are links to files of its store, and after a power cut one file each.
 func (m *member) repair() {
 	f := m.rot
 	if f == nil {
@@ -95,13 +98,12 @@ func (m *member) repair() {
 	}
 	m.rot = nil
 	names := []string{f.path}
-	if _, err := m.memory.Stat(f.path); err != nil {
+	if _, err := m.memory.Stat(f.path); err != nil || len(f.damaged) >= telling {
 		names = append(filesOf(m.memory, dataFolder), filesOf(m.memory, stateFolder)...)
 	}
-	for _, f.path = range names {
+	for _, f.path = range names { // two names of one file are repaired once: it is not damaged any more then
 		if bytes.HasPrefix(contentOf(m.memory, f.path), f.damaged) {
 			f.on(m.memory)
-			return
 		}
 	}
 }
