@@ -158,6 +158,21 @@ var mutants = []planted{
 		flags: []string{"-sim.inject=empty"}, caught: []string{"invariant 1:"},
 	},
 	{
+		name: "a failover is sure of a primary that lost its disks",
+		edits: []edit{{
+			"replication/internal/primary/assess.go", "leader.Cursor.Epoch < claim.Epoch {",
+			"leader.Cursor.Epoch > claim.Epoch {",
+		}},
+		flags: []string{"-sim.inject=wiped"}, caught: []string{"invariant 14:"},
+	},
+	{
+		name: "a role that changes changes nothing for who has it",
+		edits: []edit{{
+			"kv/auth/edit.go", "if u.hasRole(name) {\n\t\t\te.users", "if name == \"\" {\n\t\t\te.users",
+		}},
+		flags: []string{"-sim.inject=users"}, caught: []string{"invariant users:"},
+	},
+	{
 		name: "a node too old for a state goes on without it",
 		edits: []edit{{
 			"replication/ports.go", "if errors.Is(err, timeline.ErrVersion) {",

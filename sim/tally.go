@@ -68,6 +68,16 @@ func (t Tally) Least() (kind string, happened int) {
 	return kind, t[kind].Happened
 }
 
+// Missed returns the crash points at which the power never failed.
+func (t Tally) Missed() (points []string) {
+	for _, at := range crashPoints() {
+		if t[at.String()].Happened == 0 {
+			points = append(points, at.String())
+		}
+	}
+	return points
+}
+
 // tally is that of one run.
 func (f *fleet) tally() Tally {
 	t := Tally{}
