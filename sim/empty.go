@@ -20,8 +20,8 @@ func (x disks) emptyDisk(ctx context.Context) {
 	x.emptyAmongOthers(ctx)
 }
 
-// emptyAmongOthers starts a node on an empty disk, while all others of its region run and know it. It has forgotten what
-// it promised and acknowledged there: it must be refused before it takes part. Then its own disk is put back.
+// emptyAmongOthers starts a node on an empty disk, while all others of its region run and know it. It has forgotten
+// what it promised and acknowledged there: it must be refused before it takes part. Then its own disk is put back.
 func (x disks) emptyAmongOthers(ctx context.Context) {
 	x.fleet.network.HealAll()
 	x.noteCut(time.Now())

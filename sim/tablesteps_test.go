@@ -16,7 +16,7 @@ func rowsOfSteps() (all []*row) {
 		when = cmp.Or(when, moment)
 		all = append(all,
 			&row{
-				fault: fmt.Sprintf("a dies, and b's leader dies %s its vote", moment), b: 3, primary: "b", once: true,
+				fault: fmt.Sprintf("a dies, and a node of b %s its vote", when), b: 3, primary: "b", once: true,
 				within: span{takeover.least, takeover.most + later}, fences: hold, says: "what had not crossed",
 				play: func(s *stage) {
 					s.crashAt(moment, stepVote, "b")

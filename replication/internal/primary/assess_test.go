@@ -29,7 +29,8 @@ func TestOfAPrimaryThatLostItsDisksNothingIsKnown(t *testing.T) {
 	} {
 		r := New(Config{
 			Region: "eu", Fleet: fleet.NewWatcher(fleet.Config{Clock: clock.Real}), Regions: []string{"eu", "us"},
-			Clock: clock.Real, Applied: region.NewApplied(&region.View{State: state}, l), Follower: heardAt{position: heard},
+			Clock: clock.Real, Applied: region.NewApplied(&region.View{State: state}, l),
+			Follower: heardAt{position: heard},
 		}).assess(sight{View: v})
 		if r.BehindKnown || !strings.HasPrefix(r.Loss, "how much region eu lacks of us is unknown: its leader us-1 is "+
 			"at position 0, and does not have epoch 1, which it began") || !strings.HasSuffix(r.Loss, want) {
