@@ -11,7 +11,7 @@ func (e *evidence) checkVotes(end *place, wrong report) {
 	l := e.fleet.lineage
 	checkEpochs(e.operations.list, wrong)
 	checkOrder(l.surviving(e.operations.list, end), wrong)
-	if !e.plan.forced {
+	if !e.plan.forced && !e.fleet.accepted {
 		e.checkBudget(end, wrong)
 	}
 }
