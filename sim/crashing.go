@@ -71,7 +71,7 @@ func (x crashing) provoke(ctx context.Context, step string) {
 	default:
 		x.move(ctx, from)
 	}
-	x.await(4 * time.Second)
+	x.await(3 * time.Second)
 }
 
 // await waits until somebody has come to the crash point, at most d.

@@ -78,7 +78,7 @@ func (x disks) emptyInMajority(ctx context.Context) {
 	for _, o := range behind {
 		o.start(ctx)
 	}
-	for range 8 {
+	for range 6 {
 		x.wait(500 * time.Millisecond)
 		for _, p := range x.fleet.running() {
 			if p.member.region == region && p.IsLeader() {

@@ -59,8 +59,7 @@ func newInjections(list string, r *rand.Rand) injections {
 			}
 		case injectFive: // takes long
 			chance = 3
-		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty, // do not always happen
-			injectCrash:
+		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty: // do not always happen
 			chance = 6
 		}
 		if kind == injectUsers && !stored {

@@ -28,7 +28,7 @@ const defaultSeeds, raceSeeds = 200, 8
 // How many seeds of each kind of injection TestInjected runs, and of several kinds at once: under the race detector, in
 // which a seed takes many times longer, only those.
 const (
-	kindSeeds, kindRaceSeeds   = 5, 0
+	kindSeeds, kindRaceSeeds   = 4, 0
 	drawnSeeds, drawnRaceSeeds = 12, 4
 )
 
