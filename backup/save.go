@@ -42,7 +42,7 @@ func Save(ctx context.Context, conn grpc.ClientConnInterface, path string) (s *S
 			}
 		}
 	}()
-	if err := errors.Join(receive(ctx, conn, f), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(Receive(ctx, conn, f), f.Sync(), f.Close()); err != nil {
 		return nil, err
 	}
 	if s, err = Open(part); err != nil {
@@ -55,8 +55,8 @@ func Save(ctx context.Context, conn grpc.ClientConnInterface, path string) (s *S
 	return s, durable.OS.SyncDir(filepath.Dir(path))
 }
 
-// receive writes what a node sends to w.
-func receive(ctx context.Context, conn grpc.ClientConnInterface, w io.Writer) error {
+// Receive writes the snapshot that a node sends to w, and sees that it came whole. A node of etcd does too.
+func Receive(ctx context.Context, conn grpc.ClientConnInterface, w io.Writer) error {
 	stream, err := pb.NewMaintenanceClient(conn).Snapshot(ctx, &pb.SnapshotRequest{})
 	if err != nil {
 		return err

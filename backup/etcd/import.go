@@ -21,6 +21,8 @@ import (
 // Import is a snapshot of etcd on its way into a new fleet.
 type Import struct {
 	Snapshot *Snapshot
+	// Follow has the content follow the etcd from there on: it takes no writes but what backup/live brings from it.
+	Follow bool
 	// Found is what it holds, once Put has returned without error.
 	Found Found
 }
@@ -67,6 +69,13 @@ func (i *Import) load(
 	}
 	if l.HasUsers() {
 		seed.Level = timeline.LevelUsers
+	}
+	if i.Follow {
+		seed.Level = timeline.LevelFollow
+		seed.Origin = sha256.Sum256(append([]byte("followed"), seed.Origin[:]...))
+		if err := l.Follow(); err != nil {
+			return err
+		}
 	}
 	meta, err := describe(seed)
 	if err != nil {
