@@ -26,8 +26,8 @@ func newImportFollow() *cobra.Command {
 		Long: "Apply to a fleet, which was made by mimir import --follow, what is written to the etcd: each\n" +
 			"revision as one revision with the same number, and leases as the etcd keeps them. It goes on until it\n" +
 			"is interrupted, or mimir import finish opens the fleet. It keeps nothing: however it ended, run it\n" +
-			"again, anywhere, and it goes on where the fleet is. Meanwhile do not change users and roles of the etcd, and\n" +
-			"have it compact no further than the fleet has come.",
+			"again, anywhere, and it goes on where the fleet is. Meanwhile do not change users and roles of the\n" +
+			"etcd, and have it compact no further than the fleet has come.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return x.follow(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
@@ -79,17 +79,17 @@ func (x *crossing) both(ctx context.Context, f func(etcd, fleet live.Side) error
 	if err != nil {
 		return err
 	}
-	etcd, err := from(ctx)
+	etcd, leave, err := live.Connect(ctx, "the etcd", from, len(x.o.endpoints))
 	if err != nil {
 		return err
 	}
-	defer etcd.Close()
-	fleet, err := to(ctx)
+	defer leave()
+	fleet, leave, err := live.Connect(ctx, "the fleet", to, len(x.n.endpoints))
 	if err != nil {
 		return err
 	}
-	defer fleet.Close()
-	return f(live.Side{Name: "the etcd", Conn: etcd}, live.Side{Name: "the fleet", Conn: fleet})
+	defer leave()
+	return f(etcd, fleet)
 }
 
 // followSaid tells how far it is: when it has come to the end or falls behind, and now and then.
