@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -31,7 +32,7 @@ type followServer struct{ *API }
 
 // Follow implements follow.Handler. Each batch is a write of its own; what the store refuses ends the stream.
 func (s *followServer) Follow(c *follow.Caller) error {
-	ctx := c.Context()
+	ctx, began := c.Context(), s.clock.Now()
 	state, err := s.followState(ctx)
 	if err == nil {
 		err = c.Tell(state)
@@ -42,7 +43,7 @@ func (s *followServer) Follow(c *follow.Caller) error {
 			return nil
 		}
 		if err == nil {
-			err = s.followed(ctx, batch)
+			err = s.followed(ctx, began, batch)
 		}
 		if err == nil {
 			now := s.store.Auth()
@@ -77,9 +78,11 @@ func (s *followServer) followState(ctx context.Context) (*follow.State, error) {
 
 // followed applies a batch, in the name of the server: whoever calls is an operator, and what he brings was permitted
 // by the etcd.
-func (s *followServer) followed(ctx context.Context, batch [][]byte) error {
-	if err := s.mayOperate(ctx); err != nil {
-		return err
+func (s *followServer) followed(ctx context.Context, began time.Time, batch [][]byte) error {
+	if !s.isOperator(ctx) { // his right may have been taken away meanwhile
+		if _, err := s.permittedSince(ctx, began, isRoot); err != nil {
+			return err
+		}
 	}
 	var list []*replication.Command
 	for _, c := range batch {

@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -22,30 +21,6 @@ const (
 type Side struct {
 	Name string // "the etcd", "the fleet"
 	Conn grpc.ClientConnInterface
-}
-
-// reachTime is how long an endpoint may take to say that it is there, where there are others.
-const reachTime = 3 * time.Second
-
-// Connect connects to the first endpoint that answers: dial is called up to tries times, and connects to another one
-// each time. The caller closes the connection.
-func Connect(
-	ctx context.Context, name string, dial func(context.Context) (*grpc.ClientConn, error), tries int,
-) (s Side, close func() error, err error) {
-	for range tries {
-		conn, failed := dial(ctx)
-		if failed == nil {
-			bounded, cancel := context.WithTimeout(ctx, reachTime)
-			s = Side{Name: name, Conn: conn}
-			_, failed = s.header(bounded)
-			if cancel(); failed == nil {
-				return s, conn.Close, nil
-			}
-			conn.Close()
-		}
-		err = errors.Join(err, failed)
-	}
-	return s, nil, err
 }
 
 // header returns what all that was acknowledged has led to.

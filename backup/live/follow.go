@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
 // Options are what Follow works with. From, To and Report must be set.
 type Options struct {
-	// From and To connect to the etcd and to the fleet: to another node each time, where there are several.
-	From, To func(context.Context) (*grpc.ClientConn, error)
+	// From and To connect to the etcd and to the fleet.
+	From, To Dial
 	// Poll is how often leases are compared, and Report is called. Default DefaultPoll.
 	Poll time.Duration
 	// Report is told how far it is.
@@ -94,17 +93,17 @@ func Follow(ctx context.Context, o Options) error {
 func (f *follower) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	from, err := f.From(ctx)
+	etcd, leave, err := Connect(ctx, "the etcd", f.From, 1)
 	if err != nil {
 		return fmt.Errorf("the etcd: %w", err)
 	}
-	defer from.Close()
-	to, err := f.To(ctx)
+	defer leave()
+	fleet, leave, err := Connect(ctx, "the fleet", f.To, 1)
 	if err != nil {
 		return fmt.Errorf("the fleet: %w", err)
 	}
-	defer to.Close()
-	s := &session{follower: f, cancel: cancel, etcd: Side{"the etcd", from}, fleet: Side{"the fleet", to}}
+	defer leave()
+	s := &session{follower: f, cancel: cancel, etcd: etcd, fleet: fleet}
 	if err := s.begin(ctx); err != nil {
 		return err
 	}

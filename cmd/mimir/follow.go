@@ -62,7 +62,7 @@ func (x *crossing) follow(ctx context.Context, out, errs io.Writer) error {
 }
 
 // sides connects to both.
-func (x *crossing) sides() (from, to dialing, err error) {
+func (x *crossing) sides() (from, to live.Dial, err error) {
 	if err := x.n.check(); err != nil {
 		return nil, nil, err
 	}

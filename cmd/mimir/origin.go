@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/backup/live"
 	"github.com/mimir-kv/mimir/server"
 	"github.com/mimir-kv/mimir/server/operator"
 )
@@ -46,10 +47,8 @@ func (o *origin) needEndpoints(c *cobra.Command) {
 	o.addFlags(c)
 }
 
-// dialing connects to one endpoint after the other.
-type dialing func(context.Context) (*grpc.ClientConn, error)
-
-func newDialing(endpoints []string, secure *tls.Config, who backup.Who) dialing {
+// newDialing connects to one endpoint after the other.
+func newDialing(endpoints []string, secure *tls.Config, who backup.Who) live.Dial {
 	var next atomic.Uint64
 	return func(ctx context.Context) (*grpc.ClientConn, error) {
 		at := endpoints[(next.Add(1)-1)%uint64(len(endpoints))]
@@ -63,7 +62,7 @@ func newDialing(endpoints []string, secure *tls.Config, who backup.Who) dialing 
 	}
 }
 
-func (o *origin) dialing() (dialing, error) {
+func (o *origin) dialing() (live.Dial, error) {
 	if len(o.endpoints) == 0 {
 		return nil, fmt.Errorf("%w: --from is empty", errUsage)
 	}
@@ -80,7 +79,7 @@ func (o *origin) dialing() (dialing, error) {
 }
 
 // dialing connects to the nodes of the fleet.
-func (n *connection) dialing() (dialing, error) {
+func (n *connection) dialing() (live.Dial, error) {
 	secure, err := n.tls()
 	if err != nil {
 		return nil, err
