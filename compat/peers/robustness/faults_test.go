@@ -23,20 +23,31 @@ type scene struct {
 type fault struct {
 	name   string
 	happen func(*scene, context.Context) error
+	spares func(*scene) *localfleet.Region // no node of it is started again
 }
 
 var faults = []fault{
-	{"KillLeaderOfPrimary", func(s *scene, ctx context.Context) error { return s.killLeader(ctx, s.primary) }},
-	{"KillFollowerOfPrimary", func(s *scene, ctx context.Context) error { return s.killFollower(ctx, s.primary) }},
-	{"KillPrimary", func(s *scene, _ context.Context) error { return again(s.primary.Nodes...) }},
-	{"KillLeaderOfSecondary", func(s *scene, ctx context.Context) error { return s.killLeader(ctx, s.secondary) }},
-	{"KillSecondary", func(s *scene, _ context.Context) error { return again(s.secondary.Nodes...) }},
-	{"PauseLeaderOfPrimary", func(s *scene, ctx context.Context) error { return s.pauseLeader(ctx, s.primary) }},
-	{"PauseLeaderOfSecondary", func(s *scene, ctx context.Context) error { return s.pauseLeader(ctx, s.secondary) }},
-	{"CutLink", (*scene).cutLink},
-	{"Switchover", func(s *scene, ctx context.Context) error { return s.Switchover(ctx, s.secondary) }},
-	{"SwitchoverAndBack", (*scene).thereAndBack},
-	{"KillLeaderDuringSwitchover", (*scene).killDuringSwitchover},
+	{"KillLeaderOfPrimary", at(inPrimary, (*scene).killLeader), inSecondary},
+	{"KillFollowerOfPrimary", at(inPrimary, (*scene).killFollower), inSecondary},
+	{"KillPrimary", at(inPrimary, (*scene).killAll), inSecondary},
+	{"KillLeaderOfSecondary", at(inSecondary, (*scene).killLeader), inPrimary},
+	{"KillSecondary", at(inSecondary, (*scene).killAll), inPrimary},
+	{"PauseLeaderOfPrimary", at(inPrimary, (*scene).pauseLeader), inSecondary},
+	{"PauseLeaderOfSecondary", at(inSecondary, (*scene).pauseLeader), inPrimary},
+	{"CutLink", (*scene).cutLink, inPrimary},
+	{"Switchover", (*scene).there, inPrimary},
+	{"SwitchoverAndBack", (*scene).thereAndBack, inPrimary},
+	{"KillLeaderDuringSwitchover", (*scene).killDuringSwitchover, inPrimary},
+}
+
+func inPrimary(s *scene) *localfleet.Region   { return s.primary }
+func inSecondary(s *scene) *localfleet.Region { return s.secondary }
+
+// at does something to one of the regions.
+func at(
+	region func(*scene) *localfleet.Region, do func(*scene, context.Context, *localfleet.Region) error,
+) func(*scene, context.Context) error {
+	return func(s *scene, ctx context.Context) error { return do(s, ctx, region(s)) }
 }
 
 // again kills nodes at once and starts them again.
@@ -44,6 +55,8 @@ func again(nodes ...*localfleet.Node) error {
 	localfleet.Kill(nodes)
 	return localfleet.Start(nodes)
 }
+
+func (s *scene) killAll(_ context.Context, r *localfleet.Region) error { return again(r.Nodes...) }
 
 func (s *scene) killLeader(ctx context.Context, r *localfleet.Region) error {
 	leader, err := s.Leader(ctx, r)
@@ -83,8 +96,10 @@ func (s *scene) cutLink(ctx context.Context) error {
 	return sleep(ctx, pause)
 }
 
+func (s *scene) there(ctx context.Context) error { return s.Switchover(ctx, s.secondary) }
+
 func (s *scene) thereAndBack(ctx context.Context) error {
-	if err := s.Switchover(ctx, s.secondary); err != nil {
+	if err := s.there(ctx); err != nil {
 		return err
 	}
 	return s.Switchover(ctx, s.primary)
@@ -111,4 +126,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// endpoints are the addresses of all nodes for clients, first those of a region. etcd's traffic compacts by the revision
+// that the first one tells in its status, and ends the process if that ever goes back.
+func (s *scene) endpoints(first *localfleet.Region) []string {
+	other := s.primary
+	if first == s.primary {
+		other = s.secondary
+	}
+	return append(localfleet.Clients(first.Nodes), localfleet.Clients(other.Nodes)...)
 }
