@@ -43,11 +43,10 @@ func streamedOrNot(cases ...one) []one {
 		with("Streamed", features.EtcdRangeStream, true, cases...)...)
 }
 
-// cases are all exported tests that are for this storage. Those for its cache alone are not: it answers them from
-// memory.
+// cases are all exported tests of this storage, and of the watch cache before it those that hang on what the server tells.
 func cases() (all []one) {
 	// First those that watch from the first revision on: others compact.
-	for _, some := range [][]one{semantics(), watches(), singles(), corruptions(), lists()} {
+	for _, some := range [][]one{semantics(), watches(), singles(), corruptions(), lists(), caches()} {
 		all = append(all, some...)
 	}
 	return all

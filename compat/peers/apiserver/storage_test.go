@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-var where = flag.String("apiserver-at", "primary,secondary,etcd",
-	"where to run the cases: some of primary and secondary, the regions of a fleet of Mimir, and etcd")
+var where = flag.String("apiserver-at", "secondary",
+	"where to run the cases: some of primary and secondary, the regions of a fleet of Mimir, and etcd, with commas")
 
 // TestStorage runs every case at each place.
 func TestStorage(t *testing.T) {

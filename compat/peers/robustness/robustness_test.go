@@ -56,11 +56,16 @@ func TestRobustness(t *testing.T) {
 	passed, failed := 0, 0
 	for _, scenario := range scenarios(*count, *seed) {
 		k, f := scenario()
-		if t.Run(k.name+"/"+f.name, func(t *testing.T) { run(t, k, f) }) {
-			passed++
-		} else {
-			failed++
-		}
+		t.Run(k.name+"/"+f.name, func(t *testing.T) {
+			t.Cleanup(func() {
+				if t.Failed() {
+					failed++
+				} else {
+					passed++
+				}
+			})
+			run(t, k, f)
+		})
 	}
 	fmt.Printf("robustness: seed %d: %d passed, %d failed, 0 skipped\n", *seed, passed, failed)
 }
