@@ -40,28 +40,59 @@ type regionReport struct {
 const revisionTimeout = 3 * time.Second
 
 func newStatus(n *connection) *cobra.Command {
-	check := false
+	var o statusOptions
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the whole fleet",
 		Args:  noArguments,
 		Long: "Show the whole fleet as the first endpoint that answers sees it. The exit status is 1 if two regions\n" +
 			"take writes, and with --check also if anything is wrong with a region or the fleet; the picture is\n" +
-			"printed all the same.",
+			"printed all the same. With --watch it is shown anew until Ctrl-C, and how fast each region writes; as\n" +
+			"JSON that is an object a line, {\"at\", \"fleet\"} or {\"at\", \"error\"}.",
+		Example: "  mimir status --endpoints 10.1.0.1:2379,10.2.0.1:2379 --verbose\n  mimir status --watch",
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
-			report, err := inspect(c.Context(), client)
-			if err != nil {
-				return err
-			}
-			if err := n.print(c.OutOrStdout(), report, report.print); err != nil {
-				return err
-			}
-			return report.verdict(check)
+			return o.run(c, n, client)
 		}),
 	}
 	n.addFlags(c)
-	c.Flags().BoolVar(&check, "check", false, "exit with 1 if anything is wrong")
+	c.Flags().BoolVar(&o.check, "check", false, "exit with 1 if anything is wrong")
+	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show each node too")
+	c.Flags().DurationVarP(&o.watch, "watch", "w", 0, "show it anew every so often (without a duration: 2s)")
+	c.Flags().Lookup("watch").NoOptDefVal = "2s"
 	return c
+}
+
+// statusOptions are the flags of status.
+type statusOptions struct {
+	check, verbose bool
+	watch          time.Duration
+}
+
+func (o *statusOptions) run(c *cobra.Command, n *connection, client *admin.Client) error {
+	if c.Flags().Changed("watch") {
+		if o.check || o.watch < leastWatch {
+			return fmt.Errorf("%w: --watch goes on until Ctrl-C, without --check, every %s or more slowly", errUsage,
+				leastWatch)
+		}
+		w := statusWatch{every: o.watch, out: c.OutOrStdout(), screen: isTerminal(c.OutOrStdout()),
+			json: n.output == "json", print: o.print}
+		return w.run(c.Context(), client)
+	}
+	report, err := inspect(c.Context(), client)
+	if err != nil {
+		return err
+	}
+	if err := n.print(c.OutOrStdout(), report, func(w io.Writer) { o.print(w, report) }); err != nil {
+		return err
+	}
+	return report.verdict(o.check)
+}
+
+func (o *statusOptions) print(w io.Writer, f *fleetReport) {
+	f.print(w)
+	if o.verbose {
+		f.printNodes(w)
+	}
 }
 
 // inspect asks one node for the fleet, and one node of each region for what its store knows.

@@ -11,11 +11,15 @@ import (
 	"github.com/mimir-kv/mimir/server/trust"
 )
 
-// nodeReport is what a node says of who may do what there, and of its certificates.
+// nodeReport is what a node says of itself: how it is, who may do what there, and its certificates.
 type nodeReport struct {
 	name, operators string
 	open            []string
 	tls             *trust.Report
+
+	health               *replication.HealthStatus
+	version              string
+	revision, storeBytes int64
 }
 
 // askNodes asks every node of a region that is reachable. Those that do not answer are left out.
@@ -33,7 +37,11 @@ func askNodes(ctx context.Context, client *admin.Client, nodes []replication.Nod
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			reports = append(reports, nodeReport{n.Name, node.Operators, node.Open, node.TLS})
+			reports = append(reports, nodeReport{
+				name: n.Name, operators: node.Operators, open: node.Open, tls: node.TLS,
+				health: node.HealthStatus, version: node.Version, revision: int64(node.Revision),
+				storeBytes: node.StoreBytes,
+			})
 		})
 	}
 	wg.Wait()

@@ -1,11 +1,14 @@
 package watch
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // index finds watchers by key. The zero value is empty.
 type index struct {
 	all    map[*Watcher]struct{}
-	points map[string][]*Watcher // of single keys
+	points map[string]*crowd // of single keys
 	ranges rangeIndex
 	// withPrevious counts the watchers that want previous key-values.
 	withPrevious int
@@ -13,12 +16,16 @@ type index struct {
 
 func (x *index) add(w *Watcher) {
 	if x.all == nil {
-		x.all, x.points = map[*Watcher]struct{}{}, map[string][]*Watcher{}
+		x.all, x.points = map[*Watcher]struct{}{}, map[string]*crowd{}
 	}
 	x.all[w] = struct{}{}
 	if w.span.Single() {
-		key := string(w.span.Start)
-		x.points[key] = append(x.points[key], w)
+		c := x.points[string(w.span.Start)]
+		if c == nil {
+			c = new(crowd)
+			x.points[string(w.span.Start)] = c
+		}
+		c.add(w)
 	} else {
 		x.ranges.add(w)
 	}
@@ -34,10 +41,9 @@ func (x *index) remove(w *Watcher) {
 	}
 	delete(x.all, w)
 	if w.span.Single() {
-		key := string(w.span.Start)
-		rest := without(x.points[key], w)
-		if x.points[key] = rest; len(rest) == 0 {
-			delete(x.points, key)
+		c := x.points[string(w.span.Start)]
+		if c.remove(w); len(*c) == 0 {
+			delete(x.points, string(w.span.Start))
 		}
 	} else {
 		x.ranges.remove(w)
@@ -49,8 +55,10 @@ func (x *index) remove(w *Watcher) {
 
 // visit calls f with each watcher of key.
 func (x *index) visit(key []byte, f func(w *Watcher)) {
-	for _, w := range x.points[string(key)] {
-		f(w)
+	if c := x.points[string(key)]; c != nil {
+		for _, w := range *c {
+			f(w)
+		}
 	}
 	x.ranges.visit(key, f)
 }
@@ -69,19 +77,25 @@ func (x *index) level() Level {
 // valid checks W4.
 func (x *index) valid() error {
 	found, previous := map[*Watcher]int{}, 0
-	for key, list := range x.points {
-		for _, w := range list {
-			if found[w]++; !w.span.Single() || string(w.span.Start) != key {
-				return fmt.Errorf("a watcher of %q, %q stands under the key %q", w.span.Start, w.span.End, key)
+	see := func(c crowd, belongs func(w *Watcher) bool) error {
+		for i, w := range c {
+			if found[w]++; !belongs(w) || w.place != i {
+				return fmt.Errorf("a watcher of %q, %q stands where it does not belong", w.span.Start, w.span.End)
 			}
 		}
+		return nil
 	}
-	for name, e := range x.ranges.byRange {
-		for _, w := range e.watchers {
-			if found[w]++; w.span.Single() || rangeName(w.span) != name {
-				return fmt.Errorf("a watcher of %q, %q stands under another interval", w.span.Start, w.span.End)
-			}
-		}
+	var errs []error
+	for key, c := range x.points {
+		errs = append(errs, see(*c, func(w *Watcher) bool { return w.span.Single() && string(w.span.Start) == key }))
+	}
+	x.ranges.root.all(0, func(n *rangeNode, _ int) {
+		errs = append(errs, n.valid(), see(n.watchers, func(w *Watcher) bool {
+			return !w.span.Single() && compareSpans(w.span, n.span) == 0
+		}))
+	})
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	for w, times := range found {
 		if _, ok := x.all[w]; !ok || times != 1 {

@@ -17,6 +17,7 @@ type Watcher struct {
 	created  int64
 	wake     chan struct{}
 	position position // guarded by Hub.mu, but for minimum, which never changes
+	place    int      // in its crowd; guarded by Hub.mu
 }
 
 // Created returns the revision of the store when the watcher was created.

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// printNodes writes a line for each node of each region: what the region says of it, and what it says of itself.
+func (f *fleetReport) printNodes(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nNODE\tIN\tSTATE\tVERSION\tPOSITION\tREVISION\tSTORE\tLOG\tCLIENTS AT")
+	for _, r := range f.Regions {
+		for _, n := range r.Nodes {
+			fmt.Fprintln(t, strings.Join(nodeRow(&n, r.node(n.Name)), "\t"))
+		}
+	}
+	t.Flush()
+}
+
+// node returns what a node said of itself, nil if it did not.
+func (r *regionReport) node(name string) *nodeReport {
+	for i := range r.nodes {
+		if r.nodes[i].name == name {
+			return &r.nodes[i]
+		}
+	}
+	return nil
+}
+
+// nodeRow is a node in the table. What it did not say is a dash.
+func nodeRow(n *replication.NodeStatus, said *nodeReport) []string {
+	at := dash(strings.Join(n.ClientURLs, " "))
+	row := []string{n.Name, dash(n.Region), nodeState(n), "-", "-", "-", "-", "-", at}
+	if said == nil || said.health == nil {
+		return row
+	}
+	if !said.health.Healthy {
+		row[2] += ": " + said.health.Problem
+	}
+	row[3], row[4], row[5] = dash(said.version), fmt.Sprint(said.health.Position), number(said.revision)
+	row[6], row[7] = byteText(uint64(max(said.storeBytes, 0))), byteText(uint64(max(said.health.LogBytes, 0)))
+	return row
+}
+
+func nodeState(n *replication.NodeStatus) string {
+	state := "voter"
+	switch {
+	case n.Leader:
+		state = "leader"
+	case n.Learner:
+		state = "learner"
+	}
+	switch {
+	case n.CutOff:
+		state += ", cut off"
+	case !n.Reachable && n.ReachableKnown:
+		state += ", does not answer"
+	case !n.Reachable:
+		state += ", not known whether it answers"
+	}
+	return state
+}

@@ -1,0 +1,162 @@
+package deploy
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+)
+
+// incident is what nodes say when something goes wrong, as changes to what those of a fleet that is well say.
+type incident []change
+
+// change is what becomes of the series that a selector finds, while the incident goes on.
+type change struct {
+	selector string
+	usual    *float64                                         // what is said at other times, if nobody says it of a fleet that is well
+	value    func(usual float64, begun time.Duration) float64 // nil: nobody says it
+	stays    bool                                             // a counter: what was counted remains
+}
+
+func is(selector string, v float64) change {
+	return change{selector: selector, value: func(float64, time.Duration) float64 { return v }}
+}
+
+func gone(selector string) change { return change{selector: selector} }
+
+// counts is a counter that goes up by so much a second.
+func counts(selector string, rate float64) change {
+	return change{selector: selector, stays: true,
+		value: func(usual float64, begun time.Duration) float64 { return usual + rate*begun.Seconds() }}
+}
+
+// fresh is a series that a fleet which is well does not have, or not one of these labels.
+func fresh(usual float64, c change) change { c.usual = &usual; return c }
+
+var incidents = map[string]incident{
+	"MimirNoPrimary":           {gone(`{region="us",__name__!="up"}`)},
+	"MimirTwoPrimaries":        {fresh(0, is(`mimir_role{role="primary",region="eu",instance="EU"}`, 1))},
+	"MimirRegionWithoutLeader": {gone(`{region="eu",__name__!="up"}`), is(`up{region="eu"}`, 0)},
+	"MimirFenced":              {fresh(0, is(`mimir_fenced{region="us",instance="US"}`, 1))},
+	"MimirSwitchoverHangs":     {is(`mimir_sealed{region="us"}`, 1)},
+	"MimirRegionDiverged":      {fresh(0, is(`mimir_role{role="diverged",region="eu",instance="EU"}`, 1))},
+	"MimirPrimaryStopsMoving":  {fresh(0, is(`mimir_automatic_moves_kept{region="us",instance="US"}`, 1))},
+	"MimirWitnessDoesNotVote":  {fresh(1, is(`mimir_witness_serving{fleet="f",name="w1"}`, 0))},
+	"MimirLagUnknown":          {is(`mimir_lag_known{region="eu"}`, 0)},
+	"MimirRegionFarBehind":     {is(`mimir_slot_lag_commands{to="eu"}`, 10001)},
+	"MimirRegionNotFollowing":  {is(`mimir_slot_connected{to="eu"}`, 0)},
+	"MimirRegionMustBootstrap": {is(`mimir_slot_lost{to="eu"}`, 1)},
+	"MimirNodeDown":            {is(`up{region="us"}`, 0)},
+	"MimirNodeUnhealthy":       {is(`mimir_healthy{region="us"}`, 0)},
+	"MimirElectionsOften":      {counts(`mimir_leader_changes_total{region="us"}`, 0.01)},
+	"MimirPeerNotReached":      {counts(`mimir_peer_failures_total`, 0.1)},
+	"MimirCertificateExpires": {fresh(float64(time.Now().Add(100*24*time.Hour).Unix()),
+		is(`mimir_tls_expiry_seconds{block="peer-tls",kind="certificate"}`, float64(time.Now().Unix())))},
+	"MimirCertificateRefused": {fresh(0, is(`mimir_tls_replacement_refused{block="peer-tls"}`, 1))},
+	"MimirDiskStalls":         {is(`mimir_disk_stalled_seconds{region="us"}`, 6)},
+	"MimirDiskSlow":           {counts(`mimir_log_sync_seconds_bucket{le="+Inf"}`, 1)},
+	"MimirDiskFills":          {is(`mimir_disk_free_bytes{region="eu"}`, 1)},
+	"MimirAlarm":              {is(`mimir_alarms`, 1)},
+	"MimirQuotaNears":         {fresh(1<<60, is(`mimir_quota_bytes{instance="US",region="us"}`, 1))},
+	"MimirWritesSlow":         {counts(`mimir_request_seconds_bucket{method="/etcdserverpb.KV/Put",le="+Inf"}`, 1)},
+	"MimirErrors":             {fresh(0, counts(`mimir_requests_total{code="Unavailable",method="m",instance="US"}`, 2))},
+	"MimirOperatorRefused":    {fresh(0, counts(`mimir_operator_calls_total{outcome="refused",instance="US"}`, 0.1))},
+	"MimirAuditLogFails":      {fresh(0, counts(`mimir_audit_log_failures_total{instance="US"}`, 1))},
+}
+
+// history returns a fleet that is well, then in the incident for longer than the rule waits, then well again. It holds
+// what the rule reads. "US" and "EU" as an instance stand for the leader of that region.
+func (i incident) history(t *testing.T, rule *rulefmt.Rule) (h *history, begin, end time.Time) {
+	t.Helper()
+	lasts := time.Duration(rule.For) + 10*time.Minute
+	length := lasts + 3*lingers
+	h, from, to := wellFor(t, length, names(t, rule.Expr))
+	begin, end = from.Add(lingers).Add(time.Minute), from.Add(lingers+lasts)
+	leading, _, _ := wellFor(t, time.Minute, []string{"mimir_leader"})
+	leaders := leading.leaders(t)
+	for _, c := range i {
+		for _, k := range c.find(t, h, leaders, from, to) {
+			k.points = c.apply(k.points, begin, end)
+		}
+	}
+	return h, begin, end
+}
+
+// find returns the series that a change is about; one that is fresh is made.
+func (c *change) find(t *testing.T, h *history, leaders map[string]string, from, to time.Time) (list []*kept) {
+	t.Helper()
+	if c.usual == nil {
+		matchers, err := language.ParseMetricSelector(c.selector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range h.series {
+			if selects(matchers, k.labels) {
+				list = append(list, k)
+			}
+		}
+		if len(list) == 0 {
+			t.Fatalf("a fleet that is well has no %s", c.selector)
+		}
+		return list
+	}
+	l, err := language.ParseMetric(c.selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leader := leaders[l.Get("instance")]; leader != "" {
+		l = labels.NewBuilder(l).Set("instance", leader).Set("job", "mimir").Labels()
+	}
+	delete(h.series, l.String())
+	for at := from; !at.After(to); at = at.Add(every) {
+		h.add(l, at, *c.usual)
+	}
+	return []*kept{h.series[l.String()]}
+}
+
+// apply returns what is said of a series that is usually said to be these points.
+func (c *change) apply(points []chunks.Sample, begin, end time.Time) (out []chunks.Sample) {
+	for _, p := range points {
+		at := time.UnixMilli(p.T())
+		switch {
+		case at.Before(begin) || at.After(end) && !c.stays:
+			out = append(out, p)
+		case c.value != nil:
+			out = append(out, point{p.T(), c.value(p.F(), min(at.Sub(begin), end.Sub(begin)))})
+		}
+	}
+	return out
+}
+
+// leaders returns who leads each region, by the name that stands for it in the incidents.
+func (h *history) leaders(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, k := range h.series {
+		if k.labels.Get("__name__") == "mimir_leader" && k.points[0].F() == 1 {
+			found[map[string]string{"us": "US", "eu": "EU"}[k.labels.Get("region")]] = k.labels.Get("instance")
+		}
+	}
+	if len(found) != 2 {
+		t.Fatalf("the regions' leaders are %v", found)
+	}
+	return found
+}
+
+// span returns the first and the last moment of a history.
+func (h *history) span() (from, to time.Time) {
+	for _, k := range h.series {
+		for _, p := range []chunks.Sample{k.points[0], k.points[len(k.points)-1]} {
+			at := time.UnixMilli(p.T())
+			if from.IsZero() || at.Before(from) {
+				from = at
+			}
+			if at.After(to) {
+				to = at
+			}
+		}
+	}
+	return from, to
+}

@@ -1,0 +1,168 @@
+package deploy
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
+)
+
+var update = flag.Bool("update", false, "write the table of docs/operating.md anew")
+
+const rulesFile = "prometheus/mimir.rules.yml"
+
+// alerts returns the rules, in their order.
+func alerts(t *testing.T) (list []rulefmt.Rule) {
+	t.Helper()
+	groups, errs := rulefmt.ParseFile(rulesFile, false, model.UTF8Validation, language, slog.New(slog.DiscardHandler))
+	for _, err := range errs {
+		t.Error(err)
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	for _, group := range groups.Groups {
+		list = append(list, group.Rules...)
+	}
+	return list
+}
+
+// Every alert fires once what it names has gone on for long enough, not before, and no longer than that.
+func TestEveryAlertFiresAndEnds(t *testing.T) {
+	known := map[string]bool{}
+	for _, rule := range alerts(t) {
+		known[rule.Alert] = true
+		t.Run(rule.Alert, func(t *testing.T) {
+			what, ok := incidents[rule.Alert]
+			if !ok {
+				t.Fatal("no incident makes it fire")
+			}
+			h, begin, end := what.history(t, &rule)
+			fires, pending := h.fires(t, &rule)
+			if fires == nil {
+				t.Fatalf("it does not fire; pending at %v, the incident is from %v to %v", pending, begin, end)
+			}
+			if first := fires[0]; first.Before(begin.Add(time.Duration(rule.For))) {
+				t.Errorf("it fires at %v, and the incident begins at %v", first, begin)
+			}
+			if last := fires[len(fires)-1]; last.After(end.Add(lingers)) {
+				t.Errorf("it fires until %v, and the incident ended at %v", last, end)
+			}
+		})
+	}
+	for name := range incidents {
+		if !known[name] {
+			t.Errorf("there is no alert %s", name)
+		}
+	}
+}
+
+// lingers is for how long at most an alert looks back, and goes on after what it names has ended.
+const lingers = 15 * time.Minute
+
+// fires returns when an alert fires, and when it is at least pending. It fires if one and the same set of labels was
+// there at every step for as long as the rule wants.
+func (h *history) fires(t *testing.T, rule *rulefmt.Rule) (firing, pending []time.Time) {
+	t.Helper()
+	from, to := h.span()
+	since := map[string]time.Time{}
+	for at := from; !at.After(to); at = at.Add(every) {
+		now, fires := h.value(t, rule.Expr, at), false
+		for set := range since {
+			if _, still := now[set]; !still {
+				delete(since, set)
+			}
+		}
+		for set := range now {
+			if _, before := since[set]; !before {
+				since[set] = at
+			}
+			fires = fires || at.Sub(since[set]) >= time.Duration(rule.For)
+		}
+		if fires {
+			firing = append(firing, at)
+		}
+		if len(now) > 0 {
+			pending = append(pending, at)
+		}
+	}
+	return firing, pending
+}
+
+// Rules read what the docs explain, say whom they wake, and lead to a page that is there.
+func TestRulesLeadSomewhere(t *testing.T) {
+	docs := documented(t)
+	for _, rule := range alerts(t) {
+		for _, name := range names(t, rule.Expr) {
+			if isOwn(name) && !docs[name] {
+				t.Errorf("%s reads %s, which docs/metrics.md does not explain", rule.Alert, name)
+			}
+		}
+		if s := rule.Labels["severity"]; s != "page" && s != "ticket" {
+			t.Errorf("%s has severity %q", rule.Alert, s)
+		}
+		if rule.Annotations["summary"] == "" || rule.Annotations["description"] == "" {
+			t.Errorf("%s does not say what is wrong", rule.Alert)
+		}
+		page, anchor, _ := strings.Cut(rule.Annotations["runbook"], "#")
+		text, err := os.ReadFile("../" + page)
+		if err != nil {
+			t.Errorf("%s: %v", rule.Alert, err)
+		} else if anchor != "" && !hasHeading(string(text), anchor) {
+			t.Errorf("%s: %s has no heading %s", rule.Alert, page, anchor)
+		}
+	}
+}
+
+var noWord = regexp.MustCompile(`[^\w\- ]`)
+
+func hasHeading(page, anchor string) bool {
+	for line := range strings.Lines(page) {
+		if !strings.HasPrefix(line, "#") {
+			continue
+		}
+		title := strings.ToLower(strings.TrimSpace(strings.TrimLeft(line, "#")))
+		if strings.ReplaceAll(noWord.ReplaceAllString(title, ""), " ", "-") == anchor {
+			return true
+		}
+	}
+	return false
+}
+
+const operating = "../docs/operating.md"
+
+// docs/operating.md has the rules as they are; -update writes them there.
+func TestTheDocsShowTheRules(t *testing.T) {
+	var table strings.Builder
+	table.WriteString("| alert | what is wrong | expression | for |\n|---|---|---|---|\n")
+	for _, rule := range alerts(t) {
+		fmt.Fprintf(&table, "| `%s` | %s | `%s` | %s |\n", rule.Alert, rule.Annotations["summary"],
+			strings.ReplaceAll(rule.Expr, "|", `\|`), rule.For)
+	}
+	text, err := os.ReadFile(operating)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(text), "| alert | what is wrong |")
+	_, tail, ends := strings.Cut(rest, "\n\n")
+	if !ok || !ends {
+		t.Fatal("it has no table of alerts")
+	}
+	want := head + table.String() + "\n" + tail
+	if want == string(text) {
+		return
+	}
+	if !*update {
+		t.Fatal("its table is not what the rules say: run go test -update here")
+	}
+	if err := os.WriteFile(operating, []byte(want), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
