@@ -53,10 +53,11 @@ func etcdctl(t *testing.T, endpoints []string, arguments ...string) {
 	defer cancel()
 	arguments = append([]string{"tool", "etcdctl", "--endpoints", strings.Join(endpoints, ",")}, arguments...)
 	text, err := exec.CommandContext(ctx, "go", arguments...).CombinedOutput()
-	// What is before a carriage return is the bar of the progress.
 	said := string(text)
-	t.Log(said[strings.LastIndex(said, "\r")+1:])
-	if err != nil || !strings.Contains(said, "PASS") {
-		t.Errorf("etcdctl: %v", err)
+	// Before that is a bar that shows the progress.
+	passed := strings.Index(said, "PASS")
+	if err != nil || passed < 0 {
+		t.Fatalf("etcdctl: %v: %s", err, said)
 	}
+	t.Log(said[passed:])
 }
