@@ -48,8 +48,8 @@ func (s *store) cachedBy(key func(prefix string, pod runtime.Object) (string, er
 	return delegator
 }
 
-// awaitSupport waits until the API server has found that watches of this server tell their progress when asked. It looks
-// at the version for that, in the background.
+// awaitSupport waits until the API server has found that watches of this server tell their progress when asked. It
+// looks at the version for that, in the background.
 func (s *store) awaitSupport() {
 	s.t.Helper()
 	supports := feature.DefaultFeatureSupportChecker.Supports

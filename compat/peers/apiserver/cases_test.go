@@ -43,7 +43,8 @@ func streamedOrNot(cases ...one) []one {
 		with("Streamed", features.EtcdRangeStream, true, cases...)...)
 }
 
-// cases are all exported tests of this storage, and of the watch cache before it those that hang on what the server tells.
+// cases are all exported tests of this storage, and of the watch cache before it those that hang on what the server
+// tells.
 func cases() (all []one) {
 	// First those that watch from the first revision on: others compact.
 	for _, some := range [][]one{semantics(), watches(), singles(), corruptions(), lists(), caches()} {

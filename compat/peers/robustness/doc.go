@@ -3,6 +3,6 @@
 // each other, and the primary moves. What clients and watchers saw is then validated by etcd's own model:
 // linearizability, and what etcd guarantees of watches.
 //
-// It promises that what the model takes for the truth is the history itself: a region of its own that is never disturbed,
-// in the test's process, follows the fleet and writes down every command.
+// It promises that what the model takes for the truth is the history itself: a region of its own that is never
+// disturbed, in the test's process, follows the fleet and writes down every command.
 package robustness

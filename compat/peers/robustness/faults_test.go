@@ -128,8 +128,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// endpoints are the addresses of all nodes for clients, first those of a region. etcd's traffic compacts by the revision
-// that the first one tells in its status, and ends the process if that ever goes back.
+// endpoints are the addresses of all nodes for clients, first those of a region. etcd's traffic compacts by the
+// revision that the first one tells in its status, and ends the process if that ever goes back.
 func (s *scene) endpoints(first *localfleet.Region) []string {
 	other := s.primary
 	if first == s.primary {
