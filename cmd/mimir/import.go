@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -31,11 +33,11 @@ func newImport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := etcd.Open(from, unsummed)
+			s, err := etcd.OpenUntil(c.Context(), from, unsummed)
 			if err != nil {
 				return err
 			}
-			content := &etcd.Import{Snapshot: s}
+			content := &etcd.Import{Context: c.Context(), Snapshot: s}
 			if err := server.Sow(config, content, c.ErrOrStderr()); err != nil {
 				return err
 			}
@@ -60,11 +62,12 @@ func newExport(n *connection) *cobra.Command {
 		Use:   "export FILE [--from SNAPSHOT | --endpoints ENDPOINT]",
 		Short: "Write what the fleet holds to a new file that etcdutl snapshot restore takes",
 		Long: "Write what the fleet holds to a new file that etcdutl snapshot restore takes: of a snapshot that was\n" +
-			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile. All that can be\n" +
-			"read and watched, leases, users and roles are in it. It needs about three times the room of the file.",
+			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile, in\n" +
+			"FILE.NUMBER.work. All that can be read and watched, leases, users and roles are in it. It needs about\n" +
+			"three times the room of the file. A node that says nothing for a minute is given up.",
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
-			f, err := n.export(c.Context(), from, arguments[0])
+			f, err := n.export(c.Context(), from, arguments[0], c.ErrOrStderr())
 			if err != nil {
 				return fmt.Errorf("nothing exported: %w", err)
 			}
@@ -82,22 +85,27 @@ func tellFound(f etcd.Found) string {
 		f.Compact, f.Changes, f.Leases, f.Users, f.Roles)
 }
 
-func (n *connection) export(ctx context.Context, from, to string) (f etcd.Found, err error) {
+func (n *connection) export(
+	ctx context.Context, from, to string, warn io.Writer,
+) (f etcd.Found, err error) {
 	if _, err := os.Lstat(to); err == nil {
 		return f, fmt.Errorf("%s: %w", to, os.ErrExist)
 	}
-	if from == "" {
-		from = to + ".mimir"
-		if _, _, err := n.save(ctx, from); err != nil {
-			return f, err
-		}
-		defer func() { err = errors.Join(err, os.Remove(from)) }()
-	}
-	s, err := backup.Open(from)
+	work, err := os.MkdirTemp(filepath.Dir(to), filepath.Base(to)+".*.work")
 	if err != nil {
 		return f, err
 	}
-	err = s.Unpacked(to+".unpacked", func(store *kv.Store) error {
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	var s *backup.Snapshot
+	if from == "" {
+		s, _, err = n.save(ctx, filepath.Join(work, "snapshot"), warn)
+	} else {
+		s, err = backup.OpenUntil(ctx, from)
+	}
+	if err != nil {
+		return f, err
+	}
+	err = s.Unpacked(ctx, filepath.Join(work, "kv"), func(store *kv.Store) error {
 		f, err = etcd.Export(ctx, store, to)
 		return err
 	})
