@@ -117,8 +117,8 @@ func (s *seen) load(
 
 // begin starts clients of all that there are in such a run. They end when finish is closed.
 func begin(
-	ctx context.Context, running *sync.WaitGroup, finish <-chan struct{}, logger *zap.Logger, endpoints []string, k kind,
-	set *client.ClientSet,
+	ctx context.Context, running *sync.WaitGroup, finish <-chan struct{}, logger *zap.Logger, endpoints []string,
+	k kind, set *client.ClientSet,
 ) error {
 	limiter := rate.NewLimiter(rate.Limit(k.load.MaximalQPS), k.load.BurstableQPS)
 	keys, objects := traffic.NewKeyStore(keyCount, "key"), traffic.NewKubernetesStorage()
