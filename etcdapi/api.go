@@ -30,6 +30,7 @@ type Replicator interface {
 		ctx context.Context, cs []*replication.Command, opts ...replication.ProposeOption,
 	) (*replication.Receipt, error)
 	ReadBarrier(ctx context.Context, l replication.Level) error
+	BeginRead(ctx context.Context) (end func(ctx context.Context) error, err error)
 	ReadWithin(ctx context.Context, age time.Duration) error
 	Ask(ctx context.Context, request []byte) ([]byte, error)
 	Understood(ctx context.Context, command []byte) error

@@ -150,7 +150,7 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 		r.latest[key] = h.keep()
 	}
 	// Before anybody can read at the revision. What is counted at those before it stays what it is.
-	wide := g.keys != nil && g.keys.Apply(r.liveness, r.state.Revision)
+	wide := g.keys != nil && g.keys.Apply(r.state.Revision, r.liveness, r.rewritten)
 	after := &moment{State: r.state, alarms: r.alarms, auth: r.auth.State}
 	// One step for watchers, for whoever looks at leases, and for readers.
 	s.watchers.Publish(r.state, r.written, func() {

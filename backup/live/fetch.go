@@ -4,34 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/mimir-kv/mimir/backup"
 	"github.com/mimir-kv/mimir/backup/etcd"
-	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/backup/whole"
 )
 
 // Fetch saves a snapshot of the etcd to a new file, as etcdctl does: under another name first, durably, and under its
 // own when it was found whole. What breaks off leaves nothing.
 func Fetch(ctx context.Context, from Side, path string) (s *etcd.Snapshot, err error) {
-	if _, err := os.Lstat(path); err == nil {
-		return nil, fmt.Errorf("%s: %w", path, os.ErrExist)
-	}
-	part := path + ".part"
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := whole.Create(path)
 	if err != nil {
 		return nil, err
 	}
-	if err = errors.Join(backup.Receive(ctx, from.Conn, f), f.Sync(), f.Close()); err == nil {
-		s, err = etcd.Open(part, false)
+	defer func() { err = errors.Join(err, f.Abandon()) }()
+	if err = backup.Receive(ctx, from.Conn, f); err == nil {
+		err = f.Finish()
 	}
 	if err == nil {
-		err = os.Rename(part, path)
+		s, err = etcd.OpenUntil(ctx, f.Name(), false)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("snapshot of %s: %w", from.Name, err), os.Remove(part))
+		return nil, fmt.Errorf("snapshot of %s: %w", from.Name, err)
 	}
 	s.Path = path
-	return s, durable.OS.SyncDir(filepath.Dir(path))
+	return s, f.Publish()
 }

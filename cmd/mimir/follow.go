@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,10 +67,10 @@ func (x *crossing) sides() (from, to live.Dial, err error) {
 	if err := x.n.check(); err != nil {
 		return nil, nil, err
 	}
-	if from, err = x.o.dialing(); err != nil {
+	if from, err = x.o.dialing(os.Stderr); err != nil {
 		return nil, nil, err
 	}
-	to, err = x.n.dialing()
+	to, err = x.n.dialing(os.Stderr)
 	return from, to, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,12 +63,12 @@ func newImport() *cobra.Command {
 }
 
 func (i *importing) run(c *cobra.Command, config *server.Config) (err error) {
-	s, drop, err := i.snapshot(c.Context(), config.Replication.DataDir)
+	s, drop, err := i.snapshot(c, config.Replication.DataDir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, drop()) }()
-	content := &etcd.Import{Snapshot: s, Follow: i.follow}
+	content := &etcd.Import{Context: c.Context(), Snapshot: s, Follow: i.follow}
 	if err := server.Sow(config, content, c.ErrOrStderr()); err != nil {
 		return err
 	}
@@ -82,17 +83,20 @@ func (i *importing) run(c *cobra.Command, config *server.Config) (err error) {
 
 // snapshot returns the snapshot, and what is to be called when it is not needed any more. That of a running etcd is
 // saved beside the data directory, if it is not kept elsewhere.
-func (i *importing) snapshot(ctx context.Context, dir string) (s *etcd.Snapshot, drop func() error, err error) {
+func (i *importing) snapshot(
+	c *cobra.Command, dir string,
+) (s *etcd.Snapshot, drop func() error, err error) {
+	ctx := c.Context()
 	drop = func() error { return nil }
 	if !strings.Contains(i.from, "://") {
 		if i.keep != "" {
 			return nil, nil, fmt.Errorf("%w: --keep is for a running etcd, and --from names a file", errUsage)
 		}
-		s, err := etcd.Open(i.from, i.unsummed)
+		s, err := etcd.OpenUntil(ctx, i.from, i.unsummed)
 		return s, drop, err
 	}
 	i.origin.endpoints = splitList(i.from)
-	dial, err := i.origin.dialing()
+	dial, err := i.origin.dialing(c.ErrOrStderr())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,11 +125,12 @@ func newExport(n *connection) *cobra.Command {
 		Use:   "export FILE [--from SNAPSHOT | --endpoints ENDPOINT]",
 		Short: "Write what the fleet holds to a new file that etcdutl snapshot restore takes",
 		Long: "Write what the fleet holds to a new file that etcdutl snapshot restore takes: of a snapshot that was\n" +
-			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile. All that can be\n" +
-			"read and watched, leases, users and roles are in it. It needs about three times the room of the file.",
+			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile, in\n" +
+			"FILE.NUMBER.work. All that can be read and watched, leases, users and roles are in it. It needs about\n" +
+			"three times the room of the file. A node that says nothing for a minute is given up.",
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
-			f, err := n.export(c.Context(), from, arguments[0])
+			f, err := n.export(c.Context(), from, arguments[0], c.ErrOrStderr())
 			if err != nil {
 				return fmt.Errorf("nothing exported: %w", err)
 			}
@@ -143,22 +148,27 @@ func tellFound(f etcd.Found) string {
 		f.Compact, f.Changes, f.Leases, f.Users, f.Roles)
 }
 
-func (n *connection) export(ctx context.Context, from, to string) (f etcd.Found, err error) {
+func (n *connection) export(
+	ctx context.Context, from, to string, warn io.Writer,
+) (f etcd.Found, err error) {
 	if _, err := os.Lstat(to); err == nil {
 		return f, fmt.Errorf("%s: %w", to, os.ErrExist)
 	}
-	if from == "" {
-		from = to + ".mimir"
-		if _, _, err := n.save(ctx, from); err != nil {
-			return f, err
-		}
-		defer func() { err = errors.Join(err, os.Remove(from)) }()
-	}
-	s, err := backup.Open(from)
+	work, err := os.MkdirTemp(filepath.Dir(to), filepath.Base(to)+".*.work")
 	if err != nil {
 		return f, err
 	}
-	err = s.Unpacked(to+".unpacked", func(store *kv.Store) error {
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	var s *backup.Snapshot
+	if from == "" {
+		s, _, err = n.save(ctx, filepath.Join(work, "snapshot"), warn)
+	} else {
+		s, err = backup.OpenUntil(ctx, from)
+	}
+	if err != nil {
+		return f, err
+	}
+	err = s.Unpacked(ctx, filepath.Join(work, "kv"), func(store *kv.Store) error {
 		f, err = etcd.Export(ctx, store, to)
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -62,7 +63,7 @@ func newDialing(endpoints []string, secure *tls.Config, who backup.Who) live.Dia
 	}
 }
 
-func (o *origin) dialing() (live.Dial, error) {
+func (o *origin) dialing(warn io.Writer) (live.Dial, error) {
 	if len(o.endpoints) == 0 {
 		return nil, fmt.Errorf("%w: --from is empty", errUsage)
 	}
@@ -75,12 +76,12 @@ func (o *origin) dialing() (live.Dial, error) {
 			return nil, fmt.Errorf("%w: --from %s is without TLS, and other flags are about TLS", errUsage, e)
 		}
 	}
-	return of.dialing()
+	return of.dialing(warn)
 }
 
 // dialing connects to the nodes of the fleet.
-func (n *connection) dialing() (live.Dial, error) {
-	secure, err := n.tls()
+func (n *connection) dialing(warn io.Writer) (live.Dial, error) {
+	secure, err := n.discreetTLS(n.endpoints, warn)
 	if err != nil {
 		return nil, err
 	}

@@ -32,12 +32,13 @@ func newSnapshotSave(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "save FILE [--endpoints ENDPOINT]",
 		Short: "Save a snapshot of one node to a new file",
-		Long: "Save a snapshot of one node, all of it at one revision, to a new file. It is written to FILE.part,\n" +
-			"and gets its name when all of it is there, was verified, and is durable. If it breaks off nothing is\n" +
-			"left: begin anew. The file holds users with their hashes, and what tokens are signed with: keep it safe.",
+		Long: "Save a snapshot of one node, all of it at one revision, to a new file. It is written beside it, to\n" +
+			"FILE.NUMBER.part, and gets its name when all of it is there, was verified, and is durable. If it\n" +
+			"breaks off, or the node says nothing for a minute, nothing is left: begin anew. The file holds users\n" +
+			"with their hashes, and what tokens are signed with: keep it safe.",
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
-			s, took, err := n.save(c.Context(), arguments[0])
+			s, took, err := n.save(c.Context(), arguments[0], c.ErrOrStderr())
 			if err != nil {
 				return fmt.Errorf("no snapshot saved: %w", err)
 			}
@@ -52,14 +53,14 @@ func newSnapshotSave(n *connection) *cobra.Command {
 	return c
 }
 
-func (n *connection) save(ctx context.Context, file string) (*backup.Snapshot, time.Duration, error) {
+func (n *connection) save(ctx context.Context, file string, warn io.Writer) (*backup.Snapshot, time.Duration, error) {
 	if err := n.check(); err != nil {
 		return nil, 0, err
 	}
 	if len(n.endpoints) != 1 {
 		return nil, 0, fmt.Errorf("%w: a snapshot is of one node, and --endpoints names %d", errUsage, len(n.endpoints))
 	}
-	dial, err := n.dialing()
+	dial, err := n.dialing(warn)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -94,7 +95,7 @@ func newSnapshotStatus() *cobra.Command {
 			if err := n.check(); err != nil {
 				return err
 			}
-			s, err := backup.Open(arguments[0])
+			s, err := backup.OpenUntil(c.Context(), arguments[0])
 			if err != nil {
 				return err
 			}
@@ -153,7 +154,11 @@ func newSnapshotRestore() *cobra.Command {
 			"to know it needs too, from the same configuration file, environment and flags: data-dir, which must be\n" +
 			"empty, the name, region and nodes, and fleet, which must be another one than that of the snapshot. Do\n" +
 			"the same, with the same file and flags, for all nodes of the region of initial-primary; start them.\n" +
-			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.",
+			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.\n\n" +
+			"Done twice for a node, it is refused as long as the directory holds the first one. Where the fleet\n" +
+			"has run since, a node with a directory that was emptied and restored anew has forgotten what it\n" +
+			"acknowledged: it is found out and takes no part. Replace it by one with an empty directory and a new\n" +
+			"name.",
 		Args: oneArgument("the snapshot"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			config, err := server.Load(file, os.LookupEnv, c.Flags())
@@ -177,7 +182,7 @@ func newSnapshotRestore() *cobra.Command {
 }
 
 func restore(c *cobra.Command, config *server.Config, file string, move kv.Move) error {
-	s, err := backup.Open(file)
+	s, err := backup.OpenUntil(c.Context(), file)
 	if err != nil {
 		return err
 	}
