@@ -36,7 +36,7 @@ func Save(ctx context.Context, conn grpc.ClientConnInterface, path string) (s *S
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Abandon()) }()
-	if err := receive(ctx, conn, f); err != nil {
+	if err := Receive(ctx, conn, f); err != nil {
 		return nil, err
 	}
 	if err := f.Finish(); err != nil {
@@ -51,8 +51,9 @@ func Save(ctx context.Context, conn grpc.ClientConnInterface, path string) (s *S
 	return s, f.Publish()
 }
 
-// receive writes what a node sends to w.
-func receive(ctx context.Context, conn grpc.ClientConnInterface, w io.Writer) error {
+// Receive writes the snapshot that a node sends to w, and sees that it came whole. A node of etcd does too. One that
+// says nothing for Patience is given up: ErrSilent.
+func Receive(ctx context.Context, conn grpc.ClientConnInterface, w io.Writer) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	silence := time.AfterFunc(Patience, func() { end(ErrSilent) })

@@ -47,6 +47,9 @@ func (s *Store) apply(g *generation, b *replication.Batch) ([][]byte, error) {
 // apply does one command and adds its result to out.
 func (r *run) apply(q *command.Request, failed error, out *command.Results) error {
 	if failed == nil {
+		failed = r.inTurn(q)
+	}
+	if failed == nil {
 		failed = r.permit(q)
 	}
 	if failed == nil && q.IsPlainPut() {
@@ -155,6 +158,9 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 			g.heads.publish(r.latest, func() { g.now.Store(after) })
 		})
 	})
+	if held := after.follows(); held != before.follows() {
+		s.leases.Hold(held)
+	}
 	if r.state.Compact != before.Compact {
 		s.compactor.wakeUp()
 	}

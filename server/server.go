@@ -350,6 +350,9 @@ func (s *server) node() admin.Node {
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
 		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backups.report(),
 	}
+	if kv.Follows(s.store) {
+		n.Alarms = append(n.Alarms, admin.Alarm{Kind: admin.Follows})
+	}
 	for _, a := range s.store.Alarms() {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})
 	}

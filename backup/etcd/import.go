@@ -24,6 +24,8 @@ import (
 type Import struct {
 	Context  context.Context // nil: it is never given up
 	Snapshot *Snapshot
+	// Follow has the content follow the etcd from there on: it takes no writes but what backup/live brings from it.
+	Follow bool
 	// Found is what it holds, once Put has returned without error.
 	Found Found
 }
@@ -72,6 +74,13 @@ func (i *Import) load(
 	}
 	if l.HasUsers() {
 		seed.Level = timeline.LevelUsers
+	}
+	if i.Follow {
+		seed.Level = timeline.LevelFollow
+		seed.Origin = sha256.Sum256(append([]byte("followed"), seed.Origin[:]...))
+		if err := l.Follow(); err != nil {
+			return err
+		}
 	}
 	meta, err := describe(seed)
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server"
-	"github.com/mimir-kv/mimir/server/operator"
 )
 
 func newSnapshot(n *connection) *cobra.Command {
@@ -66,20 +65,11 @@ func (n *connection) save(
 	if len(n.endpoints) != 1 {
 		return nil, 0, fmt.Errorf("%w: a snapshot is of one node, and --endpoints names %d", errUsage, len(n.endpoints))
 	}
-	secure, err := n.discreetTLS(n.endpoints, warn)
+	dial, err := n.dialing(warn)
 	if err != nil {
 		return nil, 0, err
 	}
-	var who backup.Who
-	if who.User, who.Password, err = n.who.parts(); err != nil {
-		return nil, 0, err
-	}
-	if n.tokenFile != "" {
-		if who.Token, err = operator.ReadToken(n.tokenFile); err != nil {
-			return nil, 0, fmt.Errorf("%w: --token-file: %w", errUsage, err)
-		}
-	}
-	conn, err := backup.Dial(ctx, n.endpoints[0], secure, who)
+	conn, err := dial(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
