@@ -19,6 +19,7 @@ quick:
 
 compat:
 	cd compat && go test -timeout 15m ./...
+	cd compat/peers && go test -timeout 15m ./...
 
 ci:
 	.ci/run

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -19,8 +22,10 @@ import (
 
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/snapshot"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // file returns what a node sends of a store in which three keys were put, one of them twice.
@@ -158,6 +163,7 @@ type breaking struct {
 	content []byte
 	after   int
 	err     error
+	silent  int // after so many messages it says nothing any more; 0: it does not fall silent
 }
 
 type local struct {
@@ -186,6 +192,10 @@ func (s *localStream) RecvMsg(m any) error {
 	from := s.sent * size
 	if s.sent == s.l.after || from >= len(s.l.content) {
 		return s.l.err
+	}
+	if s.sent == s.l.silent && s.l.silent > 0 {
+		<-s.ctx.Done()
+		return s.ctx.Err()
 	}
 	s.sent++
 	proto.Merge(m.(proto.Message), &pb.SnapshotResponse{Blob: s.l.content[from:min(from+size, len(s.l.content))]})
@@ -220,6 +230,106 @@ func TestSave(t *testing.T) {
 	if _, err := Open(path); err != nil {
 		t.Error(err)
 	}
+}
+
+// A node that falls silent is given up, however long it has sent before; who waits no more is heard at once. What came
+// is removed, and it is said how far it was.
+func TestASilentNodeIsGivenUp(t *testing.T) {
+	whole := file(t)
+	dir := t.TempDir()
+	virtual.Test(t, func(t *testing.T) {
+		conn := &local{breaking: breaking{content: whole, after: -1, err: io.EOF, silent: 3}}
+		began := time.Now()
+		_, err := Save(t.Context(), conn, filepath.Join(dir, "s"))
+		if !errors.Is(err, ErrSilent) || !strings.Contains(err.Error(), "after 3000 bytes") ||
+			time.Since(began) != Patience {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = Save(ctx, conn, filepath.Join(dir, "s"))
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrBroken) {
+			t.Errorf("who waits no more: %v", err)
+		}
+	})
+	if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// Saves to one name do not damage one another: one of them has it.
+func TestSavesDoNotMeet(t *testing.T) {
+	content := file(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s")
+	all := make(chan error)
+	for range 8 {
+		go func() {
+			conn := &local{breaking: breaking{content: content, after: -1, err: io.EOF}}
+			_, err := Save(t.Context(), conn, path)
+			all <- err
+		}()
+	}
+	saved := 0
+	for range 8 {
+		if err := <-all; err == nil {
+			saved++
+		} else if !errors.Is(err, os.ErrExist) {
+			t.Error(err)
+		}
+	}
+	left, err := os.ReadDir(dir)
+	if saved != 1 || len(left) != 1 || err != nil {
+		t.Errorf("%d were saved: %v, %v", saved, left, err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("%d bytes of %d: %v", len(got), len(content), err)
+	}
+}
+
+// What keeps a file from being read, and what a disk lacks, says nothing of the file.
+func TestOnlyAContentIsBroken(t *testing.T) {
+	path := keep(t, file(t))
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	s, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, opened := OpenUntil(ended, path)
+	_, looked := s.Look(ended, t.TempDir())
+	restored := (&Restoring{Context: ended, Snapshot: s}).Put(
+		kv.Options{FS: vfs.NewMem(), Dir: "kv", Logger: quiet}, describe(new([]replication.Seed)))
+	for what, err := range map[string]error{"open": opened, "look": looked, "restore": restored} {
+		if !errors.Is(err, context.Canceled) || errors.Is(err, ErrBroken) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	full := &os.PathError{Op: "write", Path: "f", Err: syscall.ENOSPC}
+	if err := broken(fmt.Errorf("%w: %w", mvcc.ErrCorrupt, full)); errors.Is(err, ErrBroken) {
+		t.Errorf("a full disk: %v", err)
+	}
+	if err := broken(fmt.Errorf("the manifest is lost: %w", os.ErrNotExist)); !errors.Is(err, ErrBroken) {
+		t.Errorf("a content that names what is not there: %v", err)
+	}
+	if _, err := s.Look(t.Context(), filepath.Join(t.TempDir(), "none")); errors.Is(err, ErrBroken) || err == nil {
+		t.Errorf("no place to unpack: %v", err)
+	}
+}
+
+// Where TLS was asked for, nothing that is secret goes without.
+func TestNothingIsShownInClear(t *testing.T) {
+	secure := &tls.Config{MinVersion: tls.VersionTLS12}
+	for _, who := range []Who{{User: "root", Password: "r"}, {Token: "t"}} {
+		if _, err := Dial(t.Context(), "http://127.0.0.1:1", secure, who); !errors.Is(err, ErrClear) {
+			t.Errorf("%+v: %v", who, err)
+		}
+	}
+	c, err := Dial(t.Context(), "http://127.0.0.1:1", secure, Who{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }
 
 // FuzzFile: bytes of which the digests are right, but that nobody sent, are refused or looked at, and never more.

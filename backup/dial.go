@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -13,6 +14,12 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
+// targetScheme has an endpoint be taken as it is.
+const targetScheme = "passthrough:///"
+
+// ErrClear says that somebody would show who he is to all that listen.
+var ErrClear = errors.New("it has no TLS, which was asked for, and neither a password nor a token is sent there")
+
 // Who says as whom a node is asked. All fields may be empty.
 type Who struct {
 	User, Password string
@@ -20,7 +27,8 @@ type Who struct {
 }
 
 // Dial returns a connection to the node at endpoint, host:port or a URL, with TLS if secure is not nil or the URL says
-// so. The caller closes it.
+// so. Where a URL says that there is none, although secure is not nil, nothing is shown: ErrClear. A node that does not
+// answer is given up after Patience. The caller closes the connection.
 func Dial(ctx context.Context, endpoint string, secure *tls.Config, who Who) (*grpc.ClientConn, error) {
 	scheme, host, found := strings.Cut(strings.TrimRight(endpoint, "/"), "://")
 	if !found {
@@ -29,22 +37,27 @@ func Dial(ctx context.Context, endpoint string, secure *tls.Config, who Who) (*g
 	if scheme == "https" && secure == nil {
 		secure = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
+	if scheme == "http" && secure != nil && who != (Who{}) {
+		return nil, fmt.Errorf("%s: %w", endpoint, ErrClear)
+	}
 	wire := insecure.NewCredentials()
 	if secure != nil && scheme != "http" {
 		wire = credentials.NewTLS(secure)
 	}
 	own := &shown{}
-	conn, err := grpc.NewClient("passthrough:///"+host, grpc.WithTransportCredentials(wire),
+	conn, err := grpc.NewClient(targetScheme+host, grpc.WithTransportCredentials(wire),
 		grpc.WithPerRPCCredentials(own))
 	if err != nil {
 		return nil, err
 	}
 	if who.User != "" {
-		r, err := pb.NewAuthClient(conn).Authenticate(ctx,
+		patient, enough := context.WithTimeoutCause(ctx, Patience, ErrSilent)
+		defer enough()
+		r, err := pb.NewAuthClient(conn).Authenticate(patient,
 			&pb.AuthenticateRequest{Name: who.User, Password: who.Password})
 		if err != nil {
 			conn.Close()
-			return nil, fmt.Errorf("log in as %s at %s: %w", who.User, endpoint, err)
+			return nil, fmt.Errorf("log in as %s at %s: %w", who.User, endpoint, ended(patient, err))
 		}
 		own.login = r.Token
 	}

@@ -3,12 +3,13 @@ package backup
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
+	"github.com/mimir-kv/mimir/backup/whole"
 	"github.com/mimir-kv/mimir/kv/snapshot"
 )
 
@@ -26,23 +27,20 @@ type Snapshot struct {
 	Note   snapshot.Note     // zero if the node that sent it was of a version that wrote none
 }
 
-// Open reads all of a file, and takes it if it is whole. The error is ErrBroken, or one of the filesystem.
-func Open(path string) (*Snapshot, error) {
-	info, err := os.Stat(path) // before: to open a pipe waits for who writes to it
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: %w: it is no file", path, ErrBroken)
-	}
-	f, err := os.Open(path)
+// Open is OpenUntil without an end.
+func Open(path string) (*Snapshot, error) { return OpenUntil(context.Background(), path) }
+
+// OpenUntil reads all of a file, unless ctx ends, and takes it if it is whole. The error is ErrBroken, or says what
+// kept it from being read: [whole.ErrNoFile], one of the filesystem, or of ctx.
+func OpenUntil(ctx context.Context, path string) (*Snapshot, error) {
+	f, err := whole.Open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	s, err := Verify(f, info.Size())
+	s, err := Verify(f, f.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, f.Told(err))
 	}
 	s.Path = path
 	return s, nil
@@ -96,7 +94,13 @@ const (
 	etcdMagic   = "\xed\xda\x0c\xed"
 )
 
-func broken(err error) error { return fmt.Errorf("%w: %w", ErrBroken, err) }
+// broken says what an error that came of a content is.
+func broken(err error) error {
+	if err == nil || whole.Outside(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrBroken, err)
+}
 
 // zeros is a writer of nothing but zeros.
 type zeros struct{}

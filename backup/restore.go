@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/mimir-kv/mimir/backup/archive"
+	"github.com/mimir-kv/mimir/backup/whole"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 )
@@ -40,12 +40,8 @@ func (r *Restoring) Put(o kv.Options, describe func(replication.Seed) (*replicat
 }
 
 func (r *Restoring) put(s *kv.Store, describe func(replication.Seed) (*replication.Metadata, error)) error {
-	f, err := os.Open(r.Snapshot.Path)
+	err := r.Snapshot.unpack(r.Context, s)
 	if err != nil {
-		return err
-	}
-	err = s.Restore(f, nil)
-	if err = cmp.Or(err, f.Close()); err != nil {
 		return err
 	}
 	if r.Log != nil {
@@ -54,7 +50,7 @@ func (r *Restoring) put(s *kv.Store, describe func(replication.Seed) (*replicati
 		}
 	}
 	if r.Found, err = kv.Summarize(r.Context, s); err != nil {
-		return fmt.Errorf("%w: %w", ErrBroken, err)
+		return broken(err)
 	}
 	seed, err := replication.SeedOf(r.Found.Metadata)
 	if err != nil {
@@ -89,17 +85,15 @@ func (s *Snapshot) Look(ctx context.Context, dir string) (sum kv.Summary, err er
 		return sum, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	err = s.Unpacked(filepath.Join(dir, "kv"), func(store *kv.Store) error {
-		if sum, err = kv.Summarize(ctx, store); err != nil {
-			err = broken(err)
-		}
-		return err
+	err = s.Unpacked(ctx, filepath.Join(dir, "kv"), func(store *kv.Store) error {
+		sum, err = kv.Summarize(ctx, store)
+		return broken(err)
 	})
 	return sum, err
 }
 
 // Unpacked calls f with a store of the content, in a new directory, which is removed afterwards.
-func (s *Snapshot) Unpacked(dir string, f func(*kv.Store) error) (err error) {
+func (s *Snapshot) Unpacked(ctx context.Context, dir string, f func(*kv.Store) error) (err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
@@ -109,13 +103,18 @@ func (s *Snapshot) Unpacked(dir string, f func(*kv.Store) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	file, err := os.Open(s.Path)
+	if err := s.unpack(ctx, store); err != nil {
+		return err
+	}
+	return f(store)
+}
+
+// unpack makes the content that of a store.
+func (s *Snapshot) unpack(ctx context.Context, store *kv.Store) error {
+	file, err := whole.Open(ctx, s.Path)
 	if err != nil {
 		return err
 	}
 	err = store.Restore(file, nil)
-	if err = cmp.Or(err, file.Close()); err != nil {
-		return broken(err)
-	}
-	return f(store)
+	return errors.Join(broken(file.Told(err)), file.Close())
 }

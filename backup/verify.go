@@ -33,7 +33,7 @@ func VerifyLog(ctx context.Context, dir string, from, to *Snapshot, log *archive
 		return sum, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	err = from.Unpacked(filepath.Join(dir, "kv"), func(s *kv.Store) error {
+	err = from.Unpacked(ctx, filepath.Join(dir, "kv"), func(s *kv.Store) error {
 		if _, err := log.Run(ctx, s); err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ func migrate(t *testing.T, seed uint64) {
 	}
 	file := m.save(m.etcd)
 	disk := vfs.NewMem()
-	m.importInto(disk, file)
+	m.importInto(disk, file, false)
 	node := etcdapitest.StartOn(t, disk, etcdapi.Options{})
 	m.same(m.etcd, dial(t, "mimir", node.Endpoint))
 
@@ -69,14 +69,14 @@ func TestMigrateEnds(t *testing.T) {
 	m.must(m.etcd, &pb.DeleteRangeRequest{Key: []byte("goes")})
 	m.must(m.etcd, &pb.CompactionRequest{Revision: 4, Physical: true})
 	m.revision, m.compacted = 4, 4
-	m.importInto(vfs.NewMem(), m.save(m.etcd))
+	m.importInto(vfs.NewMem(), m.save(m.etcd), false)
 
 	dir := filepath.Join(t.TempDir(), "restored")
 	restore(t, m.save(m.etcd), dir, func(c *snapshot.RestoreConfig) { c.RevisionBump, c.MarkCompacted = 1000, true })
 	bumped := dial(t, "etcd bumped", startEtcdIn(t, "simple", "127.0.0.1:0", dir))
 	m.revision, m.compacted = 1004, 1004
 	disk := vfs.NewMem()
-	m.importInto(disk, m.save(bumped))
+	m.importInto(disk, m.save(bumped), false)
 	node := etcdapitest.StartOn(t, disk, etcdapi.Options{})
 	get := func(s *side, revision int64, keys int) {
 		t.Helper()
@@ -106,7 +106,11 @@ type migration struct {
 	*testing.T
 	*generator
 	etcd *side
-	root bool // authentication is on
+	root bool            // authentication is on
+	as   context.Context // in which it is written then
+	// there returns the revision of a fleet that follows; nil if none does. No further is compacted, and users and roles
+	// stay as they are.
+	there func() int64
 }
 
 // must sends a request whose answer is of no interest, or has to be one.
@@ -134,6 +138,9 @@ func (m *migration) at(s *side) context.Context {
 
 // fill makes a history of so many requests, of which some are refused.
 func (m *migration) fill(requests int) {
+	if m.as == nil {
+		m.as = m.Context()
+	}
 	for range requests {
 		var request proto.Message
 		switch n := m.IntN(100); {
@@ -148,15 +155,21 @@ func (m *migration) fill(requests int) {
 		case n < 95:
 			request = &pb.LeaseRevokeRequest{ID: m.leaseID()}
 		case n < 97:
+			there := m.revision
+			if m.there != nil {
+				there = m.there()
+			}
 			request = &pb.CompactionRequest{
-				Revision: m.compacted + m.Int64N(max(m.revision-m.compacted, 1)) + 1, Physical: m.oneIn(2)}
+				Revision: m.compacted + m.Int64N(max(there-m.compacted, 1)) + 1, Physical: m.oneIn(2)}
+		case m.there != nil:
+			request = m.put()
 		default:
 			request = pick[proto.Message](m.generator, &pb.AuthUserAddRequest{Name: "u", Password: "p"},
 				&pb.AuthRoleAddRequest{Name: "r"}, &pb.AuthUserGrantRoleRequest{User: "u", Role: "r"},
 				&pb.AuthRoleGrantPermissionRequest{Name: "r", Perm: &authpb.Permission{
 					Key: m.key(), RangeEnd: []byte("z"), PermType: authpb.READWRITE}})
 		}
-		a := m.etcd.do(m.Context(), request)
+		a := m.etcd.do(m.as, request)
 		if c, ok := request.(*pb.CompactionRequest); ok && a.code == "" {
 			m.compacted = c.Revision
 		}
@@ -175,6 +188,7 @@ func (m *migration) enable() {
 		m.must(m.etcd, request)
 	}
 	m.root = true
+	m.as = m.at(m.etcd)
 }
 
 // save does what etcdctl snapshot save does.
@@ -204,13 +218,13 @@ func (m *migration) save(s *side) string {
 	}
 }
 
-func (m *migration) importInto(disk vfs.FS, file string) {
+func (m *migration) importInto(disk vfs.FS, file string, follow bool) {
 	m.Helper()
 	s, err := etcd.Open(file, false)
 	if err != nil {
 		m.Fatal(err)
 	}
-	i := &etcd.Import{Snapshot: s}
+	i := &etcd.Import{Snapshot: s, Follow: follow}
 	err = i.Put(kv.Options{FS: disk, Dir: etcdapitest.StoreDir},
 		func(s replication.Seed) (*replication.Metadata, error) {
 			return &replication.Metadata{AppliedIndex: 2, Position: s.Position}, nil

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/mimir-kv/mimir/etcdapi/follow"
 	"github.com/mimir-kv/mimir/etcdapi/token"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/lease"
@@ -29,6 +30,7 @@ type Replicator interface {
 		ctx context.Context, cs []*replication.Command, opts ...replication.ProposeOption,
 	) (*replication.Receipt, error)
 	ReadBarrier(ctx context.Context, l replication.Level) error
+	BeginRead(ctx context.Context) (end func(ctx context.Context) error, err error)
 	ReadWithin(ctx context.Context, age time.Duration) error
 	Ask(ctx context.Context, request []byte) ([]byte, error)
 	Understood(ctx context.Context, command []byte) error
@@ -256,6 +258,7 @@ func (a *API) Register(s *grpc.Server) {
 	v3lockpb.RegisterLockServer(s, &lockServer{kv: &kvServer{API: a}})
 	v3electionpb.RegisterElectionServer(s, &electionServer{kv: &kvServer{API: a}})
 	healthpb.RegisterHealthServer(s, &healthServer{API: a})
+	follow.Register(s, &followServer{API: a})
 }
 
 // barrier returns once a local read is linearizable.

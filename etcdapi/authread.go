@@ -12,13 +12,17 @@ import (
 func told[R any](
 	ctx context.Context, a *API, answer func(*auth.State, auth.Identity) (R, error),
 ) (response R, header *pb.ResponseHeader, err error) {
-	if err := a.barrier(ctx); err != nil {
+	sure, err := a.begin(ctx)
+	if err != nil {
 		return response, nil, err
 	}
 	now := a.store.Auth()
 	id, _, err := a.identity(ctx, now, a.clock.Now())
 	if err == nil {
 		response, err = answer(now, id)
+	}
+	if err == nil {
+		err = sure()
 	}
 	return response, a.header(a.store.Revision()), a.statusOf(ctx, err)
 }

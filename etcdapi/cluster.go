@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -48,14 +49,15 @@ func (s *clusterServer) MemberList(ctx context.Context, r *pb.MemberListRequest)
 	return &pb.MemberListResponse{Header: s.header(0), Members: members}, nil
 }
 
-// MemberAdd adds a node. etcd's request has no field for a name, by which Mimir knows a node: it stands before the
-// address, as in http://NAME@HOST:PORT.
+// MemberAdd adds a node. etcd's request has no field for a name, by which Mimir knows a node: it may stand before the
+// address, as in http://NAME@HOST:PORT. Without it the node says it when it comes, and has another ID from then on; the
+// one that is told here goes on meaning it.
 func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
 	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
 	name, address, err := peer(r.PeerURLs)
-	if err != nil {
+	if err != nil && err != errNoName {
 		return nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
@@ -66,16 +68,21 @@ func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (
 	}
 	for i := range nodes {
 		switch {
-		case nodes[i].Name == name:
+		case name != "" && nodes[i].Name == name:
 			return nil, rpctypes.ErrGRPCMemberExist
 		case nodes[i].PeerAddr == address:
 			return nil, rpctypes.ErrGRPCPeerURLExist
 		}
 	}
 	added, err := s.replicator.AddMember(bounded, name, address, r.IsLearner)
-	if errors.Is(err, replication.ErrMember) { // by the leader's picture, which is newer than this node's
+	switch { // by the leader's picture, which is newer than this node's
+	case errors.Is(err, replication.ErrMember) && name == "":
+		return nil, rpctypes.ErrGRPCPeerURLExist
+	case errors.Is(err, replication.ErrMember):
 		return nil, rpctypes.ErrGRPCMemberExist
-	} else if err != nil {
+	case errors.Is(err, replication.ErrOldNode):
+		return nil, errNoName
+	case err != nil:
 		return nil, s.statusOf(ctx, err)
 	}
 	members, err := s.members(ctx)
@@ -106,7 +113,7 @@ func (s *clusterServer) MemberPromote(
 		return err
 	}
 	members, err := s.change(ctx, r.ID, promote, func(n *replication.NodeStatus) error {
-		if !n.Learner {
+		if !n.Learner || n.WillVote {
 			return rpctypes.ErrGRPCMemberNotLearner
 		}
 		return nil
@@ -133,9 +140,9 @@ func (s *clusterServer) MemberUpdate(ctx context.Context, r *pb.MemberUpdateRequ
 	}
 	for i := range nodes {
 		switch n := &nodes[i]; {
-		case n.ID == r.ID && name != "" && name != n.Name:
+		case n.Is(r.ID) && name != "" && name != n.Name:
 			return nil, rpctypes.ErrGRPCMemberBadURLs
-		case n.ID != r.ID && n.PeerAddr == address:
+		case !n.Is(r.ID) && n.PeerAddr == address:
 			return nil, rpctypes.ErrGRPCPeerURLExist
 		}
 	}
@@ -163,6 +170,9 @@ func (s *clusterServer) change(
 		return nil, s.statusOf(ctx, err)
 	}
 	node := nodeOf(nodes, id)
+	if i := slices.IndexFunc(nodes, func(n replication.NodeStatus) bool { return n.Is(id) }); node == nil && i >= 0 {
+		node, id = &nodes[i], nodes[i].ID
+	}
 	if other := nodeOf(s.replicator.OtherMembers(), id); node == nil && other != nil {
 		return nil, status.Errorf(codes.FailedPrecondition,
 			"mimir: %x is node %s of region %s, and members are changed at a node of their own region: %s", id,
@@ -234,13 +244,13 @@ func (s *clusterServer) member(n *replication.NodeStatus) *pb.Member {
 		Name:       n.Name,
 		PeerURLs:   []string{scheme + "://" + n.PeerAddr},
 		ClientURLs: n.ClientURLs,
-		IsLearner:  n.Learner,
+		IsLearner:  n.Learner && !n.WillVote,
 	}
 }
 
-// errNoName says how to give a name to a new node.
-var errNoName = status.Error(codes.InvalidArgument,
-	"mimir: the name of the new node is missing: give its peer URL as http://NAME@HOST:PORT")
+// errNoName says how to give a name to a new node, where it cannot be added without one.
+var errNoName = status.Error(codes.FailedPrecondition, "mimir: the leader of the region is of a version that does not "+
+	"add a node by its address alone: give its peer URL as http://NAME@HOST:PORT")
 
 // errImpossibleChange says that the members are not those for which a change was asked.
 var errImpossibleChange = status.Error(codes.FailedPrecondition,

@@ -32,6 +32,7 @@ var (
 func (s *electionServer) Campaign(
 	ctx context.Context, r *v3electionpb.CampaignRequest,
 ) (*v3electionpb.CampaignResponse, error) {
+	ctx = toWait(ctx)
 	p, first, response, err := s.kv.enter(ctx, r.Name, r.Lease, r.Value)
 	if err != nil {
 		return nil, asClient(err)
@@ -94,7 +95,7 @@ func (s *electionServer) Resign(
 	if r.Leader == nil {
 		return nil, errNoLeaderKey
 	}
-	response, err := s.kv.delete(ctx, r.Leader.Key, r.Leader.Rev)
+	response, err := s.kv.Txn(ctx, deletion(r.Leader.Key, r.Leader.Rev))
 	if err != nil {
 		return nil, asClient(err)
 	}
@@ -120,9 +121,10 @@ func (s *electionServer) Observe(
 	r *v3electionpb.LeaderRequest, stream grpc.ServerStreamingServer[v3electionpb.LeaderResponse],
 ) error {
 	o := &observer{kvServer: s.kv, queue: queueOf(r.Name), stream: stream}
+	ctx := toWait(stream.Context())
 	for {
-		if err := o.reign(stream.Context()); err != nil && !isCompacted(err) {
-			return asClient(s.kv.statusOf(stream.Context(), err))
+		if err := o.reign(ctx); err != nil && !isCompacted(err) {
+			return asClient(s.kv.statusOf(ctx, err))
 		}
 	}
 }
@@ -140,6 +142,7 @@ func (o *observer) reign(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	waitingOf(ctx).admit()
 	if len(now.Kvs) > 0 {
 		return o.tell(ctx, now.Header, now.Kvs[0])
 	}

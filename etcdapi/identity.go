@@ -148,7 +148,7 @@ func (g *guard) identity(
 		texts = metadata.ValueFromIncomingContext(ctx, rpctypes.TokenFieldNameSwagger)
 	}
 	if len(texts) > 0 {
-		return g.bearer(s, texts[0], began)
+		return g.bearer(s, texts[0], began, waitingOf(ctx))
 	}
 	if name, ok := g.certified(ctx); ok {
 		return auth.Identity{User: name, Revision: s.Revision()}, false, nil
@@ -156,15 +156,22 @@ func (g *guard) identity(
 	return auth.Identity{}, false, nil
 }
 
-// bearer says whose a token is.
-func (g *guard) bearer(s *auth.State, text string, began time.Time) (id auth.Identity, later bool, err error) {
+// bearer says whose a token is, or as whom a request that waits goes on with it.
+func (g *guard) bearer(
+	s *auth.State, text string, began time.Time, w *waiting,
+) (id auth.Identity, later bool, err error) {
+	if id, known, err := w.as(s); known {
+		return id, false, err
+	}
 	claim, err := g.tokens.Read(s, strings.TrimPrefix(text, "Bearer "), began)
 	later = claim.Assigned > s.Revision()
 	if err != nil {
 		return auth.Identity{}, later, command.ErrInvalidAuthToken
 	}
 	// What is judged by the state of now is no newer than that.
-	return auth.Identity{User: claim.User, Revision: min(claim.Revision, s.Revision())}, later, nil
+	id = auth.Identity{User: claim.User, Revision: min(claim.Revision, s.Revision())}
+	w.read(s, id)
+	return id, later, nil
 }
 
 // certified returns the common name of the certificate that a connection has shown.

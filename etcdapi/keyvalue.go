@@ -25,7 +25,7 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 	var response *pb.RangeResponse
 	taken := s.answers.begin(ctx)
 	defer taken.close()
-	err := s.read(ctx, r, r.Serializable, r.Revision, func() (err error) {
+	err := s.read(ctx, r, r.Serializable, r.Revision, func(func() error) (err error) {
 		response, err = s.store.RangeTaking(ctx, r, taken.take)
 		return err
 	})
@@ -47,9 +47,12 @@ func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingSe
 	}
 	taken := s.answers.begin(ctx)
 	defer taken.close()
-	return s.read(ctx, r, r.Serializable, r.Revision, func() error {
+	return s.read(ctx, r, r.Serializable, r.Revision, func(sure func() error) error {
 		return s.store.RangeStream(ctx, r, taken.take, func(chunk *pb.RangeResponse) error {
 			taken.made()
+			if err := sure(); err != nil { // all chunks are of the revision of the first
+				return err
+			}
 			if chunk.Header != nil {
 				s.fill(chunk.Header)
 			}
@@ -131,7 +134,7 @@ func (s *kvServer) readOnlyTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnRe
 	var response *pb.TxnResponse
 	taken := s.answers.begin(ctx)
 	defer taken.close()
-	err := s.read(ctx, r, isSerializable(r), namedRevision(r), func() (err error) {
+	err := s.read(ctx, r, isSerializable(r), namedRevision(r), func(func() error) (err error) {
 		response, err = s.store.ReadOnlyTxn(ctx, r, taken.take)
 		return err
 	})

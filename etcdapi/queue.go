@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/watch"
 )
 
@@ -52,7 +53,8 @@ func (s *kvServer) session(ctx context.Context, lease int64) (int64, error) {
 }
 
 // enter puts the key of a lease at the end of a queue, unless it is in there. first says that it has its turn at once;
-// the response is that to the transaction, of which the first operation read the key if it was there.
+// the response is that to the transaction, of which the first operation read the key if it was there. Who is in goes on
+// as he was let in.
 func (s *kvServer) enter(
 	ctx context.Context, name []byte, lease int64, value []byte,
 ) (p *place, first bool, response *pb.TxnResponse, err error) {
@@ -70,6 +72,7 @@ func (s *kvServer) enter(
 	if err != nil {
 		return nil, false, nil, err
 	}
+	waitingOf(ctx).admit()
 	p.created = response.Header.Revision
 	if !response.Succeeded {
 		p.created = response.Responses[0].GetResponseRange().Kvs[0].CreateRevision
@@ -96,7 +99,7 @@ func (p *place) turn(ctx context.Context) (*pb.ResponseHeader, error) {
 		case len(mine) == 0 || mine[0].CreateRevision != p.created:
 			return nil, errPlaceLost
 		case len(older) == 0:
-			return seen.Header, nil
+			return seen.Header, p.statusOf(ctx, ctx.Err()) // it is nobody's turn who has left by now
 		}
 		if err := p.untilDeleted(ctx, seen.Header.Revision+1, p.key, older[0].Key); err != nil {
 			return nil, err
@@ -104,7 +107,7 @@ func (p *place) turn(ctx context.Context) (*pb.ResponseHeader, error) {
 	}
 }
 
-// look reads with the primary's word for it.
+// look reads with the primary's word for it. Users that are changed meanwhile have it read anew.
 func (p *place) look(ctx context.Context, reads []*pb.RequestOp) (*pb.TxnResponse, error) {
 	patience := queueTTL * time.Second
 	if ttl, _, ok := p.store.Lease(p.lease); ok {
@@ -112,7 +115,8 @@ func (p *place) look(ctx context.Context, reads []*pb.RequestOp) (*pb.TxnRespons
 	}
 	for began := p.clock.Now(); ; {
 		seen, err := p.Txn(ctx, &pb.TxnRequest{Success: reads})
-		if status.Code(err) != codes.Unavailable || p.clock.Now().Sub(began) >= patience {
+		again := status.Code(err) == codes.Unavailable || errors.Is(err, rpctypes.ErrGRPCAuthOldRevision)
+		if !again || p.clock.Now().Sub(began) >= patience {
 			return seen, err
 		}
 		pause := p.clock.NewTimer(queuePause)
@@ -126,23 +130,24 @@ func (p *place) look(ctx context.Context, reads []*pb.RequestOp) (*pb.TxnRespons
 }
 
 // leave deletes the key of who waits no more, so that it does not get its turn; if that fails it goes with its lease.
-// The request may be over.
+// The request may be over, and its user gone: that he was let in with the key is enough.
 func (p *place) leave(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.limits.RequestTimeout)
 	defer cancel()
-	if _, err := p.delete(bounded, p.key, p.created); err != nil {
+	c := command.EncodeTxn(deletion(p.key, p.created))
+	if _, err := write(bounded, p.API, p.itself(), c, command.DecodeTxnResult); err != nil {
 		p.logger.Info("a key of a lock or an election stays until its lease ends", "lease", p.lease, "err", err)
 	}
 }
 
-// delete deletes a key if it is the one that was created at a revision.
-func (s *kvServer) delete(ctx context.Context, key []byte, created int64) (*pb.TxnResponse, error) {
-	return s.Txn(ctx, &pb.TxnRequest{
+// deletion deletes a key if it is the one that was created at a revision.
+func deletion(key []byte, created int64) *pb.TxnRequest {
+	return &pb.TxnRequest{
 		Compare: createdAt(key, created),
 		Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestDeleteRange{
 			RequestDeleteRange: &pb.DeleteRangeRequest{Key: key},
 		}}},
-	})
+	}
 }
 
 // errDeleted ends the wait for the first of several keys to be deleted.

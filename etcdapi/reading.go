@@ -21,19 +21,57 @@ const AwaitKey = "mimir-await-revision"
 
 // read runs a read of the local store as fresh as asked for, if whoever asks may. rev is the highest revision that the
 // read names, 0 for none: it may come from a write that was acknowledged elsewhere, and not be here yet. What was read
-// is not told if users or roles were changed meanwhile.
-func (a *API) read(ctx context.Context, r proto.Message, serializable bool, rev int64, local func() error) error {
+// is not told if users or roles were changed meanwhile, nor, if it is to be linearizable, before it is as safe as what
+// was acknowledged: local calls sure before it tells anything by itself.
+func (a *API) read(
+	ctx context.Context, r proto.Message, serializable bool, rev int64, local func(sure func() error) error,
+) error {
 	awaits, err := awaitsRevision(ctx)
 	if err != nil {
 		return err
 	}
-	fresh := a.barrier
+	sure := func() error { return nil }
 	if serializable {
-		fresh = a.freshForStale
+		err = a.freshForStale(ctx)
+	} else {
+		sure, err = a.begin(ctx)
 	}
-	if err := fresh(ctx); err != nil {
+	if err != nil {
 		return err
 	}
+	look := func() error { return local(sure) }
+	if err := a.look(ctx, r, serializable, awaits, rev, look); err != nil {
+		return err
+	}
+	return a.statusOf(ctx, sure())
+}
+
+// begin returns once a local read is linearizable, and how it is made sure that what was seen is as safe as what was
+// acknowledged; once it is, it stays so.
+func (a *API) begin(ctx context.Context) (sure func() error, err error) {
+	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	defer cancel()
+	end, err := a.replicator.BeginRead(bounded)
+	if err != nil {
+		return nil, a.statusOf(ctx, err)
+	}
+	is := false
+	return func() error {
+		if is {
+			return nil
+		}
+		bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+		defer cancel()
+		err := end(bounded)
+		is = err == nil
+		return err
+	}, nil
+}
+
+// look runs a read of the local store, which is fresh enough.
+func (a *API) look(
+	ctx context.Context, r proto.Message, serializable, awaits bool, rev int64, local func() error,
+) error {
 	id, err := a.judge(ctx, a.clock.Now(), a.mayDo(r), &catchUp{barrier: a.barrier})
 	if err != nil {
 		return a.statusOf(ctx, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +45,39 @@ var readers = []func(ctx context.Context, c pb.KVClient, r *pb.RangeRequest) err
 		_, err := c.Txn(ctx, &pb.TxnRequest{Success: []*pb.RequestOp{nested}})
 		return err
 	},
+}
+
+// TestALinearizableReadIsNotToldBeforeItIsSettled, not a chunk of it, and once is enough; others ask nobody.
+func TestALinearizableReadIsNotToldBeforeItIsSettled(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	c, ctx := pb.NewKVClient(n.Dial(t)), bounded(t)
+	put(t, n, "k", "v")
+	auth := pb.NewAuthClient(n.Dial(t))
+	list := append(slices.Clone(readers), func(ctx context.Context, _ pb.KVClient, _ *pb.RangeRequest) error {
+		_, err := auth.AuthStatus(ctx, &pb.AuthStatusRequest{})
+		return err
+	})
+	for i, read := range list {
+		for _, answer := range []error{fmt.Errorf("%w: on purpose", replication.ErrNotReady), nil} {
+			var asked atomic.Int64
+			n.Replicator.AtEnds(func() error { asked.Add(1); return answer })
+			var want error
+			if answer != nil {
+				want = rpctypes.ErrGRPCNoLeader
+			}
+			err := read(ctx, c, &pb.RangeRequest{Key: []byte("k")})
+			if status.Code(err) != status.Code(want) || asked.Load() != 1 {
+				t.Errorf("reader %d: %v, asked %d times, want %v", i, err, asked.Load(), want)
+			}
+			if i == len(readers) {
+				continue
+			}
+			err = read(ctx, c, &pb.RangeRequest{Key: []byte("k"), Serializable: true})
+			if err != nil || asked.Load() != 1 {
+				t.Errorf("reader %d, serializable: %v, asked %d times", i, err, asked.Load()-1)
+			}
+		}
+	}
 }
 
 // A read of a revision that this node does not have: what the primary has is waited for, and only what nobody has is

@@ -55,7 +55,7 @@ func (g *guard) root(ctx context.Context, shown *RootShown, up *catchUp) (user s
 	wait := func() error { return up.try(ctx) }
 	for _, text := range shown.Tokens {
 		id, refused := g.judged(func(s *auth.State) (auth.Identity, bool, error) {
-			return g.bearer(s, text, began)
+			return g.bearer(s, text, began, nil)
 		}, may, wait)
 		if refused == nil {
 			return id.User, nil
@@ -113,7 +113,12 @@ func (g *guard) mayOperate(ctx context.Context) error {
 // long as there never were users, as anybody's, which nodes of before understand.
 func (g *guard) operates(ctx context.Context) (asker, error) {
 	if g.isOperator(ctx) {
-		return asker{own: g.store.Auth().Enabled() || g.replicator.Decided(usersCommand)}, nil
+		return g.itself(), nil
 	}
 	return g.asks(ctx, isRoot)
+}
+
+// itself is who asks for what the server does in nobody's name.
+func (g *guard) itself() asker {
+	return asker{own: g.store.Auth().Enabled() || g.replicator.Decided(usersCommand)}
 }

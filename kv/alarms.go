@@ -3,6 +3,7 @@ package kv
 import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
@@ -11,13 +12,19 @@ import (
 func (s *Store) Alarms() []*pb.AlarmMember {
 	var list []*pb.AlarmMember
 	for _, a := range s.now().alarms {
+		if pb.AlarmType(a.Kind) == command.AlarmFollows {
+			continue
+		}
 		list = append(list, &pb.AlarmMember{MemberID: a.Member, Alarm: pb.AlarmType(a.Kind)})
 	}
 	return list
 }
 
 // alarm raises an alarm or disarms one. The answer holds it if it was raised, or was until now.
-func (r *run) alarm(q *pb.AlarmRequest) *pb.AlarmResponse {
+func (r *run) alarm(q *pb.AlarmRequest, followed bool) *pb.AlarmResponse {
+	if (q.Alarm == command.AlarmFollows) != followed {
+		return &pb.AlarmResponse{Header: &pb.ResponseHeader{Revision: r.now()}}
+	}
 	one := mvcc.Alarm{Kind: int32(q.Alarm), Member: q.MemberID}
 	told := r.alarms.Has(one)
 	switch q.Action {

@@ -47,6 +47,9 @@ func (s *Store) apply(g *generation, b *replication.Batch) ([][]byte, error) {
 // apply does one command and adds its result to out.
 func (r *run) apply(q *command.Request, failed error, out *command.Results) error {
 	if failed == nil {
+		failed = r.inTurn(q)
+	}
+	if failed == nil {
 		failed = r.permit(q)
 	}
 	if failed == nil && q.IsPlainPut() {
@@ -147,7 +150,7 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 		r.latest[key] = h.keep()
 	}
 	// Before anybody can read at the revision. What is counted at those before it stays what it is.
-	wide := g.keys != nil && g.keys.Apply(r.liveness, r.state.Revision)
+	wide := g.keys != nil && g.keys.Apply(r.state.Revision, r.liveness, r.rewritten)
 	after := &moment{State: r.state, alarms: r.alarms, auth: r.auth.State}
 	// One step for watchers, for whoever looks at leases, and for readers.
 	s.watchers.Publish(r.state, r.written, func() {
@@ -155,6 +158,9 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 			g.heads.publish(r.latest, func() { g.now.Store(after) })
 		})
 	})
+	if held := after.follows(); held != before.follows() {
+		s.leases.Hold(held)
+	}
 	if r.state.Compact != before.Compact {
 		s.compactor.wakeUp()
 	}

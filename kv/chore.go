@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -9,40 +10,54 @@ import (
 
 // chore is work in the background, in bounded steps. It may stop anywhere and go on after a restart.
 type chore struct {
-	step   func() (more bool, err error)
+	step   func(ctx context.Context) (more bool, err error)
 	failed string // what to log
 	logger *slog.Logger
 	wake   chan struct{}
-	quit   chan struct{}
+	quit   context.Context // over when it is stopped
+	stop   func()          // ends the step under way too
 	done   sync.WaitGroup
 
-	asked, served atomic.Uint64                 // occasions to look
-	told          atomic.Pointer[chan struct{}] // closed when served has changed
+	asked atomic.Uint64 // occasions to look
+	last  atomic.Pointer[outcome]
 }
 
-func startChore(logger *slog.Logger, failed string, step func() (more bool, err error)) *chore {
-	c := &chore{
-		step: step, failed: failed, logger: logger, wake: make(chan struct{}, 1), quit: make(chan struct{}),
+// outcome is how an occasion to look ended, and all before it.
+type outcome struct {
+	served uint64
+	err    error         // why not all was done that was to be done
+	next   chan struct{} // closed when there is another outcome
+}
+
+func startChore(
+	logger *slog.Logger, failed string, step func(ctx context.Context) (more bool, err error),
+) *chore {
+	c := &chore{step: step, failed: failed, logger: logger, wake: make(chan struct{}, 1)}
+	c.last.Store(&outcome{next: make(chan struct{})})
+	var end context.CancelFunc
+	c.quit, end = context.WithCancel(context.Background())
+	c.stop = func() {
+		end()
+		c.done.Wait()
 	}
-	c.told.Store(new(make(chan struct{})))
 	c.wakeUp()
 	c.done.Go(c.loop)
 	return c
 }
 
-// busy reports whether there may be something to do.
-func (c *chore) busy() bool { return c.asked.Load() != c.served.Load() }
+// busy reports whether there may be something to do that was not tried.
+func (c *chore) busy() bool { return c.asked.Load() != c.last.Load().served }
 
-// idle waits until there is nothing.
-func (c *chore) idle(ctx context.Context) error {
-	for {
-		told := *c.told.Load()
-		if !c.busy() {
-			return nil
+// finish has all done that is to be done at the call, and waits for it. It returns why that could not be.
+func (c *chore) finish(ctx context.Context) error {
+	for asked := c.wakeUp(); ; {
+		last := c.last.Load()
+		if last.served >= asked {
+			return last.err
 		}
 		select {
-		case <-told:
-		case <-c.quit:
+		case <-last.next:
+		case <-c.quit.Done():
 			return ErrClosed
 		case <-ctx.Done():
 			return ctx.Err()
@@ -50,41 +65,41 @@ func (c *chore) idle(ctx context.Context) error {
 	}
 }
 
-func (c *chore) wakeUp() {
-	c.asked.Add(1)
+// wakeUp is an occasion to look, and returns which one.
+func (c *chore) wakeUp() uint64 {
+	asked := c.asked.Add(1)
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
-}
-
-func (c *chore) stop() {
-	close(c.quit)
-	c.done.Wait()
+	return asked
 }
 
 func (c *chore) loop() {
 	for {
 		select {
-		case <-c.quit:
+		case <-c.quit.Done():
 			return
 		case <-c.wake:
 		}
-		asked := c.asked.Load()
-		for more := true; more; {
-			select {
-			case <-c.quit:
-				return
-			default:
-			}
-			var err error
-			if more, err = c.step(); err != nil {
-				// What was to be done stays to be done. The next occasion or restart tries again.
-				c.logger.Error(c.failed, "err", err)
-				break
-			}
+		now := &outcome{served: c.asked.Load(), next: make(chan struct{})}
+		err := c.run()
+		if c.quit.Err() != nil {
+			return
 		}
-		c.served.Store(asked)
-		close(*c.told.Swap(new(make(chan struct{}))))
+		if err != nil {
+			// What was to be done stays to be done. The next occasion or restart tries again.
+			c.logger.Error(c.failed, "err", err)
+			now.err = fmt.Errorf("kv: %s: %w", c.failed, asDamage(err))
+		}
+		close(c.last.Swap(now).next)
 	}
+}
+
+// run does steps until nothing is left, one fails, or the chore is stopped.
+func (c *chore) run() (err error) {
+	for more := true; more && err == nil && c.quit.Err() == nil; {
+		more, err = c.step(c.quit)
+	}
+	return err
 }

@@ -2,9 +2,11 @@ package kv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/keyset"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
@@ -119,4 +122,155 @@ func TestCountBesideApply(t *testing.T) {
 	}
 	stop()
 	wg.Wait()
+}
+
+// lines is a log of messages.
+type lines struct {
+	slog.Handler
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "keys" {
+			line += fmt.Sprint(" ", a.Value)
+		}
+		return true
+	})
+	l.all = append(l.all, line)
+	return nil
+}
+
+// with returns the lines that begin with a text.
+func (l *lines) with(text string) (found []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.all {
+		if strings.HasPrefix(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// flap has a key begin and cease to exist so many times.
+func (n *node) flap(key string, times int) {
+	var both [][]byte
+	for range times {
+		both = append(both, put(key, ""), del(key, ""))
+	}
+	n.apply(both...)
+}
+
+// A store with few keys and a long history is open before any of it is looked at, takes of it what it has memory for,
+// counts right at all revisions, and says that the keys are counted when they are, and how many there are.
+func TestALongHistoryHoldsUpNobody(t *testing.T) {
+	fs, log := vfs.NewMem(), &lines{}
+	n := openNodeWith(t, Options{FS: fs, CountBytes: -1})
+	for _, key := range []string{"a", "b", "c"} {
+		n.flap(key, 1500)
+	}
+	n.apply(put("a", "1"), put("b", "1"))
+	if err := n.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n = openNodeWith(t, Options{FS: fs, CountBytes: 1 << 10, Logger: slog.New(log)})
+	settle(t, n.Store)
+	if got := log.with("keys are counted"); len(got) != 1 || got[0] != "keys are counted 2" {
+		t.Errorf("it says %q", got)
+	}
+	for rev, want := range map[int64]int64{2: 1, 3: 0, 3001: 0, 3002: 1, 9001: 0, 9002: 1, 9003: 2} {
+		resp, err := n.Range(t.Context(), &pb.RangeRequest{
+			Key: []byte{0}, RangeEnd: []byte{0}, Revision: rev, CountOnly: true,
+		})
+		if err != nil || resp.Count != want {
+			t.Errorf("at %d: %v, %v, want %d", rev, resp, err, want)
+		}
+	}
+	g := n.current.Load()
+	n.counter.stop()
+	g.keys = keyset.New(g.now.Load().Revision, 1<<30)
+	s, _ := g.keys.Begin()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if found, err := g.survey(ended, s); found || !errors.Is(err, context.Canceled) || g.keys.Whole() {
+		t.Errorf("a look that was ended: %t, %v", found, err)
+	}
+}
+
+// Opening and installing look at no keys: that is for later.
+func TestOpeningLooksAtNoKeys(t *testing.T) {
+	n := newNode(t)
+	n.apply(put("a", "1"))
+	if err := n.Checkpoint("copy"); err != nil {
+		t.Fatal(err)
+	}
+	g, _, err := n.stage("copy", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.keys.Whole() {
+		t.Error("they were looked at")
+	}
+	if err := g.discard(n.fs); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A look that came too late, since what it asks for was compacted, has found nothing, and nothing is said of it.
+func TestALookThatWasAbandonedCountsNothing(t *testing.T) {
+	log := &lines{}
+	n := openNodeWith(t, Options{FS: vfs.NewMem(), Logger: slog.New(log)})
+	n.apply(put("a", "1"))
+	settle(t, n.Store)
+	n.counter.stop()
+	g := n.current.Load()
+	g.keys = keyset.New(g.now.Load().Revision, 1<<20)
+	g.counted = counted{looked: 1}
+	s, _ := g.keys.Begin()
+	n.apply(put("a", "2"), compact(3))
+	if found, err := g.survey(t.Context(), s); found || err != nil || g.keys.Whole() {
+		t.Errorf("found %t, %v, all are counted %t", found, err, g.keys.Whole())
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	n.flap("b", 2000)
+	for _, ctx := range []context.Context{ended, t.Context()} {
+		if got := log.with("keys are counted"); len(got) > 0 {
+			t.Errorf("it says %q", got)
+		}
+		if _, err := keepCounted(ctx, &n.current, n.options.Logger); !errors.Is(err, ctx.Err()) {
+			t.Error(err)
+		}
+	}
+	if got := log.with("keys are counted"); len(got) != 1 || got[0] != "keys are counted 1" {
+		t.Errorf("it says %q", got)
+	}
+}
+
+// Memory for the index that is never enough is said once, and that it is enough again once too.
+func TestTooLittleMemoryIsSaidOnce(t *testing.T) {
+	log := &lines{}
+	n := openNodeWith(t, Options{FS: vfs.NewMem(), CountBytes: 1, Logger: slog.New(log)})
+	for i := range 100 {
+		n.apply(put(fmt.Sprint(i), "1"))
+		settle(t, n.Store)
+	}
+	if got := log.with("count-bytes is used up"); len(got) != 1 {
+		t.Errorf("it says %d times that memory lacks", len(got))
+	}
+	n.apply(compact(n.Revision()))
+	settle(t, n.Store)
+	if got := log.with("count-bytes"); len(got) != 2 {
+		t.Errorf("it says %q", got)
+	}
 }

@@ -4,27 +4,24 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"math"
 
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/keyset"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
-// count begins to count the keys. Few are counted when it returns.
-func (g *generation) count(budget int) error {
-	g.keys = keyset.New(g.now.Load().Revision, budget)
-	s, _ := g.keys.Begin()
-	if err := g.survey(s); err != nil {
-		return err
-	}
-	keys, _ := s.Taken()
-	g.looked = int64(keys)
-	return nil
+// counted is what keepCounted knows of the index of the keys.
+type counted struct {
+	forgotten int64 // the compaction that the index knows of
+	short     bool  // it counts not all that can be read, for its memory
+	looked    int64 // keys, until all are known
+	whole     bool  // all were known at the present, once
 }
 
 // keepCounted does one step for the index of the keys: it lets go of what was compacted, sees that the index fits its
-// memory, or looks at one block.
-func keepCounted(c *current, logger *slog.Logger) (more bool, err error) {
+// memory, or looks at one block. With ctx the look ends.
+func keepCounted(ctx context.Context, c *current, logger *slog.Logger) (more bool, err error) {
 	g, err := c.acquire()
 	if err != nil {
 		return false, nil // closed
@@ -33,58 +30,79 @@ func keepCounted(c *current, logger *slog.Logger) (more bool, err error) {
 	if g.keys == nil {
 		return false, nil
 	}
-	if compact := g.now.Load().Compact; compact > g.forgotten {
+	if compact := g.now.Load().Compact; compact > g.counted.forgotten {
 		g.keys.Forget(compact)
-		g.forgotten = compact
+		g.keys.Narrow()
+		g.counted.forgotten = compact
 	}
-	if from := g.keys.Fit(); from > 0 {
-		logger.Info("keys are counted from a later revision on: count-bytes is used up", "revision", from)
-	}
+	g.keys.Fit()
+	g.tellShort(logger)
 	s, ok := g.keys.Begin()
 	if !ok {
 		return false, nil
 	}
-	if err := g.survey(s); err != nil || !s.Unknown {
-		return true, err
+	found, err := g.survey(ctx, s)
+	if found {
+		g.tellLooked(logger, int64(s.Taken()))
 	}
-	keys, whole := s.Taken()
-	g.progress(logger, int64(keys), whole)
-	return true, nil
+	return true, err
 }
 
-// progressKeys is how many keys are counted between two words about it.
+// tellShort says when memory begins to lack for all that can be read, and when it no longer does.
+func (g *generation) tellShort(logger *slog.Logger) {
+	since := g.keys.Since()
+	short := since > max(g.counted.forgotten, 0)
+	if short == g.counted.short {
+		return
+	}
+	if g.counted.short = short; short {
+		logger.Info("count-bytes is used up: lists at old revisions walk over their keys", "before", since)
+	} else {
+		logger.Info("count-bytes is enough again, for all revisions that can be read")
+	}
+}
+
+// progressKeys is how many keys are looked at between two words about it.
 const progressKeys = 4 << 20
 
-// progress says how far the first look at all keys is, if that takes long.
-func (g *generation) progress(logger *slog.Logger, keys int64, whole bool) {
-	before := g.looked
-	g.looked += keys
-	switch {
-	case whole && before > 0:
-		logger.Info("keys are counted", "keys", g.looked, "bytes", g.keys.Bytes())
-	case before/progressKeys != g.looked/progressKeys:
-		logger.Info("keys are being counted; until then lists walk over them", "keys", g.looked)
+// tellLooked says how far the first look at all keys is, if that takes more than one step.
+func (g *generation) tellLooked(logger *slog.Logger, keys int64) {
+	c := &g.counted
+	if c.whole {
+		return
+	}
+	before := c.looked
+	c.looked += keys
+	switch c.whole = g.keys.Whole(); {
+	case c.whole && before > 0:
+		there, _ := g.keys.Count(keyset.Interval{}, math.MaxInt64)
+		logger.Info("keys are counted", "keys", there, "bytes", g.keys.Bytes())
+	case !c.whole && before/progressKeys != c.looked/progressKeys:
+		logger.Info("keys are being counted; until then lists walk over them", "looked", c.looked)
 	}
 }
 
-// survey looks at the block of keys that s is about.
-func (g *generation) survey(s *keyset.Survey) error {
+// survey looks at the block of keys that s is about, and reports whether something was found of it. It takes as long
+// as the keys and flips that a survey takes, however long the history is.
+func (g *generation) survey(ctx context.Context, s *keyset.Survey) (found bool, err error) {
 	reader, err := mvcc.NewReader(g.db)
 	if err != nil {
 		g.keys.Abandon(s)
-		return err
+		return false, err
 	}
 	// What is removed from disk is below the compaction revision of that time, and so not above this one.
-	since := max(g.now.Load().Compact, 0)
-	if since <= s.UpTo {
-		err = reader.Lives(context.Background(), spanOf(s.Interval), since, s.UpTo, s.Add)
+	s.Since = max(s.Since, g.now.Load().Compact)
+	if s.Since <= s.UpTo {
+		look := mvcc.Look{Span: spanOf(s.Interval), Since: s.Since, UpTo: s.UpTo, MostFlips: s.MostFlips}
+		err = reader.Lives(ctx, look, s.Add)
+		found = err == nil
 	}
-	if err != nil || since > s.UpTo {
-		g.keys.Abandon(s)
+	if found {
+		g.keys.Finish(s)
 	} else {
-		g.keys.Finish(s, since)
+		g.keys.Abandon(s)
 	}
-	return cmp.Or(err, reader.Close())
+	return found, cmp.Or(err, reader.Close())
 }
 
 // spanOf returns an interval as requests name it.

@@ -34,11 +34,11 @@ func (r *run) execute(q *command.Request) (proto.Message, error) {
 	case q.Compaction != nil:
 		return r.compact(q.Compaction)
 	case q.Grant != nil:
-		return r.leaseGrant(q.Grant)
+		return r.leaseGrant(q.Grant, q.Followed)
 	case q.Revoke != nil:
-		return r.leaseRevoke(q.Revoke)
+		return r.leaseRevoke(q.Revoke, q.Followed)
 	case q.Alarm != nil:
-		return r.alarm(q.Alarm), nil
+		return r.alarm(q.Alarm, q.Followed), nil
 	case q.AuthEnable != nil:
 		return r.authEnable(q.AuthEnable)
 	case q.Auth != nil:
@@ -120,13 +120,13 @@ func (r *run) txn(q *pb.TxnRequest) (*pb.TxnResponse, error) {
 	return resp, nil
 }
 
-func (r *run) leaseGrant(q *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
+func (r *run) leaseGrant(q *pb.LeaseGrantRequest, again bool) (*pb.LeaseGrantResponse, error) {
 	switch {
 	case q.ID == 0:
 		return nil, refusal{command.ErrLeaseNotFound}
 	case q.TTL > lease.MaxTTL:
 		return nil, refusal{command.ErrLeaseTTLTooLarge}
-	case r.leases.Has(q.ID):
+	case r.leases.Has(q.ID) && !again:
 		return nil, refusal{command.ErrLeaseExists}
 	}
 	ttl := max(q.TTL, lease.MinTTL)
@@ -136,14 +136,17 @@ func (r *run) leaseGrant(q *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error
 	return &pb.LeaseGrantResponse{Header: &pb.ResponseHeader{Revision: r.now()}, ID: q.ID, TTL: ttl}, nil
 }
 
-// leaseRevoke deletes the keys attached to the lease, all at one revision, and the lease.
-func (r *run) leaseRevoke(q *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
+// leaseRevoke deletes the keys attached to the lease, all at one revision, and the lease. A bare one has to have none.
+func (r *run) leaseRevoke(q *pb.LeaseRevokeRequest, bare bool) (*pb.LeaseRevokeResponse, error) {
 	if !r.leases.Has(q.ID) {
 		return nil, refusal{command.ErrLeaseNotFound}
 	}
 	keys, err := r.attached(q.ID)
 	if err != nil {
 		return nil, err
+	}
+	if bare && len(keys) > 0 {
+		return nil, refusal{command.ErrParted}
 	}
 	for _, key := range keys {
 		if _, err := r.deleteOne(key, nil); err != nil {

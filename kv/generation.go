@@ -36,8 +36,7 @@ type generation struct {
 	keys   *keyset.Index // counts them; nil if none is wanted. Not on disk
 
 	reclaimed reclaimed // Reclaim's
-	// keepCounted's: the compaction that the index of the keys knows of, and how many keys it was made of.
-	forgotten, looked int64
+	counted   counted   // keepCounted's
 
 	mu     sync.RWMutex // read-locked by readers
 	closed bool
@@ -81,10 +80,8 @@ func (g *generation) load(countBytes int64) error {
 		return err
 	}
 	g.now.Store(&moment{State: st, alarms: alarms, auth: users})
-	if countBytes > 0 {
-		if err := g.count(int(countBytes)); err != nil {
-			return err
-		}
+	if countBytes > 0 { // nobody waits until they are counted: the history may be long
+		g.keys = keyset.New(st.Revision, int(countBytes))
 	}
 	if _, err := g.metadata(); err != nil {
 		return err

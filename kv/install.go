@@ -55,9 +55,14 @@ func (s *Store) Install(dir string, meta *replication.Metadata) error {
 		return errors.Join(fmt.Errorf("kv: install %s: %w", dir, err), setAside(&s.options, g, err))
 	}
 	old := s.current.Load()
-	s.watchers.Replace(g.now.Load().State, func() {
+	now := g.now.Load()
+	if now.follows() {
+		s.leases.Hold(true)
+	}
+	s.watchers.Replace(now.State, func() {
 		s.leases.Replace(g.leases, func() { s.current.Store(g) })
 	})
+	s.leases.Hold(now.follows())
 	s.compactor.wakeUp()
 	s.counter.wakeUp()
 	// Streams may hold the former content for long; it goes when they are done.

@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/mimir-kv/mimir/kv/auth"
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
@@ -116,6 +117,11 @@ func (l *Loader) Users(f *auth.Foreign, salt []byte) error {
 	}
 	l.used = e.Used()
 	return nil
+}
+
+// Follow has the content follow an etcd from here on: see command.EncodeFollowed.
+func (l *Loader) Follow() error {
+	return l.write.Alarms(mvcc.Alarms{{Kind: int32(command.AlarmFollows)}})
 }
 
 // HasUsers reports whether there are users or roles, or ever were.

@@ -30,9 +30,10 @@ type Options struct {
 	// MemTableBytes is how much is written before it is flushed. Default DefaultMemTableBytes.
 	MemTableBytes uint64
 	// CountBytes is about how much memory the store takes to tell how many keys an interval has, as every range with a
-	// limit does, at any revision that can be read, without a walk over all of them: 2 to 4 bytes a key, and about 6
-	// for each that began or ceased to exist since the compaction. With less than that the oldest revisions are walked,
-	// and blocks of keys become larger. Default DefaultCountBytes; negative for none.
+	// limit does, at any revision that can be read, without a walk over all of them: 2 to 5 bytes a key, and 3 to 12,
+	// mostly 6, for each that began or ceased to exist since the compaction. With less than that the oldest revisions
+	// are walked, and blocks of keys are larger for as long as that lasts. Default DefaultCountBytes; negative for
+	// none.
 	CountBytes int64
 	// OpenTables is how many files of the store may be kept open at a time, beside a handful that always are. Default
 	// DefaultOpenTables.

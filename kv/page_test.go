@@ -216,6 +216,12 @@ func TestPageReadsWhatItReturns(t *testing.T) {
 	}
 	n.apply(del("k/005", "k/015"))
 	n.apply(commands...)
+	before := n.Revision() - 20
+	commands = commands[:0]
+	for range keys / 10 { // more than what is read change by change
+		commands = append(commands, put("k/000010", "x"))
+	}
+	n.apply(commands...)
 	settle(t, n.Store)
 	end := []byte("k0")
 	for _, rev := range []int64{0, old, old + 500} {
@@ -224,6 +230,8 @@ func TestPageReadsWhatItReturns(t *testing.T) {
 			"last page":   {Key: []byte("k/"), RangeEnd: end, Limit: 100, SortOrder: pb.RangeRequest_DESCEND},
 			"count":       {Key: []byte("k/003777"), RangeEnd: []byte("k/017888"), CountOnly: true},
 			"changed":     {Key: []byte("k/"), RangeEnd: end, MinModRevision: n.Revision() - 20},
+			"one often":   {Key: []byte("k/"), RangeEnd: end, MinModRevision: before},
+			"made":        {Key: []byte("k/"), RangeEnd: end, MinCreateRevision: before},
 			"what is not": {Key: []byte("k/005"), RangeEnd: []byte("k/015"), Limit: 1},
 		} {
 			q.Revision = rev

@@ -26,8 +26,10 @@ type view struct {
 	now   int64
 	state *mvcc.State
 	keys  *keyset.Index   // counts them; nil if a scan has to
-	own   []keyset.Change // what a run has not yet committed, which keys knows nothing of
-	take  Take            // of what a read answers
+	own   []keyset.Change // flips that a run has not yet committed, which keys knows nothing of
+	// changed says that a run has changes that are not committed.
+	changed bool
+	take    Take // of what a read answers
 }
 
 // Take is asked for each key-value by which an answer is about to grow, and may refuse it, or have it wait.

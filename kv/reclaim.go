@@ -11,23 +11,34 @@ import (
 // reclaimed is how far deletions and compactions were when their room was given back.
 type reclaimed struct{ revision, compact int64 }
 
-// Reclaim gives back the room of what was deleted and compacted, as far as there is room to do it in: without it that
-// comes with further writes, of which there may be none. It may take long, and does nothing if nothing has changed
-// since it last did it all. It is called by one goroutine at a time. An error that is durable.Full has changed nothing.
+// Reclaim gives back the room of what was deleted and compacted before the call, as far as there is room to do it in:
+// without it that comes with further writes, of which there may be none. It may take long, and does nothing if nothing
+// has changed since it last did it all; what it could not do is its error. It is called by one goroutine at a time. An
+// error that is durable.Full has changed nothing.
 func Reclaim(ctx context.Context, s *Store) error {
-	err := s.current.do(func(g *generation) error { return reclaim(ctx, s, g) })
+	of := s.current.Load()
+	now := of.now.Load()
+	at := reclaimed{now.Revision, now.Compact}
+	if of.reclaimed == at {
+		return nil
+	}
+	err := s.compactor.finish(ctx) // nobody who holds a generation may wait for it
+	if err == nil {
+		err = s.current.do(func(g *generation) error {
+			if g != of { // what was to be given back went with the former content
+				return nil
+			}
+			return g.reclaim(ctx, at)
+		})
+	}
 	if errors.Is(err, ErrClosed) {
 		return nil
 	}
 	return err
 }
 
-func reclaim(ctx context.Context, s *Store, g *generation) error {
-	now := g.now.Load()
-	at := reclaimed{now.Revision, now.Compact}
-	if g.reclaimed == at || s.compactor.busy() {
-		return nil
-	}
+// reclaim gives back room, of what was deleted and compacted at least until at.
+func (g *generation) reclaim(ctx context.Context, at reclaimed) error {
 	if err := g.giveBack(ctx); err != nil {
 		return err
 	}
@@ -37,9 +48,9 @@ func reclaim(ctx context.Context, s *Store, g *generation) error {
 
 // Defragment gives back the room of all that was deleted and compacted before the call, whatever that costs: it writes
 // the whole store anew, beside everything else, and returns when that is done. It may be called by anybody, best by one
-// at a time. An error that is durable.Full has changed nothing.
+// at a time. An error that is durable.Full has changed nothing; after another one old versions may be left.
 func Defragment(ctx context.Context, s *Store) error {
-	if err := s.compactor.idle(ctx); err != nil {
+	if err := s.compactor.finish(ctx); err != nil {
 		return err
 	}
 	g, err := s.acquire()

@@ -240,3 +240,39 @@ func TestAnInstallWhoseMarkerFailsIsAnError(t *testing.T) {
 		}
 	}
 }
+
+// A marker that was moved and not made durable names what the next start has. What it named before goes only after it
+// is durable: else a loss of power has neither.
+func TestWhatAMarkerNamedBeforeOutlivesItsSync(t *testing.T) {
+	disk := &tornMarkers{FS: vfs.NewMem()}
+	f := fillerOn(t, disk, 0)
+	f.Store.options.OnFailure = nil
+	f.put("k000000")
+	if err := f.Checkpoint("before"); err != nil {
+		t.Fatal(err)
+	}
+	disk.syncs.Store(true)
+	if err := f.Install("before", nil); !errors.Is(err, errTorn) {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Open(Options{FS: disk, Dir: "kv", Logger: quiet()}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("the marker is not durable, and the store opens: %v", err)
+		defer s.Close()
+	}
+	for _, name := range []string{generationName(1), generationName(2)} {
+		if _, err := disk.Stat("kv/" + name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	disk.syncs.Store(false)
+	again := fillerOn(t, disk, 0)
+	if got := again.count(); got != 1 {
+		t.Errorf("%d keys", got)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}

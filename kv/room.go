@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -168,13 +167,13 @@ func (r *room) note(p purpose, err error) error {
 	return err
 }
 
-// ended is told how an attempt ended.
+// ended is told how an attempt ended. What failed, whatever for, has found no room: why was noted where it did.
 func (r *room) ended(p purpose, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.lacks[p]
-	if l == nil || durable.Full(err) || errors.Is(err, l.err) {
-		return // it was noted
+	if l == nil || err != nil {
+		return
 	}
 	delete(r.lacks, p)
 	if durable.Full(l.err) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
@@ -383,4 +384,24 @@ func TestWhatWasDeletedGivesItsRoomBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// An attempt that failed for whatever reason has found no room; only one that was made has.
+func TestAnotherFailureFindsNoRoom(t *testing.T) {
+	o := Options{FS: newSmallDisk(0), Dir: "kv", Logger: quiet()}
+	if err := o.setDefaults(); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []purpose{compacting, flushing} {
+		r := newRoom(&o, "kv/gen")
+		_ = r.note(p, syscall.ENOSPC)
+		for _, err := range []error{syscall.ENOSPC, pebble.ErrCancelledCompaction, syscall.EIO} {
+			if r.ended(p, err); !durable.Full(r.lacking()) {
+				t.Errorf("a %s ended with %v, and it lacks %v", p, err, r.lacking())
+			}
+		}
+		if r.ended(p, nil); r.lacking() != nil {
+			t.Errorf("a %s found room, and it lacks %v", p, r.lacking())
+		}
+	}
 }

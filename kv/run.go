@@ -36,8 +36,9 @@ type run struct {
 	alarms mvcc.Alarms
 	auth   auth.Edit
 
-	liveness []keyset.Change
-	written  watch.Written
+	liveness  []keyset.Change // flips
+	rewritten []keyset.Change // the others, if keys is there to know of them
+	written   watch.Written
 }
 
 // newRun begins a run on what g holds. gather is what watchers want of it.
@@ -81,7 +82,7 @@ func (r *run) finish() {
 }
 
 func (r *run) view() view {
-	return view{reader: r, now: r.now(), state: r.state, keys: r.keys, own: r.liveness}
+	return view{reader: r, now: r.now(), state: r.state, keys: r.keys, own: r.liveness, changed: len(r.latest) > 0}
 }
 
 var errNoIndex = errors.New("kv: scan in a batch without index")
@@ -177,8 +178,11 @@ func (r *run) change(key []byte, prev *mvcc.Version, value []byte, leaseID int64
 	r.sub++
 	r.held += changeBytes + 2*int64(len(key)) + int64(len(value))
 	name := string(key)
-	if exists := kind == mvcc.KindPut; exists != prev.Exists() {
-		r.liveness = append(r.liveness, keyset.Change{Key: name, Revision: v.Main, Exists: exists})
+	switch exists := kind == mvcc.KindPut; {
+	case exists != prev.Exists():
+		r.liveness = append(r.liveness, keyset.Change{Key: name, Revision: v.Main, Exists: exists, Flip: true})
+	case r.keys != nil:
+		r.rewritten = append(r.rewritten, keyset.Change{Key: name, Revision: v.Main, Exists: exists})
 	}
 	r.latest[name] = head{Version: v, whole: true}
 	return r.write.Version(key, &v)

@@ -97,7 +97,7 @@ func filtering(r *pb.RangeRequest, want int64, visit mvcc.Visitor) mvcc.Visitor 
 }
 
 // filtered visits the first want keys of sp that the filters of r leave, of the count that there are: by what changed
-// since the least revision that they leave, if that is less to read.
+// since the least revision that they leave, if that is less to read, or by the blocks of keys in which something did.
 func (v view) filtered(
 	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count, want int64, visit mvcc.Visitor,
 ) error {
@@ -112,7 +112,7 @@ func (v view) filtered(
 		most = min(most, int64(math.Sqrt(float64(want)*float64(count))))
 	}
 	if from < max(v.state.Compact, mvcc.FirstRevision) || v.state.Between(from, rev) > most {
-		return v.walk(ctx, sp, rev, count, visit)
+		return v.young(ctx, r, sp, rev, count, visit)
 	}
 	changed := map[string]struct{}{}
 	whole, err := v.Changed(from, rev, most, func(key []byte, _ mvcc.Stamp) {
@@ -124,9 +124,33 @@ func (v view) filtered(
 		return err
 	}
 	if !whole {
-		return v.walk(ctx, sp, rev, count, visit)
+		return v.young(ctx, r, sp, rev, count, visit)
 	}
 	return v.visitKeys(ctx, changed, rev, visit)
+}
+
+// young visits the keys of sp as they are at rev, of the count that there are, but for those of which is known that
+// they are too old for the filters of r. It ends early where visit wants no more.
+func (v view) young(
+	ctx context.Context, r *pb.RangeRequest, sp command.Span, rev, count int64, visit mvcc.Visitor,
+) error {
+	if v.changed || r.MinModRevision <= 0 && r.MinCreateRevision <= 0 {
+		return v.walk(ctx, sp, rev, count, visit)
+	}
+	for in := intervalOf(sp); ; {
+		part, ok := v.keys.Young(in, rev, r.MinModRevision, r.MinCreateRevision)
+		if !ok {
+			return nil
+		}
+		_, err := v.Scan(ctx, spanOf(part), rev, mvcc.NoLimit, visit)
+		switch {
+		case errors.Is(err, errEnough):
+			return nil
+		case err != nil || !part.Bounded:
+			return err
+		}
+		in.From = part.To
+	}
 }
 
 // visitKeys visits those of the keys that exist at rev, in order.

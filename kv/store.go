@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -62,12 +63,13 @@ func Open(o Options) (*Store, error) {
 	}
 	s.current.Store(g)
 	s.leases = lease.NewTable(g.leases)
+	s.leases.Hold(g.now.Load().follows())
 	s.watchers = watch.NewHub(&s.current, g.now.Load().State, watch.DefaultLimits)
-	s.compactor = startChore(o.Logger, "old versions cannot be removed", func() (bool, error) {
+	s.compactor = startChore(o.Logger, "old versions cannot be removed", func(context.Context) (bool, error) {
 		return removeOld(&s.current)
 	})
-	s.counter = startChore(o.Logger, "keys cannot be counted", func() (bool, error) {
-		return keepCounted(&s.current, o.Logger)
+	s.counter = startChore(o.Logger, "keys cannot be counted", func(ctx context.Context) (bool, error) {
+		return keepCounted(ctx, &s.current, o.Logger)
 	})
 	return s, nil
 }
@@ -77,6 +79,10 @@ func (s *Store) openCurrent(name string) (*generation, error) {
 	fs, dir := s.options.FS, s.options.Dir
 	if err := checkMarked(fs, dir, name); err != nil {
 		return nil, fmt.Errorf("kv: %w", err)
+	}
+	// What the marker names may be there without being durable: its directory could not be synced when it was moved.
+	if err := pebblefs.New(fs).SyncDir(dir); err != nil {
+		return nil, fmt.Errorf("kv: sync %s before what it names no more is removed: %w", dir, err)
 	}
 	if err := removeLeftovers(fs, dir, name); err != nil {
 		return nil, fmt.Errorf("kv: %w", err)

@@ -157,7 +157,7 @@ var below = map[string][]string{
 		"replication/clock", "replication/durable", "replication/durable/pebblefs"},
 	"etcdapi": {"kv", "kv/auth", "kv/command", "kv/mvcc", "kv/lease", "kv/watch", "replication", "replication/clock"},
 	"server":  {"server", "backup", "etcdapi", "kv", "replication"},
-	"backup":  {"backup", "kv", "replication"},
+	"backup":  {"backup", "etcdapi", "kv", "replication"},
 	"bench":   {},
 	"cmd":     {"backup", "cmd", "server", "bench", "replication", "localfleet", "kv"},
 	"sim":     {"kv", "replication"},

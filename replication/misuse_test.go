@@ -97,6 +97,7 @@ func calls(r *replication.MultiRegionReplicator, ctx context.Context) map[string
 	list := map[string]error{"WaitForLeader": r.WaitForLeader(ctx)}
 	_, list["Propose"] = r.Propose(ctx, []*replication.Command{{}})
 	list["ReadBarrier"] = r.ReadBarrier(ctx, replication.Serializable)
+	_, list["BeginRead"] = r.BeginRead(ctx)
 	list["WaitPosition"] = r.WaitPosition(ctx, 0)
 	_, list["Ask"] = r.Ask(ctx, nil)
 	_, list["Switchover"] = r.Switchover(ctx, "us")

@@ -14,6 +14,7 @@ import (
 // for regions, and for callers that want results, fresh reads or durability in more than one region.
 type MultiRegionReplicator struct {
 	Orders
+	Reading
 	Understanding
 	node *node
 }
@@ -25,7 +26,7 @@ func NewMultiRegionReplicator(c *Config, s Storage) (*MultiRegionReplicator, err
 	if err != nil {
 		return nil, err
 	}
-	return &MultiRegionReplicator{Orders{n}, Understanding{n}, n}, nil
+	return &MultiRegionReplicator{Orders{n}, Reading{n}, Understanding{n}, n}, nil
 }
 
 // SetTransport gives the node its network. It is called once, before Start; the node closes the transport at Shutdown.
@@ -56,37 +57,6 @@ func (r *MultiRegionReplicator) ApplyBatch(cs []*Command, timeout time.Duration)
 // comes with a receipt; ErrClosed and ErrStopped say nothing of a write that was under way.
 func (r *MultiRegionReplicator) Propose(ctx context.Context, cs []*Command, opts ...ProposeOption) (*Receipt, error) {
 	return write(ctx, r.node, cs, opts)
-}
-
-// ReadBarrier returns once a read of this node's storage is as fresh as l asks. With Linearizable it sees every write
-// that was acknowledged anywhere in the fleet before the call; at a secondary one small message crosses to the
-// primary. Errors: ErrNotReady if that cannot be confirmed before ctx ends, ErrArgument, ErrClosed, ErrStopped.
-func (r *MultiRegionReplicator) ReadBarrier(ctx context.Context, l Level) error {
-	if err := r.node.callable(ctx); err != nil {
-		return err
-	}
-	if l != Linearizable && l != Serializable {
-		return fmt.Errorf("%w: level %d of a read", ErrArgument, l)
-	}
-	return r.node.reads.Barrier(ctx, l)
-}
-
-// ReadWithin returns once what a read of this node's storage misses was acknowledged, anywhere in the fleet, no longer
-// ago than age. It costs nothing if a linearizable barrier of this node began no longer ago, and otherwise what one
-// costs. Errors: as ReadBarrier with Linearizable, above all ErrNotReady: a read that is older is refused.
-func (r *MultiRegionReplicator) ReadWithin(ctx context.Context, age time.Duration) error {
-	if err := r.node.callable(ctx); err != nil {
-		return err
-	}
-	return r.node.reads.Within(ctx, age)
-}
-
-// WaitPosition returns once everything up to p is applied on this node, or with ErrNotReady when ctx ends first.
-func (r *MultiRegionReplicator) WaitPosition(ctx context.Context, p Position) error {
-	if err := r.node.callable(ctx); err != nil {
-		return err
-	}
-	return r.node.reads.WaitPosition(ctx, p)
 }
 
 // Ask puts a question to Config.OnAsk on the leader of the primary region, and returns its answer. Errors: ErrNotReady
@@ -246,9 +216,11 @@ func (r *MultiRegionReplicator) OtherMembers() []NodeStatus {
 }
 
 // AddMember adds a node to this region, as a voter or as a learner that receives everything and does not vote. The
-// node is then started with Config.Join. Any node of the region takes the call. Errors: ErrMember if it is a member
-// already; ErrRemoved if it was one: a name is not used twice; ErrUnhealthy if it is to vote and a voter does not
-// answer; ErrNotReady and ErrNotLeader, then nothing was changed; ErrUnknownOutcome.
+// node is then started with Config.Join. With an empty name a place is held for a node that presents itself as one at
+// peerAddr; it does not vote before, and has another identity then. Any node of the region takes the call. Errors:
+// ErrMember if it is a member already; ErrRemoved if it was one: a name is not used twice; ErrUnhealthy if it is to
+// vote and a voter does not answer; ErrOldNode if it has no name, and the leader wants one; ErrNotReady and
+// ErrNotLeader, then nothing was changed; ErrUnknownOutcome.
 func (r *MultiRegionReplicator) AddMember(
 	ctx context.Context, name, peerAddr string, learner bool,
 ) (NodeStatus, error) {

@@ -178,10 +178,10 @@ func TestItGoesBackThroughPowerCuts(t *testing.T) {
 }
 
 // TestTwoLossyReigns: us loses a tail to eu, which writes, and loses a tail to ap, which writes. Both come back, in
-// either order, us through power cuts. What was acknowledged is in the history or in a rescue file, and no copy of the
-// state is taken.
+// either order, us through power cuts, or one of its nodes behind the others. What was acknowledged is in the history
+// or in a rescue file, and no copy of the state is taken.
 func TestTwoLossyReigns(t *testing.T) {
-	for _, first := range []string{"us", "eu"} {
+	for _, first := range []string{"us", "eu", "us, one node last"} {
 		t.Run(first, func(t *testing.T) {
 			shape := func(*replication.Config) {}
 			shaped(t, map[string]int{"us": 3, "eu": 1, "ap": 1}, shape, func(f *testFleet) {
@@ -189,6 +189,10 @@ func TestTwoLossyReigns(t *testing.T) {
 				switch first {
 				case "eu":
 					f.start("eu-1")
+					f.eventually(values(0, 40))
+				case "us, one node last":
+					f.start("us-1")
+					f.start("us-2")
 					f.eventually(values(0, 40))
 				case "us":
 					for round := range 2 {

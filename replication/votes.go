@@ -70,10 +70,10 @@ func (r *Voting) Pause(ctx context.Context, reason string) (*Charter, error) {
 // Hold has the primary stay where it is for d, more than a lease and at most timeline.MaxHold, and go on although
 // other voters are away: for planned work on them, or on the network. Who is reached when it is ordered promises it; a
 // majority has to be. Meanwhile nothing but an order of Recover moves the primary, and a failover may lose any number
-// of commands. Zero ends it. It does not outlast a change of the leader of the primary unless a majority is reached
-// then. Any node takes the call. Errors: as of Enable; ErrRejected if it is to end and there is none; ErrNotReady if it
-// is to end and no majority supports the primary without it: it ends then as soon as one does; ErrArgument where writes
-// wait for other regions.
+// of commands. It takes the place of a hold before; zero ends it. It does not outlast a change of the leader of the
+// primary unless a majority is reached then. Any node takes the call. Errors: as of Enable; ErrRejected if it is to end
+// and there is none; ErrNotReady if no majority supports the primary without the hold that there is: to end, it ends
+// then as soon as one does, and another one is not taken; ErrArgument where writes wait for other regions.
 func (r *Voting) Hold(ctx context.Context, d time.Duration) (*Charter, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err

@@ -166,6 +166,57 @@ func TestAnEndThatWaitsForVoters(t *testing.T) {
 	})
 }
 
+// TestWhatIsOrderedInAHoldThatIsAllThereIs does not fence the primary: neither another hold, nor the end of it, nor
+// another rule; also not where the others were heard a moment ago. Another hold takes the place of this one when a
+// majority is back.
+func TestWhatIsOrderedInAHoldThatIsAllThereIs(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		f.holdFor(time.Hour)
+		f.kill("eu-1")
+		f.witness.Shutdown()
+		for range 2 {
+			for d, want := range map[time.Duration]string{
+				2 * time.Hour: "with another hold, which they cannot promise, it would acknowledge nothing",
+				time.Minute:   "no majority of the voters answers (not eu, witness/w1)", 0: "ends by itself as soon as",
+			} {
+				_, err := f.nodes["us-1"].Voting().Hold(f.t.Context(), d)
+				if !errors.Is(err, replication.ErrNotReady) || !strings.Contains(err.Error(), want) {
+					t.Errorf("a hold of %v: %v", d, err)
+				}
+			}
+			change := replication.VoteChange{Patience: new(time.Duration)}
+			_, err := f.nodes["us-1"].Voting().Change(f.t.Context(), change)
+			if !errors.Is(err, replication.ErrUnknownOutcome) {
+				t.Errorf("another rule: %v", err)
+			}
+			time.Sleep(10 * time.Second)
+			s := f.nodes["us-1"].Voting().Status()
+			if s.Fenced || s.HeldLeft < 59*time.Minute {
+				t.Fatalf("%+v", s)
+			}
+		}
+		f.says("us-1", "us", "now it goes on by that alone")
+		f.put("us-1", "c1")
+		f.startWitness()
+		f.within(30*time.Second, "the end that was ordered", func() bool {
+			return f.nodes["us-1"].Voting().Status().HeldUntil.IsZero()
+		})
+		for _, d := range []time.Duration{time.Hour, 2 * time.Minute} {
+			if _, err := f.nodes["us-1"].Voting().Hold(f.t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.witness.Shutdown()
+		time.Sleep(time.Minute)
+		s := f.nodes["us-1"].Voting().Status()
+		if s.Fenced || s.HeldLeft > 61*time.Second || s.HeldLeft < 30*time.Second {
+			t.Errorf("%+v", s)
+		}
+		f.start("eu-1")
+		f.eventually(values(0, 2))
+	})
+}
+
 // TestAHoldIsNotBegunAnew by a witness that is started again in it, nor by a region: when it is over, and as much again
 // as is between two notes of a voter, another region is made primary.
 func TestAHoldIsNotBegunAnew(t *testing.T) {

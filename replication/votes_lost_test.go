@@ -26,8 +26,13 @@ type smallest struct {
 
 // inSmallest is inBubble of the smallest fleet that moves by itself.
 func inSmallest(t *testing.T, body func(f *smallest)) {
+	inSmallestOf(t, replication.DefaultVotes(), body)
+}
+
+// inSmallestOf is inSmallest with these settings, but for the witness.
+func inSmallestOf(t *testing.T, settings replication.VoteSettings, body func(f *smallest)) {
 	shape := func(c *replication.Config) {
-		s := replication.DefaultVotes()
+		s := settings
 		s.Witnesses = map[string][]string{"w1": {"w1"}}
 		c.Clock, c.Votes = clock.Unsuspended, &s
 	}

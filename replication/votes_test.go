@@ -139,6 +139,19 @@ func TestACutOffPrimaryIsFencedBeforeAnotherBegins(t *testing.T) {
 	})
 }
 
+// TestAPrimaryTakesNoWritesBehindItsLease, not even to answer them later: they would be a tail.
+func TestAPrimaryTakesNoWritesBehindItsLease(t *testing.T) {
+	long := func(s *replication.VoteSettings) { s.Lease = 24 * time.Second }
+	voting(t, map[string]int{"us": 1, "eu": 1, "ap": 1}, long, func(f *testFleet) {
+		f.network.Isolate("us-1")
+		f.within(time.Minute, "the lease ends", func() bool { return !f.nodes["us-1"].Voting().Status().Holds })
+		time.Sleep(5 * time.Millisecond)
+		if tenure := f.nodes["us-1"].Tenure(); tenure != (replication.Tenure{}) {
+			t.Errorf("takes writes in %+v", tenure)
+		}
+	})
+}
+
 // TestAnotherLeaderOfThePrimaryGoesOn: a region whose leader dies keeps the primary.
 func TestAnotherLeaderOfThePrimaryGoesOn(t *testing.T) {
 	voting(t, map[string]int{"us": 3, "eu": 1, "ap": 1}, nil, func(f *testFleet) {

@@ -357,6 +357,9 @@ func (s *server) node() admin.Node {
 		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backups.report(),
 		Archive: s.archiveStatus(),
 	}
+	if kv.Follows(s.store) {
+		n.Alarms = append(n.Alarms, admin.Alarm{Kind: admin.Follows})
+	}
 	for _, a := range s.store.Alarms() {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})
 	}

@@ -293,8 +293,8 @@ var sections = []section{
 		size("mem-table-bytes", kv.DefaultMemTableBytes, 1<<20, 2<<30, "size of a memory table of the store",
 			func(c *Config) *uint64 { return &c.Store.MemTableBytes }),
 		size("count-bytes", kv.DefaultCountBytes, 0, unbounded,
-			"memory to count the keys of a range at any revision without a walk over them: 2 to 4 bytes a key, and "+
-				"6 to 20 for each that was made or deleted since the last compaction; with less than that, older "+
+			"memory to count the keys of a range at any revision without a walk over them: 2 to 5 bytes a key, and "+
+				"3 to 12 for each that was made or deleted since the last compaction; with less than that, older "+
 				"revisions are walked, and more keys beside what a range asks for; 0 for none",
 			func(c *Config) *int64 { return &c.Store.CountBytes }),
 		count("counted-keys", formerCountedKeys, -1, math.MaxInt32,

@@ -16,10 +16,12 @@ type auditor struct {
 	region, node string
 	gone         *atomic.Bool
 	wrong        func(invariant, format string, args ...any)
+	meets        func(moment, step string) // what may be a crash point
 
 	at     atomic.Pointer[place] // nil: nothing loaded yet
 	index  uint64
 	record string
+	state  *timeline.State // that the record is of; nil: unknown
 	claim  replication.Reign
 	votes  bool // there is a charter
 }
@@ -86,6 +88,7 @@ func (a *auditor) audit(at *place, meta *replication.Metadata) {
 		a.wrong("6", "state record of %s: %v", a.node, err)
 		return
 	}
+	a.state = state
 	a.votes = state.Charter() != nil
 	claim := state.HighestClaim()
 	if timeline.Supersedes(a.claim, claim) {
@@ -107,9 +110,13 @@ func (a *auditor) Apply(b *replication.Batch) ([][]byte, error) {
 	for i := range b.Commands {
 		at = a.lineage.command(at, string(b.Commands[i].Data), a.region, a.node)
 	}
+	was := a.state
 	a.audit(at, b.Metadata)
+	steps := stepsOf(was, a.state)
+	a.meetAll(momentWithin, steps)
 	results, err := a.Storage.Apply(b)
 	a.at.Store(at)
+	a.meetAll(momentAfter, steps)
 	return results, err
 }
 
@@ -121,13 +128,26 @@ func (a *auditor) Begin(r replication.Reign, meta *replication.Metadata) error {
 	}
 	at = a.lineage.begin(at, r, a.region, a.node, a.votes)
 	a.audit(at, meta)
+	var steps []string
+	if r.Primary == a.region {
+		steps = []string{stepBegin}
+	}
+	a.meetAll(momentWithin, steps)
 	err := a.Storage.Begin(r, meta)
 	a.at.Store(at)
+	a.meetAll(momentAfter, steps)
 	return err
+}
+
+func (a *auditor) meetAll(moment string, steps []string) {
+	for _, step := range steps {
+		a.meets(moment, step)
+	}
 }
 
 // Restore implements replication.Storage.
 func (a *auditor) Restore(r io.Reader, meta *replication.Metadata) error {
+	a.meets(momentWithin, stepInstall)
 	return a.replaced(a.Storage.Restore(r, meta))
 }
 
@@ -139,6 +159,7 @@ func (a fileAuditor) Branch(dir string) (replication.Branch, error) { return a.f
 
 // Install implements replication.Checkpointer.
 func (a fileAuditor) Install(dir string, meta *replication.Metadata) error {
+	a.meets(momentWithin, stepInstall)
 	return a.replaced(a.files.Install(dir, meta))
 }
 
@@ -152,5 +173,6 @@ func (a *auditor) replaced(err error) error {
 		a.loaded(meta)
 		a.lineage.gaveUp(a.node, had, a.at.Load())
 	}
+	a.meets(momentAfter, stepInstall)
 	return err
 }

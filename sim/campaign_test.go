@@ -23,6 +23,8 @@ const (
 	campaignShare = 20
 	// fewest is in how many of 100 seeds each kind has to happen.
 	fewest = 10
+	// manySeeds is how many come to every crash point.
+	manySeeds = 300
 )
 
 // TestCampaign runs many seeds with drawn kinds of faults, in a process for each processor, and shows in how many of
@@ -49,6 +51,9 @@ func TestCampaign(t *testing.T) {
 	fmt.Fprintf(t.Output(), "%d seeds in %v\n%v", *campaignSeeds, time.Since(c.began).Round(time.Second), c.tally)
 	if kind, happened := c.tally.Least(); happened*100 < *campaignSeeds*fewest {
 		t.Errorf("kind %q happened in %d of %d seeds: it is hardly tested", kind, happened, *campaignSeeds)
+	}
+	if points := c.tally.Missed(); len(points) > 0 && *campaignSeeds >= manySeeds {
+		t.Errorf("in %d seeds the power never failed at %q", *campaignSeeds, points)
 	}
 }
 

@@ -42,6 +42,7 @@ func (e *evidence) check(wrong report) {
 	e.checkContents(end, wrong)
 	e.checkWatchers(end, wrong)
 	e.checkLeases(end, wrong)
+	e.checkUsers(end, wrong)
 }
 
 // rescuedValues returns the regions that keep a command in a rescue file, or in the state beside one.
@@ -92,7 +93,7 @@ func (e *evidence) checkWrites(end *place, rescued map[string]map[string]bool, w
 			case places[0].position != want || places[0].epoch != o.epoch:
 				wrong("5", "command %q was acknowledged at position %d of epoch %d, and is at %v", name, want, o.epoch,
 					places[0])
-			case !places[0].before(end) && len(rescued[v]) == 0:
+			case !places[0].before(end) && len(rescued[v]) == 0 && (!places[0].lost || o.regions > 1):
 				wrong("1", "command %q was acknowledged at %s at position %d of epoch %d, and is neither in the "+
 					"final history nor in a rescue file", name, o.node, want, o.epoch)
 			case !places[0].before(end) && o.regions >= len(e.plan.regions) && o.regions > 1:
@@ -112,7 +113,7 @@ func checkEverApplied(l *lineage, end *place, rescued map[string]map[string]bool
 		final[p] = true
 	}
 	for _, p := range l.places {
-		if p.data != "" && !final[p] && len(rescued[p.data]) == 0 {
+		if p.data != "" && !final[p] && !p.lost && len(rescued[p.data]) == 0 {
 			wrong("8", "command %q, applied by %s at %v, is neither in the final history nor in a rescue file",
 				p.data[:min(len(p.data), valueName)], p.by, p)
 		}

@@ -37,6 +37,7 @@ type operation struct {
 	regions    int                  // in which the write is durable, as the receipt says
 	seen       *place               // of a read
 	short      bool                 // of a write: it was said to be in fewer regions than it has to be
+	results    [][]byte             // of a write
 }
 
 // operations are what all clients did. They are safe for concurrent use.
@@ -131,6 +132,14 @@ func (c *client) propose(ctx context.Context, p *process, commands ...[]byte) ou
 	if len(c.fleet.plan.regions) > 1 && c.random.IntN(8) == 0 {
 		options = append(options, replication.WithRegions(2))
 	}
+	if c.fleet.hasUsers() {
+		for i, data := range commands {
+			commands[i] = p.asRoot(data)
+		}
+		if p.Understood(ctx, commands[0]) != nil {
+			return refused
+		}
+	}
 	return c.order(ctx, p, options, commands...).outcome
 }
 
@@ -150,7 +159,7 @@ func (c *client) order(
 		o.outcome = unknown
 	case err == nil, errors.Is(err, replication.ErrUnderReplicated) && r != nil:
 		o.outcome, o.epoch, o.position, o.regions = acknowledged, r.Epoch, r.Position, r.Regions
-		o.short = err != nil
+		o.short, o.results = err != nil, r.Results
 	case errors.Is(err, replication.ErrNotReady), errors.Is(err, replication.ErrTooLarge):
 		o.outcome = refused
 	default:
@@ -200,8 +209,11 @@ func (c *client) command(name string) []byte {
 // read makes a linearizable read of the place at which a node is, and reports whether it was answered.
 func (c *client) read(ctx context.Context, p *process) (o operation, ok bool) {
 	o = operation{node: p.NodeID(), begin: c.operations.now()}
-	err := p.ReadBarrier(ctx, replication.Linearizable)
+	end, err := p.BeginRead(ctx)
 	o.seen = p.auditor.at.Load()
+	if err == nil {
+		err = end(ctx)
+	}
 	if err != nil || p.silent() {
 		return o, false
 	}

@@ -86,8 +86,11 @@ func (m *member) giveUp() {
 	m.memory, m.rot = m.rot.second, nil
 }
 
-// repair puts the flipped bit back, where the file is still there and nothing was written in its place. If its name is
-// gone, the file may have another: what a node keeps for itself are links to files of its store.
+// telling is how long a file has to be to be known by what it holds.
+const telling = 64
+
+// repair puts the flipped bit back, where the file is still there and nothing was written in its place. It may have
+// other names too: what a node keeps for itself are links to files of its store, and after a power cut one file each.
 func (m *member) repair() {
 	f := m.rot
 	if f == nil {
@@ -95,13 +98,12 @@ func (m *member) repair() {
 	}
 	m.rot = nil
 	names := []string{f.path}
-	if _, err := m.memory.Stat(f.path); err != nil {
+	if _, err := m.memory.Stat(f.path); err != nil || len(f.damaged) >= telling {
 		names = append(filesOf(m.memory, dataFolder), filesOf(m.memory, stateFolder)...)
 	}
-	for _, f.path = range names {
+	for _, f.path = range names { // two names of one file are repaired once: it is not damaged any more then
 		if bytes.HasPrefix(contentOf(m.memory, f.path), f.damaged) {
 			f.on(m.memory)
-			return
 		}
 	}
 }
@@ -241,35 +243,6 @@ func (x disks) lieDisk(ctx context.Context) {
 	if m.current() == nil {
 		m.memory, m.honest = own, nil
 	}
-}
-
-// emptyDisk starts a node on an empty disk, while all others of its region run and know it. It has forgotten what it
-// promised and acknowledged there: it must be refused before it takes part. Then its own disk is put back.
-func (x disks) emptyDisk(ctx context.Context) {
-	x.fleet.network.HealAll()
-	x.noteCut(time.Now())
-	x.fleet.startAll(ctx)
-	x.wait(3 * time.Second)
-	p := x.someone()
-	if p == nil || p.member.status.spare || p.member.status.mayBeRemoved() || !others(x.faults, p.member) {
-		return
-	}
-	m := p.member
-	p.lose()
-	m.bury()
-	own := m.memory
-	m.memory, m.honest = vfs.NewCrashableMem(), own
-	x.tell("%s starts on an empty disk", m.name)
-	x.fleet.happened.note(injectEmpty)
-	m.startIf(ctx, func(err error) bool { return errors.Is(err, replication.ErrDiskLost) })
-	x.wait(3 * time.Second)
-	if p := m.current(); p != nil {
-		x.fleet.trace.wrong("1", "%s runs on an empty disk, and others of its region know it: %s", m.name,
-			p.Health().Problem)
-		p.lose()
-		m.bury()
-	}
-	m.memory, m.honest, m.old = own, nil, nil
 }
 
 // others reports whether all other nodes of the member's region run, for a while already, and nothing is cut.

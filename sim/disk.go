@@ -37,6 +37,7 @@ type disk struct {
 	end       func()    // ends the process, before heal
 	patient   bool      // the store is open, and waits for room
 	note      func(kind string)
+	user      stepper // nil: nobody whose steps are told of
 }
 
 // effect is what an operation does to a disk.
@@ -200,6 +201,9 @@ func (d *disk) spin() {
 
 // Create implements vfs.FS.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if d.user != nil {
+		d.user.creates(name)
+	}
 	if err := d.changeFor(isVital(name), grows); err != nil {
 		return nil, err
 	}
@@ -257,10 +261,17 @@ func (d *disk) RemoveAll(name string) error {
 
 // Rename implements vfs.FS.
 func (d *disk) Rename(from, to string) error {
+	if d.user != nil {
+		d.user.renames(to, momentWithin)
+	}
 	if err := d.change(grows); err != nil {
 		return err
 	}
-	return d.FS.Rename(from, to)
+	err := d.FS.Rename(from, to)
+	if err == nil && d.user != nil {
+		d.user.renames(to, momentAfter)
+	}
+	return err
 }
 
 func (d *disk) file(name string, f vfs.File, err error) (vfs.File, error) {
@@ -278,8 +289,16 @@ type diskFile struct {
 	vital bool
 }
 
+// logs tells of what is about to be written to the log.
+func (f *diskFile) logs(p []byte) {
+	if f.log && f.disk.user != nil {
+		f.disk.user.logged(p)
+	}
+}
+
 // Write implements vfs.File.
 func (f *diskFile) Write(p []byte) (int, error) {
+	f.logs(p)
 	if err := f.disk.changeFor(f.vital, grows); err != nil {
 		return 0, err
 	}
@@ -288,6 +307,7 @@ func (f *diskFile) Write(p []byte) (int, error) {
 
 // WriteAt implements vfs.File.
 func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
+	f.logs(p)
 	if err := f.disk.changeFor(f.vital, grows); err != nil {
 		return 0, err
 	}

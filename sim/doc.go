@@ -17,6 +17,7 @@
 //   - 6: claims of a node never fall; an epoch has one primary, unless an operator forced two.
 //   - 7 and 2, where the fleet votes: whatever was forced, and see README.md for the budget of a failover.
 //   - 15: after the faults the fleet converges within bounded (virtual) time.
+//   - users: where clients say who they are, nobody is told or changes what he may not.
 //
 // The checks do not trust what nodes report: an auditor stands between each node and its storage, and sees every batch.
 //

@@ -11,7 +11,7 @@ func (e *evidence) checkVotes(end *place, wrong report) {
 	l := e.fleet.lineage
 	checkEpochs(e.operations.list, wrong)
 	checkOrder(l.surviving(e.operations.list, end), wrong)
-	if !e.plan.forced {
+	if !e.plan.forced && !e.fleet.accepted {
 		e.checkBudget(end, wrong)
 	}
 }
@@ -63,8 +63,17 @@ func (l *lineage) surviving(operations []operation, end *place) []operation {
 	return list
 }
 
-// checkBudget checks that no reign lost more of what it acknowledged than the budget says, and nothing that enough
-// regions had (L3).
+// behind returns how many commands of p are not in the history that leads to end.
+func (p *place) behind(end *place) int {
+	shared := p
+	for !shared.before(end) {
+		shared = shared.parent
+	}
+	return int(p.position - shared.position)
+}
+
+// checkBudget checks that no reign lost more of what it acknowledged, or of what was read in it, than the budget says,
+// and nothing that enough regions had (L3).
 func (e *evidence) checkBudget(end *place, wrong report) {
 	l, election := e.fleet.lineage, e.plan.election
 	budget, bound := election.budget()
@@ -82,6 +91,14 @@ func (e *evidence) checkBudget(end *place, wrong report) {
 			if lost[o.epoch]++; o.regions >= enough {
 				wrong("L3", "%v was acknowledged as durable in %d regions, and is lost", o, o.regions)
 			}
+		}
+	}
+	for _, o := range e.operations.list {
+		if o.seen == nil || !bound {
+			continue
+		}
+		if n := o.seen.behind(end); n > budget {
+			wrong("L3", "%v in epoch %d saw %d commands that are lost, %d may be", o, o.seen.epoch, n, budget)
 		}
 	}
 	for epoch, n := range lost {

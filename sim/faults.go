@@ -80,6 +80,9 @@ func (x *faults) wait(d time.Duration) {
 	for _, m := range x.fleet.members {
 		m.bury()
 	}
+	for _, o := range x.fleet.observers {
+		o.bury()
+	}
 }
 
 // appointment is a fault that happens at its time, whatever is drawn beside it.

@@ -41,6 +41,9 @@ type fleet struct {
 	work      sync.WaitGroup
 
 	happened *occurrences
+	crashes  crashes
+	wiped    *wiped // nil: no region was; of the goroutine of the faults, as accepted
+	accepted bool   // somebody accepted a loss because of that
 
 	mu       sync.Mutex
 	calm     time.Time // from when on nothing keeps nodes from hearing each other, but for what is cut
@@ -202,6 +205,7 @@ func (m *member) startIf(ctx context.Context, expected func(error) bool) {
 	m.mu.Unlock()
 	p.disk = newDisk(m.memory, stream(m.fleet.plan.seed, fmt.Sprintf("disk %s %d", m.name, m.starts)),
 		m.fleet.plan.slowSync, m.fleet.happened.note)
+	p.disk.user = p
 	if m.fleet.plan.storage == storageKV {
 		p.disk.end = p.lose
 	}
@@ -249,10 +253,13 @@ func (p *process) begin(ctx context.Context) error {
 	}
 	p.auditor = &auditor{
 		Storage: storage, lineage: m.fleet.lineage, region: m.region, node: m.name, gone: &p.gone,
-		wrong: m.fleet.trace.wrong,
+		wrong: m.fleet.trace.wrong, meets: p.meets,
 	}
 	c := m.config(p.disk)
 	p.keepLeases(c)
+	if m.fleet.hasUsers() {
+		c.CommandLevel = commandLevel
+	}
 	p.MultiRegionReplicator, err = replication.NewMultiRegionReplicator(c, p.auditor.storage())
 	if err != nil {
 		return err

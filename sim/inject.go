@@ -30,13 +30,16 @@ const (
 	injectVotes    = "votes"    // the fleet votes about its primary
 	injectLie      = "lie"      // a power cut takes from one node what it had synced
 	injectEmpty    = "empty"    // a stopped node comes back with an empty disk
+	injectWiped    = "wiped"    // all nodes of a region lose their disks at once
+	injectUsers    = "users"    // of the real store: clients say who they are, and users and roles change
+	injectCrash    = "crash"    // the power fails at a step of a vote, a handoff, a rejoin: steps.go
 )
 
 // Injections returns every kind that Options.Inject may name.
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
 		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
-		injectVersions, injectVotes, injectEmpty}
+		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers}
 }
 
 // injections is which kinds a run has.
@@ -58,6 +61,9 @@ func newInjections(list string, r *rand.Rand) injections {
 			chance = 3
 		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty: // do not always happen
 			chance = 6
+		}
+		if kind == injectUsers && !stored {
+			chance = 0
 		}
 		switch {
 		case list == "all", slices.Contains(strings.Split(list, ","), kind):
@@ -92,6 +98,8 @@ func (x *faults) injected() []fault {
 		injectPause: {4, x.pauseNode},
 		injectLie:   {6, d.lieDisk},
 		injectEmpty: {3, d.emptyDisk},
+		injectWiped: {2, x.wipeRegion},
+		injectCrash: {6, crashing{x}.crash},
 
 		injectMembers:  {10, x.changeMembers},
 		injectVotes:    {4, elections{x}.losePrimary},

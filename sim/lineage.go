@@ -20,6 +20,7 @@ type place struct {
 	within   *replication.Reign // the reign in force
 	by       string             // the node that applied it first
 	when     time.Time          // it did
+	lost     bool               // only a region that lost all of its disks had it
 }
 
 func (p *place) String() string {

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"flag"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -58,8 +60,8 @@ var mutants = []planted{
 	{
 		name: "install takes an older claim",
 		edits: []edit{{
-			"replication/timeline/machine.go", "case outranks(s.HighestClaim(), Latest(c.Origin.Reigns)):",
-			"case false:",
+			"replication/timeline/machine.go",
+			"case outranks(s.HighestClaim(), Latest(c.Origin.Reigns)) && !s.goesBack(c):", "case false:",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/timeline TestAStateOfAnOlderClaimIsNotInstalled",
 	},
@@ -108,8 +110,8 @@ var mutants = []planted{
 	{
 		name: "a primary never knows of a loss",
 		edits: []edit{{
-			"replication/internal/standing/standing.go", "if st.Role() != timeline.Primary {",
-			"if st.Role() != \"\" {",
+			"replication/internal/standing/standing.go", "if st.Role() != timeline.Primary || h == nil ||",
+			"if st.Role() != \"\" || h == nil ||",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestAPrimaryThatLostAPartOfItsReignIsFenced",
 	},
@@ -143,7 +145,7 @@ var mutants = []planted{
 	{
 		name: "a tail that finds no room counts as saved",
 		edits: []edit{{
-			"replication/internal/region/room.go", "case !durable.Full(err) || !p.room.Await(err):\n\t\t\treturn err",
+			"replication/internal/region/room.go", "case !durable.Full(err):\n\t\t\treturn err",
 			"case !durable.Full(err):\n\t\t\treturn err\n\t\tdefault:\n\t\t\treturn nil",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/region TestATailThatFindsNoRoomIsWaitedFor",
@@ -151,9 +153,24 @@ var mutants = []planted{
 	{
 		name: "who is empty takes part at once",
 		edits: []edit{{
-			"replication/forming.go", "blank: fresh && !n.config.Join", "blank: false && fresh",
+			"replication/forming.go", "blank: blank && !n.config.Join", "blank: false && blank",
 		}},
-		caught: []string{"FAIL: Test"}, elsewhere: "./replication TestEmptyNodesDoNotFormARegionWithoutTheOthers",
+		flags: []string{"-sim.inject=empty"}, caught: []string{"invariant 1:"},
+	},
+	{
+		name: "a failover is sure of a primary that lost its disks",
+		edits: []edit{{
+			"replication/internal/primary/assess.go", "leader.Cursor.Epoch < claim.Epoch {",
+			"leader.Cursor.Epoch > claim.Epoch {",
+		}},
+		flags: []string{"-sim.inject=wiped"}, caught: []string{"invariant 14:"},
+	},
+	{
+		name: "a role that changes changes nothing for who has it",
+		edits: []edit{{
+			"kv/auth/edit.go", "if u.hasRole(name) {\n\t\t\te.users", "if name == \"\" {\n\t\t\te.users",
+		}},
+		flags: []string{"-sim.inject=users"}, caught: []string{"invariant users:"},
 	},
 	{
 		name: "a node too old for a state goes on without it",
@@ -187,8 +204,7 @@ var mutants = []planted{
 	{
 		name: "an expiry is proposed in a later tenure",
 		edits: []edit{{
-			"server/server.go", "s.replicator.Propose(ctx, expiry, replication.WithinTenure(t))",
-			"s.replicator.Propose(ctx, expiry)",
+			"server/server.go", "{{Data: command}}, replication.WithinTenure(t))", "{{Data: command}})",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./server TestAnExpiryOfAnotherTenureIsVoid",
 	},
@@ -299,6 +315,17 @@ var mutants = []planted{
 		}},
 		flags: []string{"-sim.inject=versions"}, caught: []string{"invariant 16:"},
 	},
+}
+
+// TestMutantsFitTheCode: the code moves on, and the bugs that somebody might make in it with it.
+func TestMutantsFitTheCode(t *testing.T) {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range slices.Concat(plantedBugs, byTable, mutants) {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) { m.plant(t, root) })
+	}
 }
 
 // TestMutants runs the list: go test ./sim -run TestMutants -sim.mutants -timeout 0.

@@ -82,7 +82,8 @@ func newPlan(o Options) *plan {
 	if o.Inject == "drawn" {
 		p.fit()
 	}
-	if p.inject[injectVotes] && len(p.regions) == 1 && o.Regions == 0 {
+	several := p.inject[injectVotes] || p.inject[injectWiped] || p.inject[injectCrash]
+	if several && len(p.regions) == 1 && o.Regions == 0 {
 		p.regions = regionNames[:2]
 	}
 	if p.inject[injectVotes] && len(p.regions) > 1 {
@@ -92,7 +93,7 @@ func newPlan(o Options) *plan {
 	if o.Nodes > 0 {
 		p.size = o.Nodes
 	}
-	if p.inject[injectWatch] || p.inject[injectLease] {
+	if p.inject[injectWatch] || p.inject[injectLease] || p.inject[injectUsers] {
 		p.storage = storageKV
 	}
 	if o.Storage != "" {
@@ -117,6 +118,14 @@ func (p *plan) fit() {
 	if len(p.regions) == 1 {
 		delete(p.inject, injectOld)
 		delete(p.inject, injectVotes)
+		delete(p.inject, injectWiped)
+		delete(p.inject, injectCrash)
+	}
+	if p.inject[injectLease] && p.inject[injectUsers] { // each has half of these runs
+		delete(p.inject, pick(stream(p.seed, "users"), injectLease, injectUsers))
+	}
+	if p.inject[injectMembers] { // who belongs to a region that is formed anew is another question
+		delete(p.inject, injectWiped)
 	}
 }
 

@@ -94,6 +94,7 @@ type evidence struct {
 	converged  bool
 	watchers   *watchers
 	holders    []*holder
+	guests     *guests
 }
 
 // final is what a node held at the end.
@@ -136,6 +137,8 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 	}
 	e.holders = newHolders(f, e.operations)
 	startHolders(ctx, e.holders, until, &clients)
+	e.guests = newGuests(f, e.operations)
+	e.guests.start(ctx, until, &clients)
 	e.watchers = newWatchers(f)
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
@@ -169,6 +172,7 @@ func (e *evidence) collect(ctx context.Context, j *trace) {
 
 // heal ends all faults but those of nodes that do not run.
 func (f *fleet) heal() {
+	f.crashes.disarm()
 	f.network.HealAll()
 	for _, a := range f.plan.regions {
 		for _, b := range f.plan.regions {

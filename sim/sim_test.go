@@ -20,6 +20,7 @@ var (
 		strings.Join(Injections(), ","))
 	tallyTo  = flag.String("sim.tally", "", "file to which TestSeeds writes how often each kind of fault happened")
 	traceLen = flag.Int("sim.trace", 150, "lines of the story told with a failure")
+	tellAll  = flag.Bool("sim.tell", false, "tell the story also of seeds that pass")
 )
 
 const defaultSeeds, raceSeeds = 200, 8
@@ -27,7 +28,7 @@ const defaultSeeds, raceSeeds = 200, 8
 // How many seeds of each kind of injection TestInjected runs, and of several kinds at once: under the race detector, in
 // which a seed takes many times longer, only those.
 const (
-	kindSeeds, kindRaceSeeds   = 5, 0
+	kindSeeds, kindRaceSeeds   = 4, 0
 	drawnSeeds, drawnRaceSeeds = 12, 4
 )
 
@@ -90,6 +91,9 @@ func runSeeds(t *testing.T, from uint64, count int, inject string) Tally {
 			sum.Virtual += r.Virtual
 			sum.Injected.Add(r.Injected)
 			if len(r.Failures) == 0 {
+				if *tellAll {
+					t.Log(r.Story(*traceLen))
+				}
 				return
 			}
 			for _, f := range r.Failures {

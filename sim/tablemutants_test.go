@@ -5,15 +5,13 @@ var byTable = []planted{
 	{
 		name: "the deaf primary is supported for ever",
 		edits: []edit{{
-			"replication/internal/ballot/voter.go", "if !r.Held && v.asked && now-v.wanted < lease {",
-			"if !r.Held && v.asked && now-v.wanted < 0 {",
+			"replication/internal/ballot/voter.go", "now-v.wanted < lease { // B5", "now-v.wanted < 0 { // B5",
 		}},
 	},
 	{
 		name: "the guard counts from when the process started",
 		edits: []edit{{
-			"replication/internal/ballot/voter.go", "*v = Voter{id: v.id, term: term, since: now, out: v.out}",
-			"*v = Voter{id: v.id, term: term, out: v.out}",
+			"replication/internal/ballot/voter.go", "term: term, since: now, count:", "term: term, count:",
 		}},
 	},
 	{

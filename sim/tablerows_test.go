@@ -14,6 +14,7 @@ type row struct {
 	rules  func(*replication.VoteSettings)                 // where they are not those of the others; may be nil
 	rates  func(machine string, random *rand.Rand) float64 // of the clocks; nil: they are right
 	forced bool                                            // somebody accepts a loss
+	once   bool                                            // one offset is enough, unless more are asked for
 	play   func(s *stage)                                  // from the fault until everything was measured
 
 	primary string        // who acknowledges afterwards
@@ -51,7 +52,8 @@ func (s span) plus(d time.Duration) span { return span{s.least, s.most + d} }
 
 func rows() []*row {
 	var all []*row
-	for _, list := range [][]*row{rowsOfLoss(), rowsOfCuts(), rowsOfPauses(), rowsOfClocks(), rowsOfMoves()} {
+	for _, list := range [][]*row{rowsOfLoss(), rowsOfCuts(), rowsOfPauses(), rowsOfClocks(), rowsOfMoves(),
+		rowsOfSteps()} {
 		all = append(all, list...)
 	}
 	return all

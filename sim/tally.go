@@ -28,7 +28,7 @@ func (o *occurrences) of(kind string) int {
 	return o.times[kind]
 }
 
-// Count is of one kind of faults.
+// Count is of one kind of faults, or of one crash point.
 type Count struct {
 	On       int // seeds in which it was on
 	Happened int // of these, seeds in which it happened
@@ -46,13 +46,17 @@ func (t Tally) Add(o Tally) {
 	}
 }
 
-// String returns a table, a line for each kind that was on.
+// String returns a table, a line for each kind that was on, and for each crash point that was armed.
 func (t Tally) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-10s %9s %9s %9s\n", "kind", "seeds on", "happened", "times")
-	for _, kind := range Injections() {
+	fmt.Fprintf(&b, "%-14s %9s %9s %9s\n", "kind", "seeds on", "happened", "times")
+	kinds := Injections()
+	for _, at := range crashPoints() {
+		kinds = append(kinds, at.String())
+	}
+	for _, kind := range kinds {
 		if c := t[kind]; c.On > 0 {
-			fmt.Fprintf(&b, "%-10s %9d %9d %9d\n", kind, c.On, c.Happened, c.Times)
+			fmt.Fprintf(&b, "%-14s %9d %9d %9d\n", kind, c.On, c.Happened, c.Times)
 		}
 	}
 	return b.String()
@@ -64,6 +68,16 @@ func (t Tally) Least() (kind string, happened int) {
 	return kind, t[kind].Happened
 }
 
+// Missed returns the crash points at which the power never failed.
+func (t Tally) Missed() (points []string) {
+	for _, at := range crashPoints() {
+		if t[at.String()].Happened == 0 {
+			points = append(points, at.String())
+		}
+	}
+	return points
+}
+
 // tally is that of one run.
 func (f *fleet) tally() Tally {
 	t := Tally{}
@@ -72,5 +86,6 @@ func (f *fleet) tally() Tally {
 		c.Happened = min(c.Times, 1)
 		t[kind] = c
 	}
+	f.crashes.tally(f.happened, t)
 	return t
 }

@@ -141,6 +141,7 @@ func (m *member) replaceIf(err error) {
 
 // tend clears away what ended, and starts again what was upgraded for that.
 func (f *fleet) tend(ctx context.Context) {
+	f.takeOver(ctx)
 	for _, m := range f.members {
 		m.bury()
 		if m.again && m.current() == nil {

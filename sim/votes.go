@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -77,6 +79,10 @@ type observer struct {
 	clock   clock.Clock
 	memory  *vfs.MemFS
 	process *witness.Witness // nil: it does not run
+
+	mu   sync.Mutex
+	up   bool       // it has started
+	left *vfs.MemFS // what the disk has when the power is back; nil: it did not fail
 }
 
 // observe makes the places of the witnesses, and starts them.
@@ -95,12 +101,15 @@ func (f *fleet) observe() {
 }
 
 func (o *observer) start() {
+	o.bury()
 	if o.process != nil {
 		return
 	}
 	j := o.fleet.trace
+	d := newDisk(o.memory, stream(o.fleet.plan.seed, "disk "+o.name), o.fleet.plan.slowSync, o.fleet.happened.note)
+	d.user = o
 	w, err := witness.Start(witness.Config{
-		Name: o.name, FleetID: replication.DefaultFleetID, DataDir: dataFolder, FS: pebblefs.New(o.memory),
+		Name: o.name, FleetID: replication.DefaultFleetID, DataDir: dataFolder, FS: pebblefs.New(d),
 		Clock: o.clock, Logger: slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
 	}, o.fleet.network.Node(o.name))
 	if err != nil {
@@ -109,19 +118,76 @@ func (o *observer) start() {
 	}
 	j.tell("start witness %s", o.name)
 	o.process = w
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.up = true
 }
 
 // lose takes its power away.
 func (o *observer) lose() {
-	if o.process == nil {
+	if o.process != nil {
+		o.fall()
+		o.bury()
+	}
+}
+
+// fall takes its power away, also from inside of what it does, and bury clears away what is left then.
+func (o *observer) fall() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.up && o.left == nil {
+		o.fleet.trace.tell("power of witness %s fails", o.name)
+		o.left = o.memory.CrashClone(vfs.CrashCloneCfg{})
+		o.fleet.network.Crash(o.name)
+	}
+}
+
+func (o *observer) bury() {
+	o.mu.Lock()
+	left := o.left
+	if left != nil {
+		o.left, o.up = nil, false
+	}
+	o.mu.Unlock()
+	if left != nil {
+		o.stop()
+		o.memory = left
+	}
+}
+
+// meets says that it comes to a moment of keeping what it is about to answer.
+func (o *observer) meets(moment string) {
+	at := crashPoint{moment, stepWitness}
+	o.mu.Lock()
+	up := o.up && o.left == nil
+	o.mu.Unlock()
+	if !up {
 		return
 	}
-	o.fleet.trace.tell("power of witness %s fails", o.name)
-	left := o.memory.CrashClone(vfs.CrashCloneCfg{})
-	o.fleet.network.Crash(o.name)
-	o.stop()
-	o.memory = left
+	if fails, _ := o.fleet.crashes.hit(at, ""); fails {
+		o.fleet.trace.tell("crash point: witness %s comes to %v", o.name, at)
+		o.fleet.happened.note(injectCrash)
+		o.fleet.happened.note(at.String())
+		o.fall()
+	}
 }
+
+func (o *observer) logged([]byte) {}
+
+func (o *observer) creates(name string) {
+	if strings.HasPrefix(name, ballotFile) {
+		o.meets(momentBefore)
+	}
+}
+
+func (o *observer) renames(to, moment string) {
+	if to == ballotFile {
+		o.meets(moment)
+	}
+}
+
+// ballotFile is where a witness keeps its votes.
+const ballotFile = dataFolder + "/ballot"
 
 func (o *observer) stop() {
 	if o.process == nil {

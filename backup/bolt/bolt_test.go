@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -107,6 +108,14 @@ func TestBrokenFilesAreRefused(t *testing.T) {
 			p[20], p[pageBytes+20] = 9, 9
 			return p
 		},
+		"no pages": func(p []byte) []byte {
+			for _, at := range []int{pageHeadBytes, pageBytes + pageHeadBytes} {
+				m, _ := decodeMeta(p[at:])
+				m.pages = 0
+				copy(p[at:], m.encode())
+			}
+			return p
+		},
 		"another page":   func(p []byte) []byte { p[leaf] = 9; return p },
 		"another kind":   func(p []byte) []byte { p[leaf+8] = 4; return p },
 		"beyond the end": func(p []byte) []byte { p[leaf+12] = 200; return p },
@@ -119,9 +128,51 @@ func TestBrokenFilesAreRefused(t *testing.T) {
 			return p
 		},
 	} {
-		if got, _, err := read(change(bytes.Clone(p)), "b"); !errors.Is(err, ErrBroken) {
+		if got, _, err := read(change(bytes.Clone(p)), "b"); !errors.Is(err, ErrBroken) ||
+			strings.Contains(err.Error(), "%!") {
 			t.Errorf("%s: %v, %v", what, got, err)
 		}
+	}
+	_, err := Open(bytes.NewReader(p), metaBytes)
+	if !errors.Is(err, ErrBroken) || strings.Contains(err.Error(), "%!") {
+		t.Errorf("of which only the beginning counts: %v", err)
+	}
+}
+
+// failing is a disk that fails from an offset on.
+type failing struct {
+	io.ReaderAt
+	from int64
+}
+
+var errDisk = errors.New("the disk fails")
+
+func (f failing) ReadAt(p []byte, at int64) (int, error) {
+	if at+int64(len(p)) > f.from {
+		return 0, errDisk
+	}
+	return f.ReaderAt.ReadAt(p, at)
+}
+
+// A disk that fails says nothing of the file.
+func TestADiskThatFailsIsNoBrokenFile(t *testing.T) {
+	p := written(t, map[string]map[string]string{"b": {"k": strings.Repeat("v", 3*pageBytes)}})
+	for from := range int64(len(p)-pageBytes) / 512 { // the last page is that of free ones
+		f, err := Open(failing{bytes.NewReader(p), from * 512}, int64(len(p)))
+		if err == nil {
+			_, err = f.Each("b", func(_, _ []byte) error { return nil })
+		}
+		if !errors.Is(err, errDisk) || errors.Is(err, ErrBroken) {
+			t.Errorf("from %d on: %v", from*512, err)
+		}
+	}
+	f, err := Open(failing{bytes.NewReader(p), 4 * pageBytes}, int64(len(p)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.r = bytes.NewReader(p[:2*pageBytes]) // somebody cut it meanwhile
+	if _, err := f.Each("b", func(_, _ []byte) error { return nil }); !errors.Is(err, ErrBroken) {
+		t.Errorf("cut while it is read: %v", err)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 
 	minPageBytes = 1 << 10
 	maxPageBytes = 64 << 10
+	leastPages   = 3 // two metas and a root
 	maxElements  = 1<<16 - 1
 	maxDepth     = 64
 )
@@ -76,6 +77,8 @@ func decodeMeta(p []byte) (m meta, err error) {
 		return m, fmt.Errorf("%w: version %d, this version knows %d", ErrBroken, u32(4), metaVersion)
 	case u64(56) != sumOf(p[:56]):
 		return m, fmt.Errorf("%w: a meta has another checksum", ErrBroken)
+	case m.pages < leastPages:
+		return m, fmt.Errorf("%w: a meta of %d pages", ErrBroken, m.pages)
 	case size < minPageBytes || size > maxPageBytes || size&(size-1) != 0:
 		return m, fmt.Errorf("%w: pages of %d bytes", ErrBroken, size)
 	}

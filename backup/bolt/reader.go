@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -14,27 +15,30 @@ type File struct {
 	meta meta
 }
 
-// Open returns the file that is the first size bytes of r. What lies behind its last page is not looked at.
+// Open returns the file that is the first size bytes of r. What lies behind its last page is not looked at. The error
+// is ErrBroken, or one of r.
 func Open(r io.ReaderAt, size int64) (*File, error) {
-	f := &File{r: r, size: uint64(max(size, 0))}
-	first := f.findMeta(0)
-	if first == nil { // the other one is at a page of which the size is not known
-		for at := uint64(minPageBytes); at <= maxPageBytes && f.meta.pages == 0; at *= 2 {
-			if m := f.findMeta(at); m != nil && m.pageBytes == at {
-				f.meta = *m
-			}
-		}
-	} else {
+	f := &File{r: io.NewSectionReader(r, 0, max(size, 0)), size: uint64(max(size, 0))}
+	first, why, err := f.findMeta(0)
+	if err != nil {
+		return nil, err
+	}
+	if why == nil {
 		f.meta = *first
-		if m := f.findMeta(first.pageBytes); m != nil && m.txid > first.txid {
+		m, none, err := f.findMeta(first.pageBytes)
+		if err != nil {
+			return nil, err
+		}
+		if none == nil && m.txid > first.txid {
 			f.meta = *m
 		}
+	} else if err := f.findSecond(); err != nil {
+		return nil, err
 	}
 	m := &f.meta
 	switch {
 	case m.pages == 0:
-		_, err := decodeMeta(f.head(0))
-		return nil, fmt.Errorf("%w: no meta is valid: %w", ErrBroken, err)
+		return nil, fmt.Errorf("no meta is valid: %w", why)
 	case m.pages > f.size/m.pageBytes:
 		return nil, fmt.Errorf("%w: %d bytes, and it has %d pages of %d: it was cut", ErrBroken, f.size, m.pages,
 			m.pageBytes)
@@ -42,21 +46,29 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// head returns the meta that would be at an offset; it may be shorter.
-func (f *File) head(at uint64) []byte {
-	p := make([]byte, metaBytes)
-	n, _ := f.r.ReadAt(p, int64(at+pageHeadBytes))
-	return p[:n]
-}
-
-func (f *File) findMeta(at uint64) *meta {
-	if at+pageHeadBytes+metaBytes > f.size {
-		return nil
-	}
-	if m, err := decodeMeta(f.head(at)); err == nil {
-		return &m
+// findSecond takes the second meta, which is at a page of which the size is not known.
+func (f *File) findSecond() error {
+	for at := uint64(minPageBytes); at <= maxPageBytes && f.meta.pages == 0; at *= 2 {
+		m, none, err := f.findMeta(at)
+		if err != nil {
+			return err
+		}
+		if none == nil && m.pageBytes == at {
+			f.meta = *m
+		}
 	}
 	return nil
+}
+
+// findMeta returns the meta of the page at an offset, or why there is none; err if that cannot be read.
+func (f *File) findMeta(at uint64) (m *meta, none, err error) {
+	p := make([]byte, metaBytes)
+	n, err := f.r.ReadAt(p, int64(at+pageHeadBytes))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, fmt.Errorf("read a meta at %d: %w", at, err)
+	}
+	found, none := decodeMeta(p[:n])
+	return &found, none, nil
 }
 
 // Each calls visit with every key of a bucket, in order, and its value, both valid during the call. found is false if
@@ -139,8 +151,8 @@ func (w *walk) read(number uint64) (*page, error) {
 		return nil, p.broken("there are pages from 2 to %d", m.pages-1)
 	}
 	at := int64(number * m.pageBytes)
-	if _, err := w.file.r.ReadAt(p.bytes, at); err != nil {
-		return nil, fmt.Errorf("read page %d: %w", number, err)
+	if err := w.fill(p, at); err != nil {
+		return nil, err
 	}
 	further := uint64(binary.LittleEndian.Uint32(p.bytes[12:]))
 	if id := binary.LittleEndian.Uint64(p.bytes); id != number || further >= m.pages-number {
@@ -153,10 +165,19 @@ func (w *walk) read(number uint64) (*page, error) {
 		w.seen[n/64] |= 1 << (n % 64)
 	}
 	p.bytes = make([]byte, (further+1)*m.pageBytes)
-	if _, err := w.file.r.ReadAt(p.bytes, at); err != nil {
-		return nil, fmt.Errorf("read page %d: %w", number, err)
+	return p, w.fill(p, at)
+}
+
+// fill reads a page. A file that is shorter than it was is broken.
+func (w *walk) fill(p *page, at int64) error {
+	switch n, err := w.file.r.ReadAt(p.bytes, at); {
+	case n == len(p.bytes):
+		return nil
+	case errors.Is(err, io.EOF):
+		return p.broken("the file ends inside it")
+	default:
+		return fmt.Errorf("read page %d: %w", p.number, err)
 	}
-	return p, nil
 }
 
 func (w *walk) leaf(p *page) error {

@@ -9,44 +9,43 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mimir-kv/mimir/backup/bolt"
+	"github.com/mimir-kv/mimir/backup/whole"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/mvcc"
-	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // Export writes the content of s, which nobody else uses, to a new file as etcdctl saves one: under another name first,
 // durably, and under its own only when it is whole.
 func Export(ctx context.Context, s *kv.Store, path string) (f Found, err error) {
-	if _, err := os.Lstat(path); err == nil {
-		return f, fmt.Errorf("%s: %w", path, os.ErrExist)
-	}
-	part := path + ".part"
-	file, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
+	file, err := whole.Create(path)
 	if err != nil {
 		return f, err
 	}
+	defer func() { err = errors.Join(err, file.Abandon()) }()
 	f, err = export(ctx, s, file)
 	if err == nil {
-		err = appendSum(file)
-	}
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		_, err = Open(part, false)
+		err = appendSum(ctx, file.File)
 	}
 	if err == nil {
-		err = os.Rename(part, path)
+		err = file.Finish()
+	}
+	if err == nil {
+		_, err = OpenUntil(ctx, file.Name(), false)
+	}
+	if err == nil {
+		err = file.Publish()
 	}
 	if err != nil {
-		return f, errors.Join(fmt.Errorf("export: %w", err), os.Remove(part))
+		return f, fmt.Errorf("export: %w", err)
 	}
-	return f, durable.OS.SyncDir(filepath.Dir(path))
+	return f, nil
 }
 
 // export writes the database, its buckets in order of their names.
@@ -161,14 +160,16 @@ func (w *writer) moves(to int64) {
 }
 
 // appendSum writes the SHA-256 of a file behind it.
-func appendSum(f *os.File) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
+func appendSum(ctx context.Context, f *os.File) error {
+	in, err := whole.Open(ctx, f.Name())
+	if err != nil {
 		return err
 	}
 	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
+	n, err := io.Copy(sum, in)
+	if err := errors.Join(err, in.Close()); err != nil {
 		return err
 	}
-	_, err := f.Write(sum.Sum(nil))
+	_, err = f.WriteAt(sum.Sum(nil), n)
 	return err
 }

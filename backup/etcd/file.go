@@ -1,13 +1,14 @@
 package etcd
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/mimir-kv/mimir/backup/bolt"
+	"github.com/mimir-kv/mimir/backup/whole"
 )
 
 // Snapshot is a file of etcd. It must stay as it is while it is used.
@@ -20,64 +21,75 @@ type Snapshot struct {
 // blockBytes is what databases are multiples of. One that came by the API has its SHA-256 behind it.
 const blockBytes = 512
 
-// Open reads all of a file that etcdctl has saved, and takes it if its SHA-256 is right. One without, which was copied
-// from the data directory of a member that was stopped, is taken only if unsummed.
+// Open is OpenUntil without an end.
 func Open(path string, unsummed bool) (*Snapshot, error) {
-	info, err := os.Stat(path) // before: to open a pipe waits for who writes to it
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: %w: it is no file", path, ErrBroken)
-	}
-	f, err := os.Open(path)
+	return OpenUntil(context.Background(), path, unsummed)
+}
+
+// OpenUntil reads all of a file that etcdctl has saved, unless ctx ends, and takes it if its SHA-256 is right. One
+// without, which was copied from the data directory of a member that was stopped, is taken only if unsummed. The error
+// is ErrBroken, or says what kept the file from being read: [whole.ErrNoFile], one of the filesystem, or of ctx.
+func OpenUntil(ctx context.Context, path string, unsummed bool) (*Snapshot, error) {
+	f, err := whole.Open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	s := &Snapshot{Path: path, bytes: info.Size()}
+	s := &Snapshot{Path: path, bytes: f.Bytes}
+	if err := s.check(f, unsummed); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, f.Told(broken(err)))
+	}
+	return s, nil
+}
+
+// check reads a file, and says what is wrong with it.
+func (s *Snapshot) check(f *whole.Source, unsummed bool) error {
 	summed := s.bytes%blockBytes == sha256.Size
-	switch {
-	case summed:
-		s.bytes -= sha256.Size
-	case s.bytes%blockBytes != 0:
-		return nil, fmt.Errorf("%s: %w: %d bytes are neither a database nor one with its SHA-256: it was cut", path,
-			ErrBroken, s.bytes)
-	case !unsummed:
-		return nil, fmt.Errorf("%s: %w: it has no SHA-256 at its end: if it was copied from a data directory, of a "+
-			"member that was stopped, say --skip-hash-check", path, ErrBroken)
-	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, io.LimitReader(f, s.bytes)); err != nil {
-		return nil, err
-	}
-	s.Digest = [sha256.Size]byte(sum.Sum(nil))
-	var want [sha256.Size]byte
 	if summed {
-		if _, err := io.ReadFull(f, want[:]); err != nil {
-			return nil, err
-		}
-		if want != s.Digest {
-			return nil, fmt.Errorf("%s: %w: its SHA-256 is another than the one at its end: it was changed", path,
-				ErrBroken)
-		}
+		s.bytes -= sha256.Size
 	}
 	if _, err := bolt.Open(f, s.bytes); err != nil {
 		begins := make([]byte, len(ownMagic))
 		if n, _ := f.ReadAt(begins, 0); string(begins[:n]) == ownMagic {
-			return nil, fmt.Errorf("%s: %w: it is one of mimir: mimir snapshot restore takes it", path, ErrBroken)
+			return fmt.Errorf("%w: it is one of mimir: mimir snapshot restore takes it", ErrBroken)
 		}
-		return nil, fmt.Errorf("%s: %w: %w", path, ErrBroken, err)
+		return err
 	}
-	return s, nil
+	switch {
+	case summed:
+	case s.bytes%blockBytes != 0:
+		return fmt.Errorf("%w: %d bytes are neither a database nor one with its SHA-256: it was cut", ErrBroken,
+			s.bytes)
+	case !unsummed: // it has all its pages, so that it may be a copy
+		return fmt.Errorf("%w: it has no SHA-256 at its end: if it was copied from a data directory, of a member that "+
+			"was stopped, say --skip-hash-check; else it was cut: save it anew", ErrBroken)
+	}
+	sum := sha256.New()
+	if _, err := io.CopyN(sum, f, s.bytes); errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: it became shorter while it was read", ErrBroken)
+	} else if err != nil {
+		return err
+	}
+	s.Digest = [sha256.Size]byte(sum.Sum(nil))
+	var want [sha256.Size]byte
+	if !summed {
+		return nil
+	}
+	if _, err := io.ReadFull(f, want[:]); err != nil {
+		return err
+	}
+	if want != s.Digest {
+		return fmt.Errorf("%w: its SHA-256 is another than the one at its end: it was changed", ErrBroken)
+	}
+	return nil
 }
 
 // ownMagic is what a snapshot of Mimir begins with.
 const ownMagic = "MIMIRKV"
 
 // read calls f with the database.
-func (s *Snapshot) read(f func(*bolt.File) error) error {
-	file, err := os.Open(s.Path)
+func (s *Snapshot) read(ctx context.Context, f func(*bolt.File) error) error {
+	file, err := whole.Open(ctx, s.Path)
 	if err != nil {
 		return err
 	}
@@ -85,8 +97,13 @@ func (s *Snapshot) read(f func(*bolt.File) error) error {
 	if err == nil {
 		err = f(db)
 	}
+	return errors.Join(file.Told(broken(err)), file.Close())
+}
+
+// broken says what an error that came of a database is.
+func broken(err error) error {
 	if errors.Is(err, bolt.ErrBroken) {
-		err = fmt.Errorf("%w: %w", ErrBroken, err)
+		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
-	return errors.Join(err, file.Close())
+	return err
 }

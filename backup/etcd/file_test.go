@@ -1,8 +1,10 @@
 package etcd
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/backup/bolt"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/replication"
@@ -73,10 +76,12 @@ func TestFiles(t *testing.T) {
 		"saved":              {summed(db), false, ""},
 		"copied":             {db, true, ""},
 		"copied, not said":   {db, false, "--skip-hash-check"},
+		"cut at a page":      {db[:len(db)-4*blockBytes], false, "it was cut"},
+		"something else":     {make([]byte, 4*blockBytes), false, "not begin as one"},
 		"cut":                {summed(db)[:len(db)-1], true, "it was cut"},
 		"changed":            {append(summed(db)[:len(db):len(db)], make([]byte, sha256.Size)...), false, "changed"},
 		"copied and cut":     {db[:len(db)-blockBytes], true, "it was cut"},
-		"a snapshot of ours": {summed(append([]byte(ownMagic), make([]byte, 505)...)), false, "mimir snapshot restore"},
+		"a snapshot of ours": {summed(append([]byte(ownMagic), db[:505]...)), false, "mimir snapshot restore"},
 		"empty":              {nil, true, "not a whole"},
 	} {
 		f, err := take(t, keep(t, c.content), c.unsummed)
@@ -84,6 +89,76 @@ func TestFiles(t *testing.T) {
 			c.says != "" && (!errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%s: %+v, %v", what, f, err)
 		}
+		hint := what == "copied, not said"
+		if err != nil && strings.Contains(err.Error(), "--skip-hash-check") != hint {
+			t.Errorf("%s: what would help, or not: %v", what, err)
+		}
+	}
+}
+
+// What every etcd has must be there: where it is not, something was lost, and its users and leases maybe too.
+func TestABucketThatLacksIsNamed(t *testing.T) {
+	all := []string{bucketAuth, bucketAuthRoles, bucketAuthUsers, bucketKey, bucketLease, bucketMeta}
+	for _, lacks := range append(all, "") {
+		f, err := os.Create(filepath.Join(t.TempDir(), "db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := bolt.NewWriter(f)
+		for _, name := range all {
+			if name != lacks {
+				err = errors.Join(err, w.Bucket(name))
+			}
+		}
+		if err := errors.Join(err, w.Close(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		_, err = take(t, f.Name(), true)
+		if lacks == "" && err != nil || lacks != "" && (!errors.Is(err, ErrBroken) ||
+			!strings.Contains(err.Error(), fmt.Sprintf("no bucket %q", lacks))) {
+			t.Errorf("without %q: %v", lacks, err)
+		}
+	}
+}
+
+// Two exports to one name do not damage one another, and one that is given up leaves nothing.
+func TestExportsDoNotMeet(t *testing.T) {
+	s, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: "kv"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "exported")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Export(ended, s, path); !errors.Is(err, context.Canceled) || errors.Is(err, ErrBroken) {
+		t.Errorf("one that was given up: %v", err)
+	}
+	if _, err := OpenUntil(ended, keep(t, summed(database(t))), false); !errors.Is(err, context.Canceled) ||
+		errors.Is(err, ErrBroken) {
+		t.Errorf("a file of which the reading was given up: %v", err)
+	}
+	all := make(chan error)
+	for range 4 {
+		go func() {
+			_, err := Export(t.Context(), s, path)
+			all <- err
+		}()
+	}
+	done := 0
+	for range 4 {
+		if err := <-all; err == nil {
+			done++
+		} else if !errors.Is(err, os.ErrExist) {
+			t.Error(err)
+		}
+	}
+	if left, err := os.ReadDir(dir); done != 1 || len(left) != 1 || err != nil {
+		t.Errorf("%d were made: %v, %v", done, left, err)
+	}
+	if _, err := Open(path, false); err != nil {
+		t.Error(err)
 	}
 }
 

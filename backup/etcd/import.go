@@ -1,6 +1,8 @@
 package etcd
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -20,7 +22,10 @@ import (
 
 // Import is a snapshot of etcd on its way into a new fleet.
 type Import struct {
+	Context  context.Context // nil: it is never given up
 	Snapshot *Snapshot
+	// Follow has the content follow the etcd from there on: it takes no writes but what backup/live brings from it.
+	Follow bool
 	// Found is what it holds, once Put has returned without error.
 	Found Found
 }
@@ -36,13 +41,15 @@ type Found struct {
 
 // Put implements server.Content.
 func (i *Import) Put(o kv.Options, describe func(replication.Seed) (*replication.Metadata, error)) error {
+	ctx := cmp.Or(i.Context, context.Background())
 	s, err := kv.Open(o)
 	if err != nil {
 		return err
 	}
 	l, err := kv.NewLoader(s)
 	if err == nil {
-		err = errors.Join(i.Snapshot.read(func(db *bolt.File) error { return i.load(db, l, describe) }), l.Close())
+		load := func(db *bolt.File) error { return i.load(db, l, describe) }
+		err = errors.Join(i.Snapshot.read(ctx, load), l.Close())
 	}
 	if err := errors.Join(err, s.Close()); err != nil {
 		return fmt.Errorf("import %s: %w", i.Snapshot.Path, err)
@@ -68,6 +75,13 @@ func (i *Import) load(
 	if l.HasUsers() {
 		seed.Level = timeline.LevelUsers
 	}
+	if i.Follow {
+		seed.Level = timeline.LevelFollow
+		seed.Origin = sha256.Sum256(append([]byte("followed"), seed.Origin[:]...))
+		if err := l.Follow(); err != nil {
+			return err
+		}
+	}
 	meta, err := describe(seed)
 	if err != nil {
 		return err
@@ -86,14 +100,20 @@ func (i *Import) meta(db *bolt.File, _ *kv.Loader) error {
 		i.Found.Revision = max(i.Found.Revision, at.Main)
 		return err
 	})
+	return lacking(bucketMeta, found, err)
+}
+
+// lacking says that a bucket is not there, of those that every etcd from 3.0 on makes whenever it starts: without it
+// something was lost.
+func lacking(bucket string, found bool, err error) error {
 	if err == nil && !found {
-		err = fmt.Errorf("%w: it has no bucket %q", ErrBroken, bucketMeta)
+		return fmt.Errorf("%w: it has no bucket %q, which an etcd v3 always has", ErrBroken, bucket)
 	}
 	return err
 }
 
 func (i *Import) leases(db *bolt.File, l *kv.Loader) error {
-	_, err := db.Each(bucketLease, func(key, value []byte) error {
+	found, err := db.Each(bucketLease, func(key, value []byte) error {
 		id, ttl, err := decodeLease(value)
 		if err == nil && (len(key) != 8 || int64(binary.BigEndian.Uint64(key)) != id) {
 			err = fmt.Errorf("%w: lease %x under %x", ErrBroken, id, key)
@@ -104,12 +124,12 @@ func (i *Import) leases(db *bolt.File, l *kv.Loader) error {
 		}
 		return l.Lease(id, ttl)
 	})
-	return err
+	return lacking(bucketLease, found, err)
 }
 
 func (i *Import) users(db *bolt.File, l *kv.Loader) error {
 	f := &auth.Foreign{}
-	_, err := db.Each(bucketAuth, func(key, value []byte) error {
+	found, err := db.Each(bucketAuth, func(key, value []byte) error {
 		switch string(key) {
 		case authEnabled:
 			f.Enabled = len(value) == 1 && value[0] == 1
@@ -121,19 +141,21 @@ func (i *Import) users(db *bolt.File, l *kv.Loader) error {
 		}
 		return nil
 	})
-	if err == nil {
-		_, err = db.Each(bucketAuthUsers, func(key, value []byte) error {
+	if err = lacking(bucketAuth, found, err); err == nil {
+		found, err = db.Each(bucketAuthUsers, func(key, value []byte) error {
 			u := &authpb.User{}
 			f.Users = append(f.Users, u)
 			return decode(bucketAuthUsers, key, value, u)
 		})
+		err = lacking(bucketAuthUsers, found, err)
 	}
 	if err == nil {
-		_, err = db.Each(bucketAuthRoles, func(key, value []byte) error {
+		found, err = db.Each(bucketAuthRoles, func(key, value []byte) error {
 			r := &authpb.Role{}
 			f.Roles = append(f.Roles, r)
 			return decode(bucketAuthRoles, key, value, r)
 		})
+		err = lacking(bucketAuthRoles, found, err)
 	}
 	if err != nil {
 		return err
@@ -175,8 +197,5 @@ func (i *Import) changes(db *bolt.File, l *kv.Loader) error {
 		i.Found.Changes++
 		return l.Version(c.Key, &v)
 	})
-	if err == nil && !found {
-		err = fmt.Errorf("%w: it has no bucket %q", ErrBroken, bucketKey)
-	}
-	return err
+	return lacking(bucketKey, found, err)
 }

@@ -48,6 +48,9 @@ func (f *fleetReport) whose(one admin.Alarm) alarmReport {
 }
 
 func (a *alarmReport) text() string {
+	if a.Kind == admin.Follows {
+		return "the fleet follows an etcd, and takes no writes of clients before mimir import finish"
+	}
 	who := fmt.Sprintf("member %x", a.Member) // as etcdctl alarm list has it, but in the digits of member list
 	if a.Node != "" {
 		who = fmt.Sprintf("%s of region %s", a.Node, a.Region)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,7 @@ func newBench(n *connection) *cobra.Command {
 			if err := n.check(); err != nil {
 				return err
 			}
-			secure, err := n.tls()
+			secure, err := n.discreetTLS(slices.Concat(n.endpoints, compare), c.ErrOrStderr())
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 
@@ -64,12 +65,51 @@ func (n *connection) tls() (*tls.Config, error) {
 	return server.ClientTLSConfig(n.block, n.insecure)
 }
 
-// client returns a client of the fleet. The caller closes it.
-func (n *connection) client() (*admin.Client, error) {
+// discreetTLS returns how to show who asks at endpoints, to each of which that is shown; see discreet.
+func (n *connection) discreetTLS(endpoints []string, warn io.Writer) (*tls.Config, error) {
+	secure, err := n.tls()
+	if err == nil {
+		err = n.discreet(secure != nil, endpoints, warn)
+	}
+	return secure, err
+}
+
+// discreet refuses to show a password or a token without TLS where TLS was asked for, and warns where it was not.
+func (n *connection) discreet(secure bool, endpoints []string, warn io.Writer) error {
+	if n.who == (login{}) && n.tokenFile == "" {
+		return nil
+	}
+	for _, endpoint := range endpoints {
+		scheme, host, url := strings.Cut(endpoint, "://")
+		switch {
+		case scheme == "https" && url, !url && secure:
+		case secure:
+			return fmt.Errorf("%w: %s has no TLS, which was asked for, and neither a password nor a token is sent "+
+				"there: name it without http://", errUsage, endpoint)
+		case !url && !isHere(endpoint), url && !isHere(host):
+			fmt.Fprintf(warn, "mimir: %s has no TLS: what says who asks, a password or a token, goes there in clear; "+
+				"give --cacert, or name it as https://\n", endpoint)
+		}
+	}
+	return nil
+}
+
+// isHere reports whether an address is one of this machine itself.
+func isHere(address string) bool {
+	host, _, err := net.SplitHostPort(strings.TrimRight(address, "/"))
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+// client returns a client of the fleet. The caller closes it. What speaks against how it asks is said to warn.
+func (n *connection) client(warn io.Writer) (*admin.Client, error) {
 	if err := n.check(); err != nil {
 		return nil, err
 	}
 	secure, err := n.tls()
+	if err == nil && secure == nil { // else the client itself shows nothing without TLS, and asks what needs nothing
+		err = n.discreet(false, n.endpoints, warn)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +141,7 @@ func (n *connection) asking(
 	do func(c *cobra.Command, client *admin.Client, arguments []string) error,
 ) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, arguments []string) error {
-		client, err := n.client()
+		client, err := n.client(c.ErrOrStderr())
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func newFleetHold(n *connection) *cobra.Command {
 		}),
 	}
 	n.addFlags(c)
-	c.Flags().DurationVar(&d, "for", 0, "how long, at most 24h")
-	c.Flags().BoolVar(&end, "end", false, "let it move again, now")
+	c.Flags().DurationVar(&d, "for", 0, "how long from now, at most 24h; it takes the place of a hold before")
+	c.Flags().BoolVar(&end, "end", false, "let it move again, as soon as a majority of the voters answers")
 	return c
 }

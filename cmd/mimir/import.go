@@ -4,55 +4,120 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mimir-kv/mimir/backup"
 	"github.com/mimir-kv/mimir/backup/etcd"
+	"github.com/mimir-kv/mimir/backup/live"
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/server"
 )
 
+// importing makes a data directory of what an etcd has.
+type importing struct {
+	from, keep       string
+	unsummed, follow bool
+	origin           origin
+}
+
 func newImport() *cobra.Command {
-	var file, from string
-	var unsummed bool
+	var file string
+	i := &importing{}
 	c := &cobra.Command{
-		Use:   "import --from SNAPSHOT --config FILE",
+		Use:   "import --from SNAPSHOT|URL --config FILE",
 		Short: "Make a data directory with which a node of a new fleet begins, of a snapshot of etcd",
 		Long: "Make the data directory of one node of a new fleet, which begins with what an etcd v3 had, from a\n" +
 			"file of etcdctl snapshot save: with the same revisions, versions and leases, and with users, roles and\n" +
 			"their passwords. What serve needs to know it needs too, from the same configuration file, environment\n" +
 			"and flags. Do the same, with the same file, for all nodes of the region of initial-primary, and start\n" +
-			"them; nodes of other regions likewise, or with empty directories. Alarms and members are not taken.",
+			"them; nodes of other regions likewise, or with empty directories. Alarms and members are not taken.\n\n" +
+			"--from takes URLs of a running etcd too, http://… or https://…, of which the snapshot is taken\n" +
+			"first: keep it with --keep for the other nodes. With --follow the fleet takes no writes of clients,\n" +
+			"but what mimir import follow brings of the etcd, until mimir import finish: a move without downtime.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := server.Load(file, os.LookupEnv, c.Flags())
 			if err != nil {
 				return err
 			}
-			s, err := etcd.Open(from, unsummed)
-			if err != nil {
-				return err
-			}
-			content := &etcd.Import{Snapshot: s}
-			if err := server.Sow(config, content, c.ErrOrStderr()); err != nil {
-				return err
-			}
-			r, f := &config.Replication, content.Found
-			_, err = fmt.Fprintf(c.OutOrStdout(), "imported %s into %s for node %s of region %s in fleet %s: %s\n",
-				from, r.DataDir, r.NodeID, r.RegionID, fleetOf(r), tellFound(f))
-			return err
+			return i.run(c, config)
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "file that etcdctl snapshot save wrote")
-	c.Flags().StringVar(&file, "config", os.Getenv("MIMIR_CONFIG"), "configuration file of the node, YAML")
-	c.Flags().BoolVar(&unsummed, "skip-hash-check", false,
+	f := c.Flags()
+	f.StringVar(&i.from, "from", "", "file that etcdctl snapshot save wrote, or URLs of the members of a running etcd")
+	f.StringVar(&i.keep, "keep", "", "new file where the snapshot of a running etcd stays, for other nodes")
+	f.StringVar(&file, "config", os.Getenv("MIMIR_CONFIG"), "configuration file of the node, YAML")
+	f.BoolVar(&i.unsummed, "skip-hash-check", false,
 		"take a file without SHA-256, which was copied from the data directory of a member that was stopped")
+	f.BoolVar(&i.follow, "follow", false, "have the fleet follow the etcd until mimir import finish")
 	c.MarkFlagRequired("from")
-	server.AddFlags(c.Flags())
+	i.origin.addFlags(c)
+	server.AddFlags(f)
+	c.AddCommand(newImportFollow(), newImportVerify(), newImportFinish())
 	return c
+}
+
+func (i *importing) run(c *cobra.Command, config *server.Config) (err error) {
+	s, drop, err := i.snapshot(c, config.Replication.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, drop()) }()
+	content := &etcd.Import{Context: c.Context(), Snapshot: s, Follow: i.follow}
+	if err := server.Sow(config, content, c.ErrOrStderr()); err != nil {
+		return err
+	}
+	r, then := &config.Replication, ""
+	if i.follow {
+		then = "; it takes no writes of clients before mimir import finish"
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "imported %s into %s for node %s of region %s in fleet %s: %s%s\n",
+		i.from, r.DataDir, r.NodeID, r.RegionID, fleetOf(r), tellFound(content.Found), then)
+	return err
+}
+
+// snapshot returns the snapshot, and what is to be called when it is not needed any more. That of a running etcd is
+// saved beside the data directory, if it is not kept elsewhere.
+func (i *importing) snapshot(
+	c *cobra.Command, dir string,
+) (s *etcd.Snapshot, drop func() error, err error) {
+	ctx := c.Context()
+	drop = func() error { return nil }
+	if !strings.Contains(i.from, "://") {
+		if i.keep != "" {
+			return nil, nil, fmt.Errorf("%w: --keep is for a running etcd, and --from names a file", errUsage)
+		}
+		s, err := etcd.OpenUntil(ctx, i.from, i.unsummed)
+		return s, drop, err
+	}
+	i.origin.endpoints = splitList(i.from)
+	dial, err := i.origin.dialing(c.ErrOrStderr())
+	if err != nil {
+		return nil, nil, err
+	}
+	file := i.keep
+	if file == "" {
+		file = filepath.Clean(dir) + ".etcd-snapshot"
+		drop = func() error { return os.Remove(file) }
+	}
+	for range i.origin.endpoints {
+		conn, failed := dial(ctx)
+		if failed == nil {
+			s, failed = live.Fetch(ctx, live.Side{Name: "the etcd", Conn: conn}, file)
+			conn.Close()
+		}
+		if failed == nil {
+			return s, drop, nil
+		}
+		err = errors.Join(err, failed)
+	}
+	return nil, nil, err
 }
 
 func newExport(n *connection) *cobra.Command {
@@ -61,11 +126,12 @@ func newExport(n *connection) *cobra.Command {
 		Use:   "export FILE [--from SNAPSHOT | --endpoints ENDPOINT]",
 		Short: "Write what the fleet holds to a new file that etcdutl snapshot restore takes",
 		Long: "Write what the fleet holds to a new file that etcdutl snapshot restore takes: of a snapshot that was\n" +
-			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile. All that can be\n" +
-			"read and watched, leases, users and roles are in it. It needs about three times the room of the file.",
+			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile, in\n" +
+			"FILE.NUMBER.work. All that can be read and watched, leases, users and roles are in it. It needs about\n" +
+			"three times the room of the file. A node that says nothing for a minute is given up.",
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
-			f, err := n.export(c.Context(), from, arguments[0])
+			f, err := n.export(c.Context(), from, arguments[0], c.ErrOrStderr())
 			if err != nil {
 				return fmt.Errorf("nothing exported: %w", err)
 			}
@@ -83,25 +149,30 @@ func tellFound(f etcd.Found) string {
 		f.Compact, f.Changes, f.Leases, f.Users, f.Roles)
 }
 
-func (n *connection) export(ctx context.Context, from, to string) (f etcd.Found, err error) {
+func (n *connection) export(
+	ctx context.Context, from, to string, warn io.Writer,
+) (f etcd.Found, err error) {
 	if store.IsPlace(to) {
 		return f, fmt.Errorf("%w: %s: an export is a file", errUsage, to)
 	}
 	if _, err := os.Lstat(to); err == nil {
 		return f, fmt.Errorf("%s: %w", to, os.ErrExist)
 	}
-	if from == "" {
-		from = to + ".mimir"
-		if _, _, err := n.save(ctx, from, &places{}); err != nil {
-			return f, err
-		}
-		defer func() { err = errors.Join(err, os.Remove(from)) }()
-	}
-	s, err := backup.Open(from)
+	work, err := os.MkdirTemp(filepath.Dir(to), filepath.Base(to)+".*.work")
 	if err != nil {
 		return f, err
 	}
-	err = s.Unpacked(to+".unpacked", func(content *kv.Store) error {
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	var s *backup.Snapshot
+	if from == "" {
+		s, _, err = n.save(ctx, filepath.Join(work, "snapshot"), &places{}, warn)
+	} else {
+		s, err = backup.OpenUntil(ctx, from)
+	}
+	if err != nil {
+		return f, err
+	}
+	err = s.Unpacked(ctx, filepath.Join(work, "kv"), func(content *kv.Store) error {
 		f, err = etcd.Export(ctx, content, to)
 		return err
 	})

@@ -61,6 +61,21 @@ func (p *progress) step(done uint64) {
 	}
 }
 
+// found tells what was found so far, where nobody knows how much there is.
+func (p *progress) found(done, bytes int64) {
+	now := time.Now()
+	if now.Before(p.next) {
+		return
+	}
+	p.next, p.shown = now.Add(p.interval()), true
+	line := fmt.Sprintf("%d %s, %d MB, %.0f/s", done, p.unit, bytes>>20, float64(done)/now.Sub(p.began).Seconds())
+	if p.terminal {
+		fmt.Fprintf(p.out, "\r\033[K%s", line)
+	} else {
+		fmt.Fprintln(p.out, line)
+	}
+}
+
 func (p *progress) end() {
 	if p.terminal && p.shown {
 		fmt.Fprint(p.out, "\r\033[K")

@@ -16,7 +16,6 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server"
-	"github.com/mimir-kv/mimir/server/operator"
 )
 
 func newSnapshot(n *connection) *cobra.Command {
@@ -35,13 +34,13 @@ func newSnapshotSave(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "save FILE [--endpoints ENDPOINT]",
 		Short: "Save a snapshot of one node to a new file",
-		Long: "Save a snapshot of one node, all of it at one revision, to a new file. It is written to FILE.part,\n" +
-			"and gets its name when all of it is there, was verified, and is durable. If it breaks off nothing is\n" +
-			"left: begin anew. The file holds users with their hashes, and what tokens are signed with: keep it\n" +
-			"safe.\n" + placeHelp,
+		Long: "Save a snapshot of one node, all of it at one revision, to a new file. It is written beside it, to\n" +
+			"FILE.NUMBER.part, and gets its name when all of it is there, was verified, and is durable. If it\n" +
+			"breaks off, or the node says nothing for a minute, nothing is left: begin anew. The file holds users\n" +
+			"with their hashes, and what tokens are signed with: keep it safe.\n" + placeHelp,
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
-			s, took, err := n.save(c.Context(), arguments[0], &p)
+			s, took, err := n.save(c.Context(), arguments[0], &p, c.ErrOrStderr())
 			if err != nil {
 				return fmt.Errorf("no snapshot saved: %w", err)
 			}
@@ -57,27 +56,20 @@ func newSnapshotSave(n *connection) *cobra.Command {
 	return c
 }
 
-func (n *connection) save(ctx context.Context, to string, p *places) (*backup.Snapshot, time.Duration, error) {
+func (n *connection) save(
+	ctx context.Context, to string, p *places, warn io.Writer,
+) (*backup.Snapshot, time.Duration, error) {
 	if err := n.check(); err != nil {
 		return nil, 0, err
 	}
 	if len(n.endpoints) != 1 {
 		return nil, 0, fmt.Errorf("%w: a snapshot is of one node, and --endpoints names %d", errUsage, len(n.endpoints))
 	}
-	secure, err := n.tls()
+	dial, err := n.dialing(warn)
 	if err != nil {
 		return nil, 0, err
 	}
-	var who backup.Who
-	if who.User, who.Password, err = n.who.parts(); err != nil {
-		return nil, 0, err
-	}
-	if n.tokenFile != "" {
-		if who.Token, err = operator.ReadToken(n.tokenFile); err != nil {
-			return nil, 0, fmt.Errorf("%w: --token-file: %w", errUsage, err)
-		}
-	}
-	conn, err := backup.Dial(ctx, n.endpoints[0], secure, who)
+	conn, err := dial(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -174,9 +166,12 @@ func newSnapshotRestore() *cobra.Command {
 			"to know it needs too, from the same configuration file, environment and flags: data-dir, which must be\n" +
 			"empty, the name, region and nodes, and fleet, which must be another one than that of the snapshot. Do\n" +
 			"the same, with the same file and flags, for all nodes of the region of initial-primary; start them.\n" +
-			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.\n" +
-			"With --archive the snapshot is brought forward along an archived log, to a revision or a time.\n" +
-			placeHelp,
+			"Nodes of other regions are restored likewise, or start with empty directories and take a copy.\n\n" +
+			"With --archive the snapshot is brought forward along an archived log, to a revision or a time.\n\n" +
+			"Done twice for a node, it is refused as long as the directory holds the first one. Where the fleet\n" +
+			"has run since, a node with a directory that was emptied and restored anew has forgotten what it\n" +
+			"acknowledged: it is found out and takes no part. Replace it by one with an empty directory and a new\n" +
+			"name.\n" + placeHelp,
 		Args: oneArgument("the snapshot"),
 		RunE: func(c *cobra.Command, arguments []string) error {
 			config, err := server.Load(file, os.LookupEnv, c.Flags())

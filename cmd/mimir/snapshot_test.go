@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,4 +146,50 @@ func (a *alone) without(flag string) (rest []string) {
 		}
 	}
 	return rest
+}
+
+// A node that accepts and says nothing is not waited for for ever by who gives up: what was begun is gone. What is no
+// file is none, for every command that reads one.
+func TestSnapshotCommandsEnd(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir := t.TempDir()
+	pipe, out := filepath.Join(dir, "pipe"), filepath.Join(dir, "out")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(out, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	fresh := aNodeAlone(t, "fresh")
+	for _, arguments := range [][]string{
+		{"snapshot", "status", pipe},
+		append([]string{"snapshot", "restore", pipe}, fresh.flags...),
+		append([]string{"import", "--from", pipe}, fresh.flags...),
+		{"export", filepath.Join(out, "e"), "--from", pipe},
+	} {
+		code, told, errs := mimir(t, arguments...)
+		if code != exitFailed || !strings.Contains(errs, "no regular file") {
+			t.Errorf("%v: %d %s%s", arguments[:2], code, told, errs)
+		}
+	}
+	for _, arguments := range [][]string{
+		{"snapshot", "save", filepath.Join(out, "s"), "--endpoints", l.Addr().String()},
+		{"export", filepath.Join(out, "e"), "--endpoints", l.Addr().String()},
+	} {
+		ctx, hangUp := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, hangUp)
+		var told strings.Builder
+		if code := run(ctx, nil, arguments, &told, &told); code != exitFailed ||
+			!strings.Contains(told.String(), l.Addr().String()) {
+			t.Errorf("%v: %d %s", arguments[:2], code, told.String())
+		}
+		hangUp()
+	}
+	if left, err := os.ReadDir(out); len(left) > 0 || err != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
 }

@@ -122,7 +122,7 @@ func fetchTo(ctx context.Context, from store.Store, name, file string) error {
 // open takes the snapshot that where is, if it is whole, and calls use with it.
 func (p *places) open(ctx context.Context, where string, use func(*backup.Snapshot) error) error {
 	return p.fetch(ctx, where, func(file string) error {
-		s, err := backup.Open(file)
+		s, err := backup.OpenUntil(ctx, file)
 		if err != nil {
 			if file != where {
 				return fmt.Errorf("%s: %w", where, err)

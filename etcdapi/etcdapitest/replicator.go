@@ -42,6 +42,7 @@ type Replicator struct {
 	follows   *replication.PeerStatus
 	asked     int
 	barriers  int
+	onEnd     func() error // of linearizable reads
 }
 
 var _ etcdapi.Replicator = (*Replicator)(nil)
@@ -329,6 +330,29 @@ func (r *Replicator) ReadBarrier(ctx context.Context, l replication.Level) error
 	return err
 }
 
+// AtEnds has every linearizable read that ends call f first, and fail with what it returns. Nil for none.
+func (r *Replicator) AtEnds(f func() error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onEnd = f
+}
+
+// BeginRead is a linearizable ReadBarrier; what was read may be told at once.
+func (r *Replicator) BeginRead(ctx context.Context) (end func(ctx context.Context) error, err error) {
+	if err := r.ReadBarrier(ctx, replication.Linearizable); err != nil {
+		return nil, err
+	}
+	return func(context.Context) error {
+		r.mu.Lock()
+		f := r.onEnd
+		r.mu.Unlock()
+		if f == nil {
+			return nil
+		}
+		return f()
+	}, nil
+}
+
 // ReadWithin is ReadBarrier: nothing here is older than the call.
 func (r *Replicator) ReadWithin(ctx context.Context, _ time.Duration) error {
 	return r.ReadBarrier(ctx, replication.Linearizable)
@@ -402,6 +426,9 @@ func (r *Replicator) AddMember(_ context.Context, name, peerAddr string, learner
 	}
 	added := replication.NodeStatus{
 		ID: uint64(len(r.members) + 1), Name: name, Region: "test", PeerAddr: peerAddr, Learner: learner,
+	}
+	if name == "" {
+		added.Learner, added.Expected, added.WillVote = true, true, !learner
 	}
 	r.members = append(r.members, added)
 	return added, r.fail

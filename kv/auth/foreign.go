@@ -23,11 +23,18 @@ type Foreign struct {
 // ErrForeign says that users and roles of elsewhere cannot be taken.
 var ErrForeign = errors.New("kv: users and roles that cannot be taken")
 
+// mostForeignRevision is more than changes of users and roles ever come to, and leaves room for all that follow:
+// numbers up to 2^53 are exact in a JWT.
+const mostForeignRevision = 1 << 48
+
 // Adopt makes an unused state what f is. Tokens are signed with what comes of the hashes and of salt, so that all who
 // are given the same agree on it, and nobody else can tell.
 func (e *Edit) Adopt(f *Foreign, salt []byte, w Writer) error {
 	if e.Used() {
 		return fmt.Errorf("%w: there are some already", ErrForeign)
+	}
+	if f.Revision > mostForeignRevision {
+		return fmt.Errorf("%w: their revision is %d, at most %d", ErrForeign, f.Revision, uint64(mostForeignRevision))
 	}
 	for _, r := range f.Roles {
 		if err := checkForeign("role", r.GetName(), e.roles[string(r.GetName())] != nil); err != nil {
@@ -74,7 +81,10 @@ func checkForeign(what string, name []byte, known bool) error {
 	if len(name) == 0 || known {
 		return fmt.Errorf("%w: a %s %q twice, or without a name", ErrForeign, what, name)
 	}
-	return checkName(string(name))
+	if checkName(string(name)) != nil {
+		return fmt.Errorf("%w: a %s has a name of %d bytes, at most %d", ErrForeign, what, len(name), MaxNameBytes)
+	}
+	return nil
 }
 
 func (e *Edit) foreignKey(salt []byte) []byte {

@@ -33,6 +33,8 @@ const (
 	tagRoleDelete         tag = 17
 	tagRoleGrant          tag = 18
 	tagRoleRevoke         tag = 19
+
+	tagFollowed tag = 20 // an envelope: of an etcd that is followed
 )
 
 // EncodePut returns the command that does r. The caller has checked r with CheckPut.

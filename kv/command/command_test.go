@@ -132,7 +132,7 @@ func TestResults(t *testing.T) {
 	if Carries(errors.New("of the engine")) || Carries(ErrTooManyOps) {
 		t.Error("an error without a code is carried")
 	}
-	for _, malformed := range []string{"", "\x19", "\x01\x00", "\x00\x0a\xff"} {
+	for _, malformed := range []string{"", "\x1c", "\x01\x00", "\x00\x0a\xff"} {
 		if got, err := DecodePutResult([]byte(malformed)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("result %x: %v, %v", malformed, got, err)
 		}

@@ -15,6 +15,7 @@ func FuzzDecodeCommand(f *testing.F) {
 	f.Add([]byte{1, 0x0a, 0xff})
 	f.Add(EncodeAs(alice, EncodeCompaction(&pb.CompactionRequest{Revision: 3})))
 	f.Add(EncodeOwn(EncodeLeaseExpiry(7)))
+	f.Add(EncodeFollowed(7, EncodeOpening()))
 	f.Add(EncodeAuthEnable(AuthEnable{TokenKey: make([]byte, TokenKeyBytes)}))
 	f.Add(append([]byte{byte(tagUserAdd)}, "\x0a\x01u"...))
 	f.Fuzz(func(t *testing.T, p []byte) {

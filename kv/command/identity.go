@@ -37,8 +37,13 @@ func envelope(id Identity, p []byte) []byte {
 }
 
 // Unwrap returns the command in an envelope, and whose it is; of any other command itself, and nobody. own tells that
-// the envelope says that the server decided on it. What it returns aliases p. The error is ErrMalformed.
+// the envelope says that the server decided on it, or that it comes from an etcd that is followed. What it returns
+// aliases p. The error is ErrMalformed.
 func Unwrap(p []byte) (inner []byte, id Identity, own bool, err error) {
+	if len(p) > 0 && tag(p[0]) == tagFollowed {
+		inner, _, err = unwrapFollowed(p)
+		return inner, id, err == nil, err
+	}
 	if len(p) == 0 || tag(p[0]) != tagIdentity {
 		return p, id, false, nil
 	}
@@ -49,7 +54,7 @@ func Unwrap(p []byte) (inner []byte, id Identity, own bool, err error) {
 	}
 	id.User, rest = string(rest[n:n+int(length)]), rest[n+int(length):]
 	id.Revision, n = binary.Uvarint(rest)
-	if n <= 0 || len(rest) == n || tag(rest[n]) == tagIdentity {
+	if n <= 0 || len(rest) == n || tag(rest[n]) == tagIdentity || tag(rest[n]) == tagFollowed {
 		return nil, Identity{}, false, fmt.Errorf("%w: identity without a command", ErrMalformed)
 	}
 	return rest[n:], id, id == (Identity{}), nil

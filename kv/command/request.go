@@ -22,13 +22,23 @@ type Request struct {
 	// Identity is who asks. Own says that it was the server itself.
 	Identity Identity
 	Own      bool
+
+	// Followed says that it comes from an etcd that is followed, and After at which revision it comes.
+	Followed bool
+	After    int64
 }
 
 // Decode decodes a command into r, which is overwritten and may alias p. The error is ErrMalformed.
 func (r *Request) Decode(p []byte) error {
 	r.DeleteRange, r.Txn, r.Compaction, r.Grant, r.Revoke, r.Alarm = nil, nil, nil, nil, nil, nil
-	r.AuthEnable, r.Auth = nil, nil
+	r.AuthEnable, r.Auth, r.Followed, r.After = nil, nil, false, 0
 	var err error
+	if len(p) > 0 && tag(p[0]) == tagFollowed {
+		r.Followed = true
+		if _, r.After, err = unwrapFollowed(p); err != nil {
+			return err
+		}
+	}
 	if p, r.Identity, r.Own, err = Unwrap(p); err != nil {
 		return err
 	}

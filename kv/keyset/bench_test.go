@@ -12,16 +12,17 @@ func filled(n int) (x *Index, name func(i int) string) {
 	name = func(i int) string {
 		return string(binary.BigEndian.AppendUint64([]byte("/registry/pods/"), uint64(i)<<24))
 	}
+	at := func(i int) int64 { return int64(i)*104_729%int64(n) + 2 }
 	x = New(int64(n)+1, 1<<40)
 	for next := 0; ; {
 		s, ok := x.Begin()
 		if !ok {
 			return x, name
 		}
-		for next < n && s.Add([]byte(name(next)), false, []int64{int64(next)*104_729%int64(n) + 2}) {
+		for next < n && s.Add([]byte(name(next)), at(next), 0, false, []int64{at(next)}) {
 			next++
 		}
-		x.Finish(s, 0)
+		x.Finish(s)
 	}
 }
 
@@ -40,12 +41,20 @@ func BenchmarkCount(b *testing.B) {
 				b.ReportMetric(float64(x.Bytes())/float64(n), "bytes/key")
 			})
 		}
+		b.Run(fmt.Sprint(n, "/rewrite"), func(b *testing.B) {
+			at, rev := 1, int64(n)+1
+			for b.Loop() {
+				rev++
+				at = (at + 7919*7919) % n
+				x.Apply(rev, []Change{{Key: name(at), Revision: rev, Exists: true}})
+			}
+		})
 		b.Run(fmt.Sprint(n, "/add"), func(b *testing.B) {
 			at, rev := 1, int64(n)+1
 			for b.Loop() {
 				rev++
 				at = (at + 7919*7919) % n
-				x.Apply([]Change{{Key: name(at), Revision: rev, Exists: rev%2 == 0}}, rev)
+				x.Apply(rev, []Change{{Key: name(at), Revision: rev, Exists: rev%2 == 0, Flip: true}})
 			}
 		})
 	}

@@ -12,8 +12,11 @@
 //   - K3: what [Index.Count] returns, with what existed in the rest at that revision, is exact, also while changes are
 //     added and blocks are looked at; what it counts at a revision never changes.
 //   - K4: it takes about as many bytes as it counts for itself, and after [Index.Fit] tends to its budget: the oldest
-//     history goes first, and is part of the rest from then on.
+//     history goes first, and is part of the rest from then on. What is looked at to count is bounded in keys and in
+//     history, by the budget too.
+//   - K5: what [Index.Young] leaves out has no key that is young. It knows of each block when one of its keys was last
+//     changed, and when one last began or ceased to exist.
 //
-// It leaves to its neighbours: which keys exist (kv tells it of each that begins or ceases to), reading keys from disk
+// It leaves to its neighbours: which keys exist (kv tells it of each change), reading keys from disk
 // when a block is unknown or became too wide ([Index.Begin]), and when what is old need not be known any more.
 package keyset

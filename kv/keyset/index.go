@@ -1,19 +1,21 @@
 package keyset
 
 import (
+	"slices"
 	"sort"
 	"sync"
 )
 
-// Change is a key that began or ceased to exist at a revision.
+// Change is that of a key at a revision.
 type Change struct {
 	Key      string
 	Revision int64
-	Exists   bool
+	Exists   bool // after it
+	Flip     bool // it began or ceased to exist by it
 }
 
 // Index counts the keys of intervals at revisions (K1 to K5). Count and Apply are safe for concurrent use with
-// everything; one goroutine keeps the index: it alone calls Begin, Finish, Abandon, Forget and Fit.
+// everything; one goroutine keeps the index: it alone calls Begin, Finish, Abandon, Forget, Fit and Narrow.
 type Index struct {
 	budget int
 
@@ -28,17 +30,33 @@ type Index struct {
 	limits limits
 	bytes  int
 	wide   []*block // that have to be looked at
+
+	unknown int   // blocks
+	since   int64 // Fit's: what was before is not to be known any more
 }
 
 // group is blocks that lie together, with what they count together.
 type group struct {
 	series
+	bound
 	blocks []*block // at least one, in order
+}
+
+// bound is how young keys may be: none was changed after newest, of those that can be read at or after valid.
+type bound struct{ newest, valid int64 }
+
+// unbound is where nothing is known.
+var unbound = bound{newest: unknown}
+
+// join makes b one of both.
+func (b *bound) join(other bound) {
+	b.newest, b.valid = max(b.newest, other.newest), max(b.valid, other.valid)
 }
 
 // block is an interval of keys, from from up to where the next block begins.
 type block struct {
 	series
+	bound
 	from   string
 	keys   int      // different ones on disk when it was looked at
 	young  int      // that began to exist since then
@@ -51,25 +69,31 @@ type block struct {
 type limits struct {
 	blockKeys   int // of a block that was just looked at
 	groupBlocks int
-	surveyKeys  int // that a survey takes, so that none holds up others for long
+	// What a survey takes, so that none holds up others for long, nor takes memory that is not there.
+	surveyKeys, surveyFlips int
 }
 
-var defaultLimits = limits{blockKeys: 64, groupBlocks: 512, surveyKeys: 64 << 10}
+var defaultLimits = limits{blockKeys: 64, groupBlocks: 512, surveyKeys: 64 << 10, surveyFlips: 256 << 10}
 
 const (
+	// A survey takes no more flips than that part of the budget is for, and as many as make a step worth its while.
+	flipBytes, surveyShare, leastFlips = 8, 8, 1 << 10
+
 	maxBlockKeys = 1 << 20
 	// wideFactor is how many times the keys of a fresh block a block may have before it is cut.
 	wideFactor = 3
 
-	blockOverhead = seriesOverhead + 16 + 8 + 8 + 8 + 24 + 8 + 16 // with its pointer, and what a string takes beside
+	// With its pointer, and what a string takes beside.
+	blockOverhead = seriesOverhead + 16 + 16 + 8 + 8 + 8 + 24 + 8 + 16
 )
 
 // New returns the index of a content at revision upTo of which nothing is known yet. It tries to take no more than
 // budget bytes.
 func New(upTo int64, budget int) *Index {
-	all := &block{series: series{since: unknown}, queued: true}
-	x := &Index{budget: budget, upTo: upTo, limits: defaultLimits, wide: []*block{all}}
-	x.groups = []*group{{series: series{since: unknown}, blocks: []*block{all}}}
+	all := &block{series: series{since: unknown}, bound: unbound, queued: true}
+	x := &Index{budget: budget, upTo: upTo, limits: defaultLimits, wide: []*block{all}, unknown: 1}
+	x.limits.surveyFlips = min(x.limits.surveyFlips, max(budget/surveyShare/flipBytes, leastFlips))
+	x.groups = []*group{{series: series{since: unknown}, bound: unbound, blocks: []*block{all}}}
 	x.bytes = all.size()
 	return x
 }
@@ -91,30 +115,41 @@ func (g *group) blockOf(key string) int {
 // applyTogether is how many changes are added before readers have their turn.
 const applyTogether = 256
 
-// Apply adds changes, in order, all of which are after those of before and up to revision upTo. It reports whether
-// there is something to look at.
-func (x *Index) Apply(changes []Change, upTo int64) (wide bool) {
+// Apply adds changes, all of which are after those of before and up to revision upTo; those that are flips are in one
+// list, in order. It reports whether there is something to look at.
+func (x *Index) Apply(upTo int64, lists ...[]Change) (wide bool) {
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	for len(changes) > 0 {
-		n := min(applyTogether, len(changes))
-		wide = x.applySome(changes[:n])
-		changes = changes[n:]
+	for _, changes := range lists {
+		for some := range slices.Chunk(changes, applyTogether) {
+			wide = x.applySome(some)
+		}
 	}
 	x.upTo = upTo
 	return wide
 }
 
 func (x *Index) applySome(changes []Change) (wide bool) {
+	// Where they belong is found without keeping readers from theirs: blocks stay while turn is held.
+	var groups [applyTogether]*group
+	var blocks [applyTogether]*block
+	for i := range changes {
+		key := changes[i].Key
+		groups[i] = x.groups[x.groupOf(key)]
+		blocks[i] = groups[i].blocks[groups[i].blockOf(key)]
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for i := range changes {
-		key, c := changes[i].Key, newChange(changes[i].Revision, changes[i].Exists)
-		g := x.groups[x.groupOf(key)]
-		b := g.blocks[g.blockOf(key)]
+		g, b, rev := groups[i], blocks[i], changes[i].Revision
+		g.newest, b.newest = max(g.newest, rev), max(b.newest, rev)
 		if b.looked {
 			b.missed = append(b.missed, changes[i])
 		}
+		if !changes[i].Flip {
+			continue
+		}
+		c := newChange(rev, changes[i].Exists)
 		if g.since != unknown {
 			x.bytes += g.add(c)
 		}
@@ -132,12 +167,24 @@ func (x *Index) grown(b *block, c change) {
 		b.young++
 	}
 	// What is looked at often is looked at more rarely: keys that begin and cease make a block no wider.
-	keys := x.limits.blockKeys
-	if b.young > (wideFactor-1)*keys && b.keys+b.young > wideFactor*keys && b.young > len(b.chunks)*chunkBytes/8 &&
-		!b.queued {
+	if b.young > (wideFactor-1)*x.limits.blockKeys && b.young > len(b.chunks)*chunkBytes/8 {
+		x.queue(b)
+	}
+}
+
+// queue has b looked at if it is too wide.
+func (x *Index) queue(b *block) {
+	if b.keys+b.young > wideFactor*x.limits.blockKeys && !b.queued {
 		b.queued = true
 		x.wide = append(x.wide, b)
 	}
+}
+
+// Whole reports whether all keys are counted, at the present.
+func (x *Index) Whole() bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.unknown == 0
 }
 
 // Bytes returns how much memory the index takes, about.

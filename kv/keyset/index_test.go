@@ -41,15 +41,25 @@ func (d disk) count(in Interval, rev int64) (n int64) {
 }
 
 // look does what is asked of it for a survey.
-func (d disk) look(s *Survey, since int64) {
+func (r *trial) look(s *Survey, compact int64) {
+	d := r.disk
+	s.Since = max(s.Since, compact)
+	start := s.Since
 	for _, key := range d.keys(s.Interval, s.UpTo) {
+		since := start
 		var flips []int64
 		for _, at := range slices.Backward(d[key]) {
-			if at > since && at <= s.UpTo {
-				flips = append(flips, at)
+			if at <= since || at > s.UpTo {
+				continue
 			}
+			if len(flips) == s.MostFlips {
+				since = at // where it may have flipped twice
+				flips = slices.DeleteFunc(flips, func(rev int64) bool { return rev == at })
+				break
+			}
+			flips = append(flips, at)
 		}
-		if !s.Add([]byte(key), d.exists(key, since), flips) {
+		if !s.Add([]byte(key), r.changed(key, s.UpTo), since, d.exists(key, since), flips) {
 			return
 		}
 	}
@@ -64,13 +74,27 @@ type trial struct {
 	names   int
 	rev     int64
 	compact int64
+
+	rewritten map[string][]int64 // revisions of changes that were no flips; may be nil
+}
+
+// changed returns the revision of the last change of a key up to one.
+func (r *trial) changed(key string, upTo int64) (last int64) {
+	for _, revs := range [][]int64{r.disk[key], r.rewritten[key]} {
+		for _, at := range revs {
+			if at <= upTo {
+				last = max(last, at)
+			}
+		}
+	}
+	return last
 }
 
 func (r *trial) name() string { return fmt.Sprintf("%x", r.random.IntN(r.names)) }
 
 // change changes some keys, several at a revision.
 func (r *trial) change(most int, grow bool) {
-	var changes []Change
+	var changes, others []Change
 	for range r.random.IntN(most) {
 		r.rev += r.random.Int64N(3)
 		if len(changes) == 0 {
@@ -79,12 +103,16 @@ func (r *trial) change(most int, grow bool) {
 		key := r.name()
 		exists := r.disk.exists(key, r.rev)
 		if exists == grow && r.random.IntN(5) > 0 {
+			if exists && r.rewritten != nil && r.random.IntN(3) == 0 {
+				r.rewritten[key] = append(r.rewritten[key], r.rev)
+				others = append(others, Change{Key: key, Revision: r.rev, Exists: true})
+			}
 			continue
 		}
 		r.disk[key] = append(r.disk[key], r.rev)
-		changes = append(changes, Change{Key: key, Revision: r.rev, Exists: !exists})
+		changes = append(changes, Change{Key: key, Revision: r.rev, Exists: !exists, Flip: true})
 	}
-	r.x.Apply(changes, r.rev)
+	r.x.Apply(r.rev, changes, others)
 }
 
 // check counts random intervals at revisions that can be read.
@@ -107,6 +135,9 @@ func (r *trial) check() {
 		if want := r.disk.count(in, rev); got != want {
 			r.t.Fatalf("%+v at %d of %d: %d with %d of %v, want %d", in, rev, r.rev, got, known, rest, want)
 		}
+		if r.random.IntN(4) == 0 {
+			r.checkYoung(in, rev)
+		}
 		next, ok := r.x.Next(in.From, rev)
 		if skipped := (Interval{From: in.From, To: next, Bounded: ok}); r.disk.count(skipped, rev) > 0 {
 			r.t.Fatalf("%v at %d: keys are skipped", skipped, rev)
@@ -120,10 +151,53 @@ func (r *trial) check() {
 	}
 }
 
+// checkYoung sees that no young key is left out, and that what is told lies in the interval, in order.
+func (r *trial) checkYoung(in Interval, rev int64) {
+	r.t.Helper()
+	mod, create := r.rev-r.random.Int64N(200), int64(0)
+	if r.random.IntN(3) == 0 {
+		mod, create = 0, mod
+	}
+	var parts []Interval
+	for rest := in; ; {
+		part, ok := r.x.Young(rest, rev, mod, create)
+		if !ok {
+			break
+		}
+		if part.From < rest.From || in.Bounded && (!part.Bounded || part.To > in.To) ||
+			part.Bounded && part.To <= part.From {
+			r.t.Fatalf("%v is told of %v", part, rest)
+		}
+		parts = append(parts, part)
+		if rest.From = part.To; !part.Bounded {
+			break
+		}
+	}
+	for _, key := range r.disk.keys(in, rev) {
+		if !r.disk.exists(key, rev) || r.changed(key, rev) < mod {
+			continue
+		}
+		made := int64(0)
+		for _, at := range r.disk[key] {
+			if at <= rev {
+				made = at
+			}
+		}
+		told := slices.ContainsFunc(parts, func(p Interval) bool {
+			return key >= p.From && (!p.Bounded || key < p.To)
+		})
+		if made >= create && !told {
+			r.t.Fatalf("%q, changed at %d and made at %d, is not told of at %d since %d and %d, in %v", key,
+				r.changed(key, rev), made, rev, mod, create, parts)
+		}
+	}
+}
+
 // TestIndexCounts changes keys at random, with looks at blocks under way, and counts at every revision (K1 to K4).
 func TestIndexCounts(t *testing.T) {
 	for seed := range uint64(18) {
 		r := &trial{t: t, random: rand.New(rand.NewPCG(seed, 1)), disk: disk{}, names: 8 << (seed % 6), rev: 1}
+		r.rewritten = map[string][]int64{}
 		for range r.random.IntN(2) * r.names { // what was there before
 			if key := r.name(); len(r.disk[key]) == 0 {
 				r.rev++
@@ -132,6 +206,7 @@ func TestIndexCounts(t *testing.T) {
 		}
 		r.x = New(r.rev, 1<<20)
 		r.x.limits = limits{blockKeys: 1 + int(seed%3), groupBlocks: 4, surveyKeys: 1 + r.random.IntN(40)}
+		r.x.limits.surveyFlips = 1 + r.random.IntN(1+[]int{1, 100}[seed%2])
 		for round := range 80 {
 			grow := round%40 < 20
 			r.change(r.names/4+2, grow)
@@ -140,12 +215,12 @@ func TestIndexCounts(t *testing.T) {
 				since := r.compact
 				r.change(r.names/4+2, grow)
 				r.check()
-				r.disk.look(s, since)
+				r.look(s, since)
 				r.change(4, grow)
 				if r.random.IntN(8) == 0 {
 					r.x.Abandon(s)
 				} else {
-					r.x.Finish(s, since)
+					r.x.Finish(s)
 				}
 				r.check()
 			} else if ok {
@@ -167,8 +242,8 @@ func (r *trial) settle() {
 		if !ok {
 			return
 		}
-		r.disk.look(s, r.compact)
-		r.x.Finish(s, r.compact)
+		r.look(s, r.compact)
+		r.x.Finish(s)
 	}
 }
 
@@ -178,18 +253,18 @@ func TestIndexFitsItsBudget(t *testing.T) {
 	const budget = 24 << 10
 	r.x = New(r.rev, budget)
 	r.x.limits.blockKeys = 4
-	forgot := int64(0)
 	for range 60 {
 		r.change(400, true)
 		r.settle()
 		for range 30 {
-			forgot = max(forgot, r.x.Fit())
+			r.x.Fit()
 		}
 		if r.x.Bytes() > budget {
 			t.Fatalf("%d bytes, budget %d", r.x.Bytes(), budget)
 		}
 		r.check()
 	}
+	forgot := r.x.Since()
 	if forgot == 0 || r.x.limits.blockKeys == 4 {
 		t.Errorf("forgot up to %d, blocks of %d keys: the test shows nothing", forgot, r.x.limits.blockKeys)
 	}
@@ -219,7 +294,7 @@ func TestIndexStaysNarrow(t *testing.T) {
 		}
 		exists := !(len(d[key])%2 == 1)
 		d[key] = append(d[key], r.rev)
-		if x.Apply([]Change{{Key: key, Revision: r.rev, Exists: exists}}, r.rev) {
+		if x.Apply(r.rev, []Change{{Key: key, Revision: r.rev, Exists: exists, Flip: true}}) {
 			looks++
 			r.settle()
 		}
@@ -241,3 +316,119 @@ func TestIndexStaysNarrow(t *testing.T) {
 
 // firstWide is how many new keys make a block too wide.
 func firstWide() int { return (wideFactor - 1) * defaultLimits.blockKeys / 2 }
+
+// TestIndexTakesSoMuchOfAHistory sees that a survey takes no more of a long history than it may, of one key and of all
+// together, and that what it leaves out is part of the rest.
+func TestIndexTakesSoMuchOfAHistory(t *testing.T) {
+	r := &trial{t: t, random: rand.New(rand.NewPCG(1, 3)), disk: disk{}, names: 64, rev: 1}
+	for i := range 40 {
+		n := 20
+		if i == 30 {
+			n = 5_000
+		}
+		for range n {
+			r.rev++
+			key := fmt.Sprintf("%02x", i)
+			r.disk[key] = append(r.disk[key], r.rev)
+		}
+	}
+	const budget = 1 << 20
+	r.x = New(r.rev, budget)
+	r.x.limits.surveyFlips = 100
+	surveys := 0
+	for {
+		s, ok := r.x.Begin()
+		if !ok {
+			break
+		}
+		r.look(s, 0)
+		if s.flips > 100 {
+			t.Errorf("%d flips in a survey", s.flips)
+		}
+		r.x.Finish(s)
+		surveys++
+		r.check()
+	}
+	if surveys < 8 || surveys > 12 {
+		t.Errorf("%d surveys", surveys)
+	}
+	for in, want := range map[Interval]bool{
+		{From: "00", To: "1e", Bounded: true}: true, {From: "1e", To: "1f", Bounded: true}: false, {From: "1f"}: true,
+	} {
+		if got := r.known(in, 5); got != want {
+			t.Errorf("%v is known at a revision of long ago: %t", in, got)
+		}
+		if !r.known(in, r.rev) {
+			t.Errorf("%v is not known", in)
+		}
+	}
+	if !r.x.Whole() {
+		t.Error("not all are counted")
+	}
+}
+
+// known reports whether all that lies well inside an interval is counted at a revision.
+func (r *trial) known(in Interval, rev int64) bool {
+	_, rest := r.x.Count(Interval{}, rev)
+	return !slices.ContainsFunc(rest, func(part Interval) bool {
+		return (!in.Bounded || part.From < in.To) && (!part.Bounded || part.To > in.From)
+	})
+}
+
+// TestIndexBecomesNarrowAgain sees that blocks which were made larger for lack of memory become small again when what
+// took it is gone, once, and that what is too wide is looked at anew.
+func TestIndexBecomesNarrowAgain(t *testing.T) {
+	r := &trial{t: t, random: rand.New(rand.NewPCG(1, 4)), disk: disk{}, names: 1 << 30, rev: 1}
+	const keys, budget = 20_000, 16 << 10
+	for i := range keys {
+		r.rev++
+		r.disk[fmt.Sprintf("%08x", i*7919%keys)] = []int64{r.rev}
+	}
+	r.x = New(r.rev, budget)
+	r.compact = r.rev
+	for range 100 {
+		if s, ok := r.x.Begin(); ok {
+			r.look(s, r.compact)
+			r.x.Finish(s)
+		}
+		r.x.Fit()
+	}
+	wide := r.x.limits.blockKeys
+	if wide < 4*defaultLimits.blockKeys {
+		t.Fatalf("blocks of %d keys: the test shows nothing", wide)
+	}
+	if r.x.Narrow(); r.x.limits.blockKeys != wide || len(r.x.wide) > 0 {
+		t.Error("blocks became small without memory for it")
+	}
+	var changes []Change
+	left := keys / 16
+	for _, key := range r.disk.keys(Interval{}, r.rev)[left:] {
+		r.rev++
+		r.disk[key] = append(r.disk[key], r.rev)
+		changes = append(changes, Change{Key: key, Revision: r.rev, Flip: true})
+	}
+	r.x.Apply(r.rev, changes)
+	r.compact = r.rev
+	for key, flips := range r.disk {
+		if len(flips) == 2 {
+			delete(r.disk, key) // compacted
+		}
+	}
+	r.x.Forget(r.compact)
+	r.x.Narrow()
+	if r.x.limits.blockKeys != defaultLimits.blockKeys {
+		t.Errorf("blocks of %d keys, and memory for such of %d", r.x.limits.blockKeys, defaultLimits.blockKeys)
+	}
+	r.settle()
+	r.check()
+	for _, g := range r.x.groups {
+		for _, b := range g.blocks {
+			if b.keys > wideFactor*defaultLimits.blockKeys {
+				t.Errorf("a block of %d keys", b.keys)
+			}
+		}
+	}
+	if r.x.Bytes() > budget {
+		t.Errorf("%d bytes, budget %d", r.x.Bytes(), budget)
+	}
+}

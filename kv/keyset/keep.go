@@ -34,9 +34,12 @@ func (x *Index) shrink(i int, rev int64) {
 		}
 		if n := len(kept); n > 0 && x.small(kept[n-1], b) {
 			x.bytes -= kept[n-1].size() + b.size()
-			kept[n-1] = &block{
+			one := &block{
 				from: kept[n-1].from, keys: kept[n-1].keys + b.keys, series: merged([]*block{kept[n-1], b}),
+				bound: b.bound,
 			}
+			one.bound.join(kept[n-1].bound)
+			kept[n-1] = one
 			x.bytes += kept[n-1].size()
 			continue
 		}
@@ -71,37 +74,99 @@ func (x *Index) join(i int) {
 	x.groups = slices.Replace(x.groups, i, i+2, x.newGroup(slices.Concat(a.blocks, b.blocks)))
 }
 
+// Since returns the revision before which the index counts less than it could, for its memory; 0 if there is none. It
+// is the keeper's.
+func (x *Index) Since() int64 { return x.since }
+
 // Fit makes the index smaller if it is above its budget: it lets go of the older half of its history, or, if that is
-// the lesser part of it, makes blocks larger. It returns the revision below which it now knows less than before, 0 if
-// there is none.
-func (x *Index) Fit() (forgotten int64) {
+// the lesser part of it, makes blocks larger.
+func (x *Index) Fit() {
+	x.turn.Lock()
+	now := x.upTo
+	x.turn.Unlock()
+	var s share
+	if over := x.Bytes() - int64(x.budget); over <= 0 {
+		return
+	} else if s = x.share(); s.history <= x.budget/2 {
+		x.widen()
+		return
+	}
+	if len(s.firsts) > 0 {
+		slices.Sort(s.firsts)
+		x.letGo(s.firsts[len(s.firsts)/2])
+	}
+	if x.Bytes() > int64(x.budget) && x.share().history >= s.history { // it was too young
+		x.letGo(now)
+	}
+}
+
+// letGo forgets what is only needed below a revision, for good.
+func (x *Index) letGo(rev int64) {
+	x.since = max(x.since, rev)
+	x.Forget(x.since)
+}
+
+// share is what an index takes its memory for.
+type share struct {
+	history int     // bytes
+	firsts  []int64 // where the chunks of groups begin
+	blocks  int
+	keys    int // of the blocks
+}
+
+func (x *Index) share() (s share) {
 	x.mu.RLock()
-	over, history := x.bytes > x.budget, 0
-	var firsts []int64
-	if over {
-		for _, g := range x.groups {
-			history += g.series.bytes() - seriesOverhead
-			for i := range g.chunks {
-				firsts = append(firsts, g.chunks[i].first)
-			}
-			for _, b := range g.blocks {
-				history += b.series.bytes() - seriesOverhead
-			}
+	defer x.mu.RUnlock()
+	for _, g := range x.groups {
+		s.history += g.series.bytes() - seriesOverhead
+		for i := range g.chunks {
+			s.firsts = append(s.firsts, g.chunks[i].first)
+		}
+		s.blocks += len(g.blocks)
+		for _, b := range g.blocks {
+			s.history += b.series.bytes() - seriesOverhead
+			s.keys += b.keys + b.young
 		}
 	}
-	x.mu.RUnlock()
-	switch {
-	case !over:
-		return 0
-	case history > x.budget/2 && len(firsts) > 0:
-		slices.Sort(firsts)
-		forgotten = firsts[len(firsts)/2]
-		x.Forget(forgotten)
-		return forgotten
+	return s
+}
+
+// widen doubles the keys of blocks.
+func (x *Index) widen() {
+	if x.limits.blockKeys >= maxBlockKeys {
+		return
 	}
 	x.mu.Lock()
-	x.limits.blockKeys = min(2*x.limits.blockKeys, maxBlockKeys)
+	x.limits.blockKeys *= 2
 	x.mu.Unlock()
 	x.Forget(0)
-	return 0
+}
+
+// narrowShare is the part of the budget that blocks may come to take again, history aside: with twice that Fit would
+// rather widen them once more, and all keys would be looked at each time.
+const narrowShare = 4
+
+// Narrow makes blocks small again that Fit made larger, as far as there is memory for that, which there is when keys
+// and history are gone. Those that are too wide then are looked at anew.
+func (x *Index) Narrow() {
+	if x.limits.blockKeys <= defaultLimits.blockKeys {
+		return
+	}
+	s := x.share()
+	each := (int(x.Bytes()) - s.history) / s.blocks
+	keys := x.limits.blockKeys
+	for keys > defaultLimits.blockKeys && s.history+max(s.blocks, s.keys/(keys/2))*each <= x.budget/narrowShare {
+		keys /= 2
+	}
+	if keys == x.limits.blockKeys {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.limits.blockKeys = keys
+	for _, g := range x.groups {
+		for _, b := range g.blocks {
+			x.queue(b)
+		}
+	}
 }

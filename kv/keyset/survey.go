@@ -6,11 +6,15 @@ import "slices"
 type Survey struct {
 	Interval       // whose keys are to be added
 	UpTo     int64 // the revision as of which they are looked at: later changes come by Apply
-	Unknown  bool  // nothing was known of them
+	// Since is the revision at which what is told of them begins: for more there is no memory. Who looks raises it to
+	// what can be read, before the first key.
+	Since     int64
+	MostFlips int // of one key that are taken
 
 	block   *block
 	limits  limits
 	taken   int // keys
+	flips   int
 	parts   []part
 	last    []byte // key
 	rest    string // where it stopped
@@ -21,6 +25,7 @@ type Survey struct {
 type part struct {
 	from    string
 	there   int64 // keys at the revision at which the survey begins
+	newest  int64 // change of them
 	keys    int
 	changes []change
 }
@@ -38,7 +43,7 @@ func (x *Index) Begin() (s *Survey, ok bool) {
 	b := x.wide[0]
 	x.wide = x.wide[1:]
 	b.looked = true
-	s = &Survey{UpTo: x.upTo, block: b, limits: x.limits, Unknown: !b.known()}
+	s = &Survey{UpTo: x.upTo, Since: x.since, MostFlips: x.limits.surveyFlips, block: b, limits: x.limits}
 	s.From = b.from
 	s.To, s.Bounded = x.end(b)
 	return s, true
@@ -57,14 +62,19 @@ func (x *Index) end(b *block) (to string, bounded bool) {
 	return "", false
 }
 
-// Add adds the next key of the interval, of which something is on disk at or below UpTo: whether it existed at the
-// revision since, and the revisions after it at which that changed, from new to old. It keeps nothing of them. If it
-// returns false the key is not taken, and the survey ends before it.
-func (s *Survey) Add(key []byte, there bool, flips []int64) (more bool) {
-	if s.taken == s.limits.surveyKeys {
+// Add adds the next key of the interval, of which something is on disk at or below UpTo: the revision of its last
+// change up to there, whether it existed at the revision since, and the revisions after it at which that changed, from
+// new to old. since is Since, or a later one if the key has more than MostFlips after that. It keeps nothing of them.
+// If it returns false the key is not taken, and the survey ends before it.
+func (s *Survey) Add(key []byte, newest, since int64, there bool, flips []int64) (more bool) {
+	// What is known of a key since later is a survey of its own, so that no other is known the less for it.
+	if s.taken > 0 && since != s.Since || s.taken == s.limits.surveyKeys ||
+		s.taken > 0 && s.flips+len(flips) > s.MostFlips {
 		s.rest, s.stopped = string(key), true
 		return false
 	}
+	s.Since = since
+	s.flips += len(flips)
 	n := len(s.parts)
 	if n == 0 || s.parts[n-1].keys == s.limits.blockKeys {
 		p := part{from: s.From}
@@ -76,6 +86,7 @@ func (s *Survey) Add(key []byte, there bool, flips []int64) (more bool) {
 	}
 	p := &s.parts[n-1]
 	p.keys++
+	p.newest = max(p.newest, newest)
 	s.taken++
 	s.last = append(s.last[:0], key...)
 	if there {
@@ -88,8 +99,8 @@ func (s *Survey) Add(key []byte, there bool, flips []int64) (more bool) {
 	return true
 }
 
-// Taken returns how many keys were taken, and whether those are all of the interval.
-func (s *Survey) Taken() (keys int, whole bool) { return s.taken, !s.stopped }
+// Taken returns how many keys were taken.
+func (s *Survey) Taken() (keys int) { return s.taken }
 
 // shared returns how many bytes b has in common with a, which is below it, at the beginning.
 func shared(a, b []byte) int {
@@ -100,9 +111,8 @@ func shared(a, b []byte) int {
 	return n
 }
 
-// Finish puts what was found in the place of the block. since is the revision at which Add's history begins, at most
-// UpTo.
-func (x *Index) Finish(s *Survey, since int64) {
+// Finish puts what was found in the place of the block. Since is at most UpTo.
+func (x *Index) Finish(s *Survey) {
 	if len(s.parts) == 0 && !s.stopped {
 		s.parts = []part{{}}
 	}
@@ -110,7 +120,10 @@ func (x *Index) Finish(s *Survey, since int64) {
 	fresh := make([]*block, len(s.parts))
 	for i := range s.parts {
 		p := &s.parts[i]
-		fresh[i] = &block{from: p.from, keys: p.keys, series: newSeries(since, p.there, p.changes)}
+		fresh[i] = &block{
+			from: p.from, keys: p.keys, series: newSeries(s.Since, p.there, p.changes),
+			bound: bound{newest: p.newest, valid: s.Since},
+		}
 	}
 	x.turn.Lock()
 	defer x.turn.Unlock()
@@ -123,6 +136,10 @@ func (x *Index) Finish(s *Survey, since int64) {
 	for _, c := range missed {
 		if c.Revision > s.UpTo && (!s.stopped || c.Key < s.rest) {
 			to := fresh[g.blockOf(c.Key)]
+			to.newest = max(to.newest, c.Revision)
+			if !c.Flip {
+				continue
+			}
 			to.add(newChange(c.Revision, c.Exists))
 			x.grown(to, newChange(c.Revision, c.Exists))
 		}
@@ -139,17 +156,22 @@ func (x *Index) replace(b *block, fresh []*block, s *Survey) {
 		x.bytes += f.size()
 	}
 	x.bytes -= b.size()
+	if !b.known() {
+		x.unknown--
+	}
 	whole := g.since == unknown // of which b is all
 	if s.stopped {
-		*b = block{from: s.rest, series: series{since: unknown}, queued: true}
+		*b = block{from: s.rest, series: series{since: unknown}, bound: unbound, queued: true}
 		x.bytes += b.size()
 		x.wide = append(x.wide, b)
+		x.unknown++
 	}
 	if !whole {
 		if s.stopped {
 			fresh = append(fresh, b)
 		}
 		g.blocks = slices.Replace(g.blocks, k, k+1, fresh...)
+		g.rebind()
 		x.split(i)
 		return
 	}
@@ -166,8 +188,17 @@ func (x *Index) replace(b *block, fresh []*block, s *Survey) {
 // newGroup makes a group of known blocks.
 func (x *Index) newGroup(blocks []*block) *group {
 	g := &group{series: merged(blocks), blocks: slices.Clone(blocks)}
+	g.rebind()
 	x.bytes += g.series.bytes()
 	return g
+}
+
+// rebind makes the bound of a group that of its blocks.
+func (g *group) rebind() {
+	g.bound = bound{}
+	for _, b := range g.blocks {
+		g.bound.join(b.bound)
+	}
 }
 
 // split cuts the i-th group in two if it is too large and all of it is known.

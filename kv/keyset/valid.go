@@ -4,7 +4,7 @@ import "fmt"
 
 // valid checks K1 to K3, and that the bytes are what they should be.
 func (x *Index) valid() error {
-	bytes, last := 0, ""
+	bytes, last, unknowns := 0, "", 0
 	for i, g := range x.groups {
 		if len(g.blocks) == 0 {
 			return fmt.Errorf("group %d is empty", i)
@@ -20,7 +20,13 @@ func (x *Index) valid() error {
 			}
 			last = b.from
 			bytes += b.size()
-			known = known && b.known()
+			if b.newest > g.newest || b.valid > g.valid {
+				return fmt.Errorf("block %q is bound by %d, its group by %d", b.from, b.bound, g.bound)
+			}
+			if !b.known() {
+				known = false
+				unknowns++
+			}
 			sum += b.count
 		}
 		switch {
@@ -29,6 +35,9 @@ func (x *Index) valid() error {
 		case known && g.since != unknown && sum != g.count:
 			return fmt.Errorf("group %d counts %d, its blocks %d", i, g.count, sum)
 		}
+	}
+	if unknowns != x.unknown {
+		return fmt.Errorf("%d blocks are unknown, of %d that it says", unknowns, x.unknown)
 	}
 	if bytes != x.bytes {
 		return fmt.Errorf("%d bytes are taken for %d", bytes, x.bytes)

@@ -43,6 +43,7 @@ type Lessor struct {
 
 	mu       sync.Mutex
 	promoted bool
+	paused   bool // no lease is due: see Table.Hold
 	tenure   contract.Tenure
 	reign    int // counts promotions, so that what an earlier one began is recognised
 	items    map[int64]*leaseItem
@@ -139,6 +140,9 @@ func (l *Lessor) TimeToLive(id int64) (remaining, granted int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	if l.paused {
+		return it.ttl, it.ttl, nil
+	}
 	left := it.deadline.Sub(l.clock.Now())
 	if it.place < 0 || it.failed || left <= 0 {
 		return -1, it.ttl, nil
@@ -227,6 +231,9 @@ func (l *Lessor) refresh() {
 func (l *Lessor) granted(id, ttl int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if old := l.items[id]; old != nil && l.promoted && old.place >= 0 {
+		heap.Remove(&l.due, old.place)
+	}
 	it := &leaseItem{id: id, ttl: ttl, place: -1}
 	l.items[id] = it
 	if l.promoted {
@@ -255,6 +262,17 @@ func (l *Lessor) replaced(all Set) {
 		l.items[id] = &leaseItem{id: id, ttl: ttl, place: -1}
 	}
 	if l.promoted {
+		l.refresh()
+	}
+}
+
+func (l *Lessor) held(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if was := l.paused; was == on {
+		return
+	}
+	if l.paused = on; l.promoted {
 		l.refresh()
 	}
 }
@@ -313,7 +331,7 @@ func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
 		return 0, true
 	}
 	now := l.clock.Now()
-	for l.promoted && len(l.due) > 0 && l.expiring < maxExpiring {
+	for l.promoted && !l.paused && len(l.due) > 0 && l.expiring < maxExpiring {
 		first := l.due[0]
 		if left := first.deadline.Sub(now); left > 0 {
 			return left, false
@@ -323,7 +341,7 @@ func (l *Lessor) expireDue() (wait time.Duration, closed bool) {
 		ctx, reign, tenure := l.ctx, l.reign, l.tenure
 		l.done.Go(func() { l.finish(first, reign, l.expire(ctx, tenure, first.id)) })
 	}
-	if l.promoted && len(l.due) > 0 {
+	if l.promoted && !l.paused && len(l.due) > 0 {
 		return pulse, false // too many at a time
 	}
 	return 0, false

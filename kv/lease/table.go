@@ -44,12 +44,14 @@ type Observer interface {
 	granted(id, ttl int64)
 	revoked(id int64)
 	replaced(all Set) // valid during the call
+	held(on bool)
 }
 
 // Table is the leases that are published. It is safe for concurrent use, but only one goroutine at a time changes it.
 type Table struct {
 	mu       sync.Mutex
 	leases   Set
+	held     bool
 	observer Observer
 }
 
@@ -88,7 +90,18 @@ func (t *Table) ObserveLeases(o Observer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.observer = o; o != nil {
+		o.held(t.held)
 		o.replaced(t.leases)
+	}
+}
+
+// Hold has no lease come to its end while held: another who keeps them says when. Afterwards each has its full time to
+// live.
+func (t *Table) Hold(held bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.held = held; t.observer != nil {
+		t.observer.held(held)
 	}
 }
 

@@ -9,30 +9,38 @@ import (
 	"github.com/mimir-kv/mimir/kv/command"
 )
 
-// LifeVisitor receives a key, whether it existed at the revision at which a look at lives begins, and the revisions
-// after that at which it ceased to exist or began to, in turn, from new to old. All is valid only during the call.
-type LifeVisitor func(key []byte, there bool, flips []int64) (more bool)
+// Look is what a look at the lives of keys is about.
+type Look struct {
+	Span command.Span
+	// Since and UpTo are revisions: what happened up to Since is not told, nor what came after UpTo.
+	Since, UpTo int64
+	// MostFlips is how many flips of one key are told. Of a key with more that is the newest ones.
+	MostFlips int
+}
 
-// Lives calls visit with each key of sp that has a version up to revision upTo, in order, until it wants no more. What
-// happened up to since is not told. It reads few of the versions of a key that was only overwritten.
-func (r *Reader) Lives(ctx context.Context, sp command.Span, since, upTo int64, visit LifeVisitor) error {
-	r.points.SetBounds(spanBounds(sp))
+// LifeVisitor receives a key, the revision of its last change, whether it existed at the revision since, which is that
+// of the look or, of a key with too many flips, a later one, and the revisions after that at which it ceased to exist
+// or began to, in turn, from new to old. All is valid only during the call.
+type LifeVisitor func(key []byte, newest, since int64, there bool, flips []int64) (more bool)
+
+// Lives calls visit with each key that has a version up to the end of a look, in order, until it wants no more. It
+// reads few of the versions of a key that was only overwritten, and of any no more than its flips ask for. It ends with
+// ctx, within a key too.
+func (r *Reader) Lives(ctx context.Context, look Look, visit LifeVisitor) error {
+	r.points.SetBounds(spanBounds(look.Span))
 	r.narrowed = true
-	w := lives{it: r.points, since: since}
-	visited := 0
+	w := lives{it: r.points, since: look.Since, most: look.MostFlips, ended: ctx.Err}
 	for w.valid = w.it.First(); w.valid; w.leave() {
-		if visited++; visited%cancelCheckKeys == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
 		w.enter()
-		found, err := w.below(upTo)
+		found, err := w.below(look.UpTo)
 		if err != nil {
 			return err
 		}
 		if !found {
 			continue
 		}
-		there, err := w.history()
+		newest := w.at.Main
+		since, there, err := w.history()
 		if err != nil {
 			return err
 		}
@@ -40,7 +48,7 @@ func (r *Reader) Lives(ctx context.Context, sp command.Span, since, upTo int64, 
 		if err != nil {
 			return err
 		}
-		if !visit(key, there, w.flips) {
+		if !visit(key, newest, since, there, w.flips) {
 			return nil
 		}
 	}
@@ -52,7 +60,10 @@ type lives struct {
 	it           *pebble.Iterator
 	valid        bool
 	since        int64
-	prefix, seek []byte // of the key
+	most         int          // flips
+	ended        func() error // says why it is to end
+	looks        int          // how often below was called
+	prefix, seek []byte       // of the key
 	flips        []int64
 	at           Stamp // where it stands, if it is on the key
 	kind         byte
@@ -86,6 +97,11 @@ const stepsBeforeSeek = 8
 
 // below goes on to the newest version of the key at or below rev, if it has one.
 func (w *lives) below(rev int64) (found bool, err error) {
+	if w.looks++; w.looks%cancelCheckKeys == 0 {
+		if err := w.ended(); err != nil {
+			return false, err
+		}
+	}
 	for steps := 0; w.on(); steps++ {
 		k := w.it.Key()
 		if w.at, w.kind, err = decodeSuffix(k[len(w.prefix):]); err != nil || w.at.Main <= rev {
@@ -101,31 +117,34 @@ func (w *lives) below(rev int64) (found bool, err error) {
 	return false, w.it.Error()
 }
 
-// history gathers the flips of the key, from the version on at which it stands, and returns whether it existed at
-// since.
-func (w *lives) history() (there bool, err error) {
-	for {
+// history gathers the flips of the key, from the version on at which it stands, and returns since when it knows of all,
+// and whether the key existed then.
+func (w *lives) history() (since int64, there bool, err error) {
+	for lives := 0; ; lives++ {
 		exists := w.kind == KindPut
 		from := w.at.Main // since then it was so
 		if from > w.since && exists {
 			v := Version{Stamp: w.at, Kind: w.kind}
 			if err := decodeAt(w.it, &v); err != nil {
-				return false, err
+				return 0, false, err
 			}
 			from = v.Create
 		}
 		if from <= w.since {
-			return exists, nil
+			return w.since, exists, nil
+		}
+		if lives == w.most { // also those that a revision ended and began anew, which are no flips
+			return from, exists, nil
 		}
 		found, err := w.below(from - 1)
 		if err != nil {
-			return false, err
+			return 0, false, err
 		}
 		if before := found && w.kind == KindPut; before != exists {
 			w.flips = append(w.flips, from)
 		}
 		if !found {
-			return false, nil
+			return w.since, false, nil
 		}
 	}
 }

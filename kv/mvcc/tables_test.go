@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -145,10 +146,24 @@ func TestLives(t *testing.T) {
 		if random.IntN(2) == 0 {
 			sp = command.SpanOf([]byte("a\x00"), []byte("c"))
 		}
-		err := r.Lives(context.Background(), sp, since, upTo, func(key []byte, there bool, flips []int64) bool {
+		look := Look{Span: sp, Since: since, UpTo: upTo, MostFlips: 1 + random.IntN(40)}
+		err := r.Lives(t.Context(), look, func(key []byte, changed, from int64, there bool, flips []int64) bool {
 			seen[string(key)] = true
+			turns := 0
+			for _, one := range all {
+				if one.key == string(key) && one.v.Main > since && one.v.Main <= upTo {
+					turns++
+				}
+			}
+			if from < since || from > since && turns <= look.MostFlips || len(flips) > look.MostFlips {
+				t.Fatalf("%q is told of from %d on, not %d, with %d flips, at most %d", key, from, since, len(flips),
+					look.MostFlips)
+			}
+			if v := newest(all, string(key), upTo); changed != v.Main {
+				t.Fatalf("%q was last changed at %d, not %d, up to %d", key, v.Main, changed, upTo)
+			}
 			exists := there
-			for rev := since; rev <= upTo; rev++ {
+			for rev := from; rev <= upTo; rev++ {
 				if slices.Contains(flips, rev) {
 					exists = !exists
 				}
@@ -166,6 +181,34 @@ func TestLives(t *testing.T) {
 				t.Fatalf("%q is not told of from %d to %d", one.key, since, upTo)
 			}
 		}
+	}
+}
+
+// A look ends with its context in the middle of a key too: the history of one may be long.
+func TestALookEndsWithinAKey(t *testing.T) {
+	db := openDB(t)
+	change(t, db, func(_ *pebble.Batch, w *Writer) (err error) {
+		for at := int64(2); at < 3*cancelCheckKeys && err == nil; at += 2 {
+			put := Version{Stamp: Stamp{Main: at}, Kind: KindPut, Create: at, Number: 1}
+			gone := Version{Stamp: Stamp{Main: at + 1}, Kind: KindDelete}
+			err = errors.Join(w.Version([]byte("k"), &put), w.Version([]byte("k"), &gone))
+		}
+		return err
+	})
+	r, err := NewReader(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	look := Look{Span: command.SpanOf([]byte{0}, []byte{0}), UpTo: math.MaxInt64, MostFlips: math.MaxInt}
+	err = r.Lives(ctx, look, func([]byte, int64, int64, bool, []int64) bool {
+		t.Error("it went on")
+		return true
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 

@@ -95,7 +95,13 @@ type NodeStatus struct {
 	ClientURLs []string `json:"clientURLs,omitempty"`
 	Leader     bool     `json:"leader"`
 	Learner    bool     `json:"learner,omitempty"`
-	Reachable  bool     `json:"reachable"`
+	// Expected says that the node was added by its address alone, and did not come yet: it has no name, and holds its
+	// place as a learner. WillVote says what it is to become.
+	Expected bool `json:"expected,omitempty"`
+	WillVote bool `json:"willVote,omitempty"`
+	// PlaceID is, but for its last bit, the identity of the place that a node at PeerAddr has before it comes; see Is.
+	PlaceID   uint64 `json:"-"`
+	Reachable bool   `json:"reachable"`
 	// ReachableKnown says that Reachable was found out: of its siblings a node knows it only while it leads.
 	ReachableKnown bool `json:"reachableKnown"`
 	// LeaderAgeSeconds is how long ago the node said that it last heard a leader of its region, or, if it leads, a
@@ -104,6 +110,9 @@ type NodeStatus struct {
 	LeaderAgeSeconds *float64 `json:"leaderAgeSeconds,omitempty"`
 	CutOff           bool     `json:"cutOff,omitempty"`
 }
+
+// Is reports whether an identity means this node: its own, or that of the place that was held for it before it came.
+func (s *NodeStatus) Is(id uint64) bool { return s.ID == id || s.PlaceID != 0 && s.PlaceID == id&^1 }
 
 // SlotStatus is a secondary as its source sees it.
 type SlotStatus struct {

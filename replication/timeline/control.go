@@ -96,6 +96,8 @@ func EncodeControl(c *Control) ([]byte, error) {
 	}
 	version := byte(FormatVersion)
 	switch level := c.Level(); {
+	case level >= LevelFollow:
+		version = followVersion
 	case level >= LevelCount:
 		version = countVersion
 	case level >= LevelHold:

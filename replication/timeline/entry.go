@@ -18,8 +18,8 @@ const (
 )
 
 // FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion, of a
-// control of LevelPolicy, LevelDelay, LevelHold or LevelCount, and of a frame or a control of LevelUsers: a node that
-// does not know of these cannot apply them as others do, and says that it has to be upgraded.
+// control of LevelPolicy, LevelDelay, LevelHold, LevelCount or LevelFollow, and of a frame or a control of LevelUsers:
+// a node that does not know of these cannot apply them as others do, and says that it has to be upgraded.
 const (
 	FormatVersion = 1
 	placesVersion = 2
@@ -29,6 +29,7 @@ const (
 	delayVersion  = 6 // of a region's state that is delayed, and of a control of LevelDelay
 	holdVersion   = 7 // of a region's state, and of a control, with a charter of LevelHold
 	countVersion  = 8 // likewise of LevelCount
+	followVersion = 9 // of a region's state, and of a control, with a content of LevelFollow
 )
 
 // Frame is a run of consecutive commands of one epoch: the unit of the log, of the stream and of replay. The same
@@ -88,8 +89,8 @@ func KindOf(p []byte) (Kind, error) {
 	case len(p) < 2:
 		return 0, fmt.Errorf("%w: %d bytes", ErrFormat, len(p))
 	case p[0] != FormatVersion && (p[0] != placesVersion || Kind(p[1]) != KindReign) &&
-		(p[0] != policyVersion && p[0] != delayVersion && p[0] != holdVersion && p[0] != countVersion ||
-			Kind(p[1]) != KindControl) &&
+		(p[0] != policyVersion && p[0] != delayVersion && p[0] != holdVersion && p[0] != countVersion &&
+			p[0] != followVersion || Kind(p[1]) != KindControl) &&
 		(p[0] != usersVersion || Kind(p[1]) == KindReign):
 		return 0, fmt.Errorf("%w: version %d of kind %d", ErrVersion, p[0], p[1])
 	}

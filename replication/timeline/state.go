@@ -178,6 +178,8 @@ func (s *State) EncodeRecord() ([]byte, error) {
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
 	switch s.Level() {
+	case LevelFollow:
+		return followVersion
 	case LevelCount:
 		return countVersion
 	case LevelHold:
@@ -201,7 +203,7 @@ func (s *State) recordVersion() byte {
 func (s *State) Level() Level {
 	level := s.Commands
 	if s.Delay != nil {
-		level = LevelDelay
+		level = max(level, LevelDelay)
 	}
 	if s.Ballot != nil {
 		return max(level, s.Ballot.Charter.Level())
@@ -218,7 +220,7 @@ func (s *State) Level() Level {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > countVersion {
+	if len(p) > 0 && p[0] > followVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {

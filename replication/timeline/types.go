@@ -129,7 +129,8 @@ const (
 	LevelDelay   Level = 6 // regions that show their history late
 	LevelHold    Level = 7 // charters with a hold
 	LevelCount   Level = 8 // a hold of which is noted how much is over, and going back over more than one reign
-	LevelNow           = LevelCount
+	LevelFollow  Level = 9 // contents that follow an etcd, or did, from their beginning on
+	LevelNow           = LevelFollow
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

@@ -73,6 +73,9 @@ type Node struct {
 // Everybody is who is an operator on a node where nothing says who is.
 const Everybody = "everybody"
 
+// Follows is the kind of an alarm of nobody's: the fleet follows an etcd, and takes no writes of clients.
+const Follows = "FOLLOWS"
+
 // Alarm is one that a member has raised: NOSPACE.
 type Alarm struct {
 	Kind   string `json:"kind"`

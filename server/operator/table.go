@@ -53,6 +53,7 @@ const (
 	lock        = "/v3lockpb.Lock/"
 	election    = "/v3electionpb.Election/"
 	health      = "/grpc.health.v1.Health/"
+	imports     = "/mimir.v1.Import/"
 )
 
 // votes and changes are the fields of what is ordered about votes.
@@ -123,6 +124,8 @@ var table = map[string]Call{
 	election + "Leader":   {Right: Client},
 	election + "Observe":  {Right: Client},
 	election + "Resign":   {Right: Client},
+
+	imports + "Follow": {Long: true},
 
 	health + "Check": {Right: Anyone},
 	health + "List":  {Right: Anyone},

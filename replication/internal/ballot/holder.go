@@ -54,7 +54,8 @@ type Support struct {
 	Why      string         // it does not promise, or does not answer; "": it does
 	Since    Instant        // when it was first said so
 
-	call uint64 // the question under way; zero: none
+	gave Instant // when it was asked for the promise that it gave last
+	call uint64  // the question under way; zero: none
 	sent Instant
 	hold time.Duration     // for how long a promise that answers it counts
 	told bool              // or for as long as the answer says, if that is shorter
@@ -176,7 +177,7 @@ func (h *Holder) renewed(in Renewed) {
 			s.hold = min(s.hold, c.Certain(max(c.Lease, in.Answer.Hold)))
 		}
 		s.Until, s.Ceiling, s.has = max(s.Until, s.sent+s.hold), max(s.Ceiling, s.asks), s.mark
-		s.Lease = max(s.Lease, s.sent+min(s.hold, c.Certain(c.Lease)))
+		s.Lease, s.gave = max(s.Lease, s.sent+min(s.hold, c.Certain(c.Lease))), s.sent
 		s.free = s.mark == c.Mark() && c.Hold != nil && !h.view.Ending || s.free
 	} else if s.Why == "" {
 		s.Since = h.now
@@ -282,19 +283,30 @@ func (h *Holder) Evidence() Evidence {
 	return e
 }
 
-// Supported reports whether a majority supports this region also without a hold.
-func (h *Holder) Supported() bool {
+// Supported reports whether a majority supports this region also without a hold, as it said when it was asked at since
+// or later.
+func (h *Holder) Supported(since Instant) bool {
 	c := h.view.State.Charter()
 	if c == nil {
 		return false
 	}
 	n := 0
 	for i := range c.Voters {
-		if s := h.support(c.Voters[i].ID); s != nil && h.now < s.Lease {
+		if s := h.support(c.Voters[i].ID); s != nil && h.now < s.Lease && s.gave >= since {
 			n++
 		}
 	}
 	return n >= c.Majority()
+}
+
+// Away returns who is missing where Supported does not hold.
+func (h *Holder) Away(since Instant) (voters []string) {
+	for _, s := range h.voters {
+		if h.now >= s.Lease || s.gave < since {
+			voters = append(voters, s.Voter)
+		}
+	}
+	return voters
 }
 
 // support returns what is known of a voter, nil if it was not asked.

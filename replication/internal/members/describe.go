@@ -25,6 +25,8 @@ func (r *Registrar) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.wake:
+		case m := <-r.come:
+			r.welcome(ctx, m)
 		case <-timer.C():
 			turn++
 		}

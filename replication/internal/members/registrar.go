@@ -2,7 +2,6 @@ package members
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,7 +39,7 @@ const (
 
 // change is a change of a region's membership on its way to the leader.
 type change struct {
-	Do       string   `json:"do"` // add, promote, remove, update
+	Do       string   `json:"do"` // add, expect, take, promote, remove, update
 	ID       uint64   `json:"id,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	PeerAddr string   `json:"peer,omitempty"`
@@ -96,10 +95,13 @@ type Registrar struct {
 	wake   wake.Signal
 	// Of Run: under which leader in which term this start was published, if nothing else was new.
 	counted struct{ leader, term uint64 }
+	come    chan timeline.Member // who came for a place; Run brings them there
 }
 
 // NewRegistrar returns a Registrar that describes nobody before Run.
-func NewRegistrar(c Config) *Registrar { return &Registrar{config: c, wake: wake.New()} }
+func NewRegistrar(c Config) *Registrar {
+	return &Registrar{config: c, wake: wake.New(), come: make(chan timeline.Member, 1)}
+}
 
 // Register registers what this room answers.
 func (r *Registrar) Register(to *peer.Registry) {
@@ -119,7 +121,11 @@ func (r *Registrar) Register(to *peer.Registry) {
 		if err := bySelf(ctx, p.Member.ID, p.Member.Name); err != nil {
 			return Presented{}, err
 		}
-		return r.meet(p)
+		answer, err := r.meet(p)
+		if err == nil && !answer.Removed {
+			r.expects(p)
+		}
+		return answer, err
 	})
 }
 
@@ -134,10 +140,17 @@ func (r *Registrar) List() []contract.NodeStatus {
 			ID: id, Name: r.config.Directory.Name(id), Region: r.config.Region, PeerAddr: addr,
 			Leader: id == status.Leader, Learner: slices.Contains(learners, id),
 		}
+		if addr != "" {
+			s := known[id]
+			s.PlaceID = expectedID(r.config.Region, addr, false)
+			known[id] = s
+		}
 	}
 	for _, m := range r.config.Applied.State().Members {
 		if s, ok := known[m.ID]; ok {
 			s.ClientURLs = m.ClientURLs
+			s.Expected = s.Learner && m.Name == ""
+			s.WillVote = s.Expected && willVote(m.ID)
 			known[m.ID] = s
 		}
 	}
@@ -152,9 +165,12 @@ func (r *Registrar) List() []contract.NodeStatus {
 	return list
 }
 
-// Add adds a node to the region, as a voter or as a learner that receives everything and does not vote. Any node takes
-// the call.
+// Add adds a node to the region, as a voter or as a learner that receives everything and does not vote. Without a name
+// its place is held until it comes. Any node takes the call.
 func (r *Registrar) Add(ctx context.Context, name, peerAddr string, learner bool) (contract.NodeStatus, error) {
+	if name == "" {
+		return r.addPlace(ctx, peerAddr, learner)
+	}
 	id := RaftID(r.config.Region, name)
 	err := r.bring(ctx, change{Do: "add", ID: id, Name: name, PeerAddr: peerAddr, Learner: learner})
 	return contract.NodeStatus{ID: id, Name: name, Region: r.config.Region, PeerAddr: peerAddr, Learner: learner}, err
@@ -163,17 +179,17 @@ func (r *Registrar) Add(ctx context.Context, name, peerAddr string, learner bool
 // Remove removes a node from the region. It can only come back under another name. If it is the leader, it hands the
 // lead over before.
 func (r *Registrar) Remove(ctx context.Context, id uint64) error {
-	return r.bring(ctx, change{Do: "remove", ID: id})
+	return r.bring(ctx, change{Do: "remove", ID: r.at(id)})
 }
 
 // Update says where a node is reached, until it says so itself at its next start.
 func (r *Registrar) Update(ctx context.Context, id uint64, peerAddr string) error {
-	return r.bring(ctx, change{Do: "update", ID: id, PeerAddr: peerAddr})
+	return r.bring(ctx, change{Do: "update", ID: r.at(id), PeerAddr: peerAddr})
 }
 
 // Promote makes a learner a voter. ErrLearnerBehind if it has not caught up.
 func (r *Registrar) Promote(ctx context.Context, id uint64) error {
-	return r.bring(ctx, change{Do: "promote", ID: id})
+	return r.bring(ctx, change{Do: "promote", ID: r.at(id)})
 }
 
 // Transfer makes the member with this Raft identity the leader of the region. Only the leader can: ErrNotLeader
@@ -225,6 +241,12 @@ func (r *Registrar) bring(ctx context.Context, c change) error {
 
 // apply makes a change on the leader.
 func (r *Registrar) apply(ctx context.Context, c change) error {
+	switch c.Do {
+	case "expect":
+		return r.expect(ctx, c)
+	case "take":
+		return r.take(ctx, c)
+	}
 	kind, err := r.permit(ctx, &c)
 	switch {
 	case err != nil:
@@ -237,13 +259,12 @@ func (r *Registrar) apply(ctx context.Context, c change) error {
 	case c.Do == "remove" && c.ID == r.config.Self.ID:
 		return r.leave(ctx, c)
 	}
-	cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: &kind, NodeId: &c.ID}}}
 	if c.Do == "add" {
-		m := timeline.Member{ID: c.ID, Name: c.Name, PeerAddr: c.PeerAddr, ClientURLs: c.Clients, Learner: c.Learner}
-		if cc.Context, err = json.Marshal(m); err != nil {
-			return err
-		}
+		return r.join(ctx, kind, timeline.Member{
+			ID: c.ID, Name: c.Name, PeerAddr: c.PeerAddr, ClientURLs: c.Clients, Learner: c.Learner,
+		})
 	}
+	cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: &kind, NodeId: &c.ID}}}
 	return asChange(r.config.Group.ChangeMembers(ctx, cc))
 }
 

@@ -22,6 +22,9 @@ type group struct {
 	applied uint64
 	joining bool // has no members yet
 	changed *raftpb.ConfChangeV2
+	all     []*raftpb.ConfChangeV2
+	place   uint64 // another learner
+	silent  bool   // the other voter
 	err     error
 }
 
@@ -29,19 +32,27 @@ func (g *group) Status() raftgroup.Status {
 	if g.joining {
 		return raftgroup.Status{ID: 1, Leader: 2, Conf: &raftpb.ConfState{}}
 	}
+	learners := []uint64{3}
+	if g.place != 0 {
+		learners = append(learners, g.place)
+	}
+	heard := time.Now().Add(time.Hour)
+	if g.silent {
+		heard = time.Time{}
+	}
 	return raftgroup.Status{
 		ID: 1, Leader: 1, IsLeader: true, Term: 2, Commit: 10_000, Applied: g.applied,
-		Conf: &raftpb.ConfState{Voters: []uint64{1, 2}, Learners: []uint64{3}},
+		Conf: &raftpb.ConfState{Voters: []uint64{1, 2}, Learners: learners},
 		Progress: map[uint64]raftgroup.Progress{
 			1: {Match: 10_000, Active: true},
-			2: {Match: 10_000, Heard: time.Now().Add(time.Hour)},
+			2: {Match: 10_000, Heard: heard},
 			3: {Match: 100, Active: true, Heard: time.Now().Add(time.Hour)},
 		},
 	}
 }
 
 func (g *group) ChangeMembers(_ context.Context, c *raftpb.ConfChangeV2) error {
-	g.changed = c
+	g.changed, g.all = c, append(g.all, c)
 	return g.err
 }
 

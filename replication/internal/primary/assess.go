@@ -57,6 +57,16 @@ func (g *Governor) measure(r *contract.MoveReport, v sight, s *timeline.State) {
 		r.Behind = uint64(heard - shared)
 	}
 	leader := region.Leader()
+	if claim := v.Claim(s.HighestClaim()); answered && leader != nil && leader.Cursor.Epoch < claim.Epoch {
+		r.Loss = fmt.Sprintf("how much region %s lacks of %s is unknown: its leader %s is at position %d, and does "+
+			"not have epoch %d, which it began: the region has lost its disks, or begins with an older copy", r.To,
+			r.From, leader.Node, leader.Cursor.Position, claim.Epoch)
+		if r.Behind > 0 {
+			r.Loss += fmt.Sprintf("; it was heard at position %d before, and %s lacks at least %d commands of that",
+				heard, r.To, r.Behind)
+		}
+		return
+	}
 	if answered && leader != nil && !alike(leader, s) {
 		r.Loss = fmt.Sprintf("how much region %s lacks of %s is unknown: %s holds a part of epoch %d that %s has not, "+
 			"and may lack what %s has in its place", r.To, r.From, r.To, s.Cursor.Epoch, r.From, r.From)

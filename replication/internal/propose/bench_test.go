@@ -79,6 +79,9 @@ func (*bench) Cut(timeline.Epoch, timeline.Position) (timeline.Reign, bool) {
 }
 func (*bench) Spread() int { return 1 }
 
+func (*bench) Bound(*timeline.State) (timeline.Position, bool) { return 0, false }
+func (*bench) Reached(int, *timeline.State) timeline.Position  { return 0 }
+
 func (b *bench) Route() standing.Route { return standing.Route{} }
 
 func (b *bench) Await(k int, r *contract.Receipt, deadline time.Time, done func(*contract.Receipt, error)) {

@@ -36,6 +36,9 @@ type Standing interface {
 	// Cut returns the reign that is known to have begun before p and after the epoch e: what was written there in e is
 	// in no history any more. It must not block.
 	Cut(e timeline.Epoch, p timeline.Position) (by timeline.Reign, ok bool)
+	// Bound returns up to where may be acknowledged in the reign of s; ok is false if nothing bounds what a failover
+	// may lose.
+	Bound(s *timeline.State) (p timeline.Position, ok bool)
 	// Spread returns in how many regions a write has to be at least before it is acknowledged.
 	Spread() int
 }
@@ -48,6 +51,8 @@ type Durability interface {
 	// Await calls done once: with r when k regions have the applied write, or with r and ErrUnderReplicated when that
 	// cannot be waited for any longer, at the deadline at the latest (zero: none). It sets r.Regions.
 	Await(k int, r *contract.Receipt, deadline time.Time, done func(*contract.Receipt, error))
+	// Reached returns the last position of the history s that k regions have.
+	Reached(k int, s *timeline.State) contract.Position
 }
 
 // Config is what a Proposer needs. All fields are required.

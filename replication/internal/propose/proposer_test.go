@@ -104,6 +104,9 @@ func (*member) Admits(timeline.Epoch, timeline.Position) bool { return true }
 func (*member) Deposed(timeline.Epoch) bool                   { return false }
 func (*member) Spread() int                                   { return 1 }
 
+func (*member) Bound(*timeline.State) (timeline.Position, bool) { return 0, false }
+func (*member) Reached(int, *timeline.State) timeline.Position  { return 0 }
+
 func (m *member) Route() standing.Route {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -39,7 +39,10 @@ func (m *mailbox) Receive(messages []*raftpb.Message, bytes int) bool {
 
 // ReportUnreachable tells raft that messages to a member were lost.
 func (m *mailbox) ReportUnreachable(id uint64) {
-	m.call(func(l *loop) { l.node.ReportUnreachable(id) })
+	m.call(func(l *loop) {
+		l.broke[id] = l.clock.Now()
+		l.node.ReportUnreachable(id)
+	})
 }
 
 // ReportSnapshot tells raft how a checkpoint fared on its way to a member.

@@ -50,6 +50,7 @@ type loop struct {
 	adopted uint64 // the index of the last checkpoint that went to the log; below it may be what it replaces
 
 	heard map[uint64]time.Time // when a member answered this leader last
+	broke map[uint64]time.Time // when messages to a member were lost last
 
 	taken        []*proposal // stepped in this turn; their index comes with the next Ready
 	takenEntries uint64      // of all of taken
@@ -127,7 +128,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 		door:  doorman{now: c.Clock.Now, log: c.Logger, names: c.Directory, admits: c.Admits},
 		lost:  make(forgetfuls), ahead: make(aheads),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
-		heard: map[uint64]time.Time{}, aside: c.Aside, starving: starving{room: c.Room},
+		heard: map[uint64]time.Time{}, broke: map[uint64]time.Time{}, aside: c.Aside, starving: starving{room: c.Room},
 	}, nil
 }
 

@@ -154,6 +154,39 @@ func TestTransferLeader(t *testing.T) {
 	})
 }
 
+// TestTransferLeaderToNobody ends when it is known that nobody is there: at once where what is sent is known to be
+// lost, and else when the leader steps down since it hears no majority.
+func TestTransferLeaderToNobody(t *testing.T) {
+	for name, leave := range map[string]func(c *cluster, id uint64){
+		"ended":     (*cluster).stop,
+		"is silent": func(c *cluster, id uint64) { c.net.Isolate(c.members[id].addr) },
+	} {
+		virtual.Test(t, func(t *testing.T) {
+			c := newCluster(t, 3).startAll()
+			defer c.close()
+			l := c.leader()
+			c.write("x")
+			others := []uint64{l.id%3 + 1, (l.id+1)%3 + 1}
+			for _, id := range others {
+				leave(c, id)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			began := time.Now()
+			for _, to := range others {
+				err := l.group.TransferLeader(ctx, to)
+				if !errors.Is(err, ErrTransfer) && !errors.Is(err, ErrNotLeader) {
+					t.Errorf("to one who %s: %v", name, err)
+				}
+			}
+			if took := time.Since(began); took > 2*10*10*time.Millisecond { // election timeouts
+				t.Errorf("who %s: after %v", name, took)
+			}
+			c.net.HealAll()
+		})
+	}
+}
+
 // A checkpoint made before a node became a member is of no use to it, and must not be offered again and again.
 func TestJoinersOneAfterAnother(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {

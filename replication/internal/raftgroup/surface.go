@@ -113,8 +113,8 @@ func (g *Group) ChangeMembers(ctx context.Context, cc *raftpb.ConfChangeV2) erro
 }
 
 // TransferLeader hands leadership to a voter and returns when this node has stepped down and the other leads.
-// ErrNotLeader if this node does not lead; ErrTransfer if the other did not take over within an election timeout, or
-// another node did.
+// ErrNotLeader if this node does not lead; ErrTransfer if the other cannot be reached, did not take over within an
+// election timeout, or another node did, and if this node steps down since it hears no majority.
 func (g *Group) TransferLeader(ctx context.Context, to uint64) error {
 	t := &leaderTransfer{to: to, reply: make(chan error, 1)}
 	if !g.mail.transfer(t) {

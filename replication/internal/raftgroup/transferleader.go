@@ -5,6 +5,7 @@ import "fmt"
 // leaderTransfer is somebody who waits for another leader.
 type leaderTransfer struct {
 	to    uint64
+	term  uint64     // in which it began
 	reply chan error // takes one answer
 }
 
@@ -18,13 +19,24 @@ func (l *loop) transfer(t *leaderTransfer) {
 		t.reply <- nil
 	case !voter:
 		t.reply <- fmt.Errorf("%w: %d is not a voter", ErrTransfer, t.to)
+	case t.gone(l):
+		t.reply <- t.unreachable()
 	default:
+		t.term = l.term
 		l.node.TransferLeader(t.to)
 		l.transfers = append(l.transfers, t)
 	}
 }
 
-// checkTransfers answers those whose transfer came to an end. A leader that stepped down waits until it knows for whom.
+// gone reports whether what was sent to the other was lost since it was heard last.
+func (t *leaderTransfer) gone(l *loop) bool { return l.broke[t.to].After(l.heard[t.to]) }
+
+func (t *leaderTransfer) unreachable() error {
+	return fmt.Errorf("%w: %d cannot be reached", ErrTransfer, t.to)
+}
+
+// checkTransfers answers those whose transfer came to an end. A leader that stepped down waits until it knows for whom,
+// unless it did so since no majority answers: then it is for nobody.
 func (l *loop) checkTransfers() {
 	if len(l.transfers) == 0 {
 		return
@@ -35,10 +47,14 @@ func (l *loop) checkTransfers() {
 		switch {
 		case l.leader == t.to:
 			t.reply <- nil
+		case l.leading && t.gone(l):
+			t.reply <- t.unreachable()
 		case l.leading && under != t.to:
 			t.reply <- fmt.Errorf("%w: %d did not take over in time", ErrTransfer, t.to)
 		case !l.leading && l.leader != 0:
 			t.reply <- fmt.Errorf("%w: %d leads", ErrTransfer, l.leader)
+		case !l.leading && l.term == t.term:
+			t.reply <- fmt.Errorf("%w: no majority answers, %d included", ErrTransfer, t.to)
 		default:
 			waiting = append(waiting, t)
 		}

@@ -13,7 +13,9 @@ import (
 
 const (
 	// Which place covers everything acknowledged before?
-	askPosition = peer.Question[peer.Nothing, region.Place]("position")
+	askPosition = peer.Question[peer.Nothing, *confirmed]("position")
+	// Is what was read up to this place as safe as what is acknowledged? The answer comes when it is.
+	askSettled = peer.Question[region.Place, peer.Nothing]("settled")
 	// For the embedder, on the leader of the primary region.
 	askEmbedder = peer.Question[[]byte, []byte]("ask")
 )

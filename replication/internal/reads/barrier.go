@@ -18,7 +18,7 @@ const maxRounds = 4
 type barrier struct {
 	life    *life.Life
 	clock   clock.Clock
-	confirm func(ctx context.Context) error
+	confirm func(ctx context.Context) (*confirmed, error)
 
 	mu      sync.Mutex
 	running int
@@ -28,10 +28,11 @@ type barrier struct {
 
 type round struct {
 	done chan struct{}
+	at   *confirmed
 	err  error
 }
 
-func (b *barrier) wait(ctx context.Context) error {
+func (b *barrier) wait(ctx context.Context) (*confirmed, error) {
 	b.mu.Lock()
 	r := b.next
 	if r == nil {
@@ -42,9 +43,9 @@ func (b *barrier) wait(ctx context.Context) error {
 	b.mu.Unlock()
 	select {
 	case <-r.done:
-		return r.err
+		return r.at, r.err
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", contract.ErrNotReady, context.Cause(ctx))
+		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, context.Cause(ctx))
 	}
 }
 
@@ -65,7 +66,7 @@ func (b *barrier) begin() {
 	b.running++
 	alive := b.life.Try(func(ctx context.Context) {
 		began := b.clock.Now()
-		r.err = b.confirm(ctx)
+		r.at, r.err = b.confirm(ctx)
 		b.mu.Lock()
 		if r.err == nil && began.After(b.fresh) {
 			b.fresh = began

@@ -7,6 +7,9 @@
 //     in the fleet before the call: the place that is waited for is one of a reign, and a region that has not that
 //     reign in its history does not have it. One confirmation serves all reads that began before it, and none that
 //     began after.
+//   - Where what a failover may lose is bounded, a read that was begun and ended here tells nothing that is less safe
+//     than what was acknowledged (B3): where nothing may be lost, nothing that a failover takes back. That costs no
+//     question while what was read lies under what the primary said when the read began.
 //   - A serializable barrier costs nothing, but just after a start: it waits until everything is applied that an
 //     earlier process of this node may have shown, or, where the region has no leader to say what of its log was
 //     committed, what is known to have been.

@@ -41,8 +41,17 @@ type Standing interface {
 // Fleet can be asked for news of who is primary.
 type Fleet interface{ Refresh() }
 
-// Writes tell in which tenure this node takes the fleet's writes; the zero Tenure if it takes none.
-type Writes interface{ Tenure() contract.Tenure }
+// Writes are how this node takes the fleet's.
+type Writes interface {
+	// Tenure returns the one in which it does; the zero Tenure if it does not.
+	Tenure() contract.Tenure
+	// Settled returns up to where what is read in the reign of s is as safe as what is acknowledged, as far as the
+	// leader of the primary knows; ok is false if nothing bounds what a failover may lose.
+	Settled(s *timeline.State) (p contract.Position, ok bool)
+	// Settle returns once what is up to a place is as safe as what is acknowledged, on the leader of the primary; with
+	// ErrNotReady if that is not so before ctx ends.
+	Settle(ctx context.Context, at region.Place) error
+}
 
 // Config is what Reads need. All fields but OnAsk are required.
 type Config struct {
@@ -62,22 +71,29 @@ type Config struct {
 
 // Reads are safe for concurrent use.
 type Reads struct {
-	config  Config
-	barrier *barrier
-	past    *past
+	config   Config
+	barrier  *barrier
+	settling *barrier // of what was read
+	past     *past
 }
 
 // New returns the reads of a node.
 func New(c Config) *Reads {
 	r := &Reads{config: c, past: newPast(&c)}
 	r.barrier = &barrier{life: c.Life, clock: c.Clock, confirm: r.confirm}
+	r.settling = &barrier{life: c.Life, clock: c.Clock, confirm: r.settle}
 	return r
 }
 
-// Register makes this node answer the questions "position" and "ask".
+// Register makes this node answer the questions "position", "settled" and "ask".
 func (r *Reads) Register(reg *peer.Registry) {
-	peer.Handle(reg, askPosition, func(ctx context.Context, _ peer.Nothing) (region.Place, error) {
-		return r.Confirmed(ctx)
+	peer.Handle(reg, askPosition, func(ctx context.Context, _ peer.Nothing) (*confirmed, error) {
+		return r.confirmed(ctx)
+	})
+	peer.Handle(reg, askSettled, func(ctx context.Context, at region.Place) (peer.Nothing, error) {
+		ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+		defer cancel()
+		return peer.Nothing{}, r.config.Writes.Settle(ctx, at)
 	})
 	peer.Handle(reg, askEmbedder, r.answer)
 }
@@ -94,24 +110,39 @@ func (r *Reads) Barrier(ctx context.Context, l contract.Level) error {
 	if l == contract.Serializable {
 		return r.past.wait(ctx)
 	}
+	_, err := r.linearizable(ctx)
+	return err
+}
+
+// linearizable returns the place that covers every write which was acknowledged before the call, once it is here.
+func (r *Reads) linearizable(ctx context.Context) (*confirmed, error) {
 	if err := r.late(); err != nil {
-		return err
+		return nil, err
 	}
 	for {
-		err := r.barrier.wait(ctx)
+		at, err := r.barrier.wait(ctx)
 		if err == nil {
-			return nil
+			return at, nil
 		}
-		if alive.Err() == nil && ctx.Err() == nil {
-			_ = alive.Pause(ctx, retryEvery) // why it was cut short is looked at here
-		}
-		switch ended := alive.Err(); {
-		case ended != nil:
-			return ended
-		case ctx.Err() != nil:
-			return fmt.Errorf("%w: %w: %w", contract.ErrNotReady, context.Cause(ctx), err)
+		if err := r.again(ctx, err); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// again returns nil after a pause if what came to why may be tried again.
+func (r *Reads) again(ctx context.Context, why error) error {
+	alive := r.config.Life
+	if alive.Err() == nil && ctx.Err() == nil {
+		_ = alive.Pause(ctx, retryEvery) // why it was cut short is looked at here
+	}
+	switch ended := alive.Err(); {
+	case ended != nil:
+		return ended
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w: %w", contract.ErrNotReady, context.Cause(ctx), why)
+	}
+	return nil
 }
 
 // WaitPosition returns once everything up to p is applied on this node. Errors: ErrNotReady when ctx ends first,
@@ -140,28 +171,28 @@ func (r *Reads) late() error {
 }
 
 // confirm makes the applied state at least as new as everything acknowledged before, in the history in which it was.
-func (r *Reads) confirm(ctx context.Context) error {
+func (r *Reads) confirm(ctx context.Context) (*confirmed, error) {
 	at, err := r.primaryPosition(ctx)
 	if err != nil {
 		r.config.Fleet.Refresh()
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, arrivalTimeout)
 	defer cancel()
-	return r.config.Applied.Reach(ctx, at)
+	return at, r.config.Applied.Reach(ctx, at.Place)
 }
 
 // primaryPosition asks the primary for a place that covers everything acknowledged before.
-func (r *Reads) primaryPosition(ctx context.Context) (region.Place, error) {
+func (r *Reads) primaryPosition(ctx context.Context) (*confirmed, error) {
 	c := &r.config
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	if c.Standing.Confirms() {
-		return r.Confirmed(ctx)
+		return r.confirmed(ctx)
 	}
 	to := c.Standing.Route()
 	if to.Addr == "" {
-		return region.Place{}, contract.ErrNotReady
+		return nil, contract.ErrNotReady
 	}
 	return peer.Ask(ctx, c.Client, to.Addr, askPosition, peer.Nothing{})
 }
@@ -171,29 +202,45 @@ func (r *Reads) Committed(ctx context.Context) (region.Place, error) {
 	if !r.config.Standing.Primary() {
 		return region.Place{}, contract.ErrNotReady
 	}
-	return r.primaryPosition(ctx)
+	at, err := r.primaryPosition(ctx)
+	if err != nil {
+		return region.Place{}, err
+	}
+	return at.Place, nil
 }
 
 // Confirmed returns a place in the history that covers every write acknowledged by the primary region before the call.
 // Only a node of the primary region answers; ErrNotReady if its region is not entitled to be that.
 func (r *Reads) Confirmed(ctx context.Context) (region.Place, error) {
+	at, err := r.confirmed(ctx)
+	if err != nil {
+		return region.Place{}, err
+	}
+	return at.Place, nil
+}
+
+func (r *Reads) confirmed(ctx context.Context) (*confirmed, error) {
 	c := &r.config
 	index, err := c.Group.ReadIndex(ctx)
 	if err != nil {
-		return region.Place{}, fmt.Errorf("confirm a read: %w", err)
+		return nil, fmt.Errorf("confirm a read: %w", err)
 	}
 	v, err := c.Applied.Wait(ctx, func(v *region.View) bool { return v.Index >= index })
 	if err != nil {
-		return region.Place{}, err
+		return nil, err
 	}
 	// While sealed, the next epoch may have begun elsewhere already; and as long as other regions were not asked, in a
 	// reign that is not known here.
 	if !c.Standing.Entitled(&v.State) {
-		return region.Place{}, fmt.Errorf("%w: region %s is %s, sealed: %t",
+		return nil, fmt.Errorf("%w: region %s is %s, sealed: %t",
 			contract.ErrNotReady, c.Region, v.State.Role(), v.State.Seal != nil)
 	}
 	if loss := c.Standing.Loss(&v.State, 0); loss != nil {
-		return region.Place{}, fmt.Errorf("%w: %w", contract.ErrNotReady, loss)
+		return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, loss)
 	}
-	return region.PlaceOf(&v.State), nil
+	at := &confirmed{Place: region.PlaceOf(&v.State)}
+	if p, ok := c.Writes.Settled(&v.State); ok {
+		at.Settled = &p
+	}
+	return at, nil
 }

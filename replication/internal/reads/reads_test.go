@@ -39,6 +39,12 @@ type member struct {
 	confirms  int
 	refreshes int
 	slow      chan struct{} // if not nil, a confirmation waits for it
+
+	bounded bool // what a failover may lose
+	safe    contract.Position
+	settles chan struct{} // what is asked for waits for it
+	fails   error
+	asked   []contract.Position
 }
 
 // pair runs f in a bubble with a node of the primary region and one of a secondary.
@@ -141,6 +147,24 @@ func (m *member) Tenure() contract.Tenure {
 		return contract.Tenure{}
 	}
 	return contract.Tenure{Term: m.term, Epoch: 1}
+}
+
+func (m *member) Settled(*timeline.State) (contract.Position, bool) { return m.safe, m.bounded }
+
+func (m *member) Settle(ctx context.Context, at region.Place) error {
+	m.mu.Lock()
+	m.asked = append(m.asked, at.Position)
+	settles, fails := m.settles, m.fails
+	m.mu.Unlock()
+	if fails != nil {
+		return fails
+	}
+	select {
+	case <-settles:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", contract.ErrNotReady, ctx.Err())
+	}
 }
 
 // read begins a linearizable read, and tells when it may go on.
@@ -384,7 +408,7 @@ func TestAReadThatEndsSaysWhy(t *testing.T) {
 		if err := <-done; peer.Kind(err) != contract.ErrClosed {
 			t.Errorf("the node ends: %v", err)
 		}
-		if err := us.barrier.wait(t.Context()); !errors.Is(err, contract.ErrClosed) {
+		if _, err := us.barrier.wait(t.Context()); !errors.Is(err, contract.ErrClosed) {
 			t.Errorf("afterwards: %v", err)
 		}
 	})

@@ -48,9 +48,11 @@ type End interface {
 type Applied struct {
 	end End
 
-	mu      sync.Mutex
-	current *View
-	wake    chan struct{} // nil while nobody waits
+	mu       sync.Mutex
+	current  *View
+	handing  timeline.Position // up to there the storage is given commands; zero: it is given none
+	replaced uint64            // how often another state took the place of the storage's
+	wake     chan struct{}     // nil while nobody waits
 }
 
 // NewApplied returns a handle that shows v. Waits end with end.
@@ -76,11 +78,44 @@ func (a *Applied) Changed() <-chan struct{} {
 	return a.wake
 }
 
+// Hands says that the storage is about to have everything up to p: readers may see it before it is published. Only the
+// applier calls it.
+func (a *Applied) Hands(p timeline.Position) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.handing = p
+}
+
+// Replaces is Hands where another state takes the place of the one that the storage has.
+func (a *Applied) Replaces(p timeline.Position) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.handing = p
+	a.replaced++
+}
+
+// Glimpse is what a reader of the storage may have seen before: everything up to its Place. If Replaced was the same
+// before he read, and what he saw is not GivenUp by now, all of that is in the history of this place.
+type Glimpse struct {
+	Place
+	Replaced uint64
+	GivenUp  bool
+}
+
+// Seen returns the glimpse of who has read before the call.
+func (a *Applied) Seen() Glimpse {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g := Glimpse{PlaceOf(&a.current.State), a.replaced, a.current.State.Diverged != nil}
+	g.Position = max(a.current.Shows().Position, a.handing)
+	return g
+}
+
 // Publish makes v the newest view. Only the applier calls it, in order.
 func (a *Applied) Publish(v *View) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.current = v
+	a.current, a.handing = v, 0
 	if a.wake != nil {
 		close(a.wake)
 		a.wake = nil

@@ -90,6 +90,23 @@ func (t *Tracker) Await(k int, r *contract.Receipt, deadline time.Time, done fun
 	}
 }
 
+// Reached returns the last position of the history s that k regions have, the one of s included.
+func (t *Tracker) Reached(k int, s *timeline.State) contract.Position {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	have := []contract.Position{s.Cursor.Position}
+	for region, a := range t.acked {
+		if counts(s, region) {
+			have = append(have, a.within(s))
+		}
+	}
+	if len(have) < k {
+		return 0
+	}
+	slices.Sort(have)
+	return have[len(have)-k]
+}
+
 // acknowledge takes what a region has, and answers those for whom it is enough.
 func (t *Tracker) acknowledge(a acknowledgement) {
 	s := t.history.State()

@@ -56,6 +56,13 @@ func TestWhoHasNoVoteDoesNotCount(t *testing.T) {
 			Ballot: &timeline.Ballot{Charter: timeline.Charter{Epoch: 1, Number: 1, MaxLoss: maxLoss,
 				Voters: []timeline.Voter{{ID: "eu"}, {ID: "us"}, {ID: "witness/w"}}}},
 		}
+		tracker := &Tracker{acked: has}
+		if p := tracker.Reached(want, s); p != 5 {
+			t.Errorf("where %d may be lost, %d regions have %d", maxLoss, want, p)
+		}
+		if p := tracker.Reached(want+1, s); p != 0 {
+			t.Errorf("where %d may be lost, %d regions have %d", maxLoss, want+1, p)
+		}
 		if k := has.regionsAt(&contract.Receipt{Epoch: 1, Position: 5}, s); k != want {
 			t.Errorf("where %d may be lost, it is in %d regions, want %d", maxLoss, k, want)
 		}

@@ -60,6 +60,21 @@ func (f *Fence) Admits(e timeline.Epoch, p timeline.Position) bool {
 	return held
 }
 
+// Bound returns up to where may be acknowledged in the reign of s, whatever its primary hears from now on. ok is false
+// if there is no bound to what a failover may lose.
+func (f *Fence) Bound(s *timeline.State) (p timeline.Position, ok bool) {
+	c := s.Charter()
+	if f == nil || c == nil || c.MaxLoss == timeline.NoBound {
+		return 0, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.evidence.Epoch != s.Cursor.Epoch {
+		return 0, true
+	}
+	return f.evidence.Ceiling, c.MaxLoss == 0 || f.evidence.Ceiling != timeline.Position(timeline.NoBound)
+}
+
 // Ceiling returns up to where the region in the state s may acknowledge, without a bound where no votes are taken.
 func (f *Fence) Ceiling(s *timeline.State) timeline.Position {
 	if f == nil || s.Charter() == nil {

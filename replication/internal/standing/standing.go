@@ -67,6 +67,10 @@ func (s *Standing) Entitled(st *timeline.State) bool {
 // Admits reports whether what was written up to p in the epoch e may be acknowledged now.
 func (s *Standing) Admits(e timeline.Epoch, p timeline.Position) bool { return s.fence.Admits(e, p) }
 
+// Bound returns up to where may be acknowledged in the reign of st; ok is false if nothing bounds what a failover may
+// lose.
+func (s *Standing) Bound(st *timeline.State) (p timeline.Position, ok bool) { return s.fence.Bound(st) }
+
 // Deposed reports whether a later epoch than e is known to have begun.
 func (s *Standing) Deposed(e timeline.Epoch) bool { return s.Claim().Epoch > e }
 

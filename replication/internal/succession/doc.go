@@ -32,7 +32,8 @@
 //     follows no earlier reign: whoever it votes for holds everything that it acknowledged to a source.
 //   - P11: where votes are taken, nobody without one is handed the primary, or takes it.
 //   - P12: going back to the fork ends in its time. It is tried again where nodes could not be asked, a few times, and
-//     once for each copy that is not to be had either.
+//     once for each copy that is not to be had either. Until the source itself is heard it is not given up, for a
+//     while.
 //
 // It leaves to its neighbours: the rules of the state itself, which hold whatever is proposed (timeline); carrying the
 // effects out and telling what came of them (primary, secondary); who may write (standing).

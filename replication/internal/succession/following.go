@@ -63,6 +63,7 @@ func (m *Machine) follow(claim timeline.Reign) {
 	case m.rests():
 	case s.Diverged == nil && m.needs != source && !forgot(m.view, source):
 		m.run(Effect{Do: Stream, Source: source})
+	case m.copied == nil && m.back.awaits(m, source):
 	case m.copied == nil && m.back.may(source) && rewinds(m.view, source):
 		m.run(Effect{Do: Rewind, Source: source, Reigns: m.view.Fleet.Leaders[source].Reigns})
 	case m.copied == nil:

@@ -8,12 +8,31 @@ const maxRewinds = 3
 // rewinding is what came of going back to the fork for the history of one source.
 type rewinding struct {
 	source string
-	failed int  // tries
-	late   bool // one of them did not end in its time
+	failed int     // tries
+	late   bool    // one of them did not end in its time
+	until  Instant // the word of the source is waited for; zero: it is not
 }
 
 // may reports whether the region tries that for the history of source.
 func (r *rewinding) may(source string) bool { return r.source != source || r.failed < maxRewinds }
+
+// awaits reports whether a region that has diverged waits to hear of the source itself: whoever told of its claim, and
+// its own stream, may be faster, and what to go back to is in its word. It is not waited for for ever: the source may
+// have no leader, and nodes that have its state.
+func (r *rewinding) awaits(m *Machine, source string) bool {
+	_, heard := m.view.Fleet.Leaders[source]
+	if heard || !m.view.Rewinds || m.view.State.Diverged == nil || !r.may(source) {
+		return false
+	}
+	if r.until == 0 {
+		r.until = m.now + m.limits.CatchUp
+	}
+	if m.now >= r.until {
+		return false
+	}
+	m.lookAgain()
+	return true
+}
 
 // hurry stops what has had its time: a node that hangs would hold the region up for as long as it does.
 func (r *rewinding) hurry(m *Machine) {

@@ -24,6 +24,7 @@ import (
 //	us steps down [losing]  likewise, but its node lives on, and is told
 //	us leads            a leader comes up: the node that stepped down, or a new one
 //	us hears [eu]       of the other regions, or of one
+//	us forgets          what it heard, as a node that has just started
 //	us works            the stream takes what there is; a fetch, a stage and what was stopped end
 //	us finishes         what was stopped comes to its end all the same
 //	us trims its log    what it has applied is in its log no more
@@ -157,6 +158,8 @@ func (w *world) playAt(p *place, verb string, rest []string) {
 				w.hears(p, o)
 			}
 		}
+	case "forgets":
+		clear(p.heard)
 	case "works":
 		w.works(p)
 	case "finishes":

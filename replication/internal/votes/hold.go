@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -29,12 +30,14 @@ type ending struct {
 	wanted  bool           // nothing was written yet: it waits for a majority
 }
 
-// Hold has the primary stay where it is for so long, and go on while other voters are away: who can be asked now
-// promises that. Zero ends it. Any node takes the call. Errors: as of Enable; ErrArgument where writes wait for other
-// regions.
+// Hold has the primary stay where it is for so long from now, and go on while other voters are away: who can be asked
+// now promises that. It takes the place of a hold before. Zero ends it. Any node takes the call. Errors: as of Enable;
+// ErrArgument where writes wait for other regions; ErrNotReady where the primary goes on by its hold alone, which stays
+// as it is.
 func (v Orders) Hold(ctx context.Context, d time.Duration) (*timeline.Charter, error) {
-	if d > 0 {
-		if err := v.config.Ready(ctx, timeline.LevelHold); err != nil { // an older leader would not know the question
+	c := v.config.Applied.State().Charter()
+	if d > 0 && (c == nil || c.Level() < timeline.LevelHold) { // an older leader would not know the question
+		if err := v.config.Ready(ctx, timeline.LevelHold); err != nil {
 			return nil, fmt.Errorf("%w: %w", contract.ErrNotReady, err)
 		}
 	}
@@ -49,6 +52,7 @@ func (v Orders) stay(ctx context.Context, o holdOrder) (*timeline.Charter, error
 	if err != nil {
 		return nil, err
 	}
+	before := c.Hold
 	c.Hold = &timeline.Hold{For: o.For, Until: v.config.Clock.Now().Add(o.For), Counted: true}
 	if fault := c.Fault(); fault != "" {
 		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
@@ -57,6 +61,13 @@ func (v Orders) stay(ctx context.Context, o holdOrder) (*timeline.Charter, error
 		c.Hold.Counted = false
 		if err := v.understood(ctx, c); err != nil {
 			return nil, err
+		}
+	}
+	if before != nil { // who is away promised by that one, which counts no more once another is written
+		if away := v.away(ctx); away != "" {
+			return nil, fmt.Errorf("%w: %s, and goes on by that alone, since no majority of the voters answers (not "+
+				"%s): with another hold, which they cannot promise, it would acknowledge nothing. Order it when they "+
+				"answer", contract.ErrNotReady, ballot.Held(v.config.Applied.State()), away)
 		}
 	}
 	return c, v.write(ctx, c)
@@ -73,7 +84,7 @@ func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
 		return nil, fmt.Errorf("%w: the primary is not held", contract.ErrRejected)
 	}
 	term, _ := v.config.Leadership.Term()
-	if away := v.needed(term); away != "" {
+	if away := v.needed(ctx, term); away != "" {
 		return nil, fmt.Errorf("%w: without the hold the primary would acknowledge nothing, since no majority of the "+
 			"voters answers (not %s): it counts until then, and ends by itself as soon as one does",
 			contract.ErrNotReady, away)
@@ -95,22 +106,39 @@ func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
 
 // needed returns who does not support the primary, if it goes on by its hold alone; then that is to end when a majority
 // supports it. "": it may end now.
-func (v Orders) needed(term uint64) (away string) {
+func (v Orders) needed(ctx context.Context, term uint64) (away string) {
 	c := v.config.Applied.State().Charter()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.holder.Supported() || v.holder.Expired(c) || v.ending.writing || v.ending.of(term, c) {
+	ends := func() bool {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		return v.holder.Expired(c) || v.ending.writing || v.ending.of(term, c)
+	}
+	if ends() {
 		return ""
 	}
-	v.ending = ending{term: term, hold: c.Hold, wanted: true}
-	now := v.config.Clock.Elapsed()
-	var list []string
-	for _, s := range v.holder.Supports() {
-		if now >= s.Lease {
-			list = append(list, s.Voter)
-		}
+	if away = v.away(ctx); away == "" || ends() {
+		return ""
 	}
-	return cmp.Or(strings.Join(list, ", "), "nobody did yet")
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ending = ending{term: term, hold: c.Hold, wanted: true}
+	return away
+}
+
+// away returns who does not support the primary, if no majority does that is asked now, also without a hold; "": one
+// does. What they said before tells nothing of now.
+func (v Orders) away(ctx context.Context) string {
+	s, since := v.config.Applied.State(), v.config.Clock.Elapsed()
+	if v.until(ctx, s.Charter().Lease/2, func() bool {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		return v.holder.Supported(since)
+	}) == nil {
+		return ""
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return cmp.Or(strings.Join(v.holder.Away(since), ", "), "nobody did yet")
 }
 
 // ends has the hold end by e, unless it does by another; before is what was to end it.
@@ -143,7 +171,7 @@ func (v upkeep) expire() {
 	v.mu.Lock()
 	over := c != nil && c.Hold != nil &&
 		(v.holder.Expired(c) || v.ending.of(term, c) && !v.ending.writing ||
-			v.ending.waits(term, c) && v.holder.Supported())
+			v.ending.waits(term, c) && v.holder.Supported(0))
 	v.mu.Unlock()
 	if !over {
 		return

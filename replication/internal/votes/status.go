@@ -86,15 +86,15 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 		return nil, nil // a primary that is fenced says why
 	}
 	if !s.HeldUntil.IsZero() {
-		ends := ""
-		if s.HeldEnds {
-			ends = "; its end was ordered, and comes as soon as a majority of the voters answers"
-		}
-		notes = append(notes, ballot.Held(v.config.Applied.State())+": it goes on while other voters are away, and a "+
-			"failover may lose any number of writes"+ends)
+		notes = append(notes, v.heldNote(s))
+	}
+	waits := v.waits(s)
+	if waits != "" {
+		warnings = append(warnings, waits)
 	}
 	for _, w := range s.Voters {
-		if w.Problem != "" && w.ProblemFor >= s.Lease && s.HeldUntil.IsZero() { // else it may be away
+		away := w.Problem != "" && w.ProblemFor >= s.Lease
+		if away && s.HeldUntil.IsZero() && (waits == "" || w.Witness) { // else it may be away, or more is said
 			warnings = append(warnings, fmt.Sprintf("%s has not supported the primary for %.0f s, and one more loss "+
 				"may stop writes: %s", w.ID, w.ProblemFor.Seconds(), w.Problem))
 		}
@@ -109,6 +109,47 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 		notes = append(notes, s.Return)
 	}
 	return warnings, notes
+}
+
+// heldNote says what a hold means now.
+func (v *Votes) heldNote(s *contract.VoteStatus) string {
+	note := ballot.Held(v.config.Applied.State()) + ": it goes on while other voters are away, and a failover may " +
+		"lose any number of writes"
+	v.mu.Lock()
+	alone := !v.holder.Supported(0)
+	v.mu.Unlock()
+	if alone {
+		note += "; now it goes on by that alone, and another node that came to lead it would acknowledge nothing " +
+			"until a majority of the voters answers"
+	}
+	if s.HeldEnds {
+		note += "; its end was ordered, and comes as soon as a majority of the voters answers"
+	}
+	return note
+}
+
+// waits says that writes wait for regions that are away, where nothing may be lost; "" if they do not.
+func (v *Votes) waits(s *contract.VoteStatus) string {
+	c := v.config.Applied.State().Charter()
+	if c == nil || s.MaxLoss != 0 {
+		return ""
+	}
+	have := 0
+	var away []string
+	for _, w := range s.Voters {
+		switch {
+		case w.Witness:
+		case w.Problem != "" && w.ProblemFor >= s.Lease:
+			away = append(away, w.ID)
+		default:
+			have++
+		}
+	}
+	if have >= c.Spread() {
+		return ""
+	}
+	return fmt.Sprintf("nothing may be lost, so writes wait until %d regions have them, and linearizable reads wait "+
+		"for the writes that they see; %s did not answer for a lease", c.Spread(), strings.Join(away, ", "))
 }
 
 // needsLate says that nobody takes over from this primary but by order, or that there is no majority without it but

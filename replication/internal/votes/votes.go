@@ -141,15 +141,20 @@ func (v *Votes) Run(ctx context.Context) {
 	}
 }
 
-// rest returns for how long nothing has to be looked at, at most longest.
+// rest returns for how long nothing has to be looked at, at most longest: no lease ends meanwhile, which closes the
+// pipeline.
 func (v *Votes) rest(longest time.Duration) time.Duration {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	due, ok := v.candidate.Due()
-	if !ok {
-		return longest
+	now := v.config.Clock.Elapsed()
+	next := now + longest
+	if due, ok := v.candidate.Due(); ok {
+		next = min(next, due)
 	}
-	return min(max(due-v.config.Clock.Elapsed(), time.Millisecond), longest)
+	if v.held {
+		next = min(next, v.evidence.Until)
+	}
+	return max(next-now, time.Millisecond)
 }
 
 // look takes a step of each machine.

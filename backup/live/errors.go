@@ -1,0 +1,44 @@
+package live
+
+import (
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Errors after which to go on is of no use.
+var (
+	// ErrCompacted says that the etcd has compacted what comes next.
+	ErrCompacted = errors.New("the etcd has compacted what comes next")
+	// ErrParted says that the fleet and the etcd are not of one history.
+	ErrParted = errors.New("the fleet and the etcd have parted")
+	// ErrUsers says that users or roles of the etcd were changed since its snapshot.
+	ErrUsers = errors.New("users or roles of the etcd were changed since the snapshot")
+	// ErrFollowsNot says that the fleet does not follow an etcd.
+	ErrFollowsNot = errors.New("the fleet does not follow an etcd")
+	// ErrTooMuch says that the etcd changed more at one revision than a fleet takes at once.
+	ErrTooMuch = errors.New("the etcd changed too much at once")
+	// ErrWrites says that the etcd goes on being written.
+	ErrWrites = errors.New("the etcd is written")
+)
+
+// importAnew is the way out of most of them.
+const importAnew = "empty the data directories of the fleet, and import again"
+
+// errOpened says that somebody has opened the fleet.
+var errOpened = errors.New("the fleet was opened")
+
+// isFinal reports whether to try again is of no use.
+func isFinal(err error) bool {
+	for _, final := range []error{ErrCompacted, ErrParted, ErrUsers, ErrFollowsNot, ErrTooMuch} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	switch status.Code(err) {
+	case codes.PermissionDenied, codes.InvalidArgument, codes.Unimplemented:
+		return true
+	}
+	return false
+}

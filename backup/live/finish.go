@@ -1,0 +1,148 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/etcdapi/follow"
+	"github.com/mimir-kv/mimir/kv/command"
+)
+
+// FinishOptions are how a fleet is opened.
+type FinishOptions struct {
+	// Fence has the etcd refuse all writes, by the alarm CORRUPT. It stays if the fleet was opened, or may have been;
+	// else it is taken back.
+	Fence bool
+	// Verified is a revision at which the contents were found equal before, so that what was changed since is to be
+	// compared. 0: everything is.
+	Verified int64
+	// Patience is how long the fleet may take to have all that the etcd has. Default DefaultPatience.
+	Patience time.Duration
+	// Told is told of each step. May be nil.
+	Told func(step string)
+}
+
+// DefaultPatience is the default of FinishOptions.Patience.
+const DefaultPatience = 30 * time.Second
+
+// lookEvery is how often the two are compared while one waits for the other.
+const lookEvery = 50 * time.Millisecond
+
+// Finish opens a fleet, which somebody else has follow the etcd, to clients: if it has all that the etcd has, and the
+// etcd is not written meanwhile (ErrWrites). On an error it is not opened, if the error does not say that this is not
+// known.
+func Finish(ctx context.Context, etcd, fleet Side, o FinishOptions) (c Compared, err error) {
+	if o.Patience <= 0 {
+		o.Patience = DefaultPatience
+	}
+	if o.Told == nil {
+		o.Told = func(string) {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	bounded := time.AfterFunc(applyTime, cancel)
+	node, state, err := follow.Open(ctx, fleet.Conn)
+	if bounded.Stop(); err != nil {
+		return c, fmt.Errorf("%s: %w", fleet.Name, err)
+	}
+	if !state.Follows {
+		return c, fmt.Errorf("%w: it was opened already, or not made by mimir import --follow", ErrFollowsNot)
+	}
+	opened := false
+	if o.Fence {
+		lift, err := fence(ctx, etcd)
+		if err != nil {
+			return c, err
+		}
+		o.Told("the etcd takes no writes now")
+		defer func() {
+			if !opened {
+				err = errors.Join(err, lift())
+			}
+		}()
+	}
+	at, err := settle(ctx, etcd, fleet, o.Patience)
+	if err != nil {
+		return c, err
+	}
+	o.Told(fmt.Sprintf("all of the etcd's revision %d is here", at))
+	if c, err = Verify(ctx, etcd, fleet, VerifyOptions{Revision: at, Verified: o.Verified}); err != nil {
+		return c, err
+	}
+	now, err := etcd.header(ctx)
+	if err != nil {
+		return c, err
+	}
+	if now.Revision != at {
+		return c, fmt.Errorf("%w: it was at revision %d, and is at %d: stop its writers, or use --fence", ErrWrites, at,
+			now.Revision)
+	}
+	opened = true // or it may be
+	batch := follow.AppendCommand(nil, command.EncodeFollowed(at, command.EncodeOpening()))
+	defer time.AfterFunc(applyTime, cancel).Stop()
+	if _, err := node.Apply(batch); err != nil {
+		return c, fmt.Errorf("it is not known whether the fleet was opened: %w", err)
+	}
+	return c, node.Close()
+}
+
+// settle waits until the fleet has the revision of the etcd, and its leases.
+func settle(ctx context.Context, etcd, fleet Side, patience time.Duration) (at int64, err error) {
+	for end := time.Now().Add(patience); ; {
+		theirs, err := etcd.header(ctx)
+		if err != nil {
+			return 0, err
+		}
+		ours, err := fleet.header(ctx)
+		if err != nil {
+			return 0, err
+		}
+		switch {
+		case ours.Revision > theirs.Revision: // it was written between the two
+		case ours.Revision < theirs.Revision:
+			err = fmt.Errorf("the fleet is at revision %d, and the etcd at %d: is mimir import follow running, and "+
+				"does nobody write to the etcd?", ours.Revision, theirs.Revision)
+		default:
+			if _, err = Leases(ctx, etcd, fleet); err == nil {
+				return ours.Revision, nil
+			}
+		}
+		if time.Now().After(end) {
+			return 0, errors.Join(fmt.Errorf("not after %v", patience), err)
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// fence has an etcd refuse all writes, and returns what takes that back.
+func fence(ctx context.Context, etcd Side) (lift func() error, err error) {
+	h, err := etcd.header(ctx)
+	if err != nil {
+		return nil, err
+	}
+	alarm := func(ctx context.Context, action pb.AlarmRequest_AlarmAction) error {
+		ctx, cancel := context.WithTimeout(ctx, answerTime)
+		defer cancel()
+		_, err := pb.NewMaintenanceClient(etcd.Conn).Alarm(ctx,
+			&pb.AlarmRequest{Action: action, MemberID: h.MemberId, Alarm: pb.AlarmType_CORRUPT})
+		return err
+	}
+	lift = func() error {
+		if err := alarm(context.WithoutCancel(ctx), pb.AlarmRequest_DEACTIVATE); err != nil {
+			return fmt.Errorf("the etcd still refuses writes, by the alarm CORRUPT: etcdctl alarm disarm: %w", err)
+		}
+		return nil
+	}
+	if err := alarm(ctx, pb.AlarmRequest_ACTIVATE); err != nil {
+		return nil, errors.Join(fmt.Errorf("alarm of the etcd: %w", err), lift())
+	}
+	return lift, nil
+}
