@@ -122,6 +122,61 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// What follows an etcd is opened only by who says so.
+func TestRestoreOfWhatFollows(t *testing.T) {
+	store, err := kv.Open(kv.Options{FS: vfs.NewMem(), Dir: "kv", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	l, err := kv.NewLoader(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := &replication.Metadata{AppliedIndex: 2, Epoch: 3, Position: 2}
+	meta.Record = append([]byte{1}, `{"Region":"us","Reigns":[{"Epoch":3,"First":1,"Primary":"us"}]}`...)
+	var archive bytes.Buffer
+	note := snapshot.Note{Fleet: "old"}.Encode()
+	if err := errors.Join(l.Follow(), l.Finish(2, -1, meta), l.Close(), store.SnapshotTo(&archive, note)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(keep(t, complete(archive.Bytes())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked, err := s.Look(t.Context(), t.TempDir())
+	if err != nil || !looked.Follows {
+		t.Fatalf("%+v, %v", looked, err)
+	}
+	opened := looked
+	if opened.Follows = false; !errors.Is(differ(&opened, &looked), ErrDiffers) {
+		t.Error("one that follows is as one that does not")
+	}
+	var seeds []replication.Seed
+	put := func(open bool) (*vfs.MemFS, error) {
+		disk := vfs.NewMem()
+		r := &Restoring{Context: t.Context(), Snapshot: s, Open: open}
+		return disk, r.Put(kv.Options{FS: disk, Dir: "kv", Logger: quiet}, describe(&seeds))
+	}
+	if _, err := put(false); !errors.Is(err, ErrFollows) || len(seeds) > 0 {
+		t.Errorf("restored as any other: %v", err)
+	}
+	disk, err := put(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restored, err := kv.Open(kv.Options{FS: disk, Dir: "kv", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kv.Follows(restored) {
+		t.Error("it follows on")
+	}
+	if err := restored.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Whatever is not a file as it was sent is refused, and says why.
 func TestBrokenFilesAreRefused(t *testing.T) {
 	whole := file(t)

@@ -15,12 +15,18 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
+// ErrFollows says that what is to be restored was to have nothing but what an etcd has.
+var ErrFollows = errors.New("the fleet followed an etcd when this was taken")
+
 // Restoring is a snapshot on its way into a new fleet.
 type Restoring struct {
 	Context  context.Context
 	Snapshot *Snapshot
 	Log      *archive.Replay // what is applied to the content; nil: nothing
 	Move     kv.Move         // of the revision
+	// Open lets a content be restored that follows an etcd: it takes everybody's writes afterwards. Else it is
+	// refused, ErrFollows.
+	Open bool
 	// Found is what the content is, and Reached where Log ended, once Put has returned without error.
 	Found   kv.Summary
 	Reached archive.Reached
@@ -51,6 +57,9 @@ func (r *Restoring) put(s *kv.Store, describe func(replication.Seed) (*replicati
 	}
 	if r.Found, err = kv.Summarize(r.Context, s); err != nil {
 		return broken(err)
+	}
+	if r.Found.Follows && !r.Open {
+		return ErrFollows
 	}
 	seed, err := replication.SeedOf(r.Found.Metadata)
 	if err != nil {

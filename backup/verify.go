@@ -56,7 +56,8 @@ func differ(got, want *kv.Summary) error {
 	}{
 		{"revision", got.Revision, want.Revision}, {"hash", got.Hash, want.Hash}, {"keys", got.Keys, want.Keys},
 		{"compaction", got.Compact, want.Compact}, {"leases", got.Leases, want.Leases},
-		{"users", got.Users, want.Users}, {"chain", got.Metadata.Chain, want.Metadata.Chain},
+		{"users", got.Users, want.Users}, {"whether it follows an etcd", got.Follows, want.Follows},
+		{"chain", got.Metadata.Chain, want.Metadata.Chain},
 	} {
 		if f.got != f.want {
 			return fmt.Errorf("%w: %s %v, not %v", ErrDiffers, f.what, f.got, f.want)

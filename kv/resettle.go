@@ -25,7 +25,7 @@ type Move struct {
 
 // Resettle makes the content of s, which nobody uses, that of another fleet, durably: meta takes the place of what it
 // knew of its history, the revision moves, alarms of members that are not there are gone, and no token of before counts
-// any more. s is closed afterwards.
+// any more. What followed an etcd follows it no more, and takes everybody's writes. s is closed afterwards.
 func Resettle(s *Store, meta *replication.Metadata, m Move) error {
 	g, err := s.acquire()
 	if err != nil {
@@ -60,6 +60,7 @@ type Summary struct {
 	Hash              uint32
 	Leases            int
 	Users             bool // or roles: there ever were some
+	Follows           bool // an etcd: see the function of that name
 	Metadata          *replication.Metadata
 }
 
@@ -78,7 +79,7 @@ func Summarize(ctx context.Context, s *Store) (Summary, error) {
 	}
 	sum := Summary{
 		Revision: revision, Compact: compact, Hash: hash, Metadata: meta, Leases: s.leases.Len(),
-		Users: s.now().auth.Used(),
+		Users: s.now().auth.Used(), Follows: Follows(s),
 	}
 	g, err := s.acquire()
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -125,6 +126,7 @@ func statusOf(s *backup.Snapshot, sum kv.Summary) map[string]any {
 	m := map[string]any{
 		"file": s.Path, "bytes": s.Bytes, "note": s.Note, "revision": sum.Revision, "compactRevision": sum.Compact,
 		"keys": sum.Keys, "leases": sum.Leases, "hash": sum.Hash, "users": sum.Users,
+		"follows": sum.Follows,
 	}
 	if at := sum.Metadata; at != nil {
 		m["epoch"], m["position"], m["chain"] = at.Epoch, at.Position, hex.EncodeToString(at.Chain[:])
@@ -148,6 +150,9 @@ func tellSnapshot(out io.Writer, s *backup.Snapshot, sum kv.Summary) {
 	fmt.Fprintf(w, "keys\t%d\n", sum.Keys)
 	fmt.Fprintf(w, "leases\t%d\n", sum.Leases)
 	fmt.Fprintf(w, "hash\t%08x, as HashKV of a node at this revision says\n", sum.Hash)
+	if sum.Follows {
+		fmt.Fprintf(w, "follows\tan etcd: it took no writes of clients when this was taken\n")
+	}
 	if at := sum.Metadata; at != nil {
 		fmt.Fprintf(w, "history\tepoch %d, position %d, chain %v\n", at.Epoch, at.Position, at.Chain)
 	}
@@ -157,6 +162,7 @@ func tellSnapshot(out io.Writer, s *backup.Snapshot, sum kv.Summary) {
 func newSnapshotRestore() *cobra.Command {
 	var file string
 	var move kv.Move
+	var open bool
 	var log logFlags
 	var p places
 	c := &cobra.Command{
@@ -188,7 +194,7 @@ func newSnapshotRestore() *cobra.Command {
 			}
 			p.CredentialsFile, p.CAFile = config.Backup.CredentialsFile, config.Backup.CAFile
 			return p.open(c.Context(), arguments[0], func(s *backup.Snapshot) error {
-				content := &backup.Restoring{Context: c.Context(), Snapshot: s, Move: move}
+				content := &backup.Restoring{Context: c.Context(), Snapshot: s, Move: move, Open: open}
 				if content.Log, err = log.replay(c.Context(), &p, s.Note.Fleet, until); err != nil {
 					return err
 				}
@@ -201,6 +207,8 @@ func newSnapshotRestore() *cobra.Command {
 		"how far the revision moves: further than anything was written behind the snapshot")
 	c.Flags().BoolVar(&move.Compact, "mark-compacted", false,
 		"make all before the new revision unreadable, so that every watch of before ends with a compacted error")
+	c.Flags().BoolVar(&open, "open", false,
+		"make a fleet that takes clients' writes of one that followed an etcd when this was taken")
 	log.add(c)
 	server.AddFlags(c.Flags())
 	p.addWorkFlag(c)
@@ -219,7 +227,10 @@ func restore(c *cobra.Command, config *server.Config, content *backup.Restoring,
 		fmt.Fprintf(c.ErrOrStderr(), "mimir: %s does not say of which fleet it is: make sure that it is not %s\n", file,
 			fleetOf(r))
 	}
-	if err := server.Sow(config, content, c.ErrOrStderr()); err != nil {
+	if err := server.Sow(config, content, c.ErrOrStderr()); errors.Is(err, backup.ErrFollows) {
+		return fmt.Errorf("%w; --open makes a fleet of it that takes clients' writes; to follow on, import anew: "+
+			"mimir import --follow", err)
+	} else if err != nil {
 		return err
 	}
 	if content.Log != nil {
