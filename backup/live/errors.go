@@ -24,7 +24,8 @@ var (
 )
 
 // importAnew is the way out of most of them.
-const importAnew = "empty the data directories of the fleet, and import again"
+const importAnew = "empty the data directories of the fleet, and import again, under another fleet name, or with " +
+	"another place for backups and the archive"
 
 // errOpened says that somebody has opened the fleet.
 var errOpened = errors.New("the fleet was opened")

@@ -97,7 +97,7 @@ func Content(ctx context.Context, etcd, fleet Side, at int64, told func(Compared
 		}
 		if a.More != b.More {
 			return c, fmt.Errorf("%w: at revision %d one side has keys behind %q, and the other has not", ErrParted, at,
-				a.Kvs[len(a.Kvs)-1].Key)
+				last(a, b))
 		}
 		page := int64(0)
 		for _, kv := range a.Kvs {
@@ -126,7 +126,18 @@ func (s Side) page(ctx context.Context, key []byte, at, limit int64) (*pb.RangeR
 	if err != nil {
 		return nil, fmt.Errorf("keys of %s at revision %d: %w", s.Name, at, err)
 	}
+	if r.More && len(r.Kvs) == 0 {
+		return nil, fmt.Errorf("keys of %s at revision %d: it says that there are more, and shows none", s.Name, at)
+	}
 	return r, nil
+}
+
+// last returns the last key of two pages that are equal; nil if there is none.
+func last(a, b *pb.RangeResponse) (key []byte) {
+	if kvs := slices.Concat(a.Kvs, b.Kvs); len(kvs) > 0 {
+		key = kvs[len(kvs)-1].Key
+	}
+	return key
 }
 
 // keyOf returns one of a page, nil behind its end.
