@@ -7,6 +7,8 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/etcdapi/follow"
 	"github.com/mimir-kv/mimir/kv/command"
@@ -85,9 +87,31 @@ func Finish(ctx context.Context, etcd, fleet Side, o FinishOptions) (c Compared,
 	batch := follow.AppendCommand(nil, command.EncodeFollowed(at, command.EncodeOpening()))
 	defer time.AfterFunc(applyTime, cancel).Stop()
 	if _, err := node.Apply(batch); err != nil {
+		if isRefused(err) && followsYet(ctx, fleet) {
+			opened = false
+			return c, fmt.Errorf("the fleet was not opened: %w", err)
+		}
 		return c, fmt.Errorf("it is not known whether the fleet was opened: %w", err)
 	}
 	return c, node.Close()
+}
+
+// isRefused reports whether a node said that the fleet has decided against a batch.
+func isRefused(err error) bool {
+	switch status.Code(err) {
+	case codes.Aborted, codes.FailedPrecondition:
+		return true
+	}
+	return false
+}
+
+// followsYet reports whether a fleet is known not to be opened, by anybody: what opens it is said to be refused also
+// where somebody else was faster.
+func followsYet(ctx context.Context, fleet Side) bool {
+	ctx, cancel := context.WithTimeout(ctx, applyTime)
+	defer cancel()
+	_, state, err := follow.Open(ctx, fleet.Conn)
+	return err == nil && state.Follows
 }
 
 // settle waits until the fleet has the revision of the etcd, and its leases.

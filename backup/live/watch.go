@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -60,7 +61,9 @@ func (w *watch) next() (*revision, error) {
 		case r.Canceled:
 			return nil, fmt.Errorf("watch: canceled: %s", r.CancelReason)
 		}
-		w.take(r)
+		if err := w.take(r); err != nil {
+			return nil, err
+		}
 	}
 	first := w.ready[0]
 	w.ready = w.ready[1:]
@@ -68,8 +71,11 @@ func (w *watch) next() (*revision, error) {
 }
 
 // take adds a message. A revision is whole when the next one begins, or a message ends that is not cut.
-func (w *watch) take(r *pb.WatchResponse) {
+func (w *watch) take(r *pb.WatchResponse) error {
 	for _, e := range r.Events {
+		if e.GetKv() == nil {
+			return errors.New("watch: a change without a key came")
+		}
 		if w.last == nil || w.last.number != e.Kv.ModRevision {
 			w.flush()
 			w.last = &revision{number: e.Kv.ModRevision}
@@ -80,6 +86,7 @@ func (w *watch) take(r *pb.WatchResponse) {
 	if !r.Fragment {
 		w.flush()
 	}
+	return nil
 }
 
 // eventBytes is about what an event takes beside its key and value.

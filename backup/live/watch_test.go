@@ -30,7 +30,9 @@ func TestRevisionsAreWhole(t *testing.T) {
 		for _, at := range m.events {
 			r.Events = append(r.Events, &mvccpb.Event{Kv: &mvccpb.KeyValue{Key: []byte("k"), ModRevision: at}})
 		}
-		w.take(r)
+		if err := w.take(r); err != nil {
+			t.Fatal(err)
+		}
 		var got []string
 		for _, whole := range w.ready {
 			got = append(got, fmt.Sprintf("%d:%d", whole.number, len(whole.events)))
@@ -38,5 +40,18 @@ func TestRevisionsAreWhole(t *testing.T) {
 		if w.ready = nil; strings.Join(got, " ") != m.ready {
 			t.Errorf("behind message %d: %v, want %s", i, got, m.ready)
 		}
+	}
+}
+
+// What no etcd says ends with an error.
+func TestWhatMakesNoSenseIsAnError(t *testing.T) {
+	for what, e := range map[string]*mvccpb.Event{"nothing": nil, "no key": {}} {
+		if err := (&watch{}).take(&pb.WatchResponse{Events: []*mvccpb.Event{e}}); err == nil {
+			t.Errorf("a change that is %s is taken", what)
+		}
+	}
+	one := &pb.RangeResponse{Kvs: []*mvccpb.KeyValue{{Key: []byte("k")}}}
+	if key := last(one, one); string(key) != "k" || last(&pb.RangeResponse{}, &pb.RangeResponse{}) != nil {
+		t.Errorf("the last key is %q", key)
 	}
 }
