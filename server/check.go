@@ -80,6 +80,10 @@ func (f *faults) checkFiles(c *Config) {
 		_, err = c.Backup.place()
 		f.addError(err)
 	}
+	if c.Archive.To != "" && c.Backup.CAFile != "" {
+		_, err = c.archivePlace()
+		f.addError(err)
+	}
 	_, err = door.Split(door.Limit(), c.MaxConnections)
 	f.addError(err)
 }

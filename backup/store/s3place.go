@@ -38,7 +38,7 @@ func parseS3(where string) (p s3Place, err error) {
 			"AWS_SECRET_ACCESS_KEY, or name a file of credentials")
 	}
 	if !bucketName.MatchString(u.Host) {
-		return wrong("%q is not the name of a bucket", u.Host)
+		return wrong("what is behind s3:// is not the name of a bucket")
 	}
 	p = s3Place{bucket: u.Host, prefix: strings.Trim(u.Path, "/"), text: where}
 	if p.prefix != "" {
@@ -51,6 +51,9 @@ func parseS3(where string) (p s3Place, err error) {
 		return wrong("what is behind ? cannot be read")
 	}
 	for name := range query {
+		if strings.Contains(name, "@") {
+			return wrong("keys are not written here, where they are shown")
+		}
 		if name != "endpoint" && name != "region" {
 			return wrong("%q is not known here: behind ? there may be endpoint=https://host:port and region=name", name)
 		}

@@ -118,13 +118,17 @@ func Join(s Store, name string) string {
 
 // shown is a text that was meant to be a place, without what may be secret in it.
 func shown(where string) string {
-	where, _, _ = strings.Cut(where, "?")
 	scheme, rest, found := strings.Cut(where, "://")
 	if !found {
-		return fmt.Sprintf("%q", where)
+		path, _, _ := strings.Cut(where, "?")
+		return fmt.Sprintf("%q", path)
 	}
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		if strings.Contains(rest[:at], "?") { // which of both sides is the place is anybody's guess
+			return fmt.Sprintf("%q", scheme+"://***")
+		}
 		rest = "***" + rest[at:]
 	}
+	rest, _, _ = strings.Cut(rest, "?")
 	return fmt.Sprintf("%q", scheme+"://"+rest)
 }
