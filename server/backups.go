@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,10 +58,7 @@ func (c *Config) validateBackup(f *faults) {
 }
 
 // backups are what a node has to do with them; nil if nobody takes any.
-type backups struct {
-	*schedule.Keeper
-	running sync.WaitGroup
-}
+type backups struct{ *schedule.Keeper }
 
 // newBackups makes the keeper of the settings, if they name a place.
 func (s *server) newBackups() error {
@@ -88,17 +84,10 @@ func (s *server) newBackups() error {
 	return nil
 }
 
-// start takes them until ctx ends.
-func (b *backups) start(ctx context.Context) {
-	if b != nil {
-		b.running.Go(func() { b.Run(ctx) })
-	}
-}
-
-// end waits, behind the end of that context, until the store is not used any more.
-func (b *backups) end() {
-	if b != nil {
-		b.running.Wait()
+// keep takes backups until ctx ends.
+func (s *server) keep(ctx context.Context) {
+	if s.backups != nil {
+		s.backups.Run(ctx)
 	}
 }
 

@@ -115,8 +115,9 @@ type server struct {
 	slow       *slow
 	web        []*http.Server
 	gateway    context.CancelFunc
-	backups    *backups   // nil if nobody takes any
-	failed     chan error // a listener or the store that gave up
+	backups    *backups       // nil if nobody takes any
+	carrying   sync.WaitGroup // what brings the store's content or the log to another place, until gateway is called
+	failed     chan error     // a listener or the store that gave up
 
 	calls   *telemetry.Calls
 	traffic etcdapi.Traffic
@@ -320,8 +321,8 @@ func (s *server) start(ctx context.Context) error {
 	go s.watchRoom(gateway)
 	go s.wire.Probe(gateway)
 	go s.compactHistory(gateway)
-	go s.archiveLog(gateway)
-	s.backups.start(gateway)
+	s.carrying.Go(func() { s.archiveLog(gateway) })
+	s.carrying.Go(func() { s.keep(gateway) })
 	go s.ports.tls.keeper.Run(gateway)
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())

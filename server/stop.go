@@ -31,7 +31,7 @@ func (s *server) stop(hurry <-chan struct{}) error {
 func (s *server) stopInOrder() error {
 	s.handOver()
 	s.drain()
-	s.backups.end()
+	s.endCarrying()
 	err := s.replicator.Shutdown()
 	s.lessor.Close()
 	synced := s.store.Sync()
@@ -88,6 +88,27 @@ func (s *server) drain() {
 	s.gateway()
 }
 
+// carryTime bounds how long what is stopped may take to let go of the place of backups or of the archive.
+const carryTime = 2 * time.Second
+
+// endCarrying waits until backups and the archive do not use the store any more. They may be stuck in a folder on a
+// disk that hangs, and then what is applied here is to become durable all the same.
+func (s *server) endCarrying() {
+	done := make(chan struct{})
+	go func() {
+		s.carrying.Wait()
+		close(done)
+	}()
+	timeout := time.NewTimer(min(carryTime, s.settled.shutdownTimeout()/4))
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+		s.logger.Warn("the place of backups or of the archive does not answer, and is not waited for",
+			"backup.to", s.config.Backup.To, "archive.to", s.config.Archive.To)
+	}
+}
+
 // storeFailed stops the process: what is applied may never become durable, and a node that can apply nothing must not
 // lead.
 func (s *server) storeFailed(err error) {
@@ -126,7 +147,7 @@ func (s *server) abandon() {
 	}
 	if s.gateway != nil {
 		s.gateway()
-		s.backups.end()
+		s.endCarrying()
 	}
 	if s.replicator != nil {
 		s.replicator.Shutdown()
