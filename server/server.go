@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -356,7 +357,7 @@ func (s *server) node() admin.Node {
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
 		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backups.report(),
-		Archive: s.archiveStatus(),
+		Archive: s.archiveStatus(), TellsPlaces: true,
 	}
 	if kv.Follows(s.store) {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: admin.Follows})

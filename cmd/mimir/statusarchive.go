@@ -35,6 +35,34 @@ func (f *fleetReport) tellArchive() {
 			f.Warnings = append(f.Warnings, archiveWarnings(n.name, s)...)
 		}
 	}
+	f.Warnings = append(f.Warnings, f.archiveSettings()...)
+}
+
+// archiveSettings warns where the log is to be archived and is not, or will not be by some nodes: of a region all
+// would do it, or none.
+func (f *fleetReport) archiveSettings() (texts []string) {
+	some, active := false, false
+	for _, r := range f.Regions {
+		with, without := "", ""
+		for _, n := range r.nodes {
+			switch {
+			case n.archive != nil:
+				with, active = n.name, active || n.archive.Active
+			case n.tellsPlaces:
+				without = n.name
+			}
+		}
+		some = some || with != ""
+		if with != "" && without != "" {
+			texts = append(texts, fmt.Sprintf("%s does not archive the log when it leads region %s, and %s does: set "+
+				"archive.to and archive.region alike on all nodes", without, r.Name, with))
+		}
+	}
+	if some && !active {
+		texts = append(texts, "nobody that answered archives the log, and settings name a place for it: it is the "+
+			"leader of the primary region, or of archive.region, that does, if archive.to is set there")
+	}
+	return texts
 }
 
 func archiveWarnings(node string, s *archive.Status) (texts []string) {

@@ -23,8 +23,9 @@ func (f *fleetReport) tellBackups(now time.Time) {
 	for _, r := range f.Regions {
 		for _, n := range r.nodes {
 			switch {
-			case n.backup == nil:
+			case n.backup == nil && n.tellsPlaces:
 				without = n.name
+			case n.backup == nil: // or too old to tell
 			case b.Report == nil:
 				b.Report = n.backup
 			case n.backup.To != b.To || n.backup.Region != b.Region:

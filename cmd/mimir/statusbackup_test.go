@@ -40,10 +40,12 @@ func TestTellBackups(t *testing.T) {
 			eu: other(), text: "3 in s3://b", bad: "backups failed on us-1 at"},
 		"another place": {us: taker(nothing), eu: &schedule.Report{To: "s3://c", Region: "us"}, text: "3 in s3://b",
 			bad: "eu-1 has other settings of backups"},
+		"too old to tell": {us: taker(nothing), text: "3 in s3://b"},
 		"without": {us: taker(nothing), text: "3 in s3://b", bad: "eu-1 has no settings of backups"},
 	} {
 		f := &fleetReport{Regions: []regionReport{
-			{nodes: []nodeReport{{name: "us-1", backup: c.us}}}, {nodes: []nodeReport{{name: "eu-1", backup: c.eu}}},
+			{nodes: []nodeReport{{name: "us-1", backup: c.us, tellsPlaces: true}}},
+			{nodes: []nodeReport{{name: "eu-1", backup: c.eu, tellsPlaces: name != "too old to tell"}}},
 		}}
 		f.Regions[0].Name, f.Regions[1].Name = "us", "eu"
 		f.tellBackups(now)

@@ -20,6 +20,7 @@ type nodeReport struct {
 	tls             *trust.Report
 	archive         *archive.Status
 	backup          *schedule.Report
+	tellsPlaces     bool // of archive and backup, if its settings have them
 
 	health               *replication.HealthStatus
 	version              string
@@ -45,6 +46,7 @@ func askNodes(ctx context.Context, client *admin.Client, nodes []replication.Nod
 				name: n.Name, operators: node.Operators, open: node.Open, tls: node.TLS,
 				health: node.HealthStatus, version: node.Version, revision: int64(node.Revision),
 				storeBytes: node.StoreBytes, backup: node.Backup, archive: node.Archive,
+				tellsPlaces: node.TellsPlaces,
 			})
 		})
 	}

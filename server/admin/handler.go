@@ -68,6 +68,9 @@ type Node struct {
 	Archive *archive.Status `json:"archive,omitempty"`
 	// Backup is what this node knows of backups. Nil where the settings have none, and of nodes that do not tell.
 	Backup *schedule.Report `json:"backup,omitempty"`
+	// TellsPlaces says that this node would tell of Archive and Backup if its settings had them: it is of a version
+	// that knows both.
+	TellsPlaces bool `json:"tellsPlaces,omitempty"`
 }
 
 // Everybody is who is an operator on a node where nothing says who is.
