@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ func Connect(ctx context.Context, name string, dial Dial, tries int) (s Side, cl
 	for range tries {
 		conn, failed := dial(ctx)
 		if failed == nil {
-			c := &connection{dial: dial, now: conn}
+			c := &connection{dial: dial, now: &link{conn: conn}}
 			bounded, cancel := context.WithTimeout(ctx, reachTime)
 			s = Side{Name: name, Conn: c}
 			_, failed = s.header(bounded)
@@ -41,55 +42,99 @@ type connection struct {
 	dial Dial
 
 	mu     sync.Mutex
-	now    *grpc.ClientConn
-	former []*grpc.ClientConn // streams may still be on them
+	now    *link
+	former []*link // that carry something yet
 }
 
-func (c *connection) current() *grpc.ClientConn {
+// link is one connection, and how many calls are on it.
+type link struct {
+	conn  *grpc.ClientConn
+	calls int
+}
+
+// begin returns the link of a new call.
+func (c *connection) begin() *link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.now.calls++
 	return c.now
+}
+
+// end ends a call. A link that is not used any more, and not to be used, is closed by the last one.
+func (c *connection) end(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.calls--
+	if at := slices.Index(c.former, l); at >= 0 && l.calls == 0 {
+		c.former = slices.Delete(c.former, at, at+1)
+		l.conn.Close()
+	}
 }
 
 // Invoke implements grpc.ClientConnInterface.
 func (c *connection) Invoke(ctx context.Context, method string, in, out any, o ...grpc.CallOption) error {
-	conn := c.current()
-	err := conn.Invoke(ctx, method, in, out, o...)
+	l := c.begin()
+	defer c.end(l)
+	err := l.conn.Invoke(ctx, method, in, out, o...)
 	if status.Code(err) != codes.Unauthenticated {
 		return err
 	}
-	if conn, err = c.again(ctx, conn); err != nil {
+	if err := c.again(ctx, l); err != nil {
 		return err
 	}
-	return conn.Invoke(ctx, method, in, out, o...)
+	next := c.begin()
+	defer c.end(next)
+	return next.conn.Invoke(ctx, method, in, out, o...)
 }
 
 // NewStream implements grpc.ClientConnInterface.
 func (c *connection) NewStream(
 	ctx context.Context, desc *grpc.StreamDesc, method string, o ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
-	return c.current().NewStream(ctx, desc, method, o...)
+	l := c.begin()
+	end := sync.OnceFunc(func() { c.end(l) })
+	s, err := l.conn.NewStream(ctx, desc, method, o...)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	context.AfterFunc(ctx, end)
+	return &counted{s, end}, nil
 }
 
-// again returns a connection in the place of one that is refused.
-func (c *connection) again(ctx context.Context, refused *grpc.ClientConn) (*grpc.ClientConn, error) {
+// counted is a stream that is over when an error comes of it, or its context ends.
+type counted struct {
+	grpc.ClientStream
+	end func()
+}
+
+func (s *counted) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if err != nil {
+		s.end()
+	}
+	return err
+}
+
+// again sees to another link in the place of one that is refused, which carries a call of who asks.
+func (c *connection) again(ctx context.Context, refused *link) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.now != refused {
-		return c.now, nil
+		return nil
 	}
 	conn, err := c.dial(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c.former, c.now = append(c.former, c.now), conn
-	return conn, nil
+	c.former, c.now = append(c.former, c.now), &link{conn: conn}
+	return nil
 }
 
 func (c *connection) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, conn := range append(c.former, c.now) {
-		conn.Close()
+	for _, l := range append(c.former, c.now) {
+		l.conn.Close()
 	}
 }

@@ -29,18 +29,18 @@ func TestTellArchive(t *testing.T) {
 	} {
 		f := &fleetReport{Regions: []regionReport{{nodes: c.us}, {nodes: c.eu}}}
 		f.Regions[0].Name, f.Regions[1].Name = "us", "eu"
-		f.tellArchive()
+		warned := f.archiveSettings()
 		var want []string
 		if c.warned != "" {
 			want = strings.Split(c.warned, "; ")
 		}
-		if len(f.Warnings) != len(want) {
-			t.Errorf("%s: %q, want %q", name, f.Warnings, want)
+		if len(warned) != len(want) {
+			t.Errorf("%s: %q, want %q", name, warned, want)
 			continue
 		}
 		for i, w := range want {
-			if !strings.Contains(f.Warnings[i], w) {
-				t.Errorf("%s: %q, want %q", name, f.Warnings[i], w)
+			if !strings.Contains(warned[i], w) {
+				t.Errorf("%s: %q, want %q", name, warned[i], w)
 			}
 		}
 	}

@@ -41,7 +41,7 @@ func TestTellBackups(t *testing.T) {
 		"another place": {us: taker(nothing), eu: &schedule.Report{To: "s3://c", Region: "us"}, text: "3 in s3://b",
 			bad: "eu-1 has other settings of backups"},
 		"too old to tell": {us: taker(nothing), text: "3 in s3://b"},
-		"without": {us: taker(nothing), text: "3 in s3://b", bad: "eu-1 has no settings of backups"},
+		"without":         {us: taker(nothing), text: "3 in s3://b", bad: "eu-1 has no settings of backups"},
 	} {
 		f := &fleetReport{Regions: []regionReport{
 			{nodes: []nodeReport{{name: "us-1", backup: c.us, tellsPlaces: true}}},
