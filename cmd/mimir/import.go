@@ -98,9 +98,9 @@ func (i *importing) snapshot(
 	}
 	for _, at := range splitList(i.from) {
 		if scheme, _, _ := strings.Cut(at, "://"); scheme == "s3" || scheme == "file" {
-			return nil, nil, fmt.Errorf("%w: --from takes a file that etcdctl snapshot save wrote, by its path, or http:// "+
-				"and https:// URLs of a running etcd, and this is %s://: bring the object here first; what mimir snapshot "+
-				"save wrote is for mimir snapshot restore", errUsage, scheme)
+			return nil, nil, fmt.Errorf("%w: --from takes a file that etcdctl snapshot save wrote, by its path, or "+
+				"http:// and https:// URLs of a running etcd, and this is %s://: bring the object here first; what "+
+				"mimir snapshot save wrote is for mimir snapshot restore", errUsage, scheme)
 		}
 	}
 	i.origin.endpoints = splitList(i.from)
