@@ -241,7 +241,7 @@ func (r *regionReport) row() []string {
 	nodes := fmt.Sprintf("%d/%d", r.Reachable, r.Voters)
 	if r.Voters == 0 { // the asked node is too old to say
 		nodes = fmt.Sprintf("%d/%d", reachable(r.Nodes), len(r.Nodes))
-	} else if learners := len(r.Nodes) - r.Voters; learners > 0 {
+	} else if learners := len(r.Nodes) - r.Voters - expected(r.Nodes); learners > 0 {
 		nodes += fmt.Sprintf(" +%d", learners)
 	}
 	return []string{r.Name, string(r.Role), fmt.Sprint(r.Epoch), fmt.Sprint(r.Position), number(int64(r.Revision)),
@@ -251,6 +251,15 @@ func (r *regionReport) row() []string {
 func reachable(nodes []replication.NodeStatus) (n int) {
 	for _, node := range nodes {
 		if node.Reachable {
+			n++
+		}
+	}
+	return n
+}
+
+func expected(nodes []replication.NodeStatus) (n int) {
+	for _, node := range nodes {
+		if node.Expected {
 			n++
 		}
 	}
