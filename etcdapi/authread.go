@@ -21,10 +21,11 @@ func told[R any](
 	if err == nil {
 		response, err = answer(now, id)
 	}
+	header = a.header(a.store.Revision())
 	if err == nil {
 		err = sure()
 	}
-	return response, a.header(a.store.Revision()), a.statusOf(ctx, err)
+	return response, header, a.statusOf(ctx, err)
 }
 
 // AuthStatus says whether requests have to say who asks.

@@ -70,8 +70,9 @@ func (s *leaseServer) LeaseTimeToLive(
 		return nil, s.statusOf(ctx, ErrAsk)
 	}
 	response := &pb.LeaseTimeToLiveResponse{ID: r.ID, TTL: numbers[0], GrantedTTL: numbers[1]}
+	sure := func() error { return nil }
 	if r.Keys && response.TTL != leaseGone {
-		if err := s.barrier(ctx); err != nil {
+		if sure, err = s.begin(ctx); err != nil {
 			return nil, err
 		}
 		_, response.Keys, _ = s.store.Lease(r.ID)
@@ -83,16 +84,20 @@ func (s *leaseServer) LeaseTimeToLive(
 		return nil, s.statusOf(ctx, err)
 	}
 	response.Header = s.header(s.store.Revision())
+	if err := sure(); err != nil {
+		return nil, s.statusOf(ctx, err)
+	}
 	return response, nil
 }
 
 // LeaseLeases lists all leases: at the node that keeps them in the order in which they expire, else by ID.
 func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest) (*pb.LeaseLeasesResponse, error) {
-	if err := s.barrier(ctx); err != nil {
+	sure, err := s.begin(ctx)
+	if err != nil {
 		return nil, err
 	}
 	leases, before := s.store.Leases(), s.store.Auth().Revision()
-	_, err := s.judge(ctx, s.clock.Now(), func(now *auth.State, id auth.Identity) error {
+	_, err = s.judge(ctx, s.clock.Now(), func(now *auth.State, id auth.Identity) error {
 		for _, l := range leases {
 			if err := s.mayRead(l.ID)(now, id); err != nil {
 				return err
@@ -112,6 +117,9 @@ func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest)
 	}
 	for _, l := range leases {
 		response.Leases = append(response.Leases, &pb.LeaseStatus{ID: l.ID})
+	}
+	if err := sure(); err != nil {
+		return nil, s.statusOf(ctx, err)
 	}
 	return response, nil
 }

@@ -73,3 +73,21 @@ func TestALinearizableReadIsNotTakenBack(t *testing.T) {
 		}
 	})
 }
+
+// What was acknowledged is read at a leader too that has heard of no acknowledgement yet, and will hear of none.
+func TestAnAcknowledgedWriteIsReadAfterAChangeOfLeader(t *testing.T) {
+	none := replication.DefaultVotes()
+	none.MaxLoss = 0
+	inSmallestOf(t, none, func(f *smallest) {
+		f.put("us-1", "c1")
+		f.eventually(values(0, 2))
+		time.Sleep(5 * time.Second) // what the other region has is noted every two
+		f.network.Isolate("eu-1")
+		f.kill("us-1")
+		f.start("us-1")
+		f.holds("us")
+		if seen, err := f.read("us-1", 30*time.Second); err != nil || len(seen) != 2 {
+			t.Errorf("%q, %v", seen, err)
+		}
+	})
+}

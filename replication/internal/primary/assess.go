@@ -59,7 +59,8 @@ func (g *Governor) measure(r *contract.MoveReport, v sight, s *timeline.State) {
 	leader := region.Leader()
 	if claim := v.Claim(s.HighestClaim()); answered && leader != nil && leader.Cursor.Epoch < claim.Epoch {
 		r.Loss = fmt.Sprintf("how much region %s lacks of %s is unknown: its leader %s is at position %d, and does "+
-			"not have epoch %d, which it began: the region has lost its disks, or begins with an older copy", r.To,
+			"not have epoch %d, which it began: the region has lost its disks, begins with an older copy, or has not "+
+			"read its log yet", r.To,
 			r.From, leader.Node, leader.Cursor.Position, claim.Epoch)
 		if r.Behind > 0 {
 			r.Loss += fmt.Sprintf("; it was heard at position %d before, and %s lacks at least %d commands of that",

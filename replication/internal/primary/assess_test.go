@@ -24,7 +24,7 @@ func TestOfAPrimaryThatLostItsDisksNothingIsKnown(t *testing.T) {
 	}}
 	l := life.New(clock.Real, slog.New(slog.DiscardHandler))
 	for heard, want := range map[timeline.Position]string{
-		0:  "or begins with an older copy",
+		0:  "begins with an older copy, or has not read its log yet",
 		12: "; it was heard at position 12 before, and eu lacks at least 4 commands of that",
 	} {
 		r := New(Config{

@@ -51,6 +51,7 @@ type loop struct {
 
 	heard map[uint64]time.Time // when a member answered this leader last
 	broke map[uint64]time.Time // when messages to a member were lost last
+	led   time.Time            // when this node began to lead last
 
 	taken        []*proposal // stepped in this turn; their index comes with the next Ready
 	takenEntries uint64      // of all of taken

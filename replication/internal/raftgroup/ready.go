@@ -147,7 +147,8 @@ func (l *loop) observe(rd *raft.Ready) {
 		clear(l.ahead)
 	}
 	if leading && (!l.leading || term != l.term) {
-		l.view.heard.Store(l.clock.Now().UnixNano()) // a majority voted for it
+		l.led = l.clock.Now()
+		l.view.heard.Store(l.led.UnixNano()) // a majority voted for it
 	}
 	was := role{term: l.term, leader: l.leader, leading: l.leading}
 	l.term, l.leader, l.leading = term, leader, leading

@@ -1,6 +1,9 @@
 package raftgroup
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // leaderTransfer is somebody who waits for another leader.
 type leaderTransfer struct {
@@ -28,8 +31,16 @@ func (l *loop) transfer(t *leaderTransfer) {
 	}
 }
 
-// gone reports whether what was sent to the other was lost since it was heard last.
-func (t *leaderTransfer) gone(l *loop) bool { return l.broke[t.to].After(l.heard[t.to]) }
+// gone reports whether what was sent to the other was lost since it was heard last, and it has been silent for half an
+// election timeout: one stream may break, or overflow, while another goes on.
+func (t *leaderTransfer) gone(l *loop) bool {
+	heard := l.heard[t.to]
+	if heard.Before(l.led) {
+		heard = l.led // who leads anew has not heard everybody yet
+	}
+	silent := l.clock.Now().Sub(heard) > time.Duration(l.electionTicks)*l.tickInterval/2
+	return silent && l.broke[t.to].After(heard)
+}
 
 func (t *leaderTransfer) unreachable() error {
 	return fmt.Errorf("%w: %d cannot be reached", ErrTransfer, t.to)

@@ -26,18 +26,21 @@ func (r *Reads) Begin(ctx context.Context) (end func(ctx context.Context) error,
 	if err := r.config.Life.Err(); err != nil {
 		return nil, err
 	}
-	before := r.config.Applied.Seen()
+	replaced := r.config.Applied.Replaced()
 	at, err := r.linearizable(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) error { return r.end(ctx, at, before.Replaced) }, nil
+	if at.Settled == nil || at.Reign == nil {
+		return isSettled, nil
+	}
+	return func(ctx context.Context) error { return r.end(ctx, at, replaced) }, nil
 }
 
+// isSettled ends a read of which nothing has to be waited for.
+func isSettled(context.Context) error { return nil }
+
 func (r *Reads) end(ctx context.Context, at *confirmed, replaced uint64) error {
-	if at.Settled == nil || at.Reign == nil {
-		return nil
-	}
 	seen, err := r.seen(at, replaced)
 	if err != nil || *seen.Reign == *at.Reign && seen.Position <= *at.Settled {
 		return err
@@ -57,12 +60,12 @@ func (r *Reads) end(ctx context.Context, at *confirmed, replaced uint64) error {
 }
 
 // seen returns up to where lies what was read since at was confirmed, if the history here is known to have that still:
-// a reign that has begun since may have cut some of it.
+// whatever took its place since, a copy or an older state of the same reign, may lack some of it.
 func (r *Reads) seen(at *confirmed, replaced uint64) (region.Place, error) {
 	seen := r.config.Applied.Seen()
-	if seen.GivenUp || *seen.Reign != *at.Reign && seen.Replaced != replaced {
-		return seen.Place, fmt.Errorf("%w: epoch %d of %s may have cut what was read of epoch %d: read again",
-			contract.ErrNotReady, seen.Reign.Epoch, seen.Reign.Primary, at.Reign.Epoch)
+	if seen.GivenUp || seen.Replaced != replaced {
+		return seen.Place, fmt.Errorf("%w: what was read in epoch %d may have been cut since, now in epoch %d of %s: "+
+			"read again", contract.ErrNotReady, at.Reign.Epoch, seen.Reign.Epoch, seen.Reign.Primary)
 	}
 	return seen.Place, nil
 }

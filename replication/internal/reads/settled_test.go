@@ -117,6 +117,23 @@ func TestAReadThatAReignCameInto(t *testing.T) {
 	})
 }
 
+// TestARegionThatGoesBackInItsReign no longer has what was read, although the reign is the same until the next comes.
+func TestARegionThatGoesBackInItsReign(t *testing.T) {
+	pair(t, func(t *testing.T, us, eu *member) {
+		us.set(func() { us.bounded, us.safe, us.settles = true, 3, make(chan struct{}) })
+		eu.applied.Publish(at("eu", 6, 3))
+		done := eu.end(func() {
+			eu.applied.Hands(5) // a reader sees up to 5, of which 4 and 5 are not settled
+			eu.applied.Publish(at("eu", 8, 5))
+			eu.applied.Replaces(3) // to the fork
+			eu.applied.Publish(at("eu", 9, 3))
+		})
+		if err := <-done; !errors.Is(err, contract.ErrNotReady) {
+			t.Errorf("what was cut is told: %v", err)
+		}
+	})
+}
+
 // TestAPrimaryThatKnowsNoBoundHoldsNoReadUp: one of a version before, which became leader while it was read.
 func TestAPrimaryThatKnowsNoBoundHoldsNoReadUp(t *testing.T) {
 	pair(t, func(t *testing.T, us, eu *member) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -46,13 +47,13 @@ type End interface {
 // Applied holds the newest view and wakes whoever waits for a newer one. It is safe for concurrent use. Only the
 // applier publishes.
 type Applied struct {
-	end End
+	end      End
+	replaced atomic.Uint64 // how often another state took the place of the storage's
 
-	mu       sync.Mutex
-	current  *View
-	handing  timeline.Position // up to there the storage is given commands; zero: it is given none
-	replaced uint64            // how often another state took the place of the storage's
-	wake     chan struct{}     // nil while nobody waits
+	mu      sync.Mutex
+	current *View
+	handing timeline.Position // up to there the storage is given commands; zero: it is given none
+	wake    chan struct{}     // nil while nobody waits
 }
 
 // NewApplied returns a handle that shows v. Waits end with end.
@@ -91,8 +92,11 @@ func (a *Applied) Replaces(p timeline.Position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.handing = p
-	a.replaced++
+	a.replaced.Add(1)
 }
+
+// Replaced returns how often that happened.
+func (a *Applied) Replaced() uint64 { return a.replaced.Load() }
 
 // Glimpse is what a reader of the storage may have seen before: everything up to its Place. If Replaced was the same
 // before he read, and what he saw is not GivenUp by now, all of that is in the history of this place.
@@ -106,7 +110,7 @@ type Glimpse struct {
 func (a *Applied) Seen() Glimpse {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	g := Glimpse{PlaceOf(&a.current.State), a.replaced, a.current.State.Diverged != nil}
+	g := Glimpse{PlaceOf(&a.current.State), a.replaced.Load(), a.current.State.Diverged != nil}
 	g.Position = max(a.current.Shows().Position, a.handing)
 	return g
 }

@@ -90,14 +90,20 @@ func (t *Tracker) Await(k int, r *contract.Receipt, deadline time.Time, done fun
 	}
 }
 
-// Reached returns the last position of the history s that k regions have, the one of s included.
+// Reached returns the last position of the history s that k regions have, the one of s included: by what this node
+// heard, and by what an earlier leader of this reign did and noted in the slots. Whoever went away since tells nobody.
 func (t *Tracker) Reached(k int, s *timeline.State) contract.Position {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	have := []contract.Position{s.Cursor.Position}
 	for region, a := range t.acked {
-		if counts(s, region) {
-			have = append(have, a.within(s))
+		if slot, _ := slotOf(s, region); counts(s, region) {
+			have = append(have, max(a.within(s), min(slot.Position, s.Cursor.Position)))
+		}
+	}
+	for _, slot := range s.Slots {
+		if _, heard := t.acked[slot.Region]; !heard && counts(s, slot.Region) {
+			have = append(have, min(slot.Position, s.Cursor.Position))
 		}
 	}
 	if len(have) < k {

@@ -63,6 +63,10 @@ func TestWhoHasNoVoteDoesNotCount(t *testing.T) {
 		if p := tracker.Reached(want+1, s); p != 0 {
 			t.Errorf("where %d may be lost, %d regions have %d", maxLoss, want+1, p)
 		}
+		s.Slots = []timeline.Slot{{Region: "new", Position: 3}, {Region: "eu", Position: 4}} // by a leader before
+		if p := (&Tracker{}).Reached(2, s); p != 4 {
+			t.Errorf("where %d may be lost, who has heard nobody knows that 2 regions have %d, want 4", maxLoss, p)
+		}
 		if k := has.regionsAt(&contract.Receipt{Epoch: 1, Position: 5}, s); k != want {
 			t.Errorf("where %d may be lost, it is in %d regions, want %d", maxLoss, k, want)
 		}
