@@ -26,12 +26,13 @@ func TestAChoreThatFailedIsNotDone(t *testing.T) {
 		n := openNodeWith(t, Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
 		n.apply(put("a", "1"), put("a", "2"))
 		n.compactor.stop()
-		n.compactor = startChore(clock.Real, n.options.Logger, "it cannot be done", func(context.Context) (bool, error) {
+		step := func(context.Context) (bool, error) {
 			if fails.Load() {
 				return true, broken
 			}
 			return false, nil
-		})
+		}
+		n.compactor = startChore(clock.Real, n.options.Logger, "it cannot be done", step)
 		for i := range 3 {
 			fails.Store(i < 2)
 			if err := do(n.Store); errors.Is(err, broken) != fails.Load() || err != nil && !fails.Load() {

@@ -46,7 +46,7 @@ func TestWhoIsFirstHasTheName(t *testing.T) {
 	}
 }
 
-// What has its name, but may lose it by a power cut, is not told to be missing; and what is left of its other name goes.
+// What has its name, but may lose it by a power cut, is not told to be missing; what is left of its other name goes.
 func TestWhatIsThereButNotDurableIsSaidToBe(t *testing.T) {
 	broken := errors.New("the disk is broken")
 	defer func(was func(string) error) { syncDir = was }(syncDir)

@@ -61,7 +61,8 @@ func newStatus(n *connection) *cobra.Command {
 	n.addFlags(c)
 	c.Flags().BoolVar(&o.check, "check", false, "exit with 1 if anything is wrong")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show each node too")
-	c.Flags().DurationVarP(&o.watch, "watch", "w", 0, "show it anew every so often, as --watch=5s (without a duration: 2s)")
+	c.Flags().DurationVarP(&o.watch, "watch", "w", 0,
+		"show it anew every so often, as --watch=5s (without a duration: 2s)")
 	c.Flags().Lookup("watch").NoOptDefVal = usualWatch.String()
 	return c
 }
