@@ -17,8 +17,8 @@ func TestTheRaceDetectorSurvivesTimers(t *testing.T) {
 			all.Go(func() {
 				for range 2000 {
 					time.AfterFunc(0, func() {}).Stop()
-					due := time.NewTimer(1)
-					time.Sleep(10)
+					due := time.NewTimer(time.Nanosecond)
+					time.Sleep(10 * time.Nanosecond)
 					<-due.C
 				}
 			})
