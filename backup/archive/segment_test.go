@@ -22,16 +22,6 @@ type story struct {
 
 func newStory() *story { return &story{folder: timeline.NewFolder()} }
 
-// fork returns a history that goes on otherwise behind the first n entries.
-func (s *story) fork(n int) *story {
-	o := newStory()
-	if n > 0 {
-		o.Origin = s.ends[n-1]
-	}
-	o.payloads, o.ends = append([][]byte{}, s.payloads[:n]...), append([]timeline.Origin{}, s.ends[:n]...)
-	return o
-}
-
 func (s *story) add(p []byte) {
 	s.payloads, s.ends = append(s.payloads, p), append(s.ends, s.Origin)
 }
