@@ -121,7 +121,7 @@ func (a *applier) frame(f *timeline.Frame) error {
 	for commands := f.Commands; len(commands) > 0 && !a.done; {
 		n := len(commands)
 		if last := a.target.last(); last > 0 {
-			if n = min(n, int(last-a.at.Position)); n == 0 {
+			if n = int(min(uint64(n), uint64(last-a.at.Position))); n == 0 {
 				return fmt.Errorf("%w: the branch has position %d, with another history", ErrMissing, last)
 			}
 		}
