@@ -64,6 +64,8 @@ var (
 type Archiver struct {
 	config Config
 	looks  time.Duration // between two looks at what was applied
+	// placed says that the log is held from where the archive ends, and not all that there is of it.
+	placed bool
 	ledger
 }
 
@@ -74,8 +76,10 @@ func New(c Config) *Archiver {
 	return a
 }
 
-// Run archives until ctx ends.
+// Run archives until ctx ends. Before it is known how far the archive came, the log is kept from where it begins: what
+// is let go while the place cannot be read would be a gap.
 func (a *Archiver) Run(ctx context.Context) {
+	a.config.History.Hold(readingName, 0)
 	defer a.config.History.Release(readingName)
 	for pause := leastPause; ctx.Err() == nil; {
 		if !a.config.Leads() {
@@ -118,6 +122,9 @@ func (a *Archiver) stand(ctx context.Context) {
 	text, err := readAll(bounded, c.Store, headName, maxNameBytes)
 	if l, ok := ParseName(string(text)); err == nil && ok {
 		c.History.Hold(readingName, l.To.Position)
+		a.placed = true
+	} else if !a.placed {
+		c.History.Hold(readingName, 0) // again: the node may not have been ready for it
 	}
 	for range standInterval / lookInterval {
 		if a.wait(ctx, lookInterval); ctx.Err() != nil || c.Leads() {
@@ -137,6 +144,7 @@ func (a *Archiver) archive(ctx context.Context) error {
 	history.Release(readingName)
 	defer func() {
 		history.Hold(readingName, g.segment.From.Position)
+		a.placed = true
 		r.Close()
 	}()
 	for {

@@ -84,6 +84,9 @@ func TestEveryRevisionComesBack(t *testing.T) {
 			if _, _, err := f.replay(i, 0, Target{Revision: last + 1}); !errors.Is(err, ErrMissing) {
 				t.Errorf("beyond the end: %v", err)
 			}
+			if _, _, err := f.replay(i, 0, Target{Position: 1<<64 - 1}); !errors.Is(err, ErrMissing) {
+				t.Errorf("the last position that there can be: %v", err)
+			}
 			if _, _, err := f.replay(i, 0, Target{Revision: from - 1}); !errors.Is(err, ErrLater) {
 				t.Errorf("before the snapshot: %v", err)
 			}
@@ -321,6 +324,33 @@ func TestWhoStandsByKeepsTheLog(t *testing.T) {
 		}
 		if held := eu.Health().LogBytes; held > 400<<10 {
 			f.t.Errorf("%d bytes of log are held for what is archived, %d at us", held, us.Health().LogBytes)
+		}
+	})
+}
+
+// TestAPlaceThatIsDownAsANodeBegins: the node keeps the log that is to be archived, though it does not know how far that
+// came.
+func TestAPlaceThatIsDownAsANodeBegins(t *testing.T) {
+	inBubble(t, []string{"us"}, func(f *fleet) {
+		us := f.nodes["us"]
+		us.archive(f.shelf)
+		f.until("archiving", func() bool { return us.archiver.Status().Active })
+		f.propose("us", put("a", "0", 0))
+		f.archived("us")
+		f.stop("us")
+		f.start("us")
+		var leads atomic.Bool
+		f.shelf.unread(errPut)
+		us.archive(f.shelf, func(c *Config) { c.Leads = leads.Load })
+		for range 16 {
+			f.propose("us", put("b", strings.Repeat("b", 32<<10), 0))
+			time.Sleep(2 * time.Second)
+		}
+		f.shelf.unread(nil)
+		leads.Store(true)
+		f.archived("us")
+		if s := us.archiver.Status(); s.Gaps != 0 {
+			t.Errorf("gap %+v", s.Gap)
 		}
 	})
 }
