@@ -40,6 +40,8 @@ type shelf struct {
 	// onRead, if not nil, is what comes of Get and List.
 	onRead error
 	lists  int
+	// slow is how long a list takes.
+	slow time.Duration
 }
 
 var errPut = errors.New("the store has failed")
@@ -103,9 +105,19 @@ func (s *shelf) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(text)), nil
 }
 
-func (s *shelf) List(_ context.Context, prefix string) (list []store.Object, err error) {
+func (s *shelf) List(ctx context.Context, prefix string) (list []store.Object, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	slow := s.slow
+	s.mu.Unlock()
+	select {
+	case <-ctx.Done():
+	case <-time.After(slow):
+	}
+	s.mu.Lock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if s.lists++; s.onRead != nil {
 		return nil, s.onRead
 	}

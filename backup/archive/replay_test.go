@@ -354,3 +354,37 @@ func TestAPlaceThatIsDownAsANodeBegins(t *testing.T) {
 		}
 	})
 }
+
+// TestAnArchiveOfYears is not listed where its last segment leads on, and may take its time where it is.
+func TestAnArchiveOfYears(t *testing.T) {
+	inBubble(t, []string{"us"}, func(f *fleet) {
+		us := f.nodes["us"]
+		us.archive(f.shelf)
+		f.until("archiving", func() bool { return us.archiver.Status().Active })
+		f.propose("us", put("a", "0", 0))
+		f.archived("us")
+		lists, base := f.shelf.listed(), f.image("us")
+		us.archive(f.shelf)
+		f.propose("us", put("a", "1", 0))
+		f.archived("us")
+		if n := f.shelf.listed(); n != lists {
+			t.Errorf("listed %d times, and %d before", n, lists)
+		}
+		us.archive(nil)
+		if err := f.shelf.Delete(t.Context(), headName); err != nil {
+			t.Fatal(err)
+		}
+		f.shelf.slow = 7 * time.Minute
+		us.archive(f.shelf)
+		f.propose("us", put("a", "2", 0))
+		f.archived("us")
+		if s := us.archiver.Status(); s.Failures != 0 || s.Gaps != 0 {
+			t.Errorf("%+v", s)
+		}
+		got, _, err := f.replay(base, 0, Target{Position: us.Health().Position})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.wantSame("all of it", got, f.image("us"))
+	})
+}
