@@ -263,6 +263,13 @@ func TestAGap(t *testing.T) {
 		if s.Gap == nil || s.Gap.From != reached || s.Gap.To < reached+32 {
 			t.Errorf("gap %+v, archived up to %d", s.Gap, reached)
 		}
+		us.archive(newShelf()) // as if it were not mounted
+		f.until("archiving", func() bool { return us.archiver.Status().Active && us.archiver.Status().Gaps > 0 })
+		if s := us.archiver.Status(); s.Gap == nil || s.Gap.From != 0 || s.Gap.To < reached+32 {
+			t.Errorf("begun anew in an empty place: gap %+v", s.Gap)
+		}
+		us.archive(f.shelf)
+		f.until("archiving", func() bool { return us.archiver.Status().Active })
 		behind := f.image("us")
 		f.propose("us", put("a", "2", 0))
 		f.archived("us")
