@@ -335,7 +335,7 @@ func TestWhoStandsByKeepsTheLog(t *testing.T) {
 	})
 }
 
-// TestAPlaceThatIsDownAsANodeBegins: the node keeps the log that is to be archived, though it does not know how far that
+// TestAPlaceThatIsDownAsANodeBegins: the node keeps the log that is to be archived, and does not know yet how far that
 // came.
 func TestAPlaceThatIsDownAsANodeBegins(t *testing.T) {
 	inBubble(t, []string{"us"}, func(f *fleet) {
