@@ -6,6 +6,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -116,15 +117,21 @@ func (s *electionServer) Leader(
 	return &v3electionpb.LeaderResponse{Header: response.Header, Kv: response.Kvs[0]}, nil
 }
 
-// Observe sends who is elected, and whenever that changes or proclaims something.
+// Observe sends who is elected, and whenever that changes or proclaims something. Users that are changed meanwhile have
+// it read anew.
 func (s *electionServer) Observe(
 	r *v3electionpb.LeaderRequest, stream grpc.ServerStreamingServer[v3electionpb.LeaderResponse],
 ) error {
 	o := &observer{kvServer: s.kv, queue: queueOf(r.Name), stream: stream}
 	ctx := toWait(stream.Context())
 	for {
-		if err := o.reign(ctx); err != nil && !isCompacted(err) {
-			return asClient(s.kv.statusOf(ctx, err))
+		err := o.reign(ctx)
+		if err == nil || isCompacted(err) {
+			continue
+		}
+		err = s.kv.statusOf(ctx, err)
+		if !errors.Is(err, rpctypes.ErrGRPCAuthOldRevision) || !s.kv.pauses(ctx) {
+			return asClient(err)
 		}
 	}
 }

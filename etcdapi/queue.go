@@ -119,13 +119,21 @@ func (p *place) look(ctx context.Context, reads []*pb.RequestOp) (*pb.TxnRespons
 		if !again || p.clock.Now().Sub(began) >= patience {
 			return seen, err
 		}
-		pause := p.clock.NewTimer(queuePause)
-		select {
-		case <-pause.C():
-		case <-ctx.Done():
-			pause.Stop()
+		if !p.pauses(ctx) {
 			return nil, p.statusOf(ctx, err)
 		}
+	}
+}
+
+// pauses waits before a question is asked again, and reports whether it is to be.
+func (s *kvServer) pauses(ctx context.Context) bool {
+	pause := s.clock.NewTimer(queuePause)
+	defer pause.Stop()
+	select {
+	case <-pause.C():
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // waiting is a request that asks for more as long as it lives, such as one for a lock. Whoever was permitted when it
 // began goes on as the user that he was then: his token may expire, and grow old by changes of users and roles, but
 // what he may is judged by the state of now, and nothing is left of him once the user is gone or has another password.
+// That is judged at each step; what a watch under way sees is not asked again.
 type waiting struct {
 	mu       sync.Mutex
 	user     string

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
@@ -77,5 +78,36 @@ func TestContentsThatContradictThemselvesAreRefused(t *testing.T) {
 	}
 	if err := errors.Join(l.Finish(7, 5, meta), l.Close(), s.Close()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A key that a revision deletes and puts again began to exist by it: the index of keys knows.
+func TestAKeyMayEndAndBeginAnewInOneRevision(t *testing.T) {
+	fs := vfs.NewMem()
+	s, l := loaderOn(t, fs)
+	for _, v := range []mvcc.Version{
+		{Stamp: mvcc.Stamp{Main: 2}, Create: 2, Number: 1},
+		{Stamp: mvcc.Stamp{Main: 5}, Kind: mvcc.KindDelete},
+		{Stamp: mvcc.Stamp{Main: 5, Sub: 1}, Create: 5, Number: 1},
+	} {
+		if err := l.Version([]byte("k"), &v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(l.Finish(5, -1, &replication.Metadata{AppliedIndex: 2}), l.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(Options{FS: fs, Dir: "kv"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	settle(t, s)
+	for rev, want := range map[int64]int{2: 0, 4: 0, 5: 1} {
+		q := &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l"), Revision: rev, MinCreateRevision: 3, Limit: 1}
+		resp, err := s.Range(t.Context(), q)
+		if err != nil || len(resp.Kvs) != want || resp.Count != 1 {
+			t.Errorf("at %d: %v, %v", rev, resp, err)
+		}
 	}
 }

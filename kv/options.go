@@ -41,7 +41,8 @@ type Options struct {
 	// SpareBytes is how much of the disk compactions leave free, and flushes an eighth of it, for the log and whatever
 	// else must be written when the disk is nearly full. Default 0.
 	SpareBytes int64
-	// Clock says when what found no room on the disk is tried again. Default: the machine's.
+	// Clock says when what found no room on the disk, or failed in the background, is tried again. Default: the
+	// machine's.
 	Clock clock.Clock
 	// Logger receives one event a line. Default: slog.Default().
 	Logger *slog.Logger

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -253,4 +254,29 @@ func steps(t *testing.T, s *Store, q *pb.RangeRequest) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// Who waits no more for what is young among many keys is told so, however few each part of them has.
+func TestAFilteredPageEndsWithItsContext(t *testing.T) {
+	n := newNode(t)
+	key := func(i int) []byte { return fmt.Appendf(nil, "k/%04d", i) }
+	for i := range 2000 {
+		n.apply(command.EncodePut(&pb.PutRequest{Key: key(i)}))
+	}
+	old := n.Revision()
+	for range 20 {
+		for i := range 10 { // with more changes than it is worth to look through
+			n.apply(command.EncodePut(&pb.PutRequest{Key: key(200 * i)}))
+		}
+	}
+	settle(t, n.Store)
+	q := &pb.RangeRequest{Key: []byte("k/"), RangeEnd: []byte("k0"), MinModRevision: old + 1}
+	if resp, err := n.Range(t.Context(), q); err != nil || len(resp.Kvs) != 10 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if resp, err := n.Range(ended, q); !errors.Is(err, context.Canceled) {
+		t.Errorf("%d keys, %v", len(resp.GetKvs()), err)
+	}
 }

@@ -143,6 +143,9 @@ func (v view) young(
 			return nil
 		}
 		_, err := v.Scan(ctx, spanOf(part), rev, mvcc.NoLimit, visit)
+		if err == nil {
+			err = ctx.Err() // a part may be too small for a scan to look
+		}
 		switch {
 		case errors.Is(err, errEnough):
 			return nil

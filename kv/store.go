@@ -65,10 +65,10 @@ func Open(o Options) (*Store, error) {
 	s.leases = lease.NewTable(g.leases)
 	s.leases.Hold(g.now.Load().follows())
 	s.watchers = watch.NewHub(&s.current, g.now.Load().State, watch.DefaultLimits)
-	s.compactor = startChore(o.Logger, "old versions cannot be removed", func(context.Context) (bool, error) {
+	s.compactor = startChore(o.Clock, o.Logger, "old versions cannot be removed", func(context.Context) (bool, error) {
 		return removeOld(&s.current)
 	})
-	s.counter = startChore(o.Logger, "keys cannot be counted", func(ctx context.Context) (bool, error) {
+	s.counter = startChore(o.Clock, o.Logger, "keys cannot be counted", func(ctx context.Context) (bool, error) {
 		return keepCounted(ctx, &s.current, o.Logger)
 	})
 	return s, nil

@@ -46,6 +46,32 @@ func TestWhoIsFirstHasTheName(t *testing.T) {
 	}
 }
 
+// What has its name, but may lose it by a power cut, is not told to be missing; what is left of its other name goes.
+func TestWhatIsThereButNotDurableIsSaidToBe(t *testing.T) {
+	broken := errors.New("the disk is broken")
+	defer func(was func(string) error) { syncDir = was }(syncDir)
+	syncDir = func(string) error { return broken }
+	dir := t.TempDir()
+	f, err := Create(filepath.Join(dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	err = f.Publish()
+	if want := filepath.Join(dir, "f") + " is there, but not known to be durable: the disk is broken"; err == nil ||
+		err.Error() != want || !errors.Is(err, ErrNotDurable) || !errors.Is(err, broken) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if err := f.Abandon(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); len(left) != 1 || left[0].Name() != "f" || err != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 // W3: what kept a file from being read is told instead of what seemed wrong with it.
 func TestWhatKeepsAFileFromBeingRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")

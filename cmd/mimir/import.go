@@ -15,6 +15,7 @@ import (
 	"github.com/mimir-kv/mimir/backup/etcd"
 	"github.com/mimir-kv/mimir/backup/live"
 	"github.com/mimir-kv/mimir/backup/store"
+	"github.com/mimir-kv/mimir/backup/whole"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/server"
 )
@@ -133,7 +134,7 @@ func newExport(n *connection) *cobra.Command {
 		RunE: func(c *cobra.Command, arguments []string) error {
 			f, err := n.export(c.Context(), from, arguments[0], c.ErrOrStderr())
 			if err != nil {
-				return fmt.Errorf("nothing exported: %w", err)
+				return without("nothing exported", err)
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "exported %s: %s\n", arguments[0], tellFound(f))
 			return err
@@ -142,6 +143,14 @@ func newExport(n *connection) *cobra.Command {
 	n.addFlags(c)
 	c.Flags().StringVar(&from, "from", "", "file that mimir snapshot save wrote; none: of a node")
 	return c
+}
+
+// without is the error of who makes a file: that there is none, unless it is only not known to be durable.
+func without(none string, err error) error {
+	if errors.Is(err, whole.ErrNotDurable) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", none, err)
 }
 
 func tellFound(f etcd.Found) string {
@@ -162,7 +171,11 @@ func (n *connection) export(
 	if err != nil {
 		return f, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	defer func() {
+		if left := os.RemoveAll(work); left != nil { // what was exported is none the less
+			fmt.Fprintln(warn, "WARNING: remove what is left of the work:", left)
+		}
+	}()
 	var s *backup.Snapshot
 	if from == "" {
 		s, _, err = n.save(ctx, filepath.Join(work, "snapshot"), &places{}, warn)

@@ -42,7 +42,7 @@ func newSnapshotSave(n *connection) *cobra.Command {
 		RunE: func(c *cobra.Command, arguments []string) error {
 			s, took, err := n.save(c.Context(), arguments[0], &p, c.ErrOrStderr())
 			if err != nil {
-				return fmt.Errorf("no snapshot saved: %w", err)
+				return without("no snapshot saved", err)
 			}
 			return n.print(c.OutOrStdout(), map[string]any{"file": s.Path, "bytes": s.Bytes, "fleet": s.Note.Fleet,
 				"node": s.Note.Node}, func(w io.Writer) {

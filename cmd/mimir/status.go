@@ -47,12 +47,13 @@ func newStatus(n *connection) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the whole fleet",
-		Args:  noArguments,
+		Args:  o.arguments,
 		Long: "Show the whole fleet as the first endpoint that answers sees it. The exit status is 1 if two regions\n" +
 			"take writes, and with --check also if anything is wrong with a region or the fleet; the picture is\n" +
 			"printed all the same. With --watch it is shown anew until Ctrl-C, and how fast each region writes; as\n" +
 			"JSON that is an object a line, {\"at\", \"fleet\"} or {\"at\", \"error\"}.",
-		Example: "  mimir status --endpoints 10.1.0.1:2379,10.2.0.1:2379 --verbose\n  mimir status --watch",
+		Example: "  mimir status --endpoints 10.1.0.1:2379,10.2.0.1:2379 --verbose\n  mimir status --watch\n" +
+			"  mimir status --watch=5s",
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			return o.run(c, n, client)
 		}),
@@ -60,8 +61,9 @@ func newStatus(n *connection) *cobra.Command {
 	n.addFlags(c)
 	c.Flags().BoolVar(&o.check, "check", false, "exit with 1 if anything is wrong")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show each node too")
-	c.Flags().DurationVarP(&o.watch, "watch", "w", 0, "show it anew every so often (without a duration: 2s)")
-	c.Flags().Lookup("watch").NoOptDefVal = "2s"
+	c.Flags().DurationVarP(&o.watch, "watch", "w", 0,
+		"show it anew every so often, as --watch=5s (without a duration: 2s)")
+	c.Flags().Lookup("watch").NoOptDefVal = usualWatch.String()
 	return c
 }
 
@@ -69,6 +71,17 @@ func newStatus(n *connection) *cobra.Command {
 type statusOptions struct {
 	check, verbose bool
 	watch          time.Duration
+}
+
+// arguments takes none, but the duration that is written behind --watch instead of with it.
+func (o *statusOptions) arguments(c *cobra.Command, arguments []string) error {
+	if len(arguments) == 1 && c.Flags().Changed("watch") && o.watch == usualWatch {
+		if every, err := time.ParseDuration(arguments[0]); err == nil {
+			o.watch = every
+			return nil
+		}
+	}
+	return noArguments(c, arguments)
 }
 
 func (o *statusOptions) run(c *cobra.Command, n *connection, client *admin.Client) error {
@@ -241,7 +254,7 @@ func (r *regionReport) row() []string {
 	nodes := fmt.Sprintf("%d/%d", r.Reachable, r.Voters)
 	if r.Voters == 0 { // the asked node is too old to say
 		nodes = fmt.Sprintf("%d/%d", reachable(r.Nodes), len(r.Nodes))
-	} else if learners := len(r.Nodes) - r.Voters; learners > 0 {
+	} else if learners := len(r.Nodes) - r.Voters - expected(r.Nodes); learners > 0 {
 		nodes += fmt.Sprintf(" +%d", learners)
 	}
 	return []string{r.Name, string(r.Role), fmt.Sprint(r.Epoch), fmt.Sprint(r.Position), number(int64(r.Revision)),
@@ -251,6 +264,15 @@ func (r *regionReport) row() []string {
 func reachable(nodes []replication.NodeStatus) (n int) {
 	for _, node := range nodes {
 		if node.Reachable {
+			n++
+		}
+	}
+	return n
+}
+
+func expected(nodes []replication.NodeStatus) (n int) {
+	for _, node := range nodes {
+		if node.Expected {
 			n++
 		}
 	}

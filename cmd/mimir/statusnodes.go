@@ -49,6 +49,8 @@ func nodeRow(n *replication.NodeStatus, said *nodeReport) []string {
 func nodeState(n *replication.NodeStatus) string {
 	state := "voter"
 	switch {
+	case n.Expected:
+		return "a place is held for it"
 	case n.Leader:
 		state = "leader"
 	case n.Learner:

@@ -11,11 +11,11 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
-// leastWatch is the shortest pause between two looks: each asks every node.
-const leastWatch = 200 * time.Millisecond
-
-// lookPatience is how long a look may take at most: then it is told that nobody answered.
-const lookPatience = 5 * time.Second
+// leastWatch is the shortest pause between two looks: each asks every node. usualWatch is that of who names none.
+const (
+	leastWatch = 200 * time.Millisecond
+	usualWatch = 2 * time.Second
+)
 
 // statusWatch shows the fleet anew, again and again: on a terminal in place, elsewhere one picture after the other, and
 // as JSON an object a line. When nobody answers it says so and since when, with the last picture.
@@ -37,9 +37,7 @@ func (s *statusWatch) run(ctx context.Context, client *admin.Client) error {
 	next := time.NewTicker(s.every)
 	defer next.Stop()
 	for {
-		bounded, cancel := context.WithTimeout(ctx, lookPatience)
-		f, err := inspect(bounded, client)
-		cancel()
+		f, err := inspect(ctx, client) // for as long as mimir status waits for each endpoint
 		if ctx.Err() != nil {
 			return nil
 		}

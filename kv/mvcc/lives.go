@@ -20,7 +20,8 @@ type Look struct {
 
 // LifeVisitor receives a key, the revision of its last change, whether it existed at the revision since, which is that
 // of the look or, of a key with too many flips, a later one, and the revisions after that at which it ceased to exist
-// or began to, in turn, from new to old. All is valid only during the call.
+// or began to, in turn, from new to old: one that ended it and began it anew is there twice. All is valid only during
+// the call.
 type LifeVisitor func(key []byte, newest, since int64, there bool, flips []int64) (more bool)
 
 // Lives calls visit with each key that has a version up to the end of a look, in order, until it wants no more. It
@@ -133,15 +134,20 @@ func (w *lives) history() (since int64, there bool, err error) {
 		if from <= w.since {
 			return w.since, exists, nil
 		}
-		if lives == w.most { // also those that a revision ended and began anew, which are no flips
+		if lives == w.most {
 			return from, exists, nil
 		}
 		found, err := w.below(from - 1)
 		if err != nil {
 			return 0, false, err
 		}
-		if before := found && w.kind == KindPut; before != exists {
+		switch before := found && w.kind == KindPut; {
+		case before != exists:
 			w.flips = append(w.flips, from)
+		case exists && len(w.flips)+2 > w.most:
+			return from, exists, nil
+		case exists: // a revision ended it and began it anew
+			w.flips = append(w.flips, from, from)
 		}
 		if !found {
 			return w.since, false, nil

@@ -99,7 +99,7 @@ type NodeStatus struct {
 	// place as a learner. WillVote says what it is to become.
 	Expected bool `json:"expected,omitempty"`
 	WillVote bool `json:"willVote,omitempty"`
-	// PlaceID is, but for its last bit, the identity of the place that a node at PeerAddr has before it comes; see Is.
+	// PlaceID is the identity of the place that was held for the node before it came, zero if there was none; see Is.
 	PlaceID   uint64 `json:"-"`
 	Reachable bool   `json:"reachable"`
 	// ReachableKnown says that Reachable was found out: of its siblings a node knows it only while it leads.
@@ -112,7 +112,7 @@ type NodeStatus struct {
 }
 
 // Is reports whether an identity means this node: its own, or that of the place that was held for it before it came.
-func (s *NodeStatus) Is(id uint64) bool { return s.ID == id || s.PlaceID != 0 && s.PlaceID == id&^1 }
+func (s *NodeStatus) Is(id uint64) bool { return s.ID == id || s.PlaceID != 0 && s.PlaceID == id }
 
 // SlotStatus is a secondary as its source sees it.
 type SlotStatus struct {
@@ -134,7 +134,7 @@ type FleetStatus struct {
 	TakeWrites []string `json:"takeWrites"`
 	// Warnings are what an operator should know, the worst first.
 	Warnings []string `json:"warnings,omitempty"`
-	// Notes are what is to happen by itself.
+	// Notes are what is to happen by itself, and what is waited for.
 	Notes []string `json:"notes,omitempty"`
 }
 
@@ -165,7 +165,7 @@ type RegionStatus struct {
 	TakesWrites bool         `json:"takesWrites"`
 	Nodes       []NodeStatus `json:"nodes"`
 	// Voters are those of the region's configuration, and Reachable how many of them answered; Missing names who did
-	// not, learners too.
+	// not, learners too, but for those that are Expected.
 	Voters    int      `json:"voters"`
 	Reachable int      `json:"votersReachable"`
 	Missing   []string `json:"missing,omitempty"`

@@ -174,6 +174,12 @@ type Member struct {
 	// Starts is how often the node had started when it said this: of two words of one node the higher one is newer.
 	// Zero: said by a version that did not count.
 	Starts uint64 `json:",omitempty"`
+	// Place is the identity of the place that was held for the node before it came; zero if there was none, or if a
+	// version wrote this that does not know. It is for people's words only; nothing that is applied depends on it.
+	Place uint64 `json:",omitempty"`
 	// Since is the wall time at which it published itself, for people only; no decision reads it.
 	Since time.Time
 }
+
+// PlaceVotes reports whether the node that takes the place of this identity is to vote.
+func PlaceVotes(id uint64) bool { return id&1 == 1 }

@@ -384,6 +384,26 @@ func TestAnEndpointThatStandsStillIsPassedOver(t *testing.T) {
 	}
 }
 
+// Who waits no longer is told for whom he waited.
+func TestWhoWasSilentIsNamed(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c, err := NewClient([]string{silent.Addr().String()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	want := "http://" + silent.Addr().String() + " had not answered"
+	if _, err := c.Fleet(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 // TestTailsMayTakeLong: a node reads them whole to tell of them, and there may be many gigabytes.
 func TestTailsMayTakeLong(t *testing.T) {
 	c := serve(t, &fake{whole: -1})

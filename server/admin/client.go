@@ -149,7 +149,8 @@ func (c *Client) each(ctx context.Context, f func(endpoint string) error) error 
 			return err
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			failures = append(failures, endpoint+" had not answered")
+			return fmt.Errorf("%w: %s", ctx.Err(), strings.Join(failures, "; "))
 		}
 		failures = append(failures, err.Error())
 	}

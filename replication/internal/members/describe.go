@@ -85,6 +85,7 @@ func (r *Registrar) publish(ctx context.Context, p publication) error {
 		return fmt.Errorf("%w: start %d of %s, the region knows of start %d", contract.ErrRejected, p.Member.Starts,
 			p.Member.Name, o.Starts)
 	}
+	p.Member.Place = o.Place // the region's word, which the node need not know
 	_, err := r.config.Controls.Control(ctx, &timeline.Control{Op: timeline.OpMember, Member: &p.Member})
 	return err
 }

@@ -17,7 +17,8 @@
 //   - M6: no change is made that would leave less than a majority of voters that have answered the leader since it was
 //     asked for. Whoever has not answered counts as dead; removing the dead stays possible.
 //   - M7: a node that is added by its address alone takes part under its own name from when it presents itself at that
-//     address; until then nobody does, and nobody waits for it: its place does not vote.
+//     address and is found there; until then nobody does, and nobody waits for it: its place does not vote. Its place's
+//     identity means it, and never another node.
 //
 // It leaves agreement to raftgroup, the list itself to timeline's state, and the nodes of other regions to fleet.
 package members

@@ -3,6 +3,7 @@ package members
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
@@ -30,15 +31,31 @@ func expectedID(region, addr string, votes bool) uint64 {
 	return id
 }
 
-// willVote reports whether the node that takes a place is to vote.
-func willVote(place uint64) bool { return place&1 == 1 }
+// isPlace reports whether a learner is the place of a node that did not come yet, and no node: none is known by name
+// to anybody, has said a word, or is this one.
+func (r *Registrar) isPlace(m *timeline.Member) bool {
+	d := r.config.Directory
+	return m.ID != r.config.Self.ID && d.Name(m.ID) == "" && max(m.Starts, d.heardStarts(m.ID)) == 0
+}
 
-// placeAt returns the place that is held for a node at an address.
-func (r *Registrar) placeAt(addr string) (place timeline.Member, held bool) {
+// onlyOnes returns which places only one of the nodes had or is: an address may be expected again and again, and an
+// identity that could mean several means none of them.
+func onlyOnes(known map[uint64]contract.NodeStatus) map[uint64]bool {
+	alone := map[uint64]bool{}
+	for _, s := range known {
+		_, again := alone[s.PlaceID]
+		_, is := known[s.PlaceID]
+		alone[s.PlaceID] = !again && !is
+	}
+	return alone
+}
+
+// placeAt returns the place that is held at an address for the node that has this identity.
+func (r *Registrar) placeAt(addr string, id uint64) (place timeline.Member, held bool) {
 	learners := r.config.Group.Status().Conf.GetLearners()
 	known := r.config.Applied.State().Members
 	i := slices.IndexFunc(known, func(m timeline.Member) bool {
-		return m.Name == "" && m.PeerAddr == addr && slices.Contains(learners, m.ID)
+		return m.PeerAddr == addr && m.ID != id && slices.Contains(learners, m.ID) && r.isPlace(&m)
 	})
 	if i < 0 {
 		return place, false
@@ -77,16 +94,25 @@ func (r *Registrar) join(ctx context.Context, kind raftpb.ConfChangeType, m time
 // take gives a place, on the leader, to the node that has come for it: the node is added, and then the place is given
 // up. What was broken off in between is ended when the node presents itself again.
 func (r *Registrar) take(ctx context.Context, c change) error {
-	place, held := r.placeAt(c.PeerAddr)
+	select {
+	case r.taking <- struct{}{}:
+		defer func() { <-r.taking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	place, held := r.placeAt(c.PeerAddr, c.ID)
 	switch {
 	case !held:
 		return nil
 	case c.Name == "" || c.ID != RaftID(r.config.Region, c.Name):
 		return fmt.Errorf("%w: %d is not the node %q", contract.ErrRejected, c.ID, c.Name)
 	}
+	if err := r.isThere(ctx, c); err != nil {
+		return err
+	}
 	conf := r.config.Group.Status().Conf
 	if !slices.Contains(conf.GetVoters(), c.ID) && !slices.Contains(conf.GetLearners(), c.ID) {
-		c.Do, c.Learner = "add", !willVote(place.ID)
+		c.Do, c.Learner, c.place = "add", !timeline.PlaceVotes(place.ID), place.ID
 		if err := r.apply(ctx, c); err != nil {
 			return err
 		}
@@ -99,20 +125,42 @@ func (r *Registrar) take(ctx context.Context, c change) error {
 	return nil
 }
 
+// isThere asks back at its address whether a node is there: that it is was its own word, or another's, and a voter that
+// is not reached could cost the region its quorum.
+func (r *Registrar) isThere(ctx context.Context, c change) error {
+	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+	defer cancel()
+	there, err := Present(ctx, r.config.Client, c.PeerAddr, r.presence())
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: node %s is not found at %s: %w", contract.ErrNotReady, c.Name, c.PeerAddr, err)
+	case there.Self.ID != c.ID:
+		return fmt.Errorf("%w: node %s is not found at %s: node %s is there", contract.ErrNotReady, c.Name, c.PeerAddr,
+			there.Self.Name)
+	}
+	return nil
+}
+
 // welcome brings a node that has presented itself to its place.
 func (r *Registrar) welcome(ctx context.Context, m timeline.Member) {
-	ctx, cancel := context.WithTimeout(ctx, 2*r.config.Timeout) // of which who lives may take one
+	ctx, cancel := context.WithTimeout(ctx, 3*r.config.Timeout) // where it is and who lives may take one each
 	defer cancel()
 	c := change{Do: "take", ID: m.ID, Name: m.Name, PeerAddr: m.PeerAddr, Clients: m.ClientURLs}
-	if err := r.bring(ctx, c); err != nil { // tried again when it presents itself again
+	if err := r.bring(ctx, c); err != nil && !r.taken(c, err) { // tried again when it presents itself again
 		r.config.Logger.Info("a node that was added by its address cannot take its place yet",
 			slog.String("node", m.Name), "address", m.PeerAddr, "err", err)
 	}
 }
 
+// taken reports whether a change is refused because it was made: somebody else brought it, and the place is gone.
+func (r *Registrar) taken(c change, err error) bool {
+	_, held := r.placeAt(c.PeerAddr, c.ID)
+	return !held && errors.Is(err, contract.ErrMember)
+}
+
 // expects has Run welcome a node that presents itself, if a place is held for it.
 func (r *Registrar) expects(p Presence) {
-	if _, held := r.placeAt(p.Member.PeerAddr); !held || p.Member.Name == "" {
+	if _, held := r.placeAt(p.Member.PeerAddr, p.Member.ID); !held || p.Member.Name == "" {
 		return
 	}
 	select {
@@ -123,12 +171,11 @@ func (r *Registrar) expects(p Presence) {
 
 // at returns whom an identity means: who has it, or who has taken the place that had it.
 func (r *Registrar) at(id uint64) uint64 {
-	for _, s := range r.List() {
-		if s.ID == id {
-			return id
-		}
+	list := r.List()
+	if slices.ContainsFunc(list, func(s contract.NodeStatus) bool { return s.ID == id }) {
+		return id
 	}
-	for _, s := range r.List() {
+	for _, s := range list {
 		if s.Is(id) {
 			return s.ID
 		}

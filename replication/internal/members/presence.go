@@ -60,12 +60,17 @@ func (r *Registrar) meet(p Presence) (Presented, error) {
 	return Presented{Removed: removed, Self: r.config.Self, Members: r.config.Applied.State().Members}, nil
 }
 
+// presence is this node presenting itself as one that is no member.
+func (r *Registrar) presence() Presence {
+	return Presence{Region: r.config.Region, Member: r.config.Self, Disk: r.config.Disk, Boot: r.config.Boot}
+}
+
 // present presents this node to the others, at every address that they may have. Where they are comes back, and so does
 // that this node was removed.
 func (r *Registrar) present(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
-	p := Presence{Region: r.config.Region, Member: r.config.Self, Disk: r.config.Disk, Boot: r.config.Boot}
+	p := r.presence()
 	if peers.IsMember(r.config.Group.Status().Conf, p.Member.ID) {
 		p.Index = r.config.Group.Status().Applied // after the members: it may be newer
 	}

@@ -45,6 +45,7 @@ type change struct {
 	PeerAddr string   `json:"peer,omitempty"`
 	Clients  []string `json:"clients,omitempty"`
 	Learner  bool     `json:"learner,omitempty"`
+	place    uint64   // that the node takes
 }
 
 // publication is a node describing itself to its region.
@@ -96,11 +97,13 @@ type Registrar struct {
 	// Of Run: under which leader in which term this start was published, if nothing else was new.
 	counted struct{ leader, term uint64 }
 	come    chan timeline.Member // who came for a place; Run brings them there
+	taking  chan struct{}        // full while a place is taken: several bring the same node
 }
 
 // NewRegistrar returns a Registrar that describes nobody before Run.
 func NewRegistrar(c Config) *Registrar {
-	return &Registrar{config: c, wake: wake.New(), come: make(chan timeline.Member, 1)}
+	return &Registrar{config: c, wake: wake.New(), come: make(chan timeline.Member, 1),
+		taking: make(chan struct{}, 1)}
 }
 
 // Register registers what this room answers.
@@ -135,27 +138,27 @@ func (r *Registrar) List() []contract.NodeStatus {
 	known := map[uint64]contract.NodeStatus{}
 	learners := status.Conf.GetLearners()
 	for _, id := range append(slices.Clone(status.Conf.GetVoters()), learners...) {
-		addr := r.config.Directory.Said(id)
 		known[id] = contract.NodeStatus{
-			ID: id, Name: r.config.Directory.Name(id), Region: r.config.Region, PeerAddr: addr,
-			Leader: id == status.Leader, Learner: slices.Contains(learners, id),
-		}
-		if addr != "" {
-			s := known[id]
-			s.PlaceID = expectedID(r.config.Region, addr, false)
-			known[id] = s
+			ID: id, Name: r.config.Directory.Name(id), Region: r.config.Region,
+			PeerAddr: r.config.Directory.Said(id),
+			Leader:   id == status.Leader, Learner: slices.Contains(learners, id),
 		}
 	}
 	for _, m := range r.config.Applied.State().Members {
 		if s, ok := known[m.ID]; ok {
 			s.ClientURLs = m.ClientURLs
-			s.Expected = s.Learner && m.Name == ""
-			s.WillVote = s.Expected && willVote(m.ID)
+			s.PlaceID = m.Place
+			s.Expected = s.Learner && r.isPlace(&m)
+			s.WillVote = s.Expected && timeline.PlaceVotes(m.ID)
 			known[m.ID] = s
 		}
 	}
 	list := make([]contract.NodeStatus, 0, len(known))
+	alone := onlyOnes(known)
 	for id, s := range known {
+		if !alone[s.PlaceID] {
+			s.PlaceID = 0
+		}
 		p, tracked := status.Progress[id]
 		s.Reachable = id == r.config.Self.ID || (tracked && p.Active)
 		s.ReachableKnown = id == r.config.Self.ID || tracked
@@ -262,6 +265,7 @@ func (r *Registrar) apply(ctx context.Context, c change) error {
 	if c.Do == "add" {
 		return r.join(ctx, kind, timeline.Member{
 			ID: c.ID, Name: c.Name, PeerAddr: c.PeerAddr, ClientURLs: c.Clients, Learner: c.Learner,
+			Place: c.place,
 		})
 	}
 	cc := &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: &kind, NodeId: &c.ID}}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 
 // group is a region of voters 1 and 2 and learner 3, led here.
 type group struct {
+	mu      sync.Mutex // of changed, all, place
 	applied uint64
 	joining bool // has no members yet
 	changed *raftpb.ConfChangeV2
@@ -32,6 +34,8 @@ func (g *group) Status() raftgroup.Status {
 	if g.joining {
 		return raftgroup.Status{ID: 1, Leader: 2, Conf: &raftpb.ConfState{}}
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	learners := []uint64{3}
 	if g.place != 0 {
 		learners = append(learners, g.place)
@@ -52,7 +56,13 @@ func (g *group) Status() raftgroup.Status {
 }
 
 func (g *group) ChangeMembers(_ context.Context, c *raftpb.ConfChangeV2) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.changed, g.all = c, append(g.all, c)
+	if one := c.GetChanges()[0]; one.GetType() == raftpb.ConfChangeType_ConfChangeRemoveNode &&
+		one.GetNodeId() == g.place {
+		g.place = 0
+	}
 	return g.err
 }
 

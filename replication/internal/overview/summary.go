@@ -48,8 +48,9 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 	out.Warnings = warnings(out, claim, votersOf(regions[claim.Primary]))
 	warnOfAsked(out, regions)
 	if r := regions[claim.Primary]; r != nil && r.Leader() != nil {
-		out.Warnings, out.Notes = append(out.Warnings, r.Leader().Warnings...), r.Leader().Notes
+		out.Warnings, out.Notes = append(out.Warnings, r.Leader().Warnings...), slices.Clone(r.Leader().Notes)
 	}
+	out.Notes = append(out.Notes, places(out.Regions)...)
 	return out
 }
 
@@ -165,17 +166,19 @@ func countNodes(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) {
 		if n.Name == "" {
 			n.Name = fmt.Sprintf("%x", c.ID) // as etcdctl member list shows it
 		}
+		h := heard(r, c.ID)
 		for _, m := range best.Members {
 			if m.ID == c.ID {
 				n.ClientURLs = m.ClientURLs
+				n.Expected = c.Learner && h == nil && c.Name == "" && m.Name == "" && m.Starts == 0
+				n.WillVote = n.Expected && timeline.PlaceVotes(c.ID)
 			}
 		}
-		h := heard(r, c.ID)
 		n.ReachableKnown = true
 		if n.Reachable = h != nil; n.Reachable {
 			n.Leader = h.Leader && h.Node == s.Leader
 			n.LeaderAgeSeconds, n.CutOff = h.LeaderAgeSeconds, h.CutOff()
-		} else {
+		} else if !n.Expected {
 			s.Missing = append(s.Missing, n.Name)
 		}
 		if !n.Learner {

@@ -137,6 +137,37 @@ func TestNodesOfTheConfigurationCount(t *testing.T) {
 	}
 }
 
+// TestAPlaceIsNotMissing: it does not vote, and no node is lost. A learner that does not answer is missing.
+func TestAPlaceIsNotMissing(t *testing.T) {
+	for _, c := range []struct {
+		why     string
+		node    fleet.Node
+		members []timeline.Member
+		held    bool
+	}{
+		{"a place", fleet.Node{ID: 9, PeerAddr: "us-4:1", Learner: true},
+			[]timeline.Member{{ID: 9, PeerAddr: "us-4:1", Learner: true}}, true},
+		{"a learner that never spoke", fleet.Node{ID: 9, Learner: true}, nil, false},
+		{"a learner", fleet.Node{ID: 9, Name: "us-4", PeerAddr: "us-4:1", Learner: true},
+			[]timeline.Member{{ID: 9, Name: "us-4", PeerAddr: "us-4:1", Learner: true, Starts: 1}}, false},
+	} {
+		us := three("us", 10, 1, 1, 2, 3)
+		us.Nodes[0].Notes = []string{"eu takes over"}
+		us.Nodes[0].Nodes = append(us.Nodes[0].Nodes, c.node)
+		us.Nodes[0].Members = append(us.Nodes[0].Members, c.members...)
+		f, r := summaryOf(us, three("eu", 10, 1, 1, 2, 3), time.Time{})
+		i := slices.IndexFunc(r.Nodes, func(n contract.NodeStatus) bool { return n.ID == 9 })
+		if n := r.Nodes[i]; n.Expected != c.held || n.WillVote != c.held || (len(r.Missing) == 0) != c.held ||
+			(r.Problem == "") != c.held || r.Voters != 3 || !r.Survivable {
+			t.Errorf("%s: %+v, %+v", c.why, n, r)
+		}
+		want := []string{"eu takes over", "region us: a place is held for us-4:1, where no node came yet"}
+		if !slices.Equal(f.Notes, want[:len(f.Notes)]) || (len(f.Notes) == 2) != c.held {
+			t.Errorf("%s: %q", c.why, f.Notes)
+		}
+	}
+}
+
 // TestARegionThatIsSilentIsShownAsItWasLastHeard, with the age of that, and not with zeros.
 func TestARegionThatIsSilentIsShownAsItWasLastHeard(t *testing.T) {
 	now := time.Unix(1_000, 0)

@@ -52,6 +52,19 @@ func problems(s *contract.RegionStatus, r *fleet.Region, best *fleet.Heard) stri
 	return strings.Join(list, "; ")
 }
 
+// places says which places are held for nodes that did not come yet. They are nothing wrong: they do not vote.
+func places(regions []contract.RegionStatus) (list []string) {
+	for _, r := range regions {
+		for _, n := range r.Nodes {
+			if n.Expected {
+				list = append(list, fmt.Sprintf("region %s: a place is held for %s, where no node came yet", r.Name,
+					n.PeerAddr))
+			}
+		}
+	}
+	return list
+}
+
 // lastWord says when a node that is no leader heard one, "" if it is too old to say.
 func lastWord(h *fleet.Heard) string {
 	switch {

@@ -117,7 +117,7 @@ func TestAReadThatAReignCameInto(t *testing.T) {
 	})
 }
 
-// TestARegionThatGoesBackInItsReign no longer has what was read, although the reign is the same until the next one comes.
+// TestARegionThatGoesBackInItsReign no longer has what was read, although the reign is the same until the next comes.
 func TestARegionThatGoesBackInItsReign(t *testing.T) {
 	pair(t, func(t *testing.T, us, eu *member) {
 		us.set(func() { us.bounded, us.safe, us.settles = true, 3, make(chan struct{}) })
