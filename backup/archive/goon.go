@@ -187,7 +187,7 @@ func (a *Archiver) tellBegun(from timeline.Origin, some bool, gap *timeline.Curs
 			"snapshot that is taken from now on: take one")
 	case from.Cursor.Position > 0:
 		log.Warn("nothing is archived at this place, and the history here is older than where archiving begins: what " +
-			"comes can be restored only from a snapshot that is taken from now on: take one. If there was one, " +
+			"comes can be restored only from a snapshot that is taken from now on: take one. If there is an archive, " +
 			"look whether this is the place that it is in, and is mounted")
 	default:
 		log.Info("archiving the log from here on: what comes can be restored from a snapshot of here or later")
