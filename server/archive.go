@@ -118,8 +118,8 @@ var (
 	archiveFailures = telemetry.Declare(telemetry.Counter, "mimir_archive_failures_total",
 		"Tries to read or write the archive that failed on this node.")
 	archiveGaps = telemetry.Declare(telemetry.Counter, "mimir_archive_gaps_total",
-		"Gaps that this node had to leave in the archive, since the log did not reach back to its end any more: what "+
-			"comes then needs a new snapshot.")
+		"Gaps that this node had to leave in the archive, since the log did not reach back to its end any more, or "+
+			"nothing was in the place and it did not begin with the history: what comes then needs a new snapshot.")
 )
 
 // Collect implements prometheus.Collector.

@@ -18,6 +18,8 @@ type applier struct {
 	target Target
 	on     bool // the place of the store was found on the branch
 	done   bool // the target is reached
+	ends   bool // nothing counts behind last
+	last   replication.Position
 
 	state timeline.State // what the metadata has beside the cursor
 	base  replication.Metadata
@@ -31,6 +33,9 @@ type applier struct {
 // newApplier begins with the place of which the content of s is.
 func newApplier(s *kv.Store, target Target) (*applier, error) {
 	a := &applier{store: s, target: target, folder: timeline.NewFolder()}
+	if last := target.last(); last > 0 {
+		a.upTo(last)
+	}
 	m, err := s.Load()
 	if err != nil {
 		return nil, err
@@ -109,10 +114,16 @@ func (a *applier) begin(r *timeline.Reign) error {
 	return a.look()
 }
 
+// upTo has nothing count behind a position, which may be zero.
+func (a *applier) upTo(p replication.Position) { a.ends, a.last = true, p }
+
 // full ends it where all has come that counts by its place.
 func (a *applier) full() {
-	t := &a.target
-	a.done = a.done || t.Position > 0 && a.at.Position >= t.Position || t.Cursor.Epoch > 0 && a.at == t.Cursor
+	if c := a.target.Cursor; c != (timeline.Cursor{}) {
+		a.done = a.done || a.at == c
+		return
+	}
+	a.done = a.done || a.ends && a.at.Position >= a.last
 }
 
 // frame applies the commands of a frame that count.
@@ -120,9 +131,9 @@ func (a *applier) frame(f *timeline.Frame) error {
 	a.state.Commands = max(a.state.Commands, f.Level)
 	for commands := f.Commands; len(commands) > 0 && !a.done; {
 		n := len(commands)
-		if last := a.target.last(); last > 0 {
-			if n = min(n, int(last-a.at.Position)); n == 0 {
-				return fmt.Errorf("%w: the branch has position %d, with another history", ErrMissing, last)
+		if a.ends {
+			if n = int(min(uint64(n), uint64(a.last-a.at.Position))); n == 0 {
+				return fmt.Errorf("%w: the branch has position %d, with another history", ErrMissing, a.last)
 			}
 		}
 		if a.target.Revision > 0 {

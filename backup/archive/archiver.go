@@ -46,7 +46,6 @@ const readingName = "archive"
 const (
 	lookInterval  = time.Second      // between two looks at what was applied, at most
 	standInterval = 15 * time.Second // between two looks of a node that does not archive at how far another one came
-	listTimeout   = 5 * time.Minute
 	callTimeout   = 2 * time.Minute
 	leastPause    = time.Second // before something that failed is tried again
 	mostPause     = time.Minute
@@ -64,6 +63,8 @@ var (
 type Archiver struct {
 	config Config
 	looks  time.Duration // between two looks at what was applied
+	// placed says that the log is held from where the archive ends, and not all that there is of it.
+	placed bool
 	ledger
 }
 
@@ -74,8 +75,10 @@ func New(c Config) *Archiver {
 	return a
 }
 
-// Run archives until ctx ends.
+// Run archives until ctx ends. Before it is known how far the archive came, the log is kept from where it begins: what
+// is let go while the place cannot be read would be a gap.
 func (a *Archiver) Run(ctx context.Context) {
+	a.config.History.Hold(readingName, 0)
 	defer a.config.History.Release(readingName)
 	for pause := leastPause; ctx.Err() == nil; {
 		if !a.config.Leads() {
@@ -113,11 +116,11 @@ func (a *Archiver) wait(ctx context.Context, d time.Duration) {
 // stand keeps the log that this node needs if it is to archive next, and looks about once in standInterval.
 func (a *Archiver) stand(ctx context.Context) {
 	c := &a.config
-	bounded, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	text, err := readAll(bounded, c.Store, headName, maxNameBytes)
-	if l, ok := ParseName(string(text)); err == nil && ok {
+	if l, ok := head(ctx, c.Store); ok {
 		c.History.Hold(readingName, l.To.Position)
+		a.placed = true
+	} else if !a.placed {
+		c.History.Hold(readingName, 0) // again: the node may not have been ready for it
 	}
 	for range standInterval / lookInterval {
 		if a.wait(ctx, lookInterval); ctx.Err() != nil || c.Leads() {
@@ -137,6 +140,7 @@ func (a *Archiver) archive(ctx context.Context) error {
 	history.Release(readingName)
 	defer func() {
 		history.Hold(readingName, g.segment.From.Position)
+		a.placed = true
 		r.Close()
 	}()
 	for {
@@ -215,13 +219,14 @@ func (a *Archiver) put(ctx context.Context, name string, text []byte) error {
 }
 
 const (
-	// headName is the object that names the segment which was archived last. It is a hint for nodes that keep log to go
-	// on behind it: nothing rests on it.
+	// headName is the object that names the segment which was archived last, or one of shortly before. It is a hint for
+	// nodes that are to go on behind it: nothing rests on it.
 	headName     = "log-head"
 	maxNameBytes = 1 << 10
 )
 
-// putHead says how far the archive came. That it fails matters to nobody but nodes that keep more log than they need.
+// putHead says how far the archive came. That it fails matters to nobody but nodes that keep more log than they need,
+// or look through all that is archived.
 func (a *Archiver) putHead(ctx context.Context, l Link) error {
 	if now := a.config.Clock.Now(); now.Sub(a.headPut) >= standInterval || now.Before(a.headPut) {
 		if err := a.put(ctx, headName, []byte(l.Name())); err == nil {

@@ -37,6 +37,11 @@ type shelf struct {
 	objects map[string][]byte
 	// onPut, if not nil, is asked before an object is put: false has it fail, with the object there if after says so.
 	onPut func(name string) (ok, after bool)
+	// onRead, if not nil, is what comes of Get and List.
+	onRead error
+	lists  int
+	// slow is how long a list takes.
+	slow time.Duration
 }
 
 var errPut = errors.New("the store has failed")
@@ -73,9 +78,26 @@ func (s *shelf) fails(onPut func(string) (ok, after bool)) {
 	s.onPut = onPut
 }
 
+// unread has what is read fail from now on.
+func (s *shelf) unread(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onRead = err
+}
+
+// listed returns how often the shelf was listed.
+func (s *shelf) listed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lists
+}
+
 func (s *shelf) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.onRead != nil {
+		return nil, s.onRead
+	}
 	text, ok := s.objects[name]
 	if !ok {
 		return nil, store.ErrNotFound
@@ -83,9 +105,22 @@ func (s *shelf) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(text)), nil
 }
 
-func (s *shelf) List(_ context.Context, prefix string) (list []store.Object, err error) {
+func (s *shelf) List(ctx context.Context, prefix string) (list []store.Object, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	slow := s.slow
+	s.mu.Unlock()
+	select {
+	case <-ctx.Done():
+	case <-time.After(slow):
+	}
+	s.mu.Lock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.lists++; s.onRead != nil {
+		return nil, s.onRead
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.objects)) {
 		if strings.HasPrefix(name, prefix) {
 			list = append(list, store.Object{Name: name, Size: int64(len(s.objects[name]))})

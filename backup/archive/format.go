@@ -1,14 +1,18 @@
 package archive
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 const (
@@ -20,7 +24,15 @@ const (
 	maxPlainBytes = 192 << 20
 	// maxSegmentBytes is more than any segment is.
 	maxSegmentBytes = maxPlainBytes + maxHeaderBytes + 1<<20
+	// maxWindowBytes is more than how far compress looks back.
+	maxWindowBytes = 32 << 20
+	// maxReigns and maxMarks bound what a header names.
+	maxReigns = 1 << 14
+	maxMarks  = headerMarks + 1
 )
+
+// leastEntryBytes is what the shortest entry has: a frame of nothing.
+var leastEntryBytes = uint32(timeline.FrameBytes(0, 0))
 
 // compress appends what plain comes to.
 func compress(dst, plain []byte) ([]byte, error) {
@@ -32,14 +44,14 @@ func compress(dst, plain []byte) ([]byte, error) {
 	return dst, e.Close()
 }
 
-// expand returns what was compressed to body, at most so many bytes.
-func expand(body []byte, most int) ([]byte, error) {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true))
+// expander returns a reader of what was compressed to body. It takes little memory whatever body says.
+func expander(body []byte) (io.ReadCloser, error) {
+	d, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindowBytes))
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close()
-	return d.DecodeAll(body, make([]byte, 0, most))
+	return d.IOReadCloser(), nil
 }
 
 // Encode returns a segment as it is kept, and its link. The segment must be one.
@@ -111,31 +123,59 @@ func decode(text []byte) (s *Segment, sum [sha256.Size]byte, err error) {
 	return s, sum, err
 }
 
-// unpack returns the entries.
+// unpack returns the entries. Memory is taken only for what was found to be there.
 func unpack(body []byte, h *Header) ([][]byte, error) {
 	if h.Bytes < 0 || h.Bytes > maxPlainBytes || h.Entries < 0 || h.Entries > h.Bytes/lengthBytes {
 		return nil, fmt.Errorf("%d entries in %d bytes", h.Entries, h.Bytes)
 	}
-	plain, err := expand(body, h.Bytes)
-	if err != nil {
+	if err := survey(body, h); err != nil {
 		return nil, fmt.Errorf("entries: %w", err)
 	}
-	if len(plain) != h.Bytes {
-		return nil, fmt.Errorf("%d bytes of entries, announced %d", len(plain), h.Bytes)
+	r, err := expander(body)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	plain := make([]byte, h.Bytes)
+	if _, err := io.ReadFull(r, plain); err != nil {
+		return nil, fmt.Errorf("entries: %w", err)
 	}
 	payloads := make([][]byte, 0, h.Entries)
 	for len(plain) > 0 {
-		if len(plain) < lengthBytes {
-			return nil, errors.New("an entry is cut short")
-		}
 		n := binary.LittleEndian.Uint32(plain)
-		if plain = plain[lengthBytes:]; uint64(n) > uint64(len(plain)) {
-			return nil, fmt.Errorf("an entry of %d bytes, with %d left", n, len(plain))
-		}
+		plain = plain[lengthBytes:]
 		payloads, plain = append(payloads, plain[:n:n]), plain[n:]
 	}
-	if len(payloads) != h.Entries {
-		return nil, fmt.Errorf("%d entries, announced %d", len(payloads), h.Entries)
-	}
 	return payloads, nil
+}
+
+// survey goes over the entries and keeps none: they are as many and as long as the header says, and none is shorter
+// than an entry can be.
+func survey(body []byte, h *Header) error {
+	r, err := expander(body)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	in, entries, left := bufio.NewReader(r), 0, h.Bytes
+	for ; ; entries++ {
+		var length [lengthBytes]byte
+		if _, err := io.ReadFull(in, length[:]); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("the length of one: %w", err)
+		}
+		n := binary.LittleEndian.Uint32(length[:])
+		if left -= lengthBytes; int64(n) > int64(left) || n < leastEntryBytes {
+			return fmt.Errorf("one of %d bytes, at least %d, with %d left", n, leastEntryBytes, left)
+		}
+		left -= int(n)
+		if _, err := in.Discard(int(n)); err != nil {
+			return fmt.Errorf("one of %d bytes: %w", n, err)
+		}
+	}
+	if left != 0 || entries != h.Entries {
+		return fmt.Errorf("%d in %d bytes, announced %d in %d", entries, h.Bytes-left, h.Entries, h.Bytes)
+	}
+	return nil
 }

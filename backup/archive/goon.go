@@ -11,19 +11,19 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// list returns the links that are in a store.
+// list returns the links that are in a store. It takes as long as it takes, for there may be millions; that nothing
+// moves is bounded by the store.
 func list(ctx context.Context, s store.Store) ([]Link, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
 	objects, err := s.List(ctx, Prefix)
 	if err != nil {
 		return nil, fmt.Errorf("list the segments in %s: %w", s, err)
 	}
 	links := make([]Link, 0, len(objects))
-	for _, o := range objects {
+	for i, o := range objects {
 		if l, ok := ParseName(o.Name); ok {
 			links = append(links, l)
 		}
+		objects[i] = store.Object{} // a name takes several times the memory of a link
 	}
 	return links, nil
 }
@@ -60,11 +60,15 @@ func readAll(ctx context.Context, s store.Store, name string, most int64) ([]byt
 }
 
 // resume finds where to go on: behind the furthest segment that is whole and of the history here. If the log does not
-// reach back to it, or there is none, it begins anew where the history is now.
+// reach back to it, or there is none, it begins anew where the history is now. What was archived is listed only if the
+// segment that was archived last does not lead on: what is archived twice does no harm (A2).
 func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *gather, error) {
 	here, err := a.config.History.Now()
 	if err != nil {
 		return nil, nil, err
+	}
+	if r, g, err := a.behindHead(ctx, here); r != nil || err != nil {
+		return r, g, err
 	}
 	links, err := list(ctx, a.config.Store)
 	if err != nil {
@@ -85,13 +89,10 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 		if err != nil {
 			return nil, nil, err
 		}
-		r, err := a.config.History.Read(readingName, s.To)
+		r, g, err := a.behind(s)
 		switch {
 		case err == nil:
-			a.begun(s, false)
-			a.config.Logger.Info("archiving the log", "store", a.config.Store.String(), "position",
-				s.To.Cursor.Position, "epoch", s.To.Cursor.Epoch)
-			return r, newGather(a.who(), s.To, nil), nil
+			return r, g, nil
 		case errors.Is(err, replication.ErrHistoryForked):
 			continue
 		case errors.Is(err, replication.ErrHistoryReleased):
@@ -102,6 +103,54 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 		break
 	}
 	return a.anew(here, len(links) > 0, gap)
+}
+
+// behind goes on behind a segment.
+func (a *Archiver) behind(s *Segment) (*replication.HistoryReading, *gather, error) {
+	r, err := a.config.History.Read(readingName, s.To)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.begun(s, false)
+	a.config.Logger.Info("archiving the log", "store", a.config.Store.String(), "position", s.To.Cursor.Position,
+		"epoch", s.To.Cursor.Epoch)
+	return r, newGather(a.who(), s.To, nil), nil
+}
+
+// behindHead goes on behind the segment that was archived last; nil if that is not known, or does not lead on.
+func (a *Archiver) behindHead(
+	ctx context.Context, here timeline.Origin,
+) (*replication.HistoryReading, *gather, error) {
+	l, ok := head(ctx, a.config.Store)
+	if !ok || !mayHold(here, l.To) {
+		return nil, nil, nil
+	}
+	s, err := fetch(ctx, a.config.Store, l)
+	if isBroken(err) {
+		return nil, nil, nil
+	}
+	if err == nil {
+		err = a.owns(s)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r, g, err := a.behind(s)
+	if errors.Is(err, replication.ErrHistoryForked) || errors.Is(err, replication.ErrHistoryReleased) {
+		return nil, nil, nil
+	}
+	return r, g, err
+}
+
+// head returns the link of the segment that was archived last, as far as the place says so.
+func head(ctx context.Context, s store.Store) (Link, bool) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	text, err := readAll(ctx, s, headName, maxNameBytes)
+	if err != nil {
+		return Link{}, false
+	}
+	return ParseName(string(text))
 }
 
 // anew begins as far back as the log reaches, or where the history is now. What is archived already, if anything is,
@@ -118,7 +167,7 @@ func (a *Archiver) anew(
 			return nil, nil, err
 		}
 		a.tellBegun(from, some, gap)
-		a.begun(&Segment{Header: Header{To: from, Gap: gap}}, gap != nil || some)
+		a.begun(&Segment{Header: Header{To: from, Gap: gap}}, gap != nil || some || from.Cursor.Position > 0)
 		return r, newGather(a.who(), from, gap), nil
 	}
 	return nil, nil, fmt.Errorf("behind position %d: %w", here.Cursor.Position, replication.ErrHistoryReleased)
@@ -136,6 +185,10 @@ func (a *Archiver) tellBegun(from timeline.Origin, some bool, gap *timeline.Curs
 	case some:
 		log.Error("nothing that is archived leads to the history here: what comes can be restored only from a " +
 			"snapshot that is taken from now on: take one")
+	case from.Cursor.Position > 0:
+		log.Warn("nothing is archived at this place, and the history here is older than where archiving begins: what " +
+			"comes can be restored only from a snapshot that is taken from now on: take one. If there is an archive, " +
+			"look whether this is the place that it is in, and is mounted")
 	default:
 		log.Info("archiving the log from here on: what comes can be restored from a snapshot of here or later")
 	}
@@ -150,13 +203,19 @@ func (a *Archiver) ours(ctx context.Context, links []Link) error {
 			continue
 		case err != nil:
 			return err
-		case s.Fleet != a.config.Fleet:
-			return fmt.Errorf("%w: %s has the one of %q, and this is %q: name another place", ErrForeign,
-				a.config.Store, s.Fleet, a.config.Fleet)
 		}
-		return nil
+		return a.owns(s)
 	}
 	return nil
+}
+
+// owns returns ErrForeign if a segment is of another fleet.
+func (a *Archiver) owns(s *Segment) error {
+	if s.Fleet == a.config.Fleet {
+		return nil
+	}
+	return fmt.Errorf("%w: %s has the one of %q, and this is %q: name another place", ErrForeign, a.config.Store,
+		s.Fleet, a.config.Fleet)
 }
 
 func (a *Archiver) who() Header {

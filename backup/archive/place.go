@@ -61,8 +61,6 @@ func OfOnly(ctx context.Context, s store.Store, fleet string) (store.Store, erro
 
 // Fleets returns the names of the fleets of which a place has segments.
 func Fleets(ctx context.Context, s store.Store) (fleets []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
 	objects, err := s.List(ctx, fleetPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("list the fleets in %s: %w", s, err)

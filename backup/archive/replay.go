@@ -89,7 +89,7 @@ func (r *Replay) Run(ctx context.Context, s *kv.Store) (Reached, error) {
 		err = a.flush()
 	}
 	if err == nil {
-		err = r.short(a)
+		err = r.short(ctx, a)
 	}
 	if err != nil {
 		return Reached{}, fmt.Errorf("replay the log up to %v: %w", r.Until, cmp.Or(ctx.Err(), err))
@@ -139,7 +139,7 @@ func (r *Replay) segment(ctx context.Context, a *applier) error {
 		return err
 	}
 	r.path = r.path[1:]
-	if err := r.limit(s, a); err != nil {
+	if err := r.limit(ctx, s, a); err != nil {
 		return err
 	}
 	if err := a.segment(ctx, s); err != nil {
@@ -150,7 +150,7 @@ func (r *Replay) segment(ctx context.Context, a *applier) error {
 
 // limit sets up to which position the history counts by the target time: that of the last mark before the first one
 // that is later. So a clock that went back never takes in what another one called later.
-func (r *Replay) limit(s *Segment, a *applier) error {
+func (r *Replay) limit(ctx context.Context, s *Segment, a *applier) error {
 	if r.Until.Time.IsZero() || !r.after.Time.IsZero() {
 		return nil
 	}
@@ -159,19 +159,54 @@ func (r *Replay) limit(s *Segment, a *applier) error {
 			r.before = m
 			continue
 		}
-		if r.after = m; r.before.Time.IsZero() || r.before.Position < a.at.Position {
-			return fmt.Errorf("%w: of what it holds some was archived only at %s; take an earlier one", ErrLater,
-				m.Time.Format(time.RFC3339Nano))
+		r.after = m
+		if r.before.Time.IsZero() && s.From.Position == a.at.Position {
+			if err := r.ended(ctx, PlaceOf(s.From)); err != nil {
+				return err
+			}
 		}
-		a.target.Position = r.before.Position
+		if r.before.Time.IsZero() || r.before.Position < a.at.Position {
+			return errLater(m)
+		}
+		a.upTo(r.before.Position)
 		a.full()
 		return nil
 	}
 	return nil
 }
 
+// errLater says that a snapshot holds what a mark later than the target time is the first to tell of.
+func errLater(m Mark) error {
+	return fmt.Errorf("%w: of what it holds some was archived only at %s; take an earlier one", ErrLater,
+		m.Time.Format(time.RFC3339Nano))
+}
+
+// ended sets the last mark that counts by the target time to one of a place at which segments end, if one of them has
+// it: a snapshot of just there needs nothing of them, and yet they tell when it was archived.
+func (r *Replay) ended(ctx context.Context, at Place) error {
+	for _, l := range r.Links {
+		if l.To != at {
+			continue
+		}
+		s, err := fetch(ctx, r.Store, l)
+		if isBroken(err) {
+			r.broken = errors.Join(r.broken, err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, m := range s.Marks {
+			if m.Position == at.Position && !m.Time.After(r.Until.Time) && m.Time.After(r.before.Time) {
+				r.before = m
+			}
+		}
+	}
+	return nil
+}
+
 // short says that the branch ended before the target, or before the snapshot.
-func (r *Replay) short(a *applier) error {
+func (r *Replay) short(ctx context.Context, a *applier) error {
 	end := r.Branch.Origin.Cursor
 	if a.on = a.on || a.at == end; !a.on {
 		if PlaceOf(a.at).compare(r.Branch.Link.To) > 0 {
@@ -184,8 +219,11 @@ func (r *Replay) short(a *applier) error {
 	case a.done:
 		return nil
 	case !t.IsZero() && a.at == end && r.Branch.Last.Time.After(t):
-		return fmt.Errorf("%w: of what it holds some was archived only at %s; take an earlier one", ErrLater,
-			r.Branch.Last.Time.Format(time.RFC3339Nano))
+		r.after = r.Branch.Last
+		if err := r.ended(ctx, PlaceOf(end)); err != nil || !r.before.Time.IsZero() {
+			return err
+		}
+		return errLater(r.after)
 	case !t.IsZero() && a.at == end:
 		return nil
 	}

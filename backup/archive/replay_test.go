@@ -84,6 +84,9 @@ func TestEveryRevisionComesBack(t *testing.T) {
 			if _, _, err := f.replay(i, 0, Target{Revision: last + 1}); !errors.Is(err, ErrMissing) {
 				t.Errorf("beyond the end: %v", err)
 			}
+			if _, _, err := f.replay(i, 0, Target{Position: 1<<64 - 1}); !errors.Is(err, ErrMissing) {
+				t.Errorf("the last position that there can be: %v", err)
+			}
 			if _, _, err := f.replay(i, 0, Target{Revision: from - 1}); !errors.Is(err, ErrLater) {
 				t.Errorf("before the snapshot: %v", err)
 			}
@@ -260,6 +263,13 @@ func TestAGap(t *testing.T) {
 		if s.Gap == nil || s.Gap.From != reached || s.Gap.To < reached+32 {
 			t.Errorf("gap %+v, archived up to %d", s.Gap, reached)
 		}
+		us.archive(newShelf()) // as if it were not mounted
+		f.until("archiving", func() bool { return us.archiver.Status().Active && us.archiver.Status().Gaps > 0 })
+		if s := us.archiver.Status(); s.Gap == nil || s.Gap.From != 0 || s.Gap.To < reached+32 {
+			t.Errorf("begun anew in an empty place: gap %+v", s.Gap)
+		}
+		us.archive(f.shelf)
+		f.until("archiving", func() bool { return us.archiver.Status().Active })
 		behind := f.image("us")
 		f.propose("us", put("a", "2", 0))
 		f.archived("us")
@@ -322,5 +332,66 @@ func TestWhoStandsByKeepsTheLog(t *testing.T) {
 		if held := eu.Health().LogBytes; held > 400<<10 {
 			f.t.Errorf("%d bytes of log are held for what is archived, %d at us", held, us.Health().LogBytes)
 		}
+	})
+}
+
+// TestAPlaceThatIsDownAsANodeBegins: the node keeps the log that is to be archived, and does not know yet how far that
+// came.
+func TestAPlaceThatIsDownAsANodeBegins(t *testing.T) {
+	inBubble(t, []string{"us"}, func(f *fleet) {
+		us := f.nodes["us"]
+		us.archive(f.shelf)
+		f.until("archiving", func() bool { return us.archiver.Status().Active })
+		f.propose("us", put("a", "0", 0))
+		f.archived("us")
+		f.stop("us")
+		f.start("us")
+		var leads atomic.Bool
+		f.shelf.unread(errPut)
+		us.archive(f.shelf, func(c *Config) { c.Leads = leads.Load })
+		for range 16 {
+			f.propose("us", put("b", strings.Repeat("b", 32<<10), 0))
+			time.Sleep(2 * time.Second)
+		}
+		f.shelf.unread(nil)
+		leads.Store(true)
+		f.archived("us")
+		if s := us.archiver.Status(); s.Gaps != 0 {
+			t.Errorf("gap %+v", s.Gap)
+		}
+	})
+}
+
+// TestAnArchiveOfYears is not listed where its last segment leads on, and may take its time where it is.
+func TestAnArchiveOfYears(t *testing.T) {
+	inBubble(t, []string{"us"}, func(f *fleet) {
+		us := f.nodes["us"]
+		us.archive(f.shelf)
+		f.until("archiving", func() bool { return us.archiver.Status().Active })
+		f.propose("us", put("a", "0", 0))
+		f.archived("us")
+		lists, base := f.shelf.listed(), f.image("us")
+		us.archive(f.shelf)
+		f.propose("us", put("a", "1", 0))
+		f.archived("us")
+		if n := f.shelf.listed(); n != lists {
+			t.Errorf("listed %d times, and %d before", n, lists)
+		}
+		us.archive(nil)
+		if err := f.shelf.Delete(t.Context(), headName); err != nil {
+			t.Fatal(err)
+		}
+		f.shelf.slow = 7 * time.Minute
+		us.archive(f.shelf)
+		f.propose("us", put("a", "2", 0))
+		f.archived("us")
+		if s := us.archiver.Status(); s.Failures != 0 || s.Gaps != 0 {
+			t.Errorf("%+v", s)
+		}
+		got, _, err := f.replay(base, 0, Target{Position: us.Health().Position})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.wantSame("all of it", got, f.image("us"))
 	})
 }

@@ -48,6 +48,10 @@ func (h *Header) Last() Mark { return h.Marks[len(h.Marks)-1] }
 
 // valid says what is wrong with a header, whatever the entries are.
 func (h *Header) valid() error {
+	if len(h.To.Reigns) > maxReigns || len(h.Marks) > maxMarks {
+		return fmt.Errorf("%d reigns and %d marks, at most %d and %d", len(h.To.Reigns), len(h.Marks), maxReigns,
+			maxMarks)
+	}
 	if h.To.Cursor.Epoch != timeline.Latest(h.To.Reigns).Epoch {
 		return fmt.Errorf("ends in epoch %d, and its last reign is %d", h.To.Cursor.Epoch,
 			timeline.Latest(h.To.Reigns).Epoch)

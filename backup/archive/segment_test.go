@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -160,6 +162,9 @@ func TestBrokenSegments(t *testing.T) {
 	lie("a mark before the beginning", func(s *Segment) {
 		s.Marks, s.From.Position = append([]Mark{{}}, s.Marks...), 1
 	})
+	lie("too many marks", func(s *Segment) {
+		s.Marks = slices.Repeat(s.Marks, maxMarks+1)
+	})
 	lie("an entry of something else", func(s *Segment) { s.Payloads = append(s.Payloads, []byte("something")) })
 }
 
@@ -171,10 +176,36 @@ func forgedText(t *testing.T, s *Segment) []byte {
 		t.Fatal(err)
 	}
 	text := binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(h)))
-	if text, err = compress(append(text, h...), nil); err != nil {
+	plain := make([]byte, 0, lengthBytes*len(s.Payloads))
+	for _, p := range s.Payloads {
+		plain = append(binary.LittleEndian.AppendUint32(plain, uint32(len(p))), p...)
+	}
+	if text, err = compress(append(text, h...), plain); err != nil {
 		t.Fatal(err)
 	}
 	return resealed(append(text, make([]byte, sha256.Size)...))
+}
+
+// TestASmallObjectTakesLittleMemory: what a few bytes claim to hold is not made room for.
+func TestASmallObjectTakesLittleMemory(t *testing.T) {
+	s := twoReigns().segment(1, 5)
+	empty := *s
+	empty.Payloads, empty.Entries, empty.Bytes = make([][]byte, 40e6), 40e6, 40e6*lengthBytes
+	claims := *s
+	claims.Payloads, claims.Entries, claims.Bytes = nil, maxPlainBytes/60, maxPlainBytes
+	texts := map[string][]byte{"empty entries": forgedText(t, &empty), "claims": forgedText(t, &claims)}
+	empty.Payloads = nil
+	for what, text := range texts {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := Decode(text)
+		if runtime.ReadMemStats(&after); !errors.Is(err, ErrBroken) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20 {
+			t.Errorf("%s: %d bytes were taken for an object of %d", what, took, len(text))
+		}
+	}
 }
 
 // FuzzDecode: bytes with a right digest that nobody archived are refused, or are a segment that says what it holds.

@@ -89,6 +89,7 @@ func TestPointInTimeByHand(t *testing.T) {
 	refused("go with --archive", restore("--to-revision", "5")...)
 	refused("wants one of", restore("--archive", place)...)
 	refused("wants one of", restore("--archive", place, "--to-revision", "5", "--to-position", "5")...)
+	refused("no such point", restore("--archive", place, "--to-position", "18446744073709551615")...)
 	refused("ends with revision 7", restore("--archive", place, "--to-revision", "8")...)
 	refused("is of later", restore("--archive", place, "--to-revision", "1")...)
 	refused("what is known of the branch ends at", restore("--archive", place, "--to-time",

@@ -49,7 +49,8 @@ func (l *logFlags) target(c *cobra.Command) (t archive.Target, err error) {
 	case f.Changed("to-time"):
 		t.Time, err = readTime("to-time", l.time, time.Now())
 		return t, err
-	case l.place != "" && l.revision == 0 && l.position == 0 || l.revision > 1<<63-1:
+	case l.place != "" && l.revision == 0 && l.position == 0 || l.revision > 1<<63-1 ||
+		l.position > 1<<63-1:
 		return t, fmt.Errorf("%w: there is no such point", errUsage)
 	}
 	return archive.Target{Revision: int64(l.revision), Position: replication.Position(l.position)}, nil
