@@ -3,6 +3,7 @@ package votes
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -92,6 +93,9 @@ func atPrimary[In any](
 // the one before.
 func (v Orders) known(ctx context.Context, write func() (*timeline.Charter, error)) (*timeline.Charter, error) {
 	c, err := write()
+	for again := 0; errors.Is(err, errOutrun) && again < outrunTries; again++ {
+		c, err = write() // after the one that came first
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -210,6 +214,12 @@ func (v Orders) add(ctx context.Context, c *timeline.Charter, id string, witness
 	return nil
 }
 
+// errOutrun says that a charter was not written, since another one was meanwhile: the region writes some by itself.
+var errOutrun = fmt.Errorf("%w: another one was written just before", contract.ErrNotReady)
+
+// outrunTries is how often an order is made anew after such a one.
+const outrunTries = 5
+
 // write has the region agree on a charter; the voters get it with the next renewal.
 func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
 	fault := c.Fault()
@@ -224,7 +234,7 @@ func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
 		Op: timeline.OpCharter, Charter: c, To: v.config.Region,
 	})
 	if err == nil && o.Outcome == timeline.Skipped {
-		err = fmt.Errorf("%w: another one was written just before", contract.ErrNotReady)
+		err = errOutrun
 	} else if err == nil && o.Outcome != timeline.Applied {
 		err = fmt.Errorf("%w: %s", contract.ErrRejected, o.Why)
 	}

@@ -1,9 +1,12 @@
 package votes
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/ballot"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -43,5 +46,19 @@ func TestACharterThatCannotBeKeptAloneIsAskedBy(t *testing.T) {
 	}
 	if kept := m.State(); kept.Charter().Number != 2 {
 		t.Errorf("with its vote it keeps charter %d", kept.Charter().Number)
+	}
+}
+
+// An order that came behind a charter which the region wrote by itself is made anew, and what is refused then is told.
+func TestAnOrderThatWasOutrunIsMadeAnew(t *testing.T) {
+	calls := 0
+	_, err := Orders{&Votes{}}.known(t.Context(), func() (*timeline.Charter, error) {
+		if calls++; calls < 4 {
+			return nil, fmt.Errorf("charter 7 of epoch 2: %w", errOutrun)
+		}
+		return nil, contract.ErrRejected
+	})
+	if calls != 4 || !errors.Is(err, contract.ErrRejected) {
+		t.Errorf("%v after %d tries", err, calls)
 	}
 }
