@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,15 +24,7 @@ type Archive struct {
 }
 
 // archivePlace opens where the log is archived.
-func (c *Config) archivePlace() (store.Store, error) {
-	place, err := store.Open(c.Archive.To, store.Options{
-		CredentialsFile: c.Backup.CredentialsFile, CAFile: c.Backup.CAFile,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: archive.to: %w", ErrConfig, err)
-	}
-	return place, nil
-}
+func (c *Config) archivePlace() (store.Store, error) { return c.Backup.open("archive.to", c.Archive.To) }
 
 func (c *Config) validateArchive(f *faults) {
 	a := &c.Archive

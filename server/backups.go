@@ -28,10 +28,13 @@ type Backup struct {
 }
 
 // place opens where backups go.
-func (b *Backup) place() (store.Store, error) {
-	place, err := store.Open(b.To, store.Options{CredentialsFile: b.CredentialsFile, CAFile: b.CAFile})
+func (b *Backup) place() (store.Store, error) { return b.open("backup.to", b.To) }
+
+// open opens the place that a key of the settings names, with what backup says of credentials.
+func (b *Backup) open(key, where string) (store.Store, error) {
+	place, err := store.Open(where, store.Options{CredentialsFile: b.CredentialsFile, CAFile: b.CAFile})
 	if err != nil {
-		return nil, fmt.Errorf("%w: backup.to: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, key, err)
 	}
 	return place, nil
 }
