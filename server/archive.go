@@ -24,7 +24,9 @@ type Archive struct {
 }
 
 // archivePlace opens where the log is archived.
-func (c *Config) archivePlace() (store.Store, error) { return c.Backup.open("archive.to", c.Archive.To) }
+func (c *Config) archivePlace() (store.Store, error) {
+	return c.Backup.open("archive.to", c.Archive.To)
+}
 
 func (c *Config) validateArchive(f *faults) {
 	a := &c.Archive
