@@ -359,7 +359,8 @@ func (s *server) node() admin.Node {
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
-		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backups.report(),
+		AuditProblem: s.audit.Figures().Problem,
+		Operators:    s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backups.report(),
 		Archive: s.archiveStatus(), TellsPlaces: true,
 	}
 	if kv.Follows(s.store) {
