@@ -102,7 +102,7 @@ func TestKeysChangeBesideWhoeverWrites(t *testing.T) {
 	mustHold(t, s, "rest", "written and closed")
 }
 
-// Whatever files are in, and by however many names, nothing is lost, doubled or brought back while keys change again and
+// Whatever the files, and by however many names, nothing is lost, doubled or brought back while keys change again and
 // again beside those who make, link, read, write and remove them.
 func TestKeysChangeInACrowd(t *testing.T) {
 	dir := t.TempDir()

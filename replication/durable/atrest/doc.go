@@ -15,8 +15,8 @@
 //     key is not at hand is [ErrKey]. No file is taken for damaged because of a key that is missing.
 //   - A5. Every file is encrypted under keys of its own, derived from the key and 16 random bytes: two files with one
 //     content have nothing in common on the disk.
-//   - A6. Keys change while files are in use ([FS.Change]): none goes that a file needs, and a file that is written anew
-//     meanwhile ([FS.RenewBeside]) stays one file with one content for all who have it open or come to open it.
+//   - A6. Keys change while files are in use ([FS.Change]): none goes that a file needs, and a file that is written
+//     anew meanwhile ([FS.RenewBeside]) stays one file with one content for all who have it open or come to open it.
 //
 // It hides content. Names, lengths and times of files are open, and so is which key a file is under. It is no
 // protection against somebody who changes files: he can put back an older state or put down a plain file, and where he
