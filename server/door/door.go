@@ -38,7 +38,8 @@ type Door struct {
 
 	mu        sync.Mutex
 	open      int
-	strangers list.List // of *conn, the one that has waited longest first
+	strangers list.List      // of *conn, the one that has waited longest first
+	resting   map[*conn]bool // those that may be idle
 	refused   map[string]uint64
 }
 
@@ -47,12 +48,13 @@ const (
 	ReasonFull     = "full"     // Most are open
 	ReasonStranger = "stranger" // it made room for a newcomer, or did not show in time what it is
 	ReasonSystem   = "system"   // Accept failed: the system has no descriptor or no memory
+	ReasonIdle     = "idle"     // it made room for a newcomer, having asked nothing for longest
 	// ReasonHandshake: what came was no TLS, or showed no certificate that is taken.
 	ReasonHandshake = "handshake"
 )
 
 // Reasons are all of them.
-var Reasons = []string{ReasonFull, ReasonStranger, ReasonSystem, ReasonHandshake}
+var Reasons = []string{ReasonFull, ReasonStranger, ReasonIdle, ReasonSystem, ReasonHandshake}
 
 // New puts a door before l, which it owns.
 func New(l net.Listener, o Options) *Door {
@@ -62,7 +64,8 @@ func New(l net.Listener, o Options) *Door {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Door{Listener: l, options: o, closed: make(chan struct{}), refused: map[string]uint64{}}
+	return &Door{Listener: l, options: o, closed: make(chan struct{}), refused: map[string]uint64{},
+		resting: map[*conn]bool{}}
 }
 
 // Accept returns the next connection that there is room for. Its only error is net.ErrClosed.
@@ -122,6 +125,15 @@ func (d *Door) admit(c net.Conn) net.Conn {
 		d.refused[ReasonStranger]++
 		full = false
 	}
+	var idle *conn
+	if full {
+		idle = d.longestIdle()
+	}
+	if idle != nil {
+		d.forget(idle)
+		d.refused[ReasonIdle]++
+		full = false
+	}
 	if full {
 		d.refused[ReasonFull]++
 	} else {
@@ -134,6 +146,10 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	if leaves != nil {
 		leaves.Conn.Close()
 		d.complain("a connection that did not show what it is made room for another", "most", d.options.Strangers)
+	}
+	if idle != nil {
+		idle.Conn.Close()
+		d.complain("a connection that asked nothing made room for another", "most", d.options.Most)
 	}
 	if full {
 		c.Close()
@@ -150,6 +166,7 @@ func (d *Door) forget(c *conn) {
 	}
 	c.gone = true
 	d.open--
+	delete(d.resting, c)
 	d.acquaint(c)
 }
 
