@@ -29,7 +29,7 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 			"again by hand. With mimir dev break and heal nodes, regions and links fail and come back, to watch\n" +
 			"what the fleet makes of it.",
 		Example: "  mimir dev --regions us,eu --nodes 1 --witness\n  mimir dev break region us",
-		Args: noArguments,
+		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkDev(c, &o); err != nil {
 				return err
