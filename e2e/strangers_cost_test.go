@@ -219,8 +219,8 @@ func tellCosts(to io.Writer, names []string, all map[string]*cost) (slow []strin
 		}
 		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.1f\t%.1f\t%.2f\t%.2f\t%d\t%d\t%d\t%d\t\n", name,
 			medianOf(c.alone, rateOf), medianOf(c.beside, rateOf), c.ratio(),
-			medianOf(c.alone, p99), medianOf(c.beside, p99), medianOf(c.alone, cpu), medianOf(c.beside, cpu), c.most.megabytes,
-			c.most.descriptors, c.most.goroutines, c.most.lines)
+			medianOf(c.alone, p99), medianOf(c.beside, p99), medianOf(c.alone, cpu), medianOf(c.beside, cpu),
+			c.most.megabytes, c.most.descriptors, c.most.goroutines, c.most.lines)
 	}
 	w.Flush()
 	return slow

@@ -47,7 +47,7 @@ func askNodes(ctx context.Context, client *admin.Client, nodes []replication.Nod
 				name: n.Name, operators: node.Operators, open: node.Open, tls: node.TLS,
 				health: node.HealthStatus, version: node.Version, revision: int64(node.Revision),
 				auditProblem: node.AuditProblem, storeBytes: node.StoreBytes, backup: node.Backup,
-				archive: node.Archive,
+				archive:     node.Archive,
 				tellsPlaces: node.TellsPlaces,
 			})
 		})
