@@ -104,8 +104,11 @@ func (c *Config) identity() identity {
 }
 
 // CheckDirectory reports whether the data directory, which is there, is this node's or nobody's. It changes nothing.
-// Errors: ErrIdentity, ErrDamaged, ErrHalfSown, and those of reading.
+// Errors: ErrConfig, ErrIdentity, ErrDamaged, ErrHalfSown, and those of reading.
 func (c *Config) CheckDirectory() error {
+	if c == nil || c.DataDir == "" {
+		return fmt.Errorf("%w: no DataDir", ErrConfig)
+	}
 	full := c.withDefaults()
 	_, err := claimDirectory(full.FS, &full)
 	return err

@@ -393,6 +393,14 @@ func (n *node) running() bool {
 // serves reports whether the node was started and has not ended.
 func (n *node) serves() bool { return n.life.Err() == nil }
 
+// tenure returns the one of which the embedder was last told, the zero Tenure if there is none.
+func (n *node) tenure() Tenure {
+	if !n.running() {
+		return Tenure{}
+	}
+	return n.leading.tenure()
+}
+
 // leader returns the Raft identity of the region's leader, zero if none is known.
 func (n *node) leader() uint64 {
 	if !n.serves() {

@@ -64,7 +64,8 @@ const (
 // metadata, whichever. InitialPrimary is the region that takes the writes. Every node with which the region is formed
 // is sown alike, or a majority; the others come with empty directories, and other regions too, or are sown alike. The
 // node waits for all others as an empty one does, and never takes part in a region that was formed before. No node
-// starts on a directory with which this did not come to its end. Errors: ErrConfig, ErrNotEmpty, ErrHalfSown, fill's.
+// starts on a directory with which this did not come to its end. Errors: ErrConfig, ErrArgument, ErrNotEmpty, ErrHalfSown,
+// fill's.
 func Sow(c *Config, fill func(describe func(Seed) (*Metadata, error)) error) (err error) {
 	if err := c.Validate(); err != nil {
 		return err
@@ -73,6 +74,8 @@ func Sow(c *Config, fill func(describe func(Seed) (*Metadata, error)) error) (er
 	switch {
 	case n.config.Join:
 		return fmt.Errorf("%w: a node that joins a region takes the content of that", ErrConfig)
+	case fill == nil:
+		return fmt.Errorf("%w: nothing that fills the storage", ErrArgument)
 	case n.config.InitialPrimary == "":
 		return fmt.Errorf("%w: no InitialPrimary: it says which region takes the writes", ErrConfig)
 	}
