@@ -50,6 +50,9 @@ type claim struct {
 	sown   string      // with what it was sown, as long as the node has taken no part; "": nothing
 }
 
+// blank reports whether the node has taken no part in its region yet with this directory.
+func (c claim) blank() bool { return c.fresh || c.sown != "" }
+
 // claimDirectory checks that the data directory is this node's or nobody's.
 func claimDirectory(fs durable.FS, c *Config) (claim, error) {
 	if err := durable.MakeDir(fs, c.DataDir); err != nil {

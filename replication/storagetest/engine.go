@@ -16,8 +16,8 @@ type Engine interface {
 	// equal bytes. It is not called concurrently with Apply, Begin or Restore.
 	Contents() ([]byte, error)
 	// Crashed returns a replica opened on a copy of what the disk would hold if the power failed now; this replica goes
-	// on. It is called between two calls of the storage, while a Restore reads, and with Suite.CrashInside at any moment.
-	// For a storage that keeps nothing on disk it is an empty one.
+	// on. It is called between two calls of the storage, while a Restore reads, and with Suite.CrashInside at any
+	// moment. For a storage that keeps nothing on disk it is an empty one.
 	Crashed(t testing.TB) Engine
 	// Close closes the storage. It is called once, whatever happened before.
 	Close() error
