@@ -384,6 +384,36 @@ func TestAnEndpointThatStandsStillIsPassedOver(t *testing.T) {
 	}
 }
 
+// Where all stand still nobody waits for one after the other as long as for an answer.
+func TestAllThatStandStillAreGivenUpTogether(t *testing.T) {
+	var endpoints []string
+	for range 3 {
+		silent, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		endpoints = append(endpoints, silent.Addr().String())
+	}
+	c, err := NewClient(endpoints, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.answer = time.Hour
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err = c.Fleet(ctx)
+	if !errors.Is(err, ErrNoEndpoint) {
+		t.Fatal(err)
+	}
+	for _, e := range endpoints {
+		if !strings.Contains(err.Error(), e) {
+			t.Errorf("%v does not name %s", err, e)
+		}
+	}
+}
+
 // Who waits no longer is told for whom he waited.
 func TestWhoWasSilentIsNamed(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
