@@ -31,37 +31,44 @@ type names map[string]bool
 func declared(t *testing.T) names {
 	n := names{}
 	for _, f := range tree(t) {
-		add := func(name string) {
-			n[f.ast.Name.Name+"."+name], n[name], n[f.path+":"+name] = true, true, true
-		}
-		member := func(of, name string) {
-			n[of+"."+name], n[name], n[f.path+":"+name] = true, true, true
-		}
-		for _, d := range f.ast.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok {
-				if fn.Recv == nil {
-					add(fn.Name.Name)
-				} else {
-					member(receiver(fn), fn.Name.Name)
-				}
+		for name, of := range declarations(f) {
+			n[name], n[f.path+":"+name] = true, true
+			for _, holder := range of {
+				n[holder+"."+name] = true
 			}
 		}
-		ast.Inspect(f.ast, func(node ast.Node) bool {
-			switch s := node.(type) {
-			case *ast.ValueSpec:
-				for _, name := range s.Names {
-					add(name.Name)
-				}
-			case *ast.TypeSpec:
-				add(s.Name.Name)
-				for _, name := range membersOf(s.Type) {
-					member(s.Name.Name, name)
-				}
-			}
-			return true
-		})
 	}
 	return n
+}
+
+// declarations returns what a file declares: by name, the package or the types whose members have it.
+func declarations(f file) map[string][]string {
+	found := map[string][]string{}
+	add := func(of, name string) { found[name] = append(found[name], of) }
+	for _, d := range f.ast.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok {
+			of := f.ast.Name.Name
+			if fn.Recv != nil {
+				of = receiver(fn)
+			}
+			add(of, fn.Name.Name)
+		}
+	}
+	ast.Inspect(f.ast, func(node ast.Node) bool {
+		switch s := node.(type) {
+		case *ast.ValueSpec:
+			for _, name := range s.Names {
+				add(f.ast.Name.Name, name.Name)
+			}
+		case *ast.TypeSpec:
+			add(f.ast.Name.Name, s.Name.Name)
+			for _, name := range membersOf(s.Type) {
+				add(s.Name.Name, name)
+			}
+		}
+		return true
+	})
+	return found
 }
 
 // membersOf returns the fields of a struct, or the methods of an interface.
