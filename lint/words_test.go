@@ -54,7 +54,7 @@ func TestErrorsHaveOneKeyInLogs(t *testing.T) {
 
 // givenUp are words of before, with those of the glossary in ARCHITECTURE.md that took their place: a thing has one.
 var givenUp = map[string]string{
-	"spokesman": "representative", "diary": "operations", "journal": "trace", "lane": "peer stream", "unit": "proposal",
+	"spokesman": "representative", "diary": "operations", "journal": "trace", "lane": "peer stream",
 }
 
 // TestThingsHaveTheWordsOfTheGlossary: nothing of the library, the store or the simulation is declared under a word
