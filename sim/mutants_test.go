@@ -153,7 +153,7 @@ var mutants = []planted{
 	{
 		name: "who is empty takes part at once",
 		edits: []edit{{
-			"replication/forming.go", "blank: blank && !n.config.Join", "blank: false && blank",
+			"replication/internal/forming/forming.go", "blank: c.Blank,", "blank: false,",
 		}},
 		flags: []string{"-sim.inject=empty"}, caught: []string{"invariant 1:"},
 	},
