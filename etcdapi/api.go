@@ -168,6 +168,7 @@ type API struct {
 	effects  *effects
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
+	pulse    pulse
 
 	defragmenting chan struct{} // has room for one
 

@@ -365,7 +365,8 @@ var sections = []section{
 				"did; not of watches and other streams; 0 for none",
 			func(c *Config) *time.Duration { return &c.SlowRequest }),
 		duration("leader-timeout", etcdapi.DefaultLeaderTimeout, time.Millisecond, time.Hour,
-			"how long a stream that requires a leader outlives the loss of it",
+			"how long a stream that requires a leader outlives the loss of it, and, five times as long, that of the "+
+				"primary, where the region's own leader is there",
 			func(c *Config) *time.Duration { return &c.Limits.LeaderTimeout }),
 		duration("shutdown-timeout", 10*time.Second, 2*drainTime, 24*time.Hour,
 			"bound of a stop in good order; beyond it the node stops at once, which loses nothing",
