@@ -56,7 +56,6 @@ func (a *API) streamInterceptor(
 // untilLeaderless returns ErrGRPCNoLeader after LeaderTimeout without a leader, or when the primary has been silent for
 // too long, or nil when ctx ends.
 func (a *API) untilLeaderless(ctx context.Context) error {
-	const looks = 3
 	ticker := a.clock.NewTicker(a.limits.LeaderTimeout / looks)
 	defer ticker.Stop()
 	var since time.Time

@@ -1,12 +1,14 @@
 package etcdapi_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
@@ -68,5 +70,34 @@ func TestStreamEndsWithoutPrimary(t *testing.T) {
 				t.Errorf("stream has %v, %v", r, err)
 			}
 		})
+	}
+}
+
+// TestRequestsDoNotWaitForAPrimaryThatIsSilentForLong: the client is told at once, and goes elsewhere.
+func TestRequestsDoNotWaitForAPrimaryThatIsSilentForLong(t *testing.T) {
+	for _, c := range []struct {
+		silent time.Duration
+		want   error
+	}{
+		{patience, rpctypes.ErrGRPCNoLeader},
+		{patience / 2, context.DeadlineExceeded}, // it waits for as long as a request may: longer than this client does
+	} {
+		n := etcdapitest.Start(t, etcdapi.Limits{LeaderTimeout: 60 * time.Millisecond, RequestTimeout: patience})
+		n.Replicator.Follow("us", false)
+		n.Replicator.Unheard(c.silent)
+		n.Replicator.Cut()
+		limit := patience
+		if c.want == context.DeadlineExceeded {
+			limit = time.Second
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		for i, read := range readers {
+			err := read(ctx, pb.NewKVClient(n.Dial(t)), &pb.RangeRequest{Key: []byte("k")})
+			if status.Code(err) != status.Code(status.FromContextError(c.want).Err()) &&
+				rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(c.want) {
+				t.Errorf("reader %d, silent for %s: %v", i, c.silent, err)
+			}
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -104,11 +105,11 @@ func writeSecrets(dir string) error {
 	if err != nil {
 		return err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		return err
 	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	text := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
 	if err := os.WriteFile(filepath.Join(dir, "accounts.key"), text, 0o600); err != nil {
 		return err
 	}
@@ -125,10 +126,12 @@ func (s *server) client(t *testing.T) *clientset.Clientset {
 	return c
 }
 
+var errEnded = errors.New("the API server ended")
+
 // same says whether it is still the process that was started.
 func (s *server) same() error {
 	if !s.node.Running() || s.node.PID() != s.pid {
-		return fmt.Errorf("the API server ended: %s: %s", s.node.Exit(), s.node.LastWords())
+		return fmt.Errorf("%w: %s: %s", errEnded, s.node.Exit(), s.node.LastWords())
 	}
 	return nil
 }
@@ -161,8 +164,8 @@ func eventually(ctx context.Context, try func(context.Context) error) error {
 		attempt, done := context.WithTimeout(ctx, requestTimeout)
 		err := try(attempt)
 		done()
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, errEnded) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
