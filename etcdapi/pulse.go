@@ -63,8 +63,8 @@ func (a *API) abandoned() bool {
 	return a.pulse.silence(a.clock.Now(), bound) >= bound
 }
 
-// feel asks the primary to confirm a read, if that is due. A region that shows its history late does not ask: what comes
-// there comes late on purpose.
+// feel asks the primary to confirm a read, if that is due. A region that shows its history late does not ask: what
+// comes there comes late on purpose.
 func (a *API) feel(ctx context.Context, every time.Duration) {
 	if a.recentHealth().Late != nil || !a.pulse.due(a.clock.Now(), every) {
 		return
