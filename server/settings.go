@@ -350,7 +350,8 @@ var sections = []section{
 			"how long another node may be silent on an idle connection before it is given up",
 			func(c *Config) *time.Duration { return &c.Peers.DeadAfter }),
 		duration("request-timeout", etcdapi.DefaultRequestTimeout, 100*time.Millisecond, 24*time.Hour,
-			"bound of a request whose client set no deadline, or a later one",
+			"bound of a request whose client set no deadline, or a later one; what needs a primary that has been "+
+				"silent for so long waits for a third of leader-timeout instead",
 			func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }),
 		duration("max-staleness", 0, 0, 24*time.Hour,
 			"what a serializable read of this node may miss: nothing that was acknowledged longer ago, else it is "+
