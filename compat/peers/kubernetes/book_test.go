@@ -122,9 +122,10 @@ func (b *book) chapter() (text []string) {
 	return append(text, failures...)
 }
 
-// judgement returns what was wrong so far.
-func (b *book) judgement() []string {
+// judgement returns what was wrong since the last call.
+func (b *book) judgement() (problems []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Clone(b.problems)
+	problems, b.problems = b.problems, nil
+	return problems
 }

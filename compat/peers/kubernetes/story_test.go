@@ -107,6 +107,9 @@ func (s *story) happen(what string, do func(context.Context) error) {
 	}
 	s.t.Logf("%s: took %s; caches had all %s after it was asked\n\t%s", what, did.Round(time.Millisecond),
 		time.Since(began).Round(time.Millisecond), strings.Join(s.chapter(), "\n\t"))
+	for _, problem := range s.judgement() {
+		s.t.Error(problem)
+	}
 	if err := s.server.same(); err != nil {
 		s.t.Fatal(err)
 	}
