@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -178,7 +179,10 @@ func (s *story) lose(ctx context.Context) error {
 	if err := s.ahead(ctx, 20); err != nil {
 		return err
 	}
-	lost := s.traffic.lastResource()
+	lost, err := s.newest()
+	if err != nil {
+		return err
+	}
 	token, err := s.admin.CoreV1().ConfigMaps(namespace).List(ctx, meta.ListOptions{Limit: 1})
 	if err != nil {
 		return err
@@ -192,6 +196,24 @@ func (s *story) lose(ctx context.Context) error {
 	}
 	s.mayLose()
 	return s.told(ctx, lost, token.Continue)
+}
+
+// newest returns the greatest resource version that a write was acknowledged with.
+func (s *story) newest() (string, error) {
+	newest := uint64(0)
+	for _, l := range s.all() {
+		l.mu.Lock()
+		for version := range l.acked {
+			resource, err := strconv.ParseUint(l.resource[version], 10, 64)
+			if err != nil {
+				l.mu.Unlock()
+				return "", err
+			}
+			newest = max(newest, resource)
+		}
+		l.mu.Unlock()
+	}
+	return strconv.FormatUint(newest, 10), nil
 }
 
 // ahead waits until so many more writes have been acknowledged.
