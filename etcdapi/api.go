@@ -64,7 +64,8 @@ type Limits struct {
 	// less than etcd's: each costs about 11 KiB.
 	Streams int
 	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default
-	// DefaultRequestTimeout.
+	// DefaultRequestTimeout. When the primary has been silent for that long, what needs it waits for a third of
+	// LeaderTimeout, so that clients come to another node sooner.
 	RequestTimeout time.Duration
 	// Staleness bounds the age of serializable reads; [StalenessKey] can bound it further. 0: no bound.
 	Staleness time.Duration
@@ -168,6 +169,7 @@ type API struct {
 	effects  *effects
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
+	pulse    pulse
 
 	defragmenting chan struct{} // has room for one
 
@@ -266,7 +268,7 @@ func (a *API) barrier(ctx context.Context) error { return a.fresh(ctx, replicati
 
 // fresh returns once a local read is as fresh as l asks.
 func (a *API) fresh(ctx context.Context, l replication.Level) error {
-	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, a.patience())
 	defer cancel()
 	if err := a.replicator.ReadBarrier(bounded, l); err != nil {
 		return a.statusOf(ctx, err)

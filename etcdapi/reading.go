@@ -49,7 +49,7 @@ func (a *API) read(
 // begin returns once a local read is linearizable, and how it is made sure that what was seen is as safe as what was
 // acknowledged; once it is, it stays so.
 func (a *API) begin(ctx context.Context) (sure func() error, err error) {
-	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, a.patience())
 	defer cancel()
 	end, err := a.replicator.BeginRead(bounded)
 	if err != nil {

@@ -65,7 +65,7 @@ func write[R response](
 func propose[R response](
 	ctx context.Context, a *API, c []byte, decode func([]byte) (R, error),
 ) (none R, err error) {
-	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, a.patience())
 	defer cancel()
 	receipt, err := a.replicator.Propose(bounded, []*replication.Command{{Data: c}})
 	if err != nil {

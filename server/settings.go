@@ -350,7 +350,8 @@ var sections = []section{
 			"how long another node may be silent on an idle connection before it is given up",
 			func(c *Config) *time.Duration { return &c.Peers.DeadAfter }),
 		duration("request-timeout", etcdapi.DefaultRequestTimeout, 100*time.Millisecond, 24*time.Hour,
-			"bound of a request whose client set no deadline, or a later one",
+			"bound of a request whose client set no deadline, or a later one; what needs a primary that has been "+
+				"silent for so long waits for a third of leader-timeout instead",
 			func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }),
 		duration("max-staleness", 0, 0, 24*time.Hour,
 			"what a serializable read of this node may miss: nothing that was acknowledged longer ago, else it is "+
@@ -365,7 +366,8 @@ var sections = []section{
 				"did; not of watches and other streams; 0 for none",
 			func(c *Config) *time.Duration { return &c.SlowRequest }),
 		duration("leader-timeout", etcdapi.DefaultLeaderTimeout, time.Millisecond, time.Hour,
-			"how long a stream that requires a leader outlives the loss of it",
+			"how long a stream that requires a leader outlives the loss of it, and, five times as long, that of the "+
+				"primary, where the region's own leader is there",
 			func(c *Config) *time.Duration { return &c.Limits.LeaderTimeout }),
 		duration("shutdown-timeout", 10*time.Second, 2*drainTime, 24*time.Hour,
 			"bound of a stop in good order; beyond it the node stops at once, which loses nothing",
