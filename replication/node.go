@@ -192,6 +192,9 @@ func (n *node) lock() error {
 }
 
 func (n *node) bringUpLocked(ctx context.Context) error {
+	if err := durable.Settle(n.config.FS, n.config.DataDir); err != nil {
+		return err
+	}
 	found, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
 		return err

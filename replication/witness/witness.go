@@ -86,6 +86,9 @@ func (w *Witness) open() error {
 
 func (w *Witness) serve() error {
 	c := &w.config
+	if err := durable.Settle(c.FS, c.DataDir); err != nil {
+		return err // the vote that is there may be one that a power cut takes back
+	}
 	ballot, err := load(c.FS, c.DataDir, c.FleetID, w.voter)
 	if err != nil {
 		return err

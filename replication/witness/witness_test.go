@@ -97,3 +97,41 @@ func TestABallotWithAPolicyIsNotForOlderWitnesses(t *testing.T) {
 		}
 	}
 }
+
+// unsynced is a disk on which syncs of directories fail.
+type unsynced struct{ durable.FS }
+
+func (unsynced) SyncDir(string) error { return errors.New("input/output error") }
+
+// TestAVoteThatIsBelievedIsDurable: the name of a ballot was not synced before its process ended, by an error or by a
+// kill. Who is started next tells that vote, and so must not lose it to a power cut.
+func TestAVoteThatIsBelievedIsDurable(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	start := func(fs durable.FS) *Witness {
+		w, err := Start(Config{Name: "w1", FleetID: "f", DataDir: "/w", FS: fs, Logger: slog.New(slog.DiscardHandler)},
+			memory.NewNetwork(clock.Real, 1).Node("w1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	w := start(pebblefs.New(disk))
+	w.config.FS = unsynced{w.config.FS}
+	control := &timeline.Control{Op: timeline.OpCharter, To: "us", Charter: &timeline.Charter{
+		Epoch: 2, Number: 1, Lease: timeline.MinLease, Voters: []timeline.Voter{
+			{ID: "us", Priority: 1}, {ID: "witness/w1", Identity: w.State().Ballot.Identity, Addrs: []string{"x"}},
+		},
+	}}
+	if _, _, err := w.Record(t.Context(), control); !errors.Is(err, contract.ErrUnknownOutcome) {
+		t.Fatalf("recorded where nothing can be synced: %v", err)
+	}
+	_ = w.Shutdown()
+	w = start(pebblefs.New(disk))
+	told := w.Promised()
+	_ = w.Shutdown()
+	w = start(pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{})))
+	if after := w.Promised(); after != told {
+		t.Errorf("it told of epoch %d, and after a power cut of %d", told, after)
+	}
+	_ = w.Shutdown()
+}
