@@ -125,9 +125,6 @@ func (p *plan) fit() {
 		delete(p.inject, injectWiped)
 		delete(p.inject, injectCrash)
 	}
-	if p.inject[injectLease] && p.inject[injectUsers] { // each has half of these runs
-		delete(p.inject, pick(stream(p.seed, "users"), injectLease, injectUsers))
-	}
 	if p.inject[injectMembers] { // who belongs to a region that is formed anew is another question
 		delete(p.inject, injectWiped)
 	}
@@ -136,7 +133,9 @@ func (p *plan) fit() {
 // aimAt chooses the crash point that a run has to come to, of drawn ones one after the other as seeds go on, and makes
 // the plan one whose fleet can come there. A point that is left to chance is tested by chance.
 func (p *plan) aimAt(o Options) {
-	p.inject[injectCrash] = p.inject[injectCrash] || o.Crash != ""
+	if o.Crash != "" {
+		p.inject[injectCrash] = true
+	}
 	if !p.inject[injectCrash] || o.Inject != "drawn" && o.Crash == "" {
 		return
 	}
