@@ -332,7 +332,7 @@ var mutants = []planted{
 			"\t\tv.reply(s, r.call, Answer{Granted: true, Hold: r.promise})\n\t\tv.record(r.call, &timeline.Control{\n" +
 				"\t\t\tOp: timeline.OpCeiling",
 		}},
-		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestSearch",
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot Test",
 	},
 	{
 		name: "what a former leader handed over is taken back unasked",
@@ -380,7 +380,7 @@ var mutants = []planted{
 		edits: []edit{{
 			"replication/witness/witness.go", "if err := w.save(&s); err != nil {", "if err := w.save(w.state); err != nil {",
 		}},
-		flags: []string{"-sim.crash=after witness"}, caught: anyInvariant,
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/witness TestAWitnessRemembersItsVote",
 	},
 }
 
