@@ -332,7 +332,7 @@ var mutants = []planted{
 			"\t\tv.reply(s, r.call, Answer{Granted: true, Hold: r.promise})\n\t\tv.record(r.call, &timeline.Control{\n" +
 				"\t\t\tOp: timeline.OpCeiling",
 		}},
-		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot Test",
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestAVoterAnswersWhatItHasKept",
 	},
 	{
 		name: "what a former leader handed over is taken back unasked",
@@ -378,7 +378,7 @@ var mutants = []planted{
 	{
 		name: "a witness answers before it keeps its vote",
 		edits: []edit{{
-			"replication/witness/witness.go", "if err := w.save(&s); err != nil {", "if err := w.save(w.state); err != nil {",
+			"replication/witness/witness.go", "err = w.save(&s)", "err = w.save(w.state)",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/witness TestAWitnessRemembersItsVote",
 	},
