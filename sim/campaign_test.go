@@ -23,8 +23,8 @@ const (
 	campaignShare = 20
 	// fewest is in how many of 100 seeds each kind has to happen.
 	fewest = 10
-	// manySeeds is from how many on every crash point has to be come to, with these further seeds that aim at one to which
-	// nobody came.
+	// manySeeds is from how many on every crash point has to be come to, with these further seeds that aim at one to
+	// which nobody came.
 	manySeeds   = 100
 	aimedShare  = 5
 	aimedShares = 4

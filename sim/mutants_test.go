@@ -319,7 +319,8 @@ var mutants = []planted{
 		name: "a vote is answered before it is kept",
 		edits: []edit{{
 			"replication/internal/ballot/voter.go",
-			"\t\tv.voting = in.Call\n\t\tv.requests = append(v.requests, request{call: in.Call, at: now, candidacy: c})\n",
+			"\t\tv.voting = in.Call\n" +
+				"\t\tv.requests = append(v.requests, request{call: in.Call, at: now, candidacy: c})\n",
 			"\t\tv.promise(now+c.Charter.Lease/3, c.Epoch, c.For)\n\t\tv.reply(s, in.Call, Answer{Granted: true})\n",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestSearch",
@@ -328,8 +329,10 @@ var mutants = []planted{
 		name: "a voter answers before it keeps how far may be acknowledged",
 		edits: []edit{{
 			"replication/internal/ballot/voter.go",
-			"\t\tv.requests = append(v.requests, r)\n\t\tv.record(r.call, &timeline.Control{\n\t\t\tOp: timeline.OpCeiling",
-			"\t\tv.reply(s, r.call, Answer{Granted: true, Hold: r.promise})\n\t\tv.record(r.call, &timeline.Control{\n" +
+			"\t\tv.requests = append(v.requests, r)\n\t\tv.record(r.call, &timeline.Control{\n" +
+				"\t\t\tOp: timeline.OpCeiling",
+			"\t\tv.reply(s, r.call, Answer{Granted: true, Hold: r.promise})\n" +
+				"\t\tv.record(r.call, &timeline.Control{\n" +
 				"\t\t\tOp: timeline.OpCeiling",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestAVoterAnswersWhatItHasKept",

@@ -18,7 +18,8 @@ var (
 	regionsOf = flag.Int("sim.regions", 0, "regions; default: drawn from the seed")
 	inject    = flag.String("sim.inject", "", "further kinds of faults: all, drawn, or some of "+
 		strings.Join(Injections(), ","))
-	crashAt  = flag.String("sim.crash", "", "the crash point to come to first, as \"within rewind\"; default: by the seed")
+	crashAt = flag.String("sim.crash", "",
+		"the crash point to come to first, as \"within rewind\"; default: drawn from the seed, or any")
 	tallyTo  = flag.String("sim.tally", "", "file to which TestSeeds writes how often each kind of fault happened")
 	traceLen = flag.Int("sim.trace", 150, "lines of the story told with a failure")
 	tellAll  = flag.Bool("sim.tell", false, "tell the story also of seeds that pass")
