@@ -189,6 +189,9 @@ func (c *Config) lock() (held io.Closer, err error) {
 }
 
 func (n *node) bringUpLocked(ctx context.Context) error {
+	if err := durable.Settle(n.config.FS, n.config.DataDir); err != nil {
+		return err
+	}
 	found, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func TestPointInTimeByHand(t *testing.T) {
 			_, out, _ := mimir(t, "archive", "status", place, "-o", "json")
 			s = archiveStatus{}
 			return json.Unmarshal([]byte(out), &s) == nil && len(s.Branches) == 1 &&
-				s.Branches[0].Revision >= got.Header.Revision
+				int64(s.Branches[0].Revision) >= got.Header.Revision
 		})
 		return s
 	}
