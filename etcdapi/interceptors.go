@@ -56,11 +56,16 @@ func (a *API) streamInterceptor(
 // untilLeaderless returns ErrGRPCNoLeader after LeaderTimeout without a leader, or nil when ctx ends.
 func (a *API) untilLeaderless(ctx context.Context) error {
 	const looks = 3
-	ticker := a.clock.NewTicker(a.limits.LeaderTimeout / looks)
-	defer ticker.Stop()
+	bound := a.limits.now()
+	ticker := a.clock.NewTicker(bound.LeaderTimeout / looks)
+	defer func() { ticker.Stop() }()
 	var since time.Time
 	for {
 		select {
+		case <-bound.replaced:
+			ticker.Stop()
+			bound = a.limits.now()
+			ticker = a.clock.NewTicker(bound.LeaderTimeout / looks)
 		case <-ctx.Done():
 			return nil
 		case now := <-ticker.C():
@@ -69,7 +74,7 @@ func (a *API) untilLeaderless(ctx context.Context) error {
 				since = time.Time{}
 			case since.IsZero():
 				since = now
-			case now.Sub(since) >= a.limits.LeaderTimeout*(looks-1)/looks:
+			case now.Sub(since) >= bound.LeaderTimeout*(looks-1)/looks:
 				return rpctypes.ErrGRPCNoLeader
 			}
 		}

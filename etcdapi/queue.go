@@ -140,7 +140,7 @@ func (s *kvServer) pauses(ctx context.Context) bool {
 // leave deletes the key of who waits no more, so that it does not get its turn; if that fails it goes with its lease.
 // The request may be over, and its user gone: that he was let in with the key is enough.
 func (p *place) leave(ctx context.Context) {
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.limits.now().RequestTimeout)
 	defer cancel()
 	c := command.EncodeTxn(deletion(p.key, p.created))
 	if _, err := write(bounded, p.API, p.itself(), c, command.DecodeTxnResult); err != nil {

@@ -60,21 +60,18 @@ func (c *Config) validateBackup(f *faults) {
 	}
 }
 
-// backups are what a node has to do with them; nil if nobody takes any.
-type backups struct{ *schedule.Keeper }
-
-// newBackups makes the keeper of the settings, if they name a place.
-func (s *server) newBackups() error {
-	b := &s.config.Backup
+// newKeeper makes the keeper of a configuration; nil if it names no place.
+func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
+	b := c.Backup
 	if b.To == "" {
-		return nil
+		return nil, nil
 	}
 	place, err := b.place()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r := &s.config.Replication
-	s.backups = &backups{Keeper: schedule.New(schedule.Config{
+	return schedule.New(schedule.Config{
 		Plan:  schedule.Plan{Every: b.Every, Keep: b.Keep, KeepFor: b.KeepFor},
 		Store: place, Fleet: r.FleetID, Region: b.Region, Node: r.NodeID,
 		Mine:    func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
@@ -83,23 +80,26 @@ func (s *server) newBackups() error {
 			_, err := backup.Verify(r, bytes)
 			return err
 		},
-	})}
-	return nil
+	}), nil
 }
 
-// keep takes backups until ctx ends.
-func (s *server) keep(ctx context.Context) {
-	if s.backups != nil {
-		s.backups.Run(ctx)
+// replaceBackups has other settings of backups hold.
+func (s *server) replaceBackups(c *Config) {
+	keeper, err := s.newKeeper(c)
+	if err != nil {
+		s.logger.Error("backups go on as before", "err", err)
+		return
 	}
+	s.keeping.next(keeper)
 }
 
-// report is what the node's page says of them.
-func (b *backups) report() *schedule.Report {
-	if b == nil {
+// backupReport is what the node's page says of them, nil if nobody takes any.
+func (s *server) backupReport() *schedule.Report {
+	keeper := s.keeping.now()
+	if keeper == nil {
 		return nil
 	}
-	r := b.Report()
+	r := keeper.Report()
 	return &r
 }
 
@@ -132,7 +132,7 @@ func (c *content) Close() error { return errors.Join(c.Rewind.Close(), c.whole.C
 // backupMetrics are the figures of the backups, read when they are scraped.
 type backupMetrics struct {
 	telemetry.Unchecked
-	*backups
+	report func() *schedule.Report
 }
 
 var (

@@ -37,3 +37,11 @@ func newRPCServer(api ...grpc.ServerOption) *grpc.Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
 	)...)
 }
+
+// newRPC makes one with everything that is served, by the limits of now.
+func (s *server) newRPC() *grpc.Server {
+	made := newRPCServer(s.api.ServerOptions()...)
+	s.api.Register(made)
+	s.calls.Know(made.GetServiceInfo())
+	return made
+}
