@@ -145,6 +145,9 @@ var (
 			"what is kept no more.", "outcome")
 	backupFailing = telemetry.Declare(telemetry.Gauge, "mimir_backup_failing",
 		"1 while the last such try failed, on the node that takes them; else 0.")
+	backupsHeld = telemetry.Declare(telemetry.Gauge, "mimir_backups_held",
+		"Backups older than backup.keep-for that stay, on the node that takes them, since fewer newer ones were taken "+
+			"than that time has: some were missed, or a clock is ahead.")
 	backupBytes = telemetry.Declare(telemetry.Gauge, "mimir_backup_last_bytes",
 		"Size of the last backup that this process took.")
 	backupSeconds = telemetry.Declare(telemetry.Gauge, "mimir_backup_last_duration_seconds",
@@ -162,6 +165,7 @@ func (m backupMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 	if !r.Looked.IsZero() {
 		backupsThere.Set(out, float64(r.Count))
+		backupsHeld.Set(out, float64(r.Held))
 	}
 	if r.Mine {
 		backupFailing.SetTruth(out, r.Failure != "")

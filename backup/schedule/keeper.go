@@ -119,7 +119,7 @@ func (k *Keeper) due(ctx context.Context, now time.Time) (time.Time, error) {
 func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	bounded, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	objects, err := k.Store.List(bounded, Prefix(k.Fleet))
+	taken, err := Taken(bounded, k.Store, k.Fleet)
 	if err != nil {
 		return due, err
 	}
@@ -127,7 +127,7 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	first := k.report.Looked.IsZero()
-	k.taken = Of(k.Fleet, objects)
+	k.taken = taken
 	k.report.see(k.taken, now, k.Due(k.taken, now))
 	if first {
 		k.Logger.Info("this node takes the backups", "to", k.report.To, "there", k.report.Count, "due",
@@ -154,7 +154,9 @@ func (k *Keeper) prune(ctx context.Context) error {
 	if _, err := k.look(ctx); err != nil {
 		return fmt.Errorf("a backup was saved, but the place cannot be read: %w", err)
 	}
-	for _, b := range k.Excess(k.taken, k.Clock.Now()) {
+	excess, held := k.Excess(k.taken, k.Clock.Now())
+	k.holds(held)
+	for _, b := range excess {
 		bounded, cancel := context.WithTimeout(ctx, lookTime)
 		err := k.Store.Delete(bounded, b.Name)
 		cancel()

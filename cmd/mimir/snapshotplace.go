@@ -151,11 +151,10 @@ func newSnapshotList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			objects, err := s.List(c.Context(), schedule.Prefix(fleet))
+			found, err := schedule.Taken(c.Context(), s, fleet)
 			if err != nil {
 				return err
 			}
-			found := schedule.Of(fleet, objects)
 			return n.print(c.OutOrStdout(), map[string]any{"place": s.String(), "backups": found}, func(w io.Writer) {
 				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 				for _, b := range found {
