@@ -20,6 +20,8 @@ type Archive struct {
 	Region string
 	// Every is for how long a segment gathers.
 	Every time.Duration
+	// Prune has whoever takes the backups let go of what none of them needs.
+	Prune bool
 }
 
 // archivePlace opens where the log is archived.
@@ -33,7 +35,13 @@ func (c *Config) validateArchive(f *faults) {
 		if a.Region != "" {
 			f.add("archive.region %q: there is no archive.to", a.Region)
 		}
+		if a.Prune {
+			f.add("archive.prune: there is no archive.to")
+		}
 		return
+	}
+	if a.Prune && c.Backup.To == "" {
+		f.add("archive.prune: there is no backup.to, and what is archived is let go by the backups that are kept")
 	}
 	if c.Backup.CAFile == "" { // the file is read as the node starts
 		_, err := c.archivePlace()

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/kv"
@@ -70,12 +71,16 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
+	prune, err := s.pruning(c, place)
+	if err != nil {
+		return nil, err
+	}
 	r := &s.config.Replication
 	return schedule.New(schedule.Config{
 		Plan:  schedule.Plan{Every: b.Every, Keep: b.Keep, KeepFor: b.KeepFor},
 		Store: place, Fleet: r.FleetID, Region: b.Region, Node: r.NodeID,
 		Mine:    func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
-		Content: s.content, Clock: clock.Real, Logger: s.logger,
+		Content: s.content, Clock: clock.Real, Logger: s.logger, Kept: prune,
 		Check: func(r io.Reader, bytes int64) error {
 			_, err := backup.Verify(r, bytes)
 			return err
@@ -114,10 +119,20 @@ func (s *server) content(ctx context.Context, at time.Time) (io.ReadCloser, erro
 	if err := s.replicator.ReadBarrier(bounded, replication.Serializable); err != nil {
 		return nil, err
 	}
-	whole, err := kv.CopyOf(s.store, s.snapshotNote())
+	place := archive.PlaceIn(s.store)
+	_, before, err := place()
 	if err != nil {
 		return nil, err
 	}
+	whole, err := kv.CopyOf(s.store, nil)
+	if err != nil {
+		return nil, err
+	}
+	_, behind, err := place()
+	if err != nil {
+		return nil, errors.Join(err, whole.Close())
+	}
+	whole.Note(s.noteOf(min(before, behind))) // a region that gives up a tail goes back
 	return &content{backup.NewRewind(ctx, func(w io.Writer) error { return backup.Write(w, whole) }), whole}, nil
 }
 

@@ -55,7 +55,7 @@ var changes = []change{
 	{[]string{"max-request-bytes", "max-concurrent-streams"}, func(s *server, _ *Config) { s.rpc.renew() }},
 	{[]string{"max-connections"}, (*server).boundConnections},
 	{[]string{"backup.to", "backup.region", "backup.every", "backup.keep", "backup.keep-for",
-		"backup.credentials-file", "backup.ca-file"}, (*server).replaceBackups},
+		"backup.credentials-file", "backup.ca-file", "archive.to", "archive.prune"}, (*server).replaceBackups},
 	{[]string{"archive.to", "archive.region", "archive.every", "backup.credentials-file", "backup.ca-file"},
 		(*server).replaceArchiver},
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,9 @@ type Config struct {
 	// Content returns what a backup begun at this time is to hold. It is closed in any case.
 	Content func(ctx context.Context, at time.Time) (io.ReadCloser, error)
 	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it.
-	Check  func(r io.Reader, bytes int64) error
+	Check func(r io.Reader, bytes int64) error
+	// Kept is told which are left, after those went that the plan keeps no more. May be nil.
+	Kept   func(ctx context.Context, kept []Backup) error
 	Clock  clock.Clock
 	Logger *slog.Logger
 }
@@ -165,6 +168,11 @@ func (k *Keeper) prune(ctx context.Context) error {
 		}
 		k.Logger.Info("backup deleted, which is kept no more", "name", b.Name)
 		k.gone(b.Name)
+	}
+	if k.Kept != nil {
+		if err := k.Kept(ctx, slices.Clone(k.taken)); err != nil {
+			return fmt.Errorf("a backup was saved, but what none needs of the archived log stays: %w", err)
+		}
 	}
 	k.letGo = false
 	return nil

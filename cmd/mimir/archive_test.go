@@ -82,6 +82,13 @@ func TestPointInTimeByHand(t *testing.T) {
 		t.Fatalf("ended with %d", code)
 	}
 
+	exported := "file://" + dir + "/etcd.db"
+	must("exported "+exported, "export", exported, "--from", "file://"+second)
+	refused("already exists", "export", exported, "--from", second)
+	must("imported", append(append([]string{"import"}, aNodeAlone(t, "etcd").flags...), "--from", dir+"/etcd.db")...)
+	must("verified", "archive", "verify", place, first, second)
+	must("would delete", "archive", "prune", place, second, "--dry-run")
+
 	fresh := aNodeAlone(t, "new")
 	restore := func(more ...string) []string {
 		return append(append([]string{"snapshot", "restore", first}, fresh.flags...), more...)
@@ -106,6 +113,12 @@ func TestPointInTimeByHand(t *testing.T) {
 	}
 	must("revision 1005, 2 keys", restore("--archive", place, "--to-revision", "5", "--bump-revision", "1000",
 		"--mark-compacted")...)
+	if out := must(": deleted", "archive", "prune", place, second); strings.Contains(out, "deleted 0 of") {
+		t.Error(out)
+	}
+	refused("reaches back to position", "archive", "prune", place, first)
+	refused("", "archive", "verify", place, first, second)
+	must("verified", "archive", "verify", place, second, second)
 	fresh.flags = append(fresh.flags, "--archive-to", place)
 	c = fresh.start(t)
 	got, err := c.Get(t.Context(), "k")
