@@ -312,12 +312,12 @@ func (s *server) start(ctx context.Context) error {
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.serve(both.grpc) })
 	hosts := hostsOf(s.config.ListenClient, s.config.AdvertiseClient, s.config.ListenHTTP)
-	open := newHTTPServer(fromPages(routes.client(s.config.Pprof), hosts), s.logger)
+	open := newHTTPServer(fromPages(routes.client(s.config.Pprof), hosts, s.config.AllowedOrigins), s.logger)
 	s.web = append(s.web, open)
 	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {
 		private := newHTTPServer(
-			fromPages(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), hosts), s.logger)
+			fromPages(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), hosts, nil), s.logger)
 		private.ConnState = acquaint
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })

@@ -67,6 +67,10 @@ var sections = []section{
 				"`client-tls` also the operator's calls, and without it or with `pprof` `/debug/vars`; not opened if "+
 				"not set",
 			func(c *Config) *string { return &c.ListenHTTP }),
+		list("allowed-origins",
+			"web pages that may use the JSON gateway (`/v3/…`) on the port for clients, `/health` and `/version`, each "+
+				"as a browser names it: `https://console.example`; those of no other site may",
+			func(c *Config) *[]string { return &c.AllowedOrigins }),
 		yesOrNo("pprof",
 			"serve Go's profiles to operators under `/debug/pprof/`, on the port for clients and on `listen-http`",
 			func(c *Config) *bool { return &c.Pprof }),

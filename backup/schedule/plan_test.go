@@ -158,8 +158,8 @@ func TestNoClockDecidesAlone(t *testing.T) {
 			before := slices.Clone(taken)
 			gone, held := take(right.Add(ahead * 365 * 24 * time.Hour))
 			if gone > 1 || len(taken) < 120 || held < 110 || !p.Doubts(held) {
-				t.Errorf("%s: a clock %d years ahead let %d go, %d are held, %d of %d are there", name, ahead, gone, held,
-					len(taken), len(before))
+				t.Errorf("%s: a clock %d years ahead let %d go, %d are held, %d of %d are there", name, ahead, gone,
+					held, len(taken), len(before))
 			}
 		}
 		for range 10 { // and a right one takes over again

@@ -82,7 +82,8 @@ func (n *connection) discreet(secure bool, endpoints []string, warn io.Writer) e
 	for _, endpoint := range endpoints {
 		scheme, host, url := strings.Cut(endpoint, "://")
 		switch {
-		case scheme == "https" && url, !url && secure, strings.HasPrefix(scheme, "unix") && url: // or a socket from here
+		case scheme == "https" && url, !url && secure:
+		case url && (scheme == "unix" || scheme == "unixs"): // it is of this machine
 		case secure:
 			return fmt.Errorf("%w: %s has no TLS, which was asked for, and neither a password nor a token is sent "+
 				"there: name it without http://", errUsage, endpoint)
