@@ -32,9 +32,9 @@ func (s *Store) HashContent(ctx context.Context, rev int64) (hash uint32, compac
 	})
 }
 
-// Digest calls part with the sums of what a range of keys in s holds, as [mvcc.Reader.Digest] does, of one moment. They are
-// equal on all nodes of equal history that are asked the same. Errors: command.ErrCompacted, also if more was compacted
-// than is asked for, command.ErrFutureRevision, the context's.
+// Digest calls part with the sums of what a range of keys in s holds, as [mvcc.Reader.Digest] does, of one moment. They
+// are equal on all nodes of equal history that are asked the same. Errors: command.ErrCompacted, also if more was
+// compacted than is asked for, command.ErrFutureRevision, the context's.
 func Digest(ctx context.Context, s *Store, q mvcc.Asked, part func(mvcc.Part) (more bool)) error {
 	return readAt(s, func(r *mvcc.Reader, now *moment) error {
 		if err := now.CheckRead(q.Revision); err != nil {
