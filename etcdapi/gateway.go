@@ -39,8 +39,8 @@ const (
 // gateway answers JSON by a gRPC connection in memory, until ctx ends.
 func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	listener := bufconn.Listen(gatewayBufferBytes)
-	// All requests share one connection here: what bounds them is the number of connections over HTTP, and how much JSON
-	// is read.
+	// All requests share one connection here: what bounds them is the number of connections over HTTP, and how much
+	// JSON is read.
 	server := grpc.NewServer(append(a.ServerOptions(), grpc.MaxConcurrentStreams(math.MaxUint32),
 		grpc.MaxRecvMsgSize(math.MaxInt32))...)
 	a.Register(server)

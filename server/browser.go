@@ -41,15 +41,16 @@ func fromPages(h http.Handler, hosts, origins []string) http.Handler {
 
 // isAPI reports whether a path is one of the JSON gateway, or of what etcd serves beside it and anybody may see.
 func isAPI(path string) bool {
-	return strings.HasPrefix(path, "/v3/") || strings.HasPrefix(path, "/v3beta/") || path == "/health" || path == "/version"
+	return strings.HasPrefix(path, "/v3/") || strings.HasPrefix(path, "/v3beta/") || path == "/health" ||
+		path == "/version"
 }
 
 // originOf says what is wrong with the origin of pages, as a browser names it.
 func originOf(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || text != u.Scheme+"://"+u.Host {
-		return fmt.Errorf("allowed-origins %q: want what a browser says: http://host:port or https://host, with nothing "+
-			"behind it", text)
+		return fmt.Errorf("allowed-origins %q: want what a browser says: http://host:port or https://host, with "+
+			"nothing behind it", text)
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ type server struct {
 	gateway    context.CancelFunc
 	keeping    turns[*schedule.Keeper]  // of backups; none if nobody takes any
 	archiving  turns[*archive.Archiver] // of the log; none if this node never does
-	carrying   sync.WaitGroup           // what brings the store's content or the log to another place, until gateway is called
+	carrying   sync.WaitGroup           // what brings content or log to another place, until gateway is called
 	failed     chan error               // a listener or the store that gave up
 
 	calls   *telemetry.Calls

@@ -105,7 +105,8 @@ func (s *server) reload(read func() (*Config, error)) error {
 		return err
 	}
 	for _, d := range waits {
-		s.logger.Warn("a setting is another one, and needs a restart", "setting", d.key, "running", d.from, "read", d.to)
+		s.logger.Warn("a setting is another one, and needs a restart", "setting", d.key, "running", d.from,
+			"read", d.to)
 	}
 	s.settled.running = now
 	for _, c := range changes {

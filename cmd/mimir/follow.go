@@ -131,8 +131,8 @@ func newImportVerify() *cobra.Command {
 			"--verified, all changes behind a revision at which they were equal, in their order. With --every their\n" +
 			"whole history is compared too, as far as both have it, by a hash of each range of so many revisions;\n" +
 			"where one is another, the first change that is. Then compare the leases that there are now, and the\n" +
-			"revision of users and roles. The first difference is told. It holds no more than a few pages in memory,\n" +
-			"and may run while the etcd is written.",
+			"revision of users and roles. The first difference is told. It holds no more than a few pages in\n" +
+			"memory, and may run while the etcd is written.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return x.both(c.Context(), func(etcd, fleet live.Side) error {
@@ -148,7 +148,8 @@ func newImportVerify() *cobra.Command {
 	}
 	x.n.addFlags(c)
 	x.o.needEndpoints(c)
-	c.Flags().Int64Var(&o.Revision, "revision", 0, "the revision at which they are compared; default: where the fleet is")
+	c.Flags().Int64Var(&o.Revision, "revision", 0,
+		"the revision at which they are compared; default: where the fleet is")
 	c.Flags().Int64Var(&o.Verified, "verified", 0, "a revision at which they were found equal")
 	c.Flags().Uint32Var(&every, "every", 0, "compare the history by ranges of so many revisions; 0: do not")
 	return c

@@ -64,7 +64,10 @@ func New(l net.Listener, o Options) *Door {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Door{Listener: l, options: o, most: o.Most, mostNew: o.Strangers, closed: make(chan struct{}), refused: map[string]uint64{}}
+	return &Door{
+		Listener: l, options: o, most: o.Most, mostNew: o.Strangers, closed: make(chan struct{}),
+		refused: map[string]uint64{},
+	}
 }
 
 // Bound has other bounds hold for connections that come; those that are there stay, however many they are.
