@@ -79,7 +79,7 @@ func (s *server) newArchiver(c *Config) (*archive.Archiver, error) {
 }
 
 // replaceArchiver has other settings of the archive hold.
-func (s *server) replaceArchiver(c *Config) {
+func replaceArchiver(s *server, c *Config) {
 	archiver, err := s.newArchiver(c)
 	if err != nil {
 		s.logger.Error("the log is archived as before", "err", err)

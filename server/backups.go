@@ -71,7 +71,7 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	prune, err := s.pruning(c, place)
+	prune, err := pruning(s, c, place)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 }
 
 // replaceBackups has other settings of backups hold.
-func (s *server) replaceBackups(c *Config) {
+func replaceBackups(s *server, c *Config) {
 	keeper, err := s.newKeeper(c)
 	if err != nil {
 		s.logger.Error("backups go on as before", "err", err)
@@ -132,7 +132,7 @@ func (s *server) content(ctx context.Context, at time.Time) (io.ReadCloser, erro
 	if err != nil {
 		return nil, errors.Join(err, whole.Close())
 	}
-	whole.Note(s.noteOf(min(before, behind))) // a region that gives up a tail goes back
+	whole.Note(noteOf(s, min(before, behind))) // a region that gives up a tail goes back
 	return &content{backup.NewRewind(ctx, func(w io.Writer) error { return backup.Write(w, whole) }), whole}, nil
 }
 

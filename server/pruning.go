@@ -21,7 +21,7 @@ type bases struct {
 }
 
 // pruning returns what lets go of the archived log that no backup needs which is kept; nil if nothing does.
-func (s *server) pruning(c *Config, place store.Store) (func(context.Context, []schedule.Backup) error, error) {
+func pruning(s *server, c *Config, place store.Store) (func(context.Context, []schedule.Backup) error, error) {
 	if !c.Archive.Prune {
 		return nil, nil
 	}

@@ -39,7 +39,7 @@ func newRPCServer(api ...grpc.ServerOption) *grpc.Server {
 }
 
 // newRPC makes one with everything that is served, by the limits of now.
-func (s *server) newRPC() *grpc.Server {
+func newRPC(s *server) *grpc.Server {
 	made := newRPCServer(s.api.ServerOptions()...)
 	s.api.Register(made)
 	s.calls.Know(made.GetServiceInfo())

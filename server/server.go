@@ -268,7 +268,7 @@ func (s *server) build(plain *slog.Logger) error {
 		PeerTLS: c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
 		Traffic: &s.traffic, OnCheck: s.checks.Note, SnapshotNote: s.snapshotNote,
 	})
-	s.rpc = &rpcPort{make: s.newRPC}
+	s.rpc = &rpcPort{make: func() *grpc.Server { return newRPC(s) }}
 	return nil
 }
 

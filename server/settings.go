@@ -68,8 +68,8 @@ var sections = []section{
 				"not set",
 			func(c *Config) *string { return &c.ListenHTTP }),
 		list("allowed-origins",
-			"web pages that may use the JSON gateway (`/v3/…`) on the port for clients, `/health` and `/version`, each "+
-				"as a browser names it: `https://console.example`; those of no other site may",
+			"web pages that may use the JSON gateway (`/v3/…`) on the port for clients, `/health` and `/version`, "+
+				"each as a browser names it: `https://console.example`; those of no other site may",
 			func(c *Config) *[]string { return &c.AllowedOrigins }),
 		yesOrNo("pprof",
 			"serve Go's profiles to operators under `/debug/pprof/`, on the port for clients and on `listen-http`",
@@ -231,8 +231,8 @@ var sections = []section{
 		count("backup.keep", 14, 0, 1<<20, "how many of the newest are kept; 0: no such rule",
 			func(c *Config) *int { return &c.Backup.Keep }),
 		duration("backup.keep-for", 0, 0, 100*366*24*time.Hour,
-			"for how long any is kept, and longer until as many newer ones were taken as that time has; 0: no such rule. "+
-				"What neither rule keeps is deleted; without both nothing is",
+			"for how long any is kept, and longer until as many newer ones were taken as that time has; 0: no such "+
+				"rule. What neither rule keeps is deleted; without both nothing is",
 			func(c *Config) *time.Duration { return &c.Backup.KeepFor }),
 		text("backup.credentials-file", "", "file of the keys for `s3://`, as AWS's tools have it, read at each "+
 			"request; if not set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` count, and "+

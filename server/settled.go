@@ -53,11 +53,11 @@ var changes = []change{
 		"request-timeout", "max-staleness", "watch-progress-interval", "leader-timeout"},
 		func(s *server, c *Config) { s.api.SetLimits(c.Limits) }},
 	{[]string{"max-request-bytes", "max-concurrent-streams"}, func(s *server, _ *Config) { s.rpc.renew() }},
-	{[]string{"max-connections"}, (*server).boundConnections},
+	{[]string{"max-connections"}, boundConnections},
 	{[]string{"backup.to", "backup.region", "backup.every", "backup.keep", "backup.keep-for",
-		"backup.credentials-file", "backup.ca-file", "archive.to", "archive.prune"}, (*server).replaceBackups},
+		"backup.credentials-file", "backup.ca-file", "archive.to", "archive.prune"}, replaceBackups},
 	{[]string{"archive.to", "archive.region", "archive.every", "backup.credentials-file", "backup.ca-file"},
-		(*server).replaceArchiver},
+		replaceArchiver},
 }
 
 // canChange reports whether a setting needs no restart.
@@ -173,7 +173,7 @@ func (c *Config) reachable() error {
 }
 
 // boundConnections bounds those of clients. What the tables of the store have stays.
-func (s *server) boundConnections(c *Config) {
+func boundConnections(s *server, c *Config) {
 	shares, err := door.Split(s.shares.Limit, c.MaxConnections)
 	if err != nil {
 		s.logger.Error("max-connections stays as it is", "err", err)
