@@ -56,23 +56,28 @@ func (a *API) streamInterceptor(
 // untilLeaderless returns ErrGRPCNoLeader after LeaderTimeout without a leader, or when the primary has been silent for
 // too long, or nil when ctx ends.
 func (a *API) untilLeaderless(ctx context.Context) error {
-	ticker := a.clock.NewTicker(a.limits.LeaderTimeout / looks)
-	defer ticker.Stop()
+	bound := a.limits.now()
+	ticker := a.clock.NewTicker(bound.LeaderTimeout / looks)
+	defer func() { ticker.Stop() }()
 	var since time.Time
 	for {
 		select {
+		case <-bound.replaced:
+			ticker.Stop()
+			bound = a.limits.now()
+			ticker = a.clock.NewTicker(bound.LeaderTimeout / looks)
 		case <-ctx.Done():
 			return nil
 		case now := <-ticker.C():
 			switch {
 			case a.hasLeader():
 				since = time.Time{}
-				if a.feel(ctx, a.limits.LeaderTimeout/looks); a.abandoned() {
+				if a.feel(ctx, bound.LeaderTimeout/looks); a.abandoned() {
 					return rpctypes.ErrGRPCNoLeader
 				}
 			case since.IsZero():
 				since = now
-			case now.Sub(since) >= a.limits.LeaderTimeout*(looks-1)/looks:
+			case now.Sub(since) >= bound.LeaderTimeout*(looks-1)/looks:
 				return rpctypes.ErrGRPCNoLeader
 			}
 		}

@@ -13,10 +13,11 @@ const looks = 3
 // patience is how long a request waits for those who have to answer it. The longer a primary was silent the less is
 // to be hoped: a request that waits its whole time in vain keeps its client from the other regions, which may be well.
 func (a *API) patience() time.Duration {
-	if unheard(a.recentHealth()) < a.limits.RequestTimeout {
-		return a.limits.RequestTimeout
+	bound := a.limits.now()
+	if unheard(a.recentHealth()) < bound.RequestTimeout {
+		return bound.RequestTimeout
 	}
-	return min(a.limits.RequestTimeout, a.limits.LeaderTimeout/looks)
+	return min(bound.RequestTimeout, bound.LeaderTimeout/looks)
 }
 
 // unheard returns for how long the primary, another region, did not answer; zero if it does, or if that is not known.

@@ -59,7 +59,7 @@ func (p *pulse) silence(now time.Time, lately time.Duration) time.Duration {
 
 // abandoned reports whether the primary has been silent for too long for streams that require a leader.
 func (a *API) abandoned() bool {
-	bound := silences * a.limits.LeaderTimeout
+	bound := silences * a.limits.now().LeaderTimeout
 	return a.pulse.silence(a.clock.Now(), bound) >= bound
 }
 
@@ -69,7 +69,7 @@ func (a *API) feel(ctx context.Context, every time.Duration) {
 	if a.recentHealth().Late != nil || !a.pulse.due(a.clock.Now(), every) {
 		return
 	}
-	bounded, cancel := context.WithTimeout(ctx, a.limits.LeaderTimeout)
+	bounded, cancel := context.WithTimeout(ctx, a.limits.now().LeaderTimeout)
 	defer cancel()
 	err := a.barrier(bounded)
 	if ctx.Err() != nil {

@@ -44,7 +44,7 @@ const mostJudgements = 4
 func write[R response](
 	ctx context.Context, a *API, who asker, c []byte, decode func([]byte) (R, error),
 ) (none R, err error) {
-	if len(c) > a.limits.RequestBytes {
+	if len(c) > a.limits.now().RequestBytes {
 		return none, rpctypes.ErrGRPCRequestTooLarge
 	}
 	for n := 1; ; n++ {

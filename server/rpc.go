@@ -63,3 +63,11 @@ func requestOf(ctx context.Context) (end func()) {
 	}
 	return func() {}
 }
+
+// newRPC makes one with everything that is served, by the limits of now.
+func newRPC(s *server) *grpc.Server {
+	made := newRPCServer(s.api.ServerOptions()...)
+	s.api.Register(made)
+	s.calls.Know(made.GetServiceInfo())
+	return made
+}

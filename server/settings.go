@@ -67,6 +67,10 @@ var sections = []section{
 				"`client-tls` also the operator's calls, and without it or with `pprof` `/debug/vars`; not opened if "+
 				"not set",
 			func(c *Config) *string { return &c.ListenHTTP }),
+		list("allowed-origins",
+			"web pages that may use the JSON gateway (`/v3/…`) on the port for clients, `/health` and `/version`, "+
+				"each as a browser names it: `https://console.example`; those of no other site may",
+			func(c *Config) *[]string { return &c.AllowedOrigins }),
 		yesOrNo("pprof",
 			"serve Go's profiles to operators under `/debug/pprof/`, on the port for clients and on `listen-http`",
 			func(c *Config) *bool { return &c.Pprof }),
@@ -227,7 +231,8 @@ var sections = []section{
 		count("backup.keep", 14, 0, 1<<20, "how many of the newest are kept; 0: no such rule",
 			func(c *Config) *int { return &c.Backup.Keep }),
 		duration("backup.keep-for", 0, 0, 100*366*24*time.Hour,
-			"for how long any is kept; 0: no such rule. What neither rule keeps is deleted; without both nothing is",
+			"for how long any is kept, and longer until as many newer ones were taken as that time has; 0: no such "+
+				"rule. What neither rule keeps is deleted; without both nothing is",
 			func(c *Config) *time.Duration { return &c.Backup.KeepFor }),
 		text("backup.credentials-file", "", "file of the keys for `s3://`, as AWS's tools have it, read at each "+
 			"request; if not set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` count, and "+
@@ -246,6 +251,11 @@ var sections = []section{
 		duration("archive.every", 10*time.Second, time.Second, time.Hour,
 			"how old what was written is at most when it is archived; each time costs an object",
 			func(c *Config) *time.Duration { return &c.Archive.Every }),
+		yesOrNo("archive.prune",
+			"have whoever takes the backups delete what of the archived log none of them needs that is kept, after "+
+				"others were deleted ([operating.md](operating.md#to-a-point-in-time)); snapshots that were saved by "+
+				"hand do not count",
+			func(c *Config) *bool { return &c.Archive.Prune }),
 	}},
 	{"Limits and sizes", []setting{
 		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1<<10, replication.CommandBytesLimit,

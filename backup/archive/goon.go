@@ -11,19 +11,17 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// list returns the links that are in a store. It takes as long as it takes, for there may be millions; that nothing
-// moves is bounded by the store.
-func list(ctx context.Context, s store.Store) ([]Link, error) {
-	objects, err := s.List(ctx, Prefix)
-	if err != nil {
-		return nil, fmt.Errorf("list the segments in %s: %w", s, err)
-	}
-	links := make([]Link, 0, len(objects))
-	for i, o := range objects {
+// list returns the links that are in a store: of each, what its name says, and no name. It takes as long as it takes,
+// for there may be millions; that nothing moves is bounded by the store.
+func list(ctx context.Context, s store.Store) (links []Link, err error) {
+	err = s.Walk(ctx, Prefix, func(o store.Object) error {
 		if l, ok := ParseName(o.Name); ok {
 			links = append(links, l)
 		}
-		objects[i] = store.Object{} // a name takes several times the memory of a link
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the segments in %s: %w", s, err)
 	}
 	return links, nil
 }

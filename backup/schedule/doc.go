@@ -6,8 +6,9 @@
 //     them. Of slots that were missed one is made up for, at once. What fails is tried again, ever later, at most half
 //     an hour.
 //   - K2: nothing is deleted but whole backups of this fleet, by name and size, that the plan keeps no more, and only
-//     after another one was saved, and read back, just before. The newest is never deleted. What is of a time to come,
-//     since a clock was wrong, neither counts nor goes.
+//     after another one was saved, and read back, just before. The newest is never deleted, and none for its age
+//     alone: a clock that is wrong deletes nothing early. What is of a time to come, since a clock was wrong, neither
+//     counts nor goes.
 //   - K3: two nodes that do it at the same time do no harm: there are two backups, of two names.
 //   - K4: nothing that fails here ends the node.
 //

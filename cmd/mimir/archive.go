@@ -20,11 +20,11 @@ import (
 func newArchive() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "archive",
-		Short: "Look at the archived log of a fleet, and prove that it leads from one snapshot to another",
+		Short: "Look at the archived log of a fleet, prove that it leads from one snapshot to another, and prune it",
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newArchiveStatus(), newArchiveVerify())
+	c.AddCommand(newArchiveStatus(), newArchiveVerify(), newArchivePrune())
 	return c
 }
 

@@ -50,6 +50,10 @@ func (f *fleetReport) tellBackups(now time.Time) {
 		}
 		b.wrong("backups failed on %s at %s, and are %s: %s", b.By, clockText(b.FailedAt), again, b.Failure)
 	}
+	if b.Doubt {
+		b.wrong("%d backups are older than backup.keep-for by the clock of %s, and stay, since so few newer ones were "+
+			"taken: some were missed, or that clock is ahead", b.Held, b.By)
+	}
 	b.Text = b.text(now)
 	f.Backups = &b
 }

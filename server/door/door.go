@@ -37,6 +37,8 @@ type Door struct {
 	log     complaint
 
 	mu        sync.Mutex
+	most      int // of connections, and of strangers among them
+	mostNew   int
 	open      int
 	strangers list.List      // of *conn, the one that has waited longest first
 	resting   map[*conn]bool // those that may be idle
@@ -64,8 +66,17 @@ func New(l net.Listener, o Options) *Door {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Door{Listener: l, options: o, closed: make(chan struct{}), refused: map[string]uint64{},
-		resting: map[*conn]bool{}}
+	return &Door{
+		Listener: l, options: o, most: o.Most, mostNew: o.Strangers, closed: make(chan struct{}),
+		refused: map[string]uint64{}, resting: map[*conn]bool{},
+	}
+}
+
+// Bound has other bounds hold for connections that come; those that are there stay, however many they are.
+func (d *Door) Bound(most, strangers int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.most, d.mostNew = most, strangers
 }
 
 // Accept returns the next connection that there is room for. Its only error is net.ErrClosed.
@@ -118,8 +129,8 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	fresh := &conn{Conn: c, door: d}
 	d.mu.Lock()
 	var leaves *conn
-	full := d.open >= d.options.Most
-	if oldest := d.strangers.Front(); oldest != nil && (full || d.strangers.Len() >= d.options.Strangers) {
+	full, most, mostNew := d.open >= d.most, d.most, d.mostNew
+	if oldest := d.strangers.Front(); oldest != nil && (full || d.strangers.Len() >= mostNew) {
 		leaves = oldest.Value.(*conn)
 		d.forget(leaves)
 		d.refused[ReasonStranger]++
@@ -145,15 +156,15 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	d.mu.Unlock()
 	if leaves != nil {
 		leaves.Conn.Close()
-		d.complain("a connection that did not show what it is made room for another", "most", d.options.Strangers)
+		d.complain("a connection that did not show what it is made room for another", "most", mostNew)
 	}
 	if idle != nil {
 		idle.Conn.Close()
-		d.complain("a connection that asked nothing made room for another", "most", d.options.Most)
+		d.complain("a connection that asked nothing made room for another", "most", most)
 	}
 	if full {
 		c.Close()
-		d.complain("a connection was refused: there are as many as may be", "most", d.options.Most)
+		d.complain("a connection was refused: there are as many as may be", "most", most)
 		return nil
 	}
 	return fresh
@@ -197,7 +208,7 @@ type Figures struct {
 func (d *Door) Figures() Figures {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := Figures{Name: d.options.Name, Open: d.open, Strangers: d.strangers.Len(), Most: d.options.Most,
+	f := Figures{Name: d.options.Name, Open: d.open, Strangers: d.strangers.Len(), Most: d.most,
 		Refused: map[string]uint64{}}
 	for _, reason := range Reasons {
 		f.Refused[reason] = d.refused[reason]
