@@ -44,8 +44,8 @@ func (f *fleetReport) tellBackups(now time.Time) {
 		b.wrong("%s has no settings of backups, and others have: set them alike", without)
 	}
 	if b.By == "" {
-		b.wrong("nobody who answered takes backups: the leader of region %s, which is to take them, did not answer, or "+
-			"there is none", b.Region)
+		b.wrong("nobody who answered takes backups: the leader of region %s, which is to take them, did not answer, "+
+			"or there is none", b.Region)
 	}
 	if b.Failure != "" {
 		again := "tried again at " + clockText(b.Again)
