@@ -128,8 +128,8 @@ var (
 	archivePosition = telemetry.Declare(telemetry.Gauge, "mimir_archive_position",
 		"Position up to which the log is archived, on the node that does it; absent until it knows how far that is.")
 	archiveCommands = telemetry.Declare(telemetry.Gauge, "mimir_archive_lag_commands",
-		"Commands that the archive lacks of what the primary has applied, as far as the region of the node knows that, "+
-			"likewise.")
+		"Commands that the archive lacks of what the primary has applied, as far as the region of the node knows "+
+			"that, likewise.")
 	archiveSeconds = telemetry.Declare(telemetry.Gauge, "mimir_archive_lag_seconds",
 		"Upper bound of the seconds that the archive is behind the primary, likewise; absent if unknown.")
 	archiveSegments = telemetry.Declare(telemetry.Counter, "mimir_archive_segments_total",

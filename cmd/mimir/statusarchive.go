@@ -93,7 +93,8 @@ func archiveWarnings(node string, s *archive.Status, newest time.Time) (texts []
 			when = ", found at " + clockText(g.At)
 		}
 		texts = append(texts, fmt.Sprintf("the archive of the log has a gap from %s to position %d%s: what comes "+
-			"behind it can be restored only from a snapshot that was taken since; take one, if none was", from, g.To, when))
+			"behind it can be restored only from a snapshot that was taken since; take one, if none was", from,
+			g.To, when))
 	}
 	return texts
 }
