@@ -95,7 +95,25 @@ func (s *server) archiveStatus() *archive.Status {
 		return nil
 	}
 	status := archiver.Status()
+	behindPrimary(&status, s.replicator.Health())
 	return &status
+}
+
+// behindPrimary adds to how far an archive is behind what is applied in its region how far that is behind the primary,
+// as the leader of the region knows it. What is not known there is not known of the archive.
+func behindPrimary(s *archive.Status, h *replication.HealthStatus) {
+	switch {
+	case h.Role == replication.RolePrimary || !s.Active:
+	case h.Lag.Seconds < 0 || h.Lag.AtLeast:
+		s.Lag, s.Behind = -1, -1
+	default:
+		if s.Behind >= 0 {
+			s.Behind += int64(h.Lag.Commands)
+		}
+		if s.Lag >= 0 {
+			s.Lag += time.Duration(h.Lag.Seconds * float64(time.Second))
+		}
+	}
 }
 
 // archiveMetrics are the figures of the archive, read when they are scraped.
@@ -108,11 +126,12 @@ var (
 	archiveActive = telemetry.Declare(telemetry.Gauge, "mimir_archive_active",
 		"1 on the node that archives the log, 0 on one that would if it led; absent without archive.to.")
 	archivePosition = telemetry.Declare(telemetry.Gauge, "mimir_archive_position",
-		"Position up to which the log is archived, on the node that does it.")
+		"Position up to which the log is archived, on the node that does it; absent until it knows how far that is.")
 	archiveCommands = telemetry.Declare(telemetry.Gauge, "mimir_archive_lag_commands",
-		"Commands applied and not archived, likewise.")
+		"Commands that the archive lacks of what the primary has applied, as far as the region of the node knows "+
+			"that, likewise.")
 	archiveSeconds = telemetry.Declare(telemetry.Gauge, "mimir_archive_lag_seconds",
-		"Upper bound of the seconds that the archive is behind what is applied, likewise; absent if unknown.")
+		"Upper bound of the seconds that the archive is behind the primary, likewise; absent if unknown.")
 	archiveSegments = telemetry.Declare(telemetry.Counter, "mimir_archive_segments_total",
 		"Segments of the log that this node archived.")
 	archiveBytes = telemetry.Declare(telemetry.Counter, "mimir_archive_bytes_total",
@@ -138,8 +157,12 @@ func (m archiveMetrics) Collect(out chan<- prometheus.Metric) {
 	if !s.Active {
 		return
 	}
-	archivePosition.Set(out, float64(s.Position))
-	archiveCommands.Set(out, float64(s.Behind))
+	if s.Known {
+		archivePosition.Set(out, float64(s.Position))
+	}
+	if s.Behind >= 0 {
+		archiveCommands.Set(out, float64(s.Behind))
+	}
 	if s.Lag >= 0 {
 		archiveSeconds.Set(out, s.Lag.Seconds())
 	}

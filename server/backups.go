@@ -80,7 +80,8 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 		Plan:  schedule.Plan{Every: b.Every, Keep: b.Keep, KeepFor: b.KeepFor},
 		Store: place, Fleet: r.FleetID, Region: b.Region, Node: r.NodeID,
 		Mine:    func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
-		Content: s.content, Clock: clock.Real, Logger: s.logger, Kept: prune,
+		Content: func(ctx context.Context, _ time.Time) (io.ReadCloser, error) { return s.content(ctx, b.Every) },
+		Clock:   clock.Real, Logger: s.logger, Kept: prune,
 		Check: func(r io.Reader, bytes int64) error {
 			_, err := backup.Verify(r, bytes)
 			return err
@@ -111,13 +112,18 @@ func (s *server) backupReport() *schedule.Report {
 // contentTimeout bounds how long a node that has just started may take until it shows nothing older than before.
 const contentTimeout = time.Minute
 
-// content returns a snapshot of this node, as it is now. It lies nowhere but in the data directory, encrypted if that
+// content returns a snapshot of this node, as it is now, if that is at most so old: a region that is cut off, or was
+// given up, has nothing that is worth a backup of today. It lies nowhere but in the data directory, encrypted if that
 // is, and takes room there only for what is written anew meanwhile.
-func (s *server) content(ctx context.Context, at time.Time) (io.ReadCloser, error) {
+func (s *server) content(ctx context.Context, within time.Duration) (io.ReadCloser, error) {
 	bounded, cancel := context.WithTimeout(ctx, contentTimeout)
 	defer cancel()
-	if err := s.replicator.ReadBarrier(bounded, replication.Serializable); err != nil {
-		return nil, err
+	if s.config.Replication.ApplyDelay > 0 { // it is old on purpose
+		if err := s.replicator.ReadBarrier(bounded, replication.Serializable); err != nil {
+			return nil, err
+		}
+	} else if err := s.replicator.ReadWithin(bounded, within); err != nil {
+		return nil, fmt.Errorf("what this region has may be older than %v, for which a backup stands: %w", within, err)
 	}
 	place := archive.PlaceIn(s.store)
 	_, before, err := place()
@@ -151,6 +157,8 @@ type backupMetrics struct {
 }
 
 var (
+	backupMine = telemetry.Declare(telemetry.Gauge, "mimir_backup_mine",
+		"1 on the node that takes the backups, 0 on the others with backup.to; absent without.")
 	backupAge = telemetry.Declare(telemetry.Gauge, "mimir_backup_age_seconds",
 		"How old the newest whole backup is, on the node that takes them; absent while it knows of none.")
 	backupsThere = telemetry.Declare(telemetry.Gauge, "mimir_backups",
@@ -175,6 +183,7 @@ func (m backupMetrics) Collect(out chan<- prometheus.Metric) {
 	if r == nil {
 		return
 	}
+	backupMine.SetTruth(out, r.Mine)
 	if age, known := r.Age(time.Now()); known {
 		backupAge.Set(out, age.Seconds())
 	}

@@ -109,7 +109,7 @@ func (a *Archiver) behind(s *Segment) (*replication.HistoryReading, *gather, err
 	if err != nil {
 		return nil, nil, err
 	}
-	a.begun(s, false)
+	a.begun(s, false, a.config.Clock.Now())
 	a.config.Logger.Info("archiving the log", "store", a.config.Store.String(), "position", s.To.Cursor.Position,
 		"epoch", s.To.Cursor.Epoch)
 	return r, newGather(a.who(), s.To, nil), nil
@@ -165,7 +165,8 @@ func (a *Archiver) anew(
 			return nil, nil, err
 		}
 		a.tellBegun(from, some, gap)
-		a.begun(&Segment{Header: Header{To: from, Gap: gap}}, gap != nil || some || from.Cursor.Position > 0)
+		a.begun(&Segment{Header: Header{To: from, Gap: gap}}, gap != nil || some || from.Cursor.Position > 0,
+			a.config.Clock.Now())
 		return r, newGather(a.who(), from, gap), nil
 	}
 	return nil, nil, fmt.Errorf("behind position %d: %w", here.Cursor.Position, replication.ErrHistoryReleased)

@@ -131,7 +131,9 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	defer k.mu.Unlock()
 	first := k.report.Looked.IsZero()
 	k.taken = taken
-	k.report.see(k.taken, now, k.Due(k.taken, now))
+	own := Of(k.Region, k.taken)
+	k.report.see(own, now, k.Due(own, now))
+	k.report.Others = len(k.taken) - len(own)
 	if first {
 		k.Logger.Info("this node takes the backups", "to", k.report.To, "there", k.report.Count, "due",
 			k.report.Due.UTC().Format(time.RFC3339))
@@ -157,7 +159,7 @@ func (k *Keeper) prune(ctx context.Context) error {
 	if _, err := k.look(ctx); err != nil {
 		return fmt.Errorf("a backup was saved, but the place cannot be read: %w", err)
 	}
-	excess, held := k.Excess(k.taken, k.Clock.Now())
+	excess, held := k.Excess(Of(k.Region, k.taken), k.Clock.Now())
 	k.holds(held)
 	for _, b := range excess {
 		bounded, cancel := context.WithTimeout(ctx, lookTime)

@@ -189,6 +189,26 @@ func TestOneInEachSlot(t *testing.T) {
 	})
 }
 
+// A region that is cut off, or was given up, goes on with what it has: that makes no backup of another region go, nor
+// left out.
+func TestAnotherRegionGoesOn(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}}
+		for hour := range 48 {
+			at := time.Now().Add(time.Duration(hour)*time.Hour - time.Minute)
+			p.objects[Name("f", "eu", "-old", at)] = strings.Repeat("x", 544)
+		}
+		n := run(t, p, "-a", Plan{Every: 6 * time.Hour, Keep: 3})
+		defer n.stop()
+		time.Sleep(24*time.Hour + time.Minute)
+		virtual.Wait()
+		if r := n.Report(); r.Done != 5 || r.Count != 3 || r.Others != 48 || r.Newest.Region != "us" ||
+			len(p.objects) != 51 {
+			t.Errorf("%+v, and %d objects", r, len(p.objects))
+		}
+	})
+}
+
 // A node that is not the one does nothing and knows nothing; one that becomes it looks what there is.
 func TestAnotherNodeTakesOver(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {

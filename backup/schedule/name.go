@@ -47,6 +47,11 @@ func Parse(fleet string, o store.Object) (b Backup, ok bool) {
 	return b, err == nil && b.Name == Name(fleet, b.Region, b.Node, at)
 }
 
+// Of returns those of the backups that a region took, in their order.
+func Of(region string, all []Backup) []Backup {
+	return slices.DeleteFunc(slices.Clone(all), func(b Backup) bool { return b.Region != region })
+}
+
 // Taken returns the backups of a fleet in a place, the oldest first.
 func Taken(ctx context.Context, s store.Store, fleet string) (all []Backup, err error) {
 	err = s.Walk(ctx, Prefix(fleet), func(o store.Object) error {

@@ -11,8 +11,9 @@ type Report struct {
 	Region string `json:"region"` // whose leader takes them
 	Mine   bool   `json:"mine"`   // this node is the one
 
-	Looked time.Time `json:"looked,omitzero"` // when the place was read; zero: not since this node takes them
-	Count  int       `json:"count"`           // then
+	Looked time.Time `json:"looked,omitzero"`  // when the place was read; zero: not since this node takes them
+	Count  int       `json:"count"`            // of this region, then
+	Others int       `json:"others,omitempty"` // of other regions, then, which neither count nor go
 	Newest *Backup   `json:"newest,omitempty"`
 	Due    time.Time `json:"due,omitzero"`
 	Since  time.Time `json:"since,omitzero"` // a backup is under way since then
@@ -109,5 +110,5 @@ func (k *Keeper) gone(name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.taken = slices.DeleteFunc(k.taken, func(b Backup) bool { return b.Name == name })
-	k.report.Count = len(k.taken)
+	k.report.Count = len(Of(k.Region, k.taken))
 }

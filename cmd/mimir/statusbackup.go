@@ -43,6 +43,10 @@ func (f *fleetReport) tellBackups(now time.Time) {
 	if without != "" {
 		b.wrong("%s has no settings of backups, and others have: set them alike", without)
 	}
+	if b.By == "" {
+		b.wrong("nobody who answered takes backups: the leader of region %s, which is to take them, did not answer, "+
+			"or there is none", b.Region)
+	}
 	if b.Failure != "" {
 		again := "tried again at " + clockText(b.Again)
 		if !b.Since.IsZero() {
@@ -76,6 +80,9 @@ func (b *backupReport) text(now time.Time) string {
 	default:
 		say("backups: %d in %s, the newest of %s, %s old, as %s saw it at %s", b.Count, b.To, clockText(b.Newest.At),
 			age.Round(time.Second), b.By, clockText(b.Looked))
+	}
+	if b.Others > 0 {
+		say("%d of other regions, which nobody lets go", b.Others)
 	}
 	if !b.Since.IsZero() {
 		say("one is under way since %s", clockText(b.Since))
