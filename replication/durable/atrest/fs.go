@@ -46,7 +46,7 @@ func New(below vfs.FS, keys Keys) *FS {
 	return &FS{FS: below, keys: keys, gates: map[fileID]*gate{}, making: map[fileID]bool{}}
 }
 
-// handle makes the one of a file with a header. Who makes the file is told by made, if it is not nil, that it is closed.
+// handle makes the one of a file with a header. Who makes the file is told by made, if it is not nil, of its end.
 func (s *FS) handle(f vfs.File, name string, h header, made func()) (*file, error) {
 	k := s.keys.all[h.key]
 	if k == nil {
