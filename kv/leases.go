@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"cmp"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -12,6 +13,10 @@ import (
 
 // Leases returns all leases, by ID.
 func (s *Store) Leases() []lease.Lease { return s.leases.All() }
+
+// LeaseNote returns whether it is noted of a lease that nobody takes its grant back; nil if there is no such lease.
+// Whoever knows notes it. It is forgotten with the lease, and when it is granted anew.
+func (s *Store) LeaseNote(id int64) *atomic.Bool { return s.leases.Note(id) }
 
 // Lease returns the granted time to live of a lease in seconds and the keys attached to it, in order. ok is false if
 // there is no such lease.
