@@ -86,14 +86,19 @@ func Finish(ctx context.Context, etcd, fleet Side, o FinishOptions) (c Compared,
 	opened = true // or it may be
 	batch := follow.AppendCommand(nil, command.EncodeFollowed(at, command.EncodeOpening()))
 	defer time.AfterFunc(applyTime, cancel).Stop()
-	if _, err := node.Apply(batch); err != nil {
+	state, err = node.Apply(batch)
+	if err != nil {
 		if isRefused(err) && followsYet(ctx, fleet) {
 			opened = false
 			return c, fmt.Errorf("the fleet was not opened: %w", err)
 		}
 		return c, fmt.Errorf("it is not known whether the fleet was opened: %w", err)
 	}
-	return c, node.Close()
+	if state.Follows {
+		return c, errors.New("it is not known whether the fleet was opened: it says that it follows yet")
+	}
+	_ = node.Close() // the fleet is open, whatever becomes of the stream
+	return c, nil
 }
 
 // isRefused reports whether a node said that the fleet has decided against a batch.
