@@ -101,6 +101,9 @@ func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
 	if v.ending.writing = false; err != nil && !errors.Is(err, contract.ErrUnknownOutcome) {
 		v.ending = before // of which nothing may be known yet
 	}
+	if now := v.config.Applied.State().Charter(); errors.Is(err, errOutrun) && now.Hold == nil {
+		return now, nil // by an end that the region wrote by itself
+	}
 	return c, err
 }
 
