@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/mimir-kv/mimir/backup/archive"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/trust"
