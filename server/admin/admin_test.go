@@ -22,6 +22,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -133,6 +134,14 @@ func (f *fake) DiscardTail(_ context.Context, name string) error {
 
 // fakeState is a state with the revisions 3 to 5, which fails at the revision fails.
 type fakeState struct{ fails int64 }
+
+func (f fakeState) Digest(_ context.Context, q mvcc.Asked, part func(mvcc.Part) bool) error {
+	if q.Compact < f.fails {
+		return command.ErrCompacted
+	}
+	part(mvcc.Part{From: q.From, To: q.To, Keys: 3})
+	return nil
+}
 
 func (f fakeState) Open(string) (State, error) { return f, nil }
 func (f fakeState) ForkBefore(int64) int64     { return 3 }
