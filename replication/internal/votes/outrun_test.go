@@ -30,9 +30,10 @@ type ruled struct {
 	machine *timeline.Machine
 	trip    time.Duration
 	writes  int
-	before  func() // what the region writes just before a charter of an order; nil: nothing
-	fails   error  // of that one
-	at      int    // the number of that one; zero: none
+	before  func()                    // what the region writes just before a charter of an order; nil: nothing
+	fails   error                     // of that one
+	at      int                       // the number of that one; zero: none
+	answers map[string]ballot.Renewed // of voters, in the place of yes
 }
 
 func (r *ruled) Reached() timeline.Position  { return 0 }
@@ -71,6 +72,10 @@ func (r *ruled) step(in ballot.Input) {
 	view := ballot.HolderView{Term: 3, State: r.v.config.Applied.State(), Wall: r.v.config.Clock.Now()}
 	for _, e := range r.v.holder.Step(r.v.config.Clock.Elapsed(), view, in) {
 		yes := ballot.Renewed{Call: e.Call, Voter: e.Voter, Answer: ballot.Answer{Granted: true}}
+		if no, other := r.answers[e.Voter]; other {
+			yes = no
+			yes.Call, yes.Voter = e.Call, e.Voter
+		}
 		if r.trip == 0 {
 			r.step(yes)
 			continue
@@ -97,7 +102,8 @@ func rule(t *testing.T, hold *timeline.Hold, f func(t *testing.T, r *ruled)) {
 			t.Fatal(err)
 		}
 		s := timeline.State{
-			Region: "us", Cursor: timeline.Cursor{Epoch: 1}, Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "us"}},
+			Region: "us", Cursor: timeline.Cursor{Epoch: 1},
+			Reigns: []timeline.Reign{{Epoch: 1, First: 1, Primary: "us"}},
 			Ballot: &timeline.Ballot{Promised: 1, For: "us", Charter: timeline.Charter{
 				Epoch: 1, Number: 4, Lease: time.Second, MaxLoss: 100, Automatic: true, Hold: hold,
 				Voters: []timeline.Voter{
@@ -109,14 +115,15 @@ func rule(t *testing.T, hold *timeline.Hold, f func(t *testing.T, r *ruled)) {
 		applied, leads := region.NewApplied(&region.View{State: s}, endless{}), &region.Leadership{}
 		leads.Set(3)
 		log := slog.New(slog.DiscardHandler)
-		w, fence := fleet.NewWatcher(fleet.Config{Clock: clock.Unsuspended}), standing.NewFence(clock.Unsuspended, applied)
+		at := clock.Unsuspended
+		w, fence := fleet.NewWatcher(fleet.Config{Clock: at}), standing.NewFence(at, applied)
 		r.v = New(Config{
-			Region: "us", Clock: clock.Unsuspended, Logger: log, Life: life.New(clock.Unsuspended, log), Timeout: time.Second,
+			Region: "us", Clock: at, Logger: log, Life: life.New(at, log), Timeout: time.Second,
 			Applied: applied, Leadership: leads, Fleet: w, Fence: fence, Controls: r, Slots: r, Writes: r,
 			Standing: standing.New("us", applied, leads, w, r, fence), Changed: func() {}, Client: peer.NewClient(own),
 			Ready: func(context.Context, timeline.Level) error { return nil },
 		})
-		fence.Grant(ballot.Evidence{Epoch: 1, Until: clock.Unsuspended.Elapsed() + time.Hour})
+		fence.Grant(ballot.Evidence{Epoch: 1, Until: at.Elapsed() + time.Hour})
 		r.ask()
 		f(t, r)
 		if err := errors.Join(own.Close(), second.Close()); err != nil {
