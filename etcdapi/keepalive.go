@@ -89,8 +89,9 @@ func (k *keepAliveStream) receive(ctx context.Context) error {
 	}
 }
 
-// unsure reports whether an answer may be taken back: the leader knows of leases when they are applied, and not when that
-// is acknowledged. A lease whose grant is known to stay can be told alive; that one is gone is asked about each time.
+// unsure reports whether an answer may be taken back: the leader knows of leases when they are applied, and not when
+// that is acknowledged. A lease whose grant is known to stay can be told alive; that one is gone is asked about each
+// time.
 func (k *keepAliveStream) unsure(answer *renewal) bool {
 	if answer.err != nil || answer.sure {
 		return false

@@ -157,8 +157,8 @@ func TestKeepAlivesDoNotWaitForAQuestionThatHangs(t *testing.T) {
 	}
 }
 
-// What is said of a lease is not taken back: neither that it is there, in either way of asking, before its grant is as safe
-// as what was acknowledged, nor that it is gone. One that is known to stay is renewed while others wait.
+// What is said of a lease is not taken back: neither that it is there, in either way of asking, before its grant is as
+// safe as what was acknowledged, nor that it is gone. One that is known to stay is renewed while others wait.
 func TestWhatIsSaidOfALeaseIsSettled(t *testing.T) {
 	n := etcdapitest.Start(t, etcdapi.Limits{})
 	ctx, lease := bounded(t), pb.NewLeaseClient(n.Dial(t))

@@ -41,13 +41,14 @@ func TestFormerLinksAreClosed(t *testing.T) {
 	}
 }
 
-// While another link is made, calls begin and end on the one that there is, and who else was refused waits for the same.
-// What the link of somebody who has left came to says nothing to them.
+// While another link is made, calls begin and end on the one that there is, and who else was refused waits for the
+// same. What the link of somebody who has left came to says nothing to them.
 func TestNobodyWaitsForALinkButWhoWasRefused(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		dialed, answer := 0, make(chan error)
 		open := func() *grpc.ClientConn {
-			conn, err := grpc.NewClient("passthrough:nowhere", grpc.WithTransportCredentials(insecure.NewCredentials()))
+			plain := grpc.WithTransportCredentials(insecure.NewCredentials())
+			conn, err := grpc.NewClient("passthrough:nowhere", plain)
 			if err != nil {
 				t.Error(err)
 			}

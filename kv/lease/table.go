@@ -68,8 +68,8 @@ func (t *Table) TTL(id int64) (ttl int64, ok bool) {
 	return ttl, ok
 }
 
-// Note returns what is noted of a lease as it was granted: false at first, and again when it is granted anew. nil if there
-// is no such lease.
+// Note returns what is noted of a lease as it was granted: false at first, and again when it is granted anew. nil if
+// there is no such lease.
 func (t *Table) Note(id int64) *atomic.Bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

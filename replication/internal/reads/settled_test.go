@@ -120,8 +120,8 @@ func TestAReadThatAReignCameInto(t *testing.T) {
 	})
 }
 
-// TestWhatIsOfTheNextReignIsAskedAbout, although the storage has it before it is known that the reign has begun: what the
-// primary said up to where all is safe is of the one before.
+// TestWhatIsOfTheNextReignIsAskedAbout, although the storage has it before it is known that the reign has begun: what
+// the primary said up to where all is safe is of the one before.
 func TestWhatIsOfTheNextReignIsAskedAbout(t *testing.T) {
 	pair(t, func(t *testing.T, us, eu *member) {
 		us.set(func() { us.bounded, us.safe, us.settles = true, 9, make(chan struct{}) })

@@ -7,8 +7,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// The word of each source is waited for, and for none of them for ever: also when another one claims to be primary after
-// the time of the one before is over.
+// The word of each source is waited for, and for none of them for ever: also when another one claims to be primary
+// after the time of the one before is over.
 func TestEachSourceIsAwaited(t *testing.T) {
 	m := New("us", false, testLimits)
 	m.view = View{Rewinds: true, State: &timeline.State{Diverged: &timeline.Divergence{At: 3}}}

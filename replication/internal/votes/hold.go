@@ -129,8 +129,8 @@ func (v Orders) needed(ctx context.Context, term uint64) (away string) {
 }
 
 // away returns who does not support the primary, if no majority does that is asked now, also without a hold; "": one
-// does. What they said before tells nothing of now. A voter may be about to answer an earlier question, and then the one
-// that counts: each may take a third of a lease.
+// does. What they said before tells nothing of now. A voter may be about to answer an earlier question, and then the
+// one that counts: each may take a third of a lease.
 func (v Orders) away(ctx context.Context) string {
 	s, since := v.config.Applied.State(), v.config.Clock.Elapsed()
 	if v.until(ctx, 2*s.Charter().Lease/3+least, func() bool {
