@@ -8,6 +8,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+
+	"github.com/mimir-kv/mimir/kv"
 )
 
 // keepAliveWindow bounds the renewals of one stream that are under way. Clients send those of all their leases on one
@@ -96,7 +98,7 @@ func (k *keepAliveStream) unsure(answer *renewal) bool {
 	if answer.err != nil || answer.sure {
 		return false
 	}
-	note := k.store.LeaseNote(answer.response.ID)
+	note := kv.LeaseNotes{Store: k.store}.Of(answer.response.ID)
 	return answer.response.TTL == 0 || note == nil || !note.Load()
 }
 
@@ -106,7 +108,7 @@ func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
 	began := k.clock.Now()
 	sure, err := k.begin(ctx)
 	if err == nil {
-		note := k.store.LeaseNote(answer.response.ID)
+		note := kv.LeaseNotes{Store: k.store}.Of(answer.response.ID)
 		if err = sure(); err == nil && note != nil && answer.response.TTL > 0 {
 			note.Store(true)
 		}

@@ -14,10 +14,6 @@ import (
 // Leases returns all leases, by ID.
 func (s *Store) Leases() []lease.Lease { return s.leases.All() }
 
-// LeaseNote returns whether it is noted of a lease that nobody takes its grant back; nil if there is no such lease.
-// Whoever knows notes it. It is forgotten with the lease, and when it is granted anew.
-func (s *Store) LeaseNote(id int64) *atomic.Bool { return s.leases.Note(id) }
-
 // Lease returns the granted time to live of a lease in seconds and the keys attached to it, in order. ok is false if
 // there is no such lease.
 func (s *Store) Lease(id int64) (ttl int64, keys [][]byte, ok bool) {
@@ -35,6 +31,14 @@ func (s *Store) Lease(id int64) (ttl int64, keys [][]byte, ok bool) {
 	}
 	return ttl, keys, true
 }
+
+// LeaseNotes say of leases that nobody takes their grant back, by the word of whoever knows. They are safe for
+// concurrent use.
+type LeaseNotes struct{ Store *Store }
+
+// Of returns what is noted of a lease, nil if there is no such lease. It is forgotten with the lease, and when that is
+// granted anew.
+func (n LeaseNotes) Of(id int64) *atomic.Bool { return n.Store.leases.Note(id) }
 
 // LeaseKeys tells what is attached to leases, of those that may have very much. It is safe for concurrent use.
 type LeaseKeys struct{ Store *Store }

@@ -83,22 +83,24 @@ func Finish(ctx context.Context, etcd, fleet Side, o FinishOptions) (c Compared,
 		return c, fmt.Errorf("%w: it was at revision %d, and is at %d: stop its writers, or use --fence", ErrWrites, at,
 			now.Revision)
 	}
-	opened = true // or it may be
-	batch := follow.AppendCommand(nil, command.EncodeFollowed(at, command.EncodeOpening()))
 	defer time.AfterFunc(applyTime, cancel).Stop()
-	state, err = node.Apply(batch)
-	if err != nil {
-		if isRefused(err) && followsYet(ctx, fleet) {
-			opened = false
-			return c, fmt.Errorf("the fleet was not opened: %w", err)
-		}
-		return c, fmt.Errorf("it is not known whether the fleet was opened: %w", err)
-	}
-	if state.Follows {
-		return c, errors.New("it is not known whether the fleet was opened: it says that it follows yet")
+	opened, err = open(ctx, node, fleet, at)
+	return c, err
+}
+
+// open opens the fleet at a revision, and reports whether it did, or may have.
+func open(ctx context.Context, node *follow.Node, fleet Side, at int64) (opened bool, err error) {
+	state, err := node.Apply(follow.AppendCommand(nil, command.EncodeFollowed(at, command.EncodeOpening())))
+	switch {
+	case err != nil && isRefused(err) && followsYet(ctx, fleet):
+		return false, fmt.Errorf("the fleet was not opened: %w", err)
+	case err != nil:
+		return true, fmt.Errorf("it is not known whether the fleet was opened: %w", err)
+	case state.Follows:
+		return true, errors.New("it is not known whether the fleet was opened: it says that it follows yet")
 	}
 	_ = node.Close() // the fleet is open, whatever becomes of the stream
-	return c, nil
+	return true, nil
 }
 
 // isRefused reports whether a node said that the fleet has decided against a batch.

@@ -141,15 +141,15 @@ func (v *Votes) waits(s *contract.VoteStatus) (says string, away []string) {
 	defer v.mu.Unlock()
 	now := v.config.Clock.Elapsed()
 	have := 0
-	var silent, lack []string
+	var quiet, lack []string
 	for _, w := range s.Voters {
 		stores := v.stores[w.ID]
 		switch {
 		case w.Witness:
 		case w.ID == v.config.Region:
 			have++
-		case w.ProblemFor >= s.Lease && v.silent(w.ID):
-			silent = append(silent, w.ID)
+		case w.ProblemFor >= s.Lease && silent(v.holder.Supports(), w.ID):
+			quiet = append(quiet, w.ID)
 		case stores != nil && stores.lacks(now, s.Lease):
 			lack = append(lack, w.ID)
 		default:
@@ -160,19 +160,19 @@ func (v *Votes) waits(s *contract.VoteStatus) (says string, away []string) {
 		return "", nil
 	}
 	var why []string
-	if len(silent) > 0 {
-		why = append(why, strings.Join(silent, ", ")+" did not answer for a lease")
+	if len(quiet) > 0 {
+		why = append(why, strings.Join(quiet, ", ")+" did not answer for a lease")
 	}
 	if len(lack) > 0 {
 		why = append(why, strings.Join(lack, ", ")+" did not store what was written a lease ago")
 	}
 	return fmt.Sprintf("nothing may be lost, so writes wait until %d regions have them, and linearizable reads wait "+
-		"for the writes that they see; %s", c.Spread(), strings.Join(why, "; ")), append(silent, lack...)
+		"for the writes that they see; %s", c.Spread(), strings.Join(why, "; ")), append(quiet, lack...)
 }
 
-// silent reports whether a voter does not answer. The caller holds mu.
-func (v *Votes) silent(voter string) bool {
-	return slices.ContainsFunc(v.holder.Supports(), func(s ballot.Support) bool { return s.Voter == voter && s.Silent })
+// silent reports whether a voter does not answer.
+func silent(supports []ballot.Support, voter string) bool {
+	return slices.ContainsFunc(supports, func(s ballot.Support) bool { return s.Voter == voter && s.Silent })
 }
 
 // needsLate says that nobody takes over from this primary but by order, or that there is no majority without it but

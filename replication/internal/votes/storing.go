@@ -21,13 +21,13 @@ func (s *storing) look(now ballot.Instant, is, has timeline.Position) {
 // lacks reports whether it lacks something that was there so long ago.
 func (s *storing) lacks(now, long ballot.Instant) bool { return s.has < s.want && now-s.since >= long }
 
-// stored takes note of what the regions that vote acknowledged, on the leader of the primary. The caller holds mu.
-func (v *Votes) stored(s *timeline.State, slots []timeline.Slot, now ballot.Instant) {
-	if v.stores == nil {
-		v.stores = map[string]*storing{}
-	}
+// stores are those of the regions that vote, but for the own one, on the leader of the primary.
+type stores map[string]*storing
+
+// look takes note of what they acknowledged.
+func (r stores) look(now ballot.Instant, s *timeline.State, slots []timeline.Slot) {
 	for _, voter := range s.Charter().Voters {
-		if voter.Witness() || voter.ID == v.config.Region {
+		if voter.Witness() || voter.ID == s.Region {
 			continue
 		}
 		has := timeline.Position(0)
@@ -36,9 +36,9 @@ func (v *Votes) stored(s *timeline.State, slots []timeline.Slot, now ballot.Inst
 				has = o.Position
 			}
 		}
-		if v.stores[voter.ID] == nil {
-			v.stores[voter.ID] = &storing{since: now}
+		if r[voter.ID] == nil {
+			r[voter.ID] = &storing{since: now}
 		}
-		v.stores[voter.ID].look(now, s.Cursor.Position, has)
+		r[voter.ID].look(now, s.Cursor.Position, has)
 	}
 }

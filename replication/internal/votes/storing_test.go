@@ -31,14 +31,14 @@ func TestWhoDoesNotStoreIsNamed(t *testing.T) {
 			"does not answer":          {ballot.Renewed{Silence: "gone"}, 9, "eu did not answer for a lease"},
 		} {
 			r.v.mu.Lock()
-			r.v.stores = nil
+			clear(r.v.stores)
 			r.answers = map[string]ballot.Renewed{"eu": test.answer}
 			s := *r.v.config.Applied.State()
 			s.Cursor.Position = 9
 			for range 60 { // two and a half leases
 				time.Sleep(time.Second / 24)
 				r.step(nil)
-				r.v.stored(&s, []timeline.Slot{{Region: "eu", Position: test.has}}, r.v.config.Clock.Elapsed())
+				r.v.stores.look(r.v.config.Clock.Elapsed(), &s, []timeline.Slot{{Region: "eu", Position: test.has}})
 			}
 			r.v.mu.Unlock()
 			status := &contract.VoteStatus{Lease: time.Second}

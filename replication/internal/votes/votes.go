@@ -80,7 +80,7 @@ type Votes struct {
 	moves     []timeline.Move // of the primary by itself, of which voters told
 	marks     [2]mark         // the older one first
 	keeps     keeping
-	stores    map[string]*storing // of regions, on the leader of the primary
+	stores    stores
 	ending    ending
 	dice      *rand.Rand        // so that two regions do not ask at the same time for ever
 	busy      bool              // something is on its way to the log that the loop began
@@ -94,7 +94,7 @@ func New(c Config) *Votes {
 	v := &Votes{
 		dice:   rand.New(rand.NewPCG(seed.Sum64(), uint64(c.Clock.Now().UnixNano()))),
 		config: c, wake: wake.New(), holder: ballot.NewHolder(c.Region), candidate: ballot.NewCandidate(c.Region),
-		returns: ballot.NewBack(c.Region),
+		returns: ballot.NewBack(c.Region), stores: stores{},
 	}
 	v.seat = NewSeat(c.Region, c.Clock, c.Life, store{&v.config})
 	c.Fence.OnShort(v.wake.Nudge)
@@ -200,9 +200,9 @@ func (v *Votes) hold(in ballot.Input) {
 	v.evidence, v.held = e, held
 	if term != 0 && s.Role() == timeline.Primary {
 		v.config.Fence.Grant(e)
-		v.stored(s, slots, now)
+		v.stores.look(now, s, slots)
 	} else {
-		v.stores = nil
+		clear(v.stores)
 	}
 	v.mu.Unlock()
 	for _, e := range effects {
