@@ -27,25 +27,30 @@ type Who struct {
 }
 
 // Dial returns a connection to the node at endpoint, host:port or a URL, with TLS if secure is not nil or the URL says
-// so. Where a URL says that there is none, although secure is not nil, nothing is shown: ErrClear. A node that does not
+// so; unix:///path and unixs:///path are sockets of this machine. Where a URL says that there is none, although secure
+// is not nil, nothing is shown but to a socket: ErrClear. A node that does not
 // answer is given up after Patience. The caller closes the connection.
 func Dial(ctx context.Context, endpoint string, secure *tls.Config, who Who) (*grpc.ClientConn, error) {
 	scheme, host, found := strings.Cut(strings.TrimRight(endpoint, "/"), "://")
 	if !found {
 		scheme, host = "", scheme
 	}
-	if scheme == "https" && secure == nil {
+	if (scheme == "https" || scheme == "unixs") && secure == nil {
 		secure = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	if scheme == "http" && secure != nil && who != (Who{}) {
 		return nil, fmt.Errorf("%s: %w", endpoint, ErrClear)
 	}
 	wire := insecure.NewCredentials()
-	if secure != nil && scheme != "http" {
+	if secure != nil && scheme != "http" && scheme != "unix" {
 		wire = credentials.NewTLS(secure)
 	}
+	target := targetScheme + host
+	if scheme == "unix" || scheme == "unixs" {
+		target = "unix://" + host
+	}
 	own := &shown{}
-	conn, err := grpc.NewClient(targetScheme+host, grpc.WithTransportCredentials(wire),
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(wire),
 		grpc.WithPerRPCCredentials(own))
 	if err != nil {
 		return nil, err

@@ -63,6 +63,10 @@ func followRandom(t *testing.T, seed uint64) {
 	if _, err := live.Changes(t.Context(), l.side(l.etcd), l.side(l.mimir), verified, l.revision, nil); err != nil {
 		t.Error(err)
 	}
+	if v, err := live.Verify(t.Context(), l.side(l.etcd), l.side(l.mimir), live.VerifyOptions{Every: 16}); err != nil ||
+		len(v.Ranges) == 0 || v.Ranges[len(v.Ranges)-1].To != l.revision {
+		t.Errorf("hashes of ranges: %+v, %v", v, err)
+	}
 	l.must(l.mimir, &pb.PutRequest{Key: []byte("now of clients")})
 }
 

@@ -66,9 +66,12 @@ var incidents = map[string]incident{
 	"MimirAuditLogFails":      {fresh(0, counts(`mimir_audit_log_failures_total{instance="US"}`, 1))},
 	"MimirBackupOld":          {fresh(60, is(`mimir_backup_age_seconds{instance="US"}`, 31*3600))},
 	"MimirBackupFails":        {fresh(0, is(`mimir_backup_failing{instance="US"}`, 1))},
-	"MimirArchiveStopped":     {fresh(1, is(`mimir_archive_active{instance="US"}`, 0))},
-	"MimirArchiveBehind":      {fresh(10, is(`mimir_archive_lag_seconds{instance="US"}`, 1000))},
-	"MimirArchiveGap":         {fresh(0, counts(`mimir_archive_gaps_total{instance="US"}`, 0.01))},
+	"MimirBackupNobody":       {fresh(1, is(`mimir_backup_mine{instance="US"}`, 0))},
+	"MimirArchiveUnknown": {fresh(1, is(`mimir_archive_active{instance="US"}`, 1)),
+		fresh(10, gone(`mimir_archive_lag_seconds{instance="US"}`))},
+	"MimirArchiveStopped": {fresh(1, is(`mimir_archive_active{instance="US"}`, 0))},
+	"MimirArchiveBehind":  {fresh(10, is(`mimir_archive_lag_seconds{instance="US"}`, 1000))},
+	"MimirArchiveGap":     {fresh(0, counts(`mimir_archive_gaps_total{instance="US"}`, 0.01))},
 }
 
 // history returns a fleet that is well, then in the incident for longer than the rule waits, then well again. It holds

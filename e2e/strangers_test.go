@@ -250,38 +250,41 @@ func (h *house) figures(t *testing.T) figures {
 }
 
 func (h *house) look(ctx context.Context) (f figures, err error) {
+	values, err := h.scrape(ctx)
+	if err != nil {
+		return f, err
+	}
+	f.megabytes = int(values["process_resident_memory_bytes"] / (1 << 20))
+	f.descriptors, f.goroutines = int(values["process_open_fds"]), int(values["go_goroutines"])
+	log, err := os.ReadFile(h.node.LogPath())
+	f.lines = strings.Count(string(log), "\n")
+	return f, err
+}
+
+// scrape returns the node's metrics that have no labels.
+func (h *house) scrape(ctx context.Context) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+h.ports["http"]+"/metrics", nil)
 	if err != nil {
-		return f, err
+		return nil, err
 	}
 	one := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	a, err := one.Do(r)
 	if err != nil {
-		return f, err
+		return nil, err
 	}
 	defer a.Body.Close()
 	text, err := io.ReadAll(a.Body)
-	if err != nil {
-		return f, err
-	}
+	values := map[string]float64{}
 	for line := range strings.Lines(string(text)) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		n, _ := strconv.ParseFloat(value, 64)
-		switch name {
-		case "process_resident_memory_bytes":
-			f.megabytes = int(n / (1 << 20))
-		case "process_open_fds":
-			f.descriptors = int(n)
-		case "go_goroutines":
-			f.goroutines = int(n)
+		if n, err := strconv.ParseFloat(value, 64); err == nil {
+			values[name] = n
 		}
 	}
-	log, err := os.ReadFile(h.node.LogPath())
-	f.lines = strings.Count(string(log), "\n")
-	return f, err
+	return values, err
 }
 
 // peak returns the most of each until ctx ends.

@@ -19,12 +19,12 @@ import (
 // has come to half as much again. What streams send is bounded alike, by itself: no range is refused for what watches
 // have left.
 type answers struct {
-	limit int64
 	// making has room for those of more than countedBytes that are being made, or encoded, at a time. Whoever has room
 	// waits for nobody.
 	making *semaphore.Weighted
 
 	mu        sync.Mutex
+	limit     int64
 	bytes     int64
 	unread    map[string]int64 // by connection, none that is 0
 	waiting   map[string]int   // messages, by connection, none that is 0
@@ -50,6 +50,14 @@ func newAnswers(limit int64) *answers {
 		limit: limit, making: semaphore.NewWeighted(mostMaking),
 		unread: make(map[string]int64), waiting: make(map[string]int),
 	}
+}
+
+// bound sets the limit. What is there stays.
+func (a *answers) bound(limit int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limit = limit
+	a.wake()
 }
 
 // answer is one that is being made. It is used by one goroutine.
@@ -106,7 +114,7 @@ func (a *answer) close() {
 }
 
 // most is what all together may come to: beyond the limit is only what is below a megabyte, of connections that have
-// nothing unread.
+// nothing unread. The caller holds mu.
 func (a *answers) most() int64 { return a.limit + a.limit/2 }
 
 // fits reports whether who asked may have that much more that waits for it: of what is large, no more than all together

@@ -45,55 +45,6 @@ type Replicator interface {
 	UpdateMember(ctx context.Context, id uint64, peerAddr string) error
 }
 
-// Limits bound what one client may ask for. Zero values mean the defaults, which are etcd's where etcd
-// has them, but for Streams.
-type Limits struct {
-	// RequestBytes bounds a write as it is proposed. Default DefaultRequestBytes.
-	RequestBytes int
-	// TxnOps bounds the operations of each branch of a transaction, and its comparisons. Default DefaultTxnOps.
-	TxnOps int
-	// EffectBytes bounds what one request may delete, and answer inside a transaction that writes, by an estimate of
-	// what each node needs for it: the values that have to be held, the keys twice, and 256 bytes for each. It bounds
-	// those under way together too, which wait. Default DefaultEffectBytes.
-	EffectBytes int64
-	// AnswerBytes bounds the answers of ranges, and of transactions that only read, which are being made at a time or
-	// wait for their clients to read them, of one connection at most as much as is free beside it. Default
-	// DefaultAnswerBytes.
-	AnswerBytes int64
-	// Streams bounds the requests under way on one connection, watches included. Default DefaultStreams, which is
-	// less than etcd's: each costs about 11 KiB.
-	Streams int
-	// RequestTimeout bounds a request whose client set no deadline, or a later one. Default
-	// DefaultRequestTimeout.
-	RequestTimeout time.Duration
-	// Staleness bounds the age of serializable reads; [StalenessKey] can bound it further. 0: no bound.
-	Staleness time.Duration
-	// ProgressInterval is how often a quiet watch that asked for it is told of its progress; a tenth is added at
-	// random. Default DefaultProgressInterval.
-	ProgressInterval time.Duration
-	// LeaderTimeout is how long a stream that requires a leader outlives the loss of it. Default
-	// DefaultLeaderTimeout.
-	LeaderTimeout time.Duration
-}
-
-// Default limits.
-const (
-	DefaultRequestBytes     = 3 << 19
-	DefaultTxnOps           = 128
-	DefaultAnswerBytes      = 1 << 30
-	DefaultStreams          = 4096
-	DefaultEffectBytes      = 1 << 30
-	DefaultRequestTimeout   = 7 * time.Second
-	DefaultProgressInterval = 10 * time.Minute
-	DefaultLeaderTimeout    = 3 * time.Second
-	DefaultFailureRest      = time.Second
-
-	// requestOverheadBytes is what a message may have beyond RequestBytes before gRPC refuses to read it.
-	requestOverheadBytes = 512 << 10
-	// healthAge is how old the term and leader may be that headers and leader checks are made from.
-	healthAge = 50 * time.Millisecond
-)
-
 // Options are what an API is made of. Store, Lessor and Replicator must be set.
 type Options struct {
 	Store      *kv.Store
@@ -150,7 +101,7 @@ type API struct {
 	replicator Replicator
 	clusterID  uint64
 	version    string
-	limits     Limits
+	limits     inForce
 	allRegions bool
 	peerTLS    bool
 	quota      func() int64
@@ -165,9 +116,10 @@ type API struct {
 
 	answers  *answers
 	messages *answers // of streams
-	effects  *effects
+	effects  atomic.Pointer[effects]
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
+	pulse    pulse
 
 	defragmenting chan struct{} // has room for one
 
@@ -187,17 +139,6 @@ func New(o Options) *API {
 		replicator: o.Replicator,
 		clusterID:  o.ClusterID,
 		version:    cmp.Or(o.Version, version.Version),
-		limits: Limits{
-			RequestBytes:     cmp.Or(o.Limits.RequestBytes, DefaultRequestBytes),
-			TxnOps:           cmp.Or(o.Limits.TxnOps, DefaultTxnOps),
-			AnswerBytes:      cmp.Or(o.Limits.AnswerBytes, DefaultAnswerBytes),
-			EffectBytes:      cmp.Or(o.Limits.EffectBytes, DefaultEffectBytes),
-			Streams:          cmp.Or(o.Limits.Streams, DefaultStreams),
-			Staleness:        max(0, o.Limits.Staleness),
-			RequestTimeout:   cmp.Or(o.Limits.RequestTimeout, DefaultRequestTimeout),
-			ProgressInterval: cmp.Or(o.Limits.ProgressInterval, DefaultProgressInterval),
-			LeaderTimeout:    cmp.Or(o.Limits.LeaderTimeout, DefaultLeaderTimeout),
-		},
 		allRegions: o.AllRegions, snapshotNote: o.SnapshotNote,
 		peerTLS:    o.PeerTLS,
 		quota:      o.QuotaBytes,
@@ -221,8 +162,8 @@ func New(o Options) *API {
 		a.tokens = token.NewSimple(token.DefaultTTL, a.clock)
 	}
 	a.passwords = newPasswords(a.clock, a.logger, cmp.Or(o.FailureRest, DefaultFailureRest))
-	a.answers, a.messages = newAnswers(a.limits.AnswerBytes), newAnswers(a.limits.AnswerBytes)
-	a.effects = newEffects(a.limits.EffectBytes)
+	a.answers, a.messages = newAnswers(0), newAnswers(0)
+	a.SetLimits(o.Limits)
 	a.renewals = newRenewals(a, a.clock)
 	a.defragmenting = make(chan struct{}, 1)
 	if o.Unary != nil {
@@ -239,9 +180,9 @@ func New(o Options) *API {
 func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec(a.traffic)),
-		grpc.MaxRecvMsgSize(a.limits.RequestBytes + requestOverheadBytes),
+		grpc.MaxRecvMsgSize(a.limits.now().RequestBytes + requestOverheadBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.MaxConcurrentStreams(uint32(a.limits.Streams)),
+		grpc.MaxConcurrentStreams(uint32(a.limits.now().Streams)),
 		grpc.ChainUnaryInterceptor(append(a.unary, a.unaryInterceptor)...),
 		grpc.ChainStreamInterceptor(append(a.stream, a.streamInterceptor)...),
 	}
@@ -266,7 +207,7 @@ func (a *API) barrier(ctx context.Context) error { return a.fresh(ctx, replicati
 
 // fresh returns once a local read is as fresh as l asks.
 func (a *API) fresh(ctx context.Context, l replication.Level) error {
-	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, a.patience())
 	defer cancel()
 	if err := a.replicator.ReadBarrier(bounded, l); err != nil {
 		return a.statusOf(ctx, err)

@@ -144,6 +144,8 @@ func TestFailuresOfReplication(t *testing.T) {
 	for _, c := range []struct{ cause, want error }{
 		{replication.ErrNotReady, rpctypes.ErrGRPCNoLeader},
 		{fmt.Errorf("proposing: %w", replication.ErrUnknownOutcome), rpctypes.ErrGRPCTimeoutDueToLeaderFail},
+		{fmt.Errorf("%w: position 7 is in 1 of 2", replication.ErrUnderReplicated),
+			rpctypes.ErrGRPCTimeoutDueToLeaderFail},
 		{replication.ErrClosed, rpctypes.ErrGRPCStopped},
 		{replication.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
 		{context.DeadlineExceeded, rpctypes.ErrGRPCTimeout},

@@ -152,7 +152,7 @@ func change[R changed](ctx context.Context, a *API, c []byte, into R) (none R, e
 	if err != nil {
 		return none, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, a.limits.now().RequestTimeout)
 	defer cancel()
 	if err := a.replicator.Understood(bounded, c); err != nil {
 		return none, a.statusOf(ctx, notUnderstood(err))
@@ -179,7 +179,7 @@ func (s *authServer) hashed(ctx context.Context, password string) (string, error
 	if err := s.mayOperate(ctx); err != nil {
 		return "", err
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	var hash []byte
 	err := s.passwords.hash(bounded, func() (err error) {
@@ -220,7 +220,7 @@ func (s *authServer) Authenticate(ctx context.Context, r *pb.AuthenticateRequest
 
 // login is Authenticate by what is applied here.
 func (s *authServer) login(ctx context.Context, r *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
-	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	for {
 		now := s.store.Auth()

@@ -16,12 +16,12 @@ const (
 	// jsonStreamBytes bounds one message of a JSON stream: a watch or a keep-alive.
 	jsonStreamBytes = 256 << 10
 	// jsonBodiesBytes bounds the JSON bodies that are read or handled at a time, by what they are said to have. With
-	// the copies that are made of them they take about five times as much.
+	// the copies that are made of them they take about five times as much. One may have as much as all.
 	jsonBodiesBytes = 64 << 20
 )
 
 // jsonBytes bounds the JSON of one request: base64 takes a third more, names and white space the rest.
-func (a *API) jsonBytes() int64 { return 2 * int64(a.limits.RequestBytes+requestOverheadBytes) }
+func (a *API) jsonBytes() int64 { return 2 * int64(a.limits.now().RequestBytes+requestOverheadBytes) }
 
 // jsonStreams are the calls whose body is a stream of messages.
 var jsonStreams = map[string]bool{"/v3/watch": true, "/v3/lease/keepalive": true}
@@ -31,8 +31,7 @@ var jsonWaits = map[string]bool{"/v3/lock/lock": true, "/v3/election/campaign": 
 
 // boundBodies refuses a body that is too large before it is read, and has those that are not wait until there is room.
 func (a *API) boundBodies(h http.Handler) http.Handler {
-	limit := a.jsonBytes()
-	room := semaphore.NewWeighted(max(jsonBodiesBytes, limit))
+	room := semaphore.NewWeighted(jsonBodiesBytes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body == nil || r.Body == http.NoBody {
 			h.ServeHTTP(w, r)
@@ -46,6 +45,7 @@ func (a *API) boundBodies(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
+		limit := min(a.jsonBytes(), jsonBodiesBytes)
 		bytes := r.ContentLength
 		if bytes < 0 { // it is not said: it may be as large as any
 			bytes = limit
@@ -95,16 +95,16 @@ type streamBody struct {
 // of which the whole cannot be bounded.
 type boundedMarshaler struct {
 	runtime.Marshaler
-	bytes int64
+	bytes func() int64
 }
 
 // NewDecoder implements runtime.Marshaler.
 func (m boundedMarshaler) NewDecoder(r io.Reader) runtime.Decoder {
-	bounded := &messageReader{reader: r, left: m.bytes}
+	bounded := &messageReader{reader: r, left: m.bytes()}
 	inner := m.Marshaler.NewDecoder(bounded)
 	body, stream := r.(streamBody)
 	return runtime.DecoderFunc(func(v any) error {
-		bounded.left = m.bytes
+		bounded.left = m.bytes()
 		err := inner.Decode(v)
 		if stream && err != nil && !errors.Is(err, io.EOF) {
 			body.fail(err)

@@ -60,7 +60,7 @@ func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (
 	if err != nil && err != errNoName {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	nodes, err := s.replicator.Members(bounded)
 	if err != nil {
@@ -163,7 +163,7 @@ func (s *clusterServer) change(
 	if err := s.mayOperate(ctx); err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	nodes, err := s.replicator.Members(bounded)
 	if err != nil {

@@ -36,7 +36,7 @@ func (a *API) admit(
 			return nil, err
 		}
 	}
-	e := a.effects
+	e := a.effects.Load()
 	bytes, err := estimate(ctx, e.most)
 	switch {
 	case err != nil:
@@ -49,7 +49,7 @@ func (a *API) admit(
 	if err := a.answers.reserve(a.senderOf(ctx), 0); err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, a.limits.now().RequestTimeout)
 	defer cancel()
 	if err := e.room.Acquire(bounded, bytes); err != nil {
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {

@@ -65,6 +65,8 @@ var statuses = []struct{ from, to error }{
 
 	{replication.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
 	{replication.ErrUnknownOutcome, rpctypes.ErrGRPCTimeoutDueToLeaderFail},
+	// It is written, and may be lost with its region: nobody is told that it is done.
+	{replication.ErrUnderReplicated, rpctypes.ErrGRPCTimeoutDueToLeaderFail},
 	{replication.ErrNotReady, rpctypes.ErrGRPCNoLeader},
 	{replication.ErrNotLeader, rpctypes.ErrGRPCNotLeader},
 	{replication.ErrClosed, rpctypes.ErrGRPCStopped},

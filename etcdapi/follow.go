@@ -110,7 +110,7 @@ func (s *followServer) followed(ctx context.Context, began time.Time, batch [][]
 	if len(list) == 0 {
 		return nil
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	receipt, err := s.replicator.Propose(bounded, list)
 	if err != nil {

@@ -39,8 +39,10 @@ const (
 // gateway answers JSON by a gRPC connection in memory, until ctx ends.
 func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 	listener := bufconn.Listen(gatewayBufferBytes)
-	// All requests share one connection here: what bounds them is the number of connections over HTTP.
-	server := grpc.NewServer(append(a.ServerOptions(), grpc.MaxConcurrentStreams(math.MaxUint32))...)
+	// All requests share one connection here: what bounds them is the number of connections over HTTP, and how much
+	// JSON is read.
+	server := grpc.NewServer(append(a.ServerOptions(), grpc.MaxConcurrentStreams(math.MaxUint32),
+		grpc.MaxRecvMsgSize(math.MaxInt32))...)
 	a.Register(server)
 	connection, err := grpc.NewClient("passthrough:///gateway",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
@@ -57,7 +59,7 @@ func (a *API) gateway(ctx context.Context) (http.Handler, error) {
 			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true},
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
 		}},
-		bytes: max(a.jsonBytes(), jsonStreamBytes),
+		bytes: func() int64 { return max(a.jsonBytes(), jsonStreamBytes) },
 	})
 	mux := runtime.NewServeMux(runtime.WithMetadata(nameRequest), runtime.WithForwardResponseOption(writing), bounded)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{

@@ -32,7 +32,7 @@ func (a *API) unaryInterceptor(
 }
 
 // streamInterceptor counts what is sent, and ends streams that require a leader when this node has been without one for
-// LeaderTimeout: the client then goes to another node.
+// LeaderTimeout, or its region without the primary for five of that: the client then goes to another node.
 func (a *API) streamInterceptor(
 	srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) error {
@@ -40,7 +40,7 @@ func (a *API) streamInterceptor(
 	if !requiresLeader(ss.Context()) {
 		return handle(srv, ss)
 	}
-	if !a.hasLeader() {
+	if !a.hasLeader() || a.abandoned() {
 		return rpctypes.ErrGRPCNoLeader
 	}
 	ctx, cancel := context.WithCancelCause(ss.Context())
@@ -53,23 +53,31 @@ func (a *API) streamInterceptor(
 	return err
 }
 
-// untilLeaderless returns ErrGRPCNoLeader after LeaderTimeout without a leader, or nil when ctx ends.
+// untilLeaderless returns ErrGRPCNoLeader after LeaderTimeout without a leader, or when the primary has been silent for
+// too long, or nil when ctx ends.
 func (a *API) untilLeaderless(ctx context.Context) error {
-	const looks = 3
-	ticker := a.clock.NewTicker(a.limits.LeaderTimeout / looks)
-	defer ticker.Stop()
+	bound := a.limits.now()
+	ticker := a.clock.NewTicker(bound.LeaderTimeout / looks)
+	defer func() { ticker.Stop() }()
 	var since time.Time
 	for {
 		select {
+		case <-bound.replaced:
+			ticker.Stop()
+			bound = a.limits.now()
+			ticker = a.clock.NewTicker(bound.LeaderTimeout / looks)
 		case <-ctx.Done():
 			return nil
 		case now := <-ticker.C():
 			switch {
 			case a.hasLeader():
 				since = time.Time{}
+				if a.feel(ctx, bound.LeaderTimeout/looks); a.abandoned() {
+					return rpctypes.ErrGRPCNoLeader
+				}
 			case since.IsZero():
 				since = now
-			case now.Sub(since) >= a.limits.LeaderTimeout*(looks-1)/looks:
+			case now.Sub(since) >= bound.LeaderTimeout*(looks-1)/looks:
 				return rpctypes.ErrGRPCNoLeader
 			}
 		}

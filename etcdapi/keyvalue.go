@@ -103,7 +103,7 @@ func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*
 
 // Txn is proposed if it may write, and read from this node's store if it cannot.
 func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
-	if err := command.CheckTxn(r, s.limits.TxnOps); err != nil {
+	if err := command.CheckTxn(r, s.limits.now().TxnOps); err != nil {
 		return nil, s.statusOf(ctx, err)
 	}
 	if command.IsReadOnly(r) {

@@ -60,7 +60,7 @@ func (s *leaseServer) LeaseTimeToLive(
 	if err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	answer, err := s.replicator.Ask(bounded, encodeTimeToLive(r.ID))
 	if err != nil {

@@ -110,7 +110,7 @@ func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequ
 	if target := nodeOf(health.Nodes, r.TargetID); target == nil || target.Learner {
 		return nil, rpctypes.ErrGRPCBadLeaderTransferee
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, s.limits.now().RequestTimeout)
 	defer cancel()
 	if err := s.replicator.TransferLeader(bounded, r.TargetID); errors.Is(err, replication.ErrMember) {
 		return nil, errTransferTooLong

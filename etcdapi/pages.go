@@ -129,7 +129,7 @@ func (a pageServer) serveChecks(w http.ResponseWriter, r *http.Request, page str
 
 // make returns what c came to, in words for who asked if it did not end.
 func (a pageServer) make(ctx context.Context, page string, c check) error {
-	limit := min(checkTimeout, a.limits.RequestTimeout)
+	limit := min(checkTimeout, a.limits.now().RequestTimeout)
 	err := a.probes.make(ctx, page, &c, limit)
 	if errors.Is(err, errLate) {
 		return errors.New(c.late(limit))

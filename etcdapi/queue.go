@@ -58,6 +58,7 @@ func (s *kvServer) session(ctx context.Context, lease int64) (int64, error) {
 func (s *kvServer) enter(
 	ctx context.Context, name []byte, lease int64, value []byte,
 ) (p *place, first bool, response *pb.TxnResponse, err error) {
+	named := lease != 0
 	if lease, err = s.session(ctx, lease); err != nil {
 		return nil, false, nil, err
 	}
@@ -70,6 +71,9 @@ func (s *kvServer) enter(
 		Failure: []*pb.RequestOp{rangeOp(&pb.RangeRequest{Key: p.key}), head},
 	})
 	if err != nil {
+		if !named {
+			s.forget(ctx, lease)
+		}
 		return nil, false, nil, err
 	}
 	waitingOf(ctx).admit()
@@ -79,6 +83,17 @@ func (s *kvServer) enter(
 	}
 	oldest := response.Responses[1].GetResponseRange().Kvs
 	return p, len(oldest) == 0 || oldest[0].CreateRevision == p.created, response, nil
+}
+
+// forget ends a lease that was granted for who has not come in, as far as he knows: his key may be there all the same,
+// and nobody knows the lease to end it. One that he named himself he can end, or come again with.
+func (s *kvServer) forget(ctx context.Context, lease int64) {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.now().RequestTimeout)
+	defer cancel()
+	c := command.EncodeLeaseRevoke(&pb.LeaseRevokeRequest{ID: lease})
+	if _, err := write(bounded, s.API, s.itself(), c, command.DecodeLeaseRevokeResult); err != nil {
+		s.logger.Info("a key of a lock or an election may stay until its lease ends", "lease", lease, "err", err)
+	}
 }
 
 // turn returns once no key of the queue is older than this one, with the header of the read that says so. It ends with
@@ -140,7 +155,7 @@ func (s *kvServer) pauses(ctx context.Context) bool {
 // leave deletes the key of who waits no more, so that it does not get its turn; if that fails it goes with its lease.
 // The request may be over, and its user gone: that he was let in with the key is enough.
 func (p *place) leave(ctx context.Context) {
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.limits.now().RequestTimeout)
 	defer cancel()
 	c := command.EncodeTxn(deletion(p.key, p.created))
 	if _, err := write(bounded, p.API, p.itself(), c, command.DecodeTxnResult); err != nil {

@@ -2,6 +2,7 @@ package etcdapi_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -138,6 +139,24 @@ func TestWhoLeavesAQueueLeavesNothing(t *testing.T) {
 	_, err := q.lock.Unlock(q.ctx, &v3lockpb.UnlockRequest{Key: []byte("l/1")})
 	q.must(err)
 	q.must(<-next)
+}
+
+// Who did not hear that he came in, and named no lease, leaves no key behind that nobody knows of, and no lease.
+func TestWhoDoesNotHearThatHeCameInLeavesNothing(t *testing.T) {
+	q := newQueues(t)
+	q.Replicator.LoseAnswersOf(func(command []byte) bool { return bytes.Contains(command, []byte("l/")) })
+	for _, end := range []chan error{q.locks(q.ctx, 0), q.campaigns(0)} {
+		if err := <-end; err == nil {
+			t.Error("an answer that was lost is none")
+		}
+	}
+	q.comesTo(0)
+	for {
+		r, err := q.lease.LeaseLeases(q.ctx, &pb.LeaseLeasesRequest{})
+		if q.must(err); len(r.Leases) == 4 {
+			return
+		}
+	}
 }
 
 // A primary that does not answer for a while takes nobody's place: neither its silence nor the limit of one request

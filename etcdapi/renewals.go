@@ -132,7 +132,7 @@ func (r *renewals) take() (ids []int64, waiters [][]waiter) {
 
 // askRenew asks the leader of the primary region to renew leases.
 func (a *API) askRenew(ids []int64) ([]int64, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), a.limits.RequestTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), a.limits.now().RequestTimeout)
 	defer cancel()
 	answer, err := a.replicator.Ask(ctx, encodeRenew(ids))
 	if err != nil {

@@ -17,7 +17,7 @@ const StalenessKey = "mimir-max-staleness"
 
 // freshForStale returns once a serializable read of this node's store is as fresh as this node and the request ask.
 func (a *API) freshForStale(ctx context.Context) error {
-	age, bound := a.limits.Staleness, a.limits.Staleness > 0
+	age, bound := a.limits.now().Staleness, a.limits.now().Staleness > 0
 	for _, text := range metadata.ValueFromIncomingContext(ctx, StalenessKey) {
 		asked, err := time.ParseDuration(text)
 		if err != nil || asked < 0 {
@@ -31,7 +31,7 @@ func (a *API) freshForStale(ctx context.Context) error {
 	if !bound {
 		return a.fresh(ctx, replication.Serializable)
 	}
-	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, a.limits.now().RequestTimeout)
 	defer cancel()
 	if err := a.replicator.ReadWithin(bounded, age); err != nil {
 		return a.statusOf(ctx, err)

@@ -95,7 +95,7 @@ func (w *watchStream) sendEvents(one *oneWatch, batch watch.Batch) error {
 	one.quiet = false
 	response := &pb.WatchResponse{Header: w.header(batch.Revision), WatchId: one.id, Events: batch.Events}
 	if one.fragment {
-		return sendFragments(response, w.limits.RequestBytes+requestOverheadBytes, w.stream.Send)
+		return sendFragments(response, w.limits.now().RequestBytes+requestOverheadBytes, w.stream.Send)
 	}
 	return w.stream.Send(response)
 }
@@ -142,15 +142,23 @@ const jitter = 10
 
 // notifyProgress tells quiet watches that asked for it how far they are, from time to time.
 func (w *watchStream) notifyProgress() {
-	interval := w.limits.ProgressInterval + randomDuration(w.limits.ProgressInterval/jitter)
-	ticker := w.clock.NewTicker(max(interval, time.Millisecond))
-	defer ticker.Stop()
+	bound := w.limits.now()
+	ticker := w.clock.NewTicker(progressInterval(bound))
+	defer func() { ticker.Stop() }()
 	for {
 		select {
 		case <-w.ctx.Done():
 			return
+		case <-bound.replaced:
+			ticker.Stop()
+			bound = w.limits.now()
+			ticker = w.clock.NewTicker(progressInterval(bound))
 		case <-ticker.C():
 			w.notifyQuiet()
 		}
 	}
+}
+
+func progressInterval(l *limits) time.Duration {
+	return max(l.ProgressInterval+randomDuration(l.ProgressInterval/jitter), time.Millisecond)
 }

@@ -44,7 +44,7 @@ const mostJudgements = 4
 func write[R response](
 	ctx context.Context, a *API, who asker, c []byte, decode func([]byte) (R, error),
 ) (none R, err error) {
-	if len(c) > a.limits.RequestBytes {
+	if len(c) > a.limits.now().RequestBytes {
 		return none, rpctypes.ErrGRPCRequestTooLarge
 	}
 	for n := 1; ; n++ {
@@ -65,7 +65,7 @@ func write[R response](
 func propose[R response](
 	ctx context.Context, a *API, c []byte, decode func([]byte) (R, error),
 ) (none R, err error) {
-	bounded, cancel := context.WithTimeout(ctx, a.limits.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, a.patience())
 	defer cancel()
 	receipt, err := a.replicator.Propose(bounded, []*replication.Command{{Data: c}})
 	if err != nil {

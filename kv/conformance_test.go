@@ -26,7 +26,8 @@ func TestTheStoreKeepsTheContract(t *testing.T) {
 				New: func(t testing.TB) storagetest.Engine {
 					return openStoreEngine(t, vfs.NewCrashableMem(), over)
 				},
-				Command: someCommand,
+				Command:     someCommand,
+				CrashInside: true,
 			})
 		})
 	}

@@ -56,6 +56,17 @@ var below = map[string][]string{
 		"replication/internal/life", "replication/internal/peer",
 		"replication/internal/region", "replication/internal/standing", "replication/internal/succession",
 	},
+	"replication/internal/forming": {
+		"replication/contract", "replication/timeline", "replication/clock", "replication/durable",
+		"replication/internal/fleet", "replication/internal/life", "replication/internal/members",
+		"replication/internal/overview", "replication/internal/peer", "replication/internal/recall",
+		"replication/internal/region",
+	},
+	"replication/internal/leading": {
+		"replication/contract", "replication/timeline", "replication/internal/fleet", "replication/internal/members",
+		"replication/internal/primary", "replication/internal/propose", "replication/internal/region",
+		"replication/internal/slots", "replication/internal/standing",
+	},
 	"replication/internal/succession": {"replication/contract", "replication/timeline"},
 	"replication/internal/ballot":     {"replication/timeline"},
 	"replication/internal/enginetest": {"replication/contract", "replication/durable"},
@@ -87,8 +98,8 @@ var below = map[string][]string{
 		"replication/internal/tail",
 	},
 	"replication/internal/peer": {"replication/contract", "replication/transport"},
-	"replication/internal/standing": {"replication/timeline", "replication/clock", "replication/internal/ballot",
-		"replication/internal/fleet", "replication/internal/region"},
+	"replication/internal/standing": {"replication/internal/wake", "replication/timeline", "replication/clock",
+		"replication/internal/ballot", "replication/internal/fleet", "replication/internal/region"},
 	"replication/witness": {
 		"replication/clock", "replication/contract", "replication/durable", "replication/internal/checksum",
 		"replication/internal/life", "replication/internal/peer", "replication/internal/votes", "replication/timeline",
@@ -134,6 +145,7 @@ var below = map[string][]string{
 	},
 	"replication": {
 		"replication/internal/succession", "replication/internal/primary", "replication/internal/secondary",
+		"replication/internal/forming", "replication/internal/leading",
 		"replication/internal/overview", "replication/internal/checksum", "replication/internal/delay",
 		"replication/contract", "replication/internal/life", "replication/internal/region", "replication/internal/peer",
 		"replication/internal/propose", "replication/internal/slots", "replication/internal/recall",

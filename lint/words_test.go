@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -48,5 +49,25 @@ func TestErrorsHaveOneKeyInLogs(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// givenUp are words of before, with those of the glossary in ARCHITECTURE.md that took their place: a thing has one.
+var givenUp = map[string]string{
+	"spokesman": "representative", "diary": "operations", "journal": "trace", "lane": "peer stream",
+}
+
+// TestThingsHaveTheWordsOfTheGlossary: nothing of the library, the store or the simulation is declared under a word
+// that was given up.
+func TestThingsHaveTheWordsOfTheGlossary(t *testing.T) {
+	for _, f := range tree(t) {
+		if !within(f.room, "replication") && !within(f.room, "kv") && !within(f.room, "sim") {
+			continue
+		}
+		for name := range declarations(f) {
+			if word, ok := givenUp[strings.ToLower(name)]; ok {
+				t.Errorf("%s declares %s; the glossary says %s", f.path, name, word)
+			}
+		}
 	}
 }

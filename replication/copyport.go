@@ -5,12 +5,15 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
+	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/rewind"
 	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/succession"
 	"github.com/mimir-kv/mimir/replication/internal/transfer"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // copyPort gives the room of a secondary the copies that this node keeps.
@@ -20,7 +23,7 @@ type copyPort struct {
 	staging *transfer.Staging
 	client  *peer.Client
 	members *members.Directory
-	node    *node // of which the rewinds are made later
+	late    *late
 }
 
 // Fetch implements secondary.Copies.
@@ -84,4 +87,47 @@ func (c copyPort) Held(ctx context.Context, w secondary.Wanted) (*succession.Cop
 		c.staging.Keep(best.ID, w.Term)
 	}
 	return &succession.Copy{ID: best.ID, Origin: best.Description.Origin}, nil
+}
+
+// Rewind implements secondary.Copies.
+func (c copyPort) Rewind(
+	ctx context.Context, addr string, index uint64, reigns []timeline.Reign,
+) (succession.Copy, error) {
+	q := rewind.Request{Index: index, Reigns: reigns}
+	made, err := rewind.Made{}, error(nil)
+	if addr == "" {
+		made, err = c.late.rewinds.Prepare(ctx, q)
+	} else {
+		made, err = peer.Ask(ctx, c.client, addr, rewind.Ask, q)
+	}
+	return succession.Copy{ID: made.ID, Origin: made.Origin}, err
+}
+
+// stagingPort gives the region the copies on this node, wherever they came from.
+type stagingPort struct {
+	*transfer.Staging
+	late *late
+	life *life.Life
+}
+
+// Dir implements region.Staging.
+func (s stagingPort) Dir(id string) (string, error) {
+	if dir, ok := s.late.rewinds.State(id); ok {
+		return dir, nil
+	}
+	return s.Staging.Dir(id)
+}
+
+// Discard implements region.Staging.
+func (s stagingPort) Discard(id string) {
+	if _, ok := s.late.rewinds.State(id); ok {
+		s.late.rewinds.Discard(id)
+		return
+	}
+	s.Staging.Discard(id)
+}
+
+// Remake implements region.Staging.
+func (s stagingPort) Remake(st *timeline.State, index uint64, id string, o *timeline.Origin) {
+	s.late.rewinds.Remake(s.life.Context(), st, index, id, o)
 }

@@ -138,7 +138,7 @@ func (n *node) health() *HealthStatus {
 	}
 	h.Peers = peerStatuses(&n.config, n.fleetView())
 	h.Problem = n.reporter.Problem()
-	switch waits := n.forming.problem(); {
+	switch waits := n.forming.Problem(); {
 	case waits != "":
 		h.Problem = waits
 	case cutOff != "":

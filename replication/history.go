@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"fmt"
+
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -8,8 +10,21 @@ import (
 // History gives out the history that a node has applied, to who keeps it elsewhere. It is safe for concurrent use.
 type History struct{ node *node }
 
-// HistoryOf returns that of a node, from when Start has returned.
-func HistoryOf(r *MultiRegionReplicator) *History { return &History{r.node} }
+// HistoryOf returns that of a node, from when Start has returned; of nil, one that gives nothing out.
+func HistoryOf(r *MultiRegionReplicator) *History {
+	if r == nil {
+		return &History{}
+	}
+	return &History{r.node}
+}
+
+// served says why nothing is given out, nil if it is.
+func (h *History) served() error {
+	if h.node == nil {
+		return fmt.Errorf("%w: the history of no node", ErrArgument)
+	}
+	return h.node.life.Err()
+}
 
 // HistoryReading reads on behind a place, and is used by one goroutine. Next returns the frames and reigns that come
 // next, as they are in the log, with the place behind them, and whether that is all by now; it never waits. What was
@@ -29,12 +44,13 @@ var (
 )
 
 // Leads reports whether this node leads its region, and has applied what is committed there as far as it knows.
-func (h *History) Leads() bool { return h.node.serves() && h.node.leadership.Leads() }
+func (h *History) Leads() bool { return h.served() == nil && h.node.leadership.Leads() }
 
-// Now returns the place up to which the history is applied here. Errors: ErrHistoryRefused, ErrNotReady.
+// Now returns the place up to which the history is applied here. Errors: ErrHistoryRefused, ErrNotReady, ErrClosed,
+// ErrStopped.
 func (h *History) Now() (timeline.Origin, error) {
-	if !h.node.serves() {
-		return timeline.Origin{}, ErrNotReady
+	if err := h.served(); err != nil {
+		return timeline.Origin{}, err
 	}
 	return h.node.source.Now()
 }
@@ -43,8 +59,8 @@ func (h *History) Now() (timeline.Origin, error) {
 // ErrHistoryForked, ErrHistoryReleased, ErrHistoryBehind, ErrHistoryRefused, ErrNotReady, and what is wrong with the
 // log.
 func (h *History) Read(name string, at timeline.Origin) (*HistoryReading, error) {
-	if !h.node.serves() {
-		return nil, ErrNotReady
+	if err := h.served(); err != nil {
+		return nil, err
 	}
 	return h.node.source.Read(name, at)
 }
@@ -52,14 +68,14 @@ func (h *History) Read(name string, at timeline.Origin) (*HistoryReading, error)
 // Hold keeps the log behind a position, or all that is there of it, for a reading of that name which may have to begin
 // here, within Config.RetainBytes; Release ends that.
 func (h *History) Hold(name string, p Position) {
-	if h.node.serves() {
+	if h.served() == nil {
 		h.node.source.Hold(name, p)
 	}
 }
 
 // Release ends what Hold began.
 func (h *History) Release(name string) {
-	if h.node.serves() {
+	if h.served() == nil {
 		h.node.source.Release(name)
 	}
 }

@@ -50,6 +50,9 @@ type claim struct {
 	sown   string      // with what it was sown, as long as the node has taken no part; "": nothing
 }
 
+// blank reports whether the node has taken no part in its region yet with this directory.
+func (c claim) blank() bool { return c.fresh || c.sown != "" }
+
 // claimDirectory checks that the data directory is this node's or nobody's.
 func claimDirectory(fs durable.FS, c *Config) (claim, error) {
 	if err := durable.MakeDir(fs, c.DataDir); err != nil {
@@ -104,8 +107,11 @@ func (c *Config) identity() identity {
 }
 
 // CheckDirectory reports whether the data directory, which is there, is this node's or nobody's. It changes nothing.
-// Errors: ErrIdentity, ErrDamaged, ErrHalfSown, and those of reading.
+// Errors: ErrConfig, ErrIdentity, ErrDamaged, ErrHalfSown, and those of reading.
 func (c *Config) CheckDirectory() error {
+	if c == nil || c.DataDir == "" {
+		return fmt.Errorf("%w: no DataDir", ErrConfig)
+	}
 	full := c.withDefaults()
 	_, err := claimDirectory(full.FS, &full)
 	return err

@@ -26,11 +26,11 @@ type inquiry struct {
 	self      timeline.Member
 	client    *peer.Client
 	directory *members.Directory
-	forming   *forming
+	part      func() recall.Part // how the region was formed, as far as is known here
 }
 
 func newInquiry(n *node) inquiry {
-	return inquiry{&n.config, n.self(), n.client, n.directory, n.forming}
+	return inquiry{&n.config, n.self(), n.client, n.directory, n.forming.Part}
 }
 
 // askTimeout bounds the questions about a node's own past, for which its start waits.
@@ -44,7 +44,7 @@ func (q inquiry) pastOf(disk recall.Disk, last uint64) *recall.Check {
 		addresses = append(addresses, c.Regions[region]...)
 	}
 	return recall.NewCheck(recall.Config{
-		ID: q.self.ID, Node: c.NodeID, Region: c.RegionID, Disk: disk, Last: last, Part: q.forming.part(),
+		ID: q.self.ID, Node: c.NodeID, Region: c.RegionID, Disk: disk, Last: last, Part: q.part(),
 		Addresses: addresses, Timeout: min(askTimeout, c.callTimeout()), Clock: c.Clock, Client: q.client,
 	})
 }
@@ -59,7 +59,7 @@ func (q inquiry) account(ctx context.Context, disk recall.Disk, member, at uint6
 	ctx, cancel := context.WithTimeout(ctx, q.config.callTimeout())
 	defer cancel()
 	a, known, err := recall.Ask(ctx, q.client, addr,
-		recall.Question{ID: q.self.ID, Disk: disk.ID, Boot: disk.Boot, At: at, Part: new(q.forming.part())})
+		recall.Question{ID: q.self.ID, Disk: disk.ID, Boot: disk.Boot, At: at, Part: new(q.part())})
 	switch {
 	case err != nil:
 		return raftgroup.Account{}, err

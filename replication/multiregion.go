@@ -71,7 +71,7 @@ func (r *MultiRegionReplicator) Ask(ctx context.Context, request []byte) ([]byte
 
 // Tenure returns the one in which this node takes the fleet's writes, as Config.OnLeadership was last told; the zero
 // Tenure if it takes none.
-func (r *MultiRegionReplicator) Tenure() Tenure { return r.node.leading.tenure() }
+func (r *MultiRegionReplicator) Tenure() Tenure { return r.node.tenure() }
 
 // IsLeader implements [Replicator].
 func (r *MultiRegionReplicator) IsLeader() bool { return r.node.serves() && r.node.leadership.Leads() }

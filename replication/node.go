@@ -16,6 +16,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/internal/delay"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/forming"
+	"github.com/mimir-kv/mimir/replication/internal/leading"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
@@ -30,10 +32,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
-	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/tail"
 	"github.com/mimir-kv/mimir/replication/internal/transfer"
-	"github.com/mimir-kv/mimir/replication/internal/votes"
 	"github.com/mimir-kv/mimir/replication/internal/wal"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -62,30 +62,29 @@ type node struct {
 
 	held     io.Closer // the lock of the data directory
 	disk     recall.Disk
-	forming  *forming
+	found    claim // what the data directory said of itself
+	forming  *forming.Forming
 	memory   *recall.Memory
 	log      *wal.Log
 	tails    *tail.Tails
 	staging  *transfer.Staging
 	shelf    *transfer.Shelf
 	delay    *delay.Keeper
-	rewinds  *rewind.Rewinds // nil: the storage has no branches, or it is not wanted
 	applier  *region.Applier
 	room     *raftgroup.Room
 	group    *groupPort
 	fleet    *fleet.Watcher
-	leading  *leading
+	leading  *leading.Leading
 	proposer *propose.Proposer
 	writes   writes
 	tracker  *slots.Tracker
 	slots    *slots.Slots
 	reads    *reads.Reads
-	source   *stream.Source
 	governor *primary.Governor
-	votes    *votes.Votes
 	follower *secondary.Follower
 	reporter *overview.Reporter
 	survey   *overview.Survey
+	late
 }
 
 func newNode(c *Config, storage Storage, mode ReplicationMode) (*node, error) {
@@ -165,7 +164,8 @@ func (n *node) start(ctx context.Context) error {
 
 func (n *node) bringUp(ctx context.Context) error {
 	n.client = peer.NewClient(n.transport)
-	if err := n.lock(); err != nil {
+	var err error
+	if n.held, err = n.config.lock(); err != nil {
 		return err
 	}
 	if err := n.bringUpLocked(ctx); err != nil {
@@ -178,38 +178,38 @@ func (n *node) bringUp(ctx context.Context) error {
 const lockFile = "LOCK"
 
 // lock keeps every other process from the data directory.
-func (n *node) lock() error {
-	c := &n.config
+func (c *Config) lock() (held io.Closer, err error) {
 	if err := durable.MakeDir(c.FS, c.DataDir); err != nil {
-		return fmt.Errorf("create data directory: %w", err)
+		return nil, fmt.Errorf("create data directory: %w", err)
 	}
-	held, err := c.FS.Lock(c.path(lockFile))
-	if err != nil {
-		return fmt.Errorf("data directory %s: %w", c.DataDir, err)
+	if held, err = c.FS.Lock(c.path(lockFile)); err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", c.DataDir, err)
 	}
-	n.held = held
-	return nil
+	return held, nil
 }
 
 func (n *node) bringUpLocked(ctx context.Context) error {
+	if err := durable.Settle(n.config.FS, n.config.DataDir); err != nil {
+		return err
+	}
 	found, err := claimDirectory(n.config.FS, &n.config)
 	if err != nil {
 		return err
 	}
+	n.found = found
 	if found.sown != "" && n.config.Join {
 		return fmt.Errorf("%w: %s was restored, and a node that joins a region takes the content of that: start it "+
 			"with an empty directory", ErrConfig, n.config.DataDir)
 	}
-	blank := found.fresh || found.sown != ""
+	blank := found.blank()
 	if n.disk, err = recall.Start(n.config.FS, n.config.path(diskFile)); err != nil {
 		return err
 	}
-	n.forming = newForming(n, blank, found)
 	if err := n.open(found.fresh); err != nil {
 		return err
 	}
 	if blank && !n.config.Join {
-		if err := n.forming.ask(ctx); err != nil {
+		if err := n.forming.Ask(ctx); err != nil {
 			return errors.Join(err, n.log.Close())
 		}
 	}
@@ -220,7 +220,7 @@ func (n *node) bringUpLocked(ctx context.Context) error {
 	if err := check.Ask(ctx); err != nil {
 		return errors.Join(n.departure().giveUp(err), n.log.Close())
 	}
-	if !n.forming.waits() && (blank || !found.sealed) {
+	if !n.forming.Waits() && (blank || !found.sealed) {
 		if err := markDirectory(n.config.FS, &n.config, found.born); err != nil {
 			return errors.Join(err, n.log.Close())
 		}
@@ -256,7 +256,7 @@ func (n *node) open(fresh bool) (err error) {
 // load brings back what is applied, and removes what an earlier process left for others.
 func (n *node) load(fresh bool) error {
 	c := &n.config
-	found, err := n.applier.Load(n.emptyState())
+	found, err := n.applier.Load(c.emptyState())
 	if err != nil {
 		return err
 	}
@@ -283,13 +283,13 @@ func (n *node) holdsHistory() bool {
 
 // emptyState is what a region begins with. The members with which it is formed are part of it, so that a later change
 // of the configuration file changes nothing.
-func (n *node) emptyState() *timeline.State {
-	s := &timeline.State{Region: n.config.RegionID}
-	if n.config.Join {
+func (c *Config) emptyState() *timeline.State {
+	s := &timeline.State{Region: c.RegionID}
+	if c.Join {
 		return s
 	}
 	conf := &raftpb.ConfState{}
-	for _, p := range n.peers() {
+	for _, p := range c.peers() {
 		conf.Voters = append(conf.Voters, p.ID)
 	}
 	s.Conf, _ = proto.Marshal(conf)
@@ -301,14 +301,14 @@ func (n *node) launch(check *recall.Check) {
 	n.slots.Retain()
 	n.group.Start()
 	for _, f := range []func(context.Context){
-		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.leading.watch, n.tidy,
+		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.leading.Watch, n.tidy,
 		n.votes.Run, n.rewinds.Run, n.delay.Run,
 	} {
 		n.life.Go(f)
 	}
 	n.life.Go(func(ctx context.Context) { n.memory.Run(ctx, n.config.Clock) })
 	n.life.Go(func(ctx context.Context) {
-		switch err := n.forming.run(ctx); {
+		switch err := n.forming.Run(ctx, n.group.TakePart); {
 		case errors.Is(err, ErrRemoved):
 			n.departure().ended(err)
 		case err != nil: // it has done no harm with this disk, and may ask again
@@ -353,7 +353,7 @@ func (n *node) tearDown() {
 	if closed := errors.Join(n.transport.Close(), n.log.Close(), n.held.Close()); closed != nil {
 		n.logger.Warn("closing", "err", closed)
 	}
-	n.leading.changed()
+	n.leading.Changed()
 }
 
 // shutdown stops the node in good order.
@@ -392,6 +392,14 @@ func (n *node) running() bool {
 
 // serves reports whether the node was started and has not ended.
 func (n *node) serves() bool { return n.life.Err() == nil }
+
+// tenure returns the one of which the embedder was last told, the zero Tenure if there is none.
+func (n *node) tenure() Tenure {
+	if !n.running() {
+		return Tenure{}
+	}
+	return n.leading.Tenure()
+}
 
 // leader returns the Raft identity of the region's leader, zero if none is known.
 func (n *node) leader() uint64 {

@@ -39,5 +39,5 @@ func (r *Orders) FormRegion(ctx context.Context) (*Formation, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	return r.node.forming.form(ctx)
+	return r.node.forming.Form(ctx)
 }

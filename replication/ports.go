@@ -13,7 +13,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/reads"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/rewind"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
+	"github.com/mimir-kv/mimir/replication/internal/votes"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -70,26 +72,37 @@ func (g *groupPort) DiskFull() time.Duration { return g.Status().DiskFull }
 // Voters returns the Raft identities of the region's voters.
 func (g *groupPort) Voters() []uint64 { return g.Status().Conf.GetVoters() }
 
-// elections gives the governor the votes, which are made after it.
-type elections struct{ node *node }
+// late are rooms that others are given before they are made, since the two need each other. They are bound before
+// anything runs.
+type late struct {
+	votes   *votes.Votes
+	source  *stream.Source
+	rewinds *rewind.Rewinds // nil: the storage has no branches, or it is not wanted
+}
+
+// elections gives the governor the votes, and has them look at news.
+type elections struct{ late *late }
+
+// Nudge implements leading.Votes.
+func (e elections) Nudge() { e.late.votes.Nudge() }
 
 // Elect implements primary.Elections.
 func (e elections) Elect(
 	ctx context.Context, r timeline.Reign, operator bool, accept uint64,
 ) (timeline.Mandate, error) {
-	return e.node.votes.Elect(ctx, r, operator, accept)
+	return e.late.votes.Elect(ctx, r, operator, accept)
 }
 
 // Sound implements primary.Elections.
 func (e elections) Sound(ctx context.Context, accept uint64) (Epoch, error) {
-	return e.node.votes.Sound(ctx, accept)
+	return e.late.votes.Sound(ctx, accept)
 }
 
-// chainPort tells chains of this node's history. The source is made after the room that asks.
-type chainPort struct{ node *node }
+// chainPort tells chains of this node's history.
+type chainPort struct{ late *late }
 
 // Chain implements secondary.Chains.
-func (c chainPort) Chain(r Reign, p Position) (Chain, error) { return c.node.source.Chain(r, p) }
+func (c chainPort) Chain(r Reign, p Position) (Chain, error) { return c.late.source.Chain(r, p) }
 
 // history is this node's applied log as a source of the stream.
 type history struct {

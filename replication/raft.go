@@ -81,7 +81,7 @@ func (r *RaftReplicator) Ask(ctx context.Context, request []byte) ([]byte, error
 
 // Tenure returns the one in which this node takes the fleet's writes, as Config.OnLeadership was last told; the zero
 // Tenure if it takes none.
-func (r *RaftReplicator) Tenure() Tenure { return r.node.leading.tenure() }
+func (r *RaftReplicator) Tenure() Tenure { return r.node.tenure() }
 
 // IsLeader implements [Replicator].
 func (r *RaftReplicator) IsLeader() bool { return r.node.serves() && r.node.leadership.Leads() }

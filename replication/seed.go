@@ -64,52 +64,58 @@ const (
 // metadata, whichever. InitialPrimary is the region that takes the writes. Every node with which the region is formed
 // is sown alike, or a majority; the others come with empty directories, and other regions too, or are sown alike. The
 // node waits for all others as an empty one does, and never takes part in a region that was formed before. No node
-// starts on a directory with which this did not come to its end. Errors: ErrConfig, ErrNotEmpty, ErrHalfSown, fill's.
+// starts on a directory with which this did not come to its end. Errors: ErrConfig, ErrArgument, ErrNotEmpty,
+// ErrHalfSown, fill's.
 func Sow(c *Config, fill func(describe func(Seed) (*Metadata, error)) error) (err error) {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	n := &node{config: c.withDefaults()}
+	full := c.withDefaults()
+	c = &full
 	switch {
-	case n.config.Join:
+	case c.Join:
 		return fmt.Errorf("%w: a node that joins a region takes the content of that", ErrConfig)
-	case n.config.InitialPrimary == "":
+	case c.InitialPrimary == "":
 		return fmt.Errorf("%w: no InitialPrimary: it says which region takes the writes", ErrConfig)
 	}
-	if err := n.lock(); err != nil {
+	held, err := c.lock()
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, n.held.Close()) }()
-	found, err := claimDirectory(n.config.FS, &n.config)
+	defer func() { err = errors.Join(err, held.Close()) }()
+	found, err := claimDirectory(c.FS, c)
 	if err == nil && !found.fresh {
-		err = fmt.Errorf("%w: %s", ErrNotEmpty, n.config.DataDir)
+		err = fmt.Errorf("%w: %s", ErrNotEmpty, c.DataDir)
+	}
+	if err == nil && fill == nil {
+		err = fmt.Errorf("%w: nothing that fills the storage", ErrArgument)
 	}
 	if err == nil {
-		err = markSown(n.config.FS, &n.config, "")
+		err = markSown(c.FS, c, "")
 	}
 	with := ""
 	if err == nil {
 		err = fill(func(s Seed) (*Metadata, error) {
-			with = hex.EncodeToString(s.chain(&n.config))
-			return s.metadata(n)
+			with = hex.EncodeToString(s.chain(c))
+			return s.metadata(c)
 		})
 	}
 	if err == nil && with == "" {
 		err = fmt.Errorf("%w: what the directory is sown with was not described", ErrArgument)
 	}
 	if err == nil {
-		err = sowLog(&n.config)
+		err = sowLog(c)
 	}
 	if err != nil {
 		return err
 	}
-	return markSown(n.config.FS, &n.config, with)
+	return markSown(c.FS, c, with)
 }
 
 // metadata is that of a region that begins with s.
-func (s *Seed) metadata(n *node) (*Metadata, error) {
-	reign := s.reign(&n.config)
-	state := n.emptyState()
+func (s *Seed) metadata(c *Config) (*Metadata, error) {
+	reign := s.reign(c)
+	state := c.emptyState()
 	state.Reigns, state.Commands = []timeline.Reign{reign}, s.Level
 	state.Base = timeline.Base{Index: sownIndex, Position: reign.First - 1}
 	state.Cursor = timeline.Cursor{

@@ -3,6 +3,7 @@ package replication_test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -114,4 +115,39 @@ func writeOne(t *testing.T, r *replication.RaftReplicator) {
 	if err := r.Apply(&replication.Command{Data: fmt.Appendf(nil, "x")}, time.Minute); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestANodeGoesOnWithWhatIsDurable: a process was killed before it had synced the name of a rescue file. The next one
+// takes the tail for saved, and gives up what is in it: a power cut must not take it away any more.
+func TestANodeGoesOnWithWhatIsDurable(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		disk := vfs.NewCrashableMem()
+		c := alone()
+		c.FS = pebblefs.New(disk)
+		once := startAlone(t, c, &ledger{})
+		writeOne(t, once)
+		if err := once.Shutdown(); err != nil {
+			t.Fatal(err)
+		}
+		folder := filepath.Join(c.DataDir, "rescue")
+		file := filepath.Join(folder, "tail.rescue")
+		if err := c.FS.MkdirAll(folder); err != nil {
+			t.Fatal(err)
+		}
+		f, err := c.FS.Create(file)
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := startAlone(t, c, &ledger{})
+		after := pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{}))
+		if _, err := after.Stat(file); err != nil {
+			t.Errorf("after a power cut: %v", err)
+		}
+		if err := again.Shutdown(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

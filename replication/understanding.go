@@ -36,7 +36,7 @@ func (u *Understanding) Understood(ctx context.Context, command []byte) error {
 // understand this one, also in what a copy began with, and where the region shows them late (Config.ApplyDelay).
 func (u *Understanding) Decided(command []byte) bool {
 	n := u.node
-	if n.config.CommandLevel == nil {
+	if n.config.CommandLevel == nil || !n.running() {
 		return false
 	}
 	level := n.config.CommandLevel(command)

@@ -9,6 +9,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/delay"
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/forming"
+	"github.com/mimir-kv/mimir/replication/internal/leading"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/overview"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
@@ -43,6 +45,13 @@ func (n *node) build() {
 		id, _ := n.group.Leader()
 		return id
 	})
+	n.forming = forming.New(forming.Config{
+		Fleet: c.FleetID, Region: c.RegionID, Self: n.self(), Nodes: c.Nodes, Regions: c.Regions,
+		FleetExists: c.FleetExists, Blank: n.found.blank() && !c.Join && len(c.Nodes) > 1, Sown: n.found.sown,
+		Born: n.found.born, Disk: n.disk, Dir: c.DataDir, Applied: n.applied, Client: n.client, Life: n.life,
+		Clock: c.Clock, Logger: n.logger, Timeout: c.callTimeout(),
+		Note: func(born recall.Part) error { return markDirectory(c.FS, c, born) },
+	})
 	n.fleet = fleet.NewWatcher(fleet.Config{
 		Regions: c.Regions, Clock: c.Clock, Interval: c.fleetInterval(), Timeout: c.callTimeout(),
 		Ask: func(ctx context.Context, addr string) (fleet.Report, error) {
@@ -63,7 +72,6 @@ func (n *node) build() {
 	n.buildWrites(streamed)
 	n.buildSuccession()
 	n.votes = newVotes(n)
-	n.leading.votes = n.votes
 	n.buildState(streamed)
 	n.buildSource(streamed)
 	n.buildOverview()
@@ -107,7 +115,7 @@ func (n *node) buildSuccession() {
 		Region: c.RegionID, Self: n.self(), Timeout: c.callTimeout(), Clock: c.Clock, Applied: n.applied,
 		Leadership: n.leadership, Directory: n.directory, Group: n.group, Controls: n.proposer, Client: n.client,
 		Logger: n.logger, OnRemoved: n.departure().begin, Disk: n.disk.ID, Boot: n.disk.Boot,
-		Admits: n.forming.admits,
+		Admits: n.forming.Admits,
 		OnMet: func(p members.Presence) {
 			n.memory.Note(p.Member.ID, recall.Disk{ID: p.Disk, Starts: p.Member.Starts, Boot: p.Boot}, p.Index)
 		},
@@ -116,8 +124,8 @@ func (n *node) buildSuccession() {
 		Region: c.RegionID, Self: n.id, WindowBytes: c.StreamWindowBytes, Transport: n.transport, Clock: c.Clock,
 		Logger: n.logger, Life: n.life, Applied: n.applied, Leadership: n.leadership, Fleet: n.fleet, Group: n.group,
 		Copies: copyPort{region: c.RegionID, addr: c.PeerAddr, staging: n.staging, client: n.client,
-			members: n.directory, node: n},
-		Chains: chainPort{n}, Client: n.client, Directory: n.directory,
+			members: n.directory, late: &n.late},
+		Chains: chainPort{&n.late}, Client: n.client, Directory: n.directory,
 		Level: newInquiry(n).siblingsLevel,
 	})
 	n.delay = delay.New(delay.Config{
@@ -133,13 +141,13 @@ func (n *node) buildSuccession() {
 		Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
 		Late:  n.delay,
-		Level: newInquiry(n).siblingsLevel, Elections: elections{n}, Rewinds: brancher(c, n.storage) != nil,
+		Level: newInquiry(n).siblingsLevel, Elections: elections{&n.late}, Rewinds: brancher(c, n.storage) != nil,
 	})
-	n.leading = &leading{
-		Proposer: n.proposer, term: n.leadership, group: n.group, applied: n.applied, standing: n.standing,
-		tracker: n.tracker, governor: n.governor, members: n.members,
-		fleet: n.fleet, tell: c.OnLeadership, logger: n.logger,
-	}
+	n.leading = leading.New(leading.Config{
+		Writes: n.proposer, Leadership: n.leadership, Group: n.group, Applied: n.applied, Standing: n.standing,
+		Tracker: n.tracker, Governor: n.governor, Members: n.members, Fleet: n.fleet, Votes: elections{&n.late},
+		Tell: c.OnLeadership, Logger: n.logger,
+	})
 }
 
 // newVotes makes what votes about the primary.
@@ -155,7 +163,7 @@ func newVotes(n *node) *votes.Votes {
 			return newInquiry(n).understood(ctx, n.fleetView(), level)
 		},
 		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer,
-		Changed: n.leading.reconsider,
+		Changed: n.leading.Reconsider,
 		Initial: c.Votes,
 	})
 }
@@ -166,8 +174,9 @@ func (n *node) buildState(log *slots.Log) {
 	maker := copies.NewMaker(c.FS, n.storage)
 	n.applier = region.NewApplier(region.Config{
 		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
-		Log: n.log, Staging: stagingPort{n.staging, n}, Tails: tail.NewSaver(n.tails, n.log), Proposers: n.leading,
-		Level: *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life},
+		Log: n.log, Staging: stagingPort{n.staging, &n.late, n.life}, Tails: tail.NewSaver(n.tails, n.log),
+		Proposers: n.leading,
+		Level:     *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life},
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
@@ -196,7 +205,7 @@ func (n *node) buildSource(log *slots.Log) {
 	h := history{applied: n.applied, life: n.life, reads: n.reads}
 	n.source = stream.NewSource(stream.SourceConfig{
 		Region: c.RegionID, Log: log, History: h, Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
-		Committed: h.committed, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session, OnParted: n.leading.parted,
+		Committed: h.committed, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session, OnParted: n.leading.Parted,
 		TooOld: func(region string) error { return tooOld(n.applied.State().Commands, n.fleetView().Regions[region]) },
 	})
 }
@@ -222,15 +231,15 @@ func (n *node) buildOverview() {
 func (n *node) bindGroup() error {
 	c := &n.config
 	g, err := raftgroup.New(raftgroup.Config{
-		ID: n.id, Name: c.NodeID, GroupID: c.FleetID + "/" + c.RegionID, Peers: n.peers(), Join: c.Join,
+		ID: n.id, Name: c.NodeID, GroupID: c.FleetID + "/" + c.RegionID, Peers: c.peers(), Join: c.Join,
 		Log: n.log, Machine: machine{n.applier, n.life}, Room: n.room, FS: c.FS, StagingDir: c.path("snapshot-staging"),
 		Transport: n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,
-		Caller: members.Caller, Aside: n.forming.waits(), Admits: n.forming.admits,
+		Caller: members.Caller, Aside: n.forming.Waits(), Admits: n.forming.Admits,
 		Ask: func(ctx context.Context, member, at uint64) (raftgroup.Account, error) {
 			return newInquiry(n).account(ctx, n.disk, member, at)
 		},
-		Logger: c.Logger, OnLeader: n.leading.begins, OnFollower: n.leading.ends,
+		Logger: c.Logger, OnLeader: n.leading.Begins, OnFollower: n.leading.Ends,
 		OnFatal: n.departure().ended,
 	})
 	n.group.Group = g
@@ -253,7 +262,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.tails.Register(questions)
 	n.rewinds.Register(questions)
 	n.follower.Register(questions)
-	recall.Register(questions, n.config.NodeID, n.memory, n.group.account, n.forming.told)
+	recall.Register(questions, n.config.NodeID, n.memory, n.group.account, n.forming.Told)
 	s := n.group.Services()
 	s[peer.Service] = questions.Serve
 	s[propose.Service], s[propose.ServiceParts] = n.proposer.Serve, n.proposer.Serve
@@ -276,8 +285,7 @@ func (n *node) departure() departure { return departure{&n.config, n.life} }
 func (n *node) otherRegions() []string { return slices.Sorted(maps.Keys(n.config.Regions)) }
 
 // peers returns the members with which the region is first formed, in an order that is the same everywhere.
-func (n *node) peers() []raftgroup.Peer {
-	c := &n.config
+func (c *Config) peers() []raftgroup.Peer {
 	list := make([]raftgroup.Peer, 0, len(c.Nodes))
 	for _, name := range slices.Sorted(maps.Keys(c.Nodes)) {
 		list = append(list, raftgroup.Peer{ID: members.RaftID(c.RegionID, name), Name: name, Addr: c.Nodes[name]})

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +20,8 @@ type Archive struct {
 	Region string
 	// Every is for how long a segment gathers.
 	Every time.Duration
+	// Prune has whoever takes the backups let go of what none of them needs.
+	Prune bool
 }
 
 // archivePlace opens where the log is archived.
@@ -34,7 +35,13 @@ func (c *Config) validateArchive(f *faults) {
 		if a.Region != "" {
 			f.add("archive.region %q: there is no archive.to", a.Region)
 		}
+		if a.Prune {
+			f.add("archive.prune: there is no archive.to")
+		}
 		return
+	}
+	if a.Prune && c.Backup.To == "" {
+		f.add("archive.prune: there is no backup.to, and what is archived is let go by the backups that are kept")
 	}
 	if c.Backup.CAFile == "" { // the file is read as the node starts
 		_, err := c.archivePlace()
@@ -50,43 +57,63 @@ func (c *Config) validateArchive(f *faults) {
 	}
 }
 
-// newArchiver makes what archives the log if this node is the one to do it. It leaves it out on nodes of regions that
-// never are.
-func (s *server) newArchiver() error {
-	c := s.config
-	if c.Archive.To == "" || c.Archive.Region != "" && c.Archive.Region != c.Replication.RegionID {
-		return nil
+// newArchiver makes what archives the log if this node is the one to do it; nil on nodes of regions that never are.
+func (s *server) newArchiver(c *Config) (*archive.Archiver, error) {
+	to := c.Archive
+	if to.To == "" || to.Region != "" && to.Region != c.Replication.RegionID {
+		return nil, nil
 	}
 	place, err := c.archivePlace()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	history := replication.HistoryOf(s.replicator)
-	s.archiver = archive.New(archive.Config{
+	return archive.New(archive.Config{
 		Store: archive.Of(place, c.Replication.FleetID), History: history, Place: archive.PlaceIn(s.store),
 		Leads: func() bool {
-			return history.Leads() && (c.Archive.Region != "" || s.replicator.IsPrimaryRegion())
+			return history.Leads() && (to.Region != "" || s.replicator.IsPrimaryRegion())
 		},
 		Fleet: c.Replication.FleetID, Region: c.Replication.RegionID, Node: c.Replication.NodeID,
-		Interval: c.Archive.Every, Clock: clock.Real, Logger: s.logger,
-	})
-	return nil
+		Interval: to.Every, Clock: clock.Real, Logger: s.logger,
+	}), nil
 }
 
-// archiveLog archives until ctx ends.
-func (s *server) archiveLog(ctx context.Context) {
-	if s.archiver != nil {
-		s.archiver.Run(ctx)
+// replaceArchiver has other settings of the archive hold.
+func replaceArchiver(s *server, c *Config) {
+	archiver, err := s.newArchiver(c)
+	if err != nil {
+		s.logger.Error("the log is archived as before", "err", err)
+		return
 	}
+	s.archiving.next(archiver)
 }
 
 // archiveStatus is what the node says of its archive, nil if it has nothing to do with one.
 func (s *server) archiveStatus() *archive.Status {
-	if s.archiver == nil {
+	archiver := s.archiving.now()
+	if archiver == nil {
 		return nil
 	}
-	status := s.archiver.Status()
+	status := archiver.Status()
+	behindPrimary(&status, s.replicator.Health())
 	return &status
+}
+
+// behindPrimary adds to how far an archive is behind what is applied in its region how far that is behind the primary,
+// as the leader of the region knows it. What is not known there is not known of the archive.
+func behindPrimary(s *archive.Status, h *replication.HealthStatus) {
+	switch {
+	case h.Role == replication.RolePrimary || !s.Active:
+	case h.Lag.Seconds < 0 || h.Lag.AtLeast:
+		s.Lag, s.Behind = -1, -1
+	default:
+		if s.Behind >= 0 {
+			s.Behind += int64(h.Lag.Commands)
+		}
+		if s.Lag >= 0 {
+			s.Lag += time.Duration(h.Lag.Seconds * float64(time.Second))
+		}
+	}
 }
 
 // archiveMetrics are the figures of the archive, read when they are scraped.
@@ -99,11 +126,12 @@ var (
 	archiveActive = telemetry.Declare(telemetry.Gauge, "mimir_archive_active",
 		"1 on the node that archives the log, 0 on one that would if it led; absent without archive.to.")
 	archivePosition = telemetry.Declare(telemetry.Gauge, "mimir_archive_position",
-		"Position up to which the log is archived, on the node that does it.")
+		"Position up to which the log is archived, on the node that does it; absent until it knows how far that is.")
 	archiveCommands = telemetry.Declare(telemetry.Gauge, "mimir_archive_lag_commands",
-		"Commands applied and not archived, likewise.")
+		"Commands that the archive lacks of what the primary has applied, as far as the region of the node knows "+
+			"that, likewise.")
 	archiveSeconds = telemetry.Declare(telemetry.Gauge, "mimir_archive_lag_seconds",
-		"Upper bound of the seconds that the archive is behind what is applied, likewise; absent if unknown.")
+		"Upper bound of the seconds that the archive is behind the primary, likewise; absent if unknown.")
 	archiveSegments = telemetry.Declare(telemetry.Counter, "mimir_archive_segments_total",
 		"Segments of the log that this node archived.")
 	archiveBytes = telemetry.Declare(telemetry.Counter, "mimir_archive_bytes_total",
@@ -129,8 +157,12 @@ func (m archiveMetrics) Collect(out chan<- prometheus.Metric) {
 	if !s.Active {
 		return
 	}
-	archivePosition.Set(out, float64(s.Position))
-	archiveCommands.Set(out, float64(s.Behind))
+	if s.Known {
+		archivePosition.Set(out, float64(s.Position))
+	}
+	if s.Behind >= 0 {
+		archiveCommands.Set(out, float64(s.Behind))
+	}
 	if s.Lag >= 0 {
 		archiveSeconds.Set(out, s.Lag.Seconds())
 	}

@@ -35,11 +35,19 @@ const (
 // with nothing above it.
 type disk struct {
 	dir   string
-	store bool // there is to be one in it
-	held  bool // this process keeps others out already
-	apart bool // the directories of other fleets in it are not its business
-	keys  atrest.Keys
-	fs    *atrest.FS // nil: plain
+	store bool        // there is to be one in it
+	held  bool        // this process keeps others out already
+	apart bool        // the directories of other fleets in it are not its business
+	keys  atrest.Keys // as they were read; of a node that runs see known
+	fs    *atrest.FS  // nil: plain
+}
+
+// known are the keys that are at hand now.
+func (d *disk) known() atrest.Keys {
+	if d.fs == nil {
+		return d.keys
+	}
+	return d.fs.Keys()
 }
 
 // storeFS is the filesystem for the store; nil for the machine's.
@@ -121,7 +129,7 @@ func (d *disk) withoutKeys() error {
 // check refuses a file of which the key is missing.
 func (d *disk) check() error {
 	return d.survey(func(f atrest.Found) error {
-		if f.Encrypted && !d.keys.Has(f.Key) {
+		if f.Encrypted && !d.known().Has(f.Key) {
 			return &fs.PathError{Op: "open", Path: f.Path, Err: fmt.Errorf("%w: %s", atrest.ErrKey, f.Key)}
 		}
 		return nil
@@ -167,7 +175,7 @@ const plain = "plain"
 
 // active names the key of new files.
 func (d *disk) active() string {
-	if id, ok := d.keys.Active(); ok {
+	if id, ok := d.known().Active(); ok {
 		return id.String()
 	}
 	return plain

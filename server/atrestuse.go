@@ -52,11 +52,12 @@ func (d *disk) use() ([]KeyUse, error) {
 		}
 		return uses[key]
 	}
+	known := d.known()
 	of(d.active(), true).Active = true
 	err := d.survey(func(f atrest.Found) error {
 		u := of(plain, true)
 		if f.Encrypted {
-			u = of(f.Key.String(), d.keys.Has(f.Key))
+			u = of(f.Key.String(), known.Has(f.Key))
 		}
 		u.Files, u.Bytes = u.Files+1, u.Bytes+f.Bytes
 		if atrest.Table(f.Path) {
@@ -107,7 +108,7 @@ func rewrite(dir, keyFile string, logger *slog.Logger) (files int, bytes int64, 
 	if files, bytes, err = d.renew(func(atrest.Found) bool { return true }); err != nil {
 		return files, bytes, err
 	}
-	if _, active := d.keys.Active(); active {
+	if _, active := d.known().Active(); active {
 		return files, bytes, nil
 	}
 	return files, bytes, d.unmark()

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mimir-kv/mimir/backup"
+	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/kv"
@@ -60,64 +61,84 @@ func (c *Config) validateBackup(f *faults) {
 	}
 }
 
-// backups are what a node has to do with them; nil if nobody takes any.
-type backups struct{ *schedule.Keeper }
-
-// newBackups makes the keeper of the settings, if they name a place.
-func (s *server) newBackups() error {
-	b := &s.config.Backup
+// newKeeper makes the keeper of a configuration; nil if it names no place.
+func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
+	b := c.Backup
 	if b.To == "" {
-		return nil
+		return nil, nil
 	}
 	place, err := b.place()
 	if err != nil {
-		return err
+		return nil, err
+	}
+	prune, err := pruning(s, c, place)
+	if err != nil {
+		return nil, err
 	}
 	r := &s.config.Replication
-	s.backups = &backups{Keeper: schedule.New(schedule.Config{
+	return schedule.New(schedule.Config{
 		Plan:  schedule.Plan{Every: b.Every, Keep: b.Keep, KeepFor: b.KeepFor},
 		Store: place, Fleet: r.FleetID, Region: b.Region, Node: r.NodeID,
 		Mine:    func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
-		Content: s.content, Clock: clock.Real, Logger: s.logger,
+		Content: func(ctx context.Context, _ time.Time) (io.ReadCloser, error) { return s.content(ctx, b.Every) },
+		Clock:   clock.Real, Logger: s.logger, Kept: prune,
 		Check: func(r io.Reader, bytes int64) error {
 			_, err := backup.Verify(r, bytes)
 			return err
 		},
-	})}
-	return nil
+	}), nil
 }
 
-// keep takes backups until ctx ends.
-func (s *server) keep(ctx context.Context) {
-	if s.backups != nil {
-		s.backups.Run(ctx)
+// replaceBackups has other settings of backups hold.
+func replaceBackups(s *server, c *Config) {
+	keeper, err := s.newKeeper(c)
+	if err != nil {
+		s.logger.Error("backups go on as before", "err", err)
+		return
 	}
+	s.keeping.next(keeper)
 }
 
-// report is what the node's page says of them.
-func (b *backups) report() *schedule.Report {
-	if b == nil {
+// backupReport is what the node's page says of them, nil if nobody takes any.
+func (s *server) backupReport() *schedule.Report {
+	keeper := s.keeping.now()
+	if keeper == nil {
 		return nil
 	}
-	r := b.Report()
+	r := keeper.Report()
 	return &r
 }
 
 // contentTimeout bounds how long a node that has just started may take until it shows nothing older than before.
 const contentTimeout = time.Minute
 
-// content returns a snapshot of this node, as it is now. It lies nowhere but in the data directory, encrypted if that
+// content returns a snapshot of this node, as it is now, if that is at most so old: a region that is cut off, or was
+// given up, has nothing that is worth a backup of today. It lies nowhere but in the data directory, encrypted if that
 // is, and takes room there only for what is written anew meanwhile.
-func (s *server) content(ctx context.Context, at time.Time) (io.ReadCloser, error) {
+func (s *server) content(ctx context.Context, within time.Duration) (io.ReadCloser, error) {
 	bounded, cancel := context.WithTimeout(ctx, contentTimeout)
 	defer cancel()
-	if err := s.replicator.ReadBarrier(bounded, replication.Serializable); err != nil {
-		return nil, err
+	if s.config.Replication.ApplyDelay > 0 { // it is old on purpose
+		if err := s.replicator.ReadBarrier(bounded, replication.Serializable); err != nil {
+			return nil, err
+		}
+	} else if err := s.replicator.ReadWithin(bounded, within); err != nil {
+		return nil, fmt.Errorf("what this region has may be older than %v, for which a backup stands: %w", within, err)
 	}
-	whole, err := kv.CopyOf(s.store, s.snapshotNote())
+	place := archive.PlaceIn(s.store)
+	_, before, err := place()
 	if err != nil {
 		return nil, err
 	}
+	whole, err := kv.CopyOf(s.store, nil)
+	if err != nil {
+		return nil, err
+	}
+	_, behind, err := place()
+	if err != nil {
+		return nil, errors.Join(err, whole.Close())
+	}
+	whole.Note(noteOf(s, min(before, behind))) // a region that gives up a tail goes back
 	return &content{backup.NewRewind(ctx, func(w io.Writer) error { return backup.Write(w, whole) }), whole}, nil
 }
 
@@ -132,10 +153,12 @@ func (c *content) Close() error { return errors.Join(c.Rewind.Close(), c.whole.C
 // backupMetrics are the figures of the backups, read when they are scraped.
 type backupMetrics struct {
 	telemetry.Unchecked
-	*backups
+	report func() *schedule.Report
 }
 
 var (
+	backupMine = telemetry.Declare(telemetry.Gauge, "mimir_backup_mine",
+		"1 on the node that takes the backups, 0 on the others with backup.to; absent without.")
 	backupAge = telemetry.Declare(telemetry.Gauge, "mimir_backup_age_seconds",
 		"How old the newest whole backup is, on the node that takes them; absent while it knows of none.")
 	backupsThere = telemetry.Declare(telemetry.Gauge, "mimir_backups",
@@ -145,6 +168,9 @@ var (
 			"what is kept no more.", "outcome")
 	backupFailing = telemetry.Declare(telemetry.Gauge, "mimir_backup_failing",
 		"1 while the last such try failed, on the node that takes them; else 0.")
+	backupsHeld = telemetry.Declare(telemetry.Gauge, "mimir_backups_held",
+		"Backups older than backup.keep-for that stay, on the node that takes them, since fewer newer ones were taken "+
+			"than that time has: some were missed, or a clock is ahead.")
 	backupBytes = telemetry.Declare(telemetry.Gauge, "mimir_backup_last_bytes",
 		"Size of the last backup that this process took.")
 	backupSeconds = telemetry.Declare(telemetry.Gauge, "mimir_backup_last_duration_seconds",
@@ -157,11 +183,13 @@ func (m backupMetrics) Collect(out chan<- prometheus.Metric) {
 	if r == nil {
 		return
 	}
+	backupMine.SetTruth(out, r.Mine)
 	if age, known := r.Age(time.Now()); known {
 		backupAge.Set(out, age.Seconds())
 	}
 	if !r.Looked.IsZero() {
 		backupsThere.Set(out, float64(r.Count))
+		backupsHeld.Set(out, float64(r.Held))
 	}
 	if r.Mine {
 		backupFailing.SetTruth(out, r.Failure != "")

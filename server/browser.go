@@ -12,9 +12,20 @@ import (
 
 // fromPages keeps out what a web page has a browser send here: it would do it with the rights of whoever looks at the
 // page, or of the machine that it runs on. Nothing here is for pages. hosts are the names that this node is known by;
-// others are refused where a browser says that a page asks, since a page may give any name to any address.
-func fromPages(h http.Handler, hosts []string) http.Handler {
+// others are refused where a browser says that a page asks, since a page may give any name to any address. Pages of
+// origins are let in to the API, as etcd lets in those of its --cors; never to what operators do.
+func fromPages(h http.Handler, hosts, origins []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isAPI(r.URL.Path) && len(origins) > 0 {
+			w.Header().Add("Vary", "Origin")
+			if from := r.Header.Values("Origin"); len(from) == 1 && slices.Contains(origins, from[0]) {
+				w.Header().Set("Access-Control-Allow-Origin", from[0])
+				w.Header().Set("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE")
+				w.Header().Set("Access-Control-Allow-Headers", "accept, content-type, authorization")
+				h.ServeHTTP(w, r)
+				return
+			}
+		}
 		if why := pageIn(r, hosts); why != "" {
 			http.Error(w, "refused: "+why, http.StatusForbidden)
 			return
@@ -26,6 +37,22 @@ func fromPages(h http.Handler, hosts []string) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// isAPI reports whether a path is one of the JSON gateway, or of what etcd serves beside it and anybody may see.
+func isAPI(path string) bool {
+	return strings.HasPrefix(path, "/v3/") || strings.HasPrefix(path, "/v3beta/") || path == "/health" ||
+		path == "/version"
+}
+
+// originOf says what is wrong with the origin of pages, as a browser names it.
+func originOf(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || text != u.Scheme+"://"+u.Host {
+		return fmt.Errorf("allowed-origins %q: want what a browser says: http://host:port or https://host, with "+
+			"nothing behind it", text)
+	}
+	return nil
 }
 
 // orders reports whether a request has an operator's call in it that changes something.

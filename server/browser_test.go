@@ -28,10 +28,15 @@ func TestPagesDoNothing(t *testing.T) {
 		{"a page discards", "DELETE", host, "/mimir/v1/tails/x", "", "http://evil.example", "", 403},
 		{"somebody looks", "GET", host, "/mimir/v1/node", "", "", "none", 200},
 		{"a page of its own", "POST", "db.example:2379", "/v3/kv/range", kind, "http://db.example:2379", "", 200},
+		{"a page that is let in", "POST", host, "/v3/kv/range", kind, "https://console.example", "cross-site", 200},
+		{"it asks what it may", "OPTIONS", host, "/v3beta/kv/range", "", "https://console.example", "cross-site", 200},
+		{"it is no operator", "POST", host, "/mimir/v1/failover", kind, "https://console.example", "cross-site", 403},
+		{"it without TLS", "POST", host, "/v3/kv/range", kind, "http://console.example", "cross-site", 403},
+		{"it looks at metrics", "GET", host, "/metrics", "", "https://console.example", "cross-site", 403},
 	} {
 		done := false
 		inner := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { done = true })
-		h := fromPages(inner, []string{"db.example"})
+		h := fromPages(inner, []string{"db.example"}, []string{"https://console.example"})
 		r := httptest.NewRequest(test.method, "http://"+test.host+test.path, strings.NewReader("{}"))
 		for key, value := range map[string]string{
 			"Content-Type": test.kind, "Origin": test.origin, "Sec-Fetch-Site": test.site,
@@ -44,6 +49,10 @@ func TestPagesDoNothing(t *testing.T) {
 		h.ServeHTTP(w, r)
 		if w.Code != test.want || done != (test.want == 200) {
 			t.Errorf("%s: %d %s", test.name, w.Code, w.Body)
+		}
+		if told := w.Header().Get("Access-Control-Allow-Origin"); (told == test.origin && told != "") !=
+			(test.origin == "https://console.example" && test.want == 200) {
+			t.Errorf("%s: pages of %q are let in", test.name, told)
 		}
 	}
 }

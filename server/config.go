@@ -28,6 +28,8 @@ type Config struct {
 	AdvertiseClient string
 	// AdvertiseRegions says whose nodes clients are told of that ask for the members: own or all.
 	AdvertiseRegions string
+	// AllowedOrigins are those of web pages that may use the JSON gateway.
+	AllowedOrigins []string
 	// Pprof serves Go's profiles on ListenHTTP.
 	Pprof bool
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // A crowd of connections that say nothing, at every port, keeps nobody out: neither clients nor nodes, with TLS or
@@ -98,4 +100,43 @@ func TestOneClientTooMany(t *testing.T) {
 	}
 	inside[0].Close()
 	eventually(t, "there is room again", func(context.Context) bool { return enter() != nil })
+}
+
+// Connections that speak HTTP/2 and ask nothing keep nobody out for long, however many; who waits for an answer stays.
+func TestWhoAsksNothingKeepsNobodyOut(t *testing.T) {
+	c := testConfig(t, "idle")
+	c.MaxConnections, c.ListenHTTP = 4, freeAddr(t)
+	runNode(t, c)
+	watcher := etcdClient(t, c, TLS{})
+	eventually(t, "the node serves", func(ctx context.Context) bool {
+		_, err := watcher.Get(ctx, "k")
+		return err == nil
+	})
+	seen := watcher.Watch(clientv3.WithRequireLeader(t.Context()), "k")
+	for range 3 {
+		idle, err := net.Dial("tcp", c.ListenClient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { idle.Close() })
+		io.WriteString(idle, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+		if n, err := idle.Read(make([]byte, 9)); n == 0 {
+			t.Fatal("the node does not answer a greeting:", err)
+		}
+	}
+	newcomer := etcdClient(t, c, TLS{})
+	eventually(t, "a newcomer is let in", func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err := newcomer.Put(ctx, "k", "v")
+		return err == nil
+	})
+	if answer := <-seen; answer.Err() != nil || len(answer.Events) == 0 {
+		t.Errorf("the watch: %v, %v", answer.Events, answer.Err())
+	}
+	body, err := getHTTP("http://"+c.ListenHTTP+"/metrics", nil)
+	if err != nil || !strings.Contains(body,
+		`mimir_connections_refused_total{listener="listen-client",reason="idle"} 1`) {
+		t.Errorf("what made room is not counted: %v", err)
+	}
 }

@@ -20,7 +20,8 @@ var (
 		"Connections that a listener takes at most.", "listener")
 	connectionsRefused = telemetry.Declare(telemetry.Counter, "mimir_connections_refused_total",
 		"Connections closed by a listener: full; stranger, which did not show in time what it is or made room for "+
-			"another; system, which gave no descriptor or memory; handshake, which failed.", "listener", "reason")
+			"another; idle, which had asked nothing for longest where there was no room for another; system, which "+
+			"gave no descriptor or memory; handshake, which failed.", "listener", "reason")
 )
 
 // Collect implements prometheus.Collector.

@@ -278,6 +278,16 @@ func (e *etcdGiven) keepaliveMin(_ *Config, text string) error {
 	return err
 }
 
+// cors takes the pages that are named. All is what etcd does by itself, and is not done here.
+func (e *etcdGiven) cors(c *Config, text string) error {
+	if text == "*" {
+		e.note("cors", "web pages are let in by name alone: allowed-origins")
+		return nil
+	}
+	c.AllowedOrigins = address.Split(text)
+	return nil
+}
+
 // gates are etcd's features that can be switched, with why that means nothing here.
 var gates = map[string]string{
 	"AllAlpha": alwaysOff, "AllBeta": alwaysOff, "StopGRPCServiceOnDefrag": boltOnly,

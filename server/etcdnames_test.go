@@ -150,7 +150,9 @@ func TestNamesOfEtcd(t *testing.T) {
 				"advertise-client": "http://[::1]:2379"}},
 		{[]string{"--tls-min-version=TLS1.3", "--discovery=", "--auto-tls=false", "--logger=zap", "--cors=*",
 			"--log-outputs=stderr", "--pre-vote", "--grpc-keepalive-min-time=10s"},
-			map[string]string{"region": defaultRegion}},
+			map[string]string{"region": defaultRegion, "allowed-origins": ""}},
+		{[]string{"--cors=https://a.example,http://b:80"},
+			map[string]string{"allowed-origins": "https://a.example,http://b:80"}},
 	} {
 		c, err := loadFlags(t, nil, append(slices.Clone(alone), test.arguments...)...)
 		if err != nil {
@@ -169,6 +171,7 @@ func TestNamesOfEtcd(t *testing.T) {
 func TestNamesOfEtcdAreRefused(t *testing.T) {
 	alone := []string{"--name=a", "--data-dir=d", "--listen-client-urls=http://127.0.0.1:2379"}
 	for argument, want := range map[string]string{
+		"--cors=a.example":                            `allowed-origins "a.example": want what a browser says`,
 		"--discovery=https://d/x":                     `--discovery: "https://d/x": no such thing here: nodes`,
 		"--auto-tls":                                  "see docs/certificates.md",
 		"--force-new-cluster":                         "docs/failover.md",

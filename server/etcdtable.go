@@ -149,7 +149,6 @@ var etcdFlags = slices.Concat(
 	switches(refusingEtcd("a port has one process", []string{"false"}, "socket-reuse-port")),
 	switches(refusingEtcd("the JSON gateway is always there; keep clients from it by users and roles", []string{"true"},
 		"enable-grpc-gateway")),
-	refusingEtcd("web pages of other sites are never served", []string{"*"}, "cors"),
 	refusingEtcd("names are looked at where a web page asks, and are those of the addresses in the settings",
 		[]string{"*"}, "host-whitelist"),
 	refusingEtcd("a greatest version of TLS cannot be set", []string{"TLS1.3"}, "tls-max-version"),
@@ -162,6 +161,7 @@ var etcdFlags = slices.Concat(
 	switches(refusingEtcd("`mimir version` tells it", []string{"false"}, "version")),
 	[]etcdFlag{
 		{name: "grpc-keepalive-min-time", to: (*etcdGiven).keepaliveMin},
+		{name: "cors", keys: []string{"allowed-origins"}, to: (*etcdGiven).cors},
 		{name: "feature-gates", to: (*etcdGiven).featureGates},
 	},
 

@@ -120,6 +120,7 @@ func (s *server) heed(ctx context.Context, told <-chan struct{}, read func() (*C
 			if s.config.Operator.AuditLog != "" {
 				s.reopen()
 			}
+			s.rekeying.read()
 			if read == nil {
 				continue
 			}

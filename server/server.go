@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mimir-kv/mimir/backup/archive"
+	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/lease"
@@ -62,6 +63,7 @@ func Run(ctx context.Context, c *Config, o Options) error {
 	reopening, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go s.heed(reopening, o.HungUp, o.Reload)
+	go s.rekeying.run(reopening)
 	if err := s.start(ctx); err != nil {
 		s.leave()
 		if ctx.Err() != nil {
@@ -106,19 +108,20 @@ type server struct {
 	ports      *listeners
 	room       *room
 	disk       *disk
+	rekeying   *rekeying
 	store      *kv.Store
 	expiry     expiry
 	lessor     *lease.Lessor
 	replicator *replication.MultiRegionReplicator
-	archiver   *archive.Archiver // nil if this node never archives
 	api        *etcdapi.API
-	rpc        *grpc.Server
+	rpc        *rpcPort
 	slow       *slow
 	web        []*http.Server
 	gateway    context.CancelFunc
-	backups    *backups       // nil if nobody takes any
-	carrying   sync.WaitGroup // what brings the store's content or the log to another place, until gateway is called
-	failed     chan error     // a listener or the store that gave up
+	keeping    turns[*schedule.Keeper]  // of backups; none if nobody takes any
+	archiving  turns[*archive.Archiver] // of the log; none if this node never does
+	carrying   sync.WaitGroup           // what brings content or log to another place, until gateway is called
+	failed     chan error               // a listener or the store that gave up
 
 	calls   *telemetry.Calls
 	traffic etcdapi.Traffic
@@ -160,9 +163,11 @@ func open(c *Config, o Options) (*server, error) {
 		return nil, err
 	}
 	s.shares = shares
-	if err := s.newBackups(); err != nil {
+	if keeper, err := s.newKeeper(c); err != nil {
 		s.ports.close()
 		return nil, err
+	} else {
+		s.keeping.next(keeper)
 	}
 	if err := s.newRoom(); err != nil {
 		s.ports.close()
@@ -173,7 +178,9 @@ func open(c *Config, o Options) (*server, error) {
 		return nil, inDirectory(c.Replication.DataDir, err)
 	}
 	if err = s.build(plain); err == nil {
-		err = s.newArchiver()
+		var archiver *archive.Archiver
+		archiver, err = s.newArchiver(c)
+		s.archiving.next(archiver)
 	}
 	if err != nil {
 		s.abandon()
@@ -194,6 +201,7 @@ func (s *server) openStore() error {
 	if _, err := s.disk.open(c.EncryptionKeyFile, s.logger); err != nil {
 		return errors.Join(err, held.Close())
 	}
+	s.rekeying = newRekeying(s.disk, c.EncryptionKeyFile, s.logger)
 	store := c.Store
 	store.OpenTables, store.SpareBytes = s.shares.Tables, s.room.ballast.Part()/2
 	if store.CountBytes == 0 || c.CountedKeys <= 0 {
@@ -263,6 +271,7 @@ func (s *server) build(plain *slog.Logger) error {
 		PeerTLS: c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
 		Traffic: &s.traffic, OnCheck: s.checks.Note, SnapshotNote: s.snapshotNote,
 	})
+	s.rpc = &rpcPort{make: func() *grpc.Server { return newRPC(s) }}
 	return nil
 }
 
@@ -289,9 +298,6 @@ func (s *server) start(ctx context.Context) error {
 	if err := s.replicator.Start(ctx); err != nil {
 		return err
 	}
-	s.rpc = newRPCServer(s.api.ServerOptions()...)
-	s.api.Register(s.rpc)
-	s.calls.Know(s.rpc.GetServiceInfo())
 	gateway, cancel := context.WithCancel(context.Background())
 	s.gateway = cancel
 	api, err := s.api.HTTPHandler(gateway)
@@ -307,14 +313,14 @@ func (s *server) start(ctx context.Context) error {
 		api: api, admin: handler, registry: s.metrics(), guard: s.gate.HTTP,
 	}
 	both := sniff(s.ports.client)
-	s.serve("listen-client", func() error { return s.rpc.Serve(both.grpc) })
+	s.serve("listen-client", func() error { return s.rpc.serve(both.grpc) })
 	hosts := hostsOf(s.config.ListenClient, s.config.AdvertiseClient, s.config.ListenHTTP)
-	open := newHTTPServer(fromPages(routes.client(s.config.Pprof), hosts), s.logger)
+	open := newHTTPServer(fromPages(routes.client(s.config.Pprof), hosts, s.config.AllowedOrigins), s.logger)
 	s.web = append(s.web, open)
 	s.serve("listen-client", func() error { return open.Serve(both.http) })
 	if s.ports.http != nil {
 		private := newHTTPServer(
-			fromPages(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), hosts), s.logger)
+			fromPages(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), hosts, nil), s.logger)
 		private.ConnState = acquaint
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
@@ -322,8 +328,8 @@ func (s *server) start(ctx context.Context) error {
 	go s.watchRoom(gateway)
 	go s.wire.Probe(gateway)
 	go s.compactHistory(gateway)
-	s.carrying.Go(func() { s.archiveLog(gateway) })
-	s.carrying.Go(func() { s.keep(gateway) })
+	s.carrying.Go(func() { s.archiving.run(gateway) })
+	s.carrying.Go(func() { s.keeping.run(gateway) })
 	go s.ports.tls.keeper.Run(gateway)
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())
@@ -356,7 +362,8 @@ func (s *server) node() admin.Node {
 		HealthStatus: s.replicator.Health(), Version: s.version,
 		Revision:        admin.Revision(s.store.Revision()),
 		CompactRevision: admin.Revision(s.store.CompactRevision()), StoreBytes: total, Open: s.openNow(),
-		Operators: s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backups.report(),
+		AuditProblem: s.audit.Figures().Problem,
+		Operators:    s.operators(), TLS: s.ports.tls.keeper.Report(), Backup: s.backupReport(),
 		Archive: s.archiveStatus(), TellsPlaces: true,
 	}
 	if kv.Follows(s.store) {

@@ -39,7 +39,7 @@ var sections = []section{
 			func(c *Config) *string { return &c.Replication.DataDir }),
 		text("encryption-key-file", "", "file of keys, one a line, 64 hexadecimal digits each (`mimir keys new`): "+
 			"what this node writes in `data-dir` is encrypted with the first, and the others are for files of "+
-			"before. `plain` in place of the first ends it. Read at the start; see "+
+			"before. `plain` in place of the first ends it. Read at the start and at SIGHUP; see "+
 			"[operating.md](operating.md#encryption-at-rest)",
 			func(c *Config) *string { return &c.EncryptionKeyFile }),
 	}},
@@ -67,6 +67,10 @@ var sections = []section{
 				"`client-tls` also the operator's calls, and without it or with `pprof` `/debug/vars`; not opened if "+
 				"not set",
 			func(c *Config) *string { return &c.ListenHTTP }),
+		list("allowed-origins",
+			"web pages that may use the JSON gateway (`/v3/…`) on the port for clients, `/health` and `/version`, "+
+				"each as a browser names it: `https://console.example`; those of no other site may",
+			func(c *Config) *[]string { return &c.AllowedOrigins }),
 		yesOrNo("pprof",
 			"serve Go's profiles to operators under `/debug/pprof/`, on the port for clients and on `listen-http`",
 			func(c *Config) *bool { return &c.Pprof }),
@@ -227,7 +231,8 @@ var sections = []section{
 		count("backup.keep", 14, 0, 1<<20, "how many of the newest are kept; 0: no such rule",
 			func(c *Config) *int { return &c.Backup.Keep }),
 		duration("backup.keep-for", 0, 0, 100*366*24*time.Hour,
-			"for how long any is kept; 0: no such rule. What neither rule keeps is deleted; without both nothing is",
+			"for how long any is kept, and longer until as many newer ones were taken as that time has; 0: no such "+
+				"rule. What neither rule keeps is deleted; without both nothing is",
 			func(c *Config) *time.Duration { return &c.Backup.KeepFor }),
 		text("backup.credentials-file", "", "file of the keys for `s3://`, as AWS's tools have it, read at each "+
 			"request; if not set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` count, and "+
@@ -246,6 +251,11 @@ var sections = []section{
 		duration("archive.every", 10*time.Second, time.Second, time.Hour,
 			"how old what was written is at most when it is archived; each time costs an object",
 			func(c *Config) *time.Duration { return &c.Archive.Every }),
+		yesOrNo("archive.prune",
+			"have whoever takes the backups delete what of the archived log none of them needs that is kept, after "+
+				"others were deleted ([operating.md](operating.md#to-a-point-in-time)); snapshots that were saved by "+
+				"hand do not count",
+			func(c *Config) *bool { return &c.Archive.Prune }),
 	}},
 	{"Limits and sizes", []setting{
 		size("max-request-bytes", etcdapi.DefaultRequestBytes, 1<<10, replication.CommandBytesLimit,
@@ -350,7 +360,8 @@ var sections = []section{
 			"how long another node may be silent on an idle connection before it is given up",
 			func(c *Config) *time.Duration { return &c.Peers.DeadAfter }),
 		duration("request-timeout", etcdapi.DefaultRequestTimeout, 100*time.Millisecond, 24*time.Hour,
-			"bound of a request whose client set no deadline, or a later one",
+			"bound of a request whose client set no deadline, or a later one; what needs a primary that has been "+
+				"silent for so long waits for a third of leader-timeout instead",
 			func(c *Config) *time.Duration { return &c.Limits.RequestTimeout }),
 		duration("max-staleness", 0, 0, 24*time.Hour,
 			"what a serializable read of this node may miss: nothing that was acknowledged longer ago, else it is "+
@@ -365,7 +376,8 @@ var sections = []section{
 				"did; not of watches and other streams; 0 for none",
 			func(c *Config) *time.Duration { return &c.SlowRequest }),
 		duration("leader-timeout", etcdapi.DefaultLeaderTimeout, time.Millisecond, time.Hour,
-			"how long a stream that requires a leader outlives the loss of it",
+			"how long a stream that requires a leader outlives the loss of it, and, five times as long, that of the "+
+				"primary, where the region's own leader is there",
 			func(c *Config) *time.Duration { return &c.Limits.LeaderTimeout }),
 		duration("shutdown-timeout", 10*time.Second, 2*drainTime, 24*time.Hour,
 			"bound of a stop in good order; beyond it the node stops at once, which loses nothing",

@@ -2,12 +2,14 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/autocompact"
+	"github.com/mimir-kv/mimir/server/door"
 )
 
 // settled is what of the settings can change while the node runs. It is safe for concurrent use.
@@ -31,15 +33,36 @@ func newSettled(c *Config, l *logs) *settled {
 	return now
 }
 
-// changing has, by key, what makes a setting of a configuration hold in a node that runs. All others need a restart.
-var changing = map[string]func(*server, *Config){
-	"log-level":                      func(s *server, c *Config) { s.settled.logs.set(c.LogLevel, c.LogFormat) },
-	"log-format":                     func(s *server, c *Config) { s.settled.logs.set(c.LogLevel, c.LogFormat) },
-	"quota-backend-bytes":            func(s *server, c *Config) { s.settled.quota.Store(c.QuotaBytes) },
-	"auto-compaction-mode":           func(s *server, c *Config) { s.settled.compactBy(c) },
-	"auto-compaction-retention":      func(s *server, c *Config) { s.settled.compactBy(c) },
-	"warning-unary-request-duration": func(s *server, c *Config) { s.slow.bound.Store(int64(c.SlowRequest)) },
-	"shutdown-timeout":               func(s *server, c *Config) { s.settled.shutdown.Store(int64(c.ShutdownTimeout)) },
+// change is what makes some settings hold in a node that runs, once for all of them. It is given what holds now.
+type change struct {
+	keys  []string
+	apply func(*server, *Config)
+}
+
+// changes are all of them, in order. All other settings need a restart.
+var changes = []change{
+	{[]string{"log-level", "log-format"},
+		func(s *server, c *Config) { s.settled.logs.set(c.LogLevel, c.LogFormat) }}, //nolint:errcheck // validated
+	{[]string{"quota-backend-bytes"}, func(s *server, c *Config) { s.settled.quota.Store(c.QuotaBytes) }},
+	{[]string{"auto-compaction-mode", "auto-compaction-retention"},
+		func(s *server, c *Config) { s.settled.compactBy(c) }},
+	{[]string{"warning-unary-request-duration"},
+		func(s *server, c *Config) { s.slow.bound.Store(int64(c.SlowRequest)) }},
+	{[]string{"shutdown-timeout"}, func(s *server, c *Config) { s.settled.shutdown.Store(int64(c.ShutdownTimeout)) }},
+	{[]string{"max-request-bytes", "max-txn-ops", "max-effect-bytes", "max-answer-bytes", "max-concurrent-streams",
+		"request-timeout", "max-staleness", "watch-progress-interval", "leader-timeout"},
+		func(s *server, c *Config) { s.api.SetLimits(c.Limits) }},
+	{[]string{"max-request-bytes", "max-concurrent-streams"}, func(s *server, _ *Config) { s.rpc.renew() }},
+	{[]string{"max-connections"}, boundConnections},
+	{[]string{"backup.to", "backup.region", "backup.every", "backup.keep", "backup.keep-for",
+		"backup.credentials-file", "backup.ca-file", "archive.to", "archive.prune"}, replaceBackups},
+	{[]string{"archive.to", "archive.region", "archive.every", "backup.credentials-file", "backup.ca-file"},
+		replaceArchiver},
+}
+
+// canChange reports whether a setting needs no restart.
+func canChange(key string) bool {
+	return slices.ContainsFunc(changes, func(c change) bool { return slices.Contains(c.keys, key) })
 }
 
 func (l *settled) compactBy(c *Config) {
@@ -54,6 +77,13 @@ func (l *settled) compactBy(c *Config) {
 // shutdownTimeout bounds a stop in good order.
 func (l *settled) shutdownTimeout() time.Duration { return time.Duration(l.shutdown.Load()) }
 
+// now returns what holds.
+func (l *settled) now() Config {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.running
+}
+
 // reload makes hold what can of the configuration as it is now, and tells the log what changed, and what needs a
 // restart. With an error nothing changes.
 func (s *server) reload(read func() (*Config, error)) error {
@@ -64,30 +94,92 @@ func (s *server) reload(read func() (*Config, error)) error {
 	if _, err := next.fit(thisMachine(next.Replication.DataDir)); err != nil {
 		return err
 	}
+	if _, err := door.Split(s.shares.Limit, next.MaxConnections); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	s.settled.mu.Lock()
 	defer s.settled.mu.Unlock()
-	differs, waits := 0, 0
-	for i := range settings {
-		key := settings[i].key
-		from, to := settings[i].get(&s.settled.running), settings[i].get(next)
-		if from == to {
-			continue
-		}
-		differs++
-		apply, can := changing[key]
-		if !can {
-			waits++
-			s.logger.Warn("a setting is another one, and needs a restart", "setting", key, "running", from, "read", to)
-			continue
-		}
-		if err := settings[i].set(&s.settled.running, to); err != nil {
-			return fmt.Errorf("%s %q: %w", key, to, err)
-		}
-		apply(s, next)
-		s.logger.Info("a setting has changed", "setting", key, "from", from, "to", to)
+	now := s.settled.running
+	changed, waits := merge(&now, next)
+	if err := now.reachable(); err != nil {
+		return err
 	}
-	s.logger.Info("settings read anew", "changed", differs-waits, "waitForRestart", waits)
+	for _, d := range waits {
+		s.logger.Warn("a setting is another one, and needs a restart", "setting", d.key, "running", d.from,
+			"read", d.to)
+	}
+	s.settled.running = now
+	for _, c := range changes {
+		if slices.ContainsFunc(changed, func(d difference) bool { return slices.Contains(c.keys, d.key) }) {
+			c.apply(s, &now)
+		}
+	}
+	for _, d := range changed {
+		s.logger.Info("a setting has changed", "setting", d.key, "from", d.from, "to", d.to)
+	}
+	s.logger.Info("settings read anew", "changed", len(changed), "waitForRestart", len(waits))
 	return nil
+}
+
+// difference is a setting that is not what it was.
+type difference struct{ key, from, to string }
+
+// merge sets what of next can change in a configuration that holds. What would not fit what needs a restart waits for
+// that too.
+func merge(now, next *Config) (changed, waits []difference) {
+	for i := range settings {
+		d := difference{settings[i].key, settings[i].get(now), settings[i].get(next)}
+		switch {
+		case d.from == d.to:
+		case canChange(d.key):
+			changed = append(changed, d)
+			settings[i].set(now, d.to) //nolint:errcheck // next has it
+		default:
+			waits = append(waits, d)
+		}
+	}
+	for _, pair := range ascending {
+		low, high := find(pair[0]), find(pair[1])
+		if low.number(now) <= high.number(now) {
+			continue
+		}
+		for i, d := range changed { // the other one, if it has changed, comes back by the next pair
+			if d.key == low.key {
+				low.set(now, d.from) //nolint:errcheck // it was so
+				changed, waits = slices.Delete(changed, i, i+1), append(waits, d)
+				break
+			}
+		}
+	}
+	return changed, waits
+}
+
+// find returns the setting of a key.
+func find(key string) *setting {
+	return &settings[slices.IndexFunc(settings, func(s setting) bool { return s.key == key })]
+}
+
+// reachable opens the places of backups and of the archive, as far as that can fail on this machine.
+func (c *Config) reachable() error {
+	for _, p := range []struct{ key, to string }{{"backup.to", c.Backup.To}, {"archive.to", c.Archive.To}} {
+		if p.to == "" {
+			continue
+		}
+		if _, err := c.Backup.open(p.key, p.to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// boundConnections bounds those of clients. What the tables of the store have stays.
+func boundConnections(s *server, c *Config) {
+	shares, err := door.Split(s.shares.Limit, c.MaxConnections)
+	if err != nil {
+		s.logger.Error("max-connections stays as it is", "err", err)
+		return
+	}
+	s.ports.doors[0].Bound(shares.Clients, door.StrangersOf(shares.Clients))
 }
 
 // writeLog sets how the log is written, until a restart or until the settings are read anew; what is empty stays.

@@ -71,6 +71,9 @@ func (s *sniffer) divide(c net.Conn) {
 	}
 	c.SetDeadline(time.Time{})
 	door.Vouch(c)
+	if to == s.grpc {
+		door.Requests(c)
+	}
 	select {
 	case to.connections <- c:
 	case <-s.done:

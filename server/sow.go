@@ -21,11 +21,14 @@ import (
 func ClusterID(fleet string) uint64 { return clusterID(fleet) }
 
 // snapshotNote says whose a snapshot is.
-func (s *server) snapshotNote() []byte {
+func (s *server) snapshotNote() []byte { return noteOf(s, 0) }
+
+// noteOf is that of a content which has everything up to a position of the history.
+func noteOf(s *server, p replication.Position) []byte {
 	c := &s.config.Replication
 	return snapshot.Note{
 		Fleet: c.FleetID, Region: c.RegionID, Node: c.NodeID, ClusterID: clusterID(c.FleetID), Version: s.version,
-		Created: time.Now().UTC().Truncate(time.Second),
+		Created: time.Now().UTC().Truncate(time.Second), Position: uint64(p),
 	}.Encode()
 }
 

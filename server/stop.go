@@ -70,7 +70,7 @@ func (s *server) handOver() {
 func (s *server) drain() {
 	finished := make(chan struct{})
 	go func() {
-		s.rpc.GracefulStop()
+		s.rpc.gracefulStop()
 		close(finished)
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
@@ -83,7 +83,7 @@ func (s *server) drain() {
 	select {
 	case <-finished:
 	case <-ctx.Done():
-		s.rpc.Stop()
+		s.rpc.stop()
 	}
 	s.gateway()
 }
@@ -105,7 +105,7 @@ func (s *server) endCarrying() {
 	case <-done:
 	case <-timeout.C:
 		s.logger.Warn("the place of backups or of the archive does not answer, and is not waited for",
-			"backup.to", s.config.Backup.To, "archive.to", s.config.Archive.To)
+			"backup.to", s.settled.now().Backup.To, "archive.to", s.settled.now().Archive.To)
 	}
 }
 
@@ -140,7 +140,7 @@ func (s *server) leave() {
 // abandon lets go of whatever is there, after a start that failed or a node that stopped itself.
 func (s *server) abandon() {
 	if s.rpc != nil {
-		s.rpc.Stop()
+		s.rpc.stop()
 	}
 	for _, web := range s.web {
 		web.Close()

@@ -64,6 +64,9 @@ func validateName(key, text string) error {
 }
 
 func (c *Config) validateNames(f *faults) {
+	for _, o := range c.AllowedOrigins {
+		f.addError(originOf(o))
+	}
 	for _, n := range []struct{ key, text string }{
 		{"name", c.Replication.NodeID}, {"region", c.Replication.RegionID}, {"fleet", c.Replication.FleetID},
 	} {

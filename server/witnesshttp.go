@@ -37,7 +37,7 @@ func (c *crew) serveHTTP() <-chan struct{} {
 		}
 		probe(w, c.problem(fleets))
 	})
-	c.ports.web = newHTTPServer(fromPages(mux, hostsOf(c.options.ListenHTTP)), c.options.Logger)
+	c.ports.web = newHTTPServer(fromPages(mux, hostsOf(c.options.ListenHTTP), nil), c.options.Logger)
 	c.ports.web.ConnState = acquaint
 	go func() {
 		defer close(over)

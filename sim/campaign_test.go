@@ -23,8 +23,11 @@ const (
 	campaignShare = 20
 	// fewest is in how many of 100 seeds each kind has to happen.
 	fewest = 10
-	// manySeeds is how many come to every crash point.
-	manySeeds = 300
+	// manySeeds is from how many on every crash point has to be come to, with these further seeds that aim at one to
+	// which nobody came.
+	manySeeds   = 100
+	aimedShare  = 5
+	aimedShares = 4
 )
 
 // TestCampaign runs many seeds with drawn kinds of faults, in a process for each processor, and shows in how many of
@@ -43,11 +46,14 @@ func TestCampaign(t *testing.T) {
 		work.Go(func() { c.work(t) })
 	}
 	for left := *campaignSeeds; left > 0; left -= campaignShare {
-		c.shares <- share{from, min(left, campaignShare)}
+		c.shares <- share{from: from, count: min(left, campaignShare)}
 		from += campaignShare
 	}
 	close(c.shares)
 	work.Wait()
+	if *campaignSeeds >= manySeeds {
+		c.aim(t, from)
+	}
 	fmt.Fprintf(t.Output(), "%d seeds in %v\n%v", *campaignSeeds, time.Since(c.began).Round(time.Second), c.tally)
 	if kind, happened := c.tally.Least(); happened*100 < *campaignSeeds*fewest {
 		t.Errorf("kind %q happened in %d of %d seeds: it is hardly tested", kind, happened, *campaignSeeds)
@@ -61,6 +67,7 @@ func TestCampaign(t *testing.T) {
 type share struct {
 	from  uint64
 	count int
+	crash string // the crash point at which they aim; "": each at its own
 }
 
 type campaign struct {
@@ -74,14 +81,30 @@ type campaign struct {
 // work runs one share after the other.
 func (c *campaign) work(t *testing.T) {
 	for s := range c.shares {
-		tally, out, err := s.run(t.Context(), t.TempDir(), left(t))
-		if err != nil {
-			t.Errorf("seeds from %d on: %v\n%s", s.from, err, out)
-			continue
+		c.run(t, s)
+	}
+}
+
+func (c *campaign) run(t *testing.T, s share) {
+	tally, out, err := s.run(t.Context(), t.TempDir(), left(t))
+	if err != nil {
+		t.Errorf("seeds from %d on: %v\n%s", s.from, err, out)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tally.Add(tally)
+}
+
+// aim runs seeds from this one on, in which the power has to fail at those crash points to which nobody came yet.
+func (c *campaign) aim(t *testing.T, from uint64) {
+	for _, point := range c.tally.Missed() {
+		for range aimedShares {
+			c.run(t, share{from, aimedShare, point})
+			if from += aimedShare; c.tally[point].Happened > 0 {
+				break
+			}
 		}
-		c.mu.Lock()
-		c.tally.Add(tally)
-		c.mu.Unlock()
 	}
 }
 
@@ -93,6 +116,7 @@ func (s share) run(ctx context.Context, dir, timeout string) (tally Tally, out [
 	}
 	file := filepath.Join(dir, "tally")
 	p := exec.CommandContext(ctx, program, "-test.run=^TestSeeds$", "-test.timeout="+timeout, "-sim.inject=drawn",
+		"-sim.crash="+s.crash,
 		fmt.Sprintf("-sim.from=%d", s.from), fmt.Sprintf("-sim.seeds=%d", s.count), "-sim.tally="+file)
 	p.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400")
 	if out, err = p.CombinedOutput(); err != nil {

@@ -295,11 +295,16 @@ func (e *evidence) checkStores(end *place, wrong report) {
 	}
 }
 
-func replay(end *place) (hash uint32, compact, revision int64, err error) {
-	s, err := kv.Open(kv.Options{
+// newReplay returns an empty store, into which a history is replayed.
+func newReplay() (*kv.Store, error) {
+	return kv.Open(kv.Options{
 		FS: vfs.NewMem(), Dir: "/replay", CacheBytes: 1 << 20, MemTableBytes: 1 << 20,
 		Logger: slog.New(slog.DiscardHandler),
 	})
+}
+
+func replay(end *place) (hash uint32, compact, revision int64, err error) {
+	s, err := newReplay()
 	if err != nil {
 		return 0, 0, 0, err
 	}

@@ -23,6 +23,8 @@ func TestTheLedgerKeepsTheContract(t *testing.T) {
 			storagetest.Run(t, storagetest.Suite{
 				New:     func(t testing.TB) storagetest.Engine { return openLedgerEngine(t, disk()) },
 				Command: func(r *rand.Rand) []byte { return fmt.Appendf(nil, "%d", r.IntN(1000)) },
+
+				CrashInside: true,
 			})
 		})
 	}

@@ -26,8 +26,16 @@ func (x crashing) crash(ctx context.Context) {
 		x.fleet.startAll(ctx)
 		x.wait(time.Duration(500+x.random.IntN(1000)) * time.Millisecond)
 		at, whole := possible[x.random.IntN(len(possible))], x.random.IntN(3) == 0
+		passes := pick(x.random, 0, 0, 0, 1, 2)
+		if aim := x.fleet.plan.aim; aim != nil && slices.Contains(possible, *aim) &&
+			x.fleet.happened.of(aim.String()) == 0 {
+			at, passes = *aim, 0
+		}
+		if at.step == stepVote || at.step == stepCeiling || at.step == stepWitness {
+			upgrades(x).upgradeAll(ctx) // who is too old for votes keeps the fleet from them
+		}
 		x.tell("power fails %v, of the whole region: %t", at, whole)
-		x.fleet.crashes.arm(at, "", pick(x.random, 0, 0, 0, 1, 2), whole)
+		x.fleet.crashes.arm(at, "", passes, whole)
 		x.provoke(ctx, at.step)
 		x.fleet.crashes.disarm()
 	}

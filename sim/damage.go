@@ -57,7 +57,11 @@ func (x disks) rotDisk(ctx context.Context) {
 	f.on(m.memory)
 	f.damaged = contentOf(m.memory, f.path)
 	m.start(ctx)
-	if m.current() == nil {
+	switch {
+	case m.current() != nil || m.rot == nil:
+	case isVital(f.path): // a store that takes the last record for torn writes on, before the log shows that it was not
+		m.giveUp()
+	default:
 		m.repair()
 	}
 }
@@ -81,7 +85,7 @@ func (m *member) copyOfDisk() *vfs.MemFS {
 }
 
 // giveUp puts the second copy in the place of a disk that a node gave up before it took part, because it lacks what was
-// damaged.
+// damaged, or has written in its place.
 func (m *member) giveUp() {
 	m.memory, m.rot = m.rot.second, nil
 }

@@ -25,6 +25,12 @@ func (e *evidence) checkLeases(end *place, wrong report) {
 		return
 	}
 	path := end.path()
+	if e.fleet.hasUsers() {
+		if path, err = withoutRefused(path); err != nil {
+			wrong("12", "replaying the final history for leases and users: %v", err)
+			return
+		}
+	}
 	for _, h := range e.holders {
 		for _, l := range h.leases {
 			if ended := l.check(path, e.plan.inject[injectSkew], wrong); ended {
@@ -33,6 +39,33 @@ func (e *evidence) checkLeases(end *place, wrong report) {
 			l.checkKey(history, wrong)
 		}
 	}
+}
+
+// withoutRefused leaves out of a history the grants and revocations that did nothing: who asked for them was judged by
+// users that had changed since.
+func withoutRefused(path []*place) (did []*place, err error) {
+	s, err := newReplay()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	for _, p := range path {
+		before := len(s.Leases())
+		if err := applyTo(s, p); err != nil {
+			return nil, err
+		}
+		q := new(command.Request)
+		if p.data != "" {
+			err = q.Decode([]byte(p.data))
+		}
+		if err != nil {
+			return nil, err
+		}
+		if q.Grant == nil && q.Revoke == nil || len(s.Leases()) != before {
+			did = append(did, p)
+		}
+	}
+	return did, nil
 }
 
 // check looks at what the final history did with a lease, and reports whether it expired.
@@ -47,14 +80,15 @@ func (l *held) check(path []*place, skewed bool, wrong report) (expired bool) {
 	var granted, reign *place
 	var reigns []*place
 	for _, p := range path {
+		asked, _, _, _ := command.Unwrap([]byte(p.data)) // whoever asked; what is malformed is nothing of this
 		switch {
 		case p.reign != nil:
 			reign = p
 			reigns = append(reigns, p)
-		case p.data == grant:
+		case string(asked) == grant:
 			granted = p
 		case granted == nil:
-		case p.data == revoke:
+		case string(asked) == revoke:
 			return false
 		case p.data == expiry:
 			l.checkExpiry(p, granted, reign, reigns, least, wrong)

@@ -81,7 +81,7 @@ const (
 
 // newHolders returns the holders of a run; none where no leases are injected.
 func newHolders(f *fleet, d *operations) []*holder {
-	if !f.plan.inject[injectLease] || f.plan.storage != storageKV || f.hasUsers() { // a lease is not root's to grant
+	if !f.plan.inject[injectLease] || f.plan.storage != storageKV {
 		return nil
 	}
 	var list []*holder

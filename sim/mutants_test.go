@@ -153,7 +153,7 @@ var mutants = []planted{
 	{
 		name: "who is empty takes part at once",
 		edits: []edit{{
-			"replication/forming.go", "blank: blank && !n.config.Join", "blank: false && blank",
+			"replication/internal/forming/forming.go", "blank: c.Blank,", "blank: false,",
 		}},
 		flags: []string{"-sim.inject=empty"}, caught: []string{"invariant 1:"},
 	},
@@ -314,6 +314,76 @@ var mutants = []planted{
 			"g.level(ctx) >= timeline.LevelFirst {",
 		}},
 		flags: []string{"-sim.inject=versions"}, caught: []string{"invariant 16:"},
+	},
+	{
+		name: "a vote is answered before it is kept",
+		edits: []edit{{
+			"replication/internal/ballot/voter.go",
+			"\t\tv.voting = in.Call\n" +
+				"\t\tv.requests = append(v.requests, request{call: in.Call, at: now, candidacy: c})\n",
+			"\t\tv.promise(now+c.Charter.Lease/3, c.Epoch, c.For)\n\t\tv.reply(s, in.Call, Answer{Granted: true})\n",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestSearch",
+	},
+	{
+		name: "a voter answers before it keeps how far may be acknowledged",
+		edits: []edit{{
+			"replication/internal/ballot/voter.go",
+			"\t\tv.requests = append(v.requests, r)\n\t\tv.record(r.call, &timeline.Control{\n" +
+				"\t\t\tOp: timeline.OpCeiling",
+			"\t\tv.reply(s, r.call, Answer{Granted: true, Hold: r.promise})\n" +
+				"\t\tv.record(r.call, &timeline.Control{\n" +
+				"\t\t\tOp: timeline.OpCeiling",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestAVoterAnswersWhatItHasKept",
+	},
+	{
+		name: "what a former leader handed over is taken back unasked",
+		edits: []edit{{
+			"replication/internal/succession/handing.go",
+			"\t\tm.abort(errors.New(\"a former leader left the handoff open\"))\n",
+			"\t\tm.abort(errors.New(\"a former leader left the handoff open\"))\n\t\ta.refused = true\n",
+		}},
+		flags: []string{"-sim.crash=after begin"}, caught: anyInvariant,
+	},
+	{
+		name: "a handoff is refused before that is in the log",
+		edits: []edit{{
+			"replication/internal/succession/taking.go",
+			"\t\tm.refusals[id] = refusal{in.Call, h}\n",
+			"\t\t_ = id\n\t\tm.refused(refusal{in.Call, h}, Decided{Outcome: timeline.Applied})\n",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/succession Test",
+	},
+	{
+		name:  "a file gets its name before what it holds is durable",
+		edits: []edit{{"replication/durable/durable.go", "\t\terr = f.Sync()\n", "\t\terr = nil\n"}},
+		flags: []string{"-sim.crash=after rescue"}, caught: anyInvariant,
+	},
+	{
+		name: "a state at a fork is named before it is there",
+		edits: []edit{{
+			"replication/internal/rewind/make.go",
+			"\tif err := b.Checkpoint(copies.Contents(dir)); err != nil {\n\t\treturn nil, err\n\t}\n" +
+				"\treturn meta, copies.Complete(r.config.FS, dir, meta)\n",
+			"\tif err := copies.Complete(r.config.FS, dir, meta); err != nil {\n\t\treturn nil, err\n\t}\n" +
+				"\treturn meta, b.Checkpoint(copies.Contents(dir))\n",
+		}},
+		flags: []string{"-sim.crash=after rewind"}, caught: anyInvariant,
+	},
+	{
+		name: "an install counts before it is durable",
+		edits: []edit{{
+			"kv/install.go", "\treturn g.flush()\n}\n\n// discard", "\treturn nil\n}\n\n// discard",
+		}},
+		flags: []string{"-sim.crash=after install", "-sim.storage=kv"}, caught: anyInvariant,
+	},
+	{
+		name: "a witness answers before it keeps its vote",
+		edits: []edit{{
+			"replication/witness/witness.go", "err = w.save(&s)", "err = w.save(w.state)",
+		}},
+		caught: []string{"FAIL: Test"}, elsewhere: "./replication/witness TestAWitnessRemembersItsVote",
 	},
 }
 

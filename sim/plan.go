@@ -17,6 +17,7 @@ type Options struct {
 	Chaos   time.Duration // how long faults happen, in virtual time
 	Forced  string        // forced failovers: "yes" or "no"
 	Inject  string        // further kinds of faults, as Injections lists them, "all" or "drawn"; empty: none
+	Crash   string        // the crash point at which the power fails first, where crashes are injected: "within rewind"
 }
 
 // Storages of a run.
@@ -46,7 +47,8 @@ type plan struct {
 	retainBytes int64
 	checkpoints int64 // bytes of log between two of a node's own; negative: none
 	inject      injections
-	election    *election // nil: nobody votes
+	election    *election   // nil: nobody votes
+	aim         *crashPoint // the crash point that this run is to come to; nil: any
 }
 
 var regionNames = []string{"us", "eu", "ap"}
@@ -82,6 +84,7 @@ func newPlan(o Options) *plan {
 	if o.Inject == "drawn" {
 		p.fit()
 	}
+	p.aimAt(o)
 	several := p.inject[injectVotes] || p.inject[injectWiped] || p.inject[injectCrash]
 	if several && len(p.regions) == 1 && o.Regions == 0 {
 		p.regions = regionNames[:2]
@@ -93,7 +96,8 @@ func newPlan(o Options) *plan {
 	if o.Nodes > 0 {
 		p.size = o.Nodes
 	}
-	if p.inject[injectWatch] || p.inject[injectLease] || p.inject[injectUsers] {
+	rewinds := p.aim != nil && p.aim.step == stepRewind
+	if p.inject[injectWatch] || p.inject[injectLease] || p.inject[injectUsers] || rewinds {
 		p.storage = storageKV
 	}
 	if o.Storage != "" {
@@ -121,11 +125,38 @@ func (p *plan) fit() {
 		delete(p.inject, injectWiped)
 		delete(p.inject, injectCrash)
 	}
-	if p.inject[injectLease] && p.inject[injectUsers] { // each has half of these runs
-		delete(p.inject, pick(stream(p.seed, "users"), injectLease, injectUsers))
-	}
 	if p.inject[injectMembers] { // who belongs to a region that is formed anew is another question
 		delete(p.inject, injectWiped)
+	}
+}
+
+// aimAt chooses the crash point that a run has to come to, of drawn ones one after the other as seeds go on, and makes
+// the plan one whose fleet can come there. A point that is left to chance is tested by chance.
+func (p *plan) aimAt(o Options) {
+	if o.Crash != "" {
+		p.inject[injectCrash] = true
+	}
+	if !p.inject[injectCrash] || o.Inject != "drawn" && o.Crash == "" {
+		return
+	}
+	all := crashPoints()
+	at := all[o.Seed%uint64(len(all))]
+	for _, named := range all {
+		if named.String() == o.Crash {
+			at = named
+		}
+	}
+	p.aim = &at
+	switch at.step {
+	case stepVote, stepCeiling:
+		p.inject[injectVotes] = true
+	case stepWitness:
+		p.inject[injectVotes], p.regions = true, p.regions[:min(len(p.regions), 2)] // of three regions few have one
+	case stepRescue, stepInstall, stepRewind:
+		p.forced = true
+	}
+	if at.step == stepRewind {
+		p.checkpoints = 2 << 10
 	}
 }
 
@@ -159,9 +190,9 @@ func (p *plan) clockOf(name string) clock.Clock {
 
 func (p *plan) String() string {
 	return fmt.Sprintf("%d regions of %d nodes, %s, %v of faults every %v at most, forced failovers %t, %d clients, "+
-		"sync %v, near %v, far %v+%v, retain %d bytes, checkpoints every %d, inject %q, votes: %v",
+		"sync %v, near %v, far %v+%v, retain %d bytes, checkpoints every %d, inject %q, votes: %v, crash %v",
 		len(p.regions), p.size, p.storage, p.chaos, p.calm, p.forced, p.clients, p.slowSync, p.near, p.far, p.jitter,
-		p.retainBytes, p.checkpoints, p.inject, p.election)
+		p.retainBytes, p.checkpoints, p.inject, p.election, p.aim)
 }
 
 // stream returns the randomness of one purpose.

@@ -2,17 +2,14 @@ package sim
 
 import (
 	"errors"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/etcd/api/v3/authpb"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
 )
@@ -135,10 +132,7 @@ func (e *evidence) checkUsers(end *place, wrong report) {
 // ruledBy replays the final history, checks that no command took effect that was not permitted, and returns what was
 // true at each of its places.
 func ruledBy(end *place, wrong report) (map[*place]ruled, error) {
-	s, err := kv.Open(kv.Options{
-		FS: vfs.NewMem(), Dir: "/replay", CacheBytes: 1 << 20, MemTableBytes: 1 << 20,
-		Logger: slog.New(slog.DiscardHandler),
-	})
+	s, err := newReplay()
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,8 @@ var (
 	regionsOf = flag.Int("sim.regions", 0, "regions; default: drawn from the seed")
 	inject    = flag.String("sim.inject", "", "further kinds of faults: all, drawn, or some of "+
 		strings.Join(Injections(), ","))
+	crashAt = flag.String("sim.crash", "",
+		"the crash point to come to first, as \"within rewind\"; default: drawn from the seed, or any")
 	tallyTo  = flag.String("sim.tally", "", "file to which TestSeeds writes how often each kind of fault happened")
 	traceLen = flag.Int("sim.trace", 150, "lines of the story told with a failure")
 	tellAll  = flag.Bool("sim.tell", false, "tell the story also of seeds that pass")
@@ -79,7 +81,7 @@ func runSeeds(t *testing.T, from uint64, count int, inject string) Tally {
 	began := time.Now()
 	for seed := from; seed < from+uint64(count); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			r := Run(t, Options{Seed: seed, Storage: *storageOf, Regions: *regionsOf, Inject: inject})
+			r := Run(t, Options{Seed: seed, Storage: *storageOf, Regions: *regionsOf, Inject: inject, Crash: *crashAt})
 			sum.Acknowledged += r.Acknowledged
 			sum.Unknown += r.Unknown
 			sum.Reads += r.Reads

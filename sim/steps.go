@@ -197,7 +197,7 @@ func (p *process) renames(to, moment string) {
 	switch {
 	case strings.HasPrefix(to, rescueFolder) && strings.HasSuffix(to, ".rescue"):
 		p.meets(moment, stepRescue)
-	case strings.HasPrefix(to, statesFolder):
+	case strings.HasPrefix(to, statesFolder) && filepath.Base(to) == "METADATA": // with which it is there
 		p.meets(moment, stepRewind)
 	}
 }

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/mimir-kv/mimir/kv"
@@ -213,10 +211,7 @@ func (s *sight) check(name string, history []*mvccpb.Event, known map[string]boo
 
 // historyOf returns all events of the history that leads to a place.
 func historyOf(end *place) ([]*mvccpb.Event, error) {
-	s, err := kv.Open(kv.Options{
-		FS: vfs.NewMem(), Dir: "/replay", CacheBytes: 1 << 20, MemTableBytes: 1 << 20,
-		Logger: slog.New(slog.DiscardHandler),
-	})
+	s, err := newReplay()
 	if err != nil {
 		return nil, err
 	}

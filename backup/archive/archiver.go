@@ -179,7 +179,9 @@ func (a *Archiver) look(ctx context.Context, r *replication.HistoryReading, g *g
 			r.Done(at)
 		}
 		if end {
-			a.seen(began, at.Position, g.empty())
+			if g.empty() {
+				a.seen(began)
+			}
 			return nil
 		}
 	}

@@ -145,7 +145,8 @@ func TestAnArchiveOfAnotherFleet(t *testing.T) {
 		if links, err := Links(f.t.Context(), own); err != nil || len(links) != 1 || links[0] != l {
 			f.t.Errorf("%v, %v", links, err)
 		}
-		if s := us.archiver.Status(); len(f.shelf.links(f.t)) != 1 || s.Position != 0 || s.Problem == "" {
+		if s := us.archiver.Status(); len(f.shelf.links(f.t)) != 1 || s.Known || s.Behind >= 0 ||
+			s.Position != 0 || s.Problem == "" {
 			f.t.Errorf("%+v", s)
 		}
 	})

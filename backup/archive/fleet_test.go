@@ -129,6 +129,16 @@ func (s *shelf) List(ctx context.Context, prefix string) (list []store.Object, e
 	return list, nil
 }
 
+func (s *shelf) Walk(ctx context.Context, prefix string, visit func(store.Object) error) error {
+	list, err := s.List(ctx, prefix)
+	for _, o := range list {
+		if err := visit(o); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
 func (s *shelf) Delete(_ context.Context, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

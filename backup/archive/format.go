@@ -111,7 +111,7 @@ func decode(text []byte) (s *Segment, sum [sha256.Size]byte, err error) {
 		return nil, sum, fmt.Errorf("a header of %d bytes, with %d left", n, len(rest))
 	}
 	s = &Segment{}
-	if err := json.Unmarshal(rest[:n], &s.Header); err != nil {
+	if err := decodeHeader(rest[:n], &s.Header); err != nil {
 		return nil, sum, fmt.Errorf("header: %w", err)
 	}
 	if err := s.valid(); err != nil {

@@ -11,19 +11,17 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// list returns the links that are in a store. It takes as long as it takes, for there may be millions; that nothing
-// moves is bounded by the store.
-func list(ctx context.Context, s store.Store) ([]Link, error) {
-	objects, err := s.List(ctx, Prefix)
-	if err != nil {
-		return nil, fmt.Errorf("list the segments in %s: %w", s, err)
-	}
-	links := make([]Link, 0, len(objects))
-	for i, o := range objects {
+// list returns the links that are in a store: of each, what its name says, and no name. It takes as long as it takes,
+// for there may be millions; that nothing moves is bounded by the store.
+func list(ctx context.Context, s store.Store) (links []Link, err error) {
+	err = s.Walk(ctx, Prefix, func(o store.Object) error {
 		if l, ok := ParseName(o.Name); ok {
 			links = append(links, l)
 		}
-		objects[i] = store.Object{} // a name takes several times the memory of a link
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the segments in %s: %w", s, err)
 	}
 	return links, nil
 }
@@ -111,7 +109,7 @@ func (a *Archiver) behind(s *Segment) (*replication.HistoryReading, *gather, err
 	if err != nil {
 		return nil, nil, err
 	}
-	a.begun(s, false)
+	a.begun(s, false, a.config.Clock.Now())
 	a.config.Logger.Info("archiving the log", "store", a.config.Store.String(), "position", s.To.Cursor.Position,
 		"epoch", s.To.Cursor.Epoch)
 	return r, newGather(a.who(), s.To, nil), nil
@@ -167,7 +165,8 @@ func (a *Archiver) anew(
 			return nil, nil, err
 		}
 		a.tellBegun(from, some, gap)
-		a.begun(&Segment{Header: Header{To: from, Gap: gap}}, gap != nil || some || from.Cursor.Position > 0)
+		a.begun(&Segment{Header: Header{To: from, Gap: gap}}, gap != nil || some || from.Cursor.Position > 0,
+			a.config.Clock.Now())
 		return r, newGather(a.who(), from, gap), nil
 	}
 	return nil, nil, fmt.Errorf("behind position %d: %w", here.Cursor.Position, replication.ErrHistoryReleased)

@@ -38,6 +38,13 @@ func (p part) List(ctx context.Context, prefix string) ([]store.Object, error) {
 	return list, err
 }
 
+func (p part) Walk(ctx context.Context, prefix string, visit func(store.Object) error) error {
+	return p.Store.Walk(ctx, p.prefix+prefix, func(o store.Object) error {
+		o.Name = strings.TrimPrefix(o.Name, p.prefix)
+		return visit(o)
+	})
+}
+
 func (p part) Delete(ctx context.Context, name string) error {
 	return p.Store.Delete(ctx, p.prefix+name)
 }
@@ -61,15 +68,15 @@ func OfOnly(ctx context.Context, s store.Store, fleet string) (store.Store, erro
 
 // Fleets returns the names of the fleets of which a place has segments.
 func Fleets(ctx context.Context, s store.Store) (fleets []string, err error) {
-	objects, err := s.List(ctx, fleetPrefix)
-	if err != nil {
-		return nil, fmt.Errorf("list the fleets in %s: %w", s, err)
-	}
-	for _, o := range objects {
+	err = s.Walk(ctx, fleetPrefix, func(o store.Object) error {
 		fleet, name, _ := strings.Cut(strings.TrimPrefix(o.Name, fleetPrefix), "/")
 		if _, ok := ParseName(name); ok && !slices.Contains(fleets, fleet) {
 			fleets = append(fleets, fleet)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the fleets in %s: %w", s, err)
 	}
 	return fleets, nil
 }

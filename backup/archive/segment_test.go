@@ -8,6 +8,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -195,6 +196,18 @@ func TestASmallObjectTakesLittleMemory(t *testing.T) {
 	claims.Payloads, claims.Entries, claims.Bytes = nil, maxPlainBytes/60, maxPlainBytes
 	texts := map[string][]byte{"empty entries": forgedText(t, &empty), "claims": forgedText(t, &claims)}
 	empty.Payloads = nil
+	for what, head := range map[string]string{
+		"reigns": `{"to":{"Reigns":[`, "reigns behind a header that is wrong": `{"to":3,"marks":7,"to":{"Reigns":[`,
+		"reigns by another name": `{"TO":{"rEIGNS":[`, "marks": `{"marks":[`,
+	} {
+		header := []byte(head + strings.Repeat("0,", (maxHeaderBytes-100)/2))
+		text := binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(header)+4))
+		texts[what] = resealed(append(append(text, append(header, "0]}}"...)...), make([]byte, sha256.Size)...))
+		header = bytes.ReplaceAll(header, []byte("0,"), []byte("{},"))[:maxHeaderBytes-100]
+		header = append(header[:bytes.LastIndexByte(header, ',')], "]}}"...)
+		text = binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(header)))
+		texts[what+", empty"] = resealed(append(append(text, header...), make([]byte, sha256.Size)...))
+	}
 	for what, text := range texts {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -5,16 +5,18 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
-	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
 // Status is how archiving goes, on the node that does it.
 type Status struct {
 	// Active says that this node is the one that archives; if it is not, another one does, or none.
 	Active bool `json:"active"`
-	// Position is up to where the history is archived, and Behind how many commands it lacks of what is applied here.
+	// Known says that this node found out how far the archive came: only then Position is up to where the history is
+	// archived.
+	Known    bool                 `json:"known"`
 	Position replication.Position `json:"position,omitempty"`
-	Behind   uint64               `json:"behind,omitempty"`
+	// Behind is how many commands the archive lacks of what is applied here. Negative: it is not known.
+	Behind int64 `json:"behind"`
 	// Lag is an upper bound: everything that was applied here so long ago is archived. Negative: it is not known.
 	Lag time.Duration `json:"lagNanos"`
 	// Segments, Bytes, Failures and Gaps were counted since the process began.
@@ -28,10 +30,12 @@ type Status struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// Gap is what an archive lacks: what lies behind From, up to To. From is zero if nothing is known of it.
+// Gap is what an archive lacks: what lies behind From, up to To, as it was found at a time by the clock of the node.
+// From is zero if nothing is known of it.
 type Gap struct {
 	From replication.Position `json:"from"`
 	To   replication.Position `json:"to"`
+	At   time.Time            `json:"at,omitzero"`
 }
 
 // ledger counts. It is safe for concurrent use.
@@ -43,13 +47,18 @@ type ledger struct {
 	covered time.Time // everything that was applied then is archived
 }
 
-// Status returns how archiving goes.
+// Status returns how archiving goes, as of now.
 func (a *Archiver) Status() Status {
+	_, applied, err := a.config.Place()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.status
+	s.Behind = -1
 	if s.Lag = -1; s.Active && !a.covered.IsZero() {
 		s.Lag = max(0, a.config.Clock.Now().Sub(a.covered))
+	}
+	if s.Known && err == nil {
+		s.Behind = int64(max(applied, s.Position) - s.Position)
 	}
 	return s
 }
@@ -69,29 +78,26 @@ func (l *ledger) archived() uint64 {
 }
 
 // begun notes that archiving goes on behind s.
-func (l *ledger) begun(s *Segment, gap bool) {
+func (l *ledger) begun(s *Segment, gap bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.status.Position, l.status.Behind, l.status.Problem = s.To.Cursor.Position, 0, ""
+	l.status.Known, l.status.Position, l.status.Problem = true, s.To.Cursor.Position, ""
 	if !gap {
 		return
 	}
 	l.covered = time.Time{}
 	l.status.Gaps++
-	l.status.Gap = &Gap{To: s.To.Cursor.Position}
+	l.status.Gap = &Gap{To: s.To.Cursor.Position, At: now.UTC().Round(0)}
 	if s.Gap != nil {
 		l.status.Gap.From = s.Gap.Position
 	}
 }
 
-// seen notes that everything that was applied at a time was read, up to a position, and whether it is archived too.
-func (l *ledger) seen(at time.Time, p timeline.Position, archived bool) {
+// seen notes that everything that was applied at a time is archived.
+func (l *ledger) seen(at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if archived {
-		l.covered = at
-	}
-	l.status.Behind = uint64(max(p, l.status.Position) - l.status.Position)
+	l.covered = at
 }
 
 // kept notes that a segment was archived.
@@ -115,6 +121,6 @@ func (l *ledger) failed(err error) {
 func (l *ledger) elsewhere() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.status.Active, l.status.Problem, l.status.Behind, l.status.Gap, l.covered = false, "", 0, nil, time.Time{}
-	l.status.Position = 0
+	l.status.Active, l.status.Known, l.status.Problem, l.status.Gap = false, false, "", nil
+	l.status.Position, l.covered = 0, time.Time{}
 }

@@ -28,6 +28,11 @@ type Compared struct {
 	Keys     int64 `json:"keys"` // or changes, of Changes
 	Bytes    int64 `json:"bytes"`
 	Leases   int   `json:"leases"`
+	// Hash is of the keys at the revision, in their order, as changes are in those of ranges; of Content alone.
+	Hash string `json:"hash,omitempty"`
+	// Base is of History: the keys at the revision where Ranges begin.
+	Base   *Compared `json:"base,omitempty"`
+	Ranges []Range   `json:"ranges,omitempty"`
 }
 
 // VerifyOptions are what Verify compares.
@@ -36,6 +41,8 @@ type VerifyOptions struct {
 	Revision int64
 	// Verified is a revision at which they were found equal, so that only what was changed since is. 0: everything is.
 	Verified int64
+	// Every has the history compared too, by hashes of ranges of so many revisions. 0: what is read at Revision alone.
+	Every int64
 	// Told is told how far it is. May be nil.
 	Told func(Compared)
 }
@@ -53,10 +60,15 @@ func Verify(ctx context.Context, etcd, fleet Side, o VerifyOptions) (c Compared,
 		}
 		o.Revision = h.Revision
 	}
-	if o.Verified > 0 {
+	if o.Verified > 0 && o.Every == 0 {
 		c, err = Changes(ctx, etcd, fleet, o.Verified, o.Revision, o.Told)
 	} else {
 		c, err = Content(ctx, etcd, fleet, o.Revision, o.Told)
+	}
+	if err == nil && o.Every > 0 {
+		var base Compared
+		base, c.Ranges, err = History(ctx, etcd, fleet, o.Verified, o.Revision, o.Every, o.Told)
+		c.Base = &base
 	}
 	if err != nil {
 		return c, err
@@ -81,7 +93,7 @@ func Verify(ctx context.Context, etcd, fleet Side, o VerifyOptions) (c Compared,
 // difference is ErrParted. It holds a page of each side. told may be nil.
 func Content(ctx context.Context, etcd, fleet Side, at int64, told func(Compared)) (Compared, error) {
 	c := Compared{Revision: at}
-	limit := int64(firstKeys)
+	limit, sum := int64(firstKeys), newDigest()
 	for key := all; key != nil; {
 		var pages [2]*pb.RangeResponse
 		group, within := errgroup.WithContext(ctx)
@@ -104,10 +116,7 @@ func Content(ctx context.Context, etcd, fleet Side, at int64, told func(Compared
 			return c, fmt.Errorf("%w: at revision %d one side has keys behind %q, and the other has not", ErrParted, at,
 				last(a, b))
 		}
-		page := int64(0)
-		for _, kv := range a.Kvs {
-			page += int64(len(kv.Key) + len(kv.Value))
-		}
+		page := sum.sumKeys(a.Kvs)
 		c.Keys, c.Bytes = c.Keys+int64(len(a.Kvs)), c.Bytes+page
 		if key = nil; a.More {
 			key = append(bytes.Clone(a.Kvs[len(a.Kvs)-1].Key), 0)
@@ -118,6 +127,7 @@ func Content(ctx context.Context, etcd, fleet Side, at int64, told func(Compared
 			told(c)
 		}
 	}
+	c.Hash = sum.sum()
 	return c, nil
 }
 

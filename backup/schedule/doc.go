@@ -5,9 +5,10 @@
 //   - K1: there is one backup in each slot of the plan, as long as the node that takes them is up and the place takes
 //     them. Of slots that were missed one is made up for, at once. What fails is tried again, ever later, at most half
 //     an hour.
-//   - K2: nothing is deleted but whole backups of this fleet, by name and size, that the plan keeps no more, and only
-//     after another one was saved, and read back, just before. The newest is never deleted. What is of a time to come,
-//     since a clock was wrong, neither counts nor goes.
+//   - K2: nothing is deleted but whole backups of this fleet and region, by name and size, that the plan keeps no more,
+//     and only after another one was saved, and read back, just before. The newest is never deleted, and none for its
+//     age alone: a clock that is wrong deletes nothing early. What is of a time to come, since a clock was wrong,
+//     neither counts nor goes. Nor does what another region took: one that is cut off, and goes on, lets none go.
 //   - K3: two nodes that do it at the same time do no harm: there are two backups, of two names.
 //   - K4: nothing that fails here ends the node.
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,9 @@ type Config struct {
 	// Content returns what a backup begun at this time is to hold. It is closed in any case.
 	Content func(ctx context.Context, at time.Time) (io.ReadCloser, error)
 	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it.
-	Check  func(r io.Reader, bytes int64) error
+	Check func(r io.Reader, bytes int64) error
+	// Kept is told which are left, after those went that the plan keeps no more. May be nil.
+	Kept   func(ctx context.Context, kept []Backup) error
 	Clock  clock.Clock
 	Logger *slog.Logger
 }
@@ -119,7 +122,7 @@ func (k *Keeper) due(ctx context.Context, now time.Time) (time.Time, error) {
 func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	bounded, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	objects, err := k.Store.List(bounded, Prefix(k.Fleet))
+	taken, err := Taken(bounded, k.Store, k.Fleet)
 	if err != nil {
 		return due, err
 	}
@@ -127,8 +130,10 @@ func (k *Keeper) look(ctx context.Context) (due time.Time, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	first := k.report.Looked.IsZero()
-	k.taken = Of(k.Fleet, objects)
-	k.report.see(k.taken, now, k.Due(k.taken, now))
+	k.taken = taken
+	own := Of(k.Region, k.taken)
+	k.report.see(own, now, k.Due(own, now))
+	k.report.Others = len(k.taken) - len(own)
 	if first {
 		k.Logger.Info("this node takes the backups", "to", k.report.To, "there", k.report.Count, "due",
 			k.report.Due.UTC().Format(time.RFC3339))
@@ -154,7 +159,9 @@ func (k *Keeper) prune(ctx context.Context) error {
 	if _, err := k.look(ctx); err != nil {
 		return fmt.Errorf("a backup was saved, but the place cannot be read: %w", err)
 	}
-	for _, b := range k.Excess(k.taken, k.Clock.Now()) {
+	excess, held := k.Excess(Of(k.Region, k.taken), k.Clock.Now())
+	k.holds(held)
+	for _, b := range excess {
 		bounded, cancel := context.WithTimeout(ctx, lookTime)
 		err := k.Store.Delete(bounded, b.Name)
 		cancel()
@@ -163,6 +170,11 @@ func (k *Keeper) prune(ctx context.Context) error {
 		}
 		k.Logger.Info("backup deleted, which is kept no more", "name", b.Name)
 		k.gone(b.Name)
+	}
+	if k.Kept != nil {
+		if err := k.Kept(ctx, slices.Clone(k.taken)); err != nil {
+			return fmt.Errorf("a backup was saved, but what none needs of the archived log stays: %w", err)
+		}
 	}
 	k.letGo = false
 	return nil

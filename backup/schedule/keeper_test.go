@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ type place struct {
 	objects map[string]string
 	fails   map[string]error // by what is done
 	tears   bool
+	still   bool // to look takes no time
 }
 
 func (p *place) fail(doing string, err error) {
@@ -51,16 +53,28 @@ func (p *place) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader(p.objects[name])), p.fails["get"]
 }
 
-func (p *place) List(_ context.Context, prefix string) (list []store.Object, err error) {
-	time.Sleep(time.Millisecond) // to look takes time
+func (p *place) Walk(_ context.Context, prefix string, visit func(store.Object) error) error {
+	if !p.still {
+		time.Sleep(time.Millisecond) // to look takes time
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, text := range p.objects {
-		if strings.HasPrefix(name, prefix) {
-			list = append(list, store.Object{Name: name, Size: int64(len(text))})
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		if err := visit(store.Object{Name: name, Size: int64(len(text))}); err != nil {
+			return err
 		}
 	}
-	return list, p.fails["list"]
+	return p.fails["list"]
+}
+
+func (p *place) List(ctx context.Context, prefix string) (list []store.Object, err error) {
+	return list, p.Walk(ctx, prefix, func(o store.Object) error {
+		list = append(list, o)
+		return nil
+	})
 }
 
 func (p *place) Delete(_ context.Context, name string) error {
@@ -76,19 +90,14 @@ func (p *place) String() string { return "memory" }
 
 func (p *place) names() string {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	all := &place{objects: maps.Clone(p.objects), still: true}
+	p.mu.Unlock()
+	taken, _ := Taken(context.Background(), all, "f")
 	var list []string
-	for _, b := range Of("f", p.list()) {
+	for _, b := range taken {
 		list = append(list, b.At.Format("02T15:04:05")+b.Node)
 	}
 	return strings.Join(list, " ")
-}
-
-func (p *place) list() (list []store.Object) {
-	for name, text := range p.objects {
-		list = append(list, store.Object{Name: name, Size: int64(len(text))})
-	}
-	return list
 }
 
 // node runs a keeper.
@@ -176,6 +185,26 @@ func TestOneInEachSlot(t *testing.T) {
 		if log := n.said(); strings.Count(log, "\n") != 3 || !strings.Contains(log, "backup saved") ||
 			!strings.Contains(log, "backup deleted") {
 			t.Errorf("the log says\n%s", log)
+		}
+	})
+}
+
+// A region that is cut off, or was given up, goes on with what it has: that makes no backup of another region go, nor
+// left out.
+func TestAnotherRegionGoesOn(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}}
+		for hour := range 48 {
+			at := time.Now().Add(time.Duration(hour)*time.Hour - time.Minute)
+			p.objects[Name("f", "eu", "-old", at)] = strings.Repeat("x", 544)
+		}
+		n := run(t, p, "-a", Plan{Every: 6 * time.Hour, Keep: 3})
+		defer n.stop()
+		time.Sleep(24*time.Hour + time.Minute)
+		virtual.Wait()
+		if r := n.Report(); r.Done != 5 || r.Count != 3 || r.Others != 48 || r.Newest.Region != "us" ||
+			len(p.objects) != 51 {
+			t.Errorf("%+v, and %d objects", r, len(p.objects))
 		}
 	})
 }

@@ -1,6 +1,8 @@
 package schedule
 
 import (
+	"cmp"
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -45,18 +47,21 @@ func Parse(fleet string, o store.Object) (b Backup, ok bool) {
 	return b, err == nil && b.Name == Name(fleet, b.Region, b.Node, at)
 }
 
-// Of returns the backups of a fleet among objects, the oldest first.
-func Of(fleet string, objects []store.Object) (all []Backup) {
-	for _, o := range objects {
+// Of returns those of the backups that a region took, in their order.
+func Of(region string, all []Backup) []Backup {
+	return slices.DeleteFunc(slices.Clone(all), func(b Backup) bool { return b.Region != region })
+}
+
+// Taken returns the backups of a fleet in a place, the oldest first.
+func Taken(ctx context.Context, s store.Store, fleet string) (all []Backup, err error) {
+	err = s.Walk(ctx, Prefix(fleet), func(o store.Object) error {
 		if b, ok := Parse(fleet, o); ok {
 			all = append(all, b)
 		}
-	}
-	slices.SortFunc(all, func(a, b Backup) int {
-		if c := a.At.Compare(b.At); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Name, b.Name)
+		return nil
 	})
-	return all
+	slices.SortFunc(all, func(a, b Backup) int {
+		return cmp.Or(a.At.Compare(b.At), strings.Compare(a.Name, b.Name))
+	})
+	return all, err
 }

@@ -17,7 +17,7 @@ const (
 type Plan struct {
 	Every time.Duration // length of a slot, more than 0; slots begin at whole multiples of it, in UTC
 	// Keep is how many of the newest are kept, and KeepFor for how long any is; 0 is a rule that keeps none. What
-	// neither rule keeps goes, but if both are 0 nothing does.
+	// neither rule keeps goes, but if both are 0 nothing does. See Excess for what the clock is believed.
 	Keep    int
 	KeepFor time.Duration
 }
@@ -46,20 +46,29 @@ func (p Plan) Due(taken []Backup, now time.Time) time.Time {
 }
 
 // Excess returns what is to be deleted, the oldest first, of all that there are, the oldest first. The newest never is.
-func (p Plan) Excess(taken []Backup, now time.Time) (excess []Backup) {
+// No clock decides that alone: what is older than KeepFor goes only when there are as many newer ones as that time has
+// slots, and held is how many stay for that reason: slots were missed, or a clock is ahead.
+func (p Plan) Excess(taken []Backup, now time.Time) (excess []Backup, held int) {
 	if p.Keep == 0 && p.KeepFor == 0 {
-		return nil
+		return nil, 0
 	}
 	taken = counted(taken, now)
 	for i, b := range taken {
 		behind := len(taken) - 1 - i // how many are newer
-		young := p.KeepFor > 0 && now.Sub(b.At) < p.KeepFor
-		if behind > 0 && behind >= p.Keep && !young {
+		switch {
+		case behind == 0 || behind < p.Keep:
+		case p.KeepFor > 0 && now.Sub(b.At) < p.KeepFor:
+		case int64(behind) < int64(p.KeepFor/p.Every):
+			held++
+		default:
 			excess = append(excess, b)
 		}
 	}
-	return excess
+	return excess, held
 }
+
+// Doubts reports whether so many held are more than slots that were missed now and then: a tenth of all.
+func (p Plan) Doubts(held int) bool { return int64(held)*10 > int64(p.KeepFor/p.Every) }
 
 // Retry returns how long to wait after so many failures in a row.
 func (p Plan) Retry(failures int) time.Duration {

@@ -68,6 +68,7 @@ func TestExcess(t *testing.T) {
 		{0, 50 * time.Hour, four, "26T01:00", "23T00:00"},                    // 49 hours are young
 		{3, 20 * time.Hour, four, "26T01:00", "23T00:00"},                    // either keeps
 		{1, 50 * time.Hour, four, "26T01:00", "23T00:00"},                    //
+		{0, 50 * time.Hour, four, "30T01:00", "23T00:00 24T00:00"},           // old, and too few newer ones
 		{0, time.Hour, four, "30T01:00", "23T00:00 24T00:00 25T00:00"},       // the newest never goes
 		{0, time.Hour, "23T00:00", "30T01:00", ""},                           //
 		{2, 0, four + " 29T00:00 30T00:00", "26T01:00", "23T00:00 24T00:00"}, // of a time to come: does not count
@@ -76,7 +77,8 @@ func TestExcess(t *testing.T) {
 	} {
 		p := Plan{Every: 24 * time.Hour, Keep: c.keep, KeepFor: c.keepFor}
 		var got []string
-		for _, b := range p.Excess(those(t, c.taken), at(t, c.now)) {
+		excess, _ := p.Excess(those(t, c.taken), at(t, c.now))
+		for _, b := range excess {
 			got = append(got, b.At.Format("02T15:04"))
 		}
 		if strings.Join(got, " ") != c.want {
@@ -109,21 +111,62 @@ func TestOf(t *testing.T) {
 		when)); err != nil {
 		t.Error(err)
 	}
-	var objects []store.Object
+	p := &place{objects: map[string]string{}}
 	for _, other := range []string{
 		name, strings.Replace(name, "a.b", "a", 1), name + ".part", strings.Replace(name, "@us@", "@", 1),
 		strings.Replace(name, "20261126", "20261326", 1), strings.Replace(name, "@us@", "@u@s@", 1),
 		strings.Replace(name, "snapshot@", "log@", 1), "notes.txt",
 		strings.Replace(name, "T214439Z", "T214438Z", 1),
 	} {
-		objects = append(objects, store.Object{Name: other, Size: 1056})
+		p.objects[other] = strings.Repeat("x", 1056)
 	}
-	objects = append(objects, store.Object{Name: strings.Replace(name, "us-1", "us-2", 1), Size: 1055},
-		store.Object{Name: strings.Replace(name, "us-1", "us-3", 1)})
-	got := Of("a.b-c_d", objects)
-	if len(got) != 2 || got[1].Name != name || got[1].Region != "us" || got[1].Node != "us-1" ||
+	p.objects[strings.Replace(name, "us-1", "us-2", 1)] = strings.Repeat("x", 1055)
+	p.objects[strings.Replace(name, "us-1", "us-3", 1)] = ""
+	got, err := Taken(t.Context(), p, "a.b-c_d")
+	if err != nil || len(got) != 2 || got[1].Name != name || got[1].Region != "us" || got[1].Node != "us-1" ||
 		got[1].Bytes != 1056 || !got[1].At.Equal(when.Truncate(time.Second)) ||
 		!slices.IsSortedFunc(got, func(a, b Backup) int { return a.At.Compare(b.At) }) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A clock that is far ahead lets nothing go that a right one would keep, however often another node has it: for each
+// backup that goes as old there are as many newer ones as the time has slots. What stays for that reason is told.
+func TestNoClockDecidesAlone(t *testing.T) {
+	const month = 30 * 24 * time.Hour
+	for name, p := range map[string]Plan{
+		"by time":            {Every: 6 * time.Hour, KeepFor: month},
+		"by number and time": {Every: 6 * time.Hour, Keep: 5, KeepFor: month},
+	} {
+		right := time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC)
+		var taken []Backup
+		take := func(clock time.Time) (gone, held int) {
+			taken = append(taken, Backup{Name: Name("f", "us", "n", clock), At: clock})
+			slices.SortFunc(taken, func(a, b Backup) int { return a.At.Compare(b.At) })
+			excess, held := p.Excess(taken, clock)
+			taken = slices.DeleteFunc(taken, func(b Backup) bool { return slices.Contains(excess, b) })
+			return len(excess), held
+		}
+		for range 200 {
+			take(right)
+			right = right.Add(p.Every)
+		}
+		if len(taken) != 120 {
+			t.Fatalf("%s: %d of a month are kept", name, len(taken))
+		}
+		for ahead := time.Duration(1); ahead < 4; ahead++ { // the clock of one leader after the other jumps
+			before := slices.Clone(taken)
+			gone, held := take(right.Add(ahead * 365 * 24 * time.Hour))
+			if gone > 1 || len(taken) < 120 || held < 110 || !p.Doubts(held) {
+				t.Errorf("%s: a clock %d years ahead let %d go, %d are held, %d of %d are there", name, ahead, gone,
+					held, len(taken), len(before))
+			}
+		}
+		for range 10 { // and a right one takes over again
+			if gone, held := take(right); gone > 1 || held != 0 {
+				t.Errorf("%s: the right clock let %d go, %d are held", name, gone, held)
+			}
+			right = right.Add(p.Every)
+		}
 	}
 }

@@ -11,11 +11,18 @@ type Report struct {
 	Region string `json:"region"` // whose leader takes them
 	Mine   bool   `json:"mine"`   // this node is the one
 
-	Looked time.Time `json:"looked,omitzero"` // when the place was read; zero: not since this node takes them
-	Count  int       `json:"count"`           // then
+	Looked time.Time `json:"looked,omitzero"`  // when the place was read; zero: not since this node takes them
+	Count  int       `json:"count"`            // of this region, then
+	Others int       `json:"others,omitempty"` // of other regions, then, which neither count nor go
 	Newest *Backup   `json:"newest,omitempty"`
 	Due    time.Time `json:"due,omitzero"`
 	Since  time.Time `json:"since,omitzero"` // a backup is under way since then
+
+	// Held is how many stayed, when some were last let go, though they are older than they are to be kept: so few newer
+	// ones were taken since that slots were missed, or a clock is ahead. Doubt says that they are so many that it may
+	// be the clock of this node.
+	Held  int  `json:"held,omitempty"`
+	Doubt bool `json:"doubt,omitempty"`
 
 	// Failure says why the last try failed, at FailedAt, and it is tried Again; empty if the last one did not.
 	Failure  string    `json:"failure,omitempty"`
@@ -49,6 +56,18 @@ func (r *Report) see(taken []Backup, now, due time.Time) {
 	if newest, found := Newest(taken, now); found {
 		r.Newest = &newest
 	}
+}
+
+func (k *Keeper) holds(held int) {
+	doubt := k.Doubts(held)
+	if doubt {
+		k.Logger.Warn("backups are older than they are to be kept, by the clock of this node, and stay until as many "+
+			"newer ones were taken as that time has: some were missed, or the clock is ahead: compare it with others",
+			"backups", held, "keepFor", k.KeepFor)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.report.Held, k.report.Doubt = held, doubt
 }
 
 func (k *Keeper) begun(now time.Time) {
@@ -91,5 +110,5 @@ func (k *Keeper) gone(name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.taken = slices.DeleteFunc(k.taken, func(b Backup) bool { return b.Name == name })
-	k.report.Count = len(k.taken)
+	k.report.Count = len(Of(k.Region, k.taken))
 }

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -184,40 +183,71 @@ type opened struct {
 }
 
 func (d *folder) List(ctx context.Context, prefix string) ([]Object, error) {
-	var list []Object
+	return list(ctx, d, prefix)
+}
+
+func (d *folder) Walk(ctx context.Context, prefix string, visit func(Object) error) error {
+	var visited error
 	err := d.in("list", fmt.Sprintf("%q", prefix), func(root *os.Root) error {
-		return fs.WalkDir(root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
-			switch {
-			case name == "." && err != nil:
-				return err
-			case name == ".":
-				return nil
-			case CheckName(name) != nil || e.IsDir() && !leadsTo(name, prefix):
-				if e.IsDir() {
-					return fs.SkipDir
-				}
-				return nil
-			case err != nil:
-				return err
-			case !e.Type().IsRegular() || !strings.HasPrefix(name, prefix):
-				return ctx.Err()
-			}
-			info, err := e.Info()
-			if errors.Is(err, fs.ErrNotExist) { // it went as we looked
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			list = append(list, Object{Name: name, Size: info.Size(), Modified: info.ModTime()})
-			return ctx.Err()
+		return walkDir(ctx, root, ".", prefix, func(o Object) error {
+			visited = visit(o)
+			return visited
 		})
 	})
-	if err != nil {
-		return nil, err
+	if visited != nil {
+		return visited
 	}
-	slices.SortFunc(list, func(a, b Object) int { return strings.Compare(a.Name, b.Name) })
-	return list, nil
+	return err
+}
+
+// pageEntries is how many names of a folder are held at a time.
+const pageEntries = 1 << 10
+
+// walkDir visits the objects in a folder and below it.
+func walkDir(ctx context.Context, root *os.Root, dir, prefix string, visit func(Object) error) (err error) {
+	folder, err := root.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) && dir != "." { // it went as we looked
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, folder.Close()) }()
+	for {
+		entries, err := folder.ReadDir(pageEntries)
+		for _, e := range entries {
+			if err := cmp.Or(ctx.Err(), walkEntry(ctx, root, path.Join(dir, e.Name()), e, prefix, visit)); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func walkEntry(
+	ctx context.Context, root *os.Root, name string, e fs.DirEntry, prefix string, visit func(Object) error,
+) error {
+	switch {
+	case CheckName(name) != nil:
+		return nil
+	case e.IsDir() && leadsTo(name, prefix):
+		return walkDir(ctx, root, name, prefix, visit)
+	case !e.Type().IsRegular() || !strings.HasPrefix(name, prefix):
+		return nil
+	}
+	info, err := e.Info()
+	if errors.Is(err, fs.ErrNotExist) { // it went as we looked
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return visit(Object{Name: name, Size: info.Size(), Modified: info.ModTime()})
 }
 
 // leadsTo reports whether names with the prefix may lie in dir.

@@ -2,9 +2,11 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -143,5 +145,42 @@ func TestPlaces(t *testing.T) {
 	}
 	if s, err := store.Open("file:///a%20b%25/", store.Options{}); err != nil || s.String() != "file:///a b%25" {
 		t.Errorf("%v, %v", s, err)
+	}
+}
+
+// A walk holds a page of names and no more, however many there are in one folder, and comes to each once.
+func TestAWalkHoldsAPage(t *testing.T) {
+	dir := t.TempDir()
+	s, err := store.Open("file://"+filepath.ToSlash(dir), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "log"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const all = 50_000
+	for i := range all {
+		if err := os.WriteFile(filepath.Join(dir, "log", fmt.Sprintf("%0150d", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, most, seen := held(), uint64(0), 0
+	err = s.Walk(t.Context(), "log/", func(store.Object) error {
+		if seen++; seen%10_000 == 0 {
+			most = max(most, held())
+		}
+		return nil
+	})
+	if err != nil || seen != all {
+		t.Errorf("%d of %d: %v", seen, all, err)
+	}
+	if most > before+4<<20 { // all of them are 15 MB and more
+		t.Errorf("%d bytes are held", most-before)
 	}
 }

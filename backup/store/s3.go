@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -170,27 +169,32 @@ func (b *bucket) sweep(ctx context.Context) {
 }
 
 func (b *bucket) List(ctx context.Context, prefix string) ([]Object, error) {
+	return list(ctx, b, prefix)
+}
+
+func (b *bucket) Walk(ctx context.Context, prefix string, visit func(Object) error) error {
 	if !begins(prefix) {
-		return nil, nil
+		return nil
 	}
 	within, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the listing, if it is left before its end
-	var list []Object
 	for o := range b.core.Client.ListObjects(within, b.bucket,
 		minio.ListObjectsOptions{Prefix: b.key(prefix), Recursive: true}) {
 		if o.Err != nil {
-			return nil, b.failed(ctx, "list", fmt.Sprintf("%q", prefix), o.Err)
+			return b.failed(ctx, "list", fmt.Sprintf("%q", prefix), o.Err)
 		}
 		name := strings.TrimPrefix(o.Key, b.key(""))
-		if CheckName(name) == nil {
-			list = append(list, Object{Name: name, Size: o.Size, Modified: o.LastModified})
+		if CheckName(name) != nil {
+			continue
+		}
+		if err := visit(Object{Name: name, Size: o.Size, Modified: o.LastModified}); err != nil {
+			return err
 		}
 	}
 	if ctx.Err() != nil {
-		return nil, b.failed(ctx, "list", fmt.Sprintf("%q", prefix), ctx.Err())
+		return b.failed(ctx, "list", fmt.Sprintf("%q", prefix), ctx.Err())
 	}
-	slices.SortFunc(list, func(a, b Object) int { return strings.Compare(a.Name, b.Name) })
-	return list, nil
+	return nil
 }
 
 func (b *bucket) Delete(ctx context.Context, name string) error {

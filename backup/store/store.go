@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +25,9 @@ type Store interface {
 	Get(ctx context.Context, name string) (io.ReadCloser, error)
 	// List returns the objects whose names begin with prefix, any text, in the order of the bytes of their names.
 	List(ctx context.Context, prefix string) ([]Object, error)
+	// Walk calls visit with each of them, in any order, until it returns an error, which is returned as it is. It holds
+	// a page of them at a time, however many there are. Of what is put or deleted meanwhile it may see some.
+	Walk(ctx context.Context, prefix string, visit func(Object) error) error
 	// Delete removes an object. If there is none, that is no error.
 	Delete(ctx context.Context, name string) error
 	// String returns the place, fit to be shown: there is no secret in it.
@@ -86,6 +90,19 @@ func Open(where string, o Options) (Store, error) {
 	default:
 		return nil, fmt.Errorf("%w: %s: it begins with neither file:// nor s3://", ErrPlace, shown(where))
 	}
+}
+
+// list is the List of a store by its Walk.
+func list(ctx context.Context, s Store, prefix string) (all []Object, err error) {
+	err = s.Walk(ctx, prefix, func(o Object) error {
+		all = append(all, o)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b Object) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
 }
 
 // Split returns the place that the URL of an object is in, and the name of the object there: what stands behind the

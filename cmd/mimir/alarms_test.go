@@ -34,7 +34,7 @@ func TestAlarmsAreWarnings(t *testing.T) {
 			t.Errorf("%q is not there once:\n%s", want, out.String())
 		}
 	}
-	if f.verdict(true) == nil || f.verdict(false) != nil {
+	if f.verdict(true, false) == nil || f.verdict(false, false) != nil {
 		t.Error("an alarm is wrong with --check, and only then")
 	}
 	text, err := admin.Marshal(f)

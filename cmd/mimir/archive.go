@@ -14,16 +14,17 @@ import (
 	"github.com/mimir-kv/mimir/backup/store"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/server/admin"
 )
 
 func newArchive() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "archive",
-		Short: "Look at the archived log of a fleet, and prove that it leads from one snapshot to another",
+		Short: "Look at the archived log of a fleet, prove that it leads from one snapshot to another, and prune it",
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newArchiveStatus(), newArchiveVerify())
+	c.AddCommand(newArchiveStatus(), newArchiveVerify(), newArchivePrune())
 	return c
 }
 
@@ -93,7 +94,7 @@ type branchReport struct {
 	Epoch    replication.Epoch    `json:"epoch"`
 	Primary  string               `json:"primary"`
 	Position replication.Position `json:"position"`
-	Revision int64                `json:"revision,omitempty"` // 0: it was not looked at there
+	Revision admin.Revision       `json:"revision,omitempty"` // 0: it was not looked at there
 	Time     time.Time            `json:"time"`
 	InForce  bool                 `json:"inForce"`
 }
@@ -114,7 +115,7 @@ func (a *archived) report() *archiveStatus {
 	for i, b := range a.branches {
 		s.Branches = append(s.Branches, branchReport{
 			Fleet: b.Fleet, Epoch: b.Epoch(), Primary: timeline.Latest(b.Origin.Reigns).Primary,
-			Position: b.Last.Position, Revision: b.Last.Revision, Time: b.Last.Time, InForce: i == 0,
+			Position: b.Last.Position, Revision: admin.Revision(b.Last.Revision), Time: b.Last.Time, InForce: i == 0,
 		})
 	}
 	for _, err := range a.broken {
@@ -142,7 +143,7 @@ func (a *archived) tell(out io.Writer) {
 		if b.InForce {
 			text = "in force"
 		}
-		fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\n", b.Epoch, b.Primary, b.Position, number(b.Revision),
+		fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\n", b.Epoch, b.Primary, b.Position, number(int64(b.Revision)),
 			b.Time.Format(time.RFC3339Nano), text)
 	}
 	w.Flush()

@@ -6,19 +6,34 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mimir-kv/mimir/backup/store/storetest"
 )
 
 // TestPointInTimeByHand is the section "To a point in time" of docs/operating.md: a node archives its log, somebody
 // deletes everything, and another fleet begins with what was there before, by its revision and by its time.
 func TestPointInTimeByHand(t *testing.T) {
-	place, dir := "file://"+t.TempDir(), t.TempDir()
+	t.Run("folder", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.Mkdir(dir+"/by-hand", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		pointInTime(t, "file://"+dir)
+	})
+	t.Run("object storage", func(t *testing.T) { pointInTime(t, storetest.NewS3(t, false).Place("p")) })
+}
+
+func pointInTime(t *testing.T, place string) {
+	object := func(name string) string {
+		path, query, _ := strings.Cut(place, "?")
+		return strings.TrimSuffix(path+"/by-hand/"+name+"?"+query, "?")
+	}
 	old := aNodeAlone(t, "old")
 	old.flags = append(old.flags, "--archive-to", place, "--archive-every", "1s")
 	c := old.start(t)
@@ -58,11 +73,11 @@ func TestPointInTimeByHand(t *testing.T) {
 			_, out, _ := mimir(t, "archive", "status", place, "-o", "json")
 			s = archiveStatus{}
 			return json.Unmarshal([]byte(out), &s) == nil && len(s.Branches) == 1 &&
-				s.Branches[0].Revision >= got.Header.Revision
+				int64(s.Branches[0].Revision) >= got.Header.Revision
 		})
 		return s
 	}
-	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	first, second := object("first"), object("second")
 	must("in fleet old", "snapshot", "save", first, "--endpoints", old.endpoint)
 	for i := range 3 {
 		write("k", fmt.Sprint(i)) // revisions 3 to 5
@@ -81,6 +96,14 @@ func TestPointInTimeByHand(t *testing.T) {
 	if code := old.stop(); code != exitDone {
 		t.Fatalf("ended with %d", code)
 	}
+
+	must("exported "+object("etcd.db"), "export", object("etcd.db"), "--from", second)
+	refused("already exists", "export", object("etcd.db"), "--from", second)
+	if folder, is := strings.CutPrefix(object("etcd.db"), "file://"); is {
+		must("imported", append(append([]string{"import"}, aNodeAlone(t, "etcd").flags...), "--from", folder)...)
+	}
+	must("verified", "archive", "verify", place, first, second)
+	must("would delete", "archive", "prune", place, second, "--dry-run")
 
 	fresh := aNodeAlone(t, "new")
 	restore := func(more ...string) []string {
@@ -106,6 +129,12 @@ func TestPointInTimeByHand(t *testing.T) {
 	}
 	must("revision 1005, 2 keys", restore("--archive", place, "--to-revision", "5", "--bump-revision", "1000",
 		"--mark-compacted")...)
+	if out := must(": deleted", "archive", "prune", place, second); strings.Contains(out, "deleted 0 of") {
+		t.Error(out)
+	}
+	refused("reaches back to position", "archive", "prune", place, first)
+	refused("", "archive", "verify", place, first, second)
+	must("verified", "archive", "verify", place, second, second)
 	fresh.flags = append(fresh.flags, "--archive-to", place)
 	c = fresh.start(t)
 	got, err := c.Get(t.Context(), "k")

@@ -39,11 +39,11 @@ func TestCertificatesAreShown(t *testing.T) {
 			t.Errorf("%q is not there once:\n%s", want, out.String())
 		}
 	}
-	if f.verdict(true) == nil || f.verdict(false) != nil {
+	if f.verdict(true, false) == nil || f.verdict(false, false) != nil {
 		t.Error("what has expired is wrong with --check, and only then")
 	}
 	f.Certificates.Wrong = nil
-	if err := f.verdict(true); err != nil {
+	if err := f.verdict(true, false); err != nil {
 		t.Errorf("what expires later is wrong already: %v", err)
 	}
 }

@@ -83,6 +83,7 @@ func (n *connection) discreet(secure bool, endpoints []string, warn io.Writer) e
 		scheme, host, url := strings.Cut(endpoint, "://")
 		switch {
 		case scheme == "https" && url, !url && secure:
+		case url && (scheme == "unix" || scheme == "unixs"): // it is of this machine
 		case secure:
 			return fmt.Errorf("%w: %s has no TLS, which was asked for, and neither a password nor a token is sent "+
 				"there: name it without http://", errUsage, endpoint)

@@ -123,33 +123,53 @@ func (s *followSaid) report(p live.Progress) {
 
 func newImportVerify() *cobra.Command {
 	x := &crossing{n: &connection{}}
-	var revision, verified int64
+	o, every := live.VerifyOptions{}, uint32(0)
 	c := &cobra.Command{
 		Use:   "verify --from URLS [--endpoints ENDPOINTS]",
 		Short: "Compare a fleet with the running etcd that it follows",
 		Long: "Compare all keys of both at a revision: values, versions, create and mod revisions and leases; with\n" +
-			"--verified, all changes behind a revision at which they were equal, in their order. Then compare the\n" +
-			"leases that there are now, and the revision of users and roles. The first difference is told. It holds\n" +
-			"no more than a few pages in memory, and may run while the etcd is written.",
+			"--verified, all changes behind a revision at which they were equal, in their order. With --every their\n" +
+			"whole history is compared too, as far as both have it, by a hash of each range of so many revisions;\n" +
+			"where one is another, the first change that is. Then compare the leases that there are now, and the\n" +
+			"revision of users and roles. The first difference is told. It holds no more than a few pages in\n" +
+			"memory, and may run while the etcd is written.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return x.both(c.Context(), func(etcd, fleet live.Side) error {
 				p := startProgress(c.ErrOrStderr(), 0, "keys")
-				r, err := live.Verify(c.Context(), etcd, fleet, live.VerifyOptions{
-					Revision: revision, Verified: verified, Told: func(r live.Compared) { p.found(r.Keys, r.Bytes) },
-				})
+				o.Told, o.Every = func(r live.Compared) { p.found(r.Keys, r.Bytes) }, int64(every)
+				r, err := live.Verify(c.Context(), etcd, fleet, o)
 				if p.end(); err != nil {
 					return err
 				}
-				return x.n.print(c.OutOrStdout(), r, func(w io.Writer) { fmt.Fprintln(w, tellCompared(r, verified)) })
+				return x.n.print(c.OutOrStdout(), r, func(w io.Writer) { tellVerified(w, r, o.Verified) })
 			})
 		},
 	}
 	x.n.addFlags(c)
 	x.o.needEndpoints(c)
-	c.Flags().Int64Var(&revision, "revision", 0, "the revision at which they are compared; default: where the fleet is")
-	c.Flags().Int64Var(&verified, "verified", 0, "a revision at which they were found equal")
+	c.Flags().Int64Var(&o.Revision, "revision", 0,
+		"the revision at which they are compared; default: where the fleet is")
+	c.Flags().Int64Var(&o.Verified, "verified", 0, "a revision at which they were found equal")
+	c.Flags().Uint32Var(&every, "every", 0, "compare the history by ranges of so many revisions; 0: do not")
 	return c
+}
+
+// tellVerified tells of the ranges first, if there are any.
+func tellVerified(w io.Writer, r live.Compared, verified int64) {
+	if r.Base != nil {
+		if r.Base.Hash != "" {
+			fmt.Fprintf(w, "at revision %d: %d keys of %d bytes, %s\n", r.Base.Revision, r.Base.Keys, r.Base.Bytes,
+				r.Base.Hash)
+		}
+		for _, one := range r.Ranges {
+			fmt.Fprintf(w, "revisions %d to %d: %d changes of %d bytes, %s\n", one.Behind+1, one.To, one.Changes,
+				one.Bytes, one.Hash)
+		}
+		fmt.Fprintf(w, "at revision %d: %d keys of %d bytes, %s\n", r.Revision, r.Keys, r.Bytes, r.Hash)
+		verified = 0
+	}
+	fmt.Fprintln(w, tellCompared(r, verified))
 }
 
 func tellCompared(r live.Compared, verified int64) string {

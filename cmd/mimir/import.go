@@ -130,16 +130,17 @@ func (i *importing) snapshot(
 
 func newExport(n *connection) *cobra.Command {
 	var from string
+	var p places
 	c := &cobra.Command{
 		Use:   "export FILE [--from SNAPSHOT | --endpoints ENDPOINT]",
 		Short: "Write what the fleet holds to a new file that etcdutl snapshot restore takes",
 		Long: "Write what the fleet holds to a new file that etcdutl snapshot restore takes: of a snapshot that was\n" +
 			"saved before, or of one that is taken of a node now and kept beside FILE meanwhile, in\n" +
 			"FILE.NUMBER.work. All that can be read and watched, leases, users and roles are in it. It needs about\n" +
-			"three times the room of the file. A node that says nothing for a minute is given up.",
+			"three times the room of the file. A node that says nothing for a minute is given up.\n" + placeHelp,
 		Args: oneArgument("the file"),
 		RunE: func(c *cobra.Command, arguments []string) error {
-			f, err := n.export(c.Context(), from, arguments[0], c.ErrOrStderr())
+			f, err := n.exportTo(c.Context(), from, arguments[0], &p, c.ErrOrStderr())
 			if err != nil {
 				return without("nothing exported", err)
 			}
@@ -148,7 +149,8 @@ func newExport(n *connection) *cobra.Command {
 		},
 	}
 	n.addFlags(c)
-	c.Flags().StringVar(&from, "from", "", "file that mimir snapshot save wrote; none: of a node")
+	p.addFlags(c)
+	c.Flags().StringVar(&from, "from", "", "file or object that mimir snapshot save wrote; none: of a node")
 	return c
 }
 
@@ -165,12 +167,29 @@ func tellFound(f etcd.Found) string {
 		f.Compact, f.Changes, f.Leases, f.Users, f.Roles)
 }
 
+// exportTo exports of a file or an object to a file or an object.
+func (n *connection) exportTo(
+	ctx context.Context, from, to string, p *places, warn io.Writer,
+) (f etcd.Found, err error) {
+	whole := func(file string) (err error) {
+		if from == "" {
+			f, err = n.export(ctx, "", file, warn)
+			return err
+		}
+		return p.fetch(ctx, from, func(saved string) (err error) {
+			f, err = n.export(ctx, saved, file, warn)
+			return err
+		})
+	}
+	if store.IsPlace(to) {
+		return f, p.put(ctx, to, whole)
+	}
+	return f, whole(to)
+}
+
 func (n *connection) export(
 	ctx context.Context, from, to string, warn io.Writer,
 ) (f etcd.Found, err error) {
-	if store.IsPlace(to) {
-		return f, fmt.Errorf("%w: %s: an export is a file", errUsage, to)
-	}
 	if _, err := os.Lstat(to); err == nil {
 		return f, fmt.Errorf("%s: %w", to, os.ErrExist)
 	}

@@ -143,6 +143,31 @@ func TestANodeThatAsksNobodyIsNamed(t *testing.T) {
 	}
 }
 
+// What is open to others fails no check but that of a fleet which is to be closed; a way around those that ask, and an
+// audit log that cannot be written, fail every check.
+func TestWhatIsOpenAndTheCheck(t *testing.T) {
+	status := &replication.FleetStatus{Primary: "us"}
+	wellOpen := nodeReport{name: "us-1", operators: admin.Everybody, open: []string{"every client is an operator"}}
+	asks := nodeReport{name: "us-1", operators: "operator.allowed-cn"}
+	silent := nodeReport{name: "us-1", operators: "operator.allowed-cn", auditProblem: "no space left on device"}
+	for name, test := range map[string]struct {
+		nodes         []nodeReport
+		check, closed bool // that it passes
+	}{
+		"closed":          {[]nodeReport{asks}, true, true},
+		"open, as wanted": {[]nodeReport{wellOpen}, true, false},
+		"a way around":    {[]nodeReport{asks, {name: "us-2", operators: admin.Everybody}}, false, false},
+		"no audit log":    {[]nodeReport{silent}, false, false},
+	} {
+		f := &fleetReport{FleetStatus: status, Regions: []regionReport{{nodes: test.nodes}}}
+		f.tellOpen()
+		if check, closed := f.verdict(true, false), f.verdict(true, true); (check == nil) != test.check ||
+			(closed == nil) != test.closed || f.verdict(false, false) != nil {
+			t.Errorf("%s: %v; %v", name, check, closed)
+		}
+	}
+}
+
 // SIGHUP has the audit log opened anew, and ends nothing.
 func TestHungUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -56,32 +56,45 @@ func (p *places) object(where string) (store.Store, string, error) {
 func (p *places) save(
 	ctx context.Context, where string, save func(file string) (*backup.Snapshot, error),
 ) (s *backup.Snapshot, err error) {
-	to, name, err := p.object(where)
+	err = p.put(ctx, where, func(file string) (err error) {
+		s, err = save(file)
+		return err
+	})
 	if err != nil {
 		return nil, err
+	}
+	s.Path = where
+	return s, nil
+}
+
+// put makes a file below the work directory, and brings it to a place.
+func (p *places) put(ctx context.Context, where string, makes func(file string) error) (err error) {
+	to, name, err := p.object(where)
+	if err != nil {
+		return err
 	}
 	there, err := to.List(ctx, name) // before: what is wrong with the place is told at once
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(there) > 0 && there[0].Name == name {
-		return nil, fmt.Errorf("%s in %s: %w", name, to, os.ErrExist)
+		return fmt.Errorf("%s in %s: %w", name, to, os.ErrExist)
 	}
 	dir, err := os.MkdirTemp(p.work, "mimir-snapshot-")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if s, err = save(filepath.Join(dir, "snapshot")); err != nil {
-		return nil, err
+	file := filepath.Join(dir, "snapshot")
+	if err := makes(file); err != nil {
+		return err
 	}
-	f, err := os.Open(s.Path)
+	f, err := os.Open(file)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
-	s.Path = where
-	return s, to.Put(ctx, name, f)
+	return to.Put(ctx, name, f)
 }
 
 // fetch calls use with the file that where is, or a copy of the object that it is, which is removed afterwards.
@@ -151,11 +164,10 @@ func newSnapshotList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			objects, err := s.List(c.Context(), schedule.Prefix(fleet))
+			found, err := schedule.Taken(c.Context(), s, fleet)
 			if err != nil {
 				return err
 			}
-			found := schedule.Of(fleet, objects)
 			return n.print(c.OutOrStdout(), map[string]any{"place": s.String(), "backups": found}, func(w io.Writer) {
 				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 				for _, b := range found {

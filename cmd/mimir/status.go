@@ -27,6 +27,8 @@ type fleetReport struct {
 	Alarms     []alarmReport   `json:"alarms,omitempty"`
 	Archive    []archiveReport `json:"archive,omitempty"`
 	Open       []string        `json:"open,omitempty"` // what is open to others, on the nodes that answered
+	// waysAround is what of it nobody can have wanted: it is wrong whether or not the fleet is to be closed.
+	waysAround []string
 	// Certificates are those of all nodes that answered; nil if nothing is to be told.
 	Certificates *certificateReport `json:"certificates,omitempty"`
 	// Backups is what is known of them; nil if no node that answered has them in its settings.
@@ -60,6 +62,7 @@ func newStatus(n *connection) *cobra.Command {
 	}
 	n.addFlags(c)
 	c.Flags().BoolVar(&o.check, "check", false, "exit with 1 if anything is wrong")
+	c.Flags().BoolVar(&o.closed, "closed", false, "with --check: exit with 1 also if anything is open to others")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show each node too")
 	c.Flags().DurationVarP(&o.watch, "watch", "w", 0,
 		"show it anew every so often, as --watch=5s (without a duration: 2s)")
@@ -69,8 +72,8 @@ func newStatus(n *connection) *cobra.Command {
 
 // statusOptions are the flags of status.
 type statusOptions struct {
-	check, verbose bool
-	watch          time.Duration
+	check, closed, verbose bool
+	watch                  time.Duration
 }
 
 // arguments takes none, but the duration that is written behind --watch instead of with it.
@@ -94,6 +97,9 @@ func (o *statusOptions) run(c *cobra.Command, n *connection, client *admin.Clien
 			json: n.output == "json", print: o.print}
 		return w.run(c.Context(), client)
 	}
+	if o.closed && !o.check {
+		return fmt.Errorf("%w: --closed goes with --check", errUsage)
+	}
 	report, err := inspect(c.Context(), client)
 	if err != nil {
 		return err
@@ -101,7 +107,7 @@ func (o *statusOptions) run(c *cobra.Command, n *connection, client *admin.Clien
 	if err := n.print(c.OutOrStdout(), report, func(w io.Writer) { o.print(w, report) }); err != nil {
 		return err
 	}
-	return report.verdict(o.check)
+	return report.verdict(o.check, o.closed)
 }
 
 func (o *statusOptions) print(w io.Writer, f *fleetReport) {
@@ -164,8 +170,9 @@ func clientURLs(r *replication.RegionStatus) []string {
 // errFleet says that the fleet is not as it should be.
 var errFleet = errors.New("the fleet is not well")
 
-// verdict is the error that makes the exit status: of two primaries always, of everything else if everything is wanted.
-func (f *fleetReport) verdict(everything bool) error {
+// verdict is the error that makes the exit status: of two primaries always, of everything else if everything is wanted,
+// and of what is open to others if the fleet is to be closed.
+func (f *fleetReport) verdict(everything, closed bool) error {
 	if len(f.TakeWrites) > 1 {
 		return fmt.Errorf("%w: regions %s both take writes", errFleet, strings.Join(f.TakeWrites, " and "))
 	}
@@ -186,6 +193,12 @@ func (f *fleetReport) verdict(everything bool) error {
 	}
 	if f.Certificates != nil {
 		wrong = append(wrong, f.Certificates.Wrong...)
+	}
+	wrong = append(wrong, f.waysAround...)
+	if closed {
+		for _, text := range f.Open {
+			wrong = append(wrong, "open to others: "+text)
+		}
 	}
 	if len(wrong) == 0 {
 		return nil

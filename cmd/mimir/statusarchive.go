@@ -13,14 +13,16 @@ import (
 type archiveReport struct {
 	Region   string               `json:"region"`
 	Node     string               `json:"node"`
-	Position replication.Position `json:"position"`
-	Behind   uint64               `json:"behind"`
+	Position replication.Position `json:"position"` // 0 also if it is not known how far the archive came
+	// Behind is how many commands the archive lacks; negative: it is not known.
+	Behind int64 `json:"behind"`
 	// LagSeconds is an upper bound; negative: it is not known.
 	LagSeconds float64 `json:"lagSeconds"`
 }
 
 // tellArchive tells who archives the log, and warns where that does not go well.
 func (f *fleetReport) tellArchive() {
+	newest := f.newestBackup()
 	for _, r := range f.Regions {
 		for _, n := range r.nodes {
 			if n.archive == nil || !n.archive.Active {
@@ -32,10 +34,22 @@ func (f *fleetReport) tellArchive() {
 				lag = s.Lag.Seconds()
 			}
 			f.Archive = append(f.Archive, archiveReport{r.Name, n.name, s.Position, s.Behind, lag})
-			f.Warnings = append(f.Warnings, archiveWarnings(n.name, s)...)
+			f.Warnings = append(f.Warnings, archiveWarnings(n.name, s, newest)...)
 		}
 	}
 	f.Warnings = append(f.Warnings, f.archiveSettings()...)
+}
+
+// newestBackup returns when the newest backup was begun that the nodes which answered know of.
+func (f *fleetReport) newestBackup() (at time.Time) {
+	for _, r := range f.Regions {
+		for _, n := range r.nodes {
+			if n.backup != nil && n.backup.Newest != nil && n.backup.Newest.At.After(at) {
+				at = n.backup.Newest.At
+			}
+		}
+	}
+	return at
 }
 
 // archiveSettings warns where the log is to be archived and is not, or will not be by some nodes: of a region all
@@ -65,13 +79,22 @@ func (f *fleetReport) archiveSettings() (texts []string) {
 	return texts
 }
 
-func archiveWarnings(node string, s *archive.Status) (texts []string) {
+// archiveWarnings says what is wrong with the archive. A gap is of the past once a backup was taken behind it.
+func archiveWarnings(node string, s *archive.Status, newest time.Time) (texts []string) {
 	if s.Problem != "" {
 		texts = append(texts, fmt.Sprintf("%s does not get the log archived, and tries again: %s", node, s.Problem))
 	}
-	if g := s.Gap; g != nil {
-		texts = append(texts, fmt.Sprintf("the archive of the log has a gap from position %d to %d: what comes behind "+
-			"it can be restored only from a snapshot that is taken since; take one", g.From, g.To))
+	if g := s.Gap; g != nil && !newest.After(g.At) {
+		from, when := fmt.Sprintf("position %d", g.From), ""
+		if g.From == 0 {
+			from = "where it ended, which is not known,"
+		}
+		if !g.At.IsZero() {
+			when = ", found at " + clockText(g.At)
+		}
+		texts = append(texts, fmt.Sprintf("the archive of the log has a gap from %s to position %d%s: what comes "+
+			"behind it can be restored only from a snapshot that was taken since; take one, if none was", from,
+			g.To, when))
 	}
 	return texts
 }
@@ -82,7 +105,10 @@ func (f *fleetReport) printArchive(w io.Writer) {
 		if a.LagSeconds >= 0 {
 			lag = fmt.Sprintf("at most %v behind", time.Duration(a.LagSeconds*float64(time.Second)).Round(time.Second))
 		}
-		fmt.Fprintf(w, "archive: %s of %s has archived the log up to position %d, %s\n", a.Node, a.Region, a.Position,
-			lag)
+		far := "does not know yet how far the log is archived"
+		if a.Position > 0 {
+			far = fmt.Sprintf("has archived the log up to position %d", a.Position)
+		}
+		fmt.Fprintf(w, "archive: %s of %s %s, %s\n", a.Node, a.Region, far, lag)
 	}
 }

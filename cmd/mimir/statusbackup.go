@@ -43,12 +43,20 @@ func (f *fleetReport) tellBackups(now time.Time) {
 	if without != "" {
 		b.wrong("%s has no settings of backups, and others have: set them alike", without)
 	}
+	if b.By == "" {
+		b.wrong("nobody who answered takes backups: the leader of region %s, which is to take them, did not answer, "+
+			"or there is none", b.Region)
+	}
 	if b.Failure != "" {
 		again := "tried again at " + clockText(b.Again)
 		if !b.Since.IsZero() {
 			again = "tried again now"
 		}
 		b.wrong("backups failed on %s at %s, and are %s: %s", b.By, clockText(b.FailedAt), again, b.Failure)
+	}
+	if b.Doubt {
+		b.wrong("%d backups are older than backup.keep-for by the clock of %s, and stay, since so few newer ones were "+
+			"taken: some were missed, or that clock is ahead", b.Held, b.By)
 	}
 	b.Text = b.text(now)
 	f.Backups = &b
@@ -72,6 +80,9 @@ func (b *backupReport) text(now time.Time) string {
 	default:
 		say("backups: %d in %s, the newest of %s, %s old, as %s saw it at %s", b.Count, b.To, clockText(b.Newest.At),
 			age.Round(time.Second), b.By, clockText(b.Looked))
+	}
+	if b.Others > 0 {
+		say("%d of other regions, which nobody lets go", b.Others)
 	}
 	if !b.Since.IsZero() {
 		say("one is under way since %s", clockText(b.Since))

@@ -25,11 +25,13 @@ func TestTellBackups(t *testing.T) {
 		us, eu    *schedule.Report
 		text, bad string
 	}{
-		"no settings":  {},
-		"well":         {us: taker(nothing), eu: other(), text: "3 in s3://b, the newest of"},
-		"its age":      {us: taker(nothing), eu: other(), text: ", 1h0m0s old, as us-1 saw it at"},
-		"its leader":   {us: other(), eu: other(), text: "not known: the leader of region us"},
-		"not of there": {us: other(), eu: taker(nothing), text: "not known: the leader of region us"},
+		"no settings": {},
+		"well":        {us: taker(nothing), eu: other(), text: "3 in s3://b, the newest of"},
+		"its age":     {us: taker(nothing), eu: other(), text: ", 1h0m0s old, as us-1 saw it at"},
+		"its leader": {us: other(), eu: other(), text: "not known: the leader of region us",
+			bad: "nobody who answered takes backups"},
+		"not of there": {us: other(), eu: taker(nothing), text: "not known: the leader of region us",
+			bad: "nobody who answered takes backups"},
 		"none": {us: taker(func(r *schedule.Report) { r.Newest = nil }), eu: other(),
 			text: "none yet in s3://b, as us-1 saw it"},
 		"not looked": {us: taker(func(r *schedule.Report) { r.Looked = time.Time{} }), eu: other(),

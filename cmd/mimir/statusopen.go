@@ -17,6 +17,7 @@ import (
 type nodeReport struct {
 	name, operators string
 	open            []string
+	auditProblem    string
 	tls             *trust.Report
 	archive         *archive.Status
 	backup          *schedule.Report
@@ -45,7 +46,8 @@ func askNodes(ctx context.Context, client *admin.Client, nodes []replication.Nod
 			reports = append(reports, nodeReport{
 				name: n.Name, operators: node.Operators, open: node.Open, tls: node.TLS,
 				health: node.HealthStatus, version: node.Version, revision: int64(node.Revision),
-				storeBytes: node.StoreBytes, backup: node.Backup, archive: node.Archive,
+				auditProblem: node.AuditProblem, storeBytes: node.StoreBytes, backup: node.Backup,
+				archive:     node.Archive,
 				tellsPlaces: node.TellsPlaces,
 			})
 		})
@@ -70,6 +72,11 @@ func (f *fleetReport) tellOpen() {
 			open := n.open
 			if asked && (n.operators == "" || n.operators == admin.Everybody) {
 				open = append(slices.Clone(open), wayAround(n.operators))
+				f.waysAround = append(f.waysAround, r.Name+" ("+n.name+"): "+wayAround(n.operators))
+			}
+			if n.auditProblem != "" {
+				f.waysAround = append(f.waysAround,
+					r.Name+" ("+n.name+"): audit-log cannot be written: "+n.auditProblem)
 			}
 			for _, text := range open {
 				if who[text] == nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,10 +25,10 @@ type Replicator struct {
 	position replication.Position // of the applier alone
 
 	mu        sync.Mutex
-	fail      error // of every call but Health
-	lose      bool  // the answers to writes, which are done
-	unknown   error // of commands that not all nodes know
-	refuse    error // of every change of members, which is not made then
+	fail      error                     // of every call but Health
+	lose      func(command []byte) bool // the answers to writes, which are done
+	unknown   error                     // of commands that not all nodes know
+	refuse    error                     // of every change of members, which is not made then
 	leader    uint64
 	members   []replication.NodeStatus
 	answer    func(context.Context, []byte) ([]byte, error)
@@ -118,15 +119,24 @@ func (r *Replicator) Fail(err error) {
 // LoseAnswers has writes be done, and end as one does whose leader died before it answered, until it is called with
 // false.
 func (r *Replicator) LoseAnswers(lose bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lose = lose
+	if lose {
+		r.LoseAnswersOf(func([]byte) bool { return true })
+	} else {
+		r.LoseAnswersOf(nil)
+	}
 }
 
-func (r *Replicator) loses() bool {
+// LoseAnswersOf has those end so of which a command is one of these.
+func (r *Replicator) LoseAnswersOf(these func(command []byte) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lose
+	r.lose = these
+}
+
+func (r *Replicator) loses(cs []*replication.Command) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lose != nil && slices.ContainsFunc(cs, func(c *replication.Command) bool { return r.lose(c.Data) })
 }
 
 // RefuseChanges makes the leader refuse changes of members with err, whatever this node's picture is, until it is
@@ -271,7 +281,7 @@ func (r *Replicator) Propose(
 	}
 	select {
 	case receipt := <-u.receipt:
-		if r.loses() {
+		if r.loses(cs) {
 			return nil, fmt.Errorf("%w: on purpose", replication.ErrUnknownOutcome)
 		}
 		return receipt, nil
@@ -292,6 +302,13 @@ func (r *Replicator) Follow(primary string, answers bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.follows = &replication.PeerStatus{ID: primary, Role: replication.RolePrimary, Healthy: answers}
+}
+
+// Unheard says when the region that this one follows was last heard.
+func (r *Replicator) Unheard(age time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.follows.LastHeard = &replication.LastHeard{AgeSeconds: age.Seconds()}
 }
 
 // Replay has barriers that are not linearizable fail with err, as after a start at a node that has not applied again

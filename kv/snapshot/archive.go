@@ -124,6 +124,25 @@ func Verify(r *bufio.Reader) (note []byte, err error) {
 	})
 }
 
+// ReadNote returns the note with which an archive begins, nil if it has none, and reads no further. Nothing is known of
+// what comes behind it.
+func ReadNote(r io.Reader) ([]byte, error) {
+	magic := make([]byte, len(archiveMagic))
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != archiveMagic {
+		return nil, errors.Join(fmt.Errorf("%w: not a snapshot of this version", mvcc.ErrCorrupt), err)
+	}
+	name, size, err := readHead(r)
+	if err != nil || name != noteName {
+		return nil, err
+	}
+	if size > maxNoteBytes {
+		return nil, fmt.Errorf("%w: note of %d bytes in snapshot", mvcc.ErrCorrupt, size)
+	}
+	note := make([]byte, size)
+	_, err = io.ReadFull(r, note)
+	return note, err
+}
+
 // walk calls each with every file of the checkpoint in an archive, whose content it has to read, and returns the note.
 func walk(r *bufio.Reader, each func(name string, size int64, content io.Reader) error) (note []byte, err error) {
 	sum := &countingHash{Hash: sha256.New()}

@@ -20,6 +20,8 @@ type Note struct {
 	ClusterID uint64    `json:"clusterID,string"`
 	Version   string    `json:"version"` // of mimir
 	Created   time.Time `json:"created"` // by the clock of the node, for people only
+	// Position is one of the history up to which the content has everything; 0 if that is not known.
+	Position uint64 `json:"position,omitempty"`
 }
 
 // Encode returns the bytes of a note.

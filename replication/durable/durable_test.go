@@ -56,3 +56,36 @@ func TestAFailedWriteLeavesTheFormerFile(t *testing.T) {
 		}
 	}
 }
+
+// TestSettle: a process is killed between giving names and syncing them, and the machine goes on.
+func TestSettle(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	fs := pebblefs.New(disk)
+	if err := durable.Settle(fs, "/a/b"); err != nil {
+		t.Fatalf("where nothing is: %v", err)
+	}
+	if err := fs.MkdirAll("/a/b/c"); err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.SyncDir("/"); err != nil { // which is not the one above
+		t.Fatal(err)
+	}
+	for _, name := range []string{"/a/b/one", "/a/b/c/two"} {
+		f, err := fs.Create(name)
+		if err == nil {
+			err = errors.Join(write("text")(f), f.Sync(), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := durable.Settle(fs, "/a/b"); err != nil {
+		t.Fatal(err)
+	}
+	fs = pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{}))
+	for _, name := range []string{"/a/b/one", "/a/b/c/two"} {
+		if p, err := durable.ReadFile(fs, name); err != nil || string(p) != "text" {
+			t.Errorf("%s: %q, %v", name, p, err)
+		}
+	}
+}

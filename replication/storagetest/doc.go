@@ -9,6 +9,7 @@
 // It leaves to the author what commands mean, how contents are compared, and what a power cut leaves of his disk:
 // [Engine].
 //
-// It cannot see a descriptor that is not closed, or a sync that the author's Crashed does not model. Run it with the
-// race detector: Sync and the methods of a Snapshot come from other goroutines.
+// With [Suite.CrashInside] it cuts the power within the calls, too; without, what an Apply that is cut short leaves is
+// not seen. It cannot see a descriptor that is not closed, or a sync that the author's Crashed does not model. Run it
+// with the race detector: Sync and the methods of a Snapshot come from other goroutines.
 package storagetest

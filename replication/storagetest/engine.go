@@ -16,8 +16,8 @@ type Engine interface {
 	// equal bytes. It is not called concurrently with Apply, Begin or Restore.
 	Contents() ([]byte, error)
 	// Crashed returns a replica opened on a copy of what the disk would hold if the power failed now; this replica goes
-	// on. It is called between two calls of the storage, and while a Restore reads. For a storage that keeps nothing on
-	// disk it is an empty one.
+	// on. It is called between two calls of the storage, while a Restore reads, and with Suite.CrashInside at any
+	// moment. For a storage that keeps nothing on disk it is an empty one.
 	Crashed(t testing.TB) Engine
 	// Close closes the storage. It is called once, whatever happened before.
 	Close() error
@@ -38,6 +38,11 @@ type Suite struct {
 	Command func(r *rand.Rand) []byte
 	// Seed begins the sequence of commands; equal seeds give equal runs. Zero: 1.
 	Seed uint64
+	// CrashInside says that Crashed may be called while Apply, Begin and Sync run, from another goroutine, and gives
+	// what the disk would hold at that moment: then the suite sees whether commands and metadata are one atomic step on
+	// disk, which it cannot see between two calls. A filesystem in memory that can be cut gives that, or the copy of a
+	// file that is only appended to; the copy of a file that is written in place does not.
+	CrashInside bool
 }
 
 // Run runs the suite as subtests of t.
@@ -53,7 +58,7 @@ func Run(t *testing.T, s Suite) {
 		test func(t *testing.T, s Suite)
 	}{
 		{"Empty", empty}, {"OrderAndResults", orderAndResults}, {"Metadata", metadata}, {"KeepsNothing", keepsNothing},
-		{"Begin", begin}, {"PowerCut", powerCut},
+		{"Begin", begin}, {"PowerCut", powerCut}, {"PowerCutInside", powerCutInside},
 		{"Snapshot", snapshot}, {"SnapshotWhileApplying", snapshotWhileApplying}, {"SnapshotUnused", snapshotUnused},
 		{"Restore", restore}, {"RestoreThatFails", restoreThatFails}, {"RestoreCutOff", restoreCutOff},
 		{"Checkpoint", checkpoint}, {"Branch", branch},

@@ -40,6 +40,7 @@ type Witness struct {
 
 	mu    sync.Mutex
 	state *timeline.State // only its ballot says something
+	full  bool            // its disk had no room when it was written to last
 	shown atomic.Pointer[timeline.State]
 }
 
@@ -86,6 +87,9 @@ func (w *Witness) open() error {
 
 func (w *Witness) serve() error {
 	c := &w.config
+	if err := durable.Settle(c.FS, c.DataDir); err != nil {
+		return err // the vote that is there may be one that a power cut takes back
+	}
 	ballot, err := load(c.FS, c.DataDir, c.FleetID, w.voter)
 	if err != nil {
 		return err
@@ -145,7 +149,9 @@ func (w *Witness) Enrol(context.Context) (votes.Enrolment, error) {
 		Level: timeline.LevelNow}, nil
 }
 
-// Record implements votes.Store. What cannot be written ends the witness: it does not know what its file holds.
+// Record implements votes.Store. Where the disk has no room it refuses, and the former ballot counts; if the file holds
+// this one all the same, that is a vote which was not given, and harms nobody. What else cannot be written ends the
+// witness: it does not know what its file holds.
 func (w *Witness) Record(_ context.Context, c *timeline.Control) (timeline.Outcome, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -155,7 +161,15 @@ func (w *Witness) Record(_ context.Context, c *timeline.Control) (timeline.Outco
 		return outcome, why, err
 	}
 	s := m.State()
-	if err := w.save(&s); err != nil {
+	err = w.save(&s)
+	was := w.full
+	if w.full = durable.Full(err); w.full && !was {
+		w.config.Logger.Warn("no room on its disk: it keeps no votes, and gives none, until there is", "err", err)
+	}
+	switch {
+	case w.full:
+		return timeline.Refused, "the disk of the witness has no room", nil
+	case err != nil:
 		w.life.Fail(err)
 		return outcome, why, fmt.Errorf("%w: %w", contract.ErrUnknownOutcome, err)
 	}

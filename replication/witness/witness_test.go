@@ -3,8 +3,11 @@ package witness
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,5 +98,91 @@ func TestABallotWithAPolicyIsNotForOlderWitnesses(t *testing.T) {
 		if b, err := load(fs, "/w", "f", voter); err != nil || b.Charter.Failback != charter.Failback {
 			t.Errorf("%+v, %v", b, err)
 		}
+	}
+}
+
+// unsynced is a disk on which syncs of directories fail.
+type unsynced struct{ durable.FS }
+
+func (unsynced) SyncDir(string) error { return errors.New("input/output error") }
+
+// TestAVoteThatIsBelievedIsDurable: the name of a ballot was not synced before its process ended, by an error or by a
+// kill. Who is started next tells that vote, and so must not lose it to a power cut.
+func TestAVoteThatIsBelievedIsDurable(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	start := func(fs durable.FS) *Witness {
+		w, err := Start(Config{Name: "w1", FleetID: "f", DataDir: "/w", FS: fs, Logger: slog.New(slog.DiscardHandler)},
+			memory.NewNetwork(clock.Real, 1).Node("w1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	w := start(pebblefs.New(disk))
+	w.config.FS = unsynced{w.config.FS}
+	control := &timeline.Control{Op: timeline.OpCharter, To: "us", Charter: &timeline.Charter{
+		Epoch: 2, Number: 1, Lease: timeline.MinLease, Voters: []timeline.Voter{
+			{ID: "us", Priority: 1}, {ID: "witness/w1", Identity: w.State().Ballot.Identity, Addrs: []string{"x"}},
+		},
+	}}
+	if _, _, err := w.Record(t.Context(), control); !errors.Is(err, contract.ErrUnknownOutcome) {
+		t.Fatalf("recorded where nothing can be synced: %v", err)
+	}
+	_ = w.Shutdown()
+	w = start(pebblefs.New(disk))
+	told := w.Promised()
+	_ = w.Shutdown()
+	w = start(pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{})))
+	if after := w.Promised(); after != told {
+		t.Errorf("it told of epoch %d, and after a power cut of %d", told, after)
+	}
+	_ = w.Shutdown()
+}
+
+// crammed is a disk without room, as long as full says so.
+type crammed struct {
+	durable.FS
+	full *atomic.Bool
+}
+
+func (c crammed) Create(name string) (durable.File, error) {
+	if c.full.Load() {
+		return nil, &fs.PathError{Op: "create", Path: name, Err: syscall.ENOSPC}
+	}
+	return c.FS.Create(name)
+}
+
+// TestAFullDiskEndsNoWitness: it votes for nobody as long as it cannot keep that, and goes on once there is room.
+func TestAFullDiskEndsNoWitness(t *testing.T) {
+	disk, full := vfs.NewCrashableMem(), new(atomic.Bool)
+	var log strings.Builder
+	w, err := Start(Config{Name: "w1", FleetID: "f", DataDir: "/w", FS: crammed{pebblefs.New(disk), full},
+		Logger: slog.New(slog.NewTextHandler(&log, nil))}, memory.NewNetwork(clock.Real, 1).Node("w1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := &timeline.Control{Op: timeline.OpCharter, To: "us", Charter: &timeline.Charter{
+		Epoch: 2, Number: 1, Lease: timeline.MinLease, Voters: []timeline.Voter{
+			{ID: "us", Priority: 1}, {ID: "witness/w1", Identity: w.State().Ballot.Identity, Addrs: []string{"x"}},
+		},
+	}}
+	full.Store(true)
+	for range 3 {
+		if outcome, why, err := w.Record(t.Context(), control); outcome != timeline.Refused || err != nil {
+			t.Fatalf("where there is no room: %v, %q, %v", outcome, why, err)
+		}
+	}
+	if w.Err() != nil || w.Promised() != 0 {
+		t.Errorf("after that: promised %d, %v", w.Promised(), w.Err())
+	}
+	if n := strings.Count(log.String(), "no room"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+	full.Store(false)
+	if outcome, why, err := w.Record(t.Context(), control); outcome != timeline.Applied || err != nil {
+		t.Fatal(outcome, why, err)
+	}
+	if err := w.Shutdown(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -61,6 +61,8 @@ type Node struct {
 	Alarms []Alarm `json:"alarms,omitempty"`
 	// Open says what is open to others on this node, and what to change.
 	Open []string `json:"open,omitempty"`
+	// AuditProblem says why the audit log cannot be written. Open says it too, for those that do not know this field.
+	AuditProblem string `json:"auditProblem,omitempty"`
 	// Operators says who is an operator: the settings that name them, root, or [Everybody]. Empty: the node is of a
 	// version that asks nobody.
 	Operators string `json:"operators,omitempty"`

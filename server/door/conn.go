@@ -18,6 +18,8 @@ type conn struct {
 	patience *time.Timer
 	stranger atomic.Bool  // as place says, without the lock
 	heard    atomic.Int64 // bytes, while it is a stranger
+	busy     atomic.Int64 // requests under way
+	idle     atomic.Int64 // since when there were none, in Unix nanoseconds
 
 	// What follows is guarded by Door.mu.
 	place    *list.Element // nil once it is a stranger no longer

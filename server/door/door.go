@@ -37,8 +37,11 @@ type Door struct {
 	log     complaint
 
 	mu        sync.Mutex
+	most      int // of connections, and of strangers among them
+	mostNew   int
 	open      int
-	strangers list.List // of *conn, the one that has waited longest first
+	strangers list.List      // of *conn, the one that has waited longest first
+	resting   map[*conn]bool // those that may be idle
 	refused   map[string]uint64
 }
 
@@ -47,12 +50,13 @@ const (
 	ReasonFull     = "full"     // Most are open
 	ReasonStranger = "stranger" // it made room for a newcomer, or did not show in time what it is
 	ReasonSystem   = "system"   // Accept failed: the system has no descriptor or no memory
+	ReasonIdle     = "idle"     // it made room for a newcomer, having asked nothing for longest
 	// ReasonHandshake: what came was no TLS, or showed no certificate that is taken.
 	ReasonHandshake = "handshake"
 )
 
 // Reasons are all of them.
-var Reasons = []string{ReasonFull, ReasonStranger, ReasonSystem, ReasonHandshake}
+var Reasons = []string{ReasonFull, ReasonStranger, ReasonIdle, ReasonSystem, ReasonHandshake}
 
 // New puts a door before l, which it owns.
 func New(l net.Listener, o Options) *Door {
@@ -62,7 +66,17 @@ func New(l net.Listener, o Options) *Door {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Door{Listener: l, options: o, closed: make(chan struct{}), refused: map[string]uint64{}}
+	return &Door{
+		Listener: l, options: o, most: o.Most, mostNew: o.Strangers, closed: make(chan struct{}),
+		refused: map[string]uint64{}, resting: map[*conn]bool{},
+	}
+}
+
+// Bound has other bounds hold for connections that come; those that are there stay, however many they are.
+func (d *Door) Bound(most, strangers int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.most, d.mostNew = most, strangers
 }
 
 // Accept returns the next connection that there is room for. Its only error is net.ErrClosed.
@@ -115,11 +129,20 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	fresh := &conn{Conn: c, door: d}
 	d.mu.Lock()
 	var leaves *conn
-	full := d.open >= d.options.Most
-	if oldest := d.strangers.Front(); oldest != nil && (full || d.strangers.Len() >= d.options.Strangers) {
+	full, most, mostNew := d.open >= d.most, d.most, d.mostNew
+	if oldest := d.strangers.Front(); oldest != nil && (full || d.strangers.Len() >= mostNew) {
 		leaves = oldest.Value.(*conn)
 		d.forget(leaves)
 		d.refused[ReasonStranger]++
+		full = false
+	}
+	var idle *conn
+	if full {
+		idle = d.longestIdle()
+	}
+	if idle != nil {
+		d.forget(idle)
+		d.refused[ReasonIdle]++
 		full = false
 	}
 	if full {
@@ -133,11 +156,15 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	d.mu.Unlock()
 	if leaves != nil {
 		leaves.Conn.Close()
-		d.complain("a connection that did not show what it is made room for another", "most", d.options.Strangers)
+		d.complain("a connection that did not show what it is made room for another", "most", mostNew)
+	}
+	if idle != nil {
+		idle.Conn.Close()
+		d.complain("a connection that asked nothing made room for another", "most", most)
 	}
 	if full {
 		c.Close()
-		d.complain("a connection was refused: there are as many as may be", "most", d.options.Most)
+		d.complain("a connection was refused: there are as many as may be", "most", most)
 		return nil
 	}
 	return fresh
@@ -150,6 +177,7 @@ func (d *Door) forget(c *conn) {
 	}
 	c.gone = true
 	d.open--
+	delete(d.resting, c)
 	d.acquaint(c)
 }
 
@@ -180,7 +208,7 @@ type Figures struct {
 func (d *Door) Figures() Figures {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := Figures{Name: d.options.Name, Open: d.open, Strangers: d.strangers.Len(), Most: d.options.Most,
+	f := Figures{Name: d.options.Name, Open: d.open, Strangers: d.strangers.Len(), Most: d.most,
 		Refused: map[string]uint64{}}
 	for _, reason := range Reasons {
 		f.Refused[reason] = d.refused[reason]

@@ -94,6 +94,49 @@ func TestNoMoreThanMost(t *testing.T) {
 	})
 }
 
+// Who asks nothing keeps nobody out: where there is no room, who has asked nothing for longest leaves, and nobody who
+// waits for an answer, who asked a moment ago, or of whom it is not known.
+func TestWhoAsksNothingMakesRoom(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 4, Strangers: 4})
+		var outside []net.Conn
+		var ends []func()
+		for i := range 4 {
+			out, in := h.visit(t)
+			Vouch(in)
+			if i != 3 {
+				Requests(in)
+				ends = append(ends, Request(in.RemoteAddr()))
+			}
+			outside = append(outside, out)
+		}
+		ends[0]()
+		time.Sleep(time.Second)
+		ends[1]()
+		if _, in := h.visit(t); in != nil {
+			t.Fatal("who has asked a moment ago had to leave")
+		}
+		time.Sleep(time.Hour)
+		for i, want := range []bool{true, true, false} { // as many as are idle, the first is so for longest
+			_, in := h.visit(t)
+			if (in != nil) != want {
+				t.Fatalf("newcomer %d was let in: %t", i, in != nil)
+			}
+			if in != nil {
+				Vouch(in) // of whom nothing is known
+			}
+		}
+		for i, out := range outside {
+			if ended(out) != (i < 2) {
+				t.Errorf("connection %d ended: %t", i, !(i < 2))
+			}
+		}
+		if f := h.Figures(); f.Open != 4 || f.Refused[ReasonIdle] != 2 || f.Refused[ReasonFull] != 2 {
+			t.Fatalf("%+v", f)
+		}
+	})
+}
+
 // Strangers keep nobody out, however many there are: not of a place among the strangers, and of no other.
 func TestStrangersMakeRoom(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {

@@ -128,6 +128,16 @@ func lists(t *testing.T, s store.Store) {
 		if err != nil {
 			t.Errorf("%q: %v", c.prefix, err)
 		}
+		left, visited := errors.New("left"), 0
+		err = s.Walk(t.Context(), c.prefix, func(o store.Object) error {
+			if visited++; !slices.Contains(list, o) {
+				t.Errorf("%q: %+v is walked to, and not listed", c.prefix, o)
+			}
+			return map[bool]error{true: left}[visited == 2]
+		})
+		if visited != min(2, len(list)) || errors.Is(err, left) != (visited == 2) {
+			t.Errorf("%q: a walk that is left at the second of %d came to %d: %v", c.prefix, len(list), visited, err)
+		}
 		var got []string
 		for _, o := range list {
 			got = append(got, o.Name)

@@ -59,7 +59,7 @@ type Jump struct {
 // Command is one of the tail.
 type Command struct {
 	Position uint64 `json:"position,omitempty"`
-	Revision int64  `json:"revision,omitempty"` // of Events
+	Revision int64  `json:"revision,omitempty,string"` // of Events
 	Op       string `json:"op"`
 	// Request is what was asked for; nil where only what came of it is known, which is Events then, of one revision.
 	Request proto.Message   `json:"-"`

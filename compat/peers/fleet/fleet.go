@@ -31,6 +31,10 @@ type Options struct {
 	Delay time.Duration // between the regions, one way
 	Flags []string      // of mimir serve, on every node
 
+	// Votes has the primary move by itself, by votes of the regions and of a witness, and lose nothing: every write is
+	// in both regions before it is acknowledged.
+	Votes bool
+
 	// Others are regions that the test brings itself, and where they listen.
 	Others map[string]string
 }
@@ -43,10 +47,14 @@ type Fleet struct {
 // Start starts a new fleet that ends with the test. [Fleet.AwaitServing] waits for it.
 func Start(t testing.TB, o Options) *Fleet {
 	t.Helper()
-	f, err := localfleet.New(localfleet.Options{
+	layout := localfleet.Options{
 		Dir: t.TempDir(), Command: append([]string{*binary, "serve"}, o.Flags...),
 		Regions: []string{First, Second}, Nodes: o.Nodes, Delay: o.Delay,
-	})
+	}
+	if o.Votes {
+		layout.Witness, layout.MaxLoss = []string{*binary, "witness"}, new(int)
+	}
+	f, err := localfleet.New(layout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,14 +70,19 @@ func Start(t testing.TB, o Options) *Fleet {
 			t.Fatal(err)
 		}
 	}
-	if err := localfleet.Start(f.Nodes()); err != nil {
+	nodes := f.Nodes()
+	if f.Witness != nil {
+		t.Cleanup(f.Witness.Kill)
+		nodes = append(nodes, f.Witness)
+	}
+	if err := localfleet.Start(nodes); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if !t.Failed() {
 			return
 		}
-		for _, n := range f.Nodes() {
+		for _, n := range nodes {
 			t.Logf("%s: %s", n.Config.Name, n.LastWords())
 		}
 	})
@@ -148,6 +161,56 @@ func (f *Fleet) Switchover(ctx context.Context, to *localfleet.Region) error {
 	defer client.Close()
 	_, err = client.Switchover(ctx, to.Name)
 	return err
+}
+
+// Failover makes a region the primary without the other one.
+func (f *Fleet) Failover(ctx context.Context, to *localfleet.Region) (*replication.MoveReport, error) {
+	client, err := admin.NewClient(localfleet.Clients(to.Nodes), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return client.Failover(ctx, to.Name, true)
+}
+
+// AwaitPrimary waits until the nodes of a region say that it is the primary.
+func (f *Fleet) AwaitPrimary(ctx context.Context, r *localfleet.Region) error {
+	return await(ctx, func() error {
+		for _, n := range r.Nodes {
+			status, err := ask(ctx, n)
+			if err != nil {
+				return err
+			}
+			if status.Primary != r.Name || !status.Healthy {
+				return fmt.Errorf("%s takes %q for the primary: %s", n.Config.Name, status.Primary, status.Problem)
+			}
+		}
+		return nil
+	})
+}
+
+// Tails calls visit with each write of the rescue files that a region has: each node has what it had of it.
+func (f *Fleet) Tails(ctx context.Context, r *localfleet.Region, visit func(*admin.Write) error) error {
+	for _, n := range r.Nodes {
+		client, err := admin.NewClient([]string{n.Config.ListenClient}, nil)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		tails, err := client.Tails(ctx)
+		if err != nil {
+			return err
+		}
+		for _, t := range tails {
+			if t.Damaged != "" {
+				return fmt.Errorf("%s: %s", t.Name, t.Damaged)
+			}
+			if err := client.ReadTail(ctx, t.Name, visit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (f *Fleet) askAll(ctx context.Context) (map[string]*admin.Node, error) {

@@ -68,7 +68,7 @@ func TestEnginesKeepTheContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			storagetest.Run(t, storagetest.Suite{New: make, Command: func(r *rand.Rand) []byte {
 				return fmt.Appendf(nil, "command %d", r.IntN(1000))
-			}})
+			}, CrashInside: true})
 		})
 	}
 }

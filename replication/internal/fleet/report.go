@@ -180,9 +180,9 @@ func (r *Region) has(id uint64) bool {
 	return id != 0 && slices.ContainsFunc(r.Nodes, func(h Heard) bool { return h.ID == id })
 }
 
-// Spokesman returns the report that speaks for the region: its leader's, or else the one that is furthest; nil if
+// Representative returns the report that stands for the region: its leader's, or else the one that is furthest; nil if
 // nobody answered.
-func (r Region) Spokesman() *Heard {
+func (r Region) Representative() *Heard {
 	if l := r.Leader(); l != nil {
 		return l
 	}
@@ -218,7 +218,7 @@ func (r *Region) remember(before Region) {
 	if f := r.Furthest(); f != nil && (r.Record == nil || f.beyond(r.Record)) {
 		r.Record = f
 	}
-	if r.Last = r.Spokesman(); r.Last == nil {
+	if r.Last = r.Representative(); r.Last == nil {
 		r.Last = before.Last
 	}
 	for i := range r.Nodes {

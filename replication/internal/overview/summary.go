@@ -26,7 +26,7 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 	}
 	slices.SortFunc(out.Regions, func(a, b contract.RegionStatus) int { return strings.Compare(a.Name, b.Name) })
 	if r := regions[out.Primary]; r != nil {
-		tellLost(out.Regions, r.Spokesman())
+		tellLost(out.Regions, r.Representative())
 	}
 	alike := func(a, b string) bool {
 		return !slices.ContainsFunc(slices.Collect(maps.Values(regions)), func(r *fleet.Region) bool {
@@ -38,7 +38,7 @@ func summarize(name, asked string, now time.Time, regions map[string]*fleet.Regi
 		r := &out.Regions[i]
 		r.LossKnown = confirmed(regions[r.Name])
 		r.LossSurvivable = r.LossKnown && slices.ContainsFunc(out.Regions, func(o contract.RegionStatus) bool {
-			return o.Name != r.Name && o.Role != contract.RoleDiverged && holds(regions[o.Name].Spokesman(),
+			return o.Name != r.Name && o.Role != contract.RoleDiverged && holds(regions[o.Name].Representative(),
 				regions[r.Name].Leader(), alike)
 		})
 		if r.TakesWrites {
@@ -110,7 +110,7 @@ func nodes(r *fleet.Report) []fleet.Node {
 
 func summarizeRegion(r *fleet.Region, now time.Time) contract.RegionStatus {
 	s := contract.RegionStatus{Name: r.Name, Lag: contract.Lag{Seconds: -1}, LastHeard: Last(r.Last, now)}
-	best := r.Spokesman()
+	best := r.Representative()
 	if best == nil {
 		s.Problem = silence(r, s.LastHeard)
 		return s

@@ -93,7 +93,7 @@ func unheard(h *fleet.Heard, of string) string {
 func warnOfAsked(f *contract.FleetStatus, regions map[string]*fleet.Region) {
 	for _, r := range regions {
 		i := slices.IndexFunc(r.Nodes, func(h fleet.Heard) bool { return h.Node == f.Asked })
-		if best := r.Spokesman(); i >= 0 && best.CutOff() && r.Nodes[i].CutOff() {
+		if best := r.Representative(); i >= 0 && best.CutOff() && r.Nodes[i].CutOff() {
 			f.Warnings = append(f.Warnings, fmt.Sprintf("%s, which was asked, %s: what it says of that and of who is "+
 				"primary may be old; ask another node too", f.Asked, unheard(&r.Nodes[i], " of region "+r.Name)))
 		}
@@ -102,10 +102,10 @@ func warnOfAsked(f *contract.FleetStatus, regions map[string]*fleet.Region) {
 
 // votersOf returns who votes, by the charter of the primary region; nil if nobody does.
 func votersOf(r *fleet.Region) []string {
-	if r == nil || r.Spokesman() == nil || r.Spokesman().Voting == nil {
+	if r == nil || r.Representative() == nil || r.Representative().Voting == nil {
 		return nil
 	}
-	return r.Spokesman().Voting.Voters
+	return r.Representative().Voting.Voters
 }
 
 // warnings says what is wrong with the fleet, the worst first. One of its voters takes no writes beside the primary.

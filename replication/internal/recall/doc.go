@@ -16,6 +16,6 @@
 // (README.md has the file), and goes back with the disk that has it, so that a fleet whose disks all went back, to
 // backups of one night, starts again.
 //
-// It leaves to its neighbours an empty directory (replication), entries that are damaged (wal), and a region whose
+// It leaves to its neighbours an empty directory (forming), entries that are damaged (wal), and a region whose
 // history is behind what it streamed (standing).
 package recall

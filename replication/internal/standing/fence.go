@@ -6,6 +6,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/internal/ballot"
 	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -15,17 +16,19 @@ import (
 type Fence struct {
 	clock   clock.Clock
 	applied *region.Applied
+	short   wake.Signal // something was not let through
 
 	mu       sync.Mutex
 	evidence ballot.Evidence
-	short    func() // told when a ceiling is about to be reached; may be nil
 }
 
 // NewFence returns a fence that lets nothing pass where votes are taken.
-func NewFence(c clock.Clock, a *region.Applied) *Fence { return &Fence{clock: c, applied: a} }
+func NewFence(c clock.Clock, a *region.Applied) *Fence {
+	return &Fence{clock: c, applied: a, short: wake.New()}
+}
 
-// OnShort has f called, without blocking, when something was not let through. It is set before anything runs.
-func (f *Fence) OnShort(short func()) { f.short = short }
+// Short is nudged when something was not let through. It has one receiver.
+func (f *Fence) Short() wake.Signal { return f.short }
 
 // Grant takes what the voters' promises entitle to. A promise stands until it ends, also if its holder does not lead
 // any more: it was given to the region.
@@ -54,8 +57,8 @@ func (f *Fence) Admits(e timeline.Epoch, p timeline.Position) bool {
 	has := f.evidence
 	held := has.Epoch == e && f.clock.Elapsed() < has.Until && p <= has.Ceiling
 	f.mu.Unlock()
-	if !held && f.short != nil {
-		f.short()
+	if !held {
+		f.short.Nudge()
 	}
 	return held
 }

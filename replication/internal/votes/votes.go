@@ -93,11 +93,10 @@ func New(c Config) *Votes {
 	seed.Write([]byte(c.Region))
 	v := &Votes{
 		dice:   rand.New(rand.NewPCG(seed.Sum64(), uint64(c.Clock.Now().UnixNano()))),
-		config: c, wake: wake.New(), holder: ballot.NewHolder(c.Region), candidate: ballot.NewCandidate(c.Region),
+		config: c, wake: c.Fence.Short(), holder: ballot.NewHolder(c.Region), candidate: ballot.NewCandidate(c.Region),
 		returns: ballot.NewBack(c.Region), stores: stores{},
 	}
 	v.seat = NewSeat(c.Region, c.Clock, c.Life, store{&v.config})
-	c.Fence.OnShort(v.wake.Nudge)
 	return v
 }
 

@@ -119,6 +119,8 @@ type serverStream struct {
 	grpc grpc.ServerStream
 	ctx  context.Context
 	peer string
+
+	meter *meter // nil of a connection that has none
 }
 
 func (s *serverStream) Context() context.Context { return s.ctx }
@@ -139,6 +141,7 @@ func (s *serverStream) Recv() ([]byte, error) {
 	if err := s.grpc.RecvMsg(&m); err != nil {
 		return nil, s.translate(err)
 	}
+	s.meter.took(len(m.bytes))
 	return m.bytes, nil
 }
 
@@ -197,6 +200,11 @@ func (n *node) dispatch(s *serverStream) error {
 	if err := n.admit(s.grpc.Context(), caller); err != nil {
 		return fmt.Errorf("%w: %s, by node %s: %w", transport.ErrStranger, s.peer, n.options.NodeName, err)
 	}
+	end, err := s.count(caller)
+	if err != nil {
+		return err
+	}
+	defer end()
 	s.ctx = transport.WithCaller(s.ctx, caller)
 	vouch(s.grpc.Context())
 	method, _ := grpc.MethodFromServerStream(s.grpc)
@@ -209,6 +217,20 @@ func (n *node) dispatch(s *serverStream) error {
 	return h(s.ctx, s)
 }
 
+// count counts the stream as one of caller's, until end is called.
+func (s *serverStream) count(caller transport.Caller) (end func(), err error) {
+	if from, ok := grpcpeer.FromContext(s.grpc.Context()); ok {
+		info := from.AuthInfo
+		if l, ok := info.(lineInfo); ok {
+			info = l.AuthInfo
+		}
+		if m, ok := info.(meterInfo); ok {
+			s.meter = m.meter
+		}
+	}
+	return s.meter.begin(caller)
+}
+
 // admit returns why a caller is refused.
 func (n *node) admit(ctx context.Context, c transport.Caller) error {
 	p := Peer{Caller: c, Addr: "unknown address"}
@@ -217,6 +239,9 @@ func (n *node) admit(ctx context.Context, c transport.Caller) error {
 		info := from.AuthInfo
 		if l, ok := info.(lineInfo); ok {
 			info = l.AuthInfo
+		}
+		if m, ok := info.(meterInfo); ok {
+			info = m.AuthInfo
 		}
 		if key, ok := info.(keyInfo); ok {
 			if err := n.unlock(key.key); err != nil {

@@ -1,6 +1,7 @@
 package grpctransport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -96,7 +97,8 @@ type Options struct {
 	// Logger receives the warnings. Default slog.Default().
 	Logger *slog.Logger
 
-	someKeyless bool // Keys are those of several fleets, of which some have none
+	someKeyless bool  // Keys are those of several fleets, of which some have none
+	memberBytes int64 // of what a member may have others keep; 0: the usual
 }
 
 // Peer is who opens a stream: what it says, and what it showed.
@@ -175,7 +177,8 @@ func (o *Options) serving(
 	if o.ServerTLS != nil {
 		security = credentials.NewTLS(o.ServerTLS)
 	}
-	security = told{withKeys(security, o), o.Refused}
+	all := &ledgers{logger: o.Logger, most: cmp.Or(o.memberBytes, memberBytes), of: map[transport.Caller]*ledger{}}
+	security = told{metered{withKeys(security, o), all}, o.Refused}
 	if wrap != nil {
 		security = wrap(security)
 	}

@@ -1,45 +1,57 @@
-package replication
+package forming
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/overview"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/recall"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// forming is how a node whose data directory is empty, or was sown and not used since, comes to take part in its
-// region. It has forgotten whatever it may have promised and acknowledged there, and so have others that are empty:
-// what the region acknowledged may be on a node that does not answer. So it hears nobody and votes for nobody until it
-// knows that this disk, and no other of its own, is the one that the region counts on:
-//
-//  1. every other node says that its disk is empty too, or sown: the region is formed, with these disks;
-//  2. or a node of the region says that it was formed with this very disk among them;
-//  3. or so many nodes with data say that they do not know this one that one of them is in every majority of the region
-//     with it: it was never there;
-//  4. or a majority of the region is empty, nobody who answers holds anything, and it is the first day of the fleet,
-//     as the other regions say (firstDay), or an operator, who vouches for those that do not answer (form).
-//
-// By 4 the region is formed without some of its nodes, and says so from then on (recall.Part.Left): one of them that
-// comes with an empty disk joins, by 3; one that comes with data is not heard, and ends.
-//
-// Nodes that are sown form it only with others that are sown alike, and that are a majority, so that nobody leads it
-// who has nothing. What they hold is of no region that lives: by 3 they join none.
-//
-// A node that says that it knows this one with data, or that it was removed, ends it. Its methods are safe for
-// concurrent use.
-type forming struct {
-	node  *node
-	began time.Time
-	sown  string     // with what a blank node was sown, "" if with nothing
-	turn  sync.Mutex // held while the others are asked
+// Config is what a Forming needs.
+type Config struct {
+	Fleet, Region string
+	Self          timeline.Member
+	Nodes         map[string]string   // with which the region is first formed, this one included: name to address
+	Regions       map[string][]string // the others: name to addresses
+	FleetExists   bool
+
+	Blank bool        // the data directory is empty, or was sown and not used since
+	Sown  string      // with what, "" if with nothing
+	Born  recall.Part // how the region was formed, as the directory says
+	Disk  recall.Disk
+	Dir   string // the data directory, to be named
+
+	Applied *region.Applied
+	Client  *peer.Client
+	Life    *life.Life
+	Clock   clock.Clock
+	Logger  *slog.Logger
+	Timeout time.Duration // of one question
+	// Note notes durably that the node takes part, in a region that was formed so.
+	Note func(born recall.Part) error
+}
+
+// Forming is a node that may have to wait before it takes part in its region. Its methods are safe for concurrent use.
+type Forming struct {
+	config Config
+	began  time.Time
+	turn   sync.Mutex // held while the others are asked
 
 	mu     sync.Mutex
 	blank  bool
@@ -51,42 +63,40 @@ type forming struct {
 // formingEvery is how often a node that waits asks the others.
 const formingEvery = 200 * time.Millisecond
 
-func newForming(n *node, blank bool, found claim) *forming {
-	return &forming{
-		node: n, began: n.config.Clock.Now(), blank: blank && !n.config.Join && len(n.config.Nodes) > 1,
-		born: found.born, sown: found.sown, proven: map[uint64]bool{},
-	}
+// New returns what a blank node waits for; one that is not takes part at once.
+func New(c Config) *Forming {
+	return &Forming{config: c, began: c.Clock.Now(), blank: c.Blank, born: c.Born, proven: map[uint64]bool{}}
 }
 
-// waits reports whether the node takes no part yet.
-func (f *forming) waits() bool {
+// Waits reports whether the node takes no part yet.
+func (f *Forming) Waits() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.blank
 }
 
-// problem says for whom the node waits, "" if it does not.
-func (f *forming) problem() string {
+// Problem says for whom the node waits, "" if it does not.
+func (f *Forming) Problem() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.blank {
 		return ""
 	}
 	what := "is empty"
-	if f.sown != "" {
+	if f.config.Sown != "" {
 		what = "was restored"
 	}
 	return "the data directory " + what + ", and the node takes no part in its region before it knows that the " +
 		"region has lost nothing by that: " + f.lacks
 }
 
-// part is what others are told.
-func (f *forming) part() recall.Part {
+// Part is what others are told.
+func (f *Forming) Part() recall.Part {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := recall.Part{Formed: f.born.Formed}
 	if f.blank {
-		p.Blank, p.Sown = f.node.disk.ID, f.sown
+		p.Blank, p.Sown = f.config.Disk.ID, f.config.Sown
 	}
 	for _, id := range f.born.Left {
 		if !f.joined(id) {
@@ -96,9 +106,9 @@ func (f *forming) part() recall.Part {
 	return p
 }
 
-// told is part, for who asks, and notes what that one says of itself.
-func (f *forming) told(q recall.Question) recall.Part {
-	p := f.part()
+// Told is Part, for who asks, and notes what that one says of itself.
+func (f *Forming) Told(q recall.Question) recall.Part {
+	p := f.Part()
 	if slices.Contains(p.Left, q.ID) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -107,16 +117,16 @@ func (f *forming) told(q recall.Question) recall.Part {
 	return p
 }
 
-// admits reports whether the node with this Raft identity is heard.
-func (f *forming) admits(id uint64) bool {
+// Admits reports whether the node with this Raft identity is heard.
+func (f *Forming) Admits(id uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return !slices.Contains(f.born.Left, id) || f.proven[id] || f.joined(id)
 }
 
 // joined reports whether a node of the region has described itself.
-func (f *forming) joined(id uint64) bool {
-	return slices.ContainsFunc(f.node.applied.State().Members, func(m timeline.Member) bool { return m.ID == id })
+func (f *Forming) joined(id uint64) bool {
+	return slices.ContainsFunc(f.config.Applied.State().Members, func(m timeline.Member) bool { return m.ID == id })
 }
 
 // said is what another node of the region said.
@@ -131,42 +141,42 @@ type said struct {
 	ends   error             // why this node must not take part
 }
 
-// run asks until the node may take part, and has it do so. Its error says why it never may.
-func (f *forming) run(ctx context.Context) error {
-	if !f.waits() {
+// Run asks until the node may take part, and has it do so. Its error says why it never may.
+func (f *Forming) Run(ctx context.Context, takePart func()) error {
+	if !f.Waits() {
 		return nil
 	}
-	n, logged := f.node, ""
-	for began := n.config.Clock.Now(); ; {
-		if err := f.ask(ctx); err != nil {
+	logged := ""
+	for began := f.config.Clock.Now(); ; {
+		if err := f.Ask(ctx); err != nil {
 			return err
 		}
-		why := f.problem()
+		why := f.Problem()
 		if why == "" {
 			f.tell()
-			n.group.TakePart()
+			takePart()
 			return nil
 		}
-		if n.config.Clock.Now().Sub(began) > n.config.callTimeout() && why != logged {
-			n.logger.Warn("takes no part in its region yet", "waits", why)
+		if f.config.Clock.Now().Sub(began) > f.config.Timeout && why != logged {
+			f.config.Logger.Warn("takes no part in its region yet", "waits", why)
 			logged = why
 		}
-		if n.life.Pause(ctx, formingEvery) != nil {
+		if f.config.Life.Pause(ctx, formingEvery) != nil {
 			return nil
 		}
 	}
 }
 
-// ask asks the other nodes once, and notes on disk that the node takes part, if it may. Its error says why it never
+// Ask asks the other nodes once, and notes on disk that the node takes part, if it may. Its error says why it never
 // may.
-func (f *forming) ask(ctx context.Context) error {
+func (f *Forming) Ask(ctx context.Context) error {
 	_, _, err := f.take(ctx, func() string { return f.firstDay(ctx) })
 	return err
 }
 
-// take is ask; notFirst says why it is not the first day of the fleet, "" if it is. lacks says why the node still does
+// take is Ask; notFirst says why it is not the first day of the fleet, "" if it is. lacks says why the node still does
 // not take part.
-func (f *forming) take(ctx context.Context, notFirst func() string) (born recall.Part, lacks string, err error) {
+func (f *Forming) take(ctx context.Context, notFirst func() string) (born recall.Part, lacks string, err error) {
 	f.turn.Lock()
 	defer f.turn.Unlock()
 	all := f.askAll(ctx)
@@ -175,15 +185,15 @@ func (f *forming) take(ctx context.Context, notFirst func() string) (born recall
 			return born, "", t.ends
 		}
 	}
-	if !f.waits() {
-		return f.part(), "", nil
+	if !f.Waits() {
+		return f.Part(), "", nil
 	}
 	born, lacks = f.judge(all, notFirst)
-	if _, ready := f.node.life.Started(); lacks == "" && !ready {
+	if _, ready := f.config.Life.Started(); lacks == "" && !ready {
 		lacks = "the node starts" // it asks once more when it can be asked
 	}
 	if lacks == "" {
-		err = markDirectory(f.node.config.FS, &f.node.config, born)
+		err = f.config.Note(born)
 	}
 	if durable.Full(err) {
 		lacks, err = fmt.Sprintf("its disk has no room to note that it does: %v", err), nil
@@ -197,14 +207,14 @@ func (f *forming) take(ctx context.Context, notFirst func() string) (born recall
 }
 
 // askAll asks all other nodes of the region.
-func (f *forming) askAll(ctx context.Context) (all []said) {
-	ctx, cancel := context.WithTimeout(ctx, f.node.config.callTimeout())
+func (f *Forming) askAll(ctx context.Context) (all []said) {
+	ctx, cancel := context.WithTimeout(ctx, f.config.Timeout)
 	defer cancel()
-	c := &f.node.config
+	c := &f.config
 	var mu sync.Mutex
 	var asked sync.WaitGroup
 	for name, addr := range c.Nodes {
-		if name != c.NodeID {
+		if name != c.Self.Name {
 			asked.Go(func() {
 				t := f.askOne(ctx, name, addr)
 				mu.Lock()
@@ -220,16 +230,16 @@ func (f *forming) askAll(ctx context.Context) (all []said) {
 
 // judge returns how the region was formed, nothing if nobody knows, or why this node must wait. notFirst is asked only
 // where a majority is empty, and the others do not answer.
-func (f *forming) judge(all []said, notFirst func() string) (born recall.Part, lacks string) {
-	own := f.node.disk.ID
-	blank := map[uint64]string{f.node.id: own}
+func (f *Forming) judge(all []said, notFirst func() string) (born recall.Part, lacks string) {
+	own := f.config.Disk.ID
+	blank := map[uint64]string{f.config.Self.ID: own}
 	var empty, silent, holding []string
 	var left []uint64
 	for _, t := range all {
 		switch {
 		case t.silent:
 			silent, left = append(silent, t.node), append(left, t.id)
-		case t.formed[f.node.id] == own:
+		case t.formed[f.config.Self.ID] == own:
 			return recall.Part{Formed: t.formed, Left: t.left}, ""
 		case t.blank != "":
 			blank[t.id] = t.blank
@@ -237,7 +247,7 @@ func (f *forming) judge(all []said, notFirst func() string) (born recall.Part, l
 		default:
 			holding = append(holding, t.node)
 			if t.formed != nil {
-				born = recall.Part{Formed: t.formed, Left: without(t.left, f.node.id)}
+				born = recall.Part{Formed: t.formed, Left: without(t.left, f.config.Self.ID)}
 			}
 		}
 	}
@@ -257,7 +267,7 @@ func (f *forming) judge(all []said, notFirst func() string) (born recall.Part, l
 	if len(silent) == 0 { // some hold data, and they are too few to be sure
 		return recall.Part{}, fmt.Sprintf(
 			"%s are empty, and what the others hold is less than a majority of the region: %s",
-			strings.Join(append(empty, f.node.config.NodeID), ", "), wayOut)
+			strings.Join(append(empty, f.config.Self.Name), ", "), wayOut)
 	}
 	lacks = fmt.Sprintf("waits for %s, which may hold what the region acknowledged, and does not answer: start it; "+
 		"if it never was, or is lost for good, start a new node in its place, with an empty data directory",
@@ -280,8 +290,8 @@ func (f *forming) judge(all []said, notFirst func() string) (born recall.Part, l
 
 // judgeSown returns why this node must wait because of what it, or another empty one, is sown with: unlike, whatever
 // those say that do not answer yet; few, if there are no others. "" if it need not.
-func (f *forming) judgeSown(all []said, holding []string, majority int) (unlike, few string) {
-	own := said{node: f.node.config.NodeID, blank: f.node.disk.ID, sown: f.sown}
+func (f *Forming) judgeSown(all []said, holding []string, majority int) (unlike, few string) {
+	own := said{node: f.config.Self.Name, blank: f.config.Disk.ID, sown: f.config.Sown}
 	alike := map[string][]string{} // the nodes that are sown, by with what
 	for _, t := range append([]said{own}, all...) {
 		if t.blank != "" && t.sown != "" {
@@ -289,7 +299,7 @@ func (f *forming) judgeSown(all []said, holding []string, majority int) (unlike,
 		}
 	}
 	switch {
-	case f.sown != "" && len(holding) > 0:
+	case f.config.Sown != "" && len(holding) > 0:
 		return fmt.Sprintf("this region lives already, and %s holds its data: empty this data directory, and start "+
 			"the node with nothing in it", strings.Join(holding, ", ")), ""
 	case len(holding) > 0:
@@ -325,31 +335,32 @@ const wayOut = "where a majority of the region's nodes has lost its disks: fail 
 	"data directories of all nodes of this one, and start them"
 
 // askOne asks another node of the region, at addr.
-func (f *forming) askOne(ctx context.Context, name, addr string) said {
-	n, q := f.node, newInquiry(f.node)
-	t := said{node: name, id: members.RaftID(n.config.RegionID, name)}
-	if members.Known(ctx, n.client, addr, n.config.RegionID, q.self) {
-		t.ends = fmt.Errorf("%w, says node %s; a name is not used twice: add it under another", ErrRemoved, name)
+func (f *Forming) askOne(ctx context.Context, name, addr string) said {
+	c := &f.config
+	t := said{node: name, id: members.RaftID(c.Region, name)}
+	if members.Known(ctx, c.Client, addr, c.Region, c.Self) {
+		t.ends = fmt.Errorf("%w, says node %s; a name is not used twice: add it under another", contract.ErrRemoved,
+			name)
 		return t
 	}
-	r, err := q.report(ctx, addr)
+	r, err := f.report(ctx, addr)
 	if err != nil {
 		t.silent = true
 		return t
 	}
-	if slices.ContainsFunc(r.Members, func(m timeline.Member) bool { return m.ID == n.id }) {
+	if slices.ContainsFunc(r.Members, func(m timeline.Member) bool { return m.ID == c.Self.ID }) {
 		t.ends = f.known(name)
 		return t
 	}
-	a, spoke, err := recall.Ask(ctx, n.client, addr,
-		recall.Question{ID: n.id, Disk: n.disk.ID, Boot: n.disk.Boot, Part: new(f.part())})
+	a, spoke, err := recall.Ask(ctx, c.Client, addr,
+		recall.Question{ID: c.Self.ID, Disk: c.Disk.ID, Boot: c.Disk.Boot, Part: new(f.Part())})
 	switch {
 	case err != nil && spoke:
 		t.silent = true
 	case a.Part != nil:
 		t.blank, t.sown = a.Part.Blank, a.Part.Sown
 		t.formed, t.left = maps.Clone(a.Part.Formed), a.Part.Left
-		if with, ok := t.formed[n.id]; ok && with != n.disk.ID {
+		if with, ok := t.formed[c.Self.ID]; ok && with != c.Disk.ID {
 			t.ends = f.known(name)
 		}
 	case r.Index == 0 && r.LeaderID == 0 && len(r.Members) == 0: // of a version that does not say: it has heard nobody
@@ -358,13 +369,19 @@ func (f *forming) askOne(ctx context.Context, name, addr string) said {
 	return t
 }
 
+// report asks the node at addr how it is.
+func (f *Forming) report(ctx context.Context, addr string) (fleet.Report, error) {
+	return overview.Ask(ctx, f.config.Client, addr, overview.Asker{Region: f.config.Region, Member: f.config.Self})
+}
+
 // known says that another node knows this one with data.
-func (f *forming) known(by string) error {
-	c := &f.node.config
+func (f *Forming) known(by string) error {
+	c := &f.config
 	what := "is empty"
-	if f.sown != "" {
+	if f.config.Sown != "" {
 		what = "was restored, and this region lives already"
 	}
 	return fmt.Errorf("%w: node %s knows %s as a member with data, but %s %s; remove the member and add it "+
-		"again under a new name, with an empty data directory; %s", ErrDiskLost, by, c.NodeID, c.DataDir, what, wayOut)
+		"again under a new name, with an empty data directory; %s", contract.ErrDiskLost, by, c.Self.Name, c.Dir,
+		what, wayOut)
 }

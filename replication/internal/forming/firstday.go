@@ -1,4 +1,4 @@
-package replication
+package forming
 
 import (
 	"context"
@@ -30,8 +30,8 @@ type word struct {
 // firstDay says why it is not known to be the first day of the fleet, as the end of a sentence; "" if it is: of each
 // other region a majority of its nodes answers, and none of them knows of any history. It is no proof: what a majority
 // of every region has lost with its disks is forgotten.
-func (f *forming) firstDay(ctx context.Context) string {
-	c := &f.node.config
+func (f *Forming) firstDay(ctx context.Context) string {
+	c := &f.config
 	switch {
 	case c.FleetExists:
 		return "; nothing is taken for the first day of a fleet that exists (initial-cluster-state)"
@@ -40,7 +40,7 @@ func (f *forming) firstDay(ctx context.Context) string {
 	case c.Clock.Now().Sub(f.began) < firstDayAfter:
 		return "; the other regions are asked soon whether this is the first day of the fleet"
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.callTimeout())
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	words := map[string][]word{}
 	var mu sync.Mutex
@@ -89,10 +89,10 @@ func notFirstDay(region string, addresses int, words []word) string {
 }
 
 // askElsewhere asks a node of another region, at addr.
-func (f *forming) askElsewhere(ctx context.Context, region, addr string) (w word, ok bool) {
-	n := f.node
-	r, err := newInquiry(n).report(ctx, addr)
-	if err != nil || r.Region != region || r.Fleet != n.config.FleetID {
+func (f *Forming) askElsewhere(ctx context.Context, region, addr string) (w word, ok bool) {
+	c := &f.config
+	r, err := f.report(ctx, addr)
+	if err != nil || r.Region != region || r.Fleet != c.Fleet {
 		return w, false
 	}
 	w = word{id: r.ID, node: r.Node}
@@ -101,11 +101,11 @@ func (f *forming) askElsewhere(ctx context.Context, region, addr string) (w word
 			w.voters++
 		}
 	}
-	q := recall.Question{ID: n.id, Disk: n.disk.ID, Boot: n.disk.Boot}
-	for name := range n.config.Nodes {
-		q.Of = append(q.Of, members.RaftID(n.config.RegionID, name))
+	q := recall.Question{ID: c.Self.ID, Disk: c.Disk.ID, Boot: c.Disk.Boot}
+	for name := range c.Nodes {
+		q.Of = append(q.Of, members.RaftID(c.Region, name))
 	}
-	a, spoke, err := recall.Ask(ctx, n.client, addr, q)
+	a, spoke, err := recall.Ask(ctx, c.Client, addr, q)
 	switch {
 	case r.Claim.Epoch > 0 || len(r.Reigns) > 0 || r.Cursor.Position > 0:
 		w.history = fmt.Sprintf("knows of epoch %d", r.Claim.Epoch)
@@ -119,46 +119,46 @@ func (f *forming) askElsewhere(ctx context.Context, region, addr string) (w word
 	return w, true
 }
 
-// form has a node that waits form its region with all that are empty and answer, at least a majority, by the word of an
+// Form has a node that waits form its region with all that are empty and answer, at least a majority, by the word of an
 // operator that nothing is needed of what the others acknowledged.
-func (f *forming) form(ctx context.Context) (*contract.Formation, error) {
-	c := &f.node.config
-	if !f.waits() {
+func (f *Forming) Form(ctx context.Context) (*contract.Formation, error) {
+	c := &f.config
+	if !f.Waits() {
 		return nil, nil
 	}
-	f.node.logger.Warn("an operator orders to form the region with the nodes that are empty and answer")
+	f.config.Logger.Warn("an operator orders to form the region with the nodes that are empty and answer")
 	born, lacks, err := f.take(ctx, func() string { return "" })
 	switch {
 	case err != nil:
 		return nil, err
 	case lacks != "":
-		return nil, fmt.Errorf("%w: region %s is not formed: %s", contract.ErrRejected, c.RegionID, lacks)
+		return nil, fmt.Errorf("%w: region %s is not formed: %s", contract.ErrRejected, c.Region, lacks)
 	}
-	return &contract.Formation{Region: c.RegionID, Nodes: f.names(born), Left: f.leftOut(born)}, nil
+	return &contract.Formation{Region: c.Region, Nodes: f.names(born), Left: f.leftOut(born)}, nil
 }
 
 // tell logs that the region is formed without some of its nodes.
-func (f *forming) tell() {
-	p := f.part()
+func (f *Forming) tell() {
+	p := f.Part()
 	if left := f.leftOut(p); len(left) > 0 {
-		f.node.logger.Warn("the region is formed without nodes that did not answer; whatever they acknowledged is not "+
-			"part of it, and they join only with an empty data directory", "with", f.names(p), "without", left)
+		f.config.Logger.Warn("the region is formed without nodes that did not answer; whatever they acknowledged is "+
+			"not part of it, and they join only with an empty data directory", "with", f.names(p), "without", left)
 	}
 }
 
 // names are the nodes with which the region was formed, as far as they are configured.
-func (f *forming) names(born recall.Part) []string {
+func (f *Forming) names(born recall.Part) []string {
 	return f.configured(func(id uint64) bool { return born.Formed[id] != "" })
 }
 
-func (f *forming) leftOut(born recall.Part) []string {
+func (f *Forming) leftOut(born recall.Part) []string {
 	return f.configured(func(id uint64) bool { return slices.Contains(born.Left, id) })
 }
 
-func (f *forming) configured(is func(id uint64) bool) (names []string) {
-	c := &f.node.config
+func (f *Forming) configured(is func(id uint64) bool) (names []string) {
+	c := &f.config
 	for _, name := range slices.Sorted(maps.Keys(c.Nodes)) {
-		if is(members.RaftID(c.RegionID, name)) {
+		if is(members.RaftID(c.Region, name)) {
 			names = append(names, name)
 		}
 	}

@@ -1,11 +1,23 @@
-package replication
+package forming
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/internal/recall"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
+
+// someBlank is us-1 with an empty disk, or one that was sown.
+func someBlank(sown string) *Forming {
+	return New(Config{
+		Self: timeline.Member{ID: 1, Name: "us-1"}, Blank: true, Sown: sown, Disk: recall.Disk{ID: "own"},
+		Clock: clock.Real,
+	})
+}
 
 // TestWhoIsEmptyTakesPart only where nobody who is silent, or empty too, may hold what the region acknowledged with it.
 func TestWhoIsEmptyTakesPart(t *testing.T) {
@@ -19,8 +31,7 @@ func TestWhoIsEmptyTakesPart(t *testing.T) {
 		"bbbb": "", "bbb-": "waits for n3,", "ddd-": "", "dddb": "", "dd--": "waits for n2, n3,",
 		"ddb-": "waits for n3,", "bb--": "waits for n2, n3,", "ddbb": "n2, n3, us-1 are empty", "f---": "",
 	} {
-		f := &forming{blank: true, node: &node{id: 1, config: Config{NodeID: "us-1"}}}
-		f.node.disk.ID = "own"
+		f := someBlank("")
 		var all []said
 		for i, kind := range others {
 			o := said{node: "n" + string(rune('0'+i)), id: uint64(i + 2)}
@@ -67,8 +78,7 @@ func TestAMajorityIsEnough(t *testing.T) {
 		{"bbd-", nil, "n2 holds data, so that nobody forms the region anew"},
 		{"bd", nil, "n0, us-1 are empty"},
 	} {
-		f := &forming{blank: true, node: &node{id: 1, config: Config{NodeID: "us-1"}}}
-		f.node.disk.ID = "own"
+		f := someBlank("")
 		var all []said
 		for i, kind := range c.others {
 			o := said{node: fmt.Sprintf("n%d", i), id: uint64(i + 2), silent: kind == '-'}
@@ -97,8 +107,7 @@ func TestWhatIsSownFormsARegionWithItsLikeAlone(t *testing.T) {
 		{"a", "ad", "this region lives already, and n1 holds its data"}, {"a", "dd", "lives already, and n0, n1 hold"},
 		{"a", "d-", "lives already"}, {"a", "oo", "lives already"},
 	} {
-		f := &forming{blank: true, sown: c.sown, node: &node{id: 1, config: Config{NodeID: "us-1"}}}
-		f.node.disk.ID = "own"
+		f := someBlank(c.sown)
 		var all []said
 		for i, kind := range c.others {
 			o := said{node: fmt.Sprintf("n%d", i), id: uint64(i + 2), silent: kind == '-'}

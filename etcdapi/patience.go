@@ -1,0 +1,34 @@
+package etcdapi
+
+import (
+	"time"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// looks is how often in LeaderTimeout a stream that requires a leader looks for one. A third of it is also how long a
+// request waits for a primary that has been silent for longer than a request may take.
+const looks = 3
+
+// patience is how long a request waits for those who have to answer it. The longer a primary was silent the less is
+// to be hoped: a request that waits its whole time in vain keeps its client from the other regions, which may be well.
+func (a *API) patience() time.Duration {
+	bound := a.limits.now()
+	if unheard(a.recentHealth()) < bound.RequestTimeout {
+		return bound.RequestTimeout
+	}
+	return min(bound.RequestTimeout, bound.LeaderTimeout/looks)
+}
+
+// unheard returns for how long the primary, another region, did not answer; zero if it does, or if that is not known.
+func unheard(h *replication.HealthStatus) time.Duration {
+	if decides(h) {
+		return 0
+	}
+	for i := range h.Peers {
+		if p := &h.Peers[i]; p.ID == h.Primary && !p.Healthy && p.LastHeard != nil {
+			return time.Duration(p.LastHeard.AgeSeconds * float64(time.Second))
+		}
+	}
+	return 0
+}

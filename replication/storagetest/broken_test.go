@@ -1,0 +1,233 @@
+package storagetest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/storagetest"
+)
+
+// mistakes are what an engine's author gets wrong, each with the parts of the suite of which one has to see it.
+var mistakes = map[string]string{
+	"none":                         "",
+	"metadata without commands":    "Metadata|Begin|PowerCut",
+	"a beginning is not saved":     "Metadata|Begin|PowerCut",
+	"commands before metadata":     "PowerCutInside",
+	"commands one by one":          "PowerCutInside",
+	"results of the wrong order":   "OrderAndResults",
+	"the batch is kept":            "OrderAndResults|KeepsNothing",
+	"random":                       "OrderAndResults",
+	"batches show":                 "OrderAndResults",
+	"snapshots are not of a place": "Snapshot",
+	"a restore adds":               "Restore",
+	"a restore keeps its metadata": "Restore",
+	"a restore clears first":       "RestoreThatFails",
+	"a sync does nothing":          "PowerCut",
+}
+
+var mistake = flag.String("mistake", "", "run the suite on an engine that makes this one")
+
+// TestMistakesAreSeen runs the suite once for each in a process of its own, since it is to fail.
+func TestMistakesAreSeen(t *testing.T) {
+	for name, parts := range mistakes {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			run := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuite$", "-mistake="+name)
+			out, err := run.CombinedOutput()
+			if parts == "" {
+				if err != nil {
+					t.Errorf("%v\n%s", err, out)
+				}
+				return
+			}
+			seen := slices.ContainsFunc(strings.Split(parts, "|"), func(part string) bool {
+				return bytes.Contains(out, []byte("--- FAIL: TestSuite/"+part+" "))
+			})
+			if err == nil || !seen {
+				t.Errorf("none of %s fails:\n%.2000s", parts, out)
+			}
+		})
+	}
+}
+
+func TestSuite(t *testing.T) {
+	if *mistake == "" {
+		t.Skip("TestMistakesAreSeen runs it")
+	}
+	storagetest.Run(t, storagetest.Suite{
+		New:         func(testing.TB) storagetest.Engine { return newList(*mistake, nil) },
+		Command:     func(r *rand.Rand) []byte { return fmt.Appendf(nil, "%d", r.IntN(100)) },
+		CrashInside: true,
+	})
+}
+
+// list is an engine that keeps all commands, and its disk. It makes one mistake.
+type list struct {
+	mistake string
+
+	mu     sync.Mutex
+	now    content
+	synced content // what a power cut leaves
+}
+
+type content struct {
+	Items [][]byte
+	Meta  *contract.Metadata
+}
+
+func (c content) clone() content { return content{slices.Clone(c.Items), c.Meta} }
+
+func newList(mistake string, c *content) *list {
+	l := &list{mistake: mistake}
+	if c != nil {
+		l.now, l.synced = c.clone(), c.clone()
+	}
+	return l
+}
+
+// eager reports whether every step is on the disk at once.
+func (l *list) eager() bool { return l.mistake != "none" && l.mistake != "a sync does nothing" }
+
+// step does one atomic step.
+func (l *list) step(do func(c *content)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if do(&l.now); l.eager() {
+		l.synced = l.now.clone()
+	}
+}
+
+// rest is the time in which the power may be cut.
+func rest() {
+	for range 200 {
+		runtime.Gosched()
+	}
+}
+
+func (l *list) Load() (*contract.Metadata, error) { return l.now.Meta, nil }
+
+func (l *list) Apply(b *contract.Batch) ([][]byte, error) {
+	var results [][]byte
+	var items [][]byte
+	for i, c := range b.Commands {
+		item := bytes.Clone(c.Data)
+		switch l.mistake {
+		case "the batch is kept":
+			item = c.Data
+		case "random":
+			item = fmt.Append(item, rand.Int())
+		case "batches show":
+			item = fmt.Append(item, i)
+		}
+		items = append(items, item)
+		results = append(results, item)
+	}
+	switch l.mistake {
+	case "results of the wrong order":
+		slices.Reverse(results)
+	case "commands before metadata", "commands one by one":
+		for i := range items {
+			l.step(func(c *content) { c.Items = append(c.Items, items[i]) })
+			rest()
+		}
+		items = nil
+	}
+	l.step(func(c *content) {
+		c.Items = append(c.Items, items...)
+		if l.mistake != "metadata without commands" || len(b.Commands) > 0 {
+			c.Meta = b.Metadata
+		}
+	})
+	return results, nil
+}
+
+func (l *list) Begin(r contract.Reign, m *contract.Metadata) error {
+	l.step(func(c *content) {
+		c.Items = append(c.Items, fmt.Append(nil, "epoch ", r.Epoch))
+		if l.mistake != "a beginning is not saved" {
+			c.Meta = m
+		}
+	})
+	return nil
+}
+
+func (l *list) Sync() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mistake != "a sync does nothing" {
+		l.synced = l.now.clone()
+	}
+	return nil
+}
+
+// view is written out later.
+type view struct {
+	l    *list
+	held content
+}
+
+func (l *list) Snapshot() (contract.Snapshot, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &view{l, l.now.clone()}, nil
+}
+
+func (v *view) Close() error { return nil }
+
+func (v *view) WriteTo(w io.Writer) (int64, error) {
+	if v.l.mistake == "snapshots are not of a place" {
+		v.l.mu.Lock()
+		v.held = v.l.now.clone()
+		v.l.mu.Unlock()
+	}
+	p, err := json.Marshal(v.held)
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.Write(p)
+	return int64(n), err
+}
+
+func (l *list) Restore(r io.Reader, m *contract.Metadata) error {
+	if l.mistake == "a restore clears first" {
+		l.step(func(c *content) { *c = content{} })
+	}
+	p, err := io.ReadAll(r)
+	var c content
+	if err := errors.Join(err, json.Unmarshal(p, &c)); err != nil {
+		return err
+	}
+	if m != nil && l.mistake != "a restore keeps its metadata" {
+		c.Meta = m
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mistake == "a restore adds" {
+		c.Items = append(l.now.Items, c.Items...)
+	}
+	l.now, l.synced = c.clone(), c.clone()
+	return nil
+}
+
+func (l *list) Storage() contract.Storage { return l }
+func (l *list) Contents() ([]byte, error) { return json.Marshal(l.now.Items) }
+func (l *list) Close() error              { return nil }
+
+func (l *list) Crashed(testing.TB) storagetest.Engine {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return newList(l.mistake, &l.synced)
+}
