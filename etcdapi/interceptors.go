@@ -40,7 +40,7 @@ func (a *API) streamInterceptor(
 	if !requiresLeader(ss.Context()) {
 		return handle(srv, ss)
 	}
-	if !a.hasLeader() || a.abandoned() {
+	if !a.hasLeader() || a.pulse.abandoned(a.clock.Now(), a.limits.now().LeaderTimeout) {
 		return rpctypes.ErrGRPCNoLeader
 	}
 	ctx, cancel := context.WithCancelCause(ss.Context())
@@ -72,7 +72,8 @@ func (a *API) untilLeaderless(ctx context.Context) error {
 			switch {
 			case a.hasLeader():
 				since = time.Time{}
-				if a.feel(ctx, bound.LeaderTimeout/looks); a.abandoned() {
+				a.feel(ctx, bound.LeaderTimeout/looks)
+				if a.pulse.abandoned(a.clock.Now(), bound.LeaderTimeout) {
 					return rpctypes.ErrGRPCNoLeader
 				}
 			case since.IsZero():

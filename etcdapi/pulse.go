@@ -58,9 +58,9 @@ func (p *pulse) silence(now time.Time, lately time.Duration) time.Duration {
 }
 
 // abandoned reports whether the primary has been silent for too long for streams that require a leader.
-func (a *API) abandoned() bool {
-	bound := silences * a.limits.now().LeaderTimeout
-	return a.pulse.silence(a.clock.Now(), bound) >= bound
+func (p *pulse) abandoned(now time.Time, leaderTimeout time.Duration) bool {
+	bound := silences * leaderTimeout
+	return p.silence(now, bound) >= bound
 }
 
 // feel asks the primary to confirm a read, if that is due. A region that shows its history late does not ask: what

@@ -46,8 +46,8 @@ func New(below vfs.FS, keys Keys) *FS {
 	return &FS{FS: below, keys: keys, gates: map[fileID]*gate{}, making: map[fileID]bool{}}
 }
 
-// handle makes the one of a file with a header.
-func (s *FS) handle(f vfs.File, name string, h header) (*file, error) {
+// handle makes the one of a file with a header. Who makes the file is told by made, if it is not nil, that it is closed.
+func (s *FS) handle(f vfs.File, name string, h header, made func()) (*file, error) {
 	k := s.keys.all[h.key]
 	if k == nil {
 		return nil, keyError(name, h.key)
@@ -57,7 +57,7 @@ func (s *FS) handle(f vfs.File, name string, h header) (*file, error) {
 		return nil, err
 	}
 	if h.kind == kindOnce {
-		c, err := newOnce(f, derived)
+		c, err := newOnce(f, derived, made)
 		return &file{below: f, content: c, header: h}, err
 	}
 	cipher, err := newXTS(derived)
@@ -91,10 +91,9 @@ func (s *FS) begin(f vfs.File, name string, k kind) (*file, error) {
 	if err := writeHeader(f, h); err != nil {
 		return nil, err
 	}
-	e, err := s.handle(f, name, h)
-	if c, ok := e.once(); ok {
+	e, err := s.handle(f, name, h, func() { s.made(h.file, false) })
+	if _, ok := e.once(); ok {
 		s.made(h.file, true)
-		c.made = func() { s.made(h.file, false) }
 	}
 	return e, err
 }
@@ -166,7 +165,7 @@ func (s *FS) open(name string, options ...vfs.OpenOption) (f vfs.File, h header,
 func (s *FS) opened(f vfs.File, name string, h header, err error) (vfs.File, error) {
 	if err == nil {
 		var e *file
-		if e, err = s.handle(f, name, h); err == nil {
+		if e, err = s.handle(f, name, h, nil); err == nil {
 			return e, nil
 		}
 	}

@@ -26,9 +26,9 @@ type once struct {
 	content int64      // written so far
 }
 
-func newOnce(f vfs.File, derived []byte) (*once, error) {
+func newOnce(f vfs.File, derived []byte, made func()) (*once, error) {
 	block, err := aes.NewCipher(derived[:keyBytes])
-	return &once{File: f, block: block}, err
+	return &once{File: f, block: block, made: made}, err
 }
 
 // combine encrypts or decrypts what is at offset.
