@@ -38,9 +38,17 @@ func (s *followServer) Follow(c *follow.Caller) error {
 		err = c.Tell(state)
 	}
 	for err == nil {
+		most := follow.MaxBatchBytes
+		follows := kv.Follows(s.store)
+		if !follows { // and never does again: what cannot be applied is not read
+			most = 0
+		}
 		var batch [][]byte
-		if batch, err = c.Batch(); errors.Is(err, io.EOF) {
+		if batch, err = c.Batch(most); errors.Is(err, io.EOF) {
 			return nil
+		}
+		if !follows && status.Code(err) == codes.InvalidArgument {
+			err = errFollowsNot
 		}
 		if err == nil {
 			err = s.followed(ctx, began, batch)

@@ -8,6 +8,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+
+	"github.com/mimir-kv/mimir/kv"
 )
 
 // keepAliveWindow bounds the renewals of one stream that are under way. Clients send those of all their leases on one
@@ -41,6 +43,10 @@ func (s *leaseServer) LeaseKeepAlive(
 	for {
 		select {
 		case answer := <-k.answers:
+			if k.unsure(&answer) {
+				go k.settle(ctx, answer)
+				continue
+			}
 			if err := k.send(answer); err != nil {
 				return s.statusOf(ctx, err)
 			}
@@ -83,6 +89,35 @@ func (k *keepAliveStream) receive(ctx context.Context) error {
 		}
 		k.renewals.renew(renewal{response: &pb.LeaseKeepAliveResponse{Header: header, ID: r.ID}}, k.answers)
 	}
+}
+
+// unsure reports whether an answer may be taken back: the leader knows of leases when they are applied, and not when
+// that is acknowledged. A lease whose grant is known to stay can be told alive; that one is gone is asked about each
+// time.
+func (k *keepAliveStream) unsure(answer *renewal) bool {
+	if answer.err != nil || answer.sure {
+		return false
+	}
+	note := kv.LeaseNotes{Store: k.store}.Of(answer.response.ID)
+	return answer.response.TTL == 0 || note == nil || !note.Load()
+}
+
+// settle gives an answer again once it is as safe as what was acknowledged, with as much less to live as that took. It
+// has the permit of the answer yet, so that there is room for it.
+func (k *keepAliveStream) settle(ctx context.Context, answer renewal) {
+	began := k.clock.Now()
+	sure, err := k.begin(ctx)
+	if err == nil {
+		note := kv.LeaseNotes{Store: k.store}.Of(answer.response.ID)
+		if err = sure(); err == nil && note != nil && answer.response.TTL > 0 {
+			note.Store(true)
+		}
+	}
+	if left := &answer.response.TTL; *left > 0 {
+		*left = max(1, *left-int64(k.clock.Now().Sub(began)/time.Second))
+	}
+	answer.err, answer.sure = err, true
+	k.answers <- answer
 }
 
 func (k *keepAliveStream) acquire(ctx context.Context, permits int) error {

@@ -46,7 +46,8 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest)
 }
 
 // LeaseTimeToLive asks the leader of the primary region for the remaining time, and takes the keys from this node once
-// it has all that was acknowledged.
+// it has all that was acknowledged. That leader knows of leases when they are applied: what it says is told when it is
+// as safe as what was acknowledged.
 func (s *leaseServer) LeaseTimeToLive(
 	ctx context.Context, r *pb.LeaseTimeToLiveRequest,
 ) (*pb.LeaseTimeToLiveResponse, error) {
@@ -70,11 +71,11 @@ func (s *leaseServer) LeaseTimeToLive(
 		return nil, s.statusOf(ctx, ErrAsk)
 	}
 	response := &pb.LeaseTimeToLiveResponse{ID: r.ID, TTL: numbers[0], GrantedTTL: numbers[1]}
-	sure := func() error { return nil }
+	sure, err := s.begin(ctx) // behind the answer: what the leader has, acknowledged or not, is here then
+	if err != nil {
+		return nil, err
+	}
 	if r.Keys && response.TTL != leaseGone {
-		if sure, err = s.begin(ctx); err != nil {
-			return nil, err
-		}
 		_, response.Keys, _ = s.store.Lease(r.ID)
 		if err := mayReadAll(s.store.Auth(), id, response.Keys); err != nil { // it may have more of them by now
 			return nil, s.statusOf(ctx, err)

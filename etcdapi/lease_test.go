@@ -1,12 +1,15 @@
 package etcdapi_test
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/etcdapi/etcdapitest"
@@ -151,5 +154,82 @@ func TestKeepAlivesDoNotWaitForAQuestionThatHangs(t *testing.T) {
 	release()
 	if got := receive(); got != 1 {
 		t.Errorf("answered for %d, want the one that hung", got)
+	}
+}
+
+// What is said of a lease is not taken back: neither that it is there, in either way of asking, before its grant is as
+// safe as what was acknowledged, nor that it is gone. One that is known to stay is renewed while others wait.
+func TestWhatIsSaidOfALeaseIsSettled(t *testing.T) {
+	n := etcdapitest.Start(t, etcdapi.Limits{})
+	ctx, lease := bounded(t), pb.NewLeaseClient(n.Dial(t))
+	left := func(id int64, keys bool) (int64, error) {
+		r, err := lease.LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id, Keys: keys})
+		return r.GetTTL(), err
+	}
+	renewed := func(id int64) (int64, error) {
+		s, err := lease.LeaseKeepAlive(ctx)
+		if err == nil {
+			err = s.Send(&pb.LeaseKeepAliveRequest{ID: id})
+		}
+		if err != nil {
+			return 0, err
+		}
+		r, err := s.Recv()
+		return r.GetTTL(), err
+	}
+	grant := func(ids ...int64) {
+		for _, id := range ids {
+			if _, err := lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: id, TTL: 1000}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	revoke := func(id int64) {
+		if _, err := lease.LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settles := func(is bool) {
+		n.Replicator.AtEnds(nil)
+		if !is {
+			n.Replicator.AtEnds(func() error { return fmt.Errorf("%w: on purpose", replication.ErrNotReady) })
+		}
+	}
+	expect := func(what string, id int64, alive, renews bool) {
+		t.Helper()
+		for _, keys := range []bool{false, true} {
+			if got, err := left(id, keys); status.Code(err) != codes.Unavailable {
+				t.Errorf("%s, with keys %t: %d is left, %v", what, keys, got, err)
+			}
+		}
+		if got, err := renewed(id); renews != (err == nil) || !renews && status.Code(err) != codes.Unavailable ||
+			renews && got < 990 {
+			t.Errorf("%s: renewed for %d, %v", what, got, err)
+		}
+		if !alive {
+			return
+		}
+		settles(true)
+		defer settles(false)
+		if got, err := renewed(id); err != nil || got < 990 {
+			t.Errorf("%s, and settled: renewed for %d, %v", what, got, err)
+		}
+	}
+	grant(7, 8)
+	settles(false)
+	expect("granted", 7, true, false)
+	expect("known to stay", 7, true, true)
+	expect("another one", 8, false, false)
+	revoke(7)
+	expect("revoked", 7, false, false)
+	grant(7)
+	expect("granted anew", 7, true, false)
+	revoke(7)
+	settles(true)
+	if got, err := renewed(7); err != nil || got != 0 {
+		t.Errorf("gone for good: renewed for %d, %v", got, err)
+	}
+	if got, err := left(7, false); err != nil || got != -1 {
+		t.Errorf("gone for good: %d is left, %v", got, err)
 	}
 }

@@ -36,6 +36,7 @@ type renewals struct {
 type renewal struct {
 	response *pb.LeaseKeepAliveResponse
 	err      error
+	sure     bool // it is as safe as what was acknowledged
 }
 
 // leaseRenewer renews leases at the leader of the primary region: a time to live for each, negative if there is none.

@@ -275,6 +275,33 @@ func TestVirtualTimeHasOneDoor(t *testing.T) {
 	}
 }
 
+// TestImportsStandInBlocks of their own: those of the standard library, those of others, and those of this module.
+func TestImportsStandInBlocks(t *testing.T) {
+	kind := func(path string) string {
+		first, _, _ := strings.Cut(path, "/")
+		switch {
+		case strings.HasPrefix(path, module):
+			return "this module"
+		case strings.Contains(first, "."):
+			return "others"
+		}
+		return "the standard library"
+	}
+	for _, f := range tree(t) {
+		for i, spec := range f.ast.Imports {
+			if i == 0 {
+				continue
+			}
+			before := f.ast.Imports[i-1]
+			was, is := kind(f.imports()[i-1]), kind(f.imports()[i])
+			apart := f.set.Position(spec.Pos()).Line > f.set.Position(before.End()).Line+1
+			if was != is && !apart {
+				t.Errorf("%s imports %s in the block of %s", f.path, spec.Path.Value, was)
+			}
+		}
+	}
+}
+
 // messages are generated packages of etcd's server which know nothing of it: there are no others of these services.
 var messages = []string{
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb",

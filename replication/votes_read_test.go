@@ -55,7 +55,8 @@ func TestALinearizableReadIsNotTakenBack(t *testing.T) {
 			t.Errorf("read %q, %v", seen, err)
 		}
 		f.network.Isolate("eu-1")
-		f.says("us-1", "us", "writes wait until 2 regions have them, and linearizable reads wait for the writes")
+		f.says("us-1", "us", "writes wait until 2 regions have them, and linearizable reads wait for the writes that "+
+			"they see; eu did not answer for a lease")
 		f.network.HealAll()
 		f.network.Cut("us-1", "eu-1")
 		f.holds("us")

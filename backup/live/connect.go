@@ -44,7 +44,20 @@ type connection struct {
 	mu     sync.Mutex
 	now    *link
 	former []*link // that carry something yet
+	// dialing is on its way to take the place of now; nil: nothing is.
+	dialing *dialing
+	closed  bool
 }
+
+// dialing is a connection that is made. What came of it stands there when done is closed.
+type dialing struct {
+	done chan struct{}
+	err  error
+	left bool // who made it has left, which says nothing of the endpoint
+}
+
+// errClosed says that what was used is not to be used any more.
+var errClosed = errors.New("live: the connection is closed")
 
 // link is one connection, and how many calls are on it.
 type link struct {
@@ -116,24 +129,56 @@ func (s *counted) RecvMsg(m any) error {
 	return err
 }
 
-// again sees to another link in the place of one that is refused, which carries a call of who asks.
+// again sees to another link in the place of one that is refused, which carries a call of who asks. Who else asks
+// meanwhile waits for the same one, and nobody for a lock.
 func (c *connection) again(ctx context.Context, refused *link) error {
+	for {
+		c.mu.Lock()
+		if c.now != refused {
+			c.mu.Unlock()
+			return nil
+		}
+		d := c.dialing
+		if d == nil {
+			d = &dialing{done: make(chan struct{})}
+			c.dialing = d
+			c.mu.Unlock()
+			return c.replace(ctx, d)
+		}
+		c.mu.Unlock()
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if d.err != nil && !d.left {
+			return d.err
+		}
+	}
+}
+
+// replace puts another link in the place of the one that is used.
+func (c *connection) replace(ctx context.Context, d *dialing) error {
+	conn, err := c.dial(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.now != refused {
-		return nil
+	switch {
+	case err != nil:
+	case c.closed:
+		conn.Close()
+		err = errClosed
+	default:
+		c.former, c.now = append(c.former, c.now), &link{conn: conn}
 	}
-	conn, err := c.dial(ctx)
-	if err != nil {
-		return err
-	}
-	c.former, c.now = append(c.former, c.now), &link{conn: conn}
-	return nil
+	d.err, d.left, c.dialing = err, ctx.Err() != nil, nil
+	close(d.done)
+	return err
 }
 
 func (c *connection) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
 	for _, l := range append(c.former, c.now) {
 		l.conn.Close()
 	}

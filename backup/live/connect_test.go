@@ -2,11 +2,14 @@ package live
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
 
 // A link whose token counts no longer is closed with the last call on it, and not before.
@@ -36,4 +39,65 @@ func TestFormerLinksAreClosed(t *testing.T) {
 	if l := c.begin(); l == first || l.conn.GetState() == connectivity.Shutdown {
 		t.Error("what is to be used is not a new one")
 	}
+}
+
+// While another link is made, calls begin and end on the one that there is, and who else was refused waits for the
+// same. What the link of somebody who has left came to says nothing to them.
+func TestNobodyWaitsForALinkButWhoWasRefused(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		dialed, answer := 0, make(chan error)
+		open := func() *grpc.ClientConn {
+			plain := grpc.WithTransportCredentials(insecure.NewCredentials())
+			conn, err := grpc.NewClient("passthrough:nowhere", plain)
+			if err != nil {
+				t.Error(err)
+			}
+			return conn
+		}
+		c := &connection{dial: func(ctx context.Context) (*grpc.ClientConn, error) {
+			dialed++
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case err := <-answer:
+				if err != nil {
+					return nil, err
+				}
+			}
+			return open(), nil
+		}}
+		c.now = &link{conn: open()}
+		first := c.now
+		ctx, leave := context.WithCancel(t.Context())
+		left, done := make(chan error, 1), make(chan error, 2)
+		go func() { left <- c.again(ctx, first) }()
+		virtual.Wait()
+		for range 2 {
+			go func() { done <- c.again(t.Context(), first) }()
+		}
+		virtual.Wait()
+		if l := c.begin(); l != first || dialed != 1 {
+			t.Errorf("another one is used before it is there: %t, dialed %d times", l != first, dialed)
+		}
+		c.end(first)
+		leave()
+		virtual.Wait()
+		if err := <-left; !errors.Is(err, context.Canceled) || len(done) > 0 || dialed != 2 {
+			t.Errorf("who left: %v; %d of the others have left, dialed %d times", err, len(done), dialed)
+		}
+		refused := errors.New("refused")
+		answer <- refused
+		for range 2 {
+			if err := <-done; !errors.Is(err, refused) || dialed != 2 {
+				t.Errorf("the word of the endpoint: %v, dialed %d times", err, dialed)
+			}
+		}
+		go func() { done <- c.again(t.Context(), first) }()
+		virtual.Wait()
+		c.close()
+		answer <- nil
+		if err := <-done; !errors.Is(err, errClosed) || c.now != first {
+			t.Errorf("behind the end: %v, another link %t", err, c.now != first)
+		}
+	})
 }

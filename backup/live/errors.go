@@ -19,6 +19,9 @@ var (
 	ErrFollowsNot = errors.New("the fleet does not follow an etcd")
 	// ErrTooMuch says that the etcd changed more at one revision than a fleet takes at once.
 	ErrTooMuch = errors.New("the etcd changed too much at once")
+	// ErrAlarm says that the etcd has raised the alarm CORRUPT itself, or somebody else has.
+	ErrAlarm = errors.New("the alarm CORRUPT is raised in the etcd already, so that it takes no writes: find out " +
+		"why; if an earlier import finish left it, go on without --fence, or disarm it first")
 	// ErrWrites says that the etcd goes on being written.
 	ErrWrites = errors.New("the etcd is written")
 )

@@ -16,8 +16,8 @@ import (
 
 // FinishOptions are how a fleet is opened.
 type FinishOptions struct {
-	// Fence has the etcd refuse all writes, by the alarm CORRUPT. It stays if the fleet was opened, or may have been;
-	// else it is taken back.
+	// Fence has the etcd refuse all writes, by the alarm CORRUPT (ErrAlarm if it is raised already). It stays if the
+	// fleet was opened, or may have been; else it is taken back.
 	Fence bool
 	// Verified is a revision at which the contents were found equal before, so that what was changed since is to be
 	// compared. 0: everything is.
@@ -83,17 +83,24 @@ func Finish(ctx context.Context, etcd, fleet Side, o FinishOptions) (c Compared,
 		return c, fmt.Errorf("%w: it was at revision %d, and is at %d: stop its writers, or use --fence", ErrWrites, at,
 			now.Revision)
 	}
-	opened = true // or it may be
-	batch := follow.AppendCommand(nil, command.EncodeFollowed(at, command.EncodeOpening()))
 	defer time.AfterFunc(applyTime, cancel).Stop()
-	if _, err := node.Apply(batch); err != nil {
-		if isRefused(err) && followsYet(ctx, fleet) {
-			opened = false
-			return c, fmt.Errorf("the fleet was not opened: %w", err)
-		}
-		return c, fmt.Errorf("it is not known whether the fleet was opened: %w", err)
+	opened, err = open(ctx, node, fleet, at)
+	return c, err
+}
+
+// open opens the fleet at a revision, and reports whether it did, or may have.
+func open(ctx context.Context, node *follow.Node, fleet Side, at int64) (opened bool, err error) {
+	state, err := node.Apply(follow.AppendCommand(nil, command.EncodeFollowed(at, command.EncodeOpening())))
+	switch {
+	case err != nil && isRefused(err) && followsYet(ctx, fleet):
+		return false, fmt.Errorf("the fleet was not opened: %w", err)
+	case err != nil:
+		return true, fmt.Errorf("it is not known whether the fleet was opened: %w", err)
+	case state.Follows:
+		return true, errors.New("it is not known whether the fleet was opened: it says that it follows yet")
 	}
-	return c, node.Close()
+	_ = node.Close() // the fleet is open, whatever becomes of the stream
+	return true, nil
 }
 
 // isRefused reports whether a node said that the fleet has decided against a batch.
@@ -146,26 +153,35 @@ func settle(ctx context.Context, etcd, fleet Side, patience time.Duration) (at i
 	}
 }
 
-// fence has an etcd refuse all writes, and returns what takes that back.
+// fence has an etcd refuse all writes, and returns what takes that back. An alarm that somebody else has raised is not
+// ours to take back: ErrAlarm.
 func fence(ctx context.Context, etcd Side) (lift func() error, err error) {
 	h, err := etcd.header(ctx)
 	if err != nil {
 		return nil, err
 	}
-	alarm := func(ctx context.Context, action pb.AlarmRequest_AlarmAction) error {
+	alarm := func(ctx context.Context, action pb.AlarmRequest_AlarmAction, member uint64) (*pb.AlarmResponse, error) {
 		ctx, cancel := context.WithTimeout(ctx, answerTime)
 		defer cancel()
-		_, err := pb.NewMaintenanceClient(etcd.Conn).Alarm(ctx,
-			&pb.AlarmRequest{Action: action, MemberID: h.MemberId, Alarm: pb.AlarmType_CORRUPT})
-		return err
+		return pb.NewMaintenanceClient(etcd.Conn).Alarm(ctx,
+			&pb.AlarmRequest{Action: action, MemberID: member, Alarm: pb.AlarmType_CORRUPT})
+	}
+	raised, err := alarm(ctx, pb.AlarmRequest_GET, 0)
+	if err != nil {
+		return nil, fmt.Errorf("alarms of the etcd: %w", err)
+	}
+	for _, a := range raised.Alarms {
+		if a.Alarm == pb.AlarmType_CORRUPT {
+			return nil, fmt.Errorf("%w, by member %x", ErrAlarm, a.MemberID)
+		}
 	}
 	lift = func() error {
-		if err := alarm(context.WithoutCancel(ctx), pb.AlarmRequest_DEACTIVATE); err != nil {
+		if _, err := alarm(context.WithoutCancel(ctx), pb.AlarmRequest_DEACTIVATE, h.MemberId); err != nil {
 			return fmt.Errorf("the etcd still refuses writes, by the alarm CORRUPT: etcdctl alarm disarm: %w", err)
 		}
 		return nil
 	}
-	if err := alarm(ctx, pb.AlarmRequest_ACTIVATE); err != nil {
+	if _, err := alarm(ctx, pb.AlarmRequest_ACTIVATE, h.MemberId); err != nil {
 		return nil, errors.Join(fmt.Errorf("alarm of the etcd: %w", err), lift())
 	}
 	return lift, nil

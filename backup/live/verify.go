@@ -77,6 +77,11 @@ func Verify(ctx context.Context, etcd, fleet Side, o VerifyOptions) (c Compared,
 		if c.Leases, err = Leases(ctx, etcd, fleet); err == nil || !errors.Is(err, ErrParted) || time.Now().After(end) {
 			break
 		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return c, ctx.Err()
+		}
 	}
 	if err == nil {
 		err = Users(ctx, etcd, fleet)

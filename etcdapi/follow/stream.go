@@ -16,9 +16,9 @@ type Caller struct{ grpc.ServerStream }
 // Tell sends a state.
 func (c *Caller) Tell(s *State) error { return sendState(c, s) }
 
-// Batch returns the commands of the next batch; io.EOF if there are no more.
-func (c *Caller) Batch() ([][]byte, error) {
-	batch, err := receiveBatch(c)
+// Batch returns the commands of the next batch, of up to so many bytes; io.EOF if there are no more.
+func (c *Caller) Batch(most int) ([][]byte, error) {
+	batch, err := receiveBatch(c, most)
 	var list [][]byte
 	if err == nil {
 		list, err = Commands(batch)

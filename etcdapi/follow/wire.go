@@ -15,9 +15,11 @@ const (
 	// Method is the full name of the call.
 	Method = "/" + service + "/" + stream
 
-	// MaxBatchBytes bounds a batch.
-	MaxBatchBytes = 16 << 20
-	pieceBytes    = 1 << 20
+	// MaxBatchBytes bounds a batch, and maxBatchCommands what it holds: who reads it needs more for a command than its
+	// bytes, of which an empty one has none.
+	MaxBatchBytes    = 16 << 20
+	maxBatchCommands = 1 << 20
+	pieceBytes       = 1 << 20
 )
 
 // ErrMalformed says that bytes are not what the other side should have sent.
@@ -38,17 +40,34 @@ func AppendCommand(batch, command []byte) []byte {
 	return append(binary.AppendUvarint(batch, uint64(len(command))), command...)
 }
 
-// Commands returns those of a batch, which they alias.
+// Commands returns those of a batch, which they alias. None is empty.
 func Commands(batch []byte) (list [][]byte, err error) {
-	for len(batch) > 0 {
-		length, n := binary.Uvarint(batch)
-		if n <= 0 || length > uint64(len(batch)-n) {
-			return nil, fmt.Errorf("%w: a command of %d bytes", ErrMalformed, length)
+	count := 0 // before there is anything to hold them
+	for rest := batch; len(rest) > 0; count++ {
+		if _, rest, err = next(rest); err != nil {
+			return nil, err
 		}
-		list = append(list, batch[n:n+int(length)])
-		batch = batch[n+int(length):]
+	}
+	if count > maxBatchCommands {
+		return nil, fmt.Errorf("%w: %d commands", ErrMalformed, count)
+	}
+	list = make([][]byte, count)
+	for i := range list {
+		if list[i], batch, err = next(batch); err != nil {
+			return nil, err
+		}
 	}
 	return list, nil
+}
+
+// next returns the first command of a batch, and what is behind it.
+func next(batch []byte) (command, rest []byte, err error) {
+	length, n := binary.Uvarint(batch)
+	if n <= 0 || length == 0 || length > uint64(len(batch)-n) {
+		return nil, nil, fmt.Errorf("%w: a command of %d bytes", ErrMalformed, length)
+	}
+	end := n + int(length)
+	return batch[n:end:end], batch[end:], nil
 }
 
 // messages is one direction of the stream.
@@ -91,13 +110,14 @@ func sendBatch(s messages, batch []byte) error {
 	return nil
 }
 
-func receiveBatch(s messages) (batch []byte, err error) {
+// receiveBatch returns the next batch, of at most so many bytes.
+func receiveBatch(s messages, most int) (batch []byte, err error) {
 	for {
 		m := new(wrapperspb.BytesValue)
 		if err := s.RecvMsg(m); err != nil {
 			return nil, err
 		}
-		if len(m.Value) == 0 || m.Value[0] > 1 || len(batch)+len(m.Value)-1 > MaxBatchBytes {
+		if len(m.Value) == 0 || m.Value[0] > 1 || len(batch)+len(m.Value)-1 > most {
 			return nil, fmt.Errorf("%w: a piece of %d bytes, behind %d", ErrMalformed, len(m.Value), len(batch))
 		}
 		if batch = append(batch, m.Value[1:]...); m.Value[0] == 1 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -53,6 +54,7 @@ type Table struct {
 	leases   Set
 	held     bool
 	observer Observer
+	notes    map[int64]*atomic.Bool // that were asked for, of leases as they were granted
 }
 
 // NewTable returns a table that begins with leases, which become its own.
@@ -64,6 +66,24 @@ func (t *Table) TTL(id int64) (ttl int64, ok bool) {
 	defer t.mu.Unlock()
 	ttl, ok = t.leases[id]
 	return ttl, ok
+}
+
+// Note returns what is noted of a lease as it was granted: false at first, and again when it is granted anew. nil if
+// there is no such lease.
+func (t *Table) Note(id int64) *atomic.Bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.leases[id]; !ok {
+		return nil
+	}
+	note := t.notes[id]
+	if note == nil {
+		if note = new(atomic.Bool); t.notes == nil {
+			t.notes = map[int64]*atomic.Bool{}
+		}
+		t.notes[id] = note
+	}
+	return note
 }
 
 // Len returns how many leases there are.
@@ -111,7 +131,7 @@ func (t *Table) Replace(leases Set, show func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	show()
-	t.leases = leases
+	t.leases, t.notes = leases, nil
 	if t.observer != nil {
 		t.observer.replaced(leases)
 	}
@@ -155,6 +175,7 @@ func (t *Table) Publish(e *Edit, show func()) {
 	defer t.mu.Unlock()
 	show()
 	for id, ttl := range e.changed {
+		delete(t.notes, id)
 		if ttl == 0 {
 			delete(t.leases, id)
 			if t.observer != nil {

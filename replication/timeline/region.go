@@ -32,12 +32,20 @@ type Membership struct {
 const MaxRemoved = 128
 
 // Configure brings the region's list of nodes in line with its Raft configuration: nodes that left are members no more,
-// and remembered as such; every other one is a learner exactly if it does not vote.
+// and remembered as such; every other one is a learner exactly if it does not vote. A place that was held for a node is
+// not remembered: nobody can come back under its identity, and there may be many.
 func (m *Machine) Configure(c Membership) {
 	s := m.state
 	s.Conf = slices.Clone(c.Conf)
-	s.Members = slices.DeleteFunc(s.Members, func(o Member) bool { return slices.Contains(c.Removed, o.ID) })
+	places := map[uint64]bool{}
+	s.Members = slices.DeleteFunc(s.Members, func(o Member) bool {
+		places[o.ID] = o.isPlace()
+		return slices.Contains(c.Removed, o.ID)
+	})
 	for _, id := range c.Removed {
+		if places[id] {
+			continue
+		}
 		s.Removed = append(slices.DeleteFunc(s.Removed, func(o uint64) bool { return o == id }), id)
 	}
 	s.Removed = s.Removed[max(0, len(s.Removed)-MaxRemoved):]

@@ -3,6 +3,7 @@ package timeline
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -87,4 +88,36 @@ func TestMembersFollowTheConfiguration(t *testing.T) {
 			t.Errorf("%+v: members %+v", step.change, got)
 		}
 	}
+}
+
+// Of those who left a region the nodes are remembered, and not the places that were held for some of them: as many as
+// that are taken push out nobody who must not come back.
+func TestPlacesAreNotRemembered(t *testing.T) {
+	m := NewMachine(&State{Region: "us"})
+	m.Configure(Membership{Added: &Member{ID: 1, Name: "us-1", PeerAddr: "a"}})
+	m.Configure(Membership{Removed: []uint64{1}})
+	for place := range uint64(2 * MaxRemoved) {
+		place += 1000
+		m.Configure(Membership{
+			Added: &Member{ID: place, PeerAddr: "a", Learner: true}, Learners: []uint64{place},
+		})
+		m.Configure(Membership{Removed: []uint64{place}})
+	}
+	if got := m.State().Removed; !slices.Equal(got, []uint64{1}) {
+		t.Errorf("%d remembered, %v", len(got), got[:min(len(got), 3)])
+	}
+	for _, node := range []Member{
+		{ID: 2, PeerAddr: "a"}, {ID: 3, PeerAddr: "a", Learner: true, Starts: 1}, {ID: 4, Name: "us-4", Learner: true},
+	} {
+		change := Membership{Added: &node}
+		if node.Learner {
+			change.Learners = []uint64{node.ID}
+		}
+		m.Configure(change)
+		m.Configure(Membership{Removed: []uint64{node.ID}})
+	}
+	if got := m.State().Removed; !slices.Equal(got, []uint64{1, 2, 3, 4}) {
+		t.Errorf("of nodes are remembered %v", got)
+	}
+	holds(t, m)
 }

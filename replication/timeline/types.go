@@ -181,5 +181,11 @@ type Member struct {
 	Since time.Time
 }
 
+// isPlace reports whether nobody has this identity: a place is held under it for a node of which only the address is
+// known.
+func (m *Member) isPlace() bool {
+	return m.Learner && m.Name == "" && m.Starts == 0 && m.PeerAddr != ""
+}
+
 // PlaceVotes reports whether the node that takes the place of this identity is to vote.
 func PlaceVotes(id uint64) bool { return id&1 == 1 }

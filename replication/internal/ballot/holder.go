@@ -53,6 +53,7 @@ type Support struct {
 	Promised timeline.Epoch // its vote, as it said last
 	Why      string         // it does not promise, or does not answer; "": it does
 	Since    Instant        // when it was first said so
+	Silent   bool           // it does not answer: if not, and Why says something, it refuses
 
 	gave Instant // when it was asked for the promise that it gave last
 	call uint64  // the question under way; zero: none
@@ -182,7 +183,7 @@ func (h *Holder) renewed(in Renewed) {
 	} else if s.Why == "" {
 		s.Since = h.now
 	}
-	s.Why = why
+	s.Why, s.Silent = why, in.Silence != ""
 	if in.Silence == "" {
 		s.Promised = in.Answer.Promised
 	}
@@ -194,7 +195,7 @@ func (h *Holder) renew(voter *timeline.Voter) {
 	s := h.support(voter.ID)
 	if s == nil {
 		h.voters = append(h.voters, Support{
-			Voter: voter.ID, sent: h.now - c.Lease, Why: "not asked yet", Since: h.now,
+			Voter: voter.ID, sent: h.now - c.Lease, Why: "not asked yet", Since: h.now, Silent: true,
 		})
 		s = &h.voters[len(h.voters)-1]
 	}

@@ -2,12 +2,14 @@ package propose
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
 )
 
-// held is a proposal that is applied and not acknowledged: the lease, or the ceiling, did not allow it.
+// held is a proposal that is applied and not acknowledged, or what a read saw and may not tell: the lease, or the
+// ceiling, did not allow it.
 type held struct {
 	proposal *proposal
 	receipt  *contract.Receipt
@@ -17,7 +19,7 @@ type held struct {
 // maxHold is how long a result waits for its lease. A caller has his own deadline beside that.
 const maxHold = 10 * time.Second
 
-// holds reports whether anything waits.
+// holds reports whether a write waits.
 func (p *pipeline) holds() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -26,41 +28,72 @@ func (p *pipeline) holds() bool {
 
 func (p *pipeline) hold(u *proposal, r *contract.Receipt) {
 	p.mu.Lock()
-	p.held = append(p.held, held{u, r, p.clock.Now().Add(maxHold)})
+	h := held{u, r, p.clock.Now().Add(maxHold)}
+	if u.read {
+		p.seen = append(p.seen, h)
+	} else {
+		p.held = append(p.held, h)
+	}
 	p.mu.Unlock()
 	p.release() // it may have become admissible, for somebody who saw nothing held
 }
 
-// release acknowledges what may be acknowledged by now, in order. What cannot be any more, because this node does not
-// lead, another epoch has begun, or it took too long, has an unknown outcome: it is written, and may be in a tail.
+// release acknowledges what may be acknowledged by now: writes in order, and what was read by where it lies, since it
+// may lie behind writes that are told later.
 func (p *pipeline) release() {
 	for {
 		p.mu.Lock()
 		if len(p.held) == 0 {
-			p.mu.Unlock()
-			return
+			break
 		}
 		h := p.held[0]
 		p.mu.Unlock()
-		admitted := p.standing.Admits(h.receipt.Epoch, h.receipt.Position)
-		deposed := p.standing.Deposed(h.receipt.Epoch)
-		p.mu.Lock()
-		over := p.term == 0 || deposed || !p.clock.Now().Before(h.until)
-		taken := (admitted || over) && len(p.held) > 0 && p.held[0].proposal == h.proposal
-		if taken {
-			p.held = p.held[1:]
-		}
-		p.mu.Unlock()
-		switch {
-		case taken && admitted:
-			p.acknowledge(h.proposal, h.receipt)
-		case taken:
-			h.proposal.finish(result{err: fmt.Errorf("%w: position %d was written in epoch %d, whose primary has no "+
-				"lease; it may be in a tail", contract.ErrUnknownOutcome, h.receipt.Position, h.receipt.Epoch)})
-		case !admitted && !over:
-			return
+		if !p.letGo(h) {
+			p.mu.Lock()
+			break
 		}
 	}
+	seen := slices.Clone(p.seen)
+	p.mu.Unlock()
+	for _, h := range seen {
+		p.letGo(h)
+	}
+}
+
+// letGo acknowledges what is held if that may be by now. What cannot be any more, because this node does not lead,
+// another epoch has begun, or it took too long, has an unknown outcome: it is written, and may be in a tail. It reports
+// whether it is held no more.
+func (p *pipeline) letGo(h held) bool {
+	admitted := p.standing.Admits(h.receipt.Epoch, h.receipt.Position)
+	deposed := p.standing.Deposed(h.receipt.Epoch)
+	p.mu.Lock()
+	over := p.term == 0 || deposed || !p.clock.Now().Before(h.until)
+	taken := (admitted || over) && p.takeHeld(h.proposal)
+	p.mu.Unlock()
+	switch {
+	case taken && admitted:
+		p.acknowledge(h.proposal, h.receipt)
+	case taken:
+		h.proposal.finish(result{err: fmt.Errorf("%w: position %d was written in epoch %d, whose primary has no "+
+			"lease; it may be in a tail", contract.ErrUnknownOutcome, h.receipt.Position, h.receipt.Epoch)})
+	}
+	return admitted || over
+}
+
+// takeHeld takes out what is held of u, a write only if it is the first. The caller holds mu.
+func (p *pipeline) takeHeld(u *proposal) bool {
+	if !u.read {
+		first := len(p.held) > 0 && p.held[0].proposal == u
+		if first {
+			p.held = p.held[1:]
+		}
+		return first
+	}
+	i := slices.IndexFunc(p.seen, func(h held) bool { return h.proposal == u })
+	if i >= 0 {
+		p.seen = slices.Delete(p.seen, i, i+1)
+	}
+	return i >= 0
 }
 
 // unlessCut returns a result that came late, or that nobody knows what became of it, if a later reign is known to have

@@ -57,6 +57,7 @@ type pipeline struct {
 	inFlight int64
 	landed   time.Time // when a flight was applied last
 	held     []held    // applied, and not to be acknowledged yet, in order
+	seen     []held    // what reads saw, and may not tell yet
 	ended    error     // why it was abandoned
 }
 

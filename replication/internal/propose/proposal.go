@@ -23,6 +23,7 @@ type proposal struct {
 	way       atomic.Pointer[way] // by which it was forwarded last
 	bound     bool                // to this node and the tenure
 	tenure    contract.Tenure
+	read      bool         // nothing is written: it asks whether what was read may be acknowledged
 	finish    func(result) // called exactly once for a proposal that was not withdrawn
 }
 

@@ -2,6 +2,7 @@ package propose
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -81,7 +82,7 @@ func (p *pipeline) deliver(f *flight, t *region.Outcome) {
 // applied answers a proposal that is applied, or keeps it until it may be acknowledged. What comes behind one that is
 // kept waits with it.
 func (p *pipeline) applied(u *proposal, r *contract.Receipt) {
-	if p.holds() || !p.standing.Admits(r.Epoch, r.Position) {
+	if !u.read && p.holds() || !p.standing.Admits(r.Epoch, r.Position) {
 		p.hold(u, r)
 		return
 	}
@@ -156,8 +157,8 @@ func (p *pipeline) abandon(err error) {
 	p.mu.Lock()
 	queue, flights := p.shut(), p.flights
 	p.ended, p.term, p.flights, p.inFlight = err, 0, nil, 0
-	kept := p.held
-	p.held = nil
+	kept := slices.Concat(p.held, p.seen)
+	p.held, p.seen = nil, nil
 	p.settle(func(*request) *answer { return &answer{err: err} })
 	p.mu.Unlock()
 	for _, u := range queue {

@@ -37,7 +37,7 @@ func (p *Proposer) Settle(ctx context.Context, at region.Place) error {
 		return nil
 	}
 	done := make(chan result, 1)
-	u := &proposal{finish: func(r result) { done <- r }}
+	u := &proposal{read: true, finish: func(r result) { done <- r }}
 	if d, ok := ctx.Deadline(); ok {
 		u.deadline = d
 	}

@@ -3,6 +3,7 @@ package propose
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -85,4 +86,46 @@ func TestWhatIsReadIsSettledAsWritesAre(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAReadHoldsNoWriteUp: one that saw what lies above the ceiling waits for it, and what lies below is acknowledged
+// behind it, in order.
+func TestAReadHoldsNoWriteUp(t *testing.T) {
+	l := &leased{bench: newBench(t), until: 10, ceiling: 12}
+	l.standing = l
+	l.lead(5)
+	var told []timeline.Position
+	wait := func(p timeline.Position, read bool) {
+		u := &proposal{read: read, finish: func(r result) {
+			if r.err != nil {
+				p += 100
+			}
+			told = append(told, p)
+		}}
+		l.applied(u, &contract.Receipt{Epoch: l.cursor.Epoch, Position: p, Regions: 1})
+	}
+	wait(15, true)
+	wait(11, false)
+	wait(14, false)
+	wait(16, false)
+	wait(13, true)
+	if !slices.Equal(told, []timeline.Position{11}) {
+		t.Errorf("under the ceiling %d: told %d", l.ceiling, told)
+	}
+	l.ceiling = 14
+	l.release()
+	if !slices.Equal(told, []timeline.Position{11, 14, 13}) {
+		t.Errorf("under the ceiling %d: told %d", l.ceiling, told)
+	}
+	wait(17, true)
+	l.stepDown()
+	slices.Sort(told)
+	if !slices.Equal(told, []timeline.Position{11, 13, 14, 115, 116, 117}) || len(l.held)+len(l.seen) > 0 {
+		t.Errorf("in the end told %d, and %d, %d are left", told, len(l.held), len(l.seen))
+	}
+	wait(18, true)
+	l.abandon(contract.ErrClosed)
+	if told[len(told)-1] != 118 || len(l.seen) > 0 {
+		t.Errorf("abandoned: told %d", told)
+	}
 }

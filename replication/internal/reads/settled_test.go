@@ -13,6 +13,9 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
+// first is the reign of at.
+var first = timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
+
 // end begins a linearizable read, has change happen while it is made, and tells when it has ended.
 func (m *member) end(change func()) <-chan error {
 	m.t.Helper()
@@ -38,7 +41,7 @@ func TestWhatIsReadIsSettled(t *testing.T) {
 		for _, m := range []*member{us, eu} {
 			us.applied.Publish(at("us", 5, 3))
 			us.set(func() { us.bounded, us.safe, us.settles, us.asked = false, 0, make(chan struct{}), nil })
-			further := func() { m.applied.Hands(4) }
+			further := func() { m.applied.Hands(4, first) }
 			if err := <-m.end(further); err != nil || len(us.asked) > 0 {
 				t.Errorf("without a bound: %v, asked for %d", err, us.asked)
 			}
@@ -89,7 +92,7 @@ func TestWhatIsNotSettledIsNotTold(t *testing.T) {
 // cut has a member's region take a reign that begins before where it was, by another state.
 func cut(m *member) func() {
 	return func() {
-		m.applied.Replaces(2)
+		m.applied.Replaces(2, first)
 		goesOn(m)()
 	}
 }
@@ -117,15 +120,32 @@ func TestAReadThatAReignCameInto(t *testing.T) {
 	})
 }
 
+// TestWhatIsOfTheNextReignIsAskedAbout, although the storage has it before it is known that the reign has begun: what
+// the primary said up to where all is safe is of the one before.
+func TestWhatIsOfTheNextReignIsAskedAbout(t *testing.T) {
+	pair(t, func(t *testing.T, us, eu *member) {
+		us.set(func() { us.bounded, us.safe, us.settles = true, 9, make(chan struct{}) })
+		done := eu.end(func() { eu.applied.Hands(5, timeline.Reign{Epoch: 2, First: 4, Primary: "eu"}) })
+		pending(t, done)
+		close(us.settles)
+		if err := <-done; err != nil || !slices.Equal(us.asked, []contract.Position{5}) {
+			t.Errorf("%v, asked for %d", err, us.asked)
+		}
+		if seen := eu.applied.Seen(); seen.Epoch != 2 || seen.Reign.Epoch != 2 {
+			t.Errorf("what was read is taken for one of %+v", seen.Place)
+		}
+	})
+}
+
 // TestARegionThatGoesBackInItsReign no longer has what was read, although the reign is the same until the next comes.
 func TestARegionThatGoesBackInItsReign(t *testing.T) {
 	pair(t, func(t *testing.T, us, eu *member) {
 		us.set(func() { us.bounded, us.safe, us.settles = true, 3, make(chan struct{}) })
 		eu.applied.Publish(at("eu", 6, 3))
 		done := eu.end(func() {
-			eu.applied.Hands(5) // a reader sees up to 5, of which 4 and 5 are not settled
+			eu.applied.Hands(5, first) // a reader sees up to 5, of which 4 and 5 are not settled
 			eu.applied.Publish(at("eu", 8, 5))
-			eu.applied.Replaces(3) // to the fork
+			eu.applied.Replaces(3, first) // to the fork
 			eu.applied.Publish(at("eu", 9, 3))
 		})
 		if err := <-done; !errors.Is(err, contract.ErrNotReady) {

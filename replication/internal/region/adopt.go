@@ -23,7 +23,7 @@ func (a *Applier) adopt(dir string, meta *contract.Metadata) error {
 		return err
 	}
 	if dir != "" {
-		a.applied.Replaces(meta.Position)
+		a.applied.Replaces(meta.Position, timeline.Latest(state.Reigns))
 		if err := a.patient.through(func() error { return a.config.replace(dir, meta) }); err != nil {
 			return err
 		}

@@ -111,7 +111,7 @@ func (a *Applier) flush() error {
 		return err
 	}
 	r.batch.Metadata, r.batch.WantResults = meta, a.behind == nil && a.config.Proposers.Waiting()
-	a.applied.Hands(meta.Position)
+	a.applied.Hands(meta.Position, timeline.Latest(a.inStorage().machine.State().Reigns))
 	results, err := a.config.Storage.Apply(&r.batch)
 	if err != nil {
 		return fmt.Errorf("storage: apply %d commands at position %d: %w", len(r.batch.Commands), r.batch.First, err)

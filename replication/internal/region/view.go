@@ -53,6 +53,7 @@ type Applied struct {
 	mu      sync.Mutex
 	current *View
 	handing timeline.Position // up to there the storage is given commands; zero: it is given none
+	into    timeline.Reign    // in this reign, where it is given some
 	wake    chan struct{}     // nil while nobody waits
 }
 
@@ -79,19 +80,19 @@ func (a *Applied) Changed() <-chan struct{} {
 	return a.wake
 }
 
-// Hands says that the storage is about to have everything up to p: readers may see it before it is published. Only the
-// applier calls it.
-func (a *Applied) Hands(p timeline.Position) {
+// Hands says that the storage is about to have everything up to p, of which the reign in is the last: readers may see
+// it before it is published. Only the applier calls it.
+func (a *Applied) Hands(p timeline.Position, in timeline.Reign) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.handing = p
+	a.handing, a.into = p, in
 }
 
 // Replaces is Hands where another state takes the place of the one that the storage has.
-func (a *Applied) Replaces(p timeline.Position) {
+func (a *Applied) Replaces(p timeline.Position, in timeline.Reign) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.handing = p
+	a.handing, a.into = p, in
 	a.replaced.Add(1)
 }
 
@@ -112,6 +113,9 @@ func (a *Applied) Seen() Glimpse {
 	defer a.mu.Unlock()
 	g := Glimpse{PlaceOf(&a.current.State), a.replaced.Load(), a.current.State.Diverged != nil}
 	g.Position = max(a.current.Shows().Position, a.handing)
+	if in := a.into; a.handing != 0 && in.Epoch > g.Reign.Epoch { // it has begun in the middle of what is handed over
+		g.Epoch, g.Reign = in.Epoch, &in
+	}
 	return g
 }
 

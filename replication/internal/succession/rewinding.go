@@ -20,6 +20,9 @@ func (r *rewinding) may(source string) bool { return r.source != source || r.fai
 // its own stream, may be faster, and what to go back to is in its word. It is not waited for for ever: the source may
 // have no leader, and nodes that have its state.
 func (r *rewinding) awaits(m *Machine, source string) bool {
+	if r.source != source { // another one has not been waited for
+		*r = rewinding{source: source}
+	}
 	_, heard := m.view.Fleet.Leaders[source]
 	if heard || !m.view.Rewinds || m.view.State.Diverged == nil || !r.may(source) {
 		return false

@@ -3,6 +3,7 @@ package votes
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -120,14 +121,42 @@ func (v Orders) addOne(
 		return nil, fmt.Errorf("%w: where nothing may be lost, what was acknowledged in %d regions would have to be "+
 			"in %d: change that first, for as long as it takes", contract.ErrRejected, c.Spread(), more.Spread())
 	}
-	if o.Remove != "" {
-		next, err := v.without(ctx, c)
+	if o.Remove == "" {
+		return &more, v.writeSettled(ctx, &more)
+	}
+	if err := v.without(ctx, c); err != nil {
+		return nil, err
+	}
+	next, err := v.with(ctx, more.Voter(add), c.Automatic)
+	if err != nil { // not as what it is: nothing of that was done, and that would be tried anew from the start
+		return nil, fmt.Errorf("%w: %s votes no more, and %s is not known to vote; see mimir fleet show: %v",
+			contract.ErrUnknownOutcome, o.Remove, add, err)
+	}
+	return next, nil
+}
+
+// with has one voter more, behind a charter that was written for that, and goes on from whatever the region has written
+// by itself meanwhile.
+func (v Orders) with(ctx context.Context, voter *timeline.Voter, automatic bool) (*timeline.Charter, error) {
+	for again := 0; ; again++ {
+		c, err := v.next()
 		if err != nil {
 			return nil, err
 		}
-		more.Number = next.Number
+		if c.Hold != nil || c.Voter(voter.ID) != nil {
+			return nil, fmt.Errorf("%w: another order came between", contract.ErrRejected)
+		}
+		c.Automatic = c.Automatic || automatic
+		c.Voters = append(slices.Clone(c.Voters), *voter)
+		slices.SortFunc(c.Voters, byID)
+		if err = v.writeSettled(ctx, c); !errors.Is(err, errOutrun) || again == outrunTries {
+			return c, err
+		}
+		err = v.until(ctx, max(2*v.config.Timeout, c.Lease), func() bool { return v.settled(c) == nil })
+		if err != nil {
+			return nil, cmp.Or(v.settled(c), err)
+		}
 	}
-	return &more, v.writeSettled(ctx, &more)
 }
 
 // rules changes everything but the voters.
@@ -189,20 +218,20 @@ func (v Orders) remove(c *timeline.Charter, id string) error {
 	return nil
 }
 
-// without has the others go on without the voter that c lacks, and returns what may come after that. While they are
-// only two, nothing can move by itself.
-func (v Orders) without(ctx context.Context, c *timeline.Charter) (*timeline.Charter, error) {
+// without has the others go on without the voter that c lacks, and returns when another one may come after that. While
+// they are only two, nothing can move by itself.
+func (v Orders) without(ctx context.Context, c *timeline.Charter) error {
 	fewer := *c
 	fewer.Automatic = c.Automatic && len(c.Voters) >= 3
 	if err := v.writeSettled(ctx, &fewer); err != nil {
-		return nil, err
+		return err
 	}
 	err := v.until(ctx, max(2*v.config.Timeout, c.Lease), func() bool { return v.settled(&fewer) == nil })
 	if err != nil {
-		return nil, fmt.Errorf("%w: one voter is removed, and the other one not added: %w", contract.ErrUnknownOutcome,
+		return fmt.Errorf("%w: one voter is removed, and the other one not added: %w", contract.ErrUnknownOutcome,
 			cmp.Or(v.settled(&fewer), err))
 	}
-	return v.next()
+	return nil
 }
 
 // writeSettled writes a charter with one voter more or less.

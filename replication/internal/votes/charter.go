@@ -210,9 +210,11 @@ func (v Orders) add(ctx context.Context, c *timeline.Charter, id string, witness
 	voter := timeline.Voter{ID: id, Identity: e.Identity, Priority: e.Priority, Addrs: witness}
 	voter.Priority = c.Again(&voter)
 	c.Voters = append(slices.Clone(c.Voters), voter)
-	slices.SortFunc(c.Voters, func(a, b timeline.Voter) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(c.Voters, byID)
 	return nil
 }
+
+func byID(a, b timeline.Voter) int { return cmp.Compare(a.ID, b.ID) }
 
 // errOutrun says that a charter was not written, since another one was meanwhile: the region writes some by itself.
 var errOutrun = fmt.Errorf("%w: another one was written just before", contract.ErrNotReady)

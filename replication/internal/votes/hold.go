@@ -101,6 +101,9 @@ func (v Orders) release(ctx context.Context) (*timeline.Charter, error) {
 	if v.ending.writing = false; err != nil && !errors.Is(err, contract.ErrUnknownOutcome) {
 		v.ending = before // of which nothing may be known yet
 	}
+	if now := v.config.Applied.State().Charter(); errors.Is(err, errOutrun) && now.Hold == nil {
+		return now, nil // by an end that the region wrote by itself
+	}
 	return c, err
 }
 
@@ -126,10 +129,11 @@ func (v Orders) needed(ctx context.Context, term uint64) (away string) {
 }
 
 // away returns who does not support the primary, if no majority does that is asked now, also without a hold; "": one
-// does. What they said before tells nothing of now.
+// does. What they said before tells nothing of now. A voter may be about to answer an earlier question, and then the
+// one that counts: each may take a third of a lease.
 func (v Orders) away(ctx context.Context) string {
 	s, since := v.config.Applied.State(), v.config.Clock.Elapsed()
-	if v.until(ctx, s.Charter().Lease/2, func() bool {
+	if v.until(ctx, 2*s.Charter().Lease/3+least, func() bool {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		return v.holder.Supported(since)

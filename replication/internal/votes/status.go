@@ -2,6 +2,7 @@ package votes
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,13 +89,13 @@ func (v *Votes) Outlook() (warnings, notes []string) {
 	if !s.HeldUntil.IsZero() {
 		notes = append(notes, v.heldNote(s))
 	}
-	waits := v.waits(s)
+	waits, named := v.waits(s)
 	if waits != "" {
 		warnings = append(warnings, waits)
 	}
 	for _, w := range s.Voters {
 		away := w.Problem != "" && w.ProblemFor >= s.Lease
-		if away && s.HeldUntil.IsZero() && (waits == "" || w.Witness) { // else it may be away, or more is said
+		if away && s.HeldUntil.IsZero() && !slices.Contains(named, w.ID) { // else it may be away, or more is said
 			warnings = append(warnings, fmt.Sprintf("%s has not supported the primary for %.0f s, and one more loss "+
 				"may stop writes: %s", w.ID, w.ProblemFor.Seconds(), w.Problem))
 		}
@@ -128,28 +129,50 @@ func (v *Votes) heldNote(s *contract.VoteStatus) string {
 	return note
 }
 
-// waits says that writes wait for regions that are away, where nothing may be lost; "" if they do not.
-func (v *Votes) waits(s *contract.VoteStatus) string {
+// waits says that writes wait for regions that are away, where nothing may be lost, and who those are; "" if they do
+// not. What counts is whether they store what is written: one that refuses its vote may, and one that gives it may not.
+// Of one that does not answer nothing else is known, if nothing was written since.
+func (v *Votes) waits(s *contract.VoteStatus) (says string, away []string) {
 	c := v.config.Applied.State().Charter()
 	if c == nil || s.MaxLoss != 0 {
-		return ""
+		return "", nil
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.config.Clock.Elapsed()
 	have := 0
-	var away []string
+	var quiet, lack []string
 	for _, w := range s.Voters {
+		stores := v.stores[w.ID]
 		switch {
 		case w.Witness:
-		case w.Problem != "" && w.ProblemFor >= s.Lease:
-			away = append(away, w.ID)
+		case w.ID == v.config.Region:
+			have++
+		case w.ProblemFor >= s.Lease && silent(v.holder.Supports(), w.ID):
+			quiet = append(quiet, w.ID)
+		case stores != nil && stores.lacks(now, s.Lease):
+			lack = append(lack, w.ID)
 		default:
 			have++
 		}
 	}
 	if have >= c.Spread() {
-		return ""
+		return "", nil
+	}
+	var why []string
+	if len(quiet) > 0 {
+		why = append(why, strings.Join(quiet, ", ")+" did not answer for a lease")
+	}
+	if len(lack) > 0 {
+		why = append(why, strings.Join(lack, ", ")+" did not store what was written a lease ago")
 	}
 	return fmt.Sprintf("nothing may be lost, so writes wait until %d regions have them, and linearizable reads wait "+
-		"for the writes that they see; %s did not answer for a lease", c.Spread(), strings.Join(away, ", "))
+		"for the writes that they see; %s", c.Spread(), strings.Join(why, "; ")), append(quiet, lack...)
+}
+
+// silent reports whether a voter does not answer.
+func silent(supports []ballot.Support, voter string) bool {
+	return slices.ContainsFunc(supports, func(s ballot.Support) bool { return s.Voter == voter && s.Silent })
 }
 
 // needsLate says that nobody takes over from this primary but by order, or that there is no majority without it but

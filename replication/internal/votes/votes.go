@@ -80,6 +80,7 @@ type Votes struct {
 	moves     []timeline.Move // of the primary by itself, of which voters told
 	marks     [2]mark         // the older one first
 	keeps     keeping
+	stores    stores
 	ending    ending
 	dice      *rand.Rand        // so that two regions do not ask at the same time for ever
 	busy      bool              // something is on its way to the log that the loop began
@@ -93,7 +94,7 @@ func New(c Config) *Votes {
 	v := &Votes{
 		dice:   rand.New(rand.NewPCG(seed.Sum64(), uint64(c.Clock.Now().UnixNano()))),
 		config: c, wake: c.Fence.Short(), holder: ballot.NewHolder(c.Region), candidate: ballot.NewCandidate(c.Region),
-		returns: ballot.NewBack(c.Region),
+		returns: ballot.NewBack(c.Region), stores: stores{},
 	}
 	v.seat = NewSeat(c.Region, c.Clock, c.Life, store{&v.config})
 	return v
@@ -179,8 +180,9 @@ func (v *Votes) hold(in ballot.Input) {
 		return
 	}
 	term, _ := v.config.Leadership.Term()
+	slots := v.config.Slots.Now()
 	view := ballot.HolderView{
-		Term: term, State: s, Reached: max(s.Cursor.Position, v.config.Writes.Reached()), Shared: v.shared(s),
+		Term: term, State: s, Reached: max(s.Cursor.Position, v.config.Writes.Reached()), Shared: v.shared(s, slots),
 		Stalled: v.config.Writes.Stalled(c.Lease / 2), Wall: v.config.Clock.Now(),
 	}
 	v.mu.Lock()
@@ -197,6 +199,9 @@ func (v *Votes) hold(in ballot.Input) {
 	v.evidence, v.held = e, held
 	if term != 0 && s.Role() == timeline.Primary {
 		v.config.Fence.Grant(e)
+		v.stores.look(now, s, slots)
+	} else {
+		clear(v.stores)
 	}
 	v.mu.Unlock()
 	for _, e := range effects {
@@ -211,8 +216,8 @@ func (v *Votes) hold(in ballot.Input) {
 }
 
 // shared returns the highest position that a region which may be primary has acknowledged.
-func (v *Votes) shared(s *timeline.State) (p timeline.Position) {
-	for _, o := range v.config.Slots.Now() {
+func (v *Votes) shared(s *timeline.State, slots []timeline.Slot) (p timeline.Position) {
+	for _, o := range slots {
 		if voter := s.Charter().Voter(o.Region); voter != nil && voter.Priority > 0 && o.Region != v.config.Region {
 			p = max(p, o.Position)
 		}
