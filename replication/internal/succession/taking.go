@@ -23,9 +23,18 @@ func (m *Machine) beginAsked(in BeginAsked) {
 		m.fail(in.Call, contract.ErrNotLeader)
 	case in.Handover.Charter.Number != 0 && m.view.State.Charter() == nil:
 		m.fail(in.Call, fmt.Errorf("%w: region %s lost its ballot, and has no vote", contract.ErrHandoff, m.region))
+	case m.outdated(in.Handover):
+		m.fail(in.Call, fmt.Errorf("%w: %s", contract.ErrHandoff, outdated(m.region, m.view.State.Charter().Mark(),
+			in.Handover.Charter)))
 	default:
 		m.takings = append(m.takings, &taking{call: in.Call, handover: in.Handover})
 	}
+}
+
+// outdated reports whether a handoff names a charter that this region has not got, unless it has begun by it already.
+func (m *Machine) outdated(h Handover) bool {
+	s := m.view.State
+	return h.Charter.Number != 0 && begunBy(h, s) == nil && s.Charter().Mark().Before(h.Charter)
 }
 
 // finishTakings answers those whose end the state tells.
