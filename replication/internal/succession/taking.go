@@ -23,7 +23,7 @@ func (m *Machine) beginAsked(in BeginAsked) {
 		m.fail(in.Call, contract.ErrNotLeader)
 	case in.Handover.Charter.Number != 0 && m.view.State.Charter() == nil:
 		m.fail(in.Call, fmt.Errorf("%w: region %s lost its ballot, and has no vote", contract.ErrHandoff, m.region))
-	case m.outdated(in.Handover):
+	case in.Handover.outdated(m.view.State):
 		m.fail(in.Call, fmt.Errorf("%w: %s", contract.ErrHandoff, outdated(m.region, m.view.State.Charter().Mark(),
 			in.Handover.Charter)))
 	default:
@@ -31,9 +31,8 @@ func (m *Machine) beginAsked(in BeginAsked) {
 	}
 }
 
-// outdated reports whether a handoff names a charter that this region has not got, unless it has begun by it already.
-func (m *Machine) outdated(h Handover) bool {
-	s := m.view.State
+// outdated reports whether h names a charter that a region in the state s has not got, unless it has begun by it already.
+func (h Handover) outdated(s *timeline.State) bool {
 	return h.Charter.Number != 0 && begunBy(h, s) == nil && s.Charter().Mark().Before(h.Charter)
 }
 
