@@ -5,6 +5,7 @@ import (
 	"context"
 	"hash/crc32"
 
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
@@ -31,34 +32,60 @@ func (s *Store) HashContent(ctx context.Context, rev int64) (hash uint32, compac
 	})
 }
 
+// Digest calls part with the sums of what a range of keys in s holds, as [mvcc.Reader.Digest] does, of one moment. They
+// are equal on all nodes of equal history that are asked the same. Errors: command.ErrCompacted, also if more was
+// compacted than is asked for, command.ErrFutureRevision, the context's.
+func Digest(ctx context.Context, s *Store, q mvcc.Asked, part func(mvcc.Part) (more bool)) error {
+	return readAt(s, func(r *mvcc.Reader, now *moment) error {
+		if err := now.CheckRead(q.Revision); err != nil {
+			return err
+		}
+		if q.Compact < now.Compact || q.Compact > q.Revision {
+			return command.ErrCompacted
+		}
+		return r.Digest(ctx, q, part)
+	})
+}
+
 func (s *Store) hash(rev int64, sum func(r *mvcc.Reader, at int64, now *moment) (uint32, error)) (
 	hash uint32, compactRev, currentRev int64, err error,
 ) {
+	err = readAt(s, func(r *mvcc.Reader, now *moment) error {
+		at := rev
+		if at <= 0 {
+			at = now.Revision
+		}
+		compactRev, currentRev = now.Compact, now.Revision
+		err := now.CheckRead(at)
+		if err == nil {
+			hash, err = sum(r, at, now)
+		}
+		return err
+	})
+	return hash, compactRev, currentRev, err
+}
+
+// readAt calls read with a reader of a moment, of which no compaction took anything before it could be read.
+func readAt(s *Store, read func(r *mvcc.Reader, now *moment) error) error {
 	g, err := s.acquire()
 	if err != nil {
-		return 0, 0, 0, err
+		return err
 	}
 	defer g.release()
 	for {
 		now := g.now.Load()
 		r, err := mvcc.NewReader(g.db)
 		if err != nil {
-			return 0, 0, 0, err
+			return err
 		}
 		if g.now.Load().Compact != now.Compact {
 			// What the reader shows may have been removed already by a later compaction.
 			if err := r.Close(); err != nil {
-				return 0, 0, 0, err
+				return err
 			}
 			continue
 		}
-		at := rev
-		if at <= 0 {
-			at = now.Revision
-		}
-		if err = now.CheckRead(at); err == nil {
-			hash, err = sum(r, at, now)
-		}
-		return hash, now.Compact, now.Revision, cmp.Or(err, r.Close())
+		err = read(r, now)
+		return cmp.Or(err, r.Close())
 	}
 }

@@ -8,15 +8,21 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/mimir-kv/mimir/kv"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 )
 
-// savedStates reads the whole states that a node saved beside tails.
+// savedStates reads the whole states that a node saved beside tails, and sums that which it has.
 type savedStates struct {
 	*kv.Store
 	fs     vfs.FS // of the data directory; nil for the machine's
 	logger *slog.Logger
+}
+
+// Digest implements admin.States.
+func (s savedStates) Digest(ctx context.Context, q mvcc.Asked, part func(mvcc.Part) (more bool)) error {
+	return kv.Digest(ctx, s.Store, q, part)
 }
 
 // Parting implements admin.States.

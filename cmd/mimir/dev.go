@@ -18,7 +18,7 @@ import (
 )
 
 func newDev(hurry <-chan struct{}) *cobra.Command {
-	o := dev.Options{Dir: "mimir-dev"}
+	o := dev.Options{Dir: devDir}
 	withWitness := false
 	c := &cobra.Command{
 		Use:   "dev",
@@ -26,8 +26,10 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 		Long: "Run a whole fleet on this machine, each node a process of its own, until Ctrl-C. DIR/fleet.json says\n" +
 			"where everything is. Started again on the same directory it goes on with the same data and\n" +
 			"addresses. Each node's directory has its log, and the config.yaml with which mimir serve starts it\n" +
-			"again by hand.",
-		Args: noArguments,
+			"again by hand. With mimir dev break and heal nodes, regions and links fail and come back, to watch\n" +
+			"what the fleet makes of it.",
+		Example: "  mimir dev --regions us,eu --nodes 1 --witness\n  mimir dev break region us",
+		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkDev(c, &o); err != nil {
 				return err
@@ -49,9 +51,10 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 	f.StringSliceVar(&o.Regions, "regions", nil,
 		"names of the regions, the first one primary (default "+strings.Join(dev.DefaultRegions, ",")+")")
 	f.IntVar(&o.Nodes, "nodes", 0, fmt.Sprintf("nodes of each region (default %d)", dev.DefaultNodes))
-	f.StringVar(&o.Dir, "data-dir", o.Dir, "directory of everything")
+	c.PersistentFlags().StringVar(&o.Dir, "data-dir", o.Dir, "directory of everything")
 	f.BoolVar(&withWitness, "witness", false, "with a witness, so that the primary moves by itself")
 	f.DurationVar(&o.WANDelay, "wan-delay", 0, "delay between regions, one way")
+	c.AddCommand(newDevBreak(&o.Dir), newDevHeal(&o.Dir))
 	return c
 }
 
@@ -159,11 +162,31 @@ func introduce(w io.Writer, o *dev.Options, f *dev.Fleet, took time.Duration) {
 		"  %s status%s\n  etcdctl --endpoints %s put greeting hello\n", me, at, last.Nodes[0].Client)
 	if len(f.Regions) > 1 {
 		fmt.Fprintf(w, "  %s switchover --to %s%s\n", me, last.Name, at)
+		printBreaking(w, o, f, me)
 	} else {
 		fmt.Fprintf(w, "  %s bench%s --duration 3s\n", me, at)
 	}
 	fmt.Fprintln(w)
 }
+
+// printBreaking prints how to have the region fail that is primary after what was printed before, and what is to be
+// seen then.
+func printBreaking(w io.Writer, o *dev.Options, f *dev.Fleet, me string) {
+	in := ""
+	if o.Dir != devDir {
+		in = " --data-dir " + o.Dir
+	}
+	first, last := f.Regions[0], f.Regions[len(f.Regions)-1]
+	at := first.Nodes[0].Client
+	fmt.Fprintf(w, "  %s dev break region %s%s\n  %s status --watch --endpoints %s\n", me, last.Name, in, me, at)
+	if f.Witness == nil {
+		fmt.Fprintf(w, "  %s failover --to %s --force --endpoints %s\n", me, first.Name, at)
+	}
+	fmt.Fprintf(w, "  %s dev heal%s\n", me, in)
+}
+
+// devDir is where mimir dev keeps everything if it is told nothing else.
+const devDir = "mimir-dev"
 
 // invocation is how this program was called, for commands to copy.
 func invocation() string {

@@ -26,15 +26,34 @@ func (r *Reader) HashContent(ctx context.Context, rev int64) (hash uint32, err e
 // and besides every one from whole on.
 func (r *Reader) hash(ctx context.Context, rev, floor, whole int64) (hash uint32, err error) {
 	r.whole()
-	it := r.points
 	buffer := binary.BigEndian.AppendUint64(nil, uint64(rev))
 	hash = crc32.Checksum(buffer, castagnoli)
+	err = r.visible(ctx, rev, floor, whole, func(k []byte, v *Version) error {
+		buffer = v.appendTold(buffer[:0], k)
+		hash = crc32.Update(hash, castagnoli, buffer)
+		hash = crc32.Update(hash, castagnoli, v.Value)
+		return nil
+	})
+	return hash, err
+}
+
+// appendTold appends what is summed of a version under a key of the table, before its value.
+func (v *Version) appendTold(dst, k []byte) []byte {
+	return binary.AppendUvarint(v.appendHeader(append(dst, k...)), uint64(len(v.Value)))
+}
+
+// visible calls visit with the versions within the bounds, up to rev, in the order of the table: of those up to floor
+// only the newest of each key, if it is a put, and besides every one from whole on.
+func (r *Reader) visible(
+	ctx context.Context, rev, floor, whole int64, visit func(k []byte, v *Version) error,
+) error {
+	it := r.points
 	var prefix []byte
 	newest := true // up to floor, of its key
 	visited := 0
 	for ok := it.First(); ok; ok = it.Next() {
 		if visited++; visited%cancelCheckKeys == 0 && ctx.Err() != nil {
-			return 0, ctx.Err()
+			return ctx.Err()
 		}
 		k := it.Key()
 		if n := split(k); string(k[:n]) != string(prefix) {
@@ -42,7 +61,7 @@ func (r *Reader) hash(ctx context.Context, rev, floor, whole int64) (hash uint32
 		}
 		v, err := versionAt(it)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if v.Main > rev {
 			continue
@@ -55,11 +74,9 @@ func (r *Reader) hash(ctx context.Context, rev, floor, whole int64) (hash uint32
 		if !include {
 			continue
 		}
-		buffer = append(buffer[:0], k...)
-		buffer = v.appendHeader(buffer)
-		buffer = binary.AppendUvarint(buffer, uint64(len(v.Value)))
-		hash = crc32.Update(hash, castagnoli, buffer)
-		hash = crc32.Update(hash, castagnoli, v.Value)
+		if err := visit(k, &v); err != nil {
+			return err
+		}
 	}
-	return hash, it.Error()
+	return it.Error()
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/kv/command"
+	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
 )
 
@@ -133,6 +134,14 @@ func (f *fake) DiscardTail(_ context.Context, name string) error {
 
 // fakeState is a state with the revisions 3 to 5, which fails at the revision fails.
 type fakeState struct{ fails int64 }
+
+func (f fakeState) Digest(_ context.Context, q mvcc.Asked, part func(mvcc.Part) bool) error {
+	if q.Compact < f.fails {
+		return command.ErrCompacted
+	}
+	part(mvcc.Part{From: q.From, To: q.To, Keys: 3})
+	return nil
+}
 
 func (f fakeState) Open(string) (State, error) { return f, nil }
 func (f fakeState) ForkBefore(int64) int64     { return 3 }
@@ -381,6 +390,36 @@ func TestAnEndpointThatStandsStillIsPassedOver(t *testing.T) {
 	f.whole = 1 // breaks, and no other has it
 	if err := c.ReadTail(ctx, "t", func(*Write) error { return nil }); err == nil || ctx.Err() != nil {
 		t.Error(err)
+	}
+}
+
+// Where all stand still nobody waits for one after the other as long as for an answer.
+func TestAllThatStandStillAreGivenUpTogether(t *testing.T) {
+	var endpoints []string
+	for range 3 {
+		silent, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		endpoints = append(endpoints, silent.Addr().String())
+	}
+	c, err := NewClient(endpoints, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.answer = time.Hour
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err = c.Fleet(ctx)
+	if !errors.Is(err, ErrNoEndpoint) {
+		t.Fatal(err)
+	}
+	for _, e := range endpoints {
+		if !strings.Contains(err.Error(), e) {
+			t.Errorf("%v does not name %s", err, e)
+		}
 	}
 }
 

@@ -140,8 +140,12 @@ func (c *Client) change(ctx context.Context, method, path string, body []byte, o
 
 // each calls f for one endpoint after the other until one answers, with a result or an Error.
 func (c *Client) each(ctx context.Context, f func(endpoint string) error) error {
+	endpoints, err := c.inTurn(ctx)
+	if err != nil {
+		return err
+	}
 	var failures []string
-	for _, endpoint := range c.inTurn(ctx) {
+	for _, endpoint := range endpoints {
 		err := f(endpoint)
 		var answered *Error
 		var visited *visitError

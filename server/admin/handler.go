@@ -5,16 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/mimir-kv/mimir/backup/archive"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/backup/schedule"
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/trust"
+	"github.com/mimir-kv/mimir/server/verify"
 )
 
 // Replicator is what this package needs of replication.MultiRegionReplicator.
@@ -133,13 +135,15 @@ const (
 	// mostTails is how many tails are read at a time, and mostStates how many of the states beside them: each has files
 	// open. The others wait.
 	mostTails, mostStates = 8, 1
+	// mostDigests is how many questions about what the store holds are answered at a time: each reads much of it.
+	mostDigests = 1
 	// moveTime is how long a move, or a change of who votes, may take: far longer than one does.
 	moveTime = 5 * time.Minute
 )
 
 type handler struct {
 	HandlerOptions
-	tails, states *semaphore.Weighted
+	tails, states, digests *semaphore.Weighted
 }
 
 // lasting returns a context for what goes on if its caller hangs up.
@@ -149,7 +153,8 @@ func lasting(r *http.Request) (context.Context, context.CancelFunc) {
 
 // NewHandler returns the handler of everything under /mimir/v1/.
 func NewHandler(o HandlerOptions) http.Handler {
-	h := &handler{o, semaphore.NewWeighted(mostTails), semaphore.NewWeighted(mostStates)}
+	h := &handler{o, semaphore.NewWeighted(mostTails), semaphore.NewWeighted(mostStates),
+		semaphore.NewWeighted(mostDigests)}
 	mux := http.NewServeMux()
 	on := func(pattern string, f http.HandlerFunc) { mux.Handle(pattern, o.Guard(pattern, f)) }
 	on("GET /mimir/v1/node", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Node(), nil) })
@@ -175,6 +180,7 @@ func NewHandler(o HandlerOptions) http.Handler {
 	on("GET /mimir/v1/tails/{name}/state", h.readState)
 	on("GET /mimir/v1/tails/{name}/fork", h.fork)
 	on("DELETE /mimir/v1/tails/{name}", h.discardTail)
+	on("POST /mimir/v1/digest", h.digest)
 	on("/mimir/v1/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Sprintf("no such call: %s %s", r.Method, r.URL.Path))
 	})
@@ -299,6 +305,9 @@ func statusOf(err error) int {
 		{replication.ErrNotReady, http.StatusServiceUnavailable},
 		{replication.ErrNotLeader, http.StatusServiceUnavailable},
 		{replication.ErrClosed, http.StatusServiceUnavailable},
+		{command.ErrCompacted, http.StatusGone},
+		{command.ErrFutureRevision, http.StatusConflict},
+		{verify.ErrQuestion, http.StatusBadRequest},
 		{context.DeadlineExceeded, http.StatusGatewayTimeout},
 	} {
 		if errors.Is(err, c.err) {

@@ -12,10 +12,12 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/verify"
 )
 
-// States reads the whole states that were saved beside tails.
+// States reads the whole states that were saved beside tails, and sums today's.
 type States interface {
+	verify.Store
 	// Open opens the state in a directory.
 	Open(dir string) (State, error)
 	// ForkBefore returns the revision at which the history that came to revision rev parted from this node's, 0 if that

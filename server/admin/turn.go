@@ -2,7 +2,9 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,9 +14,11 @@ const turnPatience = 300 * time.Millisecond
 
 // inTurn returns the endpoints in the order in which to try them: as they were given, but first the one that answered
 // first when they were asked one after the other, each as soon as the one before it failed or was silent for a while.
-func (c *Client) inTurn(ctx context.Context) []string {
+// If none answered that small question, none is worth a wait for a larger one: that is ErrNoEndpoint, with what became
+// of each.
+func (c *Client) inTurn(ctx context.Context) ([]string, error) {
 	if len(c.endpoints) < 2 {
-		return c.endpoints
+		return c.endpoints, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -22,7 +26,7 @@ func (c *Client) inTurn(ctx context.Context) []string {
 		endpoint string
 		err      error
 	}
-	answers := make(chan answer, len(c.endpoints))
+	answers, failures := make(chan answer, len(c.endpoints)), make([]string, 0, len(c.endpoints))
 	silence := time.NewTimer(0)
 	defer silence.Stop()
 	for asked, waiting := 0, 0; asked < len(c.endpoints) || waiting > 0; {
@@ -31,10 +35,11 @@ func (c *Client) inTurn(ctx context.Context) []string {
 		case a := <-answers:
 			waiting--
 			if a.err == nil {
-				return first(a.endpoint, c.endpoints)
+				return first(a.endpoint, c.endpoints), nil
 			}
+			failures = append(failures, a.err.Error())
 		case <-ctx.Done():
-			return c.endpoints
+			return c.endpoints, nil // each of them is said not to have answered
 		}
 		if asked < len(c.endpoints) {
 			endpoint := c.endpoints[asked]
@@ -44,7 +49,7 @@ func (c *Client) inTurn(ctx context.Context) []string {
 			silence.Reset(turnPatience)
 		}
 	}
-	return c.endpoints
+	return nil, fmt.Errorf("%w: %s", ErrNoEndpoint, strings.Join(failures, "; "))
 }
 
 // first returns the endpoints with one of them at the head.

@@ -93,7 +93,6 @@ func (f *Fleet) check(o *Options) error {
 func (o *Options) layOut(saved *Fleet, ports *localfleet.Ports) (*localfleet.Fleet, error) {
 	want := localfleet.Options{
 		Dir: o.Dir, Command: o.Serve, Witness: o.Witness, Regions: o.Regions, Nodes: o.Nodes, Delay: o.WANDelay,
-		Direct: o.WANDelay == 0,
 	}
 	if saved != nil {
 		if saved.Witness == nil {

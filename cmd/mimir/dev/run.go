@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -77,27 +76,28 @@ func Run(ctx context.Context, o Options, hurry <-chan struct{}) (err error) {
 
 func (o *Options) run(ctx context.Context, local *localfleet.Fleet, hurry <-chan struct{}) error {
 	began := time.Now()
-	nodes := local.Nodes()
-	if local.Witness != nil {
-		nodes = append(nodes, local.Witness)
-	}
-	defer localfleet.Stop(nodes, hurry)
-	if err := localfleet.Start(nodes); err != nil {
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := newCrew(watching, o.Dir, local)
+	defer localfleet.Stop(c.all, hurry)
+	if err := c.startAll(); err != nil {
 		return err
 	}
-	f := describe(local)
+	f := c.describe()
 	if err := f.save(o.Dir); err != nil {
 		return err
 	}
-	watching, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended := watch(watching, nodes)
-	if err := o.awaitReady(ctx, f, ended); err != nil {
+	if err := o.awaitReady(ctx, f, c.ended); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
+	orders, err := newControl(o.Dir)
+	if err != nil {
+		return err
+	}
+	defer orders.close()
 	if o.OnReady != nil {
 		o.OnReady(f, time.Since(began))
 	}
@@ -106,30 +106,14 @@ func (o *Options) run(ctx context.Context, local *localfleet.Fleet, hurry <-chan
 		case <-ctx.Done():
 			fmt.Fprintln(o.Out, "stopping")
 			return nil
-		case n := <-ended:
-			fmt.Fprintf(o.Out, "%s\n  to start it again: %s\n", obituary(n), strings.Join(n.CommandLine(), " "))
+		case n := <-c.ended:
+			if text := c.obituary(n); text != "" {
+				fmt.Fprintln(o.Out, text)
+			}
+		case q := <-orders.requests:
+			q.carryOut(c)
 		}
 	}
-}
-
-// watch returns a channel that gets every node that ends until ctx does.
-func watch(ctx context.Context, nodes []*localfleet.Node) <-chan *localfleet.Node {
-	ended := make(chan *localfleet.Node)
-	for _, n := range nodes {
-		gone := n.Ended()
-		go func() {
-			select {
-			case <-gone:
-			case <-ctx.Done():
-				return
-			}
-			select {
-			case ended <- n:
-			case <-ctx.Done():
-			}
-		}()
-	}
-	return ended
 }
 
 // awaitReady polls until the fleet serves. A node that ends meanwhile is an error: something is wrong with its start.
@@ -147,20 +131,11 @@ func (o *Options) awaitReady(ctx context.Context, f *Fleet, ended <-chan *localf
 		case <-ctx.Done():
 			return ctx.Err()
 		case n := <-ended:
-			return errors.New(obituary(n))
+			return errors.New(lastWords(n))
 		case <-late.C:
 			return fmt.Errorf("not ready after %s: %s; the nodes' logs are in %s", readyTimeout, missing,
 				filepath.Join(o.Dir, "*", "log"))
 		case <-poll.C:
 		}
 	}
-}
-
-// obituary says how a node ended, with its own last words.
-func obituary(n *localfleet.Node) string {
-	text := fmt.Sprintf("%s (pid %d) ended: %s", n.Config.Name, n.PID(), n.Exit())
-	if last := n.LastWords(); last != "" {
-		text += "; its last words: " + last
-	}
-	return text
 }

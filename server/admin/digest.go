@@ -1,0 +1,55 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/mimir-kv/mimir/server/verify"
+)
+
+const (
+	maxDigestBody = 8 << 20         // bytes of a question about ranges
+	digestTimeout = 2 * time.Minute // for an answer
+)
+
+// digest sums what this node's store holds of ranges of keys.
+func (h *handler) digest(w http.ResponseWriter, r *http.Request) {
+	var q verify.Question
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxDigestBody))
+	body.DisallowUnknownFields()
+	if err := body.Decode(&q); err != nil {
+		refuse(w, http.StatusBadRequest, "body: "+err.Error())
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), digestTimeout)
+	defer cancel()
+	if h.digests.Acquire(ctx, 1) != nil {
+		return // the client has left
+	}
+	defer h.digests.Release(1)
+	a, err := q.Answer(ctx, h.States)
+	answer(w, a, err)
+}
+
+// Digest has the first endpoint that answers sum what it holds. Name the endpoints of one node: what others hold is
+// another answer. Errors are also verify.ErrCompacted.
+func (c *Client) Digest(ctx context.Context, q *verify.Question) (*verify.Answer, error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	a := &verify.Answer{}
+	err = c.each(ctx, func(endpoint string) error {
+		ctx, cancel := context.WithTimeout(ctx, digestTimeout)
+		defer cancel()
+		return c.ask(ctx, http.MethodPost, endpoint, "/mimir/v1/digest", body, a)
+	})
+	var refused *Error
+	if errors.As(err, &refused) && refused.Status == http.StatusGone {
+		return nil, verify.ErrCompacted
+	}
+	return a, err
+}

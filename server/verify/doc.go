@@ -1,0 +1,17 @@
+// Package verify compares what nodes hold, of all regions, while they run.
+//
+// It promises:
+//
+//   - Nodes are compared at one revision and behind one compaction, so that what is written meanwhile, and who is
+//     behind, makes no difference: what it calls a difference is one between histories that must be equal (invariant
+//     10). All versions that can be read or watched there are compared, with their revisions, versions and leases.
+//   - The parts that are compared are those of one node, and the others sum the very same ranges: a key that only one
+//     has is a difference. The first difference is narrowed down to the range from one key to the next.
+//   - Who does not answer, or no longer, is named as not compared, and never taken for equal.
+//   - What is in memory, and what a question costs a node, is bounded whatever the nodes hold.
+//
+// It does not say who is right: [Difference] says who holds the same as whom. Leases, users and alarms are not
+// compared, but the lease that each version of a key was put with is.
+//
+// It leaves to its neighbours: the sums (kv), how a node is asked (admin), and what is made of a difference.
+package verify

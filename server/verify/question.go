@@ -1,0 +1,85 @@
+package verify
+
+import (
+	"context"
+	"errors"
+
+	"github.com/mimir-kv/mimir/kv/mvcc"
+)
+
+// Bounds of a question and its answer.
+const (
+	MostRanges = 1024     // ranges of a question, and parts of an answer
+	mostBytes  = 64 << 20 // of keys and values that are summed for one answer which is cut into parts
+	mostKeys   = 4 << 20  // bytes of the bounds that are told in one answer
+)
+
+// Errors of a question.
+var (
+	// ErrCompacted says that a node has compacted more than the question takes for compacted.
+	ErrCompacted = errors.New("compacted meanwhile")
+	// ErrQuestion says that a question is none.
+	ErrQuestion = errors.New("not a question about ranges")
+)
+
+// Range is a range of keys: from From, which is in it, up to To, which is not. No To: without a bound.
+type Range struct {
+	From []byte `json:"from"`
+	To   []byte `json:"to,omitempty"`
+}
+
+// Part is what a range holds.
+type Part struct {
+	Range
+	Keys     int64  `json:"keys"`
+	Versions int64  `json:"versions"`
+	Bytes    int64  `json:"bytes"` // of keys and values
+	Sum      []byte `json:"sum"`
+}
+
+// Question asks a node for sums: of each range, or, with Every, of the first one in parts of so many keys.
+type Question struct {
+	Revision int64   `json:"revision"`
+	Compact  int64   `json:"compact"`
+	Ranges   []Range `json:"ranges"`
+	Every    int64   `json:"every,omitempty"`
+}
+
+// Answer has the parts in order. More says that they end before the range does: what is left begins at the end of the
+// last one.
+type Answer struct {
+	Parts []Part `json:"parts"`
+	More  bool   `json:"more,omitempty"`
+}
+
+// Store is what sums, as kv.Digest does.
+type Store interface {
+	Digest(ctx context.Context, q mvcc.Asked, part func(mvcc.Part) (more bool)) error
+}
+
+// Answer answers a question of what s holds. Errors: ErrQuestion, and those of the store.
+func (q *Question) Answer(ctx context.Context, s Store) (*Answer, error) {
+	if len(q.Ranges) == 0 || len(q.Ranges) > MostRanges || q.Every < 0 || q.Every > 0 && len(q.Ranges) > 1 {
+		return nil, ErrQuestion
+	}
+	a := &Answer{}
+	var summed, told int64
+	for _, r := range q.Ranges {
+		asked := mvcc.Asked{From: r.From, To: r.To, Revision: q.Revision, Compact: q.Compact, Every: q.Every}
+		if len(r.To) == 0 {
+			asked.To = nil
+		}
+		err := s.Digest(ctx, asked, func(p mvcc.Part) bool {
+			a.Parts = append(a.Parts, Part{Range{p.From, p.To}, p.Keys, p.Versions, p.Bytes, p.Sum[:]})
+			summed, told = summed+p.Bytes, told+int64(len(p.To))
+			a.More = q.Every > 0 && (len(a.Parts) == MostRanges || summed >= mostBytes || told >= mostKeys)
+			return !a.More
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	last := a.Parts[len(a.Parts)-1]
+	a.More = a.More && len(last.To) > 0 && string(last.To) != string(q.Ranges[0].To)
+	return a, nil
+}
