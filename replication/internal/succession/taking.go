@@ -24,8 +24,8 @@ func (m *Machine) beginAsked(in BeginAsked) {
 	case in.Handover.Charter.Number != 0 && m.view.State.Charter() == nil:
 		m.fail(in.Call, fmt.Errorf("%w: region %s lost its ballot, and has no vote", contract.ErrHandoff, m.region))
 	case in.Handover.outdated(m.view.State):
-		m.fail(in.Call, fmt.Errorf("%w: %s", contract.ErrHandoff, outdated(m.region, m.view.State.Charter().Mark(),
-			in.Handover.Charter)))
+		has := m.view.State.Charter().Mark()
+		m.fail(in.Call, fmt.Errorf("%w: %s", contract.ErrHandoff, outdated(m.region, has, in.Handover.Charter)))
 	default:
 		m.takings = append(m.takings, &taking{call: in.Call, handover: in.Handover})
 	}
