@@ -31,7 +31,7 @@ func (m *Machine) beginAsked(in BeginAsked) {
 	}
 }
 
-// outdated reports whether h names a charter that a region in the state s has not got, unless it has begun by it already.
+// outdated reports whether h names a charter that a region in the state s has not got, unless it has begun by it.
 func (h Handover) outdated(s *timeline.State) bool {
 	return h.Charter.Number != 0 && begunBy(h, s) == nil && s.Charter().Mark().Before(h.Charter)
 }
