@@ -166,7 +166,12 @@ func (r *run) exportTail(
 	ctx context.Context, old *localfleet.Region, fork replication.Position,
 ) (map[string]bool, error) {
 	var tails []replication.TailInfo
-	if err := r.operate(ctx, &tails, "tail", "list"); err != nil {
+	if err := r.await(ctx, "every node tells its tails", func(ctx context.Context) string { // also a slow one
+		if err := r.operate(ctx, &tails, "tail", "list"); err != nil {
+			return err.Error()
+		}
+		return ""
+	}); err != nil {
 		return nil, err
 	}
 	copies, name, commands := 0, "", uint64(0)

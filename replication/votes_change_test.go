@@ -137,3 +137,32 @@ func TestARuleIsChanged(t *testing.T) {
 		}
 	})
 }
+
+// TestASwitchoverThereAndBack: a new primary writes its charter anew, and whoever takes over from it right then has
+// that charter, or does not begin: by the one before nobody would support it.
+func TestASwitchoverThereAndBack(t *testing.T) {
+	for _, alone := range []bool{false, true} {
+		inSmallest(t, func(f *smallest) {
+			if alone { // then eu is one of those without whom us has no lease
+				f.witness.Shutdown()
+				defer f.startWitness()
+			}
+			for k := range 12 {
+				epoch := f.lastReign("us-1").Epoch
+				if _, err := f.nodes["us-1"].Switchover(f.t.Context(), "eu"); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Duration(k) * 15 * time.Millisecond)
+				if _, err := f.nodes["eu-1"].Switchover(f.t.Context(), "us"); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				f.holds("us")
+				if took := time.Since(began); took > time.Second || f.lastReign("us-1").Epoch != epoch+2 {
+					t.Fatalf("after %d: us has a lease %v later, in epoch %d, and that of before was %d", k, took,
+						f.lastReign("us-1").Epoch, epoch)
+				}
+			}
+		})
+	}
+}

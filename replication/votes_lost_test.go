@@ -234,3 +234,39 @@ func TestPrioritiesOutlastARecovery(t *testing.T) {
 		}
 	})
 }
+
+// TestAHoldOfARecoveredRegionEndsBeforeOthersVote: its charter has no ceiling, and who votes next has to know up to
+// where was acknowledged meanwhile, whatever its settings are then.
+func TestAHoldOfARecoveredRegionEndsBeforeOthersVote(t *testing.T) {
+	inSmallest(t, func(f *smallest) {
+		orders := f.nodes["us-1"].Voting()
+		if _, err := orders.Recover(f.t.Context(), "us"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := orders.Hold(f.t.Context(), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		f.put("us-1", "c1")
+		set := replication.DefaultVotes()
+		set.StopWrites, set.Witnesses = true, map[string][]string{"w2": {"w2"}}
+		f.witness.Shutdown()
+		f.disk = freshDisk()
+		f.startWitnessAs("w2")
+		if _, err := orders.Enable(f.t.Context(), set); !errors.Is(err, replication.ErrRejected) ||
+			!strings.Contains(err.Error(), "us is held until") {
+			t.Errorf("enabled in a hold: %v", err)
+		}
+		ended, err := orders.Hold(f.t.Context(), 0)
+		if err != nil || ended.Under.Position == 0 {
+			t.Fatalf("the end of it: %+v, %v", ended, err)
+		}
+		var c *replication.Charter
+		f.within(time.Minute, "votes are taken again", func() bool {
+			c, err = orders.Enable(f.t.Context(), set)
+			return err == nil
+		})
+		if c.Under != ended.Under || c.Hold != nil {
+			t.Errorf("up to %+v was acknowledged, and who votes is told %+v", ended.Under, c.Under)
+		}
+	})
+}

@@ -80,6 +80,9 @@ func (n *world) forget(p *process) {
 
 // renewals has the holder of region i ask any of the voters.
 func (n *world) renewals(i int, former bool, bug string, add func(string, func(*world))) {
+	if n.left.Renewals < 0 {
+		return
+	}
 	p, s := n.process(i, former)
 	view := n.view(i, former, s)
 	view.Stalled = false
@@ -95,6 +98,11 @@ func (n *world) renewals(i int, former bool, bug string, add func(string, func(*
 				continue
 			}
 			add(fmt.Sprint(names[i], " renews at ", e.Voter, ", former ", former, stale), func(n *world) {
+				if n.left.Renewals == 1 {
+					n.left.Renewals = -1
+				} else if n.left.Renewals > 1 {
+					n.left.Renewals--
+				}
 				p, s := n.process(i, former)
 				view := n.view(i, former, s)
 				view.Stalled = false
@@ -124,12 +132,12 @@ func (n *world) ask(to int, stale bool, bug string, q question, in Input) {
 	}
 	q.call = call
 	p.calls = append(p.calls, q)
+	if len(p.confirms) > 0 { // one at a time is enough
+		p.drop(call)
+		return
+	}
 	switch in := in.(type) {
 	case RenewalAsked:
-		if len(p.confirms) > 0 { // one at a time is enough
-			p.drop(call)
-			return
-		}
 		if bug == "a promise is given while a vote is on its way" {
 			p.voter.voting = 0
 		}

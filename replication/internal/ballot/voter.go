@@ -285,6 +285,9 @@ func (v *Voter) voteAsked(now Instant, s *timeline.State, in VoteAsked) {
 		o = elsewhere(v.id)
 	}
 	again := o == nil && s.Charter() != nil && s.Ballot.Voted(c)
+	if again && c.Charter.Mark().Before(s.Ballot.Charter.Mark()) { // a seal is a vote, whatever the target knows
+		o, again = objection(timeline.ReasonCharter, "%s has a newer charter than %s", v.id, c.For), false
+	}
 	var left time.Duration
 	if o == nil && !again {
 		if o, left = v.free(now, s, c); o != nil && o.Reason == timeline.ReasonPromise {

@@ -245,7 +245,7 @@ func (g *Governor) view() succession.View {
 				Asked: l.At.Sub(g.began),
 			}
 			if l.Voting != nil {
-				sight.Ballot = &l.Voting.Ballot
+				sight.Ballot, sight.Charter = &l.Voting.Ballot, l.Voting.Charter
 			}
 			out.Fleet.Leaders[name] = sight
 		} else {

@@ -75,9 +75,9 @@ func (m *Machine) approach() {
 	isClose := o.look(m)
 	voteless := m.view.voteless(o.to)
 	switch {
-	case voteless == "":
+	case voteless == "" && !m.view.stamps():
 		o.doubt = 0
-	case o.doubt == 0: // it may have been heard before it got one
+	case o.doubt == 0: // it may have been heard before it got one, and one without a lease writes none
 		o.doubt = m.now + m.limits.Ask
 	}
 	switch {
@@ -87,7 +87,7 @@ func (m *Machine) approach() {
 	case heldUntil(s) != "":
 		m.move = nil
 		m.fail(o.call, fmt.Errorf("%w: %s", contract.ErrRejected, heldUntil(s)))
-	case voteless != "" && m.now < o.doubt:
+	case m.now < o.doubt:
 		m.lookAgain()
 	case voteless != "":
 		m.move = nil

@@ -23,9 +23,17 @@ func (m *Machine) beginAsked(in BeginAsked) {
 		m.fail(in.Call, contract.ErrNotLeader)
 	case in.Handover.Charter.Number != 0 && m.view.State.Charter() == nil:
 		m.fail(in.Call, fmt.Errorf("%w: region %s lost its ballot, and has no vote", contract.ErrHandoff, m.region))
+	case in.Handover.outdated(m.view.State):
+		has := m.view.State.Charter().Mark()
+		m.fail(in.Call, fmt.Errorf("%w: %s", contract.ErrHandoff, outdated(m.region, has, in.Handover.Charter)))
 	default:
 		m.takings = append(m.takings, &taking{call: in.Call, handover: in.Handover})
 	}
+}
+
+// outdated reports whether h names a charter that a region in the state s has not got, unless it has begun by it.
+func (h Handover) outdated(s *timeline.State) bool {
+	return h.Charter.Number != 0 && begunBy(h, s) == nil && s.Charter().Mark().Before(h.Charter)
 }
 
 // finishTakings answers those whose end the state tells.

@@ -36,6 +36,8 @@ type Sight struct {
 	Sealed *timeline.Seal
 	// Ballot is the identity of its ballot, zero if it has none; nil if it is not known.
 	Ballot *timeline.Nonce
+	// Charter is the one that it keeps, zero if that is not known.
+	Charter timeline.Mark
 	// Forming says that it is about to begin the first epoch of a new fleet, and Asked when it was asked.
 	Forming bool
 	Asked   Instant

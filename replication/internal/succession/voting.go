@@ -114,7 +114,22 @@ func (v View) voteless(to string) string {
 		return fmt.Sprintf("region %s has no vote, by charter %d of epoch %d: see mimir fleet", to, c.Number, c.Epoch)
 	case l.Ballot != nil && *l.Ballot != voter.Identity:
 		return fmt.Sprintf("region %s lost its ballot, and has no vote", to)
+	case l.Charter.Number != 0 && l.Charter.Before(c.Mark()):
+		return outdated(to, l.Charter, c.Mark())
 	default:
 		return ""
 	}
+}
+
+// outdated says that a region has not got the newest charter. By an older one nobody would support it.
+func outdated(region string, has, newest timeline.Mark) string {
+	return fmt.Sprintf("region %s keeps charter %d of epoch %d, and has not got %d of epoch %d yet", region, has.Number,
+		has.Epoch, newest.Number, newest.Epoch)
+}
+
+// stamps reports whether the primary is about to write its charter anew, as it does once in an epoch when it has a
+// lease, or writes it for the first time.
+func (v View) stamps() bool {
+	c := v.State.Charter()
+	return c != nil && c.Epoch < v.State.Cursor.Epoch
 }

@@ -149,7 +149,11 @@ func (v Orders) enable(ctx context.Context, set Settings) (*timeline.Charter, er
 		if len(old.Voters) != 1 || old.Voters[0].ID != v.config.Region {
 			return nil, fmt.Errorf("%w: votes are taken already", contract.ErrRejected)
 		}
-		c.Number, c.Flap, c.Failback, c.Returns = old.Number+1, old.Flap, old.Failback, old.Returns
+		old = old.Next(s.Cursor.Epoch, timeline.Latest(s.Reigns).First-1)
+		if old.Hold != nil { // whose end says up to where was acknowledged, and that is asked of those who vote then
+			return nil, fmt.Errorf("%w: %s: mimir fleet hold --end", contract.ErrRejected, ballot.Held(s))
+		}
+		c.Number, c.Flap, c.Failback, c.Returns, c.Under = old.Number, old.Flap, old.Failback, old.Returns, old.Under
 		c.Priorities = old.Priorities
 		c.Keeps(&old.Voters[0])
 	}
