@@ -13,7 +13,9 @@ import (
 type archiveReport struct {
 	Region   string               `json:"region"`
 	Node     string               `json:"node"`
-	Position replication.Position `json:"position"` // 0 also if it is not known how far the archive came
+	// Known says that it is known how far the archive came, to Position.
+	Known    bool                 `json:"known"`
+	Position replication.Position `json:"position"`
 	// Behind is how many commands the archive lacks; negative: it is not known.
 	Behind int64 `json:"behind"`
 	// LagSeconds is an upper bound; negative: it is not known.
@@ -29,11 +31,12 @@ func (f *fleetReport) tellArchive() {
 				continue
 			}
 			s := n.archive
+			known := s.Known || s.Position > 0 // a node of the version before does not say that it is
 			lag := -1.0
 			if s.Lag >= 0 {
 				lag = s.Lag.Seconds()
 			}
-			f.Archive = append(f.Archive, archiveReport{r.Name, n.name, s.Position, s.Behind, lag})
+			f.Archive = append(f.Archive, archiveReport{r.Name, n.name, known, s.Position, s.Behind, lag})
 			f.Warnings = append(f.Warnings, archiveWarnings(n.name, s, newest)...)
 		}
 	}
@@ -106,7 +109,7 @@ func (f *fleetReport) printArchive(w io.Writer) {
 			lag = fmt.Sprintf("at most %v behind", time.Duration(a.LagSeconds*float64(time.Second)).Round(time.Second))
 		}
 		far := "does not know yet how far the log is archived"
-		if a.Position > 0 {
+		if a.Known {
 			far = fmt.Sprintf("has archived the log up to position %d", a.Position)
 		}
 		fmt.Fprintf(w, "archive: %s of %s %s, %s\n", a.Node, a.Region, far, lag)
