@@ -119,7 +119,7 @@ const surveyEvery = time.Minute
 
 var filesOfKey = telemetry.Declare(telemetry.Gauge, "mimir_encryption_files",
 	"Files of the data directory by the key that they need, plain for none; no older than a minute. A key that has "+
-		"none may be taken away. Absent without encryption-key-file.", "key", "active")
+		"none may be taken away with a restart. Absent without encryption-key-file.", "key", "active")
 
 // keyMetrics tells how many files need which key.
 type keyMetrics struct {

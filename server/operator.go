@@ -120,7 +120,7 @@ func (s *server) heed(ctx context.Context, told <-chan struct{}, read func() (*C
 			if s.config.Operator.AuditLog != "" {
 				s.reopen()
 			}
-			s.rekeying.read()
+			s.disk.rekey(s.config.EncryptionKeyFile, s.logger)
 			if read == nil {
 				continue
 			}

@@ -63,7 +63,6 @@ func Run(ctx context.Context, c *Config, o Options) error {
 	reopening, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go s.heed(reopening, o.HungUp, o.Reload)
-	go s.rekeying.run(reopening)
 	if err := s.start(ctx); err != nil {
 		s.leave()
 		if ctx.Err() != nil {
@@ -108,7 +107,6 @@ type server struct {
 	ports      *listeners
 	room       *room
 	disk       *disk
-	rekeying   *rekeying
 	store      *kv.Store
 	expiry     expiry
 	lessor     *lease.Lessor
@@ -201,7 +199,6 @@ func (s *server) openStore() error {
 	if _, err := s.disk.open(c.EncryptionKeyFile, s.logger); err != nil {
 		return errors.Join(err, held.Close())
 	}
-	s.rekeying = newRekeying(s.disk, c.EncryptionKeyFile, s.logger)
 	store := c.Store
 	store.OpenTables, store.SpareBytes = s.shares.Tables, s.room.ballast.Part()/2
 	if store.CountBytes == 0 || c.CountedKeys <= 0 {

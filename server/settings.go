@@ -39,8 +39,8 @@ var sections = []section{
 			func(c *Config) *string { return &c.Replication.DataDir }),
 		text("encryption-key-file", "", "file of keys, one a line, 64 hexadecimal digits each (`mimir keys new`): "+
 			"what this node writes in `data-dir` is encrypted with the first, and the others are for files of "+
-			"before. `plain` in place of the first ends it. Read at the start and at SIGHUP; see "+
-			"[operating.md](operating.md#encryption-at-rest)",
+			"before. `plain` in place of the first ends it. Read at the start; at SIGHUP keys may be added, a "+
+			"new first one too, and none goes; see [operating.md](operating.md#encryption-at-rest)",
 			func(c *Config) *string { return &c.EncryptionKeyFile }),
 	}},
 	{"Addresses", []setting{

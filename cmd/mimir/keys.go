@@ -55,7 +55,8 @@ func newKeysList() *cobra.Command {
 		Use:   "list --data-dir DIR [--encryption-key-file FILE]",
 		Short: "Show which keys a data directory needs",
 		Long: "Show which keys a data directory needs. It reads the first bytes of every file, needs no keys for\n" +
-			"that, and a node may be running there. A key that no file needs may be taken away.",
+			"that, and a node may be running there. A key that no file needs may be taken away,\n" +
+			"with a restart.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			uses, err := server.KeysInUse(at.dir, at.keys)

@@ -249,7 +249,7 @@ func TestRotation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h, encrypted, err := disk.headerOf("log")
+		h, encrypted, err := disk.header("log")
 		if id, active := keys.Active(); err != nil || encrypted != active || h.key != id {
 			t.Fatalf("state %d: %v, encrypted %t with %s", i, err, encrypted, h.key)
 		}

@@ -1,79 +1,72 @@
 package atrest
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"maps"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"slices"
+	"strings"
 )
 
-// ErrPlain says that keys which encrypt new files cannot take the place of such that do not, or the other way round,
-// while files are in use.
-var ErrPlain = errors.New("whether new files are encrypted changes with a restart")
+var (
+	// ErrPlain says that keys which encrypt new files cannot take the place of such that do not, or the other way
+	// round, while files are in use.
+	ErrPlain = errors.New("whether new files are encrypted changes with a restart")
+	// ErrGoes says that a key which is at hand would go while files are in use.
+	ErrGoes = errors.New("a key goes with a restart only")
+)
+
+// ring is the keys that are at hand, and which of them were active since the filesystem was made. It never changes:
+// another one takes its place.
+type ring struct {
+	Keys
+	served map[KeyID]bool
+}
+
+func newRing(keys Keys, served map[KeyID]bool) *ring {
+	r := &ring{keys, map[KeyID]bool{}}
+	maps.Copy(r.served, served)
+	if keys.active != nil {
+		r.served[keys.active.id] = true
+	}
+	return r
+}
 
 // Keys are those that are at hand now.
-func (s *FS) Keys() Keys {
-	s.names.RLock()
-	defer s.names.RUnlock()
-	return s.keys
-}
+func (s *FS) Keys() Keys { return s.ring.Load().Keys }
 
-// Change puts other keys in place of those at hand: what is made or opened for writing from now on is under the active
-// one. Where a file below dir needs a key that is not among them it is refused with [ErrKey], and new files are under
-// the key of before.
-func (s *FS) Change(dir string, keys Keys) error {
-	before := s.Keys()
-	if (before.active == nil) != (keys.active == nil) {
+// Change puts other keys in place of those at hand, among which those all are: what is made from then on is under their
+// active one, and what is there stays as it is. Keys that lack one are refused with [ErrGoes], and such that would make
+// plain files of encrypted ones, or the other way round, with [ErrPlain]; then nothing changes.
+func (s *FS) Change(keys Keys) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.ring.Load()
+	if (now.active == nil) != (keys.active == nil) {
 		return ErrPlain
 	}
-	all := maps.Clone(before.all)
-	maps.Copy(all, keys.all)
-	s.use(Keys{keys.active, all}) // so that no file comes to need a key that goes, while it is looked for those that do
-	err := Survey(s.FS, dir, func(f Found) error {
-		if f.Encrypted && !keys.Has(f.Key) {
-			return keyError(f.Path, f.Key)
-		}
-		return nil
-	})
-	if err != nil {
-		keys = Keys{before.active, all}
+	if gone := now.without(keys); len(gone) > 0 {
+		return fmt.Errorf("%w: put %s back, restart, and take it away when `mimir keys list` shows no file under it",
+			ErrGoes, strings.Join(gone, " and "))
 	}
-	s.use(keys)
-	return err
+	s.ring.Store(newRing(keys, now.served))
+	return nil
 }
 
-func (s *FS) use(keys Keys) {
-	s.names.Lock()
-	defer s.names.Unlock()
-	s.keys = keys
+// without names the keys that are not among others.
+func (k Keys) without(others Keys) (names []string) {
+	for id, one := range k.all {
+		if other := others.all[id]; other == nil || !bytes.Equal(other.secret, one.secret) {
+			names = append(names, id.String())
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
-// Remove implements vfs.FS.
-func (s *FS) Remove(name string) error {
-	s.names.RLock()
-	defer s.names.RUnlock()
-	return s.FS.Remove(name)
+// goesOn tells whether a file may be opened for writing as it is. One that was made here before keys changed may: who
+// else has it open goes on in it too. It is asked when the header has been read, since keys may change meanwhile.
+func (s *FS) goesOn(h header, encrypted bool) bool {
+	return s.current(h, encrypted) || encrypted && s.ring.Load().served[h.key]
 }
-
-// RemoveAll implements vfs.FS.
-func (s *FS) RemoveAll(name string) error {
-	s.names.RLock()
-	defer s.names.RUnlock()
-	return s.FS.RemoveAll(name)
-}
-
-// Rename implements vfs.FS.
-func (s *FS) Rename(from, to string) error {
-	s.names.RLock()
-	defer s.names.RUnlock()
-	return s.FS.Rename(from, to)
-}
-
-// Link implements vfs.FS.
-func (s *FS) Link(from, to string) error {
-	s.names.RLock()
-	defer s.names.RUnlock()
-	return s.FS.Link(from, to)
-}
-
-var _ vfs.FS = (*FS)(nil)

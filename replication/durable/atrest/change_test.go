@@ -14,14 +14,12 @@ import (
 
 func keyOf(t *testing.T, s *FS, name string) KeyID {
 	t.Helper()
-	h, encrypted, err := s.headerOf(name)
+	h, encrypted, err := s.header(name)
 	if err != nil || !encrypted {
 		t.Fatal(name, encrypted, err)
 	}
 	return h.key
 }
-
-func noRest(int64) error { return nil }
 
 // opened opens a file to write it, and puts text into it.
 func opened(t *testing.T, s *FS, name, text string) vfs.File {
@@ -36,14 +34,14 @@ func opened(t *testing.T, s *FS, name, text string) vfs.File {
 	return f
 }
 
-// Keys change while files are in use (A6): new ones are under the new one, those that nobody has open are written anew,
-// those that somebody writes stay one file, whoever opens them again, and follow when he has closed them. Only then the
-// former key may go.
+// Keys change while files are in use (A6): new files are under the new one, and those that are there stay as and where
+// they are, for who has them open and for who comes to open them. Whoever comes next, with nobody beside him, writes
+// them anew, and then the former key may go.
 func TestKeysChangeBesideWhoeverWrites(t *testing.T) {
 	below := vfs.NewMem()
 	one, two := newLine(), newLine()
 	s := New(below, keysOf(t, one))
-	first, second := s.Keys().active.id, keysOf(t, two).active.id
+	first, second := keysOf(t, one).active.id, keysOf(t, two).active.id
 	write(t, s, "old.sst", "a table")
 	making, err := s.Create("making", category)
 	if err != nil {
@@ -53,53 +51,121 @@ func TestKeysChangeBesideWhoeverWrites(t *testing.T) {
 	if err := opened(t, s, "rest", "written and closed").Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Change("", keysOf(t, two)); !errors.Is(err, ErrKey) {
-		t.Fatal("a key that is needed went:", err)
-	}
-	write(t, s, "refused", "made behind it")
-	mustHold(t, s, "rest", "written and closed")
-	if id := keyOf(t, s, "refused"); id != first {
-		t.Fatal("refused, and used:", id)
-	}
-	if err := s.Remove("refused"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Change("", keysOf(t, "plain", one)); !errors.Is(err, ErrPlain) {
-		t.Fatal("files become plain beside who uses them:", err)
-	}
-	if err := s.Change("", keysOf(t, two, one)); err != nil {
+	if err := s.Change(keysOf(t, two, one)); err != nil {
 		t.Fatal(err)
 	}
 	write(t, s, "new", "made behind it")
+	if err := opened(t, s, "new-log", "begun behind it").Close(); err != nil {
+		t.Fatal(err)
+	}
 	again := opened(t, s, "log", "")
-	if files, left, err := s.RenewBeside("", noRest); err != nil || files != 2 || left != 2 {
-		t.Fatal(files, left, err)
+	if _, err = again.WriteAt([]byte("ended"), 5); err == nil {
+		_, err = log.WriteAt([]byte(", all"), 10)
 	}
-	for name, want := range map[string]KeyID{
-		"old.sst": second, "rest": second, "new": second, "log": first, "making": first,
-	} {
-		if id := keyOf(t, s, name); id != want {
-			t.Errorf("%s is under %s", name, id)
-		}
-	}
-	_, err = again.WriteAt([]byte("ended"), 5)
 	if err = errors.Join(err, again.Close(), log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := opened(t, s, "rest", "WRITTEN").Close(); err != nil {
 		t.Fatal(err)
 	}
 	_, err = io.WriteString(making, "made")
 	if err = errors.Join(err, making.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if files, left, err := s.RenewBeside("", noRest); err != nil || files != 2 || left != 0 {
-		t.Fatal(files, left, err)
+	texts := map[string]string{
+		"old.sst": "a table", "making": "made", "log": "begunended, all", "rest": "WRITTEN and closed",
+		"new": "made behind it", "new-log": "begun behind it",
 	}
-	if err := s.Change("", keysOf(t, two)); err != nil {
+	for name, text := range texts {
+		mustHold(t, s, name, text)
+		want := first
+		if strings.HasPrefix(name, "new") {
+			want = second
+		}
+		if id := keyOf(t, s, name); id != want {
+			t.Errorf("%s is under %s", name, id)
+		}
+	}
+	next := New(below, keysOf(t, two, one))
+	if files, _, err := next.RenewAll("", func(Found) bool { return true }); err != nil || files != 4 {
+		t.Fatal(files, err)
+	}
+	last := New(below, keysOf(t, two))
+	for name, text := range texts {
+		mustHold(t, last, name, text)
+	}
+}
+
+// A file of several names is written anew as one file, and what a crash left of former attempts goes.
+func TestNamesOfAFileStayTogether(t *testing.T) {
+	dir := t.TempDir()
+	one, two := newLine(), newLine()
+	name, other := filepath.Join(dir, "a.sst"), filepath.Join(dir, "b.sst")
+	before := New(vfs.Default, keysOf(t, one))
+	write(t, before, name, "a table")
+	if err := before.Link(name, other); err != nil {
 		t.Fatal(err)
 	}
-	mustHold(t, s, "log", "begunended")
-	mustHold(t, s, "making", "made")
-	mustHold(t, s, "old.sst", "a table")
-	mustHold(t, s, "rest", "written and closed")
+	write(t, vfs.Default, other+renewing, "half of it")
+	s := New(vfs.Default, keysOf(t, two, one))
+	if files, _, err := s.RenewAll(dir, func(Found) bool { return true }); err != nil || files != 1 {
+		t.Fatal(files, err)
+	}
+	var all []Found
+	err := Survey(vfs.Default, dir, func(f Found) error { all = append(all, f); return nil })
+	if err != nil || len(all) != 2 || all[0].inode != all[1].inode {
+		t.Error(all, err)
+	}
+	last := New(vfs.Default, keysOf(t, two))
+	mustHold(t, last, name, "a table")
+	mustHold(t, last, other, "a table")
+	if names, err := vfs.Default.List(dir); err != nil || len(names) != 2 {
+		t.Error("left over:", names, err)
+	}
+}
+
+// Keys that cannot take the place of those at hand change nothing: what is made behind a refusal is under the key of
+// before, and everything is read.
+func TestARefusedChangeLeavesNothing(t *testing.T) {
+	one, two, three := newLine(), newLine(), newLine()
+	first, unused := keysOf(t, one).active.id, keysOf(t, three).active.id
+	same := keysOf(t, two, one, three)
+	same.all[first] = &key{first, keysOf(t, two).active.secret}
+	s := New(vfs.NewMem(), keysOf(t, one, three))
+	write(t, s, "before", "content")
+	for what, refused := range map[string]struct {
+		keys Keys
+		err  error
+		says string
+	}{
+		"needed":       {keysOf(t, two, three), ErrGoes, first.String()},
+		"not needed":   {keysOf(t, two, one), ErrGoes, unused.String()},
+		"all":          {keysOf(t, two), ErrGoes, first.String()},
+		"none":         {Keys{}, ErrPlain, ""},
+		"plain":        {keysOf(t, "plain", one, three), ErrPlain, ""},
+		"another's ID": {same, ErrGoes, first.String()},
+	} {
+		if err := s.Change(refused.keys); !errors.Is(err, refused.err) || !strings.Contains(err.Error(), refused.says) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if s.Keys().Has(keysOf(t, two).active.id) {
+			t.Errorf("%s: the new key is at hand", what)
+		}
+		write(t, s, what, "content")
+		if err := opened(t, s, what+"-log", "content").Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"before", what, what + "-log"} {
+			mustHold(t, s, name, "content")
+			if id := keyOf(t, s, name); id != first {
+				t.Errorf("%s: refused, and used: %s is under %s", what, name, id)
+			}
+		}
+	}
+	none := New(vfs.NewMem(), keysOf(t, "plain", one))
+	if err := none.Change(keysOf(t, one)); !errors.Is(err, ErrPlain) {
+		t.Error("files become encrypted beside who uses them:", err)
+	}
 }
 
 // Whatever the files, and by however many names, nothing is lost, doubled or brought back while keys change again and
@@ -122,11 +188,7 @@ func TestKeysChangeInACrowd(t *testing.T) {
 	done := make(chan struct{})
 	go func() { crowd.Wait(); close(done) }()
 	for n := 0; ; n++ {
-		keys := keysOf(t, lines[n%3], lines[(n+1)%3], lines[(n+2)%3])
-		if err := s.Change(dir, keys); err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := s.RenewBeside(dir, noRest); err != nil {
+		if err := s.Change(keysOf(t, lines[n%3], lines[(n+1)%3], lines[(n+2)%3])); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -185,51 +247,4 @@ func useFiles(s *FS, name string, n int) error {
 		}
 	}
 	return s.Remove(table)
-}
-
-// midway does something when a copy is whole, before it takes its place.
-type midway struct {
-	vfs.FS
-	then func()
-}
-
-type midwayFile struct {
-	vfs.File
-	then func()
-}
-
-func (m *midway) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := m.FS.Create(name, category)
-	if err == nil && strings.HasSuffix(name, renewing) {
-		return midwayFile{f, m.then}, nil
-	}
-	return f, err
-}
-
-func (f midwayFile) Sync() error {
-	f.then()
-	return f.File.Sync()
-}
-
-// A copy that was begun under a key which has gone by its end takes nobody's place.
-func TestAKeyGoesWhileACopyIsMadeUnderIt(t *testing.T) {
-	one, two, three := newLine(), newLine(), newLine()
-	below := &midway{FS: vfs.NewMem()}
-	s := New(below, keysOf(t, one))
-	write(t, s, "file", "content")
-	if err := s.Change("", keysOf(t, two, one)); err != nil {
-		t.Fatal(err)
-	}
-	below.then = func() {
-		if err := s.Change("", keysOf(t, three, one)); err != nil {
-			t.Error(err)
-		}
-	}
-	if files, left, err := s.RenewBeside("", noRest); err != nil || files != 0 || left != 1 {
-		t.Error(files, left, err)
-	}
-	mustHold(t, s, "file", "content")
-	if names, err := below.List(""); err != nil || len(names) != 1 {
-		t.Error(names, err)
-	}
 }

@@ -5,7 +5,7 @@
 //
 //   - A1. Of a file made or opened for writing while there is an active key, no content reaches the filesystem below
 //     but as ciphertext under that key. A file that lies there plain, or under another key, is written anew before it
-//     is opened for writing ([FS.Renew]), unless somebody has it open: then it stays under the key it is under.
+//     is opened for writing ([FS.Renew]), unless that key was active since the filesystem was made (A6).
 //   - A2. What [FS.OpenReadWrite] opens may be overwritten in place, as often as one likes. Who has several copies of a
 //     disk, of several times, learns which 16 bytes of such a file stayed the same between them, and no more. What
 //     [FS.Create] makes is written from front to back, and refuses to be overwritten.
@@ -15,8 +15,10 @@
 //     key is not at hand is [ErrKey]. No file is taken for damaged because of a key that is missing.
 //   - A5. Every file is encrypted under keys of its own, derived from the key and 16 random bytes: two files with one
 //     content have nothing in common on the disk.
-//   - A6. Keys change while files are in use ([FS.Change]): none goes that a file needs, and a file that is written
-//     anew meanwhile ([FS.RenewBeside]) stays one file with one content for all who have it open or come to open it.
+//   - A6. A key is added while files are in use ([FS.Change]): what is made from then on is under it. What is there
+//     stays under the key it is under, for who has it open and for who opens it again: none is written anew for it,
+//     which is for a time when nobody uses them ([FS.RenewAll]), and no key goes. A change that is refused changes
+//     nothing.
 //
 // It hides content. Names, lengths and times of files are open, and so is which key a file is under. It is no
 // protection against somebody who changes files: he can put back an older state or put down a plain file, and where he

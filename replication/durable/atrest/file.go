@@ -23,18 +23,10 @@ type content interface {
 type file struct {
 	below vfs.File
 	content
-	header header
+	kind kind
 
 	mu  sync.Mutex // of Read and Write
 	pos int64
-}
-
-// once returns the content of a file that is written from front to back.
-func (f *file) once() (c *once, ok bool) {
-	if f != nil {
-		c, ok = f.content.(*once)
-	}
-	return c, ok
 }
 
 // Read implements vfs.File.
@@ -59,7 +51,7 @@ func (f *file) Write(p []byte) (int, error) {
 
 // Rewrite writes anew what was written at offset, and must be the same: not every file takes anything else.
 func (f *file) Rewrite(p []byte, offset int64) (int, error) {
-	if c, ok := f.once(); ok {
+	if c, ok := f.content.(*once); ok {
 		return c.Rewrite(p, offset)
 	}
 	return f.WriteAt(p, offset)
@@ -90,7 +82,7 @@ func (f *file) Stat() (vfs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return contentInfo{info, f.header.kind}, nil
+	return contentInfo{info, f.kind}, nil
 }
 
 // Fd implements vfs.File: there is nothing to be had from the descriptor but ciphertext.

@@ -4,9 +4,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -21,15 +23,10 @@ const Refusal = "marker.encrypted-needs-a-newer-mimir-and-its-encryption-key-fil
 // FS is a filesystem with encrypted files in another one.
 type FS struct {
 	vfs.FS
+	ring atomic.Pointer[ring]
 
-	// names is held while a file is opened by its name or given one, and alone while one takes the place of another or
-	// the keys change.
-	names sync.RWMutex
-	keys  Keys // guarded by names
-
-	mu     sync.Mutex
-	gates  map[fileID]*gate
-	making map[fileID]bool // files of kindOnce that are open for writing
+	mu    sync.Mutex // also of whoever changes the ring
+	gates map[fileID]*gate
 }
 
 // gate is shared by all handles of a rewritable file.
@@ -43,12 +40,14 @@ var _ vfs.FS = (*FS)(nil)
 // New returns the filesystem in below, whose files are encrypted and decrypted with keys. It is the only one that
 // writes to the directories it is used for.
 func New(below vfs.FS, keys Keys) *FS {
-	return &FS{FS: below, keys: keys, gates: map[fileID]*gate{}, making: map[fileID]bool{}}
+	s := &FS{FS: below, gates: map[fileID]*gate{}}
+	s.ring.Store(newRing(keys, nil))
+	return s
 }
 
-// handle makes the one of a file with a header. Who makes the file is told by made, if it is not nil, of its end.
-func (s *FS) handle(f vfs.File, name string, h header, made func()) (*file, error) {
-	k := s.keys.all[h.key]
+// open makes the handle of a file with a header.
+func (s *FS) open(f vfs.File, name string, h header) (*file, error) {
+	k := s.Keys().all[h.key]
 	if k == nil {
 		return nil, keyError(name, h.key)
 	}
@@ -57,8 +56,8 @@ func (s *FS) handle(f vfs.File, name string, h header, made func()) (*file, erro
 		return nil, err
 	}
 	if h.kind == kindOnce {
-		c, err := newOnce(f, derived, made)
-		return &file{below: f, content: c, header: h}, err
+		c, err := newOnce(f, derived)
+		return &file{below: f, content: c, kind: h.kind}, err
 	}
 	cipher, err := newXTS(derived)
 	if err != nil {
@@ -73,7 +72,7 @@ func (s *FS) handle(f vfs.File, name string, h header, made func()) (*file, erro
 	}
 	g.handles++
 	leave := sync.OnceFunc(func() { s.leave(h.file, g) })
-	return &file{below: f, content: &rewritable{File: f, cipher: cipher, gate: g, leave: leave}, header: h}, nil
+	return &file{below: f, content: &rewritable{File: f, cipher: cipher, gate: g, leave: leave}, kind: h.kind}, nil
 }
 
 func (s *FS) leave(id fileID, g *gate) {
@@ -86,52 +85,22 @@ func (s *FS) leave(id fileID, g *gate) {
 
 // begin makes an empty file an encrypted one.
 func (s *FS) begin(f vfs.File, name string, k kind) (*file, error) {
-	h := header{key: s.keys.active.id, kind: k}
+	h := header{key: s.Keys().active.id, kind: k}
 	rand.Read(h.file[:]) // never fails
 	if err := writeHeader(f, h); err != nil {
 		return nil, err
 	}
-	e, err := s.handle(f, name, h, func() { s.made(h.file, false) })
-	if _, ok := e.once(); ok {
-		s.made(h.file, true)
-	}
-	return e, err
-}
-
-// made notes that somebody writes a file of kindOnce, or does no longer.
-func (s *FS) made(id fileID, still bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if still {
-		s.making[id] = true
-	} else {
-		delete(s.making, id)
-	}
-}
-
-// inUse tells how many have a rewritable file open, or whether somebody writes one of kindOnce.
-func (s *FS) inUse(h header) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if g := s.gates[h.file]; g != nil {
-		return g.handles
-	}
-	if s.making[h.file] {
-		return 1
-	}
-	return 0
+	return s.open(f, name, h)
 }
 
 // Create implements vfs.FS. The file is written from front to back.
 func (s *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	s.names.RLock()
-	defer s.names.RUnlock()
 	return s.create(name, category, kindOnce)
 }
 
 func (s *FS) create(name string, category vfs.DiskWriteCategory, k kind) (vfs.File, error) {
 	f, err := s.FS.Create(name, category)
-	if err != nil || s.keys.active == nil {
+	if err != nil || s.Keys().active == nil {
 		return f, err
 	}
 	e, err := s.begin(f, name, k)
@@ -143,81 +112,57 @@ func (s *FS) create(name string, category vfs.DiskWriteCategory, k kind) (vfs.Fi
 
 // Open implements vfs.FS.
 func (s *FS) Open(name string, options ...vfs.OpenOption) (vfs.File, error) {
-	s.names.RLock()
-	defer s.names.RUnlock()
-	f, _, _, err := s.open(name, options...)
-	return f, err
-}
-
-func (s *FS) open(name string, options ...vfs.OpenOption) (f vfs.File, h header, encrypted bool, err error) {
-	if f, err = s.FS.Open(name, options...); err != nil {
-		return nil, h, false, err
+	f, err := s.FS.Open(name, options...)
+	if err != nil {
+		return nil, err
 	}
-	h, encrypted, err = readHeader(f, name)
+	h, encrypted, err := readHeader(f, name)
 	if err == nil && !encrypted {
-		return f, h, false, nil
+		return f, nil
 	}
-	f, err = s.opened(f, name, h, err)
-	return f, h, encrypted, err
+	return s.opened(f, name, h, err)
 }
 
 // opened returns the handle of a file with a header, or closes it.
 func (s *FS) opened(f vfs.File, name string, h header, err error) (vfs.File, error) {
 	if err == nil {
 		var e *file
-		if e, err = s.handle(f, name, h, nil); err == nil {
+		if e, err = s.open(f, name, h); err == nil {
 			return e, nil
 		}
 	}
 	return nil, errors.Join(err, f.Close())
 }
 
-// OpenReadWrite implements vfs.FS. A file that is not as it is to be is written anew before, unless somebody has it
-// open.
+// OpenReadWrite implements vfs.FS. A file that is not as it is to be is written anew before, but for one of a key that
+// was active since the filesystem was made: somebody else may have that open.
 func (s *FS) OpenReadWrite(
 	name string, category vfs.DiskWriteCategory, options ...vfs.OpenOption,
 ) (vfs.File, error) {
 	for {
-		f, err := s.openReadWrite(name, category, options...)
-		if !errors.Is(err, errStale) {
-			return f, err
+		f, err := s.FS.OpenReadWrite(name, category, options...)
+		if err != nil {
+			return nil, err
 		}
-		if _, err := s.renew(name, kindRewritable); err != nil {
+		h, encrypted, err := readHeader(f, name)
+		if err == nil && s.goesOn(h, encrypted) && (!encrypted || h.kind == kindRewritable) {
+			if !encrypted {
+				return f, nil
+			}
+			return s.opened(f, name, h, nil)
+		}
+		if err == nil && !encrypted {
+			if fresh, err := s.beginIfEmpty(f, name); fresh != nil || err != nil {
+				return fresh, err
+			}
+		}
+		if err = errors.Join(err, f.Close()); err == nil {
+			err = s.renew(name, kindRewritable)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
-}
-
-// errStale says that a file is to be written anew before it is opened.
-var errStale = errors.New("not as new files are")
-
-func (s *FS) openReadWrite(
-	name string, category vfs.DiskWriteCategory, options ...vfs.OpenOption,
-) (vfs.File, error) {
-	s.names.RLock()
-	defer s.names.RUnlock()
-	f, err := s.FS.OpenReadWrite(name, category, options...)
-	if err != nil {
-		return nil, err
-	}
-	h, encrypted, err := readHeader(f, name)
-	switch {
-	case err != nil:
-	case !encrypted && s.keys.active == nil:
-		return f, nil
-	case encrypted && h.kind == kindRewritable && (s.current(h, encrypted) || s.inUse(h) > 0):
-		return s.opened(f, name, h, nil)
-	case encrypted && h.kind == kindOnce && s.inUse(h) > 0:
-		err = fmt.Errorf("%s: %w", name, errTwice)
-	case !encrypted:
-		if fresh, err := s.beginIfEmpty(f, name); fresh != nil || err != nil {
-			return fresh, err
-		}
-		err = errStale
-	default:
-		err = errStale
-	}
-	return nil, errors.Join(err, f.Close())
 }
 
 // beginIfEmpty makes an empty file an encrypted one. It returns nothing of another.
@@ -243,13 +188,66 @@ func (s *FS) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs
 	return s.Create(to, category)
 }
 
+// Renew writes a file anew as new ones are written, unless it is so already. It takes its place at once and durably.
+// Nobody may have it open for writing; whoever reads it may go on with that.
+func (s *FS) Renew(name string) error {
+	h, encrypted, err := s.header(name)
+	if err != nil || s.current(h, encrypted) {
+		return err
+	}
+	switch {
+	case encrypted:
+		return s.renew(name, h.kind)
+	case Table(name):
+		return s.renew(name, kindOnce)
+	default: // nobody knows how it is written
+		return s.renew(name, kindRewritable)
+	}
+}
+
+// Table tells whether a name is that of a table of the store: such files never change, are many, and have several names
+// in different directories.
+func Table(name string) bool { return strings.HasSuffix(name, ".sst") }
+
+func (s *FS) renew(name string, k kind) error {
+	from, err := s.Open(name, vfs.SequentialReadsOption)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := s.create(name+renewing, vfs.WriteCategoryUnspecified, k)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, chunkBytes))
+	if err == nil {
+		err = to.Sync()
+	}
+	if err = errors.Join(err, to.Close()); err == nil {
+		err = s.FS.Rename(name+renewing, name)
+	}
+	if err != nil {
+		_ = s.FS.Remove(name + renewing) // if it cannot be, the next one takes its place
+		return fmt.Errorf("write %s anew: %w", name, err)
+	}
+	return syncDir(s.FS, s.FS.PathDir(name))
+}
+
+func syncDir(below vfs.FS, name string) error {
+	d, err := below.OpenDir(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
 // current tells whether a file is under the key of new ones.
 func (s *FS) current(h header, encrypted bool) bool {
-	id, active := s.keys.Active()
+	id, active := s.Keys().Active()
 	return encrypted == active && h.key == id
 }
 
-func (s *FS) headerOf(name string) (h header, encrypted bool, err error) {
+func (s *FS) header(name string) (h header, encrypted bool, err error) {
 	f, err := s.FS.Open(name)
 	if err != nil {
 		return h, false, err
@@ -264,7 +262,7 @@ func (s *FS) Stat(name string) (vfs.FileInfo, error) {
 	if err != nil || !info.Mode().IsRegular() || info.Size() < headerBytes {
 		return info, err
 	}
-	if h, encrypted, err := s.headerOf(name); err != nil {
+	if h, encrypted, err := s.header(name); err != nil {
 		return nil, err
 	} else if encrypted {
 		return contentInfo{info, h.kind}, nil

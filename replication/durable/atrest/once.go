@@ -20,15 +20,14 @@ var errTwice = errors.New("a file that is written once would be overwritten")
 type once struct {
 	vfs.File
 	block cipher.Block
-	made  func() // tells that whoever wrote it does no longer; nil of others
 
 	mu      sync.Mutex // of writes
 	content int64      // written so far
 }
 
-func newOnce(f vfs.File, derived []byte, made func()) (*once, error) {
+func newOnce(f vfs.File, derived []byte) (*once, error) {
 	block, err := aes.NewCipher(derived[:keyBytes])
-	return &once{File: f, block: block, made: made}, err
+	return &once{File: f, block: block}, err
 }
 
 // combine encrypts or decrypts what is at offset.
@@ -99,12 +98,4 @@ func (f *once) writePart(p []byte) (int, error) {
 	n, err := f.File.WriteAt(b, pageBytes+f.content)
 	f.content += int64(n)
 	return n, err
-}
-
-// Close implements io.Closer.
-func (f *once) Close() error {
-	if f.made != nil {
-		f.made()
-	}
-	return f.File.Close()
 }

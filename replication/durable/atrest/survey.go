@@ -1,8 +1,11 @@
 package atrest
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -57,4 +60,74 @@ func surveyFile(below vfs.FS, path string, info vfs.FileInfo, each func(Found) e
 	return each(Found{
 		Path: path, Bytes: info.Size(), Encrypted: encrypted, Key: h.key, inode: inodeOf(info),
 	})
+}
+
+// RenewAll writes anew what lies below dir, is not as new files are, and is wanted. A file of several names, as the
+// tables of the store have, stays one file. It must not run beside anybody who writes there. It returns how many files
+// it wrote, and how long they are.
+func (s *FS) RenewAll(dir string, wanted func(Found) bool) (files int, bytes int64, err error) {
+	if err := s.sweep(dir); err != nil {
+		return 0, 0, err
+	}
+	var old []Found
+	err = Survey(s.FS, dir, func(f Found) error {
+		if !s.current(header{key: f.Key}, f.Encrypted) && wanted(f) {
+			old = append(old, f)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	// The names of one file come one after the other, so that its former content goes at once.
+	slices.SortStableFunc(old, func(a, b Found) int {
+		return cmp.Or(cmp.Compare(a.inode.device, b.inode.device), cmp.Compare(a.inode.number, b.inode.number))
+	})
+	for i, f := range old {
+		if i > 0 && f.inode != (inode{}) && f.inode == old[i-1].inode {
+			if err := s.linkAnew(old[i-1].Path, f.Path); err != nil {
+				return files, bytes, fmt.Errorf("write %s anew: %w", f.Path, err)
+			}
+			continue
+		}
+		if err := s.Renew(f.Path); err != nil {
+			return files, bytes, err
+		}
+		files, bytes = files+1, bytes+f.Bytes
+	}
+	return files, bytes, nil
+}
+
+// linkAnew gives the file to another name too, in place of what has it.
+func (s *FS) linkAnew(from, to string) error {
+	if err := s.FS.Link(from, to+renewing); err != nil {
+		return err
+	}
+	if err := s.FS.Rename(to+renewing, to); err != nil {
+		return err
+	}
+	return syncDir(s.FS, s.FS.PathDir(to))
+}
+
+// sweep removes what a crash left of files that were written anew.
+func (s *FS) sweep(dir string) error {
+	names, err := s.FS.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := s.FS.PathJoin(dir, name)
+		info, err := s.FS.Stat(path)
+		switch {
+		case err != nil:
+		case info.IsDir():
+			err = s.sweep(path)
+		case strings.HasSuffix(name, renewing):
+			err = s.FS.Remove(path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
