@@ -12,8 +12,8 @@ type Standing struct {
 func Parted(nodes []Standing, revision int64) (missing []Missing) {
 	for _, n := range nodes {
 		if n.Revision == revision {
-			missing = append(missing, Missing{n.Name, fmt.Sprintf("it shows revision %d, which is no part of the history "+
-				"of other nodes: it has an end that a failover cut off", revision)})
+			missing = append(missing, Missing{n.Name, fmt.Sprintf("it shows revision %d, which is no part of the "+
+				"history of other nodes: it has an end that a failover cut off", revision)})
 		}
 	}
 	return missing
