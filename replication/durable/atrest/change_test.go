@@ -106,6 +106,9 @@ func TestNamesOfAFileStayTogether(t *testing.T) {
 	if err := before.Link(name, other); err != nil {
 		t.Fatal(err)
 	}
+	if info, err := vfs.Default.Stat(name); err != nil || inodeOf(info) == (inode{}) {
+		t.Skip("nobody knows here which names are one file:", err)
+	}
 	write(t, vfs.Default, other+renewing, "half of it")
 	s := New(vfs.Default, keysOf(t, two, one))
 	if files, _, err := s.RenewAll(dir, func(Found) bool { return true }); err != nil || files != 1 {
