@@ -1,6 +1,6 @@
 # The commands of README.md by name, and what a change is checked with before it is merged.
 
-.PHONY: build dev test quick compat ci
+.PHONY: build dev test quick compat bench ci
 
 # The version that `mimir version` says; empty: the commit.
 VERSION ?=
@@ -20,6 +20,10 @@ quick:
 compat:
 	cd compat && go test -timeout 15m ./...
 	cd compat/peers && go test -timeout 15m ./...
+
+# Beside etcd and an echo server: docs/benchmarks.md.
+bench:
+	go run ./bench/all
 
 ci:
 	.ci/run

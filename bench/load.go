@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -39,7 +40,7 @@ func (o *Options) value(random *rand.Rand) string {
 	return string(p)
 }
 
-func (o *Options) operation(op string) work {
+func (o *Options) operation(op string, t *target) work {
 	switch op {
 	case Put:
 		return func(ctx context.Context, c *clientv3.Client, random *rand.Rand) error {
@@ -58,6 +59,8 @@ func (o *Options) operation(op string) work {
 			}
 			return err
 		}
+	case Page, PageOld, PagePrefix, Count:
+		return o.page(op, t)
 	case Range:
 		end := clientv3.WithRange(clientv3.GetPrefixRangeEnd(keyPrefix))
 		limit := clientv3.WithLimit(int64(o.RangeLimit))
@@ -75,8 +78,48 @@ func (o *Options) operation(op string) work {
 	}
 }
 
-// fill puts every key once.
+// prefixLacks is how many digits of a key a prefix is without: a hundred keys have it.
+const prefixLacks = 2
+
+// page reads what a client that lists keys does.
+func (o *Options) page(op string, t *target) work {
+	all := clientv3.WithRange(clientv3.GetPrefixRangeEnd(keyPrefix))
+	options := []clientv3.OpOption{all, clientv3.WithLimit(int64(o.RangeLimit))}
+	from := o.key
+	switch op {
+	case PageOld:
+		options = append(options, clientv3.WithRev(t.was))
+	case PagePrefix:
+		from = func(n int) string { k := o.key(n); return k[:len(k)-prefixLacks] }
+		options = []clientv3.OpOption{clientv3.WithPrefix()}
+	case Count:
+		from = func(int) string { return keyPrefix }
+		options = []clientv3.OpOption{all, clientv3.WithCountOnly()}
+	}
+	return func(ctx context.Context, c *clientv3.Client, random *rand.Rand) error {
+		answer, err := c.Get(ctx, from(random.IntN(o.KeySpace)), options...)
+		if err == nil && answer.Count == 0 {
+			return errors.New("no keys")
+		}
+		return err
+	}
+}
+
+// fill puts every key twice, and notes a revision between.
 func fill(ctx context.Context, o *Options, t *target) error {
+	if err := fillOnce(ctx, o, t); err != nil {
+		return err
+	}
+	answer, err := t.clients[0].Get(ctx, o.key(0))
+	if err != nil {
+		return err
+	}
+	t.was = answer.Header.Revision
+	return fillOnce(ctx, o, t)
+}
+
+// fillOnce puts every key.
+func fillOnce(ctx context.Context, o *Options, t *target) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var next atomic.Int64

@@ -17,10 +17,17 @@ const (
 	Range           = "range"            // linearizable, RangeLimit keys
 	Txn             = "txn"              // compare and put, or get
 	Watch           = "watch"            // latency from the start of a put until its event arrived
+	Page            = "page"             // linearizable, RangeLimit keys with a count of the rest
+	PageOld         = "page-old"         // the same at a revision behind which all keys were written once more
+	PagePrefix      = "page-prefix"      // linearizable, the hundred keys of a prefix
+	Count           = "count"            // linearizable, of all keys
+	KeepAlive       = "keep-alive"       // of a lease, each caller over a stream of his own
 )
 
 // Operations lists all of them in the order in which they are run by default.
-var Operations = []string{Put, Get, GetSerializable, Range, Txn, Watch}
+var Operations = []string{
+	Put, Get, GetSerializable, Range, Page, PageOld, PagePrefix, Count, Txn, Watch, KeepAlive,
+}
 
 // ErrOptions says that options make no sense.
 var ErrOptions = errors.New("benchmark options")

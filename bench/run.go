@@ -70,6 +70,7 @@ type target struct {
 	name    string
 	clients []*clientv3.Client
 	filled  bool
+	was     int64 // a revision at which all keys are there, and behind which many are written
 }
 
 func connect(ctx context.Context, o *Options, side Side) (*target, error) {
@@ -106,6 +107,41 @@ func (t *target) close() {
 	}
 }
 
+// Session is one side that is connected, for who decides himself what is measured when.
+type Session struct{ target *target }
+
+// Open connects to the only side of o.
+func Open(ctx context.Context, o Options) (*Session, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	t, err := connect(ctx, &o, o.Sides[0])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Sides[0].Name, err)
+	}
+	return &Session{t}, nil
+}
+
+// Measure measures one operation with the callers and sizes of o; the connections are those of Open.
+func (s *Session) Measure(ctx context.Context, o Options, op string) (*Measurement, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	m, err := measure(ctx, &o, s.target, op)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", s.target.name, op, err)
+	}
+	return m, nil
+}
+
+// Filled takes over that the keys are there, from another session of the same side.
+func (s *Session) Filled(other *Session) {
+	s.target.filled, s.target.was = other.target.filled, other.target.was
+}
+
+// Close ends the connections.
+func (s *Session) Close() { s.target.close() }
+
 // work is what one caller does again and again.
 type work func(ctx context.Context, c *clientv3.Client, random *rand.Rand) error
 
@@ -115,13 +151,18 @@ func measure(ctx context.Context, o *Options, t *target, op string) (*Measuremen
 			return nil, fmt.Errorf("fill %d keys: %w", o.KeySpace, err)
 		}
 	}
-	if op == Put {
-		t.filled = false
-	}
 	if op == Watch {
 		return measureWatch(ctx, o, t)
 	}
-	do := o.operation(op)
+	do := o.operation(op, t)
+	if op == KeepAlive {
+		all, err := keepers(ctx, o, t)
+		if err != nil {
+			return nil, err
+		}
+		defer all.close()
+		do = all.work
+	}
 	if o.Warmup > 0 {
 		drive(ctx, o, t, do, func() bool { return true }, o.Warmup)
 	}

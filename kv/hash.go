@@ -3,6 +3,7 @@ package kv
 import (
 	"cmp"
 	"context"
+	"errors"
 	"hash/crc32"
 
 	"github.com/mimir-kv/mimir/kv/command"
@@ -32,11 +33,17 @@ func (s *Store) HashContent(ctx context.Context, rev int64) (hash uint32, compac
 	})
 }
 
+// ErrNotHere says that a revision is of a history that parted from this one.
+var ErrNotHere = errors.New("kv: the revision is no part of this history: a reign without it cut it off")
+
 // Digest calls part with the sums of what a range of keys in s holds, as [mvcc.Reader.Digest] does, of one moment. They
 // are equal on all nodes of equal history that are asked the same. Errors: command.ErrCompacted, also if more was
-// compacted than is asked for, command.ErrFutureRevision, the context's.
+// compacted than is asked for, command.ErrFutureRevision, ErrNotHere, mvcc.ErrTooMuch, the context's.
 func Digest(ctx context.Context, s *Store, q mvcc.Asked, part func(mvcc.Part) (more bool)) error {
 	return readAt(s, func(r *mvcc.Reader, now *moment) error {
+		if now.InGap(q.Revision) != 0 {
+			return ErrNotHere
+		}
 		if err := now.CheckRead(q.Revision); err != nil {
 			return err
 		}

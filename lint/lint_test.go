@@ -170,7 +170,7 @@ var below = map[string][]string{
 	"etcdapi": {"kv", "kv/auth", "kv/command", "kv/mvcc", "kv/lease", "kv/watch", "replication", "replication/clock"},
 	"server":  {"server", "backup", "etcdapi", "kv", "replication"},
 	"backup":  {"backup", "etcdapi", "kv", "replication"},
-	"bench":   {},
+	"bench":   {"bench"},
 	"cmd":     {"backup", "cmd", "server", "bench", "replication", "localfleet", "kv"},
 	"sim":     {"kv", "replication"},
 	"e2e":     {"e2e", "localfleet", "server", "replication"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,7 @@ func newBench(n *connection) *cobra.Command {
 	n.addFlags(c)
 	f := c.Flags()
 	f.StringSliceVar(&compare, "compare-endpoints", nil, "second set of endpoints, measured in turn with the first")
-	f.StringSliceVar(&o.Operations, "ops", o.Operations, "put, get, get-serializable, range, txn, watch")
+	f.StringSliceVar(&o.Operations, "ops", o.Operations, strings.Join(bench.Operations, ", "))
 	f.IntVar(&o.Clients, "clients", o.Clients, "concurrent callers")
 	f.IntVar(&o.Connections, "connections", o.Connections, "gRPC connections that they share")
 	f.IntVar(&o.KeySpace, "key-space", o.KeySpace, "different keys")

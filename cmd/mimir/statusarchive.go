@@ -11,8 +11,8 @@ import (
 
 // archiveReport is how a node archives the log.
 type archiveReport struct {
-	Region   string               `json:"region"`
-	Node     string               `json:"node"`
+	Region string `json:"region"`
+	Node   string `json:"node"`
 	// Known says that it is known how far the archive came, to Position.
 	Known    bool                 `json:"known"`
 	Position replication.Position `json:"position"`

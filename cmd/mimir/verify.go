@@ -41,65 +41,110 @@ func newVerify(n *connection) *cobra.Command {
 
 type verifyOptions struct{ prefix string }
 
-// verifyTries is how often a comparison begins anew because somebody compacted what was compared.
+// verifyTries is how often in a row a comparison goes on at the same key, because what was compared was compacted.
 const verifyTries = 5
 
 func (o *verifyOptions) run(c *cobra.Command, n *connection, client *admin.Client) error {
-	var result *verify.Result
-	var err error
-	for range verifyTries {
-		if result, err = o.compare(c.Context(), client, c.ErrOrStderr()); !errors.Is(err, verify.ErrCompacted) {
-			break
-		}
-		fmt.Fprintln(c.ErrOrStderr(), "history was compacted meanwhile: beginning anew")
-	}
-	if err != nil {
+	v := verification{client: client, told: c.ErrOrStderr(), began: time.Now(), rest: prefixRange(o.prefix)}
+	err := v.run(c.Context())
+	if err != nil && v.result.First == nil {
 		return err
 	}
-	if err := n.print(c.OutOrStdout(), result, func(w io.Writer) { printVerified(w, result) }); err != nil {
+	if err := n.print(c.OutOrStdout(), &v.result, func(w io.Writer) { printVerified(w, &v.result) }); err != nil {
 		return err
 	}
 	switch {
-	case result.First != nil:
-		return fmt.Errorf("%w: nodes hold different things, first in %s", errFleet, rangeText(result.First.Range))
-	case len(result.Missing) > 0:
+	case err != nil:
+		return fmt.Errorf("%w: nodes hold different things, first in %s; not all was compared: %w", errFleet,
+			rangeText(v.result.First.Range), err)
+	case v.result.First != nil:
+		return fmt.Errorf("%w: nodes hold different things, first in %s", errFleet, rangeText(v.result.First.Range))
+	case len(v.result.Missing) > 0:
 		return fmt.Errorf("%w: not all nodes were compared", errFleet)
 	}
 	return nil
 }
 
+// verification compares what nodes hold, in as many pieces as it takes: of each, all that can be read at a revision.
+type verification struct {
+	client *admin.Client
+	told   io.Writer
+	began  time.Time
+	next   time.Time    // when progress is told
+	rest   verify.Range // what is to be compared
+	result verify.Result
+}
+
+func (v *verification) run(ctx context.Context) error {
+	for tries := 0; ; tries++ {
+		piece, err := v.compare(ctx)
+		if piece != nil {
+			v.result.Add(piece)
+			if !bytes.Equal(piece.Reached, v.rest.From) {
+				tries = 0
+			}
+			v.rest.From = piece.Reached
+		}
+		if !errors.Is(err, verify.ErrCompacted) || tries == verifyTries {
+			return err
+		}
+		fmt.Fprintf(v.told, "history was compacted meanwhile: going on from key %q, at a later revision\n", v.rest.From)
+	}
+}
+
 // compare asks who there is, and compares those who answer.
-func (o *verifyOptions) compare(ctx context.Context, client *admin.Client, told io.Writer) (*verify.Result, error) {
-	fleet, err := client.Fleet(ctx)
+func (v *verification) compare(ctx context.Context) (*verify.Result, error) {
+	fleet, err := v.client.Fleet(ctx)
 	if err != nil {
 		return nil, err
 	}
-	nodes, standings, missing := standingsOf(ctx, client, fleet)
-	revision, compact, behind := verify.Agree(standings)
-	nodes = slices.DeleteFunc(nodes, func(n verify.Node) bool {
-		return slices.ContainsFunc(behind, func(m verify.Missing) bool { return m.Node == n.Name })
-	})
-	missing = append(missing, behind...)
-	if len(nodes) < 2 {
-		return nil, fmt.Errorf("there are no two nodes to compare%s", missingText(missing))
-	}
-	options := verify.Options{Revision: revision, Compact: compact, Range: prefixRange(o.prefix)}
-	next, began := time.Now().Add(2*time.Second), time.Now()
-	options.Told = func(r *verify.Result) {
-		if now := time.Now(); now.After(next) {
-			next = now.Add(10 * time.Second)
-			fmt.Fprintf(told, "%d nodes compared at revision %d: %d keys, %s, %s\n", len(nodes), revision, r.Keys,
-				byteText(uint64(r.Bytes)), now.Sub(began).Round(time.Second))
+	nodes, standings, missing := standingsOf(ctx, v.client, fleet)
+	for {
+		revision, compact, behind := verify.Agree(standings)
+		nodes, standings, missing = leaveOut(nodes, standings, missing, behind)
+		if len(nodes) < 2 {
+			return nil, fmt.Errorf("there are no two nodes to compare%s", missingText(missing))
 		}
+		result, err := verify.Compare(ctx, nodes, verify.Options{
+			Revision: revision, Compact: compact, Range: v.rest, Told: v.progress,
+		})
+		if !errors.Is(err, verify.ErrElsewhere) {
+			result.Missing = append(missing, result.Missing...)
+			return result, err
+		}
+		parted := verify.Parted(standings, revision)
+		nodes, standings, missing = leaveOut(nodes, standings, missing, parted)
 	}
-	result, err := verify.Compare(ctx, nodes, options)
-	if result != nil {
-		result.Missing = append(missing, result.Missing...)
-	}
-	return result, err
 }
 
-// standingsOf asks every node of the fleet how far it is. Those that do not say are missing.
+// leaveOut leaves out those who are missing.
+func leaveOut(nodes []verify.Node, standings []verify.Standing, missing, more []verify.Missing) (
+	[]verify.Node, []verify.Standing, []verify.Missing,
+) {
+	out := func(name string) bool {
+		return slices.ContainsFunc(more, func(m verify.Missing) bool { return m.Node == name })
+	}
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n verify.Node) bool { return out(n.Name) })
+	standings = slices.DeleteFunc(slices.Clone(standings), func(s verify.Standing) bool { return out(s.Name) })
+	return nodes, standings, append(missing, more...)
+}
+
+// progress tells it now and then.
+func (v *verification) progress(r *verify.Result) {
+	now := time.Now()
+	if v.next.IsZero() {
+		v.next = v.began.Add(2 * time.Second)
+	}
+	if now.Before(v.next) {
+		return
+	}
+	v.next = now.Add(10 * time.Second)
+	fmt.Fprintf(v.told, "compared at revision %d: %d keys, %s, %s\n", r.Revision, v.result.Keys+r.Keys,
+		byteText(uint64(v.result.Bytes+r.Bytes)), now.Sub(v.began).Round(time.Second))
+}
+
+// standingsOf asks every node of the fleet how far it is. Those that do not say are missing, and those for whom another
+// one answers, as behind one address for all.
 func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.FleetStatus) (
 	nodes []verify.Node, standings []verify.Standing, missing []verify.Missing,
 ) {
@@ -112,12 +157,12 @@ func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.F
 			missing = append(missing, verify.Missing{Node: "region " + r.Name, Why: "no node of it is known"})
 		}
 		for _, n := range r.Nodes {
+			if n.Expected { // a place, and no node yet
+				continue
+			}
 			all.Go(func() {
-				at, why := client.At(n.ClientURLs...), errors.New("it did not say where it serves clients")
-				var said *admin.Node
-				if len(n.ClientURLs) > 0 {
-					said, why = at.Node(ctx)
-				}
+				at := client.At(n.ClientURLs...)
+				said, why := standingOf(ctx, at, &n)
 				mu.Lock()
 				defer mu.Unlock()
 				if why != nil {
@@ -125,9 +170,7 @@ func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.F
 					return
 				}
 				nodes = append(nodes, verify.Node{Name: n.Name, Region: r.Name, Ask: at.Digest})
-				standings = append(standings, verify.Standing{
-					Name: n.Name, Revision: int64(said.Revision), Compact: int64(said.CompactRevision),
-				})
+				standings = append(standings, said)
 			})
 		}
 	}
@@ -135,6 +178,23 @@ func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.F
 	slices.SortFunc(nodes, func(a, b verify.Node) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(missing, func(a, b verify.Missing) int { return strings.Compare(a.Node, b.Node) })
 	return nodes, standings, missing
+}
+
+// standingOf asks one of them.
+func standingOf(ctx context.Context, at *admin.Client, n *replication.NodeStatus) (s verify.Standing, err error) {
+	if len(n.ClientURLs) == 0 {
+		return s, errors.New("it did not say where it serves clients")
+	}
+	said, err := at.Node(ctx)
+	if err != nil {
+		return s, err
+	}
+	if said.NodeID != n.Name {
+		return s, fmt.Errorf("%s answers where it says that it serves clients", said.NodeID)
+	}
+	return verify.Standing{
+		Name: n.Name, Revision: int64(said.Revision), Compact: int64(said.CompactRevision),
+	}, nil
 }
 
 // prefixRange is the range of all keys that begin with prefix.
@@ -156,6 +216,9 @@ func printVerified(w io.Writer, r *verify.Result) {
 	}
 	fmt.Fprintf(w, "%s %s at revision %d: %d keys, %d versions, %s\n", strings.Join(r.Nodes, ", "), what, r.Revision,
 		r.Keys, r.Versions, byteText(uint64(r.Bytes)))
+	if r.Earlier > 0 {
+		fmt.Fprintf(w, "the first of it from revision %d on: history was compacted meanwhile\n", r.Earlier)
+	}
 	if r.First != nil {
 		fmt.Fprintf(w, "the first difference is in %s:\n", rangeText(r.First.Range))
 		for _, g := range r.First.Groups {

@@ -28,7 +28,13 @@ type Asked struct {
 	From, To          []byte
 	Revision, Compact int64
 	Every             int64 // keys of a part, the last one may have fewer; 0: all is one part
+	// Most is how many bytes of keys and values a part may have: with Every it ends behind the key with which it comes
+	// to that, else the walk ends there with ErrTooMuch if another key follows. 0: any number.
+	Most int64
 }
+
+// ErrTooMuch says that a range holds more than was to be summed at once.
+var ErrTooMuch = errors.New("mvcc: the range holds more than may be summed at once")
 
 // Digest calls part with one part after the other, in order and without a gap, until it returns false. Where it does,
 // what follows begins at the end of that part.
@@ -44,7 +50,7 @@ func (r *Reader) Digest(ctx context.Context, q Asked, part func(Part) (more bool
 	r.narrowed = true
 	s := summer{Part: Part{From: q.From}, hash: sha256.New()}
 	err := r.visible(ctx, q.Revision, q.Compact, q.Compact, func(k []byte, v *Version) error {
-		return s.take(k, v, q.Every, part)
+		return s.take(k, v, &q, part)
 	})
 	if errors.Is(err, errEnough) {
 		return nil
@@ -65,14 +71,17 @@ type summer struct {
 	buffer []byte
 }
 
-func (s *summer) take(k []byte, v *Version, every int64, part func(Part) bool) error {
+func (s *summer) take(k []byte, v *Version, q *Asked, part func(Part) bool) error {
 	n := split(k)
 	if string(k[:n]) != string(s.prefix) {
 		key, err := userKey(k[:n], tableBytes)
 		if err != nil {
 			return err
 		}
-		if every > 0 && s.Keys == every && !s.end(key, part) {
+		full := s.Keys > 0 && q.Most > 0 && s.Bytes >= q.Most
+		if full && q.Every == 0 {
+			return ErrTooMuch
+		} else if q.Every > 0 && s.Keys > 0 && (full || s.Keys == q.Every) && !s.end(key, part) {
 			return errEnough
 		}
 		s.prefix = append(s.prefix[:0], k[:n]...)

@@ -26,16 +26,20 @@ func (h *handler) digest(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), digestTimeout)
 	defer cancel()
-	if h.digests.Acquire(ctx, 1) != nil {
-		return // the client has left
+	if err := h.digests.Acquire(ctx, 1); err != nil {
+		refuse(w, http.StatusServiceUnavailable, "another question about what the node holds is not answered yet")
+		return
 	}
 	defer h.digests.Release(1)
 	a, err := q.Answer(ctx, h.States)
+	if err == nil {
+		a.Node = h.Replicator.Health().NodeID
+	}
 	answer(w, a, err)
 }
 
 // Digest has the first endpoint that answers sum what it holds. Name the endpoints of one node: what others hold is
-// another answer. Errors are also verify.ErrCompacted.
+// another answer. Errors are also verify.ErrCompacted and verify.ErrElsewhere.
 func (c *Client) Digest(ctx context.Context, q *verify.Question) (*verify.Answer, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
@@ -50,6 +54,8 @@ func (c *Client) Digest(ctx context.Context, q *verify.Question) (*verify.Answer
 	var refused *Error
 	if errors.As(err, &refused) && refused.Status == http.StatusGone {
 		return nil, verify.ErrCompacted
+	} else if errors.As(err, &refused) && refused.Status == http.StatusPreconditionFailed {
+		return nil, verify.ErrElsewhere
 	}
 	return a, err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mimir-kv/mimir/backup/archive"
 	"github.com/mimir-kv/mimir/backup/schedule"
+	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/trust"
@@ -308,6 +309,7 @@ func statusOf(err error) int {
 		{replication.ErrNotLeader, http.StatusServiceUnavailable},
 		{replication.ErrClosed, http.StatusServiceUnavailable},
 		{command.ErrCompacted, http.StatusGone},
+		{kv.ErrNotHere, http.StatusPreconditionFailed},
 		{command.ErrFutureRevision, http.StatusConflict},
 		{verify.ErrQuestion, http.StatusBadRequest},
 		{context.DeadlineExceeded, http.StatusGatewayTimeout},

@@ -8,6 +8,17 @@ type Standing struct {
 	Revision, Compact int64
 }
 
+// Parted returns who stands at a revision that is no part of the history of the others, and why he is not compared.
+func Parted(nodes []Standing, revision int64) (missing []Missing) {
+	for _, n := range nodes {
+		if n.Revision == revision {
+			missing = append(missing, Missing{n.Name, fmt.Sprintf("it shows revision %d, which is no part of the "+
+				"history of other nodes: it has an end that a failover cut off", revision)})
+		}
+	}
+	return missing
+}
+
 // Agree returns the revision and the compaction at which nodes can be compared: the newest that all have, behind all
 // that any of them has compacted. Those that are so far behind that others have compacted it are missing.
 func Agree(nodes []Standing) (revision, compact int64, missing []Missing) {

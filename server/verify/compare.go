@@ -26,42 +26,6 @@ type Options struct {
 	Told func(*Result)
 }
 
-// Result is what a comparison found.
-type Result struct {
-	Revision int64    `json:"revision"`
-	Compact  int64    `json:"compact"`
-	Nodes    []string `json:"nodes"` // that were compared to the end
-	Keys     int64    `json:"keys"`  // of the first node that was compared
-	Versions int64    `json:"versions"`
-	Bytes    int64    `json:"bytes"`
-	Parts    int64    `json:"parts"`
-	// Differing is how many parts differ, First the first difference in them, narrowed down. Nil if there is none.
-	Differing int64       `json:"differing"`
-	First     *Difference `json:"first,omitempty"`
-	// Missing says of each node that was not compared, or not to the end, why.
-	Missing []Missing `json:"missing,omitempty"`
-}
-
-// Difference is a range in which not all hold the same.
-type Difference struct {
-	Range
-	Groups []Group `json:"groups"` // the largest first
-}
-
-// Group is who holds the same.
-type Group struct {
-	Nodes    []string `json:"nodes"`
-	Keys     int64    `json:"keys"`
-	Versions int64    `json:"versions"`
-	Sum      []byte   `json:"sum"`
-}
-
-// Missing is a node that was not compared.
-type Missing struct {
-	Node string `json:"node"`
-	Why  string `json:"why"`
-}
-
 // comparison is one that is under way.
 type comparison struct {
 	Options
@@ -70,13 +34,15 @@ type comparison struct {
 }
 
 // Compare compares what nodes hold. It goes on without those that cease to answer, as long as two are left; the error
-// is ErrCompacted if somebody compacted more meanwhile, the context's, or says that there is nobody to compare.
+// is ErrCompacted if somebody compacted more meanwhile, ErrElsewhere if somebody's history parted before the revision,
+// the context's, or says that there is nobody to compare. The result says what was found until then.
 func Compare(ctx context.Context, nodes []Node, o Options) (*Result, error) {
-	c := &comparison{o, slices.Clone(nodes), &Result{Revision: o.Revision, Compact: o.Compact}}
+	c := &comparison{o, slices.Clone(nodes), &Result{Revision: o.Revision, Compact: o.Compact, Reached: o.From}}
 	err := c.walk(ctx, o.Range, 0)
 	for _, n := range c.nodes {
 		c.result.Nodes = append(c.result.Nodes, n.Name)
 	}
+	slices.Sort(c.result.Nodes)
 	return c.result, err
 }
 
@@ -100,10 +66,15 @@ func (c *comparison) walk(ctx context.Context, r Range, step int) error {
 				continue
 			}
 			if c.result.Differing++; c.result.Differing == 1 {
-				if err := c.found(ctx, lead, answers, i, step); err != nil {
+				// What cannot be narrowed down is a difference all the same.
+				if err := c.found(ctx, lead, answers, i, step); ctx.Err() != nil {
 					return err
 				}
 			}
+		}
+		r.From = lead.Parts[len(lead.Parts)-1].To
+		if step == 0 {
+			c.result.Reached = r.From
 		}
 		if step == 0 && c.Told != nil {
 			c.Told(c.result)
@@ -111,7 +82,6 @@ func (c *comparison) walk(ctx context.Context, r Range, step int) error {
 		if !lead.More {
 			return nil
 		}
-		r.From = lead.Parts[len(lead.Parts)-1].To
 	}
 }
 
@@ -140,24 +110,15 @@ func (c *comparison) found(ctx context.Context, lead *Answer, answers []*Answer,
 	return c.walk(ctx, part.Range, step+1)
 }
 
-func (d *Difference) add(node string, p *Part) {
-	for i := range d.Groups {
-		if bytes.Equal(d.Groups[i].Sum, p.Sum) {
-			d.Groups[i].Nodes = append(d.Groups[i].Nodes, node)
-			return
-		}
-	}
-	d.Groups = append(d.Groups, Group{Nodes: []string{node}, Keys: p.Keys, Versions: p.Versions, Sum: p.Sum})
-}
-
-// ask asks the first node for the parts of a range, and the others for the same ranges. Who does not answer is out.
+// ask asks the first node for the parts of a range, and the others for the same ranges. Who does not answer is out. Who
+// holds too much in the first of them to say is the first node from then on: its own parts are smaller.
 func (c *comparison) ask(ctx context.Context, r Range, every int64) (lead *Answer, answers []*Answer, err error) {
 	for {
 		if len(c.nodes) < 2 {
 			return nil, nil, fmt.Errorf("there are no two nodes that answer%s", c.why())
 		}
 		q := &Question{Revision: c.Revision, Compact: c.Compact, Ranges: []Range{r}, Every: every}
-		lead, err := c.nodes[0].Ask(ctx, q)
+		lead, err := c.nodes[0].ask(ctx, q)
 		if err == nil && !lead.covers(r) {
 			err = fmt.Errorf("%w: the parts are not those of the range", ErrQuestion)
 		}
@@ -175,10 +136,34 @@ func (c *comparison) ask(ctx context.Context, r Range, every int64) (lead *Answe
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(c.nodes) > 1 {
+		if len(c.nodes) > 1 && c.agree(lead, answers) {
 			return lead, answers, nil
 		}
 	}
+}
+
+// agree cuts what was answered to the parts that all have summed. If that are none it returns false, and who has none
+// comes first.
+func (c *comparison) agree(lead *Answer, answers []*Answer) bool {
+	for i, a := range answers {
+		if len(a.Parts) == 0 {
+			c.nodes[0], c.nodes[i+1] = c.nodes[i+1], c.nodes[0]
+			return false
+		}
+		if len(a.Parts) < len(lead.Parts) {
+			lead.Parts, lead.More = lead.Parts[:len(a.Parts)], true
+		}
+	}
+	return true
+}
+
+// ask is Ask of this node and no other.
+func (n *Node) ask(ctx context.Context, q *Question) (*Answer, error) {
+	a, err := n.Ask(ctx, q)
+	if err == nil && a.Node != n.Name {
+		err = fmt.Errorf("%w: %q answers in its place", ErrQuestion, a.Node)
+	}
+	return a, err
 }
 
 // covers reports whether the parts of an answer follow one another through a range, as far as they go.
@@ -202,10 +187,12 @@ func (c *comparison) askOthers(ctx context.Context, q *Question) ([]*Answer, err
 	var all sync.WaitGroup
 	for i, n := range c.nodes[1:] {
 		all.Go(func() {
-			answers[i], failures[i] = n.Ask(ctx, q)
-			if failures[i] == nil && len(answers[i].Parts) != len(q.Ranges) {
-				failures[i] = fmt.Errorf("%w: %d parts for %d ranges", ErrQuestion, len(answers[i].Parts),
-					len(q.Ranges))
+			answers[i], failures[i] = n.ask(ctx, q)
+			if failures[i] != nil {
+				return
+			}
+			if got := len(answers[i].Parts); got > len(q.Ranges) || got < len(q.Ranges) && !answers[i].More {
+				failures[i] = fmt.Errorf("%w: %d parts for %d ranges", ErrQuestion, got, len(q.Ranges))
 			}
 		})
 	}
@@ -227,7 +214,7 @@ func (c *comparison) drop(ctx context.Context, i int, why error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.Is(why, ErrCompacted) {
+	if errors.Is(why, ErrCompacted) || errors.Is(why, ErrElsewhere) {
 		return fmt.Errorf("%s: %w", c.nodes[i].Name, why)
 	}
 	c.result.Missing = append(c.result.Missing, Missing{c.nodes[i].Name, why.Error()})

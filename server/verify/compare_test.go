@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,10 +81,16 @@ func key(i int) string { return fmt.Sprintf("/a/%06d", i) }
 func node(name string, s verify.Store) verify.Node {
 	return verify.Node{Name: name, Ask: func(ctx context.Context, q *verify.Question) (*verify.Answer, error) {
 		a, err := q.Answer(ctx, s)
-		if errors.Is(err, command.ErrCompacted) {
-			err = verify.ErrCompacted
+		switch {
+		case errors.Is(err, command.ErrCompacted):
+			return nil, verify.ErrCompacted
+		case errors.Is(err, kv.ErrNotHere):
+			return nil, verify.ErrElsewhere
+		case err != nil:
+			return nil, err
 		}
-		return a, err
+		a.Node = name
+		return a, nil
 	}}
 }
 
@@ -224,12 +231,13 @@ func TestAnswersThatAreNone(t *testing.T) {
 		t.Errorf("compacted: %v", err)
 	}
 	for _, lie := range []verify.Answer{
-		{}, {Parts: []verify.Part{{}}, More: true},
+		{Node: "b", Parts: []verify.Part{{}}}, {}, {Parts: []verify.Part{{}}, More: true},
 		{Parts: []verify.Part{{Range: verify.Range{From: []byte("b")}}}},
 		{Parts: []verify.Part{{Range: verify.Range{To: []byte("b")}}}},
 		{Parts: []verify.Part{{Range: verify.Range{To: []byte("b")}}, {Range: verify.Range{From: []byte("c")}}}},
 	} {
 		liar := nodes[0]
+		lie.Node = cmp.Or(lie.Node, "a")
 		liar.Ask = func(context.Context, *verify.Question) (*verify.Answer, error) { return &lie, nil }
 		if r := compare(t, verify.Options{Revision: 11, Compact: 8}, liar, nodes[1], nodes[2]); len(r.Missing) != 1 {
 			t.Errorf("%+v: %+v", lie, r)
@@ -275,5 +283,103 @@ func TestAgree(t *testing.T) {
 	})
 	if rev != 90 || compact != 40 || len(missing) != 1 || missing[0].Node != "late" {
 		t.Error(rev, compact, missing)
+	}
+}
+
+// Who is at an end that a failover cut off has no revision at which the others could be compared with him, and is told.
+func TestWhoIsOnAnotherBranchIsMissing(t *testing.T) {
+	all, nodes := three(t, many(10)...)
+	all[0].apply(put("lost", "1"), put("lost", "2"))
+	for _, h := range all[1:] {
+		h.at.Epoch++
+		h.at.AppliedIndex++
+		if err := h.Begin(replication.Reign{Epoch: h.at.Epoch, Lossy: true}, &h.at); err != nil {
+			t.Fatal(err)
+		}
+		h.apply(put("after", "1"))
+	}
+	standings := []verify.Standing{
+		{Name: "a", Revision: all[0].Revision()}, {Name: "b", Revision: all[1].Revision()},
+		{Name: "c", Revision: all[2].Revision()},
+	}
+	revision, _, _ := verify.Agree(standings)
+	_, err := verify.Compare(t.Context(), nodes, verify.Options{Revision: revision})
+	if !errors.Is(err, verify.ErrElsewhere) {
+		t.Fatalf("at %d: %v", revision, err)
+	}
+	if parted := verify.Parted(standings, revision); len(parted) != 1 || parted[0].Node != "a" {
+		t.Errorf("%+v", parted)
+	}
+	revision, _, _ = verify.Agree(standings[1:])
+	if r := compare(t, verify.Options{Revision: revision}, nodes[1:]...); r.First != nil || r.Keys != 11 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A node that holds nothing does not make the others sum all they have at once.
+func TestWhoHoldsNothingComesFirst(t *testing.T) {
+	empty, full := newHistory(t), newHistory(t)
+	for range 300 { // as many revisions, of one key
+		empty.apply(put("z", ""))
+	}
+	for i := range 30 { // of 10 MB each
+		var batch [][]byte
+		for k := range 10 {
+			batch = append(batch, put(key(10*i+k), strings.Repeat("v", 1_000_000)))
+		}
+		full.apply(batch...)
+	}
+	all := node("b", full)
+	asked := 0
+	watched := verify.Node{Name: "b", Ask: func(ctx context.Context, q *verify.Question) (*verify.Answer, error) {
+		a, err := all.Ask(ctx, q)
+		sum := int64(0)
+		for _, p := range a.Parts {
+			sum += p.Bytes
+		}
+		if asked++; sum > 280<<20 {
+			t.Errorf("%d bytes were summed for one answer", sum)
+		}
+		return a, err
+	}}
+	o := verify.Options{Revision: 301, Compact: 300}
+	if r := compare(t, o, node("a", empty), watched); r.First == nil || r.Differing == 0 {
+		t.Errorf("%+v", r)
+	}
+	if asked < 2 {
+		t.Error("it was asked once")
+	}
+}
+
+// A difference that was found is told, also if it cannot be narrowed down.
+func TestADifferenceIsTold(t *testing.T) {
+	all, nodes := three(t, many(300)...)
+	all[2].apply(put(key(7), "x"))
+	all[0].apply(put("/z", ""))
+	inner, asked := nodes[2].Ask, 0
+	nodes[2].Ask = func(ctx context.Context, q *verify.Question) (*verify.Answer, error) {
+		if asked++; asked > 1 {
+			return nil, verify.ErrCompacted
+		}
+		return inner(ctx, q)
+	}
+	o := verify.Options{Revision: 302, Range: verify.Range{To: []byte("/y")}}
+	r, err := verify.Compare(t.Context(), []verify.Node{nodes[0], nodes[2]}, o)
+	if err != nil || r.First == nil || r.Differing != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// What is compared in pieces is told as one, and who was missing in one of them is.
+func TestPieces(t *testing.T) {
+	first := &verify.Result{Revision: 5, Keys: 10, Parts: 1, Nodes: []string{"a", "b", "c"}}
+	var all verify.Result
+	all.Add(&verify.Result{Revision: 4, Missing: []verify.Missing{{Node: "d"}}})
+	all.Add(first)
+	all.Add(&verify.Result{Revision: 9, Keys: 5, Parts: 2, Nodes: []string{"a", "b", "d"}, Differing: 1,
+		First: &verify.Difference{}, Missing: []verify.Missing{{Node: "e"}}})
+	if all.Revision != 9 || all.Earlier != 5 || all.Keys != 15 || all.Parts != 3 || !slices.Equal(all.Nodes,
+		[]string{"a", "b"}) || all.First == nil || len(all.Missing) != 2 {
+		t.Errorf("%+v", all)
 	}
 }

@@ -9,9 +9,11 @@ import (
 
 // Bounds of a question and its answer.
 const (
-	MostRanges = 1024     // ranges of a question, and parts of an answer
-	mostBytes  = 64 << 20 // of keys and values that are summed for one answer which is cut into parts
-	mostKeys   = 4 << 20  // bytes of the bounds that are told in one answer
+	MostRanges = 1024      // ranges of a question, and parts of an answer
+	mostPart   = 4 << 20   // of keys and values in a part, at which it ends with a key
+	mostBytes  = 64 << 20  // likewise of an answer which is cut into parts
+	mostGiven  = 256 << 20 // likewise of one range that is given
+	mostKeys   = 2 << 20   // bytes of the bounds that are told in one answer
 )
 
 // Errors of a question.
@@ -20,6 +22,8 @@ var (
 	ErrCompacted = errors.New("compacted meanwhile")
 	// ErrQuestion says that a question is none.
 	ErrQuestion = errors.New("not a question about ranges")
+	// ErrElsewhere says that the revision is of a history that parted from that of the node.
+	ErrElsewhere = errors.New("the revision is no part of the history there")
 )
 
 // Range is a range of keys: from From, which is in it, up to To, which is not. No To: without a bound.
@@ -45,9 +49,10 @@ type Question struct {
 	Every    int64   `json:"every,omitempty"`
 }
 
-// Answer has the parts in order. More says that they end before the range does: what is left begins at the end of the
-// last one.
+// Answer has the parts in order. More says that they end before what was asked for: what is left begins at the end of
+// the last one.
 type Answer struct {
+	Node  string `json:"node"` // who answers
 	Parts []Part `json:"parts"`
 	More  bool   `json:"more,omitempty"`
 }
@@ -57,15 +62,21 @@ type Store interface {
 	Digest(ctx context.Context, q mvcc.Asked, part func(mvcc.Part) (more bool)) error
 }
 
-// Answer answers a question of what s holds. Errors: ErrQuestion, and those of the store.
+// Answer answers a question of what s holds. Of ranges that are given it leaves out the first that holds too much, and
+// those behind it. Errors: ErrQuestion, and those of the store.
 func (q *Question) Answer(ctx context.Context, s Store) (*Answer, error) {
 	if len(q.Ranges) == 0 || len(q.Ranges) > MostRanges || q.Every < 0 || q.Every > 0 && len(q.Ranges) > 1 {
 		return nil, ErrQuestion
 	}
-	a := &Answer{}
+	a := &Answer{Parts: []Part{}}
+	most := int64(mostPart)
+	if q.Every == 0 {
+		most = mostGiven
+	}
 	var summed, told int64
 	for _, r := range q.Ranges {
-		asked := mvcc.Asked{From: r.From, To: r.To, Revision: q.Revision, Compact: q.Compact, Every: q.Every}
+		asked := mvcc.Asked{From: r.From, To: r.To, Revision: q.Revision, Compact: q.Compact, Every: q.Every,
+			Most: most}
 		if len(r.To) == 0 {
 			asked.To = nil
 		}
@@ -75,9 +86,15 @@ func (q *Question) Answer(ctx context.Context, s Store) (*Answer, error) {
 			a.More = q.Every > 0 && (len(a.Parts) == MostRanges || summed >= mostBytes || told >= mostKeys)
 			return !a.More
 		})
-		if err != nil {
+		if errors.Is(err, mvcc.ErrTooMuch) || err == nil && q.Every == 0 && summed >= mostGiven {
+			a.More = true
+			return a, nil
+		} else if err != nil {
 			return nil, err
 		}
+	}
+	if q.Every == 0 {
+		return a, nil
 	}
 	last := a.Parts[len(a.Parts)-1]
 	a.More = a.More && len(last.To) > 0 && string(last.To) != string(q.Ranges[0].To)

@@ -58,16 +58,23 @@ func (c *crew) obey(o Order) (string, error) {
 			}
 		}
 	}
+	var failures []error
 	for _, n := range nodes {
 		if n.Running() {
 			continue
 		}
 		if err := c.start(n); err != nil {
-			return "", err
+			failures = append(failures, err)
+			continue
 		}
 		done = append(done, fmt.Sprintf("%s (pid %d)", n.Config.Name, n.PID()))
 	}
-	return said("healed", done, "nothing is broken there"), c.describe().save(c.dir)
+	failures = append(failures, c.describe().save(c.dir))
+	text := said("healed", done, "nothing is broken there")
+	if err := errors.Join(failures...); err != nil {
+		return "", fmt.Errorf("%s; but %w", text, err)
+	}
+	return text, nil
 }
 
 func said(what string, done []string, nothing string) string {

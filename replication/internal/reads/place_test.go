@@ -82,3 +82,21 @@ func TestPlacesAreReadByOlderNodes(t *testing.T) {
 		t.Errorf("%s of an older node is %+v, %v", encoded, place, err)
 	}
 }
+
+// TestARegionThatIsDelayedMeanwhile has in its log what a read waits for, and does not show it: the read ends as one
+// that came later.
+func TestARegionThatIsDelayedMeanwhile(t *testing.T) {
+	pair(t, func(t *testing.T, us, eu *member) {
+		us.applied.Publish(at("us", 9, 8))
+		done := eu.read()
+		time.Sleep(time.Second)
+		pending(t, done)
+		v := at("eu", 9, 8)
+		v.State.Delay = &timeline.Delay{Shown: 3}
+		v.Shown = timeline.Cursor{Epoch: v.State.Cursor.Epoch, Position: 3}
+		eu.applied.Publish(v)
+		if err := <-done; !errors.Is(err, contract.ErrDelayed) {
+			t.Errorf("a read of what is not shown ended with %v", err)
+		}
+	})
+}

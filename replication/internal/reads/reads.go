@@ -116,10 +116,10 @@ func (r *Reads) Barrier(ctx context.Context, l contract.Level) error {
 
 // linearizable returns the place that covers every write which was acknowledged before the call, once it is here.
 func (r *Reads) linearizable(ctx context.Context) (*confirmed, error) {
-	if err := r.late(); err != nil {
-		return nil, err
-	}
 	for {
+		if err := r.late(); err != nil { // it may have become so while this waits
+			return nil, err
+		}
 		at, err := r.barrier.wait(ctx)
 		if err == nil {
 			return at, nil

@@ -171,13 +171,14 @@ func (p Place) held(s *timeline.State) bool {
 	return p.Reign == nil || slices.Contains(s.Reigns, *p.Reign)
 }
 
-// Reach returns once everything up to p is applied here. Errors as of Wait; ErrNotReady at once if the history here has
+// Reach returns once everything up to p is applied here and shown. Errors as of Wait; ErrNotReady at once if the history here has
 // gone on without p, which was cut off.
 func (a *Applied) Reach(ctx context.Context, p Place) error {
 	gone := func(s *timeline.State) bool { return s.Diverged == nil && s.Cursor.Epoch > p.Epoch && !p.held(s) }
-	v, err := a.Wait(ctx, func(v *View) bool { return p.within(&v.State) || gone(&v.State) })
+	shown := func(v *View) bool { return p.within(&v.State) && v.Shows().Position >= p.Position }
+	v, err := a.Wait(ctx, func(v *View) bool { return shown(v) || gone(&v.State) })
 	s := &v.State
-	if err == nil && p.within(s) {
+	if err == nil && shown(v) {
 		return nil
 	}
 	if err == nil {

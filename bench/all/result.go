@@ -1,0 +1,107 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mimir-kv/mimir/bench"
+)
+
+// Result is what a run measured. It stands beside the document that is made of it.
+type Result struct {
+	Command string        `json:"command"` // that made it
+	Date    string        `json:"date"`
+	Machine Machine       `json:"machine"`
+	Keys    int           `json:"keys"`
+	Rounds  int           `json:"rounds"`
+	Lasting time.Duration `json:"lastingNanos"` // of one measurement
+	Whole   bool          `json:"whole"`        // no round was left out
+	Spin    Spread        `json:"spin"`         // over the whole run, in nanoseconds
+	Cases   []Case        `json:"cases"`
+}
+
+// Case is one thing on all sides.
+type Case struct {
+	Name    string   `json:"name"`
+	Clients int      `json:"clients"`
+	Sides   []Figure `json:"sides"` // in order: mimir, etcd, echo
+}
+
+// Figure is one side of a case: medians over the rounds, and how far these were apart.
+type Figure struct {
+	Side      string        `json:"side"`
+	PerSecond Spread        `json:"perSecond"`
+	P50       time.Duration `json:"p50Nanos"`
+	P99       time.Duration `json:"p99Nanos"`
+	// PerRequest is the servers' processor time, 0 where the system does not say.
+	PerRequest time.Duration `json:"processorPerRequestNanos"`
+	Spin       Spread        `json:"spin"` // before these measurements
+	Errors     uint64        `json:"errors"`
+}
+
+// Spread is a median and what lay farthest from it.
+type Spread struct {
+	Median float64 `json:"median"`
+	Least  float64 `json:"least"`
+	Most   float64 `json:"most"`
+}
+
+// Noise is how far apart the ends are, as a part of the median.
+func (s Spread) Noise() float64 {
+	if s.Median == 0 {
+		return 0
+	}
+	return (s.Most - s.Least) / s.Median
+}
+
+func spreadOf(values []float64) Spread {
+	if len(values) == 0 {
+		return Spread{}
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return Spread{middle(sorted), sorted[0], sorted[len(sorted)-1]}
+}
+
+// middle is the median of what is sorted.
+func middle(sorted []float64) float64 {
+	n := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[n]
+	}
+	return (sorted[n-1] + sorted[n]) / 2
+}
+
+// sample is one measurement of a case on a side.
+type sample struct {
+	*bench.Measurement
+	spin      time.Duration
+	processor time.Duration
+}
+
+// figureOf sums up the rounds of a side.
+func figureOf(side string, samples []sample) Figure {
+	f := Figure{Side: side}
+	var rates, p50, p99, each, spins []float64
+	for _, s := range samples {
+		rates, spins = append(rates, s.PerSecond), append(spins, float64(s.spin))
+		p50, p99 = append(p50, float64(s.P50)), append(p99, float64(s.P99))
+		if s.processor > 0 && s.Done > 0 {
+			each = append(each, float64(s.processor)/float64(s.Done))
+		}
+		f.Errors += s.Errors
+	}
+	f.PerSecond, f.Spin = spreadOf(rates), spreadOf(spins)
+	f.P50, f.P99 = time.Duration(spreadOf(p50).Median), time.Duration(spreadOf(p99).Median)
+	f.PerRequest = time.Duration(spreadOf(each).Median)
+	return f
+}
+
+// figure returns that of a side, nil if it was not measured.
+func (c *Case) figure(side string) *Figure {
+	for i := range c.Sides {
+		if c.Sides[i].Side == side && c.Sides[i].PerSecond.Median > 0 {
+			return &c.Sides[i]
+		}
+	}
+	return nil
+}
