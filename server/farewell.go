@@ -20,8 +20,8 @@ type leavableTLS struct {
 func (c leavableTLS) ConnectionState() tls.ConnectionState { return c.secure.ConnectionState() }
 
 // goAway is a frame that tells a client of HTTP/2 to begin no more requests on its connection, and that all it has
-// begun are dealt with (RFC 9113, section 6.8). With another last stream, those beyond that one are not, and may be sent
-// anew.
+// begun are dealt with (RFC 9113, section 6.8). With another last stream, those beyond that one are not, and may be
+// sent anew.
 var goAway = []byte{
 	0, 0, 8, 7, 0, 0, 0, 0, 0, // length, kind, flags, stream
 	0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, // last stream, no error
@@ -75,8 +75,8 @@ func (c *leavable) retire() bool { return c.requests.retire() }
 // NetConn returns the connection below.
 func (c *leavable) NetConn() net.Conn { return c.Conn }
 
-// farewell asks the client to leave. Who asked nothing and whose place is taken is told what was the last of his requests
-// that was dealt with, so that he knows of one that he is just sending that it was not.
+// farewell asks the client to leave. Who asked nothing and whose place is taken is told what was the last of his
+// requests that was dealt with, so that he knows of one that he is just sending that it was not.
 func (c *leavable) farewell() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
