@@ -2,9 +2,12 @@ package server
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/mimir-kv/mimir/server/door"
 )
 
 // leavableTLS is one of TLS, which says so to who asks for what the client showed.
@@ -17,46 +20,63 @@ type leavableTLS struct {
 func (c leavableTLS) ConnectionState() tls.ConnectionState { return c.secure.ConnectionState() }
 
 // goAway is a frame that tells a client of HTTP/2 to begin no more requests on its connection, and that all it has
-// begun are dealt with (RFC 9113, section 6.8).
+// begun are dealt with (RFC 9113, section 6.8). With another last stream, those beyond that one are not, and may be
+// sent anew.
 var goAway = []byte{
 	0, 0, 8, 7, 0, 0, 0, 0, 0, // length, kind, flags, stream
 	0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, // last stream, no error
 }
 
-const frameHeaderBytes = 9
+const frameHeaderBytes, goAwayLast = 9, 9
 
 // leavable is a connection that speaks HTTP/2. Its client can be asked to leave it, which its server cannot do: the
 // wish is written between two of the server's frames. And its client is heard no faster than it says something.
 type leavable struct {
 	net.Conn
-	pace pace // of what is read, by one goroutine
+	pace     pace // of what is read, by one goroutine
+	requests underway
 
 	mu     sync.Mutex
 	header [frameHeaderBytes]byte
-	have   int // bytes of header that were written
-	left   int // bytes of the frame's body that were not
+	have   int      // bytes of header that were written
+	left   int      // bytes of the frame's body that were not
+	ended  []uint32 // streams whose last frame is being written
 	wished bool
+	said   bool // the last word
 }
 
-func newLeavable(c net.Conn) *leavable { return &leavable{Conn: c, pace: newPace(time.Now())} }
+func newLeavable(c net.Conn) *leavable {
+	l := &leavable{Conn: c}
+	l.requests.begin = func() (end func()) { return door.Request(c.RemoteAddr()) }
+	l.pace = newPace(time.Now(), l.requests.heard)
+	return l
+}
 
 // longestWait bounds how long a client waits that sends nothing but trifles, at a time: its connection may be closed.
 // While it waits like that it is heard no more at a time than what may be trifles of as long.
 const longestWait = time.Second
 
-// Read implements net.Conn.
+// Read implements net.Conn. Once no request is taken any more, it fails: the client has been told then.
 func (c *leavable) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:c.pace.most(len(p), time.Now())])
 	if wait := c.pace.hear(p[:n], time.Now()); wait > 0 {
 		time.Sleep(min(wait, longestWait))
 	}
+	if _, over := c.requests.over(); over {
+		c.farewell()
+		return 0, net.ErrClosed
+	}
 	return n, err
 }
+
+// retire returns false if requests are under way. Else none is taken from now on, and a farewell is to be said.
+func (c *leavable) retire() bool { return c.requests.retire() }
 
 // NetConn returns the connection below.
 func (c *leavable) NetConn() net.Conn { return c.Conn }
 
-// farewell asks the client to leave.
+// farewell asks the client to leave. Who asked nothing and whose place is taken is told what was the last of his
+// requests that was dealt with, so that he knows of one that he is just sending that it was not.
 func (c *leavable) farewell() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,7 +90,16 @@ func (c *leavable) say() error {
 		return nil
 	}
 	c.wished = false
-	_, err := c.Conn.Write(goAway)
+	last, over := c.requests.over()
+	if c.said {
+		return nil
+	}
+	word := goAway
+	if c.said = over; over {
+		word = append([]byte(nil), goAway...)
+		binary.BigEndian.PutUint32(word[goAwayLast:], last)
+	}
+	_, err := c.Conn.Write(word)
 	return err
 }
 
@@ -95,6 +124,10 @@ func (c *leavable) Write(p []byte) (n int, err error) {
 	if err == nil {
 		err = c.say()
 	}
+	if len(c.ended) > 0 {
+		c.requests.said(c.ended)
+		c.ended = c.ended[:0]
+	}
 	return n, err
 }
 
@@ -114,6 +147,9 @@ func (c *leavable) restOfFrame(p []byte) int {
 			return n
 		}
 		c.have, c.left = 0, int(c.header[0])<<16|int(c.header[1])<<8|int(c.header[2])
+		if ends(c.header) {
+			c.ended = append(c.ended, streamOf(c.header))
+		}
 	}
 	body := min(c.left, len(p)-n)
 	c.left -= body

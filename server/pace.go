@@ -14,7 +14,7 @@ const (
 // Kinds of frames (RFC 9113, section 6).
 const (
 	frameData, frameHeaders, frameReset, frameContinuation = 0, 1, 3, 9
-	framePriority, frameSettings, framePing                = 2, 4, 6
+	framePriority, frameSettings, framePing, frameWindow   = 2, 4, 6, 8
 
 	flagEndStream = 1
 )
@@ -27,10 +27,11 @@ type pace struct {
 	left   int
 	budget float64
 	at     time.Time
+	heard  func(header [frameHeaderBytes]byte) // is called with that of each frame
 }
 
-func newPace(now time.Time) pace {
-	return pace{skip: len(preface), budget: trifleBurst, at: now}
+func newPace(now time.Time, heard func([frameHeaderBytes]byte)) pace {
+	return pace{skip: len(preface), budget: trifleBurst, at: now, heard: heard}
 }
 
 // most returns how many of n bytes are to be read: in debt, no more than trifles that are paid for by longestWait.
@@ -59,6 +60,7 @@ func (c *pace) hear(p []byte, now time.Time) (wait time.Duration) {
 		}
 		c.have, c.left = 0, int(c.header[0])<<16|int(c.header[1])<<8|int(c.header[2])
 		trifles += c.trifle()
+		c.heard(c.header)
 	}
 	if trifles == 0 {
 		return 0

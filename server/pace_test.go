@@ -30,7 +30,7 @@ func TestTriflesAreHeardSlowly(t *testing.T) {
 		{"large headers", frame(frameHeaders, 4, 16000), 30}, {"continuations", frame(frameContinuation, 0, 16000), 30},
 	} {
 		now := time.Now()
-		c := newPace(now)
+		c := newPace(now, func([frameHeaderBytes]byte) {})
 		const times = 10_000
 		all := append(append([]byte(nil), preface...), bytes.Repeat(test.one, times)...)
 		var waited time.Duration

@@ -1,14 +1,11 @@
 package server
 
 import (
-	"context"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
-	grpcpeer "google.golang.org/grpc/peer"
 
-	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/operator"
 )
 
@@ -38,30 +35,7 @@ func newRPCServer(api ...grpc.ServerOption) *grpc.Server {
 		grpc.MaxHeaderListSize(headerBytes),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
-		grpc.ChainUnaryInterceptor(asking),
-		grpc.ChainStreamInterceptor(streaming),
 	)...)
-}
-
-// asking tells the door of the connection that a request is under way on it.
-func asking(
-	ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
-) (answer any, err error) {
-	defer requestOf(ctx)()
-	return handle(ctx, request)
-}
-
-// streaming is asking of a stream.
-func streaming(service any, s grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	defer requestOf(s.Context())()
-	return handle(service, s)
-}
-
-func requestOf(ctx context.Context) (end func()) {
-	if p, ok := grpcpeer.FromContext(ctx); ok {
-		return door.Request(p.Addr)
-	}
-	return func() {}
 }
 
 // newRPC makes one with everything that is served, by the limits of now.

@@ -71,8 +71,8 @@ func (s *sniffer) divide(c net.Conn) {
 	}
 	c.SetDeadline(time.Time{})
 	door.Vouch(c)
-	if to == s.grpc {
-		door.Requests(c)
+	if client, ok := c.(interface{ retire() bool }); ok {
+		door.Requests(c, client.retire)
 	}
 	select {
 	case to.connections <- c:
@@ -106,7 +106,9 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 			return nil, c, err
 		}
 	}
-	return s.grpc, newLeavable(&replayed{c, seen}), nil
+	client := newLeavable(&replayed{c, seen})
+	door.Farewell(c, client.farewell)
+	return s.grpc, client, nil
 }
 
 // Accept returns the next connection of this side's protocol.

@@ -40,8 +40,8 @@ type Door struct {
 	most      int // of connections, and of strangers among them
 	mostNew   int
 	open      int
-	strangers list.List      // of *conn, the one that has waited longest first
-	resting   map[*conn]bool // those that may be idle
+	strangers list.List             // of *conn, the one that has waited longest first
+	resting   map[*conn]func() bool // those that may be idle, and what they are asked before they leave
 	refused   map[string]uint64
 }
 
@@ -68,7 +68,7 @@ func New(l net.Listener, o Options) *Door {
 	}
 	return &Door{
 		Listener: l, options: o, most: o.Most, mostNew: o.Strangers, closed: make(chan struct{}),
-		refused: map[string]uint64{}, resting: map[*conn]bool{},
+		refused: map[string]uint64{}, resting: map[*conn]func() bool{},
 	}
 }
 
@@ -140,7 +140,9 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	if full {
 		idle = d.longestIdle()
 	}
+	var farewell func()
 	if idle != nil {
+		farewell = idle.farewell
 		d.forget(idle)
 		d.refused[ReasonIdle]++
 		full = false
@@ -159,7 +161,7 @@ func (d *Door) admit(c net.Conn) net.Conn {
 		d.complain("a connection that did not show what it is made room for another", "most", mostNew)
 	}
 	if idle != nil {
-		idle.Conn.Close()
+		go idle.seeOff(farewell) // which may wait for somebody who reads nothing
 		d.complain("a connection that asked nothing made room for another", "most", most)
 	}
 	if full {

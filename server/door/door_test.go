@@ -105,7 +105,7 @@ func TestWhoAsksNothingMakesRoom(t *testing.T) {
 			out, in := h.visit(t)
 			Vouch(in)
 			if i != 3 {
-				Requests(in)
+				Requests(in, func() bool { return true })
 				ends = append(ends, Request(in.RemoteAddr()))
 			}
 			outside = append(outside, out)

@@ -5,12 +5,17 @@ import (
 	"time"
 )
 
-// Requests has a connection counted as idle from now on, but while a request is under way on it ([Request]). Where
-// there is no room for a newcomer, the one that has been idle for longest leaves: its owner makes another when he has
-// something to say. A connection that came through no door is left alone.
-func Requests(c net.Conn) {
-	if a, ok := c.RemoteAddr().(interface{ requests() }); ok {
-		a.requests()
+// farewellTime bounds how long the farewell of an idle connection may take.
+const farewellTime = time.Second
+
+// Requests has a connection counted as idle from now on, but while a request is under way on it ([Request]) or some of
+// what was written has not arrived. Where there is no room for a newcomer, the one that has been idle for longest
+// leaves, with its farewell if it knows one ([Farewell]): its owner makes another when he has something to say. retire
+// is asked before: it returns false if a request has begun meanwhile, and begins none if it returned true; it must not
+// block. A connection that came through no door is left alone.
+func Requests(c net.Conn, retire func() bool) {
+	if a, ok := c.RemoteAddr().(interface{ requests(func() bool) }); ok {
+		a.requests(retire)
 	}
 }
 
@@ -22,13 +27,13 @@ func Request(from net.Addr) (end func()) {
 	return func() {}
 }
 
-func (a addr) requests() {
+func (a addr) requests(retire func() bool) {
 	d := a.conn.door
 	a.conn.idle.Store(time.Now().UnixNano())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !a.conn.gone {
-		d.resting[a.conn] = true
+		d.resting[a.conn] = retire
 	}
 }
 
@@ -41,14 +46,30 @@ func (a addr) request() (end func()) {
 	}
 }
 
-// longestIdle returns the connection that has been idle for longest, and at least for as long as a stranger may be one;
-// nil if there is none. mu is held.
-func (d *Door) longestIdle() (longest *conn) {
-	since := time.Now().Add(-d.options.Patience).UnixNano()
-	for c := range d.resting {
-		if c.busy.Load() == 0 && c.idle.Load() <= since {
-			longest, since = c, c.idle.Load()
+// longestIdle returns the connection that has been idle for longest, and at least for as long as a stranger may be one,
+// and has retired; nil if there is none. mu is held.
+func (d *Door) longestIdle() *conn {
+	stays := map[*conn]bool{}
+	for {
+		var longest *conn
+		since := time.Now().Add(-d.options.Patience).UnixNano()
+		for c := range d.resting {
+			if c.busy.Load() == 0 && c.idle.Load() <= since && !stays[c] && unsent(c.Conn) == 0 {
+				longest, since = c, c.idle.Load()
+			}
 		}
+		if longest == nil || d.resting[longest]() {
+			return longest
+		}
+		stays[longest] = true
 	}
-	return longest
+}
+
+// seeOff closes an idle connection that has lost its place.
+func (c *conn) seeOff(farewell func()) {
+	if farewell != nil {
+		c.Conn.SetWriteDeadline(time.Now().Add(farewellTime))
+		farewell()
+	}
+	c.Conn.Close()
 }

@@ -1,7 +1,7 @@
 package grpctransport
 
 import (
-	"encoding/binary"
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,13 +25,18 @@ const (
 )
 
 var (
-	errHoards           = errors.New("it has sent more than is taken of it")
-	errManyStreams      = fmt.Errorf("%w: it has %d streams open", transport.ErrUnreachable, memberStreams)
-	prefaceBytes        = len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-	messagePrefix       = int64(5) // of each message: a flag, and its length
-	frameHead           = 9
-	frameData      byte = 0
+	errHoards      = errors.New("it has sent more than is taken of it")
+	errManyStreams = fmt.Errorf("%w: it has %d streams open", transport.ErrUnreachable, memberStreams)
 )
+
+// messagePrefix is how many bytes come before each message: a flag, and its length.
+const messagePrefix = int64(5)
+
+// member is a node of a fleet.
+type member struct {
+	fleet string
+	transport.Caller
+}
 
 // ledger is what one node has others keep. It lives as long as a stream of its does, or a connection that had one.
 type ledger struct {
@@ -46,7 +51,7 @@ type ledgers struct {
 	most   int64 // bytes of each
 
 	mu   sync.Mutex
-	of   map[transport.Caller]*ledger
+	of   map[member]*ledger
 	told time.Time
 }
 
@@ -62,22 +67,24 @@ type meterInfo struct {
 	meter *meter
 }
 
-// meter counts the bytes of messages of a connection that were read of it and not taken yet. A stream that ends with
-// some of a message leaves them counted; when no stream is left the count begins anew.
+// meter counts the bytes of messages of a connection that were read of it and not taken yet, by stream.
 type meter struct {
 	net.Conn
 	all *ledgers
 
 	// Of the goroutine that reads.
-	skip, left int
-	header     [9]byte
-	have       int
+	in     frames
+	rest   []byte // was read, and is to be heard next
+	failed error  // behind the rest
 
 	mu      sync.Mutex // before that of the ledgers
-	bytes   int64
-	streams int
-	caller  transport.Caller
-	ledger  *ledger // nil before the first stream
+	out     frames
+	opened  uint32 // the stream of the headers that were heard last
+	kept    map[uint32]*kept
+	bytes   int64 // of all of them
+	streams int   // that belong to the caller
+	caller  member
+	ledger  *ledger // nil before the first of those
 	gone    bool
 }
 
@@ -87,7 +94,7 @@ func (m metered) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	if err != nil {
 		return c, info, err
 	}
-	one := &meter{Conn: c, all: m.all, skip: prefaceBytes}
+	one := &meter{Conn: c, all: m.all, in: frames{skip: prefaceBytes}}
 	return one, meterInfo{info, one}, nil
 }
 
@@ -96,47 +103,86 @@ func (m metered) Clone() credentials.TransportCredentials {
 	return metered{m.TransportCredentials.Clone(), m.all}
 }
 
-// Read implements net.Conn.
+// Read implements net.Conn. It ends behind the headers of a stream, so that gRPC has opened the stream before more is
+// heard.
 func (m *meter) Read(p []byte) (int, error) {
-	n, err := m.Conn.Read(p)
-	if data := m.hear(p[:n]); data > 0 {
-		if more := m.add(data); more != nil {
-			m.all.tell(m.caller, m.RemoteAddr())
-			return 0, more
+	held := len(m.rest) > 0
+	var n int
+	var err error
+	switch {
+	case held:
+		n = copy(p, m.rest)
+	case m.failed != nil:
+		return 0, m.failed
+	default:
+		n, err = m.Conn.Read(p)
+	}
+	m.mu.Lock()
+	heard, data := m.hear(p[:n])
+	refused, who := m.add(data), m.caller
+	m.mu.Unlock()
+	switch {
+	case refused != nil:
+		m.all.tell(who, m.RemoteAddr())
+		return 0, refused
+	case held:
+		m.rest = m.rest[heard:]
+	case heard < n:
+		m.rest, m.failed, err = bytes.Clone(p[heard:n]), err, nil
+	}
+	return heard, err
+}
+
+// hear follows the frames in what was read up to the end of headers, and returns how many bytes that are and how many
+// of them are of messages. mu is held.
+func (m *meter) hear(p []byte) (n int, data int64) {
+	for n < len(p) {
+		more, what := m.in.next(p[n:])
+		n += more
+		kind := m.in.kind()
+		k := m.kept[m.in.stream()]
+		switch {
+		case what == partBody && kind == frameData && k != nil && !k.reset:
+			k.bytes += int64(more)
+			data += int64(more)
+		case what == partHeader && kind == frameHeaders:
+			m.opened = m.in.stream()
+		case what == partHeader && kind == frameReset && k != nil:
+			k.end()
+		}
+		if what != partOther && m.in.ended() && (kind == frameHeaders || kind == frameContinuation) {
+			break
+		}
+	}
+	return n, data
+}
+
+// Write implements net.Conn.
+func (m *meter) Write(p []byte) (int, error) {
+	n, err := m.Conn.Write(p)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for said := p[:n]; len(said) > 0; {
+		more, what := m.out.next(said)
+		said = said[more:]
+		k := m.kept[m.out.stream()]
+		if what != partHeader || k == nil {
+			continue
+		}
+		switch kind := m.out.kind(); {
+		case kind == frameReset:
+			k.end()
+		case m.out.ends() && (kind == frameHeaders || kind == frameData):
+			k.drop()
 		}
 	}
 	return n, err
 }
 
-// hear follows the frames in what was read, and returns how many bytes of messages are in it.
-func (m *meter) hear(p []byte) (data int64) {
-	n := min(m.skip, len(p))
-	m.skip, p = m.skip-n, p[n:]
-	for len(p) > 0 {
-		if m.left > 0 {
-			n := min(m.left, len(p))
-			if m.header[3] == frameData {
-				data += int64(n)
-			}
-			m.left, p = m.left-n, p[n:]
-			continue
-		}
-		n := copy(m.header[m.have:], p)
-		m.have, p = m.have+n, p[n:]
-		if m.have == frameHead {
-			m.have, m.left = 0, int(binary.BigEndian.Uint32(append([]byte{0}, m.header[:3]...)))
-		}
-	}
-	return data
-}
-
-// add counts bytes, less than none if they were taken.
+// add counts bytes, less than none if they were taken. mu is held.
 func (m *meter) add(n int64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n = max(n, -m.bytes) // what came in before the count began anew
 	m.bytes += n
-	if m.ledger == nil || m.gone {
+	if m.ledger == nil {
 		return nil
 	}
 	m.all.mu.Lock()
@@ -147,18 +193,8 @@ func (m *meter) add(n int64) error {
 	return nil
 }
 
-// took says that a message of so many bytes was taken.
-func (m *meter) took(n int) {
-	if m != nil {
-		_ = m.add(-int64(n) - messagePrefix) // which refuses nothing
-	}
-}
-
 // begin counts a stream of caller, to whom the connection belongs if it is its first. end is to be called with it.
-func (m *meter) begin(caller transport.Caller) (end func(), err error) {
-	if m == nil {
-		return func() {}, nil
-	}
+func (m *meter) begin(caller member) (end func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.all.mu.Lock()
@@ -173,23 +209,21 @@ func (m *meter) begin(caller transport.Caller) (end func(), err error) {
 		m.ledger.bytes += m.bytes
 	}
 	if m.ledger.streams >= memberStreams {
+		m.leave()
 		return nil, errManyStreams
 	}
 	m.ledger.streams++
 	m.streams++
-	return m.end, nil
+	return m.endStream, nil
 }
 
-func (m *meter) end() {
+func (m *meter) endStream() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.all.mu.Lock()
 	defer m.all.mu.Unlock()
 	m.ledger.streams--
-	if m.streams--; m.streams == 0 {
-		m.ledger.bytes -= m.bytes
-		m.bytes = 0
-	}
+	m.streams--
 	m.leave()
 }
 
@@ -201,6 +235,9 @@ func (m *meter) leave() {
 	m.ledger.bytes -= m.bytes
 	if m.ledger.meters--; m.ledger.meters == 0 {
 		delete(m.all.of, m.caller)
+	}
+	for _, k := range m.kept {
+		k.bytes = 0
 	}
 	m.ledger, m.bytes = nil, 0
 }
@@ -217,7 +254,7 @@ func (m *meter) Close() error {
 }
 
 // tell tells the log, not too often.
-func (l *ledgers) tell(who transport.Caller, from net.Addr) {
+func (l *ledgers) tell(who member, from net.Addr) {
 	l.mu.Lock()
 	now := time.Now()
 	quiet := now.Sub(l.told) < tellEvery
@@ -226,7 +263,7 @@ func (l *ledgers) tell(who transport.Caller, from net.Addr) {
 	}
 	l.mu.Unlock()
 	if !quiet {
-		l.logger.Warn("a node has sent more than is taken of it: its connection ends", "node", who.Node,
-			"region", who.Region, "from", from.String(), "bytes", l.most)
+		l.logger.Warn("a node has sent more than is taken of it: its connection ends", "fleet", who.fleet,
+			"node", who.Node, "region", who.Region, "from", from.String(), "bytes", l.most)
 	}
 }

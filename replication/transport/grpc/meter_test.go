@@ -67,6 +67,10 @@ var meteredServices = map[string]transport.Handler{
 		<-ctx.Done()
 		return nil
 	},
+	"giveup": func(_ context.Context, s transport.Stream) error {
+		_, err := s.Recv()
+		return errors.Join(err, errors.New("no more of this"))
+	},
 }
 
 // A node whose machine was taken may have others keep so much and no more, by however many streams (of them and of
@@ -115,68 +119,159 @@ func TestANodeCannotHaveOthersKeepAnything(t *testing.T) {
 	}
 }
 
-// The books are even when all have gone: whatever was taken, left, cut or refused.
-func TestNothingStaysInTheBooks(t *testing.T) {
-	all := &ledgers{logger: slog.New(slog.DiscardHandler), most: 100, of: map[transport.Caller]*ledger{}}
-	caller := transport.Caller{Region: "us", Node: "us-1"}
-	meterOf := func() *meter { c, _ := net.Pipe(); return &meter{Conn: c, all: all} }
-	one, two := meterOf(), meterOf()
-	_ = one.add(40) // before it is known whose it is
-	endOne, err := one.begin(caller)
+// What a handler leaves unread of a stream is forgotten with the stream, and so is what comes behind its end: a node of
+// which many streams were given up is no hoarder, though another stream of the same connection goes on all the time.
+func TestWhatIsGivenUpIsNotKept(t *testing.T) {
+	log := &lockedLog{}
+	server, addr := meteredNode(t, "us-1", func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	if err := server.Serve(meteredServices); err != nil {
+		t.Fatal(err)
+	}
+	honest, _ := meteredNode(t, "us-2", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	steady, err := honest.Open(ctx, addr, "take")
 	if err != nil {
 		t.Fatal(err)
 	}
-	endTwo, err := two.begin(caller)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := two.add(61); !errors.Is(err, errHoards) {
-		t.Error("two connections of one node, each below its limit:", err)
-	}
-	one.took(35)
-	if err := two.add(20); err != nil {
-		t.Error("what was taken counts on:", err)
-	}
-	two.Close()
-	endTwo()
-	endOne()
-	if one.took(1000); one.bytes != 0 {
-		t.Error("who had more taken than he sent has a credit:", one.bytes)
-	}
-	if len(all.of) != 1 {
-		t.Error("an open connection is in no book:", all.of)
-	}
-	one.Close()
-	if len(all.of) != 0 {
-		t.Error("left:", all.of)
-	}
-	three := meterOf()
-	for range memberStreams {
-		if _, err := three.begin(caller); err != nil {
+	p := make([]byte, 1<<10)
+	for i := range 100 { // 6 times as much as one may have kept
+		s, err := honest.Open(ctx, addr, "giveup")
+		for err == nil {
+			err = s.Send(p)
+		}
+		if s == nil {
 			t.Fatal(err)
 		}
+		if _, err := s.Recv(); err == nil || !strings.Contains(err.Error(), "no more of this") {
+			t.Fatalf("stream %d ended with %v", i, err)
+		}
 	}
-	if _, err := three.begin(caller); !errors.Is(err, transport.ErrUnreachable) {
-		t.Error("one stream too many:", err)
+	if err := steady.Send(p); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := steady.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if log.String() != "" {
+		t.Errorf("the log: %s", log.String())
 	}
 }
 
-// Frames are followed wherever what is read ends.
-func TestAMeterFollowsFrames(t *testing.T) {
-	frame := func(kind byte, n int) []byte {
-		return append([]byte{byte(n >> 16), byte(n >> 8), byte(n), kind, 0, 0, 0, 0, 1}, make([]byte, n)...)
+// And what is kept of a stream that its opener cancels is forgotten when the handler has returned.
+func TestWhatIsCancelledIsNotKept(t *testing.T) {
+	log := &lockedLog{}
+	server, addr := meteredNode(t, "us-1", func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	over := make(chan bool, 100)
+	services := map[string]transport.Handler{"take": meteredServices["take"], "peek": func(
+		ctx context.Context, s transport.Stream,
+	) error {
+		defer func() { over <- true }()
+		if _, err := s.Recv(); err != nil {
+			return err
+		}
+		_ = s.Send([]byte("seen"))
+		<-ctx.Done()
+		return nil
+	}}
+	if err := server.Serve(services); err != nil {
+		t.Fatal(err)
 	}
-	text := append(make([]byte, prefaceBytes), frame(4, 6)...)
-	text = append(text, bytes.Join([][]byte{frame(0, 70000), frame(1, 20), frame(0, 0), frame(0, 5)}, nil)...)
-	for step := 1; step < 40; step++ {
-		m, sum := &meter{skip: prefaceBytes}, int64(0)
-		for rest := text; len(rest) > 0; {
-			n := min(step, len(rest))
-			sum += m.hear(rest[:n])
-			rest = rest[n:]
+	honest, _ := meteredNode(t, "us-2", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	steady, err := honest.Open(ctx, addr, "take")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 { // 3 times as much as one may have kept
+		ctx, cancel := context.WithCancel(ctx)
+		s, err := honest.Open(ctx, addr, "peek")
+		for _, p := range [][]byte{[]byte("first"), make([]byte, 32<<10)} {
+			if err == nil {
+				err = s.Send(p)
+			}
 		}
-		if sum != 70005 {
-			t.Errorf("in steps of %d: %d bytes", step, sum)
+		if err == nil {
+			_, err = s.Recv()
 		}
+		for range 2 { // streams take turns: when the second of these has come, so has all of the other
+			if err == nil {
+				err = steady.Send(make([]byte, 32<<10))
+			}
+			if err == nil {
+				_, err = steady.Recv()
+			}
+		}
+		if err != nil {
+			t.Fatalf("stream %d: %v", i, err)
+		}
+		cancel()
+		<-over
+	}
+	if log.String() != "" {
+		t.Errorf("the log: %s", log.String())
+	}
+}
+
+// Two fleets at one port know nothing of each other: what a node of one has kept is no matter of the other's that has
+// its name.
+func TestEachFleetHasItsOwnBooks(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &lockedLog{}
+	port, err := NewPort(PortOptions{
+		Options: Options{Listener: l, NodeName: "w", memberBytes: 1 << 20, WindowBytes: 64 << 10,
+			Logger: slog.New(slog.NewTextHandler(log, nil))},
+		Fleets: map[string]Fleet{"a": {}, "b": {}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(port.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	steady := map[string]transport.Stream{}
+	for _, fleet := range []string{"a", "b"} {
+		served, err := port.Transport(fleet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { served.Close() })
+		if err := served.Serve(meteredServices); err != nil {
+			t.Fatal(err)
+		}
+	}
+	port.Serve()
+	var kept sync.WaitGroup
+	for _, fleet := range []string{"a", "b"} {
+		n, _ := meteredNode(t, "us-1", func(o *Options) { o.FleetID = fleet })
+		if steady[fleet], err = n.Open(ctx, l.Addr().String(), "take"); err != nil {
+			t.Fatal(err)
+		}
+		for range 12 { // 768 KiB in the books of each
+			s, err := n.Open(ctx, l.Addr().String(), "hold")
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept.Go(func() { _ = s.Send(make([]byte, 64<<10-5)) })
+		}
+	}
+	kept.Wait()
+	p := make([]byte, 32<<10) // streams take turns: when some of these have come, all else has
+	for range 100 {
+		for fleet, s := range steady {
+			if err := s.Send(p); err != nil {
+				t.Fatal(fleet, err)
+			}
+			if _, err := s.Recv(); err != nil {
+				t.Fatal(fleet, err)
+			}
+		}
+	}
+	if log.String() != "" {
+		t.Errorf("the log: %s", log.String())
 	}
 }

@@ -120,7 +120,7 @@ type serverStream struct {
 	ctx  context.Context
 	peer string
 
-	meter *meter // nil of a connection that has none
+	kept *kept // nil of a connection that has no meter
 }
 
 func (s *serverStream) Context() context.Context { return s.ctx }
@@ -141,7 +141,7 @@ func (s *serverStream) Recv() ([]byte, error) {
 	if err := s.grpc.RecvMsg(&m); err != nil {
 		return nil, s.translate(err)
 	}
-	s.meter.took(len(m.bytes))
+	s.kept.took(len(m.bytes))
 	return m.bytes, nil
 }
 
@@ -163,7 +163,7 @@ func (s *serverStream) translate(err error) error {
 
 // handle serves one stream of any service.
 func (n *node) handle(_ any, g grpc.ServerStream) error {
-	s := &serverStream{node: n, grpc: g, ctx: g.Context()}
+	s := &serverStream{node: n, grpc: g, ctx: g.Context(), kept: keptOf(g.Context())}
 	return failed(g, n.guarded(s))
 }
 
@@ -200,7 +200,7 @@ func (n *node) dispatch(s *serverStream) error {
 	if err := n.admit(s.grpc.Context(), caller); err != nil {
 		return fmt.Errorf("%w: %s, by node %s: %w", transport.ErrStranger, s.peer, n.options.NodeName, err)
 	}
-	end, err := s.count(caller)
+	end, err := s.kept.begin(n.options.FleetID, caller)
 	if err != nil {
 		return err
 	}
@@ -217,18 +217,12 @@ func (n *node) dispatch(s *serverStream) error {
 	return h(s.ctx, s)
 }
 
-// count counts the stream as one of caller's, until end is called.
-func (s *serverStream) count(caller transport.Caller) (end func(), err error) {
-	if from, ok := grpcpeer.FromContext(s.grpc.Context()); ok {
-		info := from.AuthInfo
-		if l, ok := info.(lineInfo); ok {
-			info = l.AuthInfo
-		}
-		if m, ok := info.(meterInfo); ok {
-			s.meter = m.meter
-		}
+// withoutLine returns what is known of a connection but of the port that it came by.
+func withoutLine(info credentials.AuthInfo) credentials.AuthInfo {
+	if l, ok := info.(lineInfo); ok {
+		return l.AuthInfo
 	}
-	return s.meter.begin(caller)
+	return info
 }
 
 // admit returns why a caller is refused.
@@ -236,10 +230,7 @@ func (n *node) admit(ctx context.Context, c transport.Caller) error {
 	p := Peer{Caller: c, Addr: "unknown address"}
 	if from, ok := grpcpeer.FromContext(ctx); ok {
 		p.Addr = from.Addr.String()
-		info := from.AuthInfo
-		if l, ok := info.(lineInfo); ok {
-			info = l.AuthInfo
-		}
+		info := withoutLine(from.AuthInfo)
 		if m, ok := info.(meterInfo); ok {
 			info = m.AuthInfo
 		}

@@ -177,14 +177,18 @@ func (o *Options) serving(
 	if o.ServerTLS != nil {
 		security = credentials.NewTLS(o.ServerTLS)
 	}
-	all := &ledgers{logger: o.Logger, most: cmp.Or(o.memberBytes, memberBytes), of: map[transport.Caller]*ledger{}}
+	all := &ledgers{logger: o.Logger, most: cmp.Or(o.memberBytes, memberBytes), of: map[member]*ledger{}}
 	security = told{metered{withKeys(security, o), all}, o.Refused}
 	if wrap != nil {
 		security = wrap(security)
 	}
 	return []grpc.ServerOption{
 		grpc.Creds(security),
-		grpc.UnknownServiceHandler(handle),
+		grpc.InTapHandle(opening),
+		grpc.UnknownServiceHandler(func(srv any, g grpc.ServerStream) error {
+			defer keptOf(g.Context()).leave()
+			return handle(srv, g)
+		}),
 		grpc.ForceServerCodecV2(rawCodec{}),
 		grpc.MaxRecvMsgSize(transport.MaxMessageBytes),
 		grpc.MaxSendMsgSize(transport.MaxMessageBytes),

@@ -1,0 +1,223 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/server/door"
+)
+
+// inn is a port with a place for one connection: it answers a health check, and all else with a large message.
+type inn struct {
+	street   *bufconn.Listener
+	client   *grpc.ClientConn
+	answered chan bool
+}
+
+const largeAnswer = 1 << 20
+
+func newInn(t *testing.T) *inn {
+	i := &inn{street: bufconn.Listen(1 << 10), answered: make(chan bool, 1)}
+	both := sniff(door.New(i.street, door.Options{Name: "inn", Most: 1, Strangers: 1}))
+	rpc := newRPCServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+		defer func() { i.answered <- true }()
+		return s.SendMsg(wrapperspb.Bytes(make([]byte, largeAnswer)))
+	}))
+	healthpb.RegisterHealthServer(rpc, health.NewServer())
+	go rpc.Serve(both.grpc)
+	t.Cleanup(rpc.Stop)
+	var err error
+	i.client, err = grpc.NewClient("passthrough:inn", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return i.street.DialContext(ctx)
+		}), grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(64<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { i.client.Close() })
+	return i
+}
+
+// newcomer says whether there is room for another.
+func (i *inn) newcomer(t *testing.T) bool {
+	c, err := i.street.DialContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	virtual.Wait()
+	c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	_, err = c.Read(make([]byte, 1))
+	var waits net.Error
+	return errors.As(err, &waits) && waits.Timeout()
+}
+
+// request begins one and says nothing more.
+func (i *inn) request(t *testing.T, method string) grpc.ClientStream {
+	s, err := i.client.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// leaves says that the client has a place until it has asked nothing for a while, and comes again then.
+func (i *inn) leaves(t *testing.T) {
+	t.Helper()
+	if virtual.Wait(); i.newcomer(t) {
+		t.Error("who has asked a moment ago had to leave")
+	}
+	time.Sleep(time.Minute)
+	if !i.newcomer(t) {
+		t.Error("who asks nothing keeps others out")
+	}
+	if _, err := healthpb.NewHealthClient(i.client).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+		t.Error("who had to leave does not come again:", err)
+	}
+}
+
+// Who takes an answer slowly is not idle: though it was given long ago to who sends it.
+func TestASlowReaderAsksUntilTheEnd(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInn(t)
+		s := i.request(t, "/a/large")
+		<-i.answered
+		time.Sleep(time.Minute)
+		if i.newcomer(t) {
+			t.Error("he had to leave in the middle of his answer")
+		}
+		var answer wrapperspb.BytesValue
+		if err := s.RecvMsg(&answer); err != nil || len(answer.Value) != largeAnswer {
+			t.Fatalf("%d bytes, %v", len(answer.Value), err)
+		}
+		s.CloseSend()
+		if err := s.RecvMsg(&answer); err == nil {
+			t.Fatal("another answer")
+		}
+		i.leaves(t)
+	})
+}
+
+// Who sends a request slowly is not idle, though nobody has seen all of it.
+func TestASlowWriterAsksFromTheBeginning(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInn(t)
+		s := i.request(t, healthpb.Health_Check_FullMethodName)
+		time.Sleep(time.Minute)
+		if i.newcomer(t) {
+			t.Error("he had to leave in the middle of his request")
+		}
+		if err := errors.Join(s.SendMsg(&healthpb.HealthCheckRequest{}), s.CloseSend()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.RecvMsg(&healthpb.HealthCheckResponse{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.RecvMsg(&healthpb.HealthCheckResponse{}); err == nil {
+			t.Fatal("another answer")
+		}
+		i.leaves(t)
+	})
+}
+
+// framesOf are frames without a body: kind, flags, stream.
+func framesOf(kinds ...[3]byte) (text []byte) {
+	for _, k := range kinds {
+		text = append(text, 0, 0, 0, k[0], k[1], 0, 0, 0, k[2])
+	}
+	return text
+}
+
+// A request is under way from its headers to the last frame of its answer or to a reset, however the frames are cut.
+func TestRequestsAreUnderWayUntilTheirEnd(t *testing.T) {
+	for step := 1; step < 30; step++ {
+		s := &sink{}
+		c := newLeavable(s)
+		busy, times := 0, 0
+		c.requests.begin = func() func() { busy++; times++; return func() { busy-- } }
+		hear := func(text []byte) {
+			s.Buffer.Reset()
+			s.Buffer.Write(text)
+			for s.Buffer.Len() > 0 {
+				c.Read(make([]byte, step))
+			}
+		}
+		say := func(text []byte) {
+			for len(text) > 0 {
+				n := min(step, len(text))
+				c.Write(text[:n])
+				text = text[n:]
+			}
+		}
+		hear(append(bytes.Clone(preface), framesOf([3]byte{frameSettings}, [3]byte{framePing})...))
+		for i, event := range []struct {
+			do   func([]byte)
+			text []byte
+			want bool
+		}{
+			{hear, framesOf([3]byte{frameHeaders, 0, 1}, [3]byte{frameHeaders, flagEndStream, 3}), true},
+			{hear, framesOf([3]byte{frameData, flagEndStream, 1}), true},
+			{say, framesOf([3]byte{frameHeaders, 0, 1}, [3]byte{frameData, 0, 1}, [3]byte{framePing, 1, 0}), true},
+			{say, framesOf([3]byte{frameHeaders, flagEndStream, 1}), true},
+			{say, framesOf([3]byte{frameReset, 0, 3}), false},
+			{hear, framesOf([3]byte{frameReset, 0, 3}, [3]byte{framePing}), false},
+			{hear, framesOf([3]byte{frameHeaders, 0, 5}), true},
+			{hear, framesOf([3]byte{frameReset, 0, 5}), false},
+		} {
+			if event.do(event.text); (busy == 1) != event.want || busy < 0 {
+				t.Fatalf("steps of %d, event %d: %d", step, i, busy)
+			}
+			if c.requests.end != nil && c.retire() {
+				t.Fatal("it retired with requests under way")
+			}
+		}
+		before := times
+		if hear(framesOf([3]byte{frameWindow, 0, 0})); times != before+1 || busy != 0 {
+			t.Error("who takes what he was sent counts as idle all the time")
+		}
+	}
+}
+
+// Who loses his place while he is just asking is told that this was not dealt with, and it is not.
+func TestWhoIsRetiredIsNotHeard(t *testing.T) {
+	s := &sink{}
+	c := newLeavable(s)
+	c.requests.begin = func() func() { return func() {} }
+	s.Buffer.Write(append(bytes.Clone(preface), framesOf([3]byte{frameHeaders, flagEndStream, 7})...))
+	for s.Buffer.Len() > 0 {
+		if _, err := c.Read(make([]byte, 64)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.retire() {
+		t.Fatal("it retired with a request under way")
+	}
+	c.Write(framesOf([3]byte{frameHeaders, flagEndStream, 7}))
+	s.Buffer.Reset()
+	if !c.retire() {
+		t.Fatal("it does not retire")
+	}
+	s.Buffer.Write(framesOf([3]byte{frameHeaders, flagEndStream, 9}))
+	if n, err := c.Read(make([]byte, 64)); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	c.farewell()
+	want := bytes.Clone(goAway)
+	binary.BigEndian.PutUint32(want[goAwayLast:], 7)
+	if got := s.Buffer.Bytes(); !bytes.Equal(got, want) {
+		t.Errorf("told %x, want %x", got, want)
+	}
+}
