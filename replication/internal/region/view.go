@@ -171,8 +171,8 @@ func (p Place) held(s *timeline.State) bool {
 	return p.Reign == nil || slices.Contains(s.Reigns, *p.Reign)
 }
 
-// Reach returns once everything up to p is applied here and shown. Errors as of Wait; ErrNotReady at once if the history
-// here has gone on without p, which was cut off.
+// Reach returns once everything up to p is applied here and shown. Errors as of Wait; ErrNotReady at once if the
+// history here has gone on without p, which was cut off.
 func (a *Applied) Reach(ctx context.Context, p Place) error {
 	gone := func(s *timeline.State) bool { return s.Diverged == nil && s.Cursor.Epoch > p.Epoch && !p.held(s) }
 	shown := func(v *View) bool { return p.within(&v.State) && v.Shows().Position >= p.Position }
