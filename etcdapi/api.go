@@ -119,7 +119,6 @@ type API struct {
 	effects  atomic.Pointer[effects]
 	renewals *renewals
 	health   atomic.Pointer[healthPicture]
-	pulse    pulse
 
 	defragmenting chan struct{} // has room for one
 

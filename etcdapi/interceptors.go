@@ -40,7 +40,7 @@ func (a *API) streamInterceptor(
 	if !requiresLeader(ss.Context()) {
 		return handle(srv, ss)
 	}
-	if !a.hasLeader() || a.pulse.abandoned(a.clock.Now(), a.limits.now().LeaderTimeout) {
+	if !a.hasLeader() || abandoned(a.recentHealth(), a.limits.now().LeaderTimeout) {
 		return rpctypes.ErrGRPCNoLeader
 	}
 	ctx, cancel := context.WithCancelCause(ss.Context())
@@ -72,8 +72,7 @@ func (a *API) untilLeaderless(ctx context.Context) error {
 			switch {
 			case a.hasLeader():
 				since = time.Time{}
-				a.feel(ctx, bound.LeaderTimeout/looks)
-				if a.pulse.abandoned(a.clock.Now(), bound.LeaderTimeout) {
+				if abandoned(a.recentHealth(), bound.LeaderTimeout) {
 					return rpctypes.ErrGRPCNoLeader
 				}
 			case since.IsZero():

@@ -20,6 +20,17 @@ func (a *API) patience() time.Duration {
 	return min(bound.RequestTimeout, bound.LeaderTimeout/looks)
 }
 
+// silences is how many times LeaderTimeout a stream that requires a leader outlives the silence of the primary: longer
+// than a failover takes, so that watches outlast that, and shorter than a client would take to give up the connection.
+const silences = 5
+
+// abandoned reports whether the primary has been silent for too long for streams that require a leader: nothing comes
+// that they wait for, however well the region's own leader is. A region that is behind, and hears the primary, is not;
+// nor is one that shows its history late on purpose.
+func abandoned(h *replication.HealthStatus, leaderTimeout time.Duration) bool {
+	return h.Late == nil && unheard(h) >= silences*leaderTimeout
+}
+
 // unheard returns for how long the primary, another region, did not answer; zero if it does, or if that is not known.
 func unheard(h *replication.HealthStatus) time.Duration {
 	if decides(h) {

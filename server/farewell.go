@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimir-kv/mimir/server/door"
@@ -35,12 +36,14 @@ type leavable struct {
 	net.Conn
 	pace     pace // of what is read, by one goroutine
 	requests underway
+	measured atomic.Bool // headers or data were written since the last ping of the client
 
 	mu     sync.Mutex
 	header [frameHeaderBytes]byte
 	have   int      // bytes of header that were written
 	left   int      // bytes of the frame's body that were not
 	ended  []uint32 // streams whose last frame is being written
+	within bool     // headers: more of them are to follow, and nothing else
 	wished bool
 	said   bool // the last word
 }
@@ -49,6 +52,7 @@ func newLeavable(c net.Conn) *leavable {
 	l := &leavable{Conn: c}
 	l.requests.begin = func() (end func()) { return door.Request(c.RemoteAddr()) }
 	l.pace = newPace(time.Now(), l.requests.heard)
+	l.pace.answered = func() bool { return l.measured.Swap(false) }
 	return l
 }
 
@@ -86,7 +90,7 @@ func (c *leavable) farewell() {
 
 // say writes the wish if this is a place for it. mu is held.
 func (c *leavable) say() error {
-	if !c.wished || c.have > 0 || c.left > 0 {
+	if !c.wished || c.have > 0 || c.left > 0 || c.within {
 		return nil
 	}
 	c.wished = false
@@ -147,6 +151,12 @@ func (c *leavable) restOfFrame(p []byte) int {
 			return n
 		}
 		c.have, c.left = 0, int(c.header[0])<<16|int(c.header[1])<<8|int(c.header[2])
+		if kind := c.header[3]; kind == frameHeaders || kind == frameData {
+			c.measured.Store(true)
+		}
+		if kind := c.header[3]; kind == frameHeaders || kind == frameContinuation {
+			c.within = c.header[4]&flagEndHeaders == 0
+		}
 		if ends(c.header) {
 			c.ended = append(c.ended, streamOf(c.header))
 		}

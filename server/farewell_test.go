@@ -16,10 +16,11 @@ type sink struct {
 func (s *sink) Write(p []byte) (int, error) { return s.Buffer.Write(p) }
 func (s *sink) Read(p []byte) (int, error)  { return s.Buffer.Read(p) }
 
-// A farewell stands between two frames, once, wherever it is asked for and however the frames are cut into writes.
+// A farewell stands between two frames, and not between headers and their continuation, once, wherever it is asked for
+// and however the frames are cut into writes.
 func TestFarewellStandsBetweenFrames(t *testing.T) {
-	frame := func(body int) []byte {
-		return append([]byte{byte(body >> 16), byte(body >> 8), byte(body), 0, 1, 0, 0, 0, 5},
+	frame := func(body int, kind, flags byte) []byte {
+		return append([]byte{byte(body >> 16), byte(body >> 8), byte(body), kind, flags, 0, 0, 0, 5},
 			bytes.Repeat([]byte{0x77}, body)...)
 	}
 	for seed := range uint64(500) {
@@ -27,7 +28,13 @@ func TestFarewellStandsBetweenFrames(t *testing.T) {
 		var all []byte
 		var ends []int
 		for range 1 + random.IntN(6) {
-			all = append(all, frame([]int{0, 1, 8, 300, 70_000}[random.IntN(5)])...)
+			size := []int{0, 1, 8, 300, 70_000}[random.IntN(5)]
+			if random.IntN(3) == 0 {
+				all = append(append(all, frame(size, frameHeaders, 0)...), frame(size, frameContinuation, 0)...)
+				all = append(all, frame(1, frameContinuation, flagEndHeaders)...)
+			} else {
+				all = append(all, frame(size, frameData, flagEndStream)...)
+			}
 			ends = append(ends, len(all))
 		}
 		out := &sink{}

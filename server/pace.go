@@ -16,7 +16,7 @@ const (
 	frameData, frameHeaders, frameReset, frameContinuation = 0, 1, 3, 9
 	framePriority, frameSettings, framePing, frameWindow   = 2, 4, 6, 8
 
-	flagEndStream = 1
+	flagEndStream, flagEndHeaders = 1, 4
 )
 
 // pace counts the frames that a client sends, and says how long nothing more is to be read of him.
@@ -28,6 +28,9 @@ type pace struct {
 	budget float64
 	at     time.Time
 	heard  func(header [frameHeaderBytes]byte) // is called with that of each frame
+	// answered reports whether something was sent to the client that he may measure with a ping, since it was asked
+	// last: clients that find out what a connection can carry send one for it. Nil: nothing ever is.
+	answered func() bool
 }
 
 func newPace(now time.Time, heard func([frameHeaderBytes]byte)) pace {
@@ -76,7 +79,12 @@ func (c *pace) hear(p []byte, now time.Time) (wait time.Duration) {
 // trifle returns for how many trifles the frame counts whose header was read.
 func (c *pace) trifle() int {
 	switch kind, flags := c.header[3], c.header[4]; kind {
-	case frameReset, framePriority, frameSettings, framePing:
+	case framePing:
+		if c.answered != nil && c.answered() {
+			return 0
+		}
+		return 1
+	case frameReset, framePriority, frameSettings:
 		return 1
 	case frameData:
 		if c.left == 0 && flags&flagEndStream == 0 {

@@ -81,3 +81,37 @@ func TestTriflesAreHeardSlowlyForLong(t *testing.T) {
 		}
 	})
 }
+
+// answering is a client that pings once for each answer that it was written.
+type answering struct {
+	net.Conn
+	written chan int
+}
+
+func (a *answering) Write(p []byte) (int, error) { a.written <- len(p); return len(p), nil }
+
+func (a *answering) Read(p []byte) (int, error) {
+	<-a.written
+	return copy(p, append([]byte{0, 0, 8, framePing, 0, 0, 0, 0, 0}, make([]byte, 8)...)), nil
+}
+
+// A client that asks one after the other, and pings at each answer to find out what its connection can carry, as those
+// of gRPC do, is heard at once for as long as it likes.
+func TestPingsAtAnswersAreHeardAtOnce(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c := newLeavable(&answering{written: make(chan int, 1)})
+		c.pace.skip = 0
+		began, buffer := time.Now(), make([]byte, 4<<10)
+		for range 10 * trifleBurst {
+			if _, err := c.Write([]byte{0, 0, 1, frameData, 0, 0, 0, 0, 1, 0}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Read(buffer); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it waited %v", took)
+		}
+	})
+}

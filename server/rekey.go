@@ -2,8 +2,12 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
 )
 
 // rekey takes the keys that are in their file now, while the node runs: what it makes from then on is under the first.
@@ -15,6 +19,9 @@ func (d *disk) rekey(file string, logger *slog.Logger) {
 	before := d.active()
 	next, err := readKeys(file)
 	if err == nil {
+		err = settleKeys(file)
+	}
+	if err == nil {
 		err = d.fs.Change(next)
 	}
 	switch now := d.active(); {
@@ -25,4 +32,21 @@ func (d *disk) rekey(file string, logger *slog.Logger) {
 	case now != before:
 		logger.Info("new files are under another key now", "key", now, "before", before)
 	}
+}
+
+// settleKeys makes durable what the file has now, and its name, before files are made that nobody can read without it:
+// whoever wrote it may have left it to the operating system. Where there is nothing to sync, as of a pipe or on a
+// system that wants the right to write for it, it does nothing.
+func settleKeys(file string) error {
+	for _, name := range []string{file, filepath.Dir(file)} {
+		f, err := os.Open(name)
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL) &&
+			!errors.Is(err, syscall.EROFS) && !errors.Is(err, errors.ErrUnsupported) {
+			return fmt.Errorf("sync %s: %w", name, err)
+		}
+	}
+	return nil
 }

@@ -205,7 +205,7 @@ func TestWhoIsRetiredIsNotHeard(t *testing.T) {
 	if c.retire() {
 		t.Fatal("it retired with a request under way")
 	}
-	c.Write(framesOf([3]byte{frameHeaders, flagEndStream, 7}))
+	c.Write(framesOf([3]byte{frameHeaders, flagEndStream | flagEndHeaders, 7}))
 	s.Buffer.Reset()
 	if !c.retire() {
 		t.Fatal("it does not retire")

@@ -177,7 +177,9 @@ func (o *Options) serving(
 	if o.ServerTLS != nil {
 		security = credentials.NewTLS(o.ServerTLS)
 	}
-	all := &ledgers{logger: o.Logger, most: cmp.Or(o.memberBytes, memberBytes), of: map[member]*ledger{}}
+	// What the windows allow is no hoard.
+	most := cmp.Or(o.memberBytes, max(memberBytes, 8*int64(o.WindowBytes)))
+	all := &ledgers{logger: o.Logger, most: most, of: map[member]*ledger{}}
 	security = told{metered{withKeys(security, o), all}, o.Refused}
 	if wrap != nil {
 		security = wrap(security)
