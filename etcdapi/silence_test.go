@@ -55,7 +55,7 @@ func TestStreamEndsWithoutPrimary(t *testing.T) {
 				n.Replicator.Hide()
 			}
 			if c.late || c.answers {
-				time.Sleep(600 * time.Millisecond) // twice as long as a region that is not late is borne with
+				time.Sleep(600 * time.Millisecond) // twice as long as a silent primary is borne with
 			} else if _, err := probe.Recv(); rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader) {
 				t.Errorf("the probe ended with %v", err)
 			}

@@ -39,7 +39,14 @@ func (d *disk) rekey(file string, logger *slog.Logger) {
 // system that wants the right to write for it, it does nothing.
 func settleKeys(file string) error {
 	for _, name := range []string{file, filepath.Dir(file)} {
-		f, err := os.Open(name)
+		info, err := os.Stat(name)
+		if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+			continue // to open a pipe would wait for who writes
+		}
+		var f *os.File
+		if err == nil {
+			f, err = os.Open(name)
+		}
 		if err == nil {
 			err = errors.Join(f.Sync(), f.Close())
 		}

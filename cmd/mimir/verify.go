@@ -169,7 +169,7 @@ func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.F
 					missing = append(missing, verify.Missing{Node: n.Name, Why: why.Error()})
 					return
 				}
-				nodes = append(nodes, verify.Node{Name: n.Name, Region: r.Name, Ask: at.Digest})
+				nodes = append(nodes, verify.Node{Name: n.Name, Ask: at.Digest})
 				standings = append(standings, said)
 			})
 		}

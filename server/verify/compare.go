@@ -14,8 +14,8 @@ var steps = []int64{4096, 64, 1}
 
 // Node is one of those that are compared.
 type Node struct {
-	Name, Region string
-	Ask          func(ctx context.Context, q *Question) (*Answer, error)
+	Name string
+	Ask  func(ctx context.Context, q *Question) (*Answer, error)
 }
 
 // Options of a comparison.

@@ -8,7 +8,9 @@
 //   - The parts that are compared are those of one node, and the others sum the very same ranges: a key that only one
 //     has is a difference. The first difference is narrowed down to the range from one key to the next.
 //   - Who does not answer, or no longer, is named as not compared, and never taken for equal.
-//   - What is in memory, and what a question costs a node, is bounded whatever the nodes hold.
+//   - What is in memory is bounded whatever the nodes hold, and so is what is summed for one answer, but for the
+//     versions of one key. What is passed over is not: versions behind the revision, at a node that is far ahead of
+//     another. The time of a question bounds that (admin).
 //
 // It does not say who is right: [Difference] says who holds the same as whom. Leases, users and alarms are not
 // compared, but the lease that each version of a key was put with is.

@@ -2,6 +2,7 @@ package grpctransport
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,11 @@ const (
 	// tellEvery is how often the log is told of it.
 	tellEvery = 10 * time.Second
 )
+
+// kept returns how many bytes one node may have this one keep: what the windows of a few connections allow is no hoard.
+func (o *Options) kept() int64 {
+	return cmp.Or(o.memberBytes, max(memberBytes, 8*int64(o.WindowBytes)))
+}
 
 var (
 	errHoards      = errors.New("it has sent more than is taken of it")

@@ -275,3 +275,14 @@ func TestEachFleetHasItsOwnBooks(t *testing.T) {
 		t.Errorf("the log: %s", log.String())
 	}
 }
+
+// Whoever fills the windows that he was given, of a connection or of a few, is no hoarder.
+func TestWhatWindowsAllowIsNoHoard(t *testing.T) {
+	for window, want := range map[int32]int64{
+		DefaultWindowBytes: memberBytes, 256 << 20: 2 << 30, 1 << 30: 8 << 30,
+	} {
+		if got := (&Options{WindowBytes: window}).kept(); got != want || got < 4*int64(window) {
+			t.Errorf("with windows of %d bytes %d are kept, want %d", window, got, want)
+		}
+	}
+}

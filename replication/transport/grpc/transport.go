@@ -1,7 +1,6 @@
 package grpctransport
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -177,9 +176,7 @@ func (o *Options) serving(
 	if o.ServerTLS != nil {
 		security = credentials.NewTLS(o.ServerTLS)
 	}
-	// What the windows allow is no hoard.
-	most := cmp.Or(o.memberBytes, max(memberBytes, 8*int64(o.WindowBytes)))
-	all := &ledgers{logger: o.Logger, most: most, of: map[member]*ledger{}}
+	all := &ledgers{logger: o.Logger, most: o.kept(), of: map[member]*ledger{}}
 	security = told{metered{withKeys(security, o), all}, o.Refused}
 	if wrap != nil {
 		security = wrap(security)
