@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -39,8 +40,9 @@ var requestBuckets = prometheus.ExponentialBuckets(0.0001, 2, 18)
 type Calls struct {
 	Unchecked
 	logger  *slog.Logger
-	methods map[string]*method // by full name, not changed once requests come
-	other   *method            // whatever is not there
+	other   *method // whatever is not known
+	// known are methods by full name: read by each request and each scrape, replaced as a whole by Know.
+	known atomic.Pointer[map[string]*method]
 }
 
 // method is what there is of one.
@@ -57,9 +59,11 @@ type method struct {
 
 // NewCalls returns one that knows no method. The logger hears of panics.
 func NewCalls(logger *slog.Logger) *Calls {
-	return &Calls{logger: logger, methods: map[string]*method{}, other: newMethod("unknown", "unknown", grpc.MethodInfo{
+	c := &Calls{logger: logger, other: newMethod("unknown", "unknown", grpc.MethodInfo{
 		Name: "unknown", IsClientStream: true, IsServerStream: true,
 	})}
+	c.known.Store(&map[string]*method{})
+	return c
 }
 
 func newMethod(full, service string, info grpc.MethodInfo) *method {
@@ -81,18 +85,23 @@ func kindOf(info grpc.MethodInfo) string {
 	return "unary"
 }
 
-// Know makes the methods known that a server offers. It is called before the first request.
+// Know makes the methods known that a server offers. What was counted of a method that is known already stays: servers
+// follow one another at a port. Requests and scrapes may go on meanwhile; calls of Know come one at a time.
 func (c *Calls) Know(services map[string]grpc.ServiceInfo) {
+	known := maps.Clone(*c.known.Load())
 	for service, info := range services {
 		for _, one := range info.Methods {
 			full := "/" + service + "/" + one.Name
-			c.methods[full] = newMethod(full, service, one)
+			if known[full] == nil {
+				known[full] = newMethod(full, service, one)
+			}
 		}
 	}
+	c.known.Store(&known)
 }
 
 func (c *Calls) method(full string) *method {
-	if m := c.methods[full]; m != nil {
+	if m := (*c.known.Load())[full]; m != nil {
 		return m
 	}
 	return c.other
@@ -191,7 +200,7 @@ func (s *countedStream) RecvMsg(m any) error {
 
 // Collect implements prometheus.Collector. As with etcd what is counted of a method is there from the beginning.
 func (c *Calls) Collect(out chan<- prometheus.Metric) {
-	for _, m := range c.methods {
+	for _, m := range *c.known.Load() {
 		m.collect(out)
 	}
 	if c.other.started.Load() > 0 {
@@ -227,7 +236,7 @@ func (m *method) collect(out chan<- prometheus.Metric) {
 
 // openOf returns how many streams of a method are open.
 func (c *Calls) openOf(suffix string) (n uint64) {
-	for full, m := range c.methods {
+	for full, m := range *c.known.Load() {
 		if !strings.HasSuffix(full, suffix) {
 			continue
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,6 +43,24 @@ func pass(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc
 
 func passStream(service any, s grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	return handle(service, s)
+}
+
+// Servers follow one another at a port, and each makes its methods known: while pages are read and requests come, and
+// without a loss of what was counted.
+func TestMethodsAreMadeKnownAgain(t *testing.T) {
+	c := newTestCalls()
+	var others sync.WaitGroup
+	others.Go(func() { c.call(putMethod, nil) })
+	others.Go(func() { scrape(t, c) })
+	others.Go(func() { c.openOf("Watch") })
+	more := maps.Clone(offered)
+	more["etcdserverpb.Lease"] = grpc.ServiceInfo{Methods: []grpc.MethodInfo{{Name: "LeaseGrant"}}}
+	c.Know(more)
+	others.Wait()
+	expect(t, scrape(t, c), map[string]float64{
+		"grpc_server_started_total{unary etcdserverpb.KV Put}":           1,
+		"grpc_server_started_total{unary etcdserverpb.Lease LeaseGrant}": 0,
+	})
 }
 
 // What is counted of a request, by the words of etcd and of this node.
