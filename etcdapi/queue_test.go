@@ -75,11 +75,22 @@ func (q *queues) campaigns(lease int64) chan error {
 // comesTo waits until there are so many keys.
 func (q *queues) comesTo(n int64) {
 	q.Helper()
+	q.until(func(now int64) bool { return now == n })
+}
+
+// until waits until there are as many keys as it takes.
+func (q *queues) until(enough func(n int64) bool) {
+	q.Helper()
 	for {
 		r, err := q.kv.Range(q.ctx, &pb.RangeRequest{Key: []byte("l/"), RangeEnd: []byte("l0"), CountOnly: true})
 		q.must(err)
-		if r.Count == n {
+		if enough(r.Count) {
 			return
+		}
+		select {
+		case <-q.ctx.Done():
+			q.Fatalf("there are %d keys: %v", r.Count, q.ctx.Err())
+		case <-time.After(time.Millisecond):
 		}
 	}
 }
@@ -125,9 +136,9 @@ func TestWhoLeavesAQueueLeavesNothing(t *testing.T) {
 	late, cancel := context.WithTimeout(q.ctx, 300*time.Millisecond)
 	defer cancel()
 	left, ended := q.locks(leaving, 2), q.locks(late, 3)
-	q.comesTo(3)
+	q.until(func(n int64) bool { return n == 3 || late.Err() != nil })
 	next := q.locks(q.ctx, 4)
-	q.comesTo(4)
+	q.until(func(n int64) bool { return n == 4 || n == 3 && late.Err() != nil })
 	leave()
 	if err := <-left; status.Code(err) != codes.Canceled {
 		t.Errorf("who left: %v", err)

@@ -48,12 +48,12 @@ func TestStreamEndsWithoutPrimary(t *testing.T) {
 			if _, err := s.Recv(); err != nil {
 				t.Fatal(err)
 			}
+			if c.late { // before it is silent: at no moment is it that alone
+				n.Replicator.Hide()
+			}
 			n.Replicator.Follow("us", c.answers)
 			n.Replicator.Unheard(time.Second)
 			n.Replicator.Cut()
-			if c.late {
-				n.Replicator.Hide()
-			}
 			if c.late || c.answers {
 				time.Sleep(600 * time.Millisecond) // twice as long as a silent primary is borne with
 			} else if _, err := probe.Recv(); rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader) {

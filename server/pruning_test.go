@@ -37,7 +37,7 @@ func TestTheArchiveIsPrunedByBackups(t *testing.T) {
 		return len(files("log/*.seg")) > 2
 	})
 	next := *c
-	next.Backup.To, next.Archive.Prune = place, true
+	next.Backup.To = place
 	node.read(next)
 	eventually(t, "there is a backup", func(context.Context) bool { return len(files("snapshot@*.mimir")) == 1 })
 	before := len(files("log/*.seg"))
