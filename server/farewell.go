@@ -38,21 +38,26 @@ type leavable struct {
 	requests underway
 	measured atomic.Bool // headers or data were written since the last ping of the client
 
+	// Since the client was heard last: requests whose answers began, and answers that were nothing but an error.
+	answers, refusals atomic.Int64
+
 	mu     sync.Mutex
 	header [frameHeaderBytes]byte
 	have   int      // bytes of header that were written
 	left   int      // bytes of the frame's body that were not
 	ended  []uint32 // streams whose last frame is being written
+	opened int      // answers that began, and have not ended
+	proved bool     // one has begun
 	within bool     // headers: more of them are to follow, and nothing else
 	wished bool
 	said   bool // the last word
 }
 
-func newLeavable(c net.Conn) *leavable {
+func newLeavable(c net.Conn, others *debtors) *leavable {
 	l := &leavable{Conn: c}
 	l.requests.begin = func() (end func()) { return door.Request(c.RemoteAddr()) }
-	l.pace = newPace(time.Now(), l.requests.heard)
-	l.pace.answered = func() bool { return l.measured.Swap(false) }
+	l.pace = newPace(time.Now(), others, l.requests.heard)
+	l.pace.measured = func() bool { return l.measured.Swap(false) }
 	return l
 }
 
@@ -62,15 +67,31 @@ const longestWait = time.Second
 
 // Read implements net.Conn. Once no request is taken any more, it fails: the client has been told then.
 func (c *leavable) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p[:c.pace.most(len(p), time.Now())])
-	if wait := c.pace.hear(p[:n], time.Now()); wait > 0 {
-		time.Sleep(min(wait, longestWait))
-	}
+	c.wait()
+	n, err := c.Conn.Read(p[:c.pace.bytes(len(p), time.Now())])
+	c.pace.hear(p[:n], time.Now())
 	if _, over := c.requests.over(); over {
 		c.farewell()
 		return 0, net.ErrClosed
 	}
 	return n, err
+}
+
+// wait returns when the client may be heard: its requests that are answered meanwhile count.
+func (c *leavable) wait() {
+	step := 10 * time.Millisecond
+	for waited := time.Duration(0); waited < longestWait; waited, step = waited+step, 2*step {
+		c.pace.answered(int(c.answers.Swap(0)), int(c.refusals.Swap(0)))
+		debt := c.pace.debt(time.Now())
+		if debt == 0 {
+			break
+		}
+		if waited == 0 {
+			c.pace.others.n.Add(1)
+			defer c.pace.others.n.Add(-1)
+		}
+		time.Sleep(min(debt, step))
+	}
 }
 
 // retire returns false if requests are under way. Else none is taken from now on, and a farewell is to be said.
@@ -157,6 +178,7 @@ func (c *leavable) restOfFrame(p []byte) int {
 		if kind := c.header[3]; kind == frameHeaders || kind == frameContinuation {
 			c.within = c.header[4]&flagEndHeaders == 0
 		}
+		c.judge(c.header[3], c.header[4])
 		if ends(c.header) {
 			c.ended = append(c.ended, streamOf(c.header))
 		}
@@ -164,4 +186,25 @@ func (c *leavable) restOfFrame(p []byte) int {
 	body := min(c.left, len(p)-n)
 	c.left -= body
 	return n + body
+}
+
+// judge counts what a frame of this side says of the client. Headers that are not the last frame of an answer are its
+// first; who has such an answer asked for something. mu is held.
+func (c *leavable) judge(kind, flags byte) {
+	switch {
+	case kind == frameReset:
+		c.refusals.Add(1)
+	case kind != frameHeaders:
+	case flags&flagEndStream == 0:
+		c.opened++
+		c.answers.Add(1)
+		if !c.proved {
+			c.proved = true
+			door.Prove(c.Conn.RemoteAddr())
+		}
+	case c.opened > 0:
+		c.opened--
+	default:
+		c.refusals.Add(1)
+	}
 }

@@ -3,13 +3,12 @@ package server
 import (
 	"bytes"
 	"math/rand/v2"
-	"net"
 	"testing"
 )
 
 // sink keeps what is written to it.
 type sink struct {
-	net.Conn
+	nowhere
 	bytes.Buffer
 }
 
@@ -38,7 +37,7 @@ func TestFarewellStandsBetweenFrames(t *testing.T) {
 			ends = append(ends, len(all))
 		}
 		out := &sink{}
-		c := newLeavable(out)
+		c := newLeavable(out, &debtors{})
 		asked := random.IntN(len(all) + 1)
 		for at := 0; at < len(all); {
 			if at >= asked {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"expvar"
 	"log/slog"
 	"net"
@@ -94,9 +95,25 @@ func probe(w http.ResponseWriter, problem string) {
 // for who looks for it.
 func newHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: patient(sound(h, logger)), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		Handler: patient(sound(proving(h), logger)), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, fromKey{}, c.RemoteAddr())
+		},
 		MaxHeaderBytes: headerBytes, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
+}
+
+// fromKey is that of the address that a request came from, by which its door knows the connection.
+type fromKey struct{}
+
+// proving tells the door of a connection that a request of it is answered.
+func proving(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if from, ok := r.Context().Value(fromKey{}).(net.Addr); ok {
+			door.Prove(from)
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // sound tells the log of a panic, which ends the request and its connection.

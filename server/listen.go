@@ -44,6 +44,7 @@ func listen(c *Config, shares door.Shares, o *Options, logger *slog.Logger) (*li
 		}
 		guarded := door.New(bound, door.Options{
 			Name: port.key, Most: port.most, Strangers: door.StrangersOf(port.most), Logger: logger,
+			VouchProves: port.key == "listen-peer", // the transport vouches for members
 		})
 		*port.to, l.doors = guarded, append(l.doors, guarded)
 	}

@@ -1,15 +1,35 @@
 package server
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
+// What a client of HTTP/2 may make this side do for nothing is counted in trifles.
 const (
-	// trifleRate is how many frames a second that carry nothing a client of HTTP/2 may send for long, and trifleBurst
-	// how many at once. They are answered by this side or end a request that has just begun, and so cost it more than
-	// him. A client that cancels its requests stays below.
-	trifleRate, trifleBurst = 500, 1000
-	// largeHeaders is what headers have at most that count as one of them.
+	// trifleRate is how many a second a client may send for long, and trifleBurst how many at once, once as many of his
+	// requests have been answered: before, it is freshBurst. A client that cancels its requests stays below.
+	trifleRate, trifleBurst, freshBurst = 500, 1000, 100
+	// allTrifles is how many a second all clients of a port may send that are in debt: they share it.
+	allTrifles = 1000
+	// largeHeaders is what headers have at most that count as none.
 	largeHeaders = 4 << 10
 )
+
+// costs, in parts of a trifle, of which there are whole.
+const (
+	whole       = 4
+	requestCost = 2 // of a request of a client who had few answers; it is given back with the answer
+	refusalCost = 2 // of an answer that is nothing but an error
+)
+
+// debtors are those clients of a port that wait because of trifles. It is safe for concurrent use.
+type debtors struct{ n atomic.Int64 }
+
+// rate is how many trifles a second each of them may send.
+func (d *debtors) rate() float64 {
+	return min(trifleRate, allTrifles/float64(max(1, d.n.Load())))
+}
 
 // Kinds of frames (RFC 9113, section 6).
 const (
@@ -25,31 +45,56 @@ type pace struct {
 	header [frameHeaderBytes]byte
 	have   int
 	left   int
-	budget float64
+	budget float64 // in parts, as all that follows
+	most   float64 // what the budget comes to with time
 	at     time.Time
+	others *debtors
 	heard  func(header [frameHeaderBytes]byte) // is called with that of each frame
-	// answered reports whether something was sent to the client that he may measure with a ping, since it was asked
+	// measured reports whether something was sent to the client that he may measure with a ping, since it was asked
 	// last: clients that find out what a connection can carry send one for it. Nil: nothing ever is.
-	answered func() bool
+	measured func() bool
 }
 
-func newPace(now time.Time, heard func([frameHeaderBytes]byte)) pace {
-	return pace{skip: len(preface), budget: trifleBurst, at: now, heard: heard}
+func newPace(now time.Time, others *debtors, heard func([frameHeaderBytes]byte)) pace {
+	return pace{
+		skip: len(preface), budget: freshBurst * whole, most: freshBurst * whole, at: now, others: others, heard: heard,
+	}
 }
 
-// most returns how many of n bytes are to be read: in debt, no more than trifles that are paid for by longestWait.
-func (c *pace) most(n int, now time.Time) int {
-	if c.budget >= 0 || c.budget+now.Sub(c.at).Seconds()*trifleRate >= 0 {
+// bytes returns how many of n bytes are to be read: in debt, no more than trifles that are paid for by longestWait.
+func (c *pace) bytes(n int, now time.Time) int {
+	if c.pay(0, now); c.budget >= 0 {
 		return n
 	}
-	return min(n, trifleRate*frameHeaderBytes*int(longestWait/time.Second))
+	return min(n, max(frameHeaderBytes, int(c.others.rate()*longestWait.Seconds())*frameHeaderBytes))
+}
+
+// pay takes parts from the budget, which has grown meanwhile.
+func (c *pace) pay(parts int, now time.Time) {
+	c.budget = min(c.most, c.budget+now.Sub(c.at).Seconds()*c.others.rate()*whole) - float64(parts)
+	c.at = now
+}
+
+// answered gives back what so many requests cost that were answered, and has the client be trusted more for each. More
+// may be taken than is given: refusals cost something.
+func (c *pace) answered(requests, refusals int) {
+	c.most = min(trifleBurst*whole, c.most+float64(requests*whole))
+	c.budget = min(c.most, c.budget+float64(requests*requestCost)) - float64(refusals*refusalCost)
+}
+
+// debt returns how long nothing more is to be read.
+func (c *pace) debt(now time.Time) time.Duration {
+	if c.pay(0, now); c.budget >= 0 {
+		return 0
+	}
+	return time.Duration(-c.budget / whole / c.others.rate() * float64(time.Second))
 }
 
 // hear follows what was read, which may end anywhere in a frame.
-func (c *pace) hear(p []byte, now time.Time) (wait time.Duration) {
+func (c *pace) hear(p []byte, now time.Time) {
 	n := min(c.skip, len(p))
 	c.skip, p = c.skip-n, p[n:]
-	trifles := 0
+	parts := 0
 	for len(p) > 0 {
 		if c.left > 0 {
 			n := min(c.left, len(p))
@@ -62,36 +107,36 @@ func (c *pace) hear(p []byte, now time.Time) (wait time.Duration) {
 			break
 		}
 		c.have, c.left = 0, int(c.header[0])<<16|int(c.header[1])<<8|int(c.header[2])
-		trifles += c.trifle()
+		parts += c.parts()
 		c.heard(c.header)
 	}
-	if trifles == 0 {
-		return 0
+	if parts > 0 {
+		c.pay(parts, now)
 	}
-	c.budget = min(trifleBurst, c.budget+now.Sub(c.at).Seconds()*trifleRate) - float64(trifles)
-	c.at = now
-	if c.budget >= 0 {
-		return 0
-	}
-	return time.Duration(-c.budget / trifleRate * float64(time.Second))
 }
 
-// trifle returns for how many trifles the frame counts whose header was read.
-func (c *pace) trifle() int {
+// parts returns what the frame costs whose header was read.
+func (c *pace) parts() int {
 	switch kind, flags := c.header[3], c.header[4]; kind {
 	case framePing:
-		if c.answered != nil && c.answered() {
+		if c.measured != nil && c.measured() {
 			return 0
 		}
-		return 1
+		return whole
 	case frameReset, framePriority, frameSettings:
-		return 1
+		return whole
 	case frameData:
 		if c.left == 0 && flags&flagEndStream == 0 {
-			return 1
+			return whole
 		}
-	case frameHeaders, frameContinuation:
-		return 10 * (c.left / largeHeaders)
+	case frameHeaders:
+		large := 10 * whole * (c.left / largeHeaders)
+		if c.most < trifleBurst*whole {
+			return large + requestCost
+		}
+		return large
+	case frameContinuation:
+		return 10 * whole * (c.left / largeHeaders)
 	}
 	return 0
 }

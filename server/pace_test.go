@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,33 +24,40 @@ func TestTriflesAreHeardSlowly(t *testing.T) {
 		one  []byte
 		cost float64 // in trifles
 	}{
-		{"requests", request, 0}, {"requests with a body", append(request, frame(frameData, 0, 9000)...), 0},
-		{"windows", frame(8, 0, 4), 0}, {"resets", append(request, frame(frameReset, 0, 4)...), 1},
+		{"requests without an answer", request, 0.5},
+		{"requests with a body", append(request, frame(frameData, 0, 9000)...), 0.5},
+		{"windows", frame(8, 0, 4), 0}, {"resets", append(request, frame(frameReset, 0, 4)...), 1.5},
 		{"pings", frame(framePing, 0, 8), 1}, {"settings", frame(frameSettings, 0, 6), 1},
 		{"priorities", frame(framePriority, 0, 5), 1}, {"empty data", frame(frameData, 0, 0), 1},
 		{"the end of a request", frame(frameData, flagEndStream, 0), 0},
-		{"large headers", frame(frameHeaders, 4, 16000), 30}, {"continuations", frame(frameContinuation, 0, 16000), 30},
+		{"large headers", frame(frameHeaders, 4, 16000), 30.5}, {"continuations", frame(frameContinuation, 0, 16000), 30},
 	} {
 		now := time.Now()
-		c := newPace(now, func([frameHeaderBytes]byte) {})
+		c := newPace(now, &debtors{}, func([frameHeaderBytes]byte) {})
 		const times = 10_000
 		all := append(append([]byte(nil), preface...), bytes.Repeat(test.one, times)...)
 		var waited time.Duration
 		for cut := 1; len(all) > 0; cut = cut*7%4099 + 1 {
 			n := min(cut, len(all))
-			wait := c.hear(all[:n], now)
+			c.hear(all[:n], now)
+			wait := c.debt(now)
 			waited, now, all = waited+wait, now.Add(wait), all[n:]
 		}
-		want := time.Duration(max(0, times*test.cost-trifleBurst) / trifleRate * float64(time.Second))
+		want := time.Duration(max(0, times*test.cost-freshBurst) / trifleRate * float64(time.Second))
 		if diff := (waited - want).Abs(); diff > time.Millisecond*time.Duration(1+times/100) {
 			t.Errorf("%s: waited %v, want %v", test.name, waited, want)
 		}
 	}
 }
 
+// nowhere is a connection that comes through no door.
+type nowhere struct{ net.Conn }
+
+func (nowhere) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+
 // endless is a client that sends pings for as long as somebody reads.
 type endless struct {
-	net.Conn
+	nowhere
 	unread []byte
 }
 
@@ -66,7 +75,7 @@ func (e *endless) Read(p []byte) (n int, err error) {
 // However much is read at a time, and however long a client goes on, no more trifles are heard than the rate.
 func TestTriflesAreHeardSlowlyForLong(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
-		c := newLeavable(&endless{unread: []byte(preface)})
+		c := newLeavable(&endless{unread: []byte(preface)}, &debtors{})
 		read, began := 0, time.Now()
 		for buffer := make([]byte, 32<<10); time.Since(began) < time.Minute; {
 			n, err := c.Read(buffer)
@@ -76,7 +85,7 @@ func TestTriflesAreHeardSlowlyForLong(t *testing.T) {
 			read += n
 		}
 		const ping = frameHeaderBytes + 8
-		if most := trifleBurst + 63*trifleRate; read/ping > most+2*32<<10/ping {
+		if most := freshBurst + 63*trifleRate; read/ping > most+2*32<<10/ping {
 			t.Errorf("%d pings in a minute, want at most about %d", read/ping, most)
 		}
 	})
@@ -84,7 +93,7 @@ func TestTriflesAreHeardSlowlyForLong(t *testing.T) {
 
 // answering is a client that pings once for each answer that it was written.
 type answering struct {
-	net.Conn
+	nowhere
 	written chan int
 }
 
@@ -99,7 +108,7 @@ func (a *answering) Read(p []byte) (int, error) {
 // of gRPC do, is heard at once for as long as it likes.
 func TestPingsAtAnswersAreHeardAtOnce(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
-		c := newLeavable(&answering{written: make(chan int, 1)})
+		c := newLeavable(&answering{written: make(chan int, 1)}, &debtors{})
 		c.pace.skip = 0
 		began, buffer := time.Now(), make([]byte, 4<<10)
 		for range 10 * trifleBurst {
@@ -114,4 +123,84 @@ func TestPingsAtAnswersAreHeardAtOnce(t *testing.T) {
 			t.Errorf("it waited %v", took)
 		}
 	})
+}
+
+// pinging reads of a client that pings without an end, for so long, and returns how many pings were heard.
+func pinging(t *testing.T, c *leavable, d time.Duration) int {
+	read := 0
+	for began, buffer := time.Now(), make([]byte, 32<<10); time.Since(began) < d; {
+		n, err := c.Read(buffer)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		read += n
+	}
+	return read / (frameHeaderBytes + 8)
+}
+
+// Many clients that send trifles cost a port no more than a few of them.
+func TestDebtorsShareWhatIsHeard(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		const clients, minute = 50, 60
+		var others debtors
+		var heard atomic.Int64
+		var all sync.WaitGroup
+		for range clients {
+			all.Go(func() {
+				c := newLeavable(&endless{unread: []byte(preface)}, &others)
+				heard.Add(int64(pinging(t, c, minute*time.Second)))
+			})
+		}
+		all.Wait()
+		// What each may send at once, what one read brings before it is known to go on, and the rate of all.
+		const most = clients*(freshBurst+32<<10/(frameHeaderBytes+8)) + (minute+5)*allTrifles
+		if n := int(heard.Load()); n > most || n < minute*allTrifles/2 {
+			t.Errorf("%d pings in a minute, want at most %d", n, most)
+		}
+	})
+}
+
+// asking is a client that makes one request after the other, and hears what it is answered.
+type asking struct{ nowhere }
+
+func (a *asking) Write(p []byte) (int, error) { return len(p), nil }
+
+func (a *asking) Read(p []byte) (int, error) {
+	return copy(p, []byte{0, 0, 0, frameHeaders, flagEndHeaders | flagEndStream, 0, 0, 0, 1}), nil
+}
+
+// Whoever is answered asks as fast as he likes; whoever is refused, again and again, is heard slowly.
+func TestWhoIsRefusedIsHeardSlowly(t *testing.T) {
+	headers := []byte{0, 0, 0, frameHeaders, flagEndHeaders, 0, 0, 0, 1}
+	end := []byte{0, 0, 0, frameHeaders, flagEndHeaders | flagEndStream, 0, 0, 0, 1}
+	for name, c := range map[string]struct {
+		answer []byte
+		waits  bool
+	}{
+		"answers":         {append(append([]byte{}, headers...), end...), false},
+		"errors":          {end, true},
+		"refused streams": {[]byte{0, 0, 4, frameReset, 0, 0, 0, 0, 1, 0, 0, 0, 7}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual.Test(t, func(t *testing.T) {
+				l := newLeavable(&asking{}, &debtors{})
+				l.pace.skip = 0
+				began, buffer := time.Now(), make([]byte, frameHeaderBytes)
+				const requests = 10_000
+				for range requests {
+					if _, err := l.Read(buffer); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := l.Write(c.answer); err != nil {
+						t.Fatal(err)
+					}
+				}
+				slow := requests / 2 / trifleRate * time.Second // each half a trifle at least
+				if took := time.Since(began); (took >= slow) != c.waits || !c.waits && took > 0 {
+					t.Errorf("it waited %v", took)
+				}
+			})
+		})
+	}
 }

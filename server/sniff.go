@@ -23,6 +23,7 @@ var preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 type sniffer struct {
 	inner      net.Listener
 	grpc, http *side
+	debtors    debtors
 	closing    sync.Once
 	done       chan struct{}
 }
@@ -86,8 +87,12 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 		if err := secure.Handshake(); err != nil {
 			return nil, c, err
 		}
-		if secure.ConnectionState().NegotiatedProtocol == "h2" {
-			client := newLeavable(c)
+		state := secure.ConnectionState()
+		if len(state.VerifiedChains) > 0 {
+			door.Prove(c.RemoteAddr())
+		}
+		if state.NegotiatedProtocol == "h2" {
+			client := newLeavable(c, &s.debtors)
 			door.Farewell(c, client.farewell)
 			return s.grpc, leavableTLS{client, secure}, nil
 		}
@@ -106,7 +111,7 @@ func (s *sniffer) recognize(c net.Conn) (*side, net.Conn, error) {
 			return nil, c, err
 		}
 	}
-	client := newLeavable(&replayed{c, seen})
+	client := newLeavable(&replayed{c, seen}, &s.debtors)
 	door.Farewell(c, client.farewell)
 	return s.grpc, client, nil
 }

@@ -145,7 +145,7 @@ func framesOf(kinds ...[3]byte) (text []byte) {
 func TestRequestsAreUnderWayUntilTheirEnd(t *testing.T) {
 	for step := 1; step < 30; step++ {
 		s := &sink{}
-		c := newLeavable(s)
+		c := newLeavable(s, &debtors{})
 		busy, times := 0, 0
 		c.requests.begin = func() func() { busy++; times++; return func() { busy-- } }
 		hear := func(text []byte) {
@@ -194,7 +194,7 @@ func TestRequestsAreUnderWayUntilTheirEnd(t *testing.T) {
 // Who loses his place while he is just asking is told that this was not dealt with, and it is not.
 func TestWhoIsRetiredIsNotHeard(t *testing.T) {
 	s := &sink{}
-	c := newLeavable(s)
+	c := newLeavable(s, &debtors{})
 	c.requests.begin = func() func() { return func() {} }
 	s.Buffer.Write(append(bytes.Clone(preface), framesOf([3]byte{frameHeaders, flagEndStream, 7})...))
 	for s.Buffer.Len() > 0 {

@@ -73,7 +73,9 @@ func (p *witnessPorts) bind(name, addr string, most int, o *WitnessOptions) (net
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", name, addr, err)
 	}
-	d := door.New(bound, door.Options{Name: name, Most: most, Strangers: door.StrangersOf(most), Logger: o.Logger})
+	d := door.New(bound, door.Options{
+		Name: name, Most: most, Strangers: door.StrangersOf(most), Logger: o.Logger, VouchProves: name == "listen",
+	})
 	p.doors = append(p.doors, d)
 	return d, nil
 }

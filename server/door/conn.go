@@ -20,6 +20,7 @@ type conn struct {
 	heard    atomic.Int64 // bytes, while it is a stranger
 	busy     atomic.Int64 // requests under way
 	idle     atomic.Int64 // since when there were none, in Unix nanoseconds
+	proved   atomic.Bool  // it did what the listener is for
 
 	// What follows is guarded by Door.mu.
 	place    *list.Element // nil once it is a stranger no longer
@@ -116,6 +117,9 @@ type addr struct {
 // Vouch says that the connection at this address has shown what it is.
 func (a addr) Vouch() {
 	d := a.conn.door
+	if d.options.VouchProves {
+		a.prove()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.acquaint(a.conn)

@@ -19,7 +19,9 @@ type Options struct {
 	Strangers int
 	// Patience is how long one may be a stranger. Default DefaultPatience.
 	Patience time.Duration
-	Logger   *slog.Logger
+	// VouchProves: who is vouched for has proved his worth as well ([Prove]).
+	VouchProves bool
+	Logger      *slog.Logger
 }
 
 // MostStrangerBytes is how much a connection may say before it has shown what it is: more than any handshake needs.
@@ -43,6 +45,8 @@ type Door struct {
 	strangers list.List             // of *conn, the one that has waited longest first
 	resting   map[*conn]func() bool // those that may be idle, and what they are asked before they leave
 	refused   map[string]uint64
+	toll      toll
+	slow      time.Duration // how long the next newcomer waits
 }
 
 // Reasons for which a connection is closed by the door.
@@ -79,10 +83,14 @@ func (d *Door) Bound(most, strangers int) {
 	d.most, d.mostNew = most, strangers
 }
 
-// Accept returns the next connection that there is room for. Its only error is net.ErrClosed.
+// Accept returns the next connection that there is room for. Its only error is net.ErrClosed. It is for one goroutine at
+// a time.
 func (d *Door) Accept() (net.Conn, error) {
 	pause := firstPause
 	for {
+		if d.slow > 0 && !d.wait(d.slow) {
+			return nil, net.ErrClosed
+		}
 		c, err := d.Listener.Accept()
 		if err == nil {
 			pause = firstPause
@@ -128,6 +136,7 @@ func (d *Door) Close() error {
 func (d *Door) admit(c net.Conn) net.Conn {
 	fresh := &conn{Conn: c, door: d}
 	d.mu.Lock()
+	d.slow = d.toll.charge(time.Now())
 	var leaves *conn
 	full, most, mostNew := d.open >= d.most, d.most, d.mostNew
 	if oldest := d.strangers.Front(); oldest != nil && (full || d.strangers.Len() >= mostNew) {
@@ -163,6 +172,9 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	if idle != nil {
 		go idle.seeOff(farewell) // which may wait for somebody who reads nothing
 		d.complain("a connection that asked nothing made room for another", "most", most)
+	}
+	if d.slow > 0 {
+		d.complain("newcomers wait: many come that ask nothing", "rate", tollRate)
 	}
 	if full {
 		c.Close()

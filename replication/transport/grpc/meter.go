@@ -80,7 +80,8 @@ type meter struct {
 
 	// Of the goroutine that reads.
 	in     frames
-	rest   []byte // was read, and is to be heard next
+	before stranger // what was said before a stream was admitted
+	rest   []byte   // was read, and is to be heard next
 	failed error  // behind the rest
 
 	mu      sync.Mutex // before that of the ledgers
@@ -121,12 +122,15 @@ func (m *meter) Read(p []byte) (int, error) {
 	case m.failed != nil:
 		return 0, m.failed
 	default:
-		n, err = m.Conn.Read(p)
+		n, err = m.Conn.Read(p[:m.most(len(p))])
 	}
 	m.mu.Lock()
-	heard, data := m.hear(p[:n])
+	heard, frames, data := m.hear(p[:n])
 	refused, who := m.add(data), m.caller
 	m.mu.Unlock()
+	if who == (member{}) {
+		time.Sleep(m.before.hear(frames))
+	}
 	switch {
 	case refused != nil:
 		m.all.tell(who, m.RemoteAddr())
@@ -139,14 +143,27 @@ func (m *meter) Read(p []byte) (int, error) {
 	return heard, err
 }
 
-// hear follows the frames in what was read up to the end of headers, and returns how many bytes that are and how many
-// of them are of messages. mu is held.
-func (m *meter) hear(p []byte) (n int, data int64) {
+// most returns how many of n bytes are to be read.
+func (m *meter) most(n int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.caller == (member{}) {
+		n = min(n, m.before.most())
+	}
+	return n
+}
+
+// hear follows the frames in what was read up to the end of headers, and returns how many bytes that are, how many
+// frames begin there, each of strangerFrame bytes, and how many of the bytes are of messages. mu is held.
+func (m *meter) hear(p []byte) (n, frames int, data int64) {
 	for n < len(p) {
 		more, what := m.in.next(p[n:])
 		n += more
 		kind := m.in.kind()
 		k := m.kept[m.in.stream()]
+		if what == partHeader {
+			frames += 1 + m.in.left/strangerFrame
+		}
 		switch {
 		case what == partBody && kind == frameData && k != nil && !k.reset:
 			k.bytes += int64(more)
@@ -160,7 +177,7 @@ func (m *meter) hear(p []byte) (n int, data int64) {
 			break
 		}
 	}
-	return n, data
+	return n, frames, data
 }
 
 // Write implements net.Conn.
