@@ -48,7 +48,7 @@ type part struct {
 // first line is what parts without any strangers differ by, and fails if the node ends, or if an attack takes more than
 // a tenth of its processors: what the node needed beside the attack, less what its puts need alone. So it is told apart
 // what strangers cost the node, and what they and the clients take from it by running on the same machine, which the
-// rates of puts show as well. Where the first line says that the machine is not quiet, it says nothing of that. By hand:
+// rates of puts show as well. Where the first line says that the machine is not quiet, nothing is said of it. By hand:
 //
 //	go test ./e2e -run TestStrangersCost -v -timeout 0 -cost 10s
 func TestStrangersCost(t *testing.T) {
@@ -219,8 +219,8 @@ func (c *cost) taken() float64 {
 func tellCosts(to io.Writer, names []string, all map[string]*cost) (slow []string) {
 	p99 := func(p part) float64 { return p.p99.Seconds() * 1000 }
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "attack\tof the node\tputs/s alone\tbeside\tratio\tp99 ms alone\tbeside\tCPU alone\tbeside\tmost MB\t"+
-		"descriptors\tgoroutines\tlog lines\t")
+	fmt.Fprintln(w, "attack\tof the node\tputs/s alone\tbeside\tratio\tp99 ms alone\tbeside\tCPU alone\tbeside\t"+
+		"most MB\tdescriptors\tgoroutines\tlog lines\t")
 	for _, name := range names {
 		c := all[name]
 		if c.taken() > mostOfNode {

@@ -21,7 +21,8 @@ func TestANodeIsAskedAtAllTimes(t *testing.T) {
 	defer asking.Wait()
 	defer leave()
 	for _, page := range []string{
-		"/metrics", "/health", "/readyz?verbose", "/livez", "/version", "/mimir/v1/node", "/mimir/v1/fleet", "/debug/vars",
+		"/metrics", "/health", "/readyz?verbose", "/livez", "/version", "/debug/vars",
+		"/mimir/v1/node", "/mimir/v1/fleet",
 	} {
 		asking.Go(func() { askAll(over, "http://"+c.ListenHTTP+page) })
 	}

@@ -30,7 +30,8 @@ func TestTriflesAreHeardSlowly(t *testing.T) {
 		{"pings", frame(framePing, 0, 8), 1}, {"settings", frame(frameSettings, 0, 6), 1},
 		{"priorities", frame(framePriority, 0, 5), 1}, {"empty data", frame(frameData, 0, 0), 1},
 		{"the end of a request", frame(frameData, flagEndStream, 0), 0},
-		{"large headers", frame(frameHeaders, 4, 16000), 30.5}, {"continuations", frame(frameContinuation, 0, 16000), 30},
+		{"large headers", frame(frameHeaders, 4, 16000), 30.5},
+		{"continuations", frame(frameContinuation, 0, 16000), 30},
 	} {
 		now := time.Now()
 		c := newPace(now, &debtors{}, func([frameHeaderBytes]byte) {})

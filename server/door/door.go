@@ -83,8 +83,7 @@ func (d *Door) Bound(most, strangers int) {
 	d.most, d.mostNew = most, strangers
 }
 
-// Accept returns the next connection that there is room for. Its only error is net.ErrClosed. It is for one goroutine at
-// a time.
+// Accept returns the next connection that there is room for. Its only error is net.ErrClosed. It is for one goroutine.
 func (d *Door) Accept() (net.Conn, error) {
 	pause := firstPause
 	for {

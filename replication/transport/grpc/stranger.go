@@ -3,8 +3,8 @@ package grpctransport
 import "time"
 
 // How a connection is heard before one of its streams was admitted: so many frames at once, then so many a second, a
-// large one counting as several. A node needs a handful, for the greeting and the headers of its first stream; each one of somebody else, a stream that
-// is refused above all, costs the node more than him.
+// large one counting as several. A node needs a handful, for the greeting and the headers of its first stream; each one
+// of somebody else, a stream that is refused above all, costs the node more than him.
 const (
 	strangerFrames = 16
 	strangerRate   = 10
