@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -31,6 +32,14 @@ func Main(m *testing.M) int {
 	}
 	return m.Run()
 }
+
+// Run runs a command of mimir to its end, and returns what it printed.
+func Run(ctx context.Context, arguments ...string) (string, error) {
+	return output(exec.CommandContext(ctx, *binary, arguments...))
+}
+
+// Command is what runs a command of mimir.
+func Command(arguments ...string) []string { return append([]string{*binary}, arguments...) }
 
 // build builds the mimir of this tree with the versions that its own module names, not with those of the peers.
 func build(to string) error {

@@ -35,6 +35,9 @@ type Options struct {
 	// in both regions before it is acknowledged.
 	Votes bool
 
+	// Prepare, if set, is what is done to each node of the first region before it starts for the first time.
+	Prepare func(*localfleet.Node) error
+
 	// Others are regions that the test brings itself, and where they listen.
 	Others map[string]string
 }
@@ -68,6 +71,13 @@ func Start(t testing.TB, o Options) *Fleet {
 		}
 		if err := n.Save(); err != nil {
 			t.Fatal(err)
+		}
+	}
+	if o.Prepare != nil {
+		for _, n := range f.Regions[0].Nodes {
+			if err := o.Prepare(n); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	nodes := f.Nodes()

@@ -1,6 +1,6 @@
 // Package kubernetes runs a real kube-apiserver on a fleet of two regions of real Mimir processes, with clients that
 // write, list and watch through it, while the primary moves: by switchovers, by forced failovers that lose nothing, and
-// by one that loses what had not crossed.
+// by one that loses what had not crossed; and one that begins on an etcd, whose data are taken into a fleet.
 //
 // It promises that the API server has settings alone, among them the addresses of all nodes; that it is one process
 // from the beginning of a story to its end; and that what its clients see is judged as it comes: no read is older than

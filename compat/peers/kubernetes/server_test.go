@@ -30,6 +30,7 @@ const token = "judge"
 type server struct {
 	node   *localfleet.Node
 	pid    int
+	port   string
 	config *rest.Config
 }
 
@@ -65,24 +66,13 @@ func startServer(t *testing.T, endpoints []string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var urls []string
-	for _, e := range endpoints {
-		urls = append(urls, "http://"+e)
-	}
 	s := &server{
-		node: &localfleet.Node{
-			Dir: dir, Config: localfleet.Config{Name: "kube-apiserver"},
-			Arguments: append([]string{*apiServer}, flags(dir, port, strings.Join(urls, ","))...),
-		},
+		node: &localfleet.Node{Dir: dir, Config: localfleet.Config{Name: "kube-apiserver"}}, port: port,
 		config: &rest.Config{
 			Host: "https://" + addresses[0], BearerToken: token, QPS: -1,
 			TLSClientConfig: rest.TLSClientConfig{Insecure: true},
 		},
 	}
-	if err := s.node.Start(); err != nil {
-		t.Fatal(err)
-	}
-	s.pid = s.node.PID()
 	t.Cleanup(func() {
 		s.node.Kill()
 		if t.Failed() {
@@ -92,11 +82,31 @@ func startServer(t *testing.T, endpoints []string) *server {
 		}
 	})
 	began := time.Now()
-	if err := s.awaitReady(t.Context()); err != nil {
+	if err := s.start(t.Context(), endpoints); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("the API server was ready after %s", time.Since(began).Round(time.Second))
 	return s
+}
+
+// start starts the process on the store at some addresses, and waits until it is ready.
+func (s *server) start(ctx context.Context, endpoints []string) error {
+	var urls []string
+	for _, e := range endpoints {
+		urls = append(urls, "http://"+e)
+	}
+	s.node.Arguments = append([]string{*apiServer}, flags(s.node.Dir, s.port, strings.Join(urls, ","))...)
+	if err := s.node.Start(); err != nil {
+		return err
+	}
+	s.pid = s.node.PID()
+	return s.awaitReady(ctx)
+}
+
+// move starts it anew on another store.
+func (s *server) move(ctx context.Context, endpoints []string) error {
+	s.node.Stop()
+	return s.start(ctx, endpoints)
 }
 
 // writeSecrets writes the key of service accounts and the token of clients.

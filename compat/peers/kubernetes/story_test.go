@@ -49,15 +49,29 @@ func begin(t *testing.T, o fleet.Options) *story {
 	if *apiServer == "" {
 		t.Skip("no -kube-apiserver")
 	}
-	o.Nodes, o.Delay = *nodes, delay
-	o.Flags = append(o.Flags, "--watch-progress-interval", "5s")
-	s := &story{t: t, Fleet: fleet.Start(t, o), book: newBook()}
-	ctx := t.Context()
-	var err error
-	if s.primary, s.secondary, err = s.AwaitServing(ctx); err != nil {
+	s := &story{t: t, book: newBook()}
+	if err := s.found(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	s.server = startServer(t, s.Endpoints())
+	s.open(s.Endpoints())
+	return s
+}
+
+// found starts a fleet and waits until it serves.
+func (s *story) found(ctx context.Context, o fleet.Options) (err error) {
+	o.Nodes, o.Delay = *nodes, delay
+	o.Flags = append(o.Flags, "--watch-progress-interval", "5s")
+	s.Fleet = fleet.Start(s.t, o)
+	s.primary, s.secondary, err = s.AwaitServing(ctx)
+	return err
+}
+
+// open starts an API server on a store, and clients.
+func (s *story) open(endpoints []string) {
+	t := s.t
+	t.Helper()
+	ctx := t.Context()
+	s.server = startServer(t, endpoints)
 	s.admin = s.server.client(t)
 	working, stopWork := context.WithCancel(ctx)
 	s.traffic = drive(working, s.book, func() typed.ConfigMapInterface {
@@ -85,7 +99,6 @@ func begin(t *testing.T, o fleet.Options) *story {
 		}
 	}
 	s.happen("nothing", func(context.Context) error { return nil })
-	return s
 }
 
 // happen has something happen while clients work, waits until all caches have what was acknowledged by then, and tells
