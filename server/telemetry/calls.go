@@ -39,8 +39,8 @@ var requestBuckets = prometheus.ExponentialBuckets(0.0001, 2, 18)
 // Calls counts and times requests. It is safe for concurrent use.
 type Calls struct {
 	Unchecked
-	logger  *slog.Logger
-	other   *method // whatever is not known
+	logger *slog.Logger
+	other  *method // whatever is not known
 	// known are methods by full name: read by each request and each scrape, replaced as a whole by Know.
 	known atomic.Pointer[map[string]*method]
 }
