@@ -200,7 +200,7 @@ func TestSecretsAreNowhereToBeSeen(t *testing.T) {
 			t.Errorf("the hash of a password is in %s", where)
 		}
 	}
-	for _, want := range []string{"a request was slow", "PermissionDenied"} {
+	for _, want := range []string{"a request was slow", "Unauthenticated"} {
 		if !strings.Contains(s.log.String(), want) {
 			t.Errorf("the log does not tell of it: %s", want)
 		}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -234,11 +235,15 @@ func (c *Client) send(
 	}
 	defer answer.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-	failure := &Error{Status: answer.StatusCode, Endpoint: endpoint}
-	if err := json.Unmarshal(text, failure); err != nil || failure.Text == "" {
+	failure := struct {
+		Error
+		Message string `json:"message"` // of the API of etcd
+	}{Error: Error{Status: answer.StatusCode, Endpoint: endpoint}}
+	err = json.Unmarshal(text, &failure)
+	if failure.Text = cmp.Or(failure.Text, failure.Message); err != nil || failure.Text == "" {
 		return nil, fmt.Errorf("%s%s: %s: not a Mimir node?", endpoint, path, answer.Status)
 	}
-	return nil, failure
+	return nil, &failure.Error
 }
 
 // visitError is an error of the caller's own visit: no other endpoint is asked because of it.
