@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,6 +27,13 @@ type PeerRule struct {
 	Bind string
 
 	regions []string // of the fleet, as far as they are known; see isOf
+}
+
+// peerRule returns the rule of a node, which knows regions.
+func (c *Config) peerRule() *PeerRule {
+	rule := c.PeerRule
+	rule.regions = slices.AppendSeq([]string{c.Replication.RegionID}, maps.Keys(c.Replication.Regions))
+	return &rule
 }
 
 func (r *PeerRule) set() bool {

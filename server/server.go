@@ -9,12 +9,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -233,9 +231,7 @@ func (s *server) build(plain *slog.Logger) error {
 		return err
 	}
 	wire.Keys, wire.KeyOptional = keys, c.KeyOptional
-	rule := c.PeerRule
-	rule.regions = slices.AppendSeq([]string{c.Replication.RegionID}, maps.Keys(c.Replication.Regions))
-	wire.Admit = rule.admitting(c.Replication.FleetID, s.logger)
+	wire.Admit = c.peerRule().admitting(c.Replication.FleetID, s.logger)
 	peers, err := grpctransport.New(wire)
 	if err != nil {
 		return err

@@ -37,7 +37,8 @@ type Client struct {
 }
 
 // NewClient returns a client of the nodes at endpoints, each host:port or a URL, of which unix:///path and
-// unixs:///path are sockets of this machine. A secure configuration makes https the default of those that name no scheme.
+// unixs:///path are sockets of this machine. A secure configuration makes https the default of those that name no
+// scheme.
 func NewClient(endpoints []string, secure *tls.Config) (*Client, error) {
 	c := &Client{
 		answer: answerTimeout, secure: secure != nil, http: &http.Client{Transport: newTransport(secure)},

@@ -184,8 +184,8 @@ func TestWhatIsNotForOperatorsAlone(t *testing.T) {
 		},
 		Anyone: {
 			auth + "Authenticate", health + "Check", health + "List", health + "Watch", "/health", "/version",
-			"GET /metrics", "/livez", "/livez/serializable_read", "/readyz", "/readyz/data_corruption", "/readyz/linearizable_read",
-			"/readyz/node_health", "/readyz/non_learner", "/readyz/serializable_read",
+			"GET /metrics", "/livez", "/livez/serializable_read", "/readyz", "/readyz/data_corruption",
+			"/readyz/linearizable_read", "/readyz/node_health", "/readyz/non_learner", "/readyz/serializable_read",
 			"/v3/", "/v3beta/", // whose calls need what they need over gRPC
 			"/mimir/v1/", // where there is no call
 		},
