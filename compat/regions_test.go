@@ -34,6 +34,9 @@ func TestAuthInTwoRegions(t *testing.T) {
 	}
 	binary := buildMimir(t)
 	for seed := range uint64(*regionsFlag) {
+		if *seedFlag != 0 && seed+1 != *seedFlag {
+			continue
+		}
 		t.Run(fmt.Sprintf("seed %d", seed+1), func(t *testing.T) {
 			setting := "simple"
 			if seed%2 == 0 {

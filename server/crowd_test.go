@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +116,7 @@ func TestWhoAsksNothingKeepsNobodyOut(t *testing.T) {
 		return err == nil
 	})
 	seen := watcher.Watch(clientv3.WithRequireLeader(t.Context()), "k")
+	var crowd []net.Conn
 	for _, word := range []string{
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
 		"GET /version HTTP/1.1\r\nHost: x\r\n\r\n", "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -123,6 +126,7 @@ func TestWhoAsksNothingKeepsNobodyOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { idle.Close() })
+		crowd = append(crowd, idle)
 		io.WriteString(idle, word)
 		if n, err := idle.Read(make([]byte, 9)); n == 0 {
 			t.Fatal("the node does not answer a greeting:", err)
@@ -136,6 +140,13 @@ func TestWhoAsksNothingKeepsNobodyOut(t *testing.T) {
 			_, err := newcomer.Get(ctx, "k")
 			return err == nil
 		})
+		newcomer.Watch(t.Context(), "k") // and keeps its place
+	}
+	for i, c := range crowd {
+		c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("connection %d, on which nothing is asked, keeps its place", i)
+		}
 	}
 	if _, err := watcher.Put(t.Context(), "k", "v"); err != nil {
 		t.Error(err)
