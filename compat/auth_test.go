@@ -38,11 +38,16 @@ func TestAuth(t *testing.T) {
 				}
 				d.step()
 			}
-			t.Logf("%d answered, %d refused; %d denied, %d with an old revision, %d with a wrong token",
-				d.outcomes[""], len(d.history)-d.outcomes[""], d.outcomes["etcdserver: permission denied"],
-				d.outcomes["etcdserver: revision of auth store is old"], d.outcomes["etcdserver: invalid auth token"])
+			d.tell()
 		})
 	}
+}
+
+// tell tells how often what came out.
+func (d *authDuel) tell() {
+	d.Logf("%d answered, %d refused; %d denied, %d with an old revision, %d with a wrong token",
+		d.outcomes[""], len(d.history)-d.outcomes[""], d.outcomes["etcdserver: permission denied"],
+		d.outcomes["etcdserver: revision of auth store is old"], d.outcomes["etcdserver: invalid auth token"])
 }
 
 func newAuthDuel(t *testing.T, seed uint64) *authDuel {
@@ -50,11 +55,7 @@ func newAuthDuel(t *testing.T, seed uint64) *authDuel {
 	if *tokensFlag != "" {
 		setting = *tokensFlag
 	} else if *endpointsFlag == "" && seed%2 == 1 {
-		file := filepath.Join(t.TempDir(), "secret")
-		if err := os.WriteFile(file, []byte("a secret that both of them know, and nobody else"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		setting = "jwt,sign-method=HS256,priv-key=" + file
+		setting = jwtSetting(t)
 		spec, err := token.Parse(setting)
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +64,22 @@ func newAuthDuel(t *testing.T, seed uint64) *authDuel {
 			t.Fatal(err)
 		}
 	}
-	d := &authDuel{duel: newDuelWith(t, seed, setting, o), passwords: map[string]string{}}
+	return beginAuth(newDuelWith(t, seed, setting, o))
+}
+
+// jwtSetting is auth-token for JWTs of a secret that both sides know.
+func jwtSetting(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("a secret that both of them know, and nobody else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "jwt,sign-method=HS256,priv-key=" + file
+}
+
+// beginAuth makes root on both sides.
+func beginAuth(both *duel) *authDuel {
+	d := &authDuel{duel: both, passwords: map[string]string{}}
 	d.forward = true // whether others are permitted depends on the shape of a tree in etcd
 	for _, r := range []proto.Message{
 		&pb.AuthUserAddRequest{Name: "root", Password: "p0"},

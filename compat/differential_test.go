@@ -65,13 +65,18 @@ func newDuel(t *testing.T, seed uint64) *duel {
 
 // newDuelWith is newDuel with what clients get that log in, and options of the node in process.
 func newDuelWith(t *testing.T, seed uint64, tokens string, o etcdapi.Options) *duel {
-	d := &duel{T: t, generator: newGenerator(seed), live: map[int64]*pb.WatchCreateRequest{},
-		outcomes: map[string]int{}}
-	d.etcd = dial(t, "etcd", startEtcd(t, tokens))
 	endpoints := strings.Split(*endpointsFlag, ",")
 	if *endpointsFlag == "" {
 		endpoints = []string{etcdapitest.StartWith(t, o).Endpoint}
 	}
+	return newDuelAt(t, seed, tokens, endpoints)
+}
+
+// newDuelAt is newDuelWith with running nodes.
+func newDuelAt(t *testing.T, seed uint64, tokens string, endpoints []string) *duel {
+	d := &duel{T: t, generator: newGenerator(seed), live: map[int64]*pb.WatchCreateRequest{},
+		outcomes: map[string]int{}}
+	d.etcd = dial(t, "etcd", startEtcd(t, tokens))
 	for _, e := range endpoints {
 		d.mimir = append(d.mimir, dial(t, "mimir "+e, e))
 	}

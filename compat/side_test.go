@@ -177,7 +177,7 @@ func withoutIdentity(response proto.Message) proto.Message {
 // leaseTime is how many seconds may have passed of a lease on one side and not on the other: nodes that were started before
 // take their time, and a move gives every lease its whole time again.
 func leaseTime() int64 {
-	if *endpointsFlag != "" {
+	if *endpointsFlag != "" || *regionsFlag > 0 {
 		return 900
 	}
 	return 60

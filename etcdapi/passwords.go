@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/replication/clock"
 )
 
@@ -94,7 +96,8 @@ func (p *passwords) hash(ctx context.Context, do func() error) error {
 func (p *passwords) check(
 	ctx context.Context, from, user string, do func() error, wrong func(error) bool,
 ) error {
-	who := trier{network(from), user}
+	// No user has a longer name, and what is remembered of strangers is not to be as long as they like.
+	who := trier{network(from), strings.Clone(user[:min(len(user), auth.MaxNameBytes)])}
 	leave, err := p.enter(ctx, who)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mimir-kv/mimir/kv/auth"
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/clock/virtual"
 )
@@ -97,6 +99,28 @@ func TestStrangersAreForgotten(t *testing.T) {
 		fail(1 << 20)
 		if n := len(p.suspects); n != 1 {
 			t.Errorf("%d are remembered in the end", n)
+		}
+	})
+}
+
+// What is remembered of a stranger is not as long as the name that he gives.
+func TestLongNamesAreNotKept(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := newPasswords(clock.Real, slog.New(slog.DiscardHandler), DefaultFailureRest)
+		for i := range 100 {
+			name := strings.Repeat("n", 1<<20) + fmt.Sprint(i)
+			err := p.check(t.Context(), fmt.Sprintf("10.0.0.%d:1", i), name, func() error { return errWrong },
+				func(error) bool { return true })
+			if !errors.Is(err, errWrong) {
+				t.Fatal(err)
+			}
+		}
+		kept := 0
+		for who := range p.suspects {
+			kept += len(who.user)
+		}
+		if len(p.suspects) != 100 || kept > 100*auth.MaxNameBytes {
+			t.Errorf("%d bytes are kept of the names of %d strangers", kept, len(p.suspects))
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package etcdapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -22,8 +23,9 @@ type RootShown struct {
 }
 
 // Root says whether somebody may do what the role root may. enabled is false while users and roles are not: then nobody
-// is root. The error has the words and the code of etcd, where etcd has some. A refusal counts as for any request.
-// Where users and roles may be enabled though this node does not show it yet, nobody is root, and enabled is true.
+// is root. The error has the words and the code of etcd, where etcd has some; user is who was refused, as far as he
+// showed that. A refusal counts as for any request. Where users and roles may be enabled though this node does not show
+// it yet, nobody is root, and enabled is true.
 func (g *guard) Root(ctx context.Context, shown RootShown) (user string, enabled bool, err error) {
 	now := g.store.Auth()
 	if !now.Enabled() {
@@ -60,12 +62,12 @@ func (g *guard) root(ctx context.Context, shown *RootShown, up *catchUp) (user s
 		if refused == nil {
 			return id.User, nil
 		}
-		if err == nil {
+		if user = cmp.Or(user, id.User); err == nil {
 			err = refused
 		}
 	}
 	if len(shown.Tokens) > 0 {
-		return "", err
+		return user, err
 	}
 	id, err := g.judged(func(s *auth.State) (auth.Identity, bool, error) {
 		if !g.commonNames || shown.CommonName == "" {

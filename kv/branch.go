@@ -37,7 +37,7 @@ type sideStore struct {
 
 // openBranch opens the store in o.Dir that begins as the checkpoint in dir. Nothing of it need survive a crash.
 func openBranch(o Options, dir string) (*sideStore, error) {
-	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	marker, _, err := locateMarker(o.FS, o.Dir)

@@ -103,7 +103,7 @@ func (f *Fleet) addWitness(o *Options) error {
 		return err
 	}
 	dir := filepath.Join(o.Dir, WitnessName)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	f.Witness = &Node{

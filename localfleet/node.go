@@ -64,10 +64,10 @@ func (n *Node) Save() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(n.Dir, 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(n.ConfigPath(), text, 0o644)
+	return os.WriteFile(n.ConfigPath(), text, 0o600)
 }
 
 // ConfigPath is the file that Save writes.

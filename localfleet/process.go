@@ -31,7 +31,7 @@ var spawns = sync.OnceValue(func() chan<- func() {
 
 // startProcess runs arguments, with a file that it appends to as output, and none of this process's MIMIR_ variables.
 func startProcess(logPath string, arguments []string) (*process, error) {
-	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}

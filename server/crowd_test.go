@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -102,7 +104,8 @@ func TestOneClientTooMany(t *testing.T) {
 	eventually(t, "there is room again", func(context.Context) bool { return enter() != nil })
 }
 
-// Connections that speak HTTP/2 and ask nothing keep nobody out for long, however many; who waits for an answer stays.
+// Connections on which nothing is asked keep nobody out for long, however many, whatever was asked on them before; who
+// waits for an answer stays.
 func TestWhoAsksNothingKeepsNobodyOut(t *testing.T) {
 	c := testConfig(t, "idle")
 	c.MaxConnections, c.ListenHTTP = 4, freeAddr(t)
@@ -113,30 +116,47 @@ func TestWhoAsksNothingKeepsNobodyOut(t *testing.T) {
 		return err == nil
 	})
 	seen := watcher.Watch(clientv3.WithRequireLeader(t.Context()), "k")
-	for range 3 {
+	var crowd []net.Conn
+	for _, word := range []string{
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+		"GET /version HTTP/1.1\r\nHost: x\r\n\r\n", "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+	} {
 		idle, err := net.Dial("tcp", c.ListenClient)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { idle.Close() })
-		io.WriteString(idle, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+		crowd = append(crowd, idle)
+		io.WriteString(idle, word)
 		if n, err := idle.Read(make([]byte, 9)); n == 0 {
 			t.Fatal("the node does not answer a greeting:", err)
 		}
 	}
-	newcomer := etcdClient(t, c, TLS{})
-	eventually(t, "a newcomer is let in", func(ctx context.Context) bool {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		_, err := newcomer.Put(ctx, "k", "v")
-		return err == nil
-	})
+	for range 3 {
+		newcomer := etcdClient(t, c, TLS{})
+		eventually(t, "a newcomer is let in", func(ctx context.Context) bool {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			_, err := newcomer.Get(ctx, "k")
+			return err == nil
+		})
+		newcomer.Watch(t.Context(), "k") // and keeps its place
+	}
+	for i, c := range crowd {
+		c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("connection %d, on which nothing is asked, keeps its place", i)
+		}
+	}
+	if _, err := watcher.Put(t.Context(), "k", "v"); err != nil {
+		t.Error(err)
+	}
 	if answer := <-seen; answer.Err() != nil || len(answer.Events) == 0 {
 		t.Errorf("the watch: %v, %v", answer.Events, answer.Err())
 	}
 	body, err := getHTTP("http://"+c.ListenHTTP+"/metrics", nil)
 	if err != nil || !strings.Contains(body,
-		`mimir_connections_refused_total{listener="listen-client",reason="idle"} 1`) {
+		`mimir_connections_refused_total{listener="listen-client",reason="idle"} 3`) {
 		t.Errorf("what made room is not counted: %v", err)
 	}
 }

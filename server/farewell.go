@@ -65,16 +65,20 @@ func newLeavable(c net.Conn, others *debtors) *leavable {
 // While it waits like that it is heard no more at a time than what may be trifles of as long.
 const longestWait = time.Second
 
-// Read implements net.Conn. Once no request is taken any more, it fails: the client has been told then.
+// Read implements net.Conn. Once no request is taken any more it fails, when the client, who is told then, has left or
+// the time for that is over: a connection that is closed while he sends something is reset, and he would not hear why.
 func (c *leavable) Read(p []byte) (int, error) {
 	c.wait()
 	n, err := c.Conn.Read(p[:c.pace.bytes(len(p), time.Now())])
 	c.pace.hear(p[:n], time.Now())
-	if _, over := c.requests.over(); over {
-		c.farewell()
-		return 0, net.ErrClosed
+	if _, over := c.requests.over(); !over {
+		return n, err
 	}
-	return n, err
+	c.farewell()
+	for err == nil {
+		_, err = c.Conn.Read(p)
+	}
+	return 0, net.ErrClosed
 }
 
 // wait returns when the client may be heard: its requests that are answered meanwhile count.

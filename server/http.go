@@ -15,6 +15,7 @@ import (
 
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/server/door"
+	"github.com/mimir-kv/mimir/server/operator"
 )
 
 const (
@@ -51,7 +52,8 @@ func (r *routes) client(profiles bool) http.Handler {
 // private returns what listen-http serves. The operator's calls are there only if the client port is open to everyone
 // as well: otherwise this port, which asks for no certificate of client-tls.ca, would be a way around them. Profiles
 // are there where they are asked for, and variables beside either. All of that wants the operator's right, for which
-// on this port a certificate of http-tls.ca counts; metrics and pages of health are for whoever http-tls lets in.
+// on this port a certificate of http-tls.ca counts, but never as that of a user; metrics and pages of health are for
+// whoever http-tls lets in.
 func (r *routes) private(admin, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	if admin {
@@ -61,7 +63,7 @@ func (r *routes) private(admin, profiles bool) http.Handler {
 		r.handle(mux, "GET /debug/vars", expvar.Handler())
 	}
 	r.observe(mux, profiles)
-	return mux
+	return operator.Apart(mux)
 }
 
 // observe adds what both ports serve.
@@ -100,6 +102,7 @@ func newHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
 			return context.WithValue(ctx, fromKey{}, c.RemoteAddr())
 		},
 		MaxHeaderBytes: headerBytes, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ConnState: acquaint,
 	}
 }
 
@@ -134,9 +137,13 @@ func sound(h http.Handler, logger *slog.Logger) http.Handler {
 	})
 }
 
-// acquaint tells the door of a connection that it has begun a request.
+// acquaint tells the door of a connection when a request begins on it, and when it is answered.
 func acquaint(c net.Conn, state http.ConnState) {
-	if state == http.StateActive {
+	switch state {
+	case http.StateActive:
 		door.Vouch(c)
+		door.Asks(c)
+	case http.StateIdle:
+		door.Rests(c)
 	}
 }

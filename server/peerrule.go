@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,6 +25,15 @@ type PeerRule struct {
 	AllowedHostnames []string // it is valid for one of these
 	// Bind is node if it must name the very node that speaks ([nodeNames]), none or empty if not.
 	Bind string
+
+	regions []string // of the fleet, as far as they are known; see isOf
+}
+
+// peerRule returns the rule of a node, which knows regions.
+func (c *Config) peerRule() *PeerRule {
+	rule := c.PeerRule
+	rule.regions = slices.AppendSeq([]string{c.Replication.RegionID}, maps.Keys(c.Replication.Regions))
+	return &rule
 }
 
 func (r *PeerRule) set() bool {
@@ -60,7 +70,7 @@ func (r *PeerRule) admit(fleet string, p grpctransport.Peer) error {
 		!slices.ContainsFunc(r.AllowedHostnames, func(h string) bool { return c.VerifyHostname(h) == nil }):
 		return fmt.Errorf("its certificate, of %q, is valid for nothing in peer-tls.allowed-hostname",
 			c.Subject.CommonName)
-	case r.Bind == bindNode && !names(c, fleet, p.Region, p.Node):
+	case r.Bind == bindNode && !names(c, fleet, p.Region, p.Node, r.regions):
 		name, uri := nodeNames(fleet, p.Region, p.Node)
 		return fmt.Errorf("its certificate, of %q, names neither %s nor %s (peer-tls.bind)", c.Subject.CommonName,
 			name, uri)
@@ -68,13 +78,13 @@ func (r *PeerRule) admit(fleet string, p grpctransport.Peer) error {
 	return nil
 }
 
-// names reports whether a certificate is of this node.
-func names(c *x509.Certificate, fleet, region, node string) bool {
+// names reports whether a certificate is of this node of a fleet with these regions.
+func names(c *x509.Certificate, fleet, region, node string, regions []string) bool {
 	if region == "" || node == "" {
 		return false
 	}
 	name, uri := nodeNames(fleet, region, node)
-	if c.Subject.CommonName == name || slices.Contains(c.DNSNames, name) {
+	if (c.Subject.CommonName == name || slices.Contains(c.DNSNames, name)) && isOf(region, node, regions) {
 		return true
 	}
 	for _, u := range c.URIs {
@@ -83,6 +93,14 @@ func names(c *x509.Certificate, fleet, region, node string) bool {
 		}
 	}
 	return false
+}
+
+// isOf reports whether a name of a node, with that of a region behind it, is of that region. Names may have dots: where
+// there are regions west and us.west, the name x.us.west is that of x in us.west, and not of x.us in west.
+func isOf(region, node string, regions []string) bool {
+	return !slices.ContainsFunc(regions, func(other string) bool {
+		return len(other) > len(region) && strings.HasSuffix(node+"."+region, "."+other)
+	})
 }
 
 // exposed reports whether some address to listen at is reached from other machines.

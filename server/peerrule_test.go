@@ -2,9 +2,13 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"log/slog"
 	"net"
+	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +50,47 @@ func TestWhoIsAPeer(t *testing.T) {
 				t.Errorf("heard %+v, %v", heard, err)
 			}
 		})
+	}
+}
+
+// A name with dots is that of one node: of two regions of which the one has the other's name behind a dot, the longer
+// one has it. Where no region is like that dots mean nothing, and a URI is never of two nodes.
+func TestANameWithDotsIsOfOneNode(t *testing.T) {
+	a := newAuthority(t, "nodes")
+	issued := func(name string) *x509.Certificate {
+		text, err := os.ReadFile(a.issue(t, name).Cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode(text)
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	named := issued("x.us.west.f")
+	uri := &x509.Certificate{URIs: []*url.URL{{Scheme: "mimir", Host: "f", Path: "/west/x.us"}}}
+	for _, test := range []struct {
+		shows        *x509.Certificate
+		region, node string
+		regions      []string
+		taken        bool
+	}{
+		{named, "us.west", "x", []string{"west", "us.west"}, true},
+		{named, "west", "x.us", []string{"us.west", "west"}, false},
+		{named, "west", "x.us", []string{"west", "eu.west"}, true},
+		{named, "west", "x.us", nil, true},
+		{uri, "west", "x.us", []string{"west", "us.west"}, true},
+		{uri, "us.west", "x", []string{"west", "us.west"}, false},
+	} {
+		rule := PeerRule{Bind: bindNode, regions: test.regions}
+		err := rule.admit("f", grpctransport.Peer{
+			Caller: transport.Caller{Region: test.region, Node: test.node}, Certificate: test.shows,
+		})
+		if (err == nil) != test.taken {
+			t.Errorf("%s of %s, beside %v: %v", test.node, test.region, test.regions, err)
+		}
 	}
 }
 

@@ -3,23 +3,23 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/durable/atrest"
 )
 
-// What a node keeps is its user's alone; of a directory that was made before, others' rights are told.
-func TestDataIsItsUsersAlone(t *testing.T) {
-	c := testConfig(t, "us-1")
-	c.Replication.DataDir = filepath.Join(t.TempDir(), "data")
-	if err := runNode(t, c)(); err != nil {
-		t.Fatal(err)
-	}
-	files := 0
-	err := filepath.WalkDir(c.Replication.DataDir, func(path string, d fs.DirEntry, err error) error {
+// private says which files and directories below one others may read, and returns how many there are.
+func private(t *testing.T, dir string) (files int) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -30,8 +30,57 @@ func TestDataIsItsUsersAlone(t *testing.T) {
 		files++
 		return err
 	})
-	if err != nil || files < 10 {
-		t.Errorf("%d files, %v", files, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// What a node keeps is its user's alone, wherever it is, and whatever the mask of the process was: its data, encrypted
+// or not, backups and the archive in a folder, the audit log and the socket that it listens at. Of a directory that was
+// made before, others' rights are told.
+func TestDataIsItsUsersAlone(t *testing.T) {
+	before := syscall.Umask(0o022)
+	defer syscall.Umask(before)
+	c := testConfig(t, "us-1")
+	root, err := os.MkdirTemp("", "mimir") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	c.Replication.DataDir = filepath.Join(root, "data")
+	c.Operator.AuditLog = filepath.Join(root, "audit.log")
+	c.ListenClient += ",unix://" + filepath.Join(root, "socket")
+	backups := t.TempDir()
+	if err := os.Chmod(backups, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.Backup.To, c.Archive.To = "file://"+filepath.ToSlash(backups), "file://"+filepath.ToSlash(backups)
+	c.Archive.Every = time.Second
+	key, _ := atrest.NewKey()
+	for _, keys := range []string{"", keyFile(t, key)} {
+		c.EncryptionKeyFile = keys
+		c.complete()
+		stop := runNode(t, c)
+		client := etcdClient(t, c, TLS{})
+		eventually(t, "there is a backup, and some of the archive", func(ctx context.Context) bool {
+			client.Put(ctx, "k", "v") //nolint:errcheck // as often as it takes
+			taken, _ := filepath.Glob(filepath.Join(backups, "fleet@*", "snapshot@*.mimir"))
+			archived, _ := filepath.Glob(filepath.Join(backups, "fleet@*", "log", "*.seg"))
+			return len(taken) > 0 && len(archived) > 0
+		})
+		if _, err := client.HashKV(t.Context(), c.ClientURL(), 0); err != nil { // a line of the audit log
+			t.Error(err)
+		}
+		if files := private(t, root); files < 12 { // while it runs
+			t.Errorf("%d files", files)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if files := private(t, root) + private(t, backups); files < 15 {
+			t.Errorf("%d files", files)
+		}
 	}
 	if told := readable(c.Replication.DataDir); told != nil {
 		t.Errorf("told %q", told)

@@ -24,15 +24,15 @@ func (l rootLink) Operator(ctx context.Context, c *operator.Caller) (who string,
 		return "", operator.ErrUnused
 	}
 	shown := etcdapi.RootShown{Tokens: c.Tokens, Fresh: c.Fresh}
-	if c.Certificate != nil {
+	if c.Certificate != nil && !c.Apart {
 		shown.CommonName = c.Certificate.Subject.CommonName
 	}
 	user, enabled, err := api.Root(ctx, shown)
 	switch {
-	case !enabled:
+	case !enabled || user == "" && err == nil: // they were not, when that was asked
 		return "", operator.ErrUnused
-	case err != nil:
+	case user == "":
 		return "", err
 	}
-	return "user " + user, nil
+	return "user " + user, err
 }

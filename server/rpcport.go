@@ -11,6 +11,8 @@ import (
 // it took, so that other limits are another server. It is safe for concurrent use.
 type rpcPort struct {
 	make func() *grpc.Server
+	// leave has everybody who is connected asked to come anew, in time, and calls done then.
+	leave func(done func())
 
 	mu     sync.Mutex
 	inner  net.Listener // nil before serve
@@ -95,26 +97,26 @@ func (p *rpcPort) begin() {
 	go next.Serve(next) //nolint:errcheck // ends with its listener
 }
 
-// renew has connections served by a new server from now on. Clients of the one before are asked to leave, and come
-// anew; requests and watches that are under way end where they are.
+// renew has connections served by a new server from now on. Clients of the one before are asked to leave, when there is
+// room for them to come anew; requests and watches that are under way end where they are.
 func (p *rpcPort) renew() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.now == nil || p.over {
 		return
 	}
-	before := p.now
+	before := p.now.Server
 	p.begin()
 	if p.former == nil {
 		p.former = map[*grpc.Server]bool{}
 	}
-	p.former[before.Server] = true
-	go func() {
+	p.former[before] = true
+	p.leave(func() {
 		before.GracefulStop()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.former, before.Server)
-	}()
+		delete(p.former, before)
+	})
 }
 
 // end ends what is accepted, and returns the servers.

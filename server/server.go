@@ -231,7 +231,7 @@ func (s *server) build(plain *slog.Logger) error {
 		return err
 	}
 	wire.Keys, wire.KeyOptional = keys, c.KeyOptional
-	wire.Admit = c.PeerRule.admitting(c.Replication.FleetID, s.logger)
+	wire.Admit = c.peerRule().admitting(c.Replication.FleetID, s.logger)
 	peers, err := grpctransport.New(wire)
 	if err != nil {
 		return err
@@ -268,7 +268,7 @@ func (s *server) build(plain *slog.Logger) error {
 		PeerTLS: c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
 		Traffic: &s.traffic, OnCheck: s.checks.Note, SnapshotNote: s.snapshotNote,
 	})
-	s.rpc = &rpcPort{make: func() *grpc.Server { return newRPC(s) }}
+	s.rpc = &rpcPort{make: func() *grpc.Server { return newRPC(s) }, leave: s.ports.doors[0].Renew}
 	return nil
 }
 
@@ -318,7 +318,6 @@ func (s *server) start(ctx context.Context) error {
 	if s.ports.http != nil {
 		private := newHTTPServer(
 			fromPages(routes.private(!s.config.ClientTLS.Enabled(), s.config.Pprof), hosts, nil), s.logger)
-		private.ConnState = acquaint
 		s.web = append(s.web, private)
 		s.serve("listen-http", func() error { return private.Serve(s.ports.http) })
 	}

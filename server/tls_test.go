@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -19,7 +20,7 @@ func handshake(t *testing.T, listener, dialer *tls.Config) (client, server strin
 	defer a.Close()
 	defer b.Close()
 	dialer = dialer.Clone()
-	dialer.ServerName = "localhost"
+	dialer.ServerName = cmp.Or(dialer.ServerName, "localhost")
 	near, far := tls.Client(a, dialer), tls.Server(b, listener)
 	accepted := make(chan error, 1)
 	deadline := time.Now().Add(10 * time.Second)

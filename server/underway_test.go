@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
+	"log/slog"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +34,9 @@ const largeAnswer = 1 << 20
 
 func newInn(t *testing.T) *inn {
 	i := &inn{street: bufconn.Listen(1 << 10), answered: make(chan bool, 1)}
-	both := sniff(door.New(i.street, door.Options{Name: "inn", Most: 1, Strangers: 1}))
+	both := sniff(door.New(i.street, door.Options{
+		Name: "inn", Most: 1, Strangers: 1, Logger: slog.New(slog.DiscardHandler),
+	}))
 	rpc := newRPCServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
 		defer func() { i.answered <- true }()
 		return s.SendMsg(wrapperspb.Bytes(make([]byte, largeAnswer)))
@@ -191,13 +196,23 @@ func TestRequestsAreUnderWayUntilTheirEnd(t *testing.T) {
 	}
 }
 
-// Who loses his place while he is just asking is told that this was not dealt with, and it is not.
+// lane is a connection with what is said on one side apart from what is said on the other.
+type lane struct {
+	nowhere
+	in, out bytes.Buffer
+}
+
+func (l *lane) Read(p []byte) (int, error)  { return l.in.Read(p) }
+func (l *lane) Write(p []byte) (int, error) { return l.out.Write(p) }
+
+// Who loses his place while he is just asking is told that this was not dealt with, and it is not, nor what he says
+// after it.
 func TestWhoIsRetiredIsNotHeard(t *testing.T) {
-	s := &sink{}
+	s := &lane{}
 	c := newLeavable(s, &debtors{})
 	c.requests.begin = func() func() { return func() {} }
-	s.Buffer.Write(append(bytes.Clone(preface), framesOf([3]byte{frameHeaders, flagEndStream, 7})...))
-	for s.Buffer.Len() > 0 {
+	s.in.Write(append(bytes.Clone(preface), framesOf([3]byte{frameHeaders, flagEndStream, 7})...))
+	for s.in.Len() > 0 {
 		if _, err := c.Read(make([]byte, 64)); err != nil {
 			t.Fatal(err)
 		}
@@ -206,18 +221,85 @@ func TestWhoIsRetiredIsNotHeard(t *testing.T) {
 		t.Fatal("it retired with a request under way")
 	}
 	c.Write(framesOf([3]byte{frameHeaders, flagEndStream | flagEndHeaders, 7}))
-	s.Buffer.Reset()
+	s.out.Reset()
 	if !c.retire() {
 		t.Fatal("it does not retire")
 	}
-	s.Buffer.Write(framesOf([3]byte{frameHeaders, flagEndStream, 9}))
-	if n, err := c.Read(make([]byte, 64)); n != 0 || !errors.Is(err, net.ErrClosed) {
-		t.Errorf("%d bytes, %v", n, err)
+	for id := range byte(100) {
+		s.in.Write(framesOf([3]byte{frameHeaders, flagEndStream, 9 + 2*id}))
+	}
+	if n, err := c.Read(make([]byte, 64)); n != 0 || !errors.Is(err, net.ErrClosed) || s.in.Len() > 0 {
+		t.Errorf("%d bytes, %v, and %d were left", n, err, s.in.Len())
 	}
 	c.farewell()
 	want := bytes.Clone(goAway)
 	binary.BigEndian.PutUint32(want[goAwayLast:], 7)
-	if got := s.Buffer.Bytes(); !bytes.Equal(got, want) {
+	if got := s.out.Bytes(); !bytes.Equal(got, want) {
 		t.Errorf("told %x, want %x", got, want)
 	}
+}
+
+// Whoever begins a request in the moment in which he is told to leave can say so, and hears that it was not dealt with:
+// a client of gRPC sends it anew by itself then, also a write. A connection that was closed under it would be an error.
+func TestWhatCrossesAFarewellIsHeard(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInn(t)
+		c, err := i.street.DialContext(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		heard := make(chan []byte, 1)
+		go func() {
+			text, _ := io.ReadAll(c)
+			heard <- text
+		}()
+		say := func(text []byte) {
+			t.Helper()
+			if _, err := c.Write(text); err != nil {
+				t.Fatal("it is closed under who speaks:", err)
+			}
+			virtual.Wait()
+		}
+		say(append(bytes.Clone(preface), framesOf([3]byte{frameSettings})...))
+		time.Sleep(time.Minute)
+		if !i.newcomer(t) {
+			t.Fatal("who asks nothing keeps others out")
+		}
+		for id := byte(1); id < 9; id += 2 { // he has not read yet that he is to leave
+			say(framesOf([3]byte{frameHeaders, flagEndHeaders | flagEndStream, id}))
+		}
+		time.Sleep(time.Minute)
+		want := bytes.Clone(goAway)
+		binary.BigEndian.PutUint32(want[goAwayLast:], 0)
+		if text := <-heard; !bytes.HasSuffix(text, want) {
+			t.Errorf("heard %x, without %x at its end", text, want)
+		}
+	})
+}
+
+// Clients that write all the time, with pauses in which their places are taken, get an answer to each write.
+func TestWritesThatCrossAFarewell(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		i := newInn(t)
+		check := healthpb.NewHealthClient(i.client)
+		for n := range 50 {
+			if _, err := check.Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+				t.Fatalf("request %d: %v", n, err)
+			}
+			time.Sleep(time.Minute)
+			var both sync.WaitGroup
+			both.Go(func() {
+				if _, err := check.Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+					t.Errorf("request %d, which crossed a farewell: %v", n, err)
+				}
+			})
+			both.Go(func() {
+				if c, err := i.street.DialContext(t.Context()); err == nil {
+					c.Close()
+				}
+			})
+			both.Wait()
+		}
+	})
 }

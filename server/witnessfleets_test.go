@@ -214,6 +214,9 @@ func TestAFleetDoesNotEndTheOthers(t *testing.T) {
 		!strings.Contains(err.Error(), `does not serve fleet "c" now`) {
 		t.Errorf("nodes of c are told: %v", err)
 	}
+	eventually(t, "the log has it", func(context.Context) bool { // before, c has only begun
+		return strings.Contains(m.log.String(), "fleet is not served")
+	})
 	if err := os.Remove(full); err != nil {
 		t.Fatal(err)
 	}

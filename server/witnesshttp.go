@@ -38,7 +38,6 @@ func (c *crew) serveHTTP() <-chan struct{} {
 		probe(w, c.problem(fleets))
 	})
 	c.ports.web = newHTTPServer(fromPages(mux, hostsOf(c.options.ListenHTTP), nil), c.options.Logger)
-	c.ports.web.ConnState = acquaint
 	go func() {
 		defer close(over)
 		if err := c.ports.web.Serve(c.ports.http); !errors.Is(err, http.ErrServerClosed) {

@@ -283,6 +283,9 @@ func TestFleetByHand(t *testing.T) {
 	nothingShows(t, us.DataDir)
 	nothingShows(t, eu.DataDir)
 	canRotate(t, eu.DataDir, keys)
+	if n := isPrivate(t, filepath.Dir(filepath.Dir(us.DataDir))); n < 20 {
+		t.Errorf("%d files", n)
+	}
 }
 
 // freeze stops a process, and returns when none of its threads runs any more, as far as the system tells.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mimir-kv/mimir/backup/whole"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
 )
@@ -329,23 +330,22 @@ func exportState(
 	return count, out.Flush()
 }
 
+// exportFile makes a file, for its owner alone, of what write writes: whole, or not at all.
 func exportFile(to string, write func(io.Writer) error) error {
-	if _, err := os.Stat(to); err == nil {
+	f, err := whole.Create(to)
+	if errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("%s exists already", to)
-	}
-	f, err := os.Create(to + ".part")
-	if err != nil {
+	} else if err != nil {
 		return err
 	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		os.Remove(to + ".part")
+	defer f.Abandon() //nolint:errcheck // of what is whole nothing is left to be removed
+	if err := write(f); err != nil {
 		return err
 	}
-	return os.Rename(to+".part", to)
+	if err := f.Finish(); err != nil {
+		return err
+	}
+	return f.Publish()
 }
 
 func exportTail(c *cobra.Command, client *admin.Client, tail *storedTail, to io.Writer) error {

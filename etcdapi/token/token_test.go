@@ -201,6 +201,10 @@ func TestForgedJWTs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, other, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	soon, past := time.Now().Add(time.Minute).Unix(), time.Now().Add(-time.Minute).Unix()
 	for what, one := range map[string]struct {
 		method jwt.SigningMethod
@@ -211,6 +215,17 @@ func TestForgedJWTs(t *testing.T) {
 			jwt.MapClaims{"username": "root", "revision": 7, "exp": soon}},
 		"the public key as a secret": {jwt.SigningMethodHS256, f["pub"],
 			jwt.MapClaims{"username": "root", "revision": 7, "exp": soon}},
+		"not yet": {jwt.SigningMethodEdDSA, key,
+			jwt.MapClaims{"username": "a", "revision": 7, "exp": soon, "nbf": soon}},
+		"an end in text": {jwt.SigningMethodEdDSA, key,
+			jwt.MapClaims{"username": "a", "revision": 7, "exp": "never"}},
+		"another key": {jwt.SigningMethodEdDSA, other, jwt.MapClaims{"username": "root", "revision": 7, "exp": soon}},
+		"another method": {jwt.SigningMethodHS512, []byte(f["key"]),
+			jwt.MapClaims{"username": "root", "revision": 7, "exp": soon}},
+		"a user that is none": {jwt.SigningMethodEdDSA, key,
+			jwt.MapClaims{"username": []string{"root"}, "revision": 7, "exp": soon}},
+		"a revision without end": {jwt.SigningMethodEdDSA, key,
+			jwt.MapClaims{"username": "root", "revision": 1e300, "exp": soon}},
 		"expired":     {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"username": "a", "revision": 7, "exp": past}},
 		"no user":     {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"revision": 7, "exp": soon}},
 		"no revision": {jwt.SigningMethodEdDSA, key, jwt.MapClaims{"username": "a", "exp": soon}},

@@ -101,7 +101,7 @@ func fileHead(name string, size int64) []byte {
 
 // Read unpacks an archive into the new directory dir. Any difference from what was written is mvcc.ErrCorrupt.
 func Read(r io.Reader, fs vfs.FS, dir string) error {
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	_, err := walk(bufio.NewReaderSize(r, 1<<20), func(name string, size int64, content io.Reader) error {

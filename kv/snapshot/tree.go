@@ -17,7 +17,7 @@ func Link(fs vfs.FS, from, to string) (fresh []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := fs.MkdirAll(to, 0o755); err != nil {
+	if err := fs.MkdirAll(to, 0o700); err != nil {
 		return nil, err
 	}
 	for _, name := range names {

@@ -2,14 +2,15 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -35,19 +36,13 @@ type Client struct {
 	login     *login        // nil: as nobody
 }
 
-// NewClient returns a client of the nodes at endpoints, each host:port or a URL. A secure configuration makes https the
-// default of those that name no scheme.
+// NewClient returns a client of the nodes at endpoints, each host:port or a URL, of which unix:///path and
+// unixs:///path are sockets of this machine. A secure configuration makes https the default of those that name no
+// scheme.
 func NewClient(endpoints []string, secure *tls.Config) (*Client, error) {
-	protocol := secure
-	if secure != nil {
-		// HTTP/2 on the client port is gRPC alone.
-		protocol = secure.Clone()
-		protocol.NextProtos = []string{"http/1.1"}
+	c := &Client{
+		answer: answerTimeout, secure: secure != nil, http: &http.Client{Transport: newTransport(secure)},
 	}
-	c := &Client{answer: answerTimeout, secure: secure != nil, http: &http.Client{Transport: &http.Transport{
-		TLSClientConfig: protocol, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: dialTimeout,
-		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
-	}}}
 	for _, e := range endpoints {
 		c.endpoints = append(c.endpoints, baseURL(e, secure != nil))
 	}
@@ -73,14 +68,15 @@ func baseURL(endpoint string, secure bool) string {
 func (c *Client) At(endpoints ...string) *Client {
 	other := *c
 	other.endpoints = nil
+	secure := strings.HasPrefix(c.endpoints[0], "https://") || strings.HasPrefix(c.endpoints[0], "unixs://")
 	for _, e := range endpoints {
-		other.endpoints = append(other.endpoints, baseURL(e, strings.HasPrefix(c.endpoints[0], "https://")))
+		other.endpoints = append(other.endpoints, baseURL(e, secure))
 	}
 	return &other
 }
 
 // WithToken returns a client that shows an operator's token, and shares everything else with c. One that was given TLS
-// shows it to nobody without.
+// shows it to nobody without, but to sockets of this machine.
 func (c *Client) WithToken(token string) *Client {
 	other := *c
 	other.token = token
@@ -213,17 +209,25 @@ func (c *Client) open(ctx context.Context, method, endpoint, path string, body [
 func (c *Client) send(
 	ctx context.Context, method, endpoint, path, token string, body []byte,
 ) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, method, endpoint+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, base(endpoint)+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	_, _, socket := socketOf(endpoint)
+	if socket {
+		request.Host = "localhost"
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if token != "" && (!c.secure || request.URL.Scheme == "https") {
+	if token != "" && (!c.secure || socket || request.URL.Scheme == "https") {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	answer, err := c.http.Do(request)
+	var failed *url.Error
+	if socket && errors.As(err, &failed) { // which names a host that there is not
+		err = fmt.Errorf("%s%s: %w", endpoint, path, failed.Err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -232,11 +236,15 @@ func (c *Client) send(
 	}
 	defer answer.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-	failure := &Error{Status: answer.StatusCode, Endpoint: endpoint}
-	if err := json.Unmarshal(text, failure); err != nil || failure.Text == "" {
+	failure := struct {
+		Error
+		Message string `json:"message"` // of the API of etcd
+	}{Error: Error{Status: answer.StatusCode, Endpoint: endpoint}}
+	err = json.Unmarshal(text, &failure)
+	if failure.Text = cmp.Or(failure.Text, failure.Message); err != nil || failure.Text == "" {
 		return nil, fmt.Errorf("%s%s: %s: not a Mimir node?", endpoint, path, answer.Status)
 	}
-	return nil, failure
+	return nil, &failure.Error
 }
 
 // visitError is an error of the caller's own visit: no other endpoint is asked because of it.

@@ -18,7 +18,8 @@ type login struct {
 }
 
 // WithUser returns a client that logs in as a user of the fleet where it is refused otherwise, unless it has an
-// operator's token, and shares everything else with c. One that was given TLS logs in nowhere without.
+// operator's token, and shares everything else with c. One that was given TLS logs in nowhere without, but at sockets
+// of this machine.
 func (c *Client) WithUser(name, password string) *Client {
 	other := *c
 	other.login = &login{name: name, password: password}
@@ -33,7 +34,7 @@ func (l *login) last() string {
 
 // again logs in at a node.
 func (l *login) again(ctx context.Context, c *Client, endpoint string) (token string, err error) {
-	if c.secure && !strings.HasPrefix(endpoint, "https://") {
+	if _, _, socket := socketOf(endpoint); c.secure && !socket && !strings.HasPrefix(endpoint, "https://") {
 		return "", fmt.Errorf("%s has no TLS: the password is not sent there", endpoint)
 	}
 	body, err := json.Marshal(map[string]string{"name": l.name, "password": l.password})

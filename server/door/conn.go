@@ -21,9 +21,15 @@ type conn struct {
 	busy     atomic.Int64 // requests under way
 	idle     atomic.Int64 // since when there were none, in Unix nanoseconds
 	proved   atomic.Bool  // it did what the listener is for
+	inTurns  atomic.Bool  // what is heard belongs to a request: see Rests
+	turn     sync.Mutex   // held as that is passed on, or is not any more
+	retired  bool         // guarded by turn
 
 	// What follows is guarded by Door.mu.
 	place    *list.Element // nil once it is a stranger no longer
+	retire   func() bool   // nil: it is not among those that may be idle
+	due      int64         // not before then may it leave, in Unix nanoseconds
+	at       int           // in Door.resting
 	gone     bool
 	closed   bool
 	after    []func() // to call once it is closed
@@ -35,6 +41,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.stranger.Load() && c.heard.Add(int64(n)) > MostStrangerBytes {
 		c.expel("a connection said too much before it showed what it is", "most", MostStrangerBytes)
+		return 0, net.ErrClosed
+	}
+	if n > 0 && c.inTurns.Load() && !c.passes() {
 		return 0, net.ErrClosed
 	}
 	return n, err

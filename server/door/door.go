@@ -1,6 +1,7 @@
 package door
 
 import (
+	"container/heap"
 	"container/list"
 	"errors"
 	"log/slog"
@@ -42,8 +43,9 @@ type Door struct {
 	most      int // of connections, and of strangers among them
 	mostNew   int
 	open      int
-	strangers list.List             // of *conn, the one that has waited longest first
-	resting   map[*conn]func() bool // those that may be idle, and what they are asked before they leave
+	strangers list.List // of *conn, the one that has waited longest first
+	resting   resting   // those that may be idle
+	farewells int       // of connections that have lost their places and are heard out
 	refused   map[string]uint64
 	toll      toll
 	slow      time.Duration // how long the next newcomer waits
@@ -72,7 +74,7 @@ func New(l net.Listener, o Options) *Door {
 	}
 	return &Door{
 		Listener: l, options: o, most: o.Most, mostNew: o.Strangers, closed: make(chan struct{}),
-		refused: map[string]uint64{}, resting: map[*conn]func() bool{},
+		refused: map[string]uint64{},
 	}
 }
 
@@ -149,8 +151,14 @@ func (d *Door) admit(c net.Conn) net.Conn {
 		idle = d.longestIdle()
 	}
 	var farewell func()
+	heardOut := false
 	if idle != nil {
-		farewell = idle.farewell
+		if !idle.inTurns.Load() {
+			farewell = idle.farewell
+		}
+		if heardOut = farewell != nil && d.farewells < mostFarewells; heardOut {
+			d.farewells++
+		}
 		d.forget(idle)
 		d.refused[ReasonIdle]++
 		full = false
@@ -169,7 +177,7 @@ func (d *Door) admit(c net.Conn) net.Conn {
 		d.complain("a connection that did not show what it is made room for another", "most", mostNew)
 	}
 	if idle != nil {
-		go idle.seeOff(farewell) // which may wait for somebody who reads nothing
+		go idle.seeOff(farewell, heardOut) // which may wait for somebody who reads nothing
 		d.complain("a connection that asked nothing made room for another", "most", most)
 	}
 	if d.slow > 0 {
@@ -190,7 +198,9 @@ func (d *Door) forget(c *conn) {
 	}
 	c.gone = true
 	d.open--
-	delete(d.resting, c)
+	if c.retire != nil {
+		heap.Remove(&d.resting, c.at)
+	}
 	d.acquaint(c)
 }
 

@@ -103,3 +103,180 @@ func TestWhatIsOnItsWayIsNotIdle(t *testing.T) {
 		d.mu.Unlock()
 	}
 }
+
+// One that speaks in turns is idle between its turns, and may leave then, without a word; what it says belongs to a
+// turn, and nothing that it says is heard once it has to leave.
+func TestWhoSpeaksInTurnsMakesRoom(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 2, Strangers: 2})
+		var outside, inside []net.Conn
+		for range 2 {
+			out, in := h.visit(t)
+			Vouch(in)
+			Asks(in)
+			Farewell(in, func() { io.WriteString(in, "a word") })
+			outside, inside = append(outside, out), append(inside, in)
+		}
+		time.Sleep(time.Minute)
+		if _, in := h.visit(t); in != nil {
+			t.Fatal("who has a turn had to leave")
+		}
+		Rests(inside[0])
+		Rests(inside[1])
+		time.Sleep(DefaultPatience - time.Second)
+		go inside[0].Read(make([]byte, 10))
+		io.WriteString(outside[0], "GET") // its next turn begins
+		time.Sleep(2 * time.Second)
+		if _, in := h.visit(t); in == nil {
+			t.Fatal("who rests keeps others out")
+		}
+		if !ended(outside[1]) {
+			t.Error("not the one that rests for longest had to leave")
+		}
+		if _, in := h.visit(t); in == nil { // in the place of that stranger
+			t.Fatal("a stranger keeps others out")
+		}
+		if ended(outside[0]) {
+			t.Error("who had begun to say something had to leave")
+		}
+		h.mu.Lock()
+		last := h.inside[len(h.inside)-1]
+		h.mu.Unlock()
+		Vouch(last)
+		c := inside[0].(*conn)
+		time.Sleep(time.Minute)
+		if !c.retireInTurns() {
+			t.Fatal("it is idle again, and stays")
+		}
+		go io.WriteString(outside[0], "GET")
+		if n, err := inside[0].Read(make([]byte, 10)); n != 0 || err == nil {
+			t.Errorf("heard %d bytes, %v, of who has to leave", n, err)
+		}
+	})
+}
+
+// What comes of who has to leave, while he is told so, is heard and dropped: a connection that is closed meanwhile is
+// reset, and he hears nothing. There is an end to that, and a bound to how many are heard out.
+func TestWhoLeavesIsHeardOut(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		const crowd = mostFarewells + 3
+		h := open(t, Options{Most: crowd, Strangers: crowd})
+		var outside []net.Conn
+		for range crowd {
+			out, in := h.visit(t)
+			Vouch(in)
+			Farewell(in, func() {})
+			Requests(in, func() bool { return true })
+			outside = append(outside, out)
+		}
+		time.Sleep(time.Minute)
+		for range crowd {
+			_, in := h.visit(t)
+			if in == nil {
+				t.Fatal("a newcomer was kept out")
+			}
+			Vouch(in)
+		}
+		open := func() (n int) {
+			for _, c := range outside {
+				if !ended(c) {
+					n++
+				}
+			}
+			return n
+		}
+		if n := open(); n != mostFarewells {
+			t.Errorf("%d are heard out, of %d at most", n, mostFarewells)
+		}
+		time.Sleep(2 * farewellTime)
+		n := open()
+		h.Door.mu.Lock()
+		defer h.Door.mu.Unlock()
+		if n != 0 || h.farewells != 0 {
+			t.Errorf("%d are heard for ever, %d are counted", n, h.farewells)
+		}
+	})
+}
+
+// A newcomer for whom there is no room does not cost a look at everybody: who was looked at and stays is not looked at
+// again before he may leave.
+func TestNotEverybodyIsLookedAtForEachNewcomer(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		const crowd = 100
+		h := open(t, Options{Most: crowd, Strangers: crowd})
+		looked := 0
+		for i := range crowd {
+			_, in := h.visit(t)
+			Vouch(in)
+			Requests(in, func() bool { looked++; return false })
+			if i%2 == 0 {
+				Request(in.RemoteAddr())
+			}
+		}
+		time.Sleep(time.Minute)
+		for range 1000 {
+			time.Sleep(time.Microsecond)
+			if _, in := h.visit(t); in != nil {
+				t.Fatal("somebody had to leave")
+			}
+		}
+		if looked != crowd/2 {
+			t.Errorf("%d looks at %d who may be idle, for 1000 newcomers", looked, crowd/2)
+		}
+		h.Door.mu.Lock()
+		defer h.Door.mu.Unlock()
+		if first := h.resting[0]; first.due < time.Now().Add(time.Second/2).UnixNano() {
+			t.Error("those who are at work are looked at by the next newcomer again")
+		}
+	})
+}
+
+// Who is asked to come anew does not keep others out: no more are asked at a time than there is room for, and all in
+// the end.
+func TestAllComeAnewAsThereIsRoom(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 10, Strangers: 10})
+		var asked, over atomic.Int32
+		var before, after []net.Conn
+		for i := range 8 {
+			_, in := h.visit(t)
+			Vouch(in)
+			Farewell(in, func() {
+				asked.Add(1)
+			})
+			if i > 0 {
+				Requests(in, func() bool { return false })
+			}
+			before = append(before, in)
+		}
+		comeAnew := func() {
+			for int(asked.Load()) > len(after) {
+				_, in := h.visit(t)
+				if in == nil {
+					t.Fatal("who was asked to come anew was kept out")
+				}
+				Vouch(in)
+				after = append(after, in)
+			}
+		}
+		h.Renew(func() { over.Add(1) })
+		virtual.Wait()
+		if asked.Load() != 1 {
+			t.Fatalf("%d were asked, with two free places", asked.Load())
+		}
+		comeAnew()
+		time.Sleep(time.Minute)
+		if f := h.Figures(); asked.Load() != 1 || f.Open != 9 || f.Refused[ReasonFull] != 0 {
+			t.Fatalf("%d were asked, %+v", asked.Load(), f)
+		}
+		for _, in := range before[1:] {
+			in.Close()
+			time.Sleep(time.Minute)
+			virtual.Wait()
+			comeAnew()
+		}
+		if over.Load() != 1 || h.Figures().Refused[ReasonFull] != 0 {
+			t.Errorf("it was over %d times: %+v", over.Load(), h.Figures())
+		}
+	})
+}

@@ -22,6 +22,8 @@ type Caller struct {
 	Certificate *x509.Certificate
 	// Tokens are those that he showed, the first mostTokens: of an operator, or of a user of the etcd API.
 	Tokens []string
+	// Apart says that he came to a port at which a certificate says of nobody that he is a user: see [Apart].
+	Apart bool
 	// Fresh says that the call is none of etcd's: a token of a user that says itself that it was made before the last
 	// change of users or roles is none for it.
 	Fresh bool
@@ -37,6 +39,15 @@ const (
 )
 
 type callerKey struct{}
+
+type apartKey struct{}
+
+// Apart returns h for a port with authorities of its own: who its certificates are of is no user of the etcd API.
+func Apart(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), apartKey{}, true)))
+	})
+}
 
 // gatewayMark is metadata that JSON gateways of etcd send, this one's and others.
 const gatewayMark = "grpcgateway-accept"
@@ -68,7 +79,7 @@ func Remote(ctx context.Context) string { return callerOf(ctx).Remote }
 
 // requester returns who made an HTTP request.
 func requester(r *http.Request) *Caller {
-	c := &Caller{Remote: r.RemoteAddr}
+	c := &Caller{Remote: r.RemoteAddr, Apart: r.Context().Value(apartKey{}) != nil}
 	if r.TLS != nil {
 		c.Certificate = verified(r.TLS)
 	}

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ var ErrAudit = errors.New("the audit log cannot be written, and audit-log-requir
 // Link is one way to have the operator's right. It is safe for concurrent use.
 type Link interface {
 	// Operator returns who the caller is, for the audit log, if he is an operator; ErrUnused if this way is not in use,
-	// for nobody; any other error says in a few words why he is not, and what to show. ctx is the call's.
+	// for nobody; any other error says in a few words why he is not, and what to show, and who he is then is told too,
+	// if he has shown that. ctx is the call's.
 	Operator(ctx context.Context, c *Caller) (who string, err error)
 	// Used reports whether this way is in use, as far as this node knows by itself. It waits for nothing.
 	Used() bool
@@ -38,7 +40,7 @@ func NewGate(audit *Audit, links ...Link) *Gate { return &Gate{links, audit} }
 // Everybody reports whether everybody is an operator, because no link is in use. It waits for nothing.
 func (g *Gate) Everybody() bool { return !slices.ContainsFunc(g.links, Link.Used) }
 
-// identity is who has the operator's right.
+// identity is who makes a call for operators.
 type identity struct {
 	who    string
 	proven bool // he had to show it
@@ -58,9 +60,10 @@ func (i *identity) allow(ctx context.Context) context.Context {
 	return context.WithValue(ctx, ruledKey{}, true)
 }
 
-// identify returns who has the operator's right; an error if he has not.
+// identify returns who has the operator's right; with an error who has not, if that is known.
 func (g *Gate) identify(ctx context.Context, c *Caller) (identity, error) {
 	var denied error
+	var known string
 	for _, l := range g.links {
 		who, err := l.Operator(ctx, c)
 		switch {
@@ -71,11 +74,11 @@ func (g *Gate) identify(ctx context.Context, c *Caller) (identity, error) {
 			if denied != nil {
 				err = fmt.Errorf("%w; %w", denied, err)
 			}
-			denied = err
+			denied, known = err, cmp.Or(known, who)
 		}
 	}
 	if denied != nil {
-		return identity{}, denied
+		return identity{who: known}, denied
 	}
 	return identity{who: "anybody: no rule says who is an operator"}, nil
 }

@@ -169,3 +169,42 @@ func TestTokensThatAreNone(t *testing.T) {
 		t.Errorf("a client shows %q, %v", token, err)
 	}
 }
+
+// What any client may call, and what anybody, is this and nothing else; all other calls are operators'.
+func TestWhatIsNotForOperatorsAlone(t *testing.T) {
+	want := map[Right][]string{
+		Client: {
+			auth + "AuthStatus", auth + "RoleGet", auth + "RoleList", auth + "UserGet", auth + "UserList",
+			cluster + "MemberList", election + "Campaign", election + "Leader", election + "Observe",
+			election + "Proclaim", election + "Resign", kv + "Compact", kv + "DeleteRange", kv + "Put", kv + "Range",
+			kv + "RangeStream", kv + "Txn",
+			lease + "LeaseGrant", lease + "LeaseKeepAlive", lease + "LeaseLeases", lease + "LeaseRevoke",
+			lease + "LeaseTimeToLive", lock + "Lock", lock + "Unlock", maintenance + "Status", watch + "Watch",
+			"GET /mimir/v1/fleet", "GET /mimir/v1/node",
+		},
+		Anyone: {
+			auth + "Authenticate", health + "Check", health + "List", health + "Watch", "/health", "/version",
+			"GET /metrics", "/livez", "/livez/serializable_read", "/readyz", "/readyz/data_corruption",
+			"/readyz/linearizable_read", "/readyz/node_health", "/readyz/non_learner", "/readyz/serializable_read",
+			"/v3/", "/v3beta/", // whose calls need what they need over gRPC
+			"/mimir/v1/", // where there is no call
+		},
+	}
+	for right, names := range want {
+		var got []string
+		for name, call := range All() {
+			if call.Right == right {
+				got = append(got, name)
+			}
+		}
+		slices.Sort(names)
+		if slices.Sort(got); !slices.Equal(got, names) {
+			t.Errorf("right %d: %q, want %q", right, got, names)
+		}
+	}
+	for name, call := range All() {
+		if call.harmless != nil && name != maintenance+"Alarm" {
+			t.Errorf("%s is let in by what is asked", name)
+		}
+	}
+}

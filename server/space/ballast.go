@@ -106,7 +106,7 @@ func (b *Ballast) giveUp(left, free int64, logger *slog.Logger) error {
 
 // grow makes the ballast so long. What does not become so long is given back.
 func (b *Ballast) grow(before, to int64) error {
-	f, err := os.OpenFile(b.path(), os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(b.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}

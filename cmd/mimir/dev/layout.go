@@ -155,7 +155,7 @@ func (f *Fleet) save(dir string) error {
 		return err
 	}
 	path := filepath.Join(dir, fleetFile)
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(path+".new", append(text, '\n'), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)

@@ -47,7 +47,7 @@ func Run(ctx context.Context, o Options, hurry <-chan struct{}) (err error) {
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return err
 	}
 	lock, err := vfs.Default.Lock(filepath.Join(o.Dir, "lock"))

@@ -35,7 +35,7 @@ func (a adapter) OpenReadWrite(name string) (durable.File, error) {
 
 func (a adapter) Remove(name string) error          { return a.below.Remove(name) }
 func (a adapter) Rename(from, to string) error      { return a.below.Rename(from, to) }
-func (a adapter) MkdirAll(dir string) error         { return a.below.MkdirAll(dir, 0o755) }
+func (a adapter) MkdirAll(dir string) error         { return a.below.MkdirAll(dir, 0o700) }
 func (a adapter) List(dir string) ([]string, error) { return a.below.List(dir) }
 
 // RemoveAll implements durable.FS. Some of Pebble's filesystems complain about what is missing.
