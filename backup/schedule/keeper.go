@@ -34,7 +34,7 @@ type Config struct {
 	Content func(ctx context.Context, at time.Time) (io.ReadCloser, error)
 	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it.
 	Check func(r io.Reader, bytes int64) error
-	// Kept is told which are left, after those went that the plan keeps no more. May be nil.
+	// Kept is told which are left, after some went that the plan keeps no more, until it returns no error. May be nil.
 	Kept   func(ctx context.Context, kept []Backup) error
 	Clock  clock.Clock
 	Logger *slog.Logger
@@ -47,6 +47,7 @@ type Keeper struct {
 	again    time.Time // when it is tried again
 	mine     bool
 	letGo    bool // a backup was saved, and what the plan keeps no more is still there
+	gone     bool // some went, and Kept was not told
 
 	mu     sync.Mutex // guards what follows
 	taken  []Backup   // as they were at the last look; the oldest first
@@ -154,7 +155,8 @@ func (k *Keeper) take(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// prune deletes what the plan keeps no more.
+// prune deletes what the plan keeps no more. Where nothing was to be deleted, Kept is not told: a place that is empty
+// yet, or another one than before, does not say what nobody needs any more.
 func (k *Keeper) prune(ctx context.Context) error {
 	if _, err := k.look(ctx); err != nil {
 		return fmt.Errorf("a backup was saved, but the place cannot be read: %w", err)
@@ -169,14 +171,14 @@ func (k *Keeper) prune(ctx context.Context) error {
 			return fmt.Errorf("a backup was saved, but one that is kept no more cannot be deleted: %w", err)
 		}
 		k.Logger.Info("backup deleted, which is kept no more", "name", b.Name)
-		k.gone(b.Name)
+		k.deleted(b.Name)
 	}
-	if k.Kept != nil {
+	if k.Kept != nil && k.gone {
 		if err := k.Kept(ctx, slices.Clone(k.taken)); err != nil {
 			return fmt.Errorf("a backup was saved, but what none needs of the archived log stays: %w", err)
 		}
 	}
-	k.letGo = false
+	k.letGo, k.gone = false, false
 	return nil
 }
 

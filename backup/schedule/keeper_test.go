@@ -107,6 +107,9 @@ type node struct {
 	mine bool
 	log  bytes.Buffer
 	stop func()
+
+	kept   []int // how many were left, each time that Kept was told
+	forget error // the answer of Kept
 }
 
 func (n *node) takes(mine bool) {
@@ -144,6 +147,12 @@ func run(t *testing.T, p *place, name string, plan Plan) *node {
 				err = errors.New("not whole")
 			}
 			return err
+		},
+		Kept: func(_ context.Context, kept []Backup) error {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.kept = append(n.kept, len(kept))
+			return n.forget
 		},
 		Clock: clock.Unsuspended, Logger: slog.New(slog.NewTextHandler(n, nil)),
 	})
@@ -185,6 +194,42 @@ func TestOneInEachSlot(t *testing.T) {
 		if log := n.said(); strings.Count(log, "\n") != 3 || !strings.Contains(log, "backup saved") ||
 			!strings.Contains(log, "backup deleted") {
 			t.Errorf("the log says\n%s", log)
+		}
+	})
+}
+
+// What is left is told when backups were deleted, also before a failure, until that is heard; and not for a backup that
+// was saved beside others, or as the first one of a place.
+func TestWhatIsLeftIsToldOnceSomeWent(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}}
+		n := run(t, p, "-a", Plan{Every: time.Hour, Keep: 2})
+		defer n.stop()
+		told := func(forget error) []int {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			defer func() { n.kept, n.forget = nil, forget }()
+			return n.kept
+		}
+		time.Sleep(90 * time.Minute)
+		if got := told(errors.New("the archive burns")); len(got) != 0 {
+			t.Errorf("nothing went, and it was told of %d left", got)
+		}
+		time.Sleep(31 * time.Minute) // the third, and the first goes; what is left is not heard of, and told again
+		if r := n.Report(); r.Count != 2 || !strings.Contains(r.Failure, "the archive burns") {
+			t.Errorf("%+v", r)
+		}
+		if got := told(nil); len(got) != 1 || got[0] != 2 {
+			t.Errorf("told of %d left", got)
+		}
+		time.Sleep(5 * time.Minute)
+		if got := told(nil); len(got) != 1 || n.Report().Failure != "" {
+			t.Errorf("told of %d left, %+v", got, n.Report())
+		}
+		p.fail("delete", errors.New("the disk burns"))
+		time.Sleep(time.Hour)
+		if got := told(nil); len(got) != 0 {
+			t.Errorf("nothing could be deleted, and it was told of %d left", got)
 		}
 	})
 }

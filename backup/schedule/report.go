@@ -106,7 +106,9 @@ func (k *Keeper) failed(err error) {
 	r.Failed++
 }
 
-func (k *Keeper) gone(name string) {
+// deleted notes that a backup went.
+func (k *Keeper) deleted(name string) {
+	k.gone = true
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.taken = slices.DeleteFunc(k.taken, func(b Backup) bool { return b.Name == name })
