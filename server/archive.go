@@ -74,7 +74,7 @@ func (s *server) newArchiver(c *Config) (*archive.Archiver, error) {
 			return history.Leads() && (to.Region != "" || s.replicator.IsPrimaryRegion())
 		},
 		Fleet: c.Replication.FleetID, Region: c.Replication.RegionID, Node: c.Replication.NodeID,
-		Interval: to.Every, Clock: clock.Real, Logger: s.logger,
+		Interval: to.Every, Clock: clock.Real, Logger: s.logger, Former: s.archiving.before(),
 	}), nil
 }
 
@@ -95,6 +95,7 @@ func (s *server) archiveStatus() *archive.Status {
 		return nil
 	}
 	status := archiver.Status()
+	status.Stuck = s.archiving.stuck()
 	behindPrimary(&status, s.replicator.Health())
 	return &status
 }

@@ -106,6 +106,7 @@ func (s *server) backupReport() *schedule.Report {
 		return nil
 	}
 	r := keeper.Report()
+	r.Stuck = s.keeping.stuck()
 	return &r
 }
 

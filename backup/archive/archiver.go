@@ -37,10 +37,10 @@ type Config struct {
 	Interval time.Duration
 	Clock    clock.Clock
 	Logger   *slog.Logger
+	// Former is the archiver that this one comes after at the same node, nil if it is the first there. It is ended, and
+	// may hang in its place.
+	Former *Archiver
 }
-
-// readingName is that under which the log is kept for the archive.
-const readingName = "archive"
 
 // Bounds of what an Archiver waits for.
 const (
@@ -62,6 +62,8 @@ var (
 // Archiver archives the history of one node's fleet while that node leads. It is made by New.
 type Archiver struct {
 	config Config
+	number uint64 // of those of this node: under a name with it the log is kept for this one
+	name   string
 	looks  time.Duration // between two looks at what was applied
 	// placed says that the log is held from where the archive ends, and not all that there is of it.
 	placed bool
@@ -71,15 +73,22 @@ type Archiver struct {
 // New returns an archiver; nothing is done before Run.
 func New(c Config) *Archiver {
 	a := &Archiver{config: c, looks: min(lookInterval, c.Interval/4)}
+	if c.Former != nil {
+		a.number = c.Former.number + 1
+	}
+	a.name, a.config.Former = fmt.Sprintf("archive/%d", a.number), nil
 	a.status.Lag = -1
 	return a
 }
 
-// Run archives until ctx ends. Before it is known how far the archive came, the log is kept from where it begins: what
-// is let go while the place cannot be read would be a gap.
+// Place returns where it archives.
+func (a *Archiver) Place() string { return a.config.Store.String() }
+
+// Run archives until ctx ends. It returns then, but for as long as the place hangs. Before it is known how far the
+// archive came, the log is kept from where it begins: what is let go while the place cannot be read would be a gap.
 func (a *Archiver) Run(ctx context.Context) {
-	a.config.History.Hold(readingName, 0)
-	defer a.config.History.Release(readingName)
+	a.config.History.Hold(a.name, 0)
+	defer a.config.History.Release(a.name)
 	for pause := leastPause; ctx.Err() == nil; {
 		if !a.config.Leads() {
 			a.elsewhere()
@@ -117,10 +126,10 @@ func (a *Archiver) wait(ctx context.Context, d time.Duration) {
 func (a *Archiver) stand(ctx context.Context) {
 	c := &a.config
 	if l, ok := head(ctx, c.Store); ok {
-		c.History.Hold(readingName, l.To.Position)
+		c.History.Hold(a.name, l.To.Position)
 		a.placed = true
 	} else if !a.placed {
-		c.History.Hold(readingName, 0) // again: the node may not have been ready for it
+		c.History.Hold(a.name, 0) // again: the node may not have been ready for it
 	}
 	for range standInterval / lookInterval {
 		if a.wait(ctx, lookInterval); ctx.Err() != nil || c.Leads() {
@@ -132,14 +141,14 @@ func (a *Archiver) stand(ctx context.Context) {
 // archive goes on where the archive ends, until something goes wrong.
 func (a *Archiver) archive(ctx context.Context) error {
 	history := a.config.History
-	history.Hold(readingName, a.leads()) // until it is known how far the archive came
+	history.Hold(a.name, a.leads()) // until it is known how far the archive came
 	r, g, err := a.resume(ctx)
 	if err != nil {
 		return err
 	}
-	history.Release(readingName)
+	history.Release(a.name)
 	defer func() {
-		history.Hold(readingName, g.segment.From.Position)
+		history.Hold(a.name, g.segment.From.Position)
 		a.placed = true
 		r.Close()
 	}()

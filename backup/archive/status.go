@@ -28,6 +28,9 @@ type Status struct {
 	Gap *Gap `json:"gap,omitempty"`
 	// Problem is what went wrong last, empty once a segment was archived after it.
 	Problem string `json:"problem,omitempty"`
+	// Stuck is how many that archived by former settings of this node are ended, and come back from their place no
+	// more: it hangs. They keep some of the log, within its bounds. What an [Archiver] says has none.
+	Stuck int `json:"stuck,omitempty"`
 }
 
 // Gap is what an archive lacks: what lies behind From, up to To, as it was found at a time by the clock of the node.

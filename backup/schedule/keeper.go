@@ -59,7 +59,10 @@ func New(c Config) *Keeper {
 	return &Keeper{Config: c, report: Report{To: c.Store.String(), Region: c.Region}}
 }
 
-// Run keeps to the plan until ctx ends.
+// Place returns where the backups go.
+func (k *Keeper) Place() string { return k.Store.String() }
+
+// Run keeps to the plan until ctx ends. It returns then, but for as long as the place hangs.
 func (k *Keeper) Run(ctx context.Context) {
 	timer := k.Clock.NewTimer(poll)
 	defer timer.Stop()
@@ -164,6 +167,9 @@ func (k *Keeper) prune(ctx context.Context) error {
 	excess, held := k.Excess(Of(k.Region, k.taken), k.Clock.Now())
 	k.holds(held)
 	for _, b := range excess {
+		if err := ctx.Err(); err != nil {
+			return err // another plan may hold by now
+		}
 		bounded, cancel := context.WithTimeout(ctx, lookTime)
 		err := k.Store.Delete(bounded, b.Name)
 		cancel()

@@ -29,6 +29,10 @@ type Report struct {
 	FailedAt time.Time `json:"failedAt,omitzero"`
 	Again    time.Time `json:"again,omitzero"`
 
+	// Stuck is how many that took backups by former settings of this node are ended, and come back from their place no
+	// more: it hangs. What a [Keeper] reports has none.
+	Stuck int `json:"stuck,omitempty"`
+
 	Done   uint64 `json:"done"`   // of this process
 	Failed uint64 `json:"failed"` // likewise
 	// LastBytes and LastTook are of the last one that this process saved.
