@@ -37,8 +37,9 @@ type Config struct {
 	Interval time.Duration
 	Clock    clock.Clock
 	Logger   *slog.Logger
-	// Former is the archiver that this one comes after at the same node, nil if it is the first there. It is ended, and
-	// may hang in its place.
+	// Former is the archiver that this one comes after at the same node, nil if it is the first there. It is ended
+	// before this one runs, and may hang in its place. What it counted is counted on, and what it told of a place is
+	// true of the same place still.
 	Former *Archiver
 }
 
@@ -73,11 +74,14 @@ type Archiver struct {
 // New returns an archiver; nothing is done before Run.
 func New(c Config) *Archiver {
 	a := &Archiver{config: c, looks: min(lookInterval, c.Interval/4)}
+	a.config.Former, a.former, a.totals = nil, c.Former, &totals{}
 	if c.Former != nil {
-		a.number = c.Former.number + 1
+		a.number, a.totals = c.Former.number+1, c.Former.totals
 	}
-	a.name, a.config.Former = fmt.Sprintf("archive/%d", a.number), nil
-	a.status.Lag = -1
+	a.name = fmt.Sprintf("archive/%d", a.number)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.adopt()
 	return a
 }
 
@@ -89,6 +93,7 @@ func (a *Archiver) Place() string { return a.config.Store.String() }
 func (a *Archiver) Run(ctx context.Context) {
 	a.config.History.Hold(a.name, 0)
 	defer a.config.History.Release(a.name)
+	a.begin()
 	for pause := leastPause; ctx.Err() == nil; {
 		if !a.config.Leads() {
 			a.elsewhere()
@@ -110,6 +115,14 @@ func (a *Archiver) Run(ctx context.Context) {
 		a.wait(ctx, pause)
 		pause = min(2*pause, mostPause)
 	}
+}
+
+// begin takes over from the archiver of before, which is over or hangs.
+func (a *Archiver) begin() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.adopt()
+	a.former = nil
 }
 
 // wait waits, and for the end.
@@ -141,7 +154,11 @@ func (a *Archiver) stand(ctx context.Context) {
 // archive goes on where the archive ends, until something goes wrong.
 func (a *Archiver) archive(ctx context.Context) error {
 	history := a.config.History
-	history.Hold(a.name, a.leads()) // until it is known how far the archive came
+	from := a.leads()
+	if !a.placed {
+		from = 0 // what is known of the place is of an archiver before
+	}
+	history.Hold(a.name, from) // until it is known how far the archive came
 	r, g, err := a.resume(ctx)
 	if err != nil {
 		return err
