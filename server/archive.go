@@ -85,7 +85,11 @@ func replaceArchiver(s *server, c *Config) {
 		s.logger.Error("the log is archived as before", "err", err)
 		return
 	}
+	former := s.archiving.before()
 	s.archiving.next(archiver)
+	if archiver == nil && former != nil {
+		former.Release()
+	}
 }
 
 // archiveStatus is what the node says of its archive, nil if it has nothing to do with one.

@@ -19,8 +19,9 @@ func (elsewhere) String() string { return "elsewhere" }
 // settings changed twice before anybody came to run. Another place is another matter.
 func TestAnArchiverGoesOnWithWhatTheOneBeforeKnew(t *testing.T) {
 	c := Config{
-		Store: newShelf(), Interval: time.Second, Clock: clock.Real, Logger: quiet,
-		Place: func() (int64, replication.Position, error) { return 7, 50, nil },
+		Store: newShelf(), History: &holds{by: map[string]bool{}}, Interval: time.Second, Clock: clock.Real,
+		Logger: quiet,
+		Place:  func() (int64, replication.Position, error) { return 7, 50, nil },
 	}
 	after := func(former *Archiver, c Config) *Archiver {
 		c.Former = former
