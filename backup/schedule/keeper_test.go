@@ -134,14 +134,16 @@ func (n *node) said() string {
 
 const whole = "whole"
 
-func run(t *testing.T, p *place, name string, plan Plan) *node { return runAfter(t, nil, p, name, plan) }
+func run(t *testing.T, p *place, name string, plan Plan) *node {
+	return runAfter(t, nil, p, name, plan)
+}
 
 // runAfter runs a keeper that comes after another one, which is over.
 func runAfter(t *testing.T, former *Keeper, p *place, name string, plan Plan) *node {
 	n := &node{mine: true}
 	n.Keeper = New(Config{
 		Former: former,
-		Plan: plan, Store: p, Fleet: "f", Region: "us", Node: name,
+		Plan:   plan, Store: p, Fleet: "f", Region: "us", Node: name,
 		Mine: func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.mine },
 		Content: func(context.Context, time.Time) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(whole + strings.Repeat("x", 544-len(whole)))), nil
