@@ -31,14 +31,15 @@ func abandoned(h *replication.HealthStatus, leaderTimeout time.Duration) bool {
 	return h.Late == nil && unheard(h) >= silences*leaderTimeout
 }
 
-// unheard returns for how long the primary, another region, did not answer; zero if it does, or if that is not known.
+// unheard returns for how long the primary, another region, had no leader that hears a majority and answers, as far as
+// it was asked; zero if it has one.
 func unheard(h *replication.HealthStatus) time.Duration {
 	if decides(h) {
 		return 0
 	}
 	for i := range h.Peers {
-		if p := &h.Peers[i]; p.ID == h.Primary && !p.Healthy && p.LastHeard != nil {
-			return time.Duration(p.LastHeard.AgeSeconds * float64(time.Second))
+		if p := &h.Peers[i]; p.ID == h.Primary {
+			return time.Duration(p.SilentSeconds * float64(time.Second))
 		}
 	}
 	return 0

@@ -106,6 +106,9 @@ type PeerStatus struct {
 	// LastHeard is what the region was when a node of it last answered, if none does now. Then Role, Epoch and
 	// Position say nothing.
 	LastHeard *LastHeard `json:"lastHeard,omitempty"`
+	// SilentSeconds is for how long no leader of the region answered that hears a majority, of the time in which this
+	// node asked: zero if one did in the last round. If none ever did it counts from the first question.
+	SilentSeconds float64 `json:"silentSeconds,omitempty"`
 }
 
 // health makes the picture that Health returns. It reads what other goroutines keep, and asks nobody.
@@ -199,9 +202,13 @@ func (n *node) healthOfHistory(h *HealthStatus) {
 // peerStatuses describes the other regions by what was last heard of them.
 func peerStatuses(c *Config, view fleet.View) []PeerStatus {
 	lately := c.fleetInterval() + 2*c.callTimeout() // a round waits for the slowest
+	cycle := c.fleetInterval() + c.callTimeout()
 	list := make([]PeerStatus, 0, len(c.Regions))
 	for _, name := range slices.Sorted(maps.Keys(c.Regions)) {
-		list = append(list, peerStatus(name, c.Regions[name], view.Regions[name], c.Clock.Now(), lately))
+		r, now := view.Regions[name], c.Clock.Now()
+		p := peerStatus(name, c.Regions[name], r, now, lately)
+		p.SilentSeconds = r.SilentFor(now, cycle).Seconds()
+		list = append(list, p)
 	}
 	return list
 }

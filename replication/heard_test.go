@@ -109,3 +109,46 @@ func TestALeaderWithoutItsMajorityDoesNotSpeakForTheRegion(t *testing.T) {
 		f.leaderOf("us")
 	})
 }
+
+// A node knows for how long it has asked the leader of the primary in vain, also where nodes of that region answer that
+// have none, or one without a majority, and where it has never heard of it since it started.
+func TestForHowLongThePrimaryIsSilent(t *testing.T) {
+	inBubble(t, map[string]int{"us": 3, "eu": 1}, func(f *testFleet) {
+		f.put("us-1", "c0")
+		f.eventually([]string{"c0"})
+		const while = 15                           // seconds
+		primary := func() replication.PeerStatus { // zero until eu-1 knows of it
+			h := f.nodes["eu-1"].Health()
+			if h.Primary != "us" || len(h.Peers) != 1 {
+				return replication.PeerStatus{}
+			}
+			return h.Peers[0]
+		}
+		if p := primary(); p.ID != "us" || p.SilentSeconds != 0 {
+			t.Errorf("it answers: %+v", p)
+		}
+		for _, name := range f.followersOf("us") {
+			f.stop(name)
+		}
+		f.within(20*time.Second, "one of three answers, and that is no leader for 15 s", func() bool {
+			p := primary()
+			return p.SilentSeconds >= while && p.LastHeard == nil
+		})
+		for _, name := range f.regions["us"] {
+			if f.nodes[name].up.Load() {
+				f.stop(name)
+			}
+		}
+		f.stop("eu-1")
+		f.start("eu-1")
+		f.within(30*time.Second, "a node that started since asks in vain for 15 s", func() bool {
+			p := primary()
+			return p.SilentSeconds >= while && p.LastHeard == nil
+		})
+		f.startAllOf("us")
+		f.within(time.Minute, "it answers again", func() bool {
+			p := primary()
+			return p.ID == "us" && p.Healthy && p.SilentSeconds == 0
+		})
+	})
+}

@@ -74,7 +74,7 @@ func (s *server) newArchiver(c *Config) (*archive.Archiver, error) {
 			return history.Leads() && (to.Region != "" || s.replicator.IsPrimaryRegion())
 		},
 		Fleet: c.Replication.FleetID, Region: c.Replication.RegionID, Node: c.Replication.NodeID,
-		Interval: to.Every, Clock: clock.Real, Logger: s.logger,
+		Interval: to.Every, Clock: clock.Real, Logger: s.logger, Former: s.archiving.before(),
 	}), nil
 }
 
@@ -85,7 +85,11 @@ func replaceArchiver(s *server, c *Config) {
 		s.logger.Error("the log is archived as before", "err", err)
 		return
 	}
+	former := s.archiving.before()
 	s.archiving.next(archiver)
+	if archiver == nil && former != nil {
+		former.Release()
+	}
 }
 
 // archiveStatus is what the node says of its archive, nil if it has nothing to do with one.
@@ -95,6 +99,7 @@ func (s *server) archiveStatus() *archive.Status {
 		return nil
 	}
 	status := archiver.Status()
+	status.Stuck = s.archiving.stuck()
 	behindPrimary(&status, s.replicator.Health())
 	return &status
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,8 @@ type disk struct {
 	apart bool        // the directories of other fleets in it are not its business
 	keys  atrest.Keys // as they were read; of a node that runs see known
 	fs    *atrest.FS  // nil: plain
+
+	keysOn durable.FS // where the file of keys is; nil: on the machine
 }
 
 // known are the keys that are at hand now.
@@ -72,26 +75,14 @@ type lockedBySystem struct{ durable.FS }
 // Lock implements durable.FS.
 func (lockedBySystem) Lock(name string) (io.Closer, error) { return durable.OS.Lock(name) }
 
-// readKeys reads the file of keys.
-func readKeys(file string) (atrest.Keys, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return atrest.Keys{}, fmt.Errorf("%w: encryption-key-file: %w", ErrConfig, err)
-	}
-	keys, err := atrest.ParseKeys(text)
-	if err != nil {
-		return keys, fmt.Errorf("%w: encryption-key-file %s: %w", ErrConfig, file, err)
-	}
-	return keys, nil
-}
-
-// open makes a data directory ready: every key that a file in it needs is at hand, and what is written in place is
-// under the first one. What it returns in held keeps others out meanwhile; it is nil where there is no file of keys.
+// open makes a data directory ready: every key that a file in it needs is at hand, what is written in place is under
+// the first one, and the file of keys was durable before. What it returns in held keeps others out meanwhile; it is nil
+// where there is no file of keys.
 func (d *disk) open(keyFile string, logger *slog.Logger) (held io.Closer, err error) {
 	if keyFile == "" {
 		return nil, d.withoutKeys()
 	}
-	if d.keys, err = readKeys(keyFile); err != nil {
+	if d.keys, err = settledKeys(cmp.Or(d.keysOn, durable.OS), keyFile); err != nil {
 		return nil, err
 	}
 	if held, err = d.hold(); err != nil {

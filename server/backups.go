@@ -81,7 +81,7 @@ func (s *server) newKeeper(c *Config) (*schedule.Keeper, error) {
 		Store: place, Fleet: r.FleetID, Region: b.Region, Node: r.NodeID,
 		Mine:    func() bool { return r.RegionID == b.Region && s.replicator.IsLeader() },
 		Content: func(ctx context.Context, _ time.Time) (io.ReadCloser, error) { return s.content(ctx, b.Every) },
-		Clock:   clock.Real, Logger: s.logger, Kept: prune,
+		Clock:   clock.Real, Logger: s.logger, Kept: prune, Former: s.keeping.before(),
 		Check: func(r io.Reader, bytes int64) error {
 			_, err := backup.Verify(r, bytes)
 			return err
@@ -106,6 +106,7 @@ func (s *server) backupReport() *schedule.Report {
 		return nil
 	}
 	r := keeper.Report()
+	r.Stuck = s.keeping.stuck()
 	return &r
 }
 

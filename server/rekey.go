@@ -1,13 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"syscall"
+
+	"github.com/mimir-kv/mimir/replication/durable"
 )
 
 // rekey takes the keys that are in their file now, while the node runs: what it makes from then on is under the first.
@@ -17,10 +16,7 @@ func (d *disk) rekey(file string, logger *slog.Logger) {
 		return
 	}
 	before := d.active()
-	next, err := readKeys(file)
-	if err == nil {
-		err = settleKeys(file)
-	}
+	next, err := settledKeys(cmp.Or(d.keysOn, durable.OS), file)
 	if err == nil {
 		err = d.fs.Change(next)
 	}
@@ -32,28 +28,4 @@ func (d *disk) rekey(file string, logger *slog.Logger) {
 	case now != before:
 		logger.Info("new files are under another key now", "key", now, "before", before)
 	}
-}
-
-// settleKeys makes durable what the file has now, and its name, before files are made that nobody can read without it:
-// whoever wrote it may have left it to the operating system. Where there is nothing to sync, as of a pipe or on a
-// system that wants the right to write for it, it does nothing.
-func settleKeys(file string) error {
-	for _, name := range []string{file, filepath.Dir(file)} {
-		info, err := os.Stat(name)
-		if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-			continue // to open a pipe would wait for who writes
-		}
-		var f *os.File
-		if err == nil {
-			f, err = os.Open(name)
-		}
-		if err == nil {
-			err = errors.Join(f.Sync(), f.Close())
-		}
-		if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL) &&
-			!errors.Is(err, syscall.EROFS) && !errors.Is(err, errors.ErrUnsupported) {
-			return fmt.Errorf("sync %s: %w", name, err)
-		}
-	}
-	return nil
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -208,21 +206,4 @@ func TestNoWriteIsLostWhileKeysChange(t *testing.T) {
 	last := runRekeyed(t, c)
 	n.mustHold(t, last.client)
 	last.end(t)
-}
-
-// A file of keys that is there is made durable, and one that is not is told; nothing waits for a file that is none.
-func TestKeysAreSettled(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "keys")
-	if err := settleKeys(file); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("without a file: %v", err)
-	}
-	if err := os.WriteFile(file, []byte("k"), 0o400); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{file, os.DevNull} {
-		if err := settleKeys(name); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
 }

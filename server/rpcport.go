@@ -2,9 +2,23 @@ package server
 
 import (
 	"net"
+	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
+
+	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
+)
+
+const (
+	// formerServers is how many servers of former limits go on with their watches at most, however long those last:
+	// each keeps its stream workers.
+	formerServers = 4
+	// formerTime is how long requests get that are under way at one that is one too many.
+	formerTime = time.Minute
+	// newcomerTime is how long connections that have not shaken hands keep the others from being asked to leave.
+	newcomerTime = time.Second
 )
 
 // rpcPort serves gRPC at a port by one server after another: what a server is made with holds for the connections that
@@ -13,11 +27,12 @@ type rpcPort struct {
 	make func() *grpc.Server
 	// leave has everybody who is connected asked to come anew, in time, and calls done then.
 	leave func(done func())
+	last  time.Duration // what requests get at a server that is one too many; 0: formerTime
 
 	mu     sync.Mutex
 	inner  net.Listener // nil before serve
 	now    *servedBy    // nil before serve
-	former map[*grpc.Server]bool
+	former []*servedBy  // that are not over, the oldest first
 	over   bool
 }
 
@@ -26,8 +41,10 @@ type servedBy struct {
 	*grpc.Server
 	net.Listener
 	connections chan net.Conn
+	newcomers   *grpctransport.Newcomers
 	closing     sync.Once
 	closed      chan struct{}
+	leaves      bool // it is one too many
 }
 
 // Accept implements net.Listener.
@@ -93,53 +110,67 @@ func (p *rpcPort) begin() {
 	next := &servedBy{
 		Server: p.make(), Listener: p.inner, connections: make(chan net.Conn), closed: make(chan struct{}),
 	}
+	next.newcomers = grpctransport.Greet(next)
 	p.now = next
-	go next.Serve(next) //nolint:errcheck // ends with its listener
+	go next.Serve(next.newcomers) //nolint:errcheck // ends with its listener
 }
 
 // renew has connections served by a new server from now on. Clients of the one before are asked to leave, when there is
-// room for them to come anew; requests and watches that are under way end where they are.
+// room for them to come anew; requests and watches that are under way end where they are, but for those of servers that
+// are too many by then.
 func (p *rpcPort) renew() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.now == nil || p.over {
 		return
 	}
-	before := p.now.Server
+	before := p.now
 	p.begin()
-	if p.former == nil {
-		p.former = map[*grpc.Server]bool{}
-	}
-	p.former[before] = true
+	p.former = append(p.former, before)
+	time.AfterFunc(newcomerTime, before.newcomers.Dismiss)
 	p.leave(func() {
 		before.GracefulStop()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.former, before)
+		p.former = slices.DeleteFunc(p.former, func(s *servedBy) bool { return s == before })
 	})
+	p.thin()
+}
+
+// thin ends the oldest of too many former servers after a while. The caller holds mu.
+func (p *rpcPort) thin() {
+	after := p.last
+	if after == 0 {
+		after = formerTime
+	}
+	for _, s := range p.former[:max(0, len(p.former)-formerServers)] {
+		if !s.leaves {
+			s.leaves = true
+			time.AfterFunc(after, s.Stop)
+		}
+	}
 }
 
 // end ends what is accepted, and returns the servers.
-func (p *rpcPort) end() (servers []*grpc.Server) {
+func (p *rpcPort) end() (servers []*servedBy) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.over = true
 	if p.inner != nil {
 		p.inner.Close()
 	}
-	if p.now != nil {
-		servers = append(servers, p.now.Server)
-	}
-	for s := range p.former {
-		servers = append(servers, s)
+	if servers = slices.Clone(p.former); p.now != nil {
+		servers = append(servers, p.now)
 	}
 	return servers
 }
 
-// gracefulStop tells clients to go elsewhere, and returns when all requests are over.
+// gracefulStop tells clients to go elsewhere, and returns when all requests are over. Who has not shaken hands goes at
+// once.
 func (p *rpcPort) gracefulStop() {
 	var all sync.WaitGroup
 	for _, s := range p.end() {
+		s.newcomers.Dismiss()
 		all.Go(s.GracefulStop)
 	}
 	all.Wait()
@@ -148,6 +179,7 @@ func (p *rpcPort) gracefulStop() {
 // stop ends everything at once.
 func (p *rpcPort) stop() {
 	for _, s := range p.end() {
+		s.newcomers.Dismiss()
 		s.Stop()
 	}
 }

@@ -324,8 +324,12 @@ func (s *server) start(ctx context.Context) error {
 	go s.watchRoom(gateway)
 	go s.wire.Probe(gateway)
 	go s.compactHistory(gateway)
-	s.carrying.Go(func() { s.archiving.run(gateway) })
-	s.carrying.Go(func() { s.keeping.run(gateway) })
+	s.carrying.Go(func() {
+		s.archiving.run(gateway, s.carrying.Go, func(a *archive.Archiver) { s.lateCarrying("archive.to", a.Place()) })
+	})
+	s.carrying.Go(func() {
+		s.keeping.run(gateway, s.carrying.Go, func(k *schedule.Keeper) { s.lateCarrying("backup.to", k.Place()) })
+	})
 	go s.ports.tls.keeper.Run(gateway)
 	if s.disk.fs != nil {
 		s.logger.Info("encryption at rest", "key", s.disk.active())

@@ -109,6 +109,12 @@ func (s *server) endCarrying() {
 	}
 }
 
+// lateCarrying tells that a place hangs which other settings have taken the place of.
+func (s *server) lateCarrying(key, place string) {
+	s.logger.Warn("a former place does not answer, and is not waited for: what holds now begins beside it",
+		"setting", key, "former", place, "waited", turnTime)
+}
+
 // storeFailed stops the process: what is applied may never become durable, and a node that can apply nothing must not
 // lead.
 func (s *server) storeFailed(err error) {

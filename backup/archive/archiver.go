@@ -37,10 +37,11 @@ type Config struct {
 	Interval time.Duration
 	Clock    clock.Clock
 	Logger   *slog.Logger
+	// Former is the archiver that this one comes after at the same node, nil if it is the first there. It is ended
+	// before this one runs, and may hang in its place. What it counted is counted on, and what it told of a place is
+	// true of the same place still.
+	Former *Archiver
 }
-
-// readingName is that under which the log is kept for the archive.
-const readingName = "archive"
 
 // Bounds of what an Archiver waits for.
 const (
@@ -62,6 +63,9 @@ var (
 // Archiver archives the history of one node's fleet while that node leads. It is made by New.
 type Archiver struct {
 	config Config
+	number uint64 // of those of this node
+	name   string // under which the log is read for this one
+	hold   hold
 	looks  time.Duration // between two looks at what was applied
 	// placed says that the log is held from where the archive ends, and not all that there is of it.
 	placed bool
@@ -71,15 +75,27 @@ type Archiver struct {
 // New returns an archiver; nothing is done before Run.
 func New(c Config) *Archiver {
 	a := &Archiver{config: c, looks: min(lookInterval, c.Interval/4)}
-	a.status.Lag = -1
+	a.config.Former, a.former, a.totals = nil, c.Former, &totals{}
+	if c.Former != nil {
+		a.number, a.totals = c.Former.number+1, c.Former.totals
+	}
+	a.name = fmt.Sprintf("archive/%d", a.number)
+	a.hold.history, a.hold.name = c.History, a.name
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.adopt()
 	return a
 }
 
-// Run archives until ctx ends. Before it is known how far the archive came, the log is kept from where it begins: what
-// is let go while the place cannot be read would be a gap.
+// Place returns where it archives.
+func (a *Archiver) Place() string { return a.config.Store.String() }
+
+// Run archives until ctx ends. It returns then, but for as long as the place hangs. Before it is known how far the
+// archive came, the log is kept from where it begins: what is let go while the place cannot be read would be a gap.
+// What is kept stays so behind the end, until another archiver runs that comes after this one, or Release.
 func (a *Archiver) Run(ctx context.Context) {
-	a.config.History.Hold(readingName, 0)
-	defer a.config.History.Release(readingName)
+	a.hold.keep(0)
+	a.begin()
 	for pause := leastPause; ctx.Err() == nil; {
 		if !a.config.Leads() {
 			a.elsewhere()
@@ -103,6 +119,31 @@ func (a *Archiver) Run(ctx context.Context) {
 	}
 }
 
+// begin takes over from the archiver of before, which is over or hangs.
+func (a *Archiver) begin() {
+	a.mu.Lock()
+	a.adopt()
+	former := a.former
+	a.former = nil
+	a.mu.Unlock()
+	if former != nil {
+		former.Release()
+	}
+}
+
+// Release lets go of the log that is kept for this archiver, and for those before it: none comes after it that would
+// need it. It may be called beside Run, which keeps none from then on.
+func (a *Archiver) Release() {
+	a.mu.Lock()
+	former := a.former
+	a.former = nil
+	a.mu.Unlock()
+	if former != nil {
+		former.Release()
+	}
+	a.hold.end()
+}
+
 // wait waits, and for the end.
 func (a *Archiver) wait(ctx context.Context, d time.Duration) {
 	timer := a.config.Clock.NewTimer(d)
@@ -117,10 +158,10 @@ func (a *Archiver) wait(ctx context.Context, d time.Duration) {
 func (a *Archiver) stand(ctx context.Context) {
 	c := &a.config
 	if l, ok := head(ctx, c.Store); ok {
-		c.History.Hold(readingName, l.To.Position)
+		a.hold.keep(l.To.Position)
 		a.placed = true
 	} else if !a.placed {
-		c.History.Hold(readingName, 0) // again: the node may not have been ready for it
+		a.hold.keep(0) // again: the node may not have been ready for it
 	}
 	for range standInterval / lookInterval {
 		if a.wait(ctx, lookInterval); ctx.Err() != nil || c.Leads() {
@@ -131,15 +172,18 @@ func (a *Archiver) stand(ctx context.Context) {
 
 // archive goes on where the archive ends, until something goes wrong.
 func (a *Archiver) archive(ctx context.Context) error {
-	history := a.config.History
-	history.Hold(readingName, a.leads()) // until it is known how far the archive came
+	from := a.leads()
+	if !a.placed {
+		from = 0 // what is known of the place is of an archiver before
+	}
+	a.hold.keep(from) // until it is known how far the archive came
 	r, g, err := a.resume(ctx)
 	if err != nil {
 		return err
 	}
-	history.Release(readingName)
+	a.hold.letGo()
 	defer func() {
-		history.Hold(readingName, g.segment.From.Position)
+		a.hold.keep(g.segment.From.Position)
 		a.placed = true
 		r.Close()
 	}()

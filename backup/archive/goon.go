@@ -105,7 +105,7 @@ func (a *Archiver) resume(ctx context.Context) (*replication.HistoryReading, *ga
 
 // behind goes on behind a segment.
 func (a *Archiver) behind(s *Segment) (*replication.HistoryReading, *gather, error) {
-	r, err := a.config.History.Read(readingName, s.To)
+	r, err := a.config.History.Read(a.name, s.To)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -157,7 +157,7 @@ func (a *Archiver) anew(
 	here timeline.Origin, some bool, gap *timeline.Cursor,
 ) (*replication.HistoryReading, *gather, error) {
 	for _, from := range Beginnings(here) {
-		r, err := a.config.History.Read(readingName, from)
+		r, err := a.config.History.Read(a.name, from)
 		if errors.Is(err, replication.ErrHistoryReleased) || errors.Is(err, replication.ErrHistoryForked) {
 			continue
 		}

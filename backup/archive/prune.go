@@ -35,6 +35,9 @@ func Prune(ctx context.Context, s store.Store, oldest timeline.Position) (gone i
 		return 0, err
 	}
 	for _, l := range Unneeded(links, oldest) {
+		if err := ctx.Err(); err != nil {
+			return gone, err
+		}
 		bounded, cancel := context.WithTimeout(ctx, callTimeout)
 		err := s.Delete(bounded, l.Name())
 		cancel()

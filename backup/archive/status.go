@@ -2,6 +2,7 @@ package archive
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
@@ -28,6 +29,9 @@ type Status struct {
 	Gap *Gap `json:"gap,omitempty"`
 	// Problem is what went wrong last, empty once a segment was archived after it.
 	Problem string `json:"problem,omitempty"`
+	// Stuck is how many that archived by former settings of this node are ended, and come back from their place no
+	// more: it hangs. They keep some of the log, within its bounds. What an [Archiver] says has none.
+	Stuck int `json:"stuck,omitempty"`
 }
 
 // Gap is what an archive lacks: what lies behind From, up to To, as it was found at a time by the clock of the node.
@@ -41,10 +45,26 @@ type Gap struct {
 // ledger counts. It is safe for concurrent use.
 type ledger struct {
 	headPut time.Time // the archiver's own
+	totals  *totals
 
 	mu      sync.Mutex
-	status  Status
+	former  *Archiver // until this one runs
+	status  Status    // without totals
 	covered time.Time // everything that was applied then is archived
+}
+
+// totals are of all archivers of a node, one after the other.
+type totals struct{ segments, bytes, failures, gaps atomic.Uint64 }
+
+// adopt goes on with what is known of the place, if the archiver of before has the same. The caller holds mu.
+func (a *Archiver) adopt() {
+	if a.former == nil || a.former.Place() != a.Place() {
+		return
+	}
+	a.former.mu.Lock()
+	defer a.former.mu.Unlock()
+	a.former.adopt() // it may not have come to run
+	a.status, a.covered = a.former.status, a.former.covered
 }
 
 // Status returns how archiving goes, as of now.
@@ -53,6 +73,8 @@ func (a *Archiver) Status() Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.status
+	s.Segments, s.Bytes = a.totals.segments.Load(), a.totals.bytes.Load()
+	s.Failures, s.Gaps = a.totals.failures.Load(), a.totals.gaps.Load()
 	s.Behind = -1
 	if s.Lag = -1; s.Active && !a.covered.IsZero() {
 		s.Lag = max(0, a.config.Clock.Now().Sub(a.covered))
@@ -71,11 +93,7 @@ func (l *ledger) leads() replication.Position {
 	return l.status.Position
 }
 
-func (l *ledger) archived() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.status.Segments
-}
+func (l *ledger) archived() uint64 { return l.totals.segments.Load() }
 
 // begun notes that archiving goes on behind s.
 func (l *ledger) begun(s *Segment, gap bool, now time.Time) {
@@ -86,7 +104,7 @@ func (l *ledger) begun(s *Segment, gap bool, now time.Time) {
 		return
 	}
 	l.covered = time.Time{}
-	l.status.Gaps++
+	l.totals.gaps.Add(1)
 	l.status.Gap = &Gap{To: s.To.Cursor.Position, At: now.UTC().Round(0)}
 	if s.Gap != nil {
 		l.status.Gap.From = s.Gap.Position
@@ -105,15 +123,15 @@ func (l *ledger) kept(s *Segment, bytes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.status.Position = s.To.Cursor.Position
-	l.status.Segments++
-	l.status.Bytes += uint64(bytes)
+	l.totals.segments.Add(1)
+	l.totals.bytes.Add(uint64(bytes))
 	l.status.Problem = ""
 }
 
 func (l *ledger) failed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.status.Failures++
+	l.totals.failures.Add(1)
 	l.status.Problem = err.Error()
 }
 

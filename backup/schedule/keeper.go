@@ -34,10 +34,14 @@ type Config struct {
 	Content func(ctx context.Context, at time.Time) (io.ReadCloser, error)
 	// Check reads all of a backup of so many bytes as it lies in the place, and says what is wrong with it.
 	Check func(r io.Reader, bytes int64) error
-	// Kept is told which are left, after those went that the plan keeps no more. May be nil.
+	// Kept is told which are left, after some went that the plan keeps no more, until it returns no error. May be nil.
 	Kept   func(ctx context.Context, kept []Backup) error
 	Clock  clock.Clock
 	Logger *slog.Logger
+	// Former is the keeper that this one comes after on the same node, nil if it is the first there. It is ended before
+	// this one runs, and may hang in its place. What it counted is counted on, and what it told of a place, and did not
+	// come to do there, holds for the same place still.
+	Former *Keeper
 }
 
 // Keeper keeps to the plan on one node.
@@ -45,21 +49,72 @@ type Keeper struct {
 	Config
 	failures int       // in a row
 	again    time.Time // when it is tried again
-	mine     bool
-	letGo    bool // a backup was saved, and what the plan keeps no more is still there
+	totals   *totals
 
 	mu     sync.Mutex // guards what follows
-	taken  []Backup   // as they were at the last look; the oldest first
-	report Report
+	former *Keeper    // until this one runs
+	memory
+}
+
+// memory is what a keeper knows of its place, and what it is to do there. It is written with the keeper's mu held.
+type memory struct {
+	mine   bool
+	letGo  bool     // a backup was saved, and what the plan keeps no more is still there
+	gone   bool     // some went, and Kept was not told
+	taken  []Backup // as they were at the last look; the oldest first
+	report Report   // without totals
 }
 
 // New returns a keeper, which does nothing before Run.
 func New(c Config) *Keeper {
-	return &Keeper{Config: c, report: Report{To: c.Store.String(), Region: c.Region}}
+	k := &Keeper{Config: c, totals: &totals{}, former: c.Former}
+	k.Config.Former = nil
+	k.report = Report{To: c.Store.String(), Region: c.Region}
+	if c.Former != nil {
+		k.totals = c.Former.totals
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.adopt()
+	return k
 }
 
-// Run keeps to the plan until ctx ends.
+// adopt takes over what the keeper before knows, if it has the same place. By other settings the next backup may be due
+// at another time, and what failed may be well. The caller holds mu.
+func (k *Keeper) adopt() {
+	if k.former == nil {
+		return
+	}
+	k.former.mu.Lock()
+	k.former.adopt() // it may not have come to run
+	m := k.former.memory
+	m.taken = slices.Clone(m.taken)
+	k.former.mu.Unlock()
+	if m.report.To != k.report.To || m.report.Region != k.report.Region {
+		k.report.LastBytes, k.report.LastTook = m.report.LastBytes, m.report.LastTook
+		return
+	}
+	k.memory = m
+	k.report.Due, k.report.Since = time.Time{}, time.Time{}
+	if k.report.Failure != "" {
+		k.report.Again = k.Clock.Now()
+	}
+}
+
+// begin takes over from the keeper before, which is over or hangs.
+func (k *Keeper) begin() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.adopt()
+	k.former = nil
+}
+
+// Place returns where the backups go.
+func (k *Keeper) Place() string { return k.Store.String() }
+
+// Run keeps to the plan until ctx ends. It returns then, but for as long as the place hangs.
 func (k *Keeper) Run(ctx context.Context) {
+	k.begin()
 	timer := k.Clock.NewTimer(poll)
 	defer timer.Stop()
 	for {
@@ -76,8 +131,8 @@ func (k *Keeper) Run(ctx context.Context) {
 func (k *Keeper) step(ctx context.Context) time.Duration {
 	mine := k.Mine()
 	if mine != k.mine {
-		k.mine, k.letGo, k.failures, k.again = mine, false, 0, time.Time{}
-		k.forget()
+		k.failures, k.again = 0, time.Time{}
+		k.forget(mine)
 	}
 	now := k.Clock.Now()
 	if !mine || now.Before(k.again) {
@@ -100,12 +155,11 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 }
 
 // forget is what a node does that takes them no more, or takes them from now on: what it knew is of another time.
-func (k *Keeper) forget() {
+func (k *Keeper) forget(mine bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.taken = nil
-	k.report = Report{To: k.report.To, Region: k.report.Region, Mine: k.mine, Done: k.report.Done,
-		Failed: k.report.Failed}
+	k.mine, k.letGo, k.taken = mine, false, nil
+	k.report = Report{To: k.report.To, Region: k.report.Region, Mine: mine}
 }
 
 // due returns when the next backup is due. Whether one is due the place says, which another node may have put one into.
@@ -149,12 +203,12 @@ func (k *Keeper) take(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	k.letGo = true
 	k.done(name, bytes, k.Clock.Now().Sub(now))
 	return nil
 }
 
-// prune deletes what the plan keeps no more.
+// prune deletes what the plan keeps no more. Where nothing was to be deleted, Kept is not told: a place that is empty
+// yet, or another one than before, does not say what nobody needs any more.
 func (k *Keeper) prune(ctx context.Context) error {
 	if _, err := k.look(ctx); err != nil {
 		return fmt.Errorf("a backup was saved, but the place cannot be read: %w", err)
@@ -162,6 +216,9 @@ func (k *Keeper) prune(ctx context.Context) error {
 	excess, held := k.Excess(Of(k.Region, k.taken), k.Clock.Now())
 	k.holds(held)
 	for _, b := range excess {
+		if err := ctx.Err(); err != nil {
+			return err // another plan may hold by now
+		}
 		bounded, cancel := context.WithTimeout(ctx, lookTime)
 		err := k.Store.Delete(bounded, b.Name)
 		cancel()
@@ -169,14 +226,14 @@ func (k *Keeper) prune(ctx context.Context) error {
 			return fmt.Errorf("a backup was saved, but one that is kept no more cannot be deleted: %w", err)
 		}
 		k.Logger.Info("backup deleted, which is kept no more", "name", b.Name)
-		k.gone(b.Name)
+		k.deleted(b.Name)
 	}
-	if k.Kept != nil {
+	if k.Kept != nil && k.gone {
 		if err := k.Kept(ctx, slices.Clone(k.taken)); err != nil {
 			return fmt.Errorf("a backup was saved, but what none needs of the archived log stays: %w", err)
 		}
 	}
-	k.letGo = false
+	k.pruned()
 	return nil
 }
 

@@ -25,6 +25,7 @@ type place struct {
 	objects map[string]string
 	fails   map[string]error // by what is done
 	tears   bool
+	where   string
 	still   bool // to look takes no time
 }
 
@@ -86,7 +87,7 @@ func (p *place) Delete(_ context.Context, name string) error {
 	return p.fails["delete"]
 }
 
-func (p *place) String() string { return "memory" }
+func (p *place) String() string { return "memory" + p.where }
 
 func (p *place) names() string {
 	p.mu.Lock()
@@ -107,6 +108,9 @@ type node struct {
 	mine bool
 	log  bytes.Buffer
 	stop func()
+
+	kept   []int // how many were left, each time that Kept was told
+	forget error // the answer of Kept
 }
 
 func (n *node) takes(mine bool) {
@@ -131,9 +135,15 @@ func (n *node) said() string {
 const whole = "whole"
 
 func run(t *testing.T, p *place, name string, plan Plan) *node {
+	return runAfter(t, nil, p, name, plan)
+}
+
+// runAfter runs a keeper that comes after another one, which is over.
+func runAfter(t *testing.T, former *Keeper, p *place, name string, plan Plan) *node {
 	n := &node{mine: true}
 	n.Keeper = New(Config{
-		Plan: plan, Store: p, Fleet: "f", Region: "us", Node: name,
+		Former: former,
+		Plan:   plan, Store: p, Fleet: "f", Region: "us", Node: name,
 		Mine: func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.mine },
 		Content: func(context.Context, time.Time) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(whole + strings.Repeat("x", 544-len(whole)))), nil
@@ -144,6 +154,12 @@ func run(t *testing.T, p *place, name string, plan Plan) *node {
 				err = errors.New("not whole")
 			}
 			return err
+		},
+		Kept: func(_ context.Context, kept []Backup) error {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.kept = append(n.kept, len(kept))
+			return n.forget
 		},
 		Clock: clock.Unsuspended, Logger: slog.New(slog.NewTextHandler(n, nil)),
 	})
@@ -185,6 +201,84 @@ func TestOneInEachSlot(t *testing.T) {
 		if log := n.said(); strings.Count(log, "\n") != 3 || !strings.Contains(log, "backup saved") ||
 			!strings.Contains(log, "backup deleted") {
 			t.Errorf("the log says\n%s", log)
+		}
+	})
+}
+
+// What is left is told when backups were deleted, also before a failure, until that is heard; and not for a backup that
+// was saved beside others, or as the first one of a place.
+func TestWhatIsLeftIsToldOnceSomeWent(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}}
+		n := run(t, p, "-a", Plan{Every: time.Hour, Keep: 2})
+		defer n.stop()
+		told := func(forget error) []int {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			defer func() { n.kept, n.forget = nil, forget }()
+			return n.kept
+		}
+		time.Sleep(90 * time.Minute)
+		if got := told(errors.New("the archive burns")); len(got) != 0 {
+			t.Errorf("nothing went, and it was told of %d left", got)
+		}
+		time.Sleep(31 * time.Minute) // the third, and the first goes; what is left is not heard of, and told again
+		if r := n.Report(); r.Count != 2 || !strings.Contains(r.Failure, "the archive burns") {
+			t.Errorf("%+v", r)
+		}
+		if got := told(nil); len(got) != 1 || got[0] != 2 {
+			t.Errorf("told of %d left", got)
+		}
+		time.Sleep(5 * time.Minute)
+		if got := told(nil); len(got) != 1 || n.Report().Failure != "" {
+			t.Errorf("told of %d left, %+v", got, n.Report())
+		}
+		p.fail("delete", errors.New("the disk burns"))
+		time.Sleep(time.Hour)
+		if got := told(nil); len(got) != 0 {
+			t.Errorf("nothing could be deleted, and it was told of %d left", got)
+		}
+	})
+}
+
+// Under other settings counts go on, and, in the same place, what failed is told and what is to go goes, also if
+// settings changed twice before anybody came to run. Another place is another matter.
+func TestAKeeperGoesOnWithWhatTheOneBeforeKnew(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		p := &place{objects: map[string]string{}}
+		for i := range 3 {
+			when := time.Now().Add(time.Duration(i-3) * time.Hour)
+			p.objects[Name("f", "us", "-old", when)] = strings.Repeat("x", 544)
+		}
+		p.fail("delete", errors.New("the disk burns"))
+		plan := Plan{Every: 24 * time.Hour, Keep: 1}
+		first := run(t, p, "-a", plan)
+		time.Sleep(8 * time.Minute)
+		first.stop()
+		was := first.Report()
+		if was.Done != 1 || was.Failed != 4 || was.Failure == "" || was.Count != 4 {
+			t.Fatalf("%+v", was)
+		}
+		another := &place{objects: map[string]string{}, where: ", elsewhere"}
+		elsewhere := runAfter(t, first.Keeper, another, "-b", plan)
+		if r := elsewhere.Report(); r.Done < 1 || r.Failed != 4 || r.Failure != "" {
+			t.Errorf("in another place: %+v", r)
+		}
+		elsewhere.stop()
+		skipped := New(Config{Former: first.Keeper, Store: p, Region: "us", Clock: clock.Unsuspended})
+		if r := skipped.Report(); r.Failed != 4 || r.Failure != was.Failure || !r.Mine || r.Count != 4 {
+			t.Errorf("before it runs: %+v", r)
+		}
+		p.fail("", nil)
+		n := runAfter(t, skipped, p, "-c", Plan{Every: 24 * time.Hour, Keep: 2})
+		defer n.stop()
+		time.Sleep(time.Minute)
+		virtual.Wait()
+		if r := n.Report(); r.Failure != "" || r.Count != 2 || r.Failed != 4 || len(p.objects) != 2 {
+			t.Errorf("what was to go is there: %+v", r)
+		}
+		if !n.Report().Due.After(time.Now()) {
+			t.Errorf("it does not know what is due: %+v", n.Report())
 		}
 	})
 }

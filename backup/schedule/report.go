@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,6 +30,10 @@ type Report struct {
 	FailedAt time.Time `json:"failedAt,omitzero"`
 	Again    time.Time `json:"again,omitzero"`
 
+	// Stuck is how many that took backups by former settings of this node are ended, and come back from their place no
+	// more: it hangs. What a [Keeper] reports has none.
+	Stuck int `json:"stuck,omitempty"`
+
 	Done   uint64 `json:"done"`   // of this process
 	Failed uint64 `json:"failed"` // likewise
 	// LastBytes and LastTook are of the last one that this process saved.
@@ -36,11 +41,16 @@ type Report struct {
 	LastTook  time.Duration `json:"lastTook,omitempty"` // nanoseconds
 }
 
+// totals are of all keepers of a node, one after the other.
+type totals struct{ done, failed atomic.Uint64 }
+
 // Report returns what is known now. It may be called at any time.
 func (k *Keeper) Report() Report {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.report
+	r := k.report
+	r.Done, r.Failed = k.totals.done.Load(), k.totals.failed.Load()
+	return r
 }
 
 // Age returns how old the newest backup is; false if none is known.
@@ -78,11 +88,12 @@ func (k *Keeper) begun(now time.Time) {
 
 func (k *Keeper) done(name string, bytes int64, took time.Duration) {
 	k.Logger.Info("backup saved", "name", name, "bytes", bytes, "took", took.Round(time.Millisecond))
+	k.totals.done.Add(1)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.letGo = true
 	r := &k.report
 	r.Since = time.Time{}
-	r.Done++
 	r.LastBytes, r.LastTook = bytes, took
 }
 
@@ -99,16 +110,25 @@ func (k *Keeper) failed(err error) {
 	now := k.Clock.Now()
 	k.again = now.Add(k.Retry(k.failures))
 	k.Logger.Error("backup failed", "err", err, "again", k.again.UTC().Format(time.RFC3339))
+	k.totals.failed.Add(1)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	r := &k.report
 	r.Since, r.Failure, r.FailedAt, r.Again = time.Time{}, err.Error(), now, k.again
-	r.Failed++
 }
 
-func (k *Keeper) gone(name string) {
+// deleted notes that a backup went.
+func (k *Keeper) deleted(name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.gone = true
 	k.taken = slices.DeleteFunc(k.taken, func(b Backup) bool { return b.Name == name })
 	k.report.Count = len(Of(k.Region, k.taken))
+}
+
+// pruned notes that all went which was to go, and was told.
+func (k *Keeper) pruned() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.letGo, k.gone = false, false
 }

@@ -87,6 +87,10 @@ func archiveWarnings(node string, s *archive.Status, newest time.Time) (texts []
 	if s.Problem != "" {
 		texts = append(texts, fmt.Sprintf("%s does not get the log archived, and tries again: %s", node, s.Problem))
 	}
+	if s.Stuck > 0 {
+		texts = append(texts, fmt.Sprintf("%s still waits for a former archive.to, which does not answer, and "+
+			"archives to the one of now beside that: what waits goes once it answers, or with a restart", node))
+	}
 	if g := s.Gap; g != nil && !newest.After(g.At) {
 		from, when := fmt.Sprintf("position %d", g.From), ""
 		if g.From == 0 {

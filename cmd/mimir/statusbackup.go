@@ -32,6 +32,10 @@ func (f *fleetReport) tellBackups(now time.Time) {
 				b.wrong("%s has other settings of backups than other nodes: set backup.to and backup.region alike",
 					n.name)
 			}
+			if n.backup != nil && n.backup.Stuck > 0 {
+				b.wrong("%s still waits for a former backup.to, which does not answer, and goes by the settings of "+
+					"now beside that: what waits goes once it answers, or with a restart", n.name)
+			}
 			if n.backup != nil && n.backup.Mine && r.Name == n.backup.Region {
 				b.Report, b.By = n.backup, n.name
 			}

@@ -42,6 +42,8 @@ func TestTellBackups(t *testing.T) {
 			eu: other(), text: "3 in s3://b", bad: "backups failed on us-1 at"},
 		"another place": {us: taker(nothing), eu: &schedule.Report{To: "s3://c", Region: "us"}, text: "3 in s3://b",
 			bad: "eu-1 has other settings of backups"},
+		"stuck": {us: taker(func(r *schedule.Report) { r.Stuck = 1 }), eu: other(), text: "3 in s3://b",
+			bad: "us-1 still waits for a former backup.to"},
 		"too old to tell": {us: taker(nothing), text: "3 in s3://b"},
 		"without":         {us: taker(nothing), text: "3 in s3://b", bad: "eu-1 has no settings of backups"},
 	} {

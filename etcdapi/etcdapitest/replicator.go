@@ -297,20 +297,6 @@ func (r *Replicator) Cut() {
 	r.cut = true
 }
 
-// Follow makes the region a secondary of another one, which answers or not.
-func (r *Replicator) Follow(primary string, answers bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.follows = &replication.PeerStatus{ID: primary, Role: replication.RolePrimary, Healthy: answers}
-}
-
-// Unheard says when the region that this one follows was last heard.
-func (r *Replicator) Unheard(age time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.follows.LastHeard = &replication.LastHeard{AgeSeconds: age.Seconds()}
-}
-
 // Replay has barriers that are not linearizable fail with err, as after a start at a node that has not applied again
 // what it had shown.
 func (r *Replicator) Replay(err error) {

@@ -94,7 +94,7 @@ func (s *story) open(endpoints []string) {
 	s.traffic.remember(working, s.server.client(t))
 	leaders := &atomic.Int64{}
 	for _, name := range []string{"ann", "bob"} {
-		if err := s.traffic.campaign(working, s.server.client(t), name, leaders); err != nil {
+		if err := s.traffic.campaign(working, leaseOf(s.server.client(t), name), leaders); err != nil {
 			t.Fatal(err)
 		}
 	}

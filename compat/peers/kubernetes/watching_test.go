@@ -149,14 +149,20 @@ const (
 	retryPeriod   = 2 * time.Second
 )
 
-// campaign has one candidate compete for a Lease, again and again. Two that lead at a time are an error.
-func (t *traffic) campaign(ctx context.Context, c clientset.Interface, name string, leaders *atomic.Int64) error {
+// leaseOf is the Lease that candidates compete for, as one of that name sees it.
+func leaseOf(c clientset.Interface, name string) resourcelock.Interface {
+	return &resourcelock.LeaseLock{
+		LeaseMeta: meta.ObjectMeta{Namespace: namespace, Name: "judge"}, Client: c.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: name},
+	}
+}
+
+// campaign has one candidate compete for a Lease, again and again. Two that lead at a time are an error. Nobody gives
+// the Lease up: who cannot renew it would do that before he is told that he leads no more.
+func (t *traffic) campaign(ctx context.Context, lease resourcelock.Interface, leaders *atomic.Int64) error {
+	name := lease.Identity()
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta: meta.ObjectMeta{Namespace: namespace, Name: "judge"}, Client: c.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: name},
-		},
-		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
+		Lock: lease, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(ctx context.Context) {
 				if leaders.Add(1) > 1 {

@@ -19,9 +19,14 @@ type answers struct {
 	mu    sync.Mutex
 	nodes map[string]Report
 	asked map[string]int
+	still time.Duration // nobody comes to anything meanwhile, whatever a question may take
 }
 
 func (a *answers) ask(_ context.Context, addr string) (Report, error) {
+	a.mu.Lock()
+	still := a.still
+	a.mu.Unlock()
+	time.Sleep(still)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.asked[addr]++
@@ -36,6 +41,18 @@ func (a *answers) set(addr string, r Report) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.nodes[addr] = r
+}
+
+func (a *answers) forget(addr string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.nodes, addr)
+}
+
+func (a *answers) stand(still time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.still = still
 }
 
 func reign(epoch timeline.Epoch, primary string) timeline.Reign {

@@ -173,6 +173,9 @@ type Region struct {
 	Asked time.Time
 	// Last is what the leader, or else the furthest node, said in the last round that had an answer; nil if none had.
 	Last *Heard
+
+	silent  time.Duration // up to counted, see SilentFor
+	counted time.Time     // when the leader that spoke was asked, or, if none did, until when silent is counted
 }
 
 // has reports whether the node with this identity has answered.

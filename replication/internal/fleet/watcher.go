@@ -23,6 +23,9 @@ type Config struct {
 	Heard func(Report)
 }
 
+// cycle is how long it takes at most from the end of a round to that of the next.
+func (c *Config) cycle() time.Duration { return c.Interval + c.Timeout }
+
 // minGap is the least time between two rounds, however often Refresh is called.
 const minGap = 20 * time.Millisecond
 
@@ -161,7 +164,9 @@ func (w *Watcher) hear(h Heard) {
 	}
 	r.Nodes = append(slices.DeleteFunc(slices.Clone(r.Nodes), func(o Heard) bool { return o.Asked == h.Asked }), h)
 	r.Err, r.Unled = nil, r.Unled && !leads
-	r.remember(r)
+	before := w.view.Regions[h.Region]
+	r.remember(before)
+	r.count(&before, w.config.Clock.Now(), w.config.cycle())
 	w.show(r)
 }
 
@@ -169,10 +174,11 @@ func (w *Watcher) publish(r Region) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.learned[r.Name].hear(&r)
-	r.Tries = w.view.Regions[r.Name].Tries + 1
-	r.remember(w.view.Regions[r.Name])
+	before, now := w.view.Regions[r.Name], w.config.Clock.Now()
+	r.Tries = before.Tries + 1
+	r.remember(before)
+	r.count(&before, now, w.config.cycle())
 	if len(r.Nodes) > 0 && r.Leader() == nil {
-		now := w.config.Clock.Now()
 		if w.first[r.Name].IsZero() {
 			w.first[r.Name] = now
 		}

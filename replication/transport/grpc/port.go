@@ -35,10 +35,10 @@ type PortOptions struct {
 // Port is one listener of several fleets, which know nothing of each other: a stream is of the fleet that it names, and
 // a connection of that of its first stream. It is safe for concurrent use.
 type Port struct {
-	options PortOptions
-	server  *grpc.Server
-	sockets *sockets
-	serving sync.WaitGroup
+	options   PortOptions
+	server    *grpc.Server
+	newcomers *Newcomers
+	serving   sync.WaitGroup
 
 	mu      sync.Mutex
 	entered map[string]*entrance // by fleet; only those that serve
@@ -94,7 +94,8 @@ func NewPort(o PortOptions) (*Port, error) {
 		return nil, err
 	}
 	n := checked.(*node)
-	p := &Port{options: o, sockets: n.sockets, entered: map[string]*entrance{}}
+	p := &Port{options: o, entered: map[string]*entrance{}}
+	p.newcomers = Greet(tunedListener{o.Listener, n.sockets})
 	p.options.Options = n.options
 	p.server = grpc.NewServer(p.options.serving(p.handle,
 		func(c credentials.TransportCredentials) credentials.TransportCredentials { return lined{c} })...)
@@ -120,17 +121,17 @@ func (p *Port) Transport(fleet string) (transport.Transport, error) {
 
 // Serve begins to accept, and returns at once. It is called once.
 func (p *Port) Serve() {
-	l := tunedListener{p.options.Listener, p.sockets}
 	p.serving.Go(func() {
-		if err := p.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			p.options.Logger.Error("transport no longer accepts connections", "address", l.Addr().String(),
-				"err", err)
+		if err := p.server.Serve(p.newcomers); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			p.options.Logger.Error("transport no longer accepts connections", "address",
+				p.newcomers.Addr().String(), "err", err)
 		}
 	})
 }
 
 // Close stops accepting, and ends what is open.
 func (p *Port) Close() {
+	p.newcomers.Dismiss()
 	p.server.Stop()
 	_ = p.options.Listener.Close() // the server has closed it already if it ran
 	p.serving.Wait()

@@ -1,6 +1,7 @@
 package grpctransport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -96,8 +97,9 @@ type Options struct {
 	// Logger receives the warnings. Default slog.Default().
 	Logger *slog.Logger
 
-	someKeyless bool  // Keys are those of several fleets, of which some have none
-	memberBytes int64 // of what a member may have others keep; 0: the usual
+	someKeyless bool          // Keys are those of several fleets, of which some have none
+	memberBytes int64         // of what a member may have others keep; 0: the usual
+	handshake   time.Duration // that a newcomer gets for it; 0: the usual
 }
 
 // Peer is who opens a stream: what it says, and what it showed.
@@ -118,11 +120,12 @@ type node struct {
 
 	dialling credentials.TransportCredentials // of every connection that is made
 
-	mu      sync.Mutex
-	closed  bool
-	started bool
-	peers   map[string]*peer
-	retired map[*peer]bool // in whose place there are others
+	mu        sync.Mutex
+	closed    bool
+	started   bool
+	newcomers *Newcomers // nil before Serve, and of a node behind a Port
+	peers     map[string]*peer
+	retired   map[*peer]bool // in whose place there are others
 
 	port *Port // by which it is reached; nil: its own
 }
@@ -195,7 +198,7 @@ func (o *Options) serving(
 		grpc.StaticConnWindowSize(o.WindowBytes),
 		grpc.ReadBufferSize(bufferBytes),
 		grpc.WriteBufferSize(bufferBytes),
-		grpc.ConnectionTimeout(handshakeTime),
+		grpc.ConnectionTimeout(cmp.Or(o.handshake, handshakeTime)),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(headerBytes),
 		// The pings wait behind data in the socket: on a slow link a shorter timeout would end a busy connection.
@@ -225,7 +228,8 @@ func (n *node) Serve(services map[string]transport.Handler) error {
 	if n.port != nil {
 		return n.port.enter(n)
 	}
-	l := tunedListener{n.options.Listener, n.sockets}
+	l := Greet(tunedListener{n.options.Listener, n.sockets})
+	n.newcomers = l
 	n.serving.Go(func() {
 		if err := n.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			n.options.Logger.Error("transport no longer accepts connections", "address", l.Addr().String(),
@@ -240,12 +244,16 @@ func (n *node) Close() error {
 	n.mu.Lock()
 	peers := slices.AppendSeq(slices.Collect(maps.Values(n.peers)), maps.Keys(n.retired))
 	n.closed, n.peers, n.retired = true, nil, nil
+	newcomers := n.newcomers
 	n.mu.Unlock()
 	for _, p := range peers {
 		p.close()
 	}
 	if n.port != nil {
 		n.port.leave(n)
+	}
+	if newcomers != nil {
+		newcomers.Dismiss()
 	}
 	n.server.Stop()
 	if l := n.options.Listener; l != nil {
