@@ -139,8 +139,8 @@ func (o *options) campaign() []string {
 		"^(TestCampaign|TestFailureTable)$", "-sim.campaign", campaignSeeds}
 }
 
-// atOnce is how many packages are tested at a time: one more than there are processors, because several of them wait for
-// elections, processes and timers about as long as they work. A -p that is given overrides it.
+// atOnce is how many packages are tested at a time: one more than there are processors, because several of them wait
+// for elections, processes and timers about as long as they work. A -p that is given overrides it.
 func atOnce() int { return runtime.NumCPU() + 1 }
 
 // test returns the arguments of go for a run of packages that go vet has seen already.
