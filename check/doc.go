@@ -5,7 +5,8 @@
 //	go run ./check ./kv -run Watch    what go test takes, packages among it
 //
 // With the race detector go test runs twice: packages in which nothing is concurrent are left to a run without it, and
-// so are most seeds of those that repeat much (longest.go).
+// so are most seeds of those that repeat much (longest.go). One package more than there are processors is tested at a
+// time: several wait for processes and elections about as long as they work.
 //
 // A run of everything ends with some hundred seeds of sim, whose kinds of faults it shows in a table.
 //

@@ -3,7 +3,10 @@ package main
 // longest are the packages that -quick leaves out: beside others' work on two cores each of them takes minutes with the
 // race detector. A run of everything begins with them, in this order, so that none is left running alone at the end.
 // README.md names them.
-var longest = []string{"sim", "replication", "e2e", "replication/internal/wal", "kv", "replication/internal/raftgroup"}
+var longest = []string{"e2e", "replication", "sim", "replication/internal/wal", "kv", "replication/internal/raftgroup"}
+
+// long are those that begin next, also with -quick, for the same reason.
+var long = []string{"server", "cmd/mimir", "etcdapi", "server/verify", "backup/archive"}
 
 // single are packages in which nothing runs beside anything else, tests included: the race detector has nothing to see
 // there, and makes them many times slower. They are tested without it. A test looks for what would make that wrong.

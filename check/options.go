@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -66,14 +68,18 @@ func (o *options) choose(all func() ([]string, error)) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	rest = slices.DeleteFunc(rest, func(p string) bool { return slices.Contains(longest, roomOf(p)) })
+	early := longest
 	if o.quick {
-		return rest, nil
+		rest = slices.DeleteFunc(rest, func(p string) bool { return slices.Contains(longest, roomOf(p)) })
+		early = nil
 	}
 	var first []string
-	for _, room := range longest {
-		first = append(first, module+"/"+room)
+	for _, room := range slices.Concat(early, long) {
+		if p := module + "/" + room; slices.Contains(rest, p) {
+			first = append(first, p)
+		}
 	}
+	rest = slices.DeleteFunc(rest, func(p string) bool { return slices.Contains(first, p) })
 	return append(first, rest...), nil
 }
 
@@ -133,9 +139,13 @@ func (o *options) campaign() []string {
 		"^(TestCampaign|TestFailureTable)$", "-sim.campaign", campaignSeeds}
 }
 
+// atOnce is how many packages are tested at a time: one more than there are processors, because several of them wait
+// for elections, processes and timers about as long as they work. A -p that is given overrides it.
+func atOnce() int { return runtime.NumCPU() + 1 }
+
 // test returns the arguments of go for a run of packages that go vet has seen already.
 func (o *options) test(r testRun) []string {
-	arguments := []string{"test", "-vet=off"}
+	arguments := []string{"test", "-vet=off", "-p", strconv.Itoa(atOnce())}
 	if r.race {
 		arguments = append(arguments, "-race")
 	}

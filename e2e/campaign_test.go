@@ -90,11 +90,7 @@ func TestCampaign(t *testing.T) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	dir := t.TempDir()
-	o := Options{Binary: filepath.Join(dir, "mimir"), Dir: dir, Delay: 2 * time.Millisecond, Writes: 100,
-		Out: testWriter{t}}
-	if err := Build(t.Context(), o.Binary); err != nil {
-		t.Fatal(err)
-	}
+	o := Options{Binary: built(t), Dir: dir, Delay: 2 * time.Millisecond, Writes: 100, Out: testWriter{t}}
 	t.Logf("again with: go test ./e2e -run TestCampaign -campaign %s -seed %d -timeout 0", *campaignTime, seed)
 	if err := runCampaign(t.Context(), o, seed); err != nil {
 		logs, _ := filepath.Glob(filepath.Join(dir, "*", "log"))

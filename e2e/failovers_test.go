@@ -72,10 +72,7 @@ func TestFailovers(t *testing.T) {
 	}
 	binary, why := os.Getenv(inside), cannotBeWide()
 	if binary == "" {
-		binary = filepath.Join(t.TempDir(), "mimir")
-		if err := Build(t.Context(), binary); err != nil {
-			t.Fatal(err)
-		}
+		binary = built(t)
 	}
 	if why == "" && apart(t, binary) {
 		return

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,10 +28,7 @@ func TestEverythingIsDeletedAndADelayedRegionTakesOver(t *testing.T) {
 		t.Skip("real processes")
 	}
 	ctx, dir := t.Context(), t.TempDir()
-	binary := filepath.Join(dir, "mimir")
-	if err := Build(ctx, binary); err != nil {
-		t.Fatal(err)
-	}
+	binary := built(t)
 	f, err := localfleet.New(localfleet.Options{
 		Dir: dir, Command: []string{binary, "serve"}, Regions: []string{"us", "eu"}, Nodes: 1, Direct: true,
 	})

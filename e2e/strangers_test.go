@@ -92,10 +92,7 @@ type house struct {
 func openHouse(t *testing.T) *house {
 	t.Helper()
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "mimir")
-	if err := Build(t.Context(), binary); err != nil {
-		t.Fatal(err)
-	}
+	binary := built(t)
 	cert, key := selfSigned(t, dir)
 	f, err := localfleet.New(localfleet.Options{
 		Dir: dir, Command: []string{binary, "serve", "--http-tls-cert", cert, "--http-tls-key", key},

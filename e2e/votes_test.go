@@ -25,10 +25,7 @@ type smallest struct {
 
 func startSmallest(t *testing.T) *smallest {
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "mimir")
-	if err := Build(t.Context(), binary); err != nil {
-		t.Fatal(err)
-	}
+	binary := built(t)
 	f, err := localfleet.New(localfleet.Options{
 		Dir: dir, Command: []string{binary, "serve"}, Lease: "1s", Patience: "0s",
 		Witness: []string{binary, "witness", "--fleet", "damaged", "--fleet", replication.DefaultFleetID},

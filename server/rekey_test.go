@@ -26,6 +26,7 @@ type rekeyed struct {
 
 func runRekeyed(t *testing.T, c *Config) *rekeyed {
 	t.Helper()
+	c.Store.MemTableBytes = 1 << 20
 	n := &rekeyed{c: c, told: make(chan struct{}), log: &logged{}}
 	n.stop = runNodeWith(t, c, Options{LogTo: n.log, HungUp: n.told})
 	n.client = etcdClient(t, c, TLS{})
@@ -52,7 +53,7 @@ func (n *rekeyed) change(t *testing.T, says string, lines ...string) {
 // write puts more than a segment of the log takes, and more than the store keeps in memory.
 func (n *rekeyed) write(t *testing.T) {
 	t.Helper()
-	for range 8 {
+	for range 3 {
 		if err := n.put(t.Context()); err != nil {
 			t.Fatal(err)
 		}

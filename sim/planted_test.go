@@ -88,7 +88,7 @@ func (b planted) find(t *testing.T, seeds int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"test", "-overlay", b.plant(t, root), "-count=1", "-failfast", "-timeout", left(t)}
+	args := []string{"test", "-vet=off", "-overlay", b.plant(t, root), "-count=1", "-failfast", "-timeout", left(t)}
 	if b.elsewhere != "" {
 		where, tests, _ := strings.Cut(b.elsewhere, " ")
 		args = append(args, where, "-run", tests)

@@ -191,7 +191,7 @@ func forgedText(t *testing.T, s *Segment) []byte {
 func TestASmallObjectTakesLittleMemory(t *testing.T) {
 	s := twoReigns().segment(1, 5)
 	empty := *s
-	empty.Payloads, empty.Entries, empty.Bytes = make([][]byte, 40e6), 40e6, 40e6*lengthBytes
+	empty.Payloads, empty.Entries, empty.Bytes = make([][]byte, 4e6), 4e6, 4e6*lengthBytes
 	claims := *s
 	claims.Payloads, claims.Entries, claims.Bytes = nil, maxPlainBytes/60, maxPlainBytes
 	texts := map[string][]byte{"empty entries": forgedText(t, &empty), "claims": forgedText(t, &claims)}

@@ -38,7 +38,10 @@ func TestCrash(t *testing.T) {
 	for seed := uint64(0); seed < 10; seed += raceShare {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { crashRun(t, seed, func(fs vfs.FS) vfs.FS { return fs }) })
 	}
-	for seed := uint64(10); seed < 12; seed += raceShare {
+	if raceShare > 1 {
+		return // one of them takes half a minute then
+	}
+	for seed := uint64(10); seed < 12; seed++ {
 		t.Run(fmt.Sprint("encrypted ", seed), func(t *testing.T) { crashRun(t, seed, encrypted(t)) })
 	}
 }
