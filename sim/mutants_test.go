@@ -254,6 +254,14 @@ var mutants = []planted{
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestSearch",
 	},
 	{
+		name: "a seal votes for who has an older charter",
+		edits: []edit{{
+			"replication/internal/ballot/voter.go", "if again && c.Charter.Mark().Before(s.Ballot.Charter.Mark()) {",
+			"if again && c.Epoch == 0 {",
+		}},
+		caught: []string{"FAIL: TestExhaust/there_and_back"}, elsewhere: "./replication/internal/ballot TestExhaust",
+	},
+	{
 		name: "a promotion gives leases half their time",
 		edits: []edit{{
 			"kv/lease/lessor.go", "it.deadline, it.failed, it.place = l.deadline(it.ttl), false, len(l.due)",
