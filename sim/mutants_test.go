@@ -108,6 +108,13 @@ var mutants = []planted{
 		flags: []string{"-sim.inject=old"}, caught: anyInvariant,
 	},
 	{
+		name: "a witness believes its directory",
+		edits: []edit{{
+			"replication/witness/witness.go", "for _, word := range heard {", "for _, word := range heard[:0] {",
+		}},
+		flags: []string{"-sim.inject=back"}, caught: []string{"invariant 7:"},
+	},
+	{
 		name: "a primary never knows of a loss",
 		edits: []edit{{
 			"replication/internal/standing/standing.go", "if st.Role() != timeline.Primary || h == nil ||",
