@@ -43,7 +43,7 @@ var below = map[string][]string{
 	},
 	"replication/internal/recall": {
 		"replication/contract", "replication/clock", "replication/durable", "replication/internal/checksum",
-		"replication/internal/peer"},
+		"replication/internal/fleet", "replication/internal/peer"},
 	"replication/internal/secondary": {
 		"replication/contract", "replication/timeline", "replication/clock", "replication/transport",
 		"replication/internal/checkpoint", "replication/internal/fleet",
@@ -102,8 +102,8 @@ var below = map[string][]string{
 		"replication/internal/ballot", "replication/internal/fleet", "replication/internal/region"},
 	"replication/witness": {
 		"replication/clock", "replication/contract", "replication/durable", "replication/internal/checksum",
-		"replication/internal/life", "replication/internal/peer", "replication/internal/votes", "replication/timeline",
-		"replication/transport"},
+		"replication/internal/fleet", "replication/internal/life", "replication/internal/peer",
+		"replication/internal/votes", "replication/timeline", "replication/transport"},
 	"replication/internal/votes": {
 		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
 		"replication/internal/ballot", "replication/internal/fleet", "replication/internal/life",

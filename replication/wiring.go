@@ -59,6 +59,11 @@ func (n *node) build() {
 		},
 		Heard: func(r fleet.Report) {
 			n.memory.Note(r.ID, recall.Disk{ID: r.Disk, Starts: r.Starts, Boot: r.Boot}, r.Index)
+			for id, words := range r.Witnesses {
+				if c := n.applied.State().Charter(); c != nil && c.Voter(id) != nil {
+					n.memory.NoteWords(id, words)
+				}
+			}
 		},
 	})
 	n.fence = standing.NewFence(c.Clock, n.applied)
@@ -163,8 +168,9 @@ func newVotes(n *node) *votes.Votes {
 			return newInquiry(n).understood(ctx, n.fleetView(), level)
 		},
 		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer,
-		Changed: n.leading.Reconsider,
-		Initial: c.Votes,
+		Witnesses: n.memory,
+		Changed:   n.leading.Reconsider,
+		Initial:   c.Votes,
 	})
 }
 
@@ -218,8 +224,8 @@ func (n *node) buildOverview() {
 		Life:    n.life,
 		Applied: n.applied, Leadership: n.leadership, Group: n.group, Log: n.log, Slots: n.slots, Follower: n.follower,
 		Governor: n.governor, Votes: n.votes, Late: n.delay, Losses: n.leading, OnAsked: n.fleet.Learn,
-		Forming: primary.Orders{Governor: n.governor}.Forming,
-		Writes:  n.proposer, Directory: n.directory,
+		Forming: primary.Orders{Governor: n.governor}.Forming, Witnesses: n.memory.Witnesses,
+		Writes: n.proposer, Directory: n.directory,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
 		Fleet: c.FleetID, Region: c.RegionID, Regions: n.otherRegions(), Self: n.self(), Timeout: c.callTimeout(),

@@ -47,6 +47,10 @@ func (c *crew) serveHTTP() <-chan struct{} {
 	return over
 }
 
+// votes reports whether the voter serves, and was not found out to have forgotten votes. The caller holds the crew's
+// mu.
+func (s *seat) votes() bool { return s.witness != nil && s.witness.Lost() == nil }
+
 // problem says which of these fleets are not served, and why; of all if none is given. Empty if all are.
 func (c *crew) problem(fleets []string) string {
 	c.mu.Lock()
@@ -54,7 +58,9 @@ func (c *crew) problem(fleets []string) string {
 	var list []string
 	for _, s := range c.seats {
 		switch {
-		case len(fleets) > 0 && !slices.Contains(fleets, s.fleet) || s.witness != nil:
+		case len(fleets) > 0 && !slices.Contains(fleets, s.fleet) || s.votes():
+		case s.witness != nil:
+			list = append(list, "fleet "+s.fleet+": "+s.witness.Lost().Error())
 		case s.why == nil:
 			list = append(list, "fleet "+s.fleet+": begins")
 		case len(c.seats) == 1:
@@ -87,6 +93,6 @@ func (m crewMetrics) Collect(out chan<- prometheus.Metric) {
 		if s.witness != nil {
 			witnessEpoch.Set(out, float64(s.witness.Promised()), s.fleet, s.name)
 		}
-		witnessServing.SetTruth(out, s.witness != nil, s.fleet, s.name)
+		witnessServing.SetTruth(out, s.votes(), s.fleet, s.name)
 	}
 }

@@ -33,13 +33,14 @@ const (
 	injectWiped    = "wiped"    // all nodes of a region lose their disks at once
 	injectUsers    = "users"    // of the real store: clients say who they are, and users and roles change
 	injectCrash    = "crash"    // the power fails at a step of a vote, a handoff, a rejoin: steps.go
+	injectBack     = "back"     // a witness comes back with an older copy of its disk
 )
 
 // Injections returns every kind that Options.Inject may name.
 func Injections() []string {
 	return []string{injectHang, injectSlow, injectError, injectFull, injectRot, injectOld, injectSkew, injectPause,
 		injectFive, injectBusy, injectMembers, injectWatch, injectLie, injectLease,
-		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers}
+		injectVersions, injectVotes, injectEmpty, injectWiped, injectCrash, injectUsers, injectBack}
 }
 
 // injections is which kinds a run has.
@@ -59,7 +60,7 @@ func newInjections(list string, r *rand.Rand) injections {
 			}
 		case injectFive: // takes long
 			chance = 3
-		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty: // do not always happen
+		case injectError, injectFull, injectOld, injectLie, injectVotes, injectEmpty, injectBack: // may not happen
 			chance = 6
 		}
 		if kind == injectUsers && !stored {
@@ -100,6 +101,7 @@ func (x *faults) injected() []fault {
 		injectEmpty: {3, d.emptyDisk},
 		injectWiped: {2, x.wipeRegion},
 		injectCrash: {6, crashing{x}.crash},
+		injectBack:  {4, elections{x}.oldWitness},
 
 		injectMembers:  {10, x.changeMembers},
 		injectVotes:    {4, elections{x}.losePrimary},

@@ -108,6 +108,13 @@ var mutants = []planted{
 		flags: []string{"-sim.inject=old"}, caught: anyInvariant,
 	},
 	{
+		name: "a witness believes its directory",
+		edits: []edit{{
+			"replication/witness/witness.go", "for _, word := range heard {", "for _, word := range heard[:0] {",
+		}},
+		flags: []string{"-sim.inject=back"}, caught: []string{"invariant 7:"},
+	},
+	{
 		name: "a primary never knows of a loss",
 		edits: []edit{{
 			"replication/internal/standing/standing.go", "if st.Role() != timeline.Primary || h == nil ||",
@@ -252,6 +259,14 @@ var mutants = []planted{
 			"replication/timeline/vote.go", "case c.Epoch <= b.Promised:", "case c.Epoch < b.Promised:",
 		}},
 		caught: []string{"FAIL: Test"}, elsewhere: "./replication/internal/ballot TestSearch",
+	},
+	{
+		name: "a seal votes for who has an older charter",
+		edits: []edit{{
+			"replication/internal/ballot/voter.go", "if again && c.Charter.Mark().Before(s.Ballot.Charter.Mark()) {",
+			"if again && c.Epoch == 0 {",
+		}},
+		caught: []string{"FAIL: TestExhaust/there_and_back"}, elsewhere: "./replication/internal/ballot TestExhaust",
 	},
 	{
 		name: "a promotion gives leases half their time",

@@ -133,6 +133,9 @@ func (p *plan) fit() {
 // aimAt chooses the crash point that a run has to come to, of drawn ones one after the other as seeds go on, and makes
 // the plan one whose fleet can come there. A point that is left to chance is tested by chance.
 func (p *plan) aimAt(o Options) {
+	if p.inject[injectBack] && o.Inject != "drawn" { // of three regions few have a witness
+		p.inject[injectVotes], p.regions = true, p.regions[:min(len(p.regions), 2)]
+	}
 	if o.Crash != "" {
 		p.inject[injectCrash] = true
 	}

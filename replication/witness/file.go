@@ -24,6 +24,8 @@ const (
 	policyVersion = 2
 	holdVersion   = 3 // likewise of timeline.LevelHold
 	countVersion  = 4 // and of timeline.LevelCount
+	// givenUpVersion is of a ballot that was given up: versions that do not know that refuse it too.
+	givenUpVersion = 5
 )
 
 // replace is the way out where a ballot is lost.
@@ -35,10 +37,16 @@ type record struct {
 	Fleet   string           `json:"fleet"`
 	Voter   string           `json:"voter"`
 	Ballot  *timeline.Ballot `json:"ballot"`
+	// Line is left out, and begun anew, by versions that do not know it.
+	Line *line `json:"line,omitempty"`
+	// GivenUp says why nobody votes by this ballot any more; "": the witness does.
+	GivenUp string `json:"givenUp,omitempty"`
 }
 
 func save(fs durable.FS, dir string, r record) error {
 	switch level := r.Ballot.Charter.Level(); {
+	case r.GivenUp != "":
+		r.Version = givenUpVersion
 	case level >= timeline.LevelCount:
 		r.Version = countVersion
 	case level >= timeline.LevelHold:
@@ -58,21 +66,21 @@ func save(fs durable.FS, dir string, r record) error {
 	})
 }
 
-// load returns the ballot in dir; nil if the directory was never used.
-func load(fs durable.FS, dir, fleet, voter string) (*timeline.Ballot, error) {
+// load returns what is in dir, with a ballot; nil if the directory was never used.
+func load(fs durable.FS, dir, fleet, voter string) (*record, error) {
 	path := filepath.Join(dir, ballotFile)
 	r, err := read(fs, dir)
 	switch {
 	case err != nil || r == nil:
 		return nil, err
-	case r.Version < version || r.Version > countVersion:
+	case r.Version < version || r.Version > givenUpVersion:
 		return nil, fmt.Errorf("%w: %s has format %d, and this mimir knows %d to %d: run a newer one",
-			contract.ErrIdentity, path, r.Version, version, countVersion)
+			contract.ErrIdentity, path, r.Version, version, givenUpVersion)
 	case r.Fleet != fleet || r.Voter != voter:
 		return nil, fmt.Errorf("%w: %s is the ballot of %s in fleet %s; this is %s in fleet %s", contract.ErrIdentity,
 			path, r.Voter, r.Fleet, voter, fleet)
 	}
-	return r.Ballot, nil
+	return r, nil
 }
 
 // read returns what the file in dir holds; nil if the directory was never used.
@@ -90,7 +98,8 @@ func read(fs durable.FS, dir string) (*record, error) {
 	}
 	sum, body, _ := bytes.Cut(bytes.TrimSuffix(content, []byte("\n")), []byte("\n"))
 	var r record
-	if string(sum) != fmt.Sprintf("%08x", checksum.Of(body)) || json.Unmarshal(body, &r) != nil || r.Ballot == nil {
+	if string(sum) != fmt.Sprintf("%08x", checksum.Of(body)) || json.Unmarshal(body, &r) != nil || r.Ballot == nil ||
+		r.Line != nil && len(r.Line.Lives) == 0 {
 		return nil, fmt.Errorf("%w: %s is not what was written, and the votes of the witness are lost; %s",
 			contract.ErrDamaged, path, replace)
 	}

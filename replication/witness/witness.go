@@ -13,6 +13,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/internal/votes"
@@ -40,8 +41,11 @@ type Witness struct {
 
 	mu    sync.Mutex
 	state *timeline.State // only its ballot says something
-	full  bool            // its disk had no room when it was written to last
+	line  *line
+	told  bool // the start that is under way is on the disk, and so can be told
+	full  bool // its disk had no room when it was written to last
 	shown atomic.Pointer[timeline.State]
+	gone  atomic.Pointer[string] // why it votes no more; nil: it does
 }
 
 // Start brings up a witness that answers over t, which it closes at the end. Errors: ErrConfig; ErrDiskLost and
@@ -90,18 +94,13 @@ func (w *Witness) serve() error {
 	if err := durable.Settle(c.FS, c.DataDir); err != nil {
 		return err // the vote that is there may be one that a power cut takes back
 	}
-	ballot, err := load(c.FS, c.DataDir, c.FleetID, w.voter)
+	kept, err := load(c.FS, c.DataDir, c.FleetID, w.voter)
 	if err != nil {
 		return err
 	}
-	w.state = &timeline.State{Region: w.voter, Ballot: ballot}
-	if ballot == nil {
-		w.state.Ballot = &timeline.Ballot{Identity: votes.Identity()}
-		if err := w.save(w.state); err != nil {
-			return err
-		}
+	if err := w.begin(kept); err != nil {
+		return err
 	}
-	w.shown.Store(w.state)
 	if err := mark(c.FS, c.DataDir, w.voter); err != nil {
 		return err // of a directory that is new
 	}
@@ -124,9 +123,82 @@ func (w *Witness) serve() error {
 	return nil
 }
 
+// begin notes a start more in the file, with the ballot that it holds; nil: it is not there yet.
+func (w *Witness) begin(kept *record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fresh := kept == nil
+	if fresh {
+		kept = &record{Ballot: &timeline.Ballot{Identity: votes.Identity()}}
+	}
+	w.state, w.line = &timeline.State{Region: w.voter, Ballot: kept.Ballot}, kept.Line.next()
+	if why := kept.GivenUp; why != "" {
+		w.gone.Store(&why)
+		w.config.Logger.Error("does not vote: "+older, "err", why)
+	}
+	err := w.save(w.state)
+	if w.full = durable.Full(err); w.full && !fresh {
+		w.config.Logger.Warn("no room on its disk: it keeps no votes, and gives none, until there is", "err", err)
+		err = nil // this start is told of once it is noted
+	}
+	w.shown.Store(w.state)
+	return err
+}
+
+// save replaces the file. The caller holds mu.
 func (w *Witness) save(s *timeline.State) error {
 	c := &w.config
-	return save(c.FS, c.DataDir, record{Fleet: c.FleetID, Voter: w.voter, Ballot: s.Ballot})
+	r := record{Fleet: c.FleetID, Voter: w.voter, Ballot: s.Ballot, Line: w.line.written()}
+	if why := w.gone.Load(); why != nil {
+		r.GivenUp = *why
+	}
+	err := save(c.FS, c.DataDir, r)
+	if err == nil {
+		w.line, w.told = r.Line, true
+	}
+	return err
+}
+
+// older says of a witness that was found out what is the matter, and what is to be done.
+const older = "its directory is an older copy, or lost what it held, so that it has forgotten votes that count: " +
+	"put a witness of another name in its place"
+
+// Recall implements votes.Store. Who was found out by one is refused to all, also when it is started again.
+func (w *Witness) Recall(heard []fleet.Word) *timeline.Objection {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, word := range heard {
+		if why := w.line.lacks(word); why != "" && w.gone.Load() == nil {
+			w.gone.Store(&why)
+			err := w.save(w.state)
+			w.config.Logger.Error("votes no more: "+older, "err", why, "noted", err == nil)
+		}
+	}
+	why := w.gone.Load()
+	if why == nil {
+		return nil
+	}
+	text := fmt.Sprintf("%s does not vote: %s (%s)", w.voter, older, *why)
+	return &timeline.Objection{Reason: timeline.ReasonCharter, Text: text}
+}
+
+// Word implements votes.Store.
+func (w *Witness) Word() (word fleet.Word) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.told {
+		word = w.line.word()
+	}
+	return word
+}
+
+// Lost returns why the witness does not vote although it runs: others know of what its directory has forgotten. Nil
+// while that is not known to be so.
+func (w *Witness) Lost() error {
+	if why := w.gone.Load(); why != nil {
+		return fmt.Errorf("%w: %s (%s)", contract.ErrDiskLost, older, *why)
+	}
+	return nil
 }
 
 // Term implements votes.Store: nobody else speaks for a witness.
@@ -144,6 +216,9 @@ func (w *Witness) Confirm(context.Context) error { return w.life.Err() }
 
 // Enrol implements votes.Store.
 func (w *Witness) Enrol(context.Context) (votes.Enrolment, error) {
+	if err := w.Lost(); err != nil {
+		return votes.Enrolment{}, err
+	}
 	s := w.State()
 	return votes.Enrolment{Voter: w.voter, Identity: s.Ballot.Identity, Charter: s.Charter(),
 		Level: timeline.LevelNow}, nil
@@ -155,6 +230,9 @@ func (w *Witness) Enrol(context.Context) (votes.Enrolment, error) {
 func (w *Witness) Record(_ context.Context, c *timeline.Control) (timeline.Outcome, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.gone.Load() != nil {
+		return timeline.Refused, older, nil
+	}
 	m := timeline.NewMachine(w.state)
 	outcome, why, err := m.Control(c)
 	if err != nil || outcome != timeline.Applied {

@@ -95,8 +95,8 @@ func TestABallotWithAPolicyIsNotForOlderWitnesses(t *testing.T) {
 		if err != nil || !strings.Contains(string(content), fmt.Sprintf(`{"version":%d,`, want)) {
 			t.Errorf("%s, %v", content, err)
 		}
-		if b, err := load(fs, "/w", "f", voter); err != nil || b.Charter.Failback != charter.Failback {
-			t.Errorf("%+v, %v", b, err)
+		if kept, err := load(fs, "/w", "f", voter); err != nil || kept.Ballot.Charter.Failback != charter.Failback {
+			t.Errorf("%+v, %v", kept, err)
 		}
 	}
 }

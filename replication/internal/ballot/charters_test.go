@@ -13,7 +13,7 @@ import (
 func (n *world) charts(i int, bug string, add func(string, func(*world))) {
 	v := &n.voters[i]
 	s := v.state
-	if len(n.voters) < most || v.log != nil {
+	if len(n.voters) < most && !n.left.Handed || v.log != nil {
 		return
 	}
 	n.keeps(i, add)

@@ -35,20 +35,22 @@ func TestCountingAHold(t *testing.T) {
 		"a hold is promised before it is noted how much is left": leadsCounting,
 		"who sees a note goes on by the one before":              leadsCounting,
 	} {
-		if broken, did := act(acts, ""); broken != "" {
+		if broken, did := act(counting, acts, ""); broken != "" {
 			t.Errorf("without a mistake: %s\n%s", broken, strings.Join(did, "\n"))
 		}
-		if broken, did := act(acts, bug); !strings.HasPrefix(broken, "B2") {
+		if broken, did := act(counting, acts, bug); !strings.HasPrefix(broken, "B2") {
 			t.Errorf("%s: nothing noticed it (%q)\n%s", bug, broken, strings.Join(did, "\n"))
 		}
 	}
 }
 
-// act goes through acts in a hold, and returns what is wrong then, and what was possible.
-func act(acts, bug string) (broken string, did []string) {
-	n := begin(limits{
-		Epochs: 2, Changes: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Holds: 1, Held: true, Behind: true,
-	}, bug)
+var counting = limits{
+	Epochs: 2, Changes: 2, Restarts: 1, Stands: 1, MaxLoss: anyLoss, Holds: 1, Held: true, Behind: true,
+}
+
+// act goes through acts, and returns what is wrong then, and what was possible.
+func act(l limits, acts, bug string) (broken string, did []string) {
+	n := begin(l, bug)
 	n.plantHold(bug)
 	for act := range strings.SplitSeq(acts, "|") {
 		steps := n.next(bug)

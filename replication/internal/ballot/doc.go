@@ -33,6 +33,9 @@
 //     the voter knows it, and who begins to speak for the voter waits for what is left of that, and no less than
 //     anybody promised: by notes of how much is over, a bounded number of them, and no wall clock. The time for which
 //     no process of a voter is up does not count, nor what came between its last note and that.
+//   - B10 (invariant 15): a primary can be supported by a majority of its charter until another one is voted for. So
+//     nobody's vote counts for who has an older charter than the voter, and a seal's neither: it is a vote whatever the
+//     target knows, but is told only to one that has the charter.
 //
 // It leaves to its neighbours: the rules of votes themselves, which are decided where they are logged (timeline); the
 // messages, the clock and the disks (votes); beginning the epoch (succession).

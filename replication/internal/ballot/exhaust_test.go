@@ -85,6 +85,11 @@ var exhaustive = []struct {
 	{"a voter is replaced", limits{Epochs: 2, Stands: 1, Charters: 2, MaxLoss: anyLoss, Renewals: 2}},
 	{"a lease is lowered", limits{Epochs: 2, Stands: 1, Lowers: 1, MaxLoss: anyLoss, Renewals: 2}},
 	{"in a hold", limits{Epochs: 2, Stands: 1, Holds: 1, Held: true, MaxLoss: anyLoss}},
+	{"there and back", limits{Epochs: 3, Seals: 1, MaxLoss: anyLoss, Handed: true, Renewals: 3}},
+	{"there and not back", limits{Epochs: 3, Seals: 1, Refuses: 1, MaxLoss: anyLoss, Handed: true, Renewals: 2}},
+	{"there and back, and a voter is replaced",
+		limits{Epochs: 3, Seals: 1, Charters: 1, MaxLoss: anyLoss, Handed: true, Renewals: 2}},
+	{"there and back, and writes", limits{Epochs: 3, Seals: 1, Writes: 1, MaxLoss: 1, Handed: true, Renewals: 2}},
 }
 
 // TestExhaust visits all worlds there are within bounds, of which the one that matters is how often voters are asked:
@@ -114,6 +119,7 @@ func TestExhaust(t *testing.T) {
 // soonFound are the mistakes that are soon found within bounds, by how many renewals; the others take longer.
 var soonFound = map[string]int{
 	"a vote is given before the promise is over": 2,
+	sealedAnyhow: 3, sealUnasked: 3,
 }
 
 // TestExhaustFindsPlantedMistakes: the bounds within which everything is visited are not so tight that there is nothing

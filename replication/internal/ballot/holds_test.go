@@ -122,7 +122,8 @@ func (n *world) longest(p *process) (until Instant) {
 
 // begin returns a new world; where it is Held with region a in a hold that the witness promised, and of which b heard,
 // and where that Ended, with an end of it that both know, and the witness nothing else. Where it is
-// Lowered, a has lowered the lease under promises of the former one, and all voters keep that.
+// Lowered, a has lowered the lease under promises of the former one, and all voters keep that; where it is Handed, b
+// has just begun epoch 2 by a handoff.
 func begin(l limits, bug string) *world {
 	n := newWorld(l)
 	if l.Held || l.Ended {
@@ -132,6 +133,9 @@ func begin(l limits, bug string) *world {
 	}
 	if l.Lowered {
 		n.playLowered(bug)
+	}
+	if l.Handed {
+		n.playHanded(bug)
 	}
 	if l.Ended {
 		n.play(bug, "a acknowledges 1", "a acknowledges 2", "a ends the hold",

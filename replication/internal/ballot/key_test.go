@@ -62,7 +62,8 @@ func (n *world) keyOfState(buf []byte, s *timeline.State) []byte {
 	b := s.Ballot
 	buf = append(buf, byte(b.Promised), byte(1+slices.Index(names[:], b.For)), n.keyOf(b.Charter.Mark()),
 		byte(b.Handoff), byte(b.Known.Epoch()), byte(b.Known.Ceiling), byte(b.Count.Number), byte(b.Count.Over/unit),
-		byte(s.Cursor.Epoch), byte(s.Cursor.Position), byte(s.Refused.Handoff), byte(len(s.Reigns)))
+		byte(s.Cursor.Epoch), byte(s.Cursor.Position), byte(s.Refused.Epoch), byte(s.Refused.Handoff),
+		byte(s.Yielded.Epoch), byte(len(s.Reigns)))
 	for _, r := range s.Reigns {
 		buf = append(buf, byte(r.Epoch), byte(r.First), r.Primary[0])
 	}

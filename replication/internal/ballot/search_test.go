@@ -22,7 +22,7 @@ type step struct {
 // next returns everything that can happen in n, with a mistake planted.
 func (n *world) next(bug string) []step {
 	steps := make([]step, 0, 32)
-	steps = append(steps, step{"tick", func(n *world) { n.tick() }})
+	steps = append(steps, step{"tick", func(n *world) { n.tick(bug) }})
 	add := func(act string, do func(n *world)) { steps = append(steps, step{act, do}) }
 	for i := range n.voters {
 		for _, former := range []bool{false, true} {
@@ -54,8 +54,13 @@ func (n *world) next(bug string) []step {
 	return steps
 }
 
-func (n *world) tick() {
+func (n *world) tick(bug string) {
 	n.now += unit
+	for k := range n.voters[a].leader.holder.voters {
+		if s := &n.voters[a].leader.holder.voters[k]; bug == clockStands && s.Until > 0 {
+			s.Until, s.Lease = s.Until+unit, s.Lease+unit
+		}
+	}
 	for i := range n.voters {
 		n.forget(&n.voters[i].leader)
 		if f := n.voters[i].former; f != nil {
@@ -149,9 +154,7 @@ func (n *world) ask(to int, stale bool, bug string, q question, in Input) {
 		in.Call = call
 		n.tell(to, stale, in, bug)
 	case VoteAsked:
-		if bug == "a vote is given before the promise is over" {
-			p.voter.until = n.now
-		}
+		n.plantVote(to, p, in.Candidacy, bug)
 		in.Call = call
 		n.tell(to, stale, in, bug)
 	}
@@ -204,7 +207,7 @@ func (n *world) stands(i int, bug string, add func(string, func(*world))) {
 			n.ask(to, false, bug, question{from: i, epoch: c.Epoch}, VoteAsked{Candidacy: &c})
 		})
 	}
-	if v.leader.votes[i] && s.Ballot.Voted(c) && n.votes(i) >= c.Charter.Majority() {
+	if v.leader.votes[i] && s.Ballot.Voted(c) && n.votes(i)+n.unasked(i, c, bug) >= c.Charter.Majority() {
 		add(fmt.Sprint(names[i], " begins epoch ", c.Epoch), func(n *world) { n.begin(i, c) })
 	}
 	if n.left.Stands > 0 {
@@ -274,7 +277,7 @@ func (n *world) history(i int, bug string, add func(string, func(*world))) {
 	s := v.state
 	evidence := v.leader.holder.Evidence()
 	if at := s.Cursor.Position + 1; n.left.Writes > 0 && s.Writable() && evidence.Epoch == s.Cursor.Epoch &&
-		n.now < evidence.Until && at <= evidence.Ceiling {
+		(n.now < evidence.Until || bug == proposedUnder && evidence.Until > 0) && at <= evidence.Ceiling {
 		add(fmt.Sprint(names[i], " acknowledges ", at), func(n *world) {
 			n.left.Writes--
 			next := n.voters[i].state.Clone()
@@ -283,42 +286,17 @@ func (n *world) history(i int, bug string, add func(string, func(*world))) {
 			if n.left.MaxLoss > 0 { // else when the other region has it
 				n.acked[next.Cursor.Epoch] = at
 			}
+			n.alone(i, next.Cursor.Epoch)
 		})
 	}
 	o := other.state
 	relation, _ := timeline.Compare(s.Reigns, o.Reigns, s.Cursor.Position, o.Cursor.Position)
 	if s.Cursor != o.Cursor && relation == timeline.Prefix && o.Role() == timeline.Primary &&
 		o.Cursor.Epoch >= s.Ballot.Promised && s.Role() != timeline.Primary && v.log == nil && v.leader.stands == nil {
-		add(fmt.Sprint(names[i], " follows"), func(n *world) {
-			v, other := &n.voters[i], &n.voters[1-i]
-			n.apply(i, &timeline.Control{Op: timeline.OpInstall, Checkpoint: "x",
-				Origin: &timeline.Origin{Cursor: other.state.Cursor, Reigns: other.state.Reigns}})
-			other.leader.shared = v.state.Cursor.Position
-			if n.left.MaxLoss == 0 && other.state.Writable() {
-				n.acked[v.state.Cursor.Epoch] = max(n.acked[v.state.Cursor.Epoch], v.state.Cursor.Position)
-			}
-			n.spread = max(n.spread, min(v.state.Cursor.Position, n.acked[other.state.Cursor.Epoch]))
-		})
+		add(fmt.Sprint(names[i], " follows"), func(n *world) { n.follow(i) })
 	}
-	if n.left.Seals > 0 && s.Writable() && v.log == nil {
-		add(names[i]+" seals", func(n *world) {
-			n.left.Seals--
-			n.apply(i, &timeline.Control{Op: timeline.OpSeal, Epoch: s.Cursor.Epoch, To: names[1-i],
-				Handoff: s.Handoffs + 1})
-		})
-	}
-	if h := o.Seal; h != nil && n.left.Refuses > 0 && v.log == nil {
-		add(names[i]+" refuses", func(n *world) {
-			n.left.Refuses--
-			n.apply(i, &timeline.Control{Op: timeline.OpRefuse, Epoch: h.Epoch, Handoff: h.Handoff})
-		})
-	}
-	if h := s.Seal; h != nil && v.log == nil &&
-		(bug == "a seal is lifted without a refusal" || o.Refused.Handoff == h.Handoff) {
-		add(names[i]+" unseals", func(n *world) {
-			n.apply(i, &timeline.Control{Op: timeline.OpUnseal, Epoch: h.Epoch, Handoff: h.Handoff})
-		})
-	}
+	n.hands(i, bug, add)
+	n.tells(i, bug, add)
 }
 
 // changes has another process speak for a voter, and its log go on.
@@ -359,6 +337,9 @@ func (n *world) changes(i int, bug string, add func(string, func(*world))) {
 	if witness(i) && bug == "a witness that starts waits for nothing" ||
 		bug == "a new leader waits for nothing" {
 		guard = n.now - lease
+	}
+	if bug == guardByProcess && !witness(i) {
+		guard = 0
 	}
 	switch {
 	case witness(i) && n.left.Restarts > 0:
@@ -477,6 +458,13 @@ var searches = []struct {
 	{"a lease was lowered, and a leader changes",
 		limits{Epochs: 3, Changes: 1, Restarts: 1, Stands: 2, MaxLoss: anyLoss, Lowers: 2, Lowered: true}},
 	{"a handoff and a new leader", limits{Epochs: 2, Changes: 1, Writes: 1, Seals: 1, Refuses: 1, MaxLoss: 2}},
+	{"there and back", limits{Epochs: 4, Stands: 1, Writes: 2, Seals: 2, Refuses: 1, MaxLoss: 2, Handed: true}},
+	{"there and back, and leaders change",
+		limits{Epochs: 4, Changes: 2, Restarts: 1, Stands: 1, Seals: 2, Refuses: 1, MaxLoss: anyLoss, Handed: true}},
+	{"there and back, and a voter is replaced",
+		limits{Epochs: 4, Stands: 1, Seals: 2, Refuses: 1, Charters: 2, MaxLoss: anyLoss, Handed: true}},
+	{"there and back, a voter is replaced, and leaders change", limits{Epochs: 4, Changes: 1, Restarts: 1, Stands: 1,
+		Writes: 2, Seals: 2, Refuses: 1, Charters: 3, MaxLoss: 1, Handed: true}},
 }
 
 // TestSearch lets anything happen in any order, within bounds: renewals lost and confirmed late, leaders and witnesses

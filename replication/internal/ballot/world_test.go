@@ -53,6 +53,7 @@ type limits struct {
 	Lowers                                            int  // of the lease
 	Held, Ended                                       bool // one was ordered already, and is over
 	Lowered                                           bool // it was already, and all keep that
+	Handed                                            bool // a has handed over to b, and both may hand over again
 	MaxLoss                                           uint64
 	StopWrites                                        bool
 	Renewals                                          int // sent; 0: as many as there is time for, -1: none any more
@@ -225,7 +226,11 @@ func (n *world) charter(m timeline.Mark) int {
 // tell gives an input to a process that speaks for voter i, and does what it wants.
 func (n *world) tell(i int, former bool, in Input, bug string) {
 	p, s := n.process(i, former)
-	for _, e := range p.voter.Step(n.now, s, in) {
+	effects := p.voter.Step(n.now, s, in)
+	if bug == forgetsOthers {
+		p.voter.others = 0
+	}
+	for _, e := range effects {
 		switch e.Do {
 		case Confirm:
 			if witness(i) { // nobody can have taken its place
@@ -318,6 +323,7 @@ func (n *world) wall() time.Time {
 // check looks for what must never be.
 func (n *world) check() {
 	n.noteKept()
+	n.checkSupport()
 	for e := 1; e < len(n.cast); e++ {
 		for f := e + 1; f < len(n.cast); f++ {
 			x := n.winner(f)

@@ -68,6 +68,8 @@ type Report struct {
 	Late *Late `json:"late,omitempty"`
 	// OrderOnly says that the region is to show its history late, where it does not yet: see ByOrderAlone.
 	OrderOnly bool `json:"orderOnly,omitempty"`
+	// Witnesses are the words of witnesses that the node remembers, by the ID of the voter.
+	Witnesses map[string][]Word `json:"witnesses,omitempty"`
 	// Warnings are what the leader of the primary says of those who vote, and Notes what is to happen by itself.
 	Warnings []string `json:"warnings,omitempty"`
 	Notes    []string `json:"notes,omitempty"`
@@ -86,6 +88,16 @@ type Late struct {
 	Full bool `json:"full,omitempty"`
 	// Released says that all of it is being shown, by order.
 	Released bool `json:"released,omitempty"`
+}
+
+// Word is what a witness says of its directory with every answer: which moment of its life that is. Whoever heard a
+// word of which the directory does not know heard what came after it was copied. It travels as JSON, and is in files:
+// never change a name.
+type Word struct {
+	Line   string `json:"line"`   // drawn when the directory began to count
+	Start  uint64 `json:"start"`  // how often a witness was started on it
+	Boot   string `json:"boot"`   // drawn at that start
+	Writes uint64 `json:"writes"` // how often its ballot was written
 }
 
 // Voting is what a region has to do with votes about who is primary.

@@ -101,7 +101,9 @@ type ReporterConfig struct {
 	// Forming tells whether this node is about to begin the first epoch of a new fleet. It is asked before the state is
 	// looked at: what is not about to begin any more has begun by then.
 	Forming func() bool
-	Late    Late
+	// Witnesses returns what is remembered of the directories of witnesses.
+	Witnesses func() map[string][]fleet.Word
+	Late      Late
 	// OnAsked is told where a node of another region that asked says it is. May be nil.
 	OnAsked   func(region string, m timeline.Member)
 	Writes    Writes
@@ -155,7 +157,7 @@ func (r *Reporter) Report() fleet.Report {
 		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
 		Level: c.Level,
 		Nodes: r.nodes(s.Conf), TakesWrites: new(bool), Voting: fleet.VotingOf(s), Late: c.Late.Status(),
-		OrderOnly: c.Late.ByOrderAlone(), Forming: forming,
+		OrderOnly: c.Late.ByOrderAlone(), Forming: forming, Witnesses: c.Witnesses(),
 	}
 	if _, started := c.Life.Started(); !started {
 		return out

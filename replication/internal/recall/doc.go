@@ -11,6 +11,8 @@
 //   - R2: who stopped, or did not start, for R1 does not start again on that disk: it says so itself.
 //   - R3: what is remembered is what nodes said of themselves, under the identity of their disk: a disk that was
 //     replaced by an empty one is another disk, of which nothing is remembered.
+//   - R4: what witnesses said of their directories is remembered alike, for those who ask them (votes): they find out
+//     themselves that theirs went back (witness). Whoever hears the same keeps the same, in whatever order.
 //
 // What it cannot notice: a disk whose last entries nobody is left to remember. Memory outlasts the process that has it
 // (README.md has the file), and goes back with the disk that has it, so that a fleet whose disks all went back, to

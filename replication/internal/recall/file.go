@@ -38,6 +38,8 @@ type file struct {
 type heardFile struct {
 	Version int                   `json:"version"`
 	Nodes   map[uint64]remembered `json:"nodes"`
+	// Witnesses are left out, and forgotten, by versions that do not know them.
+	Witnesses map[string]witnessed `json:"witnesses,omitempty"`
 }
 
 // Remember returns the Memory that is kept in the file at path. If that cannot be read nothing is remembered, which is
@@ -59,8 +61,8 @@ func Remember(fs durable.FS, path string, logger *slog.Logger) *Memory {
 		err = fmt.Errorf("format %d, this version knows %d", f.Version, heardVersion)
 	case err == nil && !(whole && sealed):
 		err = errors.New("the checksum is another")
-	case err == nil && len(f.Nodes) > maxNodes:
-		err = fmt.Errorf("%d nodes", len(f.Nodes))
+	case err == nil && (len(f.Nodes) > maxNodes || len(f.Witnesses) > maxWitnesses):
+		err = fmt.Errorf("%d nodes, %d witnesses", len(f.Nodes), len(f.Witnesses))
 	}
 	if err != nil {
 		logger.Warn("what was heard of the disks of other nodes cannot be read: what they held before this start is "+
@@ -69,6 +71,9 @@ func Remember(fs durable.FS, path string, logger *slog.Logger) *Memory {
 	}
 	for id, n := range f.Nodes {
 		m.nodes[id], m.heard = n, max(m.heard, n.Heard)
+	}
+	for id, w := range f.Witnesses {
+		m.witnesses[id], m.heard = w, max(m.heard, w.Heard)
 	}
 	return m
 }
@@ -98,7 +103,8 @@ func (m *Memory) Save() {
 	m.saving.Lock()
 	defer m.saving.Unlock()
 	m.mu.Lock()
-	f, news, grown := heardFile{Version: heardVersion, Nodes: maps.Clone(m.nodes)}, m.news, m.grown
+	f := heardFile{Version: heardVersion, Nodes: maps.Clone(m.nodes), Witnesses: maps.Clone(m.witnesses)}
+	news, grown := m.news, m.grown
 	m.news, m.grown = false, false
 	m.mu.Unlock()
 	if m.file == nil || !news && !grown {

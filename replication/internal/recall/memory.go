@@ -33,15 +33,19 @@ type Memory struct {
 	mu    sync.Mutex
 	nodes map[uint64]remembered // by Raft identity
 	heard uint64                // the last one
-	news  bool                  // of a disk or a start, that is not saved
-	grown bool                  // what a disk holds, and that is not saved
+	// By the ID of the voter.
+	witnesses map[string]witnessed
+	news      bool // of a disk or a start, that is not saved
+	grown     bool // what a disk holds, and that is not saved
 
 	saving sync.Mutex
 	file   *file // nil: it lasts as long as the process
 }
 
 // NewMemory returns a Memory of nothing, which is lost with the process.
-func NewMemory() *Memory { return &Memory{nodes: map[uint64]remembered{}} }
+func NewMemory() *Memory {
+	return &Memory{nodes: map[uint64]remembered{}, witnesses: map[string]witnessed{}}
+}
 
 // Note remembers that the node with this Raft identity said that its disk d holds the log up to index. A node of an
 // earlier version, which does not name its disk, is not remembered.

@@ -87,7 +87,7 @@ func (v *Votes) sound(ctx context.Context, c *timeline.Charter, voter string, in
 	if voter == v.config.Region {
 		return v.seat.vote(ctx, in, true)
 	}
-	return reach(ctx, v, v.addresses(c, voter), askSound, in)
+	return askVoter(ctx, v, c, voter, askSound, of(in))
 }
 
 // candidacy is what this region says of itself in epoch.
@@ -128,7 +128,7 @@ func (v *Votes) Elect(
 		if voter == v.config.Region {
 			return a, nil
 		}
-		return reach(ctx, v, v.addresses(&c.Charter, voter), askVote, c)
+		return askVoter(ctx, v, &c.Charter, voter, askVote, of(c))
 	})
 	mandate = mandateOf(c, votes)
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
@@ -96,6 +97,12 @@ func (s store) Enrol(ctx context.Context) (Enrolment, error) {
 		Voter: s.config.Region, Identity: s.State().Ballot.Identity, Priority: s.config.Priority,
 	}, nil
 }
+
+// Recall implements Store: what a node of a region forgot is noticed when it starts.
+func (s store) Recall([]fleet.Word) *timeline.Objection { return nil }
+
+// Word implements Store.
+func (s store) Word() (none fleet.Word) { return none }
 
 // Identity returns a fresh one for a ballot.
 func Identity() (n timeline.Nonce) {

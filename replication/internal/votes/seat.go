@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/internal/ballot"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/internal/life"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -17,9 +18,9 @@ import (
 
 // Questions to a voter. The names are on the wire.
 const (
-	askRenew = peer.Question[*ballot.Renewal, ballot.Answer]("vote-renew")
-	askSound = peer.Question[*timeline.Candidacy, ballot.Answer]("vote-sound")
-	askVote  = peer.Question[*timeline.Candidacy, ballot.Answer]("vote")
+	askRenew = peer.Question[*renewal, answer]("vote-renew")
+	askSound = peer.Question[*candidacy, answer]("vote-sound")
+	askVote  = peer.Question[*candidacy, answer]("vote")
 	// Who votes as what? The voter has a ballot from then on.
 	askEnrol = peer.Question[peer.Nothing, Enrolment]("vote-enrol")
 )
@@ -35,6 +36,26 @@ type Enrolment struct {
 	Level timeline.Level `json:"level,omitempty"`
 }
 
+var errEmpty = fmt.Errorf("%w: an empty question", contract.ErrMessage)
+
+// renewal, candidacy and answer are what travels, as JSON: what the machines decide by, and beside it what is
+// remembered of a witness. Versions that do not know that leave it out, and then nothing is noticed of a directory that
+// went back.
+type (
+	renewal struct {
+		*ballot.Renewal
+		Heard []fleet.Word `json:"heard,omitempty"` // of the voter that is asked
+	}
+	candidacy struct {
+		*timeline.Candidacy
+		Heard []fleet.Word `json:"heard,omitempty"`
+	}
+	answer struct {
+		ballot.Answer
+		Word fleet.Word `json:"word,omitzero"`
+	}
+)
+
 // Store is where the ballot of a voter is: a region's log, or a witness' file. It is safe for concurrent use.
 type Store interface {
 	// Term returns the one in which this process speaks for the voter, zero if it does not.
@@ -48,6 +69,11 @@ type Store interface {
 	Record(ctx context.Context, c *timeline.Control) (timeline.Outcome, string, error)
 	// Enrol returns the voter's ballot, which it has from then on.
 	Enrol(ctx context.Context) (Enrolment, error)
+	// Recall returns why the voter must not vote any more, given what others heard of it: it has forgotten something of
+	// that. Nil: nothing is known to speak against it.
+	Recall(heard []fleet.Word) *timeline.Objection
+	// Word is told with each answer, and includes what the answer rests on; zero: there is none to tell.
+	Word() fleet.Word
 }
 
 // Seat is the place of a voter: it answers what a voter is asked. It is safe for concurrent use.
@@ -74,27 +100,44 @@ func (s *Seat) Begin() { s.step(nil) }
 
 // Register registers what a voter answers.
 func (s *Seat) Register(r *peer.Registry) {
-	peer.Handle(r, askRenew, func(ctx context.Context, q *ballot.Renewal) (ballot.Answer, error) {
-		if q != nil {
-			if err := peer.MaySpeak(ctx, q.Region); err != nil {
-				return ballot.Answer{}, err
-			}
+	peer.Handle(r, askRenew, func(ctx context.Context, q *renewal) (answer, error) {
+		if q == nil || q.Renewal == nil {
+			return answer{}, errEmpty
 		}
-		return s.renew(ctx, q)
+		if err := peer.MaySpeak(ctx, q.Region); err != nil {
+			return answer{}, err
+		}
+		return s.recalled(q.Heard, func() (ballot.Answer, error) { return s.renew(ctx, q.Renewal) })
 	})
-	for _, q := range []peer.Question[*timeline.Candidacy, ballot.Answer]{askSound, askVote} {
-		peer.Handle(r, q, func(ctx context.Context, c *timeline.Candidacy) (ballot.Answer, error) {
-			if c != nil {
-				if err := peer.MaySpeak(ctx, c.For); err != nil {
-					return ballot.Answer{}, err
-				}
+	for _, q := range []peer.Question[*candidacy, answer]{askSound, askVote} {
+		peer.Handle(r, q, func(ctx context.Context, c *candidacy) (answer, error) {
+			if c == nil || c.Candidacy == nil {
+				return answer{}, errEmpty
 			}
-			return s.vote(ctx, c, q == askSound)
+			if err := peer.MaySpeak(ctx, c.For); err != nil {
+				return answer{}, err
+			}
+			return s.recalled(c.Heard, func() (ballot.Answer, error) {
+				return s.vote(ctx, c.Candidacy, q == askSound)
+			})
 		})
 	}
 	peer.Handle(r, askEnrol, func(ctx context.Context, _ peer.Nothing) (Enrolment, error) {
 		return s.store.Enrol(ctx)
 	})
+}
+
+// recalled asks the machine, unless the voter has forgotten something of what others heard of it: then nothing is
+// promised, nor what was promised meanwhile told.
+func (s *Seat) recalled(heard []fleet.Word, ask func() (ballot.Answer, error)) (answer, error) {
+	if o := s.store.Recall(heard); o != nil {
+		return answer{Answer: ballot.Answer{Why: o}}, nil
+	}
+	a, err := ask()
+	if o := s.store.Recall(nil); o != nil {
+		return answer{Answer: ballot.Answer{Why: o}}, nil
+	}
+	return answer{Answer: a, Word: s.store.Word()}, err
 }
 
 func (s *Seat) renew(ctx context.Context, r *ballot.Renewal) (ballot.Answer, error) {
@@ -112,7 +155,7 @@ func (s *Seat) vote(ctx context.Context, c *timeline.Candidacy, sounding bool) (
 func (s *Seat) ask(ctx context.Context, ok bool, in func(call uint64) ballot.Input) (ballot.Answer, error) {
 	switch {
 	case !ok:
-		return ballot.Answer{}, fmt.Errorf("%w: an empty question", contract.ErrMessage)
+		return ballot.Answer{}, errEmpty
 	case s.store.Term() == 0:
 		return ballot.Answer{}, contract.ErrNotLeader
 	}

@@ -51,6 +51,7 @@ type Config struct {
 	Governor   Governor
 	Slots      Slots
 	Writes     Writes
+	Witnesses  Witnesses
 	// Changed is told when the lease has come, gone or grown. It must not block.
 	Changed func()
 	// Ready returns nil once every node of every region is known to understand what is of level (V4).
@@ -300,7 +301,9 @@ func (v *Votes) renewal(ctx context.Context, c *timeline.Charter, e ballot.Effec
 	if e.Voter == v.config.Region {
 		return v.seat.renew(ctx, e.Renewal)
 	}
-	return reach(ctx, v, v.addresses(c, e.Voter), askRenew, e.Renewal)
+	return askVoter(ctx, v, c, e.Voter, askRenew, func(heard []fleet.Word) *renewal {
+		return &renewal{e.Renewal, heard}
+	})
 }
 
 func silence(err error) string {

@@ -1,0 +1,98 @@
+package witness
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+)
+
+// maxLives is how many starts a line remembers, the last ones.
+const maxLives = 32
+
+// line is the life of a directory: every start on it, and how often its ballot was written by the end of each. An older
+// copy, put in its place, is another life from where it was made: it does not know of what came after, and what others
+// heard of that shows it. It is JSON in a file: never change a name. It is never changed in place.
+type line struct {
+	ID     string  `json:"id"`     // drawn when the directory began to count
+	Writes uint64  `json:"writes"` // how often the ballot was written
+	Lives  []spell `json:"lives"`  // at most maxLives, the one under way last
+}
+
+// spell is a start, and what came of it.
+type spell struct {
+	Start uint64 `json:"start"` // the number of it
+	Boot  string `json:"boot"`  // drawn for it
+	// Ended is how often the ballot had been written when the next one began; not told while it is under way.
+	Ended uint64 `json:"ended,omitempty"`
+}
+
+// next returns the line with a start more. A directory of a version that does not count begins a line: nothing that was
+// heard is of it.
+func (l *line) next() *line {
+	out := &line{ID: draw()}
+	if l != nil && l.ID != "" {
+		out.ID, out.Writes, out.Lives = l.ID, l.Writes, slices.Clone(l.Lives)
+	}
+	start := uint64(1)
+	if n := len(out.Lives); n > 0 {
+		out.Lives[n-1].Ended = out.Writes
+		start = out.Lives[n-1].Start + 1
+	}
+	out.Lives = append(out.Lives, spell{Start: start, Boot: draw()})
+	out.Lives = out.Lives[max(0, len(out.Lives)-maxLives):]
+	return out
+}
+
+// written returns the line with a write more.
+func (l *line) written() *line {
+	out := *l
+	out.Writes++
+	return &out
+}
+
+// word is what is told of it.
+func (l *line) word() fleet.Word {
+	last := l.Lives[len(l.Lives)-1]
+	return fleet.Word{Line: l.ID, Start: last.Start, Boot: last.Boot, Writes: l.Writes}
+}
+
+// lacks returns what somebody heard of this directory that it does not know of, "" if it knows of that, or cannot tell.
+func (l *line) lacks(w fleet.Word) string {
+	last := l.Lives[len(l.Lives)-1]
+	switch {
+	case w.Line != l.ID:
+		return ""
+	case w.Start > last.Start:
+		return fmt.Sprintf("start %d of it is known, and it knows of %d", w.Start, last.Start)
+	}
+	i := slices.IndexFunc(l.Lives, func(o spell) bool { return o.Start == w.Start })
+	if i < 0 {
+		return ""
+	}
+	switch o := l.Lives[i]; {
+	case o.Boot != w.Boot:
+		return fmt.Sprintf("start %d of it is known, and was another one than it knows of", w.Start)
+	case w.Writes > l.writtenIn(o):
+		return fmt.Sprintf("in start %d its ballot had been written %d times, and it knows of %d", w.Start, w.Writes,
+			l.writtenIn(o))
+	}
+	return ""
+}
+
+// writtenIn returns how often the ballot had been written at the end of a life, or now in the one under way: a process
+// may go back as well, with the memory of its machine.
+func (l *line) writtenIn(o spell) uint64 {
+	if o.Start == l.Lives[len(l.Lives)-1].Start {
+		return l.Writes
+	}
+	return o.Ended
+}
+
+func draw() string {
+	var id [12]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
