@@ -136,7 +136,7 @@ func (n *node) health() *HealthStatus {
 	for i := range h.Nodes {
 		h.Nodes[i].Leader = h.Nodes[i].ID == h.LeaderRaftID
 	}
-	h.Peers = peerStatuses(&n.config, n.fleetView())
+	h.Peers = peerStatuses(&n.config, n.roster.Others(), n.fleetView())
 	h.Problem = n.reporter.Problem()
 	switch waits := n.forming.Problem(); {
 	case waits != "":
@@ -197,11 +197,11 @@ func (n *node) healthOfHistory(h *HealthStatus) {
 }
 
 // peerStatuses describes the other regions by what was last heard of them.
-func peerStatuses(c *Config, view fleet.View) []PeerStatus {
+func peerStatuses(c *Config, others map[string][]string, view fleet.View) []PeerStatus {
 	lately := c.fleetInterval() + 2*c.callTimeout() // a round waits for the slowest
-	list := make([]PeerStatus, 0, len(c.Regions))
-	for _, name := range slices.Sorted(maps.Keys(c.Regions)) {
-		list = append(list, peerStatus(name, c.Regions[name], view.Regions[name], c.Clock.Now(), lately))
+	list := make([]PeerStatus, 0, len(others))
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		list = append(list, peerStatus(name, others[name], view.Regions[name], c.Clock.Now(), lately))
 	}
 	return list
 }

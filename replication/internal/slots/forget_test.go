@@ -1,0 +1,58 @@
+package slots
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// A region that was removed holds no log, has no slot, and what it acknowledged does not make a write durable in more
+// regions: one that comes under its name has none of it.
+func TestARegionThatWasRemovedIsForgotten(t *testing.T) {
+	alone(t, func(t *testing.T, m *member) {
+		m.config.Others = func() []string {
+			if m.applied.State().Roster != nil {
+				return []string{"ap"}
+			}
+			return []string{"ap", "eu"}
+		}
+		m.Acknowledged("ap", 3, 390)
+		m.Acknowledged("eu", 3, 100)
+		if err := m.Copying("eu", 90); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * interval)
+		if first := m.kept(); first > 100 {
+			t.Fatalf("kept from %d on", first)
+		}
+		m.change(func(s *timeline.State) {
+			s.Roster = &timeline.Roster{Epoch: 3, Number: 1, By: "us", Regions: []timeline.Home{
+				{Name: "ap", Addrs: []string{"ap-1"}, Place: 1}, {Name: "us", Addrs: []string{"us-1"}, Place: 2},
+			}}
+			s.Slots = []timeline.Slot{{Region: "ap", Position: 390}}
+		})
+		m.Forget("eu")
+		if first := m.kept(); first < 300 {
+			t.Errorf("kept from %d on for a region that is gone", first)
+		}
+		if m.granted() != 0 {
+			t.Error("log is kept behind a copy of a region that is gone")
+		}
+		for _, s := range m.Now() {
+			if s.Region != "ap" {
+				t.Errorf("slot %+v", s)
+			}
+		}
+		// A stream that was still up tells once more.
+		m.Acknowledged("eu", 3, 395)
+		time.Sleep(2 * interval)
+		if k := m.tracker.acked.regionsAt(&contract.Receipt{Epoch: 3, Position: 95}, m.applied.State()); k != 2 {
+			t.Errorf("a write is in %d regions, want 2", k)
+		}
+		if p := m.tracker.Reached(3, m.applied.State()); p != 0 {
+			t.Errorf("3 of 2 regions have %d", p)
+		}
+	})
+}
