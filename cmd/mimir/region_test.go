@@ -70,7 +70,13 @@ func squeeze(s string) string {
 // TestWhenARegionFollows: not before it has the history, streams, and acknowledged.
 func TestWhenARegionFollows(t *testing.T) {
 	whole := replication.RegionStatus{Name: "ap", Heard: true, Role: replication.RoleSecondary, Connected: true,
+		Position: 9,
 		Lag: replication.Lag{Seconds: 0.1}, Slot: &replication.SlotPosition{Position: 9}}
+	nothing := whole
+	nothing.Position, nothing.Slot = 0, nil
+	if !follows(&nothing) {
+		t.Error("a region of a fleet that has nothing does not follow")
+	}
 	for stage, change := range map[string]func(r *replication.RegionStatus){
 		"": func(*replication.RegionStatus) {},
 		"does not answer: gone": func(r *replication.RegionStatus) {

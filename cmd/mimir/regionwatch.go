@@ -41,10 +41,12 @@ func awaitFollowing(
 	}
 }
 
-// follows reports whether a region has the history, streams what comes, and has acknowledged it.
+// follows reports whether a region has the history, streams what comes, and has acknowledged it; a fleet may have
+// nothing yet to be acknowledged.
 func follows(r *replication.RegionStatus) bool {
+	acknowledges := r.Position == 0 || r.Slot != nil && !r.Slot.Lost
 	return r.Role == replication.RoleSecondary && r.Connected && r.Activity == "" && r.Lag.Seconds >= 0 &&
-		r.Lag.Commands <= closeBehind && r.Slot != nil && !r.Slot.Lost
+		r.Lag.Commands <= closeBehind && acknowledges
 }
 
 // stageOf says how far a region is that does not follow yet.

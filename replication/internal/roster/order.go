@@ -307,8 +307,7 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 		return nil, fmt.Errorf("%w: %q; the fleet has %s", contract.ErrUnknownRegion, r.Region,
 			strings.Join(names(base), ", "))
 	}
-	v, _ := k.config.Fleet.View()
-	if l := v.Regions[r.Region].Leader(); l != nil {
+	if l := k.leaderOf(ctx, r); l != nil {
 		c.say("region %s answers, led by %s, and is told: its nodes end by themselves", r.Region, l.Node)
 	} else if !r.Gone {
 		return nil, fmt.Errorf("%w: no leader of region %s answers, so that it cannot be told: stop its nodes for "+
@@ -323,6 +322,22 @@ func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
 		c.say("its slot, at position %d, goes, and holds no log any more", s.Slots[slot].Position)
 	}
 	return k.write(ctx, c, base, base.Without(s.Cursor.Epoch, k.config.Region, r.Region), r.Try)
+}
+
+// leaderOf returns the leader of a region that is to go, which may be about to be elected; nil if none answers. Of one
+// that is said to be gone it is not waited for.
+func (k *Keeper) leaderOf(ctx context.Context, r Removal) *fleet.Heard {
+	for began := k.config.Clock.Now(); ; {
+		v, _ := k.config.Fleet.View()
+		l := v.Regions[r.Region].Leader()
+		if l != nil || r.Gone || k.config.Clock.Now().Sub(began) > 5*k.config.Timeout {
+			return l
+		}
+		k.config.Fleet.Refresh()
+		if k.config.Life.Pause(ctx, again) != nil {
+			return nil
+		}
+	}
 }
 
 // unvote takes the vote of a region, if it has one.

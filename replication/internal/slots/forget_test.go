@@ -1,6 +1,7 @@
 package slots
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,5 +55,29 @@ func TestARegionThatWasRemovedIsForgotten(t *testing.T) {
 		if p := m.tracker.Reached(3, m.applied.State()); p != 0 {
 			t.Errorf("3 of 2 regions have %d", p)
 		}
+	})
+}
+
+// A region may follow before it is one of the fleet: then it has a slot, although it has nothing more to acknowledge.
+func TestARegionThatFollowedBeforeItCameHasASlot(t *testing.T) {
+	alone(t, func(t *testing.T, m *member) {
+		var come atomic.Bool
+		m.config.Others = func() []string {
+			if come.Load() {
+				return []string{"ap", "eu", "sa"}
+			}
+			return []string{"ap", "eu"}
+		}
+		m.Acknowledged("sa", 3, 100)
+		time.Sleep(3 * interval)
+		if _, known := slotOf(m.applied.State(), "sa"); known {
+			t.Error("a region that is not one of the fleet has a slot")
+		}
+		come.Store(true)
+		time.Sleep(3 * interval)
+		if s, known := slotOf(m.applied.State(), "sa"); !known || s.Position != 100 {
+			t.Errorf("slot %+v, %v", s, known)
+		}
+		m.Session("sa", false)
 	})
 }

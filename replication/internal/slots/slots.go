@@ -104,9 +104,7 @@ func (s *Slots) Acknowledged(region string, e contract.Epoch, p contract.Positio
 	s.mu.Lock()
 	a := acknowledgement{Region: region, Epoch: e, Position: p}
 	s.news.note(a)
-	if slices.Contains(s.config.Others(), region) {
-		s.heard.note(a)
-	}
+	s.heard.note(a)
 	s.mu.Unlock()
 	s.wake.Nudge()
 }
@@ -176,12 +174,15 @@ func (s *Slots) Run(ctx context.Context) {
 }
 
 // tellAgain has the leader be told what is known already: it may be another one by now, and a region that has
-// everything acknowledges nothing more.
+// everything acknowledges nothing more, also one that followed before it was one of the fleet.
 func (s *Slots) tellAgain() {
+	regions := s.config.Others()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, a := range s.heard {
-		s.news.note(a)
+	for region, a := range s.heard {
+		if slices.Contains(regions, region) {
+			s.news.note(a)
+		}
 	}
 }
 
