@@ -71,7 +71,7 @@ func squeeze(s string) string {
 func TestWhenARegionFollows(t *testing.T) {
 	whole := replication.RegionStatus{Name: "ap", Heard: true, Role: replication.RoleSecondary, Connected: true,
 		Position: 9,
-		Lag: replication.Lag{Seconds: 0.1}, Slot: &replication.SlotPosition{Position: 9}}
+		Lag:      replication.Lag{Seconds: 0.1}, Slot: &replication.SlotPosition{Position: 9}}
 	nothing := whole
 	nothing.Position, nothing.Slot = 0, nil
 	if !follows(&nothing) {
