@@ -21,10 +21,10 @@ func TestARegionThatWasRemovedIsForgotten(t *testing.T) {
 		}
 		m.Acknowledged("ap", 3, 390)
 		m.Acknowledged("eu", 3, 100)
+		time.Sleep(2 * interval)
 		if err := m.Copying("eu", 90); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * interval)
 		if first := m.kept(); first > 100 {
 			t.Fatalf("kept from %d on", first)
 		}
@@ -34,6 +34,12 @@ func TestARegionThatWasRemovedIsForgotten(t *testing.T) {
 			}}
 			s.Slots = []timeline.Slot{{Region: "ap", Position: 390}}
 		})
+		in := func() int {
+			return m.tracker.acked.regionsAt(&contract.Receipt{Epoch: 3, Position: 95}, m.applied.State())
+		}
+		if k := in(); k != 2 {
+			t.Errorf("before it is forgotten a write is in %d regions, want 2", k)
+		}
 		m.Forget("eu")
 		if first := m.kept(); first < 300 {
 			t.Errorf("kept from %d on for a region that is gone", first)
@@ -49,11 +55,18 @@ func TestARegionThatWasRemovedIsForgotten(t *testing.T) {
 		// A stream that was still up tells once more.
 		m.Acknowledged("eu", 3, 395)
 		time.Sleep(2 * interval)
-		if k := m.tracker.acked.regionsAt(&contract.Receipt{Epoch: 3, Position: 95}, m.applied.State()); k != 2 {
+		if k := in(); k != 2 {
 			t.Errorf("a write is in %d regions, want 2", k)
 		}
 		if p := m.tracker.Reached(3, m.applied.State()); p != 0 {
 			t.Errorf("3 of 2 regions have %d", p)
+		}
+		m.Session("eu", false)
+		m.change(func(s *timeline.State) {
+			s.Roster = s.Roster.With(3, "us", "eu", []string{"eu-1"}) // another one, which has nothing yet
+		})
+		if k := in(); k != 2 {
+			t.Errorf("when it came again a write is in %d regions, want 2", k)
 		}
 	})
 }
