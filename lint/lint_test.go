@@ -104,6 +104,10 @@ var below = map[string][]string{
 		"replication/clock", "replication/contract", "replication/durable", "replication/internal/checksum",
 		"replication/internal/fleet", "replication/internal/life", "replication/internal/peer",
 		"replication/internal/votes", "replication/timeline", "replication/transport"},
+	"replication/internal/roster": {
+		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
+		"replication/internal/fleet", "replication/internal/life", "replication/internal/peer",
+		"replication/internal/region", "replication/internal/standing"},
 	"replication/internal/votes": {
 		"replication/internal/wake", "replication/contract", "replication/timeline", "replication/clock",
 		"replication/internal/ballot", "replication/internal/fleet", "replication/internal/life",
@@ -157,6 +161,7 @@ var below = map[string][]string{
 		"replication/internal/wal", "replication/internal/checkpoint",
 		"replication/internal/rescue", "replication/internal/fleet", "replication/internal/raftgroup",
 		"replication/internal/stream", "replication/internal/votes", "replication/internal/rewind",
+		"replication/internal/roster",
 	},
 	"kv/command":  {},
 	"kv/auth":     {"kv/command"},

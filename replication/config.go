@@ -48,7 +48,8 @@ type Config struct {
 	// then holds some or all of the members that the region has; this node may be left out.
 	Join bool
 
-	// Regions are the other regions: name to peer addresses of some or all of its nodes.
+	// Regions are the other regions: name to peer addresses of some or all of its nodes. They count until the fleet has
+	// a roster (Topology); then that does, for a region that was among them with the addresses here.
 	Regions map[string][]string
 	// InitialPrimary is the region that begins the first epoch of a new fleet, once the leader of every other region
 	// has said that it has no history; before that only by Failover to it, with force. Equal everywhere. Default: this

@@ -51,6 +51,15 @@ func (d departure) begin(told error) {
 	})
 }
 
+// region ends the node because its region was removed from the fleet. told says how that is known.
+func (d departure) region(told error) {
+	d.life.Try(func(ctx context.Context) {
+		if d.life.Pause(ctx, farewell) == nil {
+			d.life.Fail(told)
+		}
+	})
+}
+
 // why says that the node was removed, and what to do.
 func (d departure) why(told error) error {
 	c := d.config

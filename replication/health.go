@@ -139,7 +139,7 @@ func (n *node) health() *HealthStatus {
 	for i := range h.Nodes {
 		h.Nodes[i].Leader = h.Nodes[i].ID == h.LeaderRaftID
 	}
-	h.Peers = peerStatuses(&n.config, n.fleetView())
+	h.Peers = peerStatuses(&n.config, n.roster.Others(), n.fleetView())
 	h.Problem = n.reporter.Problem()
 	switch waits := n.forming.Problem(); {
 	case waits != "":
@@ -200,13 +200,13 @@ func (n *node) healthOfHistory(h *HealthStatus) {
 }
 
 // peerStatuses describes the other regions by what was last heard of them.
-func peerStatuses(c *Config, view fleet.View) []PeerStatus {
+func peerStatuses(c *Config, others map[string][]string, view fleet.View) []PeerStatus {
 	lately := c.fleetInterval() + 2*c.callTimeout() // a round waits for the slowest
 	cycle := c.fleetInterval() + c.callTimeout()
-	list := make([]PeerStatus, 0, len(c.Regions))
-	for _, name := range slices.Sorted(maps.Keys(c.Regions)) {
+	list := make([]PeerStatus, 0, len(others))
+	for _, name := range slices.Sorted(maps.Keys(others)) {
 		r, now := view.Regions[name], c.Clock.Now()
-		p := peerStatus(name, c.Regions[name], r, now, lately)
+		p := peerStatus(name, others[name], r, now, lately)
 		p.SilentSeconds = r.SilentFor(now, cycle).Seconds()
 		list = append(list, p)
 	}

@@ -26,11 +26,13 @@ type inquiry struct {
 	self      timeline.Member
 	client    *peer.Client
 	directory *members.Directory
-	part      func() recall.Part // how the region was formed, as far as is known here
+	part      func() recall.Part         // how the region was formed, as far as is known here
+	others    func() map[string][]string // the other regions, with where they are said to be
 }
 
 func newInquiry(n *node) inquiry {
-	return inquiry{&n.config, n.self(), n.client, n.directory, n.forming.Part}
+	return inquiry{&n.config, n.self(), n.client, n.directory, n.forming.Part,
+		func() map[string][]string { return n.roster.Others() }}
 }
 
 // askTimeout bounds the questions about a node's own past, for which its start waits.
@@ -40,8 +42,9 @@ const askTimeout = time.Second
 func (q inquiry) pastOf(disk recall.Disk, last uint64) *recall.Check {
 	c := q.config
 	addresses := q.directory.Others()
-	for _, region := range slices.Sorted(maps.Keys(c.Regions)) {
-		addresses = append(addresses, c.Regions[region]...)
+	regions := q.others()
+	for _, region := range slices.Sorted(maps.Keys(regions)) {
+		addresses = append(addresses, regions[region]...)
 	}
 	return recall.NewCheck(recall.Config{
 		ID: q.self.ID, Node: c.NodeID, Region: c.RegionID, Disk: disk, Last: last, Part: q.part(),

@@ -29,6 +29,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/rewind"
+	"github.com/mimir-kv/mimir/replication/internal/roster"
 	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
@@ -260,6 +261,9 @@ func (n *node) load(fresh bool) error {
 	if err != nil {
 		return err
 	}
+	if r := n.applied.State().Roster; r.Lacks(c.RegionID, nil) {
+		return roster.Removed(c.RegionID, r)
+	}
 	if fresh && (found || n.holdsHistory()) {
 		return fmt.Errorf("%w: %s holds a log or a store, and the file %s, which says whose they are, is gone",
 			ErrDamaged, c.DataDir, identityFile)
@@ -298,11 +302,12 @@ func (c *Config) emptyState() *timeline.State {
 
 // launch sets everything going. What runs ends with the node's life, and is over before the rooms are closed.
 func (n *node) launch(check *recall.Check) {
+	n.roster.Settle()
 	n.slots.Retain()
 	n.group.Start()
 	for _, f := range []func(context.Context){
 		n.proposer.Run, n.fleet.Run, n.governor.Run, n.members.Run, n.slots.Run, n.leading.Watch, n.tidy,
-		n.votes.Run, n.rewinds.Run, n.delay.Run,
+		n.votes.Run, n.rewinds.Run, n.delay.Run, n.roster.Run,
 	} {
 		n.life.Go(f)
 	}

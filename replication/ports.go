@@ -14,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/rewind"
+	"github.com/mimir-kv/mimir/replication/internal/roster"
 	"github.com/mimir-kv/mimir/replication/internal/stream"
 	"github.com/mimir-kv/mimir/replication/internal/votes"
 	"github.com/mimir-kv/mimir/replication/timeline"
@@ -76,15 +77,19 @@ func (g *groupPort) Voters() []uint64 { return g.Status().Conf.GetVoters() }
 // anything runs.
 type late struct {
 	votes   *votes.Votes
+	roster  *roster.Keeper
 	source  *stream.Source
 	rewinds *rewind.Rewinds // nil: the storage has no branches, or it is not wanted
 }
 
-// elections gives the governor the votes, and has them look at news.
+// elections gives the governor the votes, and has them look at news, and whoever knows the regions.
 type elections struct{ late *late }
 
 // Nudge implements leading.Votes.
-func (e elections) Nudge() { e.late.votes.Nudge() }
+func (e elections) Nudge() {
+	e.late.votes.Nudge()
+	e.late.roster.Nudge()
+}
 
 // Elect implements primary.Elections.
 func (e elections) Elect(

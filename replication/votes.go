@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/votes"
@@ -104,7 +105,7 @@ func (r *Voting) Recover(ctx context.Context, region string) (*Reign, error) {
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	if _, known := r.node.config.Regions[region]; !known && region != r.node.config.RegionID {
+	if !slices.Contains(r.node.roster.All(), region) {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownRegion, region)
 	}
 	return r.orders().Recover(ctx, region, nil)
@@ -117,7 +118,7 @@ func (r *Voting) RecoverAt(ctx context.Context, region string, at Point) (*Reign
 	if err := r.node.callable(ctx); err != nil {
 		return nil, err
 	}
-	if _, known := r.node.config.Regions[region]; !known && region != r.node.config.RegionID {
+	if !slices.Contains(r.node.roster.All(), region) {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownRegion, region)
 	}
 	if fault := pointFault(&at); fault != "" {

@@ -21,6 +21,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/recall"
 	"github.com/mimir-kv/mimir/replication/internal/region"
 	"github.com/mimir-kv/mimir/replication/internal/rewind"
+	"github.com/mimir-kv/mimir/replication/internal/roster"
 	"github.com/mimir-kv/mimir/replication/internal/secondary"
 	"github.com/mimir-kv/mimir/replication/internal/slots"
 	"github.com/mimir-kv/mimir/replication/internal/standing"
@@ -58,6 +59,7 @@ func (n *node) build() {
 			return newInquiry(n).report(ctx, addr)
 		},
 		Heard: func(r fleet.Report) {
+			n.roster.Hear(r)
 			n.memory.Note(r.ID, recall.Disk{ID: r.Disk, Starts: r.Starts, Boot: r.Boot}, r.Index)
 			for id, words := range r.Witnesses {
 				if c := n.applied.State().Charter(); c != nil && c.Voter(id) != nil {
@@ -77,6 +79,7 @@ func (n *node) build() {
 	n.buildWrites(streamed)
 	n.buildSuccession()
 	n.votes = newVotes(n)
+	n.roster = newRoster(n)
 	n.buildState(streamed)
 	n.buildSource(streamed)
 	n.buildOverview()
@@ -89,11 +92,12 @@ func (n *node) buildWrites(log *slots.Log) {
 	n.proposer = propose.New(propose.Config{
 		Group: n.group, Standing: n.standing, Fleet: n.fleet, Durability: n.tracker, Applied: n.applied, Life: n.life,
 		Transport: n.transport, Clock: c.Clock, Logger: n.logger,
-		Regions: len(c.Regions) + 1, MaxCommandBytes: c.MaxCommandBytes,
+		Regions: func() int { return len(n.roster.All()) }, MaxCommandBytes: c.MaxCommandBytes,
 		FrameBytes: c.MaxFrameBytes, WindowBytes: c.MaxInflightBytes, CommandLevel: c.CommandLevel,
 	})
 	n.slots = slots.New(slots.Config{
-		Region: c.RegionID, Regions: n.otherRegions(), Tracker: n.tracker, Log: log, Controls: n.proposer,
+		Region: c.RegionID, Others: func() []string { return n.roster.Names() },
+		Tracker: n.tracker, Log: log, Controls: n.proposer,
 		Leader: n.directory,
 		Client: n.client,
 		Fleet:  n.fleet, Applied: n.applied, Leadership: n.leadership, Clock: c.Clock, Logger: n.logger,
@@ -138,10 +142,9 @@ func (n *node) buildSuccession() {
 		Controls: n.proposer, Log: n.log, Clock: c.Clock, Logger: n.logger, Level: newInquiry(n).wholeLevel,
 		Revision: c.Revision, Timeout: c.callTimeout(),
 	})
-	regions := append(n.otherRegions(), c.RegionID)
-	slices.Sort(regions)
 	n.governor = primary.New(primary.Config{
-		Region: c.RegionID, Regions: regions, Founder: c.RegionID == c.InitialPrimary && !c.FleetExists,
+		Region: c.RegionID, Regions: func() []string { return n.roster.All() },
+		Founder:     c.RegionID == c.InitialPrimary && !c.FleetExists,
 		CallTimeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied,
 		Leadership: n.leadership, Fleet: n.fleet,
 		Standing: n.standing, Leader: n.directory, Client: n.client, Decider: n.proposer, Follower: n.follower,
@@ -171,6 +174,25 @@ func newVotes(n *node) *votes.Votes {
 		Witnesses: n.memory,
 		Changed:   n.leading.Reconsider,
 		Initial:   c.Votes,
+	})
+}
+
+// newRoster makes what knows which regions the fleet has.
+func newRoster(n *node) *roster.Keeper {
+	c := &n.config
+	return roster.New(roster.Config{
+		Region: c.RegionID, Configured: c.Regions, Own: func() []string {
+			return append(n.directory.Others(), c.PeerAddr)
+		},
+		Timeout: c.callTimeout(), Clock: c.Clock, Logger: n.logger, Life: n.life, Applied: n.applied,
+		Leadership: n.leadership, Fleet: n.fleet, Standing: n.standing, Client: n.client, Controls: n.proposer,
+		Charter: votes.Orders{Votes: n.votes},
+		Ready: func(ctx context.Context, level timeline.Level, without string) error {
+			return newInquiry(n).understood(ctx, n.fleetView().Without(without), level)
+		},
+		Level: newInquiry(n).siblingsLevel, OnGone: n.slots.Forget,
+		OnStray:   func(region string) { n.source.Expel(region) },
+		OnRemoved: func(told error) { n.departure().region(told) },
 	})
 }
 
@@ -212,7 +234,12 @@ func (n *node) buildSource(log *slots.Log) {
 	n.source = stream.NewSource(stream.SourceConfig{
 		Region: c.RegionID, Log: log, History: h, Clock: c.Clock, Logger: n.logger, WindowBytes: c.StreamWindowBytes,
 		Committed: h.committed, OnAck: n.slots.Acknowledged, OnSession: n.slots.Session, OnParted: n.leading.Parted,
-		TooOld: func(region string) error { return tooOld(n.applied.State().Commands, n.fleetView().Regions[region]) },
+		Bars: func(region string) error {
+			if err := n.roster.Bars(region); err != nil {
+				return err
+			}
+			return tooOld(n.applied.State().Commands, n.fleetView().Regions[region])
+		},
 	})
 }
 
@@ -228,7 +255,11 @@ func (n *node) buildOverview() {
 		Writes: n.proposer, Directory: n.directory,
 	})
 	n.survey = overview.NewSurvey(overview.SurveyConfig{
-		Fleet: c.FleetID, Region: c.RegionID, Regions: n.otherRegions(), Self: n.self(), Timeout: c.callTimeout(),
+		Fleet: c.FleetID, Region: c.RegionID, Known: func() overview.Known {
+			return overview.Known{
+				Others: n.roster.Others(), Roster: n.applied.State().Roster, Strays: n.roster.Strays(),
+			}
+		}, Self: n.self(), Timeout: c.callTimeout(),
 		Watcher: n.fleet, Nodes: n.directory, Client: n.client, Reporter: n.reporter, Clock: c.Clock,
 	})
 }
@@ -262,6 +293,7 @@ func (n *node) services() map[string]transport.Handler {
 	n.reads.Register(questions)
 	n.governor.Register(questions)
 	n.votes.Register(questions)
+	n.roster.Register(questions)
 	n.members.Register(questions)
 	n.reporter.Register(questions)
 	n.staging.Register(questions, func() uint64 { _, term := n.group.Leader(); return term })
@@ -287,8 +319,6 @@ func (n *node) self() timeline.Member {
 }
 
 func (n *node) departure() departure { return departure{&n.config, n.life} }
-
-func (n *node) otherRegions() []string { return slices.Sorted(maps.Keys(n.config.Regions)) }
 
 // peers returns the members with which the region is first formed, in an order that is the same everywhere.
 func (c *Config) peers() []raftgroup.Peer {

@@ -69,13 +69,15 @@ func TestEveryCallIsInTheTableOfRights(t *testing.T) {
 // Every field of an order over HTTP is told to the audit log: none of them is a value or a secret.
 func TestEveryFieldOfAnOrderIsTold(t *testing.T) {
 	for pattern, body := range map[string]any{
-		"POST /mimir/v1/failover":      admin.Move{},
-		"POST /mimir/v1/log":           admin.Log{},
-		"POST /mimir/v1/fleet/init":    admin.Founding{},
-		"POST /mimir/v1/votes/enable":  replication.VoteSettings{},
-		"POST /mimir/v1/votes/pause":   admin.Pause{},
-		"POST /mimir/v1/votes/change":  replication.VoteChange{},
-		"POST /mimir/v1/votes/recover": admin.Recovery{},
+		"POST /mimir/v1/failover":       admin.Move{},
+		"POST /mimir/v1/log":            admin.Log{},
+		"POST /mimir/v1/fleet/init":     admin.Founding{},
+		"POST /mimir/v1/votes/enable":   replication.VoteSettings{},
+		"POST /mimir/v1/votes/pause":    admin.Pause{},
+		"POST /mimir/v1/votes/change":   replication.VoteChange{},
+		"POST /mimir/v1/votes/recover":  admin.Recovery{},
+		"POST /mimir/v1/regions/add":    replication.RegionAddition{},
+		"POST /mimir/v1/regions/remove": replication.RegionRemoval{},
 	} {
 		call, _ := operator.Of(pattern)
 		of := reflect.TypeOf(body)

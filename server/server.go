@@ -302,7 +302,8 @@ func (s *server) start(ctx context.Context) error {
 		return err
 	}
 	handler := admin.NewHandler(admin.HandlerOptions{
-		Replicator: s.replicator, Voting: s.replicator.Voting(), Node: s.node, Logger: s.logger,
+		Replicator: s.replicator, Voting: s.replicator.Voting(), Topology: s.replicator.Topology(), Node: s.node,
+		Logger: s.logger,
 		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: s.gate.HTTP,
 		WriteLog: s.writeLog,
 	})

@@ -86,7 +86,8 @@ var sections = []section{
 		addressesOfEach("regions",
 			"peer addresses of the nodes of every other region. List all that it has: nodes that are not "+
 				"listed, or have moved, are found from the others, as long as one of the listed addresses answers, or "+
-				"one of them has an address of this region that does",
+				"one of them has an address of this region that does. They count until `mimir region add` or `remove` "+
+				"is used: then the regions are state of the fleet ([how](operating.md#add-and-remove-regions))",
 			func(c *Config) *map[string][]string { return &c.Replication.Regions }),
 		text("initial-primary", "",
 			"region that takes writes first in a new fleet, once every other region answers and has no history "+

@@ -133,7 +133,8 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 	connection := &connection{}
 	root.AddCommand(
 		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection),
-		newFleet(connection), newWitness(), newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
+		newFleet(connection), newRegion(connection),
+		newWitness(), newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
 		newImport(), newExport(connection),
 		newTail(connection), newVerify(connection), newBench(connection), newVersion(),
 	)

@@ -130,6 +130,8 @@ type FleetStatus struct {
 	Primary string         `json:"primary"` // by the highest claim that is known
 	Epoch   Epoch          `json:"epoch"`   // of that claim
 	Regions []RegionStatus `json:"regions"`
+	// Roster is by which the asked node knows the regions; nil: by its configuration.
+	Roster *RosterMark `json:"roster,omitempty"`
 	// TakeWrites are the regions whose leader said that it takes writes. More than one: two histories are growing.
 	TakeWrites []string `json:"takeWrites"`
 	// Warnings are what an operator should know, the worst first.
@@ -179,7 +181,55 @@ type RegionStatus struct {
 	Problem        string `json:"problem,omitempty"`
 	// Late says how late the region shows its history, on purpose: its lag is of what it has. Nil: it is not.
 	Late *Late `json:"late,omitempty"`
+
+	// KnownFrom is from where the asked node knows the region, and Addrs where it is said to be reached: of the asked
+	// node's own region, without a roster, that is nowhere said. "": the asked node is too old to say.
+	KnownFrom KnownFrom `json:"knownFrom,omitempty"`
+	Addrs     []string  `json:"addrs,omitempty"`
+	// Votes tells whether the region votes about the primary, by the word of the leader of that.
+	Votes Vote `json:"votes,omitempty"`
+	// Source is the region that it follows, by the word of its leader, and Connected says that the stream from there
+	// is up. "": it follows none, or no leader told.
+	Source    string `json:"source,omitempty"`
+	Connected bool   `json:"connected,omitempty"`
+	// Slot is what the primary keeps for the region; nil: nothing, if SlotKnown, which says that the leader of the
+	// primary told.
+	Slot      *SlotPosition `json:"slot,omitempty"`
+	SlotKnown bool          `json:"slotKnown,omitempty"`
 }
+
+// SlotPosition is what a source keeps for a region: what it acknowledged.
+type SlotPosition struct {
+	Position Position `json:"position"`
+	Lost     bool     `json:"lost,omitempty"` // past the retention bound: it has to bootstrap
+}
+
+// RosterMark names a roster: which regions the fleet has, as state of it.
+type RosterMark struct {
+	Epoch  Epoch  `json:"epoch"` // of the primary that wrote it
+	Number uint64 `json:"number"`
+	By     string `json:"by"` // that primary
+}
+
+// KnownFrom is from where a node knows of a region.
+type KnownFrom string
+
+// Where regions are known from.
+const (
+	FromConfiguration KnownFrom = "configuration"
+	FromRoster        KnownFrom = "roster"
+)
+
+// Vote tells whether a region votes about the primary.
+type Vote string
+
+// Votes of regions.
+const (
+	VoteYes     Vote = "yes"
+	VoteNo      Vote = "no"
+	VoteNone    Vote = "none-taken" // the primary is moved by hand
+	VoteUnknown Vote = "unknown"    // no leader of the primary answered
+)
 
 // Late is how late a region shows its history.
 type Late struct {

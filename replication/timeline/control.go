@@ -34,6 +34,9 @@ const (
 
 	// Of nodes of LevelCount.
 	OpCount Op = "count" // how much of a hold is over
+
+	// Of nodes of LevelRoster.
+	OpRoster Op = "roster" // which regions the fleet has
 )
 
 // Level returns the earliest level of nodes that understand such a control.
@@ -47,6 +50,8 @@ func (o Op) Level() Level {
 		return LevelDelay
 	case OpCount:
 		return LevelCount
+	case OpRoster:
+		return LevelRoster
 	default:
 		return LevelFirst
 	}
@@ -54,13 +59,15 @@ func (o Op) Level() Level {
 
 // Control changes the state of one region. It travels in that region's Raft log alone.
 type Control struct {
-	Op      Op       `json:"op"`
-	Epoch   Epoch    `json:"epoch,omitempty"`   // seal, unseal, refuse: the epoch that is handed over
-	Handoff uint64   `json:"handoff,omitempty"` // seal, unseal, refuse
-	To      string   `json:"to,omitempty"`      // seal; charter, ceiling: the primary that sends it
-	Claim   *Reign   `json:"claim,omitempty"`   // yield, diverge: the reign that outranks this region's; cut: its own
-	Fork    Position `json:"fork,omitempty"`    // diverge: last shared position
-	At      Position `json:"at,omitempty"`      // diverge, keep, cut: this region's last position when it was proposed
+	Op      Op     `json:"op"`
+	Epoch   Epoch  `json:"epoch,omitempty"`   // seal, unseal, refuse: the epoch that is handed over
+	Handoff uint64 `json:"handoff,omitempty"` // seal, unseal, refuse
+	// To is for whom the region seals; of a charter and a ceiling the primary that sends it; of a roster the region
+	// that writes it, as the primary.
+	To    string   `json:"to,omitempty"`
+	Claim *Reign   `json:"claim,omitempty"` // yield, diverge: the reign that outranks this region's; cut: its own
+	Fork  Position `json:"fork,omitempty"`  // diverge: last shared position
+	At    Position `json:"at,omitempty"`    // diverge, keep, cut: this region's last position when it was proposed
 	// Checkpoint and Origin are what install replaces the state by; Origin is also where cut ends it, without reigns.
 	Checkpoint string  `json:"checkpoint,omitempty"` // identity of the staged checkpoint
 	Origin     *Origin `json:"origin,omitempty"`
@@ -81,6 +88,8 @@ type Control struct {
 	// Back says of an install that it is of what the region itself had at the fork: the history that it gave way to
 	// goes on there with more than the reigns of Origin, and the rest comes by the stream.
 	Back bool `json:"back,omitempty"`
+	// Of nodes of LevelRoster.
+	Roster *Roster `json:"roster,omitempty"`
 	// Token lets its proposer know the control again when it is applied; it decides nothing.
 	Token uint64 `json:"token,omitempty"`
 }
@@ -96,6 +105,8 @@ func EncodeControl(c *Control) ([]byte, error) {
 	}
 	version := byte(FormatVersion)
 	switch level := c.Level(); {
+	case level >= LevelRoster:
+		version = rosterVersion
 	case level >= LevelFollow:
 		version = followVersion
 	case level >= LevelCount:

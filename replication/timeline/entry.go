@@ -18,18 +18,19 @@ const (
 )
 
 // FormatVersion is the first byte of every payload but that of a reign with a Place, which has placesVersion, of a
-// control of LevelPolicy, LevelDelay, LevelHold, LevelCount or LevelFollow, and of a frame or a control of LevelUsers:
-// a node that does not know of these cannot apply them as others do, and says that it has to be upgraded.
+// control of LevelPolicy, LevelDelay, LevelHold, LevelCount, LevelFollow or LevelRoster, and of a frame or a control of
+// LevelUsers: a node that does not know of these cannot apply them as others do, and says that it has to be upgraded.
 const (
 	FormatVersion = 1
 	placesVersion = 2
-	ballotVersion = 3 // of a region's state alone
-	policyVersion = 4 // of a region's state, and of a control, with a charter of LevelPolicy
-	usersVersion  = 5 // of a frame with commands of LevelUsers, and of what says that there were such
-	delayVersion  = 6 // of a region's state that is delayed, and of a control of LevelDelay
-	holdVersion   = 7 // of a region's state, and of a control, with a charter of LevelHold
-	countVersion  = 8 // likewise of LevelCount
-	followVersion = 9 // of a region's state, and of a control, with a content of LevelFollow
+	ballotVersion = 3  // of a region's state alone
+	policyVersion = 4  // of a region's state, and of a control, with a charter of LevelPolicy
+	usersVersion  = 5  // of a frame with commands of LevelUsers, and of what says that there were such
+	delayVersion  = 6  // of a region's state that is delayed, and of a control of LevelDelay
+	holdVersion   = 7  // of a region's state, and of a control, with a charter of LevelHold
+	countVersion  = 8  // likewise of LevelCount
+	followVersion = 9  // of a region's state, and of a control, with a content of LevelFollow
+	rosterVersion = 10 // of a region's state that has a roster, and of a control with one
 )
 
 // Frame is a run of consecutive commands of one epoch: the unit of the log, of the stream and of replay. The same
@@ -90,7 +91,7 @@ func KindOf(p []byte) (Kind, error) {
 		return 0, fmt.Errorf("%w: %d bytes", ErrFormat, len(p))
 	case p[0] != FormatVersion && (p[0] != placesVersion || Kind(p[1]) != KindReign) &&
 		(p[0] != policyVersion && p[0] != delayVersion && p[0] != holdVersion && p[0] != countVersion &&
-			p[0] != followVersion || Kind(p[1]) != KindControl) &&
+			p[0] != followVersion && p[0] != rosterVersion || Kind(p[1]) != KindControl) &&
 		(p[0] != usersVersion || Kind(p[1]) == KindReign):
 		return 0, fmt.Errorf("%w: version %d of kind %d", ErrVersion, p[0], p[1])
 	}

@@ -196,6 +196,8 @@ func (m *Machine) control(c *Control) (Outcome, string, error) {
 		return m.undelay()
 	case OpCut:
 		return m.cut(c)
+	case OpRoster:
+		return m.roster(c)
 	default:
 		return Refused, "", fmt.Errorf("%w: control %q", ErrVersion, c.Op)
 	}
@@ -338,6 +340,9 @@ func (s *State) goesBack(c *Control) bool {
 func (m *Machine) slots(c *Control) (Outcome, string, error) {
 	s := m.state
 	for _, n := range c.Slots {
+		if s.Roster != nil && s.Roster.Home(n.Region) == nil {
+			continue // it was removed since
+		}
 		i := slices.IndexFunc(s.Slots, func(o Slot) bool { return o.Region == n.Region })
 		if i < 0 {
 			s.Slots = append(s.Slots, n)

@@ -57,6 +57,7 @@ type GivenUp struct {
 //	S8  with a charter, the region begins an epoch only if its vote is for itself in it, by that handoff.
 //	S9  with a charter, a vote for another region in a later epoch ends the right to write.
 //	S10 what a delayed region shows is not behind its Cursor.
+//	S11 with a roster, there are slots only of regions that it has.
 type State struct {
 	Region   string
 	Cursor   Cursor `json:"-"` // kept in the storage's metadata, beside the record
@@ -77,6 +78,8 @@ type State struct {
 	Commands Level `json:",omitempty"`
 	// Delay says that the region shows its history late; nil: it shows what it has. Of nodes of LevelDelay.
 	Delay *Delay `json:",omitempty"`
+	// Roster says which regions the fleet has; nil: those of the configuration. Of nodes of LevelRoster.
+	Roster *Roster `json:",omitempty"`
 	// Removed are the Raft identities that left the region, the last one last, at most MaxRemoved. What becomes of an
 	// entry never depends on it: versions that do not keep it apply the same.
 	Removed []uint64 `json:",omitempty"`
@@ -158,6 +161,14 @@ func (s *State) valid() error {
 	case s.Ballot != nil && s.Ballot.Promised < last.Epoch:
 		return fmt.Errorf("timeline: ballot of epoch %d, last reign is %d", s.Ballot.Promised, last.Epoch)
 	}
+	if r := s.Roster; r != nil && r.Fault() != "" {
+		return fmt.Errorf("timeline: roster: %s", r.Fault())
+	}
+	for _, o := range s.Slots {
+		if s.Roster != nil && s.Roster.Home(o.Region) == nil {
+			return fmt.Errorf("timeline: slot of %s, which the roster has not", o.Region)
+		}
+	}
 	for i := 1; i < len(s.Members); i++ {
 		if s.Members[i].ID <= s.Members[i-1].ID {
 			return fmt.Errorf("timeline: member %d stands behind %d", s.Members[i].ID, s.Members[i-1].ID)
@@ -178,6 +189,8 @@ func (s *State) EncodeRecord() ([]byte, error) {
 // recordVersion keeps nodes that know of no places, or no ballots, from a state which they would read without them.
 func (s *State) recordVersion() byte {
 	switch s.Level() {
+	case LevelRoster:
+		return rosterVersion
 	case LevelFollow:
 		return followVersion
 	case LevelCount:
@@ -202,6 +215,9 @@ func (s *State) recordVersion() byte {
 // Level returns the earliest level of nodes that understand the state.
 func (s *State) Level() Level {
 	level := s.Commands
+	if s.Roster != nil {
+		level = max(level, LevelRoster)
+	}
 	if s.Delay != nil {
 		level = max(level, LevelDelay)
 	}
@@ -220,7 +236,7 @@ func (s *State) Level() Level {
 
 // DecodeRecord is the inverse of EncodeRecord; the cursor comes from beside it.
 func DecodeRecord(p []byte, c Cursor) (*State, error) {
-	if len(p) > 0 && p[0] > followVersion {
+	if len(p) > 0 && p[0] > rosterVersion {
 		return nil, fmt.Errorf("%w: region state of version %d", ErrVersion, p[0])
 	}
 	if len(p) == 0 || p[0] == 0 {

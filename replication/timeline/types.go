@@ -121,16 +121,17 @@ type Level int
 // Levels.
 const (
 	LevelFirst   Level = 0
-	LevelPlaces  Level = 1 // reigns with a Place
-	LevelKeep    Level = 2 // the control keep
-	LevelBallots Level = 3 // votes, charters and ceilings
-	LevelPolicy  Level = 4 // charters with more rules about how the primary moves by itself
-	LevelUsers   Level = 5 // frames with commands about users, or in the name of one
-	LevelDelay   Level = 6 // regions that show their history late
-	LevelHold    Level = 7 // charters with a hold
-	LevelCount   Level = 8 // a hold of which is noted how much is over, and going back over more than one reign
-	LevelFollow  Level = 9 // contents that follow an etcd, or did, from their beginning on
-	LevelNow           = LevelFollow
+	LevelPlaces  Level = 1  // reigns with a Place
+	LevelKeep    Level = 2  // the control keep
+	LevelBallots Level = 3  // votes, charters and ceilings
+	LevelPolicy  Level = 4  // charters with more rules about how the primary moves by itself
+	LevelUsers   Level = 5  // frames with commands about users, or in the name of one
+	LevelDelay   Level = 6  // regions that show their history late
+	LevelHold    Level = 7  // charters with a hold
+	LevelCount   Level = 8  // a hold of which is noted how much is over, and going back over more than one reign
+	LevelFollow  Level = 9  // contents that follow an etcd, or did, from their beginning on
+	LevelRoster  Level = 10 // regions that are state of the fleet
+	LevelNow           = LevelRoster
 )
 
 // Level returns the earliest level of nodes that understand the beginning of r.

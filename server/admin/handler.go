@@ -51,6 +51,12 @@ type Voting interface {
 	RecoverAt(ctx context.Context, region string, at replication.Point) (*replication.Reign, error)
 }
 
+// Topology is what this package needs of replication.Topology.
+type Topology interface {
+	Add(ctx context.Context, a replication.RegionAddition) (*replication.RegionChange, error)
+	Remove(ctx context.Context, r replication.RegionRemoval) (*replication.RegionChange, error)
+}
+
 // Node is one node's picture of itself.
 type Node struct {
 	*replication.HealthStatus
@@ -122,6 +128,7 @@ type Move struct {
 type HandlerOptions struct {
 	Replicator Replicator
 	Voting     Voting
+	Topology   Topology
 	Node       func() Node
 	States     States
 	// WriteLog sets how the node's log is written, as far as it is told, and returns how it is.
@@ -175,6 +182,8 @@ func NewHandler(o HandlerOptions) http.Handler {
 	on("POST /mimir/v1/votes/pause", h.pauseFailover)
 	on("POST /mimir/v1/votes/hold", h.holdPrimary)
 	on("POST /mimir/v1/votes/change", h.changeVotes)
+	on("POST /mimir/v1/regions/add", h.addRegion)
+	on("POST /mimir/v1/regions/remove", h.removeRegion)
 	on("GET /mimir/v1/tails", func(w http.ResponseWriter, r *http.Request) {
 		tails, err := o.Replicator.Tails(r.Context())
 		answer(w, tails, err)

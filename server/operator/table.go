@@ -168,6 +168,8 @@ var table = map[string]Call{
 	"POST /mimir/v1/votes/hold":        {Long: true, Args: []string{"forNanos"}},
 	"POST /mimir/v1/votes/change":      {Long: true, Args: changes},
 	"POST /mimir/v1/votes/recover":     {Long: true, Args: []string{"keep", "at"}},
+	"POST /mimir/v1/regions/add":       {Long: true, Args: []string{"region", "peers", "try"}},
+	"POST /mimir/v1/regions/remove":    {Long: true, Args: []string{"region", "gone", "try"}},
 	"POST /mimir/v1/digest":            {Reads: true},
 	"GET /mimir/v1/tails":              {Reads: true},
 	"GET /mimir/v1/tails/{name}":       {Long: true, Args: []string{"name"}},

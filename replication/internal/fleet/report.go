@@ -70,6 +70,8 @@ type Report struct {
 	OrderOnly bool `json:"orderOnly,omitempty"`
 	// Witnesses are the words of witnesses that the node remembers, by the ID of the voter.
 	Witnesses map[string][]Word `json:"witnesses,omitempty"`
+	// Roster says which regions the fleet has, as this node's region has it; nil: it has none, or is too old to.
+	Roster *timeline.Roster `json:"roster,omitempty"`
 	// Warnings are what the leader of the primary says of those who vote, and Notes what is to happen by itself.
 	Warnings []string `json:"warnings,omitempty"`
 	Notes    []string `json:"notes,omitempty"`
@@ -252,6 +254,13 @@ func (h *Heard) beyond(o *Heard) bool {
 // View is a picture of all other regions. It is not changed after it was made.
 type View struct {
 	Regions map[string]Region
+}
+
+// Without returns the picture without one region.
+func (v View) Without(name string) View {
+	regions := maps.Clone(v.Regions)
+	delete(regions, name)
+	return View{Regions: regions}
 }
 
 // Claim returns the highest claim among own and everything heard.

@@ -13,6 +13,7 @@ import (
 // they are asked again if somebody wants to know, and the members that they tell of are asked after half of the time.
 type round struct {
 	w       *Watcher
+	of      *watched
 	name    string
 	addrs   []string // asked, in the order of the reports
 	answers []answer // the last of each
@@ -31,9 +32,9 @@ type answer struct {
 	err   error
 }
 
-func newRound(w *Watcher, name string, addrs []string) *round {
-	r := &round{w: w, name: name, arrived: make(chan answer)}
-	r.add(slices.Concat(addrs, w.learnedOf(name)))
+func newRound(w *Watcher, o *watched) *round {
+	r := &round{w: w, of: o, name: o.name, arrived: make(chan answer)}
+	r.add(slices.Concat(w.addressesOf(o.name), w.learnedOf(o.name)))
 	return r
 }
 
@@ -66,7 +67,7 @@ func (r *round) run(ctx context.Context) Region {
 			}
 		case <-patience.C():
 			r.askNewcomers(ctx)
-		case <-r.w.nudge[r.name]:
+		case <-r.of.nudge:
 			r.nudged = true
 			soon.Reset(max(0, minGap-c.Clock.Now().Sub(r.asked)))
 		case <-soon.C():
@@ -78,7 +79,7 @@ func (r *round) run(ctx context.Context) Region {
 		r.take(<-r.arrived)
 	}
 	if r.nudged {
-		r.w.nudge[r.name].Nudge()
+		r.of.nudge.Nudge()
 	}
 	region := Region{Name: r.name, Asked: began}
 	r.report(&region)
@@ -131,7 +132,7 @@ func (r *round) take(a answer) {
 	if heard := r.w.config.Heard; heard != nil {
 		heard(a.heard.Report)
 	}
-	r.w.hear(*a.heard)
+	r.w.hear(r.of, *a.heard)
 }
 
 // askNewcomers asks the members that were told of and that nobody was asked at.

@@ -14,7 +14,7 @@ import (
 
 // Config is what a Watcher needs.
 type Config struct {
-	Regions  map[string][]string // other regions: name to addresses
+	Regions  map[string][]string // other regions to begin with: name to addresses
 	Ask      func(ctx context.Context, addr string) (Report, error)
 	Clock    clock.Clock
 	Interval time.Duration // between rounds
@@ -29,38 +29,142 @@ func (c *Config) cycle() time.Duration { return c.Interval + c.Timeout }
 // minGap is the least time between two rounds, however often Refresh is called.
 const minGap = 20 * time.Millisecond
 
-// Watcher asks the nodes of other regions how they are, in rounds, and keeps the last View. It is safe for concurrent
-// use.
+// Watcher asks the nodes of other regions how they are, in rounds, and keeps the last View. Regions come and go while
+// it runs. It is safe for concurrent use.
 type Watcher struct {
 	config  Config
 	mu      sync.Mutex
 	view    View
-	first   map[string]time.Time // when a region was first heard
-	learned map[string]*places   // of each region
+	watched map[string]*watched // by region
 	changed chan struct{}
-	nudge   map[string]wake.Signal
+	moved   wake.Signal // watched is not what it was
+}
+
+// watched is a region that is asked. It is made anew when the region comes back.
+type watched struct {
+	name  string
+	nudge wake.Signal
+	// Guarded by the Watcher's mu:
+	addrs    []string // where to ask first
+	learned  *places
+	first    time.Time          // when it was first heard
+	prospect *Region            // what is known of a region that is not part of the picture yet; else nil
+	stop     context.CancelFunc // of the rounds, nil before they began
 }
 
 // NewWatcher returns a Watcher that knows nothing yet.
 func NewWatcher(c Config) *Watcher {
-	w := &Watcher{config: c, changed: make(chan struct{}), nudge: map[string]wake.Signal{},
-		first: map[string]time.Time{}, learned: map[string]*places{}}
+	w := &Watcher{config: c, changed: make(chan struct{}), watched: map[string]*watched{}, moved: wake.New()}
 	w.view.Regions = map[string]Region{}
-	for name := range c.Regions {
-		w.view.Regions[name] = Region{Name: name, Level: timeline.LevelNow}
-		w.learned[name] = newPlaces(c.Regions[name])
-		w.nudge[name] = wake.New()
-	}
+	w.Set(c.Regions)
 	return w
+}
+
+// unheard is what is known of a region at first.
+func unheard(name string) Region { return Region{Name: name, Level: timeline.LevelNow} }
+
+// Set has it ask these regions, and no others: what was known of those that are gone is forgotten. A region that was
+// expected is part of the picture with what was heard of it.
+func (w *Watcher) Set(regions map[string][]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next, news := maps.Clone(w.view.Regions), false
+	for name, addrs := range regions {
+		o := w.watch(name, addrs)
+		if _, shown := next[name]; shown {
+			continue
+		}
+		next[name], news = unheard(name), true
+		if o.prospect != nil {
+			next[name], o.prospect = *o.prospect, nil
+		}
+	}
+	for name, o := range w.watched {
+		if _, wanted := regions[name]; !wanted && o.prospect == nil {
+			w.drop(o)
+			delete(next, name)
+			news = true
+		}
+	}
+	if news {
+		w.replace(next)
+	}
+}
+
+// watch returns the region of this name, which is asked at addrs from now on. The caller holds mu.
+func (w *Watcher) watch(name string, addrs []string) *watched {
+	o := w.watched[name]
+	switch {
+	case o == nil:
+		o = &watched{name: name, nudge: wake.New(), addrs: addrs, learned: newPlaces(addrs)}
+		w.watched[name] = o
+		w.moved.Nudge()
+	case !slices.Equal(o.addrs, addrs):
+		o.addrs, o.learned.configured = addrs, addrs
+	}
+	return o
+}
+
+// drop ends asking a region. The caller holds mu.
+func (w *Watcher) drop(o *watched) {
+	delete(w.watched, o.name)
+	if o.stop != nil {
+		o.stop()
+	}
+}
+
+// Expect has a region asked that is not part of the picture yet, until Set has it or Dismiss is called.
+func (w *Watcher) Expect(name string, addrs []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, shown := w.view.Regions[name]; shown {
+		return
+	}
+	if o := w.watch(name, addrs); o.prospect == nil {
+		o.prospect = new(unheard(name))
+	}
+}
+
+// Expected returns what was heard of a region that is expected, or that is part of the picture.
+func (w *Watcher) Expected(name string) (r Region, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.watched[name]; o != nil && o.prospect != nil {
+		return *o.prospect, true
+	}
+	r, known = w.view.Regions[name]
+	return r, known
+}
+
+// Dismiss ends Expect.
+func (w *Watcher) Dismiss(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.watched[name]; o != nil && o.prospect != nil {
+		w.drop(o)
+	}
 }
 
 // Run asks until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for name, addrs := range w.config.Regions {
-		wg.Go(func() { w.watch(ctx, name, addrs) })
+	defer wg.Wait()
+	for {
+		w.mu.Lock()
+		for _, o := range w.watched {
+			if o.stop == nil {
+				var asking context.Context
+				asking, o.stop = context.WithCancel(ctx)
+				wg.Go(func() { w.rounds(asking, o) })
+			}
+		}
+		w.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.moved:
+		}
 	}
-	wg.Wait()
 }
 
 // View returns the last picture, and a channel that is closed when there is a newer one.
@@ -87,7 +191,7 @@ func (w *Watcher) Addresses(region string) []string {
 	for i := range r.Nodes {
 		add(r.Nodes[i].Asked)
 	}
-	for _, a := range w.config.Regions[region] {
+	for _, a := range w.addressesOf(region) {
 		add(a)
 	}
 	for _, a := range w.learnedOf(region) {
@@ -96,21 +200,31 @@ func (w *Watcher) Addresses(region string) []string {
 	return list
 }
 
-// Learn takes where a node of another region says it is. What is said of a region that is not configured is not kept.
+// Learn takes where a node of another region says it is. What is said of a region that is not asked is not kept.
 func (w *Watcher) Learn(region string, m timeline.Member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if p := w.learned[region]; p != nil {
-		p.learn(m)
+	if o := w.watched[region]; o != nil {
+		o.learned.learn(m)
 	}
+}
+
+// addressesOf returns where nodes of a region are said to be, by the configuration or the fleet's roster.
+func (w *Watcher) addressesOf(region string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.watched[region]; o != nil {
+		return o.addrs
+	}
+	return nil
 }
 
 // learnedOf returns where nodes of a region are that are not where they are configured.
 func (w *Watcher) learnedOf(region string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if p := w.learned[region]; p != nil {
-		return p.addresses()
+	if o := w.watched[region]; o != nil {
+		return o.learned.addresses()
 	}
 	return nil
 }
@@ -119,22 +233,24 @@ func (w *Watcher) learnedOf(region string) []string {
 func (w *Watcher) hasWay(region string, m timeline.Member) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := w.learned[region]
-	return p != nil && p.ways[m.ID] == m.PeerAddr
+	o := w.watched[region]
+	return o != nil && o.learned.ways[m.ID] == m.PeerAddr
 }
 
 // Refresh begins a round for every region soon instead of at the next interval.
 func (w *Watcher) Refresh() {
-	for _, n := range w.nudge {
-		n.Nudge()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.watched {
+		o.nudge.Nudge()
 	}
 }
 
-func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
+func (w *Watcher) rounds(ctx context.Context, o *watched) {
 	timer := w.config.Clock.NewTimer(w.config.Interval)
 	defer timer.Stop()
 	for {
-		w.publish(newRound(w, name, addrs).run(ctx))
+		w.publish(o, newRound(w, o).run(ctx))
 		timer.Reset(minGap)
 		select {
 		case <-ctx.Done():
@@ -145,7 +261,7 @@ func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.nudge[name]:
+		case <-o.nudge:
 		case <-timer.C():
 		}
 	}
@@ -153,16 +269,17 @@ func (w *Watcher) watch(ctx context.Context, name string, addrs []string) {
 
 // hear takes a report into the picture before its round has ended, if it has news of where writes go: who leads the
 // region, or who is primary. The first round is waited for.
-func (w *Watcher) hear(h Heard) {
+func (w *Watcher) hear(o *watched, h Heard) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := w.view.Regions[h.Region]
+	r := w.view.Regions[o.name]
 	l := r.Leader()
 	leads := h.Leader && (l == nil || l.Term < h.Term)
-	if r.Tries == 0 || !leads && !timeline.Supersedes(h.Claim, w.view.Claim(timeline.Reign{})) {
+	if w.watched[o.name] != o || r.Tries == 0 ||
+		!leads && !timeline.Supersedes(h.Claim, w.view.Claim(timeline.Reign{})) {
 		return
 	}
-	r.Nodes = append(slices.DeleteFunc(slices.Clone(r.Nodes), func(o Heard) bool { return o.Asked == h.Asked }), h)
+	r.Nodes = append(slices.DeleteFunc(slices.Clone(r.Nodes), func(x Heard) bool { return x.Asked == h.Asked }), h)
 	r.Err, r.Unled = nil, r.Unled && !leads
 	before := w.view.Regions[h.Region]
 	r.remember(before)
@@ -170,28 +287,44 @@ func (w *Watcher) hear(h Heard) {
 	w.show(r)
 }
 
-func (w *Watcher) publish(r Region) {
+// publish takes what a round has brought, unless the region is gone.
+func (w *Watcher) publish(o *watched, r Region) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.learned[r.Name].hear(&r)
+	if w.watched[o.name] != o {
+		return
+	}
 	before, now := w.view.Regions[r.Name], w.config.Clock.Now()
+	if o.prospect != nil {
+		before = *o.prospect
+	}
+	o.learned.hear(&r)
 	r.Tries = before.Tries + 1
 	r.remember(before)
 	r.count(&before, now, w.config.cycle())
 	if len(r.Nodes) > 0 && r.Leader() == nil {
-		if w.first[r.Name].IsZero() {
-			w.first[r.Name] = now
+		if o.first.IsZero() {
+			o.first = now
 		}
-		r.Unled = now.Sub(w.first[r.Name]) < w.config.Interval
+		r.Unled = now.Sub(o.first) < w.config.Interval
+	}
+	if o.prospect != nil {
+		o.prospect = &r
+		return
 	}
 	w.show(r)
 }
 
 // show makes r a part of the picture. The caller holds mu.
 func (w *Watcher) show(r Region) {
-	next := View{Regions: maps.Clone(w.view.Regions)}
-	next.Regions[r.Name] = r
-	w.view = next
+	next := maps.Clone(w.view.Regions)
+	next[r.Name] = r
+	w.replace(next)
+}
+
+// replace makes the picture one of these regions. The caller holds mu.
+func (w *Watcher) replace(regions map[string]Region) {
+	w.view = View{Regions: regions}
 	close(w.changed)
 	w.changed = make(chan struct{})
 }

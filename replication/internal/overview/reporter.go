@@ -157,7 +157,7 @@ func (r *Reporter) Report() fleet.Report {
 		Disk:  c.Disk.ID, Boot: c.Disk.Boot,
 		Level: c.Level,
 		Nodes: r.nodes(s.Conf), TakesWrites: new(bool), Voting: fleet.VotingOf(s), Late: c.Late.Status(),
-		OrderOnly: c.Late.ByOrderAlone(), Forming: forming, Witnesses: c.Witnesses(),
+		OrderOnly: c.Late.ByOrderAlone(), Forming: forming, Roster: s.Roster, Witnesses: c.Witnesses(),
 	}
 	if _, started := c.Life.Started(); !started {
 		return out

@@ -19,7 +19,7 @@ type Nodes interface{ Others() []string }
 type SurveyConfig struct {
 	Fleet    string
 	Region   string
-	Regions  []string // the others
+	Known    func() Known // it does not block
 	Self     timeline.Member
 	Timeout  time.Duration // of one question
 	Watcher  *fleet.Watcher
@@ -39,8 +39,9 @@ func NewSurvey(c SurveyConfig) *Survey { return &Survey{c} }
 // the timeout of a question, are shown as unreachable.
 func (s *Survey) Fleet(ctx context.Context) *contract.FleetStatus {
 	c := &s.config
+	known := c.Known()
 	addresses := map[string][]string{c.Region: c.Nodes.Others()}
-	for _, name := range c.Regions {
+	for name := range known.Others {
 		addresses[name] = c.Watcher.Addresses(name)
 	}
 	regions := s.ask(ctx, addresses)
@@ -50,7 +51,9 @@ func (s *Survey) Fleet(ctx context.Context) *contract.FleetStatus {
 	for name, r := range regions {
 		r.Last = heard.Regions[name].Last
 	}
-	return summarize(c.Fleet, c.Self.Name, c.Clock.Now(), regions)
+	out := summarize(c.Fleet, c.Self.Name, c.Clock.Now(), regions)
+	known.describe(out, regions)
+	return out
 }
 
 // ask asks everybody at once.

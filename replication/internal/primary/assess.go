@@ -26,7 +26,7 @@ func (g *Governor) assess(v sight) *contract.MoveReport {
 			s.Region, d.Fork+1, d.At, d.Claim.Epoch, d.Claim.Primary, claim.Primary, d.Fork))
 	}
 	g.measure(r, v, s)
-	for _, name := range g.config.Regions {
+	for _, name := range g.config.Regions() {
 		if name == g.config.Region {
 			continue
 		}

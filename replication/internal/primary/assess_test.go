@@ -28,7 +28,7 @@ func TestOfAPrimaryThatLostItsDisksNothingIsKnown(t *testing.T) {
 		12: "; it was heard at position 12 before, and eu lacks at least 4 commands of that",
 	} {
 		r := New(Config{
-			Region: "eu", Fleet: fleet.NewWatcher(fleet.Config{Clock: clock.Real}), Regions: []string{"eu", "us"},
+			Region: "eu", Fleet: fleet.NewWatcher(fleet.Config{Clock: clock.Real}), Regions: these("eu", "us"),
 			Clock: clock.Real, Applied: region.NewApplied(&region.View{State: state}, l),
 			Follower: heardAt{position: heard},
 		}).assess(sight{View: v})

@@ -61,8 +61,8 @@ type Late interface {
 // Config is what a Governor needs.
 type Config struct {
 	Region      string
-	Regions     []string // all of them, in order
-	Founder     bool     // this region begins the first epoch of a new fleet
+	Regions     func() []string // all of them, in order; it does not block
+	Founder     bool            // this region begins the first epoch of a new fleet
 	CallTimeout time.Duration
 	Clock       clock.Clock
 	Logger      *slog.Logger

@@ -38,6 +38,9 @@ type us struct {
 }
 
 // Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
+// these are the regions of a fleet.
+func these(names ...string) func() []string { return func() []string { return names } }
+
 func (u *us) Enabled(context.Context, slog.Level) bool { return true }
 func (u *us) WithAttrs([]slog.Attr) slog.Handler       { return u }
 func (u *us) WithGroup(string) slog.Handler            { return u }
@@ -123,7 +126,7 @@ func run(t *testing.T, begin, refuse func(succession.Handover) (*timeline.Reign,
 					Reigns: s.Reigns, OrderOnly: u.late}, nil
 			}})
 		g := New(Config{
-			Region: "us", Regions: []string{"eu", "us"}, Founder: true, CallTimeout: time.Second, Clock: clock.Real,
+			Region: "us", Regions: these("eu", "us"), Founder: true, CallTimeout: time.Second, Clock: clock.Real,
 			Logger: logger, Life: l,
 			Applied: u.applied, Leadership: leadership, Fleet: watcher, Standing: standing.New("us", u.applied,
 				leadership, watcher, nobody{}, nil),
@@ -369,7 +372,7 @@ func TestAFailoverAsksEveryRegion(t *testing.T) {
 				}
 				return r, nil
 			}})
-		g := New(Config{Region: "eu", Regions: []string{"ap", "eu", "us"}, CallTimeout: time.Second, Clock: clock.Real,
+		g := New(Config{Region: "eu", Regions: these("ap", "eu", "us"), CallTimeout: time.Second, Clock: clock.Real,
 			Applied: region.NewApplied(&region.View{State: state}, l), Fleet: watcher, Follower: nobody{}})
 		l.Go(watcher.Run)
 		time.Sleep(1500 * time.Millisecond)
@@ -427,7 +430,7 @@ func TestOfAFencedPrimaryNothingIsPromised(t *testing.T) {
 		state := timeline.State{Region: c.to, Reigns: reigns, Cursor: at(c.to, c.at, c.chain).Cursor}
 		l := life.New(clock.Real, slog.New(slog.DiscardHandler))
 		watcher := fleet.NewWatcher(fleet.Config{Clock: clock.Real})
-		r := New(Config{Region: c.to, Fleet: watcher, Regions: []string{"ap", "eu", "us"}, Clock: clock.Real,
+		r := New(Config{Region: c.to, Fleet: watcher, Regions: these("ap", "eu", "us"), Clock: clock.Real,
 			Applied: region.NewApplied(&region.View{State: state}, l), Follower: nobody{}}).assess(sight{View: v})
 		if r.BehindKnown != c.known || !strings.Contains(r.Loss, c.loss) || len(r.Warnings) != c.warnings ||
 			r.Warnings[c.warnings-1] != fmt.Sprintf(warned, c.to) {

@@ -95,7 +95,10 @@ func (g *Governor) siblings(ctx context.Context) timeline.Level {
 
 // place returns the place of the region in the fleet.
 func (c *Config) place() uint8 {
-	i, _ := slices.BinarySearch(c.Regions, c.Region)
+	if h := c.Applied.State().Roster.Home(c.Region); h != nil {
+		return h.Place
+	}
+	i, _ := slices.BinarySearch(c.Regions(), c.Region)
 	return uint8(min(i+1, timeline.MaxPlace))
 }
 

@@ -32,10 +32,11 @@ func (g *Governor) Switchover(ctx context.Context, to string) (*contract.MoveRep
 }
 
 func (g *Governor) known(to string) error {
-	if slices.Contains(g.config.Regions, to) {
+	regions := g.config.Regions()
+	if slices.Contains(regions, to) {
 		return nil
 	}
-	return fmt.Errorf("%w: %q; known are %s", contract.ErrUnknownRegion, to, strings.Join(g.config.Regions, ", "))
+	return fmt.Errorf("%w: %q; known are %s", contract.ErrUnknownRegion, to, strings.Join(regions, ", "))
 }
 
 // untilFound repeats a move that has not reached the leader it needs: an election may be under way (G3). A try whose

@@ -21,7 +21,7 @@ func (p *Proposer) Control(ctx context.Context, c *timeline.Control) (region.Out
 		return region.Outcome{}, err
 	}
 	closes := c.Op != timeline.OpSlots && c.Op != timeline.OpMember && c.Op != timeline.OpCeiling &&
-		c.Op != timeline.OpDelay && c.Op != timeline.OpCount
+		c.Op != timeline.OpDelay && c.Op != timeline.OpCount && c.Op != timeline.OpRoster
 	return p.pipeline.request(ctx, &request{payload: payload, closes: closes, token: c.Token})
 }
 

@@ -176,9 +176,9 @@ func (p *Proposer) check(u *proposal) error {
 	case u.bytes > c.MaxCommandBytes || len(u.commands) > maxCommands:
 		return fmt.Errorf("%w: %d commands of %d bytes, the limit is %d commands and %d bytes",
 			contract.ErrTooLarge, len(u.commands), u.bytes, maxCommands, c.MaxCommandBytes)
-	case u.regions > c.Regions:
+	case u.regions > 1 && u.regions > c.Regions():
 		return fmt.Errorf("%w: durability in %d regions asked, the fleet has %d",
-			contract.ErrUnknownRegion, u.regions, c.Regions)
+			contract.ErrUnknownRegion, u.regions, c.Regions())
 	}
 	return nil
 }

@@ -67,10 +67,10 @@ type Config struct {
 	Clock      clock.Clock
 	Logger     *slog.Logger
 
-	Regions         int   // in the fleet, this one included
-	MaxCommandBytes int   // bounds one proposal
-	FrameBytes      int   // where a frame of waiting proposals is closed
-	WindowBytes     int64 // of commands proposed but not yet applied
+	Regions         func() int // in the fleet, this one included; it does not block
+	MaxCommandBytes int        // bounds one proposal
+	FrameBytes      int        // where a frame of waiting proposals is closed
+	WindowBytes     int64      // of commands proposed but not yet applied
 
 	CommandLevel func(command []byte) timeline.Level // may be nil
 }

@@ -71,7 +71,7 @@ func newMember(t *testing.T, tr transport.Transport) *member {
 	m.Proposer = New(Config{
 		Group: memberLog{m}, Standing: m, Fleet: m, Durability: m, Applied: m.applied, Life: m.life,
 		Transport: tr, Clock: clock.Real, Logger: logger,
-		Regions: 3, MaxCommandBytes: 1 << 20, FrameBytes: 1 << 10, WindowBytes: 1 << 20,
+		Regions: func() int { return 3 }, MaxCommandBytes: 1 << 20, FrameBytes: 1 << 10, WindowBytes: 1 << 20,
 	})
 	services := map[string]transport.Handler{Service: m.Serve, ServiceParts: m.Serve, ServiceWhole: m.ServeWhole}
 	if err := tr.Serve(services); err != nil {
@@ -247,7 +247,7 @@ func TestManyWritesOfBothNodesAreAllAnswered(t *testing.T) {
 // What the leader refuses to take for good, it refuses from afar as well.
 func TestWhatNobodyTakesIsRefused(t *testing.T) {
 	fleetOf(t, plain, func(t *testing.T, a, b *member) {
-		b.config.Regions, b.config.MaxCommandBytes = 9, 2<<20 // so that only the leader refuses
+		b.config.Regions, b.config.MaxCommandBytes = func() int { return 9 }, 2<<20 // so that only the leader refuses
 		for _, m := range []*member{a, b} {
 			if _, err := m.put(
 				t.Context(), string(make([]byte, 1<<20+1)), Options{},

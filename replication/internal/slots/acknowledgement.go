@@ -55,8 +55,11 @@ func (m acknowledgements) regionsAt(r *contract.Receipt, s *timeline.State) int 
 }
 
 // counts reports whether what a region has is safe with it. Where nothing may be lost, what is safe is what no majority
-// of voters is without, and a region without a vote is in none.
+// of voters is without, and a region without a vote is in none. One that was removed has nothing.
 func counts(s *timeline.State, region string) bool {
+	if s.Roster != nil && s.Roster.Home(region) == nil {
+		return false
+	}
 	c := s.Charter()
 	return c == nil || c.MaxLoss != 0 || c.Voter(region) != nil
 }

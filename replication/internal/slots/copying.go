@@ -46,7 +46,7 @@ func (s *Slots) registerCopying(r *peer.Registry) {
 // on from p, or no further than is allowed: the region then needs another copy.
 func (s *Slots) Copying(region string, p contract.Position) error {
 	c := &s.config
-	if !slices.Contains(c.Regions, region) {
+	if !slices.Contains(c.Others(), region) {
 		return fmt.Errorf("%w: %s", contract.ErrUnknownRegion, region)
 	}
 	state := c.Applied.State()

@@ -8,7 +8,7 @@ func (s *Slots) Least() contract.Position {
 	defer s.retaining.Unlock()
 	state := s.config.Applied.State()
 	least := state.Cursor.Position
-	for _, region := range s.config.Regions {
+	for _, region := range s.config.Others() {
 		at := s.standing(state, region)
 		if !at.exact {
 			return 0

@@ -16,7 +16,8 @@ func (s *Slots) Retain() {
 	s.turn(state)
 	s.reviewCopies(state)
 	c.Log.bound(s.widest())
-	if len(c.Regions) == 0 {
+	regions := c.Others()
+	if len(regions) == 0 {
 		return
 	}
 	if timeline.Supersedes(state.HighestClaim(), timeline.Latest(state.Reigns)) {
@@ -27,7 +28,7 @@ func (s *Slots) Retain() {
 	if err != nil {
 		least = v.Index + 1
 	}
-	for _, region := range c.Regions {
+	for _, region := range regions {
 		if index, kept := s.neededBy(state, region); kept {
 			least = min(least, index)
 		}

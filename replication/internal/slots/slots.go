@@ -42,8 +42,8 @@ type Fleet interface {
 
 // Config is what Slots need. All fields are required.
 type Config struct {
-	Region     string   // of this node
-	Regions    []string // the others
+	Region     string          // of this node
+	Others     func() []string // the other regions, in order; it does not block
 	Tracker    *Tracker
 	Log        *Log
 	Controls   Controls
@@ -104,9 +104,7 @@ func (s *Slots) Acknowledged(region string, e contract.Epoch, p contract.Positio
 	s.mu.Lock()
 	a := acknowledgement{Region: region, Epoch: e, Position: p}
 	s.news.note(a)
-	if slices.Contains(s.config.Regions, region) {
-		s.heard.note(a)
-	}
+	s.heard.note(a)
 	s.mu.Unlock()
 	s.wake.Nudge()
 }
@@ -124,11 +122,27 @@ func (s *Slots) Session(region string, connected bool) {
 
 // acknowledge takes an acknowledgement on the leader.
 func (s *Slots) acknowledge(a acknowledgement) error {
-	if !slices.Contains(s.config.Regions, a.Region) {
+	if !slices.Contains(s.config.Others(), a.Region) {
 		return fmt.Errorf("%w: %s", contract.ErrUnknownRegion, a.Region)
 	}
 	s.tracker.acknowledge(a)
 	return nil
+}
+
+// Forget forgets what a region acknowledged, and keeps no more log for it: it was removed from the fleet. One that
+// comes under its name begins anew.
+func (s *Slots) Forget(region string) {
+	s.tracker.forget(region)
+	s.mu.Lock()
+	delete(s.news, region)
+	delete(s.heard, region)
+	delete(s.givenUp, region)
+	delete(s.copies, region)
+	s.mu.Unlock()
+	s.retaining.Lock()
+	delete(s.reported, region)
+	s.retaining.Unlock()
+	s.Retain()
 }
 
 // errStops says why waits end when Run does.
@@ -160,12 +174,15 @@ func (s *Slots) Run(ctx context.Context) {
 }
 
 // tellAgain has the leader be told what is known already: it may be another one by now, and a region that has
-// everything acknowledges nothing more.
+// everything acknowledges nothing more, also one that followed before it was one of the fleet.
 func (s *Slots) tellAgain() {
+	regions := s.config.Others()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, a := range s.heard {
-		s.news.note(a)
+	for region, a := range s.heard {
+		if slices.Contains(regions, region) {
+			s.news.note(a)
+		}
 	}
 }
 
@@ -227,7 +244,7 @@ func (s *Slots) moved(state *timeline.State) []timeline.Slot {
 	s.turn(state)
 	acked := s.tracker.within(state)
 	var moved []timeline.Slot
-	for _, region := range s.config.Regions {
+	for _, region := range s.config.Others() {
 		held, known := slotOf(state, region)
 		next := timeline.Slot{Region: region, Position: max(held.Position, acked[region])}
 		primary := state.Role() == timeline.Primary // what others need of a secondary only it knows, when it is primary
@@ -251,14 +268,17 @@ func (s *Slots) losing(state *timeline.State, p contract.Position, region string
 	return s.config.Log.exceeds(p, s.boundFor(region))
 }
 
-// Now returns the slots with what was acknowledged since they were saved. A region that is not configured any more has
-// none.
+// Now returns the slots with what was acknowledged since they were saved. A region that is not one of the fleet any
+// more has none.
 func (s *Slots) Now() []timeline.Slot {
-	state := s.config.Applied.State()
+	state, regions := s.config.Applied.State(), s.config.Others()
 	saved := slices.DeleteFunc(slices.Clone(state.Slots), func(o timeline.Slot) bool {
-		return !slices.Contains(s.config.Regions, o.Region)
+		return !slices.Contains(regions, o.Region)
 	})
 	for region, p := range s.tracker.within(state) {
+		if !slices.Contains(regions, region) {
+			continue
+		}
 		i := slices.IndexFunc(saved, func(o timeline.Slot) bool { return o.Region == region })
 		if i < 0 {
 			saved = append(saved, timeline.Slot{Region: region, Position: p})

@@ -57,7 +57,8 @@ func newMember(t *testing.T, tr transport.Transport) *member {
 	m.applied = region.NewApplied(&region.View{State: newPast(logEntries).state}, never{})
 	m.log = NewLog(fullLog(t))
 	m.Slots = New(Config{
-		Regions: []string{"ap", "eu"}, Tracker: NewTracker(m.applied), Log: m.log, Controls: m, Leader: m,
+		Others:  func() []string { return []string{"ap", "eu"} },
+		Tracker: NewTracker(m.applied), Log: m.log, Controls: m, Leader: m,
 		Client: peer.NewClient(tr), Fleet: m, Applied: m.applied, Leadership: &m.leading, Clock: clock.Real,
 		Logger:      slog.New(slog.DiscardHandler),
 		RetainBytes: 1 << 30, CopyRetainBytes: 1 << 30, Timeout: time.Second,
@@ -450,7 +451,9 @@ func TestLogIsKeptForWhoeverNeedsIt(t *testing.T) {
 			m.Retain()
 			m.report(nil)
 		}, 150, 200},
-		{"nobody else", func(m *member) { m.config.Regions = nil }, logEntries - 50, logEntries},
+		{"nobody else", func(m *member) {
+			m.config.Others = func() []string { return nil }
+		}, logEntries - 50, logEntries},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			alone(t, func(t *testing.T, m *member) {

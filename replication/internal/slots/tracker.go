@@ -128,6 +128,13 @@ func (t *Tracker) acknowledge(a acknowledgement) {
 	}
 }
 
+// forget forgets what a region acknowledged. Who waits for it waits on.
+func (t *Tracker) forget(region string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.acked, region)
+}
+
 // expire ends the waits whose time is over.
 func (t *Tracker) expire(now time.Time) {
 	for _, w := range t.takeOut(func(w *wait) bool { return !w.deadline.IsZero() && !w.deadline.After(now) }) {

@@ -47,8 +47,8 @@ func (s *sender) judge(view View, sub *subscribe) (*answer, chunk) {
 		a.verdict, a.text = verdictRefuse, view.Serving.Error()
 		return a, chunk{}
 	}
-	if s.config.TooOld != nil {
-		if err := s.config.TooOld(sub.region); err != nil {
+	if s.config.Bars != nil {
+		if err := s.config.Bars(sub.region); err != nil {
 			a.verdict, a.text = verdictRefuse, err.Error()
 			return a, chunk{}
 		}

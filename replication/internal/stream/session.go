@@ -24,6 +24,7 @@ type session struct {
 	since  time.Time
 	log    *slog.Logger
 	wake   wake.Signal // something the sender waits for has changed
+	stop   context.CancelFunc
 
 	mu      sync.Mutex
 	acked   ack
@@ -71,7 +72,9 @@ func (s *Source) Handle(ctx context.Context, stream transport.Stream) error {
 	if err := transport.MaySpeak(stream.Context(), sub.region); err != nil {
 		return err
 	}
-	return s.newSession(stream, sub).run(ctx, sub, incoming)
+	x := s.newSession(stream, sub)
+	x.stop = cancel
+	return x.run(ctx, sub, incoming)
 }
 
 func (s *Source) newSession(stream transport.Stream, sub *subscribe) *session {

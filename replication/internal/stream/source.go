@@ -76,9 +76,9 @@ type SourceConfig struct {
 	// OnAck is told what is durable with the quorum of a secondary: everything up to position in a history whose last
 	// reign up to there is epoch's.
 	OnAck func(region string, epoch timeline.Epoch, position timeline.Position)
-	// TooOld says why the node that leads a region cannot follow this history: it is of a version that does not know
-	// something of it. Nil: all can.
-	TooOld func(region string) error
+	// Bars says why a region cannot follow this history: it is not one of the fleet, or led by a node of a version that
+	// does not know something of it. Nil: all can.
+	Bars func(region string) error
 	// OnParted is told that a region holds a place at which the log of this node has another chain, although their
 	// reigns are the same: there are two histories of one reign. Nil: nobody wants to know.
 	OnParted func(region string, at timeline.Cursor)
@@ -179,6 +179,17 @@ func (s *Source) Slots() []SlotView {
 	}
 	slices.SortFunc(slots, func(a, b SlotView) int { return strings.Compare(a.Region, b.Region) })
 	return slots
+}
+
+// Expel ends the sessions of a region, which is not one of the fleet any more; Bars keeps it from others.
+func (s *Source) Expel(region string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for x := range s.sessions {
+		if x.region == region {
+			x.stop()
+		}
+	}
 }
 
 func (s *Source) enter(x *session) {

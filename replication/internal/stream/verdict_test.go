@@ -115,7 +115,7 @@ func TestASubscriberThatIsTooOld(t *testing.T) {
 			return nil
 		}
 		var met []error
-		p.serve(func(c *SourceConfig) { c.TooOld = tooOld })
+		p.serve(func(c *SourceConfig) { c.Bars = tooOld })
 		p.follow(func(c *SinkConfig) { c.Logger = lossesTo(&met) })
 		p.converge()
 		p.stop()

@@ -226,8 +226,8 @@ var errOutrun = fmt.Errorf("%w: another one was written just before", contract.E
 // outrunTries is how often an order is made anew after such a one.
 const outrunTries = 5
 
-// write has the region agree on a charter; the voters get it with the next renewal.
-func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
+// faultOf returns why a charter cannot be written, nil if it can.
+func faultOf(c *timeline.Charter) error {
 	fault := c.Fault()
 	if fault == "" && c.Spread() > c.Regions() {
 		fault = fmt.Sprintf("where nothing may be lost, of %d voters %d regions have to have a write, and there are %d",
@@ -235,6 +235,14 @@ func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
 	}
 	if fault != "" {
 		return fmt.Errorf("%w: %s", contract.ErrArgument, fault)
+	}
+	return nil
+}
+
+// write has the region agree on a charter; the voters get it with the next renewal.
+func (v *Votes) write(ctx context.Context, c *timeline.Charter) error {
+	if err := faultOf(c); err != nil {
+		return err
 	}
 	o, err := v.config.Controls.Control(ctx, &timeline.Control{
 		Op: timeline.OpCharter, Charter: c, To: v.config.Region,

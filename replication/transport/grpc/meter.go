@@ -82,7 +82,7 @@ type meter struct {
 	in     frames
 	before stranger // what was said before a stream was admitted
 	rest   []byte   // was read, and is to be heard next
-	failed error  // behind the rest
+	failed error    // behind the rest
 
 	mu      sync.Mutex // before that of the ledgers
 	out     frames

@@ -9,8 +9,8 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// stranger connects, and says nothing that is more than a preface.
-func stranger(t *testing.T, addr string) {
+// guest connects, and says nothing that is more than a preface.
+func guest(t *testing.T, addr string) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -52,7 +52,7 @@ func TestAStrangerKeepsNobodyFromItsEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stranger(t, l.Addr().String())
+		guest(t, l.Addr().String())
 		over := make(chan struct{})
 		go func() {
 			end()
@@ -61,7 +61,7 @@ func TestAStrangerKeepsNobodyFromItsEnd(t *testing.T) {
 		select {
 		case <-over:
 		case <-time.After(time.Minute):
-			t.Fatal(name, ": a stranger keeps it from its end")
+			t.Fatal(name, ": a guest keeps it from its end")
 		}
 	}
 }

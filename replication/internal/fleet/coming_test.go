@@ -1,0 +1,74 @@
+package fleet
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+func (a *answers) count(addr string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.asked[addr]
+}
+
+// Regions come and go while they are asked. One that was expected is part of the picture with what was heard of it, so
+// that nobody has to wait for it; what was known of one that went is forgotten.
+func TestRegionsAreAskedAsTheyComeAndGo(t *testing.T) {
+	a := &answers{nodes: map[string]Report{}, asked: map[string]int{}}
+	lead := func(region string, p timeline.Position) Report {
+		return Report{Region: region, Node: region + "-1", ID: 1, Leader: true, Term: 1,
+			Cursor: timeline.Cursor{Position: p}, Claim: reign(1, "us")}
+	}
+	a.set("eu-1", lead("eu", 7))
+	a.set("ap-1", lead("ap", 7))
+	a.set("sa-1", lead("sa", 9))
+	watch(t, a, func(w *Watcher) {
+		time.Sleep(1500 * time.Millisecond)
+		virtual.Wait()
+		w.Expect("sa", []string{"sa-1"})
+		time.Sleep(1500 * time.Millisecond)
+		v, changed := w.View()
+		if _, shown := v.Regions["sa"]; shown || !v.Settled() {
+			t.Errorf("who is expected is part of %+v", v.Regions)
+		}
+		if r, known := w.Expected("sa"); !known || r.Leader() == nil || len(w.Addresses("sa")) == 0 {
+			t.Errorf("of who is expected is known %+v, %v", r, known)
+		}
+		w.Set(map[string][]string{"eu": {"eu-1", "eu-2"}, "sa": {"sa-1"}})
+		select {
+		case <-changed:
+		default:
+			t.Error("nobody was told")
+		}
+		v, _ = w.View()
+		_, shown := v.Regions["ap"]
+		if shown || len(v.Regions) != 2 || !v.Settled() || v.Regions["sa"].Leader() == nil {
+			t.Errorf("then %+v", v.Regions)
+		}
+		w.Dismiss("sa") // which is not expected any more
+		gone := a.count("ap-1")
+		time.Sleep(3 * time.Second)
+		virtual.Wait()
+		if again := a.count("ap-1"); again > gone+1 { // a round may have been under way
+			t.Errorf("a region that is gone was asked %d times more", again-gone)
+		}
+		a.set("ap-1", lead("ap", 2)) // another one, which has less
+		w.Set(map[string][]string{"eu": {"eu-1"}, "sa": {"sa-1"}, "ap": {"ap-1"}})
+		if v, _ := w.View(); v.Settled() || v.Regions["ap"].Record != nil {
+			t.Errorf("who came unexpected is known already: %+v", v.Regions["ap"])
+		}
+		time.Sleep(1500 * time.Millisecond)
+		virtual.Wait()
+		if v, _ := w.View(); !v.Settled() || v.Regions["ap"].Record.Cursor.Position != 2 {
+			t.Errorf("who came back is taken for who was there: %+v", v.Regions["ap"])
+		}
+		w.Expect("nz", []string{"nz-1"})
+		w.Dismiss("nz")
+		if _, known := w.Expected("nz"); known || w.Addresses("nz") != nil {
+			t.Error("who was dismissed is still expected")
+		}
+	})
+}

@@ -1,0 +1,92 @@
+package roster
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// home is a roster of eu and us, of that number.
+func home(number uint64) *timeline.Roster {
+	return &timeline.Roster{Epoch: 2, Number: number, By: "us", Regions: []timeline.Home{
+		{Name: "eu", Addrs: []string{"eu-1"}, Place: 1}, {Name: "us", Addrs: []string{"us-1"}, Place: 2},
+	}}
+}
+
+func at(e timeline.Epoch, p timeline.Position) timeline.Cursor {
+	return timeline.Cursor{Epoch: e, Position: p}
+}
+
+// TestWhoComesToAFleet: who has nothing, or a part of its history, and understands what it will be told.
+func TestWhoComesToAFleet(t *testing.T) {
+	reigns := []timeline.Reign{{Epoch: 1, First: 1, Primary: "us", Nonce: timeline.Nonce{1}},
+		{Epoch: 2, First: 5, Primary: "us", Nonce: timeline.Nonce{2}}}
+	s := &timeline.State{Region: "us", Reigns: reigns, Cursor: timeline.Cursor{Epoch: 2, Position: 9},
+		Roster: home(3)}
+	other := timeline.Reign{Epoch: 1, First: 1, Primary: "ap", Nonce: timeline.Nonce{9}}
+	for name, c := range map[string]struct {
+		change func(r *fleet.Report)
+		says   string
+		is     error
+	}{
+		"empty": {func(*fleet.Report) {}, "it holds nothing yet", nil},
+		"a part of it": {func(r *fleet.Report) { r.Reigns, r.Cursor = reigns[:1], at(1, 3) },
+			"up to position 3 of 9", nil},
+		"as old as can be": {func(r *fleet.Report) { r.Roster = home(2) }, "it holds nothing yet", nil},
+		"another history": {func(r *fleet.Report) { r.Reigns, r.Cursor = []timeline.Reign{other}, at(1, 3) },
+			"shares what is up to 0", contract.ErrRejected},
+		"further": {func(r *fleet.Report) { r.Reigns, r.Cursor = reigns, at(2, 10) },
+			"holds position 10 of epoch 2", contract.ErrRejected},
+		"a higher claim": {func(r *fleet.Report) { r.Claim = timeline.Reign{Epoch: 9, Primary: "ap"} },
+			"with epoch 9 of ap", contract.ErrRejected},
+		"primary":  {func(r *fleet.Report) { r.Role = timeline.Primary }, "a history of its own", contract.ErrRejected},
+		"diverged": {func(r *fleet.Report) { r.Diverged = true }, "a history of its own", contract.ErrRejected},
+		"older": {func(r *fleet.Report) { r.Level = timeline.LevelRoster - 1 },
+			"upgrade it first", contract.ErrNotReady},
+		"ahead": {func(r *fleet.Report) { r.Roster = home(4) },
+			"newer than that of this fleet", contract.ErrRejected},
+	} {
+		report := fleet.Report{Region: "ap", Node: "ap-1", ID: 1, Leader: true, Level: timeline.LevelNow,
+			Role: timeline.Secondary}
+		c.change(&report)
+		r := &fleet.Region{Name: "ap", Level: report.Level, Nodes: []fleet.Heard{{Report: report}}}
+		done := &Change{}
+		err := judge(done, r, s)
+		said := strings.Join(done.Steps, "; ")
+		if err != nil {
+			said = err.Error()
+		}
+		if !strings.Contains(said, c.says) || (err == nil) != (c.is == nil) || c.is != nil && !errors.Is(err, c.is) {
+			t.Errorf("%s: %q, %v; want %q, %v", name, said, err, c.says, c.is)
+		}
+	}
+}
+
+// TestARosterOfAnotherFleetIsNotBelieved: of nobody who is not known here already.
+func TestARosterOfAnotherFleetIsNotBelieved(t *testing.T) {
+	ends := life.New(clock.Real, nil)
+	k := New(Config{
+		Region: "us", Configured: map[string][]string{"eu": {"eu-1"}},
+		Applied: region.NewApplied(&region.View{State: timeline.State{Region: "us"}}, ends),
+	})
+	damaged := home(7)
+	damaged.Regions[0].Addrs = nil
+	for _, r := range []fleet.Report{{Region: "ap", Roster: home(9)}, {Region: "eu"}, {Region: "eu", Roster: damaged}} {
+		if k.Hear(r); k.heard != nil {
+			t.Errorf("believed of %+v", r)
+		}
+	}
+	for _, r := range []*timeline.Roster{home(2), home(3), home(1)} {
+		k.Hear(fleet.Report{Region: "eu", Roster: r})
+	}
+	if k.heard.Number != 3 {
+		t.Errorf("roster %d is the newest", k.heard.Number)
+	}
+}

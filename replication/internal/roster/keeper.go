@@ -1,0 +1,299 @@
+package roster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock"
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/life"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/internal/standing"
+	"github.com/mimir-kv/mimir/replication/internal/wake"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+const (
+	// every is how often it is looked without news.
+	every = time.Second
+	// patience is how long a node waits for its region to agree that it was removed.
+	patience = 5 * time.Second
+)
+
+// Controls takes controls to the region's log.
+type Controls interface {
+	Control(ctx context.Context, c *timeline.Control) (region.Outcome, error)
+}
+
+// Charter is who votes about the primary, at the leader of that. It is safe for concurrent use.
+type Charter interface {
+	// Removable returns why a region that votes cannot be taken out of the charter now, nil if it can.
+	Removable(region string) error
+	// Unvote takes its vote. Errors as of votes.Change.
+	Unvote(ctx context.Context, region string) error
+}
+
+// Config is what a Keeper needs. All fields are required.
+type Config struct {
+	Region     string
+	Configured map[string][]string // the others, by the configuration of this node
+	Own        func() []string     // where nodes of this region are reached
+	Timeout    time.Duration       // of one question, and of writing to the log
+	Clock      clock.Clock
+	Logger     *slog.Logger
+	Life       *life.Life
+	Applied    *region.Applied
+	Leadership *region.Leadership
+	Fleet      *fleet.Watcher
+	Standing   *standing.Standing
+	Client     *peer.Client
+	Controls   Controls
+	Charter    Charter
+	// Ready returns nil once every node of every region, but for the one called without, says that it understands what
+	// is of a level.
+	Ready func(ctx context.Context, level timeline.Level, without string) error
+	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
+	Level func(ctx context.Context) timeline.Level
+	// OnGone is told of a region that is not one of the fleet any more, and OnStray again and again while it is not.
+	// Neither blocks for long.
+	OnGone, OnStray func(region string)
+	// OnRemoved is told that this node's region is not one of the fleet any more. It may be called often, and must not
+	// block.
+	OnRemoved func(error)
+}
+
+// Keeper keeps this node by the roster of its region, and that by the newest one. It is safe for concurrent use.
+type Keeper struct {
+	config Config
+	wake   wake.Signal
+	order  chan struct{} // full while an order is carried out here
+
+	mu    sync.Mutex
+	heard *timeline.Roster // the newest; nil: none
+	since time.Time        // when one without this region was first heard; zero: none was
+	of    *timeline.Roster // others and names are of it
+	names []string
+	other map[string][]string
+
+	// Of settle alone, which one goroutine at a time calls.
+	settled *timeline.Roster // by which the other rooms go
+	gone    map[string]bool  // regions that were there, in the time of this process
+}
+
+// New returns a Keeper by which nothing goes before Settle.
+func New(c Config) *Keeper {
+	k := &Keeper{config: c, wake: wake.New(), order: make(chan struct{}, 1), gone: map[string]bool{},
+		other: c.Configured, names: slices.Sorted(maps.Keys(c.Configured))}
+	return k
+}
+
+// Nudge has it look again: a control was applied.
+func (k *Keeper) Nudge() { k.wake.Nudge() }
+
+// Others returns the other regions of the fleet with where they are said to be. It must not be changed.
+func (k *Keeper) Others() map[string][]string {
+	_, other := k.known()
+	return other
+}
+
+// Names returns the names of the other regions, in order. It must not be changed.
+func (k *Keeper) Names() []string {
+	names, _ := k.known()
+	return names
+}
+
+// All returns the names of all regions, in order.
+func (k *Keeper) All() []string {
+	all := append(slices.Clone(k.Names()), k.config.Region)
+	slices.Sort(all)
+	return all
+}
+
+func (k *Keeper) known() (names []string, other map[string][]string) {
+	r := k.config.Applied.State().Roster
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if r != nil && r != k.of {
+		k.of, k.other = r, r.Others(k.config.Region)
+		for name := range k.other {
+			if ways := k.config.Configured[name]; ways != nil && r.Home(name).Since == 0 {
+				k.other[name] = ways // as this region was told on purpose
+			}
+		}
+		k.names = slices.Sorted(maps.Keys(k.other))
+	}
+	return k.names, k.other
+}
+
+// Strays returns regions of the configuration that the roster does not have.
+func (k *Keeper) Strays() (names []string) {
+	r := k.config.Applied.State().Roster
+	for _, name := range slices.Sorted(maps.Keys(k.config.Configured)) {
+		if r != nil && r.Home(name) == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Bars returns why a region is not served, nil if it is: a fleet with a roster serves those of it.
+func (k *Keeper) Bars(name string) error {
+	r := k.config.Applied.State().Roster
+	if r == nil || r.Home(name) != nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is not one of the fleet, by roster %d of epoch %d: mimir region add %s",
+		contract.ErrUnknownRegion, name, r.Number, r.Epoch, name)
+}
+
+// Hear takes what a node of another region said. It does not block.
+func (k *Keeper) Hear(r fleet.Report) {
+	if r.Roster == nil || r.Roster.Fault() != "" {
+		return
+	}
+	if _, known := k.Others()[r.Region]; !known {
+		return // it may be of another fleet
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.heard.Before(r.Roster) {
+		k.heard = r.Roster
+		k.wake.Nudge()
+	}
+}
+
+// Run looks whenever there is news, until ctx ends.
+func (k *Keeper) Run(ctx context.Context) {
+	ticker := k.config.Clock.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		k.Settle()
+		k.learn(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.wake:
+		case <-ticker.C():
+		}
+	}
+}
+
+// Settle has the other rooms go by what is applied. It is called before Run, and by it.
+func (k *Keeper) Settle() {
+	r, before := k.config.Applied.State().Roster, k.settled
+	if r == nil {
+		return
+	}
+	if r.Lacks(k.config.Region, before) {
+		k.config.OnRemoved(Removed(k.config.Region, r))
+		return
+	}
+	if before != r {
+		k.turn(before, r)
+		k.settled = r
+	}
+	for name := range k.gone {
+		k.config.OnStray(name)
+	}
+}
+
+// turn goes from one roster to a newer one, or from the configuration to the first.
+func (k *Keeper) turn(before, r *timeline.Roster) {
+	others := k.Others()
+	known := k.config.Configured
+	if before != nil {
+		known = before.Others(k.config.Region)
+	}
+	again := map[string][]string{} // those that were there and are
+	for name := range known {
+		if !r.Lacks(name, before) {
+			again[name] = others[name]
+			continue
+		}
+		k.gone[name] = true
+		k.config.Logger.Info("a region is not one of the fleet any more", "gone", name, "roster", r.Number,
+			"epoch", r.Epoch)
+	}
+	k.config.Fleet.Set(again) // one that came back under a name is another one
+	for name := range k.gone {
+		k.config.OnGone(name)
+		if r.Home(name) != nil {
+			delete(k.gone, name)
+		}
+	}
+	for name, addrs := range others {
+		if again[name] == nil {
+			k.config.Logger.Info("a region is one of the fleet", "come", name, "addrs", addrs, "roster", r.Number,
+				"epoch", r.Epoch)
+		}
+	}
+	k.config.Fleet.Set(others)
+}
+
+// Removed says that the roster r has a region no more, which took it or heard of it, and what to do.
+func Removed(region string, r *timeline.Roster) error {
+	return fmt.Errorf("%w: %s took region %s out of the fleet (roster %d of epoch %d); its nodes take no part again "+
+		"with their data, which stays as it is; to add it again, start them with empty data directories: mimir region "+
+		"add %s", contract.ErrRemoved, r.By, region, r.Number, r.Epoch, region)
+}
+
+// learn has the region take the newest roster that was heard, while this node leads it.
+func (k *Keeper) learn(ctx context.Context) {
+	s := k.config.Applied.State()
+	k.mu.Lock()
+	heard := k.heard
+	k.mu.Unlock()
+	if heard == nil || !s.Roster.Before(heard) {
+		return
+	}
+	if heard.Lacks(k.config.Region, s.Roster) && !k.gives(s, heard) {
+		return
+	}
+	if !k.config.Leadership.Leads() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
+	defer cancel()
+	if level := k.config.Level(ctx); level < timeline.LevelRoster {
+		k.config.Logger.Warn("cannot take the roster of the fleet: a node of this region is of a version that does "+
+			"not know it; upgrade it", "roster", heard.Number, "epoch", heard.Epoch, "level", level)
+		return
+	}
+	o, err := k.config.Controls.Control(ctx, &timeline.Control{Op: timeline.OpRoster, Roster: heard})
+	if err == nil && o.Outcome == timeline.Refused {
+		err = fmt.Errorf("%w: %s", contract.ErrRejected, o.Why)
+	}
+	if err != nil && ctx.Err() == nil {
+		k.config.Logger.Debug("roster not taken", "roster", heard.Number, "epoch", heard.Epoch, "err", err)
+	}
+}
+
+// gives looks at a roster without this region, and reports whether the region is to agree on it. Where another region
+// came under its name there is nothing to agree on, and where it cannot agree within patience the node ends by itself.
+func (k *Keeper) gives(s *timeline.State, heard *timeline.Roster) bool {
+	switch {
+	case s.Role() == timeline.Primary && s.Cursor.Epoch > heard.Epoch:
+		return false // it was made primary since
+	case s.Roster.Home(k.config.Region) == nil && len(s.Reigns) == 0:
+		return false // it has nothing of the fleet yet, and waits until it is added
+	}
+	k.mu.Lock()
+	now := k.config.Clock.Now()
+	if k.since.IsZero() {
+		k.since = now
+	}
+	late := now.Sub(k.since) >= patience
+	k.mu.Unlock()
+	if late || heard.Home(k.config.Region) != nil {
+		k.config.OnRemoved(Removed(k.config.Region, heard))
+		return false
+	}
+	return true
+}

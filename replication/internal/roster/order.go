@@ -1,0 +1,404 @@
+package roster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
+	"github.com/mimir-kv/mimir/replication/timeline"
+)
+
+// Addition is a region that is to be one of the fleet. It travels as JSON.
+type Addition struct {
+	Region string `json:"region"`
+	// Peers are where nodes of it are reached. Empty: where the roster, or the configuration of the primary, has them.
+	Peers []string `json:"peers,omitempty"`
+	// Try has everything looked at, and nothing written.
+	Try bool `json:"try,omitempty"`
+}
+
+// Removal is a region that is to be none of the fleet any more. It travels as JSON.
+type Removal struct {
+	Region string `json:"region"`
+	// Gone says that no node of it runs, and none comes back: else it has to answer, so that it can be told.
+	Gone bool `json:"gone,omitempty"`
+	// Try has everything looked at, and nothing written.
+	Try bool `json:"try,omitempty"`
+}
+
+// Change is what became of such an order. It travels as JSON.
+type Change struct {
+	Region  string   `json:"region"`
+	Epoch   uint64   `json:"epoch"`  // of the roster that is in force
+	Number  uint64   `json:"number"` // of it; zero: there is none, the configuration is
+	Regions []string `json:"regions"`
+	Written bool     `json:"written"` // else nothing had to be, or nothing was to be
+	// Steps say in words what was looked at and done, or would be done.
+	Steps []string `json:"steps"`
+}
+
+func (c *Change) say(format string, args ...any) {
+	c.Steps = append(c.Steps, fmt.Sprintf(format, args...))
+}
+
+// of fills in which roster is in force.
+func (c *Change) of(r *timeline.Roster) *Change {
+	c.Epoch, c.Number, c.Regions = uint64(r.Epoch), r.Number, names(r)
+	return c
+}
+
+func names(r *timeline.Roster) (list []string) {
+	for i := range r.Regions {
+		list = append(list, r.Regions[i].Name)
+	}
+	return list
+}
+
+// To the leader of the primary. The names are on the wire.
+const (
+	askAdd    = peer.Question[Addition, *Change]("roster-add")
+	askRemove = peer.Question[Removal, *Change]("roster-remove")
+)
+
+// Register registers what the leader of the primary answers.
+func (k *Keeper) Register(to *peer.Registry) {
+	peer.Handle(to, askAdd, k.add)
+	peer.Handle(to, askRemove, k.remove)
+}
+
+// Add has a region be one of the fleet. It is watched and served from then on; that it follows is not waited for. Any
+// node takes the call. Errors: ErrArgument, ErrRejected if it has a history of its own, ErrNotReady with what is
+// missing, ErrUnknownOutcome.
+func (k *Keeper) Add(ctx context.Context, a Addition) (*Change, error) {
+	return atPrimary(ctx, k, askAdd, a, "", k.add)
+}
+
+// Remove has a region be none of the fleet any more: what is kept for it goes, with its vote, and its nodes end when
+// they hear of it. Any node takes the call. Errors: ErrArgument for the primary, ErrUnknownRegion, ErrRejected if it
+// does not answer and is not said to be gone, ErrNotReady with what is missing, ErrUnknownOutcome.
+func (k *Keeper) Remove(ctx context.Context, r Removal) (*Change, error) {
+	return atPrimary(ctx, k, askRemove, r, r.Region, k.remove)
+}
+
+// atPrimary has the leader of the primary carry out an order, once all nodes are known to understand it.
+func atPrimary[In any](
+	ctx context.Context, k *Keeper, q peer.Question[In, *Change], in In, without string,
+	do func(context.Context, In) (*Change, error),
+) (*Change, error) {
+	if err := k.ready(ctx, without); err != nil {
+		return nil, err
+	}
+	switch to := k.config.Standing.Route(); {
+	case to.Local:
+		return do(ctx, in)
+	case to.Addr != "":
+		return peer.Order(ctx, k.config.Client, to.Addr, q, in)
+	default:
+		return nil, fmt.Errorf("%w: no leader of the primary answers, and nobody else changes the regions",
+			contract.ErrNotReady)
+	}
+}
+
+// ready returns nil if all nodes know rosters: they do where there is one.
+func (k *Keeper) ready(ctx context.Context, without string) error {
+	if k.config.Applied.State().Roster != nil {
+		return nil
+	}
+	if err := k.config.Ready(ctx, timeline.LevelRoster, without); err != nil {
+		return fmt.Errorf("%w: regions cannot be state of the fleet yet: %w", contract.ErrNotReady, err)
+	}
+	return nil
+}
+
+// begin returns the state of the primary, which this node leads, with the roster that it goes by. One order is carried
+// out at a time, until end is called.
+func (k *Keeper) begin(ctx context.Context, without string) (
+	s *timeline.State, base *timeline.Roster, end func(), err error,
+) {
+	select {
+	case k.order <- struct{}{}:
+	default:
+		return nil, nil, nil, fmt.Errorf("%w: another change of the regions is under way", contract.ErrNotReady)
+	}
+	end = func() { <-k.order }
+	if err = k.ready(ctx, without); err == nil {
+		err = k.fresh(ctx)
+	}
+	if s = k.config.Applied.State(); err == nil && !(k.config.Leadership.Leads() && k.config.Standing.Entitled(s)) {
+		err = fmt.Errorf("%w: this node does not lead the primary, or takes no writes now", contract.ErrNotReady)
+	}
+	if err != nil {
+		end()
+		return nil, nil, nil, err
+	}
+	if base = s.Roster; base == nil {
+		base = timeline.FirstRoster(k.config.Region, k.config.Own(), k.config.Configured)
+	}
+	return s, base, end, nil
+}
+
+// fresh asks the other regions once more, as far as they answer, and returns an error if one of them has a newer
+// roster: this region was just made primary, and takes that first.
+func (k *Keeper) fresh(ctx context.Context) error {
+	asked := k.config.Clock.Now()
+	k.config.Fleet.Refresh()
+	for k.config.Clock.Now().Sub(asked) < k.config.Timeout {
+		v, _ := k.config.Fleet.View()
+		waits := false
+		for _, r := range v.Regions {
+			waits = waits || r.Asked.Before(asked)
+		}
+		if !waits {
+			break
+		}
+		if err := k.config.Life.Pause(ctx, again); err != nil {
+			return fmt.Errorf("%w: %w", contract.ErrNotReady, err)
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if mine := k.config.Applied.State().Roster; k.heard != nil && mine.Before(k.heard) {
+		return fmt.Errorf("%w: roster %d of epoch %d was heard of, and is taken first: try again", contract.ErrNotReady,
+			k.heard.Number, k.heard.Epoch)
+	}
+	return nil
+}
+
+// again is the pause between two looks at what is waited for.
+const again = 20 * time.Millisecond
+
+func (k *Keeper) add(ctx context.Context, a Addition) (*Change, error) {
+	s, base, end, err := k.begin(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	c := &Change{Region: a.Region}
+	home := base.Home(a.Region)
+	switch {
+	case a.Region == k.config.Region:
+		return nil, fmt.Errorf("%w: region %s is the primary of this fleet", contract.ErrArgument, a.Region)
+	case home == nil && len(a.Peers) == 0:
+		return nil, fmt.Errorf("%w: nobody knows where region %q is: name addresses of its nodes", contract.ErrArgument,
+			a.Region)
+	case home != nil && len(a.Peers) == 0:
+		a.Peers = home.Addrs
+	}
+	if home != nil && s.Roster != nil && slices.Equal(a.Peers, home.Addrs) {
+		c.say("region %s is one of the fleet already: nothing is to be written", a.Region)
+		return c.of(s.Roster), nil
+	}
+	next := base.With(s.Cursor.Epoch, k.config.Region, a.Region, a.Peers)
+	if fault := next.Fault(); fault != "" {
+		return nil, fmt.Errorf("%w: %s", contract.ErrArgument, fault)
+	}
+	k.config.Fleet.Expect(a.Region, a.Peers)
+	defer k.config.Fleet.Dismiss(a.Region) // it is part of the picture by then, if it is one of the fleet
+	newcomer, err := k.meet(ctx, a.Region)
+	if err != nil {
+		return nil, err
+	}
+	if err := judge(c, newcomer, k.caughtUp(ctx, newcomer)); err != nil {
+		return nil, err
+	}
+	return k.write(ctx, c, base, next, a.Try)
+}
+
+// meet waits until all nodes of a region that is expected answer, and one of them leads it.
+func (k *Keeper) meet(ctx context.Context, name string) (*fleet.Region, error) {
+	missing := ""
+	for began := k.config.Clock.Now(); ; {
+		r, _ := k.config.Fleet.Expected(name)
+		l := r.Leader()
+		switch {
+		case l == nil && r.Err != nil:
+			missing = fmt.Sprintf("no node of it answers: %v", r.Err)
+		case l == nil:
+			missing = "no node of it that answers leads it: start a majority of them"
+		default:
+			if missing = silent(&r, l); missing == "" {
+				return &r, nil
+			}
+		}
+		if k.config.Clock.Now().Sub(began) > 5*k.config.Timeout {
+			return nil, fmt.Errorf("%w: region %s cannot be added: %s", contract.ErrNotReady, name, missing)
+		}
+		k.config.Fleet.Refresh()
+		if err := k.config.Life.Pause(ctx, again); err != nil {
+			return nil, fmt.Errorf("%w: region %s: %s: %w", contract.ErrNotReady, name, missing, err)
+		}
+	}
+}
+
+// caughtUp returns the state of this region once it has what a region had when that was heard, if it comes to have it:
+// one that follows already has it from here, or from another node of this region, which is further.
+func (k *Keeper) caughtUp(ctx context.Context, r *fleet.Region) *timeline.State {
+	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
+	defer cancel()
+	at := r.Leader().Cursor.Position
+	v, _ := k.config.Applied.Wait(ctx, func(v *region.View) bool { return v.State.Cursor.Position >= at })
+	return &v.State
+}
+
+// silent says which node of a region does not answer, "" if all do.
+func silent(r *fleet.Region, l *fleet.Heard) string {
+	for _, o := range l.Nodes {
+		if !slices.ContainsFunc(r.Nodes, func(h fleet.Heard) bool { return h.ID == o.ID }) {
+			return fmt.Sprintf("node %s of it does not answer", cmp.Or(o.Name, fmt.Sprintf("%x", o.ID)))
+		}
+	}
+	return ""
+}
+
+// judge looks at a region that is to come to the fleet of a primary in the state s, and says what it found.
+func judge(c *Change, r *fleet.Region, s *timeline.State) error {
+	l := r.Leader()
+	var nodes []string
+	for i := range r.Nodes {
+		nodes = append(nodes, r.Nodes[i].Node)
+	}
+	slices.Sort(nodes)
+	c.say("region %s answers: %s, led by %s", r.Name, strings.Join(nodes, ", "), l.Node)
+	const empty = "start its nodes with empty data directories"
+	switch {
+	case r.Level < timeline.LevelRoster:
+		return fmt.Errorf("%w: %w: a node of region %s does not know regions as state of the fleet: upgrade it first",
+			contract.ErrNotReady, contract.ErrOldNode, r.Name)
+	case l.Diverged, l.Role == timeline.Primary, timeline.Supersedes(l.Claim, s.HighestClaim()):
+		return fmt.Errorf("%w: region %s has a history of its own, with epoch %d of %s: %s", contract.ErrRejected,
+			r.Name, l.Claim.Epoch, l.Claim.Primary, empty)
+	case s.Roster.Before(l.Roster):
+		return fmt.Errorf("%w: region %s goes by roster %d of epoch %d, which is newer than that of this fleet: %s",
+			contract.ErrRejected, r.Name, l.Roster.Number, l.Roster.Epoch, empty)
+	}
+	if len(l.Reigns) == 0 {
+		c.say("it holds nothing yet, and takes the history of %s from its beginning, or a copy of the state first",
+			s.Region)
+		return nil
+	}
+	relation, shared := timeline.Compare(l.Reigns, s.Reigns, l.Cursor.Position, s.Cursor.Position)
+	if relation != timeline.Prefix {
+		return fmt.Errorf("%w: region %s holds position %d of epoch %d, of which %s shares what is up to %d: %s",
+			contract.ErrRejected, r.Name, l.Cursor.Position, l.Cursor.Epoch, s.Region, shared, empty)
+	}
+	c.say("it holds the history up to position %d of %d, and goes on from there", l.Cursor.Position, s.Cursor.Position)
+	return nil
+}
+
+func (k *Keeper) remove(ctx context.Context, r Removal) (*Change, error) {
+	s, base, end, err := k.begin(ctx, r.Region)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	c := &Change{Region: r.Region}
+	switch {
+	case r.Region == k.config.Region:
+		return nil, fmt.Errorf("%w: region %s is the primary: switch over first", contract.ErrArgument, r.Region)
+	case base.Home(r.Region) == nil:
+		return nil, fmt.Errorf("%w: %q; the fleet has %s", contract.ErrUnknownRegion, r.Region,
+			strings.Join(names(base), ", "))
+	}
+	if l := k.leaderOf(ctx, r); l != nil {
+		c.say("region %s answers, led by %s, and is told: its nodes end by themselves", r.Region, l.Node)
+	} else if !r.Gone {
+		return nil, fmt.Errorf("%w: no leader of region %s answers, so that it cannot be told: stop its nodes for "+
+			"good, and say so (--gone)", contract.ErrRejected, r.Region)
+	} else {
+		c.say("region %s does not answer, and is said to be gone", r.Region)
+	}
+	if err := k.unvote(ctx, c, s, r); err != nil {
+		return nil, err
+	}
+	if slot := slices.IndexFunc(s.Slots, func(o timeline.Slot) bool { return o.Region == r.Region }); slot >= 0 {
+		c.say("its slot, at position %d, goes, and holds no log any more", s.Slots[slot].Position)
+	}
+	return k.write(ctx, c, base, base.Without(s.Cursor.Epoch, k.config.Region, r.Region), r.Try)
+}
+
+// leaderOf returns the leader of a region that is to go, which may be about to be elected; nil if none answers. Of one
+// that is said to be gone it is not waited for.
+func (k *Keeper) leaderOf(ctx context.Context, r Removal) *fleet.Heard {
+	for began := k.config.Clock.Now(); ; {
+		v, _ := k.config.Fleet.View()
+		l := v.Regions[r.Region].Leader()
+		if l != nil || r.Gone || k.config.Clock.Now().Sub(began) > 5*k.config.Timeout {
+			return l
+		}
+		k.config.Fleet.Refresh()
+		if k.config.Life.Pause(ctx, again) != nil {
+			return nil
+		}
+	}
+}
+
+// unvote takes the vote of a region, if it has one.
+func (k *Keeper) unvote(ctx context.Context, c *Change, s *timeline.State, r Removal) error {
+	charter := s.Charter()
+	if charter == nil || charter.Voter(r.Region) == nil {
+		c.say("it has no vote")
+		return nil
+	}
+	err := k.config.Charter.Removable(r.Region)
+	for began := k.config.Clock.Now(); errors.Is(err, contract.ErrNotReady) &&
+		k.config.Clock.Now().Sub(began) < 2*k.config.Timeout && k.config.Life.Pause(ctx, again) == nil; {
+		err = k.config.Charter.Removable(r.Region) // a charter that was just written settles by itself
+	}
+	if err == nil && !r.Try {
+		err = k.config.Charter.Unvote(ctx, r.Region)
+	}
+	if err != nil {
+		return fmt.Errorf("region %s votes, and its vote cannot be taken: %w", r.Region, err)
+	}
+	c.say("its vote goes: %d of %d voters stay", len(charter.Voters)-1, len(charter.Voters))
+	return nil
+}
+
+// write has the region agree on the next roster, unless it is only tried.
+func (k *Keeper) write(ctx context.Context, c *Change, base, next *timeline.Roster, try bool) (*Change, error) {
+	c.say("roster %d of epoch %d: %s", next.Number, next.Epoch, strings.Join(names(next), ", "))
+	if try {
+		return c.of(base), nil
+	}
+	o, err := k.config.Controls.Control(ctx, &timeline.Control{
+		Op: timeline.OpRoster, Roster: next, To: k.config.Region,
+	})
+	switch {
+	case err == nil && o.Outcome == timeline.Skipped:
+		err = fmt.Errorf("%w: another one was written just before", contract.ErrNotReady)
+	case err == nil && o.Outcome != timeline.Applied:
+		err = fmt.Errorf("%w: %s", contract.ErrRejected, o.Why)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("roster %d of epoch %d: %w", next.Number, next.Epoch, err)
+	}
+	c.Written = true
+	k.config.Logger.Info("the fleet has another roster", "roster", next.Number, "epoch", next.Epoch,
+		"regions", names(next))
+	k.until(ctx, next)
+	return c.of(next), nil
+}
+
+// until waits until this node goes by a roster that is applied, so that whoever looks next sees it.
+func (k *Keeper) until(ctx context.Context, r *timeline.Roster) {
+	for began := k.config.Clock.Now(); k.config.Clock.Now().Sub(began) < k.config.Timeout; {
+		k.Nudge()
+		v, _ := k.config.Fleet.View()
+		settled := len(v.Regions) == len(r.Regions)-1
+		for name := range r.Others(k.config.Region) {
+			_, shown := v.Regions[name]
+			settled = settled && shown
+		}
+		if settled || k.config.Life.Pause(ctx, again) != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package timeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rosterOf is a roster of these regions, in order, written by us.
+func rosterOf(e Epoch, number uint64, names ...string) *Roster {
+	r := &Roster{Epoch: e, Number: number, By: "us"}
+	for i, name := range names {
+		r.Regions = append(r.Regions, Home{Name: name, Addrs: []string{name + "-1"}, Place: uint8(i + 1)})
+	}
+	return r
+}
+
+func (r *Roster) names() (list []string) {
+	for _, h := range r.Regions {
+		list = append(list, h.Name)
+	}
+	return list
+}
+
+func TestRegionsComeAndGo(t *testing.T) {
+	first := FirstRoster("us", []string{"us-1"}, map[string][]string{"eu": {"eu-1"}})
+	one := first.With(4, "us", "ap", []string{"ap-1"})
+	if one.Number != 1 || one.Epoch != 4 || one.By != "us" || one.Fault() != "" ||
+		!slices.Equal(one.names(), []string{"ap", "eu", "us"}) {
+		t.Fatalf("%+v: %s", one, one.Fault())
+	}
+	// A region keeps its place whoever comes, since two reigns may never number alike.
+	if eu, us, ap := one.Home("eu"), one.Home("us"), one.Home("ap"); eu.Place != 1 || us.Place != 2 || ap.Place != 3 ||
+		ap.Since != 1 || eu.Since != 0 {
+		t.Errorf("%+v", one.Regions)
+	}
+	two := one.Without(5, "eu", "ap")
+	if two.Home("ap") != nil || two.Home("eu").Place != 1 || !one.Before(two) || two.Before(one) || two.Before(two) {
+		t.Errorf("%+v", two)
+	}
+	three := two.With(5, "eu", "ap", []string{"ap-9"}).With(5, "eu", "eu", []string{"eu-9"})
+	if three.Number != 4 || three.Home("ap").Since != 3 || three.Home("eu").Since != 0 ||
+		three.Home("eu").Addrs[0] != "eu-9" || two.Home("eu").Addrs[0] != "eu-1" {
+		t.Errorf("%+v, before %+v", three, two)
+	}
+	for _, c := range []struct {
+		now, known *Roster
+		region     string
+		lacks      bool
+	}{
+		{nil, nil, "ap", false}, {one, nil, "ap", false}, {two, nil, "ap", true}, {two, one, "ap", true},
+		{three, one, "ap", true}, // another region of that name
+		{three, two, "ap", false}, {three, nil, "ap", false}, {three, one, "eu", false},
+	} {
+		if got := c.now.Lacks(c.region, c.known); got != c.lacks {
+			t.Errorf("%+v lacks %s, of which %+v is known: %v", c.now, c.region, c.known, got)
+		}
+	}
+	if o := three.Others("us"); len(o) != 2 || o["ap"][0] != "ap-9" {
+		t.Errorf("others %v", o)
+	}
+}
+
+func TestWhichRosterIsNewer(t *testing.T) {
+	a, b := rosterOf(2, 3, "eu", "us"), rosterOf(2, 3, "eu", "us")
+	b.By = "eu"
+	for _, c := range []struct {
+		older, newer *Roster
+	}{
+		{nil, a}, {rosterOf(1, 9, "us"), a}, {rosterOf(2, 2, "us"), a}, {b, a},
+	} {
+		if !c.older.Before(c.newer) || c.newer.Before(c.older) {
+			t.Errorf("%+v is not before %+v", c.older, c.newer)
+		}
+	}
+}
+
+func TestARosterThatCannotBeKept(t *testing.T) {
+	for want, change := range map[string]func(r *Roster){
+		"":                   func(*Roster) {},
+		"stands behind":      func(r *Roster) { r.Regions[0].Name = "zz" },
+		"no name":            func(r *Roster) { r.Regions[1].Name = WitnessPrefix + "w" },
+		"longer than":        func(r *Roster) { r.Regions[1].Name = strings.Repeat("z", MaxRegionBytes+1) },
+		"has the addresses":  func(r *Roster) { r.Regions[0].Addrs = nil },
+		"has place 0":        func(r *Roster) { r.Regions[0].Place = 0 },
+		"came with roster 9": func(r *Roster) { r.Regions[0].Since = 9 },
+		"number 0":           func(r *Roster) { r.Number = 0 },
+		"which is not in it": func(r *Roster) { r.By = "ap" },
+		"at most 64 are":     func(r *Roster) { r.Regions, r.By = many(65), "r00" },
+	} {
+		r := rosterOf(2, 3, "eu", "us")
+		change(r)
+		if got := r.Fault(); !strings.Contains(got, want) || (got == "") != (want == "") {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	full := (&Roster{Number: 1, Regions: many(64)}).With(2, "r00", "z", []string{"z"})
+	if full.Home("z").Place != MaxPlace || full.Fault() == "" {
+		t.Errorf("a region too many has place %d: %q", full.Home("z").Place, full.Fault())
+	}
+}
+
+func many(n int) (list []Home) {
+	for i := range n {
+		list = append(list, Home{Name: fmt.Sprintf("r%02d", i), Addrs: []string{"a"}, Place: uint8(min(i+1, MaxPlace))})
+	}
+	return list
+}
+
+// TestWhichRosterARegionTakes: a newer one, its own only while it takes writes, and none by which it is not there while
+// it is primary. Slots of who is gone go.
+func TestWhichRosterARegionTakes(t *testing.T) {
+	reign := Reign{Epoch: 2, First: 1, Primary: "us"}
+	primary := State{Region: "us", Cursor: Cursor{Epoch: 2, Position: 9}, Reigns: []Reign{reign},
+		Slots: []Slot{{Region: "ap", Position: 3}, {Region: "eu", Position: 4}}}
+	sealed, secondary := primary, primary
+	sealed.Seal = &Seal{Epoch: 2, To: "eu", Position: 9}
+	secondary.Region = "eu"
+	without := rosterOf(3, 1, "eu")
+	without.By = "eu"
+	held := primary
+	held.Roster = rosterOf(2, 3, "ap", "eu", "us")
+	for name, c := range map[string]struct {
+		state State
+		to    string
+		r     *Roster
+		want  Outcome
+	}{
+		"the first":                        {primary, "us", rosterOf(2, 1, "eu", "us"), Applied},
+		"a newer":                          {held, "us", rosterOf(2, 4, "eu", "us"), Applied},
+		"the same":                         {held, "us", rosterOf(2, 3, "eu", "us"), Skipped},
+		"an older":                         {held, "us", rosterOf(2, 2, "eu", "us"), Skipped},
+		"none":                             {held, "us", nil, Refused},
+		"one that cannot be kept":          {held, "us", rosterOf(2, 4, "us", "eu"), Refused},
+		"its own, of another epoch":        {primary, "us", rosterOf(3, 1, "eu", "us"), Refused},
+		"its own, sealed":                  {sealed, "us", rosterOf(2, 1, "eu", "us"), Refused},
+		"its own, as a secondary":          {secondary, "eu", rosterOf(2, 1, "eu", "us"), Refused},
+		"heard of, as a secondary":         {secondary, "", rosterOf(2, 1, "eu", "us"), Applied},
+		"heard of, of a later epoch":       {secondary, "", rosterOf(7, 1, "eu", "us"), Applied},
+		"without the secondary":            {secondary, "", rosterOf(2, 1, "us"), Applied},
+		"without the primary, heard of":    {primary, "", without, Refused},
+		"heard of, while it is the sealed": {sealed, "", rosterOf(2, 1, "eu", "us"), Applied},
+	} {
+		m := NewMachine(&c.state)
+		outcome, why, err := m.Control(&Control{Op: OpRoster, Roster: c.r, To: c.to})
+		if outcome != c.want || err != nil || (why == "") == (c.want == Refused) {
+			t.Errorf("%s: %v, %q, %v; want %v", name, outcome, why, err, c.want)
+		}
+		s := m.State()
+		if c.want != Applied {
+			continue
+		}
+		if s.Roster != c.r || len(s.Slots) > len(c.r.Regions)-1 && c.r.Home("eu") != nil || s.valid() != nil {
+			t.Errorf("%s: then %+v, %v", name, s, s.valid())
+		}
+	}
+	m := NewMachine(&held)
+	for _, c := range []*Control{
+		{Op: OpRoster, Roster: rosterOf(2, 4, "eu", "us"), To: "us"},
+		{Op: OpSlots, Slots: []Slot{{Region: "ap", Position: 7}, {Region: "eu", Position: 7}}}, // it was on its way
+	} {
+		if outcome, why, err := m.Control(c); outcome != Applied || err != nil {
+			t.Fatalf("%s: %v %s %v", c.Op, outcome, why, err)
+		}
+	}
+	if s := m.State(); len(s.Slots) != 1 || s.Slots[0] != (Slot{Region: "eu", Position: 7}) || s.valid() != nil {
+		t.Errorf("slots %+v", s.Slots)
+	}
+}
+
+// A roster outlives that the region installs the state of another, which has none in it.
+func TestARosterStaysOverAnInstall(t *testing.T) {
+	s := State{Region: "eu", Roster: rosterOf(2, 3, "eu", "us")}
+	m := NewMachine(&s)
+	reign := Reign{Epoch: 2, First: 1, Primary: "us"}
+	outcome, why, err := m.Control(&Control{Op: OpInstall, Checkpoint: "c", Origin: &Origin{
+		Cursor: Cursor{Epoch: 2, Position: 9}, Reigns: []Reign{reign},
+	}})
+	if now := m.State(); outcome != Applied || err != nil || now.Roster != s.Roster {
+		t.Errorf("%v, %s, %v, %+v", outcome, why, err, now.Roster)
+	}
+}
+
+// What has a roster is not for older nodes, whatever else is said of the region.
+func TestARosterIsNotForOlderNodes(t *testing.T) {
+	plain, counted := &State{Region: "us"}, chartered("us")
+	counted.Ballot.Charter.Hold = &Hold{Counted: true}
+	for what, s := range map[string]*State{"plain": plain, "with a hold": counted} {
+		s.Roster = rosterOf(2, 3, "eu", "us")
+		p, err := s.EncodeRecord()
+		if err != nil || p[0] != rosterVersion || s.Level() != LevelRoster {
+			t.Errorf("%s: a state of version %d and level %d, %v", what, p[0], s.Level(), err)
+		}
+		again, err := DecodeRecord(p, s.Cursor)
+		if err != nil || again.Roster.Home("eu").Addrs[0] != "eu-1" {
+			t.Errorf("%s: %+v, %v", what, again, err)
+		}
+	}
+	c := &Control{Op: OpRoster, Roster: plain.Roster, To: "us"}
+	p, err := EncodeControl(c)
+	if err != nil || p[0] != rosterVersion || c.Level() != LevelRoster {
+		t.Errorf("a control of version %d and level %d, %v", p[0], c.Level(), err)
+	}
+	if again, err := DecodeControl(p); err != nil || again.Roster.Number != 3 {
+		t.Errorf("%+v, %v", again, err)
+	}
+	damaged := *plain
+	damaged.Slots = []Slot{{Region: "ap"}}
+	if damaged.valid() == nil {
+		t.Error("a slot of a region that the roster has not")
+	}
+}
