@@ -130,6 +130,13 @@ type Config struct {
 	// one tenure, from before OnAsk was called until after it returned. An error that is ErrNotReady or ErrNotLeader
 	// has the question asked again. May be nil.
 	OnAsk func(ctx context.Context, request []byte) ([]byte, error)
+	// Differs reports whether this node is known to hold something else than its region. Then it leads nothing, as long
+	// as there is another node that votes, gives nobody a copy of its state, and can be rebuilt. It follows, votes, and
+	// passes on its log, whose entries are checked by themselves. It is called often, also before Start has returned,
+	// and must not block. May be nil: it never does.
+	Differs func() bool
+	// OnAskNode answers AskNode, of any node of the fleet. May be nil.
+	OnAskNode func(ctx context.Context, request []byte) ([]byte, error)
 	// OnLeadership is told, in order, when this node becomes or ceases to be the primary region's leader that takes
 	// writes: a new tenure is told after the end of the one before it. It must not block. May be nil.
 	OnLeadership func(primaryLeader bool)
@@ -186,6 +193,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FS == nil {
 		c.FS = durable.OS
+	}
+	if c.Differs == nil {
+		c.Differs = func() bool { return false }
 	}
 	if c.EntryLevel == nil {
 		c.EntryLevel = new(timeline.LevelNow)

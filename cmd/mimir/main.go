@@ -135,7 +135,7 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection),
 		newFleet(connection), newWitness(), newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
 		newImport(), newExport(connection),
-		newTail(connection), newVerify(connection), newBench(connection), newVersion(),
+		newTail(connection), newVerify(connection), newNode(connection), newBench(connection), newVersion(),
 	)
 	return root
 }

@@ -169,6 +169,8 @@ var table = map[string]Call{
 	"POST /mimir/v1/votes/change":      {Long: true, Args: changes},
 	"POST /mimir/v1/votes/recover":     {Long: true, Args: []string{"keep", "at"}},
 	"POST /mimir/v1/digest":            {Reads: true},
+	"POST /mimir/v1/digest/beside":     {Reads: true},
+	"POST /mimir/v1/rebuild":           {Long: true},
 	"GET /mimir/v1/tails":              {Reads: true},
 	"GET /mimir/v1/tails/{name}":       {Long: true, Args: []string{"name"}},
 	"GET /mimir/v1/tails/{name}/state": {Long: true, Args: []string{"name", "after"}},

@@ -154,6 +154,16 @@ var ways = []way{
 		want:  later, base: timeline.Base{Index: 6, Position: 5},
 	},
 	{
+		name:    "the state of a sibling, by order",
+		prepare: func(t *testing.T, s *script, fs durable.FS) { s.ownCopy(t, fs, "/staging/own") },
+		equip: func(p *place) {
+			p.staged["own"] = "/staging/own"
+			p.give = func(uint64) (string, error) { return "own", nil }
+		},
+		enter: func(p *place, _ *script) error { return p.Rebuild(p.t.Context(), "/aside/1") },
+		want:  later, base: timeline.Base{Index: 6, Position: 5},
+	},
+	{
 		name:    "an install of what this node makes itself",
 		prepare: func(t *testing.T, s *script, fs durable.FS) { s.sourceCopy(t, fs, "/made") },
 		equip:   func(p *place) { p.remake = func(id string) { p.staged[id] = "/made" } },
