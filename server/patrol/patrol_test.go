@@ -26,7 +26,7 @@ import (
 
 const (
 	every = time.Minute // the period of these tests
-	keys  = 500
+	keys  = 100
 )
 
 // ship is a fleet of stores that apply the same history, and a patrol that compares them.
@@ -90,9 +90,11 @@ func sail(t *testing.T, names []string, body func(t *testing.T, s *ship)) {
 			Every: every, BytesPerSecond: 1 << 20, Leads: s.leading, Members: func() []Member { return s.members },
 			Ask: s.ask, Raise: s.raise, Aside: s.aside, Clock: clock.Unsuspended, Logger: slog.New(slog.DiscardHandler),
 		})
+		var first [][]byte
 		for i := range keys {
-			s.all(put(key(i), fmt.Sprint("value ", i)))
+			first = append(first, put(key(i), fmt.Sprint("value ", i)))
 		}
+		s.all(first...)
 		s.all(command.EncodeLeaseGrant(&pb.LeaseGrantRequest{ID: 7, TTL: 60}))
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -148,16 +150,16 @@ func (s *ship) aside(m Member) bool {
 	return slices.Contains(s.wrong, m.Name)
 }
 
-// apply applies a command on one node.
-func (s *ship) apply(name string, c []byte) {
+// apply applies commands on one node.
+func (s *ship) apply(name string, commands ...[]byte) {
 	s.t.Helper()
 	n := s.crew[name]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first := n.at.Position + 1
-	n.at.Position++
+	n.at.Position += replication.Position(len(commands))
 	n.at.AppliedIndex++
-	s.put(n, first, c)
+	s.put(n, first, commands...)
 }
 
 // again applies a command that was applied once more, at the position where it is.
@@ -167,20 +169,30 @@ func (s *ship) again(name string, c []byte) {
 	s.put(n, n.at.Position, c)
 }
 
-func (s *ship) put(n *sailor, first replication.Position, c []byte) {
+func (s *ship) put(n *sailor, first replication.Position, commands ...[]byte) {
 	s.t.Helper()
 	meta := n.at
-	b := &replication.Batch{First: first, Metadata: &meta, Commands: []replication.Command{{Data: slices.Clone(c)}}}
+	b := &replication.Batch{First: first, Metadata: &meta}
+	for _, c := range commands {
+		b.Commands = append(b.Commands, replication.Command{Data: slices.Clone(c)})
+	}
 	if _, err := n.Apply(b); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-func (s *ship) all(c []byte) {
+func (s *ship) all(commands ...[]byte) {
 	s.t.Helper()
 	for _, m := range s.members {
-		s.apply(m.Name, c)
+		s.apply(m.Name, commands...)
 	}
+}
+
+// hook has f called before each answer of a node.
+func (s *ship) hook(name string, f func(request string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.crew[name].before = f
 }
 
 // but applies one command on all nodes but one, and another one there.
@@ -279,7 +291,7 @@ func TestTwoThatDifferAreFound(t *testing.T) {
 	sail(t, six, func(t *testing.T, s *ship) {
 		s.but("us-2", put(key(7), "x"), put(key(7), "y"))
 		s.but("eu-1", put(key(7), "z"), put(key(7), "a"))
-		s.but("eu-3", put(key(490), "z"), put(key(490), "a"))
+		s.but("eu-3", put(key(90), "z"), put(key(90), "a"))
 		if wrong, unsure := s.found(); wrong != "eu-1 eu-3 us-2" || unsure != "" {
 			t.Errorf("found %q, unsure %q", wrong, unsure)
 		}
@@ -315,14 +327,14 @@ func TestNothingIsMadeUp(t *testing.T) {
 			}
 		}
 		for _, m := range s.members {
-			s.crew[m.Name].before = func(string) { write() }
+			s.hook(m.Name, func(string) { write() })
 		}
-		for i := range 300 {
+		for i := range 200 {
 			time.Sleep(time.Second)
 			write()
 			s.mu.Lock()
 			s.crew["us-3"].off = i%40 > 20
-			s.leads = i < 200 || i > 210
+			s.leads = i < 120 || i > 130
 			s.mu.Unlock()
 		}
 		s.mu.Lock()
@@ -340,14 +352,14 @@ func TestWhatIsGoneIsNotTold(t *testing.T) {
 	sail(t, six, func(t *testing.T, s *ship) {
 		s.but("us-2", put(key(7), "x"), put(key(7), "y"))
 		var asked atomic.Int32
-		s.crew["us-2"].before = func(string) {
+		s.hook("us-2", func(string) {
 			// The first answer that sums is of something else; what follows is compacted.
 			if asked.Add(1) == 3 {
 				rev := s.crew["us-1"].Revision()
 				s.all(put(key(7), "z"))
 				s.all(command.EncodeCompaction(&pb.CompactionRequest{Revision: rev + 1}))
 			}
-		}
+		})
 		if wrong, unsure := s.found(); wrong+unsure != "" || s.patrol.Report().Differences != 0 {
 			t.Errorf("found %q, unsure %q: %+v", wrong, unsure, s.patrol.Report())
 		}
@@ -402,10 +414,8 @@ func TestOnlyWhoLeadsCompares(t *testing.T) {
 		s.leads = false
 		s.mu.Unlock()
 		time.Sleep(every)
-		s.mu.Lock()
 		var asked atomic.Bool
-		s.crew["us-2"].before = func(string) { asked.Store(true) }
-		s.mu.Unlock()
+		s.hook("us-2", func(string) { asked.Store(true) })
 		time.Sleep(5 * every)
 		if asked.Load() {
 			t.Error("asked without leading")
