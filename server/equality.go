@@ -165,11 +165,17 @@ func (e *equality) rebuild(ctx context.Context) (kept string, err error) {
 var errDiffers = status.Error(codes.Unavailable,
 	"mimir: this node holds something else than its region, and answers nothing that it holds: see mimir status")
 
+// errNoSnapshot is the same for a snapshot, which clients would ask of the same node for ever.
+var errNoSnapshot = status.Error(codes.DataLoss,
+	"mimir: this node holds something else than its region, and gives no snapshot of it: take it from another one")
+
+const snapshotMethod = "/etcdserverpb.Maintenance/Snapshot"
+
 // refused reports whether a method is not answered by a node that differs: what reads what it holds. Who operates it is
 // served on.
 func refused(method string) bool {
 	for _, prefix := range []string{
-		"/etcdserverpb.KV/", "/etcdserverpb.Watch/", "/etcdserverpb.Lease/", "/etcdserverpb.Maintenance/Snapshot",
+		"/etcdserverpb.KV/", "/etcdserverpb.Watch/", "/etcdserverpb.Lease/", snapshotMethod,
 		"/v3lockpb.", "/v3electionpb.",
 	} {
 		if strings.HasPrefix(method, prefix) {
@@ -205,7 +211,10 @@ func (e *equality) stream(next grpc.StreamServerInterceptor) grpc.StreamServerIn
 			return next(srv, ss, info, handle)
 		}
 		return next(srv, ss, info, func(srv any, ss grpc.ServerStream) error {
-			if e.differs() {
+			switch {
+			case e.differs() && info.FullMethod == snapshotMethod:
+				return errNoSnapshot
+			case e.differs():
 				return errDiffers
 			}
 			return handle(srv, &soundStream{ss, e})

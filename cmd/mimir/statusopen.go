@@ -23,6 +23,7 @@ type nodeReport struct {
 	archive         *archive.Status
 	backup          *schedule.Report
 	tellsPlaces     bool // of archive and backup, if its settings have them
+	compare         *patrol.Report
 
 	health               *replication.HealthStatus
 	version              string

@@ -154,16 +154,6 @@ var ways = []way{
 		want:  later, base: timeline.Base{Index: 6, Position: 5},
 	},
 	{
-		name:    "the state of a sibling, by order",
-		prepare: func(t *testing.T, s *script, fs durable.FS) { s.ownCopy(t, fs, "/staging/own") },
-		equip: func(p *place) {
-			p.staged["own"] = "/staging/own"
-			p.give = func(uint64) (string, error) { return "own", nil }
-		},
-		enter: func(p *place, _ *script) error { return p.Rebuild(p.t.Context(), "/aside/1") },
-		want:  later, base: timeline.Base{Index: 6, Position: 5},
-	},
-	{
 		name:    "an install of what this node makes itself",
 		prepare: func(t *testing.T, s *script, fs durable.FS) { s.sourceCopy(t, fs, "/made") },
 		equip:   func(p *place) { p.remake = func(id string) { p.staged[id] = "/made" } },
@@ -175,7 +165,7 @@ var ways = []way{
 // TestEveryWayToAnotherState: it ends in the same: the storage has it, also after a crash right behind; the log begins
 // where the state does; who proposed is told; and applying goes on.
 func TestEveryWayToAnotherState(t *testing.T) {
-	for _, w := range ways {
+	for _, w := range append(slices.Clone(ways), byOrder) {
 		for _, kind := range kinds {
 			t.Run(w.name+"/"+kind.name, func(t *testing.T) {
 				s, disk := newScript(t), vfs.NewCrashableMem()

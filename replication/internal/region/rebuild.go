@@ -40,11 +40,11 @@ func (a *Applier) replaceBySibling(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take the state of another node: %w", err)
 	}
-	defer a.config.Staging.Discard(id)
 	dir, err := a.config.Staging.Dir(id)
 	if err != nil {
 		return err
 	}
+	defer a.config.Staging.Discard(id)
 	meta, err := a.config.Maker.Metadata(dir)
 	if err == nil {
 		err = a.saveBeforeState(meta)

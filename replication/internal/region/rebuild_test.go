@@ -7,22 +7,29 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
-// byOrder is the way of a rebuild.
-func byOrder(t *testing.T) way {
-	t.Helper()
-	i := slices.IndexFunc(ways, func(w way) bool { return strings.Contains(w.name, "by order") })
-	return ways[i]
+// byOrder is one more way to another state. It waits for no room: what cannot be kept is told, and nothing changed.
+var byOrder = way{
+	name:    "the state of a sibling, by order",
+	prepare: func(t *testing.T, s *script, fs durable.FS) { s.ownCopy(t, fs, "/staging/own") },
+	equip: func(p *place) {
+		p.staged["own"] = "/staging/own"
+		p.give = func(uint64) (string, error) { return "own", nil }
+	},
+	enter: func(p *place, _ *script) error { return p.Rebuild(p.t.Context(), "/aside/1") },
+	want:  later, base: timeline.Base{Index: 6, Position: 5},
 }
 
 // A node that is rebuilt keeps what it had.
 func TestARebuildKeepsWhatWasHere(t *testing.T) {
 	for _, kind := range kinds {
 		s, disk := newScript(t), vfs.NewCrashableMem()
-		w := byOrder(t)
+		w := byOrder
 		p := running(t, s, disk, pebblefs.New(disk), w, kind.open)
 		index := p.index
 		if err := w.enter(p, s); err != nil {
@@ -39,7 +46,7 @@ func TestARebuildKeepsWhatWasHere(t *testing.T) {
 func TestARebuildThatCannotBe(t *testing.T) {
 	for _, kind := range kinds {
 		s, disk := newScript(t), vfs.NewCrashableMem()
-		p := running(t, s, disk, pebblefs.New(disk), byOrder(t), kind.open)
+		p := running(t, s, disk, pebblefs.New(disk), byOrder, kind.open)
 		before := p.commands()
 		for what, give := range map[string]func(uint64) (string, error){
 			"no other node": newPlace(t, "us", p.fs, p.engine, p.engine).give,
