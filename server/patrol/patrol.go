@@ -35,8 +35,8 @@ type Config struct {
 // Times and sizes.
 const (
 	lookEvery    = time.Second      // whether this node leads
-	retryEvery   = 10 * time.Second // what could not be compared
-	firstShare   = 100              // of the period passes before who begins to lead compares
+	retryEvery   = 10 * time.Second // what could not be compared; less where the period is short
+	firstShare   = 100              // the period through it passes before who begins to lead compares
 	confirmAfter = 2 * time.Second  // a difference is looked at again
 	confirmTries = 5                // if it cannot be looked at
 	missedTries  = 3                // if somebody does not answer who did before
@@ -83,6 +83,9 @@ func (p *Patrol) Run(ctx context.Context) {
 	}
 }
 
+// retry is how long it takes until what could not be compared is tried again.
+func (p *Patrol) retry() time.Duration { return min(retryEvery, max(p.Every/firstShare, lookEvery)) }
+
 // idle waits, while this node leads.
 func (p *Patrol) idle(ctx context.Context, d time.Duration) {
 	for until := p.Clock.Elapsed() + d; p.Leads(); {
@@ -120,7 +123,7 @@ func (p *Patrol) round(ctx context.Context, last int64) int64 {
 			break
 		} else if err != nil {
 			p.Logger.Debug("nodes were not compared", "err", err)
-			if wait = max(wait, retryEvery); errors.Is(err, verify.ErrCompacted) {
+			if wait = max(wait, p.retry()); errors.Is(err, verify.ErrCompacted) {
 				wait = lookEvery
 			}
 		}
@@ -192,7 +195,7 @@ func (r *round) piece(ctx context.Context, from []byte) (*verify.Result, error) 
 		}
 		if !again && r.lost(why) && tries < missedTries {
 			tries++
-			again = pause(ctx, r.Clock, retryEvery) == nil
+			again = pause(ctx, r.Clock, r.retry()) == nil
 		}
 		if !again || ctx.Err() != nil {
 			for name, text := range why {
