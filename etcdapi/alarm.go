@@ -141,8 +141,8 @@ func (a *API) differs() bool {
 	return kv.Raised(a.store, command.AlarmDiffers, a.recentHealth().RaftID)
 }
 
-// alarmed names an alarm that is raised and not among those to leave out, for /health. One that says that a node differs
-// is that of this node alone: the others go on without it.
+// alarmed names an alarm that is raised and not among those to leave out, for /health. One that says that a node
+// differs is that of this node alone: the others go on without it.
 func (a *API) alarmed(leaveOut []string) string {
 	if corrupt := pb.AlarmType_CORRUPT.String(); a.differs() && !slices.Contains(leaveOut, corrupt) {
 		return "ALARM " + corrupt

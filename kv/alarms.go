@@ -7,8 +7,8 @@ import (
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
-// Alarms returns the alarms of etcd's kinds that are raised, by kind and member. They are part of what is replicated, and are in no
-// hash: a node of a version that knew none took them for commands that break a rule.
+// Alarms returns the alarms of etcd's kinds that are raised, by kind and member. They are part of what is replicated,
+// and are in no hash: a node of a version that knew none took them for commands that break a rule.
 func (s *Store) Alarms() []*pb.AlarmMember {
 	var list []*pb.AlarmMember
 	for _, a := range s.now().alarms {

@@ -15,8 +15,8 @@ import (
 	"github.com/mimir-kv/mimir/replication"
 )
 
-// stay is a run of positions of one epoch, up to at, as far as is known since the store was loaded: from since on leases,
-// users and alarms were what they are now, and from settled on the revision and the compaction.
+// stay is a run of positions of one epoch, up to at, as far as is known since the store was loaded: from since on
+// leases, users and alarms were what they are now, and from settled on the revision and the compaction.
 type stay struct {
 	epoch          replication.Epoch
 	since, settled replication.Position

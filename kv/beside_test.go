@@ -8,8 +8,8 @@ import (
 	"github.com/mimir-kv/mimir/kv/command"
 )
 
-// What is beside the keys is equal on nodes of equal history wherever the positions meet at which they held it, and says
-// of itself at which positions that was.
+// What is beside the keys is equal on nodes of equal history wherever the positions meet at which they held it, and
+// says of itself at which positions that was.
 func TestBeside(t *testing.T) {
 	a, b := newNode(t), newNode(t)
 	look := func(n *node) Beside {

@@ -194,9 +194,6 @@ func (c Config) withDefaults() Config {
 	if c.FS == nil {
 		c.FS = durable.OS
 	}
-	if c.Differs == nil {
-		c.Differs = func() bool { return false }
-	}
 	if c.EntryLevel == nil {
 		c.EntryLevel = new(timeline.LevelNow)
 	}
@@ -218,6 +215,9 @@ func setDefault[T comparable](field *T, value T) {
 
 // path returns a place in the data directory.
 func (c *Config) path(name string) string { return filepath.Join(c.DataDir, name) }
+
+// differs reports what Differs does, if there is one.
+func (c *Config) differs() bool { return c.Differs != nil && c.Differs() }
 
 // callTimeout bounds one question to another node: long enough for the other side of the world.
 func (c *Config) callTimeout() time.Duration {

@@ -46,9 +46,9 @@ func (n *node) answerNode(ctx context.Context, request []byte) ([]byte, error) {
 const asideFolder = "aside"
 
 // Rebuild makes the state of another node of this region take the place of this node's, which is kept, as a copy, in
-// the directory that is returned. Nothing is applied here meanwhile, and the others go on. The copy comes from whichever
-// node of the region gives one first; one that differs, by its own Config.Differs, gives none. Errors: ErrArgument if
-// this node leads, or is the only one; what kept the copy from coming, and then nothing was changed.
+// the directory that is returned. Nothing is applied here meanwhile, and the others go on. The copy comes from
+// whichever node of the region gives one first; one that differs, by its own Config.Differs, gives none. Errors:
+// ErrArgument if this node leads, or is the only one; what kept the copy from coming, and then nothing was changed.
 func (d *Direct) Rebuild(ctx context.Context) (kept string, err error) {
 	n := d.node
 	if err := n.callable(ctx); err != nil {

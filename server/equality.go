@@ -28,19 +28,20 @@ const besideWait = 3 * time.Second
 // equality is a node's part in comparing what all nodes hold: as one that asks, as one that is asked, and as one that
 // was found to differ.
 type equality struct {
+	server   *server // whose replicator is there before anything is asked
 	config   *Config
 	store    *kv.Store
 	member   uint64 // this node's Raft identity
 	answerer *patrol.Answerer
 	patrol   *patrol.Patrol
-	// replicator is there before anything is asked.
-	replicator *replication.MultiRegionReplicator
 }
 
-func newEquality(s *server) *equality {
+// newEquality returns that of a node that is being built, and has it asked.
+func newEquality(s *server, node *replication.Config) *equality {
 	c := s.config
 	e := &equality{
-		config: c, store: s.store, member: replication.MemberID(c.Replication.RegionID, c.Replication.NodeID),
+		server: s, config: c, store: s.store,
+		member: replication.MemberID(c.Replication.RegionID, c.Replication.NodeID),
 	}
 	e.answerer = patrol.NewAnswerer(patrol.AnswererConfig{
 		Store: savedStates{s.store, s.disk.storeFS(), s.logger}, Stand: e.stand, Beside: e.beside,
@@ -48,18 +49,19 @@ func newEquality(s *server) *equality {
 	})
 	e.patrol = patrol.New(patrol.Config{
 		Every: c.Compare.Every, BytesPerSecond: c.Compare.BytesPerSecond,
-		Leads:   func() bool { return e.replicator.Tenure() != replication.Tenure{} },
+		Leads:   func() bool { return e.server.replicator.Tenure() != replication.Tenure{} },
 		Members: e.members, Ask: e.ask, Raise: e.raise,
 		Aside: func(m patrol.Member) bool { return kv.Raised(e.store, command.AlarmDiffers, m.ID) },
 		Clock: clock.Real, Logger: s.logger,
 	})
+	node.Differs, node.OnAskNode = e.differs, e.answerer.Answer
 	return e
 }
 
 // beside sums what this node's store holds beside its keys, once it holds a position.
 func (e *equality) beside(ctx context.Context, w *verify.Wait) (*verify.Beside, error) {
 	waiting, cancel := context.WithTimeout(ctx, besideWait)
-	_ = e.replicator.WaitPosition(waiting, replication.Position(w.At)) // who is late tells what he has
+	_ = e.server.replicator.WaitPosition(waiting, replication.Position(w.At)) // who is late tells what he has
 	cancel()
 	b, err := kv.DigestBeside(ctx, e.store)
 	if err != nil {
@@ -77,7 +79,7 @@ func (e *equality) differs() bool { return kv.Raised(e.store, command.AlarmDiffe
 
 // stand says where this node's store stands, or why it cannot be compared.
 func (e *equality) stand() (verify.Standing, error) {
-	h := e.replicator.Health()
+	h := e.server.replicator.Health()
 	if h.Role == replication.RoleDiverged {
 		return verify.Standing{}, errors.New("its region has what a failover cut off")
 	}
@@ -91,7 +93,7 @@ func (e *equality) stand() (verify.Standing, error) {
 func (e *equality) members() (list []patrol.Member) {
 	r := &e.config.Replication
 	list = append(list, patrol.Member{Name: r.NodeID, Region: r.RegionID, Addr: r.PeerAddr, ID: e.member})
-	for _, n := range append(slices.Clone(e.replicator.Health().Nodes), e.replicator.OtherMembers()...) {
+	for _, n := range append(slices.Clone(e.server.replicator.Health().Nodes), e.server.replicator.OtherMembers()...) {
 		if n.Region == r.RegionID && n.Name == r.NodeID {
 			list[0].Voter = !n.Learner
 		} else if n.Name != "" && !n.Expected && n.PeerAddr != "" {
@@ -104,7 +106,7 @@ func (e *equality) members() (list []patrol.Member) {
 
 // askNode is how nodes are asked: over the connections that they have anyhow.
 func (e *equality) ask(ctx context.Context, addr string, request []byte) ([]byte, error) {
-	answer, err := e.replicator.AskNode(ctx, addr, request)
+	answer, err := e.server.replicator.AskNode(ctx, addr, request)
 	if errors.Is(err, replication.ErrRejected) {
 		return nil, fmt.Errorf("%w: %w", patrol.ErrUnknown, err)
 	}
@@ -135,7 +137,7 @@ func (e *equality) setAlarm(ctx context.Context, to pb.AlarmRequest_AlarmAction,
 	if e.store.Auth().Enabled() { // else nodes of before are to understand it
 		c = command.EncodeOwn(c)
 	}
-	receipt, err := e.replicator.Propose(ctx, []*replication.Command{{Data: c}})
+	receipt, err := e.server.replicator.Propose(ctx, []*replication.Command{{Data: c}})
 	if err != nil {
 		return err
 	}
@@ -146,7 +148,7 @@ func (e *equality) setAlarm(ctx context.Context, to pb.AlarmRequest_AlarmAction,
 // rebuild has this node take the state of a sibling, and the alarms about it disarmed. It returns where what it held is
 // kept.
 func (e *equality) rebuild(ctx context.Context) (kept string, err error) {
-	if kept, err = e.replicator.Rebuild(ctx); err != nil {
+	if kept, err = e.server.replicator.Rebuild(ctx); err != nil {
 		return "", err
 	}
 	for _, kind := range []pb.AlarmType{command.AlarmDiffers, command.AlarmUnsure} {

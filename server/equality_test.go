@@ -196,12 +196,14 @@ func expectAside(t *testing.T, nodes map[string]*Config, bad string) {
 			continue
 		}
 		for _, m := range n.Nodes {
-			if m.Name == bad {
-				_, err := etcdClient(t, c, TLS{}).MoveLeader(t.Context(), m.ID)
-				if err == nil {
-					t.Error("it was made leader")
-				}
+			if m.Name != bad {
+				continue
 			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := etcdClient(t, c, TLS{}).MoveLeader(ctx, m.ID); err == nil {
+				t.Error("it was made leader")
+			}
+			cancel()
 		}
 	}
 }

@@ -20,7 +20,8 @@ type equalityMetrics struct {
 var (
 	differing = telemetry.Declare(telemetry.Gauge, "mimir_differing_nodes",
 		"Nodes about which an alarm is raised, as this node has applied it: `differs`, those that hold something else "+
-			"than their region; `unsure`, those that hold something else than others where it is not known who is right.",
+			"than their region; `unsure`, those that hold something else than others where it is not known who is "+
+			"right.",
 		"verdict")
 	compareEvery = telemetry.Declare(telemetry.Gauge, "mimir_compare_every_seconds",
 		"The period in which all nodes are compared, on the node that compares them; else absent.")

@@ -244,19 +244,12 @@ func (s *server) build(plain *slog.Logger) error {
 	if node.CheckpointBytes == 0 {
 		node.CheckpointBytes = -1 // to the library, zero is its default
 	}
-	node.CommandLevel = commandLevel
-	node.OnAskNode = func(ctx context.Context, request []byte) ([]byte, error) {
-		return s.equality.answerer.Answer(ctx, request)
-	}
+	node.CommandLevel, node.Revision, s.equality = commandLevel, s.store.Revision, newEquality(s, &node)
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
-	node.Revision = s.store.Revision
-	s.equality = newEquality(s)
-	node.Differs = s.equality.differs
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
-	s.equality.replicator = s.replicator
 	s.wire = telemetry.NewWire(peers, c.Replication.RegionID, s.peers)
 	s.replicator.SetTransport(s.wire)
 	if dial := s.ports.tls.dial; dial != nil {

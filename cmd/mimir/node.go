@@ -31,9 +31,9 @@ func newNodeRebuild(n *connection) *cobra.Command {
 		Use:   "rebuild NAME",
 		Short: "Have a node take the state of a sibling, and keep what it held aside",
 		Long: "Have a node that holds something else than its region take the state of another node of the region.\n" +
-			"What it held is kept on that node, in a directory that is printed. It is for you to decide that the node\n" +
-			"is wrong: mimir verify says who holds the same as whom. The alarm about it is disarmed afterwards. The\n" +
-			"node applies nothing meanwhile. It needs the operator's right.",
+			"What it held is kept on that node, in a directory that is printed. It is for you to decide that\n" +
+			"the node is wrong: mimir verify says who holds the same as whom. The alarm about it is disarmed\n" +
+			"afterwards. The node applies nothing meanwhile. It needs the operator's right.",
 		Args:    oneArgument("the name of a node"),
 		Example: "  mimir node rebuild us-2 --endpoints 10.1.0.1:2379",
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, arguments []string) error {

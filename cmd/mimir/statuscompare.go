@@ -28,8 +28,9 @@ func (f *fleetReport) tellCompare(now time.Time) {
 	}
 	for region, at := range f.Compare.Oldest() {
 		if age := now.Sub(at); age > overdue*period(f.Compare) {
-			f.Warnings = append(f.Warnings, fmt.Sprintf("a node of region %s was not compared whole with the others for %s "+
-				"(compare.every is %s): %s", region, age.Round(time.Second), period(f.Compare), whyNot(f.Compare, region)))
+			f.Warnings = append(f.Warnings, fmt.Sprintf("a node of region %s was not compared whole with the others "+
+				"for %s (compare.every is %s): %s", region, age.Round(time.Second), period(f.Compare),
+				whyNot(f.Compare, region)))
 		}
 	}
 }

@@ -87,8 +87,8 @@ const Everybody = "everybody"
 // Follows is the kind of an alarm of nobody's: the fleet follows an etcd, and takes no writes of clients.
 const Follows = "FOLLOWS"
 
-// Kinds of alarms about a member that was compared with others: it holds something else than its region; or than others,
-// and it is not known who is right.
+// Kinds of alarms about a member that was compared with others: it holds something else than its region; or than
+// others, and it is not known who is right.
 const (
 	Differs = "DIFFERS"
 	Unsure  = "UNSURE"

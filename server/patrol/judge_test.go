@@ -33,10 +33,11 @@ func TestJudge(t *testing.T) {
 		"one of three, and one does not answer":       {six, "us-3 eu-1 eu-2 eu-3|us-2", "us-2", ""},
 		"one of two that answer, and no other region": {six, "us-3|us-2", "", "us-2 us-3"},
 		"two of three, against the other region":      {six, "us-1 us-3|us-2 eu-1 eu-2 eu-3", "us-1 us-3", ""},
-		"a region as a whole":                         {six, "us-1 us-2 us-3|eu-1 eu-2 eu-3", "", "eu-1 eu-2 eu-3 us-1 us-2 us-3"},
-		"a region of three as a whole":                {[]string{"us-1", "eu-1", "ap-1"}, "us-1 ap-1|eu-1", "", "eu-1"},
-		"two nodes":                                   {[]string{"us-1", "eu-1"}, "us-1|eu-1", "", "eu-1 us-1"},
-		"two siblings, and another region with one":   {[]string{"us-1", "us-2", "eu-1"}, "us-1 eu-1|us-2", "us-2", ""},
+		"a region as a whole": {six, "us-1 us-2 us-3|eu-1 eu-2 eu-3", "",
+			"eu-1 eu-2 eu-3 us-1 us-2 us-3"},
+		"a region of three as a whole":              {[]string{"us-1", "eu-1", "ap-1"}, "us-1 ap-1|eu-1", "", "eu-1"},
+		"two nodes":                                 {[]string{"us-1", "eu-1"}, "us-1|eu-1", "", "eu-1 us-1"},
+		"two siblings, and another region with one": {[]string{"us-1", "us-2", "eu-1"}, "us-1 eu-1|us-2", "us-2", ""},
 		"two siblings, and another region with each": {[]string{"us-1", "us-2", "eu-1", "ap-1"},
 			"us-1 eu-1|us-2 ap-1", "", "ap-1 eu-1 us-1 us-2"},
 		"all three differ":               {six[:3], "us-1|us-2|us-3", "", "us-1 us-2 us-3"},
@@ -53,7 +54,8 @@ func TestJudge(t *testing.T) {
 	}
 	learner := fleetOf(six[:3]...)
 	learner[2].Voter = false
-	if v := Judge([]verify.Group{{Nodes: []string{"us-1"}}, {Nodes: []string{"us-2", "us-3"}}}, learner); len(v.Wrong) > 0 {
+	groups := []verify.Group{{Nodes: []string{"us-1"}}, {Nodes: []string{"us-2", "us-3"}}}
+	if v := Judge(groups, learner); len(v.Wrong) > 0 {
 		t.Errorf("who does not vote makes no majority: %+v", v)
 	}
 }

@@ -76,7 +76,8 @@ func (p *Patrol) begin(compares, anew bool) {
 	}
 	p.report.Since, p.report.Nodes = p.Clock.Now(), nil
 	for _, m := range p.Members() {
-		p.report.Nodes = append(p.report.Nodes, Compared{Node: m.Name, Region: m.Region, Why: "the first round is under way"})
+		first := Compared{Node: m.Name, Region: m.Region, Why: "the first round is under way"}
+		p.report.Nodes = append(p.report.Nodes, first)
 	}
 }
 

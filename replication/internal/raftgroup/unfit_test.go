@@ -19,8 +19,8 @@ func unfitCluster(t *testing.T, voters int) (*cluster, map[uint64]*atomic.Bool) 
 	return c.startAll(), are
 }
 
-// A leader that must not lead hands leadership over, and is not elected again, whoever else comes and goes; it votes and
-// follows all the while.
+// A leader that must not lead hands leadership over, and is not elected again, whoever else comes and goes; it votes
+// and follows all the while.
 func TestWhoIsUnfitDoesNotLead(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		c, unfit := unfitCluster(t, 3)

@@ -24,7 +24,7 @@ func (a *Applier) Rebuild(ctx context.Context, aside string) error {
 	if err := a.copyTo(aside); err != nil {
 		return fmt.Errorf("keep what is here: %w", err)
 	}
-	if err := a.replaceBySibling(ctx); err != nil {
+	if err := replaceBySibling(ctx, a); err != nil {
 		if gone := a.config.Maker.FS().RemoveAll(aside); gone != nil {
 			err = errors.Join(err, fmt.Errorf("%s is left over: %w", aside, gone))
 		}
@@ -35,7 +35,7 @@ func (a *Applier) Rebuild(ctx context.Context, aside string) error {
 	return nil
 }
 
-func (a *Applier) replaceBySibling(ctx context.Context) error {
+func replaceBySibling(ctx context.Context, a *Applier) error {
 	id, err := a.config.Staging.FetchSibling(ctx, a.index)
 	if err != nil {
 		return fmt.Errorf("take the state of another node: %w", err)
