@@ -41,6 +41,9 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 			return nil, status.Errorf(codes.ResourceExhausted, "mimir: there are %d alarms already", mostAlarms)
 		}
 	case pb.AlarmRequest_DEACTIVATE:
+		if r.Alarm == pb.AlarmType_CORRUPT && kv.Compared(s.store, r.MemberID) {
+			return s.disarmCompared(ctx, who, r)
+		}
 	default:
 		return nil, status.Errorf(codes.InvalidArgument, "mimir: alarm action %v", r.Action)
 	}
@@ -55,7 +58,34 @@ func (s *maintenanceServer) listAlarms(r *pb.AlarmRequest) *pb.AlarmResponse {
 			response.Alarms = append(response.Alarms, a)
 		}
 	}
+	if r.Alarm != pb.AlarmType_NONE && r.Alarm != pb.AlarmType_CORRUPT {
+		return response
+	}
+	for _, member := range slices.Concat(kv.Members(s.store, command.AlarmDiffers),
+		kv.Members(s.store, command.AlarmUnsure)) {
+		one := &pb.AlarmMember{MemberID: member, Alarm: pb.AlarmType_CORRUPT}
+		if !slices.ContainsFunc(response.Alarms, func(o *pb.AlarmMember) bool {
+			return o.MemberID == member && o.Alarm == one.Alarm
+		}) {
+			response.Alarms = append(response.Alarms, one)
+		}
+	}
 	return response
+}
+
+// disarmCompared disarms what says that a member holds something else than others, and what a client raised beside it.
+func (s *maintenanceServer) disarmCompared(ctx context.Context, who asker, r *pb.AlarmRequest) (
+	response *pb.AlarmResponse, err error,
+) {
+	for _, kind := range []pb.AlarmType{command.AlarmDiffers, command.AlarmUnsure, pb.AlarmType_CORRUPT} {
+		one := &pb.AlarmRequest{Action: r.Action, MemberID: r.MemberID, Alarm: kind}
+		response, err = write(ctx, s.API, who, command.EncodeAlarm(one), command.DecodeAlarmResult)
+		if err != nil {
+			return nil, err
+		}
+	}
+	response.Alarms = []*pb.AlarmMember{{MemberID: r.MemberID, Alarm: r.Alarm}}
+	return response, nil
 }
 
 // RaiseNoSpace raises the alarm of this node for the fleet: no node takes writes that need space until it is disarmed.
@@ -106,8 +136,17 @@ func raised(s *kv.Store, kind pb.AlarmType) bool {
 	return slices.ContainsFunc(s.Alarms(), func(one *pb.AlarmMember) bool { return one.Alarm == kind })
 }
 
-// alarmed names an alarm that is raised and not among those to leave out, for /health.
+// differs reports whether an alarm says that this node holds something else than its region.
+func (a *API) differs() bool {
+	return kv.Raised(a.store, command.AlarmDiffers, a.recentHealth().RaftID)
+}
+
+// alarmed names an alarm that is raised and not among those to leave out, for /health. One that says that a node
+// differs is that of this node alone: the others go on without it.
 func (a *API) alarmed(leaveOut []string) string {
+	if corrupt := pb.AlarmType_CORRUPT.String(); a.differs() && !slices.Contains(leaveOut, corrupt) {
+		return "ALARM " + corrupt
+	}
 	for _, one := range a.store.Alarms() {
 		if name := one.Alarm.String(); !slices.Contains(leaveOut, name) {
 			return "ALARM " + name

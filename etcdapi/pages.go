@@ -201,6 +201,9 @@ func (a pageServer) readLocal(ctx context.Context) error {
 }
 
 func (a pageServer) checkCorruption(context.Context) error {
+	if a.differs() {
+		return errors.New("alarm activated: CORRUPT: this node holds something else than its region")
+	}
 	for _, one := range a.store.Alarms() {
 		if one.Alarm == pb.AlarmType_CORRUPT {
 			return fmt.Errorf("alarm activated: %s", one.Alarm)

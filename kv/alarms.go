@@ -7,17 +7,38 @@ import (
 	"github.com/mimir-kv/mimir/kv/mvcc"
 )
 
-// Alarms returns the alarms that are raised, by kind and member. They are part of what is replicated, and are in no
-// hash: a node of a version that knew none took them for commands that break a rule.
+// Alarms returns the alarms of etcd's kinds that are raised, by kind and member. They are part of what is replicated,
+// and are in no hash: a node of a version that knew none took them for commands that break a rule.
 func (s *Store) Alarms() []*pb.AlarmMember {
 	var list []*pb.AlarmMember
 	for _, a := range s.now().alarms {
-		if pb.AlarmType(a.Kind) == command.AlarmFollows {
+		switch pb.AlarmType(a.Kind) {
+		case command.AlarmFollows, command.AlarmDiffers, command.AlarmUnsure:
 			continue
 		}
 		list = append(list, &pb.AlarmMember{MemberID: a.Member, Alarm: pb.AlarmType(a.Kind)})
 	}
 	return list
+}
+
+// Raised reports whether an alarm of a kind is raised about a member.
+func Raised(s *Store, kind pb.AlarmType, member uint64) bool {
+	return s.now().alarms.Has(mvcc.Alarm{Kind: int32(kind), Member: member})
+}
+
+// Compared reports whether an alarm says that a member holds something else than others.
+func Compared(s *Store, member uint64) bool {
+	return Raised(s, command.AlarmDiffers, member) || Raised(s, command.AlarmUnsure, member)
+}
+
+// Members returns the members about which an alarm of a kind is raised, in order.
+func Members(s *Store, kind pb.AlarmType) (members []uint64) {
+	for _, a := range s.now().alarms {
+		if pb.AlarmType(a.Kind) == kind {
+			members = append(members, a.Member)
+		}
+	}
+	return members
 }
 
 // alarm raises an alarm or disarms one. The answer holds it if it was raised, or was until now.

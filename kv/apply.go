@@ -152,6 +152,9 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 	// Before anybody can read at the revision. What is counted at those before it stays what it is.
 	wide := g.keys != nil && g.keys.Apply(r.state.Revision, r.liveness, r.rewritten)
 	after := &moment{State: r.state, alarms: r.alarms, auth: r.auth.State}
+	after.stay = before.stay.next(meta, r.leases.Changed() || after.auth != before.auth ||
+		!slices.Equal(after.alarms, before.alarms), after.Revision != before.Revision ||
+		after.Compact != before.Compact)
 	// One step for watchers, for whoever looks at leases, and for readers.
 	s.watchers.Publish(r.state, r.written, func() {
 		s.leases.Publish(&r.leases, func() {

@@ -47,6 +47,7 @@ type moment struct {
 	*mvcc.State
 	alarms mvcc.Alarms
 	auth   *auth.State
+	stay   stay
 }
 
 // openGeneration opens or creates the database at path and loads its state.
@@ -79,12 +80,13 @@ func (g *generation) load(countBytes int64) error {
 	if err != nil {
 		return err
 	}
-	g.now.Store(&moment{State: st, alarms: alarms, auth: users})
+	meta, err := g.metadata()
+	if err != nil {
+		return err
+	}
+	g.now.Store(&moment{State: st, alarms: alarms, auth: users, stay: stayFrom(meta)})
 	if countBytes > 0 { // nobody waits until they are counted: the history may be long
 		g.keys = keyset.New(st.Revision, int(countBytes))
-	}
-	if _, err := g.metadata(); err != nil {
-		return err
 	}
 	g.leases, err = lease.Load(g.db)
 	return err

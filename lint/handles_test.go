@@ -8,7 +8,7 @@ import (
 
 // surfaces are the types by which an embedder has a node. Nothing else has the whole of it.
 var surfaces = []string{
-	"MultiRegionReplicator", "RaftReplicator", "Orders", "Reading", "Understanding", "Voting", "History",
+	"MultiRegionReplicator", "RaftReplicator", "Orders", "Reading", "Understanding", "Voting", "History", "Direct",
 	"Topology",
 }
 

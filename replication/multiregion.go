@@ -16,6 +16,7 @@ type MultiRegionReplicator struct {
 	Orders
 	Reading
 	Understanding
+	Direct
 	node *node
 }
 
@@ -26,7 +27,7 @@ func NewMultiRegionReplicator(c *Config, s Storage) (*MultiRegionReplicator, err
 	if err != nil {
 		return nil, err
 	}
-	return &MultiRegionReplicator{Orders{n}, Reading{n}, Understanding{n}, n}, nil
+	return &MultiRegionReplicator{Orders{n}, Reading{n}, Understanding{n}, Direct{n}, n}, nil
 }
 
 // SetTransport gives the node its network. It is called once, before Start; the node closes the transport at Shutdown.

@@ -76,6 +76,9 @@ type Config struct {
 	// quota, and for a reserve that fits the other sizes. Past either the fleet takes no writes.
 	QuotaBytes, DiskReserveBytes int64
 
+	// Compare is how all nodes of the fleet are compared with each other.
+	Compare Compare
+
 	// Compaction is what of the history is kept: auto-compaction-mode and auto-compaction-retention.
 	Compaction Compaction
 	// Archive is where the log is archived.
@@ -202,4 +205,10 @@ func (c *Config) ClientURLs() (urls []string) {
 		urls = append(urls, a.URL(c.ClientTLS.Enabled()))
 	}
 	return urls
+}
+
+// Compare says how often all nodes are compared whole, 0 for never, and how fast at most.
+type Compare struct {
+	Every          time.Duration
+	BytesPerSecond int64
 }

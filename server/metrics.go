@@ -20,7 +20,8 @@ func (s *server) metrics() *prometheus.Registry {
 		},
 		telemetry.Build{Version: s.version}, s.calls, s.times, &s.checks, s.wire,
 		doorMetrics{doors: s.ports.doors}, auditMetrics{audit: s.audit},
-		backupMetrics{report: s.backupReport}, archiveMetrics{status: s.archiveStatus}, s.ports.tls.keeper,
+		equalityMetrics{equality: s.equality}, backupMetrics{report: s.backupReport},
+		archiveMetrics{status: s.archiveStatus}, s.ports.tls.keeper,
 		&keyMetrics{disk: s.disk})
 	return registry
 }

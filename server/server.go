@@ -118,6 +118,7 @@ type server struct {
 	gateway    context.CancelFunc
 	keeping    turns[*schedule.Keeper]  // of backups; none if nobody takes any
 	archiving  turns[*archive.Archiver] // of the log; none if this node never does
+	equality   *equality                // with other nodes
 	carrying   sync.WaitGroup           // what brings content or log to another place, until gateway is called
 	failed     chan error               // a listener or the store that gave up
 
@@ -243,9 +244,8 @@ func (s *server) build(plain *slog.Logger) error {
 	if node.CheckpointBytes == 0 {
 		node.CheckpointBytes = -1 // to the library, zero is its default
 	}
-	node.CommandLevel = commandLevel
+	node.CommandLevel, node.Revision, s.equality = commandLevel, s.store.Revision, newEquality(s, &node)
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
-	node.Revision = s.store.Revision
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())
@@ -264,7 +264,8 @@ func (s *server) build(plain *slog.Logger) error {
 		Tokens: tokens, CommonNames: c.ClientTLS.RequireClientCert, BcryptCost: c.BcryptCost,
 		Store: s.store, Lessor: s.lessor, Replicator: s.replicator, ClusterID: clusterID(c.Replication.FleetID),
 		Limits: c.Limits, QuotaBytes: s.settled.quota.Load, AllRegions: c.AdvertiseRegions == advertiseAll,
-		Unary: s.calls.Unary(s.slow.unary(s.gate.Unary)), Stream: s.calls.Stream(s.gate.Stream),
+		Unary:   s.calls.Unary(s.slow.unary(s.equality.unary(s.gate.Unary))),
+		Stream:  s.calls.Stream(s.equality.stream(s.gate.Stream)),
 		PeerTLS: c.PeerTLS.Enabled(), Logger: s.logger, Operator: operator.Ruled,
 		Traffic: &s.traffic, OnCheck: s.checks.Note, SnapshotNote: s.snapshotNote,
 	})
@@ -305,7 +306,7 @@ func (s *server) start(ctx context.Context) error {
 		Replicator: s.replicator, Voting: s.replicator.Voting(), Topology: s.replicator.Topology(), Node: s.node,
 		Logger: s.logger,
 		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: s.gate.HTTP,
-		WriteLog: s.writeLog,
+		WriteLog: s.writeLog, Beside: s.equality.beside, Rebuild: s.equality.rebuild,
 	})
 	routes := &routes{
 		api: api, admin: handler, registry: s.metrics(), guard: s.gate.HTTP,
@@ -325,6 +326,7 @@ func (s *server) start(ctx context.Context) error {
 	go s.watchRoom(gateway)
 	go s.wire.Probe(gateway)
 	go s.compactHistory(gateway)
+	s.carrying.Go(func() { s.equality.patrol.Run(gateway) })
 	s.carrying.Go(func() {
 		s.archiving.run(gateway, s.carrying.Go, func(a *archive.Archiver) { s.lateCarrying("archive.to", a.Place()) })
 	})
@@ -373,6 +375,7 @@ func (s *server) node() admin.Node {
 	for _, a := range s.store.Alarms() {
 		n.Alarms = append(n.Alarms, admin.Alarm{Kind: a.Alarm.String(), Member: a.MemberID})
 	}
+	n.Alarms, n.Compare = append(n.Alarms, s.equality.alarms()...), s.equality.patrol.Report()
 	return n
 }
 

@@ -26,6 +26,8 @@ var wiring = map[reflect.Type]map[string]string{
 		"Logger":               "made of log-level and log-format",
 		"ClientURLs":           "made of advertise-client and client-tls",
 		"OnAsk":                "answered by etcdapi",
+		"OnAskNode":            "answered by server/patrol",
+		"Differs":              "what an alarm of the store says",
 		"Revision":             "that of the store",
 		"OnLeadership":         "told to the lessor",
 		"CommandLevel":         "what kv says of its commands",

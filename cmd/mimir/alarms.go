@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -54,6 +55,14 @@ func (a *alarmReport) text() string {
 	who := fmt.Sprintf("member %x", a.Member) // as etcdctl alarm list has it, but in the digits of member list
 	if a.Node != "" {
 		who = fmt.Sprintf("%s of region %s", a.Node, a.Region)
+	}
+	switch a.Kind {
+	case admin.Differs:
+		return fmt.Sprintf("%s holds something else than its region: it leads nothing, gives no copies and answers no "+
+			"reads; mimir verify says what, and mimir node rebuild %s mends it", who, cmp.Or(a.Node, "NAME"))
+	case admin.Unsure:
+		return fmt.Sprintf("%s holds something else than others, and it is unknown who is right: mimir verify says "+
+			"what; see docs/operating.md, Are all nodes equal", who)
 	}
 	return fmt.Sprintf("alarm %s of %s: no region takes writes that need space, until there is room and "+
 		"etcdctl alarm disarm was called", a.Kind, who)

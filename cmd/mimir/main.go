@@ -136,7 +136,7 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 		newFleet(connection), newRegion(connection),
 		newWitness(), newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
 		newImport(), newExport(connection),
-		newTail(connection), newVerify(connection), newBench(connection), newVersion(),
+		newTail(connection), newVerify(connection), newNode(connection), newBench(connection), newVersion(),
 	)
 	return root
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/patrol"
 )
 
 // fleetReport is replication.FleetStatus with what only the store knows.
@@ -33,6 +34,8 @@ type fleetReport struct {
 	Certificates *certificateReport `json:"certificates,omitempty"`
 	// Backups is what is known of them; nil if no node that answered has them in its settings.
 	Backups *backupReport `json:"backups,omitempty"`
+	// Compare is what the node knows that compares all nodes; nil if none that answered does.
+	Compare *patrol.Report `json:"compare,omitempty"`
 }
 
 type regionReport struct {
@@ -148,6 +151,7 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	report.tellOpen()
 	report.tellCertificates(time.Now())
 	report.tellBackups(time.Now())
+	report.tellCompare(time.Now())
 	return report, nil
 }
 
@@ -255,6 +259,9 @@ func (f *fleetReport) print(w io.Writer) {
 	}
 	if f.Backups != nil {
 		fmt.Fprintln(w, f.Backups.Text)
+	}
+	if f.Compare != nil {
+		fmt.Fprintln(w, compareText(f.Compare))
 	}
 	f.printLoss(w)
 }

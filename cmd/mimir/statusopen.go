@@ -10,6 +10,7 @@ import (
 	"github.com/mimir-kv/mimir/backup/schedule"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/patrol"
 	"github.com/mimir-kv/mimir/server/trust"
 )
 
@@ -22,6 +23,7 @@ type nodeReport struct {
 	archive         *archive.Status
 	backup          *schedule.Report
 	tellsPlaces     bool // of archive and backup, if its settings have them
+	compare         *patrol.Report
 
 	health               *replication.HealthStatus
 	version              string
@@ -48,6 +50,7 @@ func askNodes(ctx context.Context, client *admin.Client, nodes []replication.Nod
 				health: node.HealthStatus, version: node.Version, revision: int64(node.Revision),
 				auditProblem: node.AuditProblem, storeBytes: node.StoreBytes, backup: node.Backup,
 				archive:     node.Archive,
+				compare:     node.Compare,
 				tellsPlaces: node.TellsPlaces,
 			})
 		})

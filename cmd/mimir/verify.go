@@ -26,9 +26,11 @@ func newVerify(n *connection) *cobra.Command {
 		Args:  noArguments,
 		Long: "Compare what all nodes of all regions hold at one revision, the newest that all of them have: every\n" +
 			"version of every key that can be read or watched there. Writes go on meanwhile. It tells the first\n" +
-			"range of keys in which they differ, and who holds the same as whom. The exit status is 1 if they\n" +
-			"differ, or if not all nodes could be compared. Leases, users and alarms are not compared. Nodes read\n" +
-			"everything that they hold once for it. It needs the operator's right.",
+			"range of keys in which they differ, and who holds the same as whom. Leases, users and alarms are\n" +
+			"compared too, at one position, unless there is a prefix. Who is so late that others have compacted\n" +
+			"what he shows is compared with those who are as late. The exit status is 1 if nodes differ, or if not\n" +
+			"all could be compared with each other. Nodes read everything that they hold once for it. It needs the\n" +
+			"operator's right.",
 		Example: "  mimir verify --endpoints 10.1.0.1:2379,10.2.0.1:2379\n  mimir verify --prefix /registry/ -o json",
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
 			return o.run(c, n, client)
@@ -45,9 +47,13 @@ type verifyOptions struct{ prefix string }
 const verifyTries = 5
 
 func (o *verifyOptions) run(c *cobra.Command, n *connection, client *admin.Client) error {
-	v := verification{client: client, told: c.ErrOrStderr(), began: time.Now(), rest: prefixRange(o.prefix)}
+	whole := prefixRange(o.prefix)
+	v := verification{client: client, told: c.ErrOrStderr(), began: time.Now(), whole: whole, rest: whole}
 	err := v.run(c.Context())
 	if err != nil && v.result.First == nil {
+		return err
+	}
+	if err := v.runRest(c.Context(), o.prefix == ""); err != nil {
 		return err
 	}
 	if err := n.print(c.OutOrStdout(), &v.result, func(w io.Writer) { printVerified(w, &v.result) }); err != nil {
@@ -59,10 +65,8 @@ func (o *verifyOptions) run(c *cobra.Command, n *connection, client *admin.Clien
 			rangeText(v.result.First.Range), err)
 	case v.result.First != nil:
 		return fmt.Errorf("%w: nodes hold different things, first in %s", errFleet, rangeText(v.result.First.Range))
-	case len(v.result.Missing) > 0:
-		return fmt.Errorf("%w: not all nodes were compared", errFleet)
 	}
-	return nil
+	return restVerdict(&v.result)
 }
 
 // verification compares what nodes hold, in as many pieces as it takes: of each, all that can be read at a revision.
@@ -71,7 +75,8 @@ type verification struct {
 	told   io.Writer
 	began  time.Time
 	next   time.Time    // when progress is told
-	rest   verify.Range // what is to be compared
+	whole  verify.Range // what is to be compared
+	rest   verify.Range // what of it is still to be
 	result verify.Result
 }
 
@@ -99,34 +104,14 @@ func (v *verification) compare(ctx context.Context) (*verify.Result, error) {
 		return nil, err
 	}
 	nodes, standings, missing := standingsOf(ctx, v.client, fleet)
-	for {
-		revision, compact, behind := verify.Agree(standings)
-		nodes, standings, missing = leaveOut(nodes, standings, missing, behind)
-		if len(nodes) < 2 {
-			return nil, fmt.Errorf("there are no two nodes to compare%s", missingText(missing))
-		}
-		result, err := verify.Compare(ctx, nodes, verify.Options{
-			Revision: revision, Compact: compact, Range: v.rest, Told: v.progress,
-		})
-		if !errors.Is(err, verify.ErrElsewhere) {
-			result.Missing = append(missing, result.Missing...)
-			return result, err
-		}
-		parted := verify.Parted(standings, revision)
-		nodes, standings, missing = leaveOut(nodes, standings, missing, parted)
+	result, err := verify.Together(ctx, nodes, standings, verify.Options{Range: v.rest, Told: v.progress})
+	if result != nil {
+		result.Missing = append(missing, result.Missing...)
 	}
-}
-
-// leaveOut leaves out those who are missing.
-func leaveOut(nodes []verify.Node, standings []verify.Standing, missing, more []verify.Missing) (
-	[]verify.Node, []verify.Standing, []verify.Missing,
-) {
-	out := func(name string) bool {
-		return slices.ContainsFunc(more, func(m verify.Missing) bool { return m.Node == name })
+	if errors.Is(err, verify.ErrAlone) {
+		return nil, fmt.Errorf("%w%s", err, missingText(result.Missing))
 	}
-	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n verify.Node) bool { return out(n.Name) })
-	standings = slices.DeleteFunc(slices.Clone(standings), func(s verify.Standing) bool { return out(s.Name) })
-	return nodes, standings, append(missing, more...)
+	return result, err
 }
 
 // progress tells it now and then.
@@ -169,7 +154,7 @@ func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.F
 					missing = append(missing, verify.Missing{Node: n.Name, Why: why.Error()})
 					return
 				}
-				nodes = append(nodes, verify.Node{Name: n.Name, Ask: at.Digest})
+				nodes = append(nodes, verify.Node{Name: n.Name, Ask: at.Digest, Beside: at.Beside})
 				standings = append(standings, said)
 			})
 		}
@@ -194,6 +179,7 @@ func standingOf(ctx context.Context, at *admin.Client, n *replication.NodeStatus
 	}
 	return verify.Standing{
 		Name: n.Name, Revision: int64(said.Revision), Compact: int64(said.CompactRevision),
+		Position: uint64(said.Position),
 	}, nil
 }
 
@@ -228,6 +214,11 @@ func printVerified(w io.Writer, r *verify.Result) {
 	}
 	for _, m := range r.Missing {
 		fmt.Fprintf(w, "NOT COMPARED: %s: %s\n", m.Node, m.Why)
+	}
+	printBeside(w, r.Beside)
+	for _, apart := range r.Apart {
+		fmt.Fprint(w, "among themselves: ")
+		printVerified(w, apart)
 	}
 }
 

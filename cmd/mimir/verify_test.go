@@ -26,7 +26,8 @@ func TestVerify(t *testing.T) {
 	}
 	eventually(t, "eu has all of it", func() bool { return status(t, us.Client).region("eu").Position == 3 })
 	if code, text, errs := mimir(t, "verify", "--endpoints", both); code != exitDone ||
-		!strings.Contains(text, "eu-1, us-1 hold the same at revision 4: 3 keys") {
+		!strings.Contains(text, "eu-1, us-1 hold the same at revision 4: 3 keys") ||
+		!strings.Contains(text, "eu-1, us-1 have the same 0 leases, users and alarms at position ") {
 		t.Fatalf("%d %s%s", code, text, errs)
 	}
 	syscall.Kill(eu.PID, syscall.SIGTERM)

@@ -156,6 +156,9 @@ func (e *Edit) Has(id int64) bool {
 	return ok
 }
 
+// Changed reports whether the edit changes anything.
+func (e *Edit) Changed() bool { return len(e.changed) > 0 }
+
 // Grant adds a lease.
 func (e *Edit) Grant(id, ttl int64) { e.set(id, ttl) }
 

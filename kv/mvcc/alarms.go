@@ -57,8 +57,8 @@ const (
 	alarmBytes    = 4 + 8
 )
 
-// append appends the encoding to dst: version, kind and member of each, CRC-32C.
-func (s Alarms) append(dst []byte) []byte {
+// Append appends the encoding to dst: version, kind and member of each, CRC-32C.
+func (s Alarms) Append(dst []byte) []byte {
 	start := len(dst)
 	dst = append(dst, alarmsVersion)
 	for _, a := range s {
@@ -98,6 +98,6 @@ func LoadAlarms(db pebble.Reader) (Alarms, error) {
 
 // Alarms replaces the alarms.
 func (w *Writer) Alarms(s Alarms) error {
-	w.other = s.append(w.other[:0])
+	w.other = s.Append(w.other[:0])
 	return w.set(keyAlarms, w.other)
 }

@@ -9,7 +9,7 @@ import (
 
 func FuzzOnDisk(f *testing.F) {
 	f.Add(jumped(f, newState(), Jump{}).append(nil))
-	f.Add(Alarms{{Kind: 1, Member: 7}, {Kind: 1, Member: 9}}.append(nil))
+	f.Add(Alarms{{Kind: 1, Member: 7}, {Kind: 1, Member: 9}}.Append(nil))
 	f.Add(appendKeyPrefix(nil, []byte("a\x00b")))
 	f.Add((&Version{Create: 1, Number: 2, Lease: 3}).appendHeader(nil))
 	f.Add(appendSuffix(nil, Stamp{Main: 5, Sub: 1}, KindPut))
@@ -17,7 +17,7 @@ func FuzzOnDisk(f *testing.F) {
 		if s, err := decodeState(p); err == nil && !bytes.Equal(s.append(nil), p) {
 			t.Fatalf("state %x read as %+v", p, s)
 		}
-		if s, err := decodeAlarms(p); err == nil && !bytes.Equal(s.append(nil), p) {
+		if s, err := decodeAlarms(p); err == nil && !bytes.Equal(s.Append(nil), p) {
 			t.Fatalf("alarms %x read as %+v", p, s)
 		}
 		if at, kind, err := decodeSuffix(p); err == nil && !bytes.Equal(appendSuffix(nil, at, kind), p) {

@@ -59,3 +59,37 @@ func (c *Client) Digest(ctx context.Context, q *verify.Question) (*verify.Answer
 	}
 	return a, err
 }
+
+// beside tells what this node's store holds beside its keys.
+func (h *handler) beside(w http.ResponseWriter, r *http.Request) {
+	var q verify.Wait
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	body.DisallowUnknownFields()
+	if err := body.Decode(&q); err != nil {
+		refuse(w, http.StatusBadRequest, "body: "+err.Error())
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), digestTimeout)
+	defer cancel()
+	if err := h.digests.Acquire(ctx, 1); err != nil {
+		refuse(w, http.StatusServiceUnavailable, "another question about what the node holds is not answered yet")
+		return
+	}
+	defer h.digests.Release(1)
+	b, err := h.Beside(ctx, &q)
+	answer(w, b, err)
+}
+
+// Beside has the first endpoint that answers sum what it holds beside its keys. Name the endpoints of one node.
+func (c *Client) Beside(ctx context.Context, q *verify.Wait) (*verify.Beside, error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	b := &verify.Beside{}
+	return b, c.each(ctx, func(endpoint string) error {
+		ctx, cancel := context.WithTimeout(ctx, digestTimeout)
+		defer cancel()
+		return c.ask(ctx, http.MethodPost, endpoint, "/mimir/v1/digest/beside", body, b)
+	})
+}

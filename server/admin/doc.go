@@ -23,6 +23,8 @@
 //	GET  /mimir/v1/tails/{name}/state   what changed in the state beside a tail: StateHeader, then a Change a line
 //	GET  /mimir/v1/tails/{name}/fork    where a tail parted from this node's history     Fork
 //	POST /mimir/v1/digest          verify.Question                verify.Answer
+//	POST /mimir/v1/digest/beside   verify.Wait                    verify.Beside
+//	POST /mimir/v1/rebuild         {}                             Rebuilt
 //	DELETE /mimir/v1/tails/{name}       discards what this node has of a tail            {}
 //
 // The picture of a node and of the fleet are for every client; all else needs the operator's right, which the handler's

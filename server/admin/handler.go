@@ -16,6 +16,7 @@ import (
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/patrol"
 	"github.com/mimir-kv/mimir/server/trust"
 	"github.com/mimir-kv/mimir/server/verify"
 )
@@ -82,6 +83,8 @@ type Node struct {
 	// TellsPlaces says that this node would tell of Archive and Backup if its settings had them: it is of a version
 	// that knows both.
 	TellsPlaces bool `json:"tellsPlaces,omitempty"`
+	// Compare is what this node knows of how equal all nodes are. Nil of nodes that never compared them.
+	Compare *patrol.Report `json:"compare,omitempty"`
 }
 
 // Everybody is who is an operator on a node where nothing says who is.
@@ -90,7 +93,14 @@ const Everybody = "everybody"
 // Follows is the kind of an alarm of nobody's: the fleet follows an etcd, and takes no writes of clients.
 const Follows = "FOLLOWS"
 
-// Alarm is one that a member has raised: NOSPACE.
+// Kinds of alarms about a member that was compared with others: it holds something else than its region; or than
+// others, and it is not known who is right.
+const (
+	Differs = "DIFFERS"
+	Unsure  = "UNSURE"
+)
+
+// Alarm is one that a member has raised, NOSPACE, or that was raised about it.
 type Alarm struct {
 	Kind   string `json:"kind"`
 	Member uint64 `json:"member"` // its Raft identity
@@ -131,6 +141,10 @@ type HandlerOptions struct {
 	Topology   Topology
 	Node       func() Node
 	States     States
+	// Beside sums what the store holds beside its keys.
+	Beside func(ctx context.Context, w *verify.Wait) (*verify.Beside, error)
+	// Rebuild has this node take the state of a sibling, and returns where what it held is kept.
+	Rebuild func(ctx context.Context) (kept string, err error)
 	// WriteLog sets how the node's log is written, as far as it is told, and returns how it is.
 	WriteLog func(Log) (Log, error)
 	Logger   *slog.Logger
@@ -193,6 +207,8 @@ func NewHandler(o HandlerOptions) http.Handler {
 	on("GET /mimir/v1/tails/{name}/fork", h.fork)
 	on("DELETE /mimir/v1/tails/{name}", h.discardTail)
 	on("POST /mimir/v1/digest", h.digest)
+	on("POST /mimir/v1/digest/beside", h.beside)
+	on("POST /mimir/v1/rebuild", h.rebuild)
 	on("/mimir/v1/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Sprintf("no such call: %s %s", r.Method, r.URL.Path))
 	})

@@ -171,6 +171,8 @@ var table = map[string]Call{
 	"POST /mimir/v1/regions/add":       {Long: true, Args: []string{"region", "peers", "try"}},
 	"POST /mimir/v1/regions/remove":    {Long: true, Args: []string{"region", "gone", "try"}},
 	"POST /mimir/v1/digest":            {Reads: true},
+	"POST /mimir/v1/digest/beside":     {Reads: true},
+	"POST /mimir/v1/rebuild":           {Long: true},
 	"GET /mimir/v1/tails":              {Reads: true},
 	"GET /mimir/v1/tails/{name}":       {Long: true, Args: []string{"name"}},
 	"GET /mimir/v1/tails/{name}/state": {Long: true, Args: []string{"name", "after"}},

@@ -1,11 +1,15 @@
 package verify
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Standing is what of a node says at which revision it can be compared.
 type Standing struct {
 	Name              string
 	Revision, Compact int64
+	Position          uint64 // of the history
 }
 
 // Parted returns who stands at a revision that is no part of the history of the others, and why he is not compared.
@@ -35,4 +39,23 @@ func Agree(nodes []Standing) (revision, compact int64, missing []Missing) {
 		}
 	}
 	return revision, compact, missing
+}
+
+// Cohorts returns those who can be compared with one another, as Agree says, and after them those who cannot be
+// compared with those before and can be with each other, and so on. Of who is alone there is a cohort too.
+func Cohorts(nodes []Standing) (cohorts [][]Standing) {
+	for len(nodes) > 0 {
+		_, _, missing := Agree(nodes)
+		var with, without []Standing
+		for _, n := range nodes {
+			if slices.ContainsFunc(missing, func(m Missing) bool { return m.Node == n.Name }) {
+				without = append(without, n)
+			} else {
+				with = append(with, n)
+			}
+		}
+		cohorts = append(cohorts, with)
+		nodes = without
+	}
+	return cohorts
 }

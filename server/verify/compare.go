@@ -16,12 +16,16 @@ var steps = []int64{4096, 64, 1}
 type Node struct {
 	Name string
 	Ask  func(ctx context.Context, q *Question) (*Answer, error)
+	// Beside asks what it holds beside its keys; nil: it cannot be asked that. Compare does not.
+	Beside func(ctx context.Context, w *Wait) (*Beside, error)
 }
 
 // Options of a comparison.
 type Options struct {
 	Range
 	Revision, Compact int64
+	// Most is how many bytes of keys and values are compared, about: then the comparison ends where it is. 0: all.
+	Most int64
 	// Told is called when parts were compared, with what there was until then. May be nil.
 	Told func(*Result)
 }
@@ -82,6 +86,10 @@ func (c *comparison) walk(ctx context.Context, r Range, step int) error {
 		if !lead.More {
 			return nil
 		}
+		if step == 0 && c.Most > 0 && c.result.Bytes >= c.Most {
+			c.result.More = true
+			return nil
+		}
 	}
 }
 
@@ -102,7 +110,7 @@ func (c *comparison) found(ctx context.Context, lead *Answer, answers []*Answer,
 	for n, a := range answers {
 		d.add(c.nodes[n+1].Name, &a.Parts[i])
 	}
-	slices.SortStableFunc(d.Groups, func(a, b Group) int { return len(b.Nodes) - len(a.Nodes) })
+	largestFirst(d.Groups)
 	c.result.First = d
 	if step == len(steps)-1 {
 		return nil
@@ -117,7 +125,7 @@ func (c *comparison) ask(ctx context.Context, r Range, every int64) (lead *Answe
 		if len(c.nodes) < 2 {
 			return nil, nil, fmt.Errorf("there are no two nodes that answer%s", c.why())
 		}
-		q := &Question{Revision: c.Revision, Compact: c.Compact, Ranges: []Range{r}, Every: every}
+		q := &Question{Revision: c.Revision, Compact: c.Compact, Ranges: []Range{r}, Every: every, Most: c.Most}
 		lead, err := c.nodes[0].ask(ctx, q)
 		if err == nil && !lead.covers(r) {
 			err = fmt.Errorf("%w: the parts are not those of the range", ErrQuestion)
@@ -128,7 +136,7 @@ func (c *comparison) ask(ctx context.Context, r Range, every int64) (lead *Answe
 			}
 			continue
 		}
-		q.Every, q.Ranges = 0, make([]Range, len(lead.Parts))
+		q.Every, q.Most, q.Ranges = 0, 0, make([]Range, len(lead.Parts))
 		for i := range lead.Parts {
 			q.Ranges[i] = lead.Parts[i].Range
 		}

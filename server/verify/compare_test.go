@@ -279,7 +279,8 @@ func TestAnswersAreBounded(t *testing.T) {
 
 func TestAgree(t *testing.T) {
 	rev, compact, missing := verify.Agree([]verify.Standing{
-		{"a", 100, 10}, {"b", 90, 40}, {"late", 30, 5}, {"c", 95, -1},
+		{Name: "a", Revision: 100, Compact: 10}, {Name: "b", Revision: 90, Compact: 40},
+		{Name: "late", Revision: 30, Compact: 5}, {Name: "c", Revision: 95, Compact: -1},
 	})
 	if rev != 90 || compact != 40 || len(missing) != 1 || missing[0].Node != "late" {
 		t.Error(rev, compact, missing)

@@ -47,6 +47,9 @@ type Question struct {
 	Compact  int64   `json:"compact"`
 	Ranges   []Range `json:"ranges"`
 	Every    int64   `json:"every,omitempty"`
+	// Most bounds what is summed for the answer, with Every: it ends with the part that comes to so many bytes. 0: no
+	// bound but what every answer has.
+	Most int64 `json:"most,omitempty"`
 }
 
 // Answer has the parts in order. More says that they end before what was asked for: what is left begins at the end of
@@ -65,11 +68,15 @@ type Store interface {
 // Answer answers a question of what s holds. Of ranges that are given it leaves out the first that holds too much, and
 // those behind it. Errors: ErrQuestion, and those of the store.
 func (q *Question) Answer(ctx context.Context, s Store) (*Answer, error) {
-	if len(q.Ranges) == 0 || len(q.Ranges) > MostRanges || q.Every < 0 || q.Every > 0 && len(q.Ranges) > 1 {
+	if len(q.Ranges) == 0 || len(q.Ranges) > MostRanges || q.Every < 0 || q.Every > 0 && len(q.Ranges) > 1 ||
+		q.Most < 0 {
 		return nil, ErrQuestion
 	}
 	a := &Answer{Parts: []Part{}}
-	most := int64(mostPart)
+	most, enough := int64(mostPart), int64(mostBytes)
+	if q.Most > 0 {
+		most, enough = min(most, q.Most), min(enough, q.Most)
+	}
 	if q.Every == 0 {
 		most = mostGiven
 	}
@@ -83,7 +90,7 @@ func (q *Question) Answer(ctx context.Context, s Store) (*Answer, error) {
 		err := s.Digest(ctx, asked, func(p mvcc.Part) bool {
 			a.Parts = append(a.Parts, Part{Range{p.From, p.To}, p.Keys, p.Versions, p.Bytes, p.Sum[:]})
 			summed, told = summed+p.Bytes, told+int64(len(p.To))
-			a.More = q.Every > 0 && (len(a.Parts) == MostRanges || summed >= mostBytes || told >= mostKeys)
+			a.More = q.Every > 0 && (len(a.Parts) == MostRanges || summed >= enough || told >= mostKeys)
 			return !a.More
 		})
 		if errors.Is(err, mvcc.ErrTooMuch) || err == nil && q.Every == 0 && summed >= mostGiven {

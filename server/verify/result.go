@@ -22,6 +22,12 @@ type Result struct {
 	First     *Difference `json:"first,omitempty"`
 	// Missing says of each node that was not compared, or not to the end, why.
 	Missing []Missing `json:"missing,omitempty"`
+	// Beside is what was found of leases, users and alarms; nil if that was not asked.
+	Beside *BesideResult `json:"beside,omitempty"`
+	// Apart are comparisons of nodes that could not be compared with those of this one, but with each other.
+	Apart []*Result `json:"apart,omitempty"`
+	// More says that the comparison ended at its bound, before the end of the range.
+	More bool `json:"-"`
 	// Reached is the key up to before which all was compared, where that ended with an error.
 	Reached []byte `json:"-"`
 }
@@ -86,4 +92,9 @@ func (d *Difference) add(node string, p *Part) {
 		}
 	}
 	d.Groups = append(d.Groups, Group{Nodes: []string{node}, Keys: p.Keys, Versions: p.Versions, Sum: p.Sum})
+}
+
+// largestFirst orders groups, those of one size as they came.
+func largestFirst(groups []Group) {
+	slices.SortStableFunc(groups, func(a, b Group) int { return len(b.Nodes) - len(a.Nodes) })
 }

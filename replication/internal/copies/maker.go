@@ -36,6 +36,9 @@ func NewMaker(fs durable.FS, storage contract.Storage) *Maker {
 	return &Maker{fs: fs, storage: storage, open: map[*Part]bool{}}
 }
 
+// FS returns where copies are directories.
+func (m *Maker) FS() durable.FS { return m.fs }
+
 // Begin takes hold of the content as it is now, for a copy in dir, which nothing else uses. meta describes that
 // content. It is quick: what takes long is left to [Part.Write].
 func (m *Maker) Begin(dir string, meta *contract.Metadata) (*Part, error) {

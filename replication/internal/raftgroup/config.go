@@ -88,6 +88,9 @@ type Config struct {
 	// Room is what the machine waits with where it finds no room. While it does, this node leads only if nobody else
 	// can. May be nil.
 	Room *Room
+	// Unfit reports whether this node must not lead: it hands leadership over, stands for no election while others
+	// vote, and gives nobody its state. It votes. It is called often, and must not block. May be nil: it always may.
+	Unfit func() bool
 	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the
 	// group.
 	FS         durable.FS

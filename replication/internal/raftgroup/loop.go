@@ -68,6 +68,7 @@ type loop struct {
 	broken       error      // why this node must not go on
 	disk         disk
 	starving     starving
+	unfit        unfit
 	leaving      leaving
 }
 
@@ -130,6 +131,7 @@ func newLoop(c *Config, initial recovered, mail *mailbox, n neighbours, v *view)
 		lost:  make(forgetfuls), ahead: make(aheads),
 		node: node, term: initial.hard.GetTerm(), commit: initial.hard.GetCommit(), reads: newReads(c.ID),
 		heard: map[uint64]time.Time{}, broke: map[uint64]time.Time{}, aside: c.Aside, starving: starving{room: c.Room},
+		unfit: unfit{is: c.Unfit},
 	}, nil
 }
 
@@ -263,6 +265,9 @@ func (l *loop) receive(m *raftpb.Message) {
 			l.floor = min(l.floor, m.GetIndex()+uint64(n))
 		}
 	case raftpb.MsgTimeoutNow, raftpb.MsgVote, raftpb.MsgPreVote:
+		if m.GetType() == raftpb.MsgTimeoutNow && l.unfit.now() {
+			return
+		}
 		if l.doubts.keepAway() || l.stuck() { // an answer would wait for the disk, and so would every other
 			return
 		}
@@ -289,6 +294,7 @@ func (l *loop) receive(m *raftpb.Message) {
 func (l *loop) tick() {
 	l.watchDisk()
 	l.starving.tick(l)
+	l.unfit.tick(l)
 	if l.leading || !l.aside && !l.stuck() && !l.doubts.keepAway() {
 		l.node.Tick()
 	}

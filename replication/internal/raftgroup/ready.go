@@ -79,6 +79,10 @@ func (l *loop) dispatch(m *raftpb.Message) {
 		case raftpb.MsgHeartbeat:
 			l.door.sends(m)
 			l.peers.Send(m)
+		case raftpb.MsgPreVote:
+			if !l.unfit.now() { // nobody hears of it, and so nobody elects this node
+				l.peers.Send(m)
+			}
 		default:
 			l.peers.Send(m)
 		}

@@ -1,6 +1,7 @@
 package region
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,8 @@ type Staging interface {
 	// FetchOwn gets a copy of the state of another node of this region that has applied minIndex, and returns its
 	// identity. It tries until the node stops.
 	FetchOwn(minIndex uint64) (id string, err error)
+	// FetchSibling is FetchOwn, which gives up when each of the others was asked, or ctx ends.
+	FetchSibling(ctx context.Context, minIndex uint64) (id string, err error)
 	// Discard removes a copy.
 	Discard(id string)
 	// Remake makes the copy with this identity here, if it is one that this node can make by itself: at o, of what a

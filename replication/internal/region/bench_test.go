@@ -129,6 +129,11 @@ func (p *place) FetchOwn(minIndex uint64) (string, error) {
 	return p.give(minIndex)
 }
 
+// FetchSibling implements Staging.
+func (p *place) FetchSibling(_ context.Context, minIndex uint64) (string, error) {
+	return p.FetchOwn(minIndex)
+}
+
 // Remake implements Staging.
 func (p *place) Remake(_ *timeline.State, _ uint64, id string, _ *timeline.Origin) {
 	if p.remake != nil {

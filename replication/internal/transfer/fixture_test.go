@@ -38,6 +38,7 @@ type node struct {
 	shelf   *Shelf
 	client  *peer.Client
 	others  []string
+	unfit   bool
 	term    uint64
 	index   uint64
 	noLog   error               // why no log can be kept behind a copy
@@ -79,6 +80,7 @@ func (n *node) open(net *memory.Network, name string) {
 		Logger: quiet,
 	}, n.applied)
 	n.shelf = NewShelf(ShelfConfig{
+		Unfit:  func() bool { return n.unfit },
 		Region: name, FS: pebblefs.New(n.disk), Dir: "/copies", Source: n.applier, Applied: n.applied,
 		Staging: n.staging, Copying: n.copying,
 		Clock: clock.Real, Logger: quiet,

@@ -47,8 +47,10 @@ type ShelfConfig struct {
 	// Copying has the log kept that another region needs behind a copy at p, and says why it cannot be; zero: the
 	// copy's position is not known yet. It is told again as long as somebody takes the copy.
 	Copying func(region string, p contract.Position) error
-	Clock   clock.Clock
-	Logger  *slog.Logger
+	// Unfit reports whether the state here is one of which no copy is given.
+	Unfit  func() bool
+	Clock  clock.Clock
+	Logger *slog.Logger
 }
 
 // Shelf makes, keeps and serves copies of this node's state, each a directory named by its identity. It is safe for
@@ -185,6 +187,10 @@ func (s *Shelf) earlier(r *Request) *shelved {
 
 // check says why no copy can be given for a request.
 func (s *Shelf) check(r *Request) error {
+	if s.config.Unfit() {
+		return fmt.Errorf("%w: this node holds something else than its region, and gives no copies",
+			contract.ErrNotReady)
+	}
 	v := s.config.Applied.View()
 	if v.Index < r.MinIndex {
 		return fmt.Errorf("%w: state at entry %d, asked for %d", contract.ErrNotReady, v.Index, r.MinIndex)

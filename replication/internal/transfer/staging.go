@@ -151,23 +151,50 @@ func (s *Staging) FetchOwn(minIndex uint64) (string, error) {
 				"other node of the region has it; empty the data directory, and the region takes a copy again",
 				contract.ErrDamaged, s.config.Dir)
 		}
-		for _, addr := range others {
-			r := Request{Region: s.config.Region, MinIndex: minIndex, Have: s.Partial()}
-			id, d, err := s.Fetch(ctx, addr, r, nil)
-			if err == nil && d.Region != s.config.Region {
-				s.Discard(id)
-				err = fmt.Errorf("%w: copy of region %s", contract.ErrIdentity, d.Region)
-			}
-			if err == nil {
-				s.Keep(id, math.MaxUint64)
-				return id, nil
-			}
-			s.config.Logger.Info("waits for a node of the region with the installed state", "asked", addr, "err", err)
+		id, err := s.fetchFrom(ctx, others, minIndex)
+		if err == nil {
+			return id, nil
 		}
 		if err := s.config.Life.Pause(ctx, ownRetry); err != nil {
 			return "", err
 		}
 	}
+}
+
+// FetchSibling implements region.Staging. The copy stays until it is discarded.
+func (s *Staging) FetchSibling(ctx context.Context, minIndex uint64) (id string, err error) {
+	for range siblingTries { // a sibling may have to apply a little more first
+		if id, err = s.fetchFrom(ctx, s.config.Peers.Others(), minIndex); err == nil {
+			return id, nil
+		}
+		if s.config.Life.Pause(ctx, ownRetry) != nil {
+			break
+		}
+	}
+	return "", err
+}
+
+// siblingTries is how often all siblings are asked for a copy.
+const siblingTries = 3
+
+// fetchFrom gets a copy of the state of one of the nodes of this region, which are asked in turn.
+func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint64) (id string, err error) {
+	err = fmt.Errorf("%w: no other node of the region is known", contract.ErrNotReady)
+	for _, addr := range others {
+		var d *Description
+		r := Request{Region: s.config.Region, MinIndex: minIndex, Have: s.Partial()}
+		id, d, err = s.Fetch(ctx, addr, r, nil)
+		if err == nil && d.Region != s.config.Region {
+			s.Discard(id)
+			err = fmt.Errorf("%w: copy of region %s", contract.ErrIdentity, d.Region)
+		}
+		if err == nil {
+			s.Keep(id, math.MaxUint64)
+			return id, nil
+		}
+		s.config.Logger.Info("waits for a node of the region with the installed state", "asked", addr, "err", err)
+	}
+	return "", err
 }
 
 // lingers is how often Tidy finds that nobody can propose a copy any more before it removes it: the leader of the next

@@ -149,6 +149,30 @@ func TestANodeTakesTheStateOfAnyOtherThatIsFarEnough(t *testing.T) {
 	})
 }
 
+// A node that holds something else than its region gives no copy, and whoever is to be rebuilt asks on, for a while.
+func TestWhoDiffersGivesNoCopy(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		a, b, c := start(t, net, "us-1"), start(t, net, "us-2"), start(t, net, "us-3")
+		a.others = []string{"us-2", "us-3"}
+		for _, n := range []*node{b, c} {
+			n.begin("us")
+		}
+		b.put("wrong")
+		c.put("right")
+		b.unfit, c.unfit = true, true
+		if _, err := a.staging.FetchSibling(t.Context(), 1); err == nil ||
+			!strings.Contains(err.Error(), "gives no copies") {
+			t.Fatalf("took a copy of who differs: %v", err)
+		}
+		c.unfit = false
+		id, err := a.staging.FetchSibling(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.holds(id, []string{"right"})
+	})
+}
+
 func TestLookingForAStateEndsWithTheNode(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *memory.Network) {
 		a := start(t, net, "us-1")

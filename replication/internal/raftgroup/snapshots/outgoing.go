@@ -110,7 +110,7 @@ func (o *Outgoing) remove() error {
 func (o *Outgoing) Snapshot() (*raftpb.Snapshot, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.pause > 0 || o.clearing {
+	if o.pause > 0 || o.clearing || o.config.Unfit != nil && o.config.Unfit() {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
 	if h := o.held; h != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/transport"
 )
 
-// Config is what both directions need. Every field is required.
+// Config is what both directions need. Every field is required, unless it says that it is not.
 type Config struct {
 	// FS and Dir are where checkpoints stay while they are sent and received. The directory belongs to this package.
 	FS  durable.FS
@@ -23,7 +23,9 @@ type Config struct {
 	// Inspect returns what the checkpoint in dir holds: its last entry, and the members as of it; an error if it is
 	// none that could be installed. Called from any goroutine.
 	Inspect func(dir string) (index, term uint64, conf *raftpb.ConfState, err error)
-	Logger  *slog.Logger
+	// Unfit reports whether the state here is one of which no checkpoint is given away. May be nil: it never is.
+	Unfit  func() bool
+	Logger *slog.Logger
 }
 
 // State is the applied state, of which checkpoints are made.

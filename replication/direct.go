@@ -1,0 +1,72 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/mimir-kv/mimir/replication/internal/members"
+	"github.com/mimir-kv/mimir/replication/internal/peer"
+)
+
+// MemberID returns the Raft identity of a node, as NodeStatus.ID and HealthStatus.RaftID have it.
+func MemberID(region, node string) uint64 { return members.RaftID(region, node) }
+
+// askNode is a question for the embedder of one node, whatever that node is.
+const askNode = peer.Question[[]byte, []byte]("node")
+
+// Direct is what embedders ask each other from node to node: a part of MultiRegionReplicator.
+type Direct struct{ node *node }
+
+// AskNode puts a question to Config.OnAskNode of the node at a peer address, of any region, and returns its answer.
+// Errors: ErrRejected if it refused, or is of a version that takes no such questions; ErrNotReady, ErrClosed and
+// ErrStopped, of this node or that; the transport's. It is for OnAskNode to say whether asking twice is safe.
+func (d *Direct) AskNode(ctx context.Context, peerAddr string, request []byte) ([]byte, error) {
+	if err := d.node.callable(ctx); err != nil {
+		return nil, err
+	}
+	if peerAddr == d.node.config.PeerAddr {
+		return d.node.answerNode(ctx, request)
+	}
+	return peer.Ask(ctx, d.node.client, peerAddr, askNode, request)
+}
+
+func (n *node) answerNode(ctx context.Context, request []byte) ([]byte, error) {
+	if n.config.OnAskNode == nil {
+		return nil, fmt.Errorf("%w: no OnAskNode", ErrRejected)
+	}
+	answer, err := n.config.OnAskNode(ctx, request)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRejected, err)
+	}
+	return answer, nil
+}
+
+// asideFolder has the states that were kept when others took their place.
+const asideFolder = "aside"
+
+// Rebuild makes the state of another node of this region take the place of this node's, which is kept, as a copy, in
+// the directory that is returned. Nothing is applied here meanwhile, and the others go on. The copy comes from
+// whichever node of the region gives one first; one that differs, by its own Config.Differs, gives none. Errors:
+// ErrArgument if this node leads, or is the only one; what kept the copy from coming, and then nothing was changed.
+func (d *Direct) Rebuild(ctx context.Context) (kept string, err error) {
+	n := d.node
+	if err := n.callable(ctx); err != nil {
+		return "", err
+	}
+	if n.leader() == n.id {
+		return "", fmt.Errorf("%w: node %s leads its region: hand leadership over first", ErrArgument, n.config.NodeID)
+	}
+	if len(n.directory.Others()) == 0 {
+		return "", fmt.Errorf("%w: node %s has no other node of its region to take the state of", ErrArgument,
+			n.config.NodeID)
+	}
+	kept = filepath.Join(n.config.path(asideFolder), n.config.Clock.Now().UTC().Format("20060102T150405.000Z"))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.life.Context(), cancel)()
+	if err := n.applier.Rebuild(ctx, kept); err != nil {
+		return "", fmt.Errorf("rebuild %s: %w", n.config.NodeID, err)
+	}
+	return kept, nil
+}

@@ -1,0 +1,91 @@
+package raftgroup
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mimir-kv/mimir/replication/clock/virtual"
+)
+
+// unfitCluster is a cluster whose members are unfit as they are told.
+func unfitCluster(t *testing.T, voters int) (*cluster, map[uint64]*atomic.Bool) {
+	c, are := newCluster(t, voters), map[uint64]*atomic.Bool{}
+	for id := range uint64(voters) {
+		are[id+1] = &atomic.Bool{}
+	}
+	c.tune = func(config *Config) { config.Unfit = are[config.ID].Load }
+	return c.startAll(), are
+}
+
+// A leader that must not lead hands leadership over, and is not elected again, whoever else comes and goes; it votes
+// and follows all the while.
+func TestWhoIsUnfitDoesNotLead(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c, unfit := unfitCluster(t, 3)
+		defer c.close()
+		c.write("before")
+		l := c.leader()
+		unfit[l.id].Store(true)
+		c.await("another one leads", func() bool { return c.leader() != l })
+		for i := range 3 {
+			gone := c.leader()
+			c.stop(gone.id)
+			time.Sleep(10 * time.Second) // it is the vote of the unfit one that elects the other
+			if next := c.leader(); next == l || next == gone {
+				t.Fatalf("round %d: %d leads", i, next.id)
+			}
+			c.write(fmt.Sprint("without ", gone.id))
+			c.start(gone.id)
+			c.converge()
+		}
+		unfit[l.id].Store(false)
+		for id := range unfit {
+			unfit[id].Store(id != l.id)
+		}
+		c.await("it may lead again", func() bool { return c.leader() == l })
+	})
+}
+
+// Where all others are gone, nobody leads: not who is unfit either, nor if another hands leadership to it.
+func TestWhoIsUnfitIsNotMadeLeader(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c, unfit := unfitCluster(t, 3)
+		defer c.close()
+		c.write("before")
+		l := c.leader()
+		for id := range unfit {
+			unfit[id].Store(id != l.id)
+		}
+		for id := range unfit {
+			if id == l.id {
+				continue
+			}
+			if err := l.group.TransferLeader(t.Context(), id); err == nil {
+				t.Errorf("%d took over", id)
+			}
+		}
+		c.stop(l.id)
+		time.Sleep(time.Minute)
+		for _, m := range c.members {
+			if m.id != l.id && m.group.Status().IsLeader {
+				t.Errorf("%d leads", m.id)
+			}
+		}
+		c.start(l.id)
+		c.write("after")
+		c.converge()
+	})
+}
+
+// Who is the only voter leads, fit or not: there is nobody else.
+func TestTheOnlyVoterLeads(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		c, unfit := unfitCluster(t, 1)
+		defer c.close()
+		unfit[1].Store(true)
+		time.Sleep(5 * time.Second)
+		c.write("alone")
+	})
+}
