@@ -22,8 +22,12 @@ var (
 	regionNodesFlag = flag.Int("compat-region-nodes", 1, "nodes of each of its regions")
 )
 
-// regionMoves is how often the primary moves in a history.
-const regionMoves = 4
+const (
+	// regionMoves is how often the primary moves in a history, where root can order it.
+	regionMoves = 4
+	// moveEvery is after how many requests it is tried: wrong passwords keep who tries them waiting, and others too.
+	moveEvery = 40
+)
 
 // TestAuthInTwoRegions does what TestAuth does with a fleet of processes, two regions a few milliseconds apart: each
 // request goes to any node of either, and the primary moves from one to the other and back all the while. In the end
@@ -46,7 +50,8 @@ func TestAuthInTwoRegions(t *testing.T) {
 			d := beginAuth(newDuelAt(t, seed+1, setting, r.endpoints()))
 			moves := 0
 			for i := range *stepsFlag {
-				if due := i * (regionMoves + 1) / *stepsFlag; moves < due && moves < regionMoves && r.move(d) {
+				due := min(i*(regionMoves+1) / *stepsFlag, regionMoves)
+				if i%moveEvery == 0 && moves < due && r.move(d) {
 					moves++
 				}
 				d.step()
