@@ -33,9 +33,7 @@ func (f *fleetReport) picture(now time.Time) *console.Picture {
 	}
 	v := f.votesOfPrimary()
 	if v != nil {
-		var text bytes.Buffer
-		printVotes(&text, v)
-		p.Votes = strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
+		p.Votes, p.Voters = votesTold(v)
 	}
 	for i := range f.Regions {
 		r := &f.Regions[i]
@@ -192,6 +190,23 @@ func (f *fleetReport) votesOfPrimary() (found *replication.VoteStatus) {
 		}
 	}
 	return found
+}
+
+// votesTold is what printVotes writes: its sentences, and its voters as rows.
+func votesTold(v *replication.VoteStatus) (sentences []string, voters []console.Voter) {
+	var text bytes.Buffer
+	printVotes(&text, v)
+	for line := range strings.Lines(text.String()) {
+		if line = strings.TrimSuffix(line, "\n"); !strings.HasPrefix(line, "  ") {
+			sentences = append(sentences, line)
+			continue
+		}
+		name, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		rest = strings.TrimPrefix(strings.TrimSpace(rest), "priority ")
+		priority, state, _ := strings.Cut(rest, " ")
+		voters = append(voters, console.Voter{Name: name, Priority: priority, State: strings.TrimSpace(state)})
+	}
+	return sentences, voters
 }
 
 // fence says whether the region may acknowledge, as its leader has it if that takes it for the primary; else "".

@@ -203,6 +203,29 @@ func TestTheConsoleShowsTheLease(t *testing.T) {
 	}
 }
 
+// Of votes the page has every sentence and every voter that mimir fleet show prints.
+func TestTheConsoleShowsTheVotes(t *testing.T) {
+	v := &replication.VoteStatus{
+		Charter: 2, Automatic: true, Lease: 3 * time.Second, Holds: true, For: "us", MaxLoss: 10, Ceiling: 70,
+		Why: "it has priority 0", Priorities: map[string]uint8{"ap": 7}, Voters: []replication.VoterStatus{
+			{ID: "us", Priority: 100, Supports: true}, {ID: "eu", Priority: 9, Problem: "no answer", ProblemFor: time.Second},
+			{ID: "witness/w1", Witness: true},
+		},
+	}
+	sentences, voters := votesTold(v)
+	var printed bytes.Buffer
+	printVotes(&printed, v)
+	if lines := strings.Count(printed.String(), "\n"); lines != len(sentences)+len(voters) || len(sentences) != 3 {
+		t.Errorf("%q and %v of\n%s", sentences, voters, &printed)
+	}
+	want := []console.Voter{{Name: "us", Priority: "100", State: "supports the primary"},
+		{Name: "eu", Priority: "9", State: "for 1.0 s: no answer"}, {Name: "witness/w1", Priority: "0", State: "-"},
+		{Name: "ap", Priority: "7", State: "does not vote, and gets this priority again when it does"}}
+	if !slices.Equal(voters, want) {
+		t.Errorf("%+v", voters)
+	}
+}
+
 // A node that cannot be asked is no picture.
 func TestTheConsoleOfNobody(t *testing.T) {
 	client, err := admin.NewClient([]string{"127.0.0.1:1"}, nil)

@@ -15,6 +15,7 @@ type Picture struct {
 	Regions []Region `json:"regions"`
 	// Votes says who votes and what the primary may acknowledge, a sentence each, as `mimir fleet show` has it.
 	Votes        []string      `json:"votes"`
+	Voters       []Voter       `json:"voters,omitempty"`
 	Slots        []Slot        `json:"slots,omitempty"`
 	Certificates []Certificate `json:"certificates,omitempty"`
 	// Leases is how many there are in what the node that serves the page has.
@@ -94,6 +95,13 @@ type Node struct {
 	Store    string `json:"store"`
 	Log      string `json:"log"`
 	At       string `json:"at"` // where clients reach it
+}
+
+// Voter is a row of `mimir fleet show`: a region or a witness.
+type Voter struct {
+	Name     string `json:"name"`
+	Priority string `json:"priority"`
+	State    string `json:"state"`
 }
 
 // Slot is what a secondary has acknowledged, as the node From of the primary keeps it.

@@ -179,6 +179,7 @@ function region(card, r, picture) {
     own[name].figure.hidden = name !== "rate" && r.role === "primary";
     if (of) own[name].show(of.points[name], now);
   }
+  field("nodes").hidden = !(r.nodes && r.nodes.length);
   table(field("nodes").querySelector("tbody"), r.nodes || [], (n) => n.name, (n) => [n.name, n.state, n.position,
     n.version, n.store, n.log, n.at]);
   (r.nodes || []).forEach((n, i) => {
@@ -210,6 +211,8 @@ export function show(picture) {
   const votes = (picture.votes.length ? picture.votes : ["Nobody that was asked says anything of votes."])
     .map((text) => ({ text }));
   rows(by("votes"), votes, shapes(votes, (v) => v.text), () => document.createElement("li"), (li, v) => put(li, v.text));
+  table(by("voters"), picture.voters || [], (v) => v.name, (v) => [v.name, v.priority, v.state]);
+  by("voters-box").hidden = !(picture.voters && picture.voters.length);
   table(by("slots"), picture.slots || [], (s) => s.region + s.from, (s) => [s.region, s.from, s.position, s.lag,
     s.state]);
   const certificates = picture.certificates || [];
