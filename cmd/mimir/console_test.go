@@ -42,7 +42,7 @@ func badNight(now time.Time) *fleetReport {
 	}}
 	sa := regionReport{Revision: 60, RegionStatus: replication.RegionStatus{
 		Name: "sa", Heard: true, By: "sa-1", Role: replication.RoleSecondary, Epoch: 4, Position: 70, Voters: 1,
-		Moving: "brings ap closer", Reachable: 1, Nodes: []replication.NodeStatus{node("sa", "sa-1", true)},
+		Lag: replication.Lag{Seconds: -1}, Moving: "brings ap closer", Reachable: 1, Nodes: []replication.NodeStatus{node("sa", "sa-1", true)},
 	}}
 	eu.nodes = []nodeReport{{
 		name: "eu-1", operators: admin.Everybody, open: []string{"the peer port asks for nothing"},
@@ -177,6 +177,9 @@ func TestTheConsoleInventsNothing(t *testing.T) {
 	if f := eu.Figures; f.Position == nil || *f.Position != 70 || f.LagSeconds == nil || f.LagCommands != nil ||
 		f.LagBytes != nil {
 		t.Errorf("figures of a region whose source is not heard: %+v", f)
+	}
+	if f := p.Regions[3].Figures; f.Position == nil || f.LagSeconds != nil || f.LagCommands != nil || f.LagBytes != nil {
+		t.Errorf("figures of a region whose lag is not known: %+v", f)
 	}
 	if !slices.Equal(p.Silent, []string{"eu-2", "sa-1"}) {
 		t.Errorf("silent are %v", p.Silent)

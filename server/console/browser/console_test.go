@@ -34,6 +34,7 @@ type visit struct {
 func (v *visit) until(what string, ok func(s *Seen) bool) *Seen {
 	v.t.Helper()
 	var last *Seen
+	began := time.Now()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		s, err := v.page.See()
 		if err != nil {
@@ -43,6 +44,7 @@ func (v *visit) until(what string, ok func(s *Seen) bool) *Seen {
 			v.seen = append(v.seen, s)
 		}
 		if last = s; ok(s) {
+			v.t.Logf("%5.1f s: %s", time.Since(began).Seconds(), what)
 			return s
 		}
 	}
@@ -330,6 +332,102 @@ func TestTheConsoleIsForEverybody(t *testing.T) {
 	if list := dim(t, light.page); len(list) > 0 {
 		t.Errorf("hard to read, light: %q", list)
 	}
+}
+
+// Operators move the primary on the page: what it would cost is told first, nothing is done before the name of the region
+// is typed, and nothing at all by who has not the right.
+func TestTheConsoleTakesOrders(t *testing.T) {
+	b, f := started(t)
+	us, eu := f.Region("us").Nodes[0], f.Region("eu").Nodes[0]
+	v := opened(t, b, f, us, desktop)
+	v.until("the fleet is well", func(s *Seen) bool { return s.State == "well" && s.Regions["eu"].RegionLoss == "none" })
+	v.order("failover", "eu")
+	v.until("who has no right is told so", func(*Seen) bool { return v.says("order-lines", "needs the operator's right") })
+	v.typed("#order-name", "eu")
+	if v.is(`!document.getElementById("order-do").disabled`) {
+		t.Error("who has no right can confirm")
+	}
+	v.click("#order-close")
+	v.click("#login-open")
+	v.typed("#token", Token+kb.Enter)
+	v.until("the token is taken", func(*Seen) bool { return v.says("who", "You are logged in.") })
+
+	v.order("switchover", "eu")
+	v.until("what it does", func(*Seen) bool { return v.says("order-lines", "Nothing is lost.") })
+	for _, text := range []string{"e", "us"} {
+		if v.typed("#order-name", text); v.is(`!document.getElementById("order-do").disabled`) {
+			t.Errorf("%q confirms a switchover to eu", text)
+		}
+	}
+	v.typed("#order-name", "eu"+kb.Enter)
+	v.until("how it ended", func(*Seen) bool {
+		return v.says("order-state", "Done.") && v.says("order-lines", "eu is primary, after us: epoch 2 begins") &&
+			v.says("order-lines", "Nothing was lost; writes paused for")
+	})
+	v.click("#order-close")
+	v.until("eu is primary", func(s *Seen) bool {
+		return s.State == "well" && s.Primary == "eu" && s.Epoch == "2" && slices.Equal(s.Writes(), []string{"eu"})
+	})
+
+	eu.Kill()
+	v.until("eu does not answer", func(s *Seen) bool { return s.Regions["eu"].Role == "unknown" })
+	v.order("failover", "us")
+	v.until("what it costs", func(*Seen) bool {
+		return v.says("order-lines", "may lose writes and was not forced") && v.says("order-lines", "Nobody votes")
+	})
+	if s, err := v.page.See(); err != nil || s.Primary != "eu" {
+		t.Errorf("the preview moved the primary: %v %s", err, describe(s))
+	}
+	v.typed("#order-name", "us"+kb.Enter)
+	v.until("how it ended", func(*Seen) bool {
+		return v.says("order-state", "Done.") && v.says("order-lines", "us is primary, after eu: epoch 3 begins")
+	})
+	v.click("#order-close")
+	v.until("us is primary", func(s *Seen) bool { return s.Primary == "us" && s.Epoch == "3" })
+	if list := v.page.Problems(); len(list) > 0 {
+		t.Errorf("in the page: %q", list)
+	}
+}
+
+// is evaluates something that is true or false.
+func (v *visit) is(expression string) bool {
+	v.t.Helper()
+	ok, err := Evaluate[bool](v.page, expression)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return ok
+}
+
+// says reports whether an element has a text in it.
+func (v *visit) says(id, text string) bool {
+	v.t.Helper()
+	return v.is(fmt.Sprintf("document.getElementById(%q).textContent.includes(%q)", id, text))
+}
+
+// typed types keys into an empty field.
+func (v *visit) typed(selector, keys string) {
+	v.t.Helper()
+	if v.is(fmt.Sprintf(`document.querySelector(%q).select(), true`, selector)) {
+		if err := v.page.Focus(selector); err != nil {
+			v.t.Fatal(err)
+		}
+		if err := v.page.Press(keys); err != nil {
+			v.t.Fatal(err)
+		}
+	}
+}
+
+func (v *visit) click(selector string) {
+	v.t.Helper()
+	v.is(fmt.Sprintf(`document.querySelector(%q).click(), true`, selector))
+}
+
+// order chooses a region, and opens an order.
+func (v *visit) order(name, to string) {
+	v.t.Helper()
+	v.is(fmt.Sprintf(`document.getElementById("move-to").value = %q, true`, to))
+	v.click(fmt.Sprintf("[data-order=%s]", name))
 }
 
 // unnamed returns what is worked or read and has no name: controls, pictures, tables that scroll.

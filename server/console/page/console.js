@@ -1,5 +1,6 @@
 // What the page asks of its node, and what it says when the node does not answer.
 
+import { begin, known } from "./orders.js";
 import { gap, put, remember, show, table } from "./view.js";
 
 const by = (id) => document.getElementById(id);
@@ -71,6 +72,7 @@ function take(event) {
       state.fault = "";
       remember(event.value);
       show(event.value);
+      known(event.value);
       break;
     case "silence":
       state.fault = event.value.error;
@@ -221,6 +223,19 @@ shows("settings", "operator/settings", (list) => table(by("settings"), list, (s)
   (s) => [s.key, s.value || "–", s.from]));
 shows("tails", "/mimir/v1/tails", (list) => table(by("tails"), list, (t) => t.name,
   (t) => [t.name, String(t.commands), String(t.fork), `mimir tail show ${t.name}`]));
+
+begin(async (path, body) => {
+  try {
+    const answer = await ask(`/mimir/v1/${path}`, { method: "POST", body: JSON.stringify(body),
+      headers: { ...headers(), "Content-Type": "application/json" } });
+    return await answer.json();
+  } catch (fault) {
+    if (fault instanceof Refused && fault.status === 404 && !fault.message.startsWith("replication")) {
+      fault.message = "orders are not taken at this port: open the console at the port for clients";
+    }
+    throw fault;
+  }
+});
 
 setInterval(tick, 1000);
 watch();
