@@ -122,7 +122,7 @@ func newGuarded(t *testing.T) *guarded {
 	g.nodes["eu"].Replication.Regions = map[string][]string{"us": {g.nodes["us"].ListenPeer}}
 	g.nodes["us"].ListenHTTP = freeAddr(t)
 	runNodeWith(t, g.nodes["us"], Options{Look: askEverybody})
-	runNode(t, g.nodes["eu"])
+	runNodeWith(t, g.nodes["eu"], Options{Look: askEverybody})
 	client := etcdClient(t, g.nodes["eu"], g.app)
 	eventually(t, "a client that is no operator writes and reads at the secondary", func(ctx context.Context) bool {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
