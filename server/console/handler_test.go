@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // served returns a console that makes pictures with look, and where it is.
@@ -186,5 +188,14 @@ func TestThePageNeedsNothingElse(t *testing.T) {
 		if kinds[name[strings.LastIndexByte(name, '.')+1:]] == "" {
 			t.Errorf("%s is of no kind that is known", name)
 		}
+	}
+}
+
+// The page knows by its words where only force is missing: they are those of the library.
+func TestThePageKnowsWhatForceIs(t *testing.T) {
+	_, text, found := strings.Cut(string(files["orders.js"].text), `const notForced = "`)
+	words, _, _ := strings.Cut(text, `"`)
+	if !found || words == "" || !strings.Contains(replication.ErrNeedsForce.Error(), words) {
+		t.Errorf("%q is not what %q says", words, replication.ErrNeedsForce)
 	}
 }

@@ -369,6 +369,15 @@ func TestTheConsoleTakesOrders(t *testing.T) {
 		return s.State == "well" && s.Primary == "eu" && s.Epoch == "2" && slices.Equal(s.Writes(), []string{"eu"})
 	})
 
+	v.order("failover", "eu")
+	v.until("a failover to the primary cannot be ordered", func(*Seen) bool {
+		return v.says("order-lines", "cannot be ordered here") && v.says("order-lines", "is primary already")
+	})
+	if v.typed("#order-name", "eu"); v.is(`!document.getElementById("order-do").disabled`) {
+		t.Error("a failover to the primary can be confirmed")
+	}
+	v.click("#order-close")
+
 	eu.Kill()
 	v.until("eu does not answer", func(s *Seen) bool { return s.Regions["eu"].Role == "unknown" })
 	v.order("failover", "us")

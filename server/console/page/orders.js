@@ -17,6 +17,9 @@ export function known(next) {
   select.value = names.includes(chosen) ? chosen : names.find((name) => name !== next.primary) || names[0];
 }
 
+// notForced is what a node says where only force is missing: replication.ErrNeedsForce.
+const notForced = "failover may lose writes and was not forced";
+
 const region = (name) => picture.regions.find((r) => r.name === name);
 
 // orders are what there is: how each is previewed, confirmed and carried out.
@@ -39,7 +42,7 @@ const orders = {
       try { // without force it says what it would cost, and moves nothing
         await ask("failover", { to });
       } catch (refused) {
-        if (refused.status !== 409) throw refused;
+        if (refused.status !== 409 || !refused.message.includes(notForced)) throw refused;
         cost = refused.message;
       }
       if (!cost) throw new Error("the node did not say what it would cost");

@@ -88,6 +88,9 @@ func run(ctx context.Context, to string, nodes int) error {
 	}); err != nil {
 		return err
 	}
+	if err := v.order(ctx); err != nil {
+		return err
+	}
 	localfleet.Kill(eu.Nodes)
 	return v.until(ctx, "silent", func(s *browser.Seen) bool { return s.State == "silent" })
 }
@@ -141,6 +144,29 @@ func (v *views) until(ctx context.Context, state string, ok func(*browser.Seen) 
 		fmt.Println(file)
 	}
 	return nil
+}
+
+// order logs in on every page, and opens what a failover would do.
+func (v *views) order(ctx context.Context) error {
+	const logIn = `(sessionStorage.setItem("mimir-operator-token", %q), location.reload(), true)`
+	const open = `(document.getElementById("move-to").value = "eu", document.querySelector("[data-order=failover]").click(), true)`
+	for _, p := range v.pages {
+		if _, err := browser.Evaluate[bool](p, fmt.Sprintf(logIn, browser.Token)); err != nil {
+			return err
+		}
+	}
+	err := v.until(ctx, "lost", func(s *browser.Seen) bool {
+		return s.State == "wrong" && s.Regions["us"].Role == "unknown"
+	})
+	for _, p := range v.pages {
+		if err == nil {
+			_, err = browser.Evaluate[bool](p, open)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return v.until(ctx, "order", func(*browser.Seen) bool { return true })
 }
 
 // write writes a key again and again, so that lines move.
