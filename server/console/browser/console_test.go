@@ -1,14 +1,17 @@
 package browser
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +21,23 @@ import (
 )
 
 var requireChromium = flag.Bool("require-chromium", false, "fail where there is no Chromium")
+
+// binaries is where mimir is built, for all tests.
+var binaries string
+
+var built = sync.OnceValues(func() (string, error) { return Build(context.Background(), binaries) })
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "mimir-console-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binaries = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
 
 // patience is for what takes seconds when the machine has nothing else to do.
 const patience = 2 * time.Minute
@@ -99,7 +119,11 @@ func started(t *testing.T) (*Browser, *Fleet) {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	f, err := NewFleet(t.Context(), t.TempDir(), 1, false)
+	binary, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := NewFleet(t.Context(), binary, t.TempDir(), 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}

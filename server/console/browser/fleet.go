@@ -22,20 +22,25 @@ type Fleet struct {
 	binary, tokens string
 }
 
-// NewFleet builds mimir and starts a fleet of us and eu in a directory, with a witness if it is to vote. The caller
-// closes it.
-func NewFleet(ctx context.Context, dir string, nodes int, votes bool) (*Fleet, error) {
-	f := &Fleet{binary: filepath.Join(dir, "mimir"), tokens: filepath.Join(dir, "tokens")}
+// Build builds mimir in a directory, and returns where it is.
+func Build(ctx context.Context, dir string) (binary string, err error) {
 	// In its own module: this one does not know what mimir needs.
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/mimir-kv/mimir").Output()
 	if err != nil {
-		return nil, fmt.Errorf("find mimir: %w", err)
+		return "", fmt.Errorf("find mimir: %w", err)
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", f.binary, "./cmd/mimir")
+	binary = filepath.Join(dir, "mimir")
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "./cmd/mimir")
 	build.Dir = strings.TrimSpace(string(root))
 	if text, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build mimir: %w: %s", err, text)
+		return "", fmt.Errorf("build mimir: %w: %s", err, text)
 	}
+	return binary, nil
+}
+
+// NewFleet starts a fleet of us and eu in a directory, with a witness if it is to vote. The caller closes it.
+func NewFleet(ctx context.Context, binary, dir string, nodes int, votes bool) (*Fleet, error) {
+	f := &Fleet{binary: binary, tokens: filepath.Join(dir, "tokens")}
 	if err := os.WriteFile(f.tokens, []byte("people "+Token+"\n"), 0o600); err != nil {
 		return nil, err
 	}
@@ -46,9 +51,11 @@ func NewFleet(ctx context.Context, dir string, nodes int, votes bool) (*Fleet, e
 	if votes {
 		o.Witness = []string{f.binary, "witness"}
 	}
-	if f.Fleet, err = localfleet.New(o); err != nil {
+	local, err := localfleet.New(o)
+	if err != nil {
 		return nil, err
 	}
+	f.Fleet = local
 	all := f.Nodes()
 	if f.Witness != nil {
 		all = append(all, f.Witness)

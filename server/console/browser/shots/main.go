@@ -60,7 +60,11 @@ func run(ctx context.Context, to string, nodes int) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	f, err := browser.NewFleet(ctx, dir, nodes, true)
+	binary, err := browser.Build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	f, err := browser.NewFleet(ctx, binary, dir, nodes, true)
 	if err != nil {
 		return err
 	}
