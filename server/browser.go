@@ -11,9 +11,9 @@ import (
 )
 
 // fromPages keeps out what a web page has a browser send here: it would do it with the rights of whoever looks at the
-// page, or of the machine that it runs on. Nothing here is for pages. hosts are the names that this node is known by;
-// others are refused where a browser says that a page asks, since a page may give any name to any address. Pages of
-// origins are let in to the API, as etcd lets in those of its --cors; never to what operators do.
+// page, or of the machine that it runs on. Nothing here is for pages but the console's. hosts are the names that this
+// node is known by; others are refused where a browser says that a page asks, since a page may give any name to any
+// address. Pages of origins are let in to the API, as etcd lets in those of its --cors; never to what operators do.
 func fromPages(h http.Handler, hosts, origins []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isAPI(r.URL.Path) && len(origins) > 0 {
@@ -26,7 +26,7 @@ func fromPages(h http.Handler, hosts, origins []string) http.Handler {
 				return
 			}
 		}
-		if why := pageIn(r, hosts); why != "" {
+		if why := pageIn(r, hosts); why != "" && !visits(r) {
 			http.Error(w, "refused: "+why, http.StatusForbidden)
 			return
 		}
@@ -37,6 +37,13 @@ func fromPages(h http.Handler, hosts, origins []string) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// visits reports whether a browser goes to the console, from wherever: that page is the same for everybody, stands in
+// no frame of another, and what it asks for then is asked by itself.
+func visits(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.URL.Path == "/console/" && r.Header.Get("Origin") == "" &&
+		r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
 // isAPI reports whether a path is one of the JSON gateway, or of what etcd serves beside it and anybody may see.

@@ -56,3 +56,32 @@ func TestPagesDoNothing(t *testing.T) {
 		}
 	}
 }
+
+// A link leads to the console, wherever it stands; nothing else of it does what another page wants.
+func TestLinksLeadToTheConsole(t *testing.T) {
+	for _, test := range []struct {
+		name, method, path, mode, dest, origin string
+		want                                   int
+	}{
+		{"a link", "GET", "/console/", "navigate", "document", "", 200},
+		{"a frame", "GET", "/console/", "navigate", "iframe", "", 403},
+		{"a script", "GET", "/console/", "cors", "empty", "http://evil.example", 403},
+		{"a form", "POST", "/console/", "navigate", "document", "http://evil.example", 403},
+		{"a link to what it shows", "GET", "/console/events", "navigate", "document", "", 403},
+		{"a link to status", "GET", "/mimir/v1/fleet", "navigate", "document", "", 403},
+	} {
+		h := fromPages(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, nil)
+		r := httptest.NewRequest(test.method, "http://127.0.0.1:2381"+test.path, nil)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		r.Header.Set("Sec-Fetch-Mode", test.mode)
+		r.Header.Set("Sec-Fetch-Dest", test.dest)
+		if test.origin != "" {
+			r.Header.Set("Origin", test.origin)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != test.want {
+			t.Errorf("%s: %d %s", test.name, w.Code, w.Body)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"strings"
 	"time"
 
@@ -90,6 +91,20 @@ type Config struct {
 
 	// ShutdownTimeout bounds a stop in good order.
 	ShutdownTimeout time.Duration
+
+	// origins says where settings were set, by key: a file, a variable, a flag, an order. It is replaced, never
+	// changed.
+	origins map[string]string
+}
+
+// from notes where a setting was set.
+func (c *Config) from(key, origin string) {
+	origins := maps.Clone(c.origins)
+	if origins == nil {
+		origins = map[string]string{}
+	}
+	origins[key] = origin
+	c.origins = origins
 }
 
 // Compaction is a policy of package autocompact, as it is written.

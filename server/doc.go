@@ -8,12 +8,13 @@
 //
 // It keeps none of the numbered invariants itself. What a request means is left to etcdapi and kv, what is replicated
 // and when to replication, the operator's protocol (JSON under /mimir/v1/) to package admin, and what needs the
-// operator's right, and who has it, to package operator.
+// operator's right, and who has it, to package operator, and the page on which people see the fleet to package console.
 //
 // Listeners:
 //
 //	listen-client   gRPC and HTTP/1.1 on one port: the etcd API, its JSON gateway, /mimir/v1/, /health, /livez,
-//	                /readyz, /version, /metrics, /debug/vars, and, if so configured, /debug/pprof/
+//	                /readyz, /version, /metrics, /console/, /debug/vars, and, if so configured,
+//	                /debug/pprof/
 //	listen-peer     nodes of this region and of the others: Raft, stream, forwarded requests
 //	listen-http     optional: the same pages, without the API
 package server

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/mimir-kv/mimir/etcdapi"
+	"github.com/mimir-kv/mimir/server/console"
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/operator"
 )
@@ -30,6 +31,7 @@ type routes struct {
 	api      http.Handler // etcd's pages and the JSON gateway
 	admin    http.Handler
 	registry *prometheus.Registry
+	console  *console.Console // nil: there is none
 	guard    func(pattern string, h http.Handler) http.Handler
 }
 
@@ -46,6 +48,7 @@ func (r *routes) client(profiles bool) http.Handler {
 	r.handle(mux, "/mimir/v1/", r.admin)
 	r.handle(mux, "GET /debug/vars", expvar.Handler())
 	r.observe(mux, profiles)
+	r.show(mux, true)
 	return mux
 }
 
@@ -53,7 +56,8 @@ func (r *routes) client(profiles bool) http.Handler {
 // as well: otherwise this port, which asks for no certificate of client-tls.ca, would be a way around them. Profiles
 // are there where they are asked for, and variables beside either. All of that wants the operator's right, for which
 // on this port a certificate of http-tls.ca counts, but never as that of a user; metrics and pages of health are for
-// whoever http-tls lets in.
+// whoever http-tls lets in. So it is with the console: where the operator's calls are not, the fleet is shown to
+// operators alone, and to log in as one is possible here too.
 func (r *routes) private(admin, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	if admin {
@@ -63,7 +67,25 @@ func (r *routes) private(admin, profiles bool) http.Handler {
 		r.handle(mux, "GET /debug/vars", expvar.Handler())
 	}
 	r.observe(mux, profiles)
+	if r.console != nil {
+		r.handle(mux, "POST /v3/auth/authenticate", r.api)
+	}
+	r.show(mux, admin)
 	return operator.Apart(mux)
+}
+
+// show adds the console: the page is for anyone, since it has nothing in it, and the fleet for whoever may ask for its
+// status at this port, or for operators alone.
+func (r *routes) show(mux *http.ServeMux, open bool) {
+	if r.console == nil {
+		return
+	}
+	r.handle(mux, "GET /console/", http.HandlerFunc(r.console.Page))
+	if open {
+		r.handle(mux, "GET /console/events", http.HandlerFunc(r.console.Events))
+	}
+	r.handle(mux, "GET /console/operator/events", http.HandlerFunc(r.console.Events))
+	r.handle(mux, "GET /console/operator/settings", http.HandlerFunc(r.console.Settings))
 }
 
 // observe adds what both ports serve.

@@ -51,6 +51,7 @@ func load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagS
 			if err := s.set(&c, text); err != nil {
 				wrong.add("%s: %w", s.env(), err)
 			}
+			c.from(s.key, s.env())
 		}
 		if flags == nil {
 			continue
@@ -59,6 +60,7 @@ func load(file string, lookupEnv func(string) (string, bool), flags *pflag.FlagS
 			if err := s.set(&c, f.Value.String()); err != nil {
 				wrong.add("--%s: %w", s.name(), err)
 			}
+			c.from(s.key, "--"+s.name())
 		}
 	}
 	if flags != nil {
@@ -78,7 +80,7 @@ func decode(file string, text []byte, c *Config) error {
 		}
 		return fmt.Errorf("%w: %s", ErrConfig, place(file, oneLine(err.Error())))
 	}
-	d := decoder{config: c}
+	d := decoder{config: c, file: file}
 	d.mapping("", &document)
 	if len(d.complaints) == 0 {
 		return nil
@@ -92,6 +94,7 @@ func decode(file string, text []byte, c *Config) error {
 // decoder fills a Config from YAML, and gathers what is wrong.
 type decoder struct {
 	config     *Config
+	file       string
 	complaints []string // beginning with "line N: "
 }
 
@@ -111,6 +114,7 @@ func (d *decoder) mapping(prefix string, n *yaml.Node) {
 			if err := settings[i].decode(d.config, &value); err != nil {
 				d.complain(err)
 			}
+			d.config.from(full, d.file)
 		case slices.ContainsFunc(settings, func(s setting) bool { return strings.HasPrefix(s.key, full+".") }):
 			d.mapping(full+".", &value)
 		default:

@@ -29,6 +29,7 @@ import (
 	"github.com/mimir-kv/mimir/etcdapi"
 	"github.com/mimir-kv/mimir/replication"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/console"
 	"github.com/mimir-kv/mimir/server/operator"
 )
 
@@ -46,7 +47,7 @@ func TestEveryCallIsInTheTableOfRights(t *testing.T) {
 		served[pattern] = true
 		return h
 	}
-	r := &routes{api: http.NotFoundHandler(), guard: note}
+	r := &routes{api: http.NotFoundHandler(), guard: note, console: console.New(console.Options{})}
 	r.admin = admin.NewHandler(admin.HandlerOptions{Guard: note})
 	r.client(true)
 	r.private(true, true)
@@ -121,8 +122,9 @@ func newGuarded(t *testing.T) *guarded {
 	}
 	g.nodes["us"].Replication.Regions = map[string][]string{"eu": {g.nodes["eu"].ListenPeer}}
 	g.nodes["eu"].Replication.Regions = map[string][]string{"us": {g.nodes["us"].ListenPeer}}
-	runNode(t, g.nodes["us"])
-	runNode(t, g.nodes["eu"])
+	g.nodes["us"].ListenHTTP = freeAddr(t)
+	runNodeWith(t, g.nodes["us"], Options{Look: askEverybody})
+	runNodeWith(t, g.nodes["eu"], Options{Look: askEverybody})
 	client := etcdClient(t, g.nodes["eu"], g.app)
 	eventually(t, "a client that is no operator writes and reads at the secondary", func(ctx context.Context) bool {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)

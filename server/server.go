@@ -27,6 +27,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/clock"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
 	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/console"
 	"github.com/mimir-kv/mimir/server/door"
 	"github.com/mimir-kv/mimir/server/operator"
 	"github.com/mimir-kv/mimir/server/telemetry"
@@ -43,6 +44,9 @@ type Options struct {
 	// nil.
 	HungUp <-chan struct{}
 	Reload func() (*Config, error)
+
+	// Look makes pictures of the fleet for the console; nil: there is none.
+	Look Looker
 
 	recheck time.Duration // of the files of TLS; 0: as usual
 }
@@ -98,6 +102,7 @@ func relaxCollector() {
 type server struct {
 	config     *Config
 	version    string
+	looker     Looker
 	logger     *slog.Logger
 	settled    *settled
 	advice     []string // what is open to others, and what to change
@@ -115,6 +120,7 @@ type server struct {
 	rpc        *rpcPort
 	slow       *slow
 	web        []*http.Server
+	console    *console.Console // nil: there is none
 	gateway    context.CancelFunc
 	keeping    turns[*schedule.Keeper]  // of backups; none if nobody takes any
 	archiving  turns[*archive.Archiver] // of the log; none if this node never does
@@ -131,7 +137,7 @@ type server struct {
 
 // open binds the ports and opens the store: everything that can be refused before the node joins anything.
 func open(c *Config, o Options) (*server, error) {
-	s := &server{config: c, version: o.Version, failed: make(chan error, 3), times: telemetry.NewDisk()}
+	s := &server{config: c, version: o.Version, looker: o.Look, failed: make(chan error, 3), times: telemetry.NewDisk()}
 	plain, logs := newLogger(c, o.LogTo)
 	s.settled = newSettled(c, logs)
 	s.logger = plain.With("node", c.Replication.NodeID, "region", c.Replication.RegionID)
@@ -308,8 +314,11 @@ func (s *server) start(ctx context.Context) error {
 		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: s.gate.HTTP,
 		WriteLog: s.writeLog, Beside: s.equality.beside, Rebuild: s.equality.rebuild,
 	})
+	if s.console, err = s.newConsole(s.looker, handler); err != nil {
+		return err
+	}
 	routes := &routes{
-		api: api, admin: handler, registry: s.metrics(), guard: s.gate.HTTP,
+		api: api, admin: handler, registry: s.metrics(), guard: s.gate.HTTP, console: s.console,
 	}
 	both := sniff(s.ports.client)
 	s.serve("listen-client", func() error { return s.rpc.serve(both.grpc) })

@@ -63,7 +63,8 @@ var sections = []section{
 				"node's entry in `nodes`",
 			func(c *Config) *string { return &c.Replication.PeerAddr }),
 		places("listen-http", "",
-			"port for `/metrics`, `/health`, `/livez`, `/readyz`, `/version`, plaintext without `http-tls`; without "+
+			"port for `/metrics`, `/health`, `/livez`, `/readyz`, `/version` and the [console](console.md), plaintext "+
+				"without `http-tls`; without "+
 				"`client-tls` also the operator's calls, and without it or with `pprof` `/debug/vars`; not opened if "+
 				"not set",
 			func(c *Config) *string { return &c.ListenHTTP }),

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -134,6 +135,7 @@ func merge(now, next *Config) (changed, waits []difference) {
 		case canChange(d.key):
 			changed = append(changed, d)
 			settings[i].set(now, d.to) //nolint:errcheck // next has it
+			now.from(d.key, cmp.Or(next.origins[d.key], "default"))
 		default:
 			waits = append(waits, d)
 		}
@@ -146,6 +148,7 @@ func merge(now, next *Config) (changed, waits []difference) {
 		for i, d := range changed { // the other one, if it has changed, comes back by the next pair
 			if d.key == low.key {
 				low.set(now, d.from) //nolint:errcheck // it was so
+				now.from(d.key, "as it was before the settings were read anew")
 				changed, waits = slices.Delete(changed, i, i+1), append(waits, d)
 				break
 			}
@@ -182,6 +185,9 @@ func boundConnections(s *server, c *Config) {
 	s.ports.doors[0].Bound(shares.Clients, door.StrangersOf(shares.Clients))
 }
 
+// byOrder is where a setting comes from that an operator set, until the settings are read anew.
+const byOrder = "an order (mimir log)"
+
 // writeLog sets how the log is written, until a restart or until the settings are read anew; what is empty stays.
 func (s *server) writeLog(to admin.Log) (admin.Log, error) {
 	s.settled.mu.Lock()
@@ -192,6 +198,8 @@ func (s *server) writeLog(to admin.Log) (admin.Log, error) {
 		return now, err
 	}
 	s.settled.running.LogLevel, s.settled.running.LogFormat = level, format
+	s.settled.running.from("log-level", byOrder)
+	s.settled.running.from("log-format", byOrder)
 	s.logger.Info("an operator set the log", "level", level, "format", format)
 	return admin.Log{Level: level, Format: format}, nil
 }

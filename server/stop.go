@@ -75,6 +75,9 @@ func (s *server) drain() {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
+	if s.console != nil {
+		s.console.Close() // those who look at it would stay
+	}
 	for _, web := range s.web {
 		if web.Shutdown(ctx) != nil {
 			web.Close()
@@ -150,6 +153,9 @@ func (s *server) abandon() {
 	}
 	for _, web := range s.web {
 		web.Close()
+	}
+	if s.console != nil {
+		s.console.Close()
 	}
 	if s.gateway != nil {
 		s.gateway()

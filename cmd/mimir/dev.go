@@ -19,7 +19,7 @@ import (
 
 func newDev(hurry <-chan struct{}) *cobra.Command {
 	o := dev.Options{Dir: devDir}
-	withWitness := false
+	withWitness, console := false, false
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a whole fleet on this machine",
@@ -28,7 +28,7 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 			"addresses. Each node's directory has its log, and the config.yaml with which mimir serve starts it\n" +
 			"again by hand. With mimir dev break and heal nodes, regions and links fail and come back, to watch\n" +
 			"what the fleet makes of it.",
-		Example: "  mimir dev --regions us,eu --nodes 1 --witness\n  mimir dev break region us",
+		Example: "  mimir dev --regions us,eu --nodes 1 --witness --console\n  mimir dev break region us",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkDev(c, &o); err != nil {
@@ -43,7 +43,12 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 				o.Witness = []string{executable, "witness"}
 			}
 			o.Serve, o.Ready, o.Out = []string{executable, "serve"}, fleetReady, out
-			o.OnReady = func(f *dev.Fleet, took time.Duration) { introduce(out, &o, f, took) }
+			o.OnReady = func(f *dev.Fleet, took time.Duration) {
+				introduce(out, &o, f, took)
+				if console {
+					openConsole(out, f)
+				}
+			}
 			return dev.Run(c.Context(), o, hurry)
 		},
 	}
@@ -53,6 +58,7 @@ func newDev(hurry <-chan struct{}) *cobra.Command {
 	f.IntVar(&o.Nodes, "nodes", 0, fmt.Sprintf("nodes of each region (default %d)", dev.DefaultNodes))
 	c.PersistentFlags().StringVar(&o.Dir, "data-dir", o.Dir, "directory of everything")
 	f.BoolVar(&withWitness, "witness", false, "with a witness, so that the primary moves by itself")
+	f.BoolVar(&console, "console", false, "open the page on which the fleet is seen, in a browser")
 	f.DurationVar(&o.WANDelay, "wan-delay", 0, "delay between regions, one way")
 	c.AddCommand(newDevBreak(&o.Dir), newDevHeal(&o.Dir))
 	return c
@@ -152,6 +158,7 @@ func introduce(w io.Writer, o *dev.Options, f *dev.Fleet, took time.Duration) {
 		}
 		fmt.Fprintln(w)
 	}
+	fmt.Fprintf(w, "\nIn a browser: %s (served by every node: docs/console.md)\n", consoleOf(f))
 	at := ""
 	if first := f.Regions[0].Nodes[0].Client; first != defaultEndpoint {
 		at = " --endpoints " + first

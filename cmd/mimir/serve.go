@@ -34,6 +34,7 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 			}
 			o := server.Options{
 				Version: version(), LogTo: os.Stderr, Hurry: hurry, HungUp: hungUp(c.Context()), Reload: read,
+				Look: lookForConsole,
 			}
 			return server.Run(c.Context(), config, o)
 		},

@@ -75,6 +75,13 @@ func (c *Client) At(endpoints ...string) *Client {
 	return &other
 }
 
+// Through returns a client that asks by another transport, and shares everything else with c.
+func (c *Client) Through(t http.RoundTripper) *Client {
+	other := *c
+	other.http = &http.Client{Transport: t}
+	return &other
+}
+
 // WithToken returns a client that shows an operator's token, and shares everything else with c. One that was given TLS
 // shows it to nobody without, but to sockets of this machine.
 func (c *Client) WithToken(token string) *Client {

@@ -146,6 +146,14 @@ var table = map[string]Call{
 	"/readyz/non_learner":       {Right: Anyone},
 	"/readyz/node_health":       {Right: Anyone},
 
+	// The page has nothing of the fleet in it; what it shows is what status does, and for operators also where that is
+	// for nobody else.
+	"GET /console/":                  {Right: Anyone},
+	"GET /console/events":            {Right: Client},
+	"GET /console/operator/events":   {Reads: true, Long: true},
+	"GET /console/operator/settings": {Reads: true},
+	"POST /v3/auth/authenticate":     {Right: Anyone}, // on listen-http, as over gRPC
+
 	// The arguments of the process, and the inside of its memory; each costs the node something.
 	"GET /debug/vars":      {Reads: true},
 	"/debug/pprof/":        {Reads: true},

@@ -1,0 +1,186 @@
+// Command shots makes pictures of the console for people to look at: of a fleet that is well, of one that has lost a
+// region, and of a node that does not answer; on a desktop and a phone, dark and light.
+//
+//	cd server/console/browser && go run ./shots -to DIR
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mimir-kv/mimir/localfleet"
+	"github.com/mimir-kv/mimir/server/console/browser"
+)
+
+const patience = 2 * time.Minute
+
+func main() {
+	to := flag.String("to", "", "directory for the pictures, which must not be in the repository")
+	nodes := flag.Int("nodes", 3, "nodes of each region")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *to, *nodes); err != nil {
+		fmt.Fprintln(os.Stderr, "shots:", err)
+		os.Exit(1)
+	}
+}
+
+// screens are what is looked at on.
+var screens = map[string]browser.Screen{
+	"desktop-light": {Width: 1280, Height: 900}, "desktop-dark": {Width: 1280, Height: 900, Dark: true},
+	"phone-light": {Width: 390, Height: 844, Phone: true}, "phone-dark": {Width: 390, Height: 844, Phone: true, Dark: true},
+}
+
+func run(ctx context.Context, to string, nodes int) error {
+	if to == "" {
+		return fmt.Errorf("-to names no directory")
+	}
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	path, err := browser.Find()
+	if err != nil {
+		return err
+	}
+	b, err := browser.Start(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	dir, err := os.MkdirTemp("", "mimir-shots-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary, err := browser.Build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	f, err := browser.NewFleet(ctx, binary, dir, nodes, true)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	us, eu := f.Region("us"), f.Region("eu")
+	v := &views{pages: map[string]*browser.Page{}, to: to}
+	defer v.close()
+	if err := v.open(b, eu.Nodes[0]); err != nil {
+		return err
+	}
+	if err := v.until(ctx, "well", func(s *browser.Seen) bool { return s.State == "well" }); err != nil {
+		return err
+	}
+	writing, done := context.WithCancel(ctx)
+	defer done()
+	go write(writing, eu.Nodes[0])
+	if err := v.until(ctx, "well", func(s *browser.Seen) bool {
+		return s.State == "well" && len(s.Regions["us"].Position) > 2
+	}); err != nil {
+		return err
+	}
+	localfleet.Kill(us.Nodes)
+	if err := v.until(ctx, "lost", func(s *browser.Seen) bool {
+		return s.State == "wrong" && s.Regions["us"].Role == "unknown"
+	}); err != nil {
+		return err
+	}
+	if err := v.order(ctx); err != nil {
+		return err
+	}
+	localfleet.Kill(eu.Nodes)
+	return v.until(ctx, "silent", func(s *browser.Seen) bool { return s.State == "silent" })
+}
+
+// views are pages on all screens.
+type views struct {
+	pages map[string]*browser.Page
+	to    string
+}
+
+func (v *views) open(b *browser.Browser, n *localfleet.Node) error {
+	for name, screen := range screens {
+		p, err := b.Open(browser.Console(n), screen)
+		if err != nil {
+			return err
+		}
+		v.pages[name] = p
+	}
+	return nil
+}
+
+func (v *views) close() {
+	for _, p := range v.pages {
+		p.Close()
+	}
+}
+
+// until waits until every page shows what is wanted, and makes a picture of each.
+func (v *views) until(ctx context.Context, state string, ok func(*browser.Seen) bool) error {
+	for name, p := range v.pages {
+		for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+			s, err := p.See()
+			if err != nil {
+				return err
+			}
+			if ok(s) {
+				break
+			}
+			if time.Now().After(deadline) || ctx.Err() != nil {
+				return fmt.Errorf("%s does not come to be %s: it is %q", name, state, s.StateText)
+			}
+		}
+		png, err := p.Shot()
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(v.to, state+"-"+name+".png")
+		if err := os.WriteFile(file, png, 0o644); err != nil {
+			return err
+		}
+		fmt.Println(file)
+	}
+	return nil
+}
+
+// order logs in on every page, and opens what a failover would do.
+func (v *views) order(ctx context.Context) error {
+	const logIn = `(sessionStorage.setItem("mimir-operator-token", %q), location.reload(), true)`
+	const open = `(document.getElementById("move-to").value = "eu", document.querySelector("[data-order=failover]").click(), true)`
+	for _, p := range v.pages {
+		if _, err := browser.Evaluate[bool](p, fmt.Sprintf(logIn, browser.Token)); err != nil {
+			return err
+		}
+	}
+	err := v.until(ctx, "lost", func(s *browser.Seen) bool {
+		return s.State == "wrong" && s.Regions["us"].Role == "unknown"
+	})
+	for _, p := range v.pages {
+		if err == nil {
+			_, err = browser.Evaluate[bool](p, open)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return v.until(ctx, "order", func(*browser.Seen) bool { return true })
+}
+
+// write writes a key again and again, so that lines move.
+func write(ctx context.Context, n *localfleet.Node) {
+	for i := 0; ctx.Err() == nil; i++ {
+		answer, err := http.Post("http://"+n.Config.ListenClient+"/v3/kv/put", "application/json",
+			strings.NewReader(`{"key":"aw==","value":"dg=="}`))
+		if err == nil {
+			answer.Body.Close()
+		}
+		time.Sleep(time.Duration(5+i%40) * time.Millisecond)
+	}
+}

@@ -1,0 +1,130 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// ErrFull says that as many look as may.
+var ErrFull = errors.New("as many people look at the console as may at a time")
+
+// ErrEnded says that the watch is closed.
+var ErrEnded = errors.New("the console is closed")
+
+// frame is what viewers are sent of one look, as it is written to each.
+type frame []byte
+
+// watch looks at the fleet for all who want to see it, one look at a time, and not at all while nobody does. It is safe
+// for concurrent use.
+type watch struct {
+	look  func(ctx context.Context) frame // never nil
+	every time.Duration                   // from the beginning of a look to the next, at least
+	most  int                             // viewers
+
+	mu      sync.Mutex
+	viewers map[*viewer]bool
+	last    frame
+	lastAt  time.Time
+	stop    context.CancelFunc // of who looks; nil: nobody does
+	done    chan struct{}      // closed when who looks has ended
+	ended   bool
+}
+
+// viewer is one who sees. Of what he has not taken yet only the newest is kept.
+type viewer struct{ frames chan frame }
+
+func newWatch(look func(context.Context) frame, every time.Duration, most int) *watch {
+	return &watch{look: look, every: every, most: most, viewers: map[*viewer]bool{}}
+}
+
+// join returns somebody who sees every picture from now on, the last one first if others see it too or it is not older
+// than a look. Whoever joins leaves.
+func (w *watch) join(now time.Time) (*viewer, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.ended:
+		return nil, ErrEnded
+	case len(w.viewers) >= w.most:
+		return nil, fmt.Errorf("%w: %d", ErrFull, w.most)
+	}
+	v := &viewer{make(chan frame, 1)}
+	if w.stop == nil && now.Sub(w.lastAt) > w.every {
+		w.last = nil // of those who looked before
+	}
+	if w.last != nil {
+		v.frames <- w.last
+	}
+	w.viewers[v] = true
+	if w.stop == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		before, done := w.done, make(chan struct{})
+		w.stop, w.done = cancel, done
+		go func() {
+			defer close(done)
+			if before != nil {
+				<-before // one look at a time, also of those who came when the last had left
+			}
+			w.run(ctx)
+		}()
+	}
+	return v, nil
+}
+
+// leave is the end of a viewer; when nobody is left the look under way is given up.
+func (w *watch) leave(v *viewer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.viewers, v)
+	if len(w.viewers) == 0 && w.stop != nil {
+		w.stop()
+		w.stop = nil
+	}
+}
+
+// run looks until ctx ends.
+func (w *watch) run(ctx context.Context) {
+	next := time.NewTicker(w.every)
+	defer next.Stop()
+	for ctx.Err() == nil {
+		if f := w.look(ctx); ctx.Err() == nil {
+			w.show(f, time.Now())
+		}
+		select {
+		case <-next.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// show gives every viewer a picture, in the place of one that he has not taken.
+func (w *watch) show(f frame, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last, w.lastAt = f, now
+	for v := range w.viewers {
+		select {
+		case <-v.frames:
+		default:
+		}
+		v.frames <- f // who puts in holds mu, so that there is room
+	}
+}
+
+// close ends the watch: nobody joins any more, nothing is looked at, and it returns when that is so.
+func (w *watch) close() {
+	w.mu.Lock()
+	w.ended = true
+	if w.stop != nil {
+		w.stop()
+		w.stop = nil
+	}
+	done := w.done
+	w.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+}
