@@ -199,3 +199,38 @@ func (f *madeFleet) differs(t *testing.T) {
 		t.Errorf("status %d\n%s", status, errs)
 	}
 }
+
+// TestTheFleetFileOfTheDocs makes what docs/operating.md says that it makes.
+func TestTheFleetFileOfTheDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, found := strings.Cut(string(text), "```yaml\nfleet: production\n")
+	block, _, ended := strings.Cut(block, "```")
+	if !found || !ended {
+		t.Fatal("docs/operating.md has no fleet file")
+	}
+	dir := t.TempDir()
+	file, certs := filepath.Join(dir, "fleet.yaml"), filepath.Join(dir, "certs")
+	if err := os.WriteFile(file, []byte("fleet: production\n"+block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "cert", "init", "--dir", certs, "--fleet", "production")
+	out := must(t, "cert", "nodes", file, "--dir", certs)
+	out += must(t, "config", "generate", file, "--out", filepath.Join(dir, "nodes"))
+	for _, want := range []string{
+		filepath.Join(certs, "eu-3", "peer.crt"), filepath.Join(certs, "w1", "peer.crt"),
+		filepath.Join(dir, "nodes", "us-1", "mimir.yaml"), filepath.Join(dir, "nodes", "w1", "witness.sh"),
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s is missing in\n%s", want, out)
+		}
+	}
+	node, err := os.ReadFile(filepath.Join(dir, "nodes", "eu-3", "mimir.yaml"))
+	for _, want := range []string{"data-dir: /data/mimir\n", "log-level: debug\n", "listen-http: 10.2.0.3:2381\n"} {
+		if !strings.Contains(string(node), want) {
+			t.Errorf("%q is missing (%v) in\n%s", want, err, node)
+		}
+	}
+}
