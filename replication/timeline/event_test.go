@@ -46,11 +46,12 @@ func TestEachDecisionIsTold(t *testing.T) {
 		&Control{Op: OpSlots, Slots: []Slot{{Region: "eu", Lost: true}}}, // nothing new
 		&Control{Op: OpSlots, Slots: []Slot{{Region: "eu"}}},
 		&Control{Op: OpRefuse, Epoch: 1, Handoff: 7},
+		&Control{Op: OpSeal, Epoch: 1, Handoff: 2, To: "eu"}, // ends with what follows, and is not taken back
 		&Control{Op: OpYield, Claim: &Reign{Epoch: 2, Primary: "eu", Lossy: true}},
 		&Control{Op: OpDiverge, Epoch: 1, Claim: &Reign{Epoch: 2, Primary: "eu", Lossy: true}},
 	)
 	want := []EventKind{EventEpoch, EventSealed, EventUnsealed, EventSlotLost, EventSlotBack, EventRefused,
-		EventYielded, EventDiverged}
+		EventSealed, EventYielded, EventDiverged}
 	if got := kindsOf(list); !slices.Equal(got, want) {
 		t.Fatalf("told %q, want %q", got, want)
 	}
