@@ -71,3 +71,28 @@ func TestAlarms(t *testing.T) {
 	alarm(disarm, 7)
 	expect()
 }
+
+// TestEachTurnOfAnAlarmIsTold once, with its place in the history.
+func TestEachTurnOfAnAlarmIsTold(t *testing.T) {
+	n := newNode(t)
+	var list []AlarmTurn
+	n.options.OnAlarm = func(a AlarmTurn) { list = append(list, a) }
+	var commands [][]byte
+	for _, action := range []pb.AlarmRequest_AlarmAction{
+		pb.AlarmRequest_ACTIVATE, pb.AlarmRequest_ACTIVATE, pb.AlarmRequest_DEACTIVATE, pb.AlarmRequest_ACTIVATE,
+	} {
+		commands = append(commands, command.EncodeAlarm(&pb.AlarmRequest{
+			Action: action, MemberID: 7, Alarm: pb.AlarmType_NOSPACE,
+		}))
+	}
+	n.apply(commands...)
+	first := list[0].Position
+	for i, want := range []AlarmTurn{
+		{"NOSPACE", 7, true, list[0].Epoch, first}, {"NOSPACE", 7, false, list[0].Epoch, first + 2},
+		{"NOSPACE", 7, true, list[0].Epoch, first + 3},
+	} {
+		if len(list) != 3 || list[i] != want || first == 0 {
+			t.Fatalf("told %+v, want %+v as %d", list, want, i)
+		}
+	}
+}

@@ -164,6 +164,7 @@ func (s *Store) commit(g *generation, r *run, meta *replication.Metadata) error 
 	if held := after.follows(); held != before.follows() {
 		s.leases.Hold(held)
 	}
+	r.tellAlarms(s.options.OnAlarm)
 	if r.state.Compact != before.Compact {
 		s.compactor.wakeUp()
 	}

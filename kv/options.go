@@ -50,6 +50,9 @@ type Options struct {
 	// whoever writes, when memory is not flushed or tables are not compacted fast enough, shows there. It is no sync:
 	// what is durable is in the log. May be nil, must not block.
 	OnCommit func(took time.Duration)
+	// OnAlarm is told of each alarm that a command raised or cleared, once readers see it: alike on every node, and
+	// again when a command is applied anew after a power cut. It must not block. May be nil.
+	OnAlarm func(AlarmTurn)
 	// OnFailure is told, on a goroutine of its own, that the open store cannot go on: a flush or a compaction failed
 	// for another reason than a full disk, or a file is not what was written (replication.ErrDamaged). What is applied
 	// from then on may never become durable, and Apply and Close may wait for ever, so the owner should end the

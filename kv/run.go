@@ -14,6 +14,7 @@ import (
 	"github.com/mimir-kv/mimir/kv/lease"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/kv/watch"
+	"github.com/mimir-kv/mimir/replication"
 )
 
 // run applies the commands of one batch to a state. Nothing of it is visible to anyone before it is committed and
@@ -34,7 +35,11 @@ type run struct {
 
 	held   int64 // bytes in memory, about
 	alarms mvcc.Alarms
-	auth   auth.Edit
+	turned []AlarmTurn // of the alarms
+	// Of the command under way.
+	epoch    replication.Epoch
+	position replication.Position
+	auth     auth.Edit
 
 	liveness  []keyset.Change // flips
 	rewritten []keyset.Change // the others, if keys is there to know of them

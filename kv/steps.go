@@ -107,6 +107,7 @@ func (w *work) tryStep(from, end int) (to, at int, err error) {
 	for to = from; to < end && (to == from || r.held < s.bounds.heldBytes); {
 		next := w.next(to)
 		for i := to; i < next; i++ {
+			r.epoch, r.position = w.Epoch, w.First+replication.Position(i)
 			if err := r.apply(&w.requests[i], w.failed[i], out); err != nil {
 				return to, i, err
 			}

@@ -141,6 +141,10 @@ type Config struct {
 	// OnLeadership is told, in order, when this node becomes or ceases to be the primary region's leader that takes
 	// writes: a new tenure is told after the end of the one before it. It must not block. May be nil.
 	OnLeadership func(primaryLeader bool)
+	// OnEvent is told what was decided about the fleet, and what this node saw of it, in the order in which it did.
+	// After a start it is told again what the state and the log remember: an Event with an ID may come more than once.
+	// It is called by goroutines that hold up others, and must not block. May be nil.
+	OnEvent func(Event)
 }
 
 // Defaults of a Config.

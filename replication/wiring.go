@@ -154,7 +154,7 @@ func (n *node) buildSuccession() {
 	n.leading = leading.New(leading.Config{
 		Writes: n.proposer, Leadership: n.leadership, Group: n.group, Applied: n.applied, Standing: n.standing,
 		Tracker: n.tracker, Governor: n.governor, Members: n.members, Fleet: n.fleet, Votes: elections{&n.late},
-		Tell: c.OnLeadership, Logger: n.logger,
+		Tell: c.OnLeadership, Event: n.event, Logger: n.logger,
 	})
 }
 
@@ -172,8 +172,8 @@ func newVotes(n *node) *votes.Votes {
 		},
 		Governor: primary.Ballot{Governor: n.governor}, Slots: n.slots, Writes: n.proposer,
 		Witnesses: n.memory,
-		Changed:   n.leading.Reconsider,
-		Initial:   c.Votes,
+		Changed:   n.leading.Reconsider, Event: n.event,
+		Initial: c.Votes,
 	})
 }
 
@@ -204,7 +204,7 @@ func (n *node) buildState(log *slots.Log) {
 		Region: c.RegionID, Storage: n.storage, Maker: maker, Keeper: copies.NewKeeper(maker, c.path("snapshots")),
 		Log: n.log, Staging: stagingPort{n.staging, &n.late, n.life}, Tails: tail.NewSaver(n.tails, n.log),
 		Proposers: n.leading,
-		Level:     *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life},
+		Level:     *c.EntryLevel, Logger: n.logger, Room: roomPort{n.room, n.life}, Event: n.event,
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
@@ -318,6 +318,17 @@ func (n *node) self() timeline.Member {
 	return timeline.Member{
 		ID: n.id, Name: c.NodeID, PeerAddr: c.PeerAddr, ClientURLs: c.ClientURLs, Starts: n.disk.Starts,
 	}
+}
+
+// event tells the embedder of an event.
+func (n *node) event(e timeline.Event) {
+	if n.config.OnEvent == nil {
+		return
+	}
+	if e.ID == "" {
+		e.Region = n.config.RegionID
+	}
+	n.config.OnEvent(e)
 }
 
 func (n *node) departure() departure { return departure{&n.config, n.life} }

@@ -29,6 +29,7 @@ import (
 	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/console"
 	"github.com/mimir-kv/mimir/server/door"
+	"github.com/mimir-kv/mimir/server/events"
 	"github.com/mimir-kv/mimir/server/operator"
 	"github.com/mimir-kv/mimir/server/telemetry"
 	"github.com/mimir-kv/mimir/server/trust"
@@ -113,6 +114,7 @@ type server struct {
 	room       *room
 	disk       *disk
 	store      *kv.Store
+	events     *events.Log
 	expiry     expiry
 	lessor     *lease.Lessor
 	replicator *replication.MultiRegionReplicator
@@ -206,14 +208,17 @@ func (s *server) openStore() error {
 	if _, err := s.disk.open(c.EncryptionKeyFile, s.logger); err != nil {
 		return errors.Join(err, held.Close())
 	}
+	s.openEvents()
 	store := c.Store
 	store.OpenTables, store.SpareBytes = s.shares.Tables, s.room.ballast.Part()/2
 	if store.CountBytes == 0 || c.CountedKeys <= 0 {
 		store.CountBytes = -1 // to the store, zero is its default
 	}
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, storeDir), s.logger, s.storeFailed
-	store.FS, store.OnCommit = s.disk.storeFS(), s.times.Commit
-	s.store, err = kv.Open(store)
+	store.FS, store.OnCommit, store.OnAlarm = s.disk.storeFS(), s.times.Commit, s.onAlarm
+	if s.store, err = kv.Open(store); err != nil {
+		s.events.Close() //nolint:errcheck // the store is why
+	}
 	s.disk.held = false // from here on the store keeps others out, and later the library
 	return errors.Join(err, held.Close())
 }
@@ -252,6 +257,7 @@ func (s *server) build(plain *slog.Logger) error {
 	}
 	node.CommandLevel, node.Revision, s.equality = commandLevel, s.store.Revision, newEquality(s, &node)
 	node.OnAsk = func(ctx context.Context, request []byte) ([]byte, error) { return s.api.AnswerAsk(ctx, request) }
+	node.OnEvent = s.events.Add
 	s.replicator, err = replication.NewMultiRegionReplicator(&node, s.store)
 	if err != nil {
 		return errors.Join(err, peers.Close())
@@ -312,7 +318,7 @@ func (s *server) start(ctx context.Context) error {
 		Replicator: s.replicator, Voting: s.replicator.Voting(), Topology: s.replicator.Topology(), Node: s.node,
 		Logger: s.logger,
 		States: savedStates{s.store, s.disk.storeFS(), s.logger}, Guard: s.gate.HTTP,
-		WriteLog: s.writeLog, Beside: s.equality.beside, Rebuild: s.equality.rebuild,
+		WriteLog: s.writeLog, Beside: s.equality.beside, Rebuild: s.equality.rebuild, Events: s.events,
 	})
 	if s.console, err = s.newConsole(s.looker, handler); err != nil {
 		return err
@@ -349,6 +355,9 @@ func (s *server) start(ctx context.Context) error {
 	s.tellWhoMay()
 	s.logger.Info("open files", "limit", s.shares.Limit, "clients", s.shares.Clients, "peers", s.shares.Peers,
 		"http", s.shares.HTTP, "tables", s.shares.Tables)
+	s.events.Add(replication.Event{
+		Kind: replication.EventStarted, Region: s.config.Replication.RegionID, Text: s.version,
+	})
 	s.logger.Info("serving", "version", s.version, "client", s.config.ListenClient, "peer", s.config.ListenPeer,
 		"http", s.config.ListenHTTP)
 	return nil

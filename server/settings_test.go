@@ -30,6 +30,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"Differs":              "what an alarm of the store says",
 		"Revision":             "that of the store",
 		"OnLeadership":         "told to the lessor",
+		"OnEvent":              "kept in the event log",
 		"CommandLevel":         "what kv says of its commands",
 		"EntryLevel":           "the latest, but in tests of mixed fleets",
 	},
@@ -39,6 +40,7 @@ var wiring = map[reflect.Type]map[string]string{
 		"Logger":    "made of log-level and log-format",
 		"OnFailure": "ends the process",
 		"OnCommit":  "timed for the metrics",
+		"OnAlarm":   "kept in the event log",
 
 		"OpenTables": "a share of the limit of open files",
 		"SpareBytes": "a share of the ballast",

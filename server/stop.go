@@ -37,9 +37,9 @@ func (s *server) stopInOrder() error {
 	synced := s.store.Sync()
 	if durable.Full(synced) { // the store may wait for room before it lets itself be closed
 		s.logger.Warn("what is applied is not flushed, and comes from the log at the next start", "err", synced)
-		return err
+		return errors.Join(err, s.events.Close())
 	}
-	return errors.Join(err, synced, s.store.Close())
+	return errors.Join(err, synced, s.store.Close(), s.events.Close())
 }
 
 // handOver gives leadership to a voter that can be reached. If there is none, the others elect one when this node is
@@ -69,6 +69,7 @@ func (s *server) handOver() {
 // drain tells clients to go elsewhere and gives requests under way some time.
 func (s *server) drain() {
 	finished := make(chan struct{})
+	s.events.Hurry()
 	go func() {
 		s.rpc.gracefulStop()
 		close(finished)
@@ -168,5 +169,6 @@ func (s *server) abandon() {
 		s.lessor.Close()
 	}
 	s.store.Close()
+	s.events.Close() //nolint:errcheck // the node has failed for another reason
 	s.ports.close()
 }

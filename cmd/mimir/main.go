@@ -75,6 +75,7 @@ func run(ctx context.Context, hurry <-chan struct{}, arguments []string, out, er
 	root.SetArgs(arguments)
 	root.SetOut(out)
 	root.SetErr(errs)
+	withExamples(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
@@ -129,12 +130,11 @@ func newRoot(hurry <-chan struct{}) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.SetVersionTemplate(versionText())
-	root.CompletionOptions.HiddenDefaultCmd = true
 	connection := &connection{}
 	root.AddCommand(
-		newServe(hurry), newDev(hurry), newStatus(connection), newSwitchover(connection), newFailover(connection),
-		newFleet(connection), newRegion(connection),
-		newWitness(), newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
+		newServe(hurry), newDev(hurry), newConfig(), newCert(), newStatus(connection), newTop(connection),
+		newEvents(connection), newSwitchover(connection), newFailover(connection), newFleet(connection),
+		newRegion(connection), newWitness(), newKeys(), newLog(connection), newSnapshot(connection), newArchive(),
 		newImport(), newExport(connection),
 		newTail(connection), newVerify(connection), newNode(connection), newBench(connection), newVersion(),
 	)

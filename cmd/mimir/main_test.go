@@ -93,6 +93,24 @@ func TestExitStatus(t *testing.T) {
 		{"status -w 1ms", exitUsage, "every 200ms or more slowly"},
 		{"status --watch 5s --check", exitUsage, "without --check"},
 		{"status --fly", exitUsage, "unknown flag: --fly"},
+		{"events more", exitUsage, `takes no argument, got "more"`},
+		{"events --since yesterday", exitUsage, "neither a duration"},
+		{"events --endpoints 127.0.0.1:1", exitFailed, "no endpoint answered"},
+		{"top more", exitUsage, `takes no argument, got "more"`},
+		{"top --every 1ms", exitUsage, "200ms or longer"},
+		{"top --once --endpoints 127.0.0.1:1", exitFailed, "no endpoint answered"},
+		{"config generate", exitUsage, "the fleet file; got 0"},
+		{"config generate none.yaml --out none", exitUsage, "no such file"},
+		{"config generate none.yaml", exitUsage, "required flag"},
+		{"config fly", exitUsage, `unknown command "fly"`},
+		{"cert fly", exitUsage, `unknown command "fly"`},
+		{"cert client ../a", exitUsage, "no name of a client"},
+		{"cert client a --days 0", exitUsage, "--days 0"},
+		{"cert client a --dir /none", exitFailed, "make one with mimir cert init"},
+		{"cert nodes", exitUsage, "the fleet file; got 0"},
+		{"cert show", exitUsage, "wants files or directories"},
+		{"cert show /none", exitFailed, "no such file"},
+		{"serve --fleet-file a", exitUsage, "goes with --check"},
 		{"status -o xml", exitUsage, `"xml"`},
 		{"status --cert a.pem", exitUsage, "--cert and --key belong together"},
 		{"switchover", exitUsage, "either --to or --abort"},
@@ -277,6 +295,9 @@ func TestFleetByHand(t *testing.T) {
 			s.region("eu").Revision > 1_000_000_000
 	})
 	useTail(t, both)
+	checkEvents(t, both)
+	checkTop(t, both)
+	checkSchema(t, both)
 	if code := again(); code != exitDone {
 		t.Errorf("serve ended with %d", code)
 	}

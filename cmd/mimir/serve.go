@@ -13,7 +13,7 @@ import (
 )
 
 func newServe(hurry <-chan struct{}) *cobra.Command {
-	var file string
+	var file, fleet string
 	var check bool
 	c := &cobra.Command{
 		Use:   "serve --config FILE",
@@ -25,7 +25,10 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if check {
-				return checkSettings(c, file)
+				return checkSettings(c, file, fleet)
+			}
+			if fleet != "" {
+				return fmt.Errorf("%w: --fleet-file goes with --check", errUsage)
 			}
 			read := func() (*server.Config, error) { return server.Load(file, os.LookupEnv, c.Flags()) }
 			config, err := read()
@@ -42,13 +45,19 @@ func newServe(hurry <-chan struct{}) *cobra.Command {
 	c.Flags().StringVar(&file, "config", os.Getenv("MIMIR_CONFIG"), "configuration file, YAML")
 	c.Flags().BoolVar(&check, "check", false, "start nothing; say everything for which the node would not start here "+
 		"and now: settings, files, addresses, data directory")
+	c.Flags().StringVar(&fleet, "fleet-file", "", "with --check: the fleet file that the settings have to agree with; "+
+		"see mimir config generate")
 	server.AddFlags(c.Flags())
 	return c
 }
 
 // checkSettings tells everything that is wrong, a line each, and ends as a start would.
-func checkSettings(c *cobra.Command, file string) error {
+func checkSettings(c *cobra.Command, file, fleet string) error {
 	config, warnings, wrong := server.Check(file, os.LookupEnv, c.Flags())
+	if fleet != "" {
+		notes, more := checkAgainst(c, file, fleet, config.Replication.NodeID)
+		warnings, wrong = append(warnings, notes...), append(wrong, more...)
+	}
 	for _, text := range warnings {
 		fmt.Fprintln(c.OutOrStdout(), "warning:", text)
 	}

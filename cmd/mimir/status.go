@@ -36,6 +36,10 @@ type fleetReport struct {
 	Backups *backupReport `json:"backups,omitempty"`
 	// Compare is what the node knows that compares all nodes; nil if none that answered does.
 	Compare *patrol.Report `json:"compare,omitempty"`
+	// Versions are those of the nodes that answered, each with their names.
+	Versions map[string][]string `json:"versions,omitempty"`
+	// Next are commands that help with what is wrong, each with why, the most pressing first.
+	Next []string `json:"next,omitempty"`
 }
 
 type regionReport struct {
@@ -53,10 +57,12 @@ func newStatus(n *connection) *cobra.Command {
 		Use:   "status",
 		Short: "Show the whole fleet",
 		Args:  o.arguments,
-		Long: "Show the whole fleet as the first endpoint that answers sees it. The exit status is 1 if two regions\n" +
-			"take writes, and with --check also if anything is wrong with a region or the fleet; the picture is\n" +
-			"printed all the same. With --watch it is shown anew until Ctrl-C, and how fast each region writes; as\n" +
-			"JSON that is an object a line, {\"at\", \"fleet\"} or {\"at\", \"error\"}.",
+		Long: "Show the whole fleet as the first endpoint that answers sees it: what is wrong first, with commands\n" +
+			"that help. With --watch it is shown anew until Ctrl-C, and how fast each region writes; as JSON that\n" +
+			"is an object a line, {\"at\", \"fleet\"} or {\"at\", \"error\"}. Schema: docs/status.schema.json.\n\n" +
+			"Exit status, for scripts with --check: 0 if all is well; 1 if anything is wrong with a region or the\n" +
+			"fleet, or is not known, or nobody answers; 2 wrong usage. Without --check it is 1 only if two regions\n" +
+			"take writes, or nobody answers. What is known is printed in any case.",
 		Example: "  mimir status --endpoints 10.1.0.1:2379,10.2.0.1:2379 --verbose\n  mimir status --watch\n" +
 			"  mimir status --watch=5s",
 		RunE: n.asking(func(c *cobra.Command, client *admin.Client, _ []string) error {
@@ -152,6 +158,7 @@ func inspect(ctx context.Context, client *admin.Client) (*fleetReport, error) {
 	report.tellCertificates(time.Now())
 	report.tellBackups(time.Now())
 	report.tellCompare(time.Now())
+	report.tellNext()
 	return report, nil
 }
 
@@ -227,6 +234,7 @@ func (f *fleetReport) print(w io.Writer) {
 			fmt.Fprintln(w, "WARNING:", text)
 		}
 	}
+	f.printWrong(w)
 	for _, text := range f.Notes {
 		fmt.Fprintln(w, "NOTE:", text)
 	}
@@ -243,9 +251,6 @@ func (f *fleetReport) print(w io.Writer) {
 	t.Flush()
 	fmt.Fprintln(w)
 	for _, r := range f.Regions {
-		if text := r.problems(); text != "" {
-			fmt.Fprintf(w, "%s: %s\n", r.Name, text)
-		}
 		if r.Late != nil {
 			fmt.Fprintf(w, "%s: %s\n", r.Name, lateText(r.Late))
 		}
@@ -254,6 +259,7 @@ func (f *fleetReport) print(w io.Writer) {
 		}
 	}
 	f.printArchive(w)
+	f.printVersions(w)
 	for _, text := range f.Open {
 		fmt.Fprintln(w, "open to others:", text)
 	}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
@@ -24,6 +25,8 @@ import (
 	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/kv/mvcc"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/server/events"
 )
 
 // fake is a replicator whose moves are counted and whose tail breaks after `whole` writes if that is not negative.
@@ -173,8 +176,13 @@ func (f fakeState) Each(after int64, visit func(*mvccpb.Event) error) error {
 // serve returns a client of a fake node, behind the given endpoints that are tried first.
 func serve(t *testing.T, f *fake, before ...string) *Client {
 	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	log := events.Open(events.Options{
+		FS: pebblefs.New(vfs.NewMem()), Dir: "/", Node: "us-1", Region: "us", Logger: quiet,
+	})
+	t.Cleanup(func() { log.Close() })
 	h := NewHandler(HandlerOptions{
-		Replicator: f, Logger: slog.New(slog.DiscardHandler), States: fakeState{f.fails},
+		Replicator: f, Logger: quiet, States: fakeState{f.fails}, Events: log,
 		Node:  func() Node { return Node{HealthStatus: f.Health(), Revision: 7} },
 		Guard: func(_ string, h http.Handler) http.Handler { return h },
 	})

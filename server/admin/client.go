@@ -258,3 +258,22 @@ func (c *Client) send(
 type visitError struct{ error }
 
 func (e *visitError) Unwrap() error { return e.error }
+
+// mostMetrics bounds what is read of a node's metrics.
+const mostMetrics = 16 << 20
+
+// Metrics returns what a node exports, as text of Prometheus.
+func (c *Client) Metrics(ctx context.Context) (text []byte, err error) {
+	err = c.each(ctx, func(endpoint string) error {
+		ctx, cancel := context.WithTimeout(ctx, c.answer)
+		defer cancel()
+		answer, err := c.open(ctx, http.MethodGet, endpoint, "/metrics", nil)
+		if err != nil {
+			return err
+		}
+		defer answer.Close()
+		text, err = io.ReadAll(io.LimitReader(answer, mostMetrics))
+		return err
+	})
+	return text, err
+}

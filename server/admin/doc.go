@@ -18,6 +18,8 @@
 //	POST /mimir/v1/votes/recover   {"keep":R}                     replication.Reign
 //	POST /mimir/v1/regions/add     replication.RegionAddition     replication.RegionChange
 //	POST /mimir/v1/regions/remove  replication.RegionRemoval      replication.RegionChange
+//	GET  /mimir/v1/events          what was decided, as this node keeps it     events.Page
+//	                               ?log=L&after=N&since=TIME&region=R&wait=DURATION
 //	GET  /mimir/v1/tails           rescue files of the region     [replication.TailInfo]
 //	GET  /mimir/v1/tails/{name}    one JSON object for each command of a tail, one a line
 //	GET  /mimir/v1/tails/{name}/state   what changed in the state beside a tail: StateHeader, then a Change a line

@@ -145,6 +145,7 @@ type HandlerOptions struct {
 	Beside func(ctx context.Context, w *verify.Wait) (*verify.Beside, error)
 	// Rebuild has this node take the state of a sibling, and returns where what it held is kept.
 	Rebuild func(ctx context.Context) (kept string, err error)
+	Events  Events
 	// WriteLog sets how the node's log is written, as far as it is told, and returns how it is.
 	WriteLog func(Log) (Log, error)
 	Logger   *slog.Logger
@@ -185,6 +186,7 @@ func NewHandler(o HandlerOptions) http.Handler {
 	on("GET /mimir/v1/fleet", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, o.Replicator.Fleet(r.Context()), nil)
 	})
+	on("GET /mimir/v1/events", h.tellEvents)
 	on("GET /mimir/v1/log", h.tellLog)
 	on("POST /mimir/v1/log", h.setLog)
 	on("POST /mimir/v1/switchover", h.move)
@@ -236,15 +238,18 @@ func (h *handler) move(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, `body: "at" is of a failover by force`)
 		return
 	}
+	op := "failover"
 	if in.At != nil {
 		report, err = h.Replicator.FailoverAt(ctx, in.To, *in.At)
 	} else if r.URL.Path == "/mimir/v1/switchover" {
+		op = "switchover"
 		report, err = h.Replicator.Switchover(ctx, in.To)
 	} else if in.AcceptLoss != nil && !in.Force {
 		report, err = h.Replicator.FailoverWithin(ctx, in.To, *in.AcceptLoss)
 	} else {
 		report, err = h.Replicator.Failover(ctx, in.To, in.Force)
 	}
+	h.orderedMove(r, op, &in, report, err)
 	answer(w, report, err)
 }
 
@@ -257,6 +262,7 @@ func (h *handler) abort(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := lasting(r)
 	defer cancel()
 	at, err := h.Replicator.AbortSwitchover(ctx)
+	h.ordered(r, replication.Order{Op: "switchover abort"}, replication.Event{Position: at}, err)
 	answer(w, Aborted{at}, err)
 }
 

@@ -57,6 +57,7 @@ func (h *handler) enableVotes(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := lasting(r)
 	defer cancel()
 	charter, err := h.Voting.Enable(ctx, in)
+	h.orderedCharter(r, "votes enable", "", charter, err)
 	answer(w, charter, err)
 }
 
@@ -68,6 +69,11 @@ func (h *handler) pauseFailover(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := lasting(r)
 	defer cancel()
 	charter, err := h.Voting.Pause(ctx, in.Reason)
+	if in.Reason == "" {
+		h.orderedCharter(r, "automatic failover resume", "", charter, err)
+	} else {
+		h.orderedCharter(r, "automatic failover pause", in.Reason, charter, err)
+	}
 	answer(w, charter, err)
 }
 
@@ -80,6 +86,7 @@ func (h *handler) holdPrimary(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := lasting(r)
 	defer cancel()
 	charter, err := h.Voting.Hold(ctx, in.For)
+	h.orderedCharter(r, "hold", "for "+in.For.String(), charter, err)
 	answer(w, charter, err)
 }
 
@@ -89,6 +96,7 @@ func (h *handler) changeVotes(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	charter, err := h.Voting.Change(context.WithoutCancel(r.Context()), in)
+	h.orderedCharter(r, "votes change", "", charter, err)
 	answer(w, charter, err)
 }
 
@@ -101,10 +109,12 @@ func (h *handler) recoverVotes(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	if in.At != nil {
 		reign, err := h.Voting.RecoverAt(ctx, in.Keep, *in.At)
+		h.orderedReign(r, "votes recover", in.Keep, reign, err)
 		answer(w, reign, err)
 		return
 	}
 	reign, err := h.Voting.Recover(ctx, in.Keep)
+	h.orderedReign(r, "votes recover", in.Keep, reign, err)
 	answer(w, reign, err)
 }
 
@@ -118,11 +128,13 @@ func (h *handler) found(w http.ResponseWriter, r *http.Request) {
 	if in.Primary == h.Replicator.Health().Region { // else nobody vouches for who is left out of this one
 		formed, err := h.Replicator.FormRegion(ctx)
 		if formed != nil || err != nil {
+			h.ordered(r, replication.Order{Op: "fleet init", What: "of the region"}, replication.Event{}, err)
 			answer(w, Founded{Formed: formed}, err)
 			return
 		}
 	}
 	reign, err := h.Replicator.Found(ctx, in.Primary)
+	h.orderedReign(r, "fleet init", in.Primary, reign, err)
 	answer(w, Founded{Reign: reign}, err)
 }
 

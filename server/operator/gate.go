@@ -40,6 +40,15 @@ func NewGate(audit *Audit, links ...Link) *Gate { return &Gate{links, audit} }
 // Everybody reports whether everybody is an operator, because no link is in use. It waits for nothing.
 func (g *Gate) Everybody() bool { return !slices.ContainsFunc(g.links, Link.Used) }
 
+type whoKey struct{}
+
+// Who returns who makes a call over HTTP that needs the operator's right, as the audit log has him; empty if he was not
+// asked.
+func Who(ctx context.Context) string {
+	who, _ := ctx.Value(whoKey{}).(string)
+	return who
+}
+
 // identity is who makes a call for operators.
 type identity struct {
 	who    string

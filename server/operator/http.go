@@ -27,6 +27,7 @@ func (g *Gate) HTTP(pattern string, h http.Handler) http.Handler {
 			refuse(w, err)
 			return
 		}
+		r = r.WithContext(context.WithValue(r.Context(), whoKey{}, o.identity.who))
 		ended, answer := errCut, &answer{ResponseWriter: w}
 		defer func() { o.end(ended) }()
 		h.ServeHTTP(answer, r)

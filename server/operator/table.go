@@ -165,6 +165,7 @@ var table = map[string]Call{
 	"/mimir/v1/":                       {Right: Anyone}, // there is no such call
 	"GET /mimir/v1/node":               {Right: Client},
 	"GET /mimir/v1/fleet":              {Right: Client},
+	"GET /mimir/v1/events":             {Reads: true, Args: []string{"after", "since", "region"}},
 	"GET /mimir/v1/log":                {Reads: true},
 	"POST /mimir/v1/log":               {Args: []string{"level", "format"}},
 	"POST /mimir/v1/switchover":        {Long: true, Args: []string{"to"}},

@@ -31,6 +31,7 @@ type Config struct {
 	Fleet      *fleet.Watcher
 	Votes      Votes
 	Tell       func(primaryLeader bool) // the embedder; may be nil
+	Event      func(timeline.Event)     // is told when this node begins and ceases to lead; may be nil
 	Logger     *slog.Logger
 }
 
@@ -67,16 +68,27 @@ func (l *Leading) Begins(term uint64) {
 	l.c.Governor.Nudge()
 	l.c.Members.Nudge()
 	l.Changed()
+	l.event(timeline.Event{Kind: timeline.EventLeads, Term: term})
+}
+
+func (l *Leading) event(e timeline.Event) {
+	if l.c.Event != nil {
+		l.c.Event(e)
+	}
 }
 
 // Ends says that this node does not lead, and who does.
 func (l *Leading) Ends(term, leader uint64) {
 	l.StepDown()
+	led, leads := l.c.Leadership.Term()
 	l.c.Leadership.Set(0)
 	l.c.Governor.Nudge()
 	l.c.Members.Nudge()
 	l.c.Tracker.StepDown()
 	l.Changed()
+	if leads {
+		l.event(timeline.Event{Kind: timeline.EventStepped, Term: led})
+	}
 }
 
 // Resolve tells what was applied to whoever waits for it, and lets the governor look at what it decides.

@@ -117,6 +117,7 @@ func (a *Applier) Load(first *timeline.State) (found bool, err error) {
 		return false, fmt.Errorf("load state: %w", err)
 	}
 	a.handed = a.index
+	a.decided(&timeline.State{Region: a.config.Region}, timeline.Learned)
 	return true, nil
 }
 
@@ -151,6 +152,7 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 	if err == nil {
 		err = a.saveBeforeState(meta)
 	}
+	before := a.machine.State()
 	if err == nil {
 		err = a.adopt(dir, meta)
 	}
@@ -158,6 +160,7 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 		return 0, 0, nil, fmt.Errorf("received state: %w", err)
 	}
 	a.handed = a.index
+	a.decided(&before, timeline.Learned)
 	s := a.machine.State()
 	conf, err = confOf(&s)
 	return a.index, a.term, conf, err

@@ -65,6 +65,9 @@ type Config struct {
 	Level     timeline.Level // of the latest entries that this node understands
 	Logger    *slog.Logger
 	Room      Room // may be nil: what finds no room is an error
+	// Event is told what was decided, in the order of the log, also what was told before the node started. It must not
+	// block. May be nil.
+	Event func(timeline.Event)
 }
 
 // Applier turns committed entries into batches for the storage. It implements raftgroup.Machine. Every decision is

@@ -143,6 +143,7 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 	if err := a.flush(); err != nil {
 		return err
 	}
+	before := a.machine.State()
 	outcome, why, err := a.machine.Reign(r)
 	if err != nil {
 		return err
@@ -156,6 +157,7 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 		return nil
 	}
 	log.Info("epoch begins", "epoch", r.Epoch, "primary", r.Primary, "first", r.First, "lossy", r.Lossy)
+	a.decided(&before, timeline.Between)
 	if a.behind != nil {
 		return a.behind.show()
 	}
@@ -189,6 +191,7 @@ func (a *Applier) control(e *raftpb.Entry) error {
 	if err := a.rescue(c, e.GetIndex()); err != nil {
 		return err
 	}
+	before := a.machine.State()
 	outcome, why, err := a.machine.Control(c)
 	if err != nil {
 		return err
@@ -199,7 +202,22 @@ func (a *Applier) control(e *raftpb.Entry) error {
 		a.config.Logger.Info("passed over control", "op", c.Op, "index", a.index, "outcome", outcome, "err", why)
 		return nil
 	}
-	return a.effect(c)
+	if err := a.effect(c); err != nil {
+		return err
+	}
+	a.decided(&before, timeline.Between)
+	return nil
+}
+
+// decided tells what the way from before to the state as it is now decided.
+func (a *Applier) decided(before *timeline.State, what func(before, after *timeline.State) []timeline.Event) {
+	if a.config.Event == nil {
+		return
+	}
+	after := a.machine.State()
+	for _, e := range what(before, &after) {
+		a.config.Event(e)
+	}
 }
 
 // understands returns an error if what is of this level may not be applied here.

@@ -122,6 +122,7 @@ func (v *Votes) back() {
 // giveBack switches over to a region. That it did by itself is kept by a majority before.
 func (v *Votes) giveBack(ctx context.Context, to string) {
 	v.config.Logger.Warn("switches over to a region of a higher priority", "to", to)
+	v.config.event(timeline.Event{Kind: timeline.EventFailback, Other: to, ByItself: true})
 	_, err := Orders{v}.known(ctx, func() (*timeline.Charter, error) {
 		c, err := v.next()
 		if err != nil {

@@ -30,7 +30,7 @@ type Writes interface {
 	Stalled(longer time.Duration) bool
 }
 
-// Config is what Votes need. All fields but Initial are required.
+// Config is what Votes need. All fields but Event and Initial are required.
 type Config struct {
 	Region     string
 	Priority   uint8
@@ -56,6 +56,8 @@ type Config struct {
 	Changed func()
 	// Ready returns nil once every node of every region is known to understand what is of level (V4).
 	Ready func(ctx context.Context, level timeline.Level) error
+	// Event is told when the lease comes and goes, and of a failover by votes. It must not block. May be nil.
+	Event func(timeline.Event)
 	// Initial is the charter of a fleet that has none; nil: votes are taken when somebody orders it.
 	Initial *Settings
 }
@@ -210,6 +212,7 @@ func (v *Votes) hold(in ballot.Input) {
 	}
 	if flipped && term != 0 {
 		v.config.Logger.Info("lease", "held", held, "epoch", e.Epoch)
+		v.config.tellLease(s, held, e.Epoch)
 	}
 	if changed {
 		v.config.Changed()
@@ -284,8 +287,10 @@ func (v *Votes) campaign(c *timeline.Charter, e ballot.Effect) {
 	case ballot.Stand:
 		v.config.Life.Try(func(ctx context.Context) {
 			v.config.Logger.Warn("asks for votes", "epoch", e.Epoch)
+			before := v.config.unheard()
 			r, mandate, err := v.config.Governor.Stand(ctx, e.Epoch, false)
 			if err == nil {
+				v.config.tellMove(before, *r, mandate)
 				v.config.Logger.Warn("took over by votes", "epoch", r.Epoch, "position", r.First-1, "lossy", r.Lossy,
 					"atMostLost", atMost(mandate.Lost))
 			} else {

@@ -1,0 +1,70 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
+	"github.com/mimir-kv/mimir/server/admin"
+	"github.com/mimir-kv/mimir/server/events"
+)
+
+// fleetOfTwo is a replicator of a fleet of this node, and of one that does not answer.
+type fleetOfTwo struct {
+	admin.Replicator
+	url string
+}
+
+func (f *fleetOfTwo) Fleet(context.Context) *replication.FleetStatus {
+	return &replication.FleetStatus{Fleet: "test", Asked: "us-1", Regions: []replication.RegionStatus{
+		{Name: "eu", Nodes: []replication.NodeStatus{{Name: "eu-1", ClientURLs: []string{"http://127.0.0.1:1"}}}},
+		{Name: "us", Nodes: []replication.NodeStatus{{Name: "us-1", ClientURLs: []string{f.url}}}},
+	}}
+}
+
+// TestWhatComesIsFollowed: each event is told once, as it comes, and who does not answer once.
+func TestWhatComesIsFollowed(t *testing.T) {
+	quiet := slog.New(slog.DiscardHandler)
+	log := events.Open(events.Options{FS: pebblefs.New(vfs.NewMem()), Dir: "/", Node: "us-1", Logger: quiet})
+	t.Cleanup(func() { log.Close() })
+	f := &fleetOfTwo{}
+	s := httptest.NewServer(admin.NewHandler(admin.HandlerOptions{
+		Replicator: f, Logger: quiet, Events: log, Node: func() admin.Node { return admin.Node{} },
+		Guard: func(_ string, h http.Handler) http.Handler { return h },
+	}))
+	f.url = s.URL
+	t.Cleanup(s.Close)
+	ctx, cancel := context.WithCancel(t.Context())
+	out, errs, done := &output{}, &output{}, make(chan int, 1)
+	go func() { done <- run(ctx, nil, []string{"events", "--follow", "--endpoints", s.URL}, out, errs) }()
+	for i := range 3 {
+		log.Add(replication.Event{Kind: replication.EventStarted, Text: fmt.Sprint("v", i)})
+		log.Add(replication.Event{ID: "epoch/1", Kind: replication.EventEpoch, Region: "us", Epoch: 1})
+		eventually(t, "it is told", func() bool { return strings.Contains(out.String(), fmt.Sprint("version v", i)) })
+	}
+	eventually(t, "who does not answer is named", func() bool {
+		return strings.Contains(errs.String(), "NOT ASKED: eu-1 (eu)")
+	})
+	cancel()
+	if code := <-done; code != exitDone {
+		t.Errorf("ended with %d: %s", code, errs)
+	}
+	for _, want := range []string{"version v0", "version v1", "version v2", "epoch 1: us is primary"} {
+		if n := strings.Count(out.String(), want); n != 1 {
+			t.Errorf("%q is told %d times in\n%s", want, n, out)
+		}
+	}
+	if n := strings.Count(errs.String(), "NOT ASKED"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, errs)
+	}
+}

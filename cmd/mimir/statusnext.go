@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// tellNext fills in which versions run, and the commands that help with what is wrong, the most pressing first.
+func (f *fleetReport) tellNext() {
+	for _, r := range f.Regions {
+		for _, n := range r.nodes {
+			if n.version == "" {
+				continue
+			}
+			if f.Versions == nil {
+				f.Versions = map[string][]string{}
+			}
+			f.Versions[n.version] = append(f.Versions[n.version], n.name)
+		}
+	}
+	next := func(command, why string) { f.Next = append(f.Next, command+"   # "+why) }
+	primary := f.find(f.Primary)
+	switch {
+	case len(f.TakeWrites) > 1:
+		next("mimir events --since 1h", "who made a second region primary, and when")
+	case f.Primary != "" && primary != nil && !primary.Heard && f.votes():
+		next("mimir fleet show", "who votes, and why nobody takes over")
+	case f.Primary != "" && primary != nil && !primary.Heard:
+		if to := f.furthest(); to != "" {
+			next("mimir failover --to "+to, "says what would be lost; with --force it does it")
+		}
+	}
+	for _, r := range f.Regions {
+		if r.Sealed {
+			next("mimir switchover --abort", "takes the switchover of "+r.Name+" back")
+		}
+	}
+	if slices.ContainsFunc(f.Regions, func(r regionReport) bool { return r.Role == replication.RoleDiverged }) {
+		next("mimir tail list", "what a failover cut off, once it is saved")
+	}
+	if slices.ContainsFunc(f.Regions, func(r regionReport) bool { return len(r.Missing) > 0 }) {
+		next("mimir status --verbose", "each node")
+	}
+	if f.troubled() && len(f.TakeWrites) <= 1 {
+		next("mimir events --since 1h", "what led there")
+	}
+}
+
+func (f *fleetReport) find(name string) *regionReport {
+	for i := range f.Regions {
+		if f.Regions[i].Name == name {
+			return &f.Regions[i]
+		}
+	}
+	return nil
+}
+
+// votes reports whether votes are taken, as far as nodes that answered say.
+func (f *fleetReport) votes() bool {
+	for _, r := range f.Regions {
+		for _, n := range r.nodes {
+			if n.health != nil && n.health.Votes != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// furthest returns which region that answers is furthest, "" if none does.
+func (f *fleetReport) furthest() (name string) {
+	var best *regionReport
+	for i := range f.Regions {
+		r := &f.Regions[i]
+		if r.Role == replication.RoleSecondary && r.Late == nil && (best == nil || r.Epoch > best.Epoch ||
+			r.Epoch == best.Epoch && r.Position > best.Position) {
+			best, name = r, r.Name
+		}
+	}
+	return name
+}
+
+// troubled reports whether something is wrong with a region, or the fleet.
+func (f *fleetReport) troubled() bool {
+	return len(f.Warnings) > 0 || f.Primary == "" ||
+		slices.ContainsFunc(f.Regions, func(r regionReport) bool { return r.problems() != "" })
+}
+
+// printWrong writes what is wrong with regions, and the commands that help.
+func (f *fleetReport) printWrong(w io.Writer) {
+	for _, r := range f.Regions {
+		if text := r.problems(); text != "" {
+			fmt.Fprintf(w, "%s: %s\n", r.Name, text)
+		}
+	}
+	for _, text := range f.Next {
+		fmt.Fprintln(w, "NEXT:", text)
+	}
+}
+
+// printVersions says which versions run, if there are several.
+func (f *fleetReport) printVersions(w io.Writer) {
+	if len(f.Versions) < 2 {
+		return
+	}
+	var list []string
+	for _, version := range slices.Sorted(maps.Keys(f.Versions)) {
+		list = append(list, version+" on "+strings.Join(f.Versions[version], ", "))
+	}
+	fmt.Fprintln(w, "versions:", strings.Join(list, "; "))
+}

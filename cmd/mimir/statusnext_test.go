@@ -1,0 +1,71 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mimir-kv/mimir/replication"
+)
+
+// wrongFleet is one of which the primary us does not answer.
+func wrongFleet() *fleetReport {
+	return &fleetReport{
+		FleetStatus: &replication.FleetStatus{Fleet: "mimir", Asked: "eu-1", Primary: "us", Epoch: 3},
+		Regions: []regionReport{
+			{RegionStatus: replication.RegionStatus{Name: "asia", Heard: true, Role: replication.RoleSecondary,
+				Epoch: 3, Position: 9}, nodes: []nodeReport{{name: "asia-1", version: "v1"}}},
+			{RegionStatus: replication.RegionStatus{Name: "eu", Heard: true, Role: replication.RoleSecondary, Epoch: 3,
+				Position: 12}, nodes: []nodeReport{{name: "eu-1", version: "v2"}, {name: "eu-2", version: "v1"}}},
+			{RegionStatus: replication.RegionStatus{Name: "us", Problem: "no node answers"}},
+		},
+	}
+}
+
+func TestTheCommandThatHelpsIsNamed(t *testing.T) {
+	votes := &replication.HealthStatus{Votes: &replication.VoteStatus{}}
+	for name, test := range map[string]struct {
+		change func(f *fleetReport)
+		want   []string
+	}{
+		"the primary is silent": {func(*fleetReport) {},
+			[]string{"mimir failover --to eu ", "mimir events --since 1h "}},
+		"and votes are taken": {func(f *fleetReport) { f.Regions[1].nodes[0].health = votes },
+			[]string{"mimir fleet show ", "mimir events "}},
+		"two primaries": {func(f *fleetReport) { f.TakeWrites = []string{"asia", "eu"} },
+			[]string{"mimir events --since 1h "}},
+		"sealed": {func(f *fleetReport) {
+			us := &f.Regions[2]
+			us.Heard, us.Role, us.Problem, us.Sealed = true, replication.RolePrimary, "", true
+		}, []string{"mimir switchover --abort ", "mimir events "}},
+		"a tail, and a node is missing": {func(f *fleetReport) {
+			us := &f.Regions[2]
+			us.Heard, us.Role, us.Missing = true, replication.RoleDiverged, []string{"us-1"}
+		}, []string{"mimir tail list ", "mimir status --verbose ", "mimir events "}},
+		"nothing": {func(f *fleetReport) {
+			us := &f.Regions[2]
+			us.Heard, us.Role, us.Problem = true, replication.RolePrimary, ""
+		}, nil},
+	} {
+		f := wrongFleet()
+		test.change(f)
+		f.tellNext()
+		if !slices.EqualFunc(f.Next, test.want, strings.HasPrefix) {
+			t.Errorf("%s: %q, want %q", name, f.Next, test.want)
+		}
+	}
+}
+
+// TestWhatIsWrongComesFirst, and the versions that differ are told.
+func TestWhatIsWrongComesFirst(t *testing.T) {
+	f := wrongFleet()
+	f.tellNext()
+	var out strings.Builder
+	f.print(&out)
+	wrong, table := strings.Index(out.String(), "us: no node answers"), strings.Index(out.String(), "REGION")
+	next := strings.Index(out.String(), "NEXT: mimir failover --to eu")
+	versions := strings.Contains(out.String(), "versions: v1 on asia-1, eu-2; v2 on eu-1")
+	if wrong < 0 || next < wrong || table < next || !versions {
+		t.Error(out.String())
+	}
+}
