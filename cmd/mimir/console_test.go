@@ -42,7 +42,8 @@ func badNight(now time.Time) *fleetReport {
 	}}
 	sa := regionReport{Revision: 60, RegionStatus: replication.RegionStatus{
 		Name: "sa", Heard: true, By: "sa-1", Role: replication.RoleSecondary, Epoch: 4, Position: 70, Voters: 1,
-		Lag: replication.Lag{Seconds: -1}, Moving: "brings ap closer", Reachable: 1, Nodes: []replication.NodeStatus{node("sa", "sa-1", true)},
+		Lag: replication.Lag{Seconds: -1}, Moving: "brings ap closer",
+		Reachable: 1, Nodes: []replication.NodeStatus{node("sa", "sa-1", true)},
 	}}
 	eu.nodes = []nodeReport{{
 		name: "eu-1", operators: admin.Everybody, open: []string{"the peer port asks for nothing"},
@@ -178,7 +179,8 @@ func TestTheConsoleInventsNothing(t *testing.T) {
 		f.LagBytes != nil {
 		t.Errorf("figures of a region whose source is not heard: %+v", f)
 	}
-	if f := p.Regions[3].Figures; f.Position == nil || f.LagSeconds != nil || f.LagCommands != nil || f.LagBytes != nil {
+	if f := p.Regions[3].Figures; f.Position == nil ||
+		f.LagSeconds != nil || f.LagCommands != nil || f.LagBytes != nil {
 		t.Errorf("figures of a region whose lag is not known: %+v", f)
 	}
 	if !slices.Equal(p.Silent, []string{"eu-2", "sa-1"}) {
@@ -211,7 +213,8 @@ func TestTheConsoleShowsTheVotes(t *testing.T) {
 	v := &replication.VoteStatus{
 		Charter: 2, Automatic: true, Lease: 3 * time.Second, Holds: true, For: "us", MaxLoss: 10, Ceiling: 70,
 		Why: "it has priority 0", Priorities: map[string]uint8{"ap": 7}, Voters: []replication.VoterStatus{
-			{ID: "us", Priority: 100, Supports: true}, {ID: "eu", Priority: 9, Problem: "no answer", ProblemFor: time.Second},
+			{ID: "us", Priority: 100, Supports: true},
+			{ID: "eu", Priority: 9, Problem: "no answer", ProblemFor: time.Second},
 			{ID: "witness/w1", Witness: true},
 		},
 	}
