@@ -44,13 +44,13 @@ func (s *server) newConsole(look Looker, handler http.Handler) (*console.Console
 				Node: r.NodeID, Region: r.RegionID, Version: s.version, Everybody: s.gate.Everybody(),
 			}
 		},
-		Settings: s.settings,
+		Settings: func() []console.Setting { return inForce(s.settled.now()) },
 	}), nil
 }
 
-// settings returns those in force, in the order of docs/configuration.md.
-func (s *server) settings() (list []console.Setting) {
-	now, preset := s.settled.now(), DefaultConfig()
+// inForce returns those in force, in the order of docs/configuration.md.
+func inForce(now Config) (list []console.Setting) {
+	preset := DefaultConfig()
 	for i := range settings {
 		one := console.Setting{Key: settings[i].key, Value: settings[i].get(&now)}
 		switch from, set := now.origins[one.Key]; {

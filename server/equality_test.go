@@ -115,7 +115,7 @@ func TestANodeThatDiffersIsFoundAndMended(t *testing.T) {
 	}
 	eventually(t, "the alarm is raised", raised)
 	expectAside(t, nodes, bad)
-	done, err := adminClient(t, nodes[bad], TLS{}).Rebuild(t.Context())
+	done, err := adminClient(t, nodes[bad], TLS{}).Sums().Rebuild(t.Context())
 	if err != nil || done.Node != bad || !strings.Contains(done.Kept, "aside") {
 		t.Fatalf("rebuilt: %+v, %v", done, err)
 	}

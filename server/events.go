@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"log/slog"
 
 	"github.com/mimir-kv/mimir/kv"
 	"github.com/mimir-kv/mimir/kv/command"
@@ -11,19 +12,21 @@ import (
 )
 
 // openEvents opens the event log, once the data directory can be used.
-func (s *server) openEvents() {
-	c := s.config.Replication
-	s.events = events.Open(events.Options{
-		FS: s.disk.libraryFS(), Dir: c.DataDir, Node: c.NodeID, Region: c.RegionID, Logger: s.logger,
+func openEvents(c *replication.Config, d *disk, logger *slog.Logger) *events.Log {
+	return events.Open(events.Options{
+		FS: d.libraryFS(), Dir: c.DataDir, Node: c.NodeID, Region: c.RegionID, Logger: logger,
 	})
 }
 
-// onAlarm keeps that an alarm was raised or cleared.
-func (s *server) onAlarm(a kv.AlarmTurn) {
+// alarmEvents keep alarms in the event log.
+type alarmEvents struct{ log *events.Log }
+
+// turned keeps that an alarm was raised or cleared.
+func (e alarmEvents) turned(a kv.AlarmTurn) {
 	if a.Kind == command.AlarmFollows.String() {
 		a.Kind = admin.Follows
 	}
-	s.events.Add(replication.Event{
+	e.log.Add(replication.Event{
 		ID:   fmt.Sprintf("alarm/%d/%d/%s/%x/%t", a.Epoch, a.Position, a.Kind, a.Member, a.Raised),
 		Kind: replication.EventAlarm, Epoch: a.Epoch, Position: a.Position,
 		Alarm: &replication.AlarmEvent{Kind: a.Kind, Member: a.Member, Raised: a.Raised},

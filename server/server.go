@@ -208,14 +208,14 @@ func (s *server) openStore() error {
 	if _, err := s.disk.open(c.EncryptionKeyFile, s.logger); err != nil {
 		return errors.Join(err, held.Close())
 	}
-	s.openEvents()
+	s.events = openEvents(&c.Replication, s.disk, s.logger)
 	store := c.Store
 	store.OpenTables, store.SpareBytes = s.shares.Tables, s.room.ballast.Part()/2
 	if store.CountBytes == 0 || c.CountedKeys <= 0 {
 		store.CountBytes = -1 // to the store, zero is its default
 	}
 	store.Dir, store.Logger, store.OnFailure = filepath.Join(c.Replication.DataDir, storeDir), s.logger, s.storeFailed
-	store.FS, store.OnCommit, store.OnAlarm = s.disk.storeFS(), s.times.Commit, s.onAlarm
+	store.FS, store.OnCommit, store.OnAlarm = s.disk.storeFS(), s.times.Commit, alarmEvents{s.events}.turned
 	if s.store, err = kv.Open(store); err != nil {
 		s.events.Close() //nolint:errcheck // the store is why
 	}
@@ -235,9 +235,8 @@ func (s *server) build(plain *slog.Logger) error {
 	if s.ports.tls.dial != nil {
 		wire.ClientCredentials = s.ports.tls.dial
 	}
-	wire.Refused = door.Failed
 	wire.FleetID, wire.NodeName, wire.Region = c.Replication.FleetID, c.Replication.NodeID, c.Replication.RegionID
-	wire.Logger = s.logger
+	wire.Refused, wire.Logger = door.Failed, s.logger
 	keys, err := fleetKeys(c.FleetKeyFile)
 	if err != nil {
 		return err

@@ -64,7 +64,7 @@ func (n *connection) rebuild(c *cobra.Command, client *admin.Client, name string
 	} else if said.NodeID != name {
 		return fmt.Errorf("%s answers where %s says that it serves clients", said.NodeID, name)
 	}
-	done, err := at.Rebuild(c.Context())
+	done, err := at.Sums().Rebuild(c.Context())
 	if err != nil {
 		return err
 	}

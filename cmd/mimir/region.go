@@ -49,7 +49,7 @@ func newRegionAdd(n *connection) *cobra.Command {
 			dry := a.Try
 			change, err := ordered(c, n, dry, func(ctx context.Context, try bool) (*replication.RegionChange, error) {
 				a.Try = try
-				return client.AddRegion(ctx, a)
+				return client.Regions().Add(ctx, a)
 			})
 			if err != nil {
 				return err
@@ -97,7 +97,7 @@ func newRegionRemove(n *connection) *cobra.Command {
 			dry := r.Try
 			change, err := ordered(c, n, dry, func(ctx context.Context, try bool) (*replication.RegionChange, error) {
 				r.Try = try
-				return client.RemoveRegion(ctx, r)
+				return client.Regions().Remove(ctx, r)
 			})
 			if err != nil {
 				return err

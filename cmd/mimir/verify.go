@@ -154,7 +154,7 @@ func standingsOf(ctx context.Context, client *admin.Client, fleet *replication.F
 					missing = append(missing, verify.Missing{Node: n.Name, Why: why.Error()})
 					return
 				}
-				nodes = append(nodes, verify.Node{Name: n.Name, Ask: at.Digest, Beside: at.Beside})
+				nodes = append(nodes, verify.Node{Name: n.Name, Ask: at.Sums().Digest, Beside: at.Sums().Beside})
 				standings = append(standings, said)
 			})
 		}

@@ -38,18 +38,24 @@ func (h *handler) digest(w http.ResponseWriter, r *http.Request) {
 	answer(w, a, err)
 }
 
+// Sums asks what nodes hold, and has one mend what it holds. It is safe for concurrent use.
+type Sums struct{ client *Client }
+
+// Sums returns what asks for what nodes hold.
+func (c *Client) Sums() Sums { return Sums{c} }
+
 // Digest has the first endpoint that answers sum what it holds. Name the endpoints of one node: what others hold is
 // another answer. Errors are also verify.ErrCompacted and verify.ErrElsewhere.
-func (c *Client) Digest(ctx context.Context, q *verify.Question) (*verify.Answer, error) {
+func (s Sums) Digest(ctx context.Context, q *verify.Question) (*verify.Answer, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
 	}
 	a := &verify.Answer{}
-	err = c.each(ctx, func(endpoint string) error {
+	err = s.client.each(ctx, func(endpoint string) error {
 		ctx, cancel := context.WithTimeout(ctx, digestTimeout)
 		defer cancel()
-		return c.ask(ctx, http.MethodPost, endpoint, "/mimir/v1/digest", body, a)
+		return s.client.ask(ctx, http.MethodPost, endpoint, "/mimir/v1/digest", body, a)
 	})
 	var refused *Error
 	if errors.As(err, &refused) && refused.Status == http.StatusGone {
@@ -81,15 +87,15 @@ func (h *handler) beside(w http.ResponseWriter, r *http.Request) {
 }
 
 // Beside has the first endpoint that answers sum what it holds beside its keys. Name the endpoints of one node.
-func (c *Client) Beside(ctx context.Context, q *verify.Wait) (*verify.Beside, error) {
+func (s Sums) Beside(ctx context.Context, q *verify.Wait) (*verify.Beside, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
 	}
 	b := &verify.Beside{}
-	return b, c.each(ctx, func(endpoint string) error {
+	return b, s.client.each(ctx, func(endpoint string) error {
 		ctx, cancel := context.WithTimeout(ctx, digestTimeout)
 		defer cancel()
-		return c.ask(ctx, http.MethodPost, endpoint, "/mimir/v1/digest/beside", body, b)
+		return s.client.ask(ctx, http.MethodPost, endpoint, "/mimir/v1/digest/beside", body, b)
 	})
 }

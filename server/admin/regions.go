@@ -15,6 +15,9 @@ func (h *handler) addRegion(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := lasting(r)
 	defer cancel()
 	change, err := h.Topology.Add(ctx, in)
+	if !in.Try {
+		h.orderedRegion(r, "region add", in.Region, err)
+	}
 	answer(w, change, err)
 }
 
@@ -29,17 +32,30 @@ func (h *handler) removeRegion(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := lasting(r)
 	defer cancel()
 	change, err := h.Topology.Remove(ctx, in)
+	if !in.Try {
+		h.orderedRegion(r, "region remove", in.Region, err)
+	}
 	answer(w, change, err)
 }
 
-// AddRegion has a region be one of the fleet.
-func (c *Client) AddRegion(ctx context.Context, a replication.RegionAddition) (*replication.RegionChange, error) {
-	out := &replication.RegionChange{}
-	return out, c.post(ctx, "/mimir/v1/regions/add", a, out)
+func (h *handler) orderedRegion(r *http.Request, op, region string, err error) {
+	h.ordered(r, replication.Order{Op: op, What: "region " + region}, replication.Event{Other: region}, err)
 }
 
-// RemoveRegion has a region be none of the fleet any more.
-func (c *Client) RemoveRegion(ctx context.Context, r replication.RegionRemoval) (*replication.RegionChange, error) {
+// Regions asks nodes to have regions come and go. It is safe for concurrent use.
+type Regions struct{ client *Client }
+
+// Regions returns what has regions come and go.
+func (c *Client) Regions() Regions { return Regions{c} }
+
+// Add has a region be one of the fleet.
+func (g Regions) Add(ctx context.Context, a replication.RegionAddition) (*replication.RegionChange, error) {
 	out := &replication.RegionChange{}
-	return out, c.post(ctx, "/mimir/v1/regions/remove", r, out)
+	return out, g.client.post(ctx, "/mimir/v1/regions/add", a, out)
+}
+
+// Remove has a region be none of the fleet any more.
+func (g Regions) Remove(ctx context.Context, r replication.RegionRemoval) (*replication.RegionChange, error) {
+	out := &replication.RegionChange{}
+	return out, g.client.post(ctx, "/mimir/v1/regions/remove", r, out)
 }

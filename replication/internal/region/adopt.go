@@ -117,7 +117,7 @@ func (a *Applier) Load(first *timeline.State) (found bool, err error) {
 		return false, fmt.Errorf("load state: %w", err)
 	}
 	a.handed = a.index
-	a.decided(&timeline.State{Region: a.config.Region}, timeline.Learned)
+	a.config.decided(&timeline.State{Region: a.config.Region}, a.machine.State(), timeline.Learned)
 	return true, nil
 }
 
@@ -160,7 +160,7 @@ func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfStat
 		return 0, 0, nil, fmt.Errorf("received state: %w", err)
 	}
 	a.handed = a.index
-	a.decided(&before, timeline.Learned)
+	a.config.decided(&before, a.machine.State(), timeline.Learned)
 	s := a.machine.State()
 	conf, err = confOf(&s)
 	return a.index, a.term, conf, err

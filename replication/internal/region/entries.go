@@ -157,7 +157,7 @@ func (a *Applier) reign(e *raftpb.Entry) error {
 		return nil
 	}
 	log.Info("epoch begins", "epoch", r.Epoch, "primary", r.Primary, "first", r.First, "lossy", r.Lossy)
-	a.decided(&before, timeline.Between)
+	a.config.decided(&before, a.machine.State(), timeline.Between)
 	if a.behind != nil {
 		return a.behind.show()
 	}
@@ -205,18 +205,19 @@ func (a *Applier) control(e *raftpb.Entry) error {
 	if err := a.effect(c); err != nil {
 		return err
 	}
-	a.decided(&before, timeline.Between)
+	a.config.decided(&before, a.machine.State(), timeline.Between)
 	return nil
 }
 
 // decided tells what the way from before to the state as it is now decided.
-func (a *Applier) decided(before *timeline.State, what func(before, after *timeline.State) []timeline.Event) {
-	if a.config.Event == nil {
+func (c *Config) decided(
+	before *timeline.State, after timeline.State, what func(before, after *timeline.State) []timeline.Event,
+) {
+	if c.Event == nil {
 		return
 	}
-	after := a.machine.State()
 	for _, e := range what(before, &after) {
-		a.config.Event(e)
+		c.Event(e)
 	}
 }
 
