@@ -30,6 +30,11 @@ var examples = map[string]string{
 	"cert client": "mimir cert client operator --dir certs --days 90",
 	"cert show":   "mimir cert show certs\nmimir cert show /etc/mimir/tls/server.crt -o json",
 
+	"region":        "mimir region list\nmimir region add ap --peers 10.3.0.1:2380",
+	"region list":   "mimir region list --endpoints 10.1.0.1:2379\nmimir region list -o json",
+	"region remove": "mimir region remove ap --dry-run\nmimir region remove ap --gone",
+	"node":          "mimir node rebuild us-2 --endpoints 10.1.0.1:2379",
+
 	"fleet":        "mimir fleet show\nmimir fleet enable --witness w1=10.3.0.1:2380",
 	"fleet init":   "mimir fleet init --primary us",
 	"fleet enable": "mimir fleet enable --witness w1=10.3.0.1:2380",
