@@ -56,7 +56,7 @@ type pace struct {
 	at     time.Time
 	others *debtors
 	heard  func(header [frameHeaderBytes]byte) // is called with that of each frame
-	// measured reports whether something was sent to the client that he may measure with a ping, since it was asked
+	// measured reports whether something was sent to the client that he may measure with a ping since it was asked
 	// last: clients that find out what a connection can carry send one for it. Nil: nothing ever is.
 	measured func() bool
 }
@@ -67,8 +67,8 @@ func newPace(now time.Time, others *debtors, heard func([frameHeaderBytes]byte))
 	}
 }
 
-// bytes returns how many of n bytes are to be read: no more than trifles that there is budget for, and that are paid for
-// by longestWait.
+// bytes returns how many of n bytes are to be read: no more than trifles that there is budget for, and that are paid
+// for by longestWait.
 func (c *pace) bytes(n int, now time.Time) int {
 	c.pay(0, now)
 	frames := c.others.rate() * longestWait.Seconds()
