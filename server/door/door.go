@@ -141,11 +141,8 @@ func (d *Door) admit(c net.Conn) net.Conn {
 	d.mu.Lock()
 	var in bool
 	if fresh.account, in, d.slow = d.tolls.enter(c.RemoteAddr(), time.Now()); !in {
-		d.refused[ReasonToll]++
 		d.mu.Unlock()
-		c.Close()
-		d.complain("connections from one address are turned away: too many of them came to nothing",
-			"from", c.RemoteAddr().String(), "rate", tollOfOne.each)
+		d.turnAway(c)
 		return nil
 	}
 	var leaves *conn
@@ -196,6 +193,14 @@ func (d *Door) admit(c net.Conn) net.Conn {
 		return nil
 	}
 	return fresh
+}
+
+// turnAway closes a connection from an address from which too many came to nothing.
+func (d *Door) turnAway(c net.Conn) {
+	c.Close()
+	d.count(ReasonToll)
+	d.complain("connections from one address are turned away: too many of them came to nothing",
+		"from", c.RemoteAddr().String(), "rate", tollOfOne.each)
 }
 
 // forget takes a connection out of the books. mu is held.
