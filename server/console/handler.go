@@ -19,7 +19,8 @@ import (
 
 // Options of a console. All must be set but the bounds.
 type Options struct {
-	// Look makes a picture of the fleet now. It is called by one goroutine at a time, and gives up when ctx ends.
+	// Look makes a picture of the fleet now. It is called by one goroutine at a time, and gives up when ctx ends; one
+	// that does not is not waited for at the end for long.
 	Look func(ctx context.Context) (*Picture, error)
 	// Greeting is what a viewer is told first.
 	Greeting func() Greeting
@@ -95,7 +96,7 @@ func New(o Options) *Console {
 	return c
 }
 
-// Close ends every stream, and returns when nothing is looked at any more.
+// Close ends every stream and gives up the look under way, for which it waits a second at most.
 func (c *Console) Close() {
 	c.closed.Do(func() { close(c.closing) })
 	c.watch.close()

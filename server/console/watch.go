@@ -148,7 +148,11 @@ func (w *watch) show(f frame, now time.Time) {
 	}
 }
 
-// close ends the watch: nobody joins any more, nothing is looked at, and it returns when that is so.
+// closeTime bounds how long the end of a watch waits for a look that was given up.
+const closeTime = time.Second
+
+// close ends the watch: nobody joins any more, the look under way is given up, and it returns when that is so, or after
+// closeTime.
 func (w *watch) close() {
 	w.mu.Lock()
 	w.ended = true
@@ -158,7 +162,13 @@ func (w *watch) close() {
 	}
 	done := w.done
 	w.mu.Unlock()
-	if done != nil {
-		<-done
+	if done == nil {
+		return
+	}
+	late := time.NewTimer(closeTime)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
 	}
 }

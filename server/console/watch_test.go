@@ -186,3 +186,20 @@ func TestViewersAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// A look that does not give up does not keep the watch from its end.
+func TestALookThatHangsIsNotWaitedFor(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		hangs := make(chan struct{})
+		w := newWatch(func(context.Context) frame { <-hangs; return nil }, time.Second)
+		v := joined(t, w)
+		virtual.Wait()
+		began := time.Now()
+		w.close()
+		if took := time.Since(began); took != closeTime {
+			t.Errorf("it took %v", took)
+		}
+		w.leave(v)
+		close(hangs)
+	})
+}
