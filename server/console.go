@@ -29,11 +29,11 @@ func (s *server) newConsole(look Looker, handler http.Handler) (*console.Console
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	client = client.Through(newInside(s.config, handler))
+	client = client.Through(newInside(s.config, sound(handler, s.logger)))
 	return console.New(console.Options{
 		Look: func(ctx context.Context) (*console.Picture, error) {
 			p, err := look(ctx, client)
-			if err == nil {
+			if err == nil && ctx.Err() == nil { // else the store may be closed
 				p.Leases = s.store.Metrics().Leases
 			}
 			return p, err
@@ -124,12 +124,24 @@ func (i *inside) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !i.own[r.URL.Host] {
 		return i.others.RoundTrip(r)
 	}
-	w := &taken{header: http.Header{}, code: http.StatusOK}
-	i.handler.ServeHTTP(w, r)
+	w := i.answer(r)
 	return &http.Response{
 		Status: http.StatusText(w.code), StatusCode: w.code, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: w.header, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: r,
 	}, nil
+}
+
+// answer has this node answer. A panic ends the request alone, as it does where it comes from outside.
+func (i *inside) answer(r *http.Request) (w *taken) {
+	defer func() {
+		if recover() != nil {
+			w = &taken{header: http.Header{}, code: http.StatusInternalServerError}
+			io.WriteString(w, "the answer panicked\n") //nolint:errcheck // it is memory
+		}
+	}()
+	w = &taken{header: http.Header{}, code: http.StatusOK}
+	i.handler.ServeHTTP(w, r)
+	return w
 }
 
 // CloseIdleConnections is for http.Client.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -190,6 +191,29 @@ func TestTheConsoleLogsIn(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Errorf("the end of a node that somebody looked at: %v", err)
+	}
+}
+
+// A call that panics is one that failed, and told in the log: the process that asks itself goes on.
+func TestAPanicWithinTheProcessIsAnAnswer(t *testing.T) {
+	var log bytes.Buffer
+	broken := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "half an answer") //nolint:errcheck // it is memory
+		panic("broken")
+	})
+	c := testConfig(t, "solo")
+	in := newInside(c, sound(broken, slog.New(slog.NewTextHandler(&log, nil))))
+	answer, err := (&http.Client{Transport: in}).Get("http://" + thisNode + "/mimir/v1/node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if answer.StatusCode != http.StatusInternalServerError || err != nil || strings.Contains(string(text), "half") {
+		t.Errorf("%s: %s, %v", answer.Status, text, err)
+	}
+	if !strings.Contains(log.String(), "a request panicked") || !strings.Contains(log.String(), "broken") {
+		t.Errorf("the log: %s", &log)
 	}
 }
 

@@ -84,7 +84,7 @@ func (r *routes) show(mux *http.ServeMux, open bool) {
 	if open {
 		r.handle(mux, "GET /console/events", http.HandlerFunc(r.console.Events))
 	}
-	r.handle(mux, "GET /console/operator/events", http.HandlerFunc(r.console.Events))
+	r.handle(mux, "GET /console/operator/events", http.HandlerFunc(r.console.OperatorEvents))
 	r.handle(mux, "GET /console/operator/settings", http.HandlerFunc(r.console.Settings))
 }
 

@@ -23,8 +23,18 @@ func settledKeys(fsys durable.FS, file string) (atrest.Keys, error) {
 	return keysIn(fsys, file, func(f durable.File) error { return settleKeys(fsys, file, f) })
 }
 
-// keysIn reads the file of keys, and does something with the file that it read, whichever has the name by then.
+// keysIn reads the file of keys, and does something with the file that it read, whichever has the name by then. Where a
+// link that leads to it was turned to another directory meanwhile, and the one before is gone (so Kubernetes changes
+// what it mounts), it reads what is there now.
 func keysIn(fsys durable.FS, file string, do func(durable.File) error) (atrest.Keys, error) {
+	keys, err := keysNow(fsys, file, do)
+	if errors.Is(err, fs.ErrNotExist) {
+		keys, err = keysNow(fsys, file, do)
+	}
+	return keys, err
+}
+
+func keysNow(fsys durable.FS, file string, do func(durable.File) error) (atrest.Keys, error) {
 	f, err := fsys.Open(file)
 	if err != nil {
 		return atrest.Keys{}, fmt.Errorf("%w: encryption-key-file: %w", ErrConfig, err)

@@ -155,6 +155,52 @@ func TestKeysThatCannotBeSettledAreRefused(t *testing.T) {
 	}
 }
 
+// Keys that are changed while they are settled, by a link that is turned to another directory, are those of after: read
+// anew and settled as a whole. What is not there is refused.
+func TestALinkThatIsTurnedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	before, _ := atrest.NewKey()
+	after, id := atrest.NewKey()
+	for name, line := range map[string]string{"1": before, "2": after} {
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, name), 0o700),
+			os.WriteFile(filepath.Join(dir, name, "keys"), []byte(line), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turn := func(to string) error {
+		return errors.Join(os.Symlink(to, filepath.Join(dir, "next")),
+			os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "data")))
+	}
+	if err := turn("1"); err != nil {
+		t.Skip(err)
+	}
+	name := filepath.Join(dir, "data", "keys")
+	files, turned := 0, false
+	on := &keyDisk{FS: durable.OS, sync: func() error { files++; return nil }}
+	on.syncDir = func(of string) error {
+		if filepath.Base(of) == "1" && !turned { // between the resolution of the link and the sync
+			turned = true
+			if err := errors.Join(turn("2"), os.RemoveAll(filepath.Join(dir, "1"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return durable.OS.SyncDir(of)
+	}
+	keys, err := settledKeys(on, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if active, _ := keys.Active(); active != id || files != 2 || !turned {
+		t.Errorf("key %s is active, %d files were synced, turned: %t", active, files, turned)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "2")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := settledKeys(durable.OS, name); !errors.Is(err, ErrConfig) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("keys that are not there: %v", err)
+	}
+}
+
 // What is read is what is synced, whichever file has the name a moment later; and a link leads to a name that is synced
 // too.
 func TestTheKeysThatAreReadAreTheOnesThatAreSettled(t *testing.T) {

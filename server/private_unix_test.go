@@ -5,10 +5,12 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,14 +18,18 @@ import (
 	"github.com/mimir-kv/mimir/replication/durable/atrest"
 )
 
-// private says which files and directories below one others may read, and returns how many there are.
+// private says which files and directories below one others may read, and returns how many there are. A node that runs
+// removes some meanwhile: what is gone nobody reads.
 func private(t *testing.T, dir string) (files int) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+		var info fs.FileInfo
+		if err == nil {
+			info, err = d.Info()
 		}
-		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err == nil && info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s: mode %04o", path, info.Mode().Perm())
 		}
@@ -34,6 +40,33 @@ func private(t *testing.T, dir string) (files int) {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// Files and directories that go while they are looked at are no failure.
+func TestWhatIsGoneIsPrivate(t *testing.T) {
+	dir, over := t.TempDir(), make(chan struct{})
+	var coming sync.WaitGroup
+	coming.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			one := filepath.Join(dir, fmt.Sprint(i%8))
+			os.Mkdir(one, 0o700)                                 //nolint:errcheck // the walk tells
+			os.WriteFile(filepath.Join(one, "file"), nil, 0o600) //nolint:errcheck // likewise
+			os.RemoveAll(one)                                    //nolint:errcheck // likewise
+		}
+	})
+	defer coming.Wait()
+	defer close(over)
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 500 {
+		private(t, dir)
+	}
 }
 
 // What a node keeps is its user's alone, wherever it is, and whatever the mask of the process was: its data, encrypted

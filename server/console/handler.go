@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +19,8 @@ import (
 
 // Options of a console. All must be set but the bounds.
 type Options struct {
-	// Look makes a picture of the fleet now. It is called by one goroutine at a time, and gives up when ctx ends.
+	// Look makes a picture of the fleet now. It is called by one goroutine at a time, and gives up when ctx ends; one
+	// that does not is not waited for at the end for long.
 	Look func(ctx context.Context) (*Picture, error)
 	// Greeting is what a viewer is told first.
 	Greeting func() Greeting
@@ -27,8 +29,13 @@ type Options struct {
 
 	// Every is how often a picture is made while somebody looks. Default DefaultEvery.
 	Every time.Duration
-	// Most is how many streams there are at a time. Default DefaultMost.
+	// Most is how many streams there are at a time of those who are not known to be operators. Default DefaultMost.
 	Most int
+	// MostEach is how many of those come from one address. Default DefaultMostEach.
+	MostEach int
+	// MostOperators is how many streams there are at a time of operators, beside the others. Default
+	// DefaultMostOperators.
+	MostOperators int
 	// Lasts is how long a stream lasts, after which the page asks anew, and is asked for its right again. Default
 	// DefaultLasts.
 	Lasts time.Duration
@@ -36,9 +43,11 @@ type Options struct {
 
 // Bounds of a console.
 const (
-	DefaultEvery = 2 * time.Second
-	DefaultMost  = 32
-	DefaultLasts = 10 * time.Minute
+	DefaultEvery         = 2 * time.Second
+	DefaultMost          = 32
+	DefaultMostEach      = 8
+	DefaultMostOperators = 16
+	DefaultLasts         = 10 * time.Minute
 )
 
 // Greeting is what a viewer is told of the node that serves the page.
@@ -58,7 +67,9 @@ type Console struct {
 	options Options
 	watch   *watch
 	closing chan struct{}
-	closed  sync.Once
+
+	anybody, operators places // of the watch
+	closed             sync.Once
 }
 
 // New returns a console that asks nothing before somebody looks.
@@ -69,15 +80,23 @@ func New(o Options) *Console {
 	if o.Most == 0 {
 		o.Most = DefaultMost
 	}
+	if o.MostEach == 0 {
+		o.MostEach = DefaultMostEach
+	}
+	if o.MostOperators == 0 {
+		o.MostOperators = DefaultMostOperators
+	}
 	if o.Lasts == 0 {
 		o.Lasts = DefaultLasts
 	}
 	c := &Console{options: o, closing: make(chan struct{})}
-	c.watch = newWatch(c.look, o.Every, o.Most)
+	c.watch = newWatch(c.look, o.Every)
+	c.anybody = places{most: o.Most, each: o.MostEach}
+	c.operators = places{most: o.MostOperators, each: o.MostOperators}
 	return c
 }
 
-// Close ends every stream, and returns when nothing is looked at any more.
+// Close ends every stream and gives up the look under way, for which it waits a second at most.
 func (c *Console) Close() {
 	c.closed.Do(func() { close(c.closing) })
 	c.watch.close()
@@ -102,8 +121,29 @@ func event(kind string, v any) frame {
 }
 
 // Events serves pictures as they are made, until the viewer leaves, DefaultLasts is over or the console is closed.
-func (c *Console) Events(w http.ResponseWriter, r *http.Request) {
-	v, err := c.watch.join(time.Now())
+func (c *Console) Events(w http.ResponseWriter, r *http.Request) { c.events(w, r, &c.anybody) }
+
+// OperatorEvents is [Console.Events] for operators, whose places nobody else takes: the caller has asked for the right.
+func (c *Console) OperatorEvents(w http.ResponseWriter, r *http.Request) {
+	c.events(w, r, &c.operators)
+}
+
+// from returns the address that a request came from, without the port; of IPv6 the network of 64 bits, all of which one
+// machine may have.
+func from(r *http.Request) string {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil { // of a socket
+		return r.RemoteAddr
+	}
+	a := at.Addr().Unmap()
+	if a.Is6() {
+		return netip.PrefixFrom(a, 64).Masked().String()
+	}
+	return a.String()
+}
+
+func (c *Console) events(w http.ResponseWriter, r *http.Request, in *places) {
+	v, err := c.watch.join(in, from(r), time.Now())
 	if err != nil {
 		w.Header().Set("Retry-After", "10")
 		refuse(w, http.StatusServiceUnavailable, err)

@@ -26,6 +26,7 @@ func served(t *testing.T, o Options) (*Console, string) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /console/", c.Page)
 	mux.HandleFunc("GET /console/events", c.Events)
+	mux.HandleFunc("GET /console/operator/events", c.OperatorEvents)
 	s := httptest.NewServer(mux)
 	t.Cleanup(func() {
 		c.Close()
@@ -119,11 +120,26 @@ func TestStreamsAreBounded(t *testing.T) {
 		answer.Header.Get("Retry-After") == "" {
 		t.Errorf("one too many: %s", answer.Status)
 	}
+	if answer := get(t, url+"operator/events"); answer.StatusCode != http.StatusOK {
+		t.Errorf("an operator, where others take all places: %s", answer.Status)
+	}
 	c.Close()
 	for next(t, one) != nil { // it ends
 	}
 	if answer := get(t, url+"events"); answer.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("after the end: %s", answer.Status)
+	}
+}
+
+// An address is one whatever the port, and a network of IPv6 is one.
+func TestWhereViewersAreFrom(t *testing.T) {
+	for remote, want := range map[string]string{
+		"10.1.0.1:40000": "10.1.0.1", "[::ffff:10.1.0.1]:7": "10.1.0.1", "[2001:db8:1:2:3::4]:7": "2001:db8:1:2::/64",
+		"[fe80::1%eth0]:7": "fe80::/64", "@": "@",
+	} {
+		if got := from(&http.Request{RemoteAddr: remote}); got != want {
+			t.Errorf("%s is from %q, want %q", remote, got, want)
+		}
 	}
 }
 

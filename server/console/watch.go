@@ -11,6 +11,36 @@ import (
 // ErrFull says that as many look as may.
 var ErrFull = errors.New("as many people look at the console as may at a time")
 
+// places are those of viewers of a kind, so that who comes from one address does not take all of them.
+type places struct {
+	most, each int            // at a time, and from one address
+	taken      map[string]int // by address; no zeros
+	sum        int
+}
+
+// take takes a place for somebody from an address, who gives it back.
+func (p *places) take(from string) error {
+	switch {
+	case p.sum >= p.most:
+		return fmt.Errorf("%w: %d", ErrFull, p.most)
+	case p.taken[from] >= p.each:
+		return fmt.Errorf("%w from one address: %d", ErrFull, p.each)
+	}
+	if p.taken == nil {
+		p.taken = map[string]int{}
+	}
+	p.taken[from]++
+	p.sum++
+	return nil
+}
+
+func (p *places) giveBack(from string) {
+	p.sum--
+	if p.taken[from]--; p.taken[from] == 0 {
+		delete(p.taken, from)
+	}
+}
+
 // ErrEnded says that the watch is closed.
 var ErrEnded = errors.New("the console is closed")
 
@@ -22,7 +52,6 @@ type frame []byte
 type watch struct {
 	look  func(ctx context.Context) frame // never nil
 	every time.Duration                   // from the beginning of a look to the next, at least
-	most  int                             // viewers
 
 	mu      sync.Mutex
 	viewers map[*viewer]bool
@@ -34,24 +63,28 @@ type watch struct {
 }
 
 // viewer is one who sees. Of what he has not taken yet only the newest is kept.
-type viewer struct{ frames chan frame }
+type viewer struct {
+	frames chan frame
+	in     *places
+	from   string
+}
 
-func newWatch(look func(context.Context) frame, every time.Duration, most int) *watch {
-	return &watch{look: look, every: every, most: most, viewers: map[*viewer]bool{}}
+func newWatch(look func(context.Context) frame, every time.Duration) *watch {
+	return &watch{look: look, every: every, viewers: map[*viewer]bool{}}
 }
 
 // join returns somebody who sees every picture from now on, the last one first if others see it too or it is not older
-// than a look. Whoever joins leaves.
-func (w *watch) join(now time.Time) (*viewer, error) {
+// than a look. He takes one of the places, which are used by w alone, as somebody from an address. Whoever joins leaves.
+func (w *watch) join(in *places, from string, now time.Time) (*viewer, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.ended:
+	if w.ended {
 		return nil, ErrEnded
-	case len(w.viewers) >= w.most:
-		return nil, fmt.Errorf("%w: %d", ErrFull, w.most)
 	}
-	v := &viewer{make(chan frame, 1)}
+	if err := in.take(from); err != nil {
+		return nil, err
+	}
+	v := &viewer{make(chan frame, 1), in, from}
 	if w.stop == nil && now.Sub(w.lastAt) > w.every {
 		w.last = nil // of those who looked before
 	}
@@ -79,6 +112,7 @@ func (w *watch) leave(v *viewer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.viewers, v)
+	v.in.giveBack(v.from)
 	if len(w.viewers) == 0 && w.stop != nil {
 		w.stop()
 		w.stop = nil
@@ -114,7 +148,11 @@ func (w *watch) show(f frame, now time.Time) {
 	}
 }
 
-// close ends the watch: nobody joins any more, nothing is looked at, and it returns when that is so.
+// closeTime bounds how long the end of a watch waits for a look that was given up.
+const closeTime = time.Second
+
+// close ends the watch: nobody joins any more, the look under way is given up, and it returns when that is so, or after
+// closeTime.
 func (w *watch) close() {
 	w.mu.Lock()
 	w.ended = true
@@ -124,7 +162,13 @@ func (w *watch) close() {
 	}
 	done := w.done
 	w.mu.Unlock()
-	if done != nil {
-		<-done
+	if done == nil {
+		return
+	}
+	late := time.NewTimer(closeTime)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
 	}
 }

@@ -54,7 +54,7 @@ func (l *looks) figures() (made, givenUp int) {
 
 func joined(t *testing.T, w *watch) *viewer {
 	t.Helper()
-	v, err := w.join(time.Now())
+	v, err := w.join(&places{most: 1, each: 1}, "", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func joined(t *testing.T, w *watch) *viewer {
 func TestOneLookIsForAll(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		l := &looks{t: t, takes: 100 * time.Millisecond}
-		w := newWatch(l.look, time.Second, 10)
+		w := newWatch(l.look, time.Second)
 		time.Sleep(time.Minute)
 		if made, _ := l.figures(); made != 0 {
 			t.Errorf("%d looks while nobody looked", made)
@@ -105,7 +105,7 @@ func TestOneLookIsForAll(t *testing.T) {
 func TestASlowViewerSeesTheNewest(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		l := &looks{t: t, takes: time.Millisecond}
-		w := newWatch(l.look, time.Second, 10)
+		w := newWatch(l.look, time.Second)
 		slow, quick := joined(t, w), joined(t, w)
 		for range 7 {
 			<-quick.frames
@@ -125,7 +125,7 @@ func TestASlowViewerSeesTheNewest(t *testing.T) {
 func TestALookForNobodyIsGivenUp(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		l := &looks{t: t, takes: time.Minute}
-		w := newWatch(l.look, time.Hour, 10)
+		w := newWatch(l.look, time.Hour)
 		v := joined(t, w)
 		time.Sleep(time.Second)
 		w.leave(v)
@@ -147,27 +147,59 @@ func TestALookForNobodyIsGivenUp(t *testing.T) {
 	})
 }
 
-// As many look as may, and none when it is over.
+// As many look as may, from one address not all of them, whatever others take; and none when it is over.
 func TestViewersAreBounded(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		l := &looks{t: t, takes: time.Millisecond}
-		w := newWatch(l.look, time.Second, 2)
-		a, b := joined(t, w), joined(t, w)
-		if _, err := w.join(time.Now()); !errors.Is(err, ErrFull) {
-			t.Errorf("a third viewer: %v", err)
+		w := newWatch(l.look, time.Second)
+		anybody, operators := &places{most: 3, each: 2}, &places{most: 1, each: 1}
+		joins := func(in *places, from string, want error) (v *viewer) {
+			t.Helper()
+			v, err := w.join(in, from, time.Now())
+			if !errors.Is(err, want) {
+				t.Errorf("from %s: %v, want %v", from, err, want)
+			}
+			return v
 		}
+		a, b := joins(anybody, "a", nil), joins(anybody, "a", nil)
+		joins(anybody, "a", ErrFull)
+		c := joins(anybody, "b", nil)
+		joins(anybody, "b", ErrFull)
+		d := joins(operators, "a", nil)
+		joins(operators, "c", ErrFull)
 		w.leave(a)
-		c := joined(t, w)
+		a = joins(anybody, "c", nil)
+		w.leave(d)
+		d = joins(operators, "c", nil)
 		w.close()
-		if _, err := w.join(time.Now()); !errors.Is(err, ErrEnded) {
-			t.Errorf("after the end: %v", err)
-		}
+		joins(anybody, "d", ErrEnded)
 		before, _ := l.figures()
 		time.Sleep(time.Minute)
 		if made, _ := l.figures(); made != before {
 			t.Error("it looks on after the end")
 		}
-		w.leave(b)
-		w.leave(c)
+		for _, v := range []*viewer{a, b, c, d} {
+			w.leave(v)
+		}
+		if len(anybody.taken)+len(operators.taken)+anybody.sum+operators.sum != 0 {
+			t.Errorf("all have left: %+v, %+v", anybody, operators)
+		}
+	})
+}
+
+// A look that does not give up does not keep the watch from its end.
+func TestALookThatHangsIsNotWaitedFor(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		hangs := make(chan struct{})
+		w := newWatch(func(context.Context) frame { <-hangs; return nil }, time.Second)
+		v := joined(t, w)
+		virtual.Wait()
+		began := time.Now()
+		w.close()
+		if took := time.Since(began); took != closeTime {
+			t.Errorf("it took %v", took)
+		}
+		w.leave(v)
+		close(hangs)
 	})
 }

@@ -103,19 +103,23 @@ function list(lines) {
 
 // begin has the buttons of orders work. ask sends one to the node, and fails with what the node says.
 export function begin(ask) {
-  let order = null, to = "", name = ""; // what the dialog is about
+  const dialog = by("order");
+  // open is what the dialog that is open is about, from its opening to its end. What an order said of itself later is of
+  // none that is open by then: whoever waited looks whether open is still his.
+  let open = null;
   const ready = () => {
-    by("order-do").disabled = !order || by("order-name").value !== name || by("order-name").disabled ||
-      (order.reason === true && by("order-reason").value.trim() === "");
+    by("order-do").disabled = !open || !open.told || open.begun || open.name === "" ||
+      by("order-name").value !== open.name || (open.order.reason === true && by("order-reason").value.trim() === "");
   };
   for (const button of document.querySelectorAll("[data-order]")) {
     button.addEventListener("click", async () => {
       if (!picture) return;
-      order = orders[button.dataset.order];
-      to = by("move-to").value;
-      name = order.confirm(to);
-      put(by("order-title"), order.title(to));
-      put(by("order-which"), name);
+      const order = orders[button.dataset.order], to = by("move-to").value;
+      // told: what it does is known, before which nothing is confirmed; begun: it was confirmed.
+      const opened = { order, to, name: order.confirm(to), title: order.title(to), told: false, begun: false };
+      open = opened;
+      put(by("order-title"), opened.title);
+      put(by("order-which"), opened.name);
       put(by("order-state"), "");
       for (const id of ["order-name", "order-most", "order-reason"]) {
         by(id).value = "";
@@ -124,37 +128,53 @@ export function begin(ask) {
       by("order-most-row").hidden = !(order.most && picture.votes.length > 0);
       by("order-reason-row").hidden = !order.reason;
       list(["Asked what it would do …"]);
-      const chosen = order;
-      order = null; // nothing is confirmed before it is known what it does
       ready();
-      by("order").showModal();
+      dialog.showModal();
+      let lines, told = false;
       try {
-        list(await chosen.preview(to, ask));
-        order = chosen;
+        if (opened.name === "") throw new Error("the name of what it is about is not known");
+        lines = await order.preview(to, ask);
+        told = true;
       } catch (fault) {
-        list([`What it would do cannot be told, so that it cannot be ordered here: ${fault.message}`]);
+        lines = [`What it would do cannot be told, so that it cannot be ordered here: ${fault.message}`];
       }
+      if (open !== opened) return;
+      list(lines);
+      opened.told = told;
       ready();
     });
   }
   for (const id of ["order-name", "order-reason"]) by(id).addEventListener("input", ready);
-  by("order-close").addEventListener("click", () => by("order").close());
+  by("order-close").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", () => {
+    if (!dialog.open) open = null; // else it was opened again meanwhile
+  });
   by("order-form").addEventListener("submit", async (event) => {
     event.preventDefault();
+    ready();
     if (by("order-do").disabled) return;
-    by("order-name").disabled = true;
+    const opened = open;
+    opened.begun = true;
+    for (const id of ["order-name", "order-most", "order-reason"]) by(id).disabled = true;
     ready();
     const began = Date.now();
-    const under = () => put(by("order-state"), `Under way for ${Math.floor((Date.now() - began) / 1000)} s …`);
+    const under = () => {
+      if (open === opened) put(by("order-state"), `Under way for ${Math.floor((Date.now() - began) / 1000)} s …`);
+    };
     under();
     const each = setInterval(under, 1000);
+    let lines = null, ended = "Done.";
     try {
-      list(outcome(await order.carryOut(ask, to)));
-      clearInterval(each);
-      put(by("order-state"), "Done.");
+      lines = outcome(await opened.order.carryOut(ask, opened.to));
     } catch (refused) {
-      clearInterval(each);
-      put(by("order-state"), `Not done, or not known to be: ${refused.message}`);
+      ended = `Not done, or not known to be: ${refused.message}`;
     }
+    clearInterval(each);
+    if (open !== opened) { // nobody waits for it here any more: it is told below the buttons
+      put(by("answer"), [`${opened.title}: ${ended}`, ...(lines || [])].join(" "));
+      return;
+    }
+    if (lines) list(lines);
+    put(by("order-state"), ended);
   });
 }
