@@ -196,8 +196,8 @@ func (m *Machine) run(e Effect) {
 
 // forgot reports whether the source's history has something that this region wrote and that is missing here: a whole
 // reign, when all its disks were lost, or the end of one, when they went back. The stream cannot bring it back, since
-// a region that has yielded takes no frames and begins none of its own epochs, so the region takes a copy of the
-// state.
+// a region that has yielded takes no frames and begins none of its own epochs, and one that voted for another region or
+// refused the handoff does not begin by what it wrote then, so the region takes a copy of the state.
 func forgot(v View, source string) bool {
 	s, from := v.State, v.Fleet.Leaders[source]
 	for i, r := range from.Reigns {
@@ -208,7 +208,7 @@ func forgot(v View, source string) bool {
 		if i+1 < len(from.Reigns) {
 			end = from.Reigns[i+1].First - 1
 		}
-		missing := r.Epoch > s.Cursor.Epoch && r.Epoch <= s.Yielded.Epoch
+		missing := r.Epoch > s.Cursor.Epoch && s.Declines(r) != ""
 		if missing || r == timeline.Latest(s.Reigns) && end > s.Cursor.Position {
 			return true
 		}

@@ -135,23 +135,47 @@ func behind(p, source *place) bool {
 func (w *world) stream(p, source *place) {
 	before := p.state().Cursor
 	for _, e := range source.history {
-		var outcome timeline.Outcome
-		switch e := e.(type) {
-		case timeline.Frame:
-			if e.Last() > p.state().Cursor.Position || e.Epoch > p.state().Cursor.Epoch {
-				outcome, _, _ = p.machine.Frame(&e)
-			} else {
-				outcome = timeline.Skipped
-			}
-		case timeline.Reign:
-			outcome, _, _ = p.machine.Reign(e)
-		}
-		if outcome == timeline.Applied {
-			p.history = append(p.history, e)
+		if ahead(p, e) {
+			_, _ = w.streamed(p, e)
 		}
 	}
 	if c := p.state().Cursor; c != before {
 		w.say("%s: follows %s to %d of epoch %d", p.name, source.name, c.Position, c.Epoch)
 	}
 	w.check()
+}
+
+// streams takes that to p's log, behind what is proposed there.
+func (w *world) streams(p *place) {
+	if p.running == nil || p.running.Do != Stream {
+		w.t.Fatalf("%s does not stream", p.name)
+	}
+	for _, e := range w.at(p.running.Source).history {
+		if ahead(p, e) {
+			p.log = append(p.log, entry{streamed: e})
+		}
+	}
+}
+
+func ahead(p *place, e any) bool {
+	f, ok := e.(timeline.Frame)
+	return !ok || f.Last() > p.state().Cursor.Position || f.Epoch > p.state().Cursor.Epoch
+}
+
+// streamed applies an entry that a stream brought. None may stop the region.
+func (w *world) streamed(p *place, e any) (outcome timeline.Outcome, why string) {
+	var err error
+	switch e := e.(type) {
+	case timeline.Frame:
+		outcome, why, err = p.machine.Frame(&e)
+	case timeline.Reign:
+		outcome, why, err = p.machine.Reign(e)
+	}
+	if err != nil {
+		w.breaks("%s stops for good: %v", p.name, err)
+	}
+	if outcome == timeline.Applied {
+		p.history = append(p.history, e)
+	}
+	return outcome, why
 }
