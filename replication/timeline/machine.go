@@ -21,7 +21,7 @@ const (
 func (o Outcome) String() string { return [...]string{"applied", "skipped", "refused"}[o] }
 
 // ErrChain says that an entry continues the position but not the chain: this node's state differs from what its log's
-// author had. Nothing may be applied after it (invariant 13).
+// author had, and no reign that was refused here is the reason. Nothing may be applied after it (invariant 13).
 var ErrChain = errors.New("timeline: chain does not continue")
 
 // Machine applies entries to a State, which nothing else can change. It is not safe for concurrent use.

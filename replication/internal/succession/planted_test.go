@@ -105,6 +105,10 @@ var plantedMistakes = []struct {
 		" || m.running.deed == Stream && forgot(m.view, source) {", " {", "",
 	},
 	{
+		"what follows a refused reign is taken for damage", "../../timeline/machine.go",
+		"case s.passedOver(r.Previous):", "case false:", "",
+	},
+	{
 		"a sealed region is forced although its target is known to have begun", "takeover.go",
 		"claim.Epoch > seal.Epoch &&", "false &&", "",
 	},
