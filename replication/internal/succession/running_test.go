@@ -22,6 +22,9 @@ func (w *world) works(p *place) {
 	if e.Do == Rewind && p.marks == "hang" && !stopped {
 		return
 	}
+	for slices.ContainsFunc(p.log, func(e entry) bool { return e.streamed != nil }) {
+		w.commit(p) // a stream goes on, and ends, once what it proposed is applied
+	}
 	source := w.at(e.Source)
 	ended := Ended{ID: e.ID}
 	switch {
@@ -147,10 +150,11 @@ func (w *world) stream(p, source *place) {
 
 // streams takes that to p's log, behind what is proposed there.
 func (w *world) streams(p *place) {
-	if p.running == nil || p.running.Do != Stream {
-		w.t.Fatalf("%s does not stream", p.name)
+	source := w.at(p.running.Source)
+	if !source.leads() || fork(p, source) != nil || behind(p, source) || p.state().Cursor.Position < source.trimmed {
+		return
 	}
-	for _, e := range w.at(p.running.Source).history {
+	for _, e := range source.history {
 		if ahead(p, e) {
 			p.log = append(p.log, entry{streamed: e})
 		}
