@@ -122,7 +122,7 @@ func (m *Machine) Reign(r Reign) (Outcome, string, error) {
 
 func (m *Machine) reign(r Reign) (Outcome, string, error) {
 	s := m.state
-	declined := s.Declines(r)
+	declined := s.declines(r)
 	switch {
 	case s.Diverged != nil:
 		return refusal("region is diverged at %d", s.Diverged.Fork)

@@ -8,9 +8,9 @@ import (
 // maxPassedOver bounds what a region remembers of the reigns that it refused where it is.
 const maxPassedOver = 64
 
-// Declines returns why the region does not begin the reign r of its own, wherever that continues its history: what it
+// declines returns why the region does not begin the reign r of its own, wherever that continues its history: what it
 // gave way to, promised or voted for speaks against it. "" says that nothing does, or that r is another region's.
-func (s *State) Declines(r Reign) string {
+func (s *State) declines(r Reign) string {
 	switch {
 	case r.Primary != s.Region:
 		return ""

@@ -105,6 +105,10 @@ var plantedMistakes = []struct {
 		" || m.running.deed == Stream && forgot(m.view, source) {", " {", "",
 	},
 	{
+		"a region streams what it has forgotten of its own until it has given way", "following.go",
+		"missing := r.Epoch > s.Cursor.Epoch", "missing := r.Epoch > s.Cursor.Epoch && r.Epoch <= s.Yielded.Epoch", "",
+	},
+	{
 		"what follows a refused reign is taken for damage", "../../timeline/machine.go",
 		"case s.passedOver(r.Previous):", "case false:", "",
 	},

@@ -138,6 +138,9 @@ func behind(p, source *place) bool {
 func (w *world) stream(p, source *place) {
 	before := p.state().Cursor
 	for _, e := range source.history {
+		if lostWithDisks(p, e) {
+			break
+		}
 		if ahead(p, e) {
 			_, _ = w.streamed(p, e)
 		}
@@ -148,17 +151,27 @@ func (w *world) stream(p, source *place) {
 	w.check()
 }
 
-// streams takes that to p's log, behind what is proposed there.
-func (w *world) streams(p *place) {
+// streams takes that to p's log, behind what is proposed there; blindly, as earlier versions did, also what p began
+// itself and has forgotten.
+func (w *world) streams(p *place, blindly bool) {
 	source := w.at(p.running.Source)
 	if !source.leads() || fork(p, source) != nil || behind(p, source) || p.state().Cursor.Position < source.trimmed {
 		return
 	}
 	for _, e := range source.history {
+		if !blindly && lostWithDisks(p, e) {
+			return
+		}
 		if ahead(p, e) {
 			p.log = append(p.log, entry{streamed: e})
 		}
 	}
+}
+
+// lostWithDisks is as the stream has it: a reign of p that p has not got.
+func lostWithDisks(p *place, e any) bool {
+	r, ok := e.(timeline.Reign)
+	return ok && r.Primary == p.name && !slices.Contains(p.state().Reigns, r)
 }
 
 func ahead(p *place, e any) bool {

@@ -116,33 +116,3 @@ func TestAPrimaryThatBeginsAnew(t *testing.T) {
 		t.Errorf("a failover to the primary: %+v", r)
 	}
 }
-
-// TestAReignThatTheRegionDeclinesIsNotStreamed: the source's history has a reign of eu that eu does not begin again.
-func TestAReignThatTheRegionDeclinesIsNotStreamed(t *testing.T) {
-	for what, c := range map[string]struct {
-		change func(*timeline.State)
-		want   bool
-	}{
-		"no votes are taken":        {func(s *timeline.State) { s.Ballot = nil }, false},
-		"it voted for itself":       {func(s *timeline.State) { s.Ballot.Promised, s.Ballot.For = 2, "eu" }, false},
-		"its vote is forgotten":     {func(*timeline.State) {}, true},
-		"it voted for another":      {func(s *timeline.State) { s.Ballot.Promised = 2 }, true},
-		"it yielded":                {func(s *timeline.State) { s.Ballot, s.Yielded.Epoch = nil, 3 }, true},
-		"it yielded to what it has": {func(s *timeline.State) { s.Ballot, s.Yielded.Epoch = nil, 1 }, false},
-	} {
-		s := chartered("eu")
-		c.change(s)
-		from := Sight{Cursor: timeline.Cursor{Epoch: 3, Position: 9}, Reigns: []timeline.Reign{s.Reigns[0],
-			{Epoch: 2, First: 8, Primary: "eu"}, {Epoch: 3, First: 8, Primary: "us"}}}
-		v := View{State: s, Fleet: Fleet{Leaders: map[string]Sight{"us": from}}}
-		if got := forgot(v, "us"); got != c.want {
-			t.Errorf("%s: %t", what, got)
-		}
-	}
-	s := chartered("eu")
-	s.Ballot, s.Refused = nil, timeline.Refusal{Epoch: 1, Handoff: 2}
-	from := Sight{Reigns: []timeline.Reign{{Epoch: 2, First: 8, Primary: "eu", Handoff: 2}}}
-	if !forgot(View{State: s, Fleet: Fleet{Leaders: map[string]Sight{"us": from}}}, "us") {
-		t.Error("it refused the handoff")
-	}
-}

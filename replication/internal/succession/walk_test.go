@@ -75,7 +75,7 @@ func (w *world) stride(r *rand.Rand, p *place, force bool) {
 		w.commit(p)
 	case n < 53 && p.running != nil && p.running.Do == Stream && !p.stopping:
 		w.say("> %s streams", p.name)
-		w.streams(p)
+		w.streams(p, false)
 	case n < 58:
 		w.works(p)
 	case n < 70:
