@@ -20,8 +20,8 @@ func (g *taking) Propose(_ context.Context, _ uint64, payloads [][]byte) (uint64
 	return uint64(len(g.proposed) - len(payloads) + 1), nil
 }
 
-// TestAForgottenReignIsNotProposed, nor anything behind it: the region would be primary again of a reign of which it does
-// not know how far it came.
+// TestAForgottenReignIsNotProposed, nor anything behind it: the region would be primary again of a reign of which it
+// does not know how far it came.
 func TestAForgottenReignIsNotProposed(t *testing.T) {
 	one := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}
 	own, next := timeline.Reign{Epoch: 2, First: 2, Primary: "eu"}, timeline.Reign{Epoch: 3, First: 2, Primary: "us"}

@@ -184,8 +184,8 @@ func further(a, b timeline.Cursor) bool {
 	return a.Position > b.Position || a.Position == b.Position && a.Epoch > b.Epoch
 }
 
-// TestARegionDoesNotGoOnWithAReignThatItForgot: whatever it decided, or did not yet, and whether a stream or a copy would
-// bring it.
+// TestARegionDoesNotGoOnWithAReignThatItForgot: whatever it decided, or did not yet, and whether a stream or a copy
+// would bring it.
 func TestARegionDoesNotGoOnWithAReignThatItForgot(t *testing.T) {
 	one, own := timeline.Reign{Epoch: 1, First: 1, Primary: "us"}, timeline.Reign{Epoch: 2, First: 8, Primary: "eu"}
 	for what, yielded := range map[string]timeline.Reign{

@@ -105,8 +105,8 @@ var plantedMistakes = []struct {
 		" || m.running.deed == Stream && forgot(m.view, source) {", " {", "",
 	},
 	{
-		"a region streams what it has forgotten of its own until it has given way", "following.go",
-		"missing := r.Epoch > s.Cursor.Epoch", "missing := r.Epoch > s.Cursor.Epoch && r.Epoch <= s.Yielded.Epoch", "",
+		"a region is primary again by a copy of a reign that it has forgotten", "following.go",
+		"ownForgotten(s, last) {", "false && ownForgotten(s, last) {", "",
 	},
 	{
 		"what follows a refused reign is taken for damage", "../../timeline/machine.go",
