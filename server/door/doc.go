@@ -2,12 +2,12 @@
 //
 // It promises that no more connections stand in a listener than it was given (D1); that only so many of them are
 // strangers, who have not shown what they are, and each for a bounded time and a bounded number of bytes (D2); that a
-// newcomer is not kept out by strangers, nor by those who ask nothing: where there is no room it takes the place of
-// the one who has waited longest, which is told so before where there is a farewell, and heard out, and never of one
-// with a request under way or an answer that has not arrived (D3); that a listener goes on whatever Accept says, until
-// it is closed (D4); and that newcomers who come to nothing are let in only so fast, while those who prove their worth
-// ([Prove]) are let in as they come (D5). What is refused is closed at once, counted, and told in the log, not more
-// often than every ten seconds.
+// newcomer is not kept out by strangers, nor by those who ask nothing: where there is no room it takes the place of the
+// one who has waited longest, which is told so before where there is a farewell, and heard out, and never of one with a
+// request under way or an answer that has not arrived (D3); that a listener goes on whatever Accept says, until it is
+// closed (D4); and that newcomers who come to nothing are let in only so fast, while those who prove their worth
+// ([Prove]), by a request above all, are let in as they come (D5). What is refused is closed at once, counted, and told
+// in the log, not more often than every ten seconds.
 //
 // A connection that was let in can be asked to leave, and tells who wants to know of its end ([Farewell]). All can be
 // asked to come anew, as there is room for that ([Door.Renew]).
