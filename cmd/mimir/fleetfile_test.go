@@ -141,7 +141,7 @@ func TestAFleetOfOneFile(t *testing.T) {
 		return status == exitDone && strings.Contains(out, "nothing was lost")
 	})
 	f.put(t, certs)
-	eventually(t, "events tell of the order and of who votes", func() bool { // each node keeps its own as it comes to it
+	eventually(t, "events tell of the order and of who votes", func() bool { // each node as it comes to it
 		status, out, _ := mimir(t, append([]string{"events"}, asOperator...)...)
 		return status == exitDone && strings.Contains(out, "by certificate CN=operator") &&
 			strings.Contains(out, "eu, us, witness/w1 vote")

@@ -232,8 +232,8 @@ func TestNotEverybodyIsLookedAtForEachNewcomer(t *testing.T) {
 	})
 }
 
-// Who wants all to come anew while some wait yet wants it of those too: there is one renewal at a time, however often it
-// is wanted, nobody is asked twice, and it is over for all at once.
+// Who wants all to come anew while some wait yet wants it of those too: there is one renewal at a time, however often
+// it is wanted, nobody is asked twice, and it is over for all at once.
 func TestThereIsOneRenewalAtATime(t *testing.T) {
 	virtual.Test(t, func(t *testing.T) {
 		h := open(t, Options{Most: 6, Strangers: 6})

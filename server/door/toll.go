@@ -38,10 +38,10 @@ func (t *toll) charge(now time.Time) time.Duration {
 // refund takes back what somebody was charged.
 func (t *toll) refund() { t.paid = min(tollBurst, t.paid+1) }
 
-// Prove says that the connection from there did what the listener is for: its client showed a certificate that is taken,
-// asked something (by HTTP/1.1 whatever it will be answered, by HTTP/2 something that had more than a refusal), or it is
-// a node's that was admitted. Connections of which that is never said are let in slowly where many of them come. One that came
-// through no door is left alone.
+// Prove says that the connection from there did what the listener is for: its client showed a certificate that is
+// taken, asked something (by HTTP/1.1 whatever it will be answered, by HTTP/2 something that had more than a refusal),
+// or it is a node's that was admitted. Connections of which that is never said are let in slowly where many of them
+// come. One that came through no door is left alone.
 func Prove(from net.Addr) {
 	if a, ok := from.(addr); ok {
 		a.prove()
