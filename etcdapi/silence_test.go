@@ -18,13 +18,12 @@ import (
 // Who does not require one goes on, and so does who watches a region that is late on purpose.
 func TestStreamEndsWithoutPrimary(t *testing.T) {
 	for name, c := range map[string]struct {
-		late, answers, stood, requires, ends bool
+		late, answers, requires, ends bool
 	}{
 		"requires a leader":                 {requires: true, ends: true},
 		"requires none":                     {},
 		"requires a leader, and it is late": {late: true, requires: true},
 		"requires a leader, and it is behind a primary that answers": {answers: true, requires: true},
-		"requires a leader, and the node stood still":                {stood: true, requires: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -53,14 +52,11 @@ func TestStreamEndsWithoutPrimary(t *testing.T) {
 				n.Replicator.Hide()
 			}
 			n.Replicator.Follow("us", c.answers)
-			switch {
-			case c.stood:
-				n.Replicator.StoodStill(time.Second)
-			case !c.answers:
+			if !c.answers {
 				n.Replicator.Unheard(time.Second)
 			}
 			n.Replicator.Cut()
-			if c.late || c.answers || c.stood {
+			if c.late || c.answers {
 				time.Sleep(600 * time.Millisecond) // twice as long as a silent primary is borne with
 			} else if _, err := probe.Recv(); rpctypes.ErrorDesc(err) != rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader) {
 				t.Errorf("the probe ended with %v", err)

@@ -131,7 +131,8 @@ func newHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
 // fromKey is that of the address that a request came from, by which its door knows the connection.
 type fromKey struct{}
 
-// proving tells the door of a connection that a request of it is answered.
+// proving tells the door of a connection that a request of it came, with all of its headers: it is answered, one way or
+// another.
 func proving(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if from, ok := r.Context().Value(fromKey{}).(net.Addr); ok {

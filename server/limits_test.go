@@ -98,7 +98,7 @@ func TestLimitsOfARunningNode(t *testing.T) {
 		if !r.IsProgressNotify() {
 			t.Errorf("%+v, %v", r, r.Err())
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Error("the watch that is open knows nothing of the interval of now")
 	}
 	page, err := http.Post(c.ClientURL()+"/v3/kv/put", "application/json",
@@ -184,7 +184,7 @@ func TestConnectionsOfARunningNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer third.Close()
-	third.SetReadDeadline(time.Now().Add(30 * time.Second))
+	third.SetReadDeadline(time.Now().Add(patience))
 	if _, err := third.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a third connection: %v", err)
 	}

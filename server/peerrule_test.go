@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mimir-kv/mimir/replication/transport"
 	grpctransport "github.com/mimir-kv/mimir/replication/transport/grpc"
@@ -143,7 +142,7 @@ func openAs(t *testing.T, server TLS, rule PeerRule, shows TLS, as string) (hear
 		t.Fatal(err)
 	}
 	defer caller.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	s, err := caller.Open(ctx, l.Addr().String(), "who")
 	if err != nil {

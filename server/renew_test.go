@@ -59,7 +59,7 @@ func TestAnotherLimitKeepsNobodyOut(t *testing.T) {
 			if r.Err() != nil || len(r.Events) == 0 {
 				t.Errorf("watch %d: %+v, %v", i, r, r.Err())
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("watch %d sees nothing", i)
 		}
 	}

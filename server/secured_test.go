@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/etcd/api/v3/authpb"
@@ -51,7 +50,7 @@ func guardedNode(t *testing.T, certificates bool, auditLog string) (*operator.Ga
 	n := etcdapitest.StartWith(t, etcdapi.Options{CommonNames: certificates, Operator: operator.Ruled})
 	api = n.API
 	users := pb.NewAuthClient(n.Dial(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	none := &authpb.UserAddOptions{NoPassword: true}
 	for _, err := range []error{
@@ -145,7 +144,7 @@ func (a *authority) clientOf(
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	return metadata.AppendToOutgoingContext(ctx, headers...), c, func() {
 		cancel()
 		c.Close()

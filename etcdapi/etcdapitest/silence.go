@@ -19,10 +19,3 @@ func (r *Replicator) Unheard(age time.Duration) {
 	defer r.mu.Unlock()
 	r.follows.SilentSeconds = age.Seconds()
 }
-
-// StoodStill has the region that this one follows not been asked for so long.
-func (r *Replicator) StoodStill(age time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.follows.LastHeard = &replication.LastHeard{AgeSeconds: age.Seconds()}
-}

@@ -74,7 +74,8 @@ func newWatch(look func(context.Context) frame, every time.Duration) *watch {
 }
 
 // join returns somebody who sees every picture from now on, the last one first if others see it too or it is not older
-// than a look. He takes one of the places, which are used by w alone, as somebody from an address. Whoever joins leaves.
+// than a look. He takes one of the places, which are used by w alone, as somebody from an address. Whoever joins
+// leaves.
 func (w *watch) join(in *places, from string, now time.Time) (*viewer, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

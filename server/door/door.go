@@ -46,6 +46,7 @@ type Door struct {
 	strangers list.List // of *conn, the one that has waited longest first
 	resting   resting   // those that may be idle
 	farewells int       // of connections that have lost their places and are heard out
+	renewal   *renewal  // nil: nobody waits to be asked to come anew
 	refused   map[string]uint64
 	tolls     tolls
 	slow      time.Duration // how long the next newcomer waits

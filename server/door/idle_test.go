@@ -3,6 +3,7 @@ package door
 import (
 	"io"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -227,6 +228,63 @@ func TestNotEverybodyIsLookedAtForEachNewcomer(t *testing.T) {
 		defer h.Door.mu.Unlock()
 		if first := h.resting[0]; first.due < time.Now().Add(time.Second/2).UnixNano() {
 			t.Error("those who are at work are looked at by the next newcomer again")
+		}
+	})
+}
+
+// Who wants all to come anew while some wait yet wants it of those too: there is one renewal at a time, however often
+// it is wanted, nobody is asked twice, and it is over for all at once.
+func TestThereIsOneRenewalAtATime(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		h := open(t, Options{Most: 6, Strangers: 6})
+		var over atomic.Int32
+		asked := map[net.Conn]*atomic.Int32{}
+		var inside []net.Conn
+		comes := func() {
+			_, in := h.visit(t)
+			if in == nil {
+				t.Fatal("it is not let in")
+			}
+			Vouch(in)
+			Requests(in, func() bool { return false })
+			times := &atomic.Int32{}
+			Farewell(in, func() { times.Add(1) })
+			asked[in], inside = times, append(inside, in)
+		}
+		for range 4 {
+			comes()
+		}
+		before := runtime.NumGoroutine()
+		for range 50 {
+			h.Renew(func() { over.Add(1) })
+			time.Sleep(renewPause)
+		}
+		virtual.Wait()
+		if more := runtime.NumGoroutine() - before; more > 1 {
+			t.Errorf("%d goroutines more for renewals that wait for room", more)
+		}
+		comes()
+		h.Renew(func() { over.Add(1) })
+		virtual.Wait()
+		if over.Load() != 0 {
+			t.Errorf("it is over for %d while there is no room for all", over.Load())
+		}
+		for range inside { // whoever was asked leaves, and makes room for the next
+			for _, in := range inside {
+				if asked[in].Load() > 0 {
+					in.Close()
+				}
+			}
+			time.Sleep(2 * renewPause)
+			virtual.Wait()
+		}
+		for i, in := range inside {
+			if n := asked[in].Load(); n != 1 {
+				t.Errorf("connection %d was asked %d times", i, n)
+			}
+		}
+		if over.Load() != 51 {
+			t.Errorf("it is over for %d of 51", over.Load())
 		}
 	})
 }

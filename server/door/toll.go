@@ -105,9 +105,10 @@ func (t *tolls) enter(from net.Addr, now time.Time) (account *toll, in bool, wai
 	return account, true, wait
 }
 
-// Prove says that the connection from there did what the listener is for: its client had an answer, or it is a node's
-// that was admitted. Connections of which that is never said are turned away where too many of them come from one
-// address. One that came through no door is left alone.
+// Prove says that the connection from there did what the listener is for: its client showed a certificate that is
+// taken, asked something (by HTTP/1.1 whatever it will be answered, by HTTP/2 something that had more than a refusal),
+// or it is a node's that was admitted. Connections of which that is never said are turned away where too many of them
+// come from one address. One that came through no door is left alone.
 func Prove(from net.Addr) {
 	if a, ok := from.(addr); ok {
 		a.prove()

@@ -67,8 +67,8 @@ func TestALateAnswerIsOfNoOtherOrder(t *testing.T) {
 	v.until("it can be confirmed", func(*Seen) bool { return v.is(`!document.getElementById("order-do").disabled`) })
 	closed()
 
-	v.is(`document.getElementById("move-to").replaceChildren(), true`) // no region is known
-	v.click("[data-order=failover]")
+	v.is(`document.getElementById("move-to").replaceChildren(), // no region is known, until the next picture
+		document.querySelector("[data-order=failover]").click(), true`)
 	v.until("it cannot be ordered", func(*Seen) bool { return v.says("order-lines", "cannot be ordered here") })
 	v.typed("#order-name", kb.Enter)
 	if v.is(`!document.getElementById("order-do").disabled || asked.length !== 3`) {
