@@ -42,6 +42,14 @@ func (n *node) answerNode(ctx context.Context, request []byte) ([]byte, error) {
 	return answer, nil
 }
 
+// mustNotLead reports whether a node of this region must not lead, as far as it is known here.
+func (n *node) mustNotLead(member uint64) bool {
+	return n.config.Differs != nil && n.config.Differs(member)
+}
+
+// unfit reports whether this node must not lead, and gives nobody its state.
+func (n *node) unfit() bool { return n.mustNotLead(n.id) }
+
 // asideFolder has the states that were kept when others took their place.
 const asideFolder = "aside"
 

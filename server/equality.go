@@ -54,7 +54,8 @@ func newEquality(s *server, node *replication.Config) *equality {
 		Aside: func(m patrol.Member) bool { return kv.Raised(e.store, command.AlarmDiffers, m.ID) },
 		Clock: clock.Real, Logger: s.logger,
 	})
-	node.Differs, node.OnAskNode = e.differs, e.answerer.Answer
+	node.Differs = func(member uint64) bool { return kv.Raised(e.store, command.AlarmDiffers, member) }
+	node.OnAskNode = e.answerer.Answer
 	return e
 }
 
