@@ -272,7 +272,7 @@ func (n *node) load(fresh bool) error {
 		return fmt.Errorf("%w: %s is marked as its own and holds neither log nor state; "+
 			"remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
 	}
-	err = n.shelf.Clean()
+	err = errors.Join(n.shelf.Clean(), dropHalfAside(c.FS, c.path(asideFolder)))
 	if n.rewinds == nil {
 		return errors.Join(err, rewind.Drop(c.FS, c.path("rewind")))
 	}
