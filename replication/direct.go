@@ -48,9 +48,10 @@ func (n *node) answerNode(ctx context.Context, request []byte) ([]byte, error) {
 	return answer, nil
 }
 
-// mustNotLead reports whether a node of this region must not lead, as far as it is known here.
+// mustNotLead reports whether a node of this region must not lead, as far as it is known here: it differs, or is this
+// one and applies nothing while the state of another comes.
 func (n *node) mustNotLead(member uint64) bool {
-	return n.config.Differs != nil && n.config.Differs(member)
+	return member == n.id && n.rebuilding.Load() || n.config.Differs != nil && n.config.Differs(member)
 }
 
 // unfit reports whether this node must not lead, and gives nobody its state.
@@ -64,7 +65,8 @@ const asideNames = "20060102T150405.000Z"
 
 // Rebuild makes the state of another node of this region take the place of this node's, which is kept, as a copy, in
 // the directory that is returned. Nothing is applied here meanwhile, and the others go on. The copy comes from
-// whichever node of the region gives one first; one that differs, by its own Config.Differs, gives none. Errors:
+// whichever node of the region gives one first; one that differs, by its own Config.Differs, or is being rebuilt itself,
+// gives none. Errors: ErrNotReady if a rebuild of this node is under way;
 // ErrArgument if this node leads, is the only one, or is of a region that shows its history late; what kept the copy
 // from coming, and then nothing was changed. If it cannot be told whether something was, the node stops itself.
 func (d *Direct) Rebuild(ctx context.Context) (kept string, err error) {
@@ -72,8 +74,19 @@ func (d *Direct) Rebuild(ctx context.Context) (kept string, err error) {
 	if err := n.callable(ctx); err != nil {
 		return "", err
 	}
-	if n.leader() == n.id {
-		return "", fmt.Errorf("%w: node %s leads its region: hand leadership over first", ErrArgument, n.config.NodeID)
+	if !n.rebuilding.CompareAndSwap(false, true) { // from here on nobody elects it, nor takes its state
+		return "", fmt.Errorf("%w: node %s is being rebuilt", ErrNotReady, n.config.NodeID)
+	}
+	defer n.rebuilding.Store(false)
+	leads := func() error {
+		if n.leader() == n.id {
+			return fmt.Errorf("%w: node %s leads its region: hand leadership over first", ErrArgument,
+				n.config.NodeID)
+		}
+		return nil
+	}
+	if err := leads(); err != nil {
+		return "", err
 	}
 	if len(n.directory.Others()) == 0 {
 		return "", fmt.Errorf("%w: node %s has no other node of its region to take the state of", ErrArgument,
@@ -83,7 +96,7 @@ func (d *Direct) Rebuild(ctx context.Context) (kept string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.life.Context(), cancel)()
-	if err := n.applier.Rebuild(ctx, kept); err != nil {
+	if err := n.applier.Rebuild(ctx, kept, leads); err != nil {
 		err = fmt.Errorf("rebuild %s: %w", n.config.NodeID, err)
 		if errors.Is(err, region.ErrTorn) { // it knows that before it applies anything again
 			n.departure().ended(err)

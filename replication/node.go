@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -51,6 +52,8 @@ type node struct {
 	misuse    error      // of SetTransport
 	closing   sync.Once  // of the transport of a node that never ran
 	logger    *slog.Logger
+
+	rebuilding atomic.Bool // it applies nothing while the state of another node comes
 
 	life       *life.Life
 	leadership *region.Leadership

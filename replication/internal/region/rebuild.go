@@ -19,8 +19,8 @@ var ErrTorn = errors.New("replication: it is unknown which state the storage has
 // new directory aside. Nothing is applied before that is done, since a copy that is further than what is applied here
 // has to come; Raft's entries wait. On an error nothing was replaced, and nothing is kept, unless it says so, or is
 // ErrTorn. ErrArgument: the region shows its history late, and what its nodes hold is never further than what is
-// applied here.
-func (a *Applier) Rebuild(ctx context.Context, aside string) error {
+// applied here. may says, once nothing is applied any more, why it must not be; nil if it may.
+func (a *Applier) Rebuild(ctx context.Context, aside string, may func() error) error {
 	if s := a.applied.State(); s.Delay != nil {
 		return fmt.Errorf("%w: region %s shows its history late, and its nodes have no state of another that is as "+
 			"far as their logs: replace the node instead", contract.ErrArgument, a.config.Region)
@@ -34,6 +34,9 @@ func (a *Applier) Rebuild(ctx context.Context, aside string) error {
 	defer a.mu.Unlock()
 	if a.torn != nil {
 		return a.torn
+	}
+	if err := may(); err != nil {
+		return err
 	}
 	before := a.machine.Cursor()
 	err := a.copyTo(aside)

@@ -25,9 +25,11 @@ var byOrder = way{
 		p.staged["own"] = "/staging/own"
 		p.give = func(uint64) (string, error) { return "own", nil }
 	},
-	enter: func(p *place, _ *script) error { return p.Rebuild(p.t.Context(), "/aside/1") },
+	enter: func(p *place, _ *script) error { return p.Rebuild(p.t.Context(), "/aside/1", mayBe) },
 	want:  later, base: timeline.Base{Index: 6, Position: 5},
 }
+
+func mayBe() error { return nil }
 
 // A node that is rebuilt keeps what it had.
 func TestARebuildKeepsWhatWasHere(t *testing.T) {
@@ -57,7 +59,7 @@ func TestARebuildThatCannotBe(t *testing.T) {
 			"no such copy":  func(uint64) (string, error) { return "none", nil },
 		} {
 			p.give = give
-			err := p.Rebuild(t.Context(), "/aside/1")
+			err := p.Rebuild(t.Context(), "/aside/1", mayBe)
 			if err == nil || !strings.Contains(err.Error(), what) || !slices.Equal(p.commands(), before) {
 				t.Errorf("%v, holds %q", err, p.commands())
 			}
@@ -116,7 +118,7 @@ func runningFailing(t *testing.T) (*place, *failing) {
 func TestARebuildThatEndsHalfWay(t *testing.T) {
 	p, f := runningFailing(t)
 	f.sync = errors.New("no sync")
-	if err := p.Rebuild(t.Context(), "/aside/1"); !errors.Is(err, ErrTorn) || !errors.Is(err, f.sync) {
+	if err := p.Rebuild(t.Context(), "/aside/1", mayBe); !errors.Is(err, ErrTorn) || !errors.Is(err, f.sync) {
 		t.Errorf("%v", err)
 	}
 	if _, err := copies.ReadMetadata(p.fs, "/aside/1"); err != nil {
@@ -126,7 +128,7 @@ func TestARebuildThatEndsHalfWay(t *testing.T) {
 	_, held := p.Hold("/held")
 	_, _, _, installed := p.Install("/staging/own")
 	for what, err := range map[string]error{
-		"apply": p.Apply(nil), "install": installed, "hold": held, "rebuild": p.Rebuild(t.Context(), "/aside/2"),
+		"apply": p.Apply(nil), "install": installed, "hold": held, "rebuild": p.Rebuild(t.Context(), "/aside/2", mayBe),
 	} {
 		if !errors.Is(err, ErrTorn) {
 			t.Errorf("%s goes on: %v", what, err)
@@ -139,7 +141,7 @@ func TestARebuildThatCannotKeepWhatIsHere(t *testing.T) {
 	p, f := runningFailing(t)
 	f.copy = errors.New("no copy")
 	before := p.commands()
-	err := p.Rebuild(t.Context(), "/aside/1")
+	err := p.Rebuild(t.Context(), "/aside/1", mayBe)
 	if left, _ := p.fs.List("/aside"); !errors.Is(err, f.copy) || len(left) > 0 || !slices.Equal(p.commands(), before) {
 		t.Errorf("%v; left over %q, holds %q", err, left, p.commands())
 	}
@@ -152,7 +154,25 @@ func TestARebuildOfALateRegion(t *testing.T) {
 	late := *p.seen.View()
 	late.State.Delay = &timeline.Delay{}
 	p.seen.Publish(&late)
-	if err := p.Rebuild(t.Context(), "/aside/1"); !errors.Is(err, contract.ErrArgument) {
+	if err := p.Rebuild(t.Context(), "/aside/1", mayBe); !errors.Is(err, contract.ErrArgument) {
 		t.Errorf("%v", err)
 	}
+}
+
+// What says that it must not be is asked when nothing is applied any more.
+func TestARebuildThatMustNotBe(t *testing.T) {
+	p, _ := runningFailing(t)
+	leads := errors.New("it leads")
+	err := p.Rebuild(t.Context(), "/aside/1", func() error {
+		select {
+		case p.mu <- struct{}{}:
+			t.Error("something may be applied")
+		default:
+		}
+		return leads
+	})
+	if left, _ := p.fs.List("/aside"); !errors.Is(err, leads) || len(left) > 0 {
+		t.Errorf("%v, left over %q", err, left)
+	}
+	p.check()
 }
