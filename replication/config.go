@@ -134,8 +134,8 @@ type Config struct {
 	// Differs reports whether a node of this region, by its MemberID, is known to hold something else than the region.
 	// Then it gives nobody a copy of its state, and leads nothing, unless there is no other node that votes, or for a
 	// while none of those can lead; and as soon as one can it hands leadership over. It follows, votes, and passes on
-	// its log, whose entries are checked by themselves. It is called often, also before Start has returned, and must not
-	// block. May be nil: none does.
+	// its log, whose entries are checked by themselves. It is called often, also before Start has returned, and must
+	// not block. May be nil: none does.
 	Differs func(member uint64) bool
 	// OnAskNode answers AskNode, of any node of the fleet. May be nil.
 	OnAskNode func(ctx context.Context, request []byte) ([]byte, error)

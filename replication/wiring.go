@@ -208,7 +208,7 @@ func (n *node) buildState(log *slots.Log) {
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
-		Copying: n.slots.Copying, Unfit: n.unfit, Clock: c.Clock, Logger: n.logger,
+		Copying: n.slots.Copying, Unfit: func() bool { return n.mustNotLead(n.id) }, Clock: c.Clock, Logger: n.logger,
 	})
 	if b := brancher(c, n.storage); b != nil {
 		n.rewinds = rewind.New(rewind.Config{

@@ -33,7 +33,7 @@ type Verdict struct {
 //     does. Another region decides no more than that: it may have come to what it holds by a copy of a single node.
 //
 // Nobody of a region is wrong if less than a majority of its voters would be left that are neither wrong nor aside, and
-// so a region that differs as a whole from others is not: nothing would be left of it that could lead, and to mend from.
+// so a region that differs as a whole from others is not: nothing of it would be left to lead and to mend from.
 // Where those that are not wrong do not hold the same they are unsure, but for a majority of all that were compared of
 // whose regions nobody holds anything else.
 func Judge(groups []verify.Group, members []Member, aside func(Member) bool) Verdict {

@@ -286,8 +286,8 @@ func TestATieIsUnsure(t *testing.T) {
 	}
 }
 
-// Two nodes that differ, each otherwise, are both found; a third, behind them, is not said to be wrong: its region would
-// not be able to lead without both.
+// Two nodes that differ, each otherwise, are both found; a third, behind them, is not said to be wrong: its region
+// would not be able to lead without both.
 func TestTwoThatDifferAreFound(t *testing.T) {
 	sail(t, six, func(t *testing.T, s *ship) {
 		s.but("us-2", put(key(7), "x"), put(key(7), "y"))

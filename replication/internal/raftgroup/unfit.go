@@ -21,8 +21,8 @@ const (
 //   - Nobody hears that it stands for an election, unless nobody has led for so long that it is known that none of the
 //     others can: they are gone, or the log of each of them that is not lacks what this one's has.
 //   - Nobody makes it stand for one at once.
-//   - If it leads it hands leadership over as soon as another one has all that is committed, to one that is not known to
-//     be unfit itself. A node that is the only voter leads on: there is nobody else.
+//   - If it leads it hands leadership over as soon as another one has all that is committed, to one that is not known
+//     to be unfit itself. A node that is the only voter leads on: there is nobody else.
 type unfit struct {
 	is    func(id uint64) bool // may be nil
 	alone int                  // ticks without a leader
