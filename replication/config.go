@@ -131,11 +131,12 @@ type Config struct {
 	// one tenure, from before OnAsk was called until after it returned. An error that is ErrNotReady or ErrNotLeader
 	// has the question asked again. May be nil.
 	OnAsk func(ctx context.Context, request []byte) ([]byte, error)
-	// Differs reports whether this node is known to hold something else than its region. Then it leads nothing, as long
-	// as there is another node that votes, gives nobody a copy of its state, and can be rebuilt. It follows, votes, and
-	// passes on its log, whose entries are checked by themselves. It is called often, also before Start has returned,
-	// and must not block. May be nil: it never does.
-	Differs func() bool
+	// Differs reports whether a node of this region, by its MemberID, is known to hold something else than the region.
+	// Then it gives nobody a copy of its state, and leads nothing, unless there is no other node that votes, or for a
+	// while none of those can lead; and as soon as one can it hands leadership over. It follows, votes, and passes on
+	// its log, whose entries are checked by themselves. It is called often, also before Start has returned, and must
+	// not block. May be nil: none does.
+	Differs func(member uint64) bool
 	// OnAskNode answers AskNode, of any node of the fleet. May be nil.
 	OnAskNode func(ctx context.Context, request []byte) ([]byte, error)
 	// OnLeadership is told, in order, when this node becomes or ceases to be the primary region's leader that takes
@@ -220,9 +221,6 @@ func setDefault[T comparable](field *T, value T) {
 
 // path returns a place in the data directory.
 func (c *Config) path(name string) string { return filepath.Join(c.DataDir, name) }
-
-// differs reports what Differs does, if there is one.
-func (c *Config) differs() bool { return c.Differs != nil && c.Differs() }
 
 // callTimeout bounds one question to another node: long enough for the other side of the world.
 func (c *Config) callTimeout() time.Duration {

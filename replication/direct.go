@@ -2,11 +2,17 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/mimir-kv/mimir/replication/durable"
+	"github.com/mimir-kv/mimir/replication/internal/copies"
 	"github.com/mimir-kv/mimir/replication/internal/members"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
+	"github.com/mimir-kv/mimir/replication/internal/region"
 )
 
 // MemberID returns the Raft identity of a node, as NodeStatus.ID and HealthStatus.RaftID have it.
@@ -42,31 +48,79 @@ func (n *node) answerNode(ctx context.Context, request []byte) ([]byte, error) {
 	return answer, nil
 }
 
+// mustNotLead reports whether a node of this region must not lead, as far as it is known here: it differs, or is this
+// one and applies nothing while the state of another comes.
+func (n *node) mustNotLead(member uint64) bool {
+	return member == n.id && n.rebuilding.Load() || n.config.Differs != nil && n.config.Differs(member)
+}
+
 // asideFolder has the states that were kept when others took their place.
 const asideFolder = "aside"
 
+// asideNames is the layout of the times that their directories are named by.
+const asideNames = "20060102T150405.000Z"
+
 // Rebuild makes the state of another node of this region take the place of this node's, which is kept, as a copy, in
 // the directory that is returned. Nothing is applied here meanwhile, and the others go on. The copy comes from
-// whichever node of the region gives one first; one that differs, by its own Config.Differs, gives none. Errors:
-// ErrArgument if this node leads, or is the only one; what kept the copy from coming, and then nothing was changed.
+// whichever node of the region gives one first; one that differs, by its own Config.Differs, or is being rebuilt, gives
+// none. Errors: ErrNotReady if a rebuild of this node is under way; ErrArgument if this node leads, is the only one, or
+// is of a region that shows its history late; what kept the copy from coming, and then nothing was changed. If it
+// cannot be told whether something was, the node stops itself.
 func (d *Direct) Rebuild(ctx context.Context) (kept string, err error) {
 	n := d.node
 	if err := n.callable(ctx); err != nil {
 		return "", err
 	}
-	if n.leader() == n.id {
-		return "", fmt.Errorf("%w: node %s leads its region: hand leadership over first", ErrArgument, n.config.NodeID)
+	if !n.rebuilding.CompareAndSwap(false, true) { // from here on nobody elects it, nor takes its state
+		return "", fmt.Errorf("%w: node %s is being rebuilt", ErrNotReady, n.config.NodeID)
+	}
+	defer n.rebuilding.Store(false)
+	leads := func() error {
+		if n.leader() == n.id {
+			return fmt.Errorf("%w: node %s leads its region: hand leadership over first", ErrArgument,
+				n.config.NodeID)
+		}
+		return nil
+	}
+	if err := leads(); err != nil {
+		return "", err
 	}
 	if len(n.directory.Others()) == 0 {
 		return "", fmt.Errorf("%w: node %s has no other node of its region to take the state of", ErrArgument,
 			n.config.NodeID)
 	}
-	kept = filepath.Join(n.config.path(asideFolder), n.config.Clock.Now().UTC().Format("20060102T150405.000Z"))
+	kept = filepath.Join(n.config.path(asideFolder), n.config.Clock.Now().UTC().Format(asideNames))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.life.Context(), cancel)()
-	if err := n.applier.Rebuild(ctx, kept); err != nil {
-		return "", fmt.Errorf("rebuild %s: %w", n.config.NodeID, err)
+	if err := n.applier.Rebuild(ctx, kept, leads); err != nil {
+		err = fmt.Errorf("rebuild %s: %w", n.config.NodeID, err)
+		if errors.Is(err, region.ErrTorn) { // it knows that before it applies anything again
+			n.departure().ended(err)
+		}
+		return "", err
 	}
 	return kept, nil
+}
+
+// dropHalfAside removes what an earlier process began to keep when another state was to take its place, and did not
+// finish.
+func dropHalfAside(fs durable.FS, dir string) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil // nothing ever was
+	}
+	for _, name := range names {
+		if _, err := time.Parse(asideNames, name); err != nil {
+			continue // it is somebody else's
+		}
+		_, err := copies.ReadMetadata(fs, filepath.Join(dir, name))
+		if !errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err := fs.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -51,6 +52,8 @@ type node struct {
 	misuse    error      // of SetTransport
 	closing   sync.Once  // of the transport of a node that never ran
 	logger    *slog.Logger
+
+	rebuilding atomic.Bool // it applies nothing while the state of another node comes
 
 	life       *life.Life
 	leadership *region.Leadership
@@ -272,7 +275,7 @@ func (n *node) load(fresh bool) error {
 		return fmt.Errorf("%w: %s is marked as its own and holds neither log nor state; "+
 			"remove the member and add it again under a new name", ErrDiskLost, c.DataDir)
 	}
-	err = n.shelf.Clean()
+	err = errors.Join(n.shelf.Clean(), dropHalfAside(c.FS, c.path(asideFolder)))
 	if n.rewinds == nil {
 		return errors.Join(err, rewind.Drop(c.FS, c.path("rewind")))
 	}

@@ -208,7 +208,7 @@ func (n *node) buildState(log *slots.Log) {
 	}, n.applied)
 	n.shelf = transfer.NewShelf(transfer.ShelfConfig{
 		Region: c.RegionID, FS: c.FS, Dir: c.path("copies"), Source: n.applier, Applied: n.applied, Staging: n.staging,
-		Copying: n.slots.Copying, Unfit: c.differs, Clock: c.Clock, Logger: n.logger,
+		Copying: n.slots.Copying, Unfit: func() bool { return n.mustNotLead(n.id) }, Clock: c.Clock, Logger: n.logger,
 	})
 	if b := brancher(c, n.storage); b != nil {
 		n.rewinds = rewind.New(rewind.Config{
@@ -269,7 +269,7 @@ func (n *node) bindGroup() error {
 	c := &n.config
 	g, err := raftgroup.New(raftgroup.Config{
 		ID: n.id, Name: c.NodeID, GroupID: c.FleetID + "/" + c.RegionID, Peers: c.peers(), Join: c.Join,
-		Log: n.log, Machine: machine{n.applier, n.life}, Room: n.room, Unfit: c.differs, FS: c.FS,
+		Log: n.log, Machine: machine{n.applier, n.life}, Room: n.room, Unfit: n.mustNotLead, FS: c.FS,
 		StagingDir: c.path("snapshot-staging"),
 		Transport:  n.transport, Directory: n.directory, Clock: c.Clock,
 		TickInterval: c.TickInterval, ElectionTicks: c.ElectionTicks, CompactBytes: c.CompactBytes,

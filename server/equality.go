@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -34,6 +35,7 @@ type equality struct {
 	member   uint64 // this node's Raft identity
 	answerer *patrol.Answerer
 	patrol   *patrol.Patrol
+	rebuilds atomic.Bool // until the alarms about this node are gone with what it held
 }
 
 // newEquality returns that of a node that is being built, and has it asked.
@@ -54,7 +56,8 @@ func newEquality(s *server, node *replication.Config) *equality {
 		Aside: func(m patrol.Member) bool { return kv.Raised(e.store, command.AlarmDiffers, m.ID) },
 		Clock: clock.Real, Logger: s.logger,
 	})
-	node.Differs, node.OnAskNode = e.differs, e.answerer.Answer
+	node.Differs = func(member uint64) bool { return kv.Raised(e.store, command.AlarmDiffers, member) }
+	node.OnAskNode = e.answerer.Answer
 	return e
 }
 
@@ -79,6 +82,9 @@ func (e *equality) differs() bool { return kv.Raised(e.store, command.AlarmDiffe
 
 // stand says where this node's store stands, or why it cannot be compared.
 func (e *equality) stand() (verify.Standing, error) {
+	if e.rebuilds.Load() {
+		return verify.Standing{}, errors.New("it is being rebuilt")
+	}
 	h := e.server.replicator.Health()
 	if h.Role == replication.RoleDiverged {
 		return verify.Standing{}, errors.New("its region has what a failover cut off")
@@ -148,13 +154,15 @@ func (e *equality) setAlarm(ctx context.Context, to pb.AlarmRequest_AlarmAction,
 // rebuild has this node take the state of a sibling, and the alarms about it disarmed. It returns where what it held is
 // kept.
 func (e *equality) rebuild(ctx context.Context) (kept string, err error) {
+	if e.rebuilds.Swap(true) {
+		return "", fmt.Errorf("%w: a rebuild is under way", replication.ErrNotReady)
+	}
+	defer e.rebuilds.Store(false)
 	if kept, err = e.server.replicator.Rebuild(ctx); err != nil {
 		return "", err
 	}
+	// What is raised may not be here yet.
 	for _, kind := range []pb.AlarmType{command.AlarmDiffers, command.AlarmUnsure} {
-		if !kv.Raised(e.store, kind, e.member) {
-			continue
-		}
 		if err := e.setAlarm(ctx, pb.AlarmRequest_DEACTIVATE, kind, e.member); err != nil {
 			return kept, fmt.Errorf("the state of a sibling is here, what was here is in %s, and the alarm is still "+
 				"raised: %w", kept, err)

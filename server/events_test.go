@@ -5,7 +5,11 @@ import (
 	"slices"
 	"testing"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/mimir-kv/mimir/kv/command"
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/events"
 )
 
@@ -43,10 +47,23 @@ func TestANodeKeepsItsEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	runNode(t, c)
-	eventually(t, "the node leads again", func(context.Context) bool {
-		return count(kinds(), replication.EventLeads) == 2
+	eventually(t, "the node was started and leads again", func(context.Context) bool { // told by different goroutines
+		list := kinds()
+		return count(list, replication.EventLeads) == 2 && count(list, replication.EventStarted) == 2
 	})
-	if list := kinds(); count(list, replication.EventEpoch) != 1 || count(list, replication.EventStarted) != 2 {
+	if list := kinds(); count(list, replication.EventEpoch) != 1 {
 		t.Errorf("%q", list)
+	}
+}
+
+// Alarms that etcd has not are told by their names.
+func TestAlarmsHaveNames(t *testing.T) {
+	for kind, want := range map[pb.AlarmType]string{
+		pb.AlarmType_NOSPACE: "NOSPACE", command.AlarmFollows: admin.Follows, command.AlarmDiffers: admin.Differs,
+		command.AlarmUnsure: admin.Unsure,
+	} {
+		if got := alarmName(kind.String()); got != want {
+			t.Errorf("%d: %q, want %q", kind, got, want)
+		}
 	}
 }

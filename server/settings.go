@@ -263,7 +263,8 @@ var sections = []section{
 		duration("compare.every", 24*time.Hour, 0, 366*24*time.Hour,
 			"the period in which the node that takes the fleet's writes compares everything that all nodes of all "+
 				"regions hold ([operating.md](operating.md#are-all-nodes-equal)): of who differs from his region an "+
-				"alarm is raised, and he leads nothing and answers no reads. Set it alike on all nodes; 0: never",
+				"alarm is raised, and he answers no reads and gives leadership away. Set it alike on all "+
+				"nodes; 0: never",
 			func(c *Config) *time.Duration { return &c.Compare.Every }),
 		size("compare.bytes-per-second", 4<<20, 64<<10, 1<<40,
 			"how much of keys and values this node reads a second for that, at most, as who compares and as who is "+

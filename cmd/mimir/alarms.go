@@ -58,8 +58,9 @@ func (a *alarmReport) text() string {
 	}
 	switch a.Kind {
 	case admin.Differs:
-		return fmt.Sprintf("%s holds something else than its region: it leads nothing, gives no copies and answers no "+
-			"reads; mimir verify says what, and mimir node rebuild %s mends it", who, cmp.Or(a.Node, "NAME"))
+		return fmt.Sprintf("%s holds something else than its region: it gives no copies, answers no reads, and leads "+
+			"only while no other can; mimir verify says what, and mimir node rebuild %s mends it", who,
+			cmp.Or(a.Node, "NAME"))
 	case admin.Unsure:
 		return fmt.Sprintf("%s holds something else than others, and it is unknown who is right: mimir verify says "+
 			"what; see docs/operating.md, Are all nodes equal", who)

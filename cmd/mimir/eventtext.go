@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mimir-kv/mimir/replication"
+	"github.com/mimir-kv/mimir/server/admin"
 	"github.com/mimir-kv/mimir/server/events"
 )
 
@@ -45,10 +46,7 @@ func (t *eventTeller) text(e *replication.Event) string {
 		t.charter = e.Charter
 		return charterText(before, e.Charter)
 	case replication.EventAlarm:
-		if e.Alarm.Raised {
-			return fmt.Sprintf("alarm %s is raised by member %x", e.Alarm.Kind, e.Alarm.Member)
-		}
-		return fmt.Sprintf("alarm %s of member %x is cleared", e.Alarm.Kind, e.Alarm.Member)
+		return alarmText(e.Alarm)
 	case replication.EventOrdered:
 		return orderText(e)
 	case replication.EventTookOver:
@@ -106,6 +104,18 @@ func regionText(e *replication.Event) string {
 		return "events are missing: " + e.Text
 	}
 	return ""
+}
+
+// alarmText tells of an alarm, which members raise about themselves, but for what others found out about them.
+func alarmText(a *replication.AlarmEvent) string {
+	by, of := "by", "of"
+	if a.Kind == admin.Differs || a.Kind == admin.Unsure {
+		by, of = "about", "about"
+	}
+	if a.Raised {
+		return fmt.Sprintf("alarm %s is raised %s member %x", a.Kind, by, a.Member)
+	}
+	return fmt.Sprintf("alarm %s %s member %x is cleared", a.Kind, of, a.Member)
 }
 
 func epochText(e *replication.Event) string {

@@ -121,6 +121,18 @@ func TestOnlyWhatIsDueIsMadeAnew(t *testing.T) {
 		}
 	}
 	makes(3, "missing", members, today)
+	one, err := Members(dir, members, Terms{Lasts: terms.Lasts, Within: 400 * day}, today)
+	if err != nil || len(one) != 3 {
+		t.Fatalf("made %+v, %v", one, err)
+	}
+	key, err := os.ReadFile(one[0].Path + ".key")
+	if err == nil { // as if whoever replaced both was stopped in between
+		err = os.WriteFile(one[1].Path+".key", key, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	makes(1, "not the key", members, today)
 	makes(0, "", members, today.Add(300*day))
 	makes(3, "ends in", members, today.Add(340*day))
 	moved := append([]Member(nil), members...)

@@ -226,17 +226,16 @@ func ReadCertificate(path string) (*x509.Certificate, error) {
 }
 
 // Due says why a certificate, in path with the suffix .crt, has to be made anew; empty if it has not: it is missing, of
-// another authority or of somebody else, or it ends within so long.
+// another key (whoever made it anew was stopped before it was done), of another authority or of somebody else, or it
+// ends within so long.
 func (a *Authority) Due(path string, s Subject, within time.Duration, now time.Time) string {
-	c, err := ReadCertificate(path + certSuffix)
-	if err == nil {
-		_, err = os.Stat(path + keySuffix)
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	pair, err := Open(filepath.Dir(path), filepath.Base(path))
+	if errors.Is(err, fs.ErrNotExist) {
 		return "it is missing"
-	case err != nil:
+	} else if err != nil {
 		return err.Error()
+	}
+	switch c := pair.cert; {
 	case c.CheckSignatureFrom(a.cert) != nil:
 		return "it is of another authority"
 	case c.NotAfter.Sub(now) < within && c.NotAfter.Before(a.cert.NotAfter):

@@ -23,18 +23,20 @@ type Verdict struct {
 	Unsure []string `json:"unsure,omitempty"`
 }
 
-// Judge says who of those in groups is wrong, each group holding the same and each other than the others. A node is
-// wrong if
+// Judge says who of those in groups is wrong, each group holding the same and each other than the others. aside are
+// those of whom that was found before. A node is wrong if
 //
 //   - more than half of its region's nodes that vote hold one other thing, and of no other region the majority of those
 //     that were compared holds what this node does, or
-//   - a sibling holds one other thing, the majority of the nodes of another region that were compared holds that as
-//     well, and nobody outside of the region holds what this node does.
+//   - as many siblings that vote as hold what this node does, or more, hold one other thing, the majority of the nodes
+//     of another region that were compared holds that as well, and nobody outside of the region holds what this node
+//     does. Another region decides no more than that: it may have come to what it holds by a copy of a single node.
 //
-// A region that differs as a whole from others is not wrong by that: nothing would be left of it that could lead, and
-// there is nobody in it to mend from. Where those that are not wrong do not hold the same they are unsure, but for a
-// majority of all that were compared.
-func Judge(groups []verify.Group, members []Member) Verdict {
+// Nobody of a region is wrong if less than a majority of its voters would be left that are neither wrong nor aside, and
+// so a region that differs as a whole from others is not: nothing of it would be left to lead and to mend from.
+// Where those that are not wrong do not hold the same they are unsure, but for a majority of all that were compared of
+// whose regions nobody holds anything else.
+func Judge(groups []verify.Group, members []Member, aside func(Member) bool) Verdict {
 	j := judge{of: map[string]int{}, members: members}
 	for i, g := range groups {
 		for _, name := range g.Nodes {
@@ -42,21 +44,12 @@ func Judge(groups []verify.Group, members []Member) Verdict {
 		}
 	}
 	var v Verdict
-	held := map[int][]string{} // by those who are not wrong
-	for i, g := range groups {
-		for _, name := range g.Nodes {
-			if j.wrong(name) {
-				v.Wrong = append(v.Wrong, name)
-			} else {
-				held[i] = append(held[i], name)
-			}
+	for region, wrong := range j.wrongs() {
+		if j.leads(region, wrong, aside) {
+			v.Wrong = append(v.Wrong, wrong...)
 		}
 	}
-	for _, names := range held {
-		if len(held) > 1 && 2*len(names) <= len(j.of) {
-			v.Unsure = append(v.Unsure, names...)
-		}
-	}
+	v.Unsure = j.unsure(v.Wrong)
 	slices.Sort(v.Wrong)
 	slices.Sort(v.Unsure)
 	return v
@@ -67,21 +60,75 @@ type judge struct {
 	members []Member
 }
 
-func (j *judge) wrong(name string) bool {
-	region := j.regionOf(name)
-	own := j.of[name]
-	voters, others := 0, map[int]int{}
+// wrongs returns who of each region would be wrong, whatever is left of it.
+func (j *judge) wrongs() map[string][]string {
+	list := map[string][]string{}
+	for name := range j.of {
+		if j.wrong(name) {
+			region := j.regionOf(name)
+			list[region] = append(list[region], name)
+		}
+	}
+	return list
+}
+
+// leads reports whether a majority of a region's voters is neither wrong nor aside.
+func (j *judge) leads(region string, wrong []string, aside func(Member) bool) bool {
+	voters, fit := 0, 0
 	for _, m := range j.members {
 		if m.Region != region || !m.Voter {
 			continue
 		}
 		voters++
-		if g, compared := j.of[m.Name]; compared && g != own {
-			others[g]++
+		if !slices.Contains(wrong, m.Name) && !aside(m) {
+			fit++
 		}
 	}
-	for g, n := range others {
-		if 2*n > voters && !j.backed(own, region) || j.backed(g, region) && !j.heldOutside(own, region) {
+	return 2*fit > voters
+}
+
+// unsure returns those that hold different things, without those that are wrong.
+func (j *judge) unsure(wrong []string) (list []string) {
+	held, regions := map[int][]string{}, map[string]map[int]bool{}
+	for name, g := range j.of {
+		if slices.Contains(wrong, name) {
+			continue
+		}
+		held[g] = append(held[g], name)
+		region := j.regionOf(name)
+		if regions[region] == nil {
+			regions[region] = map[int]bool{}
+		}
+		regions[region][g] = true
+	}
+	for _, names := range held {
+		split := slices.ContainsFunc(names, func(name string) bool { return len(regions[j.regionOf(name)]) > 1 })
+		if len(held) > 1 && (split || 2*len(names) <= len(j.of)) {
+			list = append(list, names...)
+		}
+	}
+	return list
+}
+
+func (j *judge) wrong(name string) bool {
+	region := j.regionOf(name)
+	own := j.of[name]
+	voters, held := 0, map[int]int{} // by how many of them
+	for _, m := range j.members {
+		if m.Region != region || !m.Voter {
+			continue
+		}
+		voters++
+		if g, compared := j.of[m.Name]; compared {
+			held[g]++
+		}
+	}
+	for g, n := range held {
+		if g == own {
+			continue
+		}
+		if 2*n > voters && !j.backed(own, region) ||
+			n >= held[own] && j.backed(g, region) && !j.heldOutside(own, region) {
 			return true
 		}
 	}

@@ -32,22 +32,27 @@ func TestJudge(t *testing.T) {
 		"one of each region":                          {six, "us-1 us-3 eu-1 eu-3|us-2|eu-2", "eu-2 us-2", ""},
 		"one of three, and one does not answer":       {six, "us-3 eu-1 eu-2 eu-3|us-2", "us-2", ""},
 		"one of two that answer, and no other region": {six, "us-3|us-2", "", "us-2 us-3"},
-		"two of three, against the other region":      {six, "us-1 us-3|us-2 eu-1 eu-2 eu-3", "us-1 us-3", ""},
+		"two of three, against the other region": {six, "us-1 us-3|us-2 eu-1 eu-2 eu-3", "",
+			"eu-1 eu-2 eu-3 us-1 us-2 us-3"},
+		"one of three that another region was copied from": {six, "us-1 eu-1 eu-2 eu-3|us-2 us-3", "",
+			"eu-1 eu-2 eu-3 us-1 us-2 us-3"},
 		"a region as a whole": {six, "us-1 us-2 us-3|eu-1 eu-2 eu-3", "",
 			"eu-1 eu-2 eu-3 us-1 us-2 us-3"},
-		"a region of three as a whole":              {[]string{"us-1", "eu-1", "ap-1"}, "us-1 ap-1|eu-1", "", "eu-1"},
-		"two nodes":                                 {[]string{"us-1", "eu-1"}, "us-1|eu-1", "", "eu-1 us-1"},
-		"two siblings, and another region with one": {[]string{"us-1", "us-2", "eu-1"}, "us-1 eu-1|us-2", "us-2", ""},
+		"a region of three as a whole": {[]string{"us-1", "eu-1", "ap-1"}, "us-1 ap-1|eu-1", "", "eu-1"},
+		"two nodes":                    {[]string{"us-1", "eu-1"}, "us-1|eu-1", "", "eu-1 us-1"},
+		"two siblings, and another region with one": {[]string{"us-1", "us-2", "eu-1"}, "us-1 eu-1|us-2", "",
+			"eu-1 us-1 us-2"},
 		"two siblings, and another region with each": {[]string{"us-1", "us-2", "eu-1", "ap-1"},
 			"us-1 eu-1|us-2 ap-1", "", "ap-1 eu-1 us-1 us-2"},
-		"all three differ":               {six[:3], "us-1|us-2|us-3", "", "us-1 us-2 us-3"},
-		"all three differ, eu knows one": {six, "us-1 eu-1 eu-2 eu-3|us-2|us-3", "us-2 us-3", ""},
+		"all three differ": {six[:3], "us-1|us-2|us-3", "", "us-1 us-2 us-3"},
+		"all three differ, eu knows one": {six, "us-1 eu-1 eu-2 eu-3|us-2|us-3", "",
+			"eu-1 eu-2 eu-3 us-1 us-2 us-3"},
 	} {
 		var groups []verify.Group
 		for _, g := range strings.Split(c.groups, "|") {
 			groups = append(groups, verify.Group{Nodes: strings.Fields(g)})
 		}
-		v := Judge(groups, fleetOf(c.members...))
+		v := Judge(groups, fleetOf(c.members...), asideOf())
 		if !slices.Equal(v.Wrong, strings.Fields(c.wrong)) || !slices.Equal(v.Unsure, strings.Fields(c.unsure)) {
 			t.Errorf("%s: wrong %v, unsure %v", name, v.Wrong, v.Unsure)
 		}
@@ -55,8 +60,30 @@ func TestJudge(t *testing.T) {
 	learner := fleetOf(six[:3]...)
 	learner[2].Voter = false
 	groups := []verify.Group{{Nodes: []string{"us-1"}}, {Nodes: []string{"us-2", "us-3"}}}
-	if v := Judge(groups, learner); len(v.Wrong) > 0 {
+	if v := Judge(groups, learner, asideOf()); len(v.Wrong) > 0 {
 		t.Errorf("who does not vote makes no majority: %+v", v)
+	}
+}
+
+func asideOf(names ...string) func(Member) bool {
+	return func(m Member) bool { return slices.Contains(names, m.Name) }
+}
+
+// Whoever was found to be wrong before counts: a region keeps a majority of voters of whom that is not said.
+func TestJudgeLeavesAMajority(t *testing.T) {
+	six := fleetOf("us-1", "us-2", "us-3", "eu-1", "eu-2", "eu-3")
+	split := []verify.Group{{Nodes: []string{"us-3", "eu-1", "eu-2", "eu-3"}}, {Nodes: []string{"us-2"}}}
+	if v := Judge(split, six, asideOf()); !slices.Equal(v.Wrong, []string{"us-2"}) {
+		t.Errorf("one of three: %+v", v)
+	}
+	v := Judge(split, six, asideOf("us-1"))
+	if len(v.Wrong) > 0 || !slices.Contains(v.Unsure, "us-2") || !slices.Contains(v.Unsure, "us-3") {
+		t.Errorf("a second one of three: %+v", v)
+	}
+	five := fleetOf("us-1", "us-2", "us-3", "us-4", "us-5")
+	apart := []verify.Group{{Nodes: []string{"us-3", "us-4", "us-5"}}, {Nodes: []string{"us-2"}}}
+	if v := Judge(apart, five, asideOf("us-1")); !slices.Equal(v.Wrong, []string{"us-2"}) {
+		t.Errorf("a second one of five: %+v", v)
 	}
 }
 

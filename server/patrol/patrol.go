@@ -331,7 +331,7 @@ func latest(standings []verify.Standing) (position uint64) {
 
 // tell says that nodes differ, and raises the alarm. again says that some were excluded by it.
 func (r *round) tell(ctx context.Context, f Finding, groups []verify.Group) (again bool) {
-	f.At, f.Verdict = r.Clock.Now(), Judge(groups, r.members)
+	f.At, f.Verdict = r.Clock.Now(), Judge(groups, r.members, r.Aside)
 	for _, g := range groups {
 		f.Groups = append(f.Groups, g.Nodes)
 	}

@@ -88,9 +88,10 @@ type Config struct {
 	// Room is what the machine waits with where it finds no room. While it does, this node leads only if nobody else
 	// can. May be nil.
 	Room *Room
-	// Unfit reports whether this node must not lead: it hands leadership over, stands for no election while others
-	// vote, and gives nobody its state. It votes. It is called often, and must not block. May be nil: it always may.
-	Unfit func() bool
+	// Unfit reports whether a member must not lead, as far as this one knows: if it is this one, it hands leadership
+	// over, stands for an election only if nobody else leads for a while, and gives nobody its state. It votes. Nobody
+	// hands leadership over to one. It is called often, and must not block. May be nil: all may.
+	Unfit func(id uint64) bool
 	// FS and StagingDir are where checkpoints stay while they are sent and received. The directory belongs to the
 	// group.
 	FS         durable.FS

@@ -96,14 +96,15 @@ func (l *loop) watchDisk() {
 func (l *loop) ofTicks(n int) time.Duration { return time.Duration(n) * l.tickInterval }
 
 // successor returns who can lead in place of this node: the voter that is known to have most of the log, and more than
-// least, among those that were not tried; 0 if there is none, or if somebody is to take over already.
+// least, among those that were not tried and may lead; 0 if there is none, or if somebody is to take over already.
 func (l *loop) successor(least uint64, tried map[uint64]bool) (to uint64) {
 	if l.node.BasicStatus().LeadTransferee != 0 {
 		return 0
 	}
 	most := least
 	l.node.WithProgress(func(id uint64, kind raft.ProgressType, pr tracker.Progress) {
-		if kind == raft.ProgressTypePeer && pr.RecentActive && pr.Match > most && !tried[id] && id != l.self {
+		may := kind == raft.ProgressTypePeer && pr.RecentActive && id != l.self && !tried[id] && !l.unfit.known(id)
+		if may && pr.Match > most {
 			to, most = id, pr.Match
 		}
 	})

@@ -86,6 +86,6 @@ func peersConfig(c *Config) peers.Config {
 func snapshotsConfig(c *Config) snapshots.Config {
 	return snapshots.Config{
 		FS: c.FS, Dir: c.StagingDir, ElectionTicks: c.ElectionTicks, Inspect: c.Machine.Inspect, Logger: c.Logger,
-		Unfit: c.Unfit,
+		Unfit: func() bool { return c.Unfit != nil && c.Unfit(c.ID) },
 	}
 }

@@ -22,6 +22,8 @@ func (l *loop) transfer(t *leaderTransfer) {
 		t.reply <- nil
 	case !voter:
 		t.reply <- fmt.Errorf("%w: %d is not a voter", ErrTransfer, t.to)
+	case l.unfit.known(t.to):
+		t.reply <- fmt.Errorf("%w: %d must not lead", ErrTransfer, t.to)
 	case t.gone(l):
 		t.reply <- t.unreachable()
 	default:

@@ -1,33 +1,57 @@
 package raftgroup
 
-import "github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+import (
+	"go.etcd.io/raft/v3"
 
-// unfitRestElections is how many election timeouts lie between two times that a leader that must not lead gives
-// leadership away.
-const unfitRestElections = 2
+	"github.com/mimir-kv/mimir/replication/internal/raftgroup/peers"
+)
+
+const (
+	// unfitRestElections is how many election timeouts lie between two times that a leader that must not lead gives
+	// leadership away.
+	unfitRestElections = 2
+	// unfitPatienceElections is for how many election timeouts nobody leads before a node that must not lead stands for
+	// an election: those that may have stood by then.
+	unfitPatienceElections = 5
+)
 
 // unfit is what the loop does about a node that must not lead. Such a node follows and votes as any other: what it must
-// not be trusted with is its state, and not its log. So raft goes on as ever, but for this: nobody hears that it stands
-// for an election, nobody makes it stand for one at once, and if it leads it hands leadership over. A node that is the
-// only voter leads on: there is nobody else.
+// not be trusted with is its state, and not its log. So raft goes on as ever, but for this:
+//
+//   - Nobody hears that it stands for an election, unless nobody has led for so long that it is known that none of the
+//     others can: they are gone, or the log of each of them that is not lacks what this one's has.
+//   - Nobody makes it stand for one at once.
+//   - If it leads it hands leadership over as soon as another one has all that is committed, to one that is not known
+//     to be unfit itself. A node that is the only voter leads on: there is nobody else.
 type unfit struct {
-	is    func() bool // may be nil
-	rest  int         // ticks until leadership is given away again
+	is    func(id uint64) bool // may be nil
+	alone int                  // ticks without a leader
+	rest  int                  // ticks until leadership is given away again
 	tried map[uint64]bool
 }
 
-// now reports whether this node must not lead.
-func (u *unfit) now() bool { return u.is != nil && u.is() }
+// known reports whether a member must not lead, as far as it is known here.
+func (u *unfit) known(id uint64) bool { return u.is != nil && u.is(id) }
+
+// hides reports whether nobody is to hear that this node stands for an election.
+func (u *unfit) hides(l *loop) bool {
+	return u.alone < unfitPatienceElections*l.electionTicks && u.known(l.self)
+}
 
 // tick hands leadership over, to each of the others in turn.
 func (u *unfit) tick(l *loop) {
 	u.rest = max(u.rest-1, 0)
-	if !l.leading || u.rest > 0 || !u.now() {
+	if u.alone++; l.leader != raft.None {
+		u.alone = 0
+	}
+	if !l.leading || u.rest > 0 || !u.known(l.self) {
 		return
 	}
 	to := l.successor(max(l.commit, 1)-1, u.tried)
 	if to == 0 {
-		u.tried = nil
+		if len(u.tried) > 0 { // each was, and none took it: proposals wait for each try
+			u.tried, u.rest = nil, starvingRestElections*l.electionTicks
+		}
 		return
 	}
 	if u.tried == nil {

@@ -62,14 +62,17 @@ func (c *Config) decode(meta *contract.Metadata) (*timeline.State, error) {
 	return state, nil
 }
 
-// replace puts the copy in dir in the storage's place, and keeps it if the storage cannot by itself.
+// replace puts the copy in dir in the storage's place, and keeps it if the storage cannot by itself. On an error that
+// is not ErrTorn the storage has what it had.
 func (c *Config) replace(dir string, meta *contract.Metadata) error {
-	if err := c.Maker.Restore(dir, meta); err != nil {
-		return fmt.Errorf("storage: install: %w", err)
+	if err := c.Maker.Restore(dir, meta); errors.Is(err, contract.ErrDamaged) {
+		return fmt.Errorf("storage: install: %w", err) // it has what it had
+	} else if err != nil {
+		return fmt.Errorf("%w: storage: install: %w", ErrTorn, err)
 	}
 	err := c.Storage.Sync()
 	if err != nil && !errors.Is(err, contract.ErrVolatile) {
-		return fmt.Errorf("storage: sync: %w", err)
+		return fmt.Errorf("%w: storage: sync: %w", ErrTorn, err)
 	}
 	if err == nil || c.Keeper.Kept() >= meta.AppliedIndex {
 		return nil
@@ -79,7 +82,7 @@ func (c *Config) replace(dir string, meta *contract.Metadata) error {
 		_, err = c.Keeper.Keep(part)
 	}
 	if err != nil {
-		return fmt.Errorf("keep installed state: %w", err)
+		return fmt.Errorf("%w: keep installed state: %w", ErrTorn, err)
 	}
 	return nil
 }
@@ -145,6 +148,9 @@ func (a *Applier) stored() (dir string, meta *contract.Metadata, err error) {
 func (a *Applier) Install(dir string) (index, term uint64, conf *raftpb.ConfState, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.torn != nil {
+		return 0, 0, nil, a.torn
+	}
 	meta, err := a.config.Maker.Metadata(dir)
 	if err == nil && a.handed < meta.AppliedIndex && meta.AppliedIndex < a.index {
 		return a.passOver(meta)

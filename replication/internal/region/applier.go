@@ -95,6 +95,7 @@ type Applier struct {
 	bytes    uint64        // of history entries applied by this process
 	run      run
 	told     []Outcome
+	torn     error // ErrTorn, once nothing must be applied or copied any more
 }
 
 var _ raftgroup.Machine = (*Applier)(nil)
@@ -113,6 +114,9 @@ func NewApplier(c Config, applied *Applied) *Applier {
 func (a *Applier) Apply(entries []*raftpb.Entry) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.torn != nil {
+		return a.torn
+	}
 	for _, e := range entries {
 		a.handed = e.GetIndex()
 		if e.GetIndex() <= a.index {
@@ -176,6 +180,9 @@ func (a *Applier) saveMetadata(meta *contract.Metadata) error {
 // saveAll makes the storage know its own place: what only moved the index may not be there yet. It returns the metadata
 // that is.
 func (a *Applier) saveAll() (*contract.Metadata, error) {
+	if a.torn != nil {
+		return nil, a.torn
+	}
 	meta, err := a.metadata()
 	if err != nil || a.saved.Load() == a.inStorage().index {
 		return meta, err

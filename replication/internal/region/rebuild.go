@@ -6,13 +6,25 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 )
 
+// ErrTorn says that another state was about to take the place of the one here, and that it is not known which of the
+// two the storage has. Nothing is applied or copied any more: the node has to end. When it starts again it goes on from
+// what the storage has then, which is one of them.
+var ErrTorn = errors.New("replication: it is unknown which state the storage has")
+
 // Rebuild makes the state of another node of this region take the place of the one here, which is kept as a copy in the
 // new directory aside. Nothing is applied before that is done, since a copy that is further than what is applied here
-// has to come; Raft's entries wait. On an error nothing was replaced, and nothing is kept, unless it says so.
-func (a *Applier) Rebuild(ctx context.Context, aside string) error {
+// has to come; Raft's entries wait. On an error nothing was replaced, and nothing is kept, unless it says so, or is
+// ErrTorn. ErrArgument: the region shows its history late, and what its nodes hold is never further than what is
+// applied here. may says, once nothing is applied any more, why it must not be; nil if it may.
+func (a *Applier) Rebuild(ctx context.Context, aside string, may func() error) error {
+	if s := a.applied.State(); s.Delay != nil {
+		return fmt.Errorf("%w: region %s shows its history late, and its nodes have no state of another that is as "+
+			"far as their logs: replace the node instead", contract.ErrArgument, a.config.Region)
+	}
 	if err := durable.MakeDir(a.config.Maker.FS(), filepath.Dir(aside)); err != nil {
 		return err
 	}
@@ -20,11 +32,24 @@ func (a *Applier) Rebuild(ctx context.Context, aside string) error {
 		return fmt.Errorf("what comes next waits for room: %w", err)
 	}
 	defer a.mu.Unlock()
-	before := a.machine.Cursor()
-	if err := a.copyTo(aside); err != nil {
-		return fmt.Errorf("keep what is here: %w", err)
+	if a.torn != nil {
+		return a.torn
 	}
-	if err := replaceBySibling(ctx, a); err != nil {
+	if err := may(); err != nil {
+		return err
+	}
+	before := a.machine.Cursor()
+	err := a.copyTo(aside)
+	if err != nil {
+		err = fmt.Errorf("keep what is here: %w", err)
+	} else {
+		err = replaceBySibling(ctx, a)
+	}
+	if errors.Is(err, ErrTorn) {
+		a.torn = fmt.Errorf("%w; what was here before is in %s", err, aside)
+		return a.torn
+	}
+	if err != nil {
 		if gone := a.config.Maker.FS().RemoveAll(aside); gone != nil {
 			err = errors.Join(err, fmt.Errorf("%s is left over: %w", aside, gone))
 		}

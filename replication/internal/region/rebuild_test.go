@@ -1,15 +1,19 @@
 package region
 
 import (
+	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/mimir-kv/mimir/replication/contract"
 	"github.com/mimir-kv/mimir/replication/durable"
 	"github.com/mimir-kv/mimir/replication/durable/pebblefs"
 	"github.com/mimir-kv/mimir/replication/internal/copies"
+	"github.com/mimir-kv/mimir/replication/internal/enginetest"
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
@@ -21,9 +25,11 @@ var byOrder = way{
 		p.staged["own"] = "/staging/own"
 		p.give = func(uint64) (string, error) { return "own", nil }
 	},
-	enter: func(p *place, _ *script) error { return p.Rebuild(p.t.Context(), "/aside/1") },
+	enter: func(p *place, _ *script) error { return p.Rebuild(p.t.Context(), "/aside/1", mayBe) },
 	want:  later, base: timeline.Base{Index: 6, Position: 5},
 }
+
+func mayBe() error { return nil }
 
 // A node that is rebuilt keeps what it had.
 func TestARebuildKeepsWhatWasHere(t *testing.T) {
@@ -53,7 +59,7 @@ func TestARebuildThatCannotBe(t *testing.T) {
 			"no such copy":  func(uint64) (string, error) { return "none", nil },
 		} {
 			p.give = give
-			err := p.Rebuild(t.Context(), "/aside/1")
+			err := p.Rebuild(t.Context(), "/aside/1", mayBe)
 			if err == nil || !strings.Contains(err.Error(), what) || !slices.Equal(p.commands(), before) {
 				t.Errorf("%v, holds %q", err, p.commands())
 			}
@@ -63,4 +69,110 @@ func TestARebuildThatCannotBe(t *testing.T) {
 			p.check()
 		}
 	}
+}
+
+// failing is a storage that cannot do what it is told that it cannot.
+type failing struct {
+	contract.Storage
+	sync, copy error
+}
+
+func (f *failing) Sync() error {
+	if f.sync != nil {
+		return f.sync
+	}
+	return f.Storage.Sync()
+}
+
+func (f *failing) Snapshot() (contract.Snapshot, error) {
+	v, err := f.Storage.Snapshot()
+	if f.copy != nil {
+		return failingView{v, f.copy}, err
+	}
+	return v, err
+}
+
+type failingView struct {
+	contract.Snapshot
+	err error
+}
+
+func (v failingView) WriteTo(w io.Writer) (int64, error) {
+	n, _ := w.Write([]byte("the beginning"))
+	return int64(n), v.err
+}
+
+func runningFailing(t *testing.T) (*place, *failing) {
+	f := &failing{}
+	s, disk := newScript(t), vfs.NewCrashableMem()
+	p := running(t, s, disk, pebblefs.New(disk), byOrder,
+		func(fs durable.FS) (*enginetest.Engine, contract.Storage, error) {
+			e, err := enginetest.Open(fs, dataDir+"/engine")
+			f.Storage = e
+			return e, f, err
+		})
+	return p, f
+}
+
+// Where it is not known which state the storage has, nothing is applied or copied any more, and what was here is kept.
+func TestARebuildThatEndsHalfWay(t *testing.T) {
+	p, f := runningFailing(t)
+	f.sync = errors.New("no sync")
+	if err := p.Rebuild(t.Context(), "/aside/1", mayBe); !errors.Is(err, ErrTorn) || !errors.Is(err, f.sync) {
+		t.Errorf("%v", err)
+	}
+	if _, err := copies.ReadMetadata(p.fs, "/aside/1"); err != nil {
+		t.Errorf("what was here is not kept: %v", err)
+	}
+	f.sync = nil
+	_, held := p.Hold("/held")
+	_, _, _, installed := p.Install("/staging/own")
+	for what, err := range map[string]error{
+		"apply": p.Apply(nil), "install": installed, "hold": held, "rebuild": p.Rebuild(t.Context(), "/aside/2", mayBe),
+	} {
+		if !errors.Is(err, ErrTorn) {
+			t.Errorf("%s goes on: %v", what, err)
+		}
+	}
+}
+
+// What cannot be kept whole is not left over, and nothing takes the place of what is here.
+func TestARebuildThatCannotKeepWhatIsHere(t *testing.T) {
+	p, f := runningFailing(t)
+	f.copy = errors.New("no copy")
+	before := p.commands()
+	err := p.Rebuild(t.Context(), "/aside/1", mayBe)
+	if left, _ := p.fs.List("/aside"); !errors.Is(err, f.copy) || len(left) > 0 || !slices.Equal(p.commands(), before) {
+		t.Errorf("%v; left over %q, holds %q", err, left, p.commands())
+	}
+	p.check()
+}
+
+// A region that shows its history late is told so at once: nothing is held up, and no sibling is asked.
+func TestARebuildOfALateRegion(t *testing.T) {
+	p, _ := runningFailing(t)
+	late := *p.seen.View()
+	late.State.Delay = &timeline.Delay{}
+	p.seen.Publish(&late)
+	if err := p.Rebuild(t.Context(), "/aside/1", mayBe); !errors.Is(err, contract.ErrArgument) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What says that it must not be is asked when nothing is applied any more.
+func TestARebuildThatMustNotBe(t *testing.T) {
+	p, _ := runningFailing(t)
+	leads := errors.New("it leads")
+	err := p.Rebuild(t.Context(), "/aside/1", func() error {
+		select {
+		case p.mu <- struct{}{}:
+			t.Error("something may be applied")
+		default:
+		}
+		return leads
+	})
+	if left, _ := p.fs.List("/aside"); !errors.Is(err, leads) || len(left) > 0 {
+		t.Errorf("%v, left over %q", err, left)
+	}
+	p.check()
 }

@@ -188,7 +188,7 @@ func (s *Shelf) earlier(r *Request) *shelved {
 // check says why no copy can be given for a request.
 func (s *Shelf) check(r *Request) error {
 	if s.config.Unfit() {
-		return fmt.Errorf("%w: this node holds something else than its region, and gives no copies",
+		return fmt.Errorf("%w: this node holds something else than its region or is being rebuilt, and gives no copies",
 			contract.ErrNotReady)
 	}
 	v := s.config.Applied.View()

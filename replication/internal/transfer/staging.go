@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimir-kv/mimir/replication/contract"
@@ -174,8 +175,31 @@ func (s *Staging) FetchSibling(ctx context.Context, minIndex uint64) (id string,
 	return "", err
 }
 
-// siblingTries is how often all siblings are asked for a copy.
-const siblingTries = 3
+// untilSilent returns a context that ends when came was not called for siblingSilence: nothing is applied meanwhile,
+// and another sibling may answer. end is called when it is not needed any more.
+func (s *Staging) untilSilent(ctx context.Context) (_ context.Context, came func(checkpoint.Progress), end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var chunks atomic.Uint64
+	s.config.Life.Try(func(context.Context) {
+		last := chunks.Load()
+		for s.config.Life.Pause(ctx, siblingSilence) == nil {
+			now := chunks.Load()
+			if now == last {
+				cancel(fmt.Errorf("%w: nothing came for %v", contract.ErrNotReady, siblingSilence))
+				return
+			}
+			last = now
+		}
+	})
+	return ctx, func(checkpoint.Progress) { chunks.Add(1) }, func() { cancel(nil) }
+}
+
+const (
+	// siblingTries is how often all siblings are asked for a copy.
+	siblingTries = 3
+	// siblingSilence is how long nothing may come of a copy: it is made, summed and looked through first.
+	siblingSilence = 10 * time.Minute
+)
 
 // fetchFrom gets a copy of the state of one of the nodes of this region, which are asked in turn.
 func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint64) (id string, err error) {
@@ -183,7 +207,9 @@ func (s *Staging) fetchFrom(ctx context.Context, others []string, minIndex uint6
 	for _, addr := range others {
 		var d *Description
 		r := Request{Region: s.config.Region, MinIndex: minIndex, Have: s.Partial()}
-		id, d, err = s.Fetch(ctx, addr, r, nil)
+		heard, came, end := s.untilSilent(ctx)
+		id, d, err = s.Fetch(heard, addr, r, came)
+		end()
 		if err == nil && d.Region != s.config.Region {
 			s.Discard(id)
 			err = fmt.Errorf("%w: copy of region %s", contract.ErrIdentity, d.Region)

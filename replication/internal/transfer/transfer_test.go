@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/checkpoint"
 	"github.com/mimir-kv/mimir/replication/internal/peer"
 	"github.com/mimir-kv/mimir/replication/timeline"
+	"github.com/mimir-kv/mimir/replication/transport"
 	"github.com/mimir-kv/mimir/replication/transport/memory"
 )
 
@@ -166,6 +168,32 @@ func TestWhoDiffersGivesNoCopy(t *testing.T) {
 		}
 		c.unfit = false
 		id, err := a.staging.FetchSibling(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.holds(id, []string{"right"})
+	})
+}
+
+// A sibling of which nothing comes is given up: what is to be rebuilt applies nothing meanwhile.
+func TestWhoIsSilentIsGivenUp(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *memory.Network) {
+		a, c := start(t, net, "us-1"), start(t, net, "us-3")
+		a.others = []string{"us-2", "us-3"}
+		c.begin("us")
+		c.put("right")
+		err := net.Node("us-2").Serve(map[string]transport.Handler{
+			Service: func(ctx context.Context, _ transport.Stream) error {
+				<-ctx.Done()
+				return ctx.Err()
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		id, err := a.staging.FetchSibling(ctx, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
