@@ -1,7 +1,9 @@
 package witness
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -17,6 +19,7 @@ const maxLives = 32
 // heard of that shows it. It is JSON in a file: never change a name. It is never changed in place.
 type line struct {
 	ID     string  `json:"id"`     // drawn when the directory began to count
+	Key    string  `json:"key"`    // drawn with it, and never told; a copy has it too
 	Writes uint64  `json:"writes"` // how often the ballot was written
 	Lives  []spell `json:"lives"`  // at most maxLives, the one under way last
 }
@@ -32,16 +35,16 @@ type spell struct {
 // next returns the line with a start more. A directory of a version that does not count begins a line: nothing that was
 // heard is of it.
 func (l *line) next() *line {
-	out := &line{ID: draw()}
-	if l != nil && l.ID != "" {
-		out.ID, out.Writes, out.Lives = l.ID, l.Writes, slices.Clone(l.Lives)
+	out := &line{ID: draw(12), Key: draw(32)}
+	if l != nil && l.ID != "" && l.Key != "" {
+		out.ID, out.Key, out.Writes, out.Lives = l.ID, l.Key, l.Writes, slices.Clone(l.Lives)
 	}
 	start := uint64(1)
 	if n := len(out.Lives); n > 0 {
 		out.Lives[n-1].Ended = out.Writes
 		start = out.Lives[n-1].Start + 1
 	}
-	out.Lives = append(out.Lives, spell{Start: start, Boot: draw()})
+	out.Lives = append(out.Lives, spell{Start: start, Boot: draw(12)})
 	out.Lives = out.Lives[max(0, len(out.Lives)-maxLives):]
 	return out
 }
@@ -56,14 +59,24 @@ func (l *line) written() *line {
 // word is what is told of it.
 func (l *line) word() fleet.Word {
 	last := l.Lives[len(l.Lives)-1]
-	return fleet.Word{Line: l.ID, Start: last.Start, Boot: last.Boot, Writes: l.Writes}
+	w := fleet.Word{Line: l.ID, Start: last.Start, Boot: last.Boot, Writes: l.Writes}
+	w.Seal = l.seal(w)
+	return w
 }
 
-// lacks returns what somebody heard of this directory that it does not know of, "" if it knows of that, or cannot tell.
+// seal is what a word of this line carries, as only who has the directory, or a copy of it, can make it.
+func (l *line) seal(w fleet.Word) string {
+	h := hmac.New(sha256.New, []byte(l.Key))
+	fmt.Fprintf(h, "%q %d %q %d", w.Line, w.Start, w.Boot, w.Writes) // never fails
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// lacks returns what was said of this directory that it does not know of, "" if it knows of that, or cannot tell. Only
+// what a witness said on it counts, whoever brings that.
 func (l *line) lacks(w fleet.Word) string {
 	last := l.Lives[len(l.Lives)-1]
 	switch {
-	case w.Line != l.ID:
+	case w.Line != l.ID || !hmac.Equal([]byte(w.Seal), []byte(l.seal(w))):
 		return ""
 	case w.Start > last.Start:
 		return fmt.Sprintf("start %d of it is known, and it knows of %d", w.Start, last.Start)
@@ -91,8 +104,9 @@ func (l *line) writtenIn(o spell) uint64 {
 	return o.Ended
 }
 
-func draw() string {
-	var id [12]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
+// draw returns so many random bytes, in hexadecimal.
+func draw(size int) string {
+	drawn := make([]byte, size)
+	_, _ = rand.Read(drawn) // never fails
+	return hex.EncodeToString(drawn)
 }

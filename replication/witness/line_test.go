@@ -79,6 +79,32 @@ func TestAnOlderCopyIsFoundOut(t *testing.T) {
 	}
 }
 
+// TestOnlyItsOwnWordsAreJudged: one that was made up, changed, or said by another directory ends no witness.
+func TestOnlyItsOwnWordsAreJudged(t *testing.T) {
+	w := up(t, pebblefs.New(vfs.NewCrashableMem()), new(bytes.Buffer))
+	other := (*line)(nil).next()
+	other.ID = w.line.ID
+	for name, change := range map[string]func(word *fleet.Word){
+		"a later start":   func(word *fleet.Word) { word.Start = 1 << 40 },
+		"another start":   func(word *fleet.Word) { word.Boot = "x" },
+		"more writes":     func(word *fleet.Word) { word.Writes = 1 << 40 },
+		"no seal":         func(word *fleet.Word) { word.Start, word.Seal = 1<<40, "" },
+		"another key":     func(word *fleet.Word) { *word = other.written().word() },
+		"another's start": func(word *fleet.Word) { *word = other.next().word() },
+	} {
+		word := w.Word()
+		change(&word)
+		if !w.recalls(word) {
+			t.Errorf("%s: %v", name, w.Lost())
+		}
+	}
+	word := w.Word()
+	word.Start++
+	if word.Seal = w.line.seal(word); w.recalls(word) {
+		t.Error("it does not judge what it said itself")
+	}
+}
+
 // TestTwoLivesOfOneDirectoryAreNotOne: a copy that is used as well, and is started as often, is found out.
 func TestTwoLivesOfOneDirectoryAreNotOne(t *testing.T) {
 	disk, log := vfs.NewCrashableMem(), new(bytes.Buffer)

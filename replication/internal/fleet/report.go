@@ -100,6 +100,8 @@ type Word struct {
 	Start  uint64 `json:"start"`  // how often a witness was started on it
 	Boot   string `json:"boot"`   // drawn at that start
 	Writes uint64 `json:"writes"` // how often its ballot was written
+	// Seal shows the witness that it said this itself: nobody else can check it, or make one.
+	Seal string `json:"seal,omitempty"`
 }
 
 // Voting is what a region has to do with votes about who is primary.
