@@ -11,10 +11,10 @@ import (
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 )
 
-// maxLives is how many starts a line remembers, the last ones.
+// maxLives is how many starts a line remembers, the last ones of which a word was told.
 const maxLives = 32
 
-// line is the life of a directory: every start on it, and how often its ballot was written by the end of each. An older
+// line is the life of a directory: every start on it that somebody heard of, and how often its ballot was written by the end of each. An older
 // copy, put in its place, is another life from where it was made: it does not know of what came after, and what others
 // heard of that shows it. It is JSON in a file: never change a name. It is never changed in place.
 type line struct {
@@ -28,21 +28,27 @@ type line struct {
 type spell struct {
 	Start uint64 `json:"start"` // the number of it
 	Boot  string `json:"boot"`  // drawn for it
+	Told  bool   `json:"told"`  // a word of it may have been told
 	// Ended is how often the ballot had been written when the next one began; not told while it is under way.
 	Ended uint64 `json:"ended,omitempty"`
 }
 
-// next returns the line with a start more. A directory of a version that does not count begins a line: nothing that was
-// heard is of it.
+// next returns the line with a start more, in the place of the last one if nobody can have heard of that: however often
+// it is started in vain, no life is forgotten. A directory of a version that does not count begins a line: nothing that
+// was heard is of it.
 func (l *line) next() *line {
 	out := &line{ID: draw(12), Key: draw(32)}
 	if l != nil && l.ID != "" && l.Key != "" {
 		out.ID, out.Key, out.Writes, out.Lives = l.ID, l.Key, l.Writes, slices.Clone(l.Lives)
 	}
 	start := uint64(1)
-	if n := len(out.Lives); n > 0 {
+	switch n := len(out.Lives); {
+	case n == 0:
+	case out.Lives[n-1].Told:
 		out.Lives[n-1].Ended = out.Writes
 		start = out.Lives[n-1].Start + 1
+	default:
+		start, out.Lives = out.Lives[n-1].Start, out.Lives[:n-1]
 	}
 	out.Lives = append(out.Lives, spell{Start: start, Boot: draw(12)})
 	out.Lives = out.Lives[max(0, len(out.Lives)-maxLives):]
@@ -55,6 +61,17 @@ func (l *line) written() *line {
 	out.Writes++
 	return &out
 }
+
+// telling returns the line whose start that is under way may be told.
+func (l *line) telling() *line {
+	out := *l
+	out.Lives = slices.Clone(l.Lives)
+	out.Lives[len(out.Lives)-1].Told = true
+	return &out
+}
+
+// told reports whether the start that is under way may be told.
+func (l *line) told() bool { return l.Lives[len(l.Lives)-1].Told }
 
 // word is what is told of it.
 func (l *line) word() fleet.Word {

@@ -46,6 +46,16 @@ func (w *Witness) keeps(t *testing.T, number uint64) {
 	}
 }
 
+// tells is the word that goes with an answer.
+func (w *Witness) tells(t *testing.T) fleet.Word {
+	t.Helper()
+	word, err := w.Word()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return word
+}
+
 func (w *Witness) recalls(words ...fleet.Word) bool { return w.Recall(words) == nil }
 
 // TestAnOlderCopyIsFoundOut, whenever it was made, by every word that was told after that, and by no other.
@@ -59,7 +69,8 @@ func TestAnOlderCopyIsFoundOut(t *testing.T) {
 	for start := range uint64(3) {
 		w := up(t, pebblefs.New(disk), log)
 		for k := range uint64(2) {
-			moments = append(moments, moment{disk.CrashClone(vfs.CrashCloneCfg{}), w.Word()})
+			told := w.tells(t)
+			moments = append(moments, moment{disk.CrashClone(vfs.CrashCloneCfg{}), told})
 			w.keeps(t, 1+2*start+k)
 		}
 		if err := w.Shutdown(); err != nil {
@@ -92,13 +103,13 @@ func TestOnlyItsOwnWordsAreJudged(t *testing.T) {
 		"another key":     func(word *fleet.Word) { *word = other.written().word() },
 		"another's start": func(word *fleet.Word) { *word = other.next().word() },
 	} {
-		word := w.Word()
+		word := w.tells(t)
 		change(&word)
 		if !w.recalls(word) {
 			t.Errorf("%s: %v", name, w.Lost())
 		}
 	}
-	word := w.Word()
+	word := w.tells(t)
 	word.Start++
 	if word.Seal = w.line.seal(word); w.recalls(word) {
 		t.Error("it does not judge what it said itself")
@@ -113,10 +124,10 @@ func TestTwoLivesOfOneDirectoryAreNotOne(t *testing.T) {
 	}
 	other := disk.CrashClone(vfs.CrashCloneCfg{})
 	one := up(t, pebblefs.New(disk), log)
-	heard := one.Word()
+	heard := one.tells(t)
 	for range 3 {
 		w := up(t, pebblefs.New(other), log)
-		w.keeps(t, w.Word().Writes)
+		w.keeps(t, w.tells(t).Writes)
 		if err := w.Shutdown(); err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +144,7 @@ func TestWhoWasFoundOutVotesNoMore(t *testing.T) {
 	w := up(t, pebblefs.New(disk), log)
 	older := disk.CrashClone(vfs.CrashCloneCfg{})
 	w.keeps(t, 1)
-	heard := w.Word()
+	heard := w.tells(t)
 	for start := range 3 {
 		w := up(t, pebblefs.New(older), log)
 		var told []fleet.Word
@@ -172,7 +183,7 @@ func TestADirectoryOfAnotherVersion(t *testing.T) {
 	disk, log := vfs.NewCrashableMem(), new(bytes.Buffer)
 	w := up(t, pebblefs.New(disk), log)
 	w.keeps(t, 1)
-	heard, identity := w.Word(), w.State().Ballot.Identity
+	heard, identity := w.tells(t), w.State().Ballot.Identity
 	if err := w.Shutdown(); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +199,7 @@ func TestADirectoryOfAnotherVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	w = up(t, fs, log)
-	got := w.Word()
+	got := w.tells(t)
 	if !w.recalls(heard) || w.State().Ballot.Identity != identity || got.Line == heard.Line || got.Start != 1 {
 		t.Errorf("it says %+v of itself, %v", got, w.Lost())
 	}
@@ -199,18 +210,18 @@ func TestAStartWithoutRoomIsNotTold(t *testing.T) {
 	disk, full, log := vfs.NewCrashableMem(), new(atomic.Bool), new(bytes.Buffer)
 	w := up(t, pebblefs.New(disk), log)
 	w.keeps(t, 1)
-	first := w.Word()
+	first := w.tells(t)
 	if err := w.Shutdown(); err != nil {
 		t.Fatal(err)
 	}
 	full.Store(true)
 	w = up(t, crammed{pebblefs.New(disk), full}, log)
-	if got := w.Word(); got != (fleet.Word{}) || !w.recalls(first) {
+	if got := w.tells(t); got != (fleet.Word{}) || !w.recalls(first) {
 		t.Errorf("it tells %+v, %v", got, w.Lost())
 	}
 	full.Store(false)
 	w.keeps(t, 2)
-	second := w.Word()
+	second := w.tells(t)
 	if second.Line != first.Line || second.Start != 2 || second.Writes <= first.Writes {
 		t.Errorf("it tells %+v after %+v", second, first)
 	}
@@ -227,7 +238,7 @@ func TestAProcessThatWentBackIsFoundOut(t *testing.T) {
 	w := up(t, pebblefs.New(vfs.NewCrashableMem()), new(bytes.Buffer))
 	image := w.line
 	w.keeps(t, 1)
-	heard := w.Word()
+	heard := w.tells(t)
 	if !w.recalls(heard) {
 		t.Fatal(w.Lost())
 	}
@@ -236,12 +247,66 @@ func TestAProcessThatWentBackIsFoundOut(t *testing.T) {
 	}
 }
 
+// TestStartsThatNobodyHeardUseUpNoLife: however often it fails to start, or votes unheard, what was told is judged.
+func TestStartsThatNobodyHeardUseUpNoLife(t *testing.T) {
+	disk, log := vfs.NewCrashableMem(), new(bytes.Buffer)
+	w := up(t, pebblefs.New(disk), log)
+	first := w.tells(t)
+	if err := w.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	older := disk.CrashClone(vfs.CrashCloneCfg{})
+	w = up(t, pebblefs.New(disk), log)
+	heard := w.tells(t)
+	if err := w.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*vfs.MemFS{older, disk} {
+		for k := range uint64(2 * maxLives) {
+			w = up(t, pebblefs.New(d), log)
+			w.keeps(t, k+1)
+			if err := w.Shutdown(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w = up(t, pebblefs.New(d), log)
+		if got, want := w.recalls(first, heard), d == disk; got != want {
+			t.Errorf("the older copy: %t, it recalls: %t (%v)", d == older, got, w.Lost())
+		}
+		if err := w.Shutdown(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := up(t, pebblefs.New(disk), log).tells(t); got.Start != heard.Start+1 {
+		t.Errorf("the start after %d that is told is %d", heard.Start, got.Start)
+	}
+}
+
+// TestAStartIsNotedBeforeItIsTold: a power cut after its first word takes nothing back.
+func TestAStartIsNotedBeforeItIsTold(t *testing.T) {
+	disk, log := vfs.NewCrashableMem(), new(bytes.Buffer)
+	w := up(t, pebblefs.New(disk), log)
+	before := disk.CrashClone(vfs.CrashCloneCfg{})
+	heard := w.tells(t)
+	if w = up(t, pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{})), log); !w.recalls(heard) {
+		t.Errorf("after a power cut: %v", w.Lost())
+	}
+	if w = up(t, pebblefs.New(before), log); w.recalls(heard) {
+		t.Error("a copy of before it was told recalls it")
+	}
+	failing := up(t, pebblefs.New(vfs.NewMem()), log)
+	failing.config.FS = unsynced{failing.config.FS}
+	if word, err := failing.Word(); err == nil || word != (fleet.Word{}) || failing.Err() == nil {
+		t.Errorf("where it cannot be noted it tells %+v, %v, and ends with %v", word, err, failing.Err())
+	}
+}
+
 // TestALineIsBounded, and what is older than what it has is not judged.
 func TestALineIsBounded(t *testing.T) {
 	var l *line
 	var words []fleet.Word
 	for range 3 * maxLives {
-		l = l.next().written()
+		l = l.next().telling().written()
 		words = append(words, l.word())
 	}
 	if len(l.Lives) != maxLives {

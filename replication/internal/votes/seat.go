@@ -72,8 +72,9 @@ type Store interface {
 	// Recall returns why the voter must not vote any more, given what others heard of it: it has forgotten something of
 	// that. Nil: nothing is known to speak against it.
 	Recall(heard []fleet.Word) *timeline.Objection
-	// Word is told with an answer, and includes what the answer rests on; zero: there is none to tell.
-	Word() fleet.Word
+	// Word is told with an answer, and includes what the answer rests on; zero: there is none to tell. An error: nothing
+	// is answered.
+	Word() (fleet.Word, error)
 }
 
 // Seat is the place of a voter: it answers what a voter is asked. It is safe for concurrent use.
@@ -144,7 +145,11 @@ func (s *Seat) recalled(
 	if err != nil || !a.Granted && !s.votesWith(region) {
 		return answer{Answer: a}, err
 	}
-	return answer{Answer: a, Word: s.store.Word()}, nil
+	word, err := s.store.Word()
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{Answer: a, Word: word}, nil
 }
 
 // votesWith reports whether a region is a voter of the charter by which this one votes.

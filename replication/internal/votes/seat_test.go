@@ -30,7 +30,7 @@ func TestARegionVotesForItselfOnTheOrderOfAnother(t *testing.T) {
 // speaking is the store of a witness by whose charter us votes, and which is found out by any word.
 type speaking struct{ Store }
 
-func (speaking) Word() fleet.Word { return fleet.Word{Line: "l", Start: 1} }
+func (speaking) Word() (fleet.Word, error) { return fleet.Word{Line: "l", Start: 1}, nil }
 
 func (speaking) State() *timeline.State {
 	return &timeline.State{Ballot: &timeline.Ballot{Charter: timeline.Charter{Number: 1,
