@@ -178,6 +178,43 @@ func TestWhoWasFoundOutVotesNoMore(t *testing.T) {
 	}
 }
 
+// TestWhoWasFoundOutOnAFullDisk notes it as soon as there is room, and is refused after another start.
+func TestWhoWasFoundOutOnAFullDisk(t *testing.T) {
+	disk, full, log := vfs.NewCrashableMem(), new(atomic.Bool), new(bytes.Buffer)
+	w := up(t, pebblefs.New(disk), log)
+	older := disk.CrashClone(vfs.CrashCloneCfg{})
+	heard := w.tells(t)
+	w = up(t, crammed{pebblefs.New(older), full}, log)
+	full.Store(true)
+	for _, told := range [][]fleet.Word{{heard}, nil, nil} {
+		if w.recalls(told...) {
+			t.Error("it votes")
+		}
+	}
+	full.Store(false)
+	if w.recalls() {
+		t.Error("it votes")
+	}
+	noted := w.tells(t)
+	for range 3 {
+		w.recalls(heard)
+	}
+	if got := w.tells(t); got != noted {
+		t.Errorf("what is noted is noted again: %+v after %+v", got, noted)
+	}
+	if err := w.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	if up(t, pebblefs.New(older), log).recalls() {
+		t.Error("started again, it votes")
+	}
+	for what, want := range map[string]int{"votes no more: its": 1, "cannot note": 1, "does not vote": 1} {
+		if n := strings.Count(log.String(), what); n != want {
+			t.Errorf("%q is said %d times, want %d:\n%s", what, n, want, log)
+		}
+	}
+}
+
 // TestADirectoryOfAnotherVersion that does not count begins a line, of which nothing is known.
 func TestADirectoryOfAnotherVersion(t *testing.T) {
 	disk, log := vfs.NewCrashableMem(), new(bytes.Buffer)

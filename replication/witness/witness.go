@@ -39,12 +39,14 @@ type Witness struct {
 	held      io.Closer
 	transport transport.Transport
 
-	mu    sync.Mutex
-	state *timeline.State // only its ballot says something
-	line  *line
-	full  bool // its disk had no room when it was written to last
-	shown atomic.Pointer[timeline.State]
-	gone  atomic.Pointer[string] // why it votes no more; nil: it does
+	mu      sync.Mutex
+	state   *timeline.State // only its ballot says something
+	line    *line
+	full    bool // its disk had no room when it was written to last
+	noted   bool // why it votes no more is on the disk
+	unnoted bool // that failed the last time, and is logged
+	shown   atomic.Pointer[timeline.State]
+	gone    atomic.Pointer[string] // why it votes no more; nil: it does
 }
 
 // Start brings up a witness that answers over t, which it closes at the end. Errors: ErrConfig; ErrDiskLost and
@@ -133,6 +135,7 @@ func (w *Witness) begin(kept *record) error {
 	w.state, w.line = &timeline.State{Region: w.voter, Ballot: kept.Ballot}, kept.Line.next()
 	if why := kept.GivenUp; why != "" {
 		w.gone.Store(&why)
+		w.noted = true
 		w.config.Logger.Error("does not vote: "+older, "err", why)
 	}
 	err := w.save(w.state, w.line)
@@ -162,7 +165,7 @@ func (w *Witness) save(s *timeline.State, l *line) error {
 	}
 	err := save(c.FS, c.DataDir, r)
 	if err == nil {
-		w.line = r.Line
+		w.line, w.noted = r.Line, r.GivenUp != ""
 	}
 	return err
 }
@@ -171,23 +174,37 @@ func (w *Witness) save(s *timeline.State, l *line) error {
 const older = "its directory is an older copy, or lost what it held, so that it has forgotten votes that count: " +
 	"put a witness of another name in its place"
 
-// Recall implements votes.Store. Who was found out by one is refused to all, also when it is started again.
+// Recall implements votes.Store. Who was found out by one is refused to all, and once that is noted also when it is
+// started again: where the disk does not take it, it is tried with each question.
 func (w *Witness) Recall(heard []fleet.Word) *timeline.Objection {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, word := range heard {
 		if why := w.line.lacks(word); why != "" && w.gone.Load() == nil {
 			w.gone.Store(&why)
-			err := w.save(w.state, w.line)
-			w.config.Logger.Error("votes no more: "+older, "err", why, "noted", err == nil)
+			w.config.Logger.Error("votes no more: "+older, "err", why)
 		}
 	}
 	why := w.gone.Load()
 	if why == nil {
 		return nil
 	}
+	w.giveUp()
 	text := fmt.Sprintf("%s does not vote: %s (%s)", w.voter, older, *why)
 	return &timeline.Objection{Reason: timeline.ReasonCharter, Text: text}
+}
+
+// giveUp notes that it votes no more, unless that is noted. The caller holds mu.
+func (w *Witness) giveUp() {
+	if w.noted {
+		return
+	}
+	err := w.save(w.state, w.line)
+	if err != nil && !w.unnoted {
+		w.config.Logger.Error("cannot note that it votes no more: it may vote when it is started again; tries on",
+			"err", err)
+	}
+	w.unnoted = err != nil
 }
 
 // Word implements votes.Store. That a start is told is on the disk before the first word of it; there is none where the
