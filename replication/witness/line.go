@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 )
@@ -18,7 +19,7 @@ const maxLives = 32
 // copy, put in its place, is another life from where it was made: it does not know of what came after, and what others
 // heard of that shows it. It is JSON in a file: never change a name. It is never changed in place.
 type line struct {
-	ID     string  `json:"id"`     // drawn when the directory began to count
+	ID     string  `json:"id"`     // drawn when the directory began to count; a later one is greater
 	Key    string  `json:"key"`    // drawn with it, and never told; a copy has it too
 	Writes uint64  `json:"writes"` // how often the ballot was written
 	Lives  []spell `json:"lives"`  // at most maxLives, the one under way last
@@ -36,8 +37,8 @@ type spell struct {
 // next returns the line with a start more, in the place of the last one if nobody can have heard of that: however often
 // it is started in vain, no life is forgotten. A directory of a version that does not count begins a line: nothing that
 // was heard is of it.
-func (l *line) next() *line {
-	out := &line{ID: draw(12), Key: draw(32)}
+func (l *line) next(now time.Time) *line {
+	out := &line{ID: fmt.Sprintf("%016x", max(0, now.UnixMilli())) + draw(8), Key: draw(32)}
 	if l != nil && l.ID != "" && l.Key != "" {
 		out.ID, out.Key, out.Writes, out.Lives = l.ID, l.Key, l.Writes, slices.Clone(l.Lives)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -93,7 +94,7 @@ func TestAnOlderCopyIsFoundOut(t *testing.T) {
 // TestOnlyItsOwnWordsAreJudged: one that was made up, changed, or said by another directory ends no witness.
 func TestOnlyItsOwnWordsAreJudged(t *testing.T) {
 	w := up(t, pebblefs.New(vfs.NewCrashableMem()), new(bytes.Buffer))
-	other := (*line)(nil).next()
+	other := (*line)(nil).next(time.Now())
 	other.ID = w.line.ID
 	for name, change := range map[string]func(word *fleet.Word){
 		"a later start":   func(word *fleet.Word) { word.Start = 1 << 40 },
@@ -101,7 +102,7 @@ func TestOnlyItsOwnWordsAreJudged(t *testing.T) {
 		"more writes":     func(word *fleet.Word) { word.Writes = 1 << 40 },
 		"no seal":         func(word *fleet.Word) { word.Start, word.Seal = 1<<40, "" },
 		"another key":     func(word *fleet.Word) { *word = other.written().word() },
-		"another's start": func(word *fleet.Word) { *word = other.next().word() },
+		"another's start": func(word *fleet.Word) { *word = other.next(time.Now()).word() },
 	} {
 		word := w.tells(t)
 		change(&word)
@@ -195,12 +196,15 @@ func TestWhoWasFoundOutOnAFullDisk(t *testing.T) {
 	if w.recalls() {
 		t.Error("it votes")
 	}
-	noted := w.tells(t)
+	noted, err := read(pebblefs.New(older), "/w")
+	if err != nil || noted.GivenUp == "" {
+		t.Fatalf("%+v, %v", noted, err)
+	}
 	for range 3 {
 		w.recalls(heard)
 	}
-	if got := w.tells(t); got != noted {
-		t.Errorf("what is noted is noted again: %+v after %+v", got, noted)
+	if r, err := read(pebblefs.New(older), "/w"); err != nil || r.Line.Writes != noted.Line.Writes {
+		t.Errorf("what is noted is noted again: %+v, %v", r, err)
 	}
 	if err := w.Shutdown(); err != nil {
 		t.Fatal(err)
@@ -338,12 +342,24 @@ func TestAStartIsNotedBeforeItIsTold(t *testing.T) {
 	}
 }
 
+// TestALaterLineIsGreater, so that those who remember it know the latest ones.
+func TestALaterLineIsGreater(t *testing.T) {
+	var before string
+	for _, at := range []int64{-1, 0, 9, 10, 1e6, 1800000000, 1 << 40} {
+		l := (*line)(nil).next(time.Unix(at, 0))
+		if l.ID <= before && at > 0 || len(l.ID) != 32 {
+			t.Errorf("at %d: %q after %q", at, l.ID, before)
+		}
+		before = l.ID
+	}
+}
+
 // TestALineIsBounded, and what is older than what it has is not judged.
 func TestALineIsBounded(t *testing.T) {
 	var l *line
 	var words []fleet.Word
 	for range 3 * maxLives {
-		l = l.next().telling().written()
+		l = l.next(time.Now()).telling().written()
 		words = append(words, l.word())
 	}
 	if len(l.Lives) != maxLives {

@@ -132,7 +132,7 @@ func (w *Witness) begin(kept *record) error {
 	if fresh {
 		kept = &record{Ballot: &timeline.Ballot{Identity: votes.Identity()}}
 	}
-	w.state, w.line = &timeline.State{Region: w.voter, Ballot: kept.Ballot}, kept.Line.next()
+	w.state, w.line = &timeline.State{Region: w.voter, Ballot: kept.Ballot}, kept.Line.next(w.config.Clock.Now())
 	if why := kept.GivenUp; why != "" {
 		w.gone.Store(&why)
 		w.noted = true
