@@ -130,8 +130,8 @@ func TestAWitnessThatWentBackIsNotReady(t *testing.T) {
 	}
 }
 
-// TestAForgedWordEndsNoWitness: who may ask it, and knows no word, is told none; and one that was made up, or changed on
-// the way, is not judged.
+// TestAForgedWordEndsNoWitness: who may ask it, and knows no word, is told none; and one that was made up, or changed
+// on the way, is not judged.
 func TestAForgedWordEndsNoWitness(t *testing.T) {
 	m := man(t, filepath.Join(t.TempDir(), "w"), "", "a")
 	m.serves("a")

@@ -15,8 +15,8 @@ import (
 // maxLives is how many starts a line remembers, the last ones of which a word was told.
 const maxLives = 32
 
-// line is the life of a directory: every start on it that somebody heard of, and how often its ballot was written by the end of each. An older
-// copy, put in its place, is another life from where it was made: it does not know of what came after, and what others
+// line is the life of a directory: every start on it that somebody heard of, and how often its ballot was written by
+// the end of each. An older copy, put in its place, is another life from where it was made: it does not know of what came after, and what others
 // heard of that shows it. It is JSON in a file: never change a name. It is never changed in place.
 type line struct {
 	ID     string  `json:"id"`     // drawn when the directory began to count; a later one is greater

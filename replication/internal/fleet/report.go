@@ -92,8 +92,8 @@ type Late struct {
 	Released bool `json:"released,omitempty"`
 }
 
-// Word is what a witness says of its directory with every answer: which moment of its life that is. Whoever heard a
-// word of which the directory does not know heard what came after it was copied. It travels as JSON, and is in files:
+// Word is what a witness says of its directory to those who vote with it: which moment of its life that is. Whoever
+// heard a word of which the directory does not know heard what came after it was copied. It travels as JSON, and is in files:
 // never change a name.
 type Word struct {
 	Line   string `json:"line"`   // drawn when the directory began to count

@@ -35,16 +35,16 @@ func (m *Memory) NoteWitness(id string, w fleet.Word, soon bool) {
 	m.news = m.news || soon && m.grown
 }
 
-// NoteWords remembers what somebody else heard of a witness, of the line that it named here itself, and of the latest
-// one beside; of the two latest where it named none.
+// NoteWords remembers what somebody else heard of a witness, of the line that it named here itself, and of the
+// latest one beside; of the two latest where it named none.
 func (m *Memory) NoteWords(id string, words []fleet.Word) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.noteWords(id, m.witnesses[id].Line, words)
 }
 
-// noteWords keeps the last lives of the lines that count, of what is known and of words: the same ones in whatever order
-// they are heard. named is the line that the witness named here, "" if it did not. The caller holds mu.
+// noteWords keeps the last lives of the lines that count, of what is known and of words: the same ones in whatever
+// order they are heard. named is the line that the witness named here, "" if it did not. The caller holds mu.
 func (m *Memory) noteWords(id, named string, words []fleet.Word) {
 	list := slices.Clone(m.witnesses[id].Words)
 	for _, w := range words {

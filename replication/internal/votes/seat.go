@@ -72,8 +72,8 @@ type Store interface {
 	// Recall returns why the voter must not vote any more, given what others heard of it: it has forgotten something of
 	// that. Nil: nothing is known to speak against it.
 	Recall(heard []fleet.Word) *timeline.Objection
-	// Word is told with an answer, and includes what the answer rests on; zero: there is none to tell. An error: nothing
-	// is answered.
+	// Word is told with an answer, and includes what the answer rests on; zero: there is none to tell. An error:
+	// nothing is answered.
 	Word() (fleet.Word, error)
 }
 
@@ -129,8 +129,8 @@ func (s *Seat) Register(r *peer.Registry) {
 }
 
 // recalled asks the machine for a region, unless the voter has forgotten something of what others heard of it: then
-// nothing is promised, nor what was promised meanwhile told. Its word goes with what is granted, and to the voters of its
-// charter. What was heard is taken from whoever asks: the voter knows what it said, and a copy of long ago has another
+// nothing is promised, nor what was promised meanwhile told. Its word goes with what is granted, and to the voters of
+// its charter. What was heard is taken from whoever asks: the voter knows what it said, and a copy of long ago has another
 // charter.
 func (s *Seat) recalled(
 	region string, heard []fleet.Word, ask func() (ballot.Answer, error),
