@@ -16,8 +16,9 @@ import (
 const maxLives = 32
 
 // line is the life of a directory: every start on it that somebody heard of, and how often its ballot was written by
-// the end of each. An older copy, put in its place, is another life from where it was made: it does not know of what came after, and what others
-// heard of that shows it. It is JSON in a file: never change a name. It is never changed in place.
+// the end of each. An older copy, put in its place, is another life from where it was made: it does not know of what
+// came after, and what others heard of that shows it. It is JSON in a file: never change a name. It is never changed
+// in place.
 type line struct {
 	ID     string  `json:"id"`     // drawn when the directory began to count; a later one is greater
 	Key    string  `json:"key"`    // drawn with it, and never told; a copy has it too

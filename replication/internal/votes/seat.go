@@ -130,8 +130,8 @@ func (s *Seat) Register(r *peer.Registry) {
 
 // recalled asks the machine for a region, unless the voter has forgotten something of what others heard of it: then
 // nothing is promised, nor what was promised meanwhile told. Its word goes with what is granted, and to the voters of
-// its charter. What was heard is taken from whoever asks: the voter knows what it said, and a copy of long ago has another
-// charter.
+// its charter. What was heard is taken from whoever asks: the voter knows what it said, and a copy of long ago has
+// another charter.
 func (s *Seat) recalled(
 	region string, heard []fleet.Word, ask func() (ballot.Answer, error),
 ) (answer, error) {
