@@ -93,8 +93,8 @@ type Late struct {
 }
 
 // Word is what a witness says of its directory to those who vote with it: which moment of its life that is. Whoever
-// heard a word of which the directory does not know heard what came after it was copied. It travels as JSON, and is in files:
-// never change a name.
+// heard a word of which the directory does not know heard what came after it was copied. It travels as JSON, and is in
+// files: never change a name.
 type Word struct {
 	Line   string `json:"line"`   // drawn when the directory began to count
 	Start  uint64 `json:"start"`  // how often a witness was started on it
