@@ -18,9 +18,11 @@ func (f *smallest) goesBack(between func()) (own *vfs.MemFS) {
 	f.witness.Shutdown()
 	f.startWitness()
 	f.supported("us-1", "witness/w1", "")
-	f.within(time.Minute, "eu heard of it", func() bool {
-		return strings.Contains(f.heardFile("eu-1"), f.witness.Word().Boot)
-	})
+	word, err := f.witness.Word()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.within(time.Minute, "eu heard of it", func() bool { return strings.Contains(f.heardFile("eu-1"), word.Boot) })
 	f.witness.Shutdown()
 	own = f.disk
 	f.disk = older

@@ -8,9 +8,10 @@
 //   - W2: a witness that lost its file does not start, and one that lost its whole directory is another witness to the
 //     charter: it is supported by nobody until it is added anew (B1).
 //   - W3: one process at a time uses a directory.
-//   - W4: a witness whose directory is an older copy votes no more, now or after any start, as soon as somebody asks it
-//     who heard of what the copy has not: every start and every write of the file is counted, and told with each
-//     answer. Where nobody who asks remembers, it is not noticed.
+//   - W4: a witness whose directory is an older copy votes no more, as soon as somebody asks it who heard of what the
+//     copy has not, and after any start once that could be noted: every start that was told and every write of the
+//     file is counted, and said to the voters, sealed by a key of the directory. It judges nothing that was not said on
+//     it. Where nobody who asks remembers, it is not noticed.
 //
 // A process may run several, one for each fleet, each over its own Transport and in its own directory.
 //

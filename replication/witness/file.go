@@ -15,6 +15,7 @@ import (
 	"github.com/mimir-kv/mimir/replication/timeline"
 )
 
+// The formats of the file that holds a ballot. README.md has the table.
 const (
 	ballotFile = "ballot"
 	nameFile   = "WITNESS" // whose directory it is; written after the first ballot

@@ -1,22 +1,27 @@
 package witness
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mimir-kv/mimir/replication/internal/fleet"
 )
 
-// maxLives is how many starts a line remembers, the last ones.
+// maxLives is how many starts a line remembers, the last ones of which a word was told.
 const maxLives = 32
 
-// line is the life of a directory: every start on it, and how often its ballot was written by the end of each. An older
-// copy, put in its place, is another life from where it was made: it does not know of what came after, and what others
-// heard of that shows it. It is JSON in a file: never change a name. It is never changed in place.
+// line is the life of a directory: every start on it that somebody heard of, and how often its ballot was written by
+// the end of each. An older copy, put in its place, is another life from where it was made: it does not know of what
+// came after, and what others heard of that shows it. It is JSON in a file: never change a name. It is never changed
+// in place.
 type line struct {
-	ID     string  `json:"id"`     // drawn when the directory began to count
+	ID     string  `json:"id"`     // drawn when the directory began to count; a later one is greater
+	Key    string  `json:"key"`    // drawn with it, and never told; a copy has it too
 	Writes uint64  `json:"writes"` // how often the ballot was written
 	Lives  []spell `json:"lives"`  // at most maxLives, the one under way last
 }
@@ -25,23 +30,29 @@ type line struct {
 type spell struct {
 	Start uint64 `json:"start"` // the number of it
 	Boot  string `json:"boot"`  // drawn for it
+	Told  bool   `json:"told"`  // a word of it may have been told
 	// Ended is how often the ballot had been written when the next one began; not told while it is under way.
 	Ended uint64 `json:"ended,omitempty"`
 }
 
-// next returns the line with a start more. A directory of a version that does not count begins a line: nothing that was
-// heard is of it.
-func (l *line) next() *line {
-	out := &line{ID: draw()}
-	if l != nil && l.ID != "" {
-		out.ID, out.Writes, out.Lives = l.ID, l.Writes, slices.Clone(l.Lives)
+// next returns the line with a start more, in the place of the last one if nobody can have heard of that: however often
+// it is started in vain, no life is forgotten. A directory of a version that does not count begins a line: nothing that
+// was heard is of it.
+func (l *line) next(now time.Time) *line {
+	out := &line{ID: fmt.Sprintf("%016x", max(0, now.UnixMilli())) + draw(8), Key: draw(32)}
+	if l != nil && l.ID != "" && l.Key != "" {
+		out.ID, out.Key, out.Writes, out.Lives = l.ID, l.Key, l.Writes, slices.Clone(l.Lives)
 	}
 	start := uint64(1)
-	if n := len(out.Lives); n > 0 {
+	switch n := len(out.Lives); {
+	case n == 0:
+	case out.Lives[n-1].Told:
 		out.Lives[n-1].Ended = out.Writes
 		start = out.Lives[n-1].Start + 1
+	default:
+		start, out.Lives = out.Lives[n-1].Start, out.Lives[:n-1]
 	}
-	out.Lives = append(out.Lives, spell{Start: start, Boot: draw()})
+	out.Lives = append(out.Lives, spell{Start: start, Boot: draw(12)})
 	out.Lives = out.Lives[max(0, len(out.Lives)-maxLives):]
 	return out
 }
@@ -53,17 +64,38 @@ func (l *line) written() *line {
 	return &out
 }
 
+// telling returns the line whose start that is under way may be told.
+func (l *line) telling() *line {
+	out := *l
+	out.Lives = slices.Clone(l.Lives)
+	out.Lives[len(out.Lives)-1].Told = true
+	return &out
+}
+
+// told reports whether the start that is under way may be told.
+func (l *line) told() bool { return l.Lives[len(l.Lives)-1].Told }
+
 // word is what is told of it.
 func (l *line) word() fleet.Word {
 	last := l.Lives[len(l.Lives)-1]
-	return fleet.Word{Line: l.ID, Start: last.Start, Boot: last.Boot, Writes: l.Writes}
+	w := fleet.Word{Line: l.ID, Start: last.Start, Boot: last.Boot, Writes: l.Writes}
+	w.Seal = l.seal(w)
+	return w
 }
 
-// lacks returns what somebody heard of this directory that it does not know of, "" if it knows of that, or cannot tell.
+// seal is what a word of this line carries, as only who has the directory, or a copy of it, can make it.
+func (l *line) seal(w fleet.Word) string {
+	h := hmac.New(sha256.New, []byte(l.Key))
+	fmt.Fprintf(h, "%q %d %q %d", w.Line, w.Start, w.Boot, w.Writes) // never fails
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// lacks returns what was said of this directory that it does not know of, "" if it knows of that, or cannot tell. Only
+// what a witness said on it counts, whoever brings that.
 func (l *line) lacks(w fleet.Word) string {
 	last := l.Lives[len(l.Lives)-1]
 	switch {
-	case w.Line != l.ID:
+	case w.Line != l.ID || !hmac.Equal([]byte(w.Seal), []byte(l.seal(w))):
 		return ""
 	case w.Start > last.Start:
 		return fmt.Sprintf("start %d of it is known, and it knows of %d", w.Start, last.Start)
@@ -91,8 +123,9 @@ func (l *line) writtenIn(o spell) uint64 {
 	return o.Ended
 }
 
-func draw() string {
-	var id [12]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
+// draw returns so many random bytes, in hexadecimal.
+func draw(size int) string {
+	drawn := make([]byte, size)
+	_, _ = rand.Read(drawn) // never fails
+	return hex.EncodeToString(drawn)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -46,6 +47,16 @@ func (w *Witness) keeps(t *testing.T, number uint64) {
 	}
 }
 
+// tells is the word that goes with an answer.
+func (w *Witness) tells(t *testing.T) fleet.Word {
+	t.Helper()
+	word, err := w.Word()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return word
+}
+
 func (w *Witness) recalls(words ...fleet.Word) bool { return w.Recall(words) == nil }
 
 // TestAnOlderCopyIsFoundOut, whenever it was made, by every word that was told after that, and by no other.
@@ -59,7 +70,8 @@ func TestAnOlderCopyIsFoundOut(t *testing.T) {
 	for start := range uint64(3) {
 		w := up(t, pebblefs.New(disk), log)
 		for k := range uint64(2) {
-			moments = append(moments, moment{disk.CrashClone(vfs.CrashCloneCfg{}), w.Word()})
+			told := w.tells(t)
+			moments = append(moments, moment{disk.CrashClone(vfs.CrashCloneCfg{}), told})
 			w.keeps(t, 1+2*start+k)
 		}
 		if err := w.Shutdown(); err != nil {
@@ -79,6 +91,32 @@ func TestAnOlderCopyIsFoundOut(t *testing.T) {
 	}
 }
 
+// TestOnlyItsOwnWordsAreJudged: one that was made up, changed, or said by another directory ends no witness.
+func TestOnlyItsOwnWordsAreJudged(t *testing.T) {
+	w := up(t, pebblefs.New(vfs.NewCrashableMem()), new(bytes.Buffer))
+	other := (*line)(nil).next(time.Now())
+	other.ID = w.line.ID
+	for name, change := range map[string]func(word *fleet.Word){
+		"a later start":   func(word *fleet.Word) { word.Start = 1 << 40 },
+		"another start":   func(word *fleet.Word) { word.Boot = "x" },
+		"more writes":     func(word *fleet.Word) { word.Writes = 1 << 40 },
+		"no seal":         func(word *fleet.Word) { word.Start, word.Seal = 1<<40, "" },
+		"another key":     func(word *fleet.Word) { *word = other.written().word() },
+		"another's start": func(word *fleet.Word) { *word = other.next(time.Now()).word() },
+	} {
+		word := w.tells(t)
+		change(&word)
+		if !w.recalls(word) {
+			t.Errorf("%s: %v", name, w.Lost())
+		}
+	}
+	word := w.tells(t)
+	word.Start++
+	if word.Seal = w.line.seal(word); w.recalls(word) {
+		t.Error("it does not judge what it said itself")
+	}
+}
+
 // TestTwoLivesOfOneDirectoryAreNotOne: a copy that is used as well, and is started as often, is found out.
 func TestTwoLivesOfOneDirectoryAreNotOne(t *testing.T) {
 	disk, log := vfs.NewCrashableMem(), new(bytes.Buffer)
@@ -87,10 +125,10 @@ func TestTwoLivesOfOneDirectoryAreNotOne(t *testing.T) {
 	}
 	other := disk.CrashClone(vfs.CrashCloneCfg{})
 	one := up(t, pebblefs.New(disk), log)
-	heard := one.Word()
+	heard := one.tells(t)
 	for range 3 {
 		w := up(t, pebblefs.New(other), log)
-		w.keeps(t, w.Word().Writes)
+		w.keeps(t, w.tells(t).Writes)
 		if err := w.Shutdown(); err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +145,7 @@ func TestWhoWasFoundOutVotesNoMore(t *testing.T) {
 	w := up(t, pebblefs.New(disk), log)
 	older := disk.CrashClone(vfs.CrashCloneCfg{})
 	w.keeps(t, 1)
-	heard := w.Word()
+	heard := w.tells(t)
 	for start := range 3 {
 		w := up(t, pebblefs.New(older), log)
 		var told []fleet.Word
@@ -141,12 +179,52 @@ func TestWhoWasFoundOutVotesNoMore(t *testing.T) {
 	}
 }
 
+// TestWhoWasFoundOutOnAFullDisk notes it as soon as there is room, and is refused after another start.
+func TestWhoWasFoundOutOnAFullDisk(t *testing.T) {
+	disk, full, log := vfs.NewCrashableMem(), new(atomic.Bool), new(bytes.Buffer)
+	w := up(t, pebblefs.New(disk), log)
+	older := disk.CrashClone(vfs.CrashCloneCfg{})
+	heard := w.tells(t)
+	w = up(t, crammed{pebblefs.New(older), full}, log)
+	full.Store(true)
+	for _, told := range [][]fleet.Word{{heard}, nil, nil} {
+		if w.recalls(told...) {
+			t.Error("it votes")
+		}
+	}
+	full.Store(false)
+	if w.recalls() {
+		t.Error("it votes")
+	}
+	noted, err := read(pebblefs.New(older), "/w")
+	if err != nil || noted.GivenUp == "" {
+		t.Fatalf("%+v, %v", noted, err)
+	}
+	for range 3 {
+		w.recalls(heard)
+	}
+	if r, err := read(pebblefs.New(older), "/w"); err != nil || r.Line.Writes != noted.Line.Writes {
+		t.Errorf("what is noted is noted again: %+v, %v", r, err)
+	}
+	if err := w.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	if up(t, pebblefs.New(older), log).recalls() {
+		t.Error("started again, it votes")
+	}
+	for what, want := range map[string]int{"votes no more: its": 1, "cannot note": 1, "does not vote": 1} {
+		if n := strings.Count(log.String(), what); n != want {
+			t.Errorf("%q is said %d times, want %d:\n%s", what, n, want, log)
+		}
+	}
+}
+
 // TestADirectoryOfAnotherVersion that does not count begins a line, of which nothing is known.
 func TestADirectoryOfAnotherVersion(t *testing.T) {
 	disk, log := vfs.NewCrashableMem(), new(bytes.Buffer)
 	w := up(t, pebblefs.New(disk), log)
 	w.keeps(t, 1)
-	heard, identity := w.Word(), w.State().Ballot.Identity
+	heard, identity := w.tells(t), w.State().Ballot.Identity
 	if err := w.Shutdown(); err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +240,7 @@ func TestADirectoryOfAnotherVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	w = up(t, fs, log)
-	got := w.Word()
+	got := w.tells(t)
 	if !w.recalls(heard) || w.State().Ballot.Identity != identity || got.Line == heard.Line || got.Start != 1 {
 		t.Errorf("it says %+v of itself, %v", got, w.Lost())
 	}
@@ -173,18 +251,18 @@ func TestAStartWithoutRoomIsNotTold(t *testing.T) {
 	disk, full, log := vfs.NewCrashableMem(), new(atomic.Bool), new(bytes.Buffer)
 	w := up(t, pebblefs.New(disk), log)
 	w.keeps(t, 1)
-	first := w.Word()
+	first := w.tells(t)
 	if err := w.Shutdown(); err != nil {
 		t.Fatal(err)
 	}
 	full.Store(true)
 	w = up(t, crammed{pebblefs.New(disk), full}, log)
-	if got := w.Word(); got != (fleet.Word{}) || !w.recalls(first) {
+	if got := w.tells(t); got != (fleet.Word{}) || !w.recalls(first) {
 		t.Errorf("it tells %+v, %v", got, w.Lost())
 	}
 	full.Store(false)
 	w.keeps(t, 2)
-	second := w.Word()
+	second := w.tells(t)
 	if second.Line != first.Line || second.Start != 2 || second.Writes <= first.Writes {
 		t.Errorf("it tells %+v after %+v", second, first)
 	}
@@ -201,7 +279,7 @@ func TestAProcessThatWentBackIsFoundOut(t *testing.T) {
 	w := up(t, pebblefs.New(vfs.NewCrashableMem()), new(bytes.Buffer))
 	image := w.line
 	w.keeps(t, 1)
-	heard := w.Word()
+	heard := w.tells(t)
 	if !w.recalls(heard) {
 		t.Fatal(w.Lost())
 	}
@@ -210,12 +288,78 @@ func TestAProcessThatWentBackIsFoundOut(t *testing.T) {
 	}
 }
 
+// TestStartsThatNobodyHeardUseUpNoLife: however often it fails to start, or votes unheard, what was told is judged.
+func TestStartsThatNobodyHeardUseUpNoLife(t *testing.T) {
+	disk, log := vfs.NewCrashableMem(), new(bytes.Buffer)
+	w := up(t, pebblefs.New(disk), log)
+	first := w.tells(t)
+	if err := w.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	older := disk.CrashClone(vfs.CrashCloneCfg{})
+	w = up(t, pebblefs.New(disk), log)
+	heard := w.tells(t)
+	if err := w.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*vfs.MemFS{older, disk} {
+		for k := range uint64(2 * maxLives) {
+			w = up(t, pebblefs.New(d), log)
+			w.keeps(t, k+1)
+			if err := w.Shutdown(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w = up(t, pebblefs.New(d), log)
+		if got, want := w.recalls(first, heard), d == disk; got != want {
+			t.Errorf("the older copy: %t, it recalls: %t (%v)", d == older, got, w.Lost())
+		}
+		if err := w.Shutdown(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := up(t, pebblefs.New(disk), log).tells(t); got.Start != heard.Start+1 {
+		t.Errorf("the start after %d that is told is %d", heard.Start, got.Start)
+	}
+}
+
+// TestAStartIsNotedBeforeItIsTold: a power cut after its first word takes nothing back.
+func TestAStartIsNotedBeforeItIsTold(t *testing.T) {
+	disk, log := vfs.NewCrashableMem(), new(bytes.Buffer)
+	w := up(t, pebblefs.New(disk), log)
+	before := disk.CrashClone(vfs.CrashCloneCfg{})
+	heard := w.tells(t)
+	if w = up(t, pebblefs.New(disk.CrashClone(vfs.CrashCloneCfg{})), log); !w.recalls(heard) {
+		t.Errorf("after a power cut: %v", w.Lost())
+	}
+	if w = up(t, pebblefs.New(before), log); w.recalls(heard) {
+		t.Error("a copy of before it was told recalls it")
+	}
+	failing := up(t, pebblefs.New(vfs.NewMem()), log)
+	failing.config.FS = unsynced{failing.config.FS}
+	if word, err := failing.Word(); err == nil || word != (fleet.Word{}) || failing.Err() == nil {
+		t.Errorf("where it cannot be noted it tells %+v, %v, and ends with %v", word, err, failing.Err())
+	}
+}
+
+// TestALaterLineIsGreater, so that those who remember it know the latest ones.
+func TestALaterLineIsGreater(t *testing.T) {
+	var before string
+	for _, at := range []int64{-1, 0, 9, 10, 1e6, 1800000000, 1 << 40} {
+		l := (*line)(nil).next(time.Unix(at, 0))
+		if l.ID <= before && at > 0 || len(l.ID) != 32 {
+			t.Errorf("at %d: %q after %q", at, l.ID, before)
+		}
+		before = l.ID
+	}
+}
+
 // TestALineIsBounded, and what is older than what it has is not judged.
 func TestALineIsBounded(t *testing.T) {
 	var l *line
 	var words []fleet.Word
 	for range 3 * maxLives {
-		l = l.next().written()
+		l = l.next(time.Now()).telling().written()
 		words = append(words, l.word())
 	}
 	if len(l.Lives) != maxLives {

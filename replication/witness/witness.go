@@ -39,13 +39,14 @@ type Witness struct {
 	held      io.Closer
 	transport transport.Transport
 
-	mu    sync.Mutex
-	state *timeline.State // only its ballot says something
-	line  *line
-	told  bool // the start that is under way is on the disk, and so can be told
-	full  bool // its disk had no room when it was written to last
-	shown atomic.Pointer[timeline.State]
-	gone  atomic.Pointer[string] // why it votes no more; nil: it does
+	mu      sync.Mutex
+	state   *timeline.State // only its ballot says something
+	line    *line
+	full    bool // its disk had no room when it was written to last
+	noted   bool // why it votes no more is on the disk
+	unnoted bool // that failed the last time, and is logged
+	shown   atomic.Pointer[timeline.State]
+	gone    atomic.Pointer[string] // why it votes no more; nil: it does
 }
 
 // Start brings up a witness that answers over t, which it closes at the end. Errors: ErrConfig; ErrDiskLost and
@@ -131,30 +132,40 @@ func (w *Witness) begin(kept *record) error {
 	if fresh {
 		kept = &record{Ballot: &timeline.Ballot{Identity: votes.Identity()}}
 	}
-	w.state, w.line = &timeline.State{Region: w.voter, Ballot: kept.Ballot}, kept.Line.next()
+	w.state, w.line = &timeline.State{Region: w.voter, Ballot: kept.Ballot}, kept.Line.next(w.config.Clock.Now())
 	if why := kept.GivenUp; why != "" {
 		w.gone.Store(&why)
+		w.noted = true
 		w.config.Logger.Error("does not vote: "+older, "err", why)
 	}
-	err := w.save(w.state)
-	if w.full = durable.Full(err); w.full && !fresh {
-		w.config.Logger.Warn("no room on its disk: it keeps no votes, and gives none, until there is", "err", err)
-		err = nil // this start is told of once it is noted
+	err := w.save(w.state, w.line)
+	if !fresh && w.noRoom(err) {
+		err = nil // the ballot is there
 	}
 	w.shown.Store(w.state)
 	return err
 }
 
+// noRoom reports whether err, of a write, says that the disk has no room, which is logged when it begins. The caller
+// holds mu.
+func (w *Witness) noRoom(err error) bool {
+	was := w.full
+	if w.full = durable.Full(err); w.full && !was {
+		w.config.Logger.Warn("no room on its disk: it keeps no votes, and gives none, until there is", "err", err)
+	}
+	return w.full
+}
+
 // save replaces the file. The caller holds mu.
-func (w *Witness) save(s *timeline.State) error {
+func (w *Witness) save(s *timeline.State, l *line) error {
 	c := &w.config
-	r := record{Fleet: c.FleetID, Voter: w.voter, Ballot: s.Ballot, Line: w.line.written()}
+	r := record{Fleet: c.FleetID, Voter: w.voter, Ballot: s.Ballot, Line: l.written()}
 	if why := w.gone.Load(); why != nil {
 		r.GivenUp = *why
 	}
 	err := save(c.FS, c.DataDir, r)
 	if err == nil {
-		w.line, w.told = r.Line, true
+		w.line, w.noted = r.Line, r.GivenUp != ""
 	}
 	return err
 }
@@ -163,33 +174,55 @@ func (w *Witness) save(s *timeline.State) error {
 const older = "its directory is an older copy, or lost what it held, so that it has forgotten votes that count: " +
 	"put a witness of another name in its place"
 
-// Recall implements votes.Store. Who was found out by one is refused to all, also when it is started again.
+// Recall implements votes.Store. Who was found out by one is refused to all, and once that is noted also when it is
+// started again: where the disk does not take it, it is tried with each question.
 func (w *Witness) Recall(heard []fleet.Word) *timeline.Objection {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, word := range heard {
 		if why := w.line.lacks(word); why != "" && w.gone.Load() == nil {
 			w.gone.Store(&why)
-			err := w.save(w.state)
-			w.config.Logger.Error("votes no more: "+older, "err", why, "noted", err == nil)
+			w.config.Logger.Error("votes no more: "+older, "err", why)
 		}
 	}
 	why := w.gone.Load()
 	if why == nil {
 		return nil
 	}
+	w.giveUp()
 	text := fmt.Sprintf("%s does not vote: %s (%s)", w.voter, older, *why)
 	return &timeline.Objection{Reason: timeline.ReasonCharter, Text: text}
 }
 
-// Word implements votes.Store.
-func (w *Witness) Word() (word fleet.Word) {
+// giveUp notes that it votes no more, unless that is noted. The caller holds mu.
+func (w *Witness) giveUp() {
+	if w.noted {
+		return
+	}
+	err := w.save(w.state, w.line)
+	if err != nil && !w.unnoted {
+		w.config.Logger.Error("cannot note that it votes no more: it may vote when it is started again; tries on",
+			"err", err)
+	}
+	w.unnoted = err != nil
+}
+
+// Word implements votes.Store. That a start is told is on the disk before the first word of it; there is none where the
+// disk has no room for that. What else cannot be written ends the witness.
+func (w *Witness) Word() (fleet.Word, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.told {
-		word = w.line.word()
+	if !w.line.told() {
+		err := w.save(w.state, w.line.telling())
+		switch {
+		case w.noRoom(err):
+			return fleet.Word{}, nil
+		case err != nil:
+			w.life.Fail(err)
+			return fleet.Word{}, fmt.Errorf("%w: note a start of %s: %w", contract.ErrUnknownOutcome, w.voter, err)
+		}
 	}
-	return word
+	return w.line.word(), nil
 }
 
 // Lost returns why the witness does not vote although it runs: others know of what its directory has forgotten. Nil
@@ -239,13 +272,9 @@ func (w *Witness) Record(_ context.Context, c *timeline.Control) (timeline.Outco
 		return outcome, why, err
 	}
 	s := m.State()
-	err = w.save(&s)
-	was := w.full
-	if w.full = durable.Full(err); w.full && !was {
-		w.config.Logger.Warn("no room on its disk: it keeps no votes, and gives none, until there is", "err", err)
-	}
+	err = w.save(&s, w.line)
 	switch {
-	case w.full:
+	case w.noRoom(err):
 		return timeline.Refused, "the disk of the witness has no room", nil
 	case err != nil:
 		w.life.Fail(err)

@@ -92,14 +92,16 @@ type Late struct {
 	Released bool `json:"released,omitempty"`
 }
 
-// Word is what a witness says of its directory with every answer: which moment of its life that is. Whoever heard a
-// word of which the directory does not know heard what came after it was copied. It travels as JSON, and is in files:
-// never change a name.
+// Word is what a witness says of its directory to those who vote with it: which moment of its life that is. Whoever
+// heard a word of which the directory does not know heard what came after it was copied. It travels as JSON, and is in
+// files: never change a name.
 type Word struct {
 	Line   string `json:"line"`   // drawn when the directory began to count
 	Start  uint64 `json:"start"`  // how often a witness was started on it
 	Boot   string `json:"boot"`   // drawn at that start
 	Writes uint64 `json:"writes"` // how often its ballot was written
+	// Seal shows the witness that it said this itself: nobody else can check it, or make one.
+	Seal string `json:"seal,omitempty"`
 }
 
 // Voting is what a region has to do with votes about who is primary.

@@ -46,20 +46,53 @@ func TestWhatIsRememberedOfAWitness(t *testing.T) {
 	}
 }
 
-// TestALineThatAWitnessNamesItselfCounts, and not what others still remember of one before.
-func TestALineThatAWitnessNamesItselfCounts(t *testing.T) {
+// TestTheTwoLatestLinesAreRemembered, by nodes that do not ask the witness themselves as well: one that is of before is
+// not taken for news, from whomever it comes.
+func TestTheTwoLatestLinesAreRemembered(t *testing.T) {
 	m := NewMemory()
-	before, now := fleet.Word{Line: "a", Start: 7, Boot: "x", Writes: 9}, fleet.Word{Line: "b", Start: 1, Boot: "y"}
-	m.NoteWords("w", []fleet.Word{before})
-	m.NoteWords("w", []fleet.Word{now})
-	m.NoteWords("w", []fleet.Word{{Start: 9}})
-	m.NoteWitness("w", fleet.Word{}, true) // of a version that does not say
-	if got := m.Witness("w"); len(got) != 1 || got[0] != before {
-		t.Errorf("remembers %+v", got)
+	line := func(l string) fleet.Word { return fleet.Word{Line: l, Start: 7, Boot: "of " + l, Writes: 9} }
+	for i, c := range []struct {
+		heard string
+		named bool // by the witness itself
+		want  []fleet.Word
+	}{
+		{"a", false, []fleet.Word{line("a")}},
+		{"c", false, []fleet.Word{line("c"), line("a")}},
+		{"b", false, []fleet.Word{line("c"), line("b")}},
+		{"a", false, []fleet.Word{line("c"), line("b")}},
+		{"", false, []fleet.Word{line("c"), line("b")}},
+		{"", true, []fleet.Word{line("c"), line("b")}},  // of a version that does not say
+		{"a", true, []fleet.Word{line("a"), line("c")}}, // its clock was wrong once
+		{"b", false, []fleet.Word{line("a"), line("c")}},
+		{"d", false, []fleet.Word{line("a"), line("d")}},
+		{"d", true, []fleet.Word{line("d"), line("a")}},
+	} {
+		m.news, m.grown = false, false
+		before := m.Witness("w")
+		if c.named {
+			m.NoteWitness("w", line(c.heard), false)
+		} else {
+			m.NoteWords("w", []fleet.Word{line(c.heard)})
+		}
+		if got := m.Witness("w"); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%d: after a word of %q it remembers %+v", i, c.heard, got)
+		}
+		if changed := !reflect.DeepEqual(before, c.want); m.news != changed {
+			t.Errorf("%d: a word of %q is news: %t", i, c.heard, m.news)
+		}
 	}
-	m.NoteWitness("w", now, false)
-	m.NoteWords("w", []fleet.Word{before})
-	if got := m.Witness("w"); len(got) != 1 || got[0] != now {
+}
+
+// TestASealGoesWithItsWord: who heard it last can show it.
+func TestASealGoesWithItsWord(t *testing.T) {
+	m := NewMemory()
+	first := fleet.Word{Line: "l", Start: 1, Boot: "b", Writes: 3, Seal: "of 3"}
+	second := fleet.Word{Line: "l", Start: 1, Boot: "b", Writes: 4, Seal: "of 4"}
+	for range 2 {
+		m.NoteWords("w", []fleet.Word{second})
+		m.NoteWitness("w", first, false)
+	}
+	if got := m.Witness("w"); len(got) != 1 || got[0] != second {
 		t.Errorf("remembers %+v", got)
 	}
 }

@@ -102,7 +102,7 @@ func (s store) Enrol(ctx context.Context) (Enrolment, error) {
 func (s store) Recall([]fleet.Word) *timeline.Objection { return nil }
 
 // Word implements Store.
-func (s store) Word() (none fleet.Word) { return none }
+func (s store) Word() (none fleet.Word, err error) { return none, nil }
 
 // Identity returns a fresh one for a ballot.
 func Identity() (n timeline.Nonce) {

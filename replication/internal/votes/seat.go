@@ -72,8 +72,9 @@ type Store interface {
 	// Recall returns why the voter must not vote any more, given what others heard of it: it has forgotten something of
 	// that. Nil: nothing is known to speak against it.
 	Recall(heard []fleet.Word) *timeline.Objection
-	// Word is told with each answer, and includes what the answer rests on; zero: there is none to tell.
-	Word() fleet.Word
+	// Word is told with an answer, and includes what the answer rests on; zero: there is none to tell. An error:
+	// nothing is answered.
+	Word() (fleet.Word, error)
 }
 
 // Seat is the place of a voter: it answers what a voter is asked. It is safe for concurrent use.
@@ -107,7 +108,7 @@ func (s *Seat) Register(r *peer.Registry) {
 		if err := peer.MaySpeak(ctx, q.Region); err != nil {
 			return answer{}, err
 		}
-		return s.recalled(q.Heard, func() (ballot.Answer, error) { return s.renew(ctx, q.Renewal) })
+		return s.recalled(q.Region, q.Heard, func() (ballot.Answer, error) { return s.renew(ctx, q.Renewal) })
 	})
 	for _, q := range []peer.Question[*candidacy, answer]{askSound, askVote} {
 		peer.Handle(r, q, func(ctx context.Context, c *candidacy) (answer, error) {
@@ -117,7 +118,7 @@ func (s *Seat) Register(r *peer.Registry) {
 			if err := peer.MaySpeak(ctx, c.For); err != nil {
 				return answer{}, err
 			}
-			return s.recalled(c.Heard, func() (ballot.Answer, error) {
+			return s.recalled(c.For, c.Heard, func() (ballot.Answer, error) {
 				return s.vote(ctx, c.Candidacy, q == askSound)
 			})
 		})
@@ -127,9 +128,13 @@ func (s *Seat) Register(r *peer.Registry) {
 	})
 }
 
-// recalled asks the machine, unless the voter has forgotten something of what others heard of it: then nothing is
-// promised, nor what was promised meanwhile told.
-func (s *Seat) recalled(heard []fleet.Word, ask func() (ballot.Answer, error)) (answer, error) {
+// recalled asks the machine for a region, unless the voter has forgotten something of what others heard of it: then
+// nothing is promised, nor what was promised meanwhile told. Its word goes with what is granted, and to the voters of
+// its charter. What was heard is taken from whoever asks: the voter knows what it said, and a copy of long ago has
+// another charter.
+func (s *Seat) recalled(
+	region string, heard []fleet.Word, ask func() (ballot.Answer, error),
+) (answer, error) {
 	if o := s.store.Recall(heard); o != nil {
 		return answer{Answer: ballot.Answer{Why: o}}, nil
 	}
@@ -137,7 +142,20 @@ func (s *Seat) recalled(heard []fleet.Word, ask func() (ballot.Answer, error)) (
 	if o := s.store.Recall(nil); o != nil {
 		return answer{Answer: ballot.Answer{Why: o}}, nil
 	}
-	return answer{Answer: a, Word: s.store.Word()}, err
+	if err != nil || !a.Granted && !s.votesWith(region) {
+		return answer{Answer: a}, err
+	}
+	word, err := s.store.Word()
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{Answer: a, Word: word}, nil
+}
+
+// votesWith reports whether a region is a voter of the charter by which this one votes.
+func (s *Seat) votesWith(region string) bool {
+	c := s.store.State().Charter()
+	return c != nil && c.Voter(region) != nil
 }
 
 func (s *Seat) renew(ctx context.Context, r *ballot.Renewal) (ballot.Answer, error) {

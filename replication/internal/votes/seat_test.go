@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/mimir-kv/mimir/replication/contract"
+	"github.com/mimir-kv/mimir/replication/internal/ballot"
+	"github.com/mimir-kv/mimir/replication/internal/fleet"
 	"github.com/mimir-kv/mimir/replication/timeline"
 	"github.com/mimir-kv/mimir/replication/transport"
 )
@@ -22,5 +24,50 @@ func TestARegionVotesForItselfOnTheOrderOfAnother(t *testing.T) {
 	_, err := NewSeat("eu", nil, nil, nobody{}).vote(ctx, &timeline.Candidacy{For: "eu"}, false)
 	if !errors.Is(err, contract.ErrNotLeader) { // and not contract.ErrRejected
 		t.Errorf("its own vote: %v", err)
+	}
+}
+
+// speaking is the store of a witness by whose charter us votes, and which is found out by any word.
+type speaking struct{ Store }
+
+func (speaking) Word() (fleet.Word, error) { return fleet.Word{Line: "l", Start: 1}, nil }
+
+func (speaking) State() *timeline.State {
+	return &timeline.State{Ballot: &timeline.Ballot{Charter: timeline.Charter{Number: 1,
+		Voters: []timeline.Voter{{ID: "us"}}}}}
+}
+
+func (speaking) Recall(heard []fleet.Word) *timeline.Objection {
+	if len(heard) == 0 {
+		return nil
+	}
+	return &timeline.Objection{Reason: timeline.ReasonCharter}
+}
+
+// TestAWordIsForVoters of the charter, and for whom something is granted; what they heard counts whoever they are: a
+// copy of before a region voted has to be found out by it.
+func TestAWordIsForVoters(t *testing.T) {
+	seat := NewSeat("witness/w", nil, nil, speaking{})
+	for _, c := range []struct {
+		region        string
+		granted, told bool
+	}{{"us", false, true}, {"us", true, true}, {"eu", false, false}, {"eu", true, true}} {
+		a, err := seat.recalled(c.region, nil, func() (ballot.Answer, error) {
+			return ballot.Answer{Granted: c.granted}, nil
+		})
+		if err != nil || (a.Word.Line != "") != c.told {
+			t.Errorf("%+v: %+v, %v", c, a, err)
+		}
+		a, err = seat.recalled(c.region, []fleet.Word{{Line: "l"}}, func() (ballot.Answer, error) {
+			return ballot.Answer{Granted: true}, nil
+		})
+		if err != nil || a.Granted || a.Why == nil || a.Word.Line != "" {
+			t.Errorf("%+v, found out: %+v, %v", c, a, err)
+		}
+	}
+	if a, err := seat.recalled("us", nil, func() (ballot.Answer, error) {
+		return ballot.Answer{}, contract.ErrStopped
+	}); !errors.Is(err, contract.ErrStopped) || a.Word.Line != "" {
+		t.Errorf("an error: %+v, %v", a, err)
 	}
 }
