@@ -258,6 +258,7 @@ func (n *node) buildOverview() {
 		Fleet: c.FleetID, Region: c.RegionID, Known: func() overview.Known {
 			return overview.Known{
 				Others: n.roster.Others(), Roster: n.applied.State().Roster, Strays: n.roster.Strays(),
+				Former: n.fleetView().Former,
 			}
 		}, Self: n.self(), Timeout: c.callTimeout(),
 		Watcher: n.fleet, Nodes: n.directory, Client: n.client, Reporter: n.reporter, Clock: c.Clock,

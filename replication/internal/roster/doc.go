@@ -11,6 +11,10 @@
 //   - A node of a region that was removed ends once its region has agreed on that, or, where it has not within
 //     patience, since it has no quorum, by what it heard. Who is primary of a later epoch than the roster is not
 //     removed by it.
+//   - The regions that were removed last are asked for what they claim, and a roster is not taken that is older than the
+//     reign of a region which it lacks (timeline.Roster.Overtaken): one that was cut off when it was removed may have
+//     been made primary before. Where such a roster is in force that region is one of the fleet beside it, until the
+//     next roster of its epoch.
 //   - A roster is only believed from a region that is known here already: a node of another fleet that is named by
 //     mistake changes nothing.
 //   - An order writes once, after everything that it needs was looked at: that all nodes understand it, that the region

@@ -79,11 +79,13 @@ type Keeper struct {
 	heard *timeline.Roster // the newest; nil: none
 	since time.Time        // when one without this region was first heard; zero: none was
 	of    *timeline.Roster // others and names are of it
+	claim timeline.Reign   // likewise
 	names []string
 	other map[string][]string
 
 	// Of settle alone, which one goroutine at a time calls.
 	settled *timeline.Roster // by which the other rooms go
+	beyond  string           // a region that counts as one of the fleet beside it; "": none
 	gone    map[string]bool  // regions that were there, in the time of this process
 }
 
@@ -117,14 +119,20 @@ func (k *Keeper) All() []string {
 }
 
 func (k *Keeper) known() (names []string, other map[string][]string) {
-	r := k.config.Applied.State().Roster
+	s := k.config.Applied.State()
+	r, claim := s.Roster, s.HighestClaim()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if r != nil && r != k.of {
-		k.of, k.other = r, r.Others(k.config.Region)
+	if r != nil && (r != k.of || claim != k.claim) {
+		k.of, k.claim, k.other = r, claim, r.Others(k.config.Region)
 		for name := range k.other {
 			if ways := k.config.Configured[name]; ways != nil && r.Home(name).Since == 0 {
 				k.other[name] = ways // as this region was told on purpose
+			}
+		}
+		if name := claim.Primary; r.Overtaken(claim) && name != k.config.Region {
+			if ways := append(slices.Clone(r.WasAt(name)), k.config.Configured[name]...); len(ways) > 0 {
+				k.other[name] = ways
 			}
 		}
 		k.names = slices.Sorted(maps.Keys(k.other))
@@ -146,7 +154,7 @@ func (k *Keeper) Strays() (names []string) {
 // Bars returns why a region is not served, nil if it is: a fleet with a roster serves those of it.
 func (k *Keeper) Bars(name string) error {
 	r := k.config.Applied.State().Roster
-	if r == nil || r.Home(name) != nil {
+	if r == nil || r.Home(name) != nil || slices.Contains(k.Names(), name) {
 		return nil
 	}
 	return fmt.Errorf("%w: %s is not one of the fleet, by roster %d of epoch %d: mimir region add %s",
@@ -155,7 +163,8 @@ func (k *Keeper) Bars(name string) error {
 
 // Hear takes what a node of another region said. It does not block.
 func (k *Keeper) Hear(r fleet.Report) {
-	if r.Roster == nil || r.Roster.Fault() != "" {
+	claim := k.config.Applied.State().HighestClaim()
+	if r.Roster == nil || r.Roster.Fault() != "" || r.Roster.Overtaken(claim) {
 		return
 	}
 	if _, known := k.Others()[r.Region]; !known {
@@ -163,7 +172,7 @@ func (k *Keeper) Hear(r fleet.Report) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.heard.Before(r.Roster) {
+	if k.heard.Overtaken(claim) || k.heard.Before(r.Roster) {
 		k.heard = r.Roster
 		k.wake.Nudge()
 	}
@@ -195,9 +204,15 @@ func (k *Keeper) Settle() {
 		k.config.OnRemoved(Removed(k.config.Region, r))
 		return
 	}
-	if before != r {
+	beyond := ""
+	for _, name := range k.Names() {
+		if r.Home(name) == nil {
+			beyond = name
+		}
+	}
+	if before != r || beyond != k.beyond {
 		k.turn(before, r)
-		k.settled = r
+		k.settled, k.beyond = r, beyond
 	}
 	for name := range k.gone {
 		k.config.OnStray(name)
@@ -207,13 +222,19 @@ func (k *Keeper) Settle() {
 // turn goes from one roster to a newer one, or from the configuration to the first.
 func (k *Keeper) turn(before, r *timeline.Roster) {
 	others := k.Others()
+	former := map[string][]string{}
+	for _, h := range r.Former {
+		if _, is := others[h.Name]; !is && h.Name != k.config.Region {
+			former[h.Name] = h.Addrs
+		}
+	}
 	known := k.config.Configured
 	if before != nil {
 		known = before.Others(k.config.Region)
 	}
 	again := map[string][]string{} // those that were there and are
 	for name := range known {
-		if !r.Lacks(name, before) {
+		if _, is := others[name]; is && !r.Lacks(name, before) {
 			again[name] = others[name]
 			continue
 		}
@@ -221,10 +242,10 @@ func (k *Keeper) turn(before, r *timeline.Roster) {
 		k.config.Logger.Info("a region is not one of the fleet any more", "gone", name, "roster", r.Number,
 			"epoch", r.Epoch)
 	}
-	k.config.Fleet.Set(again) // one that came back under a name is another one
+	k.config.Fleet.SetWith(again, former) // one that came back under a name is another one
 	for name := range k.gone {
 		k.config.OnGone(name)
-		if r.Home(name) != nil {
+		if others[name] != nil {
 			delete(k.gone, name)
 		}
 	}
@@ -234,7 +255,7 @@ func (k *Keeper) turn(before, r *timeline.Roster) {
 				"epoch", r.Epoch)
 		}
 	}
-	k.config.Fleet.Set(others)
+	k.config.Fleet.SetWith(others, former)
 }
 
 // Removed says that the roster r has a region no more, which took it or heard of it, and what to do.
@@ -250,7 +271,7 @@ func (k *Keeper) learn(ctx context.Context) {
 	k.mu.Lock()
 	heard := k.heard
 	k.mu.Unlock()
-	if heard == nil || !s.Roster.Before(heard) {
+	if !wanted(s, heard) {
 		return
 	}
 	if heard.Lacks(k.config.Region, s.Roster) && !k.gives(s, heard) {
@@ -275,13 +296,19 @@ func (k *Keeper) learn(ctx context.Context) {
 	}
 }
 
+// wanted reports whether a region in the state s is to take a roster that was heard, or, if it is not in that, to end:
+// it is newer, and no reign that it knows nothing of has begun since.
+func wanted(s *timeline.State, heard *timeline.Roster) bool {
+	if !s.Roster.Before(heard) || heard.Overtaken(s.HighestClaim()) {
+		return false
+	}
+	return s.Role() != timeline.Primary || s.Cursor.Epoch <= heard.Epoch || !heard.Lacks(s.Region, s.Roster)
+}
+
 // gives looks at a roster without this region, and reports whether the region is to agree on it. Where another region
 // came under its name there is nothing to agree on, and where it cannot agree within patience the node ends by itself.
 func (k *Keeper) gives(s *timeline.State, heard *timeline.Roster) bool {
-	switch {
-	case s.Role() == timeline.Primary && s.Cursor.Epoch > heard.Epoch:
-		return false // it was made primary since
-	case s.Roster.Home(k.config.Region) == nil && len(s.Reigns) == 0:
+	if s.Roster.Home(k.config.Region) == nil && len(s.Reigns) == 0 {
 		return false // it has nothing of the fleet yet, and waits until it is added
 	}
 	k.mu.Lock()

@@ -165,7 +165,7 @@ func (k *Keeper) fresh(ctx context.Context) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if mine := k.config.Applied.State().Roster; k.heard != nil && mine.Before(k.heard) {
+	if wanted(k.config.Applied.State(), k.heard) {
 		return fmt.Errorf("%w: roster %d of epoch %d was heard of, and is taken first: try again", contract.ErrNotReady,
 			k.heard.Number, k.heard.Epoch)
 	}
