@@ -58,7 +58,7 @@ func (n *node) build() {
 		Ask: func(ctx context.Context, addr string) (fleet.Report, error) {
 			return newInquiry(n).report(ctx, addr)
 		},
-		Heard: func(r fleet.Report) {
+		Heard: func(r fleet.Heard) {
 			n.roster.Hear(r)
 			n.memory.Note(r.ID, recall.Disk{ID: r.Disk, Starts: r.Starts, Boot: r.Boot}, r.Index)
 			for id, words := range r.Witnesses {
@@ -191,6 +191,7 @@ func newRoster(n *node) *roster.Keeper {
 			return newInquiry(n).understood(ctx, n.fleetView().Without(without), level)
 		},
 		Level: newInquiry(n).siblingsLevel, OnGone: n.slots.Forget,
+		Follows:   func() bool { f := n.follower.Following(); return f != nil && f.Connected },
 		OnStray:   func(region string) { n.source.Expel(region) },
 		OnRemoved: func(told error) { n.departure().region(told) },
 	})

@@ -20,7 +20,7 @@ type Config struct {
 	Interval time.Duration // between rounds
 	Timeout  time.Duration // of one question
 	// Heard is told of every report that is believed, nil for nobody. It does not block.
-	Heard func(Report)
+	Heard func(Heard)
 }
 
 // cycle is how long it takes at most from the end of a round to that of the next.

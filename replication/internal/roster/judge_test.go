@@ -79,12 +79,12 @@ func TestARosterOfAnotherFleetIsNotBelieved(t *testing.T) {
 	damaged := home(7)
 	damaged.Regions[0].Addrs = nil
 	for _, r := range []fleet.Report{{Region: "ap", Roster: home(9)}, {Region: "eu"}, {Region: "eu", Roster: damaged}} {
-		if k.Hear(r); k.heard != nil {
+		if k.Hear(fleet.Heard{Report: r}); k.heard != nil {
 			t.Errorf("believed of %+v", r)
 		}
 	}
 	for _, r := range []*timeline.Roster{home(2), home(3), home(1)} {
-		k.Hear(fleet.Report{Region: "eu", Roster: r})
+		k.Hear(fleet.Heard{Report: fleet.Report{Region: "eu", Roster: r}})
 	}
 	if k.heard.Number != 3 {
 		t.Errorf("roster %d is the newest", k.heard.Number)

@@ -61,6 +61,8 @@ type Config struct {
 	Ready func(ctx context.Context, level timeline.Level, without string) error
 	// Level asks the other nodes of the region, and returns the lowest level of those that answer.
 	Level func(ctx context.Context) timeline.Level
+	// Follows reports whether a source serves this node a stream now.
+	Follows func() bool
 	// OnGone is told of a region that is not one of the fleet any more, and OnStray again and again while it is not.
 	// Neither blocks for long.
 	OnGone, OnStray func(region string)
@@ -77,15 +79,21 @@ type Keeper struct {
 
 	mu    sync.Mutex
 	heard *timeline.Roster // the newest; nil: none
-	since time.Time        // when one without this region was first heard; zero: none was
+	told  time.Time        // when the leader of the primary was asked last who said that one
+	since time.Time        // when without was first heard; zero: none was
+	// without is the newest roster that was heard without this region.
+	without *timeline.Roster
+	// alone is since when this region has a part of the history, and is served no stream; zero: it has none, or is.
+	alone time.Time
 	of    *timeline.Roster // others and names are of it
 	claim timeline.Reign   // likewise
 	names []string
 	other map[string][]string
 
-	// Of settle alone, which one goroutine at a time calls.
+	// Of Settle and learn alone, which one goroutine at a time calls.
 	settled *timeline.Roster // by which the other rooms go
 	beyond  string           // a region that counts as one of the fleet beside it; "": none
+	old     *timeline.Roster // for which a node of this region is too old
 	gone    map[string]bool  // regions that were there, in the time of this process
 }
 
@@ -162,7 +170,7 @@ func (k *Keeper) Bars(name string) error {
 }
 
 // Hear takes what a node of another region said. It does not block.
-func (k *Keeper) Hear(r fleet.Report) {
+func (k *Keeper) Hear(r fleet.Heard) {
 	claim := k.config.Applied.State().HighestClaim()
 	if r.Roster == nil || r.Roster.Fault() != "" || r.Roster.Overtaken(claim) {
 		return
@@ -173,10 +181,16 @@ func (k *Keeper) Hear(r fleet.Report) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.heard.Overtaken(claim) || k.heard.Before(r.Roster) {
-		k.heard = r.Roster
+		k.heard, k.told = r.Roster, time.Time{}
 		k.wake.Nudge()
 	}
+	if r.Leader && r.Region == claim.Primary && same(k.heard, r.Roster) {
+		k.told = r.At
+	}
 }
+
+// same reports whether two rosters are the same one.
+func same(a, b *timeline.Roster) bool { return !a.Before(b) && !b.Before(a) }
 
 // Run looks whenever there is news, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
@@ -283,8 +297,7 @@ func (k *Keeper) learn(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, k.config.Timeout)
 	defer cancel()
 	if level := k.config.Level(ctx); level < timeline.LevelRoster {
-		k.config.Logger.Warn("cannot take the roster of the fleet: a node of this region is of a version that does "+
-			"not know it; upgrade it", "roster", heard.Number, "epoch", heard.Epoch, "level", level)
+		k.tooOld(heard, level)
 		return
 	}
 	o, err := k.config.Controls.Control(ctx, &timeline.Control{Op: timeline.OpRoster, Roster: heard})
@@ -293,6 +306,15 @@ func (k *Keeper) learn(ctx context.Context) {
 	}
 	if err != nil && ctx.Err() == nil {
 		k.config.Logger.Debug("roster not taken", "roster", heard.Number, "epoch", heard.Epoch, "err", err)
+	}
+}
+
+// tooOld warns, once for each roster, that a node of this region cannot take it.
+func (k *Keeper) tooOld(heard *timeline.Roster, level timeline.Level) {
+	if !same(k.old, heard) {
+		k.old = heard
+		k.config.Logger.Warn("cannot take the roster of the fleet: a node of this region is of a version that does "+
+			"not know it; upgrade it", "roster", heard.Number, "epoch", heard.Epoch, "level", level)
 	}
 }
 
@@ -308,13 +330,22 @@ func wanted(s *timeline.State, heard *timeline.Roster) bool {
 // gives looks at a roster without this region, and reports whether the region is to agree on it. Where another region
 // came under its name there is nothing to agree on, and where it cannot agree within patience the node ends by itself.
 func (k *Keeper) gives(s *timeline.State, heard *timeline.Roster) bool {
-	if s.Roster.Home(k.config.Region) == nil && len(s.Reigns) == 0 {
-		return false // it has nothing of the fleet yet, and waits until it is added
-	}
+	now, follows := k.config.Clock.Now(), k.config.Follows()
 	k.mu.Lock()
-	now := k.config.Clock.Now()
-	if k.since.IsZero() {
-		k.since = now
+	switch {
+	case len(s.Reigns) == 0 || follows:
+		k.alone = time.Time{}
+	case k.alone.IsZero():
+		k.alone = now
+	}
+	// One that never was in a roster that it took may just have been added, which this roster is too old to say. If it
+	// has nothing yet it waits; else it believes the primary, once that has not served it for long enough.
+	if s.Roster.Home(k.config.Region) == nil && (k.alone.IsZero() || k.told.Sub(k.alone) < patience) {
+		k.mu.Unlock()
+		return false
+	}
+	if !same(k.without, heard) {
+		k.since, k.without = now, heard
 	}
 	late := now.Sub(k.since) >= patience
 	k.mu.Unlock()
